@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/sim"
+	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
+)
+
+type devCommand struct {
+	Addr    string `default:"127.0.0.1:8080" help:"Address to listen on: loopback only (default ${default}; port 0 takes a free one)." placeholder:"HOST:PORT"`
+	OpsAddr string `default:"127.0.0.1:0" help:"Address for health checks: loopback only (default: a free port)." placeholder:"HOST:PORT"`
+	Data    string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
+	Project string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
+	Token   string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
+	Limits  bool   `help:"Limit the messages to one number as in production: 5 at once, then one each 2 minutes, 20 a day."`
+	Verbose bool   `short:"v" help:"Log more."`
+}
+
+// Settings of the development server.
+const (
+	devSender      = "+12025550199" // in the range that is reserved for fiction
+	devQueue       = 1024
+	devConcurrency = 64
+	drainFor       = 10 * time.Second
+)
+
+// wrapCarrier, if set, stands before the simulator. It is how the crash tests of this package see
+// from outside what a killed process handed over.
+var wrapCarrier func(carrier.Carrier) carrier.Carrier
+
+// Run implements the command.
+func (c *devCommand) Run(w world) error {
+	for flag, addr := range map[string]string{"--addr": c.Addr, "--ops-addr": c.OpsAddr} {
+		if _, _, err := net.SplitHostPort(addr); err != nil || !web.Loopback(addr) {
+			return usageError(fmt.Sprintf("%s %s: dev serves this machine only; give a loopback address such as 127.0.0.1:8080", flag, addr))
+		}
+	}
+	if c.Project != "" && !verify.ProjectID(c.Project).Valid() {
+		return usageError("--project: must be 1 to 64 of A-Z a-z 0-9 . _ -")
+	}
+	if c.Data == "" {
+		temp, err := os.MkdirTemp("", "countersign-dev-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temp)
+		c.Data = temp
+	}
+	level := slog.LevelInfo
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	return c.serve(w, slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level})))
+}
+
+func (c *devCommand) serve(w world, log *slog.Logger) error {
+	public, err := listen(c.Addr, "--addr")
+	if err != nil {
+		return err
+	}
+	defer public.Close()
+	operations, err := listen(c.OpsAddr, "--ops-addr")
+	if err != nil {
+		return err
+	}
+	defer operations.Close()
+
+	simulator := sim.New(time.Now)
+	way := carrier.Carrier(simulator)
+	if wrapCarrier != nil {
+		way = wrapCarrier(way)
+	}
+	s, err := system.Open(w.ctx, system.Config{
+		Data: c.Data, Log: log, PublicSender: devSender,
+		Carriers: []dispatch.Line{{Carrier: way, Queue: devQueue, Concurrency: devConcurrency}},
+		Routes:   map[verify.Channel][]string{verify.SMS: {sim.Name}, verify.Voice: {sim.Name}},
+	})
+	if err != nil {
+		return err
+	}
+	simulator.OnReceipt(s.Dispatch.Receive)
+	token, err := c.credentials(w.ctx, s.Store)
+	if err != nil {
+		return errors.Join(err, s.Close(w.ctx))
+	}
+
+	api := web.NewServer(s.Handler(web.Mount{Prefix: "/simulator", Handler: simulator.Handler()}), log)
+	ops := web.NewServer(s.Operations(), log)
+	failed := make(chan error, 2)
+	go func() { failed <- api.Serve(public) }()
+	go func() { failed <- ops.Serve(operations) }()
+	if err := c.greet(w, public.Addr(), operations.Addr(), token); err != nil {
+		return errors.Join(err, s.Close(w.ctx))
+	}
+
+	select {
+	case <-w.ctx.Done():
+		log.Info("stopping")
+	case err = <-failed:
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainFor)
+	defer cancel()
+	if errShutdown := api.Shutdown(drain); errShutdown != nil {
+		api.Close()
+	}
+	errClose := s.Close(drain)
+	simulator.Close()
+	ops.Close()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return errors.Join(err, errClose)
+}
+
+func listen(addr, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another program: stop that, or choose another address with %s", addr, flag)
+	}
+	return l, err
+}
+
+// credentials makes sure that the project exists and that a token opens it. Given ones are used
+// as they are, again and again; a token that was generated before is replaced, for nobody knows it.
+func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.Secret, error) {
+	projects, err := st.Projects(ctx)
+	if err != nil {
+		return "", err
+	}
+	if c.Project == "" {
+		c.Project = uuid.NewString()
+		for _, p := range projects {
+			if p.Name == devProject {
+				c.Project = string(p.ID)
+			}
+		}
+	}
+	p := verify.Project{ID: verify.ProjectID(c.Project), Name: devProject, Profile: verify.Compat, PublicText: true}
+	if c.Limits {
+		p.Limits = verify.DefaultLimits
+	}
+	if err := st.UpdateProject(ctx, p); errors.Is(err, store.ErrNoProject) {
+		err = st.CreateProject(ctx, p)
+		if err != nil {
+			return "", err
+		}
+	} else if err != nil {
+		return "", err
+	}
+
+	token, name := verify.Secret(c.Token), "given"
+	if token == "" {
+		token, name = verify.NewKey(), "generated"
+		if err := revokeNamed(ctx, st, p.ID, name); err != nil {
+			return "", err
+		}
+	}
+	err = st.CreateKey(ctx, verify.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Hash: verify.HashKey(token)})
+	if errors.Is(err, store.ErrExists) {
+		err = nil
+		if acct, _ := st.Account(ctx, verify.HashKey(token)); acct.Project.ID != p.ID {
+			err = fmt.Errorf("the given token belongs to another project of this folder: choose another one")
+		}
+	}
+	return token, err
+}
+
+// devProject is the name of the project that dev makes.
+const devProject = "dev"
+
+func revokeNamed(ctx context.Context, st *store.Store, p verify.ProjectID, name string) error {
+	keys, err := st.Keys(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.Name == name && k.RevokedAt.IsZero() {
+			if err := st.RevokeKey(ctx, k.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// greeting is what a newcomer needs, to paste line by line.
+var greeting = template.Must(template.New("").Parse(`Countersign is running. Messages go to a simulator, not to phones.
+
+  API         {{.URL}}{{.API}}
+  Simulator   {{.URL}}/simulator
+  Operations  {{.Operations}}/healthz
+  Project     {{.Project}}
+  Token       {{.Token}}
+  Policy      compat (the hosted vendors' bounds; "standard" keeps NIST SP 800-63B-4)
+  Limits      {{.Limits}}
+  Data        {{.Data}}
+
+Start a verification by SMS:
+
+  curl -s -u '{{.Project}}:{{.Token}}' -H 'Content-Type: application/json' -d '{"to":"+12025550100"}' {{.URL}}{{.API}}sms
+
+Read the message that the phone would get:
+
+  curl -s '{{.URL}}/simulator/messages?to=%2B12025550100'
+
+Check the code: put the answer's id for ID, and the code for CODE:
+
+  curl -s -u '{{.Project}}:{{.Token}}' -H 'Content-Type: application/json' -d '{"token":"CODE"}' {{.URL}}{{.API}}ID/verify
+
+Stop with Ctrl-C.
+`))
+
+func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Secret) error {
+	limits := "off (--limits switches the send limits on)"
+	if c.Limits {
+		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day"
+	}
+	var out strings.Builder
+	err := greeting.Execute(&out, map[string]any{
+		"URL": "http://" + public.String(), "API": signalwire.Prefix, "Operations": "http://" + operations.String(),
+		"Project": c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.stdout.Write([]byte(out.String()))
+	return err
+}

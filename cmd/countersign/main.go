@@ -1,0 +1,87 @@
+// Countersign is a self-hosted verification server: it makes a one-time code, gets it to a
+// person's phone by SMS or voice call, and checks what the person typed.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// commands is the command line. Each command has a file of its own.
+type commands struct {
+	Dev     devCommand     `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
+	Project projectCommand `cmd:"" help:"Create and list projects (tenants)."`
+	Key     keyCommand     `cmd:"" help:"Create, list and revoke a project's API keys."`
+}
+
+// world is what a command may touch of the outside.
+type world struct {
+	ctx    context.Context // ends when the user or the system wants us to stop
+	stdout io.Writer
+	stderr io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(world{ctx, os.Stdout, os.Stderr}, os.Args[1:]))
+}
+
+// run runs the command line. It returns 0, 1 for a failure, or 2 for a command line that can't be.
+func run(w world, args []string) int {
+	var c commands
+	exit := -1
+	parser, err := kong.New(&c,
+		kong.Name("countersign"),
+		kong.Description("A self-hosted verification server: one-time codes by SMS and voice call.\n\nTry it: countersign dev"),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(w.stdout, w.stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.Vars{
+			"burst":    strconv.Itoa(verify.DefaultLimits.Burst),
+			"interval": verify.DefaultLimits.Interval.String(),
+			"daily":    strconv.Itoa(verify.DefaultLimits.Daily),
+		},
+	)
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if exit >= 0 { // --help
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(w.stderr, "countersign: %v\nRun 'countersign --help' to see what there is.\n", err)
+		return 2
+	}
+	err = k.Run(w)
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
+		return 2
+	case err != nil:
+		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// A usageError is a command line that asks for something impossible.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }

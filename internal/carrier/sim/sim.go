@@ -1,0 +1,147 @@
+// Package sim is the carrier for development and tests. It sends nothing: it keeps what it was
+// given, in memory, where a developer or a test reads the code. So it must never serve people; the
+// program's serve command has no way to switch it on.
+//
+// Some numbers have a meaning and fail on purpose, see [Outcomes].
+package sim
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Name is the carrier's name.
+const Name = "simulator"
+
+// The numbers with a meaning. They stand in the unused American area code 555.
+const (
+	RefusedNumber       phone.Number = "+15550100001"
+	UnreachableNumber   phone.Number = "+15550100002"
+	SlowNumber          phone.Number = "+15550100003"
+	FailedReceiptNumber phone.Number = "+15550100004"
+	SilentNumber        phone.Number = "+15550100005"
+)
+
+// Outcomes says what happens to a message to each number with a meaning, for documentation.
+var Outcomes = []struct {
+	Number  phone.Number
+	Meaning string
+}{
+	{RefusedNumber, "refused for good: the delivery fails at once"},
+	{UnreachableNumber, "unreachable: tried again, with growing waits, until the code expires"},
+	{SlowNumber, "accepted after 2 seconds"},
+	{FailedReceiptNumber, "accepted, then a receipt says that the phone didn't get it"},
+	{SilentNumber, "never answers: it may have been sent, so it isn't sent again"},
+}
+
+// slowBy is how long SlowNumber takes.
+const slowBy = 2 * time.Second
+
+// keep is how many messages are kept; older ones are forgotten.
+const keep = 10_000
+
+// A Message is one that was sent.
+type Message struct {
+	ID           string    `json:"id"`
+	Verification string    `json:"verification_id"`
+	Channel      string    `json:"channel"` // "sms" or "voice"
+	To           string    `json:"to"`
+	From         string    `json:"from"`
+	Body         string    `json:"body"` // the text, or what the voice says; the code in clear
+	CreatedAt    time.Time `json:"created_at"`
+}
+
+// A Simulator is a [carrier.Carrier].
+type Simulator struct {
+	now func() time.Time
+
+	mu       sync.Mutex // guards all below
+	messages []Message  // oldest first
+	receive  func(context.Context, carrier.Receipt) error
+	receipts sync.WaitGroup
+}
+
+// New returns a simulator that has sent nothing.
+func New(now func() time.Time) *Simulator { return &Simulator{now: now} }
+
+// OnReceipt sets who is told of receipts.
+func (s *Simulator) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.receive = receive
+}
+
+// Name implements [carrier.Carrier].
+func (s *Simulator) Name() string { return Name }
+
+// Send implements [carrier.Carrier].
+func (s *Simulator) Send(ctx context.Context, m verify.Message) (string, error) {
+	switch m.To {
+	case RefusedNumber:
+		return "", carrier.Refused(errors.New("the simulator refuses this number"))
+	case UnreachableNumber:
+		return "", carrier.Because("unreachable", errors.New("the simulator can't reach this number"))
+	case SilentNumber:
+		<-ctx.Done()
+		return "", carrier.Unknown(ctx.Err())
+	case SlowNumber:
+		select {
+		case <-ctx.Done():
+			return "", carrier.Unknown(ctx.Err())
+		case <-time.After(slowBy):
+		}
+	}
+	s.keep(m)
+	if m.To == FailedReceiptNumber {
+		s.fail(m)
+	}
+	return m.ID.String(), nil
+}
+
+func (s *Simulator) keep(m verify.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.messages) == keep {
+		s.messages = append(s.messages[:0:0], s.messages[keep/10:]...)
+	}
+	s.messages = append(s.messages, Message{
+		ID: m.ID.String(), Verification: m.Verification.String(), Channel: string(m.Channel),
+		To: string(m.To), From: m.From, Body: m.Body.Reveal(), CreatedAt: s.now().UTC(),
+	})
+}
+
+// fail reports a failed receipt, as a network would: after the message was taken.
+func (s *Simulator) fail(m verify.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.receive == nil {
+		return
+	}
+	receive := s.receive
+	s.receipts.Go(func() {
+		time.Sleep(20 * time.Millisecond) // most often behind the settling, as in life
+		receive(context.Background(), carrier.Receipt{Verification: m.Verification, Reason: "undelivered"})
+	})
+}
+
+// Close waits for the receipts that are under way.
+func (s *Simulator) Close() { s.receipts.Wait() }
+
+// Messages returns what was sent to a number, or to all if it is empty, newest first.
+func (s *Simulator) Messages(to phone.Number) []Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := []Message{}
+	for i := len(s.messages) - 1; i >= 0; i-- {
+		if m := s.messages[i]; to == "" || m.To == string(to) {
+			found = append(found, m)
+		}
+	}
+	return found
+}

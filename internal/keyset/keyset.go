@@ -1,0 +1,198 @@
+// Package keyset holds the keys without which a stored code is worth nothing.
+//
+// A six-digit code has a million values, so a plain hash of it is no secret: whoever copies the
+// database tries them all in a second. Every code is therefore stored only as a MAC and as a sealed
+// copy, both made with a key that lives outside the database, in a Tink keyset of PRF keys. Each row
+// names the key it was made with; a keyset can hold several, and the primary one makes new rows.
+//
+// The keys are HMAC-SHA-256 PRFs. From one of them and a [Binding] come the MAC of a code and an
+// AES-256-GCM key used for that one row only, so a nonce can't repeat however many rows a key serves.
+package keyset
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/prf"
+)
+
+// A Set is the keys of one installation. It is safe for concurrent use.
+type Set struct {
+	prfs *prf.Set
+}
+
+// A Binding says what a code belongs to. A MAC or a sealed code made for one binding is wrong for
+// every other, so a row copied onto another row, number or project opens nothing.
+type Binding struct {
+	Project     string
+	ID          [16]byte
+	Destination string
+	Purpose     string
+}
+
+// ErrUnknownKey means that a row was made with a key that this set doesn't hold.
+var ErrUnknownKey = errors.New("the key that made this row is not in the keyset")
+
+// Labels keep the two uses of a key apart.
+const (
+	labelMAC  = "countersign code mac v1"
+	labelSeal = "countersign code seal v1"
+)
+
+// New makes a set with one fresh key, kept only in memory. For tests; see [Create].
+func New() (*Set, error) {
+	handle, err := keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	return fromHandle(handle)
+}
+
+// Create makes a set with one fresh key and writes it to a new file of mode 0600.
+// It is durable on return, and never replaces a file that exists ([fs.ErrExist]).
+func Create(path string) (*Set, error) {
+	handle, err := keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	var buf bytes.Buffer
+	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&buf)); err != nil {
+		return nil, fmt.Errorf("encode keyset: %w", err)
+	}
+	if err := writeNew(path, buf.Bytes()); err != nil {
+		return nil, fmt.Errorf("create keyset %s: %w", path, err)
+	}
+	return fromHandle(handle)
+}
+
+// Load reads a set from a file, which must be readable by its owner only.
+func Load(path string) (*Set, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("load keyset: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("load keyset %s: its mode is %#o, others could read the keys; run: chmod 600 %s", path, mode, path)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("load keyset: %w", err)
+	}
+	// What the parser says of a damaged file could quote it, and it holds keys: its error stays here.
+	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
+	if err != nil {
+		return nil, fmt.Errorf("load keyset %s: not a Tink keyset in JSON", path)
+	}
+	return fromHandle(handle)
+}
+
+// LoadOrCreate loads the set at path, or creates it if there is none.
+func LoadOrCreate(path string) (*Set, error) {
+	set, err := Create(path)
+	if errors.Is(err, fs.ErrExist) {
+		return Load(path)
+	}
+	return set, err
+}
+
+func fromHandle(handle *keyset.Handle) (*Set, error) {
+	prfs, err := prf.NewPRFSet(handle)
+	if err != nil {
+		return nil, fmt.Errorf("keyset: not a set of PRF keys: %w", err)
+	}
+	return &Set{prfs}, nil
+}
+
+// writeNew writes a file under another name and links it into place, so that a crash leaves
+// either no file or the whole of it.
+func writeNew(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, ".keyset-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(tmp.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Primary names the key that new rows are made with.
+func (s *Set) Primary() uint32 { return s.prfs.PrimaryID }
+
+// MAC returns 32 bytes that tell whether a code is the one that b was made for.
+// Compare in constant time.
+func (s *Set) MAC(key uint32, b Binding, code string) ([]byte, error) {
+	return s.compute(key, b.encode(labelMAC, code))
+}
+
+// Seal encrypts the code of b. Call it once for each b: the row's key has one nonce.
+func (s *Set) Seal(key uint32, b Binding, code string) ([]byte, error) {
+	aead, err := s.aead(key, b)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, make([]byte, aead.NonceSize()), []byte(code), nil), nil
+}
+
+// Open returns the code that [Set.Seal] sealed for b.
+func (s *Set) Open(key uint32, b Binding, sealed []byte) (string, error) {
+	aead, err := s.aead(key, b)
+	if err != nil {
+		return "", err
+	}
+	code, err := aead.Open(nil, make([]byte, aead.NonceSize()), sealed, nil)
+	if err != nil {
+		return "", fmt.Errorf("open sealed code: %w", err)
+	}
+	return string(code), nil
+}
+
+// aead derives the row's own key. The nonce is fixed because the key is used once.
+func (s *Set) aead(key uint32, b Binding) (cipher.AEAD, error) {
+	rowKey, err := s.compute(key, b.encode(labelSeal, ""))
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(rowKey)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func (s *Set) compute(key uint32, input []byte) ([]byte, error) {
+	f, ok := s.prfs.PRFs[key]
+	if !ok {
+		return nil, fmt.Errorf("key %d: %w", key, ErrUnknownKey)
+	}
+	return f.ComputePRF(input, 32)
+}
+
+// encode joins the parts, each with its length before it, so that no two bindings read the same.
+func (b Binding) encode(label, code string) []byte {
+	out := make([]byte, 0, 160)
+	for _, part := range [...]string{label, b.Project, string(b.ID[:]), b.Destination, b.Purpose, code} {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(part)))
+		out = append(out, part...)
+	}
+	return out
+}

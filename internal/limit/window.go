@@ -1,0 +1,120 @@
+package limit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Window allows at most Max events in any Period, wherever that Period
+// begins. Unlike a [GCRA] it never allows a burst at the seam between two, at
+// the price of remembering each event; it is for small, hard bounds such as
+// "five texts a day".
+//
+// An event exactly Period ago no longer counts. A Max or a Period of zero means
+// no limit. Max is at most [MaxLog], as longer logs can't be stored.
+type Window struct {
+	Max    int
+	Period time.Duration
+}
+
+// A Log is when the events of a [Window] happened, oldest first.
+type Log []time.Time
+
+// Take asks for one event at now. A wait of zero means that it is allowed, and
+// that next, which holds it, must be stored before it happens. Otherwise one
+// will be allowed after exactly wait. In both cases next is without the events
+// that no longer count. The log itself isn't changed.
+//
+// An event is never logged before an earlier one: if the clock stepped back it
+// is logged at the time of the last.
+func (w Window) Take(log Log, now time.Time) (next Log, wait time.Duration) {
+	if w.none() {
+		return nil, 0
+	}
+	live := slices.Clip(w.live(log, now)) // clipped, append copies
+	if len(live) >= w.Max {
+		// Counted from the end: after Max was lowered, several must leave.
+		return live, live[len(live)-w.Max].Add(w.Period).Sub(now)
+	}
+	if n := len(live); n > 0 && now.Before(live[n-1]) {
+		now = live[n-1]
+	}
+	return append(live, now), 0
+}
+
+// Idle reports whether log no longer matters, so that it can be forgotten.
+func (w Window) Idle(log Log, now time.Time) bool {
+	return w.none() || len(w.live(log, now)) == 0
+}
+
+func (w Window) none() bool { return w.Max <= 0 || w.Period <= 0 }
+
+// live is the end of log that still counts at now.
+func (w Window) live(log Log, now time.Time) Log {
+	for len(log) > 0 && now.Sub(log[0]) >= w.Period {
+		log = log[1:]
+	}
+	return log
+}
+
+// MaxLog is how many events a stored log can hold.
+const MaxLog = 10_000
+
+// The last millisecond of the year 9999: what stores and people can still write
+// down. More is garbage.
+const maxMilli = 253_402_300_799_999
+
+var (
+	errTooLong = fmt.Errorf("more than %d events", MaxLog)
+	errOrder   = errors.New("events are out of order")
+	errRange   = errors.New("a time is not between 1970 and 9999")
+	errGarbage = errors.New("not a log")
+)
+
+// AppendBinary appends the log's stored form to b: the first time in
+// milliseconds since 1970, then the distance of each to the one before, all as
+// unsigned varints. An empty log is no bytes. Parts of a millisecond are lost.
+func (l Log) AppendBinary(b []byte) ([]byte, error) {
+	if len(l) > MaxLog {
+		return nil, fmt.Errorf("store log: %w", errTooLong)
+	}
+	var last int64
+	for _, t := range l {
+		at := t.UnixMilli()
+		if at < 0 || at > maxMilli {
+			return nil, fmt.Errorf("store log: %w", errRange)
+		}
+		if at < last {
+			return nil, fmt.Errorf("store log: %w", errOrder)
+		}
+		b = binary.AppendUvarint(b, uint64(at-last))
+		last = at
+	}
+	return b, nil
+}
+
+// ParseLog reads what [Log.AppendBinary] wrote, and only that: for every other
+// input it is an error, so that a damaged log never becomes a generous one.
+func ParseLog(b []byte) (Log, error) {
+	var l Log
+	var last uint64
+	for len(b) > 0 {
+		d, n := binary.Uvarint(b)
+		if n <= 0 || n > 1 && b[n-1] == 0 { // cut off, too big, or padded
+			return nil, fmt.Errorf("read log: %w", errGarbage)
+		}
+		if d > maxMilli-last {
+			return nil, fmt.Errorf("read log: %w", errRange)
+		}
+		if len(l) == MaxLog {
+			return nil, fmt.Errorf("read log: %w", errTooLong)
+		}
+		last += d
+		l = append(l, time.UnixMilli(int64(last)).UTC())
+		b = b[n:]
+	}
+	return l, nil
+}

@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Projects, their keys and their settings: written seldom, each in a transaction of its own, and
+// also by another process while a server runs on the same file.
+
+// Errors of this file, for the command line.
+var (
+	ErrExists    = errors.New("it exists already")
+	ErrNoProject = errors.New("there is no such project")
+	ErrNoKey     = errors.New("there is no such key, or it was revoked before")
+)
+
+const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text`
+
+// projectDest are the targets of projectColumns; assign what they read with done.
+type projectDest struct {
+	p          *verify.Project
+	intervalMS int64
+	senders    string
+}
+
+func (d *projectDest) fields() []any {
+	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText}
+}
+
+func (d *projectDest) done() {
+	d.p.Limits.Interval = time.Duration(d.intervalMS) * time.Millisecond
+	for _, n := range strings.Fields(d.senders) {
+		d.p.Senders = append(d.p.Senders, phone.Number(n))
+	}
+}
+
+func joinSenders(numbers []phone.Number) string {
+	s := make([]string, len(numbers))
+	for i, n := range numbers {
+		s[i] = string(n)
+	}
+	return strings.Join(s, " ")
+}
+
+// Account implements [verify.Store].
+func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account, error) {
+	var a verify.Account
+	var application []byte
+	var lifeMS int64
+	p, app := projectDest{p: &a.Project}, &a.Application
+	err := s.stmts.selectAccount.QueryRowContext(ctx, key[:]).Scan(append(p.fields(),
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.Sender)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, verify.ErrUnauthenticated
+	}
+	if err != nil {
+		return a, away("load account", err)
+	}
+	p.done()
+	copy(app.ID[:], application)
+	app.Life = time.Duration(lifeMS) * time.Millisecond
+	return a, nil
+}
+
+// CreateProject makes a project with a default application that leaves everything to the profile.
+// It fails with [ErrExists] where the id is taken.
+func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
+	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+		application := verify.NewID(now)
+		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
+			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText, application[:], millis(now))
+		if err := changedOne(result, err, ErrExists); err != nil {
+			return fmt.Errorf("create project %s: %w", p.ID, err)
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO application (id, project, name, format, length, life_ms, attempts, sender)
+			VALUES ($1, $2, 'default', '', 0, 0, 0, '')`, application[:], p.ID)
+		return err
+	})
+}
+
+// UpdateProject changes a project's name and settings, or fails with [ErrNoProject].
+func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
+	return s.alone(func(ctx context.Context, tx *sql.Conn, _ time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8
+			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText)
+		if err := changedOne(result, err, ErrNoProject); err != nil {
+			return fmt.Errorf("update project %s: %w", p.ID, err)
+		}
+		return nil
+	})
+}
+
+// Projects lists all projects, by name.
+func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
+	return query(ctx, s.read, func(row scanner) (p verify.Project, err error) {
+		d := projectDest{p: &p}
+		err = row.Scan(d.fields()...)
+		d.done()
+		return p, err
+	}, `SELECT `+projectColumns+` FROM project p ORDER BY p.name, p.id`)
+}
+
+// CreateKey stores a key of a project. It fails with [ErrNoProject], and with [ErrExists] where
+// the same secret is stored already and works.
+func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
+	return s.alone(func(ctx context.Context, tx *sql.Conn, _ time.Time) error {
+		var exists bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM project WHERE id = $1)`, k.Project).Scan(&exists); err != nil {
+			return err
+		}
+		if !exists {
+			return fmt.Errorf("create key for project %s: %w", k.Project, ErrNoProject)
+		}
+		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at) VALUES ($1, $2, $3, $4, 0)
+			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0 WHERE revoked_at <> 0`,
+			k.ID[:], k.Project, k.Name, k.Hash[:])
+		if err := changedOne(result, err, ErrExists); err != nil {
+			return fmt.Errorf("create key for project %s: %w", k.Project, err)
+		}
+		return nil
+	})
+}
+
+// Keys lists a project's keys, oldest first, without their hashes.
+func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error) {
+	return query(ctx, s.read, func(row scanner) (k verify.Key, err error) {
+		var id []byte
+		var revoked int64
+		err = row.Scan(&id, &k.Project, &k.Name, &revoked)
+		copy(k.ID[:], id)
+		k.RevokedAt = fromMillis(revoked)
+		return k, err
+	}, `SELECT id, project, name, revoked_at FROM api_key WHERE project = $1 ORDER BY id`, p)
+}
+
+// RevokeKey ends a key, in every process within a second. It fails with [ErrNoKey].
+func (s *Store) RevokeKey(_ context.Context, id verify.ID) error {
+	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`, id[:], millis(now))
+		if err := changedOne(result, err, ErrNoKey); err != nil {
+			return fmt.Errorf("revoke key %v: %w", id, err)
+		}
+		return nil
+	})
+}
+
+// alone runs f in a transaction of its own, among the batches.
+func (s *Store) alone(f func(ctx context.Context, tx *sql.Conn, now time.Time) error) error {
+	return s.w.do(op{alone: f})
+}
+
+// changedOne turns "no row" into an error.
+func changedOne(result sql.Result, err, none error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, none)
+	}
+	return nil
+}
+
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// query collects all rows of a question.
+func query[T any](ctx context.Context, db queryer, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, scan)
+}
+
+func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) ([]T, error) {
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// The columns of the hot table, in the order in which scanVerification and insertion take them.
+const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
+	format, length, max_attempts, expires_at, key_id, code_mac, previous,
+	status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
+
+const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
+
+// hotStmts are the writer's statements, prepared on its connection.
+type hotStmts struct {
+	prepared
+	selectVerification, insertVerification, updateVerification *sql.Stmt
+	selectDestination, insertDestination, updateDestination    *sql.Stmt
+	insertDelivery, insertHint, deleteHint                     *sql.Stmt
+	commit                                                     *sql.Stmt
+}
+
+func (s *hotStmts) prepare(ctx context.Context, conn preparer) error {
+	return s.all(ctx, conn, map[**sql.Stmt]string{
+		&s.selectVerification: selectVerification,
+		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
+		&s.updateVerification: `UPDATE verification SET status = $2, guesses = $3, ended_at = $4,
+			delivery = $5, reason = $6, attempt = $7, due_at = $8, code_sealed = $9 WHERE id = $1`,
+		&s.selectDestination: `SELECT project, number, tat, sends, failures, wait_until, latest
+			FROM destination WHERE project = $1 AND number = $2`,
+		&s.insertDestination: `INSERT INTO destination (project, number, tat, sends, failures, wait_until, latest)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		&s.updateDestination: `UPDATE destination SET tat = $3, sends = $4, failures = $5, wait_until = $6, latest = $7
+			WHERE project = $1 AND number = $2`,
+		// An attempt ends once; a report that got lost and is made again changes nothing.
+		&s.insertDelivery: `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+		&s.insertHint: `INSERT INTO retry (due, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+		&s.deleteHint: `DELETE FROM retry WHERE due = $1 AND id = $2`,
+		&s.commit:     `COMMIT`,
+	})
+}
+
+// readStmts are the statements of the connections that only read.
+type readStmts struct {
+	prepared
+	selectVerification, selectDeliveries, selectDue, selectAccount *sql.Stmt
+}
+
+func (s *readStmts) prepare(ctx context.Context, db preparer) error {
+	return s.all(ctx, db, map[**sql.Stmt]string{
+		&s.selectVerification: selectVerification,
+		&s.selectDeliveries: `SELECT verification, attempt, carrier, outcome, reason, ref, started_at, ended_at
+			FROM delivery WHERE verification = $1 ORDER BY attempt`,
+		&s.selectDue: `SELECT due, id FROM retry WHERE due <= $1 ORDER BY due, id LIMIT $2`,
+		&s.selectAccount: `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender
+			FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
+			WHERE k.hash = $1 AND k.revoked_at = 0`,
+	})
+}
+
+// prepared are statements that are closed together.
+type prepared struct{ stmts []*sql.Stmt }
+
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+func (p *prepared) all(ctx context.Context, conn preparer, queries map[**sql.Stmt]string) error {
+	for stmt, query := range queries {
+		var err error
+		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
+			return fmt.Errorf("prepare %q: %w", query, err)
+		}
+		p.stmts = append(p.stmts, *stmt)
+	}
+	return nil
+}
+
+func (p *prepared) close() {
+	for _, s := range p.stmts {
+		s.Close()
+	}
+}
+
+// scanner is a *sql.Row or *sql.Rows.
+type scanner interface{ Scan(dest ...any) error }
+
+func scanVerification(row scanner) (v verify.Verification, err error) {
+	var id, application, previous []byte
+	var expires, ended, due int64
+	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
+		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous,
+		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
+	copy(v.ID[:], id)
+	copy(v.Application[:], application)
+	copy(v.Previous[:], previous)
+	v.ExpiresAt, v.EndedAt, v.DueAt = fromMillis(expires), fromMillis(ended), fromMillis(due)
+	return v, err
+}
+
+func (s *hotStmts) saveVerification(ctx context.Context, v *verify.Verification, stored bool) (err error) {
+	if stored {
+		_, err = s.updateVerification.ExecContext(ctx, v.ID[:], v.Status, v.Guesses, millis(v.EndedAt),
+			v.Delivery, v.Reason, v.Attempt, millis(v.DueAt), v.SealedCode)
+	} else {
+		_, err = s.insertVerification.ExecContext(ctx, v.ID[:], v.Project, v.Application[:], v.Channel, v.To, v.Purpose, v.Sender, v.Text,
+			v.Format, v.Length, v.MaxAttempts, millis(v.ExpiresAt), v.KeyID, v.CodeMAC, v.Previous[:],
+			v.Status, v.Guesses, millis(v.EndedAt), v.Delivery, v.Reason, v.Attempt, millis(v.DueAt), v.SealedCode)
+	}
+	return err
+}
+
+func scanDestination(row scanner) (d verify.Destination, err error) {
+	var tat, wait int64
+	var sends, latest []byte
+	if err := row.Scan(&d.Project, &d.Number, &tat, &sends, &d.Failures, &wait, &latest); err != nil {
+		return d, err
+	}
+	d.TAT, d.WaitUntil = fromMillis(tat), fromMillis(wait)
+	copy(d.Latest[:], latest)
+	d.Sends, err = limit.ParseLog(sends)
+	return d, err
+}
+
+func (s *hotStmts) saveDestination(ctx context.Context, d *verify.Destination, stored bool) error {
+	sends, err := d.Sends.AppendBinary([]byte{})
+	if err != nil {
+		return err
+	}
+	stmt := s.insertDestination
+	if stored {
+		stmt = s.updateDestination
+	}
+	_, err = stmt.ExecContext(ctx, d.Project, d.Number, millis(d.TAT), sends, d.Failures, millis(d.WaitUntil), d.Latest[:])
+	return err
+}
+
+func scanDelivery(row scanner) (d verify.Delivery, err error) {
+	var id []byte
+	var started, ended int64
+	err = row.Scan(&id, &d.Attempt, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended)
+	copy(d.Verification[:], id)
+	d.StartedAt, d.EndedAt = fromMillis(started), fromMillis(ended)
+	return d, err
+}

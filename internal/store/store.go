@@ -1,0 +1,307 @@
+// Package store keeps verifications on disk. It knows no rules: it loads rows, lets the functions
+// of package verify decide, and writes what they changed.
+//
+// Everything that must be exact goes through one writer that commits in groups: what arrived while
+// the last group was committing is the next one. So a lone caller never waits, and under load many
+// callers share one sync of the disk. See batch.go.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// A Store is an open SQLite database. It implements [verify.Store].
+type Store struct {
+	write *sql.DB
+	read  *sql.DB
+	stmts readStmts
+	now   func() time.Time
+	w     *writer
+}
+
+// Options are what [Open] needs.
+type Options struct {
+	Path string           // of the database file; it is made if there is none
+	Now  func() time.Time // the clock; nil is time.Now
+
+	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
+	// see the groups and make a commit fail, with or without committing.
+	Commit func(ops int, commit func() error) error
+}
+
+// Open opens the database, brings its schema up to date, and starts the writer.
+// A schema that is newer than this program is refused.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Commit == nil {
+		o.Commit = func(_ int, commit func() error) error { return commit() }
+	}
+	s := &Store{now: o.Now}
+	if err := s.open(ctx, o); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open database %s: %w", o.Path, err)
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, o Options) error {
+	var err error
+	if s.write, err = sql.Open("sqlite", dsn(o.Path, "synchronous(FULL)", "foreign_keys(1)")); err != nil {
+		return err
+	}
+	s.write.SetMaxOpenConns(1)
+	if err := durable(ctx, s.write); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.write); err != nil {
+		return err
+	}
+	if s.read, err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxIdleConns(4)
+	if err := s.stmts.prepare(ctx, s.read); err != nil {
+		return err
+	}
+	s.w, err = newWriter(ctx, s.write, o)
+	return err
+}
+
+// dsn names the file and what every connection to it sets first.
+func dsn(path string, pragmas ...string) string {
+	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)"}, pragmas...)}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// durable reads back what a commit's durability rests on: a driver that dropped a pragma, or a file
+// system without shared memory, would otherwise lose spent guesses at the next power cut.
+func durable(ctx context.Context, db *sql.DB) error {
+	for _, want := range []struct{ pragma, value, name string }{
+		{"journal_mode", "wal", "WAL"},
+		{"synchronous", "2", "FULL"},
+	} {
+		var got string
+		if err := db.QueryRowContext(ctx, "PRAGMA "+want.pragma).Scan(&got); err != nil {
+			return err
+		}
+		if got != want.value {
+			return fmt.Errorf("%s is %q and can't be set to %s: is this a network file system?", want.pragma, got, want.name)
+		}
+	}
+	return nil
+}
+
+// migrate brings the schema up to date.
+func migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	if err != nil {
+		return err
+	}
+	current, target, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if current > target {
+		return fmt.Errorf("its schema is version %d, this program knows up to %d: run a newer countersign", current, target)
+	}
+	if current == target {
+		return nil
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// Close carries out what has been taken and closes the database.
+func (s *Store) Close() error {
+	var errs []error
+	if s.w != nil {
+		s.w.close()
+	}
+	s.stmts.close()
+	for _, db := range []*sql.DB{s.read, s.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ready reports whether the database answers, for a readiness probe.
+func (s *Store) Ready(ctx context.Context) error {
+	var one int
+	return s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one)
+}
+
+// millis is how a time is stored; a zero time is 0.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// Start implements [verify.Store].
+func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
+	started := *v // the batch may run twice, the caller's copy changes when it is committed
+	err := s.w.do(op{
+		destination: destinationKey{v.Project, v.To},
+		apply: func(r *rows, now time.Time) error {
+			started = *v
+			d := r.destination(destinationKey{v.Project, v.To})
+			if err := started.Begin(&d.value, limits, lease, now); err != nil {
+				return err
+			}
+			d.dirty = true
+			r.insert(started)
+			return nil
+		},
+	})
+	if err == nil {
+		*v = started
+	}
+	return err
+}
+
+// Check implements [verify.Store].
+func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error) {
+	var out verify.Outcome
+	err := s.w.do(op{
+		verification: g.ID, withDestination: true,
+		apply: func(r *rows, now time.Time) (err error) {
+			v, err := r.owned(g.ID, g.Project)
+			if err != nil {
+				return err
+			}
+			d := r.destination(destinationKey{v.value.Project, v.value.To})
+			if out, err = v.value.Check(&d.value, g, now); err == nil {
+				v.dirty, d.dirty = true, true
+			}
+			return err
+		},
+	})
+	return out, err
+}
+
+// Cancel implements [verify.Store].
+func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) error {
+	return s.w.do(op{
+		verification: id,
+		apply: func(r *rows, now time.Time) error {
+			v, err := r.owned(id, p)
+			if err != nil {
+				return err
+			}
+			if err := v.value.Cancel(now); err != nil {
+				return err
+			}
+			v.dirty = true
+			return nil
+		},
+	})
+}
+
+// Settle records the end of an attempt: see [verify.Verification.Settle]. It returns the
+// verification as it then is; when it is Sending, the caller holds the lease of the next attempt.
+func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verification, error) {
+	return s.change(st.Verification, func(r *rows, v *verify.Verification, now time.Time) error {
+		settled := st
+		if err := v.Settle(&settled, now); err != nil {
+			return err
+		}
+		r.ended(settled.Delivery)
+		return nil
+	})
+}
+
+// Claim takes an overdue message's next attempt: see [verify.Verification.Claim]. It returns nil
+// if there is none to take.
+func (s *Store) Claim(_ context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error) {
+	claimed := false
+	v, err := s.change(o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
+		var lost *verify.Delivery
+		if lost, claimed = v.Claim(lease, now); lost != nil {
+			r.ended(*lost)
+		}
+		r.drop(hint{o.Hint, v.ID})
+		return nil
+	})
+	if err != nil || !claimed {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Renew extends an attempt's lease before it begins: see [verify.Verification.Renew].
+func (s *Store) Renew(_ context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error) {
+	return s.change(id, func(_ *rows, v *verify.Verification, now time.Time) error {
+		return v.Renew(attempt, lease, now)
+	})
+}
+
+// Receive lets a carrier's receipt advance a delivery: see [verify.Receipt.Settle].
+func (s *Store) Receive(_ context.Context, receipt verify.Receipt) error {
+	_, err := s.change(receipt.Verification, func(_ *rows, v *verify.Verification, now time.Time) error {
+		receipt.Settle(v, now)
+		return nil
+	})
+	return err
+}
+
+// change applies f to one verification and returns it as committed. If its message is still open
+// then, a hint says when to look at it again. (A start leaves none: the sweeper watches those.)
+func (s *Store) change(id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
+	var out verify.Verification
+	err := s.w.do(op{
+		verification: id,
+		apply: func(r *rows, now time.Time) error {
+			row := r.verifications[id]
+			if row == nil {
+				return verify.ErrNotFound
+			}
+			if err := f(r, &row.value, now); err != nil {
+				return err
+			}
+			row.dirty = true
+			if row.value.Open() {
+				r.hint(hint{row.value.DueAt, id})
+			}
+			out = row.value
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}

@@ -1,0 +1,215 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// sweepLag is how far behind the clock the sweeper reads. Behind it no verification appears any
+// more: Verification.Begin refuses ids that old, and both run in the writer's one sequence.
+const sweepLag = 5 * time.Second
+
+// sweepStep and retainStep bound how long other writes wait.
+const (
+	sweepStep  = 2000
+	retainStep = 500
+)
+
+// Sweep reads the verifications that were started since the last sweep, once each, and leaves a
+// hint for every one whose message is still open: whoever had the lease may have died.
+func (s *Store) Sweep(ctx context.Context) error {
+	for {
+		more, err := s.sweepSome(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+func (s *Store) sweepSome(ctx context.Context) (more bool, err error) {
+	to := verify.FirstID(s.now().Add(-sweepLag))
+	if idle, err := s.nothingBefore(ctx, to); err != nil || idle {
+		return false, err
+	}
+	err = s.alone(func(ctx context.Context, tx *sql.Conn, _ time.Time) error {
+		open, err := query(ctx, tx, func(row scanner) (o struct {
+			id   []byte
+			due  int64
+			open bool
+		}, err error) {
+			err = row.Scan(&o.id, &o.due, &o.open)
+			return o, err
+		}, `SELECT id, due_at, delivery IN (0, 1) FROM verification
+			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 ORDER BY id LIMIT $2`, to[:], sweepStep)
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		for _, o := range open {
+			if o.open {
+				if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, o.due, o.id); err != nil {
+					return err
+				}
+			}
+		}
+		more = len(open) == sweepStep
+		_, err = tx.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'sweep'`, open[len(open)-1].id)
+		return err
+	})
+	return more, err
+}
+
+// nothingBefore spares an idle server the sweeper's writes.
+func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
+	var id []byte
+	err := s.read.QueryRowContext(ctx, `SELECT id FROM verification
+		WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 LIMIT 1`, to[:]).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	return false, err
+}
+
+// Due returns up to n verifications whose message somebody should look at now.
+func (s *Store) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
+	hints, err := s.dueHints(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	var due []verify.Overdue
+	var gone []hint
+	for _, h := range hints {
+		v, err := s.Verification(ctx, h.id)
+		if errors.Is(err, verify.ErrNotFound) {
+			gone = append(gone, h)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		deliveries, err := s.Deliveries(ctx, h.id)
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, verify.Overdue{Hint: h.due, Verification: v, Deliveries: deliveries})
+	}
+	for _, h := range gone { // retention was faster
+		if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.drop(h); return nil }}); err != nil {
+			return nil, err
+		}
+	}
+	return due, nil
+}
+
+func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
+	rows, err := s.stmts.selectDue.QueryContext(ctx, millis(s.now()), n)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, func(row scanner) (h hint, err error) {
+		var due int64
+		var id []byte
+		err = row.Scan(&due, &id)
+		copy(h.id[:], id)
+		h.due = fromMillis(due)
+		return h, err
+	})
+}
+
+// Verification reads one verification, of any project, or fails with [verify.ErrNotFound].
+func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
+	v, err := scanVerification(s.stmts.selectVerification.QueryRowContext(ctx, id[:]))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, verify.ErrNotFound
+	}
+	if err != nil {
+		return nil, away("load verification", err)
+	}
+	return &v, nil
+}
+
+// Deliveries reads the attempts of a verification's message that have ended, oldest first.
+func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error) {
+	rows, err := s.stmts.selectDeliveries.QueryContext(ctx, id[:])
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, scanDelivery)
+}
+
+// Retain deletes the verifications that were started before an instant and have ended, and the
+// destinations that then have nothing left to remember. It works in small steps, between which
+// other writes go on, and returns how many verifications it deleted.
+func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err error) {
+	after := verify.ID{}
+	for ctx.Err() == nil {
+		n, last, err := s.retainSome(ctx, after, verify.FirstID(before))
+		deleted += n
+		if err != nil || last.IsZero() {
+			return deleted, err
+		}
+		after = last
+	}
+	return deleted, ctx.Err()
+}
+
+// retainSome does one step behind after. It returns the last row that it looked at, or zero when
+// there was none.
+func (s *Store) retainSome(_ context.Context, after, before verify.ID) (deleted int, last verify.ID, err error) {
+	type old struct {
+		id      []byte
+		project verify.ProjectID
+		number  phone.Number
+		live    bool
+	}
+	err = s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+		deleted, last = 0, verify.ID{}
+		step, err := query(ctx, tx, func(row scanner) (o old, err error) {
+			err = row.Scan(&o.id, &o.project, &o.number, &o.live)
+			return o, err
+		}, `SELECT id, project, destination, status = 0 AND expires_at > $3 FROM verification
+			WHERE id > $1 AND id < $2 ORDER BY id LIMIT $4`, after[:], before[:], millis(now), retainStep)
+		if err != nil {
+			return err
+		}
+		for _, o := range step {
+			copy(last[:], o.id)
+			if o.live {
+				continue
+			}
+			deleted++
+			for _, text := range []string{`DELETE FROM verification WHERE id = $1`, `DELETE FROM delivery WHERE verification = $1`} {
+				if _, err := tx.ExecContext(ctx, text, o.id); err != nil {
+					return err
+				}
+			}
+			if err := purgeDestination(ctx, tx, o.project, o.number, o.id, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return deleted, last, err
+}
+
+// purgeDestination deletes a number's row when the verification that goes was its latest, and it
+// has nothing else to remember.
+func purgeDestination(ctx context.Context, tx *sql.Conn, p verify.ProjectID, n phone.Number, gone []byte, now time.Time) error {
+	d, err := scanDestination(tx.QueryRowContext(ctx, `SELECT project, number, tat, sends, failures, wait_until, latest
+		FROM destination WHERE project = $1 AND number = $2 AND latest = $3`, p, n, gone))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !d.Idle(now) {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM destination WHERE project = $1 AND number = $2`, p, n)
+	return err
+}

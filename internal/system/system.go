@@ -1,0 +1,161 @@
+// Package system puts the server together but for its listeners: what the commands and the tests
+// have in common.
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
+)
+
+// Names of the files in a data folder.
+const (
+	DatabaseFile = "countersign.db"
+	KeysetFile   = "keyset.json"
+)
+
+// Config is what [Open] needs.
+type Config struct {
+	Data         string           // the folder of the database and the keyset; it must exist
+	Now          func() time.Time // the clock; nil is time.Now
+	Log          *slog.Logger
+	PublicSender string // the number or name of messages that nobody chose a sender for
+
+	Carriers []dispatch.Line
+	Routes   map[verify.Channel][]string
+	// Lease, CallLimit and Tick are the dispatcher's; zero takes its defaults.
+	Lease, CallLimit, Tick time.Duration
+
+	// Retention is how long verifications are kept: default 30 days.
+	Retention time.Duration
+	// Commit stands between the store and its commits, see [store.Options].
+	Commit func(ops int, commit func() error) error
+}
+
+// A System is a running server without listeners.
+type System struct {
+	Store    *store.Store
+	Verify   *verify.Service
+	Dispatch *dispatch.Dispatcher
+
+	log     *slog.Logger
+	upkeep  sync.WaitGroup
+	stopped context.CancelFunc
+}
+
+// OpenStore opens the database of a data folder, which it makes if need be, for its owner only.
+func OpenStore(ctx context.Context, data string, o store.Options) (*store.Store, error) {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, err
+	}
+	o.Path = filepath.Join(data, DatabaseFile)
+	// SQLite makes its other files with the mode of this one.
+	f, err := os.OpenFile(o.Path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, o)
+}
+
+// Open starts a system on a data folder. Close it.
+func Open(ctx context.Context, c Config) (*System, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Retention == 0 {
+		c.Retention = 30 * 24 * time.Hour
+	}
+	st, err := OpenStore(ctx, c.Data, store.Options{Now: c.Now, Commit: c.Commit})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keyset.LoadOrCreate(filepath.Join(c.Data, KeysetFile))
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	d, err := dispatch.New(dispatch.Config{
+		Store: st, Keys: keys, Now: c.Now, Log: c.Log, Carriers: c.Carriers, Routes: c.Routes,
+		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start dispatch: %w", err), st.Close())
+	}
+	s := &System{
+		Store: st, Dispatch: d, log: c.Log,
+		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: keys, Now: c.Now, PublicSender: c.PublicSender}),
+	}
+	upkeep, stop := context.WithCancel(context.Background())
+	s.stopped = stop
+	s.upkeep.Go(func() { s.retain(upkeep, c.Now, c.Retention) })
+	return s, nil
+}
+
+// retain deletes what is past its retention, once an hour.
+func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Duration) {
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	for {
+		n, err := s.Store.Retain(ctx, now().Add(-keep))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			s.log.Error("delete old verifications", "err", err)
+		case n > 0:
+			s.log.Info("deleted old verifications", "count", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Handler answers the public APIs, and more where given.
+func (s *System) Handler(more ...web.Mount) http.Handler {
+	mounts := append([]web.Mount{{Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}, more...)
+	return web.Wrap(web.Mounts(mounts...), s.log)
+}
+
+// Operations answers health checks: /healthz while the process lives, /readyz while it can work.
+func (s *System) Operations() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if err := s.Store.Ready(ctx); err != nil {
+			s.log.Warn("not ready", "err", err)
+			http.Error(w, "the database doesn't answer", http.StatusServiceUnavailable)
+			return
+		}
+		w.Write([]byte("ready\n"))
+	})
+	return mux
+}
+
+// Close sends what is queued, until ctx is done, and closes the database. What is left is on disk
+// and will be sent by whoever opens it next. Stop the listeners first.
+func (s *System) Close(ctx context.Context) error {
+	s.Dispatch.Close(ctx)
+	s.stopped()
+	s.upkeep.Wait()
+	return s.Store.Close()
+}

@@ -1,0 +1,71 @@
+package verify
+
+import (
+	"time"
+
+	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/phone"
+)
+
+// A Destination is what a project remembers of a number from one verification to the next: how
+// often it was sent to, and how often somebody guessed wrong since the last success. A new code
+// doesn't reset the failures (NIST SP 800-63B-4 §3.1.3.2), or asking for codes would buy guesses.
+type Destination struct {
+	Project ProjectID
+	Number  phone.Number
+
+	TAT       time.Time // of the send limiter's GCRA
+	Sends     limit.Log // of the last day
+	Failures  int       // consecutive wrong guesses, over all verifications
+	WaitUntil time.Time // until then nothing is evaluated
+	Latest    ID        // the newest verification; the others follow by Verification.Previous
+}
+
+// MaxFailures is how many consecutive wrong guesses at one number are ever evaluated. From there
+// on only an operator helps (NIST SP 800-63B-4 §3.2.2).
+const MaxFailures = 100
+
+// lockedFor is the wait that we announce for a number that only an operator can clear.
+const lockedFor = 24 * time.Hour
+
+// Begin charges the number for one more message and makes v its latest verification.
+// It fails with [ErrTooManySends] or [ErrTooManyGuesses], then nothing has changed.
+func (d *Destination) Begin(v *Verification, limits Limits, now time.Time) error {
+	if d.Failures >= MaxFailures {
+		return ErrTooManyGuesses.after(lockedFor)
+	}
+	tat, wait := limits.gcra().Take(d.TAT, now)
+	sends, waitDay := limits.window().Take(d.Sends, now)
+	if wait = max(wait, waitDay); wait > 0 {
+		return ErrTooManySends.after(wait)
+	}
+	d.TAT, d.Sends = tat, sends
+	v.Previous, d.Latest = d.Latest, v.ID
+	return nil
+}
+
+// admit refuses a guess while the number has to wait.
+func (d *Destination) admit(now time.Time) error {
+	if d.Failures >= MaxFailures {
+		return ErrTooManyGuesses.after(lockedFor)
+	}
+	if wait := d.WaitUntil.Sub(now); wait > 0 {
+		return ErrTooManyGuesses.after(wait)
+	}
+	return nil
+}
+
+func (d *Destination) fail(p Profile, now time.Time) {
+	d.Failures++
+	if wait := p.wait(d.Failures); wait > 0 {
+		d.WaitUntil = now.Add(wait)
+	}
+}
+
+// Clear forgets the failures: after a success, or because an operator says so.
+func (d *Destination) Clear() { d.Failures, d.WaitUntil = 0, time.Time{} }
+
+// Idle reports whether the row says nothing any more but the name of its latest verification.
+func (d *Destination) Idle(now time.Time) bool {
+	return d.Failures == 0 && DefaultLimits.gcra().Idle(d.TAT, now) && DefaultLimits.window().Idle(d.Sends, now)
+}

@@ -1,0 +1,93 @@
+package verify
+
+import (
+	"errors"
+	"strings"
+	"time"
+)
+
+// A Kind says what the caller can do about an [Error].
+type Kind int
+
+const (
+	Internal        Kind = iota // nothing: the fault is ours
+	Invalid                     // send something else
+	Unauthenticated             // send a valid key
+	NotFound                    // it doesn't exist, or isn't yours to see
+	Conflict                    // the verification has ended
+	Limited                     // wait: you, or others, asked too often
+	Unavailable                 // wait: we can't at the moment
+)
+
+// An Error is what a caller may see. Every other error is logged whole and answered "internal error".
+type Error struct {
+	Kind       Kind
+	Code       string        // stable for ever, for programs
+	Message    string        // one sentence, for people
+	RetryAfter time.Duration // when Limited or Unavailable: how long to wait
+	Problems   []Problem     // when Invalid: everything that is wrong, in the order of the fields
+}
+
+// A Problem is one thing wrong with one field of a request.
+type Problem struct {
+	Field   Field
+	Message string // what is wrong, without the field's name: "must be less than or equal to 20"
+}
+
+// A Field of a request, by our name for it; a face knows what its callers call it.
+type Field string
+
+const (
+	FieldTo       Field = "to"
+	FieldFrom     Field = "from"
+	FieldText     Field = "text"
+	FieldLength   Field = "length"
+	FieldLife     Field = "life"
+	FieldAttempts Field = "attempts"
+	FieldToken    Field = "token"
+)
+
+func (e *Error) Error() string {
+	if len(e.Problems) == 0 {
+		return e.Message
+	}
+	all := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		all[i] = string(p.Field) + " " + p.Message
+	}
+	return strings.Join(all, "; ")
+}
+
+// Is makes [errors.Is] compare by code, so that an error with its own wait matches its sentinel.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// after is e with a time to wait.
+func (e *Error) after(d time.Duration) *Error {
+	c := *e
+	c.RetryAfter = d
+	return &c
+}
+
+var (
+	ErrInvalid         = &Error{Kind: Invalid, Code: "invalid", Message: "the request is invalid"}
+	ErrUnauthenticated = &Error{Kind: Unauthenticated, Code: "unauthenticated", Message: "the project or its key is wrong"}
+	ErrNotFound        = &Error{Kind: NotFound, Code: "not_found", Message: "there is no such verification"}
+
+	ErrApproved     = &Error{Kind: Conflict, Code: "approved", Message: "the verification was approved before"}
+	ErrGuessesSpent = &Error{Kind: Conflict, Code: "guesses_spent", Message: "no guesses are left"}
+	ErrExpired      = &Error{Kind: Conflict, Code: "expired", Message: "the verification has expired"}
+	ErrCanceled     = &Error{Kind: Conflict, Code: "canceled", Message: "the verification was canceled"}
+
+	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number"}
+	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
+
+	ErrBusy      = &Error{Kind: Unavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}
+	ErrNoCarrier = &Error{Kind: Unavailable, Code: "no_carrier", Message: "no carrier serves this channel", RetryAfter: 30 * time.Second}
+	ErrNoStore   = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
+)
+
+// ErrLeaseLost means that an attempt is no longer the caller's to settle. No API caller sees it.
+var ErrLeaseLost = errors.New("the lease on this attempt is lost")

@@ -1,0 +1,90 @@
+package verify
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+
+	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/phone"
+)
+
+// A Project is the tenant. Nothing that one does changes or shows anything of another.
+type Project struct {
+	ID      ProjectID
+	Name    string
+	Profile Profile
+	Limits  Limits
+
+	// Senders are the numbers that a request may name as "from". With none, any number passes.
+	Senders []phone.Number
+	// PublicText allows a caller's own text without a "from", out by the shared public sender.
+	// Carriers let that sender send the approved text only, hence off by default.
+	PublicText bool
+}
+
+// allows reports whether the project may send from a number.
+func (p *Project) allows(from phone.Number) bool {
+	for _, s := range p.Senders {
+		if s == from {
+			return true
+		}
+	}
+	return len(p.Senders) == 0
+}
+
+// Limits bound what a project sends to one number: Burst messages at once, then one each Interval,
+// and at most Daily in any 24 hours. A Burst or a Daily of 0 is no limit of that kind.
+type Limits struct {
+	Burst    int
+	Interval time.Duration
+	Daily    int
+}
+
+// DefaultLimits are a new project's.
+var DefaultLimits = Limits{Burst: 5, Interval: 2 * time.Minute, Daily: 20}
+
+func (l Limits) gcra() limit.GCRA     { return limit.GCRA{Burst: l.Burst, Interval: l.Interval} }
+func (l Limits) window() limit.Window { return limit.Window{Max: l.Daily, Period: 24 * time.Hour} }
+
+// An Application is a project's named settings. What it leaves zero, the profile decides.
+type Application struct {
+	ID       ID
+	Name     string
+	Format   code.Format
+	Length   int
+	Life     time.Duration
+	Attempts int
+	Sender   phone.Number // "": the public sender
+}
+
+// An Account is what a key opens: a project and the application that its requests use.
+type Account struct {
+	Project     Project
+	Application Application
+}
+
+// A Key is an API secret of a project, as stored: the secret itself is shown once, when it is made.
+type Key struct {
+	ID        ID
+	Project   ProjectID
+	Name      string
+	Hash      KeyHash
+	RevokedAt time.Time // zero: it works
+}
+
+// A KeyHash is the SHA-256 of an API secret. The secret has at least 128 bits, so a plain hash is
+// enough to keep it, and looking one up by its hash tells a timing observer nothing of use.
+type KeyHash [sha256.Size]byte
+
+// HashKey returns the form in which a secret is stored.
+func HashKey(secret Secret) KeyHash { return sha256.Sum256([]byte(secret)) }
+
+// NewKey makes a secret of 256 bits. Its prefix lets secret scanners find it.
+func NewKey() Secret {
+	var b [32]byte
+	rand.Read(b[:]) // never fails, see crypto/rand
+	return Secret("cs_" + base64.RawURLEncoding.EncodeToString(b[:]))
+}

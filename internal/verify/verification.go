@@ -1,0 +1,196 @@
+package verify
+
+import (
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/phone"
+)
+
+// A Verification asks whether somebody holds an address. It is pending until a right code approves
+// it, or it expires, is canceled, or runs out of guesses; after that it never changes again.
+//
+// What a request and its application decided is frozen into it: a later change of settings changes
+// nothing that is under way, and a message sent again after a crash says the same.
+type Verification struct {
+	ID          ID // its time is when the verification was made
+	Project     ProjectID
+	Application ID
+	Channel     Channel
+	To          phone.Number
+	Purpose     Purpose
+	Sender      string // the number or name that the message comes from
+	Text        string // with a placeholder where the code goes
+	Format      code.Format
+	Length      int
+	MaxAttempts int
+	ExpiresAt   time.Time // guesses at or after this instant are refused
+
+	KeyID      uint32 // of the key that made the two below
+	CodeMAC    []byte // of the code, its id and its destination
+	SealedCode []byte // for sending; wiped in the write that ends the verification
+
+	Status   Status
+	Guesses  int       // spent so far; right or wrong, each one counts
+	EndedAt  time.Time // zero while pending, and when time ended it
+	Previous ID        // the number's verification before this one, if any
+
+	// The delivery of its message, beside the verification's own state: see [Verification.Claim].
+	Delivery DeliveryState
+	Reason   string    // why the delivery failed, or isn't known to have succeeded
+	Attempt  int       // the latest attempt's number, from 1; 0 before the first
+	DueAt    time.Time // while Sending: the lease's end; while Queued: the next attempt's time
+}
+
+// A Purpose says what a code may be used for. A code for one doesn't answer another.
+type Purpose string
+
+// MFA is the purpose of the faces' verifications.
+const MFA Purpose = "mfa"
+
+// A Status is where a verification is. Only Pending ever changes.
+type Status int
+
+// The numbers are stored.
+const (
+	Pending   Status = 0
+	Approved  Status = 1
+	Exhausted Status = 2
+	Canceled  Status = 3
+	Expired   Status = 4 // never stored: see Verification.StatusAt
+)
+
+func (s Status) String() string {
+	return [...]string{"pending", "approved", "exhausted", "canceled", "expired"}[s]
+}
+
+// StatusAt is the status at an instant. Expiry is decided here, when somebody asks, and not by a
+// cleaner that may come late.
+func (v *Verification) StatusAt(now time.Time) Status {
+	if v.Status == Pending && !now.Before(v.ExpiresAt) {
+		return Expired
+	}
+	return v.Status
+}
+
+// ended is the error that says how the verification ended, or nil.
+func (v *Verification) ended(now time.Time) error {
+	switch v.StatusAt(now) {
+	case Approved:
+		return ErrApproved
+	case Exhausted:
+		return ErrGuessesSpent
+	case Canceled:
+		return ErrCanceled
+	case Expired:
+		return ErrExpired
+	}
+	return nil
+}
+
+// Binding is what the code of v is bound to.
+func (v *Verification) Binding() keyset.Binding {
+	return keyset.Binding{Project: string(v.Project), ID: v.ID, Destination: string(v.To), Purpose: string(v.Purpose)}
+}
+
+// maxStartDelay is how old a verification's id may be when it is committed. Whoever looks for
+// messages that nobody sends can rely on it: behind this delay no row appears any more.
+const maxStartDelay = 5 * time.Second
+
+// Begin starts v on its destination at now: it charges the send limits, and leases the first
+// attempt to the caller. A verification that is dead on arrival is counted and never sent.
+func (v *Verification) Begin(d *Destination, limits Limits, lease time.Duration, now time.Time) error {
+	if now.Sub(v.ID.Time()) >= maxStartDelay {
+		return ErrBusy
+	}
+	if err := d.Begin(v, limits, now); err != nil {
+		return err
+	}
+	if v.ended(now) != nil {
+		v.fail(ReasonExpired)
+		return nil
+	}
+	v.lease(lease, now)
+	return nil
+}
+
+// A Guess is a code that somebody typed for a verification.
+type Guess struct {
+	Project ProjectID
+	ID      ID
+	Profile Profile // decides how long a number has to wait after wrong guesses
+	// Matches compares in constant time. Its error means that nobody can tell, and spends nothing.
+	Matches func(*Verification) (bool, error)
+}
+
+// An Outcome is what came of a guess.
+type Outcome struct {
+	Approved    bool
+	GuessesLeft int
+}
+
+// Check spends one guess. A right one approves v and clears the number's failures; a wrong one
+// counts against both. An ended verification is answered as such before any wait is looked at.
+func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, error) {
+	if err := v.ended(now); err != nil {
+		return Outcome{}, err
+	}
+	if err := d.admit(now); err != nil {
+		return Outcome{}, err
+	}
+	right, err := g.Matches(v)
+	if err != nil {
+		return Outcome{}, err
+	}
+	v.Guesses++
+	left := v.MaxAttempts - v.Guesses
+	switch {
+	case right:
+		d.Clear()
+		v.end(Approved, now)
+	default:
+		d.fail(g.Profile, now)
+		if left <= 0 {
+			v.end(Exhausted, now)
+		}
+	}
+	return Outcome{Approved: right, GuessesLeft: left}, nil
+}
+
+// Cancel ends v because its caller says so.
+func (v *Verification) Cancel(now time.Time) error {
+	if err := v.ended(now); err != nil {
+		return err
+	}
+	v.end(Canceled, now)
+	return nil
+}
+
+// end makes s final. The code is wiped. An approval settles an open delivery, for the code proves
+// it; else a message that waits for its turn is given up, and one in a carrier's hands is left to
+// whoever holds its lease.
+func (v *Verification) end(s Status, now time.Time) {
+	v.Status, v.EndedAt, v.SealedCode = s, now, nil
+	switch {
+	case s == Approved && v.Delivery != Failed:
+		v.Delivery, v.Reason, v.DueAt = Delivered, "", time.Time{}
+	case s != Approved && v.Delivery == Queued:
+		v.fail(s.String())
+	}
+}
+
+// Message is what a carrier gets, with the code in its place.
+func (v *Verification) Message(code Secret) Message {
+	return Message{
+		ID:           v.ID.message(),
+		Verification: v.ID,
+		Channel:      v.Channel,
+		To:           v.To,
+		From:         v.Sender,
+		Body:         Secret(strings.ReplaceAll(v.Text, placeholder, code.Reveal())),
+		ExpiresAt:    v.ExpiresAt,
+		Attempt:      v.Attempt,
+	}
+}
