@@ -305,7 +305,7 @@ func (d *Dispatcher) call(l *line, m verify.Message) (ref string, err error) {
 }
 
 // retry decides where and when a failed attempt is made up for. At once if there is a carrier that
-// failed less often; else after a wait that grows.
+// was tried less often; else after a wait that grows.
 func (d *Dispatcher) retry(end *verify.Settlement, l *line, j job, after time.Duration) {
 	if end.Outcome == verify.Unknown {
 		return
@@ -316,17 +316,17 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j job, after time.Du
 		return
 	}
 	end.Retry = true
-	if next != l && failures(next, history) < failures(l, history) {
+	if calls(next, history) < calls(l, history) {
 		return // at once
 	}
 	end.RetryAt = d.Now().Add(max(after, backoff(end.Attempt)))
 }
 
-// choose returns the carrier of a channel that has failed least with this message, the preferred
-// one among equals; nil if all of them refused it.
+// choose returns the carrier of a channel that was called least for this message, the preferred
+// one among equals; nil if all of them refused it. Whatever they said then, it wasn't the end of it.
 func (d *Dispatcher) choose(c verify.Channel, history []verify.Delivery) (best *line) {
 	for _, l := range d.routes[c] {
-		if !refused(l, history) && (best == nil || failures(l, history) < failures(best, history)) {
+		if !refused(l, history) && (best == nil || calls(l, history) < calls(best, history)) {
 			best = l
 		}
 	}
@@ -342,9 +342,9 @@ func refused(l *line, history []verify.Delivery) bool {
 	return false
 }
 
-func failures(l *line, history []verify.Delivery) (n int) {
+func calls(l *line, history []verify.Delivery) (n int) {
 	for _, h := range history {
-		if h.Carrier == l.carrier.Name() && h.Outcome != verify.Accepted {
+		if h.Carrier == l.carrier.Name() {
 			n++
 		}
 	}
@@ -394,7 +394,8 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 		if err != nil {
 			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
 		}
-		receipt.Retry = d.untried(v.Channel, history)
+		next := d.choose(v.Channel, history)
+		receipt.Retry = next != nil && calls(next, history) == 0
 	}
 	if err := d.Store.Receive(ctx, receipt); err != nil {
 		return fmt.Errorf("receipt for %v: %w", r.Verification, err)
@@ -403,18 +404,4 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 		d.lookNow()
 	}
 	return nil
-}
-
-// untried reports whether a channel has a carrier that was never called for a message.
-func (d *Dispatcher) untried(c verify.Channel, history []verify.Delivery) bool {
-	tried := map[string]bool{}
-	for _, h := range history {
-		tried[h.Carrier] = true
-	}
-	for _, l := range d.routes[c] {
-		if !tried[l.carrier.Name()] {
-			return true
-		}
-	}
-	return false
 }

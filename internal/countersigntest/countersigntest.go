@@ -1,0 +1,292 @@
+// Package countersigntest gives a test a whole server: database, dispatcher, simulator and API in
+// this process, on a clock that the test sets by hand.
+package countersigntest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/sim"
+	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A Kit is a running server and what a test needs to drive and watch it.
+type Kit struct {
+	*system.System
+	Sim   *sim.Simulator
+	Clock *Clock
+	URL   string
+	Data  string // the data folder
+
+	t       testing.TB
+	token   verify.Secret
+	project verify.ProjectID
+	client  *http.Client
+}
+
+// Options change what [New] makes. The zero value is a server as production has it.
+type Options struct {
+	Data     string // the data folder; "" is a temporary one
+	Profile  verify.Profile
+	Limits   verify.Limits // zero: none
+	Carriers []carrier.Carrier
+	// Queue and Concurrency are each carrier's: default 20 000 and 16.
+	Queue, Concurrency int
+	// Unattended leaves it to the test to look for due messages, with Advance.
+	Unattended bool
+	// Lease, CallLimit and Commit are passed on, see [system.Config].
+	Lease, CallLimit time.Duration
+	Commit           func(ops int, commit func() error) error
+}
+
+// Start is the instant at which every kit's clock starts.
+var Start = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+
+// New starts a server with one project. It is closed when the test ends.
+func New(t testing.TB, o Options) *Kit {
+	t.Helper()
+	k := &Kit{Clock: &Clock{now: Start}, t: t, token: verify.NewKey(), project: "test"}
+	k.Sim = sim.New(k.Clock.Now)
+	if o.Data == "" {
+		o.Data = t.TempDir()
+	}
+	k.Data = o.Data
+	if o.Profile == "" {
+		o.Profile = verify.Compat
+	}
+	if o.Carriers == nil {
+		o.Carriers = []carrier.Carrier{k.Sim}
+	}
+	if o.Queue == 0 {
+		o.Queue = 20_000
+	}
+	if o.Concurrency == 0 {
+		o.Concurrency = 16
+	}
+	tick := 5 * time.Millisecond
+	if o.Unattended {
+		tick = time.Hour
+	}
+	c := system.Config{
+		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), PublicSender: "+12025550199",
+		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
+		Routes: map[verify.Channel][]string{},
+	}
+	for _, way := range o.Carriers {
+		c.Carriers = append(c.Carriers, dispatch.Line{Carrier: way, Queue: o.Queue, Concurrency: o.Concurrency})
+		for _, channel := range []verify.Channel{verify.SMS, verify.Voice} {
+			c.Routes[channel] = append(c.Routes[channel], way.Name())
+		}
+	}
+	ctx := context.Background()
+	s, err := system.Open(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.System = s
+	k.Sim.OnReceipt(s.Dispatch.Receive)
+	k.AddProject(verify.Project{ID: k.project, Name: "Test", Profile: o.Profile, Limits: o.Limits, PublicText: true}, k.token)
+
+	server := httptest.NewServer(s.Handler())
+	k.URL = server.URL
+	k.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}}
+	t.Cleanup(func() {
+		k.client.CloseIdleConnections()
+		server.Close()
+		drain, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if err := s.Close(drain); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		k.Sim.Close()
+	})
+	return k
+}
+
+// AddProject makes a project and a key of it. One that is there already is left alone.
+func (k *Kit) AddProject(p verify.Project, key verify.Secret) {
+	k.t.Helper()
+	ctx := context.Background()
+	if err := k.Store.UpdateProject(ctx, p); err != nil {
+		if err := k.Store.CreateProject(ctx, p); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+	if err := k.Store.CreateKey(ctx, verify.Key{ID: verify.NewID(k.Clock.Now()), Project: p.ID, Hash: verify.HashKey(key)}); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// Account is the kit's own project.
+func (k *Kit) Account() *verify.Account {
+	k.t.Helper()
+	acct, err := k.Verify.Authenticate(context.Background(), k.project, k.token)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return acct
+}
+
+// Post sends JSON to a path of SignalWire's API and returns status and body. It may be called from
+// many goroutines.
+func (k *Kit) Post(path, body string) (int, string) {
+	k.t.Helper()
+	req, err := http.NewRequest("POST", k.URL+signalwire.Prefix+path, strings.NewReader(body))
+	if err != nil {
+		k.t.Error(err)
+		return 0, ""
+	}
+	req.SetBasicAuth(string(k.project), k.token.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := k.client.Do(req)
+	if err != nil {
+		k.t.Error(err)
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		k.t.Error(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+// Start starts a verification by SMS; more is JSON members after "to". It returns the id.
+func (k *Kit) Start(to, more string) string {
+	k.t.Helper()
+	if more != "" {
+		more = "," + more
+	}
+	status, body := k.Post("sms", `{"to":"`+to+`"`+more+`}`)
+	var answer struct{ ID string }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != 200 {
+		k.t.Errorf("start to %s: %d %s", to, status, body)
+	}
+	return answer.ID
+}
+
+// An Answer is what a guess gets: "right", "wrong", "gone" (404), "wait" (429), or the status.
+type Answer string
+
+// Check guesses a token.
+func (k *Kit) Check(id, token string) Answer {
+	k.t.Helper()
+	switch status, body := k.Post(id+"/verify", `{"token":"`+token+`"}`); {
+	case status == 200 && body == `{"success":true}`:
+		return "right"
+	case status == 200 && body == `{"success":false}`:
+		return "wrong"
+	case status == 404:
+		return "gone"
+	case status == 429:
+		return "wait"
+	default:
+		return Answer(http.StatusText(status) + " " + body)
+	}
+}
+
+var inText = regexp.MustCompile(`[0-9A-Z]{4,20}$`)
+
+// Code waits for a verification's message and returns the code in it.
+func (k *Kit) Code(to, id string) string {
+	k.t.Helper()
+	var code string
+	k.Await("the message of "+id, func() bool {
+		for _, m := range k.Sim.Messages(phone.Number(to)) {
+			if m.Verification == id {
+				code = inText.FindString(m.Body)
+				return true
+			}
+		}
+		return false
+	})
+	return code
+}
+
+// Wrong returns a code of the same form that is not the given one.
+func Wrong(code string) string {
+	last := byte('2')
+	if code[len(code)-1] == last {
+		last = '3'
+	}
+	return code[:len(code)-1] + string(last)
+}
+
+// Verification reads a verification as stored.
+func (k *Kit) Verification(id string) *verify.Verification {
+	k.t.Helper()
+	parsed, err := verify.ParseID(id)
+	if err != nil {
+		k.t.Fatalf("id %q: %v", id, err)
+	}
+	v, err := k.Store.Verification(context.Background(), parsed)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return v
+}
+
+// Advance moves the clock and has the dispatcher look for what is due.
+func (k *Kit) Advance(d time.Duration) {
+	k.t.Helper()
+	k.Clock.Advance(d)
+	ctx := context.Background()
+	if err := k.Store.Sweep(ctx); err != nil {
+		k.t.Fatal(err)
+	}
+	if err := k.Dispatch.Poll(ctx); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// Await waits until a condition holds that other goroutines bring about.
+func (k *Kit) Await(what string, holds func() bool) {
+	k.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			k.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// A Clock stands still until a test moves it.
+type Clock struct {
+	mu  sync.Mutex // guards now
+	now time.Time
+}
+
+// Now is the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock on.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// testLog shows the server's log with the test that it belongs to.
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s", strings.TrimSuffix(string(p), "\n"))
+	return len(p), nil
+}
