@@ -1,7 +1,362 @@
 package main
 
-import "github.com/countersign/countersign/internal/carrier"
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
 
-const crashRole = "crash"
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/verify"
+)
 
-func reportingCarrier(c carrier.Carrier) carrier.Carrier { return c }
+// The crash test's child is the program with one carrier exchanged: one that hands each message to
+// the parent, which outlives the child and so knows what really went out.
+const (
+	crashRole     = "crash"
+	crashPhoneURL = "COUNTERSIGN_TEST_PHONE" // where the parent takes messages
+	crashLife     = "COUNTERSIGN_TEST_LIFE"  // which of the child's lives it is
+)
+
+// handedOver is one message as the parent gets it.
+type handedOver struct {
+	ID, Verification, To, Body string
+	Attempt                    int
+	Life                       string
+}
+
+// How the parent answers, beside 200: as a carrier that fails, and as one whose answer gets lost
+// though it has the message.
+const (
+	answerFailed = http.StatusServiceUnavailable
+	answerLost   = http.StatusGatewayTimeout
+)
+
+type phoneCarrier struct{ name string }
+
+func reportingCarrier(c carrier.Carrier) carrier.Carrier { return phoneCarrier{c.Name()} }
+
+func (c phoneCarrier) Name() string { return c.name }
+
+func (c phoneCarrier) Send(ctx context.Context, m verify.Message) (string, error) {
+	body, err := json.Marshal(handedOver{m.ID.String(), m.Verification.String(), string(m.To), m.Body.Reveal(), m.Attempt, os.Getenv(crashLife)})
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, "POST", os.Getenv(crashPhoneURL), bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		return "", carrier.Unknown(err)
+	}
+	resp.Body.Close()
+	switch resp.StatusCode {
+	case answerFailed:
+		return "", errors.New("the carrier is down")
+	case answerLost:
+		return "", carrier.Unknown(errors.New("the answer got lost"))
+	}
+	return m.ID.String(), nil
+}
+
+// phones take messages, in the parent.
+type phones struct {
+	mu  sync.Mutex // guards all below
+	rnd *rand.Rand
+	got map[string][]handedOver // by verification, those that really arrived
+}
+
+func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var m handedOver
+	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fate := p.rnd.IntN(20)
+	if fate == 0 {
+		w.WriteHeader(answerFailed)
+		return
+	}
+	p.got[m.Verification] = append(p.got[m.Verification], m)
+	if fate == 1 {
+		w.WriteHeader(answerLost)
+	}
+}
+
+func (p *phones) messages(id string) []handedOver {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]handedOver(nil), p.got[id]...)
+}
+
+var sixDigits = regexp.MustCompile(`\d{6}$`)
+
+func (p *phones) code(id string) string {
+	if all := p.messages(id); len(all) > 0 {
+		return sixDigits.FindString(all[0].Body)
+	}
+	return ""
+}
+
+// A promise is what the server has said of one verification, and what it may have done unheard.
+type promise struct {
+	id             string
+	wrong, unheard int // guesses
+	approved       int
+}
+
+// crowd drives a server that is killed again and again.
+type crowd struct {
+	t      *testing.T
+	phones *phones
+	server atomic.Pointer[process]
+	number atomic.Int64
+
+	mu       sync.Mutex // guards promises
+	promises []*promise
+}
+
+const (
+	crashAttempts = 4
+	crashClients  = 6
+	crashKills    = 20
+)
+
+func TestKilledServerKeepsItsPromises(t *testing.T) {
+	t.Parallel()
+	kills := crashKills
+	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
+		kills *= f
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+
+	c := &crowd{t: t, phones: &phones{rnd: rand.New(rand.NewPCG(seed, 2)), got: map[string][]handedOver{}}}
+	receiver := httptest.NewServer(c.phones)
+	defer receiver.Close()
+	data := t.TempDir()
+	life := 0
+	start := func() {
+		life++
+		c.server.Store(startDev(t, []string{
+			runAs + "=" + crashRole, crashPhoneURL + "=" + receiver.URL, fmt.Sprintf("%s=%d", crashLife, life),
+		}, "--data", data, "--project", "crash", "--token", "crash-test-token"))
+	}
+
+	start()
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	for i := range crashClients {
+		clients.Go(func() { c.client(rand.New(rand.NewPCG(seed, uint64(100+i))), done) })
+	}
+	for range kills {
+		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
+		c.server.Load().kill()
+		start()
+	}
+	close(done)
+	clients.Wait()
+	c.settle(data)
+	c.judge(data, kills)
+	if err := c.server.Load().stop(); err != nil {
+		t.Errorf("the last server's end: %v", err)
+	}
+}
+
+// client starts verifications and guesses at its own, until done is closed.
+func (c *crowd) client(rnd *rand.Rand, done chan struct{}) {
+	var mine []*promise
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		if len(mine) == 0 || rnd.IntN(3) == 0 {
+			if p := c.start(); p != nil {
+				mine = append(mine, p)
+			}
+			continue
+		}
+		p := mine[rnd.IntN(len(mine))]
+		switch code := c.phones.code(p.id); {
+		case code == "":
+		case rnd.IntN(2) == 0:
+			c.guess(p, code)
+		default:
+			c.guess(p, wrong(code))
+		}
+	}
+}
+
+func wrong(code string) string {
+	return string('0'+(code[0]-'0'+1)%10) + code[1:]
+}
+
+func (c *crowd) start() *promise {
+	to := fmt.Sprintf("+1202%07d", 3000000+c.number.Add(1))
+	resp, body, err := c.server.Load().post("sms", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, crashAttempts))
+	if err != nil || resp.StatusCode != 200 {
+		return nil // nothing was promised
+	}
+	var answer struct{ ID string }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		c.t.Errorf("start answered %s", body)
+		return nil
+	}
+	p := &promise{id: answer.ID}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.promises = append(c.promises, p)
+	return p
+}
+
+// guess is only called by the promise's own client.
+func (c *crowd) guess(p *promise, token string) {
+	resp, body, err := c.server.Load().post(p.id+"/verify", fmt.Sprintf(`{"token":%q}`, token))
+	switch {
+	case err != nil || resp.StatusCode >= 500:
+		p.unheard++
+	case body == `{"success":false}`:
+		p.wrong++
+	case body == `{"success":true}`:
+		p.approved++
+	case resp.StatusCode != 404:
+		c.t.Errorf("guess answered %d %s", resp.StatusCode, body)
+	}
+}
+
+// settle waits until every message that was promised has come to an end: until the leases of the
+// killed servers are over, at the latest.
+func (c *crowd) settle(data string) {
+	open := 0
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		open = 0
+		for _, row := range readVerifications(c.t, data) {
+			if row.delivery == int(verify.Queued) || row.delivery == int(verify.Sending) {
+				open++
+			}
+		}
+		if open == 0 {
+			return
+		}
+	}
+	c.t.Errorf("%d messages are still open", open)
+}
+
+// judge compares what was said with what is.
+func (c *crowd) judge(data string, kills int) {
+	t, rows := c.t, readVerifications(c.t, data)
+	var lost, uncounted, twice, forgotten, duplicates, excess, guesses, approvals int
+	for _, p := range c.promises {
+		row, ok := rows[p.id]
+		if !ok {
+			lost++
+			t.Errorf("%s: an acknowledged start is gone", p.id)
+			continue
+		}
+		guesses += p.wrong + p.approved
+		approvals += p.approved
+		if heard := p.wrong + p.approved; row.guesses < heard || row.guesses > heard+p.unheard {
+			uncounted++
+			t.Errorf("%s: %d guesses are stored; %d were answered, %d got no answer", p.id, row.guesses, heard, p.unheard)
+		}
+		if row.guesses > crashAttempts {
+			t.Errorf("%s: %d guesses, more than %d", p.id, row.guesses, crashAttempts)
+		}
+		if p.approved > 1 || p.approved == 1 && row.status != int(verify.Approved) {
+			twice++
+			t.Errorf("%s: approved %d times, stored as %d", p.id, p.approved, row.status)
+		}
+		messages := c.phones.messages(p.id)
+		if len(messages) == 0 && row.delivery != int(verify.Failed) {
+			forgotten++
+			t.Errorf("%s: promised, not handed over, and its delivery is %d (%s)", p.id, row.delivery, row.reason)
+		}
+		perLife := map[string]int{}
+		for _, m := range messages {
+			perLife[m.Life]++
+			if m.ID != messages[0].ID || m.Body != messages[0].Body {
+				t.Errorf("%s: a duplicate differs: %+v, %+v", p.id, messages[0], m)
+			}
+			if perLife[m.Life] > 1 {
+				excess++
+				t.Errorf("%s: sent %d times in one life of the server", p.id, perLife[m.Life])
+			}
+		}
+		duplicates += max(0, len(messages)-1)
+	}
+	if len(c.promises) < kills || guesses < kills || approvals == 0 {
+		t.Errorf("%d starts, %d guesses, %d approvals: too few to show anything", len(c.promises), guesses, approvals)
+	}
+	// What was approved stays so, and every other one still follows its rules.
+	for _, p := range c.promises {
+		code, before := c.phones.code(p.id), *p
+		if code == "" {
+			continue
+		}
+		c.guess(p, code)
+		switch row := rows[p.id]; {
+		case row.status != int(verify.Pending) && p.approved != before.approved:
+			twice++
+			t.Errorf("%s: an ended verification was approved", p.id)
+		case row.status == int(verify.Pending) && p.approved != 1:
+			lost++
+			t.Errorf("%s: a pending verification refuses its code", p.id)
+		}
+	}
+	t.Logf("%d kills, %d starts, %d guesses, %d approvals: starts lost %d, guesses un-counted %d, codes accepted twice %d, messages forgotten %d, duplicates %d (more than one a crash: %d)",
+		kills, len(c.promises), guesses, approvals, lost, uncounted, twice, forgotten, duplicates, excess)
+}
+
+// storedVerification is what the database says, read beside the server.
+type storedVerification struct {
+	status, guesses, delivery int
+	reason                    string
+}
+
+func readVerifications(t *testing.T, data string) map[string]storedVerification {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, system.DatabaseFile)+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query("SELECT id, status, guesses, delivery, reason FROM verification")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	all := map[string]storedVerification{}
+	for rows.Next() {
+		var id []byte
+		var v storedVerification
+		if err := rows.Scan(&id, &v.status, &v.guesses, &v.delivery, &v.reason); err != nil {
+			t.Fatal(err)
+		}
+		all[verify.ID(id).String()] = v
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
