@@ -141,17 +141,26 @@ func (k *Kit) Account() *verify.Account {
 	return acct
 }
 
+// Request makes a request with the project's credentials.
+func (k *Kit) Request(ctx context.Context, path, body string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, "POST", k.URL+signalwire.Prefix+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.SetBasicAuth(string(k.project), k.token.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	return req, nil
+}
+
 // Post sends JSON to a path of SignalWire's API and returns status and body. It may be called from
 // many goroutines.
 func (k *Kit) Post(path, body string) (int, string) {
 	k.t.Helper()
-	req, err := http.NewRequest("POST", k.URL+signalwire.Prefix+path, strings.NewReader(body))
+	req, err := k.Request(context.Background(), path, body)
 	if err != nil {
 		k.t.Error(err)
 		return 0, ""
 	}
-	req.SetBasicAuth(string(k.project), k.token.Reveal())
-	req.Header.Set("Content-Type", "application/json")
 	resp, err := k.client.Do(req)
 	if err != nil {
 		k.t.Error(err)
