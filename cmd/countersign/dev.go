@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
+	"slices"
 	"strings"
-	"syscall"
 	"text/template"
 	"time"
 
@@ -40,7 +39,6 @@ const (
 	devSender      = "+12025550199" // in the range that is reserved for fiction
 	devQueue       = 1024
 	devConcurrency = 64
-	drainFor       = 10 * time.Second
 )
 
 // wrapCarrier, if set, stands before the simulator. It is how the crash tests of this package see
@@ -103,40 +101,16 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		return errors.Join(err, s.Close(w.ctx))
 	}
 
-	api := web.NewServer(s.Handler(web.Mount{Prefix: "/simulator", Handler: simulator.Handler()}), log)
-	ops := web.NewServer(s.Operations(), log)
-	failed := make(chan error, 2)
-	go func() { failed <- api.Serve(public) }()
-	go func() { failed <- ops.Serve(operations) }()
 	if err := c.greet(w, public.Addr(), operations.Addr(), token); err != nil {
 		return errors.Join(err, s.Close(w.ctx))
 	}
-
-	select {
-	case <-w.ctx.Done():
-		log.Info("stopping")
-	case err = <-failed:
-	}
-	drain, cancel := context.WithTimeout(context.Background(), drainFor)
-	defer cancel()
-	if errShutdown := api.Shutdown(drain); errShutdown != nil {
-		api.Close()
-	}
-	errClose := s.Close(drain)
-	simulator.Close()
-	ops.Close()
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
-	return errors.Join(err, errClose)
-}
-
-func listen(addr, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use by another program: stop that, or choose another address with %s", addr, flag)
-	}
-	return l, err
+	handler := s.Handler(web.Mount{Name: "simulator", Prefix: "/simulator", Handler: simulator.Handler()})
+	return serveUntilDone(w.ctx, log, []listening{{public, web.NewServer(handler, log)}, {operations, web.NewServer(s.Operations(), log)}},
+		func(drain context.Context) error {
+			s.Dispatch.Close(drain)
+			simulator.Close() // its last receipts still find the database
+			return s.Close(drain)
+		})
 }
 
 // credentials makes sure that the project exists and that a token opens it. Given ones are used
@@ -158,12 +132,14 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 	if c.Limits {
 		p.Limits = verify.DefaultLimits
 	}
-	if err := st.UpdateProject(ctx, p); errors.Is(err, store.ErrNoProject) {
+	i := slices.IndexFunc(projects, func(q verify.Project) bool { return q.ID == p.ID })
+	switch {
+	case i < 0:
 		err = st.CreateProject(ctx, p)
-		if err != nil {
-			return "", err
-		}
-	} else if err != nil {
+	case projects[i].Name == devProject: // not one that somebody made for a purpose of his own
+		err = st.UpdateProject(ctx, p)
+	}
+	if err != nil {
 		return "", err
 	}
 
@@ -216,7 +192,7 @@ var greeting = template.Must(template.New("").Parse(`Countersign is running. Mes
 
 Start a verification by SMS:
 
-  curl -s -u '{{.Project}}:{{.Token}}' -H 'Content-Type: application/json' -d '{"to":"+12025550100"}' {{.URL}}{{.API}}sms
+  curl -s -u {{.Credentials}} -H 'Content-Type: application/json' -d '{"to":"+12025550100"}' {{.URL}}{{.API}}sms
 
 Read the message that the phone would get:
 
@@ -224,7 +200,7 @@ Read the message that the phone would get:
 
 Check the code: put the answer's id for ID, and the code for CODE:
 
-  curl -s -u '{{.Project}}:{{.Token}}' -H 'Content-Type: application/json' -d '{"token":"CODE"}' {{.URL}}{{.API}}ID/verify
+  curl -s -u {{.Credentials}} -H 'Content-Type: application/json' -d '{"token":"CODE"}' {{.URL}}{{.API}}ID/verify
 
 Stop with Ctrl-C.
 `))
@@ -237,7 +213,8 @@ func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Se
 	var out strings.Builder
 	err := greeting.Execute(&out, map[string]any{
 		"URL": "http://" + public.String(), "API": signalwire.Prefix, "Operations": "http://" + operations.String(),
-		"Project": c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
+		"Credentials": shellQuote(c.Project + ":" + token.Reveal()),
+		"Project":     c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
 	})
 	if err != nil {
 		return err
@@ -245,3 +222,6 @@ func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Se
 	_, err = w.stdout.Write([]byte(out.String()))
 	return err
 }
+
+// shellQuote writes a word that a shell reads as it is.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

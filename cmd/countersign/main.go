@@ -20,6 +20,10 @@ import (
 // commands is the command line. Each command has a file of its own.
 type commands struct {
 	Dev     devCommand     `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
+	Serve   serveCommand   `cmd:"" help:"Serve for real, as a configuration file says."`
+	Config  configCommand  `cmd:"" help:"Check, print or begin a configuration file."`
+	Keyset  keysetCommand  `cmd:"" help:"Create and rotate the keys that protect stored codes."`
+	Secret  secretCommand  `cmd:"" help:"Create a secret that signs messages to a carrier."`
 	Project projectCommand `cmd:"" help:"Create and list projects (tenants)."`
 	Key     keyCommand     `cmd:"" help:"Create, list and revoke a project's API keys."`
 }
@@ -33,7 +37,7 @@ type world struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends us at once
 	os.Exit(run(world{ctx, os.Stdout, os.Stderr}, os.Args[1:]))
 }
 

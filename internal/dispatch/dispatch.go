@@ -41,12 +41,18 @@ type Store interface {
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
 }
 
+// An Observer counts attempts that ended, and how long after its verification's start.
+type Observer interface {
+	Settled(carrier string, o verify.DeliveryOutcome, since time.Duration)
+}
+
 // Config is what a [Dispatcher] needs. Zero durations take their defaults.
 type Config struct {
 	Store    Store
 	Keys     *keyset.Set
 	Now      func() time.Time
 	Log      *slog.Logger
+	Observer Observer // may be nil
 	Carriers []Line
 	// Routes are the names of the carriers that serve a channel, the preferred one first.
 	Routes map[verify.Channel][]string
@@ -229,6 +235,9 @@ func (p *place) Send(v *verify.Verification, m verify.Message) {
 	p.l.queue <- job{verification: v, message: m, since: p.d.Now()} // has room: we hold a place
 }
 
+// Depth is how many messages wait for a carrier or are under way.
+func (d *Dispatcher) Depth(carrier string) int { return len(d.lines[carrier].places) }
+
 func (d *Dispatcher) work(l *line) {
 	for j := range l.queue {
 		d.attempt(l, j)
@@ -262,6 +271,9 @@ func (d *Dispatcher) attempt(l *line, j job) {
 			log.Warn("carrier failed", "outcome", end.Outcome, "reason", end.Reason, "err", err)
 			d.retry(&end, l, j, decision.After)
 		}
+	}
+	if d.Observer != nil {
+		d.Observer.Settled(end.Carrier, end.Outcome, d.Now().Sub(v.ID.Time()))
 	}
 	d.settle(log, end, j)
 }

@@ -19,15 +19,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
 )
 
-// A Set is the keys of one installation. It is safe for concurrent use.
+// A Set is the keys of one installation. It is safe for concurrent use, also with [Set.Replace].
 type Set struct {
-	prfs *prf.Set
+	prfs atomic.Pointer[prf.Set]
 }
 
 // A Binding says what a code belongs to. A MAC or a sealed code made for one binding is wrong for
@@ -50,25 +51,29 @@ const (
 
 // New makes a set with one fresh key, kept only in memory. For tests; see [Create].
 func New() (*Set, error) {
+	handle, err := fresh()
+	if err != nil {
+		return nil, err
+	}
+	return fromHandle(handle)
+}
+
+func fresh() (*keyset.Handle, error) {
 	handle, err := keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
-	return fromHandle(handle)
+	return handle, nil
 }
 
 // Create makes a set with one fresh key and writes it to a new file of mode 0600.
 // It is durable on return, and never replaces a file that exists ([fs.ErrExist]).
 func Create(path string) (*Set, error) {
-	handle, err := keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
+	handle, err := fresh()
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+		return nil, err
 	}
-	var buf bytes.Buffer
-	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&buf)); err != nil {
-		return nil, fmt.Errorf("encode keyset: %w", err)
-	}
-	if err := writeNew(path, buf.Bytes()); err != nil {
+	if err := write(handle, path, os.Link); err != nil {
 		return nil, fmt.Errorf("create keyset %s: %w", path, err)
 	}
 	return fromHandle(handle)
@@ -76,6 +81,23 @@ func Create(path string) (*Set, error) {
 
 // Load reads a set from a file, which must be readable by its owner only.
 func Load(path string) (*Set, error) {
+	handle, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	return fromHandle(handle)
+}
+
+// Parse reads a set from the text that such a file has.
+func Parse(text []byte) (*Set, error) {
+	handle, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("keyset: %w", err)
+	}
+	return fromHandle(handle)
+}
+
+func load(path string) (*keyset.Handle, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", err)
@@ -83,16 +105,83 @@ func Load(path string) (*Set, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, fmt.Errorf("load keyset %s: its mode is %#o, others could read the keys; run: chmod 600 %s", path, mode, path)
 	}
-	data, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", err)
 	}
-	// What the parser says of a damaged file could quote it, and it holds keys: its error stays here.
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
+	handle, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("load keyset %s: not a Tink keyset in JSON", path)
+		return nil, fmt.Errorf("load keyset %s: %w", path, err)
 	}
-	return fromHandle(handle)
+	return handle, nil
+}
+
+// parse keeps the parser's error to itself: it could quote the file, which holds keys.
+func parse(text []byte) (*keyset.Handle, error) {
+	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(text)))
+	if err != nil {
+		return nil, errors.New("not a Tink keyset in JSON")
+	}
+	return handle, nil
+}
+
+// A Key is what may be shown of one.
+type Key struct {
+	ID      uint32
+	Primary bool // makes new rows
+}
+
+// Keys lists the keys of a file.
+func Keys(path string) ([]Key, error) {
+	handle, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	info := handle.KeysetInfo()
+	var all []Key
+	for _, k := range info.GetKeyInfo() {
+		all = append(all, Key{k.GetKeyId(), k.GetKeyId() == info.GetPrimaryKeyId()})
+	}
+	return all, nil
+}
+
+// Add puts one more key into a file, and returns its id. It makes nothing yet: every process must
+// know a key before one of them uses it; see [Promote].
+func Add(path string) (id uint32, err error) {
+	err = edit(path, func(m *keyset.Manager) (err error) {
+		id, err = m.Add(prf.HMACSHA256PRFKeyTemplate())
+		return err
+	})
+	return id, err
+}
+
+// Promote has a key of a file make new rows. The others still check what they made.
+func Promote(path string, id uint32) error {
+	return edit(path, func(m *keyset.Manager) error { return m.SetPrimary(id) })
+}
+
+// Remove takes a key out of a file. What it made can't be checked any more: do it when the oldest
+// verification that it made has expired.
+func Remove(path string, id uint32) error {
+	return edit(path, func(m *keyset.Manager) error { return m.Delete(id) })
+}
+
+func edit(path string, change func(*keyset.Manager) error) error {
+	handle, err := load(path)
+	if err != nil {
+		return err
+	}
+	manager := keyset.NewManagerFromHandle(handle)
+	if err := change(manager); err != nil {
+		return fmt.Errorf("change keyset %s: %w", path, err)
+	}
+	if handle, err = manager.Handle(); err != nil {
+		return fmt.Errorf("change keyset %s: %w", path, err)
+	}
+	if err := write(handle, path, os.Rename); err != nil {
+		return fmt.Errorf("write keyset %s: %w", path, err)
+	}
+	return nil
 }
 
 // LoadOrCreate loads the set at path, or creates it if there is none.
@@ -109,23 +198,28 @@ func fromHandle(handle *keyset.Handle) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyset: not a set of PRF keys: %w", err)
 	}
-	return &Set{prfs}, nil
+	s := new(Set)
+	s.prfs.Store(prfs)
+	return s, nil
 }
 
-// writeNew writes a file under another name and links it into place, so that a crash leaves
-// either no file or the whole of it.
-func writeNew(path string, data []byte) error {
+// Replace makes s what another set is, for everybody who uses it.
+func (s *Set) Replace(other *Set) { s.prfs.Store(other.prfs.Load()) }
+
+// write writes a keyset under another name and puts it into place, so that a crash leaves either
+// the old file or the whole new one.
+func write(handle *keyset.Handle, path string, place func(from, to string) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".keyset-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
+	err = insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(tmp))
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(tmp.Name(), path); err != nil {
+	if err := place(tmp.Name(), path); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)
@@ -136,7 +230,7 @@ func writeNew(path string, data []byte) error {
 }
 
 // Primary names the key that new rows are made with.
-func (s *Set) Primary() uint32 { return s.prfs.PrimaryID }
+func (s *Set) Primary() uint32 { return s.prfs.Load().PrimaryID }
 
 // MAC returns 32 bytes that tell whether a code is the one that b was made for.
 // Compare in constant time.
@@ -180,7 +274,7 @@ func (s *Set) aead(key uint32, b Binding) (cipher.AEAD, error) {
 }
 
 func (s *Set) compute(key uint32, input []byte) ([]byte, error) {
-	f, ok := s.prfs.PRFs[key]
+	f, ok := s.prfs.Load().PRFs[key]
 	if !ok {
 		return nil, fmt.Errorf("key %d: %w", key, ErrUnknownKey)
 	}

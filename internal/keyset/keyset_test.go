@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -129,5 +130,65 @@ func TestDamagedFileIsNotQuoted(t *testing.T) {
 	_, err := Load(path)
 	if err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("Load: %v; want an error that doesn't quote the file", err)
+	}
+}
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keyset.json")
+	set, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := set.Primary()
+	made, _ := set.MAC(old, binding, "1")
+	sealed, _ := set.Seal(old, binding, "493817")
+
+	added, err := Add(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload := func() {
+		t.Helper()
+		next, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set.Replace(next)
+	}
+	if reload(); set.Primary() != old {
+		t.Errorf("an added key makes rows at once: primary is %d, want %d", set.Primary(), old)
+	}
+	if err := Promote(path, added); err != nil {
+		t.Fatal(err)
+	}
+	if reload(); set.Primary() != added {
+		t.Errorf("primary is %d, want the promoted %d", set.Primary(), added)
+	}
+	if again, err := set.MAC(old, binding, "1"); err != nil || !bytes.Equal(made, again) {
+		t.Errorf("the old key no longer checks what it made: %v", err)
+	}
+	if code, err := set.Open(old, binding, sealed); err != nil || code != "493817" {
+		t.Errorf("the old key no longer opens what it sealed: %q, %v", code, err)
+	}
+	want := []Key{{old, false}, {added, true}}
+	if got, err := Keys(path); err != nil || !slices.Equal(got, want) {
+		t.Errorf("Keys = %v, %v; want %v", got, err, want)
+	}
+	if err := Remove(path, added); err == nil {
+		t.Error("the primary key was removed")
+	}
+	if err := Remove(path, old); err != nil {
+		t.Fatal(err)
+	}
+	reload()
+	if _, err := set.MAC(old, binding, "1"); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("a removed key: %v, want ErrUnknownKey", err)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode after changes is %v, want 0600", info.Mode())
+	}
+	if err := Promote(path, 1); err == nil {
+		t.Error("an unknown key was promoted")
 	}
 }

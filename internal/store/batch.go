@@ -55,6 +55,7 @@ type writer struct {
 	sql    hotStmts
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
+	seen   Observer
 
 	mu      sync.RWMutex // guards closed, and sends on ops against close(ops)
 	closed  bool
@@ -67,7 +68,7 @@ func newWriter(ctx context.Context, db *sql.DB, o Options) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, now: o.Now, commit: o.Commit, ops: make(chan op, maxWaiting), stopped: make(chan struct{})}
+	w := &writer{conn: conn, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), stopped: make(chan struct{})}
 	if err := w.sql.prepare(ctx, conn); err != nil {
 		conn.Close()
 		return nil, err
@@ -241,12 +242,16 @@ func (w *writer) begin(ctx context.Context) error {
 }
 
 func (w *writer) finish(ctx context.Context, ops int) error {
+	began := time.Now()
 	err := w.commit(ops, func() error {
 		_, err := w.sql.commit.ExecContext(ctx)
 		return err
 	})
 	if err != nil {
 		return away("commit", err)
+	}
+	if w.seen != nil {
+		w.seen.Committed(ops, time.Since(began))
 	}
 	return nil
 }

@@ -42,6 +42,13 @@ type Options struct {
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
+
+	Observer Observer // may be nil
+}
+
+// An Observer counts the groups that were committed.
+type Observer interface {
+	Committed(ops int, took time.Duration)
 }
 
 // Open opens the database, brings its schema up to date, and starts the writer.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -29,10 +31,12 @@ const (
 
 // Config is what [Open] needs.
 type Config struct {
-	Data         string           // the folder of the database and the keyset; it must exist
+	Data         string           // the folder of the database; it is made if need be
+	Keys         *keyset.Set      // nil: the keyset in that folder, made if need be
 	Now          func() time.Time // the clock; nil is time.Now
 	Log          *slog.Logger
-	PublicSender string // the number or name of messages that nobody chose a sender for
+	Metrics      *metric.Metrics // nil: of its own
+	PublicSender string          // the number or name of messages that nobody chose a sender for
 
 	Carriers []dispatch.Line
 	Routes   map[verify.Channel][]string
@@ -52,6 +56,7 @@ type System struct {
 	Dispatch *dispatch.Dispatcher
 
 	log     *slog.Logger
+	metrics *metric.Metrics
 	upkeep  sync.WaitGroup
 	stopped context.CancelFunc
 }
@@ -81,24 +86,32 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Retention == 0 {
 		c.Retention = 30 * 24 * time.Hour
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Now: c.Now, Commit: c.Commit})
+	if c.Metrics == nil {
+		c.Metrics = metric.New()
+	}
+	st, err := OpenStore(ctx, c.Data, store.Options{Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keyset.LoadOrCreate(filepath.Join(c.Data, KeysetFile))
-	if err != nil {
-		return nil, errors.Join(err, st.Close())
+	if c.Keys == nil {
+		if c.Keys, err = keyset.LoadOrCreate(filepath.Join(c.Data, KeysetFile)); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: keys, Now: c.Now, Log: c.Log, Carriers: c.Carriers, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Observer: c.Metrics, Carriers: c.Carriers, Routes: c.Routes,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start dispatch: %w", err), st.Close())
 	}
+	for _, l := range c.Carriers {
+		name := l.Carrier.Name()
+		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
+	}
 	s := &System{
-		Store: st, Dispatch: d, log: c.Log,
-		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: keys, Now: c.Now, PublicSender: c.PublicSender}),
+		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics,
+		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, PublicSender: c.PublicSender}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
@@ -130,11 +143,12 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
-	mounts := append([]web.Mount{{Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}, more...)
-	return web.Wrap(web.Mounts(mounts...), s.log)
+	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}
+	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
-// Operations answers health checks: /healthz while the process lives, /readyz while it can work.
+// Operations answers health checks (/healthz while the process lives, /readyz while it can work),
+// /metrics for Prometheus, and /debug/pprof.
 func (s *System) Operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -148,6 +162,11 @@ func (s *System) Operations() http.Handler {
 		}
 		w.Write([]byte("ready\n"))
 	})
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	return mux
 }
 

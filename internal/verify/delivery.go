@@ -22,6 +22,9 @@ type Message struct {
 //
 //	queued ⇄ sending → sent → delivered
 //	   └────────┴────────┴──→ failed
+//
+// A failed receipt leads from sent back to queued, where another carrier can still be tried. A
+// right code leads to delivered from wherever the message is, unless it has failed.
 type DeliveryState int
 
 // The numbers are stored.
@@ -130,7 +133,7 @@ func (v *Verification) Renew(attempt int, lease time.Duration, now time.Time) er
 // while another took over settles nothing ([ErrLeaseLost]). What the verification or a receipt has
 // meanwhile made of the delivery stands.
 func (v *Verification) Settle(s *Settlement, now time.Time) error {
-	if v.Attempt != s.Attempt || v.Delivery == Queued {
+	if v.Attempt != s.Attempt {
 		return ErrLeaseLost
 	}
 	s.EndedAt = now

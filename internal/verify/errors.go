@@ -25,7 +25,7 @@ type Error struct {
 	Code       string        // stable for ever, for programs
 	Message    string        // one sentence, for people
 	RetryAfter time.Duration // when Limited or Unavailable: how long to wait
-	Problems   []Problem     // when Invalid: everything that is wrong, in the order of the fields
+	Problems   []Problem     // when Invalid: everything that is wrong
 }
 
 // A Problem is one thing wrong with one field of a request.

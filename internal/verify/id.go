@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -75,6 +77,7 @@ func (id ID) message() ID {
 
 // A Secret is text that must not reach a log, an error or an API answer: a code, or a message that
 // holds one. Everything that formats it prints a placeholder; [Secret.Reveal] gives the text.
+// (Only an exported field hides it: of the others, fmt can't call the methods.)
 type Secret string
 
 const redacted = "[secret]"
@@ -83,7 +86,7 @@ const redacted = "[secret]"
 func (s Secret) Reveal() string { return string(s) }
 
 func (s Secret) String() string               { return redacted }
-func (s Secret) GoString() string             { return redacted }
+func (s Secret) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) } // also for a wrong verb
 func (s Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -174,7 +175,7 @@ func settle(acct *Account, r StartRequest, public string) (terms, error) {
 		if !own && !acct.Project.PublicText {
 			wrong(FieldFrom, "can't be blank when a message is given")
 		}
-		if problem := unfit(r.Channel, t.text, t.format, t.length); problem != "" {
+		if problem := unfit(r.Channel, t.text, t.length); problem != "" {
 			wrong(FieldText, "%s", problem)
 		}
 	}
@@ -185,7 +186,7 @@ func settle(acct *Account, r StartRequest, public string) (terms, error) {
 }
 
 // unfit says why a text can't go out on a channel, with a code of the given length in it.
-func unfit(c Channel, text string, f code.Format, length int) string {
+func unfit(c Channel, text string, length int) string {
 	for _, r := range text {
 		if r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f {
 			return "has a control character"
@@ -194,8 +195,8 @@ func unfit(c Channel, text string, f code.Format, length int) string {
 	if !utf8.ValidString(text) {
 		return "is not valid UTF-8"
 	}
-	// Any character of the alphabet serves: all are one septet in GSM 03.38.
-	full := strings.ReplaceAll(text, placeholder, strings.Repeat(f.Alphabet()[:1], length))
+	// Zeros serve for every format: all characters of a code are one septet in GSM 03.38.
+	full := strings.ReplaceAll(text, placeholder, strings.Repeat("0", length))
 	if c == Voice {
 		if utf8.RuneCountInString(full) > maxSpoken {
 			return fmt.Sprintf("is too long (maximum is %d characters with the code)", maxSpoken)
@@ -219,8 +220,11 @@ func number(f Field, s string, wrong func(Field, string, ...any)) phone.Number {
 		return ""
 	}
 	n, err := phone.Parse(s)
-	if err != nil {
-		wrong(f, "%v", err)
+	switch {
+	case errors.Is(err, phone.ErrCallingCode):
+		wrong(f, "has an unknown country calling code")
+	case err != nil:
+		wrong(f, "is %v", err)
 	}
 	return n
 }

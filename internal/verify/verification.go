@@ -129,6 +129,7 @@ type Guess struct {
 type Outcome struct {
 	Approved    bool
 	GuessesLeft int
+	Channel     Channel // by which the code went out
 }
 
 // Check spends one guess. A right one approves v and clears the number's failures; a wrong one
@@ -156,7 +157,7 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 			v.end(Exhausted, now)
 		}
 	}
-	return Outcome{Approved: right, GuessesLeft: left}, nil
+	return Outcome{Approved: right, GuessesLeft: left, Channel: v.Channel}, nil
 }
 
 // Cancel ends v because its caller says so.

@@ -48,13 +48,20 @@ type Place interface {
 	Lease() time.Duration
 }
 
+// An Observer counts what callers asked for and what they got.
+type Observer interface {
+	Started(c Channel, err error)
+	Checked(out Outcome, err error)
+}
+
 // A Service does what callers ask for.
 type Service struct {
-	store  Store
-	outbox Outbox
-	keys   *keyset.Set
-	now    func() time.Time
-	public string
+	store    Store
+	outbox   Outbox
+	keys     *keyset.Set
+	now      func() time.Time
+	observer Observer
+	public   string
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
 }
@@ -65,6 +72,8 @@ type Config struct {
 	Outbox Outbox
 	Keys   *keyset.Set
 	Now    func() time.Time // the clock
+	// Observer may be nil.
+	Observer Observer
 	// PublicSender is the number or name that messages come from when nobody named another.
 	PublicSender string
 }
@@ -75,8 +84,19 @@ func New(c Config) *Service {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Service{store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, public: c.PublicSender, accounts: accounts}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
+	return &Service{
+		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer, public: c.PublicSender,
+		accounts: accounts,
+	}
 }
+
+type unobserved struct{}
+
+func (unobserved) Started(Channel, error) {}
+func (unobserved) Checked(Outcome, error) {}
 
 // A key is looked up at most once in accountLife, so a revocation works within that time, also
 // when another process made it.
@@ -110,7 +130,8 @@ func (s *Service) Authenticate(ctx context.Context, p ProjectID, key Secret) (*A
 
 // Start makes a code, commits a verification of it and hands its message to a carrier. On return
 // without an error, the verification is on disk. The caller going away doesn't stop it.
-func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
+func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (v *Verification, err error) {
+	defer func() { s.observer.Started(r.Channel, err) }()
 	t, err := settle(acct, r, s.public)
 	if err != nil {
 		return nil, err
@@ -173,7 +194,8 @@ func (s *Service) make(acct *Account, c Channel, t terms) (*Verification, Secret
 
 // Check spends one guess on a verification and says what came of it. A text that can't be a code
 // spends a guess as well and is wrong.
-func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (Outcome, error) {
+func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (out Outcome, err error) {
+	defer func() { s.observer.Checked(out, err) }()
 	g := Guess{Project: acct.Project.ID, ID: id, Profile: acct.Project.Profile}
 	g.Matches = func(v *Verification) (bool, error) {
 		// What can't be a code is compared all the same, so that it takes as long.

@@ -2,42 +2,42 @@
 package web
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// A Mount answers the paths that begin with Prefix.
+// A Mount answers the paths that begin with Prefix. Its name is for metrics.
 type Mount struct {
-	Prefix  string
-	Handler http.Handler
+	Name, Prefix string
+	Handler      http.Handler
 }
 
-// Mounts routes by prefix, in order. Unlike [http.ServeMux] it never redirects: a client of an API
-// that wrote two slashes gets that API's own "not found".
-func Mounts(mounts ...Mount) http.Handler {
+// An Observer counts requests. A route is a pattern, "" where none took the request.
+type Observer interface {
+	Answered(face, route string, status int, took time.Duration)
+}
+
+// Handler routes by prefix, in order. Unlike [http.ServeMux] it never redirects: a client of an API
+// that wrote two slashes gets that API's own "not found". It gives each request an id, forbids
+// caches and sniffing, writes the one log line, and answers 500 where a handler panics. A request
+// id is always our own: a client's could forge log lines.
+func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
+	none := Mount{Name: "none", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusNotFound, `{"error":"Not Found"}`)
+	})}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, m := range mounts {
-			if strings.HasPrefix(r.URL.Path, m.Prefix) {
-				m.Handler.ServeHTTP(w, r)
-				return
-			}
+		mount := none
+		if i := slices.IndexFunc(mounts, func(m Mount) bool { return strings.HasPrefix(r.URL.Path, m.Prefix) }); i >= 0 {
+			mount = mounts[i]
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusNotFound)
-		w.Write([]byte(`{"error":"Not Found"}`))
-	})
-}
-
-// Wrap gives each request an id, forbids caches and sniffing, writes the one log line, and answers
-// 500 where a handler panics. Our request id is our own: a client's could forge log lines.
-func Wrap(h http.Handler, log *slog.Logger) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, id := time.Now(), uuid.NewString()
 		w.Header().Set("X-Request-Id", id)
 		w.Header().Set("Cache-Control", "no-store")
@@ -50,17 +50,23 @@ func Wrap(h http.Handler, log *slog.Logger) http.Handler {
 				}
 				log.Error("panic", "request_id", id, "panic", p, "stack", string(debug.Stack()))
 				if sw.status == 0 {
-					sw.Header().Set("Content-Type", "application/json")
-					sw.WriteHeader(http.StatusInternalServerError)
-					sw.Write([]byte(`{"error":"Internal Server Error"}`))
+					answer(sw, http.StatusInternalServerError, `{"error":"Internal Server Error"}`)
 				}
 			}
+			took := time.Since(began)
+			o.Answered(mount.Name, r.Pattern, sw.status, took)
 			log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("request_id", id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-				slog.Int("status", sw.status), slog.Duration("took", time.Since(began)))
+				slog.Int("status", sw.status), slog.Duration("took", took))
 		}()
-		h.ServeHTTP(sw, r)
+		mount.Handler.ServeHTTP(sw, r)
 	})
+}
+
+func answer(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	io.WriteString(w, body)
 }
 
 // statusWriter remembers the status.

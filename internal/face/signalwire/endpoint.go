@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -130,9 +131,13 @@ func respond(w http.ResponseWriter, status int, answer any) {
 }
 
 // fallback answers what no route takes in the API's shape: 405 with Allow where the path is one of
-// ours, else 404.
+// ours, else 404. That is also for a path like "//sms", which the mux alone would redirect.
 func (s *Server) fallback(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			refuse(w, http.StatusNotFound)
+			return
+		}
 		if _, pattern := mux.Handler(r); pattern != "" {
 			mux.ServeHTTP(w, r)
 			return

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -81,9 +82,7 @@ func object(body []byte) (map[string]json.RawMessage, error) {
 		if _, twice := all[key]; twice {
 			return nil, errUnreadable
 		}
-		if string(value) != "null" {
-			all[key] = value
-		}
+		all[key] = value
 	}
 	if _, err := dec.Token(); err != nil { // the closing brace
 		return nil, errUnreadable
@@ -91,6 +90,7 @@ func object(body []byte) (map[string]json.RawMessage, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, errUnreadable
 	}
+	maps.DeleteFunc(all, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
 	return all, nil
 }
 

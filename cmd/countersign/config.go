@@ -1,0 +1,283 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/yamlconf"
+)
+
+// Config is what "countersign serve" reads from its YAML file. The comments below are its
+// reference: "config example", "config print" and docs/configuration.md show them.
+//
+// Paths are relative to the file's folder. Durations are written as 10s, 2m or 720h.
+type Config struct {
+	// Data is the folder of the database. It is made if need be, for its owner only.
+	Data string `yaml:"data" default:"data"`
+
+	// Keyset holds the keys that make the stored codes useless to whoever copies the database.
+	// Make one with "countersign keyset create".
+	Keyset KeysetConfig `yaml:"keyset"`
+
+	// Public is where clients reach the API.
+	Public PublicConfig `yaml:"public"`
+
+	// Operations is where health checks, metrics and profiles are served. It asks for no
+	// credentials: keep it away from the outside.
+	Operations OperationsConfig `yaml:"operations"`
+
+	// PublicSender is the number or name that messages come from when a request names no other:
+	// E.164, or 1 to 11 letters and digits.
+	PublicSender string `yaml:"public_sender" example:"+12025550199"`
+
+	// Carriers are the ways out, each with a name of its own.
+	Carriers []CarrierConfig `yaml:"carriers"`
+
+	// Channels say which carriers serve a channel, the preferred one first. A channel without
+	// carriers answers 503.
+	Channels ChannelsConfig `yaml:"channels"`
+
+	// Retention is how long verifications are kept after their start: 24h to 87600h.
+	Retention yamlconf.Duration `yaml:"retention" default:"720h"`
+
+	// Log is what is written to standard error.
+	Log LogConfig `yaml:"log"`
+
+	// Tracing sends OpenTelemetry traces.
+	Tracing TracingConfig `yaml:"tracing"`
+}
+
+// KeysetConfig says where the keys are.
+type KeysetConfig struct {
+	// File is a Tink keyset in JSON that only its owner can read.
+	File string `yaml:"file" default:"keyset.json"`
+	// Env is the name of an environment variable that holds the keyset instead. Optional.
+	Env string `yaml:"env"`
+}
+
+// PublicConfig is the public listener.
+type PublicConfig struct {
+	// Listen is the address to listen on, host:port.
+	Listen string `yaml:"listen" default:":8080"`
+	// TLS makes it https. Without it, put a proxy that speaks TLS in front. Optional.
+	TLS TLSConfig `yaml:"tls"`
+}
+
+// TLSConfig names a certificate. Both files are read again when they change.
+type TLSConfig struct {
+	// Cert is the file of the certificate chain, PEM.
+	Cert string `yaml:"cert"`
+	// Key is the file of its private key, PEM.
+	Key string `yaml:"key"`
+}
+
+// OperationsConfig is the operations listener.
+type OperationsConfig struct {
+	// Listen is the address to listen on, host:port.
+	Listen string `yaml:"listen" default:"127.0.0.1:8081"`
+}
+
+// CarrierConfig is one way out.
+type CarrierConfig struct {
+	// Name is the carrier's name in channels, records and metrics: a-z 0-9 - and _.
+	Name string `yaml:"name" example:"gateway"`
+	// HTTP posts each message as JSON, signed as Standard Webhooks says.
+	HTTP HTTPCarrierConfig `yaml:"http"`
+	// Concurrency is how many calls are made at once: 1 to 1024.
+	Concurrency int `yaml:"concurrency" default:"64"`
+	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
+	Queue int `yaml:"queue" default:"1024"`
+}
+
+// HTTPCarrierConfig is a receiver of HTTP requests.
+type HTTPCarrierConfig struct {
+	// URL is where messages are posted: https, or http to this machine.
+	URL string `yaml:"url" example:"http://127.0.0.1:9000/messages"`
+	// Secret signs the requests. It is not written here: this says where it is.
+	Secret SecretConfig `yaml:"secret"`
+	// Timeout of one request: 100ms to 10s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+	// Plaintext allows http to other machines: everybody on the way can then read the codes. Each
+	// start warns of it.
+	Plaintext bool `yaml:"plaintext" default:"false"`
+}
+
+// SecretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
+type SecretConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file" example:"gateway.secret"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
+}
+
+// ChannelsConfig maps channels to carriers.
+type ChannelsConfig struct {
+	// SMS are the names of the carriers of text messages.
+	SMS []string `yaml:"sms" example:"gateway"`
+	// Voice are the names of the carriers of calls.
+	Voice []string `yaml:"voice" example:"gateway"`
+}
+
+// LogConfig is how we log: one line for each request, numbers masked, codes never.
+type LogConfig struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level" default:"info"`
+	// Format is json or text.
+	Format string `yaml:"format" default:"json"`
+}
+
+// TracingConfig is where traces go.
+type TracingConfig struct {
+	// Endpoint is the URL of an OTLP/HTTP collector, such as http://127.0.0.1:4318. Optional.
+	Endpoint string `yaml:"endpoint"`
+	// Sample is the share of requests that are traced: 0 to 1.
+	Sample float64 `yaml:"sample" default:"0.01"`
+}
+
+// A loadedConfig is a configuration that was found right, with what its files and variables hold.
+type loadedConfig struct {
+	Config
+	dir  string // of the file
+	ways []carrierhttp.Config
+}
+
+// loadConfig reads a file. All that is wrong with it is in the error, a line each.
+func loadConfig(path string) (*loadedConfig, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usageError(fmt.Sprintf("%v\nTo begin with one: countersign config example > %s", err, path))
+	}
+	c := &loadedConfig{dir: filepath.Dir(path)}
+	problems := yamlconf.Decode(text, &c.Config)
+	c.check(&problems)
+	if len(problems.List) > 0 {
+		return nil, usageError(problems.Describe(path))
+	}
+	return c, nil
+}
+
+// path resolves a path of the file.
+func (c *loadedConfig) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// check notes all that is wrong. A key whose value could not be read was noted before.
+func (c *loadedConfig) check(p *yamlconf.Problems) {
+	p.Check("data", c.Data != "", "must not be empty")
+	checkAddress(p, "public.listen", c.Public.Listen)
+	checkAddress(p, "operations.listen", c.Operations.Listen)
+	if tls := c.Public.TLS; tls.Cert != "" || tls.Key != "" {
+		checkFile(p, "public.tls.cert", c.path(tls.Cert))
+		checkFile(p, "public.tls.key", c.path(tls.Key))
+	}
+	checkSender(p, c.PublicSender)
+	checkDuration(p, "retention", c.Retention, 24*time.Hour, 87600*time.Hour)
+	p.Check("log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error")
+	p.Check("log.format", slices.Contains([]string{"json", "text"}, c.Log.Format), "must be json or text")
+	p.Check("tracing.sample", c.Tracing.Sample >= 0 && c.Tracing.Sample <= 1, "must be 0 to 1")
+	if e := c.Tracing.Endpoint; e != "" {
+		u, err := url.Parse(e)
+		p.Check("tracing.endpoint", err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"), "must be an http or https URL")
+	}
+	names := map[string]bool{}
+	for i := range c.Carriers {
+		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
+	}
+	for key, channel := range map[string][]string{"channels.sms": c.Channels.SMS, "channels.voice": c.Channels.Voice} {
+		for i, name := range channel {
+			p.Check(fmt.Sprintf("%s[%d]", key, i), names[name], "there is no carrier %q", name)
+		}
+	}
+}
+
+func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *CarrierConfig, names map[string]bool) {
+	p.Check(key+".name", cc.Name != "" && len(cc.Name) <= 64 && strings.Trim(cc.Name, "abcdefghijklmnopqrstuvwxyz0123456789-_") == "", "must be 1 to 64 of a-z 0-9 - _")
+	p.Check(key+".name", !names[cc.Name], "is the name of another carrier")
+	names[cc.Name] = true
+	p.Check(key+".concurrency", cc.Concurrency >= 1 && cc.Concurrency <= 1024, "must be 1 to 1024")
+	p.Check(key+".queue", cc.Queue >= 1 && cc.Queue <= 100000, "must be 1 to 100000")
+	h := &cc.HTTP
+	checkDuration(p, key+".http.timeout", h.Timeout, 100*time.Millisecond, 10*time.Second)
+	if err := carrierhttp.CheckURL(h.URL, h.Plaintext); err != nil {
+		p.Check(key+".http.url", false, "%v", err)
+	}
+	way := carrierhttp.Config{Name: cc.Name, URL: h.URL, Plaintext: h.Plaintext, Timeout: time.Duration(h.Timeout), Conns: cc.Concurrency}
+	text, err := c.secret(h.Secret)
+	if err == nil {
+		way.Secret, err = carrierhttp.ParseSecret(text.Reveal())
+	}
+	if err != nil {
+		p.Check(key+".http.secret", false, "%v", err)
+	}
+	if h.CAFile != "" {
+		pem, err := os.ReadFile(c.path(h.CAFile))
+		way.RootCAs = x509.NewCertPool()
+		p.Check(key+".http.ca_file", err == nil && way.RootCAs.AppendCertsFromPEM(pem), "must be a readable file with PEM certificates")
+	}
+	c.ways = append(c.ways, way)
+}
+
+// secret reads a secret from where the configuration says. Its errors don't quote it.
+func (c *loadedConfig) secret(s SecretConfig) (verify.Secret, error) {
+	switch {
+	case (s.File == "") == (s.Env == ""):
+		return "", errors.New("give one of file and env; to make one: countersign secret create FILE")
+	case s.Env != "":
+		value := os.Getenv(s.Env)
+		if value == "" {
+			return "", fmt.Errorf("the environment variable %s is not set", s.Env)
+		}
+		return verify.Secret(value), nil
+	}
+	path := c.path(s.File)
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("%w; to make it: countersign secret create %s", err, path)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("others could read %s; run: chmod 600 %s", path, path)
+	}
+	value, err := os.ReadFile(path)
+	return verify.Secret(value), err
+}
+
+func checkAddress(p *yamlconf.Problems, key, addr string) {
+	_, _, err := net.SplitHostPort(addr)
+	p.Check(key, err == nil, "must be host:port, or :port for all addresses")
+}
+
+func checkFile(p *yamlconf.Problems, key, path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		p.Check(key, false, "%v", err)
+		return
+	}
+	f.Close()
+}
+
+func checkDuration(p *yamlconf.Problems, key string, d yamlconf.Duration, low, high time.Duration) {
+	p.Check(key, time.Duration(d) >= low && time.Duration(d) <= high, "must be %v to %v", yamlconf.Duration(low), yamlconf.Duration(high))
+}
+
+// checkSender accepts a number, or an alphanumeric sender (3GPP TS 23.040 §9.1.2.5: 11 characters).
+func checkSender(p *yamlconf.Problems, s string) {
+	_, err := phone.Parse(s)
+	letters := strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ") == ""
+	p.Check("public_sender", err == nil || letters && len(s) >= 1 && len(s) <= 11, "must be an E.164 number, or 1 to 11 letters and digits")
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/keyset"
+)
+
+type keysetCommand struct {
+	Create  keysetCreate  `cmd:"" help:"Make a keyset with one key, in a new file."`
+	List    keysetList    `cmd:"" help:"List a keyset's keys."`
+	Add     keysetAdd     `cmd:"" help:"Add a key. It makes nothing until it is promoted."`
+	Promote keysetPromote `cmd:"" help:"Have a key make new rows, once every server has read the file. The others still check theirs."`
+	Remove  keysetRemove  `cmd:"" help:"Remove a key. What it made can't be checked any more."`
+}
+
+type keysetFile struct {
+	File string `arg:"" help:"Keyset file."`
+}
+
+type keyID struct {
+	ID uint32 `arg:"" help:"Key id, as 'keyset list' shows it."`
+}
+
+type keysetCreate struct{ keysetFile }
+
+func (c *keysetCreate) Run(w world) error {
+	set, err := keyset.Create(c.File)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already; it is not replaced, since what it made could then not be checked", c.File)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w.stdout, "Made %s with key %d. Keep a copy in a safe place, apart from backups of the database.\n", c.File, set.Primary())
+	return err
+}
+
+type keysetList struct {
+	keysetFile
+	JSON bool `name:"json" help:"Print JSON, for programs."`
+}
+
+func (c *keysetList) Run(w world) error {
+	all, err := keyset.Keys(c.File)
+	if err != nil {
+		return err
+	}
+	return printRows(w, c.JSON, []string{"KEY", "PRIMARY"}, all, func(k keyset.Key) row {
+		return row{{"id", strconv.FormatUint(uint64(k.ID), 10)}, {"primary", strconv.FormatBool(k.Primary)}}
+	})
+}
+
+type keysetAdd struct{ keysetFile }
+
+func (c *keysetAdd) Run(w world) error {
+	id, err := keyset.Add(c.File)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w.stdout, "Added key %d. When every server has read the file: countersign keyset promote %s %d\n", id, c.File, id)
+	return err
+}
+
+type keysetPromote struct {
+	keysetFile
+	keyID
+}
+
+func (c *keysetPromote) Run(world) error { return keyset.Promote(c.File, c.ID) }
+
+type keysetRemove struct {
+	keysetFile
+	keyID
+}
+
+func (c *keysetRemove) Run(world) error { return keyset.Remove(c.File, c.ID) }
+
+type secretCommand struct {
+	Create secretCreate `cmd:"" help:"Write a new secret to a new file. The receiver needs the same."`
+}
+
+type secretCreate struct {
+	File string `arg:"" help:"File to make."`
+}
+
+func (c *secretCreate) Run(w world) error {
+	secret := make(carrierhttp.Secret, 32)
+	rand.Read(secret) // never fails, see crypto/rand
+	f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(secret.Encode().Reveal() + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w.stdout, "Made %s. Give the receiver of the messages the same secret.\n", c.File)
+	return err
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// drainFor is how long a shutdown may take: requests that are under way, then messages.
+const drainFor = 10 * time.Second
+
+// listening is a server and where it listens.
+type listening struct {
+	net.Listener
+	server *http.Server
+}
+
+// serveUntilDone answers until ctx ends or a listener fails. Then it lets the requests that are
+// under way finish, and calls stop; all that within drainFor. The first server is the public one.
+func serveUntilDone(ctx context.Context, log *slog.Logger, servers []listening, stop func(drain context.Context) error) error {
+	failed := make(chan error, len(servers))
+	for _, s := range servers {
+		go func() {
+			if s.server.TLSConfig != nil {
+				failed <- s.server.ServeTLS(s.Listener, "", "")
+				return
+			}
+			failed <- s.server.Serve(s.Listener)
+		}()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "within", drainFor)
+	case err = <-failed:
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainFor)
+	defer cancel()
+	if servers[0].server.Shutdown(drain) != nil {
+		servers[0].server.Close()
+	}
+	err = errors.Join(err, stop(drain))
+	for _, s := range servers[1:] { // health checks go on until the end
+		s.server.Close()
+	}
+	return err
+}
+
+// listen opens a listener. setting names the flag or key that chose its address.
+func listen(addr, setting string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another program: stop that, or choose another address with %s", addr, setting)
+	}
+	return l, err
+}

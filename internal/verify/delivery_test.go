@@ -1,0 +1,355 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const lease = 20 * time.Second
+
+// with is a verification whose delivery is in a state, its attempt 2 the latest, due at t0 while
+// somebody has to do something about it.
+func with(s DeliveryState) *Verification {
+	v := started()
+	v.Delivery, v.Attempt, v.DueAt, v.Reason = s, 2, time.Time{}, ""
+	switch s {
+	case Queued:
+		v.DueAt, v.Reason = t0, "busy"
+	case Sending:
+		v.DueAt = t0
+	case Failed:
+		v.Reason = "refused"
+	}
+	return v
+}
+
+var deliveryStates = []DeliveryState{Queued, Sending, Sent, Delivered, Failed}
+
+// ends are what may have become of a verification while its message was on its way.
+var ends = map[string]struct {
+	end    func(*Verification)
+	reason string // of a message that nobody sends any more
+	err    error
+}{
+	"pending":  {func(*Verification) {}, "", nil},
+	"expired":  {func(v *Verification) { v.ExpiresAt = t0 }, "expired", ErrExpired},
+	"spent":    {func(v *Verification) { v.Status, v.SealedCode = Exhausted, nil }, "exhausted", ErrGuessesSpent},
+	"canceled": {func(v *Verification) { v.Status, v.SealedCode = Canceled, nil }, "canceled", ErrCanceled},
+}
+
+func TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives(t *testing.T) {
+	t.Parallel()
+	for _, s := range deliveryStates {
+		for end, tt := range ends {
+			for _, early := range []time.Duration{0, time.Millisecond, -time.Hour} {
+				name := fmt.Sprintf("%v, %s, %v before it is due", s, end, early)
+				v := with(s)
+				tt.end(v)
+				if v.Open() {
+					v.DueAt = t0.Add(early)
+				}
+				want := v.clone()
+				var wantLost *Delivery
+				wantClaimed := false
+				if v.Open() && early <= 0 {
+					if s == Sending {
+						wantLost = &Delivery{Verification: v.ID, Attempt: 2, Outcome: Unknown, Reason: "lease_lost", StartedAt: v.DueAt, EndedAt: v.DueAt}
+					}
+					if tt.reason != "" {
+						want.Delivery, want.Reason, want.DueAt = Failed, tt.reason, time.Time{}
+					} else {
+						wantClaimed = true
+						want.Delivery, want.Reason, want.DueAt, want.Attempt = Sending, "", t0.Add(lease), 3
+					}
+				}
+				lost, claimed := v.Claim(lease, t0)
+				if claimed != wantClaimed {
+					t.Errorf("%s: claimed %t, want %t", name, claimed, wantClaimed)
+				}
+				if diff := cmp.Diff(wantLost, lost); diff != "" {
+					t.Errorf("%s: lost attempt (-want +got)\n%s", name, diff)
+				}
+				if diff := cmp.Diff(want, v); diff != "" {
+					t.Errorf("%s: verification (-want +got)\n%s", name, diff)
+				}
+			}
+		}
+	}
+}
+
+func TestOnlyOneClaimWins(t *testing.T) {
+	t.Parallel()
+	v := with(Queued)
+	if _, claimed := v.Claim(lease, t0); !claimed {
+		t.Fatal("not claimed")
+	}
+	for _, now := range []time.Time{t0, t0.Add(lease - time.Millisecond)} {
+		if lost, claimed := v.Claim(lease, now); lost != nil || claimed {
+			t.Errorf("at %v: claimed %t, lost %v; want nothing while the lease lasts", now, claimed, lost)
+		}
+	}
+	lost, claimed := v.Claim(lease, t0.Add(lease))
+	if lost == nil || lost.Attempt != 3 || !claimed || v.Attempt != 4 {
+		t.Errorf("when it is over: claimed %t, lost %v, attempt %d; want attempt 3 lost, 4 claimed", claimed, lost, v.Attempt)
+	}
+}
+
+func TestALeaseIsRenewedByItsHolderOnly(t *testing.T) {
+	t.Parallel()
+	now := t0.Add(-5 * time.Second)
+	for _, s := range deliveryStates {
+		for end, tt := range ends {
+			for attempt := 1; attempt <= 3; attempt++ {
+				name := fmt.Sprintf("%v, %s, attempt %d", s, end, attempt)
+				v := with(s)
+				tt.end(v)
+				if end == "expired" {
+					v.ExpiresAt = now
+				}
+				want, wantErr := v.clone(), tt.err
+				switch {
+				case s != Sending || attempt != 2:
+					wantErr = ErrLeaseLost
+				case wantErr == nil:
+					want.DueAt = now.Add(lease)
+				}
+				if err := v.Renew(attempt, lease, now); !errors.Is(err, wantErr) {
+					t.Errorf("%s: got %v, want %v", name, err, wantErr)
+				}
+				if diff := cmp.Diff(want, v); diff != "" {
+					t.Errorf("%s: verification (-want +got)\n%s", name, diff)
+				}
+			}
+		}
+	}
+}
+
+func TestAnAttemptThatEndsDecidesWhatIsNext(t *testing.T) {
+	t.Parallel()
+	soon, never := t0.Add(time.Minute), time.Time{}
+	for _, tt := range []struct {
+		name    string
+		outcome DeliveryOutcome
+		reason  string
+		retry   bool
+		at      time.Time
+
+		want           DeliveryState
+		reason2, ended string // reasons, also where the verification has ended
+		due            time.Time
+	}{
+		{"accepted", Accepted, "", false, never, Sent, "", "", never},
+		{"accepted, whatever it says of a retry", Accepted, "", true, soon, Sent, "", "", never},
+		// It may have been sent: a second one at once would be one too many.
+		{"unknown", Unknown, ReasonUnknown, false, never, Sent, "unknown", "unknown", never},
+		{"unknown, whatever it says of a retry", Unknown, ReasonUnknown, true, soon, Sent, "unknown", "unknown", never},
+		{"refused for good", Refused, "refused", false, never, Failed, "refused", "refused", never},
+		{"refused, another carrier at once", Refused, "refused", true, never, Queued, "refused", "refused", t0},
+		{"errored for good", Errored, "error", false, never, Failed, "error", "error", never},
+		{"errored, later", Errored, "error", true, soon, Queued, "error", "error", soon},
+		{"errored, at a time that has passed", Errored, "error", true, t0.Add(-time.Minute), Queued, "error", "error", t0},
+		{"dropped", Dropped, "expired", false, never, Failed, "expired", "expired", never},
+	} {
+		for end, e := range ends {
+			v := with(Sending)
+			e.end(v)
+			want := v.clone()
+			want.Delivery, want.Reason, want.DueAt = tt.want, tt.reason2, tt.due
+			if e.err != nil && tt.want == Queued { // nothing is sent for a dead code
+				want.Delivery, want.Reason, want.DueAt = Failed, tt.ended, time.Time{}
+			}
+			s := &Settlement{Delivery: Delivery{Verification: v.ID, Attempt: 2, Outcome: tt.outcome, Reason: tt.reason}, Retry: tt.retry, RetryAt: tt.at}
+			if err := v.Settle(s, t0); err != nil {
+				t.Errorf("%s, %s: %v", tt.name, end, err)
+			}
+			if !s.EndedAt.Equal(t0) {
+				t.Errorf("%s, %s: ended at %v, want %v", tt.name, end, s.EndedAt, t0)
+			}
+			if diff := cmp.Diff(want, v); diff != "" {
+				t.Errorf("%s, %s: verification (-want +got)\n%s", tt.name, end, diff)
+			}
+		}
+	}
+}
+
+func TestNoRetryIsPlannedForAfterTheCodesDeath(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		before time.Duration // of the expiry
+		want   DeliveryState
+	}{
+		{time.Millisecond, Queued},
+		{0, Failed},
+		{-time.Millisecond, Failed},
+	} {
+		v := with(Sending)
+		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: Errored, Reason: "busy"}, Retry: true, RetryAt: v.ExpiresAt.Add(-tt.before)}
+		if err := v.Settle(s, t0); err != nil {
+			t.Fatal(err)
+		}
+		if v.Delivery != tt.want || v.Reason != "busy" {
+			t.Errorf("retry %v before the expiry: %v (%s), want %v (busy)", tt.before, v.Delivery, v.Reason, tt.want)
+		}
+	}
+}
+
+// What somebody else made of the delivery meanwhile stands; the attempt is recorded all the same.
+func TestAnAttemptThatEndsLateChangesNothing(t *testing.T) {
+	t.Parallel()
+	for _, s := range []DeliveryState{Queued, Sent, Delivered, Failed} {
+		for outcome := Accepted; outcome <= Dropped; outcome++ {
+			v := with(s)
+			before := v.clone()
+			settled := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "other"}, Retry: true, RetryAt: t0.Add(time.Minute)}
+			if err := v.Settle(settled, t0); err != nil || !settled.EndedAt.Equal(t0) {
+				t.Errorf("%v, %v: %v, ended at %v; want it recorded", s, outcome, err, settled.EndedAt)
+			}
+			if diff := cmp.Diff(before, v); diff != "" {
+				t.Errorf("%v, %v: the verification changed (-before +after)\n%s", s, outcome, diff)
+			}
+		}
+	}
+}
+
+// A commit can fail and yet have happened, so whoever settles may settle again.
+func TestSettlingTwiceIsSettlingOnce(t *testing.T) {
+	t.Parallel()
+	for outcome := Accepted; outcome <= Dropped; outcome++ {
+		for _, retry := range []bool{false, true} {
+			v := with(Sending)
+			settle := func(now time.Time) error {
+				return v.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "busy"}, Retry: retry, RetryAt: t0.Add(time.Minute)}, now)
+			}
+			if err := settle(t0); err != nil {
+				t.Fatal(err)
+			}
+			once := v.clone()
+			if err := settle(t0.Add(time.Second)); err != nil {
+				t.Errorf("%v, retry %t: the second time: %v", outcome, retry, err)
+			}
+			if diff := cmp.Diff(once, v); diff != "" {
+				t.Errorf("%v, retry %t: the second time changed it (-once +twice)\n%s", outcome, retry, diff)
+			}
+		}
+	}
+}
+
+// A replica that was frozen while another took over holds nothing any more, however the new
+// attempt is doing.
+func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
+	t.Parallel()
+	for _, s := range deliveryStates {
+		v := with(Sending)
+		if _, claimed := v.Claim(lease, t0); !claimed || v.Attempt != 3 {
+			t.Fatalf("claimed %t, attempt %d", claimed, v.Attempt)
+		}
+		now := t0.Add(time.Second)
+		switch s { // what the new holder has made of it
+		case Queued:
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Errored, Reason: "busy"}, Retry: true}, now)
+		case Sent:
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Accepted}}, now)
+		case Failed:
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Refused, Reason: "refused"}}, now)
+		case Delivered:
+			Receipt{Delivered: true}.Settle(v, now)
+		}
+		if v.Delivery != s {
+			t.Fatalf("new holder: %v, want %v", v.Delivery, s)
+		}
+		before := v.clone()
+		for outcome := Accepted; outcome <= Dropped; outcome++ {
+			late := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "late"}, Retry: true}
+			unsettled := *late
+			if err := v.Settle(late, now); !errors.Is(err, ErrLeaseLost) {
+				t.Errorf("%v, settle %v: got %v, want %v", s, outcome, err, ErrLeaseLost)
+			}
+			if diff := cmp.Diff(&unsettled, late); diff != "" {
+				t.Errorf("%v, settle %v: the settlement changed (-before +after)\n%s", s, outcome, diff)
+			}
+		}
+		if err := v.Renew(2, lease, now); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("%v, renew: got %v, want %v", s, err, ErrLeaseLost)
+		}
+		if diff := cmp.Diff(before, v); diff != "" {
+			t.Errorf("%v: the verification changed (-before +after)\n%s", s, diff)
+		}
+	}
+}
+
+// Slow isn't lost: until somebody else claims the attempt, it is still its holder's.
+func TestALeaseThatIsOverIsItsHoldersUntilSomebodyClaimsIt(t *testing.T) {
+	t.Parallel()
+	now := t0.Add(time.Minute)
+	renewed, settled := with(Sending), with(Sending)
+	if err := renewed.Renew(2, lease, now); err != nil || !renewed.DueAt.Equal(now.Add(lease)) {
+		t.Errorf("renew: %v, due at %v", err, renewed.DueAt)
+	}
+	if err := settled.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: Accepted}}, now); err != nil || settled.Delivery != Sent {
+		t.Errorf("settle: %v, %v", err, settled.Delivery)
+	}
+}
+
+func TestAReceiptAdvancesWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	receipts := map[string]Receipt{
+		"delivered":     {Delivered: true},
+		"failed":        {Reason: "undelivered"},
+		"failed, retry": {Reason: "undelivered", Retry: true},
+	}
+	for _, s := range deliveryStates {
+		for end, e := range ends {
+			for kind, r := range receipts {
+				v := with(s)
+				if s == Sent {
+					v.Reason = ReasonUnknown // nobody knew; now somebody does
+				}
+				e.end(v)
+				want := v.clone()
+				if s == Sent || s == Sending {
+					switch {
+					case r.Delivered:
+						want.Delivery, want.Reason, want.DueAt = Delivered, "", time.Time{}
+					case r.Retry && e.err == nil:
+						want.Delivery, want.Reason, want.DueAt = Queued, "undelivered", t0
+					default:
+						want.Delivery, want.Reason, want.DueAt = Failed, "undelivered", time.Time{}
+					}
+				}
+				r.Settle(v, t0)
+				if diff := cmp.Diff(want, v); diff != "" {
+					t.Errorf("%v, %s, receipt %s: (-want +got)\n%s", s, end, kind, diff)
+				}
+			}
+		}
+	}
+}
+
+// A network can be quicker than our own commit. What the receipt made of the message stands, and
+// the attempt is recorded, so that the next one knows which carrier failed.
+func TestAReceiptMayComeBeforeItsAttemptIsSettled(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		receipt Receipt
+		want    DeliveryState
+	}{
+		{Receipt{Delivered: true}, Delivered},
+		{Receipt{Reason: "undelivered", Retry: true}, Queued},
+		{Receipt{Reason: "undelivered"}, Failed},
+	} {
+		v := with(Sending)
+		tt.receipt.Settle(v, t0)
+		before := v.clone()
+		s := &Settlement{Delivery: Delivery{Attempt: 2, Carrier: "a", Outcome: Accepted}}
+		if err := v.Settle(s, t0.Add(time.Millisecond)); err != nil || s.EndedAt.IsZero() {
+			t.Errorf("%+v: %v, ended at %v; want the attempt recorded", tt.receipt, err, s.EndedAt)
+		}
+		if diff := cmp.Diff(before, v); diff != "" || v.Delivery != tt.want {
+			t.Errorf("%+v: %v, want %v (-receipt +settled)\n%s", tt.receipt, v.Delivery, tt.want, diff)
+		}
+	}
+}

@@ -1,0 +1,389 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWaitsGrowWithTheFailures(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		from, to int
+		wait     time.Duration
+	}
+	for profile, steps := range map[Profile][]step{
+		Standard: {
+			{1, 4, 0},
+			{5, 5, 30 * time.Second},
+			{6, 9, 0},
+			{10, 10, 5 * time.Minute},
+			{11, 14, 0},
+			{15, 15, 15 * time.Minute},
+			{16, 19, 0},
+			{20, 101, time.Hour},
+		},
+		Compat: {
+			{1, 19, 0},
+			{20, 20, 30 * time.Second},
+			{21, 24, 0},
+			{25, 25, 5 * time.Minute},
+			{26, 29, 0},
+			{30, 30, 15 * time.Minute},
+			{31, 34, 0},
+			{35, 101, time.Hour},
+		},
+	} {
+		d, now := destination(), t0
+		g := guess(false)
+		g.Profile = profile
+		for _, s := range steps {
+			for n := s.from; n <= s.to; n++ {
+				if got := profile.wait(n); got != s.wait {
+					t.Errorf("%s, failure %d: wait %v, want %v", profile, n, got, s.wait)
+				}
+				// A new verification for each guess: the waits are the number's.
+				v := started()
+				v.ExpiresAt = now.Add(time.Minute)
+				_, err := v.Check(d, g, now)
+				if n > MaxFailures {
+					if !errors.Is(err, ErrTooManyGuesses) || d.Failures != MaxFailures {
+						t.Errorf("%s, guess %d: got %v, %d failures; want %v, %d", profile, n, err, d.Failures, ErrTooManyGuesses, MaxFailures)
+					}
+					continue
+				}
+				if err != nil || d.Failures != n {
+					t.Fatalf("%s, failure %d: %v, counted %d", profile, n, err, d.Failures)
+				}
+				if got := max(0, d.WaitUntil.Sub(now)); got != s.wait {
+					t.Errorf("%s, failure %d: has to wait %v, want %v", profile, n, got, s.wait)
+				}
+				if d.WaitUntil.After(now) {
+					now = d.WaitUntil
+				}
+			}
+		}
+	}
+}
+
+func TestAWaitIsNeverNegative(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Profile{Compat, Standard, "", "lenient"} {
+		for n := -30; n <= 200; n++ {
+			if got := p.wait(n); got < 0 || n <= 0 && got != 0 {
+				t.Errorf("%q, failure %d: wait %v", p, n, got)
+			}
+		}
+		// A number without failures is never late, whatever its profile.
+		if got := p.wait(0); got != 0 {
+			t.Errorf("%q: no failure waits %v", p, got)
+		}
+	}
+}
+
+func TestAWaitEndsByItself(t *testing.T) {
+	t.Parallel()
+	d := destination()
+	d.Failures = 4
+	if _, err := started().Check(d, guess(false), t0); err != nil {
+		t.Fatal(err)
+	}
+	end := t0.Add(30 * time.Second)
+	for _, tt := range []struct {
+		at   time.Time
+		wait time.Duration // 0: evaluated
+	}{
+		{t0, 30 * time.Second},
+		{t0.Add(10 * time.Second), 20 * time.Second},
+		{end.Add(-time.Millisecond), time.Millisecond},
+		{end, 0},
+		{end.Add(time.Millisecond), 0},
+	} {
+		for _, is := range []bool{true, false} {
+			v, d := started(), d.clone()
+			g, before := guess(is), d.clone()
+			if tt.wait > 0 {
+				g = unasked(t)
+			}
+			got, err := v.Check(d, g, tt.at)
+			if tt.wait == 0 {
+				if err != nil || got.Approved != is {
+					t.Errorf("at %v, guess is %t: got %+v, %v", tt.at, is, got, err)
+				}
+				continue
+			}
+			if !errors.Is(err, ErrTooManyGuesses) || retryAfter(err) != tt.wait {
+				t.Errorf("at %v: got %v after %v, want %v after %v", tt.at, err, retryAfter(err), ErrTooManyGuesses, tt.wait)
+			}
+			if diff := cmp.Diff(before, d); diff != "" || v.Guesses != 0 {
+				t.Errorf("at %v: a guess that had to wait was counted %d times (-before +after)\n%s", tt.at, v.Guesses, diff)
+			}
+		}
+	}
+}
+
+func TestAWaitDoesNotStopStartsOrCancels(t *testing.T) {
+	t.Parallel()
+	d := destination()
+	d.Failures, d.WaitUntil = 25, t0.Add(time.Hour)
+	v := begun(NewID(t0))
+	if err := v.Begin(d, DefaultLimits, 20*time.Second, t0); err != nil {
+		t.Errorf("start: %v", err)
+	}
+	if err := v.Cancel(t0); err != nil {
+		t.Errorf("cancel: %v", err)
+	}
+}
+
+func TestAfterAHundredFailuresOnlyClearHelps(t *testing.T) {
+	t.Parallel()
+	d := destination()
+	d.Failures = MaxFailures - 1
+	if _, err := started().Check(d, guess(false), t0); err != nil || d.Failures != 100 {
+		t.Fatalf("the hundredth: %v, %d failures", err, d.Failures)
+	}
+	for _, now := range []time.Time{t0, d.WaitUntil, t0.Add(10 * 365 * 24 * time.Hour)} {
+		v := begun(NewID(now))
+		v.ExpiresAt = now.Add(time.Minute)
+		before := d.clone()
+		_, checked := v.Check(d, unasked(t), now)
+		begun := v.Begin(d, Limits{}, 20*time.Second, now)
+		for name, err := range map[string]error{"check": checked, "start": begun} {
+			if !errors.Is(err, ErrTooManyGuesses) || retryAfter(err) != 24*time.Hour {
+				t.Errorf("%s at %v: got %v after %v, want %v after 24h", name, now, err, retryAfter(err), ErrTooManyGuesses)
+			}
+		}
+		if diff := cmp.Diff(before, d); diff != "" {
+			t.Errorf("at %v: the destination changed (-before +after)\n%s", now, diff)
+		}
+	}
+	if d.Idle(t0.Add(10 * 365 * 24 * time.Hour)) {
+		t.Error("the row may be forgotten, and the failures with it")
+	}
+	d.Clear()
+	if d.Failures != 0 || !d.WaitUntil.IsZero() {
+		t.Errorf("cleared: %d failures, wait until %v", d.Failures, d.WaitUntil)
+	}
+	if err := begun(NewID(t0)).Begin(d, Limits{}, 20*time.Second, t0); err != nil {
+		t.Errorf("cleared, start: %v", err)
+	}
+	if got, err := started().Check(d, guess(true), t0); !got.Approved || err != nil {
+		t.Errorf("cleared, right guess: %+v, %v", got, err)
+	}
+}
+
+func TestASuccessClearsTheFailuresAndNothingElseDoes(t *testing.T) {
+	t.Parallel()
+	later := t0.Add(time.Hour)
+	for _, tt := range []struct {
+		name   string
+		happen func(*Destination) error
+		want   int
+	}{
+		{"a right code", func(d *Destination) error { _, err := started().Check(d, guess(true), t0); return err }, 0},
+		{"a wrong code", func(d *Destination) error { _, err := started().Check(d, guess(false), t0); return err }, 20},
+		{"a new verification", func(d *Destination) error {
+			return begun(NewID(t0)).Begin(d, DefaultLimits, 20*time.Second, t0)
+		}, 19},
+		{"a cancel", func(*Destination) error { return started().Cancel(t0) }, 19},
+		{"a day", func(d *Destination) error { return d.admit(t0.Add(24 * time.Hour)) }, 19},
+		{"a receipt", func(*Destination) error { Receipt{Delivered: true}.Settle(started(), t0); return nil }, 19},
+	} {
+		d := destination()
+		d.Failures, d.WaitUntil = 19, t0.Add(-time.Minute)
+		if err := tt.happen(d); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if d.Failures != tt.want {
+			t.Errorf("%s: %d failures, want %d", tt.name, d.Failures, tt.want)
+		}
+	}
+	d := destination()
+	d.Failures, d.WaitUntil = 40, later
+	if _, err := started().Check(d, guess(true), t0); !errors.Is(err, ErrTooManyGuesses) || d.Failures != 40 {
+		t.Errorf("a right code during a wait: %v, %d failures; want %v, 40", err, d.Failures, ErrTooManyGuesses)
+	}
+}
+
+// send starts one more verification at an instant.
+func send(d *Destination, limits Limits, now time.Time) error {
+	return begun(NewID(now)).Begin(d, limits, 20*time.Second, now)
+}
+
+func TestSendsAreABurstThenOneEachInterval(t *testing.T) {
+	t.Parallel()
+	const ms, minute = time.Millisecond, time.Minute
+	d := destination()
+	for i, tt := range []struct {
+		at   time.Duration
+		wait time.Duration // 0: sent
+	}{
+		{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0},
+		{0, 2 * minute},
+		{minute, minute},
+		{2*minute - ms, ms},
+		{2 * minute, 0},
+		{2 * minute, 2 * minute},
+		{4*minute - ms, ms},
+		{4 * minute, 0},
+		{6*minute + 30*time.Second, 0},
+		{6*minute + 30*time.Second, 90 * time.Second},
+		// Unused time gives back the burst, and not more.
+		{6 * time.Hour, 0}, {6 * time.Hour, 0}, {6 * time.Hour, 0}, {6 * time.Hour, 0}, {6 * time.Hour, 0},
+		{6 * time.Hour, 2 * minute},
+	} {
+		before := d.clone()
+		err := send(d, DefaultLimits, t0.Add(tt.at))
+		if tt.wait == 0 {
+			if err != nil {
+				t.Errorf("send %d, after %v: %v", i, tt.at, err)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrTooManySends) || retryAfter(err) != tt.wait {
+			t.Errorf("send %d, after %v: got %v after %v, want %v after %v", i, tt.at, err, retryAfter(err), ErrTooManySends, tt.wait)
+		}
+		// A refused start charges nothing, or asking early would push the end of the wait away.
+		if diff := cmp.Diff(before, d); diff != "" {
+			t.Errorf("send %d, after %v: refused, and the row changed (-before +after)\n%s", i, tt.at, diff)
+		}
+	}
+}
+
+func TestSendsAreTwentyInAnyDay(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	d := destination()
+	for n := range 20 { // at 0, 1, ... 19 h
+		if err := send(d, DefaultLimits, t0.Add(time.Duration(n)*time.Hour)); err != nil {
+			t.Fatalf("send %d: %v", n+1, err)
+		}
+	}
+	for i, tt := range []struct {
+		at, wait time.Duration
+	}{
+		{19*time.Hour + 10*time.Minute, 4*time.Hour + 50*time.Minute},
+		{day - time.Millisecond, time.Millisecond},
+		{day, 0}, // the first one is exactly a day old
+		{day, time.Hour},
+		{day + time.Hour - time.Millisecond, time.Millisecond},
+		{day + time.Hour, 0},
+	} {
+		before := d.clone()
+		err := send(d, DefaultLimits, t0.Add(tt.at))
+		if retryAfter(err) != tt.wait || (err != nil) != (tt.wait > 0) || err != nil && !errors.Is(err, ErrTooManySends) {
+			t.Errorf("send %d, after %v: got %v after %v, want a wait of %v", i, tt.at, err, retryAfter(err), tt.wait)
+		}
+		if diff := cmp.Diff(before, d); err != nil && diff != "" {
+			t.Errorf("send %d, after %v: refused, and the row changed (-before +after)\n%s", i, tt.at, diff)
+		}
+	}
+}
+
+// Where both limits refuse, the longer wait is the true one: after the shorter a caller would only
+// be refused again.
+func TestTheLongerOfBothSendWaitsIsAnnounced(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		limits Limits
+		want   time.Duration
+	}{
+		{Limits{Burst: 1, Interval: time.Hour, Daily: 1}, 24 * time.Hour},
+		{Limits{Burst: 1, Interval: 30 * time.Hour, Daily: 1}, 30 * time.Hour},
+		{Limits{Burst: 1, Interval: time.Hour}, time.Hour},
+		{Limits{Daily: 1}, 24 * time.Hour},
+		{Limits{Burst: 0, Interval: time.Hour, Daily: 1}, 24 * time.Hour},
+		{Limits{}, 0},
+	} {
+		d := destination()
+		if err := send(d, tt.limits, t0); err != nil {
+			t.Fatalf("%+v: %v", tt.limits, err)
+		}
+		err := send(d, tt.limits, t0)
+		if got := retryAfter(err); got != tt.want || (err != nil) != (tt.want > 0) {
+			t.Errorf("%+v: second send: %v, wait %v; want %v", tt.limits, err, got, tt.want)
+		}
+		if tt.want == 0 {
+			continue
+		}
+		if err := send(d.clone(), tt.limits, t0.Add(tt.want-time.Millisecond)); !errors.Is(err, ErrTooManySends) {
+			t.Errorf("%+v: a millisecond early: %v", tt.limits, err)
+		}
+		if err := send(d, tt.limits, t0.Add(tt.want)); err != nil {
+			t.Errorf("%+v: after the announced wait: %v", tt.limits, err)
+		}
+	}
+}
+
+func TestEachVerificationNamesTheOneBefore(t *testing.T) {
+	t.Parallel()
+	d := destination()
+	var previous ID
+	for n := range 4 {
+		v := begun(NewID(t0))
+		if err := v.Begin(d, DefaultLimits, 20*time.Second, t0); err != nil {
+			t.Fatal(err)
+		}
+		if v.Previous != previous || d.Latest != v.ID {
+			t.Errorf("verification %d: previous %v, latest %v; want %v, %v", n, v.Previous, d.Latest, previous, v.ID)
+		}
+		previous = v.ID
+	}
+}
+
+func TestADestinationIsIdleWhenNothingIsLeftToRemember(t *testing.T) {
+	t.Parallel()
+	sent := destination()
+	if err := send(sent, DefaultLimits, t0); err != nil {
+		t.Fatal(err)
+	}
+	failed := sent.clone()
+	failed.Failures = 1
+	long := destination()
+	if err := send(long, Limits{Burst: 1, Interval: 48 * time.Hour}, t0); err != nil {
+		t.Fatal(err)
+	}
+	const day, ms = 24 * time.Hour, time.Millisecond
+	for _, tt := range []struct {
+		name string
+		d    *Destination
+		at   time.Duration
+		want bool
+	}{
+		{"never sent to", destination(), 0, true},
+		{"just sent to", sent, 0, false},
+		{"burst given back", sent, 2 * time.Minute, false},
+		{"a day less a millisecond", sent, day - ms, false},
+		{"a day", sent, day, true},
+		{"with a failure", failed, 1000 * day, false},
+		// Another project's intervals may be longer than the default's.
+		{"long interval, not over", long, 48*time.Hour - ms, false},
+		{"long interval, over", long, 48 * time.Hour, true},
+	} {
+		if got := tt.d.Idle(t0.Add(tt.at)); got != tt.want {
+			t.Errorf("%s: idle %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestErrorsThatSayHowLongToWaitDoNotTouchTheirSentinel(t *testing.T) {
+	t.Parallel()
+	d := destination()
+	d.Failures = MaxFailures
+	err := fmt.Errorf("check: %w", d.admit(t0))
+	if !errors.Is(err, ErrTooManyGuesses) || retryAfter(err) != lockedFor {
+		t.Errorf("got %v after %v, want %v after %v", err, retryAfter(err), ErrTooManyGuesses, lockedFor)
+	}
+	if ErrTooManyGuesses.RetryAfter != 0 {
+		t.Errorf("the sentinel waits %v", ErrTooManyGuesses.RetryAfter)
+	}
+	if errors.Is(err, ErrTooManySends) || errors.Is(ErrTooManyGuesses.after(1), ErrBusy) || errors.Is(errors.New("x"), ErrBusy) {
+		t.Error("errors of different codes match")
+	}
+	if a, b := ErrBusy.after(time.Minute), ErrBusy; !errors.Is(a, b) || !errors.Is(b, a) || b.RetryAfter != time.Second || a.Kind != b.Kind {
+		t.Errorf("a copy is %+v, its sentinel %+v", a, b)
+	}
+}

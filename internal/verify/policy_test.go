@@ -1,0 +1,502 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/phone"
+)
+
+const public = "+12025550199"
+
+func account(p Profile) *Account {
+	return &Account{Project: Project{ID: "project", Profile: p}, Application: Application{ID: NewID(t0)}}
+}
+
+// problems are what settle finds wrong, sorted, for the order is nobody's promise.
+func problems(t *testing.T, err error) []Problem {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) || !errors.Is(err, ErrInvalid) || e.Kind != Invalid || len(e.Problems) == 0 {
+		t.Fatalf("got %#v, want an ErrInvalid with problems", err)
+	}
+	found := slices.Clone(e.Problems)
+	slices.SortFunc(found, func(a, b Problem) int {
+		return strings.Compare(string(a.Field)+a.Message, string(b.Field)+b.Message)
+	})
+	return found
+}
+
+func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
+	t.Parallel()
+	const short = "is too short for a secure code"
+	atLeast := func(n int) string { return fmt.Sprintf("must be greater than or equal to %d", n) }
+	atMost := func(n int) string { return fmt.Sprintf("must be less than or equal to %d", n) }
+
+	for _, tt := range []struct {
+		profile Profile
+		field   Field
+		format  code.Format
+		value   int
+		want    string // "": accepted
+	}{
+		{Compat, FieldLength, code.Numeric, 3, atLeast(4)},
+		{Compat, FieldLength, code.Numeric, 4, ""},
+		{Compat, FieldLength, code.Numeric, 20, ""},
+		{Compat, FieldLength, code.Numeric, 21, atMost(20)},
+		{Compat, FieldLength, code.Numeric, 0, atLeast(4)},
+		{Compat, FieldLength, code.Numeric, -1, atLeast(4)},
+		{Compat, FieldLength, code.Alpha, 4, ""},
+		{Compat, FieldLength, code.Alphanumeric, 4, ""},
+		{Compat, FieldLength, code.Alphanumeric, 20, ""},
+		{Compat, FieldLength, code.Alphanumeric, 21, atMost(20)},
+		{Compat, FieldLength, code.Complex, 3, atLeast(4)},
+		{Compat, FieldLength, code.Complex, 4, ""},
+
+		// Six digits, or 20 bits: 24 letters have 4.6 each, 32 letters and digits exactly 5.
+		{Standard, FieldLength, code.Numeric, 3, atLeast(4)},
+		{Standard, FieldLength, code.Numeric, 4, short},
+		{Standard, FieldLength, code.Numeric, 5, short},
+		{Standard, FieldLength, code.Numeric, 6, ""},
+		{Standard, FieldLength, code.Numeric, 20, ""},
+		{Standard, FieldLength, code.Numeric, 21, atMost(20)},
+		{Standard, FieldLength, code.Alpha, 3, atLeast(4)},
+		{Standard, FieldLength, code.Alpha, 4, short},
+		{Standard, FieldLength, code.Alpha, 5, ""},
+		{Standard, FieldLength, code.Alphanumeric, 3, atLeast(4)},
+		{Standard, FieldLength, code.Alphanumeric, 4, ""},
+		{Standard, FieldLength, code.Complex, 3, atLeast(4)},
+		{Standard, FieldLength, code.Complex, 4, ""},
+
+		{Compat, FieldLife, "", -1, atLeast(0)},
+		{Compat, FieldLife, "", 0, ""},
+		{Compat, FieldLife, "", 1, ""},
+		{Compat, FieldLife, "", 604800, ""},
+		{Compat, FieldLife, "", 604801, atMost(604800)},
+		{Standard, FieldLife, "", -1, atLeast(0)},
+		{Standard, FieldLife, "", 0, ""},
+		{Standard, FieldLife, "", 600, ""},
+		{Standard, FieldLife, "", 601, atMost(600)},
+
+		{Compat, FieldAttempts, "", -1, atLeast(1)},
+		{Compat, FieldAttempts, "", 0, atLeast(1)},
+		{Compat, FieldAttempts, "", 1, ""},
+		{Compat, FieldAttempts, "", 20, ""},
+		{Compat, FieldAttempts, "", 21, atMost(20)},
+		{Standard, FieldAttempts, "", 0, atLeast(1)},
+		{Standard, FieldAttempts, "", 1, ""},
+		{Standard, FieldAttempts, "", 5, ""},
+		{Standard, FieldAttempts, "", 6, atMost(5)},
+	} {
+		name := fmt.Sprintf("%s %s %s %d", tt.profile, tt.field, tt.format, tt.value)
+		r := StartRequest{Channel: SMS, To: number1, Format: tt.format}
+		switch tt.field {
+		case FieldLength:
+			r.Length = &tt.value
+		case FieldLife:
+			r.Life = &tt.value
+		case FieldAttempts:
+			r.Attempts = &tt.value
+		}
+		got, err := settle(account(tt.profile), r, public)
+		var want []Problem
+		if tt.want != "" {
+			want = []Problem{{tt.field, tt.want}}
+		}
+		if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+			t.Errorf("%s: problems (-want +got)\n%s", name, diff)
+		}
+		if tt.want != "" {
+			continue
+		}
+		kept := map[Field]int{FieldLength: got.length, FieldLife: int(got.life / time.Second), FieldAttempts: got.attempts}
+		if kept[tt.field] != tt.value {
+			t.Errorf("%s: settled as %d", name, kept[tt.field])
+		}
+	}
+}
+
+// A number near the end of int must not wrap into the bounds when it becomes a duration.
+func TestEnormousValuesAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{math.MaxInt, math.MinInt, math.MaxInt32, math.MinInt32} {
+		_, err := settle(account(Compat), StartRequest{Channel: SMS, To: number1, Length: &n, Life: &n, Attempts: &n}, public)
+		if got := problems(t, err); len(got) != 3 {
+			t.Errorf("%d: got problems %v, want one with each", n, got)
+		}
+	}
+}
+
+func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T) {
+	t.Parallel()
+	app := Application{Format: code.Alpha, Length: 8, Life: 2 * time.Minute, Attempts: 2, Sender: "+12025550111"}
+	seven, sixty, four := 7, 60, 4
+	request := StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: "Code:", Format: code.Complex, Length: &seven, Life: &sixty, Attempts: &four}
+
+	for _, tt := range []struct {
+		name    string
+		profile Profile
+		app     Application
+		request StartRequest
+		want    terms
+	}{
+		{
+			"compat's own", Compat, Application{}, StartRequest{Channel: SMS, To: number1},
+			terms{number1, public, approvedText(SMS), code.Numeric, 6, time.Hour, 3},
+		}, {
+			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
+			terms{number1, public, approvedText(Voice), code.Numeric, 6, 5 * time.Minute, 5},
+		}, {
+			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
+			terms{number1, "+12025550111", approvedText(SMS), code.Alpha, 8, 2 * time.Minute, 2},
+		}, {
+			"the request's", Standard, app, request,
+			terms{number1, "+12025550122", "Code: {code}", code.Complex, 7, time.Minute, 4},
+		}, {
+			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
+			terms{number1, public, approvedText(SMS), code.Numeric, 8, 5 * time.Minute, 4},
+		},
+	} {
+		acct := account(tt.profile)
+		acct.Application = tt.app
+		got, err := settle(acct, tt.request, public)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(terms{})); diff != "" {
+			t.Errorf("%s: terms (-want +got)\n%s", tt.name, diff)
+		}
+	}
+}
+
+// A project that moves to a stricter profile keeps its applications' settings. They are refused
+// like a request's: a life that is silently cut would be a promise broken in silence.
+func TestApplicationSettingsOutsideOfTheProfileAreRefused(t *testing.T) {
+	t.Parallel()
+	acct := account(Standard)
+	acct.Application = Application{Length: 21, Life: time.Hour, Attempts: 20}
+	_, err := settle(acct, StartRequest{Channel: SMS, To: number1}, public)
+	want := []Problem{
+		{FieldAttempts, "must be less than or equal to 5"},
+		{FieldLength, "must be less than or equal to 20"},
+		{FieldLife, "must be less than or equal to 600"},
+	}
+	if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+		t.Errorf("problems (-want +got)\n%s", diff)
+	}
+	six, life, attempts := 6, 600, 5
+	if _, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &six, Life: &life, Attempts: &attempts}, public); err != nil {
+		t.Errorf("with the request's own settings: %v", err)
+	}
+}
+
+func TestAllProblemsAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	zero, minus := 0, -1
+	acct := account(Standard)
+	acct.Project.Senders = []phone.Number{"+12025550111"}
+	r := StartRequest{Channel: SMS, From: "+12025550122", Text: "\x07", Length: &zero, Life: &minus, Attempts: &zero}
+	want := []Problem{
+		{FieldAttempts, "must be greater than or equal to 1"},
+		{FieldFrom, "is not a sender of this project"},
+		{FieldLength, "must be greater than or equal to 4"},
+		{FieldLife, "must be greater than or equal to 0"},
+		{FieldText, "has a control character"},
+		{FieldTo, "can't be blank"},
+	}
+	_, err := settle(acct, r, public)
+	if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+		t.Errorf("problems (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(want, problems(t, Validate(acct, r))); diff != "" {
+		t.Errorf("Validate's problems (-want +got)\n%s", diff)
+	}
+	for _, p := range want {
+		if s := string(p.Field) + " " + p.Message; !strings.Contains(err.Error(), s) {
+			t.Errorf("the error's text is %q, want it to hold %q", err, s)
+		}
+	}
+	// The sentinel is everybody's: what was wrong with one request must not stick to it.
+	if ErrInvalid.Problems != nil {
+		t.Errorf("ErrInvalid has problems %v", ErrInvalid.Problems)
+	}
+	if err := Validate(acct, StartRequest{Channel: SMS, To: number1}); err != nil {
+		t.Errorf("Validate of a good request: %v", err)
+	}
+}
+
+func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
+	t.Parallel()
+	const (
+		blank  = "can't be blank"
+		format = "is not an E.164 number: + and 7 to 15 digits"
+		nation = "has an unknown country calling code"
+		length = "has a length that its country's numbers don't have"
+	)
+	for _, tt := range []struct {
+		to               string
+		compat, standard string // "": accepted
+	}{
+		{number1, "", ""},
+		{"+1 (202) 555-0100", "", ""},
+		{"0012025550100", "", ""},
+		{"+15557788999", "", ""}, // the vendor's example: no such area code, but a possible length
+		{"+5554433222", "", ""},  // and eight digits, which Brazil has for a few services
+		{"+1202555010", "", length},
+		{"+120255501000", "", length},
+		{"", blank, blank},
+		{" \t", blank, blank},
+		{"12025550100", format, format},
+		{"+123456", format, format},
+		{"+1234567890123456", format, format},
+		{"+1202555CODE", format, format},
+		{"+12025550100 ext. 5", format, format},
+		{"+9991234567", nation, nation},
+	} {
+		for p, want := range map[Profile]string{Compat: tt.compat, Standard: tt.standard} {
+			got, err := settle(account(p), StartRequest{Channel: SMS, To: tt.to}, public)
+			var problem []Problem
+			if want != "" {
+				problem = []Problem{{FieldTo, want}}
+			}
+			if diff := cmp.Diff(problem, problems(t, err)); diff != "" {
+				t.Errorf("%s, to %q: problems (-want +got)\n%s", p, tt.to, diff)
+			}
+			if _, err := phone.Parse(string(got.to)); want == "" && err != nil {
+				t.Errorf("%s, to %q: settled as %q", p, tt.to, got.to)
+			}
+		}
+	}
+	// Nobody is called at the sender's number, so its length is the carrier's matter.
+	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, public)
+	if got.sender != "+1202555010" || err != nil {
+		t.Errorf("sender of impossible length: got %q, %v; want it accepted in E.164", got.sender, err)
+	}
+}
+
+func TestFromMustBeASenderOfTheProject(t *testing.T) {
+	t.Parallel()
+	list := []phone.Number{"+12025550111", "+442079460018"}
+	const other = "is not a sender of this project"
+	for _, tt := range []struct {
+		senders []phone.Number
+		from    string
+		want    string // the sender, or a problem with from
+	}{
+		{nil, "+12025550133", "+12025550133"},
+		{nil, "", public},
+		{nil, " ", "can't be blank"},
+		{nil, "ACME", "is not an E.164 number: + and 7 to 15 digits"},
+		{nil, "+9991234567", "has an unknown country calling code"},
+		{list, "+12025550111", "+12025550111"},
+		{list, "+1 (202) 555.0111", "+12025550111"},
+		{list, "+44 (0)20 7946 0018", "+442079460018"},
+		{list, "+12025550133", other},
+		{list, public, other},
+		{list, "", public},
+		{list, "ACME", "is not an E.164 number: + and 7 to 15 digits"}, // once, not also for the list
+	} {
+		acct := account(Compat)
+		acct.Project.Senders = tt.senders
+		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: tt.from}, public)
+		if err != nil {
+			if diff := cmp.Diff([]Problem{{FieldFrom, tt.want}}, problems(t, err)); diff != "" {
+				t.Errorf("senders %v, from %q: problems (-want +got)\n%s", tt.senders, tt.from, diff)
+			}
+		} else if got.sender != tt.want {
+			t.Errorf("senders %v, from %q: got sender %q, want %q", tt.senders, tt.from, got.sender, tt.want)
+		}
+	}
+}
+
+func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
+	t.Parallel()
+	const approved, spoken = "Your Personal Authorization Code is:", "Your Personal Authorization Code is"
+	refused := []Problem{{FieldFrom, "can't be blank when a message is given"}}
+	for _, tt := range []struct {
+		name       string
+		channel    Channel
+		text, from string
+		app        phone.Number // the application's sender
+		publicText bool
+		want       []Problem
+	}{
+		{name: "no text", channel: SMS},
+		{name: "no text, own sender", channel: SMS, from: "+12025550111"},
+		{name: "own text", channel: SMS, text: "Code:", want: refused},
+		{name: "own text, spoken", channel: Voice, text: "Code", want: refused},
+		{name: "own text, project allows it", channel: SMS, text: "Code:", publicText: true},
+		{name: "own text, own sender", channel: SMS, text: "Code:", from: "+12025550111"},
+		{name: "own text, application's sender", channel: SMS, text: "Code:", app: "+12025550111"},
+		{name: "white space is a text", channel: SMS, text: " ", want: refused},
+
+		// Whoever spells the approved text out says nothing of their own.
+		{name: "approved", channel: SMS, text: approved},
+		{name: "approved and a space", channel: SMS, text: approved + " "},
+		{name: "approved and {code}", channel: SMS, text: approved + " {code}"},
+		{name: "approved and {{code}}", channel: SMS, text: approved + " {{code}}"},
+		{name: "approved, spoken", channel: Voice, text: spoken},
+		{name: "approved and a line break", channel: SMS, text: approved + "\n", want: refused},
+		{name: "approved and more", channel: SMS, text: approved + " {code} or so", want: refused},
+		{name: "the other channel's", channel: SMS, text: spoken, want: refused},
+		{name: "the other channel's, spoken", channel: Voice, text: approved, want: refused},
+	} {
+		acct := account(Compat)
+		acct.Project.PublicText, acct.Application.Sender = tt.publicText, tt.app
+		_, err := settle(acct, StartRequest{Channel: tt.channel, To: number1, From: tt.from, Text: tt.text}, public)
+		if diff := cmp.Diff(tt.want, problems(t, err)); diff != "" {
+			t.Errorf("%s: problems (-want +got)\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestTheCodeGoesWhereTheTextSaysOrToItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, want string }{
+		{"Your code:", "Your code: 123456"},
+		{"Your code: ", "Your code: 123456"},
+		{"Your code:  ", "Your code:  123456"},
+		{"Your code:\n", "Your code:\n123456"},
+		{"Your code:\t", "Your code:\t123456"},
+		{"Your code:\u00A0", "Your code:\u00A0123456"},
+		{"Your code:\u3000", "Your code:\u3000123456"},
+		{"", " 123456"}, // never asked for: an empty text means the approved one
+		{" ", " 123456"},
+		{"{code} is it", "123456 is it"},
+		{"{{code}} is it", "123456 is it"},
+		{"It is {code}", "It is 123456"},
+		{"It is {code} ", "It is 123456 "},
+		{"{code}, again {{code}}, and {code}", "123456, again 123456, and 123456"},
+		{"{code}{code}", "123456123456"},
+		{"{{{code}}}", "{123456}"},
+		{"{ code } {Code} code", "{ code } {Code} code 123456"}, // not the placeholder
+	} {
+		v := started()
+		v.Text = frame(tt.text)
+		if got := v.Message("123456").Body.Reveal(); got != tt.want {
+			t.Errorf("text %q: got %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestTextsThatDoNotFitTheirChannelAreRefused(t *testing.T) {
+	t.Parallel()
+	const (
+		gsm     = "is too long (maximum is 160 characters with the code, one segment of GSM-7)"
+		ucs2    = "is too long (maximum is 70 characters with the code, one segment of UCS-2)"
+		voice   = "is too long (maximum is 500 characters with the code)"
+		control = "has a control character"
+		utf8    = "is not valid UTF-8"
+	)
+	a, zhe := func(n int) string { return strings.Repeat("a", n) }, func(n int) string { return strings.Repeat("ж", n) }
+	for _, tt := range []struct {
+		name    string
+		channel Channel
+		text    string
+		length  int
+		want    string
+	}{
+		// The text, a space, six digits.
+		{"160 septets", SMS, a(153), 6, ""},
+		{"161 septets", SMS, a(154), 6, gsm},
+		{"160 septets, own white space", SMS, a(153) + " ", 6, ""},
+		{"161 septets, own white space", SMS, a(154) + " ", 6, gsm},
+		{"160 septets, a longer code", SMS, a(139), 20, ""},
+		{"161 septets, a longer code", SMS, a(140), 20, gsm},
+		{"160 septets, the code in the middle", SMS, a(77) + "{code}" + a(77), 6, ""},
+		{"161 septets, the code in the middle", SMS, a(77) + "{code}" + a(78), 6, gsm},
+		{"160 septets, the code twice", SMS, "{code}" + a(148) + "{{code}}", 6, ""},
+		{"161 septets, the code twice", SMS, "{code}" + a(149) + "{{code}}", 6, gsm},
+		{"160 septets, accents of the alphabet", SMS, strings.Repeat("é", 153), 6, ""},
+		{"160 septets, an extension character", SMS, "€" + a(151), 6, ""},
+		{"161 septets, an extension character", SMS, "€" + a(152), 6, gsm},
+		{"160 septets, brackets only", SMS, strings.Repeat("[", 76) + "a", 6, ""},
+		{"161 septets, brackets only", SMS, strings.Repeat("[", 77), 6, gsm},
+		{"70 units", SMS, zhe(63), 6, ""},
+		{"71 units", SMS, zhe(64), 6, ucs2},
+		{"70 units, an emoji", SMS, "😀" + zhe(61), 6, ""},
+		{"71 units, an emoji", SMS, "😀" + zhe(62), 6, ucs2},
+		{"70 units, one character outside of the alphabet", SMS, "ê" + a(62), 6, ""},
+		{"71 units, one character outside of the alphabet", SMS, "ê" + a(63), 6, ucs2},
+
+		{"500 characters", Voice, a(493), 6, ""},
+		{"501 characters", Voice, a(494), 6, voice},
+		{"500 characters, more bytes", Voice, zhe(493), 6, ""},
+		{"501 characters, more bytes", Voice, zhe(494), 6, voice},
+		{"500 characters, more units", Voice, strings.Repeat("😀", 493), 6, ""},
+		{"501 characters, more units", Voice, strings.Repeat("😀", 494), 6, voice},
+		{"500 characters, a longer code", Voice, a(479), 20, ""},
+		{"501 characters, a longer code", Voice, a(480), 20, voice},
+
+		{"line breaks and tabs", SMS, "a\r\n\tb", 6, ""},
+		{"line breaks and tabs, spoken", Voice, "a\r\n\tb", 6, ""},
+		{"NUL", SMS, "a\x00", 6, control},
+		{"escape", SMS, "\x1b[31m", 6, control},
+		{"delete", SMS, "a\x7f", 6, control},
+		{"form feed, which GSM-7 has", SMS, "a\fb", 6, control},
+		{"unit separator", SMS, "a\x1f", 6, control},
+		{"NUL, spoken", Voice, "a\x00", 6, control},
+		{"stray byte", SMS, "a\xffb", 6, utf8},
+		{"cut character", SMS, "a\xc3", 6, utf8},
+		{"surrogate", Voice, "a\xed\xa0\x80b", 6, utf8},
+		{"replacement character, which is valid", SMS, "a\uFFFDb", 6, ""},
+	} {
+		acct := account(Compat)
+		r := StartRequest{Channel: tt.channel, To: number1, From: "+12025550111", Text: tt.text, Length: &tt.length}
+		_, err := settle(acct, r, public)
+		var want []Problem
+		if tt.want != "" {
+			want = []Problem{{FieldText, tt.want}}
+		}
+		if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+			t.Errorf("%s: problems (-want +got)\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestTheApprovedTextFitsEveryCode(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Channel{SMS, Voice} {
+		text := approvedText(c)
+		if n := strings.Count(text, placeholder); n != 1 {
+			t.Errorf("%s: the code stands in it %d times, want once", c, n)
+		}
+		if got := frame(text); got != text {
+			t.Errorf("%s: framed again it is %q", c, got)
+		}
+		if got := unfit(c, text, code.MaxLength); got != "" {
+			t.Errorf("%s: it %s", c, got)
+		}
+	}
+}
+
+// Settings that no face can send may still stand in a damaged row. They must fail, not panic.
+func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Profile{Compat, Standard, "", "lenient"} {
+		acct := account(p)
+		acct.Application.Format = "hex"
+		acct.Project.PublicText = true
+		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Text: "Code:"}, public)
+		if err != nil {
+			continue
+		}
+		if _, err := code.Generate(strings.NewReader(strings.Repeat("a", 1000)), got.format, got.length); err == nil {
+			t.Errorf("profile %q: a code of format %q and length %d was made", p, got.format, got.length)
+		}
+	}
+	if Profile("").Valid() || Profile("lenient").Valid() || !Compat.Valid() || !Standard.Valid() {
+		t.Error("a profile is valid that doesn't exist, or the other way round")
+	}
+}

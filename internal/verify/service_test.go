@@ -1,0 +1,615 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/phone"
+)
+
+// memory is a [Store] in memory: the same pure functions under one lock. Like a real one it
+// commits nothing for a context that is over, so a caller's has to be kept from it.
+type memory struct {
+	now func() time.Time
+
+	mu            sync.Mutex // guards all below
+	verifications map[ID]Verification
+	destinations  map[string]Destination
+	accounts      map[KeyHash]Account
+	lookups       int
+	fail          error // answers everything, if set
+	down          bool  // panics, as broken code would
+}
+
+func (m *memory) enter(ctx context.Context) (unlock func(), err error) {
+	m.mu.Lock()
+	if m.down {
+		m.mu.Unlock()
+		panic("broken")
+	}
+	return m.mu.Unlock, errors.Join(m.fail, ctx.Err())
+}
+
+func (m *memory) destination(p ProjectID, n phone.Number) (key string, d Destination) {
+	key = string(p) + " " + string(n)
+	d, ok := m.destinations[key]
+	if !ok {
+		d = Destination{Project: p, Number: n}
+	}
+	return key, d
+}
+
+func (m *memory) owned(p ProjectID, id ID) (Verification, error) {
+	v, ok := m.verifications[id]
+	if !ok || v.Project != p {
+		return Verification{}, ErrNotFound
+	}
+	return v, nil
+}
+
+func (m *memory) Start(ctx context.Context, v *Verification, limits Limits, lease time.Duration) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err != nil {
+		return err
+	}
+	key, d := m.destination(v.Project, v.To)
+	if err := v.Begin(&d, limits, lease, m.now()); err != nil {
+		return err
+	}
+	m.verifications[v.ID], m.destinations[key] = *v, d
+	return nil
+}
+
+func (m *memory) Check(ctx context.Context, g Guess) (Outcome, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err != nil {
+		return Outcome{}, err
+	}
+	v, err := m.owned(g.Project, g.ID)
+	if err != nil {
+		return Outcome{}, err
+	}
+	key, d := m.destination(v.Project, v.To)
+	out, err := v.Check(&d, g, m.now())
+	if err == nil {
+		m.verifications[v.ID], m.destinations[key] = v, d
+	}
+	return out, err
+}
+
+func (m *memory) Cancel(ctx context.Context, p ProjectID, id ID) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err != nil {
+		return err
+	}
+	v, err := m.owned(p, id)
+	if err != nil {
+		return err
+	}
+	if err := v.Cancel(m.now()); err != nil {
+		return err
+	}
+	m.verifications[id] = v
+	return nil
+}
+
+func (m *memory) Account(ctx context.Context, key KeyHash) (Account, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	m.lookups++
+	if err != nil {
+		return Account{}, err
+	}
+	a, ok := m.accounts[key]
+	if !ok {
+		return Account{}, ErrUnauthenticated
+	}
+	return a, nil
+}
+
+// outbox is an [Outbox] that counts what becomes of its places.
+type outbox struct {
+	fail error // of every reservation, if set
+
+	mu                       sync.Mutex // guards all below
+	reserved, sent, released int
+	messages                 []Message
+	verifications            []*Verification
+}
+
+func (o *outbox) Reserve(Channel) (Place, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.fail != nil {
+		return nil, o.fail
+	}
+	o.reserved++
+	return &room{o: o}, nil
+}
+
+// counts is what became of the places so far.
+func (o *outbox) counts() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return fmt.Sprintf("%d reserved, %d sent, %d released", o.reserved, o.sent, o.released)
+}
+
+// room is a [Place].
+type room struct{ o *outbox }
+
+func (r *room) Lease() time.Duration { return lease }
+
+func (r *room) Release() {
+	r.o.mu.Lock()
+	defer r.o.mu.Unlock()
+	r.o.released++
+}
+
+func (r *room) Send(v *Verification, m Message) {
+	r.o.mu.Lock()
+	defer r.o.mu.Unlock()
+	r.o.sent++
+	r.o.messages = append(r.o.messages, m)
+	r.o.verifications = append(r.o.verifications, v)
+}
+
+// engine is a service with all that is around it.
+type engine struct {
+	*Service
+	store  *memory
+	outbox *outbox
+	keys   *keyset.Set
+	clock  time.Time
+	acct   *Account
+}
+
+func newEngine(t *testing.T) *engine {
+	t.Helper()
+	keys, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(Compat)}
+	now := func() time.Time { return e.clock }
+	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}, accounts: map[KeyHash]Account{}}
+	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, PublicSender: public})
+	return e
+}
+
+// start starts a verification and returns it with the code in its message.
+func (e *engine) start(t *testing.T, r StartRequest) (*Verification, Secret) {
+	t.Helper()
+	v, err := e.Start(t.Context(), e.acct, r)
+	if err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	body := e.outbox.messages[len(e.outbox.messages)-1].Body.Reveal()
+	return v, Secret(body[strings.LastIndexByte(body, ' ')+1:])
+}
+
+func TestAStartCommitsAndHandsOverItsMessage(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	e.clock = t0.Add(700 * time.Microsecond) // ids, and so lives, begin at whole milliseconds
+	eight, life, four := 8, 7200, 4
+	r := StartRequest{Channel: SMS, To: "+1 (555) 778-8999", From: "+5554433222", Text: "Here is your code: ", Format: code.Alphanumeric, Length: &eight, Life: &life, Attempts: &four}
+	v, secret := e.start(t, r)
+
+	want := Verification{
+		ID: v.ID, Project: e.acct.Project.ID, Application: e.acct.Application.ID,
+		Channel: SMS, To: "+15557788999", Purpose: MFA, Sender: "+5554433222", Text: "Here is your code: {code}",
+		Format: code.Alphanumeric, Length: 8, MaxAttempts: 4, ExpiresAt: t0.Add(2 * time.Hour),
+		KeyID: e.keys.Primary(), CodeMAC: v.CodeMAC, SealedCode: v.SealedCode,
+		Delivery: Sending, Attempt: 1, DueAt: e.clock.Add(lease),
+	}
+	for name, got := range map[string]Verification{"returned": *v, "stored": e.store.verifications[v.ID], "handed over": *e.outbox.verifications[0]} {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
+	}
+	if got, want := e.outbox.counts(), "1 reserved, 1 sent, 0 released"; got != want {
+		t.Errorf("places: %s, want %s", got, want)
+	}
+	m := e.outbox.messages[0]
+	if got, ok := code.Normalize(code.Alphanumeric, secret.Reveal()); !ok || len(got) != 8 || m.Body.Reveal() != "Here is your code: "+got {
+		t.Error("the message doesn't end in a code of eight letters and digits after one space")
+	}
+	if m.ID != v.ID.message() || m.Verification != v.ID || m.To != v.To || m.From != v.Sender || m.Attempt != 1 || !m.ExpiresAt.Equal(v.ExpiresAt) {
+		t.Errorf("message %+v isn't that of verification %v", m, v.ID)
+	}
+	// What a crash leaves is enough to send the same again.
+	if opened, err := e.keys.Open(v.KeyID, v.Binding(), v.SealedCode); opened != secret.Reveal() || err != nil {
+		t.Errorf("the sealed code is another one than the message's, or doesn't open: %v", err)
+	}
+	for name, stored := range map[string][]byte{"MAC": v.CodeMAC, "sealed copy": v.SealedCode, "text": []byte(v.Text)} {
+		if strings.Contains(string(stored), secret.Reveal()) {
+			t.Errorf("the %s holds the code in clear", name)
+		}
+	}
+}
+
+func TestAPlaceIsUsedOnceOrGivenBack(t *testing.T) {
+	t.Parallel()
+	zero, five := 0, 5
+	good := StartRequest{Channel: SMS, To: number1}
+	broken := errors.New("disk on fire")
+	const (
+		none  = "0 reserved, 0 sent, 0 released"
+		back  = "1 reserved, 0 sent, 1 released"
+		taken = "1 reserved, 1 sent, 0 released"
+	)
+	for _, tt := range []struct {
+		name    string
+		prepare func(*engine)
+		request StartRequest
+		err     error
+		places  string
+		stored  int
+	}{
+		{"success", func(*engine) {}, good, nil, taken, 1},
+		{"no number", func(*engine) {}, StartRequest{Channel: SMS}, ErrInvalid, none, 0},
+		{"a bound", func(*engine) {}, StartRequest{Channel: SMS, To: number1, Length: &zero}, ErrInvalid, none, 0},
+		{"text without from", func(*engine) {}, StartRequest{Channel: SMS, To: number1, Text: "x"}, ErrInvalid, none, 0},
+		{"too short for the profile", func(e *engine) { e.acct.Project.Profile = Standard }, StartRequest{Channel: SMS, To: number1, Length: &five}, ErrInvalid, none, 0},
+		{"no place", func(e *engine) { e.outbox.fail = ErrBusy }, good, ErrBusy, none, 0},
+		{"no carrier", func(e *engine) { e.outbox.fail = ErrNoCarrier }, good, ErrNoCarrier, none, 0},
+		{"no such format", func(e *engine) { e.acct.Application.Format = "hex" }, good, nil, back, 0},
+		{"no such profile", func(e *engine) { e.acct.Project.Profile = "lenient" }, good, nil, back, 0},
+		{"no store", func(e *engine) { e.store.fail = ErrNoStore }, good, ErrNoStore, back, 0},
+		{"a store's own error", func(e *engine) { e.store.fail = broken }, good, broken, back, 0},
+		{"send limit", func(e *engine) {
+			e.acct.Project.Limits = Limits{Daily: 1}
+			e.store.destinations["project "+number1] = Destination{Sends: []time.Time{t0}}
+		}, good, ErrTooManySends, back, 0},
+		{"locked number", func(e *engine) {
+			e.store.destinations["project "+number1] = Destination{Failures: MaxFailures}
+		}, good, ErrTooManyGuesses, back, 0},
+		{"too long in the queue", func(e *engine) { e.store.now = func() time.Time { return t0.Add(5 * time.Second) } }, good, ErrBusy, back, 0},
+		{"panic", func(e *engine) { e.store.down = true }, good, nil, back, 0},
+		// 200 all the same: it is counted, and nobody holds a lease for it.
+		{"dead on arrival", func(*engine) {}, StartRequest{Channel: SMS, To: number1, Life: &zero}, nil, back, 1},
+		{"dead before the commit", func(e *engine) {
+			e.acct.Application.Life = time.Second
+			e.store.now = func() time.Time { return t0.Add(time.Second) }
+		}, good, nil, back, 1},
+	} {
+		e := newEngine(t)
+		tt.prepare(e)
+		v, err := func() (v *Verification, err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = fmt.Errorf("panic: %v", p)
+				}
+			}()
+			return e.Start(t.Context(), e.acct, tt.request)
+		}()
+		if tt.err != nil && !errors.Is(err, tt.err) || (err == nil) != (tt.stored == 1) || (v == nil) != (err != nil) {
+			t.Errorf("%s: got %v, %v; want %v", tt.name, v, err, tt.err)
+		}
+		if got := e.outbox.counts(); got != tt.places {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.places)
+		}
+		if got := len(e.store.verifications); got != tt.stored {
+			t.Errorf("%s: %d verifications stored, want %d", tt.name, got, tt.stored)
+		}
+		if v != nil && tt.places == back {
+			if v.Delivery != Failed || v.Reason != ReasonExpired || v.Attempt != 0 || len(e.store.destinations["project "+number1].Sends) != 0 && e.acct.Project.Limits.Daily == 0 {
+				t.Errorf("%s: delivery %v (%s), attempt %d; want failed (expired), 0", tt.name, v.Delivery, v.Reason, v.Attempt)
+			}
+		}
+	}
+}
+
+func TestACallerThatHangsUpStopsNothing(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+
+	v, err := e.Start(gone, e.acct, StartRequest{Channel: SMS, To: number1})
+	if err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	if got, want := e.outbox.counts(), "1 reserved, 1 sent, 0 released"; got != want {
+		t.Errorf("start: %s, want %s", got, want)
+	}
+	// A guess whose answer nobody waits for is spent: else hanging up would buy guesses.
+	if out, err := e.Check(gone, e.acct, v.ID, "wrong"); err != nil || out != (Outcome{false, 2, SMS}) {
+		t.Errorf("check: got %+v, %v; want wrong, 2 left", out, err)
+	}
+	if got := e.store.verifications[v.ID]; got.Guesses != 1 {
+		t.Errorf("check: %d guesses stored, want 1", got.Guesses)
+	}
+	if err := e.Cancel(gone, e.acct, v.ID); err != nil {
+		t.Errorf("cancel: %v", err)
+	}
+	if got := e.store.verifications[v.ID]; got.Status != Canceled {
+		t.Errorf("cancel: %v stored, want canceled", got.Status)
+	}
+}
+
+// Somebody with a row of one verification and the code of another: whatever the two share, and
+// even if the row was copied, the code opens only what it was made for.
+func TestACodeIsBoundToItsVerification(t *testing.T) {
+	t.Parallel()
+	twenty := 20
+	for _, tt := range []struct {
+		name   string
+		change func(*Verification)
+		want   bool
+	}{
+		{"the same", func(*Verification) {}, true},
+		{"another id", func(v *Verification) { v.ID = NewID(t0) }, false},
+		{"another project", func(v *Verification) { v.Project = "other" }, false},
+		{"another number", func(v *Verification) { v.To = "+12025550101" }, false},
+		{"another purpose", func(v *Verification) { v.Purpose = "signature" }, false},
+		{"parts moved between fields", func(v *Verification) { v.To, v.Purpose = v.To[:11], "0mfa" }, false},
+	} {
+		e := newEngine(t)
+		v, secret := e.start(t, StartRequest{Channel: SMS, To: number1, Length: &twenty})
+		b := *v
+		tt.change(&b)
+		e.store.verifications[b.ID] = b
+		e.acct.Project.ID = b.Project
+		out, err := e.Check(t.Context(), e.acct, b.ID, secret)
+		if err != nil || out.Approved != tt.want {
+			t.Errorf("%s: got %+v, %v; want approved %t", tt.name, out, err, tt.want)
+		}
+		if opened, err := e.keys.Open(b.KeyID, b.Binding(), v.SealedCode); (err == nil) != tt.want {
+			t.Errorf("%s: the sealed copy opened: %t, want %t", tt.name, opened != "", tt.want)
+		}
+	}
+}
+
+func TestARowOfAnotherKeyIsNobodysFaultButOurs(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	v, secret := e.start(t, StartRequest{Channel: SMS, To: number1})
+	row := e.store.verifications[v.ID]
+	row.KeyID++
+	e.store.verifications[v.ID] = row
+	_, err := e.Check(t.Context(), e.acct, v.ID, secret)
+	var public *Error
+	if !errors.Is(err, keyset.ErrUnknownKey) || errors.As(err, &public) {
+		t.Errorf("got %v, want %v, and nothing for the caller", err, keyset.ErrUnknownKey)
+	}
+	if strings.Contains(err.Error(), secret.Reveal()) {
+		t.Error("the error shows the code")
+	}
+	if got := e.store.verifications[v.ID]; got.Guesses != 0 {
+		t.Errorf("it spent %d guesses", got.Guesses)
+	}
+}
+
+func TestATextThatCanNotBeACodeSpendsAGuess(t *testing.T) {
+	t.Parallel()
+	for _, typed := range []Secret{
+		"", " ", "-", "abc", "12345", "1234567", "12345a", "１２３４５６", "\x00", "\xff\xfe", "😀",
+		"{code}", "' OR 1=1", Secret(strings.Repeat("1", code.MaxLength+1)), Secret(strings.Repeat("9", 60_000)),
+	} {
+		e := newEngine(t)
+		v, _ := e.start(t, StartRequest{Channel: SMS, To: number1})
+		for left := 2; left >= 0; left-- {
+			out, err := e.Check(t.Context(), e.acct, v.ID, typed)
+			if err != nil || out != (Outcome{false, left, SMS}) {
+				t.Errorf("%.20q: got %+v, %v; want wrong, %d left", typed.Reveal(), out, err, left)
+			}
+		}
+		if _, err := e.Check(t.Context(), e.acct, v.ID, typed); !errors.Is(err, ErrGuessesSpent) {
+			t.Errorf("%.20q: got %v, want %v", typed.Reveal(), err, ErrGuessesSpent)
+		}
+	}
+}
+
+// A row whose MAC was emptied must not be opened by what can't be a code.
+func TestAnEmptyGuessNeverMatches(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	v, _ := e.start(t, StartRequest{Channel: SMS, To: number1})
+	mac, err := e.keys.MAC(v.KeyID, v.Binding(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stored := range [][]byte{nil, mac} {
+		row := e.store.verifications[v.ID]
+		row.CodeMAC = stored
+		e.store.verifications[v.ID] = row
+		if out, err := e.Check(t.Context(), e.acct, v.ID, ""); err != nil || out.Approved {
+			t.Errorf("MAC of %d bytes: got %+v, %v; want wrong", len(stored), out, err)
+		}
+	}
+}
+
+func TestACodeIsReadAsPeopleTypeIt(t *testing.T) {
+	t.Parallel()
+	spaced := func(s string) string { return " " + s[:3] + " " + s[3:] + "\n" }
+	dashed := func(s string) string { return s[:3] + "-" + s[3:4] + "\u2013" + s[4:] }
+	for _, tt := range []struct {
+		format code.Format
+		typed  func(string) string
+		want   bool
+	}{
+		{code.Numeric, spaced, true},
+		{code.Numeric, dashed, true},
+		{code.Alpha, strings.ToLower, true},
+		{code.Alphanumeric, strings.ToLower, true},
+		{code.Alphanumeric, func(s string) string { return strings.ToLower(dashed(spaced(s))) }, true},
+		{code.Complex, spaced, true},
+		{code.Complex, func(s string) string { // there case is part of the code
+			return strings.Map(func(r rune) rune { return r ^ 0x20*map[bool]rune{true: 1}[r|0x20 >= 'a' && r|0x20 <= 'z'] }, s)
+		}, false},
+		{code.Numeric, func(s string) string { return s[:len(s)-1] }, false},
+		{code.Numeric, func(s string) string { return s + "0" }, false},
+	} {
+		e := newEngine(t)
+		twenty := 20 // long enough for a letter to be among them, short of a wonder
+		v, secret := e.start(t, StartRequest{Channel: SMS, To: number1, Format: tt.format, Length: &twenty})
+		typed := Secret(tt.typed(secret.Reveal()))
+		if out, err := e.Check(t.Context(), e.acct, v.ID, typed); err != nil || out.Approved != tt.want {
+			t.Errorf("%s, %q typed as %q: got %+v, %v; want approved %t", tt.format, secret.Reveal(), typed.Reveal(), out, err, tt.want)
+		}
+	}
+}
+
+func TestAnotherProjectsVerificationDoesNotExist(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	v, secret := e.start(t, StartRequest{Channel: SMS, To: number1})
+	other := account(Compat)
+	other.Project.ID = "other"
+	for name, id := range map[string]ID{"another's": v.ID, "nobody's": NewID(t0)} {
+		if out, err := e.Check(t.Context(), other, id, secret); err != ErrNotFound || out != (Outcome{}) {
+			t.Errorf("check %s: got %+v, %v; want %v", name, out, err, ErrNotFound)
+		}
+		if err := e.Cancel(t.Context(), other, id); err != ErrNotFound {
+			t.Errorf("cancel %s: got %v, want %v", name, err, ErrNotFound)
+		}
+	}
+	if out, err := e.Check(t.Context(), e.acct, v.ID, secret); !out.Approved || err != nil {
+		t.Errorf("its own project: got %+v, %v", out, err)
+	}
+}
+
+// open makes a project with a key.
+func (e *engine) open(p ProjectID) Secret {
+	key := NewKey()
+	e.store.accounts[HashKey(key)] = Account{Project: Project{ID: p, Profile: Compat}}
+	return key
+}
+
+func TestARevokedKeyStopsWorkingWithinASecond(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	key := e.open("project")
+	for _, tt := range []struct {
+		name    string
+		at      time.Duration
+		prepare func()
+		err     error
+		lookups int // so far
+	}{
+		{"first", 0, func() {}, nil, 1},
+		{"at once again", 0, func() {}, nil, 1},
+		{"revoked just now", 0, func() { delete(e.store.accounts, HashKey(key)) }, nil, 1},
+		{"a millisecond short of a second", time.Second - time.Millisecond, func() {}, nil, 1},
+		{"a second", time.Second, func() {}, ErrUnauthenticated, 2},
+		{"still", time.Second, func() {}, ErrUnauthenticated, 3}, // a refusal isn't kept
+		{"made again", time.Second, func() { e.store.accounts[HashKey(key)] = Account{Project: Project{ID: "project"}} }, nil, 4},
+		{"kept again", 2*time.Second - 1, func() {}, nil, 4},
+		// An account that is too old isn't used only because there is no newer one.
+		{"store away", 2 * time.Second, func() { e.store.fail = ErrNoStore }, ErrNoStore, 5},
+		{"store back", 2 * time.Second, func() { e.store.fail = nil }, nil, 6},
+		// A clock that stepped back makes an account's age unknown.
+		{"clock back", 2*time.Second - 1, func() {}, nil, 7},
+	} {
+		e.clock = t0.Add(tt.at)
+		tt.prepare()
+		got, err := e.Authenticate(t.Context(), "project", key)
+		if !errors.Is(err, tt.err) || (err == nil) != (got != nil) {
+			t.Errorf("%s: got %v, %v; want %v", tt.name, got, err, tt.err)
+		}
+		if e.store.lookups != tt.lookups {
+			t.Errorf("%s: %d lookups, want %d", tt.name, e.store.lookups, tt.lookups)
+		}
+	}
+}
+
+func TestAKeyOpensItsOwnProjectOnly(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	a, b := e.open("a"), e.open("b")
+	for range 2 { // looked up, then kept
+		for _, tt := range []struct {
+			project ProjectID
+			key     Secret
+			want    error
+		}{
+			{"a", a, nil},
+			{"b", b, nil},
+			{"a", b, ErrUnauthenticated},
+			{"b", a, ErrUnauthenticated},
+			{"", a, ErrUnauthenticated},
+			{"A", a, ErrUnauthenticated},
+			{"a ", a, ErrUnauthenticated},
+			{"a", "", ErrUnauthenticated},
+			{"a", a + "x", ErrUnauthenticated},
+			{"", "", ErrUnauthenticated},
+		} {
+			got, err := e.Authenticate(t.Context(), tt.project, tt.key)
+			if !errors.Is(err, tt.want) || (err == nil) != (got != nil) {
+				t.Errorf("project %q: got %v, %v; want %v", tt.project, got, err, tt.want)
+			}
+			if got != nil && got.Project.ID != tt.project {
+				t.Errorf("project %q: got %q", tt.project, got.Project.ID)
+			}
+		}
+	}
+}
+
+func TestTheAccountsKeptAreBounded(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	first := e.open("project")
+	for range maxCachedAccounts + 100 {
+		if _, err := e.Authenticate(t.Context(), "project", e.open("project")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := e.accounts.Len(); got != maxCachedAccounts {
+		t.Errorf("%d accounts kept, want %d", got, maxCachedAccounts)
+	}
+	// Keys that open nothing cost a lookup, and push no account out.
+	for range 100 {
+		if _, err := e.Authenticate(t.Context(), "project", NewKey()); !errors.Is(err, ErrUnauthenticated) {
+			t.Fatal(err)
+		}
+	}
+	lookups := e.store.lookups
+	if _, err := e.Authenticate(t.Context(), "project", first); err != nil || e.store.lookups != lookups+1 {
+		t.Errorf("a key that isn't kept: %v, %d lookups", err, e.store.lookups-lookups)
+	}
+}
+
+// Many callers at once, for the race detector and for the places' sum.
+func TestAServiceServesManyAtOnce(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	key := e.open("project")
+	const callers = 8
+	var all sync.WaitGroup
+	for n := range callers {
+		all.Go(func() {
+			acct, err := e.Authenticate(t.Context(), "project", key)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for i := range 20 {
+				v, err := e.Start(t.Context(), acct, StartRequest{Channel: SMS, To: fmt.Sprintf("+1202555%02d%02d", n, i)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := e.Check(t.Context(), acct, v.ID, "wrong"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got, want := e.outbox.counts(), "160 reserved, 160 sent, 0 released"; got != want {
+		t.Errorf("places: %s, want %s", got, want)
+	}
+}
