@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,66 +20,116 @@ import (
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/yamlconf"
 )
 
-// database are the flags of every command that works on a data folder, also while a server runs on it.
+// database are the flags of every command that works on a database, also while a server runs on it.
 type database struct {
-	Data string `required:"" help:"Folder of the database." env:"COUNTERSIGN_DATA" placeholder:"DIR"`
-	JSON bool   `name:"json" help:"Print JSON, for programs."`
+	Config string `help:"Configuration file that names the database." placeholder:"FILE" env:"COUNTERSIGN_CONFIG" xor:"where"`
+	Data   string `help:"Folder of the database, instead." placeholder:"DIR" env:"COUNTERSIGN_DATA" xor:"where"`
+	JSON   bool   `name:"json" help:"Print JSON, for programs."`
 }
 
-// with runs f on the folder's database. Only some commands make one that isn't there: after a typing
-// error in DIR an empty list would mislead.
-func (d database) with(ctx context.Context, create bool, f func(*store.Store) error) error {
-	if _, err := os.Stat(filepath.Join(d.Data, system.DatabaseFile)); err != nil && !create {
-		return fmt.Errorf("there is no database in %s (create a project first)", d.Data)
+// folder is where the database is. The rest of a configuration may be wrong: this command doesn't
+// need it.
+func (d database) folder() (string, error) {
+	switch {
+	case d.Data != "":
+		return d.Data, nil
+	case d.Config == "":
+		return "", usageError("say which database: --config FILE or --data DIR")
 	}
-	st, err := system.OpenStore(ctx, d.Data, store.Options{})
+	text, err := os.ReadFile(d.Config)
+	if err != nil {
+		return "", err
+	}
+	c := loadedConfig{dir: filepath.Dir(d.Config)}
+	yamlconf.Decode(text, &c.Config)
+	return c.path(c.Config.Data), nil
+}
+
+// with runs f on the database. Only some commands make one that isn't there: after a typing error
+// an empty list would mislead.
+func (d database) with(ctx context.Context, create bool, f func(*store.Store) error) error {
+	folder, err := d.folder()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); err != nil && !create {
+		return fmt.Errorf("there is no database in %s (create a project first)", folder)
+	}
+	st, err := system.OpenStore(ctx, folder, store.Options{})
 	if err != nil {
 		return err
 	}
 	return errors.Join(f(st), st.Close())
 }
 
+// recordAudit writes down who did something.
+func recordAudit(ctx context.Context, st *store.Store, action string, p verify.ProjectID, detail string) error {
+	return st.Record(ctx, store.Audit{Actor: actor(), Action: action, Project: p, Detail: detail})
+}
+
+// actor is the user that runs this command.
+func actor() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}
+
 type projectCommand struct {
 	Create projectCreate `cmd:"" help:"Create a project."`
 	List   projectList   `cmd:"" help:"List all projects."`
+	Show   projectShow   `cmd:"" help:"Show a project's policy."`
+	Policy projectPolicy `cmd:"" help:"Change a project's policy. What is under way keeps the old one."`
+}
+
+// policyFlags are a project's settings. One that isn't given stays as it is.
+type policyFlags struct {
+	Profile      string         `help:"Policy: compat keeps the hosted vendors' bounds (a new project's), standard NIST SP 800-63B-4's." enum:",compat,standard" default:"" placeholder:"compat|standard"`
+	Sender       []string       `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
+	PublicText   *bool          `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
+	SendBurst    *int           `help:"Messages to one number at once, 0 for no limit (a new project: ${burst})." placeholder:"N"`
+	SendInterval *time.Duration `help:"After that, one each so often (a new project: ${interval})." placeholder:"DURATION"`
+	SendDaily    *int           `help:"Messages to one number in any 24 hours, 0 for no limit (a new project: ${daily})." placeholder:"N"`
 }
 
 type projectCreate struct {
 	database
-	Name         string        `arg:"" help:"Name, for people: 1 to 100 characters."`
-	ID           string        `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
-	Profile      string        `default:"compat" enum:"compat,standard" help:"Policy: compat keeps the hosted vendors' bounds, standard NIST SP 800-63B-4's (default ${default})."`
-	Sender       []string      `help:"Number that requests may send from, E.164; may be repeated (default: any)." placeholder:"NUMBER"`
-	PublicText   bool          `help:"Allow requests with a text of their own and no sender."`
-	SendBurst    int           `default:"${burst}" help:"Messages to one number at once, 0 for no limit (default ${default})."`
-	SendInterval time.Duration `default:"${interval}" help:"After that, one each so often (default ${default})."`
-	SendDaily    int           `default:"${daily}" help:"Messages to one number in any 24 hours, 0 for no limit (default ${default})."`
+	policyFlags
+	Name string `arg:"" help:"Name, for people: 1 to 100 characters."`
+	ID   string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
 }
 
 func (c *projectCreate) Run(w world) error {
-	p, err := c.project()
-	if err != nil {
+	p := verify.Project{ID: verify.ProjectID(c.ID), Name: c.Name, Profile: verify.Compat, Limits: verify.DefaultLimits}
+	if c.ID == "" {
+		p.ID = verify.ProjectID(uuid.NewString())
+	}
+	if err := c.set(&p); err != nil {
 		return err
 	}
 	return c.with(w.ctx, true, func(st *store.Store) error {
 		if err := st.CreateProject(w.ctx, p); err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"PROJECT", "NAME", "POLICY"}, []verify.Project{p}, projectRow)
+		if err := recordAudit(w.ctx, st, "project create", p.ID, "policy "+string(p.Profile)); err != nil {
+			return err
+		}
+		return printRows(w, c.JSON, projectHeader, []verify.Project{p}, projectRow)
 	})
 }
 
-// project checks the flags, all of them.
-func (c *projectCreate) project() (verify.Project, error) {
-	p := verify.Project{
-		ID: verify.ProjectID(c.ID), Name: c.Name, Profile: verify.Profile(c.Profile), PublicText: c.PublicText,
-		Limits: verify.Limits{Burst: c.SendBurst, Interval: c.SendInterval, Daily: c.SendDaily},
+// set puts the settings that were given into a project, and checks all of it.
+func (c *policyFlags) set(p *verify.Project) error {
+	if c.Profile != "" {
+		p.Profile = verify.Profile(c.Profile)
 	}
-	if c.ID == "" {
-		p.ID = verify.ProjectID(uuid.NewString())
-	}
+	assign(&p.PublicText, c.PublicText)
+	assign(&p.Limits.Burst, c.SendBurst)
+	assign(&p.Limits.Interval, c.SendInterval)
+	assign(&p.Limits.Daily, c.SendDaily)
 	var wrong []string
 	if !p.ID.Valid() {
 		wrong = append(wrong, "--id: must be 1 to 64 of A-Z a-z 0-9 . _ -")
@@ -84,7 +137,13 @@ func (c *projectCreate) project() (verify.Project, error) {
 	if n := len([]rune(p.Name)); n < 1 || n > 100 {
 		wrong = append(wrong, "name: must be 1 to 100 characters")
 	}
+	if len(c.Sender) > 0 {
+		p.Senders = nil
+	}
 	for _, s := range c.Sender {
+		if s == "any" {
+			continue
+		}
 		n, err := phone.Parse(s)
 		if err != nil {
 			wrong = append(wrong, fmt.Sprintf("--sender %q: %v", s, err))
@@ -98,9 +157,16 @@ func (c *projectCreate) project() (verify.Project, error) {
 		wrong = append(wrong, "--send-interval: must be 1s to 24h")
 	}
 	if wrong != nil {
-		return p, usageError(strings.Join(wrong, "; "))
+		return usageError(strings.Join(wrong, "; "))
 	}
-	return p, nil
+	return nil
+}
+
+// assign sets what was given.
+func assign[T any](to *T, given *T) {
+	if given != nil {
+		*to = *given
+	}
 }
 
 type projectList struct{ database }
@@ -111,12 +177,80 @@ func (c *projectList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"PROJECT", "NAME", "POLICY"}, all, projectRow)
+		return printRows(w, c.JSON, projectHeader, all, projectRow)
 	})
 }
 
+var projectHeader = []string{"PROJECT", "NAME", "POLICY"}
+
 func projectRow(p verify.Project) row {
 	return row{{"id", string(p.ID)}, {"name", p.Name}, {"policy", string(p.Profile)}}
+}
+
+// one finds a project.
+func one(ctx context.Context, st *store.Store, id string) (verify.Project, error) {
+	all, err := st.Projects(ctx)
+	if err != nil {
+		return verify.Project{}, err
+	}
+	i := slices.IndexFunc(all, func(p verify.Project) bool { return string(p.ID) == id })
+	if i < 0 {
+		return verify.Project{}, fmt.Errorf("project %s: %w", id, store.ErrNoProject)
+	}
+	return all[i], nil
+}
+
+type projectShow struct {
+	database
+	ID string `arg:"" name:"project" help:"Project id."`
+}
+
+func (c *projectShow) Run(w world) error {
+	return c.with(w.ctx, false, func(st *store.Store) error {
+		p, err := one(w.ctx, st, c.ID)
+		if err != nil {
+			return err
+		}
+		return showProject(w, c.JSON, p)
+	})
+}
+
+// showProject prints a project's settings, one a line.
+func showProject(w world, asJSON bool, p verify.Project) error {
+	senders := "any"
+	if len(p.Senders) > 0 {
+		senders = fmt.Sprint(p.Senders)
+	}
+	return printRows(w, asJSON, []string{"SETTING", "VALUE"}, [][2]string{
+		{"project", string(p.ID)}, {"name", p.Name}, {"policy", string(p.Profile)},
+		{"senders", senders}, {"public-text", strconv.FormatBool(p.PublicText)},
+		{"send-burst", strconv.Itoa(p.Limits.Burst)}, {"send-interval", p.Limits.Interval.String()}, {"send-daily", strconv.Itoa(p.Limits.Daily)},
+	}, func(s [2]string) row { return row{{"setting", s[0]}, {"value", s[1]}} })
+}
+
+type projectPolicy struct {
+	database
+	policyFlags
+	ID string `arg:"" name:"project" help:"Project id."`
+}
+
+func (c *projectPolicy) Run(w world) error {
+	return c.with(w.ctx, false, func(st *store.Store) error {
+		p, err := one(w.ctx, st, c.ID)
+		if err != nil {
+			return err
+		}
+		if err := c.set(&p); err != nil {
+			return err
+		}
+		if err := st.UpdateProject(w.ctx, p); err != nil {
+			return err
+		}
+		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, %d sends at once, one each %v, %d a day", p.Profile, p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)); err != nil {
+			return err
+		}
+		return showProject(w, c.JSON, p)
+	})
 }
 
 type keyCommand struct {
@@ -136,6 +270,9 @@ func (c *keyCreate) Run(w world) error {
 		secret := verify.NewKey()
 		k := verify.Key{ID: verify.NewID(time.Now()), Project: verify.ProjectID(c.Project), Name: c.Name, Hash: verify.HashKey(secret)}
 		if err := st.CreateKey(w.ctx, k); err != nil {
+			return err
+		}
+		if err := recordAudit(w.ctx, st, "key create", k.Project, k.ID.String()); err != nil {
 			return err
 		}
 		if !c.JSON {
@@ -178,7 +315,12 @@ func (c *keyRevoke) Run(w world) error {
 	if err != nil {
 		return usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
 	}
-	return c.with(w.ctx, false, func(st *store.Store) error { return st.RevokeKey(w.ctx, id) })
+	return c.with(w.ctx, false, func(st *store.Store) error {
+		if err := st.RevokeKey(w.ctx, id); err != nil {
+			return err
+		}
+		return recordAudit(w.ctx, st, "key revoke", "", id.String())
+	})
 }
 
 // A row is one line of a table, or one JSON object: names and values.

@@ -19,13 +19,17 @@ import (
 
 // commands is the command line. Each command has a file of its own.
 type commands struct {
-	Dev     devCommand     `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
-	Serve   serveCommand   `cmd:"" help:"Serve for real, as a configuration file says."`
-	Config  configCommand  `cmd:"" help:"Check, print or begin a configuration file."`
-	Keyset  keysetCommand  `cmd:"" help:"Create and rotate the keys that protect stored codes."`
-	Secret  secretCommand  `cmd:"" help:"Create a secret that signs messages to a carrier."`
-	Project projectCommand `cmd:"" help:"Create and list projects (tenants)."`
-	Key     keyCommand     `cmd:"" help:"Create, list and revoke a project's API keys."`
+	Dev         devCommand         `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
+	Serve       serveCommand       `cmd:"" help:"Serve for real, as a configuration file says."`
+	Config      configCommand      `cmd:"" help:"Check, print or begin a configuration file."`
+	Keyset      keysetCommand      `cmd:"" help:"Create and rotate the keys that protect stored codes."`
+	Secret      secretCommand      `cmd:"" help:"Create a secret that signs messages to a carrier."`
+	Project     projectCommand     `cmd:"" help:"Create, list and change projects (tenants)."`
+	Key         keyCommand         `cmd:"" help:"Create, list and revoke a project's API keys."`
+	Destination destinationCommand `cmd:"" help:"Show or reset what a project remembers of a number."`
+	Audit       auditCommand       `cmd:"" help:"List what operators did."`
+	Backup      backupCommand      `cmd:"" help:"Copy the database while a server runs on it."`
+	Restore     restoreCommand     `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
 }
 
 // world is what a command may touch of the outside.

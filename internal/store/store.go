@@ -95,8 +95,10 @@ func (s *Store) open(ctx context.Context, o Options) error {
 // dsn names the file and what every connection to it sets first.
 func dsn(path string, pragmas ...string) string {
 	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)"}, pragmas...)}
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+	return fileURI(path) + "?" + q.Encode()
 }
+
+func fileURI(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
 
 // durable reads back what a commit's durability rests on: a driver that dropped a pragma, or a file
 // system without shared memory, would otherwise lose spent guesses at the next power cut.

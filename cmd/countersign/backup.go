@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/system"
+)
+
+type backupCommand struct {
+	database
+	To string `arg:"" help:"File to write; it must not exist."`
+}
+
+// Run implements the command.
+func (c *backupCommand) Run(w world) error {
+	f, err := os.OpenFile(c.To, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // SQLite keeps the mode
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already: it is not replaced", c.To)
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	err = c.with(w.ctx, false, func(st *store.Store) error {
+		return st.Backup(w.ctx, c.To, func(done, all int) { progress(w.stderr, "copied", done, all) })
+	})
+	if err != nil {
+		return errors.Join(err, os.Remove(c.To)) // half a copy is none
+	}
+	if err := syncFile(c.To); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w.stdout, "Copied the database to %s. The keyset is not in it: keep that apart.\n", c.To)
+	return err
+}
+
+// progress draws a bar, on one line of a terminal.
+func progress(out io.Writer, what string, done, all int) {
+	const width = 30
+	full := width
+	if all > 0 {
+		full = width * done / all
+	}
+	fmt.Fprintf(out, "\r[%s%s] %s %d of %d pages", strings.Repeat("#", full), strings.Repeat(".", width-full), what, done, all)
+	if done == all {
+		fmt.Fprintln(out)
+	}
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+type restoreCommand struct {
+	database
+	From string `arg:"" help:"Backup to restore."`
+}
+
+// Run implements the command.
+func (c *restoreCommand) Run(w world) error {
+	folder, err := c.folder()
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(folder, system.DatabaseFile)
+	if _, err := os.Stat(to); err == nil {
+		return fmt.Errorf("%s exists already; stop the server and move its files away first (also the ones ending in -wal and -shm)", to)
+	}
+	if err := copyFile(c.From, to); err != nil {
+		return fmt.Errorf("restore %s: %w", c.From, err)
+	}
+	return c.with(w.ctx, false, func(st *store.Store) error {
+		if err := st.Intact(w.ctx); err != nil {
+			return err
+		}
+		// Guesses that were spent since the backup are not in it, and neither is which codes were used.
+		n, err := st.VoidPending(w.ctx, actor())
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w.stdout, "Restored %s. Voided %d pending verifications: guesses spent after the backup are not in it.\n", to, n)
+		return err
+	})
+}
+
+// copyFile copies to a new file that only its owner can read, durably.
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+type destinationCommand struct {
+	Show  destinationShow  `cmd:"" help:"Show a number's wrong guesses, its wait, and its newest verifications."`
+	Reset destinationReset `cmd:"" help:"Forget a number's wrong guesses, so that it can be checked again. It is written down who did it."`
+}
+
+type destinationFlags struct {
+	database
+	Project string `required:"" help:"Project id." placeholder:"ID"`
+	Number  string `arg:"" help:"Number, E.164."`
+}
+
+// number parses the number.
+func (c *destinationFlags) number() (phone.Number, error) {
+	n, err := phone.Parse(c.Number)
+	if err != nil {
+		return "", usageError(fmt.Sprintf("number %v", err))
+	}
+	return n, nil
+}
+
+// explain makes a sentence of the store's "nothing is known".
+func (c *destinationFlags) explain(n phone.Number, err error) error {
+	if errors.Is(err, store.ErrNoDestination) {
+		return fmt.Errorf("%s in project %s: %w", n.Masked(), c.Project, err)
+	}
+	return err
+}
+
+// shownHistory is how many verifications of a number are shown.
+const shownHistory = 20
+
+type destinationShow struct{ destinationFlags }
+
+func (c *destinationShow) Run(w world) error {
+	n, err := c.number()
+	if err != nil {
+		return err
+	}
+	return c.with(w.ctx, false, func(st *store.Store) error {
+		d, err := st.Destination(w.ctx, verify.ProjectID(c.Project), n)
+		if err != nil {
+			return c.explain(n, err)
+		}
+		history, err := st.History(w.ctx, d, shownHistory)
+		if err != nil {
+			return err
+		}
+		if !c.JSON {
+			fmt.Fprintf(w.stdout, "%s: %s\n\n", n.Masked(), describe(d, time.Now()))
+		}
+		return printRows(w, c.JSON, []string{"VERIFICATION", "STARTED", "CHANNEL", "STATUS", "GUESSES", "DELIVERY"}, history, func(v verify.Verification) row {
+			return row{
+				{"id", v.ID.String()}, {"started_at", stamp(v.ID.Time())}, {"channel", string(v.Channel)},
+				{"status", v.StatusAt(time.Now()).String()}, {"guesses", fmt.Sprintf("%d of %d", v.Guesses, v.MaxAttempts)},
+				{"delivery", delivery(v)},
+			}
+		})
+	})
+}
+
+// describe says what a number's row means.
+func describe(d verify.Destination, now time.Time) string {
+	guesses := strconv.Itoa(d.Failures) + " wrong guesses since the last right one"
+	switch {
+	case d.Failures >= verify.MaxFailures:
+		return guesses + "; locked until 'destination reset'"
+	case d.WaitUntil.After(now):
+		return guesses + "; has to wait until " + stamp(d.WaitUntil)
+	}
+	return guesses
+}
+
+func delivery(v verify.Verification) string {
+	if v.Reason != "" {
+		return fmt.Sprintf("%v (%s)", v.Delivery, v.Reason)
+	}
+	return v.Delivery.String()
+}
+
+// stamp writes an instant for people and programs.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+type destinationReset struct{ destinationFlags }
+
+func (c *destinationReset) Run(w world) error {
+	n, err := c.number()
+	if err != nil {
+		return err
+	}
+	return c.with(w.ctx, false, func(st *store.Store) error {
+		return c.explain(n, st.ResetDestination(w.ctx, verify.ProjectID(c.Project), n, actor()))
+	})
+}
+
+type auditCommand struct {
+	List auditList `cmd:"" help:"List the newest entries."`
+}
+
+type auditList struct {
+	database
+	Limit int `default:"100" help:"At most so many (default ${default})."`
+}
+
+func (c *auditList) Run(w world) error {
+	return c.with(w.ctx, false, func(st *store.Store) error {
+		all, err := st.Audits(w.ctx, c.Limit)
+		if err != nil {
+			return err
+		}
+		return printRows(w, c.JSON, []string{"TIME", "ACTOR", "ACTION", "PROJECT", "DETAIL"}, all, func(a store.Audit) row {
+			return row{{"time", stamp(a.ID.Time())}, {"actor", a.Actor}, {"action", a.Action}, {"project", string(a.Project)}, {"detail", a.Detail}}
+		})
+	})
+}

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// ErrNoDestination means that a project remembers nothing of a number.
+var ErrNoDestination = errors.New("nothing is known of this number")
+
+const selectDestination = `SELECT project, number, tat, sends, failures, wait_until, latest
+	FROM destination WHERE project = $1 AND number = $2`
+
+// Destination reads what a project remembers of a number, or fails with [ErrNoDestination].
+func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
+	d, err := scanDestination(s.read.QueryRowContext(ctx, selectDestination, p, n))
+	if errors.Is(err, sql.ErrNoRows) {
+		return d, ErrNoDestination
+	}
+	return d, err
+}
+
+// History reads a number's verifications, the newest first, at most n.
+func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error) {
+	var all []verify.Verification
+	for id := d.Latest; !id.IsZero() && len(all) < n; {
+		v, err := s.Verification(ctx, id)
+		if errors.Is(err, verify.ErrNotFound) {
+			break // past its retention, and so are the ones before it
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *v)
+		id = v.Previous
+	}
+	return all, nil
+}
+
+// ResetDestination forgets a number's wrong guesses because an operator says so, and writes down
+// who that was, in one transaction. It fails with [ErrNoDestination].
+func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.Number, actor string) error {
+	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+		d, err := scanDestination(tx.QueryRowContext(ctx, selectDestination, p, n))
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNoDestination
+		}
+		if err != nil {
+			return err
+		}
+		failures := d.Failures
+		d.Clear()
+		if _, err := tx.ExecContext(ctx, `UPDATE destination SET failures = $3, wait_until = $4 WHERE project = $1 AND number = $2`,
+			p, n, d.Failures, millis(d.WaitUntil)); err != nil {
+			return err
+		}
+		return audit(ctx, tx, now, Audit{Actor: actor, Action: "destination reset", Project: p, Detail: fmt.Sprintf("%s after %d wrong guesses", n.Masked(), failures)})
+	})
+}
+
+// An Audit is one thing that an operator did.
+type Audit struct {
+	ID      verify.ID // its time is when
+	Actor   string
+	Action  string
+	Project verify.ProjectID
+	Detail  string // never a whole number, a code or a secret
+}
+
+// Record writes down what an operator did.
+func (s *Store) Record(_ context.Context, a Audit) error {
+	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error { return audit(ctx, tx, now, a) })
+}
+
+func audit(ctx context.Context, tx *sql.Conn, now time.Time, a Audit) error {
+	id := verify.NewID(now)
+	_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, $2, $3, $4, $5)`,
+		id[:], a.Actor, a.Action, a.Project, a.Detail)
+	return err
+}
+
+// Audits lists what operators did, the newest first, at most n.
+func (s *Store) Audits(ctx context.Context, n int) ([]Audit, error) {
+	return query(ctx, s.read, func(row scanner) (a Audit, err error) {
+		var id []byte
+		err = row.Scan(&id, &a.Actor, &a.Action, &a.Project, &a.Detail)
+		copy(a.ID[:], id)
+		return a, err
+	}, `SELECT id, actor, action, project, detail FROM audit ORDER BY id DESC LIMIT $1`, n)
+}
