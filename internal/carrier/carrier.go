@@ -23,6 +23,7 @@ type Carrier interface {
 // A Receipt is what a carrier says later of a message that it took.
 type Receipt struct {
 	Verification verify.ID
+	Attempt      int // the message's
 	Delivered    bool
 	Reason       string // when not delivered
 }

@@ -287,7 +287,7 @@ func (d *Dispatcher) stale(v *verify.Verification, since, now time.Time) (why st
 		current, err = d.Store.Renew(context.Background(), v.ID, v.Attempt, d.Lease)
 		var ended *verify.Error
 		if errors.As(err, &ended) && ended.Kind == verify.Conflict {
-			return ended.Code, nil
+			current, err = d.Store.Verification(context.Background(), v.ID) // it says how
 		}
 	case now.Sub(since) > fresh:
 		current, err = d.Store.Verification(context.Background(), v.ID)
@@ -396,7 +396,7 @@ func (d *Dispatcher) settle(log *slog.Logger, end verify.Settlement, j job) {
 
 // Receive takes a carrier's receipt. A failed one moves on to another carrier, if there is one.
 func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
-	receipt := verify.Receipt{Verification: r.Verification, Delivered: r.Delivered, Reason: r.Reason}
+	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason}
 	if !r.Delivered {
 		v, err := d.Store.Verification(ctx, r.Verification)
 		if err != nil {

@@ -157,14 +157,16 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 // A Receipt is what a carrier says later of a message that it took (SMPP: a delivery receipt, DLR).
 type Receipt struct {
 	Verification ID
+	Attempt      int // that handed the message over
 	Delivered    bool
 	Reason       string // when not delivered
 	Retry        bool   // when not delivered: there is another carrier to try
 }
 
-// Settle lets a receipt advance the delivery. It changes no verdict, and nothing that is final.
+// Settle lets a receipt advance the delivery. It changes no verdict, and nothing that is final. That
+// an earlier attempt's message was lost says nothing while a later one is on its way.
 func (r Receipt) Settle(v *Verification, now time.Time) {
-	if v.Delivery != Sent && v.Delivery != Sending {
+	if v.Delivery != Sent && v.Delivery != Sending || !r.Delivered && r.Attempt != v.Attempt {
 		return
 	}
 	switch {

@@ -77,7 +77,7 @@ func (id ID) message() ID {
 
 // A Secret is text that must not reach a log, an error or an API answer: a code, or a message that
 // holds one. Everything that formats it prints a placeholder; [Secret.Reveal] gives the text.
-// (Only an exported field hides it: of the others, fmt can't call the methods.)
+// (In a struct, only an exported field hides it: fmt can't call the methods of the others.)
 type Secret string
 
 const redacted = "[secret]"

@@ -145,7 +145,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 			},
 			"receipt": func(t *rapid.T) {
 				s := w.pick(t)
-				r := Receipt{Delivered: rapid.Bool().Draw(t, "delivered"), Retry: rapid.Bool().Draw(t, "retry")}
+				r := Receipt{Attempt: rapid.IntRange(1, s.v.Attempt+1).Draw(t, "attempt"), Delivered: rapid.Bool().Draw(t, "delivered"), Retry: rapid.Bool().Draw(t, "retry")}
 				if !r.Delivered {
 					r.Reason = "undelivered"
 				}

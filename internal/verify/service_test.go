@@ -582,6 +582,38 @@ func TestTheAccountsKeptAreBounded(t *testing.T) {
 	}
 }
 
+// tally is an [Observer] that writes down what it is told.
+type tally []string
+
+func (o *tally) Started(c Channel, err error) { *o = append(*o, fmt.Sprintf("start %s: %v", c, err)) }
+func (o *tally) Checked(out Outcome, err error) {
+	*o = append(*o, fmt.Sprintf("check %s %t: %v", out.Channel, out.Approved, err))
+}
+
+func TestTheObserverIsToldOfEachAnswerOnce(t *testing.T) {
+	t.Parallel()
+	e, got := newEngine(t), &tally{}
+	e.observer = got
+	v, secret := e.start(t, StartRequest{Channel: Voice, To: number1})
+	e.Start(t.Context(), e.acct, StartRequest{Channel: SMS})
+	e.outbox.fail = ErrBusy
+	e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1})
+	for _, typed := range []Secret{"wrong", secret, secret} {
+		e.Check(t.Context(), e.acct, v.ID, typed)
+	}
+	want := &tally{
+		"start voice: <nil>",
+		"start sms: to can't be blank",
+		"start sms: too much work is waiting",
+		"check voice false: <nil>",
+		"check voice true: <nil>",
+		"check  false: the verification was approved before",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // Many callers at once, for the race detector and for the places' sum.
 func TestAServiceServesManyAtOnce(t *testing.T) {
 	t.Parallel()

@@ -130,8 +130,13 @@ func (s *Service) Authenticate(ctx context.Context, p ProjectID, key Secret) (*A
 
 // Start makes a code, commits a verification of it and hands its message to a carrier. On return
 // without an error, the verification is on disk. The caller going away doesn't stop it.
-func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (v *Verification, err error) {
-	defer func() { s.observer.Started(r.Channel, err) }()
+func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
+	v, err := s.start(ctx, acct, r)
+	s.observer.Started(r.Channel, err)
+	return v, err
+}
+
+func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
 	t, err := settle(acct, r, s.public)
 	if err != nil {
 		return nil, err
@@ -194,8 +199,7 @@ func (s *Service) make(acct *Account, c Channel, t terms) (*Verification, Secret
 
 // Check spends one guess on a verification and says what came of it. A text that can't be a code
 // spends a guess as well and is wrong.
-func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (out Outcome, err error) {
-	defer func() { s.observer.Checked(out, err) }()
+func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (Outcome, error) {
 	g := Guess{Project: acct.Project.ID, ID: id, Profile: acct.Project.Profile}
 	g.Matches = func(v *Verification) (bool, error) {
 		// What can't be a code is compared all the same, so that it takes as long.
@@ -206,7 +210,9 @@ func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret)
 		}
 		return hmac.Equal(mac, v.CodeMAC) && possible, nil
 	}
-	return s.store.Check(context.WithoutCancel(ctx), g)
+	out, err := s.store.Check(context.WithoutCancel(ctx), g)
+	s.observer.Checked(out, err)
+	return out, err
 }
 
 // Cancel ends a verification.
