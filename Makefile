@@ -1,11 +1,15 @@
-# make test   what CI runs: all tests, with the race detector
-# make check  the same after formatting and static checks
-# make long   the long forms of the race, crash and fuzz tests
+# make test    all tests, with the race detector: what CI runs
+# make check   the same after formatting, vet and static checks
+# make slow    tests that measure, so that they need the machine to themselves
+# make long    the race, crash and random tests, ten times as long
+# make fuzz    every fuzz target for FUZZTIME
+# make docs    the generated pages of docs/
+# make build   the static binary
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME    = 10m
+FUZZTIME    = 20s
 
-.PHONY: test check long build fuzz
+.PHONY: test check slow long fuzz docs build
 
 test:
 	go test -race ./...
@@ -16,6 +20,24 @@ check:
 	go mod verify
 	go run $(STATICCHECK) ./...
 	$(MAKE) test
+
+slow:
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -run 'SlowClients' ./cmd/countersign
+
+long:
+	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
+	go test -race -count=1 -timeout 60m ./internal/verify ./internal/store/... -rapid.checks=10000
+
+fuzz:
+	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$pkg/*_test.go | cut -c6-); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+docs:
+	go run ./cmd/countersign config reference > docs/configuration.md
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o countersign ./cmd/countersign
