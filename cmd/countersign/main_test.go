@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +22,9 @@ import (
 // runAs makes this test binary behave as the program when a test starts it again.
 const runAs = "COUNTERSIGN_TEST_RUN_AS"
 
+// noRaceSleep spares a second at the end of each process that a test starts under -race.
+const noRaceSleep = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(runAs); role != "" {
 		if role == crashRole {
@@ -28,12 +32,24 @@ func TestMain(m *testing.M) {
 		}
 		main()
 	}
-	testscript.Main(m, map[string]func(){"countersign": main})
+	os.Setenv("GORACE", noRaceSleep+" "+os.Getenv("GORACE"))
+	testscript.Main(tidy{m}, map[string]func(){"countersign": main})
+}
+
+// tidy removes what the tests share when they are over.
+type tidy struct{ *testing.M }
+
+func (m tidy) Run() int {
+	defer func() { os.RemoveAll(filepath.Dir(built)) }()
+	return m.M.Run()
 }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: func(e *testscript.Env) error {
+		e.Setenv("GORACE", os.Getenv("GORACE"))
+		return nil
+	}})
 }
 
 // A process is the real program, started by a test.

@@ -1,0 +1,82 @@
+package signalwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Errors that a test can't provoke from outside, or not quickly, have their shapes all the same.
+func TestEveryErrorHasItsShape(t *testing.T) {
+	t.Parallel()
+	limited := *verify.ErrTooManySends
+	limited.RetryAfter = 90*time.Second + time.Millisecond
+	type answer struct {
+		Status           int
+		Body, RetryAfter string
+		Challenge        bool
+	}
+	const (
+		ours   = `{"error":"Internal Server Error"}`
+		none   = `{"error":"Not Found"}`
+		absent = `{"error":"Service Unavailable"}`
+	)
+	for name, test := range map[string]struct {
+		err    error
+		want   answer
+		logged bool
+	}{
+		"unreadable":        {errUnreadable, answer{400, `{"error":"Bad Request"}`, "", false}, false},
+		"unauthenticated":   {verify.ErrUnauthenticated, answer{401, `{"error":"Unauthorized"}`, "", true}, false},
+		"not found":         {verify.ErrNotFound, answer{404, none, "", false}, false},
+		"approved":          {verify.ErrApproved, answer{404, none, "", false}, false},
+		"guesses spent":     {verify.ErrGuessesSpent, answer{404, none, "", false}, false},
+		"expired":           {verify.ErrExpired, answer{404, none, "", false}, false},
+		"canceled":          {verify.ErrCanceled, answer{404, none, "", false}, false},
+		"wrapped":           {fmt.Errorf("check: %w", verify.ErrExpired), answer{404, none, "", false}, false},
+		"too large":         {errTooLarge, answer{413, `{"error":"Request Entity Too Large"}`, "", false}, false},
+		"media type":        {errMediaType, answer{415, `{"error":"Unsupported Media Type"}`, "", false}, false},
+		"limited":           {&limited, answer{429, `{"error":"Too Many Requests"}`, "91", false}, false}, // rounded up
+		"busy":              {verify.ErrBusy, answer{503, absent, "1", false}, true},
+		"no carrier":        {verify.ErrNoCarrier, answer{503, absent, "30", false}, true},
+		"the database away": {fmt.Errorf("commit: %w: %w", verify.ErrNoStore, errors.New("disk full")), answer{503, absent, "1", false}, true},
+		"anything else":     {errors.New("a bug"), answer{500, ours, "", false}, true},
+		"an internal one":   {&verify.Error{Kind: verify.Internal, Code: "odd"}, answer{500, ours, "", false}, true},
+		"a canceled call":   {context.Canceled, answer{500, ours, "", false}, true},
+		"invalid": {&verify.Error{Kind: verify.Invalid, Problems: []verify.Problem{{Field: verify.FieldText, Message: "is too long"}, {Field: verify.FieldTo, Message: "can't be blank"}}},
+			answer{422, `{"errors":[{"detail":"To can't be blank","status":"422","title":"Invalid Attribute","code":"422"},` +
+				`{"detail":"Message is too long","status":"422","title":"Invalid Attribute","code":"422"}]}`, "", false}, false},
+	} {
+		var log strings.Builder
+		s := &Server{log: slog.New(slog.NewTextHandler(&log, nil))}
+		w := httptest.NewRecorder()
+		s.fail(w, httptest.NewRequest("POST", Prefix+"sms", nil), test.err)
+		got := answer{w.Code, w.Body.String(), w.Header().Get("Retry-After"), w.Header().Get("WWW-Authenticate") != ""}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if logged := log.String() != ""; logged != test.logged {
+			t.Errorf("%s: got the log %q, want one: %v", name, &log, test.logged)
+		}
+	}
+}
+
+func TestWaitsAreWholeSecondsAndNeverTooShort(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		-time.Second: "1", 0: "1", time.Nanosecond: "1", time.Second: "1", time.Second + 1: "2", 119*time.Second + time.Millisecond: "120", 24 * time.Hour: "86400",
+	} {
+		if got := seconds(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+}
