@@ -55,6 +55,9 @@ func ParseID(s string) (ID, error) {
 // String returns the 36-character form in lower case.
 func (id ID) String() string { return uuid.UUID(id).String() }
 
+// MarshalText writes the form of [ID.String], for logs and JSON.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // Time is the instant at which the id was made.
 func (id ID) Time() time.Time {
 	ms := uint64(binary.BigEndian.Uint16(id[0:]))<<32 | uint64(binary.BigEndian.Uint32(id[2:]))

@@ -253,3 +253,14 @@ func TestKeysAreLongAndStoredAsAHash(t *testing.T) {
 		t.Errorf("hash of abc (-want +got)\n%s", diff)
 	}
 }
+
+// An array of 16 numbers would be what a JSON log shows without it.
+func TestIDsAreTextInLogs(t *testing.T) {
+	t.Parallel()
+	id := NewID(t0)
+	var out bytes.Buffer
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("", "id", id)
+	if want := `"id":"` + id.String() + `"`; !strings.Contains(out.String(), want) {
+		t.Errorf("logged %s, want %s in it", &out, want)
+	}
+}

@@ -57,7 +57,7 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 			o.Answered(mount.Name, r.Pattern, sw.status, took)
 			log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("request_id", id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-				slog.Int("status", sw.status), slog.Duration("took", took))
+				slog.Int("status", sw.status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
 		}()
 		mount.Handler.ServeHTTP(sw, r)
 	})
