@@ -177,7 +177,7 @@ type queryer interface {
 func query[T any](ctx context.Context, db queryer, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, err
+		return nil, away("query", err)
 	}
 	return collect(rows, scan)
 }

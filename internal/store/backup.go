@@ -55,22 +55,39 @@ func (s *Store) Backup(ctx context.Context, path string, progress func(done, all
 
 // VoidPending cancels every pending verification, because what was restored doesn't know the
 // guesses that were spent since it was saved. It returns how many there were.
-func (s *Store) VoidPending(_ context.Context, actor string) (n int64, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE verification SET status = $1, ended_at = $2, code_sealed = NULL,
-			delivery = CASE WHEN delivery IN ($3, $4) THEN $5 ELSE delivery END,
-			reason   = CASE WHEN delivery IN ($3, $4) THEN 'canceled' ELSE reason END,
-			due_at   = 0
-			WHERE status = $6`, verify.Canceled, millis(now), verify.Queued, verify.Sending, verify.Failed, verify.Pending)
+func (s *Store) VoidPending(_ context.Context, actor string) (voided int, err error) {
+	for after := (verify.ID{}); ; {
+		var last verify.ID
+		n := 0
+		err := s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+			step, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
+				WHERE id > $1 AND status = $2 ORDER BY id LIMIT $3`, after[:], verify.Pending, retainStep)
+			if err != nil || len(step) == 0 {
+				return err
+			}
+			for i := range step {
+				v := &step[i]
+				if v.Cancel(now) != nil {
+					continue // its time had ended it
+				}
+				n++
+				if err := s.w.sql.saveVerification(ctx, v, true); err != nil {
+					return err
+				}
+			}
+			last = step[len(step)-1].ID
+			return nil
+		})
 		if err != nil {
-			return err
+			return voided, err
 		}
-		if n, err = result.RowsAffected(); err != nil {
-			return err
+		voided += n
+		if last.IsZero() {
+			break
 		}
-		return audit(ctx, tx, now, Audit{Actor: actor, Action: "restore", Detail: fmt.Sprintf("voided %d pending verifications", n)})
-	})
-	return n, err
+		after = last
+	}
+	return voided, s.Record(context.Background(), Audit{Actor: actor, Action: "restore", Detail: fmt.Sprintf("voided %d pending verifications", voided)})
 }
 
 // Intact has SQLite check every page and index of the file.

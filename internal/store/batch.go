@@ -12,6 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -56,6 +59,7 @@ type writer struct {
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
 	seen   Observer
+	swept  verify.ID // the sweeper's watermark; only run's goroutine touches it
 
 	mu      sync.RWMutex // guards closed, and sends on ops against close(ops)
 	closed  bool
@@ -69,10 +73,13 @@ func newWriter(ctx context.Context, db *sql.DB, o Options) (*writer, error) {
 		return nil, err
 	}
 	w := &writer{conn: conn, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), stopped: make(chan struct{})}
-	if err := w.sql.prepare(ctx, conn); err != nil {
+	var swept []byte
+	err = conn.QueryRowContext(ctx, `SELECT id FROM watermark WHERE name = 'sweep'`).Scan(&swept)
+	if err := errors.Join(err, w.sql.prepare(ctx, conn)); err != nil {
 		conn.Close()
 		return nil, err
 	}
+	copy(w.swept[:], swept)
 	go w.run()
 	return w, nil
 }
@@ -259,8 +266,13 @@ func (w *writer) finish(ctx context.Context, ops int) error {
 // rollback ends a transaction that may have ended by itself: its error says nothing.
 func (w *writer) rollback(ctx context.Context) { w.conn.ExecContext(ctx, "ROLLBACK") }
 
-// away marks an error of the database as such: callers are told to come again, the log gets all.
+// away marks an error of the database as such: callers are told to come again, the log gets all. A
+// broken constraint is no such error: it would be broken the next time as well.
 func away(op string, err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT {
+		return fmt.Errorf("%s: %w", op, err)
+	}
 	return fmt.Errorf("%s: %w: %w", op, verify.ErrNoStore, err)
 }
 
@@ -311,8 +323,8 @@ func (r *rows) ended(d verify.Delivery) { r.deliveries = append(r.deliveries, d)
 func (r *rows) drop(h hint)             { r.drops = append(r.drops, h) }
 func (r *rows) hint(h hint)             { r.hints = append(r.hints, h) }
 
-// load reads the rows that a group names, in lock order: destinations, then verifications, each
-// sorted by key.
+// load reads the rows that a group names, each kind sorted by key. (An engine that locks rows locks
+// the destinations first; a verification's destination never changes, so it can be looked up before.)
 func (s *hotStmts) load(ctx context.Context, group []op) (*rows, error) {
 	r := &rows{
 		verifications: make(map[verify.ID]*row[verify.Verification], len(group)),

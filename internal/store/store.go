@@ -7,6 +7,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"embed"
@@ -74,7 +75,14 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
-	if err := durable(ctx, s.write); err != nil {
+	// Making a new file WAL doesn't wait for another process that does the same.
+	for try := 1; ; try++ {
+		if err = durable(ctx, s.write); err == nil || try == maxTries {
+			break
+		}
+		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
+	}
+	if err != nil {
 		return err
 	}
 	if err := migrate(ctx, s.write); err != nil {
@@ -128,6 +136,19 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
+	// Another process may be migrating the same file. Then one of our steps fails, for it was done
+	// a moment ago; when we look again, we are further.
+	for try := 1; ; try++ {
+		if err := up(ctx, p); err == nil || try == maxTries {
+			return err
+		}
+	}
+}
+
+// maxTries is how often we try what several processes may do at the same time to a new file.
+const maxTries = 10
+
+func up(ctx context.Context, p *goose.Provider) error {
 	current, target, err := p.GetVersions(ctx)
 	if err != nil {
 		return fmt.Errorf("read schema version: %w", err)
@@ -162,7 +183,10 @@ func (s *Store) Close() error {
 // Ready reports whether the database answers, for a readiness probe.
 func (s *Store) Ready(ctx context.Context) error {
 	var one int
-	return s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one)
+	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one); err != nil {
+		return away("ask database", err)
+	}
+	return nil
 }
 
 // millis is how a time is stored; a zero time is 0.
@@ -187,12 +211,19 @@ func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.L
 		destination: destinationKey{v.Project, v.To},
 		apply: func(r *rows, now time.Time) error {
 			started = *v
+			if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
+				return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
+			}
 			d := r.destination(destinationKey{v.Project, v.To})
 			if err := started.Begin(&d.value, limits, lease, now); err != nil {
 				return err
 			}
 			d.dirty = true
 			r.insert(started)
+			// The sweeper won't come by here again if the clock was set back.
+			if started.Open() && bytes.Compare(started.ID[:], s.w.swept[:]) <= 0 {
+				r.hint(hint{started.DueAt, started.ID})
+			}
 			return nil
 		},
 	})

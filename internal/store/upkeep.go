@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -57,6 +56,7 @@ func (s *Store) sweepSome(ctx context.Context) (more bool, err error) {
 			}
 		}
 		more = len(open) == sweepStep
+		copy(s.w.swept[:], open[len(open)-1].id)
 		_, err = tx.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'sweep'`, open[len(open)-1].id)
 		return err
 	})
@@ -71,7 +71,10 @@ func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return true, nil
 	}
-	return false, err
+	if err != nil {
+		return false, away("look for rows to sweep", err)
+	}
+	return false, nil
 }
 
 // Due returns up to n verifications whose message somebody should look at now.
@@ -108,7 +111,7 @@ func (s *Store) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
 func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
 	rows, err := s.stmts.selectDue.QueryContext(ctx, millis(s.now()), n)
 	if err != nil {
-		return nil, err
+		return nil, away("load due messages", err)
 	}
 	return collect(rows, func(row scanner) (h hint, err error) {
 		var due int64
@@ -136,7 +139,7 @@ func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verific
 func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error) {
 	rows, err := s.stmts.selectDeliveries.QueryContext(ctx, id[:])
 	if err != nil {
-		return nil, err
+		return nil, away("load deliveries", err)
 	}
 	return collect(rows, scanDelivery)
 }
@@ -147,31 +150,31 @@ func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery
 func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err error) {
 	after := verify.ID{}
 	for ctx.Err() == nil {
-		n, last, err := s.retainSome(ctx, after, verify.FirstID(before))
-		deleted += n
-		if err != nil || last.IsZero() {
+		n, last, err := s.retainSome(after, verify.FirstID(before))
+		if err != nil {
 			return deleted, err
 		}
-		after = last
+		if last.IsZero() {
+			return deleted, s.purge(ctx)
+		}
+		deleted, after = deleted+n, last
 	}
 	return deleted, ctx.Err()
 }
 
 // retainSome does one step behind after. It returns the last row that it looked at, or zero when
 // there was none.
-func (s *Store) retainSome(_ context.Context, after, before verify.ID) (deleted int, last verify.ID, err error) {
+func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID, err error) {
 	type old struct {
-		id      []byte
-		project verify.ProjectID
-		number  phone.Number
-		live    bool
+		id   []byte
+		live bool
 	}
 	err = s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
 		deleted, last = 0, verify.ID{}
 		step, err := query(ctx, tx, func(row scanner) (o old, err error) {
-			err = row.Scan(&o.id, &o.project, &o.number, &o.live)
+			err = row.Scan(&o.id, &o.live)
 			return o, err
-		}, `SELECT id, project, destination, status = 0 AND expires_at > $3 FROM verification
+		}, `SELECT id, status = 0 AND expires_at > $3 FROM verification
 			WHERE id > $1 AND id < $2 ORDER BY id LIMIT $4`, after[:], before[:], millis(now), retainStep)
 		if err != nil {
 			return err
@@ -187,29 +190,42 @@ func (s *Store) retainSome(_ context.Context, after, before verify.ID) (deleted 
 					return err
 				}
 			}
-			if err := purgeDestination(ctx, tx, o.project, o.number, o.id, now); err != nil {
-				return err
-			}
 		}
 		return nil
 	})
 	return deleted, last, err
 }
 
-// purgeDestination deletes a number's row when the verification that goes was its latest, and it
-// has nothing else to remember.
-func purgeDestination(ctx context.Context, tx *sql.Conn, p verify.ProjectID, n phone.Number, gone []byte, now time.Time) error {
-	d, err := scanDestination(tx.QueryRowContext(ctx, `SELECT project, number, tat, sends, failures, wait_until, latest
-		FROM destination WHERE project = $1 AND number = $2 AND latest = $3`, p, n, gone))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+// purge deletes the destinations that have nothing left to remember: they are idle, and their latest
+// verification is gone. It reads beside the writer, which only gets what there is to delete.
+func (s *Store) purge(ctx context.Context) error {
+	const orphans = `SELECT project, number, tat, sends, failures, wait_until, latest FROM destination
+		WHERE (project, number) > ($1, $2) AND failures = 0 AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest)
+		ORDER BY project, number LIMIT $3`
+	var after destinationKey
+	for ctx.Err() == nil {
+		step, err := query(ctx, s.read, scanDestination, orphans, after.project, after.number, retainStep)
+		if err != nil || len(step) == 0 {
+			return err
+		}
+		err = s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+			for _, d := range step {
+				if !d.Idle(now) {
+					continue
+				}
+				// Its latest is still the same, so nothing was started since it was read.
+				if _, err := tx.ExecContext(ctx, `DELETE FROM destination WHERE project = $1 AND number = $2 AND latest = $3 AND failures = 0`,
+					d.Project, d.Number, d.Latest[:]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		last := step[len(step)-1]
+		after = destinationKey{last.Project, last.Number}
 	}
-	if err != nil {
-		return err
-	}
-	if !d.Idle(now) {
-		return nil
-	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM destination WHERE project = $1 AND number = $2`, p, n)
-	return err
+	return ctx.Err()
 }

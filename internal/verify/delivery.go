@@ -149,7 +149,7 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 	case !s.Retry, v.ended(s.RetryAt) != nil:
 		v.fail(s.Reason)
 	default:
-		v.Delivery, v.Reason, v.DueAt = Queued, s.Reason, s.RetryAt
+		v.Delivery, v.Reason, v.DueAt = Queued, s.Reason, s.RetryAt.Truncate(time.Millisecond)
 	}
 	return nil
 }

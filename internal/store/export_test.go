@@ -1,0 +1,28 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// What the tests need to see of a store's inside.
+
+const (
+	MaxBatch   = maxBatch
+	MaxWaiting = maxWaiting
+)
+
+// Waiting is how many operations wait for the group after the one that is under way.
+func (s *Store) Waiting() int { return len(s.w.ops) }
+
+// Enqueue hands an operation that calls applied to the writer, and doesn't wait for it.
+func (s *Store) Enqueue(applied func()) (done <-chan error, err error) {
+	o := op{done: make(chan error, 1), apply: func(*rows, time.Time) error { applied(); return nil }}
+	return o.done, s.w.enqueue(o)
+}
+
+// Pragma reads or sets a pragma on the connection that writes.
+func (s *Store) Pragma(ctx context.Context, text string) (value string, err error) {
+	err = s.w.conn.QueryRowContext(ctx, "PRAGMA "+text).Scan(&value)
+	return value, err
+}

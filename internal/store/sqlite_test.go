@@ -1,0 +1,173 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+func TestSQLiteIsAStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+		return openSQLite(t, newFile(t), now, commit)
+	})
+}
+
+// empty is a database without rows: copying it is faster than migrating each time.
+var empty = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "countersign-store-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "empty.db")
+	s, err := store.Open(ctx, store.Options{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// newFile makes an empty database.
+func newFile(t *testing.T) (path string) {
+	t.Helper()
+	data, err := empty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, "countersign.db")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sqlite is a store, and its file as another program sees it.
+type sqlite struct {
+	*store.Store
+	path                       string
+	raw                        *sql.DB
+	destinations, hints, swept *sql.Stmt
+}
+
+func openSQLite(t *testing.T, path string, now func() time.Time, commit storetest.Commit) *sqlite {
+	t.Helper()
+	opened, err := store.Open(ctx, store.Options{Path: path, Now: now, Commit: commit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sqlite{Store: opened, path: path}
+	if s.raw, err = sql.Open("sqlite", path); err != nil {
+		t.Fatal(err)
+	}
+	for stmt, text := range map[**sql.Stmt]string{
+		&s.destinations: `SELECT project, number, tat, sends, failures, wait_until, latest FROM destination ORDER BY project, number`,
+		&s.hints:        `SELECT due, id FROM retry ORDER BY due, id`,
+		&s.swept:        `SELECT id FROM watermark WHERE name = 'sweep'`,
+	} {
+		if *stmt, err = s.raw.Prepare(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func (s *sqlite) Close() error {
+	s.raw.Close()
+	return s.Store.Close()
+}
+
+func (s *sqlite) Again(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+	t.Helper()
+	return openSQLite(t, s.path, now, commit)
+}
+
+func (s *sqlite) Destinations(ctx context.Context) (all []verify.Destination, err error) {
+	rows, err := s.destinations.QueryContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d verify.Destination
+		var tat, wait int64
+		var sends, latest []byte
+		if err := rows.Scan(&d.Project, &d.Number, &tat, &sends, &d.Failures, &wait, &latest); err != nil {
+			return nil, err
+		}
+		d.TAT, d.WaitUntil, d.Latest = fromMillis(tat), fromMillis(wait), verify.ID(latest)
+		if d.Sends, err = limit.ParseLog(sends); err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, rows.Err()
+}
+
+func (s *sqlite) Hints(ctx context.Context) (all []storetest.Hint, err error) {
+	rows, err := s.hints.QueryContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var due int64
+		var id []byte
+		if err := rows.Scan(&due, &id); err != nil {
+			return nil, err
+		}
+		all = append(all, storetest.Hint{Due: fromMillis(due), ID: verify.ID(id)})
+	}
+	return all, rows.Err()
+}
+
+func (s *sqlite) Swept(ctx context.Context) (verify.ID, error) {
+	var id []byte
+	if err := s.swept.QueryRowContext(ctx).Scan(&id); err != nil {
+		return verify.ID{}, err
+	}
+	return verify.ID(id), nil
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+var ctx = context.Background()
+
+// contents are the bytes of a database's files, as somebody gets them who copies its folder.
+func contents(t *testing.T, path string) (all []byte) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Dir(path), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all = append(all, data...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -1,0 +1,156 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+func projectsAreKeptAsGiven(t *testing.T, s suite) {
+	k := s.open(t)
+	list := func(want ...verify.Project) {
+		t.Helper()
+		got, err := k.Projects(ctx)
+		if err != nil {
+			t.Fatalf("projects: %v", err)
+		}
+		equal(t, "projects", got, want)
+	}
+	list()
+	b := verify.Project{
+		ID: "p-1", Name: "Beta", Profile: verify.Compat,
+		Limits:  verify.Limits{Burst: 3, Interval: 1500 * time.Millisecond, Daily: 7},
+		Senders: []phone.Number{number(1), number(0)}, PublicText: true,
+	}
+	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits}
+	wantError(t, "update before creation", k.UpdateProject(ctx, b), store.ErrNoProject)
+	for _, p := range []verify.Project{b, a} {
+		wantError(t, "create", k.CreateProject(ctx, p), nil)
+	}
+	list(a, b)
+	wantError(t, "create again", k.CreateProject(ctx, verify.Project{ID: a.ID, Name: "Other"}), store.ErrExists)
+	list(a, b)
+
+	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []phone.Number{number(2)}, true, verify.Limits{}
+	b.Senders, b.PublicText = nil, false
+	wantError(t, "update", k.UpdateProject(ctx, a), nil)
+	wantError(t, "update", k.UpdateProject(ctx, b), nil)
+	list(b, a)
+	k.reopen(t)
+	list(b, a)
+}
+
+func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
+	k := s.open(t)
+	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat, Limits: verify.DefaultLimits, Senders: []phone.Number{number(0)}}
+	q := verify.Project{ID: "q", Name: "Two", Profile: verify.Standard}
+	word := verify.NewKey()
+	key := verify.Key{ID: verify.NewID(start), Project: project, Name: "first", Hash: verify.HashKey(word)}
+	wantError(t, "create a key before its project", k.CreateKey(ctx, key), store.ErrNoProject)
+	wantError(t, "create project", k.CreateProject(ctx, p), nil)
+	wantError(t, "create project", k.CreateProject(ctx, q), nil)
+
+	opens := func(secret verify.Secret, want verify.Project) {
+		t.Helper()
+		a, err := k.Account(ctx, verify.HashKey(secret))
+		if err != nil {
+			t.Fatalf("account: %v", err)
+		}
+		equal(t, "project", a.Project, want)
+		if a.Application.ID.IsZero() {
+			t.Error("the application has no id")
+		}
+		a.Application.ID = verify.ID{}
+		equal(t, "application", a.Application, verify.Application{Name: "default"})
+	}
+	closed := func(secret verify.Secret) {
+		t.Helper()
+		_, err := k.Account(ctx, verify.HashKey(secret))
+		wantError(t, "account", err, verify.ErrUnauthenticated)
+	}
+	list := func(p verify.ProjectID, want ...verify.Key) {
+		t.Helper()
+		got, err := k.Keys(ctx, p)
+		if err != nil {
+			t.Fatalf("keys: %v", err)
+		}
+		for i := range want {
+			want[i].Hash = verify.KeyHash{}
+		}
+		equal(t, "keys", got, want)
+	}
+
+	closed(word)
+	wantError(t, "create key", k.CreateKey(ctx, key), nil)
+	opens(word, p)
+	closed(word + "x")
+	list(project, key)
+	list("q")
+
+	again := key
+	again.ID, again.Name = verify.NewID(start.Add(time.Second)), "again"
+	wantError(t, "the same secret again", k.CreateKey(ctx, again), store.ErrExists)
+	again.Project = "q"
+	wantError(t, "the same secret for another project", k.CreateKey(ctx, again), store.ErrExists)
+	opens(word, p)
+	list(project, key)
+
+	second := verify.Key{ID: verify.NewID(start.Add(2 * time.Second)), Project: project, Name: "second", Hash: verify.HashKey("another")}
+	wantError(t, "a second key", k.CreateKey(ctx, second), nil)
+	list(project, key, second)
+	p.Name = "One and only"
+	wantError(t, "update project", k.UpdateProject(ctx, p), nil)
+	opens("another", p)
+
+	k.clock.advance(time.Minute)
+	wantError(t, "revoke", k.RevokeKey(ctx, key.ID), nil)
+	wantError(t, "revoke again", k.RevokeKey(ctx, key.ID), store.ErrNoKey)
+	wantError(t, "revoke none", k.RevokeKey(ctx, verify.NewID(start)), store.ErrNoKey)
+	closed(word)
+	opens("another", p)
+	key.RevokedAt = k.clock.Now()
+	list(project, key, second)
+	k.reopen(t)
+	closed(word)
+
+	// A revoked secret may be given again, also to another project.
+	wantError(t, "the revoked secret again", k.CreateKey(ctx, again), nil)
+	opens(word, q)
+	list("q", again)
+	list(project, second)
+	wantError(t, "revoke by the old id", k.RevokeKey(ctx, key.ID), store.ErrNoKey)
+}
+
+func revocationWorksInAnotherProcess(t *testing.T, s suite) {
+	k := s.open(t)
+	other := k.Again(t, k.clock.Now, k.gate.commit)
+	defer other.Close()
+	wantError(t, "create project", k.CreateProject(ctx, verify.Project{ID: project, Name: "One", Profile: verify.Compat}), nil)
+	key := verify.Key{ID: verify.NewID(start), Project: project, Hash: verify.HashKey(secret)}
+	wantError(t, "create key", k.CreateKey(ctx, key), nil)
+	for _, s := range []Store{k, other} {
+		if _, err := s.Account(ctx, key.Hash); err != nil {
+			t.Errorf("account: %v", err)
+		}
+	}
+	wantError(t, "revoke", other.RevokeKey(ctx, key.ID), nil)
+	for _, s := range []Store{k, other} {
+		_, err := s.Account(ctx, key.Hash)
+		wantError(t, "account", err, verify.ErrUnauthenticated)
+	}
+
+	// Both write, and see what the other wrote.
+	v := k.start(number(0))
+	for range 2 {
+		if _, err := other.Check(ctx, wrong(v)); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "guesses", k.stored(v.ID).Guesses, func() int { w, _ := other.Verification(ctx, v.ID); return w.Guesses }())
+	}
+	k.check(wrong(v), wrongWith(0))
+	_, err := other.Check(ctx, right(v))
+	wantError(t, "check", err, verify.ErrGuessesSpent)
+}

@@ -1,0 +1,158 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// crowd is a group of each kind of operation, for a commit that goes wrong.
+type crowd struct {
+	k                                             *kit
+	started, checked, settled, claimed, receipted *verify.Verification
+	overdue                                       verify.Overdue
+}
+
+func newCrowd(k *kit) *crowd {
+	k.t.Helper()
+	c := &crowd{k: k, claimed: k.start(number(3))}
+	k.clock.advance(lease)
+	k.sweep()
+	c.overdue = k.due()[0]
+	c.started, c.checked, c.settled, c.receipted = k.fresh(number(0)), k.start(number(1)), k.start(number(2)), k.start(number(4))
+	return c
+}
+
+// call makes all calls in one group, whose commit meets a fault, and returns their errors.
+func (c *crowd) call(fault func()) []error {
+	c.k.t.Helper()
+	errs := make([]error, 6)
+	n := c.k.gate.count()
+	let := c.k.occupy()
+	fault()
+	var all sync.WaitGroup
+	c.k.queue(&all,
+		func() { errs[0] = c.k.Start(ctx, c.started, verify.DefaultLimits, lease) },
+		func() { _, errs[1] = c.k.Check(ctx, wrong(c.checked)) },
+		func() { _, errs[2] = c.k.Settle(ctx, c.k.sent(c.settled)) },
+		func() { _, errs[3] = c.k.Claim(ctx, c.overdue, lease) },
+		func() { errs[4] = c.k.Receive(ctx, verify.Receipt{Verification: c.receipted.ID, Delivered: true}) },
+		func() { _, errs[5] = c.k.Check(ctx, wrong(c.checked)) },
+	)
+	close(let)
+	all.Wait()
+	equal(c.k.t, "groups", c.k.gate.since(n), []int{1, len(errs)})
+	return errs
+}
+
+// image is all that is stored of a crowd.
+type image struct {
+	Verifications []*verify.Verification
+	Deliveries    [][]verify.Delivery
+	Destinations  []verify.Destination
+	Hints         []Hint
+}
+
+func (c *crowd) image() (i image) {
+	c.k.t.Helper()
+	for _, v := range []*verify.Verification{c.checked, c.settled, c.claimed, c.receipted} {
+		i.Verifications = append(i.Verifications, c.k.stored(v.ID))
+		i.Deliveries = append(i.Deliveries, c.k.deliveries(v.ID))
+	}
+	var err error
+	if i.Destinations, err = c.k.Destinations(ctx); err != nil {
+		c.k.t.Fatal(err)
+	}
+	i.Hints = c.k.hints()
+	return i
+}
+
+func failedCommitStoresNothing(t *testing.T, s suite) {
+	k := s.open(t)
+	c := newCrowd(k)
+	before, given := c.image(), *c.started
+
+	for i, err := range c.call(k.gate.fail) {
+		wantError(t, fmt.Sprint("operation ", i), err, verify.ErrNoStore)
+		wantError(t, fmt.Sprint("operation ", i), err, errDisk)
+	}
+	equal(t, "all rows", c.image(), before)
+	equal(t, "the caller's verification", *c.started, given)
+	k.gone(c.started.ID)
+
+	// It works again, and nothing of the failure is left.
+	for i, err := range c.call(k.gate.pass) {
+		wantError(t, fmt.Sprintf("operation %d again", i), err, nil)
+	}
+	c.happened()
+}
+
+func failedCommitThatHappenedStoresOnce(t *testing.T, s suite) {
+	k := s.open(t)
+	c := newCrowd(k)
+	for i, err := range c.call(k.gate.failAfter) {
+		wantError(t, fmt.Sprint("operation ", i), err, verify.ErrNoStore)
+	}
+	c.happened()
+
+	// Whoever got the error may report again. An attempt ends once.
+	after := c.image()
+	if _, err := k.Settle(ctx, k.sent(c.settled)); err != nil {
+		t.Errorf("settle again: %v", err)
+	}
+	equal(t, "deliveries after settling again", k.deliveries(c.settled.ID), after.Deliveries[1])
+	if err := k.Start(ctx, c.started, verify.DefaultLimits, lease); err == nil {
+		t.Error("start again: got no error")
+	}
+	if v := k.claim(c.overdue); v != nil {
+		t.Errorf("claim again: got %+v, want none", v)
+	}
+	equal(t, "all rows after doing all again", c.image(), after)
+}
+
+// happened demands that each of the calls happened, once.
+func (c *crowd) happened() {
+	c.k.t.Helper()
+	t, k := c.k.t, c.k
+	equal(t, "status of the started one", k.stored(c.started.ID).Status, verify.Pending)
+	equal(t, "sends of its number", len(k.destination(c.started.To).Sends), 1)
+	equal(t, "latest of its number", k.destination(c.started.To).Latest, c.started.ID)
+	equal(t, "guesses", k.stored(c.checked.ID).Guesses, 2)
+	equal(t, "failures", k.destination(c.checked.To).Failures, 2)
+	equal(t, "delivery of the settled one", k.stored(c.settled.ID).Delivery, verify.Sent)
+	equal(t, "deliveries of the settled one", len(k.deliveries(c.settled.ID)), 1)
+	equal(t, "attempt of the claimed one", k.stored(c.claimed.ID).Attempt, 2)
+	equal(t, "deliveries of the claimed one", len(k.deliveries(c.claimed.ID)), 1)
+	equal(t, "delivery after the receipt", k.stored(c.receipted.ID).Delivery, verify.Delivered)
+}
+
+func failedCommitOfAnAdministratorStoresNothing(t *testing.T, s suite) {
+	k := s.open(t)
+	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat}
+	k.gate.fail()
+	wantError(t, "create project", k.CreateProject(ctx, p), verify.ErrNoStore)
+	if all, err := k.Projects(ctx); err != nil || len(all) != 0 {
+		t.Errorf("projects: got %v, %v; want none", all, err)
+	}
+	if err := k.CreateProject(ctx, p); err != nil {
+		t.Errorf("create project again: %v", err)
+	}
+
+	v := k.start(number(0), lives(0))
+	k.clock.advance(lease)
+	k.gate.fail()
+	wantError(t, "sweep", k.Sweep(ctx), verify.ErrNoStore)
+	if swept, err := k.Swept(ctx); err != nil || !swept.IsZero() {
+		t.Errorf("swept: got %v, %v; want nothing", swept, err)
+	}
+	k.gate.fail()
+	deleted, err := k.Retain(ctx, k.clock.Now())
+	wantError(t, "retain", err, verify.ErrNoStore)
+	equal(t, "deleted", deleted, 0)
+	equal(t, "verification", k.stored(v.ID), v)
+	if deleted, err = k.Retain(ctx, k.clock.Now()); deleted != 1 || err != nil {
+		t.Errorf("retain again: got %d, %v; want 1", deleted, err)
+	}
+}

@@ -1,0 +1,454 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// outcomesFollowTheStateMachine makes random calls, one by one and in groups, and compares what
+// they answer and what is stored with rows in memory to which the pure functions of package
+// verify were applied in the same order. What is stored is read now and then, which is slow, and
+// always before retention deletes and at the end: a difference stays until then.
+func outcomesFollowTheStateMachine(t *testing.T, s suite) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &machine{outer: t, kit: &kit{t: rt, clock: &clock{now: start}, gate: newGate()}, model: newModel(), touched: map[verify.ID]bool{}}
+		m.Store = s.engine(t, m.clock.Now, m.gate.commit)
+		defer m.end()
+		rt.Repeat(map[string]func(*rapid.T){
+			"calls":   m.calls,
+			"calls 2": m.calls, // more of these
+			"calls 3": m.calls,
+			"time":    m.passes,
+			"poll":    m.poll,
+			"read":    m.read,
+			"upkeep":  m.upkeep,
+		})
+		m.compare(rt)
+	})
+}
+
+// A model is what should be stored.
+type model struct {
+	ids           []verify.ID // all that ever were, in the order of their starts
+	verifications map[verify.ID]verify.Verification
+	deliveries    map[verify.ID][]verify.Delivery
+	destinations  map[destination]verify.Destination
+}
+
+type destination struct {
+	project verify.ProjectID
+	number  phone.Number
+}
+
+func newModel() *model {
+	return &model{nil, map[verify.ID]verify.Verification{}, map[verify.ID][]verify.Delivery{}, map[destination]verify.Destination{}}
+}
+
+func (m *model) destination(p verify.ProjectID, n phone.Number) verify.Destination {
+	d, ok := m.destinations[destination{p, n}]
+	if !ok {
+		d = verify.Destination{Project: p, Number: n}
+	}
+	return d
+}
+
+func (m *model) owned(id verify.ID, p verify.ProjectID) (verify.Verification, error) {
+	v, ok := m.verifications[id]
+	if !ok || v.Project != p {
+		return v, verify.ErrNotFound
+	}
+	return v, nil
+}
+
+// change applies f to a verification, of whatever project.
+func (m *model) change(id verify.ID, f func(v *verify.Verification) error) (any, error) {
+	v, ok := m.verifications[id]
+	if !ok {
+		return nil, verify.ErrNotFound
+	}
+	if err := f(&v); err != nil {
+		return nil, err
+	}
+	m.verifications[id] = v
+	return v, nil
+}
+
+// ended records an attempt's end. An attempt ends once.
+func (m *model) ended(d verify.Delivery) {
+	all := m.deliveries[d.Verification]
+	if !slices.ContainsFunc(all, func(o verify.Delivery) bool { return o.Attempt == d.Attempt }) {
+		m.deliveries[d.Verification] = append(slices.Clip(all), d)
+	}
+}
+
+func (m *model) retain(before, now time.Time) (gone []verify.ID) {
+	for id, v := range m.verifications {
+		if compare(id, verify.FirstID(before)) >= 0 || v.StatusAt(now) == verify.Pending {
+			continue
+		}
+		gone = append(gone, id)
+		delete(m.verifications, id)
+		delete(m.deliveries, id)
+		if d := m.destination(v.Project, v.To); d.Latest == id && d.Idle(now) {
+			delete(m.destinations, destination{v.Project, v.To})
+		}
+	}
+	return gone
+}
+
+// A call is one operation, on the store and on the model, and what each of them answers. It runs
+// in a goroutine, so it doesn't draw.
+type call struct {
+	name string
+	id   verify.ID // what it touches
+	real func() (any, error)
+	want func(m *model, now time.Time) (any, error)
+}
+
+type machine struct {
+	*kit
+	outer   *testing.T
+	model   *model
+	touched map[verify.ID]bool // since they were compared
+	due     []verify.Overdue   // that were read some time
+}
+
+var (
+	projects  = rapid.SampledFrom([]verify.ProjectID{project, project, "q"})
+	leases    = rapid.SampledFrom([]time.Duration{time.Second, lease, 30 * time.Second})
+	manyLimit = rapid.SampledFrom([]verify.Limits{{}, {}, verify.DefaultLimits, {Burst: 2, Interval: 30 * time.Second}, {Daily: 3}})
+)
+
+// calls makes one call, or several in one group.
+func (m *machine) calls(rt *rapid.T) {
+	m.kit.t = rt
+	kinds := []func(*rapid.T) call{m.start, m.start, m.check, m.check, m.check, m.cancel, m.settle, m.settle, m.claim, m.claim, m.renew, m.receive}
+	group := make([]call, rapid.SampledFrom([]int{1, 1, 2, 3, 8}).Draw(rt, "calls"))
+	for i := range group {
+		group[i] = rapid.SampledFrom(kinds).Draw(rt, "kind")(rt)
+		m.touched[group[i].id] = true
+	}
+	type answer struct {
+		value any
+		err   error
+	}
+	got := make([]answer, len(group))
+	var calls []func()
+	for i, c := range group {
+		calls = append(calls, func() { got[i].value, got[i].err = c.real() })
+	}
+	if len(calls) == 1 {
+		calls[0]()
+	} else {
+		m.together(calls...)
+	}
+	now := m.clock.Now().Truncate(time.Millisecond)
+	for i, c := range group {
+		want, err := c.want(m.model, now)
+		if !sameError(got[i].err, err) {
+			rt.Errorf("%s, number %d of %d: got error %v, want %v", c.name, i+1, len(group), got[i].err, err)
+		} else if err == nil {
+			equal(rt, c.name, got[i].value, want)
+		}
+	}
+}
+
+// sameError compares what callers may see of errors, and the identity of others.
+func sameError(got, want error) bool {
+	var g, w *verify.Error
+	if errors.As(want, &w) {
+		return errors.As(got, &g) && cmp.Equal(g, w)
+	}
+	return errors.Is(got, want)
+}
+
+// known draws a verification that was started, or seldom none that ever was.
+func (m *machine) known(rt *rapid.T) verify.ID {
+	if len(m.model.ids) == 0 || rapid.IntRange(0, 19).Draw(rt, "unknown") == 19 {
+		return verify.NewID(m.clock.Now())
+	}
+	return m.model.ids[len(m.model.ids)-1-rapid.IntRange(0, min(len(m.model.ids), 6)-1).Draw(rt, "verification, from the last")]
+}
+
+func (m *machine) start(rt *rapid.T) call {
+	v := m.fresh(number(rapid.IntRange(0, 2).Draw(rt, "number")))
+	v.Project = projects.Draw(rt, "project")
+	v.ID = verify.NewID(m.clock.Now().Add(-rapid.SampledFrom([]time.Duration{0, 0, 0, time.Second, 4999 * time.Millisecond, 5 * time.Second}).Draw(rt, "age")))
+	v.ExpiresAt = v.ID.Time().Add(rapid.SampledFrom([]time.Duration{0, 30 * time.Second, time.Hour, 7 * 24 * time.Hour}).Draw(rt, "life"))
+	v.MaxAttempts = rapid.IntRange(1, 5).Draw(rt, "attempts")
+	limits, lease := manyLimit.Draw(rt, "limits"), leases.Draw(rt, "lease")
+	given := *v
+	m.model.ids = append(m.model.ids, v.ID)
+	return call{"start", v.ID,
+		func() (any, error) { err := m.Start(ctx, v, limits, lease); return *v, err },
+		func(model *model, now time.Time) (any, error) {
+			d := model.destination(given.Project, given.To)
+			if err := given.Begin(&d, limits, lease, now); err != nil {
+				return nil, err
+			}
+			model.verifications[given.ID] = given
+			model.destinations[destination{given.Project, given.To}] = d
+			return given, nil
+		},
+	}
+}
+
+var errNoKey = errors.New("the key is missing")
+
+func (m *machine) check(rt *rapid.T) call {
+	g := verify.Guess{
+		Project: projects.Draw(rt, "project"),
+		ID:      m.known(rt),
+		Profile: rapid.SampledFrom([]verify.Profile{verify.Compat, verify.Standard}).Draw(rt, "profile"),
+	}
+	typed := rapid.SampledFrom([]string{secret, "000000", "000000", "000000", ""}).Draw(rt, "typed")
+	g.Matches = func(v *verify.Verification) (bool, error) {
+		if typed == "" {
+			return false, errNoKey
+		}
+		return string(v.CodeMAC) == typed, nil
+	}
+	return call{"check", g.ID,
+		func() (any, error) { return m.Check(ctx, g) },
+		func(model *model, now time.Time) (any, error) {
+			v, err := model.owned(g.ID, g.Project)
+			if err != nil {
+				return nil, err
+			}
+			d := model.destination(v.Project, v.To)
+			out, err := v.Check(&d, g, now)
+			if err != nil {
+				return nil, err
+			}
+			model.verifications[v.ID] = v
+			model.destinations[destination{v.Project, v.To}] = d
+			return out, nil
+		},
+	}
+}
+
+func (m *machine) cancel(rt *rapid.T) call {
+	p, id := projects.Draw(rt, "project"), m.known(rt)
+	return call{"cancel", id,
+		func() (any, error) { return nil, m.Cancel(ctx, p, id) },
+		func(model *model, now time.Time) (any, error) {
+			v, err := model.owned(id, p)
+			if err != nil {
+				return nil, err
+			}
+			if err := v.Cancel(now); err != nil {
+				return nil, err
+			}
+			model.verifications[id] = v
+			return nil, nil
+		},
+	}
+}
+
+// attempt draws the number of a verification's latest attempt, or seldom of the one before.
+func (m *machine) attempt(rt *rapid.T, id verify.ID) int {
+	return m.model.verifications[id].Attempt - rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(rt, "attempts ago")
+}
+
+func (m *machine) settle(rt *rapid.T) call {
+	id := m.known(rt)
+	now := m.clock.Now().Truncate(time.Millisecond)
+	s := verify.Settlement{Delivery: verify.Delivery{
+		Verification: id, Attempt: m.attempt(rt, id), Carrier: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "carrier"),
+		Outcome: verify.DeliveryOutcome(rapid.IntRange(0, 4).Draw(rt, "outcome")), Ref: "ref", StartedAt: now,
+	}}
+	if s.Outcome != verify.Accepted {
+		s.Reason = "reason"
+		s.Retry = rapid.Bool().Draw(rt, "retry")
+		s.RetryAt = now.Add(rapid.SampledFrom([]time.Duration{-time.Hour, 0, time.Second, time.Minute}).Draw(rt, "wait"))
+	}
+	return call{"settle", id,
+		func() (any, error) { return got(m.Settle(ctx, s)) },
+		func(model *model, now time.Time) (any, error) {
+			s := s
+			v, err := model.change(id, func(v *verify.Verification) error { return v.Settle(&s, now) })
+			if err == nil {
+				model.ended(s.Delivery)
+			}
+			return v, err
+		},
+	}
+}
+
+func (m *machine) claim(rt *rapid.T) call {
+	var o verify.Overdue
+	if len(m.due) > 0 && rapid.Bool().Draw(rt, "was due") {
+		o = rapid.SampledFrom(m.due).Draw(rt, "overdue")
+	} else {
+		v := m.model.verifications[m.known(rt)]
+		o = verify.Overdue{Hint: v.DueAt, Verification: &v}
+	}
+	lease := leases.Draw(rt, "lease")
+	return call{"claim", o.Verification.ID,
+		func() (any, error) { return got(m.Claim(ctx, o, lease)) },
+		func(model *model, now time.Time) (any, error) {
+			var lost *verify.Delivery
+			claimed := false
+			v, err := model.change(o.Verification.ID, func(v *verify.Verification) error {
+				lost, claimed = v.Claim(lease, now)
+				return nil
+			})
+			if lost != nil {
+				model.ended(*lost)
+			}
+			if !claimed {
+				return nil, err
+			}
+			return v, err
+		},
+	}
+}
+
+func (m *machine) renew(rt *rapid.T) call {
+	id := m.known(rt)
+	attempt, lease := m.attempt(rt, id), leases.Draw(rt, "lease")
+	return call{"renew", id,
+		func() (any, error) { return got(m.Renew(ctx, id, attempt, lease)) },
+		func(model *model, now time.Time) (any, error) {
+			return model.change(id, func(v *verify.Verification) error { return v.Renew(attempt, lease, now) })
+		},
+	}
+}
+
+func (m *machine) receive(rt *rapid.T) call {
+	id := m.known(rt)
+	r := verify.Receipt{Verification: id, Attempt: m.attempt(rt, id), Delivered: rapid.Bool().Draw(rt, "delivered")}
+	if !r.Delivered {
+		r.Reason, r.Retry = "unreachable", rapid.Bool().Draw(rt, "retry")
+	}
+	return call{"receive", r.Verification,
+		func() (any, error) { return nil, m.Receive(ctx, r) },
+		func(model *model, now time.Time) (any, error) {
+			_, err := model.change(r.Verification, func(v *verify.Verification) error { r.Settle(v, now); return nil })
+			return nil, err
+		},
+	}
+}
+
+// got makes a verification comparable with the model's.
+func got(v *verify.Verification, err error) (any, error) {
+	if v == nil {
+		return nil, err
+	}
+	return *v, err
+}
+
+func (m *machine) passes(rt *rapid.T) {
+	m.clock.advance(rapid.SampledFrom([]time.Duration{
+		time.Microsecond, time.Millisecond, time.Second, lag, lease, 30 * time.Second, 5 * time.Minute, time.Hour, 24 * time.Hour,
+	}).Draw(rt, "time"))
+}
+
+// poll sweeps, and looks at what is due: it must be all that is.
+func (m *machine) poll(rt *rapid.T) {
+	m.kit.t = rt
+	m.sweep()
+	due, now := m.kit.due(), m.clock.Now()
+	seen := map[verify.ID]bool{}
+	for _, o := range due {
+		seen[o.Verification.ID] = true
+		if o.Hint.After(now) {
+			rt.Errorf("due: got a message with a hint at %v, it is %v", o.Hint, now)
+		}
+		equal(rt, "due verification", *o.Verification, m.model.verifications[o.Verification.ID])
+		equal(rt, "due deliveries", o.Deliveries, m.model.deliveries[o.Verification.ID])
+	}
+	for id, v := range m.model.verifications {
+		if v.Open() && !v.DueAt.After(now) && now.Sub(id.Time()) >= lag && !seen[id] {
+			rt.Errorf("due: didn't get %v, whose message is %v since %v; it is %v", id, v.Delivery, v.DueAt, now)
+		}
+	}
+	m.due = due
+
+	// Once somebody has looked at all of them, nothing is due.
+	if rapid.Bool().Draw(rt, "look") {
+		for _, o := range due {
+			m.touched[o.Verification.ID] = true
+			real, err := got(m.Claim(ctx, o, lease))
+			v := m.model.verifications[o.Verification.ID]
+			lost, claimed := v.Claim(lease, now.Truncate(time.Millisecond))
+			if lost != nil {
+				m.model.ended(*lost)
+			}
+			m.model.verifications[v.ID] = v
+			if (real != nil) != claimed || err != nil {
+				rt.Errorf("claim: got %+v, %v; want one: %v", real, err, claimed)
+			}
+		}
+		equal(rt, "due after all were looked at", m.kit.due(), []verify.Overdue(nil))
+	}
+}
+
+// upkeep deletes what is old, or seldom closes the store and opens it again.
+func (m *machine) upkeep(rt *rapid.T) {
+	if rapid.IntRange(0, 7).Draw(rt, "reopen") == 7 {
+		m.kit.t = rt
+		m.reopen(m.outer)
+		m.compare(rt)
+		return
+	}
+	m.compare(rt)
+	now := m.clock.Now()
+	before := now.Add(-rapid.SampledFrom([]time.Duration{0, time.Minute, 24 * time.Hour}).Draw(rt, "kept"))
+	n, err := m.Retain(ctx, before)
+	gone := m.model.retain(before, now.Truncate(time.Millisecond))
+	if n != len(gone) || err != nil {
+		rt.Errorf("retain: got %d, %v; want %d", n, err, len(gone))
+	}
+	for _, id := range gone {
+		m.touched[id] = true
+	}
+	m.compare(rt)
+}
+
+func (m *machine) read(rt *rapid.T) { m.compare(rt) }
+
+// compare compares what is stored with the model, as far as it was touched.
+func (m *machine) compare(rt *rapid.T) {
+	m.kit.t = rt
+	for id := range m.touched {
+		want, exists := m.model.verifications[id]
+		if !exists {
+			m.gone(id)
+		} else {
+			equal(rt, "verification", *m.stored(id), want)
+		}
+		equal(rt, "deliveries", m.kit.deliveries(id), m.model.deliveries[id])
+	}
+	clear(m.touched)
+	got, err := m.Destinations(context.Background())
+	if err != nil {
+		rt.Fatal(err)
+	}
+	var want []verify.Destination
+	for _, d := range m.model.destinations {
+		want = append(want, d)
+	}
+	slices.SortFunc(want, func(a, b verify.Destination) int {
+		if c := strings.Compare(string(a.Project), string(b.Project)); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.Number), string(b.Number))
+	})
+	equal(rt, "destinations", got, want)
+	var all []*verify.Verification
+	for _, v := range m.model.verifications {
+		all = append(all, &v)
+	}
+	m.nothingForgotten(all)
+}
