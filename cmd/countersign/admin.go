@@ -25,14 +25,17 @@ import (
 
 // database are the flags of every command that works on a database, also while a server runs on it.
 type database struct {
-	Config string `help:"Configuration file that names the database." placeholder:"FILE" env:"COUNTERSIGN_CONFIG" xor:"where"`
-	Data   string `help:"Folder of the database, instead." placeholder:"DIR" env:"COUNTERSIGN_DATA" xor:"where"`
+	Config string `help:"Configuration file that names the database ($$COUNTERSIGN_CONFIG)." placeholder:"FILE" xor:"where"`
+	Data   string `help:"Folder of the database, instead ($$COUNTERSIGN_DATA)." placeholder:"DIR" xor:"where"`
 	JSON   bool   `name:"json" help:"Print JSON, for programs."`
 }
 
 // folder is where the database is. The rest of a configuration may be wrong: this command doesn't
 // need it.
 func (d database) folder() (string, error) {
+	if d.Data == "" && d.Config == "" { // a flag goes before both variables
+		d.Config, d.Data = os.Getenv("COUNTERSIGN_CONFIG"), os.Getenv("COUNTERSIGN_DATA")
+	}
 	switch {
 	case d.Data != "":
 		return d.Data, nil

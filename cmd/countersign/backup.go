@@ -76,8 +76,11 @@ func (c *restoreCommand) Run(w world) error {
 		return err
 	}
 	to := filepath.Join(folder, system.DatabaseFile)
-	if _, err := os.Stat(to); err == nil {
-		return fmt.Errorf("%s exists already; stop the server and move its files away first (also the ones ending in -wal and -shm)", to)
+	// A log that another database left there would be replayed into this one.
+	for _, ending := range []string{"", "-wal", "-shm", "-journal"} {
+		if _, err := os.Stat(to + ending); err == nil {
+			return fmt.Errorf("%s exists already; stop the server and move its files away first (%s and those with -wal and -shm after it)", to+ending, system.DatabaseFile)
+		}
 	}
 	if err := copyFile(c.From, to); err != nil {
 		return fmt.Errorf("restore %s: %w", c.From, err)

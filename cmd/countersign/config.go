@@ -13,6 +13,7 @@ import (
 	"time"
 
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
@@ -183,6 +184,8 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	checkAddress(p, "public.listen", c.Public.Listen)
 	checkAddress(p, "operations.listen", c.Operations.Listen)
 	if tls := c.Public.TLS; tls.Cert != "" || tls.Key != "" {
+		p.Check("public.tls.cert", tls.Cert != "", "must be given together with key")
+		p.Check("public.tls.key", tls.Key != "", "must be given together with cert")
 		checkFile(p, "public.tls.cert", c.path(tls.Cert))
 		checkFile(p, "public.tls.key", c.path(tls.Key))
 	}
@@ -250,8 +253,8 @@ func (c *loadedConfig) secret(s SecretConfig) (verify.Secret, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w; to make it: countersign secret create %s", err, path)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("others could read %s; run: chmod 600 %s", path, path)
+	if err := keyset.Private(path, info); err != nil {
+		return "", err
 	}
 	value, err := os.ReadFile(path)
 	return verify.Secret(value), err

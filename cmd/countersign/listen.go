@@ -37,7 +37,7 @@ func serveUntilDone(ctx context.Context, log *slog.Logger, servers []listening, 
 	var err error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "within", drainFor)
+		log.Info("stopping", "within", drainFor.String())
 	case err = <-failed:
 	}
 	drain, cancel := context.WithTimeout(context.Background(), drainFor)

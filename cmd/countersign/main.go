@@ -28,6 +28,7 @@ type commands struct {
 	Key         keyCommand         `cmd:"" help:"Create, list and revoke a project's API keys."`
 	Destination destinationCommand `cmd:"" help:"Show or reset what a project remembers of a number."`
 	Audit       auditCommand       `cmd:"" help:"List what operators did."`
+	Bench       benchCommand       `cmd:"" help:"Measure a running server from outside."`
 	Backup      backupCommand      `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore     restoreCommand     `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
 }

@@ -15,45 +15,59 @@ type reloader struct {
 	what  string
 	files []string
 	load  func() error
+	last  []time.Time // when each file had changed
 }
 
 // lookEvery is how often files that may change are looked at.
 const lookEvery = time.Second
 
-// run reloads until ctx ends. While files don't belong together, in the middle of a renewal say,
-// what was loaded before goes on.
-func (r reloader) run(ctx context.Context, log *slog.Logger) {
+// noticed makes SIGHUP ours from here on: without anybody who takes it, it would end the process.
+func noticed() chan os.Signal {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
+	return hangup
+}
+
+// reload reloads until ctx ends. While files don't belong together, in the middle of a renewal say,
+// what was loaded before goes on.
+func reload(ctx context.Context, log *slog.Logger, hangup chan os.Signal, all []reloader) {
 	defer signal.Stop(hangup)
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for last := r.changed(); ; {
+	for {
 		forced := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
 			forced = true
+			log.Info("hangup", "reloads", len(all))
 		case <-ticker.C:
 		}
-		now := r.changed()
-		if !forced && slices.Equal(now, last) {
-			continue
+		for i := range all {
+			all[i].look(log, forced)
 		}
-		last = now
-		if err := r.load(); err != nil {
-			log.Error("not reloaded, the old one goes on", "what", r.what, "err", err)
-			continue
-		}
-		log.Info("reloaded", "what", r.what)
 	}
 }
 
-// changed is when each file last changed.
-func (r reloader) changed() []time.Time {
-	all := make([]time.Time, len(r.files))
-	for i, f := range r.files {
+// look loads again if a file has changed, or anyway.
+func (r *reloader) look(log *slog.Logger, anyway bool) {
+	now := changes(r.files)
+	if !anyway && slices.Equal(now, r.last) {
+		return
+	}
+	r.last = now
+	if err := r.load(); err != nil {
+		log.Error("not reloaded, the old one goes on", "what", r.what, "err", err)
+		return
+	}
+	log.Info("reloaded", "what", r.what)
+}
+
+// changes is when each file last changed. Ask before loading, or a change in between goes unseen.
+func changes(files []string) []time.Time {
+	all := make([]time.Time, len(files))
+	for i, f := range files {
 		if info, err := os.Stat(f); err == nil {
 			all[i] = info.ModTime()
 		}

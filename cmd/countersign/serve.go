@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
@@ -30,6 +31,8 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	log := conf.Log.logger(w.stderr)
+	hangup := noticed()
+	reloads := conf.reloaders()
 	keys, err := conf.keys()
 	if err != nil {
 		return err
@@ -52,7 +55,7 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer operations.Close()
-	traces, err := startTracing(w.ctx, conf.Tracing)
+	traces, err := startTracing(w.ctx, conf.Tracing, log)
 	if err != nil {
 		return err
 	}
@@ -66,22 +69,40 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	api := web.NewServer(traces.wrap(s.Handler()), log)
-	var reload []reloader
-	if conf.Keyset.Env == "" {
-		reload = append(reload, reloader{"keyset", []string{conf.path(conf.Keyset.File)}, func() error { return conf.reloadKeys(keys) }})
-	}
 	if cert != nil {
-		reload = append(reload, reloader{"certificate", []string{cert.certFile, cert.keyFile}, cert.load})
 		api.TLSConfig = cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
 		log.Warn("the public listener speaks no TLS: tokens and codes can be read on the way; set public.tls, or put a proxy that speaks it in front")
 	}
-	for _, r := range reload {
-		go r.run(w.ctx, log)
+	for i := range reloads {
+		switch r := &reloads[i]; r.what {
+		case "keyset":
+			r.load = func() error { return conf.reloadKeys(keys) }
+		case "certificate":
+			r.load = cert.load
+		}
 	}
+	var reloading sync.WaitGroup
+	reloading.Go(func() { reload(w.ctx, log, hangup, reloads) })
+	defer reloading.Wait()
 	log.Info("serving", "public", public.Addr().String(), "tls", cert != nil, "operations", operations.Addr().String())
 	return serveUntilDone(w.ctx, log, []listening{{public, api}, {operations, web.NewServer(s.Operations(), log)}},
 		func(drain context.Context) error { return errors.Join(s.Close(drain), traces.stop(drain)) })
+}
+
+// reloaders are what may change while we run, as it is now: before it is loaded.
+func (c *loadedConfig) reloaders() []reloader {
+	var all []reloader
+	add := func(what string, files ...string) {
+		all = append(all, reloader{what: what, files: files, last: changes(files)})
+	}
+	if c.Keyset.Env == "" {
+		add("keyset", c.path(c.Keyset.File))
+	}
+	if c.Public.TLS.Cert != "" {
+		add("certificate", c.path(c.Public.TLS.Cert), c.path(c.Public.TLS.Key))
+	}
+	return all
 }
 
 // logger writes the log that the configuration asks for.

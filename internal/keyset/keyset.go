@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -102,8 +103,8 @@ func load(path string) (*keyset.Handle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("load keyset %s: its mode is %#o, others could read the keys; run: chmod 600 %s", path, mode, path)
+	if err := Private(path, info); err != nil {
+		return nil, fmt.Errorf("load keyset: %w", err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -114,6 +115,19 @@ func load(path string) (*keyset.Handle, error) {
 		return nil, fmt.Errorf("load keyset %s: %w", path, err)
 	}
 	return handle, nil
+}
+
+// Private returns an error where others than its owner could read a file of secrets. A file that
+// systemd passes on (LoadCredential) may be open to its group: there that is how our user gets it.
+func Private(path string, info fs.FileInfo) error {
+	open := info.Mode().Perm() & 0o077
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
+		open &^= 0o040
+	}
+	if open != 0 {
+		return fmt.Errorf("%s has mode %#o, others could read it; run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	return nil
 }
 
 // parse keeps the parser's error to itself: it could quote the file, which holds keys.
@@ -216,6 +230,12 @@ func write(handle *keyset.Handle, path string, place func(from, to string) error
 	}
 	defer os.Remove(tmp.Name())
 	err = insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(tmp))
+	if old, errOld := os.Stat(path); errOld == nil {
+		// The server must be able to read what an operator as root has changed.
+		if owner, ok := old.Sys().(*syscall.Stat_t); ok {
+			err = errors.Join(err, tmp.Chown(int(owner.Uid), int(owner.Gid)))
+		}
+	}
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -74,6 +75,9 @@ const (
 func (o DeliveryOutcome) String() string {
 	return [...]string{"accepted", "refused", "errored", "unknown", "dropped"}[o]
 }
+
+// LogValue writes the word, in JSON as well.
+func (o DeliveryOutcome) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // A Settlement reports what came of an attempt, and what to do if that wasn't the end of it.
 type Settlement struct {

@@ -6,7 +6,9 @@
 package yamlconf
 
 import (
+	"bytes"
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
@@ -31,13 +34,19 @@ type Problems struct {
 	lines map[string]int
 }
 
-// Check notes a problem with a key unless ok. Of several problems with one key only the first is
-// noted: a value that could not be read has no right range.
+// Check notes a problem with a key unless ok. Of several problems with one key, or with what it
+// stands in, only the first is noted: a value that could not be read has no right range.
 func (p *Problems) Check(key string, ok bool, format string, args ...any) {
-	if ok || slices.ContainsFunc(p.List, func(q Problem) bool { return q.Key == key }) {
+	if ok || slices.ContainsFunc(p.List, func(q Problem) bool { return within(key, q.Key) }) {
 		return
 	}
 	p.List = append(p.List, Problem{p.line(key), key, fmt.Sprintf(format, args...)})
+}
+
+// within reports whether a key is another one, or stands in it.
+func within(key, other string) bool {
+	rest, ok := strings.CutPrefix(key, other)
+	return ok && (other == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // line is where a key stands, or else the key that it would stand below.
@@ -98,9 +107,10 @@ func Decode(text []byte, into any) Problems {
 	d := decoder{Problems{lines: map[string]int{}}}
 	v := reflect.ValueOf(into).Elem()
 	preset(v)
-	file, err := parser.ParseBytes(text, 0)
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))                        // some editors begin a file so
+	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey()) // we tell of those ourselves
 	if err != nil {
-		d.List = append(d.List, Problem{Message: "not YAML: " + err.Error()})
+		d.List = append(d.List, unreadable(err))
 		return d.Problems
 	}
 	if len(file.Docs) > 1 {
@@ -111,6 +121,20 @@ func Decode(text []byte, into any) Problems {
 		d.value("", file.Docs[0].Body, v)
 	}
 	return d.Problems
+}
+
+// unreadable is what the parser has to say, without the lines of the file that it would quote:
+// somebody may have written a secret there.
+func unreadable(err error) Problem {
+	var located yaml.Error
+	if !errors.As(err, &located) {
+		return Problem{Message: "not YAML"}
+	}
+	p := Problem{Message: "not YAML: " + located.GetMessage()}
+	if t := located.GetToken(); t != nil && t.Position != nil {
+		p.Line = t.Position.Line
+	}
+	return p
 }
 
 // preset sets the defaults of a struct.
@@ -134,6 +158,11 @@ func (d *decoder) value(key string, n ast.Node, v reflect.Value) {
 	if n.Type() == ast.NullType {
 		return // as if it weren't there
 	}
+	switch n.(type) {
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		d.Check(key, false, "must be written out: anchors, aliases and tags mean nothing here")
+		return
+	}
 	switch {
 	case v.Kind() == reflect.Struct:
 		d.mapping(key, n, v)
@@ -145,7 +174,11 @@ func (d *decoder) value(key string, n ast.Node, v reflect.Value) {
 			d.Check(key, false, "must be a single value")
 			return
 		}
-		if err := scalar(s.GetToken().Value, v); err != nil {
+		text := s.GetToken().Value
+		if block, ok := n.(*ast.LiteralNode); ok { // its token is the | or >
+			text = block.Value.Value
+		}
+		if err := scalar(text, v); err != nil {
 			d.Check(key, false, "%v", err)
 		}
 	}
@@ -247,7 +280,7 @@ func suggest(name string, t reflect.Type) string {
 	for i := range t.NumField() {
 		known := t.Field(i).Tag.Get("yaml")
 		all = append(all, known)
-		if n := distance(strings.ToLower(name), known); n < least {
+		if n := distance(strings.ToLower(name), known); n < least && n < len(known) {
 			best, least = known, n
 		}
 	}

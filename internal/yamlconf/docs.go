@@ -142,7 +142,7 @@ func (d Docs) rows(b *strings.Builder, t reflect.Type, prefix string) {
 		if text := f.Tag.Get("default"); text != "" {
 			preset = "`" + text + "`"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, preset, strings.ReplaceAll(d.text(t, f), "\n", " "))
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, preset, strings.NewReplacer("\n", " ", "|", `\|`).Replace(d.text(t, f)))
 		switch {
 		case kind.Kind() == reflect.Slice && kind.Elem().Kind() == reflect.Struct:
 			d.rows(b, kind.Elem(), key+"[].")

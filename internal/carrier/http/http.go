@@ -50,7 +50,7 @@ type Config struct {
 	Plaintext bool
 	// RootCAs are trusted instead of the system's, if set.
 	RootCAs *x509.CertPool
-	Timeout time.Duration // of one request, from dialling to the answer's headers
+	Timeout time.Duration // of one message, from dialling to the answer's end
 	Conns   int           // connections at once
 }
 
@@ -76,7 +76,7 @@ func (s Secret) Encode() verify.Secret {
 func CheckURL(s string, plaintext bool) error {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return errors.New("must be an https URL")
 	case u.User != nil:
 		return errors.New("must not hold credentials")
@@ -143,34 +143,81 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err e
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	var written atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteRequest: func(info httptrace.WroteRequestInfo) {
-			if info.Err == nil {
-				written.Store(true)
-			}
-		},
-	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
-	if err != nil {
-		return "", err
+	resp, x, err := c.post(ctx, m.ID.String(), body)
+	if err != nil && x.stale() && ctx.Err() == nil {
+		resp, x, err = c.post(ctx, m.ID.String(), body)
 	}
-	c.sign(req, m.ID.String(), time.Now(), body)
-	resp, err := c.client.Do(req)
-	if err != nil {
-		// The error's text holds the URL, which is the operator's own and has no credentials.
-		if written.Load() {
-			return "", carrier.Unknown(err)
-		}
-		return "", carrier.Because("unreachable", err)
+	switch {
+	case err != nil && x.written.Load():
+		return "", carrier.Unknown(silent(err))
+	case err != nil:
+		return "", carrier.Because("unreachable", bare(err))
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	return "", decide(resp)
 }
 
-// sign sets the headers of Standard Webhooks. The idempotency key says what the id says, in a form
-// that net/http knows: it may then repeat a request that met a connection being closed.
+// An exchange is what happened to one request, so far.
+type exchange struct{ reused, written, answered atomic.Bool }
+
+// stale reports whether the request met a connection that the receiver was closing after a while
+// without work. Then it is made once more. net/http would do so too for a request that may be
+// repeated, but as often as there are idle connections, and a receiver that breaks down over a
+// message after sending it would send it that often.
+func (x *exchange) stale() bool { return x.reused.Load() && x.written.Load() && !x.answered.Load() }
+
+// post makes one request.
+func (c *Carrier) post(ctx context.Context, id string, body []byte) (*http.Response, *exchange, error) {
+	x := new(exchange)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			secure, ok := info.Conn.(*tls.Conn)
+			http2 := ok && secure.ConnectionState().NegotiatedProtocol == "h2" // it says what it took
+			x.reused.Store(info.Reused && !http2)
+		},
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				x.written.Store(true)
+			}
+		},
+		GotFirstResponseByte: func() { x.answered.Store(true) },
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
+	if err != nil {
+		return nil, x, err
+	}
+	c.sign(req, id, time.Now(), body)
+	resp, err := c.client.Do(req)
+	return resp, x, err
+}
+
+// bare drops the URL, whose query may hold a token.
+func bare(err error) error {
+	var located *url.Error
+	if errors.As(err, &located) {
+		return located.Err
+	}
+	return err
+}
+
+// silent drops also what the receiver wrote, which net/http quotes where it can't read it: it may
+// have repeated the code.
+func silent(err error) error {
+	err = bare(err)
+	var network *net.OpError
+	for _, known := range []error{context.DeadlineExceeded, context.Canceled, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	if errors.As(err, &network) {
+		return network
+	}
+	return errors.New("the receiver's answer can't be read")
+}
+
+// sign sets the headers of Standard Webhooks.
 func (c *Carrier) sign(req *http.Request, id string, now time.Time, body []byte) {
 	timestamp := strconv.FormatInt(now.Unix(), 10)
 	mac := hmac.New(sha256.New, c.Secret)
@@ -178,14 +225,14 @@ func (c *Carrier) sign(req *http.Request, id string, now time.Time, body []byte)
 	req.Header.Set("Webhook-Id", id)
 	req.Header.Set("Webhook-Timestamp", timestamp)
 	req.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
-	req.Header.Set("Idempotency-Key", id)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Countersign")
 }
 
-// decide maps a status to what happens next.
+// decide maps a status to what happens next. The words after it are the receiver's: they may repeat
+// the code.
 func decide(resp *http.Response) error {
-	err := fmt.Errorf("the receiver answered %s", resp.Status)
+	err := fmt.Errorf("the receiver answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	switch code := resp.StatusCode; {
 	case code >= 200 && code < 300:
 		return nil
@@ -200,8 +247,8 @@ func decide(resp *http.Response) error {
 
 // retryAfter reads the header in both of its forms (RFC 9110 §10.2.3); 0 if it says nothing.
 func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-		return time.Duration(min(seconds, 86400)) * time.Second
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, 86400)) * time.Second // where it is out of range, it is the largest
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return min(max(0, at.Sub(now)), 24*time.Hour)

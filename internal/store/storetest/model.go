@@ -99,8 +99,10 @@ func (m *model) retain(before, now time.Time) (gone []verify.ID) {
 		gone = append(gone, id)
 		delete(m.verifications, id)
 		delete(m.deliveries, id)
-		if d := m.destination(v.Project, v.To); d.Latest == id && d.Idle(now) {
-			delete(m.destinations, destination{v.Project, v.To})
+	}
+	for key, d := range m.destinations {
+		if _, there := m.verifications[d.Latest]; !there && d.Idle(now) {
+			delete(m.destinations, key)
 		}
 	}
 	return gone

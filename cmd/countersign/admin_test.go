@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// ids and times differ each time.
+var (
+	anyID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	anyTime = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+)
+
+func withoutIDs(text string) string {
+	return anyTime.ReplaceAllString(anyID.ReplaceAllString(text, "ID"), "TIME")
+}
+
+// fails runs a command that must fail, and returns what it says.
+func (in *installation) fails(wantExit int, args ...string) string {
+	in.t.Helper()
+	cmd := in.binary(args...)
+	cmd.Dir = in.dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Run()
+	if got := cmd.ProcessState.ExitCode(); got != wantExit || stdout.Len() > 0 {
+		in.t.Errorf("countersign %s: got exit %d, %q\n%s\nwant exit %d", strings.Join(args, " "), got, &stdout, &stderr, wantExit)
+	}
+	return stderr.String()
+}
+
+// start starts a verification at a served installation and waits for its code.
+func (in *installation) start(p *process, to string) (id, code string) {
+	in.t.Helper()
+	id, answer, err := in.ask(p, "sms", fmt.Sprintf(`{"to":%q}`, to))
+	if err != nil || id == "" {
+		in.t.Fatalf("start to %s: %s, %v", to, answer, err)
+	}
+	return id, codeInBody.FindString(in.receiver.message(in.t, id).Body)
+}
+
+// An operator looks at a number and clears it, while the server runs.
+func TestAnOperatorResetsANumber(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	const to = "+12025550140"
+	shop := []string{"--config", "countersign.yaml", "--project", in.project}
+	destination := func(verb string, more ...string) []string {
+		return append(append([]string{"destination", verb}, shop...), more...)
+	}
+	if said := in.fails(1, destination("show", to)...); !strings.Contains(said, "0140 in project "+in.project+": nothing is known of this number") || strings.Contains(said, to) {
+		t.Errorf("show before the first message: got %q, want that nothing is known of the masked number", said)
+	}
+	if said := in.fails(1, destination("reset", to)...); !strings.Contains(said, "nothing is known of this number") {
+		t.Errorf("reset before the first message: got %q, want that nothing is known of it", said)
+	}
+	if said := in.fails(2, destination("show", "12")...); !strings.Contains(said, "number ") {
+		t.Errorf("show of no number: got %q, want what is wrong with it", said)
+	}
+
+	first, code := in.start(p, to)
+	p.want(p.check(first, code), 200, approvedBody)
+	second, code := in.start(p, to)
+	for range 2 {
+		p.want(p.check(second, otherThan(code)), 200, wrongBody)
+	}
+	var rows []map[string]string
+	in.decode(&rows, destination("show", "--json", to)...)
+	if len(rows) != 2 || rows[0]["id"] != second || rows[1]["id"] != first {
+		t.Fatalf("got %v, want the newer verification %s and the older one %s", rows, second, first)
+	}
+	for i, want := range []map[string]string{
+		{"id": second, "channel": "sms", "status": "pending", "guesses": "2 of " + strings.Fields(rows[0]["guesses"])[2], "delivery": "sent"},
+		{"id": first, "channel": "sms", "status": "approved", "guesses": "1 of " + strings.Fields(rows[1]["guesses"])[2], "delivery": "delivered"},
+	} {
+		if !anyTime.MatchString(rows[i]["started_at"]) {
+			t.Errorf("got started_at %q, want a time", rows[i]["started_at"])
+		}
+		delete(rows[i], "started_at")
+		if diff := cmp.Diff(want, rows[i]); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	shown := in.run(destination("show", to)...)
+	if !strings.Contains(shown, "0140: 2 wrong guesses since the last right one\n") || strings.Contains(shown, to) || strings.Contains(shown, code) {
+		t.Errorf("got\n%s\nwant 2 wrong guesses of the masked number, and no code", shown)
+	}
+
+	// A hundred lock it, until an operator says otherwise.
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(in.dir, "data", system.DatabaseFile)+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("UPDATE destination SET failures = ? WHERE number = ?", verify.MaxFailures, to); err != nil {
+		t.Fatal(err)
+	}
+	if got := in.run(destination("show", to)...); !strings.Contains(got, "0140: 100 wrong guesses since the last right one; locked until 'destination reset'\n") {
+		t.Errorf("got\n%s\nwant that it is locked", got)
+	}
+	if a := p.ask(request{path: "sms", body: with(to, "")}); a.status != 429 {
+		t.Errorf("start to a locked number: got %d %s, want 429", a.status, a.body)
+	}
+	if a := p.check(second, code); a.status != 429 {
+		t.Errorf("check at a locked number: got %d %s, want 429", a.status, a.body)
+	}
+	if got := in.run(destination("reset", to)...); got != "" {
+		t.Errorf("reset: got %q, want nothing", got)
+	}
+	if got := in.run(destination("show", to)...); !strings.Contains(got, "0140: 0 wrong guesses since the last right one\n") {
+		t.Errorf("got\n%s\nwant no wrong guesses", got)
+	}
+	p.want(p.check(second, code), 200, approvedBody)
+	in.start(p, to)
+
+	// It is written down who did that, and only that.
+	var audits []map[string]string
+	in.decode(&audits, "audit", "list", "--config", "countersign.yaml", "--json")
+	if len(audits) != 3 {
+		t.Fatalf("got %v, want 3 entries: looking at a number is none", audits)
+	}
+	newest := audits[0]
+	if newest["action"] != "destination reset" || newest["project"] != in.project || newest["actor"] != actor() || !strings.HasSuffix(newest["detail"], "0140 after 100 wrong guesses") {
+		t.Errorf("got %v, want the reset by %s", newest, actor())
+	}
+	if text, err := json.Marshal(audits); err != nil || strings.Contains(string(text), to[1:]) {
+		t.Errorf("the audit holds the whole number: %s", text)
+	}
+
+	// Another project's number is another one.
+	var made []map[string]string
+	in.decode(&made, "project", "create", "--config", "countersign.yaml", "--json", "Another")
+	if said := in.fails(1, "destination", "show", "--config", "countersign.yaml", "--project", made[0]["id"], to); !strings.Contains(said, "nothing is known of this number") {
+		t.Errorf("another project: got %q, want that nothing is known", said)
+	}
+}
+
+// A backup made under load is whole, and what is restored of it forgets what was pending.
+func TestBackupWhileServing(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	approved, code := in.start(p, "+12025550141")
+	p.want(p.check(approved, code), 200, approvedBody)
+	pending, pendingCode := in.start(p, "+12025550142")
+
+	done := make(chan struct{})
+	var load sync.WaitGroup
+	for i := range 2 {
+		load.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, answer, err := in.ask(p, "sms", fmt.Sprintf(`{"to":"+1202%d%06d"}`, 4+i, n)); err != nil {
+					t.Errorf("start during the backup: %s, %v", answer, err)
+					return
+				}
+			}
+		})
+	}
+	said := in.run("backup", "--config", "countersign.yaml", "copy.db")
+	in.run("backup", "--config", "countersign.yaml", "second.db")
+	close(done)
+	load.Wait()
+	if want := "Copied the database to copy.db. The keyset is not in it: keep that apart.\n"; said != want {
+		t.Errorf("got %q, want %q", said, want)
+	}
+	if info, err := os.Stat(filepath.Join(in.dir, "copy.db")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v, want a file for its owner only", info, err)
+	}
+	copied, err := os.ReadFile(filepath.Join(in.dir, "copy.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(copied, []byte(in.token)) || bytes.Contains(copied, []byte("primaryKeyId")) {
+		t.Error("the backup holds a token or the keyset")
+	}
+	if said := in.fails(1, "backup", "--config", "countersign.yaml", "copy.db"); !strings.Contains(said, "copy.db exists already: it is not replaced") {
+		t.Errorf("a second backup to the same file: got %q", said)
+	}
+	if said := in.fails(1, "restore", "--config", "countersign.yaml", "copy.db"); !strings.Contains(said, "exists already; stop the server and move its files away first") {
+		t.Errorf("restoring over a database: got %q", said)
+	}
+	p.want(p.check(pending, pendingCode), 200, approvedBody) // after the backup
+
+	if err := p.stop(); err != nil {
+		t.Errorf("SIGTERM: %v\n%s", err, p.stderr)
+	}
+	if err := os.Rename(filepath.Join(in.dir, "data"), filepath.Join(in.dir, "old")); err != nil {
+		t.Fatal(err)
+	}
+	said = in.run("restore", "--config", "countersign.yaml", "copy.db")
+	if !regexp.MustCompile(`^Restored .*countersign\.db\. Voided [1-9]\d* pending verifications: guesses spent after the backup are not in it\.\n$`).MatchString(said) {
+		t.Errorf("restore: got %q", said)
+	}
+	if after, err := os.ReadFile(filepath.Join(in.dir, "copy.db")); err != nil || !bytes.Equal(after, copied) {
+		t.Error("restoring changed the backup")
+	}
+	p = in.serve()
+	// What was approved stays used up, and what was pending then must not be approved now.
+	p.want(p.check(approved, code), 404, notFound)
+	p.want(p.check(pending, pendingCode), 404, notFound)
+	id, code := in.start(p, "+12025550143")
+	p.want(p.check(id, code), 200, approvedBody)
+	if got := withoutIDs(in.run("audit", "list", "--config", "countersign.yaml", "--limit", "1")); !regexp.MustCompile(`TIME  \S+ +restore +voided [1-9]\d* pending verifications`).MatchString(got) {
+		t.Errorf("audit: got\n%s\nwant the restoration", got)
+	}
+	if err := p.stop(); err != nil {
+		t.Errorf("SIGTERM: %v\n%s", err, p.stderr)
+	}
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+)
+
+// repository is its root, from here.
+const repository = "../.."
+
+// pages are the documents whose words are held to the program, by path from the root.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md"} {
+		files, err := filepath.Glob(filepath.Join(repository, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, err := filepath.Rel(repository, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[filepath.ToSlash(name)] = string(text)
+		}
+	}
+	for _, name := range []string{"README.md", "docs/quickstart.md", "docs/operate.md", "docs/configuration.md", "docs/decisions/0001-dependencies.md"} {
+		if texts[name] == "" {
+			t.Fatalf("%s wasn't found", name)
+		}
+	}
+	return texts
+}
+
+// runHere runs a command line in this process.
+func runHere(t *testing.T, args ...string) (exit int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	exit = run(world{t.Context(), &out, &errs}, args)
+	return exit, out.String(), errs.String()
+}
+
+func TestConfigurationPageIsWhatTheProgramPrints(t *testing.T) {
+	t.Parallel()
+	exit, want, stderr := runHere(t, "config", "reference")
+	if exit != 0 {
+		t.Fatalf("config reference: exit %d\n%s", exit, stderr)
+	}
+	if pages(t)["docs/configuration.md"] != want {
+		t.Error("docs/configuration.md is not what the program prints; run: go run ./cmd/countersign config reference > docs/configuration.md")
+	}
+}
+
+// pieceOfCode is a fenced block or an inline piece of a page.
+var pieceOfCode = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```|`([^`\n]+)`")
+
+// commandLines are the lines of a page's code that call the program.
+func commandLines(text string) (lines []string) {
+	for _, m := range pieceOfCode.FindAllStringSubmatch(text, -1) {
+		for line := range strings.Lines(m[1] + m[2]) {
+			line = strings.TrimPrefix(strings.TrimSpace(line), "go run ./cmd/")
+			if strings.HasPrefix(line, "countersign ") {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
+}
+
+// splitWords splits a command line as a shell would that knows double quotes, and where its command ends.
+func splitWords(line string) []string {
+	var words []string
+	for _, m := range regexp.MustCompile(`"([^"]*)"|([^\s"]+)`).FindAllStringSubmatch(line, -1) {
+		if slices.Contains([]string{">", "|", "&&", "#"}, m[2]) {
+			break
+		}
+		words = append(words, m[1]+m[2])
+	}
+	return words
+}
+
+// parses says what is wrong with a command line, if anything. Nothing is run but --help.
+func parses(t *testing.T, line string) error {
+	t.Helper()
+	args := splitWords(line)[1:]
+	exit, stdout, stderr := runHere(t, append(args, "--help")...)
+	if exit != 0 {
+		return fmt.Errorf("exit %d: %s", exit, stderr)
+	}
+	// A word that is no command would be answered with the help of what is above it.
+	usage, _, _ := strings.Cut(stdout, "\n")
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && !strings.Contains(usage, " "+args[0]) {
+		return fmt.Errorf("answered: %s", usage)
+	}
+	return nil
+}
+
+func TestCommandsInTheDocumentationExist(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for name, text := range pages(t) {
+		for _, line := range commandLines(text) {
+			found++
+			if err := parses(t, line); err != nil {
+				t.Errorf("%s: %s: %v", name, line, err)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("found %d command lines: were all read?", found)
+	}
+	for _, line := range []string{
+		"countersign serve --konfig x", "countersign frobnicate", "countersign project frobnicate", "countersign keyset promote keyset.json KEY",
+	} {
+		if parses(t, line) == nil {
+			t.Errorf("%s: no error", line)
+		}
+	}
+}
+
+var (
+	pageLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	pageHeading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+)
+
+// anchors are the fragments that a page's headings make.
+func anchors(text string) (all []string) {
+	for _, m := range pageHeading.FindAllStringSubmatch(text, -1) {
+		slug := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(slug, " ", "-"))
+	}
+	return all
+}
+
+func TestLinksInTheDocumentationLead(t *testing.T) {
+	t.Parallel()
+	texts := pages(t)
+	found := 0
+	for name, text := range texts {
+		for _, m := range pageLink.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			found++
+			file, fragment, _ := strings.Cut(m[1], "#")
+			to := name
+			if file != "" {
+				to = filepath.ToSlash(filepath.Join(filepath.Dir(name), file))
+			}
+			if _, err := os.Stat(filepath.Join(repository, to)); err != nil {
+				t.Errorf("%s: (%s): %v", name, m[1], err)
+			} else if fragment != "" && !slices.Contains(anchors(texts[to]), fragment) {
+				t.Errorf("%s: (%s): %s has no such heading", name, m[1], to)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("found %d links: were all read?", found)
+	}
+}
+
+// The page for operators explains every metric that there is, and no other.
+func TestOperatePageNamesEveryMetric(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	traffic(in, p)
+	histogramPart := regexp.MustCompile(`_(bucket|sum|count)$`)
+	served := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (countersign_\w+) `).FindAllStringSubmatch(get(t, p.Ops+"/metrics"), -1) {
+		served[m[1]] = true
+	}
+	text := pages(t)["docs/operate.md"]
+	named := map[string]bool{}
+	for _, name := range regexp.MustCompile(`countersign_[a-z_]+`).FindAllString(text, -1) {
+		if !served[name] {
+			name = histogramPart.ReplaceAllString(name, "")
+		}
+		named[name] = true
+		if !served[name] {
+			t.Errorf("docs/operate.md names %s, which /metrics hasn't", name)
+		}
+	}
+	for name := range served {
+		if !strings.Contains(text, "| `"+name+"` |") {
+			t.Errorf("docs/operate.md has no row for %s", name)
+		}
+	}
+	if len(served) < 10 {
+		t.Errorf("/metrics has %d metrics of ours: was all there?", len(served))
+	}
+}
+
+// The receiver that the quickstart shows takes what the server sends, and nothing else.
+func TestQuickstartsReceiver(t *testing.T) {
+	t.Parallel()
+	m := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(pages(t)["docs/quickstart.md"])
+	if m == nil {
+		t.Fatal("docs/quickstart.md shows no receiver")
+	}
+	addr := freeAddress(t)
+	in := install(t, thisBinary, func(config string) string {
+		return regexp.MustCompile(`http://127\.0\.0\.1:\d+/messages`).ReplaceAllString(config, "http://"+addr+"/messages")
+	})
+	source := filepath.Join(in.dir, "receiver.go")
+	if err := os.WriteFile(source, []byte(strings.ReplaceAll(m[1], "127.0.0.1:9000", addr)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(in.dir, "receiver")
+	if out, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
+		t.Fatalf("build the receiver: %v\n%s", err, out)
+	}
+	var printed lockedBuffer
+	receiver := exec.Command(binary)
+	receiver.Dir, receiver.Stdout, receiver.Stderr = in.dir, &printed, &printed
+	if err := receiver.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		receiver.Process.Kill()
+		receiver.Wait()
+	})
+
+	p := in.serve()
+	_, started, err := p.post("sms", `{"to":"+12025550100"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code string
+	if !within(20*time.Second, func() bool {
+		if found := regexp.MustCompile(`code is: (\d{6})`).FindStringSubmatch(strings.ToLower(printed.String())); found != nil {
+			code = found[1]
+		}
+		return code != ""
+	}) {
+		t.Fatalf("the receiver printed no code after %s:\n%s", started, &printed)
+	}
+	id := regexp.MustCompile(`[0-9a-f-]{36}`).FindString(started)
+	if _, answer, err := p.post(id+"/verify", `{"token":"`+code+`"}`); err != nil || answer != `{"success":true}` {
+		t.Errorf("verify: got %s, %v", answer, err)
+	}
+
+	// An independent library signs: once rightly, then with everything wrong that can be.
+	secret, err := os.ReadFile(filepath.Join(in.dir, "gateway.secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook, err := standardwebhooks.NewWebhook(strings.TrimSpace(string(secret)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := standardwebhooks.NewWebhookRaw(bytes.Repeat([]byte("x"), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id1, body = "a-message", `{"to":"+12025550101"}`
+	for _, tt := range []struct {
+		name   string
+		signer *standardwebhooks.Webhook
+		at     time.Time
+		body   string // what is sent of what was signed
+		status int
+	}{
+		{"right", hook, time.Now(), body, http.StatusAccepted},
+		{"another secret", other, time.Now(), body, http.StatusUnauthorized},
+		{"too old", hook, time.Now().Add(-6 * time.Minute), body, http.StatusUnauthorized},
+		{"another body", hook, time.Now(), `{"to":"+12025550102"}`, http.StatusUnauthorized},
+	} {
+		signature, err := tt.signer.Sign(id1, tt.at, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequest("POST", "http://"+addr+"/messages", strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Webhook-Id", id1)
+		req.Header.Set("Webhook-Timestamp", fmt.Sprint(tt.at.Unix()))
+		req.Header.Set("Webhook-Signature", signature)
+		resp, text, err := do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s: got %s %s, want %d", tt.name, resp.Status, text, tt.status)
+		}
+	}
+}
+
+// The configuration for containers is right once its secrets are made as compose.yaml says.
+func TestContainersConfiguration(t *testing.T) {
+	t.Parallel()
+	const inside = "/var/lib/countersign"
+	text, err := os.ReadFile(filepath.Join(repository, "deploy/countersign.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), inside) {
+		t.Fatalf("nothing is in %s", inside)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "countersign.yaml")
+	if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(inside), []byte(dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"keyset", "create", filepath.Join(dir, "keyset.json")},
+		{"secret", "create", filepath.Join(dir, "gateway.secret")},
+		{"config", "check", "--config", file},
+	} {
+		if exit, _, stderr := runHere(t, args...); exit != 0 {
+			t.Errorf("countersign %s: exit %d\n%s", strings.Join(args, " "), exit, stderr)
+		}
+	}
+}

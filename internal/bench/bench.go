@@ -1,0 +1,291 @@
+// Package bench drives a verification server from outside, through whole verifications: start,
+// wait for the message at a sink of its own, check the code in it.
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options say what to drive, and how hard.
+type Options struct {
+	URL            string // of the server, such as http://127.0.0.1:8080
+	Project, Token string
+	Sink           net.Listener // where the server's HTTP carrier posts messages
+	Concurrency    int          // verifications at once
+	Duration       time.Duration
+	PIDs           []int // processes whose CPU time is taken
+	Client         *http.Client
+	// Progress, if set, is called every second.
+	Progress func(done int, elapsed time.Duration)
+}
+
+// A Result is what came of a run.
+type Result struct {
+	Concurrency   int     `json:"concurrency"`
+	Verifications int     `json:"verifications"` // approved ones
+	Failed        int     `json:"failed"`
+	FirstFailure  string  `json:"first_failure,omitempty"`
+	Seconds       float64 `json:"seconds"`
+	PerSecond     float64 `json:"per_second"`
+
+	Start   Latency `json:"start"`   // until the start is answered
+	Message Latency `json:"message"` // from asking until the message is at the sink
+	Check   Latency `json:"check"`   // until the check is answered
+
+	CPU []CPU `json:"cpu,omitempty"`
+}
+
+// Latency is in milliseconds.
+type Latency struct {
+	P50 float64 `json:"p50_ms"`
+	P99 float64 `json:"p99_ms"`
+}
+
+// CPU is the time that a process worked, user and system.
+type CPU struct {
+	PID             int     `json:"pid"`
+	Seconds         float64 `json:"seconds"`
+	PerVerification float64 `json:"us_per_verification"`
+}
+
+// Run drives the server for o.Duration and lets what is under way finish.
+func Run(ctx context.Context, o Options) (Result, error) {
+	before, err := cpuSeconds(o.PIDs)
+	if err != nil {
+		return Result{}, err
+	}
+	d := &driver{Options: o, waiting: map[string]chan arrival{}, next: rand.Int64N(8_000_000)}
+	if d.Client == nil {
+		d.Client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: o.Concurrency}}
+	}
+	sink := &http.Server{Handler: http.HandlerFunc(d.receive), ReadHeaderTimeout: 10 * time.Second}
+	go sink.Serve(o.Sink)
+	defer sink.Close()
+	defer d.Client.CloseIdleConnections()
+
+	ctx, cancel := context.WithTimeout(ctx, o.Duration)
+	defer cancel()
+	began := time.Now()
+	if o.Progress != nil {
+		go d.report(ctx, began)
+	}
+	samples := make([]timings, o.Concurrency)
+	var all sync.WaitGroup
+	for i := range o.Concurrency {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				d.one(&samples[i])
+			}
+		})
+	}
+	all.Wait()
+	elapsed := time.Since(began)
+
+	after, err := cpuSeconds(o.PIDs)
+	if err != nil {
+		return Result{}, err
+	}
+	return d.result(samples, elapsed, before, after), nil
+}
+
+type driver struct {
+	Options
+	done, failed atomic.Int64
+
+	mu      sync.Mutex // guards all below
+	waiting map[string]chan arrival
+	next    int64 // number to send to
+	failure string
+}
+
+// arrival is a message at the sink.
+type arrival struct {
+	code string
+	at   time.Time
+}
+
+// timings are one worker's samples.
+type timings struct{ start, message, check []time.Duration }
+
+var codeAtEnd = regexp.MustCompile(`[0-9A-Z]+$`)
+
+func (d *driver) receive(_ http.ResponseWriter, r *http.Request) {
+	var m struct {
+		VerificationID string `json:"verification_id"`
+		Body           string `json:"body"`
+	}
+	if json.NewDecoder(r.Body).Decode(&m) == nil {
+		d.expect(m.VerificationID) <- arrival{codeAtEnd.FindString(m.Body), time.Now()}
+	}
+}
+
+// expect returns where a verification's message comes in: it may be here before its id is.
+func (d *driver) expect(id string) chan arrival {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.waiting[id]
+	if c == nil {
+		c = make(chan arrival, 2)
+		d.waiting[id] = c
+	}
+	return c
+}
+
+// one takes one verification from start to end.
+func (d *driver) one(t *timings) {
+	if err := d.verify(t); err != nil {
+		d.failed.Add(1)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.failure == "" {
+			d.failure = err.Error()
+		}
+		return
+	}
+	d.done.Add(1)
+}
+
+func (d *driver) verify(t *timings) error {
+	began := time.Now()
+	var started struct{ ID string }
+	if err := d.post("sms", map[string]string{"to": d.number()}, &started); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	answered := time.Now()
+	inbox := d.expect(started.ID)
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.waiting, started.ID)
+	}()
+	var m arrival
+	select {
+	case m = <-inbox:
+	case <-time.After(10 * time.Second):
+		return errors.New("no message within 10 s: does the server's carrier post to the sink's address?")
+	}
+	asked := time.Now()
+	var checked struct{ Success bool }
+	if err := d.post(started.ID+"/verify", map[string]string{"token": m.code}, &checked); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	if !checked.Success {
+		return errors.New("check: the code was wrong")
+	}
+	t.start = append(t.start, answered.Sub(began))
+	t.message = append(t.message, m.at.Sub(began))
+	t.check = append(t.check, time.Since(asked))
+	return nil
+}
+
+// number is one that nobody asked for before, so that no send limit is met.
+func (d *driver) number() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next++
+	return fmt.Sprintf("+1202%07d", 2_000_000+d.next%8_000_000)
+}
+
+func (d *driver) post(path string, body, into any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequest(http.MethodPost, d.URL+"/api/relay/rest/mfa/"+path, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(d.Project, d.Token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := d.Client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server answered %s", resp.Status)
+	}
+	return json.Unmarshal(answer, into)
+}
+
+func (d *driver) report(ctx context.Context, began time.Time) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			d.Progress(int(d.done.Load()), time.Since(began))
+		}
+	}
+}
+
+func (d *driver) result(samples []timings, elapsed time.Duration, before, after []float64) Result {
+	r := Result{
+		Concurrency: d.Concurrency, Verifications: int(d.done.Load()), Failed: int(d.failed.Load()), FirstFailure: d.failure,
+		Seconds: elapsed.Seconds(), PerSecond: float64(d.done.Load()) / elapsed.Seconds(),
+	}
+	var start, message, check []time.Duration
+	for _, t := range samples {
+		start, message, check = append(start, t.start...), append(message, t.message...), append(check, t.check...)
+	}
+	r.Start, r.Message, r.Check = latency(start), latency(message), latency(check)
+	for i, pid := range d.PIDs {
+		worked := after[i] - before[i]
+		r.CPU = append(r.CPU, CPU{pid, worked, worked / float64(max(r.Verifications, 1)) * 1e6})
+	}
+	return r
+}
+
+func latency(all []time.Duration) Latency {
+	if len(all) == 0 {
+		return Latency{}
+	}
+	slices.Sort(all)
+	ms := func(percent int) float64 { return float64(all[(len(all)-1)*percent/100].Microseconds()) / 1000 }
+	return Latency{ms(50), ms(99)}
+}
+
+// clockTick is the unit of /proc/PID/stat, which Linux fixes at 100 Hz for programs (proc(5)).
+const clockTick = 100
+
+// cpuSeconds reads how long processes have worked, from Linux's /proc.
+func cpuSeconds(pids []int) ([]float64, error) {
+	all := make([]float64, len(pids))
+	for i, pid := range pids {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return nil, fmt.Errorf("CPU time of process %d: %w", pid, err)
+		}
+		// The name, in parentheses, may hold spaces; utime and stime are 12 and 13 fields after it.
+		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		user, errUser := strconv.ParseFloat(f[11], 64)
+		system, errSystem := strconv.ParseFloat(f[12], 64)
+		if err := errors.Join(errUser, errSystem); err != nil {
+			return nil, fmt.Errorf("CPU time of process %d: %w", pid, err)
+		}
+		all[i] = (user + system) / clockTick
+	}
+	return all, nil
+}

@@ -1,0 +1,359 @@
+// Compare measures the server against the floor program, in pairs and in one run, so that what else
+// the machine does meets both. "make bench" runs it. See docs/performance.md for what came out.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/bench"
+)
+
+var (
+	rounds     = flag.Int("rounds", 3, "pairs of runs at each concurrency")
+	duration   = flag.Duration("duration", 3*time.Second, "length of one run")
+	atOnce     = flag.String("concurrency", "1,8,64,512", "verifications at once")
+	rowCounts  = flag.String("rows", "0,1000000", "verifications in the database before")
+	idle       = flag.Int("idle", 5000, "idle connections to measure memory with")
+	plotFile   = flag.String("plot", "", "SVG to write")
+	resultFile = flag.String("json", "", "JSON to write")
+)
+
+// A point is one concurrency at one size of the database: medians over the rounds.
+type point struct {
+	Rows        int     `json:"rows"`
+	Concurrency int     `json:"concurrency"`
+	PerSecond   float64 `json:"per_second"`
+	CPU         float64 `json:"cpu_us"`
+	FloorRate   float64 `json:"floor_per_second"`
+	FloorCPU    float64 `json:"floor_cpu_us"`
+	RateRatio   float64 `json:"rate_ratio"` // server's by floor's, higher is better
+	CPURatio    float64 `json:"cpu_ratio"`  // server's by floor's, lower is better
+	StartP99    float64 `json:"start_p99_ms"`
+	MessageP99  float64 `json:"message_p99_ms"`
+	CheckP99    float64 `json:"check_p99_ms"`
+}
+
+// A report is all that a run found.
+type report struct {
+	Points []point  `json:"points"`
+	Memory []memory `json:"memory"`
+}
+
+// memory is the server's, in bytes.
+type memory struct {
+	Rows          int     `json:"rows"` // of pending verifications
+	Resident      int     `json:"resident"`
+	PerConnection float64 `json:"per_idle_connection"`
+}
+
+func main() {
+	flag.Parse()
+	log.SetFlags(0)
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	dir, err := os.MkdirTemp("", "countersign-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	for name, pkg := range map[string]string{"countersign": "./cmd/countersign", "floor": "./internal/bench/floor"} {
+		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, name), pkg)
+		build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
+		if err := build.Run(); err != nil {
+			return fmt.Errorf("build %s: %w", pkg, err)
+		}
+	}
+	var out report
+	for _, rows := range numbers(*rowCounts) {
+		points, mem, err := atSize(dir, rows)
+		if err != nil {
+			return err
+		}
+		out.Points, out.Memory = append(out.Points, points...), append(out.Memory, mem)
+	}
+	out.print()
+	if *plotFile != "" {
+		if err := os.WriteFile(*plotFile, []byte(out.plot()), 0o644); err != nil {
+			return err
+		}
+	}
+	if *resultFile != "" {
+		data, err := json.MarshalIndent(out, "", "  ")
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(*resultFile, append(data, '\n'), 0o644)
+	}
+	return nil
+}
+
+func numbers(list string) (all []int) {
+	for _, s := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil {
+			log.Fatalf("%q is not a number", s)
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// atSize measures with so many rows in the database.
+func atSize(binaries string, rows int) ([]point, memory, error) {
+	sink, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, memory{}, err
+	}
+	sinkAddr := sink.Addr().String()
+	sink.Close() // each run listens on it anew
+	in, err := install(binaries, "http://"+sinkAddr+"/")
+	if err != nil {
+		return nil, memory{}, err
+	}
+	defer os.RemoveAll(in.dir)
+	if err := fill(filepath.Join(in.dir, "data", "countersign.db"), in.project, rows); err != nil {
+		return nil, memory{}, fmt.Errorf("fill the database: %w", err)
+	}
+	server, err := in.serve()
+	if err != nil {
+		return nil, memory{}, err
+	}
+	defer server.stop()
+	floor, err := startFloor(binaries, "http://"+sinkAddr+"/")
+	if err != nil {
+		return nil, memory{}, err
+	}
+	defer floor.stop()
+
+	mem, err := measureMemory(server, rows)
+	if err != nil {
+		return nil, memory{}, err
+	}
+	var points []point
+	for _, n := range numbers(*atOnce) {
+		p, err := measure(in, server, floor, sinkAddr, n)
+		if err != nil {
+			return nil, memory{}, fmt.Errorf("%d at once: %w", n, err)
+		}
+		p.Rows = rows
+		points = append(points, p)
+		log.Printf("%9d rows, %3d at once: %6.0f/s, %4.0f µs CPU; floor %6.0f/s, %4.0f µs; ratio %.2f and %.2f", rows, n, p.PerSecond, p.CPU, p.FloorRate, p.FloorCPU, p.RateRatio, p.CPURatio)
+	}
+	return points, mem, nil
+}
+
+// measure runs the pairs of one concurrency.
+func measure(in *installation, server, floor *program, sinkAddr string, concurrency int) (point, error) {
+	var rate, cpu, floorRate, floorCPU, rateRatio, cpuRatio, start, message, check []float64
+	for range *rounds {
+		var r [2]bench.Result
+		for i, p := range []*program{floor, server} {
+			sink, err := net.Listen("tcp", sinkAddr)
+			if err != nil {
+				return point{}, err
+			}
+			r[i], err = bench.Run(context.Background(), bench.Options{
+				URL: p.url, Project: in.project, Token: in.token, Sink: sink, Concurrency: concurrency, Duration: *duration, PIDs: []int{p.cmd.Process.Pid},
+			})
+			if err != nil {
+				return point{}, err
+			}
+			if r[i].Failed > 0 {
+				return point{}, fmt.Errorf("%d of %d failed: %s", r[i].Failed, r[i].Verifications+r[i].Failed, r[i].FirstFailure)
+			}
+		}
+		f, s := r[0], r[1]
+		rate, cpu = append(rate, s.PerSecond), append(cpu, s.CPU[0].PerVerification)
+		floorRate, floorCPU = append(floorRate, f.PerSecond), append(floorCPU, f.CPU[0].PerVerification)
+		rateRatio, cpuRatio = append(rateRatio, s.PerSecond/f.PerSecond), append(cpuRatio, s.CPU[0].PerVerification/f.CPU[0].PerVerification)
+		start, message, check = append(start, s.Start.P99), append(message, s.Message.P99), append(check, s.Check.P99)
+	}
+	return point{
+		Concurrency: concurrency, PerSecond: median(rate), CPU: median(cpu), FloorRate: median(floorRate), FloorCPU: median(floorCPU),
+		RateRatio: median(rateRatio), CPURatio: median(cpuRatio), StartP99: median(start), MessageP99: median(message), CheckP99: median(check),
+	}, nil
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// measureMemory reads the server's memory as it is, and what idle connections add to it.
+func measureMemory(p *program, rows int) (memory, error) {
+	before, err := p.resident()
+	if err != nil {
+		return memory{}, err
+	}
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	for range *idle {
+		c, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			return memory{}, err
+		}
+		// One request each: a connection that was never used hasn't its buffers yet.
+		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+			return memory{}, err
+		}
+		conns = append(conns, c)
+	}
+	after, err := p.resident()
+	return memory{rows, before, float64(after-before) / float64(max(*idle, 1))}, err
+}
+
+// A program is one that we started.
+type program struct {
+	cmd *exec.Cmd
+	url string
+}
+
+func (p *program) stop() {
+	p.cmd.Process.Signal(os.Interrupt)
+	p.cmd.Wait()
+}
+
+// resident is the process's resident memory in bytes.
+func (p *program) resident() (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); f[0] == "VmRSS:" {
+			kb, err := strconv.Atoi(f[1])
+			return kb << 10, err
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
+
+func startFloor(binaries, receiver string) (*program, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := l.Addr().String()
+	l.Close()
+	p := &program{exec.Command(filepath.Join(binaries, "floor"), addr, receiver), "http://" + addr}
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for range 100 {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			return p, c.Close()
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.stop()
+	return nil, errors.New("the floor doesn't listen")
+}
+
+// An installation is a server's folder.
+type installation struct {
+	binary, dir, project, token string
+}
+
+// install follows the comment at the top of the example configuration.
+func install(binaries, receiver string) (*installation, error) {
+	dir, err := os.MkdirTemp("", "countersign-bench-data-")
+	if err != nil {
+		return nil, err
+	}
+	in := &installation{binary: filepath.Join(binaries, "countersign"), dir: dir}
+	config, err := in.run("config", "example")
+	if err != nil {
+		return nil, err
+	}
+	config = []byte(strings.NewReplacer(
+		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`, "http://127.0.0.1:9000/messages", receiver,
+	).Replace(string(config)))
+	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
+		return nil, err
+	}
+	var made [1]map[string]string
+	for _, step := range [][]string{
+		{"keyset", "create", "keyset.json"},
+		{"secret", "create", "gateway.secret"},
+		{"project", "create", "--config", "countersign.yaml", "--id", "bench", "Bench"},
+		{"key", "create", "--config", "countersign.yaml", "--json", "--project", "bench"},
+	} {
+		out, err := in.run(step...)
+		if err != nil {
+			return nil, err
+		}
+		json.Unmarshal(out, &made) // the last one's
+	}
+	in.project, in.token = "bench", made[0]["token"]
+	return in, nil
+}
+
+func (in *installation) run(args ...string) ([]byte, error) {
+	cmd := exec.Command(in.binary, args...)
+	cmd.Dir = in.dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("countersign %s: %w\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return out, nil
+}
+
+// serve starts the server, with its log going to a file as in production.
+func (in *installation) serve() (*program, error) {
+	path := filepath.Join(in.dir, "log")
+	out, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	cmd := exec.Command(in.binary, "serve")
+	cmd.Dir, cmd.Stderr = in.dir, out
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &program{cmd: cmd}
+	for range 500 {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(data) {
+			var said struct{ Msg, Public string }
+			if json.Unmarshal(line, &said) == nil && said.Msg == "serving" {
+				p.url = "http://" + said.Public
+				return p, nil
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.stop()
+	data, err := os.ReadFile(path)
+	return nil, errors.Join(fmt.Errorf("the server doesn't serve:\n%s", data), err)
+}

@@ -1,0 +1,202 @@
+package metric
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// scrape asks as Prometheus does.
+func scrape(t testing.TB, m *Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
+		t.Fatalf("got %d %s, want 200 text/plain", w.Code, w.Header().Get("Content-Type"))
+	}
+	body, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// samples are the lines of ours, without the histograms' buckets.
+func samples(text string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "countersign_") && !strings.Contains(line, "_bucket{") {
+			all = append(all, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// used is a Metrics in which everything was counted.
+func used() *Metrics {
+	m := New()
+	m.Queue("gateway", 1024, func() int { return 17 })
+	m.Queue("other", 8, func() int { return 0 })
+	m.Answered("signalwire", "POST /api/relay/rest/mfa/{id}/verify", 200, 250*time.Millisecond)
+	m.Answered("signalwire", "POST /api/relay/rest/mfa/{id}/verify", 200, 750*time.Millisecond)
+	m.Answered("signalwire", "POST /api/relay/rest/mfa/sms", 422, time.Second)
+	m.Answered("none", "", 404, 0)
+	m.Started(verify.SMS, nil)
+	m.Started(verify.SMS, nil)
+	m.Started(verify.Voice, verify.ErrBusy)
+	m.Started(verify.SMS, fmt.Errorf("start: %w", verify.ErrTooManySends))
+	m.Started(verify.SMS, errors.New("+12025550100: the disk is full"))
+	m.Checked(verify.Outcome{Approved: true, Channel: verify.SMS}, nil)
+	m.Checked(verify.Outcome{Channel: verify.SMS}, nil)
+	m.Checked(verify.Outcome{}, verify.ErrExpired)
+	m.Checked(verify.Outcome{}, errors.New("493817 is odd"))
+	m.Settled("gateway", verify.Accepted, 2*time.Second)
+	m.Settled("gateway", verify.Unknown, time.Second)
+	m.Settled("gateway", verify.Errored, time.Second)
+	m.Settled("other", verify.Refused, time.Second)
+	m.Settled("other", verify.Dropped, time.Second)
+	m.Committed(3, 500*time.Millisecond)
+	m.Committed(256, 500*time.Millisecond)
+	return m
+}
+
+func TestEverythingIsCounted(t *testing.T) {
+	t.Parallel()
+	want := []string{
+		`countersign_approvals_total{channel="sms"} 1`,
+		`countersign_batch_operations_count 2`,
+		`countersign_batch_operations_sum 259`,
+		`countersign_checks_total{result="error"} 1`,
+		`countersign_checks_total{result="expired"} 1`,
+		`countersign_checks_total{result="right"} 1`,
+		`countersign_checks_total{result="wrong"} 1`,
+		`countersign_commit_seconds_count 2`,
+		`countersign_commit_seconds_sum 1`,
+		`countersign_handover_seconds_count{carrier="gateway"} 1`,
+		`countersign_handover_seconds_sum{carrier="gateway"} 2`,
+		`countersign_queue_capacity{carrier="gateway"} 1024`,
+		`countersign_queue_capacity{carrier="other"} 8`,
+		`countersign_queue_messages{carrier="gateway"} 17`,
+		`countersign_queue_messages{carrier="other"} 0`,
+		`countersign_request_seconds_count{face="none",route="none"} 1`,
+		`countersign_request_seconds_count{face="signalwire",route="POST /api/relay/rest/mfa/sms"} 1`,
+		`countersign_request_seconds_count{face="signalwire",route="POST /api/relay/rest/mfa/{id}/verify"} 2`,
+		`countersign_request_seconds_sum{face="none",route="none"} 0`,
+		`countersign_request_seconds_sum{face="signalwire",route="POST /api/relay/rest/mfa/sms"} 1`,
+		`countersign_request_seconds_sum{face="signalwire",route="POST /api/relay/rest/mfa/{id}/verify"} 1`,
+		`countersign_requests_total{face="none",route="none",status="404"} 1`,
+		`countersign_requests_total{face="signalwire",route="POST /api/relay/rest/mfa/sms",status="422"} 1`,
+		`countersign_requests_total{face="signalwire",route="POST /api/relay/rest/mfa/{id}/verify",status="200"} 2`,
+		`countersign_sends_total{carrier="gateway",outcome="accepted"} 1`,
+		`countersign_sends_total{carrier="gateway",outcome="errored"} 1`,
+		`countersign_sends_total{carrier="gateway",outcome="unknown"} 1`,
+		`countersign_sends_total{carrier="other",outcome="dropped"} 1`,
+		`countersign_sends_total{carrier="other",outcome="refused"} 1`,
+		`countersign_starts_total{channel="sms",result="error"} 1`,
+		`countersign_starts_total{channel="sms",result="ok"} 2`,
+		`countersign_starts_total{channel="sms",result="too_many_sends"} 1`,
+		`countersign_starts_total{channel="voice",result="busy"} 1`,
+	}
+	if diff := cmp.Diff(want, samples(scrape(t, used()))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Prometheus' own rules for names and help texts.
+func TestTheMetricsAreWellFormed(t *testing.T) {
+	t.Parallel()
+	problems, err := promlint.New(strings.NewReader(scrape(t, used()))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "countersign_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+// Labels are words of ours. What an error says, or a path, never becomes one.
+func TestLabelsAreWordsFromSmallSets(t *testing.T) {
+	t.Parallel()
+	label := regexp.MustCompile(`([a-z]+)="([^"]*)"`)
+	names := map[string]bool{}
+	for line := range strings.Lines(scrape(t, used())) {
+		if !strings.HasPrefix(line, "countersign_") {
+			continue
+		}
+		for _, l := range label.FindAllStringSubmatch(line, -1) {
+			names[l[1]] = true
+			if regexp.MustCompile(`[0-9]{4,}`).MatchString(l[2]) && l[1] != "le" {
+				t.Errorf("a label holds a number: %s", line)
+			}
+		}
+	}
+	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "le": true}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("label names (-want +got):\n%s", diff)
+	}
+}
+
+func TestAQueuesDepthIsReadWhenAsked(t *testing.T) {
+	t.Parallel()
+	var depth atomic.Int64
+	m := New()
+	m.Queue("gateway", 10, func() int { return int(depth.Load()) })
+	for _, n := range []int64{0, 7, 3} {
+		depth.Store(n)
+		if want := fmt.Sprintf("countersign_queue_messages{carrier=\"gateway\"} %d\n", n); !strings.Contains(scrape(t, m), want) {
+			t.Errorf("got\n%s\nwant %s", strings.Join(samples(scrape(t, m)), "\n"), want)
+		}
+	}
+}
+
+func TestTwoServersInOneProcessCountApart(t *testing.T) {
+	t.Parallel()
+	a, b := New(), New()
+	a.Started(verify.SMS, nil)
+	if got := scrape(t, b); strings.Contains(got, "countersign_starts_total{") {
+		t.Errorf("the other one counted too:\n%s", got)
+	}
+	if got := scrape(t, b); !strings.Contains(got, "\ngo_goroutines ") || !strings.Contains(got, "\nprocess_") {
+		t.Errorf("there are no metrics of the process:\n%s", got)
+	}
+}
+
+func TestNothingIsLostUnderConcurrency(t *testing.T) {
+	t.Parallel()
+	m := New()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 500 {
+				m.Started(verify.SMS, nil)
+				m.Committed(1, time.Millisecond)
+				if i%100 == 0 {
+					scrape(t, m)
+				}
+			}
+		})
+	}
+	all.Wait()
+	got := scrape(t, m)
+	for _, want := range []string{`countersign_starts_total{channel="sms",result="ok"} 4000`, "countersign_batch_operations_count 4000"} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("got\n%s\nwant %s", strings.Join(samples(got), "\n"), want)
+		}
+	}
+}
