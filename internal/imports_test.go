@@ -39,7 +39,11 @@ var may = []struct{ packages, imports string }{
 	{"internal/face/*", "internal/verify " + pure},
 
 	{"internal/system", parts},
-	{"cmd/*", "internal/system " + parts},
+	{"cmd/*", "internal/system internal/bench " + parts},
+
+	// They look at a server from outside.
+	{"internal/bench internal/bench/floor", ""},
+	{"internal/bench/compare", "internal/bench"},
 
 	// For tests only: no line allows these two, nor any of cmd.
 	{"internal/store/storetest", "internal/store internal/verify " + pure},
@@ -52,7 +56,7 @@ var never = []struct{ packages, except, imports string }{
 	{"internal/verify " + pure, "", "database/sql/... net/http/..."},
 	// Codes, ids and keys come from crypto/rand. Only jitter, and random tests, may be guessed.
 	{"internal/... cmd/...", "", "math/rand"},
-	{"internal/... cmd/...", "internal/dispatch internal/store/storetest", "math/rand/v2"},
+	{"internal/... cmd/...", "internal/dispatch internal/bench internal/store/storetest", "math/rand/v2"},
 }
 
 // has reports whether a list of packages and patterns holds one.

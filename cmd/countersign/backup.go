@@ -82,8 +82,18 @@ func (c *restoreCommand) Run(w world) error {
 			return fmt.Errorf("%s exists already; stop the server and move its files away first (%s and those with -wal and -shm after it)", to+ending, system.DatabaseFile)
 		}
 	}
-	if err := copyFile(c.From, to); err != nil {
+	if err := c.restore(w, to); err != nil {
+		for _, ending := range []string{"", "-wal", "-shm"} { // half a database is none
+			os.Remove(to + ending)
+		}
 		return fmt.Errorf("restore %s: %w", c.From, err)
+	}
+	return nil
+}
+
+func (c *restoreCommand) restore(w world, to string) error {
+	if err := copyFile(c.From, to); err != nil {
+		return err
 	}
 	return c.with(w.ctx, false, func(st *store.Store) error {
 		if err := st.Intact(w.ctx); err != nil {

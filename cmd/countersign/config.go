@@ -4,11 +4,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -153,6 +155,10 @@ type loadedConfig struct {
 	Config
 	dir  string // of the file
 	ways []carrierhttp.Config
+	keys *keyset.Set
+	cert *certificate // nil: no TLS
+	// reloads are what may change while we run, as it was before it was loaded.
+	reloads []reloader
 }
 
 // loadConfig reads a file. All that is wrong with it is in the error, a line each.
@@ -181,14 +187,11 @@ func (c *loadedConfig) path(p string) string {
 // check notes all that is wrong. A key whose value could not be read was noted before.
 func (c *loadedConfig) check(p *yamlconf.Problems) {
 	p.Check("data", c.Data != "", "must not be empty")
+	c.checkKeyset(p)
 	checkAddress(p, "public.listen", c.Public.Listen)
 	checkAddress(p, "operations.listen", c.Operations.Listen)
-	if tls := c.Public.TLS; tls.Cert != "" || tls.Key != "" {
-		p.Check("public.tls.cert", tls.Cert != "", "must be given together with key")
-		p.Check("public.tls.key", tls.Key != "", "must be given together with cert")
-		checkFile(p, "public.tls.cert", c.path(tls.Cert))
-		checkFile(p, "public.tls.key", c.path(tls.Key))
-	}
+	p.Check("operations.listen", c.Operations.Listen != c.Public.Listen || strings.HasSuffix(c.Public.Listen, ":0"), "must not be that of public.listen")
+	c.checkCertificate(p)
 	checkSender(p, c.PublicSender)
 	checkDuration(p, "retention", c.Retention, 24*time.Hour, 87600*time.Hour)
 	p.Check("log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error")
@@ -202,11 +205,76 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
-	for key, channel := range map[string][]string{"channels.sms": c.Channels.SMS, "channels.voice": c.Channels.Voice} {
-		for i, name := range channel {
-			p.Check(fmt.Sprintf("%s[%d]", key, i), names[name], "there is no carrier %q", name)
+	for _, channel := range []struct {
+		key      string
+		carriers []string
+	}{{"channels.sms", c.Channels.SMS}, {"channels.voice", c.Channels.Voice}} {
+		for i, name := range channel.carriers {
+			p.Check(fmt.Sprintf("%s[%d]", channel.key, i), names[name], "there is no carrier %q", name)
 		}
 	}
+}
+
+// checkKeyset loads the keys, or says how to make them.
+func (c *loadedConfig) checkKeyset(p *yamlconf.Problems) {
+	path := c.path(c.Keyset.File)
+	if c.Keyset.Env == "" {
+		c.mayChange("keyset", c.reloadKeys, path)
+	}
+	var err error
+	c.keys, err = c.loadKeys()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p.Check("keyset.file", false, "there is none at %s; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create %s", path, path)
+	case err != nil:
+		p.Check("keyset", false, "%v", err)
+	}
+}
+
+func (c *loadedConfig) loadKeys() (*keyset.Set, error) {
+	if c.Keyset.Env == "" {
+		return keyset.Load(c.path(c.Keyset.File))
+	}
+	text, err := variable(c.Keyset.Env)
+	if err != nil {
+		return nil, fmt.Errorf("%w; it must hold what 'countersign keyset create FILE' writes", err)
+	}
+	return keyset.Parse([]byte(text.Reveal()))
+}
+
+// checkCertificate loads the public listener's certificate.
+func (c *loadedConfig) checkCertificate(p *yamlconf.Problems) {
+	t := c.Public.TLS
+	if t.Cert == "" && t.Key == "" {
+		return
+	}
+	p.Check("public.tls.cert", t.Cert != "", "must be given together with key")
+	p.Check("public.tls.key", t.Key != "", "must be given together with cert")
+	checkFile(p, "public.tls.cert", c.path(t.Cert))
+	checkFile(p, "public.tls.key", c.path(t.Key))
+	c.cert = &certificate{certFile: c.path(t.Cert), keyFile: c.path(t.Key)}
+	c.mayChange("certificate", c.cert.load, c.cert.certFile, c.cert.keyFile)
+	if err := c.cert.load(); err != nil && p.Fine("public.tls.cert", "public.tls.key") {
+		p.Check("public.tls", false, "%v", err)
+	}
+}
+
+// mayChange notes files that are loaded again when they change. Call it before loading them.
+func (c *loadedConfig) mayChange(what string, load func() error, files ...string) {
+	c.reloads = append(c.reloads, reloader{what: what, load: load, files: files, last: changes(files)})
+}
+
+// variable reads an environment variable. Its errors don't quote what may be the secret itself, put
+// where the variable's name belongs.
+func variable(name string) (verify.Secret, error) {
+	if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
+		return "", errors.New("env must be the name of an environment variable: A-Z 0-9 _")
+	}
+	value := os.Getenv(name)
+	if value == "" {
+		return "", fmt.Errorf("the environment variable %s is not set", name)
+	}
+	return verify.Secret(value), nil
 }
 
 func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *CarrierConfig, names map[string]bool) {
@@ -242,11 +310,9 @@ func (c *loadedConfig) secret(s SecretConfig) (verify.Secret, error) {
 	case (s.File == "") == (s.Env == ""):
 		return "", errors.New("give one of file and env; to make one: countersign secret create FILE")
 	case s.Env != "":
-		value := os.Getenv(s.Env)
-		if value == "" {
-			return "", fmt.Errorf("the environment variable %s is not set", s.Env)
-		}
-		return verify.Secret(value), nil
+		return variable(s.Env)
+	case strings.HasPrefix(s.File, "whsec_"):
+		return "", errors.New("file must be the name of a file, not the secret itself")
 	}
 	path := c.path(s.File)
 	info, err := os.Stat(path)
@@ -261,8 +327,11 @@ func (c *loadedConfig) secret(s SecretConfig) (verify.Secret, error) {
 }
 
 func checkAddress(p *yamlconf.Problems, key, addr string) {
-	_, _, err := net.SplitHostPort(addr)
-	p.Check(key, err == nil, "must be host:port, or :port for all addresses")
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	p.Check(key, err == nil, "must be host:port, or :port for all addresses; a port is 0 to 65535")
 }
 
 func checkFile(p *yamlconf.Problems, key, path string) {

@@ -182,12 +182,14 @@ func TestTheExampleIsRightOnceItsFilesExist(t *testing.T) {
 			t.Errorf("got exit %d\n%s\nwant exit %d\n%s", exit, got, wantExit, want)
 		}
 	}
-	line := 1 + strings.Count(example[:strings.Index(example, "secret:\n")], "\n")
-	check(2, fmt.Sprintf("countersign: DIR/countersign.yaml is wrong:\n  line %d: carriers[0].http.secret: stat DIR/gateway.secret: no such file or directory; to make it: countersign secret create DIR/gateway.secret\n", line))
+	lineOf := func(key string) int { return 1 + strings.Count(example[:strings.Index(example, key+":")], "\n") }
+	noKeyset := fmt.Sprintf("  line %d: keyset.file: there is none at DIR/keyset.json; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create DIR/keyset.json\n", lineOf("\n  file")+1)
+	noSecret := fmt.Sprintf("  line %d: carriers[0].http.secret: stat DIR/gateway.secret: no such file or directory; to make it: countersign secret create DIR/gateway.secret\n", lineOf("secret"))
+	check(2, "countersign: DIR/countersign.yaml is wrong:\n"+noKeyset+noSecret)
 	if exit, _, stderr := runHere(t, "secret", "create", filepath.Join(dir, "gateway.secret")); exit != 0 {
 		t.Fatal(stderr)
 	}
-	check(2, "countersign: there is no keyset at DIR/keyset.json; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create DIR/keyset.json\n")
+	check(2, "countersign: DIR/countersign.yaml is wrong:\n"+noKeyset)
 	if exit, _, stderr := runHere(t, "keyset", "create", filepath.Join(dir, "keyset.json")); exit != 0 {
 		t.Fatal(stderr)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"strconv"
@@ -41,6 +42,8 @@ type world struct {
 }
 
 func main() {
+	// net/http quotes there what a carrier's peer sent unasked, which could be a code.
+	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends us at once
 	os.Exit(run(world{ctx, os.Stdout, os.Stderr}, os.Args[1:]))

@@ -3,17 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/dispatch"
-	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
@@ -32,16 +28,7 @@ func (c *serveCommand) Run(w world) error {
 	}
 	log := conf.Log.logger(w.stderr)
 	hangup := noticed()
-	reloads := conf.reloaders()
-	keys, err := conf.keys()
-	if err != nil {
-		return err
-	}
 	carriers, err := conf.lines(log)
-	if err != nil {
-		return err
-	}
-	cert, err := conf.certificate()
 	if err != nil {
 		return err
 	}
@@ -61,7 +48,7 @@ func (c *serveCommand) Run(w world) error {
 	}
 
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Keys: keys, Log: log, PublicSender: conf.PublicSender, Metrics: metric.New(),
+		Data: conf.path(conf.Data), Keys: conf.keys, Log: log, PublicSender: conf.PublicSender, Metrics: metric.New(),
 		Carriers: carriers, Routes: map[verify.Channel][]string{verify.SMS: conf.Channels.SMS, verify.Voice: conf.Channels.Voice},
 		Retention: time.Duration(conf.Retention),
 	})
@@ -69,40 +56,18 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	api := web.NewServer(traces.wrap(s.Handler()), log)
-	if cert != nil {
-		api.TLSConfig = cert.config()
+	if conf.cert != nil {
+		api.TLSConfig = conf.cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
 		log.Warn("the public listener speaks no TLS: tokens and codes can be read on the way; set public.tls, or put a proxy that speaks it in front")
 	}
-	for i := range reloads {
-		switch r := &reloads[i]; r.what {
-		case "keyset":
-			r.load = func() error { return conf.reloadKeys(keys) }
-		case "certificate":
-			r.load = cert.load
-		}
-	}
+	ctx, done := context.WithCancel(w.ctx)
 	var reloading sync.WaitGroup
-	reloading.Go(func() { reload(w.ctx, log, hangup, reloads) })
-	defer reloading.Wait()
-	log.Info("serving", "public", public.Addr().String(), "tls", cert != nil, "operations", operations.Addr().String())
+	reloading.Go(func() { reload(ctx, log, hangup, conf.reloads) })
+	defer func() { done(); reloading.Wait() }()
+	log.Info("serving", "public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String())
 	return serveUntilDone(w.ctx, log, []listening{{public, api}, {operations, web.NewServer(s.Operations(), log)}},
 		func(drain context.Context) error { return errors.Join(s.Close(drain), traces.stop(drain)) })
-}
-
-// reloaders are what may change while we run, as it is now: before it is loaded.
-func (c *loadedConfig) reloaders() []reloader {
-	var all []reloader
-	add := func(what string, files ...string) {
-		all = append(all, reloader{what: what, files: files, last: changes(files)})
-	}
-	if c.Keyset.Env == "" {
-		add("keyset", c.path(c.Keyset.File))
-	}
-	if c.Public.TLS.Cert != "" {
-		add("certificate", c.path(c.Public.TLS.Cert), c.path(c.Public.TLS.Key))
-	}
-	return all
 }
 
 // logger writes the log that the configuration asks for.
@@ -116,27 +81,10 @@ func (c LogConfig) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, o))
 }
 
-// keys loads the keyset, or says how to make one.
-func (c *loadedConfig) keys() (*keyset.Set, error) {
-	if name := c.Keyset.Env; name != "" {
-		text := os.Getenv(name)
-		if text == "" {
-			return nil, fmt.Errorf("keyset.env: the environment variable %s is not set; it must hold what 'countersign keyset create FILE' writes", name)
-		}
-		return keyset.Parse([]byte(text))
-	}
-	path := c.path(c.Keyset.File)
-	set, err := keyset.Load(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no keyset at %s; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create %s", path, path)
-	}
-	return set, err
-}
-
-func (c *loadedConfig) reloadKeys(keys *keyset.Set) error {
-	next, err := c.keys()
+func (c *loadedConfig) reloadKeys() error {
+	next, err := c.loadKeys()
 	if err == nil {
-		keys.Replace(next)
+		c.keys.Replace(next)
 	}
 	return err
 }
@@ -155,14 +103,4 @@ func (c *loadedConfig) lines(log *slog.Logger) ([]dispatch.Line, error) {
 		all = append(all, dispatch.Line{Carrier: out, Queue: c.Carriers[i].Queue, Concurrency: c.Carriers[i].Concurrency})
 	}
 	return all, nil
-}
-
-// certificate loads the public listener's certificate; nil without one.
-func (c *loadedConfig) certificate() (*certificate, error) {
-	t := c.Public.TLS
-	if t.Cert == "" && t.Key == "" {
-		return nil, nil
-	}
-	cert := &certificate{certFile: c.path(t.Cert), keyFile: c.path(t.Key)}
-	return cert, cert.load()
 }

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
@@ -43,14 +44,28 @@ func startTracing(ctx context.Context, c TracingConfig, log *slog.Logger) (*trac
 	)}, nil
 }
 
-// wrap makes a span of each request, named by its method. A span holds the path and the status,
-// never a body, a header or a query.
+// wrap makes a span of each request, named by its method. The span sees a request without path,
+// query, client or headers but the trace's own: a client may have put a number or a code into any.
 func (t *tracing) wrap(h http.Handler) http.Handler {
 	if t == nil {
 		return h
 	}
-	return otelhttp.NewHandler(h, "request", otelhttp.WithTracerProvider(t.provider),
+	type whole struct{}
+	spans := otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.Context().Value(whole{}).(*http.Request).WithContext(r.Context()))
+	}), "request", otelhttp.WithTracerProvider(t.provider), otelhttp.WithPropagators(propagation.TraceContext{}),
 		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bare := r.WithContext(context.WithValue(r.Context(), whole{}, r))
+		bare.URL, bare.RequestURI, bare.RemoteAddr, bare.Host = &url.URL{Path: "/"}, "/", "", ""
+		bare.Header = http.Header{}
+		for _, name := range (propagation.TraceContext{}).Fields() {
+			if v := r.Header.Get(name); v != "" {
+				bare.Header.Set(name, v)
+			}
+		}
+		spans.ServeHTTP(w, bare)
+	})
 }
 
 // stop sends the spans that are left.

@@ -93,7 +93,7 @@ func Load(path string) (*Set, error) {
 func Parse(text []byte) (*Set, error) {
 	handle, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("keyset: %w", err)
+		return nil, err
 	}
 	return fromHandle(handle)
 }

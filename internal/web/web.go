@@ -2,6 +2,7 @@
 package web
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"net"
@@ -56,11 +57,20 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 			took := time.Since(began)
 			o.Answered(mount.Name, r.Pattern, sw.status, took)
 			log.LogAttrs(r.Context(), slog.LevelInfo, "request",
-				slog.String("request_id", id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+				slog.String("request_id", id), slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")), named(r),
 				slog.Int("status", sw.status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
 		}()
 		mount.Handler.ServeHTTP(sw, r)
 	})
+}
+
+// named is the id in a request's path. The path itself is not logged: somebody may have put a number
+// or a code into it.
+func named(r *http.Request) slog.Attr {
+	if id, err := uuid.Parse(r.PathValue("id")); err == nil {
+		return slog.String("id", id.String())
+	}
+	return slog.Attr{}
 }
 
 func answer(w http.ResponseWriter, status int, body string) {

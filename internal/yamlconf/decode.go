@@ -37,10 +37,17 @@ type Problems struct {
 // Check notes a problem with a key unless ok. Of several problems with one key, or with what it
 // stands in, only the first is noted: a value that could not be read has no right range.
 func (p *Problems) Check(key string, ok bool, format string, args ...any) {
-	if ok || slices.ContainsFunc(p.List, func(q Problem) bool { return within(key, q.Key) }) {
+	if ok || !p.Fine(key) {
 		return
 	}
 	p.List = append(p.List, Problem{p.line(key), key, fmt.Sprintf(format, args...)})
+}
+
+// Fine reports whether no problem was noted with some keys, nor with what they stand in.
+func (p *Problems) Fine(keys ...string) bool {
+	return !slices.ContainsFunc(p.List, func(q Problem) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { return within(key, q.Key) })
+	})
 }
 
 // within reports whether a key is another one, or stands in it.

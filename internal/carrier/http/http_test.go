@@ -515,7 +515,7 @@ func (p *peer) url() string { return "http://" + p.Addr().String() }
 // A request that waits for one of a few connections was not written yet.
 func TestATimeoutBeforeTheRequestIsWrittenCanBeTriedAgain(t *testing.T) {
 	t.Parallel()
-	arrived, release := make(chan struct{}), make(chan struct{})
+	arrived, release := make(chan struct{}, 2), make(chan struct{})
 	server, got := receiver(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-release })
 	c := carrierTo(t, server.URL, func(c *Config) { c.Conns = 1 })
 	first := make(chan error)
@@ -599,6 +599,37 @@ func TestAConnectionThatIsBeingClosedLosesNoMessage(t *testing.T) {
 	}
 	if len(got.all()) != n {
 		t.Errorf("got %d requests, want %d", len(got.all()), n)
+	}
+}
+
+// The same, at the moment that is hardest to hit: the request is out when the connection goes.
+func TestAMessageIsRepeatedOnANewConnection(t *testing.T) {
+	t.Parallel()
+	var before sync.Map // connections that a message came by
+	server, got := receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, used := before.LoadOrStore(r.RemoteAddr, true); used {
+			hangUp(t, w)
+		}
+	})
+	c := carrierTo(t, server.URL)
+	for attempt := 1; attempt <= 5; attempt++ {
+		if _, err := c.Send(t.Context(), message(attempt)); err != nil {
+			t.Errorf("message %d: %v", attempt, err)
+		}
+	}
+	var bodies []string
+	for _, r := range got.all() {
+		if id := r.Header.Get("Webhook-Id"); id != messageID.String() {
+			t.Errorf("got id %s, want the same in a repeat", id)
+		}
+		bodies = append(bodies, r.body)
+	}
+	want := []string{wantBody(1)} // by the first connection; each other one met an old connection first
+	for attempt := 2; attempt <= 5; attempt++ {
+		want = append(want, wantBody(attempt), wantBody(attempt))
+	}
+	if diff := gocmp.Diff(want, bodies); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

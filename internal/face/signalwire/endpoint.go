@@ -87,7 +87,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &known) && statuses[known.Kind] != 0:
 		s.explain(w, r, known, err)
 	default:
-		s.log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "err", err)
+		s.log.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "err", err)
 		refuse(w, http.StatusInternalServerError)
 	}
 }
