@@ -3,13 +3,14 @@
 # make slow    tests that measure, so that they need the machine to themselves
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME
+# make bench   the server against the floor program, for docs/performance.md
 # make docs    the generated pages of docs/
 # make build   the static binary
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 
-.PHONY: test check slow long fuzz docs build
+.PHONY: test check slow long fuzz bench docs build
 
 test:
 	go test -race ./...
@@ -35,6 +36,9 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg || exit 1; \
 		done; \
 	done
+
+bench:
+	go run ./internal/bench/compare $(BENCHFLAGS)
 
 docs:
 	go run ./cmd/countersign config reference > docs/configuration.md

@@ -14,9 +14,6 @@ import (
 // ErrNoDestination means that a project remembers nothing of a number.
 var ErrNoDestination = errors.New("nothing is known of this number")
 
-const selectDestination = `SELECT project, number, tat, sends, failures, wait_until, latest
-	FROM destination WHERE project = $1 AND number = $2`
-
 // Destination reads what a project remembers of a number, or fails with [ErrNoDestination].
 func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
 	d, err := scanDestination(s.read.QueryRowContext(ctx, selectDestination, p, n))

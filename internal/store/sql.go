@@ -16,6 +16,11 @@ const verificationColumns = `id, project, application, channel, destination, pur
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
 
+// The same of destinations, for scanDestination.
+const destinationColumns = `project, number, tat, sends, failures, wait_until, latest`
+
+const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
+
 // hotStmts are the writer's statements, prepared on its connection.
 type hotStmts struct {
 	prepared
@@ -32,9 +37,8 @@ func (s *hotStmts) prepare(ctx context.Context, conn preparer) error {
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
 		&s.updateVerification: `UPDATE verification SET status = $2, guesses = $3, ended_at = $4,
 			delivery = $5, reason = $6, attempt = $7, due_at = $8, code_sealed = $9 WHERE id = $1`,
-		&s.selectDestination: `SELECT project, number, tat, sends, failures, wait_until, latest
-			FROM destination WHERE project = $1 AND number = $2`,
-		&s.insertDestination: `INSERT INTO destination (project, number, tat, sends, failures, wait_until, latest)
+		&s.selectDestination: selectDestination,
+		&s.insertDestination: `INSERT INTO destination (` + destinationColumns + `)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		&s.updateDestination: `UPDATE destination SET tat = $3, sends = $4, failures = $5, wait_until = $6, latest = $7
 			WHERE project = $1 AND number = $2`,

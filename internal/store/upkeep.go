@@ -199,7 +199,7 @@ func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID
 // purge deletes the destinations that have nothing left to remember: they are idle, and their latest
 // verification is gone. It reads beside the writer, which only gets what there is to delete.
 func (s *Store) purge(ctx context.Context) error {
-	const orphans = `SELECT project, number, tat, sends, failures, wait_until, latest FROM destination
+	const orphans = `SELECT ` + destinationColumns + ` FROM destination
 		WHERE (project, number) > ($1, $2) AND failures = 0 AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest)
 		ORDER BY project, number LIMIT $3`
 	var after destinationKey
