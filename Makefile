@@ -4,13 +4,14 @@
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME
 # make bench   the server against the floor program, for docs/performance.md
+# make mutants seeded faults, one at a time, and the test that notices each
 # make docs    the generated pages of docs/
 # make build   the static binary
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 
-.PHONY: test check slow long fuzz bench docs build
+.PHONY: test check slow long fuzz bench mutants docs build
 
 test:
 	go test -race ./...
@@ -23,7 +24,7 @@ check:
 	$(MAKE) test
 
 slow:
-	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -run 'SlowClients' ./cmd/countersign
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
 
 long:
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
@@ -39,6 +40,9 @@ fuzz:
 
 bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)
+
+mutants:
+	go run ./internal/mutant
 
 docs:
 	go run ./cmd/countersign config reference > docs/configuration.md

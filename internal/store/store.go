@@ -71,7 +71,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 func (s *Store) open(ctx context.Context, o Options) error {
 	var err error
-	if s.write, err = sql.Open("sqlite", dsn(o.Path, "synchronous(FULL)", "foreign_keys(1)")); err != nil {
+	// secure_delete: a sealed code that is wiped is overwritten, not only no longer pointed to.
+	if s.write, err = sql.Open("sqlite", dsn(o.Path, "synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)")); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)

@@ -48,7 +48,7 @@ func TestEveryAnswerHasAnIDOfOurOwnThatIsLogged(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for range 3 {
-		r := httptest.NewRequest("POST", "/a/path?secret=in+the+query", nil)
+		r := httptest.NewRequest("POST", "/a/secret?secret=in+the+query", nil)
 		r.Header.Set("X-Request-Id", "forged\nlevel=ERROR")
 		resp, log := ask(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, r)
 		id := resp.Header.Get("X-Request-Id")
@@ -62,7 +62,7 @@ func TestEveryAnswerHasAnIDOfOurOwnThatIsLogged(t *testing.T) {
 			}
 		}
 		if strings.Count(log, "\n") != 1 || strings.Contains(log, "secret") || strings.Contains(log, "forged") {
-			t.Errorf("got the log %q, want one line without the query and the caller's id", log)
+			t.Errorf("got the log %q, want one line without the path, the query and the caller's id", log)
 		}
 		for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
 			if got := resp.Header.Get(name); got != want {

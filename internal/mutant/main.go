@@ -1,0 +1,341 @@
+// Mutant shows that the tests notice what they are for. It puts one fault at a time into a copy of
+// the tree, runs the tests that should notice it, and names the one that did: see [mutants].
+//
+//	go run ./internal/mutant             all of them
+//	go run ./internal/mutant -run lease  those with "lease" in their name
+//
+// It fails if a mutant survives, and also if one can no longer be judged: its text isn't in its file
+// exactly once, it doesn't compile, or its tests fail without it.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+var (
+	choose  = flag.String("run", "", "regular expression: only mutants with such a name")
+	verbose = flag.Bool("v", false, "show what the tests print")
+	asJSON  = flag.Bool("json", false, "write JSON instead of a table")
+)
+
+// testTimeout bounds one mutant's tests: a fault may make them wait for what never comes.
+const testTimeout = 2 * time.Minute
+
+// A mutant is one seeded fault.
+type mutant struct {
+	name   string
+	breaks string // the promise, as one sentence that is true without the fault
+	edits  []edit // of one fault; most need one
+	test   test
+}
+
+// An edit replaces a text that must be in a file exactly once.
+type edit struct{ file, old, new string }
+
+// A test is a "go test" that fails with the mutant and passes without it.
+type test struct{ pkg, run string }
+
+// A result is what became of a mutant. It was killed if there is no problem.
+type result struct {
+	Mutant   string   `json:"mutant"`
+	Breaks   string   `json:"breaks"`
+	KilledBy []string `json:"killed_by"` // the tests that failed
+	Problem  string   `json:"problem,omitempty"`
+	Seconds  float64  `json:"seconds"`
+}
+
+func main() {
+	log.SetFlags(0)
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	results, err := run(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := write(os.Stdout, results); err != nil {
+		log.Fatal(err)
+	}
+	if slices.ContainsFunc(results, func(r result) bool { return r.Problem != "" }) {
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) ([]result, error) {
+	chosen, err := selected(*choose)
+	if err != nil {
+		return nil, err
+	}
+	root, err := output(ctx, ".", "git", "rev-parse", "--show-toplevel")
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp("", "countersign-mutant-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	tree := tree(tmp)
+	if err := tree.fill(ctx, strings.TrimSpace(string(root))); err != nil {
+		return nil, fmt.Errorf("copy the tree: %w", err)
+	}
+	if err := tree.sound(ctx, chosen); err != nil {
+		return nil, err
+	}
+	results := make([]result, len(chosen))
+	for i, m := range chosen {
+		results[i] = tree.judge(ctx, m)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(os.Stderr, "%d/%d %s: %s\n", i+1, len(chosen), m.name, results[i].verdict())
+	}
+	return results, nil
+}
+
+// selected returns the mutants whose name matches.
+func selected(pattern string) (chosen []mutant, err error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("-run: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, m := range mutants {
+		if seen[m.name] {
+			return nil, fmt.Errorf("two mutants have the name %s", m.name)
+		}
+		seen[m.name] = true
+		if re.MatchString(m.name) {
+			chosen = append(chosen, m)
+		}
+	}
+	if chosen == nil {
+		return nil, fmt.Errorf("no mutant's name matches %q", pattern)
+	}
+	return chosen, nil
+}
+
+// A tree is the folder of a copy. The checkout itself is only read.
+type tree string
+
+// fill copies what git knows and what it would, with the changes that aren't committed.
+func (t tree) fill(ctx context.Context, root string) error {
+	list, err := output(ctx, root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	if err != nil {
+		return err
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		from, to := filepath.Join(root, name), t.path(name)
+		info, err := os.Stat(from)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted, but not yet for git
+		}
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, content, info.Mode().Perm()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t tree) path(name string) string { return filepath.Join(string(t), filepath.FromSlash(name)) }
+
+// sound runs the mutants' tests without any mutant: a test that fails anyway kills nothing.
+func (t tree) sound(ctx context.Context, chosen []mutant) error {
+	patterns := map[string][]string{}
+	for _, m := range chosen {
+		patterns[m.test.pkg] = append(patterns[m.test.pkg], m.test.run)
+	}
+	for pkg, all := range patterns {
+		o, err := t.run(ctx, test{pkg, strings.Join(all, "|")})
+		if err != nil {
+			return err
+		}
+		if !o.passed {
+			return fmt.Errorf("without any mutant, the tests in %s don't pass: %v\n%s", pkg, o.failed, o.text)
+		}
+	}
+	return nil
+}
+
+// judge puts a mutant into the copy, runs its tests, and takes it out again.
+func (t tree) judge(ctx context.Context, m mutant) result {
+	began := time.Now()
+	r := result{Mutant: m.name, Breaks: m.breaks}
+	o, err := t.infect(ctx, m)
+	r.Seconds = time.Since(began).Seconds()
+	r.KilledBy = o.failed
+	switch {
+	case err != nil:
+		r.Problem = err.Error()
+	case o.notBuilt:
+		r.Problem = "doesn't compile"
+	case o.passed:
+		r.Problem = "survived"
+	case o.failed == nil:
+		r.Problem = "no test failed, but the run did" // a timeout, or a panic outside of a test
+	}
+	if *verbose || r.Problem != "" {
+		os.Stderr.WriteString(o.text)
+	}
+	return r
+}
+
+func (t tree) infect(ctx context.Context, m mutant) (outcome, error) {
+	whole := map[string][]byte{}
+	defer func() {
+		for name, content := range whole {
+			if err := os.WriteFile(t.path(name), content, 0); err != nil { // it exists: its mode stays
+				log.Fatal(err) // all that came after would be wrong
+			}
+		}
+	}()
+	for _, e := range m.edits {
+		content, err := os.ReadFile(t.path(e.file))
+		if err != nil {
+			return outcome{}, errors.New("no longer applies: there is no " + e.file)
+		}
+		if n := strings.Count(string(content), e.old); n != 1 {
+			return outcome{}, fmt.Errorf("no longer applies: %q is in %s %d times", e.old, e.file, n)
+		}
+		if _, ok := whole[e.file]; !ok {
+			whole[e.file] = content
+		}
+		if err := os.WriteFile(t.path(e.file), []byte(strings.Replace(string(content), e.old, e.new, 1)), 0); err != nil {
+			return outcome{}, err
+		}
+	}
+	return t.run(ctx, m.test)
+}
+
+// An outcome is what "go test" said.
+type outcome struct {
+	passed   bool
+	notBuilt bool
+	failed   []string // without those that only have a subtest that failed
+	text     string
+}
+
+// run runs tests in the copy. Without the paths of the folders in what is compiled, all copies and
+// all runs share the one build cache.
+func (t tree) run(ctx context.Context, which test) (o outcome, err error) {
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-vet=off", "-trimpath",
+		"-timeout", testTimeout.String(), "-run", which.run, which.pkg)
+	cmd.Dir, cmd.Stderr = string(t), &stderr
+	// By itself "go test" would leave its tests behind: it ends with all that it started.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	stdout, err := cmd.Output()
+	var exit *exec.ExitError
+	if ctx.Err() != nil {
+		return o, ctx.Err()
+	}
+	if err != nil && !errors.As(err, &exit) {
+		return o, fmt.Errorf("go test %s: %w", which.pkg, err)
+	}
+	ran, failed := 0, map[string]bool{}
+	var text strings.Builder
+	for dec := json.NewDecoder(bytes.NewReader(stdout)); ; {
+		var event struct{ Action, Test, Output string }
+		if err := dec.Decode(&event); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return o, fmt.Errorf("go test -json: %w\n%s", err, &stderr)
+		}
+		text.WriteString(event.Output)
+		switch {
+		case event.Action == "build-fail":
+			o.notBuilt = true
+		case event.Test != "" && event.Action == "run":
+			ran++
+		case event.Test != "" && event.Action == "fail":
+			failed[event.Test] = true
+		}
+	}
+	o.text = text.String() + stderr.String()
+	if ran == 0 && !o.notBuilt {
+		return o, fmt.Errorf("go test -run '%s' %s runs no test", which.run, which.pkg)
+	}
+	o.passed = exit == nil && len(failed) == 0
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		deeper := func(other string) bool { return strings.HasPrefix(other, name+"/") }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(failed)), deeper) {
+			o.failed = append(o.failed, name)
+		}
+	}
+	return o, nil
+}
+
+// output runs a command and returns what it writes.
+func output(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return out, nil
+}
+
+// verdict names one of the tests that failed, and how many others did.
+func (r result) verdict() string {
+	switch n := len(r.KilledBy); {
+	case r.Problem != "":
+		return "NOT KILLED: " + r.Problem
+	case n == 1:
+		return r.KilledBy[0]
+	default:
+		return fmt.Sprintf("%s and %d more", r.KilledBy[0], n-1)
+	}
+}
+
+func write(w io.Writer, results []result) error {
+	if *asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(results)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "MUTANT\tBREAKS\tKILLED BY\tTIME")
+	killed := 0
+	for _, r := range results {
+		if r.Problem == "" {
+			killed++
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%.1f s\n", r.Mutant, r.Breaks, r.verdict(), r.Seconds)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d of %d killed\n", killed, len(results))
+	return err
+}

@@ -1,0 +1,297 @@
+package main
+
+// Where tests stand.
+const (
+	inCode     = "./internal/code"
+	inDispatch = "./internal/dispatch"
+	inFace     = "./internal/face/signalwire"
+	inKeyset   = "./internal/keyset"
+	inLimit    = "./internal/limit"
+	inPhone    = "./internal/phone"
+	inSMS      = "./internal/sms"
+	inStore    = "./internal/store"
+	inVerify   = "./internal/verify"
+	inWeb      = "./internal/web"
+)
+
+// Files that several mutants change.
+const (
+	codeFile         = "internal/code/code.go"
+	batchFile        = "internal/store/batch.go"
+	storeFile        = "internal/store/store.go"
+	upkeepFile       = "internal/store/upkeep.go"
+	idFile           = "internal/verify/id.go"
+	deliveryFile     = "internal/verify/delivery.go"
+	destinationFile  = "internal/verify/destination.go"
+	verificationFile = "internal/verify/verification.go"
+	serviceFile      = "internal/verify/verify.go"
+)
+
+// stores names a test of the suite that every store must pass.
+func stores(name string) test {
+	return test{inStore, "^TestSQLiteIsAStore$/^" + name + "$"}
+}
+
+// mutants are the faults, by what they are about. A new promise is worth a line here: a fault that
+// breaks it, and the fewest tests that notice.
+var mutants = []mutant{
+	// Guesses.
+	{
+		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
+		[]edit{{storeFile, "v.dirty, d.dirty = true, true", "v.dirty, d.dirty = out.Approved, out.Approved"}},
+		stores("GuessesAtOnceShareTheAttempts"),
+	},
+	{
+		"counter-per-verification-only", "Wrong guesses count against the number, over all its verifications.",
+		[]edit{{verificationFile, "d.fail(g.Profile, now)", ""}},
+		test{inVerify, "^TestAfterAHundredFailuresOnlyClearHelps$"},
+	},
+	{
+		"one-guess-more", "As many guesses are evaluated as were allowed, and not one more.",
+		[]edit{{verificationFile, "if left <= 0 {", "if left < 0 {"}},
+		test{inVerify, "^TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore$"},
+	},
+	{
+		"our-fault-spends-a-guess", "A guess that nobody can judge spends nothing.",
+		[]edit{{verificationFile, "right, err := g.Matches(v)", "v.Guesses++\n\tright, err := g.Matches(v)"}},
+		test{inVerify, "^TestAGuessThatNobodyCanJudgeSpendsNothing$"},
+	},
+	{
+		"success-clears-nothing", "A right code clears the number's failures.",
+		[]edit{{verificationFile, "d.Clear()", ""}},
+		test{inVerify, "^TestASuccessClearsTheFailuresAndNothingElseDoes$"},
+	},
+	{
+		"new-code-clears-failures", "A new code doesn't reset the failures, or asking for codes would buy guesses.",
+		[]edit{{destinationFile, "d.TAT, d.Sends = tat, sends", "d.TAT, d.Sends = tat, sends\n\td.Clear()"}},
+		test{inVerify, "^TestASuccessClearsTheFailuresAndNothingElseDoes$"},
+	},
+	{
+		"expiry-left-to-a-cleaner", "A code is dead from the instant of its expiry, not from when somebody cleans up.",
+		[]edit{{verificationFile, "if v.Status == Pending && !now.Before(v.ExpiresAt) {", "if false {"}},
+		test{inVerify, "^TestGuessesAreRefusedFromTheInstantOfExpiry$"},
+	},
+	{
+		"expiry-one-instant-late", "A guess at the instant of expiry is refused.",
+		[]edit{{verificationFile, "!now.Before(v.ExpiresAt)", "now.After(v.ExpiresAt)"}},
+		test{inVerify, "^TestGuessesAreRefusedFromTheInstantOfExpiry$"},
+	},
+	{
+		"token-compared-before-trimming", "A code is read as people type it.",
+		[]edit{{codeFile, "if unicode.IsSpace(r) || isDash(r) {", "if isDash(r) && unicode.IsSpace(r) {"}},
+		test{inCode, "^TestNormalize$"},
+	},
+	{
+		"hung-up-client-stops-a-check", "A client that hangs up is charged all the same.",
+		[]edit{{serviceFile, "s.store.Check(context.WithoutCancel(ctx), g)", "s.store.Check(ctx, g)"}},
+		test{inVerify, "^TestACallerThatHangsUpStopsNothing$"},
+	},
+	{
+		"hung-up-client-not-charged", "An operation that the store has taken happens, whoever hangs up.",
+		[]edit{
+			{storeFile, "func (s *Store) Check(_ context.Context, g", "func (s *Store) Check(ctx context.Context, g"},
+			{storeFile, "v, err := r.owned(g.ID, g.Project)", "if err := ctx.Err(); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n\t\t\tv, err := r.owned(g.ID, g.Project)"},
+		},
+		stores("HungUpCallerIsCharged"),
+	},
+
+	// Tenants and their keys.
+	{
+		"tenancy-not-checked", "Another project's verification doesn't exist.",
+		[]edit{{batchFile, "if v == nil || v.value.Project != p {", "if v == nil {"}},
+		stores("AnotherProjectsVerificationDoesNotExist"),
+	},
+	{
+		"key-opens-any-project", "A key opens its own project only.",
+		[]edit{{serviceFile, "[]byte(p)) != 1 {", "[]byte(p)) < 0 {"}},
+		test{inVerify, "^TestAKeyOpensItsOwnProjectOnly$"},
+	},
+	{
+		"key-kept-for-ever", "A revoked key stops working within a second.",
+		[]edit{{serviceFile, "!ok || age < 0 || age >= accountLife", "!ok || age < 0"}},
+		test{inVerify, "^TestARevokedKeyStopsWorkingWithinASecond$"},
+	},
+	{
+		"revocation-not-read", "A revoked key opens nothing.",
+		[]edit{{"internal/store/sql.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
+		stores("KeyOpensItsProjectUntilRevoked"),
+	},
+
+	// Codes.
+	{
+		"modulo-bias", "Every code of a format and length is equally likely.",
+		[]edit{{codeFile, "if int(b) < limit {", "if limit > 0 {"}},
+		test{inCode, "^TestGenerateAtTheBorder$"},
+	},
+	{
+		"mac-not-bound-to-id", "A MAC copied onto another verification's row opens nothing.",
+		[]edit{{"internal/keyset/keyset.go", "b.Project, string(b.ID[:]), b.Destination,", "b.Project, b.Destination,"}},
+		test{inKeyset, "^TestMACIsBoundToEverythingItWasMadeFor$"},
+	},
+	{
+		"mac-not-bound-to-number", "A MAC copied onto another number's row opens nothing.",
+		[]edit{{"internal/keyset/keyset.go", "string(b.ID[:]), b.Destination, b.Purpose", "string(b.ID[:]), b.Purpose"}},
+		test{inKeyset, "^TestMACIsBoundToEverythingItWasMadeFor$"},
+	},
+	{
+		"sealed-copy-outlives-approval", "The sealed copy of a code is gone with the write that ends its verification.",
+		[]edit{{verificationFile, "v.Status, v.EndedAt, v.SealedCode = s, now, nil", "v.Status, v.EndedAt = s, now"}},
+		stores("EndWipesTheSealedCode"),
+	},
+	{
+		"code-in-a-log-line", "A code never shows in a log line.",
+		[]edit{{idFile, "slog.StringValue(redacted)", "slog.StringValue(s.Reveal())"}},
+		test{inVerify, "^TestASecretNeverShows$"},
+	},
+	{
+		"code-in-an-error", "A code never shows where it is formatted.",
+		[]edit{{idFile, "io.WriteString(f, redacted)", "io.WriteString(f, s.Reveal())"}},
+		test{inVerify, "^TestASecretNeverShows$"},
+	},
+	{
+		"number-in-a-log-line", "A number shows its last four digits only where it is logged.",
+		[]edit{{"internal/phone/phone.go", "slog.StringValue(n.Masked())", "slog.StringValue(string(n))"}},
+		test{inPhone, "^TestLogsAreMasked$"},
+	},
+	{
+		"path-logged", "A request's path isn't logged: it may hold a number or a code.",
+		[]edit{{"internal/web/web.go", "return slog.Attr{}", `return slog.String("path", r.URL.Path)`}},
+		test{inWeb, "^TestEveryAnswerHasAnIDOfOurOwnThatIsLogged$"},
+	},
+
+	// Commits.
+	{
+		// The store reads the setting back when it opens, so the fault must change that, too.
+		"commits-not-synced", "What was answered is on disk, also after a power cut.",
+		[]edit{
+			{storeFile, `"synchronous(FULL)"`, `"synchronous(NORMAL)"`},
+			{storeFile, `{"synchronous", "2", "FULL"}`, `{"synchronous", "1", "NORMAL"}`},
+		},
+		test{inStore, "^TestWriterSyncsEachCommitToDisk$"},
+	},
+	{
+		// That a group's rows are loaded in the order of their keys can't be seen on SQLite, which has one
+		// lock for all of them. That its operations are applied in the order of their arrival can.
+		"group-applied-backwards", "Operations on one row are decided in the order in which they arrived.",
+		[]edit{{batchFile, "for i, o := range group {\n\t\tresults[i]", "for i, o := range slices.Backward(group) {\n\t\tresults[i]"}},
+		stores("OperationsOnOneRowAreAppliedInOrderOfArrival"),
+	},
+	{
+		"failed-commit-repeated", "A commit that failed is not repeated: it may have happened.",
+		[]edit{{batchFile, "if !committing {", "if !committing || len(group) > 1 {"}},
+		stores("FailedCommitThatHappenedStoresOnce"),
+	},
+	{
+		"poison-fails-its-group", "An operation that can't be carried out fails alone.",
+		[]edit{{batchFile, "errors.As(err, &poison) && len(group) > 1", "errors.As(err, &poison) && len(group) > maxBatch"}},
+		stores("PoisonedOperationFailsAlone"),
+	},
+	{
+		"retention-deletes-live-ones", "A verification that is still pending outlives its retention.",
+		[]edit{{upkeepFile, "if o.live {", "if o.live && deleted < 0 {"}},
+		stores("RetentionDeletesOnlyWhatHasEndedBefore"),
+	},
+
+	// Delivery.
+	{
+		"settled-without-the-lease", "Whoever lost the lease settles nothing.",
+		[]edit{{deliveryFile, "if v.Attempt != s.Attempt {", "if false {"}},
+		test{inVerify, "^TestWhoLostTheLeaseSettlesAndRenewsNothing$"},
+	},
+	{
+		"renewed-without-the-lease", "Whoever lost the lease renews nothing.",
+		[]edit{{deliveryFile, "if v.Attempt != attempt || v.Delivery != Sending {", "if v.Delivery != Sending {"}},
+		test{inVerify, "^TestWhoLostTheLeaseSettlesAndRenewsNothing$"},
+	},
+	{
+		"claimed-under-a-lease", "Nobody sends a message while another holds its lease.",
+		[]edit{{deliveryFile, "if !v.Open() || now.Before(v.DueAt) {", "if !v.Open() {"}},
+		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
+	},
+	{
+		"receipt-not-fenced", "That an earlier attempt was lost says nothing while a later one is on its way.",
+		[]edit{{deliveryFile, " || !r.Delivered && r.Attempt != v.Attempt {", " {"}},
+		test{inVerify, "^TestAReceiptAdvancesWhatIsOnItsWay$"},
+	},
+	{
+		"lost-answer-sent-again", "A message whose answer got lost may have been sent, and is not sent again.",
+		[]edit{{deliveryFile, "case s.Outcome == Accepted, s.Outcome == Unknown:", "case s.Outcome == Accepted:"}},
+		test{inVerify, "^TestAnAttemptThatEndsDecidesWhatIsNext$"},
+	},
+	{
+		"dead-message-sent", "A message that waited longer than its code lived is not sent.",
+		[]edit{{"internal/dispatch/dispatch.go", "s != verify.Pending {", "s != verify.Pending && s.String() == \"\" {"}},
+		test{inDispatch, "^TestQueuedMessageDiesWithItsCode$"},
+	},
+	{
+		"dead-message-claimed", "A crashed server's message is not sent after its code has died.",
+		[]edit{{deliveryFile, "if v.ended(now) != nil {\n\t\tv.fail(v.StatusAt(now).String())", "if v == nil {\n\t\tv.fail(v.StatusAt(now).String())"}},
+		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
+	},
+	{
+		"life-of-zero-sends", "A verification that is dead on arrival is never sent.",
+		[]edit{{verificationFile, "\tif v.ended(now) != nil {\n\t\tv.fail(ReasonExpired)\n\t\treturn nil\n\t}\n", ""}},
+		test{inVerify, "^TestAVerificationThatIsDeadOnArrivalIsCountedAndNeverSent$"},
+	},
+	{
+		"watermark-jumps", "The sweeper's mark never passes what it hasn't read.",
+		[]edit{{upkeepFile, "SET id = $1 WHERE name = 'sweep'`, open[len(open)-1].id)", "SET id = $1 WHERE name = 'sweep'`, to[:])"}},
+		stores("SweepReadsEachRowOnce"),
+	},
+	{
+		"start-behind-the-sweeper-forgotten", "A verification that the sweeper won't come by is noted down when it starts.",
+		[]edit{{storeFile, "bytes.Compare(started.ID[:], s.w.swept[:]) <= 0", "bytes.Compare(started.ID[:], s.w.swept[:]) < -1"}},
+		stores("AClockSetBackForgetsNoMessage"),
+	},
+	{
+		// Without its distance alone the sweeper forgets nothing: a start that it overtook notes itself down.
+		"sweeper-overtakes-starts", "The sweeper forgets no message that is started while it sweeps.",
+		[]edit{
+			{upkeepFile, "const sweepLag = 5 * time.Second", "const sweepLag = 0 * time.Second"},
+			{storeFile, "bytes.Compare(started.ID[:], s.w.swept[:]) <= 0", "bytes.Compare(started.ID[:], s.w.swept[:]) < -1"},
+		},
+		stores("SweepAmongStartsForgetsNoMessage"),
+	},
+
+	// Limits.
+	{
+		"limits-after-the-send", "What the limits refuse is not sent.",
+		[]edit{
+			{serviceFile, "if err := s.store.Start(", "sent = true\n\tplace.Send(v, v.Message(secret))\n\tif err := s.store.Start("},
+			{serviceFile, "if v.Delivery == Sending {", "if !sent {"},
+		},
+		test{inVerify, "^TestAPlaceIsUsedOnceOrGivenBack$"},
+	},
+	{
+		"sends-not-counted", "A number gets a burst of messages, then one each interval.",
+		[]edit{{destinationFile, "d.TAT, d.Sends = tat, sends", "_, _ = tat, sends"}},
+		test{inVerify, "^TestSendsAreABurstThenOneEachInterval$"},
+	},
+	{
+		"one-message-more-a-day", "A number gets at most so many messages in any day.",
+		[]edit{{"internal/limit/window.go", "if len(live) >= w.Max {", "if len(live) > w.Max {"}},
+		test{inLimit, "^TestWindow$"},
+	},
+
+	// The wire.
+	{
+		"name-twice-in-a-body", "A body in which a name stands twice is refused.",
+		[]edit{{"internal/face/signalwire/fields.go", "; twice {", "; twice && body == nil {"}},
+		test{inFace, "^FuzzObject$"}, // its seeds
+	},
+	{
+		"body-without-bound", "At most 64 KiB of a body are read.",
+		[]edit{{"internal/face/signalwire/fields.go", "http.MaxBytesReader(nil, r.Body, maxBody)", "r.Body"}},
+		test{inFace, "^TestReadTellsWhatIsWrongWithABody$"},
+	},
+	{
+		"retry-after-rounded-down", "Who waits as told doesn't come too early.",
+		[]edit{{"internal/face/signalwire/endpoint.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
+		test{inFace, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
+	},
+	{
+		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
+		[]edit{{"internal/sms/sms.go", "m[r] = 2", "m[r] = 1"}},
+		test{inSMS, "^TestEveryCharacter$"},
+	},
+}
