@@ -82,8 +82,9 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Duration)
 	defer cancel()
 	began := time.Now()
+	var reporting sync.WaitGroup
 	if o.Progress != nil {
-		go d.report(ctx, began)
+		reporting.Go(func() { d.report(ctx, began) })
 	}
 	samples := make([]timings, o.Concurrency)
 	var all sync.WaitGroup
@@ -96,6 +97,8 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	all.Wait()
 	elapsed := time.Since(began)
+	cancel()
+	reporting.Wait()
 
 	after, err := cpuSeconds(o.PIDs)
 	if err != nil {
@@ -233,7 +236,8 @@ func (d *driver) report(ctx context.Context, began time.Time) {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-ctx.Done(): // say it once more, for the line that stays
+			d.Progress(int(d.done.Load()), time.Since(began))
 			return
 		case <-ticker.C:
 			d.Progress(int(d.done.Load()), time.Since(began))
