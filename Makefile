@@ -30,7 +30,7 @@ long:
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
 	go test -race -count=1 -timeout 60m ./internal/verify ./internal/store/... -rapid.checks=10000
 
-# A run that ends in the middle of an input says "context deadline exceeded" (golang.org/issue/75804);
+# A run that ends in the middle of an input says "context deadline exceeded";
 # what really fails also names the input that it has written.
 fuzz:
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
