@@ -8,6 +8,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,9 +119,9 @@ type job struct {
 
 // New starts a dispatcher. Close it.
 func New(c Config) (*Dispatcher, error) {
-	c.Lease = def(c.Lease, 20*time.Second)
-	c.CallLimit = def(c.CallLimit, c.Lease/2)
-	c.Tick = def(c.Tick, 250*time.Millisecond)
+	c.Lease = cmp.Or(c.Lease, 20*time.Second)
+	c.CallLimit = cmp.Or(c.CallLimit, c.Lease/2)
+	c.Tick = cmp.Or(c.Tick, 250*time.Millisecond)
 	if c.Lease > 30*time.Second || c.CallLimit > c.Lease/2 {
 		return nil, fmt.Errorf("lease %v: at most 30s, and at least twice the call limit %v", c.Lease, c.CallLimit)
 	}
@@ -150,13 +151,6 @@ func New(c Config) (*Dispatcher, error) {
 	poll, d.stopPoll = context.WithCancel(context.Background())
 	d.workers.Go(func() { d.pollEvery(poll) })
 	return d, nil
-}
-
-func def(d, preset time.Duration) time.Duration {
-	if d == 0 {
-		return preset
-	}
-	return d
 }
 
 // Close takes no more messages and waits for those that are here, until ctx is done. Then it ends
@@ -248,9 +242,9 @@ func (d *Dispatcher) work(l *line) {
 // attempt makes one attempt that we hold the lease for, and settles it.
 func (d *Dispatcher) attempt(l *line, j job) {
 	v := j.verification
-	log := d.Log.With("verification", v.ID, "attempt", v.Attempt, "carrier", l.carrier.Name())
+	what := slog.Group("", "verification", v.ID, "attempt", v.Attempt, "carrier", l.carrier.Name()) // written only if a line is
 	if d.calls.Err() != nil {
-		log.Info("not sent before the shutdown, left for later")
+		d.Log.Info("not sent before the shutdown, left for later", what)
 		return
 	}
 	started := d.Now()
@@ -258,7 +252,7 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		Verification: v.ID, Attempt: v.Attempt, Carrier: l.carrier.Name(), StartedAt: started,
 	}}
 	if why, err := d.stale(v, j.since, started); err != nil {
-		log.Warn("not sent, left for later", "err", err)
+		d.Log.Warn("not sent, left for later", what, "err", err)
 		return
 	} else if why != "" {
 		end.Outcome, end.Reason = verify.Dropped, why
@@ -268,14 +262,14 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		if err != nil {
 			decision := carrier.Decision(err)
 			end.Outcome, end.Reason = decision.Outcome, decision.Reason
-			log.Warn("carrier failed", "outcome", end.Outcome, "reason", end.Reason, "err", err)
+			d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 			d.retry(&end, l, j, decision.After)
 		}
 	}
 	if d.Observer != nil {
 		d.Observer.Settled(end.Carrier, end.Outcome, d.Now().Sub(v.ID.Time()))
 	}
-	d.settle(log, end, j)
+	d.settle(what, end, j)
 }
 
 // stale reports why a message must not be sent any more, if so. It makes sure that the lease
@@ -372,24 +366,24 @@ func backoff(n int) time.Duration {
 
 // settle records an attempt's end. Where the database is away it tries again as long as the lease
 // holds, since an end that isn't recorded makes somebody send again.
-func (d *Dispatcher) settle(log *slog.Logger, end verify.Settlement, j job) {
+func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j job) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		_, err := d.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
-			log.Debug("attempt settled", "outcome", end.Outcome, "reason", end.Reason)
+			d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason)
 			if end.Retry && end.RetryAt.IsZero() {
 				d.lookNow()
 			}
 			return
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
-			log.Warn("attempt not settled: another one took over", "outcome", end.Outcome)
+			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome)
 			return
 		case !d.Now().Before(j.verification.DueAt) || d.calls.Err() != nil:
-			log.Error("attempt not settled: it will be made again", "outcome", end.Outcome, "err", err)
+			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
 			return
 		}
-		log.Warn("settle, will try again", "err", err)
+		d.Log.Warn("settle, will try again", what, "err", err)
 		time.Sleep(wait)
 	}
 }

@@ -44,7 +44,6 @@ const (
 	FieldLength   Field = "length"
 	FieldLife     Field = "life"
 	FieldAttempts Field = "attempts"
-	FieldToken    Field = "token"
 )
 
 func (e *Error) Error() string {

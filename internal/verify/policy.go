@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -144,18 +145,18 @@ func settle(acct *Account, r StartRequest, public string) (terms, error) {
 		problems = append(problems, Problem{f, fmt.Sprintf(format, args...)})
 	}
 
-	t := terms{sender: public, format: first(r.Format, app.Format, code.Numeric)}
+	t := terms{sender: public, format: cmp.Or(r.Format, app.Format, code.Numeric)}
 	t.to = number(FieldTo, r.To, wrong)
 	if t.to != "" && b.possibleNumbers && !t.to.Possible() {
 		wrong(FieldTo, "has a length that its country's numbers don't have")
 	}
-	t.length = within(FieldLength, r.Length, first(app.Length, b.length), b.minLength, b.maxLength, wrong)
+	t.length = within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength, wrong)
 	if t.length > 0 && t.format.Bits(t.length) < b.minBits {
 		wrong(FieldLength, "is too short for a secure code")
 	}
 	maxLife := int(b.maxLife / time.Second)
-	t.life = time.Duration(within(FieldLife, r.Life, int(first(app.Life, b.life)/time.Second), 0, maxLife, wrong)) * time.Second
-	t.attempts = within(FieldAttempts, r.Attempts, first(app.Attempts, b.attempts), b.minAttempts, b.maxAttempts, wrong)
+	t.life = time.Duration(within(FieldLife, r.Life, int(cmp.Or(app.Life, b.life)/time.Second), 0, maxLife, wrong)) * time.Second
+	t.attempts = within(FieldAttempts, r.Attempts, cmp.Or(app.Attempts, b.attempts), b.minAttempts, b.maxAttempts, wrong)
 
 	own := false // a sender of the project's own, which may say what it likes
 	switch {
@@ -244,15 +245,4 @@ func within(f Field, given *int, preset, low, high int, wrong func(Field, string
 		return 0
 	}
 	return n
-}
-
-// first returns the first of its arguments that isn't zero.
-func first[T comparable](values ...T) T {
-	var zero T
-	for _, v := range values {
-		if v != zero {
-			return v
-		}
-	}
-	return zero
 }
