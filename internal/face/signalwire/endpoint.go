@@ -130,25 +130,27 @@ func respond(w http.ResponseWriter, status int, answer any) {
 	w.Write(body)
 }
 
-// fallback answers what no route takes in the API's shape: 405 with Allow where the path is one of
-// ours, else 404. That is also for a path like "//sms", which the mux alone would redirect.
-func (s *Server) fallback(mux *http.ServeMux) http.Handler {
+// direct keeps the mux from redirecting a path like "//sms": there is no such one.
+func direct(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path {
 			refuse(w, http.StatusNotFound)
 			return
 		}
-		if _, pattern := mux.Handler(r); pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		rest := strings.TrimPrefix(r.URL.Path, Prefix)
-		_, action, deep := strings.Cut(rest, "/")
-		if r.Method != http.MethodPost && (rest == "sms" || rest == "call" || deep && action == "verify") {
-			w.Header().Set("Allow", http.MethodPost)
-			refuse(w, http.StatusMethodNotAllowed)
-			return
-		}
-		refuse(w, http.StatusNotFound)
+		mux.ServeHTTP(w, r)
 	})
+}
+
+// unrouted answers what no route takes in the API's shape: 405 with Allow where the path is one of
+// ours, else 404.
+func unrouted(w http.ResponseWriter, r *http.Request) {
+	r.Pattern = "" // none, for who counts
+	rest := strings.TrimPrefix(r.URL.Path, Prefix)
+	_, action, deep := strings.Cut(rest, "/")
+	if r.Method != http.MethodPost && (rest == "sms" || rest == "call" || deep && action == "verify") {
+		w.Header().Set("Allow", http.MethodPost)
+		refuse(w, http.StatusMethodNotAllowed)
+		return
+	}
+	refuse(w, http.StatusNotFound)
 }

@@ -36,7 +36,8 @@ func New(service *verify.Service, log *slog.Logger) http.Handler {
 	mux.Handle("POST "+Prefix+"sms", s.endpoint(s.sms))
 	mux.Handle("POST "+Prefix+"call", s.endpoint(s.call))
 	mux.Handle("POST "+Prefix+"{id}/verify", s.endpoint(s.check))
-	return s.fallback(mux)
+	mux.HandleFunc("/", unrouted)
+	return direct(mux)
 }
 
 // startAnswer is MfaResponse.
