@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -118,6 +119,7 @@ func (w *writer) run() {
 	batch := make([]op, 0, maxBatch)
 	for first := range w.ops {
 		batch = append(batch[:0], first)
+		runtime.Gosched() // who is about to hand in an operation shall do it first
 		for len(batch) < maxBatch && len(w.ops) > 0 {
 			batch = append(batch, <-w.ops) // we are the only receiver: it is there
 		}
