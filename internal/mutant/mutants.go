@@ -118,6 +118,12 @@ var mutants = []mutant{
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
 
+	{
+		"memory-before-disk", "What another process wrote is seen, whatever is remembered.",
+		[]edit{{sqliteFile, "if version != s.version {", "if s.version == 0 {"}},
+		stores("ProcessesSeeWhatEachOtherWrote"),
+	},
+
 	// Codes.
 	{
 		"modulo-bias", "Every code of a format and length is equally likely.",
