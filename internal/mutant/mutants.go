@@ -283,7 +283,7 @@ var mutants = []mutant{
 	// The wire.
 	{
 		"name-twice-in-a-body", "A body in which a name stands twice is refused.",
-		[]edit{{"internal/request/request.go", "; twice {", "; twice && body == nil {"}},
+		[]edit{{"internal/request/request.go", "members(body) != len(all)", "members(body) < len(all)"}},
 		test{inRequest, "^FuzzObject$"}, // its seeds
 	},
 	{

@@ -4,7 +4,7 @@
 package request
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -47,12 +47,12 @@ type Fields struct {
 
 // Read reads a request's body, of one of the given types. Without a content type it is taken for JSON.
 func Read(r *http.Request, types ...string) (Fields, error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if r.Header.Get("Content-Type") == "" {
-		kind, err = JSON, nil
-	}
-	if err != nil || !slices.Contains(types, kind) {
-		return Fields{}, ErrMediaType
+	kind := cmp.Or(r.Header.Get("Content-Type"), JSON)
+	if !slices.Contains(types, kind) { // most clients write one just so
+		var err error
+		if kind, _, err = mime.ParseMediaType(kind); err != nil || !slices.Contains(types, kind) {
+			return Fields{}, ErrMediaType
+		}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
 	var tooLarge *http.MaxBytesError
@@ -74,34 +74,34 @@ func Read(r *http.Request, types ...string) (Fields, error) {
 // object reads one JSON object. A name that stands in it twice is refused: which of the two counts
 // would be our guess, and a proxy's before us may differ.
 func object(body []byte) (map[string]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') || !utf8.Valid(body) {
-		return nil, ErrUnreadable
-	}
-	all := map[string]json.RawMessage{}
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, ErrUnreadable
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, ErrUnreadable
-		}
-		key := name.(string) // the decoder takes nothing else for a name
-		if _, twice := all[key]; twice {
-			return nil, ErrUnreadable
-		}
-		all[key] = value
-	}
-	if _, err := dec.Token(); err != nil { // the closing brace
-		return nil, ErrUnreadable
-	}
-	if _, err := dec.Token(); err != io.EOF {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(body, &all) != nil || all == nil || !utf8.Valid(body) || members(body) != len(all) {
 		return nil, ErrUnreadable
 	}
 	maps.DeleteFunc(all, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
 	return all, nil
+}
+
+// members counts what stands in a valid JSON object, names that stand there twice as well: every
+// member has one colon outside of strings and of what is nested.
+func members(object []byte) (n int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(object); i++ {
+		switch c := object[i]; {
+		case quoted && c == '\\':
+			i++ // what is escaped ends no string
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+		case c == ':' && depth == 1:
+			n++
+		}
+	}
+	return n
 }
 
 // form reads a form as if each value were a JSON string.
