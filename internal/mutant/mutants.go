@@ -4,10 +4,10 @@ package main
 const (
 	inCode     = "./internal/code"
 	inDispatch = "./internal/dispatch"
-	inFace     = "./internal/face/signalwire"
 	inKeyset   = "./internal/keyset"
 	inLimit    = "./internal/limit"
 	inPhone    = "./internal/phone"
+	inRequest  = "./internal/request"
 	inSMS      = "./internal/sms"
 	inStore    = "./internal/store"
 	inVerify   = "./internal/verify"
@@ -276,18 +276,18 @@ var mutants = []mutant{
 	// The wire.
 	{
 		"name-twice-in-a-body", "A body in which a name stands twice is refused.",
-		[]edit{{"internal/face/signalwire/fields.go", "; twice {", "; twice && body == nil {"}},
-		test{inFace, "^FuzzObject$"}, // its seeds
+		[]edit{{"internal/request/request.go", "; twice {", "; twice && body == nil {"}},
+		test{inRequest, "^FuzzObject$"}, // its seeds
 	},
 	{
 		"body-without-bound", "At most 64 KiB of a body are read.",
-		[]edit{{"internal/face/signalwire/fields.go", "http.MaxBytesReader(nil, r.Body, maxBody)", "r.Body"}},
-		test{inFace, "^TestReadTellsWhatIsWrongWithABody$"},
+		[]edit{{"internal/request/request.go", "http.MaxBytesReader(nil, r.Body, MaxBody)", "r.Body"}},
+		test{inRequest, "^TestReadTellsWhatIsWrongWithABody$"},
 	},
 	{
 		"retry-after-rounded-down", "Who waits as told doesn't come too early.",
-		[]edit{{"internal/face/signalwire/endpoint.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
-		test{inFace, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
+		[]edit{{"internal/web/answer.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
+		test{inWeb, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
 	},
 	{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
