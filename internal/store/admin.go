@@ -57,7 +57,7 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 	var lifeMS int64
 	p, app := projectDest{p: &a.Project}, &a.Application
 	err := s.stmts.selectAccount.QueryRowContext(ctx, key[:]).Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.Sender)...)
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrUnauthenticated
 	}

@@ -28,6 +28,11 @@ var migrations embed.FS
 
 // A Store is an open SQLite database. It implements [verify.Store].
 type Store struct {
+	verify.ApplicationStore
+	verify.UserStore
+	verify.TemplateStore
+	verify.ConsumerStore
+
 	write *sql.DB
 	read  *sql.DB
 	stmts readStmts

@@ -19,6 +19,8 @@ import (
 // memory is a [Store] in memory: the same pure functions under one lock. Like a real one it
 // commits nothing for a context that is over, so a caller's has to be kept from it.
 type memory struct {
+	Store // of which nothing else is called
+
 	now func() time.Time
 
 	mu            sync.Mutex // guards all below
