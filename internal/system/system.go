@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/store"
@@ -43,6 +44,9 @@ type Config struct {
 	// Lease, CallLimit and Tick are the dispatcher's; zero takes its defaults.
 	Lease, CallLimit, Tick time.Duration
 
+	// Syniverse is how the Syniverse face answers.
+	Syniverse syniverse.Options
+
 	// Retention is how long verifications are kept: default 30 days.
 	Retention time.Duration
 	// Commit stands between the store and its commits, see [store.Options].
@@ -55,10 +59,11 @@ type System struct {
 	Verify   *verify.Service
 	Dispatch *dispatch.Dispatcher
 
-	log     *slog.Logger
-	metrics *metric.Metrics
-	upkeep  sync.WaitGroup
-	stopped context.CancelFunc
+	log       *slog.Logger
+	metrics   *metric.Metrics
+	syniverse syniverse.Options
+	upkeep    sync.WaitGroup
+	stopped   context.CancelFunc
 }
 
 // OpenStore opens the database of a data folder, which it makes if need be, for its owner only.
@@ -110,7 +115,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
 	}
 	s := &System{
-		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics,
+		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, PublicSender: c.PublicSender}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
@@ -144,6 +149,7 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}
+	faces = append(faces, syniverse.New(s.Verify, s.log, s.syniverse)...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
