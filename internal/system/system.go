@@ -32,12 +32,12 @@ const (
 
 // Config is what [Open] needs.
 type Config struct {
-	Data         string           // the folder of the database; it is made if need be
-	Keys         *keyset.Set      // nil: the keyset in that folder, made if need be
-	Now          func() time.Time // the clock; nil is time.Now
-	Log          *slog.Logger
-	Metrics      *metric.Metrics // nil: of its own
-	PublicSender string          // the number or name of messages that nobody chose a sender for
+	Data    string           // the folder of the database; it is made if need be
+	Keys    *keyset.Set      // nil: the keyset in that folder, made if need be
+	Now     func() time.Time // the clock; nil is time.Now
+	Log     *slog.Logger
+	Metrics *metric.Metrics // nil: of its own
+	verify.Settings
 
 	Carriers []dispatch.Line
 	Routes   map[verify.Channel][]string
@@ -116,7 +116,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	}
 	s := &System{
 		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse,
-		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, PublicSender: c.PublicSender}),
+		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
@@ -124,11 +124,14 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	return s, nil
 }
 
-// retain deletes what is past its retention, once an hour.
+// retain deletes what is past its retention, and what deleted applications have left, once an hour.
 func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Duration) {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
 	for {
+		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("delete users of deleted applications", "err", err)
+		}
 		n, err := s.Store.Retain(ctx, now().Add(-keep))
 		switch {
 		case ctx.Err() != nil:

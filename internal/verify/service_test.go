@@ -186,7 +186,7 @@ func newEngine(t *testing.T) *engine {
 	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(Compat)}
 	now := func() time.Time { return e.clock }
 	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}, accounts: map[KeyHash]Account{}}
-	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, PublicSender: public})
+	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, Settings: Settings{PublicSender: public}})
 	return e
 }
 

@@ -84,9 +84,13 @@ type Config struct {
 	Now    func() time.Time // the clock
 	// Observer may be nil.
 	Observer Observer
+	Settings
+}
+
+// Settings are what an operator decides for all projects.
+type Settings struct {
 	// PublicSender is the number or name that messages come from when nobody named another.
 	PublicSender string
-
 	// Senders are those that an application may name, by "channel:x" and "sender_id:x". An unknown name
 	// stands for the public sender, unless StrictSenders makes it a problem.
 	Senders       map[string]Sender
