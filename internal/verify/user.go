@@ -176,7 +176,8 @@ func (u *User) Dissociate(v *Verification, now time.Time) {
 // Drop cancels v, the user's current verification if there is one, as he goes.
 func (u *User) Drop(v *Verification, now time.Time) {
 	if v != nil {
-		v.Cancel(now) // one that has ended stays as it is
+		v.Superseded = false // nothing has taken its place, even if his application went before him
+		v.Cancel(now)        // one that has ended stays as it is
 	}
 }
 
