@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -709,5 +710,46 @@ func testDeletionDuringLogin(t *testing.T, p *process) {
 				}
 			}
 		})
+	}
+}
+
+func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, func(config string) string {
+		return strings.NewReplacer("alias: true", "alias: false", "iso_dates: false", "iso_dates: true", "unique_names: false", "unique_names: true",
+			`wrong: "409 2001"`, `wrong: "400 W-1"`, `none: "409 2002"`, `none: "404 N-1"`, "strict_senders: false", "strict_senders: true",
+			"interval: 30s", "interval: 0s", "max: 5", "max: 2").Replace(config)
+	})
+	p := in.serve()
+	p.refused(p.mfa("GET", "/scg-external-api/api/v1/applications", ""), 404, "404")
+	app := p.application(`"message_from":"channel:gqKlekr-S22CJul_aE4XFQ"`, `"login_template":"$code, from a sender of our own"`)
+	if a := p.mfa("GET", app, ""); !regexp.MustCompile(`"created_date":"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`).MatchString(a.body) {
+		t.Errorf("got %s, want a date in ISO 8601", a.body)
+	}
+	p.refused(p.mfa("POST", "applications", `{"name":"Shop"}`), 409, "1011")
+	p.refused(p.mfa("POST", "applications", `{"name":"n","message_from":"channel:nobody"}`), 400, "400")
+	p.refused(p.mfa("POST", "applications", `{"name":"n","login_template":"$code"}`), 400, "400") // by the public sender
+	u := p.person(app)
+	u.done(u.associate())
+	u.refused(u.validate("not it"), 400, "W-1")
+	var m receivedMessage
+	if !within(20*time.Second, func() bool {
+		in.receiver.mu.Lock()
+		defer in.receiver.mu.Unlock()
+		for _, m = range in.receiver.got {
+			return true
+		}
+		return false
+	}) {
+		t.Fatal("no message arrived")
+	}
+	if m.From != "+12025550198" || m.To != u.to {
+		t.Errorf("got a message from %s to %s, want it from +12025550198 to %s", m.From, m.To, u.to)
+	}
+	u.done(u.validate(m.Body[:6]))
+	u.refused(u.validate(m.Body[:6]), 404, "N-1")
+	u.done(u.loginStart())
+	if a := u.loginStart(); u.refused(a, 429, "2004") == "" || a.header.Get("Retry-After") == "" {
+		t.Errorf("got %d %v, want a Retry-After", a.status, a.header)
 	}
 }
