@@ -382,6 +382,9 @@ func testRefusedApplications(t *testing.T, p *process) {
 			"auth_token_prefix is too long (maximum is 16 characters); description is too long (maximum is 1024 characters)"},
 		{`"description":"` + long(1025) + `","auth_code_length":3`, "400",
 			"auth_code_length must be greater than or equal to 4; description is too long (maximum is 1024 characters)"},
+		{`"display_name":5,"auth_code_length":3,"auth_token_type":"x","auth_token_delivery_methods":"PUSH","auth_token_validity_duration":"y"`, "400",
+			"auth_code_length must be greater than or equal to 4; auth_token_delivery_methods has push, which is not available; " +
+				"auth_token_type must be NUMERIC, ALPHA, ALPHANUMERIC or COMPLEX; auth_token_validity_duration is not a number; display_name must be a string"},
 		{`"auth_token_prefix":"a\nb"`, "400", "auth_token_prefix has a character that can't be shown"},
 		{`"auth_code_length":3`, "400", "auth_code_length must be greater than or equal to 4"},
 		{`"auth_code_length":0`, "400", "auth_code_length must be greater than or equal to 4"},
@@ -492,7 +495,7 @@ func testApplicationReplacement(t *testing.T, p *process) {
 func testVersions(t *testing.T, p *process) {
 	path := p.application()
 	for _, method := range []string{"POST", "PUT"} {
-		for _, body := range []string{``, `{}`, `{"name":"x"}`, `{"name":"x","version_number":null}`} {
+		for _, body := range []string{`{"name":"x"}`, `{"name":"x","version_number":null}`, `{"name":"x","version":1}`} {
 			p.refusedFor(p.mfa(method, path, body), 400, "400", "version_number can't be blank")
 		}
 		p.refusedFor(p.mfa(method, path, `{"name":"x","version_number":"one"}`), 400, "400", "version_number is not a number")
@@ -501,6 +504,8 @@ func testVersions(t *testing.T, p *process) {
 		}
 		p.refused(p.mfa(method, "applications/XkpeXN1wkJK4ay0wKcwvC1", `{"name":"x","version_number":1}`), 404, "404")
 	}
+	p.refusedFor(p.mfa("POST", path, ""), 400, "400", "version_number can't be blank")
+	p.refusedFor(p.mfa("PUT", path, ""), 400, "400", "name can't be blank; version_number can't be blank")
 	p.done(p.mfa("POST", path, `{"name":"y","version_number":1}`))
 	p.refused(p.mfa("POST", path, `{"name":"z","version_number":1}`), 409, "1001")
 	p.refused(p.mfa("PUT", path, `{"name":"z","version_number":1}`), 409, "1001")

@@ -119,6 +119,13 @@ func (s *Service) DeleteApplication(ctx context.Context, acct *Account, id ID) e
 	return s.store.DeleteApplication(ctx, acct.Project.ID, id)
 }
 
+// CheckApplication says what CreateApplication would say is wrong, and makes nothing.
+func (s *Service) CheckApplication(ctx context.Context, acct *Account, a Application) error {
+	a.Project = acct.Project.ID
+	a.complete()
+	return s.checkApplication(ctx, acct, &a)
+}
+
 // complete fills in the defaults, so that an API shows what holds.
 func (a *Application) complete() {
 	if a.Format == "" {

@@ -121,7 +121,7 @@ func (s *Server) application(c *call) (any, error) {
 func (s *Server) createApplication(c *call) (any, error) {
 	a := settings(&c.in, verify.Application{})
 	if c.in.Problems != nil {
-		return nil, invalidFrom(c.in, nil)
+		return nil, invalidFrom(c.in, s.verify.CheckApplication(c.Context(), c.acct, a))
 	}
 	a, err := s.verify.CreateApplication(c.Context(), c.acct, a)
 	if err != nil {
@@ -157,7 +157,7 @@ func (s *Server) replaceApplication(c *call) (any, error) {
 func (s *Server) updateApplication(c *call, a verify.Application) error {
 	a, version := settings(&c.in, a), versionNumber(&c.in)
 	if c.in.Problems != nil {
-		return invalidFrom(c.in, nil)
+		return invalidFrom(c.in, s.verify.CheckApplication(c.Context(), c.acct, a))
 	}
 	return s.verify.UpdateApplication(c.Context(), c.acct, a, version)
 }
@@ -204,7 +204,11 @@ func settings(in *request.Fields, a verify.Application) verify.Application {
 		a.Life = time.Duration(min(named(*n), maxSeconds)) * time.Second
 	}
 	if in.Raw("auth_token_type") != nil {
-		if a.Format = code.Format(strings.ToLower(in.Text("auth_token_type"))); !a.Format.Valid() && in.Problems["auth_token_type"] == "" {
+		format := code.Format(strings.ToLower(in.Text("auth_token_type")))
+		switch {
+		case format.Valid():
+			a.Format = format
+		case in.Problems["auth_token_type"] == "":
 			in.Wrong("auth_token_type", "must be NUMERIC, ALPHA, ALPHANUMERIC or COMPLEX")
 		}
 	}
