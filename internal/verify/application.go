@@ -83,7 +83,7 @@ func (s *Service) CreateApplication(ctx context.Context, acct *Account, a Applic
 	if err := s.checkApplication(ctx, acct, &a); err != nil {
 		return Application{}, err
 	}
-	return a, s.store.CreateApplication(ctx, a, s.uniqueNames)
+	return a, s.store.CreateApplication(context.WithoutCancel(ctx), a, s.uniqueNames)
 }
 
 // Application reads an application of the account's project, or fails with [ErrNoApplication].
@@ -111,7 +111,7 @@ func (s *Service) UpdateApplication(ctx context.Context, acct *Account, a Applic
 	if err := s.checkApplication(ctx, acct, &a); err != nil {
 		return err
 	}
-	return s.store.UpdateApplication(ctx, a, s.uniqueNames)
+	return s.store.UpdateApplication(context.WithoutCancel(ctx), a, s.uniqueNames)
 }
 
 // DeleteApplication deletes an application with its users. Nothing of it validates any more.
@@ -157,11 +157,13 @@ func (s *Service) checkApplication(ctx context.Context, acct *Account, a *Applic
 	p.text(FieldDisplayName, a.DisplayName, maxDisplayName)
 	p.text(FieldAssociateTemplate, a.AssociateTemplate, maxTemplate)
 	p.text(FieldLoginTemplate, a.LoginTemplate, maxTemplate)
-	p.text(FieldFrom, a.From, maxFrom)
 	p.printable(FieldPrefix, a.Prefix)
 	p.codes(acct.Project.Profile, a)
 	p.channels(a.Channels)
-	sender := p.sender(&acct.Project, a.From, s.senders)
+	var sender Sender
+	if p.text(FieldFrom, a.From, maxFrom) {
+		sender = p.sender(&acct.Project, a.From, s.senders)
+	}
 	if len(p) > 0 {
 		return p.err() // the texts depend on all of these
 	}
@@ -206,7 +208,7 @@ func (p *problems) channels(all []Channel) {
 }
 
 // channel chooses how to reach a user: as the request says, else as the address does, else by the
-// application's preferred channel.
+// application's preferred channel, which is also what it returns if it notes a problem.
 func (a *Application) channel(asked Channel, to address, p *problems) Channel {
 	field, c := FieldChannel, asked
 	if c == "" {
@@ -217,18 +219,18 @@ func (a *Application) channel(asked Channel, to address, p *problems) Channel {
 		all = []Channel{SMS}
 	}
 	switch {
-	case c == "":
-		return all[0]
+	case slices.Contains(all, c):
+		return c
 	case c == Push:
 		p.add(field, "asks for push, which is not available")
-	case !slices.Contains(all, c):
+	case c != "":
 		p.add(field, "asks for %s, which is not among the application's methods", c)
 	}
-	return c
+	return all[0]
 }
 
 // text checks a text that is stored: its length in characters, and that it is one.
-func (p *problems) text(f Field, s string, most int) {
+func (p *problems) text(f Field, s string, most int) (ok bool) {
 	switch {
 	case !utf8.ValidString(s):
 		p.add(f, "is not valid UTF-8")
@@ -237,7 +239,10 @@ func (p *problems) text(f Field, s string, most int) {
 		(*p)[len(*p)-1].TooLong = true
 	case strings.Contains(s, "\x00"):
 		p.add(f, "has a control character") // which not every database stores
+	default:
+		return true
 	}
+	return false
 }
 
 // printable checks a text that stands in one line.

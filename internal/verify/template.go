@@ -48,7 +48,7 @@ func (s *Service) CreateTemplate(ctx context.Context, acct *Account, t MessageTe
 	if err := t.check(); err != nil {
 		return MessageTemplate{}, err
 	}
-	return t, s.store.CreateTemplate(ctx, t)
+	return t, s.store.CreateTemplate(context.WithoutCancel(ctx), t)
 }
 
 // Template reads a text of the account's project, or fails with [ErrNoTemplate].
@@ -68,12 +68,12 @@ func (s *Service) UpdateTemplate(ctx context.Context, acct *Account, t MessageTe
 	if err := t.check(); err != nil {
 		return err
 	}
-	return s.store.UpdateTemplate(ctx, t)
+	return s.store.UpdateTemplate(context.WithoutCancel(ctx), t)
 }
 
 // DeleteTemplate deletes a text. An application that names it sends nothing until it names another.
 func (s *Service) DeleteTemplate(ctx context.Context, acct *Account, id ID) error {
-	return s.store.DeleteTemplate(ctx, acct.Project.ID, id)
+	return s.store.DeleteTemplate(context.WithoutCancel(ctx), acct.Project.ID, id)
 }
 
 func (t *MessageTemplate) check() error {

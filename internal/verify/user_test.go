@@ -407,15 +407,15 @@ func TestTheChannelIsTheRequestsElseTheAddresssElseThePreferredOne(t *testing.T)
 	}{
 		{nil, "", "", SMS, ""},
 		{nil, SMS, "", SMS, ""},
-		{nil, Voice, "", Voice, FieldChannel},
-		{nil, "", Voice, Voice, FieldAddress},
+		{nil, Voice, "", SMS, FieldChannel},
+		{nil, "", Voice, SMS, FieldAddress},
 		{[]Channel{Voice, SMS}, "", "", Voice, ""},
 		{[]Channel{Voice, SMS}, SMS, "", SMS, ""},
 		{[]Channel{SMS, Voice}, "", Voice, Voice, ""},
 		{[]Channel{SMS, Voice}, SMS, Voice, SMS, ""},
 		{[]Channel{SMS}, SMS, Voice, SMS, ""},
-		{[]Channel{SMS, Voice}, Push, "", Push, FieldChannel},
-		{[]Channel{SMS, Voice}, "fax", "", "fax", FieldChannel},
+		{[]Channel{SMS, Voice}, Push, "", SMS, FieldChannel},
+		{[]Channel{Voice, SMS}, "fax", "", Voice, FieldChannel},
 	} {
 		var p problems
 		a := Application{Channels: tt.channels}
