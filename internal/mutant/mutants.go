@@ -27,6 +27,7 @@ const (
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
 	serviceFile      = "internal/verify/verify.go"
+	userFile         = "internal/verify/user.go"
 )
 
 // stores names a test of the suite that every store must pass.
@@ -95,6 +96,38 @@ var mutants = []mutant{
 			{storeFile, "v, err := r.owned(g.ID, g.Project)", "if err := ctx.Err(); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n\t\t\tv, err := r.owned(g.ID, g.Project)"},
 		},
 		stores("HungUpCallerIsCharged"),
+	},
+
+	// Users.
+	{
+		"superseded-code-validates", "A newer code of a user takes the older one's place.",
+		[]edit{{userFile, "return u.Current != v.ID && u", "return u.Current != v.ID && v == nil && u"}},
+		stores("NewerCodeSupersedesTheOlder"),
+	},
+	{
+		"deleted-application-validates", "From the first commit of its deletion on, nothing of an application validates.",
+		[]edit{{userRowFile, "!ok || owner != p {", "ok && owner != p {"}},
+		stores("CrashedDeletionIsFinished"),
+	},
+	{
+		"deleted-users-code-lives", "Whoever deletes a user cancels his code, and wipes its sealed copy.",
+		[]edit{{userRowFile, "u.value.Drop(r.current(u), now)", "u.value.Drop(nil, now)"}},
+		stores("DeletedApplicationLeavesNothing"),
+	},
+	{
+		"users-sends-not-counted", "A user gets one code each interval, and so many in a period.",
+		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
+		stores("UsersLimitsAreExact"),
+	},
+	{
+		"template-says-code-twice", "A text that says {code} says that, and not the code.",
+		[]edit{{"internal/verify/template.go", `codeMark  = "\x01"`, `codeMark  = placeholder`}},
+		test{inVerify, "^TestATextIsFilledIn$"},
+	},
+	{
+		"old-token-opens-still", "A token that was replaced stops working here at once.",
+		[]edit{{"internal/verify/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
+		test{inVerify, "^TestAConsumerReplacesItsToken$"},
 	},
 
 	// Tenants and their keys.
