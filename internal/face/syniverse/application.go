@@ -84,15 +84,6 @@ func channel(name string) verify.Channel {
 	return verify.Channel(strings.ToLower(strings.TrimSpace(name)))
 }
 
-// applicationID reads the id in a call's path. One that can't be an id names no application.
-func (c *call) applicationID() (verify.ID, error) {
-	id, ok := verify.ParseBase62(c.PathValue("application"))
-	if !ok {
-		return verify.ID{}, verify.ErrNoApplication
-	}
-	return id, nil
-}
-
 // created is what a create answers.
 type created struct {
 	ID string `json:"id"`
@@ -106,11 +97,7 @@ func (s *Server) applications(c *call) (any, error) {
 	return answerPage(c.Request, applicationFields, all, s.wireApplication)
 }
 
-func (s *Server) application(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) application(c *call, id verify.ID) (any, error) {
 	a, err := s.verify.Application(c.Context(), c.acct, id)
 	if err != nil {
 		return nil, err
@@ -131,11 +118,7 @@ func (s *Server) createApplication(c *call) (any, error) {
 }
 
 // changeApplication changes what the body names, and leaves the rest.
-func (s *Server) changeApplication(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) changeApplication(c *call, id verify.ID) (any, error) {
 	a, err := s.verify.Application(c.Context(), c.acct, id)
 	if err != nil {
 		return nil, err
@@ -144,11 +127,7 @@ func (s *Server) changeApplication(c *call) (any, error) {
 }
 
 // replaceApplication changes everything: what the body doesn't name gets its default.
-func (s *Server) replaceApplication(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) replaceApplication(c *call, id verify.ID) (any, error) {
 	return nil, s.updateApplication(c, verify.Application{ID: id})
 }
 
@@ -173,11 +152,7 @@ func versionNumber(in *request.Fields) int {
 	return 0
 }
 
-func (s *Server) deleteApplication(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) deleteApplication(c *call, id verify.ID) (any, error) {
 	return nil, s.verify.DeleteApplication(c.Context(), c.acct, id)
 }
 
@@ -194,9 +169,8 @@ func settings(in *request.Fields, a verify.Application) verify.Application {
 	text("associate_template", &a.AssociateTemplate)
 	text("login_template", &a.LoginTemplate)
 	text("display_name", &a.DisplayName)
-	if text("message_from", &a.From); a.From != "" {
-		a.From = strings.TrimSpace(a.From)
-	}
+	text("message_from", &a.From)
+	a.From = strings.TrimSpace(a.From)
 	if n := in.Integer("auth_code_length"); n != nil {
 		a.Length = named(*n)
 	}
