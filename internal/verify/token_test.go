@@ -78,6 +78,7 @@ func TestNobodyElseReplacesAToken(t *testing.T) {
 	}{
 		{name: "no consumer", consumer: "", secret: secret, want: ErrUnauthenticated},
 		{name: "another consumer", consumer: name + "x", secret: secret, want: ErrUnauthenticated},
+		{name: "a consumer that no database finds", consumer: name + "\x00", secret: secret, want: ErrUnauthenticated},
 		{name: "another secret", consumer: name, secret: secret + "x", want: ErrUnauthenticated},
 		{name: "no secret", consumer: name, secret: "", want: ErrUnauthenticated},
 		{name: "revoked", consumer: name, secret: secret, revoked: t0, want: ErrUnauthenticated},
