@@ -2,16 +2,18 @@ package main
 
 // Where tests stand.
 const (
-	inCode     = "./internal/code"
-	inDispatch = "./internal/dispatch"
-	inKeyset   = "./internal/keyset"
-	inLimit    = "./internal/limit"
-	inPhone    = "./internal/phone"
-	inRequest  = "./internal/request"
-	inSMS      = "./internal/sms"
-	inStore    = "./internal/store"
-	inVerify   = "./internal/verify"
-	inWeb      = "./internal/web"
+	inCode      = "./internal/code"
+	inDispatch  = "./internal/dispatch"
+	inKeyset    = "./internal/keyset"
+	inLimit     = "./internal/limit"
+	inPhone     = "./internal/phone"
+	inRequest   = "./internal/request"
+	inSMS       = "./internal/sms"
+	inStore     = "./internal/store"
+	inSyniverse = "./internal/face/syniverse"
+	inTemplate  = "./internal/template"
+	inVerify    = "./internal/verify"
+	inWeb       = "./internal/web"
 )
 
 // Files that several mutants change.
@@ -323,6 +325,26 @@ var mutants = []mutant{
 		"retry-after-rounded-down", "Who waits as told doesn't come too early.",
 		[]edit{{"internal/web/answer.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
 		test{inWeb, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
+	},
+	{
+		"path-in-another-spelling", "Nothing is redirected: a path has one spelling.",
+		[]edit{{"internal/web/answer.go", "path.Clean(p) != p", "path.Clean(p) != path.Clean(p)"}},
+		test{inWeb, "^TestExactServesItsPathsAndNoOthers$"},
+	},
+	{
+		"wrong-code-answered-204", "Syniverse's clients take 204 for a right code: no other gets it.",
+		[]edit{{"internal/face/syniverse/user.go", "err == nil && !out.Approved", "err == nil && out.Approved && err != nil"}},
+		test{inSyniverse, "^TestRefusalsOfACodeAreTheConfiguredOnes$"},
+	},
+	{
+		"filter-turned-around", "A list holds what equals all its filters, and all of it.",
+		[]edit{{"internal/face/syniverse/list.go", "return !matches(entry)", "return matches(entry)"}},
+		test{inSyniverse, "^TestPage$"},
+	},
+	{
+		"escape-not-read", "A template's escaped dollar sign names nothing.",
+		[]edit{{"internal/template/template.go", "if i > 0 && text[i-1] == '\\\\' {", "if i > 0 && text[i-1] == '\\\\' && text == \"\" {"}},
+		test{inTemplate, "^FuzzRender$"}, // its seeds
 	},
 	{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
