@@ -31,7 +31,7 @@ type devCommand struct {
 	Data    string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
 	Project string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
 	Token   string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
-	Limits  bool   `help:"Limit the messages to one number as in production: 5 at once, then one each 2 minutes, 20 a day."`
+	Limits  bool   `help:"Limit messages as in production: to a number 5 at once, then one each 2 minutes, 20 a day; to an application's user one each 30 seconds, 5 in 10 minutes."`
 	Verbose bool   `short:"v" help:"Log more."`
 }
 
@@ -228,7 +228,7 @@ Stop with Ctrl-C.
 func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Secret) error {
 	limits := "off (--limits switches the send limits on)"
 	if c.Limits {
-		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day"
+		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day; to a user one each 30 seconds, 5 in 10 minutes"
 	}
 	var out strings.Builder
 	err := greeting.Execute(&out, map[string]any{

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -339,6 +340,18 @@ func FuzzRender(f *testing.F) {
 		}
 		if strings.ContainsAny(fill(text, "", code.Numeric), "\x01\x02") {
 			t.Errorf("%q with %q: a mark is left in %q", pattern, name, text)
+		}
+	})
+}
+
+func FuzzCleaned(f *testing.F) {
+	for _, name := range []string{"Acme", "a\r\nb", "hthttp://x tp://y", "www.www.x", "a.b/c.d/e", "\u2028http\u00a0://x", "x\xff://y"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		got := cleaned(name)
+		if strings.ContainsFunc(got, unicode.IsControl) || link.MatchString(got) || got != cleaned(got) {
+			t.Errorf("%q: got %q, then %q", name, got, cleaned(got))
 		}
 	})
 }
