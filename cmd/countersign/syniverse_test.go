@@ -766,7 +766,7 @@ func testSyniverseNotFound(t *testing.T, p *process) {
 		{"GET", "applications/x"}, {"GET", "applications/" + uuid.NewString()}, {"GET", path + "x"}, {"GET", path[:len(path)-1]}, {"GET", "applications/zzzzzzzzzzzzzzzzzzzzzz"},
 		{"GET", "applications/%2F"}, {"GET", "applications/%00"}, {"GET", "applications/é"},
 		// No path of ours. Nothing redirects.
-		{"GET", ""}, {"GET", "x"}, {"GET", "applications/"}, {"GET", path + "/"}, {"GET", path + "/users/"}, {"GET", "/mfa/v1//applications"}, {"GET", "/mfa/v1/./applications"},
+		{"GET", ""}, {"GET", "x"}, {"GET", "/mfa/v1"}, {"GET", "/mfa/v12"}, {"GET", "/scg-external-api/api/v1"}, {"GET", "applications/"}, {"GET", path + "/"}, {"GET", path + "/users/"}, {"GET", "/mfa/v1//applications"}, {"GET", "/mfa/v1/./applications"},
 		{"GET", path + "/users/x/y"}, {"POST", path + "/users/x/login_finish"}, {"POST", path + "/users//associate"}, {"POST", path + "/users/x/associate/"},
 		{"GET", "Applications"}, {"GET", "/scg-external-api/api/v1/"}, {"GET", "/scg-external-api/api/v1/messaging/messages"},
 	} {
@@ -1021,6 +1021,7 @@ func testRefusedRefresh(t *testing.T, p *process) {
 		p.refreshRefused(p.mfa("GET", path+query, ""), status)
 	}
 	p.refreshRefused(p.mfa("POST", path+right.Encode(), ""), 405)
+	p.want(p.mfa("HEAD", path+right.Encode()+"&validity=900", ""), 405, "") // nobody would see the new token
 	p.refreshRefused(p.mfa("GET", "/v1/apptoken-refresh/x?"+right.Encode(), ""), 404)
 	// None of it took the token away.
 	if a := p.as(p.Project, key["token"]).mfa("GET", "applications", ""); a.status != 200 {

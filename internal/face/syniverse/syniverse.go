@@ -20,6 +20,7 @@ package syniverse
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -63,7 +64,10 @@ func New(service *verify.Service, log *slog.Logger, o Options) []web.Mount {
 	}
 
 	api := web.Exact(mux, refuse)
-	mounts := []web.Mount{{Name: "syniverse", Prefix: Prefix, Handler: api}, {Name: "syniverse", Prefix: alias, Handler: api}}
+	var mounts []web.Mount
+	for _, p := range []string{Prefix, alias} {
+		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api})
+	}
 	for _, p := range refreshPaths {
 		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: p, Handler: web.Exact(refresh, refuseRefresh)})
 	}

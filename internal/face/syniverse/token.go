@@ -43,6 +43,11 @@ const (
 )
 
 func (s *Server) refresh(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet { // the mux takes HEAD too, which would lose the new token
+		w.Header().Set("Allow", http.MethodGet)
+		refuseRefresh(w, http.StatusMethodNotAllowed)
+		return
+	}
 	in, problem := readRefresh(r.URL.RawQuery)
 	if problem != "" {
 		web.Respond(w, http.StatusBadRequest, refreshFailure{refreshBad, problem, "The request is wrong."})
