@@ -54,6 +54,7 @@ func TestSyniverseContract(t *testing.T) {
 		"the other path serves the same":                 testAlias,
 		"another project's application looks like none":  testSyniverseTenancy,
 		"fifty right codes at once validate once":        testParallelValidates,
+		"of codes sent at once the latest is right":      testParallelAssociates,
 		"what is deleted during a login stays deleted":   testDeletionDuringLogin,
 		"a token is refreshed":                           testTokenRefresh,
 		"a refresh is refused":                           testRefusedRefresh,

@@ -665,6 +665,28 @@ func testParallelValidates(t *testing.T, p *process) {
 	}
 }
 
+func testParallelAssociates(t *testing.T, p *process) {
+	app := p.application(`"auth_code_length":20`)
+	for range 10 {
+		u := p.person(app)
+		const at = 4 // as many codes as there are guesses, less one
+		if made := count(atOnce(at, func(int) answer { return u.associate() }), 204); made != at {
+			t.Fatalf("got %d associations, want %d", made, at)
+		}
+		var tried []answer
+		for range at {
+			tried = append(tried, u.validate(u.code()))
+		}
+		// Those after the right one find none, for it was used.
+		if right, wrong := count(tried, 204), count(tried, 409); right != 1 || wrong != at-1 {
+			t.Errorf("of %d codes that were sent at once %d are right and %d aren't, want 1 and %d", at, right, wrong, at-1)
+		}
+		if got := u.read(); got.Status != "VALIDATED" || got.Version != 2 {
+			t.Errorf("got %+v, want him validated at version 2", got)
+		}
+	}
+}
+
 func testDeletionDuringLogin(t *testing.T, p *process) {
 	for name, remove := range map[string]func(app string, u *person) answer{
 		"the application": func(app string, u *person) answer { return u.mfa("DELETE", app, "") },
