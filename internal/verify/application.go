@@ -171,6 +171,9 @@ func (s *Service) checkApplication(ctx context.Context, acct *Account, a *Applic
 		if err := s.checkTemplate(ctx, acct, a, o, sender, &p); err != nil {
 			return err
 		}
+		if len(p) > 0 && p[len(p)-1].Field == FieldDisplayName {
+			break // it is the same in the other text
+		}
 	}
 	return p.err()
 }

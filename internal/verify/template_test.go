@@ -163,7 +163,13 @@ func TestATextThatCanNotGoOutIsRefusedWhenItIsNamed(t *testing.T) {
 			}
 		}
 	}
+	// In a default text only the name can be too long.
 	e := newEngine(t)
+	_, err := e.CreateApplication(t.Context(), e.acct, Application{Name: "Shop", DisplayName: strings.Repeat("日", 255)})
+	if all := found(t, err); len(all) != 1 || all[0].Field != FieldDisplayName || all[0].TooLong {
+		t.Errorf("a long name in the default text: got %+v", all)
+	}
+
 	e.acct.Project.PublicText = true
 	e.application(t, func(a *Application) { a.AssociateTemplate = "$code" }) // where the project may
 	if _, err := e.CreateApplication(t.Context(), e.acct, Application{Name: "Shop", LoginTemplate: "absent"}); !errors.Is(err, ErrNoTemplate) {
