@@ -775,3 +775,12 @@ func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
 		t.Errorf("got %d %v, want a Retry-After", a.status, a.header)
 	}
 }
+
+func TestLimitsOfUsersAreSwitchedOnInDev(t *testing.T) {
+	t.Parallel()
+	p := startDev(t, nil, "--limits")
+	u := p.person(p.application()).validated()
+	if a := u.loginStart(); u.refused(a, 429, "2004") == "" || a.header.Get("Retry-After") != "30" && a.header.Get("Retry-After") != "29" {
+		t.Errorf("got %d, Retry-After %q, want 429 and half a minute", a.status, a.header.Get("Retry-After"))
+	}
+}
