@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier/exchange"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
@@ -285,7 +286,7 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 	p.Check(key+".queue", cc.Queue >= 1 && cc.Queue <= 100000, "must be 1 to 100000")
 	h := &cc.HTTP
 	checkDuration(p, key+".http.timeout", h.Timeout, 100*time.Millisecond, 10*time.Second)
-	if err := carrierhttp.CheckURL(h.URL, h.Plaintext); err != nil {
+	if err := exchange.CheckURL(h.URL, h.Plaintext); err != nil {
 		p.Check(key+".http.url", false, "%v", err)
 	}
 	way := carrierhttp.Config{Name: cc.Name, URL: h.URL, Plaintext: h.Plaintext, Timeout: time.Duration(h.Timeout), Conns: cc.Concurrency}
