@@ -36,7 +36,8 @@ var may = []struct{ packages, imports string }{
 	{"internal/carrier", "internal/verify " + pure},
 	{"internal/carrier/*", "internal/carrier internal/web internal/verify " + pure},
 	{"internal/carrier/exchange", "internal/carrier internal/web"}, // is no way out, but how two of them go
-	{"internal/carrier/http internal/carrier/provider", "internal/carrier internal/carrier/exchange internal/web internal/verify " + pure},
+	{"internal/carrier/http", "internal/carrier internal/carrier/exchange internal/verify " + pure},
+	{"internal/carrier/provider", "internal/carrier internal/carrier/exchange internal/yamlconf internal/verify " + pure},
 	{"internal/dispatch", "internal/carrier internal/verify " + pure},
 	{"internal/face/*", "internal/verify " + pure},
 
