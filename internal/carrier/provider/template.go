@@ -21,12 +21,12 @@ import (
 
 // Fields are what templates may use.
 type Fields struct {
-	To, From  string // E.164, or a name as the sender
-	Text      string // holds the code
-	TTL       int    // seconds that the code still lives, at least 1
-	ID        string // of the message: the same in each attempt
-	Token     string // of the attempt; a report that repeats it needs no reference
-	Callback  string // the URL for reports about this attempt; "" without callbacks
+	To, From string // E.164, or a name as the sender
+	Text     string // holds the code
+	TTL      int    // seconds that the code still lives, at least 1
+	ID       string // of the message: the same in each attempt
+	Token    string // of the attempt; a report that repeats it needs no reference
+	Callback string // the URL for reports about this attempt; "" without callbacks
 
 	Account, User, Host, Region, Profile string // as configured
 
