@@ -57,7 +57,7 @@ func reportFrom(preset, target, body string, at time.Time) *http.Request {
 		params.WriteString(name + form.Get(name))
 	}
 	p, _ := PresetNamed(preset)
-	switch p.API.Callback.Check {
+	switch p.Callback.Check {
 	case "twilio":
 		m := hmac.New(sha1.New, []byte(testKey))
 		m.Write([]byte(target + params.String()))
@@ -371,7 +371,7 @@ func FuzzReports(f *testing.F) {
 		if !ok {
 			return
 		}
-		c := &Carrier{Config: Config{Name: "way", Spec: p.API}}
+		c := &Carrier{Config: Config{Name: "way", Spec: p}}
 		for _, kind := range []string{jsonType, formType} {
 			for _, receipt := range c.receipts(reportOf("POST", "/?m="+testToken, kind, body)) {
 				if !receipt.Delivered && receipt.Reason == "" || receipt.Delivered && receipt.Reason != "" {
@@ -417,7 +417,7 @@ func FuzzJudge(f *testing.F) {
 		if !ok || status < 200 || status > 599 {
 			return
 		}
-		c := &Carrier{Config: Config{Spec: p.API, Now: func() time.Time { return testNow }}}
+		c := &Carrier{Config: Config{Spec: p, Now: func() time.Time { return testNow }}}
 		ref, err := c.judge(&http.Response{StatusCode: status}, parse([]byte(body)), message())
 		if err != nil {
 			wantSilent(t, err.Error())
@@ -432,7 +432,7 @@ func FuzzJudge(f *testing.F) {
 func FuzzTemplate(f *testing.F) {
 	for _, name := range Presets() {
 		p, _ := PresetNamed(name)
-		f.Add(p.API.URL, p.API.Body, p.API.Headers[0].Value)
+		f.Add(p.URL, p.Body, p.Headers[0].Value)
 	}
 	f.Add("https://x.example/{{.To}}", "{{range $i, $x := .Text}}{{$i}}{{end}}", "{{printf \"%s\" .Text}}")
 	f.Fuzz(func(t *testing.T, target, body, header string) {

@@ -451,7 +451,7 @@ func TestReasonsOfPresetsDoNotContradict(t *testing.T) {
 	for _, name := range Presets() {
 		p, _ := PresetNamed(name)
 		var seen []string
-		for _, r := range p.API.Callback.Reasons {
+		for _, r := range p.Callback.Reasons {
 			for _, code := range r.Codes {
 				if slices.Contains(seen, code) {
 					t.Errorf("%s: %s has two reasons", name, code)

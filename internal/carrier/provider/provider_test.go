@@ -98,7 +98,7 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 		t.Fatalf("there is no preset %s", preset)
 	}
 	c := Config{
-		Name: "way", Spec: p.API, Account: "AC0123", Secret: testSecret, CallbackSecret: testKey, Public: testPublic,
+		Name: "way", Spec: p, Account: "AC0123", Secret: testSecret, CallbackSecret: testKey, Public: testPublic,
 		Region: "eu-west-1", Profile: "", Timeout: 20 * time.Second, Conns: 8, Now: func() time.Time { return testNow }, Log: slog.New(slog.DiscardHandler),
 	}
 	switch preset {
@@ -435,7 +435,7 @@ func TestAPresetCanBeChanged(t *testing.T) {
 		URL: "https://{{.Host}}/other", Headers: []HeaderSpec{{"Content-Type", "application/x-www-form-urlencoded"}, {"X-Tenant", "{{.Account}}"}},
 		Rules: []RuleSpec{{Path: "code", Values: []string{"21211"}, Then: "refused", Reason: "blocked"}}, Auth: AuthSpec{Kind: "bearer"},
 		Callback: CallbackSpec{Reasons: []ReasonSpec{{"spam_filtered", []string{"30003"}}}},
-	}.Over(p.API)
+	}.Over(p)
 	way := carrierOf(t, c)
 	_, err := way.Send(t.Context(), message())
 	wantError(t, err, refused("blocked"))
@@ -449,7 +449,7 @@ func TestAPresetCanBeChanged(t *testing.T) {
 	if reason := way.Spec.Callback.reason("30007", ""); reason != "spam_filtered" {
 		t.Errorf("got %s, want the preset's reason", reason)
 	}
-	if again, _ := PresetNamed("twilio"); len(again.API.Rules) != len(p.API.Rules) || !cmp.Equal(again, p) {
+	if again, _ := PresetNamed("twilio"); len(again.Rules) != len(p.Rules) || !cmp.Equal(again, p) {
 		t.Error("the preset itself was changed")
 	}
 }

@@ -13,16 +13,18 @@ import (
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
-// Source is this file: the comments below are the reference of the keys, in the configuration too.
+// Source is this file: the comments below are the reference of the keys.
 //
 //go:embed spec.go
 var Source []byte
 
-// Spec is what sets one provider's API apart from another's. The files in preset/ are such, and the
-// configuration changes or replaces one key by key.
+// Spec is what sets one provider's API apart from another's. The files in preset/ are such, and a file of
+// the operator's changes one key by key, or stands alone.
 //
 // The words "a template" mean Go's text/template over [Fields], with the functions of [functions].
 type Spec struct {
+	// Needs are those of account, user, host, region and profile that must be configured.
+	Needs []string `yaml:"needs"`
 	// Method of the request. Without a preset it is POST.
 	Method string `yaml:"method"`
 	// URL is where messages go, a template: https, or http to this machine.
@@ -30,7 +32,7 @@ type Spec struct {
 	// Headers of the request besides those of auth. Giving any replaces all of the preset's.
 	Headers []HeaderSpec `yaml:"headers"`
 	// Body of the request, a template.
-	Body string `yaml:"body" example:"to={{query .To}}&text={{query .Text}}"`
+	Body string `yaml:"body"`
 	// Auth is how the request proves who we are.
 	Auth AuthSpec `yaml:"auth"`
 	// Rules say what an answer means. The first that fits decides; the preset's come after these, and
@@ -45,9 +47,9 @@ type Spec struct {
 // HeaderSpec is a header of requests.
 type HeaderSpec struct {
 	// Name of the header.
-	Name string `yaml:"name" example:"Content-Type"`
+	Name string `yaml:"name"`
 	// Value of the header, a template.
-	Value string `yaml:"value" example:"application/x-www-form-urlencoded"`
+	Value string `yaml:"value"`
 }
 
 // AuthSpec is how requests prove who we are.
@@ -68,16 +70,16 @@ type AuthSpec struct {
 // RuleSpec says what an answer means.
 type RuleSpec struct {
 	// Status of the answers that it is about, such as 400 or 4xx. None: all.
-	Status []string `yaml:"status" example:"400"`
+	Status []string `yaml:"status"`
 	// Path of a value in a JSON answer, such as errors.0.code. Without it, the status is enough.
-	Path string `yaml:"path" example:"code"`
+	Path string `yaml:"path"`
 	// Values that may stand there. None: anything may, but something must.
-	Values []string `yaml:"values" example:"21211"`
+	Values []string `yaml:"values"`
 	// Then is accepted, retry (it wasn't sent; later), refused (never here), misconfigured (an operator
 	// must act; others take over) or unknown (it may have been sent).
-	Then string `yaml:"then" example:"refused"`
+	Then string `yaml:"then"`
 	// Reason of a failure, one of those in docs/providers.md. Optional.
-	Reason string `yaml:"reason" example:"invalid_number"`
+	Reason string `yaml:"reason"`
 }
 
 // CallbackSpec is how a provider reports what became of a message. Values are found by path in JSON,
@@ -87,7 +89,7 @@ type CallbackSpec struct {
 	// secret is a part of the URL. Without it there are no reports.
 	Check string `yaml:"check"`
 	// Shared says that reports are signed with the secret of requests, unless there is a callback_secret.
-	Shared bool `yaml:"shared" default:"false"`
+	Shared bool `yaml:"shared"`
 	// Each is the path of a list, where one request brings several reports.
 	Each string `yaml:"each"`
 	// Ref is the path of the provider's id of the message.
@@ -97,9 +99,9 @@ type CallbackSpec struct {
 	// Status is the path of the status.
 	Status string `yaml:"status"`
 	// Delivered are the statuses of a message that arrived.
-	Delivered []string `yaml:"delivered" example:"delivered"`
+	Delivered []string `yaml:"delivered"`
 	// Failed are the statuses of one that never will. Reports with others are passed over.
-	Failed []string `yaml:"failed" example:"failed"`
+	Failed []string `yaml:"failed"`
 	// Code is the path of what explains a failure.
 	Code string `yaml:"code"`
 	// Reasons say what codes, or else statuses, mean. The preset's come after these.
@@ -109,22 +111,16 @@ type CallbackSpec struct {
 // ReasonSpec gives codes of a provider a reason of ours.
 type ReasonSpec struct {
 	// Reason is one of those in docs/providers.md.
-	Reason string `yaml:"reason" example:"unreachable"`
+	Reason string `yaml:"reason"`
 	// Codes that mean it.
-	Codes []string `yaml:"codes" example:"30003"`
-}
-
-// Preset is a provider that we know.
-type Preset struct {
-	Needs []string `yaml:"needs"` // of account, user, host, region and profile
-	API   Spec     `yaml:"api"`
+	Codes []string `yaml:"codes"`
 }
 
 //go:embed preset/*.yaml
 var files embed.FS
 
-var presets = sync.OnceValue(func() map[string]Preset {
-	all := map[string]Preset{}
+var presets = sync.OnceValue(func() map[string]Spec {
+	all := map[string]Spec{}
 	entries, err := files.ReadDir("preset")
 	if err != nil {
 		panic(err) // it is embedded
@@ -134,11 +130,11 @@ var presets = sync.OnceValue(func() map[string]Preset {
 		if err != nil {
 			panic(err)
 		}
-		var p Preset
-		if problems := yamlconf.Decode(text, &p); len(problems.List) > 0 {
+		var s Spec
+		if problems := yamlconf.Decode(text, &s); len(problems.List) > 0 {
 			panic(problems.Describe(e.Name()))
 		}
-		all[strings.TrimSuffix(e.Name(), path.Ext(e.Name()))] = p
+		all[strings.TrimSuffix(e.Name(), path.Ext(e.Name()))] = s
 	}
 	return all
 })
@@ -154,9 +150,15 @@ func Presets() []string {
 }
 
 // PresetNamed returns one of [Presets].
-func PresetNamed(name string) (Preset, bool) {
-	p, ok := presets()[name]
-	return p, ok
+func PresetNamed(name string) (Spec, bool) {
+	s, ok := presets()[name]
+	return s, ok
+}
+
+// PresetText is the file of one of [Presets].
+func PresetText(name string) (string, error) {
+	text, err := files.ReadFile("preset/" + name + ".yaml")
+	return string(text), err
 }
 
 // Over lays what s says over what it leaves open.
@@ -167,6 +169,9 @@ func (s Spec) Over(base Spec) Spec {
 		}
 	}
 	out := base
+	if len(s.Needs) > 0 {
+		out.Needs = s.Needs
+	}
 	set(&out.Method, s.Method)
 	set(&out.URL, s.URL)
 	set(&out.Body, s.Body)
@@ -233,6 +238,9 @@ func (s Spec) check() error {
 	errs := []error{one("auth.kind", s.Auth.Kind, authKinds), one("callback.check", s.Callback.Check, checkKinds)}
 	if s.Auth.Kind == "header" && s.Auth.Header == "" {
 		errs = append(errs, fmt.Errorf("auth.header: must not be empty"))
+	}
+	for i, need := range s.Needs {
+		errs = append(errs, one(fmt.Sprintf("needs[%d]", i), need, []string{"account", "user", "host", "region", "profile"}))
 	}
 	for i, r := range s.Rules {
 		key := fmt.Sprintf("rules[%d]", i)
