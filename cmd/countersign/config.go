@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -129,7 +130,8 @@ type HTTPCarrierConfig struct {
 // ProviderConfig is a provider's account.
 type ProviderConfig struct {
 	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages. Any other is described in api.
+	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls signalwire-voice,
+	// twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`
@@ -139,7 +141,8 @@ type ProviderConfig struct {
 	Host string `yaml:"host"`
 	// Region is the provider's region, where it has some.
 	Region string `yaml:"region"`
-	// Profile is a messaging service, messaging profile, channel or configuration set. Optional for most.
+	// Profile is a messaging service, messaging profile, channel or configuration set; for calls the
+	// language that is spoken. Optional for most.
 	Profile string `yaml:"profile"`
 	// Secret is what the provider knows us by: a token, a password or a private key.
 	Secret ProviderSecretConfig `yaml:"secret"`
@@ -268,7 +271,9 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 		carriers []string
 	}{{"channels.sms", c.Channels.SMS}, {"channels.voice", c.Channels.Voice}} {
 		for i, name := range channel.carriers {
-			p.Check(fmt.Sprintf("%s[%d]", channel.key, i), names[name], "there is no carrier %q", name)
+			at := fmt.Sprintf("%s[%d]", channel.key, i)
+			p.Check(at, names[name], "there is no carrier %q", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "the provider of %q isn't for this channel; its preset or api says which", name)
 		}
 	}
 }
@@ -350,6 +355,16 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 	stray := o.Account + o.User + o.Host + o.Region + o.Profile
 	p.Check(key+".provider", stray == "" && !o.Secret.given() && !o.CallbackSecret.given(), "needs a preset or api")
 	c.ways = append(c.ways, way{http: c.checkHTTP(p, key+".http", cc)})
+}
+
+// serves reports whether a carrier can be one of a channel's.
+func (c *loadedConfig) serves(name, channel string) bool {
+	for i, way := range c.ways {
+		if c.Carriers[i].Name == name && way.provider != nil {
+			return channel == cmp.Or(way.provider.Spec.Channel, "sms")
+		}
+	}
+	return true
 }
 
 func (c *loadedConfig) checkHTTP(p *yamlconf.Problems, key string, cc *CarrierConfig) *carrierhttp.Config {

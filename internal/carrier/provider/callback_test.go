@@ -61,7 +61,7 @@ func reportFrom(preset, target, body string, at time.Time) *http.Request {
 	case "twilio":
 		m := hmac.New(sha1.New, []byte(testKey))
 		m.Write([]byte(target + params.String()))
-		r.Header.Set(map[string]string{"twilio": "X-Twilio-Signature", "signalwire": "X-SignalWire-Signature"}[preset], base64.StdEncoding.EncodeToString(m.Sum(nil)))
+		r.Header.Set(map[bool]string{true: "X-Twilio-Signature", false: "X-SignalWire-Signature"}[strings.HasPrefix(preset, "twilio")], base64.StdEncoding.EncodeToString(m.Sum(nil)))
 	case "telnyx":
 		stamp := fmt.Sprint(at.Unix())
 		r.Header.Set("telnyx-timestamp", stamp)

@@ -308,6 +308,67 @@ var stories = map[string]story{
 	},
 }
 
+const spoken = `<Say language="en-US">Your &#34;code&#34; &amp; more: 4, 9, 3, 8, 1, 7</Say>`
+
+func init() {
+	form := "To=%2B12025550100&From=%2B12025550199&Twiml=" + url.QueryEscape(`<Response>`+spoken+`<Pause length="1"/>`+spoken+`</Response>`) +
+		"&Timeout=30&StatusCallback=" + url.QueryEscape(callbackOf(""))
+	stories["twilio-voice"] = story{
+		host:   "api.twilio.com",
+		path:   "/2010-04-01/Accounts/AC0123/Calls.json",
+		header: http.Header{"Content-Type": {formType}, "Authorization": {basic("AC0123", testSecret)}},
+		body:   form,
+		answers: []exchanged{
+			accepted(201, `{"sid":"CA0123","status":"queued"}`, "CA0123"),
+			failed(400, `{"code":21214,"status":400}`, refused("invalid_number")),
+			failed(400, `{"code":21215,"message":"Account not authorized to call +12025550100","status":400}`, refused("blocked")),
+			failed(400, `{"code":21210,"status":400}`, refused("invalid_sender")),
+			failed(401, `{"code":20003,"status":401}`, misconfigured), failed(503, ``, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			"CallSid=CA1&CallStatus=completed&CallDuration=17&To=%2B12025550100&From=%2B12025550199&SipResponseCode=200": arrived("CA1"),
+			"CallSid=CA1&CallStatus=no-answer":                  lost("CA1", "unreachable"),
+			"CallSid=CA1&CallStatus=busy&SipResponseCode=486":   lost("CA1", "unreachable"),
+			"CallSid=CA1&CallStatus=failed&SipResponseCode=404": lost("CA1", "invalid_number"),
+			"CallSid=CA1&CallStatus=failed":                     lost("CA1", "unknown"),
+			"CallSid=CA1&CallStatus=ringing":                    nil,
+		},
+	}
+	stories["signalwire-voice"] = story{
+		path:   "/api/laml/2010-04-01/Accounts/AC0123/Calls.json",
+		header: http.Header{"Content-Type": {formType}, "Authorization": {basic("AC0123", testSecret)}},
+		body:   form,
+		answers: []exchanged{
+			accepted(201, `{"sid":"b1d6b3a5","status":"queued"}`, "b1d6b3a5"),
+			failed(422, `{"code":"21219","status":422}`, refused("invalid_sender")), failed(401, ``, misconfigured),
+		},
+		reports: map[string]*carrier.Receipt{
+			"CallSid=b1d6&CallStatus=completed":                arrived("b1d6"),
+			"CallSid=b1d6&CallStatus=no-answer":                lost("b1d6", "unreachable"),
+			"CallSid=b1d6&CallStatus=failed&SipResultCode=404": lost("b1d6", "invalid_number"),
+			"CallSid=b1d6&CallStatus=initiated":                nil,
+		},
+	}
+	stories["vonage-voice"] = story{
+		host:   "api.nexmo.com",
+		path:   "/v1/calls",
+		header: http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}},
+		body: `{"to":[{"type":"phone","number":"12025550100"}],"from":{"type":"phone","number":"12025550199"},` + "\n" +
+			` "ncco":[{"action":"talk","text":"Your \"code\" \u0026 more: 4, 9, 3, 8, 1, 7","language":"en-US","loop":2}],"ringing_timer":30,"event_url":["` + callbackOf("") + `"],"event_method":"POST"}`,
+		answers: []exchanged{
+			accepted(201, `{"uuid":"63f61863-4a51-4f6b-86e1-46edebcf9356","status":"started","direction":"outbound","conversation_uuid":"CON-f972836a"}`, "63f61863-4a51-4f6b-86e1-46edebcf9356"),
+			failed(400, `{"error_title":"Bad Request"}`, refused("refused")), failed(401, `{}`, misconfigured), failed(429, ``, throttled),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"from":"447700900000","to":"447700900001","uuid":"63f6","conversation_uuid":"CON-f972","status":"answered","direction":"outbound","timestamp":"2020-01-01T12:00:00.000Z"}`: arrived("63f6"),
+			`{"uuid":"63f6","status":"completed","duration":"2"}`: arrived("63f6"),
+			`{"uuid":"63f6","status":"unanswered"}`:               lost("63f6", "unreachable"),
+			`{"uuid":"63f6","status":"rejected"}`:                 lost("63f6", "blocked"),
+			`{"uuid":"63f6","status":"ringing"}`:                  nil,
+		},
+	}
+}
+
 func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
@@ -326,7 +387,7 @@ func TestPresetsSendWhatTheirProvidersExpect(t *testing.T) {
 			t.Parallel()
 			server, got := providerServer(t, answer(s.answers[0].status, s.answers[0].body))
 			c := configOf(t, name, server)
-			if ref, err := carrierOf(t, c).Send(t.Context(), message()); err != nil || ref != s.answers[0].ref {
+			if ref, err := carrierOf(t, c).Send(t.Context(), messageFor(c)); err != nil || ref != s.answers[0].ref {
 				t.Fatalf("got %q, %v, want %q", ref, err, s.answers[0].ref)
 			}
 			r := got.all()[0]
@@ -362,7 +423,8 @@ func TestPresetsUnderstandTheirProvidersAnswers(t *testing.T) {
 			t.Run(name+" "+e.body, func(t *testing.T) {
 				t.Parallel()
 				server, _ := providerServer(t, answer(e.status, e.body))
-				ref, err := carrierOf(t, configOf(t, name, server)).Send(t.Context(), message())
+				c := configOf(t, name, server)
+				ref, err := carrierOf(t, c).Send(t.Context(), messageFor(c))
 				switch {
 				case e.want != nil:
 					wantError(t, err, *e.want)
@@ -376,12 +438,12 @@ func TestPresetsUnderstandTheirProvidersAnswers(t *testing.T) {
 
 func TestPresetsGoToTheirProviders(t *testing.T) {
 	t.Parallel()
-	hosts := map[string]string{"signalwire": "space.signalwire.com", "infobip": "x.api.infobip.com", "sinch": "eu.sms.api.sinch.com", "aws": "sms-voice.eu-west-1.amazonaws.com"}
+	hosts := map[string]string{"signalwire": "space.signalwire.com", "signalwire-voice": "space.signalwire.com", "infobip": "x.api.infobip.com", "sinch": "eu.sms.api.sinch.com", "aws": "sms-voice.eu-west-1.amazonaws.com"}
 	for name, s := range stories {
 		c := configOf(t, name, nil)
 		c.Host = ""
 		switch name {
-		case "signalwire", "infobip": // nothing goes without one
+		case "signalwire", "signalwire-voice", "infobip": // nothing goes without one
 			if _, err := New(c); err == nil {
 				t.Errorf("%s: got no error without a host", name)
 			}
@@ -417,6 +479,9 @@ func TestPresetsKnowTheirProvidersCases(t *testing.T) {
 		{"vonage", "from=Shop+1&", "", func(_ *Config, m *verify.Message) { m.From = "Shop 1" }},
 		{"vonage-messages", `"ttl":20`, "webhook_url", func(c *Config, m *verify.Message) { c.Public, m.ExpiresAt = "", testNow }},
 		{"telnyx", `"messaging_profile_id":"p-1"`, "", func(c *Config, _ *verify.Message) { c.Profile = "p-1" }},
+		{"twilio-voice", "language%3D%22de-DE%22%3E", "en-US", func(c *Config, _ *verify.Message) { c.Profile = "de-DE" }},
+		{"twilio-voice", "%3CSay", "StatusCallback", func(c *Config, _ *verify.Message) { c.Public = "" }},
+		{"vonage-voice", `"language":"de-DE"`, "event_url", func(c *Config, _ *verify.Message) { c.Profile, c.Public = "de-DE", "" }},
 		{"africastalking", "&from=Shop", "", func(_ *Config, m *verify.Message) { m.From = "Shop" }},
 		{"aws", `"ConfigurationSetName":"set"`, "", func(c *Config, _ *verify.Message) { c.Profile = "set" }},
 		{"aws", `"TimeToLive":5,`, "", func(_ *Config, m *verify.Message) { m.ExpiresAt = testNow.Add(1) }},

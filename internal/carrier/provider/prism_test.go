@@ -109,12 +109,14 @@ func TestTwilioAgainstItsOpenAPIFile(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want that it is sent", name, ref, err)
 		}
 	}
-	// SignalWire's API is made after this one.
-	c := configOf(t, "signalwire", nil)
-	c.Account = account
-	c.Spec = Spec{URL: prism + "/2010-04-01/Accounts/{{path .Account}}/Messages.json"}.Over(c.Spec)
-	if ref, err := carrierOf(t, c).Send(t.Context(), message()); err != nil || len(ref) != 34 {
-		t.Errorf("signalwire: got %q, %v, want that it is sent", ref, err)
+	// Calls as well, and SignalWire's API, which is made after this one.
+	for preset, resource := range map[string]string{"twilio-voice": "Calls", "signalwire": "Messages", "signalwire-voice": "Calls"} {
+		c := configOf(t, preset, nil)
+		c.Account = account
+		c.Spec = Spec{URL: prism + "/2010-04-01/Accounts/{{path .Account}}/" + resource + ".json"}.Over(c.Spec)
+		if ref, err := carrierOf(t, c).Send(t.Context(), messageFor(c)); err != nil || len(ref) != 34 {
+			t.Errorf("%s: got %q, %v, want that it is sent", preset, ref, err)
+		}
 	}
 	// It can refuse: what passes above isn't passed over.
 	for name, tt := range map[string]struct {

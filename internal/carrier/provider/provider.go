@@ -8,6 +8,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -58,15 +59,10 @@ type Carrier struct {
 
 // New returns a carrier, or says what is wrong with its configuration. It doesn't connect yet.
 func New(c Config) (*Carrier, error) {
-	if c.Spec.Method == "" {
-		c.Spec.Method = http.MethodPost
-	}
-	if c.Spec.Auth.Kind == "" {
-		c.Spec.Auth.Kind = "none"
-	}
-	if c.Spec.Auth.User == "" {
-		c.Spec.Auth.User = "{{.Account}}"
-	}
+	c.Spec.Channel = cmp.Or(c.Spec.Channel, string(verify.SMS))
+	c.Spec.Method = cmp.Or(c.Spec.Method, http.MethodPost)
+	c.Spec.Auth.Kind = cmp.Or(c.Spec.Auth.Kind, "none")
+	c.Spec.Auth.User = cmp.Or(c.Spec.Auth.User, "{{.Account}}")
 	if err := c.Spec.check(); err != nil {
 		return nil, err
 	}
@@ -138,6 +134,9 @@ func parseToken(s string) (v verify.ID, attempt int, ok bool) {
 
 // Send implements [carrier.Carrier].
 func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+	if string(m.Channel) != c.Spec.Channel {
+		return "", carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel)))
+	}
 	r, err := c.templates.render(c.Spec, c.fields(m))
 	if err != nil {
 		return "", c.noted(carrier.Misconfigured(err))

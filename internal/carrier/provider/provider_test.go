@@ -45,6 +45,15 @@ func message() verify.Message {
 	}
 }
 
+// messageFor is the same on a carrier's channel.
+func messageFor(c Config) verify.Message {
+	m := message()
+	if c.Spec.Channel == "voice" {
+		m.Channel = verify.Voice
+	}
+	return m
+}
+
 // received is what a provider got.
 type received struct {
 	mu       sync.Mutex // guards requests
@@ -106,7 +115,7 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 		c.Profile = "a-channel"
 	case "telnyx":
 		c.CallbackSecret = telnyxPublic
-	case "vonage-messages":
+	case "vonage-messages", "vonage-voice":
 		c.Secret = testRSA(t)
 	}
 	c.Host = "provider.example"
@@ -326,6 +335,21 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 	wantError(t, err, unknown)
 }
 
+// A call is no text message, nor the other way round, whatever the routes say.
+func TestACarrierIsForOneChannel(t *testing.T) {
+	t.Parallel()
+	server, got := providerServer(t, answer(201, `{"sid":"SM1"}`))
+	for preset, channel := range map[string]verify.Channel{"twilio": verify.Voice, "twilio-voice": verify.SMS} {
+		m := message()
+		m.Channel = channel
+		_, err := carrierOf(t, configOf(t, preset, server)).Send(t.Context(), m)
+		wantError(t, err, refused("misconfigured"))
+	}
+	if n := len(got.all()); n != 0 {
+		t.Errorf("got %d requests, want none", n)
+	}
+}
+
 func TestARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	target, reached := providerServer(t, answer(200, ""))
@@ -392,6 +416,7 @@ func TestAConfigurationIsTriedAtTheStart(t *testing.T) {
 		"body: the text isn't":      func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{query (digits .To)}}" },
 		"body: the number isn't":    func(c *Config) { c.Spec.Body = "text={{query .Text}}" },
 		"headers[0].value: must":    func(c *Config) { c.Spec.Headers = []HeaderSpec{{"X-Text", "{{.Text}}"}} },
+		"channel: must be one of":   func(c *Config) { c.Spec.Channel = "fax" },
 		"auth.kind: must be one of": func(c *Config) { c.Spec.Auth.Kind = "digest" },
 		"auth.header: must not":     func(c *Config) { c.Spec.Auth.Kind = "header" },
 		"secret: must not be empty": func(c *Config) { c.Spec.Auth.Kind, c.Secret = "basic", "" },

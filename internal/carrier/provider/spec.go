@@ -25,6 +25,8 @@ var Source []byte
 type Spec struct {
 	// Needs are those of account, user, host, region and profile that must be configured.
 	Needs []string `yaml:"needs"`
+	// Channel is sms or voice. Without a preset it is sms.
+	Channel string `yaml:"channel"`
 	// Method of the request. Without a preset it is POST.
 	Method string `yaml:"method"`
 	// URL is where messages go, a template: https, or http to this machine.
@@ -172,6 +174,7 @@ func (s Spec) Over(base Spec) Spec {
 	if len(s.Needs) > 0 {
 		out.Needs = s.Needs
 	}
+	set(&out.Channel, s.Channel)
 	set(&out.Method, s.Method)
 	set(&out.URL, s.URL)
 	set(&out.Body, s.Body)
@@ -235,7 +238,7 @@ func (s Spec) check() error {
 		}
 		return fmt.Errorf("%s: must be one of %s", key, strings.Join(of, ", "))
 	}
-	errs := []error{one("auth.kind", s.Auth.Kind, authKinds), one("callback.check", s.Callback.Check, checkKinds)}
+	errs := []error{one("channel", s.Channel, []string{string(verify.SMS), string(verify.Voice)}), one("auth.kind", s.Auth.Kind, authKinds), one("callback.check", s.Callback.Check, checkKinds)}
 	if s.Auth.Kind == "header" && s.Auth.Header == "" {
 		errs = append(errs, fmt.Errorf("auth.header: must not be empty"))
 	}
