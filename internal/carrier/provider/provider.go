@@ -139,7 +139,8 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err e
 	}
 	r, err := c.templates.render(c.Spec, c.fields(m))
 	if err != nil {
-		return "", c.noted(carrier.Misconfigured(err))
+		key, _, _ := strings.Cut(err.Error(), ":")
+		return "", c.noted(carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key)))
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()

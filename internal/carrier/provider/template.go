@@ -99,13 +99,13 @@ type rendered struct {
 	header    http.Header
 }
 
-// render fills the templates. Its errors are for who wrote them: they hold nothing of a message.
+// render fills the templates. What follows the first colon of its errors may quote the message.
 func (t *templates) render(s Spec, f Fields) (*rendered, error) {
 	var failed error
 	one := func(t *template.Template) []byte {
 		var b bytes.Buffer
 		if err := t.Execute(&b, f); err != nil && failed == nil {
-			failed = fmt.Errorf("%s: the template fails: %s", t.Name(), silent(err))
+			failed = fmt.Errorf("%s: the template fails: %w", t.Name(), err)
 		}
 		return b.Bytes()
 	}
@@ -118,17 +118,6 @@ func (t *templates) render(s Spec, f Fields) (*rendered, error) {
 		r.header.Set(h.Name, value)
 	}
 	return r, failed
-}
-
-// silent leaves of a template's error what it says of the template: where a function fails, text/template
-// may quote what it was given.
-func silent(err error) string {
-	var exec template.ExecError
-	if errors.As(err, &exec) {
-		text, _, _ := strings.Cut(strings.TrimPrefix(exec.Error(), "template: "), "error calling")
-		return strings.TrimSpace(text)
-	}
-	return "it can't be written"
 }
 
 // try renders a request for messages that are hard to write down, and says what comes out wrong.
