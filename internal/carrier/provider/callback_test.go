@@ -256,7 +256,13 @@ func TestTheCallbacksSecretIsTheRequestsWhereItIsShared(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", preset, got, want)
 		}
 	}
+	// Never in a URL, whatever a description changes.
 	c := configOf(t, "twilio", nil)
+	c.Secret, c.CallbackSecret, c.Spec.Callback.Check = testKey, "", "path"
+	if way := carrierOf(t, c); way.Receives() || strings.Contains(way.fields(message()).Callback, testKey) {
+		t.Error("the account's secret is in the URL for reports")
+	}
+	c = configOf(t, "twilio", nil)
 	c.Secret, c.CallbackSecret = testKey, ""
 	way, h, got := reports(t, c)
 	ask(h, reportFrom("twilio", way.fields(message()).Callback, "MessageSid=SM1&MessageStatus=delivered", testNow))

@@ -66,7 +66,7 @@ func New(c Config) (*Carrier, error) {
 	if err := c.Spec.check(); err != nil {
 		return nil, err
 	}
-	if c.CallbackSecret == "" && c.Spec.Callback.Shared {
+	if c.CallbackSecret == "" && c.Spec.Callback.Shared && c.Spec.Callback.Check != "path" { // a URL isn't the place for it
 		c.CallbackSecret = c.Secret
 	}
 	p := &Carrier{Config: c, client: exchange.New(c.Timeout, c.Conns, c.RootCAs)}
@@ -224,14 +224,15 @@ var remedy = map[string]string{
 const maxRef = 128
 
 // safeRef returns an id if it can be one. It is stored and logged, so nothing that may be the code may
-// be in it: no word of the text without small letters. Without an id the token still names
-// the message in reports.
+// be in it: no word of the text that has a digit, or no small letter. Without an id the token still
+// names the message in reports.
 func safeRef(ref, text string) string {
 	if len(ref) > maxRef || strings.Trim(ref, letters+"-_.:+/=@") != "" {
 		return ""
 	}
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !strings.ContainsRune(letters, r) }) {
-		if len(word) >= 4 && word == strings.ToUpper(word) && strings.Contains(ref, word) {
+		suspect := word == strings.ToUpper(word) || strings.ContainsAny(word, "0123456789")
+		if suspect && len(word) >= 4 && strings.Contains(ref, word) {
 			return ""
 		}
 	}

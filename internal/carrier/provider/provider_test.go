@@ -518,6 +518,19 @@ func TestAFailingTemplateIsSilent(t *testing.T) {
 	}
 }
 
+func TestAnIDIsNotTheCode(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, ref, want string }{
+		{"Your code is 493817", "SM493817", ""}, {"Your code is 493817", "SM49381", "SM49381"}, {"Your code is ABKQ", "id-ABKQ", ""},
+		{"Your code is a3bk9", "xa3bk9x", ""}, {"Your code is 493817", "code-Your", "code-Your"}, {"Votre code : 4938", "4938", ""},
+		{"Your code is 493817", "", ""}, {"x", "a\nb", ""}, {"x", "ä", ""}, {"x", "A-_.:+/=@0", "A-_.:+/=@0"},
+	} {
+		if got := safeRef(tt.ref, tt.text); got != tt.want {
+			t.Errorf("safeRef(%q, %q) = %q, want %q", tt.ref, tt.text, got, tt.want)
+		}
+	}
+}
+
 func TestATokenIsReadAsItIsWritten(t *testing.T) {
 	t.Parallel()
 	if v, n, ok := parseToken(testToken); v != verificationID || n != 1 || !ok {
