@@ -291,6 +291,7 @@ var stories = map[string]story{
 		answers: []exchanged{
 			accepted(200, `{"MessageId":"ed23196c-75ce-4727-93ee-7bf72b64998f"}`, "ed23196c-75ce-4727-93ee-7bf72b64998f"),
 			failed(400, `{"__type":"ConflictException","Message":"...","Reason":"DESTINATION_PHONE_NUMBER_OPTED_OUT"}`, refused("blocked")),
+			failed(400, `{"__type":"ResourceNotFoundException","ResourceType":"phone-number","ResourceId":"+12025550199"}`, refused("invalid_sender")),
 			failed(400, `{"__type":"com.amazonaws.pinpointsmsvoicev2#ThrottlingException","Message":"Rate exceeded"}`, throttled),
 			failed(400, `{"__type":"ServiceQuotaExceededException","Reason":"MONTHLY_SPEND_LIMIT_REACHED_FOR_TEXT"}`, noCredit),
 			failed(400, `{"__type":"AccessDeniedException","Reason":"ACCOUNT_DISABLED"}`, misconfigured),
