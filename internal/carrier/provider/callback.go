@@ -48,10 +48,10 @@ func Handler(log *slog.Logger, carriers ...*Carrier) http.Handler {
 		}
 	}
 	mux := http.NewServeMux()
-	for _, method := range []string{"GET", "POST"} {
-		mux.HandleFunc(method+" "+Prefix+"{name}/status", h.status)
-		mux.HandleFunc(method+" "+Prefix+"{name}/status/{key}", h.status)
-	}
+	mux.HandleFunc("POST "+Prefix+"{name}/status", h.status)
+	mux.HandleFunc("POST "+Prefix+"{name}/status/{key}", h.status)
+	mux.HandleFunc("GET "+Prefix+"{name}/status", h.status)
+	mux.HandleFunc("GET "+Prefix+"{name}/status/{key}", h.status)
 	return mux
 }
 
