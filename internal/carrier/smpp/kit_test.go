@@ -22,6 +22,7 @@ type kit struct {
 	*Carrier
 	dials    chan net.Conn // the SMSC's ends of connections
 	receipts chan carrier.Receipt
+	patience time.Duration // of who sends
 
 	mu      sync.Mutex // guards all below
 	receive func(carrier.Receipt) error
@@ -35,7 +36,7 @@ func story(t *testing.T, configure func(*Config), script func(k *kit)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k := &kit{T: t, dials: make(chan net.Conn, 100), receipts: make(chan carrier.Receipt, 100)}
+		k := &kit{T: t, dials: make(chan net.Conn, 100), receipts: make(chan carrier.Receipt, 100), patience: 10 * time.Second}
 		c := Config{
 			Name: "smsc", Addr: "smsc.example:2775", SystemID: "countersign", Password: password,
 			Log: slog.New(slog.NewTextHandler(writer(k.write), &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -225,8 +226,9 @@ type outcome struct {
 // sending sends a message meanwhile.
 func (k *kit) sending(m verify.Message) chan outcome {
 	done := make(chan outcome, 1)
+	patience := k.patience
 	go func() {
-		ctx, cancel := context.WithTimeout(k.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(k.Context(), patience)
 		defer cancel()
 		ref, err := k.Send(ctx, m)
 		done <- outcome{ref, err}

@@ -105,6 +105,7 @@ func TestAFullWindowIsNotWaitedForLongerThanTheCallerDoes(t *testing.T) {
 		p := k.bound()
 		first := k.sending(k.sms())
 		asked, _ := p.submitted()
+		k.patience = 5 * time.Second
 		second := k.sending(k.sms())
 		k.want(second, "", verify.Errored, "busy")
 		k.want(first, "", verify.Unknown, "unknown")
