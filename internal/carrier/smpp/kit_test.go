@@ -47,11 +47,7 @@ func story(t *testing.T, configure func(*Config), script func(k *kit)) {
 		if err := c.Check(); err != nil {
 			t.Fatal(err)
 		}
-		k.Carrier = start(c, func(ctx context.Context, addr string) (net.Conn, error) {
-			ours, theirs := net.Pipe()
-			k.dials <- theirs
-			return ours, nil
-		})
+		k.Carrier = start(c, pipes(k.dials))
 		k.OnReceipt(func(_ context.Context, r carrier.Receipt) error {
 			k.mu.Lock()
 			receive := k.receive
@@ -77,6 +73,15 @@ func story(t *testing.T, configure func(*Config), script func(k *kit)) {
 		}
 		k.secrets()
 	})
+}
+
+// pipes dials whoever takes the other ends.
+func pipes(dials chan net.Conn) func(context.Context, string) (net.Conn, error) {
+	return func(context.Context, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		dials <- theirs
+		return ours, nil
+	}
 }
 
 type writer func([]byte) (int, error)

@@ -57,7 +57,9 @@ func readPDU(r io.Reader) (pdu, error) {
 		return p, errFraming
 	}
 	p.body = make([]byte, length-headerSize)
-	if _, err := io.ReadFull(r, p.body); err != nil {
+	if _, err := io.ReadFull(r, p.body); errors.Is(err, io.EOF) {
+		return pdu{}, io.ErrUnexpectedEOF
+	} else if err != nil {
 		return pdu{}, err
 	}
 	return p, nil
