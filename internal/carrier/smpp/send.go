@@ -167,7 +167,7 @@ func (c *Carrier) sender(from string) (a address, ok bool) {
 // notInName reports what a name must not hold: in the alphabets that SMSCs read names in, only
 // letters, digits and some signs have the same code.
 func notInName(r rune) bool {
-	return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(" .,-+&'!/:()*", r)
+	return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(" .,-&'!/:()*", r)
 }
 
 // validity is a message's validity_period in the relative form (§7.1.1.2): the SMSC shall not deliver
