@@ -136,6 +136,7 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 	}
 	with := func(m message, change func(*message)) message { change(&m); return m }
 	delivered := receipt{ids: []string{"7"}, delivered: true, final: true, ends: ends}
+	code := func(r receipt, code string) *receipt { r.code = code; return &r }
 	failed := func(reason string) *receipt {
 		return &receipt{ids: []string{"7"}, reason: reason, final: true, ends: ends}
 	}
@@ -144,14 +145,15 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		m    message
 		want *receipt // nil for none
 	}{
-		"text":                       {text("id:7 sub:001 dlvrd:001 submit date:2611211834 done date:2611211834 stat:DELIVRD err:000 text:Your"), &delivered},
-		"text in another order":      {text("stat:DELIVRD err:000 id:7"), &delivered},
-		"text in another case":       {text("ID:7 Stat:delivrd Err:000 Text:"), &delivered},
-		"text with spaces":           {text("id: 7 stat: DELIVRD err: 000"), &delivered},
+		"text":                       {text("id:7 sub:001 dlvrd:001 submit date:2611211834 done date:2611211834 stat:DELIVRD err:000 text:Your"), code(delivered, "000")},
+		"text in another order":      {text("stat:DELIVRD err:000 id:7"), code(delivered, "000")},
+		"text in another case":       {text("ID:7 Stat:delivrd Err:000 Text:"), code(delivered, "000")},
+		"text with spaces":           {text("id: 7 stat: DELIVRD err: 000"), code(delivered, "000")},
 		"text written in full":       {text("id:7 stat:DELIVERED"), &delivered},
 		"text on lines":              {text("id:7\r\nstat:DELIVRD\r\n"), &delivered},
 		"text in the payload":        {with(text(""), func(m *message) { m.payload = []byte("id:7 stat:DELIVRD") }), &delivered},
-		"our text says another":      {text("id:7 stat:DELIVRD err:000 text:id:8 stat:UNDELIV"), &delivered},
+		"a code that is a book":      {text("id:7 stat:UNDELIV err:0123456789abcdefg"), code(*failed("undelivered"), "0123456789abcdef")},
+		"our text says another":      {text("id:7 stat:DELIVRD err:000 text:id:8 stat:UNDELIV"), code(delivered, "000")},
 		"parameters":                 {tlv("7", 2), &delivered},
 		"both":                       {with(tlv("7", 2), func(m *message) { m.text = []byte("id:other stat:UNDELIV") }), &delivered},
 		"the id of one of each":      {with(tlv("7", 0), func(m *message) { m.text = []byte("stat:DELIVRD") }), &delivered},
@@ -161,7 +163,7 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		"a plus":                     {with(tlv("7", 2), func(m *message) { m.source.addr = "+12025550100" }), &delivered},
 		"expired":                    {text("id:7 stat:EXPIRED"), failed("expired")},
 		"deleted":                    {text("id:7 stat:DELETED"), failed("deleted")},
-		"undeliverable":              {text("id:7 stat:UNDELIV err:027"), failed("undelivered")},
+		"undeliverable":              {text("id:7 stat:UNDELIV err:027"), code(*failed("undelivered"), "027")},
 		"rejected":                   {text("id:7 stat:REJECTD"), failed("rejected")},
 		"failed":                     {text("id:7 stat:FAILED"), failed("undelivered")},
 		"state expired":              {tlv("7", 3), failed("expired")},

@@ -17,6 +17,7 @@ type receipt struct {
 	ids       []string // what the message may be known by here, the likeliest first
 	delivered bool
 	reason    string    // when not delivered
+	code      string    // the network's own, as it wrote it
 	final     bool      // or else the message is still on its way
 	ends      [2]string // the addresses: one of them is the phone's
 }
@@ -58,7 +59,7 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	if len(text) == 0 {
 		text = m.payload
 	}
-	id, stat := parseText(string(text))
+	id, stat, code := parseText(string(text))
 	if m.receiptedID != "" {
 		// The specification says that this is the response's; some SMSCs write it as in the text.
 		r.ids = append(r.ids, c.ReceiptID.sent(m.receiptedID))
@@ -73,13 +74,14 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 			break
 		}
 	}
+	r.code = code
 	r.ends = [2]string{bare(m.source.addr), bare(m.dest.addr)}
 	return r, len(r.ids) > 0
 }
 
 // parseText reads "id:X sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD err:000 text:…", in
 // any order and spelling of the keys, up to the text, which is our own.
-func parseText(text string) (id, stat string) {
+func parseText(text string) (id, stat, code string) {
 	words := strings.Fields(text)
 	for i, word := range words {
 		key, value, ok := strings.Cut(word, ":")
@@ -91,14 +93,19 @@ func parseText(text string) (id, stat string) {
 			id = value
 		case "stat":
 			stat = value
+		case "err":
+			code = value[:min(len(value), maxCode)]
 		case "text":
 			if ok {
-				return id, stat
+				return id, stat, code
 			}
 		}
 	}
-	return id, stat
+	return id, stat, code
 }
+
+// maxCode bounds what is logged of what an SMSC calls an error's code.
+const maxCode = 16
 
 // bare drops the plus of a number.
 func bare(number string) string { return strings.TrimPrefix(number, "+") }
@@ -146,8 +153,8 @@ func decimal(id string, base int) string {
 }
 
 const (
-	// maxReceipts is how many receipts are looked at together. The SMSC is asked to come back with
-	// those beyond.
+	// maxReceipts is how many receipts are looked at together, and how many that nobody knows are kept
+	// for a second look. The SMSC is asked to come back with the former beyond that.
 	maxReceipts = 4096
 	// earlyLimit is how long a receipt that nobody knows waits for a response that explains it.
 	earlyLimit = time.Second
@@ -185,6 +192,9 @@ func (c *Carrier) deliver(s *session, p pdu) {
 // receive finds out whose receipt it is and passes it on. What it returns tells the SMSC whether to
 // bring it again.
 func (c *Carrier) receive(r receipt) Status {
+	if !r.delivered {
+		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason, "err", r.code)
+	}
 	if s, id := c.ledger.find(c.ctx, r.ids, c.pool.busy); s != nil {
 		return c.passOn(s, id, r)
 	}
@@ -194,13 +204,19 @@ func (c *Carrier) receive(r receipt) Status {
 	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil {
 		return c.passOn(s, r.ids[0], r)
 	}
-	c.work.Go(func() {
-		if sleep(c.ctx, settleWait) == nil {
-			if _, known := c.passRef(r); !known {
-				c.strays.Add(1)
+	select {
+	case c.strayed <- struct{}{}:
+		c.work.Go(func() {
+			defer func() { <-c.strayed }()
+			if sleep(c.ctx, settleWait) == nil {
+				if _, known := c.passRef(r); !known {
+					c.strays.Add(1)
+				}
 			}
-		}
-	})
+		})
+	default:
+		c.strays.Add(1)
+	}
 	return statusOK // nothing would be better if it came again
 }
 

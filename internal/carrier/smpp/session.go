@@ -89,7 +89,9 @@ func (c *Carrier) open(ctx context.Context, as command) (*session, error) {
 	}
 	s.work.Go(s.read)
 	s.work.Go(s.write)
-	s.work.Go(s.keepAlive)
+	if c.Enquire > 0 {
+		s.work.Go(s.keepAlive)
+	}
 	return s, nil
 }
 
@@ -165,16 +167,23 @@ func (s *session) handle(p pdu) {
 	case p.command == deliverSM:
 		s.carrier.deliver(s, p)
 	case p.command == unbind:
-		s.carrier.pool.remove(s)
-		s.mu.Lock()
-		s.unbound = true
-		s.mu.Unlock()
+		s.leave()
 		s.respond(p, statusOK)
-		// Answers may still come, until it closes the connection.
-		time.AfterFunc(unbindLimit, func() { s.fail(errUnbound) })
 	case p.command == alertNotification:
 	default:
 		s.send(&request{pdu: pdu{command: genericNack, status: statusCommand, seq: p.seq}})
+	}
+}
+
+// leave takes no more messages, since the SMSC is about to close the connection. Until it does, answers
+// may still come.
+func (s *session) leave() {
+	s.carrier.pool.remove(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.unbound {
+		s.unbound = true
+		time.AfterFunc(unbindLimit, func() { s.fail(errUnbound) })
 	}
 }
 

@@ -147,6 +147,9 @@ func TestAnSMSCThatBindsAndDropsIsNotHammered(t *testing.T) {
 			story(t, func(c *Config) { c.Binds = binds }, func(k *kit) {
 				end := time.After(8 * time.Second)
 				for n := 0; ; n++ {
+					if n == 100 {
+						k.Fatal("100 binds")
+					}
 					select {
 					case conn := <-k.dials:
 						go func() {
@@ -335,6 +338,48 @@ func TestASilentSMSCIsLeft(t *testing.T) {
 	})
 }
 
+func TestWithoutEnquiriesAnIdleBindIsMadeAnew(t *testing.T) {
+	story(t, func(c *Config) { c.Enquire, c.Inactivity = -1, 40*time.Second }, func(k *kit) {
+		p := k.bound()
+		time.Sleep(30 * time.Second)
+		p.send(enquireLink, statusOK, 1, "")
+		p.read(enquireLink | response)
+		begun := time.Now()
+		if got, err := readPDU(p.in); err == nil {
+			k.Errorf("got %+v", got)
+		}
+		if took := time.Since(begun); took != 40*time.Second {
+			k.Errorf("left after %v", took)
+		}
+		k.bound()
+		if took := time.Since(begun); took != 40*time.Second {
+			k.Errorf("bound after %v", took)
+		}
+	})
+}
+
+// After a failure one bind tries, and the others follow when it has lasted.
+func TestOneBindTriesForAll(t *testing.T) {
+	story(t, func(c *Config) { c.Binds = 3 }, func(k *kit) {
+		for range 3 {
+			k.accept().conn.Close()
+		}
+		p := k.bound()
+		begun := time.Now()
+		others := []*peer{k.bound(), k.bound()}
+		if took := time.Since(begun); took != stable {
+			k.Errorf("the others followed after %v, want %v", took, stable)
+		}
+		synctest.Wait()
+		if got := k.Stats().Bound; got != 3 {
+			k.Errorf("%d are bound", got)
+		}
+		for _, p := range append(others, p) {
+			p.conn.Close()
+		}
+	})
+}
+
 func TestAnEnquiryIsAnswered(t *testing.T) {
 	story(t, nil, func(k *kit) {
 		p := k.bound()
@@ -364,6 +409,27 @@ func TestASlowReader(t *testing.T) {
 			k.Errorf("held for %v", took)
 		}
 		p.conn.Close()
+	})
+}
+
+// What nobody waits for any more isn't sent when an SMSC that was slow reads on.
+func TestWhatWasGivenUpIsNotSent(t *testing.T) {
+	story(t, nil, func(k *kit) {
+		p := k.bound()
+		first := k.sending(k.sms())
+		synctest.Wait() // it is being written
+		k.patience = time.Second
+		k.want(k.sending(k.sms()), "", verify.Errored, "unreachable")
+		asked, _ := p.submitted()
+		p.answer(asked, statusOK, "1\x00")
+		k.want(first, "1", verify.Accepted, "")
+		third := k.sending(k.sms())
+		again, _ := p.submitted()
+		if want := asked.seq + 2; again.seq != want {
+			k.Errorf("got message %d, want %d", again.seq, want)
+		}
+		p.answer(again, statusOK, "3\x00")
+		k.want(third, "3", verify.Accepted, "")
 	})
 }
 
@@ -651,6 +717,25 @@ func TestAReceiptThatCannotBeRecordedComesAgain(t *testing.T) {
 	})
 }
 
+// However many receipts come, only so many are looked at together, or again.
+func TestReceiptsHaveBounds(t *testing.T) {
+	story(t, nil, func(k *kit) {
+		p := k.bound()
+		k.onReceipt(func(carrier.Receipt) error { return verify.ErrNotFound })
+		for range maxReceipts {
+			k.strayed <- struct{}{}
+			k.Carrier.receipts <- struct{}{}
+		}
+		if got := p.deliver(dlr("1", "DELIVRD")); got != 0x64 {
+			k.Errorf("got %v, want ESME_RX_T_APPN", got)
+		}
+		<-k.Carrier.receipts
+		if got := p.deliver(dlr("1", "DELIVRD")); got != statusOK || k.Stats().Strays != 1 {
+			k.Errorf("got %v, %d strays, want one at once", got, k.Stats().Strays)
+		}
+	})
+}
+
 func TestAClosedCarrierTakesNothing(t *testing.T) {
 	story(t, nil, func(k *kit) {
 		p := k.bound()
@@ -660,6 +745,7 @@ func TestAClosedCarrierTakesNothing(t *testing.T) {
 		go func() { k.Close(k.Context()); close(closed) }()
 		synctest.Wait()
 		k.want(k.sending(k.sms()), "", verify.Errored, "unreachable")
+		time.Sleep(3 * time.Second)
 		p.answer(asked, statusOK, "1\x00") // what is under way is waited for
 		k.want(done, "1", verify.Accepted, "")
 		p.answer(p.read(unbind), statusOK, "")

@@ -60,8 +60,8 @@ type Config struct {
 
 	BindTimeout time.Duration // from dialling to the bind's response. Default 10 s.
 	Response    time.Duration // to the response to whatever else we ask. Default 8 s.
-	Enquire     time.Duration // between two enquire_link. Default 30 s.
-	Inactivity  time.Duration // without a word of the SMSC's, it is taken for dead. Default 90 s.
+	Enquire     time.Duration // between two enquire_link; negative: none are sent. Default 30 s.
+	Inactivity  time.Duration // without a word of the SMSC's, the bind is made anew. Default 90 s.
 
 	// The type of number and the numbering plan of each kind of address. Default: see defaults.
 	International, Short, Alphanumeric *Numbering
@@ -123,9 +123,9 @@ func (c Config) Check() error {
 		return errors.New("window: must be from 1 to 1000")
 	case c.Rate < 0 || c.Rate > 100_000:
 		return errors.New("rate: must be from 1 to 100000 in a second, or 0 for no limit")
-	case c.BindTimeout <= 0 || c.Response <= 0 || c.Enquire <= 0:
-		return errors.New("bind_timeout, response and enquire: must be more than nothing")
-	case c.Inactivity <= c.Enquire+c.Response:
+	case c.BindTimeout <= 0 || c.Response <= 0 || c.Inactivity <= 0:
+		return errors.New("bind_timeout, response and inactivity: must be more than nothing")
+	case c.Enquire > 0 && c.Inactivity <= c.Enquire+c.Response:
 		return fmt.Errorf("inactivity: must be more than enquire and response together, %v", c.Enquire+c.Response)
 	case c.ReceiptID != SameID && c.ReceiptID != HexThenDecimal && c.ReceiptID != DecimalThenHex:
 		return fmt.Errorf("receipt_id: %q is neither empty nor %q nor %q", c.ReceiptID, HexThenDecimal, DecimalThenHex)
@@ -149,6 +149,7 @@ type Carrier struct {
 
 	receiver   atomic.Pointer[func(context.Context, carrier.Receipt) error]
 	receipts   chan struct{} // a token for each receipt that is looked at
+	strayed    chan struct{} // a token for each that is looked at again
 	strays     atomic.Uint64 // receipts that nobody knew
 	binds      atomic.Uint64 // that succeeded
 	references atomic.Uint32 // of messages in parts
@@ -179,7 +180,7 @@ func (c Config) dialer() func(ctx context.Context, addr string) (net.Conn, error
 func start(config Config, dial func(context.Context, string) (net.Conn, error)) *Carrier {
 	c := &Carrier{
 		Config: config.withDefaults(), dial: dial, gate: newGate(), ledger: newLedger(),
-		receipts: make(chan struct{}, maxReceipts),
+		receipts: make(chan struct{}, maxReceipts), strayed: make(chan struct{}, maxReceipts),
 	}
 	c.pool.window = c.Window
 	if c.Rate > 0 {
