@@ -1,6 +1,7 @@
 package smpp
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -30,6 +31,7 @@ type shipment struct {
 	// Guarded by the ledger's mu.
 	submitted int             // parts that the SMSC may have
 	accepted  int             // parts that the SMSC says it has
+	ref       string          // the SMSC's id of the last of them
 	delivered map[string]bool // parts that the phone has, by their ids
 	dropped   bool            // it was not handed over whole, so what becomes of its parts says nothing
 }
@@ -75,6 +77,7 @@ func (l *ledger) accept(s *shipment, id string) {
 	if id == "" {
 		return
 	}
+	s.ref = id
 	l.known.Add(id, s)
 	for _, early := range l.waiting[id] {
 		select {
@@ -170,19 +173,19 @@ func (l *ledger) lostTo(ends [2]string, now time.Time) *shipment {
 }
 
 // note takes down what became of a part, and reports whether that decides what becomes of the whole:
-// it is delivered with its last part, and failed with the first one that fails.
-func (l *ledger) note(s *shipment, id string, delivered bool) (decided bool) {
+// it is delivered with its last part, and failed with the first one that fails. The ref is the whole's.
+func (l *ledger) note(s *shipment, id string, delivered bool) (ref string, decided bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s.dropped {
-		return false
+		return "", false
 	}
 	if !delivered || s.parts == 1 {
-		return true
+		return cmp.Or(s.ref, id), true
 	}
 	if s.delivered == nil {
 		s.delivered = map[string]bool{}
 	}
 	s.delivered[id] = true
-	return len(s.delivered) == s.parts
+	return cmp.Or(s.ref, id), len(s.delivered) == s.parts
 }

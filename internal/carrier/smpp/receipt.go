@@ -222,11 +222,12 @@ func (c *Carrier) receive(r receipt) Status {
 
 // passOn passes on a receipt for a shipment that we made, unless other parts of it are undecided.
 func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
-	if !c.ledger.note(s, id, r.delivered) {
+	ref, decided := c.ledger.note(s, id, r.delivered)
+	if !decided {
 		return statusOK
 	}
 	status, _ := c.tell(carrier.Receipt{
-		Verification: s.verification, Attempt: s.attempt, Carrier: c.Config.Name, Ref: id,
+		Verification: s.verification, Attempt: s.attempt, Carrier: c.Config.Name, Ref: ref,
 		Delivered: r.delivered, Reason: r.reason,
 	})
 	return status

@@ -624,7 +624,7 @@ func TestATextOfSeveralParts(t *testing.T) {
 		p.deliver(dlr("p1", "DELIVRD")) // again, since its response got lost, say
 		k.noReceipt()
 		p.deliver(dlr("p2", "DELIVRD"))
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "p2", Delivered: true})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "p3", Delivered: true})
 
 		// One part that fails is enough.
 		m = k.sms()
@@ -640,7 +640,7 @@ func TestATextOfSeveralParts(t *testing.T) {
 		}
 		k.want(done, "q3", verify.Accepted, "")
 		p.deliver(dlr("q2", "EXPIRED"))
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "q2", Reason: "expired"})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "q3", Reason: "expired"})
 	})
 }
 
