@@ -224,8 +224,7 @@ func decodeMessage(body []byte) (message, error) {
 		case tagPayload:
 			m.payload = value
 		case tagReceiptedID:
-			id, _, _ := bytes.Cut(value, []byte{0})
-			m.receiptedID = string(id)
+			m.receiptedID = cleanID(value)
 		case tagState:
 			if len(value) == 1 {
 				m.state = value[0]
@@ -235,9 +234,18 @@ func decodeMessage(body []byte) (message, error) {
 	return m, nil
 }
 
-// decodeID reads the body of a submit_sm_resp. Some SMSCs forget the zero at its end, and some send
-// no body: then it has no id that a receipt could name.
-func decodeID(body []byte) string {
-	id, _, _ := bytes.Cut(body, []byte{0})
+// maxID is how long a message's id may be. The specification allows 64 characters.
+const maxID = 128
+
+// cleanID returns an id as it is, or none if it is nothing that could be stored and shown.
+func cleanID(b []byte) string {
+	id, _, _ := bytes.Cut(b, []byte{0})
+	if !fits(string(id[:min(len(id), maxID+1)]), maxID) {
+		return ""
+	}
 	return string(id)
 }
+
+// decodeID reads the body of a submit_sm_resp. Some SMSCs forget the zero at its end, and some send
+// no body: then it has no id that a receipt could name.
+func decodeID(body []byte) string { return cleanID(body) }

@@ -226,8 +226,18 @@ func TestIDsInTwoForms(t *testing.T) {
 			t.Errorf("%s %s: (-want +got)\n%s", tt.form, tt.receipt, diff)
 		}
 	}
-	if long := strings.Repeat("9", maxID+1); decimal(long, 16) != long {
-		t.Error("an endless id was converted")
+	for body, want := range map[string]string{
+		"": "", "\x00": "", "7": "7", "7\x00": "7", "7\x008": "7", "a b-c": "a b-c",
+		"7\n": "", "\xff": "", strings.Repeat("9", 128) + "\x00": strings.Repeat("9", 128), strings.Repeat("9", 129) + "\x00": "",
+	} {
+		if got := decodeID([]byte(body)); got != want {
+			t.Errorf("%q: got id %q, want %q", body, got, want)
+		}
+		m := dlr(want, "DELIVRD")
+		m.text = []byte("id:" + strings.TrimSuffix(body, "\x00") + " stat:DELIVRD")
+		if got, ok := (Config{}).parseReceipt(m); len(body) > 128 && (ok != (want != "") || ok && got.ids[0] != want) {
+			t.Errorf("%q: got %v of a receipt", body, got.ids)
+		}
 	}
 }
 

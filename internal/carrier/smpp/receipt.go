@@ -90,7 +90,7 @@ func parseText(text string) (id, stat, code string) {
 		}
 		switch strings.ToLower(key) {
 		case "id":
-			id = value
+			id = cleanID([]byte(value))
 		case "stat":
 			stat = value
 		case "err":
@@ -142,11 +142,8 @@ func (f IDForm) receipted(id string) string {
 	}
 }
 
-// maxID bounds the work of a conversion. The specification allows 64 digits.
-const maxID = 128
-
 func decimal(id string, base int) string {
-	if n, ok := new(big.Int).SetString(id, base); ok && len(id) <= maxID {
+	if n, ok := new(big.Int).SetString(id, base); ok {
 		return n.String()
 	}
 	return id
