@@ -717,6 +717,48 @@ func TestAReceiptThatCannotBeRecordedComesAgain(t *testing.T) {
 	})
 }
 
+func TestWhatIsNoReceiptIsAcknowledgedAndDropped(t *testing.T) {
+	story(t, nil, func(k *kit) {
+		p := k.bound()
+		stop := message{source: address{1, 1, "12025550100"}, dest: address{3, 0, "12345"}, text: []byte("STOP")}
+		for name, m := range map[string]message{"a person's message": stop, "no news": dlr("1", "ENROUTE")} {
+			if got := p.deliver(m); got != statusOK {
+				k.Errorf("%s: got %v", name, got)
+			}
+		}
+		k.noReceipt()
+	})
+}
+
+func TestAResponseWithoutAnID(t *testing.T) {
+	story(t, nil, func(k *kit) {
+		p := k.bound()
+		done := k.sending(k.sms())
+		asked, _ := p.submitted()
+		p.answer(asked, statusOK, "")
+		k.want(done, "", verify.Accepted, "")
+		call := k.sms()
+		call.Channel = verify.Voice
+		k.want(k.sending(call), "", verify.Refused, "misconfigured")
+	})
+}
+
+// Responses that are very late are forgotten, and the SMSC's answer to them ignored.
+func TestLatenessEnds(t *testing.T) {
+	story(t, nil, func(k *kit) {
+		p := k.bound()
+		done := k.sending(k.sms())
+		asked, _ := p.submitted()
+		k.want(done, "", verify.Unknown, "unknown")
+		for range int(lateLimit/(30*time.Second)) + 1 {
+			p.answer(p.read(enquireLink), statusOK, "")
+		}
+		synctest.Wait()
+		p.answer(asked, 0x0B, "")
+		k.noReceipt()
+	})
+}
+
 // However many receipts come, only so many are looked at together, or again.
 func TestReceiptsHaveBounds(t *testing.T) {
 	story(t, nil, func(k *kit) {

@@ -22,6 +22,13 @@ import (
 
 var _ carrier.Carrier = (*Carrier)(nil)
 
+func TestName(t *testing.T) {
+	t.Parallel()
+	if got := (&Carrier{Config: Config{Name: "smsc"}}).Name(); got != "smsc" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestAConfigurationIsChecked(t *testing.T) {
 	t.Parallel()
 	good := Config{Name: "smsc", Addr: "smsc.example:2775", SystemID: "countersign", Password: password}
