@@ -146,6 +146,7 @@ func TestATextThatCanNotGoOutIsRefusedWhenItIsNamed(t *testing.T) {
 			a.Channels, a.Length, a.Format, a.DisplayName, a.Prefix = []Channel{Voice}, 20, code.Complex, strings.Repeat("y", 255), strings.Repeat("!", 16)
 		}, ""},
 		{"by the public sender", func(a *Application) { a.AssociateTemplate, a.From = "$code", "" }, "needs a sender of the project's own: the public one says the default text only"},
+		{"by the public sender's number", func(a *Application) { a.AssociateTemplate, a.From = "$code", public }, "needs a sender of the project's own: the public one says the default text only"},
 		{"by an unknown sender", func(a *Application) { a.AssociateTemplate, a.From = "$code", "channel:x" }, "needs a sender of the project's own: the public one says the default text only"},
 		{"the default one by the public sender", func(a *Application) { a.From = "" }, ""},
 	} {
