@@ -64,7 +64,7 @@ func userFilter(q query) (verify.UserFilter, error) {
 			if err != nil {
 				bad.Wrong(name, err.Error())
 			}
-			t = time.UnixMilli(ms)
+			t = time.UnixMilli(max(ms, 0)) // nothing was made before 1970, and the zero time filters nothing
 		}
 		return t
 	}
