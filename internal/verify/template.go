@@ -191,7 +191,7 @@ func (a *Application) values(c Channel, displayName string) map[string]string {
 		mark = spellMark
 	}
 	v := map[string]string{
-		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // never more than there is
+		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // rounded down; 0 would say that it is over
 		"display_name":     cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name)),
 	}
 	for _, name := range codeNames {
