@@ -18,7 +18,7 @@ const module = "github.com/countersign/countersign/"
 const pure = "internal/code internal/phone internal/sms internal/limit internal/keyset internal/template"
 
 // parts are what the program is wired from.
-const parts = "internal/store internal/dispatch internal/carrier internal/carrier/* internal/face/* " +
+const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face/* " +
 	"internal/metric internal/verify " + pure + " internal/web internal/request internal/yamlconf"
 
 // may says which packages of ours each package may import, tests aside. Imports point one way: to
@@ -35,7 +35,8 @@ var may = []struct{ packages, imports string }{
 	{"internal/metric", "internal/verify " + pure},
 	{"internal/carrier", "internal/verify " + pure},
 	{"internal/carrier/*", "internal/carrier internal/web internal/verify " + pure},
-	{"internal/dispatch", "internal/carrier internal/verify " + pure},
+	{"internal/route", "internal/verify " + pure},
+	{"internal/dispatch", "internal/route internal/carrier internal/verify " + pure},
 	{"internal/face/*", "internal/web internal/request internal/verify " + pure},
 
 	{"internal/system", parts},

@@ -20,10 +20,13 @@ type Carrier interface {
 	Send(ctx context.Context, m verify.Message) (ref string, err error)
 }
 
-// A Receipt is what a carrier says later of a message that it took.
+// A Receipt is what a carrier says later of a message that it took. A carrier that knows only its own
+// id of the message leaves Verification zero, and fills in Carrier and Ref.
 type Receipt struct {
 	Verification verify.ID
-	Attempt      int // the message's
+	Attempt      int    // the message's
+	Carrier      string // its name
+	Ref          string // what Send returned, or would have
 	Delivered    bool
 	Reason       string // when not delivered
 }

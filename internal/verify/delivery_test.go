@@ -256,7 +256,7 @@ func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
 		case Failed:
 			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Refused, Reason: "refused"}}, now)
 		case Delivered:
-			Receipt{Delivered: true}.Settle(v, now)
+			Receipt{Attempt: 3, Delivered: true}.Settle(v, &Delivery{}, now)
 		}
 		if v.Delivery != s {
 			t.Fatalf("new holder: %v, want %v", v.Delivery, s)
@@ -323,7 +323,7 @@ func TestAReceiptAdvancesWhatIsOnItsWay(t *testing.T) {
 						want.Delivery, want.Reason, want.DueAt = Failed, "undelivered", time.Time{}
 					}
 				}
-				r.Settle(v, t0)
+				r.Settle(v, &Delivery{}, t0)
 				if diff := cmp.Diff(want, v); diff != "" {
 					t.Errorf("%v, %s, receipt %s: (-want +got)\n%s", s, end, kind, diff)
 				}
@@ -345,7 +345,7 @@ func TestAReceiptMayComeBeforeItsAttemptIsSettled(t *testing.T) {
 		{Receipt{Attempt: 2, Reason: "undelivered"}, Failed},
 	} {
 		v := with(Sending)
-		tt.receipt.Settle(v, t0)
+		tt.receipt.Settle(v, &Delivery{}, t0)
 		before := v.clone()
 		s := &Settlement{Delivery: Delivery{Attempt: 2, Carrier: "a", Outcome: Accepted}}
 		if err := v.Settle(s, t0.Add(time.Millisecond)); err != nil || s.EndedAt.IsZero() {
