@@ -9,13 +9,13 @@ import (
 )
 
 // next are the carriers that may still get a message, the one that was called least for it first, and
-// the preferred one among equals. A carrier that refused it is out: whatever it said later, or had said
-// before.
+// the preferred one among equals. A carrier that refused it is out, whatever it said later, or had said
+// before; and one that took it: from that one a second message would hardly do better.
 func (d *Dispatcher) next(e verify.Envelope, history []verify.Delivery) []*line {
 	names, _ := d.table.Route(&e)
 	var all []*line
 	for _, name := range names {
-		if l := d.lines[name]; !refused(l, history) {
+		if l := d.lines[name]; !done(l, history) {
 			all = append(all, l)
 		}
 	}
@@ -33,9 +33,10 @@ func (d *Dispatcher) untried(e verify.Envelope, history []verify.Delivery) []*li
 	return all[:n]
 }
 
-func refused(l *line, history []verify.Delivery) bool {
+// done reports whether a carrier has answered for a message: it has it, may have it, or never will.
+func done(l *line, history []verify.Delivery) bool {
 	return slices.ContainsFunc(history, func(h verify.Delivery) bool {
-		return h.Carrier == l.name() && h.Outcome == verify.Refused
+		return h.Carrier == l.name() && h.Outcome != verify.Errored && h.Outcome != verify.Dropped
 	})
 }
 
