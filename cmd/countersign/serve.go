@@ -13,7 +13,6 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/system"
-	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
 
@@ -59,7 +58,7 @@ func (c *serveCommand) Run(w world) error {
 
 	s, err := system.Open(w.ctx, system.Config{
 		Data: conf.path(conf.Data), Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
-		Carriers: carriers, Routes: map[verify.Channel][]string{verify.SMS: conf.Channels.SMS, verify.Voice: conf.Channels.Voice},
+		Carriers: carriers, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention),
 	})
 	if err != nil {
@@ -99,7 +98,7 @@ func (c *loadedConfig) lines(log *slog.Logger) ([]dispatch.Line, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, dispatch.Line{Carrier: out, Queue: c.Carriers[i].Queue, Concurrency: c.Carriers[i].Concurrency})
+		all = append(all, c.Carriers[i].line(out))
 	}
 	return all, nil
 }

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/yamlconf"
+)
+
+// checkRoute checks a route, whose carriers must be there.
+func checkRoute(p *yamlconf.Problems, key string, r *RouteConfig, carriers map[string]bool) {
+	each := func(field string, list []string, ok func(string) bool, message string) {
+		for i, s := range list {
+			p.Check(fmt.Sprintf("%s.%s[%d]", key, field, i), ok(s), "%s", message)
+		}
+	}
+	each("channels", r.Channels, func(s string) bool { return s == string(verify.SMS) || s == string(verify.Voice) }, "must be sms or voice")
+	each("countries", r.Countries, phone.IsRegion, "must be a country in two letters, such as US")
+	each("prefixes", r.Prefixes, func(s string) bool {
+		digits, plus := strings.CutPrefix(s, "+")
+		return plus && digits != "" && strings.Trim(digits, "0123456789") == ""
+	}, "must be a plus and digits")
+	each("projects", r.Projects, func(s string) bool { return verify.ProjectID(s).Valid() }, "must be a project's id")
+	each("applications", r.Applications, func(s string) bool { _, err := parseApplication(s); return err == nil }, "must be an application's id")
+	seen := map[string]bool{}
+	for i, c := range r.Carriers {
+		at := fmt.Sprintf("%s.carriers[%d]", key, i)
+		p.Check(at+".name", carriers[c.Name], "there is no carrier %q", c.Name)
+		p.Check(at+".name", !seen[c.Name], "stands in this route twice")
+		seen[c.Name] = true
+		p.Check(at+".weight", c.Weight >= 0 && c.Weight <= 1000, "must be 0 to 1000")
+	}
+}
+
+// parseApplication reads an application's id, as we write it or as Syniverse's API does.
+func parseApplication(s string) (verify.ID, error) {
+	if id, ok := verify.ParseBase62(s); ok {
+		return id, nil
+	}
+	return verify.ParseID(s)
+}
+
+// checkUse checks how a carrier is used, of whatever kind it is.
+func checkUse(p *yamlconf.Problems, key string, cc *CarrierConfig) {
+	p.Check(key+".rate", cc.Rate >= 0 && cc.Rate <= 10000, "must be 0 to 10000")
+	if cc.ReceiptTimeout != 0 {
+		checkDuration(p, key+".receipt_timeout", cc.ReceiptTimeout, time.Second, time.Hour)
+	}
+	country := func(at, s string, seen map[string]bool) {
+		p.Check(at+".country", s == "" || phone.IsRegion(s), "must be a country in two letters, such as US")
+		p.Check(at+".country", !seen[s], "stands here twice")
+		seen[s] = true
+	}
+	seen := map[string]bool{}
+	for i, c := range cc.Costs {
+		at := fmt.Sprintf("%s.costs[%d]", key, i)
+		country(at, c.Country, seen)
+		p.Check(at+".cost", c.Cost >= 0, "must not be below 0")
+	}
+	clear(seen)
+	for i, pool := range cc.Senders {
+		at := fmt.Sprintf("%s.senders[%d]", key, i)
+		country(at, pool.Country, seen)
+		p.Check(at+".from", len(pool.From) > 0, "must name one at least")
+		for j, from := range pool.From {
+			checkSender(p, fmt.Sprintf("%s.from[%d]", at, j), from)
+		}
+	}
+}
+
+// rules are the routes, which were checked.
+func (c *Config) rules() []route.Rule {
+	var all []route.Rule
+	for _, r := range c.Routes {
+		rule := route.Rule{Countries: r.Countries, Prefixes: r.Prefixes}
+		for _, s := range r.Channels {
+			rule.Channels = append(rule.Channels, verify.Channel(s))
+		}
+		for _, s := range r.Projects {
+			rule.Projects = append(rule.Projects, verify.ProjectID(s))
+		}
+		for _, s := range r.Applications {
+			id, _ := parseApplication(s)
+			rule.Applications = append(rule.Applications, id)
+		}
+		for _, choice := range r.Carriers {
+			rule.Carriers = append(rule.Carriers, route.Choice{Carrier: choice.Name, Weight: choice.Weight})
+		}
+		all = append(all, rule)
+	}
+	return all
+}
+
+// routes are the carriers of what no rule matches.
+func (c *ChannelsConfig) routes() map[verify.Channel][]string {
+	return map[verify.Channel][]string{verify.SMS: c.SMS, verify.Voice: c.Voice}
+}
+
+// line is how a carrier is used.
+func (cc *CarrierConfig) line(out carrier.Carrier) dispatch.Line {
+	l := dispatch.Line{
+		Carrier: out, Queue: cc.Queue, Concurrency: cc.Concurrency, Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
+		Costs: map[string]float64{}, Senders: map[string][]string{},
+	}
+	for _, c := range cc.Costs {
+		l.Costs[c.Country] = c.Cost
+	}
+	for _, pool := range cc.Senders {
+		for _, from := range pool.From {
+			if n, err := phone.Parse(from); err == nil {
+				from = string(n)
+			}
+			l.Senders[pool.Country] = append(l.Senders[pool.Country], from)
+		}
+	}
+	return l
+}
