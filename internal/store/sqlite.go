@@ -184,13 +184,13 @@ func (s *sqliteSession) prepare() error {
 	return nil
 }
 
-func (s *sqliteSession) begin(context.Context) error {
+func (s *sqliteSession) begin(ctx context.Context) error {
 	if err := exec(s.beginNow); err != nil {
 		return err
 	}
 	var version int64
 	if _, err := one(s.dataVersion, func(q *direct.Stmt) { version = q.ColumnInt64(0) }); err != nil {
-		s.rollback(nil)
+		s.rollback(ctx)
 		return err
 	}
 	if version != s.version {
@@ -205,10 +205,12 @@ func (s *sqliteSession) commit(_ context.Context, r *rows) error {
 		return err
 	}
 	for id, v := range r.verifications {
-		s.verifications.Add(id, v.value)
+		if v.dirty {
+			s.verifications.Add(id, v.value)
+		}
 	}
 	for k, d := range r.destinations {
-		if d.stored || d.dirty {
+		if d.dirty {
 			s.destinations.Add(k, d.value)
 		}
 	}
