@@ -162,9 +162,12 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	sender := p.from(acct, r.From, from)
 	t.sender = sender.From
 
-	t.text = approvedText(r.Channel)
-	if r.Text != "" && frame(r.Text) != t.text {
-		t.text = frame(r.Text)
+	approved, text := approvedText(r.Channel), frame(r.Text)
+	if r.Text == "" {
+		text = approved
+	}
+	t.text = acct.Project.Style.write(r.Channel, text, placeholder)
+	if text != approved {
 		if sender.Public && !acct.Project.PublicText {
 			p.add(FieldFrom, "can't be blank when a message is given")
 		}
