@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -9,6 +12,7 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/sms"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -120,4 +124,98 @@ func (cc *CarrierConfig) line(out carrier.Carrier) dispatch.Line {
 		}
 	}
 	return l
+}
+
+type routeCommand struct {
+	Explain routeExplain `cmd:"" help:"Print which carriers a message to a number would be tried on, in which order, and why."`
+}
+
+type routeExplain struct {
+	configFile
+	Number      string `arg:"" help:"Number, E.164."`
+	Channel     string `default:"sms" enum:"sms,voice" help:"sms or voice (default ${default})." placeholder:"CHANNEL"`
+	Project     string `help:"Project id (default: none that a route names)." placeholder:"ID"`
+	Application string `help:"Application id (default: none that a route names)." placeholder:"ID"`
+	Text        string `help:"Text with its code (default: the default text)." placeholder:"TEXT"`
+	JSON        bool   `name:"json" help:"Print JSON, for programs."`
+}
+
+// Run implements the command.
+func (c *routeExplain) Run(w world) error {
+	to, err := phone.Parse(c.Number)
+	if err != nil {
+		return usageError(fmt.Sprintf("number: %v", err))
+	}
+	e := verify.Envelope{Channel: verify.Channel(c.Channel), Project: verify.ProjectID(c.Project), To: to}
+	if c.Application != "" {
+		if e.Application, err = parseApplication(c.Application); err != nil {
+			return usageError("--application: must be an application's id")
+		}
+	}
+	conf, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	rules := dispatch.Rules(conf.rules(), conf.Channels.routes())
+	i := slices.IndexFunc(rules, func(r route.Rule) bool { return r.Matches(&e) })
+	where := "channels." + c.Channel
+	if i < len(conf.Routes) {
+		where = fmt.Sprintf("routes[%d]", i)
+	}
+	if len(rules[i].Carriers) == 0 {
+		return fmt.Errorf("%s to %s: %s has no carriers: starts are answered 503", e.Channel, to.Region(), where)
+	}
+	text := verify.Secret(cmp.Or(c.Text, verify.ApprovedText(e.Channel, "000000").Reveal()))
+	why := where + because(&rules[i], &e)
+	return printRows(w, c.JSON, []string{"CARRIER", "SENDER", "SEGMENTS", "COST", "WHY"}, rules[i].Carriers, func(choice route.Choice) row {
+		n := slices.IndexFunc(conf.Carriers, func(cc CarrierConfig) bool { return cc.Name == choice.Carrier })
+		line := conf.Carriers[n].line(nil)
+		segments := ""
+		if e.Channel == verify.SMS {
+			segments = strconv.Itoa(sms.Segments(text.Reveal()))
+		}
+		return row{
+			{"carrier", choice.Carrier}, {"sender", line.Sender(conf.PublicSender, to.Region(), to)}, {"segments", segments},
+			{"cost", strconv.FormatFloat(line.Cost(to.Region(), e.Channel, text), 'f', -1, 64)}, {"why", why + turn(&rules[i], choice)},
+		}
+	})
+}
+
+// because says what of a message a rule was looking for.
+func because(r *route.Rule, e *verify.Envelope) string {
+	var reasons []string
+	if len(r.Channels) > 0 {
+		reasons = append(reasons, "channel "+string(e.Channel))
+	}
+	if len(r.Countries) > 0 {
+		reasons = append(reasons, "country "+e.To.Region())
+	}
+	for _, p := range r.Prefixes {
+		if strings.HasPrefix(string(e.To), p) {
+			reasons = append(reasons, "prefix "+p)
+			break
+		}
+	}
+	if len(r.Projects) > 0 {
+		reasons = append(reasons, "project "+string(e.Project))
+	}
+	if len(r.Applications) > 0 {
+		reasons = append(reasons, "application "+e.Application.String())
+	}
+	if reasons == nil {
+		return ": any message"
+	}
+	return ": " + strings.Join(reasons, ", ")
+}
+
+// turn says how often a carrier comes first among those that take turns.
+func turn(r *route.Rule, c route.Choice) string {
+	if c.Weight == 0 {
+		return ""
+	}
+	sum := 0
+	for _, other := range r.Carriers {
+		sum += other.Weight
+	}
+	return fmt.Sprintf("; takes turns, first in %d of %d", c.Weight, sum)
 }

@@ -56,10 +56,15 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 
+	token, unpublish, err := publishOperator(conf.path(conf.Data), operations.Addr())
+	if err != nil {
+		return err
+	}
+	defer unpublish()
 	s, err := system.Open(w.ctx, system.Config{
 		Data: conf.path(conf.Data), Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
 		Carriers: carriers, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
-		Retention: time.Duration(conf.Retention),
+		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	})
 	if err != nil {
 		return err

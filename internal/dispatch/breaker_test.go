@@ -183,11 +183,11 @@ func TestCostIsBySegmentAndCountry(t *testing.T) {
 		{"US", verify.Voice, long, 0.01},
 		{"GB", verify.SMS, "short", 0.05},
 	} {
-		if got := l.cost(tt.country, &verify.Message{Channel: tt.channel, Body: tt.body}); got != tt.want {
+		if got := l.Cost(tt.country, tt.channel, tt.body); got != tt.want {
 			t.Errorf("%s, %s, %d characters: %v, want %v", tt.country, tt.channel, len(tt.body), got, tt.want)
 		}
 	}
-	if got := (&line{}).cost("US", &verify.Message{Channel: verify.SMS}); got != 0 {
+	if got := (&line{}).Cost("US", verify.SMS, "short"); got != 0 {
 		t.Errorf("without costs: %v", got)
 	}
 }

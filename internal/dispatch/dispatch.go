@@ -313,7 +313,7 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		end.Outcome, end.Reason = verify.Dropped, why
 	} else {
 		if j.message.From == d.PublicSender {
-			j.message.From = l.sender(d.PublicSender, j.country, v.To)
+			j.message.From = l.Sender(d.PublicSender, j.country, v.To)
 		}
 		cost = d.send(what, l, &j, &end)
 	}
@@ -354,7 +354,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	}
 	if end.Outcome == verify.Accepted || end.Outcome == verify.Unknown {
 		end.Watch = d.watch(end, l, j)
-		return l.cost(j.country, &j.message)
+		return l.Cost(j.country, j.message.Channel, j.message.Body)
 	}
 	d.retry(end, l, j, after)
 	return 0

@@ -130,18 +130,18 @@ func (l *line) failed(country string, after int, now time.Time) (opened bool) {
 	return was != "open" && b.state(now) == "open"
 }
 
-// sender is what a message by the public sender comes from.
-func (l *line) sender(public, country string, to phone.Number) string {
+// Sender is what a message by the public sender comes from.
+func (l *Line) Sender(public, country string, to phone.Number) string {
 	return cmp.Or(route.Sticky(byCountry(l.Senders, country), to), public)
 }
 
-// cost is what a message costs.
-func (l *line) cost(country string, m *verify.Message) float64 {
+// Cost is what a text costs on its way.
+func (l *Line) Cost(country string, c verify.Channel, text verify.Secret) float64 {
 	each := byCountry(l.Costs, country)
-	if each == 0 || m.Channel != verify.SMS {
+	if each == 0 || c != verify.SMS {
 		return each
 	}
-	return each * float64(sms.Segments(m.Body.Reveal()))
+	return each * float64(sms.Segments(text.Reveal()))
 }
 
 // byCountry is a country's value, or that of any other.

@@ -49,7 +49,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	began := d.Now()
 	m := verify.Message{
 		ID: verify.NewID(began), Verification: verify.NewID(began), Channel: c, To: to,
-		From: l.sender(d.PublicSender, to.Region(), to), Body: trialText, ExpiresAt: began.Add(trialLife), Attempt: 1,
+		From: l.Sender(d.PublicSender, to.Region(), to), Body: trialText, ExpiresAt: began.Add(trialLife), Attempt: 1,
 	}
 	step := func(s Step) {
 		s.After, last = d.Now().Sub(began), s

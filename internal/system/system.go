@@ -53,6 +53,9 @@ type Config struct {
 	// Syniverse is how the Syniverse face answers.
 	Syniverse syniverse.Options
 
+	// OperatorToken opens what of the operations listener costs money: "" closes it.
+	OperatorToken verify.Secret
+
 	// Retention is how long verifications are kept: default 30 days.
 	Retention time.Duration
 	// Commit stands between the store and its commits, see [store.Options].
@@ -68,6 +71,7 @@ type System struct {
 	log       *slog.Logger
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
+	operator  verify.Secret
 	upkeep    sync.WaitGroup
 	stopped   context.CancelFunc
 }
@@ -129,7 +133,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		}
 	})
 	s := &System{
-		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse,
+		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
@@ -171,7 +175,7 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 }
 
 // Operations answers health checks (/healthz while the process lives, /readyz while it can work),
-// /carriers with how each of them does, /metrics for Prometheus, and /debug/pprof.
+// /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
 func (s *System) Operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -189,6 +193,9 @@ func (s *System) Operations() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{"carriers": s.Dispatch.States()})
 	})
+	if s.operator != "" {
+		mux.HandleFunc("POST /carriers/{name}/test", s.try)
+	}
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

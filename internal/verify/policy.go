@@ -80,6 +80,11 @@ const (
 	Push  Channel = "push" // asked for by APIs, but no carrier serves it
 )
 
+// ApprovedText is what the public sender says, and the default, with a code in it.
+func ApprovedText(c Channel, code Secret) Secret {
+	return Secret(strings.ReplaceAll(approvedText(c), placeholder, code.Reveal()))
+}
+
 // approvedText is what the public sender may say, and the default.
 func approvedText(c Channel) string {
 	if c == Voice {
