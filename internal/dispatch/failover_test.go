@@ -473,3 +473,92 @@ func TestTrialIsFollowedToItsReceipt(t *testing.T) {
 		t.Error("a carrier that isn't there: no error")
 	}
 }
+
+// Nobody hears of three carriers: the second gets the message when the first was silent, and that is all.
+func TestSilenceMovesOnOnce(t *testing.T) {
+	t.Parallel()
+	a, b, c := &way{name: "a"}, &way{name: "b"}, &way{name: "c"}
+	lines := map[string]dispatch.Line{}
+	for _, name := range []string{"a", "b", "c"} {
+		lines[name] = dispatch.Line{ReceiptTimeout: receiptTimeout}
+	}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b, c}, Lines: lines, MaxMessages: 5})
+	id := k.Start(to, "")
+	for range 10 {
+		quiet(t, k, id)
+		k.Advance(receiptTimeout)
+	}
+	v := quiet(t, k, id)
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.Sent || v.Watched() {
+		t.Errorf("delivery %v, watched %t; attempts (-want +got):\n%s", v.Delivery, v.Watched(), diff)
+	}
+	// A loss that becomes known later still moves on.
+	receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: 2, Reason: "absent"})
+	v = quiet(t, k, id)
+	for range 3 {
+		k.Advance(receiptTimeout)
+	}
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted ", "c accepted "}, attempts(t, k, v)); diff != "" {
+		t.Errorf("after the loss: attempts (-want +got):\n%s", diff)
+	}
+}
+
+// A receipt that names our own attempt can come before that has ended, too. If it moved on at once, it
+// would move on to the same carrier, for nobody knows yet who lost the message.
+func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
+	t.Parallel()
+	calling, answer := make(chan struct{}), make(chan struct{})
+	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
+	b := &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	id := k.Start(to, "")
+	<-calling
+	receive(t, k, carrier.Receipt{Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
+	if v := k.Verification(id); v.Delivery != verify.Sending || v.Attempt != 1 {
+		t.Errorf("before the attempt's end: %v, attempt %d", v.Delivery, v.Attempt)
+	}
+	close(answer)
+	k.Await("the second carrier", func() bool { k.Advance(time.Second); return len(b.seen()) == 1 })
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, quiet(t, k, id))); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+}
+
+// A refusal is about the number, and the carrier answers.
+func TestRefusalsOpenNoBreaker(t *testing.T) {
+	t.Parallel()
+	w := &way{name: "a", send: always(carrier.Refused(errDown))}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 2})
+	for range 5 {
+		settled(t, k, k.Start(to, ""))
+	}
+	if n := len(w.seen()); n != 5 {
+		t.Errorf("%d calls, want 5", n)
+	}
+}
+
+// A carrier that is slower than its messages come passes them on, instead of keeping them too long.
+func TestRateBoundsWhatWaits(t *testing.T) {
+	t.Parallel()
+	a, b := &way{name: "a"}, &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{
+		Carriers: []carrier.Carrier{a, b},
+		Lines:    map[string]dispatch.Line{"a": {Rate: 0.2}}, // two in the 10 s of a lease less a call
+	})
+	var ids []string
+	for range 5 {
+		ids = append(ids, k.Start(to, ""))
+	}
+	k.Await("the other carrier's messages", func() bool { return len(b.seen()) >= 2 })
+	if n := len(a.seen()); n > 2 {
+		t.Errorf("the slow carrier got %d at once", n)
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	k.Dispatch.Close(now) // what waits is left for later
+	for _, id := range ids {
+		if v := k.Verification(id); v.Delivery != verify.Sent && !v.Open() {
+			t.Errorf("a message is %v (%s)", v.Delivery, v.Reason)
+		}
+	}
+}
