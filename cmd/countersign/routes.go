@@ -17,8 +17,8 @@ import (
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
-// checkRoute checks a route, whose carriers must be there.
-func checkRoute(p *yamlconf.Problems, key string, r *RouteConfig, carriers map[string]bool) {
+// checkRoute checks a route, whose carriers must be there, and able to take all that it matches.
+func (c *loadedConfig) checkRoute(p *yamlconf.Problems, key string, r *RouteConfig, carriers map[string]bool) {
 	each := func(field string, list []string, ok func(string) bool, message string) {
 		for i, s := range list {
 			p.Check(fmt.Sprintf("%s.%s[%d]", key, field, i), ok(s), "%s", message)
@@ -33,12 +33,19 @@ func checkRoute(p *yamlconf.Problems, key string, r *RouteConfig, carriers map[s
 	each("projects", r.Projects, func(s string) bool { return verify.ProjectID(s).Valid() }, "must be a project's id")
 	each("applications", r.Applications, func(s string) bool { _, err := parseApplication(s); return err == nil }, "must be an application's id")
 	seen := map[string]bool{}
-	for i, c := range r.Carriers {
+	channels := r.Channels
+	if len(channels) == 0 {
+		channels = []string{string(verify.SMS), string(verify.Voice)}
+	}
+	for i, choice := range r.Carriers {
 		at := fmt.Sprintf("%s.carriers[%d]", key, i)
-		p.Check(at+".name", carriers[c.Name], "there is no carrier %q", c.Name)
-		p.Check(at+".name", !seen[c.Name], "stands in this route twice")
-		seen[c.Name] = true
-		p.Check(at+".weight", c.Weight >= 0 && c.Weight <= 1000, "must be 0 to 1000")
+		p.Check(at+".name", carriers[choice.Name], "there is no carrier %q", choice.Name)
+		p.Check(at+".name", !seen[choice.Name], "stands in this route twice")
+		seen[choice.Name] = true
+		p.Check(at+".weight", choice.Weight >= 0 && choice.Weight <= 1000, "must be 0 to 1000")
+		for _, channel := range channels {
+			p.Check(at+".name", c.serves(choice.Name, channel), "the provider of %q isn't for %s: a route has a list of channels, and a preset or api says its own", choice.Name, channel)
+		}
 	}
 }
 
