@@ -90,9 +90,13 @@ type projectCommand struct {
 
 // policyFlags are a project's settings. One that isn't given stays as it is.
 type policyFlags struct {
-	Profile      string         `help:"Policy: compat keeps the hosted vendors' bounds (a new project's), standard NIST SP 800-63B-4's." enum:",compat,standard" default:"" placeholder:"compat|standard"`
-	Sender       []string       `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
-	PublicText   *bool          `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
+	Profile       string   `help:"Policy: compat keeps the hosted vendors' bounds (a new project's), standard NIST SP 800-63B-4's." enum:",compat,standard" default:"" placeholder:"compat|standard"`
+	Sender        []string `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
+	PublicText    *bool    `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
+	Transliterate *bool    `negatable:"" help:"Write typographic characters (curly quotes, dashes) in the GSM alphabet where that saves segments (a new project: no)."`
+	WebOTP        *string  `name:"webotp" help:"Web site that may read the code by itself: its host, '' for none. Messages end with '@HOST #CODE'." placeholder:"HOST"`
+	AndroidHash   *string  `help:"Android app that may read the message by itself: its 11 characters, '' for none." placeholder:"HASH"`
+
 	SendBurst    *int           `help:"Messages to one number at once, 0 for no limit (a new project: ${burst})." placeholder:"N"`
 	SendInterval *time.Duration `help:"After that, one each so often (a new project: ${interval})." placeholder:"DURATION"`
 	SendDaily    *int           `help:"Messages to one number in any 24 hours, 0 for no limit (a new project: ${daily})." placeholder:"N"`
@@ -130,6 +134,9 @@ func (c *policyFlags) set(p *verify.Project) error {
 		p.Profile = verify.Profile(c.Profile)
 	}
 	assign(&p.PublicText, c.PublicText)
+	assign(&p.Style.Transliterate, c.Transliterate)
+	assign(&p.Style.WebOTP, c.WebOTP)
+	assign(&p.Style.AndroidHash, c.AndroidHash)
 	assign(&p.Limits.Burst, c.SendBurst)
 	assign(&p.Limits.Interval, c.SendInterval)
 	assign(&p.Limits.Daily, c.SendDaily)
@@ -152,6 +159,9 @@ func (c *policyFlags) set(p *verify.Project) error {
 			wrong = append(wrong, fmt.Sprintf("--sender %q: %v", s, err))
 		}
 		p.Senders = append(p.Senders, n)
+	}
+	if problem := p.Style.Problem(); problem != "" {
+		wrong = append(wrong, "--webotp, --android-hash: "+problem)
 	}
 	if l := p.Limits; l.Burst < 0 || l.Burst > 1000 || l.Daily < 0 || l.Daily > 1000 {
 		wrong = append(wrong, "--send-burst, --send-daily: must be 0 to 1000")
@@ -227,6 +237,7 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	return printRows(w, asJSON, []string{"SETTING", "VALUE"}, [][2]string{
 		{"project", string(p.ID)}, {"name", p.Name}, {"policy", string(p.Profile)},
 		{"senders", senders}, {"public-text", strconv.FormatBool(p.PublicText)},
+		{"transliterate", strconv.FormatBool(p.Style.Transliterate)}, {"webotp", p.Style.WebOTP}, {"android-hash", p.Style.AndroidHash},
 		{"send-burst", strconv.Itoa(p.Limits.Burst)}, {"send-interval", p.Limits.Interval.String()}, {"send-daily", strconv.Itoa(p.Limits.Daily)},
 	}, func(s [2]string) row { return row{{"setting", s[0]}, {"value", s[1]}} })
 }

@@ -69,9 +69,21 @@ type Config struct {
 	// Carriers are the ways out, each with a name of its own.
 	Carriers []CarrierConfig `yaml:"carriers"`
 
+	// Routes say which carriers take a message: the first one that matches it decides. What none
+	// matches goes as channels say. "countersign route explain NUMBER" shows what comes of them.
+	Routes []RouteConfig `yaml:"routes"`
+
 	// Channels say which carriers serve a channel, the preferred one first. A channel without
 	// carriers answers 503.
 	Channels ChannelsConfig `yaml:"channels"`
+
+	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
+	// silent: 1 to 10. What may have been sent counts.
+	MaxMessages int `yaml:"max_messages" default:"3"`
+
+	// BreakAfter is how many hand-overs in a row must fail until messages to that country pass a
+	// carrier by, for 10s at first: 1 to 1000.
+	BreakAfter int `yaml:"break_after" default:"5"`
 
 	// Retention is how long verifications are kept after their start: 24h to 87600h.
 	Retention yamlconf.Duration `yaml:"retention" default:"720h"`
@@ -170,6 +182,59 @@ type CarrierConfig struct {
 	Concurrency int `yaml:"concurrency" default:"64"`
 	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
 	Queue int `yaml:"queue" default:"1024"`
+	// Rate is how many messages a second this server hands over: up to 10000, 0 for no limit. No more
+	// messages wait than can leave within 10 s.
+	Rate float64 `yaml:"rate" default:"0"`
+	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once;
+	// and twice that where the carrier's answer got lost: 1s to 1h, 0s for ever. Set it only where
+	// receipts come back from this carrier.
+	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
+	// Costs are those of a segment, or of a call, for metrics and "route explain". Optional.
+	Costs []CostConfig `yaml:"costs"`
+	// Senders are what messages come from instead of public_sender. Optional.
+	Senders []PoolConfig `yaml:"senders"`
+}
+
+// CostConfig is the cost of messages to a country.
+type CostConfig struct {
+	// Country is the country's two letters; without it, this is for all others.
+	Country string `yaml:"country" example:"US"`
+	// Cost is in whatever currency the operator counts.
+	Cost float64 `yaml:"cost" default:"0"`
+}
+
+// PoolConfig is what messages to a country come from.
+type PoolConfig struct {
+	// Country is the country's two letters; without it, this is for all others.
+	Country string `yaml:"country" example:"US"`
+	// From are numbers in E.164, short codes, or names of 1 to 11 letters and digits. One phone always
+	// sees the same one.
+	From []string `yaml:"from" example:"+12025550199"`
+}
+
+// RouteConfig is which carriers take the messages that it matches. What it leaves out, any message has.
+type RouteConfig struct {
+	// Channels are sms and voice.
+	Channels []string `yaml:"channels" example:"sms"`
+	// Countries are two letters each.
+	Countries []string `yaml:"countries" example:"US"`
+	// Prefixes are beginnings of numbers, with the plus.
+	Prefixes []string `yaml:"prefixes" example:"+1"`
+	// Projects are their ids.
+	Projects []string `yaml:"projects"`
+	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
+	Applications []string `yaml:"applications"`
+	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
+	Carriers []ChoiceConfig `yaml:"carriers"`
+}
+
+// ChoiceConfig is a carrier of a route.
+type ChoiceConfig struct {
+	// Name is the carrier's.
+	Name string `yaml:"name" example:"gateway"`
+	// Weight makes the carriers that have one take turns, in its proportion: 1 to 1000, 0 to stay in
+	// its place.
+	Weight int `yaml:"weight" default:"0"`
 }
 
 // HTTPCarrierConfig is a receiver of HTTP requests.
@@ -335,6 +400,11 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
+	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")
+	p.Check("break_after", c.BreakAfter >= 1 && c.BreakAfter <= 1000, "must be 1 to 1000")
+	for i := range c.Routes {
+		c.checkRoute(p, fmt.Sprintf("routes[%d]", i), &c.Routes[i], names)
+	}
 	for _, channel := range []struct {
 		key      string
 		carriers []string
@@ -415,6 +485,7 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 	names[cc.Name] = true
 	p.Check(key+".concurrency", cc.Concurrency >= 1 && cc.Concurrency <= 1024, "must be 1 to 1024")
 	p.Check(key+".queue", cc.Queue >= 1 && cc.Queue <= 100000, "must be 1 to 100000")
+	checkUse(p, key, cc)
 	if cc.Provider.given() {
 		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is a provider: a carrier is one of the two")
 		c.ways = append(c.ways, way{provider: c.checkProvider(p, key+".provider", cc)})

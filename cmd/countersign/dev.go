@@ -92,6 +92,8 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		Data: c.Data, Log: log, Settings: c.settings(),
 		Carriers: []dispatch.Line{{Carrier: way, Queue: devQueue, Concurrency: devConcurrency}},
 		Routes:   map[verify.Channel][]string{verify.SMS: {sim.Name}, verify.Voice: {sim.Name}},
+		// The numbers that fail on purpose must not stop the messages to all others.
+		BreakAfter: -1,
 	})
 	if err != nil {
 		return err

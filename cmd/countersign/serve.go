@@ -15,7 +15,6 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/system"
-	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
 
@@ -59,10 +58,15 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 
+	token, unpublish, err := publishOperator(conf.path(conf.Data), operations.Addr())
+	if err != nil {
+		return err
+	}
+	defer unpublish()
 	s, err := system.Open(w.ctx, system.Config{
 		Data: conf.path(conf.Data), Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
-		Carriers: carriers, Routes: map[verify.Channel][]string{verify.SMS: conf.Channels.SMS, verify.Voice: conf.Channels.Voice},
-		Retention: time.Duration(conf.Retention),
+		Carriers: carriers, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
+		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	})
 	if err != nil {
 		return err
@@ -112,7 +116,7 @@ func (c *loadedConfig) lines(log *slog.Logger) (all []dispatch.Line, providers [
 				return nil, nil, err
 			}
 		}
-		all = append(all, dispatch.Line{Carrier: out, Queue: c.Carriers[i].Queue, Concurrency: c.Carriers[i].Concurrency})
+		all = append(all, c.Carriers[i].line(out))
 	}
 	return all, providers, nil
 }

@@ -3,6 +3,7 @@
 package countersigntest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -45,6 +47,12 @@ type Options struct {
 	Profile  verify.Profile
 	Limits   verify.Limits // zero: none
 	Carriers []carrier.Carrier
+	// Lines are how single ones of them are used, by name; Queue and Concurrency fill in what they
+	// leave zero. Rules go before the channels, which all carriers serve.
+	Lines       map[string]dispatch.Line
+	Rules       []route.Rule
+	MaxMessages int
+	BreakAfter  int
 	// Queue and Concurrency are each carrier's: default 20 000 and 16.
 	Queue, Concurrency int
 	// Unattended leaves it to the test to look for due messages, with Advance.
@@ -91,10 +99,12 @@ func New(t testing.TB, o Options) *Kit {
 	c := system.Config{
 		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Settings: o.Settings, Syniverse: o.Syniverse,
 		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
-		Routes: map[verify.Channel][]string{},
+		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
 	}
 	for _, way := range o.Carriers {
-		c.Carriers = append(c.Carriers, dispatch.Line{Carrier: way, Queue: o.Queue, Concurrency: o.Concurrency})
+		line := o.Lines[way.Name()]
+		line.Carrier, line.Queue, line.Concurrency = way, cmp.Or(line.Queue, o.Queue), cmp.Or(line.Concurrency, o.Concurrency)
+		c.Carriers = append(c.Carriers, line)
 		for _, channel := range []verify.Channel{verify.SMS, verify.Voice} {
 			c.Routes[channel] = append(c.Routes[channel], way.Name())
 		}

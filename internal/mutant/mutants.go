@@ -8,6 +8,7 @@ const (
 	inLimit     = "./internal/limit"
 	inPhone     = "./internal/phone"
 	inRequest   = "./internal/request"
+	inRoute     = "./internal/route"
 	inSMS       = "./internal/sms"
 	inStore     = "./internal/store"
 	inSyniverse = "./internal/face/syniverse"
@@ -32,6 +33,8 @@ const (
 	sqliteFile       = "internal/store/sqlite.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
+	failoverFile     = "internal/dispatch/failover.go"
+	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
@@ -255,7 +258,7 @@ var mutants = []mutant{
 	},
 	{
 		"claimed-under-a-lease", "Nobody sends a message while another holds its lease.",
-		[]edit{{deliveryFile, "if !v.Open() || now.Before(v.DueAt) {", "if !v.Open() {"}},
+		[]edit{{deliveryFile, "&& !now.Before(v.DueAt)", ""}},
 		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
 	},
 	{
@@ -264,8 +267,53 @@ var mutants = []mutant{
 		test{inVerify, "^TestAReceiptAdvancesWhatIsOnItsWay$"},
 	},
 	{
+		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
+		[]edit{{failoverFile, " || verify.MovedOn(history)", ""}},
+		test{inDispatch, "^TestSilenceMovesOnOnce$"},
+	},
+	{
+		"watch-beyond-the-code", "Nobody waits for a receipt when the code has died.",
+		[]edit{{deliveryFile, "s.Watch > 0 && v.ended(until) == nil", "s.Watch > 0"}},
+		test{inVerify, "^TestSilenceMakesASentMessageDue$"},
+	},
+	{
+		"one-message-more", "A verification costs at most so many messages.",
+		[]edit{{receiptFile, "verify.Messages(history) < d.MaxMessages", "verify.Messages(history) <= d.MaxMessages"}},
+		test{inDispatch, "^TestMessagesOfAVerificationAreBounded$"},
+	},
+	{
+		"loss-before-the-end", "A loss moves on when it is known which carrier lost the message.",
+		[]edit{{receiptFile, "if !settled && !last {", "if !settled && last {"}},
+		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
+	},
+	{
+		"receipt-changes-its-mind", "That the phone has the message is the last word.",
+		[]edit{{deliveryFile, "d.Receipt == ReceiptDelivered || d.Receipt == r.state()", "d.Receipt == r.state()"}},
+		stores("ReceiptIsRecordedOnce"),
+	},
+	{
+		"receipt-for-the-oldest", "A carrier's id that was used twice means its newest message.",
+		[]edit{{"internal/store/sql.go", "ORDER BY verification DESC, attempt DESC", "ORDER BY verification, attempt"}},
+		stores("CarriersOwnIDNamesItsNewestMessage"),
+	},
+	{
+		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
+		[]edit{{"internal/dispatch/dispatch.go", "case verify.Accepted, verify.Refused: // it answers", "case verify.Accepted:"}},
+		test{inDispatch, "^TestRefusalsOpenNoBreaker$"},
+	},
+	{
+		"two-probes", "Of the messages for a carrier that failed too often, one at a time tries it.",
+		[]edit{{"internal/dispatch/breaker.go", "b.until, b.probing = now.Add(probeTime), true", "b.probing = true"}},
+		test{inDispatch, "^TestABreakerOpensForLongerEachTime$"},
+	},
+	{
+		"draw-by-chance", "The order of a message's carriers is the same whoever draws it.",
+		[]edit{{"internal/route/route.go", "hash(string(id[:]), c.Carrier)>>11", "hash(fmt.Sprint(time.Now()), c.Carrier)>>11"}, {"internal/route/route.go", "import (\n\t\"cmp\"\n", "import (\n\t\"cmp\"\n\t\"fmt\"\n\t\"time\"\n"}},
+		test{inRoute, "^TestWeightsShareTheMessages$"},
+	},
+	{
 		"lost-answer-sent-again", "A message whose answer got lost may have been sent, and is not sent again.",
-		[]edit{{deliveryFile, "case s.Outcome == Accepted, s.Outcome == Unknown:", "case s.Outcome == Accepted:"}},
+		[]edit{{deliveryFile, "case s.sent():", "case s.Outcome == Accepted:"}},
 		test{inVerify, "^TestAnAttemptThatEndsDecidesWhatIsNext$"},
 	},
 	{
@@ -275,7 +323,7 @@ var mutants = []mutant{
 	},
 	{
 		"dead-message-claimed", "A crashed server's message is not sent after its code has died.",
-		[]edit{{deliveryFile, "if v.ended(now) != nil {\n\t\tv.fail(v.StatusAt(now).String())", "if v == nil {\n\t\tv.fail(v.StatusAt(now).String())"}},
+		[]edit{{deliveryFile, "if v.ended(now) != nil {\n\t\tv.giveUp(now)", "if v == nil {\n\t\tv.giveUp(now)"}},
 		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
 	},
 	{

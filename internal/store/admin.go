@@ -22,7 +22,8 @@ var (
 	ErrNoKey     = errors.New("there is no such key, or it was revoked before")
 )
 
-const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text`
+const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
+	p.transliterate, p.webotp, p.android_hash`
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
@@ -32,7 +33,8 @@ type projectDest struct {
 }
 
 func (d *projectDest) fields() []any {
-	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText}
+	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
+		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash}
 }
 
 func (d *projectDest) done() {
@@ -76,9 +78,11 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		application := verify.NewID(now)
-		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
-			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText, application[:], millis(now))
+		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
+				transliterate, webotp, android_hash)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
+			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText, application[:], millis(now),
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash)
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create project %s: %w", p.ID, err)
 		}
@@ -91,8 +95,10 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 // UpdateProject changes a project's name and settings, or fails with [ErrNoProject].
 func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8
-			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText)
+		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
+				transliterate = $9, webotp = $10, android_hash = $11
+			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText,
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash)
 		if err := changedOne(result, err, ErrNoProject); err != nil {
 			return fmt.Errorf("update project %s: %w", p.ID, err)
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -29,6 +30,7 @@ const (
 type op struct {
 	verification    verify.ID
 	withDestination bool           // also load that verification's destination
+	attempt         int            // also load what is recorded of that attempt of it
 	destination     destinationKey // of a verification that doesn't exist yet
 	user            userKey
 	withCurrent     bool // also load that user's current verification
@@ -278,8 +280,21 @@ type rows struct {
 	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
-	deliveries    []verify.Delivery
+	attempts      map[attemptKey]*row[verify.Delivery] // that were asked for; only their receipts change
+	deliveries    []verify.Delivery                    // that ended
 	hints, drops  []hint
+}
+
+type attemptKey struct {
+	verification verify.ID
+	attempt      int
+}
+
+func (k attemptKey) compare(o attemptKey) int {
+	if c := bytes.Compare(k.verification[:], o.verification[:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.attempt, o.attempt)
 }
 
 type row[T any] struct {
@@ -404,8 +419,21 @@ func sortedIDs(ids []verify.ID) []verify.ID {
 	return slices.Compact(ids)
 }
 
+// attemptKeys are those that a group names, sorted, each once.
+func attemptKeys(group []op) []attemptKey {
+	var keys []attemptKey
+	for _, o := range group {
+		if o.attempt > 0 {
+			keys = append(keys, attemptKey{o.verification, o.attempt})
+		}
+	}
+	slices.SortFunc(keys, attemptKey.compare)
+	return slices.Compact(keys)
+}
+
 func newRows(n int) *rows {
 	return &rows{
+		attempts:      map[attemptKey]*row[verify.Delivery]{},
 		applications:  map[verify.ID]verify.ProjectID{},
 		users:         map[userKey]*row[verify.User]{},
 		verifications: make(map[verify.ID]*row[verify.Verification], n),
@@ -413,6 +441,37 @@ func newRows(n int) *rows {
 	}
 }
 
-func (r *rows) ended(d verify.Delivery) { r.deliveries = append(r.deliveries, d) }
-func (r *rows) drop(h hint)             { r.drops = append(r.drops, h) }
-func (r *rows) hint(h hint)             { r.hints = append(r.hints, h) }
+// ended records an attempt's end. An attempt ends once.
+func (r *rows) ended(d verify.Delivery) {
+	if r.end(attemptKey{d.Verification, d.Attempt}) == nil {
+		r.deliveries = append(r.deliveries, d)
+	}
+}
+
+// end returns the end of an attempt that this group has recorded, or nil.
+func (r *rows) end(k attemptKey) *verify.Delivery {
+	for i := range r.deliveries {
+		if d := &r.deliveries[i]; d.Attempt == k.attempt && d.Verification == k.verification {
+			return d
+		}
+	}
+	return nil
+}
+
+// attempt returns what is known of an attempt that the operation asked for.
+func (r *rows) attempt(k attemptKey) *row[verify.Delivery] {
+	a := r.attempts[k]
+	if a == nil {
+		a = &row[verify.Delivery]{value: verify.Delivery{Verification: k.verification, Attempt: k.attempt}}
+		r.attempts[k] = a
+	}
+	if d := r.end(k); d != nil && a.value.EndedAt.IsZero() {
+		ended := *d
+		ended.Receipt, ended.ReceiptAt, ended.ReceiptReason = a.value.Receipt, a.value.ReceiptAt, a.value.ReceiptReason
+		a.value = ended
+	}
+	return a
+}
+
+func (r *rows) drop(h hint) { r.drops = append(r.drops, h) }
+func (r *rows) hint(h hint) { r.hints = append(r.hints, h) }

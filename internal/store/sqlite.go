@@ -104,7 +104,8 @@ type sqliteSession struct {
 	selectVerification, insertVerification, updateVerification *direct.Stmt
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
 	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
-	insertDelivery, insertHint, deleteHint                     *direct.Stmt
+	selectDelivery, insertDelivery, insertReceipt              *direct.Stmt
+	insertHint, deleteHint                                     *direct.Stmt
 
 	version       int64 // of the data that the rows below were written to
 	verifications *simplelru.LRU[verify.ID, verify.Verification]
@@ -169,7 +170,9 @@ func (s *sqliteSession) prepare() error {
 		&s.selectUser:     selectUser,
 		&s.upsertUser:     upsertUser,
 		&s.deleteUser:     deleteUser,
+		&s.selectDelivery: selectDelivery,
 		&s.insertDelivery: insertDelivery,
+		&s.insertReceipt:  insertReceipt,
 		&s.insertHint:     insertHint,
 		&s.deleteHint:     deleteHint,
 	} {
@@ -250,7 +253,20 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 			r.destinations[k] = &row[verify.Destination]{value: d, stored: true}
 		}
 	}
-	return r, nil
+	return r, s.loadAttempts(r, attemptKeys(group))
+}
+
+func (s *sqliteSession) loadAttempts(r *rows, keys []attemptKey) error {
+	for _, k := range keys {
+		s.selectDelivery.BindBytes(1, k.verification[:])
+		s.selectDelivery.BindInt64(2, int64(k.attempt))
+		if _, err := one(s.selectDelivery, func(q *direct.Stmt) {
+			r.attempts[k] = &row[verify.Delivery]{value: readDelivery(q), stored: true}
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
@@ -316,6 +332,13 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 	for i := range r.deliveries {
 		if err := s.saveDelivery(&r.deliveries[i]); err != nil {
 			return err
+		}
+	}
+	for _, a := range r.attempts {
+		if a.dirty {
+			if err := s.saveReceipt(&a.value); err != nil {
+				return err
+			}
 		}
 	}
 	for _, h := range r.drops {
@@ -485,6 +508,31 @@ func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
 	b.number(millis(d.StartedAt))
 	b.number(millis(d.EndedAt))
 	return exec(b.Stmt)
+}
+
+func (s *sqliteSession) saveReceipt(d *verify.Delivery) error {
+	b := binder{Stmt: s.insertReceipt}
+	b.blob(d.Verification[:])
+	b.number(int64(d.Attempt))
+	b.number(int64(d.Receipt))
+	b.number(millis(d.ReceiptAt))
+	b.text(d.ReceiptReason)
+	return exec(b.Stmt)
+}
+
+func readDelivery(q *direct.Stmt) (d verify.Delivery) {
+	c := columns{Stmt: q}
+	c.id(&d.Verification)
+	d.Attempt = int(c.number())
+	d.Carrier = c.text()
+	d.Outcome = verify.DeliveryOutcome(c.number())
+	d.Reason = c.text()
+	d.Ref = c.text()
+	d.StartedAt, d.EndedAt = fromMillis(c.number()), fromMillis(c.number())
+	d.Receipt = verify.ReceiptState(c.number())
+	d.ReceiptAt = fromMillis(c.number())
+	d.ReceiptReason = c.text()
+	return d
 }
 
 func bindHint(q *direct.Stmt, h hint) error {

@@ -264,38 +264,78 @@ func (s *Store) Renew(_ context.Context, id verify.ID, attempt int, lease time.D
 	})
 }
 
-// Receive lets a carrier's receipt advance a delivery: see [verify.Receipt.Settle].
-func (s *Store) Receive(_ context.Context, receipt verify.Receipt) error {
-	_, err := s.change(receipt.Verification, func(_ *rows, v *verify.Verification, now time.Time) error {
-		receipt.Settle(v, now)
+// Receive lets a carrier's receipt advance a delivery: see [verify.Receipt.Settle]. It returns the
+// verification as it then is, and the attempt with its receipt, which is nil if that said nothing new.
+func (s *Store) Receive(_ context.Context, receipt verify.Receipt) (*verify.Verification, *verify.Delivery, error) {
+	var received *verify.Delivery
+	o := op{attempt: receipt.Attempt}
+	v, err := s.changeWith(o, receipt.Verification, func(r *rows, v *verify.Verification, now time.Time) error {
+		a := r.attempt(attemptKey{receipt.Verification, receipt.Attempt})
+		received = nil
+		if receipt.Settle(v, &a.value, now) {
+			a.dirty = true
+			copied := a.value
+			received = &copied
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return v, received, nil
+}
+
+// Find looks for the attempt that a carrier knows by its own id, the newest if it used that twice. It
+// fails with [verify.ErrNotFound].
+func (s *Store) Find(ctx context.Context, carrier, ref string) (id verify.ID, attempt int, err error) {
+	var found []byte
+	err = s.stmts.selectRef.QueryRowContext(ctx, carrier, ref).Scan(&found, &attempt)
+	if errors.Is(err, sql.ErrNoRows) {
+		return id, 0, verify.ErrNotFound
+	}
+	if err != nil {
+		return id, 0, away("look for a carrier's id", err)
+	}
+	copy(id[:], found)
+	return id, attempt, nil
+}
+
+// Postpone puts off looking at an overdue message: see [verify.Verification.Postpone].
+func (s *Store) Postpone(_ context.Context, o verify.Overdue, until time.Time) error {
+	_, err := s.change(o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
+		v.Postpone(until, now)
+		r.drop(hint{o.Hint, v.ID})
 		return nil
 	})
 	return err
 }
 
-// change applies f to one verification and returns it as committed. If its message is still open
-// then, a hint says when to look at it again. (A start leaves none: the sweeper watches those.)
+// change applies f to one verification and returns it as committed. If somebody must look at its
+// message again, a hint says when. (A start leaves none: the sweeper watches those.)
 func (s *Store) change(id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
+	return s.changeWith(op{}, id, f)
+}
+
+// changeWith does so in an operation that also loads what o names.
+func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
 	var out verify.Verification
-	err := s.w.do(op{
-		verification: id,
-		apply: func(r *rows, now time.Time) error {
-			row := r.verification(id)
-			if row == nil {
-				return verify.ErrNotFound
-			}
-			if err := f(r, &row.value, now); err != nil {
-				return err
-			}
-			row.dirty = true
-			if row.value.Open() {
-				r.hint(hint{row.value.DueAt, id})
-			}
-			out = row.value
-			return nil
-		},
-	})
-	if err != nil {
+	o.verification = id
+	o.apply = func(r *rows, now time.Time) error {
+		row := r.verification(id)
+		if row == nil {
+			return verify.ErrNotFound
+		}
+		if err := f(r, &row.value, now); err != nil {
+			return err
+		}
+		row.dirty = true
+		if row.value.Open() || row.value.Watched() {
+			r.hint(hint{row.value.DueAt, id})
+		}
+		out = row.value
+		return nil
+	}
+	if err := s.w.do(o); err != nil {
 		return nil, err
 	}
 	return &out, nil

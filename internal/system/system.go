@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -39,13 +41,20 @@ type Config struct {
 	Metrics *metric.Metrics // nil: of its own
 	verify.Settings
 
-	Carriers []dispatch.Line
-	Routes   map[verify.Channel][]string
+	// See [dispatch.Config].
+	Carriers    []dispatch.Line
+	Rules       []route.Rule
+	Routes      map[verify.Channel][]string
+	MaxMessages int
+	BreakAfter  int
 	// Lease, CallLimit and Tick are the dispatcher's; zero takes its defaults.
 	Lease, CallLimit, Tick time.Duration
 
 	// Syniverse is how the Syniverse face answers.
 	Syniverse syniverse.Options
+
+	// OperatorToken opens what of the operations listener costs money: "" closes it.
+	OperatorToken verify.Secret
 
 	// Retention is how long verifications are kept: default 30 days.
 	Retention time.Duration
@@ -62,6 +71,7 @@ type System struct {
 	log       *slog.Logger
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
+	operator  verify.Secret
 	upkeep    sync.WaitGroup
 	stopped   context.CancelFunc
 }
@@ -104,7 +114,8 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		}
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Observer: c.Metrics, Carriers: c.Carriers, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
 	if err != nil {
@@ -114,8 +125,15 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		name := l.Carrier.Name()
 		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
 	}
+	c.Metrics.Breakers(func(tell func(carrier, country, state string)) {
+		for _, line := range d.States() {
+			for _, b := range line.Breakers {
+				tell(line.Name, b.Country, b.State)
+			}
+		}
+	})
 	s := &System{
-		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse,
+		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
@@ -157,7 +175,7 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 }
 
 // Operations answers health checks (/healthz while the process lives, /readyz while it can work),
-// /metrics for Prometheus, and /debug/pprof.
+// /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
 func (s *System) Operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -171,6 +189,13 @@ func (s *System) Operations() http.Handler {
 		}
 		w.Write([]byte("ready\n"))
 	})
+	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]any{"carriers": s.Dispatch.States()})
+	})
+	if s.operator != "" {
+		mux.HandleFunc("POST /carriers/{name}/test", s.try)
+	}
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

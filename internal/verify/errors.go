@@ -78,8 +78,8 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// after is e with a time to wait.
-func (e *Error) after(d time.Duration) *Error {
+// After is e with a time to wait.
+func (e *Error) After(d time.Duration) *Error {
 	c := *e
 	c.RetryAfter = d
 	return &c
@@ -110,7 +110,10 @@ var (
 
 	ErrBusy      = &Error{Kind: Unavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}
 	ErrNoCarrier = &Error{Kind: Unavailable, Code: "no_carrier", Message: "no carrier serves this channel", RetryAfter: 30 * time.Second}
-	ErrNoStore   = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
+
+	ErrCarriersDown = &Error{Kind: Unavailable, Code: "carriers_down", Message: "no carrier takes messages to this number at the moment", RetryAfter: 10 * time.Second}
+
+	ErrNoStore = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
 )
 
 // ErrLeaseLost means that an attempt is no longer the caller's to settle. No API caller sees it.

@@ -80,6 +80,11 @@ const (
 	Push  Channel = "push" // asked for by APIs, but no carrier serves it
 )
 
+// ApprovedText is what the public sender says, and the default, with a code in it.
+func ApprovedText(c Channel, code Secret) Secret {
+	return Secret(strings.ReplaceAll(approvedText(c), placeholder, code.Reveal()))
+}
+
 // approvedText is what the public sender may say, and the default.
 func approvedText(c Channel) string {
 	if c == Voice {
@@ -162,9 +167,12 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	sender := p.from(acct, r.From, from)
 	t.sender = sender.From
 
-	t.text = approvedText(r.Channel)
-	if r.Text != "" && frame(r.Text) != t.text {
-		t.text = frame(r.Text)
+	approved, text := approvedText(r.Channel), frame(r.Text)
+	if r.Text == "" {
+		text = approved
+	}
+	t.text = acct.Project.Style.write(r.Channel, text, placeholder)
+	if text != approved {
 		switch {
 		case !sender.Public || acct.Project.PublicText:
 		case r.From == "":

@@ -22,6 +22,7 @@ type Project struct {
 	// PublicText allows a caller's own text without a "from", out by the shared public sender.
 	// Carriers let that sender send the approved text only, hence off by default.
 	PublicText bool
+	Style      Style
 }
 
 // allows reports whether the project may send from a number.

@@ -132,7 +132,7 @@ type outbox struct {
 	verifications            []*Verification
 }
 
-func (o *outbox) Reserve(Channel) (Place, error) {
+func (o *outbox) Reserve(Envelope) (Place, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.fail != nil {

@@ -143,7 +143,7 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 	}
 	sends, wait := r.UserLimits.take(u.Sends, now)
 	if wait > 0 {
-		return ErrTooManySends.after(wait)
+		return ErrTooManySends.After(wait)
 	}
 	if err := v.Begin(d, r.Limits, r.Lease, now); err != nil {
 		return err

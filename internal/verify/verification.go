@@ -45,9 +45,11 @@ type Verification struct {
 
 	// The delivery of its message, beside the verification's own state: see [Verification.Claim].
 	Delivery DeliveryState
-	Reason   string    // why the delivery failed, or isn't known to have succeeded
-	Attempt  int       // the latest attempt's number, from 1; 0 before the first
-	DueAt    time.Time // while Sending: the lease's end; while Queued: the next attempt's time
+	Reason   string // why the delivery failed, or isn't known to have succeeded
+	Attempt  int    // the latest attempt's number, from 1; 0 before the first
+	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
+	// when to stop waiting for a receipt, or zero.
+	DueAt time.Time
 }
 
 // A Purpose says what a code may be used for. A code for one doesn't answer another.

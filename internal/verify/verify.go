@@ -43,7 +43,7 @@ type Store interface {
 // An Outbox gets messages to carriers.
 type Outbox interface {
 	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier].
-	Reserve(c Channel) (Place, error)
+	Reserve(e Envelope) (Place, error)
 }
 
 // A Place is room for one message in a carrier's queue. It must be used or given back.
@@ -199,7 +199,8 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 
 // launch takes a place for a message, makes its verification, has it committed and hands it over.
 func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verification, Place) error) (*Verification, error) {
-	place, err := s.outbox.Reserve(c)
+	id := NewID(s.now())
+	place, err := s.outbox.Reserve(Envelope{id, acct.Project.ID, acct.Application.ID, c, t.to})
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +211,7 @@ func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verific
 		}
 	}()
 
-	v, secret, err := s.make(acct, c, t)
+	v, secret, err := s.make(id, acct, c, t)
 	if err != nil {
 		return nil, err
 	}
@@ -225,12 +226,11 @@ func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verific
 }
 
 // make builds the verification that terms describe, and its code.
-func (s *Service) make(acct *Account, c Channel, t terms) (*Verification, Secret, error) {
+func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification, Secret, error) {
 	secret, err := code.Generate(rand.Reader, t.format, t.length)
 	if err != nil {
 		return nil, "", fmt.Errorf("generate code: %w", err)
 	}
-	id := NewID(s.now())
 	v := &Verification{
 		ID:          id,
 		Project:     acct.Project.ID,

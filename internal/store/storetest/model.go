@@ -48,7 +48,8 @@ func outcomesFollowTheStateMachine(t *testing.T, s suite) {
 type model struct {
 	ids           []verify.ID // all that ever were, in the order of their starts
 	verifications map[verify.ID]verify.Verification
-	deliveries    map[verify.ID][]verify.Delivery
+	deliveries    map[verify.ID][]verify.Delivery // that ended, without their receipts
+	receipts      map[attempt]verify.Delivery     // of which only the receipts count
 	destinations  map[destination]verify.Destination
 	applications  map[verify.ID]verify.ProjectID
 	users         map[userOf]verify.User
@@ -60,6 +61,11 @@ type userOf struct {
 	name        string
 }
 
+type attempt struct {
+	id verify.ID
+	n  int
+}
+
 type destination struct {
 	project verify.ProjectID
 	number  phone.Number
@@ -67,7 +73,7 @@ type destination struct {
 
 func newModel() *model {
 	return &model{
-		nil, map[verify.ID]verify.Verification{}, map[verify.ID][]verify.Delivery{}, map[destination]verify.Destination{},
+		nil, map[verify.ID]verify.Verification{}, map[verify.ID][]verify.Delivery{}, map[attempt]verify.Delivery{}, map[destination]verify.Destination{},
 		map[verify.ID]verify.ProjectID{}, map[userOf]verify.User{},
 	}
 }
@@ -120,6 +126,28 @@ func (m *model) ended(d verify.Delivery) {
 	}
 }
 
+// attempt is what is known of an attempt: its end, its receipt, or both.
+func (m *model) attempt(id verify.ID, n int) verify.Delivery {
+	d := verify.Delivery{Verification: id, Attempt: n}
+	for _, ended := range m.deliveries[id] {
+		if ended.Attempt == n {
+			d = ended
+		}
+	}
+	r := m.receipts[attempt{id, n}]
+	d.Receipt, d.ReceiptAt, d.ReceiptReason = r.Receipt, r.ReceiptAt, r.ReceiptReason
+	return d
+}
+
+// history is what should be read of a verification's attempts.
+func (m *model) history(id verify.ID) []verify.Delivery {
+	var all []verify.Delivery
+	for _, ended := range m.deliveries[id] {
+		all = append(all, m.attempt(id, ended.Attempt))
+	}
+	return all
+}
+
 func (m *model) retain(before, now time.Time) (gone []verify.ID) {
 	for id, v := range m.verifications {
 		v.Superseded = false // its row doesn't say
@@ -166,7 +194,7 @@ var (
 // calls makes one call, or several in one group.
 func (m *machine) calls(rt *rapid.T) {
 	m.kit.t = rt
-	kinds := []func(*rapid.T) call{m.start, m.start, m.check, m.check, m.check, m.cancel, m.settle, m.settle, m.claim, m.claim, m.renew, m.receive,
+	kinds := []func(*rapid.T) call{m.start, m.start, m.check, m.check, m.check, m.cancel, m.settle, m.settle, m.claim, m.claim, m.renew, m.receive, m.receive, m.postpone,
 		m.startUser, m.startUser, m.startUser, m.checkUser, m.checkUser, m.dissociate, m.deleteUser}
 	group := make([]call, rapid.SampledFrom([]int{1, 1, 2, 3, 8}).Draw(rt, "calls"))
 	for i := range group {
@@ -310,6 +338,9 @@ func (m *machine) settle(rt *rapid.T) call {
 		Verification: id, Attempt: m.attempt(rt, id), Carrier: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "carrier"),
 		Outcome: verify.DeliveryOutcome(rapid.IntRange(0, 4).Draw(rt, "outcome")), Ref: "ref", StartedAt: now,
 	}}
+	if rapid.Bool().Draw(rt, "watch") {
+		s.Watch = rapid.SampledFrom([]time.Duration{time.Second, time.Minute, 2 * time.Hour}).Draw(rt, "watch for")
+	}
 	if s.Outcome != verify.Accepted {
 		s.Reason = "reason"
 		s.Retry = rapid.Bool().Draw(rt, "retry")
@@ -328,14 +359,17 @@ func (m *machine) settle(rt *rapid.T) call {
 	}
 }
 
-func (m *machine) claim(rt *rapid.T) call {
-	var o verify.Overdue
+// overdue draws a message that was due some time, or any.
+func (m *machine) overdue(rt *rapid.T) verify.Overdue {
 	if len(m.due) > 0 && rapid.Bool().Draw(rt, "was due") {
-		o = rapid.SampledFrom(m.due).Draw(rt, "overdue")
-	} else {
-		v, _ := m.model.verification(m.known(rt))
-		o = verify.Overdue{Hint: v.DueAt, Verification: &v}
+		return rapid.SampledFrom(m.due).Draw(rt, "overdue")
 	}
+	v, _ := m.model.verification(m.known(rt))
+	return verify.Overdue{Hint: v.DueAt, Verification: &v}
+}
+
+func (m *machine) claim(rt *rapid.T) call {
+	o := m.overdue(rt)
 	lease := leases.Draw(rt, "lease")
 	return call{"claim", o.Verification.ID,
 		func() (any, error) { return got(m.Claim(ctx, o, lease)) },
@@ -374,10 +408,44 @@ func (m *machine) receive(rt *rapid.T) call {
 	if !r.Delivered {
 		r.Reason, r.Retry = "unreachable", rapid.Bool().Draw(rt, "retry")
 	}
+	type answer struct {
+		Verification verify.Verification
+		News         *verify.Delivery
+	}
 	return call{"receive", r.Verification,
-		func() (any, error) { return nil, m.Receive(ctx, r) },
+		func() (any, error) {
+			v, d, err := m.Receive(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			return answer{*v, d}, nil
+		},
 		func(model *model, now time.Time) (any, error) {
-			_, err := model.change(r.Verification, func(v *verify.Verification) error { r.Settle(v, now); return nil })
+			d := model.attempt(id, r.Attempt)
+			news := false
+			v, err := model.change(r.Verification, func(v *verify.Verification) error { news = r.Settle(v, &d, now); return nil })
+			switch {
+			case err != nil:
+				return nil, err
+			case news:
+				model.receipts[attempt{id, r.Attempt}] = d
+				return answer{v.(verify.Verification), &d}, nil
+			}
+			return answer{v.(verify.Verification), nil}, nil
+		},
+	}
+}
+
+func (m *machine) postpone(rt *rapid.T) call {
+	o := m.overdue(rt)
+	until := time.Time{}
+	if rapid.Bool().Draw(rt, "until") {
+		until = m.clock.Now().Add(rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(rt, "wait"))
+	}
+	return call{"postpone", o.Verification.ID,
+		func() (any, error) { return nil, m.Postpone(ctx, o, until) },
+		func(model *model, now time.Time) (any, error) {
+			_, err := model.change(o.Verification.ID, func(v *verify.Verification) error { v.Postpone(until, now); return nil })
 			return nil, err
 		},
 	}
@@ -551,10 +619,10 @@ func (m *machine) poll(rt *rapid.T) {
 		}
 		want, _ := m.model.verification(o.Verification.ID)
 		equal(rt, "due verification", *o.Verification, want)
-		equal(rt, "due deliveries", o.Deliveries, m.model.deliveries[o.Verification.ID])
+		equal(rt, "due deliveries", o.Deliveries, m.model.history(o.Verification.ID))
 	}
 	for id, v := range m.model.verifications {
-		if v.Open() && !v.DueAt.After(now) && now.Sub(id.Time()) >= lag && !seen[id] {
+		if (v.Watched() || v.Open() && now.Sub(id.Time()) >= lag) && !v.DueAt.After(now) && !seen[id] {
 			rt.Errorf("due: didn't get %v, whose message is %v since %v; it is %v", id, v.Delivery, v.DueAt, now)
 		}
 	}
@@ -613,7 +681,7 @@ func (m *machine) compare(rt *rapid.T) {
 		} else {
 			equal(rt, "verification", *m.stored(id), want)
 		}
-		equal(rt, "deliveries", m.kit.deliveries(id), m.model.deliveries[id])
+		equal(rt, "deliveries", m.kit.deliveries(id), m.model.history(id))
 	}
 	clear(m.touched)
 	got, err := m.Destinations(context.Background())

@@ -25,7 +25,9 @@ type Store interface {
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
-	Receive(ctx context.Context, r verify.Receipt) error
+	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
+	Find(ctx context.Context, carrier, ref string) (verify.ID, int, error)
+	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
 
@@ -106,6 +108,11 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"RenewedLeaseMovesItsHint", renewedLeaseMovesItsHint},
 		{"SettledMessageIsLookedAtOnceMoreAtMost", settledMessageIsLookedAtOnceMoreAtMost},
 		{"MessageToRetryIsDueThen", messageToRetryIsDueThen},
+		{"MessageOfSilenceIsDueWhenItsWatchEnds", messageOfSilenceIsDueWhenItsWatchEnds},
+		{"PostponedMessageIsDueThen", postponedMessageIsDueThen},
+		{"ReceiptIsRecordedOnce", receiptIsRecordedOnce},
+		{"ReceiptAndEndOfAnAttemptComeInAnyOrder", receiptAndEndOfAnAttemptComeInAnyOrder},
+		{"CarriersOwnIDNamesItsNewestMessage", carriersOwnIDNamesItsNewestMessage},
 		{"StartBehindTheSweeperIsRefused", startBehindTheSweeperIsRefused},
 		{"SweepOfManyLetsOthersWrite", sweepOfManyLetsOthersWrite},
 		{"SweepAmongStartsForgetsNoMessage", sweepAmongStartsForgetsNoMessage},

@@ -267,7 +267,7 @@ func nothingIsSentForASupersededCode(t *testing.T, s suite) {
 		t.Fatal(err)
 	}
 	p.associate()
-	if err := k.Receive(ctx, verify.Receipt{Verification: sent.ID, Attempt: 1, Reason: "unreachable", Retry: true}); err != nil {
+	if _, _, err := k.Receive(ctx, verify.Receipt{Verification: sent.ID, Attempt: 1, Reason: "unreachable", Retry: true}); err != nil {
 		t.Fatal(err)
 	}
 	failed(sent, "unreachable")
