@@ -221,7 +221,7 @@ type RouteConfig struct {
 	// Prefixes are beginnings of numbers, with the plus.
 	Prefixes []string `yaml:"prefixes" example:"+1"`
 	// Projects are their ids.
-	Projects []string `yaml:"projects"`
+	Projects []string `yaml:"projects" example:"PROJECT"`
 	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
 	Applications []string `yaml:"applications"`
 	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
