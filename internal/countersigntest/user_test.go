@@ -176,7 +176,7 @@ func TestAServersStartFinishesDeletions(t *testing.T) {
 	// Its row goes, and then the server can't write any more.
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := first.Verify.DeleteApplication(gone, acct, app.ID); err != nil {
+	if err := first.Store.DeleteApplication(gone, acct.Project.ID, app.ID); err != nil {
 		t.Fatal(err)
 	}
 	dying.Store(true)
