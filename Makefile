@@ -11,10 +11,14 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 
-.PHONY: test check slow long fuzz bench mutants docs build
+.PHONY: test postgresql check slow long fuzz bench mutants docs build
 
-test:
+test: postgresql
 	go test -race ./...
+
+# On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
+postgresql:
+	@.ci/postgresql
 
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }
@@ -26,7 +30,7 @@ check:
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
 
-long:
+long: postgresql
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
 	go test -race -count=1 -timeout 60m ./internal/verify ./internal/store/... -rapid.checks=10000
 
