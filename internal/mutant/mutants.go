@@ -19,6 +19,7 @@ const (
 	codeFile         = "internal/code/code.go"
 	batchFile        = "internal/store/batch.go"
 	storeFile        = "internal/store/store.go"
+	sqliteFile       = "internal/store/sqlite.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -164,8 +165,8 @@ var mutants = []mutant{
 		// The store reads the setting back when it opens, so the fault must change that, too.
 		"commits-not-synced", "What was answered is on disk, also after a power cut.",
 		[]edit{
-			{storeFile, `"synchronous(FULL)"`, `"synchronous(NORMAL)"`},
-			{storeFile, `{"synchronous", "2", "FULL"}`, `{"synchronous", "1", "NORMAL"}`},
+			{sqliteFile, `"synchronous(FULL)"`, `"synchronous(NORMAL)"`},
+			{sqliteFile, `{"synchronous", "2", "FULL"}`, `{"synchronous", "1", "NORMAL"}`},
 		},
 		test{inStore, "^TestWriterSyncsEachCommitToDisk$"},
 	},

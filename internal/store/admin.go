@@ -73,7 +73,7 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 // CreateProject makes a project with a default application that leaves everything to the profile.
 // It fails with [ErrExists] where the id is taken.
 func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
-	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		application := verify.NewID(now)
 		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
@@ -89,7 +89,7 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 
 // UpdateProject changes a project's name and settings, or fails with [ErrNoProject].
 func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
-	return s.alone(func(ctx context.Context, tx *sql.Conn, _ time.Time) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8
 			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText)
 		if err := changedOne(result, err, ErrNoProject); err != nil {
@@ -112,7 +112,7 @@ func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
 // CreateKey stores a key of a project. It fails with [ErrNoProject], and with [ErrExists] where
 // the same secret is stored already and works.
 func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
-	return s.alone(func(ctx context.Context, tx *sql.Conn, _ time.Time) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		var exists bool
 		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM project WHERE id = $1)`, k.Project).Scan(&exists); err != nil {
 			return err
@@ -144,7 +144,7 @@ func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, err
 
 // RevokeKey ends a key, in every process within a second. It fails with [ErrNoKey].
 func (s *Store) RevokeKey(_ context.Context, id verify.ID) error {
-	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`, id[:], millis(now))
 		if err := changedOne(result, err, ErrNoKey); err != nil {
 			return fmt.Errorf("revoke key %v: %w", id, err)
@@ -154,7 +154,7 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID) error {
 }
 
 // alone runs f in a transaction of its own, among the batches.
-func (s *Store) alone(f func(ctx context.Context, tx *sql.Conn, now time.Time) error) error {
+func (s *Store) alone(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
 	return s.w.do(op{alone: f})
 }
 

@@ -59,7 +59,7 @@ func (s *Store) VoidPending(_ context.Context, actor string) (voided int, err er
 	for after := (verify.ID{}); ; {
 		var last verify.ID
 		n := 0
-		err := s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+		err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 			step, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
 				WHERE id > $1 AND status = $2 ORDER BY id LIMIT $3`, after[:], verify.Pending, retainStep)
 			if err != nil || len(step) == 0 {
@@ -71,7 +71,8 @@ func (s *Store) VoidPending(_ context.Context, actor string) (voided int, err er
 					continue // its time had ended it
 				}
 				n++
-				if err := s.w.sql.saveVerification(ctx, v, true); err != nil {
+				if _, err := tx.ExecContext(ctx, `UPDATE verification SET status = $2, ended_at = $3, delivery = $4, reason = $5, due_at = $6, code_sealed = $7
+					WHERE id = $1`, v.ID[:], v.Status, millis(v.EndedAt), v.Delivery, v.Reason, millis(v.DueAt), v.SealedCode); err != nil {
 					return err
 				}
 			}

@@ -12,9 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -35,7 +32,7 @@ type op struct {
 	apply           func(r *rows, now time.Time) error
 
 	// alone runs by itself in a transaction of its own, instead of all the above.
-	alone func(ctx context.Context, tx *sql.Conn, now time.Time) error
+	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
 
 	done chan error
 }
@@ -52,10 +49,10 @@ func (k destinationKey) compare(o destinationKey) int {
 	return strings.Compare(string(k.number), string(o.number))
 }
 
-// A writer owns the one connection that writes, and commits operations in groups.
+// A writer is the only one that writes, and commits operations in groups.
 type writer struct {
-	conn   *sql.Conn
-	sql    hotStmts
+	hot    session // for groups
+	db     *sql.DB // for what runs alone
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
 	seen   Observer
@@ -67,17 +64,12 @@ type writer struct {
 	stopped chan struct{}
 }
 
-func newWriter(ctx context.Context, db *sql.DB, o Options) (*writer, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w := &writer{conn: conn, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), stopped: make(chan struct{})}
+// newWriter starts a writer on a session that it closes in the end.
+func newWriter(ctx context.Context, hot session, db *sql.DB, o Options) (*writer, error) {
+	w := &writer{hot: hot, db: db, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), stopped: make(chan struct{})}
 	var swept []byte
-	err = conn.QueryRowContext(ctx, `SELECT id FROM watermark WHERE name = 'sweep'`).Scan(&swept)
-	if err := errors.Join(err, w.sql.prepare(ctx, conn)); err != nil {
-		conn.Close()
-		return nil, err
+	if err := db.QueryRowContext(ctx, `SELECT id FROM watermark WHERE name = 'sweep'`).Scan(&swept); err != nil {
+		return nil, errors.Join(err, hot.close())
 	}
 	copy(w.swept[:], swept)
 	go w.run()
@@ -122,8 +114,7 @@ func (w *writer) enqueue(o op) error {
 // run commits whatever has arrived while it was committing.
 func (w *writer) run() {
 	defer close(w.stopped)
-	defer w.conn.Close()
-	defer w.sql.close()
+	defer w.hot.close() // everything is committed: its error changes nothing
 	batch := make([]op, 0, maxBatch)
 	for first := range w.ops {
 		batch = append(batch[:0], first)
@@ -183,8 +174,8 @@ func (e *poisonError) Unwrap() error { return e.error }
 // error means that none of them is known to have happened.
 func (w *writer) transact(group []op) (results []error, err error) {
 	ctx := context.Background()
-	if err := w.begin(ctx); err != nil {
-		return nil, err
+	if err := w.hot.begin(ctx); err != nil {
+		return nil, away("begin", err)
 	}
 	committing := false
 	defer func() {
@@ -192,14 +183,14 @@ func (w *writer) transact(group []op) (results []error, err error) {
 			err = fmt.Errorf("panic in batch: %v\n%s", p, debug.Stack())
 		}
 		if err != nil {
-			w.rollback(ctx)
+			w.hot.rollback(ctx)
 			if !committing {
 				err = &poisonError{err}
 			}
 		}
 	}()
 
-	r, err := w.sql.load(ctx, group)
+	r, err := w.hot.load(ctx, group)
 	if err != nil {
 		return nil, away("load", err)
 	}
@@ -208,11 +199,11 @@ func (w *writer) transact(group []op) (results []error, err error) {
 	for i, o := range group {
 		results[i] = o.apply(r, now)
 	}
-	if err := w.sql.save(ctx, r); err != nil {
+	if err := w.hot.save(ctx, r); err != nil {
 		return nil, away("save", err)
 	}
 	committing = true
-	if err := w.finish(ctx, len(group)); err != nil {
+	if err := w.finish(len(group), func() error { return w.hot.commit(ctx, r) }); err != nil {
 		return nil, err
 	}
 	return results, nil
@@ -221,40 +212,30 @@ func (w *writer) transact(group []op) (results []error, err error) {
 // runAlone runs an operation in a transaction of its own.
 func (w *writer) runAlone(o op) (err error) {
 	ctx := context.Background()
-	if err := w.begin(ctx); err != nil {
-		return err
+	tx, err := w.db.BeginTx(ctx, nil)
+	if err != nil {
+		return away("begin", err)
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic in transaction: %v\n%s", p, debug.Stack())
 		}
 		if err != nil {
-			w.rollback(ctx)
+			tx.Rollback() // it may have ended by itself: the error says nothing
 		}
 	}()
-	if err := o.alone(ctx, w.conn, w.instant()); err != nil {
+	if err := o.alone(ctx, tx, w.instant()); err != nil {
 		return err
 	}
-	return w.finish(ctx, 1)
+	return w.finish(1, tx.Commit)
 }
 
 // instant is now, to the precision in which times are stored: what is decided is what is read back.
 func (w *writer) instant() time.Time { return w.now().Truncate(time.Millisecond) }
 
-func (w *writer) begin(ctx context.Context) error {
-	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return away("begin", err)
-	}
-	return nil
-}
-
-func (w *writer) finish(ctx context.Context, ops int) error {
+func (w *writer) finish(ops int, commit func() error) error {
 	began := time.Now()
-	err := w.commit(ops, func() error {
-		_, err := w.sql.commit.ExecContext(ctx)
-		return err
-	})
-	if err != nil {
+	if err := w.commit(ops, commit); err != nil {
 		return away("commit", err)
 	}
 	if w.seen != nil {
@@ -263,14 +244,10 @@ func (w *writer) finish(ctx context.Context, ops int) error {
 	return nil
 }
 
-// rollback ends a transaction that may have ended by itself: its error says nothing.
-func (w *writer) rollback(ctx context.Context) { w.conn.ExecContext(ctx, "ROLLBACK") }
-
 // away marks an error of the database as such: callers are told to come again, the log gets all. A
 // broken constraint is no such error: it would be broken the next time as well.
 func away(op string, err error) error {
-	var e *sqlite.Error
-	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT {
+	if broken(err) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return fmt.Errorf("%s: %w: %w", op, verify.ErrNoStore, err)
@@ -319,87 +296,40 @@ func (r *rows) insert(v verify.Verification) {
 	r.verifications[v.ID] = &row[verify.Verification]{value: v, dirty: true}
 }
 
-func (r *rows) ended(d verify.Delivery) { r.deliveries = append(r.deliveries, d) }
-func (r *rows) drop(h hint)             { r.drops = append(r.drops, h) }
-func (r *rows) hint(h hint)             { r.hints = append(r.hints, h) }
-
-// load reads the rows that a group names, each kind sorted by key. (An engine that locks rows locks
-// the destinations first; a verification's destination never changes, so it can be looked up before.)
-func (s *hotStmts) load(ctx context.Context, group []op) (*rows, error) {
-	r := &rows{
-		verifications: make(map[verify.ID]*row[verify.Verification], len(group)),
-		destinations:  make(map[destinationKey]*row[verify.Destination], len(group)),
-	}
+// verificationIDs are those that a group names, sorted, each once.
+func verificationIDs(group []op) []verify.ID {
 	var ids []verify.ID
-	var keys []destinationKey
 	for _, o := range group {
 		if !o.verification.IsZero() {
 			ids = append(ids, o.verification)
 		}
+	}
+	slices.SortFunc(ids, func(a, b verify.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}
+
+// destinationKeys are those that a group names, itself or by its verifications, sorted, each once.
+func (r *rows) destinationKeys(group []op) []destinationKey {
+	var keys []destinationKey
+	for _, o := range group {
 		if o.destination != (destinationKey{}) {
 			keys = append(keys, o.destination)
 		}
-	}
-	slices.SortFunc(ids, func(a, b verify.ID) int { return bytes.Compare(a[:], b[:]) })
-	for _, id := range slices.Compact(ids) {
-		v, err := scanVerification(s.selectVerification.QueryRowContext(ctx, id[:]))
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
-	}
-	for _, o := range group {
 		if v := r.verifications[o.verification]; v != nil && o.withDestination {
 			keys = append(keys, destinationKey{v.value.Project, v.value.To})
 		}
 	}
 	slices.SortFunc(keys, destinationKey.compare)
-	for _, k := range slices.Compact(keys) {
-		d, err := scanDestination(s.selectDestination.QueryRowContext(ctx, k.project, k.number))
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		r.destinations[k] = &row[verify.Destination]{value: d, stored: true}
-	}
-	return r, nil
+	return slices.Compact(keys)
 }
 
-// save writes each row that changed, once.
-func (s *hotStmts) save(ctx context.Context, r *rows) error {
-	for _, d := range r.destinations {
-		if d.dirty {
-			if err := s.saveDestination(ctx, &d.value, d.stored); err != nil {
-				return err
-			}
-		}
+func newRows(n int) *rows {
+	return &rows{
+		verifications: make(map[verify.ID]*row[verify.Verification], n),
+		destinations:  make(map[destinationKey]*row[verify.Destination], n),
 	}
-	for _, v := range r.verifications {
-		if v.dirty {
-			if err := s.saveVerification(ctx, &v.value, v.stored); err != nil {
-				return err
-			}
-		}
-	}
-	for _, d := range r.deliveries {
-		if _, err := s.insertDelivery.ExecContext(ctx, d.Verification[:], d.Attempt, d.Carrier, d.Outcome, d.Reason, d.Ref, millis(d.StartedAt), millis(d.EndedAt)); err != nil {
-			return err
-		}
-	}
-	for _, h := range r.drops {
-		if _, err := s.deleteHint.ExecContext(ctx, millis(h.due), h.id[:]); err != nil {
-			return err
-		}
-	}
-	for _, h := range r.hints {
-		if _, err := s.insertHint.ExecContext(ctx, millis(h.due), h.id[:]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
+
+func (r *rows) ended(d verify.Delivery) { r.deliveries = append(r.deliveries, d) }
+func (r *rows) drop(h hint)             { r.drops = append(r.drops, h) }
+func (r *rows) hint(h hint)             { r.hints = append(r.hints, h) }

@@ -43,7 +43,7 @@ func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]ver
 // ResetDestination forgets a number's wrong guesses because an operator says so, and writes down
 // who that was, in one transaction. It fails with [ErrNoDestination].
 func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.Number, actor string) error {
-	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		d, err := scanDestination(tx.QueryRowContext(ctx, selectDestination, p, n))
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNoDestination
@@ -72,10 +72,10 @@ type Audit struct {
 
 // Record writes down what an operator did.
 func (s *Store) Record(_ context.Context, a Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error { return audit(ctx, tx, now, a) })
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error { return audit(ctx, tx, now, a) })
 }
 
-func audit(ctx context.Context, tx *sql.Conn, now time.Time, a Audit) error {
+func audit(ctx context.Context, tx *sql.Tx, now time.Time, a Audit) error {
 	id := verify.NewID(now)
 	_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, $2, $3, $4, $5)`,
 		id[:], a.Actor, a.Action, a.Project, a.Detail)

@@ -21,8 +21,7 @@ func (s *Store) Enqueue(applied func()) (done <-chan error, err error) {
 	return o.done, s.w.enqueue(o)
 }
 
-// Pragma reads or sets a pragma on the connection that writes.
-func (s *Store) Pragma(ctx context.Context, text string) (value string, err error) {
-	err = s.w.conn.QueryRowContext(ctx, "PRAGMA "+text).Scan(&value)
-	return value, err
+// Pragma reads or sets a pragma on the connection that writes groups.
+func (s *Store) Pragma(_ context.Context, text string) (value string, err error) {
+	return s.w.hot.(*sqliteSession).pragma(text)
 }

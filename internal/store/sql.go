@@ -21,35 +21,14 @@ const destinationColumns = `project, number, tat, sends, failures, wait_until, l
 
 const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
 
-// hotStmts are the writer's statements, prepared on its connection.
-type hotStmts struct {
-	prepared
-	selectVerification, insertVerification, updateVerification *sql.Stmt
-	selectDestination, insertDestination, updateDestination    *sql.Stmt
-	insertDelivery, insertHint, deleteHint                     *sql.Stmt
-	commit                                                     *sql.Stmt
-}
-
-func (s *hotStmts) prepare(ctx context.Context, conn preparer) error {
-	return s.all(ctx, conn, map[**sql.Stmt]string{
-		&s.selectVerification: selectVerification,
-		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
-		&s.updateVerification: `UPDATE verification SET status = $2, guesses = $3, ended_at = $4,
-			delivery = $5, reason = $6, attempt = $7, due_at = $8, code_sealed = $9 WHERE id = $1`,
-		&s.selectDestination: selectDestination,
-		&s.insertDestination: `INSERT INTO destination (` + destinationColumns + `)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		&s.updateDestination: `UPDATE destination SET tat = $3, sends = $4, failures = $5, wait_until = $6, latest = $7
-			WHERE project = $1 AND number = $2`,
-		// An attempt ends once; a report that got lost and is made again changes nothing.
-		&s.insertDelivery: `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-		&s.insertHint: `INSERT INTO retry (due, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-		&s.deleteHint: `DELETE FROM retry WHERE due = $1 AND id = $2`,
-		&s.commit:     `COMMIT`,
-	})
-}
+// What every engine says alike. An attempt ends once: a report that got lost and is made again
+// changes nothing.
+const (
+	insertDelivery = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`
+	insertHint = `INSERT INTO retry (due, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	deleteHint = `DELETE FROM retry WHERE due = $1 AND id = $2`
+)
 
 // readStmts are the statements of the connections that only read.
 type readStmts struct {
@@ -109,18 +88,6 @@ func scanVerification(row scanner) (v verify.Verification, err error) {
 	return v, err
 }
 
-func (s *hotStmts) saveVerification(ctx context.Context, v *verify.Verification, stored bool) (err error) {
-	if stored {
-		_, err = s.updateVerification.ExecContext(ctx, v.ID[:], v.Status, v.Guesses, millis(v.EndedAt),
-			v.Delivery, v.Reason, v.Attempt, millis(v.DueAt), v.SealedCode)
-	} else {
-		_, err = s.insertVerification.ExecContext(ctx, v.ID[:], v.Project, v.Application[:], v.Channel, v.To, v.Purpose, v.Sender, v.Text,
-			v.Format, v.Length, v.MaxAttempts, millis(v.ExpiresAt), v.KeyID, v.CodeMAC, v.Previous[:],
-			v.Status, v.Guesses, millis(v.EndedAt), v.Delivery, v.Reason, v.Attempt, millis(v.DueAt), v.SealedCode)
-	}
-	return err
-}
-
 func scanDestination(row scanner) (d verify.Destination, err error) {
 	var tat, wait int64
 	var sends, latest []byte
@@ -131,19 +98,6 @@ func scanDestination(row scanner) (d verify.Destination, err error) {
 	copy(d.Latest[:], latest)
 	d.Sends, err = limit.ParseLog(sends)
 	return d, err
-}
-
-func (s *hotStmts) saveDestination(ctx context.Context, d *verify.Destination, stored bool) error {
-	sends, err := d.Sends.AppendBinary([]byte{})
-	if err != nil {
-		return err
-	}
-	stmt := s.insertDestination
-	if stored {
-		stmt = s.updateDestination
-	}
-	_, err = stmt.ExecContext(ctx, d.Project, d.Number, millis(d.TAT), sends, d.Failures, millis(d.WaitUntil), d.Latest[:])
-	return err
 }
 
 func scanDelivery(row scanner) (d verify.Delivery, err error) {

@@ -14,11 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // registers the driver "sqlite"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -70,61 +68,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
-	var err error
-	// secure_delete: a sealed code that is wiped is overwritten, not only no longer pointed to.
-	if s.write, err = sql.Open("sqlite", dsn(o.Path, "synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)")); err != nil {
-		return err
-	}
-	s.write.SetMaxOpenConns(1)
-	// Making a new file WAL doesn't wait for another process that does the same.
-	for try := 1; ; try++ {
-		if err = durable(ctx, s.write); err == nil || try == maxTries {
-			break
-		}
-		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
-	}
+	hot, err := s.openSQLite(ctx, o)
 	if err != nil {
 		return err
 	}
-	if err := migrate(ctx, s.write); err != nil {
+	if s.w, err = newWriter(ctx, hot, s.write, o); err != nil {
 		return err
 	}
-	if s.read, err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil {
-		return err
-	}
-	s.read.SetMaxOpenConns(4)
-	s.read.SetMaxIdleConns(4)
-	if err := s.stmts.prepare(ctx, s.read); err != nil {
-		return err
-	}
-	s.w, err = newWriter(ctx, s.write, o)
-	return err
-}
-
-// dsn names the file and what every connection to it sets first.
-func dsn(path string, pragmas ...string) string {
-	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)"}, pragmas...)}
-	return fileURI(path) + "?" + q.Encode()
-}
-
-func fileURI(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
-
-// durable reads back what a commit's durability rests on: a driver that dropped a pragma, or a file
-// system without shared memory, would otherwise lose spent guesses at the next power cut.
-func durable(ctx context.Context, db *sql.DB) error {
-	for _, want := range []struct{ pragma, value, name string }{
-		{"journal_mode", "wal", "WAL"},
-		{"synchronous", "2", "FULL"},
-	} {
-		var got string
-		if err := db.QueryRowContext(ctx, "PRAGMA "+want.pragma).Scan(&got); err != nil {
-			return err
-		}
-		if got != want.value {
-			return fmt.Errorf("%s is %q and can't be set to %s: is this a network file system?", want.pragma, got, want.name)
-		}
-	}
-	return nil
+	return s.stmts.prepare(ctx, s.read)
 }
 
 // migrate brings the schema up to date.

@@ -35,7 +35,7 @@ func (s *Store) sweepSome(ctx context.Context) (more bool, err error) {
 	if idle, err := s.nothingBefore(ctx, to); err != nil || idle {
 		return false, err
 	}
-	err = s.alone(func(ctx context.Context, tx *sql.Conn, _ time.Time) error {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		open, err := query(ctx, tx, func(row scanner) (o struct {
 			id   []byte
 			due  int64
@@ -169,7 +169,7 @@ func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID
 		id   []byte
 		live bool
 	}
-	err = s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		deleted, last = 0, verify.ID{}
 		step, err := query(ctx, tx, func(row scanner) (o old, err error) {
 			err = row.Scan(&o.id, &o.live)
@@ -209,7 +209,7 @@ func (s *Store) purge(ctx context.Context) error {
 		if err != nil || len(step) == 0 {
 			return err
 		}
-		err = s.alone(func(ctx context.Context, tx *sql.Conn, now time.Time) error {
+		err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 			for _, d := range step {
 				if !d.Idle(now) {
 					continue

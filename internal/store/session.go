@@ -1,0 +1,21 @@
+package store
+
+import (
+	"context"
+)
+
+// A session is the connection on which a writer runs its groups, in its engine's own words. What
+// runs alone is written once, in words that all engines understand, and goes through database/sql.
+type session interface {
+	// begin starts a transaction that will write.
+	begin(ctx context.Context) error
+	// load reads the rows that a group names and locks them, in the order of their keys.
+	load(ctx context.Context, group []op) (*rows, error)
+	// save writes each row that changed, once.
+	save(ctx context.Context, r *rows) error
+	// commit ends the transaction. Its error doesn't tell whether that happened.
+	commit(ctx context.Context, r *rows) error
+	// rollback ends a transaction that may have ended by itself.
+	rollback(ctx context.Context)
+	close() error
+}

@@ -1,0 +1,457 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"modernc.org/sqlite" // also registers the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+	direct "zombiezen.com/go/sqlite"
+
+	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// writing is what every connection that writes sets. secure_delete: a sealed code that is wiped is
+// overwritten, not only no longer pointed to.
+var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)"}
+
+// busyTimeout is how long a statement waits while another process writes.
+const busyTimeout = 5 * time.Second
+
+// openSQLite opens a file: one connection for the groups, one for what writes alone, four that read.
+func (s *Store) openSQLite(ctx context.Context, o Options) (session, error) {
+	var err error
+	if s.write, err = sql.Open("sqlite", dsn(o.Path, writing...)+"&_txlock=immediate"); err != nil {
+		return nil, err
+	}
+	s.write.SetMaxOpenConns(1)
+	// Making a new file WAL doesn't wait for another process that does the same.
+	for try := 1; ; try++ {
+		if err = durable(func(pragma string) (value string, err error) {
+			err = s.write.QueryRowContext(ctx, "PRAGMA "+pragma).Scan(&value)
+			return value, err
+		}); err == nil || try == maxTries {
+			break
+		}
+		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, s.write); err != nil {
+		return nil, err
+	}
+	if s.read, err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil {
+		return nil, err
+	}
+	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxIdleConns(4)
+	return newSQLiteSession(o.Path)
+}
+
+// dsn names the file and what every connection to it sets first.
+func dsn(path string, pragmas ...string) string {
+	q := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)"}, pragmas...)}
+	return fileURI(path) + "?" + q.Encode()
+}
+
+func fileURI(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
+
+// durable reads back what a commit's durability rests on: a driver that dropped a pragma, or a file
+// system without shared memory, would otherwise lose spent guesses at the next power cut.
+func durable(read func(pragma string) (string, error)) error {
+	for _, want := range []struct{ pragma, value, name string }{
+		{"journal_mode", "wal", "WAL"},
+		{"synchronous", "2", "FULL"},
+	} {
+		got, err := read(want.pragma)
+		if err != nil {
+			return err
+		}
+		if got != want.value {
+			return fmt.Errorf("%s is %q and can't be set to %s: is this a network file system?", want.pragma, got, want.name)
+		}
+	}
+	return nil
+}
+
+// broken reports whether an error of SQLite is a constraint's, that would be broken again.
+func broken(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT ||
+		direct.ErrCode(err).ToPrimary() == direct.ResultConstraint
+}
+
+// maxCached is how many rows of a kind are kept: what a settlement, and most checks, ask for.
+const maxCached = 8192
+
+// A sqliteSession goes to SQLite directly, for database/sql doubles what a statement costs.
+//
+// It keeps the rows that it wrote last. They are what is on disk as long as nobody else has written,
+// which SQLite tells (PRAGMA data_version), and no transaction of ours has failed.
+type sqliteSession struct {
+	conn *direct.Conn
+
+	beginNow, commitNow, rollbackNow, dataVersion              *direct.Stmt
+	selectVerification, insertVerification, updateVerification *direct.Stmt
+	selectDestination, insertDestination, updateDestination    *direct.Stmt
+	insertDelivery, insertHint, deleteHint                     *direct.Stmt
+
+	version       int64 // of the data that the rows below were written to
+	verifications *simplelru.LRU[verify.ID, verify.Verification]
+	destinations  *simplelru.LRU[destinationKey, verify.Destination]
+}
+
+func newSQLiteSession(path string) (*sqliteSession, error) {
+	conn, err := direct.OpenConn(fileURI(path), direct.OpenReadWrite, direct.OpenURI)
+	if err != nil {
+		return nil, err
+	}
+	s := &sqliteSession{conn: conn}
+	if err := s.prepare(); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	s.verifications, _ = simplelru.NewLRU[verify.ID, verify.Verification](maxCached, nil) // fails only for sizes below 1
+	s.destinations, _ = simplelru.NewLRU[destinationKey, verify.Destination](maxCached, nil)
+	return s, nil
+}
+
+func (s *sqliteSession) close() error { return s.conn.Close() }
+
+// pragma reads or sets a pragma.
+func (s *sqliteSession) pragma(text string) (value string, err error) {
+	stmt, _, err := s.conn.PrepareTransient("PRAGMA " + text)
+	if err != nil {
+		return "", err
+	}
+	defer stmt.Finalize()
+	if ok, err := stmt.Step(); err != nil || !ok {
+		return "", err
+	}
+	return stmt.ColumnText(0), nil
+}
+
+func (s *sqliteSession) prepare() error {
+	s.conn.SetBusyTimeout(busyTimeout)
+	for _, p := range writing {
+		if _, err := s.pragma(p); err != nil {
+			return err
+		}
+	}
+	if err := durable(s.pragma); err != nil {
+		return err
+	}
+	for stmt, text := range map[**direct.Stmt]string{
+		&s.beginNow:           `BEGIN IMMEDIATE`,
+		&s.commitNow:          `COMMIT`,
+		&s.rollbackNow:        `ROLLBACK`,
+		&s.dataVersion:        `PRAGMA data_version`,
+		&s.selectVerification: selectVerification,
+		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		&s.updateVerification: `UPDATE verification SET status = ?, guesses = ?, ended_at = ?,
+			delivery = ?, reason = ?, attempt = ?, due_at = ?, code_sealed = ? WHERE id = ?`,
+		&s.selectDestination: selectDestination,
+		&s.insertDestination: `INSERT INTO destination (tat, sends, failures, wait_until, latest, project, number)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		&s.updateDestination: `UPDATE destination SET tat = ?, sends = ?, failures = ?, wait_until = ?, latest = ?
+			WHERE project = ? AND number = ?`,
+		&s.insertDelivery: insertDelivery,
+		&s.insertHint:     insertHint,
+		&s.deleteHint:     deleteHint,
+	} {
+		var err error
+		if *stmt, err = s.conn.Prepare(text); err != nil {
+			return fmt.Errorf("prepare %q: %w", text, err)
+		}
+	}
+	return nil
+}
+
+func (s *sqliteSession) begin(context.Context) error {
+	if err := exec(s.beginNow); err != nil {
+		return err
+	}
+	var version int64
+	if _, err := one(s.dataVersion, func(q *direct.Stmt) { version = q.ColumnInt64(0) }); err != nil {
+		s.rollback(nil)
+		return err
+	}
+	if version != s.version {
+		s.forget()
+	}
+	s.version = version
+	return nil
+}
+
+func (s *sqliteSession) commit(_ context.Context, r *rows) error {
+	if err := exec(s.commitNow); err != nil {
+		return err
+	}
+	for id, v := range r.verifications {
+		s.verifications.Add(id, v.value)
+	}
+	for k, d := range r.destinations {
+		if d.stored || d.dirty {
+			s.destinations.Add(k, d.value)
+		}
+	}
+	return nil
+}
+
+func (s *sqliteSession) rollback(context.Context) {
+	exec(s.rollbackNow)
+	s.forget() // a commit may have failed half-way
+}
+
+func (s *sqliteSession) forget() {
+	s.verifications.Purge()
+	s.destinations.Purge()
+}
+
+// load has nothing to lock: the transaction has the whole file.
+func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
+	r := newRows(len(group))
+	for _, id := range verificationIDs(group) {
+		v, ok := s.verifications.Get(id)
+		if !ok {
+			s.selectVerification.BindBytes(1, id[:])
+			var err error
+			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v = readVerification(q) }); err != nil {
+				return nil, err
+			}
+		}
+		if ok {
+			r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
+		}
+	}
+	for _, k := range r.destinationKeys(group) {
+		d, ok := s.destinations.Get(k)
+		if !ok {
+			s.selectDestination.BindText(1, string(k.project))
+			s.selectDestination.BindText(2, string(k.number))
+			var damaged, err error
+			if ok, err = one(s.selectDestination, func(q *direct.Stmt) { d, damaged = readDestination(q) }); err != nil || damaged != nil {
+				return nil, errors.Join(err, damaged)
+			}
+		}
+		if ok {
+			r.destinations[k] = &row[verify.Destination]{value: d, stored: true}
+		}
+	}
+	return r, nil
+}
+
+func (s *sqliteSession) save(_ context.Context, r *rows) error {
+	for _, d := range r.destinations {
+		if d.dirty {
+			if err := s.saveDestination(&d.value, d.stored); err != nil {
+				return err
+			}
+		}
+	}
+	for _, v := range r.verifications {
+		if v.dirty {
+			if err := s.saveVerification(&v.value, v.stored); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range r.deliveries {
+		if err := s.saveDelivery(&r.deliveries[i]); err != nil {
+			return err
+		}
+	}
+	for _, h := range r.drops {
+		if err := bindHint(s.deleteHint, h); err != nil {
+			return err
+		}
+	}
+	for _, h := range r.hints {
+		if err := bindHint(s.insertHint, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sqliteSession) saveVerification(v *verify.Verification, stored bool) error {
+	if stored {
+		b := binder{Stmt: s.updateVerification}
+		b.state(v)
+		b.blob(v.ID[:])
+		return exec(b.Stmt)
+	}
+	b := binder{Stmt: s.insertVerification}
+	b.blob(v.ID[:])
+	b.text(string(v.Project))
+	b.blob(v.Application[:])
+	b.text(string(v.Channel))
+	b.text(string(v.To))
+	b.text(string(v.Purpose))
+	b.text(v.Sender)
+	b.text(v.Text)
+	b.text(string(v.Format))
+	b.number(int64(v.Length))
+	b.number(int64(v.MaxAttempts))
+	b.number(millis(v.ExpiresAt))
+	b.number(int64(v.KeyID))
+	b.blob(v.CodeMAC)
+	b.blob(v.Previous[:])
+	b.state(v)
+	return exec(b.Stmt)
+}
+
+// state binds what of a verification changes.
+func (b *binder) state(v *verify.Verification) {
+	b.number(int64(v.Status))
+	b.number(int64(v.Guesses))
+	b.number(millis(v.EndedAt))
+	b.number(int64(v.Delivery))
+	b.text(v.Reason)
+	b.number(int64(v.Attempt))
+	b.number(millis(v.DueAt))
+	b.blob(v.SealedCode)
+}
+
+func readVerification(q *direct.Stmt) (v verify.Verification) {
+	c := columns{Stmt: q}
+	c.id(&v.ID)
+	v.Project = verify.ProjectID(c.text())
+	c.id(&v.Application)
+	v.Channel = verify.Channel(c.text())
+	v.To = phone.Number(c.text())
+	v.Purpose = verify.Purpose(c.text())
+	v.Sender = c.text()
+	v.Text = c.text()
+	v.Format = code.Format(c.text())
+	v.Length = int(c.number())
+	v.MaxAttempts = int(c.number())
+	v.ExpiresAt = fromMillis(c.number())
+	v.KeyID = uint32(c.number())
+	v.CodeMAC = c.blob()
+	c.id(&v.Previous)
+	v.Status = verify.Status(c.number())
+	v.Guesses = int(c.number())
+	v.EndedAt = fromMillis(c.number())
+	v.Delivery = verify.DeliveryState(c.number())
+	v.Reason = c.text()
+	v.Attempt = int(c.number())
+	v.DueAt = fromMillis(c.number())
+	v.SealedCode = c.blob()
+	return v
+}
+
+func (s *sqliteSession) saveDestination(d *verify.Destination, stored bool) error {
+	sends, err := d.Sends.AppendBinary([]byte{})
+	if err != nil {
+		return err
+	}
+	b := binder{Stmt: s.insertDestination}
+	if stored {
+		b.Stmt = s.updateDestination
+	}
+	b.number(millis(d.TAT))
+	b.blob(sends)
+	b.number(int64(d.Failures))
+	b.number(millis(d.WaitUntil))
+	b.blob(d.Latest[:])
+	b.text(string(d.Project))
+	b.text(string(d.Number))
+	return exec(b.Stmt)
+}
+
+func readDestination(q *direct.Stmt) (d verify.Destination, err error) {
+	c := columns{Stmt: q}
+	d.Project = verify.ProjectID(c.text())
+	d.Number = phone.Number(c.text())
+	d.TAT = fromMillis(c.number())
+	d.Sends, err = limit.ParseLog(c.blob())
+	d.Failures = int(c.number())
+	d.WaitUntil = fromMillis(c.number())
+	c.id(&d.Latest)
+	return d, err
+}
+
+func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
+	b := binder{Stmt: s.insertDelivery}
+	b.blob(d.Verification[:])
+	b.number(int64(d.Attempt))
+	b.text(d.Carrier)
+	b.number(int64(d.Outcome))
+	b.text(d.Reason)
+	b.text(d.Ref)
+	b.number(millis(d.StartedAt))
+	b.number(millis(d.EndedAt))
+	return exec(b.Stmt)
+}
+
+func bindHint(q *direct.Stmt, h hint) error {
+	q.BindInt64(1, millis(h.due))
+	q.BindBytes(2, h.id[:])
+	return exec(q)
+}
+
+// exec runs a statement that returns no rows, or none of interest.
+func exec(q *direct.Stmt) error {
+	_, err := one(q, nil)
+	return err
+}
+
+// one runs a statement and reads its first row, if there is one.
+func one(q *direct.Stmt, read func(*direct.Stmt)) (ok bool, err error) {
+	ok, err = q.Step()
+	if ok && read != nil {
+		read(q)
+	}
+	if again := q.Reset(); err == nil {
+		err = again
+	}
+	return ok, err
+}
+
+// A binder sets a statement's parameters in their order.
+type binder struct {
+	*direct.Stmt
+	n int
+}
+
+func (b *binder) next() int      { b.n++; return b.n }
+func (b *binder) text(s string)  { b.BindText(b.next(), s) }
+func (b *binder) number(n int64) { b.BindInt64(b.next(), n) }
+func (b *binder) blob(p []byte) {
+	if p == nil {
+		b.BindNull(b.next())
+		return
+	}
+	b.BindBytes(b.next(), p)
+}
+
+// columns reads a row's columns in their order.
+type columns struct {
+	*direct.Stmt
+	n int
+}
+
+func (c *columns) next() int        { c.n++; return c.n - 1 }
+func (c *columns) text() string     { return c.ColumnText(c.next()) }
+func (c *columns) number() int64    { return c.ColumnInt64(c.next()) }
+func (c *columns) id(id *verify.ID) { c.ColumnBytes(c.next(), id[:]) }
+func (c *columns) blob() []byte {
+	i := c.next()
+	n := c.ColumnLen(i)
+	if n == 0 {
+		return nil
+	}
+	p := make([]byte, n)
+	c.ColumnBytes(i, p)
+	return p
+}
