@@ -121,7 +121,7 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
 			return fmt.Errorf("create key for project %s: %w", k.Project, ErrNoProject)
 		}
 		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at) VALUES ($1, $2, $3, $4, 0)
-			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0 WHERE revoked_at <> 0`,
+			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0 WHERE api_key.revoked_at <> 0`,
 			k.ID[:], k.Project, k.Name, k.Hash[:])
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create key for project %s: %w", k.Project, err)

@@ -60,6 +60,7 @@ func (s *Store) VoidPending(_ context.Context, actor string) (voided int, err er
 		var last verify.ID
 		n := 0
 		err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+			last, n = verify.ID{}, 0
 			step, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
 				WHERE id > $1 AND status = $2 ORDER BY id LIMIT $3`, after[:], verify.Pending, retainStep)
 			if err != nil || len(step) == 0 {

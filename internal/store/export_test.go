@@ -23,5 +23,5 @@ func (s *Store) Enqueue(applied func()) (done <-chan error, err error) {
 
 // Pragma reads or sets a pragma on the connection that writes groups.
 func (s *Store) Pragma(_ context.Context, text string) (value string, err error) {
-	return s.w.hot.(*sqliteSession).pragma(text)
+	return s.w.hot[0].(*sqliteSession).pragma(text)
 }
