@@ -71,9 +71,12 @@ type restoreCommand struct {
 
 // Run implements the command.
 func (c *restoreCommand) Run(w world) error {
-	folder, err := c.folder()
+	folder, pg, err := c.find()
 	if err != nil {
 		return err
+	}
+	if pg != nil {
+		return errors.New("this database is PostgreSQL's: restore it with its own tools")
 	}
 	to := filepath.Join(folder, system.DatabaseFile)
 	// A log that another database left there would be replayed into this one.

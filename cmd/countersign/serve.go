@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -33,7 +32,8 @@ func (c *serveCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	log := conf.Log.logger(w.stderr)
+	log, stopLog := conf.Log.logger(w.stderr)
+	defer stopLog()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -58,7 +58,7 @@ func (c *serveCommand) Run(w world) error {
 	}
 
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Keys: conf.keys, Log: log, PublicSender: conf.PublicSender, Metrics: metric.New(),
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, PublicSender: conf.PublicSender, Metrics: metric.New(),
 		Carriers: carriers, Routes: map[verify.Channel][]string{verify.SMS: conf.Channels.SMS, verify.Voice: conf.Channels.Voice},
 		Retention: time.Duration(conf.Retention),
 	})
@@ -78,17 +78,6 @@ func (c *serveCommand) Run(w world) error {
 	log.Info("serving", "public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String())
 	return serveUntilDone(w.ctx, log, []listening{{public, api}, {operations, web.NewServer(s.Operations(), log)}},
 		func(drain context.Context) error { return errors.Join(s.Close(drain), traces.stop(drain)) })
-}
-
-// logger writes the log that the configuration asks for.
-func (c LogConfig) logger(w io.Writer) *slog.Logger {
-	var level slog.Level
-	level.UnmarshalText([]byte(c.Level)) // was checked
-	o := &slog.HandlerOptions{Level: level}
-	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, o))
-	}
-	return slog.New(slog.NewJSONHandler(w, o))
 }
 
 func (c *loadedConfig) reloadKeys() error {

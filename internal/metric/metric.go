@@ -83,6 +83,18 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 	)
 }
 
+// Pool adds the database's connections, which are counted when somebody asks.
+func (m *Metrics) Pool(used func() (inUse, limit int)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_database_connections_in_use", Help: "Connections to PostgreSQL that read or administer at the moment.",
+		}, func() float64 { n, _ := used(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_database_connections_limit", Help: "How many of them there may be.",
+		}, func() float64 { _, n := used(); return float64(n) }),
+	)
+}
+
 // Answered counts a request. The route is the pattern that took it, never the path: that holds ids.
 func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 	if route == "" {

@@ -4,10 +4,10 @@ package main
 const (
 	inCode     = "./internal/code"
 	inDispatch = "./internal/dispatch"
-	inFace     = "./internal/face/signalwire"
 	inKeyset   = "./internal/keyset"
 	inLimit    = "./internal/limit"
 	inPhone    = "./internal/phone"
+	inRequest  = "./internal/request"
 	inSMS      = "./internal/sms"
 	inStore    = "./internal/store"
 	inVerify   = "./internal/verify"
@@ -116,6 +116,12 @@ var mutants = []mutant{
 		"revocation-not-read", "A revoked key opens nothing.",
 		[]edit{{"internal/store/sql.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
+	},
+
+	{
+		"memory-before-disk", "What another process wrote is seen, whatever is remembered.",
+		[]edit{{sqliteFile, "if version != s.version {", "if s.version == 0 {"}},
+		stores("ProcessesSeeWhatEachOtherWrote"),
 	},
 
 	// Codes.
@@ -277,18 +283,18 @@ var mutants = []mutant{
 	// The wire.
 	{
 		"name-twice-in-a-body", "A body in which a name stands twice is refused.",
-		[]edit{{"internal/face/signalwire/fields.go", "; twice {", "; twice && body == nil {"}},
-		test{inFace, "^FuzzObject$"}, // its seeds
+		[]edit{{"internal/request/request.go", "members(body) != len(all)", "members(body) < len(all)"}},
+		test{inRequest, "^FuzzObject$"}, // its seeds
 	},
 	{
 		"body-without-bound", "At most 64 KiB of a body are read.",
-		[]edit{{"internal/face/signalwire/fields.go", "http.MaxBytesReader(nil, r.Body, maxBody)", "r.Body"}},
-		test{inFace, "^TestReadTellsWhatIsWrongWithABody$"},
+		[]edit{{"internal/request/request.go", "http.MaxBytesReader(nil, r.Body, MaxBody)", "r.Body"}},
+		test{inRequest, "^TestReadTellsWhatIsWrongWithABody$"},
 	},
 	{
 		"retry-after-rounded-down", "Who waits as told doesn't come too early.",
-		[]edit{{"internal/face/signalwire/endpoint.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
-		test{inFace, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
+		[]edit{{"internal/web/answer.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
+		test{inWeb, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
 	},
 	{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",

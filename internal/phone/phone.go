@@ -187,6 +187,13 @@ func callingCode(digits string) int {
 // the longer ones that match are nobody else's.
 var mexico = regexp.MustCompile(`^\+52(?:1|0[12]|04[45])([2-9]\d{9})$`)
 
+// isNorthAmerican reports whether a folded number is a whole one of the calling code 1. Its area code
+// doesn't begin with the 0 or the 1 of national dialling, so there is nothing to take out, and the
+// numbers that are looked up most need none of the library's regular expressions.
+func isNorthAmerican(folded string) bool {
+	return len(folded) == len("+12025550100") && folded[1] == '1' && folded[2] >= '2'
+}
+
 // normalize takes what only national dialling needs out of a folded number.
 //
 // The library does that once per call, and its result isn't always its own
@@ -194,11 +201,17 @@ var mexico = regexp.MustCompile(`^\+52(?:1|0[12]|04[45])([2-9]\d{9})$`)
 // is read back isn't one, so it is asked until nothing changes. A number that
 // such folding leaves too short, or never leaves alone, is refused.
 func normalize(folded string) (Number, error) {
+	if isNorthAmerican(folded) {
+		return Number(folded), nil
+	}
 	if callingCode(folded[1:]) == 0 {
 		return "", ErrCallingCode
 	}
 	for range maxDigits {
-		p, err := phonenumbers.Parse(mexico.ReplaceAllString(folded, "+52$1"), "")
+		if strings.HasPrefix(folded, "+52") {
+			folded = mexico.ReplaceAllString(folded, "+52$1")
+		}
+		p, err := phonenumbers.Parse(folded, "")
 		if err != nil {
 			return "", ErrFormat
 		}

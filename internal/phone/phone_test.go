@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -386,4 +387,26 @@ func BenchmarkParse(b *testing.B) {
 			}
 		}
 	})
+}
+
+// The short cut says what the library says.
+func TestNorthAmericanNumbersAreTheirOwnKeys(t *testing.T) {
+	t.Parallel()
+	for area := 200; area <= 999; area++ {
+		for _, rest := range []string{"0000000", "1234567", "5550100", "9999999"} {
+			folded := "+1" + strconv.Itoa(area) + rest
+			p, err := phonenumbers.Parse(folded, "")
+			if err != nil {
+				t.Fatalf("%s: %v", folded, err)
+			}
+			if got := phonenumbers.Format(p, phonenumbers.E164); got != folded || !isNorthAmerican(folded) {
+				t.Errorf("%s: the library makes it %s, and the short cut takes it: %v", folded, got, isNorthAmerican(folded))
+			}
+		}
+	}
+	for _, folded := range []string{"+10025550100", "+11025550100", "+1202555010", "+120255501000", "+44202555010", "+22025550100"} {
+		if isNorthAmerican(folded) {
+			t.Errorf("%s: the short cut takes it", folded)
+		}
+	}
 }

@@ -18,6 +18,9 @@ const backupStep = 1000
 // Backup writes a consistent copy of the database to a new file while others read and write: what
 // was committed when it began. It calls progress with the pages copied so far and in all.
 func (s *Store) Backup(ctx context.Context, path string, progress func(done, all int)) error {
+	if s.read == s.write {
+		return errors.New("this database is PostgreSQL's: back it up with its own tools, pg_basebackup or pg_dump")
+	}
 	conn, err := s.read.Conn(ctx)
 	if err != nil {
 		return err

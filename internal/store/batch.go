@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -122,6 +123,7 @@ func (l *lane) run() {
 	defer l.session.close() // everything is committed: its error changes nothing
 	batch := make([]op, 0, maxBatch)
 	for first := range l.ops {
+		runtime.Gosched() // who is about to hand in an operation shall do it first
 		batch = l.more(append(batch[:0], first))
 		l.runBatch(l.patient(batch))
 		clear(batch) // let the closures go
@@ -226,7 +228,7 @@ func (e *poisonError) Unwrap() error { return e.error }
 // transact loads, decides, writes and commits. The operations' own errors are in its results; its
 // error means that none of them is known to have happened.
 func (l *lane) transact(group []op) (results []error, err error) {
-	ctx, cancel := l.within(context.Background())
+	ctx, cancel := within(context.Background(), l.limit)
 	defer cancel()
 	if err := l.session.begin(ctx); err != nil {
 		return nil, away("begin", err)
@@ -264,17 +266,9 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	return results, nil
 }
 
-// within bounds a transaction, where the engine wants it.
-func (w *writer) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if w.limit == 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, w.limit)
-}
-
 // runAlone runs an operation in a transaction of its own.
 func (l *lane) runAlone(o op) (err error) {
-	ctx, cancel := l.within(context.Background())
+	ctx, cancel := within(context.Background(), l.limit)
 	defer cancel()
 	tx, err := l.db.BeginTx(ctx, &l.tx)
 	if err != nil {

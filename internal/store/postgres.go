@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,6 +93,32 @@ func (p *Postgres) timeout() time.Duration {
 		return defaultTimeout
 	}
 	return p.Timeout
+}
+
+// Check says what is wrong with the URL, without quoting what may be a password. It connects to nothing.
+func (p *Postgres) Check() error {
+	scheme, rest, _ := strings.Cut(p.URL, "://") // net/url refuses a list of hosts with ports
+	if scheme != "postgres" && scheme != "postgresql" {
+		return errors.New("must be a URL that begins with postgres://")
+	}
+	rest, text, _ := strings.Cut(rest, "?")
+	query, err := url.ParseQuery(text)
+	if err != nil {
+		return errors.New("must be a URL: what follows the question mark is wrong")
+	}
+	user, _, given := strings.Cut(rest, "@")
+	if given && strings.Contains(user, ":") || query.Has("password") {
+		return errors.New("must not hold the password: it has a key of its own")
+	}
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	local := strings.HasPrefix(c.Host, "/") || c.Host == "localhost" || net.ParseIP(c.Host).IsLoopback()
+	if !local && !query.Has("sslmode") {
+		return errors.New("must say sslmode for another machine: verify-full, with sslrootcert if its authority is your own")
+	}
+	return nil
 }
 
 // config reads the URL. Its errors don't quote a password.

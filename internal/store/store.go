@@ -149,11 +149,35 @@ func (s *Store) Close() error {
 
 // Ready reports whether the database answers, for a readiness probe.
 func (s *Store) Ready(ctx context.Context) error {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	var one int
 	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one); err != nil {
 		return away("ask database", err)
 	}
 	return nil
+}
+
+// reading bounds a read, where the engine wants it.
+func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFunc) {
+	return within(ctx, s.limit)
+}
+
+// within bounds ctx, unless the limit is 0.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// Pool counts the connections of PostgreSQL that don't write groups: in use, and at most. With SQLite
+// there is nothing to count, and ok is false.
+func (s *Store) Pool() (used func() (inUse, limit int), ok bool) {
+	return func() (int, int) {
+		stats := s.write.Stats()
+		return stats.InUse, stats.MaxOpenConnections
+	}, s.read == s.write
 }
 
 // millis is how a time is stored; a zero time is 0.

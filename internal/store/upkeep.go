@@ -66,6 +66,8 @@ func scanID(row scanner) (id verify.ID, err error) {
 
 // nothingBefore spares an idle server the sweeper's writes.
 func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	var id []byte
 	err := s.read.QueryRowContext(ctx, `SELECT id FROM verification
 		WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 LIMIT 1`, to[:]).Scan(&id)
@@ -110,6 +112,8 @@ func (s *Store) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
 }
 
 func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	rows, err := s.stmts.selectDue.QueryContext(ctx, millis(s.now()), n)
 	if err != nil {
 		return nil, away("load due messages", err)
@@ -126,6 +130,8 @@ func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
 
 // Verification reads one verification, of any project, or fails with [verify.ErrNotFound].
 func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	v, err := scanVerification(s.stmts.selectVerification.QueryRowContext(ctx, id[:]))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, verify.ErrNotFound
@@ -138,6 +144,8 @@ func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verific
 
 // Deliveries reads the attempts of a verification's message that have ended, oldest first.
 func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	rows, err := s.stmts.selectDeliveries.QueryContext(ctx, id[:])
 	if err != nil {
 		return nil, away("load deliveries", err)

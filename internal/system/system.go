@@ -32,6 +32,7 @@ const (
 // Config is what [Open] needs.
 type Config struct {
 	Data         string           // the folder of the database; it is made if need be
+	Postgres     *store.Postgres  // the database, instead of a file in that folder
 	Keys         *keyset.Set      // nil: the keyset in that folder, made if need be
 	Now          func() time.Time // the clock; nil is time.Now
 	Log          *slog.Logger
@@ -61,8 +62,12 @@ type System struct {
 	stopped context.CancelFunc
 }
 
-// OpenStore opens the database of a data folder, which it makes if need be, for its owner only.
+// OpenStore opens the database of a data folder, which it makes if need be, for its owner only. If the
+// options name another database, it opens that one.
 func OpenStore(ctx context.Context, data string, o store.Options) (*store.Store, error) {
+	if o.Postgres != nil {
+		return store.Open(ctx, o)
+	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
@@ -89,7 +94,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
+	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +113,9 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	for _, l := range c.Carriers {
 		name := l.Carrier.Name()
 		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
+	}
+	if used, ok := st.Pool(); ok {
+		c.Metrics.Pool(used)
 	}
 	s := &System{
 		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics,

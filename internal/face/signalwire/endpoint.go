@@ -1,33 +1,29 @@
 package signalwire
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"math"
 	"net/http"
-	"path"
-	"strconv"
-	"strings"
-	"time"
 
+	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
 )
 
 // endpoint makes a handler of a function from request to answer. Only it authenticates, decodes,
 // and turns errors into SignalWire's shapes.
-func (s *Server) endpoint(f func(*http.Request, *verify.Account, fields) (any, error)) http.Handler {
+func (s *Server) endpoint(f func(*http.Request, *verify.Account, request.Fields) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := s.answer(r, f)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		respond(w, http.StatusOK, answer)
+		web.Respond(w, http.StatusOK, answer)
 	})
 }
 
-func (s *Server) answer(r *http.Request, f func(*http.Request, *verify.Account, fields) (any, error)) (any, error) {
+func (s *Server) answer(r *http.Request, f func(*http.Request, *verify.Account, request.Fields) (any, error)) (any, error) {
 	project, token, ok := r.BasicAuth()
 	if !ok {
 		return nil, verify.ErrUnauthenticated
@@ -36,7 +32,7 @@ func (s *Server) answer(r *http.Request, f func(*http.Request, *verify.Account, 
 	if err != nil {
 		return nil, err
 	}
-	in, err := read(r)
+	in, err := request.Read(r, request.JSON, request.Form)
 	if err != nil {
 		return nil, err
 	}
@@ -69,21 +65,20 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var known *verify.Error
 	var bad *invalid
 	switch {
-	case errors.Is(err, errUnreadable):
+	case errors.Is(err, request.ErrUnreadable):
 		refuse(w, http.StatusBadRequest)
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, request.ErrTooLarge):
 		refuse(w, http.StatusRequestEntityTooLarge)
-	case errors.Is(err, errMediaType):
+	case errors.Is(err, request.ErrMediaType):
 		refuse(w, http.StatusUnsupportedMediaType)
 	case errors.As(err, &bad):
 		var answer validationError
 		for _, detail := range bad.details() {
 			answer.Errors = append(answer.Errors, attributeError{detail, "422", "Invalid Attribute", "422"})
 		}
-		respond(w, http.StatusUnprocessableEntity, answer)
+		web.Respond(w, http.StatusUnprocessableEntity, answer)
 	case errors.As(err, &known) && known.Kind == verify.Invalid:
-		in := fields{problems: map[string]string{}}
-		s.fail(w, r, in.mistyped(known))
+		s.fail(w, r, mistyped(request.Fields{}, known))
 	case errors.As(err, &known) && statuses[known.Kind] != 0:
 		s.explain(w, r, known, err)
 	default:
@@ -99,7 +94,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, known *verify.E
 	case verify.Unauthenticated:
 		w.Header().Set("WWW-Authenticate", `Basic realm="SignalWire API", charset="UTF-8"`)
 	case verify.Limited, verify.Unavailable:
-		w.Header().Set("Retry-After", seconds(known.RetryAfter))
+		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 	}
 	if known.Kind == verify.Unavailable {
 		s.log.LogAttrs(r.Context(), slog.LevelWarn, "request refused", slog.String("code", known.Code), slog.Any("err", err))
@@ -107,48 +102,8 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, known *verify.E
 	refuse(w, status)
 }
 
-// seconds rounds up, so that who waits as told doesn't come too early.
-func seconds(d time.Duration) string {
-	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
-}
-
 // refuse answers {"error":"<the status's name>"}.
 func refuse(w http.ResponseWriter, status int) {
 	text := http.StatusText(status)
-	respond(w, status, map[string]string{"error": text})
-}
-
-// respond answers compact JSON without a line end: clients have matched it to the letter.
-func respond(w http.ResponseWriter, status int, answer any) {
-	body, err := json.Marshal(answer)
-	if err != nil {
-		panic(err) // our own types
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	w.Write(body)
-}
-
-// fallback answers what no route takes in the API's shape: 405 with Allow where the path is one of
-// ours, else 404. That is also for a path like "//sms", which the mux alone would redirect.
-func (s *Server) fallback(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path.Clean(r.URL.Path) != r.URL.Path {
-			refuse(w, http.StatusNotFound)
-			return
-		}
-		if _, pattern := mux.Handler(r); pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		rest := strings.TrimPrefix(r.URL.Path, Prefix)
-		_, action, deep := strings.Cut(rest, "/")
-		if r.Method != http.MethodPost && (rest == "sms" || rest == "call" || deep && action == "verify") {
-			w.Header().Set("Allow", http.MethodPost)
-			refuse(w, http.StatusMethodNotAllowed)
-			return
-		}
-		refuse(w, http.StatusNotFound)
-	})
+	web.Respond(w, status, map[string]string{"error": text})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -35,7 +36,7 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		want   answer
 		logged bool
 	}{
-		"unreadable":        {errUnreadable, answer{400, `{"error":"Bad Request"}`, "", false}, false},
+		"unreadable":        {request.ErrUnreadable, answer{400, `{"error":"Bad Request"}`, "", false}, false},
 		"unauthenticated":   {verify.ErrUnauthenticated, answer{401, `{"error":"Unauthorized"}`, "", true}, false},
 		"not found":         {verify.ErrNotFound, answer{404, none, "", false}, false},
 		"approved":          {verify.ErrApproved, answer{404, none, "", false}, false},
@@ -43,8 +44,8 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		"expired":           {verify.ErrExpired, answer{404, none, "", false}, false},
 		"canceled":          {verify.ErrCanceled, answer{404, none, "", false}, false},
 		"wrapped":           {fmt.Errorf("check: %w", verify.ErrExpired), answer{404, none, "", false}, false},
-		"too large":         {errTooLarge, answer{413, `{"error":"Request Entity Too Large"}`, "", false}, false},
-		"media type":        {errMediaType, answer{415, `{"error":"Unsupported Media Type"}`, "", false}, false},
+		"too large":         {request.ErrTooLarge, answer{413, `{"error":"Request Entity Too Large"}`, "", false}, false},
+		"media type":        {request.ErrMediaType, answer{415, `{"error":"Unsupported Media Type"}`, "", false}, false},
 		"limited":           {&limited, answer{429, `{"error":"Too Many Requests"}`, "91", false}, false}, // rounded up
 		"busy":              {verify.ErrBusy, answer{503, absent, "1", false}, true},
 		"no carrier":        {verify.ErrNoCarrier, answer{503, absent, "30", false}, true},
@@ -66,17 +67,6 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		}
 		if logged := log.String() != ""; logged != test.logged {
 			t.Errorf("%s: got the log %q, want one: %v", name, &log, test.logged)
-		}
-	}
-}
-
-func TestWaitsAreWholeSecondsAndNeverTooShort(t *testing.T) {
-	t.Parallel()
-	for d, want := range map[time.Duration]string{
-		-time.Second: "1", 0: "1", time.Nanosecond: "1", time.Second: "1", time.Second + 1: "2", 119*time.Second + time.Millisecond: "120", 24 * time.Hour: "86400",
-	} {
-		if got := seconds(d); got != want {
-			t.Errorf("%v: got %s, want %s", d, got, want)
 		}
 	}
 }

@@ -17,7 +17,9 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
 )
 
 // Prefix is where the API is mounted.
@@ -36,7 +38,7 @@ func New(service *verify.Service, log *slog.Logger) http.Handler {
 	mux.Handle("POST "+Prefix+"sms", s.endpoint(s.sms))
 	mux.Handle("POST "+Prefix+"call", s.endpoint(s.call))
 	mux.Handle("POST "+Prefix+"{id}/verify", s.endpoint(s.check))
-	return s.fallback(mux)
+	return web.Exact(mux, refuse)
 }
 
 // startAnswer is MfaResponse.
@@ -52,34 +54,34 @@ type checkAnswer struct {
 	Success bool `json:"success"`
 }
 
-func (s *Server) sms(r *http.Request, acct *verify.Account, in fields) (any, error) {
+func (s *Server) sms(r *http.Request, acct *verify.Account, in request.Fields) (any, error) {
 	return s.start(r.Context(), acct, in, verify.SMS, "sms")
 }
 
-func (s *Server) call(r *http.Request, acct *verify.Account, in fields) (any, error) {
+func (s *Server) call(r *http.Request, acct *verify.Account, in request.Fields) (any, error) {
 	return s.start(r.Context(), acct, in, verify.Voice, "call")
 }
 
-func (s *Server) start(ctx context.Context, acct *verify.Account, in fields, c verify.Channel, name string) (any, error) {
+func (s *Server) start(ctx context.Context, acct *verify.Account, in request.Fields, c verify.Channel, name string) (any, error) {
 	req := verify.StartRequest{
 		Channel:  c,
-		To:       in.text("to"),
-		From:     in.text("from"),
-		Text:     in.text("message"),
-		Length:   in.integer("token_length"),
-		Life:     in.integer("valid_for"),
-		Attempts: in.integer("max_attempts"),
+		To:       in.Text("to"),
+		From:     in.Text("from"),
+		Text:     in.Text("message"),
+		Length:   in.Integer("token_length"),
+		Life:     in.Integer("valid_for"),
+		Attempts: in.Integer("max_attempts"),
 	}
 	// allow_alphas is the documented name, allow_alpha stands in published examples.
-	documented, published := in.boolean("allow_alphas"), in.boolean("allow_alpha")
+	documented, published := in.Boolean("allow_alphas"), in.Boolean("allow_alpha")
 	if documented == nil {
 		documented = published
 	}
 	if documented != nil && *documented {
 		req.Format = code.Alphanumeric
 	}
-	if len(in.problems) > 0 {
-		return nil, in.mistyped(verify.Validate(acct, req))
+	if len(in.Problems) > 0 {
+		return nil, mistyped(in, verify.Validate(acct, req))
 	}
 	v, err := s.verify.Start(ctx, acct, req)
 	if err != nil {
@@ -88,13 +90,13 @@ func (s *Server) start(ctx context.Context, acct *verify.Account, in fields, c v
 	return startAnswer{ID: v.ID.String(), Success: true, To: string(v.To), Channel: name}, nil
 }
 
-func (s *Server) check(r *http.Request, acct *verify.Account, in fields) (any, error) {
-	token := in.text("token")
-	if token == "" && len(in.problems) == 0 {
-		in.wrong("token", "can't be blank")
+func (s *Server) check(r *http.Request, acct *verify.Account, in request.Fields) (any, error) {
+	token := in.Text("token")
+	if token == "" && len(in.Problems) == 0 {
+		in.Wrong("token", "can't be blank")
 	}
-	if len(in.problems) > 0 {
-		return nil, in.mistyped(nil)
+	if len(in.Problems) > 0 {
+		return nil, mistyped(in, nil)
 	}
 	id, err := verify.ParseID(r.PathValue("id"))
 	if err != nil {

@@ -141,8 +141,13 @@ func revocationWorksInAnotherProcess(t *testing.T, s suite) {
 		_, err := s.Account(ctx, key.Hash)
 		wantError(t, "account", err, verify.ErrUnauthenticated)
 	}
+}
 
-	// Both write, and see what the other wrote.
+// Both write, and see what the other wrote, whatever they remember of what they wrote themselves.
+func processesSeeWhatEachOtherWrote(t *testing.T, s suite) {
+	k := s.open(t)
+	other := k.Again(t, k.clock.Now, k.gate.commit)
+	defer other.Close()
 	v := k.start(number(0))
 	for range 2 {
 		if _, err := other.Check(ctx, wrong(v)); err != nil {
@@ -153,4 +158,12 @@ func revocationWorksInAnotherProcess(t *testing.T, s suite) {
 	k.check(wrong(v), wrongWith(0))
 	_, err := other.Check(ctx, right(v))
 	wantError(t, "check", err, verify.ErrGuessesSpent)
+
+	w := k.start(number(1))
+	wantError(t, "cancel", other.Cancel(ctx, w.Project, w.ID), nil)
+	_, err = k.Check(ctx, right(w))
+	wantError(t, "check of what another process canceled", err, verify.ErrCanceled)
+	if d, err := k.Destination(ctx, project, number(0)); err != nil || d.Failures != 3 {
+		t.Errorf("destination: got %d failures, %v; want 3", d.Failures, err)
+	}
 }

@@ -122,6 +122,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ProjectsAreKeptAsGiven", projectsAreKeptAsGiven},
 		{"KeyOpensItsProjectUntilRevoked", keyOpensItsProjectUntilRevoked},
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
+		{"ProcessesSeeWhatEachOtherWrote", processesSeeWhatEachOtherWrote},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

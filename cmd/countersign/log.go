@@ -1,0 +1,88 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"sync"
+)
+
+// logger makes the log that the configuration asks for. Call stop when the last line was written.
+func (c LogConfig) logger(w io.Writer) (log *slog.Logger, stop func()) {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.Level)) // was checked
+	o := &slog.HandlerOptions{Level: level}
+	lines := newLineWriter(w)
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(lines, o)), lines.stop
+	}
+	return slog.New(slog.NewJSONHandler(lines, o)), lines.stop
+}
+
+// maxUnwritten is how much of the log may wait to be written, in bytes. Who logs more waits.
+const maxUnwritten = 1 << 20
+
+// A lineWriter writes log lines in groups, as the database commits: what arrived while the last
+// write was under way is the next one. So nobody waits for a log's reader, and a busy server writes
+// seldom. A crash loses the lines of the last moment.
+type lineWriter struct {
+	to      io.Writer
+	stopped chan struct{}
+
+	mu      sync.Mutex // guards the others
+	changed sync.Cond
+	lines   []byte
+	closed  bool
+}
+
+func newLineWriter(to io.Writer) *lineWriter {
+	w := &lineWriter{to: to, stopped: make(chan struct{})}
+	w.changed.L = &w.mu
+	go w.run()
+	return w
+}
+
+// Write implements [io.Writer]. It never fails: there is nobody to tell.
+func (w *lineWriter) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.lines) >= maxUnwritten && !w.closed {
+		w.changed.Wait()
+	}
+	if w.closed {
+		return w.to.Write(line)
+	}
+	if len(w.lines) == 0 {
+		w.changed.Broadcast()
+	}
+	w.lines = append(w.lines, line...)
+	return len(line), nil
+}
+
+func (w *lineWriter) run() {
+	defer close(w.stopped)
+	var group []byte
+	for {
+		w.mu.Lock()
+		for len(w.lines) == 0 && !w.closed {
+			w.changed.Wait()
+		}
+		group, w.lines = w.lines, group[:0]
+		closed := w.closed
+		w.changed.Broadcast()
+		w.mu.Unlock()
+		if len(group) > 0 {
+			w.to.Write(group)
+		} else if closed {
+			return
+		}
+	}
+}
+
+// stop writes what is left. Lines that come later are written at once.
+func (w *lineWriter) stop() {
+	w.mu.Lock()
+	w.closed = true
+	w.changed.Broadcast()
+	w.mu.Unlock()
+	<-w.stopped
+}
