@@ -125,7 +125,7 @@ func (l *lane) run() {
 	for first := range l.ops {
 		runtime.Gosched() // who is about to hand in an operation shall do it first
 		batch = l.more(append(batch[:0], first))
-		l.runBatch(l.patient(batch))
+		l.runBatch(batch)
 		clear(batch) // let the closures go
 	}
 }
@@ -164,7 +164,10 @@ func (l *lane) patient(batch []op) []op {
 
 // runBatch carries out operations in order, in groups between those that run alone.
 func (l *lane) runBatch(batch []op) {
-	for len(batch) > 0 {
+	for {
+		if batch = l.patient(batch); len(batch) == 0 {
+			return
+		}
 		n := slices.IndexFunc(batch, func(o op) bool { return o.alone != nil })
 		switch {
 		case n < 0:
