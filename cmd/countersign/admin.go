@@ -273,12 +273,19 @@ type keyCreate struct {
 	database
 	Project string `required:"" help:"Project id." placeholder:"ID"`
 	Name    string `default:"key" help:"What the key is for (default ${default})."`
+
+	Consumer bool `help:"Also make a consumer key and secret, with which clients of Syniverse's APIs replace the token by themselves."`
 }
 
 func (c *keyCreate) Run(w world) error {
 	return c.with(w.ctx, false, func(st *store.Store) error {
 		secret := verify.NewKey()
 		k := verify.Key{ID: verify.NewID(time.Now()), Project: verify.ProjectID(c.Project), Name: c.Name, Hash: verify.HashKey(secret)}
+		var consumerSecret verify.Secret
+		if c.Consumer {
+			k.Consumer, consumerSecret = verify.NewConsumer()
+			k.ConsumerSecret = verify.HashKey(consumerSecret)
+		}
 		if err := st.CreateKey(w.ctx, k); err != nil {
 			return err
 		}
@@ -286,11 +293,15 @@ func (c *keyCreate) Run(w world) error {
 			return err
 		}
 		if !c.JSON {
-			fmt.Fprintln(w.stderr, "The token is shown this once; only its hash is stored.")
+			fmt.Fprintln(w.stderr, "Secrets are shown this once; only their hashes are stored.")
 		}
-		return printRows(w, c.JSON, []string{"KEY", "PROJECT", "TOKEN"}, []verify.Key{k}, func(k verify.Key) row {
-			return row{{"id", k.ID.String()}, {"project", string(k.Project)}, {"token", secret.Reveal()}}
-		})
+		header := []string{"KEY", "PROJECT", "TOKEN"}
+		made := row{{"id", k.ID.String()}, {"project", string(k.Project)}, {"token", secret.Reveal()}}
+		if c.Consumer {
+			header = append(header, "CONSUMER KEY", "CONSUMER SECRET")
+			made = append(made, [2]string{"consumer_key", k.Consumer}, [2]string{"consumer_secret", consumerSecret.Reveal()})
+		}
+		return printRows(w, c.JSON, header, []row{made}, func(r row) row { return r })
 	})
 }
 
@@ -305,14 +316,21 @@ func (c *keyList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"KEY", "NAME", "CREATED", "REVOKED"}, all, func(k verify.Key) row {
-			revoked := ""
-			if !k.RevokedAt.IsZero() {
-				revoked = k.RevokedAt.UTC().Format(time.RFC3339)
+		return printRows(w, c.JSON, []string{"KEY", "NAME", "CREATED", "REVOKED", "EXPIRES", "CONSUMER KEY"}, all, func(k verify.Key) row {
+			return row{
+				{"id", k.ID.String()}, {"name", k.Name}, {"created_at", date(k.ID.Time())}, {"revoked_at", date(k.RevokedAt)},
+				{"expires_at", date(k.ExpiresAt)}, {"consumer_key", k.Consumer},
 			}
-			return row{{"id", k.ID.String()}, {"name", k.Name}, {"created_at", k.ID.Time().UTC().Format(time.RFC3339)}, {"revoked_at", revoked}}
 		})
 	})
+}
+
+// date writes a time for people and programs, "" for none.
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 type keyRevoke struct {

@@ -48,6 +48,24 @@ type Config struct {
 	// E.164, or 1 to 11 letters and digits.
 	PublicSender string `yaml:"public_sender" example:"+12025550199"`
 
+	// Senders are what the applications of Syniverse's API may name as message_from, beside numbers
+	// and names. Optional.
+	Senders []SenderConfig `yaml:"senders"`
+
+	// StrictSenders refuses applications that name another sender_id or channel. Else these send from
+	// public_sender, so that a configuration made for Syniverse works here.
+	StrictSenders bool `yaml:"strict_senders" default:"false"`
+
+	// MaxSegments is how many SMS segments an application's template may take, with its code: 1 to 10.
+	MaxSegments int `yaml:"max_segments" default:"3"`
+
+	// UserLimits bound the codes sent to one user of an application, beside its project's limits for a
+	// number.
+	UserLimits UserLimitsConfig `yaml:"user_limits"`
+
+	// Syniverse is how Syniverse's API is served.
+	Syniverse SyniverseConfig `yaml:"syniverse"`
+
 	// Carriers are the ways out, each with a name of its own.
 	Carriers []CarrierConfig `yaml:"carriers"`
 
@@ -121,6 +139,48 @@ type TLSConfig struct {
 type OperationsConfig struct {
 	// Listen is the address to listen on, host:port.
 	Listen string `yaml:"listen" default:"127.0.0.1:8081"`
+}
+
+// SenderConfig is what messages come from.
+type SenderConfig struct {
+	// ID is the sender's name: applications write it as sender_id:ID, or bare. 1 to 64 of A-Z a-z 0-9 . - _.
+	ID string `yaml:"id"`
+	// Channel is its name as a channel: applications write channel:CHANNEL. Give one of the two, or both.
+	Channel string `yaml:"channel" example:"gqKlekr-S22CJul_aE4XFQ"`
+	// From is the number or name that messages come from: E.164, or 1 to 11 letters and digits.
+	From string `yaml:"from" example:"+12025550198"`
+	// Public makes it one that projects share: it says the default texts only, except for projects with
+	// public-text. Without it, a project that has senders of its own must have this one among them.
+	Public bool `yaml:"public" default:"false"`
+}
+
+// UserLimitsConfig bounds what one user is sent.
+type UserLimitsConfig struct {
+	// Interval is the time from one code to the next: 0s for no limit, up to 1h.
+	Interval yamlconf.Duration `yaml:"interval" default:"30s"`
+	// Max is how many codes there may be in any period: 0 for no limit, up to 1000.
+	Max int `yaml:"max" default:"5"`
+	// Period is that period: not below the interval, up to 24h.
+	Period yamlconf.Duration `yaml:"period" default:"10m"`
+}
+
+// SyniverseConfig is Syniverse's API: see docs/syniverse.md.
+type SyniverseConfig struct {
+	// Alias serves the operations under /scg-external-api/api/v1 as well as under /mfa/v1.
+	Alias bool `yaml:"alias" default:"true"`
+	// ISODates writes dates as 2026-11-21T21:27:02.500Z, and not as milliseconds since 1970.
+	ISODates bool `yaml:"iso_dates" default:"false"`
+	// UniqueNames refuses a second application of a project with the same name: 409, "1011".
+	UniqueNames bool `yaml:"unique_names" default:"false"`
+	// Wrong is the answer to a wrong code: an HTTP status from 400 to 499, and an error_code. Syniverse
+	// publishes neither this one nor those below.
+	Wrong string `yaml:"wrong" default:"409 2001"`
+	// Expired is the answer to a code whose time is over.
+	Expired string `yaml:"expired" default:"409 2002"`
+	// None is the answer where no code is live, or it was used.
+	None string `yaml:"none" default:"409 2002"`
+	// Exhausted is the answer where no guesses are left.
+	Exhausted string `yaml:"exhausted" default:"429 2004"`
 }
 
 // CarrierConfig is one way out.
@@ -226,7 +286,16 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	checkAddress(p, "operations.listen", c.Operations.Listen)
 	p.Check("operations.listen", c.Operations.Listen != c.Public.Listen || strings.HasSuffix(c.Public.Listen, ":0"), "must not be that of public.listen")
 	c.checkCertificate(p)
-	checkSender(p, c.PublicSender)
+	checkSender(p, "public_sender", c.PublicSender)
+	c.checkSenders(p)
+	p.Check("max_segments", c.MaxSegments >= 1 && c.MaxSegments <= 10, "must be 1 to 10")
+	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)
+	checkDuration(p, "user_limits.period", c.UserLimits.Period, time.Duration(c.UserLimits.Interval), 24*time.Hour)
+	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")
+	for key, text := range c.Syniverse.refusals() {
+		_, err := parseRefusal(*text)
+		p.Check("syniverse."+key, err == nil, "must be a status from 400 to 499 and an error_code, such as 409 2001")
+	}
 	checkDuration(p, "retention", c.Retention, 24*time.Hour, 87600*time.Hour)
 	p.Check("log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error")
 	p.Check("log.format", slices.Contains([]string{"json", "text"}, c.Log.Format), "must be json or text")
@@ -428,8 +497,8 @@ func checkDuration(p *yamlconf.Problems, key string, d yamlconf.Duration, low, h
 }
 
 // checkSender accepts a number, or an alphanumeric sender (3GPP TS 23.040 §9.1.2.5: 11 characters).
-func checkSender(p *yamlconf.Problems, s string) {
+func checkSender(p *yamlconf.Problems, key, s string) {
 	_, err := phone.Parse(s)
 	letters := strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ") == ""
-	p.Check("public_sender", err == nil || letters && len(s) >= 1 && len(s) <= 11, "must be an E.164 number, or 1 to 11 letters and digits")
+	p.Check(key, err == nil || letters && len(s) >= 1 && len(s) <= 11, "must be an E.164 number, or 1 to 11 letters and digits")
 }

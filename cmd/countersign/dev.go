@@ -88,7 +88,7 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		way = wrapCarrier(way)
 	}
 	s, err := system.Open(w.ctx, system.Config{
-		Data: c.Data, Log: log, PublicSender: devSender,
+		Data: c.Data, Log: log, Settings: c.settings(),
 		Carriers: []dispatch.Line{{Carrier: way, Queue: devQueue, Concurrency: devConcurrency}},
 		Routes:   map[verify.Channel][]string{verify.SMS: {sim.Name}, verify.Voice: {sim.Name}},
 	})
@@ -111,6 +111,14 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 			simulator.Close() // its last receipts still find the database
 			return s.Close(drain)
 		})
+}
+
+func (c *devCommand) settings() verify.Settings {
+	s := verify.Settings{PublicSender: devSender}
+	if c.Limits {
+		s.UserLimits = verify.DefaultUserLimits
+	}
+	return s
 }
 
 // credentials makes sure that the project exists and that a token opens it. Given ones are used

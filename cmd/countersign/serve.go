@@ -58,7 +58,7 @@ func (c *serveCommand) Run(w world) error {
 	}
 
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, PublicSender: conf.PublicSender, Metrics: metric.New(),
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
 		Carriers: carriers, Routes: map[verify.Channel][]string{verify.SMS: conf.Channels.SMS, verify.Voice: conf.Channels.Voice},
 		Retention: time.Duration(conf.Retention),
 	})

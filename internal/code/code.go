@@ -141,6 +141,21 @@ func Normalize(f Format, typed string) (string, bool) {
 	return string(kept[:n]), n > 0
 }
 
+// Fold is how Normalize reads a text that need not be a code, such as one with
+// something before it: without spaces and dashes, and in upper case unless the
+// format tells cases apart.
+func Fold(f Format, text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r) || isDash(r):
+			return -1
+		case f != Complex:
+			return unicode.ToUpper(r)
+		}
+		return r
+	}, text)
+}
+
 // isDash reports whether r is a dash, the minus sign, or the soft hyphen, which
 // a word processor puts where a word may break.
 func isDash(r rune) bool {

@@ -82,7 +82,7 @@ func New(t testing.TB, o Options) *Kit {
 		tick = time.Hour
 	}
 	c := system.Config{
-		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), PublicSender: "+12025550199",
+		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Settings: verify.Settings{PublicSender: "+12025550199"},
 		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Routes: map[verify.Channel][]string{},
 	}

@@ -19,6 +19,7 @@ const (
 	codeFile         = "internal/code/code.go"
 	batchFile        = "internal/store/batch.go"
 	storeFile        = "internal/store/store.go"
+	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
@@ -39,7 +40,7 @@ var mutants = []mutant{
 	// Guesses.
 	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
-		[]edit{{storeFile, "v.dirty, d.dirty = true, true", "v.dirty, d.dirty = out.Approved, out.Approved"}},
+		[]edit{{userRowFile, "v.dirty, d.dirty = true, true", "v.dirty, d.dirty = out.Approved, out.Approved"}},
 		stores("GuessesAtOnceShareTheAttempts"),
 	},
 	{
@@ -264,7 +265,7 @@ var mutants = []mutant{
 	{
 		"limits-after-the-send", "What the limits refuse is not sent.",
 		[]edit{
-			{serviceFile, "if err := s.store.Start(", "sent = true\n\tplace.Send(v, v.Message(secret))\n\tif err := s.store.Start("},
+			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(v, v.Message(secret))\n\tif err := commit("},
 			{serviceFile, "if v.Delivery == Sending {", "if !sent {"},
 		},
 		test{inVerify, "^TestAPlaceIsUsedOnceOrGivenBack$"},

@@ -54,12 +54,12 @@ func joinSenders(numbers []phone.Number) string {
 func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account, error) {
 	var a verify.Account
 	var application []byte
-	var lifeMS int64
+	var lifeMS, expires int64
 	p, app := projectDest{p: &a.Project}, &a.Application
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	err := s.stmts.selectAccount.QueryRowContext(ctx, key[:]).Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.Sender)...)
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &expires)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrUnauthenticated
 	}
@@ -68,6 +68,7 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 	}
 	p.done()
 	copy(app.ID[:], application)
+	app.Project, a.KeyExpires = a.Project.ID, fromMillis(expires)
 	app.Life = time.Duration(lifeMS) * time.Millisecond
 	return a, nil
 }
@@ -122,9 +123,11 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
 		if !exists {
 			return fmt.Errorf("create key for project %s: %w", k.Project, ErrNoProject)
 		}
-		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at) VALUES ($1, $2, $3, $4, 0)
-			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0 WHERE api_key.revoked_at <> 0`,
-			k.ID[:], k.Project, k.Name, k.Hash[:])
+		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at) VALUES ($1, $2, $3, $4, 0, $5, $6, $7)
+			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0,
+				consumer_key = excluded.consumer_key, consumer_secret = excluded.consumer_secret, expires_at = excluded.expires_at
+			WHERE api_key.revoked_at <> 0`,
+			k.ID[:], k.Project, k.Name, k.Hash[:], k.Consumer, k.ConsumerSecret[:], millis(k.ExpiresAt))
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create key for project %s: %w", k.Project, err)
 		}
@@ -136,12 +139,12 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
 func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error) {
 	return query(ctx, s.read, func(row scanner) (k verify.Key, err error) {
 		var id []byte
-		var revoked int64
-		err = row.Scan(&id, &k.Project, &k.Name, &revoked)
+		var revoked, expires int64
+		err = row.Scan(&id, &k.Project, &k.Name, &revoked, &k.Consumer, &expires)
 		copy(k.ID[:], id)
-		k.RevokedAt = fromMillis(revoked)
+		k.RevokedAt, k.ExpiresAt = fromMillis(revoked), fromMillis(expires)
 		return k, err
-	}, `SELECT id, project, name, revoked_at FROM api_key WHERE project = $1 ORDER BY id`, p)
+	}, `SELECT id, project, name, revoked_at, consumer_key, expires_at FROM api_key WHERE project = $1 ORDER BY id`, p)
 }
 
 // RevokeKey ends a key, in every process within a second. It fails with [ErrNoKey].
@@ -152,6 +155,35 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID) error {
 			return fmt.Errorf("revoke key %v: %w", id, err)
 		}
 		return nil
+	})
+}
+
+// Consumer implements [verify.ConsumerStore].
+func (s *Store) Consumer(ctx context.Context, consumer string) (k verify.Key, err error) {
+	var id, hash, secret []byte
+	var revoked, expires int64
+	err = s.read.QueryRowContext(ctx, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at
+		FROM api_key WHERE consumer_key = $1 AND consumer_key <> ''`, consumer).
+		Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return k, verify.ErrUnauthenticated
+	}
+	if err != nil {
+		return k, away("load consumer", err)
+	}
+	copy(k.ID[:], id)
+	copy(k.Hash[:], hash)
+	copy(k.ConsumerSecret[:], secret)
+	k.RevokedAt, k.ExpiresAt = fromMillis(revoked), fromMillis(expires)
+	return k, nil
+}
+
+// ReplaceSecret implements [verify.ConsumerStore].
+func (s *Store) ReplaceSecret(_ context.Context, k verify.Key) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE api_key SET hash = $2, expires_at = $3 WHERE id = $1 AND consumer_secret = $4 AND revoked_at = 0`,
+			k.ID[:], k.Hash[:], millis(k.ExpiresAt), k.ConsumerSecret[:])
+		return changedOne(result, err, verify.ErrUnauthenticated)
 	})
 }
 

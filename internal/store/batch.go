@@ -30,6 +30,8 @@ type op struct {
 	verification    verify.ID
 	withDestination bool           // also load that verification's destination
 	destination     destinationKey // of a verification that doesn't exist yet
+	user            userKey
+	withCurrent     bool // also load that user's current verification
 	apply           func(r *rows, now time.Time) error
 
 	// alone runs by itself in a transaction of its own, instead of all the above.
@@ -97,14 +99,30 @@ func (w *writer) close() {
 // do hands an operation to the writer and waits until it is committed or has failed. It takes no
 // context: an operation that has been taken happens, whoever hangs up.
 func (w *writer) do(o op) error {
-	o.done, o.at = make(chan error, 1), time.Now()
+	o.done = make(chan error, 1)
 	if err := w.enqueue(o); err != nil {
 		return err
 	}
 	return <-o.done
 }
 
+// doAll hands operations to the writer together, and waits for all that it takes.
+func (w *writer) doAll(ops []op) (err error) {
+	for i := range ops {
+		ops[i].done = make(chan error, 1)
+		if err = w.enqueue(ops[i]); err != nil {
+			ops = ops[:i]
+			break
+		}
+	}
+	for _, o := range ops {
+		err = errors.Join(err, <-o.done)
+	}
+	return err
+}
+
 func (w *writer) enqueue(o op) error {
+	o.at = time.Now()
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
@@ -286,7 +304,10 @@ func (l *lane) runAlone(o op) (err error) {
 		}
 	}()
 	if err := o.alone(ctx, tx, l.instant()); err != nil {
-		if unanswered(err) {
+		switch {
+		case taken(err):
+			return fmt.Errorf("%w: %w", errRaced, err)
+		case unanswered(err):
 			return away("run", err)
 		}
 		return err
@@ -319,6 +340,8 @@ func away(op string, err error) error {
 
 // rows are what a group works on: each row it needs, once, and what it wants written.
 type rows struct {
+	applications  map[verify.ID]verify.ProjectID // whose they are; only for looking
+	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
 	deliveries    []verify.Delivery
@@ -332,6 +355,7 @@ type row[T any] struct {
 	value  T
 	stored bool
 	dirty  bool
+	gone   bool // it is to be deleted
 }
 
 // A hint says that somebody should look at a verification's message at a time.
@@ -340,9 +364,18 @@ type hint struct {
 	id  verify.ID
 }
 
+// verification returns a verification, or nil. What an operation before has done to its user shows.
+func (r *rows) verification(id verify.ID) *row[verify.Verification] {
+	v := r.verifications[id]
+	if v != nil {
+		v.value.Superseded = r.superseded(&v.value)
+	}
+	return v
+}
+
 // owned returns a project's verification. One of another project doesn't exist.
 func (r *rows) owned(id verify.ID, p verify.ProjectID) (*row[verify.Verification], error) {
-	v := r.verifications[id]
+	v := r.verification(id)
 	if v == nil || v.value.Project != p {
 		return nil, verify.ErrNotFound
 	}
@@ -372,6 +405,11 @@ func (r *rows) insert(v verify.Verification) {
 	r.verifications[v.ID] = &row[verify.Verification]{value: v, dirty: true}
 }
 
+// What a group needs follows from what it names: a verification has a destination, and may have a
+// user; a user has an application, and a current verification. An engine that locks rows looks these
+// names up first, for they never change but for the current one, and then locks in the order that the
+// design asks for.
+
 // verificationIDs are those that a group names, sorted, each once.
 func verificationIDs(group []op) []verify.ID {
 	var ids []verify.ID
@@ -380,18 +418,58 @@ func verificationIDs(group []op) []verify.ID {
 			ids = append(ids, o.verification)
 		}
 	}
-	slices.SortFunc(ids, func(a, b verify.ID) int { return bytes.Compare(a[:], b[:]) })
+	return sortedIDs(ids)
+}
+
+// userKeys are those that a group names, itself or by its verifications, sorted, each once.
+func (r *rows) userKeys(group []op) []userKey {
+	var keys []userKey
+	for _, o := range group {
+		if o.user != (userKey{}) {
+			keys = append(keys, o.user)
+		}
+		if v := r.verifications[o.verification]; v != nil && v.value.User != "" {
+			keys = append(keys, userOf(&v.value))
+		}
+	}
+	slices.SortFunc(keys, userKey.compare)
+	return slices.Compact(keys)
+}
+
+// applicationIDs are those of users, which are sorted by them.
+func applicationIDs(users []userKey) []verify.ID {
+	ids := make([]verify.ID, len(users))
+	for i, k := range users {
+		ids[i] = k.application
+	}
 	return slices.Compact(ids)
 }
 
-// destinationKeys are those that a group names, itself or by its verifications, sorted, each once.
+// currentIDs are those of the current verifications of a group's users, sorted, each once, but for
+// those that were named themselves.
+func (r *rows) currentIDs(group []op) []verify.ID {
+	var ids []verify.ID
+	for _, o := range group {
+		if u := r.users[o.user]; u != nil && o.withCurrent && !u.value.Current.IsZero() && r.verifications[u.value.Current] == nil {
+			ids = append(ids, u.value.Current)
+		}
+	}
+	return sortedIDs(ids)
+}
+
+// destinationKeys are those that a group names, itself or by its verifications and its users' current
+// ones, sorted, each once.
 func (r *rows) destinationKeys(group []op) []destinationKey {
 	var keys []destinationKey
 	for _, o := range group {
 		if o.destination != (destinationKey{}) {
 			keys = append(keys, o.destination)
 		}
-		if v := r.verifications[o.verification]; v != nil && o.withDestination {
+		id := o.verification
+		if u := r.users[o.user]; u != nil && o.withCurrent {
+			id = u.value.Current
+		}
+		if v := r.verifications[id]; v != nil && o.withDestination {
 			keys = append(keys, destinationKey{v.value.Project, v.value.To})
 		}
 	}
@@ -399,8 +477,15 @@ func (r *rows) destinationKeys(group []op) []destinationKey {
 	return slices.Compact(keys)
 }
 
+func sortedIDs(ids []verify.ID) []verify.ID {
+	slices.SortFunc(ids, func(a, b verify.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}
+
 func newRows(n int) *rows {
 	return &rows{
+		applications:  map[verify.ID]verify.ProjectID{},
+		users:         map[userKey]*row[verify.User]{},
 		verifications: make(map[verify.ID]*row[verify.Verification], n),
 		destinations:  make(map[destinationKey]*row[verify.Destination], n),
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type postgresSession struct {
 	config *pgx.ConnConfig
 	server *server
 	conn   *pgx.Conn
+	users  bool // verifications of users have come by: look their users up with them
 }
 
 // apart is false when the server didn't answer, or not in time: it won't answer each of them either.
@@ -84,13 +86,30 @@ const (
 	pgGate  = `LOCK TABLE sweep_gate IN ROW EXCLUSIVE MODE`
 	pgMarks = `SELECT name, id FROM watermark WHERE name IN ('announced', 'void')`
 
+	// An application that is looked at must not be deleted before we commit.
+	pgLockApplications = `SELECT id, project FROM application WHERE version > 0 AND id IN (
+			SELECT application FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
+			UNION SELECT unnest($2::bytea[]))
+		ORDER BY id FOR KEY SHARE`
+	pgLockUsers = `WITH k AS (
+			SELECT application, app_user AS name FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
+			UNION SELECT * FROM unnest($2::bytea[], $3::text[]))
+		SELECT u.application, u.name, u.address, u.status, u.latest, u.sends, u.created_at, u.updated_at, u.version
+		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
+		ORDER BY u.application, u.name FOR UPDATE OF u`
 	pgLockDestinations = `WITH k AS (
 			SELECT project, destination AS number FROM verification WHERE id = ANY ($1::bytea[])
-			UNION SELECT * FROM unnest($2::text[], $3::text[]))
+			UNION SELECT v.project, v.destination FROM unnest($2::bytea[], $3::text[]) n (application, name)
+				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest
+			UNION SELECT * FROM unnest($4::text[], $5::text[]))
 		SELECT d.project, d.number, d.tat, d.sends, d.failures, d.wait_until, d.latest
 		FROM k JOIN destination d ON d.project = k.project AND d.number = k.number
 		ORDER BY d.project, d.number FOR UPDATE OF d`
-	pgLockVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
+			SELECT unnest($1::bytea[])
+			UNION SELECT u.latest FROM unnest($2::bytea[], $3::text[]) n (application, name)
+				JOIN app_user u ON u.application = n.application AND u.name = n.name)
+		ORDER BY id FOR UPDATE`
 
 	pgUpdateDestinations = `UPDATE destination d
 		SET tat = n.tat, sends = n.sends, failures = n.failures, wait_until = n.wait_until, latest = n.latest
@@ -102,8 +121,19 @@ const (
 		ON CONFLICT DO NOTHING`
 	pgInsertVerifications = `INSERT INTO verification (` + verificationColumns + `)
 		SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[],
-			$16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::text[], $21::bigint[], $22::bigint[], $23::bytea[])`
+			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::text[],
+			$18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::text[], $23::bigint[], $24::bigint[], $25::bytea[])`
+	pgUpdateUsers = `UPDATE app_user u
+		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
+			created_at = n.created_at, updated_at = n.updated_at, version = n.version
+		FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[])
+			AS n (application, name, address, status, latest, sends, created_at, updated_at, version)
+		WHERE u.application = n.application AND u.name = n.name`
+	pgInsertUsers = `INSERT INTO app_user (` + userColumns + `)
+		SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[])
+		ON CONFLICT DO NOTHING`
+	pgDeleteUsers = `DELETE FROM app_user u USING unnest($1::bytea[], $2::text[]) AS n (application, name)
+		WHERE u.application = n.application AND u.name = n.name`
 	pgUpdateVerifications = `UPDATE verification v
 		SET status = n.status, guesses = n.guesses, ended_at = n.ended_at, delivery = n.delivery, reason = n.reason,
 			attempt = n.attempt, due_at = n.due_at, code_sealed = n.code_sealed
@@ -117,36 +147,80 @@ const (
 	pgDeleteHints = `DELETE FROM retry r USING unnest($1::bigint[], $2::bytea[]) AS n (due, id) WHERE r.due = n.due AND r.id = n.id`
 )
 
-func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
-	r := newRows(len(group))
-	var projects, numbers []string // of starts
-	var guessed [][]byte           // verifications whose destinations we need
-	for _, o := range group {
+// wants are the keys that a group names, as parameters.
+type wants struct {
+	ids     [][]byte // of verifications
+	guessed [][]byte // those of them whose destinations we need
+
+	projects, numbers []string // destinations of starts
+
+	users   userNames
+	current userNames // those of them whose current verification we need
+	guesser userNames // and its destination
+}
+
+type userNames struct {
+	applications [][]byte
+	names        []string
+}
+
+func (u *userNames) add(k *userKey) {
+	u.applications, u.names = append(u.applications, k.application[:]), append(u.names, k.name)
+}
+
+func wantsOf(group []op) (w wants) {
+	for i := range group {
+		o := &group[i]
 		if o.destination != (destinationKey{}) {
-			projects, numbers = append(projects, string(o.destination.project)), append(numbers, string(o.destination.number))
+			w.projects, w.numbers = append(w.projects, string(o.destination.project)), append(w.numbers, string(o.destination.number))
 		}
-		if o.withDestination {
-			guessed = append(guessed, o.verification[:])
+		if !o.verification.IsZero() {
+			w.ids = append(w.ids, o.verification[:])
+			if o.withDestination {
+				w.guessed = append(w.guessed, o.verification[:])
+			}
+		}
+		if o.user == (userKey{}) {
+			continue
+		}
+		w.users.add(&o.user)
+		if o.withCurrent {
+			w.current.add(&o.user)
+		}
+		if o.withCurrent && o.withDestination {
+			w.guesser.add(&o.user)
 		}
 	}
+	return w
+}
+
+func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
+	r, w := newRows(len(group)), wantsOf(group)
 	var b pgx.Batch
 	b.Queue(pgBegin)
-	if projects != nil {
+	if w.projects != nil {
 		b.Queue(pgGate)
 	}
 	b.Queue(pgMarks).Query(r.readMarks)
-	if projects != nil || guessed != nil {
-		b.Queue(pgLockDestinations, guessed, projects, numbers).Query(r.readDestinations)
+	looked := s.users || w.users.names != nil
+	if looked && len(w.ids)+len(w.users.names) > 0 {
+		b.Queue(pgLockApplications, w.ids, w.users.applications).Query(r.readApplications)
+		b.Queue(pgLockUsers, w.ids, w.users.applications, w.users.names).Query(r.readUsers)
 	}
-	if ids := verificationIDs(group); ids != nil {
-		all := make([][]byte, len(ids))
-		for i := range ids {
-			all[i] = ids[i][:]
-		}
-		b.Queue(pgLockVerifications, all).Query(r.readVerifications)
+	if len(w.guessed)+len(w.guesser.names)+len(w.projects) > 0 {
+		b.Queue(pgLockDestinations, w.guessed, w.guesser.applications, w.guesser.names, w.projects, w.numbers).Query(r.readDestinations)
+	}
+	if len(w.ids)+len(w.current.names) > 0 {
+		b.Queue(pgLockVerifications, w.ids, w.current.applications, w.current.names).Query(r.readVerifications)
 	}
 	if err := s.send(ctx, &b); err != nil {
 		return nil, err
+	}
+	for _, v := range r.verifications {
+		if !looked && v.value.User != "" {
+			s.users = true // from now on: until here there were none, and that saved looking for them
+			return nil, errRaced
+		}
 	}
 	return r, nil
 }
@@ -169,6 +243,27 @@ func (r *rows) readMarks(found pgx.Rows) error {
 		return nil
 	})
 	return err
+}
+
+func (r *rows) readApplications(found pgx.Rows) error {
+	var id []byte
+	var owner verify.ProjectID
+	_, err := pgx.ForEachRow(found, []any{&id, &owner}, func() error {
+		r.applications[verify.ID(id)] = owner
+		return nil
+	})
+	return err
+}
+
+func (r *rows) readUsers(found pgx.Rows) error {
+	for found.Next() {
+		u, err := scanUser(found)
+		if err != nil {
+			return err
+		}
+		r.users[userKey{u.Application, u.Name}] = &row[verify.User]{value: u, stored: true}
+	}
+	return found.Err()
 }
 
 func (r *rows) readDestinations(found pgx.Rows) error {
@@ -198,7 +293,7 @@ func (r *rows) readVerifications(found pgx.Rows) error {
 func (s *postgresSession) save(ctx context.Context, r *rows) error {
 	var b pgx.Batch
 	raced := false
-	if err := saveDestinations(&b, r, &raced); err != nil {
+	if err := errors.Join(saveDestinations(&b, r, &raced), saveUsers(&b, r, &raced)); err != nil {
 		return err
 	}
 	saveVerifications(&b, r)
@@ -216,7 +311,6 @@ func (s *postgresSession) save(ctx context.Context, r *rows) error {
 	return nil
 }
 
-// saveDestinations sets raced when somebody else has inserted one of the new rows meanwhile.
 func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
 	var updated, inserted table
 	for _, d := range dirty(r.destinations, destinationKey.compare) {
@@ -238,12 +332,43 @@ func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
 		t.end()
 	}
 	updated.queue(b, pgUpdateDestinations)
-	if q := inserted.queue(b, pgInsertDestinations); q != nil {
-		q.Exec(func(tag pgconn.CommandTag) error {
-			*raced = tag.RowsAffected() != int64(inserted.rows)
-			return nil
-		})
+	inserted.queueNew(b, pgInsertDestinations, raced)
+	return nil
+}
+
+func saveUsers(b *pgx.Batch, r *rows, raced *bool) error {
+	var updated, inserted, deleted table
+	for _, k := range slices.SortedFunc(maps.Keys(r.users), userKey.compare) {
+		u, t := r.users[k], &inserted
+		switch {
+		case u.gone && u.stored:
+			deleted.bytes(k.application[:])
+			deleted.text(k.name)
+			deleted.end()
+			continue
+		case u.gone || !u.dirty:
+			continue
+		case u.stored:
+			t = &updated
+		}
+		sends, err := u.value.Sends.AppendBinary([]byte{})
+		if err != nil {
+			return err
+		}
+		t.bytes(k.application[:])
+		t.text(k.name)
+		t.text(string(u.value.Address))
+		t.number(int64(u.value.Status))
+		t.bytes(u.value.Current[:])
+		t.bytes(sends)
+		t.number(millis(u.value.CreatedAt))
+		t.number(millis(u.value.UpdatedAt))
+		t.number(int64(u.value.Version))
+		t.end()
 	}
+	updated.queue(b, pgUpdateUsers)
+	inserted.queueNew(b, pgInsertUsers, raced)
+	deleted.queue(b, pgDeleteUsers)
 	return nil
 }
 
@@ -270,6 +395,8 @@ func saveVerifications(b *pgx.Batch, r *rows) {
 			t.number(int64(v.KeyID))
 			t.bytes(v.CodeMAC)
 			t.bytes(v.Previous[:])
+			t.text(v.User)
+			t.text(v.Prefix)
 		}
 		t.number(int64(v.Status))
 		t.number(int64(v.Guesses))
@@ -399,6 +526,16 @@ func (t *table) hint(h hint) {
 }
 
 func (t *table) end() { t.next, t.rows = 0, t.rows+1 }
+
+// queueNew is queue for rows that must be new. If they aren't any more, somebody else was faster.
+func (t *table) queueNew(b *pgx.Batch, text string, raced *bool) {
+	if q := t.queue(b, text); q != nil {
+		q.Exec(func(tag pgconn.CommandTag) error {
+			*raced = *raced || tag.RowsAffected() != int64(t.rows)
+			return nil
+		})
+	}
+}
 
 // queue adds the statement to a batch, unless there are no rows for it.
 func (t *table) queue(b *pgx.Batch, text string) *pgx.QueuedQuery {

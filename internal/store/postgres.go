@@ -269,6 +269,7 @@ const (
 	classOperator    = "57" // a shutdown, or a timeout
 	classSystem      = "58"
 	codeUnknown      = "40003" // a commit that may have happened
+	codeUnique       = "23505"
 	codeNoFunction   = "42883"
 	codeNotSupported = "0A000"
 )
@@ -294,6 +295,10 @@ func raced(err error) bool {
 	code := pgCode(err)
 	return errors.Is(err, errRaced) || strings.HasPrefix(code, classRollback) && code != codeUnknown
 }
+
+// taken reports whether another was faster to take a name that is unique. What runs alone has looked
+// before, and says so itself when it is run again.
+func taken(err error) bool { return pgCode(err) == codeUnique }
 
 // unanswered reports whether an operation failed because the server couldn't do it now, or wasn't there.
 func unanswered(err error) bool {

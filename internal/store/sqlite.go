@@ -105,6 +105,7 @@ type sqliteSession struct {
 	beginNow, commitNow, rollbackNow, dataVersion              *direct.Stmt
 	selectVerification, insertVerification, updateVerification *direct.Stmt
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
+	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
 	insertDelivery, insertHint, deleteHint, selectSwept        *direct.Stmt
 
 	version       int64 // of the data that the rows below were written to
@@ -161,7 +162,7 @@ func (s *sqliteSession) prepare() error {
 		&s.dataVersion:        `PRAGMA data_version`,
 		&s.selectVerification: selectVerification,
 		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&s.updateVerification: `UPDATE verification SET status = ?, guesses = ?, ended_at = ?,
 			delivery = ?, reason = ?, attempt = ?, due_at = ?, code_sealed = ? WHERE id = ?`,
 		&s.selectDestination: selectDestination,
@@ -169,6 +170,10 @@ func (s *sqliteSession) prepare() error {
 			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		&s.updateDestination: `UPDATE destination SET tat = ?, sends = ?, failures = ?, wait_until = ?, latest = ?
 			WHERE project = ? AND number = ?`,
+		&s.selectOwner:    selectOwner,
+		&s.selectUser:     selectUser,
+		&s.upsertUser:     upsertUser,
+		&s.deleteUser:     deleteUser,
 		&s.insertDelivery: insertDelivery,
 		&s.insertHint:     insertHint,
 		&s.deleteHint:     deleteHint,
@@ -229,18 +234,14 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
 		return nil, err
 	}
-	for _, id := range verificationIDs(group) {
-		v, ok := s.verifications.Get(id)
-		if !ok {
-			s.selectVerification.BindBytes(1, id[:])
-			var err error
-			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v = readVerification(q) }); err != nil {
-				return nil, err
-			}
-		}
-		if ok {
-			r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
-		}
+	if err := s.loadVerifications(r, verificationIDs(group)); err != nil {
+		return nil, err
+	}
+	if err := s.loadUsers(r, r.userKeys(group)); err != nil {
+		return nil, err
+	}
+	if err := s.loadVerifications(r, r.currentIDs(group)); err != nil {
+		return nil, err
 	}
 	for _, k := range r.destinationKeys(group) {
 		d, ok := s.destinations.Get(k)
@@ -259,12 +260,57 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	return r, nil
 }
 
+func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
+	for _, id := range ids {
+		v, ok := s.verifications.Get(id)
+		if !ok {
+			s.selectVerification.BindBytes(1, id[:])
+			var err error
+			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v = readVerification(q) }); err != nil {
+				return err
+			}
+		}
+		if ok {
+			r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
+		}
+	}
+	return nil
+}
+
+// loadUsers reads users and whose applications theirs are.
+func (s *sqliteSession) loadUsers(r *rows, keys []userKey) error {
+	for _, id := range applicationIDs(keys) {
+		s.selectOwner.BindBytes(1, id[:])
+		if _, err := one(s.selectOwner, func(q *direct.Stmt) { r.applications[id] = verify.ProjectID(q.ColumnText(0)) }); err != nil {
+			return err
+		}
+	}
+	for _, k := range keys {
+		s.selectUser.BindBytes(1, k.application[:])
+		s.selectUser.BindText(2, k.name)
+		var damaged error
+		if _, err := one(s.selectUser, func(q *direct.Stmt) {
+			u := &row[verify.User]{stored: true}
+			u.value, damaged = readUser(q)
+			r.users[k] = u
+		}); err != nil || damaged != nil {
+			return errors.Join(err, damaged)
+		}
+	}
+	return nil
+}
+
 func (s *sqliteSession) save(_ context.Context, r *rows) error {
 	for _, d := range r.destinations {
 		if d.dirty {
 			if err := s.saveDestination(&d.value, d.stored); err != nil {
 				return err
 			}
+		}
+	}
+	for k, u := range r.users {
+		if err := s.saveUser(k, u); err != nil {
+			return err
 		}
 	}
 	for _, v := range r.verifications {
@@ -315,6 +361,8 @@ func (s *sqliteSession) saveVerification(v *verify.Verification, stored bool) er
 	b.number(int64(v.KeyID))
 	b.blob(v.CodeMAC)
 	b.blob(v.Previous[:])
+	b.text(v.User)
+	b.text(v.Prefix)
 	b.state(v)
 	return exec(b.Stmt)
 }
@@ -348,6 +396,8 @@ func readVerification(q *direct.Stmt) (v verify.Verification) {
 	v.KeyID = uint32(c.number())
 	v.CodeMAC = c.blob()
 	c.id(&v.Previous)
+	v.User = c.text()
+	v.Prefix = c.text()
 	v.Status = verify.Status(c.number())
 	v.Guesses = int(c.number())
 	v.EndedAt = fromMillis(c.number())
@@ -388,6 +438,47 @@ func readDestination(q *direct.Stmt) (d verify.Destination, err error) {
 	d.WaitUntil = fromMillis(c.number())
 	c.id(&d.Latest)
 	return d, err
+}
+
+func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
+	switch {
+	case u.gone && !u.stored, !u.gone && !u.dirty:
+		return nil
+	case u.gone:
+		b := binder{Stmt: s.deleteUser}
+		b.blob(k.application[:])
+		b.text(k.name)
+		return exec(b.Stmt)
+	}
+	sends, err := u.value.Sends.AppendBinary([]byte{})
+	if err != nil {
+		return err
+	}
+	b := binder{Stmt: s.upsertUser}
+	b.blob(k.application[:])
+	b.text(k.name)
+	b.text(u.value.Address)
+	b.number(int64(u.value.Status))
+	b.blob(u.value.Current[:])
+	b.blob(sends)
+	b.number(millis(u.value.CreatedAt))
+	b.number(millis(u.value.UpdatedAt))
+	b.number(int64(u.value.Version))
+	return exec(b.Stmt)
+}
+
+func readUser(q *direct.Stmt) (u verify.User, err error) {
+	c := columns{Stmt: q}
+	c.id(&u.Application)
+	u.Name = c.text()
+	u.Address = c.text()
+	u.Status = verify.UserStatus(c.number())
+	c.id(&u.Current)
+	u.Sends, err = limit.ParseLog(c.blob())
+	u.CreatedAt = fromMillis(c.number())
+	u.UpdatedAt = fromMillis(c.number())
+	u.Version = int(c.number())
+	return u, err
 }
 
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {

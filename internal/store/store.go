@@ -197,30 +197,36 @@ func fromMillis(ms int64) time.Time {
 
 // Start implements [verify.Store].
 func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
-	started := *v // the batch may run twice, the caller's copy changes when it is committed
-	err := s.w.do(op{
-		destination: destinationKey{v.Project, v.To},
-		apply: func(r *rows, now time.Time) error {
-			started = *v
-			if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
-				return verify.ErrBusy
-			}
-			if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
-				return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
-			}
-			d := r.destination(destinationKey{v.Project, v.To})
-			if err := started.Begin(&d.value, limits, lease, now); err != nil {
-				return err
-			}
-			d.dirty = true
-			r.insert(started)
-			// The sweeper won't come by here again: clocks are set back, and differ.
-			if started.Open() && compareIDs(started.ID, r.swept) <= 0 {
-				r.hint(hint{started.DueAt, started.ID})
-			}
-			return nil
-		},
+	return s.start(v, op{}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+		return started.Begin(d, limits, lease, now)
 	})
+}
+
+// start commits a new verification that begin has begun.
+func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Verification, *verify.Destination, time.Time) error) error {
+	started := *v // the batch may run twice, the caller's copy changes when it is committed
+	o.destination = destinationKey{v.Project, v.To}
+	o.apply = func(r *rows, now time.Time) error {
+		started = *v
+		if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
+			return verify.ErrBusy
+		}
+		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
+			return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
+		}
+		d := r.destination(o.destination)
+		if err := begin(r, &started, &d.value, now); err != nil {
+			return err
+		}
+		d.dirty = true
+		r.insert(started)
+		// The sweeper won't come by here again: clocks are set back, and differ.
+		if started.Open() && compareIDs(started.ID, r.swept) <= 0 {
+			r.hint(hint{started.DueAt, started.ID})
+		}
+		return nil
+	}
+	err := s.w.do(o)
 	if err == nil {
 		*v = started
 	}
@@ -237,10 +243,7 @@ func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error)
 			if err != nil {
 				return err
 			}
-			d := r.destination(destinationKey{v.value.Project, v.value.To})
-			if out, err = v.value.Check(&d.value, g, now); err == nil {
-				v.dirty, d.dirty = true, true
-			}
+			out, err = r.check(v, g, now)
 			return err
 		},
 	})
@@ -319,7 +322,7 @@ func (s *Store) change(id verify.ID, f func(*rows, *verify.Verification, time.Ti
 	err := s.w.do(op{
 		verification: id,
 		apply: func(r *rows, now time.Time) error {
-			row := r.verifications[id]
+			row := r.verification(id)
 			if row == nil {
 				return verify.ErrNotFound
 			}

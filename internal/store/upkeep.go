@@ -139,6 +139,9 @@ func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verific
 	if err != nil {
 		return nil, away("load verification", err)
 	}
+	if err := s.supersession(ctx, &v); err != nil {
+		return nil, err
+	}
 	return &v, nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/store"
@@ -31,18 +32,21 @@ const (
 
 // Config is what [Open] needs.
 type Config struct {
-	Data         string           // the folder of the database; it is made if need be
-	Postgres     *store.Postgres  // the database, instead of a file in that folder
-	Keys         *keyset.Set      // nil: the keyset in that folder, made if need be
-	Now          func() time.Time // the clock; nil is time.Now
-	Log          *slog.Logger
-	Metrics      *metric.Metrics // nil: of its own
-	PublicSender string          // the number or name of messages that nobody chose a sender for
+	Data     string           // the folder of the database; it is made if need be
+	Postgres *store.Postgres  // the database, instead of a file in that folder
+	Keys     *keyset.Set      // nil: the keyset in that folder, made if need be
+	Now      func() time.Time // the clock; nil is time.Now
+	Log      *slog.Logger
+	Metrics  *metric.Metrics // nil: of its own
+	verify.Settings
 
 	Carriers []dispatch.Line
 	Routes   map[verify.Channel][]string
 	// Lease, CallLimit and Tick are the dispatcher's; zero takes its defaults.
 	Lease, CallLimit, Tick time.Duration
+
+	// Syniverse is how the Syniverse face answers.
+	Syniverse syniverse.Options
 
 	// Retention is how long verifications are kept: default 30 days.
 	Retention time.Duration
@@ -56,10 +60,11 @@ type System struct {
 	Verify   *verify.Service
 	Dispatch *dispatch.Dispatcher
 
-	log     *slog.Logger
-	metrics *metric.Metrics
-	upkeep  sync.WaitGroup
-	stopped context.CancelFunc
+	log       *slog.Logger
+	metrics   *metric.Metrics
+	syniverse syniverse.Options
+	upkeep    sync.WaitGroup
+	stopped   context.CancelFunc
 }
 
 // OpenStore opens the database of a data folder, which it makes if need be, for its owner only. If the
@@ -118,8 +123,8 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		c.Metrics.Pool(used)
 	}
 	s := &System{
-		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics,
-		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, PublicSender: c.PublicSender}),
+		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse,
+		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
@@ -127,11 +132,14 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	return s, nil
 }
 
-// retain deletes what is past its retention, once an hour.
+// retain deletes what is past its retention, and what deleted applications have left, once an hour.
 func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Duration) {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
 	for {
+		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("delete users of deleted applications", "err", err)
+		}
 		n, err := s.Store.Retain(ctx, now().Add(-keep))
 		switch {
 		case ctx.Err() != nil:
@@ -152,6 +160,7 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}
+	faces = append(faces, syniverse.New(s.Verify, s.log, s.syniverse)...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 

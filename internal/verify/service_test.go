@@ -19,6 +19,8 @@ import (
 // memory is a [Store] in memory: the same pure functions under one lock. Like a real one it
 // commits nothing for a context that is over, so a caller's has to be kept from it.
 type memory struct {
+	Store // of which nothing else is called
+
 	now func() time.Time
 
 	mu            sync.Mutex // guards all below
@@ -184,7 +186,7 @@ func newEngine(t *testing.T) *engine {
 	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(Compat)}
 	now := func() time.Time { return e.clock }
 	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}, accounts: map[KeyHash]Account{}}
-	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, PublicSender: public})
+	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, Settings: Settings{PublicSender: public}})
 	return e
 }
 

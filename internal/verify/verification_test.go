@@ -435,12 +435,12 @@ func TestTheMessageHoldsWhatWasFrozenAtTheStart(t *testing.T) {
 func TestStatesHaveNames(t *testing.T) {
 	t.Parallel()
 	// The numbers are stored, so each name keeps its own.
-	got := fmt.Sprint(Pending, Approved, Exhausted, Canceled, Expired, "|",
+	got := fmt.Sprint(Pending, Approved, Exhausted, Canceled, Expired, Superseded, "|",
 		Queued, Sending, Sent, Delivered, Failed, "|", Accepted, Refused, Errored, Unknown, Dropped, "|",
 		int(Pending), int(Approved), int(Exhausted), int(Canceled), "|",
 		int(Queued), int(Sending), int(Sent), int(Delivered), int(Failed), "|",
 		int(Accepted), int(Refused), int(Errored), int(Unknown), int(Dropped))
-	const want = "pending approved exhausted canceled expired|queued sending sent delivered failed|" +
+	const want = "pending approved exhausted canceled expired superseded|queued sending sent delivered failed|" +
 		"accepted refused errored unknown dropped|0 1 2 3|0 1 2 3 4|0 1 2 3 4"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -64,7 +64,7 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 			t.Error("the application has no id")
 		}
 		a.Application.ID = verify.ID{}
-		equal(t, "application", a.Application, verify.Application{Name: "default"})
+		equal(t, "application", a.Application, verify.Application{Project: want.ID, Name: "default"})
 	}
 	closed := func(secret verify.Secret) {
 		t.Helper()

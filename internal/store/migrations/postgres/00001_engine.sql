@@ -1,10 +1,11 @@
 -- +goose Up
 -- The schema of SQLite's files, number for number, in PostgreSQL's words. Times are milliseconds since
--- 1970 UTC, 0 where there is none. Ids are the 16 bytes of a UUIDv7.
+-- 1970 UTC, 0 where there is none. Ids are the 16 bytes of a UUIDv7. Texts that are keys, or sorted by,
+-- are compared byte by byte, as in SQLite.
 
 CREATE TABLE project (
-    id               TEXT    PRIMARY KEY,
-    name             TEXT    NOT NULL,
+    id               TEXT    COLLATE "C" PRIMARY KEY,
+    name             TEXT    COLLATE "C" NOT NULL,
     profile          TEXT    NOT NULL,
     send_burst       BIGINT  NOT NULL,
     send_interval_ms BIGINT  NOT NULL,
@@ -17,7 +18,7 @@ CREATE TABLE project (
 
 CREATE TABLE application (
     id       BYTEA  PRIMARY KEY,
-    project  TEXT   NOT NULL REFERENCES project (id),
+    project  TEXT   COLLATE "C" NOT NULL REFERENCES project (id),
     name     TEXT   NOT NULL,
     format   TEXT   NOT NULL, -- here and below, '' and 0 leave it to the profile
     length   BIGINT NOT NULL,
@@ -28,7 +29,7 @@ CREATE TABLE application (
 
 CREATE TABLE api_key (
     id         BYTEA  PRIMARY KEY,
-    project    TEXT   NOT NULL REFERENCES project (id),
+    project    TEXT   COLLATE "C" NOT NULL REFERENCES project (id),
     name       TEXT   NOT NULL,
     hash       BYTEA  NOT NULL UNIQUE, -- SHA-256 of the secret
     revoked_at BIGINT NOT NULL
@@ -39,10 +40,10 @@ CREATE TABLE api_key (
 -- one page, so that the index isn't written again.
 CREATE TABLE verification (
     id           BYTEA  PRIMARY KEY,
-    project      TEXT   NOT NULL,
+    project      TEXT   COLLATE "C" NOT NULL,
     application  BYTEA  NOT NULL,
     channel      TEXT   NOT NULL,
-    destination  TEXT   NOT NULL,
+    destination  TEXT   COLLATE "C" NOT NULL,
     purpose      TEXT   NOT NULL,
     sender       TEXT   NOT NULL,
     text         TEXT   NOT NULL,
@@ -64,8 +65,8 @@ CREATE TABLE verification (
 ) WITH (fillfactor = 70);
 
 CREATE TABLE destination (
-    project    TEXT   NOT NULL,
-    number     TEXT   NOT NULL,
+    project    TEXT   COLLATE "C" NOT NULL,
+    number     TEXT   COLLATE "C" NOT NULL,
     tat        BIGINT NOT NULL, -- of the send limiter's GCRA
     sends      BYTEA  NOT NULL, -- times of the last day's sends
     failures   BIGINT NOT NULL,
