@@ -227,8 +227,8 @@ func (c *Cluster) URL(database string) string {
 	return (&url.URL{Scheme: "postgres", Path: "/" + database, RawQuery: q.Encode()}).String()
 }
 
-// Socket is where the cluster listens.
-func (c *Cluster) Socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
+// socket is where the cluster listens.
+func (c *Cluster) socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
 
 // Database makes an empty database, or a copy of one.
 func (c *Cluster) Database(t testing.TB, template string) (databaseURL string) {

@@ -441,16 +441,16 @@ func TestCallersDoNotWaitForADatabaseThatIsAway(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
-		fail func(t *testing.T, c *pgtest.Cluster, w *wire)
-		mend func(t *testing.T, c *pgtest.Cluster, w *wire)
+		fail func(t *testing.T, c *pgtest.Cluster, w *pgtest.Wire)
+		mend func(t *testing.T, c *pgtest.Cluster, w *pgtest.Wire)
 	}{
-		{"stopped", func(t *testing.T, c *pgtest.Cluster, _ *wire) { c.Kill(t) }, func(t *testing.T, c *pgtest.Cluster, _ *wire) { c.Start(t) }},
-		{"cut off", func(_ *testing.T, _ *pgtest.Cluster, w *wire) { w.cut.Store(true) }, func(_ *testing.T, _ *pgtest.Cluster, w *wire) { w.cut.Store(false) }},
+		{"stopped", func(t *testing.T, c *pgtest.Cluster, _ *pgtest.Wire) { c.Kill(t) }, func(t *testing.T, c *pgtest.Cluster, _ *pgtest.Wire) { c.Start(t) }},
+		{"cut off", func(_ *testing.T, _ *pgtest.Cluster, w *pgtest.Wire) { w.Cut(true) }, func(_ *testing.T, _ *pgtest.Cluster, w *pgtest.Wire) { w.Cut(false) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := pgtest.New(t)
-			w := newWire(t, c.Socket())
-			u := w.url(c.URL("postgres"))
+			w := pgtest.NewWire(t, c)
+			u := w.URL(c.URL("postgres"))
 			s := replica(t, u, func(o *store.Options) { o.Postgres.Timeout = 0 }) // the default
 			v := pending(time.Now(), number(0))
 			if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {

@@ -104,6 +104,9 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		return nil, err
 	}
 	if c.Keys == nil {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
 		if c.Keys, err = keyset.LoadOrCreate(filepath.Join(c.Data, KeysetFile)); err != nil {
 			return nil, errors.Join(err, st.Close())
 		}
