@@ -53,6 +53,9 @@ func (d database) find() (folder string, pg *store.Postgres, err error) {
 	if len(problems.List) > 0 {
 		return "", nil, usageError(problems.Describe(d.Config))
 	}
+	if c.pg != nil {
+		c.pg.Writers, c.pg.Conns = 1, 2 // one command needs no more
+	}
 	return c.path(c.Config.Data), c.pg, nil
 }
 

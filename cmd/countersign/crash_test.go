@@ -78,9 +78,10 @@ func (c phoneCarrier) Send(ctx context.Context, m verify.Message) (string, error
 
 // phones take messages, in the parent.
 type phones struct {
-	mu  sync.Mutex // guards all below
-	rnd *rand.Rand
-	got map[string][]handedOver // by verification, those that really arrived
+	mu   sync.Mutex // guards all below
+	rnd  *rand.Rand
+	got  map[string][]handedOver // by verification, those that really arrived
+	slow time.Duration           // a call takes up to this long
 	// troubled are those of which a message failed, or its answer got lost.
 	troubled map[string]bool
 }
@@ -97,6 +98,15 @@ func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.slow > 0 {
+		wait := time.Duration(p.rnd.Int64N(int64(p.slow)))
+		p.mu.Unlock()
+		time.Sleep(wait)
+		p.mu.Lock()
+		if r.Context().Err() != nil {
+			return // whoever called was killed: nothing was sent
+		}
+	}
 	fate := p.rnd.IntN(20)
 	if fate <= 1 {
 		p.troubled[m.Verification] = true

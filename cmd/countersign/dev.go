@@ -130,7 +130,7 @@ func (c *devCommand) postgres() *store.Postgres {
 	if c.Database == "" {
 		return nil
 	}
-	return &store.Postgres{URL: c.Database}
+	return &store.Postgres{URL: c.Database, Timeout: 5 * time.Second} // a laptop may be busy
 }
 
 // credentials makes sure that the project exists and that a token opens it. Given ones are used

@@ -239,6 +239,7 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	databaseURL := cluster.Database(t, "")
 	c := &crowd{t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], replicas)}
 	c.stored = func() map[string]storedVerification { return storedIn(t, databaseURL) }
+	c.phones.slow = 100 * time.Millisecond // so that there are calls under way when a replica dies
 	receiver := httptest.NewServer(c.phones)
 	defer receiver.Close()
 	data, life := t.TempDir(), 0
@@ -295,6 +296,9 @@ func (c *crowd) judgeDelays() {
 		if delay > leaseOfDev/2 {
 			taken++
 		}
+	}
+	if taken == 0 {
+		c.t.Error("no message of a dead replica was sent by another: this shows nothing")
 	}
 	if slowest > leaseOfDev+takeover {
 		c.t.Errorf("a message came %v after its start, want at most %v", slowest, leaseOfDev+takeover)
@@ -372,13 +376,7 @@ func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	let()
-	// It has thawed when it has told of each lost lease.
-	if !within(30*time.Second, func() bool {
-		return strings.Count(frozen.stderr.String(), verify.ErrLeaseLost.Error()) >= devConcurrency
-	}) {
-		t.Errorf("the thawed replica told of %d lost leases, want at least %d\n%s", strings.Count(frozen.stderr.String(), verify.ErrLeaseLost.Error()), devConcurrency, frozen.stderr)
-	}
-	if err := frozen.stop(); err != nil { // and has nothing more to do
+	if err := frozen.stop(); err != nil { // it ends when it has nothing more to do
 		t.Errorf("the thawed replica's end: %v", err)
 	}
 	after := storedIn(t, databaseURL)
@@ -459,36 +457,16 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 	in := installOn(t, wire.URL(direct))
 	p := in.serveReplicas(1)[0]
 
-	// A slow wire is only slow, and a torn one heals at once.
+	// A slow wire is only slow, and a torn one heals.
 	wire.Delay(20 * time.Millisecond)
-	id, code := startOn(in, p, newNumber(), 5)
-	if got := guessOn(p, id, code); got != "right" {
-		t.Errorf("guess on a slow wire: got %s, want right", got)
-	}
+	guessInTheEnd(in, p, direct)
 	wire.Delay(0)
 	for range times(5) {
 		wire.Tear()
-		var got string
-		id, code := "", ""
-		if !within(promised, func() bool {
-			resp, body, err := p.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
-			if err != nil || resp.StatusCode != 200 && resp.StatusCode != 503 {
-				t.Fatalf("start on a torn wire: got %v %s, %v", resp, body, err)
-			}
-			var started struct{ ID string }
-			json.Unmarshal([]byte(body), &started) // an error has no id
-			id = started.ID
-			return resp.StatusCode == 200
-		}) {
-			t.Fatal("no start after the wire was torn")
-		}
-		code = sixDigits.FindString(in.receiver.message(t, id).Body)
-		if !within(promised, func() bool { got = guessOn(p, id, code); return got != "503 Service Unavailable" }) || got != "right" {
-			t.Errorf("guess after the wire was torn: got %s, want right", got)
-		}
+		guessInTheEnd(in, p, direct)
 	}
 
-	id, code = startOn(in, p, newNumber(), 5)
+	id, code := startInTheEnd(in, p)
 	goroutines, files := p.metricOf(t, "go_goroutines"), p.metricOf(t, "process_open_fds")
 	before, messages := len(storedIn(t, direct)), in.receiver.count()
 	wire.Cut(true)
@@ -529,9 +507,10 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 	if !within(10*time.Second, func() bool { return p.ready(t) }) {
 		t.Fatal("it isn't ready again")
 	}
+	// Not one of those guesses came so far that it could be committed.
 	var got string
-	if !within(10*time.Second, func() bool { got = guessOn(p, id, code); return got != "503 Service Unavailable" }) || got != "right" {
-		t.Errorf("the code afterwards: got %s, want right: no guess got an answer", got)
+	if !within(20*time.Second, func() bool { got = guessOn(p, id, code); return got != "503 Service Unavailable" }) || got != "right" {
+		t.Errorf("the code afterwards: got %s, want right", got)
 	}
 	if !within(time.Minute, func() bool {
 		httpClient.CloseIdleConnections()
@@ -540,6 +519,52 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 		t.Errorf("goroutines and files: %v and %v, before %v and %v", p.metricOf(t, "go_goroutines"), p.metricOf(t, "process_open_fds"), goroutines, files)
 	}
 	t.Logf("cut for %v: %d requests, %d of them slower than %v", lossTime(), asked.Load(), slow.Load(), promised)
+}
+
+// startInTheEnd starts a verification, and again after it was told that the database is away.
+func startInTheEnd(in *installation, p *process) (id, code string) {
+	in.t.Helper()
+	if !within(20*time.Second, func() bool {
+		resp, body, err := p.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
+		if err != nil || resp.StatusCode != 200 && resp.StatusCode != 503 {
+			in.t.Fatalf("start: got %v %s, %v", resp, body, err)
+		}
+		var started struct{ ID string }
+		json.Unmarshal([]byte(body), &started) // an error has no id
+		id = started.ID
+		return resp.StatusCode == 200
+	}) {
+		in.t.Fatal("no start succeeds")
+	}
+	return id, sixDigits.FindString(in.receiver.message(in.t, id).Body)
+}
+
+// guessInTheEnd has a code approved. A guess whose answer got lost may count; then the next one is
+// told so.
+func guessInTheEnd(in *installation, p *process, databaseURL string) {
+	in.t.Helper()
+	id, code := startInTheEnd(in, p)
+	lost, got := 0, ""
+	within(20*time.Second, func() bool {
+		got = guessOn(p, id, code)
+		if away := got == "503 Service Unavailable"; away {
+			lost++
+			return false
+		}
+		return true
+	})
+	var row storedVerification
+	db, err := sql.Open("pgx", databaseURL)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(`SELECT status, guesses FROM verification WHERE encode(id, 'hex') = replace($1, '-', '')`, id).Scan(&row.status, &row.guesses); err != nil {
+		in.t.Fatal(err)
+	}
+	if got != "right" && !(got == "gone" && lost > 0) || row.status != int(verify.Approved) || row.guesses != 1 {
+		in.t.Errorf("guess: got %s after %d answers that got lost, and %+v is stored; want it approved by one guess", got, lost, row)
+	}
 }
 
 // count is how many messages have arrived.

@@ -47,7 +47,13 @@ func Database(t testing.TB, template string) (databaseURL string) {
 	if err != nil {
 		missing(t, err)
 	}
-	return database(t, server, template)
+	made := database(t, server, template)
+	t.Cleanup(func() {
+		if err := execute(server, "DROP DATABASE "+databaseName(t, made)+" WITH (FORCE)"); err != nil {
+			t.Errorf("drop database: %v", err)
+		}
+	})
+	return made
 }
 
 // missing skips a test for want of PostgreSQL, or fails it.
@@ -105,11 +111,6 @@ func database(t testing.TB, server, template string) string {
 	if err := execute(server, create); err != nil {
 		t.Fatalf("%s: %v", create, err)
 	}
-	t.Cleanup(func() {
-		if err := execute(server, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
-			t.Logf("drop database %s: %v", name, err) // its server may have been stopped
-		}
-	})
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +231,7 @@ func (c *Cluster) URL(database string) string {
 // socket is where the cluster listens.
 func (c *Cluster) socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
 
-// Database makes an empty database, or a copy of one.
+// Database makes an empty database, or a copy of one, which is gone with its cluster.
 func (c *Cluster) Database(t testing.TB, template string) (databaseURL string) {
 	t.Helper()
 	return database(t, c.URL("postgres"), template)

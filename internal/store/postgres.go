@@ -74,7 +74,14 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 		sessions = make([]session, defaultWriters)
 	}
 	for i := range sessions {
-		sessions[i] = &postgresSession{config: c, server: srv}
+		hot := &postgresSession{config: c, server: srv}
+		sessions[i] = hot
+		if err := hot.begin(ctx); err != nil { // the first caller shall not wait for it
+			for _, s := range sessions[:i] {
+				err = errors.Join(err, s.close())
+			}
+			return nil, err
+		}
 	}
 	return sessions, nil
 }
@@ -172,11 +179,12 @@ func (s *server) admit(ctx context.Context, conn *pgx.Conn) error {
 	return noticeFailover(ctx, conn)
 }
 
-// configure sets what each connection needs. What not every relative of PostgreSQL knows is only set
-// where it exists. Plans must use the primary keys from the first row on, also while the statistics
-// say that a table is empty.
+// configure sets what each connection needs, and looks at what the server is set to. What not every
+// relative of PostgreSQL knows is only set where it exists. Plans must use the primary keys from the
+// first row on, also while the statistics say that a table is empty.
+//
+// The simple protocol spares a round trip for each statement: a new connection is waited for.
 func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
-	ms := strconv.FormatInt(s.timeout.Milliseconds(), 10)
 	const settings = `SELECT set_config('synchronous_commit', 'on', false), set_config('statement_timeout', $1, false),
 		(SELECT count(set_config(s.name, w.value, false)) FROM pg_settings s JOIN (VALUES
 			('idle_in_transaction_session_timeout', $2),
@@ -185,47 +193,44 @@ func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
 			('plan_cache_mode', 'force_generic_plan'),
 			('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')
 		) AS w (name, value) ON s.name = w.name)`
-	// Twice the time: what we have given up must end at the server as well, with its locks.
-	if _, err := conn.Exec(ctx, settings, ms, strconv.FormatInt(2*s.timeout.Milliseconds(), 10)); err != nil {
+	once := strconv.FormatInt(s.timeout.Milliseconds(), 10)
+	twice := strconv.FormatInt(2*s.timeout.Milliseconds(), 10) // what we have given up ends at the server as well, with its locks
+	if _, err := conn.Exec(ctx, settings, pgx.QueryExecModeSimpleProtocol, once, twice); err != nil {
 		return fmt.Errorf("set up connection: %w", err)
 	}
-	for _, name := range []string{"synchronous_commit", "fsync", "full_page_writes"} {
-		var value *string
-		if err := conn.QueryRow(ctx, `SELECT current_setting($1, true)`, name).Scan(&value); err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		if value != nil && *value != "on" {
-			return fmt.Errorf("the server has %s = %s: what it says is committed could be lost; set it to on", name, *value)
-		}
+	const wrong = `SELECT name, setting FROM pg_settings
+		WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name`
+	var name, value string
+	switch err := conn.QueryRow(ctx, wrong, pgx.QueryExecModeSimpleProtocol).Scan(&name, &value); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read settings: %w", err)
 	}
-	return nil
+	return fmt.Errorf("the server has %s = %s: what it says is committed could be lost; set it to on", name, value)
 }
 
 // noticeFailover compares the server with the one that is stored.
 func noticeFailover(ctx context.Context, conn *pgx.Conn) error {
-	var system, timeline string
-	err := conn.QueryRow(ctx, `SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
-		FROM pg_control_system()`).Scan(&system, &timeline)
+	var is, was struct{ system, timeline string }
+	err := conn.QueryRow(ctx, `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), s.system, s.timeline
+		FROM pg_control_system() c, server s WHERE s.name = 'primary'`, pgx.QueryExecModeSimpleProtocol).
+		Scan(&is.system, &is.timeline, &was.system, &was.timeline)
 	if unknownFunction(err) {
 		return nil // a relative of PostgreSQL, which has no such failover
 	}
 	if err != nil {
 		return fmt.Errorf("ask the server who it is: %w", err)
 	}
-	same := func(lock string) (same, first bool, err error) {
-		var a, b string
-		err = conn.QueryRow(ctx, `SELECT system, timeline FROM server WHERE name = 'primary'`+lock).Scan(&a, &b)
-		return a == system && b == timeline, a == "", err
+	if is == was {
+		return nil
 	}
-	if ok, _, err := same(""); err != nil || ok {
-		return err
-	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		ok, first, err := same(" FOR UPDATE")
-		if err != nil || ok {
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT system, timeline FROM server WHERE name = 'primary' FOR UPDATE`).Scan(&was.system, &was.timeline)
+		if err != nil || is == was {
 			return err // another connection was faster
 		}
-		if _, err := tx.Exec(ctx, `UPDATE server SET system = $1, timeline = $2 WHERE name = 'primary'`, system, timeline); err != nil || first {
+		if _, err := tx.Exec(ctx, `UPDATE server SET system = $1, timeline = $2 WHERE name = 'primary'`, is.system, is.timeline); err != nil || was.system == "" {
 			return err
 		}
 		_, err = tx.Exec(ctx, `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v
