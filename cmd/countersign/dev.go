@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
@@ -31,7 +32,7 @@ type devCommand struct {
 	Database string `help:"URL of a PostgreSQL database to use instead of a file; the keys stay in --data." placeholder:"URL"`
 	Project  string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
 	Token    string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
-	Limits   bool   `help:"Limit the messages to one number as in production: 5 at once, then one each 2 minutes, 20 a day."`
+	Limits   bool   `help:"Limit messages as in production: to a number 5 at once, then one each 2 minutes, 20 a day; to an application's user one each 30 seconds, 5 in 10 minutes."`
 	Verbose  bool   `short:"v" help:"Log more."`
 }
 
@@ -202,6 +203,7 @@ func revokeNamed(ctx context.Context, st *store.Store, p verify.ProjectID, name 
 var greeting = template.Must(template.New("").Parse(`Countersign is running. Messages go to a simulator, not to phones.
 
   API         {{.URL}}{{.API}}
+  Syniverse   {{.URL}}{{.Syniverse}}
   Simulator   {{.URL}}/simulator
   Operations  {{.Operations}}/healthz
   Project     {{.Project}}
@@ -222,19 +224,29 @@ Check the code: put the answer's id for ID, and the code for CODE:
 
   curl -s -u {{.Credentials}} -H 'Content-Type: application/json' -d '{"token":"CODE"}' {{.URL}}{{.API}}ID/verify
 
+Or by Syniverse's API: make an application, and with the answer's id for APP give its user kola a number:
+
+  curl -s -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"name":"Shop"}' {{.URL}}{{.Syniverse}}applications
+  curl -s -w '%{http_code}\n' -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"address":"+12025550101"}' {{.URL}}{{.Syniverse}}applications/APP/users/kola/associate
+
+Read the code in the message to +12025550101, and check it; 204 means that it is right:
+
+  curl -s '{{.URL}}/simulator/messages?to=%2B12025550101'
+  curl -s -w '%{http_code}\n' -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"validation_code":"CODE"}' {{.URL}}{{.Syniverse}}applications/APP/users/kola/validate
+
 Stop with Ctrl-C.
 `))
 
 func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Secret) error {
 	limits := "off (--limits switches the send limits on)"
 	if c.Limits {
-		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day"
+		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day; to a user one each 30 seconds, 5 in 10 minutes"
 	}
 	var out strings.Builder
 	err := greeting.Execute(&out, map[string]any{
-		"URL": "http://" + public.String(), "API": signalwire.Prefix, "Operations": "http://" + operations.String(),
-		"Credentials": shellQuote(c.Project + ":" + token.Reveal()),
-		"Project":     c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
+		"URL": "http://" + public.String(), "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(),
+		"Credentials": shellQuote(c.Project + ":" + token.Reveal()), "Bearer": shellQuote("Authorization: Bearer " + token.Reveal()),
+		"Project": c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
 	})
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ const (
 	Numeric      Format = "numeric"      // any keypad can type it, any voice can read it out
 	Alpha        Format = "alpha"        // capital letters; typed in any case
 	Alphanumeric Format = "alphanumeric" // capital letters and digits; typed in any case
-	Complex      Format = "complex"      // both cases, digits and symbols; typed exactly
+	Complex      Format = "complex"      // both cases, digits and symbols, of which a code may lack some; typed exactly
 )
 
 // I and O, their lower cases, and l are look-alikes of 1 and 0, which the

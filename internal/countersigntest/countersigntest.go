@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
@@ -51,6 +52,9 @@ type Options struct {
 	// Lease, CallLimit and Commit are passed on, see [system.Config].
 	Lease, CallLimit time.Duration
 	Commit           func(ops int, commit func() error) error
+	// Settings and Syniverse are passed on; without a public sender there is one all the same.
+	Settings  verify.Settings
+	Syniverse syniverse.Options
 }
 
 // Start is the instant at which every kit's clock starts.
@@ -77,12 +81,15 @@ func New(t testing.TB, o Options) *Kit {
 	if o.Concurrency == 0 {
 		o.Concurrency = 16
 	}
+	if o.Settings.PublicSender == "" {
+		o.Settings.PublicSender = "+12025550199"
+	}
 	tick := 5 * time.Millisecond
 	if o.Unattended {
 		tick = time.Hour
 	}
 	c := system.Config{
-		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Settings: verify.Settings{PublicSender: "+12025550199"},
+		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Settings: o.Settings, Syniverse: o.Syniverse,
 		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Routes: map[verify.Channel][]string{},
 	}
@@ -172,6 +179,36 @@ func (k *Kit) Post(path, body string) (int, string) {
 		k.t.Error(err)
 	}
 	return resp.StatusCode, string(data)
+}
+
+// Call makes a call of Syniverse's API with a bearer token, "" for the kit's own. The path is below
+// the API's prefix, or from the root. It may be called from many goroutines.
+func (k *Kit) Call(token verify.Secret, method, path, body string) (status int, header http.Header, answer string) {
+	k.t.Helper()
+	if !strings.HasPrefix(path, "/") {
+		path = syniverse.Prefix + path
+	}
+	if token == "" {
+		token = k.token
+	}
+	req, err := http.NewRequest(method, k.URL+path, strings.NewReader(body))
+	if err != nil {
+		k.t.Error(err)
+		return 0, nil, ""
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := k.client.Do(req)
+	if err != nil {
+		k.t.Error(err)
+		return 0, nil, ""
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		k.t.Error(err)
+	}
+	return resp.StatusCode, resp.Header, string(data)
 }
 
 // Start starts a verification by SMS; more is JSON members after "to". It returns the id.

@@ -2,16 +2,18 @@ package main
 
 // Where tests stand.
 const (
-	inCode     = "./internal/code"
-	inDispatch = "./internal/dispatch"
-	inKeyset   = "./internal/keyset"
-	inLimit    = "./internal/limit"
-	inPhone    = "./internal/phone"
-	inRequest  = "./internal/request"
-	inSMS      = "./internal/sms"
-	inStore    = "./internal/store"
-	inVerify   = "./internal/verify"
-	inWeb      = "./internal/web"
+	inCode      = "./internal/code"
+	inDispatch  = "./internal/dispatch"
+	inKeyset    = "./internal/keyset"
+	inLimit     = "./internal/limit"
+	inPhone     = "./internal/phone"
+	inRequest   = "./internal/request"
+	inSMS       = "./internal/sms"
+	inStore     = "./internal/store"
+	inSyniverse = "./internal/face/syniverse"
+	inTemplate  = "./internal/template"
+	inVerify    = "./internal/verify"
+	inWeb       = "./internal/web"
 )
 
 // Files that several mutants change.
@@ -27,6 +29,7 @@ const (
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
 	serviceFile      = "internal/verify/verify.go"
+	userFile         = "internal/verify/user.go"
 )
 
 // stores names a test of the suite that every store must pass.
@@ -95,6 +98,38 @@ var mutants = []mutant{
 			{storeFile, "v, err := r.owned(g.ID, g.Project)", "if err := ctx.Err(); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n\t\t\tv, err := r.owned(g.ID, g.Project)"},
 		},
 		stores("HungUpCallerIsCharged"),
+	},
+
+	// Users.
+	{
+		"superseded-code-validates", "A newer code of a user takes the older one's place.",
+		[]edit{{userFile, "return u.Current != v.ID && u", "return u.Current != v.ID && v == nil && u"}},
+		stores("NewerCodeSupersedesTheOlder"),
+	},
+	{
+		"deleted-application-validates", "From the first commit of its deletion on, nothing of an application validates.",
+		[]edit{{userRowFile, "!ok || owner != p {", "ok && owner != p {"}},
+		stores("CrashedDeletionIsFinished"),
+	},
+	{
+		"deleted-users-code-lives", "Whoever deletes a user cancels his code, and wipes its sealed copy.",
+		[]edit{{userRowFile, "u.value.Drop(r.current(u), now)", "u.value.Drop(nil, now)"}},
+		stores("DeletedApplicationLeavesNothing"),
+	},
+	{
+		"users-sends-not-counted", "A user gets one code each interval, and so many in a period.",
+		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
+		stores("UsersLimitsAreExact"),
+	},
+	{
+		"template-says-code-twice", "A text that says {code} says that, and not the code.",
+		[]edit{{"internal/verify/template.go", `codeMark  = "\x01"`, `codeMark  = placeholder`}},
+		test{inVerify, "^TestATextIsFilledIn$"},
+	},
+	{
+		"old-token-opens-still", "A token that was replaced stops working here at once.",
+		[]edit{{"internal/verify/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
+		test{inVerify, "^TestAConsumerReplacesItsToken$"},
 	},
 
 	// Tenants and their keys.
@@ -296,6 +331,26 @@ var mutants = []mutant{
 		"retry-after-rounded-down", "Who waits as told doesn't come too early.",
 		[]edit{{"internal/web/answer.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
 		test{inWeb, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
+	},
+	{
+		"path-in-another-spelling", "Nothing is redirected: a path has one spelling.",
+		[]edit{{"internal/web/answer.go", "path.Clean(p) != p", "path.Clean(p) != path.Clean(p)"}},
+		test{inWeb, "^TestExactServesItsPathsAndNoOthers$"},
+	},
+	{
+		"wrong-code-answered-204", "Syniverse's clients take 204 for a right code: no other gets it.",
+		[]edit{{"internal/face/syniverse/user.go", "err == nil && !out.Approved", "err == nil && out.Approved && err != nil"}},
+		test{inSyniverse, "^TestRefusalsOfACodeAreTheConfiguredOnes$"},
+	},
+	{
+		"filter-turned-around", "A list holds what equals all its filters, and all of it.",
+		[]edit{{"internal/face/syniverse/list.go", "return !matches(entry)", "return matches(entry)"}},
+		test{inSyniverse, "^TestPage$"},
+	},
+	{
+		"escape-not-read", "A template's escaped dollar sign names nothing.",
+		[]edit{{"internal/template/template.go", "if i > 0 && text[i-1] == '\\\\' {", "if i > 0 && text[i-1] == '\\\\' && text == \"\" {"}},
+		test{inTemplate, "^FuzzRender$"}, // its seeds
 	},
 	{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",

@@ -499,13 +499,18 @@ func (t *table) column() *column {
 	return &t.columns[t.next-1]
 }
 
-// text adds what may come from outside: PostgreSQL takes no byte 0 and nothing but UTF-8.
 func (t *table) text(s string) {
-	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
-		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-	}
 	c := t.column()
-	c.texts = append(c.texts, s)
+	c.texts = append(c.texts, mended(s))
+}
+
+// mended is a text as PostgreSQL takes it: without a byte 0, and in UTF-8. What comes from outside, as a
+// carrier's reference, must not fail a write for ever.
+func mended(s string) string {
+	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func (t *table) number(n int64) {

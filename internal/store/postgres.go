@@ -55,6 +55,9 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 		return nil, err
 	}
 
+	if err := unmoved(ctx, c); err != nil {
+		return nil, err
+	}
 	srv := &server{timeout: o.Postgres.timeout(), lossless: o.Postgres.SynchronousStandby}
 	s.write = stdlib.OpenDB(*c, stdlib.OptionAfterConnect(srv.admit))
 	s.read = s.write
@@ -155,6 +158,23 @@ func migratePostgres(ctx context.Context, c *pgx.ConnConfig) error {
 	db := stdlib.OpenDB(patient)
 	defer db.Close()
 	return migrate(ctx, db, goose.DialectPostgres, "migrations/postgres")
+}
+
+// unmoved fails while a database is half moved from another one: see [Move].
+func unmoved(ctx context.Context, c *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var from string
+	switch err := conn.QueryRow(ctx, `SELECT last FROM moving WHERE name = ''`).Scan(&from); {
+	case err == nil:
+		return fmt.Errorf("it is half moved from %s: run countersign migrate again", from)
+	case !errors.Is(err, pgx.ErrNoRows):
+		return err
+	}
+	return nil
 }
 
 // A server looks at each new connection before it is used.

@@ -208,10 +208,12 @@ func (s *sqliteSession) commit(_ context.Context, r *rows) error {
 		return err
 	}
 	for id, v := range r.verifications {
-		s.verifications.Add(id, v.value)
+		if v.dirty {
+			s.verifications.Add(id, v.value)
+		}
 	}
 	for k, d := range r.destinations {
-		if d.stored || d.dirty {
+		if d.dirty {
 			s.destinations.Add(k, d.value)
 		}
 	}

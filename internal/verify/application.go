@@ -83,7 +83,7 @@ func (s *Service) CreateApplication(ctx context.Context, acct *Account, a Applic
 	if err := s.checkApplication(ctx, acct, &a); err != nil {
 		return Application{}, err
 	}
-	return a, s.store.CreateApplication(ctx, a, s.uniqueNames)
+	return a, s.store.CreateApplication(context.WithoutCancel(ctx), a, s.uniqueNames)
 }
 
 // Application reads an application of the account's project, or fails with [ErrNoApplication].
@@ -111,12 +111,19 @@ func (s *Service) UpdateApplication(ctx context.Context, acct *Account, a Applic
 	if err := s.checkApplication(ctx, acct, &a); err != nil {
 		return err
 	}
-	return s.store.UpdateApplication(ctx, a, s.uniqueNames)
+	return s.store.UpdateApplication(context.WithoutCancel(ctx), a, s.uniqueNames)
 }
 
 // DeleteApplication deletes an application with its users. Nothing of it validates any more.
 func (s *Service) DeleteApplication(ctx context.Context, acct *Account, id ID) error {
 	return s.store.DeleteApplication(ctx, acct.Project.ID, id)
+}
+
+// CheckApplication says what CreateApplication would say is wrong, and makes nothing.
+func (s *Service) CheckApplication(ctx context.Context, acct *Account, a Application) error {
+	a.Project = acct.Project.ID
+	a.complete()
+	return s.checkApplication(ctx, acct, &a)
 }
 
 // complete fills in the defaults, so that an API shows what holds.
@@ -150,17 +157,22 @@ func (s *Service) checkApplication(ctx context.Context, acct *Account, a *Applic
 	p.text(FieldDisplayName, a.DisplayName, maxDisplayName)
 	p.text(FieldAssociateTemplate, a.AssociateTemplate, maxTemplate)
 	p.text(FieldLoginTemplate, a.LoginTemplate, maxTemplate)
-	p.text(FieldFrom, a.From, maxFrom)
 	p.printable(FieldPrefix, a.Prefix)
 	p.codes(acct.Project.Profile, a)
 	p.channels(a.Channels)
-	sender := p.sender(&acct.Project, a.From, s.senders)
+	var sender Sender
+	if p.text(FieldFrom, a.From, maxFrom) {
+		sender = p.sender(&acct.Project, a.From, s.senders)
+	}
 	if len(p) > 0 {
 		return p.err() // the texts depend on all of these
 	}
 	for _, o := range occasions {
 		if err := s.checkTemplate(ctx, acct, a, o, sender, &p); err != nil {
 			return err
+		}
+		if len(p) > 0 && p[len(p)-1].Field == FieldDisplayName {
+			break // it is the same in the other text
 		}
 	}
 	return p.err()
@@ -199,7 +211,7 @@ func (p *problems) channels(all []Channel) {
 }
 
 // channel chooses how to reach a user: as the request says, else as the address does, else by the
-// application's preferred channel.
+// application's preferred channel, which is also what it returns if it notes a problem.
 func (a *Application) channel(asked Channel, to address, p *problems) Channel {
 	field, c := FieldChannel, asked
 	if c == "" {
@@ -210,28 +222,34 @@ func (a *Application) channel(asked Channel, to address, p *problems) Channel {
 		all = []Channel{SMS}
 	}
 	switch {
-	case c == "":
-		return all[0]
+	case slices.Contains(all, c):
+		return c
 	case c == Push:
 		p.add(field, "asks for push, which is not available")
-	case !slices.Contains(all, c):
+	case c != "":
 		p.add(field, "asks for %s, which is not among the application's methods", c)
 	}
-	return c
+	return all[0]
 }
 
 // text checks a text that is stored: its length in characters, and that it is one.
-func (p *problems) text(f Field, s string, most int) {
+func (p *problems) text(f Field, s string, most int) (ok bool) {
 	switch {
 	case !utf8.ValidString(s):
 		p.add(f, "is not valid UTF-8")
 	case utf8.RuneCountInString(s) > most:
 		p.add(f, "is too long (maximum is %d characters)", most)
 		(*p)[len(*p)-1].TooLong = true
-	case strings.Contains(s, "\x00"):
-		p.add(f, "has a control character") // which not every database stores
+	case !storable(s):
+		p.add(f, "has a control character")
+	default:
+		return true
 	}
+	return false
 }
+
+// storable reports whether every database can store a text, or look for it.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // printable checks a text that stands in one line.
 func (p *problems) printable(f Field, s string) {

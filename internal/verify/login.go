@@ -37,6 +37,7 @@ func (s *Service) LoginStart(ctx context.Context, acct *Account, application ID,
 	if err != nil {
 		return err
 	}
+	ctx = context.WithoutCancel(ctx)
 	u, err := s.store.User(ctx, k)
 	if err != nil {
 		return err
@@ -56,6 +57,7 @@ type userRequest struct {
 
 // startUser starts a verification of a user's address.
 func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, o occasion, r userRequest) error {
+	ctx = context.WithoutCancel(ctx) // nothing is left half done because the caller hangs up
 	app, err := s.store.Application(ctx, k.Project, k.Application)
 	if err != nil {
 		return err
@@ -65,7 +67,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, o occ
 	if err == nil {
 		_, err = s.launch(with, channel, t, func(v *Verification, place Place) error {
 			v.User = k.Name
-			return s.store.StartUser(context.WithoutCancel(ctx), v, UserStart{
+			return s.store.StartUser(ctx, v, UserStart{
 				Associate: o.associates, Address: r.address,
 				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
 			})
@@ -147,5 +149,9 @@ func (s *Service) User(ctx context.Context, acct *Account, application ID, user 
 
 // Users returns a page of an application's users that pass a filter, and how many do.
 func (s *Service) Users(ctx context.Context, acct *Account, application ID, f UserFilter, page Page) ([]User, int, error) {
+	if !storable(f.Name) {
+		_, err := s.store.Application(ctx, acct.Project.ID, application)
+		return nil, 0, err // nobody has such a name
+	}
 	return s.store.Users(ctx, acct.Project.ID, application, f, page)
 }

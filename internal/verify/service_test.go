@@ -19,7 +19,7 @@ import (
 // memory is a [Store] in memory: the same pure functions under one lock. Like a real one it
 // commits nothing for a context that is over, so a caller's has to be kept from it.
 type memory struct {
-	Store // of which nothing else is called
+	Store // of which nothing is called but what stands below and in memory_test.go
 
 	now func() time.Time
 
@@ -27,9 +27,10 @@ type memory struct {
 	verifications map[ID]Verification
 	destinations  map[string]Destination
 	accounts      map[KeyHash]Account
-	lookups       int
-	fail          error // answers everything, if set
-	down          bool  // panics, as broken code would
+	directory
+	lookups int
+	fail    error // answers everything, if set
+	down    bool  // panics, as broken code would
 }
 
 func (m *memory) enter(ctx context.Context) (unlock func(), err error) {
@@ -186,6 +187,7 @@ func newEngine(t *testing.T) *engine {
 	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(Compat)}
 	now := func() time.Time { return e.clock }
 	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}, accounts: map[KeyHash]Account{}}
+	e.store.directory = directory{applications: map[ID]Application{}, users: map[UserKey]User{}, consumers: map[string]Key{}}
 	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, Settings: Settings{PublicSender: public}})
 	return e
 }

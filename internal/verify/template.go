@@ -1,9 +1,11 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,7 +50,7 @@ func (s *Service) CreateTemplate(ctx context.Context, acct *Account, t MessageTe
 	if err := t.check(); err != nil {
 		return MessageTemplate{}, err
 	}
-	return t, s.store.CreateTemplate(ctx, t)
+	return t, s.store.CreateTemplate(context.WithoutCancel(ctx), t)
 }
 
 // Template reads a text of the account's project, or fails with [ErrNoTemplate].
@@ -68,12 +70,12 @@ func (s *Service) UpdateTemplate(ctx context.Context, acct *Account, t MessageTe
 	if err := t.check(); err != nil {
 		return err
 	}
-	return s.store.UpdateTemplate(ctx, t)
+	return s.store.UpdateTemplate(context.WithoutCancel(ctx), t)
 }
 
 // DeleteTemplate deletes a text. An application that names it sends nothing until it names another.
 func (s *Service) DeleteTemplate(ctx context.Context, acct *Account, id ID) error {
-	return s.store.DeleteTemplate(ctx, acct.Project.ID, id)
+	return s.store.DeleteTemplate(context.WithoutCancel(ctx), acct.Project.ID, id)
 }
 
 func (t *MessageTemplate) check() error {
@@ -157,44 +159,45 @@ func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Chann
 	if err != nil {
 		return "", err
 	}
-	if own && from.Public && !acct.Project.PublicText {
-		p.add(o.field, "needs a sender of the project's own: the public one says the default text only")
-		return "", nil
-	}
 	t := template.Parse(pattern)
-	if problem := unspeakable(pattern); problem != "" {
+	problem := unspeakable(pattern)
+	switch {
+	case own && from.Public && !acct.Project.PublicText:
+		p.add(o.field, "needs a sender of the project's own: the public one says the default text only")
+	case problem != "":
 		p.add(o.field, "%s", problem)
-		return "", nil
+	case !slices.ContainsFunc(codeNames, t.Has):
+		p.add(o.field, "has no $validation_code")
+	default:
+		text := t.Render(app.values(c, displayName))
+		problem = tooLong(c, fill(text, app.Prefix+longest(app), app.Format), maxSpokenTemplate, s.maxSegments)
+		if problem == "" {
+			return text, nil
+		}
+		field := o.field
+		if displayName != "" || !own { // nothing else can be made shorter
+			field = FieldDisplayName
+		}
+		p.add(field, "%s", problem)
 	}
+	return "", nil
+}
+
+// values are what the names in an application's texts stand for. A display name of which nothing is
+// left is no name.
+func (a *Application) values(c Channel, displayName string) map[string]string {
 	mark := codeMark
 	if c == Voice {
 		mark = spellMark
 	}
-	values := map[string]string{"validity_minutes": strconv.Itoa(max(1, int(app.Life/time.Minute)))}
-	hasCode := false
+	v := map[string]string{
+		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // never more than there is
+		"display_name":     cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name)),
+	}
 	for _, name := range codeNames {
-		values[name] = mark
-		hasCode = hasCode || t.Has(name)
+		v[name] = mark
 	}
-	if !hasCode {
-		p.add(o.field, "has no $validation_code")
-		return "", nil
-	}
-	field := o.field
-	for _, name := range []string{displayName, app.DisplayName, app.Name} {
-		if values["display_name"] = cleaned(name); values["display_name"] != "" {
-			break
-		}
-	}
-	if displayName != "" {
-		field = FieldDisplayName
-	}
-	text := t.Render(values)
-	if problem := tooLong(c, fill(text, app.Prefix+longest(app), app.Format), maxSpokenTemplate, s.maxSegments); problem != "" {
-		p.add(field, "%s", problem)
-		return "", nil
-	}
-	return text, nil
+	return v
 }
 
 // longest is a code of an application that takes as much room as any. All characters of a code are

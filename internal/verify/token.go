@@ -38,6 +38,9 @@ type Token struct {
 // If the old one is the current one and works as long as was asked for, it is answered as it is.
 func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, error) {
 	now := s.instant()
+	if !storable(r.ConsumerKey) {
+		r.ConsumerKey = "" // nobody's
+	}
 	k, err := s.store.Consumer(ctx, r.ConsumerKey)
 	if err != nil && !errors.Is(err, ErrUnauthenticated) {
 		return Token{}, err

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/phone"
@@ -176,7 +175,8 @@ func (u *User) Dissociate(v *Verification, now time.Time) {
 // Drop cancels v, the user's current verification if there is one, as he goes.
 func (u *User) Drop(v *Verification, now time.Time) {
 	if v != nil {
-		v.Cancel(now) // one that has ended stays as it is
+		v.Superseded = false // nothing has taken its place, even if his application went before him
+		v.Cancel(now)        // one that has ended stays as it is
 	}
 }
 
@@ -217,7 +217,9 @@ type address struct {
 
 // address reads one. The number is "" if a problem was noted.
 func (p *problems) address(s string, profile Profile) address {
-	p.text(FieldAddress, s, maxName)
+	if !p.text(FieldAddress, s, maxName) {
+		return address{}
+	}
 	kind, rest, qualified := strings.Cut(strings.TrimSpace(s), ":")
 	var a address
 	if qualified {
@@ -229,8 +231,6 @@ func (p *problems) address(s string, profile Profile) address {
 			return a
 		}
 	}
-	if utf8.RuneCountInString(s) <= maxName {
-		a.number = p.number(FieldAddress, s, profile)
-	}
+	a.number = p.number(FieldAddress, s, profile)
 	return a
 }

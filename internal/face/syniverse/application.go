@@ -84,15 +84,6 @@ func channel(name string) verify.Channel {
 	return verify.Channel(strings.ToLower(strings.TrimSpace(name)))
 }
 
-// applicationID reads the id in a call's path. One that can't be an id names no application.
-func (c *call) applicationID() (verify.ID, error) {
-	id, ok := verify.ParseBase62(c.PathValue("application"))
-	if !ok {
-		return verify.ID{}, verify.ErrNoApplication
-	}
-	return id, nil
-}
-
 // created is what a create answers.
 type created struct {
 	ID string `json:"id"`
@@ -106,11 +97,7 @@ func (s *Server) applications(c *call) (any, error) {
 	return answerPage(c.Request, applicationFields, all, s.wireApplication)
 }
 
-func (s *Server) application(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) application(c *call, id verify.ID) (any, error) {
 	a, err := s.verify.Application(c.Context(), c.acct, id)
 	if err != nil {
 		return nil, err
@@ -121,7 +108,7 @@ func (s *Server) application(c *call) (any, error) {
 func (s *Server) createApplication(c *call) (any, error) {
 	a := settings(&c.in, verify.Application{})
 	if c.in.Problems != nil {
-		return nil, invalidFrom(c.in, nil)
+		return nil, invalidFrom(c.in, s.verify.CheckApplication(c.Context(), c.acct, a))
 	}
 	a, err := s.verify.CreateApplication(c.Context(), c.acct, a)
 	if err != nil {
@@ -131,11 +118,7 @@ func (s *Server) createApplication(c *call) (any, error) {
 }
 
 // changeApplication changes what the body names, and leaves the rest.
-func (s *Server) changeApplication(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) changeApplication(c *call, id verify.ID) (any, error) {
 	a, err := s.verify.Application(c.Context(), c.acct, id)
 	if err != nil {
 		return nil, err
@@ -144,11 +127,7 @@ func (s *Server) changeApplication(c *call) (any, error) {
 }
 
 // replaceApplication changes everything: what the body doesn't name gets its default.
-func (s *Server) replaceApplication(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) replaceApplication(c *call, id verify.ID) (any, error) {
 	return nil, s.updateApplication(c, verify.Application{ID: id})
 }
 
@@ -157,7 +136,7 @@ func (s *Server) replaceApplication(c *call) (any, error) {
 func (s *Server) updateApplication(c *call, a verify.Application) error {
 	a, version := settings(&c.in, a), versionNumber(&c.in)
 	if c.in.Problems != nil {
-		return invalidFrom(c.in, nil)
+		return invalidFrom(c.in, s.verify.CheckApplication(c.Context(), c.acct, a))
 	}
 	return s.verify.UpdateApplication(c.Context(), c.acct, a, version)
 }
@@ -173,11 +152,7 @@ func versionNumber(in *request.Fields) int {
 	return 0
 }
 
-func (s *Server) deleteApplication(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) deleteApplication(c *call, id verify.ID) (any, error) {
 	return nil, s.verify.DeleteApplication(c.Context(), c.acct, id)
 }
 
@@ -194,9 +169,8 @@ func settings(in *request.Fields, a verify.Application) verify.Application {
 	text("associate_template", &a.AssociateTemplate)
 	text("login_template", &a.LoginTemplate)
 	text("display_name", &a.DisplayName)
-	if text("message_from", &a.From); a.From != "" {
-		a.From = strings.TrimSpace(a.From)
-	}
+	text("message_from", &a.From)
+	a.From = strings.TrimSpace(a.From)
 	if n := in.Integer("auth_code_length"); n != nil {
 		a.Length = named(*n)
 	}
@@ -204,7 +178,11 @@ func settings(in *request.Fields, a verify.Application) verify.Application {
 		a.Life = time.Duration(min(named(*n), maxSeconds)) * time.Second
 	}
 	if in.Raw("auth_token_type") != nil {
-		if a.Format = code.Format(strings.ToLower(in.Text("auth_token_type"))); !a.Format.Valid() && in.Problems["auth_token_type"] == "" {
+		format := code.Format(strings.ToLower(in.Text("auth_token_type")))
+		switch {
+		case format.Valid():
+			a.Format = format
+		case in.Problems["auth_token_type"] == "":
 			in.Wrong("auth_token_type", "must be NUMERIC, ALPHA, ALPHANUMERIC or COMPLEX")
 		}
 	}

@@ -48,11 +48,31 @@ func (s *Server) answer(r *http.Request, f func(*call) (any, error)) (any, error
 	c := &call{Request: r, acct: acct}
 	// A body that isn't there has no type, and no fields.
 	if (r.Method == http.MethodPost || r.Method == http.MethodPut) && r.ContentLength != 0 {
-		if c.in, err = request.Read(r, request.JSON); err != nil {
+		if c.in, err = request.Read(r, request.JSON); err != nil && !errors.Is(err, request.ErrEmpty) {
 			return nil, err
 		}
 	}
 	return f(c)
+}
+
+// ofApplication makes such a function of one that is about an application, whose id is in the path.
+// What can't be an id names none.
+func ofApplication(f func(*call, verify.ID) (any, error)) func(*call) (any, error) {
+	return withID("application", verify.ErrNoApplication, f)
+}
+
+func ofTemplate(f func(*call, verify.ID) (any, error)) func(*call) (any, error) {
+	return withID("template", verify.ErrNoTemplate, f)
+}
+
+func withID(wildcard string, none error, f func(*call, verify.ID) (any, error)) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		id, ok := verify.ParseBase62(c.PathValue(wildcard))
+		if !ok {
+			return nil, none
+		}
+		return f(c, id)
+	}
 }
 
 // A failure is the body of every answer that isn't a success.

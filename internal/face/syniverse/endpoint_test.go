@@ -97,6 +97,30 @@ func failureIn(t *testing.T, body string) (f failure) {
 	return f
 }
 
+func TestARefreshFailsInItsOwnShape(t *testing.T) {
+	t.Parallel()
+	type answer struct {
+		Status           int
+		Body, RetryAfter string
+	}
+	for err, want := range map[error]answer{
+		verify.ErrUnauthenticated: {500, `{"errorCode":2,"moreInfo":"the consumer key or the consumer secret is wrong","userMsg":"No token for these credentials."}`, ""},
+		verify.ErrNoStore:         {503, `{"errorCode":3,"moreInfo":"the database is away","userMsg":"Try again later."}`, "1"},
+		errors.New("a bug"):       {500, `{"errorCode":3,"moreInfo":"internal error","userMsg":"Try again later."}`, ""},
+	} {
+		var log strings.Builder
+		s := &Server{log: slog.New(slog.NewTextHandler(&log, nil))}
+		w := httptest.NewRecorder()
+		s.failRefresh(w, httptest.NewRequest("GET", "/apptoken-refresh?consumersecret=a-secret", nil), err)
+		if diff := cmp.Diff(want, answer{w.Code, w.Body.String(), w.Header().Get("Retry-After")}); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+		if logged := log.String() != ""; logged != (err != verify.ErrUnauthenticated) || strings.Contains(log.String(), "a-secret") {
+			t.Errorf("%v: got the log %q", err, &log)
+		}
+	}
+}
+
 func TestRefusalsAreAsConfigured(t *testing.T) {
 	t.Parallel()
 	s := &Server{log: slog.New(slog.DiscardHandler), refusals: refusals(Refusals{

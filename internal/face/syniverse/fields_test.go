@@ -1,6 +1,7 @@
 package syniverse
 
 import (
+	"bytes"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -189,4 +190,51 @@ func TestDates(t *testing.T) {
 	if got := (&Server{options: Options{ISODates: true}}).date(at); got != "2026-11-21T21:27:02.500Z" {
 		t.Errorf("got %v, want 2026-11-21T21:27:02.500Z", got)
 	}
+}
+
+// Whatever a body holds, each operation reads it into something that the service can judge, or says
+// what is wrong.
+func FuzzBody(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `{"name":"n","auth_code_length":"6","auth_token_validity_duration":600,"auth_token_type":"complex","auth_token_delivery_methods":["SMS","VOICE"]}`,
+		`{"auth_token_delivery_methods":"SMS,,"}`, `{"auth_token_delivery_methods":[null]}`, `{"auth_token_delivery_methods":{}}`, `{"auth_code_length":1e400}`,
+		`{"auth_token_validity_duration":-9223372036854775809}`, `{"auth_token_validity_duration":2147483648}`, `{"version_number":"1"}`, `{"version_number":null}`,
+		`{"validation_code":962985}`, `{"validation_code":"\ud800"}`, `{"validation_code":00}`, `{"validation_code":1E5}`, `{"validation_code":" "}`,
+		`{"validation_method":"voice","delivery_method":7}`, `{"designation":"poem","name":1,"pattern":[]}`, `{"message_from":" channel: x "}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		read := func() request.Fields {
+			in, err := request.Read(httptest.NewRequest("POST", "/", bytes.NewReader(body)), request.JSON)
+			if err != nil {
+				t.Skip()
+			}
+			return in
+		}
+		in := read()
+		a := settings(&in, verify.Application{})
+		if a.Length == 0 && in.Raw("auth_code_length") != nil && in.Problems["auth_code_length"] == "" ||
+			a.Life == 0 && in.Raw("auth_token_validity_duration") != nil && in.Problems["auth_token_validity_duration"] == "" {
+			t.Fatalf("%s: a number is read as none", body)
+		}
+		if a.Life < -time.Second || a.Life > maxSeconds*time.Second || a.Format != "" && !a.Format.Valid() {
+			t.Fatalf("%s: got %+v", body, a)
+		}
+		in = read()
+		if n := versionNumber(&in); n != 0 && in.Problems != nil {
+			t.Fatalf("%s: got the version %d and the problems %v", body, n, in.Problems)
+		}
+		in = read()
+		code, number := validationCode(&in)
+		if (code == "") != (in.Problems != nil) || number && strings.Trim(code.Reveal(), "0123456789") != "" {
+			t.Fatalf("%s: got the code %q, a number: %v, and the problems %v", body, code.Reveal(), number, in.Problems)
+		}
+		in = read()
+		if w := wording(&in, verify.MessageTemplate{}); in.Problems == nil && w.Designation != "TEMPLATE" && w.Designation != "VALIDATOR" {
+			t.Fatalf("%s: got the designation %q", body, w.Designation)
+		}
+		in = read()
+		method(&in) // doesn't panic
+	})
 }

@@ -20,6 +20,7 @@ package syniverse
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -53,17 +54,20 @@ func New(service *verify.Service, log *slog.Logger, o Options) []web.Mount {
 	const templates = alias + "messaging/message_templates"
 	mux.Handle("GET "+templates, s.endpoint(s.templates))
 	mux.Handle("POST "+templates, s.endpoint(s.createTemplate))
-	mux.Handle("GET "+templates+"/{template}", s.endpoint(s.template))
-	mux.Handle("POST "+templates+"/{template}", s.endpoint(s.changeTemplate))
-	mux.Handle("PUT "+templates+"/{template}", s.endpoint(s.replaceTemplate))
-	mux.Handle("DELETE "+templates+"/{template}", s.endpoint(s.deleteTemplate))
+	mux.Handle("GET "+templates+"/{template}", s.endpoint(ofTemplate(s.template)))
+	mux.Handle("POST "+templates+"/{template}", s.endpoint(ofTemplate(s.changeTemplate)))
+	mux.Handle("PUT "+templates+"/{template}", s.endpoint(ofTemplate(s.replaceTemplate)))
+	mux.Handle("DELETE "+templates+"/{template}", s.endpoint(ofTemplate(s.deleteTemplate)))
 	refresh := http.NewServeMux()
 	for _, p := range refreshPaths {
 		refresh.HandleFunc("GET "+p, s.refresh)
 	}
 
 	api, tokens := web.Exact(mux, refuse), web.Exact(refresh, refuseRefresh)
-	mounts := []web.Mount{{Name: "syniverse", Prefix: Prefix, Handler: api}, {Name: "syniverse", Prefix: alias, Handler: api}}
+	var mounts []web.Mount
+	for _, p := range []string{Prefix, alias} {
+		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api})
+	}
 	for _, p := range refreshPaths {
 		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: p, Handler: tokens})
 	}
@@ -79,16 +83,16 @@ func (s *Server) operations(mux *http.ServeMux, prefix string) {
 
 	mux.Handle("GET "+applications, s.endpoint(s.applications))
 	mux.Handle("POST "+applications, s.endpoint(s.createApplication))
-	mux.Handle("GET "+application, s.endpoint(s.application))
-	mux.Handle("POST "+application, s.endpoint(s.changeApplication))
-	mux.Handle("PUT "+application, s.endpoint(s.replaceApplication))
-	mux.Handle("DELETE "+application, s.endpoint(s.deleteApplication))
+	mux.Handle("GET "+application, s.endpoint(ofApplication(s.application)))
+	mux.Handle("POST "+application, s.endpoint(ofApplication(s.changeApplication)))
+	mux.Handle("PUT "+application, s.endpoint(ofApplication(s.replaceApplication)))
+	mux.Handle("DELETE "+application, s.endpoint(ofApplication(s.deleteApplication)))
 
-	mux.Handle("GET "+users, s.endpoint(s.users))
-	mux.Handle("GET "+user, s.endpoint(s.user))
-	mux.Handle("DELETE "+user, s.endpoint(s.deleteUser))
-	mux.Handle("POST "+user+"/associate", s.endpoint(s.associate))
-	mux.Handle("DELETE "+user+"/associate", s.endpoint(s.dissociate))
-	mux.Handle("POST "+user+"/login_start", s.endpoint(s.loginStart))
-	mux.Handle("POST "+user+"/validate", s.endpoint(s.validate))
+	mux.Handle("GET "+users, s.endpoint(ofApplication(s.users)))
+	mux.Handle("GET "+user, s.endpoint(ofApplication(s.user)))
+	mux.Handle("DELETE "+user, s.endpoint(ofApplication(s.deleteUser)))
+	mux.Handle("POST "+user+"/associate", s.endpoint(ofApplication(s.associate)))
+	mux.Handle("DELETE "+user+"/associate", s.endpoint(ofApplication(s.dissociate)))
+	mux.Handle("POST "+user+"/login_start", s.endpoint(ofApplication(s.loginStart)))
+	mux.Handle("POST "+user+"/validate", s.endpoint(ofApplication(s.validate)))
 }

@@ -33,15 +33,6 @@ var templateFields = []field[verify.MessageTemplate]{
 	by("last_updated_date", func(t verify.MessageTemplate) int64 { return t.UpdatedAt.UnixMilli() }, asDate),
 }
 
-// templateID reads the id in a call's path. One that can't be an id names no template.
-func (c *call) templateID() (verify.ID, error) {
-	id, ok := verify.ParseBase62(c.PathValue("template"))
-	if !ok {
-		return verify.ID{}, verify.ErrNoTemplate
-	}
-	return id, nil
-}
-
 func (s *Server) templates(c *call) (any, error) {
 	all, err := s.verify.Templates(c.Context(), c.acct)
 	if err != nil {
@@ -50,11 +41,7 @@ func (s *Server) templates(c *call) (any, error) {
 	return answerPage(c.Request, templateFields, all, s.wireTemplate)
 }
 
-func (s *Server) template(c *call) (any, error) {
-	id, err := c.templateID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) template(c *call, id verify.ID) (any, error) {
 	t, err := s.verify.Template(c.Context(), c.acct, id)
 	if err != nil {
 		return nil, err
@@ -75,11 +62,7 @@ func (s *Server) createTemplate(c *call) (any, error) {
 }
 
 // changeTemplate changes what the body names, and leaves the rest.
-func (s *Server) changeTemplate(c *call) (any, error) {
-	id, err := c.templateID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) changeTemplate(c *call, id verify.ID) (any, error) {
 	t, err := s.verify.Template(c.Context(), c.acct, id)
 	if err != nil {
 		return nil, err
@@ -88,11 +71,7 @@ func (s *Server) changeTemplate(c *call) (any, error) {
 }
 
 // replaceTemplate changes everything.
-func (s *Server) replaceTemplate(c *call) (any, error) {
-	id, err := c.templateID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) replaceTemplate(c *call, id verify.ID) (any, error) {
 	return nil, s.updateTemplate(c, verify.MessageTemplate{ID: id})
 }
 
@@ -104,11 +83,7 @@ func (s *Server) updateTemplate(c *call, t verify.MessageTemplate) error {
 	return s.verify.UpdateTemplate(c.Context(), c.acct, t, version)
 }
 
-func (s *Server) deleteTemplate(c *call) (any, error) {
-	id, err := c.templateID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) deleteTemplate(c *call, id verify.ID) (any, error) {
 	return nil, s.verify.DeleteTemplate(c.Context(), c.acct, id)
 }
 

@@ -43,16 +43,27 @@ const (
 )
 
 func (s *Server) refresh(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet { // the mux takes HEAD too, which would lose the new token
+		w.Header().Set("Allow", http.MethodGet)
+		refuseRefresh(w, http.StatusMethodNotAllowed)
+		return
+	}
 	in, problem := readRefresh(r.URL.RawQuery)
 	if problem != "" {
 		web.Respond(w, http.StatusBadRequest, refreshFailure{refreshBad, problem, "The request is wrong."})
 		return
 	}
 	token, err := s.verify.RefreshToken(r.Context(), in)
+	if err != nil {
+		s.failRefresh(w, r, err)
+		return
+	}
+	web.Respond(w, http.StatusOK, accessToken{token.Secret.Reveal(), int64(token.Remaining / time.Second)})
+}
+
+func (s *Server) failRefresh(w http.ResponseWriter, r *http.Request, err error) {
 	var known *verify.Error
 	switch {
-	case err == nil:
-		web.Respond(w, http.StatusOK, accessToken{token.Secret.Reveal(), int64(token.Remaining / time.Second)})
 	case errors.Is(err, verify.ErrUnauthenticated):
 		// 500 is what is published for it.
 		web.Respond(w, http.StatusInternalServerError, refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."})

@@ -81,11 +81,7 @@ func userFilter(q query) (verify.UserFilter, error) {
 	return f, nil
 }
 
-func (s *Server) users(c *call) (any, error) {
-	id, err := c.applicationID()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) users(c *call, app verify.ID) (any, error) {
 	q, err := parse(c.URL.RawQuery, userFilters, slices.Sorted(maps.Keys(userOrders)))
 	if err != nil {
 		return nil, err
@@ -95,82 +91,55 @@ func (s *Server) users(c *call) (any, error) {
 		return nil, err
 	}
 	p := verify.Page{Order: userOrders[q.sort], Descending: q.descending, Offset: q.offset, Limit: q.limit}
-	entries, total, err := s.verify.Users(c.Context(), c.acct, id, f, p)
+	entries, total, err := s.verify.Users(c.Context(), c.acct, app, f, p)
 	if err != nil {
 		return nil, err
 	}
 	return listOf(entries, q, total, s.wireUser), nil
 }
 
-// userOf reads the ids in a call's path. A user's may hold a slash there, written as %2F, which the
-// service refuses: on the way here others may have read it as the end of the id.
-func (c *call) userOf() (application verify.ID, user string, err error) {
-	application, err = c.applicationID()
-	return application, c.PathValue("user"), err
-}
+// name is the user's id in a call's path. It may hold a slash there, written as %2F, which the service
+// refuses: on the way here others may have read it as the end of the id.
+func (c *call) name() string { return c.PathValue("user") }
 
-func (s *Server) user(c *call) (any, error) {
-	id, name, err := c.userOf()
-	if err != nil {
-		return nil, err
-	}
-	u, err := s.verify.User(c.Context(), c.acct, id, name)
+func (s *Server) user(c *call, app verify.ID) (any, error) {
+	u, err := s.verify.User(c.Context(), c.acct, app, c.name())
 	if err != nil {
 		return nil, err
 	}
 	return s.wireUser(u), nil
 }
 
-func (s *Server) deleteUser(c *call) (any, error) {
-	id, name, err := c.userOf()
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.verify.DeleteUser(c.Context(), c.acct, id, name)
+func (s *Server) deleteUser(c *call, app verify.ID) (any, error) {
+	return nil, s.verify.DeleteUser(c.Context(), c.acct, app, c.name())
 }
 
-func (s *Server) associate(c *call) (any, error) {
-	id, name, err := c.userOf()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) associate(c *call, app verify.ID) (any, error) {
 	r := verify.AssociateRequest{Address: c.in.Text("address"), DisplayName: c.in.Text("display_name"), Channel: method(&c.in)}
 	if c.in.Problems != nil {
 		return nil, invalidFrom(c.in, nil)
 	}
-	return nil, s.verify.Associate(c.Context(), c.acct, id, name, r)
+	return nil, s.verify.Associate(c.Context(), c.acct, app, c.name(), r)
 }
 
-func (s *Server) dissociate(c *call) (any, error) {
-	id, name, err := c.userOf()
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.verify.Dissociate(c.Context(), c.acct, id, name)
+func (s *Server) dissociate(c *call, app verify.ID) (any, error) {
+	return nil, s.verify.Dissociate(c.Context(), c.acct, app, c.name())
 }
 
-func (s *Server) loginStart(c *call) (any, error) {
-	id, name, err := c.userOf()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) loginStart(c *call, app verify.ID) (any, error) {
 	r := verify.LoginRequest{DisplayName: c.in.Text("display_name"), Channel: method(&c.in)}
 	if c.in.Problems != nil {
 		return nil, invalidFrom(c.in, nil)
 	}
-	return nil, s.verify.LoginStart(c.Context(), c.acct, id, name, r)
+	return nil, s.verify.LoginStart(c.Context(), c.acct, app, c.name(), r)
 }
 
-func (s *Server) validate(c *call) (any, error) {
-	id, name, err := c.userOf()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) validate(c *call, app verify.ID) (any, error) {
 	code, number := validationCode(&c.in)
 	if c.in.Problems != nil {
 		return nil, invalidFrom(c.in, nil)
 	}
-	out, err := s.verify.Validate(c.Context(), c.acct, id, name, code, number)
+	out, err := s.verify.Validate(c.Context(), c.acct, app, c.name(), code, number)
 	if err == nil && !out.Approved {
 		err = errWrong
 	}

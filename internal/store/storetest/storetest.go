@@ -46,6 +46,7 @@ type Store interface {
 	Record(ctx context.Context, a store.Audit) error
 	Audits(ctx context.Context, n int) ([]store.Audit, error)
 	VoidPending(ctx context.Context, actor string) (voided int, err error)
+	FinishDeletions(ctx context.Context) error
 
 	Ready(ctx context.Context) error
 	Close() error
@@ -119,6 +120,24 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
 
+		{"UsersLifeIsKept", usersLifeIsKept},
+		{"NewerCodeSupersedesTheOlder", newerCodeSupersedesTheOlder},
+		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
+		{"AGroupSeesWhatItDidToAUser", aGroupSeesWhatItDidToAUser},
+		{"ACheckByIDTellsTheUser", aCheckByIDTellsTheUser},
+		{"GuessesAtAUserShareTheAttempts", guessesAtAUserShareTheAttempts},
+		{"AnotherProjectsUserDoesNotExist", anotherProjectsUserDoesNotExist},
+		{"DeletedApplicationLeavesNothing", deletedApplicationLeavesNothing},
+		{"CrashedDeletionIsFinished", crashedDeletionIsFinished},
+		{"DeletionAmongLoginsLeavesNothing", deletionAmongLoginsLeavesNothing},
+		{"UsersLimitsAreExact", usersLimitsAreExact},
+		{"UsersAreListed", usersAreListed},
+
+		{"ApplicationsAreKeptAsGiven", applicationsAreKeptAsGiven},
+		{"ApplicationsChangeOneAfterTheOther", applicationsChangeOneAfterTheOther},
+		{"ApplicationsNamesAreUniqueIfAsked", applicationsNamesAreUniqueIfAsked},
+		{"TemplatesAreKeptAsGiven", templatesAreKeptAsGiven},
+		{"ConsumersReplaceTheirSecret", consumersReplaceTheirSecret},
 		{"ProjectsAreKeptAsGiven", projectsAreKeptAsGiven},
 		{"KeyOpensItsProjectUntilRevoked", keyOpensItsProjectUntilRevoked},
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},

@@ -115,3 +115,9 @@ CREATE TABLE server (
     timeline TEXT NOT NULL
 );
 INSERT INTO server (name, system, timeline) VALUES ('primary', '', '');
+
+-- Where a move from an SQLite file has come to, by table; '' names the file. Empty: none is under way.
+CREATE TABLE moving (
+    name TEXT PRIMARY KEY,
+    last TEXT NOT NULL
+);
