@@ -276,6 +276,8 @@ func converted(columns []moveColumn, row []any) []any {
 			}
 		case string:
 			row[i] = mended(v)
+		case []byte:
+			row[i] = append([]byte{}, v...) // what is empty isn't NULL
 		}
 	}
 	return row
