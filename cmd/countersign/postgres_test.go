@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -685,5 +686,62 @@ func TestRunningProgramOutlivesTheNextMigration(t *testing.T) {
 	out, err := late.CombinedOutput()
 	if err == nil || !bytes.Contains(out, []byte("newer countersign")) {
 		t.Errorf("a program that starts on the newer schema: got %v %s, want it refused", err, out)
+	}
+}
+
+// What was under way on SQLite goes on, on PostgreSQL.
+func TestMigrateMovesARunningInstallation(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	live, liveCode := startOn(in, p, newNumber(), 3)
+	used, usedCode := startOn(in, p, newNumber(), 3)
+	if got := guessOn(p, live, wrong(liveCode)); got != "wrong" {
+		t.Fatalf("guess: got %s, want wrong", got)
+	}
+	if got := guessOn(p, used, usedCode); got != "right" {
+		t.Fatalf("guess: got %s, want right", got)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := in.run("project", "show", "--config", "countersign.yaml", in.project)
+
+	databaseURL := pgtest.Database(t, "")
+	config := filepath.Join(in.dir, "countersign.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nowhere := thisBinary("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
+	nowhere.Dir = in.dir
+	if out, err := nowhere.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("names no database.url")) {
+		t.Errorf("migrate to a configuration without a database: got %v %s", err, out)
+	}
+	text = bytes.Replace(text, []byte("\n  url: \"\"\n"), []byte("\n  url: "+strconv.Quote(databaseURL)+"\n"), 1)
+	if err := os.WriteFile(config, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	said := in.run("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
+	for _, want := range []string{`verification +2\n`, `delivery +2\n`, `project +1\n`, `api_key +1\n`} {
+		if !regexp.MustCompile(want).MatchString(said) {
+			t.Errorf("migrate said %q, want a line like %s", said, want)
+		}
+	}
+	if after := in.run("project", "show", "--config", "countersign.yaml", in.project); after != before {
+		t.Errorf("the project: got %s, want %s", after, before)
+	}
+	p = in.serve()
+	for i, want := range []string{"wrong", "right", "gone"} {
+		typed := liveCode
+		if want == "wrong" {
+			typed = wrong(liveCode)
+		}
+		if got := guessOn(p, live, typed); got != want {
+			t.Errorf("guess %d: got %s, want %s", i, got, want)
+		}
+	}
+	if got := guessOn(p, used, usedCode); got != "gone" {
+		t.Errorf("a code that was used before: got %s, want gone", got)
 	}
 }

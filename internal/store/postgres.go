@@ -118,7 +118,7 @@ func (p *Postgres) Check() error {
 	}
 	user, _, given := strings.Cut(rest, "@")
 	if given && strings.Contains(user, ":") || query.Has("password") {
-		return errors.New("must not hold the password: it has a key of its own")
+		return errors.New("must not hold the password: others could read it there")
 	}
 	c, err := p.config()
 	if err != nil {
