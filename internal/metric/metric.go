@@ -84,14 +84,14 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 }
 
 // Pool adds the database's connections, which are counted when somebody asks.
-func (m *Metrics) Pool(used func() (inUse, limit int)) {
+func (m *Metrics) Pool(count func() (inUse, limit int)) {
 	m.registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "countersign_database_connections_in_use", Help: "Connections to PostgreSQL that read or administer at the moment.",
-		}, func() float64 { n, _ := used(); return float64(n) }),
+			Name: "countersign_database_connections_in_use", Help: "Connections to the database that read at the moment; of PostgreSQL, all but those that commit groups.",
+		}, func() float64 { inUse, _ := count(); return float64(inUse) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "countersign_database_connections_limit", Help: "How many of them there may be.",
-		}, func() float64 { _, n := used(); return float64(n) }),
+		}, func() float64 { _, limit := count(); return float64(limit) }),
 	)
 }
 

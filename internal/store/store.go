@@ -171,13 +171,11 @@ func within(ctx context.Context, limit time.Duration) (context.Context, context.
 	return context.WithTimeout(ctx, limit)
 }
 
-// Pool counts the connections of PostgreSQL that don't write groups: in use, and at most. With SQLite
-// there is nothing to count, and ok is false.
-func (s *Store) Pool() (used func() (inUse, limit int), ok bool) {
-	return func() (int, int) {
-		stats := s.write.Stats()
-		return stats.InUse, stats.MaxOpenConnections
-	}, s.read == s.write
+// Pool counts the connections that read (of PostgreSQL: all but those that write groups): how many are
+// in use, and how many there may be.
+func (s *Store) Pool() (inUse, limit int) {
+	stats := s.read.Stats()
+	return stats.InUse, stats.MaxOpenConnections
 }
 
 // millis is how a time is stored; a zero time is 0.

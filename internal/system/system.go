@@ -122,9 +122,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		name := l.Carrier.Name()
 		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
 	}
-	if used, ok := st.Pool(); ok {
-		c.Metrics.Pool(used)
-	}
+	c.Metrics.Pool(st.Pool)
 	s := &System{
 		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),

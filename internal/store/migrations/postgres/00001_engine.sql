@@ -62,7 +62,7 @@ CREATE TABLE verification (
     attempt      BIGINT NOT NULL,
     due_at       BIGINT NOT NULL,
     code_sealed  BYTEA
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 
 CREATE TABLE destination (
     project    TEXT   COLLATE "C" NOT NULL,
@@ -73,7 +73,7 @@ CREATE TABLE destination (
     wait_until BIGINT NOT NULL,
     latest     BYTEA  NOT NULL,
     PRIMARY KEY (project, number)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 60);
 
 CREATE TABLE delivery (
     verification BYTEA  NOT NULL,
@@ -87,12 +87,13 @@ CREATE TABLE delivery (
     PRIMARY KEY (verification, attempt)
 );
 
--- Hints: "look at this verification's message then". One too many does no harm.
+-- Hints: "look at this verification's message then". One too many does no harm. It is read from its
+-- front, where rows are deleted: vacuum it by their number, however many there are.
 CREATE TABLE retry (
     due BIGINT NOT NULL,
     id  BYTEA  NOT NULL,
     PRIMARY KEY (due, id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- sweep: how far the sweeper has read. Every row up to here has settled or has a hint.
 -- announced: how far it may have read. Who starts a verification up to here leaves a hint.
