@@ -775,3 +775,14 @@ func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
 		t.Errorf("got %d %v, want a Retry-After", a.status, a.header)
 	}
 }
+
+func TestLimitsOfUsersAreSwitchedOnInDev(t *testing.T) {
+	t.Parallel()
+	p := startDev(t, nil, "--limits")
+	u := p.person(p.application()).validated()
+	a := u.loginStart()
+	u.refused(a, 429, "2004")
+	if wait := a.header.Get("Retry-After"); !regexp.MustCompile(`^(30|[12]?[0-9])$`).MatchString(wait) {
+		t.Errorf("got Retry-After %q, want what is left of half a minute", wait)
+	}
+}

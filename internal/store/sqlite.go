@@ -187,13 +187,13 @@ func (s *sqliteSession) prepare() error {
 	return nil
 }
 
-func (s *sqliteSession) begin(context.Context) error {
+func (s *sqliteSession) begin(ctx context.Context) error {
 	if err := exec(s.beginNow); err != nil {
 		return err
 	}
 	var version int64
 	if _, err := one(s.dataVersion, func(q *direct.Stmt) { version = q.ColumnInt64(0) }); err != nil {
-		s.rollback(nil)
+		s.rollback(ctx)
 		return err
 	}
 	if version != s.version {

@@ -279,14 +279,16 @@ func aGroupSeesWhatItDidToAUser(t *testing.T, s suite) {
 	p := k.person(k.application(project), "Kola", number(0))
 	old := p.associate()
 
-	var checked, claimed, validated error
+	var guessed, checked, claimed, validated error
 	var newer *verify.Verification
 	k.together(
+		func() { _, guessed = p.types("000000") }, // so that the older one's row is to be written
 		func() { newer, _ = p.begin(verify.UserStart{Associate: true}) },
 		func() { _, checked = k.Check(ctx, right(old)) },
 		func() { _, claimed = k.Renew(ctx, old.ID, 1, lease) },
 		func() { _, validated = p.types(secret) },
 	)
+	wantError(t, "guess at the older one", guessed, nil)
 	wantError(t, "check the older one", checked, verify.ErrSuperseded)
 	wantError(t, "renew the older one", claimed, verify.ErrSuperseded)
 	wantError(t, "validate", validated, nil)
