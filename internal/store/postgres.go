@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -68,6 +69,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.write.SetMaxOpenConns(conns)
 	s.write.SetMaxIdleConns(conns)
 	s.write.SetConnMaxIdleTime(time.Minute)
+	s.forget = func() { forgetIdle(s.write, conns, &s.forgetting) }
 	s.alonely = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
@@ -96,6 +98,19 @@ func (p *Postgres) name() string {
 		return "" // the error says it
 	}
 	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
+}
+
+// forgetIdle closes a pool's idle connections. Each says goodbye first, which takes seconds where nobody
+// listens, so that it isn't waited for; meanwhile none is kept.
+func forgetIdle(db *sql.DB, conns int, forgetting *sync.Mutex) {
+	if !forgetting.TryLock() {
+		return
+	}
+	go func() {
+		defer forgetting.Unlock()
+		db.SetMaxIdleConns(-1)
+		db.SetMaxIdleConns(conns)
+	}()
 }
 
 func (p *Postgres) timeout() time.Duration {
@@ -146,7 +161,12 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "countersign"
 	}
-	c.ConnectTimeout = p.timeout()
+	// One host that says nothing must leave time for the next one.
+	hosts := map[string]bool{c.Host + " " + strconv.Itoa(int(c.Port)): true}
+	for _, f := range c.Fallbacks {
+		hosts[f.Host+" "+strconv.Itoa(int(f.Port))] = true
+	}
+	c.ConnectTimeout = p.timeout() / time.Duration(len(hosts))
 	return c, nil
 }
 

@@ -362,6 +362,53 @@ func TestFailoverVoidsWhatIsPending(t *testing.T) {
 	}
 }
 
+// A primary that is gone without a word doesn't keep us from the next host.
+func TestSilentHostIsPassedOver(t *testing.T) {
+	t.Parallel()
+	c := pgtest.New(t)
+	silent, other := pgtest.NewWire(t, c), pgtest.NewWire(t, c)
+	first, err := url.Parse(silent.URL(c.URL("postgres")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := url.Parse(other.URL(c.URL("postgres")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := strings.Replace(first.String(), first.Host, first.Host+","+second.Host, 1)
+	s := replica(t, both, func(o *store.Options) { o.Postgres.Timeout = time.Second })
+	v := pending(time.Now(), number(0))
+	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup // so that the pool has several connections
+	for range 8 {
+		all.Go(func() { s.Ready(ctx) })
+	}
+	all.Wait()
+	silent.Cut(true)
+	var out verify.Outcome
+	for end := time.Now().Add(20 * time.Second); ; {
+		if out, err = s.Check(ctx, guess(v, "483920")); err == nil {
+			break
+		}
+		if !errors.Is(err, verify.ErrNoStore) || time.Now().After(end) {
+			t.Fatalf("check: %v", err)
+		}
+	}
+	if !out.Approved {
+		t.Errorf("check: got %+v, want it approved", out)
+	}
+	// Not each of the connections that lead nowhere makes somebody wait.
+	tries := 1
+	for s.Ready(ctx) != nil && tries < 8 {
+		tries++
+	}
+	if tries == 1 || tries > 4 {
+		t.Errorf("it was ready when asked the %dth time, want after the first and within four", tries)
+	}
+}
+
 func TestServerThatLosesCommitsIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, setting := range []string{"fsync = off", "full_page_writes = off"} {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -32,9 +33,11 @@ type Store struct {
 	w     *writer
 
 	// An engine's own, set by whoever opens it.
-	alonely  sql.TxOptions                                 // of what runs alone
-	limit    time.Duration                                 // of a transaction and of a read; 0: none
-	announce func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
+	alonely    sql.TxOptions                                 // of what runs alone
+	limit      time.Duration                                 // of a transaction and of a read; 0: none
+	announce   func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
+	forget     func()                                        // closes connections that nobody uses; may be nil
+	forgetting sync.Mutex                                    // held by forget's goroutine
 }
 
 // Options are what [Open] needs.
@@ -138,6 +141,8 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.w.close()
 	}
+	s.forgetting.Lock()
+	defer s.forgetting.Unlock()
 	s.stmts.close()
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db != nil {
@@ -153,9 +158,18 @@ func (s *Store) Ready(ctx context.Context) error {
 	defer cancel()
 	var one int
 	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one); err != nil {
+		s.unanswered()
 		return away("ask database", err)
 	}
 	return nil
+}
+
+// unanswered is called by those who ask again and again, when they got no answer. The connections that
+// nobody uses may all lead to a server that is gone: each would make somebody wait to find that out.
+func (s *Store) unanswered() {
+	if s.forget != nil {
+		s.forget()
+	}
 }
 
 // reading bounds a read, where the engine wants it.
