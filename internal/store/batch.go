@@ -227,12 +227,14 @@ func (l *lane) runGroup(group []op) {
 	}
 }
 
-// again runs a transaction again that failed before its commit only because others ran beside it.
+// again runs a transaction again that failed before its commit only because others ran beside it, each
+// time a little later.
 func (l *lane) again(transaction func() error) (err error) {
-	for range maxTries {
+	for try := range maxTries {
 		if err = transaction(); err == nil || !raced(err) {
 			break
 		}
+		time.Sleep(time.Duration(try) * time.Millisecond)
 	}
 	l.down = nil
 	if errors.Is(err, verify.ErrNoStore) {
