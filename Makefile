@@ -32,7 +32,8 @@ slow:
 
 long: postgresql
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
-	go test -race -count=1 -timeout 60m ./internal/verify ./internal/store/... -rapid.checks=10000
+	go test -race -count=1 -timeout 60m -skip '^TestPostgres' ./internal/verify ./internal/store/... -rapid.checks=10000
+	go test -race -count=1 -timeout 60m -run '^TestPostgres' ./internal/store -rapid.checks=500 # each makes a database
 
 # A run that ends in the middle of an input says "context deadline exceeded";
 # what really fails also names the input that it has written.

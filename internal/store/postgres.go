@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -55,29 +56,22 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err := migratePostgres(ctx, c); err != nil {
 		return nil, err
 	}
-
 	if err := unmoved(ctx, c); err != nil {
 		return nil, err
 	}
 	srv := &server{timeout: o.Postgres.timeout(), lossless: o.Postgres.SynchronousStandby}
 	s.write = stdlib.OpenDB(*c, stdlib.OptionAfterConnect(srv.admit))
 	s.read = s.write
-	conns := o.Postgres.Conns
-	if conns == 0 {
-		conns = defaultConns
-	}
+	conns := cmp.Or(o.Postgres.Conns, defaultConns)
 	s.write.SetMaxOpenConns(conns)
 	s.write.SetMaxIdleConns(conns)
 	s.write.SetConnMaxIdleTime(time.Minute)
 	s.forget = func() { forgetIdle(s.write, conns, &s.forgetting) }
-	s.alonely = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
+	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
 
-	sessions := make([]session, o.Postgres.Writers)
-	if len(sessions) == 0 {
-		sessions = make([]session, defaultWriters)
-	}
+	sessions := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters))
 	for i := range sessions {
 		hot := &postgresSession{config: c, server: srv}
 		sessions[i] = hot
@@ -113,12 +107,7 @@ func forgetIdle(db *sql.DB, conns int, forgetting *sync.Mutex) {
 	}()
 }
 
-func (p *Postgres) timeout() time.Duration {
-	if p.Timeout == 0 {
-		return defaultTimeout
-	}
-	return p.Timeout
-}
+func (p *Postgres) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }
 
 // Check says what is wrong with the URL, without quoting what may be a password. It connects to nothing.
 func (p *Postgres) Check() error {

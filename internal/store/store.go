@@ -4,6 +4,10 @@
 // Everything that must be exact goes through one writer that commits in groups: what arrived while
 // the last group was committing is the next one. So a lone caller never waits, and under load many
 // callers share one sync of the disk. See batch.go.
+//
+// A group is loaded and written in the words of its engine: sqlite.go, and postgres.go with
+// pgsession.go, where several connections of several replicas do so at once. The rest is SQL that both
+// understand.
 package store
 
 import (
@@ -33,7 +37,7 @@ type Store struct {
 	w     *writer
 
 	// An engine's own, set by whoever opens it.
-	alonely    sql.TxOptions                                 // of what runs alone
+	txOptions  sql.TxOptions                                 // of what runs alone
 	limit      time.Duration                                 // of a transaction and of a read; 0: none
 	announce   func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
 	forget     func()                                        // closes connections that nobody uses; may be nil
@@ -92,7 +96,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.w = newWriter(hot, s.write, s.alonely, s.limit, o)
+	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o)
 	return s.stmts.prepare(ctx, s.read)
 }
 
