@@ -3,6 +3,7 @@
 # make slow    tests that measure, so that they need the machine to themselves
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME
+# make kannel  the SMPP carrier against Kannel, which has to be installed
 # make bench   the server against the floor program, for docs/performance.md
 # make mutants seeded faults, one at a time, and the test that notices each
 # make docs    the generated pages of docs/
@@ -11,7 +12,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 
-.PHONY: test postgresql check slow long fuzz bench mutants docs build
+.PHONY: test postgresql check slow long fuzz kannel bench mutants docs build
 
 test: postgresql
 	go test -race ./...
@@ -29,6 +30,7 @@ check:
 
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'NPMRates' ./internal/carrier/smpp
 
 long: postgresql
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
@@ -46,6 +48,9 @@ fuzz:
 			echo "$$pkg $$target: $$(grep -o 'execs: [0-9]*' $$log | tail -n 1)"; \
 		done; \
 	done
+
+kannel:
+	internal/carrier/smpp/testdata/kannel/run.sh
 
 bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -14,7 +16,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier/exchange"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
@@ -123,6 +127,9 @@ type KeysetConfig struct {
 type PublicConfig struct {
 	// Listen is the address to listen on, host:port.
 	Listen string `yaml:"listen" default:":8080"`
+	// URL is how the outside reaches this listener, such as https://verify.example.com, with the path that
+	// a proxy may strip. Providers report there what became of messages, and some sign it. Optional.
+	URL string `yaml:"url"`
 	// TLS makes it https. Without it, put a proxy that speaks TLS in front. Optional.
 	TLS TLSConfig `yaml:"tls"`
 }
@@ -187,8 +194,10 @@ type SyniverseConfig struct {
 type CarrierConfig struct {
 	// Name is the carrier's name in channels, records and metrics: a-z 0-9 - and _.
 	Name string `yaml:"name" example:"gateway"`
-	// HTTP posts each message as JSON, signed as Standard Webhooks says.
+	// HTTP posts each message as JSON, signed as Standard Webhooks says. This, or provider.
 	HTTP HTTPCarrierConfig `yaml:"http"`
+	// Provider sends through the API of a provider: docs/providers.md. This, or http.
+	Provider ProviderConfig `yaml:"provider"`
 	// Concurrency is how many calls are made at once: 1 to 1024.
 	Concurrency int `yaml:"concurrency" default:"64"`
 	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
@@ -209,6 +218,51 @@ type HTTPCarrierConfig struct {
 	// start warns of it.
 	Plaintext bool `yaml:"plaintext" default:"false"`
 }
+
+// ProviderConfig is a provider's account.
+type ProviderConfig struct {
+	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
+	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls signalwire-voice,
+	// twilio-voice or vonage-voice. Any other is described in api.
+	Preset string `yaml:"preset"`
+	// Account is the account's id, or whatever the provider calls it.
+	Account string `yaml:"account"`
+	// User is the id of an API key, where that isn't the account's. Optional.
+	User string `yaml:"user"`
+	// Host is the provider's host, where accounts have hosts of their own. Else optional.
+	Host string `yaml:"host"`
+	// Region is the provider's region, where it has some.
+	Region string `yaml:"region"`
+	// Profile is a messaging service, messaging profile, channel or configuration set; for calls the
+	// language that is spoken. Optional for most.
+	Profile string `yaml:"profile"`
+	// Secret is what the provider knows us by: a token, a password or a private key.
+	Secret ProviderSecretConfig `yaml:"secret"`
+	// CallbackSecret is what reports about messages are checked with. Optional; where it isn't that of
+	// requests, there are no reports without it.
+	CallbackSecret ProviderSecretConfig `yaml:"callback_secret"`
+	// Timeout of one request: 100ms to 10s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+	// API is a file that describes the API of a provider without a preset, or what differs from the
+	// preset. To begin with one: countersign config preset. Optional.
+	API string `yaml:"api"`
+}
+
+// ProviderSecretConfig says where a secret is: give one of the two. The provider's console shows it.
+type ProviderSecretConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
+}
+
+// given reports whether it says anything.
+func (s ProviderSecretConfig) given() bool { return s != ProviderSecretConfig{} }
+
+// given reports whether a carrier is a provider.
+func (c *ProviderConfig) given() bool { return c.Preset != "" || c.API != "" }
 
 // SecretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
 type SecretConfig struct {
@@ -246,12 +300,18 @@ type TracingConfig struct {
 type loadedConfig struct {
 	Config
 	dir  string // of the file
-	ways []carrierhttp.Config
+	ways []way  // as the carriers
 	keys *keyset.Set
 	cert *certificate    // nil: no TLS
 	pg   *store.Postgres // nil: a file in the data folder
 	// reloads are what may change while we run, as it was before it was loaded.
 	reloads []reloader
+}
+
+// A way is what a carrier is made from: one of the two.
+type way struct {
+	http     *carrierhttp.Config
+	provider *provider.Config
 }
 
 // loadConfig reads a file. All that is wrong with it is in the error, a line each.
@@ -283,6 +343,7 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	c.checkDatabase(p)
 	c.checkKeyset(p)
 	checkAddress(p, "public.listen", c.Public.Listen)
+	checkPublicURL(p, c.Public.URL)
 	checkAddress(p, "operations.listen", c.Operations.Listen)
 	p.Check("operations.listen", c.Operations.Listen != c.Public.Listen || strings.HasSuffix(c.Public.Listen, ":0"), "must not be that of public.listen")
 	c.checkCertificate(p)
@@ -313,7 +374,9 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 		carriers []string
 	}{{"channels.sms", c.Channels.SMS}, {"channels.voice", c.Channels.Voice}} {
 		for i, name := range channel.carriers {
-			p.Check(fmt.Sprintf("%s[%d]", channel.key, i), names[name], "there is no carrier %q", name)
+			at := fmt.Sprintf("%s[%d]", channel.key, i)
+			p.Check(at, names[name], "there is no carrier %q", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "the provider of %q isn't for this channel; its preset or api says which", name)
 		}
 	}
 }
@@ -423,32 +486,131 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 	names[cc.Name] = true
 	p.Check(key+".concurrency", cc.Concurrency >= 1 && cc.Concurrency <= 1024, "must be 1 to 1024")
 	p.Check(key+".queue", cc.Queue >= 1 && cc.Queue <= 100000, "must be 1 to 100000")
-	h := &cc.HTTP
-	checkDuration(p, key+".http.timeout", h.Timeout, 100*time.Millisecond, 10*time.Second)
-	if err := carrierhttp.CheckURL(h.URL, h.Plaintext); err != nil {
-		p.Check(key+".http.url", false, "%v", err)
+	if cc.Provider.given() {
+		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is a provider: a carrier is one of the two")
+		c.ways = append(c.ways, way{provider: c.checkProvider(p, key+".provider", cc)})
+		return
 	}
-	way := carrierhttp.Config{Name: cc.Name, URL: h.URL, Plaintext: h.Plaintext, Timeout: time.Duration(h.Timeout), Conns: cc.Concurrency}
-	text, err := c.secret(h.Secret)
+	o := &cc.Provider
+	stray := o.Account + o.User + o.Host + o.Region + o.Profile
+	p.Check(key+".provider", stray == "" && !o.Secret.given() && !o.CallbackSecret.given(), "needs a preset or api")
+	c.ways = append(c.ways, way{http: c.checkHTTP(p, key+".http", cc)})
+}
+
+// serves reports whether a carrier can be one of a channel's.
+func (c *loadedConfig) serves(name, channel string) bool {
+	for i, way := range c.ways {
+		if c.Carriers[i].Name == name && way.provider != nil {
+			return channel == cmp.Or(way.provider.Spec.Channel, "sms")
+		}
+	}
+	return true
+}
+
+func (c *loadedConfig) checkHTTP(p *yamlconf.Problems, key string, cc *CarrierConfig) *carrierhttp.Config {
+	h := &cc.HTTP
+	checkDuration(p, key+".timeout", h.Timeout, 100*time.Millisecond, 10*time.Second)
+	if err := exchange.CheckURL(h.URL, h.Plaintext); err != nil {
+		p.Check(key+".url", false, "%v", err)
+	}
+	way := &carrierhttp.Config{Name: cc.Name, URL: h.URL, Plaintext: h.Plaintext, Timeout: time.Duration(h.Timeout), Conns: cc.Concurrency}
+	text, err := c.secret(h.Secret, ownSecret)
 	if err == nil {
 		way.Secret, err = carrierhttp.ParseSecret(text.Reveal())
 	}
 	if err != nil {
-		p.Check(key+".http.secret", false, "%v", err)
+		p.Check(key+".secret", false, "%v", err)
 	}
-	if h.CAFile != "" {
-		pem, err := os.ReadFile(c.path(h.CAFile))
-		way.RootCAs = x509.NewCertPool()
-		p.Check(key+".http.ca_file", err == nil && way.RootCAs.AppendCertsFromPEM(pem), "must be a readable file with PEM certificates")
-	}
-	c.ways = append(c.ways, way)
+	way.RootCAs = c.authorities(p, key+".ca_file", h.CAFile)
+	return way
 }
 
-// secret reads a secret from where the configuration says. Its errors don't quote it.
-func (c *loadedConfig) secret(s SecretConfig) (verify.Secret, error) {
+// checkProvider notes what is wrong with a provider; what only the carrier itself can tell is tried.
+func (c *loadedConfig) checkProvider(p *yamlconf.Problems, key string, cc *CarrierConfig) *provider.Config {
+	o := &cc.Provider
+	checkDuration(p, key+".timeout", o.Timeout, 100*time.Millisecond, 10*time.Second)
+	var preset provider.Spec
+	if o.Preset != "" {
+		var known bool
+		preset, known = provider.PresetNamed(o.Preset)
+		p.Check(key+".preset", known, "there is no preset %q; there are %s", o.Preset, strings.Join(provider.Presets(), ", "))
+	}
+	way := &provider.Config{
+		Name: cc.Name, Spec: c.providerAPI(p, key+".api", o.API).Over(preset), Account: o.Account, User: o.User, Host: o.Host, Region: o.Region, Profile: o.Profile,
+		Public: c.Public.URL, Timeout: time.Duration(o.Timeout), Conns: cc.Concurrency, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
+	for _, need := range way.Spec.Needs {
+		value := map[string]string{"account": o.Account, "user": o.User, "host": o.Host, "region": o.Region, "profile": o.Profile}[need]
+		p.Check(key+"."+need, value != "", "must not be empty: the provider needs it")
+	}
+	secret := func(of string, s ProviderSecretConfig) (value verify.Secret) {
+		value, err := c.secret(SecretConfig(s), theirSecret)
+		if err != nil {
+			p.Check(key+"."+of, false, "%v", err)
+		}
+		return verify.Secret(strings.TrimSpace(value.Reveal()))
+	}
+	if kind := way.Spec.Auth.Kind; o.Secret.given() || kind != "" && kind != "none" {
+		way.Secret = secret("secret", o.Secret)
+	}
+	if o.CallbackSecret.given() {
+		way.CallbackSecret = secret("callback_secret", o.CallbackSecret)
+		p.Check(key+".callback_secret", c.Public.URL != "", "needs public.url, where the provider reports")
+	}
+	way.RootCAs = c.authorities(p, key+".ca_file", o.CAFile)
+	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
+		return way // that would be told twice
+	}
+	if _, err := provider.New(*way); err != nil {
+		// It begins with the key: the account's, or else the description's.
+		in, text, _ := strings.Cut(err.Error(), ": ")
+		if !slices.Contains([]string{"secret", "callback_secret", "region"}, in) {
+			in, text = "api", err.Error()
+		}
+		p.Check(key+"."+in, false, "%s", text)
+	}
+	return way
+}
+
+// providerAPI reads a description; without a file it leaves all to the preset.
+func (c *loadedConfig) providerAPI(p *yamlconf.Problems, key, file string) (described provider.Spec) {
+	if file == "" {
+		return described
+	}
+	text, err := os.ReadFile(c.path(file))
+	if err != nil {
+		p.Check(key, false, "%v", err)
+		return described
+	}
+	if problems := yamlconf.Decode(text, &described); len(problems.List) > 0 {
+		p.Check(key, false, "%s", problems.Describe(c.path(file)))
+	}
+	return described
+}
+
+// authorities reads the certificates to trust; nil for the system's.
+func (c *loadedConfig) authorities(p *yamlconf.Problems, key, file string) *x509.CertPool {
+	if file == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.path(file))
+	pool := x509.NewCertPool()
+	p.Check(key, err == nil && pool.AppendCertsFromPEM(pem), "must be a readable file with PEM certificates")
+	return pool
+}
+
+// How to come by a secret: one of ours, in a file; one of a provider's.
+const (
+	ownSecret   = "to make one: countersign secret create %s"
+	theirSecret = "the provider's console shows it"
+)
+
+// secret reads a secret from where the configuration says, or says how to come by one. Its errors don't
+// quote it.
+func (c *loadedConfig) secret(s SecretConfig, hint string) (verify.Secret, error) {
 	switch {
 	case (s.File == "") == (s.Env == ""):
-		return "", errors.New("give one of file and env; to make one: countersign secret create FILE")
+		return "", errors.New("give one of file and env; " + strings.Replace(hint, "%s", "FILE", 1))
 	case s.Env != "":
 		return variable(s.Env)
 	case strings.HasPrefix(s.File, "whsec_"):
@@ -456,7 +618,7 @@ func (c *loadedConfig) secret(s SecretConfig) (verify.Secret, error) {
 	}
 	text, err := c.secretFile(s.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; to make it: countersign secret create %s", err, c.path(s.File))
+		err = fmt.Errorf("%w; %s", err, strings.NewReplacer("%s", c.path(s.File), "make one", "make it").Replace(hint))
 	}
 	return text, err
 }
@@ -481,6 +643,13 @@ func checkAddress(p *yamlconf.Problems, key, addr string) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	p.Check(key, err == nil, "must be host:port, or :port for all addresses; a port is 0 to 65535")
+}
+
+// checkPublicURL accepts http for a proxy that speaks no TLS within a network.
+func checkPublicURL(p *yamlconf.Problems, s string) {
+	u, err := url.Parse(s)
+	p.Check("public.url", s == "" || err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == "",
+		"must be an https URL, without credentials or a query")
 }
 
 func checkFile(p *yamlconf.Problems, key, path string) {

@@ -176,10 +176,7 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 
 	data := t.TempDir()
 	c := &crowd{t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], 1)}
-	c.stored = func() map[string]storedVerification {
-		db, err := sql.Open("sqlite", "file:"+filepath.Join(data, system.DatabaseFile)+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
-		return readVerifications(t, db, err)
-	}
+	c.stored = func() map[string]storedVerification { return readVerifications(t, data) }
 	receiver := httptest.NewServer(c.phones)
 	defer receiver.Close()
 	life := 0
@@ -375,8 +372,15 @@ type storedVerification struct {
 	reason                    string
 }
 
-func readVerifications(t *testing.T, db *sql.DB, err error) map[string]storedVerification {
+// readVerifications reads those of a data folder.
+func readVerifications(t *testing.T, data string) map[string]storedVerification {
 	t.Helper()
+	return allVerifications(t, "sqlite", "file:"+filepath.Join(data, system.DatabaseFile)+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+}
+
+func allVerifications(t *testing.T, driver, name string) map[string]storedVerification {
+	t.Helper()
+	db, err := sql.Open(driver, name)
 	if err != nil {
 		t.Fatal(err)
 	}

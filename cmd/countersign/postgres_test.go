@@ -216,8 +216,7 @@ func TestReplicasAreLinearizable(t *testing.T) {
 // storedIn reads all verifications of a PostgreSQL.
 func storedIn(t *testing.T, databaseURL string) map[string]storedVerification {
 	t.Helper()
-	db, err := sql.Open("pgx", databaseURL)
-	return readVerifications(t, db, err)
+	return allVerifications(t, "pgx", databaseURL)
 }
 
 // devReplica starts a development server whose messages go to the phones of the test.

@@ -14,12 +14,19 @@ const (
 	inTemplate  = "./internal/template"
 	inVerify    = "./internal/verify"
 	inWeb       = "./internal/web"
+	inProvider  = "./internal/carrier/provider"
 )
 
 // Files that several mutants change.
 const (
 	codeFile         = "internal/code/code.go"
 	batchFile        = "internal/store/batch.go"
+	exchangeFile     = "internal/carrier/exchange/exchange.go"
+	providerFile     = "internal/carrier/provider/provider.go"
+	findFile         = "internal/carrier/provider/find.go"
+	templateFile     = "internal/carrier/provider/template.go"
+	proofFile        = "internal/carrier/provider/proof.go"
+	callbackFile     = "internal/carrier/provider/callback.go"
 	storeFile        = "internal/store/store.go"
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
@@ -394,5 +401,77 @@ var mutants = []mutant{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
 		[]edit{{"internal/sms/sms.go", "m[r] = 2", "m[r] = 1"}},
 		test{inSMS, "^TestEveryCharacter$"},
+	},
+
+	// Providers.
+	{
+		"lost-answer-made-again", "A request that was written may have been carried out.",
+		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(carrier.ReasonUnreachable, silent(err))"}},
+		test{inProvider, "^TestWhatBecameOfARequest$"},
+	},
+	{
+		"redirect-followed", "A code goes nowhere that nobody configured.",
+		[]edit{{exchangeFile, "return http.ErrUseLastResponse", "return nil"}},
+		test{inProvider, "^TestARedirectIsNotFollowed$"},
+	},
+	{
+		"providers-words-quoted", "Nothing that a provider writes ends in an error.",
+		[]edit{{findFile, "case len(r.Values) == 0:\n\t\treturn \"\", true", "case len(r.Values) == 0:\n\t\treturn value, true"}},
+		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
+	},
+	{
+		"code-kept-as-an-id", "An id that a provider gives is not the code.",
+		[]edit{{providerFile, "strings.Contains(ref, word)", "false"}},
+		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
+	},
+	{
+		"unescaped-text-passes", "A template that doesn't escape is found at the start.",
+		[]edit{{templateFile, "if !carries(values, m.text) {", "if false {"}},
+		test{inProvider, "^TestAConfigurationIsTriedAtTheStart$"},
+	},
+	{
+		"message-chooses-the-host", "No message chooses the host that it goes to.",
+		[]edit{{templateFile, "if len(hosts) > 1 {", "if false {"}},
+		test{inProvider, "^TestAConfigurationIsTriedAtTheStart$"},
+	},
+	{
+		"twilio-form-unsigned", "Twilio's signature covers what is reported.",
+		[]edit{{proofFile, "u + params.String()", "u"}},
+		test{inProvider, "^TestVendorsOwnSignatures$"},
+	},
+	{
+		"old-report-taken", "A report that was captured is soon worth nothing.",
+		[]edit{{proofFile, "age <= skew && age >= -skew", "age >= -skew"}},
+		test{inProvider, "^TestTelnyxSignsTimeAndBody$"},
+	},
+	{
+		"any-algorithm-signs", "A token that names another algorithm isn't taken.",
+		[]edit{{proofFile, `header.Alg != "HS256" ||`, ``}},
+		test{inProvider, "^TestVonageSignsTimeAndBodyInAToken$"},
+	},
+	{
+		"token-of-another-body", "A token is for one body.",
+		[]edit{{proofFile, "same(strings.ToLower(claims.PayloadHash), hex.EncodeToString(sum[:]))", "len(sum) > 0 && hex.DecodedLen(2) > 0"}},
+		test{inProvider, "^TestVonageSignsTimeAndBodyInAToken$"},
+	},
+	{
+		"any-secret-in-the-path", "A secret in the URL is compared.",
+		[]edit{{proofFile, `same(r.PathValue("key"), text)`, `r.PathValue("key") != ""`}},
+		test{inProvider, "^TestAReportMustComeFromTheProvider$"},
+	},
+	{
+		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",
+		[]edit{{proofFile, "return provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce)", "if provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce) {\n\t\t\treturn true\n\t\t}"}},
+		test{inProvider, "^TestPlivosThirdVersionCoversTheForm$"},
+	},
+	{
+		"list-shares-its-urls-message", "A report in a list is about the message that it names itself.",
+		[]edit{{callbackFile, `if !ok && spec.Each == "" {`, `if !ok {`}},
+		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},
+	},
+	{
+		"lost-report-is-answered", "A report that couldn't be kept comes again.",
+		[]edit{{callbackFile, "case err != nil:", "case err != nil && false:"}},
+		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }
