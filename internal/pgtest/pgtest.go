@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
@@ -256,6 +257,24 @@ func (c *Cluster) configure(settings ...string) error {
 	}
 	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
 	return errors.Join(err, f.Close())
+}
+
+// Contents are the bytes of all the cluster's files, as somebody gets them who copies its folder.
+func (c *Cluster) Contents(t testing.TB) (all []byte) {
+	t.Helper()
+	c.Exec(t, "postgres", "CHECKPOINT")
+	err := filepath.WalkDir(c.data(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all = append(all, data...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // Start starts a stopped cluster and waits until it answers.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
@@ -449,6 +451,60 @@ func TestTextThatPostgresRefusesIsMended(t *testing.T) {
 	all, err := s.Deliveries(ctx, v.ID)
 	if err != nil || len(all) != 1 || all[0].Ref != "a\uFFFDb\uFFFD" {
 		t.Errorf("deliveries: got %+v, %v; want the ref with replacements", all, err)
+	}
+}
+
+func TestNoSecretAndNoCodeStandsInPostgres(t *testing.T) {
+	t.Parallel()
+	keys, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := pgtest.New(t)
+	s := replica(t, c.URL("postgres"))
+	secret := verify.NewKey()
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
+		t.Fatal(err)
+	}
+	key := verify.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: verify.HashKey(secret)}
+	if err := s.CreateKey(ctx, key); err != nil {
+		t.Fatal(err)
+	}
+	// Twenty characters of our own choice, so that no bytes look like them by chance.
+	const code, typed = "KNOWNCODEKNOWNCODE23", "TYPEDCODETYPEDCODE45"
+	v := pending(time.Now(), number(0))
+	v.KeyID = keys.Primary()
+	if v.CodeMAC, err = keys.MAC(v.KeyID, v.Binding(), code); err != nil {
+		t.Fatal(err)
+	}
+	if v.SealedCode, err = keys.Seal(v.KeyID, v.Binding(), code); err != nil {
+		t.Fatal(err)
+	}
+	sealed := v.SealedCode
+	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{typed, code} {
+		if _, err := s.Check(ctx, verify.Guess{Project: "p", ID: v.ID, Profile: verify.Compat, Matches: func(v *verify.Verification) (bool, error) {
+			mac, err := keys.MAC(v.KeyID, v.Binding(), text)
+			return bytes.Equal(mac, v.CodeMAC), err
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := query[bool](t, c.URL("postgres"), `SELECT code_sealed IS NULL FROM verification WHERE id = $1`, v.ID[:]); !got {
+		t.Error("the sealed code isn't NULL after the approval")
+	}
+	data := c.Contents(t)
+	for _, hidden := range []string{secret.Reveal(), strings.TrimPrefix(secret.Reveal(), "cs_"), code, typed} {
+		if bytes.Contains(data, []byte(hidden)) {
+			t.Errorf("the files hold %q", hidden)
+		}
+	}
+	for name, shown := range map[string][]byte{"the key's hash": key.Hash[:], "the code, sealed, in the log": sealed} {
+		if !bytes.Contains(data, shown) {
+			t.Errorf("the files don't hold %s: was the right place searched?", name)
+		}
 	}
 }
 

@@ -162,15 +162,15 @@ func (s *Store) Ready(ctx context.Context) error {
 	defer cancel()
 	var one int
 	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one); err != nil {
-		s.unanswered()
+		s.dropIdle()
 		return away("ask database", err)
 	}
 	return nil
 }
 
-// unanswered is called by those who ask again and again, when they got no answer. The connections that
+// dropIdle is called by those who ask again and again, when they got no answer. The connections that
 // nobody uses may all lead to a server that is gone: each would make somebody wait to find that out.
-func (s *Store) unanswered() {
+func (s *Store) dropIdle() {
 	if s.forget != nil {
 		s.forget()
 	}

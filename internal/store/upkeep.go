@@ -116,7 +116,7 @@ func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
 	defer cancel()
 	rows, err := s.stmts.selectDue.QueryContext(ctx, millis(s.now()), n)
 	if err != nil {
-		s.unanswered()
+		s.dropIdle()
 		return nil, away("load due messages", err)
 	}
 	return collect(rows, func(row scanner) (h hint, err error) {
