@@ -25,7 +25,13 @@ type postgresSession struct {
 	server *server
 	conn   *pgx.Conn
 	users  bool // verifications of users have come by: look their users up with them
+
+	planned time.Time // when its plans were thrown away
 }
+
+// planLife is how long a connection keeps its plans. One that was made while a table had few rows may
+// read all of it, and would do so when it has millions.
+const planLife = time.Second
 
 // apart is false when the server didn't answer, or not in time: it won't answer each of them either.
 func (s *postgresSession) apart(err error) bool {
@@ -81,7 +87,8 @@ func (s *postgresSession) rollback(context.Context) {
 // transactions of different writers can't deadlock. A verification's destination never changes, so it
 // is looked up before it is locked.
 const (
-	pgBegin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
+	pgReplan = `DISCARD PLANS`
+	pgBegin  = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 	// See Store.announceSweep. It must stand before pgMarks.
 	pgGate  = `LOCK TABLE sweep_gate IN ROW EXCLUSIVE MODE`
 	pgMarks = `SELECT name, id FROM watermark WHERE name IN ('announced', 'void')`
@@ -197,6 +204,10 @@ func wantsOf(group []op) (w wants) {
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w := newRows(len(group)), wantsOf(group)
 	var b pgx.Batch
+	if s.stale() {
+		s.planned = time.Now()
+		b.Queue(pgReplan)
+	}
 	b.Queue(pgBegin)
 	if w.projects != nil {
 		b.Queue(pgGate)
@@ -223,6 +234,11 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 		}
 	}
 	return r, nil
+}
+
+// stale reports whether plans are to be made anew. CockroachDB does that by itself.
+func (s *postgresSession) stale() bool {
+	return time.Since(s.planned) > planLife && s.conn.PgConn().ParameterStatus("crdb_version") == ""
 }
 
 // send sends a batch in one round trip.

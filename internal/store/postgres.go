@@ -210,7 +210,7 @@ func (s *server) admit(ctx context.Context, conn *pgx.Conn) error {
 
 // configure sets what each connection needs, and looks at what the server is set to. What not every
 // relative of PostgreSQL knows is only set where it exists. Plans must use the primary keys from the
-// first row on, also while the statistics say that a table is empty.
+// first row on, also while a table is empty or small: see planLife for the rest of that.
 //
 // The simple protocol spares a round trip for each statement: a new connection is waited for.
 func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
