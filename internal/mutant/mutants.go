@@ -255,11 +255,6 @@ var mutants = []mutant{
 		test{inStore, "^TestReplicasLoseNoUpdate$"},
 	},
 	{
-		"new-row-raced", "Two replicas that start a number's first verifications share its limits.",
-		[]edit{{pgSessionFile, "		return errRaced\n	}\n	return nil\n}", "		return nil\n	}\n	return nil\n}"}},
-		test{inStore, "^TestReplicasShareLimitsAndGuesses$"},
-	},
-	{
 		"sweeper-waits-for-nobody", "No start appears behind the sweeper without a hint, however long its commit takes.",
 		[]edit{{pgSessionFile, "b.Queue(pgGate)", "_ = pgGate"}},
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},

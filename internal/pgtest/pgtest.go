@@ -277,6 +277,14 @@ func (c *Cluster) Contents(t testing.TB) (all []byte) {
 	return all
 }
 
+// Log is what the server has said so far.
+func (c *Cluster) Log() string {
+	said, _ := os.ReadFile(c.logfile()) // none is none
+	return string(said)
+}
+
+func (c *Cluster) logfile() string { return filepath.Join(c.dir, "log") }
+
 // Start starts a stopped cluster and waits until it answers.
 func (c *Cluster) Start(t testing.TB) {
 	t.Helper()
@@ -286,10 +294,8 @@ func (c *Cluster) Start(t testing.TB) {
 }
 
 func (c *Cluster) start() error {
-	logfile := filepath.Join(c.dir, "log")
-	if err := c.run("pg_ctl", "-D", c.data(), "-l", logfile, "-w", "-t", "120", "start"); err != nil {
-		said, _ := os.ReadFile(logfile)
-		return fmt.Errorf("%w\n%s", err, said)
+	if err := c.run("pg_ctl", "-D", c.data(), "-l", c.logfile(), "-w", "-t", "120", "start"); err != nil {
+		return fmt.Errorf("%w\n%s", err, c.Log())
 	}
 	return nil
 }

@@ -118,6 +118,15 @@ const (
 				JOIN app_user u ON u.application = n.application AND u.name = n.name)
 		ORDER BY id FOR UPDATE`
 
+	// Rows that start a number's memory are inserted before anything is locked: an insert after that could
+	// wait for somebody who waits for our locks.
+	pgPlaceDestinations = `INSERT INTO destination (` + destinationColumns + `)
+		SELECT k.project, k.number, 0, '', 0, 0, '\x00000000000000000000000000000000'
+		FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) AS n (project, number)) k
+		WHERE NOT EXISTS (SELECT 1 FROM destination d WHERE d.project = k.project AND d.number = k.number)
+		ORDER BY k.project COLLATE "C", k.number COLLATE "C" ON CONFLICT DO NOTHING RETURNING project, number`
+	pgDeleteDestinations = `DELETE FROM destination d USING unnest($1::text[], $2::text[]) AS n (project, number)
+		WHERE d.project = n.project AND d.number = n.number`
 	pgUpdateDestinations = `UPDATE destination d
 		SET tat = n.tat, sends = n.sends, failures = n.failures, wait_until = n.wait_until, latest = n.latest
 		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
@@ -211,6 +220,7 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	b.Queue(pgBegin)
 	if w.projects != nil {
 		b.Queue(pgGate)
+		b.Queue(pgPlaceDestinations, w.projects, w.numbers).Query(r.readPlaced)
 	}
 	b.Queue(pgMarks).Query(r.readMarks)
 	looked := s.users || w.users.names != nil
@@ -282,6 +292,15 @@ func (r *rows) readUsers(found pgx.Rows) error {
 	return found.Err()
 }
 
+func (r *rows) readPlaced(found pgx.Rows) error {
+	var k destinationKey
+	_, err := pgx.ForEachRow(found, []any{&k.project, &k.number}, func() error {
+		r.placed = append(r.placed, k)
+		return nil
+	})
+	return err
+}
+
 func (r *rows) readDestinations(found pgx.Rows) error {
 	for found.Next() {
 		d, err := scanDestination(found)
@@ -328,7 +347,7 @@ func (s *postgresSession) save(ctx context.Context, r *rows) error {
 }
 
 func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
-	var updated, inserted table
+	var updated, inserted, unused table
 	for _, d := range dirty(r.destinations, destinationKey.compare) {
 		sends, err := d.value.Sends.AppendBinary([]byte{})
 		if err != nil {
@@ -348,7 +367,15 @@ func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
 		t.end()
 	}
 	updated.queue(b, pgUpdateDestinations)
+	for _, k := range r.placed { // for a start that was refused
+		if !r.destinations[k].dirty {
+			unused.text(string(k.project))
+			unused.text(string(k.number))
+			unused.end()
+		}
+	}
 	inserted.queueNew(b, pgInsertDestinations, raced)
+	unused.queue(b, pgDeleteDestinations)
 	return nil
 }
 
@@ -550,12 +577,15 @@ func (t *table) end() { t.next, t.rows = 0, t.rows+1 }
 
 // queueNew is queue for rows that must be new. If they aren't any more, somebody else was faster.
 func (t *table) queueNew(b *pgx.Batch, text string, raced *bool) {
-	if q := t.queue(b, text); q != nil {
-		q.Exec(func(tag pgconn.CommandTag) error {
-			*raced = *raced || tag.RowsAffected() != int64(t.rows)
-			return nil
-		})
+	if t.rows == 0 {
+		return
 	}
+	// Here we hold locks already. Who waits for one of them may be whom we wait for.
+	b.Queue(`SET LOCAL lock_timeout = 100`)
+	t.queue(b, text).Exec(func(tag pgconn.CommandTag) error {
+		*raced = *raced || tag.RowsAffected() != int64(t.rows)
+		return nil
+	})
 }
 
 // queue adds the statement to a batch, unless there are no rows for it.

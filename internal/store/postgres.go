@@ -304,6 +304,7 @@ const (
 	classSystem      = "58"
 	codeUnknown      = "40003" // a commit that may have happened
 	codeUnique       = "23505"
+	codeLockTimeout  = "55P03"
 	codeNoFunction   = "42883"
 	codeNotSupported = "0A000"
 )
@@ -327,7 +328,7 @@ var errRaced = errors.New("another transaction was faster")
 // raced reports whether a transaction failed only because others ran beside it.
 func raced(err error) bool {
 	code := pgCode(err)
-	return errors.Is(err, errRaced) || strings.HasPrefix(code, classRollback) && code != codeUnknown
+	return errors.Is(err, errRaced) || code == codeLockTimeout || strings.HasPrefix(code, classRollback) && code != codeUnknown
 }
 
 // taken reports whether another was faster to take a name that is unique. What runs alone has looked

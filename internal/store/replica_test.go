@@ -128,7 +128,7 @@ func TestReplicasShareLimitsAndGuesses(t *testing.T) {
 			right.Load(), wrong.Load(), over.Load(), half, half*attempts, half*(3*attempts-1)+half*2*attempts)
 	}
 	if got := query[int](t, url, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); got != 0 {
-		t.Errorf("got %d deadlocks, want none", got)
+		t.Errorf("got %d deadlocks, want none\n%s", got, c.Log())
 	}
 }
 
@@ -246,7 +246,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 	}
 	all.Wait()
 	if got := query[int](t, url, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); got != 0 {
-		t.Errorf("got %d deadlocks, want none", got)
+		t.Errorf("got %d deadlocks, want none\n%s", got, c.Log())
 	}
 	if len(ids) < 100 {
 		t.Errorf("got %d starts: too few to show anything", len(ids))
