@@ -442,7 +442,7 @@ var mutants = []mutant{
 	},
 	{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
-		[]edit{{"internal/sms/sms.go", "m[r] = 2", "m[r] = 1"}},
+		[]edit{{"internal/sms/sms.go", "string([]byte{escape, extensionCodes[i]})", "string([]byte{extensionCodes[i]})"}},
 		test{inSMS, "^TestEveryCharacter$"},
 	},
 
