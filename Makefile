@@ -12,10 +12,14 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 
-.PHONY: test check slow long fuzz kannel bench mutants docs build
+.PHONY: test postgresql check slow long fuzz kannel bench mutants docs build
 
-test:
+test: postgresql
 	go test -race ./...
+
+# On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
+postgresql:
+	@.ci/postgresql
 
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }
@@ -28,9 +32,10 @@ slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'NPMRates' ./internal/carrier/smpp
 
-long:
+long: postgresql
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
-	go test -race -count=1 -timeout 60m ./internal/verify ./internal/store/... -rapid.checks=10000
+	go test -race -count=1 -timeout 60m -skip '^TestPostgres' ./internal/verify ./internal/store/... -rapid.checks=10000
+	go test -race -count=1 -timeout 60m -run '^TestPostgres' ./internal/store -rapid.checks=500 # each makes a database
 
 # A run that ends in the middle of an input says "context deadline exceeded";
 # what really fails also names the input that it has written.

@@ -30,38 +30,48 @@ type database struct {
 	JSON   bool   `name:"json" help:"Print JSON, for programs."`
 }
 
-// folder is where the database is. The rest of a configuration may be wrong: this command doesn't
-// need it.
-func (d database) folder() (string, error) {
+// find says where the database is: in a folder, or in a PostgreSQL. The rest of a configuration may
+// be wrong: this command doesn't need it.
+func (d database) find() (folder string, pg *store.Postgres, err error) {
 	if d.Data == "" && d.Config == "" { // a flag goes before both variables
 		d.Config, d.Data = os.Getenv("COUNTERSIGN_CONFIG"), os.Getenv("COUNTERSIGN_DATA")
 	}
 	switch {
 	case d.Data != "":
-		return d.Data, nil
+		return d.Data, nil, nil
 	case d.Config == "":
-		return "", usageError("say which database: --config FILE or --data DIR")
+		return "", nil, usageError("say which database: --config FILE or --data DIR")
 	}
 	text, err := os.ReadFile(d.Config)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	c := loadedConfig{dir: filepath.Dir(d.Config)}
-	yamlconf.Decode(text, &c.Config)
-	return c.path(c.Config.Data), nil
+	problems := yamlconf.Decode(text, &c.Config)
+	c.checkDatabase(&problems)
+	problems.List = slices.DeleteFunc(problems.List, func(p yamlconf.Problem) bool { return !strings.HasPrefix(p.Key, "database") })
+	if len(problems.List) > 0 {
+		return "", nil, usageError(problems.Describe(d.Config))
+	}
+	if c.pg != nil {
+		c.pg.Writers, c.pg.Conns = 1, 2 // one command needs no more
+	}
+	return c.path(c.Config.Data), c.pg, nil
 }
 
-// with runs f on the database. Only some commands make one that isn't there: after a typing error
+// with runs f on the database. Only some commands make a file that isn't there: after a typing error
 // an empty list would mislead.
 func (d database) with(ctx context.Context, create bool, f func(*store.Store) error) error {
-	folder, err := d.folder()
+	folder, pg, err := d.find()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); err != nil && !create {
-		return fmt.Errorf("there is no database in %s (create a project first)", folder)
+	if pg == nil && !create {
+		if _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); err != nil {
+			return fmt.Errorf("there is no database in %s (create a project first)", folder)
+		}
 	}
-	st, err := system.OpenStore(ctx, folder, store.Options{})
+	st, err := system.OpenStore(ctx, folder, store.Options{Postgres: pg})
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (c *carrierTest) Run(w world) error {
 	if err != nil {
 		return usageError(fmt.Sprintf("number: %v", err))
 	}
-	folder, err := c.folder()
+	folder, _, err := c.find()
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -32,6 +33,9 @@ import (
 type Config struct {
 	// Data is the folder of the database. It is made if need be, for its owner only.
 	Data string `yaml:"data" default:"data"`
+
+	// Database is a PostgreSQL instead, for several replicas of this server. See docs/operate.md.
+	Database DatabaseConfig `yaml:"database"`
 
 	// Keyset holds the keys that make the stored codes useless to whoever copies the database.
 	// Make one with "countersign keyset create".
@@ -93,6 +97,34 @@ type Config struct {
 
 	// Tracing sends OpenTelemetry traces.
 	Tracing TracingConfig `yaml:"tracing"`
+}
+
+// DatabaseConfig is a PostgreSQL database.
+type DatabaseConfig struct {
+	// URL names it, such as postgres://countersign@db.example.com/countersign?sslmode=verify-full. It
+	// may name several hosts, of which the primary is taken. Without it, the database is a file in
+	// the data folder. Optional.
+	URL string `yaml:"url"`
+	// Password of the URL's user. It is not written here: this says where it is. Optional.
+	Password PasswordConfig `yaml:"password"`
+	// Writers is how many connections commit starts and checks: 1 to 64.
+	Writers int `yaml:"writers" default:"4"`
+	// Connections is how many there may be for everything else: 1 to 256.
+	Connections int `yaml:"connections" default:"8"`
+	// Timeout of a transaction, of a read, and of a new connection: 100ms to 10s. A request fails
+	// within 2½ times as long when the database is away.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"750ms"`
+	// SynchronousStandby says that whichever standby is promoted has all that was ever committed.
+	// Otherwise a failover voids what is pending, for its guesses may be lost.
+	SynchronousStandby bool `yaml:"synchronous_standby" default:"false"`
+}
+
+// PasswordConfig says where a password is: give one of the two.
+type PasswordConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
 }
 
 // KeysetConfig says where the keys are.
@@ -221,7 +253,7 @@ type RouteConfig struct {
 	// Prefixes are beginnings of numbers, with the plus.
 	Prefixes []string `yaml:"prefixes" example:"+1"`
 	// Projects are their ids.
-	Projects []string `yaml:"projects"`
+	Projects []string `yaml:"projects" example:"PROJECT"`
 	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
 	Applications []string `yaml:"applications"`
 	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
@@ -335,7 +367,8 @@ type loadedConfig struct {
 	dir  string // of the file
 	ways []way  // as the carriers
 	keys *keyset.Set
-	cert *certificate // nil: no TLS
+	cert *certificate    // nil: no TLS
+	pg   *store.Postgres // nil: a file in the data folder
 	// reloads are what may change while we run, as it was before it was loaded.
 	reloads []reloader
 }
@@ -372,6 +405,7 @@ func (c *loadedConfig) path(p string) string {
 // check notes all that is wrong. A key whose value could not be read was noted before.
 func (c *loadedConfig) check(p *yamlconf.Problems) {
 	p.Check("data", c.Data != "", "must not be empty")
+	c.checkDatabase(p)
 	c.checkKeyset(p)
 	checkAddress(p, "public.listen", c.Public.Listen)
 	checkPublicURL(p, c.Public.URL)
@@ -415,6 +449,43 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "the provider of %q isn't for this channel; its preset or api says which", name)
 		}
 	}
+}
+
+// checkDatabase finds the database, and doesn't connect to it.
+func (c *loadedConfig) checkDatabase(p *yamlconf.Problems) {
+	d := c.Database
+	p.Check("database.writers", d.Writers >= 1 && d.Writers <= 64, "must be 1 to 64")
+	p.Check("database.connections", d.Connections >= 1 && d.Connections <= 256, "must be 1 to 256")
+	checkDuration(p, "database.timeout", d.Timeout, 100*time.Millisecond, 10*time.Second)
+	password, err := c.password(d.Password)
+	if err != nil {
+		p.Check("database.password", false, "%v", err)
+	}
+	if d.URL == "" {
+		p.Check("database.password", d.Password == PasswordConfig{}, "is given without a url")
+		return
+	}
+	c.pg = &store.Postgres{
+		URL: d.URL, Password: password, Writers: d.Writers, Conns: d.Connections,
+		Timeout: time.Duration(d.Timeout), SynchronousStandby: d.SynchronousStandby,
+	}
+	if err := c.pg.Check(); err != nil {
+		p.Check("database.url", false, "%v", err)
+	}
+}
+
+// password reads a password, if there is one.
+func (c *loadedConfig) password(s PasswordConfig) (verify.Secret, error) {
+	switch {
+	case s == PasswordConfig{}:
+		return "", nil
+	case s.File != "" && s.Env != "":
+		return "", errors.New("give one of file and env")
+	case s.Env != "":
+		return variable(s.Env)
+	}
+	text, err := c.secretFile(s.File)
+	return verify.Secret(strings.TrimRight(text.Reveal(), "\r\n")), err
 }
 
 // checkKeyset loads the keys, or says how to make them.
@@ -616,10 +687,19 @@ func (c *loadedConfig) secret(s SecretConfig, hint string) (verify.Secret, error
 	case strings.HasPrefix(s.File, "whsec_"):
 		return "", errors.New("file must be the name of a file, not the secret itself")
 	}
-	path := c.path(s.File)
+	text, err := c.secretFile(s.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; %s", err, strings.NewReplacer("%s", c.path(s.File), "make one", "make it").Replace(hint))
+	}
+	return text, err
+}
+
+// secretFile reads a file that only its owner can read.
+func (c *loadedConfig) secretFile(name string) (verify.Secret, error) {
+	path := c.path(name)
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", fmt.Errorf("%w; %s", err, strings.NewReplacer("%s", path, "make one", "make it").Replace(hint))
+		return "", err
 	}
 	if err := keyset.Private(path, info); err != nil {
 		return "", err

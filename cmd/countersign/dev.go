@@ -26,13 +26,14 @@ import (
 )
 
 type devCommand struct {
-	Addr    string `default:"127.0.0.1:8080" help:"Address to listen on: loopback only (default ${default}; port 0 takes a free one)." placeholder:"HOST:PORT"`
-	OpsAddr string `default:"127.0.0.1:0" help:"Address for health checks: loopback only (default: a free port)." placeholder:"HOST:PORT"`
-	Data    string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
-	Project string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
-	Token   string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
-	Limits  bool   `help:"Limit messages as in production: to a number 5 at once, then one each 2 minutes, 20 a day; to an application's user one each 30 seconds, 5 in 10 minutes."`
-	Verbose bool   `short:"v" help:"Log more."`
+	Addr     string `default:"127.0.0.1:8080" help:"Address to listen on: loopback only (default ${default}; port 0 takes a free one)." placeholder:"HOST:PORT"`
+	OpsAddr  string `default:"127.0.0.1:0" help:"Address for health checks: loopback only (default: a free port)." placeholder:"HOST:PORT"`
+	Data     string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
+	Database string `help:"URL of a PostgreSQL database to use instead of a file; the keys stay in --data." placeholder:"URL"`
+	Project  string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
+	Token    string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
+	Limits   bool   `help:"Limit messages as in production: to a number 5 at once, then one each 2 minutes, 20 a day; to an application's user one each 30 seconds, 5 in 10 minutes."`
+	Verbose  bool   `short:"v" help:"Log more."`
 }
 
 // Settings of the development server.
@@ -55,6 +56,9 @@ func (c *devCommand) Run(w world) error {
 	}
 	if c.Project != "" && !verify.ProjectID(c.Project).Valid() {
 		return usageError("--project: must be 1 to 64 of A-Z a-z 0-9 . _ -")
+	}
+	if c.Database != "" && c.Data == "" {
+		return usageError("--database: give --data as well, or the keys of what it holds are gone at the end")
 	}
 	if c.Data == "" {
 		temp, err := os.MkdirTemp("", "countersign-dev-")
@@ -89,7 +93,7 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		way = wrapCarrier(way)
 	}
 	s, err := system.Open(w.ctx, system.Config{
-		Data: c.Data, Log: log, Settings: c.settings(),
+		Data: c.Data, Postgres: c.postgres(), Log: log, Settings: c.settings(),
 		Carriers: []dispatch.Line{{Carrier: way, Queue: devQueue, Concurrency: devConcurrency}},
 		Routes:   map[verify.Channel][]string{verify.SMS: {sim.Name}, verify.Voice: {sim.Name}},
 		// The numbers that fail on purpose must not stop the messages to all others.
@@ -122,6 +126,14 @@ func (c *devCommand) settings() verify.Settings {
 		s.UserLimits = verify.DefaultUserLimits
 	}
 	return s
+}
+
+// postgres is the database that was given, or nil.
+func (c *devCommand) postgres() *store.Postgres {
+	if c.Database == "" {
+		return nil
+	}
+	return &store.Postgres{URL: c.Database, Timeout: 5 * time.Second} // a laptop may be busy
 }
 
 // credentials makes sure that the project exists and that a token opens it. Given ones are used

@@ -34,6 +34,7 @@ type commands struct {
 	Bench       benchCommand       `cmd:"" help:"Measure a running server from outside."`
 	Backup      backupCommand      `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore     restoreCommand     `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
+	Migrate     migrateCommand     `cmd:"" help:"Move an installation from SQLite to PostgreSQL."`
 }
 
 // world is what a command may touch of the outside.

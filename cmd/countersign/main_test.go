@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/countersign/countersign/internal/pgtest"
 )
 
 // runAs makes this test binary behave as the program when a test starts it again.
@@ -40,7 +42,7 @@ func TestMain(m *testing.M) {
 type tidy struct{ *testing.M }
 
 func (m tidy) Run() int {
-	defer func() { os.RemoveAll(filepath.Dir(built)) }()
+	defer func() { os.RemoveAll(filepath.Dir(built)); pgtest.Close() }()
 	return m.M.Run()
 }
 

@@ -50,7 +50,8 @@ func installProvider(t *testing.T) (*testProvider, *installation) {
 		}
 	}
 	in := install(t, thisBinary, func(text string) string {
-		text = strings.Replace(text, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
+		before, public, _ := strings.Cut(text, "\npublic:\n")
+		text = before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n  - name: twilio\n    provider: {preset: twilio, account: AC0123, secret: {file: "+filepath.Join(dir, "twilio.secret")+"}, api: "+api+"}\n", 1)
 		return strings.Replace(text, "  sms:\n", "  sms:\n    - twilio\n", 1)
 	})

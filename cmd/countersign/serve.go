@@ -64,7 +64,7 @@ func (c *serveCommand) Run(w world) error {
 	}
 	defer unpublish()
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
 		Carriers: carriers, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	})

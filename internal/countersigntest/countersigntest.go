@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -44,6 +45,8 @@ type Kit struct {
 // Options change what [New] makes. The zero value is a server as production has it.
 type Options struct {
 	Data     string // the data folder; "" is a temporary one
+	Database string // URL of a PostgreSQL, instead of a file in that folder
+	Clock    *Clock // nil: a new one, at Start
 	Profile  verify.Profile
 	Limits   verify.Limits // zero: none
 	Carriers []carrier.Carrier
@@ -71,7 +74,10 @@ var Start = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 // New starts a server with one project. It is closed when the test ends.
 func New(t testing.TB, o Options) *Kit {
 	t.Helper()
-	k := &Kit{Clock: &Clock{now: Start}, t: t, token: verify.NewKey(), project: "test"}
+	k := &Kit{Clock: o.Clock, t: t, token: verify.NewKey(), project: "test"}
+	if k.Clock == nil {
+		k.Clock = &Clock{now: Start}
+	}
 	k.Sim = sim.New(k.Clock.Now)
 	if o.Data == "" {
 		o.Data = t.TempDir()
@@ -100,6 +106,9 @@ func New(t testing.TB, o Options) *Kit {
 		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Settings: o.Settings, Syniverse: o.Syniverse,
 		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
+	}
+	if o.Database != "" {
+		c.Postgres = &store.Postgres{URL: o.Database, Timeout: 10 * time.Second} // tests may be slow
 	}
 	for _, way := range o.Carriers {
 		line := o.Lines[way.Name()]

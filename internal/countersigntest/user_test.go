@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -25,9 +26,23 @@ func codesSentTo(k *countersigntest.Kit, to string, n int) (codes []string) {
 	return codes
 }
 
-func TestParallelValidatesSucceedOnce(t *testing.T) {
+// onEach runs a test on each engine. options are those of a server on an empty database.
+func onEach(t *testing.T, test func(t *testing.T, options func() countersigntest.Options)) {
 	t.Parallel()
-	k := countersigntest.New(t, countersigntest.Options{})
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		test(t, func() countersigntest.Options { return countersigntest.Options{} })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		test(t, func() countersigntest.Options { return countersigntest.Options{Database: pgtest.Database(t, "")} })
+	})
+}
+
+func TestParallelValidatesSucceedOnce(t *testing.T) { onEach(t, parallelValidatesSucceedOnce) }
+
+func parallelValidatesSucceedOnce(t *testing.T, options func() countersigntest.Options) {
+	k := countersigntest.New(t, options())
 	ctx, acct := context.Background(), k.Account()
 	app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop"})
 	if err != nil {
@@ -74,9 +89,12 @@ func TestParallelValidatesSucceedOnce(t *testing.T) {
 // People log in, get their codes and type them while their application, or they, are deleted. Once the
 // deletion has returned, no code that was ever sent validates, and nobody has a live one.
 func TestDeletionDuringALoginLeavesNothingThatValidates(t *testing.T) {
-	t.Parallel()
+	onEach(t, deletionDuringALoginLeavesNothingThatValidates)
+}
+
+func deletionDuringALoginLeavesNothingThatValidates(t *testing.T, options func() countersigntest.Options) {
 	for _, deletes := range []string{"user", "application", "address"} {
-		k := countersigntest.New(t, countersigntest.Options{})
+		k := countersigntest.New(t, options())
 		ctx, acct := context.Background(), k.Account()
 		for round := range times(5) {
 			app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop"})
@@ -149,16 +167,20 @@ func wantNil(t *testing.T, err error) {
 }
 
 // What a server that died has left of a deleted application is gone when the next one has started.
-func TestAServersStartFinishesDeletions(t *testing.T) {
-	t.Parallel()
-	data := t.TempDir()
+func TestAServersStartFinishesDeletions(t *testing.T) { onEach(t, aServersStartFinishesDeletions) }
+
+func aServersStartFinishesDeletions(t *testing.T, options func() countersigntest.Options) {
+	o := options()
+	o.Data = t.TempDir()
 	var dying atomic.Bool
-	first := countersigntest.New(t, countersigntest.Options{Data: data, Unattended: true, Commit: func(_ int, commit func() error) error {
+	dies := o
+	dies.Unattended, dies.Commit = true, func(_ int, commit func() error) error {
 		if dying.Load() {
 			return errors.New("the disk is gone")
 		}
 		return commit()
-	}})
+	}
+	first := countersigntest.New(t, dies)
 	ctx, acct := context.Background(), first.Account()
 	app, err := first.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop"})
 	if err != nil {
@@ -186,7 +208,7 @@ func TestAServersStartFinishesDeletions(t *testing.T) {
 	if err := first.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	second := countersigntest.New(t, countersigntest.Options{Data: data})
+	second := countersigntest.New(t, o)
 	second.Await("the end of the deletion", func() bool {
 		v := second.Verification(d.Latest.String())
 		return v.Status == verify.Canceled && v.SealedCode == nil

@@ -98,6 +98,18 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 	)
 }
 
+// Pool adds the database's connections, which are counted when somebody asks.
+func (m *Metrics) Pool(count func() (inUse, limit int)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_database_connections_in_use", Help: "Connections to the database that read at the moment; of PostgreSQL, all but those that commit groups.",
+		}, func() float64 { inUse, _ := count(); return float64(inUse) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_database_connections_limit", Help: "How many of them there may be.",
+		}, func() float64 { _, limit := count(); return float64(limit) }),
+	)
+}
+
 // Answered counts a request. The route is the pattern that took it, never the path: that holds ids.
 func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 	if route == "" {

@@ -31,6 +31,7 @@ const (
 	storeFile        = "internal/store/store.go"
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
+	pgSessionFile    = "internal/store/pgsession.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	failoverFile     = "internal/dispatch/failover.go"
@@ -241,8 +242,40 @@ var mutants = []mutant{
 	},
 	{
 		"retention-deletes-live-ones", "A verification that is still pending outlives its retention.",
-		[]edit{{upkeepFile, "if o.live {", "if o.live && deleted < 0 {"}},
+		[]edit{{upkeepFile, "AND NOT (status = 0 AND expires_at > $3)", "AND $3 > 0"}},
 		stores("RetentionDeletesOnlyWhatHasEndedBefore"),
+	},
+
+	// PostgreSQL and its replicas.
+	{
+		"destinations-not-locked", "Guesses at one number are counted, on whatever replica and verification.",
+		[]edit{{pgSessionFile, "ORDER BY d.project, d.number FOR UPDATE OF d`", "ORDER BY d.project, d.number`"}},
+		test{inStore, "^TestReplicasLoseNoUpdate$"},
+	},
+	{
+		"verifications-not-locked", "A settlement overwrites no guess of another replica.",
+		[]edit{{pgSessionFile, "ORDER BY id FOR UPDATE`", "ORDER BY id`"}},
+		test{inStore, "^TestReplicasLoseNoUpdate$"},
+	},
+	{
+		"sweeper-waits-for-nobody", "No start appears behind the sweeper without a hint, however long its commit takes.",
+		[]edit{{pgSessionFile, "b.Queue(pgGate)", "_ = pgGate"}},
+		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
+	},
+	{
+		"failover-unnoticed", "After a failover no code works that may have been used.",
+		[]edit{{"internal/store/postgres.go", "return noticeFailover(ctx, conn)", "return nil"}},
+		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default is.",
+		[]edit{{"internal/store/postgres.go", "set_config('synchronous_commit', 'on', false)", "set_config('synchronous_commit', 'off', false)"}},
+		test{inStore, "^TestCommitsAreSynchronousWhateverTheServerSays$"},
+	},
+	{
+		"callers-wait-for-ever", "Nobody waits longer than two seconds for a database that is away.",
+		[]edit{{batchFile, "if l.down == nil || l.limit == 0 {", "if true {"}},
+		test{inStore, "^TestCallersDoNotWaitForADatabaseThatIsAway$"},
 	},
 
 	// Delivery.
@@ -333,12 +366,12 @@ var mutants = []mutant{
 	},
 	{
 		"watermark-jumps", "The sweeper's mark never passes what it hasn't read.",
-		[]edit{{upkeepFile, "SET id = $1 WHERE name = 'sweep'`, open[len(open)-1].id)", "SET id = $1 WHERE name = 'sweep'`, to[:])"}},
+		[]edit{{upkeepFile, "SET id = $1 WHERE name = 'sweep'`, last[:])", "SET id = $1 WHERE name = 'sweep'`, to[:])"}},
 		stores("SweepReadsEachRowOnce"),
 	},
 	{
 		"start-behind-the-sweeper-forgotten", "A verification that the sweeper won't come by is noted down when it starts.",
-		[]edit{{storeFile, "bytes.Compare(started.ID[:], s.w.swept[:]) <= 0", "bytes.Compare(started.ID[:], s.w.swept[:]) < -1"}},
+		[]edit{{storeFile, "compareIDs(started.ID, r.swept) <= 0", "compareIDs(started.ID, r.swept) < -1"}},
 		stores("AClockSetBackForgetsNoMessage"),
 	},
 	{
@@ -346,7 +379,7 @@ var mutants = []mutant{
 		"sweeper-overtakes-starts", "The sweeper forgets no message that is started while it sweeps.",
 		[]edit{
 			{upkeepFile, "const sweepLag = 5 * time.Second", "const sweepLag = 0 * time.Second"},
-			{storeFile, "bytes.Compare(started.ID[:], s.w.swept[:]) <= 0", "bytes.Compare(started.ID[:], s.w.swept[:]) < -1"},
+			{storeFile, "compareIDs(started.ID, r.swept) <= 0", "compareIDs(started.ID, r.swept) < -1"},
 		},
 		stores("SweepAmongStartsForgetsNoMessage"),
 	},
@@ -409,7 +442,7 @@ var mutants = []mutant{
 	},
 	{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
-		[]edit{{"internal/sms/sms.go", "m[r] = 2", "m[r] = 1"}},
+		[]edit{{"internal/sms/sms.go", "string([]byte{escape, extensionCodes[i]})", "string([]byte{extensionCodes[i]})"}},
 		test{inSMS, "^TestEveryCharacter$"},
 	},
 

@@ -58,6 +58,8 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 	var application []byte
 	var lifeMS, expires int64
 	p, app := projectDest{p: &a.Project}, &a.Application
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	err := s.stmts.selectAccount.QueryRowContext(ctx, key[:]).Scan(append(p.fields(),
 		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &expires)...)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -230,5 +232,8 @@ func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) ([]T, error) 
 		}
 		all = append(all, v)
 	}
-	return all, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, away("read rows", err)
+	}
+	return all, nil
 }

@@ -98,6 +98,8 @@ const selectApplication = `SELECT ` + applicationColumns + ` FROM application WH
 
 // Application implements [verify.ApplicationStore].
 func (s *Store) Application(ctx context.Context, p verify.ProjectID, id verify.ID) (verify.Application, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	a, err := scanApplication(s.read.QueryRowContext(ctx, selectApplication, id[:], p))
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrNoApplication
@@ -110,6 +112,8 @@ func (s *Store) Application(ctx context.Context, p verify.ProjectID, id verify.I
 
 // Applications implements [verify.ApplicationStore].
 func (s *Store) Applications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	return query(ctx, s.read, scanApplication, `SELECT `+applicationColumns+` FROM application
 		WHERE project = $1 AND version > 0 ORDER BY id`, p)
 }

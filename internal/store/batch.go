@@ -39,6 +39,7 @@ type op struct {
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
 
+	at   time.Time // when it was handed in
 	done chan error
 }
 
@@ -54,31 +55,36 @@ func (k destinationKey) compare(o destinationKey) int {
 	return strings.Compare(string(k.number), string(o.number))
 }
 
-// A writer is the only one that writes, and commits operations in groups.
+// A writer takes operations and commits them in groups, on as many lanes as it has sessions.
 type writer struct {
-	hot    session // for groups
-	db     *sql.DB // for what runs alone
+	db     *sql.DB       // for what runs alone
+	tx     sql.TxOptions // of what runs alone
+	limit  time.Duration // of a transaction; 0: none
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
 	seen   Observer
-	swept  verify.ID // the sweeper's watermark; only run's goroutine touches it
 
-	mu      sync.RWMutex // guards closed, and sends on ops against close(ops)
-	closed  bool
-	ops     chan op
-	stopped chan struct{}
+	hot    []session    // one for each lane
+	mu     sync.RWMutex // guards closed, and sends on ops against close(ops)
+	closed bool
+	ops    chan op
+	lanes  sync.WaitGroup
 }
 
-// newWriter starts a writer on a session that it closes in the end.
-func newWriter(ctx context.Context, hot session, db *sql.DB, o Options) (*writer, error) {
-	w := &writer{hot: hot, db: db, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), stopped: make(chan struct{})}
-	var swept []byte
-	if err := db.QueryRowContext(ctx, `SELECT id FROM watermark WHERE name = 'sweep'`).Scan(&swept); err != nil {
-		return nil, errors.Join(err, hot.close())
+// A lane is one of the writer's goroutines, with a session of its own.
+type lane struct {
+	*writer
+	session session // for groups
+	down    error   // of the last transaction, if the database was away
+}
+
+// newWriter starts a writer on sessions that it closes in the end.
+func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options) *writer {
+	w := &writer{hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
+	for _, s := range hot {
+		w.lanes.Go((&lane{writer: w, session: s}).run)
 	}
-	copy(w.swept[:], swept)
-	go w.run()
-	return w, nil
+	return w
 }
 
 // close lets the writer finish what it has taken.
@@ -89,7 +95,7 @@ func (w *writer) close() {
 		close(w.ops)
 	}
 	w.mu.Unlock()
-	<-w.stopped
+	w.lanes.Wait()
 }
 
 // do hands an operation to the writer and waits until it is committed or has failed. It takes no
@@ -118,6 +124,7 @@ func (w *writer) doAll(ops []op) (err error) {
 }
 
 func (w *writer) enqueue(o op) error {
+	o.at = time.Now()
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
@@ -132,34 +139,65 @@ func (w *writer) enqueue(o op) error {
 }
 
 // run commits whatever has arrived while it was committing.
-func (w *writer) run() {
-	defer close(w.stopped)
-	defer w.hot.close() // everything is committed: its error changes nothing
+func (l *lane) run() {
+	defer l.session.close() // everything is committed: its error changes nothing
 	batch := make([]op, 0, maxBatch)
-	for first := range w.ops {
-		batch = append(batch[:0], first)
+	for first := range l.ops {
 		runtime.Gosched() // who is about to hand in an operation shall do it first
-		for len(batch) < maxBatch && len(w.ops) > 0 {
-			batch = append(batch, <-w.ops) // we are the only receiver: it is there
-		}
-		w.runBatch(batch)
+		batch = l.more(append(batch[:0], first))
+		l.runBatch(batch)
 		clear(batch) // let the closures go
 	}
 }
 
+// more adds what is waiting.
+func (l *lane) more(batch []op) []op {
+	for len(batch) < maxBatch {
+		select {
+		case o, ok := <-l.ops:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, o)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// patient answers, while the database is away, those operations that have waited for long enough:
+// they would wait for one transaction after the other that fails. It returns the others.
+func (l *lane) patient(batch []op) []op {
+	if l.down == nil || l.limit == 0 {
+		return batch
+	}
+	since := time.Now().Add(-l.limit / 2)
+	return slices.DeleteFunc(batch, func(o op) bool {
+		if late := o.at.Before(since); !late {
+			return false
+		}
+		o.done <- l.down
+		return true
+	})
+}
+
 // runBatch carries out operations in order, in groups between those that run alone.
-func (w *writer) runBatch(batch []op) {
-	for len(batch) > 0 {
+func (l *lane) runBatch(batch []op) {
+	for {
+		if batch = l.patient(batch); len(batch) == 0 {
+			return
+		}
 		n := slices.IndexFunc(batch, func(o op) bool { return o.alone != nil })
 		switch {
 		case n < 0:
-			w.runGroup(batch)
+			l.runGroup(batch)
 			return
 		case n == 0:
-			batch[0].done <- w.runAlone(batch[0])
+			batch[0].done <- l.again(func() error { return l.runAlone(batch[0]) })
 			batch = batch[1:]
 		default:
-			w.runGroup(batch[:n])
+			l.runGroup(batch[:n])
 			batch = batch[n:]
 		}
 	}
@@ -167,23 +205,44 @@ func (w *writer) runBatch(batch []op) {
 
 // runGroup commits operations together. If one of them poisons the group, each is run by itself, so
 // that the bad one fails alone. A commit that fails is not repeated: it may have happened.
-func (w *writer) runGroup(group []op) {
-	results, err := w.transact(group)
+func (l *lane) runGroup(group []op) {
+	var results []error
+	run := func() (err error) {
+		results, err = l.transact(group)
+		return err
+	}
+	err := l.again(run)
 	var poison *poisonError
 	switch {
 	case err == nil:
 		for i, o := range group {
 			o.done <- results[i]
 		}
-	case errors.As(err, &poison) && len(group) > 1:
+	case errors.As(err, &poison) && len(group) > 1 && l.session.apart(err):
 		for i := range group {
-			w.runGroup(group[i : i+1])
+			l.runGroup(group[i : i+1])
 		}
 	default:
 		for _, o := range group {
 			o.done <- err
 		}
 	}
+}
+
+// again runs a transaction again that failed before its commit only because others ran beside it, each
+// time a little later.
+func (l *lane) again(transaction func() error) (err error) {
+	for try := range maxTries {
+		if err = transaction(); err == nil || !raced(err) {
+			break
+		}
+		time.Sleep(time.Duration(try) * time.Millisecond)
+	}
+	l.down = nil
+	if errors.Is(err, verify.ErrNoStore) {
+		l.down = err
+	}
+	return err
 }
 
 // A poisonError failed a group before its commit: nothing has happened.
@@ -193,9 +252,10 @@ func (e *poisonError) Unwrap() error { return e.error }
 
 // transact loads, decides, writes and commits. The operations' own errors are in its results; its
 // error means that none of them is known to have happened.
-func (w *writer) transact(group []op) (results []error, err error) {
-	ctx := context.Background()
-	if err := w.hot.begin(ctx); err != nil {
+func (l *lane) transact(group []op) (results []error, err error) {
+	ctx, cancel := within(context.Background(), l.limit)
+	defer cancel()
+	if err := l.session.begin(ctx); err != nil {
 		return nil, away("begin", err)
 	}
 	committing := false
@@ -204,36 +264,38 @@ func (w *writer) transact(group []op) (results []error, err error) {
 			err = fmt.Errorf("panic in batch: %v\n%s", p, debug.Stack())
 		}
 		if err != nil {
-			w.hot.rollback(ctx)
+			l.session.rollback(ctx)
 			if !committing {
 				err = &poisonError{err}
 			}
 		}
 	}()
 
-	r, err := w.hot.load(ctx, group)
+	r, err := l.session.load(ctx, group)
 	if err != nil {
 		return nil, away("load", err)
 	}
-	now := w.instant() // read with the locks held, so that time and order of decisions agree
+	now := l.instant() // read with the locks held, so that time and order of decisions agree
+	r.cancelVoid(now)
 	results = make([]error, len(group))
 	for i, o := range group {
 		results[i] = o.apply(r, now)
 	}
-	if err := w.hot.save(ctx, r); err != nil {
+	if err := l.session.save(ctx, r); err != nil {
 		return nil, away("save", err)
 	}
 	committing = true
-	if err := w.finish(len(group), func() error { return w.hot.commit(ctx, r) }); err != nil {
+	if err := l.finish(len(group), func() error { return l.session.commit(ctx, r) }); err != nil {
 		return nil, err
 	}
 	return results, nil
 }
 
 // runAlone runs an operation in a transaction of its own.
-func (w *writer) runAlone(o op) (err error) {
-	ctx := context.Background()
-	tx, err := w.db.BeginTx(ctx, nil)
+func (l *lane) runAlone(o op) (err error) {
+	ctx, cancel := within(context.Background(), l.limit)
+	defer cancel()
+	tx, err := l.db.BeginTx(ctx, &l.tx)
 	if err != nil {
 		return away("begin", err)
 	}
@@ -245,10 +307,16 @@ func (w *writer) runAlone(o op) (err error) {
 			tx.Rollback() // it may have ended by itself: the error says nothing
 		}
 	}()
-	if err := o.alone(ctx, tx, w.instant()); err != nil {
+	if err := o.alone(ctx, tx, l.instant()); err != nil {
+		switch {
+		case taken(err):
+			return fmt.Errorf("%w: %w", errRaced, err)
+		case unanswered(err):
+			return away("run", err)
+		}
 		return err
 	}
-	return w.finish(1, tx.Commit)
+	return l.finish(1, tx.Commit)
 }
 
 // instant is now, to the precision in which times are stored: what is decided is what is read back.
@@ -268,7 +336,7 @@ func (w *writer) finish(ops int, commit func() error) error {
 // away marks an error of the database as such: callers are told to come again, the log gets all. A
 // broken constraint is no such error: it would be broken the next time as well.
 func away(op string, err error) error {
-	if broken(err) {
+	if broken(err) || refused(err) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return fmt.Errorf("%s: %w: %w", op, verify.ErrNoStore, err)
@@ -283,6 +351,11 @@ type rows struct {
 	attempts      map[attemptKey]*row[verify.Delivery] // that were asked for; only their receipts change
 	deliveries    []verify.Delivery                    // that ended
 	hints, drops  []hint
+
+	placed []destinationKey // those of which load has made a row
+
+	swept verify.ID // the sweeper doesn't come by up to here any more
+	void  verify.ID // what was made up to here is void
 }
 
 type attemptKey struct {
@@ -336,6 +409,15 @@ func (r *rows) destination(k destinationKey) *row[verify.Destination] {
 		r.destinations[k] = d
 	}
 	return d
+}
+
+// cancelVoid cancels what is void before anybody decides on it.
+func (r *rows) cancelVoid(now time.Time) {
+	for id, v := range r.verifications {
+		if compareIDs(id, r.void) <= 0 && v.value.Cancel(now) == nil {
+			v.dirty = true
+		}
+	}
 }
 
 func (r *rows) insert(v verify.Verification) {

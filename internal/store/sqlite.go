@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // also registers the driver "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 	direct "zombiezen.com/go/sqlite"
@@ -27,7 +28,7 @@ var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fa
 const busyTimeout = 5 * time.Second
 
 // openSQLite opens a file: one connection for the groups, one for what writes alone, four that read.
-func (s *Store) openSQLite(ctx context.Context, o Options) (session, error) {
+func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	var err error
 	if s.write, err = sql.Open("sqlite", dsn(o.Path, writing...)+"&_txlock=immediate"); err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (s *Store) openSQLite(ctx context.Context, o Options) (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write); err != nil {
+	if err := migrate(ctx, s.write, goose.DialectSQLite3, "migrations"); err != nil {
 		return nil, err
 	}
 	if s.read, err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil {
@@ -54,7 +55,8 @@ func (s *Store) openSQLite(ctx context.Context, o Options) (session, error) {
 	}
 	s.read.SetMaxOpenConns(4)
 	s.read.SetMaxIdleConns(4)
-	return newSQLiteSession(o.Path)
+	hot, err := newSQLiteSession(o.Path)
+	return []session{hot}, err
 }
 
 // dsn names the file and what every connection to it sets first.
@@ -105,7 +107,7 @@ type sqliteSession struct {
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
 	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
 	selectDelivery, insertDelivery, insertReceipt              *direct.Stmt
-	insertHint, deleteHint                                     *direct.Stmt
+	insertHint, deleteHint, selectSwept                        *direct.Stmt
 
 	version       int64 // of the data that the rows below were written to
 	verifications *simplelru.LRU[verify.ID, verify.Verification]
@@ -125,6 +127,9 @@ func newSQLiteSession(path string) (*sqliteSession, error) {
 	s.destinations, _ = simplelru.NewLRU[destinationKey, verify.Destination](maxCached, nil)
 	return s, nil
 }
+
+// apart is true also for a full disk: then a group that needs less room may find it.
+func (s *sqliteSession) apart(error) bool { return true }
 
 func (s *sqliteSession) close() error { return s.conn.Close() }
 
@@ -175,6 +180,7 @@ func (s *sqliteSession) prepare() error {
 		&s.insertReceipt:  insertReceipt,
 		&s.insertHint:     insertHint,
 		&s.deleteHint:     deleteHint,
+		&s.selectSwept:    `SELECT id FROM watermark WHERE name = 'sweep'`,
 	} {
 		var err error
 		if *stmt, err = s.conn.Prepare(text); err != nil {
@@ -230,6 +236,9 @@ func (s *sqliteSession) forget() {
 // load has nothing to lock: the transaction has the whole file.
 func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	r := newRows(len(group))
+	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
+		return nil, err
+	}
 	if err := s.loadVerifications(r, verificationIDs(group)); err != nil {
 		return nil, err
 	}

@@ -34,11 +34,15 @@ const selectTemplate = `SELECT ` + templateColumns + ` FROM message_template WHE
 
 // Template implements [verify.TemplateStore].
 func (s *Store) Template(ctx context.Context, p verify.ProjectID, id verify.ID) (verify.MessageTemplate, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	return oneTemplate(s.read.QueryRowContext(ctx, selectTemplate, p, id[:]))
 }
 
 // FindTemplate implements [verify.TemplateStore].
 func (s *Store) FindTemplate(ctx context.Context, p verify.ProjectID, id verify.ID, name string) (verify.MessageTemplate, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	if t, err := s.Template(ctx, p, id); err == nil || !errors.Is(err, verify.ErrNoTemplate) {
 		return t, err
 	}
@@ -58,6 +62,8 @@ func oneTemplate(row scanner) (verify.MessageTemplate, error) {
 
 // Templates implements [verify.TemplateStore].
 func (s *Store) Templates(ctx context.Context, p verify.ProjectID) ([]verify.MessageTemplate, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	return query(ctx, s.read, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 ORDER BY id`, p)
 }
 

@@ -127,6 +127,8 @@ func (s *Store) changeUser(o op, k verify.UserKey, f func(*rows, *row[verify.Use
 
 // User implements [verify.UserStore].
 func (s *Store) User(ctx context.Context, k verify.UserKey) (verify.User, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	if err := s.owns(ctx, k.Project, k.Application); err != nil {
 		return verify.User{}, err
 	}
@@ -142,6 +144,8 @@ func (s *Store) User(ctx context.Context, k verify.UserKey) (verify.User, error)
 
 // owns fails with [verify.ErrNoApplication] unless a project has an application.
 func (s *Store) owns(ctx context.Context, p verify.ProjectID, application verify.ID) error {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	var owner verify.ProjectID
 	err := s.read.QueryRowContext(ctx, selectOwner, application[:]).Scan(&owner)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && owner != p {
@@ -161,6 +165,8 @@ var userOrders = map[verify.UserOrder]string{
 
 // Users implements [verify.UserStore].
 func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verify.ID, f verify.UserFilter, page verify.Page) (list []verify.User, total int, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	column, ok := userOrders[page.Order]
 	if !ok {
 		return nil, 0, fmt.Errorf("list users: there is no order %q", page.Order)
@@ -193,6 +199,8 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 
 // supersession finds out whether a verification that was read is still its user's current one.
 func (s *Store) supersession(ctx context.Context, v *verify.Verification) error {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	if v.User == "" {
 		return nil
 	}

@@ -34,11 +34,12 @@ const (
 
 // Config is what [Open] needs.
 type Config struct {
-	Data    string           // the folder of the database; it is made if need be
-	Keys    *keyset.Set      // nil: the keyset in that folder, made if need be
-	Now     func() time.Time // the clock; nil is time.Now
-	Log     *slog.Logger
-	Metrics *metric.Metrics // nil: of its own
+	Data     string           // the folder of the database; it is made if need be
+	Postgres *store.Postgres  // the database, instead of a file in that folder
+	Keys     *keyset.Set      // nil: the keyset in that folder, made if need be
+	Now      func() time.Time // the clock; nil is time.Now
+	Log      *slog.Logger
+	Metrics  *metric.Metrics // nil: of its own
 	verify.Settings
 
 	// See [dispatch.Config].
@@ -76,8 +77,12 @@ type System struct {
 	stopped   context.CancelFunc
 }
 
-// OpenStore opens the database of a data folder, which it makes if need be, for its owner only.
+// OpenStore opens the database of a data folder, which it makes if need be, for its owner only. If the
+// options name another database, it opens that one.
 func OpenStore(ctx context.Context, data string, o store.Options) (*store.Store, error) {
+	if o.Postgres != nil {
+		return store.Open(ctx, o)
+	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
@@ -104,11 +109,14 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
+	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
 	if err != nil {
 		return nil, err
 	}
 	if c.Keys == nil {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
 		if c.Keys, err = keyset.LoadOrCreate(filepath.Join(c.Data, KeysetFile)); err != nil {
 			return nil, errors.Join(err, st.Close())
 		}
@@ -132,6 +140,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 			}
 		}
 	})
+	c.Metrics.Pool(st.Pool)
 	s := &System{
 		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
