@@ -199,7 +199,7 @@ func aServersStartFinishesDeletions(t *testing.T, options func() countersigntest
 	// Its row goes, and then the server can't write any more.
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := first.Verify.DeleteApplication(gone, acct, app.ID); err != nil {
+	if err := first.Store.DeleteApplication(gone, acct.Project.ID, app.ID); err != nil {
 		t.Fatal(err)
 	}
 	dying.Store(true)

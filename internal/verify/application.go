@@ -116,7 +116,7 @@ func (s *Service) UpdateApplication(ctx context.Context, acct *Account, a Applic
 
 // DeleteApplication deletes an application with its users. Nothing of it validates any more.
 func (s *Service) DeleteApplication(ctx context.Context, acct *Account, id ID) error {
-	return s.store.DeleteApplication(ctx, acct.Project.ID, id)
+	return s.store.DeleteApplication(context.WithoutCancel(ctx), acct.Project.ID, id)
 }
 
 // CheckApplication says what CreateApplication would say is wrong, and makes nothing.

@@ -44,6 +44,15 @@ func (m *memory) UpdateApplication(ctx context.Context, a Application, unique bo
 	return err
 }
 
+func (m *memory) DeleteApplication(ctx context.Context, p ProjectID, id ID) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err == nil {
+		delete(m.applications, id)
+	}
+	return err
+}
+
 func (m *memory) FindTemplate(ctx context.Context, p ProjectID, id ID, name string) (MessageTemplate, error) {
 	unlock, err := m.enter(ctx)
 	defer unlock()

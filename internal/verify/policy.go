@@ -165,8 +165,12 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	t.text = approvedText(r.Channel)
 	if r.Text != "" && frame(r.Text) != t.text {
 		t.text = frame(r.Text)
-		if sender.Public && !acct.Project.PublicText {
+		switch {
+		case !sender.Public || acct.Project.PublicText:
+		case r.From == "":
 			p.add(FieldFrom, "can't be blank when a message is given")
+		default:
+			p.add(FieldFrom, "is the public sender, which says the default text only")
 		}
 		if problem := unfit(r.Channel, t.text, t.length); problem != "" {
 			p.add(FieldText, "%s", problem)
@@ -200,10 +204,14 @@ func (p *problems) from(acct *Account, named string, all senders) Sender {
 		return p.sender(&acct.Project, acct.Application.From, all)
 	}
 	n := p.parse(FieldFrom, named)
-	if n != "" && !acct.Project.allows(n) {
+	switch {
+	case n == "":
+		return Sender{}
+	case !acct.Project.allows(n):
 		p.add(FieldFrom, "is not a sender of this project")
+		return Sender{}
 	}
-	return Sender{From: string(n)}
+	return all.literal(&acct.Project, string(n))
 }
 
 // unfit says why a caller's text can't go out on a channel, with a code of the given length in it.

@@ -324,6 +324,7 @@ func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
 	t.Parallel()
 	const approved, spoken = "Your Personal Authorization Code is:", "Your Personal Authorization Code is"
 	refused := []Problem{{Field: FieldFrom, Message: "can't be blank when a message is given"}}
+	named := []Problem{{Field: FieldFrom, Message: "is the public sender, which says the default text only"}}
 	for _, tt := range []struct {
 		name       string
 		channel    Channel
@@ -339,6 +340,10 @@ func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
 		{name: "own text, project allows it", channel: SMS, text: "Code:", publicText: true},
 		{name: "own text, own sender", channel: SMS, text: "Code:", from: "+12025550111"},
 		{name: "own text, application's sender", channel: SMS, text: "Code:", app: "+12025550111"},
+		{name: "no text, the public sender by its number", channel: SMS, from: public},
+		{name: "own text, the public sender by its number", channel: SMS, text: "Code:", from: public, want: named},
+		{name: "own text, the same spelled otherwise", channel: SMS, text: "Code:", from: "001 202 555-0199", want: named},
+		{name: "own text, the public sender by its number, project allows it", channel: SMS, text: "Code:", from: public, publicText: true},
 		{name: "white space is a text", channel: SMS, text: " ", want: refused},
 
 		// Whoever spells the approved text out says nothing of their own.

@@ -1,6 +1,10 @@
 package verify
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/countersign/countersign/internal/phone"
+)
 
 func TestASenderIsFoundByItsName(t *testing.T) {
 	t.Parallel()
@@ -41,9 +45,41 @@ func TestASenderIsFoundByItsName(t *testing.T) {
 	} {
 		for _, strict := range []bool{false, true} {
 			s.strict = strict
-			if got, known := s.find(tt.name); got != tt.want || known != (tt.known || !strict) {
+			if got, known := s.find(&Project{}, tt.name); got != tt.want || known != (tt.known || !strict) {
 				t.Errorf("%q, strict %t: got %+v, %t; want %+v, %t", tt.name, strict, got, known, tt.want, tt.known || !strict)
 			}
+		}
+	}
+}
+
+func TestAPublicSenderStaysPublicByItsNumber(t *testing.T) {
+	t.Parallel()
+	s := senders{public: public, named: map[string]Sender{
+		"channel:shared": {From: "SHARED", Public: true},
+		"sender_id:shop": {From: "Shop"},
+	}}
+	listed := []phone.Number{public}
+	for _, tt := range []struct {
+		name string
+		own  []phone.Number // the project's senders
+		want bool
+	}{
+		{public, nil, true},
+		{" +1 (202) 555-0199", nil, true},
+		{"0012025550199", nil, true},
+		{"12025550199", nil, true}, // a name by its form
+		{"shared", nil, true},      // no channel's name: that is found in its own case
+		{"Shared", nil, true},
+		{"Shop", nil, false},
+		{"+12025550111", nil, false},
+		{public, listed, false},
+		{public, []phone.Number{"+12025550111"}, true},
+		{"Shared", listed, true},
+		{"", listed, true}, // nobody named it
+	} {
+		got, known := s.find(&Project{Senders: tt.own}, tt.name)
+		if got.Public != tt.want || !known {
+			t.Errorf("%q, project's senders %v: public %t, known %t; want %t and known", tt.name, tt.own, got.Public, known, tt.want)
 		}
 	}
 }

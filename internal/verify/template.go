@@ -191,7 +191,7 @@ func (a *Application) values(c Channel, displayName string) map[string]string {
 		mark = spellMark
 	}
 	v := map[string]string{
-		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // never more than there is
+		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // rounded down; 0 would say that it is over
 		"display_name":     cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name)),
 	}
 	for _, name := range codeNames {
@@ -254,14 +254,20 @@ func spell(text string, f code.Format) string {
 	return strings.Join(said, ", ")
 }
 
-// link is what a phone makes a link of: a scheme, www., or a domain with a path.
-var link = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*://\S*|\bwww\.\S*|[\pL\pN-]+(\.[\pL\pN-]+)+/\S*`)
+// link is what a phone makes a link of, and what is no company's name: a scheme, www., or a domain
+// with a port, a path, a query or a fragment. The dots are those that browsers take for one (UTS #46),
+// and what can't be seen doesn't part a name from its path.
+var link = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*://\S*|\bwww[.．。｡]\S*|[\pL\pN\pM\p{Cf}_-]+([.．。｡][\pL\pN\pM\p{Cf}_-]+)+[.．。｡]?(/|:[0-9]|[?#]\S)\S*`)
 
-// cleaned is a display name as a message has it: in one line, with nothing to tap on. A text comes
-// from a sender that people trust, and a name from whoever fills in a form somewhere.
+// cleaned is a display name as a message has it: in one line, without links, and without marks that
+// turn the direction of what follows, which may be the code. A text comes from a sender that people
+// trust, and a name from whoever fills in a form somewhere.
 func cleaned(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) {
+		switch {
+		case unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		case unicode.IsControl(r), unicode.In(r, unicode.Zl, unicode.Zp):
 			return ' '
 		}
 		return r

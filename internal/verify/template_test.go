@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/internal/code"
 )
 
-func TestADisplayNameIsOneLineWithNothingToTapOn(t *testing.T) {
+func TestADisplayNameIsOneLineWithoutLinks(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"Acme": "Acme", "  Acme \t & Co ": "Acme & Co", "Ünïcødé 日本": "Ünïcødé 日本", "": "", "👩\u200d💻 Shop": "👩\u200d💻 Shop",
@@ -17,9 +17,15 @@ func TestADisplayNameIsOneLineWithNothingToTapOn(t *testing.T) {
 		"see https://evil.example/login now": "see now", "HTTPS://EVIL.EXAMPLE": "", "ftp://a": "", "tel+x://1": "",
 		"go www.evil.example!": "go", "WWW.x": "", "evil.example/x": "", "evil.example/": "", "xn--a.b-c.example/p?q=1": "", "例え.テスト/x": "",
 		"ahttps://x bhttp://y": "", "wwwww.evil.example": "wwwww.evil.example",
+		"evil.example:8080/x": "", "evil.example:8080": "", "evil.example./x": "", "evil.example?q": "", "evil.example#f": "", "evil_x.example/x": "",
+		"evil。example/x": "", "evil．example/x": "", "evil｡example/x": "", "www。evil.example": "", "उदाहरण.भारत/x": "", "evil.exa\u0301mple/x": "",
+		"evil.example\u200b/x": "", "evil\u2060.example\ufeff/x": "", "evil.exam\u00adple/x": "",
 		"hthttps://xtps://y": "", "evilhttp://.example/x": "",
+		// A code after it would be read from right to left.
+		"\u202eAcme": "Acme", "A\u2066c\u200fme\u061c": "Acme", "evil.example\u202e/x": "",
 		// Names that only look a little like links.
-		"Booking.com": "Booking.com", "A/B Testing": "A/B Testing", "24/7 Dr. No": "24/7 Dr. No", "St. John/Paul": "St. John/Paul", "a:b": "a:b", "Yahoo!": "Yahoo!",
+		"Booking.com": "Booking.com", "Who is Booking.com?": "Who is Booking.com?", "Booking.com: hotels": "Booking.com: hotels", "No. #1": "No. #1",
+		"A/B Testing": "A/B Testing", "24/7 Dr. No": "24/7 Dr. No", "St. John/Paul": "St. John/Paul", "a:b": "a:b", "Yahoo!": "Yahoo!",
 		"awww.shop": "awww.shop",
 	} {
 		if got := cleaned(name); got != want {
@@ -146,6 +152,7 @@ func TestATextThatCanNotGoOutIsRefusedWhenItIsNamed(t *testing.T) {
 			a.Channels, a.Length, a.Format, a.DisplayName, a.Prefix = []Channel{Voice}, 20, code.Complex, strings.Repeat("y", 255), strings.Repeat("!", 16)
 		}, ""},
 		{"by the public sender", func(a *Application) { a.AssociateTemplate, a.From = "$code", "" }, "needs a sender of the project's own: the public one says the default text only"},
+		{"by the public sender's number", func(a *Application) { a.AssociateTemplate, a.From = "$code", public }, "needs a sender of the project's own: the public one says the default text only"},
 		{"by an unknown sender", func(a *Application) { a.AssociateTemplate, a.From = "$code", "channel:x" }, "needs a sender of the project's own: the public one says the default text only"},
 		{"the default one by the public sender", func(a *Application) { a.From = "" }, ""},
 	} {

@@ -33,10 +33,27 @@ type Token struct {
 	Remaining time.Duration // how long it works; 0: until it is replaced or revoked
 }
 
+// refreshLife is how long a secret that was replaced is answered with the one that replaced it.
+// Clients that refresh by themselves do so several at once, and each knows only the old one: if each
+// got another new one, only the last would work.
+const (
+	refreshLife  = time.Minute
+	maxRefreshed = 1024
+)
+
+// A replacement is the secret that replaced another one here.
+type replacement struct {
+	secret Secret
+	at     time.Time
+}
+
 // RefreshToken replaces an API key's secret for who has its consumer key and secret, or fails with
 // [ErrUnauthenticated]. The old secret stops working: here at once, in other processes within a second.
-// If the old one is the current one and works as long as was asked for, it is answered as it is.
+// If the old one is the current one, or was until a moment ago, and the current one works as long as
+// was asked for, that is answered.
 func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, error) {
+	s.refreshing.Lock()
+	defer s.refreshing.Unlock()
 	now := s.instant()
 	if !storable(r.ConsumerKey) {
 		r.ConsumerKey = "" // nobody's
@@ -56,6 +73,9 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 	if subtle.ConstantTimeCompare(old[:], k.Hash[:]) == 1 && k.lasts(r, now) {
 		return Token{r.OldToken, k.remaining(now)}, nil
 	}
+	if next, ok := s.refreshed.Get(old); ok && now.Sub(next.at) < refreshLife && HashKey(next.secret) == k.Hash && k.lasts(r, now) {
+		return Token{next.secret, k.remaining(now)}, nil
+	}
 	secret, replaced := NewKey(), k.Hash
 	k.Hash, k.ExpiresAt = HashKey(secret), time.Time{}
 	if !r.Never {
@@ -65,6 +85,7 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 		return Token{}, err
 	}
 	s.accounts.Remove(replaced)
+	s.refreshed.Add(replaced, replacement{secret, now})
 	return Token{secret, k.remaining(now)}, nil
 }
 

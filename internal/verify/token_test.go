@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 )
@@ -95,5 +96,47 @@ func TestNobodyElseReplacesAToken(t *testing.T) {
 		if e.store.lookups != before+1 {
 			t.Errorf("%s: %d lookups, want one each", tt.name, e.store.lookups-before)
 		}
+	}
+}
+
+// A client's threads all meet the end of the same token. Each must come back with one that works.
+func TestThoseWhoReplaceTheSameTokenGetTheSame(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	first := e.open("project")
+	name, secret := NewConsumer()
+	e.store.consumers[name] = Key{ID: NewID(t0), Project: "project", Hash: HashKey(first), Consumer: name, ConsumerSecret: HashKey(secret), ExpiresAt: t0.Add(time.Second)}
+	refresh := func(old Secret, validity time.Duration) Secret {
+		got, err := e.RefreshToken(t.Context(), RefreshRequest{ConsumerKey: name, ConsumerSecret: secret, OldToken: old, Validity: validity})
+		if err != nil {
+			t.Errorf("refresh: %v", err)
+		}
+		return got.Secret
+	}
+	got := make([]Secret, 20)
+	var all sync.WaitGroup
+	for i := range got {
+		all.Go(func() { got[i] = refresh(first, time.Hour) })
+	}
+	all.Wait()
+	for _, token := range got {
+		if token != got[0] || token == first {
+			t.Fatal("two of them got different tokens, or the old one")
+		}
+	}
+	if _, err := e.AuthenticateKey(t.Context(), got[0]); err != nil {
+		t.Errorf("their token: %v", err)
+	}
+
+	if longer := refresh(first, 2*time.Hour); longer == got[0] {
+		t.Error("who asked for longer got the same")
+	}
+	if again := refresh(got[0], time.Hour); again == got[0] {
+		t.Error("a token that was replaced twice is answered")
+	}
+	latest := refresh("lost", time.Hour)
+	e.clock = e.clock.Add(refreshLife)
+	if late := refresh(got[0], time.Minute); late == latest || late == got[0] {
+		t.Error("a minute later, the old token still names a newer one")
 	}
 }

@@ -10,9 +10,11 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"fmt"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
@@ -74,6 +76,9 @@ type Service struct {
 	uniqueNames bool
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
+
+	refreshing sync.Mutex // one refresh at a time, and guards refreshed
+	refreshed  *simplelru.LRU[KeyHash, replacement]
 }
 
 // Config is what a [Service] needs.
@@ -109,6 +114,10 @@ func New(c Config) *Service {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
+	refreshed, err := simplelru.NewLRU[KeyHash, replacement](maxRefreshed, nil)
+	if err != nil {
+		panic(err) // the same
+	}
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
@@ -116,7 +125,7 @@ func New(c Config) *Service {
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, uniqueNames: c.UniqueNames,
-		accounts: accounts,
+		accounts: accounts, refreshed: refreshed,
 	}
 }
 

@@ -120,6 +120,7 @@ func TestMethod(t *testing.T) {
 		`{}`: "", `{"validation_method":null}`: "", `{"validation_method":"SMS"}`: verify.SMS, `{"validation_method":" voice "}`: verify.Voice,
 		`{"auth_token_delivery_method":"VOICE"}`: verify.Voice, `{"delivery_method":"push"}`: verify.Push, `{"delivery_method":"PIGEON"}`: "pigeon",
 		`{"delivery_method":"SMS","validation_method":"VOICE"}`: verify.Voice, `{"Validation_Method":"SMS"}`: "",
+		`{"validation_method":"","delivery_method":"VOICE"}`: verify.Voice, `{"validation_method":" ","delivery_method":""}`: "",
 	} {
 		in := given(t, body)
 		if got := method(&in); got != want || in.Problems != nil {

@@ -42,11 +42,12 @@ type query struct {
 // twice is refused, as in a body.
 func parse(raw string, filters, orders []string) (query, error) {
 	q := query{limit: defaultLimit, sort: "created_date", filters: url.Values{}}
+	var bad request.Fields
 	given, err := url.ParseQuery(raw)
 	if err != nil {
-		return q, request.ErrUnreadable
+		bad.Wrong("the query", "can't be read")
+		return q, invalidFrom(bad, nil)
 	}
-	var bad request.Fields
 	one := func(name string) string {
 		values := given[name]
 		switch {

@@ -110,6 +110,8 @@ func TestRefusedQueries(t *testing.T) {
 		"name=a&name=a":                       "name is there twice",
 		"name=%ff":                            "name is not a text",
 		"name=%00":                            "name is not a text",
+		"name=%zz":                            "the query can't be read",
+		"limit=1;offset=1":                    "the query can't be read",
 		"auth_code_length=six":                "auth_code_length must be an integer",
 		"created_date=yesterday":              "created_date must be a date, as milliseconds since 1970 or as 2026-11-21T21:27:02.500Z",
 		"offset=x&auth_code_length=y&limit=0": "limit must be greater than or equal to 1; offset must be an integer",
@@ -130,15 +132,17 @@ func TestRefusedQueries(t *testing.T) {
 func TestUserFilter(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]verify.UserFilter{
-		"":                            {},
-		"id=kola":                     {Name: "kola"},
-		"status=VALIDATION%20PENDING": {Status: verify.ValidationPending},
-		"status=VALIDATION+PENDING":   {Status: verify.ValidationPending},
-		"status=VALIDATION_PENDING":   {Status: verify.ValidationPending},
-		"status=validated&id=x":       {Status: verify.Validated, Name: "x"},
-		"status=INITIAL":              {Status: verify.Initial},
-		"created_date=1000":           {CreatedAt: time.UnixMilli(1000)},
-		"created_date=0":              {CreatedAt: time.UnixMilli(0)},
+		"":                             {},
+		"id=kola":                      {Name: "kola"},
+		"status=VALIDATION%20PENDING":  {Status: verify.ValidationPending},
+		"status=VALIDATION+PENDING":    {Status: verify.ValidationPending},
+		"status=VALIDATION_PENDING":    {Status: verify.ValidationPending},
+		"status=validated&id=x":        {Status: verify.Validated, Name: "x"},
+		"status=INITIAL":               {Status: verify.Initial},
+		"created_date=1000":            {CreatedAt: time.UnixMilli(1000)},
+		"created_date=0":               {CreatedAt: time.UnixMilli(0)},
+		"created_date=-62135596800000": {CreatedAt: time.UnixMilli(0)}, // the zero time would be no filter
+		"created_date=0001-01-01T00:00:00Z&last_updated_date=-1":                 {CreatedAt: time.UnixMilli(0), UpdatedAt: time.UnixMilli(0)},
 		"last_updated_date=1970-01-01T00:00:01Z&user_address=x&version_number=x": {UpdatedAt: time.UnixMilli(1000)},
 	} {
 		q, err := parse(raw, userFilters, nil)

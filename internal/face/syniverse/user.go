@@ -64,7 +64,7 @@ func userFilter(q query) (verify.UserFilter, error) {
 			if err != nil {
 				bad.Wrong(name, err.Error())
 			}
-			t = time.UnixMilli(ms)
+			t = time.UnixMilli(max(ms, 0)) // nothing was made before 1970, and the zero time filters nothing
 		}
 		return t
 	}
@@ -146,15 +146,15 @@ func (s *Server) validate(c *call, app verify.ID) (any, error) {
 	return nil, err
 }
 
-// methodFields are where a request may say how to reach the user: the first one there counts. The
+// methodFields are where a request may say how to reach the user: the first one that does counts. The
 // published operation has such a field, but nobody published its name.
 var methodFields = []string{"validation_method", "auth_token_delivery_method", "delivery_method"}
 
 // method reads how to reach the user; "" leaves it open. Unknown ones are for the service to refuse.
 func method(in *request.Fields) verify.Channel {
 	for _, name := range methodFields {
-		if in.Raw(name) != nil {
-			return channel(in.Text(name))
+		if c := channel(in.Text(name)); c != "" {
+			return c
 		}
 	}
 	return ""
