@@ -195,6 +195,7 @@ func aServersStartFinishesDeletions(t *testing.T, options func() countersigntest
 	if err != nil {
 		t.Fatal(err)
 	}
+	first.Await("the message's settlement", func() bool { v := first.Verification(d.Latest.String()); return !v.Open() }) // it would be tried for ever
 	// Its row goes, and then the server can't write any more.
 	gone, cancel := context.WithCancel(ctx)
 	cancel()

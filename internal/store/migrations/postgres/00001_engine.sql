@@ -73,7 +73,7 @@ CREATE TABLE destination (
     wait_until BIGINT NOT NULL,
     latest     BYTEA  NOT NULL,
     PRIMARY KEY (project, number)
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 80);
 
 CREATE TABLE delivery (
     verification BYTEA  NOT NULL,

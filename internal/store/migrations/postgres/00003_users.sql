@@ -29,7 +29,7 @@ CREATE TABLE app_user (
     updated_at  BIGINT NOT NULL,
     version     BIGINT NOT NULL,
     PRIMARY KEY (application, name)
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 80);
 CREATE INDEX app_user_created ON app_user (application, created_at, name);
 
 CREATE TABLE message_template (
