@@ -108,7 +108,7 @@ type DatabaseConfig struct {
 	// Password of the URL's user. It is not written here: this says where it is. Optional.
 	Password PasswordConfig `yaml:"password"`
 	// Writers is how many connections commit starts and checks: 1 to 64.
-	Writers int `yaml:"writers" default:"4"`
+	Writers int `yaml:"writers" default:"2"`
 	// Connections is how many there may be for everything else: 1 to 256.
 	Connections int `yaml:"connections" default:"8"`
 	// Timeout of a transaction, of a read, and of a new connection: 100ms to 10s. A request fails

@@ -29,7 +29,7 @@ type Postgres struct {
 	URL      string // postgres://user@host/database?sslmode=…
 	Password verify.Secret
 
-	Writers int // connections that commit groups: default 4
+	Writers int // connections that commit groups: default 2
 	Conns   int // connections for everything else: default 8
 
 	// Timeout bounds a transaction from its first word until its commit has come back, a read, and
@@ -42,7 +42,7 @@ type Postgres struct {
 }
 
 const (
-	defaultWriters = 4
+	defaultWriters = 2
 	defaultConns   = 8
 	defaultTimeout = 750 * time.Millisecond
 )

@@ -15,7 +15,7 @@ import (
 
 // A database is what the server under test keeps its data in.
 type database struct {
-	config     string  // what the server's configuration says of it
+	url        string  // "": SQLite
 	db         *sql.DB // nil: SQLite, a file of the installation
 	postmaster int
 }
@@ -41,8 +41,8 @@ func openDatabase(rows int) (*database, error) {
 		return nil, err
 	}
 	u.Path = "/" + name
-	d := &database{config: "\ndatabase:\n  url: " + strconv.Quote(u.String()) + "\n"}
-	if d.db, err = sql.Open("pgx", u.String()); err != nil {
+	d := &database{url: u.String()}
+	if d.db, err = sql.Open("pgx", d.url); err != nil {
 		return nil, err
 	}
 	var backend int

@@ -133,7 +133,7 @@ func atSize(binaries string, rows int) ([]point, memory, error) {
 	if err != nil {
 		return nil, memory{}, err
 	}
-	in, err := install(binaries, "http://"+sinkAddr+"/", db.config)
+	in, err := install(binaries, "http://"+sinkAddr+"/", db.url)
 	if err != nil {
 		return nil, memory{}, err
 	}
@@ -352,7 +352,7 @@ func install(binaries, receiver, database string) (*installation, error) {
 	}
 	config = []byte(strings.NewReplacer(
 		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`, "http://127.0.0.1:9000/messages", receiver,
-	).Replace(string(config)) + database)
+	).Replace(strings.Replace(string(config), "\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", 1))) // the first one is the database's
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
 		return nil, err
 	}
