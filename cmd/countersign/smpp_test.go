@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -21,13 +23,13 @@ const (
 	smscPassword = "pa55word"
 )
 
-// A testSMSC is npm's smpp, which somebody else wrote, in a process of its own.
+// A testSMSC is an SMSC in a process of its own.
 type testSMSC struct {
 	t         *testing.T
 	addr, log string
 }
 
-// newSMSC starts one that sends a receipt of each message.
+// newSMSC starts npm's smpp, which somebody else wrote, and which sends a receipt of each message.
 func newSMSC(t *testing.T) *testSMSC {
 	t.Helper()
 	const dir = "../../internal/carrier/smpp/testdata/smsc"
@@ -101,16 +103,22 @@ func (s *testSMSC) submitted() (all []submitted) {
 	return all
 }
 
-func TestACodeLeavesOverSMPPAndItsReceiptComesBack(t *testing.T) {
-	t.Parallel()
-	smsc := newSMSC(t)
-	in := smsc.install()
-	p := in.serve()
+// bothBound waits until the metrics say that both binds are up.
+func bothBound(t *testing.T, p *process) {
+	t.Helper()
 	if !within(20*time.Second, func() bool {
 		return strings.Contains(get(t, p.Ops+"/metrics"), `countersign_binds_up{carrier="smsc"} 2`+"\n")
 	}) {
 		t.Fatalf("the metrics never say that both binds are up\n%s", p.stderr)
 	}
+}
+
+func TestACodeLeavesOverSMPPAndItsReceiptComesBack(t *testing.T) {
+	t.Parallel()
+	smsc := newSMSC(t)
+	in := smsc.install()
+	p := in.serve()
+	bothBound(t, p)
 	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
 	if err != nil || id == "" {
 		t.Fatalf("start: %s, %v", answer, err)
@@ -134,5 +142,66 @@ func TestACodeLeavesOverSMPPAndItsReceiptComesBack(t *testing.T) {
 	}
 	if !strings.Contains(p.stderr.String(), "carrier is allowed to send its password and codes without TLS") {
 		t.Errorf("the log doesn't warn of plaintext:\n%s", p.stderr)
+	}
+}
+
+// An SMSC counts binds: one that nobody ended may keep the next server out.
+func TestSIGTERMUnbinds(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	asked := make(chan uint32, 100)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go agree(conn, asked)
+		}
+	}()
+	in := (&testSMSC{t: t, addr: l.Addr().String()}).install()
+	p := in.serve()
+	want := func(command uint32) {
+		t.Helper()
+		select {
+		case got := <-asked:
+			if got != command {
+				t.Errorf("the SMSC was asked %#x, want %#x", got, command)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the SMSC was never asked %#x\n%s", command, p.stderr)
+		}
+	}
+	const bindTransceiver, unbind = 0x09, 0x06
+	want(bindTransceiver)
+	want(bindTransceiver)
+	bothBound(t, p)
+	if err := p.stop(); err != nil {
+		t.Errorf("SIGTERM: %v\n%s", err, p.stderr)
+	}
+	want(unbind)
+	want(unbind)
+}
+
+// agree says yes to whatever an SMSC is asked on a connection, and passes on what that is.
+func agree(conn net.Conn, asked chan<- uint32) {
+	defer conn.Close()
+	var head [4]uint32 // length, command, status, sequence
+	for binary.Read(conn, binary.BigEndian, &head) == nil {
+		if _, err := io.CopyN(io.Discard, conn, int64(head[0])-16); err != nil {
+			return
+		}
+		asked <- head[1]
+		name := "smsc\x00"
+		if head[1] == 0x06 {
+			name = ""
+		}
+		head = [4]uint32{uint32(16 + len(name)), head[1] | 1<<31, 0, head[3]}
+		binary.Write(conn, binary.BigEndian, head)
+		io.WriteString(conn, name)
 	}
 }
