@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/exchange"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/carrier/provider"
+	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
@@ -206,11 +207,14 @@ type SyniverseConfig struct {
 type CarrierConfig struct {
 	// Name is the carrier's name in channels, records and metrics: a-z 0-9 - and _.
 	Name string `yaml:"name" example:"gateway"`
-	// HTTP posts each message as JSON, signed as Standard Webhooks says. This, or provider.
+	// HTTP posts each message as JSON, signed as Standard Webhooks says. This, provider or smpp.
 	HTTP HTTPCarrierConfig `yaml:"http"`
-	// Provider sends through the API of a provider: docs/providers.md. This, or http.
+	// Provider sends through the API of a provider: docs/providers.md. This, http or smpp.
 	Provider ProviderConfig `yaml:"provider"`
-	// Concurrency is how many calls are made at once: 1 to 1024.
+	// SMPP binds to an SMSC: docs/smpp.md. This, http or provider.
+	SMPP SMPPConfig `yaml:"smpp"`
+	// Concurrency is how many calls are made at once: 1 to 1024. With smpp it is binds times window
+	// instead.
 	Concurrency int `yaml:"concurrency" default:"64"`
 	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
 	Queue int `yaml:"queue" default:"1024"`
@@ -329,6 +333,65 @@ func (s ProviderSecretConfig) given() bool { return s != ProviderSecretConfig{} 
 // given reports whether a carrier is a provider.
 func (c *ProviderConfig) given() bool { return c.Preset != "" || c.API != "" }
 
+// SMPPConfig is an account at an SMSC.
+type SMPPConfig struct {
+	// Addr is where the SMSC listens, host:port.
+	Addr string `yaml:"addr"`
+	// Plaintext connects without TLS: everybody on the way can then read the password and the codes. It
+	// is for a private line or a tunnel. Each start warns of it.
+	Plaintext bool `yaml:"plaintext" default:"false"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+	// SystemID is the account: 1 to 15 characters.
+	SystemID string `yaml:"system_id"`
+	// Password is the account's. It is not written here: this says where it is. Optional.
+	Password PasswordConfig `yaml:"password"`
+	// SystemType is what some SMSCs ask for, up to 12 characters. Optional.
+	SystemType string `yaml:"system_type"`
+	// Service is the service_type of each message, up to 5 characters. Optional.
+	Service string `yaml:"service"`
+	// Mode is transceiver, or pair for an SMSC that wants a receiver and a transmitter.
+	Mode string `yaml:"mode" default:"transceiver"`
+	// Binds are how many transceivers, or pairs, this server keeps up: 1 to 64.
+	Binds int `yaml:"binds" default:"1"`
+	// Window is how many messages of each bind may be without a response: 1 to 1000, and times binds up
+	// to 1024.
+	Window int `yaml:"window" default:"10"`
+	// Rate is how many parts of messages a second all binds together submit: up to 100000, 0 for no
+	// limit. The carrier's own rate counts whole messages.
+	Rate int `yaml:"rate" default:"0"`
+	// BindTimeout is the time from dialling to the response to the bind: 100ms to 1m.
+	BindTimeout yamlconf.Duration `yaml:"bind_timeout" default:"10s"`
+	// Response is the time to the response to anything else: 100ms to 9s, for a call may take 10s.
+	Response yamlconf.Duration `yaml:"response" default:"8s"`
+	// Enquire is the time between two enquire_link: 1s to 1h, 0s for none.
+	Enquire yamlconf.Duration `yaml:"enquire" default:"30s"`
+	// Inactivity is the time without a word of the SMSC's until the connection is made anew: 1s to 24h,
+	// and more than enquire and response together.
+	Inactivity yamlconf.Duration `yaml:"inactivity" default:"90s"`
+	// International is the type of number and the numbering plan of all destinations, and of senders
+	// that are such numbers.
+	International string `yaml:"international" default:"1 1"`
+	// Short is the same of senders that are numbers of up to 8 digits.
+	Short string `yaml:"short" default:"3 0"`
+	// Alphanumeric is the same of senders that are names.
+	Alphanumeric string `yaml:"alphanumeric" default:"5 0"`
+	// Validity tells the SMSC how long the code lives. Some don't take that in its relative form.
+	Validity bool `yaml:"validity" default:"true"`
+	// Receipts asks for a receipt of each message.
+	Receipts bool `yaml:"receipts" default:"true"`
+	// ReceiptID is how receipts write the ids of responses: same, hex-then-decimal or decimal-then-hex.
+	ReceiptID string `yaml:"receipt_id" default:"same"`
+	// Refuse are statuses that refuse a message for good, such as "0x410", whatever docs/smpp.md says of
+	// them. Optional.
+	Refuse []string `yaml:"refuse"`
+}
+
+// given reports whether a carrier is an SMSC.
+func (c *SMPPConfig) given() bool {
+	return c.Addr+c.SystemID+c.SystemType+c.Service != "" || c.Password != PasswordConfig{}
+}
+
 // SecretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
 type SecretConfig struct {
 	// File is a file that only its owner can read.
@@ -373,10 +436,11 @@ type loadedConfig struct {
 	reloads []reloader
 }
 
-// A way is what a carrier is made from: one of the two.
+// A way is what a carrier is made from: one of the three.
 type way struct {
 	http     *carrierhttp.Config
 	provider *provider.Config
+	smpp     *smpp.Config
 }
 
 // loadConfig reads a file. All that is wrong with it is in the error, a line each.
@@ -446,7 +510,7 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 		for i, name := range channel.carriers {
 			at := fmt.Sprintf("%s[%d]", channel.key, i)
 			p.Check(at, names[name], "there is no carrier %q", name)
-			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "the provider of %q isn't for this channel; its preset or api says which", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, and a provider's preset or api says its own", name)
 		}
 	}
 }
@@ -557,22 +621,35 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 	p.Check(key+".concurrency", cc.Concurrency >= 1 && cc.Concurrency <= 1024, "must be 1 to 1024")
 	p.Check(key+".queue", cc.Queue >= 1 && cc.Queue <= 100000, "must be 1 to 100000")
 	checkUse(p, key, cc)
+	c.ways = append(c.ways, c.checkWay(p, key, cc))
+}
+
+// checkWay checks how a carrier's messages leave, which is one of the three.
+func (c *loadedConfig) checkWay(p *yamlconf.Problems, key string, cc *CarrierConfig) way {
 	if cc.Provider.given() {
 		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is a provider: a carrier is one of the two")
-		c.ways = append(c.ways, way{provider: c.checkProvider(p, key+".provider", cc)})
-		return
+		p.Check(key+".smpp", !cc.SMPP.given(), "must be empty where there is a provider: a carrier is one of the two")
+		return way{provider: c.checkProvider(p, key+".provider", cc)}
 	}
 	o := &cc.Provider
 	stray := o.Account + o.User + o.Host + o.Region + o.Profile
 	p.Check(key+".provider", stray == "" && !o.Secret.given() && !o.CallbackSecret.given(), "needs a preset or api")
-	c.ways = append(c.ways, way{http: c.checkHTTP(p, key+".http", cc)})
+	if cc.SMPP.given() {
+		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is smpp: a carrier is one of the two")
+		return way{smpp: c.checkSMPP(p, key, cc)}
+	}
+	return way{http: c.checkHTTP(p, key+".http", cc)}
 }
 
 // serves reports whether a carrier can be one of a channel's.
 func (c *loadedConfig) serves(name, channel string) bool {
 	for i, way := range c.ways {
-		if c.Carriers[i].Name == name && way.provider != nil {
+		switch {
+		case c.Carriers[i].Name != name:
+		case way.provider != nil:
 			return channel == cmp.Or(way.provider.Spec.Channel, "sms")
+		case way.smpp != nil:
+			return channel == "sms"
 		}
 	}
 	return true

@@ -44,7 +44,7 @@ func (c *loadedConfig) checkRoute(p *yamlconf.Problems, key string, r *RouteConf
 		seen[choice.Name] = true
 		p.Check(at+".weight", choice.Weight >= 0 && choice.Weight <= 1000, "must be 0 to 1000")
 		for _, channel := range channels {
-			p.Check(at+".name", c.serves(choice.Name, channel), "the provider of %q isn't for %s: a route has a list of channels, and a preset or api says its own", choice.Name, channel)
+			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, and a provider's preset or api says its own", choice.Name, channel)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (c *ChannelsConfig) routes() map[verify.Channel][]string {
 // line is how a carrier is used.
 func (cc *CarrierConfig) line(out carrier.Carrier) dispatch.Line {
 	l := dispatch.Line{
-		Carrier: out, Queue: cc.Queue, Concurrency: cc.Concurrency, Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
+		Carrier: out, Queue: cc.Queue, Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
 		Costs: map[string]float64{}, Senders: map[string][]string{},
 	}
 	for _, c := range cc.Costs {

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/carrier/provider"
+	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/system"
@@ -39,10 +40,6 @@ func (c *serveCommand) Run(w world) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	hangup := noticed()
-	carriers, providers, err := conf.lines(log)
-	if err != nil {
-		return err
-	}
 	public, err := listen(conf.Public.Listen, "public.listen")
 	if err != nil {
 		return err
@@ -63,15 +60,20 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer unpublish()
+	out, err := conf.lines(log)
+	if err != nil {
+		return err
+	}
+	defer out.close()
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
-		Carriers: carriers, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: out.metrics(),
+		Carriers: out.all, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	})
 	if err != nil {
 		return err
 	}
-	api := web.NewServer(traces.wrap(s.Handler(reports(log, s, providers)...)), log)
+	api := web.NewServer(traces.wrap(s.Handler(out.reports(log, s)...)), log)
 	if conf.cert != nil {
 		api.TLSConfig = conf.cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
@@ -94,40 +96,86 @@ func (c *loadedConfig) reloadKeys() error {
 	return err
 }
 
-// lines makes the carriers. Those that are providers come once more, by themselves.
-func (c *loadedConfig) lines(log *slog.Logger) (all []dispatch.Line, providers []*provider.Carrier, err error) {
-	for i, way := range c.ways {
-		var out carrier.Carrier
-		if way.provider != nil {
-			way.provider.Log = log
-			p, err := provider.New(*way.provider)
-			if err != nil {
-				return nil, nil, err
-			}
-			if !p.Receives() {
-				log.Warn("the provider can't report what became of messages: set public.url, and the secret that reports are checked with", "carrier", p.Name())
-			}
-			out, providers = p, append(providers, p)
-		} else {
-			if way.http.Plaintext {
-				log.Warn("carrier is allowed to send codes over plain http", "carrier", way.http.Name)
-			}
-			if out, err = carrierhttp.New(*way.http); err != nil {
-				return nil, nil, err
-			}
-		}
-		all = append(all, c.Carriers[i].line(out))
-	}
-	return all, providers, nil
+// lines are the carriers. Those that bring receipts come once more, by themselves.
+type lines struct {
+	all       []dispatch.Line
+	providers []*provider.Carrier
+	smscs     []*smpp.Carrier
 }
 
-// reports lets providers report what became of messages.
-func reports(log *slog.Logger, s *system.System, providers []*provider.Carrier) []web.Mount {
-	if len(providers) == 0 {
+// lines makes the carriers. Close them.
+func (c *loadedConfig) lines(log *slog.Logger) (made *lines, err error) {
+	made = &lines{}
+	for i, way := range c.ways {
+		out, err := made.add(way, log)
+		if err != nil {
+			made.close()
+			return nil, err
+		}
+		made.all = append(made.all, c.Carriers[i].line(out))
+	}
+	return made, nil
+}
+
+func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
+	switch {
+	case way.provider != nil:
+		way.provider.Log = log
+		p, err := provider.New(*way.provider)
+		if err != nil {
+			return nil, err
+		}
+		if !p.Receives() {
+			log.Warn("the provider can't report what became of messages: set public.url, and the secret that reports are checked with", "carrier", p.Name())
+		}
+		l.providers = append(l.providers, p)
+		return p, nil
+	case way.smpp != nil:
+		if way.smpp.Plaintext {
+			log.Warn("carrier is allowed to send its password and codes without TLS", "carrier", way.smpp.Name)
+		}
+		way.smpp.Log = log
+		c, err := smpp.New(*way.smpp)
+		if err != nil {
+			return nil, err
+		}
+		l.smscs = append(l.smscs, c)
+		return c, nil
+	}
+	if way.http.Plaintext {
+		log.Warn("carrier is allowed to send codes over plain http", "carrier", way.http.Name)
+	}
+	return carrierhttp.New(*way.http)
+}
+
+// metrics counts what the binds do, and whatever else is counted.
+func (l *lines) metrics() *metric.Metrics {
+	m := metric.New()
+	for _, c := range l.smscs {
+		m.Binds(c.Name(), c.Binds, func() int { return c.Stats().Bound })
+	}
+	return m
+}
+
+// reports lets carriers report what became of messages.
+func (l *lines) reports(log *slog.Logger, s *system.System) []web.Mount {
+	for _, c := range l.smscs {
+		c.OnReceipt(s.Dispatch.Receive)
+	}
+	if len(l.providers) == 0 {
 		return nil
 	}
-	for _, p := range providers {
+	for _, p := range l.providers {
 		p.OnReceipt(s.Dispatch.Receive)
 	}
-	return []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: provider.Handler(log, providers...)}}
+	return []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: provider.Handler(log, l.providers...)}}
+}
+
+// close ends the binds, where the system that had them wasn't opened. A second time does nothing.
+func (l *lines) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, c := range l.smscs {
+		c.Close(ctx)
+	}
 }

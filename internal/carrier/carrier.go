@@ -20,6 +20,12 @@ type Carrier interface {
 	Send(ctx context.Context, m verify.Message) (ref string, err error)
 }
 
+// A Closer is a carrier that keeps connections up.
+type Closer interface {
+	// Close ends them, once nobody sends any more and the receipts under way are recorded, or ctx is done.
+	Close(ctx context.Context)
+}
+
 // A Receipt is what a carrier says later of a message that it took. It names the message by its
 // verification and attempt, or where the carrier knows only its own id, by that.
 type Receipt struct {

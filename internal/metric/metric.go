@@ -98,6 +98,19 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 	)
 }
 
+// Binds adds a carrier's binds, which are counted when somebody asks.
+func (m *Metrics) Binds(carrier string, wanted int, up func() int) {
+	labels := prometheus.Labels{"carrier": carrier}
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_binds_up", Help: "Binds to an SMSC that messages can leave by.", ConstLabels: labels,
+		}, func() float64 { return float64(up()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_binds_wanted", Help: "How many of them there should be.", ConstLabels: labels,
+		}, func() float64 { return float64(wanted) }),
+	)
+}
+
 // Pool adds the database's connections, which are counted when somebody asks.
 func (m *Metrics) Pool(count func() (inUse, limit int)) {
 	m.registry.MustRegister(

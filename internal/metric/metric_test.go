@@ -80,6 +80,7 @@ func used() *Metrics {
 		tell("gateway", "CA", "half-open")
 		tell("other", "US", "closed")
 	})
+	m.Binds("smsc", 2, func() int { return 1 })
 	m.Committed(3, 500*time.Millisecond)
 	m.Committed(256, 500*time.Millisecond)
 	return m
@@ -91,6 +92,8 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_approvals_total{channel="sms"} 1`,
 		`countersign_batch_operations_count 2`,
 		`countersign_batch_operations_sum 259`,
+		`countersign_binds_up{carrier="smsc"} 1`,
+		`countersign_binds_wanted{carrier="smsc"} 2`,
 		`countersign_breaker_state{carrier="gateway",country="CA"} 1`,
 		`countersign_breaker_state{carrier="gateway",country="US"} 2`,
 		`countersign_breaker_state{carrier="other",country="US"} 0`,

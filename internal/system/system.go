@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
@@ -69,6 +70,7 @@ type System struct {
 	Verify   *verify.Service
 	Dispatch *dispatch.Dispatcher
 
+	carriers  []dispatch.Line
 	log       *slog.Logger
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
@@ -142,7 +144,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	})
 	c.Metrics.Pool(st.Pool)
 	s := &System{
-		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
@@ -213,10 +215,15 @@ func (s *System) Operations() http.Handler {
 	return mux
 }
 
-// Close sends what is queued, until ctx is done, and closes the database. What is left is on disk
+// Close sends what is queued, until ctx is done, and closes the carriers and the database. What is left is on disk
 // and will be sent by whoever opens it next. Stop the listeners first.
 func (s *System) Close(ctx context.Context) error {
 	s.Dispatch.Close(ctx)
+	for _, l := range s.carriers { // while there is still a database for their receipts
+		if c, ok := l.Carrier.(carrier.Closer); ok {
+			c.Close(ctx)
+		}
+	}
 	s.stopped()
 	s.upkeep.Wait()
 	return s.Store.Close()

@@ -238,8 +238,8 @@ func (c *Carrier) passRef(r receipt) (status Status, known bool) {
 // nobody has such a message.
 func (c *Carrier) tell(r carrier.Receipt) (status Status, known bool) {
 	receive := c.receiver.Load()
-	if receive == nil {
-		return statusOK, true
+	if receive == nil { // not yet: we have just begun
+		return statusTemporary, true
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), receiptLimit)
 	defer cancel()

@@ -2,6 +2,7 @@ package smpp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -41,6 +42,22 @@ func TestAMessageIsSubmittedAndItsReceiptPassedOn(t *testing.T) {
 		go k.Close(k.Context())
 		p.answer(p.read(unbind), statusOK, "")
 		p.ended()
+	})
+}
+
+// The binds may be up before the rest of a server is.
+func TestAReceiptThatNobodyListensForYetComesAgain(t *testing.T) {
+	story(t, nil, func(k *kit) {
+		k.receiver.Store(nil)
+		p := k.bound()
+		if got := p.deliver(dlr("id-1", "DELIVRD")); got != statusTemporary {
+			k.Errorf("got %v, want to have it again", got)
+		}
+		k.OnReceipt(func(_ context.Context, r carrier.Receipt) error { k.receipts <- r; return nil })
+		if got := p.deliver(dlr("id-1", "DELIVRD")); got != statusOK {
+			k.Errorf("got %v, want no error", got)
+		}
+		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "id-1", Delivered: true})
 	})
 }
 

@@ -198,7 +198,8 @@ func start(config Config, dial func(context.Context, string) (net.Conn, error)) 
 func (c *Carrier) Name() string { return c.Config.Name }
 
 // OnReceipt sets who is told of receipts. If it answers [verify.ErrNotFound], the receipt is nobody's;
-// after another error that is no [verify.Error], the SMSC is asked to bring the receipt again.
+// after another error that is no [verify.Error], the SMSC is asked to bring the receipt again, as it is
+// while nobody is told.
 func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
 	c.receiver.Store(&receive)
 }
