@@ -184,6 +184,10 @@ func (v *Verification) end(s Status, now time.Time) {
 
 // Message is what a carrier gets, with the code in its place.
 func (v *Verification) Message(code Secret) Message {
+	text := v.Text
+	if text == approvedText(v.Channel) {
+		text = ""
+	}
 	return Message{
 		ID:           v.ID.message(),
 		Verification: v.ID,
@@ -191,6 +195,8 @@ func (v *Verification) Message(code Secret) Message {
 		To:           v.To,
 		From:         v.Sender,
 		Body:         Secret(strings.ReplaceAll(v.Text, placeholder, code.Reveal())),
+		Code:         code,
+		Text:         text,
 		ExpiresAt:    v.ExpiresAt,
 		Attempt:      v.Attempt,
 	}
