@@ -62,10 +62,10 @@ func parse(data []byte) (voice, error) {
 		return nil, fmt.Errorf("no end of the names")
 	}
 	v := voice{}
-	for line := range strings.Lines(string(head)) {
-		name, length, _ := strings.Cut(strings.TrimSpace(line), " ")
+	for _, line := range strings.Split(string(head), "\n") {
+		name, length, _ := strings.Cut(line, " ")
 		n, err := strconv.Atoi(length)
-		if err != nil || n < 1 || n > len(samples) {
+		if _, twice := v[name]; err != nil || n < 1 || n > len(samples) || name == "" || twice {
 			return nil, fmt.Errorf("prompt %q: length %q", name, length)
 		}
 		v[name], samples = samples[:n:n], samples[n:]

@@ -1,0 +1,307 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	wire "github.com/emiago/sipgo/sip"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+// A peer is a trunk that does what the test says, message by message. What real ones do is in
+// real_test.go.
+type peer struct {
+	t     *testing.T
+	conn  *net.UDPConn
+	sound *net.UDPConn
+	seen  map[string]bool // branch and method of what was answered
+
+	mu       sync.Mutex // guards packets
+	packets  [][]byte
+	arrivals chan struct{} // one token at least after packets grew
+}
+
+func newPeer(t *testing.T) *peer {
+	t.Helper()
+	p := &peer{t: t, conn: listenUDP(t), sound: listenUDP(t), seen: map[string]bool{}, arrivals: make(chan struct{}, 1)}
+	go func() {
+		buf := make([]byte, 2048)
+		for {
+			n, err := p.sound.Read(buf)
+			if err != nil {
+				return
+			}
+			p.mu.Lock()
+			p.packets = append(p.packets, append([]byte(nil), buf[:n]...))
+			p.mu.Unlock()
+			select {
+			case p.arrivals <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return p
+}
+
+func listenUDP(t *testing.T) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func port(c *net.UDPConn) int { return c.LocalAddr().(*net.UDPAddr).Port }
+
+// heard waits until n packets of sound have come, and returns all so far.
+func (p *peer) heard(n int) [][]byte {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for {
+		p.mu.Lock()
+		all := p.packets
+		p.mu.Unlock()
+		if len(all) >= n {
+			return all
+		}
+		select {
+		case <-p.arrivals:
+		case <-deadline:
+			p.t.Fatalf("%d packets of sound came, want %d", len(all), n)
+		}
+	}
+}
+
+// expect waits for a request; repetitions of one that was answered are passed over, and so are
+// acknowledgements unless one is expected.
+func (p *peer) expect(method wire.RequestMethod) *wire.Request {
+	p.t.Helper()
+	buf := make([]byte, maxMessage)
+	p.conn.SetReadDeadline(time.Now().Add(patience))
+	for {
+		n, from, err := p.conn.ReadFrom(buf)
+		if err != nil {
+			p.t.Fatalf("waiting for %s: %v", method, err)
+		}
+		m, err := parser.ParseSIP(append([]byte(nil), buf[:n]...))
+		if err != nil {
+			p.t.Fatalf("the carrier sent something broken: %v\n%s", err, buf[:n])
+		}
+		r, ok := m.(*wire.Request)
+		if !ok {
+			continue // an answer to a request of ours
+		}
+		branch, _ := r.Via().Params.Get("branch")
+		if id := branch + string(r.Method); p.seen[id] || r.IsAck() && method != wire.ACK {
+			continue
+		} else {
+			p.seen[id] = true
+		}
+		if !wellFormed(buf[:n]) {
+			p.t.Errorf("the carrier sent a message that it wouldn't take itself:\n%s", buf[:n])
+		}
+		r.SetSource(from.String())
+		if r.Method != method {
+			p.t.Fatalf("got %s, want %s:\n%s", r.Method, method, buf[:n])
+		}
+		return r
+	}
+}
+
+// tag is the peer's in every call.
+const tag = "peer"
+
+// reply answers a request, with headers of the form "Name: value".
+func (p *peer) reply(r *wire.Request, status int, body string, headers ...string) {
+	p.t.Helper()
+	res := wire.NewResponseFromRequest(r, status, "So be it", []byte(body))
+	if status > 100 {
+		res.To().Params.Remove("tag")
+		res.To().Params.Add("tag", tag)
+	}
+	if body != "" {
+		res.AppendHeader(wire.NewHeader("Content-Type", sdpType))
+	}
+	res.AppendHeader(wire.NewHeader("Contact", fmt.Sprintf("<sip:peer@127.0.0.1:%d>", port(p.conn))))
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		res.AppendHeader(wire.NewHeader(name, value))
+	}
+	p.write(res.String(), r.Source())
+}
+
+func (p *peer) write(message, to string) {
+	p.t.Helper()
+	addr := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))
+	if _, err := p.conn.WriteTo([]byte(message), addr); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// sdp offers both laws, in an order, to where the peer hears.
+func (p *peer) sdp(types ...int) string {
+	if types == nil {
+		types = []int{mu, aLaw, keys}
+	}
+	return string(offer(netip.AddrPortFrom(loopback, uint16(port(p.sound))), 1, nil, types...))
+}
+
+// answer takes a call: it rings, is answered and acknowledged.
+func (p *peer) answer(types ...int) *wire.Request {
+	p.t.Helper()
+	invite := p.expect(wire.INVITE)
+	p.reply(invite, 180, "")
+	p.reply(invite, 200, p.sdp(types...))
+	p.expect(wire.ACK)
+	return invite
+}
+
+// ask makes a request of the peer's own within the call.
+func (p *peer) ask(method wire.RequestMethod, invite *wire.Request, seq uint32, kind, body string) {
+	p.t.Helper()
+	p.write(p.request(method, invite, seq, kind, body).String(), invite.Source())
+}
+
+func (p *peer) request(method wire.RequestMethod, invite *wire.Request, seq uint32, kind, body string) *wire.Request {
+	r := wire.NewRequest(method, invite.Contact().Address)
+	via := &wire.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: "UDP", Host: "127.0.0.1", Port: port(p.conn)}
+	via.Params.Add("branch", wire.GenerateBranch())
+	r.AppendHeader(via)
+	from := &wire.FromHeader{Address: invite.To().Address}
+	from.Params.Add("tag", tag)
+	r.AppendHeader(from)
+	r.AppendHeader(&wire.ToHeader{Address: invite.From().Address, Params: invite.From().Params})
+	r.AppendHeader(wire.HeaderClone(invite.CallID()))
+	r.AppendHeader(&wire.CSeqHeader{SeqNo: seq, MethodName: method})
+	r.AppendHeader(wire.NewHeader("Contact", fmt.Sprintf("<sip:peer@127.0.0.1:%d>", port(p.conn))))
+	if kind != "" {
+		r.AppendHeader(wire.NewHeader("Content-Type", kind))
+	}
+	r.SetBody([]byte(body))
+	return r
+}
+
+// bye hangs up, and waits until the carrier has noticed.
+func (p *peer) bye(invite *wire.Request) { p.ask(wire.BYE, invite, 100, "", "") }
+
+// status waits for an answer to one of the peer's requests.
+func (p *peer) status() *wire.Response {
+	p.t.Helper()
+	buf := make([]byte, maxMessage)
+	p.conn.SetReadDeadline(time.Now().Add(patience))
+	for {
+		n, _, err := p.conn.ReadFrom(buf)
+		if err != nil {
+			p.t.Fatalf("waiting for an answer: %v", err)
+		}
+		m, err := parser.ParseSIP(append([]byte(nil), buf[:n]...))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if r, ok := m.(*wire.Response); ok {
+			return r
+		}
+	}
+}
+
+// trunk makes a carrier whose trunk is a peer.
+func trunk(t *testing.T, addr string, change func(*Config)) *Carrier {
+	t.Helper()
+	s, err := speech.New(speech.Config{Times: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{
+		Name: "trunk", Trunk: addr, Listen: "127.0.0.1:0", Ports: [2]uint16{21000, 29999},
+		Speech: s, Log: slog.New(slog.NewTextHandler(logTo{t}, nil)),
+	}
+	if change != nil {
+		change(&c)
+	}
+	k, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		k.Close(ctx)
+	})
+	return k
+}
+
+func (p *peer) trunk(change func(*Config)) *Carrier {
+	p.t.Helper()
+	return trunk(p.t, p.conn.LocalAddr().String(), change)
+}
+
+// logTo writes a test's log.
+type logTo struct{ t *testing.T }
+
+func (l logTo) Write(b []byte) (int, error) {
+	l.t.Logf("%s", strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+var message = verify.Message{
+	Verification: verify.NewID(time.Unix(0, 0)), Channel: verify.Voice,
+	To: "+12025550100", From: "+12025550199", Code: "7", Attempt: 1,
+}
+
+// outcome is what a Send returned.
+type outcome struct {
+	ref  string
+	err  error
+	took time.Duration
+}
+
+// send starts a call.
+func send(ctx context.Context, c *Carrier, m verify.Message) <-chan outcome {
+	out := make(chan outcome, 1)
+	go func() {
+		began := time.Now()
+		ref, err := c.Send(ctx, m)
+		out <- outcome{ref, err, time.Since(began)}
+	}()
+	return out
+}
+
+// want waits for the end of a call, and compares.
+func want(t *testing.T, got <-chan outcome, o verify.DeliveryOutcome, reason string) outcome {
+	t.Helper()
+	select {
+	case out := <-got:
+		if o == verify.Accepted {
+			if out.err != nil {
+				t.Fatalf("got %v, want accepted", out.err)
+			}
+			return out
+		}
+		var e *carrier.Error
+		if !errors.As(out.err, &e) || e.Outcome != o || e.Reason != reason {
+			t.Fatalf("got %+v (%v), want %v %s", carrier.Decision(out.err), out.err, o, reason)
+		}
+		return out
+	case <-time.After(patience):
+		t.Fatal("the call doesn't end")
+	}
+	panic("unreachable")
+}
