@@ -5,6 +5,9 @@ import "math/bits"
 // Rate is how many samples there are in a second of speech.
 const Rate = 8000
 
+// Frame is how many samples are sent together: 20 ms.
+const Frame = Rate / 50
+
 // Silence is the quietest µ-law sample.
 const Silence = 0xff
 

@@ -90,7 +90,7 @@ func New(c Config) (*Speaker, error) {
 	return s, nil
 }
 
-// A Script is the sound of one call.
+// A Script is the sound of one call. Its parts are whole frames.
 type Script struct {
 	Confirm []byte // "To hear your code, press 1"
 	Code    []byte // the text with the code in it, as often as configured
@@ -98,7 +98,7 @@ type Script struct {
 	Again   []byte // "Press 1 to hear it again"
 }
 
-// All is what a call says that nobody interrupts.
+// All is what a call says that nobody interrupts: exactly what is sent.
 func (s Script) All() []byte {
 	all := make([]byte, 0, len(s.Code)+len(s.Again))
 	return append(append(all, s.Code...), s.Again...)
@@ -153,10 +153,14 @@ func (v voice) script(parts [][]byte, code string, times int, spell bool) Script
 			all.Once = len(all.Code)
 		}
 	}
-	all.Again = append(pause(nil, betweenTimes), v[repeat]...)
-	all.Confirm = append(pause(nil, lead), v[confirm]...)
+	all.Code = whole(all.Code)
+	all.Again = whole(append(pause(nil, betweenTimes), v[repeat]...))
+	all.Confirm = whole(append(pause(nil, lead), v[confirm]...))
 	return all
 }
+
+// whole ends speech with a whole frame, so that parts can be sent one behind the other.
+func whole(s []byte) []byte { return pause(s, (Frame-len(s)%Frame)%Frame) }
 
 // say says a code's characters one by one. Where some are in lower case, the upper-case ones are
 // announced. A character that has no name is left out; no format of code has one.

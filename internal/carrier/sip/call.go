@@ -277,24 +277,27 @@ func (l *call) progress(r *wire.Response) {
 	}
 }
 
-// giveUp cancels an invitation. A phone that is answered all the same is hung up.
+// giveUp cancels an invitation, as soon as the trunk has said anything: before that it wouldn't know
+// what is meant. A phone that is answered all the same is hung up.
 func (l *call) giveUp(tx wire.ClientTransaction) {
-	if l.ringing == nil { // nobody knows of it yet, as far as we know: see Carrier.stray
-		tx.Terminate()
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
 	var asked sync.WaitGroup
 	defer asked.Wait()
-	asked.Go(func() { l.c.client.Do(ctx, cancelling(l.invite), prepared) })
+	var once sync.Once
 	for {
+		if l.ringing != nil {
+			once.Do(func() {
+				asked.Go(func() { l.c.client.Do(ctx, cancelling(l.invite), prepared) })
+			})
+		}
 		select {
 		case r := <-tx.Responses():
-			if r.IsProvisional() {
+			switch {
+			case r.IsProvisional():
+				l.ringing = r
 				continue
-			}
-			if r.IsSuccess() {
+			case r.IsSuccess():
 				l.establish(r, tx)
 				l.bye()
 			}
@@ -302,7 +305,7 @@ func (l *call) giveUp(tx wire.ClientTransaction) {
 		case <-tx.Done():
 			return
 		case <-ctx.Done():
-			tx.Terminate()
+			tx.Terminate() // what comes now is a stray
 			return
 		}
 	}

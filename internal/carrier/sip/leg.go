@@ -298,7 +298,10 @@ func (c *Carrier) stray(r *wire.Response) {
 		return
 	}
 	invite := wire.NewRequest(wire.INVITE, *r.To().Address.Clone())
-	invite.AppendHeader(wire.HeaderClone(r.Via()))
+	via := r.Via().Clone()
+	via.Params.Remove("received") // it came with the answer
+	via.Params.Add("rport", "")
+	invite.AppendHeader(via)
 	invite.AppendHeader(wire.HeaderClone(r.From()))
 	to := r.To().AsFrom() // without the tag: the invitation had none
 	invite.AppendHeader(&wire.ToHeader{DisplayName: to.DisplayName, Address: to.Address})

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	frame     = speech.Rate / 50 // samples in a packet: 20 ms
-	frameTime = time.Second / 50
+	frame     = speech.Frame // samples in a packet
+	frameTime = frame * time.Second / speech.Rate
 	header    = 12 // bytes of RTP before the sound
 	// maxLate is how late a packet may be and its followers still keep to the plan. Behind a longer
 	// pause the plan moves: nobody has a buffer for a burst.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,11 @@ type peer struct {
 	t     *testing.T
 	conn  *net.UDPConn
 	sound *net.UDPConn
-	seen  map[string]bool // branch and method of what was answered
+	dead  atomic.Bool // it doesn't even say that it lives
+
+	requests  chan *wire.Request // without repetitions, and without acknowledgements
+	acks      chan *wire.Request
+	responses chan *wire.Response
 
 	mu       sync.Mutex // guards packets
 	packets  [][]byte
@@ -39,24 +44,68 @@ type peer struct {
 
 func newPeer(t *testing.T) *peer {
 	t.Helper()
-	p := &peer{t: t, conn: listenUDP(t), sound: listenUDP(t), seen: map[string]bool{}, arrivals: make(chan struct{}, 1)}
-	go func() {
-		buf := make([]byte, 2048)
-		for {
-			n, err := p.sound.Read(buf)
-			if err != nil {
-				return
-			}
-			p.mu.Lock()
-			p.packets = append(p.packets, append([]byte(nil), buf[:n]...))
-			p.mu.Unlock()
-			select {
-			case p.arrivals <- struct{}{}:
+	p := &peer{
+		t: t, conn: listenUDP(t), sound: listenUDP(t), arrivals: make(chan struct{}, 1),
+		requests: make(chan *wire.Request, 100), acks: make(chan *wire.Request, 100), responses: make(chan *wire.Response, 100),
+	}
+	go p.readSound()
+	go p.read()
+	return p
+}
+
+func (p *peer) readSound() {
+	buf := make([]byte, 2048)
+	for {
+		n, err := p.sound.Read(buf)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.packets = append(p.packets, append([]byte(nil), buf[:n]...))
+		p.mu.Unlock()
+		select {
+		case p.arrivals <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// read sorts what comes.
+func (p *peer) read() {
+	seen := map[string]bool{}
+	buf := make([]byte, maxMessage)
+	for {
+		n, from, err := p.conn.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		m, err := parser.ParseSIP(append([]byte(nil), buf[:n]...))
+		if err != nil || !wellFormed(buf[:n]) {
+			p.t.Errorf("the carrier sent something broken: %v\n%s", err, buf[:n])
+			continue
+		}
+		switch m := m.(type) {
+		case *wire.Response:
+			p.responses <- m
+		case *wire.Request:
+			m.SetSource(from.String())
+			branch, _ := m.Via().Params.Get("branch")
+			id := branch + string(m.Method)
+			switch {
+			case m.IsAck():
+				p.acks <- m
+			case seen[id]:
+			case m.Method == wire.OPTIONS: // whether we are there
+				if !p.dead.Load() {
+					seen[id] = true
+					p.reply(m, 200, "")
+				}
 			default:
+				seen[id] = true
+				p.requests <- m
 			}
 		}
-	}()
-	return p
+	}
 }
 
 func listenUDP(t *testing.T) *net.UDPConn {
@@ -90,40 +139,23 @@ func (p *peer) heard(n int) [][]byte {
 	}
 }
 
-// expect waits for a request; repetitions of one that was answered are passed over, and so are
-// acknowledgements unless one is expected.
+// expect waits for a request.
 func (p *peer) expect(method wire.RequestMethod) *wire.Request {
 	p.t.Helper()
-	buf := make([]byte, maxMessage)
-	p.conn.SetReadDeadline(time.Now().Add(patience))
-	for {
-		n, from, err := p.conn.ReadFrom(buf)
-		if err != nil {
-			p.t.Fatalf("waiting for %s: %v", method, err)
-		}
-		m, err := parser.ParseSIP(append([]byte(nil), buf[:n]...))
-		if err != nil {
-			p.t.Fatalf("the carrier sent something broken: %v\n%s", err, buf[:n])
-		}
-		r, ok := m.(*wire.Request)
-		if !ok {
-			continue // an answer to a request of ours
-		}
-		branch, _ := r.Via().Params.Get("branch")
-		if id := branch + string(r.Method); p.seen[id] || r.IsAck() && method != wire.ACK {
-			continue
-		} else {
-			p.seen[id] = true
-		}
-		if !wellFormed(buf[:n]) {
-			p.t.Errorf("the carrier sent a message that it wouldn't take itself:\n%s", buf[:n])
-		}
-		r.SetSource(from.String())
+	from := p.requests
+	if method == wire.ACK {
+		from = p.acks
+	}
+	select {
+	case r := <-from:
 		if r.Method != method {
-			p.t.Fatalf("got %s, want %s:\n%s", r.Method, method, buf[:n])
+			p.t.Fatalf("got %s, want %s:\n%s", r.Method, method, r)
 		}
 		return r
+	case <-time.After(patience):
+		p.t.Fatalf("no %s came", method)
 	}
+	panic("unreachable")
 }
 
 // tag is the peer's in every call.
@@ -205,21 +237,13 @@ func (p *peer) bye(invite *wire.Request) { p.ask(wire.BYE, invite, 100, "", "") 
 // status waits for an answer to one of the peer's requests.
 func (p *peer) status() *wire.Response {
 	p.t.Helper()
-	buf := make([]byte, maxMessage)
-	p.conn.SetReadDeadline(time.Now().Add(patience))
-	for {
-		n, _, err := p.conn.ReadFrom(buf)
-		if err != nil {
-			p.t.Fatalf("waiting for an answer: %v", err)
-		}
-		m, err := parser.ParseSIP(append([]byte(nil), buf[:n]...))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		if r, ok := m.(*wire.Response); ok {
-			return r
-		}
+	select {
+	case r := <-p.responses:
+		return r
+	case <-time.After(patience):
+		p.t.Fatal("no answer came")
 	}
+	panic("unreachable")
 }
 
 // trunk makes a carrier whose trunk is a peer.

@@ -85,10 +85,14 @@ func New(c Config) (*Carrier, error) {
 	return t, nil
 }
 
+// quiet is the library's log: it writes down whole messages, with the numbers in them.
+var quiet = slog.New(slog.DiscardHandler)
+
+func init() { wire.SetDefaultLogger(quiet) } // a part of it has no other way
+
 // start makes the user agent and lets it listen.
 func (c *Carrier) start(listen netip.AddrPort) error {
 	host, _ := c.host()
-	quiet := slog.New(slog.DiscardHandler) // it writes down whole messages, with the numbers in them
 	agent, err := sipgo.NewUA(
 		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(c.Domain),
 		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}),
