@@ -522,7 +522,7 @@ func TestTrunksOfSipp(t *testing.T) {
 		"early hang-up": {
 			script: []string{`<recv request="INVITE"><action><ereg regexp=".*" search_in="hdr" header="From:" assign_to="caller"/></action></recv>`,
 				answering("180 Ringing", ""), taken(9), `<pause milliseconds="1000"/>`,
-				"<send retrans=\"500\"><![CDATA[\nBYE sip:x@[remote_ip]:[remote_port] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n" +
+				"<send retrans=\"500\"><![CDATA[\nBYE sip:x@127.0.0.1 SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n" +
 					"From: <sip:" + "+12025550100@127.0.0.1>;tag=[pid]-[call_number]\nTo: [$caller]\n[last_Call-ID:]\nCSeq: 7 BYE\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>",
 				`<recv response="200"/>`},
 			outcome: verify.Refused, reason: HungUp, least: time.Second,

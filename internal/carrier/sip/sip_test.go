@@ -3,6 +3,7 @@ package sip
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -795,5 +796,87 @@ func TestDescriptions(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
 		}
+	}
+}
+
+// Who is registered says so again before the time is over, and takes it back at the shutdown.
+func TestRegistration(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { login(c); c.Register = true; c.Domain = "example.com" })
+	r := p.expect(wire.REGISTER)
+	if r.Recipient.String() != "sip:example.com" || r.To().Address.String() != "sip:alice@example.com" || r.GetHeader("Expires").Value() != "3600" {
+		t.Errorf("got\n%s", r)
+	}
+	p.reply(r, 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	again := p.expect(wire.REGISTER)
+	if again.GetHeader("Authorization") == nil || again.CSeq().SeqNo != r.CSeq().SeqNo+1 || *again.CallID() != *r.CallID() {
+		t.Errorf("after the challenge:\n%s", again)
+	}
+	p.reply(again, 200, "", "Expires: 3600")
+
+	out := send(t.Context(), c, message) // a call doesn't mind
+	p.reply(p.expect(wire.INVITE), 486, "")
+	want(t, out, verify.Errored, Busy)
+
+	closed := make(chan struct{})
+	go func() { c.Close(t.Context()); close(closed) }()
+	last := p.expect(wire.REGISTER)
+	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= again.CSeq().SeqNo {
+		t.Errorf("at the shutdown:\n%s", last)
+	}
+	p.reply(last, 200, "")
+	<-closed
+}
+
+func TestHowLongARegistrationHolds(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		headers []string
+		want    time.Duration
+	}{
+		{nil, time.Hour},
+		{[]string{"Expires: 120"}, 2 * time.Minute},
+		{[]string{"Expires: 120", "Contact: <sip:a@b>;q=1;Expires=60"}, time.Minute},
+		{[]string{"Expires: soon"}, time.Hour},
+	} {
+		r := wire.NewResponse(200, "OK")
+		for _, h := range tt.headers {
+			name, value, _ := strings.Cut(h, ": ")
+			r.AppendHeader(wire.NewHeader(name, value))
+		}
+		if got := granted(r, time.Hour); got != tt.want {
+			t.Errorf("%v: got %v, want %v", tt.headers, got, tt.want)
+		}
+	}
+}
+
+// A certificate of nobody that we trust ends the call before the number is said to anybody.
+func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
+	t.Parallel()
+	both := []byte(certificate(t))
+	cert, err := tls.X509KeyPair(both, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	said := make(chan []byte, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		buf := make([]byte, 1)
+		n, _ := conn.Read(buf)
+		said <- buf[:n]
+	}()
+	c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport = TLS })
+	want(t, send(t.Context(), c, message), verify.Errored, Unreachable)
+	if got := <-said; len(got) > 0 {
+		t.Error("something was said to it")
 	}
 }
