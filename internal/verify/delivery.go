@@ -2,6 +2,7 @@ package verify
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -27,6 +28,15 @@ type Message struct {
 
 // CodePlace stands for the code in a [Message]'s Text.
 const CodePlace = placeholder
+
+// Around is the text before, between and after the places of the code; nothing for the approved
+// text.
+func (m Message) Around() []string {
+	if m.Text == "" {
+		return nil
+	}
+	return strings.Split(m.Text, CodePlace)
+}
 
 // A DeliveryState is where a verification's message is:
 //

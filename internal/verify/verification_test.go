@@ -448,6 +448,11 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 			t.Errorf("%s %q: got %q, want %q", tt.channel, tt.text, got, tt.want)
 		}
 	}
+	for text, want := range map[string]string{"": "[]", "Hello, {code}": `["Hello, " ""]`, "{code}, yes, {code}!": `["" ", yes, " "!"]`} {
+		if got := fmt.Sprintf("%q", Message{Text: text}.Around()); got != want {
+			t.Errorf("around the code of %q: got %s, want %s", text, got, want)
+		}
+	}
 }
 
 func TestStatesHaveNames(t *testing.T) {

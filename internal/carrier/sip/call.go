@@ -134,7 +134,7 @@ func (l *call) describe(version int, types ...int) []byte {
 func (l *call) make(ctx context.Context, m verify.Message) error {
 	// What is said is made first: when the phone is answered, somebody listens.
 	speaking, cancel := context.WithTimeout(ctx, speakLimit)
-	script := l.c.Speech.Script(speaking, m.Locale, around(m.Text), m.Code.Reveal())
+	script := l.c.Speech.Script(speaking, m.Locale, m.Around(), m.Code.Reveal())
 	cancel()
 	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.c.trusts, l.press)
 	if err != nil {
@@ -159,14 +159,6 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 	alive := l.HungUp || l.bye()
 	l.Said = t.said()
 	return t.verdict(err, alive)
-}
-
-// around is the text before, between and after the places of the code; empty for the approved text.
-func around(text string) []string {
-	if text == "" {
-		return nil
-	}
-	return strings.Split(text, verify.CodePlace)
 }
 
 // connect agrees on the sound: with the answer's description, or with that of an earlier one.
