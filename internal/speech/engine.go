@@ -108,7 +108,7 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 // quiet is what counts as silence around words, of 32 767.
-const quiet = 300
+const quiet = 64
 
 // Trim cuts the silence before and after words, up to 10 ms of it.
 func Trim(pcm []int16) []int16 {

@@ -61,30 +61,39 @@ type softphone struct {
 	exited  chan struct{}
 }
 
-// freePorts returns the first of n free ports in a row.
+// freePorts returns the first of n free ports in a row; with TCP as well, the first three of them.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
-	for range 100 {
-		first := port(listenUDP(t)) + 1
-		free := true
-		for p := first; p < first+n && free; p++ {
-			addr := netip.AddrPortFrom(loopback, uint16(p))
-			u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
-			if err == nil {
-				u.Close()
-				var l *net.TCPListener
-				if l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr)); err == nil {
-					l.Close()
-				}
-			}
-			free = err == nil
-		}
-		if free {
+	for range 1000 {
+		probe := listenUDP(t)
+		first := port(probe) + 1
+		probe.Close()
+		if first+n < 1<<16 && free(first, n) {
 			return first
 		}
 	}
 	t.Fatal("no free ports")
-	return 0
+	panic("unreachable")
+}
+
+func free(first, n int) bool {
+	for i := range n {
+		addr := netip.AddrPortFrom(loopback, uint16(first+i))
+		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
+		if err != nil {
+			return false
+		}
+		u.Close()
+		if i >= 3 {
+			continue
+		}
+		l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
 }
 
 // baresip's settings. Its account is the number that is called.
