@@ -25,6 +25,7 @@ check:
 
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'CallsAtOnceKeepTime|AllCharacters' ./internal/carrier/sip
 
 long:
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign

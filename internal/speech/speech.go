@@ -48,7 +48,7 @@ func (c Config) Check() error {
 // Spells reports whether there are spelling words for a locale.
 func Spells(locale string) bool {
 	name, _ := Match(locale)
-	return voices[name][as] != nil
+	return voices()[name][as] != nil
 }
 
 // A Speaker makes the sound of calls. It is safe for concurrent use.
@@ -111,7 +111,7 @@ func (s *Speaker) Script(ctx context.Context, locale string, around []string, co
 	if !ok {
 		name, _ = Match(s.Locale)
 	}
-	v := voices[name]
+	v := voices()[name]
 	if len(around) > 1 {
 		spoken, err := s.speak(ctx, name, around)
 		if err == nil {

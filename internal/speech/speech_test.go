@@ -42,7 +42,7 @@ func TestEveryLocaleCanSayEveryCode(t *testing.T) {
 	}
 	for _, locale := range Locales() {
 		for _, name := range names {
-			if n := len(voices[locale][name]); n < Rate/20 || n > 4*Rate {
+			if n := len(voices()[locale][name]); n < Rate/20 || n > 4*Rate {
 				t.Errorf("%s: %q takes %d samples", locale, name, n)
 			}
 		}
@@ -55,7 +55,7 @@ func TestPromptsDiffer(t *testing.T) {
 	t.Parallel()
 	for _, locale := range Locales() {
 		seen := map[string]string{}
-		for name, sound := range voices[locale] {
+		for name, sound := range voices()[locale] {
 			if strings.HasPrefix(name, word) {
 				continue
 			}
@@ -73,14 +73,14 @@ func heard(t *testing.T, locale string, sound []byte) string {
 	var names []string
 	for len(sound) > 0 {
 		best := ""
-		for name, prompt := range voices[locale] {
-			if bytes.HasPrefix(sound, prompt) && len(prompt) > len(voices[locale][best]) {
+		for name, prompt := range voices()[locale] {
+			if bytes.HasPrefix(sound, prompt) && len(prompt) > len(voices()[locale][best]) {
 				best = name
 			}
 		}
 		switch {
 		case best != "":
-			names, sound = append(names, best), sound[len(voices[locale][best]):]
+			names, sound = append(names, best), sound[len(voices()[locale][best]):]
 		case sound[0] == Silence:
 			sound = sound[1:]
 		default:
@@ -214,14 +214,14 @@ func TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode(t *testing.T) {
 			first = script
 		}
 		before := len(beeps(5)) - 2*Rate/10
-		if n := len(script.Code) - len(voices["de"].say(code, false)); n < lead+before {
+		if n := len(script.Code) - len(voices()["de"].say(code, false)); n < lead+before {
 			t.Errorf("%s: the text took %d samples, want at least %d", code, n, lead+before)
 		}
-		if !bytes.Contains(script.Code, voices["de"].say(code, false)) {
+		if !bytes.Contains(script.Code, voices()["de"].say(code, false)) {
 			t.Errorf("the call doesn't say %s", code)
 		}
 	}
-	if bytes.Contains(first.Code, voices["de"][intro]) {
+	if bytes.Contains(first.Code, voices()["de"][intro]) {
 		t.Error("the standard phrase is in it as well")
 	}
 	got, err := os.ReadFile(log)
@@ -319,7 +319,7 @@ func aToLinear(b byte) int16 {
 
 func TestWAVIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	mu := voices["en"]["7"]
+	mu := voices()["en"]["7"]
 	pcm, err := ReadWAV(WAV(mu))
 	if err != nil {
 		t.Fatal(err)

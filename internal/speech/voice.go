@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:generate go run ./render
@@ -30,8 +31,8 @@ const (
 // upper case.
 type voice map[string][]byte
 
-// voices are all that there are, by locale.
-var voices = load()
+// voices are all that there are, by locale. They are read when the first call is made: most programs make none.
+var voices = sync.OnceValue(load)
 
 // load reads the assets. They are part of the program: a fault in them is one of the program.
 func load() map[string]voice {
@@ -94,8 +95,8 @@ func Encode(prompts map[string][]byte) []byte {
 
 // Locales are the languages that there are prompts for, sorted.
 func Locales() []string {
-	names := make([]string, 0, len(voices))
-	for name := range voices {
+	names := make([]string, 0, len(voices()))
+	for name := range voices() {
 		names = append(names, name)
 	}
 	slices.Sort(names)
@@ -105,6 +106,6 @@ func Locales() []string {
 // Match finds the prompts for a BCP 47 tag, by its language: "pt-BR" and "pt_br" are "pt".
 func Match(locale string) (string, bool) {
 	language, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(locale), "_", "-"), "-")
-	_, ok := voices[language]
+	_, ok := voices()[language]
 	return language, ok
 }
