@@ -106,8 +106,11 @@ func newMedia(p *ports, encrypted bool, trusted func(netip.Addr) bool, pressed f
 	return m, nil
 }
 
+// replays is how far back a packet may be repeated and be known (RFC 3711 §3.3.2).
+const replays = 64
+
 func cipher(key []byte) (*srtp.Context, error) {
-	c, err := srtp.CreateContext(key[:16], key[16:], srtp.ProtectionProfileAes128CmHmacSha1_80)
+	c, err := srtp.CreateContext(key[:16], key[16:], srtp.ProtectionProfileAes128CmHmacSha1_80, srtp.SRTPReplayProtection(replays))
 	if err != nil {
 		return nil, fmt.Errorf("srtp: %w", err)
 	}

@@ -3,10 +3,12 @@ package sip
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +22,14 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
+// TestMain lets many tests run at once, however few the processors: they wait for calls to end.
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "24") // before the command line is read
+	os.Exit(m.Run())
+}
+
 // patience is how long a test waits for what must come.
-const patience = 60 * time.Second
+const patience = 40 * time.Second
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -878,5 +879,87 @@ func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
 	want(t, send(t.Context(), c, message), verify.Errored, Unreachable)
 	if got := <-said; len(got) > 0 {
 		t.Error("something was said to it")
+	}
+}
+
+// With TLS, sound is encrypted or there is none: not in the clear because the other side would have it
+// so, and nothing is taken that isn't the other side's.
+func TestSoundIsEncryptedWithTLS(t *testing.T) {
+	t.Parallel()
+	rng := newPorts(loopback, [2]uint16{21000, 29999})
+	pressed := make(chan byte, 1)
+	open := func(keysTo func(byte)) *media {
+		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, keysTo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.close)
+		return m
+	}
+	ours, theirs := open(func(byte) {}), open(func(key byte) { pressed <- key })
+	if err := ours.connect(side{at: netip.AddrPortFrom(loopback, theirs.port()), codec: mu, keys: keys}); !errors.Is(err, errMedia) {
+		t.Errorf("an answer in the clear: got %v, want %v", err, errMedia)
+	}
+	meet := func(m, peer *media) {
+		if err := m.connect(side{at: netip.AddrPortFrom(loopback, peer.port()), codec: mu, keys: keys, key: peer.key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	meet(ours, theirs)
+	meet(theirs, ours)
+
+	plain := rtp(keys, 1, 1, []byte{1, 0, 0, 1})
+	if theirs.take(plain, netip.AddrPortFrom(loopback, ours.port())) {
+		t.Error("a packet in the clear was taken")
+	}
+	sealed, err := ours.seal.EncryptRTP(nil, plain, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, plain[header:]) || len(sealed) != len(plain)+10 {
+		t.Errorf("sealed % x", sealed)
+	}
+	if !theirs.take(sealed, netip.AddrPortFrom(loopback, ours.port())) || <-pressed != '1' {
+		t.Error("a sealed packet wasn't taken")
+	}
+	if theirs.take(sealed, netip.AddrPortFrom(loopback, ours.port())) {
+		t.Error("a packet was taken twice")
+	}
+	sealed[header] ^= 1
+	if theirs.take(sealed, netip.AddrPortFrom(loopback, ours.port())) {
+		t.Error("a packet that was tampered with was taken")
+	}
+	if err := ours.send(bytes.Repeat([]byte{0x55}, frame)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); theirs.heard.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what is sent doesn't arrive")
+		}
+	}
+}
+
+// After the machine stood still, what is left is said at its pace, not in a burst.
+func TestNobodyGetsABurst(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	k := &talk{call: &call{media: m, over: make(chan struct{})}, due: began.Add(-time.Minute), seenAt: began}
+	const packets = 11
+	for range packets {
+		if err := k.step(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took < (packets-1)*frameTime {
+		t.Errorf("%d packets took %v, want %v", packets, took, (packets-1)*frameTime)
 	}
 }
