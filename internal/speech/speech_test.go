@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -231,6 +232,28 @@ func TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode(t *testing.T) {
 	want := `[--voice=de] "Hello from Example. Use"` + "\n" + `[--voice=de] ", please."` + "\n"
 	if string(got) != want {
 		t.Errorf("the engine was given\n%s, want\n%s", got, want)
+	}
+}
+
+// What docs/voice.md tells operators to configure works.
+func TestEspeakSpeaksACallersText(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("espeak-ng"); err != nil {
+		const missing = "NOT RUN: there is no espeak-ng on PATH; install it: apt-get install espeak-ng"
+		if os.Getenv("COUNTERSIGN_TEST_REQUIRE") == "all" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+	var log bytes.Buffer
+	s := speaker(t, Config{
+		Times: 1, Engine: strings.Fields("espeak-ng -v {locale} --stdin --stdout"), Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	script := s.Script(t.Context(), "fr", []string{"Bonjour de la part de la société Exemple. Votre code : ", "."}, "42")
+	code := voices()["fr"].say("42", false)
+	before, _, ok := bytes.Cut(script.Code, code)
+	if !ok || len(before) < 3*Rate || len(before) > 10*Rate || log.Len() > 0 {
+		t.Errorf("%d samples before the code (found: %v), log %q", len(before), ok, log.String())
 	}
 }
 

@@ -325,14 +325,15 @@ func (l *call) establish(answer *wire.Response, tx wire.ClientTransaction) {
 func (l *call) bye() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
-	return l.leg.converse(ctx, wire.BYE)
+	return l.leg.converse(ctx, wire.BYE) != 0
 }
 
-// alive asks the other side whether it is there.
+// alive asks the other side whether it is there, and still in this call.
 func (l *call) alive(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
-	return l.leg.converse(ctx, wire.OPTIONS)
+	status := l.leg.converse(ctx, wire.OPTIONS)
+	return status != 0 && status != 481
 }
 
 // locate finds the trunk, and what our address looks like from there.

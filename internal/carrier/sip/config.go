@@ -124,9 +124,9 @@ func (c Config) Check() error {
 	if c.Register && c.Username == "" {
 		wrong("register: needs a username")
 	}
-	for name, value := range map[string]string{"username": c.Username, "domain": c.Domain, "realm": c.Realm} {
-		if strings.ContainsFunc(value, unfit) {
-			wrong("%s: has a character that SIP addresses don't have", name)
+	for _, f := range []struct{ name, value string }{{"username", c.Username}, {"domain", c.Domain}} {
+		if strings.ContainsFunc(f.value, unfit) {
+			wrong("%s: has a character that SIP addresses don't have", f.name)
 		}
 	}
 	if strings.Trim(c.Prefix, "0123456789*") != "" {

@@ -187,24 +187,25 @@ func (c *Carrier) forget(trunk netip.AddrPort) {
 // write sends a request that has no answer.
 func (c *Carrier) write(r *wire.Request) { c.client.WriteRequest(r, prepared) }
 
-// converse makes a request, with credentials if the trunk asks for them, and reports whether it was
-// answered, by whatever.
-func (g *leg) converse(ctx context.Context, method wire.RequestMethod) bool {
+// converse makes a request, with credentials if the trunk asks for them, and returns the status of its
+// answer; 0 if there is none.
+func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status int) {
 	r := g.build(method, g.seq.Add(1))
 	for range maxChallenges {
 		answer, err := g.c.client.Do(ctx, r, prepared)
 		if err != nil {
-			return false
+			return 0
 		}
-		if answer.StatusCode != 401 && answer.StatusCode != 407 {
-			return true
+		status = answer.StatusCode
+		if status != 401 && status != 407 {
+			return status
 		}
 		if r, err = g.c.authorize(r, answer); err != nil {
-			return true
+			return status
 		}
 		r.CSeq().SeqNo = g.seq.Add(1)
 	}
-	return true
+	return status
 }
 
 // inviteTo asks a phone to take a call.

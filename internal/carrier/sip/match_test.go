@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"math/bits"
 	"math/cmplx"
 	"os/exec"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // prompts that the program was built with are not trusted. It compares mel cepstra by dynamic time
 // warping, which is enough for one voice, and for nothing else: it shows that the sound arrived
 // whole and in order, not that people understand it.
-type matcher map[byte][][]float64
+type matcher map[byte][]shape
 
 // newMatcher lets a voice say characters.
 func newMatcher(t *testing.T, voice, characters string) matcher {
@@ -158,43 +159,69 @@ func trim(x []float64) []float64 {
 	return x[from:to]
 }
 
-func mel(hertz float64) float64  { return 2595 * math.Log10(1+hertz/700) }
-func hertz(mel float64) float64  { return 700 * (math.Pow(10, mel/2595) - 1) }
-func hamming(i, n int) float64   { return 0.54 - 0.46*math.Cos(2*math.Pi*float64(i)/float64(n-1)) }
-func power(c complex128) float64 { return real(c * cmplx.Conj(c)) }
-func cosine(q, band int) float64 {
-	return math.Cos(math.Pi * float64(q) * (float64(band) + 0.5) / bands)
-}
+func mel(hertz float64) float64 { return 2595 * math.Log10(1+hertz/700) }
+func hertz(mel float64) float64 { return 700 * (math.Pow(10, mel/2595) - 1) }
 func triangle(k float64, e []float64) float64 {
 	return max(0, min((k-e[0])/(e[1]-e[0]), (e[2]-k)/(e[2]-e[1])))
 }
 
-// edges are where the bands begin and end, in steps of the spectrum.
-var edges = func() (e [bands + 2]float64) {
+// What depends on nothing: the window, the bands' weights, the transforms' factors.
+var (
+	tapers [window]float64
+	weight [bands][window / 2]float64
+	cosine [terms][bands]float64
+	turns  [window / 2]complex128
+)
+
+func init() {
+	var edges [bands + 2]float64
 	low, high := mel(150), mel(3800)
-	for i := range e {
-		e[i] = hertz(low+(high-low)*float64(i)/(bands+1)) / speech.Rate * window
+	for i := range edges {
+		edges[i] = hertz(low+(high-low)*float64(i)/(bands+1)) / speech.Rate * window
 	}
-	return e
-}()
+	for band := range weight {
+		for k := range weight[band] {
+			weight[band][k] = triangle(float64(k), edges[band:band+3])
+		}
+	}
+	for q := range cosine {
+		for band := range cosine[q] {
+			cosine[q][band] = math.Cos(math.Pi * float64(q+1) * (float64(band) + 0.5) / bands)
+		}
+	}
+	for i := range tapers {
+		tapers[i] = 0.54 - 0.46*math.Cos(2*math.Pi*float64(i)/(window-1))
+	}
+	for k := range turns {
+		turns[k] = cmplx.Rect(1, -2*math.Pi*float64(k)/window)
+	}
+}
+
+// A shape is one spectrum's.
+type shape [terms]float64
 
 // cepstra describes the spectrum's shape every 10 ms.
-func cepstra(x []float64) [][]float64 {
-	var all [][]float64
+func cepstra(x []float64) []shape {
+	var all []shape
+	var c [window]complex128
+	var power [window / 2]float64
 	for s := 0; s+window <= len(x); s += hop {
-		c := make([]complex128, window)
 		for i := range c {
-			c[i] = complex(x[s+i]*hamming(i, window), 0)
+			c[bits.Reverse8(uint8(i))] = complex(x[s+i]*tapers[i], 0)
 		}
-		fft(c)
-		f := make([]float64, terms)
-		for band := range bands {
+		fft(&c)
+		for k := range power {
+			power[k] = real(c[k] * cmplx.Conj(c[k]))
+		}
+		var f shape
+		for band := range weight {
 			e := 1e-3 // what is more quiet is silence
-			for k := range window / 2 {
-				e += triangle(float64(k), edges[band:band+3]) * power(c[k])
+			for k, w := range weight[band] {
+				e += w * power[k]
 			}
+			e = math.Log(e)
 			for q := range f {
-				f[q] += math.Log(e) * cosine(q+1, band)
+				f[q] += e * cosine[q][band]
 			}
 		}
 		all = append(all, f)
@@ -202,44 +229,40 @@ func cepstra(x []float64) [][]float64 {
 	return all
 }
 
-func fft(a []complex128) {
-	n := len(a)
-	if n == 1 {
-		return
-	}
-	even, odd := make([]complex128, n/2), make([]complex128, n/2)
-	for i := range even {
-		even[i], odd[i] = a[2*i], a[2*i+1]
-	}
-	fft(even)
-	fft(odd)
-	for k := range even {
-		t := cmplx.Rect(1, -2*math.Pi*float64(k)/float64(n)) * odd[k]
-		a[k], a[k+n/2] = even[k]+t, even[k]-t
+// fft transforms what stands in the order of reversed bits.
+func fft(c *[window]complex128) {
+	for size := 2; size <= window; size *= 2 {
+		half, step := size/2, window/size
+		for start := 0; start < window; start += size {
+			for k := range half {
+				even, odd := c[start+k], turns[k*step]*c[start+k+half]
+				c[start+k], c[start+k+half] = even+odd, even-odd
+			}
+		}
 	}
 }
 
 // distance is how far two sounds are from each other when either may be stretched.
-func distance(a, b [][]float64) float64 {
+func distance(a, b []shape) float64 {
 	if len(a) == 0 || len(b) == 0 || len(a) > 2*len(b) || len(b) > 2*len(a) {
 		return math.Inf(1)
 	}
-	last := make([]float64, len(b)+1)
+	last, row := make([]float64, len(b)+1), make([]float64, len(b)+1)
 	for j := range last {
 		last[j] = math.Inf(1)
 	}
 	last[0] = 0
 	for i := range a {
-		row := make([]float64, len(b)+1)
 		row[0] = math.Inf(1)
 		for j := range b {
 			d := 0.0
-			for q := range terms {
-				d += (a[i][q] - b[j][q]) * (a[i][q] - b[j][q])
+			for q, v := range a[i] {
+				v -= b[j][q]
+				d += v * v
 			}
 			row[j+1] = math.Sqrt(d) + min(last[j], last[j+1], row[j])
 		}
-		last = row
+		last, row = row, last
 	}
 	return last[len(b)] / float64(len(a)+len(b))
 }

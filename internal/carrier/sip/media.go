@@ -177,7 +177,7 @@ func (m *media) take(p []byte, from netip.AddrPort) bool {
 		p = plain
 	}
 	kind, stamp, body, ok := parseRTP(p)
-	if !ok || kind != m.peer.codec && kind != m.peer.keys && kind != comfort {
+	if !ok || kind != mu && kind != aLaw && kind != comfort && kind != m.peer.keys {
 		return false
 	}
 	m.to = from

@@ -383,7 +383,9 @@ func TestASoftphoneDies(t *testing.T) {
 		for talking := false; !talking; time.Sleep(10 * time.Millisecond) {
 			c.mu.Lock()
 			for _, call := range c.calls {
-				talking = call.media != nil && call.media.heard.Load() > 0
+				call.mu.Lock()
+				talking = call.leg != nil && call.media.heard.Load() > 0
+				call.mu.Unlock()
 			}
 			c.mu.Unlock()
 		}

@@ -482,6 +482,25 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 	}
 }
 
+// The trunk challenges requests within the call as well; each has a number of its own.
+func TestAHangUpMayBeChallenged(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out := send(ctx, p.trunk(login), message)
+	p.answer()
+	p.heard(10)
+	cancel()
+	bye := p.expect(wire.BYE)
+	p.reply(bye, 407, "", `Proxy-Authenticate: Digest realm="trunk", nonce="1", qop="auth"`)
+	again := p.expect(wire.BYE)
+	if again.GetHeader("Proxy-Authorization") == nil || again.CSeq().SeqNo <= bye.CSeq().SeqNo {
+		t.Errorf("got\n%s", again)
+	}
+	p.reply(again, 200, "")
+	want(t, out, verify.Errored, Interrupted)
+}
+
 func TestTheShutdownHangsUp(t *testing.T) {
 	t.Parallel()
 	t.Run("while it rings", func(t *testing.T) {
