@@ -29,8 +29,12 @@ func listenOn(t *testing.T, ip string) *net.UDPConn {
 
 // lines is a message that is right, line by line.
 func lines(method string, n int) []string {
+	first := method + " sip:otp@127.0.0.1 SIP/2.0"
+	if method == "SIP/2.0" { // an answer
+		first, method = "SIP/2.0 200 OK", "INVITE"
+	}
 	return []string{
-		method + " sip:otp@127.0.0.1 SIP/2.0",
+		first,
 		fmt.Sprintf("Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK%d", n),
 		"From: <sip:a@127.0.0.1>;tag=1", "To: <sip:otp@127.0.0.1>;tag=2", fmt.Sprintf("Call-ID: %d@x", n),
 		"CSeq: 1 " + method, "Max-Forwards: 70", "Contact: <sip:a@127.0.0.1>", "Record-Route: <sip:127.0.0.1;lr>", "Content-Length: 0",
@@ -196,10 +200,10 @@ func TestBrokenStreamsHurtNobody(t *testing.T) {
 
 // Whatever passes the guard can be read by all who read it.
 func FuzzGuard(f *testing.F) {
-	for _, m := range malformed(200) {
+	for _, m := range malformed(800) {
 		f.Add(m)
 	}
-	f.Add([]byte("SIP/2.0 200 OK\r\n" + strings.Join(lines("INVITE", 1)[1:], "\r\n") + "\r\n\r\n"))
+	f.Add(joined(lines("SIP/2.0", 1)))
 	c := &Carrier{Config: Config{Transport: UDP, Username: "a", Password: "b"}, ports: newPorts(loopback, [2]uint16{4000, 4009}), calls: map[string]*call{}, trusted: map[netip.Addr]bool{}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if !wellFormed(data) {

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -582,7 +583,11 @@ func TestCallsAtOnceKeepTime(t *testing.T) {
 	sink := listenUDP(t)
 	sink.SetReadBuffer(4 << 20)
 	s := startSipp(t, calls, invited, answering("180 Ringing", ""), taken(port(sink)), hungUp)
-	c := trunk(t, s.addr(), func(c *Config) { c.Calls = calls })
+	var late atomic.Int64
+	c := trunk(t, s.addr(), func(c *Config) {
+		c.Calls = calls
+		c.Ended = func(r Call) { late.Add(int64(r.Late)) }
+	})
 	arrived := collect(t, sink)
 
 	var before, after syscall.Rusage
@@ -620,8 +625,13 @@ func TestCallsAtOnceKeepTime(t *testing.T) {
 	t.Logf("%d calls at once, %d packets, %d lost, in %v: off by %v (median), %v (99 %%), %v (most); a stream's slip %v (median), %v (most); CPU %v a call, this test's with it",
 		calls, len(gaps)+calls, lost, took.Round(time.Millisecond), gaps[len(gaps)/2], gaps[len(gaps)*99/100], gaps[len(gaps)-1],
 		slips[len(slips)/2], slips[len(slips)-1], (cpu / time.Duration(calls)).Round(time.Microsecond))
-	if slip := slips[len(slips)/2]; slip > time.Second/2 {
-		t.Errorf("half of the calls fell behind by %v and more", slip)
+	// A machine that stood still puts a plan off, and says so.
+	unaccounted := -time.Duration(late.Load())
+	for _, s := range slips {
+		unaccounted += s
+	}
+	if unaccounted /= time.Duration(calls); unaccounted > time.Second/2 {
+		t.Errorf("calls fell behind by %v each, beside pauses of %v", unaccounted, time.Duration(late.Load())/time.Duration(calls))
 	}
 }
 

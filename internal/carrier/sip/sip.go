@@ -63,6 +63,7 @@ type Call struct {
 	Said         bool          // the code was said to its end at least once
 	Keys         int           // that were pressed
 	HungUp       bool          // by the other side
+	Late         time.Duration // how long the machine stood still meanwhile, in pauses longer than any buffer
 }
 
 // New opens a trunk's sockets, and starts to register if that is wanted. It doesn't wait for the
@@ -215,7 +216,7 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err e
 func (c *Carrier) report(r *Call) {
 	c.Log.Info("call ended", "carrier", c.Name(), "verification", r.Verification, "attempt", r.Attempt,
 		"status", r.Status, "reason", r.Reason, "ring", r.Ring.Round(time.Millisecond), "talk", r.Talk.Round(time.Millisecond),
-		"said", r.Said, "keys", r.Keys, "hung_up", r.HungUp)
+		"said", r.Said, "keys", r.Keys, "hung_up", r.HungUp, "late", r.Late.Round(time.Millisecond))
 	if c.Ended != nil {
 		c.Ended(*r)
 	}

@@ -219,6 +219,10 @@ func TestARepeatedAnswerIsAcknowledgedAgain(t *testing.T) {
 	invite := p.answer()
 	p.reply(invite, 200, p.sdp())
 	p.expect(wire.ACK)
+	p.heard(20)
+	if len(p.requests) > 0 {
+		t.Errorf("and then came\n%s", <-p.requests)
+	}
 	p.bye(invite)
 	want(t, out, verify.Refused, HungUp)
 }
@@ -607,13 +611,12 @@ func TestStrangersAreNotListenedTo(t *testing.T) {
 	out := send(t.Context(), c, message)
 	invite := p.answer()
 	stranger := listenOn(t, "127.0.0.2")
-	bye := p.request(wire.BYE, invite, 50, "", "").String()
-	to := c.listen
-	if _, err := stranger.WriteToUDPAddrPort([]byte(bye), to); err != nil {
+	bye := func() string { return p.request(wire.BYE, invite, 50, "", "").String() }
+	if _, err := stranger.WriteToUDPAddrPort([]byte(bye()), c.listen); err != nil {
 		t.Fatal(err)
 	}
 	// From the trunk, but of no call that there is.
-	p.write(strings.Replace(bye, "tag="+tag, "tag=guessed", 1), invite.Source())
+	p.write(strings.Replace(bye(), "tag="+tag, "tag=guessed", 1), invite.Source())
 	if r := p.status(); r.StatusCode != 481 {
 		t.Errorf("a BYE with a wrong tag was answered %d, want 481", r.StatusCode)
 	}

@@ -133,6 +133,7 @@ func (t *talk) step(ctx context.Context, sound []byte) error {
 	wait := time.Until(t.due)
 	if wait < -maxLate {
 		t.due = t.due.Add(-wait)
+		t.Late -= wait
 	}
 	if err := t.pause(ctx, max(0, wait)); err != nil {
 		return err
