@@ -348,7 +348,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-acknowledgement", "An answer that comes again is acknowledged again.",
-		[]edit{{callFile, "r.IsSuccess() && tag == leg.remoteTag()", "tag == \"nobody\""}},
+		[]edit{{callFile, "r.IsSuccess() && tag == leg.remote", "tag == \"nobody\""}},
 		test{inSIP, "^TestARepeatedAnswerIsAcknowledgedAgain$"},
 	},
 	{

@@ -306,13 +306,13 @@ func (l *call) giveUp(tx wire.ClientTransaction) {
 // establish acknowledges the answer, and does so again whenever it comes again: then the
 // acknowledgement got lost.
 func (l *call) establish(answer *wire.Response, tx wire.ClientTransaction) {
-	leg := l.c.newLeg(answer, l.invite, l.trunk)
+	leg := l.c.newLeg(answer, l.trunk, l.contact(), credentials(l.invite))
 	l.mu.Lock()
 	l.leg = leg
-	l.remote = leg.remoteTag()
+	l.remote = leg.remote
 	l.mu.Unlock()
 	tx.OnRetransmission(func(r *wire.Response) {
-		if tag, _ := r.To().Params.Get("tag"); r.IsSuccess() && tag == leg.remoteTag() {
+		if tag, _ := r.To().Params.Get("tag"); r.IsSuccess() && tag == leg.remote {
 			l.c.write(leg.ack())
 			return
 		}

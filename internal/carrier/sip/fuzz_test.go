@@ -218,17 +218,14 @@ func FuzzGuard(f *testing.F) {
 			c.answer(m)
 			infoKey(m)
 		case *wire.Response:
-			g := c.newLeg(m, nil, netip.MustParseAddrPort("192.0.2.1:5060"))
-			if !wellFormed([]byte(g.build(wire.BYE, 2).String())) && g.remoteTag() != "" && wellFormedURI(g.target) {
-				t.Logf("the BYE would be broken: %s", g.build(wire.BYE, 2))
-			}
+			g := c.newLeg(m, netip.MustParseAddrPort("192.0.2.1:5060"), "", nil)
+			g.ack()
+			g.build(wire.BYE, 2)
 			retryAfter(m)
 			granted(m, time.Hour)
 		}
 	})
 }
-
-func wellFormedURI(u wire.Uri) bool { return u.Scheme == "sip" && u.Host != "" }
 
 func FuzzRead(f *testing.F) {
 	f.Add(offer(netip.MustParseAddrPort("192.0.2.1:4000"), 1, make([]byte, keyLength), mu, aLaw, keys))

@@ -19,43 +19,46 @@ import (
 )
 
 // A leg is how to reach the phone that answered: what RFC 3261 §12 calls a dialog. All of it is in
-// the answer, so there can be one for an answer that nobody waits for any more.
+// the answer, so there can be one for an answer that nobody waits for any more. It is used by several
+// goroutines, so it holds copies: the library parses a message's headers when they are asked for, and
+// notes the result in the message.
 type leg struct {
-	c       *Carrier
-	answer  *wire.Response
-	target  wire.Uri
-	routes  []string
-	hop     netip.AddrPort // where requests go
-	trunk   netip.AddrPort
-	contact string
-	creds   []wire.Header // that the invitation took; an acknowledgement can't be challenged
-	seq     atomic.Uint32
+	c        *Carrier
+	from, to wire.Header
+	id       wire.Header
+	remote   string // the phone's tag
+	target   wire.Uri
+	routes   []string
+	hop      netip.AddrPort // where requests go
+	trunk    netip.AddrPort
+	contact  string        // ours, if it is known
+	creds    []wire.Header // that the invitation took; an acknowledgement can't be challenged
+	invited  uint32        // the invitation's number
+	seq      atomic.Uint32 // the latest request's
 }
 
-// newLeg reads an answer. The invitation is nil if it isn't known any more.
-func (c *Carrier) newLeg(answer *wire.Response, invite *wire.Request, trunk netip.AddrPort) *leg {
-	g := &leg{c: c, answer: answer, trunk: trunk, target: answer.To().Address}
-	g.seq.Store(answer.CSeq().SeqNo)
+// newLeg reads an answer. The contact and the credentials are those of the invitation, if it is known.
+func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact string, creds []wire.Header) *leg {
+	g := &leg{
+		c: c, trunk: trunk, target: answer.To().Address, contact: contact, creds: creds, invited: answer.CSeq().SeqNo,
+		from: wire.HeaderClone(answer.From()), to: wire.HeaderClone(answer.To()), id: wire.HeaderClone(answer.CallID()),
+	}
+	g.remote, _ = answer.To().Params.Get("tag")
+	g.seq.Store(g.invited)
 	if contact := answer.Contact(); contact != nil && contact.Address.Host != "" {
 		g.target = contact.Address
 	}
 	for _, h := range slices.Backward(answer.GetHeaders("Record-Route")) {
 		g.routes = append(g.routes, h.Value())
 	}
-	if invite != nil {
-		g.contact = invite.Contact().Value()
-		for _, name := range []string{"Authorization", "Proxy-Authorization"} {
-			g.creds = append(g.creds, invite.GetHeaders(name)...)
-		}
-	}
 	g.hop = g.next()
 	c.trust(g.hop.Addr())
 	return g
 }
 
-func (g *leg) remoteTag() string {
-	tag, _ := g.answer.To().Params.Get("tag")
-	return tag
+// credentials are what an invitation took.
+func credentials(invite *wire.Request) []wire.Header {
+	return append(invite.GetHeaders("Authorization"), invite.GetHeaders("Proxy-Authorization")...)
 }
 
 // next is where requests go: to the first of the route, or to the phone. Names aren't looked up: what
@@ -87,7 +90,7 @@ func public(a netip.Addr) bool { return !a.IsPrivate() && !a.IsLoopback() && !a.
 
 // ack acknowledges the answer.
 func (g *leg) ack() *wire.Request {
-	r := g.build(wire.ACK, g.answer.CSeq().SeqNo)
+	r := g.build(wire.ACK, g.invited)
 	for _, h := range g.creds {
 		r.AppendHeader(wire.HeaderClone(h))
 	}
@@ -99,9 +102,9 @@ func (g *leg) build(method wire.RequestMethod, seq uint32) *wire.Request {
 	for _, route := range g.routes {
 		r.AppendHeader(wire.NewHeader("Route", route))
 	}
-	r.AppendHeader(wire.HeaderClone(g.answer.From()))
-	r.AppendHeader(wire.HeaderClone(g.answer.To()))
-	r.AppendHeader(wire.HeaderClone(g.answer.CallID()))
+	r.AppendHeader(wire.HeaderClone(g.from))
+	r.AppendHeader(wire.HeaderClone(g.to))
+	r.AppendHeader(wire.HeaderClone(g.id))
 	r.AppendHeader(&wire.CSeqHeader{SeqNo: seq, MethodName: method})
 	if g.contact != "" {
 		r.AppendHeader(wire.NewHeader("Contact", g.contact))
@@ -293,7 +296,7 @@ func (c *Carrier) stray(r *wire.Response) {
 	ctx, cancel := context.WithTimeout(c.stopped, hangUpWait)
 	defer cancel()
 	if r.IsSuccess() {
-		g := c.newLeg(r, nil, source)
+		g := c.newLeg(r, source, "", nil)
 		c.write(g.ack())
 		g.converse(ctx, wire.BYE)
 		return
