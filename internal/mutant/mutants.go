@@ -387,6 +387,11 @@ var mutants = []mutant{
 		test{inSIP, "^TestNobodyGetsABurst$"},
 	},
 	{
+		"calls-drift", "A packet that is late makes none of its followers late.",
+		[]edit{{talkFile, "t.due = t.due.Add(frameTime)", "t.due = time.Now().Add(frameTime)"}},
+		test{inSIP, "^TestCallsAtOnceKeepTime$"},
+	},
+	{
 		"wrong-law", "A-law is sent where A-law was agreed.",
 		[]edit{{mediaFile, "		speech.ALaw(p[:header], p[header:])\n", ""}},
 		test{inSIP, "^TestAnAnsweredCallSaysTheCode$"},
