@@ -3,6 +3,7 @@
 # make slow    tests that measure, so that they need the machine to themselves
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME
+# make kannel  the SMPP carrier against Kannel, which has to be installed
 # make bench   the server against the floor program, for docs/performance.md
 # make mutants seeded faults, one at a time, and the test that notices each
 # make docs    the generated pages of docs/
@@ -11,10 +12,14 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 
-.PHONY: test check slow long fuzz bench mutants docs build
+.PHONY: test postgresql check slow long fuzz kannel bench mutants docs build
 
-test:
+test: postgresql
 	go test -race ./...
+
+# On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
+postgresql:
+	@.ci/postgresql
 
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }
@@ -26,10 +31,12 @@ check:
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'CallsAtOnceKeepTime|AllCharacters' ./internal/carrier/sip
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'NPMRates' ./internal/carrier/smpp
 
-long:
+long: postgresql
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign
-	go test -race -count=1 -timeout 60m ./internal/verify ./internal/store/... -rapid.checks=10000
+	go test -race -count=1 -timeout 60m -skip '^TestPostgres' ./internal/verify ./internal/store/... -rapid.checks=10000
+	go test -race -count=1 -timeout 60m -run '^TestPostgres' ./internal/store -rapid.checks=500 # each makes a database
 
 # A run that ends in the middle of an input says "context deadline exceeded";
 # what really fails also names the input that it has written.
@@ -42,6 +49,9 @@ fuzz:
 			echo "$$pkg $$target: $$(grep -o 'execs: [0-9]*' $$log | tail -n 1)"; \
 		done; \
 	done
+
+kannel:
+	internal/carrier/smpp/testdata/kannel/run.sh
 
 bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)

@@ -30,38 +30,48 @@ type database struct {
 	JSON   bool   `name:"json" help:"Print JSON, for programs."`
 }
 
-// folder is where the database is. The rest of a configuration may be wrong: this command doesn't
-// need it.
-func (d database) folder() (string, error) {
+// find says where the database is: in a folder, or in a PostgreSQL. The rest of a configuration may
+// be wrong: this command doesn't need it.
+func (d database) find() (folder string, pg *store.Postgres, err error) {
 	if d.Data == "" && d.Config == "" { // a flag goes before both variables
 		d.Config, d.Data = os.Getenv("COUNTERSIGN_CONFIG"), os.Getenv("COUNTERSIGN_DATA")
 	}
 	switch {
 	case d.Data != "":
-		return d.Data, nil
+		return d.Data, nil, nil
 	case d.Config == "":
-		return "", usageError("say which database: --config FILE or --data DIR")
+		return "", nil, usageError("say which database: --config FILE or --data DIR")
 	}
 	text, err := os.ReadFile(d.Config)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	c := loadedConfig{dir: filepath.Dir(d.Config)}
-	yamlconf.Decode(text, &c.Config)
-	return c.path(c.Config.Data), nil
+	problems := yamlconf.Decode(text, &c.Config)
+	c.checkDatabase(&problems)
+	problems.List = slices.DeleteFunc(problems.List, func(p yamlconf.Problem) bool { return !strings.HasPrefix(p.Key, "database") })
+	if len(problems.List) > 0 {
+		return "", nil, usageError(problems.Describe(d.Config))
+	}
+	if c.pg != nil {
+		c.pg.Writers, c.pg.Conns = 1, 2 // one command needs no more
+	}
+	return c.path(c.Config.Data), c.pg, nil
 }
 
-// with runs f on the database. Only some commands make one that isn't there: after a typing error
+// with runs f on the database. Only some commands make a file that isn't there: after a typing error
 // an empty list would mislead.
 func (d database) with(ctx context.Context, create bool, f func(*store.Store) error) error {
-	folder, err := d.folder()
+	folder, pg, err := d.find()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); err != nil && !create {
-		return fmt.Errorf("there is no database in %s (create a project first)", folder)
+	if pg == nil && !create {
+		if _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); err != nil {
+			return fmt.Errorf("there is no database in %s (create a project first)", folder)
+		}
 	}
-	st, err := system.OpenStore(ctx, folder, store.Options{})
+	st, err := system.OpenStore(ctx, folder, store.Options{Postgres: pg})
 	if err != nil {
 		return err
 	}
@@ -90,9 +100,13 @@ type projectCommand struct {
 
 // policyFlags are a project's settings. One that isn't given stays as it is.
 type policyFlags struct {
-	Profile      string         `help:"Policy: compat keeps the hosted vendors' bounds (a new project's), standard NIST SP 800-63B-4's." enum:",compat,standard" default:"" placeholder:"compat|standard"`
-	Sender       []string       `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
-	PublicText   *bool          `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
+	Profile       string   `help:"Policy: compat keeps the hosted vendors' bounds (a new project's), standard NIST SP 800-63B-4's." enum:",compat,standard" default:"" placeholder:"compat|standard"`
+	Sender        []string `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
+	PublicText    *bool    `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
+	Transliterate *bool    `negatable:"" help:"Write typographic characters (curly quotes, dashes) in the GSM alphabet where that saves segments (a new project: no)."`
+	WebOTP        *string  `name:"webotp" help:"Web site that may read the code by itself: its host, '' for none. Messages end with '@HOST #CODE'." placeholder:"HOST"`
+	AndroidHash   *string  `help:"Android app that may read the message by itself: its 11 characters, '' for none." placeholder:"HASH"`
+
 	SendBurst    *int           `help:"Messages to one number at once, 0 for no limit (a new project: ${burst})." placeholder:"N"`
 	SendInterval *time.Duration `help:"After that, one each so often (a new project: ${interval})." placeholder:"DURATION"`
 	SendDaily    *int           `help:"Messages to one number in any 24 hours, 0 for no limit (a new project: ${daily})." placeholder:"N"`
@@ -130,6 +144,9 @@ func (c *policyFlags) set(p *verify.Project) error {
 		p.Profile = verify.Profile(c.Profile)
 	}
 	assign(&p.PublicText, c.PublicText)
+	assign(&p.Style.Transliterate, c.Transliterate)
+	assign(&p.Style.WebOTP, c.WebOTP)
+	assign(&p.Style.AndroidHash, c.AndroidHash)
 	assign(&p.Limits.Burst, c.SendBurst)
 	assign(&p.Limits.Interval, c.SendInterval)
 	assign(&p.Limits.Daily, c.SendDaily)
@@ -152,6 +169,9 @@ func (c *policyFlags) set(p *verify.Project) error {
 			wrong = append(wrong, fmt.Sprintf("--sender %q: %v", s, err))
 		}
 		p.Senders = append(p.Senders, n)
+	}
+	if problem := p.Style.Problem(); problem != "" {
+		wrong = append(wrong, "--webotp, --android-hash: "+problem)
 	}
 	if l := p.Limits; l.Burst < 0 || l.Burst > 1000 || l.Daily < 0 || l.Daily > 1000 {
 		wrong = append(wrong, "--send-burst, --send-daily: must be 0 to 1000")
@@ -227,6 +247,7 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	return printRows(w, asJSON, []string{"SETTING", "VALUE"}, [][2]string{
 		{"project", string(p.ID)}, {"name", p.Name}, {"policy", string(p.Profile)},
 		{"senders", senders}, {"public-text", strconv.FormatBool(p.PublicText)},
+		{"transliterate", strconv.FormatBool(p.Style.Transliterate)}, {"webotp", p.Style.WebOTP}, {"android-hash", p.Style.AndroidHash},
 		{"send-burst", strconv.Itoa(p.Limits.Burst)}, {"send-interval", p.Limits.Interval.String()}, {"send-daily", strconv.Itoa(p.Limits.Daily)},
 	}, func(s [2]string) row { return row{{"setting", s[0]}, {"value", s[1]}} })
 }
@@ -266,12 +287,19 @@ type keyCreate struct {
 	database
 	Project string `required:"" help:"Project id." placeholder:"ID"`
 	Name    string `default:"key" help:"What the key is for (default ${default})."`
+
+	Consumer bool `help:"Also make a consumer key and secret, with which clients of Syniverse's APIs replace the token by themselves."`
 }
 
 func (c *keyCreate) Run(w world) error {
 	return c.with(w.ctx, false, func(st *store.Store) error {
 		secret := verify.NewKey()
 		k := verify.Key{ID: verify.NewID(time.Now()), Project: verify.ProjectID(c.Project), Name: c.Name, Hash: verify.HashKey(secret)}
+		var consumerSecret verify.Secret
+		if c.Consumer {
+			k.Consumer, consumerSecret = verify.NewConsumer()
+			k.ConsumerSecret = verify.HashKey(consumerSecret)
+		}
 		if err := st.CreateKey(w.ctx, k); err != nil {
 			return err
 		}
@@ -279,11 +307,15 @@ func (c *keyCreate) Run(w world) error {
 			return err
 		}
 		if !c.JSON {
-			fmt.Fprintln(w.stderr, "The token is shown this once; only its hash is stored.")
+			fmt.Fprintln(w.stderr, "Secrets are shown this once; only their hashes are stored.")
 		}
-		return printRows(w, c.JSON, []string{"KEY", "PROJECT", "TOKEN"}, []verify.Key{k}, func(k verify.Key) row {
-			return row{{"id", k.ID.String()}, {"project", string(k.Project)}, {"token", secret.Reveal()}}
-		})
+		header := []string{"KEY", "PROJECT", "TOKEN"}
+		made := row{{"id", k.ID.String()}, {"project", string(k.Project)}, {"token", secret.Reveal()}}
+		if c.Consumer {
+			header = append(header, "CONSUMER KEY", "CONSUMER SECRET")
+			made = append(made, [2]string{"consumer_key", k.Consumer}, [2]string{"consumer_secret", consumerSecret.Reveal()})
+		}
+		return printRows(w, c.JSON, header, []row{made}, func(r row) row { return r })
 	})
 }
 
@@ -298,14 +330,21 @@ func (c *keyList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"KEY", "NAME", "CREATED", "REVOKED"}, all, func(k verify.Key) row {
-			revoked := ""
-			if !k.RevokedAt.IsZero() {
-				revoked = k.RevokedAt.UTC().Format(time.RFC3339)
+		return printRows(w, c.JSON, []string{"KEY", "NAME", "CREATED", "REVOKED", "EXPIRES", "CONSUMER KEY"}, all, func(k verify.Key) row {
+			return row{
+				{"id", k.ID.String()}, {"name", k.Name}, {"created_at", date(k.ID.Time())}, {"revoked_at", date(k.RevokedAt)},
+				{"expires_at", date(k.ExpiresAt)}, {"consumer_key", k.Consumer},
 			}
-			return row{{"id", k.ID.String()}, {"name", k.Name}, {"created_at", k.ID.Time().UTC().Format(time.RFC3339)}, {"revoked_at", revoked}}
 		})
 	})
+}
+
+// date writes a time for people and programs, "" for none.
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 type keyRevoke struct {

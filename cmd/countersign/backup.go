@@ -31,7 +31,7 @@ func (c *backupCommand) Run(w world) error {
 		return err
 	}
 	err = c.with(w.ctx, false, func(st *store.Store) error {
-		return st.Backup(w.ctx, c.To, func(done, all int) { progress(w.stderr, "copied", done, all) })
+		return st.Backup(w.ctx, c.To, func(done, all int) { progress(w.stderr, "copied", "pages", done, all) })
 	})
 	if err != nil {
 		return errors.Join(err, os.Remove(c.To)) // half a copy is none
@@ -44,13 +44,13 @@ func (c *backupCommand) Run(w world) error {
 }
 
 // progress draws a bar, on one line of a terminal.
-func progress(out io.Writer, what string, done, all int) {
+func progress(out io.Writer, what, unit string, done, all int) {
 	const width = 30
 	full := width
 	if all > 0 {
 		full = width * done / all
 	}
-	fmt.Fprintf(out, "\r[%s%s] %s %d of %d pages", strings.Repeat("#", full), strings.Repeat(".", width-full), what, done, all)
+	fmt.Fprintf(out, "\r[%s%s] %s %d of %d %s", strings.Repeat("#", full), strings.Repeat(".", width-full), what, done, all, unit)
 	if done == all {
 		fmt.Fprintln(out)
 	}
@@ -71,9 +71,12 @@ type restoreCommand struct {
 
 // Run implements the command.
 func (c *restoreCommand) Run(w world) error {
-	folder, err := c.folder()
+	folder, pg, err := c.find()
 	if err != nil {
 		return err
+	}
+	if pg != nil {
+		return errors.New("this database is PostgreSQL's: restore it with its own tools")
 	}
 	to := filepath.Join(folder, system.DatabaseFile)
 	// A log that another database left there would be replayed into this one.

@@ -21,7 +21,7 @@ func TestBenchTakesVerificationsFromStartToEnd(t *testing.T) {
 	free.Close()
 	var receiver string
 	in := install(t, thisBinary, func(config string) string {
-		_, after, _ := strings.Cut(config, `url: "`)
+		_, after, _ := strings.Cut(config, `      url: "`) // the carrier's
 		receiver, _, _ = strings.Cut(after, `"`)
 		return strings.Replace(config, receiver, "http://"+sink+"/", 1)
 	})

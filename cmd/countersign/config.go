@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -14,9 +16,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier/exchange"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -28,6 +33,9 @@ import (
 type Config struct {
 	// Data is the folder of the database. It is made if need be, for its owner only.
 	Data string `yaml:"data" default:"data"`
+
+	// Database is a PostgreSQL instead, for several replicas of this server. See docs/operate.md.
+	Database DatabaseConfig `yaml:"database"`
 
 	// Keyset holds the keys that make the stored codes useless to whoever copies the database.
 	// Make one with "countersign keyset create".
@@ -44,12 +52,42 @@ type Config struct {
 	// E.164, or 1 to 11 letters and digits.
 	PublicSender string `yaml:"public_sender" example:"+12025550199"`
 
+	// Senders are what the applications of Syniverse's API may name as message_from, beside numbers
+	// and names. Optional.
+	Senders []SenderConfig `yaml:"senders"`
+
+	// StrictSenders refuses applications that name another sender_id or channel. Else these send from
+	// public_sender, so that a configuration made for Syniverse works here.
+	StrictSenders bool `yaml:"strict_senders" default:"false"`
+
+	// MaxSegments is how many SMS segments an application's template may take, with its code: 1 to 10.
+	MaxSegments int `yaml:"max_segments" default:"3"`
+
+	// UserLimits bound the codes sent to one user of an application, beside its project's limits for a
+	// number.
+	UserLimits UserLimitsConfig `yaml:"user_limits"`
+
+	// Syniverse is how Syniverse's API is served.
+	Syniverse SyniverseConfig `yaml:"syniverse"`
+
 	// Carriers are the ways out, each with a name of its own.
 	Carriers []CarrierConfig `yaml:"carriers"`
+
+	// Routes say which carriers take a message: the first one that matches it decides. What none
+	// matches goes as channels say. "countersign route explain NUMBER" shows what comes of them.
+	Routes []RouteConfig `yaml:"routes"`
 
 	// Channels say which carriers serve a channel, the preferred one first. A channel without
 	// carriers answers 503.
 	Channels ChannelsConfig `yaml:"channels"`
+
+	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
+	// silent: 1 to 10. What may have been sent counts.
+	MaxMessages int `yaml:"max_messages" default:"3"`
+
+	// BreakAfter is how many hand-overs in a row must fail until messages to that country pass a
+	// carrier by, for 10s at first: 1 to 1000.
+	BreakAfter int `yaml:"break_after" default:"5"`
 
 	// Retention is how long verifications are kept after their start: 24h to 87600h.
 	Retention yamlconf.Duration `yaml:"retention" default:"720h"`
@@ -59,6 +97,34 @@ type Config struct {
 
 	// Tracing sends OpenTelemetry traces.
 	Tracing TracingConfig `yaml:"tracing"`
+}
+
+// DatabaseConfig is a PostgreSQL database.
+type DatabaseConfig struct {
+	// URL names it, such as postgres://countersign@db.example.com/countersign?sslmode=verify-full. It
+	// may name several hosts, of which the primary is taken. Without it, the database is a file in
+	// the data folder. Optional.
+	URL string `yaml:"url"`
+	// Password of the URL's user. It is not written here: this says where it is. Optional.
+	Password PasswordConfig `yaml:"password"`
+	// Writers is how many connections commit starts and checks: 1 to 64.
+	Writers int `yaml:"writers" default:"4"`
+	// Connections is how many there may be for everything else: 1 to 256.
+	Connections int `yaml:"connections" default:"8"`
+	// Timeout of a transaction, of a read, and of a new connection: 100ms to 10s. A request fails
+	// within 2½ times as long when the database is away.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"750ms"`
+	// SynchronousStandby says that whichever standby is promoted has all that was ever committed.
+	// Otherwise a failover voids what is pending, for its guesses may be lost.
+	SynchronousStandby bool `yaml:"synchronous_standby" default:"false"`
+}
+
+// PasswordConfig says where a password is: give one of the two.
+type PasswordConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
 }
 
 // KeysetConfig says where the keys are.
@@ -73,6 +139,9 @@ type KeysetConfig struct {
 type PublicConfig struct {
 	// Listen is the address to listen on, host:port.
 	Listen string `yaml:"listen" default:":8080"`
+	// URL is how the outside reaches this listener, such as https://verify.example.com, with the path that
+	// a proxy may strip. Providers report there what became of messages, and some sign it. Optional.
+	URL string `yaml:"url"`
 	// TLS makes it https. Without it, put a proxy that speaks TLS in front. Optional.
 	TLS TLSConfig `yaml:"tls"`
 }
@@ -91,16 +160,113 @@ type OperationsConfig struct {
 	Listen string `yaml:"listen" default:"127.0.0.1:8081"`
 }
 
+// SenderConfig is what messages come from.
+type SenderConfig struct {
+	// ID is the sender's name: applications write it as sender_id:ID, or bare. 1 to 64 of A-Z a-z 0-9 . - _.
+	ID string `yaml:"id"`
+	// Channel is its name as a channel: applications write channel:CHANNEL. Give one of the two, or both.
+	Channel string `yaml:"channel" example:"gqKlekr-S22CJul_aE4XFQ"`
+	// From is the number or name that messages come from: E.164, or 1 to 11 letters and digits.
+	From string `yaml:"from" example:"+12025550198"`
+	// Public makes it one that projects share: it says the default texts only, except for projects with
+	// public-text. Without it, a project that has senders of its own must have this one among them.
+	Public bool `yaml:"public" default:"false"`
+}
+
+// UserLimitsConfig bounds what one user is sent.
+type UserLimitsConfig struct {
+	// Interval is the time from one code to the next: 0s for no limit, up to 1h.
+	Interval yamlconf.Duration `yaml:"interval" default:"30s"`
+	// Max is how many codes there may be in any period: 0 for no limit, up to 1000.
+	Max int `yaml:"max" default:"5"`
+	// Period is that period: not below the interval, up to 24h.
+	Period yamlconf.Duration `yaml:"period" default:"10m"`
+}
+
+// SyniverseConfig is Syniverse's API: see docs/syniverse.md.
+type SyniverseConfig struct {
+	// Alias serves the operations under /scg-external-api/api/v1 as well as under /mfa/v1.
+	Alias bool `yaml:"alias" default:"true"`
+	// ISODates writes dates as 2026-11-21T21:27:02.500Z, and not as milliseconds since 1970.
+	ISODates bool `yaml:"iso_dates" default:"false"`
+	// UniqueNames refuses a second application of a project with the same name: 409, "1011".
+	UniqueNames bool `yaml:"unique_names" default:"false"`
+	// Wrong is the answer to a wrong code: an HTTP status from 400 to 499, and an error_code. Syniverse
+	// publishes neither this one nor those below.
+	Wrong string `yaml:"wrong" default:"409 2001"`
+	// Expired is the answer to a code whose time is over.
+	Expired string `yaml:"expired" default:"409 2002"`
+	// None is the answer where no code is live, or it was used.
+	None string `yaml:"none" default:"409 2002"`
+	// Exhausted is the answer where no guesses are left.
+	Exhausted string `yaml:"exhausted" default:"429 2004"`
+}
+
 // CarrierConfig is one way out.
 type CarrierConfig struct {
 	// Name is the carrier's name in channels, records and metrics: a-z 0-9 - and _.
 	Name string `yaml:"name" example:"gateway"`
-	// HTTP posts each message as JSON, signed as Standard Webhooks says.
+	// HTTP posts each message as JSON, signed as Standard Webhooks says. This, or provider.
 	HTTP HTTPCarrierConfig `yaml:"http"`
+	// Provider sends through the API of a provider: docs/providers.md. This, or http.
+	Provider ProviderConfig `yaml:"provider"`
 	// Concurrency is how many calls are made at once: 1 to 1024.
 	Concurrency int `yaml:"concurrency" default:"64"`
 	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
 	Queue int `yaml:"queue" default:"1024"`
+	// Rate is how many messages a second this server hands over: up to 10000, 0 for no limit. No more
+	// messages wait than can leave within 10 s.
+	Rate float64 `yaml:"rate" default:"0"`
+	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once;
+	// and twice that where the carrier's answer got lost: 1s to 1h, 0s for ever. Set it only where
+	// receipts come back from this carrier.
+	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
+	// Costs are those of a segment, or of a call, for metrics and "route explain". Optional.
+	Costs []CostConfig `yaml:"costs"`
+	// Senders are what messages come from instead of public_sender. Optional.
+	Senders []PoolConfig `yaml:"senders"`
+}
+
+// CostConfig is the cost of messages to a country.
+type CostConfig struct {
+	// Country is the country's two letters; without it, this is for all others.
+	Country string `yaml:"country" example:"US"`
+	// Cost is in whatever currency the operator counts.
+	Cost float64 `yaml:"cost" default:"0"`
+}
+
+// PoolConfig is what messages to a country come from.
+type PoolConfig struct {
+	// Country is the country's two letters; without it, this is for all others.
+	Country string `yaml:"country" example:"US"`
+	// From are numbers in E.164, short codes, or names of 1 to 11 letters and digits. One phone always
+	// sees the same one.
+	From []string `yaml:"from" example:"+12025550199"`
+}
+
+// RouteConfig is which carriers take the messages that it matches. What it leaves out, any message has.
+type RouteConfig struct {
+	// Channels are sms and voice.
+	Channels []string `yaml:"channels" example:"sms"`
+	// Countries are two letters each.
+	Countries []string `yaml:"countries" example:"US"`
+	// Prefixes are beginnings of numbers, with the plus.
+	Prefixes []string `yaml:"prefixes" example:"+1"`
+	// Projects are their ids.
+	Projects []string `yaml:"projects" example:"PROJECT"`
+	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
+	Applications []string `yaml:"applications"`
+	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
+	Carriers []ChoiceConfig `yaml:"carriers"`
+}
+
+// ChoiceConfig is a carrier of a route.
+type ChoiceConfig struct {
+	// Name is the carrier's.
+	Name string `yaml:"name" example:"gateway"`
+	// Weight makes the carriers that have one take turns, in its proportion: 1 to 1000, 0 to stay in
+	// its place.
+	Weight int `yaml:"weight" default:"0"`
 }
 
 // HTTPCarrierConfig is a receiver of HTTP requests.
@@ -117,6 +283,51 @@ type HTTPCarrierConfig struct {
 	// start warns of it.
 	Plaintext bool `yaml:"plaintext" default:"false"`
 }
+
+// ProviderConfig is a provider's account.
+type ProviderConfig struct {
+	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
+	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls signalwire-voice,
+	// twilio-voice or vonage-voice. Any other is described in api.
+	Preset string `yaml:"preset"`
+	// Account is the account's id, or whatever the provider calls it.
+	Account string `yaml:"account"`
+	// User is the id of an API key, where that isn't the account's. Optional.
+	User string `yaml:"user"`
+	// Host is the provider's host, where accounts have hosts of their own. Else optional.
+	Host string `yaml:"host"`
+	// Region is the provider's region, where it has some.
+	Region string `yaml:"region"`
+	// Profile is a messaging service, messaging profile, channel or configuration set; for calls the
+	// language that is spoken. Optional for most.
+	Profile string `yaml:"profile"`
+	// Secret is what the provider knows us by: a token, a password or a private key.
+	Secret ProviderSecretConfig `yaml:"secret"`
+	// CallbackSecret is what reports about messages are checked with. Optional; where it isn't that of
+	// requests, there are no reports without it.
+	CallbackSecret ProviderSecretConfig `yaml:"callback_secret"`
+	// Timeout of one request: 100ms to 10s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+	// API is a file that describes the API of a provider without a preset, or what differs from the
+	// preset. To begin with one: countersign config preset. Optional.
+	API string `yaml:"api"`
+}
+
+// ProviderSecretConfig says where a secret is: give one of the two. The provider's console shows it.
+type ProviderSecretConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
+}
+
+// given reports whether it says anything.
+func (s ProviderSecretConfig) given() bool { return s != ProviderSecretConfig{} }
+
+// given reports whether a carrier is a provider.
+func (c *ProviderConfig) given() bool { return c.Preset != "" || c.API != "" }
 
 // SecretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
 type SecretConfig struct {
@@ -154,11 +365,18 @@ type TracingConfig struct {
 type loadedConfig struct {
 	Config
 	dir  string // of the file
-	ways []carrierhttp.Config
+	ways []way  // as the carriers
 	keys *keyset.Set
-	cert *certificate // nil: no TLS
+	cert *certificate    // nil: no TLS
+	pg   *store.Postgres // nil: a file in the data folder
 	// reloads are what may change while we run, as it was before it was loaded.
 	reloads []reloader
+}
+
+// A way is what a carrier is made from: one of the two.
+type way struct {
+	http     *carrierhttp.Config
+	provider *provider.Config
 }
 
 // loadConfig reads a file. All that is wrong with it is in the error, a line each.
@@ -187,12 +405,23 @@ func (c *loadedConfig) path(p string) string {
 // check notes all that is wrong. A key whose value could not be read was noted before.
 func (c *loadedConfig) check(p *yamlconf.Problems) {
 	p.Check("data", c.Data != "", "must not be empty")
+	c.checkDatabase(p)
 	c.checkKeyset(p)
 	checkAddress(p, "public.listen", c.Public.Listen)
+	checkPublicURL(p, c.Public.URL)
 	checkAddress(p, "operations.listen", c.Operations.Listen)
 	p.Check("operations.listen", c.Operations.Listen != c.Public.Listen || strings.HasSuffix(c.Public.Listen, ":0"), "must not be that of public.listen")
 	c.checkCertificate(p)
-	checkSender(p, c.PublicSender)
+	checkSender(p, "public_sender", c.PublicSender)
+	c.checkSenders(p)
+	p.Check("max_segments", c.MaxSegments >= 1 && c.MaxSegments <= 10, "must be 1 to 10")
+	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)
+	checkDuration(p, "user_limits.period", c.UserLimits.Period, time.Duration(c.UserLimits.Interval), 24*time.Hour)
+	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")
+	for key, text := range c.Syniverse.refusals() {
+		_, err := parseRefusal(*text)
+		p.Check("syniverse."+key, err == nil, "must be a status from 400 to 499 and an error_code, such as 409 2001")
+	}
 	checkDuration(p, "retention", c.Retention, 24*time.Hour, 87600*time.Hour)
 	p.Check("log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error")
 	p.Check("log.format", slices.Contains([]string{"json", "text"}, c.Log.Format), "must be json or text")
@@ -205,14 +434,58 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
+	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")
+	p.Check("break_after", c.BreakAfter >= 1 && c.BreakAfter <= 1000, "must be 1 to 1000")
+	for i := range c.Routes {
+		c.checkRoute(p, fmt.Sprintf("routes[%d]", i), &c.Routes[i], names)
+	}
 	for _, channel := range []struct {
 		key      string
 		carriers []string
 	}{{"channels.sms", c.Channels.SMS}, {"channels.voice", c.Channels.Voice}} {
 		for i, name := range channel.carriers {
-			p.Check(fmt.Sprintf("%s[%d]", channel.key, i), names[name], "there is no carrier %q", name)
+			at := fmt.Sprintf("%s[%d]", channel.key, i)
+			p.Check(at, names[name], "there is no carrier %q", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "the provider of %q isn't for this channel; its preset or api says which", name)
 		}
 	}
+}
+
+// checkDatabase finds the database, and doesn't connect to it.
+func (c *loadedConfig) checkDatabase(p *yamlconf.Problems) {
+	d := c.Database
+	p.Check("database.writers", d.Writers >= 1 && d.Writers <= 64, "must be 1 to 64")
+	p.Check("database.connections", d.Connections >= 1 && d.Connections <= 256, "must be 1 to 256")
+	checkDuration(p, "database.timeout", d.Timeout, 100*time.Millisecond, 10*time.Second)
+	password, err := c.password(d.Password)
+	if err != nil {
+		p.Check("database.password", false, "%v", err)
+	}
+	if d.URL == "" {
+		p.Check("database.password", d.Password == PasswordConfig{}, "is given without a url")
+		return
+	}
+	c.pg = &store.Postgres{
+		URL: d.URL, Password: password, Writers: d.Writers, Conns: d.Connections,
+		Timeout: time.Duration(d.Timeout), SynchronousStandby: d.SynchronousStandby,
+	}
+	if err := c.pg.Check(); err != nil {
+		p.Check("database.url", false, "%v", err)
+	}
+}
+
+// password reads a password, if there is one.
+func (c *loadedConfig) password(s PasswordConfig) (verify.Secret, error) {
+	switch {
+	case s == PasswordConfig{}:
+		return "", nil
+	case s.File != "" && s.Env != "":
+		return "", errors.New("give one of file and env")
+	case s.Env != "":
+		return variable(s.Env)
+	}
+	text, err := c.secretFile(s.File)
+	return verify.Secret(strings.TrimRight(text.Reveal(), "\r\n")), err
 }
 
 // checkKeyset loads the keys, or says how to make them.
@@ -283,41 +556,150 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 	names[cc.Name] = true
 	p.Check(key+".concurrency", cc.Concurrency >= 1 && cc.Concurrency <= 1024, "must be 1 to 1024")
 	p.Check(key+".queue", cc.Queue >= 1 && cc.Queue <= 100000, "must be 1 to 100000")
-	h := &cc.HTTP
-	checkDuration(p, key+".http.timeout", h.Timeout, 100*time.Millisecond, 10*time.Second)
-	if err := carrierhttp.CheckURL(h.URL, h.Plaintext); err != nil {
-		p.Check(key+".http.url", false, "%v", err)
+	checkUse(p, key, cc)
+	if cc.Provider.given() {
+		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is a provider: a carrier is one of the two")
+		c.ways = append(c.ways, way{provider: c.checkProvider(p, key+".provider", cc)})
+		return
 	}
-	way := carrierhttp.Config{Name: cc.Name, URL: h.URL, Plaintext: h.Plaintext, Timeout: time.Duration(h.Timeout), Conns: cc.Concurrency}
-	text, err := c.secret(h.Secret)
+	o := &cc.Provider
+	stray := o.Account + o.User + o.Host + o.Region + o.Profile
+	p.Check(key+".provider", stray == "" && !o.Secret.given() && !o.CallbackSecret.given(), "needs a preset or api")
+	c.ways = append(c.ways, way{http: c.checkHTTP(p, key+".http", cc)})
+}
+
+// serves reports whether a carrier can be one of a channel's.
+func (c *loadedConfig) serves(name, channel string) bool {
+	for i, way := range c.ways {
+		if c.Carriers[i].Name == name && way.provider != nil {
+			return channel == cmp.Or(way.provider.Spec.Channel, "sms")
+		}
+	}
+	return true
+}
+
+func (c *loadedConfig) checkHTTP(p *yamlconf.Problems, key string, cc *CarrierConfig) *carrierhttp.Config {
+	h := &cc.HTTP
+	checkDuration(p, key+".timeout", h.Timeout, 100*time.Millisecond, 10*time.Second)
+	if err := exchange.CheckURL(h.URL, h.Plaintext); err != nil {
+		p.Check(key+".url", false, "%v", err)
+	}
+	way := &carrierhttp.Config{Name: cc.Name, URL: h.URL, Plaintext: h.Plaintext, Timeout: time.Duration(h.Timeout), Conns: cc.Concurrency}
+	text, err := c.secret(h.Secret, ownSecret)
 	if err == nil {
 		way.Secret, err = carrierhttp.ParseSecret(text.Reveal())
 	}
 	if err != nil {
-		p.Check(key+".http.secret", false, "%v", err)
+		p.Check(key+".secret", false, "%v", err)
 	}
-	if h.CAFile != "" {
-		pem, err := os.ReadFile(c.path(h.CAFile))
-		way.RootCAs = x509.NewCertPool()
-		p.Check(key+".http.ca_file", err == nil && way.RootCAs.AppendCertsFromPEM(pem), "must be a readable file with PEM certificates")
-	}
-	c.ways = append(c.ways, way)
+	way.RootCAs = c.authorities(p, key+".ca_file", h.CAFile)
+	return way
 }
 
-// secret reads a secret from where the configuration says. Its errors don't quote it.
-func (c *loadedConfig) secret(s SecretConfig) (verify.Secret, error) {
+// checkProvider notes what is wrong with a provider; what only the carrier itself can tell is tried.
+func (c *loadedConfig) checkProvider(p *yamlconf.Problems, key string, cc *CarrierConfig) *provider.Config {
+	o := &cc.Provider
+	checkDuration(p, key+".timeout", o.Timeout, 100*time.Millisecond, 10*time.Second)
+	var preset provider.Spec
+	if o.Preset != "" {
+		var known bool
+		preset, known = provider.PresetNamed(o.Preset)
+		p.Check(key+".preset", known, "there is no preset %q; there are %s", o.Preset, strings.Join(provider.Presets(), ", "))
+	}
+	way := &provider.Config{
+		Name: cc.Name, Spec: c.providerAPI(p, key+".api", o.API).Over(preset), Account: o.Account, User: o.User, Host: o.Host, Region: o.Region, Profile: o.Profile,
+		Public: c.Public.URL, Timeout: time.Duration(o.Timeout), Conns: cc.Concurrency, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
+	for _, need := range way.Spec.Needs {
+		value := map[string]string{"account": o.Account, "user": o.User, "host": o.Host, "region": o.Region, "profile": o.Profile}[need]
+		p.Check(key+"."+need, value != "", "must not be empty: the provider needs it")
+	}
+	secret := func(of string, s ProviderSecretConfig) (value verify.Secret) {
+		value, err := c.secret(SecretConfig(s), theirSecret)
+		if err != nil {
+			p.Check(key+"."+of, false, "%v", err)
+		}
+		return verify.Secret(strings.TrimSpace(value.Reveal()))
+	}
+	if kind := way.Spec.Auth.Kind; o.Secret.given() || kind != "" && kind != "none" {
+		way.Secret = secret("secret", o.Secret)
+	}
+	if o.CallbackSecret.given() {
+		way.CallbackSecret = secret("callback_secret", o.CallbackSecret)
+		p.Check(key+".callback_secret", c.Public.URL != "", "needs public.url, where the provider reports")
+	}
+	way.RootCAs = c.authorities(p, key+".ca_file", o.CAFile)
+	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
+		return way // that would be told twice
+	}
+	if _, err := provider.New(*way); err != nil {
+		// It begins with the key: the account's, or else the description's.
+		in, text, _ := strings.Cut(err.Error(), ": ")
+		if !slices.Contains([]string{"secret", "callback_secret", "region"}, in) {
+			in, text = "api", err.Error()
+		}
+		p.Check(key+"."+in, false, "%s", text)
+	}
+	return way
+}
+
+// providerAPI reads a description; without a file it leaves all to the preset.
+func (c *loadedConfig) providerAPI(p *yamlconf.Problems, key, file string) (described provider.Spec) {
+	if file == "" {
+		return described
+	}
+	text, err := os.ReadFile(c.path(file))
+	if err != nil {
+		p.Check(key, false, "%v", err)
+		return described
+	}
+	if problems := yamlconf.Decode(text, &described); len(problems.List) > 0 {
+		p.Check(key, false, "%s", problems.Describe(c.path(file)))
+	}
+	return described
+}
+
+// authorities reads the certificates to trust; nil for the system's.
+func (c *loadedConfig) authorities(p *yamlconf.Problems, key, file string) *x509.CertPool {
+	if file == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.path(file))
+	pool := x509.NewCertPool()
+	p.Check(key, err == nil && pool.AppendCertsFromPEM(pem), "must be a readable file with PEM certificates")
+	return pool
+}
+
+// How to come by a secret: one of ours, in a file; one of a provider's.
+const (
+	ownSecret   = "to make one: countersign secret create %s"
+	theirSecret = "the provider's console shows it"
+)
+
+// secret reads a secret from where the configuration says, or says how to come by one. Its errors don't
+// quote it.
+func (c *loadedConfig) secret(s SecretConfig, hint string) (verify.Secret, error) {
 	switch {
 	case (s.File == "") == (s.Env == ""):
-		return "", errors.New("give one of file and env; to make one: countersign secret create FILE")
+		return "", errors.New("give one of file and env; " + strings.Replace(hint, "%s", "FILE", 1))
 	case s.Env != "":
 		return variable(s.Env)
 	case strings.HasPrefix(s.File, "whsec_"):
 		return "", errors.New("file must be the name of a file, not the secret itself")
 	}
-	path := c.path(s.File)
+	text, err := c.secretFile(s.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; %s", err, strings.NewReplacer("%s", c.path(s.File), "make one", "make it").Replace(hint))
+	}
+	return text, err
+}
+
+// secretFile reads a file that only its owner can read.
+func (c *loadedConfig) secretFile(name string) (verify.Secret, error) {
+	path := c.path(name)
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", fmt.Errorf("%w; to make it: countersign secret create %s", err, path)
+		return "", err
 	}
 	if err := keyset.Private(path, info); err != nil {
 		return "", err
@@ -334,6 +716,13 @@ func checkAddress(p *yamlconf.Problems, key, addr string) {
 	p.Check(key, err == nil, "must be host:port, or :port for all addresses; a port is 0 to 65535")
 }
 
+// checkPublicURL accepts http for a proxy that speaks no TLS within a network.
+func checkPublicURL(p *yamlconf.Problems, s string) {
+	u, err := url.Parse(s)
+	p.Check("public.url", s == "" || err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == "",
+		"must be an https URL, without credentials or a query")
+}
+
 func checkFile(p *yamlconf.Problems, key, path string) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -348,8 +737,8 @@ func checkDuration(p *yamlconf.Problems, key string, d yamlconf.Duration, low, h
 }
 
 // checkSender accepts a number, or an alphanumeric sender (3GPP TS 23.040 §9.1.2.5: 11 characters).
-func checkSender(p *yamlconf.Problems, s string) {
+func checkSender(p *yamlconf.Problems, key, s string) {
 	_, err := phone.Parse(s)
 	letters := strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ") == ""
-	p.Check("public_sender", err == nil || letters && len(s) >= 1 && len(s) <= 11, "must be an E.164 number, or 1 to 11 letters and digits")
+	p.Check(key, err == nil || letters && len(s) >= 1 && len(s) <= 11, "must be an E.164 number, or 1 to 11 letters and digits")
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -25,6 +26,9 @@ var (
 	rightSecret = "whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("right"), 6))
 	shortSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("short"))
 	wrongSecret = "whsec_" + strings.Repeat("!wrong?", 5)
+	// of providers, which have forms of their own
+	providerSecret = "the-token-of-an-account"
+	callbackSecret = strings.Repeat("0123456789abcdef", 2)
 )
 
 // configFolder makes a folder with all that the files of testdata/config name, and sets the
@@ -57,6 +61,17 @@ func configFolder(t *testing.T) string {
 		"open.json":      {string(keys), 0o640},
 		"wrong.json":     {`{"primaryKeyId":1,"key":[{"keyData":{"value":"` + rightSecret + `"}}]}`, 0o600},
 		"wrong.pem":      {"no certificate\n", 0o600},
+
+		"provider.secret": {providerSecret + "\n", 0o600},
+		"callback.secret": {callbackSecret + "\n", 0o600},
+		"gateway.api": {`url: https://{{.Host}}/send
+headers: [{name: Content-Type, value: application/json}]
+body: '{"to":{{json .To}},"text":{{json .Text}}}'
+auth: {kind: header, header: X-Api-Key}
+needs: [host]
+`, 0o644},
+		"careless.api": {`body: 'To={{query .To}}&Body={{.Text}}'` + "\n", 0o644},
+		"unknown.api":  {"urls: https://gateway.example\nrules: 400\n", 0o644},
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(file.text), 0o600); err != nil {
@@ -68,6 +83,7 @@ func configFolder(t *testing.T) string {
 	}
 	for name, value := range map[string]string{
 		"TEST_CONFIG_SECRET": rightSecret, "TEST_CONFIG_SHORT": shortSecret, "TEST_CONFIG_WRONG": wrongSecret,
+		"TEST_CONFIG_PROVIDER": providerSecret, "TEST_CONFIG_CALLBACK": callbackSecret,
 		"TEST_CONFIG_KEYSET": string(keys), "TEST_CONFIG_WRONG_KEYSET": `{"key":"` + rightSecret + `"}`, "TEST_CONFIG_UNSET": "",
 	} {
 		t.Setenv(name, value)
@@ -78,7 +94,7 @@ func configFolder(t *testing.T) string {
 // wantNoSecrets fails where a text holds one of this file's.
 func wantNoSecrets(t *testing.T, what, text string) {
 	t.Helper()
-	for _, secret := range []string{rightSecret, shortSecret, wrongSecret} {
+	for _, secret := range []string{rightSecret, shortSecret, wrongSecret, providerSecret, callbackSecret} {
 		if strings.Contains(text, strings.TrimPrefix(secret, "whsec_")) {
 			t.Errorf("%s shows a secret:\n%s", what, text)
 		}
@@ -241,6 +257,7 @@ func configKeys(t reflect.Type, prefix string) (all []configKey) {
 func TestEveryKeyIsExplainedEverywhere(t *testing.T) {
 	t.Parallel()
 	docs, keys := configDocs(), configKeys(reflect.TypeFor[Config](), "")
+	described, specKeys := docsOf(provider.Source), configKeys(reflect.TypeFor[provider.Spec](), "")
 	if len(keys) < 30 {
 		t.Fatalf("got %d keys: were all found?", len(keys))
 	}
@@ -270,7 +287,14 @@ func TestEveryKeyIsExplainedEverywhere(t *testing.T) {
 			}
 		}
 	}
-	if rows := strings.Count(reference, "\n| `"); rows != len(keys) {
-		t.Errorf("the reference has %d rows, want %d", rows, len(keys))
+	for _, k := range specKeys {
+		name := k.path[strings.LastIndex(k.path, ".")+1:]
+		_, said, ok := strings.Cut(described[k.comment], " ")
+		if row := fmt.Sprintf("| `%s` |  | %s %s |\n", k.path, name, strings.ReplaceAll(said, "\n", " ")); !ok || !strings.Contains(reference, row) {
+			t.Errorf("the reference has no row %s", row)
+		}
+	}
+	if rows := strings.Count(reference, "\n| `"); rows != len(keys)+len(specKeys) {
+		t.Errorf("the reference has %d rows, want %d", rows, len(keys)+len(specKeys))
 	}
 }

@@ -3,7 +3,9 @@ package main
 import (
 	_ "embed"
 	"fmt"
+	"strings"
 
+	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
@@ -11,8 +13,10 @@ import (
 var configSource []byte
 
 // configDocs are the comments of [Config].
-func configDocs() yamlconf.Docs {
-	docs, err := yamlconf.ParseDocs(configSource)
+func configDocs() yamlconf.Docs { return docsOf(configSource) }
+
+func docsOf(source []byte) yamlconf.Docs {
+	docs, err := yamlconf.ParseDocs(source)
 	if err != nil {
 		panic(err) // it compiled
 	}
@@ -30,6 +34,7 @@ type configCommand struct {
 	Check     configCheck     `cmd:"" help:"Say all that is wrong with a file. Exits with 2 if anything is."`
 	Print     configPrint     `cmd:"" help:"Print a file with all defaults filled in, and comments. Holds no secrets."`
 	Example   configExample   `cmd:"" help:"Print a file to begin with."`
+	Preset    configPreset    `cmd:"" help:"Print how a provider's API is described, to begin a description with. Without a name, the names."`
 	Reference configReference `cmd:"" hidden:"" help:"Print docs/configuration.md."`
 }
 
@@ -74,6 +79,23 @@ func (c *configExample) Run(w world) error {
 	return err
 }
 
+type configPreset struct {
+	Name string `arg:"" optional:"" help:"Name of the preset."`
+}
+
+func (c *configPreset) Run(w world) error {
+	if c.Name == "" {
+		_, err := fmt.Fprintln(w.stdout, strings.Join(provider.Presets(), "\n"))
+		return err
+	}
+	text, err := provider.PresetText(c.Name)
+	if err != nil {
+		return usageError(fmt.Sprintf("there is no preset %q; there are %s", c.Name, strings.Join(provider.Presets(), ", ")))
+	}
+	_, err = fmt.Fprint(w.stdout, text)
+	return err
+}
+
 type configReference struct{}
 
 func (c *configReference) Run(w world) error {
@@ -89,6 +111,12 @@ shows it with all defaults. Secrets don't stand in the file: it names files or e
 On SIGHUP, and when they change, the keyset and the certificate are read again. Everything else
 needs a restart.
 
-%s`, configDocs().Table(Config{}))
+%s
+## A provider's API
+
+The file that carriers[].provider.api names. [providers.md](providers.md) explains how to write one; "countersign
+config preset NAME" prints one of a provider that is known.
+
+%s`, configDocs().Table(Config{}), docsOf(provider.Source).Table(provider.Spec{}))
 	return err
 }

@@ -37,6 +37,7 @@ type handedOver struct {
 	ID, Verification, To, Body string
 	Attempt                    int
 	Life                       string
+	at                         time.Time
 }
 
 // How the parent answers, beside 200: as a carrier that fails, and as one whose answer gets lost
@@ -53,7 +54,7 @@ func reportingCarrier(c carrier.Carrier) carrier.Carrier { return phoneCarrier{c
 func (c phoneCarrier) Name() string { return c.name }
 
 func (c phoneCarrier) Send(ctx context.Context, m verify.Message) (string, error) {
-	body, err := json.Marshal(handedOver{m.ID.String(), m.Verification.String(), string(m.To), m.Body.Reveal(), m.Attempt, os.Getenv(crashLife)})
+	body, err := json.Marshal(handedOver{m.ID.String(), m.Verification.String(), string(m.To), m.Body.Reveal(), m.Attempt, os.Getenv(crashLife), time.Time{}})
 	if err != nil {
 		return "", err
 	}
@@ -77,9 +78,16 @@ func (c phoneCarrier) Send(ctx context.Context, m verify.Message) (string, error
 
 // phones take messages, in the parent.
 type phones struct {
-	mu  sync.Mutex // guards all below
-	rnd *rand.Rand
-	got map[string][]handedOver // by verification, those that really arrived
+	mu   sync.Mutex // guards all below
+	rnd  *rand.Rand
+	got  map[string][]handedOver // by verification, those that really arrived
+	slow time.Duration           // a call takes up to this long
+	// troubled are those of which a message failed, or its answer got lost.
+	troubled map[string]bool
+}
+
+func newPhones(seed uint64) *phones {
+	return &phones{rnd: rand.New(rand.NewPCG(seed, 2)), got: map[string][]handedOver{}, troubled: map[string]bool{}}
 }
 
 func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -90,7 +98,20 @@ func (p *phones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.slow > 0 {
+		wait := time.Duration(p.rnd.Int64N(int64(p.slow)))
+		p.mu.Unlock()
+		time.Sleep(wait)
+		p.mu.Lock()
+		if r.Context().Err() != nil {
+			return // whoever called was killed: nothing was sent
+		}
+	}
 	fate := p.rnd.IntN(20)
+	if fate <= 1 {
+		p.troubled[m.Verification] = true
+	}
+	m.at = time.Now()
 	if fate == 0 {
 		w.WriteHeader(answerFailed)
 		return
@@ -119,16 +140,19 @@ func (p *phones) code(id string) string {
 // A promise is what the server has said of one verification, and what it may have done unheard.
 type promise struct {
 	id             string
+	at             time.Time
 	wrong, unheard int // guesses
 	approved       int
 }
 
-// crowd drives a server that is killed again and again.
+// crowd drives servers that are killed again and again.
 type crowd struct {
-	t      *testing.T
-	phones *phones
-	server atomic.Pointer[process]
-	number atomic.Int64
+	t       *testing.T
+	phones  *phones
+	servers []atomic.Pointer[process]
+	stored  func() map[string]storedVerification
+	number  atomic.Int64
+	turn    atomic.Int64
 
 	mu       sync.Mutex // guards promises
 	promises []*promise
@@ -150,36 +174,50 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 
-	c := &crowd{t: t, phones: &phones{rnd: rand.New(rand.NewPCG(seed, 2)), got: map[string][]handedOver{}}}
+	data := t.TempDir()
+	c := &crowd{t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], 1)}
+	c.stored = func() map[string]storedVerification { return readVerifications(t, data) }
 	receiver := httptest.NewServer(c.phones)
 	defer receiver.Close()
-	data := t.TempDir()
 	life := 0
 	start := func() {
 		life++
-		c.server.Store(startDev(t, []string{
+		c.servers[0].Store(startDev(t, []string{
 			runAs + "=" + crashRole, crashPhoneURL + "=" + receiver.URL, fmt.Sprintf("%s=%d", crashLife, life),
 		}, "--data", data, "--project", "crash", "--token", "crash-test-token"))
 	}
 
 	start()
+	stop := c.drive(seed)
+	for range kills {
+		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
+		c.servers[0].Load().kill()
+		start()
+	}
+	stop()
+	c.settle()
+	c.judge(kills)
+	if err := c.servers[0].Load().stop(); err != nil {
+		t.Errorf("the last server's end: %v", err)
+	}
+}
+
+// drive lets clients in, until stop is called.
+func (c *crowd) drive(seed uint64) (stop func()) {
 	done := make(chan struct{})
 	var clients sync.WaitGroup
 	for i := range crashClients {
 		clients.Go(func() { c.client(rand.New(rand.NewPCG(seed, uint64(100+i))), done) })
 	}
-	for range kills {
-		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
-		c.server.Load().kill()
-		start()
+	return func() {
+		close(done)
+		clients.Wait()
 	}
-	close(done)
-	clients.Wait()
-	c.settle(data)
-	c.judge(data, kills)
-	if err := c.server.Load().stop(); err != nil {
-		t.Errorf("the last server's end: %v", err)
-	}
+}
+
+// server is one of them after the other.
+func (c *crowd) server() *process {
+	return c.servers[int(c.turn.Add(1))%len(c.servers)].Load()
 }
 
 // client starts verifications and guesses at its own, until done is closed.
@@ -214,7 +252,7 @@ func wrong(code string) string {
 
 func (c *crowd) start() *promise {
 	to := fmt.Sprintf("+1202%07d", 3000000+c.number.Add(1))
-	resp, body, err := c.server.Load().post("sms", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, crashAttempts))
+	resp, body, err := c.server().post("sms", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, crashAttempts))
 	if err != nil || resp.StatusCode != 200 {
 		return nil // nothing was promised
 	}
@@ -223,7 +261,7 @@ func (c *crowd) start() *promise {
 		c.t.Errorf("start answered %s", body)
 		return nil
 	}
-	p := &promise{id: answer.ID}
+	p := &promise{id: answer.ID, at: time.Now()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.promises = append(c.promises, p)
@@ -232,7 +270,7 @@ func (c *crowd) start() *promise {
 
 // guess is only called by the promise's own client.
 func (c *crowd) guess(p *promise, token string) {
-	resp, body, err := c.server.Load().post(p.id+"/verify", fmt.Sprintf(`{"token":%q}`, token))
+	resp, body, err := c.server().post(p.id+"/verify", fmt.Sprintf(`{"token":%q}`, token))
 	switch {
 	case err != nil || resp.StatusCode >= 500:
 		p.unheard++
@@ -247,11 +285,11 @@ func (c *crowd) guess(p *promise, token string) {
 
 // settle waits until every message that was promised has come to an end: until the leases of the
 // killed servers are over, at the latest.
-func (c *crowd) settle(data string) {
+func (c *crowd) settle() {
 	open := 0
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		open = 0
-		for _, row := range readVerifications(c.t, data) {
+		for _, row := range c.stored() {
 			if row.delivery == int(verify.Queued) || row.delivery == int(verify.Sending) {
 				open++
 			}
@@ -264,8 +302,8 @@ func (c *crowd) settle(data string) {
 }
 
 // judge compares what was said with what is.
-func (c *crowd) judge(data string, kills int) {
-	t, rows := c.t, readVerifications(c.t, data)
+func (c *crowd) judge(kills int) {
+	t, rows := c.t, c.stored()
 	var lost, uncounted, twice, forgotten, duplicates, excess, guesses, approvals int
 	for _, p := range c.promises {
 		row, ok := rows[p.id]
@@ -334,9 +372,15 @@ type storedVerification struct {
 	reason                    string
 }
 
+// readVerifications reads those of a data folder.
 func readVerifications(t *testing.T, data string) map[string]storedVerification {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, system.DatabaseFile)+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+	return allVerifications(t, "sqlite", "file:"+filepath.Join(data, system.DatabaseFile)+"?_pragma=query_only(1)&_pragma=busy_timeout(5000)")
+}
+
+func allVerifications(t *testing.T, driver, name string) map[string]storedVerification {
+	t.Helper()
+	db, err := sql.Open(driver, name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
@@ -25,13 +26,14 @@ import (
 )
 
 type devCommand struct {
-	Addr    string `default:"127.0.0.1:8080" help:"Address to listen on: loopback only (default ${default}; port 0 takes a free one)." placeholder:"HOST:PORT"`
-	OpsAddr string `default:"127.0.0.1:0" help:"Address for health checks: loopback only (default: a free port)." placeholder:"HOST:PORT"`
-	Data    string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
-	Project string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
-	Token   string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
-	Limits  bool   `help:"Limit the messages to one number as in production: 5 at once, then one each 2 minutes, 20 a day."`
-	Verbose bool   `short:"v" help:"Log more."`
+	Addr     string `default:"127.0.0.1:8080" help:"Address to listen on: loopback only (default ${default}; port 0 takes a free one)." placeholder:"HOST:PORT"`
+	OpsAddr  string `default:"127.0.0.1:0" help:"Address for health checks: loopback only (default: a free port)." placeholder:"HOST:PORT"`
+	Data     string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
+	Database string `help:"URL of a PostgreSQL database to use instead of a file; the keys stay in --data." placeholder:"URL"`
+	Project  string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
+	Token    string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
+	Limits   bool   `help:"Limit messages as in production: to a number 5 at once, then one each 2 minutes, 20 a day; to an application's user one each 30 seconds, 5 in 10 minutes."`
+	Verbose  bool   `short:"v" help:"Log more."`
 }
 
 // Settings of the development server.
@@ -54,6 +56,9 @@ func (c *devCommand) Run(w world) error {
 	}
 	if c.Project != "" && !verify.ProjectID(c.Project).Valid() {
 		return usageError("--project: must be 1 to 64 of A-Z a-z 0-9 . _ -")
+	}
+	if c.Database != "" && c.Data == "" {
+		return usageError("--database: give --data as well, or the keys of what it holds are gone at the end")
 	}
 	if c.Data == "" {
 		temp, err := os.MkdirTemp("", "countersign-dev-")
@@ -88,9 +93,11 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		way = wrapCarrier(way)
 	}
 	s, err := system.Open(w.ctx, system.Config{
-		Data: c.Data, Log: log, PublicSender: devSender,
+		Data: c.Data, Postgres: c.postgres(), Log: log, Settings: c.settings(),
 		Carriers: []dispatch.Line{{Carrier: way, Queue: devQueue, Concurrency: devConcurrency}},
 		Routes:   map[verify.Channel][]string{verify.SMS: {sim.Name}, verify.Voice: {sim.Name}},
+		// The numbers that fail on purpose must not stop the messages to all others.
+		BreakAfter: -1,
 	})
 	if err != nil {
 		return err
@@ -111,6 +118,22 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 			simulator.Close() // its last receipts still find the database
 			return s.Close(drain)
 		})
+}
+
+func (c *devCommand) settings() verify.Settings {
+	s := verify.Settings{PublicSender: devSender}
+	if c.Limits {
+		s.UserLimits = verify.DefaultUserLimits
+	}
+	return s
+}
+
+// postgres is the database that was given, or nil.
+func (c *devCommand) postgres() *store.Postgres {
+	if c.Database == "" {
+		return nil
+	}
+	return &store.Postgres{URL: c.Database, Timeout: 5 * time.Second} // a laptop may be busy
 }
 
 // credentials makes sure that the project exists and that a token opens it. Given ones are used
@@ -182,6 +205,7 @@ func revokeNamed(ctx context.Context, st *store.Store, p verify.ProjectID, name 
 var greeting = template.Must(template.New("").Parse(`Countersign is running. Messages go to a simulator, not to phones.
 
   API         {{.URL}}{{.API}}
+  Syniverse   {{.URL}}{{.Syniverse}}
   Simulator   {{.URL}}/simulator
   Operations  {{.Operations}}/healthz
   Project     {{.Project}}
@@ -202,19 +226,29 @@ Check the code: put the answer's id for ID, and the code for CODE:
 
   curl -s -u {{.Credentials}} -H 'Content-Type: application/json' -d '{"token":"CODE"}' {{.URL}}{{.API}}ID/verify
 
+Or by Syniverse's API: make an application, and with the answer's id for APP give its user kola a number:
+
+  curl -s -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"name":"Shop"}' {{.URL}}{{.Syniverse}}applications
+  curl -s -w '%{http_code}\n' -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"address":"+12025550101"}' {{.URL}}{{.Syniverse}}applications/APP/users/kola/associate
+
+Read the code in the message to +12025550101, and check it; 204 means that it is right:
+
+  curl -s '{{.URL}}/simulator/messages?to=%2B12025550101'
+  curl -s -w '%{http_code}\n' -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"validation_code":"CODE"}' {{.URL}}{{.Syniverse}}applications/APP/users/kola/validate
+
 Stop with Ctrl-C.
 `))
 
 func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Secret) error {
 	limits := "off (--limits switches the send limits on)"
 	if c.Limits {
-		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day"
+		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day; to a user one each 30 seconds, 5 in 10 minutes"
 	}
 	var out strings.Builder
 	err := greeting.Execute(&out, map[string]any{
-		"URL": "http://" + public.String(), "API": signalwire.Prefix, "Operations": "http://" + operations.String(),
-		"Credentials": shellQuote(c.Project + ":" + token.Reveal()),
-		"Project":     c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
+		"URL": "http://" + public.String(), "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(),
+		"Credentials": shellQuote(c.Project + ":" + token.Reveal()), "Bearer": shellQuote("Authorization: Bearer " + token.Reveal()),
+		"Project": c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
 	})
 	if err != nil {
 		return err

@@ -44,8 +44,8 @@ func TestTheGreetingsLinesWorkWhenPasted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startDev(t, env)
-			if len(p.curl) != 3 {
-				t.Fatalf("got %d curl lines, want 3:\n%s", len(p.curl), strings.Join(p.curl, "\n"))
+			if len(p.curl) != 7 {
+				t.Fatalf("got %d curl lines, want 7:\n%s", len(p.curl), strings.Join(p.curl, "\n"))
 			}
 			start, read, check := p.curl[0], p.curl[1], p.curl[2]
 
@@ -63,6 +63,25 @@ func TestTheGreetingsLinesWorkWhenPasted(t *testing.T) {
 			check = strings.ReplaceAll(strings.ReplaceAll(check, "ID/verify", id+"/verify"), "CODE", found[1])
 			if got, want := paste(t, check), `{"success":true}`; got != want {
 				t.Errorf("%s\ngot  %s\nwant %s", check, got, want)
+			}
+
+			create, associate, read, validate := p.curl[3], p.curl[4], p.curl[5], p.curl[6]
+			made := base62ID.FindStringSubmatch(paste(t, create))
+			if made == nil {
+				t.Fatalf("%s\nanswers no id", create)
+			}
+			if got := paste(t, strings.ReplaceAll(associate, "/APP/", "/"+made[1]+"/")); got != "204\n" {
+				t.Fatalf("%s\ngot  %s\nwant 204", associate, got)
+			}
+			u := person{process: p.in(t), to: "+12025550101"}
+			u.code() // so that it is there
+			found = regexp.MustCompile(`"body":"(\d{6}) is your Shop verification code\."`).FindStringSubmatch(paste(t, read))
+			if found == nil {
+				t.Fatalf("%s\nshows no message", read)
+			}
+			validate = strings.ReplaceAll(strings.ReplaceAll(validate, "/APP/", "/"+made[1]+"/"), "CODE", found[1])
+			if got := paste(t, validate); got != "204\n" {
+				t.Errorf("%s\ngot  %s\nwant 204", validate, got)
 			}
 		})
 	}

@@ -186,6 +186,14 @@ func TestOperatePageNamesEveryMetric(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (countersign_\w+) `).FindAllStringSubmatch(get(t, p.Ops+"/metrics"), -1) {
 		served[m[1]] = true
 	}
+	// Some show only once there is something to count, such as receipts.
+	source, err := os.ReadFile(filepath.Join(repository, "internal/metric/metric.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`"(countersign_\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		served[m[1]] = true
+	}
 	text := pages(t)["docs/operate.md"]
 	named := map[string]bool{}
 	for _, name := range regexp.MustCompile(`countersign_[a-z_]+`).FindAllString(text, -1) {
@@ -327,5 +335,49 @@ func TestContainersConfiguration(t *testing.T) {
 		if exit, _, stderr := runHere(t, args...); exit != 0 {
 			t.Errorf("countersign %s: exit %d\n%s", strings.Join(args, " "), exit, stderr)
 		}
+	}
+}
+
+// changing are the parts of an answer that differ each time.
+var changing = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9A-Za-z]{22}\b|\b[0-9]{13}\b|\b[0-9]{6}\b|[0-9-]{10}T[0-9:.]{8,}Z`)
+
+// The story on the page for people who come from Syniverse, line by line, with the answers that
+// stand there.
+func TestSyniversePagesStory(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("NOT RUN: this story needs curl")
+	}
+	_, story, _ := strings.Cut(pages(t)["docs/syniverse.md"], "\n## A story\n")
+	story, _, _ = strings.Cut(story, "\n## ")
+	p := startDev(t, nil)
+	variables := map[string]string{"API": p.URL + "/mfa/v1", "TOKEN": p.Token}
+	kola := person{process: p, to: "+12025550142"}
+	var got string
+	answered := 0
+	for _, block := range regexp.MustCompile("(?s)```\n(.*?)```").FindAllStringSubmatch(story, -1) {
+		switch text := block[1]; {
+		case strings.HasPrefix(text, "curl "):
+			if strings.Contains(text, "/simulator/messages") {
+				variables["CODE"] = kola.code() // so that it is there
+			}
+			text = strings.ReplaceAll(text, "http://127.0.0.1:8080", p.URL)
+			for name, value := range variables {
+				text = name + "=" + shellQuote(value) + "\n" + text
+			}
+			got = paste(t, text)
+		case got != "":
+			if want := strings.TrimSpace(text); changing.ReplaceAllString(strings.TrimSpace(got), "…") != changing.ReplaceAllString(want, "…") {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if m := base62ID.FindStringSubmatch(got); m != nil {
+				variables["APP"] = m[1]
+			}
+			got = ""
+			answered++
+		}
+	}
+	if answered != 7 {
+		t.Errorf("compared %d answers: were all there?", answered)
 	}
 }

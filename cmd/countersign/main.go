@@ -27,11 +27,14 @@ type commands struct {
 	Secret      secretCommand      `cmd:"" help:"Create a secret that signs messages to a carrier."`
 	Project     projectCommand     `cmd:"" help:"Create, list and change projects (tenants)."`
 	Key         keyCommand         `cmd:"" help:"Create, list and revoke a project's API keys."`
+	Route       routeCommand       `cmd:"" help:"Explain which carriers take a message."`
+	Carrier     carrierCommand     `cmd:"" help:"Send a test message by a carrier of a running server."`
 	Destination destinationCommand `cmd:"" help:"Show or reset what a project remembers of a number."`
 	Audit       auditCommand       `cmd:"" help:"List what operators did."`
 	Bench       benchCommand       `cmd:"" help:"Measure a running server from outside."`
 	Backup      backupCommand      `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore     restoreCommand     `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
+	Migrate     migrateCommand     `cmd:"" help:"Move an installation from SQLite to PostgreSQL."`
 }
 
 // world is what a command may touch of the outside.

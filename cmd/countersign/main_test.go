@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/countersign/countersign/internal/pgtest"
 )
 
 // runAs makes this test binary behave as the program when a test starts it again.
@@ -40,14 +42,15 @@ func TestMain(m *testing.M) {
 type tidy struct{ *testing.M }
 
 func (m tidy) Run() int {
-	defer func() { os.RemoveAll(filepath.Dir(built)) }()
+	defer func() { os.RemoveAll(filepath.Dir(built)); pgtest.Close() }()
 	return m.M.Run()
 }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: scriptCommands, Setup: func(e *testscript.Env) error {
 		e.Setenv("GORACE", os.Getenv("GORACE"))
+		e.Setenv("ADDR", freeAddress(t)) // for a script that serves
 		return nil
 	}})
 }

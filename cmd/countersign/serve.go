@@ -9,11 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/system"
-	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
 
@@ -38,7 +39,7 @@ func (c *serveCommand) Run(w world) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	hangup := noticed()
-	carriers, err := conf.lines(log)
+	carriers, providers, err := conf.lines(log)
 	if err != nil {
 		return err
 	}
@@ -57,15 +58,20 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 
+	token, unpublish, err := publishOperator(conf.path(conf.Data), operations.Addr())
+	if err != nil {
+		return err
+	}
+	defer unpublish()
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Keys: conf.keys, Log: log, PublicSender: conf.PublicSender, Metrics: metric.New(),
-		Carriers: carriers, Routes: map[verify.Channel][]string{verify.SMS: conf.Channels.SMS, verify.Voice: conf.Channels.Voice},
-		Retention: time.Duration(conf.Retention),
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: metric.New(),
+		Carriers: carriers, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
+		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	})
 	if err != nil {
 		return err
 	}
-	api := web.NewServer(traces.wrap(s.Handler()), log)
+	api := web.NewServer(traces.wrap(s.Handler(reports(log, s, providers)...)), log)
 	if conf.cert != nil {
 		api.TLSConfig = conf.cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
@@ -88,18 +94,40 @@ func (c *loadedConfig) reloadKeys() error {
 	return err
 }
 
-// lines makes the carriers.
-func (c *loadedConfig) lines(log *slog.Logger) ([]dispatch.Line, error) {
-	var all []dispatch.Line
+// lines makes the carriers. Those that are providers come once more, by themselves.
+func (c *loadedConfig) lines(log *slog.Logger) (all []dispatch.Line, providers []*provider.Carrier, err error) {
 	for i, way := range c.ways {
-		if way.Plaintext {
-			log.Warn("carrier is allowed to send codes over plain http", "carrier", way.Name)
+		var out carrier.Carrier
+		if way.provider != nil {
+			way.provider.Log = log
+			p, err := provider.New(*way.provider)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !p.Receives() {
+				log.Warn("the provider can't report what became of messages: set public.url, and the secret that reports are checked with", "carrier", p.Name())
+			}
+			out, providers = p, append(providers, p)
+		} else {
+			if way.http.Plaintext {
+				log.Warn("carrier is allowed to send codes over plain http", "carrier", way.http.Name)
+			}
+			if out, err = carrierhttp.New(*way.http); err != nil {
+				return nil, nil, err
+			}
 		}
-		out, err := carrierhttp.New(way)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, dispatch.Line{Carrier: out, Queue: c.Carriers[i].Queue, Concurrency: c.Carriers[i].Concurrency})
+		all = append(all, c.Carriers[i].line(out))
 	}
-	return all, nil
+	return all, providers, nil
+}
+
+// reports lets providers report what became of messages.
+func reports(log *slog.Logger, s *system.System, providers []*provider.Carrier) []web.Mount {
+	if len(providers) == 0 {
+		return nil
+	}
+	for _, p := range providers {
+		p.OnReceipt(s.Dispatch.Receive)
+	}
+	return []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: provider.Handler(log, providers...)}}
 }

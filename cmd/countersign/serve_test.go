@@ -244,7 +244,7 @@ func TestNewcomerServesAVerification(t *testing.T) {
 		`countersign_starts_total{channel="sms",result="ok"} 1`,
 		`countersign_checks_total{result="right"} 1`,
 		`countersign_approvals_total{channel="sms"} 1`,
-		`countersign_sends_total{carrier="gateway",outcome="accepted"} 1`,
+		`countersign_sends_total{carrier="gateway",country="US",outcome="accepted"} 1`,
 		`countersign_handover_seconds_count{carrier="gateway"} 1`,
 		`countersign_queue_messages{carrier="gateway"} 0`,
 		`countersign_requests_total{face="signalwire",route="POST /api/relay/rest/mfa/sms",status="200"} 1`,

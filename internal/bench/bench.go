@@ -24,7 +24,9 @@ import (
 
 // Options say what to drive, and how hard.
 type Options struct {
-	URL            string // of the server, such as http://127.0.0.1:8080
+	// URLs of the server's replicas, such as http://127.0.0.1:8080. What is started at one of them is
+	// checked at the next.
+	URLs           []string
 	Project, Token string
 	Sink           net.Listener // where the server's HTTP carrier posts messages
 	Concurrency    int          // verifications at once
@@ -109,7 +111,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 
 type driver struct {
 	Options
-	done, failed atomic.Int64
+	done, failed, turn atomic.Int64
 
 	mu      sync.Mutex // guards all below
 	waiting map[string]chan arrival
@@ -165,9 +167,11 @@ func (d *driver) one(t *timings) {
 }
 
 func (d *driver) verify(t *timings) error {
+	turn := int(d.turn.Add(1))
+	replica := func(n int) string { return d.URLs[n%len(d.URLs)] }
 	began := time.Now()
 	var started struct{ ID string }
-	if err := d.post("sms", map[string]string{"to": d.number()}, &started); err != nil {
+	if err := d.post(replica(turn), "sms", map[string]string{"to": d.number()}, &started); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	answered := time.Now()
@@ -185,7 +189,7 @@ func (d *driver) verify(t *timings) error {
 	}
 	asked := time.Now()
 	var checked struct{ Success bool }
-	if err := d.post(started.ID+"/verify", map[string]string{"token": m.code}, &checked); err != nil {
+	if err := d.post(replica(turn+1), started.ID+"/verify", map[string]string{"token": m.code}, &checked); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
 	if !checked.Success {
@@ -205,12 +209,12 @@ func (d *driver) number() string {
 	return fmt.Sprintf("+1202%07d", 2_000_000+d.next%8_000_000)
 }
 
-func (d *driver) post(path string, body, into any) error {
+func (d *driver) post(replica, path string, body, into any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequest(http.MethodPost, d.URL+"/api/relay/rest/mfa/"+path, bytes.NewReader(data))
+	req, err := http.NewRequest(http.MethodPost, replica+"/api/relay/rest/mfa/"+path, bytes.NewReader(data))
 	if err != nil {
 		return err
 	}

@@ -20,13 +20,34 @@ type Carrier interface {
 	Send(ctx context.Context, m verify.Message) (ref string, err error)
 }
 
-// A Receipt is what a carrier says later of a message that it took.
+// A Receipt is what a carrier says later of a message that it took. It names the message by its
+// verification and attempt, or where the carrier knows only its own id, by that.
 type Receipt struct {
-	Verification verify.ID
-	Attempt      int // the message's
+	Verification verify.ID // zero where only Ref is known
+	Attempt      int       // the message's
+	Carrier      string    // whose id Ref is
+	Ref          string    // what Send returned
 	Delivered    bool
 	Reason       string // when not delivered
 }
+
+// Reasons of failures, for records and metrics. Whatever a network or a provider calls it, it is told
+// as one of these; what none of them fits is [verify.ReasonUnknown] in a receipt, and "refused" where
+// the carrier didn't take the message.
+const (
+	ReasonUnreachable    = "unreachable"        // the phone is off or out of coverage; of an attempt: the carrier itself
+	ReasonInvalidNumber  = "invalid_number"     // nobody has it, or it can't get messages of this kind (a landline, say)
+	ReasonInvalidSender  = "invalid_sender"     // the sender isn't registered, or not ours to use
+	ReasonBlocked        = "blocked"            // the person, the operator or the destination's rules don't want it
+	ReasonSpamFiltered   = "spam_filtered"      // somebody on the way took the text for spam
+	ReasonInvalidMessage = "invalid_message"    // the text: too long, or of a form that isn't approved
+	ReasonNoCredit       = "no_credit"          // we, or the person, have no money left with the carrier
+	ReasonThrottled      = "throttled"          // too many at once
+	ReasonExpired        = verify.ReasonExpired // not delivered while the code lived
+	ReasonNetwork        = "network"            // something on the way broke
+	ReasonMisconfigured  = "misconfigured"      // the carrier doesn't know us, or our account lacks something: an operator must act
+	ReasonRedirected     = "redirected"         // the receiver wants the message elsewhere: an operator must act
+)
 
 // An Error carries a decision. It never holds a number or a code.
 type Error struct {
@@ -53,6 +74,10 @@ func Later(d time.Duration, err error) error {
 func Unknown(err error) error {
 	return &Error{Outcome: verify.Unknown, Reason: verify.ReasonUnknown, Err: err}
 }
+
+// Misconfigured marks an error that lasts until an operator changes something: bad credentials, an
+// account without permission. Nothing was sent, and others may take over.
+func Misconfigured(err error) error { return Because(ReasonMisconfigured, err) }
 
 // Because gives an error a reason of its own, and keeps what it decides.
 func Because(reason string, err error) error {

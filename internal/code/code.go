@@ -28,7 +28,7 @@ const (
 	Numeric      Format = "numeric"      // any keypad can type it, any voice can read it out
 	Alpha        Format = "alpha"        // capital letters; typed in any case
 	Alphanumeric Format = "alphanumeric" // capital letters and digits; typed in any case
-	Complex      Format = "complex"      // both cases, digits and symbols; typed exactly
+	Complex      Format = "complex"      // both cases, digits and symbols, of which a code may lack some; typed exactly
 )
 
 // I and O, their lower cases, and l are look-alikes of 1 and 0, which the
@@ -139,6 +139,21 @@ func Normalize(f Format, typed string) (string, bool) {
 		n++
 	}
 	return string(kept[:n]), n > 0
+}
+
+// Fold is how Normalize reads a text that need not be a code, such as one with
+// something before it: without spaces and dashes, and in upper case unless the
+// format tells cases apart.
+func Fold(f Format, text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r) || isDash(r):
+			return -1
+		case f != Complex:
+			return unicode.ToUpper(r)
+		}
+		return r
+	}, text)
 }
 
 // isDash reports whether r is a dash, the minus sign, or the soft hyphen, which

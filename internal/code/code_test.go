@@ -276,3 +276,21 @@ func FuzzNormalize(f *testing.F) {
 		}
 	})
 }
+
+func TestFold(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		format     Format
+		text, want string
+	}{
+		{Numeric, " g-12 3\u00a04\u20135 ", "G12345"},
+		{Alphanumeric, "Your code: ab", "YOURCODE:AB"},
+		{Complex, "aB - c", "aBc"},
+		{Alpha, "straße \xff", "STRAßE\ufffd"},
+		{Numeric, "", ""},
+	} {
+		if got := Fold(tt.format, tt.text); got != tt.want {
+			t.Errorf("%s %q: got %q, want %q", tt.format, tt.text, got, tt.want)
+		}
+	}
+}

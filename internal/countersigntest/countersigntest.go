@@ -3,6 +3,7 @@
 package countersigntest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -19,7 +20,10 @@ import (
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -41,9 +45,17 @@ type Kit struct {
 // Options change what [New] makes. The zero value is a server as production has it.
 type Options struct {
 	Data     string // the data folder; "" is a temporary one
+	Database string // URL of a PostgreSQL, instead of a file in that folder
+	Clock    *Clock // nil: a new one, at Start
 	Profile  verify.Profile
 	Limits   verify.Limits // zero: none
 	Carriers []carrier.Carrier
+	// Lines are how single ones of them are used, by name; Queue and Concurrency fill in what they
+	// leave zero. Rules go before the channels, which all carriers serve.
+	Lines       map[string]dispatch.Line
+	Rules       []route.Rule
+	MaxMessages int
+	BreakAfter  int
 	// Queue and Concurrency are each carrier's: default 20 000 and 16.
 	Queue, Concurrency int
 	// Unattended leaves it to the test to look for due messages, with Advance.
@@ -51,6 +63,9 @@ type Options struct {
 	// Lease, CallLimit and Commit are passed on, see [system.Config].
 	Lease, CallLimit time.Duration
 	Commit           func(ops int, commit func() error) error
+	// Settings and Syniverse are passed on; without a public sender there is one all the same.
+	Settings  verify.Settings
+	Syniverse syniverse.Options
 }
 
 // Start is the instant at which every kit's clock starts.
@@ -59,7 +74,10 @@ var Start = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 // New starts a server with one project. It is closed when the test ends.
 func New(t testing.TB, o Options) *Kit {
 	t.Helper()
-	k := &Kit{Clock: &Clock{now: Start}, t: t, token: verify.NewKey(), project: "test"}
+	k := &Kit{Clock: o.Clock, t: t, token: verify.NewKey(), project: "test"}
+	if k.Clock == nil {
+		k.Clock = &Clock{now: Start}
+	}
 	k.Sim = sim.New(k.Clock.Now)
 	if o.Data == "" {
 		o.Data = t.TempDir()
@@ -77,17 +95,25 @@ func New(t testing.TB, o Options) *Kit {
 	if o.Concurrency == 0 {
 		o.Concurrency = 16
 	}
+	if o.Settings.PublicSender == "" {
+		o.Settings.PublicSender = "+12025550199"
+	}
 	tick := 5 * time.Millisecond
 	if o.Unattended {
 		tick = time.Hour
 	}
 	c := system.Config{
-		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), PublicSender: "+12025550199",
+		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Settings: o.Settings, Syniverse: o.Syniverse,
 		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
-		Routes: map[verify.Channel][]string{},
+		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
+	}
+	if o.Database != "" {
+		c.Postgres = &store.Postgres{URL: o.Database, Timeout: 10 * time.Second} // tests may be slow
 	}
 	for _, way := range o.Carriers {
-		c.Carriers = append(c.Carriers, dispatch.Line{Carrier: way, Queue: o.Queue, Concurrency: o.Concurrency})
+		line := o.Lines[way.Name()]
+		line.Carrier, line.Queue, line.Concurrency = way, cmp.Or(line.Queue, o.Queue), cmp.Or(line.Concurrency, o.Concurrency)
+		c.Carriers = append(c.Carriers, line)
 		for _, channel := range []verify.Channel{verify.SMS, verify.Voice} {
 			c.Routes[channel] = append(c.Routes[channel], way.Name())
 		}
@@ -172,6 +198,36 @@ func (k *Kit) Post(path, body string) (int, string) {
 		k.t.Error(err)
 	}
 	return resp.StatusCode, string(data)
+}
+
+// Call makes a call of Syniverse's API with a bearer token, "" for the kit's own. The path is below
+// the API's prefix, or from the root. It may be called from many goroutines.
+func (k *Kit) Call(token verify.Secret, method, path, body string) (status int, header http.Header, answer string) {
+	k.t.Helper()
+	if !strings.HasPrefix(path, "/") {
+		path = syniverse.Prefix + path
+	}
+	if token == "" {
+		token = k.token
+	}
+	req, err := http.NewRequest(method, k.URL+path, strings.NewReader(body))
+	if err != nil {
+		k.t.Error(err)
+		return 0, nil, ""
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := k.client.Do(req)
+	if err != nil {
+		k.t.Error(err)
+		return 0, nil, ""
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		k.t.Error(err)
+	}
+	return resp.StatusCode, resp.Header, string(data)
 }
 
 // Start starts a verification by SMS; more is JSON members after "to". It returns the id.

@@ -14,6 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -155,6 +156,37 @@ func TestVerificationsAreLinearizable(t *testing.T) {
 		t.Fatalf("%d operations on %d verifications: %s, want %s", len(history), times(12)*20, got, porcupine.Ok)
 	}
 }
+
+// The same over three replicas on one PostgreSQL: what one starts, any of them checks.
+func TestVerificationsAreLinearizableOverReplicas(t *testing.T) {
+	t.Parallel()
+	url, data := pgtest.Database(t, ""), t.TempDir() // they share the keyset in the folder
+	var s replicated
+	o := countersigntest.Options{Data: data, Database: url}
+	for range 3 {
+		k := countersigntest.New(t, o)
+		o.Clock = k.Clock
+		s.all = append(s.all, &served{t, k})
+	}
+	history := record(t, &s, times(12), 1)
+	if got := porcupine.CheckOperationsTimeout(model, history, time.Minute); got != porcupine.Ok {
+		t.Fatalf("%d operations on %d verifications: %s, want %s", len(history), times(12)*20, got, porcupine.Ok)
+	}
+}
+
+// replicated asks one replica after the other.
+type replicated struct {
+	all  []*served
+	turn atomic.Int64
+}
+
+func (s *replicated) next() *served { return s.all[int(s.turn.Add(1))%len(s.all)] }
+
+func (s *replicated) start(number string, attempts int) any { return s.next().start(number, attempts) }
+func (s *replicated) do(verification any, event string) string {
+	return s.next().do(verification, event)
+}
+func (s *replicated) expireAll() { s.all[0].expireAll() }
 
 // A check that reads, decides and then writes is what everybody writes first. That the model finds
 // it illegal shows that the test above can fail.

@@ -13,12 +13,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -31,8 +33,13 @@ type Store interface {
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
 	// Renew extends the lease of an attempt that has not begun.
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
-	// Receive lets a receipt advance a delivery.
-	Receive(ctx context.Context, r verify.Receipt) error
+	// Receive lets a receipt advance a delivery, see [verify.Receipt.Settle]. It returns the attempt
+	// with its receipt, or nil if that said nothing new.
+	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
+	// Find looks for the attempt that a carrier knows by its own id, or fails with verify.ErrNotFound.
+	Find(ctx context.Context, carrier, ref string) (verify.ID, int, error)
+	// Postpone puts off looking at an overdue message, see [verify.Verification.Postpone].
+	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
 	Sweep(ctx context.Context) error
 	// Due returns up to n messages that somebody should look at now.
@@ -42,9 +49,14 @@ type Store interface {
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
 }
 
-// An Observer counts attempts that ended, and how long after its verification's start.
+// An Observer counts what came of attempts.
 type Observer interface {
-	Settled(carrier string, o verify.DeliveryOutcome, since time.Duration)
+	// Settled counts an attempt that ended, so long after its verification's start, and its cost.
+	Settled(d *verify.Delivery, country string, since time.Duration, cost float64)
+	// Received counts a receipt that said something new.
+	Received(d *verify.Delivery, country string)
+	// Unmatched counts a receipt for no message that is known.
+	Unmatched(carrier string)
 }
 
 // Config is what a [Dispatcher] needs. Zero durations take their defaults.
@@ -55,21 +67,24 @@ type Config struct {
 	Log      *slog.Logger
 	Observer Observer // may be nil
 	Carriers []Line
-	// Routes are the names of the carriers that serve a channel, the preferred one first.
+	// Rules say which carriers take a message; Routes, by channel, what no rule matches. The preferred
+	// one stands first.
+	Rules  []route.Rule
 	Routes map[verify.Channel][]string
+	// PublicSender is what messages come from that a line may send from another: see [Line].Senders.
+	PublicSender string
+	// MaxMessages is how many messages a verification may cost: default 3. What may have been sent
+	// counts.
+	MaxMessages int
+	// BreakAfter is how many failures in a row keep messages to a country from a carrier for a while:
+	// default 5, below 0 never.
+	BreakAfter int
 
 	// Lease is how long a message may be with us before others may send it: default 20 s, at most
 	// 30 s. CallLimit bounds one call of a carrier: default 10 s, at most half of the lease.
 	Lease, CallLimit time.Duration
 	// Tick is how often we look for messages that are due: default 250 ms.
 	Tick time.Duration
-}
-
-// A Line is a carrier and how much of it may be used at once.
-type Line struct {
-	Carrier     carrier.Carrier
-	Queue       int // messages waiting or under way: more are refused with verify.ErrBusy
-	Concurrency int // calls at once
 }
 
 const (
@@ -88,7 +103,9 @@ const (
 type Dispatcher struct {
 	Config
 	lines  map[string]*line
-	routes map[verify.Channel][]*line
+	table  *route.Table
+	early  early
+	trials trials
 
 	calls      context.Context // of the carriers' calls: ends when draining takes too long
 	abortCalls context.CancelFunc
@@ -102,19 +119,13 @@ type Dispatcher struct {
 	closed bool
 }
 
-// line is a carrier's queue and its workers.
-type line struct {
-	carrier carrier.Carrier
-	places  chan struct{} // one token for each message that is here
-	queue   chan job
-}
-
 // job is one attempt that we hold the lease for.
 type job struct {
 	verification *verify.Verification
 	message      verify.Message
 	since        time.Time         // when it came here
 	history      []verify.Delivery // earlier attempts
+	country      string            // of the number
 }
 
 // New starts a dispatcher. Close it.
@@ -125,22 +136,25 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Lease > 30*time.Second || c.CallLimit > c.Lease/2 {
 		return nil, fmt.Errorf("lease %v: at most 30s, and at least twice the call limit %v", c.Lease, c.CallLimit)
 	}
-	d := &Dispatcher{Config: c, lines: map[string]*line{}, routes: map[verify.Channel][]*line{}, wake: make(chan struct{}, 1)}
+	c.MaxMessages = cmp.Or(c.MaxMessages, 3)
+	c.BreakAfter = cmp.Or(c.BreakAfter, breakAfter)
+	d := &Dispatcher{Config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1)}
 	for _, l := range c.Carriers {
-		if l.Queue < 1 || l.Concurrency < 1 {
-			return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1", l.Carrier.Name(), l.Queue, l.Concurrency)
+		made, err := newLine(l, c.Lease, c.CallLimit)
+		if err != nil {
+			return nil, err
 		}
-		d.lines[l.Carrier.Name()] = &line{l.Carrier, make(chan struct{}, l.Queue), make(chan job, l.Queue)}
+		d.lines[l.Carrier.Name()] = made
 	}
-	for channel, names := range c.Routes {
-		for _, name := range names {
-			l := d.lines[name]
-			if l == nil {
-				return nil, fmt.Errorf("route for %s: there is no carrier %q", channel, name)
+	rules := Rules(c.Rules, c.Routes)
+	for i, r := range rules {
+		for _, choice := range r.Carriers {
+			if d.lines[choice.Carrier] == nil {
+				return nil, fmt.Errorf("route %d: there is no carrier %q", i+1, choice.Carrier)
 			}
-			d.routes[channel] = append(d.routes[channel], l)
 		}
 	}
+	d.table = route.New(rules)
 	d.calls, d.abortCalls = context.WithCancel(context.Background())
 	for _, l := range c.Carriers {
 		for range l.Concurrency {
@@ -151,6 +165,19 @@ func New(c Config) (*Dispatcher, error) {
 	poll, d.stopPoll = context.WithCancel(context.Background())
 	d.workers.Go(func() { d.pollEvery(poll) })
 	return d, nil
+}
+
+// Rules are the rules that hold: those given, and behind them one for each channel.
+func Rules(rules []route.Rule, channels map[verify.Channel][]string) []route.Rule {
+	all := slices.Clone(rules)
+	for _, c := range slices.Sorted(maps.Keys(channels)) {
+		r := route.Rule{Channels: []verify.Channel{c}}
+		for _, name := range channels[c] {
+			r.Carriers = append(r.Carriers, route.Choice{Carrier: name})
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 // Close takes no more messages and waits for those that are here, until ctx is done. Then it ends
@@ -182,19 +209,40 @@ func (d *Dispatcher) Close(ctx context.Context) {
 	}
 	d.workers.Wait()
 	d.abortCalls()
+	d.match(context.Background()) // everything that we sent is settled
 }
 
-// Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one.
-func (d *Dispatcher) Reserve(c verify.Channel) (verify.Place, error) {
-	if len(d.routes[c]) == 0 {
+// Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
+// whose breaker lets the message pass.
+func (d *Dispatcher) Reserve(e verify.Envelope) (verify.Place, error) {
+	names, _ := d.table.Route(&e)
+	if len(names) == 0 {
 		return nil, verify.ErrNoCarrier
 	}
-	for _, l := range d.routes[c] {
-		if d.reserve(l) {
-			return &place{d, l}, nil
+	country, now := e.To.Region(), d.Now()
+	full := false
+	var opens time.Time // the first breaker
+	for _, name := range names {
+		l := d.lines[name]
+		at := l.opens(country, now)
+		switch {
+		case !at.IsZero():
+			if opens.IsZero() || at.Before(opens) {
+				opens = at
+			}
+		case !d.reserve(l):
+			full = true
+		case !l.pass(country, now): // another was the probe
+			d.release(l)
+			full = true
+		default:
+			return &place{d, l, country}, nil
 		}
 	}
-	return nil, verify.ErrBusy
+	if full {
+		return nil, verify.ErrBusy
+	}
+	return nil, verify.ErrCarriersDown.After(opens.Sub(now))
 }
 
 func (d *Dispatcher) reserve(l *line) bool {
@@ -219,14 +267,18 @@ func (d *Dispatcher) release(l *line) {
 
 // place is a reserved place. It implements [verify.Place].
 type place struct {
-	d *Dispatcher
-	l *line
+	d       *Dispatcher
+	l       *line
+	country string
 }
 
 func (p *place) Lease() time.Duration { return p.d.Lease }
-func (p *place) Release()             { p.d.release(p.l) }
+func (p *place) Release() {
+	p.l.spare(p.country, p.d.Now())
+	p.d.release(p.l)
+}
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.l.queue <- job{verification: v, message: m, since: p.d.Now()} // has room: we hold a place
+	p.l.queue <- job{verification: v, message: m, since: p.d.Now(), country: p.country} // has room: we hold a place
 }
 
 // Depth is how many messages wait for a carrier or are under way.
@@ -242,34 +294,70 @@ func (d *Dispatcher) work(l *line) {
 // attempt makes one attempt that we hold the lease for, and settles it.
 func (d *Dispatcher) attempt(l *line, j job) {
 	v := j.verification
-	what := slog.Group("", "verification", v.ID, "attempt", v.Attempt, "carrier", l.carrier.Name()) // written only if a line is
-	if d.calls.Err() != nil {
+	what := slog.Group("", "verification", v.ID, "attempt", v.Attempt, "carrier", l.name()) // written only if a line is
+	if !d.wait(l) {
 		d.Log.Info("not sent before the shutdown, left for later", what)
 		return
 	}
 	started := d.Now()
 	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: v.ID, Attempt: v.Attempt, Carrier: l.carrier.Name(), StartedAt: started,
+		Verification: v.ID, Attempt: v.Attempt, Carrier: l.name(), StartedAt: started,
 	}}
+	cost := 0.0
 	if why, err := d.stale(v, j.since, started); err != nil {
+		l.spare(j.country, started)
 		d.Log.Warn("not sent, left for later", what, "err", err)
 		return
 	} else if why != "" {
+		l.spare(j.country, started)
 		end.Outcome, end.Reason = verify.Dropped, why
 	} else {
-		ref, err := d.call(l, j.message)
-		end.Ref = ref
-		if err != nil {
-			decision := carrier.Decision(err)
-			end.Outcome, end.Reason = decision.Outcome, decision.Reason
-			d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
-			d.retry(&end, l, j, decision.After)
+		if j.message.From == d.PublicSender {
+			j.message.From = l.Sender(d.PublicSender, j.country, v.To)
 		}
+		cost = d.send(what, l, &j, &end)
 	}
 	if d.Observer != nil {
-		d.Observer.Settled(end.Carrier, end.Outcome, d.Now().Sub(v.ID.Time()))
+		d.Observer.Settled(&end.Delivery, j.country, d.Now().Sub(v.ID.Time()), cost)
 	}
 	d.settle(what, end, j)
+}
+
+// wait waits for the carrier's pace. It reports false when we shut down meanwhile.
+func (d *Dispatcher) wait(l *line) bool {
+	if pause := l.pace.book(d.Now()); pause > 0 {
+		select {
+		case <-time.After(pause):
+		case <-d.calls.Done():
+		}
+	}
+	return d.calls.Err() == nil
+}
+
+// send calls the carrier, decides what is next, and returns what the message costs.
+func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
+	ref, err := d.call(l, j.message)
+	end.Ref = ref
+	var after time.Duration
+	if err != nil {
+		decision := carrier.Decision(err)
+		end.Outcome, end.Reason, after = decision.Outcome, decision.Reason, decision.After
+		d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
+	}
+	switch end.Outcome {
+	case verify.Accepted, verify.Refused: // it answers
+		l.answered(j.country)
+	default:
+		if l.failed(j.country, d.BreakAfter, d.Now()) {
+			d.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country)
+		}
+	}
+	if end.Outcome == verify.Accepted || end.Outcome == verify.Unknown {
+		end.Watch = d.watch(end, l, j)
+		return l.Cost(j.country, j.message.Channel, j.message.Body)
+	}
+	d.retry(end, l, j, after)
+	return 0
 }
 
 // stale reports why a message must not be sent any more, if so. It makes sure that the lease
@@ -304,64 +392,10 @@ func (d *Dispatcher) call(l *line, m verify.Message) (ref string, err error) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			err = carrier.Unknown(fmt.Errorf("carrier %s panicked: %v", l.carrier.Name(), p))
+			err = carrier.Unknown(fmt.Errorf("carrier %s panicked: %v", l.name(), p))
 		}
 	}()
-	return l.carrier.Send(ctx, m)
-}
-
-// retry decides where and when a failed attempt is made up for. At once if there is a carrier that
-// was tried less often; else after a wait that grows.
-func (d *Dispatcher) retry(end *verify.Settlement, l *line, j job, after time.Duration) {
-	if end.Outcome == verify.Unknown {
-		return
-	}
-	history := append(j.history, end.Delivery)
-	next := d.choose(j.verification.Channel, history)
-	if next == nil {
-		return
-	}
-	end.Retry = true
-	if calls(next, history) < calls(l, history) {
-		return // at once
-	}
-	end.RetryAt = d.Now().Add(max(after, backoff(end.Attempt)))
-}
-
-// choose returns the carrier of a channel that was called least for this message, the preferred
-// one among equals; nil if all of them refused it. Whatever they said then, it wasn't the end of it.
-func (d *Dispatcher) choose(c verify.Channel, history []verify.Delivery) (best *line) {
-	for _, l := range d.routes[c] {
-		if !refused(l, history) && (best == nil || calls(l, history) < calls(best, history)) {
-			best = l
-		}
-	}
-	return best
-}
-
-func refused(l *line, history []verify.Delivery) bool {
-	for _, h := range history {
-		if h.Carrier == l.carrier.Name() && h.Outcome == verify.Refused {
-			return true
-		}
-	}
-	return false
-}
-
-func calls(l *line, history []verify.Delivery) (n int) {
-	for _, h := range history {
-		if h.Carrier == l.carrier.Name() {
-			n++
-		}
-	}
-	return n
-}
-
-// backoff is the wait after attempt n, with jitter, so that what failed together doesn't return
-// together.
-func backoff(n int) time.Duration {
-	d := min(firstBackoff<<min(n-1, 20), lastBackoff)
-	return d/2 + rand.N(d/2+1)
+	return l.Carrier.Send(ctx, m)
 }
 
 // settle records an attempt's end. Where the database is away it tries again as long as the lease
@@ -386,28 +420,4 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j job) {
 		d.Log.Warn("settle, will try again", what, "err", err)
 		time.Sleep(wait)
 	}
-}
-
-// Receive takes a carrier's receipt. A failed one moves on to another carrier, if there is one.
-func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
-	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason}
-	if !r.Delivered {
-		v, err := d.Store.Verification(ctx, r.Verification)
-		if err != nil {
-			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
-		}
-		history, err := d.Store.Deliveries(ctx, r.Verification)
-		if err != nil {
-			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
-		}
-		next := d.choose(v.Channel, history)
-		receipt.Retry = next != nil && calls(next, history) == 0
-	}
-	if err := d.Store.Receive(ctx, receipt); err != nil {
-		return fmt.Errorf("receipt for %v: %w", r.Verification, err)
-	}
-	if receipt.Retry {
-		d.lookNow()
-	}
-	return nil
 }

@@ -449,6 +449,54 @@ func TestQueuedMessageDiesWithItsCode(t *testing.T) {
 	}
 }
 
+// A user's code that waits behind a slow carrier isn't sent once there is a newer one, or he is gone.
+func TestQueuedMessageDiesWithItsSuccessor(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	w := &way{name: "a", send: func(_ context.Context, n int) error {
+		if n == 1 {
+			<-release
+		}
+		return nil
+	}}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Concurrency: 1, Unattended: true})
+	k.Start(to, "")
+	k.Await("the first call", func() bool { return len(w.seen()) == 1 })
+
+	ctx, acct := t.Context(), k.Account()
+	app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	associate := func(user string) (id string) {
+		t.Helper()
+		if err := k.Verify.Associate(ctx, acct, app.ID, user, verify.AssociateRequest{Address: to}); err != nil {
+			t.Fatal(err)
+		}
+		d, err := k.Store.Destination(ctx, acct.Project.ID, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Latest.String()
+	}
+	older, deleted := associate("kola"), associate("gone")
+	newer := associate("kola")
+	if err := k.Verify.DeleteUser(ctx, acct, app.ID, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	k.Clock.Advance(time.Second)
+	close(release)
+	for id, want := range map[string]string{older: "failed superseded", newer: "sent ", deleted: "failed canceled"} {
+		v := settled(t, k, id)
+		if got := fmt.Sprintf("%v %s", v.Delivery, v.Reason); got != want {
+			t.Errorf("delivery is %s, want %s", got, want)
+		}
+	}
+	if n := len(w.seen()); n != 2 {
+		t.Errorf("%d messages went out, want the first and the newer one", n)
+	}
+}
+
 func TestCloseDrainsTheQueue(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/verify"
@@ -44,6 +45,7 @@ func (d *Dispatcher) lookNow() {
 func (d *Dispatcher) Poll(ctx context.Context) error {
 	d.polling.Lock()
 	defer d.polling.Unlock()
+	d.match(ctx)
 	for {
 		due, err := d.Store.Due(ctx, pollStep)
 		if err != nil {
@@ -68,36 +70,79 @@ func (d *Dispatcher) Poll(ctx context.Context) error {
 
 // take claims one due message and queues it. It reports false if there is no place for it.
 func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
-	l := d.choose(o.Verification.Channel, o.Deliveries)
-	if l == nil {
-		// Its carriers are gone from the configuration, or all refused it before we died.
-		return true, d.giveUp(ctx, o, "no_carrier")
+	country, now := o.Verification.To.Region(), d.Now()
+	if !o.Verification.Due(now) { // the hint is out of date
+		return true, d.Store.Postpone(ctx, o, o.Verification.DueAt)
 	}
-	if !d.reserve(l) {
-		return false, nil
+	all, why := d.takers(o)
+	if len(all) == 0 {
+		return true, d.giveUp(ctx, o, why)
 	}
+	if l, opens := closed(all, country, now); l == nil {
+		return true, d.Store.Postpone(ctx, o, opens)
+	}
+	for _, l := range all {
+		if !l.opens(country, now).IsZero() || !d.reserve(l) {
+			continue
+		}
+		if !l.pass(country, now) {
+			d.release(l)
+			continue
+		}
+		return true, d.claim(ctx, l, o, country)
+	}
+	return false, nil
+}
+
+// takers are the carriers that a due message may go to, or why there are none.
+func (d *Dispatcher) takers(o verify.Overdue) (all []*line, why string) {
+	v := o.Verification
+	sent := verify.Messages(o.Deliveries)
+	if v.Delivery == verify.Sending { // whoever had the lease may have sent it
+		sent++
+	}
+	if sent >= d.MaxMessages {
+		return nil, verify.ReasonMaxMessages
+	}
+	if v.Watched() {
+		return d.untried(v.Envelope(), o.Deliveries), ""
+	}
+	// Without one, its carriers are gone from the configuration, or all refused it before we died.
+	return d.next(v.Envelope(), o.Deliveries), verify.ReasonNoCarrier
+}
+
+// claim claims a due message for a line on which it has a place, and queues it.
+func (d *Dispatcher) claim(ctx context.Context, l *line, o verify.Overdue, country string) error {
 	queued := false
 	defer func() {
 		if !queued {
+			l.spare(country, d.Now())
 			d.release(l)
 		}
 	}()
 	v, err := d.Store.Claim(ctx, o, d.Lease)
 	if err != nil || v == nil {
-		return true, err
+		return err
 	}
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
 		d.Log.Error("open code", "verification", v.ID, "err", err)
-		return true, d.end(ctx, v, "no_key")
+		return d.end(ctx, v, "no_key")
+	}
+	history := o.Deliveries
+	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
+		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
 	queued = true
-	l.queue <- job{verification: v, message: v.Message(verify.Secret(secret)), since: d.Now(), history: o.Deliveries}
-	return true, nil
+	l.queue <- job{verification: v, message: v.Message(verify.Secret(secret)), since: d.Now(), history: history, country: country}
+	return nil
 }
 
-// giveUp claims a message and ends it.
+// giveUp claims a message and ends it. For one that a carrier has, only the wait for its receipt ends.
 func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string) error {
+	if o.Verification.Watched() {
+		return d.Store.Postpone(ctx, o, time.Time{})
+	}
 	v, err := d.Store.Claim(ctx, o, d.Lease)
 	if err != nil || v == nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,11 @@ type Metrics struct {
 	approvals      *prometheus.CounterVec
 	sends          *prometheus.CounterVec
 	handOver       *prometheus.HistogramVec
+	failures       *prometheus.CounterVec
+	receipts       *prometheus.CounterVec
+	handset        *prometheus.HistogramVec
+	cost           *prometheus.CounterVec
+	reasons        words
 	batchSize      prometheus.Histogram
 	commitSeconds  prometheus.Histogram
 }
@@ -45,16 +51,24 @@ func New() *Metrics {
 		approvals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_approvals_total", Help: "Verifications approved, by channel. Divided by the starts that were ok: the conversion."}, []string{"channel"}),
 		sends: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_sends_total", Help: "Attempts to hand a message to a carrier, by carrier and outcome."}, []string{"carrier", "outcome"}),
+			Name: "countersign_sends_total", Help: "Attempts to hand a message to a carrier, by carrier, country and outcome."}, []string{"carrier", "country", "outcome"}),
 		handOver: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "countersign_handover_seconds", Help: "Time from a verification's start until a carrier has its message.", Buckets: coarse}, []string{"carrier"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_failures_total", Help: "Attempts that failed and receipts of messages that didn't arrive, by reason."}, []string{"carrier", "country", "reason"}),
+		receipts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_receipts_total", Help: "Receipts: delivered, failed, or unmatched, which are of no message that is known."}, []string{"carrier", "country", "result"}),
+		handset: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "countersign_handset_seconds", Help: "Time from an attempt's beginning until its receipt says that the phone has the message.", Buckets: slow}, []string{"carrier", "country"}),
+		cost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_cost_total", Help: "What the messages cost that carriers have, or may have, as configured."}, []string{"carrier", "country"}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_batch_operations", Help: "Operations committed together.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk.", Buckets: fine}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.starts, m.checks, m.approvals, m.sends, m.handOver, m.batchSize, m.commitSeconds,
+		m.requests, m.requestSeconds, m.starts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.cost, m.batchSize, m.commitSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -63,6 +77,7 @@ func New() *Metrics {
 var (
 	fine   = prometheus.ExponentialBuckets(0.0001, 2, 17) // 0.1 ms to 6.5 s
 	coarse = prometheus.ExponentialBuckets(0.001, 2, 18)  // 1 ms to 131 s
+	slow   = prometheus.ExponentialBuckets(0.5, 2, 11)    // 0.5 s to 512 s
 )
 
 // Handler serves the metrics.
@@ -80,6 +95,18 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "countersign_queue_capacity", Help: "Messages that may wait for a carrier or be under way.", ConstLabels: labels,
 		}, func() float64 { return float64(capacity) }),
+	)
+}
+
+// Pool adds the database's connections, which are counted when somebody asks.
+func (m *Metrics) Pool(count func() (inUse, limit int)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_database_connections_in_use", Help: "Connections to the database that read at the moment; of PostgreSQL, all but those that commit groups.",
+		}, func() float64 { inUse, _ := count(); return float64(inUse) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_database_connections_limit", Help: "How many of them there may be.",
+		}, func() float64 { _, limit := count(); return float64(limit) }),
 	)
 }
 
@@ -120,11 +147,79 @@ func result(ok string, err error) string {
 }
 
 // Settled counts an attempt that ended, since its verification's start.
-func (m *Metrics) Settled(carrier string, o verify.DeliveryOutcome, since time.Duration) {
-	m.sends.WithLabelValues(carrier, o.String()).Inc()
-	if o == verify.Accepted {
-		m.handOver.WithLabelValues(carrier).Observe(since.Seconds())
+func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration, cost float64) {
+	m.sends.WithLabelValues(d.Carrier, country, d.Outcome.String()).Inc()
+	if d.Outcome == verify.Accepted {
+		m.handOver.WithLabelValues(d.Carrier).Observe(since.Seconds())
+	} else {
+		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.Reason)).Inc()
 	}
+	if cost > 0 {
+		m.cost.WithLabelValues(d.Carrier, country).Add(cost)
+	}
+}
+
+// Received counts a receipt.
+func (m *Metrics) Received(d *verify.Delivery, country string) {
+	m.receipts.WithLabelValues(d.Carrier, country, d.Receipt.String()).Inc()
+	switch {
+	case d.Receipt != verify.ReceiptDelivered:
+		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.ReceiptReason)).Inc()
+	case !d.StartedAt.IsZero(): // else the receipt was quicker than our own record
+		m.handset.WithLabelValues(d.Carrier, country).Observe(d.ReceiptAt.Sub(d.StartedAt).Seconds())
+	}
+}
+
+// Unmatched counts a receipt of no message that is known.
+func (m *Metrics) Unmatched(carrier string) {
+	m.receipts.WithLabelValues(carrier, "", "unmatched").Inc()
+}
+
+// Breakers adds the states of breakers, which are read when somebody asks: each calls tell.
+func (m *Metrics) Breakers(read func(tell func(carrier, country, state string))) {
+	m.registry.MustRegister(breakers{read})
+}
+
+type breakers struct {
+	read func(tell func(carrier, country, state string))
+}
+
+var breakerDesc = prometheus.NewDesc("countersign_breaker_state",
+	"Whether messages to a country pass a carrier by: 0 no, 1 but for a probe, 2 yes. Absent: no failures.", []string{"carrier", "country"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (b breakers) Describe(all chan<- *prometheus.Desc) { all <- breakerDesc }
+
+// Collect implements [prometheus.Collector].
+func (b breakers) Collect(all chan<- prometheus.Metric) {
+	b.read(func(carrier, country, state string) {
+		value := map[string]float64{"half-open": 1, "open": 2}[state]
+		all <- prometheus.MustNewConstMetric(breakerDesc, prometheus.GaugeValue, value, carrier, country)
+	})
+}
+
+// words are the values of a label that come from elsewhere: the first of them as they are, so that
+// nobody can make as many time series as he likes.
+type words struct {
+	mu   sync.Mutex // guards seen
+	seen map[string]bool
+}
+
+const maxWords = 64
+
+func (w *words) known(word string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.seen[word]:
+		return word
+	case len(w.seen) >= maxWords:
+		return "other"
+	case w.seen == nil:
+		w.seen = map[string]bool{}
+	}
+	w.seen[word] = true
+	return word
 }
 
 // Committed counts a group.

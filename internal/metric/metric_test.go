@@ -64,11 +64,22 @@ func used() *Metrics {
 	m.Checked(verify.Outcome{Channel: verify.SMS}, nil)
 	m.Checked(verify.Outcome{}, verify.ErrExpired)
 	m.Checked(verify.Outcome{}, errors.New("493817 is odd"))
-	m.Settled("gateway", verify.Accepted, 2*time.Second)
-	m.Settled("gateway", verify.Unknown, time.Second)
-	m.Settled("gateway", verify.Errored, time.Second)
-	m.Settled("other", verify.Refused, time.Second)
-	m.Settled("other", verify.Dropped, time.Second)
+	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Accepted, Reason: ""}, "US", 2*time.Second, 0.0125)
+	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Unknown, Reason: "busy"}, "US", time.Second, 0)
+	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Errored, Reason: "busy"}, "US", time.Second, 0)
+	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.Refused, Reason: "busy"}, "US", time.Second, 0)
+	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.Dropped, Reason: "busy"}, "US", time.Second, 0)
+	began := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	delivered := verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptDelivered, StartedAt: began, ReceiptAt: began.Add(3 * time.Second)}
+	m.Received(&delivered, "US")
+	m.Received(&verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptDelivered, ReceiptAt: began}, "US") // before the attempt's own end
+	m.Received(&verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptFailed, ReceiptReason: "unreachable"}, "CA")
+	m.Unmatched("gateway")
+	m.Breakers(func(tell func(carrier, country, state string)) {
+		tell("gateway", "US", "open")
+		tell("gateway", "CA", "half-open")
+		tell("other", "US", "closed")
+	})
 	m.Committed(3, 500*time.Millisecond)
 	m.Committed(256, 500*time.Millisecond)
 	return m
@@ -80,18 +91,30 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_approvals_total{channel="sms"} 1`,
 		`countersign_batch_operations_count 2`,
 		`countersign_batch_operations_sum 259`,
+		`countersign_breaker_state{carrier="gateway",country="CA"} 1`,
+		`countersign_breaker_state{carrier="gateway",country="US"} 2`,
+		`countersign_breaker_state{carrier="other",country="US"} 0`,
 		`countersign_checks_total{result="error"} 1`,
 		`countersign_checks_total{result="expired"} 1`,
 		`countersign_checks_total{result="right"} 1`,
 		`countersign_checks_total{result="wrong"} 1`,
 		`countersign_commit_seconds_count 2`,
 		`countersign_commit_seconds_sum 1`,
+		`countersign_cost_total{carrier="gateway",country="US"} 0.0125`,
+		`countersign_failures_total{carrier="gateway",country="CA",reason="unreachable"} 1`,
+		`countersign_failures_total{carrier="gateway",country="US",reason="busy"} 2`,
+		`countersign_failures_total{carrier="other",country="US",reason="busy"} 2`,
 		`countersign_handover_seconds_count{carrier="gateway"} 1`,
 		`countersign_handover_seconds_sum{carrier="gateway"} 2`,
+		`countersign_handset_seconds_count{carrier="gateway",country="US"} 1`,
+		`countersign_handset_seconds_sum{carrier="gateway",country="US"} 3`,
 		`countersign_queue_capacity{carrier="gateway"} 1024`,
 		`countersign_queue_capacity{carrier="other"} 8`,
 		`countersign_queue_messages{carrier="gateway"} 17`,
 		`countersign_queue_messages{carrier="other"} 0`,
+		`countersign_receipts_total{carrier="gateway",country="",result="unmatched"} 1`,
+		`countersign_receipts_total{carrier="gateway",country="CA",result="failed"} 1`,
+		`countersign_receipts_total{carrier="gateway",country="US",result="delivered"} 2`,
 		`countersign_request_seconds_count{face="none",route="none"} 1`,
 		`countersign_request_seconds_count{face="signalwire",route="POST /api/relay/rest/mfa/sms"} 1`,
 		`countersign_request_seconds_count{face="signalwire",route="POST /api/relay/rest/mfa/{id}/verify"} 2`,
@@ -101,11 +124,11 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_requests_total{face="none",route="none",status="404"} 1`,
 		`countersign_requests_total{face="signalwire",route="POST /api/relay/rest/mfa/sms",status="422"} 1`,
 		`countersign_requests_total{face="signalwire",route="POST /api/relay/rest/mfa/{id}/verify",status="200"} 2`,
-		`countersign_sends_total{carrier="gateway",outcome="accepted"} 1`,
-		`countersign_sends_total{carrier="gateway",outcome="errored"} 1`,
-		`countersign_sends_total{carrier="gateway",outcome="unknown"} 1`,
-		`countersign_sends_total{carrier="other",outcome="dropped"} 1`,
-		`countersign_sends_total{carrier="other",outcome="refused"} 1`,
+		`countersign_sends_total{carrier="gateway",country="US",outcome="accepted"} 1`,
+		`countersign_sends_total{carrier="gateway",country="US",outcome="errored"} 1`,
+		`countersign_sends_total{carrier="gateway",country="US",outcome="unknown"} 1`,
+		`countersign_sends_total{carrier="other",country="US",outcome="dropped"} 1`,
+		`countersign_sends_total{carrier="other",country="US",outcome="refused"} 1`,
 		`countersign_starts_total{channel="sms",result="error"} 1`,
 		`countersign_starts_total{channel="sms",result="ok"} 2`,
 		`countersign_starts_total{channel="sms",result="too_many_sends"} 1`,
@@ -146,9 +169,27 @@ func TestLabelsAreWordsFromSmallSets(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "le": true}
+	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "country": true, "reason": true, "le": true}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("label names (-want +got):\n%s", diff)
+	}
+}
+
+// Reasons come from carriers: whatever they say, there are only so many.
+func TestReasonsAreBounded(t *testing.T) {
+	t.Parallel()
+	m := New()
+	for i := range 1000 {
+		m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Errored, Reason: fmt.Sprintf("reason %c%c", 'a'+i%26, 'a'+i/26)}, "US", 0, 0)
+	}
+	lines := 0
+	for _, s := range samples(scrape(t, m)) {
+		if strings.HasPrefix(s, "countersign_failures_total{") {
+			lines++
+		}
+	}
+	if lines != 65 {
+		t.Errorf("%d series, want 64 and one for all others", lines)
 	}
 }
 

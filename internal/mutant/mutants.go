@@ -2,28 +2,42 @@ package main
 
 // Where tests stand.
 const (
-	inCode     = "./internal/code"
-	inDispatch = "./internal/dispatch"
-	inKeyset   = "./internal/keyset"
-	inLimit    = "./internal/limit"
-	inPhone    = "./internal/phone"
-	inRequest  = "./internal/request"
-	inSIP      = "./internal/carrier/sip"
-	inSMS      = "./internal/sms"
-	inSpeech   = "./internal/speech"
-	inStore    = "./internal/store"
-	inVerify   = "./internal/verify"
-	inWeb      = "./internal/web"
+	inCode      = "./internal/code"
+	inDispatch  = "./internal/dispatch"
+	inKeyset    = "./internal/keyset"
+	inLimit     = "./internal/limit"
+	inPhone     = "./internal/phone"
+	inRequest   = "./internal/request"
+	inSIP       = "./internal/carrier/sip"
+	inSMS       = "./internal/sms"
+	inSpeech    = "./internal/speech"
+	inStore     = "./internal/store"
+	inVerify    = "./internal/verify"
+	inWeb       = "./internal/web"
+	inRoute     = "./internal/route"
+	inSyniverse = "./internal/face/syniverse"
+	inTemplate  = "./internal/template"
+	inProvider  = "./internal/carrier/provider"
 )
 
 // Files that several mutants change.
 const (
 	codeFile         = "internal/code/code.go"
 	batchFile        = "internal/store/batch.go"
+	exchangeFile     = "internal/carrier/exchange/exchange.go"
+	providerFile     = "internal/carrier/provider/provider.go"
+	findFile         = "internal/carrier/provider/find.go"
+	templateFile     = "internal/carrier/provider/template.go"
+	proofFile        = "internal/carrier/provider/proof.go"
+	callbackFile     = "internal/carrier/provider/callback.go"
 	storeFile        = "internal/store/store.go"
+	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
+	pgSessionFile    = "internal/store/pgsession.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
+	failoverFile     = "internal/dispatch/failover.go"
+	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
@@ -34,6 +48,7 @@ const (
 	mediaFile  = "internal/carrier/sip/media.go"
 	talkFile   = "internal/carrier/sip/talk.go"
 	speechFile = "internal/speech/speech.go"
+	userFile   = "internal/verify/user.go"
 )
 
 // stores names a test of the suite that every store must pass.
@@ -47,7 +62,7 @@ var mutants = []mutant{
 	// Guesses.
 	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
-		[]edit{{storeFile, "v.dirty, d.dirty = true, true", "v.dirty, d.dirty = out.Approved, out.Approved"}},
+		[]edit{{userRowFile, "v.dirty, d.dirty = true, true", "v.dirty, d.dirty = out.Approved, out.Approved"}},
 		stores("GuessesAtOnceShareTheAttempts"),
 	},
 	{
@@ -102,6 +117,38 @@ var mutants = []mutant{
 			{storeFile, "v, err := r.owned(g.ID, g.Project)", "if err := ctx.Err(); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n\t\t\tv, err := r.owned(g.ID, g.Project)"},
 		},
 		stores("HungUpCallerIsCharged"),
+	},
+
+	// Users.
+	{
+		"superseded-code-validates", "A newer code of a user takes the older one's place.",
+		[]edit{{userFile, "return u.Current != v.ID && u", "return u.Current != v.ID && v == nil && u"}},
+		stores("NewerCodeSupersedesTheOlder"),
+	},
+	{
+		"deleted-application-validates", "From the first commit of its deletion on, nothing of an application validates.",
+		[]edit{{userRowFile, "!ok || owner != p {", "ok && owner != p {"}},
+		stores("CrashedDeletionIsFinished"),
+	},
+	{
+		"deleted-users-code-lives", "Whoever deletes a user cancels his code, and wipes its sealed copy.",
+		[]edit{{userRowFile, "u.value.Drop(r.current(u), now)", "u.value.Drop(nil, now)"}},
+		stores("DeletedApplicationLeavesNothing"),
+	},
+	{
+		"users-sends-not-counted", "A user gets one code each interval, and so many in a period.",
+		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
+		stores("UsersLimitsAreExact"),
+	},
+	{
+		"template-says-code-twice", "A text that says {code} says that, and not the code.",
+		[]edit{{"internal/verify/template.go", `codeMark  = "\x01"`, `codeMark  = placeholder`}},
+		test{inVerify, "^TestATextIsFilledIn$"},
+	},
+	{
+		"old-token-opens-still", "A token that was replaced stops working here at once.",
+		[]edit{{"internal/verify/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
+		test{inVerify, "^TestAConsumerReplacesItsToken$"},
 	},
 
 	// Tenants and their keys.
@@ -203,8 +250,40 @@ var mutants = []mutant{
 	},
 	{
 		"retention-deletes-live-ones", "A verification that is still pending outlives its retention.",
-		[]edit{{upkeepFile, "if o.live {", "if o.live && deleted < 0 {"}},
+		[]edit{{upkeepFile, "AND NOT (status = 0 AND expires_at > $3)", "AND $3 > 0"}},
 		stores("RetentionDeletesOnlyWhatHasEndedBefore"),
+	},
+
+	// PostgreSQL and its replicas.
+	{
+		"destinations-not-locked", "Guesses at one number are counted, on whatever replica and verification.",
+		[]edit{{pgSessionFile, "ORDER BY d.project, d.number FOR UPDATE OF d`", "ORDER BY d.project, d.number`"}},
+		test{inStore, "^TestReplicasLoseNoUpdate$"},
+	},
+	{
+		"verifications-not-locked", "A settlement overwrites no guess of another replica.",
+		[]edit{{pgSessionFile, "ORDER BY id FOR UPDATE`", "ORDER BY id`"}},
+		test{inStore, "^TestReplicasLoseNoUpdate$"},
+	},
+	{
+		"sweeper-waits-for-nobody", "No start appears behind the sweeper without a hint, however long its commit takes.",
+		[]edit{{pgSessionFile, "b.Queue(pgGate)", "_ = pgGate"}},
+		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
+	},
+	{
+		"failover-unnoticed", "After a failover no code works that may have been used.",
+		[]edit{{"internal/store/postgres.go", "return noticeFailover(ctx, conn)", "return nil"}},
+		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default is.",
+		[]edit{{"internal/store/postgres.go", "set_config('synchronous_commit', 'on', false)", "set_config('synchronous_commit', 'off', false)"}},
+		test{inStore, "^TestCommitsAreSynchronousWhateverTheServerSays$"},
+	},
+	{
+		"callers-wait-for-ever", "Nobody waits longer than two seconds for a database that is away.",
+		[]edit{{batchFile, "if l.down == nil || l.limit == 0 {", "if true {"}},
+		test{inStore, "^TestCallersDoNotWaitForADatabaseThatIsAway$"},
 	},
 
 	// Delivery.
@@ -220,7 +299,7 @@ var mutants = []mutant{
 	},
 	{
 		"claimed-under-a-lease", "Nobody sends a message while another holds its lease.",
-		[]edit{{deliveryFile, "if !v.Open() || now.Before(v.DueAt) {", "if !v.Open() {"}},
+		[]edit{{deliveryFile, "&& !now.Before(v.DueAt)", ""}},
 		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
 	},
 	{
@@ -229,8 +308,53 @@ var mutants = []mutant{
 		test{inVerify, "^TestAReceiptAdvancesWhatIsOnItsWay$"},
 	},
 	{
+		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
+		[]edit{{failoverFile, " || verify.MovedOn(history)", ""}},
+		test{inDispatch, "^TestSilenceMovesOnOnce$"},
+	},
+	{
+		"watch-beyond-the-code", "Nobody waits for a receipt when the code has died.",
+		[]edit{{deliveryFile, "s.Watch > 0 && v.ended(until) == nil", "s.Watch > 0"}},
+		test{inVerify, "^TestSilenceMakesASentMessageDue$"},
+	},
+	{
+		"one-message-more", "A verification costs at most so many messages.",
+		[]edit{{receiptFile, "verify.Messages(history) < d.MaxMessages", "verify.Messages(history) <= d.MaxMessages"}},
+		test{inDispatch, "^TestMessagesOfAVerificationAreBounded$"},
+	},
+	{
+		"loss-before-the-end", "A loss moves on when it is known which carrier lost the message.",
+		[]edit{{receiptFile, "if !settled && !last {", "if !settled && last {"}},
+		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
+	},
+	{
+		"receipt-changes-its-mind", "That the phone has the message is the last word.",
+		[]edit{{deliveryFile, "d.Receipt == ReceiptDelivered || d.Receipt == r.state()", "d.Receipt == r.state()"}},
+		stores("ReceiptIsRecordedOnce"),
+	},
+	{
+		"receipt-for-the-oldest", "A carrier's id that was used twice means its newest message.",
+		[]edit{{"internal/store/sql.go", "ORDER BY verification DESC, attempt DESC", "ORDER BY verification, attempt"}},
+		stores("CarriersOwnIDNamesItsNewestMessage"),
+	},
+	{
+		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
+		[]edit{{"internal/dispatch/dispatch.go", "case verify.Accepted, verify.Refused: // it answers", "case verify.Accepted:"}},
+		test{inDispatch, "^TestRefusalsOpenNoBreaker$"},
+	},
+	{
+		"two-probes", "Of the messages for a carrier that failed too often, one at a time tries it.",
+		[]edit{{"internal/dispatch/breaker.go", "b.until, b.probing = now.Add(probeTime), true", "b.probing = true"}},
+		test{inDispatch, "^TestABreakerOpensForLongerEachTime$"},
+	},
+	{
+		"draw-by-chance", "The order of a message's carriers is the same whoever draws it.",
+		[]edit{{"internal/route/route.go", "hash(string(id[:]), c.Carrier)>>11", "hash(fmt.Sprint(time.Now()), c.Carrier)>>11"}, {"internal/route/route.go", "import (\n\t\"cmp\"\n", "import (\n\t\"cmp\"\n\t\"fmt\"\n\t\"time\"\n"}},
+		test{inRoute, "^TestWeightsShareTheMessages$"},
+	},
+	{
 		"lost-answer-sent-again", "A message whose answer got lost may have been sent, and is not sent again.",
-		[]edit{{deliveryFile, "case s.Outcome == Accepted, s.Outcome == Unknown:", "case s.Outcome == Accepted:"}},
+		[]edit{{deliveryFile, "case s.sent():", "case s.Outcome == Accepted:"}},
 		test{inVerify, "^TestAnAttemptThatEndsDecidesWhatIsNext$"},
 	},
 	{
@@ -240,7 +364,7 @@ var mutants = []mutant{
 	},
 	{
 		"dead-message-claimed", "A crashed server's message is not sent after its code has died.",
-		[]edit{{deliveryFile, "if v.ended(now) != nil {\n\t\tv.fail(v.StatusAt(now).String())", "if v == nil {\n\t\tv.fail(v.StatusAt(now).String())"}},
+		[]edit{{deliveryFile, "if v.ended(now) != nil {\n\t\tv.giveUp(now)", "if v == nil {\n\t\tv.giveUp(now)"}},
 		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
 	},
 	{
@@ -250,12 +374,12 @@ var mutants = []mutant{
 	},
 	{
 		"watermark-jumps", "The sweeper's mark never passes what it hasn't read.",
-		[]edit{{upkeepFile, "SET id = $1 WHERE name = 'sweep'`, open[len(open)-1].id)", "SET id = $1 WHERE name = 'sweep'`, to[:])"}},
+		[]edit{{upkeepFile, "SET id = $1 WHERE name = 'sweep'`, last[:])", "SET id = $1 WHERE name = 'sweep'`, to[:])"}},
 		stores("SweepReadsEachRowOnce"),
 	},
 	{
 		"start-behind-the-sweeper-forgotten", "A verification that the sweeper won't come by is noted down when it starts.",
-		[]edit{{storeFile, "bytes.Compare(started.ID[:], s.w.swept[:]) <= 0", "bytes.Compare(started.ID[:], s.w.swept[:]) < -1"}},
+		[]edit{{storeFile, "compareIDs(started.ID, r.swept) <= 0", "compareIDs(started.ID, r.swept) < -1"}},
 		stores("AClockSetBackForgetsNoMessage"),
 	},
 	{
@@ -263,7 +387,7 @@ var mutants = []mutant{
 		"sweeper-overtakes-starts", "The sweeper forgets no message that is started while it sweeps.",
 		[]edit{
 			{upkeepFile, "const sweepLag = 5 * time.Second", "const sweepLag = 0 * time.Second"},
-			{storeFile, "bytes.Compare(started.ID[:], s.w.swept[:]) <= 0", "bytes.Compare(started.ID[:], s.w.swept[:]) < -1"},
+			{storeFile, "compareIDs(started.ID, r.swept) <= 0", "compareIDs(started.ID, r.swept) < -1"},
 		},
 		stores("SweepAmongStartsForgetsNoMessage"),
 	},
@@ -272,7 +396,7 @@ var mutants = []mutant{
 	{
 		"limits-after-the-send", "What the limits refuse is not sent.",
 		[]edit{
-			{serviceFile, "if err := s.store.Start(", "sent = true\n\tplace.Send(v, v.Message(secret))\n\tif err := s.store.Start("},
+			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(v, v.Message(secret))\n\tif err := commit("},
 			{serviceFile, "if v.Delivery == Sending {", "if !sent {"},
 		},
 		test{inVerify, "^TestAPlaceIsUsedOnceOrGivenBack$"},
@@ -305,8 +429,28 @@ var mutants = []mutant{
 		test{inWeb, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
 	},
 	{
+		"path-in-another-spelling", "Nothing is redirected: a path has one spelling.",
+		[]edit{{"internal/web/answer.go", "path.Clean(p) != p", "path.Clean(p) != path.Clean(p)"}},
+		test{inWeb, "^TestExactServesItsPathsAndNoOthers$"},
+	},
+	{
+		"wrong-code-answered-204", "Syniverse's clients take 204 for a right code: no other gets it.",
+		[]edit{{"internal/face/syniverse/user.go", "err == nil && !out.Approved", "err == nil && out.Approved && err != nil"}},
+		test{inSyniverse, "^TestRefusalsOfACodeAreTheConfiguredOnes$"},
+	},
+	{
+		"filter-turned-around", "A list holds what equals all its filters, and all of it.",
+		[]edit{{"internal/face/syniverse/list.go", "return !matches(entry)", "return matches(entry)"}},
+		test{inSyniverse, "^TestPage$"},
+	},
+	{
+		"escape-not-read", "A template's escaped dollar sign names nothing.",
+		[]edit{{"internal/template/template.go", "if i > 0 && text[i-1] == '\\\\' {", "if i > 0 && text[i-1] == '\\\\' && text == \"\" {"}},
+		test{inTemplate, "^FuzzRender$"}, // its seeds
+	},
+	{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
-		[]edit{{"internal/sms/sms.go", "m[r] = 2", "m[r] = 1"}},
+		[]edit{{"internal/sms/sms.go", "string([]byte{escape, extensionCodes[i]})", "string([]byte{extensionCodes[i]})"}},
 		test{inSMS, "^TestEveryCharacter$"},
 	},
 
@@ -410,5 +554,77 @@ var mutants = []mutant{
 		"text-as-argument", "A text is spoken once, and never by way of the command line.",
 		[]edit{{"internal/speech/engine.go", "ReplaceAll(a, \"{locale}\", t.locale)", "ReplaceAll(a, \"{locale}\", t.words)"}},
 		test{inSpeech, "^TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode$"},
+	},
+
+	// Providers.
+	{
+		"lost-answer-made-again", "A request that was written may have been carried out.",
+		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(carrier.ReasonUnreachable, silent(err))"}},
+		test{inProvider, "^TestWhatBecameOfARequest$"},
+	},
+	{
+		"redirect-followed", "A code goes nowhere that nobody configured.",
+		[]edit{{exchangeFile, "return http.ErrUseLastResponse", "return nil"}},
+		test{inProvider, "^TestARedirectIsNotFollowed$"},
+	},
+	{
+		"providers-words-quoted", "Nothing that a provider writes ends in an error.",
+		[]edit{{findFile, "case len(r.Values) == 0:\n\t\treturn \"\", true", "case len(r.Values) == 0:\n\t\treturn value, true"}},
+		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
+	},
+	{
+		"code-kept-as-an-id", "An id that a provider gives is not the code.",
+		[]edit{{providerFile, "strings.Contains(ref, word)", "false"}},
+		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
+	},
+	{
+		"unescaped-text-passes", "A template that doesn't escape is found at the start.",
+		[]edit{{templateFile, "if !carries(values, m.text) {", "if false {"}},
+		test{inProvider, "^TestAConfigurationIsTriedAtTheStart$"},
+	},
+	{
+		"message-chooses-the-host", "No message chooses the host that it goes to.",
+		[]edit{{templateFile, "if len(hosts) > 1 {", "if false {"}},
+		test{inProvider, "^TestAConfigurationIsTriedAtTheStart$"},
+	},
+	{
+		"twilio-form-unsigned", "Twilio's signature covers what is reported.",
+		[]edit{{proofFile, "u + params.String()", "u"}},
+		test{inProvider, "^TestVendorsOwnSignatures$"},
+	},
+	{
+		"old-report-taken", "A report that was captured is soon worth nothing.",
+		[]edit{{proofFile, "age <= skew && age >= -skew", "age >= -skew"}},
+		test{inProvider, "^TestTelnyxSignsTimeAndBody$"},
+	},
+	{
+		"any-algorithm-signs", "A token that names another algorithm isn't taken.",
+		[]edit{{proofFile, `header.Alg != "HS256" ||`, ``}},
+		test{inProvider, "^TestVonageSignsTimeAndBodyInAToken$"},
+	},
+	{
+		"token-of-another-body", "A token is for one body.",
+		[]edit{{proofFile, "same(strings.ToLower(claims.PayloadHash), hex.EncodeToString(sum[:]))", "len(sum) > 0 && hex.DecodedLen(2) > 0"}},
+		test{inProvider, "^TestVonageSignsTimeAndBodyInAToken$"},
+	},
+	{
+		"any-secret-in-the-path", "A secret in the URL is compared.",
+		[]edit{{proofFile, `same(r.PathValue("key"), text)`, `r.PathValue("key") != ""`}},
+		test{inProvider, "^TestAReportMustComeFromTheProvider$"},
+	},
+	{
+		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",
+		[]edit{{proofFile, "return provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce)", "if provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce) {\n\t\t\treturn true\n\t\t}"}},
+		test{inProvider, "^TestPlivosThirdVersionCoversTheForm$"},
+	},
+	{
+		"list-shares-its-urls-message", "A report in a list is about the message that it names itself.",
+		[]edit{{callbackFile, `if !ok && spec.Each == "" {`, `if !ok {`}},
+		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},
+	},
+	{
+		"lost-report-is-answered", "A report that couldn't be kept comes again.",
+		[]edit{{callbackFile, "case err != nil:", "case err != nil && false:"}},
+		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"mime"
@@ -26,6 +27,9 @@ var (
 	ErrUnreadable = errors.New("unreadable body")          // 400
 	ErrTooLarge   = errors.New("body too large")           // 413
 	ErrMediaType  = errors.New("unsupported content type") // 415
+
+	// ErrEmpty is an ErrUnreadable, for a face that can do without a body.
+	ErrEmpty = fmt.Errorf("%w: it is empty", ErrUnreadable)
 )
 
 // The media types that a face may accept.
@@ -59,8 +63,11 @@ func Read(r *http.Request, types ...string) (Fields, error) {
 	if errors.As(err, &tooLarge) {
 		return Fields{}, ErrTooLarge
 	}
-	if err != nil || len(body) == 0 {
+	if err != nil {
 		return Fields{}, ErrUnreadable
+	}
+	if len(body) == 0 {
+		return Fields{}, ErrEmpty
 	}
 	f := Fields{form: kind == Form}
 	if f.form {

@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -21,8 +22,6 @@ var gsm = [128]rune{
 }
 
 var gsmExtension = [10]rune{0x000C, 0x005E, 0x007B, 0x007D, 0x005C, 0x005B, 0x007E, 0x005D, 0x007C, 0x20AC}
-
-const escape = 0x1B
 
 func TestEveryCharacter(t *testing.T) {
 	t.Parallel()
@@ -135,14 +134,14 @@ next:
 		enc = UCS2
 	}
 	if enc == UCS2 {
-		units, segments = len(codes), cut(codes, 70, 67, func(u uint16) bool { return u>>10 == 0xD800>>10 })
+		units, segments = len(codes), count(codes, 70, 67, func(u uint16) bool { return u>>10 == 0xD800>>10 })
 	} else {
-		units, segments = len(septets), cut(septets, 160, 153, func(u uint16) bool { return u == escape })
+		units, segments = len(septets), count(septets, 160, 153, func(u uint16) bool { return u == escape })
 	}
 	return enc, units, segments
 }
 
-func cut(units []uint16, single, part int, opens func(uint16) bool) (segments int) {
+func count(units []uint16, single, part int, opens func(uint16) bool) (segments int) {
 	if len(units) <= single {
 		return 1
 	}
@@ -163,6 +162,75 @@ func agree(t *testing.T, text string) {
 	segments := Segments(text)
 	if enc != wantEnc || units != wantUnits || segments != wantSegments {
 		t.Fatalf("%q: got %v, %d units, %d segments; want %v, %d, %d", text, enc, units, segments, wantEnc, wantUnits, wantSegments)
+	}
+	enc, parts := Split(text)
+	if enc != wantEnc || len(parts) != wantSegments {
+		t.Fatalf("%q: split into %d parts of %v, want %d of %v", text, len(parts), enc, wantSegments, wantEnc)
+	}
+	room := map[Encoding][2]int{GSM7: {160, 153}, UCS2: {140, 134}}[enc][min(len(parts)-1, 1)]
+	read := ""
+	for i, part := range parts {
+		if len(part) > room {
+			t.Fatalf("%q: part %d has %d bytes, more than %d", text, i+1, len(part), room)
+		}
+		read += decode(t, enc, part)
+	}
+	if want := string([]rune(text)); read != want { // with U+FFFD for what isn't UTF-8
+		t.Fatalf("%q: a phone reads %q, want %q", text, read, want)
+	}
+}
+
+// decode reads one part as a phone would, by the standard's table, each part by itself: half a
+// character at an end is an error.
+func decode(t *testing.T, enc Encoding, part []byte) string {
+	t.Helper()
+	var text []rune
+	if enc == UCS2 {
+		var units []uint16
+		for ; len(part) >= 2; part = part[2:] {
+			units = append(units, uint16(part[0])<<8|uint16(part[1]))
+		}
+		if len(part) != 0 || len(units) > 0 && utf16.IsSurrogate(rune(units[0])) && units[0] >= 0xDC00 ||
+			len(units) > 0 && units[len(units)-1]>>10 == 0xD800>>10 {
+			t.Fatalf("half a character at an end of % x", part)
+		}
+		return string(utf16.Decode(units))
+	}
+	for i := 0; i < len(part); i++ {
+		if part[i] != escape {
+			text = append(text, gsm[part[i]])
+			continue
+		}
+		i++
+		if i == len(part) {
+			t.Fatalf("an escape at the end of % x", part)
+		}
+		text = append(text, map[byte]rune{
+			0x0A: '\f', 0x14: '^', 0x28: '{', 0x29: '}', 0x2F: '\\', 0x3C: '[', 0x3D: '~', 0x3E: ']', 0x40: '|', 0x65: '€',
+		}[part[i]])
+	}
+	return string(text)
+}
+
+func TestHeader(t *testing.T) {
+	t.Parallel()
+	if got, want := Header(0xA7, 2, 3), []byte{0x05, 0x00, 0x03, 0xA7, 0x03, 0x02}; !bytes.Equal(got, want) {
+		t.Errorf("got % x, want % x", got, want)
+	}
+}
+
+func TestEveryCharacterIsSentAsThePhoneReadsIt(t *testing.T) {
+	t.Parallel()
+	for _, r := range gsm {
+		if r != escape {
+			agree(t, string(r))
+		}
+	}
+	for _, r := range gsmExtension {
+		agree(t, string(r))
+	}
+	for r := rune(0); r <= 0x1F9FF; r += 7 {
+		agree(t, string(r))
 	}
 }
 

@@ -22,7 +22,8 @@ var (
 	ErrNoKey     = errors.New("there is no such key, or it was revoked before")
 )
 
-const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text`
+const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
+	p.transliterate, p.webotp, p.android_hash`
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
@@ -32,7 +33,8 @@ type projectDest struct {
 }
 
 func (d *projectDest) fields() []any {
-	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText}
+	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
+		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash}
 }
 
 func (d *projectDest) done() {
@@ -54,10 +56,12 @@ func joinSenders(numbers []phone.Number) string {
 func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account, error) {
 	var a verify.Account
 	var application []byte
-	var lifeMS int64
+	var lifeMS, expires int64
 	p, app := projectDest{p: &a.Project}, &a.Application
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	err := s.stmts.selectAccount.QueryRowContext(ctx, key[:]).Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.Sender)...)
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &expires)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrUnauthenticated
 	}
@@ -66,6 +70,7 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 	}
 	p.done()
 	copy(app.ID[:], application)
+	app.Project, a.KeyExpires = a.Project.ID, fromMillis(expires)
 	app.Life = time.Duration(lifeMS) * time.Millisecond
 	return a, nil
 }
@@ -75,9 +80,11 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		application := verify.NewID(now)
-		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
-			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText, application[:], millis(now))
+		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
+				transliterate, webotp, android_hash)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
+			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText, application[:], millis(now),
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash)
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create project %s: %w", p.ID, err)
 		}
@@ -90,8 +97,10 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 // UpdateProject changes a project's name and settings, or fails with [ErrNoProject].
 func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8
-			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText)
+		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
+				transliterate = $9, webotp = $10, android_hash = $11
+			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText,
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash)
 		if err := changedOne(result, err, ErrNoProject); err != nil {
 			return fmt.Errorf("update project %s: %w", p.ID, err)
 		}
@@ -120,9 +129,11 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
 		if !exists {
 			return fmt.Errorf("create key for project %s: %w", k.Project, ErrNoProject)
 		}
-		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at) VALUES ($1, $2, $3, $4, 0)
-			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0 WHERE revoked_at <> 0`,
-			k.ID[:], k.Project, k.Name, k.Hash[:])
+		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at) VALUES ($1, $2, $3, $4, 0, $5, $6, $7)
+			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0,
+				consumer_key = excluded.consumer_key, consumer_secret = excluded.consumer_secret, expires_at = excluded.expires_at
+			WHERE api_key.revoked_at <> 0`,
+			k.ID[:], k.Project, k.Name, k.Hash[:], k.Consumer, k.ConsumerSecret[:], millis(k.ExpiresAt))
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create key for project %s: %w", k.Project, err)
 		}
@@ -134,12 +145,12 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
 func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error) {
 	return query(ctx, s.read, func(row scanner) (k verify.Key, err error) {
 		var id []byte
-		var revoked int64
-		err = row.Scan(&id, &k.Project, &k.Name, &revoked)
+		var revoked, expires int64
+		err = row.Scan(&id, &k.Project, &k.Name, &revoked, &k.Consumer, &expires)
 		copy(k.ID[:], id)
-		k.RevokedAt = fromMillis(revoked)
+		k.RevokedAt, k.ExpiresAt = fromMillis(revoked), fromMillis(expires)
 		return k, err
-	}, `SELECT id, project, name, revoked_at FROM api_key WHERE project = $1 ORDER BY id`, p)
+	}, `SELECT id, project, name, revoked_at, consumer_key, expires_at FROM api_key WHERE project = $1 ORDER BY id`, p)
 }
 
 // RevokeKey ends a key, in every process within a second. It fails with [ErrNoKey].
@@ -150,6 +161,35 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID) error {
 			return fmt.Errorf("revoke key %v: %w", id, err)
 		}
 		return nil
+	})
+}
+
+// Consumer implements [verify.ConsumerStore].
+func (s *Store) Consumer(ctx context.Context, consumer string) (k verify.Key, err error) {
+	var id, hash, secret []byte
+	var revoked, expires int64
+	err = s.read.QueryRowContext(ctx, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at
+		FROM api_key WHERE consumer_key = $1 AND consumer_key <> ''`, consumer).
+		Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return k, verify.ErrUnauthenticated
+	}
+	if err != nil {
+		return k, away("load consumer", err)
+	}
+	copy(k.ID[:], id)
+	copy(k.Hash[:], hash)
+	copy(k.ConsumerSecret[:], secret)
+	k.RevokedAt, k.ExpiresAt = fromMillis(revoked), fromMillis(expires)
+	return k, nil
+}
+
+// ReplaceSecret implements [verify.ConsumerStore].
+func (s *Store) ReplaceSecret(_ context.Context, k verify.Key) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE api_key SET hash = $2, expires_at = $3 WHERE id = $1 AND consumer_secret = $4 AND revoked_at = 0`,
+			k.ID[:], k.Hash[:], millis(k.ExpiresAt), k.ConsumerSecret[:])
+		return changedOne(result, err, verify.ErrUnauthenticated)
 	})
 }
 
@@ -192,5 +232,8 @@ func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) ([]T, error) 
 		}
 		all = append(all, v)
 	}
-	return all, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, away("read rows", err)
+	}
+	return all, nil
 }

@@ -18,6 +18,9 @@ const backupStep = 1000
 // Backup writes a consistent copy of the database to a new file while others read and write: what
 // was committed when it began. It calls progress with the pages copied so far and in all.
 func (s *Store) Backup(ctx context.Context, path string, progress func(done, all int)) error {
+	if s.read == s.write {
+		return errors.New("this database is PostgreSQL's: back it up with its own tools, pg_basebackup or pg_dump")
+	}
 	conn, err := s.read.Conn(ctx)
 	if err != nil {
 		return err
@@ -60,6 +63,7 @@ func (s *Store) VoidPending(_ context.Context, actor string) (voided int, err er
 		var last verify.ID
 		n := 0
 		err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+			last, n = verify.ID{}, 0
 			step, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
 				WHERE id > $1 AND status = $2 ORDER BY id LIMIT $3`, after[:], verify.Pending, retainStep)
 			if err != nil || len(step) == 0 {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -29,12 +30,16 @@ const (
 type op struct {
 	verification    verify.ID
 	withDestination bool           // also load that verification's destination
+	attempt         int            // also load what is recorded of that attempt of it
 	destination     destinationKey // of a verification that doesn't exist yet
+	user            userKey
+	withCurrent     bool // also load that user's current verification
 	apply           func(r *rows, now time.Time) error
 
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
 
+	at   time.Time // when it was handed in
 	done chan error
 }
 
@@ -50,31 +55,36 @@ func (k destinationKey) compare(o destinationKey) int {
 	return strings.Compare(string(k.number), string(o.number))
 }
 
-// A writer is the only one that writes, and commits operations in groups.
+// A writer takes operations and commits them in groups, on as many lanes as it has sessions.
 type writer struct {
-	hot    session // for groups
-	db     *sql.DB // for what runs alone
+	db     *sql.DB       // for what runs alone
+	tx     sql.TxOptions // of what runs alone
+	limit  time.Duration // of a transaction; 0: none
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
 	seen   Observer
-	swept  verify.ID // the sweeper's watermark; only run's goroutine touches it
 
-	mu      sync.RWMutex // guards closed, and sends on ops against close(ops)
-	closed  bool
-	ops     chan op
-	stopped chan struct{}
+	hot    []session    // one for each lane
+	mu     sync.RWMutex // guards closed, and sends on ops against close(ops)
+	closed bool
+	ops    chan op
+	lanes  sync.WaitGroup
 }
 
-// newWriter starts a writer on a session that it closes in the end.
-func newWriter(ctx context.Context, hot session, db *sql.DB, o Options) (*writer, error) {
-	w := &writer{hot: hot, db: db, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), stopped: make(chan struct{})}
-	var swept []byte
-	if err := db.QueryRowContext(ctx, `SELECT id FROM watermark WHERE name = 'sweep'`).Scan(&swept); err != nil {
-		return nil, errors.Join(err, hot.close())
+// A lane is one of the writer's goroutines, with a session of its own.
+type lane struct {
+	*writer
+	session session // for groups
+	down    error   // of the last transaction, if the database was away
+}
+
+// newWriter starts a writer on sessions that it closes in the end.
+func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options) *writer {
+	w := &writer{hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
+	for _, s := range hot {
+		w.lanes.Go((&lane{writer: w, session: s}).run)
 	}
-	copy(w.swept[:], swept)
-	go w.run()
-	return w, nil
+	return w
 }
 
 // close lets the writer finish what it has taken.
@@ -85,7 +95,7 @@ func (w *writer) close() {
 		close(w.ops)
 	}
 	w.mu.Unlock()
-	<-w.stopped
+	w.lanes.Wait()
 }
 
 // do hands an operation to the writer and waits until it is committed or has failed. It takes no
@@ -98,7 +108,23 @@ func (w *writer) do(o op) error {
 	return <-o.done
 }
 
+// doAll hands operations to the writer together, and waits for all that it takes.
+func (w *writer) doAll(ops []op) (err error) {
+	for i := range ops {
+		ops[i].done = make(chan error, 1)
+		if err = w.enqueue(ops[i]); err != nil {
+			ops = ops[:i]
+			break
+		}
+	}
+	for _, o := range ops {
+		err = errors.Join(err, <-o.done)
+	}
+	return err
+}
+
 func (w *writer) enqueue(o op) error {
+	o.at = time.Now()
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
@@ -113,34 +139,65 @@ func (w *writer) enqueue(o op) error {
 }
 
 // run commits whatever has arrived while it was committing.
-func (w *writer) run() {
-	defer close(w.stopped)
-	defer w.hot.close() // everything is committed: its error changes nothing
+func (l *lane) run() {
+	defer l.session.close() // everything is committed: its error changes nothing
 	batch := make([]op, 0, maxBatch)
-	for first := range w.ops {
-		batch = append(batch[:0], first)
+	for first := range l.ops {
 		runtime.Gosched() // who is about to hand in an operation shall do it first
-		for len(batch) < maxBatch && len(w.ops) > 0 {
-			batch = append(batch, <-w.ops) // we are the only receiver: it is there
-		}
-		w.runBatch(batch)
+		batch = l.more(append(batch[:0], first))
+		l.runBatch(batch)
 		clear(batch) // let the closures go
 	}
 }
 
+// more adds what is waiting.
+func (l *lane) more(batch []op) []op {
+	for len(batch) < maxBatch {
+		select {
+		case o, ok := <-l.ops:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, o)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// patient answers, while the database is away, those operations that have waited for long enough:
+// they would wait for one transaction after the other that fails. It returns the others.
+func (l *lane) patient(batch []op) []op {
+	if l.down == nil || l.limit == 0 {
+		return batch
+	}
+	since := time.Now().Add(-l.limit / 2)
+	return slices.DeleteFunc(batch, func(o op) bool {
+		if late := o.at.Before(since); !late {
+			return false
+		}
+		o.done <- l.down
+		return true
+	})
+}
+
 // runBatch carries out operations in order, in groups between those that run alone.
-func (w *writer) runBatch(batch []op) {
-	for len(batch) > 0 {
+func (l *lane) runBatch(batch []op) {
+	for {
+		if batch = l.patient(batch); len(batch) == 0 {
+			return
+		}
 		n := slices.IndexFunc(batch, func(o op) bool { return o.alone != nil })
 		switch {
 		case n < 0:
-			w.runGroup(batch)
+			l.runGroup(batch)
 			return
 		case n == 0:
-			batch[0].done <- w.runAlone(batch[0])
+			batch[0].done <- l.again(func() error { return l.runAlone(batch[0]) })
 			batch = batch[1:]
 		default:
-			w.runGroup(batch[:n])
+			l.runGroup(batch[:n])
 			batch = batch[n:]
 		}
 	}
@@ -148,23 +205,44 @@ func (w *writer) runBatch(batch []op) {
 
 // runGroup commits operations together. If one of them poisons the group, each is run by itself, so
 // that the bad one fails alone. A commit that fails is not repeated: it may have happened.
-func (w *writer) runGroup(group []op) {
-	results, err := w.transact(group)
+func (l *lane) runGroup(group []op) {
+	var results []error
+	run := func() (err error) {
+		results, err = l.transact(group)
+		return err
+	}
+	err := l.again(run)
 	var poison *poisonError
 	switch {
 	case err == nil:
 		for i, o := range group {
 			o.done <- results[i]
 		}
-	case errors.As(err, &poison) && len(group) > 1:
+	case errors.As(err, &poison) && len(group) > 1 && l.session.apart(err):
 		for i := range group {
-			w.runGroup(group[i : i+1])
+			l.runGroup(group[i : i+1])
 		}
 	default:
 		for _, o := range group {
 			o.done <- err
 		}
 	}
+}
+
+// again runs a transaction again that failed before its commit only because others ran beside it, each
+// time a little later.
+func (l *lane) again(transaction func() error) (err error) {
+	for try := range maxTries {
+		if err = transaction(); err == nil || !raced(err) {
+			break
+		}
+		time.Sleep(time.Duration(try) * time.Millisecond)
+	}
+	l.down = nil
+	if errors.Is(err, verify.ErrNoStore) {
+		l.down = err
+	}
+	return err
 }
 
 // A poisonError failed a group before its commit: nothing has happened.
@@ -174,9 +252,10 @@ func (e *poisonError) Unwrap() error { return e.error }
 
 // transact loads, decides, writes and commits. The operations' own errors are in its results; its
 // error means that none of them is known to have happened.
-func (w *writer) transact(group []op) (results []error, err error) {
-	ctx := context.Background()
-	if err := w.hot.begin(ctx); err != nil {
+func (l *lane) transact(group []op) (results []error, err error) {
+	ctx, cancel := within(context.Background(), l.limit)
+	defer cancel()
+	if err := l.session.begin(ctx); err != nil {
 		return nil, away("begin", err)
 	}
 	committing := false
@@ -185,36 +264,38 @@ func (w *writer) transact(group []op) (results []error, err error) {
 			err = fmt.Errorf("panic in batch: %v\n%s", p, debug.Stack())
 		}
 		if err != nil {
-			w.hot.rollback(ctx)
+			l.session.rollback(ctx)
 			if !committing {
 				err = &poisonError{err}
 			}
 		}
 	}()
 
-	r, err := w.hot.load(ctx, group)
+	r, err := l.session.load(ctx, group)
 	if err != nil {
 		return nil, away("load", err)
 	}
-	now := w.instant() // read with the locks held, so that time and order of decisions agree
+	now := l.instant() // read with the locks held, so that time and order of decisions agree
+	r.cancelVoid(now)
 	results = make([]error, len(group))
 	for i, o := range group {
 		results[i] = o.apply(r, now)
 	}
-	if err := w.hot.save(ctx, r); err != nil {
+	if err := l.session.save(ctx, r); err != nil {
 		return nil, away("save", err)
 	}
 	committing = true
-	if err := w.finish(len(group), func() error { return w.hot.commit(ctx, r) }); err != nil {
+	if err := l.finish(len(group), func() error { return l.session.commit(ctx, r) }); err != nil {
 		return nil, err
 	}
 	return results, nil
 }
 
 // runAlone runs an operation in a transaction of its own.
-func (w *writer) runAlone(o op) (err error) {
-	ctx := context.Background()
-	tx, err := w.db.BeginTx(ctx, nil)
+func (l *lane) runAlone(o op) (err error) {
+	ctx, cancel := within(context.Background(), l.limit)
+	defer cancel()
+	tx, err := l.db.BeginTx(ctx, &l.tx)
 	if err != nil {
 		return away("begin", err)
 	}
@@ -226,10 +307,16 @@ func (w *writer) runAlone(o op) (err error) {
 			tx.Rollback() // it may have ended by itself: the error says nothing
 		}
 	}()
-	if err := o.alone(ctx, tx, w.instant()); err != nil {
+	if err := o.alone(ctx, tx, l.instant()); err != nil {
+		switch {
+		case taken(err):
+			return fmt.Errorf("%w: %w", errRaced, err)
+		case unanswered(err):
+			return away("run", err)
+		}
 		return err
 	}
-	return w.finish(1, tx.Commit)
+	return l.finish(1, tx.Commit)
 }
 
 // instant is now, to the precision in which times are stored: what is decided is what is read back.
@@ -249,7 +336,7 @@ func (w *writer) finish(ops int, commit func() error) error {
 // away marks an error of the database as such: callers are told to come again, the log gets all. A
 // broken constraint is no such error: it would be broken the next time as well.
 func away(op string, err error) error {
-	if broken(err) {
+	if broken(err) || refused(err) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return fmt.Errorf("%s: %w: %w", op, verify.ErrNoStore, err)
@@ -257,16 +344,37 @@ func away(op string, err error) error {
 
 // rows are what a group works on: each row it needs, once, and what it wants written.
 type rows struct {
+	applications  map[verify.ID]verify.ProjectID // whose they are; only for looking
+	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
-	deliveries    []verify.Delivery
+	attempts      map[attemptKey]*row[verify.Delivery] // that were asked for; only their receipts change
+	deliveries    []verify.Delivery                    // that ended
 	hints, drops  []hint
+
+	placed []destinationKey // those of which load has made a row
+
+	swept verify.ID // the sweeper doesn't come by up to here any more
+	void  verify.ID // what was made up to here is void
+}
+
+type attemptKey struct {
+	verification verify.ID
+	attempt      int
+}
+
+func (k attemptKey) compare(o attemptKey) int {
+	if c := bytes.Compare(k.verification[:], o.verification[:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.attempt, o.attempt)
 }
 
 type row[T any] struct {
 	value  T
 	stored bool
 	dirty  bool
+	gone   bool // it is to be deleted
 }
 
 // A hint says that somebody should look at a verification's message at a time.
@@ -275,9 +383,18 @@ type hint struct {
 	id  verify.ID
 }
 
+// verification returns a verification, or nil. What an operation before has done to its user shows.
+func (r *rows) verification(id verify.ID) *row[verify.Verification] {
+	v := r.verifications[id]
+	if v != nil {
+		v.value.Superseded = r.superseded(&v.value)
+	}
+	return v
+}
+
 // owned returns a project's verification. One of another project doesn't exist.
 func (r *rows) owned(id verify.ID, p verify.ProjectID) (*row[verify.Verification], error) {
-	v := r.verifications[id]
+	v := r.verification(id)
 	if v == nil || v.value.Project != p {
 		return nil, verify.ErrNotFound
 	}
@@ -294,9 +411,23 @@ func (r *rows) destination(k destinationKey) *row[verify.Destination] {
 	return d
 }
 
+// cancelVoid cancels what is void before anybody decides on it.
+func (r *rows) cancelVoid(now time.Time) {
+	for id, v := range r.verifications {
+		if compareIDs(id, r.void) <= 0 && v.value.Cancel(now) == nil {
+			v.dirty = true
+		}
+	}
+}
+
 func (r *rows) insert(v verify.Verification) {
 	r.verifications[v.ID] = &row[verify.Verification]{value: v, dirty: true}
 }
+
+// What a group needs follows from what it names: a verification has a destination, and may have a
+// user; a user has an application, and a current verification. An engine that locks rows looks these
+// names up first, for they never change but for the current one, and then locks in the order that the
+// design asks for.
 
 // verificationIDs are those that a group names, sorted, each once.
 func verificationIDs(group []op) []verify.ID {
@@ -306,18 +437,58 @@ func verificationIDs(group []op) []verify.ID {
 			ids = append(ids, o.verification)
 		}
 	}
-	slices.SortFunc(ids, func(a, b verify.ID) int { return bytes.Compare(a[:], b[:]) })
+	return sortedIDs(ids)
+}
+
+// userKeys are those that a group names, itself or by its verifications, sorted, each once.
+func (r *rows) userKeys(group []op) []userKey {
+	var keys []userKey
+	for _, o := range group {
+		if o.user != (userKey{}) {
+			keys = append(keys, o.user)
+		}
+		if v := r.verifications[o.verification]; v != nil && v.value.User != "" {
+			keys = append(keys, userOf(&v.value))
+		}
+	}
+	slices.SortFunc(keys, userKey.compare)
+	return slices.Compact(keys)
+}
+
+// applicationIDs are those of users, which are sorted by them.
+func applicationIDs(users []userKey) []verify.ID {
+	ids := make([]verify.ID, len(users))
+	for i, k := range users {
+		ids[i] = k.application
+	}
 	return slices.Compact(ids)
 }
 
-// destinationKeys are those that a group names, itself or by its verifications, sorted, each once.
+// currentIDs are those of the current verifications of a group's users, sorted, each once, but for
+// those that were named themselves.
+func (r *rows) currentIDs(group []op) []verify.ID {
+	var ids []verify.ID
+	for _, o := range group {
+		if u := r.users[o.user]; u != nil && o.withCurrent && !u.value.Current.IsZero() && r.verifications[u.value.Current] == nil {
+			ids = append(ids, u.value.Current)
+		}
+	}
+	return sortedIDs(ids)
+}
+
+// destinationKeys are those that a group names, itself or by its verifications and its users' current
+// ones, sorted, each once.
 func (r *rows) destinationKeys(group []op) []destinationKey {
 	var keys []destinationKey
 	for _, o := range group {
 		if o.destination != (destinationKey{}) {
 			keys = append(keys, o.destination)
 		}
-		if v := r.verifications[o.verification]; v != nil && o.withDestination {
+		id := o.verification
+		if u := r.users[o.user]; u != nil && o.withCurrent {
+			id = u.value.Current
+		}
+		if v := r.verifications[id]; v != nil && o.withDestination {
 			keys = append(keys, destinationKey{v.value.Project, v.value.To})
 		}
 	}
@@ -325,13 +496,64 @@ func (r *rows) destinationKeys(group []op) []destinationKey {
 	return slices.Compact(keys)
 }
 
+func sortedIDs(ids []verify.ID) []verify.ID {
+	slices.SortFunc(ids, func(a, b verify.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}
+
+// attemptKeys are those that a group names, sorted, each once.
+func attemptKeys(group []op) []attemptKey {
+	var keys []attemptKey
+	for _, o := range group {
+		if o.attempt > 0 {
+			keys = append(keys, attemptKey{o.verification, o.attempt})
+		}
+	}
+	slices.SortFunc(keys, attemptKey.compare)
+	return slices.Compact(keys)
+}
+
 func newRows(n int) *rows {
 	return &rows{
+		attempts:      map[attemptKey]*row[verify.Delivery]{},
+		applications:  map[verify.ID]verify.ProjectID{},
+		users:         map[userKey]*row[verify.User]{},
 		verifications: make(map[verify.ID]*row[verify.Verification], n),
 		destinations:  make(map[destinationKey]*row[verify.Destination], n),
 	}
 }
 
-func (r *rows) ended(d verify.Delivery) { r.deliveries = append(r.deliveries, d) }
-func (r *rows) drop(h hint)             { r.drops = append(r.drops, h) }
-func (r *rows) hint(h hint)             { r.hints = append(r.hints, h) }
+// ended records an attempt's end. An attempt ends once.
+func (r *rows) ended(d verify.Delivery) {
+	if r.end(attemptKey{d.Verification, d.Attempt}) == nil {
+		r.deliveries = append(r.deliveries, d)
+	}
+}
+
+// end returns the end of an attempt that this group has recorded, or nil.
+func (r *rows) end(k attemptKey) *verify.Delivery {
+	for i := range r.deliveries {
+		if d := &r.deliveries[i]; d.Attempt == k.attempt && d.Verification == k.verification {
+			return d
+		}
+	}
+	return nil
+}
+
+// attempt returns what is known of an attempt that the operation asked for.
+func (r *rows) attempt(k attemptKey) *row[verify.Delivery] {
+	a := r.attempts[k]
+	if a == nil {
+		a = &row[verify.Delivery]{value: verify.Delivery{Verification: k.verification, Attempt: k.attempt}}
+		r.attempts[k] = a
+	}
+	if d := r.end(k); d != nil && a.value.EndedAt.IsZero() {
+		ended := *d
+		ended.Receipt, ended.ReceiptAt, ended.ReceiptReason = a.value.Receipt, a.value.ReceiptAt, a.value.ReceiptReason
+		a.value = ended
+	}
+	return a
+}
+
+func (r *rows) drop(h hint) { r.drops = append(r.drops, h) }
+func (r *rows) hint(h hint) { r.hints = append(r.hints, h) }

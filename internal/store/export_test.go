@@ -23,5 +23,16 @@ func (s *Store) Enqueue(applied func()) (done <-chan error, err error) {
 
 // Pragma reads or sets a pragma on the connection that writes groups.
 func (s *Store) Pragma(_ context.Context, text string) (value string, err error) {
-	return s.w.hot.(*sqliteSession).pragma(text)
+	return s.w.hot[0].(*sqliteSession).pragma(text)
+}
+
+// Setting reads a setting of PostgreSQL on a connection that writes groups.
+func (s *Store) Setting(ctx context.Context, name string) (value string, err error) {
+	p := &postgresSession{config: s.w.hot[0].(*postgresSession).config, server: s.w.hot[0].(*postgresSession).server}
+	defer p.close()
+	if err := p.begin(ctx); err != nil {
+		return "", err
+	}
+	err = p.conn.QueryRow(ctx, "SHOW "+name).Scan(&value)
+	return value, err
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"github.com/countersign/countersign/internal/pgtest"
 )
 
 // TestMain makes fewer random histories than rapid's default, for each opens a database; so a run
@@ -15,5 +17,7 @@ func TestMain(m *testing.M) {
 		checks *= f
 	}
 	flag.Set("rapid.checks", strconv.Itoa(checks)) // before the command line is read
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Close()
+	os.Exit(code)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
 
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/store"
@@ -110,6 +111,69 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatalf("open as it was before: %v", err)
 	}
 	s.Close()
+}
+
+// The migration to users only adds: what was there works on, and the program before may still write.
+func TestTheSchemaBeforeUsersIsBroughtUpToDate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "countersign.db")
+	raw, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	steps, err := goose.NewProvider(goose.DialectSQLite3, raw, os.DirFS("migrations"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := steps.UpTo(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	v, later := pending(time.Now(), "+12025550123"), pending(time.Now(), "+12025550124")
+	application := verify.NewID(time.Now())
+	// In the words of the program before.
+	insert := func(v *verify.Verification) {
+		t.Helper()
+		if _, err := raw.Exec(`INSERT INTO verification (id, project, application, channel, destination, purpose, sender, text,
+				format, length, max_attempts, expires_at, key_id, code_mac, previous, status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed)
+			VALUES ($1, 'p', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, zeroblob(16), 0, 0, 0, 1, '', 1, 0, $14)`,
+			v.ID[:], application[:], v.Channel, v.To, v.Purpose, v.Sender, v.Text, v.Format, v.Length, v.MaxAttempts, v.ExpiresAt.UnixMilli(), v.KeyID, v.CodeMAC, v.SealedCode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := verify.HashKey("word")
+	for _, row := range []struct {
+		text string
+		args []any
+	}{
+		{`INSERT INTO project VALUES ('p', 'One', 'compat', 0, 0, 0, '', 1, $1, 0)`, []any{application[:]}},
+		{`INSERT INTO application (id, project, name, format, length, life_ms, attempts, sender) VALUES ($1, 'p', 'default', '', 0, 0, 0, '')`, []any{application[:]}},
+		{`INSERT INTO api_key (id, project, name, hash, revoked_at) VALUES ($1, 'p', 'key', $2, 0), ($3, 'p', 'another', x'00', 0)`, []any{v.ID[:], hash[:], later.ID[:]}},
+	} {
+		if _, err := raw.Exec(row.text, row.args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert(v)
+
+	s, err := store.Open(ctx, store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	insert(later)
+	for _, v := range []*verify.Verification{v, later} {
+		if out, err := s.Check(ctx, guess(v, string(v.CodeMAC))); err != nil || !out.Approved {
+			t.Errorf("check: got %+v, %v", out, err)
+		}
+	}
+	acct, err := s.Account(ctx, hash)
+	if err != nil || acct.Application.ID != application || !acct.KeyExpires.IsZero() {
+		t.Errorf("account: got %+v, %v", acct, err)
+	}
+	if all, err := s.Applications(ctx, "p"); err != nil || len(all) > 0 {
+		t.Errorf("applications: got %+v, %v; want none but the default one, which isn't shown", all, err)
+	}
 }
 
 func TestWhatIsNoDatabaseIsRefused(t *testing.T) {

@@ -17,5 +17,7 @@ type session interface {
 	commit(ctx context.Context, r *rows) error
 	// rollback ends a transaction that may have ended by itself.
 	rollback(ctx context.Context)
+	// apart reports whether the operations of a group that failed may succeed one by one.
+	apart(err error) bool
 	close() error
 }

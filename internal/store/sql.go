@@ -11,7 +11,7 @@ import (
 
 // The columns of the hot table, in the order in which scanVerification and insertion take them.
 const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous,
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix,
 	status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
@@ -21,11 +21,23 @@ const destinationColumns = `project, number, tat, sends, failures, wait_until, l
 
 const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
 
+// Of deliveries, for scanDelivery.
+const deliveryColumns = `verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason`
+
+const selectDelivery = `SELECT ` + deliveryColumns + ` FROM delivery WHERE verification = $1 AND attempt = $2`
+
 // What every engine says alike. An attempt ends once: a report that got lost and is made again
-// changes nothing.
+// changes nothing. Its receipt may be recorded before its end.
 const (
 	insertDelivery = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ` + endDelivery
+	endDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET carrier = excluded.carrier, outcome = excluded.outcome,
+		reason = excluded.reason, ref = excluded.ref, started_at = excluded.started_at, ended_at = excluded.ended_at
+		WHERE delivery.ended_at = 0`
+	insertReceipt = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason)
+		VALUES ($1, $2, '', 0, '', '', 0, 0, $3, $4, $5) ` + receiveDelivery
+	receiveDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET receipt = excluded.receipt,
+		receipt_at = excluded.receipt_at, receipt_reason = excluded.receipt_reason`
 	insertHint = `INSERT INTO retry (due, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	deleteHint = `DELETE FROM retry WHERE due = $1 AND id = $2`
 )
@@ -33,16 +45,17 @@ const (
 // readStmts are the statements of the connections that only read.
 type readStmts struct {
 	prepared
-	selectVerification, selectDeliveries, selectDue, selectAccount *sql.Stmt
+	selectVerification, selectDeliveries, selectRef, selectDue, selectAccount *sql.Stmt
 }
 
 func (s *readStmts) prepare(ctx context.Context, db preparer) error {
 	return s.all(ctx, db, map[**sql.Stmt]string{
 		&s.selectVerification: selectVerification,
-		&s.selectDeliveries: `SELECT verification, attempt, carrier, outcome, reason, ref, started_at, ended_at
-			FROM delivery WHERE verification = $1 ORDER BY attempt`,
+		&s.selectDeliveries:   `SELECT ` + deliveryColumns + ` FROM delivery WHERE verification = $1 AND ended_at <> 0 ORDER BY attempt`,
+		&s.selectRef: `SELECT verification, attempt FROM delivery WHERE carrier = $1 AND ref = $2 AND ref <> ''
+			ORDER BY verification DESC, attempt DESC LIMIT 1`,
 		&s.selectDue: `SELECT due, id FROM retry WHERE due <= $1 ORDER BY due, id LIMIT $2`,
-		&s.selectAccount: `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender
+		&s.selectAccount: `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, k.expires_at
 			FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
 			WHERE k.hash = $1 AND k.revoked_at = 0`,
 	})
@@ -79,7 +92,7 @@ func scanVerification(row scanner) (v verify.Verification, err error) {
 	var id, application, previous []byte
 	var expires, ended, due int64
 	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
-		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous,
+		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
 		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
@@ -102,9 +115,9 @@ func scanDestination(row scanner) (d verify.Destination, err error) {
 
 func scanDelivery(row scanner) (d verify.Delivery, err error) {
 	var id []byte
-	var started, ended int64
-	err = row.Scan(&id, &d.Attempt, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended)
+	var started, ended, received int64
+	err = row.Scan(&id, &d.Attempt, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended, &d.Receipt, &received, &d.ReceiptReason)
 	copy(d.Verification[:], id)
-	d.StartedAt, d.EndedAt = fromMillis(started), fromMillis(ended)
+	d.StartedAt, d.EndedAt, d.ReceiptAt = fromMillis(started), fromMillis(ended), fromMillis(received)
 	return d, err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // also registers the driver "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 	direct "zombiezen.com/go/sqlite"
@@ -27,7 +28,7 @@ var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fa
 const busyTimeout = 5 * time.Second
 
 // openSQLite opens a file: one connection for the groups, one for what writes alone, four that read.
-func (s *Store) openSQLite(ctx context.Context, o Options) (session, error) {
+func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	var err error
 	if s.write, err = sql.Open("sqlite", dsn(o.Path, writing...)+"&_txlock=immediate"); err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (s *Store) openSQLite(ctx context.Context, o Options) (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write); err != nil {
+	if err := migrate(ctx, s.write, goose.DialectSQLite3, "migrations"); err != nil {
 		return nil, err
 	}
 	if s.read, err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil {
@@ -54,7 +55,8 @@ func (s *Store) openSQLite(ctx context.Context, o Options) (session, error) {
 	}
 	s.read.SetMaxOpenConns(4)
 	s.read.SetMaxIdleConns(4)
-	return newSQLiteSession(o.Path)
+	hot, err := newSQLiteSession(o.Path)
+	return []session{hot}, err
 }
 
 // dsn names the file and what every connection to it sets first.
@@ -103,7 +105,9 @@ type sqliteSession struct {
 	beginNow, commitNow, rollbackNow, dataVersion              *direct.Stmt
 	selectVerification, insertVerification, updateVerification *direct.Stmt
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
-	insertDelivery, insertHint, deleteHint                     *direct.Stmt
+	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
+	selectDelivery, insertDelivery, insertReceipt              *direct.Stmt
+	insertHint, deleteHint, selectSwept                        *direct.Stmt
 
 	version       int64 // of the data that the rows below were written to
 	verifications *simplelru.LRU[verify.ID, verify.Verification]
@@ -123,6 +127,9 @@ func newSQLiteSession(path string) (*sqliteSession, error) {
 	s.destinations, _ = simplelru.NewLRU[destinationKey, verify.Destination](maxCached, nil)
 	return s, nil
 }
+
+// apart is true also for a full disk: then a group that needs less room may find it.
+func (s *sqliteSession) apart(error) bool { return true }
 
 func (s *sqliteSession) close() error { return s.conn.Close() }
 
@@ -156,7 +163,7 @@ func (s *sqliteSession) prepare() error {
 		&s.dataVersion:        `PRAGMA data_version`,
 		&s.selectVerification: selectVerification,
 		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&s.updateVerification: `UPDATE verification SET status = ?, guesses = ?, ended_at = ?,
 			delivery = ?, reason = ?, attempt = ?, due_at = ?, code_sealed = ? WHERE id = ?`,
 		&s.selectDestination: selectDestination,
@@ -164,9 +171,16 @@ func (s *sqliteSession) prepare() error {
 			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		&s.updateDestination: `UPDATE destination SET tat = ?, sends = ?, failures = ?, wait_until = ?, latest = ?
 			WHERE project = ? AND number = ?`,
+		&s.selectOwner:    selectOwner,
+		&s.selectUser:     selectUser,
+		&s.upsertUser:     upsertUser,
+		&s.deleteUser:     deleteUser,
+		&s.selectDelivery: selectDelivery,
 		&s.insertDelivery: insertDelivery,
+		&s.insertReceipt:  insertReceipt,
 		&s.insertHint:     insertHint,
 		&s.deleteHint:     deleteHint,
+		&s.selectSwept:    `SELECT id FROM watermark WHERE name = 'sweep'`,
 	} {
 		var err error
 		if *stmt, err = s.conn.Prepare(text); err != nil {
@@ -176,13 +190,13 @@ func (s *sqliteSession) prepare() error {
 	return nil
 }
 
-func (s *sqliteSession) begin(context.Context) error {
+func (s *sqliteSession) begin(ctx context.Context) error {
 	if err := exec(s.beginNow); err != nil {
 		return err
 	}
 	var version int64
 	if _, err := one(s.dataVersion, func(q *direct.Stmt) { version = q.ColumnInt64(0) }); err != nil {
-		s.rollback(nil)
+		s.rollback(ctx)
 		return err
 	}
 	if version != s.version {
@@ -197,10 +211,12 @@ func (s *sqliteSession) commit(_ context.Context, r *rows) error {
 		return err
 	}
 	for id, v := range r.verifications {
-		s.verifications.Add(id, v.value)
+		if v.dirty {
+			s.verifications.Add(id, v.value)
+		}
 	}
 	for k, d := range r.destinations {
-		if d.stored || d.dirty {
+		if d.dirty {
 			s.destinations.Add(k, d.value)
 		}
 	}
@@ -220,18 +236,17 @@ func (s *sqliteSession) forget() {
 // load has nothing to lock: the transaction has the whole file.
 func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	r := newRows(len(group))
-	for _, id := range verificationIDs(group) {
-		v, ok := s.verifications.Get(id)
-		if !ok {
-			s.selectVerification.BindBytes(1, id[:])
-			var err error
-			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v = readVerification(q) }); err != nil {
-				return nil, err
-			}
-		}
-		if ok {
-			r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
-		}
+	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
+		return nil, err
+	}
+	if err := s.loadVerifications(r, verificationIDs(group)); err != nil {
+		return nil, err
+	}
+	if err := s.loadUsers(r, r.userKeys(group)); err != nil {
+		return nil, err
+	}
+	if err := s.loadVerifications(r, r.currentIDs(group)); err != nil {
+		return nil, err
 	}
 	for _, k := range r.destinationKeys(group) {
 		d, ok := s.destinations.Get(k)
@@ -247,7 +262,60 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 			r.destinations[k] = &row[verify.Destination]{value: d, stored: true}
 		}
 	}
-	return r, nil
+	return r, s.loadAttempts(r, attemptKeys(group))
+}
+
+func (s *sqliteSession) loadAttempts(r *rows, keys []attemptKey) error {
+	for _, k := range keys {
+		s.selectDelivery.BindBytes(1, k.verification[:])
+		s.selectDelivery.BindInt64(2, int64(k.attempt))
+		if _, err := one(s.selectDelivery, func(q *direct.Stmt) {
+			r.attempts[k] = &row[verify.Delivery]{value: readDelivery(q), stored: true}
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
+	for _, id := range ids {
+		v, ok := s.verifications.Get(id)
+		if !ok {
+			s.selectVerification.BindBytes(1, id[:])
+			var err error
+			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v = readVerification(q) }); err != nil {
+				return err
+			}
+		}
+		if ok {
+			r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
+		}
+	}
+	return nil
+}
+
+// loadUsers reads users and whose applications theirs are.
+func (s *sqliteSession) loadUsers(r *rows, keys []userKey) error {
+	for _, id := range applicationIDs(keys) {
+		s.selectOwner.BindBytes(1, id[:])
+		if _, err := one(s.selectOwner, func(q *direct.Stmt) { r.applications[id] = verify.ProjectID(q.ColumnText(0)) }); err != nil {
+			return err
+		}
+	}
+	for _, k := range keys {
+		s.selectUser.BindBytes(1, k.application[:])
+		s.selectUser.BindText(2, k.name)
+		var damaged error
+		if _, err := one(s.selectUser, func(q *direct.Stmt) {
+			u := &row[verify.User]{stored: true}
+			u.value, damaged = readUser(q)
+			r.users[k] = u
+		}); err != nil || damaged != nil {
+			return errors.Join(err, damaged)
+		}
+	}
+	return nil
 }
 
 func (s *sqliteSession) save(_ context.Context, r *rows) error {
@@ -256,6 +324,11 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 			if err := s.saveDestination(&d.value, d.stored); err != nil {
 				return err
 			}
+		}
+	}
+	for k, u := range r.users {
+		if err := s.saveUser(k, u); err != nil {
+			return err
 		}
 	}
 	for _, v := range r.verifications {
@@ -268,6 +341,13 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 	for i := range r.deliveries {
 		if err := s.saveDelivery(&r.deliveries[i]); err != nil {
 			return err
+		}
+	}
+	for _, a := range r.attempts {
+		if a.dirty {
+			if err := s.saveReceipt(&a.value); err != nil {
+				return err
+			}
 		}
 	}
 	for _, h := range r.drops {
@@ -306,6 +386,8 @@ func (s *sqliteSession) saveVerification(v *verify.Verification, stored bool) er
 	b.number(int64(v.KeyID))
 	b.blob(v.CodeMAC)
 	b.blob(v.Previous[:])
+	b.text(v.User)
+	b.text(v.Prefix)
 	b.state(v)
 	return exec(b.Stmt)
 }
@@ -339,6 +421,8 @@ func readVerification(q *direct.Stmt) (v verify.Verification) {
 	v.KeyID = uint32(c.number())
 	v.CodeMAC = c.blob()
 	c.id(&v.Previous)
+	v.User = c.text()
+	v.Prefix = c.text()
 	v.Status = verify.Status(c.number())
 	v.Guesses = int(c.number())
 	v.EndedAt = fromMillis(c.number())
@@ -381,6 +465,47 @@ func readDestination(q *direct.Stmt) (d verify.Destination, err error) {
 	return d, err
 }
 
+func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
+	switch {
+	case u.gone && !u.stored, !u.gone && !u.dirty:
+		return nil
+	case u.gone:
+		b := binder{Stmt: s.deleteUser}
+		b.blob(k.application[:])
+		b.text(k.name)
+		return exec(b.Stmt)
+	}
+	sends, err := u.value.Sends.AppendBinary([]byte{})
+	if err != nil {
+		return err
+	}
+	b := binder{Stmt: s.upsertUser}
+	b.blob(k.application[:])
+	b.text(k.name)
+	b.text(u.value.Address)
+	b.number(int64(u.value.Status))
+	b.blob(u.value.Current[:])
+	b.blob(sends)
+	b.number(millis(u.value.CreatedAt))
+	b.number(millis(u.value.UpdatedAt))
+	b.number(int64(u.value.Version))
+	return exec(b.Stmt)
+}
+
+func readUser(q *direct.Stmt) (u verify.User, err error) {
+	c := columns{Stmt: q}
+	c.id(&u.Application)
+	u.Name = c.text()
+	u.Address = c.text()
+	u.Status = verify.UserStatus(c.number())
+	c.id(&u.Current)
+	u.Sends, err = limit.ParseLog(c.blob())
+	u.CreatedAt = fromMillis(c.number())
+	u.UpdatedAt = fromMillis(c.number())
+	u.Version = int(c.number())
+	return u, err
+}
+
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
 	b := binder{Stmt: s.insertDelivery}
 	b.blob(d.Verification[:])
@@ -392,6 +517,31 @@ func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
 	b.number(millis(d.StartedAt))
 	b.number(millis(d.EndedAt))
 	return exec(b.Stmt)
+}
+
+func (s *sqliteSession) saveReceipt(d *verify.Delivery) error {
+	b := binder{Stmt: s.insertReceipt}
+	b.blob(d.Verification[:])
+	b.number(int64(d.Attempt))
+	b.number(int64(d.Receipt))
+	b.number(millis(d.ReceiptAt))
+	b.text(d.ReceiptReason)
+	return exec(b.Stmt)
+}
+
+func readDelivery(q *direct.Stmt) (d verify.Delivery) {
+	c := columns{Stmt: q}
+	c.id(&d.Verification)
+	d.Attempt = int(c.number())
+	d.Carrier = c.text()
+	d.Outcome = verify.DeliveryOutcome(c.number())
+	d.Reason = c.text()
+	d.Ref = c.text()
+	d.StartedAt, d.EndedAt = fromMillis(c.number()), fromMillis(c.number())
+	d.Receipt = verify.ReceiptState(c.number())
+	d.ReceiptAt = fromMillis(c.number())
+	d.ReceiptReason = c.text()
+	return d
 }
 
 func bindHint(q *direct.Stmt, h hint) error {

@@ -62,9 +62,8 @@ func newFile(t *testing.T) (path string) {
 // sqlite is a store, and its file as another program sees it.
 type sqlite struct {
 	*store.Store
-	path                       string
-	raw                        *sql.DB
-	destinations, hints, swept *sql.Stmt
+	outside
+	path string
 }
 
 func openSQLite(t *testing.T, path string, now func() time.Time, commit storetest.Commit) *sqlite {
@@ -73,20 +72,7 @@ func openSQLite(t *testing.T, path string, now func() time.Time, commit storetes
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sqlite{Store: opened, path: path}
-	if s.raw, err = sql.Open("sqlite", path); err != nil {
-		t.Fatal(err)
-	}
-	for stmt, text := range map[**sql.Stmt]string{
-		&s.destinations: `SELECT project, number, tat, sends, failures, wait_until, latest FROM destination ORDER BY project, number`,
-		&s.hints:        `SELECT due, id FROM retry ORDER BY due, id`,
-		&s.swept:        `SELECT id FROM watermark WHERE name = 'sweep'`,
-	} {
-		if *stmt, err = s.raw.Prepare(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
+	return &sqlite{Store: opened, outside: look(t, "sqlite", path), path: path}
 }
 
 func (s *sqlite) Close() error {
@@ -99,8 +85,32 @@ func (s *sqlite) Again(t *testing.T, now func() time.Time, commit storetest.Comm
 	return openSQLite(t, s.path, now, commit)
 }
 
-func (s *sqlite) Destinations(ctx context.Context) (all []verify.Destination, err error) {
-	rows, err := s.destinations.QueryContext(ctx)
+// outside is a database as another program sees it.
+type outside struct {
+	raw                        *sql.DB
+	destinations, hints, swept *sql.Stmt
+}
+
+func look(t *testing.T, driver, name string) (o outside) {
+	t.Helper()
+	var err error
+	if o.raw, err = sql.Open(driver, name); err != nil {
+		t.Fatal(err)
+	}
+	for stmt, text := range map[**sql.Stmt]string{
+		&o.destinations: `SELECT project, number, tat, sends, failures, wait_until, latest FROM destination ORDER BY project, number`,
+		&o.hints:        `SELECT due, id FROM retry ORDER BY due, id`,
+		&o.swept:        `SELECT id FROM watermark WHERE name = 'sweep'`,
+	} {
+		if *stmt, err = o.raw.Prepare(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+func (o outside) Destinations(ctx context.Context) (all []verify.Destination, err error) {
+	rows, err := o.destinations.QueryContext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +131,8 @@ func (s *sqlite) Destinations(ctx context.Context) (all []verify.Destination, er
 	return all, rows.Err()
 }
 
-func (s *sqlite) Hints(ctx context.Context) (all []storetest.Hint, err error) {
-	rows, err := s.hints.QueryContext(ctx)
+func (o outside) Hints(ctx context.Context) (all []storetest.Hint, err error) {
+	rows, err := o.hints.QueryContext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -138,9 +148,9 @@ func (s *sqlite) Hints(ctx context.Context) (all []storetest.Hint, err error) {
 	return all, rows.Err()
 }
 
-func (s *sqlite) Swept(ctx context.Context) (verify.ID, error) {
+func (o outside) Swept(ctx context.Context) (verify.ID, error) {
 	var id []byte
-	if err := s.swept.QueryRowContext(ctx).Scan(&id); err != nil {
+	if err := o.swept.QueryRowContext(ctx).Scan(&id); err != nil {
 		return verify.ID{}, err
 	}
 	return verify.ID(id), nil

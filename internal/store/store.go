@@ -4,16 +4,20 @@
 // Everything that must be exact goes through one writer that commits in groups: what arrived while
 // the last group was committing is the next one. So a lone caller never waits, and under load many
 // callers share one sync of the disk. See batch.go.
+//
+// A group is loaded and written in the words of its engine: sqlite.go, and postgres.go with
+// pgsession.go, where several connections of several replicas do so at once. The rest is SQL that both
+// understand.
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -21,28 +25,44 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*.sql migrations/postgres/*.sql
 var migrations embed.FS
 
-// A Store is an open SQLite database. It implements [verify.Store].
+// A Store is an open database. It implements [verify.Store].
 type Store struct {
-	write *sql.DB
-	read  *sql.DB
+	write *sql.DB // for what runs alone
+	read  *sql.DB // may be the same
 	stmts readStmts
 	now   func() time.Time
 	w     *writer
+
+	// An engine's own, set by whoever opens it.
+	txOptions  sql.TxOptions                                 // of what runs alone
+	limit      time.Duration                                 // of a transaction and of a read; 0: none
+	announce   func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
+	forget     func()                                        // closes connections that nobody uses; may be nil
+	forgetting sync.Mutex                                    // held by forget's goroutine
 }
 
 // Options are what [Open] needs.
 type Options struct {
-	Path string           // of the database file; it is made if there is none
-	Now  func() time.Time // the clock; nil is time.Now
+	Path     string           // of SQLite's file; it is made if there is none
+	Postgres *Postgres        // instead
+	Now      func() time.Time // the clock; nil is time.Now
 
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
 
 	Observer Observer // may be nil
+}
+
+// name names the database for people.
+func (o Options) name() string {
+	if o.Postgres != nil {
+		return o.Postgres.name()
+	}
+	return o.Path
 }
 
 // An Observer counts the groups that were committed.
@@ -62,36 +82,38 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{now: o.Now}
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("open database %s: %w", o.Path, err)
+		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
 	}
 	return s, nil
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
-	hot, err := s.openSQLite(ctx, o)
+	open := s.openSQLite
+	if o.Postgres != nil {
+		open = s.openPostgres
+	}
+	hot, err := open(ctx, o)
 	if err != nil {
 		return err
 	}
-	if s.w, err = newWriter(ctx, hot, s.write, o); err != nil {
-		return err
-	}
+	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o)
 	return s.stmts.prepare(ctx, s.read)
 }
 
-// migrate brings the schema up to date.
-func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
+// migrate brings the schema up to date with the files of a folder.
+func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, folder string) error {
+	files, err := fs.Sub(migrations, folder)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	p, err := goose.NewProvider(dialect, db, files)
 	if err != nil {
 		return err
 	}
-	// Another process may be migrating the same file. Then one of our steps fails, for it was done
+	// Another process may be migrating the same database. Then one of our steps fails, for it was done
 	// a moment ago; when we look again, we are further.
 	for try := 1; ; try++ {
-		if err := up(ctx, p); err == nil || try == maxTries {
+		if err := up(ctx, p); err == nil || try == maxTries || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -123,10 +145,12 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.w.close()
 	}
+	s.forgetting.Lock()
+	defer s.forgetting.Unlock()
 	s.stmts.close()
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db != nil {
-			errs = append(errs, db.Close())
+			errs = append(errs, db.Close()) // a second time does nothing
 		}
 	}
 	return errors.Join(errs...)
@@ -134,11 +158,42 @@ func (s *Store) Close() error {
 
 // Ready reports whether the database answers, for a readiness probe.
 func (s *Store) Ready(ctx context.Context) error {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	var one int
 	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one); err != nil {
+		s.dropIdle()
 		return away("ask database", err)
 	}
 	return nil
+}
+
+// dropIdle is called by those who ask again and again, when they got no answer. The connections that
+// nobody uses may all lead to a server that is gone: each would make somebody wait to find that out.
+func (s *Store) dropIdle() {
+	if s.forget != nil {
+		s.forget()
+	}
+}
+
+// reading bounds a read, where the engine wants it.
+func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFunc) {
+	return within(ctx, s.limit)
+}
+
+// within bounds ctx, unless the limit is 0.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// Pool counts the connections that read (of PostgreSQL: all but those that write groups): how many are
+// in use, and how many there may be.
+func (s *Store) Pool() (inUse, limit int) {
+	stats := s.read.Stats()
+	return stats.InUse, stats.MaxOpenConnections
 }
 
 // millis is how a time is stored; a zero time is 0.
@@ -158,27 +213,36 @@ func fromMillis(ms int64) time.Time {
 
 // Start implements [verify.Store].
 func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
-	started := *v // the batch may run twice, the caller's copy changes when it is committed
-	err := s.w.do(op{
-		destination: destinationKey{v.Project, v.To},
-		apply: func(r *rows, now time.Time) error {
-			started = *v
-			if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
-				return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
-			}
-			d := r.destination(destinationKey{v.Project, v.To})
-			if err := started.Begin(&d.value, limits, lease, now); err != nil {
-				return err
-			}
-			d.dirty = true
-			r.insert(started)
-			// The sweeper won't come by here again if the clock was set back.
-			if started.Open() && bytes.Compare(started.ID[:], s.w.swept[:]) <= 0 {
-				r.hint(hint{started.DueAt, started.ID})
-			}
-			return nil
-		},
+	return s.start(v, op{}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+		return started.Begin(d, limits, lease, now)
 	})
+}
+
+// start commits a new verification that begin has begun.
+func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Verification, *verify.Destination, time.Time) error) error {
+	started := *v // the batch may run twice, the caller's copy changes when it is committed
+	o.destination = destinationKey{v.Project, v.To}
+	o.apply = func(r *rows, now time.Time) error {
+		started = *v
+		if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
+			return verify.ErrBusy
+		}
+		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
+			return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
+		}
+		d := r.destination(o.destination)
+		if err := begin(r, &started, &d.value, now); err != nil {
+			return err
+		}
+		d.dirty = true
+		r.insert(started)
+		// The sweeper won't come by here again: clocks are set back, and differ.
+		if started.Open() && compareIDs(started.ID, r.swept) <= 0 {
+			r.hint(hint{started.DueAt, started.ID})
+		}
+		return nil
+	}
+	err := s.w.do(o)
 	if err == nil {
 		*v = started
 	}
@@ -195,10 +259,7 @@ func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error)
 			if err != nil {
 				return err
 			}
-			d := r.destination(destinationKey{v.value.Project, v.value.To})
-			if out, err = v.value.Check(&d.value, g, now); err == nil {
-				v.dirty, d.dirty = true, true
-			}
+			out, err = r.check(v, g, now)
 			return err
 		},
 	})
@@ -261,38 +322,78 @@ func (s *Store) Renew(_ context.Context, id verify.ID, attempt int, lease time.D
 	})
 }
 
-// Receive lets a carrier's receipt advance a delivery: see [verify.Receipt.Settle].
-func (s *Store) Receive(_ context.Context, receipt verify.Receipt) error {
-	_, err := s.change(receipt.Verification, func(_ *rows, v *verify.Verification, now time.Time) error {
-		receipt.Settle(v, now)
+// Receive lets a carrier's receipt advance a delivery: see [verify.Receipt.Settle]. It returns the
+// verification as it then is, and the attempt with its receipt, which is nil if that said nothing new.
+func (s *Store) Receive(_ context.Context, receipt verify.Receipt) (*verify.Verification, *verify.Delivery, error) {
+	var received *verify.Delivery
+	o := op{attempt: receipt.Attempt}
+	v, err := s.changeWith(o, receipt.Verification, func(r *rows, v *verify.Verification, now time.Time) error {
+		a := r.attempt(attemptKey{receipt.Verification, receipt.Attempt})
+		received = nil
+		if receipt.Settle(v, &a.value, now) {
+			a.dirty = true
+			copied := a.value
+			received = &copied
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return v, received, nil
+}
+
+// Find looks for the attempt that a carrier knows by its own id, the newest if it used that twice. It
+// fails with [verify.ErrNotFound].
+func (s *Store) Find(ctx context.Context, carrier, ref string) (id verify.ID, attempt int, err error) {
+	var found []byte
+	err = s.stmts.selectRef.QueryRowContext(ctx, carrier, ref).Scan(&found, &attempt)
+	if errors.Is(err, sql.ErrNoRows) {
+		return id, 0, verify.ErrNotFound
+	}
+	if err != nil {
+		return id, 0, away("look for a carrier's id", err)
+	}
+	copy(id[:], found)
+	return id, attempt, nil
+}
+
+// Postpone puts off looking at an overdue message: see [verify.Verification.Postpone].
+func (s *Store) Postpone(_ context.Context, o verify.Overdue, until time.Time) error {
+	_, err := s.change(o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
+		v.Postpone(until, now)
+		r.drop(hint{o.Hint, v.ID})
 		return nil
 	})
 	return err
 }
 
-// change applies f to one verification and returns it as committed. If its message is still open
-// then, a hint says when to look at it again. (A start leaves none: the sweeper watches those.)
+// change applies f to one verification and returns it as committed. If somebody must look at its
+// message again, a hint says when. (A start leaves none: the sweeper watches those.)
 func (s *Store) change(id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
+	return s.changeWith(op{}, id, f)
+}
+
+// changeWith does so in an operation that also loads what o names.
+func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
 	var out verify.Verification
-	err := s.w.do(op{
-		verification: id,
-		apply: func(r *rows, now time.Time) error {
-			row := r.verifications[id]
-			if row == nil {
-				return verify.ErrNotFound
-			}
-			if err := f(r, &row.value, now); err != nil {
-				return err
-			}
-			row.dirty = true
-			if row.value.Open() {
-				r.hint(hint{row.value.DueAt, id})
-			}
-			out = row.value
-			return nil
-		},
-	})
-	if err != nil {
+	o.verification = id
+	o.apply = func(r *rows, now time.Time) error {
+		row := r.verification(id)
+		if row == nil {
+			return verify.ErrNotFound
+		}
+		if err := f(r, &row.value, now); err != nil {
+			return err
+		}
+		row.dirty = true
+		if row.value.Open() || row.value.Watched() {
+			r.hint(hint{row.value.DueAt, id})
+		}
+		out = row.value
+		return nil
+	}
+	if err := s.w.do(o); err != nil {
 		return nil, err
 	}
 	return &out, nil

@@ -9,8 +9,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// sweepLag is how far behind the clock the sweeper reads. Behind it no verification appears any
-// more: Verification.Begin refuses ids that old, and both run in the writer's one sequence.
+// sweepLag is how far behind the clock the sweeper reads. Behind it hardly a verification appears any
+// more, for Verification.Begin refuses ids that old; one that does leaves a hint: see Store.Start.
 const sweepLag = 5 * time.Second
 
 // sweepStep and retainStep bound how long other writes wait.
@@ -22,49 +22,52 @@ const (
 // Sweep reads the verifications that were started since the last sweep, once each, and leaves a
 // hint for every one whose message is still open: whoever had the lease may have died.
 func (s *Store) Sweep(ctx context.Context) error {
-	for {
-		more, err := s.sweepSome(ctx)
-		if err != nil || !more {
+	to := verify.FirstID(s.now().Add(-sweepLag))
+	for announced := false; ; announced = true {
+		if idle, err := s.nothingBefore(ctx, to); err != nil || idle {
+			return err
+		}
+		if !announced && s.announce != nil {
+			if err := s.announce(ctx, to); err != nil {
+				return away("announce a sweep", err)
+			}
+		}
+		if err := s.sweepSome(to); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *Store) sweepSome(ctx context.Context) (more bool, err error) {
-	to := verify.FirstID(s.now().Add(-sweepLag))
-	if idle, err := s.nothingBefore(ctx, to); err != nil || idle {
-		return false, err
-	}
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		open, err := query(ctx, tx, func(row scanner) (o struct {
-			id   []byte
-			due  int64
-			open bool
-		}, err error) {
-			err = row.Scan(&o.id, &o.due, &o.open)
-			return o, err
-		}, `SELECT id, due_at, delivery IN (0, 1) FROM verification
+// sweepSome does one step.
+func (s *Store) sweepSome(to verify.ID) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		step, err := query(ctx, tx, scanID, `SELECT id FROM verification
 			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 ORDER BY id LIMIT $2`, to[:], sweepStep)
-		if err != nil || len(open) == 0 {
+		if err != nil || len(step) == 0 {
 			return err
 		}
-		for _, o := range open {
-			if o.open {
-				if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, o.due, o.id); err != nil {
-					return err
-				}
-			}
+		last := step[len(step)-1]
+		if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) SELECT due_at, id FROM verification
+			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id <= $1 AND delivery IN (0, 1)
+			ORDER BY due_at, id ON CONFLICT DO NOTHING`, last[:]); err != nil {
+			return err
 		}
-		more = len(open) == sweepStep
-		copy(s.w.swept[:], open[len(open)-1].id)
-		_, err = tx.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'sweep'`, open[len(open)-1].id)
+		_, err = tx.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'sweep'`, last[:])
 		return err
 	})
-	return more, err
+}
+
+func scanID(row scanner) (id verify.ID, err error) {
+	var p []byte
+	err = row.Scan(&p)
+	copy(id[:], p)
+	return id, err
 }
 
 // nothingBefore spares an idle server the sweeper's writes.
 func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	var id []byte
 	err := s.read.QueryRowContext(ctx, `SELECT id FROM verification
 		WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 LIMIT 1`, to[:]).Scan(&id)
@@ -109,8 +112,11 @@ func (s *Store) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
 }
 
 func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	rows, err := s.stmts.selectDue.QueryContext(ctx, millis(s.now()), n)
 	if err != nil {
+		s.dropIdle()
 		return nil, away("load due messages", err)
 	}
 	return collect(rows, func(row scanner) (h hint, err error) {
@@ -125,6 +131,8 @@ func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
 
 // Verification reads one verification, of any project, or fails with [verify.ErrNotFound].
 func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	v, err := scanVerification(s.stmts.selectVerification.QueryRowContext(ctx, id[:]))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, verify.ErrNotFound
@@ -132,11 +140,16 @@ func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verific
 	if err != nil {
 		return nil, away("load verification", err)
 	}
+	if err := s.supersession(ctx, &v); err != nil {
+		return nil, err
+	}
 	return &v, nil
 }
 
 // Deliveries reads the attempts of a verification's message that have ended, oldest first.
 func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
 	rows, err := s.stmts.selectDeliveries.QueryContext(ctx, id[:])
 	if err != nil {
 		return nil, away("load deliveries", err)
@@ -165,33 +178,27 @@ func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err 
 // retainSome does one step behind after. It returns the last row that it looked at, or zero when
 // there was none.
 func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID, err error) {
-	type old struct {
-		id   []byte
-		live bool
-	}
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		deleted, last = 0, verify.ID{}
-		step, err := query(ctx, tx, func(row scanner) (o old, err error) {
-			err = row.Scan(&o.id, &o.live)
-			return o, err
-		}, `SELECT id, status = 0 AND expires_at > $3 FROM verification
-			WHERE id > $1 AND id < $2 ORDER BY id LIMIT $4`, after[:], before[:], millis(now), retainStep)
+		step, err := query(ctx, tx, scanID, `SELECT id FROM verification WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3`,
+			after[:], before[:], retainStep)
+		if err != nil || len(step) == 0 {
+			return err
+		}
+		last = step[len(step)-1]
+		result, err := tx.ExecContext(ctx, `DELETE FROM verification
+			WHERE id > $1 AND id <= $2 AND NOT (status = 0 AND expires_at > $3)`, after[:], last[:], millis(now))
 		if err != nil {
 			return err
 		}
-		for _, o := range step {
-			copy(last[:], o.id)
-			if o.live {
-				continue
-			}
-			deleted++
-			for _, text := range []string{`DELETE FROM verification WHERE id = $1`, `DELETE FROM delivery WHERE verification = $1`} {
-				if _, err := tx.ExecContext(ctx, text, o.id); err != nil {
-					return err
-				}
-			}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return err
 		}
-		return nil
+		deleted = int(n)
+		_, err = tx.ExecContext(ctx, `DELETE FROM delivery WHERE verification > $1 AND verification <= $2
+			AND NOT EXISTS (SELECT 1 FROM verification v WHERE v.id = delivery.verification)`, after[:], last[:])
+		return err
 	})
 	return deleted, last, err
 }

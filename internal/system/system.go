@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,8 +17,10 @@ import (
 
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -31,17 +34,28 @@ const (
 
 // Config is what [Open] needs.
 type Config struct {
-	Data         string           // the folder of the database; it is made if need be
-	Keys         *keyset.Set      // nil: the keyset in that folder, made if need be
-	Now          func() time.Time // the clock; nil is time.Now
-	Log          *slog.Logger
-	Metrics      *metric.Metrics // nil: of its own
-	PublicSender string          // the number or name of messages that nobody chose a sender for
+	Data     string           // the folder of the database; it is made if need be
+	Postgres *store.Postgres  // the database, instead of a file in that folder
+	Keys     *keyset.Set      // nil: the keyset in that folder, made if need be
+	Now      func() time.Time // the clock; nil is time.Now
+	Log      *slog.Logger
+	Metrics  *metric.Metrics // nil: of its own
+	verify.Settings
 
-	Carriers []dispatch.Line
-	Routes   map[verify.Channel][]string
+	// See [dispatch.Config].
+	Carriers    []dispatch.Line
+	Rules       []route.Rule
+	Routes      map[verify.Channel][]string
+	MaxMessages int
+	BreakAfter  int
 	// Lease, CallLimit and Tick are the dispatcher's; zero takes its defaults.
 	Lease, CallLimit, Tick time.Duration
+
+	// Syniverse is how the Syniverse face answers.
+	Syniverse syniverse.Options
+
+	// OperatorToken opens what of the operations listener costs money: "" closes it.
+	OperatorToken verify.Secret
 
 	// Retention is how long verifications are kept: default 30 days.
 	Retention time.Duration
@@ -55,14 +69,20 @@ type System struct {
 	Verify   *verify.Service
 	Dispatch *dispatch.Dispatcher
 
-	log     *slog.Logger
-	metrics *metric.Metrics
-	upkeep  sync.WaitGroup
-	stopped context.CancelFunc
+	log       *slog.Logger
+	metrics   *metric.Metrics
+	syniverse syniverse.Options
+	operator  verify.Secret
+	upkeep    sync.WaitGroup
+	stopped   context.CancelFunc
 }
 
-// OpenStore opens the database of a data folder, which it makes if need be, for its owner only.
+// OpenStore opens the database of a data folder, which it makes if need be, for its owner only. If the
+// options name another database, it opens that one.
 func OpenStore(ctx context.Context, data string, o store.Options) (*store.Store, error) {
+	if o.Postgres != nil {
+		return store.Open(ctx, o)
+	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
@@ -89,17 +109,21 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
+	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
 	if err != nil {
 		return nil, err
 	}
 	if c.Keys == nil {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
 		if c.Keys, err = keyset.LoadOrCreate(filepath.Join(c.Data, KeysetFile)); err != nil {
 			return nil, errors.Join(err, st.Close())
 		}
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Observer: c.Metrics, Carriers: c.Carriers, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
 	if err != nil {
@@ -109,9 +133,17 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		name := l.Carrier.Name()
 		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
 	}
+	c.Metrics.Breakers(func(tell func(carrier, country, state string)) {
+		for _, line := range d.States() {
+			for _, b := range line.Breakers {
+				tell(line.Name, b.Country, b.State)
+			}
+		}
+	})
+	c.Metrics.Pool(st.Pool)
 	s := &System{
-		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics,
-		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, PublicSender: c.PublicSender}),
+		Store: st, Dispatch: d, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
+		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
@@ -119,11 +151,14 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	return s, nil
 }
 
-// retain deletes what is past its retention, once an hour.
+// retain deletes what is past its retention, and what deleted applications have left, once an hour.
 func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Duration) {
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
 	for {
+		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("delete users of deleted applications", "err", err)
+		}
 		n, err := s.Store.Retain(ctx, now().Add(-keep))
 		switch {
 		case ctx.Err() != nil:
@@ -144,11 +179,12 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}
+	faces = append(faces, syniverse.New(s.Verify, s.log, s.syniverse)...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
 // Operations answers health checks (/healthz while the process lives, /readyz while it can work),
-// /metrics for Prometheus, and /debug/pprof.
+// /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
 func (s *System) Operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -162,6 +198,13 @@ func (s *System) Operations() http.Handler {
 		}
 		w.Write([]byte("ready\n"))
 	})
+	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]any{"carriers": s.Dispatch.States()})
+	})
+	if s.operator != "" {
+		mux.HandleFunc("POST /carriers/{name}/test", s.try)
+	}
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -8,6 +8,20 @@ import (
 	"github.com/countersign/countersign/internal/phone"
 )
 
+// An Envelope is what stands outside on a message: all that its route depends on.
+type Envelope struct {
+	Verification ID
+	Project      ProjectID
+	Application  ID
+	Channel      Channel
+	To           phone.Number
+}
+
+// Envelope is that of v's message.
+func (v *Verification) Envelope() Envelope {
+	return Envelope{v.ID, v.Project, v.Application, v.Channel, v.To}
+}
+
 // A Message is one text on its way to one phone.
 type Message struct {
 	ID           ID // the same in every attempt, so that receivers can drop repeats
@@ -27,7 +41,7 @@ type Message struct {
 }
 
 // CodePlace stands for the code in a [Message]'s Text.
-const CodePlace = placeholder
+const CodePlace = codeMark
 
 // Around is the text before, between and after the places of the code; nothing for the approved
 // text.
@@ -40,11 +54,12 @@ func (m Message) Around() []string {
 
 // A DeliveryState is where a verification's message is:
 //
-//	queued ⇄ sending → sent → delivered
+//	queued ⇄ sending ⇄ sent → delivered
 //	   └────────┴────────┴──→ failed
 //
-// A failed receipt leads from sent back to queued, where another carrier can still be tried. A
-// right code leads to delivered from wherever the message is, unless it has failed.
+// A failed receipt leads from sent back to queued, where another carrier can still be tried. Silence
+// leads from sent back to sending, if somebody waited for a receipt until DueAt. A right code leads
+// to delivered from wherever the message is, unless it has failed.
 type DeliveryState int
 
 // The numbers are stored.
@@ -65,6 +80,9 @@ const (
 	ReasonExpired   = "expired"    // the code died first
 	ReasonUnknown   = "unknown"    // the carrier's answer got lost, it may have been sent
 	ReasonLeaseLost = "lease_lost" // whoever was sending it died; it may have been sent
+
+	ReasonNoCarrier   = "no_carrier"   // no carrier takes it any more
+	ReasonMaxMessages = "max_messages" // as many as allowed have gone out, or may have
 )
 
 // A Delivery is one attempt to hand a message to a carrier, and what came of it.
@@ -76,7 +94,49 @@ type Delivery struct {
 	Reason       string // of a failure; never holds a number or a code
 	Ref          string // the carrier's own id of the message
 	StartedAt    time.Time
-	EndedAt      time.Time
+	EndedAt      time.Time // zero if all that is known of it yet is its receipt
+
+	Receipt       ReceiptState
+	ReceiptAt     time.Time
+	ReceiptReason string // when it failed
+}
+
+// A ReceiptState is what a carrier said later of a message that it took.
+type ReceiptState int
+
+// The numbers are stored.
+const (
+	NoReceipt        ReceiptState = 0
+	ReceiptDelivered ReceiptState = 1 // and this is the last word
+	ReceiptFailed    ReceiptState = 2
+)
+
+func (s ReceiptState) String() string { return [...]string{"none", "delivered", "failed"}[s] }
+
+// sent reports whether the person may have got a message from an attempt.
+func (d *Delivery) sent() bool { return d.Outcome == Accepted || d.Outcome == Unknown }
+
+// Messages counts the messages that ended attempts may have brought to the person.
+func Messages(history []Delivery) (n int) {
+	for i := range history {
+		if history[i].sent() {
+			n++
+		}
+	}
+	return n
+}
+
+// MovedOn reports whether silence has led to another attempt before: one that a carrier has taken was
+// followed by another, without its receipt having failed by then.
+func MovedOn(history []Delivery) bool {
+	for i := range history {
+		d := &history[i]
+		last := i == len(history)-1
+		if !last && d.sent() && d.Carrier != "" && (d.Receipt != ReceiptFailed || d.ReceiptAt.After(history[i+1].StartedAt)) {
+			return true
+		}
+	}
+	return false
 }
 
 // A DeliveryOutcome is what came of one attempt.
@@ -103,6 +163,9 @@ type Settlement struct {
 	Delivery           // EndedAt is filled in when it is committed
 	Retry    bool      // try again...
 	RetryAt  time.Time // ...then, at once if that has passed
+	// Watch is how long to wait for the receipt of a message that was sent, before it is claimed for
+	// another carrier; 0 is for ever.
+	Watch time.Duration
 }
 
 // lease gives the caller the next attempt until now+d.
@@ -118,11 +181,20 @@ func (v *Verification) fail(reason string) {
 // Open reports whether somebody still has to do something about the message, at DueAt.
 func (v *Verification) Open() bool { return v.Delivery == Queued || v.Delivery == Sending }
 
-// Claim leases the next attempt if one is due: the wait for it is over, or whoever held the lease
-// let it run out. Then it also returns that lost attempt's end. A message whose code has died is
-// not claimed but fails.
+// Watched reports whether somebody should look at DueAt whether the receipt of a message that was
+// sent has come.
+func (v *Verification) Watched() bool { return v.Delivery == Sent && !v.DueAt.IsZero() }
+
+// Due reports whether it is time for somebody to look.
+func (v *Verification) Due(now time.Time) bool {
+	return (v.Open() || v.Watched()) && !now.Before(v.DueAt)
+}
+
+// Claim leases the next attempt if one is due: the wait for it is over, or the wait for a receipt, or
+// whoever held the lease let it run out. Then it also returns that lost attempt's end. A message whose
+// code has died is not claimed: it fails, if it isn't known to have been sent.
 func (v *Verification) Claim(lease time.Duration, now time.Time) (lost *Delivery, claimed bool) {
-	if !v.Open() || now.Before(v.DueAt) {
+	if !v.Due(now) {
 		return nil, false
 	}
 	if v.Delivery == Sending {
@@ -133,11 +205,33 @@ func (v *Verification) Claim(lease time.Duration, now time.Time) (lost *Delivery
 		}
 	}
 	if v.ended(now) != nil {
-		v.fail(v.StatusAt(now).String())
+		v.giveUp(now)
 		return lost, false
 	}
 	v.lease(lease, now)
 	return lost, true
+}
+
+// giveUp ends the delivery of a message whose code has died.
+func (v *Verification) giveUp(now time.Time) {
+	if v.Delivery == Sent {
+		v.DueAt = time.Time{}
+		return
+	}
+	v.fail(v.StatusAt(now).String())
+}
+
+// Postpone puts off looking at a message that is due: until then, or, zero, for ever if it waits for
+// a receipt only.
+func (v *Verification) Postpone(until, now time.Time) {
+	switch {
+	case !v.Due(now):
+	case until.IsZero() && v.Delivery != Sent:
+	case until.IsZero() || v.ended(now) == nil:
+		v.DueAt = until.Truncate(time.Millisecond)
+	default:
+		v.giveUp(now)
+	}
 }
 
 // Renew extends the lease of an attempt that has not begun.
@@ -167,8 +261,11 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 		s.RetryAt = now
 	}
 	switch {
-	case s.Outcome == Accepted, s.Outcome == Unknown:
+	case s.sent():
 		v.Delivery, v.Reason, v.DueAt = Sent, s.Reason, time.Time{}
+		if until := now.Add(s.Watch); s.Watch > 0 && v.ended(until) == nil {
+			v.DueAt = until.Truncate(time.Millisecond)
+		}
 	case !s.Retry, v.ended(s.RetryAt) != nil:
 		v.fail(s.Reason)
 	default:
@@ -186,11 +283,25 @@ type Receipt struct {
 	Retry        bool   // when not delivered: there is another carrier to try
 }
 
-// Settle lets a receipt advance the delivery. It changes no verdict, and nothing that is final. That
-// an earlier attempt's message was lost says nothing while a later one is on its way.
-func (r Receipt) Settle(v *Verification, now time.Time) {
+// state is how a receipt is recorded.
+func (r *Receipt) state() ReceiptState {
+	if r.Delivered {
+		return ReceiptDelivered
+	}
+	return ReceiptFailed
+}
+
+// Settle records a receipt with d, the attempt that it is about, and lets it advance the delivery. It
+// reports whether it says anything new: carriers repeat themselves. It changes no verdict, and nothing
+// that is final. That an earlier attempt's message was lost says nothing while a later one is on its
+// way.
+func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool) {
+	if r.Attempt < 1 || r.Attempt > v.Attempt || d.Receipt == ReceiptDelivered || d.Receipt == r.state() {
+		return false
+	}
+	d.Receipt, d.ReceiptAt, d.ReceiptReason = r.state(), now, r.Reason
 	if v.Delivery != Sent && v.Delivery != Sending || !r.Delivered && r.Attempt != v.Attempt {
-		return
+		return true
 	}
 	switch {
 	case r.Delivered:
@@ -200,6 +311,7 @@ func (r Receipt) Settle(v *Verification, now time.Time) {
 	default:
 		v.fail(r.Reason)
 	}
+	return true
 }
 
 // An Overdue is a verification whose message somebody should look at: see [Verification.Claim].

@@ -256,7 +256,7 @@ func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
 		case Failed:
 			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Refused, Reason: "refused"}}, now)
 		case Delivered:
-			Receipt{Delivered: true}.Settle(v, now)
+			Receipt{Attempt: 3, Delivered: true}.Settle(v, &Delivery{}, now)
 		}
 		if v.Delivery != s {
 			t.Fatalf("new holder: %v, want %v", v.Delivery, s)
@@ -323,7 +323,7 @@ func TestAReceiptAdvancesWhatIsOnItsWay(t *testing.T) {
 						want.Delivery, want.Reason, want.DueAt = Failed, "undelivered", time.Time{}
 					}
 				}
-				r.Settle(v, t0)
+				r.Settle(v, &Delivery{}, t0)
 				if diff := cmp.Diff(want, v); diff != "" {
 					t.Errorf("%v, %s, receipt %s: (-want +got)\n%s", s, end, kind, diff)
 				}
@@ -345,7 +345,7 @@ func TestAReceiptMayComeBeforeItsAttemptIsSettled(t *testing.T) {
 		{Receipt{Attempt: 2, Reason: "undelivered"}, Failed},
 	} {
 		v := with(Sending)
-		tt.receipt.Settle(v, t0)
+		tt.receipt.Settle(v, &Delivery{}, t0)
 		before := v.clone()
 		s := &Settlement{Delivery: Delivery{Attempt: 2, Carrier: "a", Outcome: Accepted}}
 		if err := v.Settle(s, t0.Add(time.Millisecond)); err != nil || s.EndedAt.IsZero() {
@@ -353,6 +353,146 @@ func TestAReceiptMayComeBeforeItsAttemptIsSettled(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, v); diff != "" || v.Delivery != tt.want {
 			t.Errorf("%+v: %v, want %v (-receipt +settled)\n%s", tt.receipt, v.Delivery, tt.want, diff)
+		}
+	}
+}
+
+// Silence moves on once: what was sent is watched as long as told, if the code lives by then.
+func TestSilenceMakesASentMessageDue(t *testing.T) {
+	t.Parallel()
+	const watch = time.Minute
+	for end, e := range ends {
+		for _, life := range []time.Duration{watch, watch + time.Millisecond} {
+			for _, outcome := range []DeliveryOutcome{Accepted, Unknown} {
+				name := fmt.Sprintf("%v, %s, code lives %v", outcome, end, life)
+				v := with(Sending)
+				v.ExpiresAt = t0.Add(life)
+				e.end(v)
+				if err := v.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome}, Watch: watch}, t0); err != nil {
+					t.Fatal(err)
+				}
+				if want := e.err == nil && life > watch; v.Watched() != want || want != !v.DueAt.IsZero() || v.Delivery != Sent {
+					t.Errorf("%s: %v, watched %t until %v; want it sent, watched %t", name, v.Delivery, v.Watched(), v.DueAt, want)
+				}
+				if !v.Watched() {
+					continue
+				}
+				if _, claimed := v.Claim(lease, t0.Add(watch-time.Millisecond)); claimed {
+					t.Errorf("%s: claimed before its time", name)
+				}
+				lost, claimed := v.Claim(lease, t0.Add(watch))
+				if lost != nil || !claimed || v.Attempt != 3 || v.Delivery != Sending {
+					t.Errorf("%s: claimed %t, lost %v, attempt %d, %v; want attempt 3", name, claimed, lost, v.Attempt, v.Delivery)
+				}
+			}
+		}
+	}
+}
+
+// A message whose code has died meanwhile has been sent all the same.
+func TestAWatchEndsWithTheCode(t *testing.T) {
+	t.Parallel()
+	for end, e := range ends {
+		if e.err == nil {
+			continue
+		}
+		v := with(Sent)
+		v.DueAt = t0
+		e.end(v)
+		if lost, claimed := v.Claim(lease, t0); lost != nil || claimed || v.Delivery != Sent || v.Watched() || v.Attempt != 2 {
+			t.Errorf("%s: claimed %t, lost %v, %v, watched %t", end, claimed, lost, v.Delivery, v.Watched())
+		}
+	}
+}
+
+func TestAReceiptEndsTheWatch(t *testing.T) {
+	t.Parallel()
+	for _, r := range []Receipt{{Attempt: 2, Delivered: true}, {Attempt: 2, Reason: "absent"}, {Attempt: 1, Delivered: true}} {
+		v := with(Sent)
+		v.DueAt = t0.Add(time.Minute)
+		r.Settle(v, &Delivery{}, t0)
+		if v.Watched() {
+			t.Errorf("%+v: still watched", r)
+		}
+	}
+	v := with(Sent) // of an earlier attempt that was lost: this one may yet arrive
+	v.DueAt = t0.Add(time.Minute)
+	Receipt{Attempt: 1, Reason: "absent"}.Settle(v, &Delivery{}, t0)
+	if !v.Watched() {
+		t.Error("the loss of an earlier attempt ended the watch")
+	}
+}
+
+func TestPostpone(t *testing.T) {
+	t.Parallel()
+	later := t0.Add(time.Minute)
+	for _, s := range deliveryStates {
+		for _, until := range []time.Time{{}, later} {
+			v := with(s)
+			if s == Sent {
+				v.DueAt = t0
+			}
+			want := v.clone()
+			if s == Sent || v.Open() && !until.IsZero() {
+				want.DueAt = until
+			}
+			v.Postpone(until, t0)
+			if diff := cmp.Diff(want, v); diff != "" {
+				t.Errorf("%v until %v: (-want +got)\n%s", s, until, diff)
+			}
+		}
+		early := with(s)
+		if early.Open() {
+			early.DueAt = later
+		}
+		before := early.clone()
+		early.Postpone(later.Add(time.Hour), t0)
+		if diff := cmp.Diff(before, early); diff != "" {
+			t.Errorf("%v, not due: it changed (-before +after)\n%s", s, diff)
+		}
+	}
+	dead := with(Queued)
+	dead.ExpiresAt = t0
+	if dead.Postpone(later, t0); dead.Delivery != Failed || dead.Reason != ReasonExpired {
+		t.Errorf("a dead code's: %v (%s), want failed (expired)", dead.Delivery, dead.Reason)
+	}
+}
+
+func TestHistoryTellsWhatWasSentAndWhetherSilenceMovedOn(t *testing.T) {
+	t.Parallel()
+	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
+	sent := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0)}
+	unknown := Delivery{Carrier: "a", Outcome: Unknown, StartedAt: at(0)}
+	lostInTime := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0), Receipt: ReceiptFailed, ReceiptAt: at(60)}
+	lostLate := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0), Receipt: ReceiptFailed, ReceiptAt: at(61)}
+	cameLate := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0), Receipt: ReceiptDelivered, ReceiptAt: at(61)}
+	errored := Delivery{Carrier: "a", Outcome: Errored, StartedAt: at(0)}
+	refused := Delivery{Carrier: "a", Outcome: Refused, StartedAt: at(0)}
+	crashed := Delivery{Outcome: Unknown, StartedAt: at(0)}
+	next := Delivery{Carrier: "b", Outcome: Accepted, StartedAt: at(60)}
+	for _, tt := range []struct {
+		name    string
+		history []Delivery
+		sent    int
+		moved   bool
+	}{
+		{"nothing yet", nil, 0, false},
+		{"the first", []Delivery{sent}, 1, false},
+		{"silence", []Delivery{sent, next}, 2, true},
+		{"an answer that got lost", []Delivery{unknown, next}, 2, true},
+		{"a loss", []Delivery{lostInTime, next}, 2, false},
+		{"silence, then a loss", []Delivery{lostLate, next}, 2, true},
+		{"silence, then an arrival", []Delivery{cameLate, next}, 2, true},
+		{"an error", []Delivery{errored, next}, 1, false},
+		{"a refusal", []Delivery{refused, next}, 1, false},
+		{"a crash", []Delivery{crashed, next}, 2, false},
+		{"two losses", []Delivery{lostInTime, {Carrier: "b", Outcome: Accepted, StartedAt: at(60), Receipt: ReceiptFailed, ReceiptAt: at(70)}, {Carrier: "c", StartedAt: at(70)}}, 3, false},
+	} {
+		if got := Messages(tt.history); got != tt.sent {
+			t.Errorf("%s: %d messages, want %d", tt.name, got, tt.sent)
+		}
+		if got := MovedOn(tt.history); got != tt.moved {
+			t.Errorf("%s: moved on %t, want %t", tt.name, got, tt.moved)
 		}
 	}
 }

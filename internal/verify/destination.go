@@ -32,12 +32,12 @@ const lockedFor = 24 * time.Hour
 // It fails with [ErrTooManySends] or [ErrTooManyGuesses], then nothing has changed.
 func (d *Destination) Begin(v *Verification, limits Limits, now time.Time) error {
 	if d.Failures >= MaxFailures {
-		return ErrTooManyGuesses.after(lockedFor)
+		return ErrTooManyGuesses.After(lockedFor)
 	}
 	tat, wait := limits.gcra().Take(d.TAT, now)
 	sends, waitDay := limits.window().Take(d.Sends, now)
 	if wait = max(wait, waitDay); wait > 0 {
-		return ErrTooManySends.after(wait)
+		return ErrTooManySends.After(wait)
 	}
 	d.TAT, d.Sends = tat, sends
 	v.Previous, d.Latest = d.Latest, v.ID
@@ -47,10 +47,10 @@ func (d *Destination) Begin(v *Verification, limits Limits, now time.Time) error
 // admit refuses a guess while the number has to wait.
 func (d *Destination) admit(now time.Time) error {
 	if d.Failures >= MaxFailures {
-		return ErrTooManyGuesses.after(lockedFor)
+		return ErrTooManyGuesses.After(lockedFor)
 	}
 	if wait := d.WaitUntil.Sub(now); wait > 0 {
-		return ErrTooManyGuesses.after(wait)
+		return ErrTooManyGuesses.After(wait)
 	}
 	return nil
 }

@@ -190,7 +190,10 @@ func TestASuccessClearsTheFailuresAndNothingElseDoes(t *testing.T) {
 		}, 19},
 		{"a cancel", func(*Destination) error { return started().Cancel(t0) }, 19},
 		{"a day", func(d *Destination) error { return d.admit(t0.Add(24 * time.Hour)) }, 19},
-		{"a receipt", func(*Destination) error { Receipt{Delivered: true}.Settle(started(), t0); return nil }, 19},
+		{"a receipt", func(*Destination) error {
+			Receipt{Attempt: 1, Delivered: true}.Settle(started(), &Delivery{}, t0)
+			return nil
+		}, 19},
 	} {
 		d := destination()
 		d.Failures, d.WaitUntil = 19, t0.Add(-time.Minute)
@@ -380,10 +383,10 @@ func TestErrorsThatSayHowLongToWaitDoNotTouchTheirSentinel(t *testing.T) {
 	if ErrTooManyGuesses.RetryAfter != 0 {
 		t.Errorf("the sentinel waits %v", ErrTooManyGuesses.RetryAfter)
 	}
-	if errors.Is(err, ErrTooManySends) || errors.Is(ErrTooManyGuesses.after(1), ErrBusy) || errors.Is(errors.New("x"), ErrBusy) {
+	if errors.Is(err, ErrTooManySends) || errors.Is(ErrTooManyGuesses.After(1), ErrBusy) || errors.Is(errors.New("x"), ErrBusy) {
 		t.Error("errors of different codes match")
 	}
-	if a, b := ErrBusy.after(time.Minute), ErrBusy; !errors.Is(a, b) || !errors.Is(b, a) || b.RetryAfter != time.Second || a.Kind != b.Kind {
+	if a, b := ErrBusy.After(time.Minute), ErrBusy; !errors.Is(a, b) || !errors.Is(b, a) || b.RetryAfter != time.Second || a.Kind != b.Kind {
 		t.Errorf("a copy is %+v, its sentinel %+v", a, b)
 	}
 }

@@ -14,7 +14,7 @@ const (
 	Invalid                     // send something else
 	Unauthenticated             // send a valid key
 	NotFound                    // it doesn't exist, or isn't yours to see
-	Conflict                    // the verification has ended
+	Conflict                    // it isn't in a state for this
 	Limited                     // wait: you, or others, asked too often
 	Unavailable                 // wait: we can't at the moment
 )
@@ -32,6 +32,7 @@ type Error struct {
 type Problem struct {
 	Field   Field
 	Message string // what is wrong, without the field's name: "must be less than or equal to 20"
+	TooLong bool   // a text is longer than what is stored of it
 }
 
 // A Field of a request, by our name for it; a face knows what its callers call it.
@@ -44,6 +45,20 @@ const (
 	FieldLength   Field = "length"
 	FieldLife     Field = "life"
 	FieldAttempts Field = "attempts"
+
+	FieldUser              Field = "user"
+	FieldAddress           Field = "address"
+	FieldChannel           Field = "channel"
+	FieldChannels          Field = "channels"
+	FieldName              Field = "name"
+	FieldDescription       Field = "description"
+	FieldFormat            Field = "format"
+	FieldPrefix            Field = "prefix"
+	FieldDisplayName       Field = "display_name"
+	FieldAssociateTemplate Field = "associate_template"
+	FieldLoginTemplate     Field = "login_template"
+	FieldDesignation       Field = "designation"
+	FieldPattern           Field = "pattern"
 )
 
 func (e *Error) Error() string {
@@ -63,8 +78,8 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// after is e with a time to wait.
-func (e *Error) after(d time.Duration) *Error {
+// After is e with a time to wait.
+func (e *Error) After(d time.Duration) *Error {
 	c := *e
 	c.RetryAfter = d
 	return &c
@@ -80,12 +95,25 @@ var (
 	ErrExpired      = &Error{Kind: Conflict, Code: "expired", Message: "the verification has expired"}
 	ErrCanceled     = &Error{Kind: Conflict, Code: "canceled", Message: "the verification was canceled"}
 
-	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number"}
+	ErrSuperseded = &Error{Kind: Conflict, Code: "superseded", Message: "a newer code was sent to this user"}
+
+	ErrNoApplication = &Error{Kind: NotFound, Code: "no_application", Message: "there is no such application"}
+	ErrNoUser        = &Error{Kind: NotFound, Code: "no_user", Message: "there is no such user"}
+	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
+	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
+	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
+	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
+	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
+
+	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
 	ErrBusy      = &Error{Kind: Unavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}
 	ErrNoCarrier = &Error{Kind: Unavailable, Code: "no_carrier", Message: "no carrier serves this channel", RetryAfter: 30 * time.Second}
-	ErrNoStore   = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
+
+	ErrCarriersDown = &Error{Kind: Unavailable, Code: "carriers_down", Message: "no carrier takes messages to this number at the moment", RetryAfter: 10 * time.Second}
+
+	ErrNoStore = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
 )
 
 // ErrLeaseLost means that an attempt is no longer the caller's to settle. No API caller sees it.

@@ -77,7 +77,13 @@ type Channel string
 const (
 	SMS   Channel = "sms"
 	Voice Channel = "voice"
+	Push  Channel = "push" // asked for by APIs, but no carrier serves it
 )
+
+// ApprovedText is what the public sender says, and the default, with a code in it.
+func ApprovedText(c Channel, code Secret) Secret {
+	return Secret(strings.ReplaceAll(approvedText(c), placeholder, code.Reveal()))
+}
 
 // approvedText is what the public sender may say, and the default.
 func approvedText(c Channel) string {
@@ -87,7 +93,7 @@ func approvedText(c Channel) string {
 	return "Your Personal Authorization Code is: " + placeholder
 }
 
-// placeholder stands for the code in a verification's text. No rendered text holds it otherwise.
+// placeholder stands for the code in a request's text, see frame.
 const placeholder = "{code}"
 
 // maxSpoken is how many characters a call may say, including the code.
@@ -124,70 +130,109 @@ type terms struct {
 	to       phone.Number
 	sender   string
 	text     string
+	prefix   string
 	format   code.Format
 	length   int
 	life     time.Duration
 	attempts int
 }
 
+// problems are all that is wrong with a request.
+type problems []Problem
+
+func (p *problems) add(f Field, format string, args ...any) {
+	*p = append(*p, Problem{Field: f, Message: fmt.Sprintf(format, args...)})
+}
+
+// err is an [ErrInvalid] with the problems, or nil if there are none.
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return &Error{Kind: Invalid, Code: ErrInvalid.Code, Message: ErrInvalid.Message, Problems: p}
+}
+
 // Validate says all that is wrong with a request in an [ErrInvalid], without starting anything.
 func Validate(acct *Account, r StartRequest) error {
-	_, err := settle(acct, r, "")
+	_, err := settle(acct, r, senders{})
 	return err
 }
 
 // settle decides every setting of a request, or says all that is wrong with it in an [ErrInvalid].
 // The public sender is used where neither the request nor the application names one.
-func settle(acct *Account, r StartRequest, public string) (terms, error) {
-	b, app := profiles[acct.Project.Profile], &acct.Application
-	var problems []Problem
-	wrong := func(f Field, format string, args ...any) {
-		problems = append(problems, Problem{f, fmt.Sprintf(format, args...)})
-	}
+func settle(acct *Account, r StartRequest, from senders) (terms, error) {
+	var p problems
+	t := p.terms(acct, r)
+	t.to = p.number(FieldTo, r.To, acct.Project.Profile)
+	sender := p.from(acct, r.From, from)
+	t.sender = sender.From
 
-	t := terms{sender: public, format: cmp.Or(r.Format, app.Format, code.Numeric)}
-	t.to = number(FieldTo, r.To, wrong)
-	if t.to != "" && b.possibleNumbers && !t.to.Possible() {
-		wrong(FieldTo, "has a length that its country's numbers don't have")
+	approved, text := approvedText(r.Channel), frame(r.Text)
+	if r.Text == "" {
+		text = approved
 	}
-	t.length = within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength, wrong)
-	if t.length > 0 && t.format.Bits(t.length) < b.minBits {
-		wrong(FieldLength, "is too short for a secure code")
-	}
-	maxLife := int(b.maxLife / time.Second)
-	t.life = time.Duration(within(FieldLife, r.Life, int(cmp.Or(app.Life, b.life)/time.Second), 0, maxLife, wrong)) * time.Second
-	t.attempts = within(FieldAttempts, r.Attempts, cmp.Or(app.Attempts, b.attempts), b.minAttempts, b.maxAttempts, wrong)
-
-	own := false // a sender of the project's own, which may say what it likes
-	switch {
-	case r.From != "":
-		from := number(FieldFrom, r.From, wrong)
-		if from != "" && !acct.Project.allows(from) {
-			wrong(FieldFrom, "is not a sender of this project")
-		}
-		t.sender, own = string(from), true
-	case app.Sender != "":
-		t.sender, own = string(app.Sender), true
-	}
-
-	t.text = approvedText(r.Channel)
-	if r.Text != "" && frame(r.Text) != t.text {
-		t.text = frame(r.Text)
-		if !own && !acct.Project.PublicText {
-			wrong(FieldFrom, "can't be blank when a message is given")
+	t.text = acct.Project.Style.write(r.Channel, text, placeholder)
+	if text != approved {
+		switch {
+		case !sender.Public || acct.Project.PublicText:
+		case r.From == "":
+			p.add(FieldFrom, "can't be blank when a message is given")
+		default:
+			p.add(FieldFrom, "is the public sender, which says the default text only")
 		}
 		if problem := unfit(r.Channel, t.text, t.length); problem != "" {
-			wrong(FieldText, "%s", problem)
+			p.add(FieldText, "%s", problem)
 		}
 	}
-	if problems != nil {
-		return terms{}, &Error{Kind: Invalid, Code: ErrInvalid.Code, Message: ErrInvalid.Message, Problems: problems}
+	if err := p.err(); err != nil {
+		return terms{}, err
 	}
 	return t, nil
 }
 
-// unfit says why a text can't go out on a channel, with a code of the given length in it.
+// terms decides how the code is made, and how long and how often it can be guessed.
+func (p *problems) terms(acct *Account, r StartRequest) terms {
+	b, app := profiles[acct.Project.Profile], &acct.Application
+	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix}
+	t.length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength)
+	if t.length > 0 && t.format.Bits(t.length) < b.minBits {
+		p.add(FieldLength, "is too short for a secure code")
+	}
+	life := p.within(FieldLife, r.Life, seconds(cmp.Or(app.Life, b.life)), 0, seconds(b.maxLife))
+	t.life = time.Duration(life) * time.Second
+	t.attempts = p.within(FieldAttempts, r.Attempts, cmp.Or(app.Attempts, b.attempts), b.minAttempts, b.maxAttempts)
+	return t
+}
+
+func seconds(d time.Duration) int { return int(d / time.Second) }
+
+// from finds what a request's message comes from.
+func (p *problems) from(acct *Account, named string, all senders) Sender {
+	if named == "" {
+		return p.sender(&acct.Project, acct.Application.From, all)
+	}
+	n := p.parse(FieldFrom, named)
+	switch {
+	case n == "":
+		return Sender{}
+	case !acct.Project.allows(n):
+		p.add(FieldFrom, "is not a sender of this project")
+		return Sender{}
+	}
+	return all.literal(&acct.Project, string(n))
+}
+
+// unfit says why a caller's text can't go out on a channel, with a code of the given length in it.
 func unfit(c Channel, text string, length int) string {
+	if problem := unspeakable(text); problem != "" {
+		return problem
+	}
+	// Zeros serve for every format: all characters of a code are one septet in GSM 03.38.
+	return tooLong(c, strings.ReplaceAll(text, placeholder, strings.Repeat("0", length)), maxSpoken, 1)
+}
+
+// unspeakable says why a text can't go out at all.
+func unspeakable(text string) string {
 	for _, r := range text {
 		if r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f {
 			return "has a control character"
@@ -196,52 +241,70 @@ func unfit(c Channel, text string, length int) string {
 	if !utf8.ValidString(text) {
 		return "is not valid UTF-8"
 	}
-	// Zeros serve for every format: all characters of a code are one septet in GSM 03.38.
-	full := strings.ReplaceAll(text, placeholder, strings.Repeat("0", length))
-	if c == Voice {
-		if utf8.RuneCountInString(full) > maxSpoken {
-			return fmt.Sprintf("is too long (maximum is %d characters with the code)", maxSpoken)
-		}
-		return ""
-	}
-	if enc, _ := sms.Measure(full); !sms.Fits(full, 1) {
-		most := sms.SingleUCS2
-		if enc == sms.GSM7 {
-			most = sms.SingleGSM7
-		}
-		return fmt.Sprintf("is too long (maximum is %d characters with the code, one segment of %v)", most, enc)
-	}
 	return ""
 }
 
-// number parses an E.164 number; "" means that a problem was noted.
-func number(f Field, s string, wrong func(Field, string, ...any)) phone.Number {
+// tooLong says why a text with its code is too long: it may have so many characters in a call, and
+// so many segments in a message.
+func tooLong(c Channel, full string, spoken, segments int) string {
+	if c == Voice {
+		if utf8.RuneCountInString(full) > spoken {
+			return fmt.Sprintf("is too long (maximum is %d characters with the code)", spoken)
+		}
+		return ""
+	}
+	n := sms.Segments(full)
+	if n <= segments {
+		return ""
+	}
+	enc, _ := sms.Measure(full)
+	if segments > 1 {
+		return fmt.Sprintf("is too long (with the code it takes %d segments of %v, maximum is %d)", n, enc, segments)
+	}
+	most := sms.SingleUCS2
+	if enc == sms.GSM7 {
+		most = sms.SingleGSM7
+	}
+	return fmt.Sprintf("is too long (maximum is %d characters with the code, one segment of %v)", most, enc)
+}
+
+// number parses an E.164 number of whom to reach; "" means that a problem was noted.
+func (p *problems) number(f Field, s string, profile Profile) phone.Number {
+	n := p.parse(f, s)
+	if n != "" && profiles[profile].possibleNumbers && !n.Possible() {
+		p.add(f, "has a length that its country's numbers don't have")
+	}
+	return n
+}
+
+// parse parses an E.164 number; "" means that a problem was noted.
+func (p *problems) parse(f Field, s string) phone.Number {
 	if strings.TrimSpace(s) == "" {
-		wrong(f, "can't be blank")
+		p.add(f, "can't be blank")
 		return ""
 	}
 	n, err := phone.Parse(s)
 	switch {
 	case errors.Is(err, phone.ErrCallingCode):
-		wrong(f, "has an unknown country calling code")
+		p.add(f, "has an unknown country calling code")
 	case err != nil:
-		wrong(f, "is %v", err)
+		p.add(f, "is %v", err)
 	}
 	return n
 }
 
 // within returns the given value or, without one, the default; 0 means that a problem was noted.
-func within(f Field, given *int, preset, low, high int, wrong func(Field, string, ...any)) int {
+func (p *problems) within(f Field, given *int, preset, low, high int) int {
 	n := preset
 	if given != nil {
 		n = *given
 	}
 	switch {
 	case n < low:
-		wrong(f, "must be greater than or equal to %d", low)
+		p.add(f, "must be greater than or equal to %d", low)
 		return 0
 	case n > high:
-		wrong(f, "must be less than or equal to %d", high)
+		p.add(f, "must be less than or equal to %d", high)
 		return 0
 	}
 	return n

@@ -21,8 +21,8 @@ func account(p Profile) *Account {
 	return &Account{Project: Project{ID: "project", Profile: p}, Application: Application{ID: NewID(t0)}}
 }
 
-// problems are what settle finds wrong, sorted, for the order is nobody's promise.
-func problems(t *testing.T, err error) []Problem {
+// found are what settle finds wrong, sorted, for the order is nobody's promise.
+func found(t *testing.T, err error) []Problem {
 	t.Helper()
 	if err == nil {
 		return nil
@@ -31,11 +31,11 @@ func problems(t *testing.T, err error) []Problem {
 	if !errors.As(err, &e) || !errors.Is(err, ErrInvalid) || e.Kind != Invalid || len(e.Problems) == 0 {
 		t.Fatalf("got %#v, want an ErrInvalid with problems", err)
 	}
-	found := slices.Clone(e.Problems)
-	slices.SortFunc(found, func(a, b Problem) int {
+	all := slices.Clone(e.Problems)
+	slices.SortFunc(all, func(a, b Problem) int {
 		return strings.Compare(string(a.Field)+a.Message, string(b.Field)+b.Message)
 	})
-	return found
+	return all
 }
 
 func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
@@ -109,12 +109,12 @@ func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
 		case FieldAttempts:
 			r.Attempts = &tt.value
 		}
-		got, err := settle(account(tt.profile), r, public)
+		got, err := settle(account(tt.profile), r, senders{public: public})
 		var want []Problem
 		if tt.want != "" {
-			want = []Problem{{tt.field, tt.want}}
+			want = []Problem{{Field: tt.field, Message: tt.want}}
 		}
-		if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+		if diff := cmp.Diff(want, found(t, err)); diff != "" {
 			t.Errorf("%s: problems (-want +got)\n%s", name, diff)
 		}
 		if tt.want != "" {
@@ -131,8 +131,8 @@ func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
 func TestEnormousValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{math.MaxInt, math.MinInt, math.MaxInt32, math.MinInt32} {
-		_, err := settle(account(Compat), StartRequest{Channel: SMS, To: number1, Length: &n, Life: &n, Attempts: &n}, public)
-		if got := problems(t, err); len(got) != 3 {
+		_, err := settle(account(Compat), StartRequest{Channel: SMS, To: number1, Length: &n, Life: &n, Attempts: &n}, senders{public: public})
+		if got := found(t, err); len(got) != 3 {
 			t.Errorf("%d: got problems %v, want one with each", n, got)
 		}
 	}
@@ -140,7 +140,7 @@ func TestEnormousValuesAreRefused(t *testing.T) {
 
 func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T) {
 	t.Parallel()
-	app := Application{Format: code.Alpha, Length: 8, Life: 2 * time.Minute, Attempts: 2, Sender: "+12025550111"}
+	app := Application{Format: code.Alpha, Length: 8, Life: 2 * time.Minute, Attempts: 2, From: "+12025550111"}
 	seven, sixty, four := 7, 60, 4
 	request := StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: "Code:", Format: code.Complex, Length: &seven, Life: &sixty, Attempts: &four}
 
@@ -153,24 +153,24 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 	}{
 		{
 			"compat's own", Compat, Application{}, StartRequest{Channel: SMS, To: number1},
-			terms{number1, public, approvedText(SMS), code.Numeric, 6, time.Hour, 3},
+			terms{number1, public, approvedText(SMS), "", code.Numeric, 6, time.Hour, 3},
 		}, {
 			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
-			terms{number1, public, approvedText(Voice), code.Numeric, 6, 5 * time.Minute, 5},
+			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5},
 		}, {
 			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
-			terms{number1, "+12025550111", approvedText(SMS), code.Alpha, 8, 2 * time.Minute, 2},
+			terms{number1, "+12025550111", approvedText(SMS), "", code.Alpha, 8, 2 * time.Minute, 2},
 		}, {
 			"the request's", Standard, app, request,
-			terms{number1, "+12025550122", "Code: {code}", code.Complex, 7, time.Minute, 4},
+			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4},
 		}, {
 			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
-			terms{number1, public, approvedText(SMS), code.Numeric, 8, 5 * time.Minute, 4},
+			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4},
 		},
 	} {
 		acct := account(tt.profile)
 		acct.Application = tt.app
-		got, err := settle(acct, tt.request, public)
+		got, err := settle(acct, tt.request, senders{public: public})
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -186,17 +186,17 @@ func TestApplicationSettingsOutsideOfTheProfileAreRefused(t *testing.T) {
 	t.Parallel()
 	acct := account(Standard)
 	acct.Application = Application{Length: 21, Life: time.Hour, Attempts: 20}
-	_, err := settle(acct, StartRequest{Channel: SMS, To: number1}, public)
+	_, err := settle(acct, StartRequest{Channel: SMS, To: number1}, senders{public: public})
 	want := []Problem{
-		{FieldAttempts, "must be less than or equal to 5"},
-		{FieldLength, "must be less than or equal to 20"},
-		{FieldLife, "must be less than or equal to 600"},
+		{Field: FieldAttempts, Message: "must be less than or equal to 5"},
+		{Field: FieldLength, Message: "must be less than or equal to 20"},
+		{Field: FieldLife, Message: "must be less than or equal to 600"},
 	}
-	if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+	if diff := cmp.Diff(want, found(t, err)); diff != "" {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
 	six, life, attempts := 6, 600, 5
-	if _, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &six, Life: &life, Attempts: &attempts}, public); err != nil {
+	if _, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &six, Life: &life, Attempts: &attempts}, senders{public: public}); err != nil {
 		t.Errorf("with the request's own settings: %v", err)
 	}
 }
@@ -208,18 +208,18 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	acct.Project.Senders = []phone.Number{"+12025550111"}
 	r := StartRequest{Channel: SMS, From: "+12025550122", Text: "\x07", Length: &zero, Life: &minus, Attempts: &zero}
 	want := []Problem{
-		{FieldAttempts, "must be greater than or equal to 1"},
-		{FieldFrom, "is not a sender of this project"},
-		{FieldLength, "must be greater than or equal to 4"},
-		{FieldLife, "must be greater than or equal to 0"},
-		{FieldText, "has a control character"},
-		{FieldTo, "can't be blank"},
+		{Field: FieldAttempts, Message: "must be greater than or equal to 1"},
+		{Field: FieldFrom, Message: "is not a sender of this project"},
+		{Field: FieldLength, Message: "must be greater than or equal to 4"},
+		{Field: FieldLife, Message: "must be greater than or equal to 0"},
+		{Field: FieldText, Message: "has a control character"},
+		{Field: FieldTo, Message: "can't be blank"},
 	}
-	_, err := settle(acct, r, public)
-	if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+	_, err := settle(acct, r, senders{public: public})
+	if diff := cmp.Diff(want, found(t, err)); diff != "" {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff(want, problems(t, Validate(acct, r))); diff != "" {
+	if diff := cmp.Diff(want, found(t, Validate(acct, r))); diff != "" {
 		t.Errorf("Validate's problems (-want +got)\n%s", diff)
 	}
 	for _, p := range want {
@@ -265,12 +265,12 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 		{"+9991234567", nation, nation},
 	} {
 		for p, want := range map[Profile]string{Compat: tt.compat, Standard: tt.standard} {
-			got, err := settle(account(p), StartRequest{Channel: SMS, To: tt.to}, public)
+			got, err := settle(account(p), StartRequest{Channel: SMS, To: tt.to}, senders{public: public})
 			var problem []Problem
 			if want != "" {
-				problem = []Problem{{FieldTo, want}}
+				problem = []Problem{{Field: FieldTo, Message: want}}
 			}
-			if diff := cmp.Diff(problem, problems(t, err)); diff != "" {
+			if diff := cmp.Diff(problem, found(t, err)); diff != "" {
 				t.Errorf("%s, to %q: problems (-want +got)\n%s", p, tt.to, diff)
 			}
 			if _, err := phone.Parse(string(got.to)); want == "" && err != nil {
@@ -279,7 +279,7 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 		}
 	}
 	// Nobody is called at the sender's number, so its length is the carrier's matter.
-	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, public)
+	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, senders{public: public})
 	if got.sender != "+1202555010" || err != nil {
 		t.Errorf("sender of impossible length: got %q, %v; want it accepted in E.164", got.sender, err)
 	}
@@ -309,9 +309,9 @@ func TestFromMustBeASenderOfTheProject(t *testing.T) {
 	} {
 		acct := account(Compat)
 		acct.Project.Senders = tt.senders
-		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: tt.from}, public)
+		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: tt.from}, senders{public: public})
 		if err != nil {
-			if diff := cmp.Diff([]Problem{{FieldFrom, tt.want}}, problems(t, err)); diff != "" {
+			if diff := cmp.Diff([]Problem{{Field: FieldFrom, Message: tt.want}}, found(t, err)); diff != "" {
 				t.Errorf("senders %v, from %q: problems (-want +got)\n%s", tt.senders, tt.from, diff)
 			}
 		} else if got.sender != tt.want {
@@ -323,12 +323,13 @@ func TestFromMustBeASenderOfTheProject(t *testing.T) {
 func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
 	t.Parallel()
 	const approved, spoken = "Your Personal Authorization Code is:", "Your Personal Authorization Code is"
-	refused := []Problem{{FieldFrom, "can't be blank when a message is given"}}
+	refused := []Problem{{Field: FieldFrom, Message: "can't be blank when a message is given"}}
+	named := []Problem{{Field: FieldFrom, Message: "is the public sender, which says the default text only"}}
 	for _, tt := range []struct {
 		name       string
 		channel    Channel
 		text, from string
-		app        phone.Number // the application's sender
+		app        string // the application's sender
 		publicText bool
 		want       []Problem
 	}{
@@ -339,6 +340,10 @@ func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
 		{name: "own text, project allows it", channel: SMS, text: "Code:", publicText: true},
 		{name: "own text, own sender", channel: SMS, text: "Code:", from: "+12025550111"},
 		{name: "own text, application's sender", channel: SMS, text: "Code:", app: "+12025550111"},
+		{name: "no text, the public sender by its number", channel: SMS, from: public},
+		{name: "own text, the public sender by its number", channel: SMS, text: "Code:", from: public, want: named},
+		{name: "own text, the same spelled otherwise", channel: SMS, text: "Code:", from: "001 202 555-0199", want: named},
+		{name: "own text, the public sender by its number, project allows it", channel: SMS, text: "Code:", from: public, publicText: true},
 		{name: "white space is a text", channel: SMS, text: " ", want: refused},
 
 		// Whoever spells the approved text out says nothing of their own.
@@ -353,9 +358,9 @@ func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
 		{name: "the other channel's, spoken", channel: Voice, text: approved, want: refused},
 	} {
 		acct := account(Compat)
-		acct.Project.PublicText, acct.Application.Sender = tt.publicText, tt.app
-		_, err := settle(acct, StartRequest{Channel: tt.channel, To: number1, From: tt.from, Text: tt.text}, public)
-		if diff := cmp.Diff(tt.want, problems(t, err)); diff != "" {
+		acct.Project.PublicText, acct.Application.From = tt.publicText, tt.app
+		_, err := settle(acct, StartRequest{Channel: tt.channel, To: number1, From: tt.from, Text: tt.text}, senders{public: public})
+		if diff := cmp.Diff(tt.want, found(t, err)); diff != "" {
 			t.Errorf("%s: problems (-want +got)\n%s", tt.name, diff)
 		}
 	}
@@ -454,12 +459,12 @@ func TestTextsThatDoNotFitTheirChannelAreRefused(t *testing.T) {
 	} {
 		acct := account(Compat)
 		r := StartRequest{Channel: tt.channel, To: number1, From: "+12025550111", Text: tt.text, Length: &tt.length}
-		_, err := settle(acct, r, public)
+		_, err := settle(acct, r, senders{public: public})
 		var want []Problem
 		if tt.want != "" {
-			want = []Problem{{FieldText, tt.want}}
+			want = []Problem{{Field: FieldText, Message: tt.want}}
 		}
-		if diff := cmp.Diff(want, problems(t, err)); diff != "" {
+		if diff := cmp.Diff(want, found(t, err)); diff != "" {
 			t.Errorf("%s: problems (-want +got)\n%s", tt.name, diff)
 		}
 	}
@@ -488,7 +493,7 @@ func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
 		acct := account(p)
 		acct.Application.Format = "hex"
 		acct.Project.PublicText = true
-		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Text: "Code:"}, public)
+		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Text: "Code:"}, senders{public: public})
 		if err != nil {
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"time"
 
-	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/phone"
 )
@@ -23,6 +22,7 @@ type Project struct {
 	// PublicText allows a caller's own text without a "from", out by the shared public sender.
 	// Carriers let that sender send the approved text only, hence off by default.
 	PublicText bool
+	Style      Style
 }
 
 // allows reports whether the project may send from a number.
@@ -49,21 +49,11 @@ var DefaultLimits = Limits{Burst: 5, Interval: 2 * time.Minute, Daily: 20}
 func (l Limits) gcra() limit.GCRA     { return limit.GCRA{Burst: l.Burst, Interval: l.Interval} }
 func (l Limits) window() limit.Window { return limit.Window{Max: l.Daily, Period: 24 * time.Hour} }
 
-// An Application is a project's named settings. What it leaves zero, the profile decides.
-type Application struct {
-	ID       ID
-	Name     string
-	Format   code.Format
-	Length   int
-	Life     time.Duration
-	Attempts int
-	Sender   phone.Number // "": the public sender
-}
-
 // An Account is what a key opens: a project and the application that its requests use.
 type Account struct {
 	Project     Project
 	Application Application
+	KeyExpires  time.Time // zero: never
 }
 
 // A Key is an API secret of a project, as stored: the secret itself is shown once, when it is made.
@@ -73,6 +63,11 @@ type Key struct {
 	Name      string
 	Hash      KeyHash
 	RevokedAt time.Time // zero: it works
+
+	// With a consumer key its holder replaces the secret himself: see [Service.RefreshToken].
+	Consumer       string    // "": he can't
+	ConsumerSecret KeyHash   // of the other half
+	ExpiresAt      time.Time // zero: the secret works until it is replaced or revoked
 }
 
 // A KeyHash is the SHA-256 of an API secret. The secret has at least 128 bits, so a plain hash is

@@ -14,7 +14,7 @@ import (
 var arrows = map[DeliveryState][]DeliveryState{
 	Queued:    {Sending, Failed, Delivered},
 	Sending:   {Queued, Sent, Failed, Delivered},
-	Sent:      {Queued, Failed, Delivered},
+	Sent:      {Queued, Sending, Failed, Delivered},
 	Delivered: {},
 	Failed:    {},
 }
@@ -32,6 +32,7 @@ func allowed(from, to DeliveryState) bool {
 type subject struct {
 	v         *Verification
 	before    *Verification // as it was before the latest event
+	history   []Delivery    // by attempt, those that have not ended included
 	evaluated int           // guesses whose codes were compared
 	approvals int
 	ended     bool
@@ -115,7 +116,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 			},
 			"claim": func(t *rapid.T) {
 				s := w.pick(t)
-				due := s.v.Open() && !w.now.Before(s.v.DueAt)
+				due := !s.v.DueAt.IsZero() && !w.now.Before(s.v.DueAt)
 				live := s.v.StatusAt(w.now) == Pending
 				lost, claimed := s.v.Claim(lease, w.now)
 				if claimed != (due && live) || (lost != nil) != (due && s.before.Delivery == Sending) {
@@ -135,6 +136,9 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 				if end.Outcome != Accepted {
 					end.Reason = "busy"
 				}
+				if rapid.Bool().Draw(t, "watched") {
+					end.Watch = time.Duration(rapid.IntRange(0, 7200).Draw(t, "watched seconds")) * time.Second
+				}
 				if rapid.Bool().Draw(t, "later") {
 					end.RetryAt = w.now.Add(time.Duration(rapid.IntRange(0, 7200).Draw(t, "seconds")) * time.Second)
 				}
@@ -149,7 +153,23 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 				if !r.Delivered {
 					r.Reason = "undelivered"
 				}
-				r.Settle(s.v, w.now)
+				for len(s.history) <= r.Attempt {
+					s.history = append(s.history, Delivery{})
+				}
+				d := &s.history[r.Attempt]
+				was := *d
+				news := r.Settle(s.v, d, w.now)
+				if ever := r.Attempt <= s.v.Attempt; news != (ever && was.Receipt != ReceiptDelivered && was.Receipt != r.state()) || !news && *d != was {
+					t.Fatalf("receipt %+v of %d attempts, before it %v: news %t, after it %v", r, s.v.Attempt, was.Receipt, news, d.Receipt)
+				}
+			},
+			"postpone": func(t *rapid.T) {
+				s := w.pick(t)
+				until := time.Time{}
+				if rapid.Bool().Draw(t, "until") {
+					until = w.now.Add(time.Minute)
+				}
+				s.v.Postpone(until, w.now)
 			},
 			"time": func(t *rapid.T) {
 				steps := []time.Duration{time.Millisecond, time.Second, lease, time.Minute, time.Hour, 24 * time.Hour}
@@ -226,7 +246,7 @@ func (w *world) hold(t *rapid.T) {
 		if v.Attempt < was.Attempt || v.Attempt > was.Attempt+1 {
 			t.Fatalf("%s: attempt %d after %d", name, v.Attempt, was.Attempt)
 		}
-		if v.Open() == v.DueAt.IsZero() {
+		if v.Open() && v.DueAt.IsZero() || !v.Open() && !v.Watched() && !v.DueAt.IsZero() {
 			t.Fatalf("%s: due at %v", name, v.DueAt)
 		}
 		if v.Delivery == Failed && v.Reason == "" || v.Delivery == Delivered && v.Reason != "" {

@@ -19,15 +19,18 @@ import (
 // memory is a [Store] in memory: the same pure functions under one lock. Like a real one it
 // commits nothing for a context that is over, so a caller's has to be kept from it.
 type memory struct {
+	Store // of which nothing is called but what stands below and in memory_test.go
+
 	now func() time.Time
 
 	mu            sync.Mutex // guards all below
 	verifications map[ID]Verification
 	destinations  map[string]Destination
 	accounts      map[KeyHash]Account
-	lookups       int
-	fail          error // answers everything, if set
-	down          bool  // panics, as broken code would
+	directory
+	lookups int
+	fail    error // answers everything, if set
+	down    bool  // panics, as broken code would
 }
 
 func (m *memory) enter(ctx context.Context) (unlock func(), err error) {
@@ -129,7 +132,7 @@ type outbox struct {
 	verifications            []*Verification
 }
 
-func (o *outbox) Reserve(Channel) (Place, error) {
+func (o *outbox) Reserve(Envelope) (Place, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.fail != nil {
@@ -184,7 +187,8 @@ func newEngine(t *testing.T) *engine {
 	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(Compat)}
 	now := func() time.Time { return e.clock }
 	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}, accounts: map[KeyHash]Account{}}
-	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, PublicSender: public})
+	e.store.directory = directory{applications: map[ID]Application{}, users: map[UserKey]User{}, consumers: map[string]Key{}}
+	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, Settings: Settings{PublicSender: public}})
 	return e
 }
 

@@ -18,12 +18,14 @@ type Verification struct {
 	ID          ID // its time is when the verification was made
 	Project     ProjectID
 	Application ID
+	User        string // of the application, if it is for one: see [User]
 	Channel     Channel
 	To          phone.Number
 	Purpose     Purpose
 	Sender      string // the number or name that the message comes from
-	Text        string // with a placeholder where the code goes
+	Text        string // with a placeholder where the code goes: see fill
 	Format      code.Format
+	Prefix      string // of the code, in the message and, if somebody types it, in a guess
 	Length      int
 	MaxAttempts int
 	ExpiresAt   time.Time // guesses at or after this instant are refused
@@ -37,11 +39,17 @@ type Verification struct {
 	EndedAt  time.Time // zero while pending, and when time ended it
 	Previous ID        // the number's verification before this one, if any
 
+	// Superseded says that its user has a newer one, or is gone. It isn't stored: a store reads it
+	// from the user's row, which is written anyway, whenever it loads the verification.
+	Superseded bool
+
 	// The delivery of its message, beside the verification's own state: see [Verification.Claim].
 	Delivery DeliveryState
-	Reason   string    // why the delivery failed, or isn't known to have succeeded
-	Attempt  int       // the latest attempt's number, from 1; 0 before the first
-	DueAt    time.Time // while Sending: the lease's end; while Queued: the next attempt's time
+	Reason   string // why the delivery failed, or isn't known to have succeeded
+	Attempt  int    // the latest attempt's number, from 1; 0 before the first
+	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
+	// when to stop waiting for a receipt, or zero.
+	DueAt time.Time
 }
 
 // A Purpose says what a code may be used for. A code for one doesn't answer another.
@@ -59,16 +67,21 @@ const (
 	Approved  Status = 1
 	Exhausted Status = 2
 	Canceled  Status = 3
-	Expired   Status = 4 // never stored: see Verification.StatusAt
+	// Never stored: see Verification.StatusAt.
+	Expired    Status = 4
+	Superseded Status = 5
 )
 
 func (s Status) String() string {
-	return [...]string{"pending", "approved", "exhausted", "canceled", "expired"}[s]
+	return [...]string{"pending", "approved", "exhausted", "canceled", "expired", "superseded"}[s]
 }
 
 // StatusAt is the status at an instant. Expiry is decided here, when somebody asks, and not by a
-// cleaner that may come late.
+// cleaner that may come late; and that a newer one took its place, too.
 func (v *Verification) StatusAt(now time.Time) Status {
+	if v.Status == Pending && v.Superseded {
+		return Superseded
+	}
 	if v.Status == Pending && !now.Before(v.ExpiresAt) {
 		return Expired
 	}
@@ -86,6 +99,8 @@ func (v *Verification) ended(now time.Time) error {
 		return ErrCanceled
 	case Expired:
 		return ErrExpired
+	case Superseded:
+		return ErrSuperseded
 	}
 	return nil
 }
@@ -160,6 +175,19 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 	return Outcome{Approved: right, GuessesLeft: left, Channel: v.Channel}, nil
 }
 
+// read turns what somebody typed into the code that it spells, which may have the prefix before it.
+// Their lengths differ, so no text can be read both ways.
+func (v *Verification) read(typed string) (_ string, possible bool) {
+	guess, possible := code.Normalize(v.Format, typed)
+	if v.Prefix == "" || possible && len(guess) == v.Length {
+		return guess, possible
+	}
+	if rest, ok := strings.CutPrefix(code.Fold(v.Format, typed), code.Fold(v.Format, v.Prefix)); ok {
+		return code.Normalize(v.Format, rest)
+	}
+	return guess, possible
+}
+
 // Cancel ends v because its caller says so.
 func (v *Verification) Cancel(now time.Time) error {
 	if err := v.ended(now); err != nil {
@@ -184,8 +212,8 @@ func (v *Verification) end(s Status, now time.Time) {
 
 // Message is what a carrier gets, with the code in its place.
 func (v *Verification) Message(code Secret) Message {
-	text := v.Text
-	if text == approvedText(v.Channel) {
+	text := marked(v.Text)
+	if v.Text == approvedText(v.Channel) {
 		text = ""
 	}
 	return Message{
@@ -194,8 +222,8 @@ func (v *Verification) Message(code Secret) Message {
 		Channel:      v.Channel,
 		To:           v.To,
 		From:         v.Sender,
-		Body:         Secret(strings.ReplaceAll(v.Text, placeholder, code.Reveal())),
-		Code:         code,
+		Body:         Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)),
+		Code:         Secret(v.Prefix) + code,
 		Text:         text,
 		ExpiresAt:    v.ExpiresAt,
 		Attempt:      v.Attempt,

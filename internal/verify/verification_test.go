@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -440,7 +441,8 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		text, want string
 	}{
 		{SMS, approvedText(SMS), ""}, {Voice, approvedText(Voice), ""},
-		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, approvedText(SMS), approvedText(SMS)},
+		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, approvedText(SMS), strings.ReplaceAll(approvedText(SMS), "{code}", CodePlace)},
+		{Voice, "{code} says \x02, \x02", "{code} says " + CodePlace + ", " + CodePlace},
 	} {
 		v := started()
 		v.Channel, v.Text = tt.channel, tt.text
@@ -449,7 +451,7 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{"": "[]", "Hello, {code}": `["Hello, " ""]`, "{code}, yes, {code}!": `["" ", yes, " "!"]`} {
-		if got := fmt.Sprintf("%q", Message{Text: text}.Around()); got != want {
+		if got := fmt.Sprintf("%q", Message{Text: marked(text)}.Around()); got != want {
 			t.Errorf("around the code of %q: got %s, want %s", text, got, want)
 		}
 	}
@@ -458,12 +460,12 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 func TestStatesHaveNames(t *testing.T) {
 	t.Parallel()
 	// The numbers are stored, so each name keeps its own.
-	got := fmt.Sprint(Pending, Approved, Exhausted, Canceled, Expired, "|",
+	got := fmt.Sprint(Pending, Approved, Exhausted, Canceled, Expired, Superseded, "|",
 		Queued, Sending, Sent, Delivered, Failed, "|", Accepted, Refused, Errored, Unknown, Dropped, "|",
 		int(Pending), int(Approved), int(Exhausted), int(Canceled), "|",
 		int(Queued), int(Sending), int(Sent), int(Delivered), int(Failed), "|",
 		int(Accepted), int(Refused), int(Errored), int(Unknown), int(Dropped))
-	const want = "pending approved exhausted canceled expired|queued sending sent delivered failed|" +
+	const want = "pending approved exhausted canceled expired superseded|queued sending sent delivered failed|" +
 		"accepted refused errored unknown dropped|0 1 2 3|0 1 2 3 4|0 1 2 3 4"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

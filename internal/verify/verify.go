@@ -4,14 +4,17 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/subtle"
 	"fmt"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
@@ -30,12 +33,17 @@ type Store interface {
 	Cancel(ctx context.Context, p ProjectID, id ID) error
 	// Account returns what a key opens, or [ErrUnauthenticated].
 	Account(ctx context.Context, key KeyHash) (Account, error)
+
+	ApplicationStore
+	UserStore
+	TemplateStore
+	ConsumerStore
 }
 
 // An Outbox gets messages to carriers.
 type Outbox interface {
 	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier].
-	Reserve(c Channel) (Place, error)
+	Reserve(e Envelope) (Place, error)
 }
 
 // A Place is room for one message in a carrier's queue. It must be used or given back.
@@ -61,9 +69,16 @@ type Service struct {
 	keys     *keyset.Set
 	now      func() time.Time
 	observer Observer
-	public   string
+
+	senders     senders
+	maxSegments int
+	userLimits  UserLimits
+	uniqueNames bool
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
+
+	refreshing sync.Mutex // one refresh at a time, and guards refreshed
+	refreshed  *simplelru.LRU[KeyHash, replacement]
 }
 
 // Config is what a [Service] needs.
@@ -74,8 +89,23 @@ type Config struct {
 	Now    func() time.Time // the clock
 	// Observer may be nil.
 	Observer Observer
+	Settings
+}
+
+// Settings are what an operator decides for all projects.
+type Settings struct {
 	// PublicSender is the number or name that messages come from when nobody named another.
 	PublicSender string
+	// Senders are those that an application may name, by "channel:x" and "sender_id:x". An unknown name
+	// stands for the public sender, unless StrictSenders makes it a problem.
+	Senders       map[string]Sender
+	StrictSenders bool
+	// MaxSegments is how many segments a template may take by SMS, with its code: default 3.
+	MaxSegments int
+	// UserLimits bound what one user is sent, beside the limits of his number.
+	UserLimits UserLimits
+	// UniqueNames refuses a second application of a project with the same name.
+	UniqueNames bool
 }
 
 // New returns a service.
@@ -84,12 +114,18 @@ func New(c Config) *Service {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
+	refreshed, err := simplelru.NewLRU[KeyHash, replacement](maxRefreshed, nil)
+	if err != nil {
+		panic(err) // the same
+	}
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
 	return &Service{
-		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer, public: c.PublicSender,
-		accounts: accounts,
+		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
+		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, uniqueNames: c.UniqueNames,
+		accounts: accounts, refreshed: refreshed,
 	}
 }
 
@@ -112,6 +148,18 @@ type cachedAccount struct {
 
 // Authenticate returns the account that a project's key opens, or [ErrUnauthenticated].
 func (s *Service) Authenticate(ctx context.Context, p ProjectID, key Secret) (*Account, error) {
+	acct, err := s.AuthenticateKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare([]byte(acct.Project.ID), []byte(p)) != 1 {
+		return nil, ErrUnauthenticated
+	}
+	return acct, nil
+}
+
+// AuthenticateKey returns the account that a key opens, of whatever project, or [ErrUnauthenticated].
+func (s *Service) AuthenticateKey(ctx context.Context, key Secret) (*Account, error) {
 	hash, now := HashKey(key), s.now()
 	cached, ok := s.accounts.Get(hash)
 	if age := now.Sub(cached.at); !ok || age < 0 || age >= accountLife {
@@ -122,11 +170,14 @@ func (s *Service) Authenticate(ctx context.Context, p ProjectID, key Secret) (*A
 		cached = cachedAccount{&account, now}
 		s.accounts.Add(hash, cached)
 	}
-	if subtle.ConstantTimeCompare([]byte(cached.account.Project.ID), []byte(p)) != 1 {
+	if end := cached.account.KeyExpires; !end.IsZero() && !now.Before(end) {
 		return nil, ErrUnauthenticated
 	}
 	return cached.account, nil
 }
+
+// instant is now, to the precision in which times are stored.
+func (s *Service) instant() time.Time { return s.now().Truncate(time.Millisecond) }
 
 // Start makes a code, commits a verification of it and hands its message to a carrier. On return
 // without an error, the verification is on disk. The caller going away doesn't stop it.
@@ -137,11 +188,19 @@ func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 }
 
 func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
-	t, err := settle(acct, r, s.public)
+	t, err := settle(acct, r, s.senders)
 	if err != nil {
 		return nil, err
 	}
-	place, err := s.outbox.Reserve(r.Channel)
+	return s.launch(acct, r.Channel, t, func(v *Verification, place Place) error {
+		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
+	})
+}
+
+// launch takes a place for a message, makes its verification, has it committed and hands it over.
+func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verification, Place) error) (*Verification, error) {
+	id := NewID(s.now())
+	place, err := s.outbox.Reserve(Envelope{id, acct.Project.ID, acct.Application.ID, c, t.to})
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +211,11 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 		}
 	}()
 
-	v, secret, err := s.make(acct, r.Channel, t)
+	v, secret, err := s.make(id, acct, c, t)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease()); err != nil {
+	if err := commit(v, place); err != nil {
 		return nil, err
 	}
 	if v.Delivery == Sending {
@@ -167,12 +226,11 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 }
 
 // make builds the verification that terms describe, and its code.
-func (s *Service) make(acct *Account, c Channel, t terms) (*Verification, Secret, error) {
+func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification, Secret, error) {
 	secret, err := code.Generate(rand.Reader, t.format, t.length)
 	if err != nil {
 		return nil, "", fmt.Errorf("generate code: %w", err)
 	}
-	id := NewID(s.now())
 	v := &Verification{
 		ID:          id,
 		Project:     acct.Project.ID,
@@ -182,6 +240,7 @@ func (s *Service) make(acct *Account, c Channel, t terms) (*Verification, Secret
 		Purpose:     MFA,
 		Sender:      t.sender,
 		Text:        t.text,
+		Prefix:      t.prefix,
 		Format:      t.format,
 		Length:      t.length,
 		MaxAttempts: t.attempts,
@@ -200,19 +259,24 @@ func (s *Service) make(acct *Account, c Channel, t terms) (*Verification, Secret
 // Check spends one guess on a verification and says what came of it. A text that can't be a code
 // spends a guess as well and is wrong.
 func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (Outcome, error) {
-	g := Guess{Project: acct.Project.ID, ID: id, Profile: acct.Project.Profile}
-	g.Matches = func(v *Verification) (bool, error) {
+	g := s.guess(acct, func(*Verification) string { return typed.Reveal() })
+	g.ID = id
+	out, err := s.store.Check(context.WithoutCancel(ctx), g)
+	s.observer.Checked(out, err)
+	return out, err
+}
+
+// guess is a guess at a verification, of what was typed for it.
+func (s *Service) guess(acct *Account, typed func(*Verification) string) Guess {
+	return Guess{Project: acct.Project.ID, Profile: acct.Project.Profile, Matches: func(v *Verification) (bool, error) {
 		// What can't be a code is compared all the same, so that it takes as long.
-		guess, possible := code.Normalize(v.Format, typed.Reveal())
+		guess, possible := v.read(typed(v))
 		mac, err := s.keys.MAC(v.KeyID, v.Binding(), guess)
 		if err != nil {
 			return false, fmt.Errorf("check verification %v: %w", v.ID, err)
 		}
 		return hmac.Equal(mac, v.CodeMAC) && possible, nil
-	}
-	out, err := s.store.Check(context.WithoutCancel(ctx), g)
-	s.observer.Checked(out, err)
-	return out, err
+	}}
 }
 
 // Cancel ends a verification.

@@ -32,7 +32,7 @@ func Seconds(d time.Duration) string {
 // Exact serves the routes of mux, and has what they don't take refused in the API's own shape: 405
 // with Allow where another method is served at the path, else 404. That is also for a path like
 // "//sms", which the mux alone would redirect: a redirect could turn a client's POST into a GET, or
-// lose its body. A wildcard may hold "%2F", and "%2E%2E".
+// lose its body. A wildcard may hold "%2F", and "%2E%2E". The mux is Exact's from then on.
 func Exact(mux *http.ServeMux, refuse func(w http.ResponseWriter, status int)) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		r.Pattern = "" // no route's, for who counts

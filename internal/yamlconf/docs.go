@@ -47,7 +47,7 @@ func (d Docs) text(t reflect.Type, f reflect.StructField) string {
 }
 
 // Print writes a configuration as YAML, each key with its comment. With examples, empty keys that
-// have an example tag show that.
+// have an example tag show that, and empty lists of structs one entry.
 func (d Docs) Print(config any, examples bool) string {
 	p := printer{docs: d, examples: examples}
 	p.fields(reflect.ValueOf(config), "", "")
@@ -100,14 +100,15 @@ func (p *printer) value(v reflect.Value, t reflect.StructField, indent string) {
 }
 
 func (p *printer) list(v reflect.Value, t reflect.StructField, indent string) {
-	if v.Len() == 0 && p.examples {
+	if example := t.Tag.Get("example"); v.Len() == 0 && p.examples {
 		one := reflect.New(v.Type().Elem()).Elem()
 		if one.Kind() == reflect.Struct {
 			preset(one)
-		} else {
-			one.SetString(t.Tag.Get("example"))
+			v = reflect.Append(v, one)
+		} else if example != "" {
+			one.SetString(example)
+			v = reflect.Append(v, one)
 		}
-		v = reflect.Append(v, one)
 	}
 	if v.Len() == 0 {
 		p.out.WriteString(" []\n")

@@ -454,7 +454,8 @@ items:
 	}
 }
 
-// An example shows one entry of every list, and an example where there is no default.
+// An example shows an example where there is no default, and one entry of every list for which it has
+// one.
 func TestPrintWithExamplesCanBeRead(t *testing.T) {
 	t.Parallel()
 	var got conf
@@ -465,7 +466,7 @@ func TestPrintWithExamplesCanBeRead(t *testing.T) {
 	want := presets(func(c *conf) {
 		c.Text, c.Names, c.Group.Inner = "a text", []string{"a name"}, "within"
 		c.Items = []item{newItem(func(i *item) {
-			i.Name, i.Tags, i.Group.Inner, i.Parts = "an item", []string{""}, "within", []part{{1.5, []string{""}}}
+			i.Name, i.Group.Inner, i.Parts = "an item", "within", []part{{1.5, nil}}
 		})}
 	})
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -28,6 +28,8 @@ var (
 	duration   = flag.Duration("duration", 3*time.Second, "length of one run")
 	atOnce     = flag.String("concurrency", "1,8,64,512", "verifications at once")
 	rowCounts  = flag.String("rows", "0,1000000", "verifications in the database before")
+	server     = flag.String("postgres", "", "URL of a PostgreSQL server on this machine that may make databases, instead of SQLite")
+	replicas   = flag.String("replicas", "1", "how many replicas of the server, with PostgreSQL")
 	idle       = flag.Int("idle", 5000, "idle connections to measure memory with")
 	plotFile   = flag.String("plot", "", "SVG to write")
 	resultFile = flag.String("json", "", "JSON to write")
@@ -36,13 +38,15 @@ var (
 // A point is one concurrency at one size of the database: medians over the rounds.
 type point struct {
 	Rows        int     `json:"rows"`
+	Replicas    int     `json:"replicas"`
 	Concurrency int     `json:"concurrency"`
 	PerSecond   float64 `json:"per_second"`
-	CPU         float64 `json:"cpu_us"`
+	CPU         float64 `json:"cpu_us"`          // of all replicas
+	DatabaseCPU float64 `json:"database_cpu_us"` // of PostgreSQL, besides
 	FloorRate   float64 `json:"floor_per_second"`
 	FloorCPU    float64 `json:"floor_cpu_us"`
 	RateRatio   float64 `json:"rate_ratio"` // server's by floor's, higher is better
-	CPURatio    float64 `json:"cpu_ratio"`  // server's by floor's, lower is better
+	CPURatio    float64 `json:"cpu_ratio"`  // server's and database's by floor's, lower is better
 	StartP99    float64 `json:"start_p99_ms"`
 	MessageP99  float64 `json:"message_p99_ms"`
 	CheckP99    float64 `json:"check_p99_ms"`
@@ -125,70 +129,126 @@ func atSize(binaries string, rows int) ([]point, memory, error) {
 	}
 	sinkAddr := sink.Addr().String()
 	sink.Close() // each run listens on it anew
-	in, err := install(binaries, "http://"+sinkAddr+"/")
+	db, err := openDatabase(rows)
+	if err != nil {
+		return nil, memory{}, err
+	}
+	in, err := install(binaries, "http://"+sinkAddr+"/", db.config)
 	if err != nil {
 		return nil, memory{}, err
 	}
 	defer os.RemoveAll(in.dir)
-	if err := fill(filepath.Join(in.dir, "data", "countersign.db"), in.project, rows); err != nil {
+	if err := db.fill(in, rows); err != nil {
 		return nil, memory{}, fmt.Errorf("fill the database: %w", err)
 	}
-	server, err := in.serve()
-	if err != nil {
-		return nil, memory{}, err
-	}
-	defer server.stop()
 	floor, err := startFloor(binaries, "http://"+sinkAddr+"/")
 	if err != nil {
 		return nil, memory{}, err
 	}
 	defer floor.stop()
 
-	mem, err := measureMemory(server, rows)
-	if err != nil {
-		return nil, memory{}, err
-	}
 	var points []point
-	for _, n := range numbers(*atOnce) {
-		p, err := measure(in, server, floor, sinkAddr, n)
+	var mem memory
+	for _, n := range numbers(*replicas) {
+		more, used, err := withReplicas(in, db, floor, sinkAddr, n, rows)
 		if err != nil {
-			return nil, memory{}, fmt.Errorf("%d at once: %w", n, err)
+			return nil, memory{}, err
 		}
-		p.Rows = rows
-		points = append(points, p)
-		log.Printf("%9d rows, %3d at once: %6.0f/s, %4.0f µs CPU; floor %6.0f/s, %4.0f µs; ratio %.2f and %.2f", rows, n, p.PerSecond, p.CPU, p.FloorRate, p.FloorCPU, p.RateRatio, p.CPURatio)
+		if mem == (memory{}) {
+			mem = used
+		}
+		points = append(points, more...)
 	}
 	return points, mem, nil
 }
 
-// measure runs the pairs of one concurrency.
-func measure(in *installation, server, floor *program, sinkAddr string, concurrency int) (point, error) {
-	var rate, cpu, floorRate, floorCPU, rateRatio, cpuRatio, start, message, check []float64
-	for range *rounds {
-		var r [2]bench.Result
-		for i, p := range []*program{floor, server} {
-			sink, err := net.Listen("tcp", sinkAddr)
-			if err != nil {
-				return point{}, err
-			}
-			r[i], err = bench.Run(context.Background(), bench.Options{
-				URL: p.url, Project: in.project, Token: in.token, Sink: sink, Concurrency: concurrency, Duration: *duration, PIDs: []int{p.cmd.Process.Pid},
-			})
-			if err != nil {
-				return point{}, err
-			}
-			if r[i].Failed > 0 {
-				return point{}, fmt.Errorf("%d of %d failed: %s", r[i].Failed, r[i].Verifications+r[i].Failed, r[i].FirstFailure)
-			}
+// withReplicas measures so many replicas of the server, at each concurrency.
+func withReplicas(in *installation, db *database, floor *program, sinkAddr string, n, rows int) (points []point, mem memory, err error) {
+	var servers []*program
+	defer func() {
+		for _, s := range servers {
+			s.stop()
 		}
-		f, s := r[0], r[1]
-		rate, cpu = append(rate, s.PerSecond), append(cpu, s.CPU[0].PerVerification)
-		floorRate, floorCPU = append(floorRate, f.PerSecond), append(floorCPU, f.CPU[0].PerVerification)
-		rateRatio, cpuRatio = append(rateRatio, s.PerSecond/f.PerSecond), append(cpuRatio, s.CPU[0].PerVerification/f.CPU[0].PerVerification)
+	}()
+	for range n {
+		s, err := in.serve()
+		if err != nil {
+			return nil, memory{}, err
+		}
+		servers = append(servers, s)
+	}
+	if mem, err = measureMemory(servers[0], rows); err != nil {
+		return nil, memory{}, err
+	}
+	for _, c := range numbers(*atOnce) {
+		p, err := measure(in, db, servers, floor, sinkAddr, c)
+		if err != nil {
+			return nil, memory{}, fmt.Errorf("%d at once: %w", c, err)
+		}
+		p.Rows, p.Replicas = rows, n
+		points = append(points, p)
+		log.Printf("%9d rows, %d replicas, %3d at once: %6.0f/s, %4.0f µs CPU and %4.0f of the database; floor %6.0f/s, %4.0f µs; ratio %.2f and %.2f",
+			rows, n, c, p.PerSecond, p.CPU, p.DatabaseCPU, p.FloorRate, p.FloorCPU, p.RateRatio, p.CPURatio)
+	}
+	return points, mem, nil
+}
+
+// An outcome is that of one run.
+type outcome struct {
+	bench.Result
+	cpu, databaseCPU float64 // µs a verification
+}
+
+// drive makes one run at programs that are replicas of each other.
+func drive(in *installation, db *database, programs []*program, sinkAddr string, concurrency int) (r outcome, err error) {
+	sink, err := net.Listen("tcp", sinkAddr)
+	if err != nil {
+		return r, err
+	}
+	o := bench.Options{Project: in.project, Token: in.token, Sink: sink, Concurrency: concurrency, Duration: *duration}
+	for _, p := range programs {
+		o.URLs, o.PIDs = append(o.URLs, p.url), append(o.PIDs, p.cmd.Process.Pid)
+	}
+	before, err := db.cpu()
+	if err != nil {
+		return r, err
+	}
+	if r.Result, err = bench.Run(context.Background(), o); err != nil {
+		return r, err
+	}
+	after, err := db.cpu()
+	if err != nil {
+		return r, err
+	}
+	if r.Failed > 0 {
+		return r, fmt.Errorf("%d of %d failed: %s", r.Failed, r.Verifications+r.Failed, r.FirstFailure)
+	}
+	for _, c := range r.CPU {
+		r.cpu += c.PerVerification
+	}
+	r.databaseCPU = (after - before) / float64(r.Verifications) * 1e6
+	return r, nil
+}
+
+// measure runs the pairs of one concurrency.
+func measure(in *installation, db *database, servers []*program, floor *program, sinkAddr string, concurrency int) (point, error) {
+	var rate, cpu, databaseCPU, floorRate, floorCPU, rateRatio, cpuRatio, start, message, check []float64
+	for range *rounds {
+		f, err := drive(in, db, []*program{floor}, sinkAddr, concurrency)
+		if err != nil {
+			return point{}, err
+		}
+		s, err := drive(in, db, servers, sinkAddr, concurrency)
+		if err != nil {
+			return point{}, err
+		}
+		rate, cpu, databaseCPU = append(rate, s.PerSecond), append(cpu, s.cpu), append(databaseCPU, s.databaseCPU)
+		floorRate, floorCPU = append(floorRate, f.PerSecond), append(floorCPU, f.cpu)
+		rateRatio, cpuRatio = append(rateRatio, s.PerSecond/f.PerSecond), append(cpuRatio, (s.cpu+s.databaseCPU)/f.cpu)
 		start, message, check = append(start, s.Start.P99), append(message, s.Message.P99), append(check, s.Check.P99)
 	}
 	return point{
-		Concurrency: concurrency, PerSecond: median(rate), CPU: median(cpu), FloorRate: median(floorRate), FloorCPU: median(floorCPU),
+		Concurrency: concurrency, PerSecond: median(rate), CPU: median(cpu), DatabaseCPU: median(databaseCPU), FloorRate: median(floorRate), FloorCPU: median(floorCPU),
 		RateRatio: median(rateRatio), CPURatio: median(cpuRatio), StartP99: median(start), MessageP99: median(message), CheckP99: median(check),
 	}, nil
 }
@@ -280,7 +340,7 @@ type installation struct {
 }
 
 // install follows the comment at the top of the example configuration.
-func install(binaries, receiver string) (*installation, error) {
+func install(binaries, receiver, database string) (*installation, error) {
 	dir, err := os.MkdirTemp("", "countersign-bench-data-")
 	if err != nil {
 		return nil, err
@@ -292,7 +352,7 @@ func install(binaries, receiver string) (*installation, error) {
 	}
 	config = []byte(strings.NewReplacer(
 		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`, "http://127.0.0.1:9000/messages", receiver,
-	).Replace(string(config)))
+	).Replace(string(config)) + database)
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
 		return nil, err
 	}
@@ -327,8 +387,7 @@ func (in *installation) run(args ...string) ([]byte, error) {
 
 // serve starts the server, with its log going to a file as in production.
 func (in *installation) serve() (*program, error) {
-	path := filepath.Join(in.dir, "log")
-	out, err := os.Create(path)
+	out, err := os.CreateTemp(in.dir, "log-*")
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +399,7 @@ func (in *installation) serve() (*program, error) {
 	}
 	p := &program{cmd: cmd}
 	for range 500 {
-		data, err := os.ReadFile(path)
+		data, err := os.ReadFile(out.Name())
 		if err != nil {
 			return nil, err
 		}
@@ -354,6 +413,6 @@ func (in *installation) serve() (*program, error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	p.stop()
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(out.Name())
 	return nil, errors.Join(fmt.Errorf("the server doesn't serve:\n%s", data), err)
 }

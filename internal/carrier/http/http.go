@@ -20,25 +20,20 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/exchange"
 	"github.com/countersign/countersign/internal/verify"
-	"github.com/countersign/countersign/internal/web"
 )
 
 // Config describes one receiver.
@@ -72,46 +67,18 @@ func (s Secret) Encode() verify.Secret {
 	return verify.Secret("whsec_" + base64.StdEncoding.EncodeToString(s))
 }
 
-// CheckURL says what is wrong with a receiver's URL, if anything.
-func CheckURL(s string, plaintext bool) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("must be an https URL")
-	case u.User != nil:
-		return errors.New("must not hold credentials")
-	case u.Scheme == "http" && !web.Loopback(u.Host) && !plaintext:
-		return errors.New("must be https: over http to another machine everybody on the way reads the codes")
-	}
-	return nil
-}
-
 // A Carrier posts to one URL. It implements [carrier.Carrier].
 type Carrier struct {
 	Config
-	client *http.Client
+	client *exchange.Client
 }
 
 // New returns a carrier. It doesn't connect yet.
 func New(c Config) (*Carrier, error) {
-	if err := CheckURL(c.URL, c.Plaintext); err != nil {
+	if err := exchange.CheckURL(c.URL, c.Plaintext); err != nil {
 		return nil, fmt.Errorf("carrier %s: url: %w", c.Name, err)
 	}
-	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: c.Timeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:     &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: c.Timeout,
-		ForceAttemptHTTP2:   true,
-		MaxConnsPerHost:     c.Conns,
-		MaxIdleConnsPerHost: c.Conns,
-		IdleConnTimeout:     time.Minute,
-		DisableCompression:  true,
-	}
-	return &Carrier{c, &http.Client{
-		Transport: transport,
-		// Following a redirect would take the code to a place that nobody configured.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &Carrier{c, exchange.New(c.Timeout, c.Conns, c.RootCAs)}, nil
 }
 
 // Name implements [carrier.Carrier].
@@ -129,9 +96,6 @@ type payload struct {
 	Attempt        int    `json:"attempt"`
 }
 
-// maxAnswer is how much of an answer is read, so that its connection can be used again.
-const maxAnswer = 64 << 10
-
 // Send implements [carrier.Carrier].
 func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
 	body, err := json.Marshal(payload{
@@ -143,78 +107,19 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err e
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	resp, x, err := c.post(ctx, m.ID.String(), body)
-	if err != nil && x.stale() && ctx.Err() == nil {
-		resp, x, err = c.post(ctx, m.ID.String(), body)
-	}
-	switch {
-	case err != nil && x.written.Load():
-		return "", carrier.Unknown(silent(err))
-	case err != nil:
-		return "", carrier.Because("unreachable", bare(err))
+	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
+		if err == nil {
+			c.sign(req, m.ID.String(), time.Now(), body)
+		}
+		return req, err
+	})
+	if err != nil {
+		return "", err
 	}
 	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	io.Copy(io.Discard, io.LimitReader(resp.Body, exchange.MaxAnswer))
 	return "", decide(resp)
-}
-
-// An exchange is what happened to one request, so far.
-type exchange struct{ reused, written, answered atomic.Bool }
-
-// stale reports whether the request met a connection that the receiver was closing after a while
-// without work. Then it is made once more. net/http would do so too for a request that may be
-// repeated, but as often as there are idle connections, and a receiver that breaks down over a
-// message after sending it would send it that often.
-func (x *exchange) stale() bool { return x.reused.Load() && x.written.Load() && !x.answered.Load() }
-
-// post makes one request.
-func (c *Carrier) post(ctx context.Context, id string, body []byte) (*http.Response, *exchange, error) {
-	x := new(exchange)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			secure, ok := info.Conn.(*tls.Conn)
-			http2 := ok && secure.ConnectionState().NegotiatedProtocol == "h2" // it says what it took
-			x.reused.Store(info.Reused && !http2)
-		},
-		WroteRequest: func(info httptrace.WroteRequestInfo) {
-			if info.Err == nil {
-				x.written.Store(true)
-			}
-		},
-		GotFirstResponseByte: func() { x.answered.Store(true) },
-	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
-	if err != nil {
-		return nil, x, err
-	}
-	c.sign(req, id, time.Now(), body)
-	resp, err := c.client.Do(req)
-	return resp, x, err
-}
-
-// bare drops the URL, whose query may hold a token.
-func bare(err error) error {
-	var located *url.Error
-	if errors.As(err, &located) {
-		return located.Err
-	}
-	return err
-}
-
-// silent drops also what the receiver wrote, which net/http quotes where it can't read it: it may
-// have repeated the code.
-func silent(err error) error {
-	err = bare(err)
-	var network *net.OpError
-	for _, known := range []error{context.DeadlineExceeded, context.Canceled, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	if errors.As(err, &network) {
-		return network
-	}
-	return errors.New("the receiver's answer can't be read")
 }
 
 // sign sets the headers of Standard Webhooks.
@@ -229,29 +134,17 @@ func (c *Carrier) sign(req *http.Request, id string, now time.Time, body []byte)
 	req.Header.Set("User-Agent", "Countersign")
 }
 
-// decide maps a status to what happens next. The words after it are the receiver's: they may repeat
-// the code.
+// decide maps a status to what happens next.
 func decide(resp *http.Response) error {
-	err := fmt.Errorf("the receiver answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	err := exchange.Status(resp)
 	switch code := resp.StatusCode; {
 	case code >= 200 && code < 300:
 		return nil
 	case code == http.StatusTooManyRequests, code >= 500:
-		return carrier.Later(retryAfter(resp.Header.Get("Retry-After"), time.Now()), err)
+		return carrier.Later(exchange.RetryAfter(resp.Header.Get("Retry-After"), time.Now()), err)
 	case code >= 400:
 		return carrier.Refused(err)
 	default: // a redirect, which we don't follow
-		return carrier.Because("redirected", err)
+		return carrier.Because(carrier.ReasonRedirected, err)
 	}
-}
-
-// retryAfter reads the header in both of its forms (RFC 9110 §10.2.3); 0 if it says nothing.
-func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(seconds, 86400)) * time.Second // where it is out of range, it is the largest
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return min(max(0, at.Sub(now)), 24*time.Hour)
-	}
-	return 0
 }

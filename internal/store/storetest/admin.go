@@ -24,6 +24,7 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 		ID: "p-1", Name: "Beta", Profile: verify.Compat,
 		Limits:  verify.Limits{Burst: 3, Interval: 1500 * time.Millisecond, Daily: 7},
 		Senders: []phone.Number{number(1), number(0)}, PublicText: true,
+		Style: verify.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
 	}
 	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits}
 	wantError(t, "update before creation", k.UpdateProject(ctx, b), store.ErrNoProject)
@@ -35,7 +36,8 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 	list(a, b)
 
 	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []phone.Number{number(2)}, true, verify.Limits{}
-	b.Senders, b.PublicText = nil, false
+	b.Senders, b.PublicText, b.Style = nil, false, verify.Style{}
+	a.Style = verify.Style{WebOTP: "example.org"}
 	wantError(t, "update", k.UpdateProject(ctx, a), nil)
 	wantError(t, "update", k.UpdateProject(ctx, b), nil)
 	list(b, a)
@@ -64,7 +66,7 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 			t.Error("the application has no id")
 		}
 		a.Application.ID = verify.ID{}
-		equal(t, "application", a.Application, verify.Application{Name: "default"})
+		equal(t, "application", a.Application, verify.Application{Project: want.ID, Name: "default"})
 	}
 	closed := func(secret verify.Secret) {
 		t.Helper()

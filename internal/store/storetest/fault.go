@@ -38,7 +38,9 @@ func (c *crowd) call(fault func()) []error {
 		func() { _, errs[1] = c.k.Check(ctx, wrong(c.checked)) },
 		func() { _, errs[2] = c.k.Settle(ctx, c.k.sent(c.settled)) },
 		func() { _, errs[3] = c.k.Claim(ctx, c.overdue, lease) },
-		func() { errs[4] = c.k.Receive(ctx, verify.Receipt{Verification: c.receipted.ID, Delivered: true}) },
+		func() {
+			_, _, errs[4] = c.k.Receive(ctx, verify.Receipt{Verification: c.receipted.ID, Attempt: 1, Delivered: true})
+		},
 		func() { _, errs[5] = c.k.Check(ctx, wrong(c.checked)) },
 	)
 	close(let)

@@ -290,6 +290,7 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		t.Fatal(err)
 	}
 	second := func(_ any, err error) error { return err }
+	third := func(_, _ any, err error) error { return err }
 	for name, err := range map[string]error{
 		"Start":         k.Start(ctx, k.fresh(number(1)), verify.Limits{}, lease),
 		"Check":         second(k.Check(ctx, right(v))),
@@ -298,7 +299,9 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		"Settle":        second(k.Settle(ctx, k.sent(v))),
 		"Claim":         second(k.Claim(ctx, verify.Overdue{Verification: v}, lease)),
 		"Renew":         second(k.Renew(ctx, v.ID, v.Attempt, lease)),
-		"Receive":       k.Receive(ctx, verify.Receipt{Verification: v.ID}),
+		"Receive":       third(k.Receive(ctx, verify.Receipt{Verification: v.ID})),
+		"Find":          third(k.Find(ctx, "c", "ref")),
+		"Postpone":      k.Postpone(ctx, verify.Overdue{Verification: v}, start),
 		"Verification":  second(k.Verification(ctx, v.ID)),
 		"Deliveries":    second(k.Deliveries(ctx, v.ID)),
 		"Sweep":         k.Sweep(ctx),

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,11 @@ func outcomesFollowTheStateMachine(t *testing.T, s suite) {
 		m := &machine{outer: t, kit: &kit{t: rt, clock: &clock{now: start}, gate: newGate()}, model: newModel(), touched: map[verify.ID]bool{}}
 		m.Store = s.engine(t, m.clock.Now, m.gate.commit)
 		defer m.end()
+		for range 2 {
+			a := m.application(project)
+			m.applications = append(m.applications, a)
+			m.model.applications[a.ID] = a.Project
+		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"calls":   m.calls,
 			"calls 2": m.calls, // more of these
@@ -32,6 +38,7 @@ func outcomesFollowTheStateMachine(t *testing.T, s suite) {
 			"poll":    m.poll,
 			"read":    m.read,
 			"upkeep":  m.upkeep,
+			"delete":  m.deleteApplication,
 		})
 		m.compare(rt)
 	})
@@ -41,8 +48,22 @@ func outcomesFollowTheStateMachine(t *testing.T, s suite) {
 type model struct {
 	ids           []verify.ID // all that ever were, in the order of their starts
 	verifications map[verify.ID]verify.Verification
-	deliveries    map[verify.ID][]verify.Delivery
+	deliveries    map[verify.ID][]verify.Delivery // that ended, without their receipts
+	receipts      map[attempt]verify.Delivery     // of which only the receipts count
 	destinations  map[destination]verify.Destination
+	applications  map[verify.ID]verify.ProjectID
+	users         map[userOf]verify.User
+}
+
+// userOf names a user's row.
+type userOf struct {
+	application verify.ID
+	name        string
+}
+
+type attempt struct {
+	id verify.ID
+	n  int
 }
 
 type destination struct {
@@ -51,7 +72,10 @@ type destination struct {
 }
 
 func newModel() *model {
-	return &model{nil, map[verify.ID]verify.Verification{}, map[verify.ID][]verify.Delivery{}, map[destination]verify.Destination{}}
+	return &model{
+		nil, map[verify.ID]verify.Verification{}, map[verify.ID][]verify.Delivery{}, map[attempt]verify.Delivery{}, map[destination]verify.Destination{},
+		map[verify.ID]verify.ProjectID{}, map[userOf]verify.User{},
+	}
 }
 
 func (m *model) destination(p verify.ProjectID, n phone.Number) verify.Destination {
@@ -62,8 +86,19 @@ func (m *model) destination(p verify.ProjectID, n phone.Number) verify.Destinati
 	return d
 }
 
+// verification is one as a store reads it: superseded unless it is its user's current one.
+func (m *model) verification(id verify.ID) (v verify.Verification, ok bool) {
+	v, ok = m.verifications[id]
+	if v.User != "" {
+		u, there := m.users[userOf{v.Application, v.User}]
+		_, applies := m.applications[v.Application]
+		v.Superseded = !there || !applies || u.Supersedes(&v)
+	}
+	return v, ok
+}
+
 func (m *model) owned(id verify.ID, p verify.ProjectID) (verify.Verification, error) {
-	v, ok := m.verifications[id]
+	v, ok := m.verification(id)
 	if !ok || v.Project != p {
 		return v, verify.ErrNotFound
 	}
@@ -72,7 +107,7 @@ func (m *model) owned(id verify.ID, p verify.ProjectID) (verify.Verification, er
 
 // change applies f to a verification, of whatever project.
 func (m *model) change(id verify.ID, f func(v *verify.Verification) error) (any, error) {
-	v, ok := m.verifications[id]
+	v, ok := m.verification(id)
 	if !ok {
 		return nil, verify.ErrNotFound
 	}
@@ -91,8 +126,31 @@ func (m *model) ended(d verify.Delivery) {
 	}
 }
 
+// attempt is what is known of an attempt: its end, its receipt, or both.
+func (m *model) attempt(id verify.ID, n int) verify.Delivery {
+	d := verify.Delivery{Verification: id, Attempt: n}
+	for _, ended := range m.deliveries[id] {
+		if ended.Attempt == n {
+			d = ended
+		}
+	}
+	r := m.receipts[attempt{id, n}]
+	d.Receipt, d.ReceiptAt, d.ReceiptReason = r.Receipt, r.ReceiptAt, r.ReceiptReason
+	return d
+}
+
+// history is what should be read of a verification's attempts.
+func (m *model) history(id verify.ID) []verify.Delivery {
+	var all []verify.Delivery
+	for _, ended := range m.deliveries[id] {
+		all = append(all, m.attempt(id, ended.Attempt))
+	}
+	return all
+}
+
 func (m *model) retain(before, now time.Time) (gone []verify.ID) {
 	for id, v := range m.verifications {
+		v.Superseded = false // its row doesn't say
 		if compare(id, verify.FirstID(before)) >= 0 || v.StatusAt(now) == verify.Pending {
 			continue
 		}
@@ -123,6 +181,8 @@ type machine struct {
 	model   *model
 	touched map[verify.ID]bool // since they were compared
 	due     []verify.Overdue   // that were read some time
+
+	applications []verify.Application
 }
 
 var (
@@ -134,7 +194,8 @@ var (
 // calls makes one call, or several in one group.
 func (m *machine) calls(rt *rapid.T) {
 	m.kit.t = rt
-	kinds := []func(*rapid.T) call{m.start, m.start, m.check, m.check, m.check, m.cancel, m.settle, m.settle, m.claim, m.claim, m.renew, m.receive}
+	kinds := []func(*rapid.T) call{m.start, m.start, m.check, m.check, m.check, m.cancel, m.settle, m.settle, m.claim, m.claim, m.renew, m.receive, m.receive, m.postpone,
+		m.startUser, m.startUser, m.startUser, m.checkUser, m.checkUser, m.dissociate, m.deleteUser}
 	group := make([]call, rapid.SampledFrom([]int{1, 1, 2, 3, 8}).Draw(rt, "calls"))
 	for i := range group {
 		group[i] = rapid.SampledFrom(kinds).Draw(rt, "kind")(rt)
@@ -227,16 +288,24 @@ func (m *machine) check(rt *rapid.T) call {
 			if err != nil {
 				return nil, err
 			}
-			d := model.destination(v.Project, v.To)
-			out, err := v.Check(&d, g, now)
-			if err != nil {
-				return nil, err
-			}
-			model.verifications[v.ID] = v
-			model.destinations[destination{v.Project, v.To}] = d
-			return out, nil
+			return model.check(v, g, now)
 		},
 	}
+}
+
+// check spends a guess, and tells the verification's user.
+func (m *model) check(v verify.Verification, g verify.Guess, now time.Time) (any, error) {
+	d := m.destination(v.Project, v.To)
+	u, there := m.users[userOf{v.Application, v.User}]
+	out, err := u.Check(&v, &d, g, now)
+	if err != nil {
+		return nil, err
+	}
+	m.verifications[v.ID], m.destinations[destination{v.Project, v.To}] = v, d
+	if there {
+		m.users[userOf{v.Application, v.User}] = u
+	}
+	return out, nil
 }
 
 func (m *machine) cancel(rt *rapid.T) call {
@@ -269,6 +338,9 @@ func (m *machine) settle(rt *rapid.T) call {
 		Verification: id, Attempt: m.attempt(rt, id), Carrier: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "carrier"),
 		Outcome: verify.DeliveryOutcome(rapid.IntRange(0, 4).Draw(rt, "outcome")), Ref: "ref", StartedAt: now,
 	}}
+	if rapid.Bool().Draw(rt, "watch") {
+		s.Watch = rapid.SampledFrom([]time.Duration{time.Second, time.Minute, 2 * time.Hour}).Draw(rt, "watch for")
+	}
 	if s.Outcome != verify.Accepted {
 		s.Reason = "reason"
 		s.Retry = rapid.Bool().Draw(rt, "retry")
@@ -287,14 +359,17 @@ func (m *machine) settle(rt *rapid.T) call {
 	}
 }
 
-func (m *machine) claim(rt *rapid.T) call {
-	var o verify.Overdue
+// overdue draws a message that was due some time, or any.
+func (m *machine) overdue(rt *rapid.T) verify.Overdue {
 	if len(m.due) > 0 && rapid.Bool().Draw(rt, "was due") {
-		o = rapid.SampledFrom(m.due).Draw(rt, "overdue")
-	} else {
-		v := m.model.verifications[m.known(rt)]
-		o = verify.Overdue{Hint: v.DueAt, Verification: &v}
+		return rapid.SampledFrom(m.due).Draw(rt, "overdue")
 	}
+	v, _ := m.model.verification(m.known(rt))
+	return verify.Overdue{Hint: v.DueAt, Verification: &v}
+}
+
+func (m *machine) claim(rt *rapid.T) call {
+	o := m.overdue(rt)
 	lease := leases.Draw(rt, "lease")
 	return call{"claim", o.Verification.ID,
 		func() (any, error) { return got(m.Claim(ctx, o, lease)) },
@@ -333,13 +408,188 @@ func (m *machine) receive(rt *rapid.T) call {
 	if !r.Delivered {
 		r.Reason, r.Retry = "unreachable", rapid.Bool().Draw(rt, "retry")
 	}
+	type answer struct {
+		Verification verify.Verification
+		News         *verify.Delivery
+	}
 	return call{"receive", r.Verification,
-		func() (any, error) { return nil, m.Receive(ctx, r) },
+		func() (any, error) {
+			v, d, err := m.Receive(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			return answer{*v, d}, nil
+		},
 		func(model *model, now time.Time) (any, error) {
-			_, err := model.change(r.Verification, func(v *verify.Verification) error { r.Settle(v, now); return nil })
+			d := model.attempt(id, r.Attempt)
+			news := false
+			v, err := model.change(r.Verification, func(v *verify.Verification) error { news = r.Settle(v, &d, now); return nil })
+			switch {
+			case err != nil:
+				return nil, err
+			case news:
+				model.receipts[attempt{id, r.Attempt}] = d
+				return answer{v.(verify.Verification), &d}, nil
+			}
+			return answer{v.(verify.Verification), nil}, nil
+		},
+	}
+}
+
+func (m *machine) postpone(rt *rapid.T) call {
+	o := m.overdue(rt)
+	until := time.Time{}
+	if rapid.Bool().Draw(rt, "until") {
+		until = m.clock.Now().Add(rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(rt, "wait"))
+	}
+	return call{"postpone", o.Verification.ID,
+		func() (any, error) { return nil, m.Postpone(ctx, o, until) },
+		func(model *model, now time.Time) (any, error) {
+			_, err := model.change(o.Verification.ID, func(v *verify.Verification) error { v.Postpone(until, now); return nil })
 			return nil, err
 		},
 	}
+}
+
+// names are those of the users.
+var names = []string{"kola", "Kola"}
+
+// someone draws a user, seldom of a project that he isn't of.
+func (m *machine) someone(rt *rapid.T) verify.UserKey {
+	a := rapid.SampledFrom(m.applications).Draw(rt, "application")
+	return verify.UserKey{Project: projects.Draw(rt, "project"), Application: a.ID, Name: rapid.SampledFrom(names).Draw(rt, "name")}
+}
+
+// user is a user's row, or the error that says why there is none.
+func (m *model) user(k verify.UserKey) (verify.User, error) {
+	if owner, ok := m.applications[k.Application]; !ok || owner != k.Project {
+		return verify.User{}, verify.ErrNoApplication
+	}
+	u, ok := m.users[userOf{k.Application, k.Name}]
+	if !ok {
+		return u, verify.ErrNoUser
+	}
+	return u, nil
+}
+
+func (m *machine) startUser(rt *rapid.T) call {
+	k := m.someone(rt)
+	r := verify.UserStart{
+		Associate: rapid.Bool().Draw(rt, "associate"), Address: rapid.SampledFrom([]string{"+1", "+2"}).Draw(rt, "address"),
+		Limits: manyLimit.Draw(rt, "limits"), UserLimits: rapid.SampledFrom([]verify.UserLimits{{}, {}, verify.DefaultUserLimits}).Draw(rt, "user's limits"),
+		Lease: leases.Draw(rt, "lease"),
+	}
+	v := m.fresh(number(rapid.IntRange(0, 2).Draw(rt, "number")))
+	v.Project, v.Application, v.User, v.Prefix = k.Project, k.Application, k.Name, "G-"
+	v.ExpiresAt = v.ID.Time().Add(rapid.SampledFrom([]time.Duration{30 * time.Second, time.Hour}).Draw(rt, "life"))
+	given := *v
+	m.model.ids = append(m.model.ids, v.ID)
+	return call{"start of a user's", v.ID,
+		func() (any, error) { err := m.StartUser(ctx, v, r); return *v, err },
+		func(model *model, now time.Time) (any, error) {
+			u, err := model.user(k)
+			if errors.Is(err, verify.ErrNoUser) && r.Associate {
+				u, err = verify.User{Application: k.Application, Name: k.Name, CreatedAt: now}, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			d := model.destination(given.Project, given.To)
+			if err := u.Begin(&given, &d, r, now); err != nil {
+				return nil, err
+			}
+			model.verifications[given.ID] = given
+			model.destinations[destination{given.Project, given.To}] = d
+			model.users[userOf{k.Application, k.Name}] = u
+			return given, nil
+		},
+	}
+}
+
+func (m *machine) checkUser(rt *rapid.T) call {
+	k := m.someone(rt)
+	g := guess(&verify.Verification{Project: k.Project}, rapid.SampledFrom([]string{secret, "000000"}).Draw(rt, "typed"))
+	return call{"check of a user's", m.model.users[userOf{k.Application, k.Name}].Current,
+		func() (any, error) { return m.CheckUser(ctx, k, g) },
+		func(model *model, now time.Time) (any, error) {
+			u, err := model.user(k)
+			if err != nil {
+				return nil, err
+			}
+			v, ok := model.verification(u.Current)
+			if !ok {
+				return nil, verify.ErrNoCode
+			}
+			return model.check(v, g, now)
+		},
+	}
+}
+
+func (m *machine) dissociate(rt *rapid.T) call {
+	k := m.someone(rt)
+	return call{"dissociate", m.model.users[userOf{k.Application, k.Name}].Current,
+		func() (any, error) { return nil, m.Dissociate(ctx, k) },
+		func(model *model, now time.Time) (any, error) {
+			return nil, model.leave(k, func(u *verify.User, v *verify.Verification) {
+				u.Dissociate(v, now)
+				model.users[userOf{k.Application, k.Name}] = *u
+			})
+		},
+	}
+}
+
+func (m *machine) deleteUser(rt *rapid.T) call {
+	k := m.someone(rt)
+	return call{"delete user", m.model.users[userOf{k.Application, k.Name}].Current,
+		func() (any, error) { return nil, m.DeleteUser(ctx, k) },
+		func(model *model, now time.Time) (any, error) {
+			return nil, model.leave(k, func(u *verify.User, v *verify.Verification) {
+				u.Drop(v, now)
+				delete(model.users, userOf{k.Application, k.Name})
+			})
+		},
+	}
+}
+
+// leave applies f to a user and his current verification, if there is one.
+func (m *model) leave(k verify.UserKey, f func(*verify.User, *verify.Verification)) error {
+	u, err := m.user(k)
+	if err != nil {
+		return err
+	}
+	v, ok := m.verification(u.Current)
+	if !ok {
+		f(&u, nil)
+		return nil
+	}
+	f(&u, &v)
+	m.verifications[v.ID] = v
+	return nil
+}
+
+// deleteApplication deletes one, seldom, and makes another.
+func (m *machine) deleteApplication(rt *rapid.T) {
+	m.kit.t = rt
+	if rapid.IntRange(0, 3).Draw(rt, "delete") > 0 {
+		rt.Skip("seldom")
+	}
+	m.compare(rt)
+	i := rapid.IntRange(0, len(m.applications)-1).Draw(rt, "application")
+	id, now := m.applications[i].ID, m.clock.Now().Truncate(time.Millisecond)
+	wantError(rt, "delete application", m.DeleteApplication(ctx, project, id), nil)
+	for _, name := range names {
+		m.touched[m.model.users[userOf{id, name}].Current] = true
+		m.model.leave(verify.UserKey{Project: project, Application: id, Name: name}, func(u *verify.User, v *verify.Verification) { u.Drop(v, now) })
+		delete(m.model.users, userOf{id, name})
+	}
+	delete(m.touched, verify.ID{})
+	delete(m.model.applications, id)
+	for id := range m.model.verifications { // all of its verifications read otherwise now
+		m.touched[id] = true
+	}
+	m.compare(rt)
+	m.applications[i] = m.application(project)
+	m.model.applications[m.applications[i].ID] = project
 }
 
 // got makes a verification comparable with the model's.
@@ -367,11 +617,12 @@ func (m *machine) poll(rt *rapid.T) {
 		if o.Hint.After(now) {
 			rt.Errorf("due: got a message with a hint at %v, it is %v", o.Hint, now)
 		}
-		equal(rt, "due verification", *o.Verification, m.model.verifications[o.Verification.ID])
-		equal(rt, "due deliveries", o.Deliveries, m.model.deliveries[o.Verification.ID])
+		want, _ := m.model.verification(o.Verification.ID)
+		equal(rt, "due verification", *o.Verification, want)
+		equal(rt, "due deliveries", o.Deliveries, m.model.history(o.Verification.ID))
 	}
 	for id, v := range m.model.verifications {
-		if v.Open() && !v.DueAt.After(now) && now.Sub(id.Time()) >= lag && !seen[id] {
+		if (v.Watched() || v.Open() && now.Sub(id.Time()) >= lag) && !v.DueAt.After(now) && !seen[id] {
 			rt.Errorf("due: didn't get %v, whose message is %v since %v; it is %v", id, v.Delivery, v.DueAt, now)
 		}
 	}
@@ -382,7 +633,7 @@ func (m *machine) poll(rt *rapid.T) {
 		for _, o := range due {
 			m.touched[o.Verification.ID] = true
 			real, err := got(m.Claim(ctx, o, lease))
-			v := m.model.verifications[o.Verification.ID]
+			v, _ := m.model.verification(o.Verification.ID)
 			lost, claimed := v.Claim(lease, now.Truncate(time.Millisecond))
 			if lost != nil {
 				m.model.ended(*lost)
@@ -424,13 +675,13 @@ func (m *machine) read(rt *rapid.T) { m.compare(rt) }
 func (m *machine) compare(rt *rapid.T) {
 	m.kit.t = rt
 	for id := range m.touched {
-		want, exists := m.model.verifications[id]
+		want, exists := m.model.verification(id)
 		if !exists {
 			m.gone(id)
 		} else {
 			equal(rt, "verification", *m.stored(id), want)
 		}
-		equal(rt, "deliveries", m.kit.deliveries(id), m.model.deliveries[id])
+		equal(rt, "deliveries", m.kit.deliveries(id), m.model.history(id))
 	}
 	clear(m.touched)
 	got, err := m.Destinations(context.Background())
@@ -440,6 +691,22 @@ func (m *machine) compare(rt *rapid.T) {
 	var want []verify.Destination
 	for _, d := range m.model.destinations {
 		want = append(want, d)
+	}
+	for i, a := range m.applications {
+		for _, name := range names {
+			k := verify.UserKey{Project: a.Project, Application: a.ID, Name: name}
+			want, there := m.model.users[userOf{a.ID, name}]
+			got, err := m.User(ctx, k)
+			switch _, applies := m.model.applications[a.ID]; {
+			case !applies:
+				wantError(rt, "user of a deleted application", err, verify.ErrNoApplication)
+			case !there:
+				wantError(rt, "user", err, verify.ErrNoUser)
+			default:
+				wantError(rt, "user", err, nil)
+				equal(rt, fmt.Sprint("user ", name, " of application ", i), got, want)
+			}
+		}
 	}
 	slices.SortFunc(want, func(a, b verify.Destination) int {
 		if c := strings.Compare(string(a.Project), string(b.Project)); c != 0 {

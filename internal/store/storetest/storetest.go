@@ -25,7 +25,9 @@ type Store interface {
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
-	Receive(ctx context.Context, r verify.Receipt) error
+	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
+	Find(ctx context.Context, carrier, ref string) (verify.ID, int, error)
+	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
 
@@ -46,6 +48,7 @@ type Store interface {
 	Record(ctx context.Context, a store.Audit) error
 	Audits(ctx context.Context, n int) ([]store.Audit, error)
 	VoidPending(ctx context.Context, actor string) (voided int, err error)
+	FinishDeletions(ctx context.Context) error
 
 	Ready(ctx context.Context) error
 	Close() error
@@ -105,6 +108,11 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"RenewedLeaseMovesItsHint", renewedLeaseMovesItsHint},
 		{"SettledMessageIsLookedAtOnceMoreAtMost", settledMessageIsLookedAtOnceMoreAtMost},
 		{"MessageToRetryIsDueThen", messageToRetryIsDueThen},
+		{"MessageOfSilenceIsDueWhenItsWatchEnds", messageOfSilenceIsDueWhenItsWatchEnds},
+		{"PostponedMessageIsDueThen", postponedMessageIsDueThen},
+		{"ReceiptIsRecordedOnce", receiptIsRecordedOnce},
+		{"ReceiptAndEndOfAnAttemptComeInAnyOrder", receiptAndEndOfAnAttemptComeInAnyOrder},
+		{"CarriersOwnIDNamesItsNewestMessage", carriersOwnIDNamesItsNewestMessage},
 		{"StartBehindTheSweeperIsRefused", startBehindTheSweeperIsRefused},
 		{"SweepOfManyLetsOthersWrite", sweepOfManyLetsOthersWrite},
 		{"SweepAmongStartsForgetsNoMessage", sweepAmongStartsForgetsNoMessage},
@@ -119,6 +127,24 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
 
+		{"UsersLifeIsKept", usersLifeIsKept},
+		{"NewerCodeSupersedesTheOlder", newerCodeSupersedesTheOlder},
+		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
+		{"AGroupSeesWhatItDidToAUser", aGroupSeesWhatItDidToAUser},
+		{"ACheckByIDTellsTheUser", aCheckByIDTellsTheUser},
+		{"GuessesAtAUserShareTheAttempts", guessesAtAUserShareTheAttempts},
+		{"AnotherProjectsUserDoesNotExist", anotherProjectsUserDoesNotExist},
+		{"DeletedApplicationLeavesNothing", deletedApplicationLeavesNothing},
+		{"CrashedDeletionIsFinished", crashedDeletionIsFinished},
+		{"DeletionAmongLoginsLeavesNothing", deletionAmongLoginsLeavesNothing},
+		{"UsersLimitsAreExact", usersLimitsAreExact},
+		{"UsersAreListed", usersAreListed},
+
+		{"ApplicationsAreKeptAsGiven", applicationsAreKeptAsGiven},
+		{"ApplicationsChangeOneAfterTheOther", applicationsChangeOneAfterTheOther},
+		{"ApplicationsNamesAreUniqueIfAsked", applicationsNamesAreUniqueIfAsked},
+		{"TemplatesAreKeptAsGiven", templatesAreKeptAsGiven},
+		{"ConsumersReplaceTheirSecret", consumersReplaceTheirSecret},
 		{"ProjectsAreKeptAsGiven", projectsAreKeptAsGiven},
 		{"KeyOpensItsProjectUntilRevoked", keyOpensItsProjectUntilRevoked},
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},

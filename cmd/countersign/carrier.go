@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// operatorFile is where a server says, in its data folder, how its own user reaches it.
+const operatorFile = "operator.json"
+
+// operator is what stands there.
+type operator struct {
+	Address string `json:"address"` // of the operations listener
+	Token   string `json:"token"`
+}
+
+// publishOperator writes the file, for its owner only, with a new token.
+func publishOperator(data string, addr net.Addr) (token verify.Secret, remove func(), err error) {
+	token = verify.NewKey()
+	text, err := json.Marshal(operator{reachable(addr), token.Reveal()})
+	if err != nil {
+		return "", nil, err
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return "", nil, err
+	}
+	path := filepath.Join(data, operatorFile)
+	temp, err := os.CreateTemp(data, operatorFile) // 0600
+	if err != nil {
+		return "", nil, err
+	}
+	_, err = temp.Write(text)
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		os.Remove(temp.Name())
+		return "", nil, err
+	}
+	return token, func() { os.Remove(path) }, nil
+}
+
+// reachable is an address at which this machine reaches a listener.
+func reachable(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", fmt.Sprint(tcp.Port))
+	}
+	return addr.String()
+}
+
+func readOperator(data string) (o operator, err error) {
+	path := filepath.Join(data, operatorFile)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, fmt.Errorf("no server runs on %s: this asks a running one", data)
+	}
+	if err != nil {
+		return o, err
+	}
+	if err := keyset.Private(path, info); err != nil {
+		return o, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return o, err
+	}
+	return o, json.Unmarshal(text, &o)
+}
+
+type carrierCommand struct {
+	Test carrierTest `cmd:"" help:"Send a test message, without a code, and follow it to its receipt. It costs what a message costs."`
+}
+
+type carrierTest struct {
+	database
+	Carrier string        `arg:"" help:"Carrier's name, as the configuration has it."`
+	Number  string        `arg:"" help:"Number, E.164."`
+	Channel string        `default:"sms" enum:"sms,voice" help:"sms or voice (default ${default})." placeholder:"CHANNEL"`
+	Wait    time.Duration `default:"1m" help:"How long to wait for the receipt, 0s to 10m (default ${default})." placeholder:"DURATION"`
+}
+
+// Run implements the command. It fails unless the phone got the message, or, without waiting, the
+// carrier took it.
+func (c *carrierTest) Run(w world) error {
+	to, err := phone.Parse(c.Number)
+	if err != nil {
+		return usageError(fmt.Sprintf("number: %v", err))
+	}
+	folder, _, err := c.find()
+	if err != nil {
+		return err
+	}
+	o, err := readOperator(folder)
+	if err != nil {
+		return err
+	}
+	last, err := c.follow(w.ctx, o, to, func(l system.TrialLine) error { return c.print(w, l) })
+	switch {
+	case err != nil:
+		return err
+	case last.What == verify.ReceiptDelivered.String(), last.What == verify.Accepted.String() && c.Wait == 0:
+		return nil
+	case last.What == verify.Accepted.String():
+		return fmt.Errorf("no receipt came within %v: does this carrier send receipts, and do they reach this server?", c.Wait)
+	}
+	return fmt.Errorf("the message was not delivered: %s %s", last.What, last.Reason)
+}
+
+// follow asks the server, and reports each line of its answer.
+func (c *carrierTest) follow(ctx context.Context, o operator, to phone.Number, report func(system.TrialLine) error) (last system.TrialLine, err error) {
+	body, err := json.Marshal(system.Trial{To: string(to), Channel: verify.Channel(c.Channel), Wait: c.Wait})
+	if err != nil {
+		return last, err
+	}
+	target := "http://" + o.Address + "/carriers/" + url.PathEscape(c.Carrier) + "/test"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return last, err
+	}
+	req.Header.Set("Authorization", "Bearer "+o.Token)
+	client := &http.Client{Transport: &http.Transport{}} // no proxy: it would see the token
+	resp, err := client.Do(req)
+	if err != nil {
+		return last, fmt.Errorf("the server doesn't answer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		return last, fmt.Errorf("the server answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		last = system.TrialLine{}
+		if err := json.Unmarshal(lines.Bytes(), &last); err != nil {
+			return last, err
+		}
+		if last.Error != "" {
+			return last, errors.New(last.Error)
+		}
+		if err := report(last); err != nil {
+			return last, err
+		}
+	}
+	return last, lines.Err()
+}
+
+func (c *carrierTest) print(w world, l system.TrialLine) error {
+	if c.JSON {
+		return json.NewEncoder(w.stdout).Encode(l)
+	}
+	text := fmt.Sprintf("%7.1fs  %s", l.After.Seconds(), l.What)
+	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason}, {"error", l.Detail}} {
+		if part.value != "" {
+			text += "  " + part.name + " " + part.value
+		}
+	}
+	_, err := fmt.Fprintln(w.stdout, text)
+	return err
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// An operator asks a running server to try a carrier. Only who can read the server's data may.
+func TestOperatorTriesACarrier(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	path := filepath.Join(in.dir, "data", operatorFile)
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%s: %v, %v; want mode 0600", path, info.Mode(), err)
+	}
+
+	out := in.run("carrier", "test", "--config", "countersign.yaml", "--wait", "0s", "gateway", "+1 202 555 0100")
+	if want := `^ +\d\.\ds  sending  from \+12025550199\n +\d\.\ds  accepted\n$`; !regexp.MustCompile(want).MatchString(out) {
+		t.Errorf("got %q, want %s", out, want)
+	}
+	in.receiver.mu.Lock()
+	got := in.receiver.got
+	in.receiver.mu.Unlock()
+	if len(got) != 1 || got[0].To != "+12025550100" || got[0].Body != "This is a test message. You need not do anything." {
+		t.Errorf("the receiver got %+v", got)
+	}
+
+	fails := func(want string, args ...string) {
+		t.Helper()
+		cmd := in.binary(append([]string{"carrier", "test", "--data", "data"}, args...)...)
+		cmd.Dir = in.dir
+		text, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(text), want) {
+			t.Errorf("%q: %v, %s; want a failure with %q", args, err, text, want)
+		}
+	}
+	fails("no receipt came within 10ms", "--wait", "10ms", "gateway", "+12025550100")
+	fails(`there is no carrier "nobody"`, "nobody", "+12025550100")
+	fails("number: not an E.164 number", "gateway", "12")
+	fails("the wait at most 10m", "--wait", "11m", "gateway", "+12025550100")
+	in.receiver.Close()
+	fails("the message was not delivered: errored unreachable", "gateway", "+12025550100")
+
+	for token, want := range map[string]int{"": 401, "Bearer wrong": 401, "Bearer ": 401} {
+		req, err := http.NewRequest("POST", p.Ops+"/carriers/gateway/test", strings.NewReader(`{"to":"+12025550100","channel":"sms"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("token %q: got %d, want %d", token, resp.StatusCode, want)
+		}
+	}
+
+	var states struct {
+		Carriers []struct {
+			Name     string
+			Queue    int
+			Breakers []struct {
+				Country, State string
+				Failures       int
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(get(t, p.Ops+"/carriers")), &states); err != nil || len(states.Carriers) != 1 || states.Carriers[0].Name != "gateway" || states.Carriers[0].Queue != 1024 {
+		t.Errorf("carriers: %+v, %v", states, err)
+	}
+	p.stop()
+	if _, err := os.Stat(path); err == nil {
+		t.Errorf("%s is still there after the server's end", path)
+	}
+	fails("no server runs on data", "gateway", "+12025550100")
+}

@@ -1,0 +1,748 @@
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Three replicas of the real program on one PostgreSQL.
+
+const replicas = 3
+
+// times is how often to do something that a short run does n times: COUNTERSIGN_TEST_LONG
+// multiplies it.
+func times(n int) int {
+	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
+		return n * f
+	}
+	return n
+}
+
+// installOn follows the example configuration, with a database. more are lines of that section.
+func installOn(t *testing.T, databaseURL string, more ...string) *installation {
+	t.Helper()
+	return install(t, thisBinary, func(text string) string {
+		section := "\n  url: " + strconv.Quote(databaseURL) + "\n"
+		for _, line := range more {
+			key, _, _ := strings.Cut(line, ":")
+			text = regexp.MustCompile(`(?m)^  `+key+`: .*$`).ReplaceAllString(text, "  "+line)
+		}
+		return strings.Replace(text, "\n  url: \"\"\n", section, 1)
+	})
+}
+
+// serveReplicas starts servers, after the limits on one number were lifted.
+func (in *installation) serveReplicas(n int) (all []*process) {
+	in.t.Helper()
+	in.run("project", "policy", "--config", "countersign.yaml", in.project, "--send-burst", "0", "--send-daily", "0")
+	for range n {
+		all = append(all, in.serve())
+	}
+	return all
+}
+
+// startOn starts a verification and returns its id and its code.
+func startOn(in *installation, p *process, to string, attempts int) (id, code string) {
+	in.t.Helper()
+	resp, body, err := p.post("sms", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, attempts))
+	if err != nil || resp.StatusCode != 200 {
+		in.t.Errorf("start: got %v %s, %v", resp, body, err)
+		return "", ""
+	}
+	var started struct{ ID string }
+	if err := json.Unmarshal([]byte(body), &started); err != nil {
+		in.t.Errorf("start answered %s", body)
+	}
+	return started.ID, sixDigits.FindString(in.receiver.message(in.t, started.ID).Body)
+}
+
+// guessOn makes a guess and says what came of it in one word.
+func guessOn(p *process, id, typed string) string {
+	resp, body, err := p.post(id+"/verify", fmt.Sprintf(`{"token":%q}`, typed))
+	switch {
+	case err != nil:
+		return err.Error()
+	case resp.StatusCode == 200 && body == `{"success":true}`:
+		return "right"
+	case resp.StatusCode == 200 && body == `{"success":false}`:
+		return "wrong"
+	case resp.StatusCode == 404:
+		return "gone"
+	case resp.StatusCode == 429:
+		return "wait"
+	}
+	return resp.Status
+}
+
+func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
+	t.Parallel()
+	in := installOn(t, pgtest.Database(t, ""))
+	servers := in.serveReplicas(replicas)
+	const parallel = 30
+	var overLimit, approvedTwice atomic.Int64
+	race := func(round int, typed func(code string) string, attempts int) map[string]int {
+		id, code := startOn(in, servers[round%replicas], newNumber(), attempts)
+		var mu sync.Mutex // guards answers
+		answers := map[string]int{}
+		var all sync.WaitGroup
+		for i := range parallel {
+			all.Go(func() {
+				answer := guessOn(servers[i%replicas], id, typed(code))
+				mu.Lock()
+				defer mu.Unlock()
+				answers[answer]++
+			})
+		}
+		all.Wait()
+		return answers
+	}
+	for round := range times(20) {
+		attempts := 1 + round%20
+		got := race(round, wrong, attempts)
+		if got["wrong"] != attempts || got["gone"] != parallel-attempts {
+			overLimit.Add(1)
+			t.Errorf("%d attempts: got %v, want as many wrong and the rest gone", attempts, got)
+		}
+		got = race(round, func(code string) string { return code }, 20)
+		if got["right"] != 1 || got["gone"] != parallel-1 {
+			approvedTwice.Add(1)
+			t.Errorf("right code: got %v, want 1 right and the rest gone", got)
+		}
+	}
+	t.Logf("%d races of %d guesses each over %d replicas: over-limit %d, double success %d", 2*times(20), parallel, replicas, overLimit.Load(), approvedTwice.Load())
+}
+
+// guesses is what a caller may see of one verification, written down a second time.
+var guesses = porcupine.Model{
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		parts := map[string][]porcupine.Operation{}
+		for _, op := range history {
+			id := op.Input.([2]string)[0]
+			parts[id] = append(parts[id], op)
+		}
+		var all [][]porcupine.Operation
+		for _, p := range parts {
+			all = append(all, p)
+		}
+		return all
+	},
+	Init: func() any { return 0 }, // wrong guesses so far; linearAttempts: it has ended
+	Step: func(state, input, output any) (bool, any) {
+		spent, typed := state.(int), input.([2]string)[1]
+		switch {
+		case spent == linearAttempts:
+			return output == "gone", spent
+		case typed == "right":
+			return output == "right", linearAttempts
+		}
+		return output == "wrong", spent + 1
+	},
+}
+
+const linearAttempts = 3
+
+func TestReplicasAreLinearizable(t *testing.T) {
+	t.Parallel()
+	in := installOn(t, pgtest.Database(t, ""))
+	servers := in.serveReplicas(replicas)
+	var clock atomic.Int64
+	var mu sync.Mutex // guards history
+	var history []porcupine.Operation
+	var all sync.WaitGroup
+	for v := range times(60) {
+		id, code := startOn(in, servers[v%replicas], newNumber(), linearAttempts)
+		for client := range 2 * replicas {
+			all.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(v), uint64(client)))
+				for range 2 {
+					word, typed := "wrong", wrong(code)
+					if r.IntN(3) == 0 {
+						word, typed = "right", code
+					}
+					op := porcupine.Operation{ClientId: client, Input: [2]string{id, word}, Call: clock.Add(1)}
+					op.Output = guessOn(servers[client%replicas], id, typed)
+					op.Return = clock.Add(1)
+					mu.Lock()
+					history = append(history, op)
+					mu.Unlock()
+				}
+			})
+		}
+		if v%10 == 9 {
+			all.Wait()
+		}
+	}
+	all.Wait()
+	if got := porcupine.CheckOperationsTimeout(guesses, history, time.Minute); got != porcupine.Ok {
+		t.Fatalf("%d guesses: %s, want %s", len(history), got, porcupine.Ok)
+	}
+	t.Logf("%d guesses on %d verifications: illegal 0", len(history), times(60))
+
+	// One answer that is wrong must be noticed.
+	for i := range history {
+		if history[i].Output == "gone" {
+			history[i].Output = "right"
+			break
+		}
+	}
+	if got := porcupine.CheckOperationsTimeout(guesses, history, time.Minute); got != porcupine.Illegal {
+		t.Errorf("with an answer changed: %s, want %s", got, porcupine.Illegal)
+	}
+}
+
+// storedIn reads all verifications of a PostgreSQL.
+func storedIn(t *testing.T, databaseURL string) map[string]storedVerification {
+	t.Helper()
+	return allVerifications(t, "pgx", databaseURL)
+}
+
+// devReplica starts a development server whose messages go to the phones of the test.
+func devReplica(t *testing.T, data, databaseURL, phones string, life int) *process {
+	t.Helper()
+	return startDev(t, []string{
+		runAs + "=" + crashRole, crashPhoneURL + "=" + phones, fmt.Sprintf("%s=%d", crashLife, life),
+	}, "--data", data, "--database", databaseURL, "--project", "crash", "--token", "crash-test-token")
+}
+
+// Replicas are killed, and the database is shut down at once, while clients go on. The server's own
+// default would acknowledge what isn't on disk.
+func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
+	t.Parallel()
+	kills, shutdowns := times(5), times(2)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	cluster := pgtest.New(t, "synchronous_commit = off", "wal_writer_delay = 10s")
+	databaseURL := cluster.Database(t, "")
+	c := &crowd{t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], replicas)}
+	c.stored = func() map[string]storedVerification { return storedIn(t, databaseURL) }
+	c.phones.slow = 100 * time.Millisecond // so that there are calls under way when a replica dies
+	receiver := httptest.NewServer(c.phones)
+	defer receiver.Close()
+	data, life := t.TempDir(), 0
+	start := func(i int) {
+		life++
+		c.servers[i].Store(devReplica(t, data, databaseURL, receiver.URL, life))
+	}
+	for i := range replicas {
+		start(i)
+	}
+	stop := c.drive(seed)
+	events := make([]bool, kills+shutdowns) // true: of the database
+	for i := range shutdowns {
+		events[i] = true
+	}
+	rnd.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+	for n, database := range events {
+		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
+		if database {
+			cluster.Kill(t)
+			cluster.Start(t)
+			continue
+		}
+		c.servers[n%replicas].Load().kill()
+		start(n % replicas)
+	}
+	time.Sleep(200 * time.Millisecond)
+	stop()
+	c.settle()
+	c.judge(kills)
+	c.judgeDelays()
+}
+
+// leaseOfDev is how long a message may be with a replica before others may send it, and takeover how
+// much later they do at most.
+const (
+	leaseOfDev = 20 * time.Second
+	takeover   = 5 * time.Second
+)
+
+// judgeDelays demands that a dead replica's message was sent by another in time. Who claims one may die
+// as well: each lost attempt costs a lease.
+func (c *crowd) judgeDelays() {
+	c.phones.mu.Lock()
+	defer c.phones.mu.Unlock()
+	var slowest time.Duration
+	taken := 0
+	for _, p := range c.promises {
+		all := c.phones.got[p.id]
+		if len(all) == 0 || c.phones.troubled[p.id] {
+			continue
+		}
+		delay, lost := all[0].at.Sub(p.at), all[0].Attempt-1
+		if lost > 0 {
+			taken++
+			delay -= time.Duration(lost-1) * leaseOfDev
+			slowest = max(slowest, delay)
+		}
+		if delay > leaseOfDev+takeover {
+			c.t.Errorf("%s: its message came %v after its start, by attempt %d", p.id, all[0].at.Sub(p.at), lost+1)
+		}
+	}
+	if taken == 0 {
+		c.t.Error("no message of a dead replica was sent by another: this shows nothing")
+	}
+	c.t.Logf("messages of dead replicas that others sent: %d; the slowest %v after the lease was given", taken, slowest)
+}
+
+// A frozenPhones keeps the calls of one life waiting, then fails them.
+type frozenPhones struct {
+	life string
+	held chan struct{} // a token for each call that is held
+	let  chan struct{}
+
+	mu  sync.Mutex // guards got
+	got map[string][]handedOver
+}
+
+func (p *frozenPhones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var m handedOver
+	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	p.got[m.Verification] = append(p.got[m.Verification], m)
+	p.mu.Unlock()
+	if m.Life == p.life {
+		p.held <- struct{}{}
+		<-p.let
+		w.WriteHeader(answerFailed) // which would have it sent again
+	}
+}
+
+// A replica is frozen for longer than its lease while its carrier is slow: with calls under way, and
+// with messages that wait. Others send all of them. When it is thawed, its calls fail and it has
+// messages to send: it must change nothing, and send nothing.
+func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
+	t.Parallel()
+	databaseURL := pgtest.Database(t, "")
+	phones := &frozenPhones{life: "1", held: make(chan struct{}, 1000), let: make(chan struct{}), got: map[string][]handedOver{}}
+	receiver := httptest.NewServer(phones)
+	defer receiver.Close()
+	let := sync.OnceFunc(func() { close(phones.let) })
+	defer let()
+	data := t.TempDir()
+	frozen := devReplica(t, data, databaseURL, receiver.URL, 1)
+	devReplica(t, data, databaseURL, receiver.URL, 2)
+	devReplica(t, data, databaseURL, receiver.URL, 3)
+
+	const waiting = 6
+	for range devConcurrency + waiting {
+		if resp, body, err := frozen.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber())); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("start: got %v %s, %v", resp, body, err)
+		}
+	}
+	for range devConcurrency {
+		<-phones.held
+	}
+	if err := frozen.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	sent := func() (n int) {
+		for _, v := range storedIn(t, databaseURL) {
+			if v.delivery == int(verify.Sent) {
+				n++
+			}
+		}
+		return n
+	}
+	if !within(leaseOfDev+2*takeover, func() bool { return sent() == devConcurrency+waiting }) {
+		t.Errorf("others have sent %d messages, want %d", sent(), devConcurrency+waiting)
+	}
+	before := storedIn(t, databaseURL)
+	if err := frozen.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	let()
+	if err := frozen.stop(); err != nil { // it ends when it has nothing more to do
+		t.Errorf("the thawed replica's end: %v", err)
+	}
+	after := storedIn(t, databaseURL)
+	for id, v := range before {
+		if after[id] != v {
+			t.Errorf("%s: %+v before the thaw, %+v after", id, v, after[id])
+		}
+	}
+	phones.mu.Lock()
+	defer phones.mu.Unlock()
+	first := 0
+	for id, all := range phones.got {
+		var lives []string
+		for _, m := range all {
+			lives = append(lives, m.Life)
+		}
+		if lives[0] == "1" {
+			first, lives = first+1, lives[1:]
+		}
+		if len(lives) != 1 || lives[0] == "1" {
+			t.Errorf("%s: sent by %v after the frozen one, want by one other", id, lives)
+		}
+	}
+	if first != devConcurrency || len(phones.got) != devConcurrency+waiting {
+		t.Errorf("the frozen replica sent %d of %d messages, want %d of %d", first, len(phones.got), devConcurrency, devConcurrency+waiting)
+	}
+}
+
+// lossTime is how long the database is cut off.
+func lossTime() time.Duration {
+	if times(1) > 1 {
+		return time.Minute
+	}
+	return 4 * time.Second
+}
+
+// promised is what a request may take while the database is away.
+const promised = 2 * time.Second
+
+func (p *process) ready(t *testing.T) bool {
+	t.Helper()
+	resp, err := httpClient.Get(p.Ops + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode == 200
+}
+
+// metricOf reads a number of a server's.
+func (p *process) metricOf(t *testing.T, name string) float64 {
+	t.Helper()
+	resp, err := httpClient.Get(p.Ops + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^` + name + ` (.*)$`).FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("there is no metric %s", name)
+	}
+	value, err := strconv.ParseFloat(string(m[1]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestDatabaseThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.New(t)
+	direct := cluster.Database(t, "")
+	wire := pgtest.NewWire(t, cluster)
+	in := installOn(t, wire.URL(direct))
+	p := in.serveReplicas(1)[0]
+
+	// A slow wire is only slow, and a torn one heals.
+	wire.Delay(20 * time.Millisecond)
+	guessInTheEnd(in, p, direct)
+	wire.Delay(0)
+	for range times(5) {
+		wire.Tear()
+		guessInTheEnd(in, p, direct)
+	}
+
+	id, code := startInTheEnd(in, p)
+	goroutines, files := p.metricOf(t, "go_goroutines"), p.metricOf(t, "process_open_fds")
+	before, messages := len(storedIn(t, direct)), in.receiver.count()
+	wire.Cut(true)
+	cut := time.Now()
+	var asked, slow atomic.Int64
+	var clients sync.WaitGroup
+	for i := range 40 {
+		clients.Go(func() {
+			for time.Since(cut) < lossTime() {
+				path, body := "sms", fmt.Sprintf(`{"to":%q}`, newNumber())
+				if i%2 == 0 {
+					path, body = id+"/verify", fmt.Sprintf(`{"token":%q}`, code)
+				}
+				began := time.Now()
+				resp, text, err := p.post(path, body)
+				asked.Add(1)
+				if took := time.Since(began); took > promised {
+					slow.Add(1)
+					t.Errorf("%s took %v, want at most %v", path, took, promised)
+				}
+				if err != nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+					t.Errorf("%s without a database: got %v %s, %v; want 503 with Retry-After", path, resp, text, err)
+				}
+			}
+		})
+	}
+	if !within(5*time.Second, func() bool { return !p.ready(t) }) {
+		t.Error("it says that it is ready")
+	}
+	clients.Wait()
+	if got := len(storedIn(t, direct)); got != before {
+		t.Errorf("%d verifications were started meanwhile", got-before)
+	}
+	if got := in.receiver.count(); got != messages {
+		t.Errorf("%d messages were sent meanwhile", got-messages)
+	}
+	wire.Cut(false)
+	if !within(10*time.Second, func() bool { return p.ready(t) }) {
+		t.Fatal("it isn't ready again")
+	}
+	// Not one of those guesses came so far that it could be committed.
+	var got string
+	if !within(20*time.Second, func() bool { got = guessOn(p, id, code); return got != "503 Service Unavailable" }) || got != "right" {
+		t.Errorf("the code afterwards: got %s, want right", got)
+	}
+	if !within(time.Minute, func() bool {
+		httpClient.CloseIdleConnections()
+		return p.metricOf(t, "go_goroutines") < goroutines+20 && p.metricOf(t, "process_open_fds") < files+20
+	}) {
+		t.Errorf("goroutines and files: %v and %v, before %v and %v", p.metricOf(t, "go_goroutines"), p.metricOf(t, "process_open_fds"), goroutines, files)
+	}
+	t.Logf("cut for %v: %d requests, %d of them slower than %v", lossTime(), asked.Load(), slow.Load(), promised)
+}
+
+// startInTheEnd starts a verification, and again after it was told that the database is away.
+func startInTheEnd(in *installation, p *process) (id, code string) {
+	in.t.Helper()
+	if !within(20*time.Second, func() bool {
+		resp, body, err := p.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
+		if err != nil || resp.StatusCode != 200 && resp.StatusCode != 503 {
+			in.t.Fatalf("start: got %v %s, %v", resp, body, err)
+		}
+		var started struct{ ID string }
+		json.Unmarshal([]byte(body), &started) // an error has no id
+		id = started.ID
+		return resp.StatusCode == 200
+	}) {
+		in.t.Fatal("no start succeeds")
+	}
+	return id, sixDigits.FindString(in.receiver.message(in.t, id).Body)
+}
+
+// guessInTheEnd has a code approved. A guess whose answer got lost may count; then the next one is
+// told so.
+func guessInTheEnd(in *installation, p *process, databaseURL string) {
+	in.t.Helper()
+	id, code := startInTheEnd(in, p)
+	lost, got := 0, ""
+	within(20*time.Second, func() bool {
+		got = guessOn(p, id, code)
+		if away := got == "503 Service Unavailable"; away {
+			lost++
+			return false
+		}
+		return true
+	})
+	var row storedVerification
+	db, err := sql.Open("pgx", databaseURL)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(`SELECT status, guesses FROM verification WHERE encode(id, 'hex') = replace($1, '-', '')`, id).Scan(&row.status, &row.guesses); err != nil {
+		in.t.Fatal(err)
+	}
+	if got != "right" && !(got == "gone" && lost > 0) || row.status != int(verify.Approved) || row.guesses != 1 {
+		in.t.Errorf("guess: got %s after %d answers that got lost, and %+v is stored; want it approved by one guess", got, lost, row)
+	}
+}
+
+// count is how many messages have arrived.
+func (r *receiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.got)
+}
+
+// The standby that is promoted hasn't got the last commits. The replicas find it by themselves.
+func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
+	t.Parallel()
+	primary := pgtest.New(t)
+	u, err := url.Parse(primary.Database(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	standby := primary.Standby(t)
+	hosts := func(c *pgtest.Cluster) string {
+		v, err := url.Parse(c.URL("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Query().Get("host")
+	}
+	q := u.Query()
+	q.Set("host", hosts(primary)+","+hosts(standby))
+	u.RawQuery = q.Encode()
+	in := installOn(t, u.String())
+	servers := in.serveReplicas(replicas)
+
+	type made struct{ id, code string }
+	var used, unused []made
+	for i := range 12 {
+		id, code := startOn(in, servers[i%replicas], newNumber(), 5)
+		if i%2 == 0 {
+			used = append(used, made{id, code})
+		} else {
+			unused = append(unused, made{id, code})
+		}
+	}
+	// They are there, the guesses aren't.
+	onStandby := standby.URL(strings.TrimPrefix(u.Path, "/"))
+	if !within(10*time.Second, func() bool { return len(storedIn(t, onStandby)) == 12 }) {
+		t.Fatal("the standby hasn't got the starts")
+	}
+	standby.Detach(t)
+	for i, v := range used {
+		if got := guessOn(servers[i%replicas], v.id, v.code); got != "right" {
+			t.Fatalf("guess: got %s, want right", got)
+		}
+	}
+	primary.Kill(t)
+	standby.Promote(t)
+	for id, v := range storedIn(t, onStandby) {
+		if v.status != int(verify.Pending) {
+			t.Fatalf("%s is %d on the standby: nothing was lost, so this shows nothing", id, v.status)
+		}
+	}
+	for i, p := range servers {
+		if !within(15*time.Second, func() bool { return p.ready(t) }) {
+			t.Fatalf("replica %d isn't ready", i)
+		}
+	}
+	for i, v := range append(used, unused...) {
+		for n := range replicas {
+			var got string
+			if !within(10*time.Second, func() bool {
+				got = guessOn(servers[(i+n)%replicas], v.id, v.code)
+				return got != "503 Service Unavailable"
+			}) || got != "gone" {
+				t.Errorf("a code of before the failover: got %s, want gone", got)
+			}
+		}
+	}
+	id, code := startOn(in, servers[0], newNumber(), 5)
+	if got := guessOn(servers[1], id, code); got != "right" {
+		t.Errorf("a code of after the failover: got %s, want right", got)
+	}
+}
+
+// A next version's migration only adds. While this program runs, it must not mind.
+func TestRunningProgramOutlivesTheNextMigration(t *testing.T) {
+	t.Parallel()
+	databaseURL := pgtest.Database(t, "")
+	in := installOn(t, databaseURL)
+	servers := in.serveReplicas(2)
+	id, code := startOn(in, servers[0], newNumber(), 5)
+	db, err := sql.Open("pgx", databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, text := range []string{
+		`ALTER TABLE verification ADD COLUMN next_thing TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE destination ADD COLUMN next_thing BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE project ADD COLUMN next_thing BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE api_key ADD COLUMN next_thing BIGINT NOT NULL DEFAULT 0`,
+		`ALTER TABLE application ADD COLUMN next_thing BIGINT NOT NULL DEFAULT 0`,
+		`CREATE TABLE next_table (id BYTEA PRIMARY KEY)`,
+		`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)`,
+	} {
+		if _, err := db.Exec(text); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	if got := guessOn(servers[1], id, code); got != "right" {
+		t.Errorf("a code of before the migration: got %s, want right", got)
+	}
+	for i := range 6 {
+		id, code := startOn(in, servers[i%2], newNumber(), 5)
+		if got := guessOn(servers[(i+1)%2], id, code); got != "right" {
+			t.Errorf("a code of after the migration: got %s, want right", got)
+		}
+	}
+	late := thisBinary("project", "list", "--config", "countersign.yaml")
+	late.Dir = in.dir
+	out, err := late.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("newer countersign")) {
+		t.Errorf("a program that starts on the newer schema: got %v %s, want it refused", err, out)
+	}
+}
+
+// What was under way on SQLite goes on, on PostgreSQL.
+func TestMigrateMovesARunningInstallation(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	live, liveCode := startOn(in, p, newNumber(), 3)
+	used, usedCode := startOn(in, p, newNumber(), 3)
+	if got := guessOn(p, live, wrong(liveCode)); got != "wrong" {
+		t.Fatalf("guess: got %s, want wrong", got)
+	}
+	if got := guessOn(p, used, usedCode); got != "right" {
+		t.Fatalf("guess: got %s, want right", got)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := in.run("project", "show", "--config", "countersign.yaml", in.project)
+
+	databaseURL := pgtest.Database(t, "")
+	config := filepath.Join(in.dir, "countersign.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nowhere := thisBinary("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
+	nowhere.Dir = in.dir
+	if out, err := nowhere.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("names no database.url")) {
+		t.Errorf("migrate to a configuration without a database: got %v %s", err, out)
+	}
+	text = bytes.Replace(text, []byte("\n  url: \"\"\n"), []byte("\n  url: "+strconv.Quote(databaseURL)+"\n"), 1)
+	if err := os.WriteFile(config, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	said := in.run("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
+	for _, want := range []string{`verification +2\n`, `delivery +2\n`, `project +1\n`, `api_key +1\n`} {
+		if !regexp.MustCompile(want).MatchString(said) {
+			t.Errorf("migrate said %q, want a line like %s", said, want)
+		}
+	}
+	if after := in.run("project", "show", "--config", "countersign.yaml", in.project); after != before {
+		t.Errorf("the project: got %s, want %s", after, before)
+	}
+	p = in.serve()
+	for i, want := range []string{"wrong", "right", "gone"} {
+		typed := liveCode
+		if want == "wrong" {
+			typed = wrong(liveCode)
+		}
+		if got := guessOn(p, live, typed); got != want {
+			t.Errorf("guess %d: got %s, want %s", i, got, want)
+		}
+	}
+	if got := guessOn(p, used, usedCode); got != "gone" {
+		t.Errorf("a code that was used before: got %s, want gone", got)
+	}
+}

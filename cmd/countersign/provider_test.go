@@ -1,0 +1,190 @@
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A provider is a stand-in for Twilio.
+type testProvider struct {
+	t      *testing.T
+	status chan int        // of its answers
+	got    chan url.Values // what was sent
+	token  string
+}
+
+const testPublicURL = "https://verify.example.com"
+
+// installProvider makes an installation whose first carrier is the stand-in, by way of the preset, and
+// whose second is the one that every test has.
+func installProvider(t *testing.T) (*testProvider, *installation) {
+	t.Helper()
+	p := &testProvider{t: t, status: make(chan int, 100), got: make(chan url.Values, 100), token: "the-auth-token-of-an-account"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if err := r.ParseForm(); err != nil || user != "AC0123" || password != p.token || r.URL.Path != "/Accounts/AC0123/Messages.json" {
+			t.Errorf("got %s as %q, %v", r.URL, user, err)
+		}
+		p.got <- r.PostForm
+		w.WriteHeader(<-p.status)
+		w.Write([]byte(`{"sid":"SM0123"}`))
+	}))
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	api := filepath.Join(dir, "twilio.api")
+	for file, text := range map[string]string{api: "url: " + server.URL + "/Accounts/{{path .Account}}/Messages.json\n", filepath.Join(dir, "twilio.secret"): p.token + "\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := install(t, thisBinary, func(text string) string {
+		before, public, _ := strings.Cut(text, "\npublic:\n")
+		text = before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
+		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n  - name: twilio\n    provider: {preset: twilio, account: AC0123, secret: {file: "+filepath.Join(dir, "twilio.secret")+"}, api: "+api+"}\n", 1)
+		return strings.Replace(text, "  sms:\n", "  sms:\n    - twilio\n", 1)
+	})
+	return p, in
+}
+
+// report tells a server what became of a message, at the URL that the message named, signed.
+func (p *testProvider) report(server *process, sent url.Values, token string, report url.Values) int {
+	p.t.Helper()
+	target := sent.Get("StatusCallback")
+	path, ok := strings.CutPrefix(target, testPublicURL)
+	if !ok {
+		p.t.Fatalf("got the callback %q, want one below %s", target, testPublicURL)
+	}
+	m := hmac.New(sha1.New, []byte(token))
+	m.Write([]byte(target))
+	names := make([]string, 0, len(report))
+	for name := range report {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		m.Write([]byte(name + report.Get(name)))
+	}
+	req, err := http.NewRequest("POST", server.URL+path, strings.NewReader(report.Encode()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("X-Twilio-Signature", base64.StdEncoding.EncodeToString(m.Sum(nil)))
+	resp, text, err := do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if strings.Contains(text, token) {
+		p.t.Errorf("the answer has the token: %s", text)
+	}
+	return resp.StatusCode
+}
+
+// wantDelivery waits until the database says so.
+func (in *installation) wantDelivery(id string, status verify.Status, delivery verify.DeliveryState, reason string) {
+	in.t.Helper()
+	var got storedVerification
+	if !within(20*time.Second, func() bool {
+		got = readVerifications(in.t.(*testing.T), filepath.Join(in.dir, "data"))[id]
+		return got.status == int(status) && got.delivery == int(delivery) && got.reason == reason
+	}) {
+		in.t.Errorf("got %+v, want %v, %v, %q", got, status, delivery, reason)
+	}
+}
+
+func TestAProvidersReportAdvancesADelivery(t *testing.T) {
+	t.Parallel()
+	provider, in := installProvider(t)
+	p := in.serve()
+	provider.status <- 201
+	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
+	if err != nil || id == "" {
+		t.Fatalf("start: %s, %v", answer, err)
+	}
+	sent := <-provider.got
+	code := codeInBody.FindString(sent.Get("Body"))
+	if sent.Get("To") != "+12025550100" || code == "" {
+		t.Fatalf("got %v", sent)
+	}
+	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+
+	delivered := url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {"delivered"}}
+	failed := url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}}
+	if status := provider.report(p, sent, provider.token+"x", delivered); status != http.StatusForbidden {
+		t.Errorf("a forged report: got %d, want 403", status)
+	}
+	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	for _, again := range []url.Values{delivered, delivered, failed} { // twice, and too late
+		if status := provider.report(p, sent, provider.token, again); status != http.StatusOK {
+			t.Errorf("%v: got %d, want 200", again, status)
+		}
+		in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+	}
+	// No report is a verdict.
+	if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+code+`"}`); answer != `{"success":true}` {
+		t.Errorf("verify: %s, %v", answer, err)
+	}
+	provider.report(p, sent, provider.token, failed)
+	in.wantDelivery(id, verify.Approved, verify.Delivered, "")
+	p.kill()
+	for _, secret := range []string{provider.token, code, "+12025550100"} {
+		if strings.Contains(p.stderr.String(), secret) {
+			t.Errorf("the log has %q:\n%s", secret, p.stderr)
+		}
+	}
+}
+
+// What the provider couldn't deliver goes out by the next carrier, with the same code.
+func TestAFailedReportMovesOn(t *testing.T) {
+	t.Parallel()
+	provider, in := installProvider(t)
+	p := in.serve()
+	provider.status <- 201
+	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
+	if err != nil || id == "" {
+		t.Fatalf("start: %s, %v", answer, err)
+	}
+	sent := <-provider.got
+	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	if status := provider.report(p, sent, provider.token, url.Values{"MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}}); status != http.StatusOK {
+		t.Errorf("got %d, want 200", status)
+	}
+	if got := in.receiver.message(t, id).Body; got != sent.Get("Body") {
+		t.Errorf("got %q, want the same text", got)
+	}
+}
+
+// Bad credentials cost nobody a code, and the log says what to do.
+func TestAMisconfiguredProviderIsPassedOver(t *testing.T) {
+	t.Parallel()
+	provider, in := installProvider(t)
+	p := in.serve()
+	for _, to := range []string{"+12025550100", "+12025550101"} {
+		provider.status <- http.StatusUnauthorized
+		id, answer, err := in.ask(p, "sms", `{"to":"`+to+`"}`)
+		if err != nil || id == "" {
+			t.Fatalf("start: %s, %v", answer, err)
+		}
+		<-provider.got
+		in.receiver.message(t, id)
+	}
+	p.kill()
+	if n := strings.Count(p.stderr.String(), "compare account, secret and URL with the provider's console"); n != 1 {
+		t.Errorf("the log says %d times what to do, want once:\n%s", n, p.stderr)
+	}
+	if !strings.Contains(p.stderr.String(), `"level":"ERROR"`) {
+		t.Errorf("the log has no error:\n%s", p.stderr)
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/face/syniverse"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/yamlconf"
+)
+
+// checkSenders checks the senders' names, each of which must be one sender's.
+func (c *loadedConfig) checkSenders(p *yamlconf.Problems) {
+	seen := map[string]bool{}
+	for i, s := range c.Senders {
+		key := fmt.Sprintf("senders[%d]", i)
+		p.Check(key, s.ID != "" || s.Channel != "", "must have an id, a channel, or both")
+		for field, name := range map[string]string{"id": s.ID, "channel": s.Channel} {
+			const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_"
+			p.Check(key+"."+field, len(name) <= 64 && strings.Trim(name, allowed) == "", "must be 1 to 64 of A-Z a-z 0-9 . - _")
+			p.Check(key+"."+field, name == "" || !seen[field+":"+name], "is the name of another sender")
+			seen[field+":"+name] = true
+		}
+		checkSender(p, key+".from", s.From)
+	}
+}
+
+// settings are what the configuration decides for all projects.
+func (c *loadedConfig) settings() verify.Settings {
+	s := verify.Settings{
+		PublicSender: c.PublicSender, Senders: map[string]verify.Sender{}, StrictSenders: c.StrictSenders,
+		MaxSegments: c.MaxSegments, UniqueNames: c.Syniverse.UniqueNames,
+		UserLimits: verify.UserLimits{
+			Interval: time.Duration(c.UserLimits.Interval), Max: c.UserLimits.Max, Period: time.Duration(c.UserLimits.Period),
+		},
+	}
+	for _, sender := range c.Senders {
+		from := sender.From
+		if n, err := phone.Parse(from); err == nil {
+			from = string(n) // as projects have theirs
+		}
+		if sender.ID != "" {
+			s.Senders["sender_id:"+sender.ID] = verify.Sender{From: from, Public: sender.Public}
+		}
+		if sender.Channel != "" {
+			s.Senders["channel:"+sender.Channel] = verify.Sender{From: from, Public: sender.Public}
+		}
+	}
+	return s
+}
+
+// refusals are the answers that can be set, by their keys.
+func (c *SyniverseConfig) refusals() map[string]*string {
+	return map[string]*string{"wrong": &c.Wrong, "expired": &c.Expired, "none": &c.None, "exhausted": &c.Exhausted}
+}
+
+// options are what the face takes of the configuration, which was checked.
+func (c *SyniverseConfig) options() syniverse.Options {
+	answer := func(text string) syniverse.Refusal {
+		r, _ := parseRefusal(text)
+		return r
+	}
+	return syniverse.Options{
+		NoAlias: !c.Alias, ISODates: c.ISODates,
+		Refusals: syniverse.Refusals{
+			Wrong: answer(c.Wrong), Expired: answer(c.Expired), None: answer(c.None), Exhausted: answer(c.Exhausted),
+		},
+	}
+}
+
+// parseRefusal reads a status and an error_code.
+func parseRefusal(text string) (syniverse.Refusal, error) {
+	status, code, _ := strings.Cut(strings.TrimSpace(text), " ")
+	n, err := strconv.Atoi(status)
+	r := syniverse.Refusal{Status: n, Code: strings.TrimSpace(code)}
+	if err != nil || n < 400 || n > 499 || r.Code == "" || len(r.Code) > 64 {
+		return syniverse.Refusal{}, errors.New("not a status and an error_code")
+	}
+	return r, nil
+}

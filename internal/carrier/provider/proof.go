@@ -1,0 +1,197 @@
+package provider
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A report is a request that says what became of messages.
+type report struct {
+	*http.Request
+	url  string // as the provider knows it
+	body []byte
+	form url.Values // of the body
+}
+
+// A proof reports whether a report comes from the provider, and is not an old one made again, as far as
+// the provider lets us know.
+type proof func(r *report, now time.Time) bool
+
+// clockSkew is how old, or how far ahead, a report may be that says when it was made.
+const clockSkew = 5 * time.Minute
+
+// newProof makes the check of a kind. Its errors don't quote the key.
+func newProof(kind string, key verify.Secret) (proof, error) {
+	text := strings.TrimSpace(key.Reveal())
+	switch kind {
+	case "twilio":
+		return func(r *report, _ time.Time) bool { return provesTwilio(r, text) }, nil
+	case "telnyx":
+		public, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(public) != ed25519.PublicKeySize {
+			return nil, errors.New("must be the public key that the console shows: the base64 of 32 bytes")
+		}
+		return func(r *report, now time.Time) bool { return provesTelnyx(r, public, now) }, nil
+	case "vonage":
+		return func(r *report, now time.Time) bool { return provesVonage(r, text, now) }, nil
+	case "plivo":
+		return func(r *report, _ time.Time) bool { return provesPlivo(r, text) }, nil
+	}
+	if len(text) < 24 || strings.Trim(text, letters+"-_") != "" {
+		return nil, errors.New("must be 24 or more letters and digits, as it is a part of the URL; to make one: openssl rand -hex 32")
+	}
+	return func(r *report, _ time.Time) bool { return same(r.PathValue("key"), text) }, nil
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// sameMAC compares a MAC with one written in base64.
+func sameMAC(written string, mac []byte) bool {
+	got, err := base64.StdEncoding.DecodeString(written)
+	return err == nil && hmac.Equal(got, mac)
+}
+
+// provesTwilio checks Twilio's signature, and SignalWire's for its compatible API: HMAC-SHA1 of the URL,
+// followed by the form's names and values, sorted. It doesn't say when. Twilio leaves out the usual port.
+// Source: twilio.com/docs/usage/security, "Validating requests"; developer.signalwire.com/guides/webhook-security.
+func provesTwilio(r *report, key string) bool {
+	var params strings.Builder
+	for _, name := range sortedKeys(r.form) {
+		values := slices.Compact(slices.Sorted(slices.Values(r.form[name])))
+		for _, v := range values {
+			params.WriteString(name + v)
+		}
+	}
+	written := r.Header.Get("X-Twilio-Signature")
+	if written == "" {
+		written = r.Header.Get("X-Signalwire-Signature")
+	}
+	return slices.ContainsFunc(withAndWithoutPort(r.url), func(u string) bool {
+		m := hmac.New(sha1.New, []byte(key))
+		m.Write([]byte(u + params.String()))
+		return sameMAC(written, m.Sum(nil))
+	})
+}
+
+// withAndWithoutPort are the ways to write a URL at its scheme's usual port, or else the URL.
+func withAndWithoutPort(s string) []string {
+	u, err := url.Parse(s)
+	usual := map[string]string{"https": ":443", "http": ":80"}
+	if err != nil || u.Port() != "" && ":"+u.Port() != usual[u.Scheme] {
+		return []string{s}
+	}
+	bare := strings.TrimSuffix(u.Host, usual[u.Scheme])
+	return []string{strings.Replace(s, "//"+u.Host, "//"+bare, 1), strings.Replace(s, "//"+u.Host, "//"+bare+usual[u.Scheme], 1)}
+}
+
+// provesTelnyx checks an Ed25519 signature of the time and the body.
+// Source: developers.telnyx.com/docs/messaging/messages/receiving-webhooks, signature verification.
+func provesTelnyx(r *report, key ed25519.PublicKey, now time.Time) bool {
+	timestamp := r.Header.Get("Telnyx-Timestamp")
+	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+	sig, err2 := base64.StdEncoding.DecodeString(r.Header.Get("Telnyx-Signature-Ed25519"))
+	return err == nil && err2 == nil && recent(seconds, now) &&
+		ed25519.Verify(key, slices.Concat([]byte(timestamp+"|"), r.body), sig)
+}
+
+// recent reports whether a time is about now.
+func recent(unix int64, now time.Time) bool {
+	age := now.Unix() - unix
+	skew := int64(clockSkew / time.Second)
+	return unix > 0 && age <= skew && age >= -skew
+}
+
+// provesVonage checks the token that signs a report of Vonage's newer APIs: a JWT with HS256 that holds
+// the time and the body's hash.
+// Source: developer.vonage.com/en/getting-started/concepts/webhooks, "Decoding signed webhooks".
+func provesVonage(r *report, key string, now time.Time) bool {
+	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	parts := strings.Split(bearer, ".")
+	if !ok || len(parts) != 3 {
+		return false
+	}
+	var header struct {
+		Alg string `json:"alg"`
+	}
+	var claims struct {
+		IssuedAt    int64  `json:"iat"`
+		PayloadHash string `json:"payload_hash"`
+	}
+	sig, err := base64.RawURLEncoding.DecodeString(parts[2])
+	if err != nil || !readPart(parts[0], &header) || header.Alg != "HS256" ||
+		!hmac.Equal(sig, mac256([]byte(key), parts[0]+"."+parts[1])) || !readPart(parts[1], &claims) {
+		return false
+	}
+	sum := sha256.Sum256(r.body)
+	return recent(claims.IssuedAt, now) && same(strings.ToLower(claims.PayloadHash), hex.EncodeToString(sum[:]))
+}
+
+// readPart reads a part of a JWT.
+func readPart(part string, into any) bool {
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	return err == nil && json.NewDecoder(bytes.NewReader(text)).Decode(into) == nil
+}
+
+// provesPlivo checks HMAC-SHA256 with a nonce. Version 3 covers the form, and is asked for where it is
+// given; Plivo's page on messaging has version 2, which covers the URL only. Neither says when.
+//
+// Plivo's own libraries disagree on how version 3 joins URL and form: with "?" (Python) or with "."
+// (Go). Both are taken; each needs the key.
+// Source: docs.plivo.com/docs/messaging/concepts/signature-validation, docs.plivo.com/docs/voice/xml/request/validation.
+func provesPlivo(r *report, key string) bool {
+	base, query, _ := strings.Cut(r.url, "?")
+	if nonce := r.Header.Get("X-Plivo-Signature-V3-Nonce"); nonce != "" {
+		var params strings.Builder
+		for _, name := range sortedKeys(r.form) {
+			params.WriteString(name + r.form.Get(name))
+		}
+		joined := base + "?" + sortedQuery(query)
+		if query != "" {
+			joined += "."
+		}
+		return provesAny(r, key, []string{"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"},
+			joined+params.String()+"."+nonce, r.url+"."+params.String()+"."+nonce)
+	}
+	nonce := r.Header.Get("X-Plivo-Signature-V2-Nonce")
+	return nonce != "" && provesAny(r, key, []string{"X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"}, base+nonce, r.url+nonce)
+}
+
+// provesAny reports whether one of some headers, which may be lists, holds the MAC of one of some texts.
+func provesAny(r *report, key string, headers []string, texts ...string) bool {
+	for _, name := range headers {
+		for written := range strings.SplitSeq(r.Header.Get(name), ",") {
+			for _, text := range texts {
+				if sameMAC(strings.TrimSpace(written), mac256([]byte(key), text)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// sortedQuery writes a query's parts in order.
+func sortedQuery(query string) string {
+	parts := strings.Split(query, "&")
+	slices.Sort(parts)
+	return strings.Join(parts, "&")
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

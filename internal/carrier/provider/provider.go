@@ -1,0 +1,242 @@
+// Package provider is the carrier for providers' HTTP APIs. What sets one provider apart from another
+// is data, a [Spec]: how a request looks, what an answer means, how it reports later what became of a
+// message. There are presets for those that many people use; any other is written in the configuration.
+//
+// A request that was written and not answered may have been carried out: it is [carrier.Unknown], and not
+// made again. Nothing that a provider writes ends in an error, since it may repeat the code.
+package provider
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/exchange"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Config describes one provider.
+type Config struct {
+	Name string
+	Spec Spec // with the preset's
+
+	Account, User, Host, Region, Profile string // for templates, see [Fields]
+
+	Secret         verify.Secret // proves who we are
+	CallbackSecret verify.Secret // what reports are checked with; a public key for telnyx
+	// Public is the URL below which the outside reaches us. Without it there are no callbacks.
+	Public string
+
+	RootCAs *x509.CertPool // trusted instead of the system's, if set
+	Timeout time.Duration  // of one message, from dialling to the answer's end
+	Conns   int            // connections at once
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// A Carrier sends through one provider. It implements [carrier.Carrier].
+type Carrier struct {
+	Config
+	templates *templates
+	sign      signer
+	prove     proof // nil: no callbacks
+	client    *exchange.Client
+	receive   func(context.Context, carrier.Receipt) error
+	refused   atomic.Bool // the provider said last that an operator must act
+}
+
+// New returns a carrier, or says what is wrong with its configuration. It doesn't connect yet.
+func New(c Config) (*Carrier, error) {
+	c.Spec.Channel = cmp.Or(c.Spec.Channel, string(verify.SMS))
+	c.Spec.Method = cmp.Or(c.Spec.Method, http.MethodPost)
+	c.Spec.Auth.Kind = cmp.Or(c.Spec.Auth.Kind, "none")
+	c.Spec.Auth.User = cmp.Or(c.Spec.Auth.User, "{{.Account}}")
+	if err := c.Spec.check(); err != nil {
+		return nil, err
+	}
+	if c.CallbackSecret == "" && c.Spec.Callback.Shared && c.Spec.Callback.Check != "path" { // a URL isn't the place for it
+		c.CallbackSecret = c.Secret
+	}
+	p := &Carrier{Config: c, client: exchange.New(c.Timeout, c.Conns, c.RootCAs)}
+	var err error
+	if p.templates, err = parseTemplates(c.Spec); err != nil {
+		return nil, err
+	}
+	if err := p.templates.try(c.Spec, p.fields(verify.Message{})); err != nil {
+		return nil, err
+	}
+	if p.sign, err = newSigner(c.Spec.Auth, c); err != nil {
+		return nil, err
+	}
+	if p.Receives() {
+		if p.prove, err = newProof(c.Spec.Callback.Check, c.CallbackSecret); err != nil {
+			return nil, fmt.Errorf("callback_secret: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// Name implements [carrier.Carrier].
+func (c *Carrier) Name() string { return c.Config.Name }
+
+// Receives reports whether the provider can report what became of messages.
+func (c *Carrier) Receives() bool {
+	return c.Spec.Callback.Check != "" && c.CallbackSecret != "" && c.Public != ""
+}
+
+// OnReceipt sets who is told what became of messages. Set it before any request comes in.
+func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
+	c.receive = receive
+}
+
+// fields are what templates get for a message.
+func (c *Carrier) fields(m verify.Message) Fields {
+	now := c.Now()
+	f := Fields{
+		To: string(m.To), From: m.From, Text: m.Body.Reveal(), ID: m.ID.String(), Token: token(m.Verification, m.Attempt),
+		TTL: max(1, int(m.ExpiresAt.Sub(now)/time.Second)), now: now,
+		Account: c.Account, User: c.User, Host: c.Host, Region: c.Region, Profile: c.Profile,
+	}
+	if c.Receives() {
+		f.Callback = c.callbackURL(f.Token)
+	}
+	return f
+}
+
+// token names an attempt to the provider.
+func token(v verify.ID, attempt int) string { return v.String() + "." + strconv.Itoa(attempt) }
+
+// parseToken reads what token wrote.
+func parseToken(s string) (v verify.ID, attempt int, ok bool) {
+	id, n, ok := strings.Cut(s, ".")
+	if !ok || len(n) > 9 {
+		return verify.ID{}, 0, false
+	}
+	v, err := verify.ParseID(id)
+	attempt, err2 := strconv.Atoi(n)
+	if err != nil || err2 != nil || attempt < 1 {
+		return verify.ID{}, 0, false
+	}
+	return v, attempt, true
+}
+
+// Send implements [carrier.Carrier].
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+	if string(m.Channel) != c.Spec.Channel {
+		return "", carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel)))
+	}
+	r, err := c.templates.render(c.Spec, c.fields(m))
+	if err != nil {
+		key, _, _ := strings.Cut(err.Error(), ":")
+		return "", c.noted(carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key)))
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
+		if err != nil {
+			return nil, errors.New("the URL can't be used") // its text may hold the message
+		}
+		req.Header = r.header.Clone()
+		return req, c.sign(req, r.user, r.body, c.Now())
+	})
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, exchange.MaxAnswer))
+	var doc any
+	if err == nil {
+		doc = parse(answer)
+	}
+	ref, err = c.judge(resp, doc, m)
+	return ref, c.noted(err)
+}
+
+// judge says what an answer means.
+func (c *Carrier) judge(resp *http.Response, doc any, m verify.Message) (ref string, err error) {
+	for _, rule := range slices.Concat(c.Spec.Rules, usual) {
+		matched, ok := rule.fits(resp.StatusCode, doc)
+		if !ok {
+			continue
+		}
+		cause := exchange.Status(resp)
+		if matched != "" {
+			cause = fmt.Errorf("%w, with %s %s", cause, rule.Path, matched)
+		}
+		switch rule.Then {
+		case "accepted":
+			return safeRef(find(doc, c.Spec.Ref), m.Body.Reveal()), nil
+		case "retry":
+			err = carrier.Later(exchange.RetryAfter(resp.Header.Get("Retry-After"), c.Now()), cause)
+		case "refused":
+			err = carrier.Refused(cause)
+		case "misconfigured":
+			err = carrier.Misconfigured(cause)
+		default:
+			err = carrier.Unknown(cause)
+		}
+		if rule.Reason != "" {
+			err = carrier.Because(rule.Reason, err)
+		}
+		return "", err
+	}
+	panic("provider: the last of the usual rules fits everything")
+}
+
+// noted tells the operator, once until it works again, that somebody must act.
+func (c *Carrier) noted(err error) error {
+	if err == nil {
+		if c.refused.Swap(false) {
+			c.Log.Info("the provider takes messages again", "carrier", c.Config.Name)
+		}
+		return nil
+	}
+	switch reason := carrier.Decision(err).Reason; reason {
+	case carrier.ReasonMisconfigured, carrier.ReasonNoCredit, carrier.ReasonRedirected:
+		if !c.refused.Swap(true) {
+			c.Log.Error("the provider takes no messages from us until somebody acts: "+remedy[reason], "carrier", c.Config.Name, "reason", reason, "err", err)
+		}
+	}
+	return err
+}
+
+// remedy is what to do.
+var remedy = map[string]string{
+	carrier.ReasonMisconfigured: "compare account, secret and URL with the provider's console, and whether the account may send there",
+	carrier.ReasonNoCredit:      "the account has no money left",
+	carrier.ReasonRedirected:    "the URL has changed; it is not followed, as nobody configured the new one",
+}
+
+// maxRef is how long a provider's id may be.
+const maxRef = 128
+
+// safeRef returns an id if it can be one. It is stored and logged, so nothing that may be the code may
+// be in it: no word of the text that has a digit, or no small letter. Without an id the token still
+// names the message in reports.
+func safeRef(ref, text string) string {
+	if len(ref) > maxRef || strings.Trim(ref, letters+"-_.:+/=@") != "" {
+		return ""
+	}
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !strings.ContainsRune(letters, r) }) {
+		suspect := word == strings.ToUpper(word) || strings.ContainsAny(word, "0123456789")
+		if suspect && len(word) >= 4 && strings.Contains(ref, word) {
+			return ""
+		}
+	}
+	return ref
+}
+
+const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

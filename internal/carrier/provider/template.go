@@ -1,0 +1,225 @@
+package provider
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier/exchange"
+	"github.com/countersign/countersign/internal/sms"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Fields are what templates may use.
+type Fields struct {
+	To, From string // E.164, or a name as the sender
+	Text     string // holds the code
+	TTL      int    // seconds that the code still lives, at least 1
+	ID       string // of the message: the same in each attempt
+	Token    string // of the attempt; a report that repeats it needs no reference
+	Callback string // the URL for reports about this attempt; "" without callbacks
+
+	Account, User, Host, Region, Profile string // as configured
+
+	now time.Time
+}
+
+// ExpiresWithin is when the code dies, or so many seconds from now if that comes first: RFC 3339, UTC,
+// milliseconds.
+func (f Fields) ExpiresWithin(seconds int) string {
+	return f.now.Add(time.Duration(min(f.TTL, seconds)) * time.Second).UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+// functions are what templates may call.
+var functions = template.FuncMap{
+	// json writes a text as a JSON string, quotes and all.
+	"json": func(s string) (string, error) { b, err := json.Marshal(s); return string(b), err },
+	// query writes a text for a form or a URL's query, path for a part of a URL's path.
+	"query": url.QueryEscape,
+	"path":  url.PathEscape,
+	// xml writes a text for XML.
+	"xml": func(s string) (string, error) {
+		var b strings.Builder
+		err := xml.EscapeText(&b, []byte(s))
+		return b.String(), err
+	},
+	// digits writes a number without its plus, and leaves a name as it is.
+	"digits": func(s string) string { return strings.TrimPrefix(s, "+") },
+	// number reports whether a sender is one, rather than a name.
+	"number": func(s string) bool { return strings.HasPrefix(s, "+") },
+	// spaced puts what is between the digits of codes, so that a voice speaks them one by one.
+	"spaced": func(between, s string) string {
+		return digitRun.ReplaceAllStringFunc(s, func(d string) string { return strings.Join(strings.Split(d, ""), between) })
+	},
+	// gsm reports whether a text can do without Unicode.
+	"gsm": func(s string) bool { enc, _ := sms.Measure(s); return enc == sms.GSM7 },
+	// between moves a number into bounds.
+	"between": func(low, high, n int) int { return min(max(low, n), high) },
+	// times multiplies.
+	"times": func(a, b int) int { return a * b },
+}
+
+var digitRun = regexp.MustCompile(`[0-9]{3,}`)
+
+// templates are a spec's, parsed.
+type templates struct {
+	url, body, user *template.Template
+	headers         []*template.Template
+}
+
+func parseTemplates(s Spec) (*templates, error) {
+	var errs []error
+	one := func(key, text string) *template.Template {
+		t, err := template.New(key).Option("missingkey=error").Funcs(functions).Parse(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: not a template: %w", key, err))
+		}
+		return t
+	}
+	t := &templates{url: one("url", s.URL), body: one("body", s.Body), user: one("auth.user", s.Auth.User)}
+	for i, h := range s.Headers {
+		t.headers = append(t.headers, one(fmt.Sprintf("headers[%d].value", i), h.Value))
+	}
+	return t, errors.Join(errs...)
+}
+
+// A rendered request.
+type rendered struct {
+	url, user string
+	body      []byte
+	header    http.Header
+}
+
+// render fills the templates. What follows the first colon of its errors may quote the message.
+func (t *templates) render(s Spec, f Fields) (*rendered, error) {
+	var failed error
+	one := func(t *template.Template) []byte {
+		var b bytes.Buffer
+		if err := t.Execute(&b, f); err != nil && failed == nil {
+			failed = fmt.Errorf("%s: the template fails: %w", t.Name(), err)
+		}
+		return b.Bytes()
+	}
+	r := &rendered{url: string(one(t.url)), user: string(one(t.user)), body: one(t.body), header: http.Header{"User-Agent": {"Countersign"}}}
+	for i, h := range s.Headers {
+		value := string(one(t.headers[i]))
+		if strings.ContainsAny(value, "\r\n\x00") {
+			failed = errors.Join(failed, fmt.Errorf("headers[%d].value: must be one line", i))
+		}
+		r.header.Set(h.Name, value)
+	}
+	return r, failed
+}
+
+// try renders a request for messages that are hard to write down, and says what comes out wrong.
+func (t *templates) try(s Spec, f Fields) error {
+	hosts := map[string]bool{}
+	for _, m := range []struct{ to, from, text, callback string }{
+		{"+12025550100", "+12025550199", `Code "4938\17" & <b>=+%25 {{.To}}` + "\nñ €🔑", "https://verify.example.com/carriers/x/status?m=1&n=2"},
+		{"+442079460000", "Ünï & 1", "4938", ""},
+	} {
+		f.To, f.From, f.Text, f.Callback = m.to, m.from, m.text, m.callback
+		f.TTL, f.ID, f.Token = 600, verify.ID{}.String(), token(verify.ID{}, 1)
+		r, err := t.render(s, f)
+		if err != nil {
+			return err
+		}
+		if err := exchange.CheckURL(r.url, false); err != nil {
+			return fmt.Errorf("url: %w", err)
+		}
+		u, err := url.Parse(r.url)
+		if err != nil {
+			return errors.New("url: not a URL")
+		}
+		hosts[u.Host] = true
+		values, err := r.values(u)
+		if err != nil {
+			return err
+		}
+		if !carries(values, m.text) {
+			return errors.New("body: the text isn't in it as it should be: write {{json .Text}} into JSON, {{query .Text}} into a form")
+		}
+		if !carries(values, m.to) && !carries(values, m.to[1:]) {
+			return errors.New("body: the number isn't in it as it should be: write {{json .To}} into JSON, {{query .To}} into a form")
+		}
+	}
+	if len(hosts) > 1 {
+		return errors.New("url: a message must not choose the host")
+	}
+	return nil
+}
+
+// values are the texts in a request's query and body, as a receiver reads them.
+func (r *rendered) values(u *url.URL) (all []string, err error) {
+	collect := func(form url.Values) {
+		for _, v := range form {
+			all = append(all, v...)
+		}
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errors.New("url: the query can't be read: write {{query .Text}} into it")
+	}
+	collect(query)
+	media, _, _ := mime.ParseMediaType(r.header.Get("Content-Type"))
+	switch {
+	case len(r.body) == 0:
+	case media == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(r.body))
+		if err != nil {
+			return nil, errors.New("body: not a form: write {{query .Text}} into one")
+		}
+		collect(form)
+	case strings.HasSuffix(media, "json") || strings.Contains(media, "json-"):
+		if !json.Valid(r.body) {
+			return nil, errors.New("body: not JSON: write {{json .Text}} into it")
+		}
+		all = append(all, texts(parse(r.body))...)
+	default:
+		all = append(all, string(r.body))
+	}
+	return all, nil
+}
+
+// texts are all single values of a document.
+func texts(doc any) (all []string) {
+	switch v := doc.(type) {
+	case map[string]any:
+		for _, in := range v {
+			all = append(all, texts(in)...)
+		}
+	case []any:
+		for _, in := range v {
+			all = append(all, texts(in)...)
+		}
+	case string:
+		all = append(all, v)
+	case json.Number:
+		all = append(all, v.String())
+	}
+	return all
+}
+
+// carries reports whether one of some values holds a text, as it is or as XML, also with its digits
+// apart.
+func carries(values []string, text string) bool {
+	apart := func(s string) string { return strings.NewReplacer(" ", "", ",", "").Replace(s) }
+	var escaped strings.Builder
+	xml.EscapeText(&escaped, []byte(text))
+	for _, v := range values {
+		if strings.Contains(v, text) || strings.Contains(v, escaped.String()) ||
+			strings.Contains(apart(v), apart(text)) || strings.Contains(apart(v), apart(escaped.String())) {
+			return true
+		}
+	}
+	return false
+}

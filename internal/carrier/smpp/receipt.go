@@ -1,0 +1,259 @@
+package smpp
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A receipt is what a deliver_sm says of a message.
+type receipt struct {
+	ids       []string // what the message may be known by here, the likeliest first
+	delivered bool
+	reason    string    // when not delivered
+	code      string    // the network's own, as it wrote it
+	final     bool      // or else the message is still on its way
+	ends      [2]string // the addresses: one of them is the phone's
+}
+
+// states are the values of message_state (SMPP 3.4 §5.2.28) and their words in the text form
+// (appendix B). UNKNOWN and ACCEPTD end nothing: nobody knows whether the phone has it.
+var states = []struct {
+	value  byte
+	word   string // its beginning: some SMSCs write it in full
+	reason string // "" for delivered
+	final  bool
+}{
+	{1, "ENROUTE", "", false},
+	{2, "DELIV", "", true},
+	{3, "EXPIRED", carrier.ReasonExpired, true},
+	{4, "DELETED", carrier.ReasonNetwork, true},
+	{5, "UNDELIV", carrier.ReasonUnreachable, true},
+	{6, "ACCEPT", "", false},
+	{7, "UNKNOWN", "", false},
+	{8, "REJECT", carrier.ReasonBlocked, true},
+	{0, "FAILED", carrier.ReasonUnreachable, true}, // not of the specification, and often seen
+}
+
+// parseReceipt understands a delivery receipt, in the form of optional parameters, in the form of
+// text, or both; then the parameters count. ok is false for what is no receipt.
+func (c Config) parseReceipt(m message) (r receipt, ok bool) {
+	if m.esm&esmType != esmReceipt && m.receiptedID == "" {
+		return receipt{}, false
+	}
+	text := m.text
+	if len(text) == 0 {
+		text = m.payload
+	}
+	id, stat, code := parseText(string(text))
+	if m.receiptedID != "" {
+		// The specification says that this is the response's; some SMSCs write it as in the text.
+		r.ids = append(r.ids, c.ReceiptID.sent(m.receiptedID))
+		id = m.receiptedID
+	}
+	if id = c.ReceiptID.receipted(id); id != "" && !slices.Contains(r.ids, id) {
+		r.ids = append(r.ids, id)
+	}
+	for _, s := range states {
+		if m.state != 0 && m.state == s.value || m.state == 0 && strings.HasPrefix(strings.ToUpper(stat), s.word) {
+			r.delivered, r.reason, r.final = s.final && s.reason == "", s.reason, s.final
+			break
+		}
+	}
+	r.code = code
+	r.ends = [2]string{bare(m.source.addr), bare(m.dest.addr)}
+	return r, len(r.ids) > 0
+}
+
+// parseText reads "id:X sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD err:000 text:…", in
+// any order and spelling of the keys, up to the text, which is our own.
+func parseText(text string) (id, stat, code string) {
+	words := strings.Fields(text)
+	for i, word := range words {
+		key, value, ok := strings.Cut(word, ":")
+		if ok && value == "" && i+1 < len(words) && !strings.Contains(words[i+1], ":") {
+			value = words[i+1]
+		}
+		switch strings.ToLower(key) {
+		case "id":
+			id = cleanID([]byte(value))
+		case "stat":
+			stat = value
+		case "err":
+			code = value[:min(len(value), maxCode)]
+		case "text":
+			if ok {
+				return id, stat, code
+			}
+		}
+	}
+	return id, stat, code
+}
+
+// maxCode bounds what is logged of what an SMSC calls an error's code.
+const maxCode = 16
+
+// bare drops the plus of a number.
+func bare(number string) string { return strings.TrimPrefix(number, "+") }
+
+// An IDForm says how an SMSC writes one message's id in its submit_sm_resp and in its receipts.
+type IDForm string
+
+const (
+	SameID         IDForm = ""                 // the same
+	HexThenDecimal IDForm = "hex-then-decimal" // 1A2B, and then 6699
+	DecimalThenHex IDForm = "decimal-then-hex" // 6699, and then 1A2B
+)
+
+// sent and receipted bring an id to one form, which is decimal unless the SMSC writes both the same.
+func (f IDForm) sent(id string) string {
+	switch f {
+	case HexThenDecimal:
+		return decimal(id, 16)
+	case DecimalThenHex:
+		return decimal(id, 10)
+	default:
+		return id
+	}
+}
+
+func (f IDForm) receipted(id string) string {
+	switch f {
+	case HexThenDecimal:
+		return decimal(id, 10)
+	case DecimalThenHex:
+		return decimal(id, 16)
+	default:
+		return id
+	}
+}
+
+func decimal(id string, base int) string {
+	if n, ok := new(big.Int).SetString(id, base); ok {
+		return n.String()
+	}
+	return id
+}
+
+const (
+	// maxReceipts is how many receipts are looked at together, and how many that nobody knows are kept
+	// for a second look. The SMSC is asked to come back with the former beyond that.
+	maxReceipts = 4096
+	// earlyLimit is how long a receipt that nobody knows waits for a response that explains it.
+	earlyLimit = time.Second
+	// settleWait is how long another replica may take to record what its SMSC has answered.
+	settleWait = 5 * time.Second
+	// receiptLimit bounds the time of recording a receipt.
+	receiptLimit = 10 * time.Second
+)
+
+// deliver takes a deliver_sm. It is acknowledged when what it says is recorded; it mustn't keep the
+// session from reading until then.
+func (c *Carrier) deliver(s *session, p pdu) {
+	m, err := decodeMessage(p.body)
+	r, ok := c.parseReceipt(m)
+	switch {
+	case errors.Is(err, errShort):
+		s.respond(p, statusShort)
+	case err != nil && !ok:
+		s.respond(p, statusOptionalPart)
+	case !ok || !r.final:
+		s.respond(p, statusOK) // a person's message, which nobody here reads, or no news
+	default:
+		select {
+		case c.receipts <- struct{}{}:
+			c.work.Go(func() {
+				s.respond(p, c.receive(r))
+				<-c.receipts
+			})
+		default:
+			s.respond(p, statusTemporary)
+		}
+	}
+}
+
+// receive finds out whose receipt it is and passes it on. What it returns tells the SMSC whether to
+// bring it again.
+func (c *Carrier) receive(r receipt) Status {
+	if !r.delivered {
+		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason, "err", r.code)
+	}
+	if s, id := c.ledger.find(c.ctx, r.ids, c.pool.busy); s != nil {
+		return c.passOn(s, id, r)
+	}
+	if status, known := c.passRef(r); known {
+		return status
+	}
+	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil {
+		return c.passOn(s, r.ids[0], r)
+	}
+	select {
+	case c.strayed <- struct{}{}:
+		c.work.Go(func() {
+			defer func() { <-c.strayed }()
+			if sleep(c.ctx, settleWait) == nil {
+				if _, known := c.passRef(r); !known {
+					c.strays.Add(1)
+				}
+			}
+		})
+	default:
+		c.strays.Add(1)
+	}
+	return statusOK // nothing would be better if it came again
+}
+
+// passOn passes on a receipt for a shipment that we made, unless other parts of it are undecided.
+func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
+	ref, decided := c.ledger.note(s, id, r.delivered)
+	if !decided {
+		return statusOK
+	}
+	status, _ := c.tell(carrier.Receipt{
+		Verification: s.verification, Attempt: s.attempt, Carrier: c.Config.Name, Ref: ref,
+		Delivered: r.delivered, Reason: r.reason,
+	})
+	return status
+}
+
+// passRef passes on a receipt of which we know no more than the SMSC's id: its message was sent
+// before we were started, or by another replica.
+func (c *Carrier) passRef(r receipt) (status Status, known bool) {
+	for _, id := range r.ids {
+		status, known = c.tell(carrier.Receipt{Carrier: c.Config.Name, Ref: id, Delivered: r.delivered, Reason: r.reason})
+		if known {
+			break
+		}
+	}
+	return status, known
+}
+
+// tell hands a receipt to whoever records it, and returns what to tell the SMSC. known is false if
+// nobody has such a message.
+func (c *Carrier) tell(r carrier.Receipt) (status Status, known bool) {
+	receive := c.receiver.Load()
+	if receive == nil {
+		return statusOK, true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), receiptLimit)
+	defer cancel()
+	err := (*receive)(ctx, r)
+	var final *verify.Error
+	switch {
+	case err == nil:
+		return statusOK, true
+	case errors.Is(err, verify.ErrNotFound):
+		return statusOK, false
+	case errors.As(err, &final):
+		return statusOK, true // it would say the same again
+	default:
+		c.Log.Warn("receipt not recorded, the SMSC is asked to bring it again", "carrier", c.Config.Name, "err", err)
+		return statusTemporary, true
+	}
+}

@@ -1,0 +1,178 @@
+package smpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/sms"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Send implements [carrier.Carrier]. A text of several parts is submitted part by part, each when
+// the one before it was accepted: an SMSC that refuses one is then paid for as little as possible. The
+// ref is the last part's id.
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+	s, bodies, err := c.prepare(m, time.Now())
+	if err != nil {
+		return "", err
+	}
+	for i, body := range bodies {
+		ref, err = c.submit(ctx, s, body)
+		if err != nil {
+			whole := i == len(bodies)-1 && carrier.Decision(err).Outcome == verify.Unknown
+			if !whole {
+				c.ledger.drop(s)
+			}
+			return "", err
+		}
+	}
+	return ref, nil
+}
+
+// submit submits one part and waits for what the SMSC says. Its error is a decision.
+func (c *Carrier) submit(ctx context.Context, shipment *shipment, body []byte) (id string, err error) {
+	s, err := c.pool.take(ctx)
+	if err != nil {
+		return "", noPlace(err)
+	}
+	defer c.pool.give(s)
+	if err := c.pace.wait(ctx); err != nil {
+		return "", err
+	}
+	c.ledger.submit(shipment)
+	r := &request{pdu: pdu{command: submitSM, body: body}, shipment: shipment}
+	answer, sent, err := s.ask(ctx, r)
+	switch {
+	case err != nil && sent:
+		c.ledger.lose(shipment, time.Now())
+		return "", carrier.Unknown(err)
+	case err != nil:
+		return "", noPlace(err)
+	case answer.status == statusOK:
+		c.pace.accepted(r.written)
+		return c.ReceiptID.sent(decodeID(answer.body)), nil
+	case answer.status.slower():
+		return "", answer.status.decide(c.Refuse, c.pace.throttled(r.written, time.Now()))
+	default:
+		return "", answer.status.decide(c.Refuse, 0)
+	}
+}
+
+// answered sees every response to a submit_sm as it is read, so that the ledger knows it before a
+// receipt that follows it at once. To one that comes late nobody else listens.
+func (c *Carrier) answered(s *shipment, p pdu, late bool) {
+	if p.status == statusOK {
+		c.ledger.accept(s, c.ReceiptID.sent(decodeID(p.body)))
+		return
+	}
+	if late {
+		reason := carrier.Decision(p.status.decide(c.Refuse, 0)).Reason
+		c.work.Go(func() {
+			c.tell(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Carrier: c.Config.Name, Reason: reason})
+		})
+	}
+}
+
+// noPlace says why a message found no place in a window.
+func noPlace(err error) error {
+	var bind bindError
+	switch {
+	case errors.As(err, &bind):
+		return carrier.Because(carrier.ReasonMisconfigured, err)
+	case errors.Is(err, errFull):
+		return carrier.Because(carrier.ReasonThrottled, err)
+	default:
+		return carrier.Because(carrier.ReasonUnreachable, err)
+	}
+}
+
+var (
+	errChannel = errors.New("SMPP carries text only")
+	errParts   = fmt.Errorf("a text may have at most %d parts", sms.MaxParts)
+	errSender  = errors.New("a sender is a number, a short code, or a name of at most 11 letters, digits and spaces")
+	errExpired = errors.New("the code has died")
+)
+
+// prepare encodes a message as the bodies of as many submit_sm as it takes.
+func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte, error) {
+	encoding, parts := sms.Split(m.Body.Reveal())
+	source, ok := c.sender(m.From)
+	life := m.ExpiresAt.Sub(now)
+	switch {
+	case m.Channel != verify.SMS:
+		return nil, nil, carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(errChannel))
+	case len(parts) > sms.MaxParts:
+		return nil, nil, carrier.Because(carrier.ReasonInvalidMessage, carrier.Refused(errParts))
+	case !ok:
+		return nil, nil, carrier.Because(carrier.ReasonInvalidSender, carrier.Refused(errSender))
+	case life <= 0:
+		return nil, nil, carrier.Because(carrier.ReasonExpired, carrier.Refused(errExpired))
+	}
+	to := bare(string(m.To))
+	template := message{
+		service: c.Service, source: source, dest: address{c.International.TON, c.International.NPI, to},
+		coding: codingDefault, registered: 1,
+	}
+	if encoding == sms.UCS2 {
+		template.coding = codingUCS2
+	}
+	if !c.NoValidity {
+		template.validity = validity(life)
+	}
+	if c.NoReceipts {
+		template.registered = 0
+	}
+	s := &shipment{verification: m.Verification, attempt: m.Attempt, to: to, parts: len(parts), expires: m.ExpiresAt}
+	return s, c.encodeParts(template, parts), nil
+}
+
+func (c *Carrier) encodeParts(m message, parts [][]byte) (bodies [][]byte) {
+	reference := byte(c.references.Add(1))
+	for i, part := range parts {
+		m.text = part
+		if len(parts) > 1 {
+			m.esm = esmUDH
+			m.text = append(sms.Header(reference, i+1, len(parts)), part...)
+		}
+		bodies = append(bodies, m.encode())
+	}
+	return bodies
+}
+
+// shortCode is how many digits a number without plus may have and still be a short code.
+const shortCode = 8
+
+// sender makes an address of a sender: +12025550199 or as many digits, 12345, or a name. Without one
+// the SMSC takes its own.
+func (c *Carrier) sender(from string) (a address, ok bool) {
+	digits := bare(from)
+	switch {
+	case from == "":
+		return address{}, true
+	case strings.Trim(digits, "0123456789") == "" && digits != "":
+		kind := c.International
+		if from == digits && len(digits) <= shortCode {
+			kind = c.Short
+		}
+		return address{kind.TON, kind.NPI, digits}, len(digits) <= 20
+	default:
+		return address{c.Alphanumeric.TON, c.Alphanumeric.NPI, from}, len(from) <= 11 && !strings.ContainsFunc(from, notInName)
+	}
+}
+
+// notInName reports what a name must not hold: in the alphabets that SMSCs read names in, only
+// letters, digits and some signs have the same code.
+func notInName(r rune) bool {
+	return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(" .,-&'!/:()*", r)
+}
+
+// validity is a message's validity_period in the relative form (§7.1.1.2): the SMSC shall not deliver
+// after the code's death. At least a second, or the SMSC would take its own default; at most 99 days.
+func validity(life time.Duration) string {
+	s := min(max(int64(life/time.Second), 1), 99*24*3600)
+	return fmt.Sprintf("0000%02d%02d%02d%02d000R", s/86400, s/3600%24, s/60%60, s%60)
+}

@@ -1,0 +1,402 @@
+package smpp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+var (
+	errLost    = errors.New("the connection to the SMSC was lost")
+	errUnbound = errors.New("the SMSC unbound")
+	errSilent  = errors.New("the SMSC didn't answer in time")
+	errDead    = errors.New("the SMSC has been silent for too long")
+	errNoBind  = errors.New("the SMSC answered the bind with something else")
+)
+
+// A bindError is the SMSC's refusal to let us in.
+type bindError struct{ Status }
+
+func (e bindError) Error() string { return "the SMSC answered the bind with " + e.Status.Error() }
+
+const (
+	// outQueue is how many PDUs may wait to be written, and outBatch how many bytes of them are
+	// written together.
+	outQueue, outBatch = 256, 32 << 10
+	// lateLimit is how long a response may be late and still be understood.
+	lateLimit = 5 * time.Minute
+	// unbindLimit is how long each side may take to say goodbye.
+	unbindLimit = time.Second
+)
+
+// A session is one connection over which a bind has succeeded. It ends once, for one reason.
+type session struct {
+	carrier *Carrier
+	submits bool // it is no receiver's
+	conn    net.Conn
+	in      *bufio.Reader
+	work    sync.WaitGroup // its goroutines
+	taken   int            // places of its window; the pool guards it
+
+	out  chan *request
+	down chan struct{} // closed at its end
+
+	mu       sync.Mutex          // guards all below
+	requests map[uint32]*request // without a response
+	seq      uint32
+	unbound  bool  // the SMSC is about to close the connection
+	err      error // why it ended
+}
+
+// A request is a PDU on its way out and, unless it is an answer itself, on its answer's way back.
+type request struct {
+	pdu
+	answer   chan pdu // of 1; nil if none is expected
+	last     error    // if set: the session ends with it when this is written
+	shipment *shipment
+
+	// Guarded by the session's mu.
+	written time.Time // zero until it is handed to the network, and the SMSC may have it
+	end     int       // of it in what is written together
+	given   bool      // up: nobody waits for the answer any more
+}
+
+// open connects and binds.
+func (c *Carrier) open(ctx context.Context, as command) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.BindTimeout)
+	defer cancel()
+	conn, err := c.dial(ctx, c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		carrier: c, submits: as != bindReceiver, conn: conn, in: bufio.NewReaderSize(conn, 16<<10),
+		out: make(chan *request, outQueue), down: make(chan struct{}), requests: map[uint32]*request{},
+	}
+	interrupt := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	err = s.bind(as)
+	if !interrupt() || err != nil {
+		conn.Close()
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errSilent
+		}
+		return nil, err
+	}
+	s.work.Go(s.read)
+	s.work.Go(s.write)
+	if c.Enquire > 0 {
+		s.work.Go(s.keepAlive)
+	}
+	return s, nil
+}
+
+func (s *session) bind(as command) error {
+	s.seq = 1
+	b := bind{systemID: s.carrier.SystemID, password: s.carrier.Password.Reveal(), systemType: s.carrier.SystemType, version: 0x34}
+	if _, err := s.conn.Write(pdu{command: as, seq: s.seq, body: b.encode()}.append(nil)); err != nil {
+		return err
+	}
+	p, err := readPDU(s.in)
+	switch {
+	case err != nil:
+		return err
+	case p.seq != s.seq || p.command != as|response && p.command != genericNack:
+		return errNoBind
+	case p.status != statusOK:
+		return bindError{p.status}
+	case p.command == genericNack:
+		return errNoBind
+	}
+	return nil
+}
+
+// fail ends the session.
+func (s *session) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	if s.unbound {
+		err = errUnbound
+	}
+	s.err = err
+	close(s.down)
+	s.conn.Close()
+}
+
+// why is the reason of the session's end.
+func (s *session) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// read understands what comes, until the end.
+func (s *session) read() {
+	for {
+		s.conn.SetReadDeadline(time.Now().Add(s.carrier.Inactivity))
+		p, err := readPDU(s.in)
+		switch {
+		case err == nil:
+			s.handle(p)
+		case errors.Is(err, errFraming):
+			s.send(&request{pdu: pdu{command: genericNack, status: statusLength, seq: p.seq}, last: err})
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.fail(errDead)
+			return
+		default:
+			s.fail(fmt.Errorf("%w: %w", errLost, err))
+			return
+		}
+	}
+}
+
+func (s *session) handle(p pdu) {
+	switch {
+	case p.command&response != 0:
+		s.answered(p)
+	case p.command == enquireLink:
+		s.respond(p, statusOK)
+	case p.command == deliverSM:
+		s.carrier.deliver(s, p)
+	case p.command == unbind:
+		s.leave()
+		s.respond(p, statusOK)
+	case p.command == alertNotification:
+	default:
+		s.send(&request{pdu: pdu{command: genericNack, status: statusCommand, seq: p.seq}})
+	}
+}
+
+// leave takes no more messages, since the SMSC is about to close the connection. Until it does, answers
+// may still come.
+func (s *session) leave() {
+	s.carrier.pool.remove(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.unbound {
+		s.unbound = true
+		time.AfterFunc(unbindLimit, func() { s.fail(errUnbound) })
+	}
+}
+
+// answered gives a response to its request. One that nobody asked for is ignored: to answer an
+// answer could go on for ever.
+func (s *session) answered(p pdu) {
+	s.mu.Lock()
+	r := s.requests[p.seq]
+	if r == nil || r.written.IsZero() || p.command != genericNack && p.command != r.command|response {
+		s.mu.Unlock()
+		return
+	}
+	delete(s.requests, p.seq)
+	given := r.given
+	s.mu.Unlock()
+	if p.command == genericNack && p.status == statusOK {
+		p.status = statusSystem
+	}
+	if r.shipment != nil {
+		s.carrier.answered(r.shipment, p, given)
+	}
+	r.answer <- p
+}
+
+// respond answers a request of the SMSC's.
+func (s *session) respond(to pdu, status Status) {
+	p := pdu{command: to.command | response, status: status, seq: to.seq}
+	if to.command == deliverSM {
+		p.body = []byte{0} // message_id, unused
+	}
+	s.send(&request{pdu: p})
+}
+
+func (s *session) send(r *request) {
+	select {
+	case s.out <- r:
+	case <-s.down:
+	}
+}
+
+// ask sends a request and waits for its answer, as long as ctx and the response timer allow. If there
+// is none, sent says whether the SMSC may have the request.
+func (s *session) ask(ctx context.Context, r *request) (answer pdu, sent bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.carrier.Response)
+	defer cancel()
+	if ctx.Err() != nil {
+		return pdu{}, false, errFull
+	}
+	r.answer = make(chan pdu, 1)
+	// An SMSC can be quick: it must be known what it answers before it is asked.
+	if err := s.expect(r); err != nil {
+		return pdu{}, false, err
+	}
+	select {
+	case s.out <- r:
+	case <-ctx.Done():
+	case <-s.down:
+	}
+	select {
+	case p := <-r.answer:
+		return p, true, nil
+	case <-ctx.Done():
+		return s.giveUp(r, errSilent)
+	case <-s.down:
+		return s.giveUp(r, errLost)
+	}
+}
+
+// expect numbers a request, and from then on knows it.
+func (s *session) expect(r *request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil || s.unbound {
+		return errLost
+	}
+	for {
+		s.seq = s.seq%0x7FFFFFFF + 1
+		if s.requests[s.seq] == nil {
+			break
+		}
+	}
+	r.seq = s.seq
+	s.requests[r.seq] = r
+	return nil
+}
+
+// giveUp stops waiting for an answer. One that comes later is still understood.
+func (s *session) giveUp(r *request, why error) (answer pdu, sent bool, err error) {
+	s.mu.Lock()
+	if s.requests[r.seq] != r { // it has just come
+		s.mu.Unlock()
+		return <-r.answer, true, nil
+	}
+	defer s.mu.Unlock()
+	r.given = true
+	if r.written.IsZero() {
+		delete(s.requests, r.seq)
+		return pdu{}, false, why
+	}
+	return pdu{}, true, why
+}
+
+// write sends what is in the queue, what is there together in one go.
+func (s *session) write() {
+	b := batch{bytes: make([]byte, 0, outBatch+maxPDU)}
+	for {
+		select {
+		case <-s.down:
+			return
+		case r := <-s.out:
+			b.bytes, b.requests = b.bytes[:0], b.requests[:0]
+			for r != nil {
+				s.put(&b, r)
+				r = s.more(&b)
+			}
+			// Sooner than anybody gives up waiting for a response, so that it is known what wasn't sent.
+			s.conn.SetWriteDeadline(time.Now().Add(s.carrier.Response / 2))
+			n, err := s.conn.Write(b.bytes)
+			if err != nil {
+				s.takeBack(&b, n)
+				s.fail(fmt.Errorf("%w: %w", errLost, err))
+			} else if last := b.requests.last(); last != nil {
+				s.fail(last)
+			}
+		}
+	}
+}
+
+// A batch is requests that are written together.
+type batch struct {
+	bytes    []byte
+	requests requests
+}
+
+type requests []*request
+
+// last is why the session ends after them, if it does.
+func (rs requests) last() error {
+	if len(rs) == 0 {
+		return nil
+	}
+	return rs[len(rs)-1].last
+}
+
+// more returns what else can be written together with a batch, if anything.
+func (s *session) more(b *batch) *request {
+	if len(b.bytes) >= outBatch || b.requests.last() != nil {
+		return nil
+	}
+	select {
+	case r := <-s.out:
+		return r
+	default:
+		return nil
+	}
+}
+
+// put adds a request to a batch, unless it was given up or all has ended.
+func (s *session) put(b *batch, r *request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.given || s.err != nil {
+		return
+	}
+	b.bytes = r.append(b.bytes)
+	b.requests = append(b.requests, r)
+	r.written, r.end = time.Now(), len(b.bytes)
+}
+
+// takeBack notes that only n bytes of a batch were written: the SMSC can't have the requests that
+// end behind them.
+func (s *session) takeBack(b *batch, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range b.requests {
+		if r.end > n {
+			r.written = time.Time{}
+		}
+	}
+}
+
+// keepAlive asks now and then whether the SMSC is there.
+func (s *session) keepAlive() {
+	tick := time.NewTicker(s.carrier.Enquire)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.down:
+			return
+		case <-tick.C:
+		}
+		s.forget(time.Now().Add(-lateLimit))
+		if _, _, err := s.ask(context.Background(), &request{pdu: pdu{command: enquireLink}}); err != nil {
+			s.fail(fmt.Errorf("enquire_link: %w", err))
+		}
+	}
+}
+
+// forget drops the requests that were sent before a time and will hardly be answered any more.
+func (s *session) forget(before time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for seq, r := range s.requests {
+		if r.given && r.written.Before(before) {
+			delete(s.requests, seq)
+		}
+	}
+}
+
+// close says goodbye and ends the session.
+func (s *session) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, unbindLimit)
+	defer cancel()
+	s.ask(ctx, &request{pdu: pdu{command: unbind}})
+	s.fail(errClosed)
+}

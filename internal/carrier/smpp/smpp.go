@@ -1,0 +1,324 @@
+// Package smpp is the carrier for whoever has an account with an SMSC: it binds over SMPP 3.4, keeps
+// the binds up, submits each text in as many parts as it takes, and understands the receipts.
+//
+// What it promises. A message is submitted at most once by one Send: where the response doesn't come,
+// the error is [carrier.Unknown], and a response or a receipt that comes later is still understood. A
+// plain error means that the SMSC can't have the message. A receipt is acknowledged when it is
+// recorded. Nothing that an SMSC writes crashes us or makes us keep more than a bounded amount.
+//
+// Source: "Short Message Peer to Peer Protocol Specification v3.4", issue 1.2, 12 October 1999; the
+// sections are named where they are needed.
+package smpp
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A Mode is how the two directions are bound.
+type Mode string
+
+const (
+	Transceiver Mode = ""     // one connection for both
+	Pair        Mode = "pair" // a transmitter's and a receiver's, for SMSCs that know no transceiver
+)
+
+// Config describes one account. Zero values take the defaults that are named.
+type Config struct {
+	Name string // the carrier's
+	Addr string // host:port
+
+	// Plaintext connects without TLS. Everybody on the way can then read the password and the codes:
+	// it is for a private line or a tunnel. Default: TLS 1.2 or later.
+	Plaintext bool
+	// RootCAs are trusted instead of the system's, if set.
+	RootCAs *x509.CertPool
+
+	SystemID   string        // the account
+	Password   verify.Secret // Optional.
+	SystemType string        // Optional; some SMSCs ask for one.
+	Service    string        // service_type of each message. Optional.
+
+	Mode   Mode
+	Binds  int // connections (in Pair mode pairs of them) at once. Default 1.
+	Window int // submit_sm without response at once, of each bind. Default 10.
+	Rate   int // submit_sm in a second, of all binds together. Default 0: no limit.
+
+	BindTimeout time.Duration // from dialling to the bind's response. Default 10 s.
+	Response    time.Duration // to the response to whatever else we ask. Default 8 s.
+	Enquire     time.Duration // between two enquire_link; negative: none are sent. Default 30 s.
+	Inactivity  time.Duration // without a word of the SMSC's, the bind is made anew. Default 90 s.
+
+	// The type of number and the numbering plan of each kind of address. Default: see defaults.
+	International, Short, Alphanumeric *Numbering
+
+	NoValidity bool     // leaves validity_period out, for SMSCs that don't take its relative form
+	NoReceipts bool     // doesn't ask for receipts
+	ReceiptID  IDForm   // how receipts write ids
+	Refuse     []Status // these refuse a message for good, whatever the table of statuses says
+
+	Log *slog.Logger // Default: none.
+}
+
+// A Numbering is a type of number and a numbering plan (§5.2.5, §5.2.6).
+type Numbering struct{ TON, NPI byte }
+
+// The kinds of sender, and of destination: all destinations are international.
+var defaults = struct{ international, short, alphanumeric Numbering }{
+	international: Numbering{1, 1}, // ISDN
+	short:         Numbering{3, 0}, // network specific
+	alphanumeric:  Numbering{5, 0},
+}
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() Config {
+	c.Binds = cmp.Or(c.Binds, 1)
+	c.Window = cmp.Or(c.Window, 10)
+	c.BindTimeout = cmp.Or(c.BindTimeout, 10*time.Second)
+	c.Response = cmp.Or(c.Response, 8*time.Second)
+	c.Enquire = cmp.Or(c.Enquire, 30*time.Second)
+	c.Inactivity = cmp.Or(c.Inactivity, 90*time.Second)
+	c.International = cmp.Or(c.International, &defaults.international)
+	c.Short = cmp.Or(c.Short, &defaults.short)
+	c.Alphanumeric = cmp.Or(c.Alphanumeric, &defaults.alphanumeric)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	return c
+}
+
+// Check says what is wrong with a configuration, if anything. It quotes no secret.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	host, _, err := net.SplitHostPort(c.Addr)
+	switch {
+	case err != nil || host == "":
+		return errors.New("addr: must be host:port")
+	case c.SystemID == "" || !fits(c.SystemID, 15):
+		return errors.New("system_id: must have 1 to 15 characters of ASCII")
+	// The specification allows 8, and there are SMSCs that give out longer ones.
+	case !fits(c.Password.Reveal(), 64):
+		return errors.New("password: must have at most 64 characters of ASCII")
+	case !fits(c.SystemType, 12):
+		return errors.New("system_type: must have at most 12 characters of ASCII")
+	case !fits(c.Service, 5):
+		return errors.New("service: must have at most 5 characters of ASCII")
+	case c.Mode != Transceiver && c.Mode != Pair:
+		return fmt.Errorf("mode: %q is neither empty nor %q", c.Mode, Pair)
+	case c.Binds < 1 || c.Binds > 64:
+		return errors.New("binds: must be from 1 to 64")
+	case c.Window < 1 || c.Window > 1000:
+		return errors.New("window: must be from 1 to 1000")
+	case c.Rate < 0 || c.Rate > 100_000:
+		return errors.New("rate: must be from 1 to 100000 in a second, or 0 for no limit")
+	case c.BindTimeout <= 0 || c.Response <= 0 || c.Inactivity <= 0:
+		return errors.New("bind_timeout, response and inactivity: must be more than nothing")
+	case c.Enquire > 0 && c.Inactivity <= c.Enquire+c.Response:
+		return fmt.Errorf("inactivity: must be more than enquire and response together, %v", c.Enquire+c.Response)
+	case c.ReceiptID != SameID && c.ReceiptID != HexThenDecimal && c.ReceiptID != DecimalThenHex:
+		return fmt.Errorf("receipt_id: %q is neither empty nor %q nor %q", c.ReceiptID, HexThenDecimal, DecimalThenHex)
+	}
+	return nil
+}
+
+// fits reports whether s can be sent as a C-octet string of at most n characters.
+func fits(s string, n int) bool {
+	return len(s) <= n && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// A Carrier keeps an account's binds up and sends over them. It implements [carrier.Carrier].
+type Carrier struct {
+	Config
+	dial   func(ctx context.Context, addr string) (net.Conn, error)
+	gate   *gate
+	pool   pool
+	pace   pace
+	ledger *ledger
+
+	receiver   atomic.Pointer[func(context.Context, carrier.Receipt) error]
+	receipts   chan struct{} // a token for each receipt that is looked at
+	strayed    chan struct{} // a token for each that is looked at again
+	strays     atomic.Uint64 // receipts that nobody knew
+	binds      atomic.Uint64 // that succeeded
+	references atomic.Uint32 // of messages in parts
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+	keep sync.WaitGroup // of the binds
+	work sync.WaitGroup // of receipts
+}
+
+// New returns a carrier that begins to bind. Close it.
+func New(c Config) (*Carrier, error) {
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("carrier %s: %w", c.Name, err)
+	}
+	return start(c, c.dialer()), nil
+}
+
+func (c Config) dialer() func(ctx context.Context, addr string) (net.Conn, error) {
+	plain := &net.Dialer{KeepAlive: 30 * time.Second}
+	if c.Plaintext {
+		return func(ctx context.Context, addr string) (net.Conn, error) { return plain.DialContext(ctx, "tcp", addr) }
+	}
+	secure := &tls.Dialer{NetDialer: plain, Config: &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12}}
+	return func(ctx context.Context, addr string) (net.Conn, error) { return secure.DialContext(ctx, "tcp", addr) }
+}
+
+func start(config Config, dial func(context.Context, string) (net.Conn, error)) *Carrier {
+	c := &Carrier{
+		Config: config.withDefaults(), dial: dial, gate: newGate(), ledger: newLedger(),
+		receipts: make(chan struct{}, maxReceipts), strayed: make(chan struct{}, maxReceipts),
+	}
+	c.pool.window = c.Window
+	if c.Rate > 0 {
+		c.pace.interval = time.Second / time.Duration(c.Rate)
+	}
+	c.references.Store(rand.Uint32()) // so that replicas begin apart
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	for n := range c.Binds {
+		c.keep.Go(func() { c.keepBound(n + 1) })
+	}
+	return c
+}
+
+// Name implements [carrier.Carrier].
+func (c *Carrier) Name() string { return c.Config.Name }
+
+// OnReceipt sets who is told of receipts. If it answers [verify.ErrNotFound], the receipt is nobody's;
+// after another error that is no [verify.Error], the SMSC is asked to bring the receipt again.
+func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
+	c.receiver.Store(&receive)
+}
+
+// Stats are counts of the moment, for metrics.
+type Stats struct {
+	Bound    int    // sessions that can submit
+	InFlight int    // places of their windows that are taken
+	Binds    uint64 // sessions that were ever bound
+	Strays   uint64 // receipts that nobody knew
+}
+
+// Stats returns the counts of now.
+func (c *Carrier) Stats() Stats {
+	bound, taken := c.pool.count()
+	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Strays: c.strays.Load()}
+}
+
+// Close takes no more messages, waits for the responses of those that are under way, unbinds, and
+// waits for the receipts that are being recorded. It ends early when ctx is done.
+func (c *Carrier) Close(ctx context.Context) {
+	c.pool.close(ctx)
+	c.stop()
+	ended := make(chan struct{})
+	go func() {
+		c.keep.Wait()
+		c.work.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// keepBound keeps one bind up until the carrier is closed.
+func (c *Carrier) keepBound(n int) {
+	for {
+		try, err := c.gate.enter(c.ctx)
+		if err != nil {
+			return
+		}
+		log := c.Log.With("carrier", c.Config.Name, "bind", n)
+		sessions, err := c.bindAll()
+		if err != nil {
+			try.end(false)
+			c.pool.fail(err)
+			if c.ctx.Err() == nil {
+				log.Warn("SMSC not bound", "err", err)
+			}
+			continue
+		}
+		log.Info("SMSC bound")
+		err = c.serve(sessions, try)
+		if c.ctx.Err() != nil {
+			return
+		}
+		log.Warn("SMSC bind lost", "err", err)
+	}
+}
+
+// bindAll opens the session of a transceiver, or those of a pair.
+func (c *Carrier) bindAll() ([]*session, error) {
+	as := []command{bindTransceiver}
+	if c.Mode == Pair {
+		as = []command{bindReceiver, bindTransmitter} // so that the receipt of the first message has a way
+	}
+	var sessions []*session
+	for _, command := range as {
+		s, err := c.open(c.ctx, command)
+		if err != nil {
+			endAll(sessions, err)
+			return nil, err
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions, nil
+}
+
+// serve offers the sessions until one of them ends, and returns why.
+func (c *Carrier) serve(sessions []*session, t *try) error {
+	c.binds.Add(uint64(len(sessions)))
+	proved := time.AfterFunc(stable, func() { t.end(true) })
+	for _, s := range sessions {
+		if s.submits {
+			c.pool.add(s)
+		}
+	}
+	select {
+	case <-sessions[0].down:
+	case <-sessions[len(sessions)-1].down:
+	case <-c.ctx.Done():
+		for _, s := range sessions {
+			s.close(context.Background()) // briefly
+		}
+	}
+	for _, s := range sessions {
+		c.pool.remove(s)
+	}
+	err := firstError(sessions)
+	endAll(sessions, err)
+	if proved.Stop() { // it didn't last
+		t.end(false)
+		c.pool.fail(err)
+	}
+	return err
+}
+
+func firstError(sessions []*session) error {
+	for _, s := range sessions {
+		if err := s.why(); err != nil {
+			return err
+		}
+	}
+	return errLost
+}
+
+func endAll(sessions []*session, err error) {
+	for _, s := range sessions {
+		s.fail(err)
+		s.work.Wait()
+	}
+}

@@ -1,0 +1,126 @@
+package smpp
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+)
+
+// A Status is a command_status (SMPP 3.4 §5.1.3).
+type Status uint32
+
+// The statuses that we give ourselves, or that something here depends on. All are in the table below.
+const (
+	statusOK           Status = 0x00000000
+	statusShort        Status = 0x00000001
+	statusLength       Status = 0x00000002
+	statusCommand      Status = 0x00000003
+	statusSystem       Status = 0x00000008
+	statusTemporary    Status = 0x00000064
+	statusOptionalPart Status = 0x000000C0
+)
+
+// A decision is what a status means for the message that it answers.
+type decision int
+
+const (
+	again   decision = iota // not sent; another try, or another carrier, may help
+	slower                  // not sent; we are too fast for the SMSC
+	refused                 // not sent, and never will be
+)
+
+// meanings is the table of the specification (§5.1.3, table 5-2) as answers to a submit_sm. A status
+// that blames the message or its number refuses, since the same message would meet the same answer;
+// so does one that blames the configuration: only an operator can change that.
+var meanings = map[Status]struct {
+	name     string
+	decision decision
+	reason   string
+}{
+	0x00000001: {"ESME_RINVMSGLEN", refused, carrier.ReasonInvalidMessage},
+	0x00000002: {"ESME_RINVCMDLEN", refused, carrier.ReasonMisconfigured},
+	0x00000003: {"ESME_RINVCMDID", refused, carrier.ReasonMisconfigured},
+	0x00000004: {"ESME_RINVBNDSTS", again, carrier.ReasonNetwork},
+	0x00000005: {"ESME_RALYBND", again, carrier.ReasonNetwork},
+	0x00000006: {"ESME_RINVPRTFLG", refused, carrier.ReasonMisconfigured},
+	0x00000007: {"ESME_RINVREGDLVFLG", refused, carrier.ReasonMisconfigured},
+	0x00000008: {"ESME_RSYSERR", again, carrier.ReasonNetwork},
+	0x0000000A: {"ESME_RINVSRCADR", refused, carrier.ReasonInvalidSender},
+	0x0000000B: {"ESME_RINVDSTADR", refused, carrier.ReasonInvalidNumber},
+	0x0000000C: {"ESME_RINVMSGID", again, carrier.ReasonNetwork},
+	0x0000000D: {"ESME_RBINDFAIL", again, carrier.ReasonMisconfigured},
+	0x0000000E: {"ESME_RINVPASWD", again, carrier.ReasonMisconfigured},
+	0x0000000F: {"ESME_RINVSYSID", again, carrier.ReasonMisconfigured},
+	0x00000011: {"ESME_RCANCELFAIL", again, carrier.ReasonNetwork},
+	0x00000013: {"ESME_RREPLACEFAIL", again, carrier.ReasonNetwork},
+	0x00000014: {"ESME_RMSGQFUL", slower, carrier.ReasonThrottled},
+	0x00000015: {"ESME_RINVSERTYP", refused, carrier.ReasonMisconfigured},
+	0x00000033: {"ESME_RINVNUMDESTS", refused, carrier.ReasonMisconfigured},
+	0x00000034: {"ESME_RINVDLNAME", refused, carrier.ReasonMisconfigured},
+	0x00000040: {"ESME_RINVDESTFLAG", refused, carrier.ReasonMisconfigured},
+	0x00000042: {"ESME_RINVSUBREP", refused, carrier.ReasonMisconfigured},
+	0x00000043: {"ESME_RINVESMCLASS", refused, carrier.ReasonMisconfigured},
+	0x00000044: {"ESME_RCNTSUBDL", refused, carrier.ReasonMisconfigured},
+	0x00000045: {"ESME_RSUBMITFAIL", again, carrier.ReasonNetwork},
+	0x00000048: {"ESME_RINVSRCTON", refused, carrier.ReasonInvalidSender},
+	0x00000049: {"ESME_RINVSRCNPI", refused, carrier.ReasonInvalidSender},
+	0x00000050: {"ESME_RINVDSTTON", refused, carrier.ReasonMisconfigured},
+	0x00000051: {"ESME_RINVDSTNPI", refused, carrier.ReasonMisconfigured},
+	0x00000053: {"ESME_RINVSYSTYP", refused, carrier.ReasonMisconfigured},
+	0x00000054: {"ESME_RINVREPFLAG", refused, carrier.ReasonMisconfigured},
+	0x00000055: {"ESME_RINVNUMMSGS", again, carrier.ReasonNetwork},
+	0x00000058: {"ESME_RTHROTTLED", slower, carrier.ReasonThrottled},
+	0x00000061: {"ESME_RINVSCHED", refused, carrier.ReasonMisconfigured},
+	0x00000062: {"ESME_RINVEXPIRY", refused, carrier.ReasonMisconfigured},
+	0x00000063: {"ESME_RINVDFTMSGID", refused, carrier.ReasonMisconfigured},
+	0x00000064: {"ESME_RX_T_APPN", again, carrier.ReasonNetwork},
+	0x00000065: {"ESME_RX_P_APPN", refused, "refused"},
+	0x00000066: {"ESME_RX_R_APPN", refused, "refused"},
+	0x00000067: {"ESME_RQUERYFAIL", again, carrier.ReasonNetwork},
+	0x000000C0: {"ESME_RINVOPTPARSTREAM", refused, carrier.ReasonMisconfigured},
+	0x000000C1: {"ESME_ROPTPARNOTALLWD", refused, carrier.ReasonMisconfigured},
+	0x000000C2: {"ESME_RINVPARLEN", refused, carrier.ReasonInvalidMessage},
+	0x000000C3: {"ESME_RMISSINGOPTPARAM", refused, carrier.ReasonMisconfigured},
+	0x000000C4: {"ESME_RINVOPTPARAMVAL", refused, carrier.ReasonMisconfigured},
+	0x000000FE: {"ESME_RDELIVERYFAILURE", again, carrier.ReasonNetwork},
+	0x000000FF: {"ESME_RUNKNOWNERR", again, carrier.ReasonNetwork},
+}
+
+// Error names a status as the specification does. An SMSC's own have only a number.
+func (s Status) Error() string {
+	if s == statusOK {
+		return "ESME_ROK"
+	}
+	if m, ok := meanings[s]; ok {
+		return m.name
+	}
+	return fmt.Sprintf("status 0x%08X", uint32(s))
+}
+
+// decide turns the answer to a submit_sm into what happens next. An SMSC's own statuses, and those
+// that the specification reserves, say that it wasn't sent and not why: another try may help, unless
+// the operator knows better. after is how long it is too fast.
+func (s Status) decide(refuse []Status, after time.Duration) error {
+	if s == statusOK {
+		return nil
+	}
+	err := fmt.Errorf("the SMSC answered %w", s)
+	m, known := meanings[s]
+	switch {
+	case slices.Contains(refuse, s):
+		return carrier.Refused(err)
+	case !known:
+		return carrier.Because(carrier.ReasonNetwork, err)
+	case m.decision == refused:
+		return carrier.Because(m.reason, carrier.Refused(err))
+	case m.decision == slower:
+		return carrier.Because(m.reason, carrier.Later(after, err))
+	default:
+		return carrier.Because(m.reason, err)
+	}
+}
+
+// slower reports whether the SMSC wants us to be slower.
+func (s Status) slower() bool { return meanings[s].decision == slower }

@@ -1,0 +1,563 @@
+package dispatch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// quiet waits until nothing more happens to a verification's message before the clock moves.
+func quiet(t *testing.T, k *countersigntest.Kit, id string) *verify.Verification {
+	t.Helper()
+	var v *verify.Verification
+	k.Await("the message of "+id, func() bool {
+		v = k.Verification(id)
+		return v.Delivery != verify.Sending && !(v.Delivery == verify.Queued && v.Due(k.Clock.Now()))
+	})
+	return v
+}
+
+// receive passes a receipt on and demands that it is taken.
+func receive(t *testing.T, k *countersigntest.Kit, r carrier.Receipt) {
+	t.Helper()
+	if err := k.Dispatch.Receive(context.Background(), r); err != nil {
+		t.Errorf("receipt: %v", err)
+	}
+}
+
+const (
+	receiptTimeout = 20 * time.Second
+	callLimit      = 50 * time.Millisecond
+)
+
+// Two carriers, and the first one fails in each way that there is. What becomes of the message, how
+// many messages the person may have got, and when the last one was handed over, after the start.
+func TestFailoverStories(t *testing.T) {
+	t.Parallel()
+	unreachable := carrier.Because("unreachable", errDown)
+	hang := func(ctx context.Context, _ int) error { <-ctx.Done(); return carrier.Unknown(ctx.Err()) }
+	for _, tt := range []struct {
+		name   string
+		a, b   func(context.Context, int) error
+		before int    // messages that failed before
+		a1, b1 string // the receipts: "", "delivered", "failed"
+		at     func(*testing.T, *countersigntest.Kit, string)
+
+		state    verify.DeliveryState
+		messages int
+		last     time.Duration
+		attempts []string
+	}{
+		{name: "works", a1: "delivered", state: verify.Delivered, messages: 1, attempts: []string{"a accepted  delivered"}},
+		{name: "refuses the number", a: always(carrier.Refused(errDown)), b1: "delivered",
+			state: verify.Delivered, messages: 1, attempts: []string{"a refused refused none", "b accepted  delivered"}},
+		{name: "can't be reached", a: always(unreachable), b1: "delivered",
+			state: verify.Delivered, messages: 1, attempts: []string{"a errored unreachable none", "b accepted  delivered"}},
+		{name: "is misconfigured", a: always(carrier.Because("misconfigured", errDown)), b1: "delivered",
+			state: verify.Delivered, messages: 1, attempts: []string{"a errored misconfigured none", "b accepted  delivered"}},
+		{name: "throttles", a: always(carrier.Later(time.Minute, errDown)), b1: "delivered",
+			state: verify.Delivered, messages: 1, attempts: []string{"a errored later none", "b accepted  delivered"}},
+		{name: "has failed five times: its breaker is open", a: always(unreachable), before: 5, b1: "delivered",
+			state: verify.Delivered, messages: 1, attempts: []string{"b accepted  delivered"}},
+		{name: "breaks down in our process", a: func(context.Context, int) error { panic("boom") }, b1: "delivered",
+			state: verify.Delivered, messages: 2, last: 2 * receiptTimeout, attempts: []string{"a unknown unknown none", "b accepted  delivered"}},
+		{name: "doesn't answer", a: hang, b1: "delivered",
+			state: verify.Delivered, messages: 2, last: 2 * receiptTimeout, attempts: []string{"a unknown unknown none", "b accepted  delivered"}},
+		{name: "says that it didn't arrive", a1: "failed", b1: "delivered",
+			state: verify.Delivered, messages: 2, attempts: []string{"a accepted  failed", "b accepted  delivered"}},
+		{name: "never says anything", b1: "delivered",
+			state: verify.Delivered, messages: 2, last: receiptTimeout, attempts: []string{"a accepted  none", "b accepted  delivered"}},
+		{name: "says nothing, nor does the other", // silence moves on once
+			state: verify.Sent, messages: 2, last: receiptTimeout, attempts: []string{"a accepted  none", "b accepted  none"}},
+		{name: "doesn't arrive, nor by the other", a1: "failed", b1: "failed",
+			state: verify.Failed, messages: 2, attempts: []string{"a accepted  failed", "b accepted  failed"}},
+		{name: "is silent, and the code is used", at: use,
+			state: verify.Delivered, messages: 1, attempts: []string{"a accepted  none"}},
+		{name: "is silent, and the code is canceled", at: func(_ *testing.T, k *countersigntest.Kit, id string) {
+			k.Verify.Cancel(context.Background(), k.Account(), k.Verification(id).ID)
+		}, state: verify.Sent, messages: 1, attempts: []string{"a accepted  none"}},
+		{name: "is silent, and the other can't be reached", b: always(unreachable),
+			state: verify.Failed, messages: 1}, // the other is tried until the code dies
+	} {
+		a, b := &way{name: "a", send: tt.a}, &way{name: "b", send: tt.b}
+		var last time.Duration
+		k := countersigntest.New(t, countersigntest.Options{
+			Carriers: []carrier.Carrier{a, b}, CallLimit: callLimit,
+			Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: receiptTimeout}, "b": {ReceiptTimeout: receiptTimeout}},
+		})
+		for range tt.before {
+			quiet(t, k, k.Start(to, ""))
+		}
+		id := k.Start(to, `"valid_for":100`)
+		answered := map[string]bool{}
+		// answer sends the receipts of messages that were handed over meanwhile.
+		answer := func(after time.Duration) (news bool) {
+			v := quiet(t, k, id)
+			for w, receipt := range map[*way]string{a: tt.a1, b: tt.b1} {
+				mine := slices.DeleteFunc(w.seen(), func(m verify.Message) bool { return m.Verification != v.ID })
+				if len(mine) == 0 || answered[w.name] {
+					continue
+				}
+				answered[w.name], news = true, true
+				last = max(last, after)
+				if receipt != "" {
+					receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: mine[0].Attempt, Delivered: receipt == "delivered", Reason: "absent"})
+				}
+			}
+			return news
+		}
+		const step = 5 * time.Second
+		for after := time.Duration(0); after < 110*time.Second; after += step {
+			for answer(after) {
+			}
+			if tt.at != nil && after == 10*time.Second {
+				tt.at(t, k, id)
+			}
+			k.Advance(step)
+		}
+		v := quiet(t, k, id)
+		all, err := k.Store.Deliveries(context.Background(), v.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages := verify.Messages(all)
+		t.Logf("the first carrier %-45s %-9v %d messages, the last after %v", tt.name, v.Delivery, messages, last)
+		if v.Delivery != tt.state || messages != tt.messages || tt.attempts != nil && last != tt.last {
+			t.Errorf("%s: got %v (%s), %d messages, the last after %v; want %v, %d, %v", tt.name, v.Delivery, v.Reason, messages, last, tt.state, tt.messages, tt.last)
+		}
+		var attempts []string
+		for _, d := range all {
+			attempts = append(attempts, fmt.Sprintf("%s %v %s %v", d.Carrier, d.Outcome, d.Reason, d.Receipt))
+		}
+		if tt.attempts != nil {
+			if diff := cmp.Diff(tt.attempts, attempts); diff != "" {
+				t.Errorf("%s: attempts (-want +got)\n%s", tt.name, diff)
+			}
+		}
+		texts := map[string]bool{}
+		for _, m := range append(a.seen(), b.seen()...) {
+			if m.Verification == v.ID {
+				texts[m.Body.Reveal()] = true
+			}
+		}
+		if len(texts) != 1 {
+			t.Errorf("%s: %d different texts went out, want the same code each time", tt.name, len(texts))
+		}
+	}
+}
+
+// use approves a verification with its code.
+func use(t *testing.T, k *countersigntest.Kit, id string) {
+	t.Helper()
+	v := k.Verification(id)
+	code, err := keysOf(t, k).Open(v.KeyID, v.Binding(), v.SealedCode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := k.Check(id, code); got != "right" {
+		t.Fatalf("guess: %s", got)
+	}
+}
+
+// A message costs as many messages as allowed, and no more, whoever could still take it.
+func TestMessagesOfAVerificationAreBounded(t *testing.T) {
+	t.Parallel()
+	var all []carrier.Carrier
+	ways := map[string]*way{}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		ways[name] = &way{name: name}
+		all = append(all, ways[name])
+	}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: all})
+	v := quiet(t, k, k.Start(to, ""))
+	for attempt := 1; attempt <= 4; attempt++ {
+		receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: attempt, Reason: "absent"})
+		v = quiet(t, k, v.ID.String())
+	}
+	want := []string{"a accepted ", "b accepted ", "c accepted "}
+	if diff := cmp.Diff(want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed || v.Reason != "absent" {
+		t.Errorf("delivery %v (%s); attempts (-want +got):\n%s", v.Delivery, v.Reason, diff)
+	}
+	if n := len(ways["d"].seen()); n != 0 {
+		t.Errorf("the fourth carrier got %d messages", n)
+	}
+}
+
+// A server that dies over a message again and again sends it as often as allowed, and no more.
+func TestLostLeasesCountAsMessages(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	w := &way{name: "a"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Unattended: true})
+	id := startAndDie(t, k, time.Second)
+	for range 2 { // two more die with it
+		k.Clock.Advance(7 * time.Second)
+		if err := k.Store.Sweep(ctx); err != nil {
+			t.Fatal(err)
+		}
+		due, err := k.Store.Due(ctx, 10)
+		if err != nil || len(due) != 1 {
+			t.Fatalf("due: %v, %v; want one", due, err)
+		}
+		if v, err := k.Store.Claim(ctx, due[0], time.Second); v == nil || err != nil {
+			t.Fatalf("claim: %v, %v", v, err)
+		}
+	}
+	k.Advance(7 * time.Second)
+	v := settled(t, k, id)
+	if v.Delivery != verify.Failed || v.Reason != verify.ReasonMaxMessages || len(w.seen()) != 0 {
+		t.Errorf("delivery %v (%s), sent %d times; want failed (max_messages), never", v.Delivery, v.Reason, len(w.seen()))
+	}
+}
+
+func TestStartsAreRefusedWhileEveryBreakerIsOpen(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex // guards down
+	down := true
+	w := &way{name: "a", send: func(context.Context, int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if down {
+			return errDown
+		}
+		return nil
+	}}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 3})
+	var ids []string
+	for range 3 {
+		ids = append(ids, k.Start(to, ""))
+		quiet(t, k, ids[len(ids)-1])
+	}
+	refusedFor := func(wait time.Duration) {
+		t.Helper()
+		_, err := k.Verify.Start(context.Background(), k.Account(), verify.StartRequest{Channel: verify.SMS, To: to})
+		var known *verify.Error
+		if !errors.As(err, &known) || known.Code != verify.ErrCarriersDown.Code || known.RetryAfter != wait {
+			t.Errorf("start while the breaker is open: %v, want %v after %v", err, verify.ErrCarriersDown, wait)
+		}
+	}
+	refusedFor(10 * time.Second)
+	if status, body := k.Post("sms", `{"to":"`+to+`"}`); status != 503 {
+		t.Errorf("start: %d %s, want 503", status, body)
+	}
+	before := len(w.seen())
+	other := k.Start("+442079460018", "") // another country's messages don't suffer
+	quiet(t, k, other)
+	if n := len(w.seen()); n != before+1 {
+		t.Errorf("%d calls for another country, want 1", n-before)
+	}
+
+	// One probe, which fails: the pause is twice as long.
+	before = len(w.seen())
+	k.Advance(10 * time.Second)
+	for _, id := range ids {
+		quiet(t, k, id)
+	}
+	if n := len(w.seen()); n < before+1 || n > before+2 { // and perhaps the other country's retry
+		t.Errorf("%d calls when the breaker was half-open, want one probe", n-before)
+	}
+	refusedFor(20 * time.Second)
+
+	// Then one that doesn't: all that waited goes out.
+	mu.Lock()
+	down = false
+	mu.Unlock()
+	k.Await("the messages that waited", func() bool {
+		k.Advance(time.Second)
+		return !slices.ContainsFunc(ids, func(id string) bool { return k.Verification(id).Delivery != verify.Sent })
+	})
+	quiet(t, k, k.Start(to, ""))
+	if states := k.Dispatch.States(); len(states[0].Breakers) != 0 {
+		t.Errorf("breakers in the end: %+v", states[0].Breakers)
+	}
+}
+
+// A start that is refused for another reason must not leave the breaker waiting for its probe.
+func TestProbeThatIsNotSentIsGivenBack(t *testing.T) {
+	t.Parallel()
+	w := &way{name: "a", send: always(errDown)}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 1, Unattended: true, Limits: verify.Limits{Burst: 1, Interval: time.Minute}})
+	quiet(t, k, k.Start(to, ""))
+	k.Clock.Advance(10 * time.Second)
+	if status, body := k.Post("sms", `{"to":"`+to+`"}`); status != 429 {
+		t.Fatalf("start over the number's limit: %d %s", status, body)
+	}
+	quiet(t, k, k.Start("+12025550101", ""))
+	if n := len(w.seen()); n != 2 {
+		t.Errorf("%d calls, want the second to be the probe", n)
+	}
+}
+
+func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	calling, answer := make(chan struct{}), make(chan struct{})
+	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
+	b := &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	id := k.Start(to, "")
+	<-calling
+	// Before the carrier's own answer: it waits.
+	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "ref", Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "another's", Delivered: true})
+	if v := k.Verification(id); v.Delivery != verify.Sending {
+		t.Fatalf("the message is %v before its attempt has ended", v.Delivery)
+	}
+	close(answer)
+	k.Await("the receipt to be matched", func() bool { k.Advance(time.Second); return len(b.seen()) == 1 })
+	v := quiet(t, k, id)
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, v)); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+	receive(t, k, carrier.Receipt{Carrier: "b", Ref: "ref", Delivered: true})
+	if v := k.Verification(id); v.Delivery != verify.Delivered {
+		t.Errorf("the message is %v, want delivered", v.Delivery)
+	}
+	k.Advance(time.Minute) // the other one is nobody's
+	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Verification: verify.NewID(k.Clock.Now()), Attempt: 1, Delivered: true}); !errors.Is(err, verify.ErrNotFound) {
+		t.Errorf("a receipt for a verification that never was: %v", err)
+	}
+}
+
+// Receipts and ends of attempts, in any order and repeated, lose and double no message.
+func TestReceiptsRaceWithAttempts(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	var k *countersigntest.Kit
+	var ready sync.WaitGroup
+	ready.Add(1)
+	var receipts sync.WaitGroup
+	mixed := func(name string) *hook {
+		return &hook{name, func(m verify.Message) string {
+			ready.Wait()
+			ref := fmt.Sprintf("%v/%d", m.ID, m.Attempt)
+			for range 2 { // while we settle; and carriers repeat themselves
+				receipts.Go(func() {
+					r := carrier.Receipt{Carrier: name, Ref: ref, Delivered: m.Attempt > 1, Reason: "absent"}
+					if m.ID[15]%2 == 0 {
+						r.Verification, r.Attempt = m.Verification, m.Attempt
+					}
+					receive(t, k, r)
+				})
+			}
+			return ref
+		}}
+	}
+	a, b := mixed("a"), mixed("b")
+	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	ready.Done()
+	var starts sync.WaitGroup
+	ids := make([]string, n)
+	for c := range 8 {
+		starts.Go(func() {
+			for i := c; i < n; i += 8 {
+				ids[i] = k.Start(fmt.Sprintf("+1202%07d", 2000000+i), "")
+			}
+		})
+	}
+	starts.Wait()
+	for _, id := range ids {
+		k.Await("the delivery", func() bool {
+			if k.Verification(id).Delivery == verify.Delivered {
+				return true
+			}
+			k.Advance(10 * time.Millisecond)
+			return false
+		})
+		v := k.Verification(id)
+		if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, v)); diff != "" {
+			t.Errorf("attempts (-want +got):\n%s", diff)
+		}
+	}
+	receipts.Wait()
+}
+
+// A hook is a carrier that takes every message, and says what its id is.
+type hook struct {
+	name string
+	took func(verify.Message) string
+}
+
+func (h *hook) Name() string { return h.name }
+
+func (h *hook) Send(_ context.Context, m verify.Message) (string, error) { return h.took(m), nil }
+
+func TestRoutesAndSendersByCountry(t *testing.T) {
+	t.Parallel()
+	a, b := &way{name: "a"}, &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{
+		Carriers: []carrier.Carrier{a, b},
+		Rules:    []route.Rule{{Countries: []string{"GB"}, Carriers: []route.Choice{{Carrier: "b"}}}, {Countries: []string{"FR"}}},
+		Lines:    map[string]dispatch.Line{"b": {Senders: map[string][]string{"GB": {"ACME"}, "": {"+12025550111", "72345"}}}},
+	})
+	settled(t, k, k.Start("+442079460018", ""))
+	settled(t, k, k.Start("+442079460018", `"from":"+12025550122"`))
+	settled(t, k, k.Start(to, ""))
+	if status, _ := k.Post("sms", `{"to":"+33140205050"}`); status != 503 {
+		t.Errorf("a start that no carrier serves: %d, want 503", status)
+	}
+	got := map[string][]string{}
+	for _, w := range []*way{a, b} {
+		for _, m := range w.seen() {
+			got[w.name] = append(got[w.name], string(m.To)+" from "+m.From)
+		}
+	}
+	want := map[string][]string{
+		"a": {to + " from +12025550199"}, // no pool: the public sender
+		"b": {"+442079460018 from ACME", "+442079460018 from +12025550122"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTrialIsFollowedToItsReceipt(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	var k *countersigntest.Kit
+	accepts := &hook{"accepts", func(m verify.Message) string {
+		if m.Body.Reveal() != "This is a test message. You need not do anything." || m.To != to || m.Channel != verify.Voice {
+			t.Errorf("sent %+v", m)
+		}
+		return "7"
+	}}
+	refuses := &way{name: "refuses", send: always(carrier.Because("bad_sender", carrier.Refused(errDown)))}
+	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{accepts, refuses}})
+	try := func(ctx context.Context, name string, receipt *carrier.Receipt) string {
+		t.Helper()
+		var steps []string
+		last, err := k.Dispatch.Try(ctx, name, verify.Voice, to, func(s dispatch.Step) {
+			steps = append(steps, strings.TrimSpace(s.What+" "+s.Ref+s.Reason))
+			if s.What == "accepted" && receipt != nil {
+				// What carriers say before we know the message's id waits, and is found all the same.
+				receive(t, k, *receipt)
+			}
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !strings.HasPrefix(steps[len(steps)-1], last.What) {
+			t.Errorf("%s: the last step is %+v", name, last)
+		}
+		return strings.Join(steps, ", ")
+	}
+	if got := try(ctx, "accepts", &carrier.Receipt{Carrier: "accepts", Ref: "7", Delivered: true}); got != "sending, accepted 7, delivered" {
+		t.Errorf("delivered: %s", got)
+	}
+	if got := try(ctx, "accepts", &carrier.Receipt{Carrier: "accepts", Ref: "7", Reason: "absent"}); got != "sending, accepted 7, failed absent" {
+		t.Errorf("failed: %s", got)
+	}
+	if got := try(ctx, "refuses", nil); got != "sending, refused refbad_sender" {
+		t.Errorf("refused: %s", got)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if got := try(canceled, "accepts", nil); got != "sending, accepted 7" {
+		t.Errorf("without a receipt: %s", got)
+	}
+	if _, err := k.Dispatch.Try(ctx, "none", verify.SMS, to, func(dispatch.Step) {}); err == nil {
+		t.Error("a carrier that isn't there: no error")
+	}
+}
+
+// Nobody hears of three carriers: the second gets the message when the first was silent, and that is all.
+func TestSilenceMovesOnOnce(t *testing.T) {
+	t.Parallel()
+	a, b, c := &way{name: "a"}, &way{name: "b"}, &way{name: "c"}
+	lines := map[string]dispatch.Line{}
+	for _, name := range []string{"a", "b", "c"} {
+		lines[name] = dispatch.Line{ReceiptTimeout: receiptTimeout}
+	}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b, c}, Lines: lines, MaxMessages: 5})
+	id := k.Start(to, "")
+	for range 10 {
+		quiet(t, k, id)
+		k.Advance(receiptTimeout)
+	}
+	v := quiet(t, k, id)
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.Sent || v.Watched() {
+		t.Errorf("delivery %v, watched %t; attempts (-want +got):\n%s", v.Delivery, v.Watched(), diff)
+	}
+	// A loss that becomes known later still moves on.
+	receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: 2, Reason: "absent"})
+	v = quiet(t, k, id)
+	for range 3 {
+		k.Advance(receiptTimeout)
+	}
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted ", "c accepted "}, attempts(t, k, v)); diff != "" {
+		t.Errorf("after the loss: attempts (-want +got):\n%s", diff)
+	}
+}
+
+// A receipt that names our own attempt can come before that has ended, too. If it moved on at once, it
+// would move on to the same carrier, for nobody knows yet who lost the message.
+func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
+	t.Parallel()
+	calling, answer := make(chan struct{}), make(chan struct{})
+	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
+	b := &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	id := k.Start(to, "")
+	<-calling
+	receive(t, k, carrier.Receipt{Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
+	if v := k.Verification(id); v.Delivery != verify.Sending || v.Attempt != 1 {
+		t.Errorf("before the attempt's end: %v, attempt %d", v.Delivery, v.Attempt)
+	}
+	close(answer)
+	k.Await("the second carrier", func() bool { k.Advance(time.Second); return len(b.seen()) == 1 })
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, quiet(t, k, id))); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+}
+
+// A refusal is about the number, and the carrier answers.
+func TestRefusalsOpenNoBreaker(t *testing.T) {
+	t.Parallel()
+	w := &way{name: "a", send: always(carrier.Refused(errDown))}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 2})
+	for range 5 {
+		settled(t, k, k.Start(to, ""))
+	}
+	if n := len(w.seen()); n != 5 {
+		t.Errorf("%d calls, want 5", n)
+	}
+}
+
+// A carrier that is slower than its messages come passes them on, instead of keeping them too long.
+func TestRateBoundsWhatWaits(t *testing.T) {
+	t.Parallel()
+	a, b := &way{name: "a"}, &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{
+		Carriers: []carrier.Carrier{a, b},
+		Lines:    map[string]dispatch.Line{"a": {Rate: 0.2}}, // two in the 10 s of a lease less a call
+	})
+	var ids []string
+	for range 5 {
+		ids = append(ids, k.Start(to, ""))
+	}
+	k.Await("the other carrier's messages", func() bool { return len(b.seen()) >= 2 })
+	if n := len(a.seen()); n > 2 {
+		t.Errorf("the slow carrier got %d at once", n)
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	k.Dispatch.Close(now) // what waits is left for later
+	for _, id := range ids {
+		if v := k.Verification(id); v.Delivery != verify.Sent && !v.Open() {
+			t.Errorf("a message is %v (%s)", v.Delivery, v.Reason)
+		}
+	}
+}

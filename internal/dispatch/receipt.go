@@ -1,0 +1,157 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+const (
+	// earlyLife is how long a receipt waits for its message's attempt to be settled.
+	earlyLife = 30 * time.Second
+	// maxEarly is how many receipts wait: more are not taken, and carriers repeat them.
+	maxEarly = 10_000
+)
+
+// errEarly means that a receipt came before its attempt was settled, or belongs to nothing of ours.
+var errEarly = errors.New("the attempt isn't settled")
+
+// Receive takes a carrier's receipt. A failed one moves on to another carrier, if there is one. When a
+// network is quicker than our own commit, its receipt waits in memory: the carrier's id of the message
+// isn't on disk yet, and who moves on must know which carrier failed.
+func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
+	if d.trials.receive(r) {
+		return nil
+	}
+	err := d.receive(ctx, r, false)
+	if errors.Is(err, errEarly) {
+		if d.early.keep(waiting{r, d.Now(), d.Now()}) {
+			return nil
+		}
+		return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrBusy)
+	}
+	return err
+}
+
+// receive finds the attempt that a receipt is about and records it. In the end it doesn't wait any
+// more for the attempt to be settled.
+func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt, last bool) (err error) {
+	if r.Verification.IsZero() {
+		r.Verification, r.Attempt, err = d.Store.Find(ctx, r.Carrier, r.Ref)
+		if errors.Is(err, verify.ErrNotFound) {
+			return errEarly
+		}
+		if err != nil {
+			return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, err)
+		}
+	}
+	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason}
+	if !r.Delivered {
+		var settled bool
+		if receipt.Retry, settled, err = d.afterLoss(ctx, receipt); err != nil {
+			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
+		}
+		if !settled && !last {
+			return errEarly
+		}
+	}
+	v, news, err := d.Store.Receive(ctx, receipt)
+	if err != nil {
+		return fmt.Errorf("receipt for %v: %w", r.Verification, err)
+	}
+	if news != nil && d.Observer != nil {
+		if news.Carrier == "" {
+			news.Carrier = r.Carrier
+		}
+		d.Observer.Received(news, v.To.Region())
+	}
+	if receipt.Retry {
+		d.lookNow()
+	}
+	return nil
+}
+
+// afterLoss decides whether a message that didn't arrive goes to another carrier, and reports whether
+// its attempt was settled.
+func (d *Dispatcher) afterLoss(ctx context.Context, r verify.Receipt) (retry, settled bool, err error) {
+	v, err := d.Store.Verification(ctx, r.Verification)
+	if err != nil {
+		return false, false, err
+	}
+	history, err := d.Store.Deliveries(ctx, r.Verification)
+	if err != nil {
+		return false, false, err
+	}
+	retry = verify.Messages(history) < d.MaxMessages && len(d.untried(v.Envelope(), history)) > 0
+	return retry, v.Attempt != r.Attempt || v.Delivery != verify.Sending, nil
+}
+
+// A waiting is a receipt that came early.
+type waiting struct {
+	carrier.Receipt
+	since time.Time
+	next  time.Time // when to look again
+}
+
+// early are the receipts that wait.
+type early struct {
+	mu  sync.Mutex // guards all
+	all []waiting
+}
+
+func (e *early) keep(w waiting) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.all) >= maxEarly {
+		return false
+	}
+	e.all = append(e.all, w)
+	return true
+}
+
+// due takes out those that should be looked at.
+func (e *early) due(now time.Time) (due []waiting) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	kept := e.all[:0]
+	for _, w := range e.all {
+		if w.next.After(now) {
+			kept = append(kept, w)
+		} else {
+			due = append(due, w)
+		}
+	}
+	clear(e.all[len(kept):])
+	e.all = kept
+	return due
+}
+
+// match looks again for the messages of early receipts: often at first, then less and less.
+func (d *Dispatcher) match(ctx context.Context) {
+	now := d.Now()
+	for _, w := range d.early.due(now) {
+		if d.trials.receive(w.Receipt) {
+			continue
+		}
+		last := now.Sub(w.since) >= earlyLife
+		err := d.receive(ctx, w.Receipt, last)
+		switch {
+		case err == nil:
+		case last && errors.Is(err, errEarly):
+			d.Log.Warn("receipt for no message that is known", "carrier", w.Carrier, "ref", w.Ref, "delivered", w.Delivered)
+			if d.Observer != nil {
+				d.Observer.Unmatched(w.Carrier)
+			}
+		case last:
+			d.Log.Error("receipt not recorded", "carrier", w.Carrier, "err", err)
+		default:
+			w.next = now.Add(max(d.Tick, now.Sub(w.since)))
+			d.early.keep(w)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// trialText is what an operator's test message says: it holds no code.
+const trialText = "This is a test message. You need not do anything."
+
+// trialLife is how long a carrier may take over a test message.
+const trialLife = 10 * time.Minute
+
+// A Step is what happened to a test message.
+type Step struct {
+	After  time.Duration `json:"after_ns"` // the beginning
+	What   string        `json:"what"`     // sending, accepted, refused, errored, unknown, delivered or failed
+	From   string        `json:"from,omitempty"`
+	Ref    string        `json:"ref,omitempty"`    // the carrier's own id
+	Reason string        `json:"reason,omitempty"` // when it went wrong
+	Detail string        `json:"detail,omitempty"` // the carrier's error
+}
+
+// Try sends a test message by a carrier, past all routes, and follows it to its receipt, until ctx is
+// done. It returns the last step: one that is neither delivered, failed nor the carrier's error means
+// that no receipt came.
+func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to phone.Number, report func(Step)) (last Step, err error) {
+	l := d.lines[name]
+	if l == nil {
+		return last, fmt.Errorf("there is no carrier %q", name)
+	}
+	if !d.reserve(l) {
+		return last, verify.ErrBusy
+	}
+	held := true
+	release := func() {
+		if held {
+			held = false
+			d.release(l)
+		}
+	}
+	defer release()
+	began := d.Now()
+	m := verify.Message{
+		ID: verify.NewID(began), Verification: verify.NewID(began), Channel: c, To: to,
+		From: l.Sender(d.PublicSender, to.Region(), to), Body: trialText, ExpiresAt: began.Add(trialLife), Attempt: 1,
+	}
+	step := func(s Step) {
+		s.After, last = d.Now().Sub(began), s
+		report(s)
+	}
+	receipts := d.trials.begin(m.Verification)
+	defer d.trials.end(m.Verification)
+	if !d.wait(l) {
+		return last, verify.ErrBusy
+	}
+	step(Step{What: "sending", From: m.From})
+	ref, err := d.call(l, m)
+	release()
+	if err != nil {
+		decision := carrier.Decision(err)
+		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Detail: err.Error(), Ref: ref})
+		if decision.Outcome != verify.Unknown {
+			return last, nil
+		}
+	} else {
+		step(Step{What: verify.Accepted.String(), Ref: ref})
+	}
+	d.trials.named(m.Verification, name, ref)
+	select {
+	case r := <-receipts:
+		if r.Delivered {
+			step(Step{What: verify.ReceiptDelivered.String()})
+		} else {
+			step(Step{What: verify.ReceiptFailed.String(), Reason: r.Reason})
+		}
+	case <-ctx.Done():
+	case <-d.calls.Done():
+	}
+	return last, nil
+}
+
+// trials are the test messages whose receipts somebody waits for.
+type trials struct {
+	mu  sync.Mutex // guards all
+	all map[verify.ID]*trial
+}
+
+type trial struct {
+	carrier, ref string
+	receipts     chan carrier.Receipt
+}
+
+func (t *trials) begin(id verify.ID) <-chan carrier.Receipt {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all == nil {
+		t.all = map[verify.ID]*trial{}
+	}
+	receipts := make(chan carrier.Receipt, 1)
+	t.all[id] = &trial{receipts: receipts}
+	return receipts
+}
+
+func (t *trials) named(id verify.ID, carrier, ref string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all[id].carrier, t.all[id].ref = carrier, ref
+}
+
+func (t *trials) end(id verify.ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, id)
+}
+
+// receive takes a receipt if it is a test message's.
+func (t *trials) receive(r carrier.Receipt) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, trial := range t.all {
+		if r.Verification == id || r.Verification.IsZero() && trial.ref != "" && trial.carrier == r.Carrier && trial.ref == r.Ref {
+			select {
+			case trial.receipts <- r:
+			default: // a repeated one
+			}
+			return true
+		}
+	}
+	return false
+}

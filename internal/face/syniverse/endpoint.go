@@ -1,0 +1,237 @@
+package syniverse
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/countersign/countersign/internal/request"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
+)
+
+// A call is one request of somebody that we know.
+type call struct {
+	*http.Request
+	acct *verify.Account
+	in   request.Fields // none where the method has no body
+}
+
+// endpoint makes a handler of a function from request to answer; nil is answered without a body.
+// Only it authenticates, decodes, and turns errors into Syniverse's shape.
+func (s *Server) endpoint(f func(*call) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, err := s.answer(r, f)
+		switch {
+		case err != nil:
+			s.fail(w, r, err)
+		case answer == nil:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			web.Respond(w, http.StatusOK, answer)
+		}
+	})
+}
+
+func (s *Server) answer(r *http.Request, f func(*call) (any, error)) (any, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return nil, verify.ErrUnauthenticated
+	}
+	acct, err := s.verify.AuthenticateKey(r.Context(), verify.Secret(token))
+	if err != nil {
+		return nil, err
+	}
+	c := &call{Request: r, acct: acct}
+	// A body that isn't there has no type, and no fields.
+	if (r.Method == http.MethodPost || r.Method == http.MethodPut) && r.ContentLength != 0 {
+		if c.in, err = request.Read(r, request.JSON); err != nil && !errors.Is(err, request.ErrEmpty) {
+			return nil, err
+		}
+	}
+	return f(c)
+}
+
+// ofApplication makes such a function of one that is about an application, whose id is in the path.
+// What can't be an id names none.
+func ofApplication(f func(*call, verify.ID) (any, error)) func(*call) (any, error) {
+	return withID("application", verify.ErrNoApplication, f)
+}
+
+func ofTemplate(f func(*call, verify.ID) (any, error)) func(*call) (any, error) {
+	return withID("template", verify.ErrNoTemplate, f)
+}
+
+func withID(wildcard string, none error, f func(*call, verify.ID) (any, error)) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		id, ok := verify.ParseBase62(c.PathValue(wildcard))
+		if !ok {
+			return nil, none
+		}
+		return f(c, id)
+	}
+}
+
+// A failure is the body of every answer that isn't a success.
+type failure struct {
+	Code        string `json:"error_code"`
+	Description string `json:"error_description"`
+}
+
+// errWrong means that a validation code is wrong: no error to the service, but one to Syniverse.
+var errWrong = &verify.Error{Kind: verify.Conflict, Code: "wrong_code", Message: "the validation code is wrong"}
+
+// codeTooLong is the error_code of a text that is too long.
+const codeTooLong = "1023"
+
+// refusals are the answers to errors that have one of their own.
+func refusals(o Refusals) map[string]Refusal {
+	o = o.defaults()
+	tooMany := Refusal{http.StatusTooManyRequests, "2004"}
+	return map[string]Refusal{
+		verify.ErrStale.Code:          {http.StatusConflict, "1001"},
+		verify.ErrDuplicate.Code:      {http.StatusConflict, "1011"},
+		verify.ErrNotValidated.Code:   {http.StatusConflict, "2003"},
+		verify.ErrTooManySends.Code:   tooMany,
+		verify.ErrTooManyGuesses.Code: tooMany,
+		errWrong.Code:                 o.Wrong,
+		verify.ErrExpired.Code:        o.Expired,
+		verify.ErrNoCode.Code:         o.None,
+		verify.ErrApproved.Code:       o.None,
+		verify.ErrCanceled.Code:       o.None,
+		verify.ErrSuperseded.Code:     o.None,
+		verify.ErrGuessesSpent.Code:   o.Exhausted,
+	}
+}
+
+// statuses of the other errors that a caller may see.
+var statuses = map[verify.Kind]int{
+	verify.Invalid:         http.StatusBadRequest,
+	verify.Unauthenticated: http.StatusUnauthorized,
+	verify.NotFound:        http.StatusNotFound,
+	verify.Conflict:        http.StatusConflict,
+	verify.Limited:         http.StatusTooManyRequests,
+	verify.Unavailable:     http.StatusServiceUnavailable,
+}
+
+// fail answers an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var known *verify.Error
+	var bad *invalid
+	switch {
+	case errors.Is(err, request.ErrUnreadable):
+		explain(w, http.StatusBadRequest, "the body is not one JSON object in UTF-8 with each name once")
+	case errors.Is(err, request.ErrTooLarge):
+		explain(w, http.StatusRequestEntityTooLarge, "the body is larger than 64 KiB")
+	case errors.Is(err, request.ErrMediaType):
+		explain(w, http.StatusUnsupportedMediaType, "the content type must be application/json")
+	case errors.As(err, &bad):
+		web.Respond(w, http.StatusBadRequest, failure{bad.code(), bad.Error()})
+	case errors.As(err, &known) && len(known.Problems) > 0:
+		s.fail(w, r, invalidFrom(request.Fields{}, known))
+	case errors.As(err, &known) && statuses[known.Kind] != 0:
+		s.refuse(w, r, known, err)
+	default:
+		s.log.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "err", err)
+		explain(w, http.StatusInternalServerError, "internal error")
+	}
+}
+
+// refuse answers an error that the caller may see, with what its status needs beside the body.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, known *verify.Error, err error) {
+	switch known.Kind {
+	case verify.Unauthenticated:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	case verify.Limited, verify.Unavailable:
+		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
+	}
+	if known.Kind == verify.Unavailable {
+		s.log.LogAttrs(r.Context(), slog.LevelWarn, "request refused", slog.String("code", known.Code), slog.Any("err", err))
+	}
+	if own, ok := s.refusals[known.Code]; ok {
+		web.Respond(w, own.Status, failure{own.Code, known.Message})
+		return
+	}
+	explain(w, statuses[known.Kind], known.Message)
+}
+
+// explain answers a status whose error_code is its number.
+func explain(w http.ResponseWriter, status int, description string) {
+	web.Respond(w, status, failure{strconv.Itoa(status), description})
+}
+
+// refuse answers what no route takes.
+func refuse(w http.ResponseWriter, status int) {
+	explain(w, status, map[int]string{
+		http.StatusNotFound:         "there is nothing at this path",
+		http.StatusMethodNotAllowed: "the path doesn't serve this method",
+	}[status])
+}
+
+// invalid is a request with bad fields.
+type invalid struct{ problems []problem }
+
+// A problem is one thing wrong with a field, by its published name.
+type problem struct {
+	field, message string
+	tooLong        bool
+}
+
+// invalidFrom is the error that names every bad field: those that could not be read, and those
+// that the service's rules refuse.
+func invalidFrom(in request.Fields, rules error) *invalid {
+	var bad invalid
+	for name, message := range in.Problems {
+		bad.problems = append(bad.problems, problem{name, message, false})
+	}
+	var refused *verify.Error
+	if errors.As(rules, &refused) {
+		for _, p := range refused.Problems {
+			if name := published[p.Field]; in.Problems[name] == "" {
+				bad.problems = append(bad.problems, problem{name, p.Message, p.TooLong})
+			}
+		}
+	}
+	slices.SortStableFunc(bad.problems, func(a, b problem) int { return strings.Compare(a.field, b.field) })
+	return &bad
+}
+
+// published are the names under which Syniverse's callers know a field.
+var published = map[verify.Field]string{
+	verify.FieldUser:              "User_ID",
+	verify.FieldAddress:           "address",
+	verify.FieldChannel:           "validation_method",
+	verify.FieldName:              "name",
+	verify.FieldDescription:       "description",
+	verify.FieldLength:            "auth_code_length",
+	verify.FieldFormat:            "auth_token_type",
+	verify.FieldLife:              "auth_token_validity_duration",
+	verify.FieldPrefix:            "auth_token_prefix",
+	verify.FieldChannels:          "auth_token_delivery_methods",
+	verify.FieldAssociateTemplate: "associate_template",
+	verify.FieldLoginTemplate:     "login_template",
+	verify.FieldDisplayName:       "display_name",
+	verify.FieldFrom:              "message_from",
+	verify.FieldDesignation:       "designation",
+	verify.FieldPattern:           "pattern",
+}
+
+// Error is one sentence for all that is wrong.
+func (e *invalid) Error() string {
+	all := make([]string, len(e.problems))
+	for i, p := range e.problems {
+		all[i] = p.field + " " + p.message
+	}
+	return strings.Join(all, "; ")
+}
+
+// code is "1023" if all that is wrong is too long, else the status.
+func (e *invalid) code() string {
+	if slices.ContainsFunc(e.problems, func(p problem) bool { return !p.tooLong }) {
+		return strconv.Itoa(http.StatusBadRequest)
+	}
+	return codeTooLong
+}

@@ -1,0 +1,98 @@
+// Package syniverse serves Syniverse's MFA REST API, so that a client written for it works with
+// only its base URL and bearer token changed:
+//
+//	GET    /mfa/v1/applications                                   list; POST creates one
+//	GET    /mfa/v1/applications/{application}                     read; POST and PUT change, DELETE deletes
+//	GET    /mfa/v1/applications/{application}/users               list
+//	GET    /mfa/v1/applications/{application}/users/{user}        read; DELETE deletes
+//	POST   …/users/{user}/associate                               attach an address, send a code to it; DELETE detaches
+//	POST   …/users/{user}/login_start                             send a code to it
+//	POST   …/users/{user}/validate                                check the latest code
+//
+// The same stands under /scg-external-api/api/v1, and beside it the messaging API's message
+// templates, which an application may name. Three paths serve the platform's token refresh, for
+// clients that call it by themselves.
+//
+// docs/decisions/ says what was chosen where the public record differs or is silent. Bodies carry
+// exactly the published fields, and lists the three that the platform's other lists have.
+package syniverse
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
+)
+
+// Where the API is.
+const (
+	Prefix = "/mfa/v1/"
+	alias  = "/scg-external-api/api/v1/"
+)
+
+// refreshPaths are those under which the token refresh was seen.
+var refreshPaths = []string{"/saop-rest-data/v1/apptoken-refresh", "/v1/apptoken-refresh", "/apptoken-refresh"}
+
+// A Server is the API over the verification service.
+type Server struct {
+	verify   *verify.Service
+	log      *slog.Logger
+	options  Options
+	refusals map[string]Refusal // by the code of a [verify.Error]
+}
+
+// New returns the API, to be mounted.
+func New(service *verify.Service, log *slog.Logger, o Options) []web.Mount {
+	s := &Server{service, log, o, refusals(o.Refusals)}
+	mux := http.NewServeMux()
+	s.operations(mux, Prefix)
+	if !o.NoAlias {
+		s.operations(mux, alias)
+	}
+	const templates = alias + "messaging/message_templates"
+	mux.Handle("GET "+templates, s.endpoint(s.templates))
+	mux.Handle("POST "+templates, s.endpoint(s.createTemplate))
+	mux.Handle("GET "+templates+"/{template}", s.endpoint(ofTemplate(s.template)))
+	mux.Handle("POST "+templates+"/{template}", s.endpoint(ofTemplate(s.changeTemplate)))
+	mux.Handle("PUT "+templates+"/{template}", s.endpoint(ofTemplate(s.replaceTemplate)))
+	mux.Handle("DELETE "+templates+"/{template}", s.endpoint(ofTemplate(s.deleteTemplate)))
+	refresh := http.NewServeMux()
+	for _, p := range refreshPaths {
+		refresh.HandleFunc("GET "+p, s.refresh)
+	}
+
+	api, tokens := web.Exact(mux, refuse), web.Exact(refresh, refuseRefresh)
+	var mounts []web.Mount
+	for _, p := range []string{Prefix, alias} {
+		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api})
+	}
+	for _, p := range refreshPaths {
+		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: p, Handler: tokens})
+	}
+	return mounts
+}
+
+// operations are those of the MFA API.
+func (s *Server) operations(mux *http.ServeMux, prefix string) {
+	applications := prefix + "applications"
+	application := applications + "/{application}"
+	users := application + "/users"
+	user := users + "/{user}"
+
+	mux.Handle("GET "+applications, s.endpoint(s.applications))
+	mux.Handle("POST "+applications, s.endpoint(s.createApplication))
+	mux.Handle("GET "+application, s.endpoint(ofApplication(s.application)))
+	mux.Handle("POST "+application, s.endpoint(ofApplication(s.changeApplication)))
+	mux.Handle("PUT "+application, s.endpoint(ofApplication(s.replaceApplication)))
+	mux.Handle("DELETE "+application, s.endpoint(ofApplication(s.deleteApplication)))
+
+	mux.Handle("GET "+users, s.endpoint(ofApplication(s.users)))
+	mux.Handle("GET "+user, s.endpoint(ofApplication(s.user)))
+	mux.Handle("DELETE "+user, s.endpoint(ofApplication(s.deleteUser)))
+	mux.Handle("POST "+user+"/associate", s.endpoint(ofApplication(s.associate)))
+	mux.Handle("DELETE "+user+"/associate", s.endpoint(ofApplication(s.dissociate)))
+	mux.Handle("POST "+user+"/login_start", s.endpoint(ofApplication(s.loginStart)))
+	mux.Handle("POST "+user+"/validate", s.endpoint(ofApplication(s.validate)))
+}

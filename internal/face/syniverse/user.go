@@ -1,0 +1,182 @@
+package syniverse
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/request"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// user is Syniverse's User.
+type user struct {
+	ID              string `json:"id"`
+	UserAddress     string `json:"user_address,omitempty"` // as it was given
+	Status          string `json:"status"`
+	CreatedDate     any    `json:"created_date"`
+	LastUpdatedDate any    `json:"last_updated_date"`
+	VersionNumber   int    `json:"version_number"`
+}
+
+func (s *Server) wireUser(u verify.User) user {
+	return user{
+		ID: u.Name, UserAddress: u.Address, Status: statusNames[u.Status],
+		CreatedDate: s.date(u.CreatedAt), LastUpdatedDate: s.date(u.UpdatedAt), VersionNumber: u.Version,
+	}
+}
+
+// statusNames are Syniverse's: one has a space.
+var statusNames = map[verify.UserStatus]string{
+	verify.Initial:           "INITIAL",
+	verify.ValidationPending: "VALIDATION PENDING",
+	verify.Validated:         "VALIDATED",
+}
+
+// asStatus reads a status, in any case and also with _ for the space.
+func asStatus(s string) (verify.UserStatus, error) {
+	for status, name := range statusNames {
+		if strings.EqualFold(strings.ReplaceAll(s, "_", " "), name) {
+			return status, nil
+		}
+	}
+	return 0, errors.New("must be INITIAL, VALIDATION PENDING or VALIDATED")
+}
+
+// userFilters are exactly those that are published.
+var userFilters = []string{"id", "status", "created_date", "last_updated_date"}
+
+var userOrders = map[string]verify.UserOrder{
+	"id": verify.ByName, "user_address": verify.ByAddress, "status": verify.ByStatus,
+	"created_date": verify.ByCreation, "last_updated_date": verify.ByUpdate, "version_number": verify.ByVersion,
+}
+
+// userFilter reads the filters of a query.
+func userFilter(q query) (verify.UserFilter, error) {
+	var bad request.Fields
+	date := func(name string) (t time.Time) {
+		if value := q.filters.Get(name); value != "" {
+			ms, err := asDate(value)
+			if err != nil {
+				bad.Wrong(name, err.Error())
+			}
+			t = time.UnixMilli(max(ms, 0)) // nothing was made before 1970, and the zero time filters nothing
+		}
+		return t
+	}
+	f := verify.UserFilter{Name: q.filters.Get("id"), CreatedAt: date("created_date"), UpdatedAt: date("last_updated_date")}
+	if value := q.filters.Get("status"); value != "" {
+		var err error
+		if f.Status, err = asStatus(value); err != nil {
+			bad.Wrong("status", err.Error())
+		}
+	}
+	if bad.Problems != nil {
+		return f, invalidFrom(bad, nil)
+	}
+	return f, nil
+}
+
+func (s *Server) users(c *call, app verify.ID) (any, error) {
+	q, err := parse(c.URL.RawQuery, userFilters, slices.Sorted(maps.Keys(userOrders)))
+	if err != nil {
+		return nil, err
+	}
+	f, err := userFilter(q)
+	if err != nil {
+		return nil, err
+	}
+	p := verify.Page{Order: userOrders[q.sort], Descending: q.descending, Offset: q.offset, Limit: q.limit}
+	entries, total, err := s.verify.Users(c.Context(), c.acct, app, f, p)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(entries, q, total, s.wireUser), nil
+}
+
+// name is the user's id in a call's path. It may hold a slash there, written as %2F, which the service
+// refuses: on the way here others may have read it as the end of the id.
+func (c *call) name() string { return c.PathValue("user") }
+
+func (s *Server) user(c *call, app verify.ID) (any, error) {
+	u, err := s.verify.User(c.Context(), c.acct, app, c.name())
+	if err != nil {
+		return nil, err
+	}
+	return s.wireUser(u), nil
+}
+
+func (s *Server) deleteUser(c *call, app verify.ID) (any, error) {
+	return nil, s.verify.DeleteUser(c.Context(), c.acct, app, c.name())
+}
+
+func (s *Server) associate(c *call, app verify.ID) (any, error) {
+	r := verify.AssociateRequest{Address: c.in.Text("address"), DisplayName: c.in.Text("display_name"), Channel: method(&c.in)}
+	if c.in.Problems != nil {
+		return nil, invalidFrom(c.in, nil)
+	}
+	return nil, s.verify.Associate(c.Context(), c.acct, app, c.name(), r)
+}
+
+func (s *Server) dissociate(c *call, app verify.ID) (any, error) {
+	return nil, s.verify.Dissociate(c.Context(), c.acct, app, c.name())
+}
+
+func (s *Server) loginStart(c *call, app verify.ID) (any, error) {
+	r := verify.LoginRequest{DisplayName: c.in.Text("display_name"), Channel: method(&c.in)}
+	if c.in.Problems != nil {
+		return nil, invalidFrom(c.in, nil)
+	}
+	return nil, s.verify.LoginStart(c.Context(), c.acct, app, c.name(), r)
+}
+
+func (s *Server) validate(c *call, app verify.ID) (any, error) {
+	code, number := validationCode(&c.in)
+	if c.in.Problems != nil {
+		return nil, invalidFrom(c.in, nil)
+	}
+	out, err := s.verify.Validate(c.Context(), c.acct, app, c.name(), code, number)
+	if err == nil && !out.Approved {
+		err = errWrong
+	}
+	return nil, err
+}
+
+// methodFields are where a request may say how to reach the user: the first one that does counts. The
+// published operation has such a field, but nobody published its name.
+var methodFields = []string{"validation_method", "auth_token_delivery_method", "delivery_method"}
+
+// method reads how to reach the user; "" leaves it open. Unknown ones are for the service to refuse.
+func method(in *request.Fields) verify.Channel {
+	for _, name := range methodFields {
+		if c := channel(in.Text(name)); c != "" {
+			return c
+		}
+	}
+	return ""
+}
+
+// wholeNumber is a number as a program writes a code that it took for one.
+var wholeNumber = regexp.MustCompile(`^[0-9]+$`)
+
+// validationCode reads what somebody typed, and reports whether it came as a JSON number, which has
+// lost the zeros at its beginning.
+func validationCode(in *request.Fields) (code verify.Secret, number bool) {
+	raw := in.Raw("validation_code")
+	var text string
+	switch {
+	case wholeNumber.Match(raw):
+		return verify.Secret(raw), true
+	case raw == nil:
+		in.Wrong("validation_code", "can't be blank")
+	case json.Unmarshal(raw, &text) != nil:
+		in.Wrong("validation_code", "must be a string or a whole number")
+	case text == "":
+		in.Wrong("validation_code", "can't be blank")
+	}
+	return verify.Secret(text), false
+}

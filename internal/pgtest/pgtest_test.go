@@ -1,0 +1,110 @@
+package pgtest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// hold makes this program start the shared server, say where it is, and wait to be killed.
+const hold = "COUNTERSIGN_TEST_HOLD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(hold) != "" {
+		_, err := shared()
+		fmt.Println(commons.cluster.dir, err)
+		select {}
+	}
+	code := m.Run()
+	Close()
+	os.Exit(code)
+}
+
+func value(t *testing.T, databaseURL, query string) (v string) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, query).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v
+}
+
+func TestEachDatabaseIsItsOwn(t *testing.T) {
+	t.Parallel()
+	first, second := Database(t, ""), Database(t, "")
+	if err := execute(first, "CREATE TABLE a AS SELECT 'x' AS b"); err != nil {
+		t.Fatal(err)
+	}
+	if got := value(t, second, "SELECT count(*)::text FROM pg_tables WHERE tablename = 'a'"); got != "0" {
+		t.Errorf("the other database has %s tables of that name, want 0", got)
+	}
+	if got := value(t, Database(t, first), "SELECT b FROM a"); got != "x" {
+		t.Errorf("the copy holds %q, want x", got)
+	}
+}
+
+func TestPromotedStandbyHasLostWhatItDidNotReceive(t *testing.T) {
+	t.Parallel()
+	c := New(t)
+	c.Exec(t, "postgres", "CREATE TABLE a AS SELECT 1 AS b")
+	s := c.Standby(t)
+	s.Detach(t)
+	c.Exec(t, "postgres", "INSERT INTO a VALUES (2)")
+	c.Kill(t)
+	s.Promote(t)
+	if got := value(t, s.URL("postgres"), "SELECT count(*)::text FROM a"); got != "1" {
+		t.Errorf("the promoted standby has %s rows, want 1", got)
+	}
+	c.Start(t)
+	if got := value(t, c.URL("postgres"), "SELECT count(*)::text FROM a"); got != "2" {
+		t.Errorf("the old primary has %s rows, want 2", got)
+	}
+}
+
+func TestNothingOutlivesAProgramThatIsKilled(t *testing.T) {
+	t.Parallel()
+	if _, err := binaries(); err != nil {
+		missing(t, err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), hold+"=1", existing+"=")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	dir, failed, _ := strings.Cut(strings.TrimSpace(line), " ")
+	cmd.Process.Kill()
+	cmd.Wait()
+	if err != nil || failed != "<nil>" {
+		t.Fatalf("the program said %q: %v", line, err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, err := os.Stat(dir)
+		if errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s is still there", dir)
+		}
+	}
+	if err := exec.Command("pgrep", "-f", "--", dir).Run(); err == nil {
+		t.Errorf("a process of %s runs still", dir)
+	}
+}

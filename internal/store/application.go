@@ -1,0 +1,192 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// The columns of applications, in the order in which scanApplication and applicationValues take them.
+const applicationColumns = `id, project, name, description, format, length, life_ms, attempts, prefix, channels,
+	associate_template, login_template, display_name, sender, created_at, updated_at, version`
+
+func applicationValues(a *verify.Application) []any {
+	channels := make([]string, len(a.Channels))
+	for i, c := range a.Channels {
+		channels[i] = string(c)
+	}
+	return []any{
+		a.ID[:], a.Project, a.Name, a.Description, a.Format, a.Length, a.Life.Milliseconds(), a.Attempts, a.Prefix, strings.Join(channels, " "),
+		a.AssociateTemplate, a.LoginTemplate, a.DisplayName, a.From, millis(a.CreatedAt), millis(a.UpdatedAt), a.Version,
+	}
+}
+
+func scanApplication(row scanner) (a verify.Application, err error) {
+	var id []byte
+	var life, created, updated int64
+	var channels string
+	err = row.Scan(&id, &a.Project, &a.Name, &a.Description, &a.Format, &a.Length, &life, &a.Attempts, &a.Prefix, &channels,
+		&a.AssociateTemplate, &a.LoginTemplate, &a.DisplayName, &a.From, &created, &updated, &a.Version)
+	copy(a.ID[:], id)
+	a.Life, a.CreatedAt, a.UpdatedAt = time.Duration(life)*time.Millisecond, fromMillis(created), fromMillis(updated)
+	for _, c := range strings.Fields(channels) {
+		a.Channels = append(a.Channels, verify.Channel(c))
+	}
+	return a, err
+}
+
+// CreateApplication implements [verify.ApplicationStore].
+func (s *Store) CreateApplication(_ context.Context, a verify.Application, unique bool) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		if err := nameIsFree(ctx, tx, &a, unique); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO application (`+applicationColumns+`)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`, applicationValues(&a)...)
+		return err
+	})
+}
+
+// UpdateApplication implements [verify.ApplicationStore].
+func (s *Store) UpdateApplication(_ context.Context, a verify.Application, unique bool) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		stored, err := scanApplication(tx.QueryRowContext(ctx, selectApplication, a.ID[:], a.Project))
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return verify.ErrNoApplication
+		case err != nil:
+			return err
+		case stored.Version != a.Version-1:
+			return verify.ErrStale
+		}
+		if err := nameIsFree(ctx, tx, &a, unique); err != nil {
+			return err
+		}
+		a.CreatedAt = stored.CreatedAt
+		result, err := tx.ExecContext(ctx, `UPDATE application SET project = $2, name = $3, description = $4, format = $5, length = $6, life_ms = $7,
+				attempts = $8, prefix = $9, channels = $10, associate_template = $11, login_template = $12, display_name = $13,
+				sender = $14, created_at = $15, updated_at = $16, version = $17
+			WHERE id = $1 AND version = $17 - 1`, applicationValues(&a)...)
+		return changedOne(result, err, verify.ErrStale) // where others write beside us
+	})
+}
+
+// nameIsFree fails with [verify.ErrDuplicate] if another application of the project has the name,
+// provided that names are to be unique. It locks the project, where an engine locks rows, so that two
+// can't take a name at once.
+func nameIsFree(ctx context.Context, tx *sql.Tx, a *verify.Application, unique bool) error {
+	if !unique {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE project SET id = id WHERE id = $1`, a.Project); err != nil {
+		return err
+	}
+	var taken bool
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM application WHERE project = $1 AND name = $2 AND id <> $3 AND version > 0)`,
+		a.Project, a.Name, a.ID[:]).Scan(&taken)
+	if err == nil && taken {
+		return verify.ErrDuplicate
+	}
+	return err
+}
+
+const selectApplication = `SELECT ` + applicationColumns + ` FROM application WHERE id = $1 AND project = $2 AND version > 0`
+
+// Application implements [verify.ApplicationStore].
+func (s *Store) Application(ctx context.Context, p verify.ProjectID, id verify.ID) (verify.Application, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	a, err := scanApplication(s.read.QueryRowContext(ctx, selectApplication, id[:], p))
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, verify.ErrNoApplication
+	}
+	if err != nil {
+		return a, away("load application", err)
+	}
+	return a, nil
+}
+
+// Applications implements [verify.ApplicationStore].
+func (s *Store) Applications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	return query(ctx, s.read, scanApplication, `SELECT `+applicationColumns+` FROM application
+		WHERE project = $1 AND version > 0 ORDER BY id`, p)
+}
+
+// DeleteApplication implements [verify.ApplicationStore]. Once the application is gone, nothing of it
+// validates and nothing is sent for it; if we don't get on with its users, [Store.FinishDeletions] does.
+func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id verify.ID) error {
+	err := s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		result, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1 AND project = $2 AND version > 0`, id[:], p)
+		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO deleted_application (id) VALUES ($1)`, id[:])
+		return err
+	})
+	if err == nil {
+		s.deleteUsers(ctx, id)
+	}
+	return err
+}
+
+// FinishDeletions deletes the users that deleted applications have left.
+func (s *Store) FinishDeletions(ctx context.Context) error {
+	gone, err := query(ctx, s.read, func(row scanner) (id verify.ID, err error) {
+		var b []byte
+		err = row.Scan(&b)
+		copy(id[:], b)
+		return id, err
+	}, `SELECT id FROM deleted_application ORDER BY id`)
+	if err != nil {
+		return err
+	}
+	for _, id := range gone {
+		if err := s.deleteUsers(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteStep is how many users are deleted together: others write between two steps.
+const deleteStep = 100
+
+// deleteUsers deletes the users of an application that is gone, and cancels their live verifications.
+// No new ones come: who makes one looks for the application in the same transaction.
+func (s *Store) deleteUsers(ctx context.Context, application verify.ID) error {
+	for ctx.Err() == nil {
+		names, err := query(ctx, s.read, func(row scanner) (name string, err error) {
+			err = row.Scan(&name)
+			return name, err
+		}, `SELECT name FROM app_user WHERE application = $1 ORDER BY name LIMIT $2`, application[:], deleteStep)
+		if err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+				_, err := tx.ExecContext(ctx, `DELETE FROM deleted_application WHERE id = $1`, application[:])
+				return err
+			})
+		}
+		ops := make([]op, len(names))
+		for i, name := range names {
+			k := userKey{application, name}
+			ops[i] = op{user: k, withCurrent: true, apply: func(r *rows, now time.Time) error {
+				if u := r.user(k); u != nil {
+					r.remove(u, now)
+				}
+				return nil
+			}}
+		}
+		if err := s.w.doAll(ops); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}

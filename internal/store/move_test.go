@@ -1,0 +1,207 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// everything is all rows of an installation's tables, as text, but for what is PostgreSQL's own.
+func everything(t *testing.T, driver, name string) (all []string) {
+	t.Helper()
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	list := func(text string, args ...any) (rows [][]any) {
+		t.Helper()
+		found, err := db.Query(text, args...)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		defer found.Close()
+		columns, err := found.Columns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for found.Next() {
+			values, into := make([]any, len(columns)), make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := found.Scan(into...); err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, values)
+		}
+		return rows
+	}
+	tables := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('goose_db_version', 'sqlite_sequence') ORDER BY 1`
+	columns := `SELECT name FROM pragma_table_info($1) ORDER BY 1`
+	if driver == "pgx" {
+		tables = `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'
+			AND table_name NOT IN ('goose_db_version', 'server', 'sweep_gate') ORDER BY 1`
+		columns = `SELECT column_name FROM information_schema.columns WHERE table_name = $1 ORDER BY 1`
+	}
+	for _, table := range list(tables) {
+		var names []string
+		for _, column := range list(columns, table[0]) {
+			names = append(names, column[0].(string))
+		}
+		where := ""
+		if table[0] == "watermark" {
+			where = " WHERE name = 'sweep'"
+		}
+		rows := list(fmt.Sprintf("SELECT %s FROM %s%s", strings.Join(names, ", "), table[0], where))
+		for _, row := range rows {
+			for i, v := range row {
+				if truth, ok := v.(bool); ok {
+					row[i] = map[bool]int64{false: 0, true: 1}[truth]
+				}
+			}
+			all = append(all, fmt.Sprint(table[0], names, row))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// fill makes an installation with something in every table, and n verifications more.
+func fill(t *testing.T, n int) (path string) {
+	t.Helper()
+	path = newFile(t)
+	s := openSQLite(t, path, nil, nil)
+	defer s.Close()
+	demand := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	demand(s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat, PublicText: true}))
+	demand(s.CreateKey(ctx, verify.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: verify.HashKey("k")}))
+	demand(s.Record(ctx, store.Audit{Actor: "a", Action: "b", Project: "p", Detail: "c"}))
+	demand(s.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Pattern: "{code}", Version: 1}))
+	app := verify.Application{ID: verify.NewID(time.Now()), Project: "p", Name: "app", Version: 1}
+	demand(s.CreateApplication(ctx, app, true))
+	user := pending(time.Now(), number(0))
+	user.Application, user.User = app.ID, "somebody"
+	demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Minute}))
+	_, err := s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)
+	demand(err)
+	for i := range n {
+		v := pending(time.Now(), number(i))
+		demand(s.Start(ctx, v, verify.Limits{Daily: 5}, time.Minute))
+		st := verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Carrier: "c", Ref: "r", StartedAt: time.Now()}}
+		if i%2 == 0 {
+			st.Outcome, st.Retry = verify.Errored, true
+		}
+		_, err := s.Settle(ctx, st)
+		demand(err)
+		if i%3 == 0 {
+			_, err := s.Check(ctx, guess(v, "483920"))
+			demand(err)
+		}
+	}
+	_, err = s.raw.Exec(`UPDATE watermark SET id = (SELECT min(id) FROM verification) WHERE name = 'sweep'`)
+	demand(err)
+	return path
+}
+
+func TestMoveCopiesAllAndGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	const n = 5000 // more than two steps
+	path, url := fill(t, n), pgtest.Database(t, "")
+	to := &store.Postgres{URL: url}
+
+	// It is stopped in the middle of the verifications, and again a step later.
+	stops := 0
+	for _, limit := range []int{n + n/2, n + n/2 + 2001} {
+		stopped, stop := context.WithCancel(ctx)
+		_, err := store.Move(stopped, path, to, func(done, all int) {
+			if done >= limit {
+				stop()
+			}
+		})
+		stop()
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("move: got error %v, want %v", err, context.Canceled)
+		}
+		stops++
+		if s, err := store.Open(ctx, store.Options{Postgres: to}); err == nil || !strings.Contains(err.Error(), "half moved from "+path) {
+			t.Errorf("open what is half moved: got error %v, want one that names the file", err)
+			if err == nil {
+				s.Close()
+			}
+		}
+		if _, err := store.Move(ctx, fill(t, 1), to, func(int, int) {}); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("move another one there: got error %v, want one that names the file", err)
+		}
+	}
+	first, last, rows := 0, 0, 0
+	tables, err := store.Move(ctx, path, to, func(done, all int) {
+		if first == 0 {
+			first = done
+		}
+		last, rows = done, all
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first < n+n/2 || last != rows {
+		t.Errorf("progress: got from %d to %d of %d, want from where it stopped to all", first, last, rows)
+	}
+	sum := 0
+	for _, m := range tables {
+		if m.Rows == 0 {
+			t.Errorf("table %s had no rows: this shows nothing of it", m.Table)
+		}
+		sum += m.Rows
+	}
+	if sum != rows {
+		t.Errorf("it says that it moved %d rows, want %d", sum, rows)
+	}
+	if d := cmp.Diff(everything(t, "sqlite", path), everything(t, "pgx", url)); d != "" {
+		t.Errorf("rows: -before +after\n%.2000s", d)
+	}
+	if _, err := store.Move(ctx, path, to, func(int, int) {}); err == nil || !strings.Contains(err.Error(), "isn't empty") {
+		t.Errorf("move again: got error %v, want that the database isn't empty", err)
+	}
+
+	s := replica(t, url)
+	if a, err := s.Account(ctx, verify.HashKey("k")); err != nil || !a.Project.PublicText {
+		t.Errorf("account: got %+v, %v; want the project's, with texts of its own", a, err)
+	}
+}
+
+func TestMoveLetsNobodyWriteMeanwhile(t *testing.T) {
+	t.Parallel()
+	path := fill(t, 10)
+	other := openSQLite(t, path, nil, nil)
+	defer other.Close()
+	if _, err := other.Pragma(ctx, "busy_timeout = 20"); err != nil {
+		t.Fatal(err)
+	}
+	tried := false
+	_, err := store.Move(ctx, path, &store.Postgres{URL: pgtest.Database(t, "")}, func(int, int) {
+		tried = true
+		if err := other.Start(ctx, pending(time.Now(), number(1)), verify.Limits{}, time.Minute); !errors.Is(err, verify.ErrNoStore) {
+			t.Errorf("start meanwhile: got error %v, want %v", err, verify.ErrNoStore)
+		}
+	})
+	if err != nil || !tried {
+		t.Errorf("move: %v, tried to write meanwhile: %v", err, tried)
+	}
+}

@@ -1,0 +1,649 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A postgresSession runs groups on a connection of its own, with one statement for each table and
+// kind, whose parameters are arrays. Statements that don't need each other's answer share a round
+// trip. The connection is made when it is needed, and again after it broke.
+type postgresSession struct {
+	config *pgx.ConnConfig
+	server *server
+	conn   *pgx.Conn
+	users  bool // verifications of users have come by: look their users up with them
+
+	planned time.Time // when its plans were thrown away
+}
+
+// planLife is how long a connection keeps its plans. One that was made while a table had few rows may
+// read all of it, and would do so when it has millions.
+const planLife = time.Second
+
+// apart is false when the server didn't answer, or not in time: it won't answer each of them either.
+func (s *postgresSession) apart(err error) bool {
+	return raced(err) || refused(err) || !errors.Is(err, verify.ErrNoStore)
+}
+
+func (s *postgresSession) close() error {
+	if s.conn == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return s.conn.Close(ctx)
+}
+
+// begin only connects: the word itself travels with what load asks.
+func (s *postgresSession) begin(ctx context.Context) error {
+	if s.conn != nil && !s.conn.IsClosed() {
+		return nil
+	}
+	conn, err := pgx.ConnectConfig(ctx, s.config)
+	if err != nil {
+		return err
+	}
+	if err := s.server.admit(ctx, conn); err != nil {
+		conn.Close(ctx)
+		return err
+	}
+	s.conn = conn
+	return nil
+}
+
+func (s *postgresSession) commit(ctx context.Context, _ *rows) error {
+	tag, err := s.conn.Exec(ctx, "COMMIT")
+	if err == nil && tag.String() != "COMMIT" {
+		err = fmt.Errorf("commit: the server answered %s", tag)
+	}
+	return err
+}
+
+func (s *postgresSession) rollback(context.Context) {
+	if s.conn == nil || s.conn.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.server.timeout) // the transaction's may be over
+	defer cancel()
+	if _, err := s.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		s.conn.Close(ctx)
+	}
+}
+
+// Locks are taken in the order of DESIGN.md, destinations before verifications, each sorted by key:
+// transactions of different writers can't deadlock. A verification's destination never changes, so it
+// is looked up before it is locked.
+const (
+	pgReplan = `DISCARD PLANS`
+	pgBegin  = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
+	// See Store.announceSweep. It must stand before pgMarks.
+	pgGate  = `LOCK TABLE sweep_gate IN ROW EXCLUSIVE MODE`
+	pgMarks = `SELECT name, id FROM watermark WHERE name IN ('announced', 'void')`
+
+	// An application that is looked at must not be deleted before we commit.
+	pgLockApplications = `SELECT id, project FROM application WHERE version > 0 AND id IN (
+			SELECT application FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
+			UNION SELECT unnest($2::bytea[]))
+		ORDER BY id FOR KEY SHARE`
+	pgLockUsers = `WITH k AS (
+			SELECT application, app_user AS name FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
+			UNION SELECT * FROM unnest($2::bytea[], $3::text[]))
+		SELECT u.application, u.name, u.address, u.status, u.latest, u.sends, u.created_at, u.updated_at, u.version
+		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
+		ORDER BY u.application, u.name FOR UPDATE OF u`
+	pgLockDestinations = `WITH k AS (
+			SELECT project, destination AS number FROM verification WHERE id = ANY ($1::bytea[])
+			UNION SELECT v.project, v.destination FROM unnest($2::bytea[], $3::text[]) n (application, name)
+				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest
+			UNION SELECT * FROM unnest($4::text[], $5::text[]))
+		SELECT d.project, d.number, d.tat, d.sends, d.failures, d.wait_until, d.latest
+		FROM k JOIN destination d ON d.project = k.project AND d.number = k.number
+		ORDER BY d.project, d.number FOR UPDATE OF d`
+	pgLockVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
+			SELECT unnest($1::bytea[])
+			UNION SELECT u.latest FROM unnest($2::bytea[], $3::text[]) n (application, name)
+				JOIN app_user u ON u.application = n.application AND u.name = n.name)
+		ORDER BY id FOR UPDATE`
+
+	// Rows that start a number's memory are inserted before anything is locked: an insert after that could
+	// wait for somebody who waits for our locks.
+	pgPlaceDestinations = `INSERT INTO destination (` + destinationColumns + `)
+		SELECT k.project, k.number, 0, '', 0, 0, '\x00000000000000000000000000000000'
+		FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) AS n (project, number)) k
+		WHERE NOT EXISTS (SELECT 1 FROM destination d WHERE d.project = k.project AND d.number = k.number)
+		ORDER BY k.project COLLATE "C", k.number COLLATE "C" ON CONFLICT DO NOTHING RETURNING project, number`
+	pgDeleteDestinations = `DELETE FROM destination d USING unnest($1::text[], $2::text[]) AS n (project, number)
+		WHERE d.project = n.project AND d.number = n.number`
+	pgUpdateDestinations = `UPDATE destination d
+		SET tat = n.tat, sends = n.sends, failures = n.failures, wait_until = n.wait_until, latest = n.latest
+		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
+			AS n (project, number, tat, sends, failures, wait_until, latest)
+		WHERE d.project = n.project AND d.number = n.number`
+	pgInsertDestinations = `INSERT INTO destination (` + destinationColumns + `)
+		SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
+		ON CONFLICT DO NOTHING`
+	pgInsertVerifications = `INSERT INTO verification (` + verificationColumns + `)
+		SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::text[],
+			$18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::text[], $23::bigint[], $24::bigint[], $25::bytea[])`
+	pgUpdateUsers = `UPDATE app_user u
+		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
+			created_at = n.created_at, updated_at = n.updated_at, version = n.version
+		FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[])
+			AS n (application, name, address, status, latest, sends, created_at, updated_at, version)
+		WHERE u.application = n.application AND u.name = n.name`
+	pgInsertUsers = `INSERT INTO app_user (` + userColumns + `)
+		SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[])
+		ON CONFLICT DO NOTHING`
+	pgDeleteUsers = `DELETE FROM app_user u USING unnest($1::bytea[], $2::text[]) AS n (application, name)
+		WHERE u.application = n.application AND u.name = n.name`
+	pgUpdateVerifications = `UPDATE verification v
+		SET status = n.status, guesses = n.guesses, ended_at = n.ended_at, delivery = n.delivery, reason = n.reason,
+			attempt = n.attempt, due_at = n.due_at, code_sealed = n.code_sealed
+		FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bytea[])
+			AS n (id, status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed)
+		WHERE v.id = n.id`
+	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at)
+		SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[])
+		` + endDelivery
+	// The verification's lock, which is taken before, is its attempts' lock too.
+	pgSelectAttempts = `SELECT ` + deliveryColumns + ` FROM delivery
+		WHERE (verification, attempt) IN (SELECT * FROM unnest($1::bytea[], $2::bigint[]))`
+	pgInsertReceipts = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason)
+		SELECT id, n, '', 0, '', '', 0, 0, receipt, at, why
+		FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) AS r (id, n, receipt, at, why)
+		` + receiveDelivery
+	pgInsertHints = `INSERT INTO retry (due, id) SELECT * FROM unnest($1::bigint[], $2::bytea[]) ON CONFLICT DO NOTHING`
+	pgDeleteHints = `DELETE FROM retry r USING unnest($1::bigint[], $2::bytea[]) AS n (due, id) WHERE r.due = n.due AND r.id = n.id`
+)
+
+// wants are the keys that a group names, as parameters.
+type wants struct {
+	ids     [][]byte // of verifications
+	guessed [][]byte // those of them whose destinations we need
+
+	projects, numbers []string // destinations of starts
+
+	users   userNames
+	current userNames // those of them whose current verification we need
+	guesser userNames // and its destination
+}
+
+type userNames struct {
+	applications [][]byte
+	names        []string
+}
+
+func (u *userNames) add(k *userKey) {
+	u.applications, u.names = append(u.applications, k.application[:]), append(u.names, k.name)
+}
+
+func wantsOf(group []op) (w wants) {
+	for i := range group {
+		o := &group[i]
+		if o.destination != (destinationKey{}) {
+			w.projects, w.numbers = append(w.projects, string(o.destination.project)), append(w.numbers, string(o.destination.number))
+		}
+		if !o.verification.IsZero() {
+			w.ids = append(w.ids, o.verification[:])
+			if o.withDestination {
+				w.guessed = append(w.guessed, o.verification[:])
+			}
+		}
+		if o.user == (userKey{}) {
+			continue
+		}
+		w.users.add(&o.user)
+		if o.withCurrent {
+			w.current.add(&o.user)
+		}
+		if o.withCurrent && o.withDestination {
+			w.guesser.add(&o.user)
+		}
+	}
+	return w
+}
+
+func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
+	r, w := newRows(len(group)), wantsOf(group)
+	var b pgx.Batch
+	if s.stale() {
+		s.planned = time.Now()
+		b.Queue(pgReplan)
+	}
+	b.Queue(pgBegin)
+	if w.projects != nil {
+		b.Queue(pgGate)
+		b.Queue(pgPlaceDestinations, w.projects, w.numbers).Query(r.readPlaced)
+	}
+	b.Queue(pgMarks).Query(r.readMarks)
+	looked := s.users || w.users.names != nil
+	if looked && len(w.ids)+len(w.users.names) > 0 {
+		b.Queue(pgLockApplications, w.ids, w.users.applications).Query(r.readApplications)
+		b.Queue(pgLockUsers, w.ids, w.users.applications, w.users.names).Query(r.readUsers)
+	}
+	if len(w.guessed)+len(w.guesser.names)+len(w.projects) > 0 {
+		b.Queue(pgLockDestinations, w.guessed, w.guesser.applications, w.guesser.names, w.projects, w.numbers).Query(r.readDestinations)
+	}
+	if len(w.ids)+len(w.current.names) > 0 {
+		b.Queue(pgLockVerifications, w.ids, w.current.applications, w.current.names).Query(r.readVerifications)
+	}
+	if keys := attemptKeys(group); keys != nil {
+		ids, numbers := make([][]byte, len(keys)), make([]int64, len(keys))
+		for i := range keys {
+			ids[i], numbers[i] = keys[i].verification[:], int64(keys[i].attempt)
+		}
+		b.Queue(pgSelectAttempts, ids, numbers).Query(r.readAttempts)
+	}
+	if err := s.send(ctx, &b); err != nil {
+		return nil, err
+	}
+	for _, v := range r.verifications {
+		if !looked && v.value.User != "" {
+			s.users = true // from now on: until here there were none, and that saved looking for them
+			return nil, errRaced
+		}
+	}
+	return r, nil
+}
+
+// stale reports whether plans are to be made anew. CockroachDB does that by itself.
+func (s *postgresSession) stale() bool {
+	return time.Since(s.planned) > planLife && s.conn.PgConn().ParameterStatus("crdb_version") == ""
+}
+
+// send sends a batch in one round trip.
+func (s *postgresSession) send(ctx context.Context, b *pgx.Batch) error {
+	return s.conn.SendBatch(ctx, b).Close()
+}
+
+func (r *rows) readMarks(found pgx.Rows) error {
+	var name string
+	var id []byte
+	_, err := pgx.ForEachRow(found, []any{&name, &id}, func() error {
+		switch name {
+		case "announced":
+			copy(r.swept[:], id)
+		case "void":
+			copy(r.void[:], id)
+		}
+		return nil
+	})
+	return err
+}
+
+func (r *rows) readAttempts(found pgx.Rows) error {
+	for found.Next() {
+		d, err := scanDelivery(found)
+		if err != nil {
+			return err
+		}
+		r.attempts[attemptKey{d.Verification, d.Attempt}] = &row[verify.Delivery]{value: d, stored: true}
+	}
+	return found.Err()
+}
+
+func (r *rows) readApplications(found pgx.Rows) error {
+	var id []byte
+	var owner verify.ProjectID
+	_, err := pgx.ForEachRow(found, []any{&id, &owner}, func() error {
+		r.applications[verify.ID(id)] = owner
+		return nil
+	})
+	return err
+}
+
+func (r *rows) readUsers(found pgx.Rows) error {
+	for found.Next() {
+		u, err := scanUser(found)
+		if err != nil {
+			return err
+		}
+		r.users[userKey{u.Application, u.Name}] = &row[verify.User]{value: u, stored: true}
+	}
+	return found.Err()
+}
+
+func (r *rows) readPlaced(found pgx.Rows) error {
+	var k destinationKey
+	_, err := pgx.ForEachRow(found, []any{&k.project, &k.number}, func() error {
+		r.placed = append(r.placed, k)
+		return nil
+	})
+	return err
+}
+
+func (r *rows) readDestinations(found pgx.Rows) error {
+	for found.Next() {
+		d, err := scanDestination(found)
+		if err != nil {
+			return err
+		}
+		r.destinations[destinationKey{d.Project, d.Number}] = &row[verify.Destination]{value: d, stored: true}
+	}
+	return found.Err()
+}
+
+func (r *rows) readVerifications(found pgx.Rows) error {
+	for found.Next() {
+		v, err := scanVerification(found)
+		if err != nil {
+			return err
+		}
+		r.verifications[v.ID] = &row[verify.Verification]{value: v, stored: true}
+	}
+	return found.Err()
+}
+
+// save writes new rows in the order of their keys as well: two writers that insert the same ones wait
+// for one another, in one direction only.
+func (s *postgresSession) save(ctx context.Context, r *rows) error {
+	var b pgx.Batch
+	raced := false
+	if err := errors.Join(saveDestinations(&b, r, &raced), saveUsers(&b, r, &raced)); err != nil {
+		return err
+	}
+	saveVerifications(&b, r)
+	saveDeliveries(&b, r)
+	saveReceipts(&b, r)
+	saveHints(&b, r)
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := s.send(ctx, &b); err != nil {
+		return err
+	}
+	if raced {
+		return errRaced
+	}
+	return nil
+}
+
+func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
+	var updated, inserted, unused table
+	for _, d := range dirty(r.destinations, destinationKey.compare) {
+		sends, err := d.value.Sends.AppendBinary([]byte{})
+		if err != nil {
+			return err
+		}
+		t := &inserted
+		if d.stored {
+			t = &updated
+		}
+		t.text(string(d.value.Project))
+		t.text(string(d.value.Number))
+		t.number(millis(d.value.TAT))
+		t.bytes(sends)
+		t.number(int64(d.value.Failures))
+		t.number(millis(d.value.WaitUntil))
+		t.bytes(d.value.Latest[:])
+		t.end()
+	}
+	updated.queue(b, pgUpdateDestinations)
+	for _, k := range r.placed { // for a start that was refused
+		if !r.destinations[k].dirty {
+			unused.text(string(k.project))
+			unused.text(string(k.number))
+			unused.end()
+		}
+	}
+	inserted.queueNew(b, pgInsertDestinations, raced)
+	unused.queue(b, pgDeleteDestinations)
+	return nil
+}
+
+func saveUsers(b *pgx.Batch, r *rows, raced *bool) error {
+	var updated, inserted, deleted table
+	for _, k := range slices.SortedFunc(maps.Keys(r.users), userKey.compare) {
+		u, t := r.users[k], &inserted
+		switch {
+		case u.gone && u.stored:
+			deleted.bytes(k.application[:])
+			deleted.text(k.name)
+			deleted.end()
+			continue
+		case u.gone || !u.dirty:
+			continue
+		case u.stored:
+			t = &updated
+		}
+		sends, err := u.value.Sends.AppendBinary([]byte{})
+		if err != nil {
+			return err
+		}
+		t.bytes(k.application[:])
+		t.text(k.name)
+		t.text(string(u.value.Address))
+		t.number(int64(u.value.Status))
+		t.bytes(u.value.Current[:])
+		t.bytes(sends)
+		t.number(millis(u.value.CreatedAt))
+		t.number(millis(u.value.UpdatedAt))
+		t.number(int64(u.value.Version))
+		t.end()
+	}
+	updated.queue(b, pgUpdateUsers)
+	inserted.queueNew(b, pgInsertUsers, raced)
+	deleted.queue(b, pgDeleteUsers)
+	return nil
+}
+
+func saveVerifications(b *pgx.Batch, r *rows) {
+	var updated, inserted table
+	for _, row := range dirty(r.verifications, compareIDs) {
+		v, t := &row.value, &updated
+		if !row.stored {
+			t = &inserted
+		}
+		t.bytes(v.ID[:])
+		if !row.stored {
+			t.text(string(v.Project))
+			t.bytes(v.Application[:])
+			t.text(string(v.Channel))
+			t.text(string(v.To))
+			t.text(string(v.Purpose))
+			t.text(v.Sender)
+			t.text(v.Text)
+			t.text(string(v.Format))
+			t.number(int64(v.Length))
+			t.number(int64(v.MaxAttempts))
+			t.number(millis(v.ExpiresAt))
+			t.number(int64(v.KeyID))
+			t.bytes(v.CodeMAC)
+			t.bytes(v.Previous[:])
+			t.text(v.User)
+			t.text(v.Prefix)
+		}
+		t.number(int64(v.Status))
+		t.number(int64(v.Guesses))
+		t.number(millis(v.EndedAt))
+		t.number(int64(v.Delivery))
+		t.text(v.Reason)
+		t.number(int64(v.Attempt))
+		t.number(millis(v.DueAt))
+		t.bytes(v.SealedCode)
+		t.end()
+	}
+	updated.queue(b, pgUpdateVerifications)
+	inserted.queue(b, pgInsertVerifications)
+}
+
+func saveDeliveries(b *pgx.Batch, r *rows) {
+	var t table
+	for i := range r.deliveries {
+		d := &r.deliveries[i]
+		t.bytes(d.Verification[:])
+		t.number(int64(d.Attempt))
+		t.text(d.Carrier)
+		t.number(int64(d.Outcome))
+		t.text(d.Reason)
+		t.text(d.Ref)
+		t.number(millis(d.StartedAt))
+		t.number(millis(d.EndedAt))
+		t.end()
+	}
+	t.queue(b, pgInsertDeliveries)
+}
+
+// saveReceipts comes after saveDeliveries: each sets its own columns, whoever makes the row.
+func saveReceipts(b *pgx.Batch, r *rows) {
+	var t table
+	for _, a := range dirty(r.attempts, attemptKey.compare) {
+		d := &a.value
+		t.bytes(d.Verification[:])
+		t.number(int64(d.Attempt))
+		t.number(int64(d.Receipt))
+		t.number(millis(d.ReceiptAt))
+		t.text(d.ReceiptReason)
+		t.end()
+	}
+	t.queue(b, pgInsertReceipts)
+}
+
+// saveHints inserts before it deletes: while it waits for the sweeper, which inserts in the same
+// order, it holds nothing that the sweeper could wait for. A hint that is dropped and left again stays.
+func saveHints(b *pgx.Batch, r *rows) {
+	var inserted, deleted table
+	hints := sortedHints(r.hints)
+	for _, h := range hints {
+		inserted.hint(h)
+	}
+	for _, h := range sortedHints(r.drops) {
+		if _, again := slices.BinarySearchFunc(hints, h, hint.compare); !again {
+			deleted.hint(h)
+		}
+	}
+	inserted.queue(b, pgInsertHints)
+	deleted.queue(b, pgDeleteHints)
+}
+
+func sortedHints(all []hint) []hint {
+	slices.SortFunc(all, hint.compare)
+	return slices.CompactFunc(all, func(a, b hint) bool { return a.compare(b) == 0 })
+}
+
+func (h hint) compare(o hint) int {
+	if c := h.due.Compare(o.due); c != 0 {
+		return c
+	}
+	return compareIDs(h.id, o.id)
+}
+
+func compareIDs(a, b verify.ID) int { return bytes.Compare(a[:], b[:]) }
+
+// dirty are the rows that changed, in the order of their keys.
+func dirty[K comparable, T any](all map[K]*row[T], compare func(a, b K) int) []*row[T] {
+	var keys []K
+	for k, r := range all {
+		if r.dirty {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, compare)
+	changed := make([]*row[T], len(keys))
+	for i, k := range keys {
+		changed[i] = all[k]
+	}
+	return changed
+}
+
+// A table is the parameters of a statement on many rows: an array for each column. Its methods add
+// the columns of one row in their order, and end it.
+type table struct {
+	columns []column
+	next    int // column of the row under way
+	rows    int
+}
+
+// A column has one kind of value.
+type column struct {
+	texts   []string
+	numbers []int64
+	blobs   [][]byte
+}
+
+func (t *table) column() *column {
+	if t.next == len(t.columns) {
+		t.columns = append(t.columns, column{})
+	}
+	t.next++
+	return &t.columns[t.next-1]
+}
+
+func (t *table) text(s string) {
+	c := t.column()
+	c.texts = append(c.texts, mended(s))
+}
+
+// mended is a text as PostgreSQL takes it: without a byte 0, and in UTF-8. What comes from outside, as a
+// carrier's reference, must not fail a write for ever.
+func mended(s string) string {
+	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func (t *table) number(n int64) {
+	c := t.column()
+	c.numbers = append(c.numbers, n)
+}
+
+// bytes adds a value, or NULL.
+func (t *table) bytes(p []byte) {
+	c := t.column()
+	c.blobs = append(c.blobs, p)
+}
+
+func (t *table) hint(h hint) {
+	t.number(millis(h.due))
+	t.bytes(h.id[:])
+	t.end()
+}
+
+func (t *table) end() { t.next, t.rows = 0, t.rows+1 }
+
+// queueNew is queue for rows that must be new. If they aren't any more, somebody else was faster.
+func (t *table) queueNew(b *pgx.Batch, text string, raced *bool) {
+	if t.rows == 0 {
+		return
+	}
+	// Here we hold locks already. Who waits for one of them may be whom we wait for.
+	b.Queue(`SET LOCAL lock_timeout = 100`)
+	t.queue(b, text).Exec(func(tag pgconn.CommandTag) error {
+		*raced = *raced || tag.RowsAffected() != int64(t.rows)
+		return nil
+	})
+}
+
+// queue adds the statement to a batch, unless there are no rows for it.
+func (t *table) queue(b *pgx.Batch, text string) *pgx.QueuedQuery {
+	if t.rows == 0 {
+		return nil
+	}
+	args := make([]any, len(t.columns))
+	for i, c := range t.columns {
+		switch {
+		case c.texts != nil:
+			args[i] = c.texts
+		case c.numbers != nil:
+			args[i] = c.numbers
+		default:
+			args[i] = c.blobs
+		}
+	}
+	return b.Queue(text, args...)
+}

@@ -1,0 +1,352 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Postgres is a PostgreSQL database, and how much of it we use. Zero values take the defaults.
+type Postgres struct {
+	URL      string // postgres://user@host/database?sslmode=…
+	Password verify.Secret
+
+	Writers int // connections that commit groups: default 4
+	Conns   int // connections for everything else: default 8
+
+	// Timeout bounds a transaction from its first word until its commit has come back, a read, and
+	// the making of a connection: default 750 ms. A caller waits for at most 2½ times as long.
+	Timeout time.Duration
+
+	// SynchronousStandby says that a standby which is promoted has all that was ever committed.
+	// Otherwise a failover voids what is pending: see [server].
+	SynchronousStandby bool
+}
+
+const (
+	defaultWriters = 4
+	defaultConns   = 8
+	defaultTimeout = 750 * time.Millisecond
+)
+
+// openPostgres opens a database: connections for the groups, and a pool for the rest.
+func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) {
+	c, err := o.Postgres.config()
+	if err != nil {
+		return nil, err
+	}
+	if err := migratePostgres(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := unmoved(ctx, c); err != nil {
+		return nil, err
+	}
+	srv := &server{timeout: o.Postgres.timeout(), lossless: o.Postgres.SynchronousStandby}
+	s.write = stdlib.OpenDB(*c, stdlib.OptionAfterConnect(srv.admit))
+	s.read = s.write
+	conns := cmp.Or(o.Postgres.Conns, defaultConns)
+	s.write.SetMaxOpenConns(conns)
+	s.write.SetMaxIdleConns(conns)
+	s.write.SetConnMaxIdleTime(time.Minute)
+	s.forget = func() { forgetIdle(s.write, conns, &s.forgetting) }
+	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
+	s.limit = srv.timeout
+	s.announce = s.announceSweep
+
+	sessions := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters))
+	for i := range sessions {
+		hot := &postgresSession{config: c, server: srv}
+		sessions[i] = hot
+		if err := hot.begin(ctx); err != nil { // the first caller shall not wait for it
+			for _, s := range sessions[:i] {
+				err = errors.Join(err, s.close())
+			}
+			return nil, err
+		}
+	}
+	return sessions, nil
+}
+
+// name is the server and the database.
+func (p *Postgres) name() string {
+	c, err := pgx.ParseConfig(p.URL)
+	if err != nil {
+		return "" // the error says it
+	}
+	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
+}
+
+// forgetIdle closes a pool's idle connections. Each says goodbye first, which takes seconds where nobody
+// listens, so that it isn't waited for; meanwhile none is kept.
+func forgetIdle(db *sql.DB, conns int, forgetting *sync.Mutex) {
+	if !forgetting.TryLock() {
+		return
+	}
+	go func() {
+		defer forgetting.Unlock()
+		db.SetMaxIdleConns(-1)
+		db.SetMaxIdleConns(conns)
+	}()
+}
+
+func (p *Postgres) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }
+
+// Check says what is wrong with the URL, without quoting what may be a password. It connects to nothing.
+func (p *Postgres) Check() error {
+	scheme, rest, _ := strings.Cut(p.URL, "://") // net/url refuses a list of hosts with ports
+	if scheme != "postgres" && scheme != "postgresql" {
+		return errors.New("must be a URL that begins with postgres://")
+	}
+	rest, text, _ := strings.Cut(rest, "?")
+	query, err := url.ParseQuery(text)
+	if err != nil {
+		return errors.New("must be a URL: what follows the question mark is wrong")
+	}
+	user, _, given := strings.Cut(rest, "@")
+	if given && strings.Contains(user, ":") || query.Has("password") {
+		return errors.New("must not hold the password: others could read it there")
+	}
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	local := strings.HasPrefix(c.Host, "/") || c.Host == "localhost" || net.ParseIP(c.Host).IsLoopback()
+	if !local && !query.Has("sslmode") {
+		return errors.New("must say sslmode for another machine: verify-full, with sslrootcert if its authority is your own")
+	}
+	return nil
+}
+
+// config reads the URL. Its errors don't quote a password.
+func (p *Postgres) config() (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(p.URL)
+	if err != nil {
+		return nil, err
+	}
+	if p.Password != "" {
+		c.Password = p.Password.Reveal()
+	}
+	if c.ValidateConnect == nil { // the URL may name several hosts: only the primary decides
+		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "countersign"
+	}
+	// One host that says nothing must leave time for the next one.
+	hosts := map[string]bool{c.Host + " " + strconv.Itoa(int(c.Port)): true}
+	for _, f := range c.Fallbacks {
+		hosts[f.Host+" "+strconv.Itoa(int(f.Port))] = true
+	}
+	c.ConnectTimeout = p.timeout() / time.Duration(len(hosts))
+	return c, nil
+}
+
+// migratePostgres brings the schema up to date. It may take longer than anything later, so that it
+// has a connection without limits.
+func migratePostgres(ctx context.Context, c *pgx.ConnConfig) error {
+	patient := *c
+	patient.ConnectTimeout = 10 * time.Second
+	db := stdlib.OpenDB(patient)
+	defer db.Close()
+	return migrate(ctx, db, goose.DialectPostgres, "migrations/postgres")
+}
+
+// unmoved fails while a database is half moved from another one: see [Move].
+func unmoved(ctx context.Context, c *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var from string
+	switch err := conn.QueryRow(ctx, `SELECT last FROM moving WHERE name = ''`).Scan(&from); {
+	case err == nil:
+		return fmt.Errorf("it is half moved from %s: run countersign migrate again", from)
+	case !errors.Is(err, pgx.ErrNoRows):
+		return err
+	}
+	return nil
+}
+
+// A server looks at each new connection before it is used.
+//
+// A standby that is promoted may not have got the last commits: a code that was used would work
+// again, and a guess that was spent would be there again. So we keep the server's identifier and its
+// timeline, which a promotion changes, in the database. Whoever connects to another pair than the
+// stored one voids, before anything else, every verification that is there: it moves the watermark
+// "void" to the newest one. What is lost altogether isn't there and can't be used.
+type server struct {
+	timeout  time.Duration
+	lossless bool // a standby has all: nothing is voided
+}
+
+func (s *server) admit(ctx context.Context, conn *pgx.Conn) error {
+	if err := s.configure(ctx, conn); err != nil {
+		return err
+	}
+	if s.lossless {
+		return nil
+	}
+	return noticeFailover(ctx, conn)
+}
+
+// configure sets what each connection needs, and looks at what the server is set to. What not every
+// relative of PostgreSQL knows is only set where it exists. Plans must use the primary keys from the
+// first row on, also while a table is empty or small: see planLife for the rest of that.
+//
+// The simple protocol spares a round trip for each statement: a new connection is waited for.
+func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
+	const settings = `SELECT set_config('synchronous_commit', 'on', false), set_config('statement_timeout', $1, false),
+		(SELECT count(set_config(s.name, w.value, false)) FROM pg_settings s JOIN (VALUES
+			('idle_in_transaction_session_timeout', $2),
+			('transaction_timeout', $2),
+			('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),
+			('plan_cache_mode', 'force_generic_plan'),
+			('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')
+		) AS w (name, value) ON s.name = w.name)`
+	once := strconv.FormatInt(s.timeout.Milliseconds(), 10)
+	twice := strconv.FormatInt(2*s.timeout.Milliseconds(), 10) // what we have given up ends at the server as well, with its locks
+	if _, err := conn.Exec(ctx, settings, pgx.QueryExecModeSimpleProtocol, once, twice); err != nil {
+		return fmt.Errorf("set up connection: %w", err)
+	}
+	const wrong = `SELECT name, setting FROM pg_settings
+		WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name`
+	var name, value string
+	switch err := conn.QueryRow(ctx, wrong, pgx.QueryExecModeSimpleProtocol).Scan(&name, &value); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read settings: %w", err)
+	}
+	return fmt.Errorf("the server has %s = %s: what it says is committed could be lost; set it to on", name, value)
+}
+
+// noticeFailover compares the server with the one that is stored.
+func noticeFailover(ctx context.Context, conn *pgx.Conn) error {
+	var is, was struct{ system, timeline string }
+	err := conn.QueryRow(ctx, `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), s.system, s.timeline
+		FROM pg_control_system() c, server s WHERE s.name = 'primary'`, pgx.QueryExecModeSimpleProtocol).
+		Scan(&is.system, &is.timeline, &was.system, &was.timeline)
+	if unknownFunction(err) {
+		return nil // a relative of PostgreSQL, which has no such failover
+	}
+	if err != nil {
+		return fmt.Errorf("ask the server who it is: %w", err)
+	}
+	if is == was {
+		return nil
+	}
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT system, timeline FROM server WHERE name = 'primary' FOR UPDATE`).Scan(&was.system, &was.timeline)
+		if err != nil || is == was {
+			return err // another connection was faster
+		}
+		if _, err := tx.Exec(ctx, `UPDATE server SET system = $1, timeline = $2 WHERE name = 'primary'`, is.system, is.timeline); err != nil || was.system == "" {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v
+			WHERE w.name = 'void' AND w.id < v.id`)
+		return err
+	})
+}
+
+// announceSweep makes it known that the sweeper will read up to an id, and waits for the starts that
+// may not know it. Who starts a verification that is older, from now on, leaves a hint: so no row
+// appears behind the sweeper without one, whatever the clocks say and however long a commit takes.
+//
+// A start locks the gate before it reads the watermark. If it read the old one, it holds that lock
+// until its row is visible, and we wait for it here; if it locks later, it reads the new one.
+func (s *Store) announceSweep(ctx context.Context, to verify.ID) error {
+	if _, err := s.write.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'announced' AND id < $1`, to[:]); err != nil {
+		return err
+	}
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	// While we wait, other starts wait for us. One that hangs must not hold up all others with us.
+	if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = 100`); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `LOCK TABLE sweep_gate IN SHARE MODE`); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// The classes and codes of PostgreSQL's errors, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+const (
+	classData        = "22"
+	classConstraint  = "23"
+	classConnection  = "08"
+	classRollback    = "40" // a deadlock, or what can't be serialized
+	classResources   = "53"
+	classOperator    = "57" // a shutdown, or a timeout
+	classSystem      = "58"
+	codeUnknown      = "40003" // a commit that may have happened
+	codeUnique       = "23505"
+	codeLockTimeout  = "55P03"
+	codeNoFunction   = "42883"
+	codeNotSupported = "0A000"
+)
+
+func pgCode(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+func unknownFunction(err error) bool {
+	code := pgCode(err)
+	return code == codeNoFunction || code == codeNotSupported
+}
+
+// errRaced fails a transaction in which another was faster. It works when it is run again.
+var errRaced = errors.New("another transaction was faster")
+
+// raced reports whether a transaction failed only because others ran beside it.
+func raced(err error) bool {
+	code := pgCode(err)
+	return errors.Is(err, errRaced) || code == codeLockTimeout || strings.HasPrefix(code, classRollback) && code != codeUnknown
+}
+
+// taken reports whether another was faster to take a name that is unique. What runs alone has looked
+// before, and says so itself when it is run again.
+func taken(err error) bool { return pgCode(err) == codeUnique }
+
+// unanswered reports whether an operation failed because the server couldn't do it now, or wasn't there.
+func unanswered(err error) bool {
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) {
+		return slices.Contains([]string{classConnection, classRollback, classResources, classOperator, classSystem}, refusal.Code[:2])
+	}
+	var network net.Error // a timeout as well
+	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
+}
+
+// refused reports whether an error is about what was written, that would be refused again.
+func refused(err error) bool {
+	code := pgCode(err)
+	return strings.HasPrefix(code, classData) || strings.HasPrefix(code, classConstraint)
+}

@@ -1,0 +1,63 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
+)
+
+func TestPostgresIsAStore(t *testing.T) {
+	t.Parallel()
+	template := newTemplate(t)
+	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+		return openPostgres(t, pgtest.Database(t, template), now, commit)
+	})
+}
+
+// newTemplate is a database without rows: copying it is faster than migrating each time.
+func newTemplate(t *testing.T) (url string) {
+	t.Helper()
+	url = pgtest.Database(t, "")
+	s, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: url}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// postgres is a store, and its database as another program sees it.
+type postgres struct {
+	*store.Store
+	outside
+	url string
+}
+
+// openPostgres opens a database with one writer, and with time for the commits that a test holds.
+func openPostgres(t *testing.T, url string, now func() time.Time, commit storetest.Commit) *postgres {
+	t.Helper()
+	opened, err := store.Open(ctx, store.Options{
+		Postgres: &store.Postgres{URL: url, Writers: 1, Conns: 4, Timeout: time.Minute}, Now: now, Commit: commit,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &postgres{Store: opened, outside: look(t, "pgx", url), url: url}
+}
+
+func (p *postgres) Close() error {
+	p.raw.Close()
+	return p.Store.Close()
+}
+
+func (p *postgres) Again(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+	t.Helper()
+	return openPostgres(t, p.url, now, commit)
+}

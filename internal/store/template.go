@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// The columns of templates, in the order in which scanTemplate takes them.
+const templateColumns = `id, project, designation, name, pattern, created_at, updated_at, version`
+
+func scanTemplate(row scanner) (t verify.MessageTemplate, err error) {
+	var id []byte
+	var created, updated int64
+	err = row.Scan(&id, &t.Project, &t.Designation, &t.Name, &t.Pattern, &created, &updated, &t.Version)
+	copy(t.ID[:], id)
+	t.CreatedAt, t.UpdatedAt = fromMillis(created), fromMillis(updated)
+	return t, err
+}
+
+// CreateTemplate implements [verify.TemplateStore].
+func (s *Store) CreateTemplate(_ context.Context, t verify.MessageTemplate) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		result, err := tx.ExecContext(ctx, `INSERT INTO message_template (`+templateColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+			t.ID[:], t.Project, t.Designation, t.Name, t.Pattern, millis(t.CreatedAt), millis(t.UpdatedAt), t.Version)
+		return changedOne(result, err, verify.ErrDuplicate)
+	})
+}
+
+const selectTemplate = `SELECT ` + templateColumns + ` FROM message_template WHERE project = $1 AND id = $2`
+
+// Template implements [verify.TemplateStore].
+func (s *Store) Template(ctx context.Context, p verify.ProjectID, id verify.ID) (verify.MessageTemplate, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	return oneTemplate(s.read.QueryRowContext(ctx, selectTemplate, p, id[:]))
+}
+
+// FindTemplate implements [verify.TemplateStore].
+func (s *Store) FindTemplate(ctx context.Context, p verify.ProjectID, id verify.ID, name string) (verify.MessageTemplate, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	if t, err := s.Template(ctx, p, id); err == nil || !errors.Is(err, verify.ErrNoTemplate) {
+		return t, err
+	}
+	return oneTemplate(s.read.QueryRowContext(ctx, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 AND name = $2`, p, name))
+}
+
+func oneTemplate(row scanner) (verify.MessageTemplate, error) {
+	t, err := scanTemplate(row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return t, verify.ErrNoTemplate
+	}
+	if err != nil {
+		return t, away("load template", err)
+	}
+	return t, nil
+}
+
+// Templates implements [verify.TemplateStore].
+func (s *Store) Templates(ctx context.Context, p verify.ProjectID) ([]verify.MessageTemplate, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	return query(ctx, s.read, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 ORDER BY id`, p)
+}
+
+// UpdateTemplate implements [verify.TemplateStore].
+func (s *Store) UpdateTemplate(_ context.Context, t verify.MessageTemplate) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		stored, err := oneTemplate(tx.QueryRowContext(ctx, selectTemplate, t.Project, t.ID[:]))
+		if err != nil {
+			return err
+		}
+		if stored.Version != t.Version-1 {
+			return verify.ErrStale
+		}
+		var taken bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM message_template WHERE project = $1 AND name = $2 AND id <> $3)`,
+			t.Project, t.Name, t.ID[:]).Scan(&taken); err != nil {
+			return err
+		}
+		if taken {
+			return verify.ErrDuplicate
+		}
+		result, err := tx.ExecContext(ctx, `UPDATE message_template SET designation = $2, name = $3, pattern = $4, updated_at = $5, version = $6
+			WHERE id = $1 AND version = $6 - 1`, t.ID[:], t.Designation, t.Name, t.Pattern, millis(t.UpdatedAt), t.Version)
+		return changedOne(result, err, verify.ErrStale) // where others write beside us
+	})
+}
+
+// DeleteTemplate implements [verify.TemplateStore].
+func (s *Store) DeleteTemplate(_ context.Context, p verify.ProjectID, id verify.ID) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		result, err := tx.ExecContext(ctx, `DELETE FROM message_template WHERE project = $1 AND id = $2`, p, id[:])
+		return changedOne(result, err, verify.ErrNoTemplate)
+	})
+}

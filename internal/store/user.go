@@ -1,0 +1,285 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// userKey is a user's row.
+type userKey struct {
+	application verify.ID
+	name        string
+}
+
+func (k userKey) compare(o userKey) int {
+	if c := bytes.Compare(k.application[:], o.application[:]); c != 0 {
+		return c
+	}
+	return strings.Compare(k.name, o.name)
+}
+
+func rowOf(k verify.UserKey) userKey { return userKey{k.Application, k.Name} }
+
+// userOf is the row of the user that a verification is for.
+func userOf(v *verify.Verification) userKey { return userKey{v.Application, v.User} }
+
+// The columns of users, in the order in which scanUser and saveUser take them.
+const userColumns = `application, name, address, status, latest, sends, created_at, updated_at, version`
+
+// What every engine says alike of users. A default application has none.
+const (
+	selectOwner = `SELECT project FROM application WHERE id = $1 AND version > 0`
+	selectUser  = `SELECT ` + userColumns + ` FROM app_user WHERE application = $1 AND name = $2`
+	upsertUser  = `INSERT INTO app_user (` + userColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		ON CONFLICT (application, name) DO UPDATE SET address = excluded.address, status = excluded.status, latest = excluded.latest,
+			sends = excluded.sends, created_at = excluded.created_at, updated_at = excluded.updated_at, version = excluded.version`
+	deleteUser = `DELETE FROM app_user WHERE application = $1 AND name = $2`
+)
+
+func scanUser(row scanner) (u verify.User, err error) {
+	var application, latest, sends []byte
+	var created, updated int64
+	if err := row.Scan(&application, &u.Name, &u.Address, &u.Status, &latest, &sends, &created, &updated, &u.Version); err != nil {
+		return u, err
+	}
+	copy(u.Application[:], application)
+	copy(u.Current[:], latest)
+	u.CreatedAt, u.UpdatedAt = fromMillis(created), fromMillis(updated)
+	u.Sends, err = limit.ParseLog(sends)
+	return u, err
+}
+
+// StartUser implements [verify.UserStore].
+func (s *Store) StartUser(_ context.Context, v *verify.Verification, req verify.UserStart) error {
+	k := userOf(v)
+	return s.start(v, op{user: k}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+		if err := r.has(k.application, v.Project); err != nil {
+			return err
+		}
+		u := verify.User{Application: k.application, Name: k.name, CreatedAt: now}
+		if row := r.user(k); row != nil {
+			u = row.value
+		} else if !req.Associate {
+			return verify.ErrNoUser
+		}
+		if err := u.Begin(started, d, req, now); err != nil {
+			return err
+		}
+		r.put(u)
+		return nil
+	})
+}
+
+// CheckUser implements [verify.UserStore].
+func (s *Store) CheckUser(_ context.Context, k verify.UserKey, g verify.Guess) (verify.Outcome, error) {
+	var out verify.Outcome
+	err := s.changeUser(op{withDestination: true}, k, func(r *rows, u *row[verify.User], now time.Time) (err error) {
+		v := r.verification(u.value.Current)
+		if v == nil {
+			return verify.ErrNoCode
+		}
+		out, err = r.check(v, g, now)
+		return err
+	})
+	return out, err
+}
+
+// Dissociate implements [verify.UserStore].
+func (s *Store) Dissociate(_ context.Context, k verify.UserKey) error {
+	return s.changeUser(op{}, k, func(r *rows, u *row[verify.User], now time.Time) error {
+		u.value.Dissociate(r.current(u), now)
+		u.dirty = true
+		return nil
+	})
+}
+
+// DeleteUser implements [verify.UserStore].
+func (s *Store) DeleteUser(_ context.Context, k verify.UserKey) error {
+	return s.changeUser(op{}, k, func(r *rows, u *row[verify.User], now time.Time) error {
+		r.remove(u, now)
+		return nil
+	})
+}
+
+// changeUser applies f to a user whose application is there, with his current verification loaded.
+func (s *Store) changeUser(o op, k verify.UserKey, f func(*rows, *row[verify.User], time.Time) error) error {
+	o.user, o.withCurrent = rowOf(k), true
+	o.apply = func(r *rows, now time.Time) error {
+		if err := r.has(k.Application, k.Project); err != nil {
+			return err
+		}
+		u := r.user(o.user)
+		if u == nil {
+			return verify.ErrNoUser
+		}
+		return f(r, u, now)
+	}
+	return s.w.do(o)
+}
+
+// User implements [verify.UserStore].
+func (s *Store) User(ctx context.Context, k verify.UserKey) (verify.User, error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	if err := s.owns(ctx, k.Project, k.Application); err != nil {
+		return verify.User{}, err
+	}
+	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser, k.Application[:], k.Name))
+	if errors.Is(err, sql.ErrNoRows) {
+		return u, verify.ErrNoUser
+	}
+	if err != nil {
+		return u, away("load user", err)
+	}
+	return u, nil
+}
+
+// owns fails with [verify.ErrNoApplication] unless a project has an application.
+func (s *Store) owns(ctx context.Context, p verify.ProjectID, application verify.ID) error {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	var owner verify.ProjectID
+	err := s.read.QueryRowContext(ctx, selectOwner, application[:]).Scan(&owner)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && owner != p {
+		return verify.ErrNoApplication
+	}
+	if err != nil {
+		return away("load application", err)
+	}
+	return nil
+}
+
+// userOrders are the columns that users are sorted by.
+var userOrders = map[verify.UserOrder]string{
+	verify.ByCreation: "created_at", verify.ByName: "name", verify.ByAddress: "address",
+	verify.ByStatus: "status", verify.ByUpdate: "updated_at", verify.ByVersion: "version",
+}
+
+// Users implements [verify.UserStore].
+func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verify.ID, f verify.UserFilter, page verify.Page) (list []verify.User, total int, err error) {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	column, ok := userOrders[page.Order]
+	if !ok {
+		return nil, 0, fmt.Errorf("list users: there is no order %q", page.Order)
+	}
+	if err := s.owns(ctx, p, application); err != nil {
+		return nil, 0, err
+	}
+	where, args := ` FROM app_user WHERE application = $1`, []any{application[:]}
+	equal := func(column string, zero bool, value any) {
+		if !zero {
+			args = append(args, value)
+			where += fmt.Sprintf(" AND %s = $%d", column, len(args))
+		}
+	}
+	equal("name", f.Name == "", f.Name)
+	equal("status", f.Status == 0, f.Status)
+	equal("created_at", f.CreatedAt.IsZero(), f.CreatedAt.UnixMilli())
+	equal("updated_at", f.UpdatedAt.IsZero(), f.UpdatedAt.UnixMilli())
+	if err := s.read.QueryRowContext(ctx, `SELECT count(*)`+where, args...).Scan(&total); err != nil {
+		return nil, 0, away("count users", err)
+	}
+	way := ""
+	if page.Descending {
+		way = " DESC"
+	}
+	order := fmt.Sprintf(" ORDER BY %s%s, name%s LIMIT $%d OFFSET $%d", column, way, way, len(args)+1, len(args)+2)
+	list, err = query(ctx, s.read, scanUser, `SELECT `+userColumns+where+order, append(args, page.Limit, page.Offset)...)
+	return list, total, err
+}
+
+// supersession finds out whether a verification that was read is still its user's current one.
+func (s *Store) supersession(ctx context.Context, v *verify.Verification) error {
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	if v.User == "" {
+		return nil
+	}
+	var latest []byte
+	var u verify.User
+	err := s.read.QueryRowContext(ctx, `SELECT u.latest FROM app_user u JOIN application a ON a.id = u.application
+		WHERE u.application = $1 AND u.name = $2`, v.Application[:], v.User).Scan(&latest)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return away("load user", err)
+	}
+	copy(u.Current[:], latest)
+	v.Superseded = err != nil || u.Supersedes(v)
+	return nil
+}
+
+// has fails with [verify.ErrNoApplication] unless a project has an application.
+func (r *rows) has(application verify.ID, p verify.ProjectID) error {
+	if owner, ok := r.applications[application]; !ok || owner != p {
+		return verify.ErrNoApplication
+	}
+	return nil
+}
+
+// user returns a user's row, or nil where there is none (any more).
+func (r *rows) user(k userKey) *row[verify.User] {
+	if u := r.users[k]; u != nil && !u.gone {
+		return u
+	}
+	return nil
+}
+
+// put has a user written, who may be new.
+func (r *rows) put(u verify.User) {
+	k := userKey{u.Application, u.Name}
+	r.users[k] = &row[verify.User]{value: u, stored: r.users[k] != nil && r.users[k].stored, dirty: true}
+}
+
+// current returns a user's current verification, which will be written, or nil.
+func (r *rows) current(u *row[verify.User]) *verify.Verification {
+	v := r.verification(u.value.Current)
+	if v == nil {
+		return nil
+	}
+	v.dirty = true
+	return &v.value
+}
+
+// check spends a guess at a verification, and tells its user.
+func (r *rows) check(v *row[verify.Verification], g verify.Guess, now time.Time) (verify.Outcome, error) {
+	d := r.destination(destinationKey{v.value.Project, v.value.To})
+	u := r.user(userOf(&v.value))
+	check := v.value.Check
+	if u != nil {
+		check = func(d *verify.Destination, g verify.Guess, now time.Time) (verify.Outcome, error) {
+			return u.value.Check(&v.value, d, g, now)
+		}
+	}
+	out, err := check(&d.value, g, now)
+	if err == nil {
+		v.dirty, d.dirty = true, true
+		if u != nil {
+			u.dirty = true
+		}
+	}
+	return out, err
+}
+
+// remove deletes a user and cancels his current verification.
+func (r *rows) remove(u *row[verify.User], now time.Time) {
+	u.value.Drop(r.current(u), now)
+	u.gone = true
+}
+
+// superseded reports whether a verification isn't its user's current one.
+func (r *rows) superseded(v *verify.Verification) bool {
+	if v.User == "" {
+		return false
+	}
+	u := r.user(userOf(v))
+	_, there := r.applications[v.Application]
+	return !there || u == nil || u.value.Supersedes(v)
+}

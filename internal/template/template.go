@@ -1,0 +1,109 @@
+// Package template fills values into a text by their names:
+//
+//	$name       the value of that name
+//	${name}     the same, where a letter, a digit or _ follows
+//	\$          a dollar sign
+//
+// A name is one or more of A-Z a-z 0-9 and _, as many as stand there, and its case counts. All else
+// is text, also a name that has no value, with its dollar sign and braces: a text about a price
+// stays one. There are no directives, so no text is wrong, and what a value holds is never read as
+// a template.
+package template
+
+import "strings"
+
+// A Template is a text with names in it. The zero Template is an empty text.
+type Template struct{ parts []part }
+
+// A part is some text, or, with a name, the name as it was written.
+type part struct{ name, text string }
+
+// Parse reads a template.
+func Parse(text string) Template {
+	var t Template
+	for text != "" {
+		i := strings.IndexByte(text, '$')
+		if i < 0 {
+			t.literal(text)
+			break
+		}
+		if i > 0 && text[i-1] == '\\' {
+			t.literal(text[:i-1] + "$")
+			text = text[i+1:]
+			continue
+		}
+		t.literal(text[:i])
+		name, size := reference(text[i:])
+		if name == "" {
+			t.literal("$")
+		} else {
+			t.parts = append(t.parts, part{name, text[i : i+size]})
+		}
+		text = text[i+size:]
+	}
+	return t
+}
+
+// literal appends text, to the last part if that is text too.
+func (t *Template) literal(text string) {
+	if last := len(t.parts) - 1; last >= 0 && t.parts[last].name == "" {
+		t.parts[last].text += text
+	} else if text != "" {
+		t.parts = append(t.parts, part{text: text})
+	}
+}
+
+// reference reads the name after the dollar sign that text begins with, and how many bytes both
+// take. Without a name it takes the dollar sign only.
+func reference(text string) (name string, size int) {
+	rest, braced := strings.CutPrefix(text[1:], "{")
+	end := strings.IndexFunc(rest, func(r rune) bool { return !inName(r) })
+	if end < 0 {
+		end = len(rest)
+	}
+	switch {
+	case end == 0, braced && !strings.HasPrefix(rest[end:], "}"):
+		return "", 1
+	case braced:
+		return rest[:end], len("${") + end + len("}")
+	}
+	return rest[:end], len("$") + end
+}
+
+func inName(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'
+}
+
+// Names returns the names in the order in which they stand there, a repeated one each time.
+func (t Template) Names() []string {
+	var names []string
+	for _, p := range t.parts {
+		if p.name != "" {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// Has reports whether a name stands in the template.
+func (t Template) Has(name string) bool {
+	for _, p := range t.parts {
+		if p.name == name && name != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Render puts values in the place of their names.
+func (t Template) Render(values map[string]string) string {
+	var b strings.Builder
+	for _, p := range t.parts {
+		if value, ok := values[p.name]; ok && p.name != "" {
+			b.WriteString(value)
+		} else {
+			b.WriteString(p.text)
+		}
+	}
+	return b.String()
+}

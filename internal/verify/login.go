@@ -1,0 +1,157 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/countersign/countersign/internal/code"
+)
+
+// An AssociateRequest asks whether an address is a user's.
+type AssociateRequest struct {
+	Address     string  // E.164 as people write it; "voice:" before it asks for a call
+	DisplayName string  // instead of the application's, in this message
+	Channel     Channel // "": as the address says, else the application's preferred one
+}
+
+// A LoginRequest asks for a code to log in with.
+type LoginRequest struct {
+	DisplayName string
+	Channel     Channel
+}
+
+// Associate gives a user an address and sends a code there. It makes a user who isn't there, and a
+// validated one is pending again.
+func (s *Service) Associate(ctx context.Context, acct *Account, application ID, user string, r AssociateRequest) error {
+	k, err := userKey(acct, application, user)
+	if err != nil {
+		return err
+	}
+	return s.startUser(ctx, acct, k, association, userRequest{r.Address, r.DisplayName, r.Channel})
+}
+
+// LoginStart sends a code to a user whose address is validated.
+func (s *Service) LoginStart(ctx context.Context, acct *Account, application ID, user string, r LoginRequest) error {
+	k, err := userKey(acct, application, user)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	u, err := s.store.User(ctx, k)
+	if err != nil {
+		return err
+	}
+	if u.Status != Validated {
+		return ErrNotValidated
+	}
+	return s.startUser(ctx, acct, k, login, userRequest{u.Address, r.DisplayName, r.Channel})
+}
+
+// A userRequest is what both of them ask for.
+type userRequest struct {
+	address     string
+	displayName string
+	channel     Channel
+}
+
+// startUser starts a verification of a user's address.
+func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, o occasion, r userRequest) error {
+	ctx = context.WithoutCancel(ctx) // nothing is left half done because the caller hangs up
+	app, err := s.store.Application(ctx, k.Project, k.Application)
+	if err != nil {
+		return err
+	}
+	with := &Account{Project: acct.Project, Application: app}
+	channel, t, err := s.settleUser(ctx, with, o, r)
+	if err == nil {
+		_, err = s.launch(with, channel, t, func(v *Verification, place Place) error {
+			v.User = k.Name
+			return s.store.StartUser(ctx, v, UserStart{
+				Associate: o.associates, Address: r.address,
+				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
+			})
+		})
+	}
+	s.observer.Started(channel, err)
+	return err
+}
+
+// settleUser decides every setting of a user's verification, or says all that is wrong.
+func (s *Service) settleUser(ctx context.Context, acct *Account, o occasion, r userRequest) (Channel, terms, error) {
+	var p problems
+	app := &acct.Application
+	p.text(FieldDisplayName, r.displayName, maxDisplayName)
+	to := p.address(r.address, acct.Project.Profile)
+	channel := app.channel(r.channel, to, &p)
+	t := p.terms(acct, StartRequest{Channel: channel})
+	t.to = to.number
+	sender := p.sender(&acct.Project, app.From, s.senders)
+	t.sender = sender.From
+	if err := p.err(); err != nil {
+		return channel, terms{}, err
+	}
+	var err error
+	if t.text, err = s.render(ctx, acct, o, channel, sender, r.displayName, &p); err != nil {
+		return channel, terms{}, err
+	}
+	return channel, t, p.err()
+}
+
+// Validate spends one guess on a user's latest code, of an association or of a login, and says what
+// came of it. Number says that it was typed as a number, which doesn't keep its zeros in front. It
+// fails with [ErrNoCode], [ErrExpired] and [ErrGuessesSpent] where there is nothing to guess.
+func (s *Service) Validate(ctx context.Context, acct *Account, application ID, user string, typed Secret, number bool) (Outcome, error) {
+	k, err := userKey(acct, application, user)
+	if err != nil {
+		return Outcome{}, err
+	}
+	out, err := s.store.CheckUser(context.WithoutCancel(ctx), k, s.guess(acct, func(v *Verification) string {
+		text := typed.Reveal()
+		if number && v.Format == code.Numeric && len(text) < v.Length {
+			text = strings.Repeat("0", v.Length-len(text)) + text
+		}
+		return text
+	}))
+	if errors.Is(err, ErrApproved) || errors.Is(err, ErrCanceled) {
+		err = ErrNoCode
+	}
+	s.observer.Checked(out, err)
+	return out, err
+}
+
+// Dissociate takes a user's address and cancels his code.
+func (s *Service) Dissociate(ctx context.Context, acct *Account, application ID, user string) error {
+	k, err := userKey(acct, application, user)
+	if err != nil {
+		return err
+	}
+	return s.store.Dissociate(context.WithoutCancel(ctx), k)
+}
+
+// DeleteUser deletes a user, and cancels his code.
+func (s *Service) DeleteUser(ctx context.Context, acct *Account, application ID, user string) error {
+	k, err := userKey(acct, application, user)
+	if err != nil {
+		return err
+	}
+	return s.store.DeleteUser(context.WithoutCancel(ctx), k)
+}
+
+// User reads a user.
+func (s *Service) User(ctx context.Context, acct *Account, application ID, user string) (User, error) {
+	k, err := userKey(acct, application, user)
+	if err != nil {
+		return User{}, err
+	}
+	return s.store.User(ctx, k)
+}
+
+// Users returns a page of an application's users that pass a filter, and how many do.
+func (s *Service) Users(ctx context.Context, acct *Account, application ID, f UserFilter, page Page) ([]User, int, error) {
+	if !storable(f.Name) {
+		_, err := s.store.Application(ctx, acct.Project.ID, application)
+		return nil, 0, err // nobody has such a name
+	}
+	return s.store.Users(ctx, acct.Project.ID, application, f, page)
+}

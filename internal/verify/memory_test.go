@@ -1,0 +1,140 @@
+package verify
+
+import (
+	"context"
+	"slices"
+)
+
+// What the memory of a service's tests keeps beside verifications: see [memory].
+type directory struct {
+	applications map[ID]Application
+	users        map[UserKey]User
+	templates    []MessageTemplate
+	consumers    map[string]Key
+	unique       bool // what was asked of the latest application
+}
+
+func (m *memory) CreateApplication(ctx context.Context, a Application, unique bool) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err == nil {
+		m.applications[a.ID], m.unique = a, unique
+	}
+	return err
+}
+
+func (m *memory) Application(ctx context.Context, p ProjectID, id ID) (Application, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if a, ok := m.applications[id]; ok && a.Project == p {
+		return a, err
+	}
+	return Application{}, ErrNoApplication
+}
+
+func (m *memory) UpdateApplication(ctx context.Context, a Application, unique bool) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if m.applications[a.ID].Version != a.Version-1 {
+		return ErrStale
+	}
+	if err == nil {
+		m.applications[a.ID], m.unique = a, unique
+	}
+	return err
+}
+
+func (m *memory) DeleteApplication(ctx context.Context, p ProjectID, id ID) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err == nil {
+		delete(m.applications, id)
+	}
+	return err
+}
+
+func (m *memory) FindTemplate(ctx context.Context, p ProjectID, id ID, name string) (MessageTemplate, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	for _, t := range m.templates {
+		if t.Project == p && (t.ID == id || t.Name == name) {
+			return t, err
+		}
+	}
+	return MessageTemplate{}, ErrNoTemplate
+}
+
+func (m *memory) User(ctx context.Context, k UserKey) (User, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	u, ok := m.users[k]
+	if !ok {
+		return u, ErrNoUser
+	}
+	return u, err
+}
+
+func (m *memory) StartUser(ctx context.Context, v *Verification, r UserStart) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err != nil {
+		return err
+	}
+	k := UserKey{v.Project, v.Application, v.User}
+	u, ok := m.users[k]
+	if !ok && !r.Associate {
+		return ErrNoUser
+	}
+	key, d := m.destination(v.Project, v.To)
+	if err := u.Begin(v, &d, r, m.now()); err != nil {
+		return err
+	}
+	m.verifications[v.ID], m.destinations[key], m.users[k] = *v, d, u
+	return nil
+}
+
+func (m *memory) CheckUser(ctx context.Context, k UserKey, g Guess) (Outcome, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	u, ok := m.users[k]
+	v, live := m.verifications[u.Current]
+	switch {
+	case err != nil:
+		return Outcome{}, err
+	case !ok:
+		return Outcome{}, ErrNoUser
+	case !live:
+		return Outcome{}, ErrNoCode
+	}
+	key, d := m.destination(v.Project, v.To)
+	out, err := u.Check(&v, &d, g, m.now())
+	if err == nil {
+		m.verifications[v.ID], m.destinations[key], m.users[k] = v, d, u
+	}
+	return out, err
+}
+
+func (m *memory) Consumer(ctx context.Context, consumer string) (Key, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	m.lookups++
+	k, ok := m.consumers[consumer]
+	if !ok {
+		return k, ErrUnauthenticated
+	}
+	return k, err
+}
+
+func (m *memory) ReplaceSecret(ctx context.Context, k Key) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err == nil {
+		acct := m.accounts[m.consumers[k.Consumer].Hash]
+		delete(m.accounts, m.consumers[k.Consumer].Hash)
+		acct.KeyExpires = k.ExpiresAt
+		m.accounts[k.Hash], m.consumers[k.Consumer] = acct, k
+	}
+	return err
+}
+
+func (m *memory) addTemplate(t MessageTemplate) { m.templates = append(slices.Clone(m.templates), t) }

@@ -1,0 +1,92 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/internal/phone"
+)
+
+// A Sender is what messages come from.
+type Sender struct {
+	From string // a number, or 1 to 11 letters and digits
+	// Public is one that projects share. It says the approved texts only, unless a project is allowed
+	// more: see [Project].PublicText.
+	Public bool
+}
+
+// senders are those that the configuration knows.
+type senders struct {
+	named  map[string]Sender // by "channel:x" and "sender_id:x"
+	public string            // where nobody named one
+	strict bool              // an unknown name is a problem, and not the public sender
+}
+
+// find returns the sender of a name, as an application of a project has it. A name that the
+// configuration doesn't know is a number or a name to send from if it has that form, else the public
+// sender: so that an application that was made for another vendor's names works here.
+func (s senders) find(project *Project, name string) (_ Sender, known bool) {
+	name = strings.TrimSpace(name)
+	public := Sender{From: s.public, Public: true}
+	if name == "" {
+		return public, true
+	}
+	kind, id, qualified := strings.Cut(name, ":")
+	if qualified {
+		name = strings.TrimSpace(kind) + ":" + strings.TrimSpace(id)
+		if sender, ok := s.named[name]; ok {
+			return sender, true
+		}
+		return public, !s.strict
+	}
+	for _, kind := range []string{"sender_id:", "channel:"} {
+		if sender, ok := s.named[kind+name]; ok {
+			return sender, true
+		}
+	}
+	if n, err := phone.Parse(name); err == nil {
+		return s.literal(project, string(n)), true
+	}
+	if alphanumeric(name) {
+		return s.literal(project, name), true
+	}
+	return public, !s.strict
+}
+
+// literal is the sender that a caller names by its number or name itself. A public one stays public,
+// or writing its number would be the way around its texts; unless it is among the project's own.
+func (s senders) literal(project *Project, from string) Sender {
+	return Sender{From: from, Public: s.shares(from) && !slices.Contains(project.Senders, phone.Number(from))}
+}
+
+// shares reports whether a number or a name is that of a public sender. A phone shows it alike without
+// the plus, and a name in another case isn't another one.
+func (s senders) shares(from string) bool {
+	same := func(shared string) bool {
+		return strings.EqualFold(strings.TrimPrefix(from, "+"), strings.TrimPrefix(shared, "+"))
+	}
+	for _, sender := range s.named {
+		if sender.Public && same(sender.From) {
+			return true
+		}
+	}
+	return same(s.public)
+}
+
+// alphanumeric reports whether a name can be what a message comes from (3GPP TS 23.040 §9.1.2.5).
+func alphanumeric(name string) bool {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	return len(name) >= 1 && len(name) <= 11 && strings.Trim(name, letters) == ""
+}
+
+// sender finds an application's sender, which its project must be allowed.
+func (p *problems) sender(project *Project, from string, all senders) Sender {
+	sender, known := all.find(project, from)
+	switch {
+	case !known:
+		p.add(FieldFrom, "is not a sender or a channel of this server")
+	case !sender.Public && !project.allows(phone.Number(sender.From)):
+		p.add(FieldFrom, "is not a sender of this project")
+	}
+	return sender
+}

@@ -1,0 +1,62 @@
+package verify
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/countersign/countersign/internal/sms"
+)
+
+// A Style is how a project's text messages are written, and what stands at their end for phones to
+// read. It counts into the segments that a text may take.
+type Style struct {
+	// Transliterate writes typographic characters in the GSM alphabet where that saves segments.
+	Transliterate bool
+	// WebOTP is the host of a web site that may read the code by itself (https://wicg.github.io/web-otp):
+	// the last line is "@host #code".
+	WebOTP string
+	// AndroidHash names an Android app that may read the message by itself (SMS Retriever): a line
+	// before that.
+	AndroidHash string
+}
+
+var (
+	webOTPHost  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
+	androidHash = regexp.MustCompile(`^[A-Za-z0-9+/]{11}$`)
+)
+
+// maxHost leaves the longest approved text, with the longest code twice, in one segment.
+const maxHost = 64
+
+// Problem says what is wrong with a style, "" for nothing.
+func (s Style) Problem() string {
+	switch {
+	case s.WebOTP != "" && (len(s.WebOTP) > maxHost || !webOTPHost.MatchString(s.WebOTP)):
+		return "the web site must be a host name in lower case of at most 64 characters, such as example.com"
+	case s.AndroidHash != "" && !androidHash.MatchString(s.AndroidHash):
+		return "the Android hash must be 11 of A-Z a-z 0-9 + /"
+	}
+	return ""
+}
+
+// write writes a text, which has a mark where the code goes. Calls have no style.
+func (s Style) write(c Channel, text, mark string) string {
+	if c != SMS {
+		return text
+	}
+	switch {
+	case s.Transliterate && mark == codeMark:
+		// The mark has no place in the alphabet; the form feed, which no template holds, does.
+		const stand = "\f"
+		text = strings.ReplaceAll(sms.Plain(strings.ReplaceAll(text, mark, stand)), stand, mark)
+	case s.Transliterate:
+		text = sms.Plain(text)
+	}
+	if s.AndroidHash != "" {
+		text += "\n" + s.AndroidHash
+	}
+	if s.WebOTP != "" {
+		text += "\n@" + s.WebOTP + " #" + mark
+	}
+	return text
+}

@@ -1,0 +1,113 @@
+package verify
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"time"
+)
+
+// A ConsumerStore keeps the consumer keys with which holders of an API key replace its secret.
+type ConsumerStore interface {
+	// Consumer returns the key that a consumer key names, also a revoked one, or [ErrUnauthenticated].
+	Consumer(ctx context.Context, consumer string) (Key, error)
+	// ReplaceSecret gives a key another secret and an end: k has both. It fails with
+	// [ErrUnauthenticated] if the key has been revoked, or its consumer secret is another one.
+	ReplaceSecret(ctx context.Context, k Key) error
+}
+
+// A RefreshRequest asks for an API key's secret.
+type RefreshRequest struct {
+	ConsumerKey    string
+	ConsumerSecret Secret
+	OldToken       Secret        // the secret until now, as far as its holder knows
+	Validity       time.Duration // of the new one...
+	Never          bool          // ...unless it is to work until it is replaced or revoked
+}
+
+// A Token is an API key's secret.
+type Token struct {
+	Secret    Secret
+	Remaining time.Duration // how long it works; 0: until it is replaced or revoked
+}
+
+// refreshLife is how long a secret that was replaced is answered with the one that replaced it.
+// Clients that refresh by themselves do so several at once, and each knows only the old one: if each
+// got another new one, only the last would work.
+const (
+	refreshLife  = time.Minute
+	maxRefreshed = 1024
+)
+
+// A replacement is the secret that replaced another one here.
+type replacement struct {
+	secret Secret
+	at     time.Time
+}
+
+// RefreshToken replaces an API key's secret for who has its consumer key and secret, or fails with
+// [ErrUnauthenticated]. The old secret stops working: here at once, in other processes within a second.
+// If the old one is the current one, or was until a moment ago, and the current one works as long as
+// was asked for, that is answered.
+func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, error) {
+	s.refreshing.Lock()
+	defer s.refreshing.Unlock()
+	now := s.instant()
+	if !storable(r.ConsumerKey) {
+		r.ConsumerKey = "" // nobody's
+	}
+	k, err := s.store.Consumer(ctx, r.ConsumerKey)
+	if err != nil && !errors.Is(err, ErrUnauthenticated) {
+		return Token{}, err
+	}
+	// Without a key this compares with nothing, so that it takes as long.
+	given := HashKey(r.ConsumerSecret)
+	right := subtle.ConstantTimeCompare(given[:], k.ConsumerSecret[:]) == 1
+	if !right || r.ConsumerKey == "" || err != nil || !k.RevokedAt.IsZero() {
+		return Token{}, ErrUnauthenticated
+	}
+
+	old := HashKey(r.OldToken)
+	if subtle.ConstantTimeCompare(old[:], k.Hash[:]) == 1 && k.lasts(r, now) {
+		return Token{r.OldToken, k.remaining(now)}, nil
+	}
+	if next, ok := s.refreshed.Get(old); ok && now.Sub(next.at) < refreshLife && HashKey(next.secret) == k.Hash && k.lasts(r, now) {
+		return Token{next.secret, k.remaining(now)}, nil
+	}
+	secret, replaced := NewKey(), k.Hash
+	k.Hash, k.ExpiresAt = HashKey(secret), time.Time{}
+	if !r.Never {
+		k.ExpiresAt = now.Add(r.Validity)
+	}
+	if err := s.store.ReplaceSecret(context.WithoutCancel(ctx), k); err != nil {
+		return Token{}, err
+	}
+	s.accounts.Remove(replaced)
+	s.refreshed.Add(replaced, replacement{secret, now})
+	return Token{secret, k.remaining(now)}, nil
+}
+
+// lasts reports whether the key's secret works as long as a request asks for.
+func (k *Key) lasts(r RefreshRequest, now time.Time) bool {
+	if k.ExpiresAt.IsZero() {
+		return true
+	}
+	left := k.remaining(now)
+	return left > 0 && !r.Never && r.Validity <= left
+}
+
+func (k *Key) remaining(now time.Time) time.Duration {
+	if k.ExpiresAt.IsZero() {
+		return 0
+	}
+	return k.ExpiresAt.Sub(now)
+}
+
+// NewConsumer makes a consumer key of 128 bits and its secret of 256.
+func NewConsumer() (key string, secret Secret) {
+	var b [16]byte
+	rand.Read(b[:]) // never fails, see crypto/rand
+	return "ck_" + base64.RawURLEncoding.EncodeToString(b[:]), NewKey()
+}

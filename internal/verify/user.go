@@ -1,0 +1,236 @@
+package verify
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/phone"
+)
+
+// A User is somebody whom an application's caller knows under a name of its own, with the address
+// that he says is his:
+//
+//	           associate                right code
+//	(absent) ────────────▶ pending ────────────────▶ validated ─┐ a login's code
+//	             initial ────▲  ▲────────────────────────┴──────┘ changes nothing
+//	                ▲         │        associate
+//	                └─────────┴── dissociate, from everywhere
+//
+// He has one code at a time: that of Current. A newer one supersedes it, without a write to its row.
+type User struct {
+	Application ID
+	Name        string // the caller's, case-sensitive
+	Address     string // as the caller wrote it; "" while initial
+	Status      UserStatus
+	Current     ID        // the latest verification, live or not; zero: none
+	Sends       limit.Log // for the limits of [UserLimits]
+
+	CreatedAt, UpdatedAt time.Time
+	Version              int // one more with each change of address or status; a new code is none
+}
+
+// A UserStatus is where a user is.
+type UserStatus int
+
+// The numbers are stored.
+const (
+	Initial           UserStatus = 1 // without an address
+	ValidationPending UserStatus = 2 // nobody has shown yet that the address is his
+	Validated         UserStatus = 3
+)
+
+func (s UserStatus) String() string {
+	return [...]string{"", "initial", "pending", "validated"}[s]
+}
+
+// A UserKey names a user. One of another project's application doesn't exist.
+type UserKey struct {
+	Project     ProjectID
+	Application ID
+	Name        string
+}
+
+// A UserStore keeps the users of applications. Each method fails with [ErrNoApplication] where the
+// application isn't there, or isn't the project's: read in the same transaction, so that what happens
+// to a user while his application is being deleted is nothing. All but StartUser fail with [ErrNoUser].
+type UserStore interface {
+	// StartUser commits a user's new verification: see [User.Begin]. It makes a user who is associated
+	// and isn't there. v is filled in.
+	StartUser(ctx context.Context, v *Verification, r UserStart) error
+	// CheckUser spends a guess at a user's current verification: see [User.Check]. g has no ID. It fails
+	// with [ErrNoCode] if there is no such verification (any more).
+	CheckUser(ctx context.Context, k UserKey, g Guess) (Outcome, error)
+	// Dissociate takes a user's address: see [User.Dissociate].
+	Dissociate(ctx context.Context, k UserKey) error
+	// DeleteUser deletes a user and cancels his live verification.
+	DeleteUser(ctx context.Context, k UserKey) error
+
+	User(ctx context.Context, k UserKey) (User, error)
+	// Users returns a page of those that pass the filter, and how many do.
+	Users(ctx context.Context, p ProjectID, application ID, f UserFilter, page Page) ([]User, int, error)
+}
+
+// A UserFilter passes the users that equal it where it isn't zero.
+type UserFilter struct {
+	Name                 string
+	Status               UserStatus
+	CreatedAt, UpdatedAt time.Time
+}
+
+// A UserOrder is what users are sorted by; those that are equal in it, by name.
+type UserOrder string
+
+const (
+	ByCreation UserOrder = "" // when they were made
+	ByName     UserOrder = "name"
+	ByAddress  UserOrder = "address"
+	ByStatus   UserOrder = "status"
+	ByUpdate   UserOrder = "update" // when they were changed
+	ByVersion  UserOrder = "version"
+)
+
+// A Page is a part of a sorted list.
+type Page struct {
+	Order      UserOrder
+	Descending bool
+	Offset     int
+	Limit      int
+}
+
+// UserLimits bound what one user is sent: one code each Interval, and at most Max in any Period.
+// Zero is no limit of that kind. The limits of his number hold as well.
+type UserLimits struct {
+	Interval time.Duration
+	Max      int
+	Period   time.Duration // not below Interval
+}
+
+// DefaultUserLimits are a server's.
+var DefaultUserLimits = UserLimits{Interval: 30 * time.Second, Max: 5, Period: 10 * time.Minute}
+
+// take asks for one more send at now. A wait of zero means that it is allowed.
+func (l UserLimits) take(log limit.Log, now time.Time) (next limit.Log, wait time.Duration) {
+	short, wait := limit.Window{Max: 1, Period: l.Interval}.Take(log, now)
+	next, longer := limit.Window{Max: l.Max, Period: l.Period}.Take(log, now)
+	if next == nil { // without that bound
+		next = short
+	}
+	return next, max(wait, longer)
+}
+
+// A UserStart is what a user's new code is for, and the terms of sending it.
+type UserStart struct {
+	Associate  bool   // the address with the user, else it is for his login
+	Address    string // as the caller wrote it
+	Limits     Limits
+	UserLimits UserLimits
+	Lease      time.Duration
+}
+
+// Begin starts v for its user, as [Verification.Begin] does for its number, and makes it his current
+// one. A login needs a user whose address is validated ([ErrNotValidated]) and still the one that the
+// caller read ([ErrStale]). If it fails, nothing has changed.
+func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time) error {
+	switch {
+	case r.Associate:
+	case u.Status != Validated:
+		return ErrNotValidated
+	case u.Address != r.Address:
+		return ErrStale
+	}
+	sends, wait := r.UserLimits.take(u.Sends, now)
+	if wait > 0 {
+		return ErrTooManySends.After(wait)
+	}
+	if err := v.Begin(d, r.Limits, r.Lease, now); err != nil {
+		return err
+	}
+	u.Sends, u.Current = sends, v.ID
+	if r.Associate {
+		u.become(ValidationPending, r.Address, now)
+	}
+	return nil
+}
+
+// Check spends a guess at v, the user's current verification: see [Verification.Check]. A right one
+// validates his address.
+func (u *User) Check(v *Verification, d *Destination, g Guess, now time.Time) (Outcome, error) {
+	out, err := v.Check(d, g, now)
+	if err == nil && out.Approved {
+		u.become(Validated, u.Address, now)
+	}
+	return out, err
+}
+
+// Dissociate takes the user's address, and cancels v, his current verification if there is one.
+func (u *User) Dissociate(v *Verification, now time.Time) {
+	u.Drop(v, now)
+	u.Current = ID{}
+	u.become(Initial, "", now)
+}
+
+// Drop cancels v, the user's current verification if there is one, as he goes.
+func (u *User) Drop(v *Verification, now time.Time) {
+	if v != nil {
+		v.Superseded = false // nothing has taken its place, even if his application went before him
+		v.Cancel(now)        // one that has ended stays as it is
+	}
+}
+
+// Supersedes reports whether v, which is for the user, isn't his current verification any more. One
+// whose time was over before the next one began has expired.
+func (u *User) Supersedes(v *Verification) bool {
+	return u.Current != v.ID && u.Current.Time().Before(v.ExpiresAt)
+}
+
+func (u *User) become(s UserStatus, address string, now time.Time) {
+	if u.Status == s && u.Address == address {
+		return
+	}
+	u.Status, u.Address, u.UpdatedAt = s, address, now
+	u.Version++
+}
+
+// userKey names a user of an account's project, or says what is wrong with the name: it has 1 to 255
+// characters, none of them a slash or a control character.
+func userKey(acct *Account, application ID, name string) (UserKey, error) {
+	var p problems
+	if name == "" {
+		p.add(FieldUser, "can't be blank")
+	}
+	p.text(FieldUser, name, maxName)
+	if strings.ContainsFunc(name, func(r rune) bool { return r == '/' || unicode.IsControl(r) }) {
+		p.add(FieldUser, "has a slash or a control character")
+	}
+	return UserKey{acct.Project.ID, application, name}, p.err()
+}
+
+// An address is how a user is reached, as the caller wrote it: a number, which may say by its prefix
+// how.
+type address struct {
+	channel Channel // "": it doesn't say
+	number  phone.Number
+}
+
+// address reads one. The number is "" if a problem was noted.
+func (p *problems) address(s string, profile Profile) address {
+	if !p.text(FieldAddress, s, maxName) {
+		return address{}
+	}
+	kind, rest, qualified := strings.Cut(strings.TrimSpace(s), ":")
+	var a address
+	if qualified {
+		switch strings.ToLower(kind) {
+		case "voice":
+			a.channel, s = Voice, rest
+		case "push", "psh":
+			p.add(FieldAddress, "asks for push, which is not available")
+			return a
+		}
+	}
+	a.number = p.number(FieldAddress, s, profile)
+	return a
+}
