@@ -528,12 +528,12 @@ var mutants = []mutant{
 	{
 		"burst-after-a-pause", "After a pause sound goes on at its pace.",
 		[]edit{{talkFile, "t.due = t.due.Add(-wait)", "t.due = t.due.Add(0)"}},
-		test{inSIP, "^TestNobodyGetsABurst$"},
+		test{inSIP, "^TestPacketsKeepTheirTime$"},
 	},
 	{
 		"calls-drift", "A packet that is late makes none of its followers late.",
 		[]edit{{talkFile, "t.due = t.due.Add(frameTime)", "t.due = time.Now().Add(frameTime)"}},
-		test{inSIP, "^TestCallsAtOnceKeepTime$"},
+		test{inSIP, "^TestPacketsKeepTheirTime$"},
 	},
 	{
 		"wrong-law", "A-law is sent where A-law was agreed.",

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/netip"
@@ -300,70 +301,102 @@ func TestASoftphoneHearsAllCharacters(t *testing.T) {
 	}
 }
 
+// stoodStill is from which sum of pauses on a call that went wrong says nothing about us.
+const stoodStill = 200 * time.Millisecond
+
+// undisturbed makes a call, and makes it again if it went wrong while the machine stood still: the
+// recording has gaps then. A machine that is too busy for each of them is no failure, unless it is ours.
+// That packets keep their time when they can is held by TestPacketsKeepTheirTime, on any machine.
+func undisturbed(t *testing.T, try func() (Call, error)) {
+	t.Helper()
+	const tries = 3
+	for range tries {
+		r, err := try()
+		switch {
+		case err == nil:
+			return
+		case r.Late < stoodStill:
+			t.Fatalf("%v; recorded %+v", err, r)
+		}
+		t.Logf("the machine stood still for %v: %v", r.Late, err)
+	}
+	if os.Getenv(slow) != "" {
+		t.Fatalf("the machine stood still in %d calls", tries)
+	}
+	t.Skipf("NOT RUN: this machine is too busy to talk in time, %d times; run: make slow", tries)
+}
+
 // hear calls a softphone, and recognises in its recording what was said.
 func hear(t *testing.T, code verify.Secret, locale, voice string, transport Transport, account string) {
 	t.Helper()
-	b := startBaresip(t, account)
-	addr := fmt.Sprintf("127.0.0.1:%d", b.sip)
-	ended := make(chan Call, 1)
-	c := trunk(t, addr, func(c *Config) {
-		c.Transport, c.Talk = transport, maxTalk
-		c.Ended = func(r Call) { ended <- r }
-		says(t, c, 2)
-		if transport == TLS {
-			c.Trunk = fmt.Sprintf("127.0.0.1:%d", b.sip+1)
-			c.RootCAs = x509.NewCertPool()
-			pem, err := os.ReadFile(filepath.Join(b.dir, "certificate.pem"))
-			if err != nil || !c.RootCAs.AppendCertsFromPEM(pem) {
-				t.Fatalf("certificate: %v", err)
+	undisturbed(t, func() (Call, error) {
+		b := startBaresip(t, account)
+		ended := make(chan Call, 1)
+		c := trunk(t, fmt.Sprintf("127.0.0.1:%d", b.sip), func(c *Config) {
+			c.Transport, c.Talk = transport, maxTalk
+			c.Ended = func(r Call) { ended <- r }
+			says(t, c, 2)
+			if transport == TLS {
+				c.Trunk = fmt.Sprintf("127.0.0.1:%d", b.sip+1)
+				c.RootCAs = x509.NewCertPool()
+				pem, err := os.ReadFile(filepath.Join(b.dir, "certificate.pem"))
+				if err != nil || !c.RootCAs.AppendCertsFromPEM(pem) {
+					t.Fatalf("certificate: %v", err)
+				}
 			}
+		})
+		m := message
+		m.Code, m.Locale = code, locale
+		_, err := c.Send(t.Context(), m)
+		r := <-ended
+		if err != nil || !r.Said || r.Status != 200 {
+			return r, fmt.Errorf("the call ended with %v", err)
 		}
+		return r, b.heard(voice, code.Reveal())
 	})
-	m := message
-	m.Code, m.Locale = code, locale
-	if _, err := c.Send(t.Context(), m); err != nil {
-		t.Fatal(err)
+}
+
+// heard reports whether a code is in the recording, twice.
+func (b *softphone) heard(voice, code string) error {
+	b.t.Helper()
+	got := newMatcher(b.t, voice, alphabet).recognise(b.t, b.recording())
+	b.t.Logf("heard %s", got)
+	if strings.Count(got, code) != 2 {
+		return fmt.Errorf("heard %q, want %s in it twice", got, code)
 	}
-	if r := <-ended; !r.Said || r.Status != 200 {
-		t.Errorf("recorded %+v", r)
-	}
-	got := newMatcher(t, voice, alphabet).recognise(t, b.recording())
-	t.Logf("%s: %s", locale, got)
-	if n := strings.Count(got, code.Reveal()); n != 2 {
-		t.Errorf("heard %q, want %s in it twice", got, code.Reveal())
-	}
+	return nil
 }
 
 // A person presses 1 and hears it again.
 func TestASoftphonePressesAKey(t *testing.T) {
 	t.Parallel()
-	b := startBaresip(t, "answermode=auto;audio_codecs=PCMU/8000/1")
-	ended := make(chan Call, 1)
-	c := trunk(t, fmt.Sprintf("127.0.0.1:%d", b.sip), func(c *Config) {
-		c.RequireKeypress = true
-		c.Ended = func(r Call) { ended <- r }
-	})
-	m := message
-	m.Code = "29"
-	answered := make(chan struct{})
-	out := send(t.Context(), c, m)
-	go func() { // somebody who presses 1 whenever he has listened for a while
-		defer close(answered)
-		for range 2 {
-			time.Sleep(3 * time.Second)
-			b.command("sndcode", "1")
-			time.Sleep(3 * time.Second)
+	undisturbed(t, func() (Call, error) {
+		b := startBaresip(t, "answermode=auto;audio_codecs=PCMU/8000/1")
+		ended := make(chan Call, 1)
+		c := trunk(t, fmt.Sprintf("127.0.0.1:%d", b.sip), func(c *Config) {
+			c.RequireKeypress = true
+			c.Ended = func(r Call) { ended <- r }
+		})
+		m := message
+		m.Code = "29"
+		answered := make(chan struct{})
+		out := send(t.Context(), c, m)
+		go func() { // somebody who presses 1 whenever he has listened for a while
+			defer close(answered)
+			for range 2 {
+				time.Sleep(3 * time.Second)
+				b.command("sndcode", "1")
+				time.Sleep(3 * time.Second)
+			}
+		}()
+		err := (<-out).err
+		<-answered
+		r := <-ended
+		if err != nil || !r.Said || r.Keys != 2 {
+			return r, fmt.Errorf("the call ended with %v and %d keys, want 2", err, r.Keys)
 		}
-	}()
-	want(t, out, verify.Accepted, "")
-	<-answered
-	if r := <-ended; !r.Said || r.Keys != 2 {
-		t.Errorf("recorded %+v, want 2 keys", r)
-	}
-	got := newMatcher(t, "en-us", alphabet).recognise(t, b.recording())
-	if strings.Count(got, "29") != 2 {
-		t.Errorf("heard %q, want 29 in it twice", got)
-	}
+		return r, b.heard("en-us", "29")
+	})
 }
 
 // A softphone that is killed in the middle of a call is noticed: it says nothing any more.
@@ -371,10 +404,7 @@ func TestASoftphoneDies(t *testing.T) {
 	t.Parallel()
 	b := startBaresip(t, "answermode=auto;audio_codecs=PCMU/8000/1")
 	ended := make(chan Call, 1)
-	c := trunk(t, fmt.Sprintf("127.0.0.1:%d", b.sip), func(c *Config) {
-		c.First = time.Second
-		c.Ended = func(r Call) { ended <- r }
-	})
+	c := trunk(t, fmt.Sprintf("127.0.0.1:%d", b.sip), func(c *Config) { c.Ended = func(r Call) { ended <- r } })
 	m := message
 	m.Code = "12345678901234567890"
 	out := send(t.Context(), c, m)
@@ -668,6 +698,6 @@ func collect(t *testing.T, sink *net.UDPConn) func() map[string][]arrival {
 	return func() map[string][]arrival {
 		mu.Lock()
 		defer mu.Unlock()
-		return streams
+		return maps.Clone(streams) // what still comes goes to the original
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	wire "github.com/emiago/sipgo/sip"
@@ -961,27 +962,50 @@ func TestSoundIsEncryptedWithTLS(t *testing.T) {
 	}
 }
 
-// After the machine stood still, what is left is said at its pace, not in a burst.
-func TestNobodyGetsABurst(t *testing.T) {
+// Each packet is sent at its time, to the nanosecond. What comes late makes nothing behind it late. After
+// the machine stood still for longer, the plan moves by just that, the call says by how much, and what is
+// left is said at its pace, not in a burst.
+func TestPacketsKeepTheirTime(t *testing.T) {
 	t.Parallel()
-	p := newPeer(t)
-	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.close()
-	if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	k := &talk{call: &call{media: m, over: make(chan struct{})}, due: began.Add(-time.Minute), seenAt: began}
-	const packets = 11
-	for range packets {
-		if err := k.step(t.Context(), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if took := time.Since(began); took < (packets-1)*frameTime {
-		t.Errorf("%d packets took %v, want %v", packets, took, (packets-1)*frameTime)
+	const packets, before = 200, 100
+	for name, tt := range map[string]struct{ pause, late, next time.Duration }{
+		"no pause":      {0, 0, frameTime},
+		"a short pause": {maxLate, 0, 0},
+		"a long pause":  {time.Second + frameTime, time.Second, frameTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.close()
+			if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				k := &talk{call: &call{media: m, over: make(chan struct{})}, due: began, seenAt: began}
+				var last, gap time.Duration // when the last was sent; what was between the two after the pause
+				for i := range packets {
+					if i == before {
+						time.Sleep(tt.pause)
+					}
+					if err := k.step(t.Context(), nil); err != nil {
+						t.Fatal(err)
+					}
+					at := time.Since(began)
+					if i == before+1 {
+						gap = at - last
+					}
+					last = at
+				}
+				if plan := (packets-1)*frameTime + tt.late; last != plan || k.Late != tt.late || gap != tt.next {
+					t.Errorf("%d packets took %v, want %v; late by %v, want %v; the one after the pause came %v behind it, want %v",
+						packets, last, plan, k.Late, tt.late, gap, tt.next)
+				}
+			})
+		})
 	}
 }
