@@ -473,14 +473,14 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t)
-			c := p.trunk(func(c *Config) { c.First = 300 * time.Millisecond })
+			c := p.trunk(func(c *Config) { c.First = 2 * time.Second })
 			m := message
 			m.Code = tt.code
 			out := send(t.Context(), c, m)
 			p.dead.Store(true)
 			p.answer()
 			got := want(t, out, tt.outcome, Lost)
-			if got.took > quietTime+5*time.Second {
+			if got.took > quietTime+10*time.Second {
 				t.Errorf("it took %v", got.took)
 			}
 		})
