@@ -172,7 +172,7 @@ func TestALateAnswerIsHungUp(t *testing.T) {
 func TestAPhoneThatIsNotAnsweredIsCancelled(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
-	c := p.trunk(func(c *Config) { c.Ring = 300 * time.Millisecond })
+	c := p.trunk(func(c *Config) { c.Ring = time.Second })
 	out := send(t.Context(), c, message)
 	invite := p.expect(wire.INVITE)
 	p.reply(invite, 180, "")
@@ -200,7 +200,7 @@ func TestRingingMayBeSaidOften(t *testing.T) {
 func TestAnAnswerThatCrossesTheCancelIsHungUp(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
-	c := p.trunk(func(c *Config) { c.Ring = 300 * time.Millisecond })
+	c := p.trunk(func(c *Config) { c.Ring = time.Second })
 	out := send(t.Context(), c, message)
 	invite := p.expect(wire.INVITE)
 	p.reply(invite, 180, "")
