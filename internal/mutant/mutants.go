@@ -8,13 +8,15 @@ const (
 	inLimit     = "./internal/limit"
 	inPhone     = "./internal/phone"
 	inRequest   = "./internal/request"
-	inRoute     = "./internal/route"
+	inSIP       = "./internal/carrier/sip"
 	inSMS       = "./internal/sms"
+	inSpeech    = "./internal/speech"
 	inStore     = "./internal/store"
-	inSyniverse = "./internal/face/syniverse"
-	inTemplate  = "./internal/template"
 	inVerify    = "./internal/verify"
 	inWeb       = "./internal/web"
+	inRoute     = "./internal/route"
+	inSyniverse = "./internal/face/syniverse"
+	inTemplate  = "./internal/template"
 	inProvider  = "./internal/carrier/provider"
 )
 
@@ -40,7 +42,13 @@ const (
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
 	serviceFile      = "internal/verify/verify.go"
-	userFile         = "internal/verify/user.go"
+
+	callFile   = "internal/carrier/sip/call.go"
+	legFile    = "internal/carrier/sip/leg.go"
+	mediaFile  = "internal/carrier/sip/media.go"
+	talkFile   = "internal/carrier/sip/talk.go"
+	speechFile = "internal/speech/speech.go"
+	userFile   = "internal/verify/user.go"
 )
 
 // stores names a test of the suite that every store must pass.
@@ -444,6 +452,108 @@ var mutants = []mutant{
 		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
 		[]edit{{"internal/sms/sms.go", "string([]byte{escape, extensionCodes[i]})", "string([]byte{extensionCodes[i]})"}},
 		test{inSMS, "^TestEveryCharacter$"},
+	},
+
+	// Calls.
+	{
+		"sound-follows-strangers", "Sound goes to the trunk, not to a stranger who sends a packet.",
+		[]edit{{mediaFile, "from.Addr() != m.peer.at.Addr() && !m.trusted(from.Addr())", "false"}},
+		test{inSIP, "^TestSoundFollowsTheTrunkAndNobodyElse$"},
+	},
+	{
+		"signalling-of-strangers", "Only the trunk can end a call.",
+		[]edit{{"internal/carrier/sip/guard.go", "d.trusts(a.AddrPort().Addr()) &&", "(d.trusts(a.AddrPort().Addr()) || true) &&"}},
+		test{inSIP, "^TestStrangersAreNotListenedTo$"},
+	},
+	{
+		"calls-known-by-their-id-alone", "Only who knows both tags can end a call.",
+		[]edit{{callFile, "return ours == l.tag && l.remote != \"\" && theirs == l.remote", "return ours != theirs"}},
+		test{inSIP, "^TestStrangersAreNotListenedTo$"},
+	},
+	{
+		"broken-messages-pass", "A malformed datagram never gets to the library.",
+		[]edit{{"internal/carrier/sip/guard.go", "if via == nil || from == nil || to == nil ||", "if via == nil ||"}},
+		test{inSIP, "^FuzzGuard$"}, // its seeds
+	},
+	{
+		"dead-trunk-waited-for", "A dead trunk is given up within its time.",
+		[]edit{{callFile, "		case <-first.C:\n", "		case <-time.After(20 * time.Second):\n"}},
+		test{inSIP, "^TestADeadTrunkIsGivenUp$"},
+	},
+	{
+		"late-answer-left-alone", "A phone that is answered late is hung up.",
+		[]edit{{legFile, "	if r.IsSuccess() {\n", "	if r.IsSuccess() {\n		return\n"}},
+		test{inSIP, "^TestALateAnswerIsHungUp$"},
+	},
+	{
+		"crossing-answer-left-off-the-hook", "A phone that is answered while it is cancelled is hung up.",
+		[]edit{{callFile, "				l.establish(r, tx)\n				l.bye()\n", ""}},
+		test{inSIP, "^TestAnAnswerThatCrossesTheCancelIsHungUp$"},
+	},
+	{
+		"lost-acknowledgement", "An answer that comes again is acknowledged again.",
+		[]edit{{callFile, "r.IsSuccess() && tag == leg.remote", "tag == \"nobody\""}},
+		test{inSIP, "^TestARepeatedAnswerIsAcknowledgedAgain$"},
+	},
+	{
+		"hung-up-is-accepted", "Who hangs up early has not got the code.",
+		[]edit{{talkFile, "t.sent >= t.script.Once && !t.said()", "!t.said()"}},
+		test{inSIP, "^TestWhoHangsUpEarlyHasNotHeardTheCode$"},
+	},
+	{
+		"machine-hears-the-code", "An answering machine gets no code where a key is required.",
+		[]edit{{talkFile, "	return errNoKey\n", "	return nil\n"}},
+		test{inSIP, "^TestAnAnsweringMachineHearsNoCode$"},
+	},
+	{
+		"dead-trunk-talked-to", "A trunk that dies in the middle of a call is noticed.",
+		[]edit{{talkFile, "		if !alive {\n", "		if !alive && false {\n"}},
+		test{inSIP, "^TestATrunkThatDiesInMidCall$"},
+	},
+	{
+		"key-counted-per-packet", "A key that is pressed once counts once.",
+		[]edit{{mediaFile, " || m.anyEvent && stamp == m.lastEvent", ""}},
+		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"password-for-anybody", "Credentials go to whom they are for.",
+		[]edit{{legFile, "if c.Realm != \"\" && chal.Realm != c.Realm {", "if false {"}},
+		test{inSIP, "^TestWrongCredentialsAreRefusedAtOnce$"},
+	},
+	{
+		"sound-in-the-clear", "With TLS there is no sound in the clear.",
+		[]edit{{mediaFile, "(peer.key != nil) != (m.key != nil)", "false"}},
+		test{inSIP, "^TestSoundIsEncryptedWithTLS$"},
+	},
+	{
+		"burst-after-a-pause", "After a pause sound goes on at its pace.",
+		[]edit{{talkFile, "t.due = t.due.Add(-wait)", "t.due = t.due.Add(0)"}},
+		test{inSIP, "^TestPacketsKeepTheirTime$"},
+	},
+	{
+		"calls-drift", "A packet that is late makes none of its followers late.",
+		[]edit{{talkFile, "t.due = t.due.Add(frameTime)", "t.due = time.Now().Add(frameTime)"}},
+		test{inSIP, "^TestPacketsKeepTheirTime$"},
+	},
+	{
+		"wrong-law", "A-law is sent where A-law was agreed.",
+		[]edit{{mediaFile, "		speech.ALaw(p[:header], p[header:])\n", ""}},
+		test{inSIP, "^TestAnAnsweredCallSaysTheCode$"},
+	},
+	{
+		"code-said-once", "The code is said as often as configured.",
+		[]edit{{speechFile, "for i := range times {", "for i := range min(1, times) {"}},
+		test{inSpeech, "^TestACallSaysTheCodeCharacterByCharacter$"},
+	},
+	{
+		"capitals-not-announced", "An upper-case letter among lower-case ones is announced.",
+		[]edit{{speechFile, "mixed := upper != code", "mixed := false"}},
+		test{inSpeech, "^TestACallSaysTheCodeCharacterByCharacter$"},
+	},
+	{
+		"text-as-argument", "A text is spoken once, and never by way of the command line.",
+		[]edit{{"internal/speech/engine.go", "ReplaceAll(a, \"{locale}\", t.locale)", "ReplaceAll(a, \"{locale}\", t.words)"}},
+		test{inSpeech, "^TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode$"},
 	},
 
 	// Providers.

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -28,9 +29,27 @@ type Message struct {
 	Channel      Channel
 	To           phone.Number
 	From         string
-	Body         Secret // holds the code
-	ExpiresAt    time.Time
-	Attempt      int // from 1
+	Body         Secret // the text with the code in its place
+	// What Body is made of, for carriers that don't write but speak: the code, and the text with
+	// [CodePlace] where the code goes. Text is empty for the approved text, which a voice says in
+	// the words of the locale. Locale is a BCP 47 tag; empty leaves it to the carrier.
+	Code      Secret
+	Text      string
+	Locale    string
+	ExpiresAt time.Time
+	Attempt   int // from 1
+}
+
+// CodePlace stands for the code in a [Message]'s Text.
+const CodePlace = codeMark
+
+// Around is the text before, between and after the places of the code; nothing for the approved
+// text.
+func (m Message) Around() []string {
+	if m.Text == "" {
+		return nil
+	}
+	return strings.Split(m.Text, CodePlace)
 }
 
 // A DeliveryState is where a verification's message is:

@@ -230,6 +230,14 @@ func fill(text, code string, f code.Format) string {
 	return strings.NewReplacer(codeMark, code, spellMark, spell(code, f)).Replace(text)
 }
 
+// marked is a verification's text with a [CodePlace] wherever fill puts the code.
+func marked(text string) string {
+	if !strings.ContainsAny(text, codeMark+spellMark) {
+		return strings.ReplaceAll(text, placeholder, CodePlace)
+	}
+	return strings.ReplaceAll(text, spellMark, CodePlace)
+}
+
 // symbols are what a voice calls the symbols of codes.
 var symbols = map[rune]string{
 	'!': "exclamation mark", '#': "hash", '$': "dollar", '%': "percent", '&': "ampersand",

@@ -212,6 +212,10 @@ func (v *Verification) end(s Status, now time.Time) {
 
 // Message is what a carrier gets, with the code in its place.
 func (v *Verification) Message(code Secret) Message {
+	text := marked(v.Text)
+	if v.Text == approvedText(v.Channel) {
+		text = ""
+	}
 	return Message{
 		ID:           v.ID.message(),
 		Verification: v.ID,
@@ -219,6 +223,8 @@ func (v *Verification) Message(code Secret) Message {
 		To:           v.To,
 		From:         v.Sender,
 		Body:         Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)),
+		Code:         Secret(v.Prefix) + code,
+		Text:         text,
 		ExpiresAt:    v.ExpiresAt,
 		Attempt:      v.Attempt,
 	}

@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -422,13 +423,37 @@ func TestTheMessageHoldsWhatWasFrozenAtTheStart(t *testing.T) {
 	v.Attempt = 3
 	want := Message{
 		ID: v.ID.message(), Verification: v.ID, Channel: SMS, To: number1, From: public,
-		Body: "Your Personal Authorization Code is: 123456", ExpiresAt: v.ExpiresAt, Attempt: 3,
+		Body: "Your Personal Authorization Code is: 123456", Code: "123456", ExpiresAt: v.ExpiresAt, Attempt: 3,
 	}
 	if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(v.Message("123456"))); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if got := v.Message("123456"); got != want {
 		t.Error("the message isn't what was frozen") // not printed: it holds the code
+	}
+}
+
+// A voice speaks the approved text in the words of its locale, and nobody else's text.
+func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		channel    Channel
+		text, want string
+	}{
+		{SMS, approvedText(SMS), ""}, {Voice, approvedText(Voice), ""},
+		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, approvedText(SMS), strings.ReplaceAll(approvedText(SMS), "{code}", CodePlace)},
+		{Voice, "{code} says \x02, \x02", "{code} says " + CodePlace + ", " + CodePlace},
+	} {
+		v := started()
+		v.Channel, v.Text = tt.channel, tt.text
+		if got := v.Message("1").Text; got != tt.want {
+			t.Errorf("%s %q: got %q, want %q", tt.channel, tt.text, got, tt.want)
+		}
+	}
+	for text, want := range map[string]string{"": "[]", "Hello, {code}": `["Hello, " ""]`, "{code}, yes, {code}!": `["" ", yes, " "!"]`} {
+		if got := fmt.Sprintf("%q", Message{Text: marked(text)}.Around()); got != want {
+			t.Errorf("around the code of %q: got %s, want %s", text, got, want)
+		}
 	}
 }
 

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"html/template"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/web"
@@ -19,13 +21,15 @@ var page = template.Must(template.New("simulator").Parse(pageText))
 // shown is how many messages the page shows.
 const shown = 100
 
-// Handler serves what was sent: GET /simulator for people, GET /simulator/messages for programs.
+// Handler serves what was sent: GET /simulator for people, GET /simulator/messages for programs, and
+// GET /simulator/messages/{id}/audio for who wants to hear a call.
 // It asks for no credentials, so it answers only to loopback, and only under a loopback name: a page
 // of another site, pointed here by its DNS, gets nothing.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /simulator", s.page)
 	mux.HandleFunc("GET /simulator/messages", s.list)
+	mux.HandleFunc("GET /simulator/messages/{id}/audio", s.play)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !web.Loopback(r.RemoteAddr) || !web.Loopback(r.Host) {
 			http.Error(w, "the simulator answers on loopback only", http.StatusForbidden)
@@ -55,6 +59,17 @@ func (s *Simulator) list(w http.ResponseWriter, r *http.Request) {
 		to = n
 	}
 	json.NewEncoder(w).Encode(map[string]any{"messages": s.Messages(to)})
+}
+
+// play answers what a call said.
+func (s *Simulator) play(w http.ResponseWriter, r *http.Request) {
+	wav, ok := s.Sound(r.Context(), r.PathValue("id"))
+	if !ok {
+		http.Error(w, "there is no such call", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "audio/wav")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(wav)) // players ask for parts
 }
 
 func (s *Simulator) page(w http.ResponseWriter, _ *http.Request) {

@@ -8,11 +8,13 @@ package sim
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -57,18 +59,34 @@ type Message struct {
 	CreatedAt    time.Time `json:"created_at"`
 }
 
+// kept is a message with what it was made of.
+type kept struct {
+	Message
+	sent verify.Message
+}
+
+// Call reports whether the message was a call, so that there is something to hear.
+func (m Message) Call() bool { return m.Channel == string(verify.Voice) }
+
 // A Simulator is a [carrier.Carrier].
 type Simulator struct {
-	now func() time.Time
+	now   func() time.Time
+	voice *speech.Speaker
 
 	mu       sync.Mutex // guards all below
-	messages []Message  // oldest first
+	messages []kept     // oldest first
 	receive  func(context.Context, carrier.Receipt) error
 	receipts sync.WaitGroup
 }
 
 // New returns a simulator that has sent nothing.
-func New(now func() time.Time) *Simulator { return &Simulator{now: now} }
+func New(now func() time.Time) *Simulator {
+	voice, err := speech.New(speech.Config{})
+	if err != nil {
+		panic(err) // the defaults are right
+	}
+	return &Simulator{now: now, voice: voice}
+}
 
 // OnReceipt sets who is told of receipts.
 func (s *Simulator) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
@@ -110,10 +128,10 @@ func (s *Simulator) keep(m verify.Message) {
 	if len(s.messages) == keep {
 		s.messages = append(s.messages[:0:0], s.messages[keep/10:]...)
 	}
-	s.messages = append(s.messages, Message{
+	s.messages = append(s.messages, kept{Message{
 		ID: m.ID.String(), Verification: m.Verification.String(), Channel: string(m.Channel),
 		To: string(m.To), From: m.From, Body: m.Body.Reveal(), CreatedAt: s.now().UTC(),
-	})
+	}, m})
 }
 
 // fail reports a failed receipt, as a network would: after the message was taken.
@@ -140,8 +158,31 @@ func (s *Simulator) Messages(to phone.Number) []Message {
 	found := []Message{}
 	for i := len(s.messages) - 1; i >= 0; i-- {
 		if m := s.messages[i]; to == "" || m.To == string(to) {
-			found = append(found, m)
+			found = append(found, m.Message)
 		}
 	}
 	return found
+}
+
+// Sound is what a call said, as a WAV file: exactly the samples that a SIP trunk would get. It
+// reports false for what was no call, or isn't kept.
+func (s *Simulator) Sound(ctx context.Context, id string) (wav []byte, ok bool) {
+	m, ok := s.find(id)
+	if !ok || !m.Call() {
+		return nil, false
+	}
+	script := s.voice.Script(ctx, m.sent.Locale, m.sent.Around(), m.sent.Code.Reveal())
+	return speech.WAV(script.All()), true
+}
+
+// find returns the latest message with an id: all attempts have the same.
+func (s *Simulator) find(id string) (kept, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range slices.Backward(s.messages) {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return kept{}, false
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -290,5 +292,38 @@ func TestTheSimulatorAnswersOnLoopbackOnly(t *testing.T) {
 				t.Errorf("%s can be read by pages of others", path)
 			}
 		}
+	}
+}
+
+// What can be heard is what a trunk would get, sample for sample; of a text message there is nothing.
+func TestACallCanBeHeard(t *testing.T) {
+	t.Parallel()
+	s := newSim()
+	call, text := message("+12025550101", "Your Personal Authorization Code is 493817"), message("+12025550101", "493817")
+	call.Channel, call.Code, call.Locale = verify.Voice, "493817", "de-AT"
+	send(t, s, call)
+	send(t, s, text)
+
+	voice, err := speech.New(speech.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := speech.WAV(voice.Script(t.Context(), "de", nil, "493817").All())
+	path := func(m verify.Message) string { return "/simulator/messages/" + m.ID.String() + "/audio" }
+	w := get(s, path(call), "localhost", "127.0.0.1:1")
+	if w.Code != 200 || w.Header().Get("Content-Type") != "audio/wav" || !bytes.Equal(w.Body.Bytes(), want) {
+		t.Errorf("got %d %s, %d bytes, want the %d of a German call", w.Code, w.Header().Get("Content-Type"), w.Body.Len(), len(want))
+	}
+	for _, p := range []string{path(text), path(message("+12025550101", "")), "/simulator/messages/x/audio"} {
+		if w := get(s, p, "localhost", "127.0.0.1:1"); w.Code != 404 {
+			t.Errorf("%s: got %d, want 404", p, w.Code)
+		}
+	}
+	if w := get(s, path(call), "localhost", "192.0.2.1:1"); w.Code != 403 {
+		t.Errorf("from another machine: got %d, want 403", w.Code)
+	}
+	page := get(s, "/simulator", "localhost", "127.0.0.1:1").Body.String()
+	if strings.Count(page, "listen</a>") != 1 || !strings.Contains(page, path(call)) {
+		t.Error("the page doesn't link the call, and it alone")
 	}
 }

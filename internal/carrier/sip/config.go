@@ -1,0 +1,187 @@
+package sip
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A Transport carries the signalling to a trunk.
+type Transport string
+
+const (
+	UDP Transport = "udp"
+	TCP Transport = "tcp"
+	TLS Transport = "tls" // the sound is encrypted as well (SRTP), or there is no call
+)
+
+// Config describes one trunk. What is left zero takes its default; [Config.Check] says what is wrong.
+type Config struct {
+	Name      string
+	Trunk     string    // host, or host:port. Without a port: from DNS (SRV), else 5060, or 5061 with TLS
+	Transport Transport // default UDP
+
+	// RootCAs are trusted instead of the system's, if set. The certificate must be the trunk
+	// host's. TLS only.
+	RootCAs *x509.CertPool
+
+	Username string        // for digest authentication. Optional
+	Password verify.Secret // with a username
+	Realm    string        // whom the password is for; answers to others' challenges are refused. Optional
+	Register bool          // for trunks that want it; then Username is who registers
+	Domain   string        // of the addresses in From and To; default the trunk's host
+
+	From   string // the caller's number where the message names none that is a number. Optional
+	NoPlus bool   // numbers go out without their plus
+	Prefix string // goes before the called number, such as a routing code. Digits and stars. Optional
+
+	Listen    string         // for signalling, "address:port"; default every address, any port
+	Advertise string         // our address as the trunk sees it, where that is another. Optional
+	Ports     [2]uint16      // for sound, the first and the last; default 20000 to 20999
+	Peers     []netip.Prefix // who beside the trunk's host may send us signalling and sound. Optional
+
+	Calls int           // at once, default 50; at most one for two ports
+	First time.Duration // until the trunk says anything; default 4 s
+	Ring  time.Duration // until the phone is answered; default 30 s
+	Talk  time.Duration // from then; default 60 s, at most 85 s
+
+	RequireKeypress bool // the code is said only after a key was pressed: answering machines press none
+
+	Speech *speech.Speaker // required
+	Log    *slog.Logger    // Optional
+	// Ended is told of every call, from several goroutines. Optional.
+	Ended func(Call)
+}
+
+const (
+	// maxTalk is below the shortest session timer, 90 s (RFC 4028 §4), so that no call of ours has to
+	// refresh one.
+	maxTalk  = 85 * time.Second
+	minPorts = 2
+	// speakLimit is how long an engine may take over a caller's text.
+	speakLimit = 5 * time.Second
+)
+
+// withDefaults fills in what is zero.
+func (c Config) withDefaults() Config {
+	set(&c.Transport, UDP)
+	set(&c.Listen, "0.0.0.0:0")
+	set(&c.Ports, [2]uint16{20000, 20999})
+	set(&c.Calls, 50)
+	set(&c.First, 4*time.Second)
+	set(&c.Ring, 30*time.Second)
+	set(&c.Talk, time.Minute)
+	domain, _ := c.host()
+	if a, err := netip.ParseAddr(domain); err == nil {
+		domain = host(a)
+	}
+	set(&c.Domain, domain)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func set[T comparable](field *T, preset T) {
+	var zero T
+	if *field == zero {
+		*field = preset
+	}
+}
+
+// Limit is how long a Send can take at most: whoever calls it should let it.
+func (c *Carrier) Limit() time.Duration {
+	return speakLimit + 2*c.First + c.Ring + c.Talk + 2*hangUpWait
+}
+
+// Check says all that is wrong with a configuration.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	var problems []error
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+
+	if host, port := c.host(); host == "" || port < 0 || strings.ContainsAny(host, " @/;<>\"\r\n") {
+		wrong("trunk: must be a host, or host:port")
+	}
+	if c.Transport != UDP && c.Transport != TCP && c.Transport != TLS {
+		wrong("transport: must be udp, tcp or tls")
+	}
+	if c.RootCAs != nil && c.Transport != TLS {
+		wrong("root CAs: only with tls")
+	}
+	if (c.Username == "") != (c.Password == "") {
+		wrong("username and password: one isn't enough")
+	}
+	if c.Register && c.Username == "" {
+		wrong("register: needs a username")
+	}
+	for _, f := range []struct{ name, value string }{{"username", c.Username}, {"domain", c.Domain}} {
+		if strings.ContainsFunc(f.value, unfit) {
+			wrong("%s: has a character that SIP addresses don't have", f.name)
+		}
+	}
+	if strings.Trim(c.Prefix, "0123456789*") != "" {
+		wrong("prefix: may have digits and stars")
+	}
+	if !number(c.From) && c.From != "" {
+		wrong("from: must be a number")
+	}
+	if _, err := netip.ParseAddrPort(c.Listen); err != nil {
+		wrong("listen: must be an IP address and a port")
+	}
+	if _, err := netip.ParseAddr(c.Advertise); c.Advertise != "" && err != nil {
+		wrong("advertise: must be an IP address")
+	}
+	ports := (int(c.Ports[1]) + 1 - int(c.Ports[0])) / 2
+	if c.Ports[0] < 1024 || ports < minPorts {
+		wrong("ports: must be a range of at least %d from 1024", 2*minPorts)
+	}
+	if c.Calls < 1 || c.Calls > ports {
+		wrong("calls: must be from 1 to %d, one for two ports", max(1, ports))
+	}
+	if c.First < 0 || c.Ring < 0 || c.Talk < 0 || c.Talk > maxTalk {
+		wrong("times: must be positive, and the talk at most %v", maxTalk)
+	}
+	if c.Speech == nil {
+		wrong("speech: must be set")
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("carrier %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// unfit are the characters that would end a SIP address or a header. An @ may be in a user's name:
+// it is escaped.
+func unfit(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`<>"'\,;?`, r) }
+
+// number reports whether s is a number that can be called from: digits, perhaps a plus before them.
+func number(s string) bool {
+	digits := strings.TrimPrefix(s, "+")
+	return digits != "" && len(digits) <= 20 && strings.Trim(digits, "0123456789") == ""
+}
+
+// host takes the trunk's address apart. The port is 0 without one and -1 if it is wrong.
+func (c Config) host() (string, int) {
+	if _, err := netip.ParseAddr(strings.Trim(c.Trunk, "[]")); err == nil || !strings.Contains(c.Trunk, ":") {
+		return strings.Trim(c.Trunk, "[]"), 0
+	}
+	host, port, err := net.SplitHostPort(c.Trunk)
+	if err != nil {
+		return "", -1
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return host, -1
+	}
+	return host, int(n)
+}

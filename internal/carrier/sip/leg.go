@@ -1,0 +1,377 @@
+package sip
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/emiago/sipgo"
+	wire "github.com/emiago/sipgo/sip"
+	"github.com/icholy/digest"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A leg is how to reach the phone that answered: what RFC 3261 §12 calls a dialog. All of it is in
+// the answer, so there can be one for an answer that nobody waits for any more. It is used by several
+// goroutines, so it holds copies: the library parses a message's headers when they are asked for, and
+// notes the result in the message.
+type leg struct {
+	c        *Carrier
+	from, to wire.Header
+	id       wire.Header
+	remote   string // the phone's tag
+	target   wire.Uri
+	routes   []string
+	hop      netip.AddrPort // where requests go
+	trunk    netip.AddrPort
+	contact  string        // ours, if it is known
+	creds    []wire.Header // that the invitation took; an acknowledgement can't be challenged
+	invited  uint32        // the invitation's number
+	seq      atomic.Uint32 // the latest request's
+}
+
+// newLeg reads an answer. The contact and the credentials are those of the invitation, if it is known.
+func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact string, creds []wire.Header) *leg {
+	g := &leg{
+		c: c, trunk: trunk, target: answer.To().Address, contact: contact, creds: creds, invited: answer.CSeq().SeqNo,
+		from: wire.HeaderClone(answer.From()), to: wire.HeaderClone(answer.To()), id: wire.HeaderClone(answer.CallID()),
+	}
+	g.remote, _ = answer.To().Params.Get("tag")
+	g.seq.Store(g.invited)
+	if contact := answer.Contact(); contact != nil && contact.Address.Host != "" {
+		g.target = contact.Address
+	}
+	for _, h := range slices.Backward(answer.GetHeaders("Record-Route")) {
+		g.routes = append(g.routes, h.Value())
+	}
+	g.hop = g.next()
+	c.trust(g.hop.Addr())
+	return g
+}
+
+// credentials are what an invitation took.
+func credentials(invite *wire.Request) []wire.Header {
+	return append(invite.GetHeaders("Authorization"), invite.GetHeaders("Proxy-Authorization")...)
+}
+
+// next is where requests go: to the first of the route, or to the phone. Names aren't looked up: what
+// the trunk's messages name by name is behind the trunk. Neither is an address believed that can't be
+// reached from here, and over TCP and TLS there is the connection.
+func (g *leg) next() netip.AddrPort {
+	if g.c.Transport != UDP {
+		return g.trunk
+	}
+	host, port := g.target.Host, g.target.Port
+	if len(g.routes) > 0 {
+		var route wire.RouteHeader
+		if _, err := wire.ParseAddressValue(g.routes[0], &route.Address, nil); err != nil {
+			return g.trunk
+		}
+		host, port = route.Address.Host, route.Address.Port
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil || !public(a) && public(g.trunk.Addr()) || a.IsUnspecified() || port < 0 || port > 1<<16-1 {
+		return g.trunk
+	}
+	if port == 0 {
+		port = wire.DefaultUdpPort
+	}
+	return netip.AddrPortFrom(a.Unmap(), uint16(port))
+}
+
+func public(a netip.Addr) bool { return !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() }
+
+// ack acknowledges the answer.
+func (g *leg) ack() *wire.Request {
+	r := g.build(wire.ACK, g.invited)
+	for _, h := range g.creds {
+		r.AppendHeader(wire.HeaderClone(h))
+	}
+	return r
+}
+
+func (g *leg) build(method wire.RequestMethod, seq uint32) *wire.Request {
+	r := wire.NewRequest(method, *g.target.Clone())
+	for _, route := range g.routes {
+		r.AppendHeader(wire.NewHeader("Route", route))
+	}
+	r.AppendHeader(wire.HeaderClone(g.from))
+	r.AppendHeader(wire.HeaderClone(g.to))
+	r.AppendHeader(wire.HeaderClone(g.id))
+	r.AppendHeader(&wire.CSeqHeader{SeqNo: seq, MethodName: method})
+	if g.contact != "" {
+		r.AppendHeader(wire.NewHeader("Contact", g.contact))
+	}
+	g.c.finish(r, g.hop)
+	return r
+}
+
+// finish gives a request what every one has, and where it goes. The connection has the address that
+// Contact and Via name, where that is ours to choose.
+func (c *Carrier) finish(r *wire.Request, to netip.AddrPort) {
+	forwards := wire.MaxForwardsHeader(70)
+	r.AppendHeader(&forwards)
+	r.AppendHeader(wire.NewHeader("User-Agent", "Countersign"))
+	r.SetTransport(strings.ToUpper(string(c.Transport)))
+	r.SetDestination(to.String())
+	if c.Transport == UDP {
+		r.Laddr = wire.Addr{IP: c.listen.Addr().AsSlice(), Port: int(c.listen.Port())}
+	}
+	r.PrependHeader(c.via(to))
+	if r.Body() == nil {
+		r.SetBody(nil)
+	}
+}
+
+// via says where answers come to. With rport they come to where the request came from, whatever NAT
+// made of that (RFC 3581).
+func (c *Carrier) via(to netip.AddrPort) *wire.ViaHeader {
+	v := &wire.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(string(c.Transport))}
+	if here, err := c.here(to); err == nil && c.Transport != TLS {
+		v.Host, v.Port = host(here), int(c.listen.Port())
+	}
+	v.Params.Add("branch", wire.GenerateBranch())
+	v.Params.Add("rport", "")
+	return v
+}
+
+// host writes an address as it stands in a URI.
+func host(a netip.Addr) string {
+	if a.Is6() {
+		return "[" + a.String() + "]"
+	}
+	return a.String()
+}
+
+// contact is where the trunk reaches us during a call: our socket, or with TLS our end of the
+// connection to it.
+func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, error) {
+	here, err := c.here(trunk)
+	if err != nil {
+		return "", err
+	}
+	if c.Transport != TLS {
+		return netip.AddrPortFrom(here, c.listen.Port()).String(), nil
+	}
+	r := wire.NewRequest(wire.OPTIONS, wire.Uri{Scheme: "sip", Host: c.Domain})
+	c.finish(r, trunk)
+	conn, err := c.agent.TransportLayer().ClientRequestConnection(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	defer conn.TryClose()
+	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	if err != nil {
+		return "", err
+	}
+	return netip.AddrPortFrom(here, local.Port()).String(), nil
+}
+
+// prepared tells the library to send a request as it is.
+func prepared(*sipgo.Client, *wire.Request) error { return nil }
+
+// forget drops the connection to a trunk that doesn't answer: the next call makes a new one.
+func (c *Carrier) forget(trunk netip.AddrPort) {
+	if c.Transport == UDP {
+		return
+	}
+	if conn, err := c.agent.TransportLayer().GetConnection(string(c.Transport), trunk.String()); err == nil {
+		conn.Close()
+	}
+}
+
+// write sends a request that has no answer.
+func (c *Carrier) write(r *wire.Request) { c.client.WriteRequest(r, prepared) }
+
+// converse makes a request, with credentials if the trunk asks for them, and returns the status of its
+// answer; 0 if there is none.
+func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status int) {
+	r := g.build(method, g.seq.Add(1))
+	for range maxChallenges {
+		answer, err := g.c.client.Do(ctx, r, prepared)
+		if err != nil {
+			return 0
+		}
+		status = answer.StatusCode
+		if status != 401 && status != 407 {
+			return status
+		}
+		if r, err = g.c.authorize(r, answer); err != nil {
+			return status
+		}
+		r.CSeq().SeqNo = g.seq.Add(1)
+	}
+	return status
+}
+
+// inviteTo asks a phone to take a call.
+func (l *call) inviteTo(m verify.Message) *wire.Request {
+	c := l.c
+	to := wire.Uri{Scheme: "sip", User: c.dialled(m.To), Host: c.Domain}
+	from := wire.Uri{Scheme: "sip", User: c.caller(m.From), Host: c.Domain}
+	r := wire.NewRequest(wire.INVITE, to)
+	f := &wire.FromHeader{Address: from}
+	f.Params.Add("tag", l.tag)
+	id := wire.CallIDHeader(l.id)
+	r.AppendHeader(f)
+	r.AppendHeader(&wire.ToHeader{Address: to})
+	r.AppendHeader(&id)
+	r.AppendHeader(&wire.CSeqHeader{SeqNo: 1, MethodName: wire.INVITE})
+	r.AppendHeader(wire.NewHeader("Contact", l.contact()))
+	r.AppendHeader(wire.NewHeader("Allow", allowed))
+	r.AppendHeader(wire.NewHeader("Supported", "timer"))
+	r.AppendHeader(wire.NewHeader("Content-Type", sdpType))
+	r.SetBody(l.describe(1, mu, aLaw, keys))
+	l.offers = 1
+	c.finish(r, l.trunk)
+	return r
+}
+
+// dialled is a number as the trunk wants it.
+func (c *Carrier) dialled(n phone.Number) string {
+	s := string(n)
+	if c.NoPlus {
+		s = strings.TrimPrefix(s, "+")
+	}
+	return c.Prefix + s
+}
+
+// caller is whom the call comes from: the message's sender if that is a number.
+func (c *Carrier) caller(from string) string {
+	switch {
+	case number(from):
+	case c.From != "":
+		from = c.From
+	case c.Username != "":
+		return user(c.Username)
+	default:
+		return "anonymous"
+	}
+	if c.NoPlus {
+		from = strings.TrimPrefix(from, "+")
+	}
+	return from
+}
+
+// user writes a name as it stands in a URI.
+func user(name string) string { return strings.ReplaceAll(name, "@", "%40") }
+
+// cancelling takes an invitation back: it has the same Via, and so is known by it (RFC 3261 §9.1).
+func cancelling(invite *wire.Request) *wire.Request {
+	r := wire.NewRequest(wire.CANCEL, *invite.Recipient.Clone())
+	r.AppendHeader(wire.HeaderClone(invite.Via()))
+	r.AppendHeader(wire.HeaderClone(invite.From()))
+	r.AppendHeader(wire.HeaderClone(invite.To()))
+	r.AppendHeader(wire.HeaderClone(invite.CallID()))
+	r.AppendHeader(&wire.CSeqHeader{SeqNo: invite.CSeq().SeqNo, MethodName: wire.CANCEL})
+	forwards := wire.MaxForwardsHeader(70)
+	r.AppendHeader(&forwards)
+	r.SetTransport(invite.Transport())
+	r.SetDestination(invite.Destination())
+	r.Laddr = invite.Laddr
+	r.SetBody(nil)
+	return r
+}
+
+// stray takes an answer that nobody waits for: the trunk came back to life after we gave it up, or a
+// second phone was answered. A ringing phone is cancelled and an answered one hung up: else somebody
+// would be called by nobody.
+func (c *Carrier) stray(r *wire.Response) {
+	if r.CSeq() == nil || r.CSeq().MethodName != wire.INVITE || r.StatusCode <= 100 || r.StatusCode >= 300 {
+		return
+	}
+	source, err := netip.ParseAddrPort(r.Source())
+	if err != nil {
+		return
+	}
+	defer c.survive()
+	source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
+	ctx, cancel := context.WithTimeout(c.stopped, hangUpWait)
+	defer cancel()
+	if r.IsSuccess() {
+		g := c.newLeg(r, source, "", nil)
+		c.write(g.ack())
+		g.converse(ctx, wire.BYE)
+		return
+	}
+	invite := wire.NewRequest(wire.INVITE, *r.To().Address.Clone())
+	via := r.Via().Clone()
+	via.Params.Remove("received") // it came with the answer
+	via.Params.Add("rport", "")
+	invite.AppendHeader(via)
+	invite.AppendHeader(wire.HeaderClone(r.From()))
+	to := r.To().AsFrom() // without the tag: the invitation had none
+	invite.AppendHeader(&wire.ToHeader{DisplayName: to.DisplayName, Address: to.Address})
+	invite.AppendHeader(wire.HeaderClone(r.CallID()))
+	invite.AppendHeader(wire.HeaderClone(r.CSeq()))
+	invite.SetTransport(r.Transport())
+	invite.SetDestination(source.String())
+	if c.Transport == UDP {
+		invite.Laddr = wire.Addr{IP: c.listen.Addr().AsSlice(), Port: int(c.listen.Port())}
+	}
+	c.client.Do(ctx, cancelling(invite), prepared)
+}
+
+var (
+	errChallenge = errors.New("the trunk asks for credentials in a way that we don't know")
+	errPassword  = errors.New("the trunk doesn't take our credentials")
+	errNoLogin   = errors.New("the trunk asks for credentials, and there are none")
+	errRealm     = errors.New("somebody asks for credentials that aren't for him")
+)
+
+// authorize makes a request again, with an answer to the challenge that it met (RFC 8760). Who is
+// challenged again in the same way has the wrong password.
+func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Request, error) {
+	if c.Username == "" {
+		return nil, errNoLogin
+	}
+	challenge, proof := "WWW-Authenticate", "Authorization"
+	if answer.StatusCode == 407 {
+		challenge, proof = "Proxy-Authenticate", "Proxy-Authorization"
+	}
+	chal, err := c.challenge(answer.GetHeaders(challenge))
+	if err != nil {
+		return nil, err
+	}
+	if r.GetHeader(proof) != nil && !chal.Stale {
+		return nil, errPassword
+	}
+	creds, err := digest.Digest(chal, digest.Options{
+		Method: string(r.Method), URI: r.Recipient.String(),
+		Username: c.Username, Password: c.Password.Reveal(),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body())), nil },
+	})
+	if err != nil {
+		return nil, errChallenge
+	}
+	next := r.Clone()
+	next.RemoveHeader(proof)
+	next.RemoveHeader("Via")
+	next.CSeq().SeqNo++
+	next.PrependHeader(c.via(netip.MustParseAddrPort(r.Destination())))
+	next.AppendHeader(wire.NewHeader(proof, creds.String()))
+	return next, nil
+}
+
+// challenge picks the first that we can answer.
+func (c *Carrier) challenge(headers []wire.Header) (*digest.Challenge, error) {
+	for _, h := range headers {
+		chal, err := digest.ParseChallenge(h.Value())
+		if err != nil || !digest.CanDigest(chal) {
+			continue
+		}
+		if c.Realm != "" && chal.Realm != c.Realm {
+			return nil, errRealm
+		}
+		chal.Algorithm = strings.ToUpper(chal.Algorithm)
+		return chal, nil
+	}
+	return nil, errChallenge
+}

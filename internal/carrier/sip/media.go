@@ -1,0 +1,270 @@
+package sip
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/srtp/v3"
+
+	"github.com/countersign/countersign/internal/speech"
+)
+
+const (
+	frame     = speech.Frame // samples in a packet
+	frameTime = frame * time.Second / speech.Rate
+	header    = 12 // bytes of RTP before the sound
+	// maxLate is how late a packet may be and its followers still keep to the plan. Behind a longer
+	// pause the plan moves: nobody has a buffer for a burst.
+	maxLate   = 100 * time.Millisecond
+	maxPacket = 1500
+)
+
+// ports are the sockets that calls may use for sound: the even ones of a range, as RTP has it.
+type ports struct {
+	ip   netip.Addr
+	low  int
+	n    int // even ports
+	next atomic.Uint32
+}
+
+func newPorts(ip netip.Addr, rng [2]uint16) *ports {
+	low := (int(rng[0]) + 1) &^ 1
+	return &ports{ip: ip, low: low, n: (int(rng[1]) - low + 2) / 2}
+}
+
+var errPorts = errors.New("no free port for sound")
+
+// open binds the next free one.
+func (p *ports) open() (*net.UDPConn, error) {
+	for range p.n {
+		port := p.low + 2*int(p.next.Add(1)%uint32(p.n))
+		c, err := net.ListenUDP(network("udp", p.ip), net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.ip, uint16(port))))
+		if err == nil {
+			return c, nil
+		}
+	}
+	return nil, errPorts
+}
+
+// A media is the sound of one call: RTP (RFC 3550) over one socket.
+type media struct {
+	conn    *net.UDPConn
+	trusted func(netip.Addr) bool // who may send us anything
+	pressed func(key byte)
+	heard   atomic.Int64 // when the last packet came, Unix nanoseconds; 0 before the first
+	bad     atomic.Int64 // packets that were dropped
+	reader  sync.WaitGroup
+
+	key  []byte        // ours, for SRTP; or nil
+	seal *srtp.Context // for what we send, or nil
+
+	mu   sync.Mutex // guards those below
+	peer side
+	to   netip.AddrPort // where sound goes: what the peer said, until it is seen to send from elsewhere
+	open *srtp.Context  // for what the peer sends, or nil
+	// The time of the last key; there was one.
+	lastEvent uint32
+	anyEvent  bool
+
+	// What the one who sends keeps.
+	ssrc, stamp uint32
+	seq         uint16
+	started     bool
+	packet      []byte
+}
+
+// newMedia opens a call's sound. With encryption it makes a key.
+func newMedia(p *ports, encrypted bool, trusted func(netip.Addr) bool, pressed func(byte)) (*media, error) {
+	conn, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	var random [4 + 4 + 2]byte
+	rand.Read(random[:])
+	m := &media{
+		conn: conn, trusted: trusted, pressed: pressed,
+		ssrc: binary.BigEndian.Uint32(random[:]), stamp: binary.BigEndian.Uint32(random[4:]),
+		seq:    binary.BigEndian.Uint16(random[8:]),
+		packet: make([]byte, header, maxPacket),
+	}
+	if encrypted {
+		m.key = make([]byte, keyLength)
+		rand.Read(m.key)
+		if m.seal, err = cipher(m.key); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
+	m.reader.Go(m.read)
+	return m, nil
+}
+
+// replays is how far back a packet may be repeated and be known (RFC 3711 §3.3.2).
+const replays = 64
+
+func cipher(key []byte) (*srtp.Context, error) {
+	c, err := srtp.CreateContext(key[:16], key[16:], srtp.ProtectionProfileAes128CmHmacSha1_80, srtp.SRTPReplayProtection(replays))
+	if err != nil {
+		return nil, fmt.Errorf("srtp: %w", err)
+	}
+	return c, nil
+}
+
+// port is where we are heard.
+func (m *media) port() uint16 { return m.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+
+// connect learns what the other side said of itself, at first or again.
+func (m *media) connect(peer side) error {
+	if (peer.key != nil) != (m.key != nil) {
+		return errMedia // sound in the clear where it was to be encrypted, or the other way
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if peer.key != nil && string(peer.key) != string(m.peer.key) {
+		open, err := cipher(peer.key)
+		if err != nil {
+			return err
+		}
+		m.open = open
+	}
+	if m.peer.at != peer.at {
+		m.to = peer.at
+	}
+	m.peer = peer
+	return nil
+}
+
+// close ends the sound.
+func (m *media) close() {
+	m.conn.Close()
+	m.reader.Wait()
+}
+
+// read takes packets until the socket is closed.
+func (m *media) read() {
+	buf := make([]byte, maxPacket)
+	for {
+		n, from, err := m.conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil || !m.take(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port())) {
+			m.bad.Add(1)
+		}
+	}
+}
+
+// take reads one packet. Sound follows it: behind a NAT, where packets come from is where they must
+// go. But only to those that we trust, or whoever finds the port would get the code said to him.
+func (m *media) take(p []byte, from netip.AddrPort) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.peer.at.IsValid() || from.Addr() != m.peer.at.Addr() && !m.trusted(from.Addr()) {
+		return false
+	}
+	if m.open != nil {
+		plain, err := decrypt(m.open, p)
+		if err != nil {
+			return false
+		}
+		p = plain
+	}
+	kind, stamp, body, ok := parseRTP(p)
+	if !ok || kind != mu && kind != aLaw && kind != comfort && kind != m.peer.keys {
+		return false
+	}
+	m.to = from
+	m.heard.Store(time.Now().UnixNano())
+	if kind == m.peer.keys {
+		m.event(stamp, body)
+	}
+	return true
+}
+
+// decrypt guards against a fault in the library: packets come from anybody who can fake an address.
+func decrypt(c *srtp.Context, p []byte) (plain []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("srtp: broken packet")
+		}
+	}()
+	return c.DecryptRTP(nil, p, nil)
+}
+
+// comfort is the payload type of comfort noise (RFC 3389), which some send though nobody offered it.
+const comfort = 13
+
+// parseRTP takes a packet apart (RFC 3550 §5.1).
+func parseRTP(p []byte) (kind int, stamp uint32, body []byte, ok bool) {
+	if len(p) < header || p[0]>>6 != 2 {
+		return 0, 0, nil, false
+	}
+	at := header + 4*int(p[0]&0x0f)
+	if p[0]&0x10 != 0 { // an extension
+		if len(p) < at+4 {
+			return 0, 0, nil, false
+		}
+		at += 4 + 4*int(binary.BigEndian.Uint16(p[at+2:]))
+	}
+	end := len(p)
+	if p[0]&0x20 != 0 { // padding
+		end -= int(p[end-1])
+	}
+	if at > end {
+		return 0, 0, nil, false
+	}
+	return int(p[1] & 0x7f), binary.BigEndian.Uint32(p[4:]), p[at:end], true
+}
+
+// keyNames are the keys by their event (RFC 4733 §3.2).
+const keyNames = "0123456789*#ABCD"
+
+// event takes a key. Its packets repeat as long as it is held, all with the time when it was
+// pressed: the first counts, so that a lost end loses nothing. The caller holds mu.
+func (m *media) event(stamp uint32, body []byte) {
+	if len(body) < 4 || int(body[0]) >= len(keyNames) || m.anyEvent && stamp == m.lastEvent {
+		return
+	}
+	m.anyEvent, m.lastEvent = true, stamp
+	m.pressed(keyNames[body[0]])
+}
+
+// send sends up to one frame of µ-law; silence follows what is shorter.
+func (m *media) send(sound []byte) error {
+	m.mu.Lock()
+	to, codec := m.to, m.peer.codec
+	m.mu.Unlock()
+	p := m.packet[:header]
+	p[0], p[1] = 2<<6, byte(codec)
+	if !m.started {
+		m.started = true
+		p[1] |= 0x80 // the first after silence
+	}
+	binary.BigEndian.PutUint16(p[2:], m.seq)
+	binary.BigEndian.PutUint32(p[4:], m.stamp)
+	binary.BigEndian.PutUint32(p[8:], m.ssrc)
+	p = append(p, sound...)
+	for len(p) < header+frame {
+		p = append(p, speech.Silence)
+	}
+	if codec == aLaw {
+		speech.ALaw(p[:header], p[header:])
+	}
+	m.seq++
+	m.stamp += frame
+	if m.seal != nil {
+		var err error
+		if p, err = m.seal.EncryptRTP(nil, p, nil); err != nil {
+			return err
+		}
+	}
+	_, err := m.conn.WriteToUDPAddrPort(p, to)
+	return err
+}

@@ -1,0 +1,176 @@
+package sip
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Payload types. Those of G.711 are fixed (RFC 3551 §6); 101 is what everybody takes for keys.
+const (
+	mu   = 0
+	aLaw = 8
+	keys = 101
+)
+
+// suite is the encryption that every SRTP implementation has (RFC 4568 §6.2.1).
+const suite = "AES_CM_128_HMAC_SHA1_80"
+
+// keyLength is how long the suite's key and salt are together.
+const keyLength = 16 + 14
+
+// offer describes our side of a call (RFC 8866, RFC 3264): G.711 in both laws, keys as events, and
+// with a key SRTP only. The version counts the descriptions of one call.
+func offer(at netip.AddrPort, version int, key []byte, types ...int) []byte {
+	family, profile := "IP4", "RTP/AVP"
+	if at.Addr().Is6() {
+		family = "IP6"
+	}
+	if key != nil {
+		profile = "RTP/SAVP"
+	}
+	var b bytes.Buffer
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
+	line("v=0")
+	line("o=- %d %d IN %s %s", at.Port(), version, family, at.Addr())
+	line("s=-")
+	line("c=IN %s %s", family, at.Addr())
+	line("t=0 0")
+	line("m=audio %d %s %s", at.Port(), profile, strings.Trim(fmt.Sprint(types), "[]"))
+	for _, t := range types {
+		switch t {
+		case mu:
+			line("a=rtpmap:%d PCMU/8000", t)
+		case aLaw:
+			line("a=rtpmap:%d PCMA/8000", t)
+		default:
+			line("a=rtpmap:%d telephone-event/8000", t)
+			line("a=fmtp:%d 0-15", t)
+		}
+	}
+	if key != nil {
+		line("a=crypto:1 %s inline:%s", suite, base64.StdEncoding.EncodeToString(key))
+	}
+	line("a=ptime:20")
+	line("a=sendrecv")
+	return b.Bytes()
+}
+
+// A side is what the other side of a call says of itself.
+type side struct {
+	at    netip.AddrPort // where its sound goes
+	codec int            // mu or aLaw
+	keys  int            // the payload type of its keys, or -1
+	key   []byte         // of its SRTP, or nil
+}
+
+var errMedia = errors.New("the other side takes no sound that we have")
+
+// read reads a description, as far as it is about the first sound in it. Whoever wrote it may be
+// wrong or hostile: it says no more than that there is no sound to agree on.
+func read(sdp []byte) (side, error) {
+	s := side{codec: -1, keys: -1}
+	var session, media netip.Addr
+	var port uint16
+	var profile string
+	inAudio := false
+	for line := range strings.Lines(string(sdp)) {
+		line = strings.TrimRight(line, "\r\n")
+		kind, value, ok := strings.Cut(line, "=")
+		if !ok {
+			continue
+		}
+		switch {
+		case kind == "m" && inAudio:
+			inAudio = false // what follows is about something else
+			return s.settle(session, media, port, profile)
+		case kind == "m":
+			f := strings.Fields(value)
+			if len(f) < 4 || f[0] != "audio" {
+				continue
+			}
+			n, err := strconv.ParseUint(f[1], 10, 16)
+			if err != nil {
+				return s, errMedia
+			}
+			port, profile, inAudio = uint16(n), f[2], true
+			s.codec = firstCodec(f[3:])
+		case kind == "c":
+			if a := connection(value); inAudio {
+				media = a
+			} else if !session.IsValid() {
+				session = a
+			}
+		case kind == "a" && inAudio:
+			s.attribute(value)
+		}
+	}
+	return s.settle(session, media, port, profile)
+}
+
+// firstCodec is the first of ours in an order of preference.
+func firstCodec(types []string) int {
+	for _, t := range types {
+		switch t {
+		case "0":
+			return mu
+		case "8":
+			return aLaw
+		}
+	}
+	return -1
+}
+
+// connection reads "IN IP4 192.0.2.1".
+func connection(value string) netip.Addr {
+	f := strings.Fields(value)
+	if len(f) < 3 || f[0] != "IN" {
+		return netip.Addr{}
+	}
+	host, _, _ := strings.Cut(f[2], "/")
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}
+
+// attribute reads what is said of the sound.
+func (s *side) attribute(value string) {
+	name, rest, _ := strings.Cut(value, ":")
+	f := strings.Fields(rest)
+	switch {
+	case name == "rtpmap" && len(f) >= 2 && strings.EqualFold(f[1], "telephone-event/8000"):
+		if n, err := strconv.ParseUint(f[0], 10, 7); err == nil && s.keys < 0 {
+			s.keys = int(n)
+		}
+	case name == "crypto" && len(f) >= 3 && f[1] == suite && s.key == nil:
+		inline, ok := strings.CutPrefix(f[2], "inline:")
+		inline, _, _ = strings.Cut(inline, "|") // the key's life, and its name among several
+		key, err := base64.StdEncoding.DecodeString(inline)
+		if ok && err == nil && len(key) == keyLength {
+			s.key = key
+		}
+	}
+}
+
+// settle decides whether there can be sound.
+func (s side) settle(session, media netip.Addr, port uint16, profile string) (side, error) {
+	if !media.IsValid() {
+		media = session
+	}
+	secure := strings.HasPrefix(profile, "RTP/SAVP")
+	plain := strings.HasPrefix(profile, "RTP/AVP")
+	if !media.IsValid() || port == 0 || s.codec < 0 || !secure && !plain || secure && s.key == nil {
+		return s, errMedia
+	}
+	if plain {
+		s.key = nil
+	}
+	s.at = netip.AddrPortFrom(media, port)
+	return s, nil
+}

@@ -1,0 +1,427 @@
+// Package sip is the carrier that calls phones over a SIP trunk and says the code.
+//
+// One [Carrier] is one trunk; configure several for several. Signalling is emiago/sipgo's parser,
+// transports and transactions (RFC 3261). The dialog above them, and the sound (RTP, G.711, SRTP),
+// are here: a library's dialogs wait for a dead trunk, leave a phone ringing that is answered while
+// the call is cancelled, and pace sound by tickers that drift; see docs/decisions/0032-sip.md.
+//
+// [Carrier.Send] returns when the call is over. It was accepted if the phone was answered and the
+// code was said to its end at least once. Signalling and sound are taken only from the trunk's
+// addresses, and sound goes only there: what is played is a code.
+package sip
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo"
+	wire "github.com/emiago/sipgo/sip"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A Carrier is one trunk. It implements [carrier.Carrier].
+type Carrier struct {
+	Config
+	agent  *sipgo.UserAgent
+	client *sipgo.Client
+	listen netip.AddrPort // where signalling is bound
+	ports  *ports
+	places chan struct{} // one token for each call
+
+	stopped context.Context // ends when we shut down
+	stop    context.CancelFunc
+	close   func() error   // the socket for signalling
+	served  sync.WaitGroup // who listens
+
+	mu      sync.Mutex // guards those below
+	calls   map[string]*call
+	ended   sync.WaitGroup // for calls, and who registers; no Add after stopped
+	trusted map[netip.Addr]bool
+}
+
+// A Call is what became of one, for records.
+type Call struct {
+	Trunk        string
+	Verification verify.ID
+	Attempt      int
+	Status       int // the trunk's last answer: 200 if the phone was answered; 0 if there was none
+	Reason       string
+	Ring         time.Duration // until it was answered, or given up
+	Talk         time.Duration // from then to the end; 0 if it wasn't answered
+	Said         bool          // the code was said to its end at least once
+	Keys         int           // that were pressed
+	HungUp       bool          // by the other side
+	Late         time.Duration // how long the machine stood still meanwhile, in pauses longer than any buffer
+}
+
+// New opens a trunk's sockets, and starts to register if that is wanted. It doesn't wait for the
+// trunk, which may be away. Close it.
+func New(c Config) (*Carrier, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	listen := netip.MustParseAddrPort(c.Listen) // checked
+	t := &Carrier{
+		Config: c, ports: newPorts(listen.Addr(), c.Ports), places: make(chan struct{}, c.Calls),
+		close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{},
+	}
+	t.stopped, t.stop = context.WithCancel(context.Background())
+	if err := t.start(listen); err != nil {
+		t.stop()
+		return nil, fmt.Errorf("carrier %s: %w", c.Name, err)
+	}
+	return t, nil
+}
+
+// quiet is the library's log: it writes down whole messages, with the numbers in them.
+var quiet = slog.New(slog.DiscardHandler)
+
+func init() { wire.SetDefaultLogger(quiet) } // a part of it has no other way
+
+// start makes the user agent and lets it listen.
+func (c *Carrier) start(listen netip.AddrPort) error {
+	host, _ := c.host()
+	agent, err := sipgo.NewUA(
+		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(c.Domain),
+		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}),
+		sipgo.WithUserAgentTransportLayerOptions(
+			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(newStreams().filter)),
+		sipgo.WithUserAgentTransactionLayerOptions(
+			wire.WithTransactionLayerLogger(quiet), wire.WithTransactionLayerUnhandledResponseHandler(c.stray),
+			wire.WithTransactionLayerTerminateOnConnClose()),
+	)
+	if err != nil {
+		return err
+	}
+	c.agent = agent
+	server, err := sipgo.NewServer(agent, sipgo.WithServerLogger(quiet))
+	if err != nil {
+		return err
+	}
+	server.OnNoRoute(c.request)
+	if c.client, err = sipgo.NewClient(agent, sipgo.WithClientLogger(quiet)); err != nil {
+		return err
+	}
+	if err := c.bind(server, listen); err != nil {
+		return err
+	}
+	c.ended.Go(func() { // who the trunk is, so that it is listened to before the first call
+		ctx, cancel := context.WithTimeout(c.stopped, c.First)
+		defer cancel()
+		c.resolve(ctx)
+	})
+	if c.Register {
+		c.ended.Go(c.register)
+	}
+	return nil
+}
+
+// network restricts a protocol to an address's family.
+func network(proto string, a netip.Addr) string {
+	if a.Is4() {
+		return proto + "4"
+	}
+	return proto
+}
+
+// bind opens the socket for signalling. With TLS there is none: we have no certificate, so the trunk
+// uses the connection that we make.
+func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
+	switch c.Transport {
+	case UDP:
+		conn, err := net.ListenUDP(network("udp", listen.Addr()), net.UDPAddrFromAddrPort(listen))
+		if err != nil {
+			return err
+		}
+		c.listen = conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		ready := make(chan struct{}) // the library knows the socket, and doesn't open one of its own
+		c.served.Go(func() { server.ServeUDP(&datagrams{PacketConn: conn, trusts: c.trusts, ready: ready}) })
+		c.close = conn.Close
+		<-ready
+	case TCP:
+		l, err := net.ListenTCP(network("tcp", listen.Addr()), net.TCPAddrFromAddrPort(listen))
+		if err != nil {
+			return err
+		}
+		c.listen = l.Addr().(*net.TCPAddr).AddrPort()
+		c.served.Go(func() { server.ServeTCP(&connections{l, c.trusts}) })
+		c.close = l.Close
+	}
+	return nil
+}
+
+// Name implements [carrier.Carrier].
+func (c *Carrier) Name() string { return c.Config.Name }
+
+// Close hangs up, waits for the calls to end, but not longer than ctx, and closes the sockets.
+func (c *Carrier) Close(ctx context.Context) {
+	c.mu.Lock()
+	c.stop()
+	c.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { c.ended.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	c.shut()
+}
+
+// shut closes the sockets.
+func (c *Carrier) shut() {
+	c.stop()
+	c.close()
+	c.served.Wait()
+	c.agent.Close()
+}
+
+// Send implements [carrier.Carrier]. It returns when the call is over.
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+	select {
+	case c.places <- struct{}{}:
+		defer func() { <-c.places }()
+	default:
+		return "", carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
+	}
+	call := newCall(c, m)
+	if !c.add(call) {
+		return "", carrier.Because(Interrupted, errors.New("shut down"))
+	}
+	defer c.remove(call)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.stopped, cancel)()
+
+	err = call.make(ctx, m)
+	if err != nil {
+		call.Reason = carrier.Decision(err).Reason
+	}
+	c.report(&call.Call)
+	return call.id, err
+}
+
+func (c *Carrier) report(r *Call) {
+	c.Log.Info("call ended", "carrier", c.Name(), "verification", r.Verification, "attempt", r.Attempt,
+		"status", r.Status, "reason", r.Reason, "ring", r.Ring.Round(time.Millisecond), "talk", r.Talk.Round(time.Millisecond),
+		"said", r.Said, "keys", r.Keys, "hung_up", r.HungUp, "late", r.Late.Round(time.Millisecond))
+	if c.Ended != nil {
+		c.Ended(*r)
+	}
+}
+
+// add notes a call, unless we are shutting down.
+func (c *Carrier) add(call *call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped.Err() != nil {
+		return false
+	}
+	c.calls[call.id] = call
+	c.ended.Add(1)
+	return true
+}
+
+func (c *Carrier) remove(call *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.calls, call.id)
+	c.ended.Done()
+}
+
+// find returns the call that a request is about, or nil. All three ids must fit: the first alone is
+// no secret.
+func (c *Carrier) find(r *wire.Request) *call {
+	c.mu.Lock()
+	call := c.calls[string(*r.CallID())]
+	c.mu.Unlock()
+	if call == nil || !call.within(r) {
+		return nil
+	}
+	return call
+}
+
+// maxTrusted bounds how many addresses of a trunk are remembered.
+const maxTrusted = 256
+
+// trust notes an address as the trunk's.
+func (c *Carrier) trust(a netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.trusted) >= maxTrusted {
+		clear(c.trusted)
+	}
+	c.trusted[a.Unmap()] = true
+}
+
+// trusts reports whether an address is the trunk's, or a peer's.
+func (c *Carrier) trusts(a netip.Addr) bool {
+	a = a.Unmap()
+	for _, p := range c.Peers {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trusted[a]
+}
+
+var errLookUp = errors.New("the trunk's name can't be looked up")
+
+// resolve finds the trunk: its host's address, by SRV records if it was configured without a port
+// (RFC 3263 §4, without NAPTR: the transport is configured).
+func (c *Carrier) resolve(ctx context.Context) (netip.AddrPort, error) {
+	host, port := c.host()
+	if a, err := netip.ParseAddr(host); err == nil {
+		c.trust(a)
+		return netip.AddrPortFrom(a.Unmap(), c.portOr(port)), nil
+	}
+	if port == 0 {
+		service, proto := "sip", string(c.Transport)
+		if c.Transport == TLS {
+			service, proto = "sips", "tcp"
+		}
+		if _, found, err := net.DefaultResolver.LookupSRV(ctx, service, proto, host); err == nil && len(found) > 0 {
+			host, port = strings.TrimSuffix(found[0].Target, "."), int(found[0].Port)
+		}
+	}
+	family := "ip4"
+	if c.ports.ip.Is6() {
+		family = "ip"
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, family, host)
+	if err != nil || len(found) == 0 {
+		return netip.AddrPort{}, errLookUp // the resolver's own words name its servers
+	}
+	for _, a := range found {
+		c.trust(a)
+	}
+	return netip.AddrPortFrom(found[0].Unmap(), c.portOr(port)), nil
+}
+
+func (c *Carrier) portOr(port int) uint16 {
+	standard := 5060
+	if c.Transport == TLS {
+		standard = 5061
+	}
+	return uint16(cmp.Or(port, standard))
+}
+
+// here is our address as a trunk sees it.
+func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
+	if c.Advertise != "" {
+		return netip.MustParseAddr(c.Advertise), nil // checked
+	}
+	if !c.ports.ip.IsUnspecified() {
+		return c.ports.ip, nil
+	}
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(trunk)) // sends nothing
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
+}
+
+// request answers what the trunk asks of us, in goroutines of the library.
+func (c *Carrier) request(r *wire.Request, tx wire.ServerTransaction) {
+	defer c.survive()
+	if r.IsAck() {
+		return
+	}
+	said := c.answer(r)
+	answer := wire.NewResponseFromRequest(r, said.status, said.reason, said.sdp)
+	if said.sdp != nil {
+		answer.AppendHeader(wire.NewHeader("Content-Type", sdpType))
+		answer.AppendHeader(wire.NewHeader("Contact", said.contact))
+	}
+	if said.status == 405 || r.Method == wire.OPTIONS {
+		answer.AppendHeader(wire.NewHeader("Allow", allowed))
+	}
+	tx.Respond(answer)
+}
+
+// survive ends a goroutine of the library's, not the process, where a message breaks us.
+func (c *Carrier) survive() {
+	if p := recover(); p != nil {
+		c.Log.Error("a SIP message broke us", "carrier", c.Name(), "panic", p, "stack", string(debug.Stack()))
+	}
+}
+
+const allowed = "ACK, BYE, CANCEL, INFO, INVITE, OPTIONS, UPDATE"
+
+// A reply is what is said to a request.
+type reply struct {
+	status  int
+	reason  string
+	sdp     []byte
+	contact string // where we are, with a description
+}
+
+var ok = reply{status: 200, reason: "OK"}
+
+// answer decides what to say to a request. It isn't an ACK.
+func (c *Carrier) answer(r *wire.Request) reply {
+	call := c.find(r)
+	switch {
+	case r.Method == wire.OPTIONS: // the trunk asks whether we live
+		return ok
+	case call == nil && (r.Method == wire.INVITE || r.Method == wire.REGISTER || r.Method == wire.MESSAGE):
+		return reply{status: 403, reason: "Forbidden"} // we take no calls
+	case call == nil:
+		return reply{status: 481, reason: "Call/Transaction Does Not Exist"}
+	}
+	switch r.Method {
+	case wire.BYE:
+		call.hangUp()
+		return ok
+	case wire.INFO:
+		if key, ok := infoKey(r); ok {
+			call.press(key)
+		}
+		return ok
+	case wire.INVITE, wire.UPDATE: // to refresh the session, or to move the sound
+		return call.again(r)
+	}
+	return reply{status: 405, reason: "Method Not Allowed"}
+}
+
+// infoKey reads a key from an INFO. Two forms of body are common: application/dtmf-relay with a
+// line Signal=5, and application/dtmf with the key alone. 10 and 11 stand for star and hash.
+func infoKey(r *wire.Request) (byte, bool) {
+	kind := r.GetHeader("Content-Type")
+	if kind == nil || !strings.HasPrefix(strings.ToLower(kind.Value()), "application/dtmf") {
+		return 0, false
+	}
+	for line := range strings.Lines(string(r.Body())) {
+		name, value, ok := strings.Cut(line, "=")
+		if !ok {
+			name, value = "signal", line
+		}
+		if !strings.EqualFold(strings.TrimSpace(name), "signal") {
+			continue
+		}
+		switch value = strings.ToUpper(strings.TrimSpace(value)); {
+		case value == "10":
+			return '*', true
+		case value == "11":
+			return '#', true
+		case len(value) == 1 && strings.Contains(keyNames, value):
+			return value[0], true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,1011 @@
+package sip
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	wire "github.com/emiago/sipgo/sip"
+	"github.com/icholy/digest"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+var _ carrier.Carrier = (*Carrier)(nil)
+
+func TestAnAnsweredCallSaysTheCode(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]int{"µ-law": mu, "A-law": aLaw} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			ended := make(chan Call, 1)
+			c := p.trunk(func(c *Config) { c.Ended = func(r Call) { ended <- r } })
+			out := send(t.Context(), c, message)
+			invite := p.answer(kind, keys)
+			p.reply(p.expect(wire.BYE), 200, "")
+			got := want(t, out, verify.Accepted, "")
+			if got.ref != string(*invite.CallID()) {
+				t.Errorf("the reference is %q, want the Call-ID %q", got.ref, *invite.CallID())
+			}
+			if u := invite.Recipient.User + " " + invite.From().Address.User; u != "+12025550100 +12025550199" {
+				t.Errorf("called %s", u)
+			}
+			script := c.Speech.Script(t.Context(), "", nil, "7").All()
+			if kind == aLaw {
+				script = speech.ALaw(nil, script)
+			}
+			if sound := listen(t, p.heard(1), kind); !bytes.HasPrefix(sound, script) {
+				t.Error("what was sent is not the script")
+			}
+			if r := <-ended; !r.Said || r.HungUp || r.Status != 200 || r.Reason != "" || r.Talk < 3*time.Second || r.Ring > r.Talk {
+				t.Errorf("recorded %+v", r)
+			}
+		})
+	}
+}
+
+// listen puts packets together, and checks what RFC 3550 wants of them.
+func listen(t *testing.T, packets [][]byte, kind int) []byte {
+	t.Helper()
+	var sound []byte
+	for i, p := range packets {
+		got, stamp, body, ok := parseRTP(p)
+		if !ok || got != kind || len(body) != frame {
+			t.Fatalf("packet %d: kind %d, %d bytes", i, got, len(body))
+		}
+		if marked := p[1]&0x80 != 0; marked != (i == 0) {
+			t.Errorf("packet %d: marker %v", i, marked)
+		}
+		if i > 0 {
+			last := packets[i-1]
+			if binary.BigEndian.Uint16(p[2:]) != binary.BigEndian.Uint16(last[2:])+1 ||
+				stamp != binary.BigEndian.Uint32(last[4:])+frame || !bytes.Equal(p[8:12], last[8:12]) {
+				t.Fatalf("packet %d doesn't follow the one before it: % x, % x", i, last[:header], p[:header])
+			}
+		}
+		sound = append(sound, body...)
+	}
+	return sound
+}
+
+func TestAnswersThatAreNoAnswer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		status  int
+		outcome verify.DeliveryOutcome
+		reason  string
+		after   time.Duration
+	}{
+		{486, verify.Errored, Busy, busyWait},
+		{600, verify.Errored, Busy, busyWait},
+		{480, verify.Errored, NoAnswer, busyWait},
+		{603, verify.Refused, Declined, 0},
+		{404, verify.Refused, NoNumber, 0},
+		{403, verify.Refused, Forbidden, 0},
+		{401, verify.Refused, Auth, 0}, // we have no credentials
+		{488, verify.Refused, NoMedia, 0},
+		{503, verify.Errored, Unavailable, 7 * time.Second}, // as it says
+		{500, verify.Errored, Unavailable, 7 * time.Second},
+		{302, verify.Errored, Redirected, 0},
+		{420, verify.Refused, "refused", 0},
+	} {
+		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			out := send(t.Context(), p.trunk(nil), message)
+			invite := p.expect(wire.INVITE)
+			p.reply(invite, tt.status, "", "Retry-After: 7 (soon)")
+			ack := p.expect(wire.ACK)
+			if *ack.CallID() != *invite.CallID() {
+				t.Error("the acknowledgement is of another call")
+			}
+			got := want(t, out, tt.outcome, tt.reason)
+			if after := carrier.Decision(got.err).After; after != tt.after {
+				t.Errorf("after %v, want %v", after, tt.after)
+			}
+			if strings.Contains(got.err.Error(), "2025550100") {
+				t.Errorf("the error holds the number: %v", got.err)
+			}
+		})
+	}
+}
+
+// A trunk that says nothing is given up within its time, not the library's half minute, so that
+// another carrier gets its turn.
+func TestADeadTrunkIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []Transport{UDP, TCP, TLS} {
+		t.Run(string(transport), func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t) // nobody reads; and nobody listens on TCP
+			c := p.trunk(func(c *Config) { c.Transport, c.First = transport, 300*time.Millisecond })
+			got := want(t, send(t.Context(), c, message), verify.Errored, Unreachable)
+			if got.took > 2*time.Second {
+				t.Errorf("it took %v", got.took)
+			}
+		})
+	}
+}
+
+// A trunk that was given up comes back to life with a phone that rings, or is answered: nobody may
+// be called by nobody.
+func TestALateAnswerIsHungUp(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{180, 200} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			c := p.trunk(func(c *Config) { c.First = 200 * time.Millisecond })
+			out := send(t.Context(), c, message)
+			invite := p.expect(wire.INVITE)
+			want(t, out, verify.Errored, Unreachable)
+			if status == 180 {
+				p.reply(invite, 180, "")
+				cancel := p.expect(wire.CANCEL)
+				if cancel.Via().Value() != invite.Via().Value() || *cancel.CallID() != *invite.CallID() ||
+					cancel.CSeq().SeqNo != invite.CSeq().SeqNo || cancel.To().Params.Has("tag") {
+					t.Errorf("it isn't the invitation that is cancelled:\n%s", cancel)
+				}
+				p.reply(cancel, 200, "")
+				return
+			}
+			p.reply(invite, 200, p.sdp())
+			p.expect(wire.ACK)
+			p.reply(p.expect(wire.BYE), 200, "")
+		})
+	}
+}
+
+func TestAPhoneThatIsNotAnsweredIsCancelled(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.Ring = time.Second })
+	out := send(t.Context(), c, message)
+	invite := p.expect(wire.INVITE)
+	p.reply(invite, 180, "")
+	p.reply(p.expect(wire.CANCEL), 200, "")
+	p.reply(invite, 487, "")
+	p.expect(wire.ACK)
+	want(t, out, verify.Errored, NoAnswer)
+}
+
+// A trunk may say a hundred times that it rings.
+func TestRingingMayBeSaidOften(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.expect(wire.INVITE)
+	for range 30 {
+		p.reply(invite, 180, "")
+	}
+	p.reply(invite, 486, "")
+	p.expect(wire.ACK)
+	want(t, out, verify.Errored, Busy)
+}
+
+// The phone is answered in the moment in which it is cancelled: the call is taken and hung up.
+func TestAnAnswerThatCrossesTheCancelIsHungUp(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.Ring = time.Second })
+	out := send(t.Context(), c, message)
+	invite := p.expect(wire.INVITE)
+	p.reply(invite, 180, "")
+	cancel := p.expect(wire.CANCEL)
+	p.reply(invite, 200, p.sdp())
+	p.reply(cancel, 481, "")
+	p.expect(wire.ACK)
+	p.reply(p.expect(wire.BYE), 200, "")
+	want(t, out, verify.Errored, NoAnswer)
+}
+
+// An answer that comes again was not acknowledged, as far as the trunk knows.
+func TestARepeatedAnswerIsAcknowledgedAgain(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.answer()
+	p.reply(invite, 200, p.sdp())
+	p.expect(wire.ACK)
+	p.heard(20)
+	if len(p.requests) > 0 {
+		t.Errorf("and then came\n%s", <-p.requests)
+	}
+	p.bye(invite)
+	want(t, out, verify.Refused, HungUp)
+}
+
+func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.answer()
+	p.heard(20)
+	p.bye(invite)
+	if r := p.status(); r.StatusCode != 200 {
+		t.Errorf("the BYE was answered %d", r.StatusCode)
+	}
+	want(t, out, verify.Refused, HungUp)
+}
+
+func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+}
+
+// A key that is pressed asks for the code again, by an event of RTP or by INFO; an event is repeated in
+// many packets and counts once.
+func TestOneHearsItAgain(t *testing.T) {
+	t.Parallel()
+	event := func(p *peer, invite *wire.Request) {
+		to := described(t, invite.Body()).at
+		for i := range 6 {
+			p.soundTo(to, rtp(keys, uint16(i), 4711, []byte{1, byte(i/5) << 7, 0, byte(i)}))
+		}
+	}
+	for name, press := range map[string]func(p *peer, invite *wire.Request){
+		"RTP": event,
+		"INFO dtmf-relay": func(p *peer, invite *wire.Request) {
+			p.ask(wire.INFO, invite, 7, "application/dtmf-relay", "Signal= 1\r\nDuration=160\r\n")
+		},
+		"INFO dtmf": func(p *peer, invite *wire.Request) { p.ask(wire.INFO, invite, 7, "application/dtmf", "1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			ended := make(chan Call, 1)
+			c := p.trunk(func(c *Config) { c.Ended = func(r Call) { ended <- r } })
+			out := send(t.Context(), c, message)
+			invite := p.answer()
+			script := c.Speech.Script(t.Context(), "", nil, "7")
+			p.heard(len(script.All())/frame + 1)
+			press(p, invite)
+			packets := p.heard((len(script.All())+script.Once)/frame + 30)
+			p.bye(invite)
+			want(t, out, verify.Accepted, "")
+			sound := listen(t, packets, mu)
+			if n := bytes.Count(sound, script.Code[Rate:script.Once-frame]); n != 2 {
+				t.Errorf("the code was said %d times, want twice", n)
+			}
+			if r := <-ended; r.Keys != 1 || !r.HungUp {
+				t.Errorf("recorded %+v", r)
+			}
+		})
+	}
+}
+
+const Rate = speech.Rate
+
+// described reads the carrier's own description.
+func described(t *testing.T, sdp []byte) side {
+	t.Helper()
+	s, err := read(sdp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func rtp(kind int, seq uint16, stamp uint32, body []byte) []byte {
+	p := make([]byte, header, header+len(body))
+	p[0], p[1] = 2<<6, byte(kind)
+	binary.BigEndian.PutUint16(p[2:], seq)
+	binary.BigEndian.PutUint32(p[4:], stamp)
+	p[8] = 1
+	return append(p, body...)
+}
+
+func (p *peer) soundTo(to netip.AddrPort, packet []byte) {
+	if _, err := p.sound.WriteToUDPAddrPort(packet, to); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func TestWithRequireKeypressTheCodeWaitsForAKey(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.RequireKeypress = true })
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	script := c.Speech.Script(t.Context(), "", nil, "7")
+	before := listen(t, p.heard(len(script.Confirm)/frame+5), mu)
+	p.ask(wire.INFO, invite, 7, "application/dtmf", "5")
+	after := listen(t, p.heard(len(before)/frame+script.Once/frame+10), mu)
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+	if !bytes.HasPrefix(before, script.Confirm) || bytes.Contains(before, script.Code[Rate:Rate*2]) {
+		t.Error("before the key something else was said")
+	}
+	if !bytes.Contains(after[len(before):], script.Code[Rate:script.Once-frame]) {
+		t.Error("after the key the code wasn't said")
+	}
+}
+
+func TestAnAnsweringMachineHearsNoCode(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.RequireKeypress = true })
+	out := send(t.Context(), c, message)
+	p.answer()
+	p.reply(p.expect(wire.BYE), 200, "")
+	want(t, out, verify.Refused, NoKey)
+	sound := listen(t, p.heard(1), mu)
+	script := c.Speech.Script(t.Context(), "", nil, "7")
+	if bytes.Count(sound, script.Confirm) != confirmTimes {
+		t.Errorf("it was asked %d times", bytes.Count(sound, script.Confirm))
+	}
+	if bytes.Contains(sound, script.Code[Rate:Rate*2]) {
+		t.Error("the code's text was said")
+	}
+}
+
+// challenged answers like a trunk that wants credentials, and checks them.
+func challenged(t *testing.T, p *peer, status int, chal *digest.Challenge, user, password string) (*wire.Request, bool) {
+	t.Helper()
+	invite := p.expect(wire.INVITE)
+	ask, answer := "WWW-Authenticate", "Authorization"
+	if status == 407 {
+		ask, answer = "Proxy-Authenticate", "Proxy-Authorization"
+	}
+	p.reply(invite, status, "", ask+": "+chal.String())
+	p.expect(wire.ACK)
+	again := p.expect(wire.INVITE)
+	if again.CSeq().SeqNo != invite.CSeq().SeqNo+1 || *again.CallID() != *invite.CallID() {
+		t.Errorf("not the same invitation, one further:\n%s", again)
+	}
+	h := again.GetHeader(answer)
+	if h == nil {
+		t.Fatalf("no %s:\n%s", answer, again)
+	}
+	creds, err := digest.ParseCredentials(h.Value())
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, err := digest.Digest(chal, digest.Options{
+		Method: "INVITE", URI: again.Recipient.String(), Username: user, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again, creds.Response == right.Response && creds.Username == user && creds.URI == again.Recipient.String()
+}
+
+func login(c *Config) { c.Username, c.Password = "alice", "correct horse" }
+
+func TestChallengesAreAnswered(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 407} {
+		for name, chal := range map[string]*digest.Challenge{
+			"MD5":         {Realm: "trunk", Nonce: "n1"},
+			"md5 auth":    {Realm: "trunk", Nonce: "n1", Algorithm: "md5", QOP: []string{"auth"}},
+			"SHA-256":     {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256", QOP: []string{"auth", "auth-int"}},
+			"with opaque": {Realm: "trunk", Nonce: "n1", Algorithm: "MD5", Opaque: "o", QOP: []string{"auth"}},
+		} {
+			t.Run(fmt.Sprint(status, " ", name), func(t *testing.T) {
+				t.Parallel()
+				p := newPeer(t)
+				out := send(t.Context(), p.trunk(login), message)
+				invite, right := challenged(t, p, status, chal, "alice", "correct horse")
+				if !right {
+					t.Errorf("the credentials are wrong:\n%s", invite)
+				}
+				p.reply(invite, 486, "")
+				p.expect(wire.ACK)
+				want(t, out, verify.Errored, Busy)
+			})
+		}
+	}
+}
+
+// The trunk and whoever is behind it may both ask, and a nonce may have grown old meanwhile.
+func TestSeveralChallengesAreAnswered(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(login), message)
+	invite, _ := challenged(t, p, 407, &digest.Challenge{Realm: "a", Nonce: "1"}, "alice", "correct horse")
+	p.reply(invite, 407, "", `Proxy-Authenticate: Digest realm="a", nonce="2", stale=true`)
+	p.expect(wire.ACK)
+	invite = p.expect(wire.INVITE)
+	p.reply(invite, 401, "", `WWW-Authenticate: Digest realm="b", nonce="3"`)
+	p.expect(wire.ACK)
+	invite = p.expect(wire.INVITE)
+	if len(invite.GetHeaders("Proxy-Authorization")) != 1 || len(invite.GetHeaders("Authorization")) != 1 {
+		t.Errorf("want credentials for both:\n%s", invite)
+	}
+	p.reply(invite, 486, "")
+	want(t, out, verify.Errored, Busy)
+}
+
+func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		second string
+		realm  string
+	}{
+		"wrong password": {second: `WWW-Authenticate: Digest realm="trunk", nonce="2"`},
+		"another realm":  {realm: "elsewhere"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			out := send(t.Context(), p.trunk(func(c *Config) { login(c); c.Realm = tt.realm }), message)
+			p.reply(p.expect(wire.INVITE), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+			if tt.second != "" {
+				p.reply(p.expect(wire.INVITE), 401, "", tt.second)
+			}
+			got := want(t, out, verify.Refused, Auth)
+			if strings.Contains(got.err.Error(), "horse") {
+				t.Errorf("the error holds the password: %v", got.err)
+			}
+		})
+	}
+}
+
+// The trunk disappears: the call ends soon, and what came of it depends on what had been said.
+func TestATrunkThatDiesInMidCall(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		code    verify.Secret
+		outcome verify.DeliveryOutcome
+	}{
+		"before the code was said":             {"77777777777", verify.Errored},
+		"after it was said, perhaps to nobody": {"7", verify.Unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			c := p.trunk(func(c *Config) { c.First = 2 * time.Second })
+			m := message
+			m.Code = tt.code
+			out := send(t.Context(), c, m)
+			p.dead.Store(true)
+			p.answer()
+			got := want(t, out, tt.outcome, Lost)
+			if got.took > quietTime+10*time.Second {
+				t.Errorf("it took %v", got.took)
+			}
+		})
+	}
+}
+
+// The trunk challenges requests within the call as well; each has a number of its own.
+func TestAHangUpMayBeChallenged(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out := send(ctx, p.trunk(login), message)
+	p.answer()
+	p.heard(10)
+	cancel()
+	bye := p.expect(wire.BYE)
+	p.reply(bye, 407, "", `Proxy-Authenticate: Digest realm="trunk", nonce="1", qop="auth"`)
+	again := p.expect(wire.BYE)
+	if again.GetHeader("Proxy-Authorization") == nil || again.CSeq().SeqNo <= bye.CSeq().SeqNo {
+		t.Errorf("got\n%s", again)
+	}
+	p.reply(again, 200, "")
+	want(t, out, verify.Errored, Interrupted)
+}
+
+func TestTheShutdownHangsUp(t *testing.T) {
+	t.Parallel()
+	t.Run("while it rings", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		c := p.trunk(nil)
+		out := send(t.Context(), c, message)
+		invite := p.expect(wire.INVITE)
+		p.reply(invite, 180, "")
+		closed := make(chan struct{})
+		go func() { c.Close(t.Context()); close(closed) }()
+		p.reply(p.expect(wire.CANCEL), 200, "")
+		p.reply(invite, 487, "")
+		want(t, out, verify.Errored, Interrupted)
+		<-closed
+		want(t, send(t.Context(), c, message), verify.Errored, Interrupted)
+	})
+	t.Run("while it speaks", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t)
+		c := p.trunk(nil)
+		out := send(t.Context(), c, message)
+		p.answer()
+		p.heard(10)
+		closed := make(chan struct{})
+		go func() { c.Close(t.Context()); close(closed) }()
+		p.reply(p.expect(wire.BYE), 200, "")
+		want(t, out, verify.Errored, Interrupted)
+		<-closed
+	})
+}
+
+func TestWhoSendsMayStop(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out := send(ctx, p.trunk(nil), message)
+	p.answer()
+	p.heard(10)
+	cancel()
+	p.reply(p.expect(wire.BYE), 200, "")
+	want(t, out, verify.Errored, Interrupted)
+}
+
+func TestATalkHasALimit(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(func(c *Config) { c.Talk = time.Second }), message)
+	p.answer()
+	p.reply(p.expect(wire.BYE), 200, "")
+	want(t, out, verify.Refused, TooLong)
+}
+
+func TestCallsAtOnceAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.Calls = 1 })
+	out := send(t.Context(), c, message)
+	invite := p.expect(wire.INVITE)
+	want(t, send(t.Context(), c, message), verify.Errored, Full)
+	p.reply(invite, 486, "")
+	want(t, out, verify.Errored, Busy)
+	out = send(t.Context(), c, message)
+	p.reply(p.expect(wire.INVITE), 603, "")
+	want(t, out, verify.Refused, Declined)
+}
+
+// What is played is a code: a stranger who finds the port must not get it, whatever he sends there.
+// The trunk itself may move.
+func TestSoundFollowsTheTrunkAndNobodyElse(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	p.heard(5)
+	to := described(t, invite.Body()).at
+
+	stranger := listenOn(t, "127.0.0.2")
+	for range 5 {
+		if _, err := stranger.WriteToUDPAddrPort(rtp(mu, 1, 1, make([]byte, frame)), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved := newPeer(t) // at the trunk's address, behind another port: NAT
+	p.heard(len(p.heard(1)) + 20)
+	moved.soundTo(to, rtp(mu, 1, 1, make([]byte, frame)))
+	moved.heard(5)
+
+	buf := make([]byte, maxPacket)
+	stranger.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := stranger.Read(buf); err == nil {
+		t.Errorf("the stranger got %d bytes of the call", n)
+	}
+	p.bye(invite)
+	want(t, out, verify.Refused, HungUp)
+}
+
+// Who isn't the trunk is not listened to: he can't end calls, nor press keys.
+func TestStrangersAreNotListenedTo(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	stranger := listenOn(t, "127.0.0.2")
+	bye := func() string { return p.request(wire.BYE, invite, 50, "", "").String() }
+	if _, err := stranger.WriteToUDPAddrPort([]byte(bye()), c.listen); err != nil {
+		t.Fatal(err)
+	}
+	// From the trunk, but of no call that there is.
+	p.write(strings.Replace(bye(), "tag="+tag, "tag=guessed", 1), invite.Source())
+	if r := p.status(); r.StatusCode != 481 {
+		t.Errorf("a BYE with a wrong tag was answered %d, want 481", r.StatusCode)
+	}
+	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+}
+
+// A session timer is refreshed, or the sound is moved, by an invitation or an UPDATE in the call.
+func TestTheOtherSideMayOfferAgain(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	p.heard(5)
+
+	p.ask(wire.UPDATE, invite, 10, "", "")
+	if r := p.status(); r.StatusCode != 200 || len(r.Body()) > 0 {
+		t.Errorf("an empty UPDATE was answered %d with %q", r.StatusCode, r.Body())
+	}
+	moved := newPeer(t)
+	p.ask(wire.INVITE, invite, 11, sdpType, moved.sdp(aLaw))
+	r := p.status()
+	if r.StatusCode != 200 || r.Contact() == nil {
+		t.Fatalf("an offer was answered\n%s", r)
+	}
+	if s := described(t, r.Body()); s.codec != aLaw || s.keys != -1 {
+		t.Errorf("the answer to A-law without keys: %+v", s)
+	}
+	moved.heard(5)
+	p.ask(wire.INVITE, invite, 12, sdpType, "v=0\r\nm=video 1 RTP/AVP 99\r\n")
+	if r := p.status(); r.StatusCode != 488 {
+		t.Errorf("an offer of a film was answered %d", r.StatusCode)
+	}
+	p.ask(wire.OPTIONS, invite, 13, "", "")
+	if r := p.status(); r.StatusCode != 200 {
+		t.Errorf("OPTIONS were answered %d", r.StatusCode)
+	}
+	p.ask(wire.REFER, invite, 14, "", "")
+	if r := p.status(); r.StatusCode != 405 || r.GetHeader("Allow") == nil {
+		t.Errorf("REFER was answered %d", r.StatusCode)
+	}
+	p.bye(invite)
+	want(t, out, verify.Refused, HungUp)
+}
+
+// The description may come with the ringing, and the answer then without one.
+func TestEarlyMedia(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.expect(wire.INVITE)
+	p.reply(invite, 183, p.sdp(aLaw))
+	for i := range 3 { // the library may hand two answers that come together over in any order
+		p.ask(wire.OPTIONS, invite, uint32(i), "", "")
+		p.status()
+	}
+	p.soundTo(described(t, invite.Body()).at, rtp(aLaw, 1, 1, make([]byte, frame))) // a ringing tone
+	p.reply(invite, 200, "")
+	p.expect(wire.ACK)
+	listen(t, p.heard(5), aLaw)
+	p.bye(invite)
+	want(t, out, verify.Refused, HungUp)
+}
+
+func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	p.reply(p.expect(wire.INVITE), 200, "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 18\r\n")
+	p.expect(wire.ACK)
+	p.reply(p.expect(wire.BYE), 200, "")
+	want(t, out, verify.Refused, NoMedia)
+}
+
+// Requests within the call follow the route that the answer's proxies recorded, in reverse.
+func TestRecordedRoutesAreFollowed(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	proxy := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.expect(wire.INVITE)
+	p.reply(invite, 200, p.sdp(), "Record-Route: <sip:far.example;lr>", fmt.Sprintf("Record-Route: <sip:127.0.0.1:%d;lr>", port(proxy.conn)))
+	ack := proxy.expect(wire.ACK)
+	var routes []string
+	for _, h := range ack.GetHeaders("Route") {
+		routes = append(routes, h.Value())
+	}
+	if got := strings.Join(routes, " "); got != fmt.Sprintf("<sip:127.0.0.1:%d;lr> <sip:far.example;lr>", port(proxy.conn)) {
+		t.Errorf("the route is %s", got)
+	}
+	if ack.Recipient.User != "peer" {
+		t.Errorf("the acknowledgement is for %s", ack.Recipient.String())
+	}
+	p.bye(invite)
+	want(t, out, verify.Refused, HungUp)
+}
+
+func TestNumbersAsTheTrunkWantsThem(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		config   Config
+		from     string
+		to       phone.Number
+		wantTo   string
+		wantFrom string
+	}{
+		{Config{}, "+12025550199", "+12025550100", "+12025550100", "+12025550199"},
+		{Config{NoPlus: true, Prefix: "77*"}, "+12025550199", "+12025550100", "77*12025550100", "12025550199"},
+		{Config{From: "+4930123456"}, "Example", "+12025550100", "+12025550100", "+4930123456"},
+		{Config{From: "+4930123456", NoPlus: true}, "", "+12025550100", "12025550100", "4930123456"},
+		{Config{Username: "a@b"}, "Example", "+12025550100", "+12025550100", "a%40b"},
+		{Config{}, "Exa>mple", "+12025550100", "+12025550100", "anonymous"},
+	} {
+		c := &Carrier{Config: tt.config}
+		if got := c.dialled(tt.to); got != tt.wantTo {
+			t.Errorf("%+v: called %q, want %q", tt.config, got, tt.wantTo)
+		}
+		if got := c.caller(tt.from); got != tt.wantFrom {
+			t.Errorf("%+v: from %q, want %q", tt.config, got, tt.wantFrom)
+		}
+	}
+}
+
+func TestCheckNamesAllThatIsWrong(t *testing.T) {
+	t.Parallel()
+	s, err := speech.New(speech.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := Config{Name: "t", Trunk: "sip.example.com", Speech: s}
+	for _, trunk := range []string{"sip.example.com:5080", "192.0.2.1", "2001:db8::1", "[2001:db8::1]:5060"} {
+		c := good
+		c.Trunk = trunk
+		if err := c.Check(); err != nil {
+			t.Errorf("trunk %s: %v", trunk, err)
+		}
+	}
+	for want, change := range map[string]func(*Config){
+		"trunk: must be a host":         func(c *Config) { c.Trunk = "" },
+		"trunk: must be a host, or":     func(c *Config) { c.Trunk = "example.com:0" },
+		"transport: must be":            func(c *Config) { c.Transport = "sctp" },
+		"username and password":         func(c *Config) { c.Username = "a" },
+		"register: needs":               func(c *Config) { c.Register = true },
+		"username: has a character":     func(c *Config) { c.Username, c.Password = "a>b", "x" },
+		"prefix: may have":              func(c *Config) { c.Prefix = "+" },
+		"from: must be a number":        func(c *Config) { c.From = "Example" },
+		"listen: must be":               func(c *Config) { c.Listen = ":5060" },
+		"advertise: must be":            func(c *Config) { c.Advertise = "example.com" },
+		"ports: must be":                func(c *Config) { c.Ports = [2]uint16{80, 90} },
+		"ports: must be a range":        func(c *Config) { c.Ports = [2]uint16{20000, 20001} },
+		"calls: must be from 1 to 500":  func(c *Config) { c.Calls = 501 },
+		"the talk at most 1m25s":        func(c *Config) { c.Talk = 2 * time.Minute },
+		"times: must be positive":       func(c *Config) { c.Ring = -1 },
+		"speech: must be set":           func(c *Config) { c.Speech = nil },
+		"root CAs: only with tls":       func(c *Config) { c.RootCAs = emptyPool },
+		"t: trunk: must be a host, or ": func(c *Config) { c.Trunk = "a b" },
+	} {
+		c := good
+		change(&c)
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestDescriptions(t *testing.T) {
+	t.Parallel()
+	key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, keyLength))
+	const start = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\n"
+	for name, tt := range map[string]struct {
+		sdp  string
+		want string
+	}{
+		"session's address": {start + "c=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n", "192.0.2.1:4000 0 -1"},
+		"media's address":   {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8 0\r\nc=IN IP4 192.0.2.2\r\n", "192.0.2.2:4000 8 -1"},
+		"keys":              {start + "c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 9 0 96\na=rtpmap:96 Telephone-Event/8000\n", "192.0.2.1:4000 0 96"},
+		"the first sound":   {start + "c=IN IP4 192.0.2.1\r\nm=video 1 RTP/AVP 99\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 5000 RTP/AVP 8\r\nc=IN IP4 192.0.2.7\r\n", "192.0.2.1:4000 0 -1"},
+		"IPv6":              {start + "c=IN IP6 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n", "[2001:db8::1]:4000 0 -1"},
+		"SRTP":              {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:" + key + "\r\na=crypto:2 " + suite + " inline:" + key + "|2^20|1:4\r\n", "192.0.2.1:4000 0 -1 key"},
+		"SRTP without key":  {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 0\r\n", ""},
+		"SRTP, short key":   {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 0\r\na=crypto:1 " + suite + " inline:QUJD\r\n", ""},
+		"a key in the open": {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\na=crypto:1 " + suite + " inline:" + key + "\r\n", "192.0.2.1:4000 0 -1"},
+		"no address":        {start + "m=audio 4000 RTP/AVP 0\r\n", ""},
+		"a name":            {start + "c=IN IP4 example.com\r\nm=audio 4000 RTP/AVP 0\r\n", ""},
+		"refused":           {start + "c=IN IP4 192.0.2.1\r\nm=audio 0 RTP/AVP 0\r\n", ""},
+		"other codec":       {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 18\r\n", ""},
+		"other profile":     {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", ""},
+		"nothing":           {"", ""},
+	} {
+		s, err := read([]byte(tt.sdp))
+		got := ""
+		if err == nil {
+			got = fmt.Sprint(s.at, s.codec, s.keys)
+			if s.key != nil {
+				got += " key"
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// Who is registered says so again before the time is over, and takes it back at the shutdown.
+func TestRegistration(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { login(c); c.Register = true; c.Domain = "example.com" })
+	r := p.expect(wire.REGISTER)
+	if r.Recipient.String() != "sip:example.com" || r.To().Address.String() != "sip:alice@example.com" || r.GetHeader("Expires").Value() != "3600" {
+		t.Errorf("got\n%s", r)
+	}
+	p.reply(r, 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	again := p.expect(wire.REGISTER)
+	if again.GetHeader("Authorization") == nil || again.CSeq().SeqNo != r.CSeq().SeqNo+1 || *again.CallID() != *r.CallID() {
+		t.Errorf("after the challenge:\n%s", again)
+	}
+	p.reply(again, 200, "", "Expires: 3600")
+
+	out := send(t.Context(), c, message) // a call doesn't mind
+	p.reply(p.expect(wire.INVITE), 486, "")
+	want(t, out, verify.Errored, Busy)
+
+	closed := make(chan struct{})
+	go func() { c.Close(t.Context()); close(closed) }()
+	last := p.expect(wire.REGISTER)
+	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= again.CSeq().SeqNo {
+		t.Errorf("at the shutdown:\n%s", last)
+	}
+	p.reply(last, 200, "")
+	<-closed
+}
+
+func TestHowLongARegistrationHolds(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		headers []string
+		want    time.Duration
+	}{
+		{nil, time.Hour},
+		{[]string{"Expires: 120"}, 2 * time.Minute},
+		{[]string{"Expires: 120", "Contact: <sip:a@b>;q=1;Expires=60"}, time.Minute},
+		{[]string{"Expires: soon"}, time.Hour},
+	} {
+		r := wire.NewResponse(200, "OK")
+		for _, h := range tt.headers {
+			name, value, _ := strings.Cut(h, ": ")
+			r.AppendHeader(wire.NewHeader(name, value))
+		}
+		if got := granted(r, time.Hour); got != tt.want {
+			t.Errorf("%v: got %v, want %v", tt.headers, got, tt.want)
+		}
+	}
+}
+
+// A certificate of nobody that we trust ends the call before the number is said to anybody.
+func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
+	t.Parallel()
+	both := []byte(certificate(t))
+	cert, err := tls.X509KeyPair(both, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	said := make(chan []byte, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		buf := make([]byte, 1)
+		n, _ := conn.Read(buf)
+		said <- buf[:n]
+	}()
+	c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport = TLS })
+	want(t, send(t.Context(), c, message), verify.Errored, Unreachable)
+	if got := <-said; len(got) > 0 {
+		t.Error("something was said to it")
+	}
+}
+
+// With TLS, sound is encrypted or there is none: not in the clear because the other side would have it
+// so, and nothing is taken that isn't the other side's.
+func TestSoundIsEncryptedWithTLS(t *testing.T) {
+	t.Parallel()
+	rng := newPorts(loopback, [2]uint16{21000, 29999})
+	pressed := make(chan byte, 1)
+	open := func(keysTo func(byte)) *media {
+		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, keysTo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.close)
+		return m
+	}
+	ours, theirs := open(func(byte) {}), open(func(key byte) { pressed <- key })
+	if err := ours.connect(side{at: netip.AddrPortFrom(loopback, theirs.port()), codec: mu, keys: keys}); !errors.Is(err, errMedia) {
+		t.Errorf("an answer in the clear: got %v, want %v", err, errMedia)
+	}
+	meet := func(m, peer *media) {
+		if err := m.connect(side{at: netip.AddrPortFrom(loopback, peer.port()), codec: mu, keys: keys, key: peer.key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	meet(ours, theirs)
+	meet(theirs, ours)
+
+	plain := rtp(keys, 1, 1, []byte{1, 0, 0, 1})
+	if theirs.take(plain, netip.AddrPortFrom(loopback, ours.port())) {
+		t.Error("a packet in the clear was taken")
+	}
+	sealed, err := ours.seal.EncryptRTP(nil, plain, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, plain[header:]) || len(sealed) != len(plain)+10 {
+		t.Errorf("sealed % x", sealed)
+	}
+	if !theirs.take(sealed, netip.AddrPortFrom(loopback, ours.port())) || <-pressed != '1' {
+		t.Error("a sealed packet wasn't taken")
+	}
+	if theirs.take(sealed, netip.AddrPortFrom(loopback, ours.port())) {
+		t.Error("a packet was taken twice")
+	}
+	sealed[header] ^= 1
+	if theirs.take(sealed, netip.AddrPortFrom(loopback, ours.port())) {
+		t.Error("a packet that was tampered with was taken")
+	}
+	if err := ours.send(bytes.Repeat([]byte{0x55}, frame)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); theirs.heard.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what is sent doesn't arrive")
+		}
+	}
+}
+
+// Each packet is sent at its time, to the nanosecond. What comes late makes nothing behind it late. After
+// the machine stood still for longer, the plan moves by just that, the call says by how much, and what is
+// left is said at its pace, not in a burst.
+func TestPacketsKeepTheirTime(t *testing.T) {
+	t.Parallel()
+	const packets, before = 200, 100
+	for name, tt := range map[string]struct{ pause, late, next time.Duration }{
+		"no pause":      {0, 0, frameTime},
+		"a short pause": {maxLate, 0, 0},
+		"a long pause":  {time.Second + frameTime, time.Second, frameTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.close()
+			if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				k := &talk{call: &call{media: m, over: make(chan struct{})}, due: began, seenAt: began}
+				var last, gap time.Duration // when the last was sent; what was between the two after the pause
+				for i := range packets {
+					if i == before {
+						time.Sleep(tt.pause)
+					}
+					if err := k.step(t.Context(), nil); err != nil {
+						t.Fatal(err)
+					}
+					at := time.Since(began)
+					if i == before+1 {
+						gap = at - last
+					}
+					last = at
+				}
+				if plan := (packets-1)*frameTime + tt.late; last != plan || k.Late != tt.late || gap != tt.next {
+					t.Errorf("%d packets took %v, want %v; late by %v, want %v; the one after the pause came %v behind it, want %v",
+						packets, last, plan, k.Late, tt.late, gap, tt.next)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,203 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/speech"
+)
+
+const (
+	confirmTimes = 3               // "To hear your code, press 1" is said so often
+	confirmWait  = 3 * time.Second // behind each
+	againTimes   = 3               // the code can be heard so many times more
+	againWait    = 4 * time.Second // for the key that asks for it
+	tail         = 300 * time.Millisecond
+
+	// quietTime is how long the other side may send no sound until we ask whether it is there. Some
+	// send none at all.
+	quietTime = 5 * time.Second
+)
+
+// What ends a talk before its time.
+var (
+	errHungUp = errors.New("the other side hung up")
+	errLost   = errors.New("the trunk doesn't answer any more")
+	errNoKey  = errors.New("nobody pressed a key")
+	errTime   = errors.New("the call takes longer than it may")
+)
+
+// A talk says a script, frame by frame.
+type talk struct {
+	*call
+	script speech.Script
+	due    time.Time // of the next frame
+	sent   int       // samples of the code's part, at most
+	saidAt time.Time // when the code had been said once
+	seenAt time.Time // when the other side was last known to be there
+	asking chan bool // the answer to whether it is; nil if nobody asks
+	asks   sync.WaitGroup
+}
+
+func (t *talk) said() bool { return !t.saidAt.IsZero() }
+
+// run says all there is to say. Its error says why it couldn't.
+func (t *talk) run(ctx context.Context) error {
+	defer t.asks.Wait()
+	ctx, cancel := context.WithTimeoutCause(ctx, t.c.Talk, errTime)
+	defer cancel()
+	t.due = time.Now()
+	t.seenAt = t.due
+	if t.c.RequireKeypress {
+		if err := t.confirm(ctx); err != nil {
+			return err
+		}
+	}
+	for range 1 + againTimes {
+		key, err := t.tell(ctx)
+		if err != nil || key != '1' {
+			return err
+		}
+	}
+	return nil
+}
+
+// confirm waits for a key, whichever.
+func (t *talk) confirm(ctx context.Context) error {
+	for range confirmTimes {
+		key, err := t.play(ctx, t.script.Confirm, 0)
+		if key == 0 && err == nil {
+			key, err = t.play(ctx, nil, confirmWait)
+		}
+		if key != 0 || err != nil {
+			return err
+		}
+	}
+	return errNoKey
+}
+
+// tell says the code, offers to say it again, and returns the key that was pressed, if any. Keys
+// that are pressed before the offer count as well, but cut nothing short of it.
+func (t *talk) tell(ctx context.Context) (key byte, err error) {
+	t.sent = 0
+	for t.sent < len(t.script.Code) {
+		if err := t.step(ctx, t.next(t.script.Code, &t.sent)); err != nil {
+			return 0, err
+		}
+		if t.sent >= t.script.Once && !t.said() {
+			t.saidAt = time.Now()
+		}
+	}
+	if key, err = t.play(ctx, t.script.Again, againWait); key != 0 || err != nil {
+		return key, err
+	}
+	_, err = t.play(ctx, nil, tail)
+	return 0, err
+}
+
+// play says something, then nothing for a while, until a key is pressed.
+func (t *talk) play(ctx context.Context, sound []byte, wait time.Duration) (key byte, err error) {
+	at := 0
+	for end := len(sound) + int(wait*speech.Rate/time.Second); at < end; {
+		select {
+		case key := <-t.keys:
+			return key, nil
+		default:
+		}
+		var next []byte
+		if at < len(sound) {
+			next = t.next(sound, &at)
+		} else {
+			at += frame
+		}
+		if err := t.step(ctx, next); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// next cuts a frame from a sound.
+func (t *talk) next(sound []byte, at *int) []byte {
+	from := *at
+	*at = min(from+frame, len(sound))
+	return sound[from:*at]
+}
+
+// step sends one frame at its time, which doesn't depend on when the one before it was sent: what
+// is late once doesn't make all that follows late.
+func (t *talk) step(ctx context.Context, sound []byte) error {
+	wait := time.Until(t.due)
+	if wait < -maxLate {
+		t.due = t.due.Add(-wait)
+		t.Late -= wait
+	}
+	if err := t.pause(ctx, max(0, wait)); err != nil {
+		return err
+	}
+	t.media.send(sound) // an error that lasts shows when nobody answers any more
+	t.due = t.due.Add(frameTime)
+	return t.watch(ctx)
+}
+
+// pause waits, unless the call ends.
+func (t *talk) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-t.over:
+		return errHungUp
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// watch looks whether the other side is there: its sound says so, or an answer.
+func (t *talk) watch(ctx context.Context) error {
+	select {
+	case alive := <-t.asking:
+		t.asking = nil
+		if !alive {
+			return errLost
+		}
+		t.seenAt = time.Now()
+	default:
+	}
+	if heard := time.Unix(0, t.media.heard.Load()); heard.After(t.seenAt) {
+		t.seenAt = heard
+	}
+	if t.asking == nil && time.Since(t.seenAt) > quietTime {
+		asking := make(chan bool, 1)
+		t.asking = asking
+		t.asks.Go(func() { asking <- t.alive(ctx) })
+	}
+	return nil
+}
+
+// verdict is what came of the call. Alive is whether the trunk was there at the end.
+func (t *talk) verdict(err error, alive bool) error {
+	certain := alive || t.seenAt.After(t.saidAt)
+	switch {
+	case t.said() && certain:
+		return nil
+	case t.said():
+		return carrier.Because(Lost, carrier.Unknown(errLost))
+	case errors.Is(err, errHungUp):
+		return carrier.Because(HungUp, carrier.Refused(err)) // who hangs up doesn't want the next call
+	case errors.Is(err, errNoKey):
+		return carrier.Because(NoKey, carrier.Refused(err))
+	case errors.Is(err, errLost):
+		return carrier.Because(Lost, err)
+	case errors.Is(err, errTime):
+		return carrier.Because(TooLong, carrier.Refused(err))
+	case errors.Is(err, errMedia):
+		return err
+	default:
+		return carrier.Because(Interrupted, err)
+	}
+}

@@ -1,0 +1,128 @@
+package speech
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// An engine speaks texts: a command that reads text from its standard input and writes a WAV file of
+// 16-bit PCM to its standard output, such as
+//
+//	espeak-ng -v {locale} --stdin --stdout
+//
+// {locale} stands for the language of the prompts. The text is never an argument: everybody on the
+// machine can read those.
+type engine struct {
+	command []string
+	turn    chan struct{} // one token for each that runs
+}
+
+const (
+	maxEngines  = 2               // at once
+	engineLimit = 5 * time.Second // of one text
+	maxSpoken   = 30 * Rate       // of one text
+	maxWAV      = 16 << 20
+)
+
+var errNoEngine = errors.New("no speech engine is configured")
+
+// speak says the parts of a text, of which some may be empty.
+func (s *Speaker) speak(ctx context.Context, locale string, parts []string) ([][]byte, error) {
+	spoken := make([][]byte, len(parts))
+	for i, p := range parts {
+		t := text{locale, strings.TrimSpace(p)}
+		if !strings.ContainsFunc(t.words, wordy) {
+			continue
+		}
+		sound, ok := s.spoken.Get(t)
+		if !ok {
+			if s.engine == nil {
+				return nil, errNoEngine
+			}
+			var err error
+			if sound, err = s.engine.speak(ctx, t); err != nil {
+				return nil, err
+			}
+			s.spoken.Add(t, sound)
+		}
+		spoken[i] = sound
+	}
+	return spoken, nil
+}
+
+// wordy reports whether a character can be heard. A full stop behind a code can't, and engines
+// would name it.
+func wordy(r rune) bool {
+	return !strings.ContainsRune(" \t\r\n.,;:!?-–—()\"'„“”«»…。、！？", r)
+}
+
+// speak runs the command for one text.
+func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, engineLimit)
+	defer cancel()
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("speech engine: %w", ctx.Err())
+	}
+	args := make([]string, len(e.command)-1)
+	for i, a := range e.command[1:] {
+		args[i] = strings.ReplaceAll(a, "{locale}", t.locale)
+	}
+	cmd := exec.CommandContext(ctx, e.command[0], args...)
+	cmd.WaitDelay = time.Second
+	cmd.Stdin = strings.NewReader(t.words)
+	var out bytes.Buffer
+	cmd.Stdout = &limited{&out, maxWAV}
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("speech engine: %w", err) // its own words may repeat the text
+	}
+	pcm, err := ReadWAV(out.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("speech engine: %w", err)
+	}
+	if pcm = Trim(pcm); len(pcm) == 0 || len(pcm) > maxSpoken {
+		return nil, fmt.Errorf("speech engine: spoke for %v", time.Duration(len(pcm))*time.Second/Rate)
+	}
+	return MuLaw(pcm), nil
+}
+
+// limited fails a command that writes without end.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, errors.New("too much")
+	}
+	return l.w.Write(p)
+}
+
+// quiet is what counts as silence around words, of 32 767.
+const quiet = 64
+
+// Trim cuts the silence before and after words, up to 10 ms of it.
+func Trim(pcm []int16) []int16 {
+	loud := func(s int16) bool { return s > quiet || s < -quiet }
+	from, to := 0, len(pcm)
+	for from < to && !loud(pcm[from]) {
+		from++
+	}
+	for to > from && !loud(pcm[to-1]) {
+		to--
+	}
+	if from == to {
+		return nil
+	}
+	const margin = Rate / 100
+	return pcm[max(0, from-margin):min(len(pcm), to+margin)]
+}

@@ -1,0 +1,90 @@
+package speech
+
+import "math/bits"
+
+// Rate is how many samples there are in a second of speech.
+const Rate = 8000
+
+// Frame is how many samples are sent together: 20 ms.
+const Frame = Rate / 50
+
+// Silence is the quietest µ-law sample.
+const Silence = 0xff
+
+// µ-law and A-law are tables: a call is one look-up a sample, and there are only 256 and 65 536
+// values to get right. Source: ITU-T G.711 (11/88), tables 1a to 2b.
+var (
+	linearOfMu [256]int16
+	muOfLinear [1 << 16]byte // by uint16
+	aOfMu      [256]byte
+)
+
+func init() {
+	for i := range linearOfMu {
+		linearOfMu[i] = muToLinear(byte(i))
+	}
+	for i := range muOfLinear {
+		muOfLinear[i] = linearToMu(int16(uint16(i)))
+	}
+	for i := range aOfMu {
+		aOfMu[i] = linearToA(linearOfMu[i])
+	}
+}
+
+const muBias, muClip = 0x84, 32635
+
+// linearToMu compresses 14 of 16 bits to sign, exponent and four bits, all inverted.
+func linearToMu(s int16) byte {
+	x, sign := int(s), byte(0)
+	if x < 0 {
+		x, sign = -x, 0x80
+	}
+	x = min(x, muClip) + muBias
+	exp := bits.Len(uint(x)) - 8
+	return ^(sign | byte(exp)<<4 | byte(x>>(exp+3))&0x0f)
+}
+
+func muToLinear(b byte) int16 {
+	b = ^b
+	x := (int(b&0x0f)<<3+muBias)<<(b>>4&7) - muBias
+	if b&0x80 != 0 {
+		x = -x
+	}
+	return int16(x)
+}
+
+// linearToA compresses 13 of 16 bits; every other bit of the result is inverted.
+func linearToA(s int16) byte {
+	x, sign := int(s)>>3, byte(0x80) // 13 bits, two's complement
+	if x < 0 {
+		x, sign = ^x, 0
+	}
+	exp := max(0, bits.Len(uint(x))-5)
+	return (sign | byte(exp)<<4 | byte(x>>max(1, exp))&0x0f) ^ 0x55
+}
+
+// ALaw appends µ-law speech to dst as A-law.
+func ALaw(dst, mu []byte) []byte {
+	for _, b := range mu {
+		dst = append(dst, aOfMu[b])
+	}
+	return dst
+}
+
+// Linear returns µ-law speech as 16-bit samples.
+func Linear(mu []byte) []int16 {
+	pcm := make([]int16, len(mu))
+	for i, b := range mu {
+		pcm[i] = linearOfMu[b]
+	}
+	return pcm
+}
+
+// MuLaw returns 16-bit samples as µ-law.
+func MuLaw(pcm []int16) []byte {
+	mu := make([]byte, len(pcm))
+	for i, s := range pcm {
+		mu[i] = muOfLinear[uint16(s)]
+	}
+	return mu
+}

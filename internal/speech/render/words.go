@@ -1,0 +1,176 @@
+package main
+
+import "strings"
+
+// words are what a locale's prompts say, and by which of espeak-ng's voices.
+type words struct {
+	voice string
+
+	intro   string // before the code
+	again   string // before it is said again
+	repeat  string // press 1 to hear it again
+	confirm string // to hear the code, press 1
+	capital string // before an upper-case letter
+
+	symbols []string // the names of ! # $ % & * + = ? @
+	digits  []string // where the voice can't read figures
+	letters []string // where the voice needs their names written out
+	english bool     // letters are called by their English names, and the voice doesn't know them
+
+	as       string   // "as in"
+	spelling []string // a word for each letter
+}
+
+// list splits names at commas.
+func list(s string) []string { return strings.Split(s, ", ") }
+
+var all = map[string]words{
+	"ar": {
+		voice:   "ar",
+		intro:   "رمز التحقق الخاص بك هو",
+		again:   "مرة أخرى",
+		repeat:  "لسماع الرمز مرة أخرى، اضغط 1",
+		confirm: "لسماع الرمز، اضغط 1",
+		capital: "حرف كبير",
+		symbols: list("علامة تعجب, مربع, دولار, بالمئة, علامة و, نجمة, زائد, يساوي, علامة استفهام, آت"),
+		english: true,
+	},
+	"de": {
+		voice:    "de",
+		intro:    "Ihr Bestätigungscode lautet",
+		again:    "Noch einmal",
+		repeat:   "Um ihn noch einmal zu hören, drücken Sie die 1",
+		confirm:  "Um Ihren Code zu hören, drücken Sie die 1",
+		capital:  "groß",
+		symbols:  list("Ausrufezeichen, Raute, Dollar, Prozent, Und-Zeichen, Stern, Plus, Gleich, Fragezeichen, Ätt-Zeichen"),
+		as:       "wie",
+		spelling: list("Anton, Berta, Cäsar, Dora, Emil, Friedrich, Gustav, Heinrich, Ida, Julius, Kaufmann, Ludwig, Martha, Nordpol, Otto, Paula, Quelle, Richard, Samuel, Theodor, Ulrich, Viktor, Wilhelm, Xanthippe, Ypsilon, Zacharias"),
+	},
+	"en": {
+		voice:    "en-us",
+		intro:    "Your verification code is",
+		again:    "Once again",
+		repeat:   "To hear it again, press 1",
+		confirm:  "To hear your code, press 1",
+		capital:  "capital",
+		symbols:  list("exclamation mark, pound sign, dollar sign, percent sign, ampersand, asterisk, plus sign, equals sign, question mark, at sign"),
+		as:       "as in",
+		spelling: list("Alpha, Bravo, Charlie, Delta, Echo, Foxtrot, Golf, Hotel, India, Juliet, Kilo, Lima, Mike, November, Oscar, Papa, Quebec, Romeo, Sierra, Tango, Uniform, Victor, Whiskey, X-ray, Yankee, Zulu"),
+	},
+	"es": {
+		voice:   "es",
+		intro:   "Su código de verificación es",
+		again:   "Repito",
+		repeat:  "Para escucharlo de nuevo, pulse 1",
+		confirm: "Para escuchar su código, pulse 1",
+		capital: "mayúscula",
+		symbols: list("exclamación, almohadilla, dólar, por ciento, ampersand, asterisco, más, igual, interrogación, arroba"),
+	},
+	"fr": {
+		voice:    "fr",
+		intro:    "Votre code de vérification est",
+		again:    "Je répète",
+		repeat:   "Pour l'écouter à nouveau, appuyez sur 1",
+		confirm:  "Pour écouter votre code, appuyez sur 1",
+		capital:  "majuscule",
+		symbols:  list("point d'exclamation, dièse, dollar, pour cent, et commercial, astérisque, plus, égal, point d'interrogation, arobase"),
+		as:       "comme",
+		spelling: list("Anatole, Berthe, Célestin, Désiré, Eugène, François, Gaston, Henri, Irma, Joseph, Kléber, Louis, Marcel, Nicolas, Oscar, Pierre, Quintal, Raoul, Suzanne, Thérèse, Ursule, Victor, William, Xavier, Yvonne, Zoé"),
+	},
+	"hi": {
+		voice:   "hi",
+		intro:   "आपका सत्यापन कोड है",
+		again:   "एक बार फिर",
+		repeat:  "इसे फिर से सुनने के लिए 1 दबाएँ",
+		confirm: "अपना कोड सुनने के लिए 1 दबाएँ",
+		capital: "बड़ा",
+		symbols: list("विस्मयादिबोधक चिह्न, हैश, डॉलर, प्रतिशत, एम्परसेंड, तारा, प्लस, बराबर, प्रश्न चिह्न, ऐट"),
+		english: true,
+	},
+	"id": {
+		voice:   "id",
+		intro:   "Kode verifikasi Anda adalah",
+		again:   "Sekali lagi",
+		repeat:  "Untuk mendengarnya lagi, tekan 1",
+		confirm: "Untuk mendengar kode Anda, tekan 1",
+		capital: "huruf besar",
+		symbols: list("tanda seru, tanda pagar, dolar, persen, tanda dan, bintang, tambah, sama dengan, tanda tanya, et"),
+	},
+	"it": {
+		voice:   "it",
+		intro:   "Il suo codice di verifica è",
+		again:   "Ripeto",
+		repeat:  "Per ascoltarlo di nuovo, prema 1",
+		confirm: "Per ascoltare il suo codice, prema 1",
+		capital: "maiuscola",
+		symbols: list("punto esclamativo, cancelletto, dollaro, percento, e commerciale, asterisco, più, uguale, punto interrogativo, chiocciola"),
+	},
+	"ja": { // written in kana, which is what the voice can read
+		voice:   "ja",
+		intro:   "にんしょうコードは",
+		again:   "くりかえします",
+		repeat:  "もういちどきくには、いちをおしてください",
+		confirm: "コードをきくには、いちをおしてください",
+		capital: "おおもじ",
+		symbols: list("びっくりマーク, シャープ, ドル, パーセント, アンド, アスタリスク, プラス, イコール, はてなマーク, アットマーク"),
+		digits:  list("ゼロ, いち, に, さん, よん, ご, ろく, なな, はち, きゅう"),
+		letters: list("エー, ビー, シー, ディー, イー, エフ, ジー, エイチ, アイ, ジェー, ケー, エル, エム, エヌ, オー, ピー, キュー, アール, エス, ティー, ユー, ブイ, ダブリュー, エックス, ワイ, ゼット"),
+	},
+	"nl": {
+		voice:   "nl",
+		intro:   "Uw verificatiecode is",
+		again:   "Nogmaals",
+		repeat:  "Om hem opnieuw te horen, drukt u op 1",
+		confirm: "Om uw code te horen, drukt u op 1",
+		capital: "hoofdletter",
+		symbols: list("uitroepteken, hekje, dollar, procent, en-teken, sterretje, plus, is gelijk aan, vraagteken, apenstaartje"),
+	},
+	"pl": {
+		voice:   "pl",
+		intro:   "Twój kod weryfikacyjny to",
+		again:   "Powtarzam",
+		repeat:  "Aby usłyszeć go ponownie, naciśnij 1",
+		confirm: "Aby usłyszeć swój kod, naciśnij 1",
+		capital: "wielkie",
+		symbols: list("wykrzyknik, krzyżyk, dolar, procent, ampersand, gwiazdka, plus, równa się, znak zapytania, małpa"),
+	},
+	"pt": {
+		voice:   "pt-br",
+		intro:   "Seu código de verificação é",
+		again:   "Repetindo",
+		repeat:  "Para ouvir novamente, pressione 1",
+		confirm: "Para ouvir seu código, pressione 1",
+		capital: "maiúscula",
+		symbols: list("exclamação, cerquilha, cifrão, por cento, e comercial, asterisco, mais, igual, interrogação, arroba"),
+	},
+	"ru": {
+		voice:   "ru",
+		intro:   "Ваш код подтверждения",
+		again:   "Повторяю",
+		repeat:  "Чтобы услышать его ещё раз, нажмите 1",
+		confirm: "Чтобы услышать код, нажмите 1",
+		capital: "заглавная",
+		symbols: list("восклицательный знак, решётка, доллар, процент, амперсанд, звёздочка, плюс, равно, вопросительный знак, собака"),
+		letters: list("эй, би, си, ди, и, эф, джи, эйч, ай, джей, кей, эл, эм, эн, оу, пи, кью, ар, эс, ти, ю, ви, дабл-ю, экс, уай, зед"),
+	},
+	"tr": {
+		voice:   "tr",
+		intro:   "Doğrulama kodunuz",
+		again:   "Tekrar ediyorum",
+		repeat:  "Tekrar dinlemek için, bire basın",
+		confirm: "Kodunuzu dinlemek için, bire basın",
+		capital: "büyük",
+		symbols: list("ünlem işareti, kare, dolar, yüzde, ve işareti, yıldız, artı, eşittir, soru işareti, et işareti"),
+	},
+	"zh": { // written in Pinyin: espeak-ng 1.51 reads characters with a dictionary that Debian leaves out
+		voice:   "cmn-latn-pinyin",
+		intro:   "nin2 de5 yan4 zheng4 ma3 shi4",
+		again:   "zai4 shuo1 yi1 bian4",
+		repeat:  "yao4 zai4 ting1 yi1 bian4, qing3 an4 yi1",
+		confirm: "yao4 ting1 yan4 zheng4 ma3, qing3 an4 yi1",
+		capital: "da4 xie3",
+		symbols: list("gan3 tan4 hao4, jing3 hao4, mei3 yuan2 fu2 hao4, bai3 fen1 hao4, he2 hao4, xing1 hao4, jia1 hao4, deng3 hao4, wen4 hao4, ai4 te4"),
+		digits:  list("ling2, yi1, er4, san1, si4, wu3, liu4, qi1, ba1, jiu3"),
+		english: true,
+	},
+}

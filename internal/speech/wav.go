@@ -1,0 +1,121 @@
+package speech
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// WAV returns µ-law speech as a file that everything plays: RIFF, 16-bit PCM, one channel.
+func WAV(mu []byte) []byte {
+	n := uint32(2 * len(mu))
+	var b bytes.Buffer
+	b.Grow(44 + int(n))
+	b.WriteString("RIFF")
+	binary.Write(&b, binary.LittleEndian, 36+n)
+	b.WriteString("WAVEfmt ")
+	binary.Write(&b, binary.LittleEndian, format{
+		Size: 16, Tag: tagPCM, Channels: 1, Rate: Rate, BytesPerSecond: 2 * Rate, Align: 2, Bits: 16,
+	})
+	b.WriteString("data")
+	binary.Write(&b, binary.LittleEndian, n)
+	binary.Write(&b, binary.LittleEndian, Linear(mu))
+	return b.Bytes()
+}
+
+// format is a WAV file's "fmt " chunk.
+type format struct {
+	Size           uint32
+	Tag, Channels  uint16
+	Rate           uint32
+	BytesPerSecond uint32
+	Align, Bits    uint16
+}
+
+const (
+	tagPCM        = 1
+	tagExtensible = 0xfffe // PCM as well, where the bits are 16
+	maxRate       = 192_000
+)
+
+var errWAV = errors.New("not a WAV file of 16-bit PCM")
+
+// ReadWAV reads a WAV file of 16-bit PCM, of any rate and number of channels, as one channel at
+// [Rate]. A program that writes to a pipe can't know the length beforehand and writes a large one:
+// what is there counts.
+func ReadWAV(file []byte) ([]int16, error) {
+	if len(file) < 12 || string(file[:4]) != "RIFF" || string(file[8:12]) != "WAVE" {
+		return nil, errWAV
+	}
+	var f format
+	for rest := file[12:]; len(rest) >= 8; {
+		name, size := string(rest[:4]), uint64(binary.LittleEndian.Uint32(rest[4:]))
+		body := rest[8:min(uint64(len(rest)), 8+size)]
+		switch name {
+		case "fmt ":
+			if len(body) < 16 {
+				return nil, errWAV
+			}
+			binary.Decode(rest[4:], binary.LittleEndian, &f)
+		case "data":
+			return f.read(body)
+		}
+		rest = rest[min(uint64(len(rest)), 8+size+size%2):]
+	}
+	return nil, errWAV
+}
+
+// read turns a data chunk into samples.
+func (f format) read(body []byte) ([]int16, error) {
+	if f.Tag != tagPCM && f.Tag != tagExtensible || f.Bits != 16 || f.Channels < 1 || f.Channels > 8 {
+		return nil, errWAV
+	}
+	if f.Rate < Rate || f.Rate > maxRate {
+		return nil, fmt.Errorf("a WAV file of %d samples a second, not %d to %d", f.Rate, Rate, maxRate)
+	}
+	width := 2 * int(f.Channels)
+	pcm := make([]float64, len(body)/width)
+	for i := range pcm {
+		for c := range int(f.Channels) {
+			pcm[i] += float64(int16(binary.LittleEndian.Uint16(body[i*width+2*c:]))) / float64(f.Channels)
+		}
+	}
+	return resample(pcm, int(f.Rate)), nil
+}
+
+// taps is how many zero crossings of the low-pass filter are kept on each side.
+const taps = 16
+
+// resample brings samples down to Rate. Everything above 3.6 kHz goes first, or it would come back
+// as noise: each new sample is the old ones under a windowed sinc.
+func resample(in []float64, rate int) []int16 {
+	step := float64(rate) / Rate
+	cut := 0.9 / step // of the old rate's half
+	half := int(math.Ceil(taps / cut))
+	out := make([]int16, int(float64(len(in))/step))
+	for i := range out {
+		at := float64(i) * step
+		sum, weight := 0.0, 0.0
+		for j := int(at) - half; j <= int(at)+half; j++ {
+			w := sinc((float64(j)-at)*cut) * hann((float64(j)-at)/float64(half+1))
+			weight += w
+			if j >= 0 && j < len(in) {
+				sum += w * in[j]
+			}
+		}
+		out[i] = int16(math.Round(max(math.MinInt16, min(math.MaxInt16, sum/weight))))
+	}
+	return out
+}
+
+func sinc(x float64) float64 {
+	if x == 0 {
+		return 1
+	}
+	return math.Sin(math.Pi*x) / (math.Pi * x)
+}
+
+// hann is a window over -1 to 1.
+func hann(x float64) float64 { return 0.5 + 0.5*math.Cos(math.Pi*x) }
