@@ -1,6 +1,7 @@
 # make test    all tests, with the race detector: what CI runs
 # make check   the same after formatting, vet and static checks
 # make slow    tests that measure, so that they need the machine to themselves
+# make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME
 # make kannel  the SMPP carrier against Kannel, which has to be installed
@@ -12,7 +13,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20s
 
-.PHONY: test postgresql check slow long fuzz kannel bench mutants docs build
+.PHONY: test postgresql check slow calls long fuzz kannel bench mutants docs build
 
 test: postgresql
 	go test -race ./...
@@ -30,8 +31,10 @@ check:
 
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
-	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'CallsAtOnceKeepTime|ASoftphoneHears' ./internal/carrier/sip
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'NPMRates' ./internal/carrier/smpp
+
+calls:
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'CallsAtOnceKeepTime|ASoftphoneHears' ./internal/carrier/sip
 
 long: postgresql
 	COUNTERSIGN_TEST_LONG=10 go test -race -count=1 -timeout 60m ./internal/countersigntest ./cmd/countersign

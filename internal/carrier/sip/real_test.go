@@ -35,7 +35,7 @@ import (
 const (
 	// requireAll says that what a test needs from outside must be there: CI sets it.
 	requireAll = "COUNTERSIGN_TEST_REQUIRE"
-	// slow says that the machine is ours: "make slow" sets it.
+	// slow says that the machine is ours: "make calls" sets it.
 	slow = "COUNTERSIGN_TEST_SLOW"
 )
 
@@ -288,7 +288,7 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 // All characters, in two languages, each twice.
 func TestASoftphoneHearsAllCharacters(t *testing.T) {
 	if os.Getenv(slow) == "" {
-		t.Skip("NOT RUN: it takes more than a minute; run: make slow")
+		t.Skip("NOT RUN: it takes more than a minute; run: make calls")
 	}
 	t.Parallel()
 	for locale, voice := range map[string]string{"en": "en-us", "de": "de"} {
@@ -323,7 +323,7 @@ func undisturbed(t *testing.T, try func() (Call, error)) {
 	if os.Getenv(slow) != "" {
 		t.Fatalf("the machine stood still in %d calls", tries)
 	}
-	t.Skipf("NOT RUN: this machine is too busy to talk in time, %d times; run: make slow", tries)
+	t.Skipf("NOT RUN: this machine is too busy to talk in time, %d times; run: make calls", tries)
 }
 
 // hear calls a softphone, and recognises in its recording what was said.
