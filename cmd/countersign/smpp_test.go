@@ -41,15 +41,9 @@ func newSMSC(t *testing.T) *testSMSC {
 		}
 		t.Skip(notRun)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
-	s := &testSMSC{t: t, addr: free.Addr().String(), log: filepath.Join(t.TempDir(), "log")}
-	_, port, _ := net.SplitHostPort(s.addr)
+	s := &testSMSC{t: t, log: filepath.Join(t.TempDir(), "log")}
 	cmd := exec.Command("node", dir+"/smsc.js")
-	cmd.Env = append(os.Environ(), "PORT="+port, "LOG="+s.log)
+	cmd.Env = append(os.Environ(), "PORT=0", "LOG="+s.log)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -62,9 +56,12 @@ func newSMSC(t *testing.T) *testSMSC {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+	line, err := bufio.NewReader(out).ReadString('\n')
+	port, up := strings.CutPrefix(strings.TrimSpace(line), "up ")
+	if !up {
 		t.Fatalf("the SMSC didn't start: %q, %v", line, err)
 	}
+	s.addr = net.JoinHostPort("127.0.0.1", port)
 	return s
 }
 

@@ -2,12 +2,10 @@ package provider
 
 import (
 	"bytes"
-	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -32,14 +30,8 @@ func startPrism(t *testing.T) string {
 		}
 		t.Skip(missing)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr)
-	l.Close()
 	var printed lockedBuffer
-	cmd := exec.Command(binary, "mock", "--host", "127.0.0.1", "--port", fmt.Sprint(addr.Port), "--errors", "twilio.json")
+	cmd := exec.Command(binary, "mock", "--host", "127.0.0.1", "--port", "0", "--errors", "twilio.json")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &printed, &printed
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -51,22 +43,23 @@ func startPrism(t *testing.T) string {
 		<-ended
 	})
 	for began := time.Now(); ; {
-		resp, err := http.Get("http://" + addr.String() + "/")
-		if err == nil {
-			resp.Body.Close()
-			return "http://" + addr.String()
+		if m := listening.FindStringSubmatch(printed.String()); m != nil {
+			return m[1]
 		}
 		select {
 		case err := <-ended:
 			ended <- err
 			t.Fatalf("prism ended: %v\n%s", err, &printed)
-		case <-time.After(20 * time.Millisecond): // it says nothing that could be waited for
+		case <-time.After(20 * time.Millisecond): // it prints when it listens
 		}
 		if time.Since(began) > time.Minute {
 			t.Fatalf("prism doesn't listen:\n%s", &printed)
 		}
 	}
 }
+
+// listening is what prism prints when it does.
+var listening = regexp.MustCompile(`listening on (http://127\.0\.0\.1:\d+)`)
 
 type lockedBuffer struct {
 	mu sync.Mutex // guards b

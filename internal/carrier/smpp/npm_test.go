@@ -31,6 +31,7 @@ type server struct {
 	t    *testing.T
 	env  []string
 	log  string
+	port string // "0" before the first start
 	addr string
 	cmd  *exec.Cmd
 }
@@ -46,14 +47,8 @@ func npm(t *testing.T, env ...string) *server {
 		}
 		t.Skip(notRun)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
-	s := &server{t: t, log: filepath.Join(t.TempDir(), "log"), addr: free.Addr().String()}
-	_, port, _ := net.SplitHostPort(s.addr)
-	s.env = append(append(os.Environ(), "PORT="+port, "LOG="+s.log), env...)
+	s := &server{t: t, log: filepath.Join(t.TempDir(), "log"), port: "0"}
+	s.env = append(append(os.Environ(), "LOG="+s.log), env...)
 	s.start()
 	t.Cleanup(s.kill)
 	return s
@@ -62,7 +57,7 @@ func npm(t *testing.T, env ...string) *server {
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command("node", "testdata/smsc/smsc.js")
-	s.cmd.Env = s.env
+	s.cmd.Env = append(s.env, "PORT="+s.port) // the same one when it comes back
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -71,9 +66,12 @@ func (s *server) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+	line, err := bufio.NewReader(out).ReadString('\n')
+	port, up := strings.CutPrefix(strings.TrimSpace(line), "up ")
+	if !up {
 		s.t.Fatalf("the SMSC didn't start: %q, %v", line, err)
 	}
+	s.port, s.addr = port, net.JoinHostPort("127.0.0.1", port)
 }
 
 // kill is kill -9.

@@ -1,5 +1,5 @@
 // An SMSC made of npm's smpp, which knows nothing of our code. It is told by its environment:
-//   PORT      of 127.0.0.1 to listen on
+//   PORT      of 127.0.0.1 to listen on; 0 is a free one, which it prints
 //   LOG       a file that gets a line of JSON for each message that it takes, before the response
 //   THROTTLE  n: each nth submit_sm is one too many
 //   RECEIPTS  text, tlv or both; early sends both before the response, and none sends none
@@ -56,4 +56,4 @@ smpp.createServer((session) => {
   session.on('submit_sm', (pdu) => submit(session, pdu));
   session.on('enquire_link', (pdu) => session.send(pdu.response()));
   session.on('unbind', (pdu) => { session.send(pdu.response()); session.close(); });
-}).listen(Number(PORT), '127.0.0.1', () => console.log('up'));
+}).listen(Number(PORT), '127.0.0.1', function () { console.log('up ' + this.address().port); });
