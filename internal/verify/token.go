@@ -52,26 +52,21 @@ type replacement struct {
 // If the old one is the current one, or was until a moment ago, and the current one works as long as
 // was asked for, that is answered.
 func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, error) {
-	s.refreshing.Lock()
-	defer s.refreshing.Unlock()
 	now := s.instant()
-	if !storable(r.ConsumerKey) {
-		r.ConsumerKey = "" // nobody's
-	}
-	k, err := s.store.Consumer(ctx, r.ConsumerKey)
-	if err != nil && !errors.Is(err, ErrUnauthenticated) {
+	k, err := s.consumer(ctx, r)
+	if err != nil {
 		return Token{}, err
 	}
-	// Without a key this compares with nothing, so that it takes as long.
-	given := HashKey(r.ConsumerSecret)
-	right := subtle.ConstantTimeCompare(given[:], k.ConsumerSecret[:]) == 1
-	if !right || r.ConsumerKey == "" || err != nil || !k.RevokedAt.IsZero() {
-		return Token{}, ErrUnauthenticated
-	}
-
 	old := HashKey(r.OldToken)
 	if subtle.ConstantTimeCompare(old[:], k.Hash[:]) == 1 && k.lasts(r, now) {
 		return Token{r.OldToken, k.remaining(now)}, nil
+	}
+
+	// Only who has shown that the key is his waits for others, and then looks at what they made of it.
+	s.refreshing.Lock()
+	defer s.refreshing.Unlock()
+	if k, err = s.consumer(ctx, r); err != nil {
+		return Token{}, err
 	}
 	if next, ok := s.refreshed.Get(old); ok && now.Sub(next.at) < refreshLife && HashKey(next.secret) == k.Hash && k.lasts(r, now) {
 		return Token{next.secret, k.remaining(now)}, nil
@@ -87,6 +82,24 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 	s.accounts.Remove(replaced)
 	s.refreshed.Add(replaced, replacement{secret, now})
 	return Token{secret, k.remaining(now)}, nil
+}
+
+// consumer returns the key whose consumer key and secret a request has, or [ErrUnauthenticated].
+func (s *Service) consumer(ctx context.Context, r RefreshRequest) (Key, error) {
+	if !storable(r.ConsumerKey) {
+		r.ConsumerKey = "" // nobody's
+	}
+	k, err := s.store.Consumer(ctx, r.ConsumerKey)
+	if err != nil && !errors.Is(err, ErrUnauthenticated) {
+		return Key{}, err
+	}
+	// Without a key this compares with nothing, so that it takes as long.
+	given := HashKey(r.ConsumerSecret)
+	right := subtle.ConstantTimeCompare(given[:], k.ConsumerSecret[:]) == 1
+	if !right || r.ConsumerKey == "" || err != nil || !k.RevokedAt.IsZero() {
+		return Key{}, ErrUnauthenticated
+	}
+	return k, nil
 }
 
 // lasts reports whether the key's secret works as long as a request asks for.
