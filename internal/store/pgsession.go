@@ -386,10 +386,10 @@ func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
 		t.text(string(d.value.Project))
 		t.text(string(d.value.Number))
 		t.number(millis(d.value.TAT))
-		t.bytes(sends)
+		t.blob(sends)
 		t.number(int64(d.value.Failures))
 		t.number(millis(d.value.WaitUntil))
-		t.bytes(d.value.Latest[:])
+		t.blob(d.value.Latest[:])
 		t.end()
 	}
 	updated.queue(b, pgUpdateDestinations)
@@ -411,7 +411,7 @@ func saveUsers(b *pgx.Batch, r *rows, raced *bool) error {
 		u, t := r.users[k], &inserted
 		switch {
 		case u.gone && u.stored:
-			deleted.bytes(k.application[:])
+			deleted.blob(k.application[:])
 			deleted.text(k.name)
 			deleted.end()
 			continue
@@ -424,12 +424,12 @@ func saveUsers(b *pgx.Batch, r *rows, raced *bool) error {
 		if err != nil {
 			return err
 		}
-		t.bytes(k.application[:])
+		t.blob(k.application[:])
 		t.text(k.name)
 		t.text(string(u.value.Address))
 		t.number(int64(u.value.Status))
-		t.bytes(u.value.Current[:])
-		t.bytes(sends)
+		t.blob(u.value.Current[:])
+		t.blob(sends)
 		t.number(millis(u.value.CreatedAt))
 		t.number(millis(u.value.UpdatedAt))
 		t.number(int64(u.value.Version))
@@ -445,36 +445,13 @@ func saveVerifications(b *pgx.Batch, r *rows) {
 	var updated, inserted table
 	for _, row := range dirty(r.verifications, compareIDs) {
 		v, t := &row.value, &updated
-		if !row.stored {
+		if row.stored {
+			t.blob(v.ID[:])
+		} else {
 			t = &inserted
+			verificationIdentity(t, v)
 		}
-		t.bytes(v.ID[:])
-		if !row.stored {
-			t.text(string(v.Project))
-			t.bytes(v.Application[:])
-			t.text(string(v.Channel))
-			t.text(string(v.To))
-			t.text(string(v.Purpose))
-			t.text(v.Sender)
-			t.text(v.Text)
-			t.text(string(v.Format))
-			t.number(int64(v.Length))
-			t.number(int64(v.MaxAttempts))
-			t.number(millis(v.ExpiresAt))
-			t.number(int64(v.KeyID))
-			t.bytes(v.CodeMAC)
-			t.bytes(v.Previous[:])
-			t.text(v.User)
-			t.text(v.Prefix)
-		}
-		t.number(int64(v.Status))
-		t.number(int64(v.Guesses))
-		t.number(millis(v.EndedAt))
-		t.number(int64(v.Delivery))
-		t.text(v.Reason)
-		t.number(int64(v.Attempt))
-		t.number(millis(v.DueAt))
-		t.bytes(v.SealedCode)
+		verificationState(t, v)
 		t.end()
 	}
 	updated.queue(b, pgUpdateVerifications)
@@ -484,15 +461,7 @@ func saveVerifications(b *pgx.Batch, r *rows) {
 func saveDeliveries(b *pgx.Batch, r *rows) {
 	var t table
 	for i := range r.deliveries {
-		d := &r.deliveries[i]
-		t.bytes(d.Verification[:])
-		t.number(int64(d.Attempt))
-		t.text(d.Carrier)
-		t.number(int64(d.Outcome))
-		t.text(d.Reason)
-		t.text(d.Ref)
-		t.number(millis(d.StartedAt))
-		t.number(millis(d.EndedAt))
+		deliveryValues(&t, &r.deliveries[i])
 		t.end()
 	}
 	t.queue(b, pgInsertDeliveries)
@@ -502,12 +471,7 @@ func saveDeliveries(b *pgx.Batch, r *rows) {
 func saveReceipts(b *pgx.Batch, r *rows) {
 	var t table
 	for _, a := range dirty(r.attempts, attemptKey.compare) {
-		d := &a.value
-		t.bytes(d.Verification[:])
-		t.number(int64(d.Attempt))
-		t.number(int64(d.Receipt))
-		t.number(millis(d.ReceiptAt))
-		t.text(d.ReceiptReason)
+		receiptValues(&t, &a.value)
 		t.end()
 	}
 	t.queue(b, pgInsertReceipts)
@@ -602,15 +566,15 @@ func (t *table) number(n int64) {
 	c.numbers = append(c.numbers, n)
 }
 
-// bytes adds a value, or NULL.
-func (t *table) bytes(p []byte) {
+// blob adds a value, or NULL.
+func (t *table) blob(p []byte) {
 	c := t.column()
 	c.blobs = append(c.blobs, p)
 }
 
 func (t *table) hint(h hint) {
 	t.number(millis(h.due))
-	t.bytes(h.id[:])
+	t.blob(h.id[:])
 	t.end()
 }
 

@@ -121,3 +121,65 @@ func scanDelivery(row scanner) (d verify.Delivery, err error) {
 	d.StartedAt, d.EndedAt, d.ReceiptAt = fromMillis(started), fromMillis(ended), fromMillis(received)
 	return d, err
 }
+
+// Parameters are those of a statement, for one row: each call adds the next column, in whatever way
+// the engine takes it. What a row's columns hold, and their order, is the same for all engines.
+type parameters interface {
+	text(s string)
+	number(n int64)
+	blob(p []byte) // nil: NULL
+}
+
+// verificationIdentity adds what of a verification never changes, in the order of verificationColumns.
+func verificationIdentity(p parameters, v *verify.Verification) {
+	p.blob(v.ID[:])
+	p.text(string(v.Project))
+	p.blob(v.Application[:])
+	p.text(string(v.Channel))
+	p.text(string(v.To))
+	p.text(string(v.Purpose))
+	p.text(v.Sender)
+	p.text(v.Text)
+	p.text(string(v.Format))
+	p.number(int64(v.Length))
+	p.number(int64(v.MaxAttempts))
+	p.number(millis(v.ExpiresAt))
+	p.number(int64(v.KeyID))
+	p.blob(v.CodeMAC)
+	p.blob(v.Previous[:])
+	p.text(v.User)
+	p.text(v.Prefix)
+}
+
+// verificationState adds the rest of its columns.
+func verificationState(p parameters, v *verify.Verification) {
+	p.number(int64(v.Status))
+	p.number(int64(v.Guesses))
+	p.number(millis(v.EndedAt))
+	p.number(int64(v.Delivery))
+	p.text(v.Reason)
+	p.number(int64(v.Attempt))
+	p.number(millis(v.DueAt))
+	p.blob(v.SealedCode)
+}
+
+// deliveryValues adds what insertDelivery takes.
+func deliveryValues(p parameters, d *verify.Delivery) {
+	p.blob(d.Verification[:])
+	p.number(int64(d.Attempt))
+	p.text(d.Carrier)
+	p.number(int64(d.Outcome))
+	p.text(d.Reason)
+	p.text(d.Ref)
+	p.number(millis(d.StartedAt))
+	p.number(millis(d.EndedAt))
+}
+
+// receiptValues adds what insertReceipt takes.
+func receiptValues(p parameters, d *verify.Delivery) {
+	p.blob(d.Verification[:])
+	p.number(int64(d.Attempt))
+	p.number(int64(d.Receipt))
+	p.number(millis(d.ReceiptAt))
+	p.text(d.ReceiptReason)
+}

@@ -366,42 +366,14 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 func (s *sqliteSession) saveVerification(v *verify.Verification, stored bool) error {
 	if stored {
 		b := binder{Stmt: s.updateVerification}
-		b.state(v)
+		verificationState(&b, v)
 		b.blob(v.ID[:])
 		return exec(b.Stmt)
 	}
 	b := binder{Stmt: s.insertVerification}
-	b.blob(v.ID[:])
-	b.text(string(v.Project))
-	b.blob(v.Application[:])
-	b.text(string(v.Channel))
-	b.text(string(v.To))
-	b.text(string(v.Purpose))
-	b.text(v.Sender)
-	b.text(v.Text)
-	b.text(string(v.Format))
-	b.number(int64(v.Length))
-	b.number(int64(v.MaxAttempts))
-	b.number(millis(v.ExpiresAt))
-	b.number(int64(v.KeyID))
-	b.blob(v.CodeMAC)
-	b.blob(v.Previous[:])
-	b.text(v.User)
-	b.text(v.Prefix)
-	b.state(v)
+	verificationIdentity(&b, v)
+	verificationState(&b, v)
 	return exec(b.Stmt)
-}
-
-// state binds what of a verification changes.
-func (b *binder) state(v *verify.Verification) {
-	b.number(int64(v.Status))
-	b.number(int64(v.Guesses))
-	b.number(millis(v.EndedAt))
-	b.number(int64(v.Delivery))
-	b.text(v.Reason)
-	b.number(int64(v.Attempt))
-	b.number(millis(v.DueAt))
-	b.blob(v.SealedCode)
 }
 
 func readVerification(q *direct.Stmt) (v verify.Verification) {
@@ -508,24 +480,13 @@ func readUser(q *direct.Stmt) (u verify.User, err error) {
 
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
 	b := binder{Stmt: s.insertDelivery}
-	b.blob(d.Verification[:])
-	b.number(int64(d.Attempt))
-	b.text(d.Carrier)
-	b.number(int64(d.Outcome))
-	b.text(d.Reason)
-	b.text(d.Ref)
-	b.number(millis(d.StartedAt))
-	b.number(millis(d.EndedAt))
+	deliveryValues(&b, d)
 	return exec(b.Stmt)
 }
 
 func (s *sqliteSession) saveReceipt(d *verify.Delivery) error {
 	b := binder{Stmt: s.insertReceipt}
-	b.blob(d.Verification[:])
-	b.number(int64(d.Attempt))
-	b.number(int64(d.Receipt))
-	b.number(millis(d.ReceiptAt))
-	b.text(d.ReceiptReason)
+	receiptValues(&b, d)
 	return exec(b.Stmt)
 }
 
