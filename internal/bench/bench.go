@@ -278,22 +278,43 @@ func latency(all []time.Duration) Latency {
 // clockTick is the unit of /proc/PID/stat, which Linux fixes at 100 Hz for programs (proc(5)).
 const clockTick = 100
 
-// cpuSeconds reads how long processes have worked, from Linux's /proc.
+// cpuSeconds reads how long processes have worked.
 func cpuSeconds(pids []int) ([]float64, error) {
 	all := make([]float64, len(pids))
 	for i, pid := range pids {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		stat, err := ReadStat(pid)
 		if err != nil {
-			return nil, fmt.Errorf("CPU time of process %d: %w", pid, err)
+			return nil, err
 		}
-		// The name, in parentheses, may hold spaces; utime and stime are 12 and 13 fields after it.
-		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		user, errUser := strconv.ParseFloat(f[11], 64)
-		system, errSystem := strconv.ParseFloat(f[12], 64)
-		if err := errors.Join(errUser, errSystem); err != nil {
-			return nil, fmt.Errorf("CPU time of process %d: %w", pid, err)
-		}
-		all[i] = (user + system) / clockTick
+		all[i] = stat.Own
 	}
 	return all, nil
+}
+
+// A Stat is what Linux's /proc/PID/stat says of a process (proc(5)).
+type Stat struct {
+	Parent     int
+	Own, Ended float64 // CPU seconds, user and system: its own, and of its children that have ended
+}
+
+// ReadStat reads that of a process. Its error is [os.ErrNotExist] for one that has ended.
+func ReadStat(pid int) (s Stat, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return s, fmt.Errorf("CPU time of process %d: %w", pid, err)
+	}
+	// The name, in parentheses, may hold spaces. The parent is the second field after it; utime, stime,
+	// cutime and cstime are the 12th to the 15th.
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks [4]float64
+	for i := range ticks {
+		if ticks[i], err = strconv.ParseFloat(f[11+i], 64); err != nil {
+			return s, fmt.Errorf("CPU time of process %d: %w", pid, err)
+		}
+	}
+	s.Own, s.Ended = (ticks[0]+ticks[1])/clockTick, (ticks[2]+ticks[3])/clockTick
+	if s.Parent, err = strconv.Atoi(f[1]); err != nil {
+		return s, fmt.Errorf("parent of process %d: %w", pid, err)
+	}
+	return s, nil
 }

@@ -8,9 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
+
+	"github.com/countersign/countersign/internal/bench"
 )
 
 // A database is what the server under test keeps its data in.
@@ -49,11 +50,11 @@ func openDatabase(rows int) (*database, error) {
 	if err := d.db.QueryRow("SELECT pg_backend_pid()").Scan(&backend); err != nil {
 		return nil, err
 	}
-	stat, err := readStat(strconv.Itoa(backend))
+	stat, err := bench.ReadStat(backend)
 	if err != nil {
 		return nil, fmt.Errorf("is the server on this machine? %w", err)
 	}
-	d.postmaster = stat.parent
+	d.postmaster = stat.Parent
 	return d, nil
 }
 
@@ -75,43 +76,20 @@ func (d *database) cpu() (seconds float64, err error) {
 		return 0, err
 	}
 	for _, p := range processes {
-		if _, err := strconv.Atoi(p.Name()); err != nil {
-			continue
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil {
+			continue // no process
 		}
-		stat, err := readStat(p.Name())
+		stat, err := bench.ReadStat(pid)
 		switch {
 		case errors.Is(err, os.ErrNotExist): // it has ended
 		case err != nil:
 			return 0, err
-		case p.Name() == strconv.Itoa(d.postmaster):
-			seconds += stat.own + stat.ended
-		case stat.parent == d.postmaster:
-			seconds += stat.own
+		case pid == d.postmaster:
+			seconds += stat.Own + stat.Ended
+		case stat.Parent == d.postmaster:
+			seconds += stat.Own
 		}
 	}
 	return seconds, nil
-}
-
-// A stat is what /proc/PID/stat says of a process (proc(5)).
-type stat struct {
-	parent     int
-	own, ended float64 // CPU seconds, its own and of its children that have ended
-}
-
-func readStat(pid string) (s stat, err error) {
-	text, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		return s, err
-	}
-	// The name, in parentheses, may hold spaces.
-	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	var ticks [4]float64 // utime, stime, cutime, cstime
-	for i := range ticks {
-		if ticks[i], err = strconv.ParseFloat(f[11+i], 64); err != nil {
-			return s, err
-		}
-	}
-	s.own, s.ended = (ticks[0]+ticks[1])/100, (ticks[2]+ticks[3])/100
-	s.parent, err = strconv.Atoi(f[1])
-	return s, err
 }
