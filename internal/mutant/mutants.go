@@ -564,7 +564,7 @@ var mutants = []mutant{
 	},
 	{
 		"redirect-followed", "A code goes nowhere that nobody configured.",
-		[]edit{{exchangeFile, "return http.ErrUseLastResponse", "return nil"}},
+		[]edit{{exchangeFile, "c.transport.RoundTrip(req)", "(&http.Client{Transport: c.transport}).Do(req)"}},
 		test{inProvider, "^TestARedirectIsNotFollowed$"},
 	},
 	{

@@ -39,29 +39,26 @@ func CheckURL(s string, plaintext bool) error {
 	return nil
 }
 
-// A Client makes requests. It is safe for concurrent use.
-type Client struct{ http http.Client }
+// A Client makes requests. It is safe for concurrent use. It is no [http.Client], which follows
+// redirects: one would take the code to a place that nobody configured.
+type Client struct{ transport *http.Transport }
 
 // New returns a client with as many connections at once as given. No roots: the system's.
 func New(dial time.Duration, conns int, roots *x509.CertPool) *Client {
-	return &Client{http.Client{
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout: dial,
-			ForceAttemptHTTP2:   true,
-			MaxConnsPerHost:     conns,
-			MaxIdleConnsPerHost: conns,
-			IdleConnTimeout:     time.Minute,
-			DisableCompression:  true,
-		},
-		// Following a redirect would take the code to a place that nobody configured.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	return &Client{&http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: dial,
+		ForceAttemptHTTP2:   true,
+		MaxConnsPerHost:     conns,
+		MaxIdleConnsPerHost: conns,
+		IdleConnTimeout:     time.Minute,
+		DisableCompression:  true,
 	}}
 }
 
 // CloseIdleConnections closes those that no request uses.
-func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
 // Do makes a request, and makes it once more if it met a connection that the receiver was closing.
 // Its error is [carrier.Unknown] where the receiver may have the message, and else says that the
@@ -107,7 +104,7 @@ func (c *Client) once(ctx context.Context, request func(context.Context) (*http.
 	if err != nil {
 		return nil, x, err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.transport.RoundTrip(req)
 	return resp, x, err
 }
 

@@ -338,7 +338,7 @@ func TestWhatTheReceiverWritesIsNotQuoted(t *testing.T) {
 		"HTTP/1.1 503 no way to +12025550100\r\nContent-Length: 0\r\n\r\n":                   {Outcome: verify.Errored, Reason: "later"},
 		"HTTP/1.1 302 493817\r\nLocation: http://493817/\r\nContent-Length: 0\r\n\r\n":       {Outcome: verify.Errored, Reason: "redirected"},
 		"HTTP/1.1 400 Bad Request\r\nRetry-After: 493817\r\nContent-Length: 6\r\n\r\n493817": {Outcome: verify.Refused, Reason: "refused"},
-		"HTTP/1.1 302 Found\r\nLocation: http://[493817\r\nContent-Length: 0\r\n\r\n":        unknown,
+		"HTTP/1.1 302 Found\r\nLocation: http://[493817\r\nContent-Length: 0\r\n\r\n":        {Outcome: verify.Errored, Reason: "redirected"},
 		"Your code is 493817\r\n\r\n":                          unknown,
 		"HTTP/1.1 493817\r\n\r\n":                              unknown,
 		"HTTP/1.1 200 OK\r\nYour code is 493817\r\n\r\n":       unknown,
