@@ -17,11 +17,13 @@ func Respond(w http.ResponseWriter, status int, answer any) {
 	if err != nil {
 		panic(err) // our own types
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	h := w.Header()
+	h["Content-Type"], h["Content-Length"] = asJSON, []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	w.Write(body)
 }
+
+var asJSON = []string{"application/json"} // shared, as noStore is
 
 // Seconds is a wait as Retry-After has it. It rounds up, so that who waits as told doesn't come too
 // early.
