@@ -4,6 +4,7 @@
 package request
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -142,7 +143,12 @@ func (f *Fields) Raw(name string) json.RawMessage { return f.raw[name] }
 
 // Text returns a string, or "" where there is none.
 func (f *Fields) Text(name string) (s string) {
-	if raw, ok := f.raw[name]; ok && json.Unmarshal(raw, &s) != nil {
+	raw, ok := f.raw[name]
+	switch {
+	case !ok:
+	case raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0: // as most are: what stands between the quotes
+		s = string(raw[1 : len(raw)-1])
+	case json.Unmarshal(raw, &s) != nil:
 		f.Wrong(name, "must be a string")
 	}
 	return s
