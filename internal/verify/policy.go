@@ -167,9 +167,10 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	sender := p.from(acct, r.From, from)
 	t.sender = sender.From
 
-	approved, text := approvedText(r.Channel), frame(r.Text)
-	if r.Text == "" {
-		text = approved
+	approved := approvedText(r.Channel)
+	text := approved
+	if r.Text != "" {
+		text = frame(r.Text)
 	}
 	t.text = acct.Project.Style.write(r.Channel, text, placeholder)
 	if text != approved {
