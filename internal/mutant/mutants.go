@@ -62,8 +62,13 @@ var mutants = []mutant{
 	// Guesses.
 	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
-		[]edit{{userRowFile, "v.dirty, d.dirty = true, true", "v.dirty, d.dirty = out.Approved, out.Approved"}},
+		[]edit{{userRowFile, "v.dirty = true\n\t\td.dirty", "v.dirty = out.Approved\n\t\td.dirty"}},
 		stores("GuessesAtOnceShareTheAttempts"),
+	},
+	{
+		"success-leaves-failures", "A success clears a number's failures on disk.",
+		[]edit{{userRowFile, "d.value.Failures != failures ||", "d.value.Failures > failures ||"}},
+		stores("OutcomesFollowTheStateMachine"),
 	},
 	{
 		"counter-per-verification-only", "Wrong guesses count against the number, over all its verifications.",

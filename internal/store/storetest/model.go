@@ -301,7 +301,11 @@ func (m *model) check(v verify.Verification, g verify.Guess, now time.Time) (any
 	if err != nil {
 		return nil, err
 	}
-	m.verifications[v.ID], m.destinations[destination{v.Project, v.To}] = v, d
+	m.verifications[v.ID] = v
+	// A success says nothing of a number whose row is gone.
+	if _, known := m.destinations[destination{v.Project, v.To}]; known || d.Failures > 0 {
+		m.destinations[destination{v.Project, v.To}] = d
+	}
 	if there {
 		m.users[userOf{v.Application, v.User}] = u
 	}
