@@ -928,13 +928,23 @@ func testMissingTokens(t *testing.T, p *process) {
 }
 
 func testExpiry(t *testing.T, p *process) {
-	id, code := p.start(`"valid_for":1`)
-	v, err := verify.ParseID(id)
-	if err != nil {
-		t.Fatal(err)
+	var id, code string
+	var ends time.Time
+	for life := time.Second; ; life *= 2 { // until the machine gets as far as a check within it
+		id, code = p.start(fmt.Sprintf(`"valid_for":%g`, life.Seconds()))
+		v, err := verify.ParseID(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = v.Time().Add(life)
+		a := p.check(id, otherThan(code))
+		if !time.Now().Before(ends) && life < time.Minute {
+			continue
+		}
+		p.want(a, 200, wrongBody)
+		break
 	}
-	p.want(p.check(id, otherThan(code)), 200, wrongBody)
-	time.Sleep(time.Until(v.Time().Add(time.Second))) // the server's clock is ours
+	time.Sleep(time.Until(ends)) // the server's clock is ours
 	p.want(p.check(id, code), 404, notFound)
 	p.want(p.check(id, otherThan(code)), 404, notFound)
 	if r := p.record(id); r.Guesses != 1 || r.Ended {
@@ -1028,8 +1038,16 @@ func testRevocation(t *testing.T, p *process) {
 	}
 	key := p.command("key", "list", "--project", project)[0]["id"]
 	p.command("key", "revoke", key)
-	if !within(2*time.Second, func() bool { return unauthorizedNow(other) }) { // one for the cache, one for a slow machine
-		t.Error("a revoked key still works after 2 s")
+	for revoked := time.Now(); ; {
+		asked := time.Now()
+		if unauthorizedNow(other) {
+			break
+		}
+		if asked.Sub(revoked) > time.Second {
+			t.Error("a revoked key still works after a second")
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	if unauthorizedNow(second) {
 		t.Error("revoking a project's key ended another of its keys")
@@ -1148,7 +1166,8 @@ type outcome struct {
 
 var outcomes = map[string]outcome{
 	"refused":             {to: sim.RefusedNumber, delivery: verify.Failed, reason: "refused", attempts: 1},
-	"unreachable":         {to: sim.UnreachableNumber, fields: `"valid_for":3`, delivery: verify.Failed, reason: "unreachable", attempts: 2},
+	"unreachable":         {to: sim.UnreachableNumber, delivery: verify.Queued, reason: "unreachable", attempts: 2},
+	"given up":            {to: sim.UnreachableNumber, fields: `"valid_for":5`, delivery: verify.Failed, reason: "unreachable", attempts: 1},
 	"accepts after 2 s":   {to: sim.SlowNumber, delivery: verify.Sent, messages: 1, attempts: 1, after: 2 * time.Second},
 	"receipt failed":      {to: sim.FailedReceiptNumber, delivery: verify.Failed, reason: "undelivered", messages: 1, attempts: 1},
 	"never answers":       {to: sim.SilentNumber, delivery: verify.Sent, reason: "unknown", attempts: 1},
