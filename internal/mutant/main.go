@@ -1,6 +1,7 @@
 // Mutant shows that the tests notice what they are for. It puts one fault at a time into a copy of
 // the tree, runs the tests that should notice it, and names the one that did: see [mutants]. There are
-// as many copies as processors, each with a fault of its own.
+// twice as many copies as processors, each with a fault of its own: a test that fails has mostly
+// waited for what never came.
 //
 //	go run ./internal/mutant             all of them
 //	go run ./internal/mutant -run lease  those with "lease" in their name
@@ -38,7 +39,7 @@ import (
 
 var (
 	choose  = flag.String("run", "", "regular expression: only mutants with such a name")
-	copies  = flag.Int("p", runtime.GOMAXPROCS(0), "how many mutants are judged at once, each in a copy of the tree")
+	copies  = flag.Int("p", 2*runtime.GOMAXPROCS(0), "how many mutants are judged at once, each in a copy of the tree")
 	verbose = flag.Bool("v", false, "show what the tests print")
 	asJSON  = flag.Bool("json", false, "write JSON instead of a table")
 )
