@@ -63,14 +63,17 @@ type softphone struct {
 	exited  chan struct{}
 }
 
+// firstPort is where freePorts looks next, below the ports that systems choose for those who ask for
+// any: nobody gets one of ours before the program that we tell it does.
+var firstPort atomic.Int64
+
 // freePorts returns the first of n free ports in a row; with TCP as well, the first three of them.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
+	const low, high = 10_000, 20_000
+	firstPort.CompareAndSwap(0, int64(os.Getpid())*100) // other programs' tests look elsewhere
 	for range 1000 {
-		probe := listenUDP(t)
-		first := port(probe) + 1
-		probe.Close()
-		if first+n < 1<<16 && free(first, n) {
+		if first := low + int(firstPort.Add(int64(n)))%(high-low); free(first, n) {
 			return first
 		}
 	}
@@ -599,7 +602,7 @@ func TestTrunksOfSipp(t *testing.T) {
 			c := trunk(t, s.addr(), tt.change)
 			got := want(t, send(t.Context(), c, message), tt.outcome, tt.reason)
 			t.Logf("took %v", got.took)
-			if most := tt.least + 4*time.Second; got.took < tt.least || got.took > most {
+			if most := tt.least + 10*time.Second; got.took < tt.least || got.took > most {
 				t.Errorf("it took %v, want %v to %v", got.took, tt.least, most)
 			}
 			s.content()
