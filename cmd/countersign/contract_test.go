@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -928,13 +929,23 @@ func testMissingTokens(t *testing.T, p *process) {
 }
 
 func testExpiry(t *testing.T, p *process) {
-	id, code := p.start(`"valid_for":1`)
-	v, err := verify.ParseID(id)
-	if err != nil {
-		t.Fatal(err)
+	var id, code string
+	var ends time.Time
+	for life := time.Second; ; life *= 2 { // until the machine gets as far as a check within it
+		id, code = p.start(fmt.Sprintf(`"valid_for":%g`, life.Seconds()))
+		v, err := verify.ParseID(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = v.Time().Add(life)
+		a := p.check(id, otherThan(code))
+		if !time.Now().Before(ends) && life < time.Minute {
+			continue
+		}
+		p.want(a, 200, wrongBody)
+		break
 	}
-	p.want(p.check(id, otherThan(code)), 200, wrongBody)
-	time.Sleep(time.Until(v.Time().Add(time.Second))) // the server's clock is ours
+	time.Sleep(time.Until(ends)) // the server's clock is ours
 	p.want(p.check(id, code), 404, notFound)
 	p.want(p.check(id, otherThan(code)), 404, notFound)
 	if r := p.record(id); r.Guesses != 1 || r.Ended {
@@ -1028,8 +1039,16 @@ func testRevocation(t *testing.T, p *process) {
 	}
 	key := p.command("key", "list", "--project", project)[0]["id"]
 	p.command("key", "revoke", key)
-	if !within(2*time.Second, func() bool { return unauthorizedNow(other) }) { // one for the cache, one for a slow machine
-		t.Error("a revoked key still works after 2 s")
+	for revoked := time.Now(); ; {
+		asked := time.Now()
+		if unauthorizedNow(other) {
+			break
+		}
+		if asked.Sub(revoked) > time.Second {
+			t.Error("a revoked key still works after a second")
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	if unauthorizedNow(second) {
 		t.Error("revoking a project's key ended another of its keys")
@@ -1140,15 +1159,17 @@ type outcome struct {
 	fields string // of the start
 
 	delivery verify.DeliveryState
-	reason   string
+	reason   string // or one of several, with | between them
 	messages int
 	attempts int           // at least
 	after    time.Duration // at least, until the message is there
 }
 
 var outcomes = map[string]outcome{
-	"refused":             {to: sim.RefusedNumber, delivery: verify.Failed, reason: "refused", attempts: 1},
-	"unreachable":         {to: sim.UnreachableNumber, fields: `"valid_for":3`, delivery: verify.Failed, reason: "unreachable", attempts: 2},
+	"refused":     {to: sim.RefusedNumber, delivery: verify.Failed, reason: "refused", attempts: 1},
+	"unreachable": {to: sim.UnreachableNumber, delivery: verify.Queued, reason: "unreachable", attempts: 2},
+	// Its next attempt is due after its code's death, or is late for it.
+	"given up":            {to: sim.UnreachableNumber, fields: `"valid_for":5`, delivery: verify.Failed, reason: "unreachable|expired", attempts: 1},
 	"accepts after 2 s":   {to: sim.SlowNumber, delivery: verify.Sent, messages: 1, attempts: 1, after: 2 * time.Second},
 	"receipt failed":      {to: sim.FailedReceiptNumber, delivery: verify.Failed, reason: "undelivered", messages: 1, attempts: 1},
 	"never answers":       {to: sim.SilentNumber, delivery: verify.Sent, reason: "unknown", attempts: 1},
@@ -1178,7 +1199,7 @@ func testOutcomes(t *testing.T, p *process, ids map[string]string) {
 		var all []simMessage
 		seen := func() bool {
 			r, all = p.record(id), p.messages(to)
-			return r.Delivery == want.delivery && r.Reason == want.reason && len(all) == want.messages && r.Attempt >= want.attempts
+			return r.Delivery == want.delivery && slices.Contains(strings.Split(want.reason, "|"), r.Reason) && len(all) == want.messages && r.Attempt >= want.attempts
 		}
 		if !within(20*time.Second, seen) {
 			t.Errorf("%s:\ngot  %v(%s), %d messages, %d attempts\nwant %v(%s), %d, at least %d", name,

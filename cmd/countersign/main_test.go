@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +30,8 @@ const runAs = "COUNTERSIGN_TEST_RUN_AS"
 // noRaceSleep spares a second at the end of each process that a test starts under -race.
 const noRaceSleep = "atexit_sleep_ms=0"
 
+// TestMain lets more tests run at once than there are processors: they wait for leases to end and for
+// processes.
 func TestMain(m *testing.M) {
 	if role := os.Getenv(runAs); role != "" {
 		if role == crashRole {
@@ -34,6 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		main()
 	}
+	flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))) // before the command line is read
 	os.Setenv("GORACE", noRaceSleep+" "+os.Getenv("GORACE"))
 	testscript.Main(tidy{m}, map[string]func(){"countersign": main})
 }

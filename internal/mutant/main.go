@@ -1,5 +1,7 @@
 // Mutant shows that the tests notice what they are for. It puts one fault at a time into a copy of
-// the tree, runs the tests that should notice it, and names the one that did: see [mutants].
+// the tree, runs the tests that should notice it, and names the one that did: see [mutants]. There are
+// twice as many copies as processors, each with a fault of its own: a test that fails has mostly
+// waited for what never came.
 //
 //	go run ./internal/mutant             all of them
 //	go run ./internal/mutant -run lease  those with "lease" in their name
@@ -24,8 +26,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -33,6 +39,7 @@ import (
 
 var (
 	choose  = flag.String("run", "", "regular expression: only mutants with such a name")
+	copies  = flag.Int("p", 2*runtime.GOMAXPROCS(0), "how many mutants are judged at once, each in a copy of the tree")
 	verbose = flag.Bool("v", false, "show what the tests print")
 	asJSON  = flag.Bool("json", false, "write JSON instead of a table")
 )
@@ -81,6 +88,9 @@ func main() {
 }
 
 func run(ctx context.Context) ([]result, error) {
+	if *copies < 1 {
+		return nil, fmt.Errorf("-p: %d is less than 1", *copies)
+	}
 	chosen, err := selected(*choose)
 	if err != nil {
 		return nil, err
@@ -94,22 +104,49 @@ func run(ctx context.Context) ([]result, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	tree := tree(tmp)
-	if err := tree.fill(ctx, strings.TrimSpace(string(root))); err != nil {
-		return nil, fmt.Errorf("copy the tree: %w", err)
+	trees := make([]tree, min(*copies, len(chosen)))
+	for i := range trees {
+		trees[i] = tree(filepath.Join(tmp, strconv.Itoa(i)))
+		if err := trees[i].fill(ctx, strings.TrimSpace(string(root))); err != nil {
+			return nil, fmt.Errorf("copy the tree: %w", err)
+		}
 	}
-	if err := tree.sound(ctx, chosen); err != nil {
+	sound := byPackage(chosen)
+	if err := each(trees, len(sound), func(t tree, i int) error { return t.sound(ctx, sound[i]) }); err != nil {
 		return nil, err
 	}
 	results := make([]result, len(chosen))
-	for i, m := range chosen {
-		results[i] = tree.judge(ctx, m)
+	var judged atomic.Int64
+	err = each(trees, len(chosen), func(t tree, i int) error {
+		results[i] = t.judge(ctx, chosen[i])
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		fmt.Fprintf(os.Stderr, "%d/%d %s: %s\n", i+1, len(chosen), m.name, results[i].verdict())
+		fmt.Fprintf(os.Stderr, "%d/%d %s: %s\n", judged.Add(1), len(chosen), chosen[i].name, results[i].verdict())
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return results, nil
+}
+
+// each does n things, one in each tree at a time. It begins no more of them after one that failed.
+func each(trees []tree, n int, do func(t tree, i int) error) error {
+	errs := make([]error, len(trees))
+	var next atomic.Int64
+	var work sync.WaitGroup
+	for i, t := range trees {
+		work.Go(func() {
+			for k := int(next.Add(1) - 1); k < n; k = int(next.Add(1) - 1) {
+				if errs[i] = do(t, k); errs[i] != nil {
+					next.Store(int64(n))
+				}
+			}
+		})
+	}
+	work.Wait()
+	return errors.Join(errs...)
 }
 
 // selected returns the mutants whose name matches.
@@ -168,22 +205,25 @@ func (t tree) fill(ctx context.Context, root string) error {
 
 func (t tree) path(name string) string { return filepath.Join(string(t), filepath.FromSlash(name)) }
 
-// sound runs the mutants' tests without any mutant: a test that fails anyway kills nothing.
-func (t tree) sound(ctx context.Context, chosen []mutant) error {
+// byPackage joins the tests of the mutants to one run for each package.
+func byPackage(chosen []mutant) (all []test) {
 	patterns := map[string][]string{}
 	for _, m := range chosen {
 		patterns[m.test.pkg] = append(patterns[m.test.pkg], m.test.run)
 	}
-	for pkg, all := range patterns {
-		o, err := t.run(ctx, test{pkg, strings.Join(all, "|")})
-		if err != nil {
-			return err
-		}
-		if !o.passed {
-			return fmt.Errorf("without any mutant, the tests in %s don't pass: %v\n%s", pkg, o.failed, o.text)
-		}
+	for _, pkg := range slices.Sorted(maps.Keys(patterns)) {
+		all = append(all, test{pkg, strings.Join(patterns[pkg], "|")})
 	}
-	return nil
+	return all
+}
+
+// sound runs tests without any mutant: one that fails anyway kills nothing.
+func (t tree) sound(ctx context.Context, which test) error {
+	o, err := t.run(ctx, which)
+	if err == nil && !o.passed {
+		err = fmt.Errorf("without any mutant, the tests in %s don't pass: %v\n%s", which.pkg, o.failed, o.text)
+	}
+	return err
 }
 
 // judge puts a mutant into the copy, runs its tests, and takes it out again.

@@ -89,25 +89,48 @@ func (f format) read(body []byte) ([]int16, error) {
 const taps = 16
 
 // resample brings samples down to Rate. Everything above 3.6 kHz goes first, or it would come back
-// as noise: each new sample is the old ones under a windowed sinc.
+// as noise: each new sample is the old ones under a windowed sinc. Where a new one lies between two
+// old ones repeats soon at the usual rates, and so do the weights, which cost more than all the rest.
 func resample(in []float64, rate int) []int16 {
 	step := float64(rate) / Rate
 	cut := 0.9 / step // of the old rate's half
 	half := int(math.Ceil(taps / cut))
-	out := make([]int16, int(float64(len(in))/step))
+	kernels := map[int][]float64{} // by the new sample's place behind an old one, in parts of Rate
+	out := make([]int16, len(in)*Rate/rate)
 	for i := range out {
-		at := float64(i) * step
-		sum, weight := 0.0, 0.0
-		for j := int(at) - half; j <= int(at)+half; j++ {
-			w := sinc((float64(j)-at)*cut) * hann((float64(j)-at)/float64(half+1))
-			weight += w
-			if j >= 0 && j < len(in) {
-				sum += w * in[j]
+		at, behind := i*rate/Rate, i*rate%Rate
+		kernel, ok := kernels[behind]
+		if !ok {
+			kernel = lowPass(half, cut, float64(behind)/Rate)
+			if len(kernels) < maxKernels {
+				kernels[behind] = kernel
 			}
 		}
-		out[i] = int16(math.Round(max(math.MinInt16, min(math.MaxInt16, sum/weight))))
+		sum := 0.0
+		for j := max(0, at-half); j <= min(at+half, len(in)-1); j++ {
+			sum += kernel[j-at+half] * in[j]
+		}
+		out[i] = int16(math.Round(max(math.MinInt16, min(math.MaxInt16, sum))))
 	}
 	return out
+}
+
+// maxKernels bounds the memory that a file of an unusual rate costs. The usual ones need at most 160.
+const maxKernels = 1000
+
+// lowPass is the weight of each sample from half before to half behind, for one that lies so far
+// behind the middle one.
+func lowPass(half int, cut, behind float64) []float64 {
+	kernel, weight := make([]float64, 2*half+1), 0.0
+	for k := range kernel {
+		x := float64(k-half) - behind
+		kernel[k] = sinc(x*cut) * hann(x/float64(half+1))
+		weight += kernel[k]
+	}
+	for k := range kernel {
+		kernel[k] /= weight
+	}
+	return kernel
 }
 
 func sinc(x float64) float64 {

@@ -375,21 +375,13 @@ func (s *postgresSession) save(ctx context.Context, r *rows) error {
 func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
 	var updated, inserted, unused table
 	for _, d := range dirty(r.destinations, destinationKey.compare) {
-		sends, err := d.value.Sends.AppendBinary([]byte{})
-		if err != nil {
-			return err
-		}
 		t := &inserted
 		if d.stored {
 			t = &updated
 		}
-		t.text(string(d.value.Project))
-		t.text(string(d.value.Number))
-		t.number(millis(d.value.TAT))
-		t.blob(sends)
-		t.number(int64(d.value.Failures))
-		t.number(millis(d.value.WaitUntil))
-		t.blob(d.value.Latest[:])
+		if err := destinationValues(t, &d.value); err != nil {
+			return err
+		}
 		t.end()
 	}
 	updated.queue(b, pgUpdateDestinations)
@@ -420,19 +412,9 @@ func saveUsers(b *pgx.Batch, r *rows, raced *bool) error {
 		case u.stored:
 			t = &updated
 		}
-		sends, err := u.value.Sends.AppendBinary([]byte{})
-		if err != nil {
+		if err := userValues(t, &u.value); err != nil {
 			return err
 		}
-		t.blob(k.application[:])
-		t.text(k.name)
-		t.text(string(u.value.Address))
-		t.number(int64(u.value.Status))
-		t.blob(u.value.Current[:])
-		t.blob(sends)
-		t.number(millis(u.value.CreatedAt))
-		t.number(millis(u.value.UpdatedAt))
-		t.number(int64(u.value.Version))
 		t.end()
 	}
 	updated.queue(b, pgUpdateUsers)

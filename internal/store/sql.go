@@ -16,7 +16,7 @@ const verificationColumns = `id, project, application, channel, destination, pur
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
 
-// The same of destinations, for scanDestination.
+// The same of destinations, for scanDestination and destinationValues.
 const destinationColumns = `project, number, tat, sends, failures, wait_until, latest`
 
 const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
@@ -161,6 +161,40 @@ func verificationState(p parameters, v *verify.Verification) {
 	p.number(int64(v.Attempt))
 	p.number(millis(v.DueAt))
 	p.blob(v.SealedCode)
+}
+
+// destinationValues adds a destination, in the order of destinationColumns.
+func destinationValues(p parameters, d *verify.Destination) error {
+	sends, err := d.Sends.AppendBinary([]byte{}) // never nil: that would be NULL
+	if err != nil {
+		return err
+	}
+	p.text(string(d.Project))
+	p.text(string(d.Number))
+	p.number(millis(d.TAT))
+	p.blob(sends)
+	p.number(int64(d.Failures))
+	p.number(millis(d.WaitUntil))
+	p.blob(d.Latest[:])
+	return nil
+}
+
+// userValues adds a user, in the order of userColumns.
+func userValues(p parameters, u *verify.User) error {
+	sends, err := u.Sends.AppendBinary([]byte{})
+	if err != nil {
+		return err
+	}
+	p.blob(u.Application[:])
+	p.text(u.Name)
+	p.text(u.Address)
+	p.number(int64(u.Status))
+	p.blob(u.Current[:])
+	p.blob(sends)
+	p.number(millis(u.CreatedAt))
+	p.number(millis(u.UpdatedAt))
+	p.number(int64(u.Version))
+	return nil
 }
 
 // deliveryValues adds what insertDelivery takes.

@@ -167,10 +167,9 @@ func (s *sqliteSession) prepare() error {
 		&s.updateVerification: `UPDATE verification SET status = ?, guesses = ?, ended_at = ?,
 			delivery = ?, reason = ?, attempt = ?, due_at = ?, code_sealed = ? WHERE id = ?`,
 		&s.selectDestination: selectDestination,
-		&s.insertDestination: `INSERT INTO destination (tat, sends, failures, wait_until, latest, project, number)
-			VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		&s.updateDestination: `UPDATE destination SET tat = ?, sends = ?, failures = ?, wait_until = ?, latest = ?
-			WHERE project = ? AND number = ?`,
+		&s.insertDestination: `INSERT INTO destination (` + destinationColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		&s.updateDestination: `UPDATE destination SET tat = ?3, sends = ?4, failures = ?5, wait_until = ?6, latest = ?7
+			WHERE project = ?1 AND number = ?2`,
 		&s.selectOwner:    selectOwner,
 		&s.selectUser:     selectUser,
 		&s.upsertUser:     upsertUser,
@@ -407,21 +406,13 @@ func readVerification(q *direct.Stmt) (v verify.Verification) {
 }
 
 func (s *sqliteSession) saveDestination(d *verify.Destination, stored bool) error {
-	sends, err := d.Sends.AppendBinary([]byte{})
-	if err != nil {
-		return err
-	}
 	b := binder{Stmt: s.insertDestination}
 	if stored {
 		b.Stmt = s.updateDestination
 	}
-	b.number(millis(d.TAT))
-	b.blob(sends)
-	b.number(int64(d.Failures))
-	b.number(millis(d.WaitUntil))
-	b.blob(d.Latest[:])
-	b.text(string(d.Project))
-	b.text(string(d.Number))
+	if err := destinationValues(&b, d); err != nil {
+		return err
+	}
 	return exec(b.Stmt)
 }
 
@@ -447,20 +438,10 @@ func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
 		b.text(k.name)
 		return exec(b.Stmt)
 	}
-	sends, err := u.value.Sends.AppendBinary([]byte{})
-	if err != nil {
+	b := binder{Stmt: s.upsertUser}
+	if err := userValues(&b, &u.value); err != nil {
 		return err
 	}
-	b := binder{Stmt: s.upsertUser}
-	b.blob(k.application[:])
-	b.text(k.name)
-	b.text(u.value.Address)
-	b.number(int64(u.value.Status))
-	b.blob(u.value.Current[:])
-	b.blob(sends)
-	b.number(millis(u.value.CreatedAt))
-	b.number(millis(u.value.UpdatedAt))
-	b.number(int64(u.value.Version))
 	return exec(b.Stmt)
 }
 

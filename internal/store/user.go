@@ -31,7 +31,7 @@ func rowOf(k verify.UserKey) userKey { return userKey{k.Application, k.Name} }
 // userOf is the row of the user that a verification is for.
 func userOf(v *verify.Verification) userKey { return userKey{v.Application, v.User} }
 
-// The columns of users, in the order in which scanUser and saveUser take them.
+// The columns of users, in the order in which scanUser and userValues take them.
 const userColumns = `application, name, address, status, latest, sends, created_at, updated_at, version`
 
 // What every engine says alike of users. A default application has none.

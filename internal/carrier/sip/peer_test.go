@@ -56,8 +56,14 @@ func newPeer(t *testing.T) *peer {
 		t: t, conn: listenUDP(t), sound: listenUDP(t), arrivals: make(chan struct{}, 1),
 		requests: make(chan *wire.Request, 100), acks: make(chan *wire.Request, 100), responses: make(chan *wire.Response, 100),
 	}
-	go p.readSound()
-	go p.read()
+	var reading sync.WaitGroup
+	reading.Go(p.readSound)
+	reading.Go(p.read)
+	t.Cleanup(func() { // who reads may be about to say something of the test
+		p.conn.Close()
+		p.sound.Close()
+		reading.Wait()
+	})
 	return p
 }
 
@@ -94,14 +100,14 @@ func (p *peer) read() {
 		}
 		switch m := m.(type) {
 		case *wire.Response:
-			p.responses <- m
+			put(p, p.responses, m)
 		case *wire.Request:
 			m.SetSource(from.String())
 			branch, _ := m.Via().Params.Get("branch")
 			id := branch + string(m.Method)
 			switch {
 			case m.IsAck():
-				p.acks <- m
+				put(p, p.acks, m)
 			case seen[id]:
 			case m.Method == wire.OPTIONS: // whether we are there
 				if !p.dead.Load() {
@@ -110,9 +116,17 @@ func (p *peer) read() {
 				}
 			default:
 				seen[id] = true
-				p.requests <- m
+				put(p, p.requests, m)
 			}
 		}
+	}
+}
+
+// put keeps a message until the test wants it, or is over.
+func put[M any](p *peer, to chan<- M, m M) {
+	select {
+	case to <- m:
+	case <-p.t.Context().Done():
 	}
 }
 
@@ -191,8 +205,9 @@ func (p *peer) reply(r *wire.Request, status int, body string, headers ...string
 func (p *peer) write(message, to string) {
 	p.t.Helper()
 	addr := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))
-	if _, err := p.conn.WriteTo([]byte(message), addr); err != nil {
-		p.t.Fatal(err)
+	// The carrier may ask whether we live until the very end.
+	if _, err := p.conn.WriteTo([]byte(message), addr); err != nil && !errors.Is(err, net.ErrClosed) {
+		p.t.Error(err)
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 
 // kannel is Kannel's three processes, in a folder of their own.
 type kannel struct {
-	*server
+	t   *testing.T
 	dir string
 	box *exec.Cmd
 }
@@ -34,7 +34,7 @@ func startKannel(t *testing.T) *kannel {
 	if os.Getenv("COUNTERSIGN_TEST_KANNEL") == "" {
 		t.Skip("NOT RUN: there is a target for it: make kannel")
 	}
-	k := &kannel{server: &server{t: t, addr: kannelAddr}, dir: t.TempDir()}
+	k := &kannel{t: t, dir: t.TempDir()}
 	if err := os.CopyFS(k.dir, os.DirFS("testdata/kannel")); err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +82,7 @@ func (k *kannel) open(addr string) {
 
 // bind is a carrier for one test: opensmppbox resets the other connections of a login.
 func (k *kannel) bind(t *testing.T, configure func(*Config)) *client {
-	s := &server{t: t, addr: kannelAddr}
-	return s.client(func(c *Config) {
+	return newClient(t, kannelAddr, func(c *Config) {
 		c.SystemType = "OTP"
 		configure(c)
 	})

@@ -1,17 +1,11 @@
 package smpp
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,87 +15,16 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/sms"
+	"github.com/countersign/countersign/internal/smsctest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // The tests of this file talk to npm's smpp, which somebody else wrote from the same specification.
 
-// A server is an SMSC in a process of its own.
-type server struct {
-	t    *testing.T
-	env  []string
-	log  string
-	port string // "0" before the first start
-	addr string
-	cmd  *exec.Cmd
-}
-
 // npm starts an SMSC, see testdata/smsc/smsc.js for what it can be told.
-func npm(t *testing.T, env ...string) *server {
+func npm(t *testing.T, env ...string) *smsctest.Server {
 	t.Helper()
-	_, missing := exec.LookPath("node")
-	if _, err := os.Stat("testdata/smsc/node_modules/smpp"); missing != nil || err != nil {
-		const notRun = "NOT RUN: npm's smpp isn't there; install it: npm ci --prefix internal/carrier/smpp/testdata/smsc"
-		if os.Getenv("COUNTERSIGN_TEST_REQUIRE") == "all" {
-			t.Fatal(notRun)
-		}
-		t.Skip(notRun)
-	}
-	s := &server{t: t, log: filepath.Join(t.TempDir(), "log"), port: "0"}
-	s.env = append(append(os.Environ(), "LOG="+s.log), env...)
-	s.start()
-	t.Cleanup(s.kill)
-	return s
-}
-
-func (s *server) start() {
-	s.t.Helper()
-	s.cmd = exec.Command("node", "testdata/smsc/smsc.js")
-	s.cmd.Env = append(s.env, "PORT="+s.port) // the same one when it comes back
-	s.cmd.Stderr = os.Stderr
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	port, up := strings.CutPrefix(strings.TrimSpace(line), "up ")
-	if !up {
-		s.t.Fatalf("the SMSC didn't start: %q, %v", line, err)
-	}
-	s.port, s.addr = port, net.JoinHostPort("127.0.0.1", port)
-}
-
-// kill is kill -9.
-func (s *server) kill() {
-	s.cmd.Process.Kill()
-	s.cmd.Wait()
-}
-
-// A submission is what the SMSC says that it took.
-type submission struct {
-	Text, From, To string
-	Validity       time.Time
-	UDH            []string
-	Coding         int
-}
-
-func (s *server) submissions() (all []submission) {
-	s.t.Helper()
-	b, err := os.ReadFile(s.log)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.t.Fatal(err)
-	}
-	for line := range bytes.Lines(b) {
-		var one submission
-		if err := json.Unmarshal(line, &one); err != nil {
-			s.t.Fatalf("%q: %v", line, err)
-		}
-		all = append(all, one)
-	}
-	return all
+	return smsctest.Start(t, "testdata/smsc", env...)
 }
 
 // A client is a carrier whose receipts are counted.
@@ -113,15 +36,16 @@ type client struct {
 	came     chan struct{}
 }
 
-func (s *server) client(configure func(*Config)) *client {
-	s.t.Helper()
-	config := Config{Name: "npm", Addr: s.addr, Plaintext: true, SystemID: "countersign", Password: password}
+// newClient makes a client of an SMSC.
+func newClient(t *testing.T, addr string, configure func(*Config)) *client {
+	t.Helper()
+	config := Config{Name: "npm", Addr: addr, Plaintext: true, SystemID: smsctest.SystemID, Password: smsctest.Password}
 	if configure != nil {
 		configure(&config)
 	}
 	c, err := New(config)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	k := &client{Carrier: c, came: make(chan struct{}, 1)}
 	c.OnReceipt(func(_ context.Context, r carrier.Receipt) error {
@@ -138,7 +62,7 @@ func (s *server) client(configure func(*Config)) *client {
 		}
 		return nil
 	})
-	s.t.Cleanup(func() {
+	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		c.Close(ctx)
@@ -174,7 +98,7 @@ func TestNPMReadsWhatWeWrite(t *testing.T) {
 			t.Run(receipts+" "+string(mode), func(t *testing.T) {
 				t.Parallel()
 				s := npm(t, "RECEIPTS="+receipts)
-				k := s.client(func(c *Config) { c.Mode = mode })
+				k := newClient(t, s.Addr, func(c *Config) { c.Mode = mode })
 				bodies := []string{
 					"Your code is 493817",
 					"@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà",
@@ -188,7 +112,7 @@ func TestNPMReadsWhatWeWrite(t *testing.T) {
 						t.Errorf("%q: got %q, %v", body, ref, err)
 					}
 				}
-				got := s.submissions()
+				got := s.Messages()
 				for i, body := range bodies {
 					parts := sms.Segments(body)
 					checkParts(t, i, body, got[:parts])
@@ -207,7 +131,7 @@ func TestNPMReadsWhatWeWrite(t *testing.T) {
 }
 
 // checkParts compares what a stranger read with what we sent.
-func checkParts(t *testing.T, n int, body string, parts []submission) {
+func checkParts(t *testing.T, n int, body string, parts []smsctest.Message) {
 	t.Helper()
 	enc, _ := sms.Measure(body)
 	read := ""
@@ -241,7 +165,7 @@ func checkParts(t *testing.T, n int, body string, parts []submission) {
 func TestNPMRefusesAWrongPassword(t *testing.T) {
 	t.Parallel()
 	s := npm(t)
-	k := s.client(func(c *Config) { c.Password = "wr0ng" })
+	k := newClient(t, s.Addr, func(c *Config) { c.Password = "wr0ng" })
 	_, err := k.Send(t.Context(), text(0, "Your code is 493817"))
 	if d := carrier.Decision(err); err == nil || d.Reason != "misconfigured" || !strings.Contains(err.Error(), "ESME_RINVPASWD") {
 		t.Errorf("got %v", err)
@@ -273,10 +197,10 @@ func (k *client) sendAll(t *testing.T, n, atOnce int, after func(i int, err erro
 	work.Wait()
 }
 
-// taken counts how often the SMSC took each message.
-func (s *server) taken() map[string]int {
+// taken counts how often an SMSC took each message.
+func taken(s *smsctest.Server) map[string]int {
 	n := map[string]int{}
-	for _, one := range s.submissions() {
+	for _, one := range s.Messages() {
 		n[one.Text]++
 	}
 	return n
@@ -285,7 +209,7 @@ func (s *server) taken() map[string]int {
 func TestNPMThrottles(t *testing.T) {
 	t.Parallel()
 	s := npm(t, "THROTTLE=50")
-	k := s.client(func(c *Config) { c.Window = 20 })
+	k := newClient(t, s.Addr, func(c *Config) { c.Window = 20 })
 	const n = 300
 	k.sendAll(t, n, 20, func(i int, err error) {
 		if err != nil {
@@ -293,7 +217,7 @@ func TestNPMThrottles(t *testing.T) {
 		}
 	})
 	k.wait(t, n)
-	taken := s.taken()
+	taken := taken(s)
 	for text, times := range taken {
 		if times != 1 {
 			t.Errorf("%s was taken %d times", text, times)
@@ -309,7 +233,7 @@ func TestNPMThrottles(t *testing.T) {
 func TestNPMIsKilledInMidWindow(t *testing.T) {
 	t.Parallel()
 	s := npm(t)
-	k := s.client(func(c *Config) { c.Window = 50; c.Binds = 2 })
+	k := newClient(t, s.Addr, func(c *Config) { c.Window = 50; c.Binds = 2 })
 	const n = 1000
 	var accepted atomic.Int64
 	var killed sync.Once
@@ -321,14 +245,13 @@ func TestNPMIsKilledInMidWindow(t *testing.T) {
 		counts[i]++
 		if accepted.Add(1) >= 300 {
 			killed.Do(func() {
-				s.kill()
-				s.start()
+				s.Restart()
 				close(died)
 			})
 		}
 	})
 	<-died
-	taken := s.taken()
+	taken := taken(s)
 	unknown := 0
 	for i, err := range outcomes {
 		times := taken[fmt.Sprintf("message %d", i)]
@@ -359,7 +282,7 @@ func TestNPMRates(t *testing.T) {
 	}
 	for _, window := range []int{1, 10, 100, 200} {
 		s := npm(t, "LOG=")
-		k := s.client(func(c *Config) { c.Window = window })
+		k := newClient(t, s.Addr, func(c *Config) { c.Window = window })
 		begun := time.Now()
 		k.sendAll(t, n, window, func(i int, err error) {
 			if err != nil {
