@@ -352,8 +352,6 @@ type rows struct {
 	deliveries    []verify.Delivery                    // that ended
 	hints, drops  []hint
 
-	placed []destinationKey // those of which load has made a row
-
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
 }

@@ -258,9 +258,12 @@ func (r *rows) check(v *row[verify.Verification], g verify.Guess, now time.Time)
 			return u.value.Check(&v.value, d, g, now)
 		}
 	}
+	failures, wait := d.value.Failures, d.value.WaitUntil
 	out, err := check(&d.value, g, now)
 	if err == nil {
-		v.dirty, d.dirty = true, true
+		v.dirty = true
+		// A right guess mostly finds nothing to forget.
+		d.dirty = d.dirty || d.value.Failures != failures || !d.value.WaitUntil.Equal(wait)
 		if u != nil {
 			u.dirty = true
 		}
