@@ -30,7 +30,7 @@ const (
 	plotWidth, plotHeight = 360, 240
 	plotLeft, plotTop     = 60, 40
 	plotGap               = 100
-	plotColumns, plotLine = 3, 16 // of the names under it
+	plotColumns, plotLine = 2, 16 // of the names under it
 )
 
 // plot draws two charts: verifications a second and CPU for one, over how many at once, or over how many
