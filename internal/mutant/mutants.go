@@ -267,8 +267,18 @@ var mutants = []mutant{
 	},
 	{
 		"verifications-not-locked", "A settlement overwrites no guess of another replica.",
-		[]edit{{pgSessionFile, "ORDER BY id FOR UPDATE`", "ORDER BY id`"}},
+		[]edit{{pgSessionFile, "= ANY ($1::bytea[]) ORDER BY id FOR UPDATE`", "= ANY ($1::bytea[]) ORDER BY id`"}},
 		test{inStore, "^TestReplicasLoseNoUpdate$"},
+	},
+	{
+		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
+		[]edit{{pgSessionFile, "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`", "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]) ON CONFLICT DO NOTHING`"}},
+		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
+	},
+	{
+		"bad-row-fails-its-group", "A row that PostgreSQL refuses fails alone.",
+		[]edit{{pgSessionFile, "\t\t\treturn &poisonError{err}", "\t\t\treturn err"}},
+		test{inStore, "^TestPostgresIsAStore$/^PoisonedOperationFailsAlone$"},
 	},
 	{
 		"sweeper-waits-for-nobody", "No start appears behind the sweeper without a hint, however long its commit takes.",

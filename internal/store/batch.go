@@ -56,6 +56,9 @@ func (k destinationKey) compare(o destinationKey) int {
 }
 
 // A writer takes operations and commits them in groups, on as many lanes as it has sessions.
+//
+// The fewer groups, the fewer commits. So what arrives while a lane commits waits for that lane, unless
+// it is a crowd, which is worth a commit of its own beside that; or the lane takes unusually long.
 type writer struct {
 	db     *sql.DB       // for what runs alone
 	tx     sql.TxOptions // of what runs alone
@@ -69,20 +72,37 @@ type writer struct {
 	closed bool
 	ops    chan op
 	lanes  sync.WaitGroup
+
+	turn struct { // of several lanes; one alone takes none
+		sync.Mutex            // guards busy, and the lanes' own
+		free       *sync.Cond // busy or the queue may be another
+		busy       int        // lanes that have a turn
+	}
 }
+
+const (
+	crowd   = 128                   // operations that wait, for each lane that is busy
+	tooLong = 50 * time.Millisecond // for a lane's turn: then the others take no notice of it
+)
 
 // A lane is one of the writer's goroutines, with a session of its own.
 type lane struct {
 	*writer
 	session session // for groups
 	down    error   // of the last transaction, if the database was away
+	busy    bool    // it is counted as such
+	slow    *time.Timer
 }
 
 // newWriter starts a writer on sessions that it closes in the end.
 func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options) *writer {
 	w := &writer{hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
+	w.turn.free = sync.NewCond(&w.turn)
 	for _, s := range hot {
-		w.lanes.Go((&lane{writer: w, session: s}).run)
+		l := &lane{writer: w, session: s}
+		l.slow = time.AfterFunc(tooLong, l.endTurn)
+		l.slow.Stop()
+		w.lanes.Go(l.run)
 	}
 	return w
 }
@@ -132,6 +152,11 @@ func (w *writer) enqueue(o op) error {
 	}
 	select {
 	case w.ops <- o:
+		if len(w.hot) > 1 && len(w.ops) >= crowd {
+			w.turn.Lock()
+			w.turn.free.Signal()
+			w.turn.Unlock()
+		}
 		return nil
 	default:
 		return verify.ErrBusy
@@ -142,11 +167,67 @@ func (w *writer) enqueue(o op) error {
 func (l *lane) run() {
 	defer l.session.close() // everything is committed: its error changes nothing
 	batch := make([]op, 0, maxBatch)
-	for first := range l.ops {
+	for {
+		first, ok := l.first()
+		if !ok {
+			return
+		}
 		runtime.Gosched() // who is about to hand in an operation shall do it first
 		batch = l.more(append(batch[:0], first))
 		l.runBatch(batch)
 		clear(batch) // let the closures go
+	}
+}
+
+// first waits for the lane's turn and for an operation. It reports false when there will be none.
+func (l *lane) first() (o op, ok bool) {
+	if len(l.hot) == 1 {
+		o, ok = <-l.ops
+		return o, ok
+	}
+	l.endTurn()
+	for {
+		if only := l.takeTurn(); only {
+			o, ok = <-l.ops
+		} else {
+			select {
+			case o, ok = <-l.ops:
+			default: // another took the crowd away
+				l.endTurn()
+				continue
+			}
+		}
+		if !ok {
+			l.endTurn()
+			return o, ok
+		}
+		l.slow.Reset(tooLong)
+		return o, ok
+	}
+}
+
+// takeTurn waits until the lane may begin a group, and reports whether no other is busy with one.
+func (l *lane) takeTurn() (only bool) {
+	t := &l.turn
+	t.Lock()
+	defer t.Unlock()
+	for t.busy > 0 && len(l.ops) < crowd*t.busy {
+		t.free.Wait()
+	}
+	t.busy++
+	l.busy = true
+	return t.busy == 1
+}
+
+// endTurn lets another lane begin.
+func (l *lane) endTurn() {
+	l.slow.Stop()
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	if l.busy {
+		l.busy = false
+		l.turn.busy--
+		l.turn.free.Signal()
 	}
 }
 
@@ -351,8 +432,6 @@ type rows struct {
 	attempts      map[attemptKey]*row[verify.Delivery] // that were asked for; only their receipts change
 	deliveries    []verify.Delivery                    // that ended
 	hints, drops  []hint
-
-	placed []destinationKey // those of which load has made a row
 
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void

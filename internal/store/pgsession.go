@@ -12,19 +12,20 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // A postgresSession runs groups on a connection of its own, with one statement for each table and
-// kind, whose parameters are arrays. Statements that don't need each other's answer share a round
-// trip. The connection is made when it is needed, and again after it broke.
+// kind, whose parameters are arrays. A group costs two round trips: what it reads, and what it writes. The connection is made when it is needed, and again after it broke.
 type postgresSession struct {
 	config *pgx.ConnConfig
 	server *server
 	conn   *pgx.Conn
 	users  bool // verifications of users have come by: look their users up with them
+
+	writes *pgx.Batch // of the group under way
+	fresh  int        // from which of them on rows are inserted that another may insert as well
 
 	planned time.Time // when its plans were thrown away
 }
@@ -64,12 +65,29 @@ func (s *postgresSession) begin(ctx context.Context) error {
 	return nil
 }
 
+// commit sends all that the group writes, and COMMIT with it. The server carries out nothing after a
+// statement that failed: then the group is known not to have happened.
 func (s *postgresSession) commit(ctx context.Context, _ *rows) error {
-	tag, err := s.conn.Exec(ctx, "COMMIT")
-	if err == nil && tag.String() != "COMMIT" {
-		err = fmt.Errorf("commit: the server answered %s", tag)
+	b := s.writes
+	b.Queue("COMMIT")
+	answers := s.conn.SendBatch(ctx, b)
+	defer answers.Close()
+	for i := range b.Len() {
+		tag, err := answers.Exec()
+		last := i == b.Len()-1
+		switch {
+		case err == nil && last && tag.String() != "COMMIT":
+			return fmt.Errorf("commit: the server answered %s", tag)
+		case err == nil:
+		case pgCode(err) == "" || last:
+			return err
+		case i >= s.fresh && taken(err):
+			return &poisonError{fmt.Errorf("%w: %v", errRaced, err)}
+		default:
+			return &poisonError{err}
+		}
 	}
-	return err
+	return nil
 }
 
 func (s *postgresSession) rollback(context.Context) {
@@ -100,74 +118,75 @@ const (
 		ORDER BY id FOR KEY SHARE`
 	pgLockUsers = `WITH k AS (
 			SELECT application, app_user AS name FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
-			UNION SELECT * FROM unnest($2::bytea[], $3::text[]))
+			UNION SELECT unnest($2::bytea[]), unnest($3::text[]))
 		SELECT u.application, u.name, u.address, u.status, u.latest, u.sends, u.created_at, u.updated_at, u.version
 		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
 		ORDER BY u.application, u.name FOR UPDATE OF u`
-	pgLockDestinations = `WITH k AS (
+
+	// Most groups name nobody: what would look for their users' is left out of the next two then.
+	pgLockDestinations      = pgNamedDestinations + pgLockDestination
+	pgLockVerifications     = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockUsersDestinations = pgNamedDestinations + `
+			UNION SELECT v.project, v.destination FROM (SELECT unnest($4::bytea[]) AS application, unnest($5::text[]) AS name) n
+				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest` + pgLockDestination
+	pgLockUsersVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
+			SELECT unnest($1::bytea[])
+			UNION SELECT u.latest FROM (SELECT unnest($2::bytea[]) AS application, unnest($3::text[]) AS name) n
+				JOIN app_user u ON u.application = n.application AND u.name = n.name)
+		ORDER BY id FOR UPDATE`
+	pgNamedDestinations = `WITH k AS (
 			SELECT project, destination AS number FROM verification WHERE id = ANY ($1::bytea[])
-			UNION SELECT v.project, v.destination FROM unnest($2::bytea[], $3::text[]) n (application, name)
-				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest
-			UNION SELECT * FROM unnest($4::text[], $5::text[]))
+			UNION SELECT unnest($2::text[]), unnest($3::text[])`
+	pgLockDestination = `)
 		SELECT d.project, d.number, d.tat, d.sends, d.failures, d.wait_until, d.latest
 		FROM k JOIN destination d ON d.project = k.project AND d.number = k.number
 		ORDER BY d.project, d.number FOR UPDATE OF d`
-	pgLockVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
-			SELECT unnest($1::bytea[])
-			UNION SELECT u.latest FROM unnest($2::bytea[], $3::text[]) n (application, name)
-				JOIN app_user u ON u.application = n.application AND u.name = n.name)
-		ORDER BY id FOR UPDATE`
 
-	// Rows that start a number's memory are inserted before anything is locked: an insert after that could
-	// wait for somebody who waits for our locks.
-	pgPlaceDestinations = `INSERT INTO destination (` + destinationColumns + `)
-		SELECT k.project, k.number, 0, '', 0, 0, '\x00000000000000000000000000000000'
-		FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) AS n (project, number)) k
-		WHERE NOT EXISTS (SELECT 1 FROM destination d WHERE d.project = k.project AND d.number = k.number)
-		ORDER BY k.project COLLATE "C", k.number COLLATE "C" ON CONFLICT DO NOTHING RETURNING project, number`
-	pgDeleteDestinations = `DELETE FROM destination d USING unnest($1::text[], $2::text[]) AS n (project, number)
-		WHERE d.project = n.project AND d.number = n.number`
 	pgUpdateDestinations = `UPDATE destination d
 		SET tat = n.tat, sends = n.sends, failures = n.failures, wait_until = n.wait_until, latest = n.latest
-		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
-			AS n (project, number, tat, sends, failures, wait_until, latest)
+		FROM (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number, unnest($3::bigint[]) AS tat, unnest($4::bytea[]) AS sends,
+			unnest($5::bigint[]) AS failures, unnest($6::bigint[]) AS wait_until, unnest($7::bytea[]) AS latest) n
 		WHERE d.project = n.project AND d.number = n.number`
 	pgInsertDestinations = `INSERT INTO destination (` + destinationColumns + `)
-		SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bytea[])
-		ON CONFLICT DO NOTHING`
+		SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bytea[]), unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`
 	pgInsertVerifications = `INSERT INTO verification (` + verificationColumns + `)
-		SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::text[],
-			$18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::text[], $23::bigint[], $24::bigint[], $25::bytea[])`
+		SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]), unnest($7::text[]),
+			unnest($8::text[]), unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]),
+			unnest($14::bytea[]), unnest($15::bytea[]), unnest($16::text[]), unnest($17::text[]), unnest($18::bigint[]), unnest($19::bigint[]),
+			unnest($20::bigint[]), unnest($21::bigint[]), unnest($22::text[]), unnest($23::bigint[]), unnest($24::bigint[]), unnest($25::bytea[])`
 	pgUpdateUsers = `UPDATE app_user u
 		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
 			created_at = n.created_at, updated_at = n.updated_at, version = n.version
-		FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[])
-			AS n (application, name, address, status, latest, sends, created_at, updated_at, version)
+		FROM (SELECT unnest($1::bytea[]) AS application, unnest($2::text[]) AS name, unnest($3::text[]) AS address, unnest($4::bigint[]) AS status,
+			unnest($5::bytea[]) AS latest, unnest($6::bytea[]) AS sends, unnest($7::bigint[]) AS created_at, unnest($8::bigint[]) AS updated_at,
+			unnest($9::bigint[]) AS version) n
 		WHERE u.application = n.application AND u.name = n.name`
 	pgInsertUsers = `INSERT INTO app_user (` + userColumns + `)
-		SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[])
-		ON CONFLICT DO NOTHING`
-	pgDeleteUsers = `DELETE FROM app_user u USING unnest($1::bytea[], $2::text[]) AS n (application, name)
+		SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bigint[]), unnest($5::bytea[]), unnest($6::bytea[]),
+			unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::bigint[])`
+	pgDeleteUsers = `DELETE FROM app_user u USING (SELECT unnest($1::bytea[]) AS application, unnest($2::text[]) AS name) n
 		WHERE u.application = n.application AND u.name = n.name`
 	pgUpdateVerifications = `UPDATE verification v
 		SET status = n.status, guesses = n.guesses, ended_at = n.ended_at, delivery = n.delivery, reason = n.reason,
 			attempt = n.attempt, due_at = n.due_at, code_sealed = n.code_sealed
-		FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bytea[])
-			AS n (id, status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed)
+		FROM (SELECT unnest($1::bytea[]) AS id, unnest($2::bigint[]) AS status, unnest($3::bigint[]) AS guesses, unnest($4::bigint[]) AS ended_at,
+			unnest($5::bigint[]) AS delivery, unnest($6::text[]) AS reason, unnest($7::bigint[]) AS attempt, unnest($8::bigint[]) AS due_at,
+			unnest($9::bytea[]) AS code_sealed) n
 		WHERE v.id = n.id`
 	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at)
-		SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[])
+		SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::text[]),
+			unnest($7::bigint[]), unnest($8::bigint[])
 		` + endDelivery
 	// The verification's lock, which is taken before, is its attempts' lock too.
 	pgSelectAttempts = `SELECT ` + deliveryColumns + ` FROM delivery
-		WHERE (verification, attempt) IN (SELECT * FROM unnest($1::bytea[], $2::bigint[]))`
+		WHERE (verification, attempt) IN (SELECT unnest($1::bytea[]), unnest($2::bigint[]))`
 	pgInsertReceipts = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason)
 		SELECT id, n, '', 0, '', '', 0, 0, receipt, at, why
-		FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) AS r (id, n, receipt, at, why)
+		FROM (SELECT unnest($1::bytea[]) AS id, unnest($2::bigint[]) AS n, unnest($3::bigint[]) AS receipt, unnest($4::bigint[]) AS at,
+			unnest($5::text[]) AS why) r
 		` + receiveDelivery
-	pgInsertHints = `INSERT INTO retry (due, id) SELECT * FROM unnest($1::bigint[], $2::bytea[]) ON CONFLICT DO NOTHING`
-	pgDeleteHints = `DELETE FROM retry r USING unnest($1::bigint[], $2::bytea[]) AS n (due, id) WHERE r.due = n.due AND r.id = n.id`
+	pgInsertHints = `INSERT INTO retry (due, id) SELECT unnest($1::bigint[]), unnest($2::bytea[]) ON CONFLICT DO NOTHING`
+	pgDeleteHints = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
 )
 
 // wants are the keys that a group names, as parameters.
@@ -227,7 +246,6 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	b.Queue(pgBegin)
 	if w.projects != nil {
 		b.Queue(pgGate)
-		b.Queue(pgPlaceDestinations, w.projects, w.numbers).Query(r.readPlaced)
 	}
 	b.Queue(pgMarks).Query(r.readMarks)
 	looked := s.users || w.users.names != nil
@@ -235,11 +253,17 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 		b.Queue(pgLockApplications, w.ids, w.users.applications).Query(r.readApplications)
 		b.Queue(pgLockUsers, w.ids, w.users.applications, w.users.names).Query(r.readUsers)
 	}
-	if len(w.guessed)+len(w.guesser.names)+len(w.projects) > 0 {
-		b.Queue(pgLockDestinations, w.guessed, w.guesser.applications, w.guesser.names, w.projects, w.numbers).Query(r.readDestinations)
+	switch {
+	case len(w.guesser.names) > 0:
+		b.Queue(pgLockUsersDestinations, w.guessed, w.projects, w.numbers, w.guesser.applications, w.guesser.names).Query(r.readDestinations)
+	case len(w.guessed)+len(w.projects) > 0:
+		b.Queue(pgLockDestinations, w.guessed, w.projects, w.numbers).Query(r.readDestinations)
 	}
-	if len(w.ids)+len(w.current.names) > 0 {
-		b.Queue(pgLockVerifications, w.ids, w.current.applications, w.current.names).Query(r.readVerifications)
+	switch {
+	case len(w.current.names) > 0:
+		b.Queue(pgLockUsersVerifications, w.ids, w.current.applications, w.current.names).Query(r.readVerifications)
+	case len(w.ids) > 0:
+		b.Queue(pgLockVerifications, w.ids).Query(r.readVerifications)
 	}
 	if keys := attemptKeys(group); keys != nil {
 		ids, numbers := make([][]byte, len(keys)), make([]int64, len(keys))
@@ -265,7 +289,7 @@ func (s *postgresSession) stale() bool {
 	return time.Since(s.planned) > planLife && s.conn.PgConn().ParameterStatus("crdb_version") == ""
 }
 
-// send sends a batch in one round trip.
+// send asks a batch in one round trip.
 func (s *postgresSession) send(ctx context.Context, b *pgx.Batch) error {
 	return s.conn.SendBatch(ctx, b).Close()
 }
@@ -317,15 +341,6 @@ func (r *rows) readUsers(found pgx.Rows) error {
 	return found.Err()
 }
 
-func (r *rows) readPlaced(found pgx.Rows) error {
-	var k destinationKey
-	_, err := pgx.ForEachRow(found, []any{&k.project, &k.number}, func() error {
-		r.placed = append(r.placed, k)
-		return nil
-	})
-	return err
-}
-
 func (r *rows) readDestinations(found pgx.Rows) error {
 	for found.Next() {
 		d, err := scanDestination(found)
@@ -348,34 +363,36 @@ func (r *rows) readVerifications(found pgx.Rows) error {
 	return found.Err()
 }
 
-// save writes new rows in the order of their keys as well: two writers that insert the same ones wait
-// for one another, in one direction only.
-func (s *postgresSession) save(ctx context.Context, r *rows) error {
-	var b pgx.Batch
-	raced := false
-	if err := errors.Join(saveDestinations(&b, r, &raced), saveUsers(&b, r, &raced)); err != nil {
+// save notes what commit will write. New rows of destinations and users come last: another may be
+// inserting the same ones, and who waits for him holds locks that he may wait for. See newRowWait.
+func (s *postgresSession) save(_ context.Context, r *rows) error {
+	s.writes = &pgx.Batch{}
+	var destinations, users table
+	if err := errors.Join(saveDestinations(s.writes, r, &destinations), saveUsers(s.writes, r, &users)); err != nil {
 		return err
 	}
-	saveVerifications(&b, r)
-	saveDeliveries(&b, r)
-	saveReceipts(&b, r)
-	saveHints(&b, r)
-	if b.Len() == 0 {
-		return nil
+	saveVerifications(s.writes, r)
+	saveDeliveries(s.writes, r)
+	saveReceipts(s.writes, r)
+	saveHints(s.writes, r)
+	s.fresh = s.writes.Len()
+	if destinations.rows+users.rows > 0 {
+		s.writes.Queue(newRowWait)
 	}
-	if err := s.send(ctx, &b); err != nil {
-		return err
-	}
-	if raced {
-		return errRaced
-	}
+	destinations.queue(s.writes, pgInsertDestinations)
+	users.queue(s.writes, pgInsertUsers)
 	return nil
 }
 
-func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
-	var updated, inserted, unused table
+// newRowWait bounds how long an insert waits for somebody who inserts the same row: he may be waiting for
+// us. Whatever comes of it, the group is then run again, and finds his row or inserts its own. It is far
+// less than deadlock_timeout, so that the server needn't look for a circle.
+const newRowWait = `SET LOCAL lock_timeout = 40`
+
+func saveDestinations(b *pgx.Batch, r *rows, inserted *table) error {
+	var updated table
 	for _, d := range dirty(r.destinations, destinationKey.compare) {
-		t := &inserted
+		t := inserted
 		if d.stored {
 			t = &updated
 		}
@@ -385,22 +402,13 @@ func saveDestinations(b *pgx.Batch, r *rows, raced *bool) error {
 		t.end()
 	}
 	updated.queue(b, pgUpdateDestinations)
-	for _, k := range r.placed { // for a start that was refused
-		if !r.destinations[k].dirty {
-			unused.text(string(k.project))
-			unused.text(string(k.number))
-			unused.end()
-		}
-	}
-	inserted.queueNew(b, pgInsertDestinations, raced)
-	unused.queue(b, pgDeleteDestinations)
 	return nil
 }
 
-func saveUsers(b *pgx.Batch, r *rows, raced *bool) error {
-	var updated, inserted, deleted table
+func saveUsers(b *pgx.Batch, r *rows, inserted *table) error {
+	var updated, deleted table
 	for _, k := range slices.SortedFunc(maps.Keys(r.users), userKey.compare) {
-		u, t := r.users[k], &inserted
+		u, t := r.users[k], inserted
 		switch {
 		case u.gone && u.stored:
 			deleted.blob(k.application[:])
@@ -418,7 +426,6 @@ func saveUsers(b *pgx.Batch, r *rows, raced *bool) error {
 		t.end()
 	}
 	updated.queue(b, pgUpdateUsers)
-	inserted.queueNew(b, pgInsertUsers, raced)
 	deleted.queue(b, pgDeleteUsers)
 	return nil
 }
@@ -562,23 +569,10 @@ func (t *table) hint(h hint) {
 
 func (t *table) end() { t.next, t.rows = 0, t.rows+1 }
 
-// queueNew is queue for rows that must be new. If they aren't any more, somebody else was faster.
-func (t *table) queueNew(b *pgx.Batch, text string, raced *bool) {
+// queue adds the statement to a batch, unless there are no rows for it.
+func (t *table) queue(b *pgx.Batch, text string) {
 	if t.rows == 0 {
 		return
-	}
-	// Here we hold locks already. Who waits for one of them may be whom we wait for.
-	b.Queue(`SET LOCAL lock_timeout = 100`)
-	t.queue(b, text).Exec(func(tag pgconn.CommandTag) error {
-		*raced = *raced || tag.RowsAffected() != int64(t.rows)
-		return nil
-	})
-}
-
-// queue adds the statement to a batch, unless there are no rows for it.
-func (t *table) queue(b *pgx.Batch, text string) *pgx.QueuedQuery {
-	if t.rows == 0 {
-		return nil
 	}
 	args := make([]any, len(t.columns))
 	for i, c := range t.columns {
@@ -591,5 +585,5 @@ func (t *table) queue(b *pgx.Batch, text string) *pgx.QueuedQuery {
 			args[i] = c.blobs
 		}
 	}
-	return b.Queue(text, args...)
+	b.Queue(text, args...)
 }

@@ -35,7 +35,7 @@ func TestHotStatementsLookUpByKey(t *testing.T) {
 	explain := func(when string, p *postgresSession, demand bool) {
 		t.Helper()
 		for i, text := range []string{
-			pgLockApplications, pgLockUsers, pgLockDestinations, pgLockVerifications,
+			pgLockApplications, pgLockUsers, pgLockDestinations, pgLockVerifications, pgLockUsersDestinations, pgLockUsersVerifications,
 			pgUpdateDestinations, pgUpdateVerifications, pgUpdateUsers, pgDeleteUsers, pgDeleteHints,
 		} {
 			n := 1

@@ -132,6 +132,60 @@ func TestReplicasShareLimitsAndGuesses(t *testing.T) {
 	}
 }
 
+// Two replicas start for a number that neither knows yet. Who comes second must decide again, on the row of
+// the first: the limit is one for both.
+func TestANewNumberOfTwoReplicasIsOne(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	decided, let := make(chan struct{}), make(chan struct{})
+	var tries int
+	slow := replica(t, url, func(o *store.Options) {
+		o.Commit = func(_ int, commit func() error) error {
+			if tries++; tries == 1 {
+				close(decided)
+				<-let
+			}
+			return commit()
+		}
+		o.Postgres.Writers = 1
+	})
+	quick := replica(t, url)
+	limits := verify.Limits{Burst: 1, Interval: time.Hour}
+	second := make(chan error)
+	go func() { second <- slow.Start(ctx, pending(time.Now(), number(1)), limits, time.Minute) }()
+	<-decided
+	first := pending(time.Now(), number(1))
+	if err := quick.Start(ctx, first, limits, time.Minute); err != nil {
+		t.Errorf("first start: %v", err)
+	}
+	close(let)
+	if err := <-second; !errors.Is(err, verify.ErrTooManySends) {
+		t.Errorf("second start: got error %v, want %v", err, verify.ErrTooManySends)
+	}
+	if d, err := quick.Destination(ctx, "p", number(1)); err != nil || d.Latest != first.ID {
+		t.Errorf("destination: got %+v, %v; want that of the first start", d, err)
+	}
+}
+
+// A right guess of a number without failures leaves its row as it is: that is a third of what a login writes.
+func TestARightGuessWritesNoDestinationThatHasNothingToForget(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	s := replica(t, url)
+	v := pending(time.Now(), number(1))
+	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	version := func() string { return query[string](t, url, `SELECT ctid::text FROM destination`) }
+	started := version()
+	if out, err := s.Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
+		t.Fatalf("check: got %+v, %v; want it approved", out, err)
+	}
+	if got := version(); got != started {
+		t.Errorf("the destination was written: its row moved from %s to %s", started, got)
+	}
+}
+
 // Rows that are there already are changed by several replicas at once, each in another way.
 func TestReplicasLoseNoUpdate(t *testing.T) {
 	t.Parallel()
@@ -189,7 +243,7 @@ func TestReplicasLoseNoUpdate(t *testing.T) {
 // Random operations on few rows, from three replicas, with sweeps and retention among them.
 func TestReplicasDoNotDeadlock(t *testing.T) {
 	t.Parallel()
-	c := pgtest.New(t, "deadlock_timeout = 50ms")
+	c := pgtest.New(t, "deadlock_timeout = 200ms")
 	url := c.Database(t, "")
 	const callers, each = 24, 60
 	var mu sync.Mutex // guards ids

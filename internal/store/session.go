@@ -11,9 +11,9 @@ type session interface {
 	begin(ctx context.Context) error
 	// load reads the rows that a group names and locks them, in the order of their keys.
 	load(ctx context.Context, group []op) (*rows, error)
-	// save writes each row that changed, once.
+	// save writes each row that changed, once; or notes it, for commit to write.
 	save(ctx context.Context, r *rows) error
-	// commit ends the transaction. Its error doesn't tell whether that happened.
+	// commit ends the transaction. Its error doesn't tell whether that happened, unless it is a [poisonError].
 	commit(ctx context.Context, r *rows) error
 	// rollback ends a transaction that may have ended by itself.
 	rollback(ctx context.Context)

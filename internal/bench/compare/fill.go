@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"log"
+	"math/rand/v2"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
@@ -63,36 +68,90 @@ func fillSQLite(path, project string, n int) error {
 	return err
 }
 
-// fillPostgres does the same there.
-func fillPostgres(db *sql.DB, project string, n int) error {
+// fillPostgres does the same there, with one COPY for each table. The tables are empty and in the hands of
+// one transaction, so that the rows can be frozen at once: nothing has to visit them again.
+func fillPostgres(ctx context.Context, conn *pgx.Conn, project string, n int) error {
 	if n == 0 {
 		return nil
 	}
-	ctx, began := context.Background(), time.Now()
-	first, expires := began.Add(-time.Hour).UnixMilli(), began.Add(24*time.Hour).UnixMilli()
-	for done := 0; done < n; done += fillStep {
-		for _, text := range []string{
-			`INSERT INTO verification (` + columns + `) SELECT ` + benchID + `, $5, decode(repeat('00', 16), 'hex'), 'sms', ` + benchNumber + `, 'mfa', '+12025550199',
-				'Your Personal Authorization Code is: {code}', 'numeric', 6, 3, $6, 1, sha256(i::text::bytea), decode(repeat('00', 16), 'hex'),
-				0, 0, 0, 2, '', 1, 0, substr(sha256(i::text::bytea), 1, 22)
-			FROM generate_series($1::bigint, $2::bigint - 1) AS i WHERE $3::bigint >= 0 AND $4::bigint > 0`,
-			`INSERT INTO destination (project, number, tat, sends, failures, wait_until, latest)
-			SELECT $5, ` + benchNumber + `, $3, '', 0, 0, ` + benchID + ` FROM generate_series($1::bigint, $2::bigint - 1) AS i WHERE $4::bigint > 0 AND $6::bigint > 0`,
-			`UPDATE watermark SET id = (SELECT id FROM verification ORDER BY id DESC LIMIT 1) WHERE name = 'sweep'
-				AND $1::bigint + $2::bigint + $3::bigint + $4::bigint + $6::bigint > 0 AND $5 <> ''`,
-		} {
-			if _, err := db.ExecContext(ctx, text, done, min(done+fillStep, n), first, n, project, expires); err != nil {
-				return err
-			}
-		}
-		log.Printf("filled %d of %d rows in %v", min(done+fillStep, n), n, time.Since(began).Round(time.Second))
+	began := time.Now()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
 	}
-	_, err := db.ExecContext(ctx, "VACUUM ANALYZE")
+	defer tx.Rollback(ctx)
+	if _, err := tx.Exec(ctx, "TRUNCATE verification, destination"); err != nil {
+		return err
+	}
+	zero, expires := strings.Repeat("00", 16), began.Add(24*time.Hour).UnixMilli()
+	ids := made{first: began.Add(-time.Hour).UnixMilli(), rows: n}
+	for _, table := range []struct {
+		text string
+		row  func(b []byte, i int) []byte
+	}{
+		{"COPY verification (" + columns + ") FROM STDIN (FREEZE)", func(b []byte, i int) []byte {
+			return fmt.Appendf(b, "%s\t%s\t\\\\x%s\tsms\t%s\tmfa\t+12025550199\tYour Personal Authorization Code is: {code}\tnumeric\t6\t3\t%d\t1\t\\\\x%x\t\\\\x%s\t0\t0\t0\t2\t\t1\t0\t\\\\x%x\n",
+				ids.id(i), project, zero, ids.number(i), expires, ids.random(i, 32), zero, ids.random(i, 22))
+		}},
+		{"COPY destination (project, number, tat, sends, failures, wait_until, latest) FROM STDIN (FREEZE)", func(b []byte, i int) []byte {
+			return fmt.Appendf(b, "%s\t%s\t%d\t\\\\x\t0\t0\t%s\n", project, ids.number(i), ids.first, ids.id(i))
+		}},
+	} {
+		in, out := io.Pipe()
+		go func() {
+			var b []byte
+			for i := range n {
+				if b = table.row(b, i); len(b) > 64<<10 || i == n-1 {
+					if _, err := out.Write(b); err != nil {
+						return // the other end says why
+					}
+					b = b[:0]
+				}
+				if (i+1)%(1000*1000) == 0 {
+					log.Printf("filled %s with %d of %d rows in %v", strings.Fields(table.text)[1], i+1, n, time.Since(began).Round(time.Second))
+				}
+			}
+			out.Close()
+		}()
+		tag, err := conn.PgConn().CopyFrom(ctx, in, table.text)
+		in.Close()
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() != int64(n) {
+			return fmt.Errorf("%s: made %d rows, want %d", table.text, tag.RowsAffected(), n)
+		}
+	}
+	if _, err := tx.Exec(ctx, "UPDATE watermark SET id = (SELECT id FROM verification ORDER BY id DESC LIMIT 1) WHERE name = 'sweep'"); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "VACUUM ANALYZE")
 	return err
 }
 
-// The id and the number of the i-th row: the times of the ids lie evenly in the last hour.
-const (
-	benchID     = `decode(lpad(to_hex($3::bigint + i * 3540000 / $4::bigint), 12, '0') || '7' || substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text), 4, 15), 'hex')`
-	benchNumber = `('+1303' || lpad(i::text, 7, '0'))`
-)
+// made are the rows that a fill makes: the times of their ids lie evenly in an hour.
+type made struct {
+	first int64 // milliseconds
+	rows  int
+}
+
+func (m made) id(i int) string {
+	random := m.random(i, 10)
+	random[0], random[2] = 0x70|random[0]&0x0f, 0x80|random[2]&0x3f
+	return fmt.Sprintf("\\\\x%012x%x", m.first+int64(i)*3540000/int64(m.rows), random)
+}
+
+func (m made) number(i int) string { return fmt.Sprintf("+1303%07d", i) }
+
+// random is n bytes of the i-th row: always the same, for two tables name it.
+func (made) random(i, n int) []byte {
+	r := rand.NewPCG(uint64(i), 0)
+	var b []byte
+	for len(b) < n {
+		b = binary.BigEndian.AppendUint64(b, r.Uint64())
+	}
+	return b[:n]
+}

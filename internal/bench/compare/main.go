@@ -129,16 +129,18 @@ func atSize(binaries string, rows int) ([]point, memory, error) {
 	}
 	sinkAddr := sink.Addr().String()
 	sink.Close() // each run listens on it anew
-	db, err := openDatabase(rows)
+	ctx := context.Background()
+	db, err := openDatabase(ctx, rows)
 	if err != nil {
 		return nil, memory{}, err
 	}
-	in, err := install(binaries, "http://"+sinkAddr+"/", db.url)
+	defer db.close(ctx)
+	in, err := install(binaries, "http://"+sinkAddr+"/", db)
 	if err != nil {
 		return nil, memory{}, err
 	}
 	defer os.RemoveAll(in.dir)
-	if err := db.fill(in, rows); err != nil {
+	if err := db.fill(ctx, in, rows); err != nil {
 		return nil, memory{}, fmt.Errorf("fill the database: %w", err)
 	}
 	floor, err := startFloor(binaries, "http://"+sinkAddr+"/")
@@ -340,7 +342,7 @@ type installation struct {
 }
 
 // install follows the comment at the top of the example configuration.
-func install(binaries, receiver, database string) (*installation, error) {
+func install(binaries, receiver string, db *database) (*installation, error) {
 	dir, err := os.MkdirTemp("", "countersign-bench-data-")
 	if err != nil {
 		return nil, err
@@ -352,7 +354,7 @@ func install(binaries, receiver, database string) (*installation, error) {
 	}
 	config = []byte(strings.NewReplacer(
 		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`, "http://127.0.0.1:9000/messages", receiver,
-	).Replace(strings.Replace(string(config), "\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", 1))) // the first one is the database's
+	).Replace(strings.Replace(string(config), "\n  url: \"\"\n", "\n  url: "+strconv.Quote(db.url)+"\n", 1))) // the first one is the database's
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
 		return nil, err
 	}
@@ -363,6 +365,9 @@ func install(binaries, receiver, database string) (*installation, error) {
 		{"project", "create", "--config", "countersign.yaml", "--id", "bench", "Bench"},
 		{"key", "create", "--config", "countersign.yaml", "--json", "--project", "bench"},
 	} {
+		if db.filled && step[0] == "project" {
+			continue // it is there
+		}
 		out, err := in.run(step...)
 		if err != nil {
 			return nil, err

@@ -30,66 +30,96 @@ const (
 	plotWidth, plotHeight = 360, 240
 	plotLeft, plotTop     = 60, 40
 	plotGap               = 100
+	plotColumns, plotLine = 2, 16 // of the names under it
 )
 
-// plot draws two charts: verifications a second and CPU for one, over how many at once.
+// plot draws two charts: verifications a second and CPU for one, over how many at once, or over how many
+// rows where there are more sizes than numbers at once.
 func (r *report) plot() string {
 	var b strings.Builder
+	over := axis{"at once", "verifications at once", func(p point) int { return p.Concurrency }, r.Points}
+	other := axis{"rows", "verifications in the database before", func(p point) int { return p.Rows }, r.Points}
+	if len(other.marks()) > len(over.marks()) {
+		over, other = other, over
+	}
+	all := r.series(other)
+	height := plotTop + plotHeight + 80 + len(all)/plotColumns*plotLine
 	width := 2*(plotLeft+plotWidth) + plotGap
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12"><rect width="100%%" height="100%%" fill="white"/>`+"\n", width, plotTop+plotHeight+120)
-	r.chart(&b, plotLeft, "verifications/s", func(p point) float64 { return p.PerSecond }, func(p point) float64 { return p.FloorRate })
-	r.chart(&b, 2*plotLeft+plotWidth+plotGap/2, "CPU with the database's, µs a verification", func(p point) float64 { return p.CPU + p.DatabaseCPU }, func(p point) float64 { return p.FloorCPU })
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12"><rect width="100%%" height="100%%" fill="white"/>`+"\n", width, height)
+	chart(&b, plotLeft, "verifications/s", over, all, func(p point) float64 { return p.PerSecond }, func(p point) float64 { return p.FloorRate })
+	chart(&b, 2*plotLeft+plotWidth+plotGap/2, "CPU with the database's, µs a verification", over, all, func(p point) float64 { return p.CPU + p.DatabaseCPU }, func(p point) float64 { return p.FloorCPU })
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
+// An axis is what the points lie over, or what tells their lines apart.
+type axis struct {
+	short, title string
+	of           func(point) int
+	points       []point
+}
+
+// marks are the values that there are, in the order of the run.
+func (a axis) marks() (all []int) {
+	for _, p := range a.points {
+		if !slices.Contains(all, a.of(p)) {
+			all = append(all, a.of(p))
+		}
+	}
+	return all
+}
+
+// A series is the points of one line.
+type series struct {
+	name   string
+	points []point
+}
+
+func (r *report) series(by axis) (all []series) {
+	for _, p := range r.Points {
+		name := fmt.Sprintf("%d %s", by.of(p), by.short)
+		if p.Replicas > 1 {
+			name += fmt.Sprintf(", %d replicas", p.Replicas)
+		}
+		i := slices.IndexFunc(all, func(s series) bool { return s.name == name })
+		if i < 0 {
+			i, all = len(all), append(all, series{name: name})
+		}
+		all[i].points = append(all[i].points, p)
+	}
+	return all
+}
+
 var colors = []string{"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf", "#ff7f0e"}
 
-func (r *report) chart(b *strings.Builder, left int, title string, server, floor func(point) float64) {
-	type series struct{ rows, replicas int }
-	var all []series
-	var atOnce []int
-	top := 0.0
-	for _, p := range r.Points {
+func chart(b *strings.Builder, left int, title string, over axis, all []series, server, floor func(point) float64) {
+	marks, top := over.marks(), 0.0
+	for _, p := range over.points {
 		top = max(top, server(p), floor(p))
-		if of := (series{p.Rows, p.Replicas}); !slices.Contains(all, of) {
-			all = append(all, of)
-		}
-		if !slices.Contains(atOnce, p.Concurrency) {
-			atOnce = append(atOnce, p.Concurrency)
-		}
 	}
 	top *= 1.1
-	x := func(concurrency int) int {
-		return left + plotWidth*slices.Index(atOnce, concurrency)/max(len(atOnce)-1, 1)
-	}
+	x := func(mark int) int { return left + plotWidth*slices.Index(marks, mark)/max(len(marks)-1, 1) }
 	y := func(v float64) int { return plotTop + plotHeight - int(v/top*plotHeight) }
 	fmt.Fprintf(b, `<text x="%d" y="20" font-weight="bold">%s</text>`+"\n", left, title)
 	for i := range 5 {
 		v := top / 4 * float64(i)
 		fmt.Fprintf(b, `<line x1="%d" x2="%d" y1="%d" y2="%d" stroke="#ddd"/><text x="%d" y="%d" text-anchor="end">%.0f</text>`+"\n", left, left+plotWidth, y(v), y(v), left-6, y(v)+4, v)
 	}
-	for _, n := range atOnce {
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%d</text>`+"\n", x(n), plotTop+plotHeight+18, n)
+	for _, m := range marks {
+		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%d</text>`+"\n", x(m), plotTop+plotHeight+18, m)
 	}
 	line := func(n int, name, dash string, points []point, value func(point) float64) {
 		var path strings.Builder
 		for _, p := range points {
-			fmt.Fprintf(&path, "%d,%d ", x(p.Concurrency), y(value(p)))
+			fmt.Fprintf(&path, "%d,%d ", x(over.of(p)), y(value(p)))
 		}
 		color := colors[n%len(colors)]
-		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"%s/><text x="%d" y="%d" fill="%s">%s</text>`+"\n", path.String(), color, dash, left+n%3*plotWidth/3, plotTop+plotHeight+40+n/3*16, color, name)
+		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"%s/><text x="%d" y="%d" fill="%s">%s</text>`+"\n",
+			path.String(), color, dash, left+n%plotColumns*plotWidth/plotColumns, plotTop+plotHeight+40+n/plotColumns*plotLine, color, name)
 	}
-	for i, n := range all {
-		of := slices.DeleteFunc(slices.Clone(r.Points), func(p point) bool { return n != series{p.Rows, p.Replicas} })
-		name := fmt.Sprintf("%d rows", n.rows)
-		if n.replicas > 1 {
-			name += fmt.Sprintf(", %d replicas", n.replicas)
-		}
-		line(i, name, "", of, server)
-		if i == 0 {
-			line(len(all), "floor", ` stroke-dasharray="5 4"`, of, floor)
-		}
+	for i, s := range all {
+		line(i, s.name, "", s.points, server)
 	}
-	fmt.Fprintf(b, `<text x="%d" y="%d" fill="#555">verifications at once</text>`+"\n", left, plotTop+plotHeight+110)
+	line(len(all), "floor", ` stroke-dasharray="5 4"`, all[0].points, floor)
+	fmt.Fprintf(b, `<text x="%d" y="%d" fill="#555">%s</text>`+"\n", left, plotTop+plotHeight+40+len(all)/plotColumns*plotLine+24, over.title)
 }

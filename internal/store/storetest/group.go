@@ -127,7 +127,8 @@ func poisonedOperationFailsAlone(t *testing.T, s suite) {
 			func() { _, errs[3] = k.Settle(ctx, k.sent(settled)) },
 			func() { errs[4] = k.Start(ctx, last, verify.Limits{}, lease) },
 		)
-		equal(t, test.name+": groups", k.gate.since(n), []int{1, 1, 1, 1, 1})
+		groups := k.gate.since(n) // a poisoned one may be noticed only when it is committed
+		equal(t, test.name+": the last groups", groups[max(len(groups)-4, 0):], []int{1, 1, 1, 1})
 		for i, err := range errs {
 			if poisoned := i == 2; (err != nil) != poisoned {
 				t.Errorf("%s: operation %d: got error %v, want one: %v", test.name, i, err, poisoned)
