@@ -31,8 +31,8 @@ type Message struct {
 	From         string
 	Body         Secret // the text with the code in its place
 	// What Body is made of, for carriers that don't write but speak: the code, and the text with
-	// [CodePlace] where the code goes. Text is empty for the approved text, which a voice says in
-	// the words of the locale. Locale is a BCP 47 tag; empty leaves it to the carrier.
+	// [CodePlace] where the code goes. Text is empty for a text that a voice says in the words of the
+	// locale. Locale is a BCP 47 tag; empty leaves it to the carrier.
 	Code      Secret
 	Text      string
 	Locale    string

@@ -135,6 +135,7 @@ type terms struct {
 	length   int
 	life     time.Duration
 	attempts int
+	ours     bool // the text is, and a voice can say it in other languages
 }
 
 // problems are all that is wrong with a request.
@@ -171,7 +172,7 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	if r.Text == "" {
 		text = approved
 	}
-	t.text = acct.Project.Style.write(r.Channel, text, placeholder)
+	t.text, t.ours = acct.Project.Style.write(r.Channel, text, placeholder), text == approved
 	if text != approved {
 		switch {
 		case !sender.Public || acct.Project.PublicText:

@@ -24,6 +24,7 @@ type Verification struct {
 	Purpose     Purpose
 	Sender      string // the number or name that the message comes from
 	Text        string // with a placeholder where the code goes: see fill
+	Locale      string // of a call, a BCP 47 tag; "" leaves it to the carrier
 	Format      code.Format
 	Prefix      string // of the code, in the message and, if somebody types it, in a guess
 	Length      int
@@ -212,10 +213,6 @@ func (v *Verification) end(s Status, now time.Time) {
 
 // Message is what a carrier gets, with the code in its place.
 func (v *Verification) Message(code Secret) Message {
-	text := marked(v.Text)
-	if v.Text == approvedText(v.Channel) {
-		text = ""
-	}
 	return Message{
 		ID:           v.ID.message(),
 		Verification: v.ID,
@@ -224,8 +221,21 @@ func (v *Verification) Message(code Secret) Message {
 		From:         v.Sender,
 		Body:         Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)),
 		Code:         Secret(v.Prefix) + code,
-		Text:         text,
+		Text:         v.ownText(),
+		Locale:       v.Locale,
 		ExpiresAt:    v.ExpiresAt,
 		Attempt:      v.Attempt,
 	}
+}
+
+// ownText is the text around the code for carriers that speak, "" where they say the same in the
+// words of the locale: for the approved text, and in other languages for our texts to users, which
+// are English and differ only by naming who asks.
+func (v *Verification) ownText() string {
+	language, _, _ := strings.Cut(v.Locale, "-")
+	foreign := language != "" && !strings.EqualFold(language, "en")
+	if v.Text == approvedText(v.Channel) || foreign && ours(v.Text) {
+		return ""
+	}
+	return marked(v.Text)
 }

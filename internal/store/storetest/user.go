@@ -24,7 +24,7 @@ func (k *kit) application(p verify.ProjectID, edits ...func(*verify.Application)
 	a := verify.Application{
 		ID: verify.NewID(now), Project: p, Name: "shop", Description: "The shop", Format: code.Complex, Length: 8, Life: 90 * time.Second, Attempts: 5,
 		Prefix: "G-", Channels: []verify.Channel{verify.Voice, verify.SMS}, AssociateTemplate: "$code", LoginTemplate: "login", DisplayName: "The Shop",
-		From: "channel:x", CreatedAt: now, UpdatedAt: now, Version: 1,
+		From: "channel:x", Calls: verify.CallSettings{Locale: "de"}, CreatedAt: now, UpdatedAt: now, Version: 1,
 	}
 	for _, edit := range edits {
 		edit(&a)
