@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -47,10 +48,14 @@ type Application struct {
 type CallSettings struct {
 	// Locale is the language that they are spoken in, a BCP 47 tag. "" leaves it to [Settings].
 	Locale string
+	// ByKey lets its users approve a call by a key instead of telling them a code.
+	ByKey bool
 }
 
 // String is how the settings are written down.
-func (c CallSettings) String() string { return "locale " + cmp.Or(c.Locale, "auto") }
+func (c CallSettings) String() string {
+	return fmt.Sprintf("locale %s, approve-by-key %t", cmp.Or(c.Locale, "auto"), c.ByKey)
+}
 
 // An ApplicationStore keeps the applications that API callers make. All but CreateApplication fail
 // with [ErrNoApplication] where there is none, where it is another project's, and for a default one.

@@ -96,6 +96,9 @@ func (s *Service) settleUser(ctx context.Context, acct *Account, o occasion, r u
 		return channel, terms{}, err
 	}
 	t.text, t.ours = text, !own
+	if app.Calls.ByKey && channel == Voice {
+		t.approval, t.asker, t.ours = ByKey, app.asker(r.displayName), true
+	}
 	return channel, t, p.err()
 }
 

@@ -135,7 +135,9 @@ type terms struct {
 	length   int
 	life     time.Duration
 	attempts int
-	ours     bool // the text is, and a voice can say it in other languages
+	ours     bool // what is said is, and a voice can say it in other languages
+	approval Approval
+	asker    string
 }
 
 // problems are all that is wrong with a request.

@@ -192,8 +192,13 @@ func ours(text string) bool {
 	})
 }
 
-// values are what the names in an application's texts stand for. A display name of which nothing is
-// left is no name.
+// asker is who sends a message, by a request's name or the application's own. A name of which nothing
+// is left is none.
+func (a *Application) asker(displayName string) string {
+	return cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name))
+}
+
+// values are what the names in an application's texts stand for.
 func (a *Application) values(c Channel, displayName string) map[string]string {
 	mark := codeMark
 	if c == Voice {
@@ -201,7 +206,7 @@ func (a *Application) values(c Channel, displayName string) map[string]string {
 	}
 	v := map[string]string{
 		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // rounded down; 0 would say that it is over
-		"display_name":     cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name)),
+		"display_name":     a.asker(displayName),
 	}
 	for _, name := range codeNames {
 		v[name] = mark

@@ -25,6 +25,8 @@ type Verification struct {
 	Sender      string // the number or name that the message comes from
 	Text        string // with a placeholder where the code goes: see fill
 	Locale      string // of a call, a BCP 47 tag; "" leaves it to the carrier
+	Approval    Approval
+	Asker       string // who asks in a call for a key; "": nobody is named
 	Format      code.Format
 	Prefix      string // of the code, in the message and, if somebody types it, in a guess
 	Length      int
@@ -211,21 +213,24 @@ func (v *Verification) end(s Status, now time.Time) {
 	}
 }
 
-// Message is what a carrier gets, with the code in its place.
+// Message is what a carrier gets, with the code in its place. One that asks for a key has none.
 func (v *Verification) Message(code Secret) Message {
-	return Message{
+	m := Message{
 		ID:           v.ID.message(),
 		Verification: v.ID,
 		Channel:      v.Channel,
 		To:           v.To,
 		From:         v.Sender,
-		Body:         Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)),
-		Code:         Secret(v.Prefix) + code,
-		Text:         v.ownText(),
 		Locale:       v.Locale,
 		ExpiresAt:    v.ExpiresAt,
 		Attempt:      v.Attempt,
 	}
+	if v.asks() {
+		m.ByKey, m.Asker, m.Body = true, v.Asker, Secret(v.question())
+		return m
+	}
+	m.Body, m.Code, m.Text = Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.ownText()
+	return m
 }
 
 // ownText is the text around the code for carriers that speak, "" where they say the same in the
