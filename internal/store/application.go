@@ -14,7 +14,7 @@ import (
 // The columns of applications, in the order in which scanApplication and applicationValues take them.
 // Those of calls stand last: an update by an API caller leaves them alone.
 const applicationColumns = `id, project, name, description, format, length, life_ms, attempts, prefix, channels,
-	associate_template, login_template, display_name, sender, created_at, updated_at, version, locale`
+	associate_template, login_template, display_name, sender, created_at, updated_at, version, locale, by_key`
 
 func applicationValues(a *verify.Application) []any {
 	channels := make([]string, len(a.Channels))
@@ -24,7 +24,7 @@ func applicationValues(a *verify.Application) []any {
 	return []any{
 		a.ID[:], a.Project, a.Name, a.Description, a.Format, a.Length, a.Life.Milliseconds(), a.Attempts, a.Prefix, strings.Join(channels, " "),
 		a.AssociateTemplate, a.LoginTemplate, a.DisplayName, a.From, millis(a.CreatedAt), millis(a.UpdatedAt), a.Version,
-		a.Calls.Locale,
+		a.Calls.Locale, a.Calls.ByKey,
 	}
 }
 
@@ -34,7 +34,7 @@ func scanApplication(row scanner) (a verify.Application, err error) {
 	var channels string
 	err = row.Scan(&id, &a.Project, &a.Name, &a.Description, &a.Format, &a.Length, &life, &a.Attempts, &a.Prefix, &channels,
 		&a.AssociateTemplate, &a.LoginTemplate, &a.DisplayName, &a.From, &created, &updated, &a.Version,
-		&a.Calls.Locale)
+		&a.Calls.Locale, &a.Calls.ByKey)
 	copy(a.ID[:], id)
 	a.Life, a.CreatedAt, a.UpdatedAt = time.Duration(life)*time.Millisecond, fromMillis(created), fromMillis(updated)
 	for _, c := range strings.Fields(channels) {
@@ -50,7 +50,7 @@ func (s *Store) CreateApplication(_ context.Context, a verify.Application, uniqu
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO application (`+applicationColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`, applicationValues(&a)...)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`, applicationValues(&a)...)
 		return err
 	})
 }
@@ -133,7 +133,7 @@ func (s *Store) AllApplications(ctx context.Context, p verify.ProjectID) ([]veri
 // who that was, in one transaction. It fails with [verify.ErrNoApplication].
 func (s *Store) SetCalls(_ context.Context, p verify.ProjectID, id verify.ID, c verify.CallSettings, actor string) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE application SET locale = $3 WHERE id = $1 AND project = $2`, id[:], p, c.Locale)
+		result, err := tx.ExecContext(ctx, `UPDATE application SET locale = $3, by_key = $4 WHERE id = $1 AND project = $2`, id[:], p, c.Locale, c.ByKey)
 		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
 			return err
 		}

@@ -137,8 +137,8 @@ const (
 		ON CONFLICT DO NOTHING`
 	pgInsertVerifications = `INSERT INTO verification (` + verificationColumns + `)
 		SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::text[], $18::text[],
-			$19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::text[], $24::bigint[], $25::bigint[], $26::bytea[])`
+			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::text[],
+			$21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], $25::text[], $26::bigint[], $27::bigint[], $28::bytea[])`
 	pgUpdateUsers = `UPDATE app_user u
 		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
 			created_at = n.created_at, updated_at = n.updated_at, version = n.version

@@ -11,7 +11,7 @@ import (
 
 // The columns of the hot table, in the order in which scanVerification and insertion take them.
 const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale,
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker,
 	status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
@@ -92,7 +92,7 @@ func scanVerification(row scanner) (v verify.Verification, err error) {
 	var id, application, previous []byte
 	var expires, ended, due int64
 	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
-		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix, &v.Locale,
+		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix, &v.Locale, &v.Approval, &v.Asker,
 		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
@@ -150,6 +150,8 @@ func verificationIdentity(p parameters, v *verify.Verification) {
 	p.text(v.User)
 	p.text(v.Prefix)
 	p.text(v.Locale)
+	p.number(int64(v.Approval))
+	p.text(v.Asker)
 }
 
 // verificationState adds the rest of its columns.

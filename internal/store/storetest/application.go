@@ -92,7 +92,7 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 		k.clock.advance(time.Second) // so that they are in order
 		wantError(t, "set", k.SetCalls(ctx, project, id, c, "Ada"), nil)
 	}
-	a.Calls = verify.CallSettings{Locale: "fr-CA"}
+	a.Calls = verify.CallSettings{Locale: "fr-CA", ByKey: true}
 	set(a.ID, a.Calls)
 	set(all[0].ID, verify.CallSettings{Locale: "it"})
 	next := a
@@ -121,9 +121,9 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 		lines = append(lines, l.Actor+" "+l.Action+" "+string(l.Project)+" "+l.Detail)
 	}
 	equal(t, "what was written down", lines, []string{
-		"Ada application set p " + a.ID.Base62() + ": locale auto",
-		"Ada application set p " + all[0].ID.Base62() + ": locale it",
-		"Ada application set p " + a.ID.Base62() + ": locale fr-CA",
+		"Ada application set p " + a.ID.Base62() + ": locale auto, approve-by-key false",
+		"Ada application set p " + all[0].ID.Base62() + ": locale it, approve-by-key false",
+		"Ada application set p " + a.ID.Base62() + ": locale fr-CA, approve-by-key true",
 	})
 }
 

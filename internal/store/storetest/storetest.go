@@ -129,6 +129,14 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
 
+		{"AKeyApprovesOnce", aKeyApprovesOnce},
+		{"AKeyAmongOthersIsDecidedInOrder", aKeyAmongOthersIsDecidedInOrder},
+		{"AKeyFromWhoLostTheLeaseIsNothing", aKeyFromWhoLostTheLeaseIsNothing},
+		{"AKeyTellsTheUser", aKeyTellsTheUser},
+		{"AKeyForASupersededCallIsNothing", aKeyForASupersededCallIsNothing},
+		{"NoByKeyCancels", noByKeyCancels},
+		{"FailedCommitOfAKeyApprovesNothing", failedCommitOfAKeyApprovesNothing},
+
 		{"UsersLifeIsKept", usersLifeIsKept},
 		{"NewerCodeSupersedesTheOlder", newerCodeSupersedesTheOlder},
 		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
