@@ -90,6 +90,12 @@ func TestSomebodyPressesAKey(t *testing.T) {
 		asks("")
 		press('1', ErrNotAsked)
 
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, verdict, err := s.Ask(ctx, m); verdict != verify.NoVerdict || carrier.Decision(err).Outcome != verify.Errored {
+			t.Errorf("at a shutdown: got %v, %v; want that it may be asked again", verdict, err)
+		}
+
 		busy := question()
 		busy.To = RefusedNumber
 		if got := <-ask(s, busy); got.verdict != verify.NoVerdict || carrier.Decision(got.err).Reason != "refused" {

@@ -145,6 +145,9 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (string, verify.V
 		}
 		return ref, verify.Rejects, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
 	default:
+		if errors.Is(ctx.Err(), context.Canceled) { // it is we who hang up
+			return ref, verify.NoVerdict, carrier.Because("interrupted", ctx.Err())
+		}
 		return ref, verify.Unanswered, carrier.Because(carrier.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
 	}
 }
