@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/internal/speech"
@@ -38,8 +39,8 @@ func (c *applicationList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"APPLICATION", "NAME", "LOCALE"}, all, func(a verify.Application) row {
-			return row{{"id", applicationName(a)}, {"name", a.Name}, {"locale", shownLocale(a)}}
+		return printRows(w, c.JSON, []string{"APPLICATION", "NAME", "LOCALE", "APPROVE BY KEY"}, all, func(a verify.Application) row {
+			return row{{"id", applicationName(a)}, {"name", a.Name}, {"locale", shownLocale(a)}, {"approve_by_key", strconv.FormatBool(a.Calls.ByKey)}}
 		})
 	})
 }
@@ -96,12 +97,14 @@ func (c *applicationShow) Run(w world) error {
 func showApplication(w world, asJSON bool, a verify.Application) error {
 	return printSettings(w, asJSON, [][2]string{
 		{"application", applicationName(a)}, {"name", a.Name}, {"project", string(a.Project)}, {"locale", shownLocale(a)},
+		{"approve-by-key", strconv.FormatBool(a.Calls.ByKey)},
 	})
 }
 
 type applicationSet struct {
 	applicationFlags
-	Locale *string `help:"Language of its calls, such as de or pt-BR; 'auto' for the configured one, else that of the number's country (a new application: auto)." placeholder:"TAG"`
+	Locale       *string `help:"Language of its calls, such as de or pt-BR; 'auto' for the configured one, else that of the number's country (a new application: auto)." placeholder:"TAG"`
+	ApproveByKey *bool   `negatable:"" help:"Let its calls ask the callee to press 1 to approve, and tell no code (a new application: no)."`
 }
 
 func (c *applicationSet) Run(w world) error {
@@ -118,7 +121,11 @@ func (c *applicationSet) Run(w world) error {
 		if err != nil {
 			return err
 		}
+		if a.Version == 0 && c.ApproveByKey != nil && *c.ApproveByKey {
+			return usageError("--approve-by-key: not for the default application, whose callers have no way to learn that a call was approved")
+		}
 		assign(&a.Calls.Locale, c.Locale)
+		assign(&a.Calls.ByKey, c.ApproveByKey)
 		if err := st.SetCalls(w.ctx, a.Project, a.ID, a.Calls, actor()); err != nil {
 			return err
 		}
