@@ -244,12 +244,17 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	if len(p.Senders) > 0 {
 		senders = fmt.Sprint(p.Senders)
 	}
-	return printRows(w, asJSON, []string{"SETTING", "VALUE"}, [][2]string{
+	return printSettings(w, asJSON, [][2]string{
 		{"project", string(p.ID)}, {"name", p.Name}, {"policy", string(p.Profile)},
 		{"senders", senders}, {"public-text", strconv.FormatBool(p.PublicText)},
 		{"transliterate", strconv.FormatBool(p.Style.Transliterate)}, {"webotp", p.Style.WebOTP}, {"android-hash", p.Style.AndroidHash},
 		{"send-burst", strconv.Itoa(p.Limits.Burst)}, {"send-interval", p.Limits.Interval.String()}, {"send-daily", strconv.Itoa(p.Limits.Daily)},
-	}, func(s [2]string) row { return row{{"setting", s[0]}, {"value", s[1]}} })
+	})
+}
+
+// printSettings prints names and values, one a line.
+func printSettings(w world, asJSON bool, all [][2]string) error {
+	return printRows(w, asJSON, []string{"SETTING", "VALUE"}, all, func(s [2]string) row { return row{{"setting", s[0]}, {"value", s[1]}} })
 }
 
 type projectPolicy struct {

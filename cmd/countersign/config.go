@@ -64,6 +64,10 @@ type Config struct {
 	// MaxSegments is how many SMS segments an application's template may take, with its code: 1 to 10.
 	MaxSegments int `yaml:"max_segments" default:"3"`
 
+	// Locale is the language of the calls of applications that name none, such as de or pt-BR. Without
+	// it the number's country decides, see docs/voice.md. Optional.
+	Locale string `yaml:"locale"`
+
 	// UserLimits bound the codes sent to one user of an application, beside its project's limits for a
 	// number.
 	UserLimits UserLimitsConfig `yaml:"user_limits"`
@@ -479,6 +483,9 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	checkSender(p, "public_sender", c.PublicSender)
 	c.checkSenders(p)
 	p.Check("max_segments", c.MaxSegments >= 1 && c.MaxSegments <= 10, "must be 1 to 10")
+	if problem := localeProblem(c.Locale); problem != "" {
+		p.Check("locale", false, "%s", problem)
+	}
 	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)
 	checkDuration(p, "user_limits.period", c.UserLimits.Period, time.Duration(c.UserLimits.Interval), 24*time.Hour)
 	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")

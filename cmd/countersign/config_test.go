@@ -298,3 +298,11 @@ func TestEveryKeyIsExplainedEverywhere(t *testing.T) {
 		t.Errorf("the reference has %d rows, want %d", rows, len(keys)+len(specKeys))
 	}
 }
+
+func TestTheServersLanguageReachesItsCalls(t *testing.T) {
+	t.Parallel()
+	c := loadedConfig{Config: Config{Locale: "pt-BR"}}
+	if got := c.settings().Locale; got != "pt-BR" {
+		t.Errorf("got %q, want pt-BR", got)
+	}
+}

@@ -13,7 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nyaruka/phonenumbers"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/speech"
 )
 
 // repository is its root, from here.
@@ -379,5 +383,28 @@ func TestSyniversePagesStory(t *testing.T) {
 	}
 	if answered != 7 {
 		t.Errorf("compared %d answers: were all there?", answered)
+	}
+}
+
+// The page tells which country's numbers are called in which language.
+func TestVoicePageNamesTheLanguagesOfCountries(t *testing.T) {
+	t.Parallel()
+	told := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]{2})` \\| [^|]+ \\| ([A-Z ]+) \\|$").FindAllStringSubmatch(pages(t)["docs/voice.md"], -1) {
+		if _, ok := speech.Match(m[1]); !ok {
+			t.Errorf("calls aren't spoken in %s", m[1])
+		}
+		for _, region := range strings.Fields(m[2]) {
+			told[region] = m[1]
+		}
+	}
+	for region := range phonenumbers.GetSupportedRegions() {
+		n, err := phone.Parse(phonenumbers.Format(phonenumbers.GetExampleNumber(region), phonenumbers.E164))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := told[n.Region()], n.Language(); got != want {
+			t.Errorf("%s: the page says %q, calls are in %q", region, got, want)
+		}
 	}
 }

@@ -20,6 +20,14 @@ type Carrier interface {
 	Send(ctx context.Context, m verify.Message) (ref string, err error)
 }
 
+// An Asker is a carrier that can call somebody and ask him to press a key.
+type Asker interface {
+	Carrier
+	// Ask calls as Send does, and also returns what the callee said. A verdict is the end of it: nobody
+	// who was asked is called again, so an error beside it only says how the delivery failed.
+	Ask(ctx context.Context, m verify.Message) (ref string, said verify.Verdict, err error)
+}
+
 // A Closer is a carrier that keeps connections up.
 type Closer interface {
 	// Close ends them, once nobody sends any more and the receipts under way are recorded, or ctx is done.
@@ -53,6 +61,8 @@ const (
 	ReasonNetwork        = "network"            // something on the way broke
 	ReasonMisconfigured  = "misconfigured"      // the carrier doesn't know us, or our account lacks something: an operator must act
 	ReasonRedirected     = "redirected"         // the receiver wants the message elsewhere: an operator must act
+	ReasonNoKey          = "no_key"             // nobody pressed one: most likely an answering machine
+	ReasonCantAsk        = "cant_ask"           // the carrier can't ask for a key
 )
 
 // An Error carries a decision. It never holds a number or a code.

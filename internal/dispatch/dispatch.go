@@ -311,6 +311,11 @@ func (d *Dispatcher) attempt(l *line, j job) {
 	} else if why != "" {
 		l.spare(j.country, started)
 		end.Outcome, end.Reason = verify.Dropped, why
+	} else if _, asks := l.Carrier.(carrier.Asker); j.message.ByKey && !asks {
+		l.spare(j.country, started)
+		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
+		d.Log.Warn("carrier can't ask for a key", what)
+		d.retry(&end, l, &j, 0)
 	} else {
 		if j.message.From == d.PublicSender {
 			j.message.From = l.Sender(d.PublicSender, j.country, v.To)
@@ -336,8 +341,8 @@ func (d *Dispatcher) wait(l *line) bool {
 
 // send calls the carrier, decides what is next, and returns what the message costs.
 func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
-	ref, err := d.call(l, j.message)
-	end.Ref = ref
+	var err error
+	end.Ref, end.Verdict, err = d.call(l, j.message)
 	var after time.Duration
 	if err != nil {
 		decision := carrier.Decision(err)
@@ -352,12 +357,15 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 			d.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country)
 		}
 	}
-	if end.Outcome == verify.Accepted || end.Outcome == verify.Unknown {
+	switch {
+	case end.Verdict != verify.NoVerdict: // who was asked and didn't say yes isn't called again
+	case end.Outcome == verify.Accepted || end.Outcome == verify.Unknown:
 		end.Watch = d.watch(end, l, j)
-		return l.Cost(j.country, j.message.Channel, j.message.Body)
+	default:
+		d.retry(end, l, j, after)
+		return 0
 	}
-	d.retry(end, l, j, after)
-	return 0
+	return l.Cost(j.country, j.message.Channel, j.message.Body)
 }
 
 // stale reports why a message must not be sent any more, if so. It makes sure that the lease
@@ -387,7 +395,7 @@ func (d *Dispatcher) stale(v *verify.Verification, since, now time.Time) (why st
 }
 
 // call calls the carrier, within the time limit. A carrier that panics may have sent.
-func (d *Dispatcher) call(l *line, m verify.Message) (ref string, err error) {
+func (d *Dispatcher) call(l *line, m verify.Message) (ref string, said verify.Verdict, err error) {
 	ctx, cancel := context.WithTimeout(d.calls, d.CallLimit)
 	defer cancel()
 	defer func() {
@@ -395,7 +403,11 @@ func (d *Dispatcher) call(l *line, m verify.Message) (ref string, err error) {
 			err = carrier.Unknown(fmt.Errorf("carrier %s panicked: %v", l.name(), p))
 		}
 	}()
-	return l.Carrier.Send(ctx, m)
+	if m.ByKey {
+		return l.Carrier.(carrier.Asker).Ask(ctx, m)
+	}
+	ref, err = l.Carrier.Send(ctx, m)
+	return ref, verify.NoVerdict, err
 }
 
 // settle records an attempt's end. Where the database is away it tries again as long as the lease
@@ -405,7 +417,7 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j job) {
 		_, err := d.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
-			d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason)
+			d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason, "verdict", end.Verdict)
 			if end.Retry && end.RetryAt.IsZero() {
 				d.lookNow()
 			}

@@ -107,21 +107,31 @@ func (s Script) All() []byte {
 // Script makes the sound of one call. Around is the text before, between and after the places of
 // the code, in their order; with less than two of them the call says the standard phrase.
 func (s *Speaker) Script(ctx context.Context, locale string, around []string, code string) Script {
-	name, ok := Match(locale)
-	if !ok {
-		name, _ = Match(s.Locale)
-	}
-	v := voices()[name]
+	name, v := s.voice(locale)
 	if len(around) > 1 {
 		spoken, err := s.speak(ctx, name, around)
 		if err == nil {
 			return v.script(spoken, code, s.Times, s.Spell)
 		}
-		s.mute.Do(func() {
-			s.Log.Warn("a caller's own text can't be spoken, calls say the standard phrase instead", "err", err)
-		})
+		s.silent(err)
 	}
 	return v.script([][]byte{v[intro], nil}, code, s.Times, s.Spell)
+}
+
+// voice is the one that speaks a locale, or else the configured one.
+func (s *Speaker) voice(locale string) (name string, v voice) {
+	name, ok := Match(locale)
+	if !ok {
+		name, _ = Match(s.Locale)
+	}
+	return name, voices()[name]
+}
+
+// silent logs that a text can't be spoken, the first time.
+func (s *Speaker) silent(err error) {
+	s.mute.Do(func() {
+		s.Log.Warn("a caller's own text can't be spoken, calls say the standard phrase instead", "err", err)
+	})
 }
 
 // Pauses, in samples.

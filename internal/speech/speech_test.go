@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 // phrases are what a locale must have beside characters.
-var phrases = []string{intro, again, repeat, confirm, capital}
+var phrases = []string{intro, again, repeat, confirm, asked, approve, reject, thanks, capital}
 
 func TestEveryLocaleCanSayEveryCode(t *testing.T) {
 	t.Parallel()
@@ -128,6 +128,59 @@ func TestACallSaysTheCodeCharacterByCharacter(t *testing.T) {
 		if got := heard(t, name, script.Again) + "|" + heard(t, name, script.Confirm); got != "repeat|confirm" {
 			t.Errorf("%s: got %q", tt.locale, got)
 		}
+	}
+}
+
+func TestAQuestionSaysWhichKeysThereAre(t *testing.T) {
+	t.Parallel()
+	s := speaker(t, Config{})
+	for _, locale := range append(Locales(), "pt-BR", "xx", "") {
+		name, ok := Match(locale)
+		if !ok {
+			name = "en"
+		}
+		q := s.Question(t.Context(), locale, "")
+		if got := heard(t, name, q.Ask) + "|" + heard(t, name, q.Thanks); got != "asked approve reject|thanks" {
+			t.Errorf("%s: got %q", locale, got)
+		}
+		if len(q.Ask)%Frame != 0 || len(q.Thanks)%Frame != 0 || len(q.Ask) > 12*Rate {
+			t.Errorf("%s: %d and %d samples, want whole frames and at most 12 s", locale, len(q.Ask), len(q.Thanks))
+		}
+		if n := strings.Count(requests[name], asker); n != 1 {
+			t.Errorf("%s: a request names who asks %d times", name, n)
+		}
+	}
+}
+
+// Who asks is said by an engine, in the words of the locale; the keys by prompts, whatever the name is.
+func TestAQuestionNamesWhoAsks(t *testing.T) {
+	t.Parallel()
+	file := t.TempDir() + "/log"
+	var log bytes.Buffer
+	s := speaker(t, Config{Engine: testEngine(t, file), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	v := voices()["de"]
+	keys := append(append(pause(nil, aroundCode), v[approve]...), append(pause(nil, aroundCode), v[reject]...)...)
+	for _, name := range []string{"The Shop", "The Shop", "{name} Ltd"} {
+		q := s.Question(t.Context(), "de-AT", name)
+		who, _, ok := bytes.Cut(q.Ask, keys)
+		if least := len(beeps(6)) - 2*Rate/10; !ok || len(who) < lead+least || bytes.Contains(who, v[asked]) {
+			t.Errorf("%s: the name takes %d samples, want at least %d; keys behind it: %t", name, len(who), lead+least, ok)
+		}
+	}
+	for _, name := range []string{strings.Repeat("very ", 50) + "long", "break", ""} {
+		if got := heard(t, "de", s.Question(t.Context(), "de", name).Ask); got != "asked approve reject" {
+			t.Errorf("%.20q: got %q", name, got)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(got, []byte("\n")); n != 4 || !strings.HasPrefix(string(got), `[--voice=de] "Sie haben eine Bestätigungsanfrage von The Shop"`+"\n") {
+		t.Errorf("the engine was asked %d times, want 4:\n%s", n, got)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 || strings.Contains(log.String(), "very") {
+		t.Errorf("got %d lines of the log, want one without the name:\n%s", n, log.String())
 	}
 }
 

@@ -22,6 +22,10 @@ const (
 	again   = "again"   // "Once again"
 	repeat  = "repeat"  // "Press 1 to hear it again"
 	confirm = "confirm" // "To hear your code, press 1"
+	asked   = "asked"   // "You have a verification request"
+	approve = "approve" // "To approve it, press 1"
+	reject  = "reject"  // "If this wasn't you, press 9 or hang up"
+	thanks  = "thanks"  // "Thank you"
 	capital = "capital" // before an upper-case letter, where there are lower-case ones
 	as      = "as"      // "as in", between a letter and its spelling word
 	word    = "word-"   // and a letter: its spelling word

@@ -61,7 +61,7 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
 	err := s.stmts.selectAccount.QueryRowContext(ctx, key[:]).Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &expires)...)
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &expires)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrUnauthenticated
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 )
 
 // The columns of applications, in the order in which scanApplication and applicationValues take them.
+// Those of calls stand last: an update by an API caller leaves them alone.
 const applicationColumns = `id, project, name, description, format, length, life_ms, attempts, prefix, channels,
-	associate_template, login_template, display_name, sender, created_at, updated_at, version`
+	associate_template, login_template, display_name, sender, created_at, updated_at, version, locale, by_key`
 
 func applicationValues(a *verify.Application) []any {
 	channels := make([]string, len(a.Channels))
@@ -22,6 +24,7 @@ func applicationValues(a *verify.Application) []any {
 	return []any{
 		a.ID[:], a.Project, a.Name, a.Description, a.Format, a.Length, a.Life.Milliseconds(), a.Attempts, a.Prefix, strings.Join(channels, " "),
 		a.AssociateTemplate, a.LoginTemplate, a.DisplayName, a.From, millis(a.CreatedAt), millis(a.UpdatedAt), a.Version,
+		a.Calls.Locale, a.Calls.ByKey,
 	}
 }
 
@@ -30,7 +33,8 @@ func scanApplication(row scanner) (a verify.Application, err error) {
 	var life, created, updated int64
 	var channels string
 	err = row.Scan(&id, &a.Project, &a.Name, &a.Description, &a.Format, &a.Length, &life, &a.Attempts, &a.Prefix, &channels,
-		&a.AssociateTemplate, &a.LoginTemplate, &a.DisplayName, &a.From, &created, &updated, &a.Version)
+		&a.AssociateTemplate, &a.LoginTemplate, &a.DisplayName, &a.From, &created, &updated, &a.Version,
+		&a.Calls.Locale, &a.Calls.ByKey)
 	copy(a.ID[:], id)
 	a.Life, a.CreatedAt, a.UpdatedAt = time.Duration(life)*time.Millisecond, fromMillis(created), fromMillis(updated)
 	for _, c := range strings.Fields(channels) {
@@ -46,7 +50,7 @@ func (s *Store) CreateApplication(_ context.Context, a verify.Application, uniqu
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO application (`+applicationColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`, applicationValues(&a)...)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`, applicationValues(&a)...)
 		return err
 	})
 }
@@ -70,7 +74,7 @@ func (s *Store) UpdateApplication(_ context.Context, a verify.Application, uniqu
 		result, err := tx.ExecContext(ctx, `UPDATE application SET project = $2, name = $3, description = $4, format = $5, length = $6, life_ms = $7,
 				attempts = $8, prefix = $9, channels = $10, associate_template = $11, login_template = $12, display_name = $13,
 				sender = $14, created_at = $15, updated_at = $16, version = $17
-			WHERE id = $1 AND version = $17 - 1`, applicationValues(&a)...)
+			WHERE id = $1 AND version = $17 - 1`, applicationValues(&a)[:17]...)
 		return changedOne(result, err, verify.ErrStale) // where others write beside us
 	})
 }
@@ -116,6 +120,25 @@ func (s *Store) Applications(ctx context.Context, p verify.ProjectID) ([]verify.
 	defer cancel()
 	return query(ctx, s.read, scanApplication, `SELECT `+applicationColumns+` FROM application
 		WHERE project = $1 AND version > 0 ORDER BY id`, p)
+}
+
+// AllApplications lists a project's with its default one, for operators: that one first, then the
+// oldest.
+func (s *Store) AllApplications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error) {
+	return query(ctx, s.read, scanApplication, `SELECT `+applicationColumns+` FROM application
+		WHERE project = $1 ORDER BY CASE WHEN version = 0 THEN 0 ELSE 1 END, id`, p)
+}
+
+// SetCalls changes how an application's calls are made because an operator says so, and writes down
+// who that was, in one transaction. It fails with [verify.ErrNoApplication].
+func (s *Store) SetCalls(_ context.Context, p verify.ProjectID, id verify.ID, c verify.CallSettings, actor string) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE application SET locale = $3, by_key = $4 WHERE id = $1 AND project = $2`, id[:], p, c.Locale, c.ByKey)
+		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
+			return err
+		}
+		return audit(ctx, tx, now, Audit{Actor: actor, Action: "application set", Project: p, Detail: fmt.Sprintf("%s: %s", id.Base62(), c)})
+	})
 }
 
 // DeleteApplication implements [verify.ApplicationStore]. Once the application is gone, nothing of it

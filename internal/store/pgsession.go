@@ -150,10 +150,11 @@ const (
 	pgInsertDestinations = `INSERT INTO destination (` + destinationColumns + `)
 		SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bytea[]), unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`
 	pgInsertVerifications = `INSERT INTO verification (` + verificationColumns + `)
-		SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]), unnest($7::text[]),
-			unnest($8::text[]), unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]),
-			unnest($14::bytea[]), unnest($15::bytea[]), unnest($16::text[]), unnest($17::text[]), unnest($18::bigint[]), unnest($19::bigint[]),
-			unnest($20::bigint[]), unnest($21::bigint[]), unnest($22::text[]), unnest($23::bigint[]), unnest($24::bigint[]), unnest($25::bytea[])`
+		SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
+			unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
+			unnest($13::bigint[]), unnest($14::bytea[]), unnest($15::bytea[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]),
+			unnest($19::bigint[]), unnest($20::text[]), unnest($21::bigint[]), unnest($22::bigint[]), unnest($23::bigint[]),
+			unnest($24::bigint[]), unnest($25::text[]), unnest($26::bigint[]), unnest($27::bigint[]), unnest($28::bytea[])`
 	pgUpdateUsers = `UPDATE app_user u
 		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
 			created_at = n.created_at, updated_at = n.updated_at, version = n.version

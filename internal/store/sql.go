@@ -11,7 +11,7 @@ import (
 
 // The columns of the hot table, in the order in which scanVerification and insertion take them.
 const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix,
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker,
 	status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
@@ -55,7 +55,7 @@ func (s *readStmts) prepare(ctx context.Context, db preparer) error {
 		&s.selectRef: `SELECT verification, attempt FROM delivery WHERE carrier = $1 AND ref = $2 AND ref <> ''
 			ORDER BY verification DESC, attempt DESC LIMIT 1`,
 		&s.selectDue: `SELECT due, id FROM retry WHERE due <= $1 ORDER BY due, id LIMIT $2`,
-		&s.selectAccount: `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, k.expires_at
+		&s.selectAccount: `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.expires_at
 			FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
 			WHERE k.hash = $1 AND k.revoked_at = 0`,
 	})
@@ -92,7 +92,7 @@ func scanVerification(row scanner) (v verify.Verification, err error) {
 	var id, application, previous []byte
 	var expires, ended, due int64
 	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
-		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
+		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix, &v.Locale, &v.Approval, &v.Asker,
 		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
@@ -149,6 +149,9 @@ func verificationIdentity(p parameters, v *verify.Verification) {
 	p.blob(v.Previous[:])
 	p.text(v.User)
 	p.text(v.Prefix)
+	p.text(v.Locale)
+	p.number(int64(v.Approval))
+	p.text(v.Asker)
 }
 
 // verificationState adds the rest of its columns.

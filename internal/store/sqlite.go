@@ -163,7 +163,7 @@ func (s *sqliteSession) prepare() error {
 		&s.dataVersion:        `PRAGMA data_version`,
 		&s.selectVerification: selectVerification,
 		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&s.updateVerification: `UPDATE verification SET status = ?, guesses = ?, ended_at = ?,
 			delivery = ?, reason = ?, attempt = ?, due_at = ?, code_sealed = ? WHERE id = ?`,
 		&s.selectDestination: selectDestination,
@@ -394,6 +394,9 @@ func readVerification(q *direct.Stmt) (v verify.Verification) {
 	c.id(&v.Previous)
 	v.User = c.text()
 	v.Prefix = c.text()
+	v.Locale = c.text()
+	v.Approval = verify.Approval(c.number())
+	v.Asker = c.text()
 	v.Status = verify.Status(c.number())
 	v.Guesses = int(c.number())
 	v.EndedAt = fromMillis(c.number())

@@ -284,12 +284,19 @@ func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) erro
 	})
 }
 
-// Settle records the end of an attempt: see [verify.Verification.Settle]. It returns the
-// verification as it then is; when it is Sending, the caller holds the lease of the next attempt.
+// Settle records the end of an attempt: see [verify.Verification.Settle], and of one that asked for a
+// key, [verify.Verification.Answer]. It returns the verification as it then is; when it is Sending, the
+// caller holds the lease of the next attempt.
 func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verification, error) {
-	return s.change(st.Verification, func(r *rows, v *verify.Verification, now time.Time) error {
+	asked := st.Verdict != verify.NoVerdict
+	return s.changeWith(op{withDestination: asked}, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
 		settled := st
-		if err := v.Settle(&settled, now); err != nil {
+		if asked {
+			err = r.answer(v, &settled, now)
+		} else {
+			err = v.Settle(&settled, now)
+		}
+		if err != nil {
 			return err
 		}
 		r.ended(settled.Delivery)

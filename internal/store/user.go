@@ -271,6 +271,26 @@ func (r *rows) check(v *row[verify.Verification], g verify.Guess, now time.Time)
 	return out, err
 }
 
+// answer records what a callee said, and tells the verification's user.
+func (r *rows) answer(v *verify.Verification, s *verify.Settlement, now time.Time) error {
+	d := r.destination(destinationKey{v.Project, v.To})
+	u := r.user(userOf(v))
+	answer := v.Answer
+	if u != nil {
+		answer = func(d *verify.Destination, s *verify.Settlement, now time.Time) (bool, error) {
+			return u.value.Answer(v, d, s, now)
+		}
+	}
+	approved, err := answer(&d.value, s, now)
+	if approved {
+		d.dirty = true
+		if u != nil {
+			u.dirty = true
+		}
+	}
+	return err
+}
+
 // remove deletes a user and cancels his current verification.
 func (r *rows) remove(u *row[verify.User], now time.Time) {
 	u.value.Drop(r.current(u), now)

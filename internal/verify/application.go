@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +38,23 @@ type Application struct {
 	// or a name; "" is the public sender. See [Sender].
 	From string
 
+	Calls CallSettings // no API shows or changes them, and they count into no version
+
 	CreatedAt, UpdatedAt time.Time
 	Version              int // 1 at first, one more with each change
+}
+
+// CallSettings are how an application's calls are made, as its operator says.
+type CallSettings struct {
+	// Locale is the language that they are spoken in, a BCP 47 tag. "" leaves it to [Settings].
+	Locale string
+	// ByKey lets its users approve a call by a key instead of telling them a code.
+	ByKey bool
+}
+
+// String is how the settings are written down.
+func (c CallSettings) String() string {
+	return fmt.Sprintf("locale %s, approve-by-key %t", cmp.Or(c.Locale, "auto"), c.ByKey)
 }
 
 // An ApplicationStore keeps the applications that API callers make. All but CreateApplication fail
@@ -45,7 +62,7 @@ type Application struct {
 type ApplicationStore interface {
 	// CreateApplication fails with [ErrDuplicate] if unique is set and another one of the project has
 	// the name. So does UpdateApplication, which also fails with [ErrStale] unless the stored version
-	// is the one before a's.
+	// is the one before a's, and leaves the settings of calls as they are stored.
 	CreateApplication(ctx context.Context, a Application, unique bool) error
 	Application(ctx context.Context, p ProjectID, id ID) (Application, error)
 	// Applications lists a project's, the oldest first.

@@ -31,11 +31,13 @@ type Message struct {
 	From         string
 	Body         Secret // the text with the code in its place
 	// What Body is made of, for carriers that don't write but speak: the code, and the text with
-	// [CodePlace] where the code goes. Text is empty for the approved text, which a voice says in
-	// the words of the locale. Locale is a BCP 47 tag; empty leaves it to the carrier.
+	// [CodePlace] where the code goes. Text is empty for a text that a voice says in the words of the
+	// locale. Locale is a BCP 47 tag; empty leaves it to the carrier.
 	Code      Secret
 	Text      string
 	Locale    string
+	ByKey     bool   // asks for a key, in the words of the locale, and tells no code
+	Asker     string // who asks, if anybody is to be named
 	ExpiresAt time.Time
 	Attempt   int // from 1
 }
@@ -166,6 +168,8 @@ type Settlement struct {
 	// Watch is how long to wait for the receipt of a message that was sent, before it is claimed for
 	// another carrier; 0 is for ever.
 	Watch time.Duration
+
+	Verdict Verdict // if a key was asked for: see [Verification.Answer]
 }
 
 // lease gives the caller the next attempt until now+d.

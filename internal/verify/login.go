@@ -91,9 +91,13 @@ func (s *Service) settleUser(ctx context.Context, acct *Account, o occasion, r u
 	if err := p.err(); err != nil {
 		return channel, terms{}, err
 	}
-	var err error
-	if t.text, err = s.render(ctx, acct, o, channel, sender, r.displayName, &p); err != nil {
+	text, own, err := s.render(ctx, acct, o, channel, sender, r.displayName, &p)
+	if err != nil {
 		return channel, terms{}, err
+	}
+	t.text, t.ours = text, !own
+	if app.Calls.ByKey && channel == Voice {
+		t.approval, t.asker, t.ours = ByKey, app.asker(r.displayName), true
 	}
 	return channel, t, p.err()
 }

@@ -327,7 +327,7 @@ func FuzzRender(f *testing.F) {
 		e.acct.Project.PublicText = true
 		app := Application{Name: "Shop", AssociateTemplate: "x " + pattern, Channels: []Channel{SMS}, Length: 6, Life: time.Minute, Format: code.Numeric}
 		var p problems
-		text, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: app}, association, SMS, Sender{}, name, &p)
+		text, _, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: app}, association, SMS, Sender{}, name, &p)
 		if err != nil || len(p) > 0 {
 			return
 		}
@@ -358,4 +358,45 @@ func FuzzCleaned(f *testing.F) {
 			t.Errorf("%q: got %q, then %q", name, got, cleaned(got))
 		}
 	})
+}
+
+// The language of a call is the application's, else the server's, else that of the number's country if
+// the text is ours. It is frozen: a call that is made again speaks as the first one did.
+func TestWhereTheLanguageOfACallComesFrom(t *testing.T) {
+	t.Parallel()
+	const own = "Hello, your code is $code"
+	for _, tt := range []struct {
+		application, server, template, to, want string
+	}{
+		{"", "", "", "+4930901820", "de"},
+		{"", "", "", "+46701234567", ""},
+		{"", "", own, "+4930901820", ""},
+		{"", "fr", "", "+4930901820", "fr"},
+		{"", "fr", own, "+4930901820", "fr"},
+		{"it-CH", "fr", "", "+4930901820", "it-CH"},
+		{"it-CH", "fr", own, "+4930901820", "it-CH"},
+	} {
+		e := newEngine(t)
+		e.locale, e.acct.Project.PublicText = tt.server, true
+		a := e.application(t, func(a *Application) { a.Channels, a.AssociateTemplate = []Channel{Voice}, tt.template })
+		a.Calls.Locale = tt.application
+		e.store.applications[a.ID] = a
+		if err := e.Associate(t.Context(), e.acct, a.ID, "kola", AssociateRequest{Address: tt.to}); err != nil {
+			t.Fatal(err)
+		}
+		a.Calls.Locale = "zh"
+		e.store.applications[a.ID] = a
+		v := e.outbox.verifications[0]
+		if got := e.latest().Locale; got != tt.want || v.Message("1").Locale != tt.want {
+			t.Errorf("%+v: got %q, and again %q", tt, got, v.Message("1").Locale)
+		}
+
+		// The same without an application.
+		text := strings.ReplaceAll(tt.template, "$code", "{code}")
+		e.acct.Application.Calls.Locale = tt.application
+		e.start(t, StartRequest{Channel: Voice, To: tt.to, Text: text})
+		if got := e.latest().Locale; got != tt.want {
+			t.Errorf("%+v: a request's: got %q", tt, got)
+		}
+	}
 }

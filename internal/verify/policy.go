@@ -135,6 +135,9 @@ type terms struct {
 	length   int
 	life     time.Duration
 	attempts int
+	ours     bool // what is said is, and a voice can say it in other languages
+	approval Approval
+	asker    string
 }
 
 // problems are all that is wrong with a request.
@@ -172,7 +175,7 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	if r.Text != "" {
 		text = frame(r.Text)
 	}
-	t.text = acct.Project.Style.write(r.Channel, text, placeholder)
+	t.text, t.ours = acct.Project.Style.write(r.Channel, text, placeholder), text == approved
 	if text != approved {
 		switch {
 		case !sender.Public || acct.Project.PublicText:

@@ -58,6 +58,8 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 		start := func(t *rapid.T) {
 			v := begun(NewID(w.now))
 			v.MaxAttempts = rapid.IntRange(1, 20).Draw(t, "attempts")
+			v.Channel = rapid.SampledFrom([]Channel{SMS, Voice}).Draw(t, "channel")
+			v.Approval = rapid.SampledFrom([]Approval{ByCode, ByKey}).Draw(t, "approval")
 			v.ExpiresAt = v.ID.Time().Add(time.Duration(rapid.SampledFrom([]int{0, 1, 60, 3600, 604800}).Draw(t, "life")) * time.Second)
 			before := w.d.clone()
 			if err := v.Begin(w.d, limits, lease, w.now); err != nil {
@@ -146,6 +148,36 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 				if stale := end.Attempt != s.before.Attempt; stale != errors.Is(err, ErrLeaseLost) || (err == nil) == stale {
 					t.Fatalf("settle attempt %d of %d: %v", end.Attempt, s.before.Attempt, err)
 				}
+			},
+			"key": func(t *rapid.T) {
+				s := w.pick(t)
+				end := &Settlement{
+					Delivery: Delivery{Attempt: w.attempt(t, s)},
+					Verdict:  rapid.SampledFrom([]Verdict{Approves, Approves, Rejects, Unanswered}).Draw(t, "verdict"),
+				}
+				if end.Verdict != Approves {
+					end.Outcome, end.Reason = Refused, "no_key"
+				}
+				// Who asked holds the lease, and it was this that was asked.
+				holds := s.before.Delivery == Sending && end.Attempt == s.before.Attempt && w.now.Before(s.before.DueAt)
+				expected := w.expect(s)
+				answers := holds && s.v.Approval == ByKey && s.v.Channel == Voice
+				approves := answers && end.Verdict == Approves && expected == nil
+				rejects := answers && end.Verdict == Rejects && (expected == nil || errors.Is(expected, ErrTooManyGuesses))
+				got, err := s.v.Answer(w.d, end, w.now)
+				if got != approves || (s.v.Status == Canceled && s.before.Status == Pending) != rejects {
+					t.Fatalf("key %v for attempt %d of %d, %v until %v, answers %t, check says %v: approved %t, now %v",
+						end.Verdict, end.Attempt, s.before.Attempt, s.before.Delivery, s.before.DueAt, answers, expected, got, s.v.Status)
+				}
+				if stale := end.Attempt != s.before.Attempt || s.before.Delivery == Sending && !holds; stale != errors.Is(err, ErrLeaseLost) {
+					t.Fatalf("key for attempt %d of %d: %v", end.Attempt, s.before.Attempt, err)
+				}
+				if approves {
+					s.evaluated++
+					s.approvals++
+					w.failures = 0
+				}
+				s.ended = s.ended || approves || rejects
 			},
 			"receipt": func(t *rapid.T) {
 				s := w.pick(t)

@@ -144,7 +144,7 @@ func (s *Service) checkTemplate(ctx context.Context, acct *Account, a *Applicati
 	with := &Account{Project: acct.Project, Application: *a}
 	for _, c := range a.Channels {
 		before := len(*p)
-		if _, err := s.render(ctx, with, o, c, from, "", p); err != nil || len(*p) > before {
+		if _, _, err := s.render(ctx, with, o, c, from, "", p); err != nil || len(*p) > before {
 			return err // one problem with a text is enough
 		}
 	}
@@ -152,12 +152,12 @@ func (s *Service) checkTemplate(ctx context.Context, acct *Account, a *Applicati
 }
 
 // render makes the text of a user's message, with marks where the code goes: see fill. It notes why
-// it can't go out.
-func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Channel, from Sender, displayName string, p *problems) (string, error) {
+// it can't go out, and reports whether the text is the application's own.
+func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Channel, from Sender, displayName string, p *problems) (text string, own bool, err error) {
 	app := &acct.Application
 	pattern, own, err := s.pattern(ctx, app, o, c)
 	if err != nil {
-		return "", err
+		return "", own, err
 	}
 	t := template.Parse(pattern)
 	problem := unspeakable(pattern)
@@ -172,7 +172,7 @@ func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Chann
 		text := t.Render(app.values(c, displayName))
 		problem = tooLong(c, fill(text, app.Prefix+longest(app), app.Format), maxSpokenTemplate, s.maxSegments)
 		if problem == "" {
-			return text, nil
+			return text, own, nil
 		}
 		field := o.field
 		if displayName != "" || !own { // nothing else can be made shorter
@@ -180,11 +180,25 @@ func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Chann
 		}
 		p.add(field, "%s", problem)
 	}
-	return "", nil
+	return "", own, nil
 }
 
-// values are what the names in an application's texts stand for. A display name of which nothing is
-// left is no name.
+// ours reports whether a text is what one of our patterns for calls makes of some display name.
+func ours(text string) bool {
+	return slices.ContainsFunc(occasions, func(o occasion) bool {
+		before, after, _ := strings.Cut(strings.ReplaceAll(o.voice, "$"+codeNames[0], spellMark), "$display_name")
+		rest, begins := strings.CutPrefix(text, before)
+		return begins && strings.HasSuffix(rest, after)
+	})
+}
+
+// asker is who sends a message, by a request's name or the application's own. A name of which nothing
+// is left is none.
+func (a *Application) asker(displayName string) string {
+	return cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name))
+}
+
+// values are what the names in an application's texts stand for.
 func (a *Application) values(c Channel, displayName string) map[string]string {
 	mark := codeMark
 	if c == Voice {
@@ -192,7 +206,7 @@ func (a *Application) values(c Channel, displayName string) map[string]string {
 	}
 	v := map[string]string{
 		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // rounded down; 0 would say that it is over
-		"display_name":     cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name)),
+		"display_name":     a.asker(displayName),
 	}
 	for _, name := range codeNames {
 		v[name] = mark

@@ -89,7 +89,7 @@ func TestATextIsAnIdANameOrATextItself(t *testing.T) {
 	} {
 		a := Application{Project: e.acct.Project.ID, Name: "Shop", Length: 6, Life: time.Minute, LoginTemplate: tt.named}
 		var p problems
-		text, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: a}, login, SMS, Sender{From: "+12025550111"}, "", &p)
+		text, _, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: a}, login, SMS, Sender{From: "+12025550111"}, "", &p)
 		if (tt.want == "") != errors.Is(err, ErrNoTemplate) || (err == nil) != (tt.want != "") || len(p) > 0 {
 			t.Errorf("%q: got %v, %v", tt.named, err, p)
 		}
@@ -117,7 +117,7 @@ func TestATextIsFilledIn(t *testing.T) {
 	} {
 		a := Application{Project: e.acct.Project.ID, Name: "Shop", Length: 6, Life: tt.life, LoginTemplate: tt.pattern}
 		var p problems
-		text, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: a}, login, tt.channel, Sender{From: "+12025550111"}, "", &p)
+		text, _, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: a}, login, tt.channel, Sender{From: "+12025550111"}, "", &p)
 		if got := fill(text, "123456", code.Numeric); err != nil || len(p) > 0 || got != tt.want {
 			t.Errorf("%q: got %q, %v, %v; want %q", tt.pattern, got, err, p, tt.want)
 		}

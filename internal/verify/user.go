@@ -29,7 +29,7 @@ type User struct {
 	Sends       limit.Log // for the limits of [UserLimits]
 
 	CreatedAt, UpdatedAt time.Time
-	Version              int // one more with each change of address or status; a new code is none
+	Version              int // one more with each change of address or status, and each approval by a key; a new code is none
 }
 
 // A UserStatus is where a user is.

@@ -24,6 +24,9 @@ type Verification struct {
 	Purpose     Purpose
 	Sender      string // the number or name that the message comes from
 	Text        string // with a placeholder where the code goes: see fill
+	Locale      string // of a call, a BCP 47 tag; "" leaves it to the carrier
+	Approval    Approval
+	Asker       string // who asks in a call for a key; "": nobody is named
 	Format      code.Format
 	Prefix      string // of the code, in the message and, if somebody types it, in a guess
 	Length      int
@@ -210,22 +213,34 @@ func (v *Verification) end(s Status, now time.Time) {
 	}
 }
 
-// Message is what a carrier gets, with the code in its place.
+// Message is what a carrier gets, with the code in its place. One that asks for a key has none.
 func (v *Verification) Message(code Secret) Message {
-	text := marked(v.Text)
-	if v.Text == approvedText(v.Channel) {
-		text = ""
-	}
-	return Message{
+	m := Message{
 		ID:           v.ID.message(),
 		Verification: v.ID,
 		Channel:      v.Channel,
 		To:           v.To,
 		From:         v.Sender,
-		Body:         Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)),
-		Code:         Secret(v.Prefix) + code,
-		Text:         text,
+		Locale:       v.Locale,
 		ExpiresAt:    v.ExpiresAt,
 		Attempt:      v.Attempt,
 	}
+	if v.asks() {
+		m.ByKey, m.Asker, m.Body = true, v.Asker, Secret(v.question())
+		return m
+	}
+	m.Body, m.Code, m.Text = Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.ownText()
+	return m
+}
+
+// ownText is the text around the code for carriers that speak, "" where they say the same in the
+// words of the locale: for the approved text, and in other languages for our texts to users, which
+// are English and differ only by naming who asks.
+func (v *Verification) ownText() string {
+	language, _, _ := strings.Cut(v.Locale, "-")
+	foreign := language != "" && !strings.EqualFold(language, "en")
+	if v.Text == approvedText(v.Channel) || foreign && ours(v.Text) {
+		return ""
+	}
+	return marked(v.Text)
 }

@@ -433,7 +433,7 @@ func TestTheMessageHoldsWhatWasFrozenAtTheStart(t *testing.T) {
 	}
 }
 
-// A voice speaks the approved text in the words of its locale, and nobody else's text.
+// A voice speaks our texts in the words of its locale, and nobody else's text.
 func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -448,6 +448,17 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		v.Channel, v.Text = tt.channel, tt.text
 		if got := v.Message("1").Text; got != tt.want {
 			t.Errorf("%s %q: got %q, want %q", tt.channel, tt.text, got, tt.want)
+		}
+	}
+	const from = "Your The Shop login code is: \x02. Again, it is: \x02."
+	for locale, want := range map[string]string{"": marked(from), "en-GB": marked(from), "EN": marked(from), "de": "", "pt-BR": "", "eng": ""} {
+		v := started()
+		v.Channel, v.Text, v.Locale = Voice, from, locale
+		if got := v.Message("1").Text; got != want {
+			t.Errorf("our own text in %q: got %q, want %q", locale, got, want)
+		}
+		if v.Text = "Hello: \x02"; v.Message("1").Text != marked(v.Text) {
+			t.Errorf("a caller's text isn't said in %q", locale)
 		}
 	}
 	for text, want := range map[string]string{"": "[]", "Hello, {code}": `["Hello, " ""]`, "{code}, yes, {code}!": `["" ", yes, " "!"]`} {

@@ -73,6 +73,7 @@ type Service struct {
 	senders     senders
 	maxSegments int
 	userLimits  UserLimits
+	locale      string
 	uniqueNames bool
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
@@ -104,6 +105,10 @@ type Settings struct {
 	MaxSegments int
 	// UserLimits bound what one user is sent, beside the limits of his number.
 	UserLimits UserLimits
+	// Locale is the language of calls for which their application names none, a BCP 47 tag. "" leaves it
+	// to the number's country, where the text is ours, and else to the carrier: nobody knows in what
+	// language a caller wrote his own.
+	Locale string
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
 }
@@ -124,7 +129,7 @@ func New(c Config) *Service {
 	return &Service{
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
-		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, uniqueNames: c.UniqueNames,
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames,
 		accounts: accounts, refreshed: refreshed,
 	}
 }
@@ -231,6 +236,10 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 	if err != nil {
 		return nil, "", fmt.Errorf("generate code: %w", err)
 	}
+	locale := cmp.Or(acct.Application.Calls.Locale, s.locale)
+	if locale == "" && t.ours {
+		locale = t.to.Language()
+	}
 	v := &Verification{
 		ID:          id,
 		Project:     acct.Project.ID,
@@ -240,6 +249,9 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		Purpose:     MFA,
 		Sender:      t.sender,
 		Text:        t.text,
+		Locale:      locale,
+		Approval:    t.approval,
+		Asker:       t.asker,
 		Prefix:      t.prefix,
 		Format:      t.format,
 		Length:      t.length,

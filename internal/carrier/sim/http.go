@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"html/template"
 	"net/http"
 	"strings"
@@ -21,8 +22,9 @@ var page = template.Must(template.New("simulator").Parse(pageText))
 // shown is how many messages the page shows.
 const shown = 100
 
-// Handler serves what was sent: GET /simulator for people, GET /simulator/messages for programs, and
-// GET /simulator/messages/{id}/audio for who wants to hear a call.
+// Handler serves what was sent: GET /simulator for people, GET /simulator/messages for programs,
+// GET /simulator/messages/{id}/audio for who wants to hear a call, and POST /simulator/messages/{id}/keys
+// for who wants to press a key in one.
 // It asks for no credentials, so it answers only to loopback, and only under a loopback name: a page
 // of another site, pointed here by its DNS, gets nothing.
 func (s *Simulator) Handler() http.Handler {
@@ -30,6 +32,8 @@ func (s *Simulator) Handler() http.Handler {
 	mux.HandleFunc("GET /simulator", s.page)
 	mux.HandleFunc("GET /simulator/messages", s.list)
 	mux.HandleFunc("GET /simulator/messages/{id}/audio", s.play)
+	mux.HandleFunc("POST /simulator/messages/{id}/keys", s.press)
+	guarded := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !web.Loopback(r.RemoteAddr) || !web.Loopback(r.Host) {
 			http.Error(w, "the simulator answers on loopback only", http.StatusForbidden)
@@ -37,7 +41,7 @@ func (s *Simulator) Handler() http.Handler {
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		mux.ServeHTTP(w, r)
+		guarded.ServeHTTP(w, r)
 	})
 }
 
@@ -72,9 +76,41 @@ func (s *Simulator) play(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(wav)) // players ask for parts
 }
 
+// maxPress is how large a request may be that presses a key.
+const maxPress = 1 << 10
+
+// press presses the key that a program names as {"key":"1"}, or a form of the page as key=1.
+func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxPress)
+	form := strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+	var in struct{ Key string }
+	if form {
+		in.Key = r.PostFormValue("key")
+	} else if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		http.Error(w, `the body must be {"key":"1"} or {"key":"9"}`, http.StatusBadRequest)
+		return
+	}
+	if len(in.Key) != 1 {
+		in.Key = "?"
+	}
+	err := s.Press(r.PathValue("id"), in.Key[0])
+	switch {
+	case errors.Is(err, ErrNoCall):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, ErrKey):
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusConflict)
+	case form:
+		http.Redirect(w, r, "/simulator", http.StatusSeeOther)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
 func (s *Simulator) page(w http.ResponseWriter, _ *http.Request) {
 	all := s.Messages("")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
 	page.Execute(w, map[string]any{"Messages": all[:min(len(all), shown)], "Total": len(all), "Outcomes": Outcomes})
 }

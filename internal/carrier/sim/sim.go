@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ const slowBy = 2 * time.Second
 // keep is how many messages are kept; older ones are forgotten.
 const keep = 10_000
 
-// A Message is one that was sent.
+// A Message is one that was sent. While a call asks for a key, [Simulator.Press] presses one.
 type Message struct {
 	ID           string    `json:"id"`
 	Verification string    `json:"verification_id"`
@@ -57,18 +58,28 @@ type Message struct {
 	From         string    `json:"from"`
 	Body         string    `json:"body"` // the text, or what the voice says; the code in clear
 	CreatedAt    time.Time `json:"created_at"`
+	Keys         string    `json:"keys,omitempty"` // those that a call asks for, until one is pressed
 }
 
 // kept is a message with what it was made of.
 type kept struct {
 	Message
 	sent verify.Message
+	keys chan byte // of a call that asks for one
+}
+
+// Pressable are the keys one by one, for the page.
+func (m Message) Pressable() []string {
+	if m.Keys == "" {
+		return nil
+	}
+	return strings.Split(m.Keys, "")
 }
 
 // Call reports whether the message was a call, so that there is something to hear.
 func (m Message) Call() bool { return m.Channel == string(verify.Voice) }
 
-// A Simulator is a [carrier.Carrier].
+// A Simulator is a [carrier.Asker].
 type Simulator struct {
 	now   func() time.Time
 	voice *speech.Speaker
@@ -100,38 +111,118 @@ func (s *Simulator) Name() string { return Name }
 
 // Send implements [carrier.Carrier].
 func (s *Simulator) Send(ctx context.Context, m verify.Message) (string, error) {
-	switch m.To {
-	case RefusedNumber:
-		return "", carrier.Refused(errors.New("the simulator refuses this number"))
-	case UnreachableNumber:
-		return "", carrier.Because("unreachable", errors.New("the simulator can't reach this number"))
-	case SilentNumber:
-		<-ctx.Done()
-		return "", carrier.Unknown(ctx.Err())
-	case SlowNumber:
-		select {
-		case <-ctx.Done():
-			return "", carrier.Unknown(ctx.Err())
-		case <-time.After(slowBy):
-		}
+	if err := s.reach(ctx, m); err != nil {
+		return "", err
 	}
-	s.keep(m)
+	s.keep(kept{sent: m})
 	if m.To == FailedReceiptNumber {
 		s.fail(m)
 	}
 	return m.ID.String(), nil
 }
 
-func (s *Simulator) keep(m verify.Message) {
+// The keys that a call may ask for.
+const yes, no = '1', '9'
+
+// Ask implements [carrier.Asker]. It waits for [Simulator.Press] until ctx is done.
+func (s *Simulator) Ask(ctx context.Context, m verify.Message) (string, verify.Verdict, error) {
+	ref := m.ID.String()
+	if err := s.reach(ctx, m); err != nil {
+		return "", verify.NoVerdict, err
+	}
+	keys := make(chan byte, 1)
+	s.keep(kept{Message{Keys: string(yes) + string(no)}, m, keys})
+	select {
+	case key := <-keys:
+		keys <- key
+	case <-ctx.Done():
+	}
+	s.hangUp(keys) // from here on no key is taken
+	select {
+	case key := <-keys:
+		if key == yes {
+			return ref, verify.Approves, nil
+		}
+		return ref, verify.Rejects, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
+	default:
+		if errors.Is(ctx.Err(), context.Canceled) { // it is we who hang up
+			return ref, verify.NoVerdict, carrier.Because("interrupted", ctx.Err())
+		}
+		return ref, verify.Unanswered, carrier.Because(carrier.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
+	}
+}
+
+// reach does to a message what its number means.
+func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
+	switch m.To {
+	case RefusedNumber:
+		return carrier.Refused(errors.New("the simulator refuses this number"))
+	case UnreachableNumber:
+		return carrier.Because("unreachable", errors.New("the simulator can't reach this number"))
+	case SilentNumber:
+		<-ctx.Done()
+		return carrier.Unknown(ctx.Err())
+	case SlowNumber:
+		select {
+		case <-ctx.Done():
+			return carrier.Unknown(ctx.Err())
+		case <-time.After(slowBy):
+		}
+	}
+	return nil
+}
+
+func (s *Simulator) keep(k kept) {
+	m := k.sent
+	k.Message = Message{
+		ID: m.ID.String(), Verification: m.Verification.String(), Channel: string(m.Channel),
+		To: string(m.To), From: m.From, Body: m.Body.Reveal(), CreatedAt: s.now().UTC(), Keys: k.Keys,
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.messages) == keep {
 		s.messages = append(s.messages[:0:0], s.messages[keep/10:]...)
 	}
-	s.messages = append(s.messages, kept{Message{
-		ID: m.ID.String(), Verification: m.Verification.String(), Channel: string(m.Channel),
-		To: string(m.To), From: m.From, Body: m.Body.Reveal(), CreatedAt: s.now().UTC(),
-	}, m})
+	s.messages = append(s.messages, k)
+}
+
+// hangUp ends a call that asked for a key.
+func (s *Simulator) hangUp(keys chan byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.messages {
+		if m := &s.messages[i]; m.keys == keys {
+			m.keys, m.Keys = nil, ""
+		}
+	}
+}
+
+// Why a key can't be pressed.
+var (
+	ErrNoCall   = errors.New("there is no such call")
+	ErrNotAsked = errors.New("the call doesn't ask for a key, or is over")
+	ErrKey      = errors.New("key: must be 1 or 9")
+)
+
+// Press presses a key in a call that asks for one.
+func (s *Simulator) Press(id string, key byte) error {
+	m, ok := s.find(id)
+	switch {
+	case !ok || !m.Call():
+		return ErrNoCall
+	case key != yes && key != no:
+		return ErrKey
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.messages {
+		if asks := &s.messages[i]; asks.ID == id && asks.keys != nil {
+			asks.keys <- key // has room: it is the first
+			asks.keys, asks.Keys = nil, ""
+			return nil
+		}
+	}
+	return ErrNotAsked
 }
 
 // fail reports a failed receipt, as a network would: after the message was taken.
@@ -164,12 +255,15 @@ func (s *Simulator) Messages(to phone.Number) []Message {
 	return found
 }
 
-// Sound is what a call said, as a WAV file: exactly the samples that a SIP trunk would get. It
-// reports false for what was no call, or isn't kept.
+// Sound is what a call said, as a WAV file: exactly the samples that a SIP trunk would get, of a
+// question once. It reports false for what was no call, or isn't kept.
 func (s *Simulator) Sound(ctx context.Context, id string) (wav []byte, ok bool) {
 	m, ok := s.find(id)
 	if !ok || !m.Call() {
 		return nil, false
+	}
+	if m.sent.ByKey {
+		return speech.WAV(s.voice.Question(ctx, m.sent.Locale, m.sent.Asker).Ask), true
 	}
 	script := s.voice.Script(ctx, m.sent.Locale, m.sent.Around(), m.sent.Code.Reveal())
 	return speech.WAV(script.All()), true

@@ -56,8 +56,8 @@ func TestWhatWasSentIsKeptNewestFirst(t *testing.T) {
 		send(t, s, m)
 	}
 	want := []Message{
-		{second.ID.String(), second.Verification.String(), "voice", "+12025550101", "+12025550199", "second", noon},
-		{first.ID.String(), first.Verification.String(), "sms", "+12025550101", "+12025550199", "first", noon},
+		{second.ID.String(), second.Verification.String(), "voice", "+12025550101", "+12025550199", "second", noon, ""},
+		{first.ID.String(), first.Verification.String(), "sms", "+12025550101", "+12025550199", "first", noon, ""},
 	}
 	if diff := cmp.Diff(want, s.Messages("+12025550101")); diff != "" {
 		t.Errorf("one number's messages (-want +got):\n%s", diff)

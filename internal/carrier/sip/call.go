@@ -130,11 +130,17 @@ func (l *call) describe(version int, types ...int) []byte {
 	return offer(netip.AddrPortFrom(host.Addr(), l.media.port()), version, l.media.key, types...)
 }
 
-// make calls, says the code and hangs up.
+// make calls, says the code or asks for a key, and hangs up.
 func (l *call) make(ctx context.Context, m verify.Message) error {
 	// What is said is made first: when the phone is answered, somebody listens.
 	speaking, cancel := context.WithTimeout(ctx, speakLimit)
-	script := l.c.Speech.Script(speaking, m.Locale, m.Around(), m.Code.Reveal())
+	t := &talk{call: l}
+	if m.ByKey {
+		question := l.c.Speech.Question(speaking, m.Locale, m.Asker)
+		t.question = &question
+	} else {
+		t.script = l.c.Speech.Script(speaking, m.Locale, m.Around(), m.Code.Reveal())
+	}
 	cancel()
 	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.c.trusts, l.press)
 	if err != nil {
@@ -150,7 +156,6 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		return err
 	}
 	began = time.Now()
-	t := &talk{call: l, script: script}
 	err = l.connect(answer)
 	if err == nil {
 		err = t.run(ctx)

@@ -21,7 +21,7 @@ const (
 	Redirected  = "redirected"  // the trunk wants somebody else to be asked, which we don't do
 	Full        = "full"        // as many calls as may be are under way
 	HungUp      = "hung_up"     // before the code was said to the end
-	NoKey       = "no_key"      // nobody pressed one: most likely an answering machine
+	NoKey       = carrier.ReasonNoKey
 	Lost        = "lost"        // the trunk disappeared during the call
 	TooLong     = "too_long"    // what there is to say takes longer than a call may
 	Interrupted = "interrupted" // by us, who had no more time or are shutting down

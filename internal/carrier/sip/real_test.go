@@ -402,6 +402,32 @@ func TestASoftphonePressesAKey(t *testing.T) {
 	})
 }
 
+// A person presses 1, or 9, and has answered.
+func TestASoftphoneAnswersAQuestion(t *testing.T) {
+	t.Parallel()
+	for key, verdict := range map[string]verify.Verdict{"1": verify.Approves, "9": verify.Rejects} {
+		undisturbed(t, func() (Call, error) {
+			b := startBaresip(t, "answermode=auto;audio_codecs=PCMU/8000/1")
+			ended := make(chan Call, 1)
+			c := trunk(t, fmt.Sprintf("127.0.0.1:%d", b.sip), func(c *Config) { c.Ended = func(r Call) { ended <- r } })
+			out := ask(t.Context(), c)
+			pressed := make(chan struct{})
+			go func() {
+				defer close(pressed)
+				time.Sleep(3 * time.Second) // somebody listens for a while
+				b.command("sndcode", key)
+			}()
+			got := <-out
+			<-pressed
+			r := <-ended
+			if got.verdict != verdict || r.Keys != 1 {
+				return r, fmt.Errorf("%s: got the verdict %v (%v) after %d keys, want %v after one", key, got.verdict, got.err, r.Keys, verdict)
+			}
+			return r, nil
+		})
+	}
+}
+
 // A softphone that is killed in the middle of a call is noticed: it says nothing any more.
 func TestASoftphoneDies(t *testing.T) {
 	t.Parallel()

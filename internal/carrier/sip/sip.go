@@ -31,7 +31,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A Carrier is one trunk. It implements [carrier.Carrier].
+// A Carrier is one trunk. It implements [carrier.Asker].
 type Carrier struct {
 	Config
 	agent  *sipgo.UserAgent
@@ -58,12 +58,13 @@ type Call struct {
 	Attempt      int
 	Status       int // the trunk's last answer: 200 if the phone was answered; 0 if there was none
 	Reason       string
-	Ring         time.Duration // until it was answered, or given up
-	Talk         time.Duration // from then to the end; 0 if it wasn't answered
-	Said         bool          // the code was said to its end at least once
-	Keys         int           // that were pressed
-	HungUp       bool          // by the other side
-	Late         time.Duration // how long the machine stood still meanwhile, in pauses longer than any buffer
+	Ring         time.Duration  // until it was answered, or given up
+	Talk         time.Duration  // from then to the end; 0 if it wasn't answered
+	Said         bool           // the code was said to its end at least once
+	Keys         int            // that were pressed
+	Verdict      verify.Verdict // of a call that asked for a key
+	HungUp       bool           // by the other side
+	Late         time.Duration  // how long the machine stood still meanwhile, in pauses longer than any buffer
 }
 
 // New opens a trunk's sockets, and starts to register if that is wanted. It doesn't wait for the
@@ -190,33 +191,45 @@ func (c *Carrier) shut() {
 
 // Send implements [carrier.Carrier]. It returns when the call is over.
 func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+	call, err := c.call(ctx, m)
+	return call.id, err
+}
+
+// Ask implements [carrier.Asker]. It returns when the call is over.
+func (c *Carrier) Ask(ctx context.Context, m verify.Message) (ref string, said verify.Verdict, err error) {
+	call, err := c.call(ctx, m)
+	return call.id, call.Verdict, err
+}
+
+// call makes a call, from its start to its end.
+func (c *Carrier) call(ctx context.Context, m verify.Message) (*call, error) {
+	call := newCall(c, m)
 	select {
 	case c.places <- struct{}{}:
 		defer func() { <-c.places }()
 	default:
-		return "", carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
+		return call, carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
 	}
-	call := newCall(c, m)
 	if !c.add(call) {
-		return "", carrier.Because(Interrupted, errors.New("shut down"))
+		return call, carrier.Because(Interrupted, errors.New("shut down"))
 	}
 	defer c.remove(call)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.stopped, cancel)()
 
-	err = call.make(ctx, m)
+	err := call.make(ctx, m)
 	if err != nil {
 		call.Reason = carrier.Decision(err).Reason
 	}
 	c.report(&call.Call)
-	return call.id, err
+	return call, err
 }
 
 func (c *Carrier) report(r *Call) {
 	c.Log.Info("call ended", "carrier", c.Name(), "verification", r.Verification, "attempt", r.Attempt,
 		"status", r.Status, "reason", r.Reason, "ring", r.Ring.Round(time.Millisecond), "talk", r.Talk.Round(time.Millisecond),
-		"said", r.Said, "keys", r.Keys, "hung_up", r.HungUp, "late", r.Late.Round(time.Millisecond))
+		"said", r.Said, "keys", r.Keys, "verdict", r.Verdict, "hung_up", r.HungUp, "late", r.Late.Round(time.Millisecond))
 	if c.Ended != nil {
 		c.Ended(*r)
 	}

@@ -8,11 +8,14 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 const (
 	confirmTimes = 3               // "To hear your code, press 1" is said so often
 	confirmWait  = 3 * time.Second // behind each
+	askTimes     = 3               // a question is asked so often
+	askWait      = 5 * time.Second // for the key, behind each
 	againTimes   = 3               // the code can be heard so many times more
 	againWait    = 4 * time.Second // for the key that asks for it
 	tail         = 300 * time.Millisecond
@@ -27,13 +30,16 @@ var (
 	errHungUp = errors.New("the other side hung up")
 	errLost   = errors.New("the trunk doesn't answer any more")
 	errNoKey  = errors.New("nobody pressed a key")
+	errNo     = errors.New("the callee says that it wasn't he who asked")
 	errTime   = errors.New("the call takes longer than it may")
 )
 
-// A talk says a script, frame by frame.
+// A talk says a script, or asks a question, frame by frame.
 type talk struct {
 	*call
-	script speech.Script
+	script   speech.Script
+	question *speech.Question // instead, if it isn't nil
+
 	due    time.Time // of the next frame
 	sent   int       // samples of the code's part, at most
 	saidAt time.Time // when the code had been said once
@@ -51,6 +57,9 @@ func (t *talk) run(ctx context.Context) error {
 	defer cancel()
 	t.due = time.Now()
 	t.seenAt = t.due
+	if t.question != nil {
+		return t.ask(ctx)
+	}
 	if t.c.RequireKeypress {
 		if err := t.confirm(ctx); err != nil {
 			return err
@@ -63,6 +72,50 @@ func (t *talk) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ask asks until a key is pressed that means something.
+func (t *talk) ask(ctx context.Context) error {
+	for range askTimes {
+		key, err := t.play(ctx, t.question.Ask, askWait)
+		switch {
+		case t.decides(key):
+			t.play(ctx, t.question.Thanks, tail) // who hangs up now has said all
+			return nil
+		case t.hungUp() && t.pressedLast():
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return errNoKey
+}
+
+// decides notes what a key says, if it says anything.
+func (t *talk) decides(key byte) bool {
+	switch key {
+	case '1':
+		t.Verdict = verify.Approves
+	case '9':
+		t.Verdict = verify.Rejects
+	default:
+		return false
+	}
+	return true
+}
+
+// pressedLast looks for a key that was pressed right before the callee hung up.
+func (t *talk) pressedLast() bool {
+	for {
+		select {
+		case key := <-t.keys:
+			if t.decides(key) {
+				return true
+			}
+		default:
+			return false
+		}
+	}
 }
 
 // confirm waits for a key, whichever.
@@ -181,8 +234,15 @@ func (t *talk) watch(ctx context.Context) error {
 
 // verdict is what came of the call. Alive is whether the trunk was there at the end.
 func (t *talk) verdict(err error, alive bool) error {
+	if t.question != nil && t.Verdict == verify.NoVerdict && (errors.Is(err, errHungUp) || errors.Is(err, errNoKey) || errors.Is(err, errTime)) {
+		t.Verdict = verify.Unanswered
+	}
 	certain := alive || t.seenAt.After(t.saidAt)
 	switch {
+	case t.Verdict == verify.Approves:
+		return nil
+	case t.Verdict == verify.Rejects:
+		return carrier.Because(verify.ReasonRejected, carrier.Refused(errNo))
 	case t.said() && certain:
 		return nil
 	case t.said():

@@ -52,6 +52,7 @@ func (w words) render() (map[string][]byte, error) {
 	}
 	for name, phrase := range map[string]string{
 		"intro": w.intro, "again": w.again, "repeat": w.repeat, "confirm": w.confirm, "capital": w.capital,
+		"asked": w.asked, "approve": w.approve, "reject": w.reject, "thanks": w.thanks,
 	} {
 		add(name, w.voice, html.EscapeString(phrase), phraseSpeed)
 	}

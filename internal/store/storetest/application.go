@@ -71,6 +71,62 @@ func applicationsAreKeptAsGiven(t *testing.T, s suite) {
 	lists(bare)
 }
 
+// What an operator says of calls is written down, and stays whatever an API caller changes.
+func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
+	k := s.open(t)
+	a := k.application(project)
+	theirs := k.application("q")
+	key := verify.HashKey("secret")
+	wantError(t, "create key", k.CreateKey(ctx, verify.Key{ID: verify.NewID(start), Project: project, Hash: key}), nil)
+	all, err := k.AllApplications(ctx, project)
+	if err != nil || len(all) != 2 || all[0].Name != "default" || all[1].ID != a.ID {
+		t.Fatalf("all applications: got %+v, %v; want the default one and %v", all, err, a.ID)
+	}
+	opened, err := k.Account(ctx, key)
+	if err != nil || opened.Application.ID != all[0].ID {
+		t.Fatalf("account: got %+v, %v; want the default application", opened.Application, err)
+	}
+
+	set := func(id verify.ID, c verify.CallSettings) {
+		t.Helper()
+		k.clock.advance(time.Second) // so that they are in order
+		wantError(t, "set", k.SetCalls(ctx, project, id, c, "Ada"), nil)
+	}
+	a.Calls = verify.CallSettings{Locale: "fr-CA", ByKey: true}
+	set(a.ID, a.Calls)
+	set(all[0].ID, verify.CallSettings{Locale: "it"})
+	next := a
+	next.Name, next.Version, next.Calls = "other", 2, verify.CallSettings{} // a face knows nothing of them
+	wantError(t, "update", k.UpdateApplication(ctx, next, false), nil)
+	next.Calls = a.Calls
+	k.reopen(t)
+	got, err := k.Application(ctx, project, a.ID)
+	wantError(t, "read", err, nil)
+	equal(t, "application", got, next)
+	opened, err = k.Account(ctx, key)
+	wantError(t, "account", err, nil)
+	equal(t, "calls of the default application", opened.Application.Calls, verify.CallSettings{Locale: "it"})
+
+	for _, id := range []verify.ID{theirs.ID, verify.NewID(start)} {
+		wantError(t, "set another's", k.SetCalls(ctx, project, id, verify.CallSettings{}, "Ada"), verify.ErrNoApplication)
+	}
+	got, err = k.Application(ctx, "q", theirs.ID)
+	wantError(t, "read", err, nil)
+	equal(t, "another project's", got, theirs)
+	set(a.ID, verify.CallSettings{})
+	audits, err := k.Audits(ctx, 10)
+	wantError(t, "audits", err, nil)
+	var lines []string
+	for _, l := range audits {
+		lines = append(lines, l.Actor+" "+l.Action+" "+string(l.Project)+" "+l.Detail)
+	}
+	equal(t, "what was written down", lines, []string{
+		"Ada application set p " + a.ID.Base62() + ": locale auto, approve-by-key false",
+		"Ada application set p " + all[0].ID.Base62() + ": locale it, approve-by-key false",
+		"Ada application set p " + a.ID.Base62() + ": locale fr-CA, approve-by-key true",
+	})
+}
+
 func applicationsChangeOneAfterTheOther(t *testing.T, s suite) {
 	k := s.open(t)
 	a := k.application(project)

@@ -249,6 +249,7 @@ func (m *machine) start(rt *rapid.T) call {
 	v.ID = verify.NewID(m.clock.Now().Add(-rapid.SampledFrom([]time.Duration{0, 0, 0, time.Second, 4999 * time.Millisecond, 5 * time.Second}).Draw(rt, "age")))
 	v.ExpiresAt = v.ID.Time().Add(rapid.SampledFrom([]time.Duration{0, 30 * time.Second, time.Hour, 7 * 24 * time.Hour}).Draw(rt, "life"))
 	v.MaxAttempts = rapid.IntRange(1, 5).Draw(rt, "attempts")
+	asksSome(rt, v)
 	limits, lease := manyLimit.Draw(rt, "limits"), leases.Draw(rt, "lease")
 	given := *v
 	m.model.ids = append(m.model.ids, v.ID)
@@ -263,6 +264,13 @@ func (m *machine) start(rt *rapid.T) call {
 			model.destinations[destination{given.Project, given.To}] = d
 			return given, nil
 		},
+	}
+}
+
+// asksSome lets a verification be one that asks for a key, or not.
+func asksSome(rt *rapid.T, v *verify.Verification) {
+	if rapid.Bool().Draw(rt, "by key") {
+		asks(v)
 	}
 }
 
@@ -345,6 +353,9 @@ func (m *machine) settle(rt *rapid.T) call {
 	if rapid.Bool().Draw(rt, "watch") {
 		s.Watch = rapid.SampledFrom([]time.Duration{time.Second, time.Minute, 2 * time.Hour}).Draw(rt, "watch for")
 	}
+	if rapid.Bool().Draw(rt, "key") {
+		s.Verdict = rapid.SampledFrom([]verify.Verdict{verify.Approves, verify.Approves, verify.Rejects, verify.Unanswered}).Draw(rt, "verdict")
+	}
 	if s.Outcome != verify.Accepted {
 		s.Reason = "reason"
 		s.Retry = rapid.Bool().Draw(rt, "retry")
@@ -354,13 +365,30 @@ func (m *machine) settle(rt *rapid.T) call {
 		func() (any, error) { return got(m.Settle(ctx, s)) },
 		func(model *model, now time.Time) (any, error) {
 			s := s
-			v, err := model.change(id, func(v *verify.Verification) error { return v.Settle(&s, now) })
+			v, err := model.change(id, func(v *verify.Verification) error { return model.settle(v, &s, now) })
 			if err == nil {
 				model.ended(s.Delivery)
 			}
 			return v, err
 		},
 	}
+}
+
+// settle records an attempt's end, and what a callee said.
+func (m *model) settle(v *verify.Verification, s *verify.Settlement, now time.Time) error {
+	if s.Verdict == verify.NoVerdict {
+		return v.Settle(s, now)
+	}
+	d := m.destination(v.Project, v.To)
+	u, there := m.users[userOf{v.Application, v.User}]
+	approved, err := u.Answer(v, &d, s, now)
+	if approved {
+		m.destinations[destination{v.Project, v.To}] = d
+	}
+	if approved && there {
+		m.users[userOf{v.Application, v.User}] = u
+	}
+	return err
 }
 
 // overdue draws a message that was due some time, or any.
@@ -486,6 +514,7 @@ func (m *machine) startUser(rt *rapid.T) call {
 	v := m.fresh(number(rapid.IntRange(0, 2).Draw(rt, "number")))
 	v.Project, v.Application, v.User, v.Prefix = k.Project, k.Application, k.Name, "G-"
 	v.ExpiresAt = v.ID.Time().Add(rapid.SampledFrom([]time.Duration{30 * time.Second, time.Hour}).Draw(rt, "life"))
+	asksSome(rt, v)
 	given := *v
 	m.model.ids = append(m.model.ids, v.ID)
 	return call{"start of a user's", v.ID,

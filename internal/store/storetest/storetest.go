@@ -45,6 +45,8 @@ type Store interface {
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
 	ResetDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) error
+	AllApplications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error)
+	SetCalls(ctx context.Context, p verify.ProjectID, id verify.ID, c verify.CallSettings, actor string) error
 	Record(ctx context.Context, a store.Audit) error
 	Audits(ctx context.Context, n int) ([]store.Audit, error)
 	VoidPending(ctx context.Context, actor string) (voided int, err error)
@@ -127,6 +129,14 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
 
+		{"AKeyApprovesOnce", aKeyApprovesOnce},
+		{"AKeyAmongOthersIsDecidedInOrder", aKeyAmongOthersIsDecidedInOrder},
+		{"AKeyFromWhoLostTheLeaseIsNothing", aKeyFromWhoLostTheLeaseIsNothing},
+		{"AKeyTellsTheUser", aKeyTellsTheUser},
+		{"AKeyForASupersededCallIsNothing", aKeyForASupersededCallIsNothing},
+		{"NoByKeyCancels", noByKeyCancels},
+		{"FailedCommitOfAKeyApprovesNothing", failedCommitOfAKeyApprovesNothing},
+
 		{"UsersLifeIsKept", usersLifeIsKept},
 		{"NewerCodeSupersedesTheOlder", newerCodeSupersedesTheOlder},
 		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
@@ -141,6 +151,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsersAreListed", usersAreListed},
 
 		{"ApplicationsAreKeptAsGiven", applicationsAreKeptAsGiven},
+		{"AnOperatorSaysHowCallsAreMade", anOperatorSaysHowCallsAreMade},
 		{"ApplicationsChangeOneAfterTheOther", applicationsChangeOneAfterTheOther},
 		{"ApplicationsNamesAreUniqueIfAsked", applicationsNamesAreUniqueIfAsked},
 		{"TemplatesAreKeptAsGiven", templatesAreKeptAsGiven},
@@ -351,7 +362,7 @@ func (k *kit) fresh(to phone.Number) *verify.Verification {
 	id := verify.NewID(k.clock.Now())
 	return &verify.Verification{
 		ID: id, Project: project, Application: verify.ID{1}, Channel: verify.SMS, To: to, Purpose: verify.MFA,
-		Sender: "+12025550100", Text: "Your code is {code}", Format: code.Numeric, Length: len(secret), MaxAttempts: 3,
+		Sender: "+12025550100", Text: "Your code is {code}", Locale: "pt-BR", Format: code.Numeric, Length: len(secret), MaxAttempts: 3,
 		ExpiresAt: id.Time().Add(time.Hour), KeyID: 1 << 31, CodeMAC: []byte(secret), SealedCode: []byte("sealed"),
 	}
 }

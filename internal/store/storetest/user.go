@@ -24,7 +24,7 @@ func (k *kit) application(p verify.ProjectID, edits ...func(*verify.Application)
 	a := verify.Application{
 		ID: verify.NewID(now), Project: p, Name: "shop", Description: "The shop", Format: code.Complex, Length: 8, Life: 90 * time.Second, Attempts: 5,
 		Prefix: "G-", Channels: []verify.Channel{verify.Voice, verify.SMS}, AssociateTemplate: "$code", LoginTemplate: "login", DisplayName: "The Shop",
-		From: "channel:x", CreatedAt: now, UpdatedAt: now, Version: 1,
+		From: "channel:x", Calls: verify.CallSettings{Locale: "de", ByKey: true}, CreatedAt: now, UpdatedAt: now, Version: 1,
 	}
 	for _, edit := range edits {
 		edit(&a)
@@ -38,18 +38,22 @@ func (k *kit) application(p verify.ProjectID, edits ...func(*verify.Application)
 // A person is a user of an application, with what the tests need to act for him.
 type person struct {
 	*kit
-	key verify.UserKey
-	to  phone.Number
+	key   verify.UserKey
+	to    phone.Number
+	edits []func(*verify.Verification) // of his verifications
 }
 
 func (k *kit) person(a verify.Application, name string, to phone.Number) *person {
-	return &person{k, verify.UserKey{Project: a.Project, Application: a.ID, Name: name}, to}
+	return &person{kit: k, key: verify.UserKey{Project: a.Project, Application: a.ID, Name: name}, to: to}
 }
 
 // begin starts a verification of the user.
 func (p *person) begin(r verify.UserStart) (*verify.Verification, error) {
 	v := p.fresh(p.to)
 	v.Project, v.Application, v.User, v.Prefix, v.MaxAttempts = p.key.Project, p.key.Application, p.key.Name, "G-", 5
+	for _, edit := range p.edits {
+		edit(v)
+	}
 	r.Address, r.Lease = string(p.to), lease
 	return v, p.StartUser(ctx, v, r)
 }

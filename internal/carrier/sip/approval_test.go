@@ -1,0 +1,142 @@
+package sip
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	wire "github.com/emiago/sipgo/sip"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+var _ carrier.Asker = (*Carrier)(nil)
+
+// question is a message that asks for a key. A carrier that says a code all the same would say this one.
+func question() verify.Message {
+	m := message
+	m.ByKey, m.Asker = true, "The Shop"
+	return m
+}
+
+// A said is what an Ask returned.
+type said struct {
+	verdict verify.Verdict
+	outcome
+}
+
+func ask(ctx context.Context, c *Carrier) <-chan said {
+	out := make(chan said, 1)
+	go func() {
+		ref, verdict, err := c.Ask(ctx, question())
+		out <- said{verdict, outcome{ref: ref, err: err}}
+	}()
+	return out
+}
+
+// wantSaid waits for the end of a call, and compares what the callee said.
+func wantSaid(t *testing.T, got <-chan said, verdict verify.Verdict, o verify.DeliveryOutcome, reason string) {
+	t.Helper()
+	select {
+	case s := <-got:
+		out := make(chan outcome, 1)
+		out <- s.outcome
+		want(t, out, o, reason)
+		if s.verdict != verdict {
+			t.Errorf("got the verdict %v, want %v", s.verdict, verdict)
+		}
+	case <-time.After(patience):
+		t.Fatal("the call doesn't end")
+	}
+}
+
+// A key is an answer at once, whoever hangs up then.
+func TestACallAsksForAKey(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		keys    string
+		hangsUp bool
+		verdict verify.Verdict
+		outcome verify.DeliveryOutcome
+		reason  string
+	}{
+		{"1", false, verify.Approves, verify.Accepted, ""},
+		{"1", true, verify.Approves, verify.Accepted, ""},
+		{"9", false, verify.Rejects, verify.Refused, verify.ReasonRejected},
+		{"9", true, verify.Rejects, verify.Refused, verify.ReasonRejected},
+		{"51", false, verify.Approves, verify.Accepted, ""}, // the question is asked again
+		{"19", false, verify.Approves, verify.Accepted, ""}, // the first one counts
+		{"", true, verify.Unanswered, verify.Refused, HungUp},
+		{"5", true, verify.Unanswered, verify.Refused, HungUp},
+	} {
+		t.Run(fmt.Sprint(tt.keys, " hangs up ", tt.hangsUp), func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			ended := make(chan Call, 1)
+			c := p.trunk(func(c *Config) { c.Ended = func(r Call) { ended <- r } })
+			out := ask(t.Context(), c)
+			invite := p.answer()
+			p.heard(30)
+			for i := range tt.keys {
+				p.ask(wire.INFO, invite, uint32(7+i), "application/dtmf", tt.keys[i:i+1])
+				p.status()
+			}
+			if tt.hangsUp {
+				p.bye(invite)
+			} else {
+				p.reply(p.expect(wire.BYE), 200, "")
+			}
+			wantSaid(t, out, tt.verdict, tt.outcome, tt.reason)
+			if r := <-ended; r.Verdict != tt.verdict || r.Said || r.Reason != tt.reason {
+				t.Errorf("recorded %+v", r)
+			}
+			script := c.Speech.Script(t.Context(), "", nil, "7")
+			q := c.Speech.Question(t.Context(), "", "")
+			sound := listen(t, p.heard(1), mu)
+			if bytes.Contains(sound, script.Code[Rate:Rate*2]) {
+				t.Error("the code was said")
+			}
+			if !bytes.HasPrefix(sound, q.Ask[:frame*20]) {
+				t.Error("the call doesn't begin with the question")
+			}
+			if !tt.hangsUp && tt.keys != "19" && !bytes.Contains(sound, q.Thanks) {
+				t.Error("the call doesn't end with thanks")
+			}
+		})
+	}
+}
+
+func TestAnAnsweringMachineApprovesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := ask(t.Context(), c)
+	p.answer()
+	p.reply(p.expect(wire.BYE), 200, "")
+	wantSaid(t, out, verify.Unanswered, verify.Refused, NoKey)
+	q := c.Speech.Question(t.Context(), "", "")
+	if n := bytes.Count(listen(t, p.heard(1), mu), q.Ask); n != askTimes {
+		t.Errorf("it was asked %d times, want %d", n, askTimes)
+	}
+}
+
+// Who wasn't reached wasn't asked, and may be called by others.
+func TestWhoIsNotReachedHasSaidNothing(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := ask(t.Context(), p.trunk(nil))
+	p.reply(p.expect(wire.INVITE), 486, "")
+	wantSaid(t, out, verify.NoVerdict, verify.Errored, Busy)
+
+	p = newPeer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out = ask(ctx, p.trunk(nil))
+	p.answer()
+	p.heard(5)
+	cancel()
+	p.reply(p.expect(wire.BYE), 200, "")
+	wantSaid(t, out, verify.NoVerdict, verify.Errored, Interrupted)
+}

@@ -1,0 +1,128 @@
+package dispatch_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// An asker is a way that can also ask for a key, and whose callee says something.
+type asker struct {
+	way
+	said verify.Verdict
+}
+
+func (a *asker) Ask(ctx context.Context, m verify.Message) (string, verify.Verdict, error) {
+	ref, err := a.Send(ctx, m)
+	return ref, a.said, err
+}
+
+// asked starts a call that asks a user for a key, and waits until it needs nothing more.
+func asked(t *testing.T, k *countersigntest.Kit) (*verify.Verification, verify.User) {
+	t.Helper()
+	ctx := context.Background()
+	acct := k.Account()
+	a, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: []verify.Channel{verify.Voice}})
+	if err == nil {
+		err = k.Store.SetCalls(ctx, a.Project, a.ID, verify.CallSettings{ByKey: true}, "test")
+	}
+	if err == nil {
+		err = k.Verify.Associate(ctx, acct, a.ID, "kola", verify.AssociateRequest{Address: to})
+	}
+	user := func() verify.User {
+		u, err := k.Verify.User(ctx, acct, a.ID, "kola")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := settled(t, k, user().Current.String())
+	return v, user()
+}
+
+// What a callee says decides the verification; what he doesn't say lets nobody call him again.
+func TestACallAsksForAKey(t *testing.T) {
+	t.Parallel()
+	gone := always(carrier.Because(carrier.ReasonNoKey, carrier.Refused(errDown)))
+	asks := func(name string, said verify.Verdict, send func(context.Context, int) error) *asker {
+		return &asker{way{name: name, send: send}, said}
+	}
+	for name, tt := range map[string]struct {
+		first  carrier.Carrier
+		want   []string
+		status verify.Status
+		state  verify.DeliveryState
+		reason string
+	}{
+		"yes": {
+			asks("a", verify.Approves, nil), []string{"a accepted "},
+			verify.Approved, verify.Delivered, "",
+		},
+		"no": {
+			asks("a", verify.Rejects, always(carrier.Because(verify.ReasonRejected, carrier.Refused(errDown)))), []string{"a refused rejected"},
+			verify.Canceled, verify.Failed, "rejected",
+		},
+		"nothing": {
+			asks("a", verify.Unanswered, gone), []string{"a refused no_key"},
+			verify.Pending, verify.Failed, "no_key",
+		},
+		"busy": {
+			asks("a", verify.NoVerdict, always(carrier.Because("busy", errDown))), []string{"a errored busy", "b accepted "},
+			verify.Approved, verify.Delivered, "",
+		},
+		"a panic": { // the phone may have rung
+			asks("a", verify.NoVerdict, func(context.Context, int) error { panic("boom") }), []string{"a unknown unknown"},
+			verify.Pending, verify.Sent, "unknown",
+		},
+		"a carrier that can't ask": {
+			&way{name: "a"}, []string{"a refused cant_ask", "b accepted "},
+			verify.Approved, verify.Delivered, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			second := asks("b", verify.Approves, nil)
+			k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{tt.first, second}})
+			v, u := asked(t, k)
+			if v.Status != tt.status || v.Delivery != tt.state || v.Reason != tt.reason {
+				t.Errorf("got %v, its message %v (%s); want %v, %v (%s)", v.Status, v.Delivery, v.Reason, tt.status, tt.state, tt.reason)
+			}
+			if diff := cmp.Diff(tt.want, attempts(t, k, v)); diff != "" {
+				t.Errorf("attempts (-want +got):\n%s", diff)
+			}
+			want := map[bool]verify.UserStatus{true: verify.Validated, false: verify.ValidationPending}[tt.status == verify.Approved]
+			if u.Status != want {
+				t.Errorf("the user is %v, want %v", u.Status, want)
+			}
+			if w, ok := tt.first.(*way); ok && len(w.seen()) > 0 {
+				t.Error("a carrier that can't ask was called")
+			}
+			for _, m := range second.seen() {
+				if !m.ByKey || m.Code != "" {
+					t.Errorf("the call asks for a key: %t, and has the code %q", m.ByKey, m.Code.Reveal())
+				}
+			}
+		})
+	}
+}
+
+func TestWhereNobodyCanAskNobodyIsToldTheCode(t *testing.T) {
+	t.Parallel()
+	a, b := &way{name: "a"}, &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	v, _ := asked(t, k)
+	if v.Status != verify.Pending || v.Delivery != verify.Failed || v.Reason != carrier.ReasonCantAsk {
+		t.Errorf("got %v, its message %v (%s)", v.Status, v.Delivery, v.Reason)
+	}
+	if n := len(a.seen()) + len(b.seen()); n > 0 {
+		t.Errorf("%d calls were made", n)
+	}
+}

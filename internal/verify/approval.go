@@ -1,0 +1,78 @@
+package verify
+
+import "time"
+
+// An Approval is how the person who is reached shows that he is.
+type Approval int
+
+// The numbers are stored.
+const (
+	ByCode Approval = 0 // somebody types the code from the message
+	// ByKey is for calls: the callee presses a key. There is a code all the same, so that a guess is
+	// answered and counted as ever, but nobody is told it.
+	ByKey Approval = 1
+)
+
+// A Verdict is what the callee said by a key, of a call that asked for one.
+type Verdict int
+
+const (
+	NoVerdict  Verdict = iota // nobody was asked
+	Unanswered                // who was asked hung up, or pressed nothing that means anything
+	Approves                  // pressed 1
+	Rejects                   // pressed 9
+)
+
+func (v Verdict) String() string {
+	return [...]string{"none", "unanswered", "approves", "rejects"}[v]
+}
+
+// ReasonRejected is why the delivery of a call failed whose callee says that it wasn't he who asked.
+const ReasonRejected = "rejected"
+
+// asks reports whether the message asks for a key instead of telling the code.
+func (v *Verification) asks() bool { return v.Approval == ByKey && v.Channel == Voice }
+
+// question is what a call asks, for people who read it. Carriers say it in the words of the locale.
+func (v *Verification) question() string {
+	from := ""
+	if v.Asker != "" {
+		from = " from " + v.Asker
+	}
+	return "You have a verification request" + from + ". To approve it, press 1. If this wasn't you, press 9 or hang up."
+}
+
+// Answer records the end of an attempt that asked for a key, and what the callee said. Yes approves v
+// as a right code would, spends what that spends, and is refused where that would be: d has the wait
+// after wrong guesses. No cancels v. Either counts only from who holds the lease, as long as it
+// lasts; of what has ended, only the attempt's end is recorded.
+func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (approved bool, err error) {
+	if v.Delivery == Sending && !now.Before(v.DueAt) {
+		return false, ErrLeaseLost // others may be asking already
+	}
+	if v.Attempt == s.Attempt && v.Delivery == Sending && v.asks() && v.ended(now) == nil {
+		switch s.Verdict {
+		case Approves:
+			if approved = d.admit(now) == nil; approved {
+				v.Guesses++
+				d.Clear()
+				v.end(Approved, now)
+			}
+		case Rejects:
+			v.end(Canceled, now)
+			v.fail(ReasonRejected)
+		}
+	}
+	return approved, v.Settle(s, now)
+}
+
+// Answer does that for the user's verification v. His yes validates his address, and counts as a
+// change of him: a caller who waits for it has nothing else to see it by.
+func (u *User) Answer(v *Verification, d *Destination, s *Settlement, now time.Time) (approved bool, err error) {
+	approved, err = v.Answer(d, s, now)
+	if approved {
+		u.Status, u.UpdatedAt = Validated, now
+		u.Version++
+	}
+	return approved, err
+}
