@@ -87,7 +87,7 @@ func (d *Dispatcher) afterLoss(ctx context.Context, r verify.Receipt) (retry, se
 	if err != nil {
 		return false, false, err
 	}
-	retry = verify.Messages(history) < d.MaxMessages && len(d.untried(v.Envelope(), history)) > 0
+	retry = verify.Messages(history) < d.MaxMessages && len(d.untried(v, history)) > 0
 	return retry, v.Attempt != r.Attempt || v.Delivery != verify.Sending, nil
 }
 

@@ -313,6 +313,36 @@ var mutants = []mutant{
 		test{inDispatch, "^TestSilenceMovesOnOnce$"},
 	},
 	{
+		"called-for-want-of-room", "That a carrier has no room is no reason to go by another channel.",
+		[]edit{{"internal/dispatch/poll.go", "busy = w.channel", `busy = ""`}},
+		test{inDispatch, "^TestNoRoomIsNoReasonToCall$"},
+	},
+	{
+		"started-elsewhere-for-want-of-room", "A start for whose text there is no room makes no call.",
+		[]edit{{"internal/dispatch/dispatch.go", "i <= len(then) && !full; i++", "i <= len(then); i++"}},
+		test{inDispatch, "^TestNoRoomIsNoReasonToCall$"},
+	},
+	{
+		"channel-unasked", "A message goes on by the channels that its application has, and the caller left open.",
+		[]edit{{"internal/verify/login.go", `err != nil || r.channel != "" || to.channel != ""`, "err != nil"}},
+		test{inDispatch, "^TestAnotherChannelIsOnlyForThoseWhoWantIt$"},
+	},
+	{
+		"text-of-another-channel", "A message that goes on by another channel says what is meant for that.",
+		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "id = v.ID.messageBy(c)"}},
+		test{inDispatch, "^TestFailoverStories$"},
+	},
+	{
+		"call-for-a-repeat", "Receivers that drop repeats get what goes on by another channel.",
+		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "framed = f.Text"}},
+		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
+	},
+	{
+		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
+		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
+		stores("OutcomesFollowTheStateMachine"),
+	},
+	{
 		"watch-beyond-the-code", "Nobody waits for a receipt when the code has died.",
 		[]edit{{deliveryFile, "s.Watch > 0 && v.ended(until) == nil", "s.Watch > 0"}},
 		test{inVerify, "^TestSilenceMakesASentMessageDue$"},
