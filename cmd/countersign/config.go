@@ -82,6 +82,10 @@ type Config struct {
 	// carriers answers 503.
 	Channels ChannelsConfig `yaml:"channels"`
 
+	// Failover says by which channels a message goes on that none of its channel's carriers gets there.
+	// Applications of Syniverse's API have methods that say it themselves. Optional.
+	Failover FailoverConfig `yaml:"failover"`
+
 	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
 	// silent: 1 to 10. What may have been sent counts.
 	MaxMessages int `yaml:"max_messages" default:"3"`
@@ -408,6 +412,15 @@ type ChannelsConfig struct {
 	Voice []string `yaml:"voice" example:"gateway"`
 }
 
+// FailoverConfig maps channels to those by which a message goes on. Without them nobody is called, or
+// sent a text, who didn't ask for that.
+type FailoverConfig struct {
+	// SMS are the channels after sms: voice, or none.
+	SMS []string `yaml:"sms"`
+	// Voice are the channels after voice: sms, or none.
+	Voice []string `yaml:"voice"`
+}
+
 // LogConfig is how we log: one line for each request, numbers masked, codes never.
 type LogConfig struct {
 	// Level is debug, info, warn or error.
@@ -498,6 +511,8 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
+	checkFailover(p, "failover.sms", c.Failover.SMS, "voice")
+	checkFailover(p, "failover.voice", c.Failover.Voice, "sms")
 	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")
 	p.Check("break_after", c.BreakAfter >= 1 && c.BreakAfter <= 1000, "must be 1 to 1000")
 	for i := range c.Routes {

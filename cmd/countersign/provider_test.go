@@ -29,7 +29,7 @@ const testPublicURL = "https://verify.example.com"
 
 // installProvider makes an installation whose first carrier is the stand-in, by way of the preset, and
 // whose second is the one that every test has.
-func installProvider(t *testing.T) (*testProvider, *installation) {
+func installProvider(t *testing.T, edits ...*strings.Replacer) (*testProvider, *installation) {
 	t.Helper()
 	p := &testProvider{t: t, status: make(chan int, 100), got: make(chan url.Values, 100), token: "the-auth-token-of-an-account"}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +53,11 @@ func installProvider(t *testing.T) (*testProvider, *installation) {
 		before, public, _ := strings.Cut(text, "\npublic:\n")
 		text = before + "\npublic:\n" + strings.Replace(public, "  url: \"\"\n", "  url: "+testPublicURL+"\n", 1)
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n  - name: twilio\n    provider: {preset: twilio, account: AC0123, secret: {file: "+filepath.Join(dir, "twilio.secret")+"}, api: "+api+"}\n", 1)
-		return strings.Replace(text, "  sms:\n", "  sms:\n    - twilio\n", 1)
+		text = strings.Replace(text, "  sms:\n", "  sms:\n    - twilio\n", 1)
+		for _, edit := range edits {
+			text = edit.Replace(text)
+		}
+		return text
 	})
 	return p, in
 }
@@ -163,6 +167,28 @@ func TestAFailedReportMovesOn(t *testing.T) {
 	}
 	if got := in.receiver.message(t, id).Body; got != sent.Get("Body") {
 		t.Errorf("got %q, want the same text", got)
+	}
+}
+
+// What no carrier of texts could deliver is said in a call, with the same code, where the operator wants that.
+func TestAFailedReportCallsByTheNextChannel(t *testing.T) {
+	t.Parallel()
+	provider, in := installProvider(t, strings.NewReplacer("    - twilio\n    - \"gateway\"\n", "    - twilio\n", "  sms: []\n", "  sms: [voice]\n"))
+	p := in.serve()
+	provider.status <- 201
+	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
+	if err != nil || !strings.Contains(answer, `"channel":"sms"`) {
+		t.Fatalf("start: %s, %v", answer, err)
+	}
+	sent := <-provider.got
+	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	provider.report(p, sent, provider.token, url.Values{"MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}})
+	code := codeInBody.FindString(sent.Get("Body"))
+	if got := in.receiver.message(t, id); got.Channel != "voice" || codeInBody.FindString(got.Body) != code {
+		t.Errorf("got a message by %q, want a call with the same code", got.Channel)
+	}
+	if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+code+`"}`); answer != `{"success":true}` {
+		t.Errorf("verify: %s, %v", answer, err)
 	}
 }
 
