@@ -65,7 +65,11 @@ func installProvider(t *testing.T, edits ...*strings.Replacer) (*testProvider, *
 // report tells a server what became of a message, at the URL that the message named, signed.
 func (p *testProvider) report(server *process, sent url.Values, token string, report url.Values) int {
 	p.t.Helper()
-	target := sent.Get("StatusCallback")
+	return p.reportTo(server, sent.Get("StatusCallback"), token, report)
+}
+
+func (p *testProvider) reportTo(server *process, target, token string, report url.Values) int {
+	p.t.Helper()
 	path, ok := strings.CutPrefix(target, testPublicURL)
 	if !ok {
 		p.t.Fatalf("got the callback %q, want one below %s", target, testPublicURL)
@@ -168,6 +172,37 @@ func TestAFailedReportMovesOn(t *testing.T) {
 	if got := in.receiver.message(t, id).Body; got != sent.Get("Body") {
 		t.Errorf("got %q, want the same text", got)
 	}
+}
+
+// A provider who signs as itself reports of its own messages only, also when it knows another's URL.
+func TestAProviderReportsOfItsOwnMessagesOnly(t *testing.T) {
+	t.Parallel()
+	const token = "the-auth-token-of-another-account"
+	file := filepath.Join(t.TempDir(), "other.secret")
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	provider, in := installProvider(t, strings.NewReplacer("\ncarriers:\n", "\ncarriers:\n  - name: other\n    provider: {preset: twilio, account: AC4567, secret: {file: "+file+"}}\n"))
+	p := in.serve()
+	provider.status <- 201
+	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
+	if err != nil || id == "" {
+		t.Fatalf("start: %s, %v", answer, err)
+	}
+	sent := <-provider.got
+	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	target := strings.Replace(sent.Get("StatusCallback"), "/carriers/twilio/", "/carriers/other/", 1)
+	for _, status := range []string{"delivered", "undelivered"} {
+		if got := provider.reportTo(p, target, token, url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {status}}); got != http.StatusOK {
+			t.Errorf("got %d, want 200, for there is nothing to do again", got)
+		}
+		in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	}
+	if metrics := get(t, p.Ops+"/metrics"); !strings.Contains(metrics, `countersign_receipts_total{carrier="other",country="",result="unmatched"} 2`+"\n") {
+		t.Errorf("the metrics don't count them:\n%s", metrics)
+	}
+	provider.report(p, sent, provider.token, url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {"delivered"}})
+	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
 }
 
 // What no carrier of texts could deliver is said in a call, with the same code, where the operator wants that.

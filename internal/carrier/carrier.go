@@ -27,11 +27,12 @@ type Closer interface {
 }
 
 // A Receipt is what a carrier says later of a message that it took. It names the message by its
-// verification and attempt, or where the carrier knows only its own id, by that.
+// verification and attempt, or where the carrier knows only its own id, by that. One that is about
+// another carrier's message says nothing.
 type Receipt struct {
 	Verification verify.ID // zero where only Ref is known
 	Attempt      int       // the message's
-	Carrier      string    // whose id Ref is
+	Carrier      string    // who says it, and whose id Ref is
 	Ref          string    // what Send returned
 	Delivered    bool
 	Reason       string // when not delivered

@@ -121,7 +121,7 @@ func failoverStories(t *testing.T, second verify.Channel) {
 				answered[w.name], news = true, true
 				last = max(last, after)
 				if receipt != "" {
-					receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: mine[0].Attempt, Delivered: receipt == "delivered", Reason: "absent"})
+					receive(t, k, carrier.Receipt{Carrier: w.name, Verification: v.ID, Attempt: mine[0].Attempt, Delivered: receipt == "delivered", Reason: "absent"})
 				}
 			}
 			return news
@@ -238,7 +238,8 @@ func TestAnotherChannelIsOnlyForThoseWhoWantIt(t *testing.T) {
 			id = u.Current
 		}
 		v := quiet(t, k, id.String())
-		receive(t, k, carrier.Receipt{Verification: id, Attempt: v.Attempt, Reason: "absent"})
+		last := attempts(t, k, v)[v.Attempt-1]
+		receive(t, k, carrier.Receipt{Carrier: last[:1], Verification: id, Attempt: v.Attempt, Reason: "absent"})
 		k.Advance(time.Second)
 		v = quiet(t, k, id.String())
 		if diff := cmp.Diff(tt.want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed {
@@ -338,7 +339,7 @@ func TestMessagesOfAVerificationAreBounded(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Carriers: all})
 	v := quiet(t, k, k.Start(to, ""))
 	for attempt := 1; attempt <= 4; attempt++ {
-		receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: attempt, Reason: "absent"})
+		receive(t, k, carrier.Receipt{Carrier: string("abcd"[attempt-1]), Verification: v.ID, Attempt: attempt, Reason: "absent"})
 		v = quiet(t, k, v.ID.String())
 	}
 	want := []string{"a accepted ", "b accepted ", "c accepted "}
@@ -347,6 +348,41 @@ func TestMessagesOfAVerificationAreBounded(t *testing.T) {
 	}
 	if n := len(ways["d"].seen()); n != 0 {
 		t.Errorf("the fourth carrier got %d messages", n)
+	}
+}
+
+// What a carrier says of another one's message says nothing, whenever it says so: before that attempt is
+// settled, and after.
+func TestACarrierReportsOfItsOwnMessagesOnly(t *testing.T) {
+	t.Parallel()
+	calling, answer := make(chan struct{}), make(chan struct{})
+	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
+	b := &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	id := k.Start(to, "")
+	<-calling
+	says := func(name string, delivered bool) {
+		t.Helper()
+		receive(t, k, carrier.Receipt{Carrier: name, Verification: k.Verification(id).ID, Attempt: 1, Delivered: delivered, Reason: "absent"})
+	}
+	says("b", true)
+	says("b", false)
+	close(answer)
+	unchanged := func(when string) {
+		t.Helper()
+		if v := quiet(t, k, id); v.Delivery != verify.Sent || v.Attempt != 1 {
+			t.Errorf("%s: attempt %d is %v; want the first, and sent", when, v.Attempt, v.Delivery)
+		}
+	}
+	quiet(t, k, id)
+	k.Advance(time.Second) // the receipts that waited are looked at
+	unchanged("before the attempt was settled")
+	says("b", true)
+	says("b", false)
+	unchanged("after that")
+	says("a", true)
+	if v := k.Verification(id); v.Delivery != verify.Delivered {
+		t.Errorf("by its own carrier: the message is %v", v.Delivery)
 	}
 }
 
@@ -646,7 +682,7 @@ func TestSilenceMovesOnOnce(t *testing.T) {
 		t.Errorf("delivery %v, watched %t; attempts (-want +got):\n%s", v.Delivery, v.Watched(), diff)
 	}
 	// A loss that becomes known later still moves on.
-	receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: 2, Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "b", Verification: v.ID, Attempt: 2, Reason: "absent"})
 	v = quiet(t, k, id)
 	for range 3 {
 		k.Advance(receiptTimeout)
@@ -666,7 +702,7 @@ func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
 	id := k.Start(to, "")
 	<-calling
-	receive(t, k, carrier.Receipt{Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
 	if v := k.Verification(id); v.Delivery != verify.Sending || v.Attempt != 1 {
 		t.Errorf("before the attempt's end: %v, attempt %d", v.Delivery, v.Attempt)
 	}

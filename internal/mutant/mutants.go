@@ -354,8 +354,13 @@ var mutants = []mutant{
 	},
 	{
 		"loss-before-the-end", "A loss moves on when it is known which carrier lost the message.",
-		[]edit{{receiptFile, "if !settled && !last {", "if !settled && last {"}},
+		[]edit{{receiptFile, "case i < 0:\n\t\treturn false, errEarly", "case i < 0:\n\t\treturn !r.Delivered, nil"}},
 		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
+	},
+	{
+		"receipt-of-another-carrier", "A carrier's receipt says nothing of a message that another one has.",
+		[]edit{{receiptFile, `history[i].Carrier != "" && history[i].Carrier != r.Carrier`, `history[i].Carrier != "" && r.Carrier == ""`}},
+		test{inDispatch, "^TestACarrierReportsOfItsOwnMessagesOnly$"},
 	},
 	{
 		"receipt-changes-its-mind", "That the phone has the message is the last word.",
