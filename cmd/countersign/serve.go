@@ -152,7 +152,10 @@ func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
 func (l *lines) metrics() *metric.Metrics {
 	m := metric.New()
 	for _, c := range l.smscs {
-		m.Binds(c.Name(), c.Binds, func() int { return c.Stats().Bound })
+		m.Binds(c.Name(), func() metric.Binds {
+			s := c.Stats()
+			return metric.Binds{Up: s.Bound, Wanted: c.Binds, InFlight: s.InFlight, Window: c.Binds * c.Window, Made: s.Binds, Throttled: s.Throttled}
+		})
 	}
 	return m
 }
