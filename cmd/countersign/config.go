@@ -295,12 +295,13 @@ type HTTPCarrierConfig struct {
 // ProviderConfig is a provider's account.
 type ProviderConfig struct {
 	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls signalwire-voice,
-	// twilio-voice or vonage-voice. Any other is described in api.
+	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
+	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`
-	// User is the id of an API key, where that isn't the account's. Optional.
+	// User is the id of an API key, where that isn't the account's; of telnyx-voice, a TeXML application's.
+	// Else optional.
 	User string `yaml:"user"`
 	// Host is the provider's host, where accounts have hosts of their own. Else optional.
 	Host string `yaml:"host"`
@@ -720,6 +721,7 @@ func (c *loadedConfig) checkProvider(p *yamlconf.Problems, key string, cc *Carri
 		way.CallbackSecret = secret("callback_secret", o.CallbackSecret)
 		p.Check(key+".callback_secret", c.Public.URL != "", "needs public.url, where the provider reports")
 	}
+	p.Check(key+".preset", way.Spec.Answer.Body == "" || c.Public.URL != "", "needs public.url, where the provider asks what a call says")
 	way.RootCAs = c.authorities(p, key+".ca_file", o.CAFile)
 	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
 		return way // that would be told twice

@@ -3,12 +3,17 @@ package main
 import (
 	"crypto/hmac"
 	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -224,6 +229,89 @@ func TestAFailedReportCallsByTheNextChannel(t *testing.T) {
 	}
 	if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+code+`"}`); answer != `{"success":true}` {
 		t.Errorf("verify: %s, %v", answer, err)
+	}
+}
+
+// Plivo is told to call, asks what to say, and reports how it went: by the preset, at the real server.
+func TestACallAsksTheServerWhatToSay(t *testing.T) {
+	t.Parallel()
+	const token = "the-auth-token-of-an-account"
+	type order struct {
+		AnswerURL string `json:"answer_url"`
+		HangupURL string `json:"hangup_url"`
+	}
+	orders := make(chan order, 10)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		var o order
+		if err != nil || json.Unmarshal(body, &o) != nil {
+			t.Errorf("got the order %s, %v", body, err)
+		}
+		orders <- o
+		w.WriteHeader(http.StatusCreated)
+		w.Write([]byte(`{"message":"call fired","request_uuid":"9834029e","api_id":"97ce"}`))
+	}))
+	t.Cleanup(api.Close)
+	dir := t.TempDir()
+	described, secret := filepath.Join(dir, "plivo.api"), filepath.Join(dir, "plivo.secret")
+	for file, text := range map[string]string{described: "url: " + api.URL + "/v1/Account/{{path .Account}}/Call/\n", secret: token + "\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, in := installProvider(t, strings.NewReplacer(
+		"\ncarriers:\n", "\ncarriers:\n  - name: plivo\n    provider: {preset: plivo-voice, account: MA01, secret: {file: "+secret+"}, api: "+described+"}\n",
+		"  voice:\n    - \"gateway\"\n", "  voice:\n    - plivo\n"))
+	p := in.serve()
+	signed := func(target string, form url.Values) (*http.Response, string) {
+		t.Helper()
+		m := hmac.New(sha256.New, []byte(token))
+		m.Write([]byte(target + "."))
+		for _, name := range slices.Sorted(maps.Keys(form)) {
+			m.Write([]byte(name + form.Get(name)))
+		}
+		m.Write([]byte(".nonce"))
+		req, err := http.NewRequest("POST", p.URL+strings.TrimPrefix(target, testPublicURL), strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("X-Plivo-Signature-V3-Nonce", "nonce")
+		req.Header.Set("X-Plivo-Signature-V3", base64.StdEncoding.EncodeToString(m.Sum(nil)))
+		resp, text, err := do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, text
+	}
+
+	id, answer, err := in.ask(p, "call", `{"to":"+12025550100"}`)
+	if err != nil || id == "" {
+		t.Fatalf("start: %s, %v", answer, err)
+	}
+	o := <-orders
+	resp, text := signed(o.AnswerURL, url.Values{"CallUUID": {"a"}, "CallStatus": {"in-progress"}})
+	said := regexp.MustCompile(`(?:[0-9], ){5}[0-9]`).FindString(text)
+	if resp.StatusCode != 200 || resp.Header.Get("Cache-Control") != "no-store" || strings.Count(text, said) != 2 || said == "" {
+		t.Fatalf("the call says %d %v %s", resp.StatusCode, resp.Header, text)
+	}
+	if resp, _ := signed(o.HangupURL, url.Values{"CallStatus": {"completed"}, "ALegRequestUUID": {"9834029e"}}); resp.StatusCode != 200 {
+		t.Errorf("the report: %s", resp.Status)
+	}
+	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+	code := strings.ReplaceAll(said, ", ", "")
+	if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+code+`"}`); answer != `{"success":true}` {
+		t.Errorf("verify: %s, %v", answer, err)
+	}
+	if _, text := signed(o.AnswerURL, url.Values{"CallUUID": {"a"}}); text != "<Response><Hangup/></Response>" {
+		t.Errorf("after that the call says %s", text)
+	}
+	p.kill()
+	_, names, _ := strings.Cut(o.AnswerURL, "?m=")
+	for _, secret := range []string{token, code, said, names, "+12025550100"} {
+		if strings.Contains(p.stderr.String(), secret) {
+			t.Errorf("the log has %q:\n%s", secret, p.stderr)
+		}
 	}
 }
 

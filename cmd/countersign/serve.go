@@ -170,6 +170,7 @@ func (l *lines) reports(log *slog.Logger, s *system.System) []web.Mount {
 	}
 	for _, p := range l.providers {
 		p.OnReceipt(s.Dispatch.Receive)
+		p.OnAnswer(s.Dispatch.Words)
 	}
 	return []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: provider.Handler(log, l.providers...)}}
 }

@@ -53,6 +53,9 @@ const (
 	ReasonExpired        = verify.ReasonExpired // not delivered while the code lived
 	ReasonNetwork        = "network"            // something on the way broke
 	ReasonMisconfigured  = "misconfigured"      // the carrier doesn't know us, or our account lacks something: an operator must act
+	ReasonBusy           = "busy"               // of a call, and the two below
+	ReasonNoAnswer       = "no_answer"          // it rang, or the phone is off
+	ReasonDeclined       = "declined"           // by whoever was called
 	ReasonRedirected     = "redirected"         // the receiver wants the message elsewhere: an operator must act
 )
 

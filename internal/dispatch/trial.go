@@ -55,7 +55,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		s.After, last = d.Now().Sub(began), s
 		report(s)
 	}
-	receipts := d.trials.begin(m.Verification, name)
+	receipts := d.trials.begin(m, name)
 	defer d.trials.end(m.Verification)
 	if !d.wait(l) {
 		return last, verify.ErrBusy
@@ -94,17 +94,18 @@ type trials struct {
 
 type trial struct {
 	carrier, ref string
+	message      verify.Message
 	receipts     chan carrier.Receipt
 }
 
-func (t *trials) begin(id verify.ID, name string) <-chan carrier.Receipt {
+func (t *trials) begin(m verify.Message, name string) <-chan carrier.Receipt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all == nil {
 		t.all = map[verify.ID]*trial{}
 	}
 	receipts := make(chan carrier.Receipt, 1)
-	t.all[id] = &trial{carrier: name, receipts: receipts}
+	t.all[m.Verification] = &trial{carrier: name, message: m, receipts: receipts}
 	return receipts
 }
 
@@ -112,6 +113,16 @@ func (t *trials) named(id verify.ID, ref string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.all[id].ref = ref
+}
+
+// message is what a carrier's test message says, if it is one.
+func (t *trials) message(name string, id verify.ID) (m verify.Message, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if trial := t.all[id]; trial != nil && trial.carrier == name {
+		return trial.message, true
+	}
+	return m, false
 }
 
 func (t *trials) end(id verify.ID) {

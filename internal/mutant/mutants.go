@@ -363,6 +363,21 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACarrierReportsOfItsOwnMessagesOnly$"},
 	},
 	{
+		"words-of-a-dead-code", "A call says nothing when its code has died.",
+		[]edit{{"internal/dispatch/words.go", "v.StatusAt(d.Now()) != verify.Pending || ", ""}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
+	},
+	{
+		"words-for-another-carrier", "What a call says is for its carrier.",
+		[]edit{{"internal/dispatch/words.go", "h.Carrier == carrier", "h.Carrier != \"\""}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
+	},
+	{
+		"words-of-an-older-attempt", "A call that another one has replaced says nothing.",
+		[]edit{{"internal/dispatch/words.go", " || v.Attempt != attempt", ""}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
+	},
+	{
 		"receipt-changes-its-mind", "That the phone has the message is the last word.",
 		[]edit{{deliveryFile, "d.Receipt == ReceiptDelivered || d.Receipt == r.state()", "d.Receipt == r.state()"}},
 		stores("ReceiptIsRecordedOnce"),
