@@ -86,6 +86,10 @@ type Config struct {
 	// carriers answers 503.
 	Channels ChannelsConfig `yaml:"channels"`
 
+	// Failover says by which channels a message goes on that none of its channel's carriers gets there.
+	// Applications of Syniverse's API have methods that say it themselves. Optional.
+	Failover FailoverConfig `yaml:"failover"`
+
 	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
 	// silent: 1 to 10. What may have been sent counts.
 	MaxMessages int `yaml:"max_messages" default:"3"`
@@ -295,12 +299,13 @@ type HTTPCarrierConfig struct {
 // ProviderConfig is a provider's account.
 type ProviderConfig struct {
 	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls signalwire-voice,
-	// twilio-voice or vonage-voice. Any other is described in api.
+	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
+	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`
-	// User is the id of an API key, where that isn't the account's. Optional.
+	// User is the id of an API key, where that isn't the account's; of telnyx-voice, a TeXML application's.
+	// Else optional.
 	User string `yaml:"user"`
 	// Host is the provider's host, where accounts have hosts of their own. Else optional.
 	Host string `yaml:"host"`
@@ -412,6 +417,15 @@ type ChannelsConfig struct {
 	Voice []string `yaml:"voice" example:"gateway"`
 }
 
+// FailoverConfig maps channels to those by which a message goes on. Without them nobody is called, or
+// sent a text, who didn't ask for that.
+type FailoverConfig struct {
+	// SMS are the channels after sms: voice, or none.
+	SMS []string `yaml:"sms"`
+	// Voice are the channels after voice: sms, or none.
+	Voice []string `yaml:"voice"`
+}
+
 // LogConfig is how we log: one line for each request, numbers masked, codes never.
 type LogConfig struct {
 	// Level is debug, info, warn or error.
@@ -505,6 +519,8 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
+	checkFailover(p, "failover.sms", c.Failover.SMS, "voice")
+	checkFailover(p, "failover.voice", c.Failover.Voice, "sms")
 	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")
 	p.Check("break_after", c.BreakAfter >= 1 && c.BreakAfter <= 1000, "must be 1 to 1000")
 	for i := range c.Routes {
@@ -712,6 +728,7 @@ func (c *loadedConfig) checkProvider(p *yamlconf.Problems, key string, cc *Carri
 		way.CallbackSecret = secret("callback_secret", o.CallbackSecret)
 		p.Check(key+".callback_secret", c.Public.URL != "", "needs public.url, where the provider reports")
 	}
+	p.Check(key+".preset", way.Spec.Answer.Body == "" || c.Public.URL != "", "needs public.url, where the provider asks what a call says")
 	way.RootCAs = c.authorities(p, key+".ca_file", o.CAFile)
 	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
 		return way // that would be told twice

@@ -55,7 +55,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		s.After, last = d.Now().Sub(began), s
 		report(s)
 	}
-	receipts := d.trials.begin(m.Verification)
+	receipts := d.trials.begin(m, name)
 	defer d.trials.end(m.Verification)
 	if !d.wait(l) {
 		return last, verify.ErrBusy
@@ -72,7 +72,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	} else {
 		step(Step{What: verify.Accepted.String(), Ref: ref})
 	}
-	d.trials.named(m.Verification, name, ref)
+	d.trials.named(m.Verification, ref)
 	select {
 	case r := <-receipts:
 		if r.Delivered {
@@ -94,24 +94,35 @@ type trials struct {
 
 type trial struct {
 	carrier, ref string
+	message      verify.Message
 	receipts     chan carrier.Receipt
 }
 
-func (t *trials) begin(id verify.ID) <-chan carrier.Receipt {
+func (t *trials) begin(m verify.Message, name string) <-chan carrier.Receipt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all == nil {
 		t.all = map[verify.ID]*trial{}
 	}
 	receipts := make(chan carrier.Receipt, 1)
-	t.all[id] = &trial{receipts: receipts}
+	t.all[m.Verification] = &trial{carrier: name, message: m, receipts: receipts}
 	return receipts
 }
 
-func (t *trials) named(id verify.ID, carrier, ref string) {
+func (t *trials) named(id verify.ID, ref string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.all[id].carrier, t.all[id].ref = carrier, ref
+	t.all[id].ref = ref
+}
+
+// message is what a carrier's test message says, if it is one.
+func (t *trials) message(name string, id verify.ID) (m verify.Message, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if trial := t.all[id]; trial != nil && trial.carrier == name {
+		return trial.message, true
+	}
+	return m, false
 }
 
 func (t *trials) end(id verify.ID) {
@@ -125,7 +136,7 @@ func (t *trials) receive(r carrier.Receipt) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, trial := range t.all {
-		if r.Verification == id || r.Verification.IsZero() && trial.ref != "" && trial.carrier == r.Carrier && trial.ref == r.Ref {
+		if trial.carrier == r.Carrier && (r.Verification == id || r.Verification.IsZero() && trial.ref != "" && trial.ref == r.Ref) {
 			select {
 			case trial.receipts <- r:
 			default: // a repeated one

@@ -1,6 +1,9 @@
 package verify
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // An Approval is how the person who is reached shows that he is.
 type Approval int
@@ -30,8 +33,8 @@ func (v Verdict) String() string {
 // ReasonRejected is why the delivery of a call failed whose callee says that it wasn't he who asked.
 const ReasonRejected = "rejected"
 
-// asks reports whether the message asks for a key instead of telling the code.
-func (v *Verification) asks() bool { return v.Approval == ByKey && v.Channel == Voice }
+// asks reports whether the message on a channel asks for a key instead of telling the code.
+func (v *Verification) asks(c Channel) bool { return v.Approval == ByKey && c == Voice }
 
 // question is what a call asks, for people who read it. Carriers say it in the words of the locale.
 func (v *Verification) question() string {
@@ -50,7 +53,7 @@ func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (app
 	if v.Delivery == Sending && !now.Before(v.DueAt) {
 		return false, ErrLeaseLost // others may be asking already
 	}
-	if v.Attempt == s.Attempt && v.Delivery == Sending && v.asks() && v.ended(now) == nil {
+	if v.Attempt == s.Attempt && v.Delivery == Sending && v.asks(cmp.Or(s.Channel, v.Channel)) && v.ended(now) == nil {
 		switch s.Verdict {
 		case Approves:
 			if approved = d.admit(now) == nil; approved {

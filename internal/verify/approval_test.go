@@ -159,17 +159,17 @@ func TestACallForAKeyTellsNoCode(t *testing.T) {
 	t.Parallel()
 	const secret = "493817"
 	v := asking()
-	m := v.Message(secret)
+	m := v.Message(v.Channel, secret)
 	if !m.ByKey || m.Asker != "The Shop" || m.Code != "" || m.Text != "" ||
 		m.Body != "You have a verification request from The Shop. To approve it, press 1. If this wasn't you, press 9 or hang up." {
 		t.Errorf("got %q by key: %t, of %q, code %q, text %q", m.Body.Reveal(), m.ByKey, m.Asker, m.Code.Reveal(), m.Text)
 	}
 	v.Asker = ""
-	if got := v.Message(secret).Body.Reveal(); !strings.HasPrefix(got, "You have a verification request. ") {
+	if got := v.Message(v.Channel, secret).Body.Reveal(); !strings.HasPrefix(got, "You have a verification request. ") {
 		t.Errorf("of nobody: got %q", got)
 	}
 	v.Channel, v.Text = SMS, approvedText(SMS)
-	if m := v.Message(secret); m.ByKey || m.Asker != "" || m.Code != secret {
+	if m := v.Message(v.Channel, secret); m.ByKey || m.Asker != "" || m.Code != secret {
 		t.Errorf("by another channel: got %+v, want an ordinary code", m)
 	}
 }
@@ -210,7 +210,7 @@ func TestAnApplicationsCallsAskForAKey(t *testing.T) {
 	v := e.outbox.verifications[0]
 	a.Calls.ByKey = false
 	e.store.applications[a.ID] = a
-	if !v.Message("1").ByKey {
+	if !v.Message(v.Channel, "1").ByKey {
 		t.Error("a call that is made again asks for no key: it isn't frozen")
 	}
 	if got := e.validate(t, a, e.sealed(t), false); got != "right" {

@@ -216,7 +216,7 @@ func TestWhatAnApplicationSaysIsFrozenAtTheStart(t *testing.T) {
 	if err := e.UpdateApplication(t.Context(), e.acct, next, 1); err != nil {
 		t.Fatal(err)
 	}
-	if got := before.Message(Secret(secret)).Body.Reveal(); got != "G-"+secret+" is your Before verification code." {
+	if got := before.Message(before.Channel, Secret(secret)).Body.Reveal(); got != "G-"+secret+" is your Before verification code." {
 		t.Errorf("sent again, the message is %q", got)
 	}
 	e.clock = e.clock.Add(time.Minute)
@@ -387,8 +387,8 @@ func TestWhereTheLanguageOfACallComesFrom(t *testing.T) {
 		a.Calls.Locale = "zh"
 		e.store.applications[a.ID] = a
 		v := e.outbox.verifications[0]
-		if got := e.latest().Locale; got != tt.want || v.Message("1").Locale != tt.want {
-			t.Errorf("%+v: got %q, and again %q", tt, got, v.Message("1").Locale)
+		if got := e.latest().Locale; got != tt.want || v.Message(v.Channel, "1").Locale != tt.want {
+			t.Errorf("%+v: got %q, and again %q", tt, got, v.Message(v.Channel, "1").Locale)
 		}
 
 		// The same without an application.

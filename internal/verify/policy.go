@@ -138,6 +138,8 @@ type terms struct {
 	ours     bool // what is said is, and a voice can say it in other languages
 	approval Approval
 	asker    string
+
+	fallbacks []Fallback
 }
 
 // problems are all that is wrong with a request.
@@ -157,13 +159,14 @@ func (p problems) err() error {
 
 // Validate says all that is wrong with a request in an [ErrInvalid], without starting anything.
 func Validate(acct *Account, r StartRequest) error {
-	_, err := settle(acct, r, senders{})
+	_, err := settle(acct, r, senders{}, nil)
 	return err
 }
 
 // settle decides every setting of a request, or says all that is wrong with it in an [ErrInvalid].
-// The public sender is used where neither the request nor the application names one.
-func settle(acct *Account, r StartRequest, from senders) (terms, error) {
+// The public sender is used where neither the request nor the application names one. A channel that
+// comes then is left out if the text can't go out on it.
+func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms, error) {
 	var p problems
 	t := p.terms(acct, r)
 	t.to = p.number(FieldTo, r.To, acct.Project.Profile)
@@ -176,7 +179,7 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 		text = frame(r.Text)
 	}
 	t.text, t.ours = acct.Project.Style.write(r.Channel, text, placeholder), text == approved
-	if text != approved {
+	if !t.ours {
 		switch {
 		case !sender.Public || acct.Project.PublicText:
 		case r.From == "":
@@ -190,6 +193,15 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	}
 	if err := p.err(); err != nil {
 		return terms{}, err
+	}
+	for _, c := range then {
+		if t.ours {
+			text = approvedText(c)
+		}
+		f := Fallback{c, acct.Project.Style.write(c, text, placeholder)}
+		if t.ours || unfit(c, f.Text, t.length) == "" {
+			t.fallbacks = append(t.fallbacks, f)
+		}
 	}
 	return t, nil
 }

@@ -27,6 +27,9 @@ type Verification struct {
 	Locale      string // of a call, a BCP 47 tag; "" leaves it to the carrier
 	Approval    Approval
 	Asker       string // who asks in a call for a key; "": nobody is named
+	// Fallbacks are the channels by which the message may go on when no carrier of Channel can get it
+	// there, the preferred one first.
+	Fallbacks   []Fallback
 	Format      code.Format
 	Prefix      string // of the code, in the message and, if somebody types it, in a guess
 	Length      int
@@ -53,6 +56,12 @@ type Verification struct {
 	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
 	// when to stop waiting for a receipt, or zero.
 	DueAt time.Time
+}
+
+// A Fallback is another channel for a verification's message, and what it says there.
+type Fallback struct {
+	Channel Channel
+	Text    string // as the verification's
 }
 
 // A Purpose says what a code may be used for. A code for one doesn't answer another.
@@ -213,34 +222,41 @@ func (v *Verification) end(s Status, now time.Time) {
 	}
 }
 
-// Message is what a carrier gets, with the code in its place. One that asks for a key has none.
-func (v *Verification) Message(code Secret) Message {
+// Message is what a carrier of a channel gets, with the code in its place; one that asks for a key has
+// none. By another channel it is another message, or a receiver of both would drop it as a repeat.
+func (v *Verification) Message(c Channel, code Secret) Message {
+	id, framed := v.ID.message(), v.Text
+	for _, f := range v.Fallbacks {
+		if f.Channel == c {
+			id, framed = v.ID.messageBy(c), f.Text
+		}
+	}
 	m := Message{
-		ID:           v.ID.message(),
+		ID:           id,
 		Verification: v.ID,
-		Channel:      v.Channel,
+		Channel:      c,
 		To:           v.To,
 		From:         v.Sender,
 		Locale:       v.Locale,
 		ExpiresAt:    v.ExpiresAt,
 		Attempt:      v.Attempt,
 	}
-	if v.asks() {
+	if v.asks(c) {
 		m.ByKey, m.Asker, m.Body = true, v.Asker, Secret(v.question())
 		return m
 	}
-	m.Body, m.Code, m.Text = Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.ownText()
+	m.Body, m.Code, m.Text = Secret(fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
 	return m
 }
 
-// ownText is the text around the code for carriers that speak, "" where they say the same in the
+// around is the text around the code for carriers that speak, "" where they say the same in the
 // words of the locale: for the approved text, and in other languages for our texts to users, which
 // are English and differ only by naming who asks.
-func (v *Verification) ownText() string {
+func (v *Verification) around(c Channel, framed string) string {
 	language, _, _ := strings.Cut(v.Locale, "-")
 	foreign := language != "" && !strings.EqualFold(language, "en")
-	if v.Text == approvedText(v.Channel) || foreign && ours(v.Text) {
+	if framed == approvedText(c) || foreign && ours(framed) {
 		return ""
 	}
-	return marked(v.Text)
+	return marked(framed)
 }
