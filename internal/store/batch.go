@@ -74,8 +74,8 @@ type writer struct {
 	lanes  sync.WaitGroup
 
 	turn struct { // of several lanes; one alone takes none
-		sync.Mutex            // guards busy, and the lanes' own
-		free       *sync.Cond // busy or the queue may be another
+		sync.Mutex            // guards busy here and of the lanes
+		free       *sync.Cond // signaled when busy has become less, or a crowd waits
 		busy       int        // lanes that have a turn
 	}
 }
@@ -88,10 +88,10 @@ const (
 // A lane is one of the writer's goroutines, with a session of its own.
 type lane struct {
 	*writer
-	session session // for groups
-	down    error   // of the last transaction, if the database was away
-	busy    bool    // it is counted as such
-	slow    *time.Timer
+	session session     // for groups
+	down    error       // of the last transaction, if the database was away
+	busy    bool        // it has a turn
+	slow    *time.Timer // ends its turn
 }
 
 // newWriter starts a writer on sessions that it closes in the end.

@@ -353,6 +353,7 @@ func install(binaries, receiver string, db *database) (*installation, error) {
 		return nil, err
 	}
 	config = []byte(strings.NewReplacer(
+		"timeout: 750ms", "timeout: 10s", // a disk that stalls shall be slow here, and not end the run
 		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`, "http://127.0.0.1:9000/messages", receiver,
 	).Replace(strings.Replace(string(config), "\n  url: \"\"\n", "\n  url: "+strconv.Quote(db.url)+"\n", 1))) // the first one is the database's
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
