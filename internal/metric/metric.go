@@ -65,7 +65,7 @@ func New() *Metrics {
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_batch_operations", Help: "Operations committed together.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk.", Buckets: fine}),
+			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk; with PostgreSQL, of the writes too.", Buckets: fine}),
 	}
 	m.registry.MustRegister(
 		m.requests, m.requestSeconds, m.starts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.cost, m.batchSize, m.commitSeconds,

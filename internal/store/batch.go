@@ -74,8 +74,8 @@ type writer struct {
 	lanes  sync.WaitGroup
 
 	turn struct { // of several lanes; one alone takes none
-		sync.Mutex            // guards busy, and the lanes' own
-		free       *sync.Cond // busy or the queue may be another
+		sync.Mutex            // guards busy here and of the lanes
+		free       *sync.Cond // signaled when busy has become less, or a crowd waits
 		busy       int        // lanes that have a turn
 	}
 }
@@ -88,10 +88,10 @@ const (
 // A lane is one of the writer's goroutines, with a session of its own.
 type lane struct {
 	*writer
-	session session // for groups
-	down    error   // of the last transaction, if the database was away
-	busy    bool    // it is counted as such
-	slow    *time.Timer
+	session session     // for groups
+	down    error       // of the last transaction, if the database was away
+	busy    bool        // it has a turn
+	slow    *time.Timer // ends its turn
 }
 
 // newWriter starts a writer on sessions that it closes in the end.
@@ -100,7 +100,7 @@ func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration,
 	w.turn.free = sync.NewCond(&w.turn)
 	for _, s := range hot {
 		l := &lane{writer: w, session: s}
-		l.slow = time.AfterFunc(tooLong, l.endTurn)
+		l.slow = time.AfterFunc(tooLong, l.leaveTurn)
 		l.slow.Stop()
 		w.lanes.Go(l.run)
 	}
@@ -219,9 +219,14 @@ func (l *lane) takeTurn() (only bool) {
 	return t.busy == 1
 }
 
-// endTurn lets another lane begin.
+// endTurn ends the lane's turn, if it hasn't ended by itself.
 func (l *lane) endTurn() {
 	l.slow.Stop()
+	l.leaveTurn()
+}
+
+// leaveTurn lets another lane begin.
+func (l *lane) leaveTurn() {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	if l.busy {

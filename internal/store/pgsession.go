@@ -17,7 +17,8 @@ import (
 )
 
 // A postgresSession runs groups on a connection of its own, with one statement for each table and
-// kind, whose parameters are arrays. A group costs two round trips: what it reads, and what it writes. The connection is made when it is needed, and again after it broke.
+// kind, whose parameters are arrays. A group costs two round trips: what it reads, and what it writes.
+// The connection is made when it is needed, and again after it broke.
 type postgresSession struct {
 	config *pgx.ConnConfig
 	server *server
@@ -123,7 +124,7 @@ const (
 		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
 		ORDER BY u.application, u.name FOR UPDATE OF u`
 
-	// Most groups name nobody: what would look for their users' is left out of the next two then.
+	// Most groups name no user: then the statements that look for users' rows aren't needed.
 	pgLockDestinations      = pgNamedDestinations + pgLockDestination
 	pgLockVerifications     = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
 	pgLockUsersDestinations = pgNamedDestinations + `
@@ -290,7 +291,7 @@ func (s *postgresSession) stale() bool {
 	return time.Since(s.planned) > planLife && s.conn.PgConn().ParameterStatus("crdb_version") == ""
 }
 
-// send asks a batch in one round trip.
+// send sends what load asks, in one round trip.
 func (s *postgresSession) send(ctx context.Context, b *pgx.Batch) error {
 	return s.conn.SendBatch(ctx, b).Close()
 }

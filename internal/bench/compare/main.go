@@ -372,7 +372,10 @@ func install(binaries string, edit func(string) string, db *database) (*installa
 	if err != nil {
 		return nil, err
 	}
-	config = []byte(strings.NewReplacer(`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`).Replace(edit(string(config))))
+	config = []byte(strings.NewReplacer(
+		"timeout: 750ms", "timeout: 10s", // a disk that stalls shall be slow here, and not end the run
+		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`,
+	).Replace(edit(string(config))))
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
 		return nil, err
 	}
