@@ -20,6 +20,12 @@ type Carrier interface {
 	Send(ctx context.Context, m verify.Message) (ref string, err error)
 }
 
+// A Limiter is a carrier that knows how long a Send can take at most, which may be minutes. One that
+// doesn't gets the dispatcher's time, a few seconds.
+type Limiter interface {
+	Limit() time.Duration
+}
+
 // A Closer is a carrier that keeps connections up.
 type Closer interface {
 	// Close ends them, once nobody sends any more and the receipts under way are recorded, or ctx is done.

@@ -39,6 +39,7 @@ type Line struct {
 // A line is a carrier's queue, its workers, and what we know of how it does.
 type line struct {
 	Line
+	limit  time.Duration // of one call
 	places chan struct{} // one token for each message that is here
 	queue  chan job
 	pace   pace
@@ -54,7 +55,10 @@ func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
 		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v and receipt timeout %v not below 0",
 			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout)
 	}
-	made := &line{Line: l, breakers: map[string]*breaker{}}
+	made := &line{Line: l, limit: callLimit, breakers: map[string]*breaker{}}
+	if c, ok := l.Carrier.(carrier.Limiter); ok {
+		made.limit = c.Limit()
+	}
 	if l.Rate > 0 {
 		made.pace.gcra = limit.GCRA{Burst: 1, Interval: time.Duration(float64(time.Second) / l.Rate)}
 		made.Queue = min(l.Queue, max(1, int(l.Rate*(lease-callLimit).Seconds())))

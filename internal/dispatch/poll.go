@@ -134,7 +134,7 @@ func (d *Dispatcher) claim(ctx context.Context, l *line, o verify.Overdue, count
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
 	queued = true
-	l.queue <- job{verification: v, message: v.Message(verify.Secret(secret)), since: d.Now(), history: history, country: country}
+	l.queue <- job{verification: v, message: v.Message(verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: country}
 	return nil
 }
 

@@ -61,7 +61,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		return last, verify.ErrBusy
 	}
 	step(Step{What: "sending", From: m.From})
-	ref, err := d.call(l, m)
+	ref, err := d.hand(d.calls, l, m)
 	release()
 	if err != nil {
 		decision := carrier.Decision(err)

@@ -315,7 +315,7 @@ func (s *Store) Claim(_ context.Context, o verify.Overdue, lease time.Duration) 
 	return v, nil
 }
 
-// Renew extends an attempt's lease before it begins: see [verify.Verification.Renew].
+// Renew extends an attempt's lease: see [verify.Verification.Renew].
 func (s *Store) Renew(_ context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error) {
 	return s.change(id, func(_ *rows, v *verify.Verification, now time.Time) error {
 		return v.Renew(attempt, lease, now)

@@ -148,7 +148,7 @@ const (
 	Refused  DeliveryOutcome = 1 // this carrier will never send it
 	Errored  DeliveryOutcome = 2 // it wasn't sent; another try may help
 	Unknown  DeliveryOutcome = 3 // it may have been sent
-	Dropped  DeliveryOutcome = 4 // we didn't call the carrier: the code had died
+	Dropped  DeliveryOutcome = 4 // the code died before the carrier was called, or while it was calling
 )
 
 func (o DeliveryOutcome) String() string {
@@ -234,7 +234,8 @@ func (v *Verification) Postpone(until, now time.Time) {
 	}
 }
 
-// Renew extends the lease of an attempt that has not begun.
+// Renew extends the lease of an attempt, whether its call is still to come or under way. Its error
+// means that the call must not begin, or must end: the lease is another's, or the code is dead.
 func (v *Verification) Renew(attempt int, lease time.Duration, now time.Time) error {
 	if v.Attempt != attempt || v.Delivery != Sending {
 		return ErrLeaseLost
