@@ -14,10 +14,16 @@ import (
 type Carrier interface {
 	// Name is the carrier's name in the configuration, in deliveries and in metrics.
 	Name() string
-	// Send hands over one message and returns the carrier's own id of it. It gives up when ctx
-	// is done. Its error decides what happens next: a plain one means that nothing was sent and
+	// Send hands over one message and says what is known of it then. It gives up when ctx is done. Its error decides what happens next: a plain one means that nothing was sent and
 	// another try may help; see [Refused], [Later], [Unknown] and [Because].
-	Send(ctx context.Context, m verify.Message) (ref string, err error)
+	Send(ctx context.Context, m verify.Message) (Result, error)
+}
+
+// A Result is what a carrier says of a message at once, also where there is an error.
+type Result struct {
+	Ref       string // the carrier's own id of the message, by which a [Receipt] names it; may be empty
+	Delivered bool   // the person has it: no receipt will follow
+	Call      verify.Call
 }
 
 // A Limiter is a carrier that knows how long a Send can take at most, which may be minutes. One that

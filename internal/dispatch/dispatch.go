@@ -323,7 +323,13 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		cost = d.send(what, l, &j, &end)
 	}
 	if d.Observer != nil {
-		d.Observer.Settled(&end.Delivery, j.country, d.Now().Sub(v.ID.Time()), cost)
+		now := d.Now()
+		d.Observer.Settled(&end.Delivery, j.country, now.Sub(v.ID.Time()), cost)
+		if end.Delivered {
+			delivered := end.Delivery
+			delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, now
+			d.Observer.Received(&delivered, j.country)
+		}
 	}
 	d.settle(what, end, j)
 }
@@ -341,8 +347,8 @@ func (d *Dispatcher) wait(l *line) bool {
 
 // send calls the carrier, decides what is next, and returns what the message costs.
 func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
-	ref, err := d.call(l, j)
-	end.Ref = ref
+	r, err := d.call(l, j)
+	end.Ref, end.Call, end.Delivered = r.Ref, r.Call, r.Delivered
 	var after time.Duration
 	if err != nil {
 		decision := carrier.Decision(err)
@@ -359,21 +365,30 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 			d.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country)
 		}
 	}
+	made := r.Call != (verify.Call{})
+	if made {
+		cost = l.callCost(j.country, r.Call)
+	}
 	if end.Outcome == verify.Accepted || end.Outcome == verify.Unknown {
-		end.Watch = d.watch(end, l, j)
-		return l.Cost(j.country, j.message.Channel, j.message.Body)
+		if !end.Delivered {
+			end.Watch = d.watch(end, l, j)
+		}
+		if !made {
+			cost = l.Cost(j.country, j.message.Channel, j.message.Body)
+		}
+		return cost
 	}
 	var ended over
 	if errors.As(j.cut, &ended) && end.Outcome == verify.Errored {
 		end.Outcome, end.Reason = verify.Dropped, string(ended)
-		return 0
+		return cost
 	}
 	d.retry(end, l, j, after)
-	return 0
+	return cost
 }
 
 // call calls the carrier, within its time limit, and holds the lease until it returns.
-func (d *Dispatcher) call(l *line, j *job) (ref string, err error) {
+func (d *Dispatcher) call(l *line, j *job) (r carrier.Result, err error) {
 	if l.limit <= d.CallLimit { // the lease outlasts it
 		return d.hand(d.calls, l, j.message)
 	}
@@ -381,15 +396,15 @@ func (d *Dispatcher) call(l *line, j *job) (ref string, err error) {
 	var held sync.WaitGroup
 	looked := d.Now()
 	held.Go(func() { d.hold(ctx, end, j, looked) })
-	ref, err = d.hand(ctx, l, j.message)
+	r, err = d.hand(ctx, l, j.message)
 	j.cut = context.Cause(ctx)
 	end(nil)
 	held.Wait()
-	return ref, err
+	return r, err
 }
 
 // hand calls the carrier. One that panics may have sent.
-func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (ref string, err error) {
+func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r carrier.Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.limit)
 	defer cancel()
 	defer func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -93,6 +95,47 @@ func TestALongCallKeepsItsLease(t *testing.T) {
 	k.Advance(time.Hour) // what was noted down for the lease's ends
 	if n := len(w.seen()); n != 1 {
 		t.Errorf("%d calls, want 1", n)
+	}
+}
+
+// A call says by itself what became of it: nobody waits for a receipt, and what it was is recorded,
+// whether it was for good or not.
+func TestACallTellsWhatBecameOfIt(t *testing.T) {
+	t.Parallel()
+	answered := verify.Call{Ring: 3 * time.Second, Answered: countersigntest.Start, Talk: 61 * time.Second, Keys: 1, Status: 200, HungUp: true}
+	for name, tt := range map[string]struct {
+		says  carrier.Result
+		send  func(context.Context, int) error
+		state verify.DeliveryState
+	}{
+		"said":          {carrier.Result{Delivered: true, Call: answered}, nil, verify.Delivered},
+		"hung up early": {carrier.Result{Call: answered}, always(carrier.Because("hung_up", carrier.Refused(errDown))), verify.Failed},
+	} {
+		w, b := newTrunk("a"), &way{name: "b"}
+		w.says, w.send = tt.says, tt.send
+		k := countersigntest.New(t, countersigntest.Options{
+			Carriers: []carrier.Carrier{w, b}, MaxMessages: 1,
+			Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: time.Second, Costs: map[string]float64{"US": 0.5}}},
+			Rules: []route.Rule{{Carriers: []route.Choice{{Carrier: "a"}}}},
+		})
+		v := settled(t, k, k.Start(to, ""))
+		if v.Delivery != tt.state || v.Watched() {
+			t.Errorf("%s: got %v (%s), watched %t", name, v.Delivery, v.Reason, v.Watched())
+		}
+		all, err := k.Store.Deliveries(t.Context(), v.ID)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%s: %+v, %v, want one attempt", name, all, err)
+		}
+		if diff := cmp.Diff(answered, all[0].Call); diff != "" {
+			t.Errorf("%s: the call's record (-want +got)\n%s", name, diff)
+		}
+		metrics := httptest.NewRecorder()
+		k.Operations().ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
+		for _, line := range []string{`countersign_cost_total{carrier="a",country="US"} 1`, `countersign_call_talk_seconds_sum{carrier="a"} 61`} {
+			if !strings.Contains(metrics.Body.String(), line+"\n") {
+				t.Errorf("%s: the metrics lack %s", name, line)
+			}
+		}
 	}
 }
 
@@ -259,13 +302,20 @@ func (s *cutOff) Verification(ctx context.Context, id verify.ID) (*verify.Verifi
 	return s.Store.Verification(ctx, id)
 }
 
+func (s *cutOff) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
+	if s.away.Load() {
+		return nil, errAway
+	}
+	return s.Store.Due(ctx, n)
+}
+
 // A replica dies, or loses the database, in the middle of a call. Another makes the call again, soon
 // after the lease, and not while the first one goes on.
 func TestADeadReplicasCallIsMadeByAnother(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	theirs, ours := newTrunk("a"), newTrunk("a")
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{ours}, Unattended: true, BreakAfter: -1})
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{ours}, Unattended: true})
 	id := startAndDie(t, k, lease)
 	st := &cutOff{Store: k.Store}
 	other, err := dispatch.New(dispatch.Config{
@@ -276,7 +326,11 @@ func TestADeadReplicasCallIsMadeByAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { other.Close(ctx) })
+	t.Cleanup(func() {
+		now, cancel := context.WithCancel(ctx)
+		cancel()
+		other.Close(now)
+	})
 	k.Clock.Advance(lease)
 	if err := k.Store.Sweep(ctx); err != nil {
 		t.Fatal(err)

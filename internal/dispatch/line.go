@@ -29,7 +29,8 @@ type Line struct {
 	// and twice that where we don't know whether this one has it. 0 is for ever: a carrier whose
 	// receipts don't reach us is always silent.
 	ReceiptTimeout time.Duration
-	// Costs are those of a segment, or of a call, by country; "" is any other country.
+	// Costs are those of a segment, of a call that somebody else makes, or of a minute of one that we
+	// make, by country; "" is any other country.
 	Costs map[string]float64
 	// Senders are what messages come from instead of the public sender, by country; "" is any other.
 	// One number always sees the same one.
@@ -146,6 +147,15 @@ func (l *Line) Cost(country string, c verify.Channel, text verify.Secret) float6
 		return each
 	}
 	return each * float64(sms.Segments(text.Reveal()))
+}
+
+// callCost is what a call costs that we made: each minute that was begun.
+func (l *Line) callCost(country string, c verify.Call) float64 {
+	if c.Answered.IsZero() {
+		return 0
+	}
+	minutes := max(1, (c.Talk+time.Minute-1)/time.Minute)
+	return byCountry(l.Costs, country) * float64(minutes)
 }
 
 // byCountry is a country's value, or that of any other.

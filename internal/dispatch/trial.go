@@ -61,18 +61,25 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		return last, verify.ErrBusy
 	}
 	step(Step{What: "sending", From: m.From})
-	ref, err := d.hand(d.calls, l, m)
+	calling, hangUp := context.WithCancel(d.calls)
+	defer context.AfterFunc(ctx, hangUp)() // who asked is gone
+	defer hangUp()
+	r, err := d.hand(calling, l, m)
 	release()
 	if err != nil {
 		decision := carrier.Decision(err)
-		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Detail: err.Error(), Ref: ref})
+		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Detail: err.Error(), Ref: r.Ref})
 		if decision.Outcome != verify.Unknown {
 			return last, nil
 		}
 	} else {
-		step(Step{What: verify.Accepted.String(), Ref: ref})
+		step(Step{What: verify.Accepted.String(), Ref: r.Ref})
 	}
-	d.trials.named(m.Verification, name, ref)
+	if r.Delivered {
+		step(Step{What: verify.ReceiptDelivered.String()})
+		return last, nil
+	}
+	d.trials.named(m.Verification, name, r.Ref)
 	select {
 	case r := <-receipts:
 		if r.Delivered {

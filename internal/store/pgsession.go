@@ -156,8 +156,9 @@ const (
 		FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bytea[])
 			AS n (id, status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed)
 		WHERE v.id = n.id`
-	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at)
-		SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[])
+	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
+		SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
+			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
 		` + endDelivery
 	// The verification's lock, which is taken before, is its attempts' lock too.
 	pgSelectAttempts = `SELECT ` + deliveryColumns + ` FROM delivery

@@ -211,6 +211,9 @@ func fromMillis(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
+// span is a duration as it is stored.
+func span(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
 // Start implements [verify.Store].
 func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
 	return s.start(v, op{}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {

@@ -99,19 +99,19 @@ func (s *Simulator) OnReceipt(receive func(context.Context, carrier.Receipt) err
 func (s *Simulator) Name() string { return Name }
 
 // Send implements [carrier.Carrier].
-func (s *Simulator) Send(ctx context.Context, m verify.Message) (string, error) {
+func (s *Simulator) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	switch m.To {
 	case RefusedNumber:
-		return "", carrier.Refused(errors.New("the simulator refuses this number"))
+		return carrier.Result{}, carrier.Refused(errors.New("the simulator refuses this number"))
 	case UnreachableNumber:
-		return "", carrier.Because("unreachable", errors.New("the simulator can't reach this number"))
+		return carrier.Result{}, carrier.Because("unreachable", errors.New("the simulator can't reach this number"))
 	case SilentNumber:
 		<-ctx.Done()
-		return "", carrier.Unknown(ctx.Err())
+		return carrier.Result{}, carrier.Unknown(ctx.Err())
 	case SlowNumber:
 		select {
 		case <-ctx.Done():
-			return "", carrier.Unknown(ctx.Err())
+			return carrier.Result{}, carrier.Unknown(ctx.Err())
 		case <-time.After(slowBy):
 		}
 	}
@@ -119,7 +119,7 @@ func (s *Simulator) Send(ctx context.Context, m verify.Message) (string, error) 
 	if m.To == FailedReceiptNumber {
 		s.fail(m)
 	}
-	return m.ID.String(), nil
+	return carrier.Result{Ref: m.ID.String()}, nil
 }
 
 func (s *Simulator) keep(m verify.Message) {

@@ -150,6 +150,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		return err
 	}
 	began = time.Now()
+	l.Answered = began
 	t := &talk{call: l, script: script}
 	err = l.connect(answer)
 	if err == nil {

@@ -56,14 +56,10 @@ type Call struct {
 	Trunk        string
 	Verification verify.ID
 	Attempt      int
-	Status       int // the trunk's last answer: 200 if the phone was answered; 0 if there was none
-	Reason       string
-	Ring         time.Duration // until it was answered, or given up
-	Talk         time.Duration // from then to the end; 0 if it wasn't answered
-	Said         bool          // the code was said to its end at least once
-	Keys         int           // that were pressed
-	HungUp       bool          // by the other side
-	Late         time.Duration // how long the machine stood still meanwhile, in pauses longer than any buffer
+	verify.Call
+	Reason string
+	Said   bool          // the code was said to its end at least once
+	Late   time.Duration // how long the machine stood still meanwhile, in pauses longer than any buffer
 }
 
 // New opens a trunk's sockets, and starts to register if that is wanted. It doesn't wait for the
@@ -189,28 +185,28 @@ func (c *Carrier) shut() {
 }
 
 // Send implements [carrier.Carrier]. It returns when the call is over.
-func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	select {
 	case c.places <- struct{}{}:
 		defer func() { <-c.places }()
 	default:
-		return "", carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
+		return carrier.Result{}, carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
 	}
 	call := newCall(c, m)
 	if !c.add(call) {
-		return "", carrier.Because(Interrupted, errors.New("shut down"))
+		return carrier.Result{}, carrier.Because(Interrupted, errors.New("shut down"))
 	}
 	defer c.remove(call)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.stopped, cancel)()
 
-	err = call.make(ctx, m)
+	err := call.make(ctx, m)
 	if err != nil {
 		call.Reason = carrier.Decision(err).Reason
 	}
 	c.report(&call.Call)
-	return call.id, err
+	return carrier.Result{Ref: call.id, Delivered: err == nil, Call: call.Call.Call}, err
 }
 
 func (c *Carrier) report(r *Call) {
