@@ -44,7 +44,7 @@ func (c *loadedConfig) checkRoute(p *yamlconf.Problems, key string, r *RouteConf
 		seen[choice.Name] = true
 		p.Check(at+".weight", choice.Weight >= 0 && choice.Weight <= 1000, "must be 0 to 1000")
 		for _, channel := range channels {
-			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, and a provider's preset or api says its own", choice.Name, channel)
+			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, SIP for voice, and a provider's preset or api says its own", choice.Name, channel)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (c *ChannelsConfig) routes() map[verify.Channel][]string {
 // line is how a carrier is used.
 func (cc *CarrierConfig) line(out carrier.Carrier) dispatch.Line {
 	l := dispatch.Line{
-		Carrier: out, Queue: cc.Queue, Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
+		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
 		Costs: map[string]float64{}, Senders: map[string][]string{},
 	}
 	for _, c := range cc.Costs {
@@ -174,16 +174,21 @@ func (c *routeExplain) Run(w world) error {
 	}
 	text := verify.Secret(cmp.Or(c.Text, verify.ApprovedText(e.Channel, "000000").Reveal()))
 	why := where + because(&rules[i], &e)
-	return printRows(w, c.JSON, []string{"CARRIER", "SENDER", "SEGMENTS", "COST", "WHY"}, rules[i].Carriers, func(choice route.Choice) row {
+	return printRows(w, c.JSON, []string{"CARRIER", "SENDER", "SEGMENTS", "COST", "PER", "WHY"}, rules[i].Carriers, func(choice route.Choice) row {
 		n := slices.IndexFunc(conf.Carriers, func(cc CarrierConfig) bool { return cc.Name == choice.Carrier })
 		line := conf.Carriers[n].line(nil)
-		segments := ""
-		if e.Channel == verify.SMS {
+		segments, per := "", "message"
+		switch {
+		case e.Channel == verify.SMS:
 			segments = strconv.Itoa(sms.Segments(text.Reveal()))
+		case conf.ways[n].sip != nil:
+			per = "minute"
+		default:
+			per = "call"
 		}
 		return row{
 			{"carrier", choice.Carrier}, {"sender", line.Sender(conf.PublicSender, to.Region(), to)}, {"segments", segments},
-			{"cost", strconv.FormatFloat(line.Cost(to.Region(), e.Channel, text), 'f', -1, 64)}, {"why", why + turn(&rules[i], choice)},
+			{"cost", strconv.FormatFloat(line.Cost(to.Region(), e.Channel, text), 'f', -1, 64)}, {"per", per}, {"why", why + turn(&rules[i], choice)},
 		}
 	})
 }

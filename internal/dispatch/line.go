@@ -23,6 +23,9 @@ type Line struct {
 	Queue       int // messages waiting or under way: more are refused with verify.ErrBusy
 	Concurrency int // calls at once
 
+	// Channel is what the carrier is for; "" is any.
+	Channel verify.Channel
+
 	// Rate is how many messages a second it gets from us: 0 is no limit.
 	Rate float64
 	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it,
