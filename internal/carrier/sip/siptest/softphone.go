@@ -209,8 +209,8 @@ func (b *Softphone) Command(name, params string) {
 	}
 }
 
-// recording is what the softphone heard.
-func (b *Softphone) recording() []int16 {
+// Recording is what the softphone heard.
+func (b *Softphone) Recording() []int16 {
 	b.t.Helper()
 	b.Stop()
 	files, err := filepath.Glob(filepath.Join(b.Dir, "dump-*-dec.wav"))
@@ -255,7 +255,7 @@ func Certificate(t testing.TB) string {
 // Heard reports whether a code is in the recording, twice.
 func (b *Softphone) Heard(voice, code string) error {
 	b.t.Helper()
-	got := NewMatcher(b.t, voice, Alphabet).Recognise(b.recording())
+	got := NewMatcher(b.t, voice, Alphabet).Recognise(b.Recording())
 	b.t.Logf("heard %s", got)
 	if strings.Count(got, code) != 2 {
 		return fmt.Errorf("heard %q, want %s in it twice", got, code)
