@@ -674,7 +674,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:", "case err != nil && false:"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\th.log.Error(\"a report", "case err != nil && false:\n\t\t\th.log.Error(\"a report"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }
