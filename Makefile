@@ -5,7 +5,7 @@
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME
 # make kannel  the SMPP carrier against Kannel, which has to be installed
-# make bench   the server against the floor program, for docs/performance.md
+# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers
 # make mutants seeded faults, one at a time, and the test that notices each
 # make docs    the generated pages of docs/
 # make build   the static binary

@@ -83,6 +83,10 @@ type Config struct {
 	// carriers answers 503.
 	Channels ChannelsConfig `yaml:"channels"`
 
+	// Failover says by which channels a message goes on that none of its channel's carriers gets there.
+	// Applications of Syniverse's API have methods that say it themselves. Optional.
+	Failover FailoverConfig `yaml:"failover"`
+
 	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
 	// silent: 1 to 10. What may have been sent counts.
 	MaxMessages int `yaml:"max_messages" default:"3"`
@@ -296,12 +300,13 @@ type HTTPCarrierConfig struct {
 // ProviderConfig is a provider's account.
 type ProviderConfig struct {
 	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls signalwire-voice,
-	// twilio-voice or vonage-voice. Any other is described in api.
+	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
+	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`
-	// User is the id of an API key, where that isn't the account's. Optional.
+	// User is the id of an API key, where that isn't the account's; of telnyx-voice, a TeXML application's.
+	// Else optional.
 	User string `yaml:"user"`
 	// Host is the provider's host, where accounts have hosts of their own. Else optional.
 	Host string `yaml:"host"`
@@ -397,6 +402,68 @@ func (c *SMPPConfig) given() bool {
 	return c.Addr+c.SystemID+c.SystemType+c.Service != "" || c.Password != PasswordConfig{}
 }
 
+// SIPConfig is a trunk, and what is said by it.
+type SIPConfig struct {
+	// Trunk is a host, or host:port. Without a port the name's SRV records decide, then 5060, or 5061 with
+	// TLS.
+	Trunk string `yaml:"trunk"`
+	// Transport is tls, where the sound is encrypted as well, or tcp or udp: then everybody on the way can
+	// listen to the codes, and each start warns of it.
+	Transport string `yaml:"transport" default:"udp"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. With tls. Optional.
+	CAFile string `yaml:"ca_file"`
+	// Username answers the trunk's challenges (digest). Optional.
+	Username string `yaml:"username"`
+	// Password goes with it. It is not written here: this says where it is.
+	Password PasswordConfig `yaml:"password"`
+	// Realm is whom the password is for: challenges of others are refused. Optional.
+	Realm string `yaml:"realm"`
+	// Register registers, for trunks that want it, and takes it back when the server stops.
+	Register bool `yaml:"register" default:"false"`
+	// Domain is that of the addresses in From and To. Without it, the trunk's host. Optional.
+	Domain string `yaml:"domain"`
+	// From is the caller's number, where a message's sender is no number. Optional.
+	From string `yaml:"from"`
+	// Plus writes numbers with their plus: +12025550100.
+	Plus bool `yaml:"plus" default:"true"`
+	// Prefix goes before the called number: digits and stars. Optional.
+	Prefix string `yaml:"prefix"`
+	// Listen is the address and port for signalling; port 0 is any.
+	Listen string `yaml:"listen" default:"0.0.0.0:0"`
+	// Advertise is this server's IP address as the trunk sees it, behind NAT. Optional.
+	Advertise string `yaml:"advertise"`
+	// Ports are the UDP ports for sound, two for each call.
+	Ports string `yaml:"ports" default:"20000-20999"`
+	// Peers are networks that may send signalling and sound beside the trunk's host, such as
+	// 192.0.2.0/24. Optional.
+	Peers []string `yaml:"peers"`
+	// Calls are how many there may be at once: 1 to 1024, and one for two ports. More are passed by, or
+	// answered 503.
+	Calls int `yaml:"calls" default:"50"`
+	// First is the time until the trunk says anything: 1s to 30s.
+	First yamlconf.Duration `yaml:"first" default:"4s"`
+	// Ring is the time until the phone is answered: 1s to 2m.
+	Ring yamlconf.Duration `yaml:"ring" default:"30s"`
+	// Talk is the time from then to the end: 5s to 85s.
+	Talk yamlconf.Duration `yaml:"talk" default:"60s"`
+	// RequireKeypress says the code only after a key was pressed: answering machines press none.
+	RequireKeypress bool `yaml:"require_keypress" default:"false"`
+	// Locale is the language where a message has none: docs/voice.md has the list.
+	Locale string `yaml:"locale" default:"en"`
+	// Times is how often the code is said: 1 to 5.
+	Times int `yaml:"times" default:"2"`
+	// Spell says "A as in Alpha", in the languages that have such words.
+	Spell bool `yaml:"spell" default:"false"`
+	// Engine is a program, with its arguments, that reads a caller's own text and writes a WAV file.
+	// {locale} becomes the language. It never gets a code. Optional.
+	Engine []string `yaml:"engine"`
+}
+
+// given reports whether a carrier is a trunk.
+func (c *SIPConfig) given() bool {
+	return c.Trunk+c.Username+c.Domain+c.From != "" || c.Password != PasswordConfig{}
+}
+
 // SecretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
 type SecretConfig struct {
 	// File is a file that only its owner can read.
@@ -411,6 +478,15 @@ type ChannelsConfig struct {
 	SMS []string `yaml:"sms" example:"gateway"`
 	// Voice are the names of the carriers of calls.
 	Voice []string `yaml:"voice" example:"gateway"`
+}
+
+// FailoverConfig maps channels to those by which a message goes on. Without them nobody is called, or
+// sent a text, who didn't ask for that.
+type FailoverConfig struct {
+	// SMS are the channels after sms: voice, or none.
+	SMS []string `yaml:"sms"`
+	// Voice are the channels after voice: sms, or none.
+	Voice []string `yaml:"voice"`
 }
 
 // LogConfig is how we log: one line for each request, numbers masked, codes never.
@@ -517,6 +593,8 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
+	checkFailover(p, "failover.sms", c.Failover.SMS, "voice")
+	checkFailover(p, "failover.voice", c.Failover.Voice, "sms")
 	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")
 	p.Check("break_after", c.BreakAfter >= 1 && c.BreakAfter <= 1000, "must be 1 to 1000")
 	for i := range c.Routes {
@@ -727,6 +805,7 @@ func (c *loadedConfig) checkProvider(p *yamlconf.Problems, key string, cc *Carri
 		way.CallbackSecret = secret("callback_secret", o.CallbackSecret)
 		p.Check(key+".callback_secret", c.Public.URL != "", "needs public.url, where the provider reports")
 	}
+	p.Check(key+".preset", way.Spec.Answer.Body == "" || c.Public.URL != "", "needs public.url, where the provider asks what a call says")
 	way.RootCAs = c.authorities(p, key+".ca_file", o.CAFile)
 	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
 		return way // that would be told twice

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/internal/bench"
 )
 
 // requireAll says that what a test needs from outside must be there: CI sets it.
@@ -53,8 +55,17 @@ func TestDashboardQueriesFindWhatTheServerCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	prom := startPrometheus(t)
-	in := install(t, thisBinary, nil)
+	smsc, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer smsc.Close()
+	go new(bench.SMSC).Serve(smsc)
+	in := install(t, thisBinary, func(text string) string {
+		return strings.Replace(text, "\ncarriers:\n", fmt.Sprintf("\ncarriers:\n  - name: smsc\n    smpp: {addr: %q, plaintext: true, system_id: bench, binds: 2}\n", smsc.Addr()), 1)
+	})
 	p := in.serve()
+	bothBound(t, p)
 	prom.scrape(p.Ops)
 
 	// The first traffic makes the series, the second makes them move: a rate needs both.

@@ -113,6 +113,26 @@ func (c *ChannelsConfig) routes() map[verify.Channel][]string {
 	return map[verify.Channel][]string{verify.SMS: c.SMS, verify.Voice: c.Voice}
 }
 
+// checkFailover checks by which channels messages go on.
+func checkFailover(p *yamlconf.Problems, key string, then []string, other string) {
+	for i, s := range then {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		p.Check(at, s == other, "must be %s: there is no other channel", other)
+		p.Check(at, !slices.Contains(then[:i], s), "stands here twice")
+	}
+}
+
+// channels are those by which messages go on.
+func (c *FailoverConfig) channels() map[verify.Channel][]verify.Channel {
+	all := map[verify.Channel][]verify.Channel{}
+	for from, then := range map[verify.Channel][]string{verify.SMS: c.SMS, verify.Voice: c.Voice} {
+		for _, s := range then {
+			all[from] = append(all[from], verify.Channel(s))
+		}
+	}
+	return all
+}
+
 // line is how a carrier is used.
 func (cc *CarrierConfig) line(out carrier.Carrier) dispatch.Line {
 	l := dispatch.Line{
@@ -139,12 +159,13 @@ type routeCommand struct {
 
 type routeExplain struct {
 	configFile
-	Number      string `arg:"" help:"Number, E.164."`
-	Channel     string `default:"sms" enum:"sms,voice" help:"sms or voice (default ${default})." placeholder:"CHANNEL"`
-	Project     string `help:"Project id (default: none that a route names)." placeholder:"ID"`
-	Application string `help:"Application id (default: none that a route names)." placeholder:"ID"`
-	Text        string `help:"Text with its code (default: the default text)." placeholder:"TEXT"`
-	JSON        bool   `name:"json" help:"Print JSON, for programs."`
+	Number      string   `arg:"" help:"Number, E.164."`
+	Channel     string   `default:"sms" enum:"sms,voice" help:"sms or voice (default ${default})." placeholder:"CHANNEL"`
+	Project     string   `help:"Project id (default: none that a route names)." placeholder:"ID"`
+	Application string   `help:"Application id (default: none that a route names)." placeholder:"ID"`
+	Then        []string `enum:"sms,voice" help:"Channels by which it may go on, as an application's methods (default: as failover says)." placeholder:"CHANNEL"`
+	Text        string   `help:"Text with its code (default: the default text)." placeholder:"TEXT"`
+	JSON        bool     `name:"json" help:"Print JSON, for programs."`
 }
 
 // Run implements the command.
@@ -163,34 +184,76 @@ func (c *routeExplain) Run(w world) error {
 	if err != nil {
 		return err
 	}
+	then := conf.Failover.channels()[e.Channel]
+	if c.Then != nil {
+		then = nil
+		for _, s := range c.Then {
+			then = append(then, verify.Channel(s))
+		}
+	}
 	rules := dispatch.Rules(conf.rules(), conf.Channels.routes())
-	i := slices.IndexFunc(rules, func(r route.Rule) bool { return r.Matches(&e) })
-	where := "channels." + c.Channel
+	var tried []attempt
+	var nobody []string
+	for i, channel := range append([]verify.Channel{e.Channel}, then...) {
+		e.Channel = channel
+		all, where := attempts(conf, rules, &e, c.Text)
+		if len(all) == 0 {
+			nobody = append(nobody, fmt.Sprintf("%s to %s: %s has no carriers", channel, to.Region(), where))
+		}
+		for _, a := range all {
+			if i > 0 {
+				a.why = "then " + a.why
+			}
+			tried = append(tried, a)
+		}
+	}
+	if len(tried) == 0 {
+		return fmt.Errorf("%s: starts are answered 503", strings.Join(nobody, ", "))
+	}
+	return printRows(w, c.JSON, []string{"CHANNEL", "CARRIER", "SENDER", "SEGMENTS", "COST", "PER", "WHY"}, tried, func(a attempt) row {
+		return row{{"channel", string(a.channel)}, {"carrier", a.carrier}, {"sender", a.sender}, {"segments", a.segments}, {"cost", a.cost}, {"per", a.per}, {"why", a.why}}
+	})
+}
+
+// An attempt is what a carrier would be tried with.
+type attempt struct {
+	channel                                   verify.Channel
+	carrier, sender, segments, cost, per, why string
+}
+
+// attempts are those that a message's route would make, and where that stands.
+func attempts(conf *loadedConfig, rules []route.Rule, e *verify.Envelope, text string) (all []attempt, where string) {
+	i := slices.IndexFunc(rules, func(r route.Rule) bool { return r.Matches(e) })
+	where = "channels." + string(e.Channel)
 	if i < len(conf.Routes) {
 		where = fmt.Sprintf("routes[%d]", i)
 	}
-	if len(rules[i].Carriers) == 0 {
-		return fmt.Errorf("%s to %s: %s has no carriers: starts are answered 503", e.Channel, to.Region(), where)
-	}
-	text := verify.Secret(cmp.Or(c.Text, verify.ApprovedText(e.Channel, "000000").Reveal()))
-	why := where + because(&rules[i], &e)
-	return printRows(w, c.JSON, []string{"CARRIER", "SENDER", "SEGMENTS", "COST", "PER", "WHY"}, rules[i].Carriers, func(choice route.Choice) row {
+	country, message := e.To.Region(), verify.Secret(cmp.Or(text, verify.ApprovedText(e.Channel, "000000").Reveal()))
+	for _, choice := range rules[i].Carriers {
 		n := slices.IndexFunc(conf.Carriers, func(cc CarrierConfig) bool { return cc.Name == choice.Carrier })
 		line := conf.Carriers[n].line(nil)
-		segments, per := "", "message"
-		switch {
-		case e.Channel == verify.SMS:
-			segments = strconv.Itoa(sms.Segments(text.Reveal()))
-		case conf.ways[n].sip != nil:
-			per = "minute"
-		default:
-			per = "call"
+		a := attempt{
+			channel: e.Channel, carrier: choice.Carrier, sender: line.Sender(conf.PublicSender, country, e.To),
+			cost: strconv.FormatFloat(line.Cost(country, e.Channel, message), 'f', -1, 64),
+			per:  per(e.Channel, conf.ways[n]), why: where + because(&rules[i], e) + turn(&rules[i], choice),
 		}
-		return row{
-			{"carrier", choice.Carrier}, {"sender", line.Sender(conf.PublicSender, to.Region(), to)}, {"segments", segments},
-			{"cost", strconv.FormatFloat(line.Cost(to.Region(), e.Channel, text), 'f', -1, 64)}, {"per", per}, {"why", why + turn(&rules[i], choice)},
+		if e.Channel == verify.SMS {
+			a.segments = strconv.Itoa(sms.Segments(message.Reveal()))
 		}
-	})
+		all = append(all, a)
+	}
+	return all, where
+}
+
+// per is what a cost is of.
+func per(c verify.Channel, w way) string {
+	switch {
+	case c == verify.SMS:
+		return "message"
+	case w.sip != nil:
+		return "minute"
+	}
+	return "call"
 }
 
 // because says what of a message a rule was looking for.

@@ -161,7 +161,10 @@ func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
 func (l *lines) metrics() *metric.Metrics {
 	m := metric.New()
 	for _, c := range l.smscs {
-		m.Binds(c.Name(), c.Binds, func() int { return c.Stats().Bound })
+		m.Binds(c.Name(), func() metric.Binds {
+			s := c.Stats()
+			return metric.Binds{Up: s.Bound, Wanted: c.Binds, InFlight: s.InFlight, Window: c.Binds * c.Window, Made: s.Binds, Throttled: s.Throttled}
+		})
 	}
 	return m
 }
@@ -176,6 +179,7 @@ func (l *lines) reports(log *slog.Logger, s *system.System) []web.Mount {
 	}
 	for _, p := range l.providers {
 		p.OnReceipt(s.Dispatch.Receive)
+		p.OnAnswer(s.Dispatch.Words)
 	}
 	return []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: provider.Handler(log, l.providers...)}}
 }

@@ -45,6 +45,7 @@ type receiver struct {
 type receivedMessage struct {
 	ID             string `json:"id"`
 	VerificationID string `json:"verification_id"`
+	Channel        string
 	To, From, Body string
 }
 

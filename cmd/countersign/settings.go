@@ -33,7 +33,7 @@ func (c *loadedConfig) checkSenders(p *yamlconf.Problems) {
 func (c *loadedConfig) settings() verify.Settings {
 	s := verify.Settings{
 		PublicSender: c.PublicSender, Senders: map[string]verify.Sender{}, StrictSenders: c.StrictSenders,
-		MaxSegments: c.MaxSegments, UniqueNames: c.Syniverse.UniqueNames,
+		MaxSegments: c.MaxSegments, UniqueNames: c.Syniverse.UniqueNames, Failover: c.Failover.channels(),
 		UserLimits: verify.UserLimits{
 			Interval: time.Duration(c.UserLimits.Interval), Max: c.UserLimits.Max, Period: time.Duration(c.UserLimits.Period),
 		},

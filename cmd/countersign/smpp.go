@@ -39,8 +39,7 @@ func (cc *CarrierConfig) queue() int {
 	return cc.Queue
 }
 
-// checkSMPP notes what is wrong with an SMSC's account; the rest, of which there is one at a time, the
-// carrier itself knows.
+// checkSMPP notes what is wrong with an SMSC's account; the rest, the carrier itself knows.
 func (c *loadedConfig) checkSMPP(p *yamlconf.Problems, carrier string, cc *CarrierConfig) *smpp.Config {
 	s, key := &cc.SMPP, carrier+".smpp"
 	p.Check(key+".binds", s.Binds >= 1 && s.Binds <= 64, "must be 1 to 64")
@@ -62,10 +61,12 @@ func (c *loadedConfig) checkSMPP(p *yamlconf.Problems, carrier string, cc *Carri
 	}
 	way.RootCAs = c.authorities(p, key+".ca_file", s.CAFile)
 	p.Check(key+".ca_file", s.CAFile == "" || !s.Plaintext, "is of no use with plaintext")
-	// What the carrier says of times that were refused above would be told twice.
-	if err := way.Check(); err != nil && p.Fine(key+".bind_timeout", key+".response", key+".inactivity") {
-		in, text, _ := strings.Cut(err.Error(), ": ") // it begins with the key
-		p.Check(key+"."+in, false, "%s", text)
+	for _, f := range way.Check() {
+		in := []string{key + "." + f.Field} // what was refused above would be told twice
+		if f.Field == "inactivity" {        // which depends on them
+			in = append(in, key+".response", key+".enquire")
+		}
+		p.Check(in[0], !p.Fine(in...), "%s", f.Message)
 	}
 	return way
 }

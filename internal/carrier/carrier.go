@@ -39,11 +39,12 @@ type Closer interface {
 }
 
 // A Receipt is what a carrier says later of a message that it took. It names the message by its
-// verification and attempt, or where the carrier knows only its own id, by that.
+// verification and attempt, or where the carrier knows only its own id, by that. One that is about
+// another carrier's message says nothing.
 type Receipt struct {
 	Verification verify.ID // zero where only Ref is known
 	Attempt      int       // the message's
-	Carrier      string    // whose id Ref is
+	Carrier      string    // who says it, and whose id Ref is
 	Ref          string    // what Send returned
 	Delivered    bool
 	Reason       string // when not delivered
@@ -64,6 +65,9 @@ const (
 	ReasonExpired        = verify.ReasonExpired // not delivered while the code lived
 	ReasonNetwork        = "network"            // something on the way broke
 	ReasonMisconfigured  = "misconfigured"      // the carrier doesn't know us, or our account lacks something: an operator must act
+	ReasonBusy           = "busy"               // of a call, and the two below
+	ReasonNoAnswer       = "no_answer"          // it rang, or the phone is off
+	ReasonDeclined       = "declined"           // by whoever was called
 	ReasonRedirected     = "redirected"         // the receiver wants the message elsewhere: an operator must act
 )
 

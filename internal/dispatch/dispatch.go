@@ -216,34 +216,39 @@ func (d *Dispatcher) Close(ctx context.Context) {
 }
 
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
-// whose breaker lets the message pass.
-func (d *Dispatcher) Reserve(e verify.Envelope) (verify.Place, error) {
-	names, _ := d.table.Route(&e)
-	if len(names) == 0 {
-		return nil, verify.ErrNoCarrier
-	}
+// whose breaker lets the message pass. That carriers are busy is no reason to go by another channel.
+func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	country, now := e.To.Region(), d.Now()
 	full := false
 	var opens time.Time // the first breaker
-	for _, name := range names {
-		l := d.lines[name]
-		at := l.opens(country, now)
-		switch {
-		case !at.IsZero():
-			if opens.IsZero() || at.Before(opens) {
-				opens = at
+	for i := 0; i <= len(then) && !full; i++ {
+		if i > 0 {
+			e.Channel = then[i-1]
+		}
+		names, _ := d.table.Route(&e)
+		for _, name := range names {
+			l := d.lines[name]
+			at := l.opens(country, now)
+			switch {
+			case !at.IsZero():
+				if opens.IsZero() || at.Before(opens) {
+					opens = at
+				}
+			case !d.reserve(l):
+				full = true
+			case !l.pass(country, now): // another was the probe
+				d.release(l)
+				full = true
+			default:
+				return &place{d, l, country, e.Channel}, nil
 			}
-		case !d.reserve(l):
-			full = true
-		case !l.pass(country, now): // another was the probe
-			d.release(l)
-			full = true
-		default:
-			return &place{d, l, country}, nil
 		}
 	}
-	if full {
+	switch {
+	case full:
 		return nil, verify.ErrBusy
+	case opens.IsZero():
+		return nil, verify.ErrNoCarrier
 	}
 	return nil, verify.ErrCarriersDown.After(opens.Sub(now))
 }
@@ -273,7 +278,10 @@ type place struct {
 	d       *Dispatcher
 	l       *line
 	country string
+	channel verify.Channel
 }
+
+func (p *place) Channel() verify.Channel { return p.channel }
 
 func (p *place) Lease() time.Duration { return p.d.Lease }
 func (p *place) Release() {
@@ -304,7 +312,7 @@ func (d *Dispatcher) attempt(l *line, j job) {
 	}
 	started := d.Now()
 	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: v.ID, Attempt: v.Attempt, Carrier: l.name(), StartedAt: started,
+		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
 	}}
 	cost := 0.0
 	switch s := d.look(&j, started); {

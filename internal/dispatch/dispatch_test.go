@@ -237,7 +237,7 @@ func TestFailedReceiptMovesOnToTheNextCarrier(t *testing.T) {
 	a, b := &way{name: "a"}, &way{name: "b"}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
 	v := settled(t, k, k.Start(to, ""))
-	undelivered := carrier.Receipt{Verification: v.ID, Attempt: 1, Reason: "undelivered"}
+	undelivered := carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: "undelivered"}
 	if err := k.Dispatch.Receive(ctx, undelivered); err != nil {
 		t.Fatal(err)
 	}
@@ -251,14 +251,14 @@ func TestFailedReceiptMovesOnToTheNextCarrier(t *testing.T) {
 	if got := k.Verification(v.ID.String()); got.Delivery != verify.Sent {
 		t.Errorf("a repeated receipt of the first attempt made the second %v (%s)", got.Delivery, got.Reason)
 	}
-	undelivered.Attempt = 2
+	undelivered.Carrier, undelivered.Attempt = "b", 2
 	if err := k.Dispatch.Receive(ctx, undelivered); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.Verification(v.ID.String()); got.Delivery != verify.Failed || got.Reason != "undelivered" {
 		t.Errorf("with no carrier left it is %v (%s), want failed (undelivered)", got.Delivery, got.Reason)
 	}
-	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Verification: v.ID, Attempt: 2, Delivered: true}); err != nil {
+	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Carrier: "b", Verification: v.ID, Attempt: 2, Delivered: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.Verification(v.ID.String()); got.Delivery != verify.Failed || got.Status != verify.Pending {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -8,54 +9,71 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// next are the carriers that may still get a message, the one that was called least for it first, and
-// the preferred one among equals. A carrier that refused it is out, whatever it said later, or had said
-// before; and one that took it: from that one a second message would hardly do better.
-func (d *Dispatcher) next(e verify.Envelope, history []verify.Delivery) []*line {
-	names, _ := d.table.Route(&e)
-	var all []*line
-	for _, name := range names {
-		if l := d.lines[name]; !done(l, history) {
-			all = append(all, l)
+// A way is a carrier by which a message may go, and the channel. Some carriers serve several.
+type way struct {
+	*line
+	channel verify.Channel
+	calls   int // for this message, so far
+}
+
+// next are the ways that a message may still go: where least was called for it first, then its own
+// channel before those that it may go on by, then the preferred carrier. A carrier that refused it is
+// out, whatever it said later, or had said before; and one that took it: from that one a second message
+// would hardly do better.
+func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (all []way) {
+	add := func(e verify.Envelope) {
+		names, _ := d.table.Route(&e)
+		for _, name := range names {
+			w := way{line: d.lines[name], channel: e.Channel}
+			if w.count(v, history) {
+				all = append(all, w)
+			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *line) int { return calls(a, history) - calls(b, history) })
+	e := v.Envelope()
+	add(e)
+	for _, f := range v.Fallbacks {
+		e.Channel = f.Channel
+		add(e)
+	}
+	slices.SortStableFunc(all, func(a, b way) int { return a.calls - b.calls })
 	return all
 }
 
-// untried are those that have not been called for the message at all.
-func (d *Dispatcher) untried(e verify.Envelope, history []verify.Delivery) []*line {
-	all := d.next(e, history)
-	n := slices.IndexFunc(all, func(l *line) bool { return calls(l, history) > 0 })
+// count counts the calls. It reports whether the carrier hasn't answered for the message: it has it, may
+// have it, or never will.
+func (w *way) count(v *verify.Verification, history []verify.Delivery) (open bool) {
+	open = true
+	for i := range history {
+		h := &history[i]
+		if h.Carrier != w.name() || cmp.Or(h.Channel, v.Channel) != w.channel {
+			continue
+		}
+		w.calls++
+		if h.Outcome != verify.Errored && h.Outcome != verify.Dropped {
+			open = false
+		}
+	}
+	return open
+}
+
+// untried are those on which nobody has been called for the message at all.
+func (d *Dispatcher) untried(v *verify.Verification, history []verify.Delivery) []way {
+	all := d.next(v, history)
+	n := slices.IndexFunc(all, func(w way) bool { return w.calls > 0 })
 	if n < 0 {
 		return all
 	}
 	return all[:n]
 }
 
-// done reports whether a carrier has answered for a message: it has it, may have it, or never will.
-func done(l *line, history []verify.Delivery) bool {
-	return slices.ContainsFunc(history, func(h verify.Delivery) bool {
-		return h.Carrier == l.name() && h.Outcome != verify.Errored && h.Outcome != verify.Dropped
-	})
-}
-
-func calls(l *line, history []verify.Delivery) (n int) {
-	for _, h := range history {
-		if h.Carrier == l.name() {
-			n++
-		}
-	}
-	return n
-}
-
-// closed returns the first line whose breaker lets a message pass. Without one, opens is when the first
+// closed returns the first way whose breaker lets a message pass. Without one, opens is when the first
 // of them may.
-func closed(all []*line, country string, now time.Time) (l *line, opens time.Time) {
-	for _, l := range all {
-		at := l.opens(country, now)
+func closed(all []way, country string, now time.Time) (w *way, opens time.Time) {
+	for i := range all {
+		at := all[i].opens(country, now)
 		if at.IsZero() {
-			return l, at
+			return &all[i], at
 		}
 		if opens.IsZero() || at.Before(opens) {
 			opens = at
@@ -71,13 +89,15 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	if end.Outcome == verify.Unknown || verify.Messages(history) >= d.MaxMessages {
 		return
 	}
-	all, now := d.next(j.verification.Envelope(), history), d.Now()
+	all, now := d.next(j.verification, history), d.Now()
 	if len(all) == 0 {
 		return
 	}
 	end.Retry = true
+	failed := way{line: l, channel: j.message.Channel}
+	failed.count(j.verification, history)
 	next, opens := closed(all, j.country, now)
-	if next != nil && calls(next, history) < calls(l, history) {
+	if next != nil && next.calls < failed.calls {
 		return // at once
 	}
 	end.RetryAt = now.Add(max(after, backoff(end.Attempt)))
@@ -101,7 +121,7 @@ func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duratio
 		return 0
 	}
 	history := append(slices.Clip(j.history), end.Delivery)
-	if verify.Messages(history) >= d.MaxMessages || verify.MovedOn(history) || len(d.untried(j.verification.Envelope(), history)) == 0 {
+	if verify.Messages(history) >= d.MaxMessages || verify.MovedOn(history) || len(d.untried(j.verification, history)) == 0 {
 		return 0
 	}
 	if end.Outcome == verify.Unknown {

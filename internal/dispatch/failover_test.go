@@ -47,6 +47,12 @@ const (
 // many messages the person may have got, and when the last one was handed over, after the start.
 func TestFailoverStories(t *testing.T) {
 	t.Parallel()
+	t.Run("to the next carrier", func(t *testing.T) { t.Parallel(); failoverStories(t, verify.SMS) })
+	t.Run("to the next channel", func(t *testing.T) { t.Parallel(); failoverStories(t, verify.Voice) })
+}
+
+// failoverStories tells them of a first carrier for texts and a second one for the given channel.
+func failoverStories(t *testing.T, second verify.Channel) {
 	unreachable := carrier.Because("unreachable", errDown)
 	hang := func(ctx context.Context, _ int) error { <-ctx.Done(); return carrier.Unknown(ctx.Err()) }
 	for _, tt := range []struct {
@@ -97,6 +103,7 @@ func TestFailoverStories(t *testing.T) {
 		k := countersigntest.New(t, countersigntest.Options{
 			Carriers: []carrier.Carrier{a, b}, CallLimit: callLimit,
 			Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: receiptTimeout}, "b": {ReceiptTimeout: receiptTimeout}},
+			Rules: apart(second), Settings: verify.Settings{Failover: smsThenVoice},
 		})
 		for range tt.before {
 			quiet(t, k, k.Start(to, ""))
@@ -114,7 +121,7 @@ func TestFailoverStories(t *testing.T) {
 				answered[w.name], news = true, true
 				last = max(last, after)
 				if receipt != "" {
-					receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: mine[0].Attempt, Delivered: receipt == "delivered", Reason: "absent"})
+					receive(t, k, carrier.Receipt{Carrier: w.name, Verification: v.ID, Attempt: mine[0].Attempt, Delivered: receipt == "delivered", Reason: "absent"})
 				}
 			}
 			return news
@@ -141,22 +148,170 @@ func TestFailoverStories(t *testing.T) {
 		var attempts []string
 		for _, d := range all {
 			attempts = append(attempts, fmt.Sprintf("%s %v %s %v", d.Carrier, d.Outcome, d.Reason, d.Receipt))
+			if want := map[string]verify.Channel{"a": verify.SMS, "b": second}[d.Carrier]; d.Channel != want {
+				t.Errorf("%s: attempt %d by %s is recorded as %q, want %q", tt.name, d.Attempt, d.Carrier, d.Channel, want)
+			}
 		}
 		if tt.attempts != nil {
 			if diff := cmp.Diff(tt.attempts, attempts); diff != "" {
 				t.Errorf("%s: attempts (-want +got)\n%s", tt.name, diff)
 			}
 		}
-		texts := map[string]bool{}
+		codes := map[verify.Secret]bool{}
 		for _, m := range append(a.seen(), b.seen()...) {
-			if m.Verification == v.ID {
-				texts[m.Body.Reveal()] = true
+			if m.Verification != v.ID {
+				continue
+			}
+			codes[m.Code] = true
+			if m.Body != verify.ApprovedText(m.Channel, m.Code) {
+				t.Errorf("%s: the text by %s isn't that of the channel", tt.name, m.Channel)
 			}
 		}
-		if len(texts) != 1 {
-			t.Errorf("%s: %d different texts went out, want the same code each time", tt.name, len(texts))
+		if len(codes) != 1 {
+			t.Errorf("%s: %d different codes went out, want the same each time", tt.name, len(codes))
 		}
 	}
+}
+
+var smsThenVoice = map[verify.Channel][]verify.Channel{verify.SMS: {verify.Voice}}
+
+// apart are the rules by which carrier a has the texts, and b those of the other channel; where that is
+// the same one, both have them.
+func apart(second verify.Channel) []route.Rule {
+	if second == verify.SMS {
+		return []route.Rule{{Channels: []verify.Channel{verify.Voice}}}
+	}
+	return []route.Rule{
+		{Channels: []verify.Channel{verify.SMS}, Carriers: []route.Choice{{Carrier: "a"}}},
+		{Channels: []verify.Channel{second}, Carriers: []route.Choice{{Carrier: "b"}}},
+	}
+}
+
+// Nobody is called who wasn't meant to be, and what has died goes nowhere.
+func TestAnotherChannelIsOnlyForThoseWhoWantIt(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	refuse := always(carrier.Refused(errDown))
+	for _, tt := range []struct {
+		name     string
+		failover map[verify.Channel][]verify.Channel
+		channels []verify.Channel // of an application with users; none: the project's own
+		request  verify.AssociateRequest
+		most     int // messages
+		a        func(context.Context, int) error
+		want     []string
+	}{
+		{name: "nobody says so", a: refuse, want: []string{"a refused refused"}},
+		{name: "the operator does", failover: smsThenVoice, a: refuse, want: []string{"a refused refused", "b accepted "}},
+		{name: "for calls only", failover: map[verify.Channel][]verify.Channel{verify.Voice: {verify.SMS}}, a: refuse, want: []string{"a refused refused"}},
+		{name: "the application does", channels: []verify.Channel{verify.SMS, verify.Voice}, a: refuse, want: []string{"a refused refused", "b accepted "}},
+		{name: "it prefers calls", channels: []verify.Channel{verify.Voice, verify.SMS}, a: refuse, want: []string{"b accepted ", "a refused refused"}},
+		{name: "the operator does, the application doesn't", failover: smsThenVoice, channels: []verify.Channel{verify.SMS}, a: refuse, want: []string{"a refused refused"}},
+		{name: "the caller wants a text", channels: []verify.Channel{verify.SMS, verify.Voice}, request: verify.AssociateRequest{Channel: verify.SMS}, a: refuse, want: []string{"a refused refused"}},
+		{name: "the carrier has the only message", failover: smsThenVoice, most: 1, want: []string{"a accepted "}},
+	} {
+		a, b := &way{name: "a", send: tt.a}, &way{name: "b"}
+		k := countersigntest.New(t, countersigntest.Options{
+			Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.Voice), Settings: verify.Settings{Failover: tt.failover}, MaxMessages: tt.most,
+		})
+		acct := k.Account()
+		var id verify.ID
+		if tt.channels == nil {
+			v, err := k.Verify.Start(ctx, acct, verify.StartRequest{Channel: verify.SMS, To: to})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = v.ID
+		} else {
+			app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: tt.channels})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.request.Address = to
+			if err := k.Verify.Associate(ctx, acct, app.ID, "somebody", tt.request); err != nil {
+				t.Fatal(err)
+			}
+			u, err := k.Verify.User(ctx, acct, app.ID, "somebody")
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = u.Current
+		}
+		v := quiet(t, k, id.String())
+		last := attempts(t, k, v)[v.Attempt-1]
+		receive(t, k, carrier.Receipt{Carrier: last[:1], Verification: id, Attempt: v.Attempt, Reason: "absent"})
+		k.Advance(time.Second)
+		v = quiet(t, k, id.String())
+		if diff := cmp.Diff(tt.want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed {
+			t.Errorf("%s: the delivery is %v, want failed; attempts (-want +got)\n%s", tt.name, v.Delivery, diff)
+		}
+	}
+}
+
+// A carrier of texts and calls that refuses the text may make the call. To it that is another message.
+func TestACarrierOfTwoChannelsIsAskedForEach(t *testing.T) {
+	t.Parallel()
+	w := &way{name: "a", send: func(_ context.Context, n int) error {
+		if n == 1 {
+			return carrier.Refused(errDown)
+		}
+		return nil
+	}}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Settings: verify.Settings{Failover: smsThenVoice}})
+	quiet(t, k, k.Start(to, ""))
+	all := w.seen()
+	if len(all) != 2 || all[0].Channel != verify.SMS || all[1].Channel != verify.Voice || all[0].Code != all[1].Code {
+		t.Fatalf("%d messages, want a text and a call with its code", len(all))
+	}
+	if all[0].ID == all[1].ID {
+		t.Error("both have one id: a receiver drops the call as a repeat")
+	}
+}
+
+// That the carrier of texts has no room is no reason to call, at the start and later; that it can't be
+// reached is one.
+func TestNoRoomIsNoReasonToCall(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	calling, answer := make(chan struct{}), make(chan error)
+	a := &way{name: "a", send: func(context.Context, int) error { calling <- struct{}{}; return <-answer }}
+	b := &way{name: "b", send: func(_ context.Context, n int) error {
+		if n == 1 {
+			return errDown
+		}
+		return nil
+	}}
+	k := countersigntest.New(t, countersigntest.Options{
+		Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.Voice), Settings: verify.Settings{Failover: smsThenVoice},
+		Lines: map[string]dispatch.Line{"a": {Queue: 1}}, BreakAfter: 2,
+	})
+	start := func() error {
+		_, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.SMS, To: to})
+		return err
+	}
+	first := k.Start(to, "")
+	<-calling
+	if err := start(); !errors.Is(err, verify.ErrBusy) {
+		t.Errorf("a start while there is no room for a text: %v, want %v", err, verify.ErrBusy)
+	}
+	answer <- errDown
+	k.Await("the call that takes its place", func() bool { return len(b.seen()) == 1 })
+	quiet(t, k, first)
+
+	// The next text takes the room while the first waits for its turn.
+	k.Await("room", func() bool { return k.Dispatch.Depth("a") == 0 })
+	k.Start(to, "")
+	<-calling
+	k.Advance(5 * time.Second)
+	if v := k.Verification(first); v.Delivery != verify.Queued || v.Attempt != 2 {
+		t.Errorf("while there is no room for its text, attempt %d of the first is %v; want the second, and that it waits", v.Attempt, v.Delivery)
+	}
+	answer <- errDown // which opens the breaker
+	k.Await("the calls for both", func() bool { return len(b.seen()) == 3 })
+	if err := start(); err != nil {
+		t.Errorf("a start while the carrier of texts can't be reached: %v", err)
+	}
+	k.Await("its call", func() bool { return len(b.seen()) == 4 })
 }
 
 // use approves a verification with its code.
@@ -184,7 +339,7 @@ func TestMessagesOfAVerificationAreBounded(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Carriers: all})
 	v := quiet(t, k, k.Start(to, ""))
 	for attempt := 1; attempt <= 4; attempt++ {
-		receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: attempt, Reason: "absent"})
+		receive(t, k, carrier.Receipt{Carrier: string("abcd"[attempt-1]), Verification: v.ID, Attempt: attempt, Reason: "absent"})
 		v = quiet(t, k, v.ID.String())
 	}
 	want := []string{"a accepted ", "b accepted ", "c accepted "}
@@ -193,6 +348,41 @@ func TestMessagesOfAVerificationAreBounded(t *testing.T) {
 	}
 	if n := len(ways["d"].seen()); n != 0 {
 		t.Errorf("the fourth carrier got %d messages", n)
+	}
+}
+
+// What a carrier says of another one's message says nothing, whenever it says so: before that attempt is
+// settled, and after.
+func TestACarrierReportsOfItsOwnMessagesOnly(t *testing.T) {
+	t.Parallel()
+	calling, answer := make(chan struct{}), make(chan struct{})
+	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
+	b := &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	id := k.Start(to, "")
+	<-calling
+	says := func(name string, delivered bool) {
+		t.Helper()
+		receive(t, k, carrier.Receipt{Carrier: name, Verification: k.Verification(id).ID, Attempt: 1, Delivered: delivered, Reason: "absent"})
+	}
+	says("b", true)
+	says("b", false)
+	close(answer)
+	unchanged := func(when string) {
+		t.Helper()
+		if v := quiet(t, k, id); v.Delivery != verify.Sent || v.Attempt != 1 {
+			t.Errorf("%s: attempt %d is %v; want the first, and sent", when, v.Attempt, v.Delivery)
+		}
+	}
+	quiet(t, k, id)
+	k.Advance(time.Second) // the receipts that waited are looked at
+	unchanged("before the attempt was settled")
+	says("b", true)
+	says("b", false)
+	unchanged("after that")
+	says("a", true)
+	if v := k.Verification(id); v.Delivery != verify.Delivered {
+		t.Errorf("by its own carrier: the message is %v", v.Delivery)
 	}
 }
 
@@ -494,7 +684,7 @@ func TestSilenceMovesOnOnce(t *testing.T) {
 		t.Errorf("delivery %v, watched %t; attempts (-want +got):\n%s", v.Delivery, v.Watched(), diff)
 	}
 	// A loss that becomes known later still moves on.
-	receive(t, k, carrier.Receipt{Verification: v.ID, Attempt: 2, Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "b", Verification: v.ID, Attempt: 2, Reason: "absent"})
 	v = quiet(t, k, id)
 	for range 3 {
 		k.Advance(receiptTimeout)
@@ -514,7 +704,7 @@ func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
 	id := k.Start(to, "")
 	<-calling
-	receive(t, k, carrier.Receipt{Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
 	if v := k.Verification(id); v.Delivery != verify.Sending || v.Attempt != 1 {
 		t.Errorf("before the attempt's end: %v, attempt %d", v.Delivery, v.Attempt)
 	}

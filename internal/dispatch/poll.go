@@ -78,24 +78,29 @@ func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
 	if len(all) == 0 {
 		return true, d.giveUp(ctx, o, why)
 	}
-	if l, opens := closed(all, country, now); l == nil {
+	if w, opens := closed(all, country, now); w == nil {
 		return true, d.Store.Postpone(ctx, o, opens)
 	}
-	for _, l := range all {
-		if !l.opens(country, now).IsZero() || !d.reserve(l) {
+	var busy verify.Channel // is no reason to go by another one
+	for _, w := range all {
+		if !w.opens(country, now).IsZero() || busy != "" && busy != w.channel {
 			continue
 		}
-		if !l.pass(country, now) {
-			d.release(l)
+		busy = w.channel
+		if !d.reserve(w.line) {
 			continue
 		}
-		return true, d.claim(ctx, l, o, country)
+		if !w.pass(country, now) {
+			d.release(w.line)
+			continue
+		}
+		return true, d.claim(ctx, w, o, country)
 	}
 	return false, nil
 }
 
-// takers are the carriers that a due message may go to, or why there are none.
-func (d *Dispatcher) takers(o verify.Overdue) (all []*line, why string) {
+// takers are the ways that a due message may go, or why there are none.
+func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 	v := o.Verification
 	sent := verify.Messages(o.Deliveries)
 	if v.Delivery == verify.Sending { // whoever had the lease may have sent it
@@ -105,15 +110,15 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []*line, why string) {
 		return nil, verify.ReasonMaxMessages
 	}
 	if v.Watched() {
-		return d.untried(v.Envelope(), o.Deliveries), ""
+		return d.untried(v, o.Deliveries), ""
 	}
 	// Without one, its carriers are gone from the configuration, or all refused it before we died.
-	return d.next(v.Envelope(), o.Deliveries), verify.ReasonNoCarrier
+	return d.next(v, o.Deliveries), verify.ReasonNoCarrier
 }
 
-// claim claims a due message for a line on which it has a place, and queues it.
-func (d *Dispatcher) claim(ctx context.Context, l *line, o verify.Overdue, country string) error {
-	queued := false
+// claim claims a due message for a way on which it has a place, and queues it.
+func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, country string) error {
+	l, queued := w.line, false
 	defer func() {
 		if !queued {
 			l.spare(country, d.Now())
@@ -134,7 +139,7 @@ func (d *Dispatcher) claim(ctx context.Context, l *line, o verify.Overdue, count
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
 	queued = true
-	l.queue <- job{verification: v, message: v.Message(verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: country}
+	l.queue <- job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: country}
 	return nil
 }
 

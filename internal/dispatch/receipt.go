@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,27 +22,41 @@ const (
 // errEarly means that a receipt came before its attempt was settled, or belongs to nothing of ours.
 var errEarly = errors.New("the attempt isn't settled")
 
-// Receive takes a carrier's receipt. A failed one moves on to another carrier, if there is one. When a
-// network is quicker than our own commit, its receipt waits in memory: the carrier's id of the message
-// isn't on disk yet, and who moves on must know which carrier failed.
+// errForeign means that a carrier reports of a message that another one has.
+var errForeign = errors.New("the attempt was another carrier's")
+
+// Receive takes a carrier's receipt. A failed one moves on to another carrier, if there is one. A carrier
+// reports of its own messages only. When a network is quicker than our own commit, its receipt waits in
+// memory: whose message it is isn't on disk yet.
 func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 	if d.trials.receive(r) {
 		return nil
 	}
-	err := d.receive(ctx, r, false)
-	if errors.Is(err, errEarly) {
-		if d.early.keep(waiting{r, d.Now(), d.Now()}) {
-			return nil
-		}
-		return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrBusy)
+	err := d.receive(ctx, r)
+	switch {
+	case errors.Is(err, errForeign):
+		d.unmatched(r, err)
+		return nil
+	case !errors.Is(err, errEarly):
+		return err
+	case d.early.keep(waiting{r, d.Now(), d.Now()}):
+		return nil
 	}
-	return err
+	return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrBusy)
 }
 
-// receive finds the attempt that a receipt is about and records it. In the end it doesn't wait any
-// more for the attempt to be settled.
-func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt, last bool) (err error) {
-	if r.Verification.IsZero() {
+// unmatched notes down a receipt that says nothing.
+func (d *Dispatcher) unmatched(r carrier.Receipt, why error) {
+	d.Log.Warn("receipt for no message that is known", "carrier", r.Carrier, "ref", r.Ref, "delivered", r.Delivered, "err", why)
+	if d.Observer != nil {
+		d.Observer.Unmatched(r.Carrier)
+	}
+}
+
+// receive finds the attempt that a receipt is about and records it.
+func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error) {
+	named := !r.Verification.IsZero()
+	if !named {
 		r.Verification, r.Attempt, err = d.Store.Find(ctx, r.Carrier, r.Ref)
 		if errors.Is(err, verify.ErrNotFound) {
 			return errEarly
@@ -51,13 +66,9 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt, last bool) 
 		}
 	}
 	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason}
-	if !r.Delivered {
-		var settled bool
-		if receipt.Retry, settled, err = d.afterLoss(ctx, receipt); err != nil {
+	if named || !r.Delivered { // else the carrier's own id has found the carrier's own
+		if receipt.Retry, err = d.judge(ctx, r); err != nil {
 			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
-		}
-		if !settled && !last {
-			return errEarly
 		}
 	}
 	v, news, err := d.Store.Receive(ctx, receipt)
@@ -65,7 +76,7 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt, last bool) 
 		return fmt.Errorf("receipt for %v: %w", r.Verification, err)
 	}
 	if news != nil && d.Observer != nil {
-		if news.Carrier == "" {
+		if news.Carrier == "" { // the attempt of a replica that died
 			news.Carrier = r.Carrier
 		}
 		d.Observer.Received(news, v.To.Region())
@@ -76,19 +87,25 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt, last bool) 
 	return nil
 }
 
-// afterLoss decides whether a message that didn't arrive goes to another carrier, and reports whether
-// its attempt was settled.
-func (d *Dispatcher) afterLoss(ctx context.Context, r verify.Receipt) (retry, settled bool, err error) {
+// judge makes sure that a receipt is of the carrier that its attempt was made with, and decides whether
+// a message that didn't arrive goes to another. Who had the attempt of a replica that died, nobody knows.
+func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, err error) {
 	v, err := d.Store.Verification(ctx, r.Verification)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	history, err := d.Store.Deliveries(ctx, r.Verification)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
-	retry = verify.Messages(history) < d.MaxMessages && len(d.untried(v.Envelope(), history)) > 0
-	return retry, v.Attempt != r.Attempt || v.Delivery != verify.Sending, nil
+	i := slices.IndexFunc(history, func(h verify.Delivery) bool { return h.Attempt == r.Attempt })
+	switch {
+	case i < 0:
+		return false, errEarly
+	case history[i].Carrier != "" && history[i].Carrier != r.Carrier:
+		return false, errForeign
+	}
+	return !r.Delivered && verify.Messages(history) < d.MaxMessages && len(d.untried(v, history)) > 0, nil
 }
 
 // A waiting is a receipt that came early.
@@ -139,14 +156,11 @@ func (d *Dispatcher) match(ctx context.Context) {
 			continue
 		}
 		last := now.Sub(w.since) >= earlyLife
-		err := d.receive(ctx, w.Receipt, last)
+		err := d.receive(ctx, w.Receipt)
 		switch {
 		case err == nil:
-		case last && errors.Is(err, errEarly):
-			d.Log.Warn("receipt for no message that is known", "carrier", w.Carrier, "ref", w.Ref, "delivered", w.Delivered)
-			if d.Observer != nil {
-				d.Observer.Unmatched(w.Carrier)
-			}
+		case last && errors.Is(err, errEarly), errors.Is(err, errForeign):
+			d.unmatched(w.Receipt, err)
 		case last:
 			d.Log.Error("receipt not recorded", "carrier", w.Carrier, "err", err)
 		default:

@@ -29,8 +29,8 @@ type Step struct {
 }
 
 // Try sends a test message by a carrier, past all routes, and follows it to its receipt, until ctx is
-// done. Without a channel it goes by the one that the carrier is for. It returns the last step: one that is neither delivered, failed nor the carrier's error means
-// that no receipt came.
+// done. Without a channel it goes by the one that the carrier is for. It returns the last step: one that
+// is neither delivered, failed nor the carrier's error means that no receipt came.
 func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to phone.Number, report func(Step)) (last Step, err error) {
 	l := d.lines[name]
 	if l == nil {
@@ -60,7 +60,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		s.After, last = d.Now().Sub(began), s
 		report(s)
 	}
-	receipts := d.trials.begin(m.Verification)
+	receipts := d.trials.begin(m, name)
 	defer d.trials.end(m.Verification)
 	if !d.wait(l) {
 		return last, verify.ErrBusy
@@ -84,7 +84,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		step(Step{What: verify.ReceiptDelivered.String()})
 		return last, nil
 	}
-	d.trials.named(m.Verification, name, r.Ref)
+	d.trials.named(m.Verification, r.Ref)
 	select {
 	case r := <-receipts:
 		if r.Delivered {
@@ -106,24 +106,35 @@ type trials struct {
 
 type trial struct {
 	carrier, ref string
+	message      verify.Message
 	receipts     chan carrier.Receipt
 }
 
-func (t *trials) begin(id verify.ID) <-chan carrier.Receipt {
+func (t *trials) begin(m verify.Message, name string) <-chan carrier.Receipt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all == nil {
 		t.all = map[verify.ID]*trial{}
 	}
 	receipts := make(chan carrier.Receipt, 1)
-	t.all[id] = &trial{receipts: receipts}
+	t.all[m.Verification] = &trial{carrier: name, message: m, receipts: receipts}
 	return receipts
 }
 
-func (t *trials) named(id verify.ID, carrier, ref string) {
+func (t *trials) named(id verify.ID, ref string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.all[id].carrier, t.all[id].ref = carrier, ref
+	t.all[id].ref = ref
+}
+
+// message is what a carrier's test message says, if it is one.
+func (t *trials) message(name string, id verify.ID) (m verify.Message, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if trial := t.all[id]; trial != nil && trial.carrier == name {
+		return trial.message, true
+	}
+	return m, false
 }
 
 func (t *trials) end(id verify.ID) {
@@ -137,7 +148,7 @@ func (t *trials) receive(r carrier.Receipt) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, trial := range t.all {
-		if r.Verification == id || r.Verification.IsZero() && trial.ref != "" && trial.carrier == r.Carrier && trial.ref == r.Ref {
+		if trial.carrier == r.Carrier && (r.Verification == id || r.Verification.IsZero() && trial.ref != "" && trial.ref == r.Ref) {
 			select {
 			case trial.receipts <- r:
 			default: // a repeated one

@@ -104,17 +104,31 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 	)
 }
 
+// Binds are a carrier's at an SMSC.
+type Binds struct {
+	Up, Wanted       int
+	InFlight, Window int    // messages without a response, and how many there may be
+	Made             uint64 // ever
+	Throttled        uint64 // messages that the SMSC refused for being too fast
+}
+
 // Binds adds a carrier's binds, which are counted when somebody asks.
-func (m *Metrics) Binds(carrier string, wanted int, up func() int) {
+func (m *Metrics) Binds(carrier string, read func() Binds) {
 	labels := prometheus.Labels{"carrier": carrier}
-	m.registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "countersign_binds_up", Help: "Binds to an SMSC that messages can leave by.", ConstLabels: labels,
-		}, func() float64 { return float64(up()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "countersign_binds_wanted", Help: "How many of them there should be.", ConstLabels: labels,
-		}, func() float64 { return float64(wanted) }),
-	)
+	gauge := func(name, help string, value func(Binds) int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value(read())) }))
+	}
+	counter := func(name, help string, value func(Binds) uint64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value(read())) }))
+	}
+	gauge("countersign_binds_up", "Binds to an SMSC that messages can leave by.", func(b Binds) int { return b.Up })
+	gauge("countersign_binds_wanted", "How many of them there should be.", func(b Binds) int { return b.Wanted })
+	counter("countersign_binds_made_total", "Binds that an SMSC has let in.", func(b Binds) uint64 { return b.Made })
+	gauge("countersign_window_messages", "Messages to an SMSC without its response.", func(b Binds) int { return b.InFlight })
+	gauge("countersign_window_capacity", "How many of them there may be, while all binds are up.", func(b Binds) int { return b.Window })
+	counter("countersign_throttled_total", "Messages that an SMSC refused because they came too fast.", func(b Binds) uint64 { return b.Throttled })
 }
 
 // Pool adds the database's connections, which are counted when somebody asks.

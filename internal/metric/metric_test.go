@@ -82,7 +82,7 @@ func used() *Metrics {
 		tell("gateway", "CA", "half-open")
 		tell("other", "US", "closed")
 	})
-	m.Binds("smsc", 2, func() int { return 1 })
+	m.Binds("smsc", func() Binds { return Binds{Up: 1, Wanted: 2, InFlight: 3, Window: 20, Made: 4, Throttled: 5} })
 	m.Committed(3, 500*time.Millisecond)
 	m.Committed(256, 500*time.Millisecond)
 	return m
@@ -94,6 +94,7 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_approvals_total{channel="sms"} 1`,
 		`countersign_batch_operations_count 2`,
 		`countersign_batch_operations_sum 259`,
+		`countersign_binds_made_total{carrier="smsc"} 4`,
 		`countersign_binds_up{carrier="smsc"} 1`,
 		`countersign_binds_wanted{carrier="smsc"} 2`,
 		`countersign_breaker_state{carrier="gateway",country="CA"} 1`,
@@ -150,6 +151,9 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_starts_total{channel="sms",result="ok"} 2`,
 		`countersign_starts_total{channel="sms",result="too_many_sends"} 1`,
 		`countersign_starts_total{channel="voice",result="busy"} 1`,
+		`countersign_throttled_total{carrier="smsc"} 5`,
+		`countersign_window_capacity{carrier="smsc"} 20`,
+		`countersign_window_messages{carrier="smsc"} 3`,
 	}
 	if diff := cmp.Diff(want, samples(scrape(t, used()))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

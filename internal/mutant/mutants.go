@@ -314,6 +314,36 @@ var mutants = []mutant{
 		test{inDispatch, "^TestSilenceMovesOnOnce$"},
 	},
 	{
+		"called-for-want-of-room", "That a carrier has no room is no reason to go by another channel.",
+		[]edit{{"internal/dispatch/poll.go", "busy = w.channel", `busy = ""`}},
+		test{inDispatch, "^TestNoRoomIsNoReasonToCall$"},
+	},
+	{
+		"started-elsewhere-for-want-of-room", "A start for whose text there is no room makes no call.",
+		[]edit{{"internal/dispatch/dispatch.go", "i <= len(then) && !full; i++", "i <= len(then); i++"}},
+		test{inDispatch, "^TestNoRoomIsNoReasonToCall$"},
+	},
+	{
+		"channel-unasked", "A message goes on by the channels that its application has, and the caller left open.",
+		[]edit{{"internal/verify/login.go", `err != nil || r.channel != "" || to.channel != ""`, "err != nil"}},
+		test{inDispatch, "^TestAnotherChannelIsOnlyForThoseWhoWantIt$"},
+	},
+	{
+		"text-of-another-channel", "A message that goes on by another channel says what is meant for that.",
+		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "id = v.ID.messageBy(c)"}},
+		test{inDispatch, "^TestFailoverStories$"},
+	},
+	{
+		"call-for-a-repeat", "Receivers that drop repeats get what goes on by another channel.",
+		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "framed = f.Text"}},
+		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
+	},
+	{
+		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
+		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
+		stores("OutcomesFollowTheStateMachine"),
+	},
+	{
 		"watch-beyond-the-code", "Nobody waits for a receipt when the code has died.",
 		[]edit{{deliveryFile, "s.Watch > 0 && v.ended(until) == nil", "s.Watch > 0"}},
 		test{inVerify, "^TestSilenceMakesASentMessageDue$"},
@@ -325,8 +355,28 @@ var mutants = []mutant{
 	},
 	{
 		"loss-before-the-end", "A loss moves on when it is known which carrier lost the message.",
-		[]edit{{receiptFile, "if !settled && !last {", "if !settled && last {"}},
+		[]edit{{receiptFile, "case i < 0:\n\t\treturn false, errEarly", "case i < 0:\n\t\treturn !r.Delivered, nil"}},
 		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
+	},
+	{
+		"receipt-of-another-carrier", "A carrier's receipt says nothing of a message that another one has.",
+		[]edit{{receiptFile, `history[i].Carrier != "" && history[i].Carrier != r.Carrier`, `history[i].Carrier != "" && r.Carrier == ""`}},
+		test{inDispatch, "^TestACarrierReportsOfItsOwnMessagesOnly$"},
+	},
+	{
+		"words-of-a-dead-code", "A call says nothing when its code has died.",
+		[]edit{{"internal/dispatch/words.go", "v.StatusAt(d.Now()) != verify.Pending || ", ""}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
+	},
+	{
+		"words-for-another-carrier", "What a call says is for its carrier.",
+		[]edit{{"internal/dispatch/words.go", "h.Carrier == carrier", "h.Carrier != \"\""}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
+	},
+	{
+		"words-of-an-older-attempt", "A call that another one has replaced says nothing.",
+		[]edit{{"internal/dispatch/words.go", " || v.Attempt != attempt", ""}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 	{
 		"receipt-changes-its-mind", "That the phone has the message is the last word.",
@@ -650,7 +700,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:", "case err != nil && false:"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\th.log.Error(\"a report", "case err != nil && false:\n\t\t\th.log.Error(\"a report"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }

@@ -137,8 +137,8 @@ const (
 		ON CONFLICT DO NOTHING`
 	pgInsertVerifications = `INSERT INTO verification (` + verificationColumns + `)
 		SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::text[],
-			$18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::text[], $23::bigint[], $24::bigint[], $25::bytea[])`
+			$9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::text[], $18::text[],
+			$19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::text[], $24::bigint[], $25::bigint[], $26::bytea[])`
 	pgUpdateUsers = `UPDATE app_user u
 		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
 			created_at = n.created_at, updated_at = n.updated_at, version = n.version
@@ -156,9 +156,9 @@ const (
 		FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bytea[])
 			AS n (id, status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed)
 		WHERE v.id = n.id`
-	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
-		SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
-			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
+	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
+		SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
+			$10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
 		` + endDelivery
 	// The verification's lock, which is taken before, is its attempts' lock too.
 	pgSelectAttempts = `SELECT ` + deliveryColumns + ` FROM delivery

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 
 	"github.com/countersign/countersign/internal/limit"
@@ -11,7 +12,7 @@ import (
 
 // The columns of the hot table, in the order in which scanVerification and insertion take them.
 const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix,
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, fallbacks,
 	status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
@@ -22,7 +23,7 @@ const destinationColumns = `project, number, tat, sends, failures, wait_until, l
 const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
 
 // Of deliveries, for scanDelivery.
-const deliveryColumns = `verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason, ` + callColumns
+const deliveryColumns = `verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason, ` + callColumns
 
 // How its call went.
 const callColumns = `ring_ms, answered_at, talk_ms, keys, call_status, hung_up`
@@ -32,9 +33,9 @@ const selectDelivery = `SELECT ` + deliveryColumns + ` FROM delivery WHERE verif
 // What every engine says alike. An attempt ends once: a report that got lost and is made again
 // changes nothing. Its receipt may be recorded before its end.
 const (
-	insertDelivery = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ` + endDelivery
-	endDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET carrier = excluded.carrier, outcome = excluded.outcome,
+	insertDelivery = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ` + endDelivery
+	endDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET channel = excluded.channel, carrier = excluded.carrier, outcome = excluded.outcome,
 		reason = excluded.reason, ref = excluded.ref, started_at = excluded.started_at, ended_at = excluded.ended_at,
 		ring_ms = excluded.ring_ms, answered_at = excluded.answered_at, talk_ms = excluded.talk_ms, keys = excluded.keys,
 		call_status = excluded.call_status, hung_up = excluded.hung_up
@@ -96,14 +97,38 @@ type scanner interface{ Scan(dest ...any) error }
 func scanVerification(row scanner) (v verify.Verification, err error) {
 	var id, application, previous []byte
 	var expires, ended, due int64
+	var fallbacks string
 	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
-		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
+		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix, &fallbacks,
 		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
 	copy(v.Previous[:], previous)
 	v.ExpiresAt, v.EndedAt, v.DueAt = fromMillis(expires), fromMillis(ended), fromMillis(due)
+	if err == nil {
+		v.Fallbacks, err = parseFallbacks(fallbacks)
+	}
 	return v, err
+}
+
+// fallbackText writes what most verifications have none of.
+func fallbackText(all []verify.Fallback) string {
+	if len(all) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // never: two strings each
+	}
+	return string(text)
+}
+
+func parseFallbacks(text string) (all []verify.Fallback, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	err = json.Unmarshal([]byte(text), &all)
+	return all, err
 }
 
 func scanDestination(row scanner) (d verify.Destination, err error) {
@@ -121,7 +146,7 @@ func scanDestination(row scanner) (d verify.Destination, err error) {
 func scanDelivery(row scanner) (d verify.Delivery, err error) {
 	var id []byte
 	var started, ended, received, ring, answered, talk, hungUp int64
-	err = row.Scan(&id, &d.Attempt, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended, &d.Receipt, &received, &d.ReceiptReason,
+	err = row.Scan(&id, &d.Attempt, &d.Channel, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended, &d.Receipt, &received, &d.ReceiptReason,
 		&ring, &answered, &talk, &d.Call.Keys, &d.Call.Status, &hungUp)
 	d.Call.Ring, d.Call.Answered, d.Call.Talk, d.Call.HungUp = span(ring), fromMillis(answered), span(talk), hungUp != 0
 	copy(d.Verification[:], id)
@@ -156,6 +181,7 @@ func verificationIdentity(p parameters, v *verify.Verification) {
 	p.blob(v.Previous[:])
 	p.text(v.User)
 	p.text(v.Prefix)
+	p.text(fallbackText(v.Fallbacks))
 }
 
 // verificationState adds the rest of its columns.
@@ -174,6 +200,7 @@ func verificationState(p parameters, v *verify.Verification) {
 func deliveryValues(p parameters, d *verify.Delivery) {
 	p.blob(d.Verification[:])
 	p.number(int64(d.Attempt))
+	p.text(string(d.Channel))
 	p.text(d.Carrier)
 	p.number(int64(d.Outcome))
 	p.text(d.Reason)

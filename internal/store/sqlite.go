@@ -163,7 +163,7 @@ func (s *sqliteSession) prepare() error {
 		&s.dataVersion:        `PRAGMA data_version`,
 		&s.selectVerification: selectVerification,
 		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&s.updateVerification: `UPDATE verification SET status = ?, guesses = ?, ended_at = ?,
 			delivery = ?, reason = ?, attempt = ?, due_at = ?, code_sealed = ? WHERE id = ?`,
 		&s.selectDestination: selectDestination,
@@ -283,9 +283,9 @@ func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
 		v, ok := s.verifications.Get(id)
 		if !ok {
 			s.selectVerification.BindBytes(1, id[:])
-			var err error
-			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v = readVerification(q) }); err != nil {
-				return err
+			var damaged, err error
+			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v, damaged = readVerification(q) }); err != nil || damaged != nil {
+				return errors.Join(err, damaged)
 			}
 		}
 		if ok {
@@ -376,7 +376,7 @@ func (s *sqliteSession) saveVerification(v *verify.Verification, stored bool) er
 	return exec(b.Stmt)
 }
 
-func readVerification(q *direct.Stmt) (v verify.Verification) {
+func readVerification(q *direct.Stmt) (v verify.Verification, err error) {
 	c := columns{Stmt: q}
 	c.id(&v.ID)
 	v.Project = verify.ProjectID(c.text())
@@ -395,6 +395,7 @@ func readVerification(q *direct.Stmt) (v verify.Verification) {
 	c.id(&v.Previous)
 	v.User = c.text()
 	v.Prefix = c.text()
+	v.Fallbacks, err = parseFallbacks(c.text())
 	v.Status = verify.Status(c.number())
 	v.Guesses = int(c.number())
 	v.EndedAt = fromMillis(c.number())
@@ -403,7 +404,7 @@ func readVerification(q *direct.Stmt) (v verify.Verification) {
 	v.Attempt = int(c.number())
 	v.DueAt = fromMillis(c.number())
 	v.SealedCode = c.blob()
-	return v
+	return v, err
 }
 
 func (s *sqliteSession) saveDestination(d *verify.Destination, stored bool) error {
@@ -494,6 +495,7 @@ func readDelivery(q *direct.Stmt) (d verify.Delivery) {
 	c := columns{Stmt: q}
 	c.id(&d.Verification)
 	d.Attempt = int(c.number())
+	d.Channel = verify.Channel(c.text())
 	d.Carrier = c.text()
 	d.Outcome = verify.DeliveryOutcome(c.number())
 	d.Reason = c.text()

@@ -57,7 +57,8 @@ func (m Message) Around() []string {
 //	queued ⇄ sending ⇄ sent → delivered
 //	   └────────┴────────┴──→ failed
 //
-// A failed receipt leads from sent back to queued, where another carrier can still be tried. Silence
+// A failed receipt leads from sent back to queued, where another carrier can still be tried, of this
+// channel or of a [Fallback]. Silence
 // leads from sent back to sending, if somebody waited for a receipt until DueAt. A right code leads
 // to delivered from wherever the message is, unless it has failed.
 type DeliveryState int
@@ -89,6 +90,7 @@ const (
 type Delivery struct {
 	Verification ID
 	Attempt      int
+	Channel      Channel // by which the message went; "": the verification's, or nobody knows
 	Carrier      string
 	Outcome      DeliveryOutcome
 	Reason       string // of a failure; never holds a number or a code

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,8 +71,11 @@ func (id ID) IsZero() bool { return id == ID{} }
 // message derives the id of the message that carries a verification's code. It is the same in
 // every attempt, also after a crash, so that receivers can drop repeats; and it is another id than
 // the verification's, so that a carrier learns nothing that an API caller uses.
-func (id ID) message() ID {
-	sum := sha256.Sum256(append([]byte("countersign message v1\x00"), id[:]...))
+func (id ID) message() ID { return id.messageBy("") }
+
+// messageBy is the id of the message that goes by another channel than its verification's.
+func (id ID) messageBy(c Channel) ID {
+	sum := sha256.Sum256(slices.Concat([]byte("countersign message v1\x00"), id[:], []byte(c)))
 	m := ID(sum[:16])
 	m[6] = m[6]&0x0f | 0x80 // UUIDv8: a vendor's own scheme
 	m[8] = m[8]&0x3f | 0x80

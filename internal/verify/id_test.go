@@ -131,10 +131,14 @@ func TestAMessagesIdIsStableAndTellsNothingOfTheVerifications(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	v := started()
-	first := v.Message("1")
+	first := v.Message(v.Channel, "1")
 	v.Attempt = 7
-	if again := v.Message("1"); again.ID != first.ID || first.ID == v.ID {
+	if again := v.Message(v.Channel, "1"); again.ID != first.ID || first.ID == v.ID {
 		t.Errorf("attempt 1 has id %v, attempt 7 %v, the verification %v; want one and another", first.ID, again.ID, v.ID)
+	}
+	// So does this one: it must not be taken for a repeat of the text.
+	if got, want := id.messageBy(Voice).String(), "8356477b-97f8-86b4-864a-cd3c2ae8ae5b"; got != want {
+		t.Errorf("by voice: got %s, want %s", got, want)
 	}
 	if other := NewID(t0).message(); other == first.ID {
 		t.Errorf("two verifications' messages have id %v", other)

@@ -95,7 +95,20 @@ func (s *Service) settleUser(ctx context.Context, acct *Account, o occasion, r u
 	if t.text, err = s.render(ctx, acct, o, channel, sender, r.displayName, &p); err != nil {
 		return channel, terms{}, err
 	}
-	return channel, t, p.err()
+	if err := p.err(); err != nil || r.channel != "" || to.channel != "" { // who names a channel gets that one
+		return channel, t, err
+	}
+	for _, c := range s.fallbacks(app, channel) {
+		var unfit problems
+		text, err := s.render(ctx, acct, o, c, sender, r.displayName, &unfit)
+		if err != nil {
+			return channel, terms{}, err
+		}
+		if len(unfit) == 0 {
+			t.fallbacks = append(t.fallbacks, Fallback{c, text})
+		}
+	}
+	return channel, t, nil
 }
 
 // Validate spends one guess on a user's latest code, of an association or of a login, and says what

@@ -216,7 +216,7 @@ func TestWhatAnApplicationSaysIsFrozenAtTheStart(t *testing.T) {
 	if err := e.UpdateApplication(t.Context(), e.acct, next, 1); err != nil {
 		t.Fatal(err)
 	}
-	if got := before.Message(Secret(secret)).Body.Reveal(); got != "G-"+secret+" is your Before verification code." {
+	if got := before.Message(before.Channel, Secret(secret)).Body.Reveal(); got != "G-"+secret+" is your Before verification code." {
 		t.Errorf("sent again, the message is %q", got)
 	}
 	e.clock = e.clock.Add(time.Minute)

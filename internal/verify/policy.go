@@ -135,6 +135,8 @@ type terms struct {
 	length   int
 	life     time.Duration
 	attempts int
+
+	fallbacks []Fallback
 }
 
 // problems are all that is wrong with a request.
@@ -154,13 +156,14 @@ func (p problems) err() error {
 
 // Validate says all that is wrong with a request in an [ErrInvalid], without starting anything.
 func Validate(acct *Account, r StartRequest) error {
-	_, err := settle(acct, r, senders{})
+	_, err := settle(acct, r, senders{}, nil)
 	return err
 }
 
 // settle decides every setting of a request, or says all that is wrong with it in an [ErrInvalid].
-// The public sender is used where neither the request nor the application names one.
-func settle(acct *Account, r StartRequest, from senders) (terms, error) {
+// The public sender is used where neither the request nor the application names one. A channel that
+// comes then is left out if the text can't go out on it.
+func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms, error) {
 	var p problems
 	t := p.terms(acct, r)
 	t.to = p.number(FieldTo, r.To, acct.Project.Profile)
@@ -172,7 +175,8 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 		text = approved
 	}
 	t.text = acct.Project.Style.write(r.Channel, text, placeholder)
-	if text != approved {
+	own := text != approved
+	if own {
 		switch {
 		case !sender.Public || acct.Project.PublicText:
 		case r.From == "":
@@ -186,6 +190,15 @@ func settle(acct *Account, r StartRequest, from senders) (terms, error) {
 	}
 	if err := p.err(); err != nil {
 		return terms{}, err
+	}
+	for _, c := range then {
+		if !own {
+			text = approvedText(c)
+		}
+		f := Fallback{c, acct.Project.Style.write(c, text, placeholder)}
+		if !own || unfit(c, f.Text, t.length) == "" {
+			t.fallbacks = append(t.fallbacks, f)
+		}
 	}
 	return t, nil
 }

@@ -109,7 +109,7 @@ func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
 		case FieldAttempts:
 			r.Attempts = &tt.value
 		}
-		got, err := settle(account(tt.profile), r, senders{public: public})
+		got, err := settle(account(tt.profile), r, senders{public: public}, nil)
 		var want []Problem
 		if tt.want != "" {
 			want = []Problem{{Field: tt.field, Message: tt.want}}
@@ -131,7 +131,7 @@ func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
 func TestEnormousValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{math.MaxInt, math.MinInt, math.MaxInt32, math.MinInt32} {
-		_, err := settle(account(Compat), StartRequest{Channel: SMS, To: number1, Length: &n, Life: &n, Attempts: &n}, senders{public: public})
+		_, err := settle(account(Compat), StartRequest{Channel: SMS, To: number1, Length: &n, Life: &n, Attempts: &n}, senders{public: public}, nil)
 		if got := found(t, err); len(got) != 3 {
 			t.Errorf("%d: got problems %v, want one with each", n, got)
 		}
@@ -153,24 +153,24 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 	}{
 		{
 			"compat's own", Compat, Application{}, StartRequest{Channel: SMS, To: number1},
-			terms{number1, public, approvedText(SMS), "", code.Numeric, 6, time.Hour, 3},
+			terms{number1, public, approvedText(SMS), "", code.Numeric, 6, time.Hour, 3, nil},
 		}, {
 			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
-			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5},
+			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5, nil},
 		}, {
 			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
-			terms{number1, "+12025550111", approvedText(SMS), "", code.Alpha, 8, 2 * time.Minute, 2},
+			terms{number1, "+12025550111", approvedText(SMS), "", code.Alpha, 8, 2 * time.Minute, 2, nil},
 		}, {
 			"the request's", Standard, app, request,
-			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4},
+			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4, nil},
 		}, {
 			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
-			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4},
+			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4, nil},
 		},
 	} {
 		acct := account(tt.profile)
 		acct.Application = tt.app
-		got, err := settle(acct, tt.request, senders{public: public})
+		got, err := settle(acct, tt.request, senders{public: public}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -186,7 +186,7 @@ func TestApplicationSettingsOutsideOfTheProfileAreRefused(t *testing.T) {
 	t.Parallel()
 	acct := account(Standard)
 	acct.Application = Application{Length: 21, Life: time.Hour, Attempts: 20}
-	_, err := settle(acct, StartRequest{Channel: SMS, To: number1}, senders{public: public})
+	_, err := settle(acct, StartRequest{Channel: SMS, To: number1}, senders{public: public}, nil)
 	want := []Problem{
 		{Field: FieldAttempts, Message: "must be less than or equal to 5"},
 		{Field: FieldLength, Message: "must be less than or equal to 20"},
@@ -196,7 +196,7 @@ func TestApplicationSettingsOutsideOfTheProfileAreRefused(t *testing.T) {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
 	six, life, attempts := 6, 600, 5
-	if _, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &six, Life: &life, Attempts: &attempts}, senders{public: public}); err != nil {
+	if _, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &six, Life: &life, Attempts: &attempts}, senders{public: public}, nil); err != nil {
 		t.Errorf("with the request's own settings: %v", err)
 	}
 }
@@ -215,7 +215,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 		{Field: FieldText, Message: "has a control character"},
 		{Field: FieldTo, Message: "can't be blank"},
 	}
-	_, err := settle(acct, r, senders{public: public})
+	_, err := settle(acct, r, senders{public: public}, nil)
 	if diff := cmp.Diff(want, found(t, err)); diff != "" {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
@@ -265,7 +265,7 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 		{"+9991234567", nation, nation},
 	} {
 		for p, want := range map[Profile]string{Compat: tt.compat, Standard: tt.standard} {
-			got, err := settle(account(p), StartRequest{Channel: SMS, To: tt.to}, senders{public: public})
+			got, err := settle(account(p), StartRequest{Channel: SMS, To: tt.to}, senders{public: public}, nil)
 			var problem []Problem
 			if want != "" {
 				problem = []Problem{{Field: FieldTo, Message: want}}
@@ -279,7 +279,7 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 		}
 	}
 	// Nobody is called at the sender's number, so its length is the carrier's matter.
-	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, senders{public: public})
+	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, senders{public: public}, nil)
 	if got.sender != "+1202555010" || err != nil {
 		t.Errorf("sender of impossible length: got %q, %v; want it accepted in E.164", got.sender, err)
 	}
@@ -309,7 +309,7 @@ func TestFromMustBeASenderOfTheProject(t *testing.T) {
 	} {
 		acct := account(Compat)
 		acct.Project.Senders = tt.senders
-		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: tt.from}, senders{public: public})
+		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: tt.from}, senders{public: public}, nil)
 		if err != nil {
 			if diff := cmp.Diff([]Problem{{Field: FieldFrom, Message: tt.want}}, found(t, err)); diff != "" {
 				t.Errorf("senders %v, from %q: problems (-want +got)\n%s", tt.senders, tt.from, diff)
@@ -359,7 +359,7 @@ func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
 	} {
 		acct := account(Compat)
 		acct.Project.PublicText, acct.Application.From = tt.publicText, tt.app
-		_, err := settle(acct, StartRequest{Channel: tt.channel, To: number1, From: tt.from, Text: tt.text}, senders{public: public})
+		_, err := settle(acct, StartRequest{Channel: tt.channel, To: number1, From: tt.from, Text: tt.text}, senders{public: public}, nil)
 		if diff := cmp.Diff(tt.want, found(t, err)); diff != "" {
 			t.Errorf("%s: problems (-want +got)\n%s", tt.name, diff)
 		}
@@ -389,7 +389,7 @@ func TestTheCodeGoesWhereTheTextSaysOrToItsEnd(t *testing.T) {
 	} {
 		v := started()
 		v.Text = frame(tt.text)
-		if got := v.Message("123456").Body.Reveal(); got != tt.want {
+		if got := v.Message(v.Channel, "123456").Body.Reveal(); got != tt.want {
 			t.Errorf("text %q: got %q, want %q", tt.text, got, tt.want)
 		}
 	}
@@ -459,7 +459,7 @@ func TestTextsThatDoNotFitTheirChannelAreRefused(t *testing.T) {
 	} {
 		acct := account(Compat)
 		r := StartRequest{Channel: tt.channel, To: number1, From: "+12025550111", Text: tt.text, Length: &tt.length}
-		_, err := settle(acct, r, senders{public: public})
+		_, err := settle(acct, r, senders{public: public}, nil)
 		var want []Problem
 		if tt.want != "" {
 			want = []Problem{{Field: FieldText, Message: tt.want}}
@@ -493,7 +493,7 @@ func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
 		acct := account(p)
 		acct.Application.Format = "hex"
 		acct.Project.PublicText = true
-		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Text: "Code:"}, senders{public: public})
+		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Text: "Code:"}, senders{public: public}, nil)
 		if err != nil {
 			continue
 		}
@@ -503,5 +503,36 @@ func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
 	}
 	if Profile("").Valid() || Profile("lenient").Valid() || !Compat.Valid() || !Standard.Valid() {
 		t.Error("a profile is valid that doesn't exist, or the other way round")
+	}
+}
+
+// A message goes on with a text for the channel by which it goes on, or doesn't.
+func TestEachChannelHasItsText(t *testing.T) {
+	t.Parallel()
+	both := map[Channel][]Channel{SMS: {Voice}, Voice: {SMS}}
+	long := strings.Repeat("No more than five hundred characters. ", 5)
+	for _, tt := range []struct {
+		name    string
+		style   Style
+		request StartRequest
+		want    []Fallback
+	}{
+		{"the default text", Style{WebOTP: "example.com"}, StartRequest{Channel: SMS}, []Fallback{{Voice, approvedText(Voice)}}},
+		{"the default text of calls", Style{WebOTP: "example.com"}, StartRequest{Channel: Voice}, []Fallback{{SMS, approvedText(SMS) + "\n@example.com #{code}"}}},
+		{"the approved text, written out", Style{}, StartRequest{Channel: SMS, Text: approvedText(SMS)}, []Fallback{{Voice, approvedText(Voice)}}},
+		{"the caller's", Style{WebOTP: "example.com"}, StartRequest{Channel: SMS, From: "+12025550122", Text: "Hello"}, []Fallback{{Voice, "Hello {code}"}}},
+		{"the caller's for a call", Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: "Hello"}, []Fallback{{SMS, "Hello {code}"}}},
+		{"a call's that is too long for a message", Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: long}, nil},
+	} {
+		acct := account(Compat)
+		acct.Project.Style = tt.style
+		tt.request.To = number1
+		got, err := settle(acct, tt.request, senders{public: public}, both[tt.request.Channel])
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if diff := cmp.Diff(tt.want, got.fallbacks); diff != "" {
+			t.Errorf("%s: fallbacks (-want +got)\n%s", tt.name, diff)
+		}
 	}
 }

@@ -132,14 +132,14 @@ type outbox struct {
 	verifications            []*Verification
 }
 
-func (o *outbox) Reserve(Envelope) (Place, error) {
+func (o *outbox) Reserve(e Envelope, _ ...Channel) (Place, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.fail != nil {
 		return nil, o.fail
 	}
 	o.reserved++
-	return &room{o: o}, nil
+	return &room{o: o, channel: e.Channel}, nil
 }
 
 // counts is what became of the places so far.
@@ -150,8 +150,12 @@ func (o *outbox) counts() string {
 }
 
 // room is a [Place].
-type room struct{ o *outbox }
+type room struct {
+	o       *outbox
+	channel Channel
+}
 
+func (r *room) Channel() Channel     { return r.channel }
 func (r *room) Lease() time.Duration { return lease }
 
 func (r *room) Release() {

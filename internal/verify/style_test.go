@@ -29,7 +29,7 @@ func TestAStyleEndsTextMessages(t *testing.T) {
 		acct := account(Compat)
 		acct.Project.Style = tt.style
 		tt.request.To = number1
-		got, err := settle(acct, tt.request, senders{public: public})
+		got, err := settle(acct, tt.request, senders{public: public}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -47,7 +47,7 @@ func TestAStyleCountsIntoTheSegments(t *testing.T) {
 	fits := strings.Repeat("x", sms.SingleGSM7-len(" 000000"+end))
 	for text, problems := range map[string]int{fits: 0, fits + "x": 1} {
 		acct.Project.Style = Style{WebOTP: "example.com"}
-		_, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: text}, senders{public: public})
+		_, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: text}, senders{public: public}, nil)
 		if got := found(t, err); len(got) != problems {
 			t.Errorf("%d characters: problems %v, want %d", len(text), got, problems)
 		}
@@ -56,7 +56,7 @@ func TestAStyleCountsIntoTheSegments(t *testing.T) {
 	long := StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: "It’s " + strings.Repeat("x", 100)}
 	for transliterate, problems := range map[bool]int{true: 0, false: 1} {
 		acct.Project.Style = Style{Transliterate: transliterate}
-		_, err := settle(acct, long, senders{public: public})
+		_, err := settle(acct, long, senders{public: public}, nil)
 		if got := found(t, err); len(got) != problems {
 			t.Errorf("transliterate %t: problems %v, want %d", transliterate, got, problems)
 		}
@@ -64,7 +64,7 @@ func TestAStyleCountsIntoTheSegments(t *testing.T) {
 	// The longest host, the longest code and the approved text take one.
 	acct.Project.Style = Style{WebOTP: strings.Repeat("a", maxHost-4) + ".com", AndroidHash: "FA+9qCX9VSu"}
 	twenty := 20
-	got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &twenty}, senders{public: public})
+	got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &twenty}, senders{public: public}, nil)
 	if problem := acct.Project.Style.Problem(); err != nil || problem != "" || sms.Segments(fill(got.text, strings.Repeat("0", 20), code.Numeric)) != 1 {
 		t.Errorf("the longest end: %v, %q, %d segments", err, problem, sms.Segments(fill(got.text, strings.Repeat("0", 20), code.Numeric)))
 	}

@@ -24,6 +24,9 @@ type Verification struct {
 	Purpose     Purpose
 	Sender      string // the number or name that the message comes from
 	Text        string // with a placeholder where the code goes: see fill
+	// Fallbacks are the channels by which the message may go on when no carrier of Channel can get it
+	// there, the preferred one first.
+	Fallbacks   []Fallback
 	Format      code.Format
 	Prefix      string // of the code, in the message and, if somebody types it, in a guess
 	Length      int
@@ -50,6 +53,12 @@ type Verification struct {
 	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
 	// when to stop waiting for a receipt, or zero.
 	DueAt time.Time
+}
+
+// A Fallback is another channel for a verification's message, and what it says there.
+type Fallback struct {
+	Channel Channel
+	Text    string // as the verification's
 }
 
 // A Purpose says what a code may be used for. A code for one doesn't answer another.
@@ -210,19 +219,26 @@ func (v *Verification) end(s Status, now time.Time) {
 	}
 }
 
-// Message is what a carrier gets, with the code in its place.
-func (v *Verification) Message(code Secret) Message {
-	text := marked(v.Text)
-	if v.Text == approvedText(v.Channel) {
+// Message is what a carrier of a channel gets, with the code in its place. By another channel it is
+// another message, or a receiver of both would drop it as a repeat.
+func (v *Verification) Message(c Channel, code Secret) Message {
+	id, framed := v.ID.message(), v.Text
+	for _, f := range v.Fallbacks {
+		if f.Channel == c {
+			id, framed = v.ID.messageBy(c), f.Text
+		}
+	}
+	text := marked(framed)
+	if framed == approvedText(c) {
 		text = ""
 	}
 	return Message{
-		ID:           v.ID.message(),
+		ID:           id,
 		Verification: v.ID,
-		Channel:      v.Channel,
+		Channel:      c,
 		To:           v.To,
 		From:         v.Sender,
-		Body:         Secret(fill(v.Text, v.Prefix+code.Reveal(), v.Format)),
+		Body:         Secret(fill(framed, v.Prefix+code.Reveal(), v.Format)),
 		Code:         Secret(v.Prefix) + code,
 		Text:         text,
 		ExpiresAt:    v.ExpiresAt,

@@ -425,10 +425,10 @@ func TestTheMessageHoldsWhatWasFrozenAtTheStart(t *testing.T) {
 		ID: v.ID.message(), Verification: v.ID, Channel: SMS, To: number1, From: public,
 		Body: "Your Personal Authorization Code is: 123456", Code: "123456", ExpiresAt: v.ExpiresAt, Attempt: 3,
 	}
-	if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(v.Message("123456"))); diff != "" {
+	if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(v.Message(v.Channel, "123456"))); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if got := v.Message("123456"); got != want {
+	if got := v.Message(v.Channel, "123456"); got != want {
 		t.Error("the message isn't what was frozen") // not printed: it holds the code
 	}
 }
@@ -446,7 +446,7 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 	} {
 		v := started()
 		v.Channel, v.Text = tt.channel, tt.text
-		if got := v.Message("1").Text; got != tt.want {
+		if got := v.Message(v.Channel, "1").Text; got != tt.want {
 			t.Errorf("%s %q: got %q, want %q", tt.channel, tt.text, got, tt.want)
 		}
 	}

@@ -42,8 +42,9 @@ type Store interface {
 
 // An Outbox gets messages to carriers.
 type Outbox interface {
-	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier].
-	Reserve(e Envelope) (Place, error)
+	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier]. Where none of the
+	// channel's carriers can be reached, the place is with one of the channels that come then.
+	Reserve(e Envelope, then ...Channel) (Place, error)
 }
 
 // A Place is room for one message in a carrier's queue. It must be used or given back.
@@ -52,6 +53,8 @@ type Place interface {
 	Send(v *Verification, m Message)
 	// Release gives the place back unused.
 	Release()
+	// Channel is the one by which the message will go.
+	Channel() Channel
 	// Lease is how long the message may stay with us before others may send it.
 	Lease() time.Duration
 }
@@ -74,6 +77,7 @@ type Service struct {
 	maxSegments int
 	userLimits  UserLimits
 	uniqueNames bool
+	failover    map[Channel][]Channel
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
 
@@ -106,6 +110,9 @@ type Settings struct {
 	UserLimits UserLimits
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
+	// Failover says by which channels a message may go on, by its own, where its application has no
+	// channels that say it.
+	Failover map[Channel][]Channel
 }
 
 // New returns a service.
@@ -124,7 +131,7 @@ func New(c Config) *Service {
 	return &Service{
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
-		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, uniqueNames: c.UniqueNames,
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, uniqueNames: c.UniqueNames, failover: c.Failover,
 		accounts: accounts, refreshed: refreshed,
 	}
 }
@@ -188,7 +195,7 @@ func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 }
 
 func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
-	t, err := settle(acct, r, s.senders)
+	t, err := settle(acct, r, s.senders, s.fallbacks(&acct.Application, r.Channel))
 	if err != nil {
 		return nil, err
 	}
@@ -197,10 +204,28 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 	})
 }
 
+// fallbacks are the channels by which a message may go on.
+func (s *Service) fallbacks(a *Application, c Channel) []Channel {
+	if len(a.Channels) == 0 {
+		return s.failover[c]
+	}
+	var others []Channel
+	for _, other := range a.Channels {
+		if other != c {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
 // launch takes a place for a message, makes its verification, has it committed and hands it over.
 func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verification, Place) error) (*Verification, error) {
 	id := NewID(s.now())
-	place, err := s.outbox.Reserve(Envelope{id, acct.Project.ID, acct.Application.ID, c, t.to})
+	var then []Channel
+	for _, f := range t.fallbacks {
+		then = append(then, f.Channel)
+	}
+	place, err := s.outbox.Reserve(Envelope{id, acct.Project.ID, acct.Application.ID, c, t.to}, then...)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +245,7 @@ func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verific
 	}
 	if v.Delivery == Sending {
 		sent = true
-		place.Send(v, v.Message(secret))
+		place.Send(v, v.Message(place.Channel(), secret))
 	}
 	return v, nil
 }
@@ -240,6 +265,7 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		Purpose:     MFA,
 		Sender:      t.sender,
 		Text:        t.text,
+		Fallbacks:   t.fallbacks,
 		Prefix:      t.prefix,
 		Format:      t.format,
 		Length:      t.length,

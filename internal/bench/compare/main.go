@@ -30,6 +30,7 @@ var (
 	rowCounts  = flag.String("rows", "0,1000000", "verifications in the database before")
 	server     = flag.String("postgres", "", "URL of a PostgreSQL server on this machine that may make databases, instead of SQLite")
 	replicas   = flag.String("replicas", "1", "how many replicas of the server, with PostgreSQL")
+	overSMPP   = flag.Bool("smpp", false, "compare the server with an SMPP carrier to the same with its HTTP carrier, and not to the floor")
 	idle       = flag.Int("idle", 5000, "idle connections to measure memory with")
 	plotFile   = flag.String("plot", "", "SVG to write")
 	resultFile = flag.String("json", "", "JSON to write")
@@ -86,6 +87,9 @@ func run() error {
 			return fmt.Errorf("build %s: %w", pkg, err)
 		}
 	}
+	if *overSMPP {
+		return compareCarriers(dir)
+	}
 	var out report
 	for _, rows := range numbers(*rowCounts) {
 		points, mem, err := atSize(dir, rows)
@@ -133,7 +137,7 @@ func atSize(binaries string, rows int) ([]point, memory, error) {
 	if err != nil {
 		return nil, memory{}, err
 	}
-	in, err := install(binaries, "http://"+sinkAddr+"/", db.url)
+	in, err := install(binaries, posting(sinkAddr, db.url))
 	if err != nil {
 		return nil, memory{}, err
 	}
@@ -199,6 +203,17 @@ type outcome struct {
 	cpu, databaseCPU float64 // µs a verification
 }
 
+// sum adds up the processes. A run with failures is none.
+func (r *outcome) sum() error {
+	if r.Failed > 0 {
+		return fmt.Errorf("%d of %d failed: %s", r.Failed, r.Verifications+r.Failed, r.FirstFailure)
+	}
+	for _, c := range r.CPU {
+		r.cpu += c.PerVerification
+	}
+	return nil
+}
+
 // drive makes one run at programs that are replicas of each other.
 func drive(in *installation, db *database, programs []*program, sinkAddr string, concurrency int) (r outcome, err error) {
 	sink, err := net.Listen("tcp", sinkAddr)
@@ -220,11 +235,8 @@ func drive(in *installation, db *database, programs []*program, sinkAddr string,
 	if err != nil {
 		return r, err
 	}
-	if r.Failed > 0 {
-		return r, fmt.Errorf("%d of %d failed: %s", r.Failed, r.Verifications+r.Failed, r.FirstFailure)
-	}
-	for _, c := range r.CPU {
-		r.cpu += c.PerVerification
+	if err := r.sum(); err != nil {
+		return r, err
 	}
 	r.databaseCPU = (after - before) / float64(r.Verifications) * 1e6
 	return r, nil
@@ -339,8 +351,16 @@ type installation struct {
 	binary, dir, project, token string
 }
 
-// install follows the comment at the top of the example configuration.
-func install(binaries, receiver, database string) (*installation, error) {
+// posting makes the example's carrier post to an address, and names the database.
+func posting(sinkAddr, database string) func(string) string {
+	return func(config string) string {
+		config = strings.Replace(config, "\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", 1) // the first one is the database's
+		return strings.Replace(config, "http://127.0.0.1:9000/messages", "http://"+sinkAddr+"/", 1)
+	}
+}
+
+// install follows the comment at the top of the example configuration, which it edits.
+func install(binaries string, edit func(string) string) (*installation, error) {
 	dir, err := os.MkdirTemp("", "countersign-bench-data-")
 	if err != nil {
 		return nil, err
@@ -350,9 +370,7 @@ func install(binaries, receiver, database string) (*installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	config = []byte(strings.NewReplacer(
-		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`, "http://127.0.0.1:9000/messages", receiver,
-	).Replace(strings.Replace(string(config), "\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", 1))) // the first one is the database's
+	config = []byte(strings.NewReplacer(`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`).Replace(edit(string(config))))
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
 		return nil, err
 	}

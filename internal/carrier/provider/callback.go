@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,9 +23,9 @@ const (
 	maxReports = 1000      // in one request
 )
 
-// callbackURL is where the provider reports about an attempt.
-func (c *Carrier) callbackURL(token string) string {
-	u := strings.TrimSuffix(c.Public, "/") + Prefix + c.Config.Name + "/status"
+// publicURL is where the provider reports about an attempt, or asks what its call says.
+func (c *Carrier) publicURL(of, token string) string {
+	u := strings.TrimSuffix(c.Public, "/") + Prefix + c.Config.Name + "/" + of
 	if c.Spec.Callback.Check == "path" {
 		u += "/" + strings.TrimSpace(c.CallbackSecret.Reveal())
 	}
@@ -36,7 +37,11 @@ func (c *Carrier) callbackURL(token string) string {
 //	POST /carriers/{name}/status        signed as the provider does
 //	POST /carriers/{name}/status/{key}  with the secret in the URL
 //
-// GET is the same, with the report in the query. 200 means that there is nothing more to do, also where
+// and their questions what a call says:
+//
+//	POST /carriers/{name}/answer, /carriers/{name}/answer/{key}  proven in the same way
+//
+// GET of a report is the same, with the report in the query. 200 means that there is nothing more to do, also where
 // nobody knows the message (any more); 503 that the provider should report again. A report says whether
 // a message arrived. It can't say anything about a verification: there is no word for that in a
 // [carrier.Receipt].
@@ -52,6 +57,8 @@ func Handler(log *slog.Logger, carriers ...*Carrier) http.Handler {
 	mux.HandleFunc("POST "+Prefix+"{name}/status/{key}", h.status)
 	mux.HandleFunc("GET "+Prefix+"{name}/status", h.status)
 	mux.HandleFunc("GET "+Prefix+"{name}/status/{key}", h.status)
+	mux.HandleFunc("POST "+Prefix+"{name}/answer", h.answer)
+	mux.HandleFunc("POST "+Prefix+"{name}/answer/{key}", h.answer)
 	return mux
 }
 
@@ -60,16 +67,17 @@ type handler struct {
 	carriers map[string]*Carrier
 }
 
-func (h *handler) status(w http.ResponseWriter, r *http.Request) {
+// proven reads a request of a provider. If it isn't one, it is answered, and there is no report.
+func (h *handler) proven(w http.ResponseWriter, r *http.Request) (*Carrier, *report) {
 	c := h.carriers[r.PathValue("name")]
 	if c == nil || (c.Spec.Callback.Check == "path") != (r.PathValue("key") != "") {
 		http.Error(w, "there are no callbacks here", http.StatusNotFound)
-		return
+		return nil, nil
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
 	if err != nil {
 		http.Error(w, "too large, or cut off", http.StatusRequestEntityTooLarge)
-		return
+		return nil, nil
 	}
 	rep := &report{Request: r, url: strings.TrimSuffix(c.Public, "/") + r.URL.RequestURI(), body: body}
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {
@@ -78,6 +86,53 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 	if !c.prove(rep, c.Now()) {
 		h.log.Warn("a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
 		http.Error(w, "not signed by the provider, or too old", http.StatusForbidden)
+		return nil, nil
+	}
+	return c, rep
+}
+
+// answer says what a call says. The code leaves here as it does in a message: nothing of this is logged,
+// and nobody may keep it.
+func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
+	c, rep := h.proven(w, r)
+	if rep == nil {
+		return
+	}
+	if c.Spec.Answer.Body == "" {
+		http.Error(w, "this provider has nothing to ask", http.StatusNotFound)
+		return
+	}
+	said, err := c.say(r.Context(), r.URL.Query().Get("m"))
+	switch {
+	case errors.Is(err, verify.ErrNotFound):
+		said = []byte(c.Spec.Answer.None)
+	case err != nil:
+		h.log.Error("a call wasn't told what to say, the provider will ask again", "carrier", c.Name(), "err", err)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", c.Spec.Answer.Type)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(said)
+}
+
+// say renders what an attempt's call says, or fails with [verify.ErrNotFound] if that is nothing any more.
+func (c *Carrier) say(ctx context.Context, token string) ([]byte, error) {
+	v, attempt, ok := parseToken(token)
+	if !ok {
+		return nil, verify.ErrNotFound
+	}
+	m, err := c.words(ctx, c.Name(), v, attempt)
+	if err != nil {
+		return nil, err
+	}
+	return c.templates.say(c.fields(m))
+}
+
+func (h *handler) status(w http.ResponseWriter, r *http.Request) {
+	c, rep := h.proven(w, r)
+	if rep == nil {
 		return
 	}
 	for _, receipt := range c.receipts(rep) {

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -328,10 +329,11 @@ func init() {
 		},
 		reports: map[string]*carrier.Receipt{
 			"CallSid=CA1&CallStatus=completed&CallDuration=17&To=%2B12025550100&From=%2B12025550199&SipResponseCode=200": arrived("CA1"),
-			"CallSid=CA1&CallStatus=no-answer":                  lost("CA1", "unreachable"),
-			"CallSid=CA1&CallStatus=busy&SipResponseCode=486":   lost("CA1", "unreachable"),
+			"CallSid=CA1&CallStatus=no-answer":                  lost("CA1", "no_answer"),
+			"CallSid=CA1&CallStatus=busy&SipResponseCode=486":   lost("CA1", "busy"),
 			"CallSid=CA1&CallStatus=failed&SipResponseCode=404": lost("CA1", "invalid_number"),
 			"CallSid=CA1&CallStatus=failed":                     lost("CA1", "unknown"),
+			"CallSid=CA1&CallStatus=failed&SipResponseCode=603": lost("CA1", "declined"),
 			"CallSid=CA1&CallStatus=ringing":                    nil,
 		},
 	}
@@ -345,7 +347,7 @@ func init() {
 		},
 		reports: map[string]*carrier.Receipt{
 			"CallSid=b1d6&CallStatus=completed":                arrived("b1d6"),
-			"CallSid=b1d6&CallStatus=no-answer":                lost("b1d6", "unreachable"),
+			"CallSid=b1d6&CallStatus=no-answer":                lost("b1d6", "no_answer"),
 			"CallSid=b1d6&CallStatus=failed&SipResultCode=404": lost("b1d6", "invalid_number"),
 			"CallSid=b1d6&CallStatus=initiated":                nil,
 		},
@@ -363,11 +365,64 @@ func init() {
 		reports: map[string]*carrier.Receipt{
 			`{"from":"447700900000","to":"447700900001","uuid":"63f6","conversation_uuid":"CON-f972","status":"answered","direction":"outbound","timestamp":"2020-01-01T12:00:00.000Z"}`: arrived("63f6"),
 			`{"uuid":"63f6","status":"completed","duration":"2"}`: arrived("63f6"),
-			`{"uuid":"63f6","status":"unanswered"}`:               lost("63f6", "unreachable"),
-			`{"uuid":"63f6","status":"rejected"}`:                 lost("63f6", "blocked"),
+			`{"uuid":"63f6","status":"unanswered"}`:               lost("63f6", "no_answer"),
+			`{"uuid":"63f6","status":"rejected"}`:                 lost("63f6", "declined"),
 			`{"uuid":"63f6","status":"ringing"}`:                  nil,
 		},
 	}
+}
+
+func init() {
+	said := strings.ReplaceAll(spoken, "<Say ", `<Say voice="alice" `)
+	texml, _ := json.Marshal(`<Response>` + said + `<Pause length="1"/>` + said + `</Response>`)
+	stories["telnyx-voice"] = story{
+		host:   "api.telnyx.com",
+		path:   "/v2/texml/Accounts/AC0123/Calls",
+		header: http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}, "Authorization": {"Bearer " + testSecret}},
+		body: `{"ApplicationSid":"1494","To":"+12025550100","From":"+12025550199","Texml":` + string(texml) + `,"Timeout":30,"StatusCallback":"` +
+			callbackOf("") + `","StatusCallbackMethod":"POST"}`,
+		answers: []exchanged{
+			accepted(200, `{"from":"+12025550199","to":"+12025550100","status":"queued"}`, ""),
+			accepted(200, `{"call_sid":"v3:9X2vxPDFY2RHSJ1EdMS0RHRksMTg7ldNxdjWbVr9zBjbGjGsSe-aiQ","status":"queued"}`, "v3:9X2vxPDFY2RHSJ1EdMS0RHRksMTg7ldNxdjWbVr9zBjbGjGsSe-aiQ"),
+			failed(422, `{"errors":[{"code":"10002","title":"Invalid phone number"}]}`, refused("invalid_number")),
+			failed(403, `{"errors":[{"code":"10010","title":"Authorization failed"}]}`, misconfigured), failed(401, `{}`, misconfigured),
+			failed(402, `{"errors":[{"code":"20100"}]}`, noCredit), failed(429, `{"errors":[{"code":"10011"}]}`, throttled), failed(503, ``, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			"AccountSid=f558&CallDuration=45&CallSid=v3%3A9X&CallSidLegacy=v3%3A9X&CallStatus=completed&CallbackSource=call-progress-events&From=%2B12025550199&HangupCause=normal_clearing&HangupSource=callee&SequenceNumber=3&Timestamp=2024-01-15T10%3A30%3A00Z&To=%2B12025550100": arrived("v3:9X"),
+			"CallSid=v3%3A9X&CallStatus=busy&HangupCause=user_busy":       lost("v3:9X", "busy"),
+			"CallSid=v3%3A9X&CallStatus=no-answer":                        lost("v3:9X", "no_answer"),
+			"CallSid=v3%3A9X&CallStatus=busy&HangupCause=call_rejected":   lost("v3:9X", "declined"),
+			"CallSid=v3%3A9X&CallStatus=failed&HangupCause=not_found":     lost("v3:9X", "invalid_number"),
+			"CallSid=v3%3A9X&CallStatus=failed&HangupCause=unspecified":   lost("v3:9X", "unknown"),
+			"CallSid=v3%3A9X&CallStatus=in-progress&CallbackSource=other": nil,
+		},
+	}
+	stories["plivo-voice"] = story{
+		host:   "api.plivo.com",
+		path:   "/v1/Account/AC0123/Call/",
+		header: http.Header{"Content-Type": {jsonType}, "Authorization": {basic("AC0123", testSecret)}},
+		body: `{"from":"12025550199","to":"12025550100","answer_url":"` + answerOf("") + `","answer_method":"POST",` + "\n" +
+			` "hangup_url":"` + callbackOf("") + `","hangup_method":"POST","hangup_on_ring":30,"time_limit":120}`,
+		answers: []exchanged{
+			accepted(201, `{"message":"call fired","request_uuid":"9834029e-58b6-11e1-b8b7-a5bd0e4e126f","api_id":"97ceeb52-58b6-11e1-86da-77300b68f8bb"}`, "9834029e-58b6-11e1-b8b7-a5bd0e4e126f"),
+			failed(400, `{"error":"to parameter not valid"}`, refused("refused")), failed(401, ``, misconfigured), failed(429, ``, throttled), failed(503, ``, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			"ALegRequestUUID=9834&ALegUUID=a&BillDuration=60&CallStatus=completed&CallUUID=a&Direction=outbound&Duration=17&Event=Hangup&From=12025550199&HangupCause=NORMAL_CLEARING&HangupCauseCode=4010&HangupSource=Plivo&To=12025550100": arrived("9834"),
+			"ALegRequestUUID=9834&CallStatus=busy&HangupCause=USER_BUSY":      lost("9834", "busy"),
+			"ALegRequestUUID=9834&CallStatus=no-answer&HangupCause=NO_ANSWER": lost("9834", "no_answer"),
+			"ALegRequestUUID=9834&CallStatus=timeout":                         lost("9834", "no_answer"),
+			"ALegRequestUUID=9834&CallStatus=failed&HangupCauseCode=2000":     lost("9834", "invalid_number"),
+			"ALegRequestUUID=9834&CallStatus=failed&HangupCauseCode=1010":     lost("9834", "no_credit"),
+			"ALegRequestUUID=9834&CallStatus=cancel":                          lost("9834", "unknown"),
+			"ALegRequestUUID=9834&CallStatus=ringing&Event=Ring":              nil,
+		},
+	}
+}
+
+func answerOf(path string) string {
+	return strings.Replace(callbackOf(path), "/status", "/answer", 1)
 }
 
 func basic(user, password string) string {

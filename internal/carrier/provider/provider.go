@@ -54,6 +54,7 @@ type Carrier struct {
 	prove     proof // nil: no callbacks
 	client    *exchange.Client
 	receive   func(context.Context, carrier.Receipt) error
+	words     func(ctx context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error)
 	refused   atomic.Bool // the provider said last that an operator must act
 }
 
@@ -84,6 +85,8 @@ func New(c Config) (*Carrier, error) {
 		if p.prove, err = newProof(c.Spec.Callback.Check, c.CallbackSecret); err != nil {
 			return nil, fmt.Errorf("callback_secret: %w", err)
 		}
+	} else if c.Spec.Answer.Body != "" {
+		return nil, errors.New("answer: needs public.url, where the provider asks what to say, and the secret that it signs with")
 	}
 	return p, nil
 }
@@ -101,6 +104,12 @@ func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error
 	c.receive = receive
 }
 
+// OnAnswer sets who knows what an attempt's call says: see [Carrier.answer]. Set it before any request
+// comes in.
+func (c *Carrier) OnAnswer(words func(ctx context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error)) {
+	c.words = words
+}
+
 // fields are what templates get for a message.
 func (c *Carrier) fields(m verify.Message) Fields {
 	now := c.Now()
@@ -110,7 +119,10 @@ func (c *Carrier) fields(m verify.Message) Fields {
 		Account: c.Account, User: c.User, Host: c.Host, Region: c.Region, Profile: c.Profile,
 	}
 	if c.Receives() {
-		f.Callback = c.callbackURL(f.Token)
+		f.Callback = c.publicURL("status", f.Token)
+		if c.Spec.Answer.Body != "" {
+			f.Answer = c.publicURL("answer", f.Token)
+		}
 	}
 	return f
 }

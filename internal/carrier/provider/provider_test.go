@@ -115,6 +115,8 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 		c.Profile = "a-channel"
 	case "telnyx":
 		c.CallbackSecret = telnyxPublic
+	case "telnyx-voice":
+		c.CallbackSecret, c.User = telnyxPublic, "1494"
 	case "vonage-messages", "vonage-voice":
 		c.Secret = testRSA(t)
 	}

@@ -42,6 +42,8 @@ type Spec struct {
 	Rules []RuleSpec `yaml:"rules"`
 	// Ref is the path of the provider's id of the message in a JSON answer, such as messages.0.id.
 	Ref string `yaml:"ref"`
+	// Answer is what a provider is told that asks for the words of a call when somebody takes it.
+	Answer AnswerSpec `yaml:"answer"`
 	// Callback is how the provider tells us later what became of a message.
 	Callback CallbackSpec `yaml:"callback"`
 }
@@ -82,6 +84,17 @@ type RuleSpec struct {
 	Then string `yaml:"then"`
 	// Reason of a failure, one of those in docs/providers.md. Optional.
 	Reason string `yaml:"reason"`
+}
+
+// AnswerSpec is the answer to a request for the words of a call, which proves where it comes from as
+// reports do.
+type AnswerSpec struct {
+	// Type is its media type, such as application/xml.
+	Type string `yaml:"type"`
+	// Body is the answer, a template. Without it, nobody may ask.
+	Body string `yaml:"body"`
+	// None is the answer where there is nothing to say: the code was used, or has died. No template.
+	None string `yaml:"none"`
 }
 
 // CallbackSpec is how a provider reports what became of a message. Values are found by path in JSON,
@@ -187,6 +200,9 @@ func (s Spec) Over(base Spec) Spec {
 	}
 	set(&out.Auth.User, s.Auth.User)
 	out.Rules = slices.Concat(s.Rules, base.Rules)
+	set(&out.Answer.Type, s.Answer.Type)
+	set(&out.Answer.Body, s.Answer.Body)
+	set(&out.Answer.None, s.Answer.None)
 	c, over := &out.Callback, s.Callback
 	set(&c.Check, over.Check)
 	set(&c.Each, over.Each)
@@ -228,6 +244,7 @@ var reasons = []string{
 	carrier.ReasonUnreachable, carrier.ReasonInvalidNumber, carrier.ReasonInvalidSender, carrier.ReasonBlocked,
 	carrier.ReasonSpamFiltered, carrier.ReasonInvalidMessage, carrier.ReasonNoCredit, carrier.ReasonThrottled,
 	carrier.ReasonExpired, carrier.ReasonNetwork, carrier.ReasonMisconfigured, carrier.ReasonRedirected, verify.ReasonUnknown,
+	carrier.ReasonBusy, carrier.ReasonNoAnswer, carrier.ReasonDeclined,
 }
 
 // check says what is wrong with the parts that are no templates.
@@ -262,6 +279,9 @@ func (s Spec) check() error {
 	}
 	for i, r := range s.Callback.Reasons {
 		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, reasons))
+	}
+	if a := s.Answer; a.Body != "" && (a.Type == "" || a.None == "" || s.Callback.Check == "") {
+		errs = append(errs, fmt.Errorf("answer: needs type and none, and callback.check to know who asks"))
 	}
 	if c := s.Callback; c.Check != "" && (c.Status == "" || c.Ref == "" && c.Token == "" || len(c.Delivered)+len(c.Failed) == 0) {
 		errs = append(errs, fmt.Errorf("callback: needs status, ref or token, and delivered or failed"))

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -27,6 +28,7 @@ type Fields struct {
 	ID       string // of the message: the same in each attempt
 	Token    string // of the attempt; a report that repeats it needs no reference
 	Callback string // the URL for reports about this attempt; "" without callbacks
+	Answer   string // the URL for what this attempt's call says; "" without an answer
 
 	Account, User, Host, Region, Profile string // as configured
 
@@ -72,8 +74,8 @@ var digitRun = regexp.MustCompile(`[0-9]{3,}`)
 
 // templates are a spec's, parsed.
 type templates struct {
-	url, body, user *template.Template
-	headers         []*template.Template
+	url, body, user, answer *template.Template
+	headers                 []*template.Template
 }
 
 func parseTemplates(s Spec) (*templates, error) {
@@ -85,7 +87,7 @@ func parseTemplates(s Spec) (*templates, error) {
 		}
 		return t
 	}
-	t := &templates{url: one("url", s.URL), body: one("body", s.Body), user: one("auth.user", s.Auth.User)}
+	t := &templates{url: one("url", s.URL), body: one("body", s.Body), user: one("auth.user", s.Auth.User), answer: one("answer.body", s.Answer.Body)}
 	for i, h := range s.Headers {
 		t.headers = append(t.headers, one(fmt.Sprintf("headers[%d].value", i), h.Value))
 	}
@@ -120,14 +122,23 @@ func (t *templates) render(s Spec, f Fields) (*rendered, error) {
 	return r, failed
 }
 
+// say renders the answer to who asks for the words of a call.
+func (t *templates) say(f Fields) ([]byte, error) {
+	var b bytes.Buffer
+	if err := t.answer.Execute(&b, f); err != nil {
+		return nil, errors.New("answer.body: the template fails") // its error may quote the message
+	}
+	return b.Bytes(), nil
+}
+
 // try renders a request for messages that are hard to write down, and says what comes out wrong.
 func (t *templates) try(s Spec, f Fields) error {
 	hosts := map[string]bool{}
-	for _, m := range []struct{ to, from, text, callback string }{
-		{"+12025550100", "+12025550199", `Code "4938\17" & <b>=+%25 {{.To}}` + "\nñ €🔑", "https://verify.example.com/carriers/x/status?m=1&n=2"},
-		{"+442079460000", "Ünï & 1", "4938", ""},
+	for _, m := range []struct{ to, from, text, callback, answer string }{
+		{"+12025550100", "+12025550199", `Code "4938\17" & <b>=+%25 {{.To}}` + "\nñ €🔑", "https://verify.example.com/carriers/x/status?m=1&n=2", "https://verify.example.com/carriers/x/answer?m=1&n=2"},
+		{"+442079460000", "Ünï & 1", "4938", "", "https://verify.example.com/a"},
 	} {
-		f.To, f.From, f.Text, f.Callback = m.to, m.from, m.text, m.callback
+		f.To, f.From, f.Text, f.Callback, f.Answer = m.to, m.from, m.text, m.callback, m.answer
 		f.TTL, f.ID, f.Token = 600, verify.ID{}.String(), token(verify.ID{}, 1)
 		r, err := t.render(s, f)
 		if err != nil {
@@ -145,7 +156,18 @@ func (t *templates) try(s Spec, f Fields) error {
 		if err != nil {
 			return err
 		}
-		if !carries(values, m.text) {
+		if s.Answer.Body != "" { // the words are asked for later
+			if !carries(values, m.answer) {
+				return errors.New("body: the answer's URL isn't in it as it should be: write {{json .Answer}} into JSON, {{query .Answer}} into a form")
+			}
+			said, err := t.say(f)
+			if err != nil {
+				return err
+			}
+			if !carries([]string{string(said)}, m.text) || strings.HasSuffix(s.Answer.Type, "xml") && !wellFormed(said) {
+				return errors.New("answer.body: the text isn't in it as it should be: write {{xml .Text}} into XML")
+			}
+		} else if !carries(values, m.text) {
 			return errors.New("body: the text isn't in it as it should be: write {{json .Text}} into JSON, {{query .Text}} into a form")
 		}
 		if !carries(values, m.to) && !carries(values, m.to[1:]) {
@@ -156,6 +178,19 @@ func (t *templates) try(s Spec, f Fields) error {
 		return errors.New("url: a message must not choose the host")
 	}
 	return nil
+}
+
+// wellFormed reports whether a text is XML.
+func wellFormed(text []byte) bool {
+	d := xml.NewDecoder(bytes.NewReader(text))
+	for {
+		switch _, err := d.Token(); {
+		case errors.Is(err, io.EOF):
+			return true
+		case err != nil:
+			return false
+		}
+	}
 }
 
 // values are the texts in a request's query and body, as a receiver reads them.

@@ -144,7 +144,7 @@ func (s *Simulator) fail(m verify.Message) {
 	receive := s.receive
 	s.receipts.Go(func() {
 		time.Sleep(20 * time.Millisecond) // most often behind the settling, as in life
-		receive(context.Background(), carrier.Receipt{Verification: m.Verification, Attempt: m.Attempt, Reason: "undelivered"})
+		receive(context.Background(), carrier.Receipt{Carrier: Name, Verification: m.Verification, Attempt: m.Attempt, Reason: "undelivered"})
 	})
 }
 

@@ -178,7 +178,7 @@ func TestAFailedReceiptComesBehindItsMessage(t *testing.T) {
 		for r := range receipts {
 			got = append(got, r)
 		}
-		want := []carrier.Receipt{{Verification: failing.Verification, Attempt: failing.Attempt, Delivered: false, Reason: "undelivered"}}
+		want := []carrier.Receipt{{Carrier: Name, Verification: failing.Verification, Attempt: failing.Attempt, Delivered: false, Reason: "undelivered"}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("receipts (-want +got):\n%s", diff)
 		}

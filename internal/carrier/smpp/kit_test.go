@@ -45,8 +45,8 @@ func story(t *testing.T, configure func(*Config), script func(k *kit)) {
 		if configure != nil {
 			configure(&c)
 		}
-		if err := c.Check(); err != nil {
-			t.Fatal(err)
+		if wrong := c.Check(); wrong != nil {
+			t.Fatal(wrong)
 		}
 		k.Carrier = start(c, pipes(k.dials))
 		k.OnReceipt(func(_ context.Context, r carrier.Receipt) error {

@@ -56,6 +56,7 @@ func (c *Carrier) submit(ctx context.Context, shipment *shipment, body []byte) (
 		c.pace.accepted(r.written)
 		return c.ReceiptID.sent(decodeID(answer.body)), nil
 	case answer.status.slower():
+		c.throttled.Add(1)
 		return "", answer.status.decide(c.Refuse, c.pace.throttled(r.written, time.Now()))
 	default:
 		return "", answer.status.decide(c.Refuse, 0)

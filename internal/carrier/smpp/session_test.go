@@ -556,6 +556,9 @@ func TestThrottlingSlowsDown(t *testing.T) {
 			k.want(done, "1", verify.Accepted, "")
 		}
 		throttle(0x58, 250*time.Millisecond)
+		if n := k.Stats().Throttled; n != 5 {
+			k.Errorf("%d were too fast, want the 5 that the SMSC said so of", n)
+		}
 	})
 }
 

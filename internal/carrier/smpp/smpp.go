@@ -99,38 +99,40 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Check says what is wrong with a configuration, if anything. It quotes no secret.
-func (c Config) Check() error {
+// A Fault is what is wrong with one field of a configuration, by the name that operators know. It quotes
+// no secret.
+type Fault struct{ Field, Message string }
+
+func (f Fault) Error() string { return f.Field + ": " + f.Message }
+
+// Check says all that is wrong with a configuration.
+func (c Config) Check() (all []Fault) {
 	c = c.withDefaults()
-	host, _, err := net.SplitHostPort(c.Addr)
-	switch {
-	case err != nil || host == "":
-		return errors.New("addr: must be host:port")
-	case c.SystemID == "" || !fits(c.SystemID, 15):
-		return errors.New("system_id: must have 1 to 15 characters of ASCII")
-	// The specification allows 8, and there are SMSCs that give out longer ones.
-	case !fits(c.Password.Reveal(), 64):
-		return errors.New("password: must have at most 64 characters of ASCII")
-	case !fits(c.SystemType, 12):
-		return errors.New("system_type: must have at most 12 characters of ASCII")
-	case !fits(c.Service, 5):
-		return errors.New("service: must have at most 5 characters of ASCII")
-	case c.Mode != Transceiver && c.Mode != Pair:
-		return fmt.Errorf("mode: %q is neither empty nor %q", c.Mode, Pair)
-	case c.Binds < 1 || c.Binds > 64:
-		return errors.New("binds: must be from 1 to 64")
-	case c.Window < 1 || c.Window > 1000:
-		return errors.New("window: must be from 1 to 1000")
-	case c.Rate < 0 || c.Rate > 100_000:
-		return errors.New("rate: must be from 1 to 100000 in a second, or 0 for no limit")
-	case c.BindTimeout <= 0 || c.Response <= 0 || c.Inactivity <= 0:
-		return errors.New("bind_timeout, response and inactivity: must be more than nothing")
-	case c.Enquire > 0 && c.Inactivity <= c.Enquire+c.Response:
-		return fmt.Errorf("inactivity: must be more than enquire and response together, %v", c.Enquire+c.Response)
-	case c.ReceiptID != SameID && c.ReceiptID != HexThenDecimal && c.ReceiptID != DecimalThenHex:
-		return fmt.Errorf("receipt_id: %q is neither empty nor %q nor %q", c.ReceiptID, HexThenDecimal, DecimalThenHex)
+	must := func(ok bool, field, format string, args ...any) {
+		if !ok {
+			all = append(all, Fault{field, fmt.Sprintf(format, args...)})
+		}
 	}
-	return nil
+	host, _, err := net.SplitHostPort(c.Addr)
+	must(err == nil && host != "", "addr", "must be host:port")
+	must(c.SystemID != "" && fits(c.SystemID, 15), "system_id", "must have 1 to 15 characters of ASCII")
+	// The specification allows 8, and there are SMSCs that give out longer ones.
+	must(fits(c.Password.Reveal(), 64), "password", "must have at most 64 characters of ASCII")
+	must(fits(c.SystemType, 12), "system_type", "must have at most 12 characters of ASCII")
+	must(fits(c.Service, 5), "service", "must have at most 5 characters of ASCII")
+	must(c.Mode == Transceiver || c.Mode == Pair, "mode", "%q is neither empty nor %q", c.Mode, Pair)
+	must(c.Binds >= 1 && c.Binds <= 64, "binds", "must be from 1 to 64")
+	must(c.Window >= 1 && c.Window <= 1000, "window", "must be from 1 to 1000")
+	must(c.Rate >= 0 && c.Rate <= 100_000, "rate", "must be from 1 to 100000 in a second, or 0 for no limit")
+	must(c.BindTimeout > 0, "bind_timeout", "must be more than nothing")
+	must(c.Response > 0, "response", "must be more than nothing")
+	must(c.Inactivity > 0, "inactivity", "must be more than nothing")
+	if c.Response > 0 && c.Inactivity > 0 && c.Enquire > 0 {
+		must(c.Inactivity > c.Enquire+c.Response, "inactivity", "must be more than enquire and response together, %v", c.Enquire+c.Response)
+	}
+	must(c.ReceiptID == SameID || c.ReceiptID == HexThenDecimal || c.ReceiptID == DecimalThenHex,
+		"receipt_id", "%q is neither empty nor %q nor %q", c.ReceiptID, HexThenDecimal, DecimalThenHex)
+	return all
 }
 
 // fits reports whether s can be sent as a C-octet string of at most n characters.
@@ -152,6 +154,7 @@ type Carrier struct {
 	strayed    chan struct{} // a token for each that is looked at again
 	strays     atomic.Uint64 // receipts that nobody knew
 	binds      atomic.Uint64 // that succeeded
+	throttled  atomic.Uint64 // see Stats
 	references atomic.Uint32 // of messages in parts
 
 	ctx  context.Context // ends with Close
@@ -162,8 +165,12 @@ type Carrier struct {
 
 // New returns a carrier that begins to bind. Close it.
 func New(c Config) (*Carrier, error) {
-	if err := c.Check(); err != nil {
-		return nil, fmt.Errorf("carrier %s: %w", c.Name, err)
+	var wrong []error
+	for _, f := range c.Check() {
+		wrong = append(wrong, fmt.Errorf("carrier %s: %w", c.Name, f))
+	}
+	if wrong != nil {
+		return nil, errors.Join(wrong...)
 	}
 	return start(c, c.dialer()), nil
 }
@@ -210,12 +217,14 @@ type Stats struct {
 	InFlight int    // places of their windows that are taken
 	Binds    uint64 // sessions that were ever bound
 	Strays   uint64 // receipts that nobody knew
+	// Throttled are the messages, or parts of some, that the SMSC refused because we were too fast.
+	Throttled uint64
 }
 
 // Stats returns the counts of now.
 func (c *Carrier) Stats() Stats {
 	bound, taken := c.pool.count()
-	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Strays: c.strays.Load()}
+	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Strays: c.strays.Load(), Throttled: c.throttled.Load()}
 }
 
 // Close takes no more messages, waits for the responses of those that are under way, unbinds, and

@@ -32,33 +32,34 @@ func TestName(t *testing.T) {
 func TestAConfigurationIsChecked(t *testing.T) {
 	t.Parallel()
 	good := Config{Name: "smsc", Addr: "smsc.example:2775", SystemID: "countersign", Password: password}
-	if err := good.Check(); err != nil {
-		t.Errorf("the least that is needed: %v", err)
+	if wrong := good.Check(); wrong != nil {
+		t.Errorf("the least that is needed: %v", wrong)
 	}
 	full := good
 	full.Mode, full.Binds, full.Window, full.Rate, full.ReceiptID = Pair, 64, 1000, 100_000, DecimalThenHex
-	if err := full.Check(); err != nil {
-		t.Errorf("the most: %v", err)
+	if wrong := full.Check(); wrong != nil {
+		t.Errorf("the most: %v", wrong)
 	}
 	for want, change := range map[string]func(*Config){
-		"addr":          func(c *Config) { c.Addr = "smsc.example" },
-		"addr ":         func(c *Config) { c.Addr = ":2775" },
-		"system_id":     func(c *Config) { c.SystemID = "" },
-		"system_id ":    func(c *Config) { c.SystemID = "sixteencharacter" },
-		"password":      func(c *Config) { c.Password = verify.Secret(strings.Repeat("p", 65)) },
-		"password ":     func(c *Config) { c.Password = password + "\x00x" },
-		"system_type":   func(c *Config) { c.SystemType = "thirteen char" },
-		"service":       func(c *Config) { c.Service = "sixchr" },
-		"mode":          func(c *Config) { c.Mode = "both" },
-		"binds":         func(c *Config) { c.Binds = -1 },
-		"binds ":        func(c *Config) { c.Binds = 65 },
-		"window":        func(c *Config) { c.Window = -1 },
-		"window ":       func(c *Config) { c.Window = 1001 },
-		"rate":          func(c *Config) { c.Rate = -1 },
-		"bind_timeout":  func(c *Config) { c.BindTimeout = -1 },
-		"inactivity":    func(c *Config) { c.Inactivity = 38 * time.Second },
-		"bind_timeout ": func(c *Config) { c.Enquire, c.Inactivity = -1, -1 },
-		"receipt_id":    func(c *Config) { c.ReceiptID = "hex" },
+		"addr":         func(c *Config) { c.Addr = "smsc.example" },
+		"addr ":        func(c *Config) { c.Addr = ":2775" },
+		"system_id":    func(c *Config) { c.SystemID = "" },
+		"system_id ":   func(c *Config) { c.SystemID = "sixteencharacter" },
+		"password":     func(c *Config) { c.Password = verify.Secret(strings.Repeat("p", 65)) },
+		"password ":    func(c *Config) { c.Password = password + "\x00x" },
+		"system_type":  func(c *Config) { c.SystemType = "thirteen char" },
+		"service":      func(c *Config) { c.Service = "sixchr" },
+		"mode":         func(c *Config) { c.Mode = "both" },
+		"binds":        func(c *Config) { c.Binds = -1 },
+		"binds ":       func(c *Config) { c.Binds = 65 },
+		"window":       func(c *Config) { c.Window = -1 },
+		"window ":      func(c *Config) { c.Window = 1001 },
+		"rate":         func(c *Config) { c.Rate = -1 },
+		"bind_timeout": func(c *Config) { c.BindTimeout = -1 },
+		"inactivity":   func(c *Config) { c.Inactivity = 38 * time.Second },
+		"inactivity ":  func(c *Config) { c.Enquire, c.Inactivity = -1, -1 },
+		"response":     func(c *Config) { c.Response = -1 },
+		"receipt_id":   func(c *Config) { c.ReceiptID = "hex" },
 	} {
 		c := good
 		change(&c)
@@ -68,6 +69,21 @@ func TestAConfigurationIsChecked(t *testing.T) {
 		} else if strings.Contains(err.Error(), password) {
 			t.Errorf("%v quotes the password", err)
 		}
+	}
+	// All that is wrong is told at once, each with its bound.
+	c := Config{Name: "smsc", Password: password + "\x00", SystemType: "thirteen char", Binds: 65, Window: -1, Rate: -1, Response: -1, ReceiptID: "hex"}
+	_, err := New(c)
+	want := `carrier smsc: addr: must be host:port
+carrier smsc: system_id: must have 1 to 15 characters of ASCII
+carrier smsc: password: must have at most 64 characters of ASCII
+carrier smsc: system_type: must have at most 12 characters of ASCII
+carrier smsc: binds: must be from 1 to 64
+carrier smsc: window: must be from 1 to 1000
+carrier smsc: rate: must be from 1 to 100000 in a second, or 0 for no limit
+carrier smsc: response: must be more than nothing
+carrier smsc: receipt_id: "hex" is neither empty nor "hex-then-decimal" nor "decimal-then-hex"`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want\n%s", err, want)
 	}
 	if got := fmt.Sprintf("%v %+v %#v", full, full, &full); strings.Contains(got, password) {
 		t.Errorf("the password is printed: %s", got)

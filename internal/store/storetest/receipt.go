@@ -129,7 +129,7 @@ func receiptIsRecordedOnce(t *testing.T, s suite) {
 	}
 	failed := verify.Receipt{Verification: v.ID, Attempt: 1, Reason: "unreachable"}
 	delivered := verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true}
-	record := verify.Delivery{Verification: v.ID, Attempt: 1, Carrier: "c", Ref: "ref", StartedAt: start, EndedAt: start}
+	record := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: start, EndedAt: start}
 	for _, test := range []struct {
 		name    string
 		receipt verify.Receipt
@@ -191,7 +191,7 @@ func receiptAndEndOfAnAttemptComeInAnyOrder(t *testing.T, s suite) {
 		})
 		now := k.clock.Now()
 		equal(t, name, k.deliveries(v.ID), []verify.Delivery{{
-			Verification: v.ID, Attempt: 1, Carrier: "c", Ref: "ref", StartedAt: now, EndedAt: now, Receipt: verify.ReceiptDelivered, ReceiptAt: now,
+			Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: now, EndedAt: now, Receipt: verify.ReceiptDelivered, ReceiptAt: now,
 		}})
 		if got := k.stored(v.ID).Delivery; got != verify.Delivered || news != 1 {
 			t.Errorf("%s: got %v, %d times news; want delivered, once", name, got, news)

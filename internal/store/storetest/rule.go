@@ -145,7 +145,7 @@ func whoLostTheLeaseSettlesNothing(t *testing.T, s suite) {
 	}
 	equal(t, "deliveries", k.deliveries(v.ID), []verify.Delivery{
 		{Verification: v.ID, Attempt: 1, Outcome: verify.Unknown, Reason: verify.ReasonLeaseLost, StartedAt: start.Add(lease), EndedAt: start.Add(lease)},
-		{Verification: v.ID, Attempt: 2, Carrier: "c", Ref: "ref", StartedAt: k.clock.Now(), EndedAt: k.clock.Now()},
+		{Verification: v.ID, Attempt: 2, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: k.clock.Now(), EndedAt: k.clock.Now()},
 	})
 	equal(t, "hints", k.due(), []verify.Overdue(nil))
 }

@@ -353,7 +353,7 @@ func (k *kit) fresh(to phone.Number) *verify.Verification {
 	id := verify.NewID(k.clock.Now())
 	return &verify.Verification{
 		ID: id, Project: project, Application: verify.ID{1}, Channel: verify.SMS, To: to, Purpose: verify.MFA,
-		Sender: "+12025550100", Text: "Your code is {code}", Format: code.Numeric, Length: len(secret), MaxAttempts: 3,
+		Sender: "+12025550100", Text: "Your code is {code}", Fallbacks: []verify.Fallback{{Channel: verify.Voice, Text: "It is\u00a0\x02.\n"}}, Format: code.Numeric, Length: len(secret), MaxAttempts: 3,
 		ExpiresAt: id.Time().Add(time.Hour), KeyID: 1 << 31, CodeMAC: []byte(secret), SealedCode: []byte("sealed"),
 	}
 }
@@ -512,7 +512,7 @@ func (k *kit) claim(o verify.Overdue) *verify.Verification {
 // sent is the report of an attempt that a carrier accepted.
 func (k *kit) sent(v *verify.Verification) verify.Settlement {
 	now := k.clock.Now()
-	return verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: v.Attempt, Carrier: "c", Ref: "ref", StartedAt: now}}
+	return verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: v.Attempt, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: now}}
 }
 
 // equal compares what was got with what must be.

@@ -211,7 +211,7 @@ func messageToRetryIsDueThen(t *testing.T, s suite) {
 	equal(t, "due before", k.due(), []verify.Overdue(nil))
 	k.clock.advance(time.Millisecond)
 	due := k.due()
-	end := verify.Delivery{Verification: v.ID, Attempt: 1, Carrier: "c", Outcome: verify.Errored, Reason: "busy", Ref: "ref", StartedAt: start, EndedAt: start}
+	end := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Outcome: verify.Errored, Reason: "busy", Ref: "ref", StartedAt: start, EndedAt: start}
 	equal(t, "due", due, []verify.Overdue{{Hint: start.Add(time.Minute), Verification: queued, Deliveries: []verify.Delivery{end}}})
 	if got := k.claim(due[0]); got == nil || got.Attempt != 2 {
 		t.Errorf("claim: got %+v, want attempt 2", got)

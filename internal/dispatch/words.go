@@ -1,0 +1,52 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Words returns an attempt's message once more, for a carrier that asks what to say when somebody has
+// answered its call. It fails with [verify.ErrNotFound] unless that is the latest attempt of a live
+// verification, hasn't failed, and is the carrier's. Any replica can tell.
+func (d *Dispatcher) Words(ctx context.Context, carrier string, id verify.ID, attempt int) (m verify.Message, err error) {
+	if m, ok := d.trials.message(carrier, id); ok {
+		return m, nil
+	}
+	v, err := d.Store.Verification(ctx, id)
+	if err != nil {
+		return m, fmt.Errorf("words for %v: %w", id, err)
+	}
+	if v.StatusAt(d.Now()) != verify.Pending || v.Attempt != attempt || v.Delivery != verify.Sending && v.Delivery != verify.Sent {
+		return m, verify.ErrNotFound
+	}
+	history, err := d.Store.Deliveries(ctx, id)
+	if err != nil {
+		return m, fmt.Errorf("words for %v: %w", id, err)
+	}
+	channel, ours := d.wayOf(v, history, carrier)
+	if !ours {
+		return m, verify.ErrNotFound
+	}
+	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
+	if err != nil {
+		return m, errors.Join(fmt.Errorf("words for %v: the code can't be opened", id), err)
+	}
+	return v.Message(channel, verify.Secret(secret)), nil
+}
+
+// wayOf reports whether the latest attempt is a carrier's, and its channel. While the attempt is under
+// way nobody has recorded whose it is: then it may be that of any carrier that could have it.
+func (d *Dispatcher) wayOf(v *verify.Verification, history []verify.Delivery, carrier string) (c verify.Channel, ours bool) {
+	if i := slices.IndexFunc(history, func(h verify.Delivery) bool { return h.Attempt == v.Attempt }); i >= 0 {
+		h := history[i]
+		return cmp.Or(h.Channel, v.Channel), h.Carrier == carrier
+	}
+	all := d.next(v, history)
+	i := slices.IndexFunc(all, func(w way) bool { return w.name() == carrier && w.channel == verify.Voice })
+	return verify.Voice, i >= 0
+}
