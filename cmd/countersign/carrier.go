@@ -94,7 +94,7 @@ type carrierTest struct {
 	database
 	Carrier string        `arg:"" help:"Carrier's name, as the configuration has it."`
 	Number  string        `arg:"" help:"Number, E.164."`
-	Channel string        `default:"sms" enum:"sms,voice" help:"sms or voice (default ${default})." placeholder:"CHANNEL"`
+	Channel string        `default:"" enum:"sms,voice," help:"sms or voice (default: what the carrier is for, or else sms)." placeholder:"CHANNEL"`
 	Wait    time.Duration `default:"1m" help:"How long to wait for the receipt, 0s to 10m (default ${default})." placeholder:"DURATION"`
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/exchange"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/carrier/provider"
+	"github.com/countersign/countersign/internal/carrier/sip"
 	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
@@ -215,16 +216,19 @@ type SyniverseConfig struct {
 type CarrierConfig struct {
 	// Name is the carrier's name in channels, records and metrics: a-z 0-9 - and _.
 	Name string `yaml:"name" example:"gateway"`
-	// HTTP posts each message as JSON, signed as Standard Webhooks says. This, provider or smpp.
+	// HTTP posts each message as JSON, signed as Standard Webhooks says. This, provider, smpp or sip.
 	HTTP HTTPCarrierConfig `yaml:"http"`
-	// Provider sends through the API of a provider: docs/providers.md. This, http or smpp.
+	// Provider sends through the API of a provider: docs/providers.md. This, http, smpp or sip.
 	Provider ProviderConfig `yaml:"provider"`
-	// SMPP binds to an SMSC: docs/smpp.md. This, http or provider.
+	// SMPP binds to an SMSC: docs/smpp.md. This, http, provider or sip.
 	SMPP SMPPConfig `yaml:"smpp"`
+	// SIP calls phones over a trunk and says the code: docs/voice.md. This, http, provider or smpp.
+	SIP SIPConfig `yaml:"sip"`
 	// Concurrency is how many calls are made at once: 1 to 1024. With smpp it is binds times window
-	// instead.
+	// instead, with sip its calls.
 	Concurrency int `yaml:"concurrency" default:"64"`
 	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
+	// With sip no more than its calls: nobody waits until another call is over.
 	Queue int `yaml:"queue" default:"1024"`
 	// Rate is how many messages a second this server hands over: up to 10000, 0 for no limit. No more
 	// messages wait than can leave within 10 s.
@@ -233,7 +237,8 @@ type CarrierConfig struct {
 	// and twice that where the carrier's answer got lost: 1s to 1h, 0s for ever. Set it only where
 	// receipts come back from this carrier.
 	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
-	// Costs are those of a segment, or of a call, for metrics and "route explain". Optional.
+	// Costs are those of a segment, of a call, or with sip of a minute that was begun, for metrics and
+	// "route explain". Optional.
 	Costs []CostConfig `yaml:"costs"`
 	// Senders are what messages come from instead of public_sender. Optional.
 	Senders []PoolConfig `yaml:"senders"`
@@ -401,6 +406,68 @@ func (c *SMPPConfig) given() bool {
 	return c.Addr+c.SystemID+c.SystemType+c.Service != "" || c.Password != PasswordConfig{}
 }
 
+// SIPConfig is a trunk, and what is said by it.
+type SIPConfig struct {
+	// Trunk is a host, or host:port. Without a port the name's SRV records decide, then 5060, or 5061 with
+	// TLS.
+	Trunk string `yaml:"trunk"`
+	// Transport is tls, where the sound is encrypted as well, or tcp or udp: then everybody on the way can
+	// listen to the codes, and each start warns of it.
+	Transport string `yaml:"transport" default:"udp"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. With tls. Optional.
+	CAFile string `yaml:"ca_file"`
+	// Username answers the trunk's challenges (digest). Optional.
+	Username string `yaml:"username"`
+	// Password goes with it. It is not written here: this says where it is.
+	Password PasswordConfig `yaml:"password"`
+	// Realm is whom the password is for: challenges of others are refused. Optional.
+	Realm string `yaml:"realm"`
+	// Register registers, for trunks that want it, and takes it back when the server stops.
+	Register bool `yaml:"register" default:"false"`
+	// Domain is that of the addresses in From and To. Without it, the trunk's host. Optional.
+	Domain string `yaml:"domain"`
+	// From is the caller's number, where a message's sender is no number. Optional.
+	From string `yaml:"from"`
+	// Plus writes numbers with their plus: +12025550100.
+	Plus bool `yaml:"plus" default:"true"`
+	// Prefix goes before the called number: digits and stars. Optional.
+	Prefix string `yaml:"prefix"`
+	// Listen is the address and port for signalling; port 0 is any.
+	Listen string `yaml:"listen" default:"0.0.0.0:0"`
+	// Advertise is this server's IP address as the trunk sees it, behind NAT. Optional.
+	Advertise string `yaml:"advertise"`
+	// Ports are the UDP ports for sound, two for each call.
+	Ports string `yaml:"ports" default:"20000-20999"`
+	// Peers are networks that may send signalling and sound beside the trunk's host, such as
+	// 192.0.2.0/24. Optional.
+	Peers []string `yaml:"peers"`
+	// Calls are how many there may be at once: 1 to 1024, and one for two ports. More are passed by, or
+	// answered 503.
+	Calls int `yaml:"calls" default:"50"`
+	// First is the time until the trunk says anything: 1s to 30s.
+	First yamlconf.Duration `yaml:"first" default:"4s"`
+	// Ring is the time until the phone is answered: 1s to 2m.
+	Ring yamlconf.Duration `yaml:"ring" default:"30s"`
+	// Talk is the time from then to the end: 5s to 85s.
+	Talk yamlconf.Duration `yaml:"talk" default:"60s"`
+	// RequireKeypress says the code only after a key was pressed: answering machines press none.
+	RequireKeypress bool `yaml:"require_keypress" default:"false"`
+	// Locale is the language where a message has none: docs/voice.md has the list.
+	Locale string `yaml:"locale" default:"en"`
+	// Times is how often the code is said: 1 to 5.
+	Times int `yaml:"times" default:"2"`
+	// Spell says "A as in Alpha", in the languages that have such words.
+	Spell bool `yaml:"spell" default:"false"`
+	// Engine is a program, with its arguments, that reads a caller's own text and writes a WAV file.
+	// {locale} becomes the language. It never gets a code. Optional.
+	Engine []string `yaml:"engine"`
+}
+
+// given reports whether a carrier is a trunk.
+func (c *SIPConfig) given() bool {
+	return c.Trunk+c.Username+c.Domain+c.From != "" || c.Password != PasswordConfig{}
+}
+
 // SecretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
 type SecretConfig struct {
 	// File is a file that only its owner can read.
@@ -454,11 +521,25 @@ type loadedConfig struct {
 	reloads []reloader
 }
 
-// A way is what a carrier is made from: one of the three.
+// A way is what a carrier is made from: one of the four.
 type way struct {
 	http     *carrierhttp.Config
 	provider *provider.Config
 	smpp     *smpp.Config
+	sip      *sip.Config
+}
+
+// channel is what a carrier is for; "" is any.
+func (w way) channel() verify.Channel {
+	switch {
+	case w.provider != nil:
+		return verify.Channel(cmp.Or(w.provider.Spec.Channel, string(verify.SMS)))
+	case w.smpp != nil:
+		return verify.SMS
+	case w.sip != nil:
+		return verify.Voice
+	}
+	return ""
 }
 
 // loadConfig reads a file. All that is wrong with it is in the error, a line each.
@@ -533,7 +614,7 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 		for i, name := range channel.carriers {
 			at := fmt.Sprintf("%s[%d]", channel.key, i)
 			p.Check(at, names[name], "there is no carrier %q", name)
-			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, and a provider's preset or api says its own", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, SIP for voice, and a provider's preset or api says its own", name)
 		}
 	}
 }
@@ -647,11 +728,12 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 	c.ways = append(c.ways, c.checkWay(p, key, cc))
 }
 
-// checkWay checks how a carrier's messages leave, which is one of the three.
+// checkWay checks how a carrier's messages leave, which is one of the four.
 func (c *loadedConfig) checkWay(p *yamlconf.Problems, key string, cc *CarrierConfig) way {
 	if cc.Provider.given() {
 		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is a provider: a carrier is one of the two")
 		p.Check(key+".smpp", !cc.SMPP.given(), "must be empty where there is a provider: a carrier is one of the two")
+		p.Check(key+".sip", !cc.SIP.given(), "must be empty where there is a provider: a carrier is one of the two")
 		return way{provider: c.checkProvider(p, key+".provider", cc)}
 	}
 	o := &cc.Provider
@@ -659,7 +741,13 @@ func (c *loadedConfig) checkWay(p *yamlconf.Problems, key string, cc *CarrierCon
 	p.Check(key+".provider", stray == "" && !o.Secret.given() && !o.CallbackSecret.given(), "needs a preset or api")
 	if cc.SMPP.given() {
 		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is smpp: a carrier is one of the two")
+		p.Check(key+".sip", !cc.SIP.given(), "must be empty where there is smpp: a carrier is one of the two")
 		return way{smpp: c.checkSMPP(p, key, cc)}
+	}
+	if cc.SIP.given() {
+		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is sip: a carrier is one of the two")
+		p.Check(key+".receipt_timeout", cc.ReceiptTimeout == 0, "must be 0s with sip: a call tells what became of it when it ends")
+		return way{sip: c.checkSIP(p, key+".sip", cc)}
 	}
 	return way{http: c.checkHTTP(p, key+".http", cc)}
 }
@@ -667,12 +755,8 @@ func (c *loadedConfig) checkWay(p *yamlconf.Problems, key string, cc *CarrierCon
 // serves reports whether a carrier can be one of a channel's.
 func (c *loadedConfig) serves(name, channel string) bool {
 	for i, way := range c.ways {
-		switch {
-		case c.Carriers[i].Name != name:
-		case way.provider != nil:
-			return channel == cmp.Or(way.provider.Spec.Channel, "sms")
-		case way.smpp != nil:
-			return channel == "sms"
+		if own := way.channel(); c.Carriers[i].Name == name && own != "" {
+			return channel == string(own)
 		}
 	}
 	return true

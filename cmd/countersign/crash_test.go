@@ -53,27 +53,27 @@ func reportingCarrier(c carrier.Carrier) carrier.Carrier { return phoneCarrier{c
 
 func (c phoneCarrier) Name() string { return c.name }
 
-func (c phoneCarrier) Send(ctx context.Context, m verify.Message) (string, error) {
+func (c phoneCarrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	body, err := json.Marshal(handedOver{m.ID.String(), m.Verification.String(), string(m.To), m.Body.Reveal(), m.Attempt, os.Getenv(crashLife), time.Time{}})
 	if err != nil {
-		return "", err
+		return carrier.Result{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, "POST", os.Getenv(crashPhoneURL), bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return carrier.Result{}, err
 	}
 	resp, err := httpClient.Do(req)
 	if err != nil {
-		return "", carrier.Unknown(err)
+		return carrier.Result{}, carrier.Unknown(err)
 	}
 	resp.Body.Close()
 	switch resp.StatusCode {
 	case answerFailed:
-		return "", errors.New("the carrier is down")
+		return carrier.Result{}, errors.New("the carrier is down")
 	case answerLost:
-		return "", carrier.Unknown(errors.New("the answer got lost"))
+		return carrier.Result{}, carrier.Unknown(errors.New("the answer got lost"))
 	}
-	return m.ID.String(), nil
+	return carrier.Result{Ref: m.ID.String()}, nil
 }
 
 // phones take messages, in the parent.

@@ -69,6 +69,11 @@ func TestConfigurationPageIsWhatTheProgramPrints(t *testing.T) {
 	if pages(t)["docs/configuration.md"] != want {
 		t.Error("docs/configuration.md is not what the program prints; run: go run ./cmd/countersign config reference > docs/configuration.md")
 	}
+	for line := range strings.Lines(want) {
+		if strings.HasPrefix(line, "| `") && strings.HasSuffix(line, "|  |\n") {
+			t.Errorf("a key that is not explained: %s", line)
+		}
+	}
 }
 
 // pieceOfCode is a fenced block or an inline piece of a page.

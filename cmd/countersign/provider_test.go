@@ -67,6 +67,17 @@ func installProvider(t *testing.T, edits ...*strings.Replacer) (*testProvider, *
 	return p, in
 }
 
+// start starts a verification whose message the provider takes.
+func (p *testProvider) start(in *installation, server *process) (id string, sent url.Values) {
+	p.t.Helper()
+	p.status <- http.StatusCreated
+	id, answer, err := in.ask(server, "sms", `{"to":"+12025550100"}`)
+	if err != nil || !strings.Contains(answer, `"channel":"sms"`) {
+		p.t.Fatalf("start: %s, %v", answer, err)
+	}
+	return id, <-p.got
+}
+
 // report tells a server what became of a message, at the URL that the message named, signed.
 func (p *testProvider) report(server *process, sent url.Values, token string, report url.Values) int {
 	p.t.Helper()
@@ -121,12 +132,7 @@ func TestAProvidersReportAdvancesADelivery(t *testing.T) {
 	t.Parallel()
 	provider, in := installProvider(t)
 	p := in.serve()
-	provider.status <- 201
-	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
-	if err != nil || id == "" {
-		t.Fatalf("start: %s, %v", answer, err)
-	}
-	sent := <-provider.got
+	id, sent := provider.start(in, p)
 	code := codeInBody.FindString(sent.Get("Body"))
 	if sent.Get("To") != "+12025550100" || code == "" {
 		t.Fatalf("got %v", sent)
@@ -164,12 +170,7 @@ func TestAFailedReportMovesOn(t *testing.T) {
 	t.Parallel()
 	provider, in := installProvider(t)
 	p := in.serve()
-	provider.status <- 201
-	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
-	if err != nil || id == "" {
-		t.Fatalf("start: %s, %v", answer, err)
-	}
-	sent := <-provider.got
+	id, sent := provider.start(in, p)
 	in.wantDelivery(id, verify.Pending, verify.Sent, "")
 	if status := provider.report(p, sent, provider.token, url.Values{"MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}}); status != http.StatusOK {
 		t.Errorf("got %d, want 200", status)
@@ -189,12 +190,7 @@ func TestAProviderReportsOfItsOwnMessagesOnly(t *testing.T) {
 	}
 	provider, in := installProvider(t, strings.NewReplacer("\ncarriers:\n", "\ncarriers:\n  - name: other\n    provider: {preset: twilio, account: AC4567, secret: {file: "+file+"}}\n"))
 	p := in.serve()
-	provider.status <- 201
-	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
-	if err != nil || id == "" {
-		t.Fatalf("start: %s, %v", answer, err)
-	}
-	sent := <-provider.got
+	id, sent := provider.start(in, p)
 	in.wantDelivery(id, verify.Pending, verify.Sent, "")
 	target := strings.Replace(sent.Get("StatusCallback"), "/carriers/twilio/", "/carriers/other/", 1)
 	for _, status := range []string{"delivered", "undelivered"} {
@@ -215,12 +211,7 @@ func TestAFailedReportCallsByTheNextChannel(t *testing.T) {
 	t.Parallel()
 	provider, in := installProvider(t, strings.NewReplacer("    - twilio\n    - \"gateway\"\n", "    - twilio\n", "  sms: []\n", "  sms: [voice]\n"))
 	p := in.serve()
-	provider.status <- 201
-	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
-	if err != nil || !strings.Contains(answer, `"channel":"sms"`) {
-		t.Fatalf("start: %s, %v", answer, err)
-	}
-	sent := <-provider.got
+	id, sent := provider.start(in, p)
 	in.wantDelivery(id, verify.Pending, verify.Sent, "")
 	provider.report(p, sent, provider.token, url.Values{"MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}})
 	code := codeInBody.FindString(sent.Get("Body"))

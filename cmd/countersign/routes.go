@@ -44,7 +44,7 @@ func (c *loadedConfig) checkRoute(p *yamlconf.Problems, key string, r *RouteConf
 		seen[choice.Name] = true
 		p.Check(at+".weight", choice.Weight >= 0 && choice.Weight <= 1000, "must be 0 to 1000")
 		for _, channel := range channels {
-			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, and a provider's preset or api says its own", choice.Name, channel)
+			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, SIP for voice, and a provider's preset or api says its own", choice.Name, channel)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func (c *FailoverConfig) channels() map[verify.Channel][]verify.Channel {
 // line is how a carrier is used.
 func (cc *CarrierConfig) line(out carrier.Carrier) dispatch.Line {
 	l := dispatch.Line{
-		Carrier: out, Queue: cc.Queue, Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
+		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
 		Costs: map[string]float64{}, Senders: map[string][]string{},
 	}
 	for _, c := range cc.Costs {
@@ -210,15 +210,15 @@ func (c *routeExplain) Run(w world) error {
 	if len(tried) == 0 {
 		return fmt.Errorf("%s: starts are answered 503", strings.Join(nobody, ", "))
 	}
-	return printRows(w, c.JSON, []string{"CHANNEL", "CARRIER", "SENDER", "SEGMENTS", "COST", "WHY"}, tried, func(a attempt) row {
-		return row{{"channel", string(a.channel)}, {"carrier", a.carrier}, {"sender", a.sender}, {"segments", a.segments}, {"cost", a.cost}, {"why", a.why}}
+	return printRows(w, c.JSON, []string{"CHANNEL", "CARRIER", "SENDER", "SEGMENTS", "COST", "PER", "WHY"}, tried, func(a attempt) row {
+		return row{{"channel", string(a.channel)}, {"carrier", a.carrier}, {"sender", a.sender}, {"segments", a.segments}, {"cost", a.cost}, {"per", a.per}, {"why", a.why}}
 	})
 }
 
 // An attempt is what a carrier would be tried with.
 type attempt struct {
-	channel                              verify.Channel
-	carrier, sender, segments, cost, why string
+	channel                                   verify.Channel
+	carrier, sender, segments, cost, per, why string
 }
 
 // attempts are those that a message's route would make, and where that stands.
@@ -235,7 +235,7 @@ func attempts(conf *loadedConfig, rules []route.Rule, e *verify.Envelope, text s
 		a := attempt{
 			channel: e.Channel, carrier: choice.Carrier, sender: line.Sender(conf.PublicSender, country, e.To),
 			cost: strconv.FormatFloat(line.Cost(country, e.Channel, message), 'f', -1, 64),
-			why:  where + because(&rules[i], e) + turn(&rules[i], choice),
+			per:  per(e.Channel, conf.ways[n]), why: where + because(&rules[i], e) + turn(&rules[i], choice),
 		}
 		if e.Channel == verify.SMS {
 			a.segments = strconv.Itoa(sms.Segments(message.Reveal()))
@@ -243,6 +243,17 @@ func attempts(conf *loadedConfig, rules []route.Rule, e *verify.Envelope, text s
 		all = append(all, a)
 	}
 	return all, where
+}
+
+// per is what a cost is of.
+func per(c verify.Channel, w way) string {
+	switch {
+	case c == verify.SMS:
+		return "message"
+	case w.sip != nil:
+		return "minute"
+	}
+	return "call"
 }
 
 // because says what of a message a rule was looking for.

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/carrier/provider"
+	"github.com/countersign/countersign/internal/carrier/sip"
 	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
@@ -119,7 +120,9 @@ func (c *loadedConfig) lines(log *slog.Logger) (made *lines, err error) {
 			made.close()
 			return nil, err
 		}
-		made.all = append(made.all, c.Carriers[i].line(out))
+		line := c.Carriers[i].line(out)
+		line.Channel = way.channel()
+		made.all = append(made.all, line)
 	}
 	return made, nil
 }
@@ -148,6 +151,12 @@ func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
 		}
 		l.smscs = append(l.smscs, c)
 		return c, nil
+	case way.sip != nil:
+		if way.sip.Transport != sip.TLS {
+			log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls where the trunk has it", "carrier", way.sip.Name)
+		}
+		way.sip.Log, way.sip.Speech.Log = log, log
+		return sip.New(*way.sip)
 	}
 	if way.http.Plaintext {
 		log.Warn("carrier is allowed to send codes over plain http", "carrier", way.http.Name)
@@ -182,11 +191,14 @@ func (l *lines) reports(log *slog.Logger, s *system.System) []web.Mount {
 	return []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: provider.Handler(log, l.providers...)}}
 }
 
-// close ends the binds, where the system that had them wasn't opened. A second time does nothing.
+// close ends what carriers keep up, where the system that had them wasn't opened. A second time does
+// nothing.
 func (l *lines) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	for _, c := range l.smscs {
-		c.Close(ctx)
+	for _, line := range l.all {
+		if c, ok := line.Carrier.(carrier.Closer); ok {
+			c.Close(ctx)
+		}
 	}
 }

@@ -21,10 +21,22 @@ const maxResponse = 9 * time.Second
 // calls is how many calls of a carrier are made at once. Of an SMSC's it is as many as there are places
 // in its windows: one more would wait for a place on its own time.
 func (cc *CarrierConfig) calls() int {
-	if cc.SMPP.given() {
+	switch {
+	case cc.SMPP.given():
 		return cc.SMPP.Binds * cc.SMPP.Window
+	case cc.SIP.given():
+		return cc.SIP.Calls
 	}
 	return cc.Concurrency
+}
+
+// queue is how many messages may be here. Behind calls, which take a minute, none waits: another carrier
+// is quicker, and so is somebody who is told to come again.
+func (cc *CarrierConfig) queue() int {
+	if cc.SIP.given() {
+		return min(cc.Queue, cc.SIP.Calls)
+	}
+	return cc.Queue
 }
 
 // checkSMPP notes what is wrong with an SMSC's account; the rest, the carrier itself knows.

@@ -37,9 +37,9 @@ func TestTheSMPPCarrierSendsToTheSMSC(t *testing.T) {
 		Verification: verify.NewID(time.Now()), Attempt: 1, Channel: verify.SMS, To: "+12025550100", From: "ACME",
 		Body: "Your code is 493817", ExpiresAt: time.Now().Add(time.Hour),
 	}
-	ref, err := c.Send(ctx, m)
-	if err != nil || ref != "1" {
-		t.Fatalf("send: %q, %v", ref, err)
+	r, err := c.Send(ctx, m)
+	if err != nil || r.Ref != "1" {
+		t.Fatalf("send: %q, %v", r.Ref, err)
 	}
 	if got, want := <-got, (message{"+12025550100", "Your code is 493817"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -14,18 +14,32 @@ import (
 type Carrier interface {
 	// Name is the carrier's name in the configuration, in deliveries and in metrics.
 	Name() string
-	// Send hands over one message and returns the carrier's own id of it. It gives up when ctx
-	// is done. Its error decides what happens next: a plain one means that nothing was sent and
-	// another try may help; see [Refused], [Later], [Unknown] and [Because].
-	Send(ctx context.Context, m verify.Message) (ref string, err error)
+	// Send hands over one message and says what is known of it then. It gives up when ctx is done. Its
+	// error decides what happens next: a plain one means that nothing was sent and another try may help;
+	// see [Refused], [Later], [Unknown] and [Because].
+	Send(ctx context.Context, m verify.Message) (Result, error)
+}
+
+// A Result is what a carrier says of a message at once, also where there is an error.
+type Result struct {
+	Ref       string // the carrier's own id of the message, by which a [Receipt] names it; may be empty
+	Delivered bool   // the person has it: no receipt will follow
+	Call      verify.Call
+	Verdict   verify.Verdict // of an [Asker]'s call
+}
+
+// A Limiter is a carrier that knows how long a Send can take at most, which may be minutes. One that
+// doesn't gets the dispatcher's time, a few seconds.
+type Limiter interface {
+	Limit() time.Duration
 }
 
 // An Asker is a carrier that can call somebody and ask him to press a key.
 type Asker interface {
 	Carrier
-	// Ask calls as Send does, and also returns what the callee said. A verdict is the end of it: nobody
-	// who was asked is called again, so an error beside it only says how the delivery failed.
-	Ask(ctx context.Context, m verify.Message) (ref string, said verify.Verdict, err error)
+	// Ask calls as Send does, and its result also holds what the callee said. A verdict is the end of it:
+	// nobody who was asked is called again, so an error beside it only says how the delivery failed.
+	Ask(ctx context.Context, m verify.Message) (Result, error)
 }
 
 // A Closer is a carrier that keeps connections up.

@@ -17,9 +17,10 @@ type asker struct {
 	said verify.Verdict
 }
 
-func (a *asker) Ask(ctx context.Context, m verify.Message) (string, verify.Verdict, error) {
-	ref, err := a.Send(ctx, m)
-	return ref, a.said, err
+func (a *asker) Ask(ctx context.Context, m verify.Message) (carrier.Result, error) {
+	r, err := a.Send(ctx, m)
+	r.Verdict = a.said
+	return r, err
 }
 
 // asked starts a call that asks a user for a key, and waits until it needs nothing more.

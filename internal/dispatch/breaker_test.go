@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -162,8 +163,8 @@ func TestALineTakesWhatItCanSendInTime(t *testing.T) {
 // named is a carrier that is never called.
 type named string
 
-func (n named) Name() string                                       { return string(n) }
-func (named) Send(context.Context, verify.Message) (string, error) { panic("called") }
+func (n named) Name() string                                               { return string(n) }
+func (named) Send(context.Context, verify.Message) (carrier.Result, error) { panic("called") }
 
 func TestCostIsBySegmentAndCountry(t *testing.T) {
 	t.Parallel()
@@ -189,6 +190,19 @@ func TestCostIsBySegmentAndCountry(t *testing.T) {
 	}
 	if got := (&line{}).Cost("US", verify.SMS, "short"); got != 0 {
 		t.Errorf("without costs: %v", got)
+	}
+}
+
+func TestACallCostsEachMinuteThatWasBegun(t *testing.T) {
+	t.Parallel()
+	l := &line{Line: Line{Costs: map[string]float64{"US": 0.01}}}
+	for talk, want := range map[time.Duration]float64{0: 0.01, time.Second: 0.01, time.Minute: 0.01, time.Minute + 1: 0.02, 85 * time.Second: 0.02} {
+		if got := l.callCost("US", verify.Call{Ring: time.Minute, Answered: t0, Talk: talk}); got != want {
+			t.Errorf("%v: got %v, want %v", talk, got, want)
+		}
+	}
+	if got := l.callCost("US", verify.Call{Ring: time.Minute, Status: 486}); got != 0 {
+		t.Errorf("not answered: got %v", got)
 	}
 }
 

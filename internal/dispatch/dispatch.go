@@ -31,7 +31,7 @@ type Store interface {
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	// Claim takes an overdue message's next attempt, or returns nil.
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
-	// Renew extends the lease of an attempt that has not begun.
+	// Renew extends the lease of an attempt, see [verify.Verification.Renew].
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
 	// Receive lets a receipt advance a delivery, see [verify.Receipt.Settle]. It returns the attempt
 	// with its receipt, or nil if that said nothing new.
@@ -81,7 +81,8 @@ type Config struct {
 	BreakAfter int
 
 	// Lease is how long a message may be with us before others may send it: default 20 s, at most
-	// 30 s. CallLimit bounds one call of a carrier: default 10 s, at most half of the lease.
+	// 30 s. CallLimit bounds one call of a carrier: default 10 s, at most half of the lease. For a
+	// [carrier.Limiter] its own limit holds, and the lease is renewed meanwhile.
 	Lease, CallLimit time.Duration
 	// Tick is how often we look for messages that are due: default 250 ms.
 	Tick time.Duration
@@ -124,8 +125,10 @@ type job struct {
 	verification *verify.Verification
 	message      verify.Message
 	since        time.Time         // when it came here
+	until        time.Time         // when the lease ends
 	history      []verify.Delivery // earlier attempts
 	country      string            // of the number
+	cut          error             // why we ended its call, if we did
 }
 
 // New starts a dispatcher. Close it.
@@ -286,7 +289,7 @@ func (p *place) Release() {
 	p.d.release(p.l)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.l.queue <- job{verification: v, message: m, since: p.d.Now(), country: p.country} // has room: we hold a place
+	p.l.queue <- job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.country} // has room: we hold a place
 }
 
 // Depth is how many messages wait for a carrier or are under way.
@@ -312,26 +315,34 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
 	}}
 	cost := 0.0
-	if why, err := d.stale(v, j.since, started); err != nil {
+	switch s := d.look(&j, started); {
+	case s.err != nil:
 		l.spare(j.country, started)
-		d.Log.Warn("not sent, left for later", what, "err", err)
+		d.Log.Warn("not sent, left for later", what, "err", s.err)
 		return
-	} else if why != "" {
+	case s.ended != "":
 		l.spare(j.country, started)
-		end.Outcome, end.Reason = verify.Dropped, why
-	} else if _, asks := l.Carrier.(carrier.Asker); j.message.ByKey && !asks {
+		end.Outcome, end.Reason = verify.Dropped, s.ended
+	case j.message.ByKey && !l.asks():
 		l.spare(j.country, started)
 		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, &j, 0)
-	} else {
+	default:
+		j.until = s.until
 		if j.message.From == d.PublicSender {
 			j.message.From = l.Sender(d.PublicSender, j.country, v.To)
 		}
 		cost = d.send(what, l, &j, &end)
 	}
 	if d.Observer != nil {
-		d.Observer.Settled(&end.Delivery, j.country, d.Now().Sub(v.ID.Time()), cost)
+		now := d.Now()
+		d.Observer.Settled(&end.Delivery, j.country, now.Sub(v.ID.Time()), cost)
+		if end.Delivered {
+			delivered := end.Delivery
+			delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, now
+			d.Observer.Received(&delivered, j.country)
+		}
 	}
 	d.settle(what, end, j)
 }
@@ -349,62 +360,64 @@ func (d *Dispatcher) wait(l *line) bool {
 
 // send calls the carrier, decides what is next, and returns what the message costs.
 func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
-	var err error
-	end.Ref, end.Verdict, err = d.call(l, j.message)
+	r, err := d.call(l, j)
+	end.Ref, end.Call, end.Delivered, end.Verdict = r.Ref, r.Call, r.Delivered, r.Verdict
 	var after time.Duration
 	if err != nil {
 		decision := carrier.Decision(err)
 		end.Outcome, end.Reason, after = decision.Outcome, decision.Reason, decision.After
 		d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 	}
-	switch end.Outcome {
-	case verify.Accepted, verify.Refused: // it answers
+	switch {
+	case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers
 		l.answered(j.country)
+	case end.Outcome == verify.Errored && j.cut != nil: // it isn't the carrier's fault
+		l.spare(j.country, d.Now())
 	default:
 		if l.failed(j.country, d.BreakAfter, d.Now()) {
 			d.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country)
 		}
 	}
 	switch {
+	case r.Call != (verify.Call{}):
+		cost = l.callCost(j.country, r.Call)
+	case end.Outcome == verify.Accepted, end.Outcome == verify.Unknown, end.Verdict != verify.NoVerdict:
+		cost = l.Cost(j.country, j.message.Channel, j.message.Body)
+	}
+	var ended over
+	switch {
 	case end.Verdict != verify.NoVerdict: // who was asked and didn't say yes isn't called again
-	case end.Outcome == verify.Accepted || end.Outcome == verify.Unknown:
-		end.Watch = d.watch(end, l, j)
+	case end.Outcome == verify.Accepted, end.Outcome == verify.Unknown:
+		if !end.Delivered {
+			end.Watch = d.watch(end, l, j)
+		}
+	case errors.As(j.cut, &ended) && end.Outcome == verify.Errored:
+		end.Outcome, end.Reason = verify.Dropped, string(ended)
 	default:
 		d.retry(end, l, j, after)
-		return 0
 	}
-	return l.Cost(j.country, j.message.Channel, j.message.Body)
+	return cost
 }
 
-// stale reports why a message must not be sent any more, if so. It makes sure that the lease
-// outlasts a call: its error means that the message isn't ours to send.
-func (d *Dispatcher) stale(v *verify.Verification, since, now time.Time) (why string, err error) {
-	current := v
-	switch {
-	case now.Add(d.CallLimit).After(v.DueAt):
-		current, err = d.Store.Renew(context.Background(), v.ID, v.Attempt, d.Lease)
-		var ended *verify.Error
-		if errors.As(err, &ended) && ended.Kind == verify.Conflict {
-			current, err = d.Store.Verification(context.Background(), v.ID) // it says how
-		}
-	case now.Sub(since) > fresh:
-		current, err = d.Store.Verification(context.Background(), v.ID)
+// call calls the carrier, within its time limit, and holds the lease until it returns.
+func (d *Dispatcher) call(l *line, j *job) (r carrier.Result, err error) {
+	if l.limit <= d.CallLimit { // the lease outlasts it
+		return d.hand(d.calls, l, j.message)
 	}
-	if err != nil {
-		return "", err
-	}
-	if current.Attempt != v.Attempt || current.Delivery != verify.Sending {
-		return "", verify.ErrLeaseLost
-	}
-	if s := current.StatusAt(now); s != verify.Pending {
-		return s.String(), nil
-	}
-	return "", nil
+	ctx, end := context.WithCancelCause(d.calls)
+	var held sync.WaitGroup
+	looked := d.Now()
+	held.Go(func() { d.hold(ctx, end, j, looked) })
+	r, err = d.hand(ctx, l, j.message)
+	j.cut = context.Cause(ctx)
+	end(nil)
+	held.Wait()
+	return r, err
 }
 
-// call calls the carrier, within the time limit. A carrier that panics may have sent.
-func (d *Dispatcher) call(l *line, m verify.Message) (ref string, said verify.Verdict, err error) {
-	ctx, cancel := context.WithTimeout(d.calls, d.CallLimit)
+// hand calls the carrier. One that panics may have sent.
+func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r carrier.Result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.limit)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
@@ -414,8 +427,7 @@ func (d *Dispatcher) call(l *line, m verify.Message) (ref string, said verify.Ve
 	if m.ByKey {
 		return l.Carrier.(carrier.Asker).Ask(ctx, m)
 	}
-	ref, err = l.Carrier.Send(ctx, m)
-	return ref, verify.NoVerdict, err
+	return l.Carrier.Send(ctx, m)
 }
 
 // settle records an attempt's end. Where the database is away it tries again as long as the lease
@@ -433,7 +445,7 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j job) {
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
 			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome)
 			return
-		case !d.Now().Before(j.verification.DueAt) || d.calls.Err() != nil:
+		case !d.Now().Before(j.until) || d.calls.Err() != nil:
 			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
 			return
 		}

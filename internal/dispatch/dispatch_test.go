@@ -23,6 +23,7 @@ import (
 type way struct {
 	name string
 	send func(ctx context.Context, n int) error // n counts its calls, from 1; nil sends
+	says carrier.Result                         // beside the error; its Ref is always the same
 
 	mu    sync.Mutex // guards calls
 	calls []verify.Message
@@ -30,15 +31,17 @@ type way struct {
 
 func (w *way) Name() string { return w.name }
 
-func (w *way) Send(ctx context.Context, m verify.Message) (string, error) {
+func (w *way) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	w.mu.Lock()
 	w.calls = append(w.calls, m)
 	n := len(w.calls)
 	w.mu.Unlock()
+	said := w.says
+	said.Ref = "ref"
 	if w.send == nil {
-		return "ref", nil
+		return said, nil
 	}
-	return "ref", w.send(ctx, n)
+	return said, w.send(ctx, n)
 }
 
 func (w *way) seen() []verify.Message {

@@ -583,7 +583,9 @@ type hook struct {
 
 func (h *hook) Name() string { return h.name }
 
-func (h *hook) Send(_ context.Context, m verify.Message) (string, error) { return h.took(m), nil }
+func (h *hook) Send(_ context.Context, m verify.Message) (carrier.Result, error) {
+	return carrier.Result{Ref: h.took(m)}, nil
+}
 
 func TestRoutesAndSendersByCountry(t *testing.T) {
 	t.Parallel()

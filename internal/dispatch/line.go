@@ -23,13 +23,17 @@ type Line struct {
 	Queue       int // messages waiting or under way: more are refused with verify.ErrBusy
 	Concurrency int // calls at once
 
+	// Channel is what the carrier is for; "" is any.
+	Channel verify.Channel
+
 	// Rate is how many messages a second it gets from us: 0 is no limit.
 	Rate float64
 	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it,
 	// and twice that where we don't know whether this one has it. 0 is for ever: a carrier whose
 	// receipts don't reach us is always silent.
 	ReceiptTimeout time.Duration
-	// Costs are those of a segment, or of a call, by country; "" is any other country.
+	// Costs are those of a segment, of a call that somebody else makes, or of a minute of one that we
+	// make, by country; "" is any other country.
 	Costs map[string]float64
 	// Senders are what messages come from instead of the public sender, by country; "" is any other.
 	// One number always sees the same one.
@@ -39,6 +43,7 @@ type Line struct {
 // A line is a carrier's queue, its workers, and what we know of how it does.
 type line struct {
 	Line
+	limit  time.Duration // of one call
 	places chan struct{} // one token for each message that is here
 	queue  chan job
 	pace   pace
@@ -54,7 +59,10 @@ func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
 		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v and receipt timeout %v not below 0",
 			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout)
 	}
-	made := &line{Line: l, breakers: map[string]*breaker{}}
+	made := &line{Line: l, limit: callLimit, breakers: map[string]*breaker{}}
+	if c, ok := l.Carrier.(carrier.Limiter); ok {
+		made.limit = c.Limit()
+	}
 	if l.Rate > 0 {
 		made.pace.gcra = limit.GCRA{Burst: 1, Interval: time.Duration(float64(time.Second) / l.Rate)}
 		made.Queue = min(l.Queue, max(1, int(l.Rate*(lease-callLimit).Seconds())))
@@ -64,6 +72,12 @@ func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
 }
 
 func (l *line) name() string { return l.Carrier.Name() }
+
+// asks reports whether the carrier can ask for a key.
+func (l *line) asks() bool {
+	_, ok := l.Carrier.(carrier.Asker)
+	return ok
+}
 
 // opens is when a message for a country may pass the breaker: zero for now.
 func (l *line) opens(country string, now time.Time) (at time.Time) {
@@ -142,6 +156,15 @@ func (l *Line) Cost(country string, c verify.Channel, text verify.Secret) float6
 		return each
 	}
 	return each * float64(sms.Segments(text.Reveal()))
+}
+
+// callCost is what a call costs that we made: each minute that was begun.
+func (l *Line) callCost(country string, c verify.Call) float64 {
+	if c.Answered.IsZero() {
+		return 0
+	}
+	minutes := max(1, (c.Talk+time.Minute-1)/time.Minute)
+	return byCountry(l.Costs, country) * float64(minutes)
 }
 
 // byCountry is a country's value, or that of any other.

@@ -139,7 +139,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, country
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
 	queued = true
-	l.queue <- job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), history: history, country: country}
+	l.queue <- job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: country}
 	return nil
 }
 

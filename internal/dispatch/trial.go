@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -28,12 +29,16 @@ type Step struct {
 }
 
 // Try sends a test message by a carrier, past all routes, and follows it to its receipt, until ctx is
-// done. It returns the last step: one that is neither delivered, failed nor the carrier's error means
-// that no receipt came.
+// done. Without a channel it goes by the one that the carrier is for. It returns the last step: one that
+// is neither delivered, failed nor the carrier's error means that no receipt came.
 func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to phone.Number, report func(Step)) (last Step, err error) {
 	l := d.lines[name]
 	if l == nil {
 		return last, fmt.Errorf("there is no carrier %q", name)
+	}
+	c = cmp.Or(c, l.Channel, verify.SMS)
+	if l.Channel != "" && c != l.Channel {
+		return last, fmt.Errorf("carrier %s is for %s, not for %s", name, l.Channel, c)
 	}
 	if !d.reserve(l) {
 		return last, verify.ErrBusy
@@ -49,7 +54,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	began := d.Now()
 	m := verify.Message{
 		ID: verify.NewID(began), Verification: verify.NewID(began), Channel: c, To: to,
-		From: l.Sender(d.PublicSender, to.Region(), to), Body: trialText, ExpiresAt: began.Add(trialLife), Attempt: 1,
+		From: l.Sender(d.PublicSender, to.Region(), to), Body: trialText, Text: trialText + verify.CodePlace, ExpiresAt: began.Add(trialLife), Attempt: 1,
 	}
 	step := func(s Step) {
 		s.After, last = d.Now().Sub(began), s
@@ -61,18 +66,25 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		return last, verify.ErrBusy
 	}
 	step(Step{What: "sending", From: m.From})
-	ref, _, err := d.call(l, m)
+	calling, hangUp := context.WithCancel(d.calls)
+	defer context.AfterFunc(ctx, hangUp)() // who asked is gone
+	defer hangUp()
+	r, err := d.hand(calling, l, m)
 	release()
 	if err != nil {
 		decision := carrier.Decision(err)
-		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Detail: err.Error(), Ref: ref})
+		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Detail: err.Error(), Ref: r.Ref})
 		if decision.Outcome != verify.Unknown {
 			return last, nil
 		}
 	} else {
-		step(Step{What: verify.Accepted.String(), Ref: ref})
+		step(Step{What: verify.Accepted.String(), Ref: r.Ref})
 	}
-	d.trials.named(m.Verification, ref)
+	if r.Delivered {
+		step(Step{What: verify.ReceiptDelivered.String()})
+		return last, nil
+	}
+	d.trials.named(m.Verification, r.Ref)
 	select {
 	case r := <-receipts:
 		if r.Delivered {

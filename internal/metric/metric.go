@@ -30,6 +30,7 @@ type Metrics struct {
 	failures       *prometheus.CounterVec
 	receipts       *prometheus.CounterVec
 	handset        *prometheus.HistogramVec
+	ring, talk     *prometheus.HistogramVec
 	cost           *prometheus.CounterVec
 	reasons        words
 	batchSize      prometheus.Histogram
@@ -60,15 +61,19 @@ func New() *Metrics {
 			Name: "countersign_receipts_total", Help: "Receipts: delivered, failed, or unmatched, which are of no message that is known."}, []string{"carrier", "country", "result"}),
 		handset: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "countersign_handset_seconds", Help: "Time from an attempt's beginning until its receipt says that the phone has the message.", Buckets: slow}, []string{"carrier", "country"}),
+		ring: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "countersign_call_ring_seconds", Help: "Time until a call of ours was answered, or given up.", Buckets: calls}, []string{"carrier", "answered"}),
+		talk: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "countersign_call_talk_seconds", Help: "Time from a call's answer to its end.", Buckets: calls}, []string{"carrier"}),
 		cost: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_cost_total", Help: "What the messages cost that carriers have, or may have, as configured."}, []string{"carrier", "country"}),
+			Name: "countersign_cost_total", Help: "What the messages cost that carriers have, or may have, and calls that were answered, as configured."}, []string{"carrier", "country"}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_batch_operations", Help: "Operations committed together.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk; with PostgreSQL, of the writes too.", Buckets: fine}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.starts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.cost, m.batchSize, m.commitSeconds,
+		m.requests, m.requestSeconds, m.starts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.batchSize, m.commitSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -77,7 +82,8 @@ func New() *Metrics {
 var (
 	fine   = prometheus.ExponentialBuckets(0.0001, 2, 17) // 0.1 ms to 6.5 s
 	coarse = prometheus.ExponentialBuckets(0.001, 2, 18)  // 1 ms to 131 s
-	slow   = prometheus.ExponentialBuckets(0.5, 2, 11)    // 0.5 s to 512 s
+	calls  = []float64{1, 2, 5, 10, 15, 20, 30, 45, 60, 90}
+	slow   = prometheus.ExponentialBuckets(0.5, 2, 11) // 0.5 s to 512 s
 )
 
 // Handler serves the metrics.
@@ -180,6 +186,13 @@ func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duratio
 		m.handOver.WithLabelValues(d.Carrier).Observe(since.Seconds())
 	} else {
 		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.Reason)).Inc()
+	}
+	if c := d.Call; c != (verify.Call{}) {
+		answered := !c.Answered.IsZero()
+		m.ring.WithLabelValues(d.Carrier, strconv.FormatBool(answered)).Observe(c.Ring.Seconds())
+		if answered {
+			m.talk.WithLabelValues(d.Carrier).Observe(c.Talk.Seconds())
+		}
 	}
 	if cost > 0 {
 		m.cost.WithLabelValues(d.Carrier, country).Add(cost)

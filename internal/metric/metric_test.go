@@ -71,6 +71,8 @@ func used() *Metrics {
 	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.Dropped, Reason: "busy"}, "US", time.Second, 0)
 	began := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	delivered := verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptDelivered, StartedAt: began, ReceiptAt: began.Add(3 * time.Second)}
+	m.Settled(&verify.Delivery{Carrier: "trunk", Call: verify.Call{Ring: 3 * time.Second, Answered: began, Talk: 16 * time.Second, Status: 200}}, "US", time.Minute, 0.05)
+	m.Settled(&verify.Delivery{Carrier: "trunk", Outcome: verify.Errored, Reason: "busy", Call: verify.Call{Ring: time.Second, Status: 486}}, "US", time.Minute, 0)
 	m.Received(&delivered, "US")
 	m.Received(&verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptDelivered, ReceiptAt: began}, "US") // before the attempt's own end
 	m.Received(&verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptFailed, ReceiptReason: "unreachable"}, "CA")
@@ -98,6 +100,12 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_breaker_state{carrier="gateway",country="CA"} 1`,
 		`countersign_breaker_state{carrier="gateway",country="US"} 2`,
 		`countersign_breaker_state{carrier="other",country="US"} 0`,
+		`countersign_call_ring_seconds_count{answered="false",carrier="trunk"} 1`,
+		`countersign_call_ring_seconds_count{answered="true",carrier="trunk"} 1`,
+		`countersign_call_ring_seconds_sum{answered="false",carrier="trunk"} 1`,
+		`countersign_call_ring_seconds_sum{answered="true",carrier="trunk"} 3`,
+		`countersign_call_talk_seconds_count{carrier="trunk"} 1`,
+		`countersign_call_talk_seconds_sum{carrier="trunk"} 16`,
 		`countersign_checks_total{result="error"} 1`,
 		`countersign_checks_total{result="expired"} 1`,
 		`countersign_checks_total{result="right"} 1`,
@@ -105,11 +113,15 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_commit_seconds_count 2`,
 		`countersign_commit_seconds_sum 1`,
 		`countersign_cost_total{carrier="gateway",country="US"} 0.0125`,
+		`countersign_cost_total{carrier="trunk",country="US"} 0.05`,
 		`countersign_failures_total{carrier="gateway",country="CA",reason="unreachable"} 1`,
 		`countersign_failures_total{carrier="gateway",country="US",reason="busy"} 2`,
 		`countersign_failures_total{carrier="other",country="US",reason="busy"} 2`,
+		`countersign_failures_total{carrier="trunk",country="US",reason="busy"} 1`,
 		`countersign_handover_seconds_count{carrier="gateway"} 1`,
+		`countersign_handover_seconds_count{carrier="trunk"} 1`,
 		`countersign_handover_seconds_sum{carrier="gateway"} 2`,
+		`countersign_handover_seconds_sum{carrier="trunk"} 60`,
 		`countersign_handset_seconds_count{carrier="gateway",country="US"} 1`,
 		`countersign_handset_seconds_sum{carrier="gateway",country="US"} 3`,
 		`countersign_queue_capacity{carrier="gateway"} 1024`,
@@ -133,6 +145,8 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_sends_total{carrier="gateway",country="US",outcome="unknown"} 1`,
 		`countersign_sends_total{carrier="other",country="US",outcome="dropped"} 1`,
 		`countersign_sends_total{carrier="other",country="US",outcome="refused"} 1`,
+		`countersign_sends_total{carrier="trunk",country="US",outcome="accepted"} 1`,
+		`countersign_sends_total{carrier="trunk",country="US",outcome="errored"} 1`,
 		`countersign_starts_total{channel="sms",result="error"} 1`,
 		`countersign_starts_total{channel="sms",result="ok"} 2`,
 		`countersign_starts_total{channel="sms",result="too_many_sends"} 1`,
@@ -176,7 +190,7 @@ func TestLabelsAreWordsFromSmallSets(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "country": true, "reason": true, "le": true}
+	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "country": true, "reason": true, "answered": true, "le": true}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("label names (-want +got):\n%s", diff)
 	}

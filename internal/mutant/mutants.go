@@ -36,6 +36,7 @@ const (
 	pgSessionFile    = "internal/store/pgsession.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
+	leaseFile        = "internal/dispatch/lease.go"
 	failoverFile     = "internal/dispatch/failover.go"
 	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -404,7 +405,7 @@ var mutants = []mutant{
 	},
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
-		[]edit{{"internal/dispatch/dispatch.go", "case verify.Accepted, verify.Refused: // it answers", "case verify.Accepted:"}},
+		[]edit{{"internal/dispatch/dispatch.go", "case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers", "case end.Outcome == verify.Accepted:"}},
 		test{inDispatch, "^TestRefusalsOpenNoBreaker$"},
 	},
 	{
@@ -424,8 +425,33 @@ var mutants = []mutant{
 	},
 	{
 		"dead-message-sent", "A message that waited longer than its code lived is not sent.",
-		[]edit{{"internal/dispatch/dispatch.go", "s != verify.Pending {", "s != verify.Pending && s.String() == \"\" {"}},
+		[]edit{{leaseFile, "s != verify.Pending &&", "s != verify.Pending && s.String() == \"\" &&"}},
 		test{inDispatch, "^TestQueuedMessageDiesWithItsCode$"},
+	},
+	{
+		"lease-not-renewed", "A call that takes longer than its lease keeps it: no other replica makes it as well.",
+		[]edit{{leaseFile, "s := d.look(j, now)", "s := standing{until: now.Add(d.Lease)}"}},
+		test{inDispatch, "^TestALongCallKeepsItsLease$"},
+	},
+	{
+		"call-outlives-its-lease", "A call ends when its lease is lost: the next attempt is another's.",
+		[]edit{{leaseFile, "errors.Is(s.err, verify.ErrLeaseLost), errors.As(s.err, &gone)", "errors.As(s.err, &gone)"}},
+		test{inDispatch, "^TestACallEndsWithItsLease$"},
+	},
+	{
+		"call-outlives-the-database", "A call ends before the lease that can't be renewed: then another replica makes it.",
+		[]edit{{leaseFile, "if !now.Before(j.until.Add(-margin)) {", "if false {"}},
+		test{inDispatch, "^TestADeadReplicasCallIsMadeByAnother$"},
+	},
+	{
+		"call-hangs-with-the-database", "A database that hangs keeps no call alive beyond its lease.",
+		[]edit{{leaseFile, "func() { end(errLeaseEnds) })", "func() {})"}},
+		test{inDispatch, "^TestACallEndsWhileTheDatabaseHangs$"},
+	},
+	{
+		"dead-code-read-out", "A call ends with its verification: nobody is read a dead code.",
+		[]edit{{leaseFile, "end(over(s.ended))\n\t\t\treturn", ""}},
+		test{inDispatch, "^TestACallEndsWithItsVerification$"},
 	},
 	{
 		"dead-message-claimed", "A crashed server's message is not sent after its code has died.",
@@ -689,7 +715,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:", "case err != nil && false:"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\th.log.Error(\"a report", "case err != nil && false:\n\t\t\th.log.Error(\"a report"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }

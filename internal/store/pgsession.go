@@ -175,9 +175,10 @@ const (
 			unnest($5::bigint[]) AS delivery, unnest($6::text[]) AS reason, unnest($7::bigint[]) AS attempt, unnest($8::bigint[]) AS due_at,
 			unnest($9::bytea[]) AS code_sealed) n
 		WHERE v.id = n.id`
-	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at)
+	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
 		SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), unnest($6::text[]),
-			unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[])
+			unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
+			unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::bigint[])
 		` + endDelivery
 	// The verification's lock, which is taken before, is its attempts' lock too.
 	pgSelectAttempts = `SELECT ` + deliveryColumns + ` FROM delivery

@@ -23,17 +23,22 @@ const destinationColumns = `project, number, tat, sends, failures, wait_until, l
 const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
 
 // Of deliveries, for scanDelivery.
-const deliveryColumns = `verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason`
+const deliveryColumns = `verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason, ` + callColumns
+
+// How its call went.
+const callColumns = `ring_ms, answered_at, talk_ms, keys, call_status, hung_up`
 
 const selectDelivery = `SELECT ` + deliveryColumns + ` FROM delivery WHERE verification = $1 AND attempt = $2`
 
 // What every engine says alike. An attempt ends once: a report that got lost and is made again
 // changes nothing. Its receipt may be recorded before its end.
 const (
-	insertDelivery = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ` + endDelivery
+	insertDelivery = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ` + endDelivery
 	endDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET channel = excluded.channel, carrier = excluded.carrier, outcome = excluded.outcome,
-		reason = excluded.reason, ref = excluded.ref, started_at = excluded.started_at, ended_at = excluded.ended_at
+		reason = excluded.reason, ref = excluded.ref, started_at = excluded.started_at, ended_at = excluded.ended_at,
+		ring_ms = excluded.ring_ms, answered_at = excluded.answered_at, talk_ms = excluded.talk_ms, keys = excluded.keys,
+		call_status = excluded.call_status, hung_up = excluded.hung_up
 		WHERE delivery.ended_at = 0`
 	insertReceipt = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason)
 		VALUES ($1, $2, '', 0, '', '', 0, 0, $3, $4, $5) ` + receiveDelivery
@@ -141,8 +146,10 @@ func scanDestination(row scanner) (d verify.Destination, err error) {
 
 func scanDelivery(row scanner) (d verify.Delivery, err error) {
 	var id []byte
-	var started, ended, received int64
-	err = row.Scan(&id, &d.Attempt, &d.Channel, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended, &d.Receipt, &received, &d.ReceiptReason)
+	var started, ended, received, ring, answered, talk, hungUp int64
+	err = row.Scan(&id, &d.Attempt, &d.Channel, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended, &d.Receipt, &received, &d.ReceiptReason,
+		&ring, &answered, &talk, &d.Call.Keys, &d.Call.Status, &hungUp)
+	d.Call.Ring, d.Call.Answered, d.Call.Talk, d.Call.HungUp = span(ring), fromMillis(answered), span(talk), hungUp != 0
 	copy(d.Verification[:], id)
 	d.StartedAt, d.EndedAt, d.ReceiptAt = fromMillis(started), fromMillis(ended), fromMillis(received)
 	return d, err
@@ -238,6 +245,16 @@ func deliveryValues(p parameters, d *verify.Delivery) {
 	p.text(d.Ref)
 	p.number(millis(d.StartedAt))
 	p.number(millis(d.EndedAt))
+	p.number(d.Call.Ring.Milliseconds())
+	p.number(millis(d.Call.Answered))
+	p.number(d.Call.Talk.Milliseconds())
+	p.number(int64(d.Call.Keys))
+	p.number(int64(d.Call.Status))
+	hungUp := int64(0)
+	if d.Call.HungUp {
+		hungUp = 1
+	}
+	p.number(hungUp)
 }
 
 // receiptValues adds what insertReceipt takes.

@@ -488,6 +488,8 @@ func readDelivery(q *direct.Stmt) (d verify.Delivery) {
 	d.Receipt = verify.ReceiptState(c.number())
 	d.ReceiptAt = fromMillis(c.number())
 	d.ReceiptReason = c.text()
+	d.Call.Ring, d.Call.Answered, d.Call.Talk = span(c.number()), fromMillis(c.number()), span(c.number())
+	d.Call.Keys, d.Call.Status, d.Call.HungUp = int(c.number()), int(c.number()), c.number() != 0
 	return d
 }
 

@@ -211,6 +211,9 @@ func fromMillis(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
+// span is a duration as it is stored.
+func span(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
 // Start implements [verify.Store].
 func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
 	return s.start(v, op{}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
@@ -322,7 +325,7 @@ func (s *Store) Claim(_ context.Context, o verify.Overdue, lease time.Duration) 
 	return v, nil
 }
 
-// Renew extends an attempt's lease before it begins: see [verify.Verification.Renew].
+// Renew extends an attempt's lease: see [verify.Verification.Renew].
 func (s *Store) Renew(_ context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error) {
 	return s.change(id, func(_ *rows, v *verify.Verification, now time.Time) error {
 		return v.Renew(attempt, lease, now)

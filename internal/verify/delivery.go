@@ -70,7 +70,7 @@ const (
 	Queued    DeliveryState = 0 // waits for its next attempt, at DueAt
 	Sending   DeliveryState = 1 // somebody holds the lease for an attempt, until DueAt
 	Sent      DeliveryState = 2 // a carrier has it, or may have it (then there is a reason)
-	Delivered DeliveryState = 3 // a receipt says so, or the right code does
+	Delivered DeliveryState = 3 // a receipt says so, or the carrier at once, or the right code does
 	Failed    DeliveryState = 4 // for good; there is a reason
 )
 
@@ -97,12 +97,23 @@ type Delivery struct {
 	Outcome      DeliveryOutcome
 	Reason       string // of a failure; never holds a number or a code
 	Ref          string // the carrier's own id of the message
+	Call         Call
 	StartedAt    time.Time
 	EndedAt      time.Time // zero if all that is known of it yet is its receipt
 
 	Receipt       ReceiptState
 	ReceiptAt     time.Time
 	ReceiptReason string // when it failed
+}
+
+// A Call is how the phone call of an attempt went, where we made it ourselves; else it is zero.
+type Call struct {
+	Ring     time.Duration // until it was answered, or given up
+	Answered time.Time     // when; zero if it wasn't
+	Talk     time.Duration // from then to its end
+	Keys     int           // how many were pressed
+	Status   int           // the network's last answer: of SIP, 200 if it was answered, 0 if there was none
+	HungUp   bool          // by the other side
 }
 
 // A ReceiptState is what a carrier said later of a message that it took.
@@ -152,7 +163,7 @@ const (
 	Refused  DeliveryOutcome = 1 // this carrier will never send it
 	Errored  DeliveryOutcome = 2 // it wasn't sent; another try may help
 	Unknown  DeliveryOutcome = 3 // it may have been sent
-	Dropped  DeliveryOutcome = 4 // we didn't call the carrier: the code had died
+	Dropped  DeliveryOutcome = 4 // the code died before the carrier was called, or while it was calling
 )
 
 func (o DeliveryOutcome) String() string {
@@ -164,9 +175,10 @@ func (o DeliveryOutcome) LogValue() slog.Value { return slog.StringValue(o.Strin
 
 // A Settlement reports what came of an attempt, and what to do if that wasn't the end of it.
 type Settlement struct {
-	Delivery           // EndedAt is filled in when it is committed
-	Retry    bool      // try again...
-	RetryAt  time.Time // ...then, at once if that has passed
+	Delivery            // EndedAt is filled in when it is committed
+	Retry     bool      // try again...
+	RetryAt   time.Time // ...then, at once if that has passed
+	Delivered bool      // the carrier knows that the person has it: no receipt will follow
 	// Watch is how long to wait for the receipt of a message that was sent, before it is claimed for
 	// another carrier; 0 is for ever.
 	Watch time.Duration
@@ -240,7 +252,8 @@ func (v *Verification) Postpone(until, now time.Time) {
 	}
 }
 
-// Renew extends the lease of an attempt that has not begun.
+// Renew extends the lease of an attempt, whether its call is still to come or under way. Its error
+// means that the call must not begin, or must end: the lease is another's, or the code is dead.
 func (v *Verification) Renew(attempt int, lease time.Duration, now time.Time) error {
 	if v.Attempt != attempt || v.Delivery != Sending {
 		return ErrLeaseLost
@@ -267,6 +280,8 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 		s.RetryAt = now
 	}
 	switch {
+	case s.Delivered && s.Outcome == Accepted:
+		v.Delivery, v.Reason, v.DueAt = Delivered, "", time.Time{}
 	case s.sent():
 		v.Delivery, v.Reason, v.DueAt = Sent, s.Reason, time.Time{}
 		if until := now.Add(s.Watch); s.Watch > 0 && v.ended(until) == nil {

@@ -197,6 +197,21 @@ func TestNoRetryIsPlannedForAfterTheCodesDeath(t *testing.T) {
 	}
 }
 
+// A carrier that sees it through to the end, as a call is, says at once that the person has the message.
+func TestWhatIsDeliveredAtOnceWaitsForNoReceipt(t *testing.T) {
+	t.Parallel()
+	for outcome := Accepted; outcome <= Dropped; outcome++ {
+		v := with(Sending)
+		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "lost"}, Delivered: true, Watch: time.Minute}
+		if err := v.Settle(s, t0); err != nil {
+			t.Fatal(err)
+		}
+		if (v.Delivery == Delivered) != (outcome == Accepted) || outcome == Accepted && (v.Watched() || v.Reason != "") {
+			t.Errorf("%v: got %v (%s), watched %t", outcome, v.Delivery, v.Reason, v.Watched())
+		}
+	}
+}
+
 // What somebody else made of the delivery meanwhile stands; the attempt is recorded all the same.
 func TestAnAttemptThatEndsLateChangesNothing(t *testing.T) {
 	t.Parallel()

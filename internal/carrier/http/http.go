@@ -103,13 +103,13 @@ type payload struct {
 }
 
 // Send implements [carrier.Carrier].
-func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	body, err := json.Marshal(payload{
 		ID: m.ID.String(), VerificationID: m.Verification.String(), Channel: string(m.Channel), To: string(m.To), From: m.From,
 		Body: m.Body.Reveal(), CodeExpiresAt: m.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Attempt: m.Attempt,
 	})
 	if err != nil {
-		return "", err
+		return carrier.Result{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -121,11 +121,11 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err e
 		return req, err
 	})
 	if err != nil {
-		return "", err
+		return carrier.Result{}, err
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, exchange.MaxAnswer))
-	return "", decide(resp)
+	return carrier.Result{}, decide(resp)
 }
 
 // sign sets the headers of Standard Webhooks.

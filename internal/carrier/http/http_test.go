@@ -165,9 +165,9 @@ var (
 func TestARequestIsExactlyAsDocumented(t *testing.T) {
 	t.Parallel()
 	server, got := receiver(t, status(200))
-	ref, err := carrierTo(t, server.URL+"/messages?key=v").Send(t.Context(), message(1))
-	if err != nil || ref != "" {
-		t.Fatalf("got %q, %v, want no reference and no error", ref, err)
+	sent, err := carrierTo(t, server.URL+"/messages?key=v").Send(t.Context(), message(1))
+	if err != nil || sent != (carrier.Result{}) {
+		t.Fatalf("got %+v, %v, want no reference and no error", sent, err)
 	}
 	if n := len(got.all()); n != 1 {
 		t.Fatalf("got %d requests, want 1", n)

@@ -331,6 +331,7 @@ func FuzzCallback(f *testing.F) {
 			f.Add(name, "GET", "/status/"+testKey+"?"+body, formType, body, "", "", "")
 		}
 	}
+	f.Add("plivo-voice", "POST", "/answer?m="+testToken, formType, "CallUUID=a", "", "AAAA", "n")
 	f.Add("telnyx", "POST", "/status", "text/html; charset=", "{", "", "!", "99999999999999999999")
 	f.Fuzz(func(t *testing.T, preset, method, rest, kind, body, bearer, signature, stamp string) {
 		s, ok := stories[preset]
@@ -342,6 +343,10 @@ func FuzzCallback(f *testing.F) {
 			return
 		}
 		way, h, got := reports(t, configOf(t, preset, nil))
+		way.OnAnswer(func(context.Context, string, verify.ID, int) (verify.Message, error) {
+			t.Errorf("%s: somebody unsigned was told what a call says", preset)
+			return message(), nil
+		})
 		r := httptest.NewRequest(method, "/", strings.NewReader(body))
 		r.URL, r.RequestURI = target, ""
 		for name, value := range map[string]string{

@@ -443,8 +443,8 @@ func TestPresetsSendWhatTheirProvidersExpect(t *testing.T) {
 			t.Parallel()
 			server, got := providerServer(t, answer(s.answers[0].status, s.answers[0].body))
 			c := configOf(t, name, server)
-			if ref, err := carrierOf(t, c).Send(t.Context(), messageFor(c)); err != nil || ref != s.answers[0].ref {
-				t.Fatalf("got %q, %v, want %q", ref, err, s.answers[0].ref)
+			if r, err := carrierOf(t, c).Send(t.Context(), messageFor(c)); err != nil || r.Ref != s.answers[0].ref {
+				t.Fatalf("got %q, %v, want %q", r.Ref, err, s.answers[0].ref)
 			}
 			r := got.all()[0]
 			if r.Method != "POST" || r.URL.RequestURI() != s.path {
@@ -480,12 +480,12 @@ func TestPresetsUnderstandTheirProvidersAnswers(t *testing.T) {
 				t.Parallel()
 				server, _ := providerServer(t, answer(e.status, e.body))
 				c := configOf(t, name, server)
-				ref, err := carrierOf(t, c).Send(t.Context(), messageFor(c))
+				r, err := carrierOf(t, c).Send(t.Context(), messageFor(c))
 				switch {
 				case e.want != nil:
 					wantError(t, err, *e.want)
-				case err != nil || ref != e.ref:
-					t.Errorf("got %q, %v, want %q", ref, err, e.ref)
+				case err != nil || r.Ref != e.ref:
+					t.Errorf("got %q, %v, want %q", r.Ref, err, e.ref)
 				}
 			})
 		}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
 )
 
 // requireAll says that what a test needs from outside must be there: CI sets it.
@@ -83,7 +85,7 @@ func TestTwilioAgainstItsOpenAPIFile(t *testing.T) {
 	t.Parallel()
 	prism := startPrism(t)
 	account := "AC" + strings.Repeat("0123456789abcdef", 2)
-	send := func(change func(*Config)) (string, error) {
+	send := func(change func(*Config)) (carrier.Result, error) {
 		t.Helper()
 		c := configOf(t, "twilio", nil)
 		c.Account = account
@@ -98,8 +100,8 @@ func TestTwilioAgainstItsOpenAPIFile(t *testing.T) {
 		"a messaging service": func(c *Config) { c.Profile = "MG" + strings.Repeat("0123456789abcdef", 2) },
 		"without callbacks":   func(c *Config) { c.Public = "" },
 	} {
-		if ref, err := send(change); err != nil || len(ref) != 34 {
-			t.Errorf("%s: got %q, %v, want that it is sent", name, ref, err)
+		if r, err := send(change); err != nil || len(r.Ref) != 34 {
+			t.Errorf("%s: got %q, %v, want that it is sent", name, r.Ref, err)
 		}
 	}
 	// Calls as well, and SignalWire's API, which is made after this one.
@@ -107,8 +109,8 @@ func TestTwilioAgainstItsOpenAPIFile(t *testing.T) {
 		c := configOf(t, preset, nil)
 		c.Account = account
 		c.Spec = Spec{URL: prism + "/2010-04-01/Accounts/{{path .Account}}/" + resource + ".json"}.Over(c.Spec)
-		if ref, err := carrierOf(t, c).Send(t.Context(), messageFor(c)); err != nil || len(ref) != 34 {
-			t.Errorf("%s: got %q, %v, want that it is sent", preset, ref, err)
+		if r, err := carrierOf(t, c).Send(t.Context(), messageFor(c)); err != nil || len(r.Ref) != 34 {
+			t.Errorf("%s: got %q, %v, want that it is sent", preset, r.Ref, err)
 		}
 	}
 	// It can refuse: what passes above isn't passed over.

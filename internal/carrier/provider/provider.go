@@ -145,14 +145,14 @@ func parseToken(s string) (v verify.ID, attempt int, ok bool) {
 }
 
 // Send implements [carrier.Carrier].
-func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	if string(m.Channel) != c.Spec.Channel {
-		return "", carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel)))
+		return carrier.Result{}, carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel)))
 	}
 	r, err := c.templates.render(c.Spec, c.fields(m))
 	if err != nil {
 		key, _, _ := strings.Cut(err.Error(), ":")
-		return "", c.noted(carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key)))
+		return carrier.Result{}, c.noted(carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key)))
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -165,7 +165,7 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err e
 		return req, c.sign(req, r.user, r.body, c.Now())
 	})
 	if err != nil {
-		return "", err
+		return carrier.Result{}, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, exchange.MaxAnswer))
@@ -173,8 +173,8 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err e
 	if err == nil {
 		doc = parse(answer)
 	}
-	ref, err = c.judge(resp, doc, m)
-	return ref, c.noted(err)
+	ref, err := c.judge(resp, doc, m)
+	return carrier.Result{Ref: ref}, c.noted(err)
 }
 
 // judge says what an answer means.

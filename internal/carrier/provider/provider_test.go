@@ -233,9 +233,9 @@ func TestTheFirstRuleThatFitsDecides(t *testing.T) {
 			})
 			c := configOf(t, "twilio", server)
 			c.Spec = spec
-			ref, err := carrierOf(t, c).Send(t.Context(), message())
-			if ref != tt.ref {
-				t.Errorf("got the reference %q, want %q", ref, tt.ref)
+			r, err := carrierOf(t, c).Send(t.Context(), message())
+			if r.Ref != tt.ref {
+				t.Errorf("got the reference %q, want %q", r.Ref, tt.ref)
 			}
 			switch {
 			case tt.want != nil:
@@ -326,8 +326,8 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 		}
 	}
 	server, _ := providerServer(t, half(`{"sid":"SM1"`))
-	if ref, err := carrierOf(t, configOf(t, "twilio", server)).Send(t.Context(), message()); err != nil || ref != "" {
-		t.Errorf("twilio: got %q, %v, want that it is sent", ref, err)
+	if r, err := carrierOf(t, configOf(t, "twilio", server)).Send(t.Context(), message()); err != nil || r.Ref != "" {
+		t.Errorf("twilio: got %q, %v, want that it is sent", r.Ref, err)
 	}
 	server, _ = providerServer(t, half(`{"messages":[{"status":"0"}]}`))
 	_, err := carrierOf(t, configOf(t, "vonage", server)).Send(t.Context(), message())

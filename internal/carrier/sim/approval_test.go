@@ -40,8 +40,8 @@ func ask(s *Simulator, m verify.Message) <-chan said {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		began := time.Now()
-		_, verdict, err := s.Ask(ctx, m)
-		out <- said{verdict, err, time.Since(began)}
+		r, err := s.Ask(ctx, m)
+		out <- said{r.Verdict, err, time.Since(began)}
 	}()
 	synctest.Wait()
 	return out
@@ -92,8 +92,8 @@ func TestSomebodyPressesAKey(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, verdict, err := s.Ask(ctx, m); verdict != verify.NoVerdict || carrier.Decision(err).Outcome != verify.Errored {
-			t.Errorf("at a shutdown: got %v, %v; want that it may be asked again", verdict, err)
+		if r, err := s.Ask(ctx, m); r.Verdict != verify.NoVerdict || carrier.Decision(err).Outcome != verify.Errored {
+			t.Errorf("at a shutdown: got %v, %v; want that it may be asked again", r.Verdict, err)
 		}
 
 		busy := question()

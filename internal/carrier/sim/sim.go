@@ -110,26 +110,26 @@ func (s *Simulator) OnReceipt(receive func(context.Context, carrier.Receipt) err
 func (s *Simulator) Name() string { return Name }
 
 // Send implements [carrier.Carrier].
-func (s *Simulator) Send(ctx context.Context, m verify.Message) (string, error) {
+func (s *Simulator) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	if err := s.reach(ctx, m); err != nil {
-		return "", err
+		return carrier.Result{}, err
 	}
 	s.keep(kept{sent: m})
 	if m.To == FailedReceiptNumber {
 		s.fail(m)
 	}
-	return m.ID.String(), nil
+	return carrier.Result{Ref: m.ID.String()}, nil
 }
 
 // The keys that a call may ask for.
 const yes, no = '1', '9'
 
 // Ask implements [carrier.Asker]. It waits for [Simulator.Press] until ctx is done.
-func (s *Simulator) Ask(ctx context.Context, m verify.Message) (string, verify.Verdict, error) {
-	ref := m.ID.String()
+func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	if err := s.reach(ctx, m); err != nil {
-		return "", verify.NoVerdict, err
+		return carrier.Result{}, err
 	}
+	r := carrier.Result{Ref: m.ID.String()}
 	keys := make(chan byte, 1)
 	s.keep(kept{Message{Keys: string(yes) + string(no)}, m, keys})
 	select {
@@ -141,14 +141,17 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (string, verify.V
 	select {
 	case key := <-keys:
 		if key == yes {
-			return ref, verify.Approves, nil
+			r.Verdict = verify.Approves
+			return r, nil
 		}
-		return ref, verify.Rejects, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
+		r.Verdict = verify.Rejects
+		return r, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
 	default:
 		if errors.Is(ctx.Err(), context.Canceled) { // it is we who hang up
-			return ref, verify.NoVerdict, carrier.Because("interrupted", ctx.Err())
+			return r, carrier.Because("interrupted", ctx.Err())
 		}
-		return ref, verify.Unanswered, carrier.Because(carrier.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
+		r.Verdict = verify.Unanswered
+		return r, carrier.Because(carrier.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
 	}
 }
 

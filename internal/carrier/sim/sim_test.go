@@ -34,9 +34,9 @@ func message(to phone.Number, text string) verify.Message {
 
 func send(t *testing.T, s *Simulator, m verify.Message) {
 	t.Helper()
-	ref, err := s.Send(context.Background(), m)
-	if err != nil || ref != m.ID.String() {
-		t.Fatalf("send to %s: got %q, %v, want its id", m.To, ref, err)
+	r, err := s.Send(context.Background(), m)
+	if err != nil || r.Ref != m.ID.String() {
+		t.Fatalf("send to %s: got %q, %v, want its id", m.To, r.Ref, err)
 	}
 }
 

@@ -31,8 +31,8 @@ type said struct {
 func ask(ctx context.Context, c *Carrier) <-chan said {
 	out := make(chan said, 1)
 	go func() {
-		ref, verdict, err := c.Ask(ctx, question())
-		out <- said{verdict, outcome{ref: ref, err: err}}
+		r, err := c.Ask(ctx, question())
+		out <- said{r.Verdict, outcome{ref: r.Ref, err: err}}
 	}()
 	return out
 }

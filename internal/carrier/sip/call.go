@@ -156,6 +156,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		return err
 	}
 	began = time.Now()
+	l.Answered = began
 	err = l.connect(answer)
 	if err == nil {
 		err = t.run(ctx)

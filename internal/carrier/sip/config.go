@@ -98,7 +98,7 @@ func set[T comparable](field *T, preset T) {
 	}
 }
 
-// Limit is how long a Send can take at most: whoever calls it should let it.
+// Limit implements [carrier.Limiter].
 func (c *Carrier) Limit() time.Duration {
 	return speakLimit + 2*c.First + c.Ring + c.Talk + 2*hangUpWait
 }

@@ -325,8 +325,8 @@ func send(ctx context.Context, c *Carrier, m verify.Message) <-chan outcome {
 	out := make(chan outcome, 1)
 	go func() {
 		began := time.Now()
-		ref, err := c.Send(ctx, m)
-		out <- outcome{ref, err, time.Since(began)}
+		r, err := c.Send(ctx, m)
+		out <- outcome{r.Ref, err, time.Since(began)}
 	}()
 	return out
 }

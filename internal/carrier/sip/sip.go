@@ -56,15 +56,11 @@ type Call struct {
 	Trunk        string
 	Verification verify.ID
 	Attempt      int
-	Status       int // the trunk's last answer: 200 if the phone was answered; 0 if there was none
-	Reason       string
-	Ring         time.Duration  // until it was answered, or given up
-	Talk         time.Duration  // from then to the end; 0 if it wasn't answered
-	Said         bool           // the code was said to its end at least once
-	Keys         int            // that were pressed
-	Verdict      verify.Verdict // of a call that asked for a key
-	HungUp       bool           // by the other side
-	Late         time.Duration  // how long the machine stood still meanwhile, in pauses longer than any buffer
+	verify.Call
+	Reason  string
+	Said    bool           // the code was said to its end at least once
+	Verdict verify.Verdict // of a call that asked for a key
+	Late    time.Duration  // how long the machine stood still meanwhile, in pauses longer than any buffer
 }
 
 // New opens a trunk's sockets, and starts to register if that is wanted. It doesn't wait for the
@@ -190,28 +186,26 @@ func (c *Carrier) shut() {
 }
 
 // Send implements [carrier.Carrier]. It returns when the call is over.
-func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
-	call, err := c.call(ctx, m)
-	return call.id, err
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
+	return c.call(ctx, m)
 }
 
 // Ask implements [carrier.Asker]. It returns when the call is over.
-func (c *Carrier) Ask(ctx context.Context, m verify.Message) (ref string, said verify.Verdict, err error) {
-	call, err := c.call(ctx, m)
-	return call.id, call.Verdict, err
+func (c *Carrier) Ask(ctx context.Context, m verify.Message) (carrier.Result, error) {
+	return c.call(ctx, m)
 }
 
 // call makes a call, from its start to its end.
-func (c *Carrier) call(ctx context.Context, m verify.Message) (*call, error) {
-	call := newCall(c, m)
+func (c *Carrier) call(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	select {
 	case c.places <- struct{}{}:
 		defer func() { <-c.places }()
 	default:
-		return call, carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
+		return carrier.Result{}, carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
 	}
+	call := newCall(c, m)
 	if !c.add(call) {
-		return call, carrier.Because(Interrupted, errors.New("shut down"))
+		return carrier.Result{}, carrier.Because(Interrupted, errors.New("shut down"))
 	}
 	defer c.remove(call)
 	ctx, cancel := context.WithCancel(ctx)
@@ -223,7 +217,7 @@ func (c *Carrier) call(ctx context.Context, m verify.Message) (*call, error) {
 		call.Reason = carrier.Decision(err).Reason
 	}
 	c.report(&call.Call)
-	return call, err
+	return carrier.Result{Ref: call.id, Delivered: err == nil, Verdict: call.Verdict, Call: call.Call.Call}, err
 }
 
 func (c *Carrier) report(r *Call) {

@@ -18,6 +18,7 @@ import (
 	"github.com/icholy/digest"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/sip/siptest"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
@@ -878,7 +879,7 @@ func TestHowLongARegistrationHolds(t *testing.T) {
 // A certificate of nobody that we trust ends the call before the number is said to anybody.
 func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
 	t.Parallel()
-	both := []byte(certificate(t))
+	both := []byte(siptest.Certificate(t))
 	cert, err := tls.X509KeyPair(both, both)
 	if err != nil {
 		t.Fatal(err)

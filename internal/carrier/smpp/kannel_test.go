@@ -128,8 +128,8 @@ func TestKannel(t *testing.T) {
 		}
 		for i, body := range bodies {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			if ref, err := c.Send(ctx, text(i, body)); err != nil || ref == "" {
-				t.Errorf("%q: got %q, %v", body, ref, err)
+			if r, err := c.Send(ctx, text(i, body)); err != nil || r.Ref == "" {
+				t.Errorf("%q: got %q, %v", body, r.Ref, err)
 			}
 			cancel()
 		}

@@ -242,8 +242,8 @@ func (k *kit) sending(m verify.Message) chan outcome {
 	go func() {
 		ctx, cancel := context.WithTimeout(k.Context(), patience)
 		defer cancel()
-		ref, err := k.Send(ctx, m)
-		done <- outcome{ref, err}
+		r, err := k.Send(ctx, m)
+		done <- outcome{r.Ref, err}
 	}()
 	return done
 }

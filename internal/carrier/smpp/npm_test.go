@@ -108,8 +108,8 @@ func TestNPMReadsWhatWeWrite(t *testing.T) {
 					strings.Repeat("ж", 66) + "😀" + strings.Repeat("ш", 70),
 				}
 				for i, body := range bodies {
-					if ref, err := k.Send(t.Context(), text(i, body)); err != nil || ref == "" {
-						t.Errorf("%q: got %q, %v", body, ref, err)
+					if r, err := k.Send(t.Context(), text(i, body)); err != nil || r.Ref == "" {
+						t.Errorf("%q: got %q, %v", body, r.Ref, err)
 					}
 				}
 				got := s.Messages()

@@ -15,22 +15,22 @@ import (
 // Send implements [carrier.Carrier]. A text of several parts is submitted part by part, each when
 // the one before it was accepted: an SMSC that refuses one is then paid for as little as possible. The
 // ref is the last part's id.
-func (c *Carrier) Send(ctx context.Context, m verify.Message) (ref string, err error) {
+func (c *Carrier) Send(ctx context.Context, m verify.Message) (r carrier.Result, err error) {
 	s, bodies, err := c.prepare(m, time.Now())
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	for i, body := range bodies {
-		ref, err = c.submit(ctx, s, body)
+		r.Ref, err = c.submit(ctx, s, body)
 		if err != nil {
 			whole := i == len(bodies)-1 && carrier.Decision(err).Outcome == verify.Unknown
 			if !whole {
 				c.ledger.drop(s)
 			}
-			return "", err
+			return carrier.Result{}, err
 		}
 	}
-	return ref, nil
+	return r, nil
 }
 
 // submit submits one part and waits for what the SMSC says. Its error is a decision.

@@ -235,9 +235,9 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		ref, err := c.Send(ctx, verify.Message{Channel: verify.SMS, To: "+12025550100", Body: "Code: 493817", ExpiresAt: time.Now().Add(time.Minute)})
-		if tt.sent != (ref == "1" && err == nil) {
-			t.Errorf("%s: got %q, %v", name, ref, err)
+		r, err := c.Send(ctx, verify.Message{Channel: verify.SMS, To: "+12025550100", Body: "Code: 493817", ExpiresAt: time.Now().Add(time.Minute)})
+		if tt.sent != (r.Ref == "1" && err == nil) {
+			t.Errorf("%s: got %q, %v", name, r.Ref, err)
 		}
 		if !tt.sent && carrier.Decision(err).Reason != "unreachable" {
 			t.Errorf("%s: got %v", name, err)

@@ -94,6 +94,33 @@ func postponedMessageIsDueThen(t *testing.T, s suite) {
 	equal(t, "due", k.due(), []verify.Overdue(nil))
 }
 
+func callIsRecordedWithItsAttempt(t *testing.T, s suite) {
+	k := s.open(t)
+	calls := []verify.Call{
+		{},
+		{Ring: 1500 * time.Millisecond, Answered: start.Add(1500 * time.Millisecond), Talk: 16200 * time.Millisecond, Keys: 3, Status: 200, HungUp: true},
+		{Ring: 30 * time.Second, Status: 180},
+		{Status: 486},
+	}
+	for i, call := range calls {
+		v := k.start(number(i))
+		st := k.sent(v)
+		st.Call, st.Delivered = call, call.HungUp
+		settled, err := k.Settle(ctx, st)
+		if err != nil || (settled.Delivery == verify.Delivered) != st.Delivered {
+			t.Errorf("settle %+v: got %+v, %v", call, settled, err)
+		}
+		record := st.Delivery
+		record.EndedAt = k.clock.Now()
+		equal(t, "deliveries", k.deliveries(v.ID), []verify.Delivery{record})
+		// Those who change an attempt keep what is known of its call.
+		_, d := k.receive(verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true})
+		record.Receipt, record.ReceiptAt = verify.ReceiptDelivered, k.clock.Now()
+		equal(t, "delivery with its receipt", d, &record)
+		equal(t, "deliveries with their receipts", k.deliveries(v.ID), []verify.Delivery{record})
+	}
+}
+
 func receiptIsRecordedOnce(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(0))

@@ -108,6 +108,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
 		{"SweepReadsEachRowOnce", sweepReadsEachRowOnce},
 		{"RenewedLeaseMovesItsHint", renewedLeaseMovesItsHint},
+		{"CallIsRecordedWithItsAttempt", callIsRecordedWithItsAttempt},
+		{"LeaseIsRenewedAsLongAsACallTakes", leaseIsRenewedAsLongAsACallTakes},
 		{"SettledMessageIsLookedAtOnceMoreAtMost", settledMessageIsLookedAtOnceMoreAtMost},
 		{"MessageToRetryIsDueThen", messageToRetryIsDueThen},
 		{"MessageOfSilenceIsDueWhenItsWatchEnds", messageOfSilenceIsDueWhenItsWatchEnds},

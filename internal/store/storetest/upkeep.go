@@ -126,6 +126,54 @@ func renewedLeaseMovesItsHint(t *testing.T, s suite) {
 	equal(t, "due at the new end", k.due(), []verify.Overdue{{Hint: until, Verification: renewed}})
 }
 
+// Whoever makes a long call renews its lease while others look. Then he settles it; or dies, and another
+// claims it when the last lease is over.
+func leaseIsRenewedAsLongAsACallTakes(t *testing.T, s suite) {
+	for _, dies := range []bool{false, true} {
+		k := s.open(t)
+		v := k.start(number(0))
+		for range 10 {
+			k.clock.advance(lease / 2)
+			k.sweep()
+			for _, o := range k.due() {
+				if got := k.claim(o); got != nil {
+					t.Fatalf("claim during the call: got %+v, want none", got)
+				}
+			}
+			var err error
+			if v, err = k.Renew(ctx, v.ID, v.Attempt, lease); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if dies {
+			k.clock.set(v.DueAt.Add(-time.Millisecond))
+			for _, o := range k.due() {
+				if got := k.claim(o); got != nil {
+					t.Errorf("claim before the end of the last lease: got %+v, want none", got)
+				}
+			}
+			k.clock.set(v.DueAt)
+			due := k.due()
+			equal(t, "due at the end of the last lease", due, []verify.Overdue{{Hint: v.DueAt, Verification: v}})
+			if got := k.claim(due[0]); got == nil || got.Attempt != 2 {
+				t.Errorf("claim at the end of the last lease: got %+v, want attempt 2", got)
+			}
+			continue
+		}
+		settled, err := k.Settle(ctx, k.sent(v))
+		if err != nil || settled.Delivery != verify.Sent {
+			t.Errorf("settle: got %+v, %v; want it sent", settled, err)
+		}
+		_, err = k.Renew(ctx, v.ID, v.Attempt, lease)
+		wantError(t, "renew after the end", err, verify.ErrLeaseLost)
+		k.clock.advance(time.Hour)
+		for _, o := range k.due() {
+			k.claim(o)
+		}
+		equal(t, "hints", k.hints(), []Hint(nil))
+	}
+}
+
 func settledMessageIsLookedAtOnceMoreAtMost(t *testing.T, s suite) {
 	k := s.open(t)
 	before, after := k.start(number(0)), k.start(number(1))

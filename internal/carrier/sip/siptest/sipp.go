@@ -1,0 +1,117 @@
+package siptest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Parts of sipp's scripts.
+const (
+	sippStart = `<?xml version="1.0" encoding="UTF-8"?><scenario name="trunk">`
+	sippEnd   = `</scenario>`
+	Invited   = `<recv request="INVITE"/>`
+	headers   = `[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]-[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+`
+	// The second of two answers in a dialog has the tag in its To already.
+	Within = `[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+`
+)
+
+// Answering is an answer of a script.
+func Answering(status, more string) string {
+	return "<send><![CDATA[\nSIP/2.0 " + status + "\n" + headers + more + "Content-Length: 0\n\n]]></send>"
+}
+
+// Taken answers the phone, with sound at a port, and waits for the acknowledgement.
+func Taken(port int) string {
+	return "<send retrans=\"500\"><![CDATA[\nSIP/2.0 200 OK\n" + headers + fmt.Sprintf(`Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=trunk 1 1 IN IP4 127.0.0.1
+s=-
+c=IN IP4 127.0.0.1
+t=0 0
+m=audio %d RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+`, port) + `]]></send><recv request="ACK"/>`
+}
+
+// again takes further acknowledgements: sipp repeats an answer whose acknowledgement comes late. It
+// must stand before a recv.
+const again = `<recv request="ACK" optional="true"/>`
+
+// ASecond passes. In a <pause> sipp would take no further acknowledgement; no INFO comes.
+const ASecond = `<recv request="ACK" optional="true" timeout="1000" ontimeout="30"/><recv request="INFO"/><label id="30"/>`
+
+// HungUp waits for the end of the call, and agrees.
+const HungUp = again + `<recv request="BYE"/><send><![CDATA[
+SIP/2.0 200 OK
+` + Within + `Content-Length: 0
+
+]]></send>`
+
+// A Sipp plays a trunk from a script.
+type Sipp struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	port int
+	done chan error
+}
+
+// StartSipp plays a script for a number of calls.
+func StartSipp(t testing.TB, calls int, parts ...string) *Sipp {
+	t.Helper()
+	Need(t, "sipp")
+	dir := t.TempDir()
+	script := filepath.Join(dir, "trunk.xml")
+	if err := os.WriteFile(script, []byte(sippStart+strings.Join(parts, "")+sippEnd), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := freePorts(t, 2)
+	s := &Sipp{t: t, port: first, done: make(chan error, 1)}
+	s.cmd = exec.Command("sipp", "-sf", script, "-i", "127.0.0.1", "-p", fmt.Sprint(first), "-cp", fmt.Sprint(first+1),
+		"-mi", "127.0.0.1", "-m", fmt.Sprint(calls), "-l", "1000", "-nostdin", "-timeout", "60s", "-timeout_error", "-recv_timeout", "40000",
+		"-trace_err", "-error_file", filepath.Join(dir, "errors"))
+	s.cmd.Dir = dir
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.done <- s.cmd.Wait() }()
+	t.Cleanup(func() {
+		s.cmd.Process.Kill()
+		if text, err := os.ReadFile(filepath.Join(dir, "errors")); err == nil && t.Failed() {
+			t.Logf("sipp: %s", text)
+		}
+	})
+	return s
+}
+
+// Content waits until sipp is through, and whether all went by its script.
+func (s *Sipp) Content() {
+	s.t.Helper()
+	select {
+	case err := <-s.done:
+		if err != nil {
+			s.t.Errorf("sipp: %v", err)
+		}
+	case <-time.After(patience):
+		s.t.Error("sipp isn't through")
+	}
+}
+
+func (s *Sipp) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }

@@ -1,0 +1,96 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// lookEvery is how often somebody looks whether a call that is under way is still wanted.
+const lookEvery = 2 * time.Second
+
+// over is why a call must end: how its verification did.
+type over string
+
+func (o over) Error() string { return "the verification is " + string(o) }
+
+var errLeaseEnds = errors.New("the lease on this attempt ends")
+
+// A standing is how an attempt stands.
+type standing struct {
+	ended string    // how its verification did, if so: nothing must be sent any more
+	until time.Time // when the lease ends
+	err   error     // the attempt isn't ours, or nobody can tell
+}
+
+// look looks whether an attempt may begin, or go on: its verification is pending and the lease is ours.
+// It is renewed where it doesn't outlast a call.
+func (d *Dispatcher) look(j *job, now time.Time) standing {
+	v, current := j.verification, j.verification
+	var err error
+	switch {
+	case now.Add(d.CallLimit).After(j.until):
+		current, err = d.Store.Renew(context.Background(), v.ID, v.Attempt, d.Lease)
+		var ended *verify.Error
+		if errors.Is(err, verify.ErrLeaseLost) || errors.As(err, &ended) && ended.Kind == verify.Conflict {
+			current, err = d.Store.Verification(context.Background(), v.ID) // it says how
+		}
+	case now.Sub(j.since) > fresh:
+		current, err = d.Store.Verification(context.Background(), v.ID)
+	}
+	if err != nil {
+		return standing{err: err}
+	}
+	if s := current.StatusAt(now); s != verify.Pending && current.Attempt == v.Attempt {
+		return standing{ended: s.String()}
+	}
+	if current.Attempt != v.Attempt || current.Delivery != verify.Sending {
+		return standing{err: verify.ErrLeaseLost}
+	}
+	return standing{until: current.DueAt}
+}
+
+// hold keeps the lease of a call that takes longer, which was last looked at at an instant, until ctx is
+// done. It ends the call when its verification has ended, so that nobody is read a code that is dead,
+// and when the lease is lost. A database that is away costs the call only when the lease is nearly over:
+// it must have ended by the time that another replica makes it.
+func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *job, looked time.Time) {
+	margin := d.Lease / 4
+	hangs := time.AfterFunc(j.until.Sub(d.Now())-margin, func() { end(errLeaseEnds) }) // for a look that doesn't return
+	defer hangs.Stop()
+	ticker := time.NewTicker(d.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := d.Now()
+		if !now.Before(j.until.Add(-margin)) {
+			end(errLeaseEnds)
+			return
+		}
+		if now.Sub(looked) < lookEvery {
+			continue
+		}
+		looked = now
+		s := d.look(j, now)
+		var gone *verify.Error
+		switch {
+		case s.ended != "":
+			end(over(s.ended))
+			return
+		case errors.Is(s.err, verify.ErrLeaseLost), errors.As(s.err, &gone) && gone.Kind == verify.NotFound:
+			end(s.err)
+			return
+		case s.err != nil:
+			d.Log.Warn("lease of a call not renewed, will try again", "verification", j.verification.ID, "attempt", j.verification.Attempt, "err", s.err)
+		default:
+			j.until = s.until
+			hangs.Reset(s.until.Sub(d.Now()) - margin)
+		}
+	}
+}

@@ -1,0 +1,12 @@
+-- +goose Up
+-- All of this only adds, so that the program before may still run on it.
+
+-- How the phone call of an attempt went, where we made it: milliseconds until it was answered or given
+-- up, when it was answered, milliseconds from then on, keys that were pressed, the network's last
+-- answer, and whether the other side hung up.
+ALTER TABLE delivery ADD COLUMN ring_ms     INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery ADD COLUMN answered_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery ADD COLUMN talk_ms     INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery ADD COLUMN keys        INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery ADD COLUMN call_status INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery ADD COLUMN hung_up     INTEGER NOT NULL DEFAULT 0;
