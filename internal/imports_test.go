@@ -67,7 +67,7 @@ var never = []struct{ packages, except, imports string }{
 	{"internal/verify " + pure, "", "database/sql/... net/http/..."},
 	// Codes, ids and keys come from crypto/rand. Only jitter, and random tests, may be guessed.
 	{"internal/... cmd/...", "", "math/rand"},
-	{"internal/... cmd/...", "internal/dispatch internal/carrier/smpp internal/bench internal/store/storetest", "math/rand/v2"},
+	{"internal/... cmd/...", "internal/dispatch internal/carrier/smpp internal/bench internal/bench/compare internal/store/storetest", "math/rand/v2"},
 }
 
 // has reports whether a list of packages and patterns holds one.
