@@ -13,7 +13,6 @@ import (
 	"maps"
 	"math/big"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -63,44 +63,6 @@ type softphone struct {
 	exited  chan struct{}
 }
 
-// firstPort is where freePorts looks next, below the ports that systems choose for those who ask for
-// any: nobody gets one of ours before the program that we tell it does.
-var firstPort atomic.Int64
-
-// freePorts returns the first of n free ports in a row; with TCP as well, the first three of them.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	const low, high = 10_000, 20_000
-	firstPort.CompareAndSwap(0, int64(os.Getpid())*100) // other programs' tests look elsewhere
-	for range 1000 {
-		if first := low + int(firstPort.Add(int64(n)))%(high-low); free(first, n) {
-			return first
-		}
-	}
-	t.Fatal("no free ports")
-	panic("unreachable")
-}
-
-func free(first, n int) bool {
-	for i := range n {
-		addr := netip.AddrPortFrom(loopback, uint16(first+i))
-		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
-		if err != nil {
-			return false
-		}
-		u.Close()
-		if i >= 3 {
-			continue
-		}
-		l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
-		if err != nil {
-			return false
-		}
-		l.Close()
-	}
-	return true
-}
-
 // baresip's settings. Its account is the number that is called.
 const baresipConfig = `poll_method epoll
 sip_listen 127.0.0.1:%[1]d
@@ -137,7 +99,7 @@ ctrl_tcp_listen 127.0.0.1:%[2]d
 func startBaresip(t *testing.T, account string) *softphone {
 	t.Helper()
 	need(t, "baresip", "espeak-ng")
-	first := freePorts(t, 24)
+	first := porttest.Row(t, 24)
 	b := &softphone{t: t, dir: t.TempDir(), sip: first, control: first + 2, exited: make(chan struct{})}
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o600); err != nil {
@@ -503,7 +465,7 @@ func startSipp(t *testing.T, calls int, parts ...string) *sipp {
 	if err := os.WriteFile(script, []byte(sippStart+strings.Join(parts, "")+sippEnd), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first := freePorts(t, 2)
+	first := porttest.Row(t, 2)
 	s := &sipp{t: t, port: first, done: make(chan error, 1)}
 	s.cmd = exec.Command("sipp", "-sf", script, "-i", "127.0.0.1", "-p", fmt.Sprint(first), "-cp", fmt.Sprint(first+1),
 		"-mi", "127.0.0.1", "-m", fmt.Sprint(calls), "-l", "1000", "-nostdin", "-timeout", "60s", "-timeout_error", "-recv_timeout", "40000",
