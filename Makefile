@@ -6,7 +6,7 @@
 # make fuzz    every fuzz target for FUZZTIME
 # make kannel  the SMPP carrier against Kannel, which has to be installed
 # make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers
-# make mutants seeded faults, one at a time, and the test that notices each
+# make mutants seeded faults, each alone, and the test that notices it
 # make docs    the generated pages of docs/
 # make build   the static binary
 

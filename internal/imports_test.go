@@ -54,11 +54,11 @@ var may = []struct{ packages, imports string }{
 	// It makes what is embedded in the package above it.
 	{"internal/speech/render", "internal/speech"},
 
-	// For tests only: no line allows these five, nor any of cmd.
-	{"internal/pgtest internal/smsctest", ""},
+	// For tests only: no line allows these six, nor any of cmd.
+	{"internal/pgtest internal/porttest internal/smsctest", ""},
 	{"internal/store/storetest", "internal/store internal/verify " + pure},
 	{"internal/countersigntest", "internal/system internal/store/storetest " + parts},
-	{"internal/carrier/sip/siptest", "internal/speech"},
+	{"internal/carrier/sip/siptest", "internal/speech internal/porttest"},
 }
 
 // never says which packages of others ours must do without. x/... is x and all that is below.

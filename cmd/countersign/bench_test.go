@@ -3,22 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/countersign/countersign/internal/bench"
+	"github.com/countersign/countersign/internal/porttest"
 )
 
 func TestBenchTakesVerificationsFromStartToEnd(t *testing.T) {
 	t.Parallel()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sink := free.Addr().String()
-	free.Close()
+	sink := porttest.Address(t)
 	var receiver string
 	in := install(t, thisBinary, func(config string) string {
 		_, after, _ := strings.Cut(config, `      url: "`) // the carrier's

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/bench"
+	"github.com/countersign/countersign/internal/porttest"
 )
 
 // requireAll says that what a test needs from outside must be there: CI sets it.
@@ -195,7 +196,7 @@ scrape_configs:
 `, p.targets), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddress(t)
+	addr := porttest.Address(t)
 	p.url = "http://" + addr
 	var out lockedBuffer
 	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--log.level=warn")
@@ -232,17 +233,6 @@ scrape_configs:
 	default:
 	}
 	return p
-}
-
-// freeAddress is one that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // scrape has Prometheus look at a server from now on. It watches the file.

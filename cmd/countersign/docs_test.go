@@ -17,6 +17,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
 )
 
@@ -231,7 +232,7 @@ func TestQuickstartsReceiver(t *testing.T) {
 	if m == nil {
 		t.Fatal("docs/quickstart.md shows no receiver")
 	}
-	addr := freeAddress(t)
+	addr := porttest.Address(t)
 	in := install(t, thisBinary, func(config string) string {
 		return regexp.MustCompile(`http://127\.0\.0\.1:\d+/messages`).ReplaceAllString(config, "http://"+addr+"/messages")
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/porttest"
 )
 
 // runAs makes this test binary behave as the program when a test starts it again.
@@ -56,7 +57,7 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: scriptCommands, Setup: func(e *testscript.Env) error {
 		e.Setenv("GORACE", os.Getenv("GORACE"))
-		e.Setenv("ADDR", freeAddress(t)) // for a script that serves
+		e.Setenv("ADDR", porttest.Address(t)) // for a script that serves
 		return nil
 	}})
 }

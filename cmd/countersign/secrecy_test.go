@@ -260,6 +260,7 @@ carriers:
 - name: dead
   http: {url: "https://127.0.0.1:1/messages?key=%s", secret: {file: gateway.secret}}
 channels: {sms: [gateway], voice: [dead, gateway]}
+break_after: 1000 # how many tries fail in a row depends on the time
 log: {level: debug}
 tracing: {endpoint: "%s", sample: 1}
 `, out.URL, urlToken, urlToken, collector.URL)

@@ -75,6 +75,10 @@ func heard(t *testing.T, locale string, sound []byte) string {
 	for len(sound) > 0 {
 		best := ""
 		for name, prompt := range voices()[locale] {
+			// The race detector looks at all that is compared: at a few bytes, mostly.
+			if start := prompt[:min(len(prompt), 80)]; !bytes.HasPrefix(sound, start) {
+				continue
+			}
 			if bytes.HasPrefix(sound, prompt) && len(prompt) > len(voices()[locale][best]) {
 				best = name
 			}

@@ -28,6 +28,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/exchange"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -363,17 +364,6 @@ func TestWhatTheReceiverWritesIsNotQuoted(t *testing.T) {
 	}
 }
 
-// refusedAddress is an address of this machine where nobody listens.
-func refusedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	return l.Addr().String()
-}
-
 // A peer is a raw listener that notes every byte that it gets.
 type peer struct {
 	net.Listener
@@ -434,8 +424,8 @@ func TestWhatCannotBeReachedCanBeTriedAgain(t *testing.T) {
 	plain, reached := receiver(t, status(200))
 	silent := listenRaw(t, func(c net.Conn) { io.Copy(io.Discard, c) }) // takes all, says nothing
 	for name, to := range map[string]string{
-		"the connection is refused":           "https://" + refusedAddress(t),
-		"the connection is refused over http": "http://" + refusedAddress(t),
+		"the connection is refused":           "https://" + porttest.Address(t),
+		"the connection is refused over http": "http://" + porttest.Address(t),
 		"there is no such name":               "https://receiver.invalid/",
 		"it hangs up":                         "https://" + hangUp.Addr().String(),
 		"it speaks no TLS":                    strings.Replace(plain.URL, "http:", "https:", 1),
@@ -879,7 +869,7 @@ func TestAProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 
 func TestTheURLIsNotInErrors(t *testing.T) {
 	t.Parallel()
-	to := (&url.URL{Scheme: "http", Host: refusedAddress(t), Path: "/", RawQuery: "key=a-token-of-the-gateway"}).String()
+	to := (&url.URL{Scheme: "http", Host: porttest.Address(t), Path: "/", RawQuery: "key=a-token-of-the-gateway"}).String()
 	_, err := carrierTo(t, to).Send(t.Context(), message(1))
 	wantError(t, err, unreachable)
 	if err != nil && strings.Contains(err.Error(), "a-token-of-the-gateway") {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/internal/porttest"
 )
 
 // Parts of sipp's scripts.
@@ -82,7 +84,7 @@ func StartSipp(t testing.TB, calls int, parts ...string) *Sipp {
 	if err := os.WriteFile(script, []byte(sippStart+strings.Join(parts, "")+sippEnd), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first := freePorts(t, 2)
+	first := porttest.Row(t, 2)
 	s := &Sipp{t: t, port: first, done: make(chan error, 1)}
 	s.cmd = exec.Command("sipp", "-sf", script, "-i", "127.0.0.1", "-p", fmt.Sprint(first), "-cp", fmt.Sprint(first+1),
 		"-mi", "127.0.0.1", "-m", fmt.Sprint(calls), "-l", "1000", "-nostdin", "-timeout", "60s", "-timeout_error", "-recv_timeout", "40000",

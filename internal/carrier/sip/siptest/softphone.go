@@ -20,11 +20,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
 )
 
@@ -58,44 +58,6 @@ type Softphone struct {
 	Port    int    // TLS has the next one
 	control int
 	exited  chan struct{}
-}
-
-// firstPort is where freePorts looks next, below the ports that systems choose for those who ask for
-// any: nobody gets one of ours before the program that we tell it does.
-var firstPort atomic.Int64
-
-// freePorts returns the first of n free ports in a row; with TCP as well, the first three of them.
-func freePorts(t testing.TB, n int) int {
-	t.Helper()
-	const low, high = 10_000, 20_000
-	firstPort.CompareAndSwap(0, int64(os.Getpid())*100) // other programs' tests look elsewhere
-	for range 1000 {
-		if first := low + int(firstPort.Add(int64(n)))%(high-low); free(first, n) {
-			return first
-		}
-	}
-	t.Fatal("no free ports")
-	panic("unreachable")
-}
-
-func free(first, n int) bool {
-	for i := range n {
-		addr := netip.AddrPortFrom(loopback, uint16(first+i))
-		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
-		if err != nil {
-			return false
-		}
-		u.Close()
-		if i >= 3 {
-			continue
-		}
-		l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
-		if err != nil {
-			return false
-		}
-		l.Close()
-	}
-	return true
 }
 
 // baresip's settings. Its account is the number that is called.
@@ -134,7 +96,7 @@ ctrl_tcp_listen 127.0.0.1:%[2]d
 func Start(t testing.TB, number, account string) *Softphone {
 	t.Helper()
 	Need(t, "baresip", "espeak-ng")
-	first := freePorts(t, 24)
+	first := porttest.Row(t, 24)
 	b := &Softphone{t: t, Dir: t.TempDir(), Port: first, control: first + 2, exited: make(chan struct{})}
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(b.Dir, name), []byte(text), 0o600); err != nil {
