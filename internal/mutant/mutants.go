@@ -37,6 +37,7 @@ const (
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	leaseFile        = "internal/dispatch/lease.go"
+	dispatchFile     = "internal/dispatch/dispatch.go"
 	failoverFile     = "internal/dispatch/failover.go"
 	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -44,12 +45,13 @@ const (
 	verificationFile = "internal/verify/verification.go"
 	serviceFile      = "internal/verify/verify.go"
 
-	callFile   = "internal/carrier/sip/call.go"
-	legFile    = "internal/carrier/sip/leg.go"
-	mediaFile  = "internal/carrier/sip/media.go"
-	talkFile   = "internal/carrier/sip/talk.go"
-	speechFile = "internal/speech/speech.go"
-	userFile   = "internal/verify/user.go"
+	callFile     = "internal/carrier/sip/call.go"
+	legFile      = "internal/carrier/sip/leg.go"
+	mediaFile    = "internal/carrier/sip/media.go"
+	talkFile     = "internal/carrier/sip/talk.go"
+	approvalFile = "internal/verify/approval.go"
+	speechFile   = "internal/speech/speech.go"
+	userFile     = "internal/verify/user.go"
 )
 
 // stores names a test of the suite that every store must pass.
@@ -405,7 +407,7 @@ var mutants = []mutant{
 	},
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
-		[]edit{{"internal/dispatch/dispatch.go", "case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers", "case end.Outcome == verify.Accepted:"}},
+		[]edit{{dispatchFile, "case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers", "case end.Outcome == verify.Accepted:"}},
 		test{inDispatch, "^TestRefusalsOpenNoBreaker$"},
 	},
 	{
@@ -545,6 +547,73 @@ var mutants = []mutant{
 		test{inSMS, "^TestEveryCharacter$"},
 	},
 
+	// Approval by a key.
+	{
+		"key-after-the-lease", "Who lost the lease approves nothing, even if nobody else has it yet.",
+		[]edit{{approvalFile, " || v.Delivery == Sending && !now.Before(v.DueAt) {", " {"}},
+		stores("AKeyFromWhoLostTheLeaseIsNothing"),
+	},
+	{
+		"key-of-an-earlier-attempt", "A replica that was frozen approves nothing.",
+		[]edit{{approvalFile, "v.Attempt != s.Attempt || ", ""}},
+		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
+	},
+	{
+		"key-for-what-has-ended", "A key approves nothing that has ended.",
+		[]edit{{approvalFile, " && v.ended(now) == nil {", " {"}},
+		stores("AKeyAmongOthersIsDecidedInOrder"),
+	},
+	{
+		"key-for-a-superseded-call", "A key approves no call beside a newer one.",
+		[]edit{{approvalFile, " && v.ended(now) == nil {", " && v.Status == Pending && now.Before(v.ExpiresAt) {"}},
+		stores("AKeyForASupersededCallIsNothing"),
+	},
+	{
+		"key-while-the-number-waits", "A key is refused where a right code would be.",
+		[]edit{{approvalFile, "approved = d.admit(now) == nil; approved", "approved = true; approved"}},
+		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
+	},
+	{
+		"key-approves-a-code", "Only a verification that asked for a key is approved by one.",
+		[]edit{{approvalFile, "return v.Approval == ByKey && c == Voice", "return c == Voice"}},
+		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
+	},
+	{
+		"key-validates-nobody", "A yes validates its user.",
+		[]edit{{userRowFile, "return u.value.Answer(v, d, s, now)", "return v.Answer(d, s, now)"}},
+		stores("AKeyTellsTheUser"),
+	},
+	{
+		"key-clears-nothing", "A yes clears the number's failures, on disk.",
+		[]edit{{userRowFile, "	if approved {\n		d.dirty = true", "	if approved {\n		d.dirty = false"}},
+		stores("AKeyApprovesOnce"),
+	},
+	{
+		"call-for-a-key-tells-the-code", "The code of a call that asks for a key is told to nobody.",
+		[]edit{{verificationFile, "if v.asks(c) {", "if false {"}},
+		test{inVerify, "^TestACallForAKeyTellsNoCode$"},
+	},
+	{
+		"asked-twice", "Who was asked and didn't say yes isn't called again by another carrier.",
+		[]edit{{dispatchFile, "case end.Verdict != verify.NoVerdict:", "case false:"}},
+		test{inDispatch, "^TestACallAsksForAKey$"},
+	},
+	{
+		"asked-of-who-cannot", "A carrier that can't ask for a key doesn't get the call.",
+		[]edit{{dispatchFile, "j.message.ByKey && !l.asks()", "j.message.ByKey && !l.asks() && false"}},
+		test{inDispatch, "^TestWhereNobodyCanAskNobodyIsToldTheCode$"},
+	},
+	{
+		"key-lost-to-a-hang-up", "Who presses a key and hangs up at once has answered.",
+		[]edit{{talkFile, "case t.hungUp() && t.pressedLast():", "case t.hungUp() && false && t.pressedLast():"}},
+		test{inSIP, "^TestACallAsksForAKey$"},
+	},
+	{
+		"language-forgotten", "A call speaks the language that was frozen at its start.",
+		[]edit{{verificationFile, "Locale:       v.Locale,", ""}},
+		test{inVerify, "^TestWhereTheLanguageOfACallComesFrom$"},
+	},
+
 	// Calls.
 	{
 		"sound-follows-strangers", "Sound goes to the trunk, not to a stranger who sends a packet.",
@@ -593,7 +662,7 @@ var mutants = []mutant{
 	},
 	{
 		"machine-hears-the-code", "An answering machine gets no code where a key is required.",
-		[]edit{{talkFile, "	return errNoKey\n", "	return nil\n"}},
+		[]edit{{talkFile, "	return errNoKey\n}\n\n// tell", "	return nil\n}\n\n// tell"}},
 		test{inSIP, "^TestAnAnsweringMachineHearsNoCode$"},
 	},
 	{

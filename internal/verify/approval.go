@@ -50,10 +50,10 @@ func (v *Verification) question() string {
 // after wrong guesses. No cancels v. Either counts only from who holds the lease, as long as it
 // lasts; of what has ended, only the attempt's end is recorded.
 func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (approved bool, err error) {
-	if v.Delivery == Sending && !now.Before(v.DueAt) {
-		return false, ErrLeaseLost // others may be asking already
+	if v.Attempt != s.Attempt || v.Delivery == Sending && !now.Before(v.DueAt) {
+		return false, ErrLeaseLost // others are asking, or may be
 	}
-	if v.Attempt == s.Attempt && v.Delivery == Sending && v.asks(cmp.Or(s.Channel, v.Channel)) && v.ended(now) == nil {
+	if v.Delivery == Sending && v.asks(cmp.Or(s.Channel, v.Channel)) && v.ended(now) == nil {
 		switch s.Verdict {
 		case Approves:
 			if approved = d.admit(now) == nil; approved {

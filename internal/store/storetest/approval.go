@@ -134,6 +134,33 @@ func aKeyAmongOthersIsDecidedInOrder(t *testing.T, s suite) {
 	}
 }
 
+// One process hears the key while another reads the code: one of them approves, and one guess is spent.
+func aKeyAndACodeInTwoProcessesApproveOnce(t *testing.T, s suite) {
+	k := s.open(t)
+	other := k.Again(t, k.clock.Now, k.gate.commit)
+	defer other.Close()
+	var all sync.WaitGroup
+	for i := range 20 {
+		v := k.start(number(i), asks)
+		all.Go(func() {
+			if got, err := k.Settle(ctx, k.pressed(v, verify.Approves)); err != nil || got.Status != verify.Approved {
+				t.Errorf("settle: got %+v, %v", got, err)
+			}
+		})
+		all.Go(func() {
+			if out, err := other.Check(ctx, right(v)); !out.Approved && !errors.Is(err, verify.ErrApproved) {
+				t.Errorf("check: got %+v, %v", out, err)
+			}
+		})
+	}
+	all.Wait()
+	for i := range 20 {
+		if got := k.stored(k.destination(number(i)).Latest); got.Status != verify.Approved || got.Guesses != 1 || got.Delivery != verify.Delivered {
+			t.Errorf("got %v after %d guesses, its message %v; want approved after one, and delivered", got.Status, got.Guesses, got.Delivery)
+		}
+	}
+}
+
 func aKeyFromWhoLostTheLeaseIsNothing(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(0), asks)

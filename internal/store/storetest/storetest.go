@@ -133,6 +133,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 
 		{"AKeyApprovesOnce", aKeyApprovesOnce},
 		{"AKeyAmongOthersIsDecidedInOrder", aKeyAmongOthersIsDecidedInOrder},
+		{"AKeyAndACodeInTwoProcessesApproveOnce", aKeyAndACodeInTwoProcessesApproveOnce},
 		{"AKeyFromWhoLostTheLeaseIsNothing", aKeyFromWhoLostTheLeaseIsNothing},
 		{"AKeyTellsTheUser", aKeyTellsTheUser},
 		{"AKeyForASupersededCallIsNothing", aKeyForASupersededCallIsNothing},
