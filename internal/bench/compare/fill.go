@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,12 +146,8 @@ func (m made) id(i int) string {
 
 func (m made) number(i int) string { return fmt.Sprintf("+1303%07d", i) }
 
-// random is n bytes of the i-th row: always the same, for two tables name it.
+// random is n ≤ 32 bytes of the i-th row: always the same, for two tables name it.
 func (made) random(i, n int) []byte {
-	r := rand.NewPCG(uint64(i), 0)
-	var b []byte
-	for len(b) < n {
-		b = binary.BigEndian.AppendUint64(b, r.Uint64())
-	}
-	return b[:n]
+	sum := sha256.Sum256(strconv.AppendInt(nil, int64(i), 10))
+	return sum[:n]
 }
