@@ -21,12 +21,13 @@ import (
 // callee is whose phone rings.
 const callee = "+12025550100"
 
-// installTrunk makes an installation whose calls go over a trunk, and then by the carriers that are named.
-// More are keys of the trunk, and then carriers.
+// installTrunk makes an installation whose calls go over a trunk, then by the carriers that are named, and
+// then on by SMS. More are keys of the trunk, and then carriers.
 func installTrunk(t *testing.T, trunk string, next []string, keys string, more ...string) *installation {
 	t.Helper()
 	return install(t, thisBinary, func(text string) string {
 		carriers := fmt.Sprintf("  - name: trunk\n    costs: [{cost: 0.5}]\n    sip: {trunk: %q, listen: \"127.0.0.1:0\"%s}\n", trunk, keys) + strings.Join(more, "")
+		text = strings.Replace(text, "  voice: []\n", "  voice: [sms]\n", 1)
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n"+carriers, 1)
 		before, channels, _ := strings.Cut(text, "  voice:\n")
 		_, after, _ := strings.Cut(channels, "\n") // the carrier that every test has
@@ -193,20 +194,21 @@ func TestCallsMoveOn(t *testing.T) {
 		ring  string
 		want  []string // attempts: carrier, outcome and reason
 		most  time.Duration
+		down  bool // the provider, too
 	}{
 		"the trunk is busy": {func(t *testing.T) (string, func()) {
 			s := siptest.StartSipp(t, 1, siptest.Invited, siptest.Answering("486 Busy Here", ""), acked)
 			return s.Addr(), nil
-		}, "2s", []string{"trunk 2 busy", "provider 0 "}, 4 * time.Second},
+		}, "2s", []string{"trunk 2 busy", "provider 0 "}, 4 * time.Second, false},
 		"the trunk is dead": {func(t *testing.T) (string, func()) {
 			return silent.LocalAddr().String(), nil
-		}, "2s", []string{"trunk 2 unreachable", "provider 0 "}, 5 * time.Second},
+		}, "2s", []string{"trunk 2 unreachable", "provider 0 "}, 5 * time.Second, false},
 		"nobody answers": {func(t *testing.T) (string, func()) {
 			s := siptest.StartSipp(t, 1, siptest.Invited, siptest.Answering("180 Ringing", ""), `<recv request="CANCEL"/>`,
 				"<send><![CDATA[\nSIP/2.0 200 OK\n"+siptest.Within+"Content-Length: 0\n\n]]></send>",
 				"<send><![CDATA[\nSIP/2.0 487 Request Terminated\n[last_Via:]\n[last_From:]\n[last_To:];tag=x\n[last_Call-ID:]\nCSeq: 1 INVITE\nContent-Length: 0\n\n]]></send>", acked)
 			return s.Addr(), nil
-		}, "2s", []string{"trunk 2 no_answer", "provider 0 "}, 6 * time.Second},
+		}, "2s", []string{"trunk 2 no_answer", "provider 0 "}, 6 * time.Second, false},
 		"the trunk dies in mid-call": {func(t *testing.T) (string, func()) {
 			phone := siptest.Start(t, callee, "answermode=auto;audio_codecs=PCMU/8000/1")
 			return fmt.Sprintf("127.0.0.1:%d", phone.Port), func() {
@@ -214,13 +216,20 @@ func TestCallsMoveOn(t *testing.T) {
 					phone.Kill()
 				}
 			}
-		}, "20s", []string{"trunk 2 lost", "provider 0 "}, 20 * time.Second},
+		}, "20s", []string{"trunk 2 lost", "provider 0 "}, 20 * time.Second, false},
+		"the trunk is busy and the provider down": {func(t *testing.T) (string, func()) {
+			s := siptest.StartSipp(t, 1, siptest.Invited, siptest.Answering("486 Busy Here", ""), acked)
+			return s.Addr(), nil
+		}, "2s", []string{"trunk 2 busy", "provider 2 later", "gateway 0 "}, 6 * time.Second, true},
+		"the trunk is dead and the provider down": {func(t *testing.T) (string, func()) {
+			return silent.LocalAddr().String(), nil
+		}, "2s", []string{"trunk 2 unreachable", "provider 2 later", "gateway 0 "}, 7 * time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			addr, during := tt.trunk(t)
 			called := make(chan url.Values, 10)
-			provider := twilioVoice(t, called)
+			provider := twilioVoice(t, called, tt.down)
 			in := installTrunk(t, addr, []string{"provider"}, ", first: 1s, ring: "+tt.ring, provider)
 			p := in.serve()
 			began := time.Now()
@@ -235,13 +244,26 @@ func TestCallsMoveOn(t *testing.T) {
 			case got := <-called:
 				if took := time.Since(began); got.Get("To") != callee || took > tt.most {
 					t.Errorf("the provider was to call %s after %v, want %s within %v", got.Get("To"), took, callee, tt.most)
-				} else {
-					t.Logf("%-28s by the provider after %v", name, took.Round(10*time.Millisecond))
+				} else if !tt.down {
+					t.Logf("%-44s a call by the provider after %v", name, took.Round(10*time.Millisecond))
 				}
 			case <-time.After(30 * time.Second):
 				t.Fatalf("the provider was never asked to call\n%s", p.stderr)
 			}
-			in.wantDelivery(id, verify.Pending, verify.Sent, "")
+			if tt.down {
+				sms := in.receiver.message(t, id)
+				if took := time.Since(began); took > tt.most {
+					t.Errorf("the text went out after %v, want it within %v", took, tt.most)
+				} else {
+					t.Logf("%-44s a text after %v", name, took.Round(10*time.Millisecond))
+				}
+				in.wantDelivery(id, verify.Pending, verify.Sent, "")
+				if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+regexp.MustCompile(`\d{20}`).FindString(sms.Body)+`"}`); answer != `{"success":true}` {
+					t.Errorf("the code of the text: %s, %v", answer, err)
+				}
+			} else {
+				in.wantDelivery(id, verify.Pending, verify.Sent, "")
+			}
 			if got := in.attempts(id); !slices.Equal(got, tt.want) {
 				t.Errorf("attempts %q, want %q", got, tt.want)
 			}
@@ -273,11 +295,15 @@ func (in *installation) attempts(id string) (all []string) {
 
 // twilioVoice is a stand-in for Twilio's calls, which says on a channel what it was asked, as a carrier of
 // the configuration.
-func twilioVoice(t *testing.T, called chan<- url.Values) (carrier string) {
+func twilioVoice(t *testing.T, called chan<- url.Values, down bool) (carrier string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
 		called <- r.PostForm
+		if down {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
 		w.WriteHeader(http.StatusCreated)
 		w.Write([]byte(`{"sid":"CA0123"}`))
 	}))
