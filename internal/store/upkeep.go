@@ -204,40 +204,58 @@ func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID
 }
 
 // purge deletes the destinations that have nothing left to remember: they are idle, and their latest
-// verification is gone. It reads beside the writer, which only gets what there is to delete.
+// verification is gone.
 func (s *Store) purge(ctx context.Context) error {
-	const orphans = `SELECT ` + destinationColumns + ` FROM destination
-		WHERE (project, number) > ($1, $2) AND failures = 0 AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest)
-		ORDER BY project, number LIMIT $3`
 	var after destinationKey
 	for ctx.Err() == nil {
 		began := time.Now()
-		step, err := query(ctx, s.read, scanDestination, orphans, after.project, after.number, retainStep)
-		if err != nil || len(step) == 0 {
+		last, err := s.purgeSome(ctx, after)
+		if err != nil || last == (destinationKey{}) {
 			return err
 		}
-		err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-			for _, d := range step {
-				if !d.Idle(now) {
-					continue
-				}
-				// Its latest is still the same, so nothing was started since it was read.
-				if _, err := tx.ExecContext(ctx, `DELETE FROM destination WHERE project = $1 AND number = $2 AND latest = $3 AND failures = 0`,
-					d.Project, d.Number, d.Latest[:]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		last := step[len(step)-1]
-		after = destinationKey{last.Project, last.Number}
+		after = last
 		select { // there may be millions of numbers, and nobody waits for this: take a fifth of a core
 		case <-ctx.Done():
 		case <-time.After(4 * time.Since(began)):
 		}
 	}
 	return ctx.Err()
+}
+
+// purgeSome does one step behind after. It returns the last row that it looked at, or zero when there was
+// none. A step is so many rows that it looks at, not that it finds: nearly all may have to stay, and a
+// query that goes on until it has found enough would read millions. It reads beside the writer, which only
+// gets what there is to delete.
+func (s *Store) purgeSome(ctx context.Context, after destinationKey) (last destinationKey, err error) {
+	// PostgreSQL doesn't stop at an upper bound of two columns: LIMIT stops it. If a number is inserted
+	// between the two queries, one at the end of the step waits for the next purge.
+	const rows = `FROM (SELECT ` + destinationColumns + ` FROM destination
+		WHERE (project, number) > ($1, $2) ORDER BY project, number LIMIT $3) step`
+	const end = `SELECT project, number ` + rows + ` ORDER BY project DESC, number DESC LIMIT 1`
+	const orphans = `SELECT ` + destinationColumns + ` ` + rows + ` WHERE failures = 0
+		AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest) ORDER BY project, number`
+	err = s.read.QueryRowContext(ctx, end, after.project, after.number, retainStep).Scan(&last.project, &last.number)
+	if errors.Is(err, sql.ErrNoRows) {
+		return destinationKey{}, nil
+	}
+	if err != nil {
+		return last, err
+	}
+	step, err := query(ctx, s.read, scanDestination, orphans, after.project, after.number, retainStep)
+	if err != nil || len(step) == 0 {
+		return last, err
+	}
+	return last, s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		for _, d := range step {
+			if !d.Idle(now) {
+				continue
+			}
+			// Its latest is still the same, so nothing was started since it was read.
+			if _, err := tx.ExecContext(ctx, `DELETE FROM destination WHERE project = $1 AND number = $2 AND latest = $3 AND failures = 0`,
+				d.Project, d.Number, d.Latest[:]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Numbers that have to stay are nearly all. A step must not read on until it has found enough that may go.
+func TestPurgeReadsInStepsWhateverItFinds(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]func() Options{
+		"SQLite":     func() Options { return Options{Path: filepath.Join(t.TempDir(), "countersign.db")} },
+		"PostgreSQL": func() Options { return Options{Postgres: &Postgres{URL: pgtest.Database(t, "")}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
+			s, err := Open(ctx, options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			const numbers = retainStep + 1
+			key := func(i int) destinationKey {
+				return destinationKey{"p", phone.Number(fmt.Sprintf("+1202%07d", 2000000+i))}
+			}
+			live, gone := verify.Verification{ID: verify.NewID(time.Now()), Project: "p", CodeMAC: []byte{}}, verify.NewID(time.Now())
+			remember := op{apply: func(r *rows, _ time.Time) error {
+				r.insert(live)
+				for i := range numbers {
+					d := r.destination(key(i))
+					d.value.Latest, d.dirty = live.ID, true
+				}
+				r.destination(key(numbers - 1)).value.Latest = gone
+				return nil
+			}}
+			if err := s.w.do(remember); err != nil {
+				t.Fatal(err)
+			}
+			after := destinationKey{}
+			for i, want := range []destinationKey{key(retainStep - 1), key(numbers - 1), {}} {
+				if after, err = s.purgeSome(ctx, after); err != nil || after != want {
+					t.Errorf("step %d: got up to %v, %v; want %v", i+1, after, err, want)
+				}
+			}
+			var left int
+			if err := s.read.QueryRow(`SELECT count(*) FROM destination`).Scan(&left); err != nil || left != numbers-1 {
+				t.Errorf("%d numbers are left (%v), want %d", left, err, numbers-1)
+			}
+		})
+	}
+}
