@@ -28,8 +28,8 @@ type Result struct {
 	Verdict   verify.Verdict // of an [Asker]'s call
 }
 
-// A Limiter is a carrier that knows how long a Send can take at most, which may be minutes. One that
-// doesn't gets the dispatcher's time, a few seconds.
+// A Limiter is a carrier that knows how long a Send may take, from less than a second to minutes: then
+// ctx is done. One that doesn't gets the dispatcher's time, a few seconds.
 type Limiter interface {
 	Limit() time.Duration
 }

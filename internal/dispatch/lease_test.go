@@ -98,6 +98,27 @@ func TestALongCallKeepsItsLease(t *testing.T) {
 	}
 }
 
+// quick is a carrier whose calls take no longer than it says.
+type quick struct{ way }
+
+func (*quick) Limit() time.Duration { return 30 * time.Millisecond }
+
+func TestACarriersLimitEndsItsCall(t *testing.T) {
+	t.Parallel()
+	w := &quick{way{name: "a", send: func(ctx context.Context, _ int) error {
+		if ends, ok := ctx.Deadline(); !ok || time.Until(ends) > 30*time.Millisecond {
+			return errors.New("there is more time")
+		}
+		<-ctx.Done()
+		return carrier.Refused(ctx.Err())
+	}}}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}})
+	v := settled(t, k, k.Start(to, ""))
+	if diff := cmp.Diff([]string{"a refused refused"}, attempts(t, k, v)); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+}
+
 // A call says by itself what became of it: nobody waits for a receipt, and what it was is recorded,
 // whether it was for good or not.
 func TestACallTellsWhatBecameOfIt(t *testing.T) {

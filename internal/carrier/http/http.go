@@ -90,6 +90,9 @@ func New(c Config) (*Carrier, error) {
 // Name implements [carrier.Carrier].
 func (c *Carrier) Name() string { return c.Config.Name }
 
+// Limit implements [carrier.Limiter].
+func (c *Carrier) Limit() time.Duration { return c.Timeout }
+
 // payload is the request's body.
 type payload struct {
 	ID             string `json:"id"`
@@ -111,8 +114,6 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, e
 	if err != nil {
 		return carrier.Result{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
 	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
 		if err == nil {

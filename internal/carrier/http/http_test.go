@@ -60,7 +60,7 @@ func wantBody(attempt int) string {
 
 // carrierTo makes a carrier that posts to a URL, with a time limit that no test reaches unless it
 // sets another one. The carrier's idle connections are closed when the test ends.
-func carrierTo(t testing.TB, to string, change ...func(*Config)) *Carrier {
+func carrierTo(t testing.TB, to string, change ...func(*Config)) timed {
 	t.Helper()
 	secret, err := ParseSecret(testSecret)
 	if err != nil {
@@ -75,7 +75,16 @@ func carrierTo(t testing.TB, to string, change ...func(*Config)) *Carrier {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.client.CloseIdleConnections)
-	return c
+	return timed{c}
+}
+
+// A timed carrier gets the time that it asks for, as from the dispatcher.
+type timed struct{ *Carrier }
+
+func (c timed) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Limit())
+	defer cancel()
+	return c.Carrier.Send(ctx, m)
 }
 
 func timeout(d time.Duration) func(*Config) { return func(c *Config) { c.Timeout = d } }

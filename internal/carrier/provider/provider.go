@@ -94,6 +94,9 @@ func New(c Config) (*Carrier, error) {
 // Name implements [carrier.Carrier].
 func (c *Carrier) Name() string { return c.Config.Name }
 
+// Limit implements [carrier.Limiter].
+func (c *Carrier) Limit() time.Duration { return c.Timeout }
+
 // Receives reports whether the provider can report what became of messages.
 func (c *Carrier) Receives() bool {
 	return c.Spec.Callback.Check != "" && c.CallbackSecret != "" && c.Public != ""
@@ -154,8 +157,6 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, e
 		key, _, _ := strings.Cut(err.Error(), ":")
 		return carrier.Result{}, c.noted(carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key)))
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
 	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
 		if err != nil {

@@ -129,14 +129,23 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 	return c
 }
 
-func carrierOf(t testing.TB, c Config) *Carrier {
+func carrierOf(t testing.TB, c Config) timed {
 	t.Helper()
 	out, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(out.client.CloseIdleConnections)
-	return out
+	return timed{out}
+}
+
+// A timed carrier gets the time that it asks for, as from the dispatcher.
+type timed struct{ *Carrier }
+
+func (c timed) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Limit())
+	defer cancel()
+	return c.Carrier.Send(ctx, m)
 }
 
 // decided is what the dispatcher makes of an error.
