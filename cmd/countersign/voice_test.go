@@ -21,13 +21,15 @@ import (
 // callee is whose phone rings.
 const callee = "+12025550100"
 
-// installTrunk makes an installation whose calls go over a trunk, then by the carriers that are named, and
-// then on by SMS. More are keys of the trunk, and then carriers.
+// installTrunk makes an installation whose calls go over a trunk, then by the carriers that are named, and,
+// where there are some, on by SMS. More are keys of the trunk, and then carriers.
 func installTrunk(t *testing.T, trunk string, next []string, keys string, more ...string) *installation {
 	t.Helper()
 	return install(t, thisBinary, func(text string) string {
 		carriers := fmt.Sprintf("  - name: trunk\n    costs: [{cost: 0.5}]\n    sip: {trunk: %q, listen: \"127.0.0.1:0\"%s}\n", trunk, keys) + strings.Join(more, "")
-		text = strings.Replace(text, "  voice: []\n", "  voice: [sms]\n", 1)
+		if len(next) > 0 {
+			text = strings.Replace(text, "  voice: []\n", "  voice: [sms]\n", 1)
+		}
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n"+carriers, 1)
 		before, channels, _ := strings.Cut(text, "  voice:\n")
 		_, after, _ := strings.Cut(channels, "\n") // the carrier that every test has
