@@ -143,6 +143,10 @@ func TestACallTellsWhatBecameOfIt(t *testing.T) {
 		}
 		metrics := httptest.NewRecorder()
 		k.Operations().ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
+		receipts := strings.Count(metrics.Body.String(), `countersign_receipts_total{carrier="a",country="US",result="delivered"} 1`+"\n")
+		if want := map[bool]int{true: 1}[tt.says.Delivered]; receipts != want {
+			t.Errorf("%s: counted %d times as arrived, want %d", name, receipts, want)
+		}
 		for _, line := range []string{`countersign_cost_total{carrier="a",country="US"} 1`, `countersign_call_talk_seconds_sum{carrier="a"} 61`} {
 			if !strings.Contains(metrics.Body.String(), line+"\n") {
 				t.Errorf("%s: the metrics lack %s", name, line)
