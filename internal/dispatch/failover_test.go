@@ -248,6 +248,34 @@ func TestAnotherChannelIsOnlyForThoseWhoWantIt(t *testing.T) {
 	}
 }
 
+// What the start allowed holds, whatever becomes of the application meanwhile.
+func TestTheNextChannelIsFrozenAtTheStart(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	calling, answer := make(chan struct{}), make(chan struct{})
+	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return carrier.Refused(errDown) }}
+	b := &way{name: "b"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.Voice)})
+	acct := k.Account()
+	app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: []verify.Channel{verify.SMS, verify.Voice}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Verify.Associate(ctx, acct, app.ID, "somebody", verify.AssociateRequest{Address: to}); err != nil {
+		t.Fatal(err)
+	}
+	<-calling
+	app.Name, app.Channels = "Store", []verify.Channel{verify.SMS}
+	if err := k.Verify.UpdateApplication(ctx, acct, app, app.Version); err != nil {
+		t.Fatal(err)
+	}
+	close(answer)
+	k.Await("the call", func() bool { return len(b.seen()) == 1 })
+	if text := b.seen()[0].Body.Reveal(); !strings.HasPrefix(text, "Your Shop verification code is: ") {
+		t.Error("the call says what the application would say now")
+	}
+}
+
 // A carrier of texts and calls that refuses the text may make the call. To it that is another message.
 func TestACarrierOfTwoChannelsIsAskedForEach(t *testing.T) {
 	t.Parallel()
