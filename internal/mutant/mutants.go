@@ -449,6 +449,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACallCostsEachMinuteThatWasBegun$"},
 	},
 	{
+		"next-attempt-put-off", "Who has seen a lease that goes on doesn't put off the attempt after it.",
+		[]edit{{deliveryFile, "if v.Attempt == seen.Attempt && v.Delivery == seen.Delivery && v.DueAt.Equal(seen.DueAt) {", "if seen != nil {"}},
+		stores("WhatHasChangedIsNotPutOff"),
+	},
+	{
 		"call-record-lost", "How a call went is kept with its attempt.",
 		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
 		stores("CallIsRecordedWithItsAttempt"),
