@@ -21,13 +21,15 @@ import (
 // callee is whose phone rings.
 const callee = "+12025550100"
 
-// installTrunk makes an installation whose calls go over a trunk, then by the carriers that are named, and
-// then on by SMS. More are keys of the trunk, and then carriers.
+// installTrunk makes an installation whose calls go over a trunk, then by the carriers that are named, and,
+// where there are some, on by SMS. More are keys of the trunk, and then carriers.
 func installTrunk(t *testing.T, trunk string, next []string, keys string, more ...string) *installation {
 	t.Helper()
 	return install(t, thisBinary, func(text string) string {
 		carriers := fmt.Sprintf("  - name: trunk\n    costs: [{cost: 0.5}]\n    sip: {trunk: %q, listen: \"127.0.0.1:0\"%s}\n", trunk, keys) + strings.Join(more, "")
-		text = strings.Replace(text, "  voice: []\n", "  voice: [sms]\n", 1)
+		if len(next) > 0 {
+			text = strings.Replace(text, "  voice: []\n", "  voice: [sms]\n", 1)
+		}
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n"+carriers, 1)
 		before, channels, _ := strings.Cut(text, "  voice:\n")
 		_, after, _ := strings.Cut(channels, "\n") // the carrier that every test has
@@ -107,6 +109,19 @@ func hearTheCode(t *testing.T) (busy bool, err error) {
 // withoutChance leaves out of a log what is random or a time: four digits may stand there by chance.
 func withoutChance(log string) string {
 	return regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|127\.0\.0\.1:\d+|"(ring|talk|late|took_ms)":[^,}]*`).ReplaceAllString(log, "")
+}
+
+// Nobody waits behind calls, which take a minute each.
+func TestATrunksQueueIsItsCalls(t *testing.T) {
+	t.Parallel()
+	cc := CarrierConfig{Concurrency: 64, Queue: 1024, SIP: SIPConfig{Trunk: "sip.example.com", Calls: 50}}
+	if l := cc.line(nil); l.Queue != 50 || l.Concurrency != 50 {
+		t.Errorf("queue %d, concurrency %d; want 50 of each", l.Queue, l.Concurrency)
+	}
+	cc.Queue = 10
+	if l := cc.line(nil); l.Queue != 10 {
+		t.Errorf("queue %d, want the smaller one that was configured: 10", l.Queue)
+	}
 }
 
 // twice finds four digits that are in a text twice.

@@ -152,6 +152,11 @@ func TestALineTakesWhatItCanSendInTime(t *testing.T) {
 			t.Errorf("rate %v: %d places, %v; want %d", tt.line.Rate, cap(l.places), err, tt.want)
 		}
 	}
+	// A call's lease is renewed: only its beginning has to come in time.
+	long := Line{Carrier: slow{"a"}, Queue: 1000, Concurrency: 1, Rate: 5}
+	if l, err := newLine(long, 20*time.Second, 10*time.Second); err != nil || l.limit != (slow{}).Limit() || cap(l.places) != 50 {
+		t.Errorf("a carrier of long calls: limit %v, %d places, %v; want its own limit, 50 places", l.limit, cap(l.places), err)
+	}
 	for _, wrong := range []Line{{Concurrency: 1}, {Queue: 1}, {Queue: 1, Concurrency: 1, Rate: -1}, {Queue: 1, Concurrency: 1, ReceiptTimeout: -1}} {
 		wrong.Carrier = named("a")
 		if _, err := newLine(wrong, 20*time.Second, 10*time.Second); err == nil {
@@ -165,6 +170,11 @@ type named string
 
 func (n named) Name() string                                               { return string(n) }
 func (named) Send(context.Context, verify.Message) (carrier.Result, error) { panic("called") }
+
+// slow is one that takes its time.
+type slow struct{ named }
+
+func (slow) Limit() time.Duration { return 107 * time.Second }
 
 func TestCostIsBySegmentAndCountry(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ type Store interface {
 	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
 	// Find looks for the attempt that a carrier knows by its own id, or fails with verify.ErrNotFound.
 	Find(ctx context.Context, carrier, ref string) (verify.ID, int, error)
-	// Postpone puts off looking at an overdue message, see [verify.Verification.Postpone].
+	// Postpone puts off looking at an overdue message, see [verify.Overdue.Postpone].
 	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
 	Sweep(ctx context.Context) error

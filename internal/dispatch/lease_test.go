@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,6 +49,17 @@ func newTrunk(name string) *trunk {
 		}
 	}
 	return t
+}
+
+// ended waits until somebody has hung up on the first call. That is soon: long before anything that ends
+// a call in the last resort.
+func (t *trunk) ended(tb testing.TB) {
+	tb.Helper()
+	select {
+	case <-t.hungUp:
+	case <-time.After(10 * time.Second):
+		tb.Fatal("the call goes on")
+	}
 }
 
 func (t *trunk) Limit() time.Duration { return trunkLimit }
@@ -152,6 +164,10 @@ func TestACallTellsWhatBecameOfIt(t *testing.T) {
 		}
 		metrics := httptest.NewRecorder()
 		k.Operations().ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
+		receipts := strings.Count(metrics.Body.String(), `countersign_receipts_total{carrier="a",country="US",result="delivered"} 1`+"\n")
+		if want := map[bool]int{true: 1}[tt.says.Delivered]; receipts != want {
+			t.Errorf("%s: counted %d times as arrived, want %d", name, receipts, want)
+		}
 		for _, line := range []string{`countersign_cost_total{carrier="a",country="US"} 1`, `countersign_call_talk_seconds_sum{carrier="a"} 61`} {
 			if !strings.Contains(metrics.Body.String(), line+"\n") {
 				t.Errorf("%s: the metrics lack %s", name, line)
@@ -185,7 +201,7 @@ func TestACallEndsWithItsVerification(t *testing.T) {
 			k, id := callUnderWay(t, w, countersigntest.Options{Carriers: []carrier.Carrier{b}, BreakAfter: 1}, tt.life)
 			tt.end(t, k, k.Verification(id))
 			k.Clock.Advance(5 * time.Second)
-			<-w.hungUp
+			w.ended(t)
 			k.Await("the attempt's end", func() bool { return len(attempts(t, k, k.Verification(id))) == 1 })
 			v := k.Verification(id)
 			if got := fmt.Sprintf("%v %s %s", v.Delivery, v.Reason, strings.Join(attempts(t, k, v), ", ")); got != tt.want {
@@ -220,7 +236,7 @@ func TestACallEndsWithItsUsersNextCode(t *testing.T) {
 		k.Await("the call", func() bool { return w.calling.Load() > 0 })
 	}
 	k.Clock.Advance(5 * time.Second)
-	<-w.hungUp
+	w.ended(t)
 	w.ends <- nil
 }
 
@@ -235,7 +251,7 @@ func TestACallEndsWithItsLease(t *testing.T) {
 	}
 	k.Await("the next attempt", func() bool { return w.calling.Load() == 2 })
 	k.Clock.Advance(4 * time.Second)
-	<-w.hungUp
+	w.ended(t)
 	k.Await("the end of the first call", func() bool { return k.Dispatch.Depth("a") == 1 })
 	if after := k.Verification(id); after.Attempt != 2 || after.Delivery != verify.Sending {
 		t.Errorf("the call that lost its lease made it attempt %d, %v; want 2, sending", after.Attempt, after.Delivery)
@@ -279,7 +295,7 @@ func TestACallOutlastsADatabaseThatIsAwayForAWhile(t *testing.T) {
 
 	away.Store(true)
 	k.Clock.Advance(left(k, id) - 5*time.Second)
-	<-w.hungUp
+	w.ended(t)
 	if over := left(k, id); over <= 0 {
 		t.Errorf("the call ended %v after its lease", -over)
 	}
@@ -362,7 +378,7 @@ func TestADeadReplicasCallIsMadeByAnother(t *testing.T) {
 	st.away.Store(true)
 	died := k.Clock.Now()
 	k.Advance(left(k, id) - 5*time.Second)
-	<-theirs.hungUp
+	theirs.ended(t)
 	if n := len(ours.seen()); n != 0 {
 		t.Fatal("two replicas call at once")
 	}
@@ -393,10 +409,12 @@ func TestACallEndsWhileTheDatabaseHangs(t *testing.T) {
 			return commit()
 		},
 	}, "")
+	release := sync.OnceFunc(func() { close(back) })
+	t.Cleanup(release)
 	away.Store(true)
 	k.Clock.Advance(600 * time.Millisecond)
-	<-w.hungUp
-	close(back)
+	w.ended(t)
+	release()
 	k.Await("the attempt's end", func() bool { return len(attempts(t, k, k.Verification(id))) == 1 })
 }
 
@@ -409,7 +427,7 @@ func TestAShutdownHangsUp(t *testing.T) {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	k.Dispatch.Close(now)
-	<-w.hungUp
+	w.ended(t)
 	if v := k.Verification(id); v.Delivery != verify.Queued || v.Reason != "interrupted" {
 		t.Errorf("after the shutdown it is %v (%s), want queued (interrupted)", v.Delivery, v.Reason)
 	}

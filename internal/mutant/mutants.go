@@ -456,6 +456,26 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACallEndsWithItsVerification$"},
 	},
 	{
+		"call-waits-for-a-receipt", "A call that said the code is delivered when it ends.",
+		[]edit{{deliveryFile, "case s.Delivered && s.Outcome == Accepted:", "case false:"}},
+		test{inVerify, "^TestWhatIsDeliveredAtOnceWaitsForNoReceipt$"},
+	},
+	{
+		"unanswered-call-costs", "A call that nobody answered costs nothing.",
+		[]edit{{"internal/dispatch/line.go", "if c.Answered.IsZero() {", "if false {"}},
+		test{inDispatch, "^TestACallCostsEachMinuteThatWasBegun$"},
+	},
+	{
+		"next-attempt-put-off", "Who has seen a lease that goes on doesn't put off the attempt after it.",
+		[]edit{{deliveryFile, "if v.Attempt == seen.Attempt && v.Delivery == seen.Delivery && v.DueAt.Equal(seen.DueAt) {", "if seen != nil {"}},
+		stores("WhatHasChangedIsNotPutOff"),
+	},
+	{
+		"call-record-lost", "How a call went is kept with its attempt.",
+		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
+		stores("CallIsRecordedWithItsAttempt"),
+	},
+	{
 		"dead-message-claimed", "A crashed server's message is not sent after its code has died.",
 		[]edit{{deliveryFile, "if v.ended(now) != nil {\n\t\tv.giveUp(now)", "if v == nil {\n\t\tv.giveUp(now)"}},
 		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},

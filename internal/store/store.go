@@ -368,10 +368,10 @@ func (s *Store) Find(ctx context.Context, carrier, ref string) (id verify.ID, at
 	return id, attempt, nil
 }
 
-// Postpone puts off looking at an overdue message: see [verify.Verification.Postpone].
+// Postpone puts off looking at an overdue message: see [verify.Overdue.Postpone].
 func (s *Store) Postpone(_ context.Context, o verify.Overdue, until time.Time) error {
 	_, err := s.change(o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
-		v.Postpone(until, now)
+		o.Postpone(v, until, now)
 		r.drop(hint{o.Hint, v.ID})
 		return nil
 	})

@@ -341,3 +341,12 @@ type Overdue struct {
 	Verification *Verification
 	Deliveries   []Delivery // the attempts that have ended, oldest first
 }
+
+// Postpone puts off looking at v, see [Verification.Postpone], if it still is as it was seen: what has
+// become of it since has a time of its own.
+func (o Overdue) Postpone(v *Verification, until, now time.Time) {
+	seen := o.Verification
+	if v.Attempt == seen.Attempt && v.Delivery == seen.Delivery && v.DueAt.Equal(seen.DueAt) {
+		v.Postpone(until, now)
+	}
+}

@@ -477,7 +477,7 @@ func (m *machine) postpone(rt *rapid.T) call {
 	return call{"postpone", o.Verification.ID,
 		func() (any, error) { return nil, m.Postpone(ctx, o, until) },
 		func(model *model, now time.Time) (any, error) {
-			_, err := model.change(o.Verification.ID, func(v *verify.Verification) error { v.Postpone(until, now); return nil })
+			_, err := model.change(o.Verification.ID, func(v *verify.Verification) error { o.Postpone(v, until, now); return nil })
 			return nil, err
 		},
 	}

@@ -94,6 +94,37 @@ func postponedMessageIsDueThen(t *testing.T, s suite) {
 	equal(t, "due", k.due(), []verify.Overdue(nil))
 }
 
+// Whoever looks at a message by an old hint has seen a lease that goes on. Until he puts it off to the
+// lease's end, the attempt can have ended, and the next one be due.
+func whatHasChangedIsNotPutOff(t *testing.T, s suite) {
+	k := s.open(t)
+	v := k.start(number(0))
+	k.clock.advance(lag)
+	k.sweep()
+	if _, err := k.Renew(ctx, v.ID, v.Attempt, 2*lease); err != nil {
+		t.Fatal(err)
+	}
+	k.clock.set(start.Add(lease))
+	seen := k.due() // by the first lease
+	if len(seen) != 1 || seen[0].Verification.Due(k.clock.Now()) {
+		t.Fatalf("due: got %+v, want a hint that is out of date", seen)
+	}
+	st := k.sent(v)
+	st.Outcome, st.Reason, st.Retry = verify.Errored, "interrupted", true
+	if _, err := k.Settle(ctx, st); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Postpone(ctx, seen[0], seen[0].Verification.DueAt); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.stored(v.ID); !got.Due(k.clock.Now()) {
+		t.Errorf("it is due at %v, want now, %v", got.DueAt, k.clock.Now())
+	}
+	if due := k.due(); len(due) != 1 || k.claim(due[0]) == nil {
+		t.Errorf("due: got %+v, want one that can be claimed", due)
+	}
+}
+
 func callIsRecordedWithItsAttempt(t *testing.T, s suite) {
 	k := s.open(t)
 	calls := []verify.Call{

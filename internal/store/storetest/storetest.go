@@ -109,6 +109,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"SweepReadsEachRowOnce", sweepReadsEachRowOnce},
 		{"RenewedLeaseMovesItsHint", renewedLeaseMovesItsHint},
 		{"CallIsRecordedWithItsAttempt", callIsRecordedWithItsAttempt},
+		{"WhatHasChangedIsNotPutOff", whatHasChangedIsNotPutOff},
 		{"LeaseIsRenewedAsLongAsACallTakes", leaseIsRenewedAsLongAsACallTakes},
 		{"SettledMessageIsLookedAtOnceMoreAtMost", settledMessageIsLookedAtOnceMoreAtMost},
 		{"MessageToRetryIsDueThen", messageToRetryIsDueThen},
