@@ -305,7 +305,7 @@ func (d *Dispatcher) work(l *line) {
 // attempt makes one attempt that we hold the lease for, and settles it.
 func (d *Dispatcher) attempt(l *line, j job) {
 	v := j.verification
-	what := slog.Group("", "verification", v.ID, "attempt", v.Attempt, "carrier", l.name()) // written only if a line is
+	what := slog.Any("", about{v, l})
 	if !d.wait(l) {
 		d.Log.Info("not sent before the shutdown, left for later", what)
 		return
@@ -345,6 +345,16 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		}
 	}
 	d.settle(what, end, j)
+}
+
+// about names an attempt in the log, once a line is written.
+type about struct {
+	v *verify.Verification
+	l *line
+}
+
+func (a about) LogValue() slog.Value {
+	return slog.GroupValue(slog.Any("verification", a.v.ID), slog.Int("attempt", a.v.Attempt), slog.String("carrier", a.l.name()))
 }
 
 // wait waits for the carrier's pace. It reports false when we shut down meanwhile.
@@ -437,7 +447,9 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j job) {
 		_, err := d.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
-			d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason, "verdict", end.Verdict)
+			if d.Log.Enabled(context.Background(), slog.LevelDebug) {
+				d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason, "verdict", end.Verdict)
+			}
 			if end.Retry && end.RetryAt.IsZero() {
 				d.lookNow()
 			}

@@ -175,7 +175,11 @@ const (
 			unnest($5::bigint[]) AS delivery, unnest($6::text[]) AS reason, unnest($7::bigint[]) AS attempt, unnest($8::bigint[]) AS due_at,
 			unnest($9::bytea[]) AS code_sealed) n
 		WHERE v.id = n.id`
-	pgInsertDeliveries = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
+	pgInsertDeliveries = `INSERT INTO delivery (` + endColumns + `)
+		SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), unnest($6::text[]),
+			unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[])
+		` + endDelivery
+	pgInsertCalls = `INSERT INTO delivery (` + endColumns + `, ` + callColumns + `)
 		SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), unnest($6::text[]),
 			unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
 			unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::bigint[])
@@ -451,12 +455,20 @@ func saveVerifications(b *pgx.Batch, r *rows) {
 }
 
 func saveDeliveries(b *pgx.Batch, r *rows) {
-	var t table
+	var ends, calls table
 	for i := range r.deliveries {
-		deliveryValues(&t, &r.deliveries[i])
-		t.end()
+		d := &r.deliveries[i]
+		if d.Call == (verify.Call{}) {
+			deliveryValues(&ends, d)
+			ends.end()
+			continue
+		}
+		deliveryValues(&calls, d)
+		callValues(&calls, d)
+		calls.end()
 	}
-	t.queue(b, pgInsertDeliveries)
+	ends.queue(b, pgInsertDeliveries)
+	calls.queue(b, pgInsertCalls)
 }
 
 // saveReceipts comes after saveDeliveries: each sets its own columns, whoever makes the row.

@@ -23,9 +23,12 @@ const destinationColumns = `project, number, tat, sends, failures, wait_until, l
 const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
 
 // Of deliveries, for scanDelivery.
-const deliveryColumns = `verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason, ` + callColumns
+const deliveryColumns = endColumns + `, receipt, receipt_at, receipt_reason, ` + callColumns
 
-// How its call went.
+// Of an attempt's end.
+const endColumns = `verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at`
+
+// How its call went; most attempts made none, and leave them out.
 const callColumns = `ring_ms, answered_at, talk_ms, keys, call_status, hung_up`
 
 const selectDelivery = `SELECT ` + deliveryColumns + ` FROM delivery WHERE verification = $1 AND attempt = $2`
@@ -33,7 +36,9 @@ const selectDelivery = `SELECT ` + deliveryColumns + ` FROM delivery WHERE verif
 // What every engine says alike. An attempt ends once: a report that got lost and is made again
 // changes nothing. Its receipt may be recorded before its end.
 const (
-	insertDelivery = `INSERT INTO delivery (verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at, ` + callColumns + `)
+	insertDelivery = `INSERT INTO delivery (` + endColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ` + endDelivery
+	insertCall = `INSERT INTO delivery (` + endColumns + `, ` + callColumns + `)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ` + endDelivery
 	endDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET channel = excluded.channel, carrier = excluded.carrier, outcome = excluded.outcome,
 		reason = excluded.reason, ref = excluded.ref, started_at = excluded.started_at, ended_at = excluded.ended_at,
@@ -245,6 +250,10 @@ func deliveryValues(p parameters, d *verify.Delivery) {
 	p.text(d.Ref)
 	p.number(millis(d.StartedAt))
 	p.number(millis(d.EndedAt))
+}
+
+// callValues adds what insertCall takes besides.
+func callValues(p parameters, d *verify.Delivery) {
 	p.number(d.Call.Ring.Milliseconds())
 	p.number(millis(d.Call.Answered))
 	p.number(d.Call.Talk.Milliseconds())

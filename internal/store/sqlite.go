@@ -106,7 +106,7 @@ type sqliteSession struct {
 	selectVerification, insertVerification, updateVerification *direct.Stmt
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
 	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
-	selectDelivery, insertDelivery, insertReceipt              *direct.Stmt
+	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
 	insertHint, deleteHint, selectSwept                        *direct.Stmt
 
 	version       int64 // of the data that the rows below were written to
@@ -176,6 +176,7 @@ func (s *sqliteSession) prepare() error {
 		&s.deleteUser:     deleteUser,
 		&s.selectDelivery: selectDelivery,
 		&s.insertDelivery: insertDelivery,
+		&s.insertCall:     insertCall,
 		&s.insertReceipt:  insertReceipt,
 		&s.insertHint:     insertHint,
 		&s.deleteHint:     deleteHint,
@@ -464,8 +465,14 @@ func readUser(q *direct.Stmt) (u verify.User, err error) {
 }
 
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
-	b := binder{Stmt: s.insertDelivery}
+	if d.Call == (verify.Call{}) {
+		b := binder{Stmt: s.insertDelivery}
+		deliveryValues(&b, d)
+		return exec(b.Stmt)
+	}
+	b := binder{Stmt: s.insertCall}
 	deliveryValues(&b, d)
+	callValues(&b, d)
 	return exec(b.Stmt)
 }
 
