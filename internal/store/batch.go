@@ -172,8 +172,12 @@ func (l *lane) run() {
 		if !ok {
 			return
 		}
-		runtime.Gosched() // who is about to hand in an operation shall do it first
-		batch = l.more(append(batch[:0], first))
+		batch = append(batch[:0], first)
+		for n := 0; len(batch) > n; { // as long as others are about to hand in an operation
+			n = len(batch)
+			runtime.Gosched()
+			batch = l.more(batch)
+		}
 		l.runBatch(batch)
 		clear(batch) // let the closures go
 	}
