@@ -730,22 +730,27 @@ func (c *loadedConfig) checkCarrier(p *yamlconf.Problems, key string, cc *Carrie
 
 // checkWay checks how a carrier's messages leave, which is one of the four.
 func (c *loadedConfig) checkWay(p *yamlconf.Problems, key string, cc *CarrierConfig) way {
+	only := func(own, where string) {
+		for _, other := range []struct {
+			key   string
+			given bool
+		}{{"http.url", cc.HTTP.URL != ""}, {"smpp", cc.SMPP.given()}, {"sip", cc.SIP.given()}} {
+			p.Check(key+"."+other.key, other.key == own || !other.given, "must be empty where there is %s: a carrier is one of the two", where)
+		}
+	}
 	if cc.Provider.given() {
-		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is a provider: a carrier is one of the two")
-		p.Check(key+".smpp", !cc.SMPP.given(), "must be empty where there is a provider: a carrier is one of the two")
-		p.Check(key+".sip", !cc.SIP.given(), "must be empty where there is a provider: a carrier is one of the two")
+		only("", "a provider")
 		return way{provider: c.checkProvider(p, key+".provider", cc)}
 	}
 	o := &cc.Provider
 	stray := o.Account + o.User + o.Host + o.Region + o.Profile
 	p.Check(key+".provider", stray == "" && !o.Secret.given() && !o.CallbackSecret.given(), "needs a preset or api")
 	if cc.SMPP.given() {
-		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is smpp: a carrier is one of the two")
-		p.Check(key+".sip", !cc.SIP.given(), "must be empty where there is smpp: a carrier is one of the two")
+		only("smpp", "smpp")
 		return way{smpp: c.checkSMPP(p, key, cc)}
 	}
 	if cc.SIP.given() {
-		p.Check(key+".http.url", cc.HTTP.URL == "", "must be empty where there is sip: a carrier is one of the two")
+		only("sip", "sip")
 		p.Check(key+".receipt_timeout", cc.ReceiptTimeout == 0, "must be 0s with sip: a call tells what became of it when it ends")
 		return way{sip: c.checkSIP(p, key+".sip", cc)}
 	}

@@ -389,7 +389,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 		}
 	}
 	switch {
-	case r.Call != (verify.Call{}):
+	case r.Call.Made():
 		cost = l.callCost(j.country, r.Call)
 	case end.Outcome == verify.Accepted, end.Outcome == verify.Unknown, end.Verdict != verify.NoVerdict:
 		cost = l.Cost(j.country, j.message.Channel, j.message.Body)

@@ -187,7 +187,7 @@ func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duratio
 	} else {
 		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.Reason)).Inc()
 	}
-	if c := d.Call; c != (verify.Call{}) {
+	if c := d.Call; c.Made() {
 		answered := !c.Answered.IsZero()
 		m.ring.WithLabelValues(d.Carrier, strconv.FormatBool(answered)).Observe(c.Ring.Seconds())
 		if answered {

@@ -457,15 +457,12 @@ func saveVerifications(b *pgx.Batch, r *rows) {
 func saveDeliveries(b *pgx.Batch, r *rows) {
 	var ends, calls table
 	for i := range r.deliveries {
-		d := &r.deliveries[i]
-		if d.Call == (verify.Call{}) {
-			deliveryValues(&ends, d)
-			ends.end()
-			continue
+		d, t := &r.deliveries[i], &ends
+		if d.Call.Made() {
+			t = &calls
 		}
-		deliveryValues(&calls, d)
-		callValues(&calls, d)
-		calls.end()
+		endValues(t, d)
+		t.end()
 	}
 	ends.queue(b, pgInsertDeliveries)
 	calls.queue(b, pgInsertCalls)

@@ -239,8 +239,8 @@ func userValues(p parameters, u *verify.User) error {
 	return nil
 }
 
-// deliveryValues adds what insertDelivery takes.
-func deliveryValues(p parameters, d *verify.Delivery) {
+// endValues adds what insertDelivery takes, or for a call, insertCall.
+func endValues(p parameters, d *verify.Delivery) {
 	p.blob(d.Verification[:])
 	p.number(int64(d.Attempt))
 	p.text(string(d.Channel))
@@ -250,10 +250,9 @@ func deliveryValues(p parameters, d *verify.Delivery) {
 	p.text(d.Ref)
 	p.number(millis(d.StartedAt))
 	p.number(millis(d.EndedAt))
-}
-
-// callValues adds what insertCall takes besides.
-func callValues(p parameters, d *verify.Delivery) {
+	if !d.Call.Made() {
+		return
+	}
 	p.number(d.Call.Ring.Milliseconds())
 	p.number(millis(d.Call.Answered))
 	p.number(d.Call.Talk.Milliseconds())

@@ -465,14 +465,11 @@ func readUser(q *direct.Stmt) (u verify.User, err error) {
 }
 
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
-	if d.Call == (verify.Call{}) {
-		b := binder{Stmt: s.insertDelivery}
-		deliveryValues(&b, d)
-		return exec(b.Stmt)
+	b := binder{Stmt: s.insertDelivery}
+	if d.Call.Made() {
+		b.Stmt = s.insertCall
 	}
-	b := binder{Stmt: s.insertCall}
-	deliveryValues(&b, d)
-	callValues(&b, d)
+	endValues(&b, d)
 	return exec(b.Stmt)
 }
 

@@ -116,6 +116,9 @@ type Call struct {
 	HungUp   bool          // by the other side
 }
 
+// Made reports whether there was one.
+func (c Call) Made() bool { return c != Call{} }
+
 // A ReceiptState is what a carrier said later of a message that it took.
 type ReceiptState int
 
