@@ -379,16 +379,24 @@ func TestMessagesOfAVerificationAreBounded(t *testing.T) {
 	}
 }
 
+// handingOver starts a message that the first of two carriers, a, takes once answer is closed; the other
+// one is b.
+func handingOver(t *testing.T) (k *countersigntest.Kit, id string, b *way, answer chan struct{}) {
+	t.Helper()
+	calling, answer := make(chan struct{}), make(chan struct{})
+	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
+	b = &way{name: "b"}
+	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
+	id = k.Start(to, "")
+	<-calling
+	return k, id, b, answer
+}
+
 // What a carrier says of another one's message says nothing, whenever it says so: before that attempt is
 // settled, and after.
 func TestACarrierReportsOfItsOwnMessagesOnly(t *testing.T) {
 	t.Parallel()
-	calling, answer := make(chan struct{}), make(chan struct{})
-	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
-	b := &way{name: "b"}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
-	id := k.Start(to, "")
-	<-calling
+	k, id, _, answer := handingOver(t)
 	says := func(name string, delivered bool) {
 		t.Helper()
 		receive(t, k, carrier.Receipt{Carrier: name, Verification: k.Verification(id).ID, Attempt: 1, Delivered: delivered, Reason: "absent"})
@@ -522,12 +530,7 @@ func TestProbeThatIsNotSentIsGivenBack(t *testing.T) {
 func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	calling, answer := make(chan struct{}), make(chan struct{})
-	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
-	b := &way{name: "b"}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
-	id := k.Start(to, "")
-	<-calling
+	k, id, b, answer := handingOver(t)
 	// Before the carrier's own answer: it waits.
 	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "ref", Reason: "absent"})
 	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "another's", Delivered: true})
@@ -726,12 +729,7 @@ func TestSilenceMovesOnOnce(t *testing.T) {
 // would move on to the same carrier, for nobody knows yet who lost the message.
 func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
 	t.Parallel()
-	calling, answer := make(chan struct{}), make(chan struct{})
-	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return nil }}
-	b := &way{name: "b"}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
-	id := k.Start(to, "")
-	<-calling
+	k, id, b, answer := handingOver(t)
 	receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
 	if v := k.Verification(id); v.Delivery != verify.Sending || v.Attempt != 1 {
 		t.Errorf("before the attempt's end: %v, attempt %d", v.Delivery, v.Attempt)
