@@ -376,6 +376,12 @@ func write(w io.Writer, results []result) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d of %d killed\n", killed, len(results))
+	end := fmt.Sprintf("\n%d of %d killed\n", killed, len(results))
+	for _, r := range results { // again, for who reads only the end
+		if r.Problem != "" {
+			end += r.Mutant + ": " + r.verdict() + "\n"
+		}
+	}
+	_, err := io.WriteString(w, end)
 	return err
 }

@@ -66,12 +66,12 @@ var mutants = []mutant{
 	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
 		[]edit{{userRowFile, "v.dirty = true\n\t\td.dirty", "v.dirty = out.Approved\n\t\td.dirty"}},
-		stores("GuessesAtOnceShareTheAttempts"),
+		stores("WhatAGuessChangesIsWritten"),
 	},
 	{
 		"success-leaves-failures", "A success clears a number's failures on disk.",
 		[]edit{{userRowFile, "d.value.Failures != failures ||", "d.value.Failures > failures ||"}},
-		stores("OutcomesFollowTheStateMachine"),
+		stores("WhatAGuessChangesIsWritten"),
 	},
 	{
 		"counter-per-verification-only", "Wrong guesses count against the number, over all its verifications.",
@@ -266,12 +266,12 @@ var mutants = []mutant{
 	{
 		"destinations-not-locked", "Guesses at one number are counted, on whatever replica and verification.",
 		[]edit{{pgSessionFile, "ORDER BY d.project, d.number FOR UPDATE OF d`", "ORDER BY d.project, d.number`"}},
-		test{inStore, "^TestReplicasLoseNoUpdate$"},
+		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
 	},
 	{
 		"verifications-not-locked", "A settlement overwrites no guess of another replica.",
 		[]edit{{pgSessionFile, "= ANY ($1::bytea[]) ORDER BY id FOR UPDATE`", "= ANY ($1::bytea[]) ORDER BY id`"}},
-		test{inStore, "^TestReplicasLoseNoUpdate$"},
+		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
 	},
 	{
 		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
@@ -358,7 +358,7 @@ var mutants = []mutant{
 	{
 		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
 		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
-		stores("OutcomesFollowTheStateMachine"),
+		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
 	{
 		"watch-beyond-the-code", "Nobody waits for a receipt when the code has died.",

@@ -186,6 +186,66 @@ func TestARightGuessWritesNoDestinationThatHasNothingToForget(t *testing.T) {
 	}
 }
 
+// What a replica has read and not yet written, another one must not read.
+func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	wrongly := func(s *store.Store, v *verify.Verification) error {
+		_, err := s.Check(ctx, guess(v, "000000"))
+		return err
+	}
+	for n, test := range []struct {
+		what              string
+		holder, other     func(s *store.Store, first, second *verify.Verification) error
+		guesses, failures int // of the first verification, and of their number
+	}{
+		{"a number, for guesses at two of its verifications",
+			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) },
+			func(s *store.Store, _, second *verify.Verification) error { return wrongly(s, second) }, 1, 2},
+		{"a verification, for a guess beside its settlement",
+			func(s *store.Store, first, _ *verify.Verification) error {
+				_, err := s.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{Verification: first.ID, Attempt: 1, StartedAt: time.Now()}})
+				return err
+			},
+			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) }, 1, 1},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			other := replica(t, url)
+			first, second := pending(time.Now(), number(n)), pending(time.Now(), number(n))
+			for _, v := range []*verify.Verification{first, second} {
+				if err := other.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+					t.Fatal(err)
+				}
+			}
+			read, let := make(chan struct{}), make(chan struct{})
+			holder := replica(t, url, func(o *store.Options) {
+				o.Commit = func(_ int, commit func() error) error {
+					close(read)
+					<-let
+					return commit()
+				}
+			})
+			held, waited := make(chan error, 1), make(chan error, 1)
+			go func() { held <- test.holder(holder, first, second) }()
+			<-read
+			go func() { waited <- test.other(other, first, second) }()
+			for len(waited) == 0 && query[int](t, url, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			close(let)
+			if err := errors.Join(<-held, <-waited); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := other.Verification(ctx, first.ID); err != nil || got.Guesses != test.guesses {
+				t.Errorf("got %+v, %v; want %d guesses", got, err, test.guesses)
+			}
+			if d, err := other.Destination(ctx, "p", number(n)); err != nil || d.Failures != test.failures {
+				t.Errorf("got %+v, %v; want %d failures", d, err, test.failures)
+			}
+		})
+	}
+}
+
 // Rows that are there already are changed by several replicas at once, each in another way.
 func TestReplicasLoseNoUpdate(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,20 @@ func guessesAtOnceShareTheAttempts(t *testing.T, s suite) {
 	equal(t, "guesses refused", refused.Load(), int64(verifications*(guesses-attempts)))
 }
 
+// Each guess is a group of its own here, so that what it sees is what the one before has written.
+func whatAGuessChangesIsWritten(t *testing.T, s suite) {
+	k := s.open(t)
+	v := k.start(number(0), allows(3))
+	k.check(wrong(v), wrongWith(2))
+	equal(t, "guesses after a wrong one", k.stored(v.ID).Guesses, 1)
+	equal(t, "failures after a wrong guess", k.destination(v.To).Failures, 1)
+	k.reopen(t)
+	k.check(wrong(v), wrongWith(1))
+	k.check(right(v), approvedWith(0))
+	equal(t, "guesses after the right one", k.stored(v.ID).Guesses, 3)
+	equal(t, "failures after the right guess", k.destination(v.To).Failures, 0)
+}
+
 func rightCodeApprovesOnce(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(0), allows(20))

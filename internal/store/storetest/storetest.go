@@ -84,6 +84,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		f    func(t *testing.T, s suite)
 	}{
 		{"GuessesAtOnceShareTheAttempts", guessesAtOnceShareTheAttempts},
+		{"WhatAGuessChangesIsWritten", whatAGuessChangesIsWritten},
 		{"RightCodeApprovesOnce", rightCodeApprovesOnce},
 		{"AnotherProjectsVerificationDoesNotExist", anotherProjectsVerificationDoesNotExist},
 		{"GuessThatCannotBeComparedSpendsNothing", guessThatCannotBeComparedSpendsNothing},
