@@ -73,6 +73,9 @@ type Config struct {
 	// number.
 	UserLimits UserLimitsConfig `yaml:"user_limits"`
 
+	// ProjectLimits bound what the API callers of one project may make.
+	ProjectLimits ProjectLimitsConfig `yaml:"project_limits"`
+
 	// Syniverse is how Syniverse's API is served.
 	Syniverse SyniverseConfig `yaml:"syniverse"`
 
@@ -191,6 +194,15 @@ type UserLimitsConfig struct {
 	Max int `yaml:"max" default:"5"`
 	// Period is that period: not below the interval, up to 24h.
 	Period yamlconf.Duration `yaml:"period" default:"10m"`
+}
+
+// ProjectLimitsConfig bounds what the API callers of one project may make. What is there stays when a
+// bound falls below it.
+type ProjectLimitsConfig struct {
+	// Applications is how many applications there may be at once: 1 to 100000. One takes up to 20 KB.
+	Applications int `yaml:"applications" default:"1000"`
+	// Templates is how many message templates there may be at once: 1 to 100000. One takes up to 8 KB.
+	Templates int `yaml:"templates" default:"1000"`
 }
 
 // SyniverseConfig is Syniverse's API: see docs/syniverse.md.
@@ -584,6 +596,8 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)
 	checkDuration(p, "user_limits.period", c.UserLimits.Period, time.Duration(c.UserLimits.Interval), 24*time.Hour)
 	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")
+	p.Check("project_limits.applications", c.ProjectLimits.Applications >= 1 && c.ProjectLimits.Applications <= 100000, "must be 1 to 100000")
+	p.Check("project_limits.templates", c.ProjectLimits.Templates >= 1 && c.ProjectLimits.Templates <= 100000, "must be 1 to 100000")
 	for key, text := range c.Syniverse.refusals() {
 		_, err := parseRefusal(*text)
 		p.Check("syniverse."+key, err == nil, "must be a status from 400 to 499 and an error_code, such as 409 2001")

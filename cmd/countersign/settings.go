@@ -34,6 +34,7 @@ func (c *loadedConfig) settings() verify.Settings {
 	s := verify.Settings{
 		PublicSender: c.PublicSender, Senders: map[string]verify.Sender{}, StrictSenders: c.StrictSenders,
 		Locale: c.Locale, MaxSegments: c.MaxSegments, UniqueNames: c.Syniverse.UniqueNames, Failover: c.Failover.channels(),
+		MaxApplications: c.ProjectLimits.Applications, MaxTemplates: c.ProjectLimits.Templates,
 		UserLimits: verify.UserLimits{
 			Interval: time.Duration(c.UserLimits.Interval), Max: c.UserLimits.Max, Period: time.Duration(c.UserLimits.Period),
 		},

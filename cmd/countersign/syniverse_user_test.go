@@ -740,7 +740,7 @@ func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
 	in := install(t, thisBinary, func(config string) string {
 		return strings.NewReplacer("alias: true", "alias: false", "iso_dates: false", "iso_dates: true", "unique_names: false", "unique_names: true",
 			`wrong: "409 2001"`, `wrong: "400 W-1"`, `none: "409 2002"`, `none: "404 N-1"`, "strict_senders: false", "strict_senders: true",
-			"interval: 30s", "interval: 0s", "max: 5", "max: 2").Replace(config)
+			"interval: 30s", "interval: 0s", "max: 5", "max: 2", "applications: 1000", "applications: 2", "templates: 1000", "templates: 1").Replace(config)
 	})
 	p := in.serve()
 	p.refused(p.mfa("GET", "/scg-external-api/api/v1/applications", ""), 404, "404")
@@ -751,6 +751,15 @@ func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
 	p.refused(p.mfa("POST", "applications", `{"name":"Shop"}`), 409, "1011")
 	p.refused(p.mfa("POST", "applications", `{"name":"n","message_from":"channel:nobody"}`), 400, "400")
 	p.refused(p.mfa("POST", "applications", `{"name":"n","login_template":"$code"}`), 400, "400") // by the public sender
+	if a := p.mfa("POST", "applications", `{"name":"second"}`); a.status != 200 {
+		t.Errorf("create a second application: got %d %s", a.status, a.body)
+	}
+	p.refused(p.mfa("POST", "applications", `{"name":"third"}`), 403, "403")
+	const templates = "/scg-external-api/api/v1/messaging/message_templates"
+	if a := p.mfa("POST", templates, `{"name":"first","pattern":"$code"}`); a.status != 200 {
+		t.Errorf("create a template: got %d %s", a.status, a.body)
+	}
+	p.refused(p.mfa("POST", templates, `{"name":"second","pattern":"$code"}`), 403, "403")
 	u := p.person(app)
 	u.done(u.associate())
 	u.refused(u.validate("not it"), 400, "W-1")

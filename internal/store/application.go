@@ -44,10 +44,18 @@ func scanApplication(row scanner) (a verify.Application, err error) {
 }
 
 // CreateApplication implements [verify.ApplicationStore].
-func (s *Store) CreateApplication(_ context.Context, a verify.Application, unique bool) error {
+func (s *Store) CreateApplication(_ context.Context, a verify.Application, unique bool, most int) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		if err := nameIsFree(ctx, tx, &a, unique); err != nil {
+		if err := lockProject(ctx, tx, a.Project); err != nil {
 			return err
+		}
+		if err := hasRoom(ctx, tx, `SELECT count(*) FROM application WHERE project = $1 AND version > 0`, a.Project, most, verify.ErrTooManyApplications); err != nil {
+			return err
+		}
+		if unique {
+			if err := nameIsFree(ctx, tx, &a); err != nil {
+				return err
+			}
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO application (`+applicationColumns+`)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`, applicationValues(&a)...)
@@ -67,8 +75,13 @@ func (s *Store) UpdateApplication(_ context.Context, a verify.Application, uniqu
 		case stored.Version != a.Version-1:
 			return verify.ErrStale
 		}
-		if err := nameIsFree(ctx, tx, &a, unique); err != nil {
-			return err
+		if unique {
+			if err := lockProject(ctx, tx, a.Project); err != nil {
+				return err
+			}
+			if err := nameIsFree(ctx, tx, &a); err != nil {
+				return err
+			}
 		}
 		a.CreatedAt = stored.CreatedAt
 		result, err := tx.ExecContext(ctx, `UPDATE application SET project = $2, name = $3, description = $4, format = $5, length = $6, life_ms = $7,
@@ -79,16 +92,28 @@ func (s *Store) UpdateApplication(_ context.Context, a verify.Application, uniqu
 	})
 }
 
-// nameIsFree fails with [verify.ErrDuplicate] if another application of the project has the name,
-// provided that names are to be unique. It locks the project, where an engine locks rows, so that two
-// can't take a name at once.
-func nameIsFree(ctx context.Context, tx *sql.Tx, a *verify.Application, unique bool) error {
-	if !unique {
-		return nil
-	}
-	if _, err := tx.ExecContext(ctx, `UPDATE project SET id = id WHERE id = $1`, a.Project); err != nil {
+// lockProject locks a project, where an engine locks rows, so that nobody else adds to what is counted
+// or looked for next.
+func lockProject(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
+	_, err := tx.ExecContext(ctx, `UPDATE project SET id = id WHERE id = $1`, p)
+	return err
+}
+
+// hasRoom fails with full if a project, which is locked, has most, or more, of what count counts.
+func hasRoom(ctx context.Context, tx *sql.Tx, count string, p verify.ProjectID, most int, full error) error {
+	var n int
+	if err := tx.QueryRowContext(ctx, count, p).Scan(&n); err != nil {
 		return err
 	}
+	if n >= most {
+		return full
+	}
+	return nil
+}
+
+// nameIsFree fails with [verify.ErrDuplicate] if another application of the project, which is locked,
+// has the name.
+func nameIsFree(ctx context.Context, tx *sql.Tx, a *verify.Application) error {
 	var taken bool
 	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM application WHERE project = $1 AND name = $2 AND id <> $3 AND version > 0)`,
 		a.Project, a.Name, a.ID[:]).Scan(&taken)

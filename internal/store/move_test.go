@@ -93,9 +93,9 @@ func fill(t *testing.T, n int) (path string) {
 	demand(s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat, PublicText: true}))
 	demand(s.CreateKey(ctx, verify.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: verify.HashKey("k")}))
 	demand(s.Record(ctx, store.Audit{Actor: "a", Action: "b", Project: "p", Detail: "c"}))
-	demand(s.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Pattern: "{code}", Version: 1}))
+	demand(s.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Pattern: "{code}", Version: 1}, 1))
 	app := verify.Application{ID: verify.NewID(time.Now()), Project: "p", Name: "app", Version: 1}
-	demand(s.CreateApplication(ctx, app, true))
+	demand(s.CreateApplication(ctx, app, true, 1))
 	user := pending(time.Now(), number(0))
 	user.Application, user.User = app.ID, "somebody"
 	demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Minute}))

@@ -246,6 +246,63 @@ func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 	}
 }
 
+// The last room of a project is not taken by two replicas.
+func TestReplicasShareAProjectsRoom(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	now := time.Now()
+	if err := replica(t, url).CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.Compat}); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		what   string
+		create func(*store.Store) error
+		full   error
+	}{
+		{"application", func(s *store.Store) error {
+			return s.CreateApplication(ctx, verify.Application{ID: verify.NewID(now), Project: "p", Name: "shop", Version: 1}, false, 1)
+		}, verify.ErrTooManyApplications},
+		{"template", func(s *store.Store) error {
+			id := verify.NewID(now)
+			return s.CreateTemplate(ctx, verify.MessageTemplate{ID: id, Project: "p", Name: id.Base62(), Version: 1}, 1)
+		}, verify.ErrTooManyTemplates},
+	} {
+		db, err := sql.Open("pgx", url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(`UPDATE project SET id = id WHERE id = 'p'`); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 2)
+		for range cap(done) {
+			s := replica(t, url)
+			go func() { done <- test.create(s) }()
+		}
+		for len(done) == 0 && query[int](t, url, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) < cap(done) {
+			time.Sleep(time.Millisecond)
+		}
+		if len(done) > 0 {
+			t.Errorf("%s: counted without the project's lock", test.what)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		first, second := <-done, <-done
+		if first != nil {
+			first, second = second, first
+		}
+		if first != nil || !errors.Is(second, test.full) {
+			t.Errorf("%s: got errors %v and %v, want one of them nil, and %v", test.what, first, second, test.full)
+		}
+	}
+}
+
 // Rows that are there already are changed by several replicas at once, each in another way.
 func TestReplicasLoseNoUpdate(t *testing.T) {
 	t.Parallel()

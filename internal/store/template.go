@@ -22,8 +22,14 @@ func scanTemplate(row scanner) (t verify.MessageTemplate, err error) {
 }
 
 // CreateTemplate implements [verify.TemplateStore].
-func (s *Store) CreateTemplate(_ context.Context, t verify.MessageTemplate) error {
+func (s *Store) CreateTemplate(_ context.Context, t verify.MessageTemplate, most int) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		if err := lockProject(ctx, tx, t.Project); err != nil {
+			return err
+		}
+		if err := hasRoom(ctx, tx, `SELECT count(*) FROM message_template WHERE project = $1`, t.Project, most, verify.ErrTooManyTemplates); err != nil {
+			return err
+		}
 		result, err := tx.ExecContext(ctx, `INSERT INTO message_template (`+templateColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
 			t.ID[:], t.Project, t.Designation, t.Name, t.Pattern, millis(t.CreatedAt), millis(t.UpdatedAt), t.Version)
 		return changedOne(result, err, verify.ErrDuplicate)

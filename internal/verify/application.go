@@ -60,10 +60,11 @@ func (c CallSettings) String() string {
 // An ApplicationStore keeps the applications that API callers make. All but CreateApplication fail
 // with [ErrNoApplication] where there is none, where it is another project's, and for a default one.
 type ApplicationStore interface {
-	// CreateApplication fails with [ErrDuplicate] if unique is set and another one of the project has
-	// the name. So does UpdateApplication, which also fails with [ErrStale] unless the stored version
-	// is the one before a's, and leaves the settings of calls as they are stored.
-	CreateApplication(ctx context.Context, a Application, unique bool) error
+	// CreateApplication fails with [ErrTooManyApplications] if the project has most, or more, and with
+	// [ErrDuplicate] if unique is set and another one of the project has the name. So does
+	// UpdateApplication, which also fails with [ErrStale] unless the stored version is the one before
+	// a's, and leaves the settings of calls as they are stored.
+	CreateApplication(ctx context.Context, a Application, unique bool, most int) error
 	Application(ctx context.Context, p ProjectID, id ID) (Application, error)
 	// Applications lists a project's, the oldest first.
 	Applications(ctx context.Context, p ProjectID) ([]Application, error)
@@ -91,8 +92,8 @@ const (
 )
 
 // CreateApplication makes an application of the account's project, and fills in its id and times, and
-// defaults for what it leaves zero. It fails with [ErrInvalid], and with [ErrNoTemplate] if it names
-// a template that there isn't.
+// defaults for what it leaves zero. It fails with [ErrInvalid], with [ErrNoTemplate] if it names a
+// template that there isn't, and with [ErrTooManyApplications].
 func (s *Service) CreateApplication(ctx context.Context, acct *Account, a Application) (Application, error) {
 	now := s.instant()
 	a.ID, a.Project, a.CreatedAt, a.UpdatedAt, a.Version = NewID(now), acct.Project.ID, now, now, 1
@@ -100,7 +101,7 @@ func (s *Service) CreateApplication(ctx context.Context, acct *Account, a Applic
 	if err := s.checkApplication(ctx, acct, &a); err != nil {
 		return Application{}, err
 	}
-	return a, s.store.CreateApplication(context.WithoutCancel(ctx), a, s.uniqueNames)
+	return a, s.store.CreateApplication(context.WithoutCancel(ctx), a, s.uniqueNames, s.maxApplications)
 }
 
 // Application reads an application of the account's project, or fails with [ErrNoApplication].

@@ -103,6 +103,21 @@ func TestBoundsOfAnApplicationHoldOnBothSides(t *testing.T) {
 	}
 }
 
+func TestAProjectsApplicationsAndTemplatesAreBoundedUnlessSaidOtherwise(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	e.application(t)
+	if e.store.most != DefaultMaxApplications {
+		t.Errorf("got room for %d applications, want %d", e.store.most, DefaultMaxApplications)
+	}
+	if _, err := e.CreateTemplate(t.Context(), e.acct, MessageTemplate{Name: "first", Pattern: "$code"}); err != nil {
+		t.Fatal(err)
+	}
+	if e.store.most != DefaultMaxTemplates {
+		t.Errorf("got room for %d templates, want %d", e.store.most, DefaultMaxTemplates)
+	}
+}
+
 func TestAnApplicationIsChangedAtItsVersion(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)

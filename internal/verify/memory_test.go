@@ -12,13 +12,14 @@ type directory struct {
 	templates    []MessageTemplate
 	consumers    map[string]Key
 	unique       bool // what was asked of the latest application
+	most         int  // and how many there may be of it, or of the latest template
 }
 
-func (m *memory) CreateApplication(ctx context.Context, a Application, unique bool) error {
+func (m *memory) CreateApplication(ctx context.Context, a Application, unique bool, most int) error {
 	unlock, err := m.enter(ctx)
 	defer unlock()
 	if err == nil {
-		m.applications[a.ID], m.unique = a, unique
+		m.applications[a.ID], m.unique, m.most = a, unique, most
 	}
 	return err
 }
@@ -50,6 +51,13 @@ func (m *memory) DeleteApplication(ctx context.Context, p ProjectID, id ID) erro
 	if err == nil {
 		delete(m.applications, id)
 	}
+	return err
+}
+
+func (m *memory) CreateTemplate(ctx context.Context, t MessageTemplate, most int) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	m.templates, m.most = append(m.templates, t), most
 	return err
 }
 

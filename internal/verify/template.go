@@ -32,8 +32,9 @@ type MessageTemplate struct {
 // there is none, or it is another project's.
 type TemplateStore interface {
 	// CreateTemplate and UpdateTemplate fail with [ErrDuplicate] if the project has another one of the
-	// name; the latter with [ErrStale], unless the stored version is the one before t's.
-	CreateTemplate(ctx context.Context, t MessageTemplate) error
+	// name; the former with [ErrTooManyTemplates], if the project has most, or more; the latter with
+	// [ErrStale], unless the stored version is the one before t's.
+	CreateTemplate(ctx context.Context, t MessageTemplate, most int) error
 	Template(ctx context.Context, p ProjectID, id ID) (MessageTemplate, error)
 	// FindTemplate looks for one by its id, or else its name.
 	FindTemplate(ctx context.Context, p ProjectID, id ID, name string) (MessageTemplate, error)
@@ -50,7 +51,7 @@ func (s *Service) CreateTemplate(ctx context.Context, acct *Account, t MessageTe
 	if err := t.check(); err != nil {
 		return MessageTemplate{}, err
 	}
-	return t, s.store.CreateTemplate(context.WithoutCancel(ctx), t)
+	return t, s.store.CreateTemplate(context.WithoutCancel(ctx), t, s.maxTemplates)
 }
 
 // Template reads a text of the account's project, or fails with [ErrNoTemplate].

@@ -80,6 +80,8 @@ type Service struct {
 	uniqueNames bool
 	failover    map[Channel][]Channel
 
+	maxApplications, maxTemplates int
+
 	accounts *lru.Cache[KeyHash, cachedAccount]
 
 	refreshing sync.Mutex // one refresh at a time, and guards refreshed
@@ -113,12 +115,22 @@ type Settings struct {
 	// to the number's country, where the text is ours, and else to the carrier: nobody knows in what
 	// language a caller wrote his own.
 	Locale string
+	// MaxApplications and MaxTemplates are how many of them the callers of one project may have made:
+	// default [DefaultMaxApplications] and [DefaultMaxTemplates]. Else a key could fill the disk, at no
+	// cost: unlike a user or a verification, none of them needs a message to be sent.
+	MaxApplications, MaxTemplates int
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
 	// Failover says by which channels a message may go on, by its own, where its application has no
 	// channels that say it.
 	Failover map[Channel][]Channel
 }
+
+// How many applications and templates a project may have, unless [Settings] say otherwise.
+const (
+	DefaultMaxApplications = 1000
+	DefaultMaxTemplates    = 1000
+)
 
 // New returns a service.
 func New(c Config) *Service {
@@ -137,6 +149,7 @@ func New(c Config) *Service {
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover,
+		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
 		accounts: accounts, refreshed: refreshed,
 	}
 }

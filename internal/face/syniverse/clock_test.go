@@ -324,6 +324,24 @@ func TestUniqueNames(t *testing.T) {
 	}
 }
 
+func TestAProjectsApplicationsAndTemplatesAreBounded(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, countersigntest.Options{Settings: verify.Settings{MaxApplications: 2, MaxTemplates: 1}})
+	k.application("")
+	app := k.application("")
+	k.is("POST", "applications", `{"name":"Shop"}`, 403, "403")
+	k.is("POST", app, `{"name":"Other","version_number":1}`, 204, "") // a change makes none
+	const templates = "/scg-external-api/api/v1/messaging/message_templates"
+	k.is("POST", templates, `{"name":"first","pattern":"$code"}`, 200, "")
+	k.is("POST", templates, `{"name":"second","pattern":"$code"}`, 403, "403")
+	k.is("DELETE", app, "", 204, "")
+	k.is("POST", "applications", `{"name":"Shop"}`, 200, "")
+	// Another project's are its own affair.
+	token := verify.NewKey()
+	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
+	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
+}
+
 func TestSenders(t *testing.T) {
 	t.Parallel()
 	senders := map[string]verify.Sender{

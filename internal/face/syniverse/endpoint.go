@@ -90,20 +90,22 @@ const codeTooLong = "1023"
 // refusals are the answers to errors that have one of their own.
 func refusals(o Refusals) map[string]Refusal {
 	o = o.defaults()
-	tooMany := Refusal{http.StatusTooManyRequests, "2004"}
+	tooMany, full := Refusal{http.StatusTooManyRequests, "2004"}, Refusal{http.StatusForbidden, "403"} // waiting makes no room
 	return map[string]Refusal{
-		verify.ErrStale.Code:          {http.StatusConflict, "1001"},
-		verify.ErrDuplicate.Code:      {http.StatusConflict, "1011"},
-		verify.ErrNotValidated.Code:   {http.StatusConflict, "2003"},
-		verify.ErrTooManySends.Code:   tooMany,
-		verify.ErrTooManyGuesses.Code: tooMany,
-		errWrong.Code:                 o.Wrong,
-		verify.ErrExpired.Code:        o.Expired,
-		verify.ErrNoCode.Code:         o.None,
-		verify.ErrApproved.Code:       o.None,
-		verify.ErrCanceled.Code:       o.None,
-		verify.ErrSuperseded.Code:     o.None,
-		verify.ErrGuessesSpent.Code:   o.Exhausted,
+		verify.ErrStale.Code:               {http.StatusConflict, "1001"},
+		verify.ErrDuplicate.Code:           {http.StatusConflict, "1011"},
+		verify.ErrNotValidated.Code:        {http.StatusConflict, "2003"},
+		verify.ErrTooManySends.Code:        tooMany,
+		verify.ErrTooManyGuesses.Code:      tooMany,
+		verify.ErrTooManyApplications.Code: full,
+		verify.ErrTooManyTemplates.Code:    full,
+		errWrong.Code:                      o.Wrong,
+		verify.ErrExpired.Code:             o.Expired,
+		verify.ErrNoCode.Code:              o.None,
+		verify.ErrApproved.Code:            o.None,
+		verify.ErrCanceled.Code:            o.None,
+		verify.ErrSuperseded.Code:          o.None,
+		verify.ErrGuessesSpent.Code:        o.Exhausted,
 	}
 }
 

@@ -155,7 +155,7 @@ func applicationsNamesAreUniqueIfAsked(t *testing.T, s suite) {
 	create := func(p verify.ProjectID, name string) error {
 		a := first
 		a.ID, a.Project, a.Name = verify.NewID(k.clock.Now()), p, name
-		return k.CreateApplication(ctx, a, true)
+		return k.CreateApplication(ctx, a, true, plenty)
 	}
 	wantError(t, "create", create(project, first.Name), verify.ErrDuplicate)
 	wantError(t, "create another", create(project, "second"), nil)
@@ -182,6 +182,49 @@ func applicationsNamesAreUniqueIfAsked(t *testing.T, s suite) {
 	equal(t, "made at once", made.Load(), int64(1))
 }
 
+// However many create at once, a project has no more than it may. Another project's don't count, nor
+// does the default application, and who deletes one has room again.
+func aProjectsApplicationsAndTemplatesAreBounded(t *testing.T, s suite) {
+	const most = 5
+	k := s.open(t)
+	k.application("q")
+	wantError(t, "create theirs", k.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(start), Project: "q", Name: "theirs", Version: 1}, most), nil)
+	wantError(t, "create project", k.CreateProject(ctx, verify.Project{ID: project, Name: "p", Profile: verify.Compat}), nil)
+	bounded := func(full error, create func(verify.ID) error, remove func(verify.ID) error) {
+		t.Helper()
+		var mu sync.Mutex
+		var made []verify.ID
+		var all sync.WaitGroup
+		for range 4 * most {
+			all.Go(func() {
+				id := verify.NewID(start)
+				err := create(id)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					made = append(made, id)
+				} else if !errors.Is(err, full) {
+					t.Errorf("create: got %v, want %v", err, full)
+				}
+			})
+		}
+		all.Wait()
+		equal(t, "made at once", len(made), most)
+		if len(made) == 0 {
+			return
+		}
+		wantError(t, "delete", remove(made[0]), nil)
+		wantError(t, "create in its place", create(verify.NewID(start)), nil)
+		wantError(t, "create one more", create(verify.NewID(start)), full)
+	}
+	bounded(verify.ErrTooManyApplications, func(id verify.ID) error {
+		return k.CreateApplication(ctx, verify.Application{ID: id, Project: project, Name: "shop", Version: 1}, false, most)
+	}, func(id verify.ID) error { return k.DeleteApplication(ctx, project, id) })
+	bounded(verify.ErrTooManyTemplates, func(id verify.ID) error {
+		return k.CreateTemplate(ctx, verify.MessageTemplate{ID: id, Project: project, Name: id.Base62(), Version: 1}, most)
+	}, func(id verify.ID) error { return k.DeleteTemplate(ctx, project, id) })
+}
+
 func templatesAreKeptAsGiven(t *testing.T, s suite) {
 	k := s.open(t)
 	k.application(project)
@@ -193,9 +236,9 @@ func templatesAreKeptAsGiven(t *testing.T, s suite) {
 	}
 	first, second, theirs := make(project, "first"), make(project, "second"), make("q", "first")
 	for _, x := range []verify.MessageTemplate{first, second, theirs} {
-		wantError(t, "create", k.CreateTemplate(ctx, x), nil)
+		wantError(t, "create", k.CreateTemplate(ctx, x, plenty), nil)
 	}
-	wantError(t, "a name that is taken", k.CreateTemplate(ctx, make(project, "first")), verify.ErrDuplicate)
+	wantError(t, "a name that is taken", k.CreateTemplate(ctx, make(project, "first"), plenty), verify.ErrDuplicate)
 	got, err := k.Template(ctx, project, first.ID)
 	wantError(t, "read", err, nil)
 	equal(t, "template", got, first)

@@ -159,6 +159,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AnOperatorSaysHowCallsAreMade", anOperatorSaysHowCallsAreMade},
 		{"ApplicationsChangeOneAfterTheOther", applicationsChangeOneAfterTheOther},
 		{"ApplicationsNamesAreUniqueIfAsked", applicationsNamesAreUniqueIfAsked},
+		{"AProjectsApplicationsAndTemplatesAreBounded", aProjectsApplicationsAndTemplatesAreBounded},
 		{"TemplatesAreKeptAsGiven", templatesAreKeptAsGiven},
 		{"ConsumersReplaceTheirSecret", consumersReplaceTheirSecret},
 		{"ProjectsAreKeptAsGiven", projectsAreKeptAsGiven},

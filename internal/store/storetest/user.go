@@ -16,6 +16,9 @@ import (
 
 // The users of applications.
 
+// plenty is more applications, and more templates, than a test makes.
+const plenty = 1000
+
 // application makes an application of a project, which it makes if need be.
 func (k *kit) application(p verify.ProjectID, edits ...func(*verify.Application)) verify.Application {
 	k.t.Helper()
@@ -29,7 +32,7 @@ func (k *kit) application(p verify.ProjectID, edits ...func(*verify.Application)
 	for _, edit := range edits {
 		edit(&a)
 	}
-	if err := k.CreateApplication(ctx, a, false); err != nil {
+	if err := k.CreateApplication(ctx, a, false, plenty); err != nil {
 		k.t.Fatalf("create application: %v", err)
 	}
 	return a
