@@ -55,7 +55,11 @@ func publishOperator(data string, addr net.Addr) (token verify.Secret, remove fu
 		os.Remove(temp.Name())
 		return "", nil, err
 	}
-	return token, func() { os.Remove(path) }, nil
+	return token, func() {
+		if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, text) { // not one of a server that came after us
+			os.Remove(path)
+		}
+	}, nil
 }
 
 // reachable is an address at which this machine reaches a listener.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,6 +10,29 @@ import (
 	"strings"
 	"testing"
 )
+
+// A server that ends leaves alone what another one, begun after it on the same folder, has written.
+func TestAServerRemovesItsOwnOperatorFileOnly(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8081}
+	_, removeFirst, err := publishOperator(data, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, removeSecond, err := publishOperator(data, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	removeFirst()
+	if o, err := readOperator(data); err != nil || o.Token != second.Reveal() {
+		t.Errorf("after the first server's end: got %v, %v; want the second one's", o, err)
+	}
+	removeSecond()
+	if _, err := readOperator(data); err == nil {
+		t.Error("the file outlives its server")
+	}
+}
 
 // An operator asks a running server to try a carrier. Only who can read the server's data may.
 func TestOperatorTriesACarrier(t *testing.T) {
