@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -67,8 +68,11 @@ func (d database) with(ctx context.Context, create bool, f func(*store.Store) er
 		return err
 	}
 	if pg == nil && !create {
-		if _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); err != nil {
+		switch _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); {
+		case errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("there is no database in %s (create a project first)", folder)
+		case err != nil:
+			return err // it may be there, for another user
 		}
 	}
 	st, err := system.OpenStore(ctx, folder, store.Options{Postgres: pg})
@@ -104,8 +108,8 @@ type policyFlags struct {
 	Sender        []string `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
 	PublicText    *bool    `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
 	Transliterate *bool    `negatable:"" help:"Write typographic characters (curly quotes, dashes) in the GSM alphabet where that saves segments (a new project: no)."`
-	WebOTP        *string  `name:"webotp" help:"Web site that may read the code by itself: its host, '' for none. Messages end with '@HOST #CODE'." placeholder:"HOST"`
-	AndroidHash   *string  `help:"Android app that may read the message by itself: its 11 characters, '' for none." placeholder:"HASH"`
+	WebOTP        *string  `name:"webotp" help:"Web site that may read the code by itself: its host, \"\" for none. Messages end with '@HOST #CODE'." placeholder:"HOST"`
+	AndroidHash   *string  `help:"Android app that may read the message by itself: its 11 characters, \"\" for none." placeholder:"HASH"`
 
 	SendBurst    *int           `help:"Messages to one number at once, 0 for no limit (a new project: ${burst})." placeholder:"N"`
 	SendInterval *time.Duration `help:"After that, one each so often (a new project: ${interval})." placeholder:"DURATION"`
@@ -373,18 +377,23 @@ func (c *keyRevoke) Run(w world) error {
 // A row is one line of a table, or one JSON object: names and values.
 type row [][2]string
 
+// objects are rows for programs.
+func objects[T any](all []T, toRow func(T) row) []map[string]string {
+	made := make([]map[string]string, 0, len(all))
+	for _, v := range all {
+		o := map[string]string{}
+		for _, field := range toRow(v) {
+			o[field[0]] = field[1]
+		}
+		made = append(made, o)
+	}
+	return made
+}
+
 // printRows writes a table for people, or an array of JSON objects for programs.
 func printRows[T any](w world, asJSON bool, header []string, all []T, toRow func(T) row) error {
 	if asJSON {
-		objects := make([]map[string]string, 0, len(all))
-		for _, v := range all {
-			o := map[string]string{}
-			for _, field := range toRow(v) {
-				o[field[0]] = field[1]
-			}
-			objects = append(objects, o)
-		}
-		return json.NewEncoder(w.stdout).Encode(objects)
+		return json.NewEncoder(w.stdout).Encode(objects(all, toRow))
 	}
 	table := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, strings.Join(header, "\t"))

@@ -78,8 +78,12 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 	for range 2 {
 		p.want(p.check(second, otherThan(code)), 200, wrongBody)
 	}
-	var rows []map[string]string
-	in.decode(&rows, destination("show", "--json", to)...)
+	var told shownDestination
+	in.decode(&told, destination("show", "--json", to)...)
+	if told.WrongGuesses != 2 || told.Locked {
+		t.Errorf("got %+v, want 2 wrong guesses", told)
+	}
+	rows := told.Verifications
 	if len(rows) != 2 || rows[0]["id"] != second || rows[1]["id"] != first {
 		t.Fatalf("got %v, want the newer verification %s and the older one %s", rows, second, first)
 	}
@@ -111,6 +115,11 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 	}
 	if got := in.run(destination("show", to)...); !strings.Contains(got, "0140: 100 wrong guesses since the last right one; locked until 'destination reset'\n") {
 		t.Errorf("got\n%s\nwant that it is locked", got)
+	}
+	var shownLocked shownDestination
+	in.decode(&shownLocked, append(destination("show", to), "--json")...)
+	if s := shownLocked; s.WrongGuesses != verify.MaxFailures || !s.Locked || len(s.Verifications) != 2 || strings.Contains(s.Number, to[2:]) {
+		t.Errorf("got %+v, want a masked number that is locked after %d wrong guesses, and 2 verifications", s, verify.MaxFailures)
 	}
 	if a := p.ask(request{path: "sms", body: with(to, "")}); a.status != 429 {
 		t.Errorf("start to a locked number: got %d %s, want 429", a.status, a.body)

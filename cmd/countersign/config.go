@@ -557,8 +557,11 @@ func (w way) channel() verify.Channel {
 // loadConfig reads a file. All that is wrong with it is in the error, a line each.
 func loadConfig(path string) (*loadedConfig, error) {
 	text, err := os.ReadFile(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usageError(fmt.Sprintf("%v\nTo begin with one: countersign config example > %s", err, path))
+	}
+	if err != nil {
+		return nil, usageError(err.Error())
 	}
 	c := &loadedConfig{dir: filepath.Dir(path)}
 	problems := yamlconf.Decode(text, &c.Config)

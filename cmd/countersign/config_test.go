@@ -179,6 +179,15 @@ func TestAConfigurationThatIsNotThereIsExplained(t *testing.T) {
 	}
 }
 
+func TestAConfigurationThatCannotBeReadIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	exit, stdout, stderr := runHere(t, "config", "check", "--config", path)
+	if want := fmt.Sprintf("countersign: read %s: is a directory\n", path); exit != 2 || stdout != "" || stderr != want {
+		t.Errorf("got exit %d\n%s%s\nwant exit 2\n%s", exit, stdout, stderr, want)
+	}
+}
+
 // Three commands, and the example is right.
 func TestTheExampleIsRightOnceItsFilesExist(t *testing.T) {
 	t.Parallel()

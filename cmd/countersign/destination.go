@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -58,17 +59,29 @@ func (c *destinationShow) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		if !c.JSON {
-			fmt.Fprintf(w.stdout, "%s: %s\n\n", n.Masked(), describe(d, time.Now()))
-		}
-		return printRows(w, c.JSON, []string{"VERIFICATION", "STARTED", "CHANNEL", "STATUS", "GUESSES", "DELIVERY"}, history, func(v verify.Verification) row {
+		now := time.Now()
+		toRow := func(v verify.Verification) row {
 			return row{
 				{"id", v.ID.String()}, {"started_at", stamp(v.ID.Time())}, {"channel", string(v.Channel)},
-				{"status", v.StatusAt(time.Now()).String()}, {"guesses", fmt.Sprintf("%d of %d", v.Guesses, v.MaxAttempts)},
+				{"status", v.StatusAt(now).String()}, {"guesses", fmt.Sprintf("%d of %d", v.Guesses, v.MaxAttempts)},
 				{"delivery", delivery(v)},
 			}
-		})
+		}
+		if c.JSON {
+			return json.NewEncoder(w.stdout).Encode(shownDestination{n.Masked(), d.Failures, d.Failures >= verify.MaxFailures, date(d.WaitUntil), objects(history, toRow)})
+		}
+		fmt.Fprintf(w.stdout, "%s: %s\n\n", n.Masked(), describe(d, now))
+		return printRows(w, false, []string{"VERIFICATION", "STARTED", "CHANNEL", "STATUS", "GUESSES", "DELIVERY"}, history, toRow)
 	})
+}
+
+// shownDestination is what programs are told of a number.
+type shownDestination struct {
+	Number        string              `json:"number"` // masked
+	WrongGuesses  int                 `json:"wrong_guesses"`
+	Locked        bool                `json:"locked"`
+	WaitUntil     string              `json:"wait_until"` // "" where it never had to, since the last right one
+	Verifications []map[string]string `json:"verifications"`
 }
 
 // describe says what a number's row means.

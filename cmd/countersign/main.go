@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 
@@ -20,6 +21,8 @@ import (
 
 // commands is the command line. Each command has a file of its own.
 type commands struct {
+	Version kong.VersionFlag `help:"Print the version, and exit."`
+
 	Dev         devCommand         `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
 	Serve       serveCommand       `cmd:"" help:"Serve for real, as a configuration file says."`
 	Config      configCommand      `cmd:"" help:"Check, print or begin a configuration file."`
@@ -65,6 +68,7 @@ func run(w world, args []string) int {
 		kong.Writers(w.stdout, w.stderr),
 		kong.Exit(func(code int) { exit = code }),
 		kong.Vars{
+			"version":  version(),
 			"burst":    strconv.Itoa(verify.DefaultLimits.Burst),
 			"interval": verify.DefaultLimits.Interval.String(),
 			"daily":    strconv.Itoa(verify.DefaultLimits.Daily),
@@ -95,6 +99,15 @@ func run(w world, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// version is the module's version that this was built from: a tag's, or one made of the commit's time
+// and hash.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 // A usageError is a command line that asks for something impossible.

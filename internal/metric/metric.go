@@ -74,7 +74,7 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(
 		m.requests, m.requestSeconds, m.starts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.batchSize, m.commitSeconds,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
 }
