@@ -2,8 +2,11 @@
 package web
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -117,8 +120,21 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:          stdlog.New(grumbles{log}, "", 0),
 	}
+}
+
+// grumbles take what net/http has to say. Most of it is about single clients, who can make it say as
+// much as they like; that no client gets in at all is for operators.
+type grumbles struct{ log *slog.Logger }
+
+func (g grumbles) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.HasPrefix(line, []byte("http: Accept error")) {
+		level = slog.LevelWarn
+	}
+	g.log.Log(context.Background(), level, strings.TrimSuffix(string(line), "\n"))
+	return len(line), nil
 }
 
 // Loopback reports whether a host, or a host and port, names this machine only.

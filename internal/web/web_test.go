@@ -2,11 +2,14 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -202,5 +205,39 @@ func TestAServerWaitsForNobodyForEver(t *testing.T) {
 	}
 	if s.MaxHeaderBytes <= 0 || s.MaxHeaderBytes > 64<<10 {
 		t.Errorf("MaxHeaderBytes is %d, want at most 64 KiB", s.MaxHeaderBytes)
+	}
+}
+
+// full is a listener of a process that has no more files, once.
+type full struct {
+	net.Listener
+	failed bool
+}
+
+func (f *full) Accept() (net.Conn, error) {
+	if f.failed {
+		return nil, net.ErrClosed
+	}
+	f.failed = true
+	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
+}
+
+func TestThatNobodyGetsInIsLoggedAndSingleClientsAreNot(t *testing.T) {
+	t.Parallel()
+	var logged bytes.Buffer
+	server := NewServer(http.NotFoundHandler(), slog.New(slog.NewJSONHandler(&logged, nil)))
+	server.ErrorLog.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
+	if logged.Len() > 0 {
+		t.Errorf("logged of a client: %s", &logged)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Serve(&full{Listener: l}); !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("serve: %v", err)
+	}
+	if got := logged.String(); !strings.Contains(got, `"level":"WARN","msg":"http: Accept error: accept tcp: too many open files; retrying in`) {
+		t.Errorf("got the log %q, want that files ran out", got)
 	}
 }
