@@ -367,10 +367,11 @@ func (c *keyRevoke) Run(w world) error {
 		return usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
 	}
 	return c.with(w.ctx, false, func(st *store.Store) error {
-		if err := st.RevokeKey(w.ctx, id); err != nil {
+		p, err := st.RevokeKey(w.ctx, id)
+		if err != nil {
 			return err
 		}
-		return recordAudit(w.ctx, st, "key revoke", "", id.String())
+		return recordAudit(w.ctx, st, "key revoke", p, id.String())
 	})
 }
 

@@ -193,7 +193,7 @@ func revokeNamed(ctx context.Context, st *store.Store, p verify.ProjectID, name 
 	}
 	for _, k := range keys {
 		if k.Name == name && k.RevokedAt.IsZero() {
-			if err := st.RevokeKey(ctx, k.ID); err != nil {
+			if _, err := st.RevokeKey(ctx, k.ID); err != nil {
 				return err
 			}
 		}

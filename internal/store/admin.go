@@ -153,15 +153,19 @@ func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, err
 	}, `SELECT id, project, name, revoked_at, consumer_key, expires_at FROM api_key WHERE project = $1 ORDER BY id`, p)
 }
 
-// RevokeKey ends a key, in every process within a second. It fails with [ErrNoKey].
-func (s *Store) RevokeKey(_ context.Context, id verify.ID) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`, id[:], millis(now))
-		if err := changedOne(result, err, ErrNoKey); err != nil {
+// RevokeKey ends a key, in every process within a second, and says whose it was. It fails with [ErrNoKey].
+func (s *Store) RevokeKey(_ context.Context, id verify.ID) (p verify.ProjectID, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		err := tx.QueryRowContext(ctx, `UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 RETURNING project`, id[:], millis(now)).Scan(&p)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = ErrNoKey
+		}
+		if err != nil {
 			return fmt.Errorf("revoke key %v: %w", id, err)
 		}
 		return nil
 	})
+	return p, err
 }
 
 // Consumer implements [verify.ConsumerStore].

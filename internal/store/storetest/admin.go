@@ -108,9 +108,11 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	opens("another", p)
 
 	k.clock.advance(time.Minute)
-	wantError(t, "revoke", k.RevokeKey(ctx, key.ID), nil)
-	wantError(t, "revoke again", k.RevokeKey(ctx, key.ID), store.ErrNoKey)
-	wantError(t, "revoke none", k.RevokeKey(ctx, verify.NewID(start)), store.ErrNoKey)
+	whose, err := k.RevokeKey(ctx, key.ID)
+	wantError(t, "revoke", err, nil)
+	equal(t, "whose key it was", whose, verify.ProjectID(project))
+	wantError(t, "revoke again", revoke(k, key.ID), store.ErrNoKey)
+	wantError(t, "revoke none", revoke(k, verify.NewID(start)), store.ErrNoKey)
 	closed(word)
 	opens("another", p)
 	key.RevokedAt = k.clock.Now()
@@ -123,7 +125,13 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	opens(word, q)
 	list("q", again)
 	list(project, second)
-	wantError(t, "revoke by the old id", k.RevokeKey(ctx, key.ID), store.ErrNoKey)
+	wantError(t, "revoke by the old id", revoke(k, key.ID), store.ErrNoKey)
+}
+
+// revoke revokes a key, wherever it belongs.
+func revoke(s Store, key verify.ID) error {
+	_, err := s.RevokeKey(ctx, key)
+	return err
 }
 
 func revocationWorksInAnotherProcess(t *testing.T, s suite) {
@@ -138,7 +146,7 @@ func revocationWorksInAnotherProcess(t *testing.T, s suite) {
 			t.Errorf("account: %v", err)
 		}
 	}
-	wantError(t, "revoke", other.RevokeKey(ctx, key.ID), nil)
+	wantError(t, "revoke", revoke(other, key.ID), nil)
 	for _, s := range []Store{k, other} {
 		_, err := s.Account(ctx, key.Hash)
 		wantError(t, "account", err, verify.ErrUnauthenticated)

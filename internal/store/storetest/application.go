@@ -312,7 +312,7 @@ func consumersReplaceTheirSecret(t *testing.T, s suite) {
 	other := next
 	other.ConsumerSecret, other.Hash = verify.HashKey("wrong"), verify.HashKey("three")
 	wantError(t, "replace with another consumer secret", k.ReplaceSecret(ctx, other), verify.ErrUnauthenticated)
-	wantError(t, "revoke", k.RevokeKey(ctx, key.ID), nil)
+	wantError(t, "revoke", revoke(k, key.ID), nil)
 	next.Hash = verify.HashKey("three")
 	wantError(t, "replace a revoked one", k.ReplaceSecret(ctx, next), verify.ErrUnauthenticated)
 	opens("two", verify.ErrUnauthenticated)

@@ -313,7 +313,7 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		"Projects":      second(k.Projects(ctx)),
 		"CreateKey":     k.CreateKey(ctx, verify.Key{Project: "q"}),
 		"Keys":          second(k.Keys(ctx, "q")),
-		"RevokeKey":     k.RevokeKey(ctx, v.ID),
+		"RevokeKey":     revoke(k, v.ID),
 		"Ready":         k.Ready(ctx),
 	} {
 		wantError(t, name, err, verify.ErrNoStore)

@@ -40,7 +40,7 @@ type Store interface {
 	Projects(ctx context.Context) ([]verify.Project, error)
 	CreateKey(ctx context.Context, k verify.Key) error
 	Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error)
-	RevokeKey(ctx context.Context, id verify.ID) error
+	RevokeKey(ctx context.Context, id verify.ID) (verify.ProjectID, error)
 
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
