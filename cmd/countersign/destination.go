@@ -128,6 +128,9 @@ type auditList struct {
 }
 
 func (c *auditList) Run(w world) error {
+	if c.Limit < 0 {
+		return usageError("--limit: must be 0 or more")
+	}
 	return c.with(w.ctx, false, func(st *store.Store) error {
 		all, err := st.Audits(w.ctx, c.Limit)
 		if err != nil {
