@@ -11,10 +11,43 @@ import (
 	"time"
 	"unicode/utf8"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign/countersign/internal/verify"
 )
+
+// identities are what never changes of the verifications that came by last, so that a group that is about
+// those alone needn't ask for it. What changes is read and locked anew each time: others write it, too.
+type identities = lru.Cache[verify.ID, *verify.Verification]
+
+func newIdentities() *identities {
+	known, _ := lru.New[verify.ID, *verify.Verification](maxCached) // fails only for sizes below 1
+	return known
+}
+
+// remember keeps a verification that is known to be committed.
+func (s *postgresSession) remember(v verify.Verification) {
+	v.SealedCode = nil // not that: it shall be gone with the write that ends it
+	s.known.Add(v.ID, &v)
+}
+
+// recall returns what is known of a group's verifications. There is none if one of them isn't known:
+// all must be locked by one statement, or two groups could wait for each other.
+func (s *postgresSession) recall(ids [][]byte) map[verify.ID]*verify.Verification {
+	all := make(map[verify.ID]*verify.Verification, len(ids))
+	for _, id := range ids {
+		v, ok := s.known.Get(verify.ID(id))
+		if !ok {
+			return nil
+		}
+		if v.User != "" {
+			s.users = true
+		}
+		all[v.ID] = v
+	}
+	return all
+}
 
 // A postgresSession runs groups on a connection of its own, with one statement for each table and
 // kind, whose parameters are arrays. A group costs two round trips: what it reads, and what it writes.
@@ -23,6 +56,7 @@ type postgresSession struct {
 	config *pgx.ConnConfig
 	server *server
 	conn   *pgx.Conn
+	known  *identities
 	users  bool // verifications of users have come by: look their users up with them
 
 	writes *pgx.Batch // of the group under way
@@ -68,7 +102,7 @@ func (s *postgresSession) begin(ctx context.Context) error {
 
 // commit sends all that the group writes, and COMMIT with it. The server carries out nothing after a
 // statement that failed: then the group is known not to have happened.
-func (s *postgresSession) commit(ctx context.Context, _ *rows) error {
+func (s *postgresSession) commit(ctx context.Context, r *rows) error {
 	b := s.writes
 	b.Queue("COMMIT")
 	answers := s.conn.SendBatch(ctx, b)
@@ -86,6 +120,11 @@ func (s *postgresSession) commit(ctx context.Context, _ *rows) error {
 			return &poisonError{fmt.Errorf("%w: %v", errRaced, err)}
 		default:
 			return &poisonError{err}
+		}
+	}
+	for _, v := range r.verifications {
+		if !v.stored && v.dirty {
+			s.remember(v.value)
 		}
 	}
 	return nil
@@ -124,10 +163,12 @@ const (
 		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
 		ORDER BY u.application, u.name FOR UPDATE OF u`
 
-	// Most groups name no user: then the statements that look for users' rows aren't needed.
-	pgLockDestinations      = pgNamedDestinations + pgLockDestination
-	pgLockVerifications     = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
-	pgLockUsersDestinations = pgNamedDestinations + `
+	// Most groups name no user, and only verifications that are known: then there is less to look for.
+	pgLockKnownDestinations  = `WITH k AS (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number` + pgLockDestination
+	pgLockDestinations       = pgNamedDestinations + pgLockDestination
+	pgLockKnownVerifications = `SELECT id, ` + stateColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockVerifications      = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockUsersDestinations  = pgNamedDestinations + `
 			UNION SELECT v.project, v.destination FROM (SELECT unnest($4::bytea[]) AS application, unnest($5::text[]) AS name) n
 				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest` + pgLockDestination
 	pgLockUsersVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
@@ -201,7 +242,7 @@ type wants struct {
 	ids     [][]byte // of verifications
 	guessed [][]byte // those of them whose destinations we need
 
-	projects, numbers []string // destinations of starts
+	destinations []destinationKey // of starts
 
 	users   userNames
 	current userNames // those of them whose current verification we need
@@ -221,7 +262,7 @@ func wantsOf(group []op) (w wants) {
 	for i := range group {
 		o := &group[i]
 		if o.destination != (destinationKey{}) {
-			w.projects, w.numbers = append(w.projects, string(o.destination.project)), append(w.numbers, string(o.destination.number))
+			w.destinations = append(w.destinations, o.destination)
 		}
 		if !o.verification.IsZero() {
 			w.ids = append(w.ids, o.verification[:])
@@ -243,15 +284,37 @@ func wantsOf(group []op) (w wants) {
 	return w
 }
 
+// find adds the destinations of guesses, if all that is guessed at is known.
+func (w *wants) find(known map[verify.ID]*verify.Verification) {
+	if known == nil {
+		return
+	}
+	for _, id := range w.guessed {
+		v := known[verify.ID(id)]
+		w.destinations = append(w.destinations, destinationKey{v.Project, v.To})
+	}
+	w.guessed = nil
+}
+
+// numbers are the destinations as parameters, sorted, each once.
+func (w *wants) numbers() (projects, numbers []string) {
+	slices.SortFunc(w.destinations, destinationKey.compare)
+	for _, k := range slices.Compact(w.destinations) {
+		projects, numbers = append(projects, string(k.project)), append(numbers, string(k.number))
+	}
+	return projects, numbers
+}
+
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w := newRows(len(group)), wantsOf(group)
+	known := s.recall(w.ids)
 	var b pgx.Batch
 	if s.stale() {
 		s.planned = time.Now()
 		b.Queue(pgReplan)
 	}
 	b.Queue(pgBegin)
-	if w.projects != nil {
+	if w.destinations != nil {
 		b.Queue(pgGate)
 	}
 	b.Queue(pgMarks).Query(r.readMarks)
@@ -260,17 +323,24 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 		b.Queue(pgLockApplications, w.ids, w.users.applications).Query(r.readApplications)
 		b.Queue(pgLockUsers, w.ids, w.users.applications, w.users.names).Query(r.readUsers)
 	}
-	switch {
+	switch w.find(known); {
 	case len(w.guesser.names) > 0:
-		b.Queue(pgLockUsersDestinations, w.guessed, w.projects, w.numbers, w.guesser.applications, w.guesser.names).Query(r.readDestinations)
-	case len(w.guessed)+len(w.projects) > 0:
-		b.Queue(pgLockDestinations, w.guessed, w.projects, w.numbers).Query(r.readDestinations)
+		projects, numbers := w.numbers()
+		b.Queue(pgLockUsersDestinations, w.guessed, projects, numbers, w.guesser.applications, w.guesser.names).Query(r.readDestinations)
+	case len(w.guessed) > 0:
+		projects, numbers := w.numbers()
+		b.Queue(pgLockDestinations, w.guessed, projects, numbers).Query(r.readDestinations)
+	case len(w.destinations) > 0:
+		projects, numbers := w.numbers()
+		b.Queue(pgLockKnownDestinations, projects, numbers).Query(r.readDestinations)
 	}
 	switch {
 	case len(w.current.names) > 0:
 		b.Queue(pgLockUsersVerifications, w.ids, w.current.applications, w.current.names).Query(r.readVerifications)
-	case len(w.ids) > 0:
+	case known == nil:
 		b.Queue(pgLockVerifications, w.ids).Query(r.readVerifications)
+	case len(known) > 0:
+		b.Queue(pgLockKnownVerifications, w.ids).Query(func(found pgx.Rows) error { return r.readStates(found, known) })
 	}
 	if keys := attemptKeys(group); keys != nil {
 		ids, numbers := make([][]byte, len(keys)), make([]int64, len(keys))
@@ -282,7 +352,10 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	if err := s.send(ctx, &b); err != nil {
 		return nil, err
 	}
-	for _, v := range r.verifications {
+	for id, v := range r.verifications {
+		if known[id] == nil {
+			s.remember(v.value)
+		}
 		if !looked && v.value.User != "" {
 			s.users = true // from now on: until here there were none, and that saved looking for them
 			return nil, errRaced
@@ -368,6 +441,22 @@ func (r *rows) readVerifications(found pgx.Rows) error {
 		r.verifications[v.ID] = &row[verify.Verification]{value: v, stored: true}
 	}
 	return found.Err()
+}
+
+// readStates reads what changes of verifications whose rest is known.
+func (r *rows) readStates(found pgx.Rows, known map[verify.ID]*verify.Verification) error {
+	var id, sealed []byte
+	var status, guesses, ended, delivery, attempt, due int64
+	var reason string
+	_, err := pgx.ForEachRow(found, []any{&id, &status, &guesses, &ended, &delivery, &reason, &attempt, &due, &sealed}, func() error {
+		v := *known[verify.ID(id)]
+		v.Status, v.Guesses, v.EndedAt = verify.Status(status), int(guesses), fromMillis(ended)
+		v.Delivery, v.Reason, v.Attempt, v.DueAt = verify.DeliveryState(delivery), reason, int(attempt), fromMillis(due)
+		v.SealedCode = sealed
+		r.verifications[v.ID] = &row[verify.Verification]{value: v, stored: true}
+		return nil
+	})
+	return err
 }
 
 // save notes what commit will write. New rows of destinations and users come last: another may be

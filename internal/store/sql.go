@@ -12,8 +12,10 @@ import (
 
 // The columns of the hot table, in the order in which scanVerification and insertion take them.
 const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks,
-	status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks, ` + stateColumns
+
+// Those of them that change.
+const stateColumns = `status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
 
