@@ -306,7 +306,8 @@ const (
 	codeUnique       = "23505"
 	codeLockTimeout  = "55P03"
 	codeNoFunction   = "42883"
-	codeNotSupported = "0A000"
+	codeNotSupported = "0A000" // also: a plan's result would have another type now
+	codeNoStatement  = "26000"
 )
 
 func pgCode(err error) string {
