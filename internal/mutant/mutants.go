@@ -270,8 +270,18 @@ var mutants = []mutant{
 	},
 	{
 		"verifications-not-locked", "A settlement overwrites no guess of another replica.",
-		[]edit{{pgSessionFile, "= ANY ($1::bytea[]) ORDER BY id FOR UPDATE`", "= ANY ($1::bytea[]) ORDER BY id`"}},
+		[]edit{{pgSessionFile, "` + stateColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`", "` + stateColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id`"}},
 		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
+	},
+	{
+		"unknown-verifications-not-locked", "That holds also for who hasn't seen the verification before.",
+		[]edit{{pgSessionFile, "` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`", "` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id`"}},
+		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
+	},
+	{
+		"state-remembered", "Of a verification only what never changes is remembered.",
+		[]edit{{pgSessionFile, "\treadState(c, &v)\n", ""}},
+		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
 		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
@@ -280,12 +290,12 @@ var mutants = []mutant{
 	},
 	{
 		"bad-row-fails-its-group", "A row that PostgreSQL refuses fails alone.",
-		[]edit{{pgSessionFile, "\t\t\treturn &poisonError{err}", "\t\t\treturn err"}},
+		[]edit{{pgSessionFile, "\tdefault:\n\t\treturn &poisonError{err}", "\tdefault:\n\t\treturn err"}},
 		test{inStore, "^TestPostgresIsAStore$/^PoisonedOperationFailsAlone$"},
 	},
 	{
 		"sweeper-waits-for-nobody", "No start appears behind the sweeper without a hint, however long its commit takes.",
-		[]edit{{pgSessionFile, "b.Queue(pgGate)", "_ = pgGate"}},
+		[]edit{{pgSessionFile, "b.add(pgGate, nil)", "_ = pgGate"}},
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{

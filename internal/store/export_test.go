@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // What the tests need to see of a store's inside.
@@ -35,4 +37,10 @@ func (s *Store) Setting(ctx context.Context, name string) (value string, err err
 	}
 	err = p.conn.QueryRow(ctx, "SHOW "+name).Scan(&value)
 	return value, err
+}
+
+// Discard makes PostgreSQL forget what a connection that writes groups has prepared. No group may be under way.
+func (s *Store) Discard(ctx context.Context) error {
+	_, err := s.w.hot[0].(*postgresSession).conn.Exec(ctx, "DEALLOCATE ALL", pgx.QueryExecModeSimpleProtocol)
+	return err
 }

@@ -7,14 +7,46 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign/countersign/internal/verify"
 )
+
+// identities are what never changes of the verifications that came by last, so that a group that is about
+// those alone needn't ask for it. What changes is read and locked anew each time: others write it, too.
+type identities = lru.Cache[verify.ID, *verify.Verification]
+
+func newIdentities() *identities {
+	known, _ := lru.New[verify.ID, *verify.Verification](maxCached) // fails only for sizes below 1
+	return known
+}
+
+// remember keeps a verification that is known to be committed.
+func (s *postgresSession) remember(v verify.Verification) {
+	v.SealedCode = nil // not that: it shall be gone with the write that ends it
+	s.known.Add(v.ID, &v)
+}
+
+// recall returns what is known of a group's verifications. There is none if one of them isn't known:
+// all must be locked by one statement, or two groups could wait for each other.
+func (s *postgresSession) recall(ids []verify.ID) map[verify.ID]*verify.Verification {
+	all := make(map[verify.ID]*verify.Verification, len(ids))
+	for _, id := range ids {
+		v, ok := s.known.Get(id)
+		if !ok {
+			return nil
+		}
+		if v.User != "" {
+			s.users = true
+		}
+		all[v.ID] = v
+	}
+	return all
+}
 
 // A postgresSession runs groups on a connection of its own, with one statement for each table and
 // kind, whose parameters are arrays. A group costs two round trips: what it reads, and what it writes.
@@ -23,10 +55,11 @@ type postgresSession struct {
 	config *pgx.ConnConfig
 	server *server
 	conn   *pgx.Conn
+	known  *identities
 	users  bool // verifications of users have come by: look their users up with them
 
-	writes *pgx.Batch // of the group under way
-	fresh  int        // from which of them on rows are inserted that another may insert as well
+	bundle bundle // what the group under way asks, then what it writes
+	fresh  int    // from which of the writes on rows are inserted that another may insert as well
 
 	planned time.Time // when its plans were thrown away
 }
@@ -63,29 +96,40 @@ func (s *postgresSession) begin(ctx context.Context) error {
 		return err
 	}
 	s.conn = conn
+	s.bundle.connected()
 	return nil
+}
+
+// send sends the bundle. What the server has prepared may have become useless: then it is prepared anew.
+func (s *postgresSession) send(ctx context.Context) (tag pgconn.CommandTag, succeeded int, err error) {
+	tag, succeeded, err = s.bundle.send(ctx, s.conn.PgConn())
+	if code := pgCode(err); code == codeNotSupported || code == codeNoStatement {
+		s.conn.Close(ctx)
+		err = fmt.Errorf("%w: %w", errRaced, err)
+	}
+	return tag, succeeded, err
 }
 
 // commit sends all that the group writes, and COMMIT with it. The server carries out nothing after a
 // statement that failed: then the group is known not to have happened.
-func (s *postgresSession) commit(ctx context.Context, _ *rows) error {
-	b := s.writes
-	b.Queue("COMMIT")
-	answers := s.conn.SendBatch(ctx, b)
-	defer answers.Close()
-	for i := range b.Len() {
-		tag, err := answers.Exec()
-		last := i == b.Len()-1
-		switch {
-		case err == nil && last && tag.String() != "COMMIT":
-			return fmt.Errorf("commit: the server answered %s", tag)
-		case err == nil:
-		case pgCode(err) == "" || last:
-			return err
-		case i >= s.fresh && taken(err):
-			return &poisonError{fmt.Errorf("%w: %v", errRaced, err)}
-		default:
-			return &poisonError{err}
+func (s *postgresSession) commit(ctx context.Context, r *rows) error {
+	b := &s.bundle
+	b.add("COMMIT", nil)
+	last := len(b.asks) - 1
+	switch tag, n, err := s.send(ctx); {
+	case err == nil && tag.String() != "COMMIT":
+		return fmt.Errorf("commit: the server answered %s", tag)
+	case err == nil:
+	case pgCode(err) == "" || n >= last:
+		return err
+	case n >= s.fresh && taken(err):
+		return &poisonError{fmt.Errorf("%w: %v", errRaced, err)}
+	default:
+		return &poisonError{err}
+	}
+	for _, v := range r.verifications {
+		if !v.stored && v.dirty {
+			s.remember(v.value)
 		}
 	}
 	return nil
@@ -124,10 +168,12 @@ const (
 		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
 		ORDER BY u.application, u.name FOR UPDATE OF u`
 
-	// Most groups name no user: then the statements that look for users' rows aren't needed.
-	pgLockDestinations      = pgNamedDestinations + pgLockDestination
-	pgLockVerifications     = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
-	pgLockUsersDestinations = pgNamedDestinations + `
+	// Most groups name no user, and only verifications that are known: then there is less to look for.
+	pgLockKnownDestinations  = `WITH k AS (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number` + pgLockDestination
+	pgLockDestinations       = pgNamedDestinations + pgLockDestination
+	pgLockKnownVerifications = `SELECT id, ` + stateColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockVerifications      = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockUsersDestinations  = pgNamedDestinations + `
 			UNION SELECT v.project, v.destination FROM (SELECT unnest($4::bytea[]) AS application, unnest($5::text[]) AS name) n
 				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest` + pgLockDestination
 	pgLockUsersVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
@@ -196,93 +242,143 @@ const (
 	pgDeleteHints = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
 )
 
-// wants are the keys that a group names, as parameters.
+// wants are the keys that a group names.
 type wants struct {
-	ids     [][]byte // of verifications
-	guessed [][]byte // those of them whose destinations we need
+	ids     []verify.ID // of verifications
+	guessed []verify.ID // those of them whose destinations we need
 
-	projects, numbers []string // destinations of starts
+	destinations []destinationKey // of starts
 
-	users   userNames
-	current userNames // those of them whose current verification we need
-	guesser userNames // and its destination
-}
-
-type userNames struct {
-	applications [][]byte
-	names        []string
-}
-
-func (u *userNames) add(k *userKey) {
-	u.applications, u.names = append(u.applications, k.application[:]), append(u.names, k.name)
+	users   []userKey
+	current []userKey // those of them whose current verification we need
+	guesser []userKey // and its destination
 }
 
 func wantsOf(group []op) (w wants) {
 	for i := range group {
 		o := &group[i]
 		if o.destination != (destinationKey{}) {
-			w.projects, w.numbers = append(w.projects, string(o.destination.project)), append(w.numbers, string(o.destination.number))
+			w.destinations = append(w.destinations, o.destination)
 		}
 		if !o.verification.IsZero() {
-			w.ids = append(w.ids, o.verification[:])
+			w.ids = append(w.ids, o.verification)
 			if o.withDestination {
-				w.guessed = append(w.guessed, o.verification[:])
+				w.guessed = append(w.guessed, o.verification)
 			}
 		}
 		if o.user == (userKey{}) {
 			continue
 		}
-		w.users.add(&o.user)
+		w.users = append(w.users, o.user)
 		if o.withCurrent {
-			w.current.add(&o.user)
+			w.current = append(w.current, o.user)
 		}
 		if o.withCurrent && o.withDestination {
-			w.guesser.add(&o.user)
+			w.guesser = append(w.guesser, o.user)
 		}
 	}
 	return w
 }
 
+// find adds the destinations of guesses, if all that is guessed at is known.
+func (w *wants) find(known map[verify.ID]*verify.Verification) {
+	if known == nil {
+		return
+	}
+	for _, id := range w.guessed {
+		v := known[id]
+		w.destinations = append(w.destinations, destinationKey{v.Project, v.To})
+	}
+	w.guessed = nil
+}
+
+// Keys as parameters.
+
+func (b *bundle) ids(all []verify.ID) *table {
+	t := b.table(oidBytea)
+	for i := range all {
+		t.blob(all[i][:])
+		t.end()
+	}
+	return t
+}
+
+func (b *bundle) users(all []userKey) *table {
+	t := b.table(oidBytea, oidText)
+	for i := range all {
+		t.blob(all[i].application[:])
+		t.text(all[i].name)
+		t.end()
+	}
+	return t
+}
+
+// destinations are sorted, each once.
+func (b *bundle) destinations(all []destinationKey) *table {
+	t := b.table(oidText, oidText)
+	slices.SortFunc(all, destinationKey.compare)
+	for _, k := range slices.Compact(all) {
+		t.text(string(k.project))
+		t.text(string(k.number))
+		t.end()
+	}
+	return t
+}
+
+func (b *bundle) attempts(all []attemptKey) *table {
+	t := b.table(oidBytea, oidInt8)
+	for i := range all {
+		t.blob(all[i].verification[:])
+		t.number(int64(all[i].attempt))
+		t.end()
+	}
+	return t
+}
+
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
-	r, w := newRows(len(group)), wantsOf(group)
-	var b pgx.Batch
+	r, w, b := newRows(len(group)), wantsOf(group), &s.bundle
+	known := s.recall(w.ids)
+	b.reset()
 	if s.stale() {
 		s.planned = time.Now()
-		b.Queue(pgReplan)
+		b.add(pgReplan, nil)
 	}
-	b.Queue(pgBegin)
-	if w.projects != nil {
-		b.Queue(pgGate)
+	b.add(pgBegin, nil)
+	if w.destinations != nil {
+		b.add(pgGate, nil)
 	}
-	b.Queue(pgMarks).Query(r.readMarks)
-	looked := s.users || w.users.names != nil
-	if looked && len(w.ids)+len(w.users.names) > 0 {
-		b.Queue(pgLockApplications, w.ids, w.users.applications).Query(r.readApplications)
-		b.Queue(pgLockUsers, w.ids, w.users.applications, w.users.names).Query(r.readUsers)
+	b.add(pgMarks, r.readMark)
+	looked := s.users || w.users != nil
+	if looked && len(w.ids)+len(w.users) > 0 {
+		b.add(pgLockApplications, r.readApplication, b.ids(w.ids), b.ids(applicationIDs(w.users)))
+		b.add(pgLockUsers, r.readUser, b.ids(w.ids), b.users(w.users))
+	}
+	switch w.find(known); {
+	case len(w.guesser) > 0:
+		b.add(pgLockUsersDestinations, r.readDestination, b.ids(w.guessed), b.destinations(w.destinations), b.users(w.guesser))
+	case len(w.guessed) > 0:
+		b.add(pgLockDestinations, r.readDestination, b.ids(w.guessed), b.destinations(w.destinations))
+	case len(w.destinations) > 0:
+		b.add(pgLockKnownDestinations, r.readDestination, b.destinations(w.destinations))
 	}
 	switch {
-	case len(w.guesser.names) > 0:
-		b.Queue(pgLockUsersDestinations, w.guessed, w.projects, w.numbers, w.guesser.applications, w.guesser.names).Query(r.readDestinations)
-	case len(w.guessed)+len(w.projects) > 0:
-		b.Queue(pgLockDestinations, w.guessed, w.projects, w.numbers).Query(r.readDestinations)
-	}
-	switch {
-	case len(w.current.names) > 0:
-		b.Queue(pgLockUsersVerifications, w.ids, w.current.applications, w.current.names).Query(r.readVerifications)
-	case len(w.ids) > 0:
-		b.Queue(pgLockVerifications, w.ids).Query(r.readVerifications)
+	case len(w.current) > 0:
+		b.add(pgLockUsersVerifications, r.readVerification, b.ids(w.ids), b.users(w.current))
+	case known == nil:
+		b.add(pgLockVerifications, r.readVerification, b.ids(w.ids))
+	case len(known) > 0:
+		b.add(pgLockKnownVerifications, func(c *cells) error { r.readKnown(c, known); return nil }, b.ids(w.ids))
 	}
 	if keys := attemptKeys(group); keys != nil {
-		ids, numbers := make([][]byte, len(keys)), make([]int64, len(keys))
-		for i := range keys {
-			ids[i], numbers[i] = keys[i].verification[:], int64(keys[i].attempt)
-		}
-		b.Queue(pgSelectAttempts, ids, numbers).Query(r.readAttempts)
+		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))
 	}
-	if err := s.send(ctx, &b); err != nil {
+	if _, _, err := s.send(ctx); err != nil {
 		return nil, err
 	}
-	for _, v := range r.verifications {
+	for id, v := range r.verifications {
+		if known[id] == nil {
+			s.remember(v.value)
+		}
 		if !looked && v.value.User != "" {
 			s.users = true // from now on: until here there were none, and that saved looking for them
 			return nil, errRaced
@@ -296,98 +392,77 @@ func (s *postgresSession) stale() bool {
 	return time.Since(s.planned) > planLife && s.conn.PgConn().ParameterStatus("crdb_version") == ""
 }
 
-// send sends what load asks, in one round trip.
-func (s *postgresSession) send(ctx context.Context, b *pgx.Batch) error {
-	return s.conn.SendBatch(ctx, b).Close()
+// Each reads one row.
+
+func (r *rows) readMark(c *cells) error {
+	switch c.text() {
+	case "announced":
+		c.id(&r.swept)
+	case "void":
+		c.id(&r.void)
+	}
+	return nil
 }
 
-func (r *rows) readMarks(found pgx.Rows) error {
-	var name string
-	var id []byte
-	_, err := pgx.ForEachRow(found, []any{&name, &id}, func() error {
-		switch name {
-		case "announced":
-			copy(r.swept[:], id)
-		case "void":
-			copy(r.void[:], id)
-		}
-		return nil
-	})
+func (r *rows) readAttempt(c *cells) error {
+	d := readDelivery(c)
+	r.attempts[attemptKey{d.Verification, d.Attempt}] = &row[verify.Delivery]{value: d, stored: true}
+	return nil
+}
+
+func (r *rows) readApplication(c *cells) error {
+	var id verify.ID
+	c.id(&id)
+	r.applications[id] = verify.ProjectID(c.text())
+	return nil
+}
+
+func (r *rows) readUser(c *cells) error {
+	u, err := readUser(c)
+	r.users[userKey{u.Application, u.Name}] = &row[verify.User]{value: u, stored: true}
 	return err
 }
 
-func (r *rows) readAttempts(found pgx.Rows) error {
-	for found.Next() {
-		d, err := scanDelivery(found)
-		if err != nil {
-			return err
-		}
-		r.attempts[attemptKey{d.Verification, d.Attempt}] = &row[verify.Delivery]{value: d, stored: true}
-	}
-	return found.Err()
-}
-
-func (r *rows) readApplications(found pgx.Rows) error {
-	var id []byte
-	var owner verify.ProjectID
-	_, err := pgx.ForEachRow(found, []any{&id, &owner}, func() error {
-		r.applications[verify.ID(id)] = owner
-		return nil
-	})
+func (r *rows) readDestination(c *cells) error {
+	d, err := readDestination(c)
+	r.destinations[destinationKey{d.Project, d.Number}] = &row[verify.Destination]{value: d, stored: true}
 	return err
 }
 
-func (r *rows) readUsers(found pgx.Rows) error {
-	for found.Next() {
-		u, err := scanUser(found)
-		if err != nil {
-			return err
-		}
-		r.users[userKey{u.Application, u.Name}] = &row[verify.User]{value: u, stored: true}
-	}
-	return found.Err()
+func (r *rows) readVerification(c *cells) error {
+	v, err := readVerification(c)
+	r.verifications[v.ID] = &row[verify.Verification]{value: v, stored: true}
+	return err
 }
 
-func (r *rows) readDestinations(found pgx.Rows) error {
-	for found.Next() {
-		d, err := scanDestination(found)
-		if err != nil {
-			return err
-		}
-		r.destinations[destinationKey{d.Project, d.Number}] = &row[verify.Destination]{value: d, stored: true}
-	}
-	return found.Err()
-}
-
-func (r *rows) readVerifications(found pgx.Rows) error {
-	for found.Next() {
-		v, err := scanVerification(found)
-		if err != nil {
-			return err
-		}
-		r.verifications[v.ID] = &row[verify.Verification]{value: v, stored: true}
-	}
-	return found.Err()
+// readKnown reads what changes of a verification whose rest is known.
+func (r *rows) readKnown(c *cells, known map[verify.ID]*verify.Verification) {
+	var id verify.ID
+	c.id(&id)
+	v := *known[id]
+	readState(c, &v)
+	r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
 }
 
 // save notes what commit will write. New rows of destinations and users come last: another may be
 // inserting the same ones, and who waits for him holds locks that he may wait for. See newRowWait.
 func (s *postgresSession) save(_ context.Context, r *rows) error {
-	s.writes = &pgx.Batch{}
-	var destinations, users table
-	if err := errors.Join(saveDestinations(s.writes, r, &destinations), saveUsers(s.writes, r, &users)); err != nil {
+	b := &s.bundle
+	b.reset()
+	destinations, users := b.table(), b.table()
+	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users)); err != nil {
 		return err
 	}
-	saveVerifications(s.writes, r)
-	saveDeliveries(s.writes, r)
-	saveReceipts(s.writes, r)
-	saveHints(s.writes, r)
-	s.fresh = s.writes.Len()
+	b.saveVerifications(r)
+	b.saveDeliveries(r)
+	b.saveReceipts(r)
+	b.saveHints(r)
+	s.fresh = len(b.asks)
 	if destinations.rows+users.rows > 0 {
-		s.writes.Queue(newRowWait)
+		b.add(newRowWait, nil)
 	}
-	destinations.queue(s.writes, pgInsertDestinations)
-	users.queue(s.writes, pgInsertUsers)
+	b.addRows(pgInsertDestinations, destinations)
+	b.addRows(pgInsertUsers, users)
 	return nil
 }
 
@@ -396,24 +471,24 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 // less than deadlock_timeout, so that the server needn't look for a circle.
 const newRowWait = `SET LOCAL lock_timeout = 40`
 
-func saveDestinations(b *pgx.Batch, r *rows, inserted *table) error {
-	var updated table
+func (b *bundle) saveDestinations(r *rows, inserted *table) error {
+	updated := b.table()
 	for _, d := range dirty(r.destinations, destinationKey.compare) {
 		t := inserted
 		if d.stored {
-			t = &updated
+			t = updated
 		}
 		if err := destinationValues(t, &d.value); err != nil {
 			return err
 		}
 		t.end()
 	}
-	updated.queue(b, pgUpdateDestinations)
+	b.addRows(pgUpdateDestinations, updated)
 	return nil
 }
 
-func saveUsers(b *pgx.Batch, r *rows, inserted *table) error {
-	var updated, deleted table
+func (b *bundle) saveUsers(r *rows, inserted *table) error {
+	updated, deleted := b.table(), b.table()
 	for _, k := range slices.SortedFunc(maps.Keys(r.users), userKey.compare) {
 		u, t := r.users[k], inserted
 		switch {
@@ -425,63 +500,63 @@ func saveUsers(b *pgx.Batch, r *rows, inserted *table) error {
 		case u.gone || !u.dirty:
 			continue
 		case u.stored:
-			t = &updated
+			t = updated
 		}
 		if err := userValues(t, &u.value); err != nil {
 			return err
 		}
 		t.end()
 	}
-	updated.queue(b, pgUpdateUsers)
-	deleted.queue(b, pgDeleteUsers)
+	b.addRows(pgUpdateUsers, updated)
+	b.addRows(pgDeleteUsers, deleted)
 	return nil
 }
 
-func saveVerifications(b *pgx.Batch, r *rows) {
-	var updated, inserted table
+func (b *bundle) saveVerifications(r *rows) {
+	updated, inserted := b.table(), b.table()
 	for _, row := range dirty(r.verifications, compareIDs) {
-		v, t := &row.value, &updated
+		v, t := &row.value, updated
 		if row.stored {
 			t.blob(v.ID[:])
 		} else {
-			t = &inserted
+			t = inserted
 			verificationIdentity(t, v)
 		}
 		verificationState(t, v)
 		t.end()
 	}
-	updated.queue(b, pgUpdateVerifications)
-	inserted.queue(b, pgInsertVerifications)
+	b.addRows(pgUpdateVerifications, updated)
+	b.addRows(pgInsertVerifications, inserted)
 }
 
-func saveDeliveries(b *pgx.Batch, r *rows) {
-	var ends, calls table
+func (b *bundle) saveDeliveries(r *rows) {
+	ends, calls := b.table(), b.table()
 	for i := range r.deliveries {
-		d, t := &r.deliveries[i], &ends
+		d, t := &r.deliveries[i], ends
 		if d.Call.Made() {
-			t = &calls
+			t = calls
 		}
 		endValues(t, d)
 		t.end()
 	}
-	ends.queue(b, pgInsertDeliveries)
-	calls.queue(b, pgInsertCalls)
+	b.addRows(pgInsertDeliveries, ends)
+	b.addRows(pgInsertCalls, calls)
 }
 
 // saveReceipts comes after saveDeliveries: each sets its own columns, whoever makes the row.
-func saveReceipts(b *pgx.Batch, r *rows) {
-	var t table
+func (b *bundle) saveReceipts(r *rows) {
+	t := b.table()
 	for _, a := range dirty(r.attempts, attemptKey.compare) {
-		receiptValues(&t, &a.value)
+		receiptValues(t, &a.value)
 		t.end()
 	}
-	t.queue(b, pgInsertReceipts)
+	b.addRows(pgInsertReceipts, t)
 }
 
 // saveHints inserts before it deletes: while it waits for the sweeper, which inserts in the same
 // order, it holds nothing that the sweeper could wait for. A hint that is dropped and left again stays.
-func saveHints(b *pgx.Batch, r *rows) {
-	var inserted, deleted table
+func (b *bundle) saveHints(r *rows) {
+	inserted, deleted := b.table(), b.table()
 	hints := sortedHints(r.hints)
 	for _, h := range hints {
 		inserted.hint(h)
@@ -491,8 +566,8 @@ func saveHints(b *pgx.Batch, r *rows) {
 			deleted.hint(h)
 		}
 	}
-	inserted.queue(b, pgInsertHints)
-	deleted.queue(b, pgDeleteHints)
+	b.addRows(pgInsertHints, inserted)
+	b.addRows(pgDeleteHints, deleted)
 }
 
 func sortedHints(all []hint) []hint {
@@ -523,79 +598,4 @@ func dirty[K comparable, T any](all map[K]*row[T], compare func(a, b K) int) []*
 		changed[i] = all[k]
 	}
 	return changed
-}
-
-// A table is the parameters of a statement on many rows: an array for each column. Its methods add
-// the columns of one row in their order, and end it.
-type table struct {
-	columns []column
-	next    int // column of the row under way
-	rows    int
-}
-
-// A column has one kind of value.
-type column struct {
-	texts   []string
-	numbers []int64
-	blobs   [][]byte
-}
-
-func (t *table) column() *column {
-	if t.next == len(t.columns) {
-		t.columns = append(t.columns, column{})
-	}
-	t.next++
-	return &t.columns[t.next-1]
-}
-
-func (t *table) text(s string) {
-	c := t.column()
-	c.texts = append(c.texts, mended(s))
-}
-
-// mended is a text as PostgreSQL takes it: without a byte 0, and in UTF-8. What comes from outside, as a
-// carrier's reference, must not fail a write for ever.
-func mended(s string) string {
-	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
-		return s
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-}
-
-func (t *table) number(n int64) {
-	c := t.column()
-	c.numbers = append(c.numbers, n)
-}
-
-// blob adds a value, or NULL.
-func (t *table) blob(p []byte) {
-	c := t.column()
-	c.blobs = append(c.blobs, p)
-}
-
-func (t *table) hint(h hint) {
-	t.number(millis(h.due))
-	t.blob(h.id[:])
-	t.end()
-}
-
-func (t *table) end() { t.next, t.rows = 0, t.rows+1 }
-
-// queue adds the statement to a batch, unless there are no rows for it.
-func (t *table) queue(b *pgx.Batch, text string) {
-	if t.rows == 0 {
-		return
-	}
-	args := make([]any, len(t.columns))
-	for i, c := range t.columns {
-		switch {
-		case c.texts != nil:
-			args[i] = c.texts
-		case c.numbers != nil:
-			args[i] = c.numbers
-		default:
-			args[i] = c.blobs
-		}
-	}
-	b.Queue(text, args...)
 }

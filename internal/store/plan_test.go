@@ -25,7 +25,7 @@ func TestHotStatementsLookUpByKey(t *testing.T) {
 	defer s.Close()
 	connect := func() *postgresSession {
 		t.Helper()
-		p := &postgresSession{config: s.w.hot[0].(*postgresSession).config, server: s.w.hot[0].(*postgresSession).server}
+		p := &postgresSession{config: s.w.hot[0].(*postgresSession).config, server: s.w.hot[0].(*postgresSession).server, known: newIdentities()}
 		if err := p.begin(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +35,8 @@ func TestHotStatementsLookUpByKey(t *testing.T) {
 	explain := func(when string, p *postgresSession, demand bool) {
 		t.Helper()
 		for i, text := range []string{
-			pgLockApplications, pgLockUsers, pgLockDestinations, pgLockVerifications, pgLockUsersDestinations, pgLockUsersVerifications,
+			pgLockApplications, pgLockUsers, pgLockDestinations, pgLockKnownDestinations, pgLockVerifications, pgLockKnownVerifications,
+			pgLockUsersDestinations, pgLockUsersVerifications,
 			pgUpdateDestinations, pgUpdateVerifications, pgUpdateUsers, pgDeleteUsers, pgDeleteHints,
 		} {
 			n := 1

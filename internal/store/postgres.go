@@ -71,9 +71,9 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
 
-	sessions := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters))
+	sessions, known := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters)), newIdentities()
 	for i := range sessions {
-		hot := &postgresSession{config: c, server: srv}
+		hot := &postgresSession{config: c, server: srv, known: known}
 		sessions[i] = hot
 		if err := hot.begin(ctx); err != nil { // the first caller shall not wait for it
 			for _, s := range sessions[:i] {
@@ -218,7 +218,7 @@ func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
 		(SELECT count(set_config(s.name, w.value, false)) FROM pg_settings s JOIN (VALUES
 			('idle_in_transaction_session_timeout', $2),
 			('transaction_timeout', $2),
-			('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),
+			('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('enable_bitmapscan', 'off'), ('jit', 'off'),
 			('plan_cache_mode', 'force_generic_plan'),
 			('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')
 		) AS w (name, value) ON s.name = w.name)`
@@ -306,7 +306,8 @@ const (
 	codeUnique       = "23505"
 	codeLockTimeout  = "55P03"
 	codeNoFunction   = "42883"
-	codeNotSupported = "0A000"
+	codeNotSupported = "0A000" // also: a plan's result would have another type now
+	codeNoStatement  = "26000"
 )
 
 func pgCode(err error) string {

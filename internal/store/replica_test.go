@@ -197,17 +197,18 @@ func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 	for n, test := range []struct {
 		what              string
 		holder, other     func(s *store.Store, first, second *verify.Verification) error
-		guesses, failures int // of the first verification, and of their number
+		delivery          verify.DeliveryState // of the first verification
+		guesses, failures int                  // of it, and of their number
 	}{
 		{"a number, for guesses at two of its verifications",
 			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) },
-			func(s *store.Store, _, second *verify.Verification) error { return wrongly(s, second) }, 1, 2},
+			func(s *store.Store, _, second *verify.Verification) error { return wrongly(s, second) }, verify.Sending, 1, 2},
 		{"a verification, for a guess beside its settlement",
 			func(s *store.Store, first, _ *verify.Verification) error {
 				_, err := s.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{Verification: first.ID, Attempt: 1, StartedAt: time.Now()}})
 				return err
 			},
-			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) }, 1, 1},
+			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) }, verify.Sent, 1, 1},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			other := replica(t, url)
@@ -236,8 +237,8 @@ func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 			if err := errors.Join(<-held, <-waited); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := other.Verification(ctx, first.ID); err != nil || got.Guesses != test.guesses {
-				t.Errorf("got %+v, %v; want %d guesses", got, err, test.guesses)
+			if got, err := other.Verification(ctx, first.ID); err != nil || got.Guesses != test.guesses || got.Delivery != test.delivery {
+				t.Errorf("got %+v, %v; want %d guesses, and it %v", got, err, test.guesses, test.delivery)
 			}
 			if d, err := other.Destination(ctx, "p", number(n)); err != nil || d.Failures != test.failures {
 				t.Errorf("got %+v, %v; want %d failures", d, err, test.failures)
@@ -301,6 +302,37 @@ func TestReplicasShareAProjectsRoom(t *testing.T) {
 			t.Errorf("%s: got errors %v and %v, want one of them nil, and %v", test.what, first, second, test.full)
 		}
 	}
+}
+
+// A migration may change a column's type while we run, and an administrator may discard what is prepared.
+func TestStatementsThatBecameUselessArePreparedAnew(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	s := replica(t, url, func(o *store.Options) { o.Postgres.Writers = 1 })
+	login := func(n int) {
+		t.Helper()
+		v := pending(time.Now(), number(n))
+		if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := s.Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
+			t.Fatalf("check: got %+v, %v; want it approved", out, err)
+		}
+	}
+	login(1)
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`ALTER TABLE verification ALTER COLUMN reason TYPE varchar(1000)`); err != nil {
+		t.Fatal(err)
+	}
+	login(2)
+	if err := s.Discard(ctx); err != nil {
+		t.Fatal(err)
+	}
+	login(3)
 }
 
 // Rows that are there already are changed by several replicas at once, each in another way.

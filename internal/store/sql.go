@@ -6,14 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // The columns of the hot table, in the order in which scanVerification and insertion take them.
 const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks,
-	status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks, ` + stateColumns
+
+// Those of them that change.
+const stateColumns = `status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
 
@@ -158,6 +162,97 @@ func scanDelivery(row scanner) (d verify.Delivery, err error) {
 	copy(d.Verification[:], id)
 	d.StartedAt, d.EndedAt, d.ReceiptAt = fromMillis(started), fromMillis(ended), fromMillis(received)
 	return d, err
+}
+
+// Fields are the columns of one row, in whatever way the engine of a session gives them: each call reads the next one.
+type fields interface {
+	text() string
+	number() int64
+	blob() []byte // nil: NULL, or nothing
+	id(*verify.ID)
+}
+
+// readVerification reads verificationColumns.
+func readVerification(c fields) (v verify.Verification, err error) {
+	c.id(&v.ID)
+	v.Project = verify.ProjectID(c.text())
+	c.id(&v.Application)
+	v.Channel = verify.Channel(c.text())
+	v.To = phone.Number(c.text())
+	v.Purpose = verify.Purpose(c.text())
+	v.Sender = c.text()
+	v.Text = c.text()
+	v.Format = code.Format(c.text())
+	v.Length = int(c.number())
+	v.MaxAttempts = int(c.number())
+	v.ExpiresAt = fromMillis(c.number())
+	v.KeyID = uint32(c.number())
+	v.CodeMAC = c.blob()
+	c.id(&v.Previous)
+	v.User = c.text()
+	v.Prefix = c.text()
+	v.Locale = c.text()
+	v.Approval = verify.Approval(c.number())
+	v.Asker = c.text()
+	v.Fallbacks, err = parseFallbacks(c.text())
+	readState(c, &v)
+	return v, err
+}
+
+// readState reads the rest of its columns.
+func readState(c fields, v *verify.Verification) {
+	v.Status = verify.Status(c.number())
+	v.Guesses = int(c.number())
+	v.EndedAt = fromMillis(c.number())
+	v.Delivery = verify.DeliveryState(c.number())
+	v.Reason = c.text()
+	v.Attempt = int(c.number())
+	v.DueAt = fromMillis(c.number())
+	v.SealedCode = c.blob()
+}
+
+// readDestination reads destinationColumns.
+func readDestination(c fields) (d verify.Destination, err error) {
+	d.Project = verify.ProjectID(c.text())
+	d.Number = phone.Number(c.text())
+	d.TAT = fromMillis(c.number())
+	d.Sends, err = limit.ParseLog(c.blob())
+	d.Failures = int(c.number())
+	d.WaitUntil = fromMillis(c.number())
+	c.id(&d.Latest)
+	return d, err
+}
+
+// readUser reads userColumns.
+func readUser(c fields) (u verify.User, err error) {
+	c.id(&u.Application)
+	u.Name = c.text()
+	u.Address = c.text()
+	u.Status = verify.UserStatus(c.number())
+	c.id(&u.Current)
+	u.Sends, err = limit.ParseLog(c.blob())
+	u.CreatedAt = fromMillis(c.number())
+	u.UpdatedAt = fromMillis(c.number())
+	u.Version = int(c.number())
+	return u, err
+}
+
+// readDelivery reads deliveryColumns.
+func readDelivery(c fields) (d verify.Delivery) {
+	c.id(&d.Verification)
+	d.Attempt = int(c.number())
+	d.Channel = verify.Channel(c.text())
+	d.Carrier = c.text()
+	d.Outcome = verify.DeliveryOutcome(c.number())
+	d.Reason = c.text()
+	d.Ref = c.text()
+	d.StartedAt, d.EndedAt = fromMillis(c.number()), fromMillis(c.number())
+	d.Receipt = verify.ReceiptState(c.number())
+	d.ReceiptAt = fromMillis(c.number())
+	d.ReceiptReason = c.text()
+	d.Call.Ring, d.Call.Answered, d.Call.Talk = span(c.number()), fromMillis(c.number()), span(c.number())
+	d.Call.Keys, d.Call.Status, d.Call.HungUp = int(c.number()), int(c.number()), c.number() != 0
+	return d
 }
 
 // Parameters are those of a statement, for one row: each call adds the next column, in whatever way

@@ -14,9 +14,6 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 	direct "zombiezen.com/go/sqlite"
 
-	"github.com/countersign/countersign/internal/code"
-	"github.com/countersign/countersign/internal/limit"
-	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -254,7 +251,7 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 			s.selectDestination.BindText(1, string(k.project))
 			s.selectDestination.BindText(2, string(k.number))
 			var damaged, err error
-			if ok, err = one(s.selectDestination, func(q *direct.Stmt) { d, damaged = readDestination(q) }); err != nil || damaged != nil {
+			if ok, err = one(s.selectDestination, func(q *direct.Stmt) { d, damaged = readDestination(&columns{Stmt: q}) }); err != nil || damaged != nil {
 				return nil, errors.Join(err, damaged)
 			}
 		}
@@ -270,7 +267,7 @@ func (s *sqliteSession) loadAttempts(r *rows, keys []attemptKey) error {
 		s.selectDelivery.BindBytes(1, k.verification[:])
 		s.selectDelivery.BindInt64(2, int64(k.attempt))
 		if _, err := one(s.selectDelivery, func(q *direct.Stmt) {
-			r.attempts[k] = &row[verify.Delivery]{value: readDelivery(q), stored: true}
+			r.attempts[k] = &row[verify.Delivery]{value: readDelivery(&columns{Stmt: q}), stored: true}
 		}); err != nil {
 			return err
 		}
@@ -284,7 +281,7 @@ func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
 		if !ok {
 			s.selectVerification.BindBytes(1, id[:])
 			var damaged, err error
-			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v, damaged = readVerification(q) }); err != nil || damaged != nil {
+			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v, damaged = readVerification(&columns{Stmt: q}) }); err != nil || damaged != nil {
 				return errors.Join(err, damaged)
 			}
 		}
@@ -309,7 +306,7 @@ func (s *sqliteSession) loadUsers(r *rows, keys []userKey) error {
 		var damaged error
 		if _, err := one(s.selectUser, func(q *direct.Stmt) {
 			u := &row[verify.User]{stored: true}
-			u.value, damaged = readUser(q)
+			u.value, damaged = readUser(&columns{Stmt: q})
 			r.users[k] = u
 		}); err != nil || damaged != nil {
 			return errors.Join(err, damaged)
@@ -376,40 +373,6 @@ func (s *sqliteSession) saveVerification(v *verify.Verification, stored bool) er
 	return exec(b.Stmt)
 }
 
-func readVerification(q *direct.Stmt) (v verify.Verification, err error) {
-	c := columns{Stmt: q}
-	c.id(&v.ID)
-	v.Project = verify.ProjectID(c.text())
-	c.id(&v.Application)
-	v.Channel = verify.Channel(c.text())
-	v.To = phone.Number(c.text())
-	v.Purpose = verify.Purpose(c.text())
-	v.Sender = c.text()
-	v.Text = c.text()
-	v.Format = code.Format(c.text())
-	v.Length = int(c.number())
-	v.MaxAttempts = int(c.number())
-	v.ExpiresAt = fromMillis(c.number())
-	v.KeyID = uint32(c.number())
-	v.CodeMAC = c.blob()
-	c.id(&v.Previous)
-	v.User = c.text()
-	v.Prefix = c.text()
-	v.Locale = c.text()
-	v.Approval = verify.Approval(c.number())
-	v.Asker = c.text()
-	v.Fallbacks, err = parseFallbacks(c.text())
-	v.Status = verify.Status(c.number())
-	v.Guesses = int(c.number())
-	v.EndedAt = fromMillis(c.number())
-	v.Delivery = verify.DeliveryState(c.number())
-	v.Reason = c.text()
-	v.Attempt = int(c.number())
-	v.DueAt = fromMillis(c.number())
-	v.SealedCode = c.blob()
-	return v, err
-}
-
 func (s *sqliteSession) saveDestination(d *verify.Destination, stored bool) error {
 	b := binder{Stmt: s.insertDestination}
 	if stored {
@@ -419,18 +382,6 @@ func (s *sqliteSession) saveDestination(d *verify.Destination, stored bool) erro
 		return err
 	}
 	return exec(b.Stmt)
-}
-
-func readDestination(q *direct.Stmt) (d verify.Destination, err error) {
-	c := columns{Stmt: q}
-	d.Project = verify.ProjectID(c.text())
-	d.Number = phone.Number(c.text())
-	d.TAT = fromMillis(c.number())
-	d.Sends, err = limit.ParseLog(c.blob())
-	d.Failures = int(c.number())
-	d.WaitUntil = fromMillis(c.number())
-	c.id(&d.Latest)
-	return d, err
 }
 
 func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
@@ -450,20 +401,6 @@ func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
 	return exec(b.Stmt)
 }
 
-func readUser(q *direct.Stmt) (u verify.User, err error) {
-	c := columns{Stmt: q}
-	c.id(&u.Application)
-	u.Name = c.text()
-	u.Address = c.text()
-	u.Status = verify.UserStatus(c.number())
-	c.id(&u.Current)
-	u.Sends, err = limit.ParseLog(c.blob())
-	u.CreatedAt = fromMillis(c.number())
-	u.UpdatedAt = fromMillis(c.number())
-	u.Version = int(c.number())
-	return u, err
-}
-
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
 	b := binder{Stmt: s.insertDelivery}
 	if d.Call.Made() {
@@ -477,24 +414,6 @@ func (s *sqliteSession) saveReceipt(d *verify.Delivery) error {
 	b := binder{Stmt: s.insertReceipt}
 	receiptValues(&b, d)
 	return exec(b.Stmt)
-}
-
-func readDelivery(q *direct.Stmt) (d verify.Delivery) {
-	c := columns{Stmt: q}
-	c.id(&d.Verification)
-	d.Attempt = int(c.number())
-	d.Channel = verify.Channel(c.text())
-	d.Carrier = c.text()
-	d.Outcome = verify.DeliveryOutcome(c.number())
-	d.Reason = c.text()
-	d.Ref = c.text()
-	d.StartedAt, d.EndedAt = fromMillis(c.number()), fromMillis(c.number())
-	d.Receipt = verify.ReceiptState(c.number())
-	d.ReceiptAt = fromMillis(c.number())
-	d.ReceiptReason = c.text()
-	d.Call.Ring, d.Call.Answered, d.Call.Talk = span(c.number()), fromMillis(c.number()), span(c.number())
-	d.Call.Keys, d.Call.Status, d.Call.HungUp = int(c.number()), int(c.number()), c.number() != 0
-	return d
 }
 
 func bindHint(q *direct.Stmt, h hint) error {
