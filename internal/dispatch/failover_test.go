@@ -725,6 +725,45 @@ func TestSilenceMovesOnOnce(t *testing.T) {
 	}
 }
 
+// A message that has arrived after all isn't sent again, also not where it waits for another try: of the
+// same carrier, which said that it wasn't sent, or of the next, which couldn't be reached.
+func TestWhatHasArrivedIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		carriers []*way
+		wait     time.Duration // until the last one has been called
+		calls    int
+	}{
+		"by the only carrier": {[]*way{{name: "a", send: always(errDown)}}, 0, 1},
+		"by the first one, while the next fails": {[]*way{
+			{name: "a", send: always(carrier.Unknown(errDown))}, {name: "b", send: always(errDown)}}, 2 * receiptTimeout, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := countersigntest.Options{Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: receiptTimeout}}}
+			for _, w := range tt.carriers {
+				o.Carriers = append(o.Carriers, w)
+			}
+			k := countersigntest.New(t, o)
+			id := k.Start(to, "")
+			quiet(t, k, id)
+			k.Advance(tt.wait)
+			v := quiet(t, k, id)
+			last := tt.carriers[len(tt.carriers)-1]
+			if n := len(last.seen()); n != tt.calls || v.Delivery != verify.Queued {
+				t.Fatalf("%d calls, %v; want %d, and the message to wait for another", n, v.Delivery, tt.calls)
+			}
+			receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Delivered: true})
+			for range 10 {
+				k.Advance(30 * time.Second)
+			}
+			if v = quiet(t, k, id); len(last.seen()) != tt.calls || v.Delivery != verify.Delivered || v.Reason != "" {
+				t.Errorf("after the receipt: %d calls more, %v %s; want none, delivered", len(last.seen())-tt.calls, v.Delivery, v.Reason)
+			}
+		})
+	}
+}
+
 // A receipt that names our own attempt can come before that has ended, too. If it moved on at once, it
 // would move on to the same carrier, for nobody knows yet who lost the message.
 func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
