@@ -547,6 +547,10 @@ func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
 	if v := k.Verification(id); v.Delivery != verify.Delivered {
 		t.Errorf("the message is %v, want delivered", v.Delivery)
 	}
+	receive(t, k, carrier.Receipt{Carrier: "b", Ref: "ref", Unsure: true, Delivered: true}) // again
+	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Carrier: "b", Ref: "another's", Unsure: true, Delivered: true}); !errors.Is(err, verify.ErrNotFound) {
+		t.Errorf("a receipt that somebody has another idea of: %v", err)
+	}
 	k.Advance(time.Minute) // the other one is nobody's
 	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Verification: verify.NewID(k.Clock.Now()), Attempt: 1, Delivered: true}); !errors.Is(err, verify.ErrNotFound) {
 		t.Errorf("a receipt for a verification that never was: %v", err)

@@ -39,6 +39,8 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 		return nil
 	case !errors.Is(err, errEarly):
 		return err
+	case r.Unsure:
+		return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrNotFound)
 	case d.early.keep(waiting{r, d.Now(), d.Now()}):
 		return nil
 	}
