@@ -763,18 +763,28 @@ func TestAResponseWithoutAnID(t *testing.T) {
 
 // Responses that are very late are forgotten, and the SMSC's answer to them ignored.
 func TestLatenessEnds(t *testing.T) {
-	story(t, nil, func(k *kit) {
-		p := k.bound()
-		done := k.sending(k.sms())
-		asked, _ := p.submitted()
-		k.want(done, "", verify.Unknown, "unknown")
-		for range int(lateLimit/(30*time.Second)) + 1 {
-			p.answer(p.read(enquireLink), statusOK, "")
-		}
-		synctest.Wait()
-		p.answer(asked, 0x0B, "")
-		k.noReceipt()
-	})
+	for name, enquire := range map[string]time.Duration{"with enquiries": 30 * time.Second, "without": -1} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(c *Config) { c.Enquire = enquire }, func(k *kit) {
+				p := k.bound()
+				done := k.sending(k.sms())
+				asked, _ := p.submitted()
+				k.want(done, "", verify.Unknown, "unknown")
+				for begun := time.Now(); time.Since(begun) < 2*lateLimit+time.Second; {
+					if enquire > 0 {
+						p.answer(p.read(enquireLink), statusOK, "")
+						continue
+					}
+					time.Sleep(30 * time.Second)
+					p.send(enquireLink, statusOK, 1, "")
+					p.read(enquireLink | response)
+				}
+				synctest.Wait()
+				p.answer(asked, 0x0B, "")
+				k.noReceipt()
+			})
+		})
+	}
 }
 
 // However many receipts come, only so many are looked at together.
