@@ -60,7 +60,7 @@ func wantBody(attempt int) string {
 
 // carrierTo makes a carrier that posts to a URL, with a time limit that no test reaches unless it
 // sets another one. The carrier's idle connections are closed when the test ends.
-func carrierTo(t testing.TB, to string, change ...func(*Config)) timed {
+func carrierTo(t testing.TB, to string, change ...func(*Config)) *Carrier {
 	t.Helper()
 	secret, err := ParseSecret(testSecret)
 	if err != nil {
@@ -75,19 +75,15 @@ func carrierTo(t testing.TB, to string, change ...func(*Config)) timed {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.client.CloseIdleConnections)
-	return timed{c}
+	return c
 }
 
-// A timed carrier gets the time that it asks for, as from the dispatcher.
-type timed struct{ *Carrier }
-
-func (c timed) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Limit())
-	defer cancel()
-	return c.Carrier.Send(ctx, m)
+// within is as much time as the dispatcher gives, where it is little.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
 }
-
-func timeout(d time.Duration) func(*Config) { return func(c *Config) { c.Timeout = d } }
 
 // received is what a receiver got.
 type received struct {
@@ -441,7 +437,7 @@ func TestWhatCannotBeReachedCanBeTriedAgain(t *testing.T) {
 		"it never answers the TLS handshake":  "https://" + silent.Addr().String(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := carrierTo(t, to, timeout(time.Second)).Send(t.Context(), message(1))
+			_, err := carrierTo(t, to, func(c *Config) { c.Timeout = time.Second }).Send(t.Context(), message(1))
 			wantError(t, err, unreachable)
 		})
 	}
@@ -468,7 +464,7 @@ func hang(t *testing.T) http.HandlerFunc {
 func TestAnAnswerThatDoesNotComeIsUnknown(t *testing.T) {
 	t.Parallel()
 	server, got := receiver(t, hang(t))
-	_, err := carrierTo(t, server.URL, timeout(200*time.Millisecond)).Send(t.Context(), message(1))
+	_, err := carrierTo(t, server.URL).Send(within(t, 200*time.Millisecond), message(1))
 	wantError(t, err, unknown)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want that it took too long", err)
@@ -477,7 +473,7 @@ func TestAnAnswerThatDoesNotComeIsUnknown(t *testing.T) {
 		t.Errorf("got %d requests, want 1", n)
 	}
 
-	_, err = carrierTo(t, listenRaw(t, func(c net.Conn) { io.Copy(io.Discard, c) }).url(), timeout(200*time.Millisecond)).Send(t.Context(), message(1))
+	_, err = carrierTo(t, listenRaw(t, func(c net.Conn) { io.Copy(io.Discard, c) }).url()).Send(within(t, 200*time.Millisecond), message(1))
 	wantError(t, err, unknown)
 }
 
@@ -676,7 +672,7 @@ func TestASlowAnswersStatusCounts(t *testing.T) {
 			hang(t)(w, r)
 		})
 		began := time.Now()
-		_, err := carrierTo(t, server.URL, timeout(300*time.Millisecond)).Send(t.Context(), message(1))
+		_, err := carrierTo(t, server.URL).Send(within(t, 300*time.Millisecond), message(1))
 		switch {
 		case want != nil:
 			wantError(t, err, *want)

@@ -41,7 +41,7 @@ func reports(t testing.TB, c Config) (*Carrier, http.Handler, *told) {
 	t.Helper()
 	way, got := carrierOf(t, c), new(told)
 	way.OnReceipt(got.receive)
-	return way.Carrier, Handler(c.Log, way.Carrier), got
+	return way, Handler(c.Log, way), got
 }
 
 // reportFrom makes a report as the provider would: to a URL of ours, signed.
