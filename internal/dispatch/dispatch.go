@@ -216,36 +216,32 @@ func (d *Dispatcher) Close(ctx context.Context) {
 }
 
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
-// whose breaker lets the message pass. That carriers are busy is no reason to go by another channel.
+// whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	country, now := e.To.Region(), d.Now()
-	full := false
-	var opens time.Time // the first breaker
-	for i := 0; i <= len(then) && !full; i++ {
-		if i > 0 {
-			e.Channel = then[i-1]
+	var busy verify.Channel // is no reason to go by another one
+	var opens time.Time     // the first breaker
+	for w := range d.ways(e, then) {
+		if busy != "" && busy != w.channel {
+			break
 		}
-		names, _ := d.table.Route(&e)
-		for _, name := range names {
-			l := d.lines[name]
-			at := l.opens(country, now)
-			switch {
-			case !at.IsZero():
-				if opens.IsZero() || at.Before(opens) {
-					opens = at
-				}
-			case !d.reserve(l):
-				full = true
-			case !l.pass(country, now): // another was the probe
-				d.release(l)
-				full = true
-			default:
-				return &place{d, l, country, e.Channel}, nil
+		at := w.opens(country, now)
+		switch {
+		case !at.IsZero():
+			if opens.IsZero() || at.Before(opens) {
+				opens = at
 			}
+		case !d.reserve(w.line):
+			busy = w.channel
+		case !w.pass(country, now): // another was the probe
+			d.release(w.line)
+			busy = w.channel
+		default:
+			return &place{d, w.line, country, w.channel}, nil
 		}
 	}
 	switch {
-	case full:
+	case busy != "":
 		return nil, verify.ErrBusy
 	case opens.IsZero():
 		return nil, verify.ErrNoCarrier
