@@ -59,7 +59,8 @@ func parseApplication(s string) (verify.ID, error) {
 
 // checkUse checks how a carrier is used, of whatever kind it is.
 func checkUse(p *yamlconf.Problems, key string, cc *CarrierConfig) {
-	p.Check(key+".rate", cc.Rate >= 0 && cc.Rate <= 10000, "must be 0 to 10000")
+	// Below, a message's turn comes after its lease.
+	p.Check(key+".rate", cc.Rate == 0 || cc.Rate >= 0.1 && cc.Rate <= 10000, "must be 0.1 to 10000 in a second, or 0 for no limit")
 	if cc.ReceiptTimeout != 0 {
 		checkDuration(p, key+".receipt_timeout", cc.ReceiptTimeout, time.Second, time.Hour)
 	}
