@@ -8,7 +8,29 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/system"
 )
+
+func TestATestMessagesLastStepDecides(t *testing.T) {
+	t.Parallel()
+	for what, want := range map[string]string{
+		"accepted": "no receipt came within 1m0s", "unknown": "nobody knows whether the message was sent", "failed": "was not delivered: failed absent",
+		"refused": "was not delivered: refused absent", "delivered": "", "accepted at once": "",
+	} {
+		c := carrierTest{Wait: time.Minute}
+		what, atOnce := strings.CutSuffix(what, " at once")
+		if atOnce {
+			c.Wait = 0
+		}
+		err := c.verdict(system.TrialLine{Step: dispatch.Step{What: what, Reason: "absent"}})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", what, err, want)
+		}
+	}
+}
 
 // An operator asks a running server to try a carrier. Only who can read the server's data may.
 func TestOperatorTriesACarrier(t *testing.T) {
