@@ -211,6 +211,9 @@ func (c *routeExplain) Run(w world) error {
 	if len(tried) == 0 {
 		return fmt.Errorf("%s: starts are answered 503", strings.Join(nobody, ", "))
 	}
+	for _, text := range nobody {
+		fmt.Fprintln(w.stderr, text)
+	}
 	return printRows(w, c.JSON, []string{"CHANNEL", "CARRIER", "SENDER", "SEGMENTS", "COST", "PER", "WHY"}, tried, func(a attempt) row {
 		return row{{"channel", string(a.channel)}, {"carrier", a.carrier}, {"sender", a.sender}, {"segments", a.segments}, {"cost", a.cost}, {"per", a.per}, {"why", a.why}}
 	})
