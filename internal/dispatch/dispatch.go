@@ -377,7 +377,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	switch {
 	case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers
 		l.answered(j.country)
-	case end.Outcome == verify.Errored && j.cut != nil: // it isn't the carrier's fault
+	case end.Outcome == verify.Errored && (j.cut != nil || end.Reason == carrier.ReasonThrottled): // it isn't the carrier's fault
 		l.spare(j.country, d.Now())
 	default:
 		if l.failed(j.country, d.BreakAfter, d.Now()) {

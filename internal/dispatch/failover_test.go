@@ -784,16 +784,19 @@ func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
 	}
 }
 
-// A refusal is about the number, and the carrier answers.
-func TestRefusalsOpenNoBreaker(t *testing.T) {
+// A refusal is about the number, and a carrier that wants us to be slower will take the message soon: both
+// answer.
+func TestRefusalsAndThrottlingOpenNoBreaker(t *testing.T) {
 	t.Parallel()
-	w := &way{name: "a", send: always(carrier.Refused(errDown))}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 2})
-	for range 5 {
-		settled(t, k, k.Start(to, ""))
-	}
-	if n := len(w.seen()); n != 5 {
-		t.Errorf("%d calls, want 5", n)
+	for _, err := range []error{carrier.Refused(errDown), carrier.Because(carrier.ReasonThrottled, carrier.Later(time.Minute, errDown))} {
+		w := &way{name: "a", send: always(err)}
+		k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 2})
+		for range 5 {
+			quiet(t, k, k.Start(to, ""))
+		}
+		if n := len(w.seen()); n != 5 {
+			t.Errorf("%v: %d calls, want 5", carrier.Decision(err).Reason, n)
+		}
 	}
 }
 
