@@ -280,6 +280,7 @@ func TestAnyTextArrivesAsItIs(t *testing.T) {
 func TestTheStatusDecides(t *testing.T) {
 	t.Parallel()
 	later := func(d time.Duration) *decided { return &decided{verify.Errored, "later", d} }
+	slower := func(d time.Duration) *decided { return &decided{verify.Errored, "throttled", d} }
 	refused := &decided{Outcome: verify.Refused, Reason: "refused"}
 	redirected := &decided{Outcome: verify.Errored, Reason: "redirected"}
 	for _, c := range []struct {
@@ -291,11 +292,11 @@ func TestTheStatusDecides(t *testing.T) {
 		{300, "", redirected}, {304, "", redirected}, {399, "60", redirected},
 		{400, "", refused}, {401, "", refused}, {403, "", refused}, {404, "", refused}, {408, "", refused}, {409, "", refused},
 		{410, "", refused}, {413, "", refused}, {422, "", refused}, {425, "", refused}, {451, "", refused}, {404, "60", refused},
-		{429, "", later(0)}, {429, "7", later(7 * time.Second)}, {429, "0", later(0)}, {429, "soon", later(0)}, {429, "-5", later(0)},
-		{429, "1.5", later(0)}, {429, "86400", later(24 * time.Hour)}, {429, "86401", later(24 * time.Hour)},
-		{429, "99999999999999999999999", later(24 * time.Hour)}, {429, "-99999999999999999999999", later(0)},
-		{429, "Mon, 04 May 2026 13:00:00", later(0)}, {429, "Sun, 06 Nov 1994 08:49:37 GMT", later(0)},
-		{429, "Fri, 31 Dec 9999 23:59:59 GMT", later(24 * time.Hour)},
+		{429, "", slower(0)}, {429, "7", slower(7 * time.Second)}, {429, "0", slower(0)}, {429, "soon", slower(0)}, {429, "-5", slower(0)},
+		{429, "1.5", slower(0)}, {429, "86400", slower(24 * time.Hour)}, {429, "86401", slower(24 * time.Hour)},
+		{429, "99999999999999999999999", slower(24 * time.Hour)}, {429, "-99999999999999999999999", slower(0)},
+		{429, "Mon, 04 May 2026 13:00:00", slower(0)}, {429, "Sun, 06 Nov 1994 08:49:37 GMT", slower(0)},
+		{429, "Fri, 31 Dec 9999 23:59:59 GMT", slower(24 * time.Hour)},
 		{500, "", later(0)}, {501, "", later(0)}, {502, "", later(0)}, {503, "", later(0)}, {503, "120", later(2 * time.Minute)}, {504, "", later(0)}, {599, "3", later(3 * time.Second)},
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.status, c.retryAfter), func(t *testing.T) {
