@@ -208,7 +208,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		}
 	}
 	for _, l := range d.lines {
-		close(l.queue)
+		close(l.queue.jobs)
 	}
 	d.workers.Wait()
 	d.abortCalls()
@@ -285,21 +285,23 @@ func (p *place) Release() {
 	p.d.release(p.l)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.l.queue <- job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.country} // has room: we hold a place
+	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.country})
 }
 
 // Depth is how many messages wait for a carrier or are under way.
 func (d *Dispatcher) Depth(carrier string) int { return len(d.lines[carrier].places) }
 
 func (d *Dispatcher) work(l *line) {
-	for j := range l.queue {
-		d.attempt(l, j)
+	for j := range l.queue.jobs {
+		if l.queue.take(j) {
+			d.attempt(l, j)
+		}
 		d.release(l)
 	}
 }
 
 // attempt makes one attempt that we hold the lease for, and settles it.
-func (d *Dispatcher) attempt(l *line, j job) {
+func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
 	if !d.wait(l) {
@@ -311,7 +313,7 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
 	}}
 	cost := 0.0
-	switch s := d.look(&j, started); {
+	switch s := d.look(j, started); {
 	case s.err != nil:
 		l.spare(j.country, started)
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
@@ -323,17 +325,22 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		l.spare(j.country, started)
 		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
-		d.retry(&end, l, &j, 0)
+		d.retry(&end, l, j, 0)
 	default:
 		j.until = s.until
 		if j.message.From == d.PublicSender {
 			j.message.From = l.Sender(d.PublicSender, j.country, v.To)
 		}
-		cost = d.send(what, l, &j, &end)
+		cost = d.send(what, l, j, &end)
 	}
+	d.end(what, end, j, cost)
+}
+
+// end counts an attempt's end, and settles it.
+func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
 	if d.Observer != nil {
 		now := d.Now()
-		d.Observer.Settled(&end.Delivery, j.country, now.Sub(v.ID.Time()), cost)
+		d.Observer.Settled(&end.Delivery, j.country, now.Sub(end.Verification.Time()), cost)
 		if end.Delivered {
 			delivered := end.Delivery
 			delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, now
@@ -438,7 +445,7 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 
 // settle records an attempt's end. Where the database is away it tries again as long as the lease
 // holds, since an end that isn't recorded makes somebody send again.
-func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j job) {
+func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		_, err := d.Store.Settle(context.Background(), end)
 		switch {
