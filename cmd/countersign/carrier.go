@@ -118,13 +118,21 @@ func (c *carrierTest) Run(w world) error {
 		return err
 	}
 	last, err := c.follow(w.ctx, o, to, func(l system.TrialLine) error { return c.print(w, l) })
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	return c.verdict(last)
+}
+
+// verdict says what became of a message by its last step.
+func (c *carrierTest) verdict(last system.TrialLine) error {
+	switch {
 	case last.What == verify.ReceiptDelivered.String(), last.What == verify.Accepted.String() && c.Wait == 0:
 		return nil
 	case last.What == verify.Accepted.String():
 		return fmt.Errorf("no receipt came within %v: does this carrier send receipts, and do they reach this server?", c.Wait)
+	case last.What == verify.Unknown.String():
+		return fmt.Errorf("nobody knows whether the message was sent: the carrier's answer got lost, and no receipt came within %v", c.Wait)
 	}
 	return fmt.Errorf("the message was not delivered: %s %s", last.What, last.Reason)
 }

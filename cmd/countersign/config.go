@@ -242,7 +242,7 @@ type CarrierConfig struct {
 	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
 	// With sip no more than its calls: nobody waits until another call is over.
 	Queue int `yaml:"queue" default:"1024"`
-	// Rate is how many messages a second this server hands over: up to 10000, 0 for no limit. No more
+	// Rate is how many messages a second this server hands over: 0.1 to 10000, 0 for no limit. No more
 	// messages wait than can leave within 10 s.
 	Rate float64 `yaml:"rate" default:"0"`
 	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once;

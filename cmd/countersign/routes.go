@@ -59,7 +59,8 @@ func parseApplication(s string) (verify.ID, error) {
 
 // checkUse checks how a carrier is used, of whatever kind it is.
 func checkUse(p *yamlconf.Problems, key string, cc *CarrierConfig) {
-	p.Check(key+".rate", cc.Rate >= 0 && cc.Rate <= 10000, "must be 0 to 10000")
+	// Below, a message's turn comes after its lease.
+	p.Check(key+".rate", cc.Rate == 0 || cc.Rate >= 0.1 && cc.Rate <= 10000, "must be 0.1 to 10000 in a second, or 0 for no limit")
 	if cc.ReceiptTimeout != 0 {
 		checkDuration(p, key+".receipt_timeout", cc.ReceiptTimeout, time.Second, time.Hour)
 	}
@@ -209,6 +210,9 @@ func (c *routeExplain) Run(w world) error {
 	}
 	if len(tried) == 0 {
 		return fmt.Errorf("%s: starts are answered 503", strings.Join(nobody, ", "))
+	}
+	for _, text := range nobody {
+		fmt.Fprintln(w.stderr, text)
 	}
 	return printRows(w, c.JSON, []string{"CHANNEL", "CARRIER", "SENDER", "SEGMENTS", "COST", "PER", "WHY"}, tried, func(a attempt) row {
 		return row{{"channel", string(a.channel)}, {"carrier", a.carrier}, {"sender", a.sender}, {"segments", a.segments}, {"cost", a.cost}, {"per", a.per}, {"why", a.why}}

@@ -17,7 +17,7 @@ import (
 
 // installSMPP makes an installation whose first carrier is an SMSC, and whose second is the one that
 // every test has.
-func installSMPP(t *testing.T, addr string) *installation {
+func installSMPP(t *testing.T, addr, more string) *installation {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "smsc.secret")
 	if err := os.WriteFile(file, []byte(smsctest.Password+"\n"), 0o600); err != nil {
@@ -25,8 +25,8 @@ func installSMPP(t *testing.T, addr string) *installation {
 	}
 	return install(t, thisBinary, func(text string) string {
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n"+fmt.Sprintf(`  - name: smsc
-    smpp: {addr: %q, plaintext: true, system_id: %s, password: {file: %q}, binds: 2, window: 5}
-`, addr, smsctest.SystemID, file), 1)
+    smpp: {addr: %q, plaintext: true, system_id: %s, password: {file: %q}, binds: 2, window: 5%s}
+`, addr, smsctest.SystemID, file, more), 1)
 		return strings.Replace(text, "  sms:\n", "  sms:\n    - smsc\n", 1)
 	})
 }
@@ -44,7 +44,7 @@ func bothBound(t *testing.T, p *process) {
 func TestACodeLeavesOverSMPPAndItsReceiptComesBack(t *testing.T) {
 	t.Parallel()
 	smsc := smsctest.Start(t, "../../internal/carrier/smpp/testdata/smsc")
-	in := installSMPP(t, smsc.Addr)
+	in := installSMPP(t, smsc.Addr, "")
 	p := in.serve()
 	bothBound(t, p)
 	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
@@ -82,16 +82,10 @@ func TestSIGTERMUnbinds(t *testing.T) {
 	}
 	t.Cleanup(func() { l.Close() })
 	asked := make(chan uint32, 100)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go agree(conn, asked)
-		}
-	}()
-	in := installSMPP(t, l.Addr().String())
+	go accept(l, func(conn net.Conn) {
+		agree(conn, func(_ net.Conn, command uint32) bool { asked <- command; return true })
+	})
+	in := installSMPP(t, l.Addr().String(), "")
 	p := in.serve()
 	want := func(command uint32) {
 		t.Helper()
@@ -115,20 +109,70 @@ func TestSIGTERMUnbinds(t *testing.T) {
 	want(unbind)
 }
 
-// agree says yes to whatever an SMSC is asked on a connection, and passes on what that is.
-func agree(conn net.Conn, asked chan<- uint32) {
+// A response that got lost leaves no id: the receipt is known by the number alone. The database knows
+// nothing of that id either, and must not keep the receipt for it.
+func TestTheReceiptOfALostResponseFindsItsMessage(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	submitted := make(chan net.Conn, 100)
+	go accept(l, func(conn net.Conn) {
+		agree(conn, func(conn net.Conn, command uint32) bool {
+			const submitSM = 0x04
+			if command == submitSM {
+				submitted <- conn
+			}
+			return command != submitSM
+		})
+	})
+	in := installSMPP(t, l.Addr().String(), ", response: 100ms")
+	p := in.serve()
+	bothBound(t, p)
+	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
+	if err != nil || id == "" {
+		t.Fatalf("start: %s, %v", answer, err)
+	}
+	in.wantDelivery(id, verify.Pending, verify.Sent, "unknown")
+	body := "\x00\x01\x0112025550100\x00\x03\x0012345\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00"
+	text := "id:4711 sub:001 dlvrd:001 stat:DELIVRD err:000 text:Your code"
+	body += string(rune(len(text))) + text
+	conn := <-submitted
+	const deliverSM = 0x05
+	binary.Write(conn, binary.BigEndian, [4]uint32{uint32(16 + len(body)), deliverSM, 0, 1})
+	io.WriteString(conn, body)
+	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+}
+
+func accept(l net.Listener, serve func(net.Conn)) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go serve(conn)
+	}
+}
+
+// agree says yes to whatever an SMSC is asked on a connection, if asked says so.
+func agree(conn net.Conn, asked func(net.Conn, uint32) bool) {
 	defer conn.Close()
 	var head [4]uint32 // length, command, status, sequence
 	for binary.Read(conn, binary.BigEndian, &head) == nil {
 		if _, err := io.CopyN(io.Discard, conn, int64(head[0])-16); err != nil {
 			return
 		}
-		asked <- head[1]
+		const response, unbind = 1 << 31, 0x06
+		if head[1]&response != 0 || !asked(conn, head[1]) {
+			continue
+		}
 		name := "smsc\x00"
-		if head[1] == 0x06 {
+		if head[1] == unbind {
 			name = ""
 		}
-		head = [4]uint32{uint32(16 + len(name)), head[1] | 1<<31, 0, head[3]}
+		head = [4]uint32{uint32(16 + len(name)), head[1] | response, 0, head[3]}
 		binary.Write(conn, binary.BigEndian, head)
 		io.WriteString(conn, name)
 	}

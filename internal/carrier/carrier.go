@@ -56,8 +56,11 @@ type Receipt struct {
 	Attempt      int       // the message's
 	Carrier      string    // who says it, and whose id Ref is
 	Ref          string    // what Send returned
-	Delivered    bool
-	Reason       string // when not delivered
+	// Unsure says that Ref alone may not tell: whoever knows no message by it says so at once, with
+	// [verify.ErrNotFound], instead of waiting for one.
+	Unsure    bool
+	Delivered bool
+	Reason    string // when not delivered
 }
 
 // Reasons of failures, for records and metrics. Whatever a network or a provider calls it, it is told

@@ -148,7 +148,7 @@ func TestALineTakesWhatItCanSendInTime(t *testing.T) {
 	} {
 		tt.line.Carrier = named("a")
 		l, err := newLine(tt.line, 20*time.Second, 10*time.Second)
-		if err != nil || cap(l.places) != tt.want || cap(l.queue) != tt.want {
+		if err != nil || cap(l.places) != tt.want || cap(l.queue.jobs) != tt.want {
 			t.Errorf("rate %v: %d places, %v; want %d", tt.line.Rate, cap(l.places), err, tt.want)
 		}
 	}

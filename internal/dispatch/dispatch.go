@@ -208,7 +208,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		}
 	}
 	for _, l := range d.lines {
-		close(l.queue)
+		close(l.queue.jobs)
 	}
 	d.workers.Wait()
 	d.abortCalls()
@@ -216,36 +216,32 @@ func (d *Dispatcher) Close(ctx context.Context) {
 }
 
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
-// whose breaker lets the message pass. That carriers are busy is no reason to go by another channel.
+// whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	country, now := e.To.Region(), d.Now()
-	full := false
-	var opens time.Time // the first breaker
-	for i := 0; i <= len(then) && !full; i++ {
-		if i > 0 {
-			e.Channel = then[i-1]
+	var busy verify.Channel // is no reason to go by another one
+	var opens time.Time     // the first breaker
+	for w := range d.ways(e, then) {
+		if busy != "" && busy != w.channel {
+			break
 		}
-		names, _ := d.table.Route(&e)
-		for _, name := range names {
-			l := d.lines[name]
-			at := l.opens(country, now)
-			switch {
-			case !at.IsZero():
-				if opens.IsZero() || at.Before(opens) {
-					opens = at
-				}
-			case !d.reserve(l):
-				full = true
-			case !l.pass(country, now): // another was the probe
-				d.release(l)
-				full = true
-			default:
-				return &place{d, l, country, e.Channel}, nil
+		at := w.opens(country, now)
+		switch {
+		case !at.IsZero():
+			if opens.IsZero() || at.Before(opens) {
+				opens = at
 			}
+		case !d.reserve(w.line):
+			busy = w.channel
+		case !w.pass(country, now): // another was the probe
+			d.release(w.line)
+			busy = w.channel
+		default:
+			return &place{d, w.line, country, w.channel}, nil
 		}
 	}
 	switch {
-	case full:
+	case busy != "":
 		return nil, verify.ErrBusy
 	case opens.IsZero():
 		return nil, verify.ErrNoCarrier
@@ -289,21 +285,23 @@ func (p *place) Release() {
 	p.d.release(p.l)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.l.queue <- job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.country} // has room: we hold a place
+	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.country})
 }
 
 // Depth is how many messages wait for a carrier or are under way.
 func (d *Dispatcher) Depth(carrier string) int { return len(d.lines[carrier].places) }
 
 func (d *Dispatcher) work(l *line) {
-	for j := range l.queue {
-		d.attempt(l, j)
+	for j := range l.queue.jobs {
+		if l.queue.take(j) {
+			d.attempt(l, j)
+		}
 		d.release(l)
 	}
 }
 
 // attempt makes one attempt that we hold the lease for, and settles it.
-func (d *Dispatcher) attempt(l *line, j job) {
+func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
 	if !d.wait(l) {
@@ -315,7 +313,7 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
 	}}
 	cost := 0.0
-	switch s := d.look(&j, started); {
+	switch s := d.look(j, started); {
 	case s.err != nil:
 		l.spare(j.country, started)
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
@@ -327,17 +325,22 @@ func (d *Dispatcher) attempt(l *line, j job) {
 		l.spare(j.country, started)
 		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
-		d.retry(&end, l, &j, 0)
+		d.retry(&end, l, j, 0)
 	default:
 		j.until = s.until
 		if j.message.From == d.PublicSender {
 			j.message.From = l.Sender(d.PublicSender, j.country, v.To)
 		}
-		cost = d.send(what, l, &j, &end)
+		cost = d.send(what, l, j, &end)
 	}
+	d.end(what, end, j, cost)
+}
+
+// end counts an attempt's end, and settles it.
+func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
 	if d.Observer != nil {
 		now := d.Now()
-		d.Observer.Settled(&end.Delivery, j.country, now.Sub(v.ID.Time()), cost)
+		d.Observer.Settled(&end.Delivery, j.country, now.Sub(end.Verification.Time()), cost)
 		if end.Delivered {
 			delivered := end.Delivery
 			delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, now
@@ -381,7 +384,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	switch {
 	case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers
 		l.answered(j.country)
-	case end.Outcome == verify.Errored && j.cut != nil: // it isn't the carrier's fault
+	case end.Outcome == verify.Errored && (j.cut != nil || end.Reason == carrier.ReasonThrottled): // it isn't the carrier's fault
 		l.spare(j.country, d.Now())
 	default:
 		if l.failed(j.country, d.BreakAfter, d.Now()) {
@@ -442,7 +445,7 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 
 // settle records an attempt's end. Where the database is away it tries again as long as the lease
 // holds, since an end that isn't recorded makes somebody send again.
-func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j job) {
+func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		_, err := d.Store.Settle(context.Background(), end)
 		switch {

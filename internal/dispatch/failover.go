@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -16,25 +17,37 @@ type way struct {
 	calls   int // for this message, so far
 }
 
-// next are the ways that a message may still go: where least was called for it first, then its own
-// channel before those that it may go on by, then the preferred carrier. A carrier that refused it is
-// out, whatever it said later, or had said before; and one that took it: from that one a second message
-// would hardly do better.
-func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (all []way) {
-	add := func(e verify.Envelope) {
-		names, _ := d.table.Route(&e)
-		for _, name := range names {
-			w := way{line: d.lines[name], channel: e.Channel}
-			if w.count(v, history) {
-				all = append(all, w)
+// ways are those by which a message may go: the carriers of its channel, the preferred one first, then those
+// of the channels that it may go on by.
+func (d *Dispatcher) ways(e verify.Envelope, then []verify.Channel) iter.Seq[way] {
+	return func(yield func(way) bool) {
+		for i := 0; ; i++ {
+			names, _ := d.table.Route(&e)
+			for _, name := range names {
+				if !yield(way{line: d.lines[name], channel: e.Channel}) {
+					return
+				}
 			}
+			if i == len(then) {
+				return
+			}
+			e.Channel = then[i]
 		}
 	}
-	e := v.Envelope()
-	add(e)
+}
+
+// next are the ways that a message may still go, those first where least was called for it. A carrier that
+// refused it is out, whatever it said later, or had said before; and one that took it: from that one a
+// second message would hardly do better.
+func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (all []way) {
+	var then []verify.Channel
 	for _, f := range v.Fallbacks {
-		e.Channel = f.Channel
-		add(e)
+		then = append(then, f.Channel)
+	}
+	for w := range d.ways(v.Envelope(), then) {
+		if w.count(v, history) {
+			all = append(all, w)
+		}
 	}
 	slices.SortStableFunc(all, func(a, b way) int { return a.calls - b.calls })
 	return all

@@ -547,6 +547,10 @@ func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
 	if v := k.Verification(id); v.Delivery != verify.Delivered {
 		t.Errorf("the message is %v, want delivered", v.Delivery)
 	}
+	receive(t, k, carrier.Receipt{Carrier: "b", Ref: "ref", Unsure: true, Delivered: true}) // again
+	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Carrier: "b", Ref: "another's", Unsure: true, Delivered: true}); !errors.Is(err, verify.ErrNotFound) {
+		t.Errorf("a receipt that somebody has another idea of: %v", err)
+	}
 	k.Advance(time.Minute) // the other one is nobody's
 	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Verification: verify.NewID(k.Clock.Now()), Attempt: 1, Delivered: true}); !errors.Is(err, verify.ErrNotFound) {
 		t.Errorf("a receipt for a verification that never was: %v", err)
@@ -725,6 +729,45 @@ func TestSilenceMovesOnOnce(t *testing.T) {
 	}
 }
 
+// A message that has arrived after all isn't sent again, also not where it waits for another try: of the
+// same carrier, which said that it wasn't sent, or of the next, which couldn't be reached.
+func TestWhatHasArrivedIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		carriers []*way
+		wait     time.Duration // until the last one has been called
+		calls    int
+	}{
+		"by the only carrier": {[]*way{{name: "a", send: always(errDown)}}, 0, 1},
+		"by the first one, while the next fails": {[]*way{
+			{name: "a", send: always(carrier.Unknown(errDown))}, {name: "b", send: always(errDown)}}, 2 * receiptTimeout, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := countersigntest.Options{Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: receiptTimeout}}}
+			for _, w := range tt.carriers {
+				o.Carriers = append(o.Carriers, w)
+			}
+			k := countersigntest.New(t, o)
+			id := k.Start(to, "")
+			quiet(t, k, id)
+			k.Advance(tt.wait)
+			v := quiet(t, k, id)
+			last := tt.carriers[len(tt.carriers)-1]
+			if n := len(last.seen()); n != tt.calls || v.Delivery != verify.Queued {
+				t.Fatalf("%d calls, %v; want %d, and the message to wait for another", n, v.Delivery, tt.calls)
+			}
+			receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Delivered: true})
+			for range 10 {
+				k.Advance(30 * time.Second)
+			}
+			if v = quiet(t, k, id); len(last.seen()) != tt.calls || v.Delivery != verify.Delivered || v.Reason != "" {
+				t.Errorf("after the receipt: %d calls more, %v %s; want none, delivered", len(last.seen())-tt.calls, v.Delivery, v.Reason)
+			}
+		})
+	}
+}
+
 // A receipt that names our own attempt can come before that has ended, too. If it moved on at once, it
 // would move on to the same carrier, for nobody knows yet who lost the message.
 func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
@@ -741,16 +784,19 @@ func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
 	}
 }
 
-// A refusal is about the number, and the carrier answers.
-func TestRefusalsOpenNoBreaker(t *testing.T) {
+// A refusal is about the number, and a carrier that wants us to be slower will take the message soon: both
+// answer.
+func TestRefusalsAndThrottlingOpenNoBreaker(t *testing.T) {
 	t.Parallel()
-	w := &way{name: "a", send: always(carrier.Refused(errDown))}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 2})
-	for range 5 {
-		settled(t, k, k.Start(to, ""))
-	}
-	if n := len(w.seen()); n != 5 {
-		t.Errorf("%d calls, want 5", n)
+	for _, err := range []error{carrier.Refused(errDown), carrier.Because(carrier.ReasonThrottled, carrier.Later(time.Minute, errDown))} {
+		w := &way{name: "a", send: always(err)}
+		k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 2})
+		for range 5 {
+			quiet(t, k, k.Start(to, ""))
+		}
+		if n := len(w.seen()); n != 5 {
+			t.Errorf("%v: %d calls, want 5", carrier.Decision(err).Reason, n)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ type line struct {
 	Line
 	limit  time.Duration // of one call
 	places chan struct{} // one token for each message that is here
-	queue  chan job
+	queue  *queue
 	pace   pace
 
 	troubles atomic.Int32 // how many breakers there are: most often none, and nobody needs the lock
@@ -67,7 +67,7 @@ func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
 		made.pace.gcra = limit.GCRA{Burst: 1, Interval: time.Duration(float64(time.Second) / l.Rate)}
 		made.Queue = min(l.Queue, max(1, int(l.Rate*(lease-callLimit).Seconds())))
 	}
-	made.places, made.queue = make(chan struct{}, made.Queue), make(chan job, made.Queue)
+	made.places, made.queue = make(chan struct{}, made.Queue), newQueue(made.Queue)
 	return made, nil
 }
 

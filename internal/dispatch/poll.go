@@ -46,6 +46,7 @@ func (d *Dispatcher) Poll(ctx context.Context) error {
 	d.polling.Lock()
 	defer d.polling.Unlock()
 	d.match(ctx)
+	d.keep()
 	for {
 		due, err := d.Store.Due(ctx, pollStep)
 		if err != nil {
@@ -132,14 +133,14 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, country
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
 		d.Log.Error("open code", "verification", v.ID, "err", err)
-		return d.end(ctx, v, "no_key")
+		return d.drop(ctx, v, "no_key")
 	}
 	history := o.Deliveries
 	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
 	queued = true
-	l.queue <- job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: country}
+	l.queue.add(&job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: country})
 	return nil
 }
 
@@ -152,11 +153,11 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string
 	if err != nil || v == nil {
 		return err
 	}
-	return d.end(ctx, v, reason)
+	return d.drop(ctx, v, reason)
 }
 
-// end fails a message that we hold the lease for and can't send.
-func (d *Dispatcher) end(ctx context.Context, v *verify.Verification, reason string) error {
+// drop fails a message that we hold the lease for and can't send.
+func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason string) error {
 	_, err := d.Store.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
 	}})

@@ -27,7 +27,8 @@ var errForeign = errors.New("the attempt was another carrier's")
 
 // Receive takes a carrier's receipt. A failed one moves on to another carrier, if there is one. A carrier
 // reports of its own messages only. When a network is quicker than our own commit, its receipt waits in
-// memory: whose message it is isn't on disk yet.
+// memory: whose message it is isn't on disk yet. A carrier that is unsure of its id is told
+// [verify.ErrNotFound] instead.
 func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 	if d.trials.receive(r) {
 		return nil
@@ -39,6 +40,8 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 		return nil
 	case !errors.Is(err, errEarly):
 		return err
+	case r.Unsure:
+		return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrNotFound)
 	case d.early.keep(waiting{r, d.Now(), d.Now()}):
 		return nil
 	}

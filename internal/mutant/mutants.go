@@ -332,8 +332,23 @@ var mutants = []mutant{
 	},
 	{
 		"receipt-not-fenced", "That an earlier attempt was lost says nothing while a later one is on its way.",
-		[]edit{{deliveryFile, " || !r.Delivered && r.Attempt != v.Attempt {", " {"}},
+		[]edit{{deliveryFile, "case v.Delivery == Queued, r.Attempt != v.Attempt:", "case v.Delivery == Queued:"}},
 		test{inVerify, "^TestAReceiptAdvancesWhatIsOnItsWay$"},
+	},
+	{
+		"arrived-and-tried-again", "Nothing more is sent once a receipt says that the message arrived.",
+		[]edit{{deliveryFile, "	case v.Delivery == Delivered, v.Delivery == Failed:\n", "	case v.Delivery == Delivered, v.Delivery == Failed, v.Delivery == Queued:\n"}},
+		test{inDispatch, "^TestWhatHasArrivedIsNotTriedAgain$"},
+	},
+	{
+		"waits-and-is-given-up", "A message that waits for a slow carrier keeps its lease.",
+		[]edit{{"internal/dispatch/poll.go", "	d.keep()\n", ""}},
+		test{inDispatch, "^TestAMessageThatWaitsKeepsItsLease$"},
+	},
+	{
+		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
+		[]edit{{dispatchFile, " || end.Reason == carrier.ReasonThrottled)", ")"}},
+		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
 	},
 	{
 		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
@@ -347,7 +362,7 @@ var mutants = []mutant{
 	},
 	{
 		"started-elsewhere-for-want-of-room", "A start for whose text there is no room makes no call.",
-		[]edit{{"internal/dispatch/dispatch.go", "i <= len(then) && !full; i++", "i <= len(then); i++"}},
+		[]edit{{dispatchFile, `busy != "" && busy != w.channel`, "false"}},
 		test{inDispatch, "^TestNoRoomIsNoReasonToCall$"},
 	},
 	{

@@ -60,9 +60,9 @@ func (m Message) Around() []string {
 //	   └────────┴────────┴──→ failed
 //
 // A failed receipt leads from sent back to queued, where another carrier can still be tried, of this
-// channel or of a [Fallback]. Silence
-// leads from sent back to sending, if somebody waited for a receipt until DueAt. A right code leads
-// to delivered from wherever the message is, unless it has failed.
+// channel or of a [Fallback]. Silence leads from sent back to sending, if somebody waited for a receipt
+// until DueAt. A right code leads to delivered from wherever the message is, unless it has failed; so
+// does a receipt that says so, of whichever attempt.
 type DeliveryState int
 
 // The numbers are stored.
@@ -318,18 +318,17 @@ func (r *Receipt) state() ReceiptState {
 // Settle records a receipt with d, the attempt that it is about, and lets it advance the delivery. It
 // reports whether it says anything new: carriers repeat themselves. It changes no verdict, and nothing
 // that is final. That an earlier attempt's message was lost says nothing while a later one is on its
-// way.
+// way; that it arrived says that nobody needs a later one, also one that waits for its turn.
 func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool) {
 	if r.Attempt < 1 || r.Attempt > v.Attempt || d.Receipt == ReceiptDelivered || d.Receipt == r.state() {
 		return false
 	}
 	d.Receipt, d.ReceiptAt, d.ReceiptReason = r.state(), now, r.Reason
-	if v.Delivery != Sent && v.Delivery != Sending || !r.Delivered && r.Attempt != v.Attempt {
-		return true
-	}
 	switch {
+	case v.Delivery == Delivered, v.Delivery == Failed:
 	case r.Delivered:
 		v.Delivery, v.Reason, v.DueAt = Delivered, "", time.Time{}
+	case v.Delivery == Queued, r.Attempt != v.Attempt:
 	case r.Retry && v.ended(now) == nil:
 		v.Delivery, v.Reason, v.DueAt = Queued, r.Reason, now
 	default:

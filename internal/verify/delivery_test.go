@@ -327,11 +327,13 @@ func TestAReceiptAdvancesWhatIsOnItsWay(t *testing.T) {
 				}
 				e.end(v)
 				want := v.clone()
-				if s == Sent || s == Sending {
+				switch {
+				case s == Delivered, s == Failed:
+				case r.Delivered: // also where it waits for another try
+					want.Delivery, want.Reason, want.DueAt = Delivered, "", time.Time{}
+				case s == Sent, s == Sending:
 					switch {
-					case r.Attempt == 1 && !r.Delivered: // the second one is on its way
-					case r.Delivered:
-						want.Delivery, want.Reason, want.DueAt = Delivered, "", time.Time{}
+					case r.Attempt == 1: // the second one is on its way
 					case r.Retry && e.err == nil:
 						want.Delivery, want.Reason, want.DueAt = Queued, "undelivered", t0
 					default:

@@ -151,9 +151,12 @@ func decide(resp *http.Response) error {
 		return nil
 	}
 	err := exchange.Status(resp)
+	after := exchange.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	switch {
-	case code == http.StatusTooManyRequests, code >= 500:
-		return carrier.Later(exchange.RetryAfter(resp.Header.Get("Retry-After"), time.Now()), err)
+	case code == http.StatusTooManyRequests:
+		return carrier.Because(carrier.ReasonThrottled, carrier.Later(after, err))
+	case code >= 500:
+		return carrier.Later(after, err)
 	case code >= 400:
 		return carrier.Refused(err)
 	default: // a redirect, which we don't follow

@@ -60,7 +60,7 @@ func wantBody(attempt int) string {
 
 // carrierTo makes a carrier that posts to a URL, with a time limit that no test reaches unless it
 // sets another one. The carrier's idle connections are closed when the test ends.
-func carrierTo(t testing.TB, to string, change ...func(*Config)) timed {
+func carrierTo(t testing.TB, to string, change ...func(*Config)) *Carrier {
 	t.Helper()
 	secret, err := ParseSecret(testSecret)
 	if err != nil {
@@ -75,19 +75,15 @@ func carrierTo(t testing.TB, to string, change ...func(*Config)) timed {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.client.CloseIdleConnections)
-	return timed{c}
+	return c
 }
 
-// A timed carrier gets the time that it asks for, as from the dispatcher.
-type timed struct{ *Carrier }
-
-func (c timed) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Limit())
-	defer cancel()
-	return c.Carrier.Send(ctx, m)
+// within is as much time as the dispatcher gives, where it is little.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
 }
-
-func timeout(d time.Duration) func(*Config) { return func(c *Config) { c.Timeout = d } }
 
 // received is what a receiver got.
 type received struct {
@@ -284,6 +280,7 @@ func TestAnyTextArrivesAsItIs(t *testing.T) {
 func TestTheStatusDecides(t *testing.T) {
 	t.Parallel()
 	later := func(d time.Duration) *decided { return &decided{verify.Errored, "later", d} }
+	slower := func(d time.Duration) *decided { return &decided{verify.Errored, "throttled", d} }
 	refused := &decided{Outcome: verify.Refused, Reason: "refused"}
 	redirected := &decided{Outcome: verify.Errored, Reason: "redirected"}
 	for _, c := range []struct {
@@ -295,11 +292,11 @@ func TestTheStatusDecides(t *testing.T) {
 		{300, "", redirected}, {304, "", redirected}, {399, "60", redirected},
 		{400, "", refused}, {401, "", refused}, {403, "", refused}, {404, "", refused}, {408, "", refused}, {409, "", refused},
 		{410, "", refused}, {413, "", refused}, {422, "", refused}, {425, "", refused}, {451, "", refused}, {404, "60", refused},
-		{429, "", later(0)}, {429, "7", later(7 * time.Second)}, {429, "0", later(0)}, {429, "soon", later(0)}, {429, "-5", later(0)},
-		{429, "1.5", later(0)}, {429, "86400", later(24 * time.Hour)}, {429, "86401", later(24 * time.Hour)},
-		{429, "99999999999999999999999", later(24 * time.Hour)}, {429, "-99999999999999999999999", later(0)},
-		{429, "Mon, 04 May 2026 13:00:00", later(0)}, {429, "Sun, 06 Nov 1994 08:49:37 GMT", later(0)},
-		{429, "Fri, 31 Dec 9999 23:59:59 GMT", later(24 * time.Hour)},
+		{429, "", slower(0)}, {429, "7", slower(7 * time.Second)}, {429, "0", slower(0)}, {429, "soon", slower(0)}, {429, "-5", slower(0)},
+		{429, "1.5", slower(0)}, {429, "86400", slower(24 * time.Hour)}, {429, "86401", slower(24 * time.Hour)},
+		{429, "99999999999999999999999", slower(24 * time.Hour)}, {429, "-99999999999999999999999", slower(0)},
+		{429, "Mon, 04 May 2026 13:00:00", slower(0)}, {429, "Sun, 06 Nov 1994 08:49:37 GMT", slower(0)},
+		{429, "Fri, 31 Dec 9999 23:59:59 GMT", slower(24 * time.Hour)},
 		{500, "", later(0)}, {501, "", later(0)}, {502, "", later(0)}, {503, "", later(0)}, {503, "120", later(2 * time.Minute)}, {504, "", later(0)}, {599, "3", later(3 * time.Second)},
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.status, c.retryAfter), func(t *testing.T) {
@@ -441,7 +438,7 @@ func TestWhatCannotBeReachedCanBeTriedAgain(t *testing.T) {
 		"it never answers the TLS handshake":  "https://" + silent.Addr().String(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := carrierTo(t, to, timeout(time.Second)).Send(t.Context(), message(1))
+			_, err := carrierTo(t, to, func(c *Config) { c.Timeout = time.Second }).Send(t.Context(), message(1))
 			wantError(t, err, unreachable)
 		})
 	}
@@ -468,7 +465,7 @@ func hang(t *testing.T) http.HandlerFunc {
 func TestAnAnswerThatDoesNotComeIsUnknown(t *testing.T) {
 	t.Parallel()
 	server, got := receiver(t, hang(t))
-	_, err := carrierTo(t, server.URL, timeout(200*time.Millisecond)).Send(t.Context(), message(1))
+	_, err := carrierTo(t, server.URL).Send(within(t, 200*time.Millisecond), message(1))
 	wantError(t, err, unknown)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want that it took too long", err)
@@ -477,7 +474,7 @@ func TestAnAnswerThatDoesNotComeIsUnknown(t *testing.T) {
 		t.Errorf("got %d requests, want 1", n)
 	}
 
-	_, err = carrierTo(t, listenRaw(t, func(c net.Conn) { io.Copy(io.Discard, c) }).url(), timeout(200*time.Millisecond)).Send(t.Context(), message(1))
+	_, err = carrierTo(t, listenRaw(t, func(c net.Conn) { io.Copy(io.Discard, c) }).url()).Send(within(t, 200*time.Millisecond), message(1))
 	wantError(t, err, unknown)
 }
 
@@ -676,7 +673,7 @@ func TestASlowAnswersStatusCounts(t *testing.T) {
 			hang(t)(w, r)
 		})
 		began := time.Now()
-		_, err := carrierTo(t, server.URL, timeout(300*time.Millisecond)).Send(t.Context(), message(1))
+		_, err := carrierTo(t, server.URL).Send(within(t, 300*time.Millisecond), message(1))
 		switch {
 		case want != nil:
 			wantError(t, err, *want)

@@ -211,8 +211,7 @@ func TestHTTP2IsSpokenWhereItIsOffered(t *testing.T) {
 	wantError(t, err, decided{Outcome: 1, Reason: "refused"})
 	_, err = c.Send(t.Context(), message(1))
 	wantError(t, err, unknown)
-	c.Timeout = 200 * time.Millisecond
-	_, err = c.Send(t.Context(), message(1))
+	_, err = c.Send(within(t, 200*time.Millisecond), message(1))
 	wantError(t, err, unknown)
 	if n := len(got.all()); n != 13 {
 		t.Errorf("got %d requests, want 13: none repeated", n)

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +41,7 @@ func reports(t testing.TB, c Config) (*Carrier, http.Handler, *told) {
 	t.Helper()
 	way, got := carrierOf(t, c), new(told)
 	way.OnReceipt(got.receive)
-	return way.Carrier, Handler(c.Log, way.Carrier), got
+	return way, Handler(c.Log, way), got
 }
 
 // reportFrom makes a report as the provider would: to a URL of ours, signed.
@@ -208,6 +209,21 @@ func TestAReportMustComeFromTheProvider(t *testing.T) {
 				moved := reportFrom(name, target, body, testNow)
 				moved.URL.RawQuery = "m=" + strings.Replace(testToken, ".1", ".2", 1)
 				refuse("another attempt's", moved, 403)
+				var params strings.Builder
+				form, _ := url.ParseQuery(body)
+				for _, name := range sortedKeys(form) {
+					params.WriteString(name + form.Get(name))
+				}
+				joint := map[string]string{"twilio": "", "plivo": "."}[way.Spec.Callback.Check]
+				refilled := reportFrom(name, target, "", testNow)
+				refilled.Header = reportFrom(name, target, body, testNow).Header
+				refilled.Header.Set("Content-Type", jsonType)
+				refilled.Header.Set("X-Plivo-Signature-V2-Nonce", "n")
+				refilled.Header.Set("X-Plivo-Signature-V2", refilled.Header.Get("X-Plivo-Signature-V3"))
+				refilled.Header.Del("X-Plivo-Signature-V3-Nonce")
+				refilled.URL.RawQuery += joint + url.PathEscape(params.String()+joint)
+				refilled.Body = io.NopCloser(strings.NewReader(fmt.Sprintf(`{%q:"x",%q:%q}`, way.Spec.Callback.Ref, way.Spec.Callback.Status, way.Spec.Callback.Delivered[0])))
+				refuse("its form in the URL, and a body of another kind", refilled, 403)
 			}
 			wantSilent(t, strings.ReplaceAll(log.String(), "callback's secret", ""))
 			if ask(h, reportFrom(name, target, body, testNow)); len(got.receipts) != 1 {

@@ -30,6 +30,11 @@ type report struct {
 	form url.Values // of the body
 }
 
+// signedWhole reports whether a signature over URL and form leaves nothing of the report out: who has seen
+// one could move its form into the URL, where it reads the same to the signature, and write a body of
+// another kind.
+func (r *report) signedWhole() bool { return r.form != nil || len(r.body) == 0 }
+
 // A proof reports whether a report comes from the provider, and is not an old one made again, as far as
 // the provider lets us know.
 type proof func(r *report, now time.Time) bool
@@ -42,7 +47,7 @@ func newProof(kind string, key verify.Secret) (proof, error) {
 	text := strings.TrimSpace(key.Reveal())
 	switch kind {
 	case "twilio":
-		return func(r *report, _ time.Time) bool { return provesTwilio(r, text) }, nil
+		return func(r *report, _ time.Time) bool { return r.signedWhole() && provesTwilio(r, text) }, nil
 	case "telnyx":
 		public, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || len(public) != ed25519.PublicKeySize {
@@ -52,7 +57,7 @@ func newProof(kind string, key verify.Secret) (proof, error) {
 	case "vonage":
 		return func(r *report, now time.Time) bool { return provesVonage(r, text, now) }, nil
 	case "plivo":
-		return func(r *report, _ time.Time) bool { return provesPlivo(r, text) }, nil
+		return func(r *report, _ time.Time) bool { return r.signedWhole() && provesPlivo(r, text) }, nil
 	}
 	if len(text) < 24 || strings.Trim(text, letters+"-_") != "" {
 		return nil, errors.New("must be 24 or more letters and digits, as it is a part of the URL; to make one: openssl rand -hex 32")

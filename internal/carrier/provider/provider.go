@@ -3,7 +3,8 @@
 // message. There are presets for those that many people use; any other is written in the configuration.
 //
 // A request that was written and not answered may have been carried out: it is [carrier.Unknown], and not
-// made again. Nothing that a provider writes ends in an error, since it may repeat the code.
+// made again; but for one that met a connection that was used before and was closed instead of answered,
+// which is made once more (see [exchange.Client]). Nothing that a provider writes ends in an error, since it may repeat the code.
 package provider
 
 import (

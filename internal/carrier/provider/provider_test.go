@@ -129,23 +129,14 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 	return c
 }
 
-func carrierOf(t testing.TB, c Config) timed {
+func carrierOf(t testing.TB, c Config) *Carrier {
 	t.Helper()
 	out, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(out.client.CloseIdleConnections)
-	return timed{out}
-}
-
-// A timed carrier gets the time that it asks for, as from the dispatcher.
-type timed struct{ *Carrier }
-
-func (c timed) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Limit())
-	defer cancel()
-	return c.Carrier.Send(ctx, m)
+	return out
 }
 
 // decided is what the dispatcher makes of an error.
@@ -301,9 +292,9 @@ func TestWhatBecameOfARequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, got := providerServer(t, tt.answer)
-			c := configOf(t, "twilio", server)
-			c.Timeout = 300 * time.Millisecond
-			_, err := carrierOf(t, c).Send(t.Context(), message())
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			_, err := carrierOf(t, configOf(t, "twilio", server)).Send(ctx, message())
 			wantError(t, err, tt.want)
 			if n := len(got.all()); n != 1 {
 				t.Errorf("got %d requests, want 1", n)

@@ -101,6 +101,15 @@ func (k *kit) onReceipt(receive func(carrier.Receipt) error) {
 	k.receive = receive
 }
 
+// unlessUnsure knows no message by the SMSC's id.
+func (k *kit) unlessUnsure(r carrier.Receipt) error {
+	if r.Unsure {
+		return verify.ErrNotFound
+	}
+	k.receipts <- r
+	return nil
+}
+
 // secrets fails if a log line holds what none may.
 func (k *kit) secrets() {
 	k.mu.Lock()

@@ -142,13 +142,11 @@ func decimal(id string, base int) string {
 }
 
 const (
-	// maxReceipts is how many receipts are looked at together, and how many that nobody knows are kept
-	// for a second look. The SMSC is asked to come back with the former beyond that.
+	// maxReceipts is how many receipts are looked at together. The SMSC is asked to come back with those
+	// beyond that.
 	maxReceipts = 4096
 	// earlyLimit is how long a receipt that nobody knows waits for a response that explains it.
 	earlyLimit = time.Second
-	// settleWait is how long another replica may take to record what its SMSC has answered.
-	settleWait = 5 * time.Second
 	// receiptLimit bounds the time of recording a receipt.
 	receiptLimit = 10 * time.Second
 )
@@ -187,26 +185,17 @@ func (c *Carrier) receive(r receipt) Status {
 	if s, id := c.ledger.find(c.ctx, r.ids, c.pool.busy); s != nil {
 		return c.passOn(s, id, r)
 	}
-	if status, known := c.passRef(r); known {
-		return status
+	// Its message was sent before we were started, or by another replica.
+	for _, id := range r.ids {
+		if status, known := c.tell(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason}); known {
+			return status
+		}
 	}
 	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil {
 		return c.passOn(s, r.ids[0], r)
 	}
-	select {
-	case c.strayed <- struct{}{}:
-		c.work.Go(func() {
-			defer func() { <-c.strayed }()
-			if sleep(c.ctx, settleWait) == nil {
-				if _, known := c.passRef(r); !known {
-					c.strays.Add(1)
-				}
-			}
-		})
-	default:
-		c.strays.Add(1)
-	}
-	return statusOK // nothing would be better if it came again
+	status, _ := c.tell(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason})
+	return status
 }
 
 // passOn passes on a receipt for a shipment that we made, unless other parts of it are undecided.
@@ -216,22 +205,9 @@ func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
 		return statusOK
 	}
 	status, _ := c.tell(carrier.Receipt{
-		Verification: s.verification, Attempt: s.attempt, Carrier: c.Config.Name, Ref: ref,
-		Delivered: r.delivered, Reason: r.reason,
+		Verification: s.verification, Attempt: s.attempt, Ref: ref, Delivered: r.delivered, Reason: r.reason,
 	})
 	return status
-}
-
-// passRef passes on a receipt of which we know no more than the SMSC's id: its message was sent
-// before we were started, or by another replica.
-func (c *Carrier) passRef(r receipt) (status Status, known bool) {
-	for _, id := range r.ids {
-		status, known = c.tell(carrier.Receipt{Carrier: c.Config.Name, Ref: id, Delivered: r.delivered, Reason: r.reason})
-		if known {
-			break
-		}
-	}
-	return status, known
 }
 
 // tell hands a receipt to whoever records it, and returns what to tell the SMSC. known is false if
@@ -241,6 +217,7 @@ func (c *Carrier) tell(r carrier.Receipt) (status Status, known bool) {
 	if receive == nil { // not yet: we have just begun
 		return statusTemporary, true
 	}
+	r.Carrier = c.Config.Name
 	ctx, cancel := context.WithTimeout(context.Background(), receiptLimit)
 	defer cancel()
 	err := (*receive)(ctx, r)
@@ -250,7 +227,7 @@ func (c *Carrier) tell(r carrier.Receipt) (status Status, known bool) {
 		return statusOK, true
 	case errors.Is(err, verify.ErrNotFound):
 		return statusOK, false
-	case errors.As(err, &final):
+	case errors.As(err, &final) && final.Kind != verify.Unavailable:
 		return statusOK, true // it would say the same again
 	default:
 		c.Log.Warn("receipt not recorded, the SMSC is asked to bring it again", "carrier", c.Config.Name, "err", err)

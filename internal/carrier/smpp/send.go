@@ -73,7 +73,7 @@ func (c *Carrier) answered(s *shipment, p pdu, late bool) {
 	if late {
 		reason := carrier.Decision(p.status.decide(c.Refuse, 0)).Reason
 		c.work.Go(func() {
-			c.tell(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Carrier: c.Config.Name, Reason: reason})
+			c.tell(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Reason: reason})
 		})
 	}
 }

@@ -28,7 +28,7 @@ const (
 	// outQueue is how many PDUs may wait to be written, and outBatch how many bytes of them are
 	// written together.
 	outQueue, outBatch = 256, 32 << 10
-	// lateLimit is how long a response may be late and still be understood.
+	// lateLimit is how long a response may be late and still be understood; for some, twice that.
 	lateLimit = 5 * time.Minute
 	// unbindLimit is how long each side may take to say goodbye.
 	unbindLimit = time.Second
@@ -89,6 +89,7 @@ func (c *Carrier) open(ctx context.Context, as command) (*session, error) {
 	}
 	s.work.Go(s.read)
 	s.work.Go(s.write)
+	s.work.Go(s.forgetLate)
 	if c.Enquire > 0 {
 		s.work.Go(s.keepAlive)
 	}
@@ -375,9 +376,22 @@ func (s *session) keepAlive() {
 			return
 		case <-tick.C:
 		}
-		s.forget(time.Now().Add(-lateLimit))
 		if _, _, err := s.ask(context.Background(), &request{pdu: pdu{command: enquireLink}}); err != nil {
 			s.fail(fmt.Errorf("enquire_link: %w", err))
+		}
+	}
+}
+
+// forgetLate gives up now and then on the responses that are too late.
+func (s *session) forgetLate() {
+	tick := time.NewTicker(lateLimit)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.down:
+			return
+		case <-tick.C:
+			s.forget(time.Now().Add(-lateLimit))
 		}
 	}
 }

@@ -151,8 +151,6 @@ type Carrier struct {
 
 	receiver   atomic.Pointer[func(context.Context, carrier.Receipt) error]
 	receipts   chan struct{} // a token for each receipt that is looked at
-	strayed    chan struct{} // a token for each that is looked at again
-	strays     atomic.Uint64 // receipts that nobody knew
 	binds      atomic.Uint64 // that succeeded
 	throttled  atomic.Uint64 // see Stats
 	references atomic.Uint32 // of messages in parts
@@ -187,7 +185,7 @@ func (c Config) dialer() func(ctx context.Context, addr string) (net.Conn, error
 func start(config Config, dial func(context.Context, string) (net.Conn, error)) *Carrier {
 	c := &Carrier{
 		Config: config.withDefaults(), dial: dial, gate: newGate(), ledger: newLedger(),
-		receipts: make(chan struct{}, maxReceipts), strayed: make(chan struct{}, maxReceipts),
+		receipts: make(chan struct{}, maxReceipts),
 	}
 	c.pool.window = c.Window
 	if c.Rate > 0 {
@@ -204,9 +202,9 @@ func start(config Config, dial func(context.Context, string) (net.Conn, error)) 
 // Name implements [carrier.Carrier].
 func (c *Carrier) Name() string { return c.Config.Name }
 
-// OnReceipt sets who is told of receipts. If it answers [verify.ErrNotFound], the receipt is nobody's;
-// after another error that is no [verify.Error], the SMSC is asked to bring the receipt again, as it is
-// while nobody is told.
+// OnReceipt sets who is told of receipts. If it answers [verify.ErrNotFound], the receipt is nobody's.
+// The SMSC is asked to bring a receipt again after an error that is no [verify.Error], or that is
+// [verify.Unavailable], and while nobody is told.
 func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
 	c.receiver.Store(&receive)
 }
@@ -216,7 +214,6 @@ type Stats struct {
 	Bound    int    // sessions that can submit
 	InFlight int    // places of their windows that are taken
 	Binds    uint64 // sessions that were ever bound
-	Strays   uint64 // receipts that nobody knew
 	// Throttled are the messages, or parts of some, that the SMSC refused because we were too fast.
 	Throttled uint64
 }
@@ -224,7 +221,7 @@ type Stats struct {
 // Stats returns the counts of now.
 func (c *Carrier) Stats() Stats {
 	bound, taken := c.pool.count()
-	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Strays: c.strays.Load(), Throttled: c.throttled.Load()}
+	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Throttled: c.throttled.Load()}
 }
 
 // Close takes no more messages, waits for the responses of those that are under way, unbinds, and
