@@ -57,6 +57,9 @@ func parseApplication(s string) (verify.ID, error) {
 	return verify.ParseID(s)
 }
 
+// maxCost bounds what a message costs, in whatever currency; also against infinity.
+const maxCost = 1_000_000
+
 // checkUse checks how a carrier is used, of whatever kind it is.
 func checkUse(p *yamlconf.Problems, key string, cc *CarrierConfig) {
 	// Below, a message's turn comes after its lease.
@@ -73,7 +76,7 @@ func checkUse(p *yamlconf.Problems, key string, cc *CarrierConfig) {
 	for i, c := range cc.Costs {
 		at := fmt.Sprintf("%s.costs[%d]", key, i)
 		country(at, c.Country, seen)
-		p.Check(at+".cost", c.Cost >= 0, "must not be below 0")
+		p.Check(at+".cost", c.Cost >= 0 && c.Cost <= maxCost, "must be between 0 and %d", maxCost)
 	}
 	clear(seen)
 	for i, pool := range cc.Senders {

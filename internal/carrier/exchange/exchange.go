@@ -41,31 +41,56 @@ func CheckURL(s string, plaintext bool) error {
 
 // A Client makes requests. It is safe for concurrent use. It is no [http.Client], which follows
 // redirects: one would take the code to a place that nobody configured.
-type Client struct{ transport *http.Transport }
+type Client struct {
+	transport *http.Transport
+	repeat    bool
+}
 
-// New returns a client with as many connections at once as given. No roots: the system's.
-func New(dial time.Duration, conns int, roots *x509.CertPool) *Client {
+// Options say how a [Client] connects.
+type Options struct {
+	Dial  time.Duration  // limit of making a connection
+	Conns int            // connections at once
+	Roots *x509.CertPool // nil: the system's
+
+	// Repeat says that the receiver drops repeats, since its requests name the message: one that met a
+	// connection which the receiver was closing is made once more.
+	Repeat bool
+}
+
+// How long a connection is kept without work. Where nothing is repeated, a request that meets one that
+// the receiver is closing may be lost: so it is less there than the 5 s after which common servers close.
+const (
+	idle               = time.Minute
+	idleUnlessRepeated = 4 * time.Second
+)
+
+// New returns a client.
+func New(o Options) *Client {
+	keep := idleUnlessRepeated
+	if o.Repeat {
+		keep = idle
+	}
 	return &Client{&http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: dial,
+		DialContext:         (&net.Dialer{Timeout: o.Dial, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: o.Dial,
 		ForceAttemptHTTP2:   true,
-		MaxConnsPerHost:     conns,
-		MaxIdleConnsPerHost: conns,
-		IdleConnTimeout:     time.Minute,
+		MaxConnsPerHost:     o.Conns,
+		MaxIdleConnsPerHost: o.Conns,
+		IdleConnTimeout:     keep,
 		DisableCompression:  true,
-	}}
+	}, o.Repeat}
 }
 
 // CloseIdleConnections closes those that no request uses.
 func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
-// Do makes a request, and makes it once more if it met a connection that the receiver was closing.
+// Do makes a request, and with [Options].Repeat once more if it met a connection that the receiver was closing.
 // Its error is [carrier.Unknown] where the receiver may have the message, and else says that the
 // receiver is unreachable. The caller closes the answer's body.
 func (c *Client) Do(ctx context.Context, request func(context.Context) (*http.Request, error)) (*http.Response, error) {
 	resp, x, err := c.once(ctx, request)
-	if err != nil && x.stale() && ctx.Err() == nil {
+	if err != nil && c.repeat && x.stale() && ctx.Err() == nil {
 		resp, x, err = c.once(ctx, request)
 	}
 	switch {

@@ -82,7 +82,7 @@ func New(c Config) (*Carrier, error) {
 		return nil, fmt.Errorf("carrier %s: url: %w", c.Name, err)
 	}
 	return &Carrier{
-		Config: c, client: exchange.New(c.Timeout, c.Conns, c.RootCAs),
+		Config: c, client: exchange.New(exchange.Options{Dial: c.Timeout, Conns: c.Conns, Roots: c.RootCAs, Repeat: true}),
 		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, c.Secret) }},
 	}, nil
 }

@@ -3,8 +3,7 @@
 // message. There are presets for those that many people use; any other is written in the configuration.
 //
 // A request that was written and not answered may have been carried out: it is [carrier.Unknown], and not
-// made again; but for one that met a connection that was used before and was closed instead of answered,
-// which is made once more (see [exchange.Client]). Nothing that a provider writes ends in an error, since it may repeat the code.
+// made again. Nothing that a provider writes ends in an error, since it may repeat the code.
 package provider
 
 import (
@@ -71,7 +70,7 @@ func New(c Config) (*Carrier, error) {
 	if c.CallbackSecret == "" && c.Spec.Callback.Shared && c.Spec.Callback.Check != "path" { // a URL isn't the place for it
 		c.CallbackSecret = c.Secret
 	}
-	p := &Carrier{Config: c, client: exchange.New(c.Timeout, c.Conns, c.RootCAs)}
+	p := &Carrier{Config: c, client: exchange.New(exchange.Options{Dial: c.Timeout, Conns: c.Conns, Roots: c.RootCAs})}
 	var err error
 	if p.templates, err = parseTemplates(c.Spec); err != nil {
 		return nil, err

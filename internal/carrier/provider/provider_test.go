@@ -316,6 +316,29 @@ func TestWhatBecameOfARequest(t *testing.T) {
 	wantError(t, err, unreachable)
 }
 
+// A provider that breaks down over a message on a connection that was used before may have sent it, and
+// knows no id of ours by which it would drop a repeat.
+func TestAMessageIsNeverRepeated(t *testing.T) {
+	t.Parallel()
+	first := true
+	server, got := providerServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if !first {
+			panic(http.ErrAbortHandler)
+		}
+		first = false
+		answer(201, `{"sid":"SM1"}`)(w, r)
+	})
+	c := carrierOf(t, configOf(t, "twilio", server))
+	if _, err := c.Send(t.Context(), message()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Send(t.Context(), message())
+	wantError(t, err, unknown)
+	if n := len(got.all()); n != 2 {
+		t.Errorf("got %d requests, want 2", n)
+	}
+}
+
 // A status came, and then nothing: the status counts where it is enough, and is no promise where it isn't.
 func TestAnAnswerThatBreaksOff(t *testing.T) {
 	t.Parallel()
