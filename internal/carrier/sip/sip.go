@@ -86,7 +86,12 @@ func New(c Config) (*Carrier, error) {
 // quiet is the library's log: it writes down whole messages, with the numbers in them.
 var quiet = slog.New(slog.DiscardHandler)
 
-func init() { wire.SetDefaultLogger(quiet) } // a part of it has no other way
+func init() { // what has no other way
+	wire.SetDefaultLogger(quiet)
+	// An invitation with credentials for two may be longer than one packet of a network. The library
+	// would not send it, and a trunk on UDP has nothing else; fragments arrive.
+	wire.UDPMTUSize = maxMessage
+}
 
 // start makes the user agent and lets it listen.
 func (c *Carrier) start(listen netip.AddrPort) error {

@@ -1010,3 +1010,18 @@ func TestPacketsKeepTheirTime(t *testing.T) {
 		})
 	}
 }
+
+// Credentials for a trunk with a long nonce, or for two, don't fit into one packet of a network: they
+// are sent all the same.
+func TestCredentialsMayBeLong(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(login), message)
+	chal := &digest.Challenge{Realm: "trunk", Nonce: strings.Repeat("n", 1000), Algorithm: "SHA-256", QOP: []string{"auth"}}
+	invite, right := challenged(t, p, 407, chal, "alice", "correct horse")
+	if !right || len(invite.String()) < 1500 {
+		t.Errorf("%d bytes with credentials that are right: %v", len(invite.String()), right)
+	}
+	p.reply(invite, 486, "")
+	want(t, out, verify.Errored, Busy)
+}
