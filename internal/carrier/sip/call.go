@@ -70,6 +70,15 @@ func (l *call) within(r *wire.Request) bool {
 	return ours == l.tag && l.remote != "" && theirs == l.remote
 }
 
+// trusts reports whether sound is taken from an address: the trunk's, or where this call was answered.
+// The phone of another call is a stranger, who must not get this one's code.
+func (l *call) trusts(a netip.Addr) bool {
+	l.mu.Lock()
+	leg := l.leg
+	l.mu.Unlock()
+	return leg != nil && a == leg.hop.Addr() || l.c.trusts(a)
+}
+
 func (l *call) hangUp() { l.once.Do(func() { close(l.over) }) }
 
 func (l *call) hungUp() bool {
@@ -142,12 +151,17 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		t.script = l.c.Speech.Script(speaking, m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
-	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.c.trusts, l.press)
+	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, l.press)
 	if err != nil {
 		return carrier.Because(Full, carrier.Later(fullWait, err))
 	}
 	l.media = media
 	defer media.close()
+	defer func() {
+		if l.leg != nil {
+			l.leg.close()
+		}
+	}()
 
 	began := time.Now()
 	answer, err := l.dial(ctx, m)

@@ -52,12 +52,12 @@ func complete(via *wire.ViaHeader, from *wire.FromHeader, to *wire.ToHeader, id 
 	return ok && strings.HasPrefix(branch, wire.RFC3261BranchMagicCookie) && len(branch) > len(wire.RFC3261BranchMagicCookie)
 }
 
-// datagrams reads the trunk's messages only.
+// datagrams reads the messages only of those who are heard.
 type datagrams struct {
 	net.PacketConn
-	trusts func(netip.Addr) bool
-	ready  chan struct{} // closed when the reading begins
-	once   sync.Once
+	hears func(netip.Addr) bool
+	ready chan struct{} // closed when the reading begins
+	once  sync.Once
 }
 
 func (d *datagrams) ReadFrom(buf []byte) (int, net.Addr, error) {
@@ -70,16 +70,16 @@ func (d *datagrams) ReadFrom(buf []byte) (int, net.Addr, error) {
 		if err != nil {
 			continue // of one datagram; the library would stop reading
 		}
-		if a, ok := from.(*net.UDPAddr); ok && d.trusts(a.AddrPort().Addr()) && wellFormed(buf[:n]) {
+		if a, ok := from.(*net.UDPAddr); ok && d.hears(a.AddrPort().Addr()) && wellFormed(buf[:n]) {
 			return n, from, nil
 		}
 	}
 }
 
-// connections takes the trunk's connections only.
+// connections takes the connections only of those who are heard.
 type connections struct {
 	net.Listener
-	trusts func(netip.Addr) bool
+	hears func(netip.Addr) bool
 }
 
 func (l *connections) Accept() (net.Conn, error) {
@@ -88,7 +88,7 @@ func (l *connections) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if a, ok := c.RemoteAddr().(*net.TCPAddr); ok && l.trusts(a.AddrPort().Addr()) {
+		if a, ok := c.RemoteAddr().(*net.TCPAddr); ok && l.hears(a.AddrPort().Addr()) {
 			return c, nil
 		}
 		c.Close()

@@ -37,7 +37,8 @@ type leg struct {
 	seq      atomic.Uint32 // the latest request's
 }
 
-// newLeg reads an answer. The contact and the credentials are those of the invitation, if it is known.
+// newLeg reads an answer, and listens to where it came from until close. The contact and the credentials
+// are those of the invitation, if it is known.
 func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact string, creds []wire.Header) *leg {
 	g := &leg{
 		c: c, trunk: trunk, target: answer.To().Address, contact: contact, creds: creds, invited: answer.CSeq().SeqNo,
@@ -52,9 +53,11 @@ func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact st
 		g.routes = append(g.routes, h.Value())
 	}
 	g.hop = g.next()
-	c.trust(g.hop.Addr())
+	c.enter(g.hop.Addr())
 	return g
 }
+
+func (g *leg) close() { g.c.leave(g.hop.Addr()) }
 
 // credentials are what an invitation took.
 func credentials(invite *wire.Request) []wire.Header {
@@ -297,6 +300,7 @@ func (c *Carrier) stray(r *wire.Response) {
 	defer cancel()
 	if r.IsSuccess() {
 		g := c.newLeg(r, source, "", nil)
+		defer g.close()
 		c.write(g.ack())
 		g.converse(ctx, wire.BYE)
 		return

@@ -49,6 +49,7 @@ type Carrier struct {
 	calls   map[string]*call
 	ended   sync.WaitGroup // for calls, and who registers; no Add after stopped
 	trusted map[netip.Addr]bool
+	phones  map[netip.Addr]int // where calls are answered, with how many there are
 }
 
 // A Call is what became of one, for records.
@@ -73,7 +74,7 @@ func New(c Config) (*Carrier, error) {
 	listen := netip.MustParseAddrPort(c.Listen) // checked
 	t := &Carrier{
 		Config: c, ports: newPorts(listen.Addr(), c.Ports), places: make(chan struct{}, c.Calls),
-		close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{},
+		close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{},
 	}
 	t.stopped, t.stop = context.WithCancel(context.Background())
 	if err := t.start(listen); err != nil {
@@ -150,7 +151,7 @@ func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
 		}
 		c.listen = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 		ready := make(chan struct{}) // the library knows the socket, and doesn't open one of its own
-		c.served.Go(func() { server.ServeUDP(&datagrams{PacketConn: conn, trusts: c.trusts, ready: ready}) })
+		c.served.Go(func() { server.ServeUDP(&datagrams{PacketConn: conn, hears: c.hears, ready: ready}) })
 		c.close = conn.Close
 		<-ready
 	case TCP:
@@ -159,7 +160,7 @@ func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
 			return err
 		}
 		c.listen = l.Addr().(*net.TCPAddr).AddrPort()
-		c.served.Go(func() { server.ServeTCP(&connections{l, c.trusts}) })
+		c.served.Go(func() { server.ServeTCP(&connections{l, c.hears}) })
 		c.close = l.Close
 	}
 	return nil
@@ -253,6 +254,21 @@ func (c *Carrier) remove(call *call) {
 	c.ended.Done()
 }
 
+// enter notes where a phone is that has answered, until leave.
+func (c *Carrier) enter(phone netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phones[phone]++
+}
+
+func (c *Carrier) leave(phone netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phones[phone]--; c.phones[phone] == 0 {
+		delete(c.phones, phone)
+	}
+}
+
 // find returns the call that a request is about, or nil. All three ids must fit: the first alone is
 // no secret.
 func (c *Carrier) find(r *wire.Request) *call {
@@ -289,6 +305,16 @@ func (c *Carrier) trusts(a netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.trusted[a]
+}
+
+// hears reports whether signalling is taken from an address: the trunk's, or that of a phone in a call.
+func (c *Carrier) hears(a netip.Addr) bool {
+	if c.trusts(a) {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phones[a.Unmap()] > 0
 }
 
 var errLookUp = errors.New("the trunk's name can't be looked up")

@@ -1025,3 +1025,42 @@ func TestCredentialsMayBeLong(t *testing.T) {
 	p.reply(invite, 486, "")
 	want(t, out, verify.Errored, Busy)
 }
+
+// Where one call is answered is not where others are: a phone whose trunk lets it name its own address
+// would else be sent the codes of other people.
+func TestThePhoneOfOneCallIsAStrangerToOthers(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	phone := listenOn(t, "127.0.0.2")
+	own, hangUp := context.WithCancel(t.Context())
+	first := send(own, c, message)
+	p.reply(p.expect(wire.INVITE), 200, p.sdp(), "Contact: <sip:phone@"+phone.LocalAddr().String()+">")
+	buf := make([]byte, maxMessage)
+	if n, err := phone.Read(buf); err != nil || !bytes.HasPrefix(buf[:n], []byte("ACK ")) {
+		t.Fatalf("the phone got %q, %v, want the acknowledgement", buf[:n], err)
+	}
+	p.heard(5)
+
+	second := send(t.Context(), c, message)
+	invite := p.answer()
+	to := described(t, invite.Body()).at
+	for range 5 {
+		if _, err := phone.WriteToUDPAddrPort(rtp(mu, 1, 1, make([]byte, frame)), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.heard(len(p.heard(1)) + 20)
+	phone.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := phone.Read(buf); err == nil {
+		t.Errorf("the phone of another call got %d bytes of the sound", n)
+	}
+	p.bye(invite)
+	want(t, second, verify.Refused, HungUp)
+
+	hangUp()
+	want(t, first, verify.Errored, Interrupted)
+	if c.hears(netip.MustParseAddr("127.0.0.2")) {
+		t.Error("after its call the phone is still listened to")
+	}
+}
