@@ -41,6 +41,7 @@ type call struct {
 	over  chan struct{} // closed when the other side hangs up
 	once  sync.Once
 	count atomic.Int64 // keys
+	way   atomic.Int32 // by which keys come
 
 	invite  *wire.Request  // the latest
 	ringing *wire.Response // the latest provisional answer, or nil
@@ -90,7 +91,17 @@ func (l *call) hungUp() bool {
 	}
 }
 
-func (l *call) press(key byte) {
+// The ways by which keys come.
+const (
+	events int32 = 1 + iota // in the sound
+	infos                   // in the signalling
+)
+
+// press takes a key. Some trunks tell each one by both ways, so only the first one's way counts.
+func (l *call) press(key byte, way int32) {
+	if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {
+		return
+	}
 	l.count.Add(1)
 	select {
 	case l.keys <- key:
@@ -151,7 +162,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		t.script = l.c.Speech.Script(speaking, m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
-	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, l.press)
+	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, func(key byte) { l.press(key, events) })
 	if err != nil {
 		return carrier.Because(Full, carrier.Later(fullWait, err))
 	}

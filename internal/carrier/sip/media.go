@@ -226,10 +226,14 @@ func parseRTP(p []byte) (kind int, stamp uint32, body []byte, ok bool) {
 // keyNames are the keys by their event (RFC 4733 §3.2).
 const keyNames = "0123456789*#ABCD"
 
+// lateEvent is how far before the latest key a packet is one that was overtaken on its way. What is
+// further back is a clock that was set anew.
+const lateEvent = 5 * speech.Rate
+
 // event takes a key. Its packets repeat as long as it is held, all with the time when it was
 // pressed: the first counts, so that a lost end loses nothing. The caller holds mu.
 func (m *media) event(stamp uint32, body []byte) {
-	if len(body) < 4 || int(body[0]) >= len(keyNames) || m.anyEvent && stamp == m.lastEvent {
+	if len(body) < 4 || int(body[0]) >= len(keyNames) || m.anyEvent && m.lastEvent-stamp < lateEvent {
 		return
 	}
 	m.anyEvent, m.lastEvent = true, stamp

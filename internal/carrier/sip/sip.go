@@ -428,7 +428,7 @@ func (c *Carrier) answer(r *wire.Request) reply {
 		return ok
 	case wire.INFO:
 		if key, ok := infoKey(r); ok {
-			call.press(key)
+			call.press(key, infos)
 		}
 		return ok
 	case wire.INVITE, wire.UPDATE: // to refresh the session, or to move the sound

@@ -254,7 +254,7 @@ func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 }
 
 // A key that is pressed asks for the code again, by an event of RTP or by INFO; an event is repeated in
-// many packets and counts once.
+// many packets and counts once, and so does a key that is told by both.
 func TestOneHearsItAgain(t *testing.T) {
 	t.Parallel()
 	event := func(p *peer, invite *wire.Request) {
@@ -269,6 +269,10 @@ func TestOneHearsItAgain(t *testing.T) {
 			p.ask(wire.INFO, invite, 7, "application/dtmf-relay", "Signal= 1\r\nDuration=160\r\n")
 		},
 		"INFO dtmf": func(p *peer, invite *wire.Request) { p.ask(wire.INFO, invite, 7, "application/dtmf", "1") },
+		"both": func(p *peer, invite *wire.Request) {
+			event(p, invite)
+			p.ask(wire.INFO, invite, 7, "application/dtmf", "1")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -291,6 +295,29 @@ func TestOneHearsItAgain(t *testing.T) {
 				t.Errorf("recorded %+v", r)
 			}
 		})
+	}
+}
+
+// A key's packets may overtake those of the next one. A clock that begins anew is no late packet.
+func TestKeysThatAreOvertaken(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		stamps []uint32
+		want   string
+	}{
+		"in order":  {[]uint32{100, 100, 900, 900, 1700}, "135"},
+		"overtaken": {[]uint32{100, 900, 100, 900}, "12"},
+		"around":    {[]uint32{1<<32 - 100, 700, 1<<32 - 100, 700}, "12"},
+		"anew":      {[]uint32{1_000_000, 5}, "12"},
+	} {
+		var pressed []byte
+		m := &media{pressed: func(key byte) { pressed = append(pressed, key) }}
+		for i, stamp := range tt.stamps {
+			m.event(stamp, []byte{byte(1 + i), 0, 0, 1})
+		}
+		if string(pressed) != tt.want {
+			t.Errorf("%s: pressed %s, want %s", name, pressed, tt.want)
+		}
 	}
 }
 

@@ -16,9 +16,12 @@ const (
 	confirmWait  = 3 * time.Second // behind each
 	askTimes     = 3               // a question is asked so often
 	askWait      = 5 * time.Second // for the key, behind each
-	againTimes   = 3               // the code can be heard so many times more
-	againWait    = 4 * time.Second // for the key that asks for it
-	tail         = 300 * time.Millisecond
+	// askEarly is how long the callee can't have heard a word: a key answers something else, such as
+	// "to accept the call, press 1" of whoever put him through.
+	askEarly   = 500 * time.Millisecond
+	againTimes = 3               // the code can be heard so many times more
+	againWait  = 4 * time.Second // for the key that asks for it
+	tail       = 300 * time.Millisecond
 
 	// quietTime is how long the other side may send no sound until we ask whether it is there. Some
 	// send none at all.
@@ -76,8 +79,14 @@ func (t *talk) run(ctx context.Context) error {
 
 // ask asks until a key is pressed that means something.
 func (t *talk) ask(ctx context.Context) error {
+	question := t.question.Ask
+	said, err := t.begin(ctx, question)
+	if err != nil {
+		return err
+	}
 	for range askTimes {
-		key, err := t.play(ctx, t.question.Ask, askWait)
+		key, err := t.play(ctx, question[said:], askWait)
+		said = 0
 		switch {
 		case t.decides(key):
 			t.play(ctx, t.question.Thanks, tail) // who hangs up now has said all
@@ -89,6 +98,22 @@ func (t *talk) ask(ctx context.Context) error {
 		}
 	}
 	return errNoKey
+}
+
+// begin says the part of a question in which it can't be answered, and drops the keys of that time.
+func (t *talk) begin(ctx context.Context, question []byte) (said int, err error) {
+	for said < int(askEarly*speech.Rate/time.Second) {
+		if err := t.step(ctx, t.next(question, &said)); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		select {
+		case <-t.keys:
+		default:
+			return said, nil
+		}
+	}
 }
 
 // decides notes what a key says, if it says anything.
