@@ -881,6 +881,34 @@ func TestRegistration(t *testing.T) {
 	<-closed
 }
 
+// A shutdown comes before the answer: the trunk may have us registered, and that is taken back, by a
+// request that it can't take for the one before.
+func TestARegistrationUnderWayIsTakenBack(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { login(c); c.Register = true })
+	first := p.expect(wire.REGISTER)
+	closed := make(chan struct{})
+	go func() { c.Close(t.Context()); close(closed) }()
+	last := p.expect(wire.REGISTER)
+	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= first.CSeq().SeqNo {
+		t.Errorf("at the shutdown:\n%s", last)
+	}
+	p.reply(last, 200, "")
+	<-closed
+}
+
+func TestARegistrationIsRenewedInTime(t *testing.T) {
+	t.Parallel()
+	for granted, want := range map[time.Duration]time.Duration{
+		time.Hour: 48 * time.Minute, 20 * time.Second: 16 * time.Second, time.Second: registerMin, 0: registerMin,
+	} {
+		if got := renewal(granted); got != want {
+			t.Errorf("%v: renewed after %v, want %v", granted, got, want)
+		}
+	}
+}
+
 func TestHowLongARegistrationHolds(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
