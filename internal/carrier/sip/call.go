@@ -125,9 +125,9 @@ func (l *call) again(r *wire.Request) reply {
 		if err != nil {
 			return reply{status: 488, reason: "Not Acceptable Here"}
 		}
-		answer.sdp = l.describe(version, answered(s)...)
+		answer.sdp = l.describe(version, s.answer(), answered(s)...)
 	} else if r.Method == wire.INVITE {
-		answer.sdp = l.describe(version, mu, aLaw, keys)
+		answer.sdp = l.describe(version, bothWays, mu, aLaw, keys)
 	}
 	return answer
 }
@@ -145,9 +145,9 @@ func (l *call) contact() string {
 }
 
 // describe is our side of the call.
-func (l *call) describe(version int, types ...int) []byte {
+func (l *call) describe(version int, way string, types ...int) []byte {
 	host, _ := netip.ParseAddrPort(l.from)
-	return offer(netip.AddrPortFrom(host.Addr(), l.media.port()), version, l.media.key, types...)
+	return offer(netip.AddrPortFrom(host.Addr(), l.media.port()), version, l.media.key, way, types...)
 }
 
 // make calls, says the code or asks for a key, and hangs up.

@@ -231,7 +231,7 @@ func (l *call) inviteTo(m verify.Message) *wire.Request {
 	r.AppendHeader(wire.NewHeader("Allow", allowed))
 	r.AppendHeader(wire.NewHeader("Supported", "timer"))
 	r.AppendHeader(wire.NewHeader("Content-Type", sdpType))
-	r.SetBody(l.describe(1, mu, aLaw, keys))
+	r.SetBody(l.describe(1, bothWays, mu, aLaw, keys))
 	l.offers = 1
 	c.finish(r, l.trunk)
 	return r

@@ -384,6 +384,8 @@ func (c *Carrier) request(r *wire.Request, tx wire.ServerTransaction) {
 	answer := wire.NewResponseFromRequest(r, said.status, said.reason, said.sdp)
 	if said.sdp != nil {
 		answer.AppendHeader(wire.NewHeader("Content-Type", sdpType))
+	}
+	if said.contact != "" {
 		answer.AppendHeader(wire.NewHeader("Contact", said.contact))
 	}
 	if said.status == 405 || r.Method == wire.OPTIONS {
@@ -406,7 +408,7 @@ type reply struct {
 	status  int
 	reason  string
 	sdp     []byte
-	contact string // where we are, with a description
+	contact string // where we are, if that was to be refreshed
 }
 
 var ok = reply{status: 200, reason: "OK"}

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -664,7 +665,7 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	p.heard(5)
 
 	p.ask(wire.UPDATE, invite, 10, "", "")
-	if r := p.status(); r.StatusCode != 200 || len(r.Body()) > 0 {
+	if r := p.status(); r.StatusCode != 200 || len(r.Body()) > 0 || r.Contact() == nil {
 		t.Errorf("an empty UPDATE was answered %d with %q", r.StatusCode, r.Body())
 	}
 	moved := newPeer(t)
@@ -693,6 +694,44 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	want(t, out, verify.Refused, HungUp)
 }
 
+// Who holds the call hears nothing, and misses nothing.
+func TestWhoHoldsTheCallMissesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	p.heard(50)
+	music := listenOn(t, "127.0.0.1")
+	p.ask(wire.INVITE, invite, 10, sdpType, string(offer(music.LocalAddr().(*net.UDPAddr).AddrPort(), 1, nil, sendOnly, mu, keys)))
+	if r := p.status(); r.StatusCode != 200 || described(t, r.Body()).way != recvOnly {
+		t.Errorf("a hold was answered\n%s", r)
+	}
+	music.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	buf := make([]byte, maxPacket)
+	for n := 0; ; n++ { // one may have been on its way
+		if _, err := music.Read(buf); err != nil {
+			break
+		} else if n > 0 {
+			t.Fatal("who holds the call was spoken to")
+		}
+	}
+	p.ask(wire.INVITE, invite, 11, sdpType, p.sdp())
+	if r := p.status(); r.StatusCode != 200 || described(t, r.Body()).way != bothWays {
+		t.Errorf("the end of a hold was answered\n%s", r)
+	}
+	script := c.Speech.Script(t.Context(), "", nil, "7")
+	var sound []byte
+	for _, packet := range p.heard(script.Once/frame + 2) {
+		sound = append(sound, packet[header:]...)
+	}
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+	if at := bytes.Index(script.Code, sound[40*frame:60*frame]); at < 0 || at > 42*frame || !bytes.Contains(sound, script.Code[2*Rate:script.Once-frame]) {
+		t.Error("something is missing of what was said before and after the hold")
+	}
+}
+
 // The description may come with the ringing, and the answer then without one.
 func TestEarlyMedia(t *testing.T) {
 	t.Parallel()
@@ -714,12 +753,58 @@ func TestEarlyMedia(t *testing.T) {
 
 func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 	t.Parallel()
+	for name, sdp := range map[string]string{
+		"no codec of ours":        "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 18\r\n",
+		"no sound":                "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 0 RTP/AVP 0\r\n",
+		"where we can't reach it": "v=0\r\nc=IN IP6 ::1\r\nm=audio 4000 RTP/AVP 0\r\n", // our socket has IPv4
+		"nothing":                 "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			out := send(t.Context(), p.trunk(nil), message)
+			p.reply(p.expect(wire.INVITE), 200, sdp)
+			p.expect(wire.ACK)
+			p.reply(p.expect(wire.BYE), 200, "")
+			want(t, out, verify.Refused, NoMedia)
+		})
+	}
+}
+
+// What can't be sent, nobody hears: the call isn't delivered.
+func TestSoundThatCannotBeSentIsNotSaid(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t)
-	out := send(t.Context(), p.trunk(nil), message)
-	p.reply(p.expect(wire.INVITE), 200, "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 18\r\n")
-	p.expect(wire.ACK)
-	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Refused, NoMedia)
+	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		k := &talk{call: &call{media: m, over: make(chan struct{})}, due: time.Now(), seenAt: time.Now()}
+		steps := func(n int) (err error) {
+			for i := 0; i < n && err == nil; i++ {
+				err = k.step(t.Context(), nil)
+			}
+			return err
+		}
+		reaches := m.to
+		m.to = netip.MustParseAddrPort("[::1]:9")
+		if err := steps(maxUnsent - 1); err != nil {
+			t.Errorf("a short trouble: %v", err)
+		}
+		m.to = reaches
+		if err := steps(1); err != nil {
+			t.Error(err)
+		}
+		m.to = netip.MustParseAddrPort("[::1]:9")
+		if err := steps(maxUnsent); err != errLost {
+			t.Errorf("after %d packets that couldn't be sent: %v, want %v", maxUnsent, err, errLost)
+		}
+	})
 }
 
 // Requests within the call follow the route that the answer's proxies recorded, in reverse.
@@ -836,6 +921,12 @@ func TestDescriptions(t *testing.T) {
 		"other codec":       {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 18\r\n", ""},
 		"other profile":     {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", ""},
 		"nothing":           {"", ""},
+		"held":              {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\na=sendonly\r\n", "192.0.2.1:4000 0 -1 sendonly"},
+		"held as a whole":   {start + "c=IN IP4 192.0.2.1\r\na=inactive\r\nm=audio 4000 RTP/AVP 0\r\n", "192.0.2.1:4000 0 -1 inactive"},
+		"held as of old":    {start + "c=IN IP4 0.0.0.0\r\nm=audio 4000 RTP/AVP 0\r\n", "0.0.0.0:4000 0 -1 inactive"},
+		"a film's way":      {start + "c=IN IP4 192.0.2.1\r\nm=video 1 RTP/AVP 99\r\nc=IN IP4 192.0.2.7\r\na=inactive\r\nm=audio 4000 RTP/AVP 0\r\n", "192.0.2.1:4000 0 -1"},
+		"to many":           {start + "c=IN IP4 224.2.1.1/127\r\nm=audio 4000 RTP/AVP 0\r\n", ""},
+		"to all":            {start + "c=IN IP4 255.255.255.255\r\nm=audio 4000 RTP/AVP 0\r\n", ""},
 	} {
 		s, err := read([]byte(tt.sdp))
 		got := ""
@@ -843,6 +934,9 @@ func TestDescriptions(t *testing.T) {
 			got = fmt.Sprint(s.at, s.codec, s.keys)
 			if s.key != nil {
 				got += " key"
+			}
+			if s.way != bothWays {
+				got += " " + s.way
 			}
 		}
 		if got != tt.want {

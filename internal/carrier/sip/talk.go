@@ -26,6 +26,9 @@ const (
 	// quietTime is how long the other side may send no sound until we ask whether it is there. Some
 	// send none at all.
 	quietTime = 5 * time.Second
+
+	// maxUnsent is how many packets in a row may not leave until nobody is taken to listen.
+	maxUnsent = 50
 )
 
 // What ends a talk before its time.
@@ -49,6 +52,7 @@ type talk struct {
 	seenAt time.Time // when the other side was last known to be there
 	asking chan bool // the answer to whether it is; nil if nobody asks
 	asks   sync.WaitGroup
+	unsent int // packets, since one left
 }
 
 func (t *talk) said() bool { return !t.saidAt.IsZero() }
@@ -216,9 +220,33 @@ func (t *talk) step(ctx context.Context, sound []byte) error {
 	if err := t.pause(ctx, max(0, wait)); err != nil {
 		return err
 	}
-	t.media.send(sound) // an error that lasts shows when nobody answers any more
+	if err := t.held(ctx); err != nil {
+		return err
+	}
+	t.unsent++
+	if t.media.send(sound) == nil {
+		t.unsent = 0
+	}
+	if t.unsent >= maxUnsent {
+		return errLost
+	}
 	t.due = t.due.Add(frameTime)
 	return t.watch(ctx)
+}
+
+// held waits as long as the other side holds the call: who doesn't listen misses nothing.
+func (t *talk) held(ctx context.Context) error {
+	for t.media.held() {
+		if err := t.pause(ctx, frameTime); err != nil {
+			return err
+		}
+		if err := t.watch(ctx); err != nil {
+			return err
+		}
+		t.due = time.Now()
+		t.media.started = false
+	}
+	return nil
 }
 
 // pause waits, unless the call ends.
