@@ -273,7 +273,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 			return nil, nil, carrier.Because(NoAnswer, carrier.Later(busyWait, errors.New("the phone wasn't answered")))
 		case <-ctx.Done():
 			l.giveUp(tx)
-			return nil, nil, carrier.Because(Interrupted, ctx.Err())
+			return nil, nil, stopped(ctx.Err())
 		}
 	}
 }
@@ -281,7 +281,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 // unreachable is the error of a trunk that can't be spoken to, unless it is we who stopped.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return carrier.Because(Interrupted, ctx.Err())
+		return stopped(ctx.Err())
 	}
 	if err == nil {
 		err = errors.New("the trunk doesn't answer")

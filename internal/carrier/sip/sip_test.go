@@ -579,6 +579,21 @@ func TestWhoSendsMayStop(t *testing.T) {
 	want(t, out, verify.Errored, Interrupted)
 }
 
+// Who has no more time hasn't stopped: the next try is somebody else's turn.
+func TestACallThatTakesTooLongInAllIsTheTrunksFailure(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	out := send(ctx, c, message)
+	invite := p.expect(wire.INVITE)
+	p.reply(invite, 180, "")
+	p.reply(p.expect(wire.CANCEL), 200, "")
+	p.reply(invite, 487, "")
+	want(t, out, verify.Errored, Unavailable)
+}
+
 func TestATalkHasALimit(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)

@@ -311,6 +311,6 @@ func (t *talk) verdict(err error, alive bool) error {
 	case errors.Is(err, errMedia):
 		return err
 	default:
-		return carrier.Because(Interrupted, err)
+		return stopped(err)
 	}
 }
