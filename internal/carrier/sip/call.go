@@ -242,6 +242,7 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, wire.ClientTransaction, error) {
 	connecting, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
+	asked := time.Now()
 	tx, err := l.c.client.TransactionRequest(connecting, l.invite, prepared)
 	if err != nil {
 		return nil, nil, unreachable(ctx, err)
@@ -263,7 +264,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 		case <-first.C:
 			// The library would wait half a minute for a trunk that is dead.
 			tx.Terminate()
-			l.c.forget(l.trunk)
+			l.c.forget(l.trunk, asked)
 			return nil, nil, unreachable(ctx, errors.New("the trunk doesn't answer"))
 		case <-ring:
 			l.giveUp(tx)

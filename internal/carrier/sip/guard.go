@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	wire "github.com/emiago/sipgo/sip"
 )
@@ -97,9 +99,14 @@ func (l *connections) Accept() (net.Conn, error) {
 
 // streams holds what has arrived of a message on each connection.
 type streams struct {
+	heard atomic.Int64 // when something was read last, Unix nanoseconds
+
 	mu   sync.Mutex // guards all below
 	part map[stream][]byte
 }
+
+// silent reports whether nothing has been read since an instant.
+func (s *streams) silent(since time.Time) bool { return s.heard.Load() < since.UnixNano() }
 
 type stream struct{ local, remote string }
 
@@ -117,6 +124,7 @@ func (s *streams) filter(from wire.TransportReadProps, data []byte) ([]byte, err
 	if from.Transport == "UDP" { // one datagram is one message: see datagrams
 		return data, nil
 	}
+	s.heard.Store(time.Now().UnixNano())
 	id := stream{from.LocalAddr.String(), from.RemoteAddr.String()}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/emiago/sipgo"
 	wire "github.com/emiago/sipgo/sip"
@@ -180,9 +181,10 @@ func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, er
 // prepared tells the library to send a request as it is.
 func prepared(*sipgo.Client, *wire.Request) error { return nil }
 
-// forget drops the connection to a trunk that doesn't answer: the next call makes a new one.
-func (c *Carrier) forget(trunk netip.AddrPort) {
-	if c.Transport == UDP {
+// forget drops the connection to a trunk that hasn't answered a request of an instant: the next call makes
+// a new one. If anything was heard since then, the connection is well, and other calls need it.
+func (c *Carrier) forget(trunk netip.AddrPort, asked time.Time) {
+	if c.Transport == UDP || !c.reads.silent(asked) {
 		return
 	}
 	if conn, err := c.agent.TransportLayer().GetConnection(string(c.Transport), trunk.String()); err == nil {

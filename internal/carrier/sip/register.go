@@ -75,10 +75,11 @@ func (r *registration) ask(ctx context.Context, d time.Duration) (time.Duration,
 	}
 	for range maxChallenges {
 		r.seq = request.CSeq().SeqNo // also if there is no answer: the trunk takes no number twice
+		asked := time.Now()
 		answer, err := r.c.client.Do(ctx, request, prepared)
 		if err != nil {
 			r.registered = r.registered || r.c.stopped.Err() != nil
-			r.c.forget(trunk)
+			r.c.forget(trunk, asked)
 			return 0, errors.New("the trunk doesn't answer")
 		}
 		switch code := answer.StatusCode; {

@@ -36,6 +36,7 @@ type Carrier struct {
 	Config
 	agent  *sipgo.UserAgent
 	client *sipgo.Client
+	reads  *streams       // of connections
 	listen netip.AddrPort // where signalling is bound
 	ports  *ports
 	places chan struct{} // one token for each call
@@ -74,7 +75,7 @@ func New(c Config) (*Carrier, error) {
 	listen := netip.MustParseAddrPort(c.Listen) // checked
 	t := &Carrier{
 		Config: c, ports: newPorts(listen.Addr(), c.Ports), places: make(chan struct{}, c.Calls),
-		close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{},
+		reads: newStreams(), close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{},
 	}
 	t.stopped, t.stop = context.WithCancel(context.Background())
 	if err := t.start(listen); err != nil {
@@ -101,7 +102,7 @@ func (c *Carrier) start(listen netip.AddrPort) error {
 		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(c.Domain),
 		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}),
 		sipgo.WithUserAgentTransportLayerOptions(
-			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(newStreams().filter)),
+			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(c.reads.filter)),
 		sipgo.WithUserAgentTransactionLayerOptions(
 			wire.WithTransactionLayerLogger(quiet), wire.WithTransactionLayerUnhandledResponseHandler(c.stray),
 			wire.WithTransactionLayerTerminateOnConnClose()),

@@ -1228,3 +1228,84 @@ func TestThePhoneOfOneCallIsAStrangerToOthers(t *testing.T) {
 		t.Error("after its call the phone is still listened to")
 	}
 }
+
+// A trunk that rings several phones may let two be answered: the second one is hung up.
+func TestASecondPhoneIsHungUp(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	p.heard(5)
+	other := wire.NewResponseFromRequest(invite, 200, "So be it", []byte(p.sdp()))
+	other.To().Params.Remove("tag")
+	other.To().Params.Add("tag", "second")
+	other.AppendHeader(wire.NewHeader("Content-Type", sdpType))
+	other.AppendHeader(wire.NewHeader("Contact", fmt.Sprintf("<sip:second@127.0.0.1:%d>", port(p.conn))))
+	p.write(other.String(), invite.Source())
+	for _, method := range []wire.RequestMethod{wire.ACK, wire.BYE} {
+		r := p.expect(method)
+		if to, _ := r.To().Params.Get("tag"); to != "second" || r.Recipient.User != "second" {
+			t.Errorf("the %s is for %s, %s", method, r.Recipient.String(), to)
+		}
+		if method == wire.BYE {
+			p.reply(r, 200, "")
+		}
+	}
+	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+}
+
+// A trunk on a connection says nothing of one call, but goes on with others: they keep the connection.
+func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	invites := make(chan *wire.Request, 10)
+	var conn net.Conn
+	go func() {
+		defer close(invites)
+		var err error
+		if conn, err = l.Accept(); err != nil {
+			return
+		}
+		reads := newStreams()
+		buf := make([]byte, maxMessage)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			whole, err := reads.filter(wire.TransportReadProps{Transport: "TCP", LocalAddr: conn.LocalAddr(), RemoteAddr: conn.RemoteAddr()}, buf[:n])
+			for err == nil && len(whole) > 0 {
+				end, _ := length(whole)
+				if m, err := parser.ParseSIP(whole[:end]); err == nil {
+					if r, ok := m.(*wire.Request); ok && r.IsInvite() {
+						invites <- r
+					}
+				}
+				whole = whole[end:]
+			}
+		}
+	}()
+	c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport, c.First = TCP, 2*time.Second })
+	reply := func(r *wire.Request, status int) {
+		t.Helper()
+		if _, err := conn.Write([]byte(wire.NewResponseFromRequest(r, status, "So be it", nil).String())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rings := send(t.Context(), c, message)
+	first := <-invites
+	reply(first, 180)
+	silent := send(t.Context(), c, message)
+	<-invites
+	reply(first, 180) // it still rings
+	want(t, silent, verify.Errored, Unreachable)
+	reply(first, 486)
+	want(t, rings, verify.Errored, Busy)
+}
