@@ -259,7 +259,10 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 				return r, tx, nil
 			}
 			l.progress(r)
-		case <-tx.Done():
+		case <-tx.Done(): // the connection broke
+			if l.ringing != nil {
+				l.giveUp(tx)
+			}
 			return nil, nil, unreachable(ctx, tx.Err())
 		case <-first.C:
 			// The library would wait half a minute for a trunk that is dead.
@@ -312,7 +315,7 @@ func (l *call) giveUp(tx wire.ClientTransaction) {
 	for {
 		if l.ringing != nil {
 			once.Do(func() {
-				asked.Go(func() { l.c.client.Do(ctx, cancelling(l.invite), prepared) })
+				asked.Go(func() { l.cancel(ctx) })
 			})
 		}
 		select {
@@ -330,6 +333,21 @@ func (l *call) giveUp(tx wire.ClientTransaction) {
 			return
 		case <-ctx.Done():
 			tx.Terminate() // what comes now is a stray
+			return
+		}
+	}
+}
+
+// cancel takes the invitation back; once more where a connection that had just broken swallowed that.
+func (l *call) cancel(ctx context.Context) {
+	for ctx.Err() == nil {
+		try, stop := context.WithTimeout(ctx, hangUpWait/4)
+		_, err := l.c.client.Do(try, cancelling(l.invite), prepared)
+		if err != nil {
+			<-try.Done()
+		}
+		stop()
+		if err == nil {
 			return
 		}
 	}

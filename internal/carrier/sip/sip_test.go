@@ -1257,23 +1257,42 @@ func TestASecondPhoneIsHungUp(t *testing.T) {
 	want(t, out, verify.Accepted, "")
 }
 
-// A trunk on a connection says nothing of one call, but goes on with others: they keep the connection.
-func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
-	t.Parallel()
+// A connected is a request that came by a connection.
+type connected struct {
+	*wire.Request
+	conn    net.Conn
+	answers <-chan *wire.Response // to what is asked there
+}
+
+// settle waits until what was said by the connection has been heard. The library hands over in any order
+// what comes together.
+func (r connected) settle(t *testing.T) {
+	t.Helper()
+	for i := range 3 {
+		fmt.Fprintf(r.conn, "OPTIONS sip:us@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK%d\r\nFrom: <sip:peer@127.0.0.1>;tag=a\r\n"+
+			"To: <sip:us@127.0.0.1>\r\nCall-ID: settle\r\nCSeq: %d OPTIONS\r\nContent-Length: 0\r\n\r\n", i+1, i+1)
+		<-r.answers
+	}
+}
+
+func (r connected) reply(t *testing.T, status int) {
+	t.Helper()
+	if _, err := r.conn.Write([]byte(wire.NewResponseFromRequest(r.Request, status, "So be it", nil).String())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listenTCP is a trunk that takes connections, and what comes by them.
+func listenTCP(t *testing.T) (addr string, requests <-chan connected) {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	invites := make(chan *wire.Request, 10)
-	var conn net.Conn
-	go func() {
-		defer close(invites)
-		var err error
-		if conn, err = l.Accept(); err != nil {
-			return
-		}
-		reads := newStreams()
+	t.Cleanup(func() { l.Close() })
+	came := make(chan connected, 10)
+	read := func(conn net.Conn) {
+		reads, answers := newStreams(), make(chan *wire.Response, 10)
 		buf := make([]byte, maxMessage)
 		for {
 			n, err := conn.Read(buf)
@@ -1284,28 +1303,64 @@ func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
 			for err == nil && len(whole) > 0 {
 				end, _ := length(whole)
 				if m, err := parser.ParseSIP(whole[:end]); err == nil {
-					if r, ok := m.(*wire.Request); ok && r.IsInvite() {
-						invites <- r
+					switch m := m.(type) {
+					case *wire.Request:
+						if !m.IsAck() {
+							came <- connected{m, conn, answers}
+						}
+					case *wire.Response:
+						answers <- m
 					}
 				}
 				whole = whole[end:]
 			}
 		}
-	}()
-	c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport, c.First = TCP, 2*time.Second })
-	reply := func(r *wire.Request, status int) {
-		t.Helper()
-		if _, err := conn.Write([]byte(wire.NewResponseFromRequest(r, status, "So be it", nil).String())); err != nil {
-			t.Fatal(err)
-		}
 	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go read(conn)
+		}
+	}()
+	return l.Addr().String(), came
+}
+
+// A trunk on a connection says nothing of one call, but goes on with others: they keep the connection.
+func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	addr, requests := listenTCP(t)
+	c := trunk(t, addr, func(c *Config) { c.Transport, c.First = TCP, 2*time.Second })
 	rings := send(t.Context(), c, message)
-	first := <-invites
-	reply(first, 180)
+	first := <-requests
+	first.reply(t, 180)
 	silent := send(t.Context(), c, message)
-	<-invites
-	reply(first, 180) // it still rings
+	<-requests
+	first.reply(t, 180) // it still rings
 	want(t, silent, verify.Errored, Unreachable)
-	reply(first, 486)
+	first.reply(t, 486)
 	want(t, rings, verify.Errored, Busy)
+}
+
+// A connection breaks while a phone rings: another carrier gets the call, so this phone must stop.
+func TestAPhoneThatRingsBehindABrokenConnectionIsCancelled(t *testing.T) {
+	t.Parallel()
+	addr, requests := listenTCP(t)
+	c := trunk(t, addr, func(c *Config) { c.Transport = TCP })
+	out := send(t.Context(), c, message)
+	invite := <-requests
+	invite.reply(t, 180)
+	invite.settle(t)
+	invite.conn.(*net.TCPConn).CloseWrite()
+	cancel := <-requests
+	if cancel.Method != wire.CANCEL || cancel.Via().Value() != invite.Via().Value() {
+		t.Errorf("got\n%s", cancel)
+	}
+	if cancel.conn == invite.conn { // it was swallowed
+		cancel = <-requests
+	}
+	cancel.reply(t, 200)
+	want(t, out, verify.Errored, Unreachable)
 }
