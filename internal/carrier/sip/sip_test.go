@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sip/siptest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -1363,4 +1364,30 @@ func TestAPhoneThatRingsBehindABrokenConnectionIsCancelled(t *testing.T) {
 	}
 	cancel.reply(t, 200)
 	want(t, out, verify.Errored, Unreachable)
+}
+
+// Without a port for its sound a call isn't made, and takes nobody's place.
+func TestPortsForSoundRunOut(t *testing.T) {
+	t.Parallel()
+	first := porttest.Row(t, 4)
+	var taken []*net.UDPConn
+	for _, n := range []int{0, 2} {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback.AsSlice(), Port: first + n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		taken = append(taken, conn)
+	}
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.Ports, c.Calls = [2]uint16{uint16(first), uint16(first + 3)}, 1 })
+	for range 3 {
+		want(t, send(t.Context(), c, message), verify.Errored, Full)
+	}
+	taken[1].Close()
+	for range 3 { // each gives its port back
+		out := send(t.Context(), c, message)
+		p.reply(p.expect(wire.INVITE), 486, "")
+		want(t, out, verify.Errored, Busy)
+	}
 }
