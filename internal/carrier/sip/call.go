@@ -125,15 +125,22 @@ func (l *call) again(r *wire.Request) reply {
 		if err != nil {
 			return reply{status: 488, reason: "Not Acceptable Here"}
 		}
-		answer.sdp = l.describe(version, s.answer(), answered(s)...)
+		answer.sdp = l.describe(version, s.answer(), takes(s)...)
 	} else if r.Method == wire.INVITE {
 		answer.sdp = l.describe(version, bothWays, mu, aLaw, keys)
 	}
 	return answer
 }
 
-// answered are the payload types that we take of an offer.
-func answered(s side) []int {
+// answered takes the answer to an offer that we made since an invitation in the call had none.
+func (l *call) answered(ack *wire.Request) {
+	if s, err := read(ack.Body()); err == nil {
+		l.media.connect(s)
+	}
+}
+
+// takes are the payload types that we take of an offer.
+func takes(s side) []int {
 	if s.keys < 0 {
 		return []int{s.codec}
 	}

@@ -379,6 +379,9 @@ func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
 func (c *Carrier) request(r *wire.Request, tx wire.ServerTransaction) {
 	defer c.survive()
 	if r.IsAck() {
+		if call := c.find(r); call != nil {
+			call.answered(r)
+		}
 		return
 	}
 	said := c.answer(r)

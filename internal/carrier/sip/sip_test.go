@@ -694,15 +694,24 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 		t.Errorf("the answer to A-law without keys: %+v", s)
 	}
 	moved.heard(5)
-	p.ask(wire.INVITE, invite, 12, sdpType, "v=0\r\nm=video 1 RTP/AVP 99\r\n")
+
+	p.ask(wire.INVITE, invite, 20, "", "") // the offer is ours then
+	if s := described(t, p.status().Body()); s.codec != mu || s.keys != keys {
+		t.Errorf("our offer: %+v", s)
+	}
+	further := newPeer(t)
+	p.ask(wire.ACK, invite, 20, sdpType, further.sdp())
+	further.heard(5)
+
+	p.ask(wire.INVITE, invite, 21, sdpType, "v=0\r\nm=video 1 RTP/AVP 99\r\n")
 	if r := p.status(); r.StatusCode != 488 {
 		t.Errorf("an offer of a film was answered %d", r.StatusCode)
 	}
-	p.ask(wire.OPTIONS, invite, 13, "", "")
+	p.ask(wire.OPTIONS, invite, 22, "", "")
 	if r := p.status(); r.StatusCode != 200 {
 		t.Errorf("OPTIONS were answered %d", r.StatusCode)
 	}
-	p.ask(wire.REFER, invite, 14, "", "")
+	p.ask(wire.REFER, invite, 23, "", "")
 	if r := p.status(); r.StatusCode != 405 || r.GetHeader("Allow") == nil {
 		t.Errorf("REFER was answered %d", r.StatusCode)
 	}
