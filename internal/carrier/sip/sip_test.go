@@ -796,18 +796,24 @@ func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 	}
 }
 
+// media is sound that goes to the peer, without a call.
+func (p *peer) media() *media {
+	p.t.Helper()
+	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(m.close)
+	if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
+		p.t.Fatal(err)
+	}
+	return m
+}
+
 // What can't be sent, nobody hears: the call isn't delivered.
 func TestSoundThatCannotBeSentIsNotSaid(t *testing.T) {
 	t.Parallel()
-	p := newPeer(t)
-	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.close()
-	if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
-		t.Fatal(err)
-	}
+	m := newPeer(t).media()
 	synctest.Test(t, func(t *testing.T) {
 		k := &talk{call: &call{media: m, over: make(chan struct{})}, due: time.Now(), seenAt: time.Now()}
 		steps := func(n int) (err error) {
@@ -990,11 +996,17 @@ func TestRegistration(t *testing.T) {
 	p.reply(p.expect(wire.INVITE), 486, "")
 	want(t, out, verify.Errored, Busy)
 
+	p.takesBack(c, again)
+}
+
+// takesBack shuts down, and wants the registration of a request to be taken back.
+func (p *peer) takesBack(c *Carrier, registered *wire.Request) {
+	p.t.Helper()
 	closed := make(chan struct{})
-	go func() { c.Close(t.Context()); close(closed) }()
+	go func() { c.Close(p.t.Context()); close(closed) }()
 	last := p.expect(wire.REGISTER)
-	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= again.CSeq().SeqNo {
-		t.Errorf("at the shutdown:\n%s", last)
+	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= registered.CSeq().SeqNo {
+		p.t.Errorf("at the shutdown:\n%s", last)
 	}
 	p.reply(last, 200, "")
 	<-closed
@@ -1006,15 +1018,7 @@ func TestARegistrationUnderWayIsTakenBack(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
 	c := p.trunk(func(c *Config) { login(c); c.Register = true })
-	first := p.expect(wire.REGISTER)
-	closed := make(chan struct{})
-	go func() { c.Close(t.Context()); close(closed) }()
-	last := p.expect(wire.REGISTER)
-	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= first.CSeq().SeqNo {
-		t.Errorf("at the shutdown:\n%s", last)
-	}
-	p.reply(last, 200, "")
-	<-closed
+	p.takesBack(c, p.expect(wire.REGISTER))
 }
 
 func TestARegistrationIsRenewedInTime(t *testing.T) {
@@ -1150,15 +1154,7 @@ func TestPacketsKeepTheirTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPeer(t)
-			m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.close()
-			if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
-				t.Fatal(err)
-			}
+			m := newPeer(t).media()
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				k := &talk{call: &call{media: m, over: make(chan struct{})}, due: began, seenAt: began}
