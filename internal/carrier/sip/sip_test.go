@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -507,8 +508,12 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 			m := message
 			m.Code = tt.code
 			out := send(t.Context(), c, m)
-			p.dead.Store(true)
+			p.dead.Store(tt.outcome == verify.Errored)
 			p.answer()
+			if tt.outcome == verify.Unknown {
+				p.heard(c.Speech.Script(t.Context(), "", nil, string(tt.code)).Once/frame + 2)
+				p.dead.Store(true)
+			}
 			got := want(t, out, tt.outcome, Lost)
 			if got.took > quietTime+10*time.Second {
 				t.Errorf("it took %v", got.took)
@@ -703,10 +708,6 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	p.ask(wire.ACK, invite, 20, sdpType, further.sdp())
 	further.heard(5)
 
-	p.ask(wire.INVITE, invite, 21, sdpType, "v=0\r\nm=video 1 RTP/AVP 99\r\n")
-	if r := p.status(); r.StatusCode != 488 {
-		t.Errorf("an offer of a film was answered %d", r.StatusCode)
-	}
 	p.ask(wire.OPTIONS, invite, 22, "", "")
 	if r := p.status(); r.StatusCode != 200 {
 		t.Errorf("OPTIONS were answered %d", r.StatusCode)
@@ -714,6 +715,11 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	p.ask(wire.REFER, invite, 23, "", "")
 	if r := p.status(); r.StatusCode != 405 || r.GetHeader("Allow") == nil {
 		t.Errorf("REFER was answered %d", r.StatusCode)
+	}
+	// Last, since it is said again as long as nobody acknowledges it.
+	p.ask(wire.INVITE, invite, 24, sdpType, "v=0\r\nm=video 1 RTP/AVP 99\r\n")
+	if r := p.status(); r.StatusCode != 488 {
+		t.Errorf("an offer of a film was answered %d", r.StatusCode)
 	}
 	p.bye(invite)
 	want(t, out, verify.Refused, HungUp)
@@ -734,25 +740,33 @@ func TestWhoHoldsTheCallMissesNothing(t *testing.T) {
 	}
 	music.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	buf := make([]byte, maxPacket)
-	for n := 0; ; n++ { // one may have been on its way
-		if _, err := music.Read(buf); err != nil {
+	var late [][]byte // one may have been on its way
+	for {
+		n, err := music.Read(buf)
+		if err != nil {
 			break
-		} else if n > 0 {
-			t.Fatal("who holds the call was spoken to")
 		}
+		late = append(late, bytes.Clone(buf[:n]))
+	}
+	if len(late) > 1 {
+		t.Errorf("who held the call was spoken to, in %d packets", len(late))
 	}
 	p.ask(wire.INVITE, invite, 11, sdpType, p.sdp())
 	if r := p.status(); r.StatusCode != 200 || described(t, r.Body()).way != bothWays {
 		t.Errorf("the end of a hold was answered\n%s", r)
 	}
 	script := c.Speech.Script(t.Context(), "", nil, "7")
+	packets := slices.Concat(p.heard(script.Once/frame+2), late)
+	slices.SortFunc(packets, func(a, b []byte) int {
+		return int(int32(binary.BigEndian.Uint32(a[4:]) - binary.BigEndian.Uint32(b[4:])))
+	})
 	var sound []byte
-	for _, packet := range p.heard(script.Once/frame + 2) {
+	for _, packet := range packets {
 		sound = append(sound, packet[header:]...)
 	}
 	p.bye(invite)
 	want(t, out, verify.Accepted, "")
-	if at := bytes.Index(script.Code, sound[40*frame:60*frame]); at < 0 || at > 42*frame || !bytes.Contains(sound, script.Code[2*Rate:script.Once-frame]) {
+	if !bytes.HasPrefix(sound, script.Code[:script.Once]) {
 		t.Error("something is missing of what was said before and after the hold")
 	}
 }
