@@ -1302,15 +1302,30 @@ func (r connected) reply(t *testing.T, status int) {
 	}
 }
 
+// What came by connections.
+type came <-chan connected
+
+// next waits for a request.
+func (c came) next(t *testing.T) connected {
+	t.Helper()
+	select {
+	case r := <-c:
+		return r
+	case <-time.After(patience):
+		t.Fatal("no request came")
+	}
+	panic("unreachable")
+}
+
 // listenTCP is a trunk that takes connections, and what comes by them.
-func listenTCP(t *testing.T) (addr string, requests <-chan connected) {
+func listenTCP(t *testing.T) (addr string, requests came) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	came := make(chan connected, 10)
+	got := make(chan connected, 10)
 	read := func(conn net.Conn) {
 		reads, answers := newStreams(), make(chan *wire.Response, 10)
 		buf := make([]byte, maxMessage)
@@ -1326,7 +1341,7 @@ func listenTCP(t *testing.T) (addr string, requests <-chan connected) {
 					switch m := m.(type) {
 					case *wire.Request:
 						if !m.IsAck() {
-							came <- connected{m, conn, answers}
+							got <- connected{m, conn, answers}
 						}
 					case *wire.Response:
 						answers <- m
@@ -1345,7 +1360,7 @@ func listenTCP(t *testing.T) (addr string, requests <-chan connected) {
 			go read(conn)
 		}
 	}()
-	return l.Addr().String(), came
+	return l.Addr().String(), got
 }
 
 // A trunk on a connection says nothing of one call, but goes on with others: they keep the connection.
@@ -1354,10 +1369,10 @@ func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
 	addr, requests := listenTCP(t)
 	c := trunk(t, addr, func(c *Config) { c.Transport, c.First = TCP, 2*time.Second })
 	rings := send(t.Context(), c, message)
-	first := <-requests
+	first := requests.next(t)
 	first.reply(t, 180)
 	silent := send(t.Context(), c, message)
-	<-requests
+	requests.next(t)
 	first.reply(t, 180) // it still rings
 	want(t, silent, verify.Errored, Unreachable)
 	first.reply(t, 486)
@@ -1370,16 +1385,16 @@ func TestAPhoneThatRingsBehindABrokenConnectionIsCancelled(t *testing.T) {
 	addr, requests := listenTCP(t)
 	c := trunk(t, addr, func(c *Config) { c.Transport = TCP })
 	out := send(t.Context(), c, message)
-	invite := <-requests
+	invite := requests.next(t)
 	invite.reply(t, 180)
 	invite.settle(t)
 	invite.conn.(*net.TCPConn).CloseWrite()
-	cancel := <-requests
+	cancel := requests.next(t)
 	if cancel.Method != wire.CANCEL || cancel.Via().Value() != invite.Via().Value() {
 		t.Errorf("got\n%s", cancel)
 	}
 	if cancel.conn == invite.conn { // it was swallowed
-		cancel = <-requests
+		cancel = requests.next(t)
 	}
 	cancel.reply(t, 200)
 	want(t, out, verify.Errored, Unreachable)
