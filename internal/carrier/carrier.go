@@ -84,6 +84,7 @@ const (
 	ReasonRedirected     = "redirected"         // the receiver wants the message elsewhere: an operator must act
 	ReasonNoKey          = "no_key"             // nobody pressed one: most likely an answering machine
 	ReasonCantAsk        = "cant_ask"           // the carrier can't ask for a key
+	ReasonInterrupted    = "interrupted"        // by us, who are shutting down or lost the message: not the carrier's failure
 )
 
 // An Error carries a decision. It never holds a number or a code.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -53,13 +54,17 @@ func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (al
 	return all
 }
 
-// count counts the calls. It reports whether the carrier hasn't answered for the message: it has it, may
+// count counts the calls, without those that we ended ourselves: they say nothing of the carrier, whose
+// turn it still is. It reports whether the carrier hasn't answered for the message: it has it, may
 // have it, or never will.
 func (w *way) count(v *verify.Verification, history []verify.Delivery) (open bool) {
 	open = true
 	for i := range history {
 		h := &history[i]
 		if h.Carrier != w.name() || cmp.Or(h.Channel, v.Channel) != w.channel {
+			continue
+		}
+		if h.Outcome == verify.Errored && h.Reason == carrier.ReasonInterrupted {
 			continue
 		}
 		w.calls++

@@ -667,7 +667,7 @@ var mutants = []mutant{
 	},
 	{
 		"signalling-of-strangers", "Only the trunk can end a call.",
-		[]edit{{"internal/carrier/sip/guard.go", "d.trusts(a.AddrPort().Addr()) &&", "(d.trusts(a.AddrPort().Addr()) || true) &&"}},
+		[]edit{{"internal/carrier/sip/guard.go", "d.hears(a.AddrPort().Addr()) &&", "(d.hears(a.AddrPort().Addr()) || true) &&"}},
 		test{inSIP, "^TestStrangersAreNotListenedTo$"},
 	},
 	{
@@ -717,8 +717,43 @@ var mutants = []mutant{
 	},
 	{
 		"key-counted-per-packet", "A key that is pressed once counts once.",
-		[]edit{{mediaFile, " || m.anyEvent && stamp == m.lastEvent", ""}},
+		[]edit{{mediaFile, " || m.anyEvent && m.lastEvent-stamp < lateEvent", ""}},
 		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"overtaken-key-counted-again", "A key that is pressed once counts once.",
+		[]edit{{mediaFile, "m.lastEvent-stamp < lateEvent", "m.lastEvent == stamp"}},
+		test{inSIP, "^TestKeysThatAreOvertaken$"},
+	},
+	{
+		"key-counted-by-both-ways", "A key that is pressed once counts once.",
+		[]edit{{callFile, "if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {", "if false {"}},
+		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"key-before-the-question", "Only an answer to the question approves.",
+		[]edit{{talkFile, "for said < int(askEarly*speech.Rate/time.Second) {", "if true {\n\t\treturn 0, nil\n\t}\n\tfor said < int(askEarly*speech.Rate/time.Second) {"}},
+		test{inSIP, "^TestAKeyBeforeTheQuestionApprovesNothing$"},
+	},
+	{
+		"phone-of-another-call-trusted", "A call's sound goes to nobody but its own phone.",
+		[]edit{{callFile, "a == leg.hop.Addr() || l.c.trusts(a)", "a == leg.hop.Addr() || l.c.hears(a)"}},
+		test{inSIP, "^TestThePhoneOfOneCallIsAStrangerToOthers$"},
+	},
+	{
+		"spoken-to-on-hold", "A code is said while somebody listens.",
+		[]edit{{mediaFile, "return m.peer.holds()", "return false"}},
+		test{inSIP, "^TestWhoHoldsTheCallMissesNothing$"},
+	},
+	{
+		"unsent-sound-is-said", "A code is delivered if it could be heard.",
+		[]edit{{talkFile, "if t.unsent >= maxUnsent {", "if false {"}},
+		test{inSIP, "^TestSoundThatCannotBeSentIsNotSaid$"},
+	},
+	{
+		"rings-on-behind-a-broken-connection", "No phone rings for nobody.",
+		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
+		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
 	},
 	{
 		"password-for-anybody", "Credentials go to whom they are for.",

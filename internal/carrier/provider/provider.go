@@ -121,6 +121,7 @@ func (c *Carrier) fields(m verify.Message) Fields {
 		TTL: max(1, int(m.ExpiresAt.Sub(now)/time.Second)), now: now,
 		Account: c.Account, User: c.User, Host: c.Host, Region: c.Region, Profile: c.Profile,
 	}
+	f.Spoken = spell(f.Text, m.Code.Reveal())
 	if c.Receives() {
 		f.Callback = c.publicURL("status", f.Token)
 		if c.Spec.Answer.Body != "" {
@@ -128,6 +129,14 @@ func (c *Carrier) fields(m verify.Message) Fields {
 		}
 	}
 	return f
+}
+
+// spell writes a text for a voice: it would read a code as a number, or as a word.
+func spell(text, code string) string {
+	if code == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, code, strings.Join(strings.Split(code, ""), ", "))
 }
 
 // token names an attempt to the provider.

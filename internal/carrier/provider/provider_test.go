@@ -41,7 +41,7 @@ var (
 func message() verify.Message {
 	return verify.Message{
 		ID: messageID, Verification: verificationID, Channel: verify.SMS, To: testTo, From: "+12025550199",
-		Body: "Your \"code\" & more: " + testCode, Attempt: 1, ExpiresAt: testNow.Add(10 * time.Minute),
+		Body: "Your \"code\" & more: " + testCode, Code: testCode, Attempt: 1, ExpiresAt: testNow.Add(10 * time.Minute),
 	}
 }
 
@@ -519,6 +519,23 @@ func TestTemplateFunctions(t *testing.T) {
 		r, err := tmpl.render(Spec{}, Fields{TTL: 90, now: testNow})
 		if err != nil || string(r.body) != want {
 			t.Errorf("%s: got %q, %v, want %q", text, r.body, err, want)
+		}
+	}
+}
+
+// A voice reads letters as a word, and digits as a number, unless they stand apart. Other numbers are left
+// to it.
+func TestACodeIsSpelled(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, code, want string }{
+		{"Your code is KXQPWM.", "KXQPWM", "Your code is K, X, Q, P, W, M."},
+		{"A7B9 is your code for Shop 1234: A7B9", "A7B9", "A, 7, B, 9 is your code for Shop 1234: A, 7, B, 9"},
+		{"A test call.", "", "A test call."},
+	} {
+		m := message()
+		m.Body, m.Code = verify.Secret(tt.text), verify.Secret(tt.code)
+		if got := (&Carrier{Config: Config{Now: time.Now}}).fields(m).Spoken; got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.text, got, tt.want)
 		}
 	}
 }

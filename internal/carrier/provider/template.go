@@ -24,6 +24,7 @@ import (
 type Fields struct {
 	To, From string // E.164, or a name as the sender
 	Text     string // holds the code
+	Spoken   string // the same for a voice, which says the code's characters one by one
 	TTL      int    // seconds that the code still lives, at least 1
 	ID       string // of the message: the same in each attempt
 	Token    string // of the attempt; a report that repeats it needs no reference
@@ -58,7 +59,7 @@ var functions = template.FuncMap{
 	"digits": func(s string) string { return strings.TrimPrefix(s, "+") },
 	// number reports whether a sender is one, rather than a name.
 	"number": func(s string) bool { return strings.HasPrefix(s, "+") },
-	// spaced puts what is between the digits of codes, so that a voice speaks them one by one.
+	// spaced puts what is between the digits of long numbers, so that a voice speaks them one by one.
 	"spaced": func(between, s string) string {
 		return digitRun.ReplaceAllStringFunc(s, func(d string) string { return strings.Join(strings.Split(d, ""), between) })
 	},
@@ -139,6 +140,7 @@ func (t *templates) try(s Spec, f Fields) error {
 		{"+442079460000", "Ünï & 1", "4938", "", "https://verify.example.com/a"},
 	} {
 		f.To, f.From, f.Text, f.Callback, f.Answer = m.to, m.from, m.text, m.callback, m.answer
+		f.Spoken = f.Text
 		f.TTL, f.ID, f.Token = 600, verify.ID{}.String(), token(verify.ID{}, 1)
 		r, err := t.render(s, f)
 		if err != nil {

@@ -15,7 +15,10 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-var _ carrier.Asker = (*Simulator)(nil)
+var (
+	_ carrier.Asker   = (*Simulator)(nil)
+	_ carrier.Limiter = (*Simulator)(nil)
+)
 
 // question is a call that asks for a key.
 func question() verify.Message {
@@ -31,13 +34,11 @@ type said struct {
 	took    time.Duration
 }
 
-const limit = 10 * time.Second
-
 // ask starts a call, which waits for a key when ask returns. It must be called in a bubble.
 func ask(s *Simulator, m verify.Message) <-chan said {
 	out := make(chan said, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		ctx, cancel := context.WithTimeout(context.Background(), s.Limit())
 		defer cancel()
 		began := time.Now()
 		r, err := s.Ask(ctx, m)
@@ -84,7 +85,7 @@ func TestSomebodyPressesAKey(t *testing.T) {
 		}
 
 		got := <-ask(s, m)
-		if got.verdict != verify.Unanswered || carrier.Decision(got.err).Outcome != verify.Refused || carrier.Decision(got.err).Reason != carrier.ReasonNoKey || got.took != limit {
+		if got.verdict != verify.Unanswered || carrier.Decision(got.err).Outcome != verify.Refused || carrier.Decision(got.err).Reason != carrier.ReasonNoKey || got.took != 30*time.Second {
 			t.Errorf("after nothing: got %+v", got)
 		}
 		asks("")

@@ -43,8 +43,11 @@ var Outcomes = []struct {
 	{SilentNumber, "never answers: it may have been sent, so it isn't sent again"},
 }
 
-// slowBy is how long SlowNumber takes.
-const slowBy = 2 * time.Second
+const (
+	slowBy    = 2 * time.Second  // SlowNumber takes so long
+	silentFor = 10 * time.Second // SilentNumber isn't waited for any longer
+	askFor    = 30 * time.Second // a person has so long to press a key
+)
 
 // keep is how many messages are kept; older ones are forgotten.
 const keep = 10_000
@@ -109,6 +112,9 @@ func (s *Simulator) OnReceipt(receive func(context.Context, carrier.Receipt) err
 // Name implements [carrier.Carrier].
 func (s *Simulator) Name() string { return Name }
 
+// Limit implements [carrier.Limiter].
+func (s *Simulator) Limit() time.Duration { return askFor }
+
 // Send implements [carrier.Carrier].
 func (s *Simulator) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	if err := s.reach(ctx, m); err != nil {
@@ -148,7 +154,7 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 		return r, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
 	default:
 		if errors.Is(ctx.Err(), context.Canceled) { // it is we who hang up
-			return r, carrier.Because("interrupted", ctx.Err())
+			return r, carrier.Because(carrier.ReasonInterrupted, ctx.Err())
 		}
 		r.Verdict = verify.Unanswered
 		return r, carrier.Because(carrier.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
@@ -163,6 +169,8 @@ func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
 	case UnreachableNumber:
 		return carrier.Because("unreachable", errors.New("the simulator can't reach this number"))
 	case SilentNumber:
+		ctx, cancel := context.WithTimeout(ctx, silentFor)
+		defer cancel()
 		<-ctx.Done()
 		return carrier.Unknown(ctx.Err())
 	case SlowNumber:

@@ -123,6 +123,20 @@ func TestAnAnsweringMachineApprovesNothing(t *testing.T) {
 	}
 }
 
+// A key before the question's first word answers something else: "to accept the call, press 1", say, of
+// whoever puts the callee through.
+func TestAKeyBeforeTheQuestionApprovesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := ask(t.Context(), p.trunk(nil))
+	invite := p.answer()
+	p.ask(wire.INFO, invite, 7, "application/dtmf", "1")
+	p.status()
+	p.heard(60)
+	p.bye(invite)
+	wantSaid(t, out, verify.Unanswered, verify.Refused, HungUp)
+}
+
 // Who wasn't reached wasn't asked, and may be called by others.
 func TestWhoIsNotReachedHasSaidNothing(t *testing.T) {
 	t.Parallel()

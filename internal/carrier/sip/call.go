@@ -41,6 +41,7 @@ type call struct {
 	over  chan struct{} // closed when the other side hangs up
 	once  sync.Once
 	count atomic.Int64 // keys
+	way   atomic.Int32 // by which keys come
 
 	invite  *wire.Request  // the latest
 	ringing *wire.Response // the latest provisional answer, or nil
@@ -70,6 +71,15 @@ func (l *call) within(r *wire.Request) bool {
 	return ours == l.tag && l.remote != "" && theirs == l.remote
 }
 
+// trusts reports whether sound is taken from an address: the trunk's, or where this call was answered.
+// The phone of another call is a stranger, who must not get this one's code.
+func (l *call) trusts(a netip.Addr) bool {
+	l.mu.Lock()
+	leg := l.leg
+	l.mu.Unlock()
+	return leg != nil && a == leg.hop.Addr() || l.c.trusts(a)
+}
+
 func (l *call) hangUp() { l.once.Do(func() { close(l.over) }) }
 
 func (l *call) hungUp() bool {
@@ -81,7 +91,17 @@ func (l *call) hungUp() bool {
 	}
 }
 
-func (l *call) press(key byte) {
+// The ways by which keys come.
+const (
+	events int32 = 1 + iota // in the sound
+	infos                   // in the signalling
+)
+
+// press takes a key. Some trunks tell each one by both ways, so only the first one's way counts.
+func (l *call) press(key byte, way int32) {
+	if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {
+		return
+	}
 	l.count.Add(1)
 	select {
 	case l.keys <- key:
@@ -105,15 +125,22 @@ func (l *call) again(r *wire.Request) reply {
 		if err != nil {
 			return reply{status: 488, reason: "Not Acceptable Here"}
 		}
-		answer.sdp = l.describe(version, answered(s)...)
+		answer.sdp = l.describe(version, s.answer(), takes(s)...)
 	} else if r.Method == wire.INVITE {
-		answer.sdp = l.describe(version, mu, aLaw, keys)
+		answer.sdp = l.describe(version, bothWays, mu, aLaw, keys)
 	}
 	return answer
 }
 
-// answered are the payload types that we take of an offer.
-func answered(s side) []int {
+// answered takes the answer to an offer that we made since an invitation in the call had none.
+func (l *call) answered(ack *wire.Request) {
+	if s, err := read(ack.Body()); err == nil {
+		l.media.connect(s)
+	}
+}
+
+// takes are the payload types that we take of an offer.
+func takes(s side) []int {
 	if s.keys < 0 {
 		return []int{s.codec}
 	}
@@ -125,9 +152,9 @@ func (l *call) contact() string {
 }
 
 // describe is our side of the call.
-func (l *call) describe(version int, types ...int) []byte {
+func (l *call) describe(version int, way string, types ...int) []byte {
 	host, _ := netip.ParseAddrPort(l.from)
-	return offer(netip.AddrPortFrom(host.Addr(), l.media.port()), version, l.media.key, types...)
+	return offer(netip.AddrPortFrom(host.Addr(), l.media.port()), version, l.media.key, way, types...)
 }
 
 // make calls, says the code or asks for a key, and hangs up.
@@ -142,12 +169,17 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		t.script = l.c.Speech.Script(speaking, m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
-	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.c.trusts, l.press)
+	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, func(key byte) { l.press(key, events) })
 	if err != nil {
 		return carrier.Because(Full, carrier.Later(fullWait, err))
 	}
 	l.media = media
 	defer media.close()
+	defer func() {
+		if l.leg != nil {
+			l.leg.close()
+		}
+	}()
 
 	began := time.Now()
 	answer, err := l.dial(ctx, m)
@@ -217,6 +249,7 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, wire.ClientTransaction, error) {
 	connecting, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
+	asked := time.Now()
 	tx, err := l.c.client.TransactionRequest(connecting, l.invite, prepared)
 	if err != nil {
 		return nil, nil, unreachable(ctx, err)
@@ -233,12 +266,15 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 				return r, tx, nil
 			}
 			l.progress(r)
-		case <-tx.Done():
+		case <-tx.Done(): // the connection broke
+			if l.ringing != nil {
+				l.giveUp(tx)
+			}
 			return nil, nil, unreachable(ctx, tx.Err())
 		case <-first.C:
 			// The library would wait half a minute for a trunk that is dead.
 			tx.Terminate()
-			l.c.forget(l.trunk)
+			l.c.forget(l.trunk, asked)
 			return nil, nil, unreachable(ctx, errors.New("the trunk doesn't answer"))
 		case <-ring:
 			l.giveUp(tx)
@@ -248,7 +284,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 			return nil, nil, carrier.Because(NoAnswer, carrier.Later(busyWait, errors.New("the phone wasn't answered")))
 		case <-ctx.Done():
 			l.giveUp(tx)
-			return nil, nil, carrier.Because(Interrupted, ctx.Err())
+			return nil, nil, stopped(ctx.Err())
 		}
 	}
 }
@@ -256,7 +292,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 // unreachable is the error of a trunk that can't be spoken to, unless it is we who stopped.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return carrier.Because(Interrupted, ctx.Err())
+		return stopped(ctx.Err())
 	}
 	if err == nil {
 		err = errors.New("the trunk doesn't answer")
@@ -286,7 +322,7 @@ func (l *call) giveUp(tx wire.ClientTransaction) {
 	for {
 		if l.ringing != nil {
 			once.Do(func() {
-				asked.Go(func() { l.c.client.Do(ctx, cancelling(l.invite), prepared) })
+				asked.Go(func() { l.cancel(ctx) })
 			})
 		}
 		select {
@@ -304,6 +340,21 @@ func (l *call) giveUp(tx wire.ClientTransaction) {
 			return
 		case <-ctx.Done():
 			tx.Terminate() // what comes now is a stray
+			return
+		}
+	}
+}
+
+// cancel takes the invitation back; once more where a connection that had just broken swallowed that.
+func (l *call) cancel(ctx context.Context) {
+	for ctx.Err() == nil {
+		try, stop := context.WithTimeout(ctx, hangUpWait/4)
+		_, err := l.c.client.Do(try, cancelling(l.invite), prepared)
+		if err != nil {
+			<-try.Done()
+		}
+		stop()
+		if err == nil {
 			return
 		}
 	}

@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,15 +24,24 @@ const (
 	Full        = "full"        // as many calls as may be are under way
 	HungUp      = "hung_up"     // before the code was said to the end
 	NoKey       = carrier.ReasonNoKey
-	Lost        = "lost"        // the trunk disappeared during the call
-	TooLong     = "too_long"    // what there is to say takes longer than a call may
-	Interrupted = "interrupted" // by us, who had no more time or are shutting down
+	Lost        = "lost"     // the trunk disappeared during the call
+	TooLong     = "too_long" // what there is to say takes longer than a call may
+	Interrupted = carrier.ReasonInterrupted
 )
 
 const (
 	busyWait = 30 * time.Second // before a number is called again that didn't answer
 	fullWait = 2 * time.Second
 )
+
+// stopped is the error of a call that its caller ended: most often it was us, and else it took longer
+// than all its times together.
+func stopped(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return carrier.Because(Unavailable, err)
+	}
+	return carrier.Because(Interrupted, err)
+}
 
 // decide says what a final answer means. Its words are the trunk's, and may repeat the number.
 func decide(status int, after time.Duration) error {

@@ -204,7 +204,7 @@ func FuzzGuard(f *testing.F) {
 		f.Add(m)
 	}
 	f.Add(joined(lines("SIP/2.0", 1)))
-	c := &Carrier{Config: Config{Transport: UDP, Username: "a", Password: "b"}, ports: newPorts(loopback, [2]uint16{4000, 4009}), calls: map[string]*call{}, trusted: map[netip.Addr]bool{}}
+	c := &Carrier{Config: Config{Transport: UDP, Username: "a", Password: "b"}, ports: newPorts(loopback, [2]uint16{4000, 4009}), calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if !wellFormed(data) {
 			return
@@ -219,6 +219,7 @@ func FuzzGuard(f *testing.F) {
 			infoKey(m)
 		case *wire.Response:
 			g := c.newLeg(m, netip.MustParseAddrPort("192.0.2.1:5060"), "", nil)
+			defer g.close()
 			g.ack()
 			g.build(wire.BYE, 2)
 			retryAfter(m)
@@ -228,7 +229,7 @@ func FuzzGuard(f *testing.F) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add(offer(netip.MustParseAddrPort("192.0.2.1:4000"), 1, make([]byte, keyLength), mu, aLaw, keys))
+	f.Add(offer(netip.MustParseAddrPort("192.0.2.1:4000"), 1, make([]byte, keyLength), bothWays, mu, aLaw, keys))
 	f.Add([]byte("c=IN IP6 ::1\nm=audio 4000 RTP/AVP 0\n"))
 	f.Fuzz(func(t *testing.T, sdp []byte) {
 		s, err := read(sdp)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	wire "github.com/emiago/sipgo/sip"
 )
@@ -52,12 +54,12 @@ func complete(via *wire.ViaHeader, from *wire.FromHeader, to *wire.ToHeader, id 
 	return ok && strings.HasPrefix(branch, wire.RFC3261BranchMagicCookie) && len(branch) > len(wire.RFC3261BranchMagicCookie)
 }
 
-// datagrams reads the trunk's messages only.
+// datagrams reads the messages only of those who are heard.
 type datagrams struct {
 	net.PacketConn
-	trusts func(netip.Addr) bool
-	ready  chan struct{} // closed when the reading begins
-	once   sync.Once
+	hears func(netip.Addr) bool
+	ready chan struct{} // closed when the reading begins
+	once  sync.Once
 }
 
 func (d *datagrams) ReadFrom(buf []byte) (int, net.Addr, error) {
@@ -70,16 +72,16 @@ func (d *datagrams) ReadFrom(buf []byte) (int, net.Addr, error) {
 		if err != nil {
 			continue // of one datagram; the library would stop reading
 		}
-		if a, ok := from.(*net.UDPAddr); ok && d.trusts(a.AddrPort().Addr()) && wellFormed(buf[:n]) {
+		if a, ok := from.(*net.UDPAddr); ok && d.hears(a.AddrPort().Addr()) && wellFormed(buf[:n]) {
 			return n, from, nil
 		}
 	}
 }
 
-// connections takes the trunk's connections only.
+// connections takes the connections only of those who are heard.
 type connections struct {
 	net.Listener
-	trusts func(netip.Addr) bool
+	hears func(netip.Addr) bool
 }
 
 func (l *connections) Accept() (net.Conn, error) {
@@ -88,7 +90,7 @@ func (l *connections) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if a, ok := c.RemoteAddr().(*net.TCPAddr); ok && l.trusts(a.AddrPort().Addr()) {
+		if a, ok := c.RemoteAddr().(*net.TCPAddr); ok && l.hears(a.AddrPort().Addr()) {
 			return c, nil
 		}
 		c.Close()
@@ -97,9 +99,14 @@ func (l *connections) Accept() (net.Conn, error) {
 
 // streams holds what has arrived of a message on each connection.
 type streams struct {
+	heard atomic.Int64 // when something was read last, Unix nanoseconds
+
 	mu   sync.Mutex // guards all below
 	part map[stream][]byte
 }
+
+// silent reports whether nothing has been read since an instant.
+func (s *streams) silent(since time.Time) bool { return s.heard.Load() < since.UnixNano() }
 
 type stream struct{ local, remote string }
 
@@ -117,6 +124,7 @@ func (s *streams) filter(from wire.TransportReadProps, data []byte) ([]byte, err
 	if from.Transport == "UDP" { // one datagram is one message: see datagrams
 		return data, nil
 	}
+	s.heard.Store(time.Now().UnixNano())
 	id := stream{from.LocalAddr.String(), from.RemoteAddr.String()}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/emiago/sipgo"
 	wire "github.com/emiago/sipgo/sip"
@@ -37,7 +38,8 @@ type leg struct {
 	seq      atomic.Uint32 // the latest request's
 }
 
-// newLeg reads an answer. The contact and the credentials are those of the invitation, if it is known.
+// newLeg reads an answer, and listens to where it came from until close. The contact and the credentials
+// are those of the invitation, if it is known.
 func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact string, creds []wire.Header) *leg {
 	g := &leg{
 		c: c, trunk: trunk, target: answer.To().Address, contact: contact, creds: creds, invited: answer.CSeq().SeqNo,
@@ -52,9 +54,11 @@ func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact st
 		g.routes = append(g.routes, h.Value())
 	}
 	g.hop = g.next()
-	c.trust(g.hop.Addr())
+	c.enter(g.hop.Addr())
 	return g
 }
+
+func (g *leg) close() { g.c.leave(g.hop.Addr()) }
 
 // credentials are what an invitation took.
 func credentials(invite *wire.Request) []wire.Header {
@@ -177,9 +181,10 @@ func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, er
 // prepared tells the library to send a request as it is.
 func prepared(*sipgo.Client, *wire.Request) error { return nil }
 
-// forget drops the connection to a trunk that doesn't answer: the next call makes a new one.
-func (c *Carrier) forget(trunk netip.AddrPort) {
-	if c.Transport == UDP {
+// forget drops the connection to a trunk that hasn't answered a request of an instant: the next call makes
+// a new one. If anything was heard since then, the connection is well, and other calls need it.
+func (c *Carrier) forget(trunk netip.AddrPort, asked time.Time) {
+	if c.Transport == UDP || !c.reads.silent(asked) {
 		return
 	}
 	if conn, err := c.agent.TransportLayer().GetConnection(string(c.Transport), trunk.String()); err == nil {
@@ -228,7 +233,7 @@ func (l *call) inviteTo(m verify.Message) *wire.Request {
 	r.AppendHeader(wire.NewHeader("Allow", allowed))
 	r.AppendHeader(wire.NewHeader("Supported", "timer"))
 	r.AppendHeader(wire.NewHeader("Content-Type", sdpType))
-	r.SetBody(l.describe(1, mu, aLaw, keys))
+	r.SetBody(l.describe(1, bothWays, mu, aLaw, keys))
 	l.offers = 1
 	c.finish(r, l.trunk)
 	return r
@@ -297,6 +302,7 @@ func (c *Carrier) stray(r *wire.Response) {
 	defer cancel()
 	if r.IsSuccess() {
 		g := c.newLeg(r, source, "", nil)
+		defer g.close()
 		c.write(g.ack())
 		g.converse(ctx, wire.BYE)
 		return

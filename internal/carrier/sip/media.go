@@ -56,6 +56,7 @@ func (p *ports) open() (*net.UDPConn, error) {
 // A media is the sound of one call: RTP (RFC 3550) over one socket.
 type media struct {
 	conn    *net.UDPConn
+	ip      netip.Addr            // the socket's
 	trusted func(netip.Addr) bool // who may send us anything
 	pressed func(key byte)
 	heard   atomic.Int64 // when the last packet came, Unix nanoseconds; 0 before the first
@@ -89,7 +90,7 @@ func newMedia(p *ports, encrypted bool, trusted func(netip.Addr) bool, pressed f
 	var random [4 + 4 + 2]byte
 	rand.Read(random[:])
 	m := &media{
-		conn: conn, trusted: trusted, pressed: pressed,
+		conn: conn, ip: p.ip, trusted: trusted, pressed: pressed,
 		ssrc: binary.BigEndian.Uint32(random[:]), stamp: binary.BigEndian.Uint32(random[4:]),
 		seq:    binary.BigEndian.Uint16(random[8:]),
 		packet: make([]byte, header, maxPacket),
@@ -125,6 +126,9 @@ func (m *media) connect(peer side) error {
 	if (peer.key != nil) != (m.key != nil) {
 		return errMedia // sound in the clear where it was to be encrypted, or the other way
 	}
+	if m.ip.Is4() && !peer.at.Addr().Is4() {
+		return errMedia // our socket doesn't reach it
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if peer.key != nil && string(peer.key) != string(m.peer.key) {
@@ -139,6 +143,13 @@ func (m *media) connect(peer side) error {
 	}
 	m.peer = peer
 	return nil
+}
+
+// held reports whether the other side doesn't listen at the moment.
+func (m *media) held() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.peer.holds()
 }
 
 // close ends the sound.
@@ -226,10 +237,14 @@ func parseRTP(p []byte) (kind int, stamp uint32, body []byte, ok bool) {
 // keyNames are the keys by their event (RFC 4733 §3.2).
 const keyNames = "0123456789*#ABCD"
 
+// lateEvent is how far before the latest key a packet is one that was overtaken on its way. What is
+// further back is a clock that was set anew.
+const lateEvent = 5 * speech.Rate
+
 // event takes a key. Its packets repeat as long as it is held, all with the time when it was
 // pressed: the first counts, so that a lost end loses nothing. The caller holds mu.
 func (m *media) event(stamp uint32, body []byte) {
-	if len(body) < 4 || int(body[0]) >= len(keyNames) || m.anyEvent && stamp == m.lastEvent {
+	if len(body) < 4 || int(body[0]) >= len(keyNames) || m.anyEvent && m.lastEvent-stamp < lateEvent {
 		return
 	}
 	m.anyEvent, m.lastEvent = true, stamp

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 40 * time.Second
+const patience = 80 * time.Second
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
@@ -216,7 +216,7 @@ func (p *peer) sdp(types ...int) string {
 	if types == nil {
 		types = []int{mu, aLaw, keys}
 	}
-	return string(offer(netip.AddrPortFrom(loopback, uint16(port(p.sound))), 1, nil, types...))
+	return string(offer(netip.AddrPortFrom(loopback, uint16(port(p.sound))), 1, nil, bothWays, types...))
 }
 
 // answer takes a call: it rings, is answered and acknowledged.

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	registerFor  = time.Hour // asked for; the trunk decides
-	registerMin  = 30 * time.Second
+	registerFor  = time.Hour       // asked for; the trunk decides
+	registerMin  = 5 * time.Second // between two, however short what the trunk grants
 	registerWait = 5 * time.Second // after the first failure; doubled up to registerMost
 	registerMost = 5 * time.Minute
 )
@@ -37,7 +37,7 @@ func (c *Carrier) register() {
 			c.Log.Warn("not registered with the trunk", "carrier", c.Name(), "again_in", wait, "err", err)
 		default:
 			failed = 0
-			wait = max(registerMin, expires) * 4 / 5
+			wait = renewal(expires)
 			c.Log.Info("registered with the trunk", "carrier", c.Name(), "for", expires)
 		}
 		select {
@@ -52,12 +52,15 @@ func (c *Carrier) register() {
 	}
 }
 
+// renewal is when to register again: in time, where the trunk grants time at all.
+func renewal(expires time.Duration) time.Duration { return max(registerMin, expires*4/5) }
+
 // A registration tells the trunk where we are (RFC 3261 §10).
 type registration struct {
 	c          *Carrier
 	id, tag    string
 	seq        uint32
-	registered bool
+	registered bool // or may be: the answer didn't come before the shutdown
 }
 
 // ask asks for a time, and returns what was given.
@@ -71,12 +74,14 @@ func (r *registration) ask(ctx context.Context, d time.Duration) (time.Duration,
 		return 0, err
 	}
 	for range maxChallenges {
+		r.seq = request.CSeq().SeqNo // also if there is no answer: the trunk takes no number twice
+		asked := time.Now()
 		answer, err := r.c.client.Do(ctx, request, prepared)
 		if err != nil {
-			r.c.forget(trunk)
+			r.registered = r.registered || r.c.stopped.Err() != nil
+			r.c.forget(trunk, asked)
 			return 0, errors.New("the trunk doesn't answer")
 		}
-		r.seq = request.CSeq().SeqNo
 		switch code := answer.StatusCode; {
 		case answer.IsSuccess():
 			r.registered = d > 0

@@ -24,8 +24,8 @@ const suite = "AES_CM_128_HMAC_SHA1_80"
 const keyLength = 16 + 14
 
 // offer describes our side of a call (RFC 8866, RFC 3264): G.711 in both laws, keys as events, and
-// with a key SRTP only. The version counts the descriptions of one call.
-func offer(at netip.AddrPort, version int, key []byte, types ...int) []byte {
+// with a key SRTP only. The version counts the descriptions of one call; the way is in which sound goes.
+func offer(at netip.AddrPort, version int, key []byte, way string, types ...int) []byte {
 	family, profile := "IP4", "RTP/AVP"
 	if at.Addr().Is6() {
 		family = "IP6"
@@ -56,7 +56,7 @@ func offer(at netip.AddrPort, version int, key []byte, types ...int) []byte {
 		line("a=crypto:1 %s inline:%s", suite, base64.StdEncoding.EncodeToString(key))
 	}
 	line("a=ptime:20")
-	line("a=sendrecv")
+	line("a=" + way)
 	return b.Bytes()
 }
 
@@ -66,6 +66,29 @@ type side struct {
 	codec int            // mu or aLaw
 	keys  int            // the payload type of its keys, or -1
 	key   []byte         // of its SRTP, or nil
+	way   string         // in which sound goes, as seen from there
+}
+
+// The ways in which sound goes (RFC 3264 §5.1), as one side sees them.
+const (
+	bothWays = "sendrecv"
+	sendOnly = "sendonly"
+	recvOnly = "recvonly"
+	noWay    = "inactive"
+)
+
+// holds reports whether the other side doesn't listen at the moment.
+func (s side) holds() bool { return s.way == sendOnly || s.way == noWay }
+
+// answer is the way as seen from here.
+func (s side) answer() string {
+	switch s.way {
+	case sendOnly:
+		return recvOnly
+	case recvOnly:
+		return sendOnly
+	}
+	return s.way
 }
 
 var errMedia = errors.New("the other side takes no sound that we have")
@@ -73,11 +96,11 @@ var errMedia = errors.New("the other side takes no sound that we have")
 // read reads a description, as far as it is about the first sound in it. Whoever wrote it may be
 // wrong or hostile: it says no more than that there is no sound to agree on.
 func read(sdp []byte) (side, error) {
-	s := side{codec: -1, keys: -1}
+	s := side{codec: -1, keys: -1, way: bothWays}
 	var session, media netip.Addr
 	var port uint16
 	var profile string
-	inAudio := false
+	inSession, inAudio := true, false
 	for line := range strings.Lines(string(sdp)) {
 		line = strings.TrimRight(line, "\r\n")
 		kind, value, ok := strings.Cut(line, "=")
@@ -86,9 +109,9 @@ func read(sdp []byte) (side, error) {
 		}
 		switch {
 		case kind == "m" && inAudio:
-			inAudio = false // what follows is about something else
 			return s.settle(session, media, port, profile)
-		case kind == "m":
+		case kind == "m": // what follows is about this, and what comes behind it about something else
+			inSession = false
 			f := strings.Fields(value)
 			if len(f) < 4 || f[0] != "audio" {
 				continue
@@ -102,9 +125,11 @@ func read(sdp []byte) (side, error) {
 		case kind == "c":
 			if a := connection(value); inAudio {
 				media = a
-			} else if !session.IsValid() {
+			} else if inSession {
 				session = a
 			}
+		case kind == "a" && (inSession || inAudio) && (value == bothWays || value == sendOnly || value == recvOnly || value == noWay):
+			s.way = value // of the session, or behind that of this sound
 		case kind == "a" && inAudio:
 			s.attribute(value)
 		}
@@ -167,6 +192,12 @@ func (s side) settle(session, media netip.Addr, port uint16, profile string) (si
 	plain := strings.HasPrefix(profile, "RTP/AVP")
 	if !media.IsValid() || port == 0 || s.codec < 0 || !secure && !plain || secure && s.key == nil {
 		return s, errMedia
+	}
+	switch {
+	case media.IsUnspecified(): // how calls were held before there were ways (RFC 2543)
+		s.way = noWay
+	case !media.IsGlobalUnicast() && !media.IsLoopback() && !media.IsLinkLocalUnicast():
+		return s, errMedia // the code is for one listener
 	}
 	if plain {
 		s.key = nil

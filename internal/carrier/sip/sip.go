@@ -36,6 +36,7 @@ type Carrier struct {
 	Config
 	agent  *sipgo.UserAgent
 	client *sipgo.Client
+	reads  *streams       // of connections
 	listen netip.AddrPort // where signalling is bound
 	ports  *ports
 	places chan struct{} // one token for each call
@@ -49,6 +50,7 @@ type Carrier struct {
 	calls   map[string]*call
 	ended   sync.WaitGroup // for calls, and who registers; no Add after stopped
 	trusted map[netip.Addr]bool
+	phones  map[netip.Addr]int // where calls are answered, with how many there are
 }
 
 // A Call is what became of one, for records.
@@ -73,7 +75,7 @@ func New(c Config) (*Carrier, error) {
 	listen := netip.MustParseAddrPort(c.Listen) // checked
 	t := &Carrier{
 		Config: c, ports: newPorts(listen.Addr(), c.Ports), places: make(chan struct{}, c.Calls),
-		close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{},
+		reads: newStreams(), close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{},
 	}
 	t.stopped, t.stop = context.WithCancel(context.Background())
 	if err := t.start(listen); err != nil {
@@ -86,7 +88,12 @@ func New(c Config) (*Carrier, error) {
 // quiet is the library's log: it writes down whole messages, with the numbers in them.
 var quiet = slog.New(slog.DiscardHandler)
 
-func init() { wire.SetDefaultLogger(quiet) } // a part of it has no other way
+func init() { // what has no other way
+	wire.SetDefaultLogger(quiet)
+	// An invitation with credentials for two may be longer than one packet of a network. The library
+	// would not send it, and a trunk on UDP has nothing else; fragments arrive.
+	wire.UDPMTUSize = maxMessage
+}
 
 // start makes the user agent and lets it listen.
 func (c *Carrier) start(listen netip.AddrPort) error {
@@ -95,7 +102,7 @@ func (c *Carrier) start(listen netip.AddrPort) error {
 		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(c.Domain),
 		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}),
 		sipgo.WithUserAgentTransportLayerOptions(
-			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(newStreams().filter)),
+			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(c.reads.filter)),
 		sipgo.WithUserAgentTransactionLayerOptions(
 			wire.WithTransactionLayerLogger(quiet), wire.WithTransactionLayerUnhandledResponseHandler(c.stray),
 			wire.WithTransactionLayerTerminateOnConnClose()),
@@ -145,7 +152,7 @@ func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
 		}
 		c.listen = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 		ready := make(chan struct{}) // the library knows the socket, and doesn't open one of its own
-		c.served.Go(func() { server.ServeUDP(&datagrams{PacketConn: conn, trusts: c.trusts, ready: ready}) })
+		c.served.Go(func() { server.ServeUDP(&datagrams{PacketConn: conn, hears: c.hears, ready: ready}) })
 		c.close = conn.Close
 		<-ready
 	case TCP:
@@ -154,7 +161,7 @@ func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
 			return err
 		}
 		c.listen = l.Addr().(*net.TCPAddr).AddrPort()
-		c.served.Go(func() { server.ServeTCP(&connections{l, c.trusts}) })
+		c.served.Go(func() { server.ServeTCP(&connections{l, c.hears}) })
 		c.close = l.Close
 	}
 	return nil
@@ -248,6 +255,21 @@ func (c *Carrier) remove(call *call) {
 	c.ended.Done()
 }
 
+// enter notes where a phone is that has answered, until leave.
+func (c *Carrier) enter(phone netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phones[phone]++
+}
+
+func (c *Carrier) leave(phone netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phones[phone]--; c.phones[phone] == 0 {
+		delete(c.phones, phone)
+	}
+}
+
 // find returns the call that a request is about, or nil. All three ids must fit: the first alone is
 // no secret.
 func (c *Carrier) find(r *wire.Request) *call {
@@ -284,6 +306,16 @@ func (c *Carrier) trusts(a netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.trusted[a]
+}
+
+// hears reports whether signalling is taken from an address: the trunk's, or that of a phone in a call.
+func (c *Carrier) hears(a netip.Addr) bool {
+	if c.trusts(a) {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phones[a.Unmap()] > 0
 }
 
 var errLookUp = errors.New("the trunk's name can't be looked up")
@@ -347,12 +379,17 @@ func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
 func (c *Carrier) request(r *wire.Request, tx wire.ServerTransaction) {
 	defer c.survive()
 	if r.IsAck() {
+		if call := c.find(r); call != nil {
+			call.answered(r)
+		}
 		return
 	}
 	said := c.answer(r)
 	answer := wire.NewResponseFromRequest(r, said.status, said.reason, said.sdp)
 	if said.sdp != nil {
 		answer.AppendHeader(wire.NewHeader("Content-Type", sdpType))
+	}
+	if said.contact != "" {
 		answer.AppendHeader(wire.NewHeader("Contact", said.contact))
 	}
 	if said.status == 405 || r.Method == wire.OPTIONS {
@@ -375,7 +412,7 @@ type reply struct {
 	status  int
 	reason  string
 	sdp     []byte
-	contact string // where we are, with a description
+	contact string // where we are, if that was to be refreshed
 }
 
 var ok = reply{status: 200, reason: "OK"}
@@ -397,7 +434,7 @@ func (c *Carrier) answer(r *wire.Request) reply {
 		return ok
 	case wire.INFO:
 		if key, ok := infoKey(r); ok {
-			call.press(key)
+			call.press(key, infos)
 		}
 		return ok
 	case wire.INVITE, wire.UPDATE: // to refresh the session, or to move the sound

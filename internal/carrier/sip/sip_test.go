@@ -8,7 +8,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,6 +22,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sip/siptest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -254,7 +257,7 @@ func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 }
 
 // A key that is pressed asks for the code again, by an event of RTP or by INFO; an event is repeated in
-// many packets and counts once.
+// many packets and counts once, and so does a key that is told by both.
 func TestOneHearsItAgain(t *testing.T) {
 	t.Parallel()
 	event := func(p *peer, invite *wire.Request) {
@@ -269,6 +272,10 @@ func TestOneHearsItAgain(t *testing.T) {
 			p.ask(wire.INFO, invite, 7, "application/dtmf-relay", "Signal= 1\r\nDuration=160\r\n")
 		},
 		"INFO dtmf": func(p *peer, invite *wire.Request) { p.ask(wire.INFO, invite, 7, "application/dtmf", "1") },
+		"both": func(p *peer, invite *wire.Request) {
+			event(p, invite)
+			p.ask(wire.INFO, invite, 7, "application/dtmf", "1")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -291,6 +298,29 @@ func TestOneHearsItAgain(t *testing.T) {
 				t.Errorf("recorded %+v", r)
 			}
 		})
+	}
+}
+
+// A key's packets may overtake those of the next one. A clock that begins anew is no late packet.
+func TestKeysThatAreOvertaken(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		stamps []uint32
+		want   string
+	}{
+		"in order":  {[]uint32{100, 100, 900, 900, 1700}, "135"},
+		"overtaken": {[]uint32{100, 900, 100, 900}, "12"},
+		"around":    {[]uint32{1<<32 - 100, 700, 1<<32 - 100, 700}, "12"},
+		"anew":      {[]uint32{1_000_000, 5}, "12"},
+	} {
+		var pressed []byte
+		m := &media{pressed: func(key byte) { pressed = append(pressed, key) }}
+		for i, stamp := range tt.stamps {
+			m.event(stamp, []byte{byte(1 + i), 0, 0, 1})
+		}
+		if string(pressed) != tt.want {
+			t.Errorf("%s: pressed %s, want %s", name, pressed, tt.want)
+		}
 	}
 }
 
@@ -478,8 +508,12 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 			m := message
 			m.Code = tt.code
 			out := send(t.Context(), c, m)
-			p.dead.Store(true)
+			p.dead.Store(tt.outcome == verify.Errored)
 			p.answer()
+			if tt.outcome == verify.Unknown {
+				p.heard(c.Speech.Script(t.Context(), "", nil, string(tt.code)).Once/frame + 2)
+				p.dead.Store(true)
+			}
 			got := want(t, out, tt.outcome, Lost)
 			if got.took > quietTime+10*time.Second {
 				t.Errorf("it took %v", got.took)
@@ -549,6 +583,21 @@ func TestWhoSendsMayStop(t *testing.T) {
 	cancel()
 	p.reply(p.expect(wire.BYE), 200, "")
 	want(t, out, verify.Errored, Interrupted)
+}
+
+// Who has no more time hasn't stopped: the next try is somebody else's turn.
+func TestACallThatTakesTooLongInAllIsTheTrunksFailure(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	out := send(ctx, c, message)
+	invite := p.expect(wire.INVITE)
+	p.reply(invite, 180, "")
+	p.reply(p.expect(wire.CANCEL), 200, "")
+	p.reply(invite, 487, "")
+	want(t, out, verify.Errored, Unavailable)
 }
 
 func TestATalkHasALimit(t *testing.T) {
@@ -637,7 +686,7 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	p.heard(5)
 
 	p.ask(wire.UPDATE, invite, 10, "", "")
-	if r := p.status(); r.StatusCode != 200 || len(r.Body()) > 0 {
+	if r := p.status(); r.StatusCode != 200 || len(r.Body()) > 0 || r.Contact() == nil {
 		t.Errorf("an empty UPDATE was answered %d with %q", r.StatusCode, r.Body())
 	}
 	moved := newPeer(t)
@@ -650,20 +699,76 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 		t.Errorf("the answer to A-law without keys: %+v", s)
 	}
 	moved.heard(5)
-	p.ask(wire.INVITE, invite, 12, sdpType, "v=0\r\nm=video 1 RTP/AVP 99\r\n")
-	if r := p.status(); r.StatusCode != 488 {
-		t.Errorf("an offer of a film was answered %d", r.StatusCode)
+
+	p.ask(wire.INVITE, invite, 20, "", "") // the offer is ours then
+	if s := described(t, p.status().Body()); s.codec != mu || s.keys != keys {
+		t.Errorf("our offer: %+v", s)
 	}
-	p.ask(wire.OPTIONS, invite, 13, "", "")
+	further := newPeer(t)
+	p.ask(wire.ACK, invite, 20, sdpType, further.sdp())
+	further.heard(5)
+
+	p.ask(wire.OPTIONS, invite, 22, "", "")
 	if r := p.status(); r.StatusCode != 200 {
 		t.Errorf("OPTIONS were answered %d", r.StatusCode)
 	}
-	p.ask(wire.REFER, invite, 14, "", "")
+	p.ask(wire.REFER, invite, 23, "", "")
 	if r := p.status(); r.StatusCode != 405 || r.GetHeader("Allow") == nil {
 		t.Errorf("REFER was answered %d", r.StatusCode)
 	}
+	// Last, since it is said again as long as nobody acknowledges it.
+	p.ask(wire.INVITE, invite, 24, sdpType, "v=0\r\nm=video 1 RTP/AVP 99\r\n")
+	if r := p.status(); r.StatusCode != 488 {
+		t.Errorf("an offer of a film was answered %d", r.StatusCode)
+	}
 	p.bye(invite)
 	want(t, out, verify.Refused, HungUp)
+}
+
+// Who holds the call hears nothing, and misses nothing.
+func TestWhoHoldsTheCallMissesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	p.heard(50)
+	music := listenOn(t, "127.0.0.1")
+	p.ask(wire.INVITE, invite, 10, sdpType, string(offer(music.LocalAddr().(*net.UDPAddr).AddrPort(), 1, nil, sendOnly, mu, keys)))
+	if r := p.status(); r.StatusCode != 200 || described(t, r.Body()).way != recvOnly {
+		t.Errorf("a hold was answered\n%s", r)
+	}
+	music.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	buf := make([]byte, maxPacket)
+	var late [][]byte // one may have been on its way
+	for {
+		n, err := music.Read(buf)
+		if err != nil {
+			break
+		}
+		late = append(late, bytes.Clone(buf[:n]))
+	}
+	if len(late) > 1 {
+		t.Errorf("who held the call was spoken to, in %d packets", len(late))
+	}
+	p.ask(wire.INVITE, invite, 11, sdpType, p.sdp())
+	if r := p.status(); r.StatusCode != 200 || described(t, r.Body()).way != bothWays {
+		t.Errorf("the end of a hold was answered\n%s", r)
+	}
+	script := c.Speech.Script(t.Context(), "", nil, "7")
+	packets := slices.Concat(p.heard(script.Once/frame+2), late)
+	slices.SortFunc(packets, func(a, b []byte) int {
+		return int(int32(binary.BigEndian.Uint32(a[4:]) - binary.BigEndian.Uint32(b[4:])))
+	})
+	var sound []byte
+	for _, packet := range packets {
+		sound = append(sound, packet[header:]...)
+	}
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+	if !bytes.HasPrefix(sound, script.Code[:script.Once]) {
+		t.Error("something is missing of what was said before and after the hold")
+	}
 }
 
 // The description may come with the ringing, and the answer then without one.
@@ -687,12 +792,64 @@ func TestEarlyMedia(t *testing.T) {
 
 func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 	t.Parallel()
-	p := newPeer(t)
-	out := send(t.Context(), p.trunk(nil), message)
-	p.reply(p.expect(wire.INVITE), 200, "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 18\r\n")
-	p.expect(wire.ACK)
-	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Refused, NoMedia)
+	for name, sdp := range map[string]string{
+		"no codec of ours":        "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 18\r\n",
+		"no sound":                "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 0 RTP/AVP 0\r\n",
+		"where we can't reach it": "v=0\r\nc=IN IP6 ::1\r\nm=audio 4000 RTP/AVP 0\r\n", // our socket has IPv4
+		"nothing":                 "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			out := send(t.Context(), p.trunk(nil), message)
+			p.reply(p.expect(wire.INVITE), 200, sdp)
+			p.expect(wire.ACK)
+			p.reply(p.expect(wire.BYE), 200, "")
+			want(t, out, verify.Refused, NoMedia)
+		})
+	}
+}
+
+// media is sound that goes to the peer, without a call.
+func (p *peer) media() *media {
+	p.t.Helper()
+	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(m.close)
+	if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
+		p.t.Fatal(err)
+	}
+	return m
+}
+
+// What can't be sent, nobody hears: the call isn't delivered.
+func TestSoundThatCannotBeSentIsNotSaid(t *testing.T) {
+	t.Parallel()
+	m := newPeer(t).media()
+	synctest.Test(t, func(t *testing.T) {
+		k := &talk{call: &call{media: m, over: make(chan struct{})}, due: time.Now(), seenAt: time.Now()}
+		steps := func(n int) (err error) {
+			for i := 0; i < n && err == nil; i++ {
+				err = k.step(t.Context(), nil)
+			}
+			return err
+		}
+		reaches := m.to
+		m.to = netip.MustParseAddrPort("[::1]:9")
+		if err := steps(maxUnsent - 1); err != nil {
+			t.Errorf("a short trouble: %v", err)
+		}
+		m.to = reaches
+		if err := steps(1); err != nil {
+			t.Error(err)
+		}
+		m.to = netip.MustParseAddrPort("[::1]:9")
+		if err := steps(maxUnsent); err != errLost {
+			t.Errorf("after %d packets that couldn't be sent: %v, want %v", maxUnsent, err, errLost)
+		}
+	})
 }
 
 // Requests within the call follow the route that the answer's proxies recorded, in reverse.
@@ -809,6 +966,12 @@ func TestDescriptions(t *testing.T) {
 		"other codec":       {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 18\r\n", ""},
 		"other profile":     {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", ""},
 		"nothing":           {"", ""},
+		"held":              {start + "c=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\na=sendonly\r\n", "192.0.2.1:4000 0 -1 sendonly"},
+		"held as a whole":   {start + "c=IN IP4 192.0.2.1\r\na=inactive\r\nm=audio 4000 RTP/AVP 0\r\n", "192.0.2.1:4000 0 -1 inactive"},
+		"held as of old":    {start + "c=IN IP4 0.0.0.0\r\nm=audio 4000 RTP/AVP 0\r\n", "0.0.0.0:4000 0 -1 inactive"},
+		"a film's way":      {start + "c=IN IP4 192.0.2.1\r\nm=video 1 RTP/AVP 99\r\nc=IN IP4 192.0.2.7\r\na=inactive\r\nm=audio 4000 RTP/AVP 0\r\n", "192.0.2.1:4000 0 -1"},
+		"to many":           {start + "c=IN IP4 224.2.1.1/127\r\nm=audio 4000 RTP/AVP 0\r\n", ""},
+		"to all":            {start + "c=IN IP4 255.255.255.255\r\nm=audio 4000 RTP/AVP 0\r\n", ""},
 	} {
 		s, err := read([]byte(tt.sdp))
 		got := ""
@@ -816,6 +979,9 @@ func TestDescriptions(t *testing.T) {
 			got = fmt.Sprint(s.at, s.codec, s.keys)
 			if s.key != nil {
 				got += " key"
+			}
+			if s.way != bothWays {
+				got += " " + s.way
 			}
 		}
 		if got != tt.want {
@@ -844,14 +1010,40 @@ func TestRegistration(t *testing.T) {
 	p.reply(p.expect(wire.INVITE), 486, "")
 	want(t, out, verify.Errored, Busy)
 
+	p.takesBack(c, again)
+}
+
+// takesBack shuts down, and wants the registration of a request to be taken back.
+func (p *peer) takesBack(c *Carrier, registered *wire.Request) {
+	p.t.Helper()
 	closed := make(chan struct{})
-	go func() { c.Close(t.Context()); close(closed) }()
+	go func() { c.Close(p.t.Context()); close(closed) }()
 	last := p.expect(wire.REGISTER)
-	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= again.CSeq().SeqNo {
-		t.Errorf("at the shutdown:\n%s", last)
+	if last.GetHeader("Expires").Value() != "0" || last.CSeq().SeqNo <= registered.CSeq().SeqNo {
+		p.t.Errorf("at the shutdown:\n%s", last)
 	}
 	p.reply(last, 200, "")
 	<-closed
+}
+
+// A shutdown comes before the answer: the trunk may have us registered, and that is taken back, by a
+// request that it can't take for the one before.
+func TestARegistrationUnderWayIsTakenBack(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { login(c); c.Register = true })
+	p.takesBack(c, p.expect(wire.REGISTER))
+}
+
+func TestARegistrationIsRenewedInTime(t *testing.T) {
+	t.Parallel()
+	for granted, want := range map[time.Duration]time.Duration{
+		time.Hour: 48 * time.Minute, 20 * time.Second: 16 * time.Second, time.Second: registerMin, 0: registerMin,
+	} {
+		if got := renewal(granted); got != want {
+			t.Errorf("%v: renewed after %v, want %v", granted, got, want)
+		}
+	}
 }
 
 func TestHowLongARegistrationHolds(t *testing.T) {
@@ -976,15 +1168,7 @@ func TestPacketsKeepTheirTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPeer(t)
-			m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.close()
-			if err := m.connect(side{at: netip.AddrPortFrom(loopback, uint16(port(p.sound))), codec: mu, keys: keys}); err != nil {
-				t.Fatal(err)
-			}
+			m := newPeer(t).media()
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				k := &talk{call: &call{media: m, over: make(chan struct{})}, due: began, seenAt: began}
@@ -1008,5 +1192,236 @@ func TestPacketsKeepTheirTime(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Credentials for a trunk with a long nonce, or for two, don't fit into one packet of a network: they
+// are sent all the same.
+func TestCredentialsMayBeLong(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(login), message)
+	chal := &digest.Challenge{Realm: "trunk", Nonce: strings.Repeat("n", 1000), Algorithm: "SHA-256", QOP: []string{"auth"}}
+	invite, right := challenged(t, p, 407, chal, "alice", "correct horse")
+	if !right || len(invite.String()) < 1500 {
+		t.Errorf("%d bytes with credentials that are right: %v", len(invite.String()), right)
+	}
+	p.reply(invite, 486, "")
+	want(t, out, verify.Errored, Busy)
+}
+
+// Where one call is answered is not where others are: a phone whose trunk lets it name its own address
+// would else be sent the codes of other people.
+func TestThePhoneOfOneCallIsAStrangerToOthers(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	phone := listenOn(t, "127.0.0.2")
+	own, hangUp := context.WithCancel(t.Context())
+	first := send(own, c, message)
+	p.reply(p.expect(wire.INVITE), 200, p.sdp(), "Contact: <sip:phone@"+phone.LocalAddr().String()+">")
+	buf := make([]byte, maxMessage)
+	if n, err := phone.Read(buf); err != nil || !bytes.HasPrefix(buf[:n], []byte("ACK ")) {
+		t.Fatalf("the phone got %q, %v, want the acknowledgement", buf[:n], err)
+	}
+	p.heard(5)
+
+	second := send(t.Context(), c, message)
+	invite := p.answer()
+	to := described(t, invite.Body()).at
+	for range 5 {
+		if _, err := phone.WriteToUDPAddrPort(rtp(mu, 1, 1, make([]byte, frame)), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.heard(len(p.heard(1)) + 20)
+	phone.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := phone.Read(buf); err == nil {
+		t.Errorf("the phone of another call got %d bytes of the sound", n)
+	}
+	p.bye(invite)
+	want(t, second, verify.Refused, HungUp)
+
+	hangUp()
+	want(t, first, verify.Errored, Interrupted)
+	if c.hears(netip.MustParseAddr("127.0.0.2")) {
+		t.Error("after its call the phone is still listened to")
+	}
+}
+
+// A trunk that rings several phones may let two be answered: the second one is hung up.
+func TestASecondPhoneIsHungUp(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(nil)
+	out := send(t.Context(), c, message)
+	invite := p.answer()
+	p.heard(5)
+	other := wire.NewResponseFromRequest(invite, 200, "So be it", []byte(p.sdp()))
+	other.To().Params.Remove("tag")
+	other.To().Params.Add("tag", "second")
+	other.AppendHeader(wire.NewHeader("Content-Type", sdpType))
+	other.AppendHeader(wire.NewHeader("Contact", fmt.Sprintf("<sip:second@127.0.0.1:%d>", port(p.conn))))
+	p.write(other.String(), invite.Source())
+	for _, method := range []wire.RequestMethod{wire.ACK, wire.BYE} {
+		r := p.expect(method)
+		if to, _ := r.To().Params.Get("tag"); to != "second" || r.Recipient.User != "second" {
+			t.Errorf("the %s is for %s, %s", method, r.Recipient.String(), to)
+		}
+		if method == wire.BYE {
+			p.reply(r, 200, "")
+		}
+	}
+	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+}
+
+// A connected is a request that came by a connection.
+type connected struct {
+	*wire.Request
+	conn    net.Conn
+	answers <-chan *wire.Response // to what is asked there
+}
+
+// settle waits until what was said by the connection has been heard. The library hands over in any order
+// what comes together.
+func (r connected) settle(t *testing.T) {
+	t.Helper()
+	for i := range 3 {
+		fmt.Fprintf(r.conn, "OPTIONS sip:us@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK%d\r\nFrom: <sip:peer@127.0.0.1>;tag=a\r\n"+
+			"To: <sip:us@127.0.0.1>\r\nCall-ID: settle\r\nCSeq: %d OPTIONS\r\nContent-Length: 0\r\n\r\n", i+1, i+1)
+		<-r.answers
+	}
+}
+
+func (r connected) reply(t *testing.T, status int) {
+	t.Helper()
+	if _, err := r.conn.Write([]byte(wire.NewResponseFromRequest(r.Request, status, "So be it", nil).String())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What came by connections.
+type came <-chan connected
+
+// next waits for a request.
+func (c came) next(t *testing.T) connected {
+	t.Helper()
+	select {
+	case r := <-c:
+		return r
+	case <-time.After(patience):
+		t.Fatal("no request came")
+	}
+	panic("unreachable")
+}
+
+// listenTCP is a trunk that takes connections, and what comes by them.
+func listenTCP(t *testing.T) (addr string, requests came) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	got := make(chan connected, 10)
+	read := func(conn net.Conn) {
+		reads, answers := newStreams(), make(chan *wire.Response, 10)
+		buf := make([]byte, maxMessage)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			whole, err := reads.filter(wire.TransportReadProps{Transport: "TCP", LocalAddr: conn.LocalAddr(), RemoteAddr: conn.RemoteAddr()}, buf[:n])
+			for err == nil && len(whole) > 0 {
+				end, _ := length(whole)
+				if m, err := parser.ParseSIP(whole[:end]); err == nil {
+					switch m := m.(type) {
+					case *wire.Request:
+						if !m.IsAck() {
+							got <- connected{m, conn, answers}
+						}
+					case *wire.Response:
+						answers <- m
+					}
+				}
+				whole = whole[end:]
+			}
+		}
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go read(conn)
+		}
+	}()
+	return l.Addr().String(), got
+}
+
+// A trunk on a connection says nothing of one call, but goes on with others: they keep the connection.
+func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	addr, requests := listenTCP(t)
+	c := trunk(t, addr, func(c *Config) { c.Transport, c.First = TCP, 2*time.Second })
+	rings := send(t.Context(), c, message)
+	first := requests.next(t)
+	first.reply(t, 180)
+	silent := send(t.Context(), c, message)
+	requests.next(t)
+	first.reply(t, 180) // it still rings
+	want(t, silent, verify.Errored, Unreachable)
+	first.reply(t, 486)
+	want(t, rings, verify.Errored, Busy)
+}
+
+// A connection breaks while a phone rings: another carrier gets the call, so this phone must stop.
+func TestAPhoneThatRingsBehindABrokenConnectionIsCancelled(t *testing.T) {
+	t.Parallel()
+	addr, requests := listenTCP(t)
+	c := trunk(t, addr, func(c *Config) { c.Transport = TCP })
+	out := send(t.Context(), c, message)
+	invite := requests.next(t)
+	invite.reply(t, 180)
+	invite.settle(t)
+	invite.conn.(*net.TCPConn).CloseWrite()
+	cancel := requests.next(t)
+	if cancel.Method != wire.CANCEL || cancel.Via().Value() != invite.Via().Value() {
+		t.Errorf("got\n%s", cancel)
+	}
+	if cancel.conn == invite.conn { // it was swallowed
+		cancel = requests.next(t)
+	}
+	cancel.reply(t, 200)
+	want(t, out, verify.Errored, Unreachable)
+}
+
+// Without a port for its sound a call isn't made, and takes nobody's place.
+func TestPortsForSoundRunOut(t *testing.T) {
+	t.Parallel()
+	first := porttest.Row(t, 4)
+	var taken []*net.UDPConn
+	for _, n := range []int{0, 2} {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback.AsSlice(), Port: first + n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		taken = append(taken, conn)
+	}
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.Ports, c.Calls = [2]uint16{uint16(first), uint16(first + 3)}, 1 })
+	for range 3 {
+		want(t, send(t.Context(), c, message), verify.Errored, Full)
+	}
+	taken[1].Close()
+	for range 3 { // each gives its port back
+		out := send(t.Context(), c, message)
+		p.reply(p.expect(wire.INVITE), 486, "")
+		want(t, out, verify.Errored, Busy)
 	}
 }

@@ -16,13 +16,19 @@ const (
 	confirmWait  = 3 * time.Second // behind each
 	askTimes     = 3               // a question is asked so often
 	askWait      = 5 * time.Second // for the key, behind each
-	againTimes   = 3               // the code can be heard so many times more
-	againWait    = 4 * time.Second // for the key that asks for it
-	tail         = 300 * time.Millisecond
+	// askEarly is how long the callee can't have heard a word: a key answers something else, such as
+	// "to accept the call, press 1" of whoever put him through.
+	askEarly   = 500 * time.Millisecond
+	againTimes = 3               // the code can be heard so many times more
+	againWait  = 4 * time.Second // for the key that asks for it
+	tail       = 300 * time.Millisecond
 
 	// quietTime is how long the other side may send no sound until we ask whether it is there. Some
 	// send none at all.
 	quietTime = 5 * time.Second
+
+	// maxUnsent is how many packets in a row may not leave until nobody is taken to listen.
+	maxUnsent = 50
 )
 
 // What ends a talk before its time.
@@ -46,6 +52,7 @@ type talk struct {
 	seenAt time.Time // when the other side was last known to be there
 	asking chan bool // the answer to whether it is; nil if nobody asks
 	asks   sync.WaitGroup
+	unsent int // packets, since one left
 }
 
 func (t *talk) said() bool { return !t.saidAt.IsZero() }
@@ -76,8 +83,14 @@ func (t *talk) run(ctx context.Context) error {
 
 // ask asks until a key is pressed that means something.
 func (t *talk) ask(ctx context.Context) error {
+	question := t.question.Ask
+	said, err := t.begin(ctx, question)
+	if err != nil {
+		return err
+	}
 	for range askTimes {
-		key, err := t.play(ctx, t.question.Ask, askWait)
+		key, err := t.play(ctx, question[said:], askWait)
+		said = 0
 		switch {
 		case t.decides(key):
 			t.play(ctx, t.question.Thanks, tail) // who hangs up now has said all
@@ -89,6 +102,22 @@ func (t *talk) ask(ctx context.Context) error {
 		}
 	}
 	return errNoKey
+}
+
+// begin says the part of a question in which it can't be answered, and drops the keys of that time.
+func (t *talk) begin(ctx context.Context, question []byte) (said int, err error) {
+	for said < int(askEarly*speech.Rate/time.Second) {
+		if err := t.step(ctx, t.next(question, &said)); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		select {
+		case <-t.keys:
+		default:
+			return said, nil
+		}
+	}
 }
 
 // decides notes what a key says, if it says anything.
@@ -191,9 +220,33 @@ func (t *talk) step(ctx context.Context, sound []byte) error {
 	if err := t.pause(ctx, max(0, wait)); err != nil {
 		return err
 	}
-	t.media.send(sound) // an error that lasts shows when nobody answers any more
+	if err := t.held(ctx); err != nil {
+		return err
+	}
+	t.unsent++
+	if t.media.send(sound) == nil {
+		t.unsent = 0
+	}
+	if t.unsent >= maxUnsent {
+		return errLost
+	}
 	t.due = t.due.Add(frameTime)
 	return t.watch(ctx)
+}
+
+// held waits as long as the other side holds the call: who doesn't listen misses nothing.
+func (t *talk) held(ctx context.Context) error {
+	for t.media.held() {
+		if err := t.pause(ctx, frameTime); err != nil {
+			return err
+		}
+		if err := t.watch(ctx); err != nil {
+			return err
+		}
+		t.due = time.Now()
+		t.media.started = false
+	}
+	return nil
 }
 
 // pause waits, unless the call ends.
@@ -258,6 +311,6 @@ func (t *talk) verdict(err error, alive bool) error {
 	case errors.Is(err, errMedia):
 		return err
 	default:
-		return carrier.Because(Interrupted, err)
+		return stopped(err)
 	}
 }
