@@ -642,6 +642,14 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 			}
 		}
 	}
+	// A new primary may be slow at first.
+	to := newNumber()
+	if !within(10*time.Second, func() bool {
+		resp, _, err := servers[0].post("sms", fmt.Sprintf(`{"to":%q}`, to))
+		return err != nil || resp.StatusCode != 503
+	}) {
+		t.Fatal("nothing can be started after the failover")
+	}
 	id, code := startOn(in, servers[0], newNumber(), 5)
 	if got := guessOn(servers[1], id, code); got != "right" {
 		t.Errorf("a code of after the failover: got %s, want right", got)
