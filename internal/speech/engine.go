@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,7 +19,7 @@ import (
 //	espeak-ng -v {locale} --stdin --stdout
 //
 // {locale} stands for the language of the prompts. The text is never an argument: everybody on the
-// machine can read those.
+// machine can read those. Of our environment it gets what a program needs to run, and none of our secrets.
 type engine struct {
 	command []string
 	turn    chan struct{} // one token for each that runs
@@ -78,6 +80,7 @@ func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 	}
 	cmd := exec.CommandContext(ctx, e.command[0], args...)
 	cmd.WaitDelay = time.Second
+	cmd.Env = surroundings()
 	cmd.Stdin = strings.NewReader(t.words)
 	var out bytes.Buffer
 	cmd.Stdout = &limited{&out, maxWAV}
@@ -92,6 +95,17 @@ func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 		return nil, fmt.Errorf("speech engine: spoke for %v", time.Duration(len(pcm))*time.Second/Rate)
 	}
 	return MuLaw(pcm), nil
+}
+
+// surroundings are what an engine gets of our environment.
+func surroundings() (all []string) {
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if slices.Contains([]string{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH"}, name) || strings.HasPrefix(name, "LC_") {
+			all = append(all, pair)
+		}
+	}
+	return all
 }
 
 // limited fails a command that writes without end.

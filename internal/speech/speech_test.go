@@ -341,6 +341,22 @@ func TestWhereATextCantBeSpokenTheStandardPhraseIsAndThatIsLoggedOnce(t *testing
 	}
 }
 
+// Not parallel: it sets the environment.
+func TestAnEngineGetsNoSecrets(t *testing.T) {
+	t.Setenv("COUNTERSIGN_KEYSET", "secret")
+	t.Setenv("LC_ALL", "C")
+	got := t.TempDir() + "/environment"
+	s := speaker(t, Config{Times: 1, Engine: []string{"sh", "-c", "env > " + got}})
+	s.Script(t.Context(), "en", []string{"Hello ", ""}, "1")
+	all, err := os.ReadFile(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env := string(all); strings.Contains(env, "secret") || !strings.Contains(env, "PATH=") || !strings.Contains(env, "LC_ALL=C") {
+		t.Errorf("the engine was given\n%s, want PATH and LC_ALL and no secret", env)
+	}
+}
+
 func TestAnEngineThatHangsIsEndedWithTheCall(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
