@@ -16,8 +16,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// identities are what never changes of the verifications that came by last, so that a group that is about
-// those alone needn't ask for it. What changes is read and locked anew each time: others write it, too.
+// identities are what never changes of the verifications that came by last, so that a group needn't ask
+// for it. What changes is read and locked anew each time: others write it, too.
 type identities = lru.Cache[verify.ID, *verify.Verification]
 
 func newIdentities() *identities {
@@ -31,21 +31,21 @@ func (s *postgresSession) remember(v verify.Verification) {
 	s.known.Add(v.ID, &v)
 }
 
-// recall returns what is known of a group's verifications. There is none if one of them isn't known:
-// all must be locked by one statement, or two groups could wait for each other.
-func (s *postgresSession) recall(ids []verify.ID) map[verify.ID]*verify.Verification {
-	all := make(map[verify.ID]*verify.Verification, len(ids))
+// recall returns what is known of verifications, and those of which nothing is.
+func (s *postgresSession) recall(ids []verify.ID) (known map[verify.ID]*verify.Verification, unknown []verify.ID) {
+	known = make(map[verify.ID]*verify.Verification, len(ids))
 	for _, id := range ids {
 		v, ok := s.known.Get(id)
 		if !ok {
-			return nil
+			unknown = append(unknown, id)
+			continue
 		}
 		if v.User != "" {
 			s.users = true
 		}
-		all[v.ID] = v
+		known[id] = v
 	}
-	return all
+	return known, unknown
 }
 
 // A postgresSession runs groups on a connection of its own, with one statement for each table and
@@ -146,9 +146,9 @@ func (s *postgresSession) rollback(context.Context) {
 	}
 }
 
-// Locks are taken in the order of DESIGN.md, destinations before verifications, each sorted by key:
-// transactions of different writers can't deadlock. A verification's destination never changes, so it
-// is looked up before it is locked.
+// Locks are taken in the order of DESIGN.md, destinations before verifications, each sorted by key and
+// by one statement: transactions of different writers can't deadlock. A verification's destination never
+// changes, so it is looked up before it is locked.
 const (
 	pgReplan = `DISCARD PLANS`
 	pgBegin  = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
@@ -168,12 +168,13 @@ const (
 		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
 		ORDER BY u.application, u.name FOR UPDATE OF u`
 
-	// Most groups name no user, and only verifications that are known: then there is less to look for.
-	pgLockKnownDestinations  = `WITH k AS (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number` + pgLockDestination
-	pgLockDestinations       = pgNamedDestinations + pgLockDestination
-	pgLockKnownVerifications = `SELECT id, ` + stateColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
-	pgLockVerifications      = `SELECT ` + verificationColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
-	pgLockUsersDestinations  = pgNamedDestinations + `
+	pgReadIdentities = `SELECT ` + identityColumns + ` FROM verification WHERE id = ANY ($1::bytea[])`
+
+	// Most groups name no user, and guess only at what is known: then there is less to look for.
+	pgLockKnownDestinations = `WITH k AS (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number` + pgLockDestination
+	pgLockDestinations      = pgNamedDestinations + pgLockDestination
+	pgLockVerifications     = `SELECT id, ` + stateColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockUsersDestinations = pgNamedDestinations + `
 			UNION SELECT v.project, v.destination FROM (SELECT unnest($4::bytea[]) AS application, unnest($5::text[]) AS name) n
 				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest` + pgLockDestination
 	pgLockUsersVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
@@ -280,16 +281,17 @@ func wantsOf(group []op) (w wants) {
 	return w
 }
 
-// find adds the destinations of guesses, if all that is guessed at is known.
+// find adds the destinations of guesses at what is known.
 func (w *wants) find(known map[verify.ID]*verify.Verification) {
-	if known == nil {
-		return
-	}
+	unknown := w.guessed[:0]
 	for _, id := range w.guessed {
-		v := known[id]
-		w.destinations = append(w.destinations, destinationKey{v.Project, v.To})
+		if v := known[id]; v != nil {
+			w.destinations = append(w.destinations, destinationKey{v.Project, v.To})
+		} else {
+			unknown = append(unknown, id)
+		}
 	}
-	w.guessed = nil
+	w.guessed = unknown
 }
 
 // Keys as parameters.
@@ -337,7 +339,7 @@ func (b *bundle) attempts(all []attemptKey) *table {
 
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w, b := newRows(len(group)), wantsOf(group), &s.bundle
-	known := s.recall(w.ids)
+	known, unknown := s.recall(w.ids)
 	b.reset()
 	if s.stale() {
 		s.planned = time.Now()
@@ -364,10 +366,11 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	switch {
 	case len(w.current) > 0:
 		b.add(pgLockUsersVerifications, r.readVerification, b.ids(w.ids), b.users(w.current))
-	case known == nil:
-		b.add(pgLockVerifications, r.readVerification, b.ids(w.ids))
-	case len(known) > 0:
-		b.add(pgLockKnownVerifications, func(c *cells) error { r.readKnown(c, known); return nil }, b.ids(w.ids))
+	case len(w.ids) > 0:
+		if unknown != nil {
+			b.add(pgReadIdentities, func(c *cells) error { return readUnknown(c, known) }, b.ids(unknown))
+		}
+		b.add(pgLockVerifications, func(c *cells) error { return r.readKnown(c, known) }, b.ids(w.ids))
 	}
 	if keys := attemptKeys(group); keys != nil {
 		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))
@@ -376,7 +379,7 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 		return nil, err
 	}
 	for id, v := range r.verifications {
-		if known[id] == nil {
+		if !s.known.Contains(id) {
 			s.remember(v.value)
 		}
 		if !looked && v.value.User != "" {
@@ -435,13 +438,24 @@ func (r *rows) readVerification(c *cells) error {
 	return err
 }
 
-// readKnown reads what changes of a verification whose rest is known.
-func (r *rows) readKnown(c *cells, known map[verify.ID]*verify.Verification) {
+// readUnknown reads what never changes of a verification.
+func readUnknown(c *cells, known map[verify.ID]*verify.Verification) error {
+	v, err := readIdentity(c)
+	known[v.ID] = &v
+	return err
+}
+
+// readKnown reads what changes of a verification, when its rest is known.
+func (r *rows) readKnown(c *cells, known map[verify.ID]*verify.Verification) error {
 	var id verify.ID
 	c.id(&id)
+	if known[id] == nil {
+		return errRaced // it was committed between the two statements
+	}
 	v := *known[id]
 	readState(c, &v)
 	r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
+	return nil
 }
 
 // save notes what commit will write. New rows of destinations and users come last: another may be

@@ -18,7 +18,7 @@ import (
 func TestHotStatementsLookUpByKey(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s, err := Open(ctx, Options{Postgres: &Postgres{URL: pgtest.Database(t, "")}})
+	s, err := Open(ctx, Options{Postgres: &Postgres{URL: pgtest.Database(t, ""), Timeout: 10 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestHotStatementsLookUpByKey(t *testing.T) {
 	explain := func(when string, p *postgresSession, demand bool) {
 		t.Helper()
 		for i, text := range []string{
-			pgLockApplications, pgLockUsers, pgLockDestinations, pgLockKnownDestinations, pgLockVerifications, pgLockKnownVerifications,
+			pgLockApplications, pgLockUsers, pgLockDestinations, pgLockKnownDestinations, pgReadIdentities, pgLockVerifications,
 			pgLockUsersDestinations, pgLockUsersVerifications,
 			pgUpdateDestinations, pgUpdateVerifications, pgUpdateUsers, pgDeleteUsers, pgDeleteHints,
 		} {

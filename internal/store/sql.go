@@ -13,10 +13,13 @@ import (
 )
 
 // The columns of the hot table, in the order in which scanVerification and insertion take them.
-const verificationColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks, ` + stateColumns
+const verificationColumns = identityColumns + `, ` + stateColumns
 
-// Those of them that change.
+// Those of them that never change.
+const identityColumns = `id, project, application, channel, destination, purpose, sender, text,
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks`
+
+// Those that do.
 const stateColumns = `status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
 const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
@@ -174,6 +177,13 @@ type fields interface {
 
 // readVerification reads verificationColumns.
 func readVerification(c fields) (v verify.Verification, err error) {
+	v, err = readIdentity(c)
+	readState(c, &v)
+	return v, err
+}
+
+// readIdentity reads identityColumns.
+func readIdentity(c fields) (v verify.Verification, err error) {
 	c.id(&v.ID)
 	v.Project = verify.ProjectID(c.text())
 	c.id(&v.Application)
@@ -195,11 +205,10 @@ func readVerification(c fields) (v verify.Verification, err error) {
 	v.Approval = verify.Approval(c.number())
 	v.Asker = c.text()
 	v.Fallbacks, err = parseFallbacks(c.text())
-	readState(c, &v)
 	return v, err
 }
 
-// readState reads the rest of its columns.
+// readState reads stateColumns.
 func readState(c fields, v *verify.Verification) {
 	v.Status = verify.Status(c.number())
 	v.Guesses = int(c.number())
@@ -263,7 +272,7 @@ type parameters interface {
 	blob(p []byte) // nil: NULL
 }
 
-// verificationIdentity adds what of a verification never changes, in the order of verificationColumns.
+// verificationIdentity adds what identityColumns hold.
 func verificationIdentity(p parameters, v *verify.Verification) {
 	p.blob(v.ID[:])
 	p.text(string(v.Project))
@@ -288,7 +297,7 @@ func verificationIdentity(p parameters, v *verify.Verification) {
 	p.text(fallbackText(v.Fallbacks))
 }
 
-// verificationState adds the rest of its columns.
+// verificationState adds what stateColumns hold.
 func verificationState(p parameters, v *verify.Verification) {
 	p.number(int64(v.Status))
 	p.number(int64(v.Guesses))
