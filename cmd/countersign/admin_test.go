@@ -36,7 +36,12 @@ func (in *installation) fails(wantExit int, args ...string) string {
 	cmd.Dir = in.dir
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Run()
+	if err := cmd.Start(); err != nil {
+		in.t.Fatal(err)
+	}
+	serves := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }) // what should have been refused
+	defer serves.Stop()
+	cmd.Wait()
 	if got := cmd.ProcessState.ExitCode(); got != wantExit || stdout.Len() > 0 {
 		in.t.Errorf("countersign %s: got exit %d, %q\n%s\nwant exit %d", strings.Join(args, " "), got, &stdout, &stderr, wantExit)
 	}

@@ -186,11 +186,14 @@ func (in *installation) serve() *process {
 			in.t.Fatalf("serve ended: %v\n%s", err, p.stderr)
 		}
 		var said struct {
-			Msg, Public, Operations string
-			TLS                     bool
+			Msg, Version, Public, Operations string
+			TLS                              bool
 		}
 		if json.Unmarshal(line, &said) != nil || said.Msg != "serving" {
 			continue
+		}
+		if said.Version != version() {
+			in.t.Errorf("the log says version %q, want %q", said.Version, version())
 		}
 		p.URL, p.Ops = "http://"+said.Public, "http://"+said.Operations
 		if said.TLS {
