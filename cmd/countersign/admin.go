@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,9 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,7 +25,7 @@ import (
 type database struct {
 	Config string `help:"Configuration file that names the database ($$COUNTERSIGN_CONFIG)." placeholder:"FILE" xor:"where"`
 	Data   string `help:"Folder of the database, instead ($$COUNTERSIGN_DATA)." placeholder:"DIR" xor:"where"`
-	JSON   bool   `name:"json" help:"Print JSON, for programs."`
+	output
 }
 
 // find says where the database is: in a folder, or in a PostgreSQL. The rest of a configuration may
@@ -138,7 +135,7 @@ func (c *projectCreate) Run(w world) error {
 		if err := recordAudit(w.ctx, st, "project create", p.ID, "policy "+string(p.Profile)); err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, projectHeader, []verify.Project{p}, projectRow)
+		return printOne(w, c.JSON, projectRow(p))
 	})
 }
 
@@ -204,14 +201,12 @@ func (c *projectList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, projectHeader, all, projectRow)
+		return printRows(w, c.JSON, all, projectRow)
 	})
 }
 
-var projectHeader = []string{"PROJECT", "NAME", "POLICY"}
-
 func projectRow(p verify.Project) row {
-	return row{{"id", string(p.ID)}, {"name", p.Name}, {"policy", string(p.Profile)}}
+	return row{{"PROJECT", "id", p.ID}, {"NAME", "name", p.Name}, {"POLICY", "policy", p.Profile}}
 }
 
 // one finds a project.
@@ -248,17 +243,12 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	if len(p.Senders) > 0 {
 		senders = fmt.Sprint(p.Senders)
 	}
-	return printSettings(w, asJSON, [][2]string{
-		{"project", string(p.ID)}, {"name", p.Name}, {"policy", string(p.Profile)},
-		{"senders", senders}, {"public-text", strconv.FormatBool(p.PublicText)},
-		{"transliterate", strconv.FormatBool(p.Style.Transliterate)}, {"webotp", p.Style.WebOTP}, {"android-hash", p.Style.AndroidHash},
-		{"send-burst", strconv.Itoa(p.Limits.Burst)}, {"send-interval", p.Limits.Interval.String()}, {"send-daily", strconv.Itoa(p.Limits.Daily)},
+	return printSettings(w, asJSON, row{
+		{"project", "id", p.ID}, {"name", "name", p.Name}, {"policy", "policy", p.Profile},
+		{"senders", "", senders}, {"", "senders", p.Senders}, {"public-text", "public_text", p.PublicText},
+		{"transliterate", "transliterate", p.Style.Transliterate}, {"webotp", "webotp", p.Style.WebOTP}, {"android-hash", "android_hash", p.Style.AndroidHash},
+		{"send-burst", "send_burst", p.Limits.Burst}, {"send-interval", "send_interval_seconds", p.Limits.Interval}, {"send-daily", "send_daily", p.Limits.Daily},
 	})
-}
-
-// printSettings prints names and values, one a line.
-func printSettings(w world, asJSON bool, all [][2]string) error {
-	return printRows(w, asJSON, []string{"SETTING", "VALUE"}, all, func(s [2]string) row { return row{{"setting", s[0]}, {"value", s[1]}} })
 }
 
 type projectPolicy struct {
@@ -318,13 +308,11 @@ func (c *keyCreate) Run(w world) error {
 		if !c.JSON {
 			fmt.Fprintln(w.stderr, "Secrets are shown this once; only their hashes are stored.")
 		}
-		header := []string{"KEY", "PROJECT", "TOKEN"}
-		made := row{{"id", k.ID.String()}, {"project", string(k.Project)}, {"token", secret.Reveal()}}
+		made := row{{"KEY", "id", k.ID}, {"PROJECT", "project", k.Project}, {"TOKEN", "token", secret.Reveal()}}
 		if c.Consumer {
-			header = append(header, "CONSUMER KEY", "CONSUMER SECRET")
-			made = append(made, [2]string{"consumer_key", k.Consumer}, [2]string{"consumer_secret", consumerSecret.Reveal()})
+			made = append(made, field{"CONSUMER KEY", "consumer_key", k.Consumer}, field{"CONSUMER SECRET", "consumer_secret", consumerSecret.Reveal()})
 		}
-		return printRows(w, c.JSON, header, []row{made}, func(r row) row { return r })
+		return printOne(w, c.JSON, made)
 	})
 }
 
@@ -339,21 +327,13 @@ func (c *keyList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"KEY", "NAME", "CREATED", "REVOKED", "EXPIRES", "CONSUMER KEY"}, all, func(k verify.Key) row {
+		return printRows(w, c.JSON, all, func(k verify.Key) row {
 			return row{
-				{"id", k.ID.String()}, {"name", k.Name}, {"created_at", date(k.ID.Time())}, {"revoked_at", date(k.RevokedAt)},
-				{"expires_at", date(k.ExpiresAt)}, {"consumer_key", k.Consumer},
+				{"KEY", "id", k.ID}, {"NAME", "name", k.Name}, {"CREATED", "created_at", k.ID.Time()}, {"REVOKED", "revoked_at", k.RevokedAt},
+				{"EXPIRES", "expires_at", k.ExpiresAt}, {"CONSUMER KEY", "consumer_key", k.Consumer},
 			}
 		})
 	})
-}
-
-// date writes a time for people and programs, "" for none.
-func date(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 type keyRevoke struct {
@@ -373,37 +353,4 @@ func (c *keyRevoke) Run(w world) error {
 		}
 		return recordAudit(w.ctx, st, "key revoke", p, id.String())
 	})
-}
-
-// A row is one line of a table, or one JSON object: names and values.
-type row [][2]string
-
-// objects are rows for programs.
-func objects[T any](all []T, toRow func(T) row) []map[string]string {
-	made := make([]map[string]string, 0, len(all))
-	for _, v := range all {
-		o := map[string]string{}
-		for _, field := range toRow(v) {
-			o[field[0]] = field[1]
-		}
-		made = append(made, o)
-	}
-	return made
-}
-
-// printRows writes a table for people, or an array of JSON objects for programs.
-func printRows[T any](w world, asJSON bool, header []string, all []T, toRow func(T) row) error {
-	if asJSON {
-		return json.NewEncoder(w.stdout).Encode(objects(all, toRow))
-	}
-	table := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, strings.Join(header, "\t"))
-	for _, v := range all {
-		var cells []string
-		for _, field := range toRow(v) {
-			cells = append(cells, field[1])
-		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
-	}
-	return table.Flush()
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/internal/speech"
@@ -39,8 +38,11 @@ func (c *applicationList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"APPLICATION", "NAME", "LOCALE", "APPROVE BY KEY"}, all, func(a verify.Application) row {
-			return row{{"id", applicationName(a)}, {"name", a.Name}, {"locale", shownLocale(a)}, {"approve_by_key", strconv.FormatBool(a.Calls.ByKey)}}
+		return printRows(w, c.JSON, all, func(a verify.Application) row {
+			return row{
+				{"APPLICATION", "id", applicationName(a)}, {"NAME", "name", a.Name}, {"LOCALE", "locale", shownLocale(a)},
+				{"APPROVE BY KEY", "approve_by_key", a.Calls.ByKey},
+			}
 		})
 	})
 }
@@ -95,9 +97,9 @@ func (c *applicationShow) Run(w world) error {
 
 // showApplication prints an application's settings, one a line.
 func showApplication(w world, asJSON bool, a verify.Application) error {
-	return printSettings(w, asJSON, [][2]string{
-		{"application", applicationName(a)}, {"name", a.Name}, {"project", string(a.Project)}, {"locale", shownLocale(a)},
-		{"approve-by-key", strconv.FormatBool(a.Calls.ByKey)},
+	return printSettings(w, asJSON, row{
+		{"application", "id", applicationName(a)}, {"name", "name", a.Name}, {"project", "project", a.Project}, {"locale", "locale", shownLocale(a)},
+		{"approve-by-key", "approve_by_key", a.Calls.ByKey},
 	})
 }
 

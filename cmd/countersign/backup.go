@@ -39,8 +39,7 @@ func (c *backupCommand) Run(w world) error {
 	if err := syncFile(c.To); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w.stdout, "Copied the database to %s. The keyset is not in it: keep that apart.\n", c.To)
-	return err
+	return printDone(w, c.JSON, row{{"", "file", c.To}}, "Copied the database to %s. The keyset is not in it: keep that apart.", c.To)
 }
 
 // progress draws a bar, on one line of a terminal.
@@ -107,8 +106,8 @@ func (c *restoreCommand) restore(w world, to string) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w.stdout, "Restored %s. Voided %d pending verifications: guesses spent after the backup are not in it.\n", to, n)
-		return err
+		return printDone(w, c.JSON, row{{"", "file", to}, {"", "voided", n}},
+			"Restored %s. Voided %d pending verifications: guesses spent after the backup are not in it.", to, n)
 	})
 }
 

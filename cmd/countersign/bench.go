@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -18,7 +17,7 @@ type benchCommand struct {
 	Concurrency int           `default:"64" help:"Verifications at once, 1 to 4096 (default ${default})."`
 	Duration    time.Duration `default:"10s" help:"How long (default ${default})."`
 	PID         []int         `name:"pid" help:"Process whose CPU time to take, such as the server's; may be repeated. Linux only." placeholder:"PID"`
-	JSON        bool          `name:"json" help:"Print JSON, for programs."`
+	output
 }
 
 // Help implements kong's extended help.
@@ -56,7 +55,7 @@ func (c *benchCommand) Run(w world) error {
 		return err
 	}
 	if c.JSON {
-		err = json.NewEncoder(w.stdout).Encode(r)
+		err = printJSON(w, r)
 	} else {
 		err = c.table(w, r)
 	}

@@ -177,7 +177,7 @@ func (c *carrierTest) follow(ctx context.Context, o operator, to phone.Number, r
 
 func (c *carrierTest) print(w world, l system.TrialLine) error {
 	if c.JSON {
-		return json.NewEncoder(w.stdout).Encode(l)
+		return printJSON(w, l)
 	}
 	text := fmt.Sprintf("%7.1fs  %s", l.After.Seconds(), l.What)
 	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason}, {"error", l.Detail}} {

@@ -234,8 +234,15 @@ func otherThan(code string) string {
 	return "2" + code[1:]
 }
 
-// command runs another command of the program, while this one serves, and returns its rows.
-func (p *process) command(args ...string) []map[string]string {
+// command runs another command of the program, while this one serves, and returns what it made.
+func (p *process) command(args ...string) (made map[string]string) {
+	p.t.Helper()
+	p.commandInto(&made, args...)
+	return made
+}
+
+// commandInto does so, and reads what it printed, if it printed anything.
+func (p *process) commandInto(into any, args ...string) {
 	p.t.Helper()
 	cmd := exec.Command(os.Args[0], append(args, "--data", p.values["Data"], "--json")...)
 	cmd.Env = append(os.Environ(), runAs+"=command")
@@ -245,11 +252,12 @@ func (p *process) command(args ...string) []map[string]string {
 	if err != nil {
 		p.t.Fatalf("countersign %v: %v\n%s", args, err, &stderr)
 	}
-	var all []map[string]string
-	if err := json.Unmarshal(out, &all); err != nil && len(out) > 0 {
+	if len(out) == 0 {
+		return
+	}
+	if err := json.Unmarshal(out, into); err != nil {
 		p.t.Fatalf("countersign %v printed %s: %v", args, out, err)
 	}
-	return all
 }
 
 // A record is what the database says of a verification.
@@ -687,7 +695,7 @@ func testUnauthorized(t *testing.T, p *process) {
 func (p *process) otherProject(id string, flags ...string) (project, token string) {
 	p.t.Helper()
 	p.command(append([]string{"project", "create", "--id", id, "--public-text", id}, flags...)...)
-	return id, p.command("key", "create", "--project", id)[0]["token"]
+	return id, p.command("key", "create", "--project", id)["token"]
 }
 
 func testNotFound(t *testing.T, p *process) {
@@ -1000,7 +1008,7 @@ func testTenancy(t *testing.T, p *process) {
 
 func testStandardProject(t *testing.T, p *process) {
 	p.command("project", "create", "--id", "standard", "--profile", "standard", "--sender", "+1 202 555 0188", "A shop")
-	strict := p.as("standard", p.command("key", "create", "--project", "standard")[0]["token"])
+	strict := p.as("standard", p.command("key", "create", "--project", "standard")["token"])
 	for _, test := range []struct{ fields, want string }{
 		{``, "numeric 6, 300 s, 5 attempts"},
 		{`"valid_for":600,"max_attempts":5`, "numeric 6, 600 s, 5 attempts"},
@@ -1030,15 +1038,16 @@ func testStandardProject(t *testing.T, p *process) {
 func testRevocation(t *testing.T, p *process) {
 	project, token := p.otherProject("revocation")
 	other := p.as(project, token)
-	second := p.as(project, p.command("key", "create", "--project", project, "--name", "second")[0]["token"])
+	second := p.as(project, p.command("key", "create", "--project", project, "--name", "second")["token"])
 	unauthorizedNow := func(q *process) bool {
 		return q.ask(request{path: uuid.NewString() + "/verify", body: `{"token":"1"}`}).status == 401
 	}
 	if unauthorizedNow(other) || unauthorizedNow(second) {
 		t.Fatal("a new key doesn't work")
 	}
-	key := p.command("key", "list", "--project", project)[0]["id"]
-	p.command("key", "revoke", key)
+	var keys []map[string]any
+	p.commandInto(&keys, "key", "list", "--project", project)
+	p.command("key", "revoke", keys[0]["id"].(string))
 	for revoked := time.Now(); ; {
 		asked := time.Now()
 		if unauthorizedNow(other) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -62,26 +61,21 @@ func (c *destinationShow) Run(w world) error {
 		now := time.Now()
 		toRow := func(v verify.Verification) row {
 			return row{
-				{"id", v.ID.String()}, {"started_at", stamp(v.ID.Time())}, {"channel", string(v.Channel)},
-				{"status", v.StatusAt(now).String()}, {"guesses", fmt.Sprintf("%d of %d", v.Guesses, v.MaxAttempts)},
-				{"delivery", delivery(v)},
+				{"VERIFICATION", "id", v.ID}, {"STARTED", "started_at", v.ID.Time()}, {"CHANNEL", "channel", v.Channel},
+				{"STATUS", "status", v.StatusAt(now).String()},
+				{"GUESSES", "", fmt.Sprintf("%d of %d", v.Guesses, v.MaxAttempts)}, {"", "guesses", v.Guesses}, {"", "max_attempts", v.MaxAttempts},
+				{"DELIVERY", "", delivery(v)}, {"", "delivery", v.Delivery.String()}, {"", "reason", v.Reason},
 			}
 		}
 		if c.JSON {
-			return json.NewEncoder(w.stdout).Encode(shownDestination{n.Masked(), d.Failures, d.Failures >= verify.MaxFailures, date(d.WaitUntil), objects(history, toRow)})
+			return printOne(w, true, row{
+				{"", "number", n.Masked()}, {"", "wrong_guesses", d.Failures}, {"", "locked", d.Failures >= verify.MaxFailures},
+				{"", "wait_until", d.WaitUntil}, {"", "verifications", objects(history, toRow)},
+			})
 		}
 		fmt.Fprintf(w.stdout, "%s: %s\n\n", n.Masked(), describe(d, now))
-		return printRows(w, false, []string{"VERIFICATION", "STARTED", "CHANNEL", "STATUS", "GUESSES", "DELIVERY"}, history, toRow)
+		return printRows(w, false, history, toRow)
 	})
-}
-
-// shownDestination is what programs are told of a number.
-type shownDestination struct {
-	Number        string              `json:"number"` // masked
-	WrongGuesses  int                 `json:"wrong_guesses"`
-	Locked        bool                `json:"locked"`
-	WaitUntil     string              `json:"wait_until"` // "" where it never had to, since the last right one
-	Verifications []map[string]string `json:"verifications"`
 }
 
 // describe says what a number's row means.
@@ -102,9 +96,6 @@ func delivery(v verify.Verification) string {
 	}
 	return v.Delivery.String()
 }
-
-// stamp writes an instant for people and programs.
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 type destinationReset struct{ destinationFlags }
 
@@ -136,8 +127,8 @@ func (c *auditList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, []string{"TIME", "ACTOR", "ACTION", "PROJECT", "DETAIL"}, all, func(a store.Audit) row {
-			return row{{"time", stamp(a.ID.Time())}, {"actor", a.Actor}, {"action", a.Action}, {"project", string(a.Project)}, {"detail", a.Detail}}
+		return printRows(w, c.JSON, all, func(a store.Audit) row {
+			return row{{"TIME", "time", a.ID.Time()}, {"ACTOR", "actor", a.Actor}, {"ACTION", "action", a.Action}, {"PROJECT", "project", a.Project}, {"DETAIL", "detail", a.Detail}}
 		})
 	})
 }

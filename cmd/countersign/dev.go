@@ -68,6 +68,13 @@ func (c *devCommand) Run(w world) error {
 		defer os.RemoveAll(temp)
 		c.Data = temp
 	}
+	if c.Database == "" {
+		release, err := borrowFolder(c.Data)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	level := slog.LevelInfo
 	if c.Verbose {
 		level = slog.LevelDebug

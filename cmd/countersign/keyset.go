@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/keyset"
@@ -21,6 +20,7 @@ type keysetCommand struct {
 }
 
 type keysetFile struct {
+	output
 	File string `arg:"" help:"Keyset file."`
 }
 
@@ -38,22 +38,19 @@ func (c *keysetCreate) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w.stdout, "Made %s with key %d. Keep a copy in a safe place, apart from backups of the database.\n", c.File, set.Primary())
-	return err
+	return printDone(w, c.JSON, row{{"", "file", c.File}, {"", "id", set.Primary()}},
+		"Made %s with key %d. Keep a copy in a safe place, apart from backups of the database.", c.File, set.Primary())
 }
 
-type keysetList struct {
-	keysetFile
-	JSON bool `name:"json" help:"Print JSON, for programs."`
-}
+type keysetList struct{ keysetFile }
 
 func (c *keysetList) Run(w world) error {
 	all, err := keyset.Keys(c.File)
 	if err != nil {
 		return err
 	}
-	return printRows(w, c.JSON, []string{"KEY", "PRIMARY"}, all, func(k keyset.Key) row {
-		return row{{"id", strconv.FormatUint(uint64(k.ID), 10)}, {"primary", strconv.FormatBool(k.Primary)}}
+	return printRows(w, c.JSON, all, func(k keyset.Key) row {
+		return row{{"KEY", "id", k.ID}, {"PRIMARY", "primary", k.Primary}}
 	})
 }
 
@@ -64,8 +61,8 @@ func (c *keysetAdd) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w.stdout, "Added key %d. When every server has read the file: countersign keyset promote %s %d\n", id, c.File, id)
-	return err
+	return printDone(w, c.JSON, row{{"", "file", c.File}, {"", "id", id}},
+		"Added key %d. When every server has read the file: countersign keyset promote %s %d", id, c.File, id)
 }
 
 type keysetPromote struct {
@@ -87,6 +84,7 @@ type secretCommand struct {
 }
 
 type secretCreate struct {
+	output
 	File string `arg:"" help:"File to make."`
 }
 
@@ -101,6 +99,5 @@ func (c *secretCreate) Run(w world) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w.stdout, "Made %s. Give the receiver of the messages the same secret.\n", c.File)
-	return err
+	return printDone(w, c.JSON, row{{"", "file", c.File}}, "Made %s. Give the receiver of the messages the same secret.", c.File)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/internal/store"
@@ -12,6 +11,7 @@ import (
 )
 
 type migrateCommand struct {
+	output
 	From string `required:"" help:"What to move: sqlite: and the database file, or its folder." placeholder:"sqlite:PATH"`
 	To   string `required:"" help:"Where to: postgres: and a configuration file that names the database, or the rest of a URL without a password (PGPASSWORD holds it)." placeholder:"postgres:FILE|//URL"`
 }
@@ -37,10 +37,13 @@ func (c *migrateCommand) Run(w world) error {
 	if err != nil {
 		return fmt.Errorf("migrate %s: %w", path, err)
 	}
-	fmt.Fprintf(w.stdout, "Moved %s. Name the PostgreSQL database in the configuration (database.url), keep the keyset, and start the server.\n", path)
-	return printRows(w, false, []string{"TABLE", "ROWS"}, tables, func(m store.Moved) row {
-		return row{{"table", m.Table}, {"rows", strconv.Itoa(m.Rows)}}
-	})
+	toRow := func(m store.Moved) row { return row{{"TABLE", "table", m.Table}, {"ROWS", "rows", m.Rows}} }
+	err = printDone(w, c.JSON, row{{"", "file", path}, {"", "tables", objects(tables, toRow)}},
+		"Moved %s. Name the PostgreSQL database in the configuration (database.url), keep the keyset, and start the server.", path)
+	if err != nil || c.JSON {
+		return err
+	}
+	return printRows(w, false, tables, toRow)
 }
 
 // source is the file to move, which must be there.

@@ -731,11 +731,20 @@ func TestMigrateMovesARunningInstallation(t *testing.T) {
 	if err := os.WriteFile(config, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	said := in.run("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
-	for _, want := range []string{`verification +2\n`, `delivery +2\n`, `project +1\n`, `api_key +1\n`} {
-		if !regexp.MustCompile(want).MatchString(said) {
-			t.Errorf("migrate said %q, want a line like %s", said, want)
+	var moved struct {
+		File   string
+		Tables []struct {
+			Table string
+			Rows  int
 		}
+	}
+	in.decode(&moved, "migrate", "--json", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
+	rows := map[string]int{}
+	for _, m := range moved.Tables {
+		rows[m.Table] = m.Rows
+	}
+	if rows["verification"] != 2 || rows["delivery"] != 2 || rows["project"] != 1 || rows["api_key"] != 1 || moved.File != "data/countersign.db" {
+		t.Errorf("migrate said %+v, want 2 verifications, 2 deliveries, 1 project and 1 key of data/countersign.db", moved)
 	}
 	if after := in.run("project", "show", "--config", "countersign.yaml", in.project); after != before {
 		t.Errorf("the project: got %s, want %s", after, before)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -169,7 +168,7 @@ type routeExplain struct {
 	Application string   `help:"Application id (default: none that a route names)." placeholder:"ID"`
 	Then        []string `enum:"sms,voice" help:"Channels by which it may go on, as an application's methods (default: as failover says)." placeholder:"CHANNEL"`
 	Text        string   `help:"Text with its code (default: the default text)." placeholder:"TEXT"`
-	JSON        bool     `name:"json" help:"Print JSON, for programs."`
+	output
 }
 
 // Run implements the command.
@@ -217,15 +216,20 @@ func (c *routeExplain) Run(w world) error {
 	for _, text := range nobody {
 		fmt.Fprintln(w.stderr, text)
 	}
-	return printRows(w, c.JSON, []string{"CHANNEL", "CARRIER", "SENDER", "SEGMENTS", "COST", "PER", "WHY"}, tried, func(a attempt) row {
-		return row{{"channel", string(a.channel)}, {"carrier", a.carrier}, {"sender", a.sender}, {"segments", a.segments}, {"cost", a.cost}, {"per", a.per}, {"why", a.why}}
+	return printRows(w, c.JSON, tried, func(a attempt) row {
+		return row{
+			{"CHANNEL", "channel", a.channel}, {"CARRIER", "carrier", a.carrier}, {"SENDER", "sender", a.sender}, {"SEGMENTS", "segments", a.segments},
+			{"COST", "cost", a.cost}, {"PER", "per", a.per}, {"WHY", "why", a.why},
+		}
 	})
 }
 
 // An attempt is what a carrier would be tried with.
 type attempt struct {
-	channel                                   verify.Channel
-	carrier, sender, segments, cost, per, why string
+	channel                   verify.Channel
+	carrier, sender, per, why string
+	segments                  any // of an SMS; nil of a call
+	cost                      float64
 }
 
 // attempts are those that a message's route would make, and where that stands.
@@ -241,11 +245,11 @@ func attempts(conf *loadedConfig, rules []route.Rule, e *verify.Envelope, text s
 		line := conf.Carriers[n].line(nil)
 		a := attempt{
 			channel: e.Channel, carrier: choice.Carrier, sender: line.Sender(conf.PublicSender, country, e.To),
-			cost: strconv.FormatFloat(line.Cost(country, e.Channel, message), 'f', -1, 64),
+			cost: line.Cost(country, e.Channel, message),
 			per:  per(e.Channel, conf.ways[n]), why: where + because(&rules[i], e) + turn(&rules[i], choice),
 		}
 		if e.Channel == verify.SMS {
-			a.segments = strconv.Itoa(sms.Segments(message.Reveal()))
+			a.segments = sms.Segments(message.Reveal())
 		}
 		all = append(all, a)
 	}

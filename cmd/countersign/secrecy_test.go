@@ -416,9 +416,12 @@ tracing: {endpoint: "%s", sample: 1}
 	for i, key := range ofKeyset(t, keyset) {
 		secrets[fmt.Sprintf("key %d", i)] = key
 	}
-	var keys []struct{ ID, Primary string }
+	var keys []struct {
+		ID      uint32
+		Primary bool
+	}
 	in.decode(&keys, "keyset", "list", "--json", "keyset.json")
-	in.run("keyset", "promote", "keyset.json", keys[1].ID)
+	in.run("keyset", "promote", "keyset.json", fmt.Sprint(keys[1].ID))
 	says := func(what string, times int) {
 		t.Helper()
 		if !within(20*time.Second, func() bool { return strings.Count(p.stderr.String(), what) >= times }) {

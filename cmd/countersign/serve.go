@@ -47,6 +47,13 @@ func (c *serveCommand) Run(w world) error {
 		floor := make([]byte, gcFloor)
 		defer runtime.KeepAlive(floor)
 	}
+	if conf.pg == nil {
+		release, err := claimFolder(conf.path(conf.Data))
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	hangup := noticed()
 	public, err := listen(conf.Public.Listen, "public.listen")
 	if err != nil {
@@ -91,7 +98,7 @@ func (c *serveCommand) Run(w world) error {
 	var reloading sync.WaitGroup
 	reloading.Go(func() { reload(ctx, log, hangup, conf.reloads) })
 	defer func() { done(); reloading.Wait() }()
-	log.Info("serving", "public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String())
+	log.Info("serving", "version", version(), "public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String())
 	return serveUntilDone(w.ctx, log, []listening{{public, api}, {operations, web.NewServer(s.Operations(), log)}},
 		func(drain context.Context) error { return errors.Join(s.Close(drain), traces.stop(drain)) })
 }

@@ -137,11 +137,11 @@ func install(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(stri
 	in.receiver.mu.Lock()
 	in.receiver.secret = strings.TrimSpace(string(secret))
 	in.receiver.mu.Unlock()
-	var made []map[string]string
+	var made map[string]string
 	in.decode(&made, "project", "create", "--config", "countersign.yaml", "--json", "My project")
-	in.project = made[0]["id"]
+	in.project = made["id"]
 	in.decode(&made, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project)
-	in.token = made[0]["token"]
+	in.token = made["token"]
 	return in
 }
 
@@ -186,11 +186,14 @@ func (in *installation) serve() *process {
 			in.t.Fatalf("serve ended: %v\n%s", err, p.stderr)
 		}
 		var said struct {
-			Msg, Public, Operations string
-			TLS                     bool
+			Msg, Version, Public, Operations string
+			TLS                              bool
 		}
 		if json.Unmarshal(line, &said) != nil || said.Msg != "serving" {
 			continue
+		}
+		if said.Version != version() {
+			in.t.Errorf("the log says version %q, want %q", said.Version, version())
 		}
 		p.URL, p.Ops = "http://"+said.Public, "http://"+said.Operations
 		if said.TLS {
@@ -429,9 +432,9 @@ func TestCertificateAndKeysChangeUnderLoad(t *testing.T) {
 	in.run("keyset", "add", "keyset.json")
 	reloads := func() int { return strings.Count(p.stderr.String(), `"msg":"reloaded","what":"keyset"`) }
 	waitFor("the added key", func() bool { return reloads() >= 1 })
-	var keys []map[string]string
+	var keys []struct{ ID uint32 }
 	in.decode(&keys, "keyset", "list", "keyset.json", "--json")
-	in.run("keyset", "promote", "keyset.json", keys[1]["id"])
+	in.run("keyset", "promote", "keyset.json", fmt.Sprint(keys[1].ID))
 	waitFor("the promoted key", func() bool { return reloads() >= 2 })
 	after := approved.Load()
 	waitFor("approvals with the new key", func() bool { return approved.Load() > after+5 })

@@ -28,9 +28,8 @@ func TestNothingThatSyniversesAPIShowsHoldsASecret(t *testing.T) {
 		return strings.NewReplacer(`level: "info"`, `level: "debug"`, `endpoint: ""`, `endpoint: "`+collector.URL+`"`, "sample: 0.01", "sample: 1",
 			"interval: 30s", "interval: 0s").Replace(config)
 	})
-	var made []map[string]string
-	in.decode(&made, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project, "--consumer")
-	key := made[0]
+	var key map[string]string
+	in.decode(&key, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project, "--consumer")
 	const user, address, stranger = "kola.of.the.shop@example.com", "+1 (202) 555-0177", "cs_of-somebody-else-altogether"
 	secrets := searcher{
 		"token": in.token, "token to refresh": key["token"], "consumer secret": key["consumer_secret"], "token of somebody else": stranger,

@@ -745,12 +745,12 @@ func testBearers(t *testing.T, p *process) {
 		}
 	}
 	// A revoked one stops within a second.
-	keys := p.command("key", "create", "--project", p.Project)
-	other := p.as(p.Project, keys[0]["token"])
+	key := p.command("key", "create", "--project", p.Project)
+	other := p.as(p.Project, key["token"])
 	if a := other.mfa("GET", path, ""); a.status != 200 {
 		t.Fatalf("got %d %s, want 200", a.status, a.body)
 	}
-	p.command("key", "revoke", keys[0]["id"])
+	p.command("key", "revoke", key["id"])
 	if !within(1500*time.Millisecond, func() bool { return other.mfa("GET", path, "").status == 401 }) {
 		t.Error("a revoked token works for longer than a second")
 	}
@@ -928,7 +928,7 @@ func testSyniverseTenancy(t *testing.T, p *process) {
 
 func testTokenRefresh(t *testing.T, p *process) {
 	path := p.application()
-	key := p.command("key", "create", "--project", p.Project, "--consumer")[0]
+	key := p.command("key", "create", "--project", p.Project, "--consumer")
 	refresh := func(route, oldToken, more string) (token string, validity int64) {
 		t.Helper()
 		q := url.Values{"consumerkey": {key["consumer_key"]}, "consumersecret": {key["consumer_secret"]}}
@@ -1004,7 +1004,7 @@ func (p *process) refreshRefused(a answer, status int) {
 }
 
 func testRefusedRefresh(t *testing.T, p *process) {
-	key := p.command("key", "create", "--project", p.Project, "--consumer")[0]
+	key := p.command("key", "create", "--project", p.Project, "--consumer")
 	right := url.Values{"consumerkey": {key["consumer_key"]}, "consumersecret": {key["consumer_secret"]}}
 	const path = "/saop-rest-data/v1/apptoken-refresh?"
 	for query, status := range map[string]int{

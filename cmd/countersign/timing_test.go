@@ -70,9 +70,9 @@ func TestTheTimeOfACheckDoesntTellWhatWasWrong(t *testing.T) {
 		each *= f
 	}
 	in := install(t, func(args ...string) *exec.Cmd { return exec.Command(staticBinary(t), args...) }, nil)
-	var another, key []map[string]string
+	var another, key map[string]string
 	in.decode(&another, "project", "create", "--config", "countersign.yaml", "--json", "Another project")
-	in.decode(&key, "key", "create", "--config", "countersign.yaml", "--json", "--project", another[0]["id"])
+	in.decode(&key, "key", "create", "--config", "countersign.yaml", "--json", "--project", another["id"])
 	p := in.serve()
 
 	// As many verifications as there must be for their numbers never to wait.
@@ -80,7 +80,7 @@ func TestTheTimeOfACheckDoesntTellWhatWasWrong(t *testing.T) {
 	guessed := (3*each + guessesOfANumber - 1) / guessesOfANumber
 	began := time.Now()
 	live := in.startMany(p, 0, guessed, `"max_attempts":20`)
-	strangers := in.startMany(p.as(another[0]["id"], key[0]["token"]), guessed, others, `"max_attempts":20`)
+	strangers := in.startMany(p.as(another["id"], key["token"]), guessed, others, `"max_attempts":20`)
 	const life = 2 * time.Second
 	dead := in.startMany(p, guessed+others, others, fmt.Sprintf(`"max_attempts":20,"valid_for":%d`, life/time.Second))
 	if !within(20*time.Second, func() bool {

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -127,4 +130,33 @@ func TestClientThatHangsUpIsCharged(t *testing.T) {
 	mu.Unlock()
 	close(release)
 	k.Await("the charge", func() bool { return k.Verification(id).Guesses == 1 })
+}
+
+// A server whose disk is full says that it isn't ready, for all it can read.
+func TestNotReadyWhileCommitsFail(t *testing.T) {
+	t.Parallel()
+	var full atomic.Bool
+	k := countersigntest.New(t, countersigntest.Options{Unattended: true, Commit: func(_ int, commit func() error) error {
+		if full.Load() {
+			return errors.New("database or disk is full")
+		}
+		return commit()
+	}})
+	ready := func() int {
+		answer := httptest.NewRecorder()
+		k.Operations().ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
+		return answer.Code
+	}
+	if got := ready(); got != 200 {
+		t.Errorf("before: got %d, want 200", got)
+	}
+	full.Store(true)
+	if err := k.Store.Record(t.Context(), store.Audit{Action: "test"}); !errors.Is(err, verify.ErrNoStore) {
+		t.Errorf("a write: got %v, want %v", err, verify.ErrNoStore)
+	}
+	if got := ready(); got != 503 {
+		t.Errorf("while the disk is full: got %d, want 503", got)
+	}
+	full.Store(false)
+	k.Await("readiness", func() bool { return ready() == 200 })
 }

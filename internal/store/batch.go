@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -72,6 +73,7 @@ type writer struct {
 	closed bool
 	ops    chan op
 	lanes  sync.WaitGroup
+	outage atomic.Pointer[outage] // of the last transaction; nil if it didn't fail of one
 
 	turn struct { // of several lanes; one alone takes none
 		sync.Mutex            // guards busy here and of the lanes
@@ -329,9 +331,11 @@ func (l *lane) again(transaction func() error) (err error) {
 		time.Sleep(time.Duration(try) * time.Millisecond)
 	}
 	l.down = nil
+	var out *outage
 	if errors.Is(err, verify.ErrNoStore) {
-		l.down = err
+		l.down, out = err, &outage{err, time.Now()}
 	}
+	l.outage.Store(out)
 	return err
 }
 

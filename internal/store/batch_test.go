@@ -190,11 +190,14 @@ func TestLockedDatabaseApprovesNothingAndIsReadStill(t *testing.T) {
 		"due":        second(s.Due(ctx, 1)),
 		"projects":   second(s.Projects(ctx)),
 		"keys":       second(s.Keys(ctx, "p")),
-		"ready":      s.Ready(ctx),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+
+	if err := s.Ready(ctx); !errors.Is(err, verify.ErrNoStore) {
+		t.Errorf("ready: got %v, want %v, for nothing can be written", err, verify.ErrNoStore)
 	}
 
 	// A lock that goes away in time is waited for.

@@ -35,6 +35,7 @@ type Store struct {
 	stmts readStmts
 	now   func() time.Time
 	w     *writer
+	probe probe
 
 	// An engine's own, set by whoever opens it.
 	txOptions  sql.TxOptions                                 // of what runs alone
@@ -154,18 +155,6 @@ func (s *Store) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Ready reports whether the database answers, for a readiness probe.
-func (s *Store) Ready(ctx context.Context) error {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var one int
-	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one); err != nil {
-		s.dropIdle()
-		return away("ask database", err)
-	}
-	return nil
 }
 
 // dropIdle is called by those who ask again and again, when they got no answer. The connections that

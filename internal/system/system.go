@@ -195,7 +195,7 @@ func (s *System) Operations() http.Handler {
 		defer cancel()
 		if err := s.Store.Ready(ctx); err != nil {
 			s.log.Warn("not ready", "err", err)
-			http.Error(w, "the database doesn't answer", http.StatusServiceUnavailable)
+			http.Error(w, "the database can't be read or written; the log says why", http.StatusServiceUnavailable)
 			return
 		}
 		w.Write([]byte("ready\n"))

@@ -102,6 +102,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"CloseAmongManyCallersLosesNothing", closeAmongManyCallersLosesNothing},
 		{"EveryCallAfterCloseFindsNoStore", everyCallAfterCloseFindsNoStore},
 
+		{"ReadyIsWhoWroteLast", readyIsWhoWroteLast},
+		{"ReadyTriesOnceWhileTheDiskHangs", readyTriesOnceWhileTheDiskHangs},
 		{"FailedCommitStoresNothing", failedCommitStoresNothing},
 		{"FailedCommitThatHappenedStoresOnce", failedCommitThatHappenedStoresOnce},
 		{"FailedCommitOfAnAdministratorStoresNothing", failedCommitOfAnAdministratorStoresNothing},
