@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -18,6 +19,40 @@ func TestEveryMutantsTextIsInItsFileOnce(t *testing.T) {
 				t.Errorf("%s: %v", m.name, err)
 			} else if n := strings.Count(string(text), e.old); n != 1 {
 				t.Errorf("%s: its text is %d times in %s:\n%s", m.name, n, e.file, e.old)
+			}
+		}
+	}
+}
+
+// The same goes for who gives a test another name.
+func TestEveryMutantsTestIsInItsPackage(t *testing.T) {
+	t.Parallel()
+	name := regexp.MustCompile(`\w+`)
+	for _, m := range mutants {
+		folder := filepath.Join("..", "..", m.test.pkg)
+		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		suites, err := filepath.Glob(filepath.Join(folder, "storetest", "*.go")) // of subtests
+		if err != nil {
+			t.Fatal(err)
+		}
+		var code strings.Builder
+		for _, f := range append(files, suites...) {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(text)
+		}
+		for i, test := range name.FindAllString(m.test.run, -1) {
+			stands := "func " + test + "("
+			if i > 0 {
+				stands = `"` + test + `"`
+			}
+			if !strings.Contains(code.String(), stands) {
+				t.Errorf("%s: there is no test %s in %s", m.name, test, m.test.pkg)
 			}
 		}
 	}

@@ -428,7 +428,7 @@ var mutants = []mutant{
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
 		[]edit{{dispatchFile, "case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers", "case end.Outcome == verify.Accepted:"}},
-		test{inDispatch, "^TestRefusalsOpenNoBreaker$"},
+		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
 	},
 	{
 		"two-probes", "Of the messages for a carrier that failed too often, one at a time tries it.",
