@@ -379,7 +379,7 @@ func install(binaries string, edit func(string) string, db *database) (*installa
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
 		return nil, err
 	}
-	var made [1]map[string]string
+	var last []byte
 	for _, step := range [][]string{
 		{"keyset", "create", "keyset.json"},
 		{"secret", "create", "gateway.secret"},
@@ -393,9 +393,13 @@ func install(binaries string, edit func(string) string, db *database) (*installa
 		if err != nil {
 			return nil, err
 		}
-		json.Unmarshal(out, &made) // the last one's
+		last = out
 	}
-	in.project, in.token = "bench", made[0]["token"]
+	var key struct{ Token string }
+	if err := json.Unmarshal(last, &key); err != nil {
+		return nil, fmt.Errorf("read what key create printed: %w", err)
+	}
+	in.project, in.token = "bench", key.Token
 	return in, nil
 }
 
