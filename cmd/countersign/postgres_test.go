@@ -54,6 +54,9 @@ func installOn(t *testing.T, databaseURL string, more ...string) *installation {
 	})
 }
 
+// patiently is for tests that ask what is decided, not how soon: no answer is 503 because the machine is busy.
+const patiently = "timeout: 10s"
+
 // serveReplicas starts servers, after the limits on one number were lifted.
 func (in *installation) serveReplicas(n int) (all []*process) {
 	in.t.Helper()
@@ -99,7 +102,7 @@ func guessOn(p *process, id, typed string) string {
 
 func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 	t.Parallel()
-	in := installOn(t, pgtest.Database(t, ""))
+	in := installOn(t, pgtest.Database(t, ""), patiently)
 	servers := in.serveReplicas(replicas)
 	const parallel = 30
 	var overLimit, approvedTwice atomic.Int64
@@ -166,7 +169,7 @@ const linearAttempts = 3
 
 func TestReplicasAreLinearizable(t *testing.T) {
 	t.Parallel()
-	in := installOn(t, pgtest.Database(t, ""))
+	in := installOn(t, pgtest.Database(t, ""), patiently)
 	servers := in.serveReplicas(replicas)
 	var clock atomic.Int64
 	var mu sync.Mutex // guards history
@@ -197,7 +200,11 @@ func TestReplicasAreLinearizable(t *testing.T) {
 	}
 	all.Wait()
 	if got := porcupine.CheckOperationsTimeout(guesses, history, time.Minute); got != porcupine.Ok {
-		t.Fatalf("%d guesses: %s, want %s", len(history), got, porcupine.Ok)
+		answers := map[string]int{}
+		for _, op := range history {
+			answers[op.Output.(string)]++
+		}
+		t.Fatalf("%d guesses: %s, want %s; the answers were %v", len(history), got, porcupine.Ok, answers)
 	}
 	t.Logf("%d guesses on %d verifications: illegal 0", len(history), times(60))
 
@@ -595,7 +602,7 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 	q := u.Query()
 	q.Set("host", hosts(primary)+","+hosts(standby))
 	u.RawQuery = q.Encode()
-	in := installOn(t, u.String())
+	in := installOn(t, u.String(), patiently)
 	servers := in.serveReplicas(replicas)
 
 	type made struct{ id, code string }
