@@ -29,9 +29,9 @@ func claimFolder(data string) (release func() error, err error) {
 		err = f.Truncate(int64(len(pid)))
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, unlock(f))
 	}
-	return f.Close, nil
+	return func() error { return unlock(f) }, nil
 }
 
 // borrowFolder keeps servers off a folder until release. One that was a server's is refused: what waits
@@ -39,10 +39,10 @@ func claimFolder(data string) (release func() error, err error) {
 func borrowFolder(data string) (release func() error, err error) {
 	f, owner, err := openServerFile(data, syscall.LOCK_SH)
 	if err == nil && owner == "" {
-		return f.Close, nil
+		return func() error { return unlock(f) }, nil
 	}
 	if f != nil {
-		err = errors.Join(err, f.Close())
+		err = errors.Join(err, unlock(f))
 	}
 	if owner != "" {
 		return nil, fmt.Errorf("%s belongs to countersign serve: its messages would go to the simulator instead of to people; give dev a folder of its own", data)
@@ -72,4 +72,10 @@ func openServerFile(data string, how int) (f *os.File, owner string, err error) 
 		return nil, owner, errors.Join(err, f.Close())
 	}
 	return f, owner, nil
+}
+
+// unlock releases the lock before it closes the file: a child that we are just starting has the file, too,
+// until it runs its program.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -59,11 +61,23 @@ func TestServersKeepOffTheSimulatorsFolder(t *testing.T) {
 	if err := first(); err != nil {
 		t.Fatal(err)
 	}
-	release, err := claimFolder(data)
-	if err != nil {
-		t.Fatal(err)
+	// At once, also while others start programs, which have our files for a moment.
+	var others sync.WaitGroup
+	defer others.Wait()
+	for range 4 {
+		others.Go(func() {
+			for range 20 {
+				exec.Command("true").Run()
+			}
+		})
 	}
-	if err := release(); err != nil {
-		t.Fatal(err)
+	for range 200 {
+		release, err := claimFolder(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := release(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
