@@ -797,8 +797,8 @@ func TestEnginesHaveTheSameSchema(t *testing.T) {
 // patience is what a caller waits for at most while the database is away.
 const patience = 2 * time.Second
 
+// Not parallel: it counts goroutines, of which others have their own.
 func TestCallersDoNotWaitForADatabaseThatIsAway(t *testing.T) {
-	t.Parallel()
 	for _, test := range []struct {
 		name string
 		fail func(t *testing.T, c *pgtest.Cluster, w *pgtest.Wire)
