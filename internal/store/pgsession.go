@@ -341,6 +341,7 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w, b := newRows(len(group)), wantsOf(group), &s.bundle
 	known, unknown := s.recall(w.ids)
 	b.reset()
+	ids := b.ids(w.ids)
 	if s.stale() {
 		s.planned = time.Now()
 		b.add(pgReplan, nil)
@@ -352,8 +353,8 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	b.add(pgMarks, r.readMark)
 	looked := s.users || w.users != nil
 	if looked && len(w.ids)+len(w.users) > 0 {
-		b.add(pgLockApplications, r.readApplication, b.ids(w.ids), b.ids(applicationIDs(w.users)))
-		b.add(pgLockUsers, r.readUser, b.ids(w.ids), b.users(w.users))
+		b.add(pgLockApplications, r.readApplication, ids, b.ids(applicationIDs(w.users)))
+		b.add(pgLockUsers, r.readUser, ids, b.users(w.users))
 	}
 	switch w.find(known); {
 	case len(w.guesser) > 0:
@@ -365,12 +366,12 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	}
 	switch {
 	case len(w.current) > 0:
-		b.add(pgLockUsersVerifications, r.readVerification, b.ids(w.ids), b.users(w.current))
+		b.add(pgLockUsersVerifications, r.readVerification, ids, b.users(w.current))
 	case len(w.ids) > 0:
 		if unknown != nil {
 			b.add(pgReadIdentities, func(c *cells) error { return readUnknown(c, known) }, b.ids(unknown))
 		}
-		b.add(pgLockVerifications, func(c *cells) error { return r.readKnown(c, known) }, b.ids(w.ids))
+		b.add(pgLockVerifications, func(c *cells) error { return r.readKnown(c, known) }, ids)
 	}
 	if keys := attemptKeys(group); keys != nil {
 		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))

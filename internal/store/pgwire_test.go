@@ -7,21 +7,31 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
+// newBundle is an empty bundle, and a connection for it.
+func newBundle(t *testing.T) (*bundle, *pgconn.PgConn) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgconn.Connect(ctx, pgtest.Database(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(ctx) })
+	b := &bundle{}
+	b.connected()
+	return b, conn
+}
+
 // What goes to the server as arrays comes back as it was, also in tables that were longer and wider before.
 func TestTablesArriveAsTheyWereMade(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, pgtest.Database(t, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
+	b, conn := newBundle(t)
 	type line struct {
 		text   string
 		number int64
@@ -29,8 +39,6 @@ func TestTablesArriveAsTheyWereMade(t *testing.T) {
 		id     verify.ID
 	}
 	const text = `SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bytea[]), unnest($4::bytea[])`
-	var b bundle
-	b.connected()
 	for _, want := range [][]line{
 		{{"a", 1, []byte{0}, verify.NewID(time.Now())}, {"", -1, nil, verify.ID{}}, {"\u00e9\U0001F511", 1 << 62, bytes.Repeat([]byte{0xff}, 70_000), verify.ID{1}}},
 		nil,
@@ -57,7 +65,7 @@ func TestTablesArriveAsTheyWereMade(t *testing.T) {
 		other.end()
 		var sum int64
 		b.add(`SELECT sum(n)::bigint FROM unnest($1::bigint[]) AS n`, func(c *cells) error { sum = c.number(); return nil }, other)
-		if tag, n, err := b.send(ctx, conn.PgConn()); err != nil || n != 2 || tag.String() != "SELECT 1" {
+		if tag, n, err := b.send(ctx, conn); err != nil || n != 2 || tag.String() != "SELECT 1" {
 			t.Fatalf("send: got %s, %d, %v; want SELECT 1, 2", tag, n, err)
 		}
 		if len(got) != len(want) || sum != 7 {
@@ -75,13 +83,7 @@ func TestTablesArriveAsTheyWereMade(t *testing.T) {
 func TestABundleEndsAtTheStatementThatFails(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, pgtest.Database(t, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	var b bundle
-	b.connected()
+	b, conn := newBundle(t)
 	number := func(c *cells) error { c.number(); return nil }
 	for _, test := range []struct {
 		what, text string
@@ -102,13 +104,13 @@ func TestABundleEndsAtTheStatementThatFails(t *testing.T) {
 		if test.read == nil {
 			want = 0
 		}
-		if _, n, err := b.send(ctx, conn.PgConn()); err == nil || !strings.Contains(err.Error(), test.want) || n != want {
+		if _, n, err := b.send(ctx, conn); err == nil || !strings.Contains(err.Error(), test.want) || n != want {
 			t.Errorf("%s: got %v after %d statements, want %q after %d", test.what, err, n, test.want, want)
 		}
 	}
 	b.reset()
 	b.add(`SELECT 3::bigint`, number)
-	if _, n, err := b.send(ctx, conn.PgConn()); err != nil || n != 1 {
+	if _, n, err := b.send(ctx, conn); err != nil || n != 1 {
 		t.Errorf("afterwards: got %d, %v; want 1", n, err)
 	}
 }

@@ -366,34 +366,32 @@ func (s *session) takeBack(b *batch, n int) {
 	}
 }
 
-// keepAlive asks now and then whether the SMSC is there.
-func (s *session) keepAlive() {
-	tick := time.NewTicker(s.carrier.Enquire)
+// every does something each time that a tick has passed, as long as the session is up.
+func (s *session) every(d time.Duration, do func()) {
+	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.down:
 			return
 		case <-tick.C:
-		}
-		if _, _, err := s.ask(context.Background(), &request{pdu: pdu{command: enquireLink}}); err != nil {
-			s.fail(fmt.Errorf("enquire_link: %w", err))
+			do()
 		}
 	}
 }
 
+// keepAlive asks now and then whether the SMSC is there.
+func (s *session) keepAlive() {
+	s.every(s.carrier.Enquire, func() {
+		if _, _, err := s.ask(context.Background(), &request{pdu: pdu{command: enquireLink}}); err != nil {
+			s.fail(fmt.Errorf("enquire_link: %w", err))
+		}
+	})
+}
+
 // forgetLate gives up now and then on the responses that are too late.
 func (s *session) forgetLate() {
-	tick := time.NewTicker(lateLimit)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.down:
-			return
-		case <-tick.C:
-			s.forget(time.Now().Add(-lateLimit))
-		}
-	}
+	s.every(lateLimit, func() { s.forget(time.Now().Add(-lateLimit)) })
 }
 
 // forget drops the requests that were sent before a time and will hardly be answered any more.
