@@ -320,6 +320,11 @@ var mutants = []mutant{
 		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
 	},
 	{
+		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
+		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
+		test{inStore, "^TestVoidBesideReplicas$"},
+	},
+	{
 		"crash-voids", "A server that crashed has lost nothing: what is pending stays so.",
 		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed != earlier.flushed"}},
 		test{inStore, "^TestRestartVoidsNothing$"},

@@ -73,6 +73,10 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
+	s.markVoid = func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, pgVoid)
+		return err
+	}
 
 	sessions, known := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters)), newIdentities()
 	for i := range sessions {

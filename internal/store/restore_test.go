@@ -253,3 +253,36 @@ func TestHalfRestoredDatabaseIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// An operator voids what is pending beside replicas, of which none decides on it any more. What starts then lives.
+func TestVoidBesideReplicas(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	s, other := replica(t, url), replica(t, url)
+	first := pending(time.Now(), number(0))
+	if err := s.Start(ctx, first, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := other.VoidPending(ctx, "operator", "void"); err != nil || n != 1 {
+		t.Errorf("void: got %d, %v; want 1", n, err)
+	}
+	if got := query[bool](t, url, `SELECT id = (SELECT id FROM verification ORDER BY id DESC LIMIT 1) FROM watermark WHERE name = 'void'`); !got {
+		t.Error("the mark isn't at the newest verification")
+	}
+	if _, err := s.Check(ctx, guess(first, "483920")); !errors.Is(err, verify.ErrCanceled) {
+		t.Errorf("check: got error %v, want %v", err, verify.ErrCanceled)
+	}
+	if got, err := s.Verification(ctx, first.ID); err != nil || got.Status != verify.Canceled || got.SealedCode != nil {
+		t.Errorf("verification: got %+v, %v; want it canceled and wiped", got, err)
+	}
+	next := pending(time.Now(), number(1))
+	if err := s.Start(ctx, next, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.Check(ctx, guess(next, "483920")); err != nil || !out.Approved {
+		t.Errorf("check of a new one: got %+v, %v; want it approved", out, err)
+	}
+	if n, err := other.VoidPending(ctx, "operator", "void"); err != nil || n != 0 {
+		t.Errorf("void again: got %d, %v; want 0", n, err)
+	}
+}

@@ -39,11 +39,12 @@ type Store struct {
 	probe probe
 
 	// An engine's own, set by whoever opens it.
-	txOptions  sql.TxOptions                                 // of what runs alone
-	limit      time.Duration                                 // of a transaction and of a read; 0: none
-	announce   func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
-	forget     func()                                        // closes connections that nobody uses; may be nil
-	forgetting sync.Mutex                                    // held by forget's goroutine
+	txOptions  sql.TxOptions                                              // of what runs alone
+	limit      time.Duration                                              // of a transaction and of a read; 0: none
+	announce   func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
+	markVoid   func(ctx context.Context, tx *sql.Tx, now time.Time) error // voids all that is there, before each is canceled; may be nil
+	forget     func()                                                     // closes connections that nobody uses; may be nil
+	forgetting sync.Mutex                                                 // held by forget's goroutine
 
 	watching     sync.WaitGroup // of what looks after the database in the background
 	stopWatching func()         // may be nil
