@@ -34,6 +34,7 @@ const (
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	leaseFile        = "internal/dispatch/lease.go"
@@ -295,8 +296,38 @@ var mutants = []mutant{
 	},
 	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
-		[]edit{{"internal/store/postgres.go", "return noticeFailover(ctx, conn)", "return nil"}},
+		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.lossless:", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
+		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
+	},
+	{
+		"dump-under-connections-unnoticed", "Nor on a connection that was up before.",
+		[]edit{{pgSessionFile, "if r.epoch != s.epoch {", "if false {"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_the_same_database$"},
+	},
+	{
+		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later ones accepts a code that may have been used.",
+		[]edit{{identityFile, "back := found.at.before(seen)", "back := false"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^base_backup$"},
+	},
+	{
+		"part-of-a-dump-taken-for-all", "What a restore loads after a server has looked is void, too.",
+		[]edit{{identityFile, "AND to_regclass('verification_pkey') IS NOT NULL ", ""}},
+		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
+	},
+	{
+		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
+		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
+		test{inStore, "^TestVoidBesideReplicas$"},
+	},
+	{
+		"crash-voids", "A server that crashed has lost nothing: what is pending stays so.",
+		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed != earlier.flushed"}},
+		test{inStore, "^TestRestartVoidsNothing$"},
 	},
 	{
 		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default is.",
