@@ -17,6 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -42,9 +44,13 @@ type Store struct {
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
-	txOptions sql.TxOptions                                 // of what runs alone
-	limit     time.Duration                                 // of a transaction; 0: none
-	announce  func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
+	txOptions sql.TxOptions                                              // of what runs alone
+	limit     time.Duration                                              // of a transaction; 0: none
+	announce  func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
+	markVoid  func(ctx context.Context, tx *sql.Tx, now time.Time) error // voids all that is there, before each is canceled; may be nil
+
+	watching     sync.WaitGroup // of what looks after the database in the background
+	stopWatching func()         // may be nil
 }
 
 // listConns is how many lists are read at a time.
@@ -60,7 +66,8 @@ type Options struct {
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
 
-	Observer Observer // may be nil
+	Observer Observer     // may be nil
+	Log      *slog.Logger // gets what an operator must know; may be nil
 }
 
 // name names the database for people.
@@ -151,6 +158,10 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.w.close()
 	}
+	if s.stopWatching != nil {
+		s.stopWatching()
+	}
+	s.watching.Wait()
 	for _, p := range []*pool.Pool{s.hot, s.lists, s.upkeep} {
 		if p != nil {
 			errs = append(errs, p.Close()) // a second time does nothing
