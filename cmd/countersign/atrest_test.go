@@ -17,7 +17,6 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -448,10 +448,7 @@ func (a attack) try(r dumpedRow) string {
 func TestAnOfflineAttackFindsNoCode(t *testing.T) {
 	attacked, others := 2, 1 // rows
 	if os.Getenv("COUNTERSIGN_TEST_SLOW") != "" {
-		attacked, others = liveCodes, 20
-		if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-			others = min(others*f, liveCodes)
-		}
+		attacked, others = liveCodes, min(testsize.Times(20), liveCodes)
 	} else {
 		t.Parallel()
 	}

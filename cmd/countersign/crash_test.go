@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -166,10 +166,7 @@ const (
 
 func TestKilledServerKeepsItsPromises(t *testing.T) {
 	t.Parallel()
-	kills := crashKills
-	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-		kills *= f
-	}
+	kills := testsize.Times(crashKills)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))

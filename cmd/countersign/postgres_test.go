@@ -25,21 +25,13 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // Three replicas of the real program on one PostgreSQL.
 
 const replicas = 3
-
-// times is how often to do something that a short run does n times: COUNTERSIGN_TEST_LONG
-// multiplies it.
-func times(n int) int {
-	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-		return n * f
-	}
-	return n
-}
 
 // installOn follows the example configuration, with a database. more are lines of that section.
 func installOn(t *testing.T, databaseURL string, more ...string) *installation {
@@ -122,7 +114,7 @@ func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 		all.Wait()
 		return answers
 	}
-	for round := range times(20) {
+	for round := range testsize.Times(20) {
 		attempts := 1 + round%20
 		got := race(round, wrong, attempts)
 		if got["wrong"] != attempts || got["gone"] != parallel-attempts {
@@ -135,7 +127,7 @@ func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 			t.Errorf("right code: got %v, want 1 right and the rest gone", got)
 		}
 	}
-	t.Logf("%d races of %d guesses each over %d replicas: over-limit %d, double success %d", 2*times(20), parallel, replicas, overLimit.Load(), approvedTwice.Load())
+	t.Logf("%d races of %d guesses each over %d replicas: over-limit %d, double success %d", 2*testsize.Times(20), parallel, replicas, overLimit.Load(), approvedTwice.Load())
 }
 
 // guesses is what a caller may see of one verification, written down a second time.
@@ -175,7 +167,7 @@ func TestReplicasAreLinearizable(t *testing.T) {
 	var mu sync.Mutex // guards history
 	var history []porcupine.Operation
 	var all sync.WaitGroup
-	for v := range times(60) {
+	for v := range testsize.Times(60) {
 		id, code := startOn(in, servers[v%replicas], newNumber(), linearAttempts)
 		for client := range 2 * replicas {
 			all.Go(func() {
@@ -206,7 +198,7 @@ func TestReplicasAreLinearizable(t *testing.T) {
 		}
 		t.Fatalf("%d guesses: %s, want %s; the answers were %v", len(history), got, porcupine.Ok, answers)
 	}
-	t.Logf("%d guesses on %d verifications: illegal 0", len(history), times(60))
+	t.Logf("%d guesses on %d verifications: illegal 0", len(history), testsize.Times(60))
 
 	// One answer that is wrong must be noticed.
 	for i := range history {
@@ -238,7 +230,7 @@ func devReplica(t *testing.T, data, databaseURL, phones string, life int) *proce
 // default would acknowledge what isn't on disk.
 func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	t.Parallel()
-	kills, shutdowns := times(5), times(2)
+	kills, shutdowns := testsize.Times(5), testsize.Times(2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -416,7 +408,7 @@ func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
 
 // lossTime is how long the database is cut off.
 func lossTime() time.Duration {
-	if times(1) > 1 {
+	if testsize.Long() {
 		return time.Minute
 	}
 	return 4 * time.Second
@@ -470,7 +462,7 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 	wire.Delay(20 * time.Millisecond)
 	guessInTheEnd(in, p, direct)
 	wire.Delay(0)
-	for range times(5) {
+	for range testsize.Times(5) {
 		wire.Tear()
 		guessInTheEnd(in, p, direct)
 	}

@@ -35,10 +35,13 @@ const (
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	leaseFile        = "internal/dispatch/lease.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
+	breakerFile      = "internal/dispatch/breaker.go"
+	blameFile        = "internal/carrier/blame.go"
 	failoverFile     = "internal/dispatch/failover.go"
 	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -296,8 +299,38 @@ var mutants = []mutant{
 	},
 	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
-		[]edit{{"internal/store/postgres.go", "return noticeFailover(ctx, conn)", "return nil"}},
+		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.lossless:", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
+		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
+	},
+	{
+		"dump-under-connections-unnoticed", "Nor on a connection that was up before.",
+		[]edit{{pgSessionFile, "if r.epoch != s.epoch {", "if false {"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_the_same_database$"},
+	},
+	{
+		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later ones accepts a code that may have been used.",
+		[]edit{{identityFile, "back := found.at.before(seen)", "back := false"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^base_backup$"},
+	},
+	{
+		"part-of-a-dump-taken-for-all", "What a restore loads after a server has looked is void, too.",
+		[]edit{{identityFile, "AND to_regclass('verification_pkey') IS NOT NULL ", ""}},
+		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
+	},
+	{
+		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
+		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
+		test{inStore, "^TestVoidBesideReplicas$"},
+	},
+	{
+		"crash-voids", "A server that crashed has lost nothing: what is pending stays so.",
+		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed != earlier.flushed"}},
+		test{inStore, "^TestRestartVoidsNothing$"},
 	},
 	{
 		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default is.",
@@ -343,8 +376,8 @@ var mutants = []mutant{
 	},
 	{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
-		[]edit{{dispatchFile, " || end.Reason == carrier.ReasonThrottled)", ")"}},
-		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
+		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
 		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
@@ -428,12 +461,32 @@ var mutants = []mutant{
 	},
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
-		[]edit{{dispatchFile, "case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers", "case end.Outcome == verify.Accepted:"}},
-		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
+		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
+		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"one-number-opens-the-breaker", "One number counts once against a carrier, however often its messages fail.",
+		[]edit{{breakerFile, "	if !b.counted(p, n) || b.pause > 0 && !probing {\n", "	if b.pause > 0 && !probing {\n"}, {breakerFile, "case len(b.failed) >= b.after:", "case b.counts[p] >= b.after:"}},
+		test{inDispatch, "^TestOneNumberOpensNoBreaker$"},
+	},
+	{
+		"one-project-opens-everybodys-breaker", "One project's failures keep no other project's messages from a carrier.",
+		[]edit{{breakerFile, "return !known && b.counts[p] < b.share", "return !known"}},
+		test{inDispatch, "^(TestOneProjectOpensItsOwnBreakerOnly|TestAnotherProjectsFailuresCostNoStart)$"},
+	},
+	{
+		"probed-by-what-opened-it", "A message that opened a breaker is no probe: its failure keeps nobody else away.",
+		[]edit{{breakerFile, "	_, known := b.failed[n]\n	return !known && b.counts[p] < b.share", "	return b.counts[p] < b.share || b.pause > 0"}},
+		test{inDispatch, "^TestWhatOpenedABreakerIsNoProbe$"},
 	},
 	{
 		"two-probes", "Of the messages for a carrier that failed too often, one at a time tries it.",
-		[]edit{{"internal/dispatch/breaker.go", "b.until, b.probing = now.Add(probeTime), true", "b.probing = true"}},
+		[]edit{{breakerFile, "			at = later(at, b.lapses)\n", ""}},
 		test{inDispatch, "^TestABreakerOpensForLongerEachTime$"},
 	},
 	{

@@ -37,7 +37,7 @@ type Postgres struct {
 	Timeout time.Duration
 
 	// SynchronousStandby says that a standby which is promoted has all that was ever committed.
-	// Otherwise a failover voids what is pending: see [server].
+	// Otherwise a failover voids what is pending: see [server]. A restore does so anyway.
 	SynchronousStandby bool
 }
 
@@ -59,8 +59,11 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err := unmoved(ctx, c); err != nil {
 		return nil, err
 	}
-	srv := &server{timeout: o.Postgres.timeout(), lossless: o.Postgres.SynchronousStandby}
-	s.write = stdlib.OpenDB(*c, stdlib.OptionAfterConnect(srv.admit))
+	srv := newServer(o.Postgres, o)
+	s.write = stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := srv.admit(ctx, conn)
+		return err
+	}))
 	s.read = s.write
 	conns := cmp.Or(o.Postgres.Conns, defaultConns)
 	s.write.SetMaxOpenConns(conns)
@@ -70,6 +73,10 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
+	s.markVoid = func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, pgVoid)
+		return err
+	}
 
 	sessions, known := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters)), newIdentities()
 	for i := range sessions {
@@ -82,6 +89,9 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 			return nil, err
 		}
 	}
+	watching, stop := context.WithCancel(context.Background())
+	s.stopWatching = stop
+	s.watching.Go(func() { srv.watch(watching, s.write) })
 	return sessions, nil
 }
 
@@ -186,26 +196,12 @@ func unmoved(ctx context.Context, c *pgx.ConnConfig) error {
 	return nil
 }
 
-// A server looks at each new connection before it is used.
-//
-// A standby that is promoted may not have got the last commits: a code that was used would work
-// again, and a guess that was spent would be there again. So we keep the server's identifier and its
-// timeline, which a promotion changes, in the database. Whoever connects to another pair than the
-// stored one voids, before anything else, every verification that is there: it moves the watermark
-// "void" to the newest one. What is lost altogether isn't there and can't be used.
-type server struct {
-	timeout  time.Duration
-	lossless bool // a standby has all: nothing is voided
-}
-
-func (s *server) admit(ctx context.Context, conn *pgx.Conn) error {
+// admit makes a new connection ready for use: see [server.recognize].
+func (s *server) admit(ctx context.Context, conn *pgx.Conn) (epoch int64, err error) {
 	if err := s.configure(ctx, conn); err != nil {
-		return err
+		return 0, err
 	}
-	if s.lossless {
-		return nil
-	}
-	return noticeFailover(ctx, conn)
+	return s.recognize(ctx, conn)
 }
 
 // configure sets what each connection needs, and looks at what the server is set to. What not every
@@ -237,35 +233,6 @@ func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("read settings: %w", err)
 	}
 	return fmt.Errorf("the server has %s = %s: what it says is committed could be lost; set it to on", name, value)
-}
-
-// noticeFailover compares the server with the one that is stored.
-func noticeFailover(ctx context.Context, conn *pgx.Conn) error {
-	var is, was struct{ system, timeline string }
-	err := conn.QueryRow(ctx, `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), s.system, s.timeline
-		FROM pg_control_system() c, server s WHERE s.name = 'primary'`, pgx.QueryExecModeSimpleProtocol).
-		Scan(&is.system, &is.timeline, &was.system, &was.timeline)
-	if unknownFunction(err) {
-		return nil // a relative of PostgreSQL, which has no such failover
-	}
-	if err != nil {
-		return fmt.Errorf("ask the server who it is: %w", err)
-	}
-	if is == was {
-		return nil
-	}
-	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `SELECT system, timeline FROM server WHERE name = 'primary' FOR UPDATE`).Scan(&was.system, &was.timeline)
-		if err != nil || is == was {
-			return err // another connection was faster
-		}
-		if _, err := tx.Exec(ctx, `UPDATE server SET system = $1, timeline = $2 WHERE name = 'primary'`, is.system, is.timeline); err != nil || was.system == "" {
-			return err
-		}
-		_, err = tx.Exec(ctx, `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v
-			WHERE w.name = 'void' AND w.id < v.id`)
-		return err
-	})
 }
 
 // announceSweep makes it known that the sweeper will read up to an id, and waits for the starts that

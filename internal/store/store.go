@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -38,11 +39,15 @@ type Store struct {
 	probe probe
 
 	// An engine's own, set by whoever opens it.
-	txOptions  sql.TxOptions                                 // of what runs alone
-	limit      time.Duration                                 // of a transaction and of a read; 0: none
-	announce   func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
-	forget     func()                                        // closes connections that nobody uses; may be nil
-	forgetting sync.Mutex                                    // held by forget's goroutine
+	txOptions  sql.TxOptions                                              // of what runs alone
+	limit      time.Duration                                              // of a transaction and of a read; 0: none
+	announce   func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
+	markVoid   func(ctx context.Context, tx *sql.Tx, now time.Time) error // voids all that is there, before each is canceled; may be nil
+	forget     func()                                                     // closes connections that nobody uses; may be nil
+	forgetting sync.Mutex                                                 // held by forget's goroutine
+
+	watching     sync.WaitGroup // of what looks after the database in the background
+	stopWatching func()         // may be nil
 }
 
 // Options are what [Open] needs.
@@ -55,7 +60,8 @@ type Options struct {
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
 
-	Observer Observer // may be nil
+	Observer Observer     // may be nil
+	Log      *slog.Logger // gets what an operator must know; may be nil
 }
 
 // name names the database for people.
@@ -146,6 +152,10 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.w.close()
 	}
+	if s.stopWatching != nil {
+		s.stopWatching()
+	}
+	s.watching.Wait()
 	s.forgetting.Lock()
 	defer s.forgetting.Unlock()
 	s.stmts.close()

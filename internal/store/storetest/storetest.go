@@ -49,7 +49,7 @@ type Store interface {
 	SetCalls(ctx context.Context, p verify.ProjectID, id verify.ID, c verify.CallSettings, actor string) error
 	Record(ctx context.Context, a store.Audit) error
 	Audits(ctx context.Context, n int) ([]store.Audit, error)
-	VoidPending(ctx context.Context, actor string) (voided int, err error)
+	VoidPending(ctx context.Context, actor, action string) (voided int, err error)
 	FinishDeletions(ctx context.Context) error
 
 	Ready(ctx context.Context) error
