@@ -29,6 +29,7 @@ const (
 	findFile         = "internal/carrier/provider/find.go"
 	templateFile     = "internal/carrier/provider/template.go"
 	proofFile        = "internal/carrier/provider/proof.go"
+	gateFile         = "internal/web/gate.go"
 	callbackFile     = "internal/carrier/provider/callback.go"
 	storeFile        = "internal/store/store.go"
 	userRowFile      = "internal/store/user.go"
@@ -646,6 +647,31 @@ var mutants = []mutant{
 		test{inWeb, "^TestExactServesItsPathsAndNoOthers$"},
 	},
 	{
+		"connections-without-bound", "A listener's connections are bounded.",
+		[]edit{{gateFile, "case g.open >= g.limits.Total:", "case false:"}},
+		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
+	},
+	{
+		"address-takes-every-connection", "One address has so many connections at most.",
+		[]edit{{gateFile, "g.clients[client] >= g.limits.PerAddress", "false"}},
+		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
+	},
+	{
+		"client-names-itself", "A client's address is what a trusted proxy says, not what the client says.",
+		[]edit{{gateFile, "if !g.trusts(proxy) {", "if false {"}},
+		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
+	},
+	{
+		"first-address-believed", "Before the address that a trusted proxy added stand the client's own words.",
+		[]edit{{gateFile, "for i := len(list) - 1; i >= 0; i-- {", "for i := range list {"}},
+		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
+	},
+	{
+		"refused-body-waited-for", "A refused request's body isn't waited for.",
+		[]edit{{"internal/web/web.go", "w.cut(status)", ""}},
+		test{inWeb, "^TestARefusedRequestsBodyIsNotWaitedFor$"},
+	},
+	{
 		"wrong-code-answered-204", "Syniverse's clients take 204 for a right code: no other gets it.",
 		[]edit{{"internal/face/syniverse/user.go", "err == nil && !out.Approved", "err == nil && out.Approved && err != nil"}},
 		test{inSyniverse, "^TestRefusalsOfACodeAreTheConfiguredOnes$"},
@@ -925,6 +951,26 @@ var mutants = []mutant{
 		"any-secret-in-the-path", "A secret in the URL is compared.",
 		[]edit{{proofFile, `same(r.PathValue("key"), text)`, `r.PathValue("key") != ""`}},
 		test{inProvider, "^TestAReportMustComeFromTheProvider$"},
+	},
+	{
+		"report-read-before-its-signature", "A report without a signature is refused before its body is read.",
+		[]edit{{callbackFile, "!byPath && !signed(r.Header) {", "false {"}},
+		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
+	},
+	{
+		"unknown-carriers-answer-otherwise", "Nobody learns which carriers there are.",
+		[]edit{{callbackFile, "\tif byPath && !c.provenByPath(r)", "\tif c == nil {\n\t\thttp.NotFound(w, r)\n\t\treturn nil, nil\n\t}\n\tif byPath && !c.provenByPath(r)"}},
+		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
+	},
+	{
+		"unproven-bodies-without-bound", "So many bodies are read before they are proven.",
+		[]edit{{callbackFile, "h.reading >= maxUnproven ||", ""}},
+		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
+	},
+	{
+		"unproven-bodies-of-one-address", "One address can't take all places for bodies that nobody has proven.",
+		[]edit{{callbackFile, " || h.unproven[client] >= maxUnprovenOfOne", ""}},
+		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
 		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",
