@@ -46,8 +46,11 @@ type Store struct {
 	forget     func()                                                     // closes connections that nobody uses; may be nil
 	forgetting sync.Mutex                                                 // held by forget's goroutine
 
-	watching     sync.WaitGroup // of what looks after the database in the background
-	stopWatching func()         // may be nil
+	log       *slog.Logger              // may be nil
+	witness   *witness                  // of what was decided
+	watch     func(ctx context.Context) // looks after the database, each second; may be nil
+	attending sync.WaitGroup
+	leave     func() // ends that; may be nil
 }
 
 // Options are what [Open] needs.
@@ -59,6 +62,10 @@ type Options struct {
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
+
+	// Witness is a file in which the last decisions are remembered, so that an older copy of the database is
+	// noticed; "" is none. It is for servers: what only one of them did is in its own.
+	Witness string
 
 	Observer Observer     // may be nil
 	Log      *slog.Logger // gets what an operator must know; may be nil
@@ -86,7 +93,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
-	s := &Store{now: o.Now}
+	s := &Store{now: o.Now, log: o.Log}
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -95,6 +102,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
+	var err error
+	if s.witness, err = newWitness(o.Witness); err != nil {
+		return err
+	}
 	open := s.openSQLite
 	if o.Postgres != nil {
 		open = s.openPostgres
@@ -103,8 +114,19 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o)
-	return s.stmts.prepare(ctx, s.read)
+	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, s.witness)
+	if err := s.stmts.prepare(ctx, s.read); err != nil {
+		return err
+	}
+	if o.Postgres == nil {
+		if err := s.witnessed(ctx); err != nil {
+			return err
+		}
+	}
+	attending, leave := context.WithCancel(context.Background())
+	s.leave = leave
+	s.attending.Go(func() { s.attend(attending) })
+	return nil
 }
 
 // migrate brings the schema up to date with the files of a folder.
@@ -152,10 +174,11 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.w.close()
 	}
-	if s.stopWatching != nil {
-		s.stopWatching()
+	if s.leave != nil {
+		s.leave()
+		s.attending.Wait()
+		errs = append(errs, s.witness.save())
 	}
-	s.watching.Wait()
 	s.forgetting.Lock()
 	defer s.forgetting.Unlock()
 	s.stmts.close()
@@ -280,7 +303,7 @@ func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) erro
 			if err := v.value.Cancel(now); err != nil {
 				return err
 			}
-			v.dirty = true
+			v.dirty, r.decided = true, v
 			return nil
 		},
 	})
@@ -392,10 +415,14 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		if row == nil {
 			return verify.ErrNotFound
 		}
+		was := row.value.Status
 		if err := f(r, &row.value, now); err != nil {
 			return err
 		}
 		row.dirty = true
+		if row.value.Status != was {
+			r.decided = row
+		}
 		if row.value.Open() || row.value.Watched() {
 			r.hint(hint{row.value.DueAt, id})
 		}
