@@ -106,6 +106,10 @@ func (c *restoreCommand) restore(w world, to string) error {
 		if err != nil {
 			return err
 		}
+		// What a server before decided last isn't in the backup; that has been voided now.
+		if err := os.Remove(filepath.Join(filepath.Dir(to), system.WitnessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		return printDone(w, c.JSON, row{{"", "file", to}, {"", "voided", n}},
 			"Restored %s. Voided %d pending verifications: guesses spent after the backup are not in it.", to, n)
 	})

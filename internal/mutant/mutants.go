@@ -324,6 +324,21 @@ var mutants = []mutant{
 		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
 	},
 	{
+		"lost-decision-unnoticed", "A process notices that its last decision is lost, however little else is.",
+		[]edit{{"internal/store/witness.go", "return !found || guesses < d.Guesses || d.Status", "return !found || d.Status"}},
+		test{inStore, "^TestOlderFileIsVoid$"},
+	},
+	{
+		"older-file-unnoticed", "An older SQLite file that is put back is void.",
+		[]edit{{storeFile, "if err := s.witnessed(ctx); err != nil {", "if err := error(nil); err != nil {"}},
+		test{inStore, "^TestOlderFileIsVoid$"},
+	},
+	{
+		"replaced-file-written", "What is written to a file that was replaced isn't promised to anybody.",
+		[]edit{{sqliteFile, "if s.gone.Load() {", "if false {"}},
+		test{inStore, "^TestFileThatWasReplacedIsRefused$"},
+	},
+	{
 		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
 		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
 		test{inStore, "^TestVoidBesideReplicas$"},

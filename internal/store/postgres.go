@@ -59,7 +59,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err := unmoved(ctx, c); err != nil {
 		return nil, err
 	}
-	srv := newServer(o.Postgres, o)
+	srv := newServer(o.Postgres, o, s.witness)
 	writers := cmp.Or(o.Postgres.Writers, defaultWriters)
 	s.openPools(func() *sql.DB {
 		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
@@ -89,9 +89,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 			return nil, err
 		}
 	}
-	watching, stop := context.WithCancel(context.Background())
-	s.stopWatching = stop
-	s.watching.Go(func() { srv.watch(watching, s.write) })
+	s.watch = func(ctx context.Context) { srv.watch(ctx, s.write) } // whoever works meets its errors too
 	return sessions, nil
 }
 

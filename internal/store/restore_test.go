@@ -4,8 +4,10 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,17 +119,20 @@ func answered(t *testing.T, f func() error) error {
 // that lived through it, and for those that start then.
 func TestRestoredDatabaseIsVoid(t *testing.T) {
 	t.Parallel()
-	shared := pgtest.New(t)
+	shared := sync.OnceValue(func() *pgtest.Cluster { return pgtest.New(t) })
 	for _, how := range copyings() {
 		t.Run(how.name, func(t *testing.T) {
 			t.Parallel()
-			c := shared
+			cluster := shared
 			if how.physical {
-				c = pgtest.New(t)
+				cluster = func() *pgtest.Cluster { return pgtest.New(t) }
 			}
+			c := cluster()
 			for range rounds() {
 				database := databaseName(t, c.Database(t, ""))
-				alive, idle := replica(t, c.URL(database)), replica(t, c.URL(database))
+				memory := filepath.Join(t.TempDir(), "witness.json")
+				remembers := func(o *store.Options) { o.Witness = memory }
+				alive, idle := replica(t, c.URL(database), remembers), replica(t, c.URL(database))
 				used, guessed, waiting := pending(time.Now(), number(0)), pending(time.Now(), number(1)), pending(time.Now(), number(2))
 				for _, v := range []*verify.Verification{used, guessed, waiting} {
 					if err := alive.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
@@ -149,15 +154,19 @@ func TestRestoredDatabaseIsVoid(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				if err := alive.Attend(ctx); err != nil {
+					t.Fatal(err)
+				}
 				restored := restore()
 				stores := map[string]*store.Store{"new": replica(t, c.URL(restored))}
+				if how.physical {
+					stores["new"].Close() // a process without a memory can't tell
+					stores["new"] = replica(t, c.URL(restored), remembers)
+				}
 				if restored == database {
 					stores["alive"], stores["idle"] = alive, idle
 				}
 				for name, s := range stores {
-					if how.physical && name == "new" {
-						continue // a process without a memory can't tell
-					}
 					for _, v := range []*verify.Verification{used, guessed, waiting} {
 						err := answered(t, func() error { _, err := s.Check(ctx, guess(v, "483920")); return err })
 						if !errors.Is(err, verify.ErrCanceled) {
@@ -284,5 +293,142 @@ func TestVoidBesideReplicas(t *testing.T) {
 	}
 	if n, err := other.VoidPending(ctx, "operator", "void"); err != nil || n != 0 {
 		t.Errorf("void again: got %d, %v; want 0", n, err)
+	}
+}
+
+// saved opens an SQLite file with a witness, has a code used and another guessed at after a copy was made,
+// and puts the copy in the file's place.
+func putBack(t *testing.T, path string, o store.Options) (used, guessed *verify.Verification) {
+	t.Helper()
+	o.Path = path
+	s, err := store.Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, guessed = pending(time.Now(), number(0)), pending(time.Now(), number(1))
+	for _, v := range []*verify.Verification{used, guessed} {
+		if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := s.Backup(ctx, copied, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []verify.Guess{guess(used, "483920"), guess(guessed, "000000")} {
+		if _, err := s.Check(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(copied, path); err != nil {
+		t.Fatal(err)
+	}
+	return used, guessed
+}
+
+func TestOlderFileIsVoid(t *testing.T) {
+	t.Parallel()
+	for range rounds() {
+		path := newFile(t)
+		o := store.Options{Path: path, Witness: path + ".witness"}
+		used, guessed := putBack(t, path, o)
+		for range 2 {
+			s, err := store.Open(ctx, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range []*verify.Verification{used, guessed} {
+				if _, err := s.Check(ctx, guess(v, "483920")); !errors.Is(err, verify.ErrCanceled) {
+					t.Errorf("check in the older file: got error %v, want %v", err, verify.ErrCanceled)
+				}
+			}
+			if all, err := s.Audits(ctx, 10); err != nil || len(all) != 1 || all[0].Action != "void" || all[0].Actor != "countersign" {
+				t.Errorf("audit: got %+v, %v; want one void", all, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// What a server remembers is in its database as long as that is the same, however the server ended.
+func TestSameFileIsNotVoid(t *testing.T) {
+	t.Parallel()
+	path := newFile(t)
+	o := store.Options{Path: path, Witness: path + ".witness"}
+	now := time.Now()
+	o.Now = func() time.Time { return now }
+	v := pending(now, number(0))
+	v.MaxAttempts = 20
+	for i := range 6 {
+		s, err := store.Open(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			err = s.Start(ctx, v, verify.Limits{}, time.Minute)
+		} else {
+			_, err = s.Check(ctx, guess(v, "000000"))
+		}
+		if err != nil {
+			t.Errorf("open %d: %v", i, err)
+		}
+		if err := s.Attend(ctx); err != nil {
+			t.Fatal(err)
+		}
+		switch i {
+		case 2: // a power cut leaves half of the file
+			err = os.WriteFile(o.Witness, []byte(`{"decisions":[{`), 0o600)
+		case 3:
+			err = os.Remove(o.Witness)
+		case 4: // retention deletes what is remembered
+			now = now.Add(time.Hour)
+			if _, err := s.Retain(ctx, now); err != nil {
+				t.Fatal(err)
+			}
+			v = pending(now, number(1))
+			err = s.Start(ctx, v, verify.Limits{}, time.Minute)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A server whose file was replaced under it promises nothing any more: it would be lost.
+func TestFileThatWasReplacedIsRefused(t *testing.T) {
+	t.Parallel()
+	path := newFile(t)
+	s, err := store.Open(ctx, store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Start(ctx, pending(time.Now(), number(0)), verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	copied := path + ".copy"
+	if err := s.Backup(ctx, copied, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(copied, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Attend(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Start(ctx, pending(time.Now(), number(1)), verify.Limits{}, time.Minute)
+	if !errors.Is(err, verify.ErrNoStore) || !strings.Contains(err.Error(), "was moved, deleted or replaced") {
+		t.Errorf("start: got error %v, want one that says what happened", err)
+	}
+	if err := s.Ready(ctx); err == nil {
+		t.Error("it says that it is ready")
 	}
 }

@@ -49,8 +49,11 @@ type Store struct {
 	announce  func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
 	markVoid  func(ctx context.Context, tx *sql.Tx, now time.Time) error // voids all that is there, before each is canceled; may be nil
 
-	watching     sync.WaitGroup // of what looks after the database in the background
-	stopWatching func()         // may be nil
+	log       *slog.Logger              // may be nil
+	witness   *witness                  // of what was decided
+	watch     func(ctx context.Context) // looks after the database, each second; may be nil
+	attending sync.WaitGroup
+	leave     func() // ends that; may be nil
 }
 
 // listConns is how many lists are read at a time.
@@ -65,6 +68,10 @@ type Options struct {
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
+
+	// Witness is a file in which the last decisions are remembered, so that an older copy of the database is
+	// noticed; "" is none. It is for servers: what only one of them did is in its own.
+	Witness string
 
 	Observer Observer     // may be nil
 	Log      *slog.Logger // gets what an operator must know; may be nil
@@ -92,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
-	s := &Store{now: o.Now}
+	s := &Store{now: o.Now, log: o.Log}
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -101,6 +108,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
+	var err error
+	if s.witness, err = newWitness(o.Witness); err != nil {
+		return err
+	}
 	open := s.openSQLite
 	if o.Postgres != nil {
 		open = s.openPostgres
@@ -109,7 +120,15 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o)
+	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, s.witness)
+	if o.Postgres == nil {
+		if err := s.witnessed(ctx); err != nil {
+			return err
+		}
+	}
+	attending, leave := context.WithCancel(context.Background())
+	s.leave = leave
+	s.attending.Go(func() { s.attend(attending) })
 	return nil
 }
 
@@ -158,10 +177,11 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.w.close()
 	}
-	if s.stopWatching != nil {
-		s.stopWatching()
+	if s.leave != nil {
+		s.leave()
+		s.attending.Wait()
+		errs = append(errs, s.witness.save())
 	}
-	s.watching.Wait()
 	for _, p := range []*pool.Pool{s.hot, s.lists, s.upkeep} {
 		if p != nil {
 			errs = append(errs, p.Close()) // a second time does nothing
@@ -269,7 +289,7 @@ func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) erro
 			if err := v.value.Cancel(now); err != nil {
 				return err
 			}
-			v.dirty = true
+			v.dirty, r.decided = true, v
 			return nil
 		},
 	})
@@ -387,10 +407,14 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		if row == nil {
 			return verify.ErrNotFound
 		}
+		was := row.value.Status
 		if err := f(r, &row.value, now); err != nil {
 			return err
 		}
 		row.dirty = true
+		if row.value.Status != was {
+			r.decided = row
+		}
 		if row.value.Open() || row.value.Watched() {
 			r.hint(hint{row.value.DueAt, id})
 		}

@@ -159,6 +159,7 @@ func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery
 // destinations that then have nothing left to remember. It works in small steps, between which
 // other writes go on, and returns how many verifications it deleted.
 func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err error) {
+	s.witness.forget(before)
 	after := verify.ID{}
 	for ctx.Err() == nil {
 		n, last, err := s.retainSome(after, verify.FirstID(before))

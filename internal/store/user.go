@@ -253,7 +253,7 @@ func (r *rows) check(v *row[verify.Verification], g verify.Guess, now time.Time)
 	failures, waitUntil := d.value.Failures, d.value.WaitUntil
 	out, err := check(&d.value, g, now)
 	if err == nil {
-		v.dirty = true
+		v.dirty, r.decided = true, v
 		d.dirty = d.dirty || d.value.Failures != failures || !d.value.WaitUntil.Equal(waitUntil)
 		if u != nil {
 			u.dirty = u.dirty || out.Approved

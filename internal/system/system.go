@@ -31,6 +31,7 @@ import (
 const (
 	DatabaseFile = "countersign.db"
 	KeysetFile   = "keyset.json"
+	WitnessFile  = "witness.json" // see [store.Options]
 )
 
 // Config is what [Open] needs.
@@ -111,7 +112,11 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log})
+	o := store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
+	if c.Data != "" {
+		o.Witness = filepath.Join(c.Data, WitnessFile)
+	}
+	st, err := OpenStore(ctx, c.Data, o)
 	if err != nil {
 		return nil, err
 	}
