@@ -49,13 +49,13 @@ var may = []struct{ packages, imports string }{
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},
 	{"internal/bench/compare", "internal/bench"},
-	{"internal/mutant", ""}, // at the tree, rather
+	{"internal/mutant internal/testrun", ""}, // at the tree, rather
 
 	// It makes what is embedded in the package above it.
 	{"internal/speech/render", "internal/speech"},
 
-	// For tests only: no line allows these six, nor any of cmd.
-	{"internal/pgtest internal/porttest internal/smsctest", ""},
+	// For tests only: no line allows these seven, nor any of cmd.
+	{"internal/pgtest internal/porttest internal/smsctest internal/testsize", ""},
 	{"internal/store/storetest", "internal/store internal/verify " + pure},
 	{"internal/countersigntest", "internal/system internal/store/storetest " + parts},
 	{"internal/carrier/sip/siptest", "internal/speech internal/porttest"},

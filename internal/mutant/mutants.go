@@ -39,6 +39,8 @@ const (
 	idFile           = "internal/verify/id.go"
 	leaseFile        = "internal/dispatch/lease.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
+	breakerFile      = "internal/dispatch/breaker.go"
+	blameFile        = "internal/carrier/blame.go"
 	failoverFile     = "internal/dispatch/failover.go"
 	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -388,8 +390,8 @@ var mutants = []mutant{
 	},
 	{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
-		[]edit{{dispatchFile, " || end.Reason == carrier.ReasonThrottled)", ")"}},
-		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
+		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
 		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
@@ -473,12 +475,32 @@ var mutants = []mutant{
 	},
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
-		[]edit{{dispatchFile, "case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers", "case end.Outcome == verify.Accepted:"}},
-		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
+		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
+		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"one-number-opens-the-breaker", "One number counts once against a carrier, however often its messages fail.",
+		[]edit{{breakerFile, "	if !b.counted(p, n) || b.pause > 0 && !probing {\n", "	if b.pause > 0 && !probing {\n"}, {breakerFile, "case len(b.failed) >= b.after:", "case b.counts[p] >= b.after:"}},
+		test{inDispatch, "^TestOneNumberOpensNoBreaker$"},
+	},
+	{
+		"one-project-opens-everybodys-breaker", "One project's failures keep no other project's messages from a carrier.",
+		[]edit{{breakerFile, "return !known && b.counts[p] < b.share", "return !known"}},
+		test{inDispatch, "^(TestOneProjectOpensItsOwnBreakerOnly|TestAnotherProjectsFailuresCostNoStart)$"},
+	},
+	{
+		"probed-by-what-opened-it", "A message that opened a breaker is no probe: its failure keeps nobody else away.",
+		[]edit{{breakerFile, "	_, known := b.failed[n]\n	return !known && b.counts[p] < b.share", "	return b.counts[p] < b.share || b.pause > 0"}},
+		test{inDispatch, "^TestWhatOpenedABreakerIsNoProbe$"},
 	},
 	{
 		"two-probes", "Of the messages for a carrier that failed too often, one at a time tries it.",
-		[]edit{{"internal/dispatch/breaker.go", "b.until, b.probing = now.Add(probeTime), true", "b.probing = true"}},
+		[]edit{{breakerFile, "			at = later(at, b.lapses)\n", ""}},
 		test{inDispatch, "^TestABreakerOpensForLongerEachTime$"},
 	},
 	{

@@ -142,8 +142,8 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	}
 	c.Metrics.Breakers(func(tell func(carrier, country, state string)) {
 		for _, line := range d.States() {
-			for _, b := range line.Breakers {
-				tell(line.Name, b.Country, b.State)
+			for country, state := range line.Worst() {
+				tell(line.Name, country, state)
 			}
 		}
 	})
