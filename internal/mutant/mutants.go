@@ -315,7 +315,7 @@ var mutants = []mutant{
 	},
 	{
 		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later ones accepts a code that may have been used.",
-		[]edit{{identityFile, "if why == \"\" && found.at.before(seen) {", "if false {"}},
+		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed < 0"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^base_backup$"},
 	},
 	{
@@ -325,7 +325,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-decision-unnoticed-in-postgres", "A server that starts on restored files, and has kept its witness, voids what is pending.",
-		[]edit{{identityFile, "if why == \"\" && lost {", "if false {"}},
+		[]edit{{identityFile, "if d.lost(err == nil, status, guesses) {", "if d.lost(err == nil, status, guesses) && false {"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^snapshot$"},
 	},
 	{
