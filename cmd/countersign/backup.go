@@ -77,6 +77,11 @@ func (c *restoreCommand) Run(w world) error {
 	if pg != nil {
 		return errors.New("this database is PostgreSQL's: restore it with its own tools")
 	}
+	release, err := holdFolder(folder)
+	if err != nil {
+		return err
+	}
+	defer release()
 	to := filepath.Join(folder, system.DatabaseFile)
 	// A log that another database left there would be replayed into this one.
 	for _, ending := range []string{"", "-wal", "-shm", "-journal"} {
@@ -107,7 +112,7 @@ func (c *restoreCommand) restore(w world, to string) error {
 			return err
 		}
 		// What a server before decided last isn't in the backup; that has been voided now.
-		if err := os.Remove(filepath.Join(filepath.Dir(to), system.WitnessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(filepath.Dir(to), store.WitnessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return printDone(w, c.JSON, row{{"", "file", to}, {"", "voided", n}},

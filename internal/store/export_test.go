@@ -58,3 +58,6 @@ func (s *Store) Watch(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Name is the server and the database.
+func (p *Postgres) Name() string { return p.name() }

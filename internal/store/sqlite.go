@@ -53,6 +53,11 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	if err := migrate(ctx, s.write, goose.DialectSQLite3, "migrations"); err != nil {
 		return nil, err
 	}
+	if !o.moved {
+		if m, err := readMark(ctx, s.write); err != nil || m != nil {
+			return nil, errors.Join(err, m.refusal())
+		}
+	}
 	var read [3]*sql.DB
 	for i := range read {
 		if read[i], err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil { // it connects to nothing yet

@@ -73,6 +73,8 @@ type Options struct {
 	// noticed; "" is none. It is for servers: what only one of them did is in its own.
 	Witness string
 
+	moved bool // open also a file that is moving to PostgreSQL, or has: see [mark]
+
 	Observer Observer     // may be nil
 	Log      *slog.Logger // gets what an operator must know; may be nil
 }

@@ -36,6 +36,9 @@ type witness struct {
 	unsaved  bool
 }
 
+// WitnessFile is the name of a witness's file beside an SQLite file.
+const WitnessFile = "witness.json"
+
 // keptFor is how long every verification is kept at least: one that is older may have been deleted.
 const keptFor = 24 * time.Hour
 
@@ -172,9 +175,13 @@ func replaceFile(path string, text []byte) error {
 	return err
 }
 
+// ofSQLite says that decisions are those of the file beside them.
+const ofSQLite = "sqlite"
+
 // witnessed voids what is pending in an SQLite file that lacks a decision.
 func (s *Store) witnessed(ctx context.Context) error {
-	for _, d := range s.witness.decisions("", s.now()) {
+	defer s.witness.of(ofSQLite)
+	for _, d := range s.witness.decisions(ofSQLite, s.now()) {
 		v, err := s.Verification(ctx, d.ID)
 		if err != nil && !errors.Is(err, verify.ErrNotFound) {
 			return err

@@ -31,7 +31,6 @@ import (
 const (
 	DatabaseFile = "countersign.db"
 	KeysetFile   = "keyset.json"
-	WitnessFile  = "witness.json" // see [store.Options]
 )
 
 // Config is what [Open] needs.
@@ -114,7 +113,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	}
 	o := store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
 	if c.Data != "" {
-		o.Witness = filepath.Join(c.Data, WitnessFile)
+		o.Witness = filepath.Join(c.Data, store.WitnessFile)
 	}
 	st, err := OpenStore(ctx, c.Data, o)
 	if err != nil {
