@@ -57,7 +57,7 @@ type move struct {
 
 func (m *move) open(ctx context.Context, to *Postgres) error {
 	// Both have the same tables when both are up to date.
-	s, err := Open(ctx, Options{Path: m.path})
+	s, err := Open(ctx, Options{Path: m.path, Migrate: true})
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if err != nil {
 		return err
 	}
-	if err := migratePostgres(ctx, c); err != nil {
+	if err := migratePostgres(ctx, c, Options{Migrate: true}); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
 	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {

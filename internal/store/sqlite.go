@@ -48,7 +48,11 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write, goose.DialectSQLite3, "migrations"); err != nil {
+	tables, err := newSchema(s.write, goose.DialectSQLite3, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := tables.update(ctx); err != nil {
 		return nil, err
 	}
 	var read [3]*sql.DB
