@@ -18,7 +18,7 @@ func TestPurgeReadsInStepsWhateverItFinds(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]func() Options{
 		"SQLite":     func() Options { return Options{Path: filepath.Join(t.TempDir(), "countersign.db")} },
-		"PostgreSQL": func() Options { return Options{Postgres: &Postgres{URL: pgtest.Database(t, "")}} },
+		"PostgreSQL": func() Options { return Options{Postgres: &Postgres{URL: pgtest.Database(t, ""), Timeout: time.Minute}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := context.Background()
