@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -34,6 +36,10 @@ type Store struct {
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
 	lists  *pool.Pool // lists for API callers and operators
 	upkeep *pool.Pool // sweeps, retention, deletions and backups
+
+	turns    *turns        // of the projects that list something
+	turnWait time.Duration // for one
+	counted  userCounts
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
@@ -86,7 +92,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
-	s := &Store{now: o.Now}
+	s := &Store{now: o.Now, turns: newTurns(listConns), turnWait: sqliteReadLimit}
+	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
