@@ -163,6 +163,13 @@ var userOrders = map[verify.UserOrder]string{
 	verify.ByStatus: "status", verify.ByUpdate: "updated_at", verify.ByVersion: "version",
 }
 
+// userPage reads the users whose names another query finds. A cross join because SQLite keeps the order of
+// its tables: else it may read all users in the page's order, and look for each among the names.
+func userPage(names, order string) string {
+	return `SELECT ` + userColumns + ` FROM (SELECT name AS listed FROM (` + names + `) AS named) AS page CROSS JOIN app_user
+		WHERE application = $1 AND name = listed` + order
+}
+
 // userOrder is the order of a column, and among users who are equal in it, of names.
 func userOrder(column, way string) string {
 	return fmt.Sprintf(" ORDER BY %s%s, name%s", column, way, way)
@@ -200,8 +207,7 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 	// What is skipped is read in an index only: whole users are read of the page alone.
 	order := userOrder(column, way)
 	names := fmt.Sprintf("SELECT name%s%s LIMIT $%d OFFSET $%d", where, order, len(args)+1, len(args)+2)
-	list, err = readAll(ctx, s.lists, scanUser, `SELECT `+userColumns+` FROM app_user WHERE application = $1 AND name IN (`+names+`)`+order,
-		append(slices.Clone(args), page.Limit, page.Offset)...)
+	list, err = readAll(ctx, s.lists, scanUser, userPage(names, order), append(slices.Clone(args), page.Limit, page.Offset)...)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -252,16 +258,42 @@ func (s *Store) countUsers(ctx context.Context, where string, args []any) (int, 
 	if ok && time.Since(late.at) < countLasts {
 		return late.n, nil
 	}
-	if n, err = pool.One(ctx, s.lists, scanValue[int], `SELECT count(*)`+where, args...); err != nil {
+	if n, err = s.countAll(ctx, where, args); err != nil {
 		if ok {
 			return late.n, nil // older than it should be
 		}
-		return 0, away("count users", err)
+		return 0, err
 	}
 	s.counted.mu.Lock()
 	s.counted.counts.Add(key, userCount{n, time.Now()})
 	s.counted.mu.Unlock()
 	return n, nil
+}
+
+// countStep is how many users are counted together: within the limit of a read, however many there are.
+const countStep = 100_000
+
+func (s *Store) countAll(ctx context.Context, where string, args []any) (n int, err error) {
+	text := fmt.Sprintf(`SELECT count(*), coalesce(max(name), '') FROM (SELECT name%s AND name > $%d ORDER BY name LIMIT %d) AS counted`,
+		where, len(args)+1, countStep)
+	type counted struct {
+		n    int
+		last string
+	}
+	for after := ""; ; {
+		step, err := pool.One(ctx, s.lists, func(row scanner) (c counted, err error) {
+			err = row.Scan(&c.n, &c.last)
+			return c, err
+		}, text, append(slices.Clone(args), after)...)
+		if err != nil {
+			return 0, away("count users", err)
+		}
+		n += step.n
+		if step.n < countStep {
+			return n, nil
+		}
+		after = step.last
+	}
 }
 
 // takeTurn waits for a project's turn to list something. Call done after that.

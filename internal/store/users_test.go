@@ -72,13 +72,20 @@ func TestUsersAreReadInTheirOrder(t *testing.T) {
 		fill(t, s, application, 0, 3000)
 		for order, column := range userOrders {
 			for _, way := range []string{"", " DESC"} {
-				rows, err := s.write.Query(explain+`SELECT name FROM app_user WHERE application = $1`+userOrder(column, way)+` LIMIT 10 OFFSET 10`, application[:])
+				names := `SELECT name FROM app_user WHERE application = $1` + userOrder(column, way) + ` LIMIT 10 OFFSET 10`
+				rows, err := s.write.Query(explain+names, application[:])
 				if err != nil {
 					t.Fatal(err)
 				}
 				plan := planText(t, rows)
 				if strings.Contains(plan, "TEMP B-TREE") || strings.Contains(plan, "Sort") || !strings.Contains(plan, "USING COVERING INDEX") && !strings.Contains(plan, "USING PRIMARY KEY") && !strings.Contains(plan, "Index Only Scan") {
 					t.Errorf("order %q%s is no index's:\n%s", order, way, plan)
+				}
+				if rows, err = s.write.Query(explain+userPage(names, userOrder(column, way)), application[:]); err != nil {
+					t.Fatal(err)
+				}
+				if plan := planText(t, rows); !s.postgres && !strings.Contains(plan, "USING PRIMARY KEY (application=? AND name=?)") {
+					t.Errorf("the users of a page in order %q%s aren't looked up by name:\n%s", order, way, plan)
 				}
 			}
 		}
