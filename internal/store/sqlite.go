@@ -19,8 +19,9 @@ import (
 )
 
 // writing is what every connection that writes sets. secure_delete: a sealed code that is wiped is
-// overwritten, not only no longer pointed to.
-var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)"}
+// overwritten, not only no longer pointed to. journal_size_limit: a log that a long reader, such as a
+// backup, kept from being reset is cut to 64 MiB once it is.
+var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)", "journal_size_limit(67108864)"}
 
 // busyTimeout is how long a statement waits while another process writes.
 const busyTimeout = 5 * time.Second
