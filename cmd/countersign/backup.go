@@ -102,7 +102,7 @@ func (c *restoreCommand) restore(w world, to string) error {
 	if err := copyFile(c.From, to); err != nil {
 		return err
 	}
-	return c.with(w.ctx, false, func(st *store.Store) error {
+	return c.open(w.ctx, false, store.Options{Migrate: true}, func(st *store.Store) error { // an older server may have saved it
 		if err := st.Intact(w.ctx); err != nil {
 			return err
 		}

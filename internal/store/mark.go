@@ -119,7 +119,7 @@ type Aborted struct {
 // AbortMove lets a file be used again that was moving to PostgreSQL. If all had been copied the other
 // database may have been in use: then what is pending is void.
 func AbortMove(ctx context.Context, path, actor string) (a Aborted, err error) {
-	s, err := Open(ctx, Options{Path: path, moved: true})
+	s, err := Open(ctx, Options{Path: path, Migrate: true, moved: true})
 	if err != nil {
 		return a, err
 	}

@@ -59,7 +59,7 @@ type move struct {
 
 func (m *move) open(ctx context.Context, to *Postgres) error {
 	// Both have the same tables when both are up to date.
-	s, err := Open(ctx, Options{Path: m.path, Witness: filepath.Join(filepath.Dir(m.path), WitnessFile), moved: true})
+	s, err := Open(ctx, Options{Path: m.path, Witness: filepath.Join(filepath.Dir(m.path), WitnessFile), Migrate: true, moved: true})
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if err != nil {
 		return err
 	}
-	if err := migratePostgres(ctx, c); err != nil {
+	if err := migratePostgres(ctx, c, Options{Migrate: true}); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
 	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {

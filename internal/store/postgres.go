@@ -53,7 +53,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := migratePostgres(ctx, c); err != nil {
+	if err := migratePostgres(ctx, c, o); err != nil {
 		return nil, err
 	}
 	if err := unmoved(ctx, c); err != nil {
@@ -104,6 +104,7 @@ func (s *Store) openPools(open func() *sql.DB, lanes, conns int, limit time.Dura
 	s.write.SetMaxIdleConns(write)
 	s.hot = pool.New(open(), max(conns-write-lists-upkeep, 1), limit).Prepared()
 	s.lists = pool.New(open(), lists, limit)
+	s.turns, s.turnWait = newTurns(lists), limit
 	s.upkeep = pool.New(open(), upkeep, limit)
 }
 
@@ -170,12 +171,17 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 
 // migratePostgres brings the schema up to date. It may take longer than anything later, so that it
 // has a connection without limits.
-func migratePostgres(ctx context.Context, c *pgx.ConnConfig) error {
-	patient := *c
+func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
+	patient := c.Copy()
 	patient.ConnectTimeout = 10 * time.Second
-	db := stdlib.OpenDB(patient)
+	patient.RuntimeParams["lock_timeout"] = strconv.FormatInt(schemaLock.Milliseconds(), 10)
+	db := stdlib.OpenDB(*patient)
 	defer db.Close()
-	return migrate(ctx, db, goose.DialectPostgres, "migrations/postgres")
+	tables, err := newSchema(db, goose.DialectPostgres, o)
+	if err != nil {
+		return err
+	}
+	return tables.update(ctx)
 }
 
 // unmoved fails while a database is half moved from another one: see [Move].

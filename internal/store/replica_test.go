@@ -874,3 +874,29 @@ func TestCallersDoNotWaitForADatabaseThatIsAway(t *testing.T) {
 		})
 	}
 }
+
+// A step of retention is as many ways to the server and back for 500 rows as for one.
+func TestRetentionGetsOnOverASlowNetwork(t *testing.T) {
+	t.Parallel()
+	c := pgtest.New(t)
+	old := time.Now().Add(-40 * 24 * time.Hour)
+	past := replica(t, c.URL("postgres"), func(o *store.Options) { o.Now = func() time.Time { return old } })
+	var all sync.WaitGroup
+	for i := range 501 {
+		all.Go(func() {
+			if err := past.Start(ctx, pending(old, number(i)), verify.Limits{}, time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	w := pgtest.NewWire(t, c)
+	s := replica(t, w.URL(c.URL("postgres")), func(o *store.Options) { o.Postgres.Timeout = 2 * time.Second })
+	w.Delay(10 * time.Millisecond) // 501 statements would take 10 s
+	if n, err := s.Retain(ctx, time.Now().Add(-30*24*time.Hour)); n != 501 || err != nil {
+		t.Errorf("retain: got %d, %v; want 501", n, err)
+	}
+	if left := query[int](t, c.URL("postgres"), `SELECT count(*) FROM destination`); left != 0 {
+		t.Errorf("%d numbers are left, want none", left)
+	}
+}

@@ -21,8 +21,9 @@ import (
 )
 
 // writing is what every connection that writes sets. secure_delete: a sealed code that is wiped is
-// overwritten, not only no longer pointed to.
-var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)"}
+// overwritten, not only no longer pointed to. journal_size_limit: a log that a long reader, such as a
+// backup, kept from being reset is cut to 64 MiB once it is.
+var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)", "journal_size_limit(67108864)"}
 
 // busyTimeout is how long a statement waits while another process writes.
 const busyTimeout = 5 * time.Second
@@ -50,7 +51,11 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write, goose.DialectSQLite3, "migrations"); err != nil {
+	tables, err := newSchema(s.write, goose.DialectSQLite3, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := tables.update(ctx); err != nil {
 		return nil, err
 	}
 	if !o.moved {

@@ -13,22 +13,17 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/pressly/goose/v3"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
-
-//go:embed migrations/*.sql migrations/postgres/*.sql
-var migrations embed.FS
 
 // A Store is an open database. It implements [verify.Store].
 type Store struct {
@@ -41,6 +36,10 @@ type Store struct {
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
 	lists  *pool.Pool // lists for API callers and operators
 	upkeep *pool.Pool // sweeps, retention, deletions and backups
+
+	turns    *turns        // of the projects that list something
+	turnWait time.Duration // for one
+	counted  userCounts
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
@@ -64,6 +63,7 @@ type Options struct {
 	Path     string           // of SQLite's file; it is made if there is none
 	Postgres *Postgres        // instead
 	Now      func() time.Time // the clock; nil is time.Now
+	Migrate  bool             // bring an older schema up to date; a new database always gets one
 
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
@@ -92,8 +92,8 @@ type Observer interface {
 	Committed(ops int, took time.Duration)
 }
 
-// Open opens the database, brings its schema up to date, and starts the writer.
-// A schema that is newer than this program is refused.
+// Open opens the database and starts the writer. A schema that is newer than this program is refused,
+// and one that is older unless [Options] say to bring it up to date.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -101,7 +101,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
-	s := &Store{now: o.Now, log: o.Log}
+	s := &Store{now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: sqliteReadLimit}
+	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -131,45 +132,6 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	attending, leave := context.WithCancel(context.Background())
 	s.leave = leave
 	s.attending.Go(func() { s.attend(attending) })
-	return nil
-}
-
-// migrate brings the schema up to date with the files of a folder.
-func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, folder string) error {
-	files, err := fs.Sub(migrations, folder)
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(dialect, db, files)
-	if err != nil {
-		return err
-	}
-	// Another process may be migrating the same database. Then one of our steps fails, for it was done
-	// a moment ago; when we look again, we are further.
-	for try := 1; ; try++ {
-		if err := up(ctx, p); err == nil || try == maxTries || ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-// maxTries is how often we try what several processes may do at the same time to a new file.
-const maxTries = 10
-
-func up(ctx context.Context, p *goose.Provider) error {
-	current, target, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read schema version: %w", err)
-	}
-	if current > target {
-		return fmt.Errorf("its schema is version %d, this program knows up to %d: run a newer countersign", current, target)
-	}
-	if current == target {
-		return nil
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
 	return nil
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/store/pool"
@@ -160,27 +163,64 @@ func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery
 // other writes go on, and returns how many verifications it deleted.
 func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err error) {
 	s.witness.forget(before)
-	after := verify.ID{}
-	for ctx.Err() == nil {
-		n, last, err := s.retainSome(after, verify.FirstID(before))
-		if err != nil {
-			return deleted, err
-		}
-		if last.IsZero() {
-			return deleted, s.purge(ctx)
+	var after verify.ID
+	err = inSteps(ctx, func(most int) (more bool, err error) {
+		n, last, err := s.retainSome(after, verify.FirstID(before), most)
+		if err != nil || last.IsZero() {
+			return false, err
 		}
 		deleted, after = deleted+n, last
+		return true, nil
+	})
+	if err != nil {
+		return deleted, err
 	}
-	return deleted, ctx.Err()
+	return deleted, s.purge(ctx)
+}
+
+// stepTries is how often a step is tried, each time with an eighth of the rows.
+const stepTries = 4
+
+// inSteps calls step with how many rows it may look at, until it reports that there are no more. A step
+// that the database didn't answer in time is tried again with fewer rows, for otherwise one slow
+// step would end the whole work each time. Later steps grow again.
+func inSteps(ctx context.Context, step func(most int) (more bool, err error)) error {
+	most, failed := retainStep, 0
+	for ctx.Err() == nil {
+		began := time.Now()
+		more, err := step(most)
+		switch {
+		case err == nil && !more:
+			return nil
+		case err == nil:
+			most, failed = min(2*most, retainStep), 0
+			continue
+		}
+		failed++
+		if failed == stepTries || !errors.Is(err, verify.ErrNoStore) && !errors.Is(err, verify.ErrBusy) {
+			return err
+		}
+		most = max(most/8, 1)
+		rest(ctx, time.Since(began))
+	}
+	return ctx.Err()
+}
+
+// rest waits, but for at most a second.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(d, time.Second)):
+	}
 }
 
 // retainSome does one step behind after. It returns the last row that it looked at, or zero when
 // there was none.
-func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID, err error) {
+func (s *Store) retainSome(after, before verify.ID, most int) (deleted int, last verify.ID, err error) {
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		deleted, last = 0, verify.ID{}
 		step, err := query(ctx, tx, scanID, `SELECT id FROM verification WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3`,
-			after[:], before[:], retainStep)
+			after[:], before[:], most)
 		if err != nil || len(step) == 0 {
 			return err
 		}
@@ -206,26 +246,23 @@ func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID
 // verification is gone.
 func (s *Store) purge(ctx context.Context) error {
 	var after destinationKey
-	for ctx.Err() == nil {
+	return inSteps(ctx, func(most int) (more bool, err error) {
 		began := time.Now()
-		last, err := s.purgeSome(ctx, after)
+		last, err := s.purgeSome(ctx, after, most)
 		if err != nil || last == (destinationKey{}) {
-			return err
+			return false, err
 		}
 		after = last
-		select { // there may be millions of numbers, and nobody waits for this: take a fifth of a core
-		case <-ctx.Done():
-		case <-time.After(4 * time.Since(began)):
-		}
-	}
-	return ctx.Err()
+		rest(ctx, 4*time.Since(began)) // there may be millions of numbers, and nobody waits for this: take a fifth of a core
+		return true, nil
+	})
 }
 
 // purgeSome does one step behind after. It returns the last row that it looked at, or zero when there was
 // none. A step is so many rows that it looks at, not that it finds: nearly all may have to stay, and a
 // query that goes on until it has found enough would read millions. It reads beside the writer, which only
 // gets what there is to delete.
-func (s *Store) purgeSome(ctx context.Context, after destinationKey) (last destinationKey, err error) {
+func (s *Store) purgeSome(ctx context.Context, after destinationKey, most int) (last destinationKey, err error) {
 	// PostgreSQL doesn't stop at an upper bound of two columns: LIMIT stops it. If a number is inserted
 	// between the two queries, one at the end of the step waits for the next purge.
 	const rows = `FROM (SELECT ` + destinationColumns + ` FROM destination
@@ -233,28 +270,40 @@ func (s *Store) purgeSome(ctx context.Context, after destinationKey) (last desti
 	const end = `SELECT project, number ` + rows + ` ORDER BY project DESC, number DESC LIMIT 1`
 	const orphans = `SELECT ` + destinationColumns + ` ` + rows + ` WHERE failures = 0
 		AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest) ORDER BY project, number`
-	last, err = pool.One(ctx, s.upkeep, scanDestinationKey, end, after.project, after.number, retainStep)
+	last, err = pool.One(ctx, s.upkeep, scanDestinationKey, end, after.project, after.number, most)
 	if errors.Is(err, sql.ErrNoRows) {
 		return destinationKey{}, nil
 	}
 	if err != nil {
 		return last, away("look for numbers to forget", err)
 	}
-	step, err := readAll(ctx, s.upkeep, scanDestination, orphans, after.project, after.number, retainStep)
+	step, err := readAll(ctx, s.upkeep, scanDestination, orphans, after.project, after.number, most)
 	if err != nil || len(step) == 0 {
 		return last, err
 	}
-	return last, s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		for _, d := range step {
-			if !d.Idle(now) {
-				continue
-			}
-			// Its latest is still the same, so nothing was started since it was read.
-			if _, err := tx.ExecContext(ctx, `DELETE FROM destination WHERE project = $1 AND number = $2 AND latest = $3 AND failures = 0`,
-				d.Project, d.Number, d.Latest[:]); err != nil {
-				return err
-			}
+	return last, s.forgetIdle(step, most)
+}
+
+// forgetIdle deletes those of some destinations that are idle, by one statement: each more would be a way
+// to the server and back. It has as many places for any step of a size, so that there are few texts.
+func (s *Store) forgetIdle(step []verify.Destination, most int) error {
+	// Its latest verification is still gone, so nothing was started since it was read.
+	places := make([]string, most)
+	for i := range places {
+		places[i] = fmt.Sprintf("($%d, $%d)", 2*i+1, 2*i+2)
+	}
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		idle := slices.DeleteFunc(slices.Clone(step), func(d verify.Destination) bool { return !d.Idle(now) })
+		if len(idle) == 0 {
+			return nil
 		}
-		return nil
+		var keys []any
+		for i := range most {
+			d := &idle[min(i, len(idle)-1)]
+			keys = append(keys, d.Project, d.Number)
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM destination WHERE failures = 0 AND (project, number) IN (VALUES `+strings.Join(places, ", ")+`)
+			AND NOT EXISTS (SELECT 1 FROM verification WHERE id = destination.latest)`, keys...)
+		return err
 	})
 }

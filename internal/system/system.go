@@ -111,7 +111,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
-	o := store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
+	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
 	if c.Data != "" {
 		o.Witness = filepath.Join(c.Data, store.WitnessFile)
 	}
@@ -154,31 +154,40 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Now, c.Retention) })
+	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	return s, nil
 }
 
-// retain deletes what is past its retention, and what deleted applications have left, once an hour.
+// retain deletes what is past its retention once an hour, or after a minute if that failed.
 func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Duration) {
-	ticker := time.NewTicker(time.Hour)
-	defer ticker.Stop()
-	for {
+	for ctx.Err() == nil {
+		n, err := s.Store.Retain(ctx, now().Add(-keep))
+		next := time.Hour
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("delete old verifications", "err", err)
+			next = time.Minute
+		}
+		if n > 0 {
+			s.log.Info("deleted old verifications", "count", n)
+		}
+		wait(ctx, next)
+	}
+}
+
+// finishDeletions deletes what deleted applications have left, once a minute.
+func (s *System) finishDeletions(ctx context.Context) {
+	for ctx.Err() == nil {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("delete users of deleted applications", "err", err)
 		}
-		n, err := s.Store.Retain(ctx, now().Add(-keep))
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			s.log.Error("delete old verifications", "err", err)
-		case n > 0:
-			s.log.Info("deleted old verifications", "count", n)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+		wait(ctx, time.Minute)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 
