@@ -262,7 +262,7 @@ func TestProcessesMayMigrateADatabaseAtOnce(t *testing.T) {
 		raw.Close()
 		for i := range 3 {
 			all.Go(func() {
-				s, err := store.Open(ctx, store.Options{Path: path})
+				s, err := store.Open(ctx, store.Options{Path: path, Migrate: true})
 				if err != nil {
 					t.Errorf("process %d: %v", i, err)
 					return
