@@ -70,6 +70,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
+	s.lateCommits = true
 
 	sessions, known := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters)), newIdentities()
 	for i := range sessions {

@@ -37,12 +37,16 @@ type Store struct {
 	w     *writer
 	probe probe
 
+	abandoned abandoned
+
 	// An engine's own, set by whoever opens it.
 	txOptions  sql.TxOptions                                 // of what runs alone
 	limit      time.Duration                                 // of a transaction and of a read; 0: none
 	announce   func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
 	forget     func()                                        // closes connections that nobody uses; may be nil
 	forgetting sync.Mutex                                    // held by forget's goroutine
+	// lateCommits says that a row may appear after its COMMIT got no answer and it was looked for.
+	lateCommits bool
 }
 
 // Options are what [Open] needs.
@@ -80,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
-	s := &Store{now: o.Now}
+	s := &Store{now: o.Now, abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})}}
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -97,7 +101,8 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o)
+	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, &s.abandoned)
+	s.abandoned.done.Go(s.cancelAbandoned)
 	return s.stmts.prepare(ctx, s.read)
 }
 
@@ -144,6 +149,7 @@ func up(ctx context.Context, p *goose.Provider) error {
 func (s *Store) Close() error {
 	var errs []error
 	if s.w != nil {
+		s.abandoned.end()
 		s.w.close()
 	}
 	s.forgetting.Lock()
@@ -235,8 +241,11 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		return nil
 	}
 	err := s.w.do(o)
-	if err == nil {
+	switch {
+	case err == nil:
 		*v = started
+	case errors.Is(err, errUncertain) && started.Open():
+		s.abandoned.add(&started)
 	}
 	return err
 }
