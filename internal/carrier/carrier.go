@@ -82,6 +82,7 @@ const (
 	ReasonNoAnswer       = "no_answer"          // it rang, or the phone is off
 	ReasonDeclined       = "declined"           // by whoever was called
 	ReasonRedirected     = "redirected"         // the receiver wants the message elsewhere: an operator must act
+	ReasonHungUp         = "hung_up"            // by the callee, before they had heard the code or pressed a key
 	ReasonNoKey          = "no_key"             // nobody pressed one: most likely an answering machine
 	ReasonCantAsk        = "cant_ask"           // the carrier can't ask for a key
 	ReasonInterrupted    = "interrupted"        // by us, who are shutting down or lost the message: not the carrier's failure
@@ -93,6 +94,8 @@ type Error struct {
 	Reason  string        // one of a few words, for records and metrics
 	After   time.Duration // not before; 0 leaves the time to the dispatcher
 	Err     error
+
+	blame *Blame // nil: as the reason tells
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -120,7 +123,7 @@ func Misconfigured(err error) error { return Because(ReasonMisconfigured, err) }
 // Because gives an error a reason of its own, and keeps what it decides.
 func Because(reason string, err error) error {
 	e := Decision(err)
-	return &Error{Outcome: e.Outcome, Reason: reason, After: e.After, Err: err}
+	return &Error{Outcome: e.Outcome, Reason: reason, After: e.After, Err: err, blame: e.blame}
 }
 
 // Decision returns what an error decides; for a plain one, that another try may help.

@@ -3,6 +3,10 @@ package carrier
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,5 +45,65 @@ func TestAnErrorSaysWhatHappensNext(t *testing.T) {
 		if name != "a decision that was wrapped" && name != "a decision joined with other errors" && c.err.Error() != base.Error() {
 			t.Errorf("%s: got the text %q, want the cause's %q", name, c.err, base)
 		}
+	}
+}
+
+// What callees, callers and we do ourselves must not count against a carrier.
+func TestAnErrorSaysWhoseFailureItIs(t *testing.T) {
+	t.Parallel()
+	base := errors.New("the line is dead")
+	for name, c := range map[string]struct {
+		err  error
+		want Blame
+	}{
+		"a plain error":               {base, Carriers},
+		"later":                       {Later(time.Minute, base), Carriers},
+		"unknown":                     {Unknown(base), Carriers},
+		"out of reach":                {Because(ReasonUnreachable, base), Carriers},
+		"bad credentials":             {Misconfigured(base), Carriers},
+		"bad credentials, and final":  {Because(ReasonMisconfigured, Refused(base)), Carriers},
+		"refused":                     {Refused(base), Callees},
+		"refused in its own words":    {Because("its own", Refused(base)), Callees},
+		"busy, and again later":       {Because(ReasonBusy, Later(time.Minute, base)), Callees},
+		"not answered":                {Because(ReasonNoAnswer, base), Callees},
+		"throttled":                   {Because(ReasonThrottled, Later(time.Minute, base)), Ours},
+		"our shutdown":                {Because(ReasonInterrupted, base), Ours},
+		"as it says":                  {Blaming(Ours, Because(ReasonUnreachable, base)), Ours},
+		"as it says, with a reason":   {Because(ReasonUnreachable, Blaming(Callees, base)), Callees},
+		"as it says, and was wrapped": {fmt.Errorf("send: %w", Blaming(Ours, Refused(base))), Ours},
+	} {
+		if got := Decision(c.err).Whose(); got != c.want {
+			t.Errorf("%s: a failure of %v, want %v", name, got, c.want)
+		}
+	}
+	if d := Decision(Blaming(Ours, Later(time.Hour, base))); d.Outcome != verify.Errored || d.Reason != "later" || d.After != time.Hour {
+		t.Errorf("a blame changed what the error decides: %+v", d)
+	}
+}
+
+// A reason that is new here says whose failure it is.
+func TestEveryReasonHasABlame(t *testing.T) {
+	t.Parallel()
+	source, err := parser.ParseFile(token.NewFileSet(), "carrier.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, o := range source.Scope.Objects {
+		spec, ok := o.Decl.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(o.Name, "Reason") {
+			continue
+		}
+		found++
+		reason := verify.ReasonExpired // the one that isn't written here
+		if literal, ok := spec.Values[0].(*ast.BasicLit); ok {
+			reason = strings.Trim(literal.Value, `"`)
+		}
+		if _, ok := blames[reason]; !ok {
+			t.Errorf("%s isn't in blames", o.Name)
+		}
+	}
+	if found < 15 {
+		t.Errorf("found %d reasons", found)
 	}
 }

@@ -2,6 +2,8 @@ package dispatch
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -9,106 +11,190 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 var t0 = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
+// number is the n-th of as many numbers as a test needs.
+func number(n int) phone.Number { return phone.Number(fmt.Sprintf("+1202555%04d", n)) }
+
+// opened is a breaker that five numbers of a project have opened.
+func opened() *breaker {
+	b := newBreaker(5, 5)
+	for i := range 5 {
+		b.fail("p", number(i), t0)
+	}
+	return b
+}
+
 func TestABreakerOpensForLongerEachTime(t *testing.T) {
 	t.Parallel()
-	b, now := &breaker{}, t0
-	for i := range 4 {
-		if !b.pass(now) {
+	b, now := newBreaker(5, math.MaxInt), t0
+	for i := range 5 {
+		if !b.opens("p", number(i), now).IsZero() {
 			t.Fatalf("after %d failures it is open", i)
 		}
-		b.fail(5, now)
+		b.fail("p", number(i), now)
 	}
-	b.fail(5, now)
-	for _, pause := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
+	for i, pause := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
 		pause *= time.Second
-		if b.state(now) != "open" || b.pass(now) || !b.opens(now).Equal(now.Add(pause)) {
-			t.Fatalf("%s until %v, want open for %v", b.state(now), b.opens(now).Sub(now), pause)
+		probe, next := number(10+i), number(11+i)
+		if b.state(now) != "open" || !b.opens("p", probe, now).Equal(now.Add(pause)) {
+			t.Fatalf("%s until %v, want open for %v", b.state(now), b.opens("p", probe, now).Sub(now), pause)
 		}
 		now = now.Add(pause - time.Millisecond)
-		if b.pass(now) {
+		if b.opens("p", probe, now).IsZero() {
 			t.Fatal("a message passed before its time")
 		}
 		now = now.Add(time.Millisecond)
-		if b.state(now) != "half-open" || !b.pass(now) || b.pass(now) || b.state(now) != "half-open" {
-			t.Fatalf("after %v: %s; want one probe to pass", pause, b.state(now))
+		if b.state(now) != "half-open" || !b.opens("p", probe, now).IsZero() {
+			t.Fatalf("after %v: %s; want a probe to pass", pause, b.state(now))
+		}
+		b.pass("p", probe, now)
+		if b.opens("p", next, now).IsZero() || b.state(now) != "half-open" {
+			t.Fatal("a second probe passed beside the first")
 		}
 		now = now.Add(time.Second)
-		b.fail(5, now)
+		b.fail("p", probe, now)
 	}
 }
 
 // What began before the breaker opened, and fails now, says nothing new.
 func TestStragglersDoNotProlongThePause(t *testing.T) {
 	t.Parallel()
-	b := &breaker{}
-	for range 20 {
-		b.fail(5, t0)
+	b := newBreaker(5, math.MaxInt)
+	for i := range 20 {
+		b.fail("p", number(i), t0)
 	}
-	if got := b.opens(t0).Sub(t0); got != firstPause {
+	if got := b.opens("p", number(99), t0).Sub(t0); got != firstPause {
 		t.Errorf("open for %v, want %v", got, firstPause)
 	}
 }
 
 func TestALostProbeIsReplaced(t *testing.T) {
 	t.Parallel()
-	b := &breaker{}
-	for range 5 {
-		b.fail(5, t0)
+	b, now := opened(), t0.Add(firstPause)
+	b.share = math.MaxInt
+	b.pass("p", number(8), now)
+	if at := b.opens("p", number(9), now.Add(probeTime-1)); at.IsZero() {
+		t.Error("a second probe passed before the first one's time was over")
 	}
-	now := t0.Add(firstPause)
-	if !b.pass(now) || b.pass(now.Add(probeTime-1)) || !b.pass(now.Add(probeTime)) {
-		t.Error("want one probe, and another after its time")
+	if at := b.opens("p", number(9), now.Add(probeTime)); !at.IsZero() {
+		t.Error("a probe that got lost isn't replaced")
 	}
 }
 
-// Whatever happens: it is open only after as many failures in a row, at most one message passes at
-// once while it isn't closed, and it lets another one pass within five minutes.
+// One number counts once, however often its messages fail: they open nothing.
+func TestOneNumberOpensNoBreaker(t *testing.T) {
+	t.Parallel()
+	l := &line{breakers: map[string]*circuit{}}
+	for range 100 {
+		l.failed(passenger{"p", number(1), "US"}, 5, t0)
+	}
+	for _, m := range []passenger{{"p", number(1), "US"}, {"p", number(2), "US"}, {"q", number(2), "US"}} {
+		if at := l.opens(m, t0); !at.IsZero() {
+			t.Errorf("%+v has to wait until %v", m, at)
+		}
+	}
+}
+
+// What one project's messages meet, whatever their numbers, keeps no other project's from the carrier.
+func TestOneProjectOpensItsOwnBreakerOnly(t *testing.T) {
+	t.Parallel()
+	l := &line{breakers: map[string]*circuit{}}
+	for i := range 100 {
+		l.failed(passenger{"p", number(i), "US"}, 5, t0)
+	}
+	if l.opens(passenger{"p", number(200), "US"}, t0).IsZero() {
+		t.Error("100 failures of a project don't open its breaker")
+	}
+	if at := l.opens(passenger{"q", number(200), "US"}, t0); !at.IsZero() {
+		t.Errorf("another project has to wait until %v", at)
+	}
+	for i := range 2 { // of two, everybody's opens
+		l.failed(passenger{"q", number(200 + i), "US"}, 5, t0)
+	}
+	if l.opens(passenger{"r", number(300), "US"}, t0).IsZero() {
+		t.Error("failures of two projects don't open the common breaker")
+	}
+}
+
+// The messages that opened a breaker are no probes: they pass after the pause, beside one, and their
+// failures change nothing.
+func TestWhatOpenedABreakerIsNoProbe(t *testing.T) {
+	t.Parallel()
+	b, now := opened(), t0.Add(firstPause)
+	b.share = math.MaxInt
+	for range 50 { // five messages that are tried as often as they may be, while their codes live
+		for i := range 5 {
+			if b.opens("p", number(i), now).IsZero() {
+				b.pass("p", number(i), now)
+				if b.opens("p", number(i), now).IsZero() {
+					t.Fatal("a number that failed passes twice in one pause")
+				}
+				b.fail("p", number(i), now)
+			}
+		}
+		if at := b.opens("p", number(9), now); !at.IsZero() {
+			t.Fatalf("another message has to wait for %v", at.Sub(now))
+		}
+		now = now.Add(time.Second)
+	}
+	if b.pause != firstPause {
+		t.Errorf("the pause has become %v", b.pause)
+	}
+}
+
+// Whatever happens: a breaker is open only after as many numbers failed in a row, one project alone holds
+// up its own messages only, one probe passes at a time, and another passes within five minutes.
 func TestWhateverHappensABreakerHolds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		l := &line{breakers: map[string]*breaker{}}
-		now, failures, after := t0, 0, rapid.IntRange(1, 6).Draw(t, "after")
-		passed := time.Time{} // the latest probe
+		l := &line{breakers: map[string]*circuit{}}
+		now, after := t0, rapid.IntRange(1, 6).Draw(t, "after")
+		failed := map[phone.Number]bool{}
+		byProject := map[verify.ProjectID]map[phone.Number]bool{"p": {}, "q": {}}
+		any := rapid.Custom(func(t *rapid.T) passenger {
+			return passenger{rapid.SampledFrom([]verify.ProjectID{"p", "q"}).Draw(t, "project"), number(rapid.IntRange(0, 9).Draw(t, "number")), "US"}
+		})
 		t.Repeat(map[string]func(*rapid.T){
 			"pass": func(t *rapid.T) {
-				troubled, opens := failures >= after, l.opens("US", now)
-				ok := l.pass("US", now)
-				switch {
+				m := any.Draw(t, "message")
+				opens := l.opens(m, now)
+				switch ok := l.pass(m, now); {
 				case ok != opens.IsZero():
 					t.Fatalf("passed %t, though it opens at %v", ok, opens)
-				case !troubled && !ok:
-					t.Fatalf("didn't pass after %d failures of %d", failures, after)
-				case troubled && ok && now.Sub(passed) < probeTime && !passed.IsZero():
-					t.Fatalf("a second probe after %v", now.Sub(passed))
+				case !ok && len(failed) < after:
+					t.Fatalf("didn't pass after %d failures of %d", len(failed), after)
+				case !ok && len(byProject["p"])*len(byProject["q"]) == 0 && len(byProject[m.project]) == 0:
+					t.Fatal("the other project's failures alone hold it up")
 				case !ok && opens.Sub(now) > lastPause:
 					t.Fatalf("closed for %v", opens.Sub(now))
 				}
-				if troubled && ok {
-					passed = now
-				}
 			},
 			"fails": func(t *rapid.T) {
-				l.failed("US", after, now)
-				failures, passed = failures+1, time.Time{}
+				m := any.Draw(t, "message")
+				l.failed(m, after, now)
+				failed[m.to] = true
+				byProject[m.project][m.to] = true
 			},
 			"answers": func(t *rapid.T) {
 				l.answered("US")
-				failures, passed = 0, time.Time{}
+				clear(failed)
+				clear(byProject["p"])
+				clear(byProject["q"])
 				if l.troubles.Load() != 0 {
 					t.Fatal("a breaker is left that nobody needs")
 				}
 			},
-			"spares": func(t *rapid.T) { l.spare("US", now); passed = time.Time{} },
+			"spares": func(t *rapid.T) { l.spare(any.Draw(t, "message")) },
 			"time": func(t *rapid.T) {
 				now = now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 10 * time.Second, 5 * time.Minute}).Draw(t, "time"))
 			},
 			"": func(t *rapid.T) {
-				if !l.opens("CA", now).IsZero() {
+				if !l.opens(passenger{"p", number(1), "CA"}, now).IsZero() {
 					t.Fatal("another country suffers")
 				}
 			},

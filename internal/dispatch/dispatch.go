@@ -135,6 +135,10 @@ type job struct {
 	cut          error             // why we ended its call, if we did
 }
 
+func (j *job) passenger() passenger {
+	return passenger{j.verification.Project, j.verification.To, j.country}
+}
+
 // New starts a dispatcher. Close it.
 func New(c Config) (*Dispatcher, error) {
 	c.Lease = cmp.Or(c.Lease, 20*time.Second)
@@ -227,14 +231,14 @@ func (d *Dispatcher) Close(ctx context.Context) {
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
 // whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
-	country, now := e.To.Region(), d.Now()
+	m, now := passenger{e.Project, e.To, e.To.Region()}, d.Now()
 	var busy verify.Channel // is no reason to go by another one
 	var opens time.Time     // the first breaker
 	for w := range d.ways(e, then) {
 		if busy != "" && busy != w.channel {
 			break
 		}
-		at := w.opens(country, now)
+		at := w.opens(m, now)
 		switch {
 		case !at.IsZero():
 			if opens.IsZero() || at.Before(opens) {
@@ -242,11 +246,11 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 			}
 		case !d.reserve(w.line):
 			busy = w.channel
-		case !w.pass(country, now): // another was the probe
+		case !w.pass(m, now): // another was the probe
 			d.release(w.line)
 			busy = w.channel
 		default:
-			return &place{d, w.line, country, w.channel}, nil
+			return &place{d, w.line, m, w.channel}, nil
 		}
 	}
 	switch {
@@ -280,21 +284,21 @@ func (d *Dispatcher) release(l *line) {
 
 // place is a reserved place. It implements [verify.Place].
 type place struct {
-	d       *Dispatcher
-	l       *line
-	country string
-	channel verify.Channel
+	d         *Dispatcher
+	l         *line
+	passenger passenger
+	channel   verify.Channel
 }
 
 func (p *place) Channel() verify.Channel { return p.channel }
 
 func (p *place) Lease() time.Duration { return p.d.Lease }
 func (p *place) Release() {
-	p.l.spare(p.country, p.d.Now())
+	p.l.spare(p.passenger)
 	p.d.release(p.l)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.country})
+	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
 }
 
 // enqueue queues a job on a place that the caller holds.
@@ -335,14 +339,14 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		d.interrupt(l, j)
 		return
 	case s.err != nil:
-		l.spare(j.country, started)
+		l.spare(j.passenger())
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
 		return
 	case s.ended != "":
-		l.spare(j.country, started)
+		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.Dropped, s.ended
 	case j.message.ByKey && !l.asks():
-		l.spare(j.country, started)
+		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
@@ -401,14 +405,14 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 		end.Outcome, end.Reason, after = decision.Outcome, decision.Reason, decision.After
 		d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 	}
-	switch {
-	case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers
+	switch whose := carrier.Decision(err).Whose(); {
+	case err == nil, whose == carrier.Callees: // it answers
 		l.answered(j.country)
-	case end.Outcome == verify.Errored && (j.cut != nil || end.Reason == carrier.ReasonThrottled): // it isn't the carrier's fault
-		l.spare(j.country, d.Now())
+	case whose == carrier.Ours, end.Outcome == verify.Errored && j.cut != nil:
+		l.spare(j.passenger())
 	default:
-		if l.failed(j.country, d.BreakAfter, d.Now()) {
-			d.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country)
+		if l.failed(j.passenger(), d.BreakAfter, d.Now()) {
+			d.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country, "project", j.verification.Project)
 		}
 	}
 	switch {

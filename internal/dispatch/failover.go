@@ -87,9 +87,9 @@ func (d *Dispatcher) untried(v *verify.Verification, history []verify.Delivery) 
 
 // closed returns the first way whose breaker lets a message pass. Without one, opens is when the first
 // of them may.
-func closed(all []way, country string, now time.Time) (w *way, opens time.Time) {
+func closed(all []way, m passenger, now time.Time) (w *way, opens time.Time) {
 	for i := range all {
-		at := all[i].opens(country, now)
+		at := all[i].opens(m, now)
 		if at.IsZero() {
 			return &all[i], at
 		}
@@ -114,7 +114,7 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	end.Retry = true
 	failed := way{line: l, channel: j.message.Channel}
 	failed.count(j.verification, history)
-	next, opens := closed(all, j.country, now)
+	next, opens := closed(all, j.passenger(), now)
 	if next != nil && next.calls < failed.calls {
 		return // at once
 	}

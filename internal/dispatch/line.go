@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,9 +49,31 @@ type line struct {
 	queue  *queue
 	pace   pace
 
-	troubles atomic.Int32 // how many breakers there are: most often none, and nobody needs the lock
+	troubles atomic.Int32 // in how many countries: most often in none, and nobody needs the lock
 	mu       sync.Mutex   // guards breakers
-	breakers map[string]*breaker
+	breakers map[string]*circuit
+}
+
+// A circuit holds the breakers of one country. One project's failures alone open only its own: the common
+// one takes at most half of its failures, rounded up, from each project.
+type circuit struct {
+	common *breaker
+	own    map[verify.ProjectID]*breaker
+}
+
+// of are the breakers that a project's messages pass.
+func (c *circuit) of(p verify.ProjectID) []*breaker {
+	if own := c.own[p]; own != nil {
+		return []*breaker{c.common, own}
+	}
+	return []*breaker{c.common}
+}
+
+// A passenger is what breakers look at of a message.
+type passenger struct {
+	project verify.ProjectID
+	to      phone.Number
+	country string // of the number
 }
 
 // newLine checks a line. A message that can't leave before its lease is over isn't worth a place.
@@ -59,7 +82,7 @@ func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
 		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v and receipt timeout %v not below 0",
 			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout)
 	}
-	made := &line{Line: l, limit: callLimit, breakers: map[string]*breaker{}}
+	made := &line{Line: l, limit: callLimit, breakers: map[string]*circuit{}}
 	if c, ok := l.Carrier.(carrier.Limiter); ok {
 		made.limit = c.Limit()
 	}
@@ -79,43 +102,61 @@ func (l *line) asks() bool {
 	return ok
 }
 
-// opens is when a message for a country may pass the breaker: zero for now.
-func (l *line) opens(country string, now time.Time) (at time.Time) {
+// opens is when a message may pass the breakers: zero for now.
+func (l *line) opens(m passenger, now time.Time) (at time.Time) {
 	if l.troubles.Load() == 0 {
 		return at
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.breakers[country]; b != nil {
-		at = b.opens(now)
+	return l.breakers[m.country].opens(m, now)
+}
+
+func (c *circuit) opens(m passenger, now time.Time) (at time.Time) {
+	if c == nil {
+		return at
+	}
+	for _, b := range c.of(m.project) {
+		at = later(at, b.opens(m.project, m.to, now))
 	}
 	return at
 }
 
-// pass takes leave of the breaker for one message.
-func (l *line) pass(country string, now time.Time) bool {
+// pass takes leave of the breakers for one message.
+func (l *line) pass(m passenger, now time.Time) bool {
 	if l.troubles.Load() == 0 {
 		return true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.breakers[country]
-	return b == nil || b.pass(now)
+	c := l.breakers[m.country]
+	if c == nil {
+		return true
+	}
+	if !c.opens(m, now).IsZero() {
+		return false
+	}
+	for _, b := range c.of(m.project) {
+		b.pass(m.project, m.to, now)
+	}
+	return true
 }
 
-// spare gives back the leave of a message that isn't sent.
-func (l *line) spare(country string, now time.Time) {
+// spare gives back the leave of a message that isn't sent, or whose end says nothing of the carrier.
+func (l *line) spare(m passenger) {
 	if l.troubles.Load() == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.breakers[country]; b != nil && b.probing {
-		b.until, b.probing = now, false
+	if c := l.breakers[m.country]; c != nil {
+		for _, b := range c.of(m.project) {
+			b.spare(m.to)
+		}
 	}
 }
 
-// answered closes a country's breaker.
+// answered closes a country's breakers.
 func (l *line) answered(country string) {
 	if l.troubles.Load() == 0 {
 		return
@@ -126,22 +167,28 @@ func (l *line) answered(country string) {
 	l.troubles.Store(int32(len(l.breakers)))
 }
 
-// failed counts a message that the carrier didn't take. It reports whether that opened the breaker.
-func (l *line) failed(country string, after int, now time.Time) (opened bool) {
+// failed counts a message that the carrier failed. It reports whether that opened a breaker.
+func (l *line) failed(m passenger, after int, now time.Time) (opened bool) {
 	if after < 0 {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.breakers[country]
-	if b == nil {
-		b = &breaker{}
-		l.breakers[country] = b
+	c := l.breakers[m.country]
+	if c == nil {
+		c = &circuit{newBreaker(max(after, 2), (after+1)/2), map[verify.ProjectID]*breaker{}}
+		l.breakers[m.country] = c
 		l.troubles.Store(int32(len(l.breakers)))
 	}
-	was := b.state(now)
-	b.fail(after, now)
-	return was != "open" && b.state(now) == "open"
+	if c.own[m.project] == nil {
+		c.own[m.project] = newBreaker(after, math.MaxInt)
+	}
+	for _, b := range c.of(m.project) {
+		was := b.state(now)
+		b.fail(m.project, m.to, now)
+		opened = opened || was != "open" && b.state(now) == "open"
+	}
+	return opened
 }
 
 // Sender is what a message by the public sender comes from.
@@ -210,9 +257,22 @@ type State struct {
 // A BreakerState is how the hand-overs to one country go.
 type BreakerState struct {
 	Country  string    `json:"country"`
-	State    string    `json:"state"` // closed, half-open or open
-	Failures int       `json:"failures"`
-	Until    time.Time `json:"until,omitzero"` // while it is open
+	Project  string    `json:"project,omitempty"` // whose messages it holds up; empty: everybody's
+	State    string    `json:"state"`             // closed, half-open or open
+	Failures int       `json:"failures"`          // that were counted: each number once
+	Until    time.Time `json:"until,omitzero"`    // while it is open
+}
+
+// Worst is the state of the breaker that holds up most in each country, be it one project's.
+func (s *State) Worst() map[string]string {
+	rank := map[string]int{"closed": 1, "half-open": 2, "open": 3}
+	worst := map[string]string{}
+	for _, b := range s.Breakers {
+		if rank[b.State] > rank[worst[b.Country]] {
+			worst[b.Country] = b.State
+		}
+	}
+	return worst
 }
 
 // States says how the carriers do, by name.
@@ -233,12 +293,19 @@ func (l *line) states(now time.Time) []BreakerState {
 	defer l.mu.Unlock()
 	all := []BreakerState{}
 	for _, country := range slices.Sorted(maps.Keys(l.breakers)) {
-		b := l.breakers[country]
-		s := BreakerState{Country: country, State: b.state(now), Failures: b.failures}
-		if s.State == "open" {
-			s.Until = b.until.UTC()
+		c := l.breakers[country]
+		all = append(all, c.common.describe(country, "", now))
+		for _, p := range slices.Sorted(maps.Keys(c.own)) {
+			all = append(all, c.own[p].describe(country, p, now))
 		}
-		all = append(all, s)
 	}
 	return all
+}
+
+func (b *breaker) describe(country string, p verify.ProjectID, now time.Time) BreakerState {
+	s := BreakerState{Country: country, Project: string(p), State: b.state(now), Failures: len(b.failed)}
+	if s.State == "open" {
+		s.Until = b.until.UTC()
+	}
+	return s
 }

@@ -71,7 +71,7 @@ func (d *Dispatcher) Poll(ctx context.Context) error {
 
 // take claims one due message and queues it. It reports false if there is no place for it.
 func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
-	country, now := o.Verification.To.Region(), d.Now()
+	m, now := passenger{o.Verification.Project, o.Verification.To, o.Verification.To.Region()}, d.Now()
 	if !o.Verification.Due(now) { // the hint is out of date
 		return true, d.Store.Postpone(ctx, o, o.Verification.DueAt)
 	}
@@ -82,23 +82,23 @@ func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
 	if len(all) == 0 {
 		return true, d.giveUp(ctx, o, why)
 	}
-	if w, opens := closed(all, country, now); w == nil {
+	if w, opens := closed(all, m, now); w == nil {
 		return true, d.Store.Postpone(ctx, o, opens)
 	}
 	var busy verify.Channel // is no reason to go by another one
 	for _, w := range all {
-		if !w.opens(country, now).IsZero() || busy != "" && busy != w.channel {
+		if !w.opens(m, now).IsZero() || busy != "" && busy != w.channel {
 			continue
 		}
 		busy = w.channel
 		if !d.reserve(w.line) {
 			continue
 		}
-		if !w.pass(country, now) {
+		if !w.pass(m, now) {
 			d.release(w.line)
 			continue
 		}
-		return true, d.claim(ctx, w, o, country)
+		return true, d.claim(ctx, w, o, m)
 	}
 	return false, nil
 }
@@ -121,11 +121,11 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 }
 
 // claim claims a due message for a way on which it has a place, and queues it.
-func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, country string) error {
+func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passenger) error {
 	l, queued := w.line, false
 	defer func() {
 		if !queued {
-			l.spare(country, d.Now())
+			l.spare(m)
 			d.release(l)
 		}
 	}()
@@ -143,7 +143,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, country
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
 	queued = true
-	d.enqueue(l, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: country})
+	d.enqueue(l, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
 	return nil
 }
 

@@ -90,7 +90,7 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 	others := slices.DeleteFunc(d.untried(v, j.history), func(w way) bool {
 		return w.line == l || w.channel != j.message.Channel || len(w.places) == cap(w.places)
 	})
-	if w, _ := closed(others, j.country, now); w != nil {
+	if w, _ := closed(others, j.passenger(), now); w != nil {
 		if l.queue.take(j) {
 			d.move(l, j, now)
 		}
@@ -110,7 +110,7 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 
 // move ends an attempt that has only waited, so that the next one is another carrier's.
 func (d *Dispatcher) move(l *line, j *job, now time.Time) {
-	l.spare(j.country, now)
+	l.spare(j.passenger())
 	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
 		Outcome: verify.Errored, Reason: carrier.ReasonThrottled, StartedAt: now,

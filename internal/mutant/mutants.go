@@ -29,16 +29,20 @@ const (
 	findFile         = "internal/carrier/provider/find.go"
 	templateFile     = "internal/carrier/provider/template.go"
 	proofFile        = "internal/carrier/provider/proof.go"
+	gateFile         = "internal/web/gate.go"
 	callbackFile     = "internal/carrier/provider/callback.go"
 	storeFile        = "internal/store/store.go"
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	leaseFile        = "internal/dispatch/lease.go"
 	flightFile       = "internal/dispatch/flight.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
+	breakerFile      = "internal/dispatch/breaker.go"
+	blameFile        = "internal/carrier/blame.go"
 	failoverFile     = "internal/dispatch/failover.go"
 	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -296,8 +300,38 @@ var mutants = []mutant{
 	},
 	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
-		[]edit{{"internal/store/postgres.go", "return noticeFailover(ctx, conn)", "return nil"}},
+		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.lossless:", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
+		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
+	},
+	{
+		"dump-under-connections-unnoticed", "Nor on a connection that was up before.",
+		[]edit{{pgSessionFile, "if r.epoch != s.epoch {", "if false {"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_the_same_database$"},
+	},
+	{
+		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later ones accepts a code that may have been used.",
+		[]edit{{identityFile, "back := found.at.before(seen)", "back := false"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^base_backup$"},
+	},
+	{
+		"part-of-a-dump-taken-for-all", "What a restore loads after a server has looked is void, too.",
+		[]edit{{identityFile, "AND to_regclass('verification_pkey') IS NOT NULL ", ""}},
+		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
+	},
+	{
+		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
+		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
+		test{inStore, "^TestVoidBesideReplicas$"},
+	},
+	{
+		"crash-voids", "A server that crashed has lost nothing: what is pending stays so.",
+		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed != earlier.flushed"}},
+		test{inStore, "^TestRestartVoidsNothing$"},
 	},
 	{
 		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default is.",
@@ -343,8 +377,8 @@ var mutants = []mutant{
 	},
 	{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
-		[]edit{{dispatchFile, " || end.Reason == carrier.ReasonThrottled)", ")"}},
-		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
+		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
 		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
@@ -428,12 +462,32 @@ var mutants = []mutant{
 	},
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
-		[]edit{{dispatchFile, "case end.Outcome == verify.Accepted, end.Outcome == verify.Refused: // it answers", "case end.Outcome == verify.Accepted:"}},
-		test{inDispatch, "^TestRefusalsAndThrottlingOpenNoBreaker$"},
+		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
+		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
+		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"one-number-opens-the-breaker", "One number counts once against a carrier, however often its messages fail.",
+		[]edit{{breakerFile, "	if !b.counted(p, n) || b.pause > 0 && !probing {\n", "	if b.pause > 0 && !probing {\n"}, {breakerFile, "case len(b.failed) >= b.after:", "case b.counts[p] >= b.after:"}},
+		test{inDispatch, "^TestOneNumberOpensNoBreaker$"},
+	},
+	{
+		"one-project-opens-everybodys-breaker", "One project's failures keep no other project's messages from a carrier.",
+		[]edit{{breakerFile, "return !known && b.counts[p] < b.share", "return !known"}},
+		test{inDispatch, "^(TestOneProjectOpensItsOwnBreakerOnly|TestAnotherProjectsFailuresCostNoStart)$"},
+	},
+	{
+		"probed-by-what-opened-it", "A message that opened a breaker is no probe: its failure keeps nobody else away.",
+		[]edit{{breakerFile, "	_, known := b.failed[n]\n	return !known && b.counts[p] < b.share", "	return b.counts[p] < b.share || b.pause > 0"}},
+		test{inDispatch, "^TestWhatOpenedABreakerIsNoProbe$"},
 	},
 	{
 		"two-probes", "Of the messages for a carrier that failed too often, one at a time tries it.",
-		[]edit{{"internal/dispatch/breaker.go", "b.until, b.probing = now.Add(probeTime), true", "b.probing = true"}},
+		[]edit{{breakerFile, "			at = later(at, b.lapses)\n", ""}},
 		test{inDispatch, "^TestABreakerOpensForLongerEachTime$"},
 	},
 	{
@@ -498,7 +552,7 @@ var mutants = []mutant{
 	},
 	{
 		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled as well.",
-		[]edit{{"internal/store/postgres.go", "s.lateCommits = true", ""}},
+		[]edit{{"internal/store/abandoned.go", "case !s.postgres:", "case true:"}},
 		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
 	},
 	{
@@ -601,6 +655,31 @@ var mutants = []mutant{
 		"path-in-another-spelling", "Nothing is redirected: a path has one spelling.",
 		[]edit{{"internal/web/answer.go", "path.Clean(p) != p", "path.Clean(p) != path.Clean(p)"}},
 		test{inWeb, "^TestExactServesItsPathsAndNoOthers$"},
+	},
+	{
+		"connections-without-bound", "A listener's connections are bounded.",
+		[]edit{{gateFile, "case g.open >= g.limits.Total:", "case false:"}},
+		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
+	},
+	{
+		"address-takes-every-connection", "One address has so many connections at most.",
+		[]edit{{gateFile, "g.clients[client] >= g.limits.PerAddress", "false"}},
+		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
+	},
+	{
+		"client-names-itself", "A client's address is what a trusted proxy says, not what the client says.",
+		[]edit{{gateFile, "if !g.trusts(proxy) {", "if false {"}},
+		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
+	},
+	{
+		"first-address-believed", "Before the address that a trusted proxy added stand the client's own words.",
+		[]edit{{gateFile, "for i := len(list) - 1; i >= 0; i-- {", "for i := range list {"}},
+		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
+	},
+	{
+		"refused-body-waited-for", "A refused request's body isn't waited for.",
+		[]edit{{"internal/web/web.go", "w.cut(status)", ""}},
+		test{inWeb, "^TestARefusedRequestsBodyIsNotWaitedFor$"},
 	},
 	{
 		"wrong-code-answered-204", "Syniverse's clients take 204 for a right code: no other gets it.",
@@ -882,6 +961,26 @@ var mutants = []mutant{
 		"any-secret-in-the-path", "A secret in the URL is compared.",
 		[]edit{{proofFile, `same(r.PathValue("key"), text)`, `r.PathValue("key") != ""`}},
 		test{inProvider, "^TestAReportMustComeFromTheProvider$"},
+	},
+	{
+		"report-read-before-its-signature", "A report without a signature is refused before its body is read.",
+		[]edit{{callbackFile, "!byPath && !signed(r.Header) {", "false {"}},
+		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
+	},
+	{
+		"unknown-carriers-answer-otherwise", "Nobody learns which carriers there are.",
+		[]edit{{callbackFile, "\tif byPath && !c.provenByPath(r)", "\tif c == nil {\n\t\thttp.NotFound(w, r)\n\t\treturn nil, nil\n\t}\n\tif byPath && !c.provenByPath(r)"}},
+		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
+	},
+	{
+		"unproven-bodies-without-bound", "So many bodies are read before they are proven.",
+		[]edit{{callbackFile, "h.reading >= maxUnproven ||", ""}},
+		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
+	},
+	{
+		"unproven-bodies-of-one-address", "One address can't take all places for bodies that nobody has proven.",
+		[]edit{{callbackFile, " || h.unproven[client] >= maxUnprovenOfOne", ""}},
+		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
 		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",

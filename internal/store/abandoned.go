@@ -117,7 +117,7 @@ func (s *Store) lookForAbandoned() {
 			there = append(there, op{verification: id, apply: func(*rows, time.Time) error { return nil }}) // its group cancels it
 		case !errors.Is(err, verify.ErrNotFound):
 			return
-		case !s.lateCommits:
+		case !s.postgres:
 			s.abandoned.remove(id)
 		}
 	}

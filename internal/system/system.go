@@ -111,7 +111,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
+	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +137,8 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	}
 	c.Metrics.Breakers(func(tell func(carrier, country, state string)) {
 		for _, line := range d.States() {
-			for _, b := range line.Breakers {
-				tell(line.Name, b.Country, b.State)
+			for country, state := range line.Worst() {
+				tell(line.Name, country, state)
 			}
 		}
 	})

@@ -159,12 +159,12 @@ func parseToken(s string) (v verify.ID, attempt int, ok bool) {
 // Send implements [carrier.Carrier].
 func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	if string(m.Channel) != c.Spec.Channel {
-		return carrier.Result{}, carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel)))
+		return carrier.Result{}, carrier.Blaming(carrier.Ours, carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel))))
 	}
 	r, err := c.templates.render(c.Spec, c.fields(m))
 	if err != nil {
 		key, _, _ := strings.Cut(err.Error(), ":")
-		return carrier.Result{}, c.noted(carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key)))
+		return carrier.Result{}, c.noted(carrier.Blaming(carrier.Ours, carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key))))
 	}
 	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))

@@ -171,7 +171,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 	cancel()
 	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, func(key byte) { l.press(key, events) })
 	if err != nil {
-		return carrier.Because(Full, carrier.Later(fullWait, err))
+		return full(err)
 	}
 	l.media = media
 	defer media.close()
@@ -235,11 +235,11 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 			return answer, nil
 		}
 		if answer.StatusCode != 401 && answer.StatusCode != 407 || challenges == maxChallenges {
-			return nil, decide(answer.StatusCode, retryAfter(answer))
+			return nil, decide(answer)
 		}
 		next, err := l.c.authorize(l.invite, answer)
 		if err != nil {
-			return nil, carrier.Because(Auth, carrier.Refused(err))
+			return nil, carrier.Blaming(carrier.Carriers, carrier.Because(Auth, carrier.Refused(err)))
 		}
 		l.invite = next
 	}

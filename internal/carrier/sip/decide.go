@@ -4,25 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
+
+	wire "github.com/emiago/sipgo/sip"
 
 	"github.com/countersign/countersign/internal/carrier"
 )
 
 // Why a call didn't do what it was for. They are recorded and counted, so each has a fixed word.
 const (
-	Busy        = "busy"
-	NoAnswer    = "no_answer"   // it rang, or the phone is off
-	Declined    = "declined"    // by whoever was called
+	Busy        = carrier.ReasonBusy
+	NoAnswer    = carrier.ReasonNoAnswer
+	Declined    = carrier.ReasonDeclined
 	NoNumber    = "no_number"   // there is no such number
 	Forbidden   = "forbidden"   // the trunk doesn't call this number for us
 	Auth        = "auth"        // the trunk doesn't take our credentials
 	NoMedia     = "no_media"    // no sound to agree on
 	Unavailable = "unavailable" // the trunk can't at the moment
-	Unreachable = "unreachable" // the trunk doesn't answer
-	Redirected  = "redirected"  // the trunk wants somebody else to be asked, which we don't do
-	Full        = "full"        // as many calls as may be are under way
-	HungUp      = "hung_up"     // before the code was said to the end
+	Unreachable = carrier.ReasonUnreachable
+	Redirected  = "redirected" // the trunk wants somebody else to be asked, which we don't do
+	Full        = "full"       // as many calls as may be are under way
+	HungUp      = carrier.ReasonHungUp
 	NoKey       = carrier.ReasonNoKey
 	Lost        = "lost"     // the trunk disappeared during the call
 	TooLong     = "too_long" // what there is to say takes longer than a call may
@@ -38,13 +42,20 @@ const (
 // than all its times together.
 func stopped(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return carrier.Because(Unavailable, err)
+		return carrier.Blaming(carrier.Ours, carrier.Because(Unavailable, err))
 	}
 	return carrier.Because(Interrupted, err)
 }
 
-// decide says what a final answer means. Its words are the trunk's, and may repeat the number.
-func decide(status int, after time.Duration) error {
+// full is the error of a call for which we have no room.
+func full(err error) error {
+	return carrier.Blaming(carrier.Ours, carrier.Because(Full, carrier.Later(fullWait, err)))
+}
+
+// decide says what a final answer means, and whether it is about the callee. Its words are the trunk's, and
+// may repeat the number.
+func decide(answer *wire.Response) error {
+	status, after := answer.StatusCode, retryAfter(answer)
 	err := fmt.Errorf("the trunk answered %d", status)
 	later := func(d time.Duration) error { return carrier.Later(max(d, after), err) }
 	switch status {
@@ -57,19 +68,43 @@ func decide(status int, after time.Duration) error {
 	case 404, 410, 414, 416, 484, 485, 604:
 		return carrier.Because(NoNumber, carrier.Refused(err))
 	case 401, 407:
-		return carrier.Because(Auth, carrier.Refused(err))
+		return carrier.Blaming(carrier.Carriers, carrier.Because(Auth, carrier.Refused(err)))
 	case 402, 403:
 		return carrier.Because(Forbidden, carrier.Refused(err))
 	case 406, 415, 488, 606:
 		return carrier.Because(NoMedia, carrier.Refused(err))
+	case 429:
+		return carrier.Blaming(carrier.Ours, carrier.Because(Unavailable, later(0)))
 	}
 	switch {
-	case status >= 500 && status < 600, status == 429:
+	case status >= 500 && status < 600 && calleesCause(answer):
+		return carrier.Blaming(carrier.Callees, carrier.Because(Unavailable, later(0)))
+	case status >= 500 && status < 600:
 		return carrier.Because(Unavailable, later(0))
 	case status >= 300 && status < 400:
-		return carrier.Because(Redirected, err)
+		return carrier.Blaming(carrier.Callees, carrier.Because(Redirected, err))
 	case status >= 400 && status < 500:
 		return carrier.Refused(err)
 	}
 	return err
+}
+
+// calleesCause reports whether an answer names a cause of the telephone network that is about the callee
+// (RFC 3326, and Q.850's class "normal events", 1 to 31). Trunks answer 5xx to a number that is out of
+// order, too: RFC 3398 §8.2.6.1 asks for it.
+func calleesCause(answer *wire.Response) bool {
+	for _, h := range answer.GetHeaders("Reason") {
+		protocol, parameters, _ := strings.Cut(h.Value(), ";")
+		if !strings.EqualFold(strings.TrimSpace(protocol), "Q.850") {
+			continue
+		}
+		for p := range strings.SplitSeq(parameters, ";") {
+			name, value, _ := strings.Cut(p, "=")
+			cause, err := strconv.Atoi(strings.TrimSpace(value))
+			if strings.EqualFold(strings.TrimSpace(name), "cause") && err == nil {
+				return cause >= 1 && cause <= 31
+			}
+		}
+	}
+	return false
 }

@@ -208,7 +208,7 @@ func (c *Carrier) call(ctx context.Context, m verify.Message) (carrier.Result, e
 	case c.places <- struct{}{}:
 		defer func() { <-c.places }()
 	default:
-		return carrier.Result{}, carrier.Because(Full, carrier.Later(fullWait, errors.New("as many calls as may be are under way")))
+		return carrier.Result{}, full(errors.New("as many calls as may be are under way"))
 	}
 	call := newCall(c, m)
 	if !c.add(call) {

@@ -92,26 +92,38 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 		outcome verify.DeliveryOutcome
 		reason  string
 		after   time.Duration
+		whose   carrier.Blame
+		cause   string // the answer's Reason
 	}{
-		{486, verify.Errored, Busy, busyWait},
-		{600, verify.Errored, Busy, busyWait},
-		{480, verify.Errored, NoAnswer, busyWait},
-		{603, verify.Refused, Declined, 0},
-		{404, verify.Refused, NoNumber, 0},
-		{403, verify.Refused, Forbidden, 0},
-		{401, verify.Refused, Auth, 0}, // we have no credentials
-		{488, verify.Refused, NoMedia, 0},
-		{503, verify.Errored, Unavailable, 7 * time.Second}, // as it says
-		{500, verify.Errored, Unavailable, 7 * time.Second},
-		{302, verify.Errored, Redirected, 0},
-		{420, verify.Refused, "refused", 0},
+		{486, verify.Errored, Busy, busyWait, carrier.Callees, ""},
+		{600, verify.Errored, Busy, busyWait, carrier.Callees, ""},
+		{480, verify.Errored, NoAnswer, busyWait, carrier.Callees, ""},
+		{408, verify.Errored, NoAnswer, busyWait, carrier.Callees, ""},
+		{603, verify.Refused, Declined, 0, carrier.Callees, ""},
+		{404, verify.Refused, NoNumber, 0, carrier.Callees, ""},
+		{403, verify.Refused, Forbidden, 0, carrier.Callees, ""},
+		{401, verify.Refused, Auth, 0, carrier.Carriers, ""}, // we have no credentials
+		{488, verify.Refused, NoMedia, 0, carrier.Callees, ""},
+		{503, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, ""}, // as it says
+		{500, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, ""},
+		{502, verify.Errored, Unavailable, 7 * time.Second, carrier.Callees, `Q.850;cause=27;text="destination out of order"`},
+		{500, verify.Errored, Unavailable, 7 * time.Second, carrier.Callees, `q.850 ; text="x" ; cause=31`},
+		{503, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, "Q.850;cause=34"}, // no circuit
+		{503, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, "SIP;cause=20"},
+		{429, verify.Errored, Unavailable, 7 * time.Second, carrier.Ours, ""},
+		{302, verify.Errored, Redirected, 0, carrier.Callees, ""},
+		{420, verify.Refused, "refused", 0, carrier.Callees, ""},
 	} {
-		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.status, tt.cause), func(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t)
 			out := send(t.Context(), p.trunk(nil), message)
 			invite := p.expect(wire.INVITE)
-			p.reply(invite, tt.status, "", "Retry-After: 7 (soon)")
+			headers := []string{"Retry-After: 7 (soon)"}
+			if tt.cause != "" {
+				headers = append(headers, "Reason: "+tt.cause)
+			}
+			p.reply(invite, tt.status, "", headers...)
 			ack := p.expect(wire.ACK)
 			if *ack.CallID() != *invite.CallID() {
 				t.Error("the acknowledgement is of another call")
@@ -119,6 +131,9 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 			got := want(t, out, tt.outcome, tt.reason)
 			if after := carrier.Decision(got.err).After; after != tt.after {
 				t.Errorf("after %v, want %v", after, tt.after)
+			}
+			if whose := carrier.Decision(got.err).Whose(); whose != tt.whose {
+				t.Errorf("a failure of %v, want %v", whose, tt.whose)
 			}
 			if strings.Contains(got.err.Error(), "2025550100") {
 				t.Errorf("the error holds the number: %v", got.err)
@@ -504,7 +519,8 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t)
-			c := p.trunk(func(c *Config) { c.First = 2 * time.Second })
+			// The code is said so often that the call is far from its end when the silence is noticed.
+			c := p.trunk(func(c *Config) { c.First = 2 * time.Second; says(t, c, 5) })
 			m := message
 			m.Code = tt.code
 			out := send(t.Context(), c, m)

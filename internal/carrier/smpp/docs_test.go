@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/countersign/countersign/internal/carrier"
 )
 
 // The page for operators shows the table that the code goes by.
@@ -19,7 +21,8 @@ func TestThePageShowsTheTableOfStatuses(t *testing.T) {
 	var want strings.Builder
 	for _, s := range slices.Sorted(maps.Keys(meanings)) {
 		m := meanings[s]
-		fmt.Fprintf(&want, "| `0x%02X` | `%s` | %s | `%s` |\n", uint32(s), m.name, [...]string{"another try", "slower", "refused"}[m.decision], m.reason)
+		fmt.Fprintf(&want, "| `0x%02X` | `%s` | %s | `%s` | %s |\n", uint32(s), m.name, [...]string{"another try", "another try", "slower", "refused"}[m.decision], m.reason,
+			[...]string{"nobody", "the SMSC", "the message"}[carrier.Decision(s.decide(nil, 0)).Whose()])
 	}
 	if !strings.Contains(string(b), want.String()) {
 		t.Errorf("docs/smpp.md doesn't have the table\n%s", want.String())

@@ -98,6 +98,11 @@ var (
 	errExpired = errors.New("the code has died")
 )
 
+// unfit refuses a message that the SMSC never sees.
+func unfit(reason string, err error) error {
+	return carrier.Blaming(carrier.Ours, carrier.Because(reason, carrier.Refused(err)))
+}
+
 // prepare encodes a message as the bodies of as many submit_sm as it takes.
 func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte, error) {
 	encoding, parts := sms.Split(m.Body.Reveal())
@@ -105,13 +110,13 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	life := m.ExpiresAt.Sub(now)
 	switch {
 	case m.Channel != verify.SMS:
-		return nil, nil, carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(errChannel))
+		return nil, nil, unfit(carrier.ReasonMisconfigured, errChannel)
 	case len(parts) > sms.MaxParts:
-		return nil, nil, carrier.Because(carrier.ReasonInvalidMessage, carrier.Refused(errParts))
+		return nil, nil, unfit(carrier.ReasonInvalidMessage, errParts)
 	case !ok:
-		return nil, nil, carrier.Because(carrier.ReasonInvalidSender, carrier.Refused(errSender))
+		return nil, nil, unfit(carrier.ReasonInvalidSender, errSender)
 	case life <= 0:
-		return nil, nil, carrier.Because(carrier.ReasonExpired, carrier.Refused(errExpired))
+		return nil, nil, unfit(carrier.ReasonExpired, errExpired)
 	}
 	to := bare(string(m.To))
 	template := message{

@@ -27,13 +27,15 @@ type decision int
 
 const (
 	again   decision = iota // not sent; another try, or another carrier, may help
+	murky                   // the same, and nobody can tell whether that is about the message or the SMSC
 	slower                  // not sent; we are too fast for the SMSC
 	refused                 // not sent, and never will be
 )
 
 // meanings is the table of the specification (§5.1.3, table 5-2) as answers to a submit_sm. A status
 // that blames the message or its number refuses, since the same message would meet the same answer;
-// so does one that blames the configuration: only an operator can change that.
+// so does one that blames the configuration: only an operator can change that. A status that SMSCs give to
+// a single message, too, counts neither for nor against the SMSC: it answers, and it costs no time.
 var meanings = map[Status]struct {
 	name     string
 	decision decision
@@ -49,12 +51,12 @@ var meanings = map[Status]struct {
 	0x00000008: {"ESME_RSYSERR", again, carrier.ReasonNetwork},
 	0x0000000A: {"ESME_RINVSRCADR", refused, carrier.ReasonInvalidSender},
 	0x0000000B: {"ESME_RINVDSTADR", refused, carrier.ReasonInvalidNumber},
-	0x0000000C: {"ESME_RINVMSGID", again, carrier.ReasonNetwork},
+	0x0000000C: {"ESME_RINVMSGID", murky, carrier.ReasonNetwork},
 	0x0000000D: {"ESME_RBINDFAIL", again, carrier.ReasonMisconfigured},
 	0x0000000E: {"ESME_RINVPASWD", again, carrier.ReasonMisconfigured},
 	0x0000000F: {"ESME_RINVSYSID", again, carrier.ReasonMisconfigured},
-	0x00000011: {"ESME_RCANCELFAIL", again, carrier.ReasonNetwork},
-	0x00000013: {"ESME_RREPLACEFAIL", again, carrier.ReasonNetwork},
+	0x00000011: {"ESME_RCANCELFAIL", murky, carrier.ReasonNetwork},
+	0x00000013: {"ESME_RREPLACEFAIL", murky, carrier.ReasonNetwork},
 	0x00000014: {"ESME_RMSGQFUL", slower, carrier.ReasonThrottled},
 	0x00000015: {"ESME_RINVSERTYP", refused, carrier.ReasonMisconfigured},
 	0x00000033: {"ESME_RINVNUMDESTS", refused, carrier.ReasonMisconfigured},
@@ -63,29 +65,29 @@ var meanings = map[Status]struct {
 	0x00000042: {"ESME_RINVSUBREP", refused, carrier.ReasonMisconfigured},
 	0x00000043: {"ESME_RINVESMCLASS", refused, carrier.ReasonMisconfigured},
 	0x00000044: {"ESME_RCNTSUBDL", refused, carrier.ReasonMisconfigured},
-	0x00000045: {"ESME_RSUBMITFAIL", again, carrier.ReasonNetwork},
+	0x00000045: {"ESME_RSUBMITFAIL", murky, carrier.ReasonNetwork},
 	0x00000048: {"ESME_RINVSRCTON", refused, carrier.ReasonInvalidSender},
 	0x00000049: {"ESME_RINVSRCNPI", refused, carrier.ReasonInvalidSender},
 	0x00000050: {"ESME_RINVDSTTON", refused, carrier.ReasonMisconfigured},
 	0x00000051: {"ESME_RINVDSTNPI", refused, carrier.ReasonMisconfigured},
 	0x00000053: {"ESME_RINVSYSTYP", refused, carrier.ReasonMisconfigured},
 	0x00000054: {"ESME_RINVREPFLAG", refused, carrier.ReasonMisconfigured},
-	0x00000055: {"ESME_RINVNUMMSGS", again, carrier.ReasonNetwork},
+	0x00000055: {"ESME_RINVNUMMSGS", murky, carrier.ReasonNetwork},
 	0x00000058: {"ESME_RTHROTTLED", slower, carrier.ReasonThrottled},
 	0x00000061: {"ESME_RINVSCHED", refused, carrier.ReasonMisconfigured},
 	0x00000062: {"ESME_RINVEXPIRY", refused, carrier.ReasonMisconfigured},
 	0x00000063: {"ESME_RINVDFTMSGID", refused, carrier.ReasonMisconfigured},
-	0x00000064: {"ESME_RX_T_APPN", again, carrier.ReasonNetwork},
+	0x00000064: {"ESME_RX_T_APPN", murky, carrier.ReasonNetwork},
 	0x00000065: {"ESME_RX_P_APPN", refused, "refused"},
 	0x00000066: {"ESME_RX_R_APPN", refused, "refused"},
-	0x00000067: {"ESME_RQUERYFAIL", again, carrier.ReasonNetwork},
+	0x00000067: {"ESME_RQUERYFAIL", murky, carrier.ReasonNetwork},
 	0x000000C0: {"ESME_RINVOPTPARSTREAM", refused, carrier.ReasonMisconfigured},
 	0x000000C1: {"ESME_ROPTPARNOTALLWD", refused, carrier.ReasonMisconfigured},
 	0x000000C2: {"ESME_RINVPARLEN", refused, carrier.ReasonInvalidMessage},
 	0x000000C3: {"ESME_RMISSINGOPTPARAM", refused, carrier.ReasonMisconfigured},
 	0x000000C4: {"ESME_RINVOPTPARAMVAL", refused, carrier.ReasonMisconfigured},
-	0x000000FE: {"ESME_RDELIVERYFAILURE", again, carrier.ReasonNetwork},
-	0x000000FF: {"ESME_RUNKNOWNERR", again, carrier.ReasonNetwork},
+	0x000000FE: {"ESME_RDELIVERYFAILURE", murky, carrier.ReasonNetwork},
+	0x000000FF: {"ESME_RUNKNOWNERR", murky, carrier.ReasonNetwork},
 }
 
 // Error names a status as the specification does. An SMSC's own have only a number.
@@ -112,7 +114,9 @@ func (s Status) decide(refuse []Status, after time.Duration) error {
 	case slices.Contains(refuse, s):
 		return carrier.Refused(err)
 	case !known:
-		return carrier.Because(carrier.ReasonNetwork, err)
+		return carrier.Blaming(carrier.Ours, carrier.Because(carrier.ReasonNetwork, err))
+	case m.decision == murky:
+		return carrier.Blaming(carrier.Ours, carrier.Because(m.reason, err))
 	case m.decision == refused:
 		return carrier.Because(m.reason, carrier.Refused(err))
 	case m.decision == slower:
