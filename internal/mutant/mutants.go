@@ -586,6 +586,16 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
 	},
 	{
+		"ghost-is-sent", "A start whose COMMIT got no answer was refused: it is canceled before anything is sent.",
+		[]edit{{storeFile, "s.abandoned.add(&started)", ""}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
+		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled as well.",
+		[]edit{{"internal/store/abandoned.go", "case !s.postgres:", "case true:"}},
+		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
+	},
+	{
 		"call-hangs-with-the-database", "A database that hangs keeps no call alive beyond its lease.",
 		[]edit{{leaseFile, "func() { end(errLeaseEnds) })", "func() {})"}},
 		test{inDispatch, "^TestACallEndsWhileTheDatabaseHangs$"},

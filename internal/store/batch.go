@@ -68,7 +68,8 @@ type writer struct {
 	commit func(ops int, commit func() error) error
 	seen   Observer
 
-	witness *witness // of what groups decided
+	witness   *witness // of what groups decided
+	abandoned *abandoned
 
 	hot    []session    // one for each lane
 	mu     sync.RWMutex // guards closed, and sends on ops against close(ops)
@@ -100,8 +101,8 @@ type lane struct {
 }
 
 // newWriter starts a writer on sessions that it closes in the end.
-func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options, remember *witness) *writer {
-	w := &writer{witness: remember, hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
+func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
+	w := &writer{witness: remember, abandoned: a, hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
 	w.turn.free = sync.NewCond(&w.turn)
 	for i, s := range hot {
 		l := &lane{writer: w, number: i, session: s}
@@ -374,6 +375,7 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	}
 	now := l.instant() // read with the locks held, so that time and order of decisions agree
 	r.cancelVoid(now)
+	l.abandoned.cancel(r, now)
 	results = make([]error, len(group))
 	for i, o := range group {
 		results[i] = o.apply(r, now)
@@ -383,6 +385,10 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	}
 	committing = true
 	if err := l.finish(len(group), func() error { return l.session.commit(ctx, r) }); err != nil {
+		var poison *poisonError
+		if !errors.As(err, &poison) {
+			err = fmt.Errorf("%w: %w", errUncertain, err)
+		}
 		return nil, err
 	}
 	if r.decided != nil {

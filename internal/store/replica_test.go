@@ -490,6 +490,7 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 	if err := other.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
+	offset.Add(int64(10 * time.Second)) // rows that appear late wait for a moment
 	if due, err := other.Due(ctx, 10); err != nil || len(due) != 2 {
 		t.Errorf("due: got %v, %v; want both", due, err)
 	}
@@ -502,6 +503,54 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 	}
 	if got := query[int](t, url, `SELECT count(*) FROM retry WHERE id = $1`, behind.ID[:]); got != 1 {
 		t.Errorf("a start behind the sweeper has %d hints, want 1", got)
+	}
+}
+
+// A COMMIT whose answer got lost may still be under way at the server. When its row appears, the replica that was
+// told nothing cancels it, and no other replica sends it before.
+func TestACommitThatComesLateIsCanceled(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	var lose atomic.Bool
+	s := replica(t, url, func(o *store.Options) {
+		o.Commit = func(_ int, commit func() error) error {
+			if lose.Load() {
+				return errors.New("no answer")
+			}
+			return commit()
+		}
+	})
+	v := pending(time.Now(), number(0))
+	unheard := *v
+	lose.Store(true)
+	if err := s.Start(ctx, v, verify.Limits{}, time.Millisecond); !errors.Is(err, verify.ErrNoStore) {
+		t.Fatalf("start: got error %v, want %v", err, verify.ErrNoStore)
+	}
+	lose.Store(false)
+	other := replica(t, url, func(o *store.Options) { o.Now = func() time.Time { return v.ID.Time() } })
+	if err := other.Start(ctx, &unheard, verify.Limits{}, time.Millisecond); err != nil { // stands for the server
+		t.Fatal(err)
+	}
+	later := replica(t, url, func(o *store.Options) {
+		o.Now = func() time.Time { return v.ID.Time().Add(6 * time.Second) }
+	})
+	if err := later.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if due, err := later.Due(ctx, 10); err != nil || len(due) != 0 {
+		t.Errorf("due at once: got %v, %v; want none", due, err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got, err := other.Verification(ctx, v.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Status == verify.Canceled && got.Delivery == verify.Failed {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the late row is %v, %v; want it canceled and failed", got.Status, got.Delivery)
+		}
 	}
 }
 

@@ -32,6 +32,8 @@ type Store struct {
 	w     *writer
 	probe probe
 
+	abandoned abandoned
+
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
 	lists  *pool.Pool // lists for API callers and operators
@@ -101,7 +103,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
-	s := &Store{now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: sqliteReadLimit}
+	s := &Store{
+		now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: sqliteReadLimit,
+		abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
+	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
@@ -123,7 +128,8 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, s.witness)
+	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, s.witness, &s.abandoned)
+	s.abandoned.done.Go(s.cancelAbandoned)
 	if o.Postgres == nil {
 		if err := s.witnessed(ctx); err != nil {
 			return err
@@ -139,6 +145,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 func (s *Store) Close() error {
 	var errs []error
 	if s.w != nil {
+		s.abandoned.end()
 		s.w.close()
 	}
 	if s.leave != nil {
@@ -218,8 +225,11 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		return nil
 	}
 	err := s.w.do(o)
-	if err == nil {
+	switch {
+	case err == nil:
 		*v = started
+	case errors.Is(err, errUncertain) && started.Open():
+		s.abandoned.add(&started)
 	}
 	return err
 }

@@ -17,6 +17,10 @@ import (
 // more, for Verification.Begin refuses ids that old; one that does leaves a hint: see Store.Start.
 const sweepLag = 5 * time.Second
 
+// appearWait is how long a message waits whose row appeared after its lease had ended. Its COMMIT may have
+// hung: then the replica that got no answer is about to cancel it, see [abandoned].
+const appearWait = 2 * lastLook
+
 // sweepStep and retainStep bound how long other writes wait.
 const (
 	sweepStep  = 2000
@@ -44,16 +48,20 @@ func (s *Store) Sweep(ctx context.Context) error {
 
 // sweepSome does one step.
 func (s *Store) sweepSome(to verify.ID) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		late, then := int64(0), millis(now.Add(appearWait))
+		if s.postgres {
+			late = millis(now.Add(-sweepLag))
+		}
 		step, err := query(ctx, tx, scanID, `SELECT id FROM verification
 			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 ORDER BY id LIMIT $2`, to[:], sweepStep)
 		if err != nil || len(step) == 0 {
 			return err
 		}
 		last := step[len(step)-1]
-		if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) SELECT due_at, id FROM verification
+		if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) SELECT CASE WHEN due_at < $2 THEN $3 ELSE due_at END, id FROM verification
 			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id <= $1 AND delivery IN (0, 1)
-			ORDER BY due_at, id ON CONFLICT DO NOTHING`, last[:]); err != nil {
+			ORDER BY 1, 2 ON CONFLICT DO NOTHING`, last[:], late, then); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'sweep'`, last[:])

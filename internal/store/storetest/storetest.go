@@ -106,6 +106,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ReadyTriesOnceWhileTheDiskHangs", readyTriesOnceWhileTheDiskHangs},
 		{"FailedCommitStoresNothing", failedCommitStoresNothing},
 		{"FailedCommitThatHappenedStoresOnce", failedCommitThatHappenedStoresOnce},
+		{"StartWithoutAnAnswerIsCanceled", startWithoutAnAnswerIsCanceled},
 		{"FailedCommitOfAnAdministratorStoresNothing", failedCommitOfAnAdministratorStoresNothing},
 
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
