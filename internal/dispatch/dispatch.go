@@ -42,8 +42,9 @@ type Store interface {
 	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
 	Sweep(ctx context.Context) error
-	// Due returns up to n messages that somebody should look at now.
-	Due(ctx context.Context, n int) ([]verify.Overdue, error)
+	// Due returns the messages of up to n hints behind another that somebody should look at now, and the last
+	// of those hints: zero at the end.
+	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
 	// Verification reads one, with its deliveries that have ended.
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
@@ -93,7 +94,7 @@ const (
 	// verification again.
 	fresh = 100 * time.Millisecond
 	// pollStep is how many due messages are looked at together.
-	pollStep = 100
+	pollStep = 512
 	// The wait before attempt n+1 is between half of and the whole of firstBackoff·2^(n-1).
 	firstBackoff, lastBackoff = time.Second, 15 * time.Minute
 	// leaveWait is how long a shutdown that ends calls waits for them to notice, and for the database to
@@ -117,8 +118,8 @@ type Dispatcher struct {
 	stopPoll    context.CancelFunc
 	wake        chan struct{}  // makes the poller look before its tick
 	jobs        sync.WaitGroup // places that are taken
-	workers     sync.WaitGroup // of the lines, and the poller
-	polling     sync.Mutex     // one poll at a time
+	workers     sync.WaitGroup // of the lines, and what looks after messages
+	due         look
 
 	mu     sync.RWMutex // guards closed, and jobs.Add against jobs.Wait
 	closed bool
@@ -175,7 +176,7 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	var poll context.Context
 	poll, d.stopPoll = context.WithCancel(context.Background())
-	d.workers.Go(func() { d.pollEvery(poll) })
+	d.startLooking(poll)
 	return d, nil
 }
 

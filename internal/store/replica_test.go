@@ -432,7 +432,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 						s.Sweep(ctx) // who meets another sweeper tries again with the next tick
 					case 6:
 						var due []verify.Overdue
-						if due, err = s.Due(ctx, 20); err == nil {
+						if due, _, err = s.Due(ctx, verify.Hint{}, 20); err == nil {
 							for _, o := range due {
 								s.Claim(ctx, o, time.Millisecond)
 							}
@@ -490,7 +490,7 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 	if err := other.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if due, err := other.Due(ctx, 10); err != nil || len(due) != 2 {
+	if due, _, err := other.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 2 {
 		t.Errorf("due: got %v, %v; want both", due, err)
 	}
 

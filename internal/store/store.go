@@ -37,6 +37,8 @@ type Store struct {
 	w     *writer
 	probe probe
 
+	sweptFrom earliest // for the next look at hints
+
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
 	lists  *pool.Pool // lists for API callers and operators
@@ -387,10 +389,13 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		if row == nil {
 			return verify.ErrNotFound
 		}
+		before := stateOf(&row.value)
 		if err := f(r, &row.value, now); err != nil {
 			return err
 		}
-		row.dirty = true
+		if stateOf(&row.value) != before { // who loses a race writes nothing
+			row.dirty = true
+		}
 		if row.value.Open() || row.value.Watched() {
 			r.hint(hint{row.value.DueAt, id})
 		}
@@ -401,4 +406,20 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		return nil, err
 	}
 	return &out, nil
+}
+
+// A state is what an operation may change of a verification. A sealed code is only ever wiped.
+type state struct {
+	status       verify.Status
+	guesses      int
+	endedAt      time.Time
+	delivery     verify.DeliveryState
+	reason       string
+	attempt      int
+	dueAt        time.Time
+	sealedLength int
+}
+
+func stateOf(v *verify.Verification) state {
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode)}
 }

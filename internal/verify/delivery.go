@@ -342,6 +342,13 @@ type Overdue struct {
 	Hint         time.Time // when it was noted down for; it may be out of date
 	Verification *Verification
 	Deliveries   []Delivery // the attempts that have ended, oldest first
+	Damaged      error      // the rows can't be read; of Verification only the ID is known
+}
+
+// A Hint names a message that somebody should look at, and when. Hints are ordered by time, then by ID.
+type Hint struct {
+	Due time.Time
+	ID  ID
 }
 
 // Postpone puts off looking at v, see [Verification.Postpone], if it still is as it was seen: what has
