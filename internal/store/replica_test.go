@@ -480,14 +480,24 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	offset.Store(int64(time.Minute))
-	if err := other.Sweep(ctx); !errors.Is(err, verify.ErrNoStore) {
-		t.Errorf("sweep beside a start that hangs: got error %v, want %v", err, verify.ErrNoStore)
+	swept := make(chan error)
+	go func() { swept <- other.Sweep(ctx) }()
+	// The sweep that waits holds up no start.
+	for i := range 20 {
+		if err := other.Start(ctx, pending(now.Add(time.Minute), number(i+10)), verify.Limits{}, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-swept:
+		t.Errorf("the sweep didn't wait for the start that hangs: got %v", err)
+	default:
 	}
 	close(let)
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Sweep(ctx); err != nil {
+	if err := <-swept; err != nil {
 		t.Fatal(err)
 	}
 	if due, _, err := other.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 2 {
