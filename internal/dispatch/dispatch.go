@@ -134,6 +134,7 @@ type job struct {
 	history      []verify.Delivery // earlier attempts
 	country      string            // of the number
 	cut          error             // why we ended its call, if we did
+	next         *way              // on which the next attempt has a place, once this one has failed
 }
 
 func (j *job) passenger() passenger {
@@ -372,7 +373,12 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 			d.Observer.Received(&delivered, j.country)
 		}
 	}
-	d.settle(what, end, j)
+	v := d.settle(what, end, j)
+	if j.next != nil {
+		d.goOn(end, v, j)
+	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
+		d.lookNow()
+	}
 }
 
 // about names an attempt in the log, once a line is written.
@@ -470,25 +476,22 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 
 // settle records an attempt's end. An end that isn't recorded makes somebody send again, so settle tries
 // again as long as the code lives while the database is away. The lease may end meanwhile: the attempt's
-// number fences.
-func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) {
+// number fences. It returns the verification as settled, or nil.
+func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *verify.Verification {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		_, err := d.Store.Settle(context.Background(), end)
+		v, err := d.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
 			if d.Log.Enabled(context.Background(), slog.LevelDebug) {
 				d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason, "verdict", end.Verdict)
 			}
-			if end.Retry && end.RetryAt.IsZero() {
-				d.lookNow()
-			}
-			return
+			return v
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
 			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome)
-			return
+			return nil
 		case d.records.Err() != nil, !d.Now().Before(d.settleUntil(j, err)):
 			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
-			return
+			return nil
 		}
 		d.Log.Warn("settle, will try again", what, "err", err)
 		select {

@@ -44,11 +44,7 @@ func (d *Dispatcher) startLooking(ctx context.Context) {
 	d.workers.Go(func() { every(ctx, d.Tick, nil, func() { d.match(ctx) }) })
 	d.workers.Go(func() { every(ctx, d.Tick, nil, d.keep) })
 	d.workers.Go(func() {
-		every(ctx, sweepEvery*d.Tick, nil, func() {
-			if err := d.sweep(ctx); err != nil && ctx.Err() == nil {
-				d.Log.Error("sweep for lost leases", "err", err)
-			}
-		})
+		every(ctx, sweepEvery*d.Tick, nil, func() { d.sweep(ctx) })
 	})
 	d.workers.Go(func() {
 		every(ctx, d.Tick, d.wake, func() {
@@ -59,7 +55,18 @@ func (d *Dispatcher) startLooking(ctx context.Context) {
 	})
 }
 
-func (d *Dispatcher) sweep(ctx context.Context) error { return d.Store.Sweep(ctx) }
+// sweep sweeps, and rests after a sweep that took long: its commits are as slow as those of others, who wait
+// for them.
+func (d *Dispatcher) sweep(ctx context.Context) {
+	began := time.Now()
+	if err := d.Store.Sweep(ctx); err != nil && ctx.Err() == nil {
+		d.Log.Error("sweep for lost leases", "err", err)
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(2*time.Since(began), d.Lease/5)):
+	}
+}
 
 // lookNow makes the poller look before its next tick.
 func (d *Dispatcher) lookNow() {
@@ -274,30 +281,36 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 }
 
 // claim claims a due message for a way on which it has a place, and queues it.
-func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passenger) error {
-	l, queued := w.line, false
+func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passenger) (err error) {
+	queued := false
 	defer func() {
 		if !queued {
-			l.spare(m)
-			d.release(l)
+			w.spare(m)
+			d.release(w.line)
 		}
 	}()
 	v, err := d.Store.Claim(ctx, o, d.Lease)
 	if err != nil || v == nil {
 		return err
 	}
-	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
-	if err != nil {
-		d.Log.Error("open code", "verification", v.ID, "err", err)
-		return d.drop(ctx, v, "no_key")
-	}
 	history := o.Deliveries
 	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
-	queued = true
-	d.enqueue(l, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	queued = d.begin(ctx, w, v, history, m)
 	return nil
+}
+
+// begin queues an attempt that we hold the lease and a place for. It reports false if its code can't be opened.
+func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger) bool {
+	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
+	if err != nil {
+		err = errors.Join(err, d.drop(ctx, v, "no_key"))
+		d.Log.Error("open code", "verification", v.ID, "err", err)
+		return false
+	}
+	d.enqueue(w.line, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	return true
 }
 
 // giveUp claims a message and ends it. For one that a carrier has, only the wait for its receipt ends.

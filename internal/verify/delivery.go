@@ -181,6 +181,9 @@ type Settlement struct {
 	Delivery            // EndedAt is filled in when it is committed
 	Retry     bool      // try again...
 	RetryAt   time.Time // ...then, at once if that has passed
+	// Next is the lease of that next attempt, for a caller who makes it immediately: the settlement commits it.
+	// 0 leaves the attempt to whoever claims it.
+	Next time.Duration
 	Delivered bool      // the carrier knows that the person has it: no receipt will follow
 	// Watch is how long to wait for the receipt of a message that was sent, before it is claimed for
 	// another carrier; 0 is for ever.
@@ -292,6 +295,8 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 		}
 	case !s.Retry, v.ended(s.RetryAt) != nil:
 		v.fail(s.Reason)
+	case s.Next > 0 && !s.RetryAt.After(now):
+		v.lease(s.Next, now)
 	default:
 		v.Delivery, v.Reason, v.DueAt = Queued, s.Reason, s.RetryAt.Truncate(time.Millisecond)
 	}
