@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/internal/verify"
@@ -41,6 +42,7 @@ func every(ctx context.Context, tick time.Duration, wake <-chan struct{}, f func
 // startLooking starts what looks after messages, each in a goroutine of its own: a sweep, a renewal or a
 // receipt that waits for the database delays nothing else.
 func (d *Dispatcher) startLooking(ctx context.Context) {
+	d.due.swept.set(d.Now())
 	d.workers.Go(func() { every(ctx, d.Tick, nil, func() { d.match(ctx) }) })
 	d.workers.Go(func() { every(ctx, d.Tick, nil, d.keep) })
 	d.workers.Go(func() {
@@ -59,7 +61,9 @@ func (d *Dispatcher) startLooking(ctx context.Context) {
 // for them.
 func (d *Dispatcher) sweep(ctx context.Context) {
 	began := time.Now()
-	if err := d.Store.Sweep(ctx); err != nil && ctx.Err() == nil {
+	if err := d.Store.Sweep(ctx); err == nil {
+		d.due.swept.set(d.Now())
+	} else if ctx.Err() == nil {
 		d.Log.Error("sweep for lost leases", "err", err)
 	}
 	select {
@@ -91,6 +95,35 @@ type look struct {
 	began  time.Time   // the one under way, or the last
 	oldest time.Time   // hint that the one under way has left; zero: none
 	from   verify.Hint // where the next one begins
+
+	waits lag // for the first hint that is due, as of the last look
+	swept lag // since the last sweep that got through
+}
+
+// A lag is measured from an instant on. It can be read while its owner is busy.
+type lag struct{ since atomic.Int64 } // in milliseconds; 0: none
+
+func (l *lag) set(since time.Time) {
+	if since.IsZero() {
+		l.since.Store(0)
+		return
+	}
+	l.since.Store(since.UnixMilli())
+}
+
+func (l *lag) at(now time.Time) time.Duration {
+	since := l.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(0, now.Sub(time.UnixMilli(since)))
+}
+
+// Lags are how late the poller and the sweeper are: how long the oldest due message has waited that the
+// poller knows of, and how long ago a sweep got through.
+func (d *Dispatcher) Lags() (oldest, sweep time.Duration) {
+	now := d.Now()
+	return d.due.waits.at(now), d.due.swept.at(now)
 }
 
 // begin returns the hint behind which a look goes on.
@@ -114,6 +147,7 @@ func (l *look) left(hint time.Time) {
 
 // end notes that a look has reached the last hint.
 func (l *look) end() {
+	l.waits.set(l.oldest)
 	first := l.began
 	if !l.oldest.IsZero() && l.oldest.Before(first) {
 		first = l.oldest
@@ -131,6 +165,9 @@ func (d *Dispatcher) claimDue(ctx context.Context) error {
 		due, next, err := d.Store.Due(ctx, after, pollStep)
 		if err != nil {
 			return err
+		}
+		if len(due) > 0 && after.ID.IsZero() {
+			d.due.waits.set(due[0].Hint)
 		}
 		moved, err := d.takeAll(ctx, due)
 		if err != nil {

@@ -178,13 +178,13 @@ func (o DeliveryOutcome) LogValue() slog.Value { return slog.StringValue(o.Strin
 
 // A Settlement reports what came of an attempt, and what to do if that wasn't the end of it.
 type Settlement struct {
-	Delivery            // EndedAt is filled in when it is committed
-	Retry     bool      // try again...
-	RetryAt   time.Time // ...then, at once if that has passed
+	Delivery           // EndedAt is filled in when it is committed
+	Retry    bool      // try again...
+	RetryAt  time.Time // ...then, at once if that has passed
 	// Next is the lease of that next attempt, for a caller who makes it immediately: the settlement commits it.
 	// 0 leaves the attempt to whoever claims it.
-	Next time.Duration
-	Delivered bool      // the carrier knows that the person has it: no receipt will follow
+	Next      time.Duration
+	Delivered bool // the carrier knows that the person has it: no receipt will follow
 	// Watch is how long to wait for the receipt of a message that was sent, before it is claimed for
 	// another carrier; 0 is for ever.
 	Watch time.Duration
