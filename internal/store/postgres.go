@@ -245,24 +245,40 @@ func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
 // appears behind the sweeper without one, whatever the clocks say and however long a commit takes.
 //
 // A start locks the gate before it reads the watermark. If it read the old one, it holds that lock
-// until its row is visible, and we wait for it here; if it locks later, it reads the new one.
+// until its row is visible, and we wait for it here; if it locks later, it reads the new one. We take no
+// lock that conflicts: behind one that waits for a slow commit, all other starts would wait too.
 func (s *Store) announceSweep(ctx context.Context, to verify.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, gateWait)
+	defer cancel()
 	if _, err := s.write.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'announced' AND id < $1`, to[:]); err != nil {
 		return err
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+	first, err := s.startsUnderWay(ctx)
+	for left := first; err == nil && slices.ContainsFunc(left, func(id string) bool { return slices.Contains(first, id) }); {
+		select {
+		case <-time.After(gateLook):
+			left, err = s.startsUnderWay(ctx)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
-	defer tx.Rollback()
-	// While we wait, other starts wait for us. One that hangs must not hold up all others with us.
-	if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = 100`); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `LOCK TABLE sweep_gate IN SHARE MODE`); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return err
+}
+
+// startsUnderWay names the transactions that hold the gate.
+func (s *Store) startsUnderWay(ctx context.Context) ([]string, error) {
+	return query(ctx, s.write, scanText, `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted
+		AND relation = 'sweep_gate'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+}
+
+const (
+	gateWait = 10 * time.Second // for starts that hang: the server ends them sooner
+	gateLook = 10 * time.Millisecond
+)
+
+func scanText(row scanner) (text string, err error) {
+	err = row.Scan(&text)
+	return text, err
 }
 
 // The classes and codes of PostgreSQL's errors, https://www.postgresql.org/docs/current/errcodes-appendix.html.

@@ -432,7 +432,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 						s.Sweep(ctx) // who meets another sweeper tries again with the next tick
 					case 6:
 						var due []verify.Overdue
-						if due, err = s.Due(ctx, 20); err == nil {
+						if due, _, err = s.Due(ctx, verify.Hint{}, 20); err == nil {
 							for _, o := range due {
 								s.Claim(ctx, o, time.Millisecond)
 							}
@@ -480,18 +480,28 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	offset.Store(int64(time.Minute))
-	if err := other.Sweep(ctx); !errors.Is(err, verify.ErrNoStore) {
-		t.Errorf("sweep beside a start that hangs: got error %v, want %v", err, verify.ErrNoStore)
+	swept := make(chan error)
+	go func() { swept <- other.Sweep(ctx) }()
+	// The sweep that waits holds up no start.
+	for i := range 20 {
+		if err := other.Start(ctx, pending(now.Add(time.Minute), number(i+10)), verify.Limits{}, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-swept:
+		t.Errorf("the sweep didn't wait for the start that hangs: got %v", err)
+	default:
 	}
 	close(let)
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Sweep(ctx); err != nil {
+	if err := <-swept; err != nil {
 		t.Fatal(err)
 	}
 	offset.Add(int64(10 * time.Second)) // rows that appear late wait for a moment
-	if due, err := other.Due(ctx, 10); err != nil || len(due) != 2 {
+	if due, _, err := other.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 2 {
 		t.Errorf("due: got %v, %v; want both", due, err)
 	}
 
@@ -537,7 +547,7 @@ func TestACommitThatComesLateIsCanceled(t *testing.T) {
 	if err := later.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if due, err := later.Due(ctx, 10); err != nil || len(due) != 0 {
+	if due, _, err := later.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 0 {
 		t.Errorf("due at once: got %v, %v; want none", due, err)
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {

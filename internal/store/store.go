@@ -33,6 +33,7 @@ type Store struct {
 	probe probe
 
 	abandoned abandoned
+	sweptFrom earliest // for the next look at hints
 
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
@@ -381,12 +382,14 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		if row == nil {
 			return verify.ErrNotFound
 		}
-		was := row.value.Status
+		before, status := stateOf(&row.value), row.value.Status
 		if err := f(r, &row.value, now); err != nil {
 			return err
 		}
-		row.dirty = true
-		if row.value.Status != was {
+		if stateOf(&row.value) != before { // who loses a race writes nothing
+			row.dirty = true
+		}
+		if row.value.Status != status {
 			r.decided = row
 		}
 		if row.value.Open() || row.value.Watched() {
@@ -399,4 +402,20 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		return nil, err
 	}
 	return &out, nil
+}
+
+// A state is what an operation may change of a verification. A sealed code is only ever wiped.
+type state struct {
+	status       verify.Status
+	guesses      int
+	endedAt      time.Time
+	delivery     verify.DeliveryState
+	reason       string
+	attempt      int
+	dueAt        time.Time
+	sealedLength int
+}
+
+func stateOf(v *verify.Verification) state {
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode)}
 }

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/internal/store/pool"
@@ -48,7 +51,8 @@ func (s *Store) Sweep(ctx context.Context) error {
 
 // sweepSome does one step.
 func (s *Store) sweepSome(to verify.ID) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	var first time.Time
+	err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		late, then := int64(0), millis(now.Add(appearWait))
 		if s.postgres {
 			late = millis(now.Add(-sweepLag))
@@ -59,6 +63,7 @@ func (s *Store) sweepSome(to verify.ID) error {
 			return err
 		}
 		last := step[len(step)-1]
+		first = step[0].Time()
 		if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) SELECT CASE WHEN due_at < $2 THEN $3 ELSE due_at END, id FROM verification
 			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id <= $1 AND delivery IN (0, 1)
 			ORDER BY 1, 2 ON CONFLICT DO NOTHING`, last[:], late, then); err != nil {
@@ -67,6 +72,36 @@ func (s *Store) sweepSome(to verify.ID) error {
 		_, err = tx.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'sweep'`, last[:])
 		return err
 	})
+	if !first.IsZero() {
+		s.sweptFrom.add(first) // an error may hide a commit
+	}
+	return err
+}
+
+// An earliest is the oldest start whose hint a sweep of ours has left since the last look at all hints. A
+// sweep that was late leaves hints that were due long ago.
+type earliest struct {
+	mu sync.Mutex // guards at
+	at time.Time  // zero: none
+}
+
+func (e *earliest) add(at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.at.IsZero() || at.Before(e.at) {
+		e.at = at
+	}
+}
+
+// take forgets it, and returns it if it is before another time.
+func (e *earliest) take(other time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.at.IsZero() && e.at.Before(other) {
+		other = e.at
+	}
+	e.at = time.Time{}
+	return other
 }
 
 func scanDestinationKey(row scanner) (k destinationKey, err error) {
@@ -94,43 +129,121 @@ func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
 	return false, nil
 }
 
-// Due returns up to n verifications whose message somebody should look at now.
-func (s *Store) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
-	hints, err := s.dueHints(ctx, n)
+// Due returns the verifications of up to n hints behind another one, whose message somebody should look at
+// now. It reads them in a few statements. next is the last hint that it read, or zero at the end.
+func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error) {
+	if after.ID.IsZero() { // a look begins
+		after.Due = s.sweptFrom.take(after.Due)
+	}
+	hints, err := pool.All(ctx, s.hot, scanHint, `SELECT due, id FROM retry WHERE due <= $1 AND (due, id) > ($2, $3)
+		ORDER BY due, id LIMIT $4`, millis(s.now()), millis(after.Due), after.ID[:], n)
+	if err != nil {
+		return nil, next, away("load due messages", err)
+	}
+	if len(hints) == 0 {
+		return nil, next, nil
+	}
+	found, err := s.overdue(ctx, hints)
+	if err != nil {
+		return nil, next, away("load due messages", err)
+	}
+	var gone []op
+	for _, h := range hints {
+		o, ok := found[h.id]
+		if !ok { // retention was faster
+			gone = append(gone, op{apply: func(r *rows, _ time.Time) error { r.drop(h); return nil }})
+			continue
+		}
+		o.Hint = h.due
+		due = append(due, o)
+	}
+	if err := s.w.doAll(gone); err != nil {
+		return nil, next, err
+	}
+	if len(hints) == n {
+		next = verify.Hint{Due: hints[n-1].due, ID: hints[n-1].id}
+	}
+	return due, next, nil
+}
+
+// overdue reads what hints are about. A row that can't be read doesn't hide the others.
+func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify.Overdue, error) {
+	among, ids := s.among(hints)
+	verifications, err := pool.All(ctx, s.hot, readable(scanVerification), `SELECT `+verificationColumns+` FROM verification WHERE id IN `+among, ids)
 	if err != nil {
 		return nil, err
 	}
-	var due []verify.Overdue
-	var gone []hint
-	for _, h := range hints {
-		v, err := s.Verification(ctx, h.id)
-		if errors.Is(err, verify.ErrNotFound) {
-			gone = append(gone, h)
-			continue
-		}
+	deliveries, err := pool.All(ctx, s.hot, readable(scanDelivery), `SELECT `+deliveryColumns+` FROM delivery
+		WHERE verification IN `+among+` AND ended_at <> 0 ORDER BY verification, attempt`, ids)
+	if err != nil {
+		return nil, err
+	}
+	latest := map[verify.ID]verify.ID{}
+	if slices.ContainsFunc(verifications, func(v read[verify.Verification]) bool { return v.row.User != "" }) {
+		users, err := pool.All(ctx, s.hot, scanLatest, `SELECT v.id, u.latest FROM verification v JOIN application a ON a.id = v.application
+			JOIN app_user u ON u.application = v.application AND u.name = v.app_user WHERE v.app_user <> '' AND v.id IN `+among, ids)
 		if err != nil {
 			return nil, err
 		}
-		deliveries, err := s.Deliveries(ctx, h.id)
-		if err != nil {
-			return nil, err
-		}
-		due = append(due, verify.Overdue{Hint: h.due, Verification: v, Deliveries: deliveries})
-	}
-	for _, h := range gone { // retention was faster
-		if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.drop(h); return nil }}); err != nil {
-			return nil, err
+		for _, pair := range users {
+			latest[pair[0]] = pair[1]
 		}
 	}
-	return due, nil
+	found := make(map[verify.ID]verify.Overdue, len(verifications))
+	for i := range verifications {
+		v := &verifications[i].row
+		if v.User != "" {
+			current, ok := latest[v.ID]
+			u := verify.User{Current: current}
+			v.Superseded = !ok || u.Supersedes(v)
+		}
+		found[v.ID] = verify.Overdue{Verification: v, Damaged: verifications[i].damage}
+	}
+	for i := range deliveries {
+		d := &deliveries[i]
+		if o, ok := found[d.row.Verification]; ok {
+			o.Deliveries, o.Damaged = append(o.Deliveries, d.row), cmp.Or(o.Damaged, d.damage)
+			found[d.row.Verification] = o
+		}
+	}
+	return found, nil
 }
 
-func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
-	hints, err := pool.All(ctx, s.hot, scanHint, `SELECT due, id FROM retry WHERE due <= $1 ORDER BY due, id LIMIT $2`, millis(s.now()), n)
-	if err != nil {
-		return nil, away("load due messages", err)
+// among is a set of ids for IN, and its parameter, in the words of the engine.
+func (s *Store) among(hints []hint) (set string, ids any) {
+	if s.postgres {
+		all := make([][]byte, len(hints))
+		for i := range hints {
+			all[i] = hints[i].id[:]
+		}
+		return `(SELECT unnest($1::bytea[]))`, all
 	}
-	return hints, nil
+	all := make([]string, len(hints))
+	for i := range hints {
+		all[i] = hex.EncodeToString(hints[i].id[:])
+	}
+	return `(SELECT unhex(value) FROM json_each('["' || replace($1, ' ', '","') || '"]'))`, strings.Join(all, " ")
+}
+
+// A read row may be damaged: then only its key is known.
+type read[T any] struct {
+	row    T
+	damage error
+}
+
+func readable[T any](scan func(scanner) (T, error)) func(scanner) (read[T], error) {
+	return func(row scanner) (r read[T], err error) {
+		r.row, r.damage = scan(row)
+		return r, nil
+	}
+}
+
+func scanLatest(row scanner) (pair [2]verify.ID, err error) {
+	var id, latest []byte
+	err = row.Scan(&id, &latest)
+	copy(pair[0][:], id)
+	copy(pair[1][:], latest)
+	return pair, err
 }
 
 func scanHint(row scanner) (h hint, err error) {

@@ -147,6 +147,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		}
 	})
 	c.Metrics.Pool(st.Pool)
+	c.Metrics.Lags(d.Lags)
 	s := &System{
 		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
