@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -88,11 +89,11 @@ func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
 			continue
 		}
 		busy = w.channel
-		if !d.reserve(w.line) {
+		if d.reserve(w.line, m.project, now) != share.Taken {
 			continue
 		}
 		if !w.pass(m, now) {
-			d.release(w.line)
+			d.release(w.line, m.project)
 			continue
 		}
 		return true, d.claim(ctx, w, o, m)
@@ -123,7 +124,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	defer func() {
 		if !queued {
 			l.spare(m)
-			d.release(l)
+			d.release(l, o.Verification.Project)
 		}
 	}()
 	v, err := d.Store.Claim(ctx, o, d.Lease)

@@ -52,3 +52,6 @@ func (s *Store) Watch(ctx context.Context) error {
 	}
 	return nil
 }
+
+// MaxShared is how many operations of projects wait while several want something.
+const MaxShared = maxShared
