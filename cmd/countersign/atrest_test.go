@@ -66,7 +66,7 @@ func (in *installation) startMany(p *process, first, n int, fields string) []liv
 	}
 	codes := map[string]string{}
 	read, missing := 0, all
-	if !within(time.Minute, func() bool {
+	if !within(patience, func() bool {
 		in.receiver.mu.Lock()
 		got := in.receiver.got
 		in.receiver.mu.Unlock()
@@ -228,7 +228,7 @@ func TestNoLiveCodeIsLeftAnywhere(t *testing.T) {
 		}
 		codes = append(codes, v.code)
 	}
-	if !within(20*time.Second, func() bool { return strings.Count(p.stderr.String(), `"msg":"attempt settled"`) >= liveCodes }) {
+	if !within(patience, func() bool { return strings.Count(p.stderr.String(), `"msg":"attempt settled"`) >= liveCodes }) {
 		t.Fatalf("not all messages were settled, or the log isn't at debug level")
 	}
 	db := in.readDatabase()

@@ -124,8 +124,8 @@ type DatabaseConfig struct {
 	Password PasswordConfig `yaml:"password"`
 	// Writers is how many connections commit starts and checks: 1 to 64.
 	Writers int `yaml:"writers" default:"2"`
-	// Connections is how many there may be for everything else: 1 to 256.
-	Connections int `yaml:"connections" default:"8"`
+	// Connections is how many there may be for everything else: 1 to 256. Look-ups, lists and upkeep each have some of their own.
+	Connections int `yaml:"connections" default:"12"`
 	// Timeout of a transaction, of a read, and of a new connection: 100ms to 10s. A request fails
 	// within 2½ times as long when the database is away.
 	Timeout yamlconf.Duration `yaml:"timeout" default:"750ms"`

@@ -79,7 +79,7 @@ func TestTheTimeOfACheckDoesntTellWhatWasWrong(t *testing.T) {
 	strangers := in.startMany(p.as(another["id"], key["token"]), guessed, others, `"max_attempts":20`)
 	const life = 2 * time.Second
 	dead := in.startMany(p, guessed+others, others, fmt.Sprintf(`"max_attempts":20,"valid_for":%d`, life/time.Second))
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		return strings.Contains(get(t, p.Ops+"/metrics"), "countersign_queue_messages{carrier=\"gateway\"} 0\n")
 	}) {
 		t.Fatal("messages are still under way")

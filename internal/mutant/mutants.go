@@ -39,6 +39,7 @@ const (
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	leaseFile        = "internal/dispatch/lease.go"
+	flightFile       = "internal/dispatch/flight.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
 	breakerFile      = "internal/dispatch/breaker.go"
 	blameFile        = "internal/carrier/blame.go"
@@ -516,8 +517,33 @@ var mutants = []mutant{
 	},
 	{
 		"call-outlives-the-database", "A call ends before the lease that can't be renewed: then another replica makes it.",
-		[]edit{{leaseFile, "if !now.Before(j.until.Add(-margin)) {", "if false {"}},
+		[]edit{{leaseFile, "case s.err != nil && ending:", "case s.err != nil && ending && false:"}},
 		test{inDispatch, "^TestADeadReplicasCallIsMadeByAnother$"},
+	},
+	{
+		"own-message-taken-for-lost", "What this process is sending is never claimed by itself, whatever the clock says.",
+		[]edit{{flightFile, "return f.ids[id] > 0", "return f.ids[id] > 100"}},
+		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
+	},
+	{
+		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
+		[]edit{{leaseFile, "s := d.look(j, now)", "s := d.look(j, now)\n\t\tif ending {\n\t\t\ts.err = errLeaseEnds\n\t\t}"}},
+		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
+	},
+	{
+		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
+		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
+	},
+	{
+		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
+		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
+		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
+	},
+	{
+		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
+		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
+		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
 	},
 	{
 		"call-hangs-with-the-database", "A database that hangs keeps no call alive beyond its lease.",

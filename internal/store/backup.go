@@ -18,14 +18,13 @@ const backupStep = 1000
 // Backup writes a consistent copy of the database to a new file while others read and write: what
 // was committed when it began. It calls progress with the pages copied so far and in all.
 func (s *Store) Backup(ctx context.Context, path string, progress func(done, all int)) error {
-	if s.read == s.write {
+	if s.postgres {
 		return errors.New("this database is PostgreSQL's: back it up with its own tools, pg_basebackup or pg_dump")
 	}
-	conn, err := s.read.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+	return s.upkeep.Unlimited(ctx, func(conn *sql.Conn) error { return backup(ctx, conn, path, progress) })
+}
+
+func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done, all int)) error {
 	// A read transaction pins what is copied: without it, every write of others would start the
 	// copy anew, and under load it would never end.
 	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
@@ -112,7 +111,9 @@ func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, now time.Time) (
 // Intact has SQLite check every page and index of the file.
 func (s *Store) Intact(ctx context.Context) error {
 	var verdict string
-	if err := s.read.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict); err != nil {
+	if err := s.upkeep.Unlimited(ctx, func(conn *sql.Conn) error {
+		return conn.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict)
+	}); err != nil {
 		return err
 	}
 	if verdict != "ok" {

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -30,7 +30,7 @@ type Postgres struct {
 	Password verify.Secret
 
 	Writers int // connections that commit groups: default 2
-	Conns   int // connections for everything else: default 8
+	Conns   int // connections for everything else: default 12; see openPools
 
 	// Timeout bounds a transaction from its first word until its commit has come back, a read, and
 	// the making of a connection: default 750 ms. A caller waits for at most 2½ times as long.
@@ -43,7 +43,7 @@ type Postgres struct {
 
 const (
 	defaultWriters = 2
-	defaultConns   = 8
+	defaultConns   = 12
 	defaultTimeout = 750 * time.Millisecond
 )
 
@@ -60,16 +60,16 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 		return nil, err
 	}
 	srv := newServer(o.Postgres, o)
-	s.write = stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := srv.admit(ctx, conn)
-		return err
-	}))
-	s.read = s.write
-	conns := cmp.Or(o.Postgres.Conns, defaultConns)
-	s.write.SetMaxOpenConns(conns)
-	s.write.SetMaxIdleConns(conns)
-	s.write.SetConnMaxIdleTime(time.Minute)
-	s.forget = func() { forgetIdle(s.write, conns, &s.forgetting) }
+	writers := cmp.Or(o.Postgres.Writers, defaultWriters)
+	s.openPools(func() *sql.DB {
+		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := srv.admit(ctx, conn)
+			return err
+		}))
+		db.SetConnMaxIdleTime(time.Minute)
+		return db
+	}, writers, cmp.Or(o.Postgres.Conns, defaultConns), srv.timeout)
+	s.postgres = true
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
@@ -78,7 +78,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 		return err
 	}
 
-	sessions, known := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters)), newIdentities()
+	sessions, known := make([]session, writers), newIdentities()
 	for i := range sessions {
 		hot := &postgresSession{config: c, server: srv, known: known}
 		sessions[i] = hot
@@ -95,6 +95,20 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	return sessions, nil
 }
 
+// openPools divides the connections that don't commit groups. Each lane may have a transaction that runs
+// alone, beside the sweeper's, and none waits for a read. What is left after those, the lists' and
+// the upkeep's is for looking up; each kind has one connection at least.
+func (s *Store) openPools(open func() *sql.DB, lanes, conns int, limit time.Duration) {
+	const upkeep = 1
+	write, lists := lanes+1, min(listConns, 1+conns/8)
+	s.write = open()
+	s.write.SetMaxOpenConns(write)
+	s.write.SetMaxIdleConns(write)
+	s.hot = pool.New(open(), max(conns-write-lists-upkeep, 1), limit).Prepared()
+	s.lists = pool.New(open(), lists, limit)
+	s.upkeep = pool.New(open(), upkeep, limit)
+}
+
 // name is the server and the database.
 func (p *Postgres) name() string {
 	c, err := pgx.ParseConfig(p.URL)
@@ -102,19 +116,6 @@ func (p *Postgres) name() string {
 		return "" // the error says it
 	}
 	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
-}
-
-// forgetIdle closes a pool's idle connections. Each says goodbye first, which takes seconds where nobody
-// listens, so that it isn't waited for; meanwhile none is kept.
-func forgetIdle(db *sql.DB, conns int, forgetting *sync.Mutex) {
-	if !forgetting.TryLock() {
-		return
-	}
-	go func() {
-		defer forgetting.Unlock()
-		db.SetMaxIdleConns(-1)
-		db.SetMaxIdleConns(conns)
-	}()
 }
 
 func (p *Postgres) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }

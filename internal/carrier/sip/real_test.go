@@ -227,7 +227,7 @@ func TestASoftphoneDies(t *testing.T) {
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
-		for talking := false; !talking; time.Sleep(10 * time.Millisecond) {
+		for talking, end := false, time.Now().Add(patience); !talking && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			c.mu.Lock()
 			for _, call := range c.calls {
 				call.mu.Lock()

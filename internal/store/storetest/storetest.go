@@ -301,7 +301,7 @@ func (g *gate) hold() (h held) {
 type held struct{ begun, let chan struct{} }
 
 // patience is how long a test waits for something that should happen at once.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // await waits for an event.
 func await(t rapid.TB, what string, event <-chan struct{}) {
