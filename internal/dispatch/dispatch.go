@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -222,7 +223,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		}
 	}
 	for _, l := range d.lines {
-		close(l.queue.jobs)
+		close(l.queue.ready)
 	}
 	d.workers.Wait()
 	d.abortCalls()
@@ -235,27 +236,31 @@ func (d *Dispatcher) Close(ctx context.Context) {
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	m, now := passenger{e.Project, e.To, e.To.Region()}, d.Now()
 	var busy verify.Channel // is no reason to go by another one
+	spent := false          // the project has its share of a queue
 	var opens time.Time     // the first breaker
 	for w := range d.ways(e, then) {
 		if busy != "" && busy != w.channel {
 			break
 		}
-		at := w.opens(m, now)
-		switch {
-		case !at.IsZero():
+		if at := w.opens(m, now); !at.IsZero() {
 			if opens.IsZero() || at.Before(opens) {
 				opens = at
 			}
-		case !d.reserve(w.line):
-			busy = w.channel
+			continue
+		}
+		busy = w.channel
+		switch a := d.reserve(w.line, e.Project, now); {
+		case a != share.Taken:
+			spent = spent || a == share.Spent
 		case !w.pass(m, now): // another was the probe
-			d.release(w.line)
-			busy = w.channel
+			d.release(w.line, e.Project)
 		default:
 			return &place{d, w.line, m, w.channel}, nil
 		}
 	}
 	switch {
+	case spent:
+		return nil, verify.ErrShareSpent
 	case busy != "":
 		return nil, verify.ErrBusy
 	case opens.IsZero():
@@ -264,23 +269,22 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 	return nil, verify.ErrCarriersDown.After(opens.Sub(now))
 }
 
-func (d *Dispatcher) reserve(l *line) bool {
+// reserve takes a place for a message of a project; "" is the operator.
+func (d *Dispatcher) reserve(l *line, p verify.ProjectID, now time.Time) share.Answer {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.closed {
-		return false
+		return share.Full
 	}
-	select {
-	case l.places <- struct{}{}:
+	a := l.places.Take(string(p), now)
+	if a == share.Taken {
 		d.jobs.Add(1)
-		return true
-	default:
-		return false
 	}
+	return a
 }
 
-func (d *Dispatcher) release(l *line) {
-	<-l.places
+func (d *Dispatcher) release(l *line, p verify.ProjectID) {
+	l.places.Give(string(p))
 	d.jobs.Done()
 }
 
@@ -297,7 +301,7 @@ func (p *place) Channel() verify.Channel { return p.channel }
 func (p *place) Lease() time.Duration { return p.d.Lease }
 func (p *place) Release() {
 	p.l.spare(p.passenger)
-	p.d.release(p.l)
+	p.d.release(p.l, p.passenger.project)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
 	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
@@ -310,15 +314,16 @@ func (d *Dispatcher) enqueue(l *line, j *job) {
 }
 
 // Depth is how many messages wait for a carrier or are under way.
-func (d *Dispatcher) Depth(carrier string) int { return len(d.lines[carrier].places) }
+func (d *Dispatcher) Depth(carrier string) int { return d.lines[carrier].places.Taken() }
 
 func (d *Dispatcher) work(l *line) {
-	for j := range l.queue.jobs {
-		if l.queue.take(j) {
+	for range l.queue.ready {
+		j, ours := l.queue.next()
+		if ours {
 			d.attempt(l, j)
 		}
 		d.flights.end(j.verification.ID)
-		d.release(l)
+		d.release(l, j.verification.Project)
 	}
 }
 

@@ -135,7 +135,7 @@ func (d *Dispatcher) goOn(end verify.Settlement, v *verify.Verification, j *job)
 	if v == nil || v.Delivery != verify.Sending || v.Attempt != end.Attempt+1 ||
 		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger()) {
 		j.next.spare(j.passenger())
-		d.release(j.next.line)
+		d.release(j.next.line, j.verification.Project)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -289,13 +290,13 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 			continue
 		}
 		busy = w.channel
-		if !d.reserve(w.line) {
+		if d.reserve(w.line, m.project, now) != share.Taken {
 			continue
 		}
 		if w.pass(m, now) {
 			return w, true
 		}
-		d.release(w.line)
+		d.release(w.line, m.project)
 	}
 	return way{}, false
 }
@@ -323,7 +324,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	defer func() {
 		if !queued {
 			w.spare(m)
-			d.release(w.line)
+			d.release(w.line, m.project)
 		}
 	}()
 	v, err := d.Store.Claim(ctx, o, d.Lease)

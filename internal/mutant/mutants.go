@@ -657,6 +657,41 @@ var mutants = []mutant{
 
 	// Limits.
 	{
+		"flood-takes-all-places", "While others want places, a project has its share of a carrier's queue.",
+		[]edit{{"internal/share/share.go", "(h.taken < share || p.taken < p.shared/2)", "true"}},
+		test{inDispatch, "^TestAFloodTakesNoPlacesOfOthers$"},
+	},
+	{
+		"no-place-for-one-that-comes", "One that comes beside a flood finds places.",
+		[]edit{{"internal/share/share.go", "return p.all / 8", "return 0"}},
+		test{"./internal/share", "^TestOneThatComesFindsPlacesWhileAnotherHasManyOfThem$"},
+	},
+	{
+		"queue-serves-the-flood-first", "Messages of several projects leave in turn.",
+		[]edit{{"internal/dispatch/queue.go", "q.jobs.Add(string(j.verification.Project), j)", "q.jobs.Add(\"\", j)"}},
+		test{inDispatch, "^TestAFloodTakesNoPlacesOfOthers$"},
+	},
+	{
+		"retries-without-shares", "Retries compete for places as starts do.",
+		[]edit{{"internal/dispatch/poll.go", "d.reserve(w.line, m.project, now)", "d.reserve(w.line, \"\"+verify.ProjectID(o.Verification.ID.String()), now)"}, {"internal/dispatch/poll.go", "d.release(w.line, m.project)", ""}},
+		test{inDispatch, "^TestRetriesOfAFloodTakeNoPlacesOfOthers$"},
+	},
+	{
+		"writer-without-shares", "While others want something, a project has its share of the operations that wait for a commit.",
+		[]edit{{batchFile, "case share.Spent:", "case share.Spent + 9:"}},
+		test{inStore, "^TestAFloodLeavesOthersTheirPlacesInTheWriter$"},
+	},
+	{
+		"users-checks-without-shares", "Everything that a key can ask for takes a place.",
+		[]edit{{userRowFile, "o.project, o.user, o.withCurrent = k.Project, rowOf(k), true", "o.user, o.withCurrent = rowOf(k), true"}},
+		test{inStore, "^TestAFloodLeavesOthersTheirPlacesInTheWriter$"},
+	},
+	{
+		"engine-serves-the-flood-first", "Texts of several projects are spoken in turn.",
+		[]edit{{"internal/speech/engine.go", "t.waiting.Add(who, w)", "t.waiting.Add(who[:0], w)"}},
+		test{inSpeech, "^TestTheEngineServesThoseThatWaitInTurn$"},
+	},
+	{
 		"limits-after-the-send", "What the limits refuse is not sent.",
 		[]edit{
 			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(v, v.Message(place.Channel(), secret))\n\tif err := commit("},

@@ -204,7 +204,7 @@ func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.L
 // start commits a new verification that begin has begun.
 func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Verification, *verify.Destination, time.Time) error) error {
 	started := *v // the batch may run twice, the caller's copy changes when it is committed
-	o.destination = destinationKey{v.Project, v.To}
+	o.project, o.destination = v.Project, destinationKey{v.Project, v.To}
 	o.apply = func(r *rows, now time.Time) error {
 		started = *v
 		if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
@@ -239,7 +239,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error) {
 	var out verify.Outcome
 	err := s.w.do(op{
-		verification: g.ID, withDestination: true,
+		project: g.Project, verification: g.ID, withDestination: true,
 		apply: func(r *rows, now time.Time) (err error) {
 			v, err := r.owned(g.ID, g.Project)
 			if err != nil {
@@ -255,7 +255,7 @@ func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error)
 // Cancel implements [verify.Store].
 func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) error {
 	return s.w.do(op{
-		verification: id,
+		project: p, verification: id,
 		apply: func(r *rows, now time.Time) error {
 			v, err := r.owned(id, p)
 			if err != nil {

@@ -26,6 +26,7 @@ func (v *Verification) Envelope() Envelope {
 type Message struct {
 	ID           ID // the same in every attempt, so that receivers can drop repeats
 	Verification ID
+	Project      ProjectID
 	Channel      Channel
 	To           phone.Number
 	From         string

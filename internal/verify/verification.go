@@ -247,6 +247,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 	m := Message{
 		ID:           id,
 		Verification: v.ID,
+		Project:      v.Project,
 		Channel:      c,
 		To:           v.To,
 		From:         v.Sender,
