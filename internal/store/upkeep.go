@@ -168,7 +168,7 @@ func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err 
 			return deleted, err
 		}
 		if last.IsZero() {
-			return deleted, s.purge(ctx)
+			return deleted, errors.Join(s.purge(ctx), s.releasePhones(ctx))
 		}
 		deleted, after = deleted+n, last
 	}

@@ -187,6 +187,8 @@ type Settlement struct {
 	Watch time.Duration
 
 	Verdict Verdict // if a key was asked for: see [Verification.Answer]
+
+	Called phone.Number // of a call: whose phone is free again, see [Phone.Settle]
 }
 
 // lease gives the caller the next attempt until now+d.
@@ -218,19 +220,25 @@ func (v *Verification) Claim(lease time.Duration, now time.Time) (lost *Delivery
 	if !v.Due(now) {
 		return nil, false
 	}
-	if v.Delivery == Sending {
-		lost = &Delivery{
-			Verification: v.ID, Attempt: v.Attempt,
-			Outcome: Unknown, Reason: ReasonLeaseLost,
-			StartedAt: v.DueAt, EndedAt: v.DueAt, // all that is known: it had the lease until then
-		}
-	}
+	lost = v.lost()
 	if v.ended(now) != nil {
 		v.giveUp(now)
 		return lost, false
 	}
 	v.lease(lease, now)
 	return lost, true
+}
+
+// lost is the end of an attempt whose lease ran out, if v is in one.
+func (v *Verification) lost() *Delivery {
+	if v.Delivery != Sending {
+		return nil
+	}
+	return &Delivery{
+		Verification: v.ID, Attempt: v.Attempt,
+		Outcome: Unknown, Reason: ReasonLeaseLost,
+		StartedAt: v.DueAt, EndedAt: v.DueAt, // all that is known: it had the lease until then
+	}
 }
 
 // giveUp ends the delivery of a message whose code has died.
@@ -337,11 +345,16 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	return true
 }
 
-// An Overdue is a verification whose message somebody should look at: see [Verification.Claim].
+// An Overdue is a verification whose message somebody should look at: see [Overdue.Claim].
 type Overdue struct {
 	Hint         time.Time // when it was noted down for; it may be out of date
 	Verification *Verification
 	Deliveries   []Delivery // the attempts that have ended, oldest first
+
+	// By which channel somebody wants to claim it; "" is for those who end it. Calling is as
+	// [Verification.Calling], of that attempt.
+	By      Channel
+	Calling time.Duration
 }
 
 // Postpone puts off looking at v, see [Verification.Postpone], if it still is as it was seen: what has

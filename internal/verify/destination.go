@@ -19,6 +19,8 @@ type Destination struct {
 	Failures  int       // consecutive wrong guesses, over all verifications
 	WaitUntil time.Time // until then nothing is evaluated
 	Latest    ID        // the newest verification; the others follow by Verification.Previous
+
+	Phone *Phone // of the number. It isn't stored here: a store sets it for a call
 }
 
 // MaxFailures is how many consecutive wrong guesses at one number are ever evaluated. From there
@@ -29,19 +31,39 @@ const MaxFailures = 100
 const lockedFor = 24 * time.Hour
 
 // Begin charges the number for one more message and makes v its latest verification.
-// It fails with [ErrTooManySends] or [ErrTooManyGuesses], then nothing has changed.
+// It fails with [ErrTooManySends], [ErrTooManyGuesses], or for a call [ErrCalling] or [ErrTooSoon]; then
+// nothing has changed.
 func (d *Destination) Begin(v *Verification, limits Limits, now time.Time) error {
 	if d.Failures >= MaxFailures {
 		return ErrTooManyGuesses.After(lockedFor)
 	}
+	if v.Calling > 0 {
+		if wait := d.Phone.free(v, false, now); wait > 0 {
+			return ErrCalling.After(wait)
+		}
+		if wait := d.quiet(ID{}, now); wait > 0 {
+			return ErrTooSoon.After(wait)
+		}
+	}
+	if wait := d.charge(limits, now); wait > 0 {
+		return ErrTooManySends.After(wait)
+	}
+	v.Previous, d.Latest = d.Latest, v.ID
+	return nil
+}
+
+// charge charges the number for one message, if a wait of zero says that it may be sent.
+func (d *Destination) charge(limits Limits, now time.Time) (wait time.Duration) {
 	tat, wait := limits.gcra().Take(d.TAT, now)
 	sends, waitDay := limits.window().Take(d.Sends, now)
 	if wait = max(wait, waitDay); wait > 0 {
-		return ErrTooManySends.After(wait)
+		return wait
+	}
+	if sends == nil { // without a bound: calls ask for the last one
+		sends = limit.Log{now}
 	}
 	d.TAT, d.Sends = tat, sends
-	v.Previous, d.Latest = d.Latest, v.ID
-	return nil
+	return 0
 }
 
 // admit refuses a guess while the number has to wait.

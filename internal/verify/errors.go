@@ -109,6 +109,8 @@ var (
 	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
 
 	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
+	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}
+	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "a call to this number must wait after the message before it"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
 	ErrBusy      = &Error{Kind: Unavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}

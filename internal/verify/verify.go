@@ -57,6 +57,8 @@ type Place interface {
 	Channel() Channel
 	// Lease is how long the message may stay with us before others may send it.
 	Lease() time.Duration
+	// Calling is how long its call may take, from when it begins; 0 if it makes none.
+	Calling() time.Duration
 }
 
 // An Observer counts what callers asked for and what they got.
@@ -258,6 +260,7 @@ func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verific
 	if err != nil {
 		return nil, err
 	}
+	v.Calling = place.Calling()
 	if err := commit(v, place); err != nil {
 		return nil, err
 	}
