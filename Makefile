@@ -1,5 +1,5 @@
-# make test    all tests, with the race detector: what CI runs
-# make check   the same after formatting, vet and static checks
+# make test    all packages' tests in a few minutes: no race detector, long tests shortened or left out
+# make check   formatting, vet, static checks, then all tests whole, with the race detector
 # make slow    tests that measure, so that they need the machine to themselves
 # make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
@@ -15,19 +15,21 @@ FUZZTIME    = 20s
 
 .PHONY: test postgresql check slow calls long fuzz kannel bench mutants docs build
 
+# TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
-	go test -race ./...
+	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 3 minutes on two cores."
+	@go run ./internal/testrun -short -vet=off $(TESTFLAGS) ./...
 
 # On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
 postgresql:
 	@.ci/postgresql
 
-check:
+check: postgresql
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }
 	go vet ./...
 	go mod verify
 	go run $(STATICCHECK) ./...
-	$(MAKE) test
+	go run ./internal/testrun -race -vet=off -timeout 20m $(TESTFLAGS) ./...
 
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign

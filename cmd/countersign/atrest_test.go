@@ -17,7 +17,6 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -66,7 +66,7 @@ func (in *installation) startMany(p *process, first, n int, fields string) []liv
 	}
 	codes := map[string]string{}
 	read, missing := 0, all
-	if !within(time.Minute, func() bool {
+	if !within(patience, func() bool {
 		in.receiver.mu.Lock()
 		got := in.receiver.got
 		in.receiver.mu.Unlock()
@@ -228,7 +228,7 @@ func TestNoLiveCodeIsLeftAnywhere(t *testing.T) {
 		}
 		codes = append(codes, v.code)
 	}
-	if !within(20*time.Second, func() bool { return strings.Count(p.stderr.String(), `"msg":"attempt settled"`) >= liveCodes }) {
+	if !within(patience, func() bool { return strings.Count(p.stderr.String(), `"msg":"attempt settled"`) >= liveCodes }) {
 		t.Fatalf("not all messages were settled, or the log isn't at debug level")
 	}
 	db := in.readDatabase()
@@ -448,10 +448,7 @@ func (a attack) try(r dumpedRow) string {
 func TestAnOfflineAttackFindsNoCode(t *testing.T) {
 	attacked, others := 2, 1 // rows
 	if os.Getenv("COUNTERSIGN_TEST_SLOW") != "" {
-		attacked, others = liveCodes, 20
-		if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-			others = min(others*f, liveCodes)
-		}
+		attacked, others = liveCodes, min(testsize.Times(20), liveCodes)
 	} else {
 		t.Parallel()
 	}

@@ -102,7 +102,7 @@ func (c *restoreCommand) restore(w world, to string) error {
 			return err
 		}
 		// Guesses that were spent since the backup are not in it, and neither is which codes were used.
-		n, err := st.VoidPending(w.ctx, actor())
+		n, err := st.VoidPending(w.ctx, actor(), "restore")
 		if err != nil {
 			return err
 		}

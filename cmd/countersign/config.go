@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
@@ -122,8 +124,8 @@ type DatabaseConfig struct {
 	Password PasswordConfig `yaml:"password"`
 	// Writers is how many connections commit starts and checks: 1 to 64.
 	Writers int `yaml:"writers" default:"2"`
-	// Connections is how many there may be for everything else: 1 to 256.
-	Connections int `yaml:"connections" default:"8"`
+	// Connections is how many there may be for everything else: 1 to 256. Look-ups, lists and upkeep each have some of their own.
+	Connections int `yaml:"connections" default:"12"`
 	// Timeout of a transaction, of a read, and of a new connection: 100ms to 10s. A request fails
 	// within 2½ times as long when the database is away.
 	Timeout yamlconf.Duration `yaml:"timeout" default:"750ms"`
@@ -157,6 +159,17 @@ type PublicConfig struct {
 	URL string `yaml:"url"`
 	// TLS makes it https. Without it, put a proxy that speaks TLS in front. Optional.
 	TLS TLSConfig `yaml:"tls"`
+	// MaxConnections is how many connections there may be at once: 1 to 1000000. More are closed at once.
+	// Each takes up to 25 KB.
+	MaxConnections int `yaml:"max_connections" default:"4096"`
+	// MaxPerAddress is how many of them one address may have, or one IPv6 network of 64 bits: 1 to 1000000.
+	// Behind a trusted proxy it is how many requests a client may have under way; more are answered 429.
+	MaxPerAddress int `yaml:"max_per_address" default:"1024"`
+	// TrustedProxies are networks of proxies in front, such as 192.0.2.0/24: what they say of a client's
+	// address is believed. A proxy that isn't listed counts as one client. Optional.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// ClientHeader is the header in which a trusted proxy adds the address of its client.
+	ClientHeader string `yaml:"client_header" default:"X-Forwarded-For"`
 }
 
 // TLSConfig names a certificate. Both files are read again when they change.
@@ -171,6 +184,8 @@ type TLSConfig struct {
 type OperationsConfig struct {
 	// Listen is the address to listen on, host:port.
 	Listen string `yaml:"listen" default:"127.0.0.1:8081"`
+	// MaxConnections is how many connections there may be at once: 1 to 1000000.
+	MaxConnections int `yaml:"max_connections" default:"256"`
 }
 
 // SenderConfig is what messages come from.
@@ -529,6 +544,8 @@ type loadedConfig struct {
 	keys *keyset.Set
 	cert *certificate    // nil: no TLS
 	pg   *store.Postgres // nil: a file in the data folder
+	// clients bound the public listener's.
+	clients web.Limits
 	// reloads are what may change while we run, as it was before it was loaded.
 	reloads []reloader
 }
@@ -587,6 +604,7 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 	c.checkKeyset(p)
 	checkAddress(p, "public.listen", c.Public.Listen)
 	checkPublicURL(p, c.Public.URL)
+	c.checkClients(p)
 	checkAddress(p, "operations.listen", c.Operations.Listen)
 	p.Check("operations.listen", c.Operations.Listen != c.Public.Listen || strings.HasSuffix(c.Public.Listen, ":0"), "must not be that of public.listen")
 	c.checkCertificate(p)
@@ -634,6 +652,26 @@ func (c *loadedConfig) check(p *yamlconf.Problems) {
 			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, SIP for voice, and a provider's preset or api says its own", name)
 		}
 	}
+}
+
+// maxConnections is more than a machine has files for.
+const maxConnections = 1_000_000
+
+// checkClients reads what bounds the listeners' clients.
+func (c *loadedConfig) checkClients(p *yamlconf.Problems) {
+	for key, n := range map[string]int{
+		"public.max_connections": c.Public.MaxConnections, "public.max_per_address": c.Public.MaxPerAddress, "operations.max_connections": c.Operations.MaxConnections,
+	} {
+		p.Check(key, n >= 1 && n <= maxConnections, "must be 1 to %d", maxConnections)
+	}
+	c.clients = web.Limits{Total: c.Public.MaxConnections, PerAddress: c.Public.MaxPerAddress, Header: c.Public.ClientHeader}
+	for i, text := range c.Public.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		p.Check(fmt.Sprintf("public.trusted_proxies[%d]", i), err == nil && network.Bits() > 0, "must be a network such as 192.0.2.0/24 or 2001:db8::/64, and not all addresses")
+		c.clients.Proxies = append(c.clients.Proxies, network.Masked())
+	}
+	letters := strings.Trim(c.Public.ClientHeader, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-")
+	p.Check("public.client_header", c.Public.ClientHeader != "" && letters == "", "must be the name of a header")
 }
 
 // checkDatabase finds the database, and doesn't connect to it.

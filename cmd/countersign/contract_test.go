@@ -1210,7 +1210,7 @@ func testOutcomes(t *testing.T, p *process, ids map[string]string) {
 			r, all = p.record(id), p.messages(to)
 			return r.Delivery == want.delivery && slices.Contains(strings.Split(want.reason, "|"), r.Reason) && len(all) == want.messages && r.Attempt >= want.attempts
 		}
-		if !within(20*time.Second, seen) {
+		if !within(patience, seen) {
 			t.Errorf("%s:\ngot  %v(%s), %d messages, %d attempts\nwant %v(%s), %d, at least %d", name,
 				r.Delivery, r.Reason, len(all), r.Attempt, want.delivery, want.reason, want.messages, want.attempts)
 			continue

@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/countersign/countersign/internal/bench"
 	"github.com/countersign/countersign/internal/porttest"
@@ -196,7 +195,14 @@ scrape_configs:
 `, p.targets), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := porttest.Address(t)
+	porttest.Try(t, 1, func(port int) error { return p.start(program, config, dir, porttest.At(port)) })
+	return p
+}
+
+// start starts the program and waits until it is ready.
+func (p *prometheus) start(program, config, dir, addr string) error {
+	t := p.t
+	t.Helper()
 	p.url = "http://" + addr
 	var out lockedBuffer
 	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--log.level=warn")
@@ -210,7 +216,7 @@ scrape_configs:
 		cmd.Process.Kill()
 		<-ended
 	})
-	if !within(time.Minute, func() bool {
+	if !within(patience, func() bool {
 		select {
 		case err := <-ended:
 			ended <- err
@@ -229,10 +235,10 @@ scrape_configs:
 	select {
 	case err := <-ended:
 		ended <- err
-		t.Fatalf("prometheus ended: %v\n%s", err, &out)
+		return fmt.Errorf("prometheus ended: %v\n%s", err, &out)
 	default:
 	}
-	return p
+	return nil
 }
 
 // scrape has Prometheus look at a server from now on. It watches the file.
@@ -310,7 +316,7 @@ func (p *prometheus) get(path string, args url.Values, into any) error {
 // wait waits until a query has a result.
 func (p *prometheus) wait(what, expr string) {
 	p.t.Helper()
-	if !within(time.Minute, func() bool {
+	if !within(patience, func() bool {
 		result, err := p.query(expr)
 		if err != nil {
 			p.t.Fatal(err)

@@ -119,7 +119,8 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		return errors.Join(err, s.Close(w.ctx))
 	}
 	handler := s.Handler(web.Mount{Name: "simulator", Prefix: "/simulator", Handler: simulator.Handler()})
-	return serveUntilDone(w.ctx, log, []listening{{public, web.NewServer(handler, log)}, {operations, web.NewServer(s.Operations(), log)}},
+	gate := web.NewGate("dev", web.Limits{}, log) // for both
+	return serveUntilDone(w.ctx, log, []listening{{gate.Listen(public), web.NewServer(handler, log)}, {gate.Listen(operations), web.NewServer(s.Operations(), log)}},
 		func(drain context.Context) error {
 			s.Dispatch.Close(drain)
 			simulator.Close() // its last receipts still find the database

@@ -94,7 +94,7 @@ func fails(t *testing.T, args ...string) (exit int, stderr string) {
 	cmd.Env = append(os.Environ(), runAs+"=command")
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	err := cmd.Run()
 	var exited *exec.ExitError

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -232,27 +233,16 @@ func TestQuickstartsReceiver(t *testing.T) {
 	if m == nil {
 		t.Fatal("docs/quickstart.md shows no receiver")
 	}
-	addr := porttest.Address(t)
-	in := install(t, thisBinary, func(config string) string {
-		return regexp.MustCompile(`http://127\.0\.0\.1:\d+/messages`).ReplaceAllString(config, "http://"+addr+"/messages")
+	in := install(t, thisBinary, nil)
+	var addr string
+	var printed *lockedBuffer
+	porttest.Try(t, 1, func(port int) (err error) {
+		addr = porttest.At(port)
+		printed, err = in.quickstartReceiver(strings.ReplaceAll(m[1], "127.0.0.1:9000", addr), addr)
+		return err
 	})
-	source := filepath.Join(in.dir, "receiver.go")
-	if err := os.WriteFile(source, []byte(strings.ReplaceAll(m[1], "127.0.0.1:9000", addr)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(in.dir, "receiver")
-	if out, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
-		t.Fatalf("build the receiver: %v\n%s", err, out)
-	}
-	var printed lockedBuffer
-	receiver := exec.Command(binary)
-	receiver.Dir, receiver.Stdout, receiver.Stderr = in.dir, &printed, &printed
-	if err := receiver.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		receiver.Process.Kill()
-		receiver.Wait()
+	in.rewrite(func(config string) string {
+		return regexp.MustCompile(`http://127\.0\.0\.1:\d+/messages`).ReplaceAllString(config, "http://"+addr+"/messages")
 	})
 
 	p := in.serve()
@@ -261,13 +251,13 @@ func TestQuickstartsReceiver(t *testing.T) {
 		t.Fatal(err)
 	}
 	var code string
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		if found := regexp.MustCompile(`code is: (\d{6})`).FindStringSubmatch(strings.ToLower(printed.String())); found != nil {
 			code = found[1]
 		}
 		return code != ""
 	}) {
-		t.Fatalf("the receiver printed no code after %s:\n%s", started, &printed)
+		t.Fatalf("the receiver printed no code after %s:\n%s", started, printed)
 	}
 	id := regexp.MustCompile(`[0-9a-f-]{36}`).FindString(started)
 	if _, answer, err := p.post(id+"/verify", `{"token":"`+code+`"}`); err != nil || answer != `{"success":true}` {
@@ -319,6 +309,47 @@ func TestQuickstartsReceiver(t *testing.T) {
 			t.Errorf("%s: got %s %s, want %d", tt.name, resp.Status, text, tt.status)
 		}
 	}
+}
+
+// quickstartReceiver builds a receiver, starts it, and waits until it listens.
+func (in *installation) quickstartReceiver(source, addr string) (printed *lockedBuffer, err error) {
+	t := in.t
+	t.Helper()
+	file, binary := filepath.Join(in.dir, "receiver.go"), filepath.Join(in.dir, "receiver")
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", binary, file).CombinedOutput(); err != nil {
+		t.Fatalf("build the receiver: %v\n%s", err, out)
+	}
+	printed = new(lockedBuffer)
+	receiver := exec.Command(binary)
+	receiver.Dir, receiver.Stdout, receiver.Stderr = in.dir, printed, printed
+	if err := receiver.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { receiver.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		receiver.Process.Kill()
+		<-ended
+	})
+	if !within(patience, func() bool {
+		select {
+		case <-ended:
+			err = fmt.Errorf("the receiver ended: %v\n%s", receiver.ProcessState, printed)
+			return true
+		default:
+		}
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}) {
+		t.Fatalf("the receiver doesn't listen\n%s", printed)
+	}
+	return printed, err
 }
 
 // The configuration for containers is right once its secrets are made as compose.yaml says.

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// drainFor is how long a shutdown waits for requests that are under way, then for messages. Ending
-// the calls of carriers takes up to a second more; all of it stays within 10 seconds.
-const drainFor = 8 * time.Second
+// drainFor is how long a shutdown waits for requests that are under way, then for messages. Ending the
+// calls of carriers and recording what wasn't sent take up to 3 seconds more: all of it stays within 10.
+const drainFor = 7 * time.Second
 
 // listening is a server and where it listens.
 type listening struct {

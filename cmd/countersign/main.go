@@ -38,6 +38,7 @@ type commands struct {
 	Bench       benchCommand       `cmd:"" help:"Measure a running server from outside."`
 	Backup      backupCommand      `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore     restoreCommand     `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
+	Void        voidCommand        `cmd:"" help:"Void pending verifications, after a restore that the server can't notice."`
 	Migrate     migrateCommand     `cmd:"" help:"Move an installation from SQLite to PostgreSQL."`
 }
 

@@ -28,6 +28,10 @@ import (
 // runAs makes this test binary behave as the program when a test starts it again.
 const runAs = "COUNTERSIGN_TEST_RUN_AS"
 
+// patience is how long a test waits for what must come, on a machine that is loaded many times over.
+// What must come in time is held by limits of its own.
+const patience = 2 * time.Minute
+
 // noRaceSleep spares a second at the end of each process that a test starts under -race.
 const noRaceSleep = "atexit_sleep_ms=0"
 
@@ -181,7 +185,7 @@ func (p *process) messages(to string) []simMessage {
 // message waits until the simulator has sent a verification's message.
 func (p *process) message(to, verification string) simMessage {
 	p.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		for _, m := range p.messages(to) {
 			if m.Verification == verification {
 				return m

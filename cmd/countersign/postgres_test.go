@@ -25,21 +25,13 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // Three replicas of the real program on one PostgreSQL.
 
 const replicas = 3
-
-// times is how often to do something that a short run does n times: COUNTERSIGN_TEST_LONG
-// multiplies it.
-func times(n int) int {
-	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-		return n * f
-	}
-	return n
-}
 
 // installOn follows the example configuration, with a database. more are lines of that section.
 func installOn(t *testing.T, databaseURL string, more ...string) *installation {
@@ -122,7 +114,7 @@ func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 		all.Wait()
 		return answers
 	}
-	for round := range times(20) {
+	for round := range testsize.Times(20) {
 		attempts := 1 + round%20
 		got := race(round, wrong, attempts)
 		if got["wrong"] != attempts || got["gone"] != parallel-attempts {
@@ -135,7 +127,7 @@ func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 			t.Errorf("right code: got %v, want 1 right and the rest gone", got)
 		}
 	}
-	t.Logf("%d races of %d guesses each over %d replicas: over-limit %d, double success %d", 2*times(20), parallel, replicas, overLimit.Load(), approvedTwice.Load())
+	t.Logf("%d races of %d guesses each over %d replicas: over-limit %d, double success %d", 2*testsize.Times(20), parallel, replicas, overLimit.Load(), approvedTwice.Load())
 }
 
 // guesses is what a caller may see of one verification, written down a second time.
@@ -175,7 +167,7 @@ func TestReplicasAreLinearizable(t *testing.T) {
 	var mu sync.Mutex // guards history
 	var history []porcupine.Operation
 	var all sync.WaitGroup
-	for v := range times(60) {
+	for v := range testsize.Times(60) {
 		id, code := startOn(in, servers[v%replicas], newNumber(), linearAttempts)
 		for client := range 2 * replicas {
 			all.Go(func() {
@@ -206,7 +198,7 @@ func TestReplicasAreLinearizable(t *testing.T) {
 		}
 		t.Fatalf("%d guesses: %s, want %s; the answers were %v", len(history), got, porcupine.Ok, answers)
 	}
-	t.Logf("%d guesses on %d verifications: illegal 0", len(history), times(60))
+	t.Logf("%d guesses on %d verifications: illegal 0", len(history), testsize.Times(60))
 
 	// One answer that is wrong must be noticed.
 	for i := range history {
@@ -238,7 +230,7 @@ func devReplica(t *testing.T, data, databaseURL, phones string, life int) *proce
 // default would acknowledge what isn't on disk.
 func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	t.Parallel()
-	kills, shutdowns := times(5), times(2)
+	kills, shutdowns := testsize.Times(5), testsize.Times(2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -249,9 +241,10 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	c.phones.slow = 100 * time.Millisecond // so that there are calls under way when a replica dies
 	receiver := httptest.NewServer(c.phones)
 	defer receiver.Close()
-	data, life := t.TempDir(), 0
+	data, life, lives := t.TempDir(), 0, [replicas]int{}
 	start := func(i int) {
 		life++
+		lives[i] = life
 		c.servers[i].Store(devReplica(t, data, databaseURL, receiver.URL, life))
 	}
 	for i := range replicas {
@@ -263,12 +256,20 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 		events[i] = true
 	}
 	rnd.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+	held := false
 	for n, database := range events {
 		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
 		if database {
 			cluster.Kill(t)
 			cluster.Start(t)
 			continue
+		}
+		// One dies in the middle of a call, of which nothing is sent. Where the others are, chance decides.
+		if !held {
+			held = true
+			if id := c.phones.hold(t, fmt.Sprint(lives[n%replicas])); !within(patience, func() bool { return c.promised(id) }) {
+				t.Errorf("%s: nobody was told that it was started", id)
+			}
 		}
 		c.servers[n%replicas].Load().kill()
 		start(n % replicas)
@@ -416,7 +417,7 @@ func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
 
 // lossTime is how long the database is cut off.
 func lossTime() time.Duration {
-	if times(1) > 1 {
+	if testsize.Long() {
 		return time.Minute
 	}
 	return 4 * time.Second
@@ -470,7 +471,7 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 	wire.Delay(20 * time.Millisecond)
 	guessInTheEnd(in, p, direct)
 	wire.Delay(0)
-	for range times(5) {
+	for range testsize.Times(5) {
 		wire.Tear()
 		guessInTheEnd(in, p, direct)
 	}
@@ -502,7 +503,7 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 			}
 		})
 	}
-	if !within(5*time.Second, func() bool { return !p.ready(t) }) {
+	if !within(20*time.Second, func() bool { return !p.ready(t) }) {
 		t.Error("it says that it is ready")
 	}
 	clients.Wait()
@@ -513,15 +514,15 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 		t.Errorf("%d messages were sent meanwhile", got-messages)
 	}
 	wire.Cut(false)
-	if !within(10*time.Second, func() bool { return p.ready(t) }) {
+	if !within(patience, func() bool { return p.ready(t) }) {
 		t.Fatal("it isn't ready again")
 	}
 	// Not one of those guesses came so far that it could be committed.
 	var got string
-	if !within(20*time.Second, func() bool { got = guessOn(p, id, code); return got != "503 Service Unavailable" }) || got != "right" {
+	if !within(patience, func() bool { got = guessOn(p, id, code); return got != "503 Service Unavailable" }) || got != "right" {
 		t.Errorf("the code afterwards: got %s, want right", got)
 	}
-	if !within(time.Minute, func() bool {
+	if !within(patience, func() bool {
 		httpClient.CloseIdleConnections()
 		return p.metricOf(t, "go_goroutines") < goroutines+20 && p.metricOf(t, "process_open_fds") < files+20
 	}) {
@@ -533,7 +534,7 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 // startInTheEnd starts a verification, and again after it was told that the database is away.
 func startInTheEnd(in *installation, p *process) (id, code string) {
 	in.t.Helper()
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		resp, body, err := p.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
 		if err != nil || resp.StatusCode != 200 && resp.StatusCode != 503 {
 			in.t.Fatalf("start: got %v %s, %v", resp, body, err)
@@ -554,7 +555,7 @@ func guessInTheEnd(in *installation, p *process, databaseURL string) {
 	in.t.Helper()
 	id, code := startInTheEnd(in, p)
 	lost, got := 0, ""
-	within(20*time.Second, func() bool {
+	within(patience, func() bool {
 		got = guessOn(p, id, code)
 		if away := got == "503 Service Unavailable"; away {
 			lost++
@@ -617,7 +618,7 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 	}
 	// They are there, the guesses aren't.
 	onStandby := standby.URL(strings.TrimPrefix(u.Path, "/"))
-	if !within(10*time.Second, func() bool { return len(storedIn(t, onStandby)) == 12 }) {
+	if !within(patience, func() bool { return len(storedIn(t, onStandby)) == 12 }) {
 		t.Fatal("the standby hasn't got the starts")
 	}
 	standby.Detach(t)
@@ -634,14 +635,14 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 		}
 	}
 	for i, p := range servers {
-		if !within(15*time.Second, func() bool { return p.ready(t) }) {
+		if !within(patience, func() bool { return p.ready(t) }) {
 			t.Fatalf("replica %d isn't ready", i)
 		}
 	}
 	for i, v := range append(used, unused...) {
 		for n := range replicas {
 			var got string
-			if !within(10*time.Second, func() bool {
+			if !within(patience, func() bool {
 				got = guessOn(servers[(i+n)%replicas], v.id, v.code)
 				return got != "503 Service Unavailable"
 			}) || got != "gone" {
@@ -651,7 +652,7 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 	}
 	// A new primary may be slow at first.
 	to := newNumber()
-	if !within(10*time.Second, func() bool {
+	if !within(patience, func() bool {
 		resp, _, err := servers[0].post("sms", fmt.Sprintf(`{"to":%q}`, to))
 		return err != nil || resp.StatusCode != 503
 	}) {

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -120,7 +119,7 @@ func (p *testProvider) reportTo(server *process, target, token string, report ur
 func (in *installation) wantDelivery(id string, status verify.Status, delivery verify.DeliveryState, reason string) {
 	in.t.Helper()
 	var got storedVerification
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		got = readVerifications(in.t.(*testing.T), filepath.Join(in.dir, "data"))[id]
 		return got.status == int(status) && got.delivery == int(delivery) && got.reason == reason
 	}) {

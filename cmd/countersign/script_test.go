@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -33,7 +32,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		pattern, err := regexp.Compile(args[0])
 		ts.Check(err)
 		var answer string
-		if !within(20*time.Second, func() bool {
+		if !within(patience, func() bool {
 			answer, err = curl(args[2:])
 			return err == nil && pattern.MatchString(answer)
 		}) {

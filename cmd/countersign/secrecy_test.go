@@ -18,7 +18,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 	"unicode"
 
 	"github.com/google/uuid"
@@ -184,7 +183,7 @@ func (c *clumsy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (c *clumsy) message(id string) (m receivedMessage) {
 	c.t.Helper()
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if all := c.got[id]; len(all) > 0 {
@@ -424,7 +423,7 @@ tracing: {endpoint: "%s", sample: 1}
 	in.run("keyset", "promote", "keyset.json", fmt.Sprint(keys[1].ID))
 	says := func(what string, times int) {
 		t.Helper()
-		if !within(20*time.Second, func() bool { return strings.Count(p.stderr.String(), what) >= times }) {
+		if !within(patience, func() bool { return strings.Count(p.stderr.String(), what) >= times }) {
 			t.Fatalf("the log doesn't say %s %d times:\n%s", what, times, p.stderr)
 		}
 	}

@@ -80,15 +80,19 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer out.close()
+	m := out.metrics()
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: out.metrics(),
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m,
 		Carriers: out.all, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	})
 	if err != nil {
 		return err
 	}
-	api := web.NewServer(traces.wrap(s.Handler(out.reports(log, s)...)), log)
+	clients, operators := web.NewGate("public", conf.clients, log), web.NewGate("operations", web.Limits{Total: conf.Operations.MaxConnections}, log)
+	m.Clients("public", clients.Stats)
+	m.Clients("operations", operators.Stats)
+	api := web.NewServer(clients.Handler(traces.wrap(s.Handler(out.reports(log, s)...))), log)
 	if conf.cert != nil {
 		api.TLSConfig = conf.cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
@@ -99,7 +103,7 @@ func (c *serveCommand) Run(w world) error {
 	reloading.Go(func() { reload(ctx, log, hangup, conf.reloads) })
 	defer func() { done(); reloading.Wait() }()
 	log.Info("serving", "version", version(), "public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String())
-	return serveUntilDone(w.ctx, log, []listening{{public, api}, {operations, web.NewServer(s.Operations(), log)}},
+	return serveUntilDone(w.ctx, log, []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(s.Operations(), log)}},
 		func(drain context.Context) error { return errors.Join(s.Close(drain), traces.stop(drain)) })
 }
 

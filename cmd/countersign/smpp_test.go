@@ -34,7 +34,7 @@ func installSMPP(t *testing.T, addr, more string) *installation {
 // bothBound waits until the metrics say that both binds are up.
 func bothBound(t *testing.T, p *process) {
 	t.Helper()
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		return strings.Contains(get(t, p.Ops+"/metrics"), `countersign_binds_up{carrier="smsc"} 2`+"\n")
 	}) {
 		t.Fatalf("the metrics never say that both binds are up\n%s", p.stderr)
@@ -94,7 +94,7 @@ func TestSIGTERMUnbinds(t *testing.T) {
 			if got != command {
 				t.Errorf("the SMSC was asked %#x, want %#x", got, command)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("the SMSC was never asked %#x\n%s", command, p.stderr)
 		}
 	}

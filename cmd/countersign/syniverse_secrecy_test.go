@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A user's story, its failures and a token's refreshes, on a server that logs and traces all it can.
@@ -61,7 +60,7 @@ func TestNothingThatSyniversesAPIShowsHoldsASecret(t *testing.T) {
 		t.Helper()
 		received++
 		var m receivedMessage
-		if !within(20*time.Second, func() bool {
+		if !within(patience, func() bool {
 			in.receiver.mu.Lock()
 			defer in.receiver.mu.Unlock()
 			if len(in.receiver.got) >= received {

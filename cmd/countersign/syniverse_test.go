@@ -202,7 +202,7 @@ func (u *person) next() simMessage {
 	u.t.Helper()
 	u.sent++
 	var all []simMessage
-	if !within(10*time.Second, func() bool { all = u.messages(u.to); return len(all) >= u.sent }) {
+	if !within(patience, func() bool { all = u.messages(u.to); return len(all) >= u.sent }) {
 		u.t.Fatalf("got %d messages to %s, want %d", len(all), u.to, u.sent)
 	}
 	return all[len(all)-u.sent] // the newest is first

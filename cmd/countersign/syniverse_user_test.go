@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 )
@@ -764,7 +763,7 @@ func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
 	u.done(u.associate())
 	u.refused(u.validate("not it"), 400, "W-1")
 	var m receivedMessage
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		in.receiver.mu.Lock()
 		defer in.receiver.mu.Unlock()
 		for _, m = range in.receiver.got {

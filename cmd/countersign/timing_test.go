@@ -9,16 +9,15 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -65,10 +64,7 @@ const (
 // programs' doing, and only hide a difference.
 func TestTheTimeOfACheckDoesntTellWhatWasWrong(t *testing.T) {
 	slowSuite(t)
-	each := checksOfAKind
-	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-		each *= f
-	}
+	each := testsize.Times(checksOfAKind)
 	in := install(t, func(args ...string) *exec.Cmd { return exec.Command(staticBinary(t), args...) }, nil)
 	var another, key map[string]string
 	in.decode(&another, "project", "create", "--config", "countersign.yaml", "--json", "Another project")
@@ -83,7 +79,7 @@ func TestTheTimeOfACheckDoesntTellWhatWasWrong(t *testing.T) {
 	strangers := in.startMany(p.as(another["id"], key["token"]), guessed, others, `"max_attempts":20`)
 	const life = 2 * time.Second
 	dead := in.startMany(p, guessed+others, others, fmt.Sprintf(`"max_attempts":20,"valid_for":%d`, life/time.Second))
-	if !within(20*time.Second, func() bool {
+	if !within(patience, func() bool {
 		return strings.Contains(get(t, p.Ops+"/metrics"), "countersign_queue_messages{carrier=\"gateway\"} 0\n")
 	}) {
 		t.Fatal("messages are still under way")

@@ -68,7 +68,7 @@ func hearTheCode(t *testing.T) (busy bool, err error) {
 		t.Fatalf("start: %s, %v", answer, err)
 	}
 	row := func() (v storedVerification) { return readVerifications(t, filepath.Join(in.dir, "data"))[id] }
-	if !within(time.Minute, func() bool { return row().delivery > int(verify.Sent) || row().delivery == int(verify.Queued) }) {
+	if !within(patience, func() bool { return row().delivery > int(verify.Sent) || row().delivery == int(verify.Queued) }) {
 		t.Fatalf("the call never ended: %+v\n%s", row(), p.stderr)
 	}
 	took := time.Since(began)
@@ -164,7 +164,7 @@ func TestSIGTERMHangsUp(t *testing.T) {
 	if err != nil || id == "" {
 		t.Fatalf("start: %s, %v", answer, err)
 	}
-	if !within(20*time.Second, func() bool { return talked(phone) == 1 }) {
+	if !within(patience, func() bool { return talked(phone) == 1 }) {
 		t.Fatalf("the phone was never answered\n%s", p.stderr)
 	}
 	began := time.Now()
@@ -176,7 +176,7 @@ func TestSIGTERMHangsUp(t *testing.T) {
 	}
 	in.wantDelivery(id, verify.Pending, verify.Queued, "interrupted")
 	again := in.serve()
-	if !within(20*time.Second, func() bool { return talked(phone) == 2 }) {
+	if !within(patience, func() bool { return talked(phone) == 2 }) {
 		t.Errorf("nobody was called after the next start\n%s", again.stderr)
 	}
 	if err := again.stop(); err != nil {
@@ -227,7 +227,7 @@ func TestCallsMoveOn(t *testing.T) {
 		"the trunk dies in mid-call": {func(t *testing.T) (string, func()) {
 			phone := siptest.Start(t, callee, "answermode=auto;audio_codecs=PCMU/8000/1")
 			return fmt.Sprintf("127.0.0.1:%d", phone.Port), func() {
-				if within(20*time.Second, func() bool { return talked(phone) > 0 }) {
+				if within(patience, func() bool { return talked(phone) > 0 }) {
 					phone.Kill()
 				}
 			}

@@ -318,10 +318,13 @@ func (k *Kit) Advance(d time.Duration) {
 	}
 }
 
+// patience is how long a test waits for what must come, on a machine that is loaded many times over.
+const patience = 2 * time.Minute
+
 // Await waits until a condition holds that other goroutines bring about.
 func (k *Kit) Await(what string, holds func() bool) {
 	k.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			k.t.Fatalf("waited in vain for %s", what)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -54,7 +55,7 @@ func TestGuessesAreExactWhileCommitsFail(t *testing.T) {
 	f := &flaky{rnd: rand.New(rand.NewPCG(7, 7))}
 	k := countersigntest.New(t, countersigntest.Options{Commit: f.commit})
 	type started struct{ id, code string }
-	all := make([]started, times(60))
+	all := make([]started, testsize.Times(60))
 	for i := range all {
 		id := k.Start(number(i), fmt.Sprintf(`"max_attempts":%d`, attempts))
 		all[i] = started{id, k.Code(number(i), id)}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -151,9 +152,9 @@ func record(t *testing.T, s subject, rounds int, seed uint64) (history []porcupi
 
 func TestVerificationsAreLinearizable(t *testing.T) {
 	t.Parallel()
-	history := record(t, newServed(t), times(12), 1)
+	history := record(t, newServed(t), testsize.Times(12), 1)
 	if got := porcupine.CheckOperationsTimeout(model, history, time.Minute); got != porcupine.Ok {
-		t.Fatalf("%d operations on %d verifications: %s, want %s", len(history), times(12)*20, got, porcupine.Ok)
+		t.Fatalf("%d operations on %d verifications: %s, want %s", len(history), testsize.Times(12)*20, got, porcupine.Ok)
 	}
 }
 
@@ -168,9 +169,9 @@ func TestVerificationsAreLinearizableOverReplicas(t *testing.T) {
 		o.Clock = k.Clock
 		s.all = append(s.all, &served{t, k})
 	}
-	history := record(t, &s, times(12), 1)
+	history := record(t, &s, testsize.Times(12), 1)
 	if got := porcupine.CheckOperationsTimeout(model, history, time.Minute); got != porcupine.Ok {
-		t.Fatalf("%d operations on %d verifications: %s, want %s", len(history), times(12)*20, got, porcupine.Ok)
+		t.Fatalf("%d operations on %d verifications: %s, want %s", len(history), testsize.Times(12)*20, got, porcupine.Ok)
 	}
 }
 

@@ -2,24 +2,14 @@ package countersigntest_test
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
-
-// times is how often to do something that a short run does n times: COUNTERSIGN_TEST_LONG
-// multiplies it.
-func times(n int) int {
-	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-		return n * f
-	}
-	return n
-}
 
 // tally counts answers from many goroutines.
 type tally struct{ right, wrong, gone, wait, other atomic.Int64 }
@@ -62,7 +52,7 @@ func TestParallelWrongGuessesAreEachCharged(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{})
 	var evaluated atomic.Int64
 	at(8, func(worker int) {
-		for i := range times(200) / 8 {
+		for i := range testsize.Times(200) / 8 {
 			attempts := 1 + (i+worker)%20
 			to := number(worker*100_000 + i)
 			id := k.Start(to, fmt.Sprintf(`"max_attempts":%d`, attempts))
@@ -78,14 +68,14 @@ func TestParallelWrongGuessesAreEachCharged(t *testing.T) {
 			evaluated.Add(c.wrong.Load())
 		}
 	})
-	t.Logf("%d verifications, %d guesses each, %d evaluated", times(200), parallel, evaluated.Load())
+	t.Logf("%d verifications, %d guesses each, %d evaluated", testsize.Times(200), parallel, evaluated.Load())
 }
 
 func TestParallelRightCodesApproveOnce(t *testing.T) {
 	t.Parallel()
 	k := countersigntest.New(t, countersigntest.Options{})
 	at(8, func(worker int) {
-		for i := range times(200) / 8 {
+		for i := range testsize.Times(200) / 8 {
 			to := number(worker*100_000 + i)
 			id := k.Start(to, `"max_attempts":20`)
 			code := k.Code(to, id)

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -49,7 +50,7 @@ func parallelValidatesSucceedOnce(t *testing.T, options func() countersigntest.O
 		t.Fatal(err)
 	}
 	at(8, func(worker int) {
-		for i := range times(80) / 8 {
+		for i := range testsize.Times(80) / 8 {
 			to, user := number(worker*100_000+i), fmt.Sprint(worker, "-", i)
 			if err := k.Verify.Associate(ctx, acct, app.ID, user, verify.AssociateRequest{Address: to}); err != nil {
 				t.Errorf("associate: %v", err)
@@ -96,7 +97,7 @@ func deletionDuringALoginLeavesNothingThatValidates(t *testing.T, options func()
 	for _, deletes := range []string{"user", "application", "address"} {
 		k := countersigntest.New(t, options())
 		ctx, acct := context.Background(), k.Account()
-		for round := range times(5) {
+		for round := range testsize.Times(5) {
 			app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop"})
 			if err != nil {
 				t.Fatal(err)

@@ -99,25 +99,29 @@ const (
 	pollStep = 100
 	// The wait before attempt n+1 is between half of and the whole of firstBackoff·2^(n-1).
 	firstBackoff, lastBackoff = time.Second, 15 * time.Minute
-	// abortWait is how long a call may take to notice that it was ended.
-	abortWait = time.Second
+	// leaveWait is how long a shutdown that ends calls waits for them to notice, and for the database to
+	// take down what hasn't been sent.
+	leaveWait = 3 * time.Second
 )
 
 // A Dispatcher owns the queues. It implements [verify.Outbox].
 type Dispatcher struct {
 	Config
-	lines  map[string]*line
-	table  *route.Table
-	early  early
-	trials trials
+	lines   map[string]*line
+	table   *route.Table
+	early   early
+	trials  trials
+	flights flights
 
-	calls      context.Context // of the carriers' calls: ends when draining takes too long
-	abortCalls context.CancelFunc
-	stopPoll   context.CancelFunc
-	wake       chan struct{}  // makes the poller look before its tick
-	jobs       sync.WaitGroup // places that are taken
-	workers    sync.WaitGroup // of the lines, and the poller
-	polling    sync.Mutex     // one poll at a time
+	calls       context.Context // of the carriers' calls: ends when draining takes too long
+	abortCalls  context.CancelFunc
+	records     context.Context // of settling: ends when nobody waits for it any more
+	stopRecords context.CancelFunc
+	stopPoll    context.CancelFunc
+	wake        chan struct{}  // makes the poller look before its tick
+	jobs        sync.WaitGroup // places that are taken
+	workers     sync.WaitGroup // of the lines, and the poller
+	polling     sync.Mutex     // one poll at a time
 
 	mu     sync.RWMutex // guards closed, and jobs.Add against jobs.Wait
 	closed bool
@@ -166,6 +170,7 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	d.table = route.New(rules)
 	d.calls, d.abortCalls = context.WithCancel(context.Background())
+	d.records, d.stopRecords = context.WithCancel(context.Background())
 	for _, l := range c.Carriers {
 		for range l.Concurrency {
 			d.workers.Go(func() { d.work(d.lines[l.Carrier.Name()]) })
@@ -191,7 +196,8 @@ func Rules(rules []route.Rule, channels map[verify.Channel][]string) []route.Rul
 }
 
 // Close takes no more messages and waits for those that are here, until ctx is done. Then it ends
-// the calls that are still under way. What it could not send is on disk, and due.
+// the calls that are still under way, and records the messages that haven't left the queue as unsent:
+// they are due immediately, for whoever opens the database next.
 func (d *Dispatcher) Close(ctx context.Context) {
 	d.mu.Lock()
 	closed := d.closed
@@ -207,10 +213,12 @@ func (d *Dispatcher) Close(ctx context.Context) {
 	case <-drained:
 	case <-ctx.Done():
 		d.abortCalls()
+		defer time.AfterFunc(leaveWait, d.stopRecords).Stop()
+		d.interruptQueues()
 		select {
 		case <-drained:
-		case <-time.After(abortWait):
-			d.Log.Error("a carrier doesn't let go of a message: it will be sent again")
+		case <-d.records.Done():
+			d.Log.Error("a carrier or the database doesn't let go of a message: it will be sent again")
 			return
 		}
 	}
@@ -219,6 +227,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 	}
 	d.workers.Wait()
 	d.abortCalls()
+	d.stopRecords()
 	d.match(context.Background()) // everything that we sent is settled
 }
 
@@ -303,7 +312,13 @@ func (p *place) Release() {
 	p.d.release(p.l)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
+	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
+}
+
+// enqueue queues a job on a place that the caller holds.
+func (d *Dispatcher) enqueue(l *line, j *job) {
+	d.flights.begin(j.verification.ID)
+	l.queue.add(j)
 }
 
 // Depth is how many messages wait for a carrier or are under way.
@@ -314,6 +329,7 @@ func (d *Dispatcher) work(l *line) {
 		if l.queue.take(j) {
 			d.attempt(l, j)
 		}
+		d.flights.end(j.verification.ID)
 		d.release(l)
 	}
 }
@@ -323,9 +339,10 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
 	if !d.wait(l) {
-		d.Log.Info("not sent before the shutdown, left for later", what)
+		d.interrupt(l, j)
 		return
 	}
+	s := d.awaitLook(j)
 	started := d.Now()
 	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
@@ -334,7 +351,10 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		end.Called = v.To
 	}
 	cost := 0.0
-	switch s := d.look(j, started); {
+	switch {
+	case unavailable(s.err): // and we shut down meanwhile
+		d.interrupt(l, j)
+		return
 	case s.err != nil:
 		l.spare(j.passenger())
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
@@ -482,8 +502,9 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 	return l.Carrier.Send(ctx, m)
 }
 
-// settle records an attempt's end. Where the database is away it tries again as long as the lease
-// holds, since an end that isn't recorded makes somebody send again.
+// settle records an attempt's end. An end that isn't recorded makes somebody send again, so settle tries
+// again as long as the code lives while the database is away. The lease may end meanwhile: the attempt's
+// number fences.
 func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		_, err := d.Store.Settle(context.Background(), end)
@@ -499,11 +520,28 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) {
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
 			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome)
 			return
-		case !d.Now().Before(j.until) || d.calls.Err() != nil:
+		case d.records.Err() != nil, !d.Now().Before(d.settleUntil(j, err)):
 			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
 			return
 		}
 		d.Log.Warn("settle, will try again", what, "err", err)
-		time.Sleep(wait)
+		select {
+		case <-time.After(wait):
+		case <-d.records.Done():
+		}
 	}
+}
+
+// settleUntil is how long an attempt's end is tried to be recorded after an error.
+func (d *Dispatcher) settleUntil(j *job, err error) time.Time {
+	if unavailable(err) {
+		return j.verification.ExpiresAt
+	}
+	return j.until
+}
+
+// unavailable reports whether an error says that the database can't do it at the moment.
+func unavailable(err error) bool {
+	var known *verify.Error
+	return errors.As(err, &known) && known.Kind == verify.Unavailable
 }

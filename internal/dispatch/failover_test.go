@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -561,7 +562,7 @@ func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
 // Receipts and ends of attempts, in any order and repeated, lose and double no message.
 func TestReceiptsRaceWithAttempts(t *testing.T) {
 	t.Parallel()
-	const n = 200
+	n := testsize.Times(200)
 	var k *countersigntest.Kit
 	var ready sync.WaitGroup
 	ready.Add(1)

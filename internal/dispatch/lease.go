@@ -26,12 +26,12 @@ type standing struct {
 }
 
 // look looks whether an attempt may begin, or go on: its verification is pending and the lease is ours.
-// It is renewed where it doesn't outlast a call.
+// It is renewed where it doesn't outlast a call by a margin, for the clocks of replicas differ.
 func (d *Dispatcher) look(j *job, now time.Time) standing {
 	v, current := j.verification, j.verification
 	var err error
 	switch {
-	case now.Add(d.CallLimit).After(j.until):
+	case now.Add(d.CallLimit + d.margin()).After(j.until):
 		current, err = d.Store.Renew(context.Background(), v.ID, v.Attempt, d.Lease)
 		var ended *verify.Error
 		if errors.Is(err, verify.ErrLeaseLost) || errors.As(err, &ended) && ended.Kind == verify.Conflict {
@@ -52,12 +52,31 @@ func (d *Dispatcher) look(j *job, now time.Time) standing {
 	return standing{until: current.DueAt}
 }
 
+// awaitLook looks before an attempt begins, again and again while the database is away and we don't shut
+// down. The message hasn't left us: whoever took it over would have to count it as one that may have been sent.
+func (d *Dispatcher) awaitLook(j *job) standing {
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		s := d.look(j, d.Now())
+		if !unavailable(s.err) || d.calls.Err() != nil {
+			return s
+		}
+		select {
+		case <-time.After(wait):
+		case <-d.calls.Done():
+		}
+	}
+}
+
+// margin is how long before a lease ends its call must have ended. The clocks of two replicas that take
+// starts differ by less.
+func (d *Dispatcher) margin() time.Duration { return d.Lease / 4 }
+
 // hold keeps the lease of a call that takes longer, which was last looked at at an instant, until ctx is
 // done. It ends the call when its verification has ended, so that nobody is read a code that is dead,
 // and when the lease is lost. A database that is away costs the call only when the lease is nearly over:
 // it must have ended by the time that another replica makes it.
 func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *job, looked time.Time) {
-	margin := d.Lease / 4
+	margin := d.margin()
 	hangs := time.AfterFunc(j.until.Sub(d.Now())-margin, func() { end(errLeaseEnds) }) // for a look that doesn't return
 	defer hangs.Stop()
 	ticker := time.NewTicker(d.Tick)
@@ -69,11 +88,8 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 		case <-ticker.C:
 		}
 		now := d.Now()
-		if !now.Before(j.until.Add(-margin)) {
-			end(errLeaseEnds)
-			return
-		}
-		if now.Sub(looked) < lookEvery {
+		ending := !now.Before(j.until.Add(-margin)) // or the clock stepped
+		if !ending && now.Sub(looked) < lookEvery {
 			continue
 		}
 		looked = now
@@ -85,6 +101,9 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 			return
 		case errors.Is(s.err, verify.ErrLeaseLost), errors.As(s.err, &gone) && gone.Kind == verify.NotFound:
 			end(s.err)
+			return
+		case s.err != nil && ending:
+			end(errLeaseEnds)
 			return
 		case s.err != nil:
 			d.Log.Warn("lease of a call not renewed, will try again", "verification", j.verification.ID, "attempt", j.verification.Attempt, "err", s.err)

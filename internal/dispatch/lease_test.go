@@ -57,7 +57,7 @@ func (t *trunk) ended(tb testing.TB) {
 	tb.Helper()
 	select {
 	case <-t.hungUp:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		tb.Fatal("the call goes on")
 	}
 }
@@ -313,34 +313,50 @@ func TestACallOutlastsADatabaseThatIsAwayForAWhile(t *testing.T) {
 // cutOff is a store that its replica can't reach any more.
 type cutOff struct {
 	dispatch.Store
-	away atomic.Bool // for what is said of a call
+	mu   sync.RWMutex // guards away, and is shared by what is under way
+	away bool
 }
 
 var errAway = errors.New("the database is away")
 
+// cut lets nothing pass from now on. What was under way has ended.
+func (s *cutOff) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
+}
+
 func (s *cutOff) Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error) {
-	if s.away.Load() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.away {
 		return nil, errAway
 	}
 	return s.Store.Renew(ctx, id, attempt, lease)
 }
 
 func (s *cutOff) Settle(ctx context.Context, end verify.Settlement) (*verify.Verification, error) {
-	if s.away.Load() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.away {
 		return nil, errAway
 	}
 	return s.Store.Settle(ctx, end)
 }
 
 func (s *cutOff) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
-	if s.away.Load() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.away {
 		return nil, errAway
 	}
 	return s.Store.Verification(ctx, id)
 }
 
 func (s *cutOff) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
-	if s.away.Load() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.away {
 		return nil, errAway
 	}
 	return s.Store.Due(ctx, n)
@@ -375,7 +391,7 @@ func TestADeadReplicasCallIsMadeByAnother(t *testing.T) {
 	k.Await("the call", func() bool { return theirs.calling.Load() == 1 })
 	goOn(t, k, id, 60*time.Second)
 
-	st.away.Store(true)
+	st.cut()
 	died := k.Clock.Now()
 	k.Advance(left(k, id) - 5*time.Second)
 	theirs.ended(t)

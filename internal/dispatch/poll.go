@@ -75,6 +75,9 @@ func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
 	if !o.Verification.Due(now) { // the hint is out of date
 		return true, d.Store.Postpone(ctx, o, o.Verification.DueAt)
 	}
+	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
+		return true, d.Store.Postpone(ctx, o, now.Add(d.Lease/2))
+	}
 	all, why := d.takers(o)
 	if len(all) == 0 {
 		return true, d.giveUp(ctx, o, why)
@@ -141,7 +144,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
 	queued = true
-	l.queue.add(&job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	d.enqueue(l, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
 	return nil
 }
 

@@ -104,6 +104,23 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 	)
 }
 
+// Clients adds a listener's connections, which are counted when somebody asks.
+func (m *Metrics) Clients(listener string, read func() (open int, full, crowded uint64)) {
+	labels := prometheus.Labels{"listener": listener}
+	const refused, help = "countersign_clients_refused_total", "Connections closed, and requests of trusted proxies answered 429, because the listener was full or their address had its share."
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_connections", Help: "Connections of clients that are open.", ConstLabels: labels,
+		}, func() float64 { open, _, _ := read(); return float64(open) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: refused, Help: help, ConstLabels: prometheus.Labels{"listener": listener, "because": "full"},
+		}, func() float64 { _, full, _ := read(); return float64(full) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: refused, Help: help, ConstLabels: prometheus.Labels{"listener": listener, "because": "address"},
+		}, func() float64 { _, _, crowded := read(); return float64(crowded) }),
+	)
+}
+
 // Binds are a carrier's at an SMSC.
 type Binds struct {
 	Up, Wanted       int

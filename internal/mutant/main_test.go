@@ -46,13 +46,16 @@ func TestEveryMutantsTestIsInItsPackage(t *testing.T) {
 			}
 			code.Write(text)
 		}
-		for i, test := range name.FindAllString(m.test.run, -1) {
-			stands := "func " + test + "("
-			if i > 0 {
-				stands = `"` + test + `"`
-			}
-			if !strings.Contains(code.String(), stands) {
+		// A subtest's name stands in the code with spaces, which the pattern has as underscores.
+		tests, subtests, _ := strings.Cut(m.test.run, "/")
+		for _, test := range name.FindAllString(tests, -1) {
+			if !strings.Contains(code.String(), "func "+test+"(") {
 				t.Errorf("%s: there is no test %s in %s", m.name, test, m.test.pkg)
+			}
+		}
+		for _, test := range name.FindAllString(subtests, -1) {
+			if !strings.Contains(code.String(), `"`+test+`"`) && !strings.Contains(code.String(), `"`+strings.ReplaceAll(test, "_", " ")+`"`) {
+				t.Errorf("%s: there is no subtest %s in %s", m.name, test, m.test.pkg)
 			}
 		}
 	}

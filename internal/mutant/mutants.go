@@ -29,14 +29,17 @@ const (
 	findFile         = "internal/carrier/provider/find.go"
 	templateFile     = "internal/carrier/provider/template.go"
 	proofFile        = "internal/carrier/provider/proof.go"
+	gateFile         = "internal/web/gate.go"
 	callbackFile     = "internal/carrier/provider/callback.go"
 	storeFile        = "internal/store/store.go"
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
 	leaseFile        = "internal/dispatch/lease.go"
+	flightFile       = "internal/dispatch/flight.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
 	breakerFile      = "internal/dispatch/breaker.go"
 	blameFile        = "internal/carrier/blame.go"
@@ -297,8 +300,38 @@ var mutants = []mutant{
 	},
 	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
-		[]edit{{"internal/store/postgres.go", "return noticeFailover(ctx, conn)", "return nil"}},
+		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.lossless:", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
+		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
+	},
+	{
+		"dump-under-connections-unnoticed", "Nor on a connection that was up before.",
+		[]edit{{pgSessionFile, "if r.epoch != s.epoch {", "if false {"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_the_same_database$"},
+	},
+	{
+		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later ones accepts a code that may have been used.",
+		[]edit{{identityFile, "back := found.at.before(seen)", "back := false"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^base_backup$"},
+	},
+	{
+		"part-of-a-dump-taken-for-all", "What a restore loads after a server has looked is void, too.",
+		[]edit{{identityFile, "AND to_regclass('verification_pkey') IS NOT NULL ", ""}},
+		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
+	},
+	{
+		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
+		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
+		test{inStore, "^TestVoidBesideReplicas$"},
+	},
+	{
+		"crash-voids", "A server that crashed has lost nothing: what is pending stays so.",
+		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed != earlier.flushed"}},
+		test{inStore, "^TestRestartVoidsNothing$"},
 	},
 	{
 		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default is.",
@@ -484,8 +517,33 @@ var mutants = []mutant{
 	},
 	{
 		"call-outlives-the-database", "A call ends before the lease that can't be renewed: then another replica makes it.",
-		[]edit{{leaseFile, "if !now.Before(j.until.Add(-margin)) {", "if false {"}},
+		[]edit{{leaseFile, "case s.err != nil && ending:", "case s.err != nil && ending && false:"}},
 		test{inDispatch, "^TestADeadReplicasCallIsMadeByAnother$"},
+	},
+	{
+		"own-message-taken-for-lost", "What this process is sending is never claimed by itself, whatever the clock says.",
+		[]edit{{flightFile, "return f.ids[id] > 0", "return f.ids[id] > 100"}},
+		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
+	},
+	{
+		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
+		[]edit{{leaseFile, "s := d.look(j, now)", "s := d.look(j, now)\n\t\tif ending {\n\t\t\ts.err = errLeaseEnds\n\t\t}"}},
+		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
+	},
+	{
+		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
+		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
+	},
+	{
+		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
+		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
+		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
+	},
+	{
+		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
+		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
+		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
 	},
 	{
 		"call-hangs-with-the-database", "A database that hangs keeps no call alive beyond its lease.",
@@ -587,6 +645,31 @@ var mutants = []mutant{
 		"path-in-another-spelling", "Nothing is redirected: a path has one spelling.",
 		[]edit{{"internal/web/answer.go", "path.Clean(p) != p", "path.Clean(p) != path.Clean(p)"}},
 		test{inWeb, "^TestExactServesItsPathsAndNoOthers$"},
+	},
+	{
+		"connections-without-bound", "A listener's connections are bounded.",
+		[]edit{{gateFile, "case g.open >= g.limits.Total:", "case false:"}},
+		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
+	},
+	{
+		"address-takes-every-connection", "One address has so many connections at most.",
+		[]edit{{gateFile, "g.clients[client] >= g.limits.PerAddress", "false"}},
+		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
+	},
+	{
+		"client-names-itself", "A client's address is what a trusted proxy says, not what the client says.",
+		[]edit{{gateFile, "if !g.trusts(proxy) {", "if false {"}},
+		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
+	},
+	{
+		"first-address-believed", "Before the address that a trusted proxy added stand the client's own words.",
+		[]edit{{gateFile, "for i := len(list) - 1; i >= 0; i-- {", "for i := range list {"}},
+		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
+	},
+	{
+		"refused-body-waited-for", "A refused request's body isn't waited for.",
+		[]edit{{"internal/web/web.go", "w.cut(status)", ""}},
+		test{inWeb, "^TestARefusedRequestsBodyIsNotWaitedFor$"},
 	},
 	{
 		"wrong-code-answered-204", "Syniverse's clients take 204 for a right code: no other gets it.",
@@ -868,6 +951,26 @@ var mutants = []mutant{
 		"any-secret-in-the-path", "A secret in the URL is compared.",
 		[]edit{{proofFile, `same(r.PathValue("key"), text)`, `r.PathValue("key") != ""`}},
 		test{inProvider, "^TestAReportMustComeFromTheProvider$"},
+	},
+	{
+		"report-read-before-its-signature", "A report without a signature is refused before its body is read.",
+		[]edit{{callbackFile, "!byPath && !signed(r.Header) {", "false {"}},
+		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
+	},
+	{
+		"unknown-carriers-answer-otherwise", "Nobody learns which carriers there are.",
+		[]edit{{callbackFile, "\tif byPath && !c.provenByPath(r)", "\tif c == nil {\n\t\thttp.NotFound(w, r)\n\t\treturn nil, nil\n\t}\n\tif byPath && !c.provenByPath(r)"}},
+		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
+	},
+	{
+		"unproven-bodies-without-bound", "So many bodies are read before they are proven.",
+		[]edit{{callbackFile, "h.reading >= maxUnproven ||", ""}},
+		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
+	},
+	{
+		"unproven-bodies-of-one-address", "One address can't take all places for bodies that nobody has proven.",
+		[]edit{{callbackFile, " || h.unproven[client] >= maxUnprovenOfOne", ""}},
+		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
 		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",

@@ -48,6 +48,7 @@ func Database(t testing.TB, template string) (databaseURL string) {
 	if err != nil {
 		missing(t, err)
 	}
+	commons.use(t)
 	made := database(t, server, template)
 	t.Cleanup(func() {
 		if err := execute(server, "DROP DATABASE "+databaseName(t, made)+" WITH (FORCE)"); err != nil {
@@ -67,11 +68,31 @@ func missing(t testing.TB, err error) {
 }
 
 // commons is what the tests of this program share.
-var commons struct {
+var commons common
+
+type common struct {
 	once    sync.Once
 	url     string
 	cluster *Cluster // nil if it isn't ours
 	err     error
+
+	users sync.Map // tests that have a place
+}
+
+// places are how many tests use the shared server at a time. More of them, each with its pools, fill the
+// server's socket faster than it accepts, and then it refuses.
+var places = make(chan struct{}, 16)
+
+// use waits for a place, which the test has until its end.
+func (c *common) use(t testing.TB) {
+	if _, has := c.users.LoadOrStore(t, true); has {
+		return
+	}
+	places <- struct{}{}
+	t.Cleanup(func() {
+		c.users.Delete(t)
+		<-places
+	})
 }
 
 func shared() (server string, err error) {
@@ -80,8 +101,7 @@ func shared() (server string, err error) {
 		if c.url = os.Getenv(existing); c.url != "" {
 			return
 		}
-		// Nothing of it outlives the tests: its first files needn't be on disk.
-		if c.cluster, c.err = create("--no-sync"); c.err != nil {
+		if c.cluster, c.err = create(); c.err != nil {
 			return
 		}
 		if c.err = c.cluster.configure("max_connections = 300"); c.err == nil {
@@ -166,13 +186,14 @@ func New(t testing.TB, settings ...string) *Cluster {
 	return c
 }
 
-// create makes a cluster and doesn't start it.
-func create(args ...string) (*Cluster, error) {
+// create makes a cluster and doesn't start it. Its first files needn't be on disk: nothing of it outlives
+// the tests, and they crash its server, never the machine.
+func create() (*Cluster, error) {
 	c, err := folder()
 	if err != nil {
 		return nil, err
 	}
-	args = append(args, "--pgdata="+c.data(), "--auth=trust", "--username="+superuser, "--encoding=UTF8", "--no-locale")
+	args := []string{"--no-sync", "--pgdata=" + c.data(), "--auth=trust", "--username=" + superuser, "--encoding=UTF8", "--no-locale"}
 	if err := c.run("initdb", args...); err != nil {
 		c.remove()
 		return nil, err
@@ -328,7 +349,7 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.remove)
-	if err := s.run("pg_basebackup", "--pgdata="+s.data(), "--host="+c.dir, "--username="+superuser, "--checkpoint=fast", "--write-recovery-conf"); err != nil {
+	if err := s.run("pg_basebackup", "--no-sync", "--pgdata="+s.data(), "--host="+c.dir, "--username="+superuser, "--checkpoint=fast", "--write-recovery-conf"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.configure(); err != nil {

@@ -23,6 +23,10 @@ import (
 // MaxBody is the largest body that is read, in bytes.
 const MaxBody = 64 << 10
 
+// Large reports whether a request may be larger than nearly all are: its body takes a place while it is
+// read. One that doesn't say how large it is may be.
+func Large(r *http.Request) bool { return r.ContentLength < 0 || r.ContentLength > 4<<10 }
+
 // Errors of reading a request, each with its status.
 var (
 	ErrUnreadable = errors.New("unreadable body")          // 400

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -54,25 +55,31 @@ func joinSenders(numbers []phone.Number) string {
 
 // Account implements [verify.Store].
 func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account, error) {
-	var a verify.Account
-	var application []byte
-	var lifeMS, expires int64
-	p, app := projectDest{p: &a.Project}, &a.Application
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	err := s.stmts.selectAccount.QueryRowContext(ctx, key[:]).Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &expires)...)
+	a, err := pool.One(ctx, s.hot, scanAccount, selectAccount, key[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrUnauthenticated
 	}
 	if err != nil {
 		return a, away("load account", err)
 	}
+	return a, nil
+}
+
+const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.expires_at
+	FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
+	WHERE k.hash = $1 AND k.revoked_at = 0`
+
+func scanAccount(row scanner) (a verify.Account, err error) {
+	var application []byte
+	var lifeMS, expires int64
+	p, app := projectDest{p: &a.Project}, &a.Application
+	err = row.Scan(append(p.fields(),
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &expires)...)
 	p.done()
 	copy(app.ID[:], application)
 	app.Project, a.KeyExpires = a.Project.ID, fromMillis(expires)
 	app.Life = time.Duration(lifeMS) * time.Millisecond
-	return a, nil
+	return a, err
 }
 
 // CreateProject makes a project with a default application that leaves everything to the profile.
@@ -110,7 +117,7 @@ func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
 
 // Projects lists all projects, by name.
 func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
-	return query(ctx, s.read, func(row scanner) (p verify.Project, err error) {
+	return readAll(ctx, s.lists, func(row scanner) (p verify.Project, err error) {
 		d := projectDest{p: &p}
 		err = row.Scan(d.fields()...)
 		d.done()
@@ -143,7 +150,7 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
 
 // Keys lists a project's keys, oldest first, without their hashes.
 func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error) {
-	return query(ctx, s.read, func(row scanner) (k verify.Key, err error) {
+	return readAll(ctx, s.lists, func(row scanner) (k verify.Key, err error) {
 		var id []byte
 		var revoked, expires int64
 		err = row.Scan(&id, &k.Project, &k.Name, &revoked, &k.Consumer, &expires)
@@ -170,22 +177,26 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID) (p verify.ProjectID, 
 
 // Consumer implements [verify.ConsumerStore].
 func (s *Store) Consumer(ctx context.Context, consumer string) (k verify.Key, err error) {
-	var id, hash, secret []byte
-	var revoked, expires int64
-	err = s.read.QueryRowContext(ctx, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at
-		FROM api_key WHERE consumer_key = $1 AND consumer_key <> ''`, consumer).
-		Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires)
+	k, err = pool.One(ctx, s.hot, scanConsumer, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at
+		FROM api_key WHERE consumer_key = $1 AND consumer_key <> ''`, consumer)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, verify.ErrUnauthenticated
 	}
 	if err != nil {
 		return k, away("load consumer", err)
 	}
+	return k, nil
+}
+
+func scanConsumer(row scanner) (k verify.Key, err error) {
+	var id, hash, secret []byte
+	var revoked, expires int64
+	err = row.Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires)
 	copy(k.ID[:], id)
 	copy(k.Hash[:], hash)
 	copy(k.ConsumerSecret[:], secret)
 	k.RevokedAt, k.ExpiresAt = fromMillis(revoked), fromMillis(expires)
-	return k, nil
+	return k, err
 }
 
 // ReplaceSecret implements [verify.ConsumerStore].
@@ -224,6 +235,15 @@ func query[T any](ctx context.Context, db queryer, scan func(scanner) (T, error)
 		return nil, away("query", err)
 	}
 	return collect(rows, scan)
+}
+
+// readAll reads all rows of a question through a pool.
+func readAll[T any](ctx context.Context, p *pool.Pool, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
+	all, err := pool.All(ctx, p, scan, text, args...)
+	if err != nil {
+		return nil, away("query", err)
+	}
+	return all, nil
 }
 
 func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) ([]T, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -127,9 +128,7 @@ const selectApplication = `SELECT ` + applicationColumns + ` FROM application WH
 
 // Application implements [verify.ApplicationStore].
 func (s *Store) Application(ctx context.Context, p verify.ProjectID, id verify.ID) (verify.Application, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	a, err := scanApplication(s.read.QueryRowContext(ctx, selectApplication, id[:], p))
+	a, err := pool.One(ctx, s.hot, scanApplication, selectApplication, id[:], p)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrNoApplication
 	}
@@ -141,16 +140,14 @@ func (s *Store) Application(ctx context.Context, p verify.ProjectID, id verify.I
 
 // Applications implements [verify.ApplicationStore].
 func (s *Store) Applications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	return query(ctx, s.read, scanApplication, `SELECT `+applicationColumns+` FROM application
+	return readAll(ctx, s.lists, scanApplication, `SELECT `+applicationColumns+` FROM application
 		WHERE project = $1 AND version > 0 ORDER BY id`, p)
 }
 
 // AllApplications lists a project's with its default one, for operators: that one first, then the
 // oldest.
 func (s *Store) AllApplications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error) {
-	return query(ctx, s.read, scanApplication, `SELECT `+applicationColumns+` FROM application
+	return readAll(ctx, s.lists, scanApplication, `SELECT `+applicationColumns+` FROM application
 		WHERE project = $1 ORDER BY CASE WHEN version = 0 THEN 0 ELSE 1 END, id`, p)
 }
 
@@ -185,12 +182,7 @@ func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id ve
 
 // FinishDeletions deletes the users that deleted applications have left.
 func (s *Store) FinishDeletions(ctx context.Context) error {
-	gone, err := query(ctx, s.read, func(row scanner) (id verify.ID, err error) {
-		var b []byte
-		err = row.Scan(&b)
-		copy(id[:], b)
-		return id, err
-	}, `SELECT id FROM deleted_application ORDER BY id`)
+	gone, err := readAll(ctx, s.upkeep, scanID, `SELECT id FROM deleted_application ORDER BY id`)
 	if err != nil {
 		return err
 	}
@@ -209,7 +201,7 @@ const deleteStep = 100
 // No new ones come: who makes one looks for the application in the same transaction.
 func (s *Store) deleteUsers(ctx context.Context, application verify.ID) error {
 	for ctx.Err() == nil {
-		names, err := query(ctx, s.read, func(row scanner) (name string, err error) {
+		names, err := readAll(ctx, s.upkeep, func(row scanner) (name string, err error) {
 			err = row.Scan(&name)
 			return name, err
 		}, `SELECT name FROM app_user WHERE application = $1 ORDER BY name LIMIT $2`, application[:], deleteStep)

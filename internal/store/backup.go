@@ -18,14 +18,13 @@ const backupStep = 1000
 // Backup writes a consistent copy of the database to a new file while others read and write: what
 // was committed when it began. It calls progress with the pages copied so far and in all.
 func (s *Store) Backup(ctx context.Context, path string, progress func(done, all int)) error {
-	if s.read == s.write {
+	if s.postgres {
 		return errors.New("this database is PostgreSQL's: back it up with its own tools, pg_basebackup or pg_dump")
 	}
-	conn, err := s.read.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+	return s.upkeep.Unlimited(ctx, func(conn *sql.Conn) error { return backup(ctx, conn, path, progress) })
+}
+
+func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done, all int)) error {
 	// A read transaction pins what is copied: without it, every write of others would start the
 	// copy anew, and under load it would never end.
 	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
@@ -56,49 +55,65 @@ func (s *Store) Backup(ctx context.Context, path string, progress func(done, all
 	})
 }
 
-// VoidPending cancels every pending verification, because what was restored doesn't know the
-// guesses that were spent since it was saved. It returns how many there were.
-func (s *Store) VoidPending(_ context.Context, actor string) (voided int, err error) {
-	for after := (verify.ID{}); ; {
-		var last verify.ID
+// VoidPending cancels every pending verification, because a database that was restored doesn't know the
+// guesses that were spent since it was saved. It writes down who did it, and returns how many there were.
+// Others may work on the database meanwhile.
+func (s *Store) VoidPending(ctx context.Context, actor, action string) (voided int, err error) {
+	if s.markVoid != nil {
+		if err := s.alone(s.markVoid); err != nil {
+			return 0, err
+		}
+	}
+	// What was started before has ended by itself, also by a clock that is a day off.
+	after := verify.FirstID(s.now().Add(-verify.MaxLife - 24*time.Hour))
+	for end := false; !end; {
 		n := 0
-		err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-			last, n = verify.ID{}, 0
-			step, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
-				WHERE id > $1 AND status = $2 ORDER BY id LIMIT $3`, after[:], verify.Pending, retainStep)
-			if err != nil || len(step) == 0 {
-				return err
-			}
-			for i := range step {
-				v := &step[i]
-				if v.Cancel(now) != nil {
-					continue // its time had ended it
-				}
-				n++
-				if _, err := tx.ExecContext(ctx, `UPDATE verification SET status = $2, ended_at = $3, delivery = $4, reason = $5, due_at = $6, code_sealed = $7
-					WHERE id = $1`, v.ID[:], v.Status, millis(v.EndedAt), v.Delivery, v.Reason, millis(v.DueAt), v.SealedCode); err != nil {
-					return err
-				}
-			}
-			last = step[len(step)-1].ID
-			return nil
+		err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
+			after, n, err = voidSome(ctx, tx, after, now)
+			end = after.IsZero()
+			return err
 		})
 		if err != nil {
 			return voided, err
 		}
 		voided += n
-		if last.IsZero() {
-			break
-		}
-		after = last
 	}
-	return voided, s.Record(context.Background(), Audit{Actor: actor, Action: "restore", Detail: fmt.Sprintf("voided %d pending verifications", voided)})
+	return voided, s.Record(ctx, Audit{Actor: actor, Action: action, Detail: fmt.Sprintf("voided %d pending verifications", voided)})
+}
+
+// voidSome looks at some verifications behind after, and cancels those that are pending. It returns the last
+// one, or zero when there was none.
+func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, now time.Time) (last verify.ID, n int, err error) {
+	step, err := query(ctx, tx, scanID, `SELECT id FROM verification WHERE id > $1 ORDER BY id LIMIT $2`, after[:], retainStep)
+	if err != nil || len(step) == 0 {
+		return last, 0, err
+	}
+	last = step[len(step)-1]
+	pending, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
+		WHERE id > $1 AND id <= $2 AND status = $3 ORDER BY id`, after[:], last[:], verify.Pending)
+	if err != nil {
+		return last, 0, err
+	}
+	for i := range pending {
+		v := &pending[i]
+		if v.Cancel(now) != nil {
+			continue // its time had ended it
+		}
+		n++
+		if _, err := tx.ExecContext(ctx, `UPDATE verification SET status = $2, ended_at = $3, delivery = $4, reason = $5, due_at = $6, code_sealed = $7
+			WHERE id = $1`, v.ID[:], v.Status, millis(v.EndedAt), v.Delivery, v.Reason, millis(v.DueAt), v.SealedCode); err != nil {
+			return last, n, err
+		}
+	}
+	return last, n, nil
 }
 
 // Intact has SQLite check every page and index of the file.
 func (s *Store) Intact(ctx context.Context) error {
 	var verdict string
-	if err := s.read.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict); err != nil {
+	if err := s.upkeep.Unlimited(ctx, func(conn *sql.Conn) error {
+		return conn.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict)
+	}); err != nil {
 		return err
 	}
 	if verdict != "ok" {

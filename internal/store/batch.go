@@ -450,6 +450,7 @@ type rows struct {
 
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
+	epoch int64     // PostgreSQL's transaction that set void
 }
 
 type attemptKey struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -16,11 +17,14 @@ var ErrNoDestination = errors.New("nothing is known of this number")
 
 // Destination reads what a project remembers of a number, or fails with [ErrNoDestination].
 func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
-	d, err := scanDestination(s.read.QueryRowContext(ctx, selectDestination, p, n))
+	d, err := pool.One(ctx, s.hot, scanDestination, selectDestination, p, n)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, ErrNoDestination
 	}
-	return d, err
+	if err != nil {
+		return d, away("load destination", err)
+	}
+	return d, nil
 }
 
 // History reads a number's verifications, the newest first, at most n.
@@ -84,7 +88,7 @@ func audit(ctx context.Context, tx *sql.Tx, now time.Time, a Audit) error {
 
 // Audits lists what operators did, the newest first, at most n.
 func (s *Store) Audits(ctx context.Context, n int) ([]Audit, error) {
-	return query(ctx, s.read, func(row scanner) (a Audit, err error) {
+	return readAll(ctx, s.lists, func(row scanner) (a Audit, err error) {
 		var id []byte
 		err = row.Scan(&id, &a.Actor, &a.Action, &a.Project, &a.Detail)
 		copy(a.ID[:], id)

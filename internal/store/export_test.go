@@ -44,3 +44,11 @@ func (s *Store) Discard(ctx context.Context) error {
 	_, err := s.w.hot[0].(*postgresSession).conn.Exec(ctx, "DEALLOCATE ALL", pgx.QueryExecModeSimpleProtocol)
 	return err
 }
+
+// Watch has PostgreSQL looked at now, as happens each second.
+func (s *Store) Watch(ctx context.Context) error {
+	if err := s.w.hot[0].(*postgresSession).server.watchOnce(ctx, s.write); err != nil {
+		return away("watch", err)
+	}
+	return nil
+}

@@ -7,16 +7,13 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 // TestMain makes fewer random histories than rapid's default, for each opens a database; so a run
-// stays short. COUNTERSIGN_TEST_LONG multiplies them, -rapid.checks decides.
+// stays short. COUNTERSIGN_TEST_LONG multiplies them, -short takes a fifth, -rapid.checks decides.
 func TestMain(m *testing.M) {
-	checks := 30
-	if f, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG")); err == nil && f > 0 {
-		checks *= f
-	}
-	flag.Set("rapid.checks", strconv.Itoa(checks)) // before the command line is read
+	flag.Set("rapid.checks", strconv.Itoa(testsize.Multiple(30))) // before the command line is read
 	code := m.Run()
 	pgtest.Close()
 	os.Exit(code)

@@ -83,7 +83,8 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
-	return (&server{timeout: time.Hour}).admit(ctx, m.to)
+	_, err = (&server{timeout: time.Hour, now: time.Now}).admit(ctx, m.to)
+	return err
 }
 
 func (m *move) close() (err error) {

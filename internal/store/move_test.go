@@ -124,7 +124,7 @@ func TestMoveCopiesAllAndGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	const n = 5000 // more than two steps
 	path, url := fill(t, n), pgtest.Database(t, "")
-	to := &store.Postgres{URL: url}
+	to := &store.Postgres{URL: url, Timeout: time.Minute}
 
 	// It is stopped in the middle of the verifications, and again a step later.
 	stops := 0
@@ -195,7 +195,7 @@ func TestMoveLetsNobodyWriteMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	tried := false
-	_, err := store.Move(ctx, path, &store.Postgres{URL: pgtest.Database(t, "")}, func(int, int) {
+	_, err := store.Move(ctx, path, &store.Postgres{URL: pgtest.Database(t, ""), Timeout: time.Minute}, func(int, int) {
 		tried = true
 		if err := other.Start(ctx, pending(time.Now(), number(1)), verify.Limits{}, time.Minute); !errors.Is(err, verify.ErrNoStore) {
 			t.Errorf("start meanwhile: got error %v, want %v", err, verify.ErrNoStore)

@@ -57,6 +57,7 @@ type postgresSession struct {
 	config *pgx.ConnConfig
 	server *server
 	conn   *pgx.Conn
+	epoch  int64 // in which the connection may work: see load
 	known  *identities
 	users  bool // verifications of users have come by: look their users up with them
 
@@ -93,7 +94,7 @@ func (s *postgresSession) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.server.admit(ctx, conn); err != nil {
+	if s.epoch, err = s.server.admit(ctx, conn); err != nil {
 		conn.Close(ctx)
 		return err
 	}
@@ -156,7 +157,9 @@ const (
 	pgBegin  = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 	// See Store.announceSweep. It must stand before pgMarks.
 	pgGate  = `LOCK TABLE sweep_gate IN ROW EXCLUSIVE MODE`
-	pgMarks = `SELECT name, id FROM watermark WHERE name IN ('announced', 'void')`
+	pgMarks = `SELECT name, id, xmin FROM watermark WHERE name IN ('announced', 'void')`
+	// Relatives of PostgreSQL have no xmin.
+	pgPlainMarks = `SELECT name, id FROM watermark WHERE name IN ('announced', 'void')`
 
 	// An application that is looked at must not be deleted before we commit.
 	pgLockApplications = `SELECT id, project FROM application WHERE version > 0 AND id IN (
@@ -355,6 +358,9 @@ func (b *bundle) attempts(all []attemptKey) *table {
 	return t
 }
 
+// load also compares the epoch with the connection's. It is another one when somebody has voided what was
+// there, or has restored a dump into the tables that we use: then we look at the server again before we
+// decide anything. While tables are being restored there is none.
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w, b := newRows(len(group)), wantsOf(group), &s.bundle
 	known, unknown := s.recall(w.ids)
@@ -368,7 +374,11 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	if w.destinations != nil {
 		b.add(pgGate, nil)
 	}
-	b.add(pgMarks, r.readMark)
+	if s.epoch != 0 {
+		b.add(pgMarks, r.readMark)
+	} else {
+		b.add(pgPlainMarks, r.readPlainMark)
+	}
 	looked := s.users || w.users != nil
 	if looked && len(w.ids)+len(w.users) > 0 {
 		b.add(pgLockApplications, r.readApplication, ids, b.ids(applicationIDs(w.users)))
@@ -400,6 +410,10 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	if _, _, err := s.send(ctx); err != nil {
 		return nil, err
 	}
+	if r.epoch != s.epoch {
+		s.conn.Close(ctx)
+		return nil, errRaced
+	}
 	for id, v := range r.verifications {
 		if !s.known.Contains(id) {
 			s.remember(v.value)
@@ -420,13 +434,28 @@ func (s *postgresSession) stale() bool {
 // Each reads one row.
 
 func (r *rows) readMark(c *cells) error {
+	void := r.readMarkID(c)
+	if writer := c.xid(); void {
+		r.epoch = writer
+	}
+	return nil
+}
+
+func (r *rows) readPlainMark(c *cells) error {
+	r.readMarkID(c)
+	return nil
+}
+
+// readMarkID reads a watermark and reports whether it is "void".
+func (r *rows) readMarkID(c *cells) (void bool) {
 	switch c.text() {
 	case "announced":
 		c.id(&r.swept)
 	case "void":
 		c.id(&r.void)
+		return true
 	}
-	return nil
+	return false
 }
 
 func (r *rows) readAttempt(c *cells) error {

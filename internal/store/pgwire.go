@@ -299,6 +299,16 @@ func (c *cells) number() int64 {
 	return int64(binary.BigEndian.Uint64(p))
 }
 
+// xid reads the number of a transaction.
+func (c *cells) xid() int64 {
+	p := c.next()
+	if len(p) != 4 {
+		c.fail("it is no transaction")
+		return 0
+	}
+	return int64(binary.BigEndian.Uint32(p))
+}
+
 func (c *cells) id(id *verify.ID) {
 	if copy(id[:], c.next()) != len(id) {
 		c.fail("it is no id")

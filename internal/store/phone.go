@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -103,15 +104,17 @@ func (s *Store) limits(ctx context.Context, p verify.ProjectID) (verify.Limits, 
 	if known, ok := s.knownLimits.Get(p); ok && time.Since(known.at) < limitsLife {
 		return known.limits, nil
 	}
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var l verify.Limits
-	var interval int64
-	err := s.read.QueryRowContext(ctx, `SELECT send_burst, send_interval_ms, send_daily FROM project WHERE id = $1`, p).Scan(&l.Burst, &interval, &l.Daily)
+	l, err := pool.One(ctx, s.hot, scanLimits, `SELECT send_burst, send_interval_ms, send_daily FROM project WHERE id = $1`, p)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return l, away("load limits", err)
 	}
-	l.Interval = span(interval)
 	s.knownLimits.Add(p, knownLimits{l, time.Now()})
 	return l, nil
+}
+
+func scanLimits(row scanner) (l verify.Limits, err error) {
+	var interval int64
+	err = row.Scan(&l.Burst, &interval, &l.Daily)
+	l.Interval = span(interval)
+	return l, err
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -30,20 +30,20 @@ type Postgres struct {
 	Password verify.Secret
 
 	Writers int // connections that commit groups: default 2
-	Conns   int // connections for everything else: default 8
+	Conns   int // connections for everything else: default 12; see openPools
 
 	// Timeout bounds a transaction from its first word until its commit has come back, a read, and
 	// the making of a connection: default 750 ms. A caller waits for at most 2½ times as long.
 	Timeout time.Duration
 
 	// SynchronousStandby says that a standby which is promoted has all that was ever committed.
-	// Otherwise a failover voids what is pending: see [server].
+	// Otherwise a failover voids what is pending: see [server]. A restore does so anyway.
 	SynchronousStandby bool
 }
 
 const (
 	defaultWriters = 2
-	defaultConns   = 8
+	defaultConns   = 12
 	defaultTimeout = 750 * time.Millisecond
 )
 
@@ -59,19 +59,26 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err := unmoved(ctx, c); err != nil {
 		return nil, err
 	}
-	srv := &server{timeout: o.Postgres.timeout(), lossless: o.Postgres.SynchronousStandby}
-	s.write = stdlib.OpenDB(*c, stdlib.OptionAfterConnect(srv.admit))
-	s.read = s.write
-	conns := cmp.Or(o.Postgres.Conns, defaultConns)
-	s.write.SetMaxOpenConns(conns)
-	s.write.SetMaxIdleConns(conns)
-	s.write.SetConnMaxIdleTime(time.Minute)
-	s.forget = func() { forgetIdle(s.write, conns, &s.forgetting) }
+	srv := newServer(o.Postgres, o)
+	writers := cmp.Or(o.Postgres.Writers, defaultWriters)
+	s.openPools(func() *sql.DB {
+		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := srv.admit(ctx, conn)
+			return err
+		}))
+		db.SetConnMaxIdleTime(time.Minute)
+		return db
+	}, writers, cmp.Or(o.Postgres.Conns, defaultConns), srv.timeout)
+	s.postgres = true
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
+	s.markVoid = func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, pgVoid)
+		return err
+	}
 
-	sessions, known := make([]session, cmp.Or(o.Postgres.Writers, defaultWriters)), newIdentities()
+	sessions, known := make([]session, writers), newIdentities()
 	for i := range sessions {
 		hot := &postgresSession{config: c, server: srv, known: known}
 		sessions[i] = hot
@@ -82,7 +89,24 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 			return nil, err
 		}
 	}
+	watching, stop := context.WithCancel(context.Background())
+	s.stopWatching = stop
+	s.watching.Go(func() { srv.watch(watching, s.write) })
 	return sessions, nil
+}
+
+// openPools divides the connections that don't commit groups. Each lane may have a transaction that runs
+// alone, beside the sweeper's, and none waits for a read. What is left after those, the lists' and
+// the upkeep's is for looking up; each kind has one connection at least.
+func (s *Store) openPools(open func() *sql.DB, lanes, conns int, limit time.Duration) {
+	const upkeep = 1
+	write, lists := lanes+1, min(listConns, 1+conns/8)
+	s.write = open()
+	s.write.SetMaxOpenConns(write)
+	s.write.SetMaxIdleConns(write)
+	s.hot = pool.New(open(), max(conns-write-lists-upkeep, 1), limit).Prepared()
+	s.lists = pool.New(open(), lists, limit)
+	s.upkeep = pool.New(open(), upkeep, limit)
 }
 
 // name is the server and the database.
@@ -92,19 +116,6 @@ func (p *Postgres) name() string {
 		return "" // the error says it
 	}
 	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
-}
-
-// forgetIdle closes a pool's idle connections. Each says goodbye first, which takes seconds where nobody
-// listens, so that it isn't waited for; meanwhile none is kept.
-func forgetIdle(db *sql.DB, conns int, forgetting *sync.Mutex) {
-	if !forgetting.TryLock() {
-		return
-	}
-	go func() {
-		defer forgetting.Unlock()
-		db.SetMaxIdleConns(-1)
-		db.SetMaxIdleConns(conns)
-	}()
 }
 
 func (p *Postgres) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }
@@ -186,26 +197,12 @@ func unmoved(ctx context.Context, c *pgx.ConnConfig) error {
 	return nil
 }
 
-// A server looks at each new connection before it is used.
-//
-// A standby that is promoted may not have got the last commits: a code that was used would work
-// again, and a guess that was spent would be there again. So we keep the server's identifier and its
-// timeline, which a promotion changes, in the database. Whoever connects to another pair than the
-// stored one voids, before anything else, every verification that is there: it moves the watermark
-// "void" to the newest one. What is lost altogether isn't there and can't be used.
-type server struct {
-	timeout  time.Duration
-	lossless bool // a standby has all: nothing is voided
-}
-
-func (s *server) admit(ctx context.Context, conn *pgx.Conn) error {
+// admit makes a new connection ready for use: see [server.recognize].
+func (s *server) admit(ctx context.Context, conn *pgx.Conn) (epoch int64, err error) {
 	if err := s.configure(ctx, conn); err != nil {
-		return err
+		return 0, err
 	}
-	if s.lossless {
-		return nil
-	}
-	return noticeFailover(ctx, conn)
+	return s.recognize(ctx, conn)
 }
 
 // configure sets what each connection needs, and looks at what the server is set to. What not every
@@ -237,35 +234,6 @@ func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("read settings: %w", err)
 	}
 	return fmt.Errorf("the server has %s = %s: what it says is committed could be lost; set it to on", name, value)
-}
-
-// noticeFailover compares the server with the one that is stored.
-func noticeFailover(ctx context.Context, conn *pgx.Conn) error {
-	var is, was struct{ system, timeline string }
-	err := conn.QueryRow(ctx, `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), s.system, s.timeline
-		FROM pg_control_system() c, server s WHERE s.name = 'primary'`, pgx.QueryExecModeSimpleProtocol).
-		Scan(&is.system, &is.timeline, &was.system, &was.timeline)
-	if unknownFunction(err) {
-		return nil // a relative of PostgreSQL, which has no such failover
-	}
-	if err != nil {
-		return fmt.Errorf("ask the server who it is: %w", err)
-	}
-	if is == was {
-		return nil
-	}
-	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `SELECT system, timeline FROM server WHERE name = 'primary' FOR UPDATE`).Scan(&was.system, &was.timeline)
-		if err != nil || is == was {
-			return err // another connection was faster
-		}
-		if _, err := tx.Exec(ctx, `UPDATE server SET system = $1, timeline = $2 WHERE name = 'primary'`, is.system, is.timeline); err != nil || was.system == "" {
-			return err
-		}
-		_, err = tx.Exec(ctx, `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v
-			WHERE w.name = 'void' AND w.id < v.id`)
-		return err
-	})
 }
 
 // announceSweep makes it known that the sweeper will read up to an id, and waits for the starts that

@@ -23,7 +23,7 @@ func TestPostgresIsAStore(t *testing.T) {
 func newTemplate(t *testing.T) (url string) {
 	t.Helper()
 	url = pgtest.Database(t, "")
-	s, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: url}})
+	s, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: url, Timeout: time.Minute}})
 	if err != nil {
 		t.Fatal(err)
 	}

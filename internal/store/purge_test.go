@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -17,7 +18,7 @@ func TestPurgeReadsInStepsWhateverItFinds(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]func() Options{
 		"SQLite":     func() Options { return Options{Path: filepath.Join(t.TempDir(), "countersign.db")} },
-		"PostgreSQL": func() Options { return Options{Postgres: &Postgres{URL: pgtest.Database(t, "")}} },
+		"PostgreSQL": func() Options { return Options{Postgres: &Postgres{URL: pgtest.Database(t, ""), Timeout: time.Minute}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := context.Background()
@@ -49,8 +50,8 @@ func TestPurgeReadsInStepsWhateverItFinds(t *testing.T) {
 					t.Errorf("step %d: got up to %v, %v; want %v", i+1, after, err, want)
 				}
 			}
-			var left int
-			if err := s.read.QueryRow(`SELECT count(*) FROM destination`).Scan(&left); err != nil || left != numbers-1 {
+			left, err := pool.One(ctx, s.upkeep, scanValue[int], `SELECT count(*) FROM destination`)
+			if err != nil || left != numbers-1 {
 				t.Errorf("%d numbers are left (%v), want %d", left, err, numbers-1)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -28,13 +29,11 @@ type probe struct {
 // Ready reports whether the database can be read and, as far as is known, written, for a readiness
 // probe. A disk that is full can be read still.
 func (s *Store) Ready(ctx context.Context) error {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var one int
-	if err := s.read.QueryRowContext(ctx, "SELECT 1 FROM watermark").Scan(&one); err != nil {
-		s.dropIdle()
+	if _, err := pool.One(ctx, s.hot, scanValue[int], "SELECT 1 FROM watermark"); err != nil {
 		return away("ask database", err)
 	}
+	ctx, cancel := within(ctx, s.limit)
+	defer cancel()
 	return s.writable(ctx)
 }
 

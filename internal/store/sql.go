@@ -1,14 +1,12 @@
 package store
 
 import (
-	"context"
-	"database/sql"
 	"encoding/json"
-	"fmt"
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -60,51 +58,14 @@ const (
 	deleteHint = `DELETE FROM retry WHERE due = $1 AND id = $2`
 )
 
-// readStmts are the statements of the connections that only read.
-type readStmts struct {
-	prepared
-	selectVerification, selectDeliveries, selectRef, selectDue, selectAccount *sql.Stmt
-}
-
-func (s *readStmts) prepare(ctx context.Context, db preparer) error {
-	return s.all(ctx, db, map[**sql.Stmt]string{
-		&s.selectVerification: selectVerification,
-		&s.selectDeliveries:   `SELECT ` + deliveryColumns + ` FROM delivery WHERE verification = $1 AND ended_at <> 0 ORDER BY attempt`,
-		&s.selectRef: `SELECT verification, attempt FROM delivery WHERE carrier = $1 AND ref = $2 AND ref <> ''
-			ORDER BY verification DESC, attempt DESC LIMIT 1`,
-		&s.selectDue: `SELECT due, id FROM retry WHERE due <= $1 ORDER BY due, id LIMIT $2`,
-		&s.selectAccount: `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.expires_at
-			FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
-			WHERE k.hash = $1 AND k.revoked_at = 0`,
-	})
-}
-
-// prepared are statements that are closed together.
-type prepared struct{ stmts []*sql.Stmt }
-
-type preparer interface {
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-}
-
-func (p *prepared) all(ctx context.Context, conn preparer, queries map[**sql.Stmt]string) error {
-	for stmt, query := range queries {
-		var err error
-		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
-			return fmt.Errorf("prepare %q: %w", query, err)
-		}
-		p.stmts = append(p.stmts, *stmt)
-	}
-	return nil
-}
-
-func (p *prepared) close() {
-	for _, s := range p.stmts {
-		s.Close()
-	}
-}
-
 // scanner is a *sql.Row or *sql.Rows.
-type scanner interface{ Scan(dest ...any) error }
+type scanner = pool.Row
+
+// scanValue reads the only column.
+func scanValue[T any](row scanner) (v T, err error) {
+	err = row.Scan(&v)
+	return v, err
+}
 
 func scanVerification(row scanner) (v verify.Verification, err error) {
 	var id, application, previous []byte

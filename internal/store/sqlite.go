@@ -15,6 +15,7 @@ import (
 	direct "zombiezen.com/go/sqlite"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -25,7 +26,10 @@ var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fa
 // busyTimeout is how long a statement waits while another process writes.
 const busyTimeout = 5 * time.Second
 
-// openSQLite opens a file: one connection for the groups, one for what writes alone, four that read.
+// sqliteReadLimit bounds a read of a file: where it takes as long, the disk hangs or the question is too large.
+const sqliteReadLimit = 5 * time.Second
+
+// openSQLite opens a file: one connection for the groups, one for what writes alone, and those that read.
 func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	var err error
 	if s.write, err = sql.Open("sqlite", dsn(o.Path, writing...)+"&_txlock=immediate"); err != nil {
@@ -48,11 +52,15 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	if err := migrate(ctx, s.write, goose.DialectSQLite3, "migrations"); err != nil {
 		return nil, err
 	}
-	if s.read, err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil {
-		return nil, err
+	var read [3]*sql.DB
+	for i := range read {
+		if read[i], err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil { // it connects to nothing yet
+			return nil, err
+		}
 	}
-	s.read.SetMaxOpenConns(4)
-	s.read.SetMaxIdleConns(4)
+	s.hot = pool.New(read[0], 4, sqliteReadLimit).Prepared()
+	s.lists = pool.New(read[1], listConns, sqliteReadLimit)
+	s.upkeep = pool.New(read[2], 1, sqliteReadLimit)
 	hot, err := newSQLiteSession(o.Path)
 	return []session{hot}, err
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/pressly/goose/v3"
 
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -33,21 +35,29 @@ var migrations embed.FS
 // A Store is an open database. It implements [verify.Store].
 type Store struct {
 	write *sql.DB // for what runs alone
-	read  *sql.DB // may be the same
-	stmts readStmts
 	now   func() time.Time
 	w     *writer
 	probe probe
 
 	knownLimits *lru.Cache[verify.ProjectID, knownLimits]
+	// Reads of one kind must not wait for those of another.
+	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
+	lists  *pool.Pool // lists for API callers and operators
+	upkeep *pool.Pool // sweeps, retention, deletions and backups
 
 	// An engine's own, set by whoever opens it.
-	txOptions  sql.TxOptions                                 // of what runs alone
-	limit      time.Duration                                 // of a transaction and of a read; 0: none
-	announce   func(ctx context.Context, to verify.ID) error // before a sweep reads up to an id; may be nil
-	forget     func()                                        // closes connections that nobody uses; may be nil
-	forgetting sync.Mutex                                    // held by forget's goroutine
+	postgres  bool
+	txOptions sql.TxOptions                                              // of what runs alone
+	limit     time.Duration                                              // of a transaction; 0: none
+	announce  func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
+	markVoid  func(ctx context.Context, tx *sql.Tx, now time.Time) error // voids all that is there, before each is canceled; may be nil
+
+	watching     sync.WaitGroup // of what looks after the database in the background
+	stopWatching func()         // may be nil
 }
+
+// listConns is how many lists are read at a time.
+const listConns = 2
 
 // Options are what [Open] needs.
 type Options struct {
@@ -59,7 +69,8 @@ type Options struct {
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
 
-	Observer Observer // may be nil
+	Observer Observer     // may be nil
+	Log      *slog.Logger // gets what an operator must know; may be nil
 }
 
 // name names the database for people.
@@ -103,7 +114,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		return err
 	}
 	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o)
-	return s.stmts.prepare(ctx, s.read)
+	return nil
 }
 
 // migrate brings the schema up to date with the files of a folder.
@@ -151,28 +162,19 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.w.close()
 	}
-	s.forgetting.Lock()
-	defer s.forgetting.Unlock()
-	s.stmts.close()
-	for _, db := range []*sql.DB{s.read, s.write} {
-		if db != nil {
-			errs = append(errs, db.Close()) // a second time does nothing
+	if s.stopWatching != nil {
+		s.stopWatching()
+	}
+	s.watching.Wait()
+	for _, p := range []*pool.Pool{s.hot, s.lists, s.upkeep} {
+		if p != nil {
+			errs = append(errs, p.Close()) // a second time does nothing
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// dropIdle is called by those who ask again and again, when they got no answer. The connections that
-// nobody uses may all lead to a server that is gone: each would make somebody wait to find that out.
-func (s *Store) dropIdle() {
-	if s.forget != nil {
-		s.forget()
+	if s.write != nil {
+		errs = append(errs, s.write.Close())
 	}
-}
-
-// reading bounds a read, where the engine wants it.
-func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFunc) {
-	return within(ctx, s.limit)
+	return errors.Join(errs...)
 }
 
 // within bounds ctx, unless the limit is 0.
@@ -183,12 +185,8 @@ func within(ctx context.Context, limit time.Duration) (context.Context, context.
 	return context.WithTimeout(ctx, limit)
 }
 
-// Pool counts the connections that read (of PostgreSQL: all but those that write groups): how many are
-// in use, and how many there may be.
-func (s *Store) Pool() (inUse, limit int) {
-	stats := s.read.Stats()
-	return stats.InUse, stats.MaxOpenConnections
-}
+// Pool counts the connections that look up what requests need: how many are in use, and how many there may be.
+func (s *Store) Pool() (inUse, limit int) { return s.hot.InUse(), s.hot.Size() }
 
 // millis is how a time is stored; a zero time is 0.
 func millis(t time.Time) int64 {
@@ -378,16 +376,22 @@ func (s *Store) Receive(_ context.Context, receipt verify.Receipt) (*verify.Veri
 // Find looks for the attempt that a carrier knows by its own id, the newest if it used that twice. It
 // fails with [verify.ErrNotFound].
 func (s *Store) Find(ctx context.Context, carrier, ref string) (id verify.ID, attempt int, err error) {
-	var found []byte
-	err = s.stmts.selectRef.QueryRowContext(ctx, carrier, ref).Scan(&found, &attempt)
+	found, err := pool.One(ctx, s.hot, scanAttemptKey, `SELECT verification, attempt FROM delivery
+		WHERE carrier = $1 AND ref = $2 AND ref <> '' ORDER BY verification DESC, attempt DESC LIMIT 1`, carrier, ref)
 	if errors.Is(err, sql.ErrNoRows) {
 		return id, 0, verify.ErrNotFound
 	}
 	if err != nil {
 		return id, 0, away("look for a carrier's id", err)
 	}
-	copy(id[:], found)
-	return id, attempt, nil
+	return found.verification, found.attempt, nil
+}
+
+func scanAttemptKey(row scanner) (k attemptKey, err error) {
+	var id []byte
+	err = row.Scan(&id, &k.attempt)
+	copy(k.verification[:], id)
+	return k, err
 }
 
 // Postpone puts off looking at an overdue message: see [verify.Overdue.Postpone].

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -40,23 +41,18 @@ const selectTemplate = `SELECT ` + templateColumns + ` FROM message_template WHE
 
 // Template implements [verify.TemplateStore].
 func (s *Store) Template(ctx context.Context, p verify.ProjectID, id verify.ID) (verify.MessageTemplate, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	return oneTemplate(s.read.QueryRowContext(ctx, selectTemplate, p, id[:]))
+	return foundTemplate(pool.One(ctx, s.hot, scanTemplate, selectTemplate, p, id[:]))
 }
 
 // FindTemplate implements [verify.TemplateStore].
 func (s *Store) FindTemplate(ctx context.Context, p verify.ProjectID, id verify.ID, name string) (verify.MessageTemplate, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
 	if t, err := s.Template(ctx, p, id); err == nil || !errors.Is(err, verify.ErrNoTemplate) {
 		return t, err
 	}
-	return oneTemplate(s.read.QueryRowContext(ctx, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 AND name = $2`, p, name))
+	return foundTemplate(pool.One(ctx, s.hot, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 AND name = $2`, p, name))
 }
 
-func oneTemplate(row scanner) (verify.MessageTemplate, error) {
-	t, err := scanTemplate(row)
+func foundTemplate(t verify.MessageTemplate, err error) (verify.MessageTemplate, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return t, verify.ErrNoTemplate
 	}
@@ -68,15 +64,13 @@ func oneTemplate(row scanner) (verify.MessageTemplate, error) {
 
 // Templates implements [verify.TemplateStore].
 func (s *Store) Templates(ctx context.Context, p verify.ProjectID) ([]verify.MessageTemplate, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	return query(ctx, s.read, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 ORDER BY id`, p)
+	return readAll(ctx, s.lists, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 ORDER BY id`, p)
 }
 
 // UpdateTemplate implements [verify.TemplateStore].
 func (s *Store) UpdateTemplate(_ context.Context, t verify.MessageTemplate) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		stored, err := oneTemplate(tx.QueryRowContext(ctx, selectTemplate, t.Project, t.ID[:]))
+		stored, err := foundTemplate(scanTemplate(tx.QueryRowContext(ctx, selectTemplate, t.Project, t.ID[:])))
 		if err != nil {
 			return err
 		}

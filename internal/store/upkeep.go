@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -57,6 +58,11 @@ func (s *Store) sweepSome(to verify.ID) error {
 	})
 }
 
+func scanDestinationKey(row scanner) (k destinationKey, err error) {
+	err = row.Scan(&k.project, &k.number)
+	return k, err
+}
+
 func scanID(row scanner) (id verify.ID, err error) {
 	var p []byte
 	err = row.Scan(&p)
@@ -66,11 +72,8 @@ func scanID(row scanner) (id verify.ID, err error) {
 
 // nothingBefore spares an idle server the sweeper's writes.
 func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var id []byte
-	err := s.read.QueryRowContext(ctx, `SELECT id FROM verification
-		WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 LIMIT 1`, to[:]).Scan(&id)
+	_, err := pool.One(ctx, s.upkeep, scanID, `SELECT id FROM verification
+		WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 LIMIT 1`, to[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return true, nil
 	}
@@ -112,28 +115,25 @@ func (s *Store) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
 }
 
 func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	rows, err := s.stmts.selectDue.QueryContext(ctx, millis(s.now()), n)
+	hints, err := pool.All(ctx, s.hot, scanHint, `SELECT due, id FROM retry WHERE due <= $1 ORDER BY due, id LIMIT $2`, millis(s.now()), n)
 	if err != nil {
-		s.dropIdle()
 		return nil, away("load due messages", err)
 	}
-	return collect(rows, func(row scanner) (h hint, err error) {
-		var due int64
-		var id []byte
-		err = row.Scan(&due, &id)
-		copy(h.id[:], id)
-		h.due = fromMillis(due)
-		return h, err
-	})
+	return hints, nil
+}
+
+func scanHint(row scanner) (h hint, err error) {
+	var due int64
+	var id []byte
+	err = row.Scan(&due, &id)
+	copy(h.id[:], id)
+	h.due = fromMillis(due)
+	return h, err
 }
 
 // Verification reads one verification, of any project, or fails with [verify.ErrNotFound].
 func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	v, err := scanVerification(s.stmts.selectVerification.QueryRowContext(ctx, id[:]))
+	v, err := pool.One(ctx, s.hot, scanVerification, selectVerification, id[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, verify.ErrNotFound
 	}
@@ -148,13 +148,11 @@ func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verific
 
 // Deliveries reads the attempts of a verification's message that have ended, oldest first.
 func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	rows, err := s.stmts.selectDeliveries.QueryContext(ctx, id[:])
+	all, err := pool.All(ctx, s.hot, scanDelivery, `SELECT `+deliveryColumns+` FROM delivery WHERE verification = $1 AND ended_at <> 0 ORDER BY attempt`, id[:])
 	if err != nil {
 		return nil, away("load deliveries", err)
 	}
-	return collect(rows, scanDelivery)
+	return all, nil
 }
 
 // Retain deletes the verifications that were started before an instant and have ended, and the
@@ -234,14 +232,14 @@ func (s *Store) purgeSome(ctx context.Context, after destinationKey) (last desti
 	const end = `SELECT project, number ` + rows + ` ORDER BY project DESC, number DESC LIMIT 1`
 	const orphans = `SELECT ` + destinationColumns + ` ` + rows + ` WHERE failures = 0
 		AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest) ORDER BY project, number`
-	err = s.read.QueryRowContext(ctx, end, after.project, after.number, retainStep).Scan(&last.project, &last.number)
+	last, err = pool.One(ctx, s.upkeep, scanDestinationKey, end, after.project, after.number, retainStep)
 	if errors.Is(err, sql.ErrNoRows) {
 		return destinationKey{}, nil
 	}
 	if err != nil {
-		return last, err
+		return last, away("look for numbers to forget", err)
 	}
-	step, err := query(ctx, s.read, scanDestination, orphans, after.project, after.number, retainStep)
+	step, err := readAll(ctx, s.upkeep, scanDestination, orphans, after.project, after.number, retainStep)
 	if err != nil || len(step) == 0 {
 		return last, err
 	}

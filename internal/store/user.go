@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -127,12 +128,10 @@ func (s *Store) changeUser(o op, k verify.UserKey, f func(*rows, *row[verify.Use
 
 // User implements [verify.UserStore].
 func (s *Store) User(ctx context.Context, k verify.UserKey) (verify.User, error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
 	if err := s.owns(ctx, k.Project, k.Application); err != nil {
 		return verify.User{}, err
 	}
-	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser, k.Application[:], k.Name))
+	u, err := pool.One(ctx, s.hot, scanUser, selectUser, k.Application[:], k.Name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return u, verify.ErrNoUser
 	}
@@ -144,10 +143,7 @@ func (s *Store) User(ctx context.Context, k verify.UserKey) (verify.User, error)
 
 // owns fails with [verify.ErrNoApplication] unless a project has an application.
 func (s *Store) owns(ctx context.Context, p verify.ProjectID, application verify.ID) error {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	var owner verify.ProjectID
-	err := s.read.QueryRowContext(ctx, selectOwner, application[:]).Scan(&owner)
+	owner, err := pool.One(ctx, s.hot, scanValue[verify.ProjectID], selectOwner, application[:])
 	if errors.Is(err, sql.ErrNoRows) || err == nil && owner != p {
 		return verify.ErrNoApplication
 	}
@@ -165,8 +161,6 @@ var userOrders = map[verify.UserOrder]string{
 
 // Users implements [verify.UserStore].
 func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verify.ID, f verify.UserFilter, page verify.Page) (list []verify.User, total int, err error) {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
 	column, ok := userOrders[page.Order]
 	if !ok {
 		return nil, 0, fmt.Errorf("list users: there is no order %q", page.Order)
@@ -185,7 +179,7 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 	equal("status", f.Status == 0, f.Status)
 	equal("created_at", f.CreatedAt.IsZero(), f.CreatedAt.UnixMilli())
 	equal("updated_at", f.UpdatedAt.IsZero(), f.UpdatedAt.UnixMilli())
-	if err := s.read.QueryRowContext(ctx, `SELECT count(*)`+where, args...).Scan(&total); err != nil {
+	if total, err = pool.One(ctx, s.lists, scanValue[int], `SELECT count(*)`+where, args...); err != nil {
 		return nil, 0, away("count users", err)
 	}
 	way := ""
@@ -193,25 +187,22 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 		way = " DESC"
 	}
 	order := fmt.Sprintf(" ORDER BY %s%s, name%s LIMIT $%d OFFSET $%d", column, way, way, len(args)+1, len(args)+2)
-	list, err = query(ctx, s.read, scanUser, `SELECT `+userColumns+where+order, append(args, page.Limit, page.Offset)...)
+	list, err = readAll(ctx, s.lists, scanUser, `SELECT `+userColumns+where+order, append(args, page.Limit, page.Offset)...)
 	return list, total, err
 }
 
 // supersession finds out whether a verification that was read is still its user's current one.
 func (s *Store) supersession(ctx context.Context, v *verify.Verification) error {
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
 	if v.User == "" {
 		return nil
 	}
-	var latest []byte
 	var u verify.User
-	err := s.read.QueryRowContext(ctx, `SELECT u.latest FROM app_user u JOIN application a ON a.id = u.application
-		WHERE u.application = $1 AND u.name = $2`, v.Application[:], v.User).Scan(&latest)
+	latest, err := pool.One(ctx, s.hot, scanID, `SELECT u.latest FROM app_user u JOIN application a ON a.id = u.application
+		WHERE u.application = $1 AND u.name = $2`, v.Application[:], v.User)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return away("load user", err)
 	}
-	copy(u.Current[:], latest)
+	u.Current = latest
 	v.Superseded = err != nil || u.Supersedes(v)
 	return nil
 }

@@ -111,7 +111,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics})
+	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}

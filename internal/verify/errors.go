@@ -113,6 +113,8 @@ var (
 	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "a call to this number must wait after the message before it"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
+	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}
+
 	ErrBusy      = &Error{Kind: Unavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}
 	ErrNoCarrier = &Error{Kind: Unavailable, Code: "no_carrier", Message: "no carrier serves this channel", RetryAfter: 30 * time.Second}
 

@@ -28,6 +28,9 @@ const (
 // Valid reports whether the profile exists.
 func (p Profile) Valid() bool { return p == Compat || p == Standard }
 
+// MaxLife is how long a verification may live at most, under any profile.
+const MaxLife = 604800 * time.Second
+
 // bounds are a profile's numbers. Each range is inclusive.
 type bounds struct {
 	minLength, maxLength, length       int
@@ -41,7 +44,7 @@ type bounds struct {
 var profiles = map[Profile]bounds{
 	Compat: {
 		minLength: 4, maxLength: 20, length: 6,
-		maxLife: 604800 * time.Second, life: 3600 * time.Second,
+		maxLife: MaxLife, life: 3600 * time.Second,
 		minAttempts: 1, maxAttempts: 20, attempts: 3,
 		freeFailures: 15,
 	},

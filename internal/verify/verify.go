@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/share"
 )
 
 // A Store commits events. When a method returns without an error, what it says is on disk.
@@ -86,6 +87,8 @@ type Service struct {
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
 
+	bodies *share.Places // of large requests that are being read
+
 	refreshing sync.Mutex // one refresh at a time, and guards refreshed
 	refreshed  *simplelru.LRU[KeyHash, replacement]
 }
@@ -134,6 +137,9 @@ const (
 	DefaultMaxTemplates    = 1000
 )
 
+// maxLarge is how many large requests are read at once: 16 MiB, however slowly they come.
+const maxLarge = 256
+
 // New returns a service.
 func New(c Config) *Service {
 	accounts, err := lru.New[KeyHash, cachedAccount](maxCachedAccounts)
@@ -152,7 +158,7 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		accounts: accounts, refreshed: refreshed,
+		accounts: accounts, refreshed: refreshed, bodies: share.New(maxLarge, maxLarge),
 	}
 }
 
@@ -160,6 +166,27 @@ type unobserved struct{}
 
 func (unobserved) Started(Channel, error) {}
 func (unobserved) Checked(Outcome, error) {}
+
+// ReadLarge takes one of the places for large requests, of which a project has its share. Leave it when the
+// request is read.
+func (s *Service) ReadLarge(acct *Account) (leave func(), err error) {
+	who := string(acct.Project.ID)
+	if err := noPlace(s.bodies.Take(who, s.now())); err != nil {
+		return nil, err
+	}
+	return func() { s.bodies.Give(who) }, nil
+}
+
+// noPlace is what a caller is told who got no place.
+func noPlace(a share.Answer) error {
+	switch a {
+	case share.Taken:
+		return nil
+	case share.Spent:
+		return ErrShareSpent
+	}
+	return ErrBusy
+}
 
 // A key is looked up at most once in accountLife, so a revocation works within that time, also
 // when another process made it.

@@ -45,7 +45,7 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 		began, id := time.Now(), uuid.NewString()
 		h := w.Header()
 		h["X-Request-Id"], h["Cache-Control"], h["X-Content-Type-Options"] = []string{id}, noStore, noSniff
-		sw := &statusWriter{ResponseWriter: w}
+		sw := &statusWriter{ResponseWriter: w, body: r.ContentLength}
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -71,7 +71,7 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 }
 
 // Headers that every answer has. Answers share them: nobody changes them in place.
-var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
+var noStore, noSniff, closeIt = []string{"no-store"}, []string{"nosniff"}, []string{"close"}
 
 // named is the id in a request's path. The path itself is not logged: somebody may have put a number
 // or a code into it.
@@ -92,13 +92,29 @@ func answer(w http.ResponseWriter, status int, body string) {
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	body   int64 // of the request, as announced; -1 is unknown
 }
+
+// small is how much of a body is worth reading for the sake of its connection.
+const small = 4 << 10
 
 func (w *statusWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+		if status >= http.StatusBadRequest && w.body != 0 {
+			w.cut(status)
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// cut ends the connection of a request that is refused, instead of reading a body that nobody wants:
+// net/http would read it before the answer leaves, for as long as its client likes to send it.
+func (w *statusWriter) cut(status int) {
+	if unknown := status == http.StatusUnauthorized || status == http.StatusForbidden; unknown || w.body < 0 || w.body > small {
+		w.Header()["Connection"] = closeIt
+		http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) // fails where there is no connection
+	}
 }
 
 func (w *statusWriter) Write(b []byte) (int, error) {
@@ -120,7 +136,9 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(grumbles{log}, "", 0),
+		// What a client may send by HTTP/2 before anybody reads it, and how many headers it may keep open.
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10},
+		ErrorLog: stdlog.New(grumbles{log}, "", 0),
 	}
 }
 

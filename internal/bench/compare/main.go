@@ -31,7 +31,7 @@ var (
 	server     = flag.String("postgres", "", "URL of a PostgreSQL server on this machine that may make databases, instead of SQLite")
 	replicas   = flag.String("replicas", "1", "how many replicas of the server, with PostgreSQL")
 	overSMPP   = flag.Bool("smpp", false, "compare the server with an SMPP carrier to the same with its HTTP carrier, and not to the floor")
-	idle       = flag.Int("idle", 5000, "idle connections to measure memory with")
+	idle       = flag.Int("idle", 900, "idle connections to measure memory with")
 	plotFile   = flag.String("plot", "", "SVG to write")
 	resultFile = flag.String("json", "", "JSON to write")
 )

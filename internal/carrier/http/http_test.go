@@ -430,8 +430,8 @@ func TestWhatCannotBeReachedCanBeTriedAgain(t *testing.T) {
 	plain, reached := receiver(t, status(200))
 	silent := listenRaw(t, func(c net.Conn) { io.Copy(io.Discard, c) }) // takes all, says nothing
 	for name, to := range map[string]string{
-		"the connection is refused":           "https://" + porttest.Address(t),
-		"the connection is refused over http": "http://" + porttest.Address(t),
+		"the connection is refused":           "https://" + porttest.Refusing(t),
+		"the connection is refused over http": "http://" + porttest.Refusing(t),
 		"there is no such name":               "https://receiver.invalid/",
 		"it hangs up":                         "https://" + hangUp.Addr().String(),
 		"it speaks no TLS":                    strings.Replace(plain.URL, "http:", "https:", 1),
@@ -875,7 +875,7 @@ func TestAProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 
 func TestTheURLIsNotInErrors(t *testing.T) {
 	t.Parallel()
-	to := (&url.URL{Scheme: "http", Host: porttest.Address(t), Path: "/", RawQuery: "key=a-token-of-the-gateway"}).String()
+	to := (&url.URL{Scheme: "http", Host: porttest.Refusing(t), Path: "/", RawQuery: "key=a-token-of-the-gateway"}).String()
 	_, err := carrierTo(t, to).Send(t.Context(), message(1))
 	wantError(t, err, unreachable)
 	if err != nil && strings.Contains(err.Error(), "a-token-of-the-gateway") {

@@ -60,7 +60,7 @@ func TestACallIsToldWhatToSay(t *testing.T) {
 	}
 	ask("nobody who signs", target, func(r *http.Request) { r.Header.Del("X-Plivo-Signature-V3") }, 403, "")
 	ask("another attempt's URL", target, func(r *http.Request) { r.URL.RawQuery = strings.Replace(r.URL.RawQuery, ".1", ".2", 1) }, 403, "")
-	ask("another carrier's URL", strings.Replace(target, "/way/", "/other/", 1), nil, 404, "")
+	ask("another carrier's URL", strings.Replace(target, "/way/", "/other/", 1), nil, 403, "")
 	ask("no attempt", target[:strings.Index(target, "?")], nil, 200, way.Spec.Answer.None)
 	ask("something else", target[:strings.Index(target, "?")]+"?m=x", nil, 200, way.Spec.Answer.None)
 	a.err = verify.ErrNotFound

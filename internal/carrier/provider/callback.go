@@ -6,10 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
@@ -19,8 +22,13 @@ import (
 const Prefix = "/carriers/"
 
 const (
-	maxReport  = 256 << 10 // bytes of one request
-	maxReports = 1000      // in one request
+	maxReport  = 64 << 10 // bytes of one request
+	maxReports = 1000     // in one request
+
+	// Anybody can send a body that pretends to be signed: so many are read at once, and so many of one
+	// address, each for so long. They take 8 MiB.
+	maxUnproven, maxUnprovenOfOne = 128, 32
+	bodyTimeout                   = 5 * time.Second
 )
 
 // publicURL is where the provider reports about an attempt, or asks what its call says.
@@ -44,9 +52,9 @@ func (c *Carrier) publicURL(of, token string) string {
 // GET of a report is the same, with the report in the query. 200 means that there is nothing more to do, also where
 // nobody knows the message (any more); 503 that the provider should report again. A report says whether
 // a message arrived. It can't say anything about a verification: there is no word for that in a
-// [carrier.Receipt].
+// [carrier.Receipt]. 403 is for everything that no provider of ours sends, whatever carrier it names.
 func Handler(log *slog.Logger, carriers ...*Carrier) http.Handler {
-	h := &handler{log, map[string]*Carrier{}}
+	h := &handler{log: log, carriers: map[string]*Carrier{}, unproven: map[string]int{}}
 	for _, c := range carriers {
 		if c.Receives() {
 			h.carriers[c.Name()] = c
@@ -65,18 +73,28 @@ func Handler(log *slog.Logger, carriers ...*Carrier) http.Handler {
 type handler struct {
 	log      *slog.Logger
 	carriers map[string]*Carrier
+
+	mu       sync.Mutex     // guards what follows
+	unproven map[string]int // bodies that are being read, by address
+	reading  int            // their sum
 }
 
-// proven reads a request of a provider. If it isn't one, it is answered, and there is no report.
+// proven reads a request of a provider. If it isn't one, it is answered, and there is no report. What
+// anybody can see, how long the answer takes as well, is the same for every carrier that there is or isn't:
+// without a signature the body isn't read, and with one it is.
 func (h *handler) proven(w http.ResponseWriter, r *http.Request) (*Carrier, *report) {
 	c := h.carriers[r.PathValue("name")]
-	if c == nil || (c.Spec.Callback.Check == "path") != (r.PathValue("key") != "") {
-		http.Error(w, "there are no callbacks here", http.StatusNotFound)
+	byPath := r.PathValue("key") != ""
+	if byPath && !c.provenByPath(r) || !byPath && !signed(r.Header) {
+		h.refuse(w, c)
 		return nil, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
-	if err != nil {
-		http.Error(w, "too large, or cut off", http.StatusRequestEntityTooLarge)
+	body, ok := h.read(w, r, byPath)
+	if !ok {
+		return nil, nil
+	}
+	if c == nil || byPath != c.byPath() {
+		h.refuse(w, c)
 		return nil, nil
 	}
 	rep := &report{Request: r, url: strings.TrimSuffix(c.Public, "/") + r.URL.RequestURI(), body: body}
@@ -84,11 +102,72 @@ func (h *handler) proven(w http.ResponseWriter, r *http.Request) (*Carrier, *rep
 		rep.form, _ = url.ParseQuery(string(body)) // what can't be read isn't signed either
 	}
 	if !c.prove(rep, c.Now()) {
-		h.log.Warn("a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
-		http.Error(w, "not signed by the provider, or too old", http.StatusForbidden)
+		h.refuse(w, c)
 		return nil, nil
 	}
 	return c, rep
+}
+
+// byPath reports whether a carrier's reports are proven by the secret in their URL.
+func (c *Carrier) byPath() bool { return c.Spec.Callback.Check == "path" }
+
+// provenByPath reports whether a request shows the carrier's secret in its URL. c may be nil.
+func (c *Carrier) provenByPath(r *http.Request) bool {
+	return c != nil && c.byPath() && c.prove(&report{Request: r}, c.Now())
+}
+
+// refuse answers what no provider sends. The log says it of carriers that there are: nobody can fill it
+// with names.
+func (h *handler) refuse(w http.ResponseWriter, c *Carrier) {
+	if c != nil {
+		h.log.Warn("a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
+	}
+	http.Error(w, "not signed by the provider, or too old", http.StatusForbidden)
+}
+
+// read reads a body, or answers why not. One that nobody has proven yet needs a place.
+func (h *handler) read(w http.ResponseWriter, r *http.Request, proven bool) ([]byte, bool) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, true
+	}
+	if !proven {
+		client, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if !h.enter(client) {
+			w.Header().Set("Retry-After", "5")
+			http.Error(w, "too many reports at once", http.StatusServiceUnavailable)
+			return nil, false
+		}
+		defer h.leave(client)
+	}
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(bodyTimeout)) // fails where there is no connection, as in tests
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
+	if err != nil {
+		http.Error(w, "too large, or cut off", http.StatusRequestEntityTooLarge)
+		return nil, false
+	}
+	control.SetReadDeadline(time.Time{})
+	return body, true
+}
+
+func (h *handler) enter(client string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reading >= maxUnproven || h.unproven[client] >= maxUnprovenOfOne {
+		return false
+	}
+	h.reading++
+	h.unproven[client]++
+	return true
+}
+
+func (h *handler) leave(client string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reading--
+	if h.unproven[client]--; h.unproven[client] == 0 {
+		delete(h.unproven, client)
+	}
 }
 
 // answer says what a call says. The code leaves here as it does in a message: nothing of this is logged,

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -191,7 +192,7 @@ func TestAReportMustComeFromTheProvider(t *testing.T) {
 			}
 			if way.Spec.Callback.Check == "path" {
 				refuse("another secret", reportFrom(name, strings.Replace(target, testKey, testKey+"x", 1), body, testNow), 403)
-				refuse("no secret", reportFrom(name, strings.Replace(target, "/"+testKey, "", 1), body, testNow), 404)
+				refuse("no secret", reportFrom(name, strings.Replace(target, "/"+testKey, "", 1), body, testNow), 403)
 				refuse("an empty one", reportFrom(name, strings.Replace(target, testKey, "", 1), body, testNow), 404)
 			} else {
 				unsigned := reportFrom(name, target, body, testNow)
@@ -200,7 +201,7 @@ func TestAReportMustComeFromTheProvider(t *testing.T) {
 				another := reportFrom(name, target, body, testNow)
 				another.Body = http.NoBody
 				refuse("another body", another, 403)
-				refuse("a path with a secret", reportFrom(name, strings.Replace(target, "/status", "/status/x", 1), body, testNow), 404)
+				refuse("a path with a secret", reportFrom(name, strings.Replace(target, "/status", "/status/x", 1), body, testNow), 403)
 			}
 			switch way.Spec.Callback.Check {
 			case "telnyx", "vonage":
@@ -245,12 +246,12 @@ func TestWhereThereAreNoCallbacks(t *testing.T) {
 		if way.Receives() || way.fields(message()).Callback != "" {
 			t.Errorf("%s: the provider is told to report", what)
 		}
-		if w := ask(h, reportFrom("signalwire", testPublic+"/carriers/way/status", "MessageSid=1&MessageStatus=delivered", testNow)); w.Code != 404 {
-			t.Errorf("%s: got %d, want 404", what, w.Code)
+		if w := ask(h, reportFrom("signalwire", testPublic+"/carriers/way/status", "MessageSid=1&MessageStatus=delivered", testNow)); w.Code != 403 {
+			t.Errorf("%s: got %d, want 403", what, w.Code)
 		}
 	}
 	_, h, _ := reports(t, configOf(t, "twilio", nil))
-	for target, want := range map[string]int{"/carriers/other/status": 404, "/carriers/way": 404, "/carriers/way/status/": 404, "/carriers//status": 404, "/": 404} {
+	for target, want := range map[string]int{"/carriers/other/status": 403, "/carriers/way": 404, "/carriers/way/status/": 404, "/carriers//status": 404, "/": 404} {
 		if w := ask(h, reportFrom("twilio", testPublic+target, "MessageSid=1", testNow)); w.Code != want && w.Code != http.StatusTemporaryRedirect && w.Code != http.StatusMovedPermanently {
 			t.Errorf("%s: got %d, want %d", target, w.Code, want)
 		}
@@ -291,14 +292,112 @@ func TestAReportThatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	_, h, got := reports(t, configOf(t, "twilio", nil))
 	for size, want := range map[int]int{maxReport + 1: 413, maxReport: 403} {
-		r := reportFrom("twilio", testPublic+"/carriers/way/status", "MessageSid=1", testNow)
-		r.Body = http.NoBody
-		r = httptest.NewRequest("POST", "/carriers/way/status", strings.NewReader(strings.Repeat("x", size)))
+		r := httptest.NewRequest("POST", "/carriers/way/status", strings.NewReader(strings.Repeat("x", size)))
+		r.Header.Set("X-Twilio-Signature", "AAAA")
 		if w := ask(h, r); w.Code != want || got.receipts != nil {
 			t.Errorf("%d bytes: got %d, want %d", size, w.Code, want)
 		}
 	}
 }
+
+// counted counts what is read of a body.
+type counted struct {
+	io.Reader
+	read int
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.read += n
+	return n, err
+}
+
+// Nobody learns from an answer, or from how much of a body was read, which carriers there are, or how
+// their providers sign.
+func TestCarriersThatDontExistAnswerAsThoseThatDo(t *testing.T) {
+	t.Parallel()
+	twilio, plivo, path := configOf(t, "twilio", nil), configOf(t, "plivo-voice", nil), configOf(t, "sinch", nil)
+	twilio.Name, plivo.Name, path.Name = "twilio", "plivo", "path"
+	h := Handler(twilio.Log, carrierOf(t, twilio), carrierOf(t, plivo), carrierOf(t, path))
+	type seen struct {
+		Status int
+		Body   string
+		Header http.Header
+		Read   int
+	}
+	for what, header := range map[string]string{
+		"nothing": "", "Twilio's": "X-Twilio-Signature", "SignalWire's": "X-Signalwire-Signature", "Telnyx's": "Telnyx-Signature-Ed25519",
+		"Vonage's": "Authorization", "Plivo's": "X-Plivo-Signature-V3", "Plivo's older": "X-Plivo-Signature-V2",
+	} {
+		for _, suffix := range []string{"/status", "/status/" + testKey + "x", "/answer", "/answer/" + testKey + "x"} {
+			var want *seen
+			for _, name := range []string{"unknown", "twilio", "plivo", "path"} {
+				body := &counted{Reader: strings.NewReader("a=b")}
+				r := httptest.NewRequest("POST", "/carriers/"+name+suffix, io.NopCloser(body))
+				r.ContentLength = 3
+				r.Header.Set("Content-Type", formType)
+				if header != "" {
+					r.Header.Set(header, "Bearer e30.e30.AAAA")
+				}
+				w := ask(h, r)
+				got := &seen{w.Code, w.Body.String(), w.Header(), body.read}
+				if want == nil {
+					want = got
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s, signed as %s, %s (-unknown +%s):\n%s", suffix, what, name, name, diff)
+				}
+				if reads := header != "" && !strings.Contains(suffix, testKey); got.Status != 403 || got.Read > 0 != reads {
+					t.Errorf("%s, signed as %s, %s: got %d after %d bytes", suffix, what, name, got.Status, got.Read)
+				}
+			}
+		}
+	}
+}
+
+// Bodies that nobody has proven take so many places, and one address so many of them.
+func TestSoManyBodiesAreReadBeforeTheyAreProven(t *testing.T) {
+	t.Parallel()
+	_, h, got := reports(t, configOf(t, "twilio", nil))
+	var reading sync.WaitGroup
+	release := make(chan struct{})
+	send := func(client string) { // a body of which nothing comes
+		begun := make(chan struct{}, 1)
+		r := httptest.NewRequest("POST", "/carriers/way/status", io.NopCloser(readFunc(func([]byte) (int, error) {
+			begun <- struct{}{}
+			<-release
+			return 0, io.EOF
+		})))
+		r.RemoteAddr = client + ":1"
+		r.Header.Set("X-Twilio-Signature", "AAAA")
+		reading.Go(func() { ask(h, r) })
+		<-begun
+	}
+	status := func(client string) int {
+		r := reportFrom("twilio", testPublic+"/carriers/way/status", "MessageSid=1&MessageStatus=delivered", testNow)
+		r.RemoteAddr = client + ":1"
+		return ask(h, r).Code
+	}
+	for i := range maxUnproven {
+		client := fmt.Sprintf("192.0.2.%d", i/maxUnprovenOfOne)
+		if i == maxUnprovenOfOne && (status("192.0.2.0") != 503 || status("192.0.2.9") != 200) {
+			t.Error("one address has all its places: it must be told to come later, and others must not")
+		}
+		send(client)
+	}
+	if got := status("192.0.2.9"); got != 503 {
+		t.Errorf("all places are taken: got %d, want 503", got)
+	}
+	close(release)
+	reading.Wait()
+	if status("192.0.2.0") != 200 || len(got.receipts) != 2 {
+		t.Errorf("got %d receipts, want two", len(got.receipts))
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
 
 func TestWhatTheProviderIsAnswered(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,20 @@ func (r *report) signedWhole() bool { return r.form != nil || len(r.body) == 0 }
 // the provider lets us know.
 type proof func(r *report, now time.Time) bool
 
+// signed reports whether a request shows a signature of any kind that we know. It says nothing of whose:
+// asking for the carrier's own would tell which kind that is.
+func signed(h http.Header) bool {
+	for _, name := range []string{
+		"X-Twilio-Signature", "X-Signalwire-Signature", "Telnyx-Signature-Ed25519", "Authorization",
+		"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2",
+	} {
+		if h.Get(name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // clockSkew is how old, or how far ahead, a report may be that says when it was made.
 const clockSkew = 5 * time.Minute
 

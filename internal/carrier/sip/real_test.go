@@ -17,6 +17,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier/sip/siptest"
 	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -28,6 +29,7 @@ const slow = "COUNTERSIGN_TEST_SLOW"
 // The prompts that are embedded say what they should: the voice of each language, asked again now,
 // says the same. (Where letters have names of their own in the renderer's table, only digits are asked.)
 func TestThePromptsSayWhatTheyShould(t *testing.T) {
+	testsize.Full(t, "takes a minute of CPU")
 	t.Parallel()
 	siptest.Need(t, "espeak-ng")
 	const digits = "0123456789"
@@ -63,6 +65,7 @@ func says(t *testing.T, c *Config, times int) {
 // A person who answers hears the code, in order and twice. All digits, in calls that are encrypted and
 // in calls that aren't.
 func TestASoftphoneHearsTheCode(t *testing.T) {
+	testsize.Full(t, "talks to a softphone in real time")
 	t.Parallel()
 	for _, tt := range []struct {
 		code      verify.Secret
@@ -153,6 +156,7 @@ func hear(t *testing.T, code verify.Secret, locale, voice string, transport Tran
 
 // A person presses 1 and hears it again.
 func TestASoftphonePressesAKey(t *testing.T) {
+	testsize.Full(t, "talks to a softphone in real time")
 	t.Parallel()
 	undisturbed(t, func() (Call, error) {
 		b := siptest.Start(t, string(message.To), "answermode=auto;audio_codecs=PCMU/8000/1")
@@ -185,6 +189,7 @@ func TestASoftphonePressesAKey(t *testing.T) {
 
 // A person presses 1, or 9, and has answered.
 func TestASoftphoneAnswersAQuestion(t *testing.T) {
+	testsize.Full(t, "talks to a softphone in real time")
 	t.Parallel()
 	for key, verdict := range map[string]verify.Verdict{"1": verify.Approves, "9": verify.Rejects} {
 		undisturbed(t, func() (Call, error) {
@@ -211,6 +216,7 @@ func TestASoftphoneAnswersAQuestion(t *testing.T) {
 
 // A softphone that is killed in the middle of a call is noticed: it says nothing any more.
 func TestASoftphoneDies(t *testing.T) {
+	testsize.Full(t, "talks to a softphone in real time")
 	t.Parallel()
 	b := siptest.Start(t, string(message.To), "answermode=auto;audio_codecs=PCMU/8000/1")
 	ended := make(chan Call, 1)
@@ -221,7 +227,7 @@ func TestASoftphoneDies(t *testing.T) {
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
-		for talking := false; !talking; time.Sleep(10 * time.Millisecond) {
+		for talking, end := false, time.Now().Add(patience); !talking && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			c.mu.Lock()
 			for _, call := range c.calls {
 				call.mu.Lock()
@@ -320,6 +326,7 @@ func TestCallsAtOnceKeepTime(t *testing.T) {
 	if os.Getenv(slow) != "" {
 		calls = 100
 	} else {
+		testsize.Full(t, "measures calls in real time")
 		t.Parallel()
 	}
 	sink := listenUDP(t)

@@ -151,6 +151,7 @@ func (k *kit) bound() *peer {
 	k.Helper()
 	p := k.accept()
 	p.answer(p.read(bindTransceiver), statusOK, "smsc\x00")
+	synctest.Wait() // until the carrier has read it, and sends by this bind
 	return p
 }
 

@@ -32,6 +32,13 @@ func (s *Server) answer(r *http.Request, f func(*http.Request, *verify.Account, 
 	if err != nil {
 		return nil, err
 	}
+	if request.Large(r) {
+		leave, err := s.verify.ReadLarge(acct)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	in, err := request.Read(r, request.JSON, request.Form)
 	if err != nil {
 		return nil, err

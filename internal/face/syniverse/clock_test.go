@@ -164,6 +164,7 @@ func TestAUserIsSentOneCodeEachHalfMinuteAndFiveInTen(t *testing.T) {
 	refused(login, "", "1")
 	k.Advance(time.Millisecond)
 	k.is("POST", app+login, "", 204, "")
+	k.Await("the last message", func() bool { return len(k.Sim.Messages(number)) >= 7 })
 	if got := len(k.Sim.Messages(number)); got != 7 {
 		t.Errorf("got %d messages, want 7", got)
 	}

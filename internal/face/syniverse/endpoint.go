@@ -48,6 +48,13 @@ func (s *Server) answer(r *http.Request, f func(*call) (any, error)) (any, error
 	c := &call{Request: r, acct: acct}
 	// A body that isn't there has no type, and no fields.
 	if (r.Method == http.MethodPost || r.Method == http.MethodPut) && r.ContentLength != 0 {
+		if request.Large(r) {
+			leave, err := s.verify.ReadLarge(acct)
+			if err != nil {
+				return nil, err
+			}
+			defer leave()
+		}
 		if c.in, err = request.Read(r, request.JSON); err != nil && !errors.Is(err, request.ErrEmpty) {
 			return nil, err
 		}

@@ -40,7 +40,7 @@ func aRestoreVoidsWhatIsPending(t *testing.T, s suite) {
 		t.Fatalf("check: got %+v, %v", out, err)
 	}
 	k.clock.advance(time.Second)
-	voided, err := k.VoidPending(ctx, "operator")
+	voided, err := k.VoidPending(ctx, "operator", "void")
 	if voided != n || err != nil {
 		t.Errorf("void: got %d, %v; want %d", voided, err, n)
 	}
@@ -54,7 +54,7 @@ func aRestoreVoidsWhatIsPending(t *testing.T, s suite) {
 	}
 	equal(t, "status of the expired one", k.stored(expired.ID).Status, verify.Pending)
 	equal(t, "status of the approved one", k.stored(approved.ID).Status, verify.Approved)
-	if all, err := k.Audits(ctx, 10); err != nil || len(all) != 1 || all[0].Actor != "operator" || all[0].Detail != "voided 600 pending verifications" {
+	if all, err := k.Audits(ctx, 10); err != nil || len(all) != 1 || all[0].Actor != "operator" || all[0].Action != "void" || all[0].Detail != "voided 600 pending verifications" {
 		t.Errorf("audit: got %+v, %v", all, err)
 	}
 }

@@ -19,10 +19,10 @@ func readyIsWhoWroteLast(t *testing.T, s suite) {
 	wantError(t, "start", k.Start(ctx, k.fresh(number(0)), verify.Limits{}, lease), errDisk)
 	failed := k.gate.count()
 	wantError(t, "ready after a start that failed", k.Ready(ctx), errDisk)
-	for k.gate.count() == failed && !t.Failed() {
+	until(t, "the next try", func() bool {
 		wantError(t, "ready until it is tried again", k.Ready(ctx), errDisk)
-		time.Sleep(pause)
-	}
+		return k.gate.count() > failed || t.Failed()
+	})
 	k.readyAgain()
 	if tried := k.gate.count() - failed; tried != 2 {
 		t.Errorf("it was tried %d times, want once in vain and once more", tried)
@@ -53,15 +53,15 @@ func readyTriesOnceWhileTheDiskHangs(t *testing.T, s suite) {
 		defer cancel()
 		return k.Ready(ctx)
 	}
-	for hangs := false; !hangs && !t.Failed(); {
+	until(t, "the try that hangs", func() bool {
 		wantError(t, "ready", ask(), verify.ErrNoStore)
 		select {
 		case <-begun:
-			hangs = true
+			return true
 		default:
-			time.Sleep(pause)
+			return t.Failed()
 		}
-	}
+	})
 	for range 3 {
 		wantError(t, "ready while it hangs", ask(), verify.ErrNoStore)
 	}

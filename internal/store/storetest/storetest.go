@@ -49,7 +49,7 @@ type Store interface {
 	SetCalls(ctx context.Context, p verify.ProjectID, id verify.ID, c verify.CallSettings, actor string) error
 	Record(ctx context.Context, a store.Audit) error
 	Audits(ctx context.Context, n int) ([]store.Audit, error)
-	VoidPending(ctx context.Context, actor string) (voided int, err error)
+	VoidPending(ctx context.Context, actor, action string) (voided int, err error)
 	FinishDeletions(ctx context.Context) error
 
 	Ready(ctx context.Context) error
@@ -301,7 +301,7 @@ func (g *gate) hold() (h held) {
 type held struct{ begun, let chan struct{} }
 
 // patience is how long a test waits for something that should happen at once.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // await waits for an event.
 func await(t rapid.TB, what string, event <-chan struct{}) {

@@ -1,6 +1,7 @@
 package siptest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,16 +85,8 @@ func StartSipp(t testing.TB, calls int, parts ...string) *Sipp {
 	if err := os.WriteFile(script, []byte(sippStart+strings.Join(parts, "")+sippEnd), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first := porttest.Row(t, 2)
-	s := &Sipp{t: t, port: first, done: make(chan error, 1)}
-	s.cmd = exec.Command("sipp", "-sf", script, "-i", "127.0.0.1", "-p", fmt.Sprint(first), "-cp", fmt.Sprint(first+1),
-		"-mi", "127.0.0.1", "-m", fmt.Sprint(calls), "-l", "1000", "-nostdin", "-timeout", "60s", "-timeout_error", "-recv_timeout", "40000",
-		"-trace_err", "-error_file", filepath.Join(dir, "errors"))
-	s.cmd.Dir = dir
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { s.done <- s.cmd.Wait() }()
+	s := &Sipp{t: t}
+	porttest.Try(t, 2, func(first int) error { return s.start(dir, script, first, calls) })
 	t.Cleanup(func() {
 		s.cmd.Process.Kill()
 		if text, err := os.ReadFile(filepath.Join(dir, "errors")); err == nil && t.Failed() {
@@ -101,6 +94,37 @@ func StartSipp(t testing.TB, calls int, parts ...string) *Sipp {
 		}
 	})
 	return s
+}
+
+// start starts sipp and waits until it listens.
+func (s *Sipp) start(dir, script string, first, calls int) error {
+	s.port, s.done = first, make(chan error, 1)
+	s.cmd = exec.Command("sipp", "-sf", script, "-i", "127.0.0.1", "-p", fmt.Sprint(first), "-cp", fmt.Sprint(first+1),
+		"-mi", "127.0.0.1", "-m", fmt.Sprint(calls), "-l", "1000", "-nostdin", "-timeout", "60s", "-timeout_error", "-recv_timeout", "40000",
+		"-trace_err", "-error_file", filepath.Join(dir, "errors"))
+	s.cmd.Dir = dir
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	done := s.done
+	ended := make(chan struct{})
+	go func(cmd *exec.Cmd) {
+		done <- cmd.Wait()
+		close(ended)
+	}(s.cmd)
+	// A look at the system's list takes nobody's port, as a try to listen would.
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		select {
+		case <-ended:
+			return errors.New("sipp ended before it listened")
+		case <-time.After(20 * time.Millisecond):
+		}
+		sockets, err := os.ReadFile("/proc/net/udp")
+		if err != nil || strings.Contains(string(sockets), fmt.Sprintf(" 0100007F:%04X ", first)) {
+			return nil
+		}
+	}
+	return errors.New("sipp doesn't listen")
 }
 
 // Content waits until sipp is through, and whether all went by its script.

@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -32,7 +33,7 @@ import (
 const requireAll = "COUNTERSIGN_TEST_REQUIRE"
 
 // patience is how long a test waits for what must come.
-const patience = 40 * time.Second
+const patience = 80 * time.Second
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
@@ -96,7 +97,16 @@ ctrl_tcp_listen 127.0.0.1:%[2]d
 func Start(t testing.TB, number, account string) *Softphone {
 	t.Helper()
 	Need(t, "baresip", "espeak-ng")
-	first := porttest.Row(t, 24)
+	var b *Softphone
+	porttest.Try(t, 24, func(first int) (err error) {
+		b, err = start(t, number, account, first)
+		return err
+	})
+	return b
+}
+
+func start(t testing.TB, number, account string, first int) (*Softphone, error) {
+	t.Helper()
 	b := &Softphone{t: t, Dir: t.TempDir(), Port: first, control: first + 2, exited: make(chan struct{})}
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(b.Dir, name), []byte(text), 0o600); err != nil {
@@ -130,11 +140,11 @@ func Start(t testing.TB, number, account string) *Softphone {
 	select {
 	case <-ready:
 	case <-b.exited:
-		t.Fatal("baresip doesn't start")
+		return nil, errors.New("baresip doesn't start")
 	case <-time.After(patience):
 		t.Fatal("baresip isn't ready")
 	}
-	return b
+	return b, nil
 }
 
 // Stop ends the softphone: then its recordings are complete.

@@ -1,0 +1,68 @@
+package dispatch
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// flights are the verifications whose messages are here: they wait, or are with a carrier. The poller
+// claims none of them as lost, whatever the clock says of their lease.
+type flights struct {
+	mu  sync.Mutex // guards ids
+	ids map[verify.ID]int
+}
+
+func (f *flights) begin(id verify.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ids == nil {
+		f.ids = map[verify.ID]int{}
+	}
+	f.ids[id]++ // one that was moved to another carrier is here twice for a moment
+}
+
+func (f *flights) end(id verify.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ids[id]--; f.ids[id] == 0 {
+		delete(f.ids, id)
+	}
+}
+
+func (f *flights) has(id verify.ID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ids[id] > 0
+}
+
+// interruptQueues records all messages that wait as unsent, concurrently: they share commits.
+func (d *Dispatcher) interruptQueues() {
+	var all sync.WaitGroup
+	for _, l := range d.lines {
+		for _, j := range l.queue.ending(lastLease) {
+			if l.queue.take(j) {
+				all.Go(func() { d.interrupt(l, j) })
+			}
+		}
+	}
+	all.Wait()
+}
+
+// lastLease is later than any lease ends.
+var lastLease = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// interrupt ends an attempt whose message hasn't left us, as we shut down: it is due immediately, and
+// doesn't count as one that may have been sent.
+func (d *Dispatcher) interrupt(l *line, j *job) {
+	now, what := d.Now(), slog.Any("", about{j.verification, l})
+	l.spare(j.passenger())
+	d.Log.Info("not sent before the shutdown, left for later", what)
+	d.settle(what, verify.Settlement{Delivery: verify.Delivery{
+		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
+		Outcome: verify.Errored, Reason: carrier.ReasonInterrupted, StartedAt: now,
+	}, Retry: true}, j)
+}

@@ -1,0 +1,77 @@
+package pgtest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Dump writes a database to a file, in the format of pg_restore.
+func (c *Cluster) Dump(t testing.TB, database string) (file string) {
+	t.Helper()
+	file = filepath.Join(c.copies(t), "dump")
+	if err := c.run("pg_dump", "--format=custom", "--file="+file, "--dbname="+c.URL(database)); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Restore restores a dump into a database, with more arguments.
+func (c *Cluster) Restore(t testing.TB, file, database string, args ...string) {
+	t.Helper()
+	if err := c.run("pg_restore", append(args, "--dbname="+c.URL(database), file)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BaseBackup copies a running cluster as pg_basebackup does.
+func (c *Cluster) BaseBackup(t testing.TB) (folder string) {
+	t.Helper()
+	folder = filepath.Join(c.copies(t), "data")
+	if err := c.run("pg_basebackup", "--pgdata="+folder, "--host="+c.dir, "--username="+superuser, "--checkpoint=fast"); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// Snapshot copies a cluster's files at one instant, as a snapshot of its disk does: it stands still
+// meanwhile.
+func (c *Cluster) Snapshot(t testing.TB) (folder string) {
+	t.Helper()
+	folder = filepath.Join(c.copies(t), "data")
+	c.Kill(t)
+	c.copy(t, c.data(), folder)
+	c.Start(t)
+	return folder
+}
+
+// Replace puts a copy in the place of a stopped cluster's files. The copy stays.
+func (c *Cluster) Replace(t testing.TB, folder string) {
+	t.Helper()
+	if err := os.RemoveAll(c.data()); err != nil {
+		t.Fatal(err)
+	}
+	c.copy(t, folder, c.data())
+}
+
+func (c *Cluster) copy(t testing.TB, from, to string) {
+	t.Helper()
+	if out, err := c.command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("copy %s: %v\n%s", from, err, out)
+	}
+}
+
+// copies is a new folder in which the server's user can write, on the server's own file system.
+func (c *Cluster) copies(t testing.TB) (folder string) {
+	t.Helper()
+	folder, err := os.MkdirTemp(c.dir, "copy-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.as != nil {
+		if err := os.Chown(folder, int(c.as.Uid), int(c.as.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}

@@ -1,0 +1,229 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A server compares each new connection with what is known before the connection is used.
+//
+// A standby that is promoted, a dump that is restored, and a copy of the server's files may all lack the
+// last commits: a code that was used would work again, and a guess that was spent would be there again. So
+// the database holds its [identity], and each process remembers the highest [position] that it has seen. A
+// connection that finds another identity, or an earlier position, voids all verifications before anything
+// else: it moves the watermark "void" to the newest one. What is lost altogether isn't there and can't be
+// used.
+type server struct {
+	timeout  time.Duration
+	lossless bool // a standby has all: another timeline voids nothing
+	now      func() time.Time
+	log      *slog.Logger
+
+	mu   sync.Mutex // guards seen
+	seen position
+}
+
+func newServer(p *Postgres, o Options) *server {
+	return &server{timeout: p.timeout(), lossless: p.SynchronousStandby, now: o.Now, log: o.Log}
+}
+
+// An identity says which database this is, and which writing of it.
+type identity struct {
+	system   string // the server's identifier, which it gets when its files are made
+	timeline string // changes with each promotion and each recovery to a point in time
+
+	// incarnation is the OIDs of the database and of the table of verifications, and the transaction that
+	// wrote the row in which the identity is stored. A restore makes the table and the row again, and a copy
+	// within the server has another OID. The row keeps its transaction when it is frozen or its table rewritten.
+	incarnation string
+}
+
+// A position is how far a server has come. A server's log only grows, also across a crash: what has been
+// flushed is there again. So one that is back at an earlier position was restored from a copy.
+type position struct {
+	system, timeline string
+	flushed          int64
+}
+
+// before reports whether a server is back before a position that was seen earlier.
+func (p position) before(earlier position) bool {
+	return p.system == earlier.system && p.timeline == earlier.timeline && p.flushed < earlier.flushed
+}
+
+// A sight is what one look at a server shows.
+type sight struct {
+	is, was identity
+	at      position
+	epoch   int64 // the transaction that wrote the watermark "void"
+}
+
+// errIncomplete refuses a database in which tables are missing or not loaded yet.
+var errIncomplete = errors.New("the database isn't complete: it is being restored, or a restore was stopped")
+
+// lookAt asks a server who it is. A restore makes a table's primary key after it has loaded the table: until
+// then there would be too little to void.
+const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
+		(pg_current_wal_flush_lsn() - '0/0')::bigint, w.xmin::text::bigint
+	FROM pg_control_system() c, pg_database d, server s, watermark w
+	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
+		AND to_regclass('verification_pkey') IS NOT NULL AND to_regclass('watermark_pkey') IS NOT NULL AND to_regclass('server_pkey') IS NOT NULL`
+
+type pgQueryer interface {
+	QueryRow(ctx context.Context, text string, args ...any) pgx.Row
+}
+
+func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
+	err = conn.QueryRow(ctx, lookAt, pgx.QueryExecModeSimpleProtocol).Scan(&s.is.system, &s.is.timeline, &s.is.incarnation,
+		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.epoch)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return s, errIncomplete
+	case err != nil:
+		return s, fmt.Errorf("ask the server who it is: %w", err)
+	}
+	s.at.system, s.at.timeline = s.is.system, s.is.timeline
+	return s, nil
+}
+
+// recognize compares a connection's server with what is known, and voids what it must. It returns the epoch
+// in which the connection may work, see postgresSession.load; 0 is any, on relatives of PostgreSQL that have
+// no such functions, and no such failover.
+func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, err error) {
+	// What was seen is read before the server is asked: another connection may see a later position meanwhile.
+	s.mu.Lock()
+	seen := s.seen
+	s.mu.Unlock()
+	found, err := look(ctx, conn)
+	if unknownFunction(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	back := found.at.before(seen)
+	if back || s.changed(found) != "" {
+		if found, err = s.settle(ctx, conn, back); err != nil {
+			return 0, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if back || !found.at.before(s.seen) {
+		s.seen = found.at
+	}
+	return found.epoch, nil
+}
+
+// changed says what differs from the identity that is stored; "" is nothing.
+func (s *server) changed(f sight) string {
+	switch {
+	case f.is.system != f.was.system:
+		return "the database is on another server than before"
+	case f.is.incarnation != f.was.incarnation:
+		return "the database was restored from a dump or copied"
+	case f.is.timeline != f.was.timeline && !s.lossless:
+		return "a standby was promoted, or the server was recovered to a point in time"
+	}
+	return ""
+}
+
+// settle stores the identity that a server now has, and voids all that may have been lost.
+func (s *server) settle(ctx context.Context, conn *pgx.Conn, back bool) (found sight, err error) {
+	var why string
+	voided := false
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT FROM server WHERE name = 'primary' FOR UPDATE`); err != nil {
+			return err
+		}
+		if found, err = look(ctx, tx); err != nil {
+			return err
+		}
+		why = s.changed(found)
+		if why == "" && !back {
+			return nil // another connection was faster
+		}
+		if why == "" {
+			why = "the server is back at an earlier position: its files were restored from a copy"
+		}
+		if found.was.system == "" || found.was.incarnation == "" && found.is.system == found.was.system && found.is.timeline == found.was.timeline {
+			why = "" // there is nothing to compare with yet
+		}
+		if err := s.store(ctx, tx, found.is); err != nil || why == "" {
+			return err
+		}
+		voided, err = s.void(ctx, tx, why)
+		return err
+	})
+	if err != nil {
+		return found, fmt.Errorf("void what may have been lost: %w", err)
+	}
+	if voided && s.log != nil {
+		s.log.Error("all pending verifications are void: commits may have been lost", "why", why)
+	}
+	return look(ctx, conn)
+}
+
+// store writes an identity.
+func (s *server) store(ctx context.Context, tx pgx.Tx, is identity) error {
+	_, err := tx.Exec(ctx, `UPDATE server SET system = $1, timeline = $2,
+			incarnation = concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('verification')::oid, mod(txid_current(), 4294967296))
+		WHERE name = 'primary'`, is.system, is.timeline)
+	return err
+}
+
+// void voids what is there and writes down why. It reports whether there was anything.
+func (s *server) void(ctx context.Context, tx pgx.Tx, why string) (bool, error) {
+	moved, err := tx.Exec(ctx, pgVoid)
+	if err != nil || moved.RowsAffected() == 0 {
+		return false, err
+	}
+	id := verify.NewID(s.now())
+	_, err = tx.Exec(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, 'countersign', 'void', '', $2)`, id[:], why)
+	return true, err
+}
+
+// pgVoid voids every verification that is there, whatever the clocks say: the mark is the newest one.
+const pgVoid = `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v WHERE w.name = 'void' AND w.id < v.id`
+
+// watchInterval is how long a change of the server, and the position of its log, may stay unseen by a
+// process whose connections stay up.
+const watchInterval = time.Second
+
+// watch looks at the server until ctx ends. An error says nothing new: whoever works meets it too.
+func (s *server) watch(ctx context.Context, db *sql.DB) {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.watchOnce(ctx, db)
+		}
+	}
+}
+
+func (s *server) watchOnce(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(raw any) error {
+		_, err := s.recognize(ctx, raw.(*stdlib.Conn).Conn())
+		return err
+	})
+}

@@ -1,0 +1,288 @@
+package store_test
+
+import (
+	"errors"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// rounds is how often a test that restores does so: once, or as often as COUNTERSIGN_TEST_LONG says.
+func rounds() int {
+	n, err := strconv.Atoi(os.Getenv("COUNTERSIGN_TEST_LONG"))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return n
+}
+
+// A copying is a way to get back what a database was.
+type copying struct {
+	name string
+	// save saves the database; what it returns brings that back and returns where it then is.
+	save     func(t *testing.T, c *pgtest.Cluster, database string) (restore func() (database string))
+	physical bool // the server's files, so that nothing in them can tell
+}
+
+func copyings() []copying {
+	dumped := func(restored func(t *testing.T, c *pgtest.Cluster, database, file string) string) func(*testing.T, *pgtest.Cluster, string) func() string {
+		return func(t *testing.T, c *pgtest.Cluster, database string) func() string {
+			file := c.Dump(t, database)
+			return func() string { return restored(t, c, database, file) }
+		}
+	}
+	files := func(save func(*pgtest.Cluster, testing.TB) string) func(*testing.T, *pgtest.Cluster, string) func() string {
+		return func(t *testing.T, c *pgtest.Cluster, database string) func() string {
+			folder := save(c, t)
+			return func() string {
+				c.Kill(t)
+				c.Replace(t, folder)
+				c.Start(t)
+				return database
+			}
+		}
+	}
+	return []copying{
+		{"dump into the same database", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
+			c.Restore(t, file, database, "--clean")
+			return database
+		}), false},
+		{"dump into the same database at once", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
+			c.Restore(t, file, database, "--clean", "--single-transaction")
+			return database
+		}), false},
+		{"rows of a dump into the same tables", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
+			for _, table := range strings.Fields(query[string](t, c.URL(database), `SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = 'public'`)) {
+				c.Exec(t, database, "TRUNCATE "+table+" CASCADE")
+			}
+			c.Restore(t, file, database, "--data-only", "--disable-triggers", "--superuser=countersign")
+			return database
+		}), false},
+		{"dump into a new database", dumped(func(t *testing.T, c *pgtest.Cluster, _, file string) string {
+			other := databaseName(t, c.Database(t, ""))
+			c.Restore(t, file, other)
+			return other
+		}), false},
+		{"dump in place of the database", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
+			c.Exec(t, "postgres", "DROP DATABASE "+database+" WITH (FORCE)")
+			c.Exec(t, "postgres", "CREATE DATABASE "+database)
+			c.Restore(t, file, database)
+			return database
+		}), false},
+		{"copy within the server", func(t *testing.T, c *pgtest.Cluster, database string) func() string {
+			c.Exec(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+database+"'")
+			c.Exec(t, "postgres", "CREATE DATABASE copy_of_"+database+" TEMPLATE "+database)
+			return func() string {
+				c.Exec(t, "postgres", "DROP DATABASE "+database+" WITH (FORCE)")
+				c.Exec(t, "postgres", "ALTER DATABASE copy_of_"+database+" RENAME TO "+database)
+				return database
+			}
+		}, false},
+		{"base backup", files((*pgtest.Cluster).BaseBackup), true},
+		{"snapshot", files((*pgtest.Cluster).Snapshot), true},
+	}
+}
+
+func databaseName(t *testing.T, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(u.Path, "/")
+}
+
+// answered runs f until the database answers.
+func answered(t *testing.T, f func() error) error {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		err := f()
+		if !errors.Is(err, verify.ErrNoStore) {
+			return err
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the database doesn't answer: %v", err)
+		}
+	}
+}
+
+// What was used or guessed after a copy was made is void when the copy is brought back: for the replicas
+// that lived through it, and for those that start then.
+func TestRestoredDatabaseIsVoid(t *testing.T) {
+	t.Parallel()
+	shared := pgtest.New(t)
+	for _, how := range copyings() {
+		t.Run(how.name, func(t *testing.T) {
+			t.Parallel()
+			c := shared
+			if how.physical {
+				c = pgtest.New(t)
+			}
+			for range rounds() {
+				database := databaseName(t, c.Database(t, ""))
+				alive, idle := replica(t, c.URL(database)), replica(t, c.URL(database))
+				used, guessed, waiting := pending(time.Now(), number(0)), pending(time.Now(), number(1)), pending(time.Now(), number(2))
+				for _, v := range []*verify.Verification{used, guessed, waiting} {
+					if err := alive.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+						t.Fatal(err)
+					}
+				}
+				restore := how.save(t, c, database)
+				if err := answered(t, func() error { _, err := alive.Check(ctx, guess(used, "483920")); return err }); err != nil {
+					t.Fatal(err)
+				}
+				for range guessed.MaxAttempts {
+					err := answered(t, func() error { _, err := alive.Check(ctx, guess(guessed, "000000")); return err })
+					if err != nil && !errors.Is(err, verify.ErrGuessesSpent) { // by one that got no answer
+						t.Fatal(err)
+					}
+				}
+				for _, s := range []*store.Store{alive, idle} {
+					if err := answered(t, func() error { return s.Watch(ctx) }); err != nil {
+						t.Fatal(err)
+					}
+				}
+				restored := restore()
+				stores := map[string]*store.Store{"new": replica(t, c.URL(restored))}
+				if restored == database {
+					stores["alive"], stores["idle"] = alive, idle
+				}
+				for name, s := range stores {
+					if how.physical && name == "new" {
+						continue // a process without a memory can't tell
+					}
+					for _, v := range []*verify.Verification{used, guessed, waiting} {
+						err := answered(t, func() error { _, err := s.Check(ctx, guess(v, "483920")); return err })
+						if !errors.Is(err, verify.ErrCanceled) {
+							t.Errorf("%s replica: check after the restore: got error %v, want %v", name, err, verify.ErrCanceled)
+						}
+					}
+				}
+				// Once is enough: what starts now lives.
+				s := stores["new"]
+				v := pending(time.Now(), number(5))
+				if err := answered(t, func() error { return s.Start(ctx, v, verify.Limits{}, time.Minute) }); err != nil {
+					t.Fatal(err)
+				}
+				if out, err := replica(t, c.URL(restored)).Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
+					t.Errorf("check of a new one: got %+v, %v; want it approved", out, err)
+				}
+				for _, s := range []*store.Store{alive, idle, stores["new"]} {
+					s.Close()
+				}
+			}
+		})
+	}
+}
+
+// A crash loses nothing, and neither does anything that rewrites the tables.
+func TestRestartVoidsNothing(t *testing.T) {
+	t.Parallel()
+	c := pgtest.New(t)
+	database := databaseName(t, c.Database(t, ""))
+	s := replica(t, c.URL(database))
+	for i := range 2 * rounds() {
+		v := pending(time.Now(), number(i))
+		if err := answered(t, func() error { return s.Start(ctx, v, verify.Limits{}, time.Minute) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := answered(t, func() error { return s.Watch(ctx) }); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 1 {
+			for _, text := range []string{"VACUUM FREEZE", "VACUUM FULL server", "VACUUM FULL watermark", "VACUUM FULL verification", "REINDEX DATABASE " + database, "CLUSTER server USING server_pkey"} {
+				c.Exec(t, database, text)
+			}
+		}
+		c.Kill(t)
+		c.Start(t)
+		for name, s := range map[string]*store.Store{"alive": s, "new": replica(t, c.URL(database))} {
+			err := answered(t, func() error { _, err := s.Check(ctx, guess(v, "000000")); return err })
+			if err != nil {
+				t.Errorf("%s replica: check after the crash: got error %v, want a wrong guess", name, err)
+			}
+		}
+		if got, err := s.Audits(ctx, 10); err != nil || len(got) != 0 {
+			t.Errorf("audit: got %v, %v; want nothing", got, err)
+		}
+	}
+}
+
+// Replicas that try to get in while a dump is being restored can't take a part for the whole.
+func TestHalfRestoredDatabaseIsRefused(t *testing.T) {
+	t.Parallel()
+	c := pgtest.New(t)
+	database := databaseName(t, c.Database(t, ""))
+	s := replica(t, c.URL(database))
+	if err := s.Start(ctx, pending(time.Now(), number(0)), verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		text  string
+		whole bool
+	}{
+		{"ALTER TABLE verification DROP CONSTRAINT verification_pkey", false}, // as pg_restore makes it last
+		{"ALTER TABLE verification ADD PRIMARY KEY (id)", true},
+		{"ALTER TABLE server RENAME CONSTRAINT server_pkey TO other", false},
+		{"ALTER TABLE server RENAME CONSTRAINT other TO server_pkey", true},
+		{"ALTER TABLE watermark RENAME CONSTRAINT watermark_pkey TO other", false},
+		{"ALTER TABLE watermark RENAME CONSTRAINT other TO watermark_pkey", true},
+		{"UPDATE watermark SET name = 'avoid' WHERE name = 'void'", false},
+		{"UPDATE watermark SET name = 'void' WHERE name = 'avoid'", true},
+	} {
+		c.Exec(t, database, test.text)
+		other, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: c.URL(database)}})
+		if test.whole != (err == nil) || !test.whole && !strings.Contains(err.Error(), "isn't complete") {
+			t.Errorf("after %s: open: got error %v; want one that it isn't complete: %v", test.text, err, !test.whole)
+		}
+		if err == nil {
+			other.Close()
+		}
+		// A connection that is up looks at the row in each group.
+		if strings.Contains(test.text, "void") {
+			if err := s.Start(ctx, pending(time.Now(), number(1)), verify.Limits{}, time.Minute); test.whole != (err == nil) {
+				t.Errorf("after %s: start on a connection that was up: got error %v", test.text, err)
+			}
+		}
+	}
+}
+
+// An operator voids what is pending beside replicas, of which none decides on it any more. What starts then lives.
+func TestVoidBesideReplicas(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	s, other := replica(t, url), replica(t, url)
+	first := pending(time.Now(), number(0))
+	if err := s.Start(ctx, first, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := other.VoidPending(ctx, "operator", "void"); err != nil || n != 1 {
+		t.Errorf("void: got %d, %v; want 1", n, err)
+	}
+	if got := query[bool](t, url, `SELECT id = (SELECT id FROM verification ORDER BY id DESC LIMIT 1) FROM watermark WHERE name = 'void'`); !got {
+		t.Error("the mark isn't at the newest verification")
+	}
+	if _, err := s.Check(ctx, guess(first, "483920")); !errors.Is(err, verify.ErrCanceled) {
+		t.Errorf("check: got error %v, want %v", err, verify.ErrCanceled)
+	}
+	if got, err := s.Verification(ctx, first.ID); err != nil || got.Status != verify.Canceled || got.SealedCode != nil {
+		t.Errorf("verification: got %+v, %v; want it canceled and wiped", got, err)
+	}
+	next := pending(time.Now(), number(1))
+	if err := s.Start(ctx, next, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.Check(ctx, guess(next, "483920")); err != nil || !out.Approved {
+		t.Errorf("check of a new one: got %+v, %v; want it approved", out, err)
+	}
+	if n, err := other.VoidPending(ctx, "operator", "void"); err != nil || n != 0 {
+		t.Errorf("void again: got %d, %v; want 0", n, err)
+	}
+}
