@@ -41,6 +41,7 @@ const (
 	leaseFile        = "internal/dispatch/lease.go"
 	flightFile       = "internal/dispatch/flight.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
+	phoneFile        = "internal/verify/phone.go"
 	breakerFile      = "internal/dispatch/breaker.go"
 	blameFile        = "internal/carrier/blame.go"
 	failoverFile     = "internal/dispatch/failover.go"
@@ -379,6 +380,36 @@ var mutants = []mutant{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
 		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"calls-beside-each-other", "One call at a time rings a number, over all projects.",
+		[]edit{{phoneFile, "return max(0, p.Until.Sub(now))", "return 0"}},
+		test{inDispatch, "^(TestOneCallAtATime|TestManyStartsRingOnce)$"},
+	},
+	{
+		"rings-for-ever", "A phone that isn't answered rings at most twice for one verification.",
+		[]edit{{phoneFile, "return at, rings < maxRings", "return at, true"}},
+		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
+	},
+	{
+		"rings-again-at-once", "A phone that isn't answered is left alone for five minutes.",
+		[]edit{{phoneFile, "at = ended.Add(redialAfter)", "at = ended"}},
+		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
+	},
+	{
+		"rings-beside-the-text", "A call comes no sooner than a minute after a message to the number.",
+		[]edit{{phoneFile, "return max(0, last.Add(quietTime).Sub(now))", "return 0"}},
+		test{inDispatch, "^(TestACallWaitsAfterAText|TestACallAfterATextThatFailed)$"},
+	},
+	{
+		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
+		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
+		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
+	},
+	{
+		"held-for-ever", "The hold on a phone of a server that died runs out.",
+		[]edit{{phoneFile, "p.Verification, p.Attempt, p.Until = v.ID, v.Attempt, now.Add(d)", "p.Verification, p.Attempt, p.Until = v.ID, v.Attempt, now.Add(1000*d)"}},
+		stores("PhonesAreHeldWhileACallMayLast"),
 	},
 	{
 		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
