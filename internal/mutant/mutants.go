@@ -70,6 +70,26 @@ func stores(name string) test {
 var mutants = []mutant{
 	// Guesses.
 	{
+		"reserve-for-old-codes", "During a wait only a code that was sent after the latest failure is evaluated.",
+		[]edit{{destinationFile, "v.Guesses == 0 && v.ID.Time().After(d.waitsSince(p))", "v.Guesses == 0"}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"reserve-without-end", "The first guess at a new code ends at a hundred failures, too.",
+		[]edit{{destinationFile, "	case d.Failures >= MaxFailures:\n		return ErrTooManyGuesses.After(lockedFor)\n	case d.Failures < MaxFailures-Reserve", "	case d.Failures < MaxFailures-Reserve"}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"shut-out-by-guesses", "A stranger's wrong guesses don't keep a new code from being evaluated.",
+		[]edit{{destinationFile, "	case v.Guesses == 0 && v.ID.Time().After(d.waitsSince(p)):\n		return nil\n", ""}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"shut-out-by-sends", "A day's sends can't be spent at once.",
+		[]edit{{"internal/verify/project.go", "		w.Free = (l.Daily + 1) / 2\n", "		w.Free = 0\n"}},
+		test{inVerify, "^TestADaysSendsAreSpread$"},
+	},
+	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
 		[]edit{{userRowFile, "v.dirty = true\n\t\td.dirty", "v.dirty = out.Approved\n\t\td.dirty"}},
 		stores("WhatAGuessChangesIsWritten"),
@@ -384,7 +404,7 @@ var mutants = []mutant{
 	{
 		"calls-beside-each-other", "One call at a time rings a number, over all projects.",
 		[]edit{{phoneFile, "return max(0, p.Until.Sub(now))", "return 0"}},
-		test{inDispatch, "^(TestOneCallAtATime|TestManyStartsRingOnce)$"},
+		stores("PhonesAreHeldWhileACallMayLast"),
 	},
 	{
 		"rings-for-ever", "A phone that isn't answered rings at most twice for one verification.",
@@ -397,7 +417,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
 	},
 	{
-		"rings-beside-the-text", "A call comes no sooner than a minute after a message to the number.",
+		"rings-beside-the-text", "A call comes no sooner than a minute after a text to the number.",
 		[]edit{{phoneFile, "return max(0, last.Add(quietTime).Sub(now))", "return 0"}},
 		test{inDispatch, "^(TestACallWaitsAfterAText|TestACallAfterATextThatFailed)$"},
 	},
@@ -408,7 +428,7 @@ var mutants = []mutant{
 	},
 	{
 		"held-for-ever", "The hold on a phone of a server that died runs out.",
-		[]edit{{phoneFile, "p.Verification, p.Attempt, p.Until = v.ID, v.Attempt, now.Add(d)", "p.Verification, p.Attempt, p.Until = v.ID, v.Attempt, now.Add(1000*d)"}},
+		[]edit{{phoneFile, "v.ID, v.Attempt, now, now.Add(d)", "v.ID, v.Attempt, now, now.Add(1000*d)"}},
 		stores("PhonesAreHeldWhileACallMayLast"),
 	},
 	{

@@ -196,11 +196,12 @@ const (
 		ORDER BY d.project, d.number FOR UPDATE OF d`
 
 	pgLockPhones   = `SELECT ` + phoneColumns + ` FROM phone WHERE number = ANY ($1::text[]) ORDER BY number FOR UPDATE`
-	pgUpdatePhones = `UPDATE phone p SET verification = n.verification, attempt = n.attempt, until = n.until
-		FROM (SELECT unnest($1::text[]) AS number, unnest($2::bytea[]) AS verification, unnest($3::bigint[]) AS attempt, unnest($4::bigint[]) AS until) n
+	pgUpdatePhones = `UPDATE phone p SET verification = n.verification, attempt = n.attempt, since = n.since, until = n.until
+		FROM (SELECT unnest($1::text[]) AS number, unnest($2::bytea[]) AS verification, unnest($3::bigint[]) AS attempt, unnest($4::bigint[]) AS since,
+			unnest($5::bigint[]) AS until) n
 		WHERE p.number = n.number`
 	pgInsertPhones = `INSERT INTO phone (` + phoneColumns + `)
-		SELECT unnest($1::text[]), unnest($2::bytea[]), unnest($3::bigint[]), unnest($4::bigint[])`
+		SELECT unnest($1::text[]), unnest($2::bytea[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::bigint[])`
 
 	pgUpdateDestinations = `UPDATE destination d
 		SET tat = n.tat, sends = n.sends, failures = n.failures, wait_until = n.wait_until, latest = n.latest

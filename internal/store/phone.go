@@ -12,18 +12,18 @@ import (
 )
 
 // The columns of phones, in the order in which readPhone and phoneValues take them.
-const phoneColumns = `number, verification, attempt, until`
+const phoneColumns = `number, verification, attempt, since, until`
 
 const (
 	selectPhone = `SELECT ` + phoneColumns + ` FROM phone WHERE number = $1`
-	upsertPhone = `INSERT INTO phone (` + phoneColumns + `) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (number) DO UPDATE SET verification = excluded.verification, attempt = excluded.attempt, until = excluded.until`
+	upsertPhone = `INSERT INTO phone (` + phoneColumns + `) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (number) DO UPDATE SET verification = excluded.verification, attempt = excluded.attempt, since = excluded.since, until = excluded.until`
 )
 
 func readPhone(c fields) (p verify.Phone) {
 	p.Number = phone.Number(c.text())
 	c.id(&p.Verification)
-	p.Attempt, p.Until = int(c.number()), fromMillis(c.number())
+	p.Attempt, p.Since, p.Until = int(c.number()), fromMillis(c.number()), fromMillis(c.number())
 	return p
 }
 
@@ -31,6 +31,7 @@ func phoneValues(to parameters, p *verify.Phone) {
 	to.text(string(p.Number))
 	to.blob(p.Verification[:])
 	to.number(int64(p.Attempt))
+	to.number(millis(p.Since))
 	to.number(millis(p.Until))
 }
 

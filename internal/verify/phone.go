@@ -12,11 +12,11 @@ type Phone struct {
 	Number       phone.Number
 	Verification ID // whose call it is
 	Attempt      int
-	Until        time.Time
+	Since, Until time.Time
 }
 
 const (
-	// quietTime is how long after a message to a number no call may come: the person is reading it.
+	// quietTime is how long after a text to a number no call may come: the person is reading it.
 	quietTime = time.Minute
 	// othersCall is how long a call is taken to last that somebody else makes for us, from its hand-over.
 	othersCall = time.Minute
@@ -52,7 +52,7 @@ func (p *Phone) free(v *Verification, over bool, now time.Time) (wait time.Durat
 
 // hold takes the phone for a call of v's latest attempt.
 func (p *Phone) hold(v *Verification, d time.Duration, now time.Time) {
-	p.Verification, p.Attempt, p.Until = v.ID, v.Attempt, now.Add(d)
+	p.Verification, p.Attempt, p.Since, p.Until = v.ID, v.Attempt, now, now.Add(d)
 }
 
 // Hold goes on holding the phone for a call that is about to begin, and reports whether it may: nobody
@@ -61,6 +61,9 @@ func (p *Phone) Hold(id ID, attempt int, d time.Duration, now time.Time) bool {
 	ours := p.Verification == id && p.Attempt == attempt
 	if !ours && p.Until.After(now) {
 		return false
+	}
+	if !ours {
+		p.Since = now
 	}
 	p.Verification, p.Attempt, p.Until = id, attempt, now.Add(d)
 	return true
@@ -73,7 +76,7 @@ func (p *Phone) Settle(s *Settlement, now time.Time) (changed bool) {
 		return false
 	}
 	p.Until = now
-	if s.sent() && !s.Delivered && !s.Call.Made() {
+	if s.sent() && !s.Delivered && s.Verdict == NoVerdict && !s.Call.Made() {
 		p.Until = now.Add(othersCall)
 	}
 	return true
@@ -188,7 +191,7 @@ func (o *Overdue) admit(v *Verification, d *Destination, limits Limits, now time
 	return d.charge(limits, now), ReasonTooManySends
 }
 
-// quiet is how long a call must wait after the last message to the number. A call that takes the place of
+// quiet is how long a call must wait after the last text to the number. A call that takes the place of
 // one that broke off needn't.
 func (o *Overdue) quiet(v *Verification, d *Destination, spent bool, now time.Time) time.Duration {
 	after := o.latest()
@@ -201,13 +204,16 @@ func (o *Overdue) quiet(v *Verification, d *Destination, spent bool, now time.Ti
 	return d.quiet(v.ID, now)
 }
 
-// quiet is how long a call must wait after the last message to the number. The first charge of own, whose
-// message didn't go out, is none.
+// quiet is how long a call must wait after the last text to the number, for which each charge is taken but
+// that of the phone's last call. The first charge of own, whose message didn't go out, is none either.
 func (d *Destination) quiet(own ID, now time.Time) time.Duration {
 	var last time.Time
 	for _, at := range d.Sends {
 		if since := at.Sub(own.Time()); !own.IsZero() && since > -maxStartDelay && since < maxStartDelay {
 			own = ID{}
+			continue
+		}
+		if at.Equal(d.Phone.Since) {
 			continue
 		}
 		last = at

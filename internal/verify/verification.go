@@ -172,7 +172,7 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 	if err := v.ended(now); err != nil {
 		return Outcome{}, err
 	}
-	if err := d.admit(now); err != nil {
+	if err := d.admit(v, g.Profile, now); err != nil {
 		return Outcome{}, err
 	}
 	right, err := g.Matches(v)

@@ -6,5 +6,6 @@ CREATE TABLE phone (
     number       TEXT    PRIMARY KEY,
     verification BLOB    NOT NULL,
     attempt      INTEGER NOT NULL,
+    since        INTEGER NOT NULL,
     until        INTEGER NOT NULL -- nobody waits for it any longer
 ) STRICT, WITHOUT ROWID;

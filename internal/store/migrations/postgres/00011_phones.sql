@@ -6,5 +6,6 @@ CREATE TABLE phone (
     number       TEXT   COLLATE "C" PRIMARY KEY,
     verification BYTEA  NOT NULL,
     attempt      BIGINT NOT NULL,
+    since        BIGINT NOT NULL,
     until        BIGINT NOT NULL -- nobody waits for it any longer
 ) WITH (fillfactor = 80);
