@@ -766,7 +766,7 @@ var mutants = []mutant{
 	},
 	{
 		"key-while-the-number-waits", "A key is refused where a right code would be.",
-		[]edit{{approvalFile, "approved = d.admit(now) == nil; approved", "approved = true; approved"}},
+		[]edit{{approvalFile, "approved = d.admit(v, Compat, now) == nil; approved", "approved = true; approved"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{
