@@ -20,6 +20,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
@@ -30,7 +31,7 @@ type Store interface {
 	// Settle records an attempt's end, see [verify.Verification.Settle], and returns the
 	// verification as it then is.
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
-	// Claim takes an overdue message's next attempt, or returns nil.
+	// Claim takes an overdue message's next attempt, see [verify.Overdue.Claim], or returns nil.
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
 	// Renew extends the lease of an attempt, see [verify.Verification.Renew].
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
@@ -39,6 +40,8 @@ type Store interface {
 	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
 	// Find looks for the attempt that a carrier knows by its own id, or fails with verify.ErrNotFound.
 	Find(ctx context.Context, carrier, ref string) (verify.ID, int, error)
+	// Hold goes on holding a phone for a call that is about to begin, see [verify.Phone.Hold].
+	Hold(ctx context.Context, to phone.Number, id verify.ID, attempt int, d time.Duration) (bool, error)
 	// Postpone puts off looking at an overdue message, see [verify.Overdue.Postpone].
 	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
@@ -299,6 +302,17 @@ type place struct {
 func (p *place) Channel() verify.Channel { return p.channel }
 
 func (p *place) Lease() time.Duration { return p.d.Lease }
+
+func (p *place) Calling() time.Duration { return p.d.calling(way{line: p.l, channel: p.channel}) }
+
+// calling is how long a call by a way may take: 0 if it makes none.
+func (d *Dispatcher) calling(w way) time.Duration {
+	if w.channel != verify.Voice {
+		return 0
+	}
+	return max(w.limit, d.CallLimit)
+}
+
 func (p *place) Release() {
 	p.l.spare(p.passenger)
 	p.d.release(p.l, p.passenger.project)
@@ -340,6 +354,9 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
 	}}
+	if j.message.Channel == verify.Voice {
+		end.Called = v.To
+	}
 	cost := 0.0
 	switch {
 	case unavailable(s.err): // and we shut down meanwhile
@@ -357,6 +374,10 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
+	case !d.holdPhone(l, j, started):
+		l.spare(j.passenger())
+		end.Outcome, end.Reason = verify.Errored, carrier.ReasonInterrupted
+		d.retry(&end, l, j, d.Lease)
 	default:
 		j.until = s.until
 		if j.message.From == d.PublicSender {
@@ -365,6 +386,20 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		cost = d.send(what, l, j, &end)
 	}
 	d.end(what, end, j, cost)
+}
+
+// holdPhone makes sure that the phone is ours as long as a call may take. It was taken for that from the
+// commit on, so only a call that has waited here needs more time.
+func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
+	if j.message.Channel != verify.Voice || now.Sub(j.since) < d.Lease/2 {
+		return true
+	}
+	v := j.verification
+	ours, err := d.Store.Hold(context.Background(), v.To, v.ID, v.Attempt, d.calling(way{line: l, channel: verify.Voice}))
+	if err != nil {
+		d.Log.Warn("phone not held for a call, left for later", slog.Any("", about{v, l}), "err", err)
+	}
+	return ours
 }
 
 // end counts an attempt's end, and settles it.

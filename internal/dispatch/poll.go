@@ -327,6 +327,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 			d.release(w.line, m.project)
 		}
 	}()
+	o.By, o.Calling = w.channel, d.calling(w)
 	v, err := d.Store.Claim(ctx, o, d.Lease)
 	if err != nil || v == nil {
 		return err
@@ -367,6 +368,6 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string
 func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason string) error {
 	_, err := d.Store.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
-	}})
+	}, Called: v.To})
 	return err
 }

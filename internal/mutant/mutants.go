@@ -41,6 +41,7 @@ const (
 	leaseFile        = "internal/dispatch/lease.go"
 	flightFile       = "internal/dispatch/flight.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
+	phoneFile        = "internal/verify/phone.go"
 	breakerFile      = "internal/dispatch/breaker.go"
 	blameFile        = "internal/carrier/blame.go"
 	failoverFile     = "internal/dispatch/failover.go"
@@ -68,6 +69,26 @@ func stores(name string) test {
 // breaks it, and the fewest tests that notice.
 var mutants = []mutant{
 	// Guesses.
+	{
+		"reserve-for-old-codes", "During a wait only a code that was sent after the latest failure is evaluated.",
+		[]edit{{destinationFile, "v.Guesses == 0 && v.ID.Time().After(d.waitsSince(p))", "v.Guesses == 0"}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"reserve-without-end", "The first guess at a new code ends at a hundred failures, too.",
+		[]edit{{destinationFile, "	case d.Failures >= MaxFailures:\n		return ErrTooManyGuesses.After(lockedFor)\n	case d.Failures < MaxFailures-Reserve", "	case d.Failures < MaxFailures-Reserve"}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"shut-out-by-guesses", "A stranger's wrong guesses don't keep a new code from being evaluated.",
+		[]edit{{destinationFile, "	case v.Guesses == 0 && v.ID.Time().After(d.waitsSince(p)):\n		return nil\n", ""}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"shut-out-by-sends", "A day's sends can't be spent at once.",
+		[]edit{{"internal/verify/project.go", "		w.Free = (l.Daily + 1) / 2\n", "		w.Free = 0\n"}},
+		test{inVerify, "^TestADaysSendsAreSpread$"},
+	},
 	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
 		[]edit{{userRowFile, "v.dirty = true\n\t\td.dirty", "v.dirty = out.Approved\n\t\td.dirty"}},
@@ -419,6 +440,36 @@ var mutants = []mutant{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
 		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"calls-beside-each-other", "One call at a time rings a number, over all projects.",
+		[]edit{{phoneFile, "return max(0, p.Until.Sub(now))", "return 0"}},
+		stores("PhonesAreHeldWhileACallMayLast"),
+	},
+	{
+		"rings-for-ever", "A phone that isn't answered rings at most twice for one verification.",
+		[]edit{{phoneFile, "return at, rings < maxRings", "return at, true"}},
+		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
+	},
+	{
+		"rings-again-at-once", "A phone that isn't answered is left alone for five minutes.",
+		[]edit{{phoneFile, "at = ended.Add(redialAfter)", "at = ended"}},
+		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
+	},
+	{
+		"rings-beside-the-text", "A call comes no sooner than a minute after a text to the number.",
+		[]edit{{phoneFile, "return max(0, last.Add(quietTime).Sub(now))", "return 0"}},
+		test{inDispatch, "^(TestACallWaitsAfterAText|TestACallAfterATextThatFailed)$"},
+	},
+	{
+		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
+		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
+		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
+	},
+	{
+		"held-for-ever", "The hold on a phone of a server that died runs out.",
+		[]edit{{phoneFile, "v.ID, v.Attempt, now, now.Add(d)", "v.ID, v.Attempt, now, now.Add(1000*d)"}},
+		stores("PhonesAreHeldWhileACallMayLast"),
 	},
 	{
 		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
@@ -800,7 +851,7 @@ var mutants = []mutant{
 	},
 	{
 		"key-while-the-number-waits", "A key is refused where a right code would be.",
-		[]edit{{approvalFile, "approved = d.admit(now) == nil; approved", "approved = true; approved"}},
+		[]edit{{approvalFile, "approved = d.admit(v, Compat, now) == nil; approved", "approved = true; approved"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{

@@ -37,6 +37,7 @@ type op struct {
 	withDestination bool           // also load that verification's destination
 	attempt         int            // also load what is recorded of that attempt of it
 	destination     destinationKey // of a verification that doesn't exist yet
+	phone           phone.Number   // also load who holds it
 	user            userKey
 	withCurrent     bool // also load that user's current verification
 	apply           func(r *rows, now time.Time) error
@@ -470,6 +471,7 @@ type rows struct {
 	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
+	phones        map[phone.Number]*row[verify.Phone]  // nil if there are none
 	attempts      map[attemptKey]*row[verify.Delivery] // that were asked for; only their receipts change
 	deliveries    []verify.Delivery                    // that ended
 	hints, drops  []hint
@@ -618,6 +620,18 @@ func (r *rows) destinationKeys(group []op) []destinationKey {
 	}
 	slices.SortFunc(keys, destinationKey.compare)
 	return slices.Compact(keys)
+}
+
+// phoneNumbers are those that a group names, sorted, each once.
+func phoneNumbers(group []op) []phone.Number {
+	var all []phone.Number
+	for i := range group {
+		if n := group[i].phone; n != "" {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func sortedIDs(ids []verify.ID) []verify.ID {
