@@ -91,7 +91,7 @@ var mutants = []mutant{
 	},
 	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
-		[]edit{{userRowFile, "v.dirty = true\n\t\td.dirty", "v.dirty = out.Approved\n\t\td.dirty"}},
+		[]edit{{userRowFile, "v.dirty, r.decided = true, v", "v.dirty, r.decided = out.Approved, v"}},
 		stores("WhatAGuessChangesIsWritten"),
 	},
 	{
@@ -203,7 +203,7 @@ var mutants = []mutant{
 	},
 	{
 		"revocation-not-read", "A revoked key opens nothing.",
-		[]edit{{"internal/store/sql.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
+		[]edit{{"internal/store/admin.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
 
@@ -548,7 +548,7 @@ var mutants = []mutant{
 	},
 	{
 		"receipt-for-the-oldest", "A carrier's id that was used twice means its newest message.",
-		[]edit{{"internal/store/sql.go", "ORDER BY verification DESC, attempt DESC", "ORDER BY verification, attempt"}},
+		[]edit{{"internal/store/store.go", "ORDER BY verification DESC, attempt DESC", "ORDER BY verification, attempt"}},
 		stores("CarriersOwnIDNamesItsNewestMessage"),
 	},
 	{
@@ -721,11 +721,6 @@ var mutants = []mutant{
 		"queue-serves-the-flood-first", "Messages of several projects leave in turn.",
 		[]edit{{"internal/dispatch/queue.go", "q.jobs.Add(string(j.verification.Project), j)", "q.jobs.Add(\"\", j)"}},
 		test{inDispatch, "^TestAFloodTakesNoPlacesOfOthers$"},
-	},
-	{
-		"retries-without-shares", "Retries compete for places as starts do.",
-		[]edit{{"internal/dispatch/poll.go", "d.reserve(w.line, m.project, now)", "d.reserve(w.line, \"\"+verify.ProjectID(o.Verification.ID.String()), now)"}, {"internal/dispatch/poll.go", "d.release(w.line, m.project)", ""}},
-		test{inDispatch, "^TestRetriesOfAFloodTakeNoPlacesOfOthers$"},
 	},
 	{
 		"writer-without-shares", "While others want something, a project has its share of the operations that wait for a commit.",
