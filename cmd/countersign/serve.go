@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -17,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/web"
 )
@@ -65,7 +65,8 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer operations.Close()
-	traces, err := startTracing(w.ctx, conf.Tracing, log)
+	outages := outage.New(log, nil)
+	traces, err := startTracing(w.ctx, conf.Tracing, outages)
 	if err != nil {
 		return err
 	}
@@ -75,14 +76,14 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer unpublish()
-	out, err := conf.lines(log)
+	out, err := conf.lines(outages)
 	if err != nil {
 		return err
 	}
 	defer out.close()
 	m := out.metrics()
 	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m,
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Outages: outages, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m,
 		Carriers: out.all, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	})
@@ -92,7 +93,7 @@ func (c *serveCommand) Run(w world) error {
 	clients, operators := web.NewGate("public", conf.clients, log), web.NewGate("operations", web.Limits{Total: conf.Operations.MaxConnections}, log)
 	m.Clients("public", clients.Stats)
 	m.Clients("operations", operators.Stats)
-	api := web.NewServer(clients.Handler(traces.wrap(s.Handler(out.reports(log, s)...))), log)
+	api := web.NewServer(clients.Handler(traces.wrap(s.Handler(out.reports(outages, s)...))), log)
 	if conf.cert != nil {
 		api.TLSConfig = conf.cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
@@ -123,7 +124,7 @@ type lines struct {
 }
 
 // lines makes the carriers. Close them.
-func (c *loadedConfig) lines(log *slog.Logger) (made *lines, err error) {
+func (c *loadedConfig) lines(log *outage.Log) (made *lines, err error) {
 	made = &lines{}
 	for i, way := range c.ways {
 		out, err := made.add(way, log)
@@ -138,10 +139,10 @@ func (c *loadedConfig) lines(log *slog.Logger) (made *lines, err error) {
 	return made, nil
 }
 
-func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
+func (l *lines) add(way way, log *outage.Log) (carrier.Carrier, error) {
 	switch {
 	case way.provider != nil:
-		way.provider.Log = log
+		way.provider.Log = log.Logger
 		p, err := provider.New(*way.provider)
 		if err != nil {
 			return nil, err
@@ -155,7 +156,7 @@ func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
 		if way.smpp.Plaintext {
 			log.Warn("carrier is allowed to send its password and codes without TLS", "carrier", way.smpp.Name)
 		}
-		way.smpp.Log = log
+		way.smpp.Log, way.smpp.Outages = log.Logger, log
 		c, err := smpp.New(*way.smpp)
 		if err != nil {
 			return nil, err
@@ -166,7 +167,7 @@ func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
 		if way.sip.Transport != sip.TLS {
 			log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls where the trunk has it", "carrier", way.sip.Name)
 		}
-		way.sip.Log, way.sip.Speech.Log = log, log
+		way.sip.Log, way.sip.Speech.Log = log.Logger, log.Logger
 		return sip.New(*way.sip)
 	}
 	if way.http.Plaintext {
@@ -188,7 +189,7 @@ func (l *lines) metrics() *metric.Metrics {
 }
 
 // reports lets carriers report what became of messages.
-func (l *lines) reports(log *slog.Logger, s *system.System) []web.Mount {
+func (l *lines) reports(log *outage.Log, s *system.System) []web.Mount {
 	for _, c := range l.smscs {
 		c.OnReceipt(s.Dispatch.Receive)
 	}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -24,11 +25,11 @@ func (d *Dispatcher) pollEvery(ctx context.Context) {
 		}
 		if n%sweepEvery == 0 {
 			if err := d.Store.Sweep(ctx); err != nil && ctx.Err() == nil {
-				d.Log.Error("sweep for lost leases", "err", err)
+				d.complain(slog.LevelError, "sweep for lost leases", err)
 			}
 		}
 		if err := d.Poll(ctx); err != nil && ctx.Err() == nil {
-			d.Log.Error("look for due messages", "err", err)
+			d.complain(slog.LevelError, "look for due messages", err)
 		}
 	}
 }

@@ -984,7 +984,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:\n\t\t\th.log.Error(\"a report", "case err != nil && false:\n\t\t\th.log.Error(\"a report"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\th.fail(\"a report", "case err != nil && false:\n\t\t\th.fail(\"a report"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }

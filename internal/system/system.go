@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -40,6 +41,7 @@ type Config struct {
 	Keys     *keyset.Set      // nil: the keyset in that folder, made if need be
 	Now      func() time.Time // the clock; nil is time.Now
 	Log      *slog.Logger
+	Outages  *outage.Log     // for what fails again and again; nil: one of its own
 	Metrics  *metric.Metrics // nil: of its own
 	verify.Settings
 
@@ -72,6 +74,7 @@ type System struct {
 
 	carriers  []dispatch.Line
 	log       *slog.Logger
+	outages   *outage.Log
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
 	operator  verify.Secret
@@ -111,6 +114,9 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
+	if c.Outages == nil {
+		c.Outages = outage.New(c.Log, nil)
+	}
 	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log})
 	if err != nil {
 		return nil, err
@@ -124,7 +130,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		}
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
@@ -144,12 +150,13 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	})
 	c.Metrics.Pool(st.Pool)
 	s := &System{
-		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Now, c.Retention) })
+	s.upkeep.Go(func() { s.watch(upkeep) })
 	return s, nil
 }
 
@@ -159,14 +166,14 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 	defer ticker.Stop()
 	for {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("delete users of deleted applications", "err", err)
+			s.complain("delete users of deleted applications", err)
 		}
 		n, err := s.Store.Retain(ctx, now().Add(-keep))
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			s.log.Error("delete old verifications", "err", err)
+			s.complain("delete old verifications", err)
 		case n > 0:
 			s.log.Info("deleted old verifications", "count", n)
 		}
@@ -178,10 +185,55 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 	}
 }
 
+// complain logs what failed and will be tried again.
+func (s *System) complain(msg string, err error) {
+	if errors.Is(err, verify.ErrNoStore) {
+		s.outages.DatabaseFailed(msg, err)
+		return
+	}
+	s.log.Error(msg, "err", err)
+}
+
+// watchEvery is how often the server asks itself whether it is ready, and watchLimit and readyLimit are how
+// long it and others wait for the answer: a disk may hang.
+const (
+	watchEvery = time.Second
+	watchLimit = 5 * time.Second
+	readyLimit = time.Second
+)
+
+// watch logs that the database is away, and that it is back, also while nobody needs it.
+func (s *System) watch(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.ready(ctx, watchLimit)
+		}
+	}
+}
+
+// ready reports whether the database can be read and written, and logs it where that changes.
+func (s *System) ready(ctx context.Context, limit time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := s.Store.Ready(limited)
+	switch {
+	case err == nil:
+		s.outages.DatabaseWorks()
+	case ctx.Err() == nil:
+		s.outages.DatabaseFailed("not ready", err)
+	}
+	return err
+}
+
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
-	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}
-	faces = append(faces, syniverse.New(s.Verify, s.log, s.syniverse)...)
+	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.outages)}}
+	faces = append(faces, syniverse.New(s.Verify, s.outages, s.syniverse)...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
@@ -191,10 +243,7 @@ func (s *System) Operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
-		defer cancel()
-		if err := s.Store.Ready(ctx); err != nil {
-			s.log.Warn("not ready", "err", err)
+		if err := s.ready(r.Context(), readyLimit); err != nil {
 			http.Error(w, "the database can't be read or written; the log says why", http.StatusServiceUnavailable)
 			return
 		}

@@ -12,11 +12,11 @@ package signalwire
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -28,11 +28,11 @@ const Prefix = "/api/relay/rest/mfa/"
 // A Server is the API over the verification service.
 type Server struct {
 	verify *verify.Service
-	log    *slog.Logger
+	log    *outage.Log
 }
 
 // New returns the API's handler. It answers every path below [Prefix].
-func New(service *verify.Service, log *slog.Logger) http.Handler {
+func New(service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{service, log}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+Prefix+"sms", s.endpoint(s.sms))

@@ -18,10 +18,10 @@
 package syniverse
 
 import (
-	"log/slog"
 	"net/http"
 	"strings"
 
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
@@ -38,13 +38,13 @@ var refreshPaths = []string{"/saop-rest-data/v1/apptoken-refresh", "/v1/apptoken
 // A Server is the API over the verification service.
 type Server struct {
 	verify   *verify.Service
-	log      *slog.Logger
+	log      *outage.Log
 	options  Options
 	refusals map[string]Refusal // by the code of a [verify.Error]
 }
 
 // New returns the API, to be mounted.
-func New(service *verify.Service, log *slog.Logger, o Options) []web.Mount {
+func New(service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	s := &Server{service, log, o, refusals(o.Refusals)}
 	mux := http.NewServeMux()
 	s.operations(mux, Prefix)
