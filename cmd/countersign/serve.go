@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -82,18 +83,16 @@ func (c *serveCommand) Run(w world) error {
 	}
 	defer out.close()
 	m := out.metrics()
-	s, err := system.Open(w.ctx, system.Config{
+	config := system.Config{
 		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Outages: outages, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m,
 		Carriers: out.all, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
-	})
-	if err != nil {
-		return err
 	}
 	clients, operators := web.NewGate("public", conf.clients, log), web.NewGate("operations", web.Limits{Total: conf.Operations.MaxConnections}, log)
 	m.Clients("public", clients.Stats)
 	m.Clients("operations", operators.Stats)
-	api := web.NewServer(clients.Handler(traces.wrap(s.Handler(out.reports(outages, s)...))), log)
+	outside, inside := newEntrance(system.Waiting(log, m, away...)), newEntrance(system.WaitingOperations(m))
+	api := web.NewServer(clients.Handler(traces.wrap(outside)), log)
 	if conf.cert != nil {
 		api.TLSConfig = conf.cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
@@ -103,9 +102,24 @@ func (c *serveCommand) Run(w world) error {
 	var reloading sync.WaitGroup
 	reloading.Go(func() { reload(ctx, log, hangup, conf.reloads) })
 	defer func() { done(); reloading.Wait() }()
-	log.Info("serving", "version", version(), "public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String())
-	return serveUntilDone(w.ctx, log, []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(s.Operations(), log)}},
-		func(drain context.Context) error { return errors.Join(s.Close(drain), traces.stop(drain)) })
+	var s *system.System
+	where := []any{"public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String()}
+	open := func(ctx context.Context) (err error) {
+		if s, err = openPatiently(ctx, config, where...); err != nil {
+			return err
+		}
+		outside.lead(s.Handler(out.reports(outages, s)...))
+		inside.lead(s.Operations())
+		log.Info("serving", append(where, "version", version())...)
+		return nil
+	}
+	return serveUntilDone(w.ctx, log, []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(inside, log)}}, open,
+		func(drain context.Context) (err error) {
+			if s != nil {
+				err = s.Close(drain)
+			}
+			return errors.Join(err, traces.stop(drain))
+		})
 }
 
 func (c *loadedConfig) reloadKeys() error {
@@ -187,6 +201,12 @@ func (l *lines) metrics() *metric.Metrics {
 	}
 	return m
 }
+
+// away answers providers' reports while there is no database yet.
+var away = []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, "not now", http.StatusServiceUnavailable)
+})}}
 
 // reports lets carriers report what became of messages.
 func (l *lines) reports(log *outage.Log, s *system.System) []web.Mount {

@@ -53,6 +53,9 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := reach(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := migratePostgres(ctx, c); err != nil {
 		return nil, err
 	}
@@ -156,7 +159,7 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 		c.Password = p.Password.Reveal()
 	}
 	if c.ValidateConnect == nil { // the URL may name several hosts: only the primary decides
-		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		c.ValidateConnect = onlyPrimary
 	}
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "countersign"

@@ -237,17 +237,28 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
+// Waiting answers the public APIs while there is no database yet: 503, in each API's own shape.
+func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
+	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
+	return web.Handler(log, o, append(faces, more...)...)
+}
+
+// WaitingOperations answers the operations listener meanwhile.
+func WaitingOperations(m *metric.Metrics) http.Handler {
+	const why = "the database is away since the server was started, which waits for it; the log says why"
+	mux := operations(m, func(*http.Request) string { return why })
+	mux.HandleFunc("/carriers/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusServiceUnavailable) })
+	return mux
+}
+
 // Operations answers health checks (/healthz while the process lives, /readyz while it can work),
 // /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
 func (s *System) Operations() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := s.ready(r.Context(), readyLimit); err != nil {
-			http.Error(w, "the database can't be read or written; the log says why", http.StatusServiceUnavailable)
-			return
+	mux := operations(s.metrics, func(r *http.Request) string {
+		if s.ready(r.Context(), readyLimit) != nil {
+			return "the database can't be read or written; the log says why"
 		}
-		w.Write([]byte("ready\n"))
+		return ""
 	})
 	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -256,7 +267,21 @@ func (s *System) Operations() http.Handler {
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
 	}
-	mux.Handle("GET /metrics", s.metrics.Handler())
+	return mux
+}
+
+// operations answers what doesn't depend on the database. unready says why the server isn't ready; "" is ready.
+func operations(m *metric.Metrics, unready func(*http.Request) string) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if why := unready(r); why != "" {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
+		}
+		w.Write([]byte("ready\n"))
+	})
+	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

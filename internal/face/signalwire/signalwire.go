@@ -41,6 +41,14 @@ func New(service *verify.Service, log *outage.Log) http.Handler {
 	return web.Exact(mux, refuse)
 }
 
+// Away answers in the API's place while there is no database yet.
+func Away() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", web.Seconds(verify.ErrNoStore.RetryAfter))
+		refuse(w, http.StatusServiceUnavailable)
+	})
+}
+
 // startAnswer is MfaResponse.
 type startAnswer struct {
 	ID      string `json:"id"`
