@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -174,4 +177,64 @@ func (in *installation) fail(args ...string) (status int, said string) {
 		in.t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), stderr.String()
+}
+
+// A replica that was given another keyset isn't ready, says why, and neither makes codes nor denies right ones.
+func TestReplicaWithAnotherKeysetIsNotReady(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Database(t, "")
+	in := installOn(t, database, patiently)
+	good := in.serve()
+	id, code := startOn(in, good, newNumber(), 3)
+	stranger := installOn(t, database, patiently).serve()
+	stranger.Project, stranger.Token = good.Project, good.Token
+
+	if resp, body := ask(t, stranger.Ops+"/readyz"); resp.StatusCode != 503 || !strings.Contains(body, "the keyset lacks key") {
+		t.Errorf("the stranger's readyz: got %s %s, want 503 and a sentence about the keyset", resp.Status, body)
+	}
+	if resp, body, err := stranger.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber())); err != nil || resp.StatusCode != 503 {
+		t.Errorf("a start there: got %v %s, %v; want 503", resp, body, err)
+	}
+	if got := guessOn(stranger, id, code); got != "503 Service Unavailable" {
+		t.Errorf("the right code there: got %s, want 503", got)
+	}
+	if !good.ready(t) {
+		t.Error("the other server isn't ready")
+	}
+	if got := guessOn(good, id, code); got != "right" {
+		t.Errorf("the right code on the other server: got %s", got)
+	}
+	if said := stranger.stderr.String(); strings.Count(said, "not ready: the keyset lacks key") != 1 {
+		t.Errorf("the log doesn't say once what is wrong:\n%s", said)
+	}
+}
+
+// A keyset that was lost and made anew can't check the codes that are out.
+func TestLostKeysetIsNotReady(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	if !p.ready(t) {
+		t.Error("it isn't ready")
+	}
+	startOn(in, p, newNumber(), 3)
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(in.dir, "keyset.json")); err != nil {
+		t.Fatal(err)
+	}
+	in.run("keyset", "create", "keyset.json")
+	p = in.serve()
+	if resp, body := ask(t, p.Ops+"/readyz"); resp.StatusCode != 503 || !strings.Contains(body, "countersign void") {
+		t.Errorf("readyz: got %s %s, want 503 and what to do", resp.Status, body)
+	}
+	in.run("void", "--config", "countersign.yaml")
+	if !within(patience, func() bool { return p.ready(t) }) {
+		t.Errorf("it isn't ready after those codes were voided:\n%s", p.stderr)
+	}
+	id, code := startOn(in, p, newNumber(), 3)
+	if got := guessOn(p, id, code); got != "right" {
+		t.Errorf("a new code: got %s", got)
+	}
 }

@@ -79,6 +79,9 @@ func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
 	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
 		return true, d.Store.Postpone(ctx, o, now.Add(d.Lease/2))
 	}
+	if !d.Keys.Has(o.Verification.KeyID) { // leave it to a server that has the key; ask ever less often
+		return true, d.Store.Postpone(ctx, o, now.Add(max(d.Lease/4, now.Sub(o.Verification.ID.Time()))))
+	}
 	all, why := d.takers(o)
 	if len(all) == 0 {
 		return true, d.giveUp(ctx, o, why)

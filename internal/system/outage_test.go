@@ -1,4 +1,4 @@
-package system_test
+package system
 
 import (
 	"bytes"
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/outage"
-	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -55,7 +54,7 @@ func TestADiskThatIsFullIsLoggedOnce(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&said, nil))
 	var ahead atomic.Int64 // of the clock
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	s, err := system.Open(t.Context(), system.Config{
+	s, err := Open(t.Context(), Config{
 		Data: t.TempDir(), Log: log, Outages: outage.New(log, now),
 		Commit: func(_ int, commit func() error) error {
 			if full.Load() {

@@ -75,6 +75,7 @@ type System struct {
 	carriers  []dispatch.Line
 	log       *slog.Logger
 	outages   *outage.Log
+	ring      *keyring
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
 	operator  verify.Secret
@@ -129,6 +130,10 @@ func Open(ctx context.Context, c Config) (*System, error) {
 			return nil, errors.Join(err, st.Close())
 		}
 	}
+	ring, err := newKeyring(ctx, c, st)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
 	d, err := dispatch.New(dispatch.Config{
 		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
@@ -150,13 +155,14 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	})
 	c.Metrics.Pool(st.Pool)
 	s := &System{
-		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Now, c.Retention) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
+	s.upkeep.Go(func() { ring.run(upkeep) })
 	return s, nil
 }
 
@@ -166,14 +172,14 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 	defer ticker.Stop()
 	for {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
-			s.complain("delete users of deleted applications", err)
+			complain(s.outages, "delete users of deleted applications", err)
 		}
 		n, err := s.Store.Retain(ctx, now().Add(-keep))
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			s.complain("delete old verifications", err)
+			complain(s.outages, "delete old verifications", err)
 		case n > 0:
 			s.log.Info("deleted old verifications", "count", n)
 		}
@@ -186,12 +192,12 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 }
 
 // complain logs what failed and will be tried again.
-func (s *System) complain(msg string, err error) {
+func complain(log *outage.Log, msg string, err error) {
 	if errors.Is(err, verify.ErrNoStore) {
-		s.outages.DatabaseFailed(msg, err)
+		log.DatabaseFailed(msg, err)
 		return
 	}
-	s.log.Error(msg, "err", err)
+	log.Failed(msg, slog.LevelError, msg, "err", err)
 }
 
 // watchEvery is how often the server asks itself whether it is ready, and watchLimit and readyLimit are how
@@ -258,7 +264,7 @@ func (s *System) Operations() http.Handler {
 		if s.ready(r.Context(), readyLimit) != nil {
 			return "the database can't be read or written; the log says why"
 		}
-		return ""
+		return s.ring.wrong()
 	})
 	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -300,5 +306,6 @@ func (s *System) Close(ctx context.Context) error {
 	}
 	s.stopped()
 	s.upkeep.Wait()
+	s.ring.leave()
 	return s.Store.Close()
 }
