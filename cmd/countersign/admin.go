@@ -60,10 +60,16 @@ func (d database) find() (folder string, pg *store.Postgres, err error) {
 // with runs f on the database. Only some commands make a file that isn't there: after a typing error
 // an empty list would mislead.
 func (d database) with(ctx context.Context, create bool, f func(*store.Store) error) error {
+	return d.open(ctx, create, store.Options{}, f)
+}
+
+// open does so as the options say.
+func (d database) open(ctx context.Context, create bool, o store.Options, f func(*store.Store) error) error {
 	folder, pg, err := d.find()
 	if err != nil {
 		return err
 	}
+	o.Postgres = pg
 	if pg == nil && !create {
 		switch _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); {
 		case errors.Is(err, fs.ErrNotExist):
@@ -72,7 +78,7 @@ func (d database) with(ctx context.Context, create bool, f func(*store.Store) er
 			return err // it may be there, for another user
 		}
 	}
-	st, err := system.OpenStore(ctx, folder, store.Options{Postgres: pg})
+	st, err := system.OpenStore(ctx, folder, o)
 	if err != nil {
 		return err
 	}

@@ -219,13 +219,16 @@ func TestBackupWhileServing(t *testing.T) {
 	if said := in.fails(1, "backup", "--config", "countersign.yaml", "copy.db"); !strings.Contains(said, "copy.db exists already: it is not replaced") {
 		t.Errorf("a second backup to the same file: got %q", said)
 	}
-	if said := in.fails(1, "restore", "--config", "countersign.yaml", "copy.db"); !strings.Contains(said, "exists already; stop the server and move its files away first") {
-		t.Errorf("restoring over a database: got %q", said)
+	if said := in.fails(1, "restore", "--config", "countersign.yaml", "copy.db"); !strings.Contains(said, "data is in use by another countersign serve") {
+		t.Errorf("restoring beside a server: got %q", said)
 	}
 	p.want(p.check(pending, pendingCode), 200, approvedBody) // after the backup
 
 	if err := p.stop(); err != nil {
 		t.Errorf("SIGTERM: %v\n%s", err, p.stderr)
+	}
+	if said := in.fails(1, "restore", "--config", "countersign.yaml", "copy.db"); !strings.Contains(said, "exists already; stop the server and move its files away first") {
+		t.Errorf("restoring over a database: got %q", said)
 	}
 	if err := os.Rename(filepath.Join(in.dir, "data"), filepath.Join(in.dir, "old")); err != nil {
 		t.Fatal(err)

@@ -77,6 +77,11 @@ func (c *restoreCommand) Run(w world) error {
 	if pg != nil {
 		return errors.New("this database is PostgreSQL's: restore it with its own tools")
 	}
+	release, err := holdFolder(folder)
+	if err != nil {
+		return err
+	}
+	defer release()
 	to := filepath.Join(folder, system.DatabaseFile)
 	// A log that another database left there would be replayed into this one.
 	for _, ending := range []string{"", "-wal", "-shm", "-journal"} {
@@ -97,13 +102,17 @@ func (c *restoreCommand) restore(w world, to string) error {
 	if err := copyFile(c.From, to); err != nil {
 		return err
 	}
-	return c.with(w.ctx, false, func(st *store.Store) error {
+	return c.open(w.ctx, false, store.Options{Migrate: true}, func(st *store.Store) error { // an older server may have saved it
 		if err := st.Intact(w.ctx); err != nil {
 			return err
 		}
 		// Guesses that were spent since the backup are not in it, and neither is which codes were used.
 		n, err := st.VoidPending(w.ctx, actor(), "restore")
 		if err != nil {
+			return err
+		}
+		// What a server before decided last isn't in the backup; that has been voided now.
+		if err := os.Remove(filepath.Join(filepath.Dir(to), store.WitnessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return printDone(w, c.JSON, row{{"", "file", to}, {"", "voided", n}},

@@ -50,6 +50,18 @@ func borrowFolder(data string) (release func() error, err error) {
 	return nil, err
 }
 
+// holdFolder keeps servers and the simulator off a folder until release, without making it a server's.
+func holdFolder(data string) (release func() error, err error) {
+	f, owner, err := openServerFile(data, syscall.LOCK_EX)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s is in use by %s: stop that first", data, cmp.Or(owner, "countersign dev"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return unlock(f) }, nil
+}
+
 // openServerFile opens and locks the file of a folder, which it makes if need be, and says whose it is:
 // nobody's, or a server's. If others hold it, it says so with EWOULDBLOCK.
 func openServerFile(data string, how int) (f *os.File, owner string, err error) {

@@ -26,6 +26,16 @@ func TestAFolderIsOneServers(t *testing.T) {
 	}
 	in.run("project", "list", "--data", "data")
 	in.run("backup", "--data", "data", "copy.db")
+	used := fmt.Sprintf("data is in use by another countersign serve, process %d: stop that first", p.cmd.Process.Pid)
+	for _, command := range [][]string{
+		{"restore", "--data", "data", "copy.db"},
+		{"migrate", "--from", "sqlite:data", "--to", "postgres://nobody@127.0.0.1:1/none"},
+		{"migrate", "--from", "sqlite:data", "--abort"},
+	} {
+		if said := in.fails(1, command...); !strings.Contains(said, used) {
+			t.Errorf("%v beside it said %q, want %q", command, said, used)
+		}
+	}
 
 	p.kill()
 	if said := in.fails(1, dev...); !strings.Contains(said, belongs) {

@@ -39,7 +39,7 @@ type commands struct {
 	Backup      backupCommand      `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore     restoreCommand     `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
 	Void        voidCommand        `cmd:"" help:"Void pending verifications, after a restore that the server can't notice."`
-	Migrate     migrateCommand     `cmd:"" help:"Move an installation from SQLite to PostgreSQL."`
+	Migrate     migrateCommands    `cmd:"" help:"Move an installation from SQLite to PostgreSQL, or bring a database up to date."`
 }
 
 // world is what a command may touch of the outside.

@@ -12,15 +12,17 @@ import (
 
 type migrateCommand struct {
 	output
-	From string `required:"" help:"What to move: sqlite: and the database file, or its folder." placeholder:"sqlite:PATH"`
-	To   string `required:"" help:"Where to: postgres: and a configuration file that names the database, or the rest of a URL without a password (PGPASSWORD holds it)." placeholder:"postgres:FILE|//URL"`
+	Abort bool   `help:"Undo the mark on the file instead, so that a server can use it again."`
+	From  string `required:"" help:"What to move: sqlite: and the database file, or its folder." placeholder:"sqlite:PATH"`
+	To    string `help:"Where to: postgres: and a configuration file that names the database, or the rest of a URL without a password (PGPASSWORD holds it)." placeholder:"postgres:FILE|//URL"`
 }
 
 // Help explains more than a line can.
 func (migrateCommand) Help() string {
-	return `Moves a whole installation into an empty PostgreSQL database. Stop the server before: nothing can be
-written while this runs, and what is written after it is not moved. If it is stopped, run it again: it
-goes on from where it was. The file stays as it is. The keyset isn't in it: keep using the same one.`
+	return `Moves a whole installation into an empty PostgreSQL database. Stop the server before. The file is marked: no
+server and no command uses it while it moves, or afterwards. If this is stopped, run it again: it goes on from
+where it was. Or use --abort, with --from only: the file can then be used again, and the database must be emptied
+before another move. The keyset isn't in the file: keep using the same one.`
 }
 
 // Run implements the command.
@@ -29,9 +31,22 @@ func (c *migrateCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	to, err := c.target()
+	if c.Abort != (c.To == "") {
+		return usageError("give --to, or --abort without it")
+	}
+	var to *store.Postgres
+	if !c.Abort {
+		if to, err = c.target(); err != nil {
+			return err
+		}
+	}
+	release, err := holdFolder(filepath.Dir(path))
 	if err != nil {
 		return err
+	}
+	defer release()
+	if c.Abort {
+		return c.abort(w, path)
 	}
 	tables, err := store.Move(w.ctx, path, to, func(done, all int) { progress(w.stderr, "moved", "rows", done, all) })
 	if err != nil {
@@ -44,6 +59,18 @@ func (c *migrateCommand) Run(w world) error {
 		return err
 	}
 	return printRows(w, false, tables, toRow)
+}
+
+func (c *migrateCommand) abort(w world, path string) error {
+	a, err := store.AbortMove(w.ctx, path, actor())
+	if err != nil {
+		return fmt.Errorf("migrate --abort: %w", err)
+	}
+	facts := row{{"", "file", path}, {"", "to", a.To}, {"", "moved", a.Moved}, {"", "voided", a.Voided}}
+	if a.Moved {
+		return printDone(w, c.JSON, facts, "A server can use %s again. It is as old as the move: voided %d pending verifications. Start no server on the database %s any more; drop it.", path, a.Voided, a.To)
+	}
+	return printDone(w, c.JSON, facts, "A server can use %s again. The database %s is half filled: drop it, and create it empty before you move again.", path, a.To)
 }
 
 // source is the file to move, which must be there.

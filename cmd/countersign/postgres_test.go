@@ -773,6 +773,9 @@ func TestMigrateMovesARunningInstallation(t *testing.T) {
 	if after := in.run("project", "show", "--config", "countersign.yaml", in.project); after != before {
 		t.Errorf("the project: got %s, want %s", after, before)
 	}
+	if said := in.fails(1, "project", "list", "--data", "data"); !strings.Contains(said, "it has moved to the database ") {
+		t.Errorf("a command on the file said %q, want that it has moved", said)
+	}
 	p = in.serve()
 	for i, want := range []string{"wrong", "right", "gone"} {
 		typed := liveCode

@@ -229,11 +229,7 @@ func TestNewcomerServesAVerification(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("NOT RUN: this story needs curl")
 	}
-	binary := thisBinary
-	if !testing.Short() { // as a release is built, which takes minutes on a machine that hasn't yet
-		binary = func(args ...string) *exec.Cmd { return exec.Command(staticBinary(t), args...) }
-	}
-	in := install(t, binary, nil)
+	in := install(t, func(args ...string) *exec.Cmd { return exec.Command(plainBinary(t), args...) }, nil)
 	if got := in.run("config", "check"); got != "countersign.yaml is right.\n" {
 		t.Errorf("config check: %q", got)
 	}

@@ -65,7 +65,7 @@ const (
 func TestTheTimeOfACheckDoesntTellWhatWasWrong(t *testing.T) {
 	slowSuite(t)
 	each := testsize.Times(checksOfAKind)
-	in := install(t, func(args ...string) *exec.Cmd { return exec.Command(staticBinary(t), args...) }, nil)
+	in := install(t, func(args ...string) *exec.Cmd { return exec.Command(plainBinary(t), args...) }, nil)
 	var another, key map[string]string
 	in.decode(&another, "project", "create", "--config", "countersign.yaml", "--json", "Another project")
 	in.decode(&key, "key", "create", "--config", "countersign.yaml", "--json", "--project", another["id"])

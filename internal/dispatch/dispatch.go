@@ -43,8 +43,9 @@ type Store interface {
 	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
 	Sweep(ctx context.Context) error
-	// Due returns up to n messages that somebody should look at now.
-	Due(ctx context.Context, n int) ([]verify.Overdue, error)
+	// Due returns the messages of up to n hints behind another that somebody should look at now, and the last
+	// of those hints: zero at the end.
+	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
 	// Verification reads one, with its deliveries that have ended.
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
@@ -95,7 +96,7 @@ const (
 	// verification again.
 	fresh = 100 * time.Millisecond
 	// pollStep is how many due messages are looked at together.
-	pollStep = 100
+	pollStep = 512
 	// The wait before attempt n+1 is between half of and the whole of firstBackoff·2^(n-1).
 	firstBackoff, lastBackoff = time.Second, 15 * time.Minute
 	// leaveWait is how long a shutdown that ends calls waits for them to notice, and for the database to
@@ -119,8 +120,8 @@ type Dispatcher struct {
 	stopPoll    context.CancelFunc
 	wake        chan struct{}  // makes the poller look before its tick
 	jobs        sync.WaitGroup // places that are taken
-	workers     sync.WaitGroup // of the lines, and the poller
-	polling     sync.Mutex     // one poll at a time
+	workers     sync.WaitGroup // of the lines, and what looks after messages
+	due         look
 
 	mu     sync.RWMutex // guards closed, and jobs.Add against jobs.Wait
 	closed bool
@@ -135,6 +136,7 @@ type job struct {
 	history      []verify.Delivery // earlier attempts
 	country      string            // of the number
 	cut          error             // why we ended its call, if we did
+	next         *way              // on which the next attempt has a place, once this one has failed
 }
 
 func (j *job) passenger() passenger {
@@ -180,7 +182,7 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	var poll context.Context
 	poll, d.stopPoll = context.WithCancel(context.Background())
-	d.workers.Go(func() { d.pollEvery(poll) })
+	d.startLooking(poll)
 	return d, nil
 }
 
@@ -376,7 +378,12 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 			d.Observer.Received(&delivered, j.country)
 		}
 	}
-	d.settle(what, end, j)
+	v := d.settle(what, end, j)
+	if j.next != nil {
+		d.goOn(end, v, j)
+	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
+		d.lookNow()
+	}
 }
 
 // about names an attempt in the log, once a line is written.
@@ -474,25 +481,22 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 
 // settle records an attempt's end. An end that isn't recorded makes somebody send again, so settle tries
 // again as long as the code lives while the database is away. The lease may end meanwhile: the attempt's
-// number fences.
-func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) {
+// number fences. It returns the verification as settled, or nil.
+func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *verify.Verification {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		_, err := d.Store.Settle(context.Background(), end)
+		v, err := d.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
 			if d.Log.Enabled(context.Background(), slog.LevelDebug) {
 				d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason, "verdict", end.Verdict)
 			}
-			if end.Retry && end.RetryAt.IsZero() {
-				d.lookNow()
-			}
-			return
+			return v
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
 			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome)
-			return
+			return nil
 		case d.records.Err() != nil, !d.Now().Before(d.settleUntil(j, err)):
 			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
-			return
+			return nil
 		}
 		d.complain(slog.LevelWarn, "settle, will try again", err, what)
 		select {

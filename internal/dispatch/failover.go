@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"context"
 	"iter"
 	"math/rand/v2"
 	"slices"
@@ -115,12 +116,26 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	failed := way{line: l, channel: j.message.Channel}
 	failed.count(j.verification, history)
 	next, opens := closed(all, j.passenger(), now)
-	if next != nil && next.calls < failed.calls {
-		return // at once
+	if next != nil && next.calls < failed.calls { // at once
+		fewer := slices.DeleteFunc(all, func(w way) bool { return w.calls >= failed.calls })
+		if w, ok := d.book(fewer, j.passenger(), now); ok {
+			j.next, end.Next = &w, d.Lease
+		}
+		return
 	}
 	end.RetryAt = now.Add(max(after, backoff(end.Attempt)))
 	if end.RetryAt.Before(opens) {
 		end.RetryAt = opens
+	}
+}
+
+// goOn makes the attempt that a settlement has committed the lease of, on the place that retry booked. The
+// verification is as it was settled, or nil: without the lease, the place is given back.
+func (d *Dispatcher) goOn(end verify.Settlement, v *verify.Verification, j *job) {
+	if v == nil || v.Delivery != verify.Sending || v.Attempt != end.Attempt+1 ||
+		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger()) {
+		j.next.spare(j.passenger())
+		d.release(j.next.line)
 	}
 }
 

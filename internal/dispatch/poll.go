@@ -2,35 +2,74 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// sweepEvery is how many ticks pass from one sweep for leases to the next.
-const sweepEvery = 4
+const (
+	// sweepEvery is how many ticks pass from one sweep for leases to the next.
+	sweepEvery = 4
+	// maxStuck is how many steps of hints one look reads without being able to do anything about them. The
+	// next look goes on behind them.
+	maxStuck = 4
+	// A look begins hintMargin before the oldest hint that the last one left, for hints may be left late. The
+	// index entries of hints that are gone stay as long as an old transaction, and cost much to pass over.
+	hintMargin = 30 * time.Second
+	// Every wholeLook, it begins with the oldest hint of all.
+	wholeLook = time.Minute
+)
 
-func (d *Dispatcher) pollEvery(ctx context.Context) {
-	ticker := time.NewTicker(d.Tick)
+// every calls f at each tick, and when it is woken, until ctx is done.
+func every(ctx context.Context, tick time.Duration, wake <-chan struct{}, f func()) {
+	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	for n := 0; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.wake:
+		case <-wake:
 		case <-ticker.C:
-			n++
 		}
-		if n%sweepEvery == 0 {
-			if err := d.Store.Sweep(ctx); err != nil && ctx.Err() == nil {
-				d.complain(slog.LevelError, "sweep for lost leases", err)
+		f()
+	}
+}
+
+// startLooking starts what looks after messages, each in a goroutine of its own: a sweep, a renewal or a
+// receipt that waits for the database delays nothing else.
+func (d *Dispatcher) startLooking(ctx context.Context) {
+	d.due.swept.set(d.Now())
+	d.workers.Go(func() { every(ctx, d.Tick, nil, func() { d.match(ctx) }) })
+	d.workers.Go(func() { every(ctx, d.Tick, nil, d.keep) })
+	d.workers.Go(func() {
+		every(ctx, sweepEvery*d.Tick, nil, func() { d.sweep(ctx) })
+	})
+	d.workers.Go(func() {
+		every(ctx, d.Tick, d.wake, func() {
+			if err := d.claimDue(ctx); err != nil && ctx.Err() == nil {
+				d.complain(slog.LevelError, "look for due messages", err)
 			}
-		}
-		if err := d.Poll(ctx); err != nil && ctx.Err() == nil {
-			d.complain(slog.LevelError, "look for due messages", err)
-		}
+		})
+	})
+}
+
+// sweep sweeps, and rests after a sweep that took long: its commits are as slow as those of others, who wait
+// for them.
+func (d *Dispatcher) sweep(ctx context.Context) {
+	began := time.Now()
+	if err := d.Store.Sweep(ctx); err == nil {
+		d.due.swept.set(d.Now())
+	} else if ctx.Err() == nil {
+		d.complain(slog.LevelError, "sweep for lost leases", err)
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(2*time.Since(began), d.Lease/5)):
 	}
 }
 
@@ -42,54 +81,213 @@ func (d *Dispatcher) lookNow() {
 	}
 }
 
-// Poll claims the messages that are due and queues them, as many as there are places for.
+// Poll looks once after all that waits: receipts, leases that end, and messages that are due.
 func (d *Dispatcher) Poll(ctx context.Context) error {
-	d.polling.Lock()
-	defer d.polling.Unlock()
 	d.match(ctx)
 	d.keep()
-	for {
-		due, err := d.Store.Due(ctx, pollStep)
-		if err != nil {
-			return err
-		}
-		moved := 0
-		for _, o := range due {
-			taken, err := d.take(ctx, o)
-			if err != nil {
-				return err
-			}
-			if taken {
-				moved++
-			}
-		}
-		// A step that moved nothing would be read again at once: its messages wait for places.
-		if len(due) < pollStep || moved == 0 {
-			return nil
-		}
+	return d.claimDue(ctx)
+}
+
+// A look goes through the hints that are due, in steps.
+type look struct {
+	mu     sync.Mutex  // one look at a time
+	after  verify.Hint // where it goes on; zero: at the beginning
+	whole  time.Time   // when one last began with the oldest hint of all
+	began  time.Time   // the one under way, or the last
+	oldest time.Time   // hint that the one under way has left; zero: none
+	from   verify.Hint // where the next one begins
+
+	waits lag // for the first hint that is due, as of the last look
+	swept lag // since the last sweep that got through
+}
+
+// A lag is measured from an instant on. It can be read while its owner is busy.
+type lag struct{ since atomic.Int64 } // in milliseconds; 0: none
+
+func (l *lag) set(since time.Time) {
+	if since.IsZero() {
+		l.since.Store(0)
+		return
+	}
+	l.since.Store(since.UnixMilli())
+}
+
+func (l *lag) at(now time.Time) time.Duration {
+	since := l.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(0, now.Sub(time.UnixMilli(since)))
+}
+
+// Lags are how late the poller and the sweeper are: how long the oldest due message has waited that the
+// poller knows of, and how long ago a sweep got through.
+func (d *Dispatcher) Lags() (oldest, sweep time.Duration) {
+	now := d.Now()
+	return d.due.waits.at(now), d.due.swept.at(now)
+}
+
+// begin returns the hint behind which a look goes on.
+func (l *look) begin(now time.Time) verify.Hint {
+	if l.after != (verify.Hint{}) {
+		return l.after
+	}
+	l.began, l.oldest = now, time.Time{}
+	if now.Sub(l.whole) >= wholeLook || now.Before(l.whole) { // or the clock was set back
+		l.whole, l.from = now, verify.Hint{}
+	}
+	return l.from
+}
+
+// left notes that a look leaves a hint as it is.
+func (l *look) left(hint time.Time) {
+	if l.oldest.IsZero() || hint.Before(l.oldest) {
+		l.oldest = hint
 	}
 }
 
-// take claims one due message and queues it. It reports false if there is no place for it.
-func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
-	m, now := passenger{o.Verification.Project, o.Verification.To, o.Verification.To.Region()}, d.Now()
+// end notes that a look has reached the last hint.
+func (l *look) end() {
+	l.waits.set(l.oldest)
+	first := l.began
+	if !l.oldest.IsZero() && l.oldest.Before(first) {
+		first = l.oldest
+	}
+	l.after, l.from = verify.Hint{}, verify.Hint{Due: first.Add(-hintMargin)}
+}
+
+// claimDue claims the messages that are due and queues them, as many as there are places for. It reads on
+// past those whose carriers are full.
+func (d *Dispatcher) claimDue(ctx context.Context) error {
+	d.due.mu.Lock()
+	defer d.due.mu.Unlock()
+	after := d.due.begin(d.Now())
+	for stuck := 0; stuck < maxStuck; {
+		due, next, err := d.Store.Due(ctx, after, pollStep)
+		if err != nil {
+			return err
+		}
+		if len(due) > 0 && after.ID.IsZero() {
+			d.due.waits.set(due[0].Hint)
+		}
+		moved, err := d.takeAll(ctx, due)
+		if err != nil {
+			return err
+		}
+		if next == (verify.Hint{}) {
+			d.due.end()
+			return nil
+		}
+		if moved == 0 {
+			stuck++
+		}
+		after, d.due.after = next, next
+	}
+	return nil
+}
+
+// A candidate is a due message and the ways that it may go.
+type candidate struct {
+	verify.Overdue
+	passenger
+	ways []way
+	why  string // there are none
+}
+
+// takeAll takes due messages: it reserves places in turn, and commits concurrently, so that they share
+// commits. It returns how many it took.
+func (d *Dispatcher) takeAll(ctx context.Context, due []verify.Overdue) (moved int, err error) {
+	var all sync.WaitGroup
+	errs := make(chan error, len(due))
+	for _, c := range d.inTurn(due) {
+		act := d.take(ctx, c)
+		if act == nil {
+			d.due.left(c.Hint)
+			continue
+		}
+		moved++
+		all.Go(func() {
+			switch err := act(); {
+			case err == nil, errors.Is(err, verify.ErrNotFound): // retention was faster
+			case unavailable(err):
+				errs <- err
+			default: // it is about this message
+				d.Log.Error("due message skipped", "verification", c.Verification.ID, "err", err)
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err = <-errs: // one says it for all
+	default:
+	}
+	return moved, err
+}
+
+// inTurn orders due messages so that each project gets its turn with each carrier: one project's flood
+// doesn't delay everybody's retries.
+func (d *Dispatcher) inTurn(due []verify.Overdue) []candidate {
+	type queue struct {
+		project verify.ProjectID
+		line    *line
+	}
+	turns := map[queue]int{}
+	byTurn := make([][]candidate, 0, len(due))
+	for _, o := range due {
+		if o.Damaged != nil {
+			d.Log.Error("due message can't be read, skipped", "verification", o.Verification.ID, "err", o.Damaged)
+			d.due.left(o.Hint)
+			continue
+		}
+		v := o.Verification
+		c := candidate{Overdue: o, passenger: passenger{v.Project, v.To, v.To.Region()}}
+		q := queue{project: v.Project}
+		if v.Due(d.Now()) {
+			if c.ways, c.why = d.takers(o); len(c.ways) > 0 {
+				q.line = c.ways[0].line
+			}
+		}
+		n := turns[q]
+		turns[q]++
+		if n == len(byTurn) {
+			byTurn = append(byTurn, nil)
+		}
+		byTurn[n] = append(byTurn[n], c)
+	}
+	return slices.Concat(byTurn...)
+}
+
+// take reserves a place for one due message and returns what commits to it. It returns nil if there is no place.
+func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
+	o, m, all, now := c.Overdue, c.passenger, c.ways, d.Now()
+	postpone := func(until time.Time) func() error {
+		return func() error { return d.Store.Postpone(ctx, o, until) }
+	}
 	if !o.Verification.Due(now) { // the hint is out of date
-		return true, d.Store.Postpone(ctx, o, o.Verification.DueAt)
+		return postpone(o.Verification.DueAt)
 	}
 	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
-		return true, d.Store.Postpone(ctx, o, now.Add(d.Lease/2))
+		return postpone(now.Add(d.Lease / 2))
+	}
+	if len(all) == 0 {
+		return func() error { return d.giveUp(ctx, o, c.why) }
 	}
 	if !d.Keys.Has(o.Verification.KeyID) { // leave it to a server that has the key; ask ever less often
-		return true, d.Store.Postpone(ctx, o, now.Add(max(d.Lease/4, now.Sub(o.Verification.ID.Time()))))
-	}
-	all, why := d.takers(o)
-	if len(all) == 0 {
-		return true, d.giveUp(ctx, o, why)
+		return postpone(now.Add(max(d.Lease/4, now.Sub(o.Verification.ID.Time()))))
 	}
 	if w, opens := closed(all, m, now); w == nil {
-		return true, d.Store.Postpone(ctx, o, opens)
+		return postpone(opens)
 	}
-	var busy verify.Channel // is no reason to go by another one
+	if w, ok := d.book(all, m, now); ok {
+		return func() error { return d.claim(ctx, w, o, m) }
+	}
+	return nil
+}
+
+// book reserves a place by the first way that has one and whose breaker lets the message pass. Only the
+// ways of one channel come into question: that its carriers are busy is no reason to go by another one.
+func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool) {
+	var busy verify.Channel
 	for _, w := range all {
 		if !w.opens(m, now).IsZero() || busy != "" && busy != w.channel {
 			continue
@@ -98,13 +296,12 @@ func (d *Dispatcher) take(ctx context.Context, o verify.Overdue) (bool, error) {
 		if !d.reserve(w.line) {
 			continue
 		}
-		if !w.pass(m, now) {
-			d.release(w.line)
-			continue
+		if w.pass(m, now) {
+			return w, true
 		}
-		return true, d.claim(ctx, w, o, m)
+		d.release(w.line)
 	}
-	return false, nil
+	return way{}, false
 }
 
 // takers are the ways that a due message may go, or why there are none.
@@ -125,30 +322,36 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 }
 
 // claim claims a due message for a way on which it has a place, and queues it.
-func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passenger) error {
-	l, queued := w.line, false
+func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passenger) (err error) {
+	queued := false
 	defer func() {
 		if !queued {
-			l.spare(m)
-			d.release(l)
+			w.spare(m)
+			d.release(w.line)
 		}
 	}()
 	v, err := d.Store.Claim(ctx, o, d.Lease)
 	if err != nil || v == nil {
 		return err
 	}
-	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
-	if err != nil {
-		d.Log.Error("open code", "verification", v.ID, "err", err)
-		return d.drop(ctx, v, "no_key")
-	}
 	history := o.Deliveries
 	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
-	queued = true
-	d.enqueue(l, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	queued = d.begin(ctx, w, v, history, m)
 	return nil
+}
+
+// begin queues an attempt that we hold the lease and a place for. It reports false if its code can't be opened.
+func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger) bool {
+	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
+	if err != nil {
+		err = errors.Join(err, d.drop(ctx, v, "no_key"))
+		d.Log.Error("open code", "verification", v.ID, "err", err)
+		return false
+	}
+	d.enqueue(w.line, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	return true
 }
 
 // giveUp claims a message and ends it. For one that a carrier has, only the wait for its receipt ends.

@@ -160,6 +160,18 @@ func (m *Metrics) Pool(count func() (inUse, limit int)) {
 	)
 }
 
+// Lags adds how late the poller and the sweeper are, which is read when somebody asks.
+func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_due_oldest_seconds", Help: "How long the oldest message has been due that waits for its next attempt.",
+		}, func() float64 { oldest, _ := read(); return oldest.Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "countersign_sweep_lag_seconds", Help: "Time since the last search for the messages of replicas that died.",
+		}, func() float64 { _, sweep := read(); return sweep.Seconds() }),
+	)
+}
+
 // Answered counts a request. The route is the pattern that took it, never the path: that holds ids.
 func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 	if route == "" {

@@ -343,17 +343,57 @@ var mutants = []mutant{
 	{
 		"dump-under-connections-unnoticed", "Nor on a connection that was up before.",
 		[]edit{{pgSessionFile, "if r.epoch != s.epoch {", "if false {"}},
-		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_the_same_database$"},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_the_same_database_at_once$"},
 	},
 	{
 		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later ones accepts a code that may have been used.",
-		[]edit{{identityFile, "back := found.at.before(seen)", "back := false"}},
+		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed < 0"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^base_backup$"},
 	},
 	{
 		"part-of-a-dump-taken-for-all", "What a restore loads after a server has looked is void, too.",
 		[]edit{{identityFile, "AND to_regclass('verification_pkey') IS NOT NULL ", ""}},
 		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
+	},
+	{
+		"lost-decision-unnoticed-in-postgres", "A server that starts on restored files, and has kept its witness, voids what is pending.",
+		[]edit{{identityFile, "if d.lost(err == nil, status, guesses) {", "if d.lost(err == nil, status, guesses) && false {"}},
+		test{inStore, "^TestRestoredDatabaseIsVoid$/^snapshot$"},
+	},
+	{
+		"lost-decision-unnoticed", "A process notices that its last decision is lost, however little else is.",
+		[]edit{{"internal/store/witness.go", "return !found || guesses < d.Guesses || d.Status", "return !found || d.Status"}},
+		test{inStore, "^TestOlderFileIsVoid$"},
+	},
+	{
+		"older-file-unnoticed", "An older SQLite file that is put back is void.",
+		[]edit{{storeFile, "if err := s.witnessed(ctx); err != nil {", "if err := error(nil); err != nil {"}},
+		test{inStore, "^TestOlderFileIsVoid$"},
+	},
+	{
+		"replaced-file-written", "What is written to a file that was replaced isn't promised to anybody.",
+		[]edit{{sqliteFile, "if s.gone.Load() {", "if false {"}},
+		test{inStore, "^TestFileThatWasReplacedIsRefused$"},
+	},
+	{
+		"moved-from-two-states", "A move that was stopped goes on from the state in which it began, or not at all.",
+		[]edit{{"internal/store/move.go", "case found == nil || found.token != token:", "case false:"}},
+		test{inStore, "^TestMoveGoesOnFromTheSameStateOnly$"},
+	},
+	{
+		"moved-file-written", "Nothing writes to a file that moves.",
+		[]edit{{"internal/store/mark.go", "SELECT RAISE(ABORT, 'this file", "SELECT RAISE(IGNORE); SELECT ('this file"}},
+		test{inStore, "^TestMoveGoesOnFromTheSameStateOnly$"},
+	},
+	{
+		"moved-file-served", "No server uses a file that has moved: its codes may have been used elsewhere.",
+		[]edit{{sqliteFile, "if !o.moved {", "if false {"}},
+		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
+	},
+	{
+		"aborted-move-keeps-pending", "Nor does one that goes back to it accept them.",
+		[]edit{{"internal/store/mark.go", "\tif m.moved {\n\t\tif a.Voided", "\tif false {\n\t\tif a.Voided"}},
+		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
 	},
 	{
 		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
@@ -576,6 +616,16 @@ var mutants = []mutant{
 		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
 		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
+	},
+	{
+		"ghost-is-sent", "A start whose COMMIT got no answer was refused: it is canceled before anything is sent.",
+		[]edit{{storeFile, "s.abandoned.add(&started)", ""}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
+		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled as well.",
+		[]edit{{"internal/store/abandoned.go", "case !s.postgres:", "case true:"}},
+		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
 	},
 	{
 		"call-hangs-with-the-database", "A database that hangs keeps no call alive beyond its lease.",

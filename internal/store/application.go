@@ -140,6 +140,11 @@ func (s *Store) Application(ctx context.Context, p verify.ProjectID, id verify.I
 
 // Applications implements [verify.ApplicationStore].
 func (s *Store) Applications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error) {
+	done, err := s.takeTurn(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return readAll(ctx, s.lists, scanApplication, `SELECT `+applicationColumns+` FROM application
 		WHERE project = $1 AND version > 0 ORDER BY id`, p)
 }
@@ -164,7 +169,8 @@ func (s *Store) SetCalls(_ context.Context, p verify.ProjectID, id verify.ID, c 
 }
 
 // DeleteApplication implements [verify.ApplicationStore]. Once the application is gone, nothing of it
-// validates and nothing is sent for it; if we don't get on with its users, [Store.FinishDeletions] does.
+// validates and nothing is sent for it. Its caller waits for the first users to go; [Store.FinishDeletions]
+// deletes the others.
 func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id verify.ID) error {
 	err := s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1 AND project = $2 AND version > 0`, id[:], p)
@@ -174,59 +180,68 @@ func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id ve
 		_, err = tx.ExecContext(ctx, `INSERT INTO deleted_application (id) VALUES ($1)`, id[:])
 		return err
 	})
-	if err == nil {
-		s.deleteUsers(ctx, id)
+	if err != nil {
+		return err
 	}
-	return err
+	for range deleteNow {
+		if more, err := s.deleteUsers(ctx, id, deleteStep); err != nil || !more {
+			break // the application is gone all the same
+		}
+	}
+	return nil
 }
 
-// FinishDeletions deletes the users that deleted applications have left.
+// FinishDeletions deletes the users that deleted applications have left. It takes a fifth of the time, for
+// nobody waits for it.
 func (s *Store) FinishDeletions(ctx context.Context) error {
 	gone, err := readAll(ctx, s.upkeep, scanID, `SELECT id FROM deleted_application ORDER BY id`)
 	if err != nil {
 		return err
 	}
 	for _, id := range gone {
-		if err := s.deleteUsers(ctx, id); err != nil {
+		if err := inSteps(ctx, func(most int) (more bool, err error) {
+			began := time.Now()
+			more, err = s.deleteUsers(ctx, id, min(most, deleteStep))
+			if err == nil && more {
+				rest(ctx, 4*time.Since(began))
+			}
+			return more, err
+		}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// deleteStep is how many users are deleted together: others write between two steps.
-const deleteStep = 100
+// deleteStep is how many users are deleted together: others write between two steps. The caller who
+// deletes an application waits for deleteNow steps.
+const (
+	deleteStep = 100
+	deleteNow  = 5
+)
 
-// deleteUsers deletes the users of an application that is gone, and cancels their live verifications.
-// No new ones come: who makes one looks for the application in the same transaction.
-func (s *Store) deleteUsers(ctx context.Context, application verify.ID) error {
-	for ctx.Err() == nil {
-		names, err := readAll(ctx, s.upkeep, func(row scanner) (name string, err error) {
-			err = row.Scan(&name)
-			return name, err
-		}, `SELECT name FROM app_user WHERE application = $1 ORDER BY name LIMIT $2`, application[:], deleteStep)
-		if err != nil {
-			return err
-		}
-		if len(names) == 0 {
-			return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-				_, err := tx.ExecContext(ctx, `DELETE FROM deleted_application WHERE id = $1`, application[:])
-				return err
-			})
-		}
-		ops := make([]op, len(names))
-		for i, name := range names {
-			k := userKey{application, name}
-			ops[i] = op{user: k, withCurrent: true, apply: func(r *rows, now time.Time) error {
-				if u := r.user(k); u != nil {
-					r.remove(u, now)
-				}
-				return nil
-			}}
-		}
-		if err := s.w.doAll(ops); err != nil {
-			return err
-		}
+// deleteUsers deletes some users of an application that is gone, cancels their live verifications, and
+// reports whether there may be more. No new ones come: who makes one looks for the application in the same transaction.
+func (s *Store) deleteUsers(ctx context.Context, application verify.ID, most int) (more bool, err error) {
+	names, err := readAll(ctx, s.upkeep, scanValue[string], `SELECT name FROM app_user WHERE application = $1 ORDER BY name LIMIT $2`, application[:], most)
+	if err != nil {
+		return false, err
 	}
-	return ctx.Err()
+	if len(names) == 0 {
+		return false, s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+			_, err := tx.ExecContext(ctx, `DELETE FROM deleted_application WHERE id = $1`, application[:])
+			return err
+		})
+	}
+	ops := make([]op, len(names))
+	for i, name := range names {
+		k := userKey{application, name}
+		ops[i] = op{user: k, withCurrent: true, apply: func(r *rows, now time.Time) error {
+			if u := r.user(k); u != nil {
+				r.remove(u, now)
+			}
+			return nil
+		}}
+	}
+	return true, s.w.doAll(ops)
 }

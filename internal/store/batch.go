@@ -68,6 +68,9 @@ type writer struct {
 	commit func(ops int, commit func() error) error
 	seen   Observer
 
+	witness   *witness // of what groups decided
+	abandoned *abandoned
+
 	hot    []session    // one for each lane
 	mu     sync.RWMutex // guards closed, and sends on ops against close(ops)
 	closed bool
@@ -90,6 +93,7 @@ const (
 // A lane is one of the writer's goroutines, with a session of its own.
 type lane struct {
 	*writer
+	number  int
 	session session     // for groups
 	down    error       // of the last transaction, if the database was away
 	busy    bool        // it has a turn
@@ -97,11 +101,11 @@ type lane struct {
 }
 
 // newWriter starts a writer on sessions that it closes in the end.
-func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options) *writer {
-	w := &writer{hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
+func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
+	w := &writer{witness: remember, abandoned: a, hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
 	w.turn.free = sync.NewCond(&w.turn)
-	for _, s := range hot {
-		l := &lane{writer: w, session: s}
+	for i, s := range hot {
+		l := &lane{writer: w, number: i, session: s}
 		l.slow = time.AfterFunc(tooLong, l.leaveTurn)
 		l.slow.Stop()
 		w.lanes.Go(l.run)
@@ -371,6 +375,7 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	}
 	now := l.instant() // read with the locks held, so that time and order of decisions agree
 	r.cancelVoid(now)
+	l.abandoned.cancel(r, now)
 	results = make([]error, len(group))
 	for i, o := range group {
 		results[i] = o.apply(r, now)
@@ -380,7 +385,14 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	}
 	committing = true
 	if err := l.finish(len(group), func() error { return l.session.commit(ctx, r) }); err != nil {
+		var poison *poisonError
+		if !errors.As(err, &poison) {
+			err = fmt.Errorf("%w: %w", errUncertain, err)
+		}
 		return nil, err
+	}
+	if r.decided != nil {
+		l.witness.keep(l.number, &r.decided.value)
 	}
 	return results, nil
 }
@@ -449,6 +461,8 @@ type rows struct {
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
 	epoch int64     // PostgreSQL's transaction that set void
+
+	decided *row[verify.Verification] // last: it was started, guessed at or ended
 }
 
 type attemptKey struct {
@@ -514,7 +528,8 @@ func (r *rows) cancelVoid(now time.Time) {
 }
 
 func (r *rows) insert(v verify.Verification) {
-	r.verifications[v.ID] = &row[verify.Verification]{value: v, dirty: true}
+	r.decided = &row[verify.Verification]{value: v, dirty: true}
+	r.verifications[v.ID] = r.decided
 }
 
 // What a group needs follows from what it names: a verification has a destination, and may have a

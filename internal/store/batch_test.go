@@ -165,6 +165,7 @@ func TestLockedDatabaseApprovesNothingAndIsReadStill(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := func(_ any, err error) error { return err }
+	third := func(_, _ any, err error) error { return err }
 	for name, err := range map[string]error{
 		"check":          second(s.Check(ctx, guess(v, "483920"))),
 		"start":          s.Start(ctx, pending(time.Now(), v.To), verify.Limits{}, time.Minute),
@@ -187,7 +188,7 @@ func TestLockedDatabaseApprovesNothingAndIsReadStill(t *testing.T) {
 	for name, err := range map[string]error{
 		"account":    second(s.Account(ctx, key.Hash)),
 		"deliveries": second(s.Deliveries(ctx, v.ID)),
-		"due":        second(s.Due(ctx, 1)),
+		"due":        third(s.Due(ctx, verify.Hint{}, 1)),
 		"projects":   second(s.Projects(ctx)),
 		"keys":       second(s.Keys(ctx, "p")),
 	} {

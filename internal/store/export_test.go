@@ -45,10 +45,19 @@ func (s *Store) Discard(ctx context.Context) error {
 	return err
 }
 
+// Attend does what happens each second.
+func (s *Store) Attend(ctx context.Context) error {
+	s.watch(ctx)
+	return s.witness.save()
+}
+
 // Watch has PostgreSQL looked at now, as happens each second.
 func (s *Store) Watch(ctx context.Context) error {
-	if err := s.w.hot[0].(*postgresSession).server.watchOnce(ctx, s.write); err != nil {
+	if err := s.w.hot[0].(*postgresSession).server.watch(ctx, s.write); err != nil {
 		return away("watch", err)
 	}
 	return nil
 }
+
+// Name is the server and the database.
+func (p *Postgres) Name() string { return p.name() }

@@ -33,12 +33,12 @@ type MissingKey struct {
 	held   bool // by another server
 }
 
-// Attend records that a server runs, which keys it has, and which one makes its verifications. choose decides
-// the last of these from what the other servers have. Attend returns the keys that the server lacks.
+// HoldKeys records that a server runs, which keys it has, and which one makes its verifications. choose decides
+// the last of these from what the other servers have. HoldKeys returns the keys that the server lacks.
 //
 // All of it is one transaction, and servers take turns: no two of them choose without knowing of each other.
 // A file has one server, so there are no others.
-func (s *Store) Attend(me keyset.Holder, choose func(others []keyset.Holder) (primary uint32)) (missing []MissingKey, err error) {
+func (s *Store) HoldKeys(me keyset.Holder, choose func(others []keyset.Holder) (primary uint32)) (missing []MissingKey, err error) {
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if s.postgres {
 			if now, err = takeTurn(ctx, tx); err != nil {

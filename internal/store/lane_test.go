@@ -39,7 +39,7 @@ func TestALaneBeginsBesideOthersOnlyForACrowd(t *testing.T) {
 				mu.Unlock()
 				return commit()
 			},
-		})
+		}, &witness{}, new(abandoned))
 		var done []chan error
 		add := func(n int) {
 			t.Helper()

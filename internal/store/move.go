@@ -31,11 +31,11 @@ type Moved struct {
 }
 
 // Move copies a whole installation from an SQLite file into an empty PostgreSQL database, row for row.
-// Nobody can write to the file meanwhile. What it commits says how far it has come, so that it goes on
-// from there when it is run again; until it is through, the database is opened by nobody else. It calls
-// progress with the rows copied so far and in all.
+// Nobody can write to the file meanwhile or afterwards, see [mark]. What it commits says how far it has
+// come, so that it goes on from there when it is run again; until it is through, the database is opened by
+// nobody else. It calls progress with the rows copied so far and in all.
 func Move(ctx context.Context, path string, to *Postgres, progress func(done, all int)) ([]Moved, error) {
-	m := &move{path: path, progress: progress}
+	m := &move{path: path, name: to.name(), progress: progress}
 	if err := m.open(ctx, to); err != nil {
 		return nil, errors.Join(err, m.close())
 	}
@@ -46,6 +46,8 @@ func Move(ctx context.Context, path string, to *Postgres, progress func(done, al
 // move is one run of [Move].
 type move struct {
 	path     string
+	name     string // of the database
+	mark     mark   // of the file
 	progress func(done, all int)
 	db       *sql.DB
 	from     *sql.Tx
@@ -57,7 +59,7 @@ type move struct {
 
 func (m *move) open(ctx context.Context, to *Postgres) error {
 	// Both have the same tables when both are up to date.
-	s, err := Open(ctx, Options{Path: m.path})
+	s, err := Open(ctx, Options{Path: m.path, Witness: filepath.Join(filepath.Dir(m.path), WitnessFile), Migrate: true, moved: true})
 	if err != nil {
 		return err
 	}
@@ -67,23 +69,20 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if m.path, err = filepath.Abs(m.path); err != nil {
 		return err
 	}
-	if m.db, err = sql.Open("sqlite", dsn(m.path)+"&_txlock=immediate"); err != nil {
+	if m.db, err = sql.Open("sqlite", dsn(m.path, writing...)+"&_txlock=immediate"); err != nil {
 		return err
-	}
-	if m.from, err = m.db.BeginTx(ctx, nil); err != nil {
-		return fmt.Errorf("lock %s: %w", m.path, err)
 	}
 	c, err := to.config()
 	if err != nil {
 		return err
 	}
-	if err := migratePostgres(ctx, c); err != nil {
+	if err := migratePostgres(ctx, c, Options{Migrate: true}); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
 	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
-	_, err = (&server{timeout: time.Hour, now: time.Now}).admit(ctx, m.to)
+	_, err = (&server{timeout: time.Hour, now: time.Now, witness: &witness{}}).admit(ctx, m.to)
 	return err
 }
 
@@ -92,7 +91,7 @@ func (m *move) close() (err error) {
 		err = m.to.Close(context.Background())
 	}
 	if m.from != nil {
-		m.from.Rollback() // it has only read
+		m.from.Rollback() // it has only read, or was committed
 	}
 	if m.db != nil {
 		err = errors.Join(err, m.db.Close())
@@ -121,18 +120,39 @@ func (m *move) run(ctx context.Context) error {
 	return m.finish(ctx)
 }
 
-// begin marks the database as one that is moved into, from here. Another one must be empty.
+// begin marks the file and the database as what is moved, or finds that both are marked by the same move.
+// Then it locks the file.
 func (m *move) begin(ctx context.Context) error {
-	var from string
-	err := m.to.QueryRow(ctx, `SELECT last FROM moving WHERE name = ''`).Scan(&from)
-	switch {
-	case err == nil && from != m.path:
-		return fmt.Errorf("this database is half moved from %s: go on with that one, or begin with an empty database", from)
-	case err == nil:
-		return nil
-	case !errors.Is(err, pgx.ErrNoRows):
+	found, err := readMark(ctx, m.db)
+	if err != nil {
 		return err
 	}
+	var from, token string
+	err = m.to.QueryRow(ctx, `SELECT p.last, coalesce(t.last, '') FROM moving p LEFT JOIN moving t ON t.name = 'token' WHERE p.name = ''`).Scan(&from, &token)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && found != nil && found.moved:
+		return found.refusal()
+	case errors.Is(err, pgx.ErrNoRows):
+		err = m.beginAnew(ctx)
+	case err != nil:
+	case from != m.path:
+		err = fmt.Errorf("this database is half moved from %s: go on with that one, or begin with an empty database", from)
+	case found == nil || found.token != token:
+		err = fmt.Errorf("this database is half moved from an earlier state of %s, which went on since: begin with an empty database", from)
+	default:
+		m.mark = *found
+	}
+	if err != nil {
+		return err
+	}
+	if m.from, err = m.db.BeginTx(ctx, nil); err != nil {
+		return fmt.Errorf("lock %s: %w", m.path, err)
+	}
+	return nil
+}
+
+// beginAnew marks the file before the database: what isn't marked there begins anew once more.
+func (m *move) beginAnew(ctx context.Context) error {
 	for _, name := range moved {
 		var used bool
 		if err := m.to.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM `+name+`)`).Scan(&used); err != nil {
@@ -142,15 +162,33 @@ func (m *move) begin(ctx context.Context) error {
 			return fmt.Errorf("the database isn't empty: its table %s has rows", name)
 		}
 	}
-	_, err = m.to.Exec(ctx, `INSERT INTO moving (name, last) VALUES ('', $1)`, m.path)
+	tx, err := m.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", m.path, err)
+	}
+	defer tx.Rollback()
+	if err := m.mark.begin(ctx, tx, m.name, time.Now()); err != nil {
+		return fmt.Errorf("mark %s as moving: %w", m.path, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("mark %s as moving: %w", m.path, err)
+	}
+	_, err = m.to.Exec(ctx, `INSERT INTO moving (name, last) VALUES ('', $1), ('token', $2)`, m.path, m.mark.token)
 	return err
 }
 
-// finish takes over how far the sweeper was, and lets others in.
+// finish takes over how far the sweeper was, and lets others in. Before that the file is marked as moved:
+// from then on the two may differ.
 func (m *move) finish(ctx context.Context) error {
 	var swept []byte
 	if err := m.from.QueryRowContext(ctx, `SELECT id FROM watermark WHERE name = 'sweep'`).Scan(&swept); err != nil {
 		return err
+	}
+	if _, err := m.from.ExecContext(ctx, `INSERT INTO moving (name, last) VALUES ('moved', '') ON CONFLICT DO NOTHING`); err != nil {
+		return err
+	}
+	if err := m.from.Commit(); err != nil {
+		return fmt.Errorf("mark %s as moved: %w", m.path, err)
 	}
 	return pgx.BeginFunc(ctx, m.to, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE watermark SET id = $1 WHERE name IN ('sweep', 'announced')`, swept); err != nil {

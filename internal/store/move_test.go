@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -49,11 +51,11 @@ func everything(t *testing.T, driver, name string) (all []string) {
 		}
 		return rows
 	}
-	tables := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('goose_db_version', 'sqlite_sequence') ORDER BY 1`
+	tables := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('goose_db_version', 'sqlite_sequence', 'moving') ORDER BY 1`
 	columns := `SELECT name FROM pragma_table_info($1) ORDER BY 1`
 	if driver == "pgx" {
 		tables = `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'
-			AND table_name NOT IN ('goose_db_version', 'server', 'sweep_gate') ORDER BY 1`
+			AND table_name NOT IN ('goose_db_version', 'server', 'sweep_gate', 'moving') ORDER BY 1`
 		columns = `SELECT column_name FROM information_schema.columns WHERE table_name = $1 ORDER BY 1`
 	}
 	for _, table := range list(tables) {
@@ -100,7 +102,7 @@ func fill(t *testing.T, n int) (path string) {
 	user := pending(time.Now(), number(0))
 	user.Application, user.User = app.ID, "somebody"
 	demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Minute}))
-	_, err := s.Attend(keyset.Holder{Prints: []keyset.Print{{ID: 7}}}, func([]keyset.Holder) uint32 { return 7 })
+	_, err := s.HoldKeys(keyset.Holder{Prints: []keyset.Print{{ID: 7}}}, func([]keyset.Holder) uint32 { return 7 })
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)
 	demand(err)
@@ -179,8 +181,11 @@ func TestMoveCopiesAllAndGoesOnWhereItStopped(t *testing.T) {
 	if d := cmp.Diff(everything(t, "sqlite", path), everything(t, "pgx", url)); d != "" {
 		t.Errorf("rows: -before +after\n%.2000s", d)
 	}
-	if _, err := store.Move(ctx, path, to, func(int, int) {}); err == nil || !strings.Contains(err.Error(), "isn't empty") {
-		t.Errorf("move again: got error %v, want that the database isn't empty", err)
+	if _, err := store.Move(ctx, path, to, func(int, int) {}); err == nil || !strings.Contains(err.Error(), "has moved to the database "+to.Name()) {
+		t.Errorf("move again: got error %v, want that it has moved, and where", err)
+	}
+	if _, err := store.Move(ctx, fill(t, 1), to, func(int, int) {}); err == nil || !strings.Contains(err.Error(), "isn't empty") {
+		t.Errorf("move another one there: got error %v, want that the database isn't empty", err)
 	}
 
 	s := replica(t, url)
@@ -206,5 +211,129 @@ func TestMoveLetsNobodyWriteMeanwhile(t *testing.T) {
 	})
 	if err != nil || !tried {
 		t.Errorf("move: %v, tried to write meanwhile: %v", err, tried)
+	}
+}
+
+// stopped moves a file and stops in the middle.
+func stopped(t *testing.T, path string, to *store.Postgres, after int) {
+	t.Helper()
+	stopping, stop := context.WithCancel(ctx)
+	defer stop()
+	_, err := store.Move(stopping, path, to, func(done, _ int) {
+		if done >= after {
+			stop()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("move: got error %v, want %v", err, context.Canceled)
+	}
+}
+
+// refused demands that nobody can use a file that moves.
+func refused(t *testing.T, path, says string) {
+	t.Helper()
+	if s, err := store.Open(ctx, store.Options{Path: path}); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "countersign migrate --abort") {
+		t.Errorf("open: got error %v, want one that says %q and how to undo it", err, says)
+		if err == nil {
+			s.Close()
+		}
+	}
+	raw, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	for _, text := range []string{`UPDATE verification SET guesses = 0`, `DELETE FROM api_key`, `INSERT INTO audit VALUES (x'01', '', '', '', '')`} {
+		if _, err := raw.Exec(text); err == nil || !strings.Contains(err.Error(), "moves to PostgreSQL") {
+			t.Errorf("%s: got error %v, want it refused", text, err)
+		}
+	}
+}
+
+// A file that goes on after its move was stopped isn't mixed with what was copied before: a code that was used
+// meanwhile would be unused there, and a key that was revoked would work.
+func TestMoveGoesOnFromTheSameStateOnly(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	path, url := fill(t, n), pgtest.Database(t, "")
+	to := &store.Postgres{URL: url}
+	stopped(t, path, to, n)
+	refused(t, path, "is moving to the database "+to.Name())
+	copied, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := store.AbortMove(ctx, path, "operator")
+	if err != nil || a.Moved || a.Voided != 0 || a.To != to.Name() {
+		t.Fatalf("abort: got %+v, %v; want a half move, and nothing voided", a, err)
+	}
+	if _, err := store.AbortMove(ctx, path, "operator"); !errors.Is(err, store.ErrNotMoving) {
+		t.Errorf("abort again: got error %v, want %v", err, store.ErrNotMoving)
+	}
+	s := openSQLite(t, path, nil, nil)
+	v := pending(time.Now(), number(n+1))
+	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := store.Move(ctx, path, to, func(int, int) {}); err == nil || !strings.Contains(err.Error(), "went on since") {
+			t.Fatalf("move after the file went on: got error %v, want that it went on", err)
+		}
+	}
+	// Into an empty database it moves whole, and so does the other state.
+	empty := pgtest.Database(t, "")
+	if _, err := store.Move(ctx, path, &store.Postgres{URL: empty}, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(everything(t, "sqlite", path), everything(t, "pgx", empty)); d != "" {
+		t.Errorf("rows: -before +after\n%.2000s", d)
+	}
+	for _, ending := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + ending); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, copied, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Move(ctx, path, to, func(int, int) {}); err != nil {
+		t.Errorf("move from the state in which it was stopped: %v", err)
+	}
+}
+
+// Who goes back to a file that has moved gets what it was then: what was used in the other database since
+// must not be used again.
+func TestAbortOfAWholeMoveVoidsWhatIsPending(t *testing.T) {
+	t.Parallel()
+	path, to := fill(t, 0), &store.Postgres{URL: pgtest.Database(t, "")}
+	s := openSQLite(t, path, nil, nil)
+	v := pending(time.Now(), number(1))
+	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Move(ctx, path, to, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := replica(t, to.URL).Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
+		t.Fatalf("check in the other database: got %+v, %v; want it approved", out, err)
+	}
+	refused(t, path, "has moved to the database "+to.Name())
+	a, err := store.AbortMove(ctx, path, "operator")
+	if err != nil || !a.Moved || a.Voided != 2 { // the other is its user's
+		t.Errorf("abort: got %+v, %v; want a whole move, and two voided", a, err)
+	}
+	again := openSQLite(t, path, nil, nil)
+	defer again.Close()
+	if _, err := again.Check(ctx, guess(v, "483920")); !errors.Is(err, verify.ErrCanceled) {
+		t.Errorf("check in the file: got error %v, want %v", err, verify.ErrCanceled)
+	}
+	if all, err := again.Audits(ctx, 1); err != nil || len(all) != 1 || all[0].Action != "migrate abort" || all[0].Actor != "operator" {
+		t.Errorf("audit: got %+v, %v; want who aborted the move", all, err)
 	}
 }

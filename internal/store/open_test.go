@@ -156,7 +156,10 @@ func TestTheSchemaBeforeUsersIsBroughtUpToDate(t *testing.T) {
 	}
 	insert(v)
 
-	s, err := store.Open(ctx, store.Options{Path: path})
+	if s, err := store.Open(ctx, store.Options{Path: path}); !errors.Is(err, store.ErrOldSchema) {
+		t.Errorf("open without leave to change the schema: got %v, %v; want %v", s, err, store.ErrOldSchema)
+	}
+	s, err := store.Open(ctx, store.Options{Path: path, Migrate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +262,7 @@ func TestProcessesMayMigrateADatabaseAtOnce(t *testing.T) {
 		raw.Close()
 		for i := range 3 {
 			all.Go(func() {
-				s, err := store.Open(ctx, store.Options{Path: path})
+				s, err := store.Open(ctx, store.Options{Path: path, Migrate: true})
 				if err != nil {
 					t.Errorf("process %d: %v", i, err)
 					return

@@ -19,22 +19,23 @@ import (
 //
 // A standby that is promoted, a dump that is restored, and a copy of the server's files may all lack the
 // last commits: a code that was used would work again, and a guess that was spent would be there again. So
-// the database holds its [identity], and each process remembers the highest [position] that it has seen. A
-// connection that finds another identity, or an earlier position, voids all verifications before anything
-// else: it moves the watermark "void" to the newest one. What is lost altogether isn't there and can't be
-// used.
+// the database holds its [identity], and each process remembers the highest [position] that it has seen and
+// has a [witness] of its decisions. A connection that finds another identity, an earlier position, or a
+// decision that is lost, voids all verifications before anything else: it moves the watermark "void" to the
+// newest one. What is lost altogether isn't there and can't be used.
 type server struct {
 	timeout  time.Duration
 	lossless bool // a standby has all: another timeline voids nothing
 	now      func() time.Time
 	log      *slog.Logger
+	witness  *witness
 
 	mu   sync.Mutex // guards seen
 	seen position
 }
 
-func newServer(p *Postgres, o Options) *server {
-	return &server{timeout: p.timeout(), lossless: p.SynchronousStandby, now: o.Now, log: o.Log}
+func newServer(p *Postgres, o Options, w *witness) *server {
+	return &server{timeout: p.timeout(), lossless: p.SynchronousStandby, now: o.Now, log: o.Log, witness: w}
 }
 
 // An identity says which database this is, and which writing of it.
@@ -64,7 +65,8 @@ func (p position) before(earlier position) bool {
 type sight struct {
 	is, was identity
 	at      position
-	epoch   int64 // the transaction that wrote the watermark "void"
+	name    string // of the database, among all
+	epoch   int64  // the transaction that wrote the watermark "void"
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
@@ -74,7 +76,7 @@ var errIncomplete = errors.New("the database isn't complete: it is being restore
 // then there would be too little to void.
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
-		(pg_current_wal_flush_lsn() - '0/0')::bigint, w.xmin::text::bigint
+		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
 		AND to_regclass('verification_pkey') IS NOT NULL AND to_regclass('watermark_pkey') IS NOT NULL AND to_regclass('server_pkey') IS NOT NULL`
@@ -85,7 +87,7 @@ type pgQueryer interface {
 
 func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
 	err = conn.QueryRow(ctx, lookAt, pgx.QueryExecModeSimpleProtocol).Scan(&s.is.system, &s.is.timeline, &s.is.incarnation,
-		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.epoch)
+		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s, errIncomplete
@@ -100,7 +102,7 @@ func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
 // in which the connection may work, see postgresSession.load; 0 is any, on relatives of PostgreSQL that have
 // no such functions, and no such failover.
 func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, err error) {
-	// What was seen is read before the server is asked: another connection may see a later position meanwhile.
+	// What is remembered is read before the server is asked: others may get further meanwhile.
 	s.mu.Lock()
 	seen := s.seen
 	s.mu.Unlock()
@@ -111,18 +113,47 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	if err != nil {
 		return 0, err
 	}
-	back := found.at.before(seen)
-	if back || s.changed(found) != "" {
-		if found, err = s.settle(ctx, conn, back); err != nil {
+	why := s.changed(found)
+	changed := why != ""
+	if why == "" && found.at.before(seen) {
+		why = "the server is back at an earlier position: its files were restored from a copy"
+	}
+	lost, err := s.lost(ctx, conn, found)
+	if err != nil {
+		return 0, err
+	}
+	if why == "" && lost {
+		why = "the database lacks what was decided last: it is an older copy"
+	}
+	if why != "" {
+		if found, err = s.settle(ctx, conn, why, changed); err != nil {
 			return 0, err
 		}
+		s.witness.clear()
 	}
+	s.witness.of(found.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if back || !found.at.before(s.seen) {
+	if why != "" || !found.at.before(s.seen) {
 		s.seen = found.at
 	}
 	return found.epoch, nil
+}
+
+// lost reports whether a decision that was committed isn't there.
+func (s *server) lost(ctx context.Context, conn *pgx.Conn, found sight) (bool, error) {
+	for _, d := range s.witness.decisions(found.name, s.now()) {
+		var status verify.Status
+		var guesses int
+		err := conn.QueryRow(ctx, `SELECT status, guesses FROM verification WHERE id = $1`, pgx.QueryExecModeSimpleProtocol, d.ID[:]).Scan(&status, &guesses)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return false, fmt.Errorf("look for the last decision: %w", err)
+		}
+		if d.lost(err == nil, status, guesses) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // changed says what differs from the identity that is stored; "" is nothing.
@@ -139,8 +170,7 @@ func (s *server) changed(f sight) string {
 }
 
 // settle stores the identity that a server now has, and voids all that may have been lost.
-func (s *server) settle(ctx context.Context, conn *pgx.Conn, back bool) (found sight, err error) {
-	var why string
+func (s *server) settle(ctx context.Context, conn *pgx.Conn, why string, changed bool) (found sight, err error) {
 	voided := false
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT FROM server WHERE name = 'primary' FOR UPDATE`); err != nil {
@@ -149,17 +179,10 @@ func (s *server) settle(ctx context.Context, conn *pgx.Conn, back bool) (found s
 		if found, err = look(ctx, tx); err != nil {
 			return err
 		}
-		why = s.changed(found)
-		if why == "" && !back {
+		if changed && s.changed(found) == "" {
 			return nil // another connection was faster
 		}
-		if why == "" {
-			why = "the server is back at an earlier position: its files were restored from a copy"
-		}
-		if found.was.system == "" || found.was.incarnation == "" && found.is.system == found.was.system && found.is.timeline == found.was.timeline {
-			why = "" // there is nothing to compare with yet
-		}
-		if err := s.store(ctx, tx, found.is); err != nil || why == "" {
+		if err := s.store(ctx, tx, found.is); err != nil || found.unknown() {
 			return err
 		}
 		voided, err = s.void(ctx, tx, why)
@@ -172,6 +195,12 @@ func (s *server) settle(ctx context.Context, conn *pgx.Conn, back bool) (found s
 		s.log.Error("all pending verifications are void: commits may have been lost", "why", why)
 	}
 	return look(ctx, conn)
+}
+
+// unknown reports whether there is nothing to compare with yet: the database is new, or it was used on this
+// server by a program that didn't store its incarnation.
+func (f sight) unknown() bool {
+	return f.was.system == "" || f.was.incarnation == "" && f.is.system == f.was.system && f.is.timeline == f.was.timeline
 }
 
 // store writes an identity.
@@ -196,25 +225,8 @@ func (s *server) void(ctx context.Context, tx pgx.Tx, why string) (bool, error) 
 // pgVoid voids every verification that is there, whatever the clocks say: the mark is the newest one.
 const pgVoid = `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v WHERE w.name = 'void' AND w.id < v.id`
 
-// watchInterval is how long a change of the server, and the position of its log, may stay unseen by a
-// process whose connections stay up.
-const watchInterval = time.Second
-
-// watch looks at the server until ctx ends. An error says nothing new: whoever works meets it too.
-func (s *server) watch(ctx context.Context, db *sql.DB) {
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			s.watchOnce(ctx, db)
-		}
-	}
-}
-
-func (s *server) watchOnce(ctx context.Context, db *sql.DB) error {
+// watch looks at the server on a connection of the pool.
+func (s *server) watch(ctx context.Context, db *sql.DB) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	conn, err := db.Conn(ctx)

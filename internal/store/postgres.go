@@ -56,13 +56,13 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err := reach(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := migratePostgres(ctx, c); err != nil {
+	if err := migratePostgres(ctx, c, o); err != nil {
 		return nil, err
 	}
 	if err := unmoved(ctx, c); err != nil {
 		return nil, err
 	}
-	srv := newServer(o.Postgres, o)
+	srv := newServer(o.Postgres, o, s.witness)
 	writers := cmp.Or(o.Postgres.Writers, defaultWriters)
 	s.openPools(func() *sql.DB {
 		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
@@ -92,9 +92,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 			return nil, err
 		}
 	}
-	watching, stop := context.WithCancel(context.Background())
-	s.stopWatching = stop
-	s.watching.Go(func() { srv.watch(watching, s.write) })
+	s.watch = func(ctx context.Context) { srv.watch(ctx, s.write) } // whoever works meets its errors too
 	return sessions, nil
 }
 
@@ -109,6 +107,7 @@ func (s *Store) openPools(open func() *sql.DB, lanes, conns int, limit time.Dura
 	s.write.SetMaxIdleConns(write)
 	s.hot = pool.New(open(), max(conns-write-lists-upkeep, 1), limit).Prepared()
 	s.lists = pool.New(open(), lists, limit)
+	s.turns, s.turnWait = newTurns(lists), limit
 	s.upkeep = pool.New(open(), upkeep, limit)
 }
 
@@ -175,12 +174,17 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 
 // migratePostgres brings the schema up to date. It may take longer than anything later, so that it
 // has a connection without limits.
-func migratePostgres(ctx context.Context, c *pgx.ConnConfig) error {
-	patient := *c
+func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
+	patient := c.Copy()
 	patient.ConnectTimeout = 10 * time.Second
-	db := stdlib.OpenDB(patient)
+	patient.RuntimeParams["lock_timeout"] = strconv.FormatInt(schemaLock.Milliseconds(), 10)
+	db := stdlib.OpenDB(*patient)
 	defer db.Close()
-	return migrate(ctx, db, goose.DialectPostgres, "migrations/postgres")
+	tables, err := newSchema(db, goose.DialectPostgres, o)
+	if err != nil {
+		return err
+	}
+	return tables.update(ctx)
 }
 
 // unmoved fails while a database is half moved from another one: see [Move].
@@ -244,24 +248,40 @@ func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
 // appears behind the sweeper without one, whatever the clocks say and however long a commit takes.
 //
 // A start locks the gate before it reads the watermark. If it read the old one, it holds that lock
-// until its row is visible, and we wait for it here; if it locks later, it reads the new one.
+// until its row is visible, and we wait for it here; if it locks later, it reads the new one. We take no
+// lock that conflicts: behind one that waits for a slow commit, all other starts would wait too.
 func (s *Store) announceSweep(ctx context.Context, to verify.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, gateWait)
+	defer cancel()
 	if _, err := s.write.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'announced' AND id < $1`, to[:]); err != nil {
 		return err
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+	first, err := s.startsUnderWay(ctx)
+	for left := first; err == nil && slices.ContainsFunc(left, func(id string) bool { return slices.Contains(first, id) }); {
+		select {
+		case <-time.After(gateLook):
+			left, err = s.startsUnderWay(ctx)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
-	defer tx.Rollback()
-	// While we wait, other starts wait for us. One that hangs must not hold up all others with us.
-	if _, err := tx.ExecContext(ctx, `SET LOCAL lock_timeout = 100`); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `LOCK TABLE sweep_gate IN SHARE MODE`); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return err
+}
+
+// startsUnderWay names the transactions that hold the gate.
+func (s *Store) startsUnderWay(ctx context.Context) ([]string, error) {
+	return query(ctx, s.write, scanText, `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted
+		AND relation = 'sweep_gate'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+}
+
+const (
+	gateWait = 10 * time.Second // for starts that hang: the server ends them sooner
+	gateLook = 10 * time.Millisecond
+)
+
+func scanText(row scanner) (text string, err error) {
+	err = row.Scan(&text)
+	return text, err
 }
 
 // The classes and codes of PostgreSQL's errors, https://www.postgresql.org/docs/current/errcodes-appendix.html.

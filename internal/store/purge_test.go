@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -12,6 +13,27 @@ import (
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
+
+// A step that gets no answer must not end the work, nor be tried for ever.
+func TestAStepThatGetsNoAnswerIsTriedAgainSmaller(t *testing.T) {
+	t.Parallel()
+	left, failed := 3*retainStep, 0
+	err := inSteps(context.Background(), func(most int) (bool, error) {
+		if left > 0 && left <= retainStep && most > 10 {
+			failed++
+			return false, verify.ErrNoStore
+		}
+		left -= min(most, left)
+		return left > 0, nil
+	})
+	if err != nil || left != 0 || failed == 0 {
+		t.Errorf("got error %v, %d rows left, %d steps that failed; want none, 0 and some", err, left, failed)
+	}
+	tries := 0
+	if err := inSteps(context.Background(), func(int) (bool, error) { tries++; return false, verify.ErrNoStore }); !errors.Is(err, verify.ErrNoStore) || tries != stepTries {
+		t.Errorf("without any answer: got %v after %d tries, want %v after %d", err, tries, verify.ErrNoStore, stepTries)
+	}
+}
 
 // Numbers that have to stay are nearly all. A step must not read on until it has found enough that may go.
 func TestPurgeReadsInStepsWhateverItFinds(t *testing.T) {
@@ -46,7 +68,7 @@ func TestPurgeReadsInStepsWhateverItFinds(t *testing.T) {
 			}
 			after := destinationKey{}
 			for i, want := range []destinationKey{key(retainStep - 1), key(numbers - 1), {}} {
-				if after, err = s.purgeSome(ctx, after); err != nil || after != want {
+				if after, err = s.purgeSome(ctx, after, retainStep); err != nil || after != want {
 					t.Errorf("step %d: got up to %v, %v; want %v", i+1, after, err, want)
 				}
 			}

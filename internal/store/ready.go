@@ -26,15 +26,17 @@ type probe struct {
 	pending <-chan error // of one that was handed to the writer; nil: none
 }
 
-// Ready reports whether the database can be read and, as far as is known, written, for a readiness
-// probe. A disk that is full can be read still.
+// Ready reports whether the database can be written, as far as is known, and read, for a readiness
+// probe. A disk that is full can be read still. During an outage nothing is read: an impatient caller
+// would open a connection each time, and never get as far as the write that ends the outage.
 func (s *Store) Ready(ctx context.Context) error {
+	if err := s.writable(ctx); err != nil {
+		return err
+	}
 	if _, err := pool.One(ctx, s.hot, scanValue[int], "SELECT 1 FROM watermark"); err != nil {
 		return away("ask database", err)
 	}
-	ctx, cancel := within(ctx, s.limit)
-	defer cancel()
-	return s.writable(ctx)
+	return nil
 }
 
 // writable reports how the last transaction ended. If it failed a while ago and none has been tried
@@ -56,6 +58,8 @@ func (s *Store) writable(ctx context.Context) error {
 		}
 		s.probe.pending = o.done
 	}
+	ctx, cancel := within(ctx, s.limit)
+	defer cancel()
 	select {
 	case err := <-s.probe.pending:
 		s.probe.pending = nil

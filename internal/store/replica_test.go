@@ -432,7 +432,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 						s.Sweep(ctx) // who meets another sweeper tries again with the next tick
 					case 6:
 						var due []verify.Overdue
-						if due, err = s.Due(ctx, 20); err == nil {
+						if due, _, err = s.Due(ctx, verify.Hint{}, 20); err == nil {
 							for _, o := range due {
 								s.Claim(ctx, o, time.Millisecond)
 							}
@@ -480,17 +480,28 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	offset.Store(int64(time.Minute))
-	if err := other.Sweep(ctx); !errors.Is(err, verify.ErrNoStore) {
-		t.Errorf("sweep beside a start that hangs: got error %v, want %v", err, verify.ErrNoStore)
+	swept := make(chan error)
+	go func() { swept <- other.Sweep(ctx) }()
+	// The sweep that waits holds up no start.
+	for i := range 20 {
+		if err := other.Start(ctx, pending(now.Add(time.Minute), number(i+10)), verify.Limits{}, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-swept:
+		t.Errorf("the sweep didn't wait for the start that hangs: got %v", err)
+	default:
 	}
 	close(let)
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Sweep(ctx); err != nil {
+	if err := <-swept; err != nil {
 		t.Fatal(err)
 	}
-	if due, err := other.Due(ctx, 10); err != nil || len(due) != 2 {
+	offset.Add(int64(10 * time.Second)) // rows that appear late wait for a moment
+	if due, _, err := other.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 2 {
 		t.Errorf("due: got %v, %v; want both", due, err)
 	}
 
@@ -502,6 +513,54 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 	}
 	if got := query[int](t, url, `SELECT count(*) FROM retry WHERE id = $1`, behind.ID[:]); got != 1 {
 		t.Errorf("a start behind the sweeper has %d hints, want 1", got)
+	}
+}
+
+// A COMMIT whose answer got lost may still be under way at the server. When its row appears, the replica that was
+// told nothing cancels it, and no other replica sends it before.
+func TestACommitThatComesLateIsCanceled(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, newTemplate(t))
+	var lose atomic.Bool
+	s := replica(t, url, func(o *store.Options) {
+		o.Commit = func(_ int, commit func() error) error {
+			if lose.Load() {
+				return errors.New("no answer")
+			}
+			return commit()
+		}
+	})
+	v := pending(time.Now(), number(0))
+	unheard := *v
+	lose.Store(true)
+	if err := s.Start(ctx, v, verify.Limits{}, time.Millisecond); !errors.Is(err, verify.ErrNoStore) {
+		t.Fatalf("start: got error %v, want %v", err, verify.ErrNoStore)
+	}
+	lose.Store(false)
+	other := replica(t, url, func(o *store.Options) { o.Now = func() time.Time { return v.ID.Time() } })
+	if err := other.Start(ctx, &unheard, verify.Limits{}, time.Millisecond); err != nil { // stands for the server
+		t.Fatal(err)
+	}
+	later := replica(t, url, func(o *store.Options) {
+		o.Now = func() time.Time { return v.ID.Time().Add(6 * time.Second) }
+	})
+	if err := later.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if due, _, err := later.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 0 {
+		t.Errorf("due at once: got %v, %v; want none", due, err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		got, err := other.Verification(ctx, v.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Status == verify.Canceled && got.Delivery == verify.Failed {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the late row is %v, %v; want it canceled and failed", got.Status, got.Delivery)
+		}
 	}
 }
 
@@ -872,5 +931,31 @@ func TestCallersDoNotWaitForADatabaseThatIsAway(t *testing.T) {
 				t.Errorf("the server has %d connections of ours, want at most 14", got)
 			}
 		})
+	}
+}
+
+// A step of retention is as many ways to the server and back for 500 rows as for one.
+func TestRetentionGetsOnOverASlowNetwork(t *testing.T) {
+	t.Parallel()
+	c := pgtest.New(t)
+	old := time.Now().Add(-40 * 24 * time.Hour)
+	past := replica(t, c.URL("postgres"), func(o *store.Options) { o.Now = func() time.Time { return old } })
+	var all sync.WaitGroup
+	for i := range 501 {
+		all.Go(func() {
+			if err := past.Start(ctx, pending(old, number(i)), verify.Limits{}, time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	w := pgtest.NewWire(t, c)
+	s := replica(t, w.URL(c.URL("postgres")), func(o *store.Options) { o.Postgres.Timeout = 2 * time.Second })
+	w.Delay(10 * time.Millisecond) // 501 statements would take 10 s
+	if n, err := s.Retain(ctx, time.Now().Add(-30*24*time.Hour)); n != 501 || err != nil {
+		t.Errorf("retain: got %d, %v; want 501", n, err)
+	}
+	if left := query[int](t, c.URL("postgres"), `SELECT count(*) FROM destination`); left != 0 {
+		t.Errorf("%d numbers are left, want none", left)
 	}
 }

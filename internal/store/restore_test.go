@@ -4,8 +4,11 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,9 +30,18 @@ func rounds() int {
 type copying struct {
 	name string
 	// save saves the database; what it returns brings that back and returns where it then is.
-	save     func(t *testing.T, c *pgtest.Cluster, database string) (restore func() (database string))
-	physical bool // the server's files, so that nothing in them can tell
+	save      func(t *testing.T, c *pgtest.Cluster, database string) (restore func() (database string))
+	elsewhere bool   // in another database than before
+	physical  bool   // the server's files, so that nothing in them can tell
+	notices   string // the one that looks first
 }
+
+// Who notices that a database was restored.
+const (
+	alive = "the replica that decided last"
+	idle  = "a replica that only looked on"
+	fresh = "a replica that starts then"
+)
 
 func copyings() []copying {
 	dumped := func(restored func(t *testing.T, c *pgtest.Cluster, database, file string) string) func(*testing.T, *pgtest.Cluster, string) func() string {
@@ -53,29 +65,29 @@ func copyings() []copying {
 		{"dump into the same database", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
 			c.Restore(t, file, database, "--clean")
 			return database
-		}), false},
+		}), false, false, alive},
 		{"dump into the same database at once", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
 			c.Restore(t, file, database, "--clean", "--single-transaction")
 			return database
-		}), false},
+		}), false, false, idle},
 		{"rows of a dump into the same tables", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
 			for _, table := range strings.Fields(query[string](t, c.URL(database), `SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = 'public'`)) {
 				c.Exec(t, database, "TRUNCATE "+table+" CASCADE")
 			}
 			c.Restore(t, file, database, "--data-only", "--disable-triggers", "--superuser=countersign")
 			return database
-		}), false},
+		}), false, false, alive},
 		{"dump into a new database", dumped(func(t *testing.T, c *pgtest.Cluster, _, file string) string {
 			other := databaseName(t, c.Database(t, ""))
 			c.Restore(t, file, other)
 			return other
-		}), false},
+		}), true, false, fresh},
 		{"dump in place of the database", dumped(func(t *testing.T, c *pgtest.Cluster, database, file string) string {
 			c.Exec(t, "postgres", "DROP DATABASE "+database+" WITH (FORCE)")
 			c.Exec(t, "postgres", "CREATE DATABASE "+database)
 			c.Restore(t, file, database)
 			return database
-		}), false},
+		}), false, false, idle},
 		{"copy within the server", func(t *testing.T, c *pgtest.Cluster, database string) func() string {
 			c.Exec(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+database+"'")
 			c.Exec(t, "postgres", "CREATE DATABASE copy_of_"+database+" TEMPLATE "+database)
@@ -84,9 +96,9 @@ func copyings() []copying {
 				c.Exec(t, "postgres", "ALTER DATABASE copy_of_"+database+" RENAME TO "+database)
 				return database
 			}
-		}, false},
-		{"base backup", files((*pgtest.Cluster).BaseBackup), true},
-		{"snapshot", files((*pgtest.Cluster).Snapshot), true},
+		}, false, false, alive},
+		{"base backup", files((*pgtest.Cluster).BaseBackup), false, true, idle},
+		{"snapshot", files((*pgtest.Cluster).Snapshot), false, true, fresh},
 	}
 }
 
@@ -117,69 +129,86 @@ func answered(t *testing.T, f func() error) error {
 // that lived through it, and for those that start then.
 func TestRestoredDatabaseIsVoid(t *testing.T) {
 	t.Parallel()
-	shared := pgtest.New(t)
+	shared := sync.OnceValue(func() *pgtest.Cluster { return pgtest.New(t) })
 	for _, how := range copyings() {
 		t.Run(how.name, func(t *testing.T) {
 			t.Parallel()
-			c := shared
+			cluster := shared
 			if how.physical {
-				c = pgtest.New(t)
+				cluster = func() *pgtest.Cluster { return pgtest.New(t) }
 			}
-			for range rounds() {
-				database := databaseName(t, c.Database(t, ""))
-				alive, idle := replica(t, c.URL(database)), replica(t, c.URL(database))
-				used, guessed, waiting := pending(time.Now(), number(0)), pending(time.Now(), number(1)), pending(time.Now(), number(2))
-				for _, v := range []*verify.Verification{used, guessed, waiting} {
-					if err := alive.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
-						t.Fatal(err)
-					}
+			c := cluster()
+			for round := range rounds() {
+				who := []string{alive, idle, fresh}[(slices.Index([]string{alive, idle, fresh}, how.notices)+round)%3]
+				if how.elsewhere {
+					who = fresh
 				}
-				restore := how.save(t, c, database)
-				if err := answered(t, func() error { _, err := alive.Check(ctx, guess(used, "483920")); return err }); err != nil {
-					t.Fatal(err)
-				}
-				for range guessed.MaxAttempts {
-					err := answered(t, func() error { _, err := alive.Check(ctx, guess(guessed, "000000")); return err })
-					if err != nil && !errors.Is(err, verify.ErrGuessesSpent) { // by one that got no answer
-						t.Fatal(err)
-					}
-				}
-				for _, s := range []*store.Store{alive, idle} {
-					if err := answered(t, func() error { return s.Watch(ctx) }); err != nil {
-						t.Fatal(err)
-					}
-				}
-				restored := restore()
-				stores := map[string]*store.Store{"new": replica(t, c.URL(restored))}
-				if restored == database {
-					stores["alive"], stores["idle"] = alive, idle
-				}
-				for name, s := range stores {
-					if how.physical && name == "new" {
-						continue // a process without a memory can't tell
-					}
-					for _, v := range []*verify.Verification{used, guessed, waiting} {
-						err := answered(t, func() error { _, err := s.Check(ctx, guess(v, "483920")); return err })
-						if !errors.Is(err, verify.ErrCanceled) {
-							t.Errorf("%s replica: check after the restore: got error %v, want %v", name, err, verify.ErrCanceled)
-						}
-					}
-				}
-				// Once is enough: what starts now lives.
-				s := stores["new"]
-				v := pending(time.Now(), number(5))
-				if err := answered(t, func() error { return s.Start(ctx, v, verify.Limits{}, time.Minute) }); err != nil {
-					t.Fatal(err)
-				}
-				if out, err := replica(t, c.URL(restored)).Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
-					t.Errorf("check of a new one: got %+v, %v; want it approved", out, err)
-				}
-				for _, s := range []*store.Store{alive, idle, stores["new"]} {
-					s.Close()
-				}
+				restoredOnce(t, c, how, who)
 			}
 		})
 	}
+}
+
+// restoredOnce has codes used and guessed at after a copy was made, brings the copy back, and lets one
+// replica look.
+func restoredOnce(t *testing.T, c *pgtest.Cluster, how copying, who string) {
+	t.Helper()
+	database := databaseName(t, c.Database(t, ""))
+	memory := filepath.Join(t.TempDir(), "witness.json")
+	remembers := func(o *store.Options) { o.Witness = memory }
+	decided, looked := replica(t, c.URL(database), remembers), replica(t, c.URL(database))
+	used, guessed, waiting := pending(time.Now(), number(0)), pending(time.Now(), number(1)), pending(time.Now(), number(2))
+	for _, v := range []*verify.Verification{used, guessed, waiting} {
+		if err := decided.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restore := how.save(t, c, database)
+	if err := answered(t, func() error { _, err := decided.Check(ctx, guess(used, "483920")); return err }); err != nil {
+		t.Fatal(err)
+	}
+	for range guessed.MaxAttempts {
+		err := answered(t, func() error { _, err := decided.Check(ctx, guess(guessed, "000000")); return err })
+		if err != nil && !errors.Is(err, verify.ErrGuessesSpent) { // by one that got no answer
+			t.Fatal(err)
+		}
+	}
+	if err := answered(t, func() error { return looked.Watch(ctx) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := decided.Attend(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*store.Store{alive: decided, idle: looked} {
+		if name != who {
+			s.Close()
+		}
+	}
+	restored := restore()
+	s := map[string]*store.Store{alive: decided, idle: looked}[who]
+	switch {
+	case who == fresh && how.physical: // it must remember
+		s = replica(t, c.URL(restored), remembers)
+	case who == fresh:
+		s = replica(t, c.URL(restored))
+	}
+	for _, v := range []*verify.Verification{used, guessed, waiting} {
+		err := answered(t, func() error { _, err := s.Check(ctx, guess(v, "483920")); return err })
+		if !errors.Is(err, verify.ErrCanceled) {
+			t.Errorf("%s: check after the restore: got error %v, want %v", who, err, verify.ErrCanceled)
+		}
+	}
+	// Once is enough: what starts now lives.
+	v := pending(time.Now(), number(5))
+	if err := answered(t, func() error { return s.Start(ctx, v, verify.Limits{}, time.Minute) }); err != nil {
+		t.Fatal(err)
+	}
+	other := replica(t, c.URL(restored))
+	if out, err := other.Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
+		t.Errorf("check of a new one: got %+v, %v; want it approved", out, err)
+	}
+	s.Close()
+	other.Close()
 }
 
 // A crash loses nothing, and neither does anything that rewrites the tables.
@@ -284,5 +313,142 @@ func TestVoidBesideReplicas(t *testing.T) {
 	}
 	if n, err := other.VoidPending(ctx, "operator", "void"); err != nil || n != 0 {
 		t.Errorf("void again: got %d, %v; want 0", n, err)
+	}
+}
+
+// saved opens an SQLite file with a witness, has a code used and another guessed at after a copy was made,
+// and puts the copy in the file's place.
+func putBack(t *testing.T, path string, o store.Options) (used, guessed *verify.Verification) {
+	t.Helper()
+	o.Path = path
+	s, err := store.Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, guessed = pending(time.Now(), number(0)), pending(time.Now(), number(1))
+	for _, v := range []*verify.Verification{used, guessed} {
+		if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := s.Backup(ctx, copied, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range []verify.Guess{guess(used, "483920"), guess(guessed, "000000")} {
+		if _, err := s.Check(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(copied, path); err != nil {
+		t.Fatal(err)
+	}
+	return used, guessed
+}
+
+func TestOlderFileIsVoid(t *testing.T) {
+	t.Parallel()
+	for range rounds() {
+		path := newFile(t)
+		o := store.Options{Path: path, Witness: path + ".witness"}
+		used, guessed := putBack(t, path, o)
+		for range 2 {
+			s, err := store.Open(ctx, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range []*verify.Verification{used, guessed} {
+				if _, err := s.Check(ctx, guess(v, "483920")); !errors.Is(err, verify.ErrCanceled) {
+					t.Errorf("check in the older file: got error %v, want %v", err, verify.ErrCanceled)
+				}
+			}
+			if all, err := s.Audits(ctx, 10); err != nil || len(all) != 1 || all[0].Action != "void" || all[0].Actor != "countersign" {
+				t.Errorf("audit: got %+v, %v; want one void", all, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// What a server remembers is in its database as long as that is the same, however the server ended.
+func TestSameFileIsNotVoid(t *testing.T) {
+	t.Parallel()
+	path := newFile(t)
+	o := store.Options{Path: path, Witness: path + ".witness"}
+	now := time.Now()
+	o.Now = func() time.Time { return now }
+	v := pending(now, number(0))
+	v.MaxAttempts = 20
+	for i := range 6 {
+		s, err := store.Open(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			err = s.Start(ctx, v, verify.Limits{}, time.Minute)
+		} else {
+			_, err = s.Check(ctx, guess(v, "000000"))
+		}
+		if err != nil {
+			t.Errorf("open %d: %v", i, err)
+		}
+		if err := s.Attend(ctx); err != nil {
+			t.Fatal(err)
+		}
+		switch i {
+		case 2: // a power cut leaves half of the file
+			err = os.WriteFile(o.Witness, []byte(`{"decisions":[{`), 0o600)
+		case 3:
+			err = os.Remove(o.Witness)
+		case 4: // retention deletes what is remembered
+			now = now.Add(time.Hour)
+			if _, err := s.Retain(ctx, now); err != nil {
+				t.Fatal(err)
+			}
+			v = pending(now, number(1))
+			err = s.Start(ctx, v, verify.Limits{}, time.Minute)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A server whose file was replaced under it promises nothing any more: it would be lost.
+func TestFileThatWasReplacedIsRefused(t *testing.T) {
+	t.Parallel()
+	path := newFile(t)
+	s, err := store.Open(ctx, store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Start(ctx, pending(time.Now(), number(0)), verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	copied := path + ".copy"
+	if err := s.Backup(ctx, copied, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(copied, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Attend(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Start(ctx, pending(time.Now(), number(1)), verify.Limits{}, time.Minute)
+	if !errors.Is(err, verify.ErrNoStore) || !strings.Contains(err.Error(), "was moved, deleted or replaced") {
+		t.Errorf("start: got error %v, want one that says what happened", err)
+	}
+	if err := s.Ready(ctx); err == nil {
+		t.Error("it says that it is ready")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -19,8 +21,9 @@ import (
 )
 
 // writing is what every connection that writes sets. secure_delete: a sealed code that is wiped is
-// overwritten, not only no longer pointed to.
-var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)"}
+// overwritten, not only no longer pointed to. journal_size_limit: a log that a long reader, such as a
+// backup, kept from being reset is cut to 64 MiB once it is.
+var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fast)", "journal_size_limit(67108864)"}
 
 // busyTimeout is how long a statement waits while another process writes.
 const busyTimeout = 5 * time.Second
@@ -48,8 +51,17 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write, goose.DialectSQLite3, "migrations"); err != nil {
+	tables, err := newSchema(s.write, goose.DialectSQLite3, o)
+	if err != nil {
 		return nil, err
+	}
+	if err := tables.update(ctx); err != nil {
+		return nil, err
+	}
+	if !o.moved {
+		if m, err := readMark(ctx, s.write); err != nil || m != nil {
+			return nil, errors.Join(err, m.refusal())
+		}
 	}
 	var read [3]*sql.DB
 	for i := range read {
@@ -61,8 +73,23 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	s.lists = pool.New(read[1], listConns, sqliteReadLimit)
 	s.upkeep = pool.New(read[2], 1, sqliteReadLimit)
 	hot, err := newSQLiteSession(o.Path)
-	return []session{hot}, err
+	if err != nil {
+		return nil, err
+	}
+	opened, err := os.Stat(o.Path)
+	if err != nil {
+		return []session{hot}, err
+	}
+	s.watch = func(context.Context) {
+		if now, err := os.Stat(o.Path); err != nil || !os.SameFile(opened, now) {
+			hot.gone.Store(true)
+		}
+	}
+	return []session{hot}, nil
 }
+
+// errReplaced refuses to go on with a file that has no name any more: what it holds is lost in the end.
+var errReplaced = errors.New("the database's file was moved, deleted or replaced while the server ran: stop the server, look at the file, and start it again")
 
 // dsn names the file and what every connection to it sets first.
 func dsn(path string, pragmas ...string) string {
@@ -113,6 +140,8 @@ type sqliteSession struct {
 	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
 	insertHint, deleteHint, selectSwept                        *direct.Stmt
+
+	gone atomic.Bool // the file isn't where it was opened any more
 
 	version       int64 // of the data that the rows below were written to
 	verifications *simplelru.LRU[verify.ID, verify.Verification]
@@ -196,6 +225,9 @@ func (s *sqliteSession) prepare() error {
 }
 
 func (s *sqliteSession) begin(ctx context.Context) error {
+	if s.gone.Load() {
+		return errReplaced
+	}
 	if err := exec(s.beginNow); err != nil {
 		return err
 	}

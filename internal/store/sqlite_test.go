@@ -181,3 +181,16 @@ func contents(t *testing.T, path string) (all []byte) {
 	}
 	return all
 }
+
+// What a backup made the log grow to is given back.
+func TestTheLogIsCutAfterALongReader(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(ctx, store.Options{Path: newFile(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got, err := s.Pragma(ctx, "journal_size_limit"); err != nil || got != "67108864" {
+		t.Errorf("journal_size_limit: got %q, %v; want 64 MiB", got, err)
+	}
+}

@@ -13,22 +13,17 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/pressly/goose/v3"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
-
-//go:embed migrations/*.sql migrations/postgres/*.sql
-var migrations embed.FS
 
 // A Store is an open database. It implements [verify.Store].
 type Store struct {
@@ -37,10 +32,17 @@ type Store struct {
 	w     *writer
 	probe probe
 
+	abandoned abandoned
+	sweptFrom earliest // for the next look at hints
+
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
 	lists  *pool.Pool // lists for API callers and operators
 	upkeep *pool.Pool // sweeps, retention, deletions and backups
+
+	turns    *turns        // of the projects that list something
+	turnWait time.Duration // for one
+	counted  userCounts
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
@@ -49,8 +51,11 @@ type Store struct {
 	announce  func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
 	markVoid  func(ctx context.Context, tx *sql.Tx, now time.Time) error // voids all that is there, before each is canceled; may be nil
 
-	watching     sync.WaitGroup // of what looks after the database in the background
-	stopWatching func()         // may be nil
+	log       *slog.Logger              // may be nil
+	witness   *witness                  // of what was decided
+	watch     func(ctx context.Context) // looks after the database, each second; may be nil
+	attending sync.WaitGroup
+	leave     func() // ends that; may be nil
 }
 
 // listConns is how many lists are read at a time.
@@ -61,10 +66,17 @@ type Options struct {
 	Path     string           // of SQLite's file; it is made if there is none
 	Postgres *Postgres        // instead
 	Now      func() time.Time // the clock; nil is time.Now
+	Migrate  bool             // bring an older schema up to date; a new database always gets one
 
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
+
+	// Witness is a file in which the last decisions are remembered, so that an older copy of the database is
+	// noticed; "" is none. It is for servers: what only one of them did is in its own.
+	Witness string
+
+	moved bool // open also a file that is moving to PostgreSQL, or has: see [mark]
 
 	Observer Observer     // may be nil
 	Log      *slog.Logger // gets what an operator must know; may be nil
@@ -83,8 +95,8 @@ type Observer interface {
 	Committed(ops int, took time.Duration)
 }
 
-// Open opens the database, brings its schema up to date, and starts the writer.
-// A schema that is newer than this program is refused.
+// Open opens the database and starts the writer. A schema that is newer than this program is refused,
+// and one that is older unless [Options] say to bring it up to date.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -92,7 +104,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
-	s := &Store{now: o.Now}
+	s := &Store{
+		now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: sqliteReadLimit,
+		abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
+	}
+	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -101,6 +117,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
+	var err error
+	if s.witness, err = newWitness(o.Witness); err != nil {
+		return err
+	}
 	open := s.openSQLite
 	if o.Postgres != nil {
 		open = s.openPostgres
@@ -109,46 +129,16 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o)
-	return nil
-}
-
-// migrate brings the schema up to date with the files of a folder.
-func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, folder string) error {
-	files, err := fs.Sub(migrations, folder)
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(dialect, db, files)
-	if err != nil {
-		return err
-	}
-	// Another process may be migrating the same database. Then one of our steps fails, for it was done
-	// a moment ago; when we look again, we are further.
-	for try := 1; ; try++ {
-		if err := up(ctx, p); err == nil || try == maxTries || ctx.Err() != nil {
+	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, s.witness, &s.abandoned)
+	s.abandoned.done.Go(s.cancelAbandoned)
+	if o.Postgres == nil {
+		if err := s.witnessed(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-// maxTries is how often we try what several processes may do at the same time to a new file.
-const maxTries = 10
-
-func up(ctx context.Context, p *goose.Provider) error {
-	current, target, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read schema version: %w", err)
-	}
-	if current > target {
-		return fmt.Errorf("its schema is version %d, this program knows up to %d: run a newer countersign", current, target)
-	}
-	if current == target {
-		return nil
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
+	attending, leave := context.WithCancel(context.Background())
+	s.leave = leave
+	s.attending.Go(func() { s.attend(attending) })
 	return nil
 }
 
@@ -156,12 +146,14 @@ func up(ctx context.Context, p *goose.Provider) error {
 func (s *Store) Close() error {
 	var errs []error
 	if s.w != nil {
+		s.abandoned.end()
 		s.w.close()
 	}
-	if s.stopWatching != nil {
-		s.stopWatching()
+	if s.leave != nil {
+		s.leave()
+		s.attending.Wait()
+		errs = append(errs, s.witness.save())
 	}
-	s.watching.Wait()
 	for _, p := range []*pool.Pool{s.hot, s.lists, s.upkeep} {
 		if p != nil {
 			errs = append(errs, p.Close()) // a second time does nothing
@@ -234,8 +226,11 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		return nil
 	}
 	err := s.w.do(o)
-	if err == nil {
+	switch {
+	case err == nil:
 		*v = started
+	case errors.Is(err, errUncertain) && started.Open():
+		s.abandoned.add(&started)
 	}
 	return err
 }
@@ -269,7 +264,7 @@ func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) erro
 			if err := v.value.Cancel(now); err != nil {
 				return err
 			}
-			v.dirty = true
+			v.dirty, r.decided = true, v
 			return nil
 		},
 	})
@@ -387,10 +382,16 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		if row == nil {
 			return verify.ErrNotFound
 		}
+		before, status := stateOf(&row.value), row.value.Status
 		if err := f(r, &row.value, now); err != nil {
 			return err
 		}
-		row.dirty = true
+		if stateOf(&row.value) != before { // who loses a race writes nothing
+			row.dirty = true
+		}
+		if row.value.Status != status {
+			r.decided = row
+		}
 		if row.value.Open() || row.value.Watched() {
 			r.hint(hint{row.value.DueAt, id})
 		}
@@ -401,4 +402,20 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		return nil, err
 	}
 	return &out, nil
+}
+
+// A state is what an operation may change of a verification. A sealed code is only ever wiped.
+type state struct {
+	status       verify.Status
+	guesses      int
+	endedAt      time.Time
+	delivery     verify.DeliveryState
+	reason       string
+	attempt      int
+	dueAt        time.Time
+	sealedLength int
+}
+
+func stateOf(v *verify.Verification) state {
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode)}
 }

@@ -64,6 +64,11 @@ func foundTemplate(t verify.MessageTemplate, err error) (verify.MessageTemplate,
 
 // Templates implements [verify.TemplateStore].
 func (s *Store) Templates(ctx context.Context, p verify.ProjectID) ([]verify.MessageTemplate, error) {
+	done, err := s.takeTurn(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return readAll(ctx, s.lists, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 ORDER BY id`, p)
 }
 

@@ -1,9 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/internal/store/pool"
@@ -13,6 +19,10 @@ import (
 // sweepLag is how far behind the clock the sweeper reads. Behind it hardly a verification appears any
 // more, for Verification.Begin refuses ids that old; one that does leaves a hint: see Store.Start.
 const sweepLag = 5 * time.Second
+
+// appearWait is how long a message waits whose row appeared after its lease had ended. Its COMMIT may have
+// hung: then the replica that got no answer is about to cancel it, see [abandoned].
+const appearWait = 2 * lastLook
 
 // sweepStep and retainStep bound how long other writes wait.
 const (
@@ -41,21 +51,57 @@ func (s *Store) Sweep(ctx context.Context) error {
 
 // sweepSome does one step.
 func (s *Store) sweepSome(to verify.ID) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	var first time.Time
+	err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		late, then := int64(0), millis(now.Add(appearWait))
+		if s.postgres {
+			late = millis(now.Add(-sweepLag))
+		}
 		step, err := query(ctx, tx, scanID, `SELECT id FROM verification
 			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id < $1 ORDER BY id LIMIT $2`, to[:], sweepStep)
 		if err != nil || len(step) == 0 {
 			return err
 		}
 		last := step[len(step)-1]
-		if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) SELECT due_at, id FROM verification
+		first = step[0].Time()
+		if _, err := tx.ExecContext(ctx, `INSERT INTO retry (due, id) SELECT CASE WHEN due_at < $2 THEN $3 ELSE due_at END, id FROM verification
 			WHERE id > (SELECT id FROM watermark WHERE name = 'sweep') AND id <= $1 AND delivery IN (0, 1)
-			ORDER BY due_at, id ON CONFLICT DO NOTHING`, last[:]); err != nil {
+			ORDER BY 1, 2 ON CONFLICT DO NOTHING`, last[:], late, then); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE watermark SET id = $1 WHERE name = 'sweep'`, last[:])
 		return err
 	})
+	if !first.IsZero() {
+		s.sweptFrom.add(first) // an error may hide a commit
+	}
+	return err
+}
+
+// An earliest is the oldest start whose hint a sweep of ours has left since the last look at all hints. A
+// sweep that was late leaves hints that were due long ago.
+type earliest struct {
+	mu sync.Mutex // guards at
+	at time.Time  // zero: none
+}
+
+func (e *earliest) add(at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.at.IsZero() || at.Before(e.at) {
+		e.at = at
+	}
+}
+
+// take forgets it, and returns it if it is before another time.
+func (e *earliest) take(other time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.at.IsZero() && e.at.Before(other) {
+		other = e.at
+	}
+	e.at = time.Time{}
+	return other
 }
 
 func scanDestinationKey(row scanner) (k destinationKey, err error) {
@@ -83,43 +129,121 @@ func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
 	return false, nil
 }
 
-// Due returns up to n verifications whose message somebody should look at now.
-func (s *Store) Due(ctx context.Context, n int) ([]verify.Overdue, error) {
-	hints, err := s.dueHints(ctx, n)
+// Due returns the verifications of up to n hints behind another one, whose message somebody should look at
+// now. It reads them in a few statements. next is the last hint that it read, or zero at the end.
+func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error) {
+	if after.ID.IsZero() { // a look begins
+		after.Due = s.sweptFrom.take(after.Due)
+	}
+	hints, err := pool.All(ctx, s.hot, scanHint, `SELECT due, id FROM retry WHERE due <= $1 AND (due, id) > ($2, $3)
+		ORDER BY due, id LIMIT $4`, millis(s.now()), millis(after.Due), after.ID[:], n)
+	if err != nil {
+		return nil, next, away("load due messages", err)
+	}
+	if len(hints) == 0 {
+		return nil, next, nil
+	}
+	found, err := s.overdue(ctx, hints)
+	if err != nil {
+		return nil, next, away("load due messages", err)
+	}
+	var gone []op
+	for _, h := range hints {
+		o, ok := found[h.id]
+		if !ok { // retention was faster
+			gone = append(gone, op{apply: func(r *rows, _ time.Time) error { r.drop(h); return nil }})
+			continue
+		}
+		o.Hint = h.due
+		due = append(due, o)
+	}
+	if err := s.w.doAll(gone); err != nil {
+		return nil, next, err
+	}
+	if len(hints) == n {
+		next = verify.Hint{Due: hints[n-1].due, ID: hints[n-1].id}
+	}
+	return due, next, nil
+}
+
+// overdue reads what hints are about. A row that can't be read doesn't hide the others.
+func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify.Overdue, error) {
+	among, ids := s.among(hints)
+	verifications, err := pool.All(ctx, s.hot, readable(scanVerification), `SELECT `+verificationColumns+` FROM verification WHERE id IN `+among, ids)
 	if err != nil {
 		return nil, err
 	}
-	var due []verify.Overdue
-	var gone []hint
-	for _, h := range hints {
-		v, err := s.Verification(ctx, h.id)
-		if errors.Is(err, verify.ErrNotFound) {
-			gone = append(gone, h)
-			continue
-		}
+	deliveries, err := pool.All(ctx, s.hot, readable(scanDelivery), `SELECT `+deliveryColumns+` FROM delivery
+		WHERE verification IN `+among+` AND ended_at <> 0 ORDER BY verification, attempt`, ids)
+	if err != nil {
+		return nil, err
+	}
+	latest := map[verify.ID]verify.ID{}
+	if slices.ContainsFunc(verifications, func(v read[verify.Verification]) bool { return v.row.User != "" }) {
+		users, err := pool.All(ctx, s.hot, scanLatest, `SELECT v.id, u.latest FROM verification v JOIN application a ON a.id = v.application
+			JOIN app_user u ON u.application = v.application AND u.name = v.app_user WHERE v.app_user <> '' AND v.id IN `+among, ids)
 		if err != nil {
 			return nil, err
 		}
-		deliveries, err := s.Deliveries(ctx, h.id)
-		if err != nil {
-			return nil, err
-		}
-		due = append(due, verify.Overdue{Hint: h.due, Verification: v, Deliveries: deliveries})
-	}
-	for _, h := range gone { // retention was faster
-		if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.drop(h); return nil }}); err != nil {
-			return nil, err
+		for _, pair := range users {
+			latest[pair[0]] = pair[1]
 		}
 	}
-	return due, nil
+	found := make(map[verify.ID]verify.Overdue, len(verifications))
+	for i := range verifications {
+		v := &verifications[i].row
+		if v.User != "" {
+			current, ok := latest[v.ID]
+			u := verify.User{Current: current}
+			v.Superseded = !ok || u.Supersedes(v)
+		}
+		found[v.ID] = verify.Overdue{Verification: v, Damaged: verifications[i].damage}
+	}
+	for i := range deliveries {
+		d := &deliveries[i]
+		if o, ok := found[d.row.Verification]; ok {
+			o.Deliveries, o.Damaged = append(o.Deliveries, d.row), cmp.Or(o.Damaged, d.damage)
+			found[d.row.Verification] = o
+		}
+	}
+	return found, nil
 }
 
-func (s *Store) dueHints(ctx context.Context, n int) ([]hint, error) {
-	hints, err := pool.All(ctx, s.hot, scanHint, `SELECT due, id FROM retry WHERE due <= $1 ORDER BY due, id LIMIT $2`, millis(s.now()), n)
-	if err != nil {
-		return nil, away("load due messages", err)
+// among is a set of ids for IN, and its parameter, in the words of the engine.
+func (s *Store) among(hints []hint) (set string, ids any) {
+	if s.postgres {
+		all := make([][]byte, len(hints))
+		for i := range hints {
+			all[i] = hints[i].id[:]
+		}
+		return `(SELECT unnest($1::bytea[]))`, all
 	}
-	return hints, nil
+	all := make([]string, len(hints))
+	for i := range hints {
+		all[i] = hex.EncodeToString(hints[i].id[:])
+	}
+	return `(SELECT unhex(value) FROM json_each('["' || replace($1, ' ', '","') || '"]'))`, strings.Join(all, " ")
+}
+
+// A read row may be damaged: then only its key is known.
+type read[T any] struct {
+	row    T
+	damage error
+}
+
+func readable[T any](scan func(scanner) (T, error)) func(scanner) (read[T], error) {
+	return func(row scanner) (r read[T], err error) {
+		r.row, r.damage = scan(row)
+		return r, nil
+	}
+}
+
+func scanLatest(row scanner) (pair [2]verify.ID, err error) {
+	var id, latest []byte
+	err = row.Scan(&id, &latest)
+	copy(pair[0][:], id)
+	copy(pair[1][:], latest)
+	return pair, err
 }
 
 func scanHint(row scanner) (h hint, err error) {
@@ -159,27 +283,65 @@ func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery
 // destinations that then have nothing left to remember. It works in small steps, between which
 // other writes go on, and returns how many verifications it deleted.
 func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err error) {
-	after := verify.ID{}
-	for ctx.Err() == nil {
-		n, last, err := s.retainSome(after, verify.FirstID(before))
-		if err != nil {
-			return deleted, err
-		}
-		if last.IsZero() {
-			return deleted, s.purge(ctx)
+	s.witness.forget(before)
+	var after verify.ID
+	err = inSteps(ctx, func(most int) (more bool, err error) {
+		n, last, err := s.retainSome(after, verify.FirstID(before), most)
+		if err != nil || last.IsZero() {
+			return false, err
 		}
 		deleted, after = deleted+n, last
+		return true, nil
+	})
+	if err != nil {
+		return deleted, err
 	}
-	return deleted, ctx.Err()
+	return deleted, s.purge(ctx)
+}
+
+// stepTries is how often a step is tried, each time with an eighth of the rows.
+const stepTries = 4
+
+// inSteps calls step with how many rows it may look at, until it reports that there are no more. A step
+// that the database didn't answer in time is tried again with fewer rows, for otherwise one slow
+// step would end the whole work each time. Later steps grow again.
+func inSteps(ctx context.Context, step func(most int) (more bool, err error)) error {
+	most, failed := retainStep, 0
+	for ctx.Err() == nil {
+		began := time.Now()
+		more, err := step(most)
+		switch {
+		case err == nil && !more:
+			return nil
+		case err == nil:
+			most, failed = min(2*most, retainStep), 0
+			continue
+		}
+		failed++
+		if failed == stepTries || !errors.Is(err, verify.ErrNoStore) && !errors.Is(err, verify.ErrBusy) {
+			return err
+		}
+		most = max(most/8, 1)
+		rest(ctx, time.Since(began))
+	}
+	return ctx.Err()
+}
+
+// rest waits, but for at most a second.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(d, time.Second)):
+	}
 }
 
 // retainSome does one step behind after. It returns the last row that it looked at, or zero when
 // there was none.
-func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID, err error) {
+func (s *Store) retainSome(after, before verify.ID, most int) (deleted int, last verify.ID, err error) {
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		deleted, last = 0, verify.ID{}
 		step, err := query(ctx, tx, scanID, `SELECT id FROM verification WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3`,
-			after[:], before[:], retainStep)
+			after[:], before[:], most)
 		if err != nil || len(step) == 0 {
 			return err
 		}
@@ -205,26 +367,23 @@ func (s *Store) retainSome(after, before verify.ID) (deleted int, last verify.ID
 // verification is gone.
 func (s *Store) purge(ctx context.Context) error {
 	var after destinationKey
-	for ctx.Err() == nil {
+	return inSteps(ctx, func(most int) (more bool, err error) {
 		began := time.Now()
-		last, err := s.purgeSome(ctx, after)
+		last, err := s.purgeSome(ctx, after, most)
 		if err != nil || last == (destinationKey{}) {
-			return err
+			return false, err
 		}
 		after = last
-		select { // there may be millions of numbers, and nobody waits for this: take a fifth of a core
-		case <-ctx.Done():
-		case <-time.After(4 * time.Since(began)):
-		}
-	}
-	return ctx.Err()
+		rest(ctx, 4*time.Since(began)) // there may be millions of numbers, and nobody waits for this: take a fifth of a core
+		return true, nil
+	})
 }
 
 // purgeSome does one step behind after. It returns the last row that it looked at, or zero when there was
 // none. A step is so many rows that it looks at, not that it finds: nearly all may have to stay, and a
 // query that goes on until it has found enough would read millions. It reads beside the writer, which only
 // gets what there is to delete.
-func (s *Store) purgeSome(ctx context.Context, after destinationKey) (last destinationKey, err error) {
+func (s *Store) purgeSome(ctx context.Context, after destinationKey, most int) (last destinationKey, err error) {
 	// PostgreSQL doesn't stop at an upper bound of two columns: LIMIT stops it. If a number is inserted
 	// between the two queries, one at the end of the step waits for the next purge.
 	const rows = `FROM (SELECT ` + destinationColumns + ` FROM destination
@@ -232,28 +391,40 @@ func (s *Store) purgeSome(ctx context.Context, after destinationKey) (last desti
 	const end = `SELECT project, number ` + rows + ` ORDER BY project DESC, number DESC LIMIT 1`
 	const orphans = `SELECT ` + destinationColumns + ` ` + rows + ` WHERE failures = 0
 		AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest) ORDER BY project, number`
-	last, err = pool.One(ctx, s.upkeep, scanDestinationKey, end, after.project, after.number, retainStep)
+	last, err = pool.One(ctx, s.upkeep, scanDestinationKey, end, after.project, after.number, most)
 	if errors.Is(err, sql.ErrNoRows) {
 		return destinationKey{}, nil
 	}
 	if err != nil {
 		return last, away("look for numbers to forget", err)
 	}
-	step, err := readAll(ctx, s.upkeep, scanDestination, orphans, after.project, after.number, retainStep)
+	step, err := readAll(ctx, s.upkeep, scanDestination, orphans, after.project, after.number, most)
 	if err != nil || len(step) == 0 {
 		return last, err
 	}
-	return last, s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		for _, d := range step {
-			if !d.Idle(now) {
-				continue
-			}
-			// Its latest is still the same, so nothing was started since it was read.
-			if _, err := tx.ExecContext(ctx, `DELETE FROM destination WHERE project = $1 AND number = $2 AND latest = $3 AND failures = 0`,
-				d.Project, d.Number, d.Latest[:]); err != nil {
-				return err
-			}
+	return last, s.forgetIdle(step, most)
+}
+
+// forgetIdle deletes those of some destinations that are idle, by one statement: each more would be a way
+// to the server and back. It has as many places for any step of a size, so that there are few texts.
+func (s *Store) forgetIdle(step []verify.Destination, most int) error {
+	// Its latest verification is still gone, so nothing was started since it was read.
+	places := make([]string, most)
+	for i := range places {
+		places[i] = fmt.Sprintf("($%d, $%d)", 2*i+1, 2*i+2)
+	}
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		idle := slices.DeleteFunc(slices.Clone(step), func(d verify.Destination) bool { return !d.Idle(now) })
+		if len(idle) == 0 {
+			return nil
 		}
-		return nil
+		var keys []any
+		for i := range most {
+			d := &idle[min(i, len(idle)-1)]
+			keys = append(keys, d.Project, d.Number)
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM destination WHERE failures = 0 AND (project, number) IN (VALUES `+strings.Join(places, ", ")+`)
+			AND NOT EXISTS (SELECT 1 FROM verification WHERE id = destination.latest)`, keys...)
+		return err
 	})
 }

@@ -6,8 +6,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/store/pool"
@@ -159,6 +163,18 @@ var userOrders = map[verify.UserOrder]string{
 	verify.ByStatus: "status", verify.ByUpdate: "updated_at", verify.ByVersion: "version",
 }
 
+// userPage reads the users whose names another query finds. A cross join because SQLite keeps the order of
+// its tables: else it may read all users in the page's order, and look for each among the names.
+func userPage(names, order string) string {
+	return `SELECT ` + userColumns + ` FROM (SELECT name AS listed FROM (` + names + `) AS named) AS page CROSS JOIN app_user
+		WHERE application = $1 AND name = listed` + order
+}
+
+// userOrder is the order of a column, and among users who are equal in it, of names.
+func userOrder(column, way string) string {
+	return fmt.Sprintf(" ORDER BY %s%s, name%s", column, way, way)
+}
+
 // Users implements [verify.UserStore].
 func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verify.ID, f verify.UserFilter, page verify.Page) (list []verify.User, total int, err error) {
 	column, ok := userOrders[page.Order]
@@ -168,6 +184,11 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 	if err := s.owns(ctx, p, application); err != nil {
 		return nil, 0, err
 	}
+	done, err := s.takeTurn(ctx, p)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
 	where, args := ` FROM app_user WHERE application = $1`, []any{application[:]}
 	equal := func(column string, zero bool, value any) {
 		if !zero {
@@ -179,16 +200,110 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 	equal("status", f.Status == 0, f.Status)
 	equal("created_at", f.CreatedAt.IsZero(), f.CreatedAt.UnixMilli())
 	equal("updated_at", f.UpdatedAt.IsZero(), f.UpdatedAt.UnixMilli())
-	if total, err = pool.One(ctx, s.lists, scanValue[int], `SELECT count(*)`+where, args...); err != nil {
-		return nil, 0, away("count users", err)
-	}
 	way := ""
 	if page.Descending {
 		way = " DESC"
 	}
-	order := fmt.Sprintf(" ORDER BY %s%s, name%s LIMIT $%d OFFSET $%d", column, way, way, len(args)+1, len(args)+2)
-	list, err = readAll(ctx, s.lists, scanUser, `SELECT `+userColumns+where+order, append(args, page.Limit, page.Offset)...)
-	return list, total, err
+	// What is skipped is read in an index only: whole users are read of the page alone.
+	order := userOrder(column, way)
+	names := fmt.Sprintf("SELECT name%s%s LIMIT $%d OFFSET $%d", where, order, len(args)+1, len(args)+2)
+	list, err = readAll(ctx, s.lists, scanUser, userPage(names, order), append(slices.Clone(args), page.Limit, page.Offset)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	total, err = s.countUsers(ctx, where, args)
+	return list, max(total, atLeast(page, len(list))), err
+}
+
+// atLeast is how many entries there must be for a page to have n.
+func atLeast(page verify.Page, n int) int {
+	if n == 0 {
+		return 0
+	}
+	return page.Offset + n
+}
+
+// A count of users up to countedExactly is exact. To count more takes longer than a page, so it is done
+// once in countLasts.
+const (
+	countedExactly = 10_000
+	countLasts     = 10 * time.Second
+	countsKept     = 1000
+)
+
+// A userCount is how many users passed a filter, and when that was.
+type userCount struct {
+	n  int
+	at time.Time
+}
+
+// userCounts are the large ones of late.
+type userCounts struct {
+	mu     sync.Mutex // guards counts
+	counts *simplelru.LRU[string, userCount]
+}
+
+func (s *Store) countUsers(ctx context.Context, where string, args []any) (int, error) {
+	n, err := pool.One(ctx, s.lists, scanValue[int], fmt.Sprintf(`SELECT count(*) FROM (SELECT 1%s LIMIT %d) AS counted`, where, countedExactly+1), args...)
+	if err != nil {
+		return 0, away("count users", err)
+	}
+	if n <= countedExactly {
+		return n, nil
+	}
+	key := fmt.Sprintf("%s %x", where, args)
+	s.counted.mu.Lock()
+	late, ok := s.counted.counts.Get(key)
+	s.counted.mu.Unlock()
+	if ok && time.Since(late.at) < countLasts {
+		return late.n, nil
+	}
+	if n, err = s.countAll(ctx, where, args); err != nil {
+		if ok {
+			return late.n, nil // older than it should be
+		}
+		return 0, err
+	}
+	s.counted.mu.Lock()
+	s.counted.counts.Add(key, userCount{n, time.Now()})
+	s.counted.mu.Unlock()
+	return n, nil
+}
+
+// countStep is how many users are counted together: within the limit of a read, however many there are.
+const countStep = 100_000
+
+func (s *Store) countAll(ctx context.Context, where string, args []any) (n int, err error) {
+	text := fmt.Sprintf(`SELECT count(*), coalesce(max(name), '') FROM (SELECT name%s AND name > $%d ORDER BY name LIMIT %d) AS counted`,
+		where, len(args)+1, countStep)
+	type counted struct {
+		n    int
+		last string
+	}
+	for after := ""; ; {
+		step, err := pool.One(ctx, s.lists, func(row scanner) (c counted, err error) {
+			err = row.Scan(&c.n, &c.last)
+			return c, err
+		}, text, append(slices.Clone(args), after)...)
+		if err != nil {
+			return 0, away("count users", err)
+		}
+		n += step.n
+		if step.n < countStep {
+			return n, nil
+		}
+		after = step.last
+	}
+}
+
+// takeTurn waits for a project's turn to list something. Call done after that.
+func (s *Store) takeTurn(ctx context.Context, p verify.ProjectID) (done func(), err error) {
+	waiting, cancel := context.WithTimeout(ctx, s.turnWait)
+	defer cancel()
+	if err := s.turns.take(waiting, p); err != nil {
+		return nil, err
+	}
+	return func() { s.turns.give(p) }, nil
 }
 
 // supersession finds out whether a verification that was read is still its user's current one.
@@ -253,7 +368,7 @@ func (r *rows) check(v *row[verify.Verification], g verify.Guess, now time.Time)
 	failures, waitUntil := d.value.Failures, d.value.WaitUntil
 	out, err := check(&d.value, g, now)
 	if err == nil {
-		v.dirty = true
+		v.dirty, r.decided = true, v
 		d.dirty = d.dirty || d.value.Failures != failures || !d.value.WaitUntil.Equal(waitUntil)
 		if u != nil {
 			u.dirty = u.dirty || out.Approved

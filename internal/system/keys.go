@@ -92,7 +92,7 @@ func (k *keyring) due() bool {
 func (k *keyring) attend(ctx context.Context) error {
 	prints, wanted := k.keys.Prints()
 	var primary, lacks uint32
-	missing, err := k.store.Attend(keyset.Holder{Server: k.me, Prints: prints}, func(others []keyset.Holder) uint32 {
+	missing, err := k.store.HoldKeys(keyset.Holder{Server: k.me, Prints: prints}, func(others []keyset.Holder) uint32 {
 		primary, lacks = keyset.Choose(prints, wanted, k.keys.Primary(), others)
 		return primary
 	})

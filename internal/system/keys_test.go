@@ -40,10 +40,10 @@ func newReplica(t *testing.T, url string, keys *keyset.Set) *replica {
 func openReplica(t *testing.T, url string, keys *keyset.Set) (join func() (*replica, error)) {
 	t.Helper()
 	c := Config{Keys: keys, Outages: outage.New(slog.New(slog.DiscardHandler), nil)}
-	o := store.Options{Path: url}
+	o := store.Options{Path: url, Migrate: true}
 	if strings.HasPrefix(url, "postgres:") {
 		c.Postgres = &store.Postgres{URL: url, Timeout: time.Minute}
-		o = store.Options{Postgres: c.Postgres}
+		o = store.Options{Postgres: c.Postgres, Migrate: true}
 	}
 	st, err := store.Open(t.Context(), o)
 	if err != nil {

@@ -118,7 +118,11 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, nil)
 	}
-	st, err := OpenStore(ctx, c.Data, store.Options{Postgres: c.Postgres, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log})
+	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
+	if c.Data != "" {
+		o.Witness = filepath.Join(c.Data, store.WitnessFile)
+	}
+	st, err := OpenStore(ctx, c.Data, o)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +158,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		}
 	})
 	c.Metrics.Pool(st.Pool)
+	c.Metrics.Lags(d.Lags)
 	s := &System{
 		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
@@ -161,33 +166,42 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Now, c.Retention) })
+	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
 	return s, nil
 }
 
-// retain deletes what is past its retention, and what deleted applications have left, once an hour.
+// retain deletes what is past its retention once an hour, or after a minute if that failed.
 func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Duration) {
-	ticker := time.NewTicker(time.Hour)
-	defer ticker.Stop()
-	for {
+	for ctx.Err() == nil {
+		n, err := s.Store.Retain(ctx, now().Add(-keep))
+		next := time.Hour
+		if err != nil && ctx.Err() == nil {
+			complain(s.outages, "delete old verifications", err)
+			next = time.Minute
+		}
+		if n > 0 {
+			s.log.Info("deleted old verifications", "count", n)
+		}
+		wait(ctx, next)
+	}
+}
+
+// finishDeletions deletes what deleted applications have left, once a minute.
+func (s *System) finishDeletions(ctx context.Context) {
+	for ctx.Err() == nil {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
 			complain(s.outages, "delete users of deleted applications", err)
 		}
-		n, err := s.Store.Retain(ctx, now().Add(-keep))
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			complain(s.outages, "delete old verifications", err)
-		case n > 0:
-			s.log.Info("deleted old verifications", "count", n)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+		wait(ctx, time.Minute)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 

@@ -178,10 +178,13 @@ func (o DeliveryOutcome) LogValue() slog.Value { return slog.StringValue(o.Strin
 
 // A Settlement reports what came of an attempt, and what to do if that wasn't the end of it.
 type Settlement struct {
-	Delivery            // EndedAt is filled in when it is committed
-	Retry     bool      // try again...
-	RetryAt   time.Time // ...then, at once if that has passed
-	Delivered bool      // the carrier knows that the person has it: no receipt will follow
+	Delivery           // EndedAt is filled in when it is committed
+	Retry    bool      // try again...
+	RetryAt  time.Time // ...then, at once if that has passed
+	// Next is the lease of that next attempt, for a caller who makes it immediately: the settlement commits it.
+	// 0 leaves the attempt to whoever claims it.
+	Next      time.Duration
+	Delivered bool // the carrier knows that the person has it: no receipt will follow
 	// Watch is how long to wait for the receipt of a message that was sent, before it is claimed for
 	// another carrier; 0 is for ever.
 	Watch time.Duration
@@ -292,6 +295,8 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 		}
 	case !s.Retry, v.ended(s.RetryAt) != nil:
 		v.fail(s.Reason)
+	case s.Next > 0 && !s.RetryAt.After(now):
+		v.lease(s.Next, now)
 	default:
 		v.Delivery, v.Reason, v.DueAt = Queued, s.Reason, s.RetryAt.Truncate(time.Millisecond)
 	}
@@ -342,6 +347,13 @@ type Overdue struct {
 	Hint         time.Time // when it was noted down for; it may be out of date
 	Verification *Verification
 	Deliveries   []Delivery // the attempts that have ended, oldest first
+	Damaged      error      // the rows can't be read; of Verification only the ID is known
+}
+
+// A Hint names a message that somebody should look at, and when. Hints are ordered by time, then by ID.
+type Hint struct {
+	Due time.Time
+	ID  ID
 }
 
 // Postpone puts off looking at v, see [Verification.Postpone], if it still is as it was seen: what has

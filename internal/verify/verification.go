@@ -209,6 +209,19 @@ func (v *Verification) Cancel(now time.Time) error {
 	return nil
 }
 
+// Abandon ends a verification whose caller was told that its start failed, though it was committed: it is
+// canceled, and the message of its first attempt, which nobody has sent, will not be. It reports whether
+// that changed anything.
+func (v *Verification) Abandon(now time.Time) bool {
+	if v.Cancel(now) != nil {
+		return false
+	}
+	if v.Delivery == Sending && v.Attempt == 1 {
+		v.fail(v.Status.String())
+	}
+	return true
+}
+
 // end makes s final. The code is wiped. An approval settles an open delivery, for the code proves
 // it; else a message that waits for its turn is given up, and one in a carrier's hands is left to
 // whoever holds its lease.

@@ -306,7 +306,7 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		"Verification":  second(k.Verification(ctx, v.ID)),
 		"Deliveries":    second(k.Deliveries(ctx, v.ID)),
 		"Sweep":         k.Sweep(ctx),
-		"Due":           second(k.Due(ctx, 1)),
+		"Due":           third(k.Due(ctx, verify.Hint{}, 1)),
 		"Retain":        second(k.Retain(ctx, start)),
 		"CreateProject": k.CreateProject(ctx, verify.Project{ID: "q"}),
 		"UpdateProject": k.UpdateProject(ctx, verify.Project{ID: "q"}),

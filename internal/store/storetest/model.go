@@ -360,6 +360,7 @@ func (m *machine) settle(rt *rapid.T) call {
 		s.Reason = "reason"
 		s.Retry = rapid.Bool().Draw(rt, "retry")
 		s.RetryAt = now.Add(rapid.SampledFrom([]time.Duration{-time.Hour, 0, time.Second, time.Minute}).Draw(rt, "wait"))
+		s.Next = rapid.SampledFrom([]time.Duration{0, lease}).Draw(rt, "next")
 	}
 	return call{"settle", id,
 		func() (any, error) { return got(m.Settle(ctx, s)) },

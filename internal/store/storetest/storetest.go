@@ -32,7 +32,7 @@ type Store interface {
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
 
 	Sweep(ctx context.Context) error
-	Due(ctx context.Context, n int) ([]verify.Overdue, error)
+	Due(ctx context.Context, after verify.Hint, n int) ([]verify.Overdue, verify.Hint, error)
 	Retain(ctx context.Context, before time.Time) (deleted int, err error)
 
 	CreateProject(ctx context.Context, p verify.Project) error
@@ -106,6 +106,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ReadyTriesOnceWhileTheDiskHangs", readyTriesOnceWhileTheDiskHangs},
 		{"FailedCommitStoresNothing", failedCommitStoresNothing},
 		{"FailedCommitThatHappenedStoresOnce", failedCommitThatHappenedStoresOnce},
+		{"StartWithoutAnAnswerIsCanceled", startWithoutAnAnswerIsCanceled},
 		{"FailedCommitOfAnAdministratorStoresNothing", failedCommitOfAnAdministratorStoresNothing},
 
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
@@ -510,7 +511,7 @@ func (k *kit) sweep() {
 
 func (k *kit) due() []verify.Overdue {
 	k.t.Helper()
-	all, err := k.Due(ctx, 10_000)
+	all, _, err := k.Due(ctx, verify.Hint{}, 10_000)
 	if err != nil {
 		k.t.Fatalf("due: %v", err)
 	}

@@ -299,7 +299,7 @@ func sweepOfManyLetsOthersWrite(t *testing.T, s suite) {
 
 	// Due reads no more than it is asked for, the oldest first.
 	k.clock.advance(lease)
-	due, err := k.Due(ctx, 10)
+	due, _, err := k.Due(ctx, verify.Hint{}, 10)
 	if err != nil || len(due) != 10 {
 		t.Fatalf("due: got %d, %v; want 10", len(due), err)
 	}

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// maxTurns is how many lists of one project may wait.
+const maxTurns = 16
+
+// Turns divide the places of lists between projects. A project has one at most, and a place that becomes
+// free goes to the projects that wait, in turn, so that nobody waits for another's long queue.
+type turns struct {
+	mu      sync.Mutex // guards what follows
+	free    int
+	busy    map[verify.ProjectID]bool            // those that have a place
+	waiting map[verify.ProjectID][]chan struct{} // closed with the place given
+	round   []verify.ProjectID                   // those that wait, the next one first
+}
+
+func newTurns(places int) *turns {
+	return &turns{free: places, busy: map[verify.ProjectID]bool{}, waiting: map[verify.ProjectID][]chan struct{}{}}
+}
+
+// take waits for a place until ctx ends. Give it back with give. It fails with [verify.ErrShareSpent] where
+// the project itself has what it waits for, and else with [verify.ErrBusy].
+func (t *turns) take(ctx context.Context, p verify.ProjectID) error {
+	t.mu.Lock()
+	if t.free > 0 && !t.busy[p] && len(t.waiting[p]) == 0 {
+		t.free--
+		t.busy[p] = true
+		t.mu.Unlock()
+		return nil
+	}
+	if len(t.waiting[p]) >= maxTurns {
+		t.mu.Unlock()
+		return verify.ErrShareSpent
+	}
+	mine := make(chan struct{})
+	if len(t.waiting[p]) == 0 {
+		t.round = append(t.round, p)
+	}
+	t.waiting[p] = append(t.waiting[p], mine)
+	t.mu.Unlock()
+	select {
+	case <-mine:
+		return nil
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.Index(t.waiting[p], mine)
+	if i < 0 {
+		return nil // it was given just now
+	}
+	t.leave(p, i)
+	if t.busy[p] {
+		return verify.ErrShareSpent
+	}
+	return verify.ErrBusy
+}
+
+// give gives a project's place back, and then to whose turn it is.
+func (t *turns) give(p verify.ProjectID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.busy, p)
+	t.free++
+	i := slices.IndexFunc(t.round, func(p verify.ProjectID) bool { return !t.busy[p] })
+	if i < 0 {
+		return
+	}
+	next := t.round[i]
+	mine := t.waiting[next][0]
+	t.leave(next, 0)
+	if t.waiting[next] != nil { // behind the others
+		t.round = append(slices.DeleteFunc(t.round, func(p verify.ProjectID) bool { return p == next }), next)
+	}
+	t.free--
+	t.busy[next] = true
+	close(mine)
+}
+
+// leave takes one of a project out of those that wait.
+func (t *turns) leave(p verify.ProjectID, i int) {
+	t.waiting[p] = slices.Delete(t.waiting[p], i, i+1)
+	if len(t.waiting[p]) == 0 {
+		delete(t.waiting, p)
+		t.round = slices.DeleteFunc(t.round, func(waiting verify.ProjectID) bool { return waiting == p })
+	}
+}
