@@ -191,7 +191,13 @@ func Remove(path string, id uint32) error {
 	return edit(path, func(m *keyset.Manager) error { return m.Delete(id) })
 }
 
+// edit changes a file while nobody else does: a key that another process has added meanwhile would be lost.
 func edit(path string, change func(*keyset.Manager) error) error {
+	unlock, err := lock(path)
+	if err != nil {
+		return fmt.Errorf("change keyset: %w", err)
+	}
+	defer unlock()
 	handle, err := load(path)
 	if err != nil {
 		return err
@@ -207,6 +213,29 @@ func edit(path string, change func(*keyset.Manager) error) error {
 		return fmt.Errorf("write keyset %s: %w", path, err)
 	}
 	return nil
+}
+
+// lock waits until nobody else changes a file. The lock is on the file that has this name at the end: each
+// change replaces the file.
+func lock(path string) (unlock func() error, err error) {
+	for {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		for err = syscall.EINTR; err == syscall.EINTR; {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		}
+		mine, errMine := f.Stat()
+		named, errNamed := os.Stat(path)
+		if err := errors.Join(err, errMine, errNamed); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if os.SameFile(mine, named) {
+			return f.Close, nil // which unlocks it
+		}
+		f.Close()
+	}
 }
 
 // LoadOrCreate loads the set at path, or creates it if there is none.
