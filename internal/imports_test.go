@@ -15,7 +15,7 @@ import (
 const module = "github.com/countersign/countersign/"
 
 // pure are the algorithms: they know nothing of us, not even of each other.
-const pure = "internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/template"
+const pure = "internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/template internal/outage"
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face/* " +

@@ -121,6 +121,7 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 	handler := s.Handler(web.Mount{Name: "simulator", Prefix: "/simulator", Handler: simulator.Handler()})
 	gate := web.NewGate("dev", web.Limits{}, log) // for both
 	return serveUntilDone(w.ctx, log, []listening{{gate.Listen(public), web.NewServer(handler, log)}, {gate.Listen(operations), web.NewServer(s.Operations(), log)}},
+		func(context.Context) error { return nil }, // it is open
 		func(drain context.Context) error {
 			s.Dispatch.Close(drain)
 			simulator.Close() // its last receipts still find the database

@@ -21,10 +21,27 @@ type listening struct {
 	server *http.Server
 }
 
-// serveUntilDone answers until ctx ends or a listener fails. Then it lets the requests that are
-// under way finish, and calls stop; all that within drainFor. The first server is the public one.
-func serveUntilDone(ctx context.Context, log *slog.Logger, servers []listening, stop func(drain context.Context) error) error {
-	failed := make(chan error, len(servers))
+// headStart is how long clients wait for what is being opened, before they are answered that it isn't there.
+const headStart = time.Second
+
+// serveUntilDone answers until ctx ends, a listener fails or open does, which has a head start and may
+// take as long as it likes. Then it lets the requests that are under way finish, and calls stop; all that
+// within drainFor. The first server is the public one.
+func serveUntilDone(ctx context.Context, log *slog.Logger, servers []listening, open, stop func(context.Context) error) error {
+	failed := make(chan error, len(servers)+1)
+	opening, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		if err := open(opening); err != nil && opening.Err() == nil {
+			failed <- err
+		}
+	}()
+	select {
+	case <-opened:
+	case <-time.After(headStart):
+	}
 	for _, s := range servers {
 		go func() {
 			if s.server.TLSConfig != nil {
@@ -40,6 +57,8 @@ func serveUntilDone(ctx context.Context, log *slog.Logger, servers []listening, 
 		log.Info("stopping", "within", drainFor.String())
 	case err = <-failed:
 	}
+	giveUp()
+	<-opened
 	drain, cancel := context.WithTimeout(context.Background(), drainFor)
 	defer cancel()
 	if servers[0].server.Shutdown(drain) != nil {

@@ -478,7 +478,14 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 
 	id, code := startInTheEnd(in, p)
 	goroutines, files := p.metricOf(t, "go_goroutines"), p.metricOf(t, "process_open_fds")
-	before, messages := len(storedIn(t, direct)), in.receiver.count()
+	over := func() bool {
+		lines := p.stderr.String()
+		return strings.Count(lines, `"the database is away"`) == strings.Count(lines, `"the database is back"`)
+	}
+	if !within(patience, over) {
+		t.Error("the log doesn't say that the torn wire is whole again")
+	}
+	before, messages, logged := len(storedIn(t, direct)), in.receiver.count(), len(p.stderr.String())
 	wire.Cut(true)
 	cut := time.Now()
 	var asked, slow atomic.Int64
@@ -516,6 +523,15 @@ func TestDatabaseThatIsCutOff(t *testing.T) {
 	wire.Cut(false)
 	if !within(patience, func() bool { return p.ready(t) }) {
 		t.Fatal("it isn't ready again")
+	}
+	// All of that is one outage in the log, which is told once, then each minute, and once when it is over.
+	if !within(patience, func() bool { return strings.Contains(p.stderr.String()[logged:], "the database is back") }) {
+		t.Error("the log doesn't say that the database is back")
+	}
+	lines := p.stderr.String()[logged:]
+	told := strings.Count(lines, `"level":"WARN"`) + strings.Count(lines, `"level":"ERROR"`)
+	if most := 1 + int(time.Since(cut)/time.Minute); told < 1 || told > most {
+		t.Errorf("the log has %d warnings and errors, want 1 to %d", told, most)
 	}
 	// Not one of those guesses came so far that it could be committed.
 	var got string

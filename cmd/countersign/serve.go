@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/web"
 )
@@ -65,7 +66,8 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer operations.Close()
-	traces, err := startTracing(w.ctx, conf.Tracing, log)
+	outages := outage.New(log, nil)
+	traces, err := startTracing(w.ctx, conf.Tracing, outages)
 	if err != nil {
 		return err
 	}
@@ -75,24 +77,22 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer unpublish()
-	out, err := conf.lines(log)
+	out, err := conf.lines(outages)
 	if err != nil {
 		return err
 	}
 	defer out.close()
 	m := out.metrics()
-	s, err := system.Open(w.ctx, system.Config{
-		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m,
+	config := system.Config{
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Outages: outages, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m,
 		Carriers: out.all, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
-	})
-	if err != nil {
-		return err
 	}
 	clients, operators := web.NewGate("public", conf.clients, log), web.NewGate("operations", web.Limits{Total: conf.Operations.MaxConnections}, log)
 	m.Clients("public", clients.Stats)
 	m.Clients("operations", operators.Stats)
-	api := web.NewServer(clients.Handler(traces.wrap(s.Handler(out.reports(log, s)...))), log)
+	outside, inside := newEntrance(system.Waiting(log, m, away...)), newEntrance(system.WaitingOperations(m))
+	api := web.NewServer(clients.Handler(traces.wrap(outside)), log)
 	if conf.cert != nil {
 		api.TLSConfig = conf.cert.config()
 	} else if !web.Loopback(public.Addr().String()) {
@@ -102,9 +102,24 @@ func (c *serveCommand) Run(w world) error {
 	var reloading sync.WaitGroup
 	reloading.Go(func() { reload(ctx, log, hangup, conf.reloads) })
 	defer func() { done(); reloading.Wait() }()
-	log.Info("serving", "version", version(), "public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String())
-	return serveUntilDone(w.ctx, log, []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(s.Operations(), log)}},
-		func(drain context.Context) error { return errors.Join(s.Close(drain), traces.stop(drain)) })
+	var s *system.System
+	where := []any{"public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String()}
+	open := func(ctx context.Context) (err error) {
+		if s, err = openPatiently(ctx, config, where...); err != nil {
+			return err
+		}
+		outside.lead(s.Handler(out.reports(outages, s)...))
+		inside.lead(s.Operations())
+		log.Info("serving", append(where, "version", version())...)
+		return nil
+	}
+	return serveUntilDone(w.ctx, log, []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(inside, log)}}, open,
+		func(drain context.Context) (err error) {
+			if s != nil {
+				err = s.Close(drain)
+			}
+			return errors.Join(err, traces.stop(drain))
+		})
 }
 
 func (c *loadedConfig) reloadKeys() error {
@@ -123,7 +138,7 @@ type lines struct {
 }
 
 // lines makes the carriers. Close them.
-func (c *loadedConfig) lines(log *slog.Logger) (made *lines, err error) {
+func (c *loadedConfig) lines(log *outage.Log) (made *lines, err error) {
 	made = &lines{}
 	for i, way := range c.ways {
 		out, err := made.add(way, log)
@@ -138,10 +153,10 @@ func (c *loadedConfig) lines(log *slog.Logger) (made *lines, err error) {
 	return made, nil
 }
 
-func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
+func (l *lines) add(way way, log *outage.Log) (carrier.Carrier, error) {
 	switch {
 	case way.provider != nil:
-		way.provider.Log = log
+		way.provider.Log = log.Logger
 		p, err := provider.New(*way.provider)
 		if err != nil {
 			return nil, err
@@ -155,7 +170,7 @@ func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
 		if way.smpp.Plaintext {
 			log.Warn("carrier is allowed to send its password and codes without TLS", "carrier", way.smpp.Name)
 		}
-		way.smpp.Log = log
+		way.smpp.Log, way.smpp.Outages = log.Logger, log
 		c, err := smpp.New(*way.smpp)
 		if err != nil {
 			return nil, err
@@ -166,7 +181,7 @@ func (l *lines) add(way way, log *slog.Logger) (carrier.Carrier, error) {
 		if way.sip.Transport != sip.TLS {
 			log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls where the trunk has it", "carrier", way.sip.Name)
 		}
-		way.sip.Log, way.sip.Speech.Log = log, log
+		way.sip.Log, way.sip.Speech.Log = log.Logger, log.Logger
 		return sip.New(*way.sip)
 	}
 	if way.http.Plaintext {
@@ -187,8 +202,14 @@ func (l *lines) metrics() *metric.Metrics {
 	return m
 }
 
+// away answers providers' reports while there is no database yet.
+var away = []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, "not now", http.StatusServiceUnavailable)
+})}}
+
 // reports lets carriers report what became of messages.
-func (l *lines) reports(log *slog.Logger, s *system.System) []web.Mount {
+func (l *lines) reports(log *outage.Log, s *system.System) []web.Mount {
 	for _, c := range l.smscs {
 		c.OnReceipt(s.Dispatch.Receive)
 	}

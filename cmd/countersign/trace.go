@@ -15,13 +15,15 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+
+	"github.com/countersign/countersign/internal/outage"
 )
 
 // tracing exports spans; nil exports none.
 type tracing struct{ provider *sdktrace.TracerProvider }
 
 // startTracing connects to no collector yet: one that is away costs spans, never requests.
-func startTracing(ctx context.Context, c TracingConfig, log *slog.Logger) (*tracing, error) {
+func startTracing(ctx context.Context, c TracingConfig, log *outage.Log) (*tracing, error) {
 	if c.Endpoint == "" {
 		return nil, nil
 	}
@@ -32,7 +34,7 @@ func startTracing(ctx context.Context, c TracingConfig, log *slog.Logger) (*trac
 	if strings.Trim(endpoint.Path, "/") == "" {
 		endpoint = endpoint.JoinPath("v1/traces") // where OTLP/HTTP has them (OTLP specification)
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("export traces", "err", err) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Failed("traces", slog.LevelWarn, "export traces", "err", err) }))
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint.String()))
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint: %w", err)

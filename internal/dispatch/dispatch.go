@@ -20,6 +20,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/share"
@@ -70,7 +71,8 @@ type Config struct {
 	Keys     *keyset.Set
 	Now      func() time.Time
 	Log      *slog.Logger
-	Observer Observer // may be nil
+	Outages  *outage.Log // for what fails again and again; nil: one of its own
+	Observer Observer    // may be nil
 	Carriers []Line
 	// Rules say which carriers take a message; Routes, by channel, what no rule matches. The preferred
 	// one stands first.
@@ -155,6 +157,9 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	c.MaxMessages = cmp.Or(c.MaxMessages, 3)
 	c.BreakAfter = cmp.Or(c.BreakAfter, breakAfter)
+	if c.Outages == nil {
+		c.Outages = outage.New(c.Log, c.Now)
+	}
 	d := &Dispatcher{Config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1)}
 	for _, l := range c.Carriers {
 		made, err := newLine(l, c.Lease, c.CallLimit)
@@ -533,7 +538,7 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
 			return nil
 		}
-		d.Log.Warn("settle, will try again", what, "err", err)
+		d.complain(slog.LevelWarn, "settle, will try again", err, what)
 		select {
 		case <-time.After(wait):
 		case <-d.records.Done():
@@ -547,6 +552,16 @@ func (d *Dispatcher) settleUntil(j *job, err error) time.Time {
 		return j.verification.ExpiresAt
 	}
 	return j.until
+}
+
+// complain logs what failed and will be tried again. While the database is away that is one thing, whatever
+// needed it.
+func (d *Dispatcher) complain(level slog.Level, msg string, err error, args ...any) {
+	if errors.Is(err, verify.ErrNoStore) {
+		d.Outages.DatabaseFailed(msg, err, args...)
+		return
+	}
+	d.Outages.Failed(msg, level, msg, append(args, "err", err)...)
 }
 
 // unavailable reports whether an error says that the database can't do it at the moment.

@@ -314,7 +314,11 @@ func TestDeadReplicasMessageIsNotSentAfterItsCode(t *testing.T) {
 // startAndDie commits a start as a replica does that then loses its power.
 func startAndDie(t *testing.T, k *countersigntest.Kit, lease time.Duration) string {
 	t.Helper()
-	keys := keysOf(t, k)
+	return startAndDieWith(t, k, keysOf(t, k), lease)
+}
+
+func startAndDieWith(t *testing.T, k *countersigntest.Kit, keys *keyset.Set, lease time.Duration) string {
+	t.Helper()
 	acct := k.Account()
 	v := &verify.Verification{
 		ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID,
@@ -329,6 +333,28 @@ func startAndDie(t *testing.T, k *countersigntest.Kit, lease time.Duration) stri
 		t.Fatal(err)
 	}
 	return v.ID.String()
+}
+
+// A server that lacks a message's key leaves it to those that have it.
+func TestAMessageOfAKeyThatIsMissingIsLeftToOthers(t *testing.T) {
+	t.Parallel()
+	w := &way{name: "a"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Unattended: true})
+	others, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := startAndDieWith(t, k, others, 20*time.Second)
+	for range 5 {
+		k.Advance(time.Minute)
+		if v := k.Verification(id); !v.Open() || v.Attempt != 1 {
+			t.Fatalf("it is %v, attempt %d; want it as the other server left it", v.Delivery, v.Attempt)
+		}
+	}
+	k.Advance(time.Hour)
+	if v := settled(t, k, id); v.Delivery != verify.Failed || v.Reason != "expired" || len(w.seen()) != 0 {
+		t.Errorf("when the code has ended: %v (%s), and %d messages were sent", v.Delivery, v.Reason, len(w.seen()))
+	}
 }
 
 func keysOf(t *testing.T, k *countersigntest.Kit) *keyset.Set {

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/countersign/countersign/internal/verify"
@@ -106,7 +107,7 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 			end(errLeaseEnds)
 			return
 		case s.err != nil:
-			d.Log.Warn("lease of a call not renewed, will try again", "verification", j.verification.ID, "attempt", j.verification.Attempt, "err", s.err)
+			d.complain(slog.LevelWarn, "lease of a call not renewed, will try again", s.err, "verification", j.verification.ID, "attempt", j.verification.Attempt)
 		default:
 			j.until = s.until
 			hangs.Reset(s.until.Sub(d.Now()) - margin)

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,7 +53,7 @@ func (d *Dispatcher) startLooking(ctx context.Context) {
 	d.workers.Go(func() {
 		every(ctx, d.Tick, d.wake, func() {
 			if err := d.claimDue(ctx); err != nil && ctx.Err() == nil {
-				d.Log.Error("look for due messages", "err", err)
+				d.complain(slog.LevelError, "look for due messages", err)
 			}
 		})
 	})
@@ -65,7 +66,7 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 	if err := d.Store.Sweep(ctx); err == nil {
 		d.due.swept.set(d.Now())
 	} else if ctx.Err() == nil {
-		d.Log.Error("sweep for lost leases", "err", err)
+		d.complain(slog.LevelError, "sweep for lost leases", err)
 	}
 	select {
 	case <-ctx.Done():
@@ -271,6 +272,9 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	}
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
+	}
+	if !d.Keys.Has(o.Verification.KeyID) { // leave it to a server that has the key; ask ever less often
+		return postpone(now.Add(max(d.Lease/4, now.Sub(o.Verification.ID.Time()))))
 	}
 	if w, opens := closed(all, m, now); w == nil {
 		return postpone(opens)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -168,7 +169,7 @@ func (d *Dispatcher) match(ctx context.Context) {
 		case last && errors.Is(err, errEarly), errors.Is(err, errForeign):
 			d.unmatched(w.Receipt, err)
 		case last:
-			d.Log.Error("receipt not recorded", "carrier", w.Carrier, "err", err)
+			d.complain(slog.LevelError, "receipt not recorded", err, "carrier", w.Carrier)
 		default:
 			w.next = now.Add(max(d.Tick, now.Sub(w.since)))
 			d.early.keep(w)

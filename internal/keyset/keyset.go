@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -29,7 +30,17 @@ import (
 
 // A Set is the keys of one installation. It is safe for concurrent use, also with [Set.Replace].
 type Set struct {
-	prfs atomic.Pointer[prf.Set]
+	now atomic.Pointer[keys]
+
+	mu     sync.Mutex // guards chosen, and changes of now
+	chosen bool       // by [Set.Use], rather than by the file: which key makes new rows
+}
+
+// keys are the content of a set at one time.
+type keys struct {
+	*prf.Set
+	prints  []Print
+	primary uint32 // makes new rows; 0: none does
 }
 
 // A Binding says what a code belongs to. A MAC or a sealed code made for one binding is wrong for
@@ -180,7 +191,13 @@ func Remove(path string, id uint32) error {
 	return edit(path, func(m *keyset.Manager) error { return m.Delete(id) })
 }
 
+// edit changes a file while nobody else does: a key that another process has added meanwhile would be lost.
 func edit(path string, change func(*keyset.Manager) error) error {
+	unlock, err := lock(path)
+	if err != nil {
+		return fmt.Errorf("change keyset: %w", err)
+	}
+	defer unlock()
 	handle, err := load(path)
 	if err != nil {
 		return err
@@ -198,6 +215,29 @@ func edit(path string, change func(*keyset.Manager) error) error {
 	return nil
 }
 
+// lock waits until nobody else changes a file. The lock is on the file that has this name at the end: each
+// change replaces the file.
+func lock(path string) (unlock func() error, err error) {
+	for {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		for err = syscall.EINTR; err == syscall.EINTR; {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		}
+		mine, errMine := f.Stat()
+		named, errNamed := os.Stat(path)
+		if err := errors.Join(err, errMine, errNamed); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if os.SameFile(mine, named) {
+			return f.Close, nil // which unlocks it
+		}
+		f.Close()
+	}
+}
+
 // LoadOrCreate loads the set at path, or creates it if there is none.
 func LoadOrCreate(path string) (*Set, error) {
 	set, err := Create(path)
@@ -212,13 +252,53 @@ func fromHandle(handle *keyset.Handle) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyset: not a set of PRF keys: %w", err)
 	}
+	return fromPRFs(prfs)
+}
+
+func fromPRFs(prfs *prf.Set) (_ *Set, err error) {
+	k := &keys{Set: prfs, primary: prfs.PrimaryID}
+	if k.prints, err = printsOf(prfs); err != nil {
+		return nil, fmt.Errorf("keyset: %w", err)
+	}
 	s := new(Set)
-	s.prfs.Store(prfs)
+	s.now.Store(k)
 	return s, nil
 }
 
-// Replace makes s what another set is, for everybody who uses it.
-func (s *Set) Replace(other *Set) { s.prfs.Store(other.prfs.Load()) }
+// Replace gives s the keys of another set, for everybody who uses s. After a call of [Set.Use], the key that
+// makes new rows stays the same until the next call. If the other set lacks that key, none makes rows.
+func (s *Set) Replace(other *Set) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, used := *other.now.Load(), s.now.Load().primary
+	if s.chosen {
+		next.primary = used
+		if next.PRFs[used] == nil {
+			next.primary = 0
+		}
+	}
+	s.now.Store(&next)
+}
+
+// Use decides which key makes new rows, whichever one the file names; 0 is none. Use does nothing if the
+// set has no such key any more.
+func (s *Set) Use(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chosen = true
+	next := *s.now.Load()
+	if next.PRFs[id] == nil && id != 0 {
+		return
+	}
+	next.primary = id
+	s.now.Store(&next)
+}
+
+// Prints returns the prints of all keys, and which key the file names to make new rows.
+func (s *Set) Prints() (all []Print, wanted uint32) {
+	k := s.now.Load()
+	return k.prints, k.PrimaryID
+}
 
 // write writes a keyset under another name and puts it into place, so that a crash leaves either
 // the old file or the whole new one.
@@ -249,8 +329,11 @@ func write(handle *keyset.Handle, path string, place func(from, to string) error
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Primary names the key that new rows are made with.
-func (s *Set) Primary() uint32 { return s.prfs.Load().PrimaryID }
+// Has reports whether the set has a key.
+func (s *Set) Has(id uint32) bool { return s.now.Load().PRFs[id] != nil }
+
+// Primary names the key that new rows are made with; 0 is none.
+func (s *Set) Primary() uint32 { return s.now.Load().primary }
 
 // MAC returns 32 bytes that tell whether a code is the one that b was made for.
 // Compare in constant time.
@@ -294,7 +377,11 @@ func (s *Set) aead(key uint32, b Binding) (cipher.AEAD, error) {
 }
 
 func (s *Set) compute(key uint32, input []byte) ([]byte, error) {
-	f, ok := s.prfs.Load().PRFs[key]
+	return compute(s.now.Load().Set, key, input)
+}
+
+func compute(prfs *prf.Set, key uint32, input []byte) ([]byte, error) {
+	f, ok := prfs.PRFs[key]
 	if !ok {
 		return nil, fmt.Errorf("key %d: %w", key, ErrUnknownKey)
 	}

@@ -192,3 +192,36 @@ func TestRotation(t *testing.T) {
 		t.Error("an unknown key was promoted")
 	}
 }
+
+// Keys that are added concurrently are all there afterwards.
+func TestConcurrentChangesLoseNoKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keyset.json")
+	if _, err := Create(path); err != nil {
+		t.Fatal(err)
+	}
+	const adds = 8
+	added := make(chan uint32, adds)
+	for range adds {
+		go func() {
+			id, err := Add(path)
+			if err != nil {
+				t.Error(err)
+			}
+			added <- id
+		}()
+	}
+	var ids []uint32
+	for range adds {
+		ids = append(ids, <-added)
+	}
+	set, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		if !set.Has(id) {
+			t.Errorf("key %d is lost", id)
+		}
+	}
+}

@@ -16,6 +16,7 @@ const (
 	inWeb       = "./internal/web"
 	inRoute     = "./internal/route"
 	inSyniverse = "./internal/face/syniverse"
+	inSystem    = "./internal/system"
 	inTemplate  = "./internal/template"
 	inProvider  = "./internal/carrier/provider"
 )
@@ -26,6 +27,7 @@ const (
 	batchFile        = "internal/store/batch.go"
 	exchangeFile     = "internal/carrier/exchange/exchange.go"
 	providerFile     = "internal/carrier/provider/provider.go"
+	ringFile         = "internal/keyset/ring.go"
 	findFile         = "internal/carrier/provider/find.go"
 	templateFile     = "internal/carrier/provider/template.go"
 	proofFile        = "internal/carrier/provider/proof.go"
@@ -228,6 +230,36 @@ var mutants = []mutant{
 		"mac-not-bound-to-number", "A MAC copied onto another number's row opens nothing.",
 		[]edit{{"internal/keyset/keyset.go", "string(b.ID[:]), b.Destination, b.Purpose", "string(b.ID[:]), b.Purpose"}},
 		test{inKeyset, "^TestMACIsBoundToEverythingItWasMadeFor$"},
+	},
+	{
+		"key-unknown-to-others", "A key makes codes only when all servers have it.",
+		[]edit{{ringFile, "if ok && !slices.ContainsFunc(others, lacked) {", "if ok && (true || !slices.ContainsFunc(others, lacked)) {"}},
+		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},
+	},
+	{
+		"key-of-others-missing", "A server that lacks a key which others make codes with makes none.",
+		[]edit{{ringFile, "if theirs, ok := find(o.Prints, o.Primary); !ok || !slices.Contains(mine, theirs) {", "if theirs, ok := find(o.Prints, o.Primary); false && (!ok || !slices.Contains(mine, theirs)) {"}},
+		test{inSystem, "^TestAServerWithAnotherKeysetIsNotReady$"},
+	},
+	{
+		"keys-chosen-concurrently", "Servers with different keysets that start together don't both make codes.",
+		[]edit{{"internal/store/keys.go", "`LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE`", "`SELECT pg_sleep(0.2)`"}},
+		test{inSystem, "^TestOfTwoKeysetsOneIsUsed$"},
+	},
+	{
+		"reloaded-key-used-at-once", "A keyset that was read again doesn't change which key makes codes before it was compared.",
+		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
+		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},
+	},
+	{
+		"lost-keyset-unnoticed", "A server that lacks a key of pending codes isn't ready.",
+		[]edit{{"internal/store/keys.go", "\t\treturn true, nil\n", "\t\treturn false, nil\n"}},
+		test{inSystem, "^TestAServerThatLacksAKeyOfPendingCodesIsNotReady$"},
+	},
+	{
+		"lost-keyset-of-a-quiet-server-unnoticed", "A server that lacks a key of pending codes isn't ready, also long after a server last said that it uses the key.",
+		[]edit{{"internal/store/keys.go", "\tif alone {\n", "\tif false {\n"}},
+		test{inSystem, "^TestAServerThatLacksAKeyOfPendingCodesIsNotReady$"},
 	},
 	{
 		"sealed-copy-outlives-approval", "The sealed copy of a code is gone with the write that ends its verification.",
@@ -1115,7 +1147,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:\n\t\t\th.log.Error(\"a report", "case err != nil && false:\n\t\t\th.log.Error(\"a report"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\th.fail(\"a report", "case err != nil && false:\n\t\t\th.fail(\"a report"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -101,7 +102,9 @@ func fill(t *testing.T, n int) (path string) {
 	user := pending(time.Now(), number(0))
 	user.Application, user.User = app.ID, "somebody"
 	demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Minute}))
-	_, err := s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)
+	_, err := s.HoldKeys(keyset.Holder{Prints: []keyset.Print{{ID: 7}}}, func([]keyset.Holder) uint32 { return 7 })
+	demand(err)
+	_, err = s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)
 	demand(err)
 	for i := range n {
 		v := pending(time.Now(), number(i))

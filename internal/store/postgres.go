@@ -53,6 +53,9 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := reach(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := migratePostgres(ctx, c, o); err != nil {
 		return nil, err
 	}
@@ -138,11 +141,24 @@ func (p *Postgres) Check() error {
 	if err != nil {
 		return err
 	}
-	local := strings.HasPrefix(c.Host, "/") || c.Host == "localhost" || net.ParseIP(c.Host).IsLoopback()
-	if !local && !query.Has("sslmode") {
+	if !query.Has("sslmode") && slices.ContainsFunc(hosts(c), remote) {
 		return errors.New("must say sslmode for another machine: verify-full, with sslrootcert if its authority is your own")
 	}
 	return nil
+}
+
+// hosts are all that a connection may be made to; some may be there twice.
+func hosts(c *pgx.ConnConfig) []string {
+	all := []string{c.Host}
+	for _, f := range c.Fallbacks {
+		all = append(all, f.Host)
+	}
+	return all
+}
+
+// remote reports whether a host is another machine.
+func remote(host string) bool {
+	return !strings.HasPrefix(host, "/") && host != "localhost" && !net.ParseIP(host).IsLoopback()
 }
 
 // config reads the URL. Its errors don't quote a password.
@@ -155,17 +171,17 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 		c.Password = p.Password.Reveal()
 	}
 	if c.ValidateConnect == nil { // the URL may name several hosts: only the primary decides
-		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		c.ValidateConnect = onlyPrimary
 	}
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "countersign"
 	}
 	// One host that says nothing must leave time for the next one.
-	hosts := map[string]bool{c.Host + " " + strconv.Itoa(int(c.Port)): true}
+	addresses := map[string]bool{c.Host + " " + strconv.Itoa(int(c.Port)): true}
 	for _, f := range c.Fallbacks {
-		hosts[f.Host+" "+strconv.Itoa(int(f.Port))] = true
+		addresses[f.Host+" "+strconv.Itoa(int(f.Port))] = true
 	}
-	c.ConnectTimeout = p.timeout() / time.Duration(len(hosts))
+	c.ConnectTimeout = p.timeout() / time.Duration(len(addresses))
 	return c, nil
 }
 

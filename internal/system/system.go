@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -40,6 +41,7 @@ type Config struct {
 	Keys     *keyset.Set      // nil: the keyset in that folder, made if need be
 	Now      func() time.Time // the clock; nil is time.Now
 	Log      *slog.Logger
+	Outages  *outage.Log     // for what fails again and again; nil: one of its own
 	Metrics  *metric.Metrics // nil: of its own
 	verify.Settings
 
@@ -72,6 +74,8 @@ type System struct {
 
 	carriers  []dispatch.Line
 	log       *slog.Logger
+	outages   *outage.Log
+	ring      *keyring
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
 	operator  verify.Secret
@@ -111,6 +115,9 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
+	if c.Outages == nil {
+		c.Outages = outage.New(c.Log, nil)
+	}
 	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
 	if c.Data != "" {
 		o.Witness = filepath.Join(c.Data, store.WitnessFile)
@@ -127,8 +134,12 @@ func Open(ctx context.Context, c Config) (*System, error) {
 			return nil, errors.Join(err, st.Close())
 		}
 	}
+	ring, err := newKeyring(ctx, c, st)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
@@ -149,13 +160,15 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Pool(st.Pool)
 	c.Metrics.Lags(d.Lags)
 	s := &System{
-		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Now, c.Retention) })
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
+	s.upkeep.Go(func() { s.watch(upkeep) })
+	s.upkeep.Go(func() { ring.run(upkeep) })
 	return s, nil
 }
 
@@ -165,7 +178,7 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 		n, err := s.Store.Retain(ctx, now().Add(-keep))
 		next := time.Hour
 		if err != nil && ctx.Err() == nil {
-			s.log.Error("delete old verifications", "err", err)
+			complain(s.outages, "delete old verifications", err)
 			next = time.Minute
 		}
 		if n > 0 {
@@ -179,7 +192,7 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 func (s *System) finishDeletions(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("delete users of deleted applications", "err", err)
+			complain(s.outages, "delete users of deleted applications", err)
 		}
 		wait(ctx, time.Minute)
 	}
@@ -192,27 +205,80 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// complain logs what failed and will be tried again.
+func complain(log *outage.Log, msg string, err error) {
+	if errors.Is(err, verify.ErrNoStore) {
+		log.DatabaseFailed(msg, err)
+		return
+	}
+	log.Failed(msg, slog.LevelError, msg, "err", err)
+}
+
+// watchEvery is how often the server asks itself whether it is ready, and watchLimit and readyLimit are how
+// long it and others wait for the answer: a disk may hang.
+const (
+	watchEvery = time.Second
+	watchLimit = 5 * time.Second
+	readyLimit = time.Second
+)
+
+// watch logs that the database is away, and that it is back, also while nobody needs it.
+func (s *System) watch(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.ready(ctx, watchLimit)
+		}
+	}
+}
+
+// ready reports whether the database can be read and written, and logs it where that changes.
+func (s *System) ready(ctx context.Context, limit time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := s.Store.Ready(limited)
+	switch {
+	case err == nil:
+		s.outages.DatabaseWorks()
+	case ctx.Err() == nil:
+		s.outages.DatabaseFailed("not ready", err)
+	}
+	return err
+}
+
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
-	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.log)}}
-	faces = append(faces, syniverse.New(s.Verify, s.log, s.syniverse)...)
+	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.outages)}}
+	faces = append(faces, syniverse.New(s.Verify, s.outages, s.syniverse)...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
+}
+
+// Waiting answers the public APIs while there is no database yet: 503, in each API's own shape.
+func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
+	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
+	return web.Handler(log, o, append(faces, more...)...)
+}
+
+// WaitingOperations answers the operations listener meanwhile.
+func WaitingOperations(m *metric.Metrics) http.Handler {
+	const why = "the database is away since the server was started, which waits for it; the log says why"
+	mux := operations(m, func(*http.Request) string { return why })
+	mux.HandleFunc("/carriers/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusServiceUnavailable) })
+	return mux
 }
 
 // Operations answers health checks (/healthz while the process lives, /readyz while it can work),
 // /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
 func (s *System) Operations() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
-		defer cancel()
-		if err := s.Store.Ready(ctx); err != nil {
-			s.log.Warn("not ready", "err", err)
-			http.Error(w, "the database can't be read or written; the log says why", http.StatusServiceUnavailable)
-			return
+	mux := operations(s.metrics, func(r *http.Request) string {
+		if s.ready(r.Context(), readyLimit) != nil {
+			return "the database can't be read or written; the log says why"
 		}
-		w.Write([]byte("ready\n"))
+		return s.ring.wrong()
 	})
 	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -221,7 +287,21 @@ func (s *System) Operations() http.Handler {
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
 	}
-	mux.Handle("GET /metrics", s.metrics.Handler())
+	return mux
+}
+
+// operations answers what doesn't depend on the database. unready says why the server isn't ready; "" is ready.
+func operations(m *metric.Metrics, unready func(*http.Request) string) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if why := unready(r); why != "" {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
+		}
+		w.Write([]byte("ready\n"))
+	})
+	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -240,5 +320,6 @@ func (s *System) Close(ctx context.Context) error {
 	}
 	s.stopped()
 	s.upkeep.Wait()
+	s.ring.leave()
 	return s.Store.Close()
 }

@@ -121,6 +121,8 @@ var (
 
 	ErrCarriersDown = &Error{Kind: Unavailable, Code: "carriers_down", Message: "no carrier takes messages to this number at the moment", RetryAfter: 10 * time.Second}
 
+	ErrNoKey = &Error{Kind: Unavailable, Code: "key_missing", Message: "the server lacks a key that others have", RetryAfter: time.Second}
+
 	ErrNoStore = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
 )
 

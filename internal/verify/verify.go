@@ -9,6 +9,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -332,6 +333,9 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		ExpiresAt:   id.Time().Add(t.life),
 		KeyID:       s.keys.Primary(),
 	}
+	if v.KeyID == 0 {
+		return nil, "", ErrNoKey
+	}
 	if v.CodeMAC, err = s.keys.MAC(v.KeyID, v.Binding(), secret); err != nil {
 		return nil, "", fmt.Errorf("authenticate code: %w", err)
 	}
@@ -357,6 +361,9 @@ func (s *Service) guess(acct *Account, typed func(*Verification) string) Guess {
 		// What can't be a code is compared all the same, so that it takes as long.
 		guess, possible := v.read(typed(v))
 		mac, err := s.keys.MAC(v.KeyID, v.Binding(), guess)
+		if errors.Is(err, keyset.ErrUnknownKey) { // another server may have it
+			return false, fmt.Errorf("check verification %v: %w: %w", v.ID, ErrNoKey, err)
+		}
 		if err != nil {
 			return false, fmt.Errorf("check verification %v: %w", v.ID, err)
 		}

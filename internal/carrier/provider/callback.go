@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -53,7 +54,7 @@ func (c *Carrier) publicURL(of, token string) string {
 // nobody knows the message (any more); 503 that the provider should report again. A report says whether
 // a message arrived. It can't say anything about a verification: there is no word for that in a
 // [carrier.Receipt]. 403 is for everything that no provider of ours sends, whatever carrier it names.
-func Handler(log *slog.Logger, carriers ...*Carrier) http.Handler {
+func Handler(log *outage.Log, carriers ...*Carrier) http.Handler {
 	h := &handler{log: log, carriers: map[string]*Carrier{}, unproven: map[string]int{}}
 	for _, c := range carriers {
 		if c.Receives() {
@@ -71,7 +72,7 @@ func Handler(log *slog.Logger, carriers ...*Carrier) http.Handler {
 }
 
 type handler struct {
-	log      *slog.Logger
+	log      *outage.Log
 	carriers map[string]*Carrier
 
 	mu       sync.Mutex     // guards what follows
@@ -186,7 +187,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, verify.ErrNotFound):
 		said = []byte(c.Spec.Answer.None)
 	case err != nil:
-		h.log.Error("a call wasn't told what to say, the provider will ask again", "carrier", c.Name(), "err", err)
+		h.fail("a call wasn't told what to say, the provider will ask again", c, err)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 		return
@@ -209,6 +210,15 @@ func (c *Carrier) say(ctx context.Context, token string) ([]byte, error) {
 	return c.templates.say(c.fields(m))
 }
 
+// fail logs that a request wasn't carried out because of us.
+func (h *handler) fail(msg string, c *Carrier, err error) {
+	if errors.Is(err, verify.ErrNoStore) {
+		h.log.DatabaseFailed(msg, err, "carrier", c.Name())
+		return
+	}
+	h.log.Failed(msg, slog.LevelError, msg, "carrier", c.Name(), "err", err)
+}
+
 func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 	c, rep := h.proven(w, r)
 	if rep == nil {
@@ -219,7 +229,7 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 		case errors.Is(err, verify.ErrNotFound):
 			h.log.Debug("a report was about a message that nobody knows", "carrier", c.Name())
 		case err != nil:
-			h.log.Error("a report was not taken, the provider will send it again", "carrier", c.Name(), "err", err)
+			h.fail("a report was not taken, the provider will send it again", c, err)
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 			return

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -42,7 +43,7 @@ func reports(t testing.TB, c Config) (*Carrier, http.Handler, *told) {
 	t.Helper()
 	way, got := carrierOf(t, c), new(told)
 	way.OnReceipt(got.receive)
-	return way, Handler(c.Log, way), got
+	return way, Handler(outage.New(c.Log, nil), way), got
 }
 
 // reportFrom makes a report as the provider would: to a URL of ours, signed.
@@ -318,7 +319,7 @@ func TestCarriersThatDontExistAnswerAsThoseThatDo(t *testing.T) {
 	t.Parallel()
 	twilio, plivo, path := configOf(t, "twilio", nil), configOf(t, "plivo-voice", nil), configOf(t, "sinch", nil)
 	twilio.Name, plivo.Name, path.Name = "twilio", "plivo", "path"
-	h := Handler(twilio.Log, carrierOf(t, twilio), carrierOf(t, plivo), carrierOf(t, path))
+	h := Handler(outage.New(twilio.Log, nil), carrierOf(t, twilio), carrierOf(t, plivo), carrierOf(t, path))
 	type seen struct {
 		Status int
 		Body   string

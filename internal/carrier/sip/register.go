@@ -5,12 +5,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	wire "github.com/emiago/sipgo/sip"
+
+	"github.com/countersign/countersign/internal/outage"
 )
 
 const (
@@ -23,6 +26,7 @@ const (
 // register keeps us registered until we shut down, and takes it back then.
 func (c *Carrier) register() {
 	r := &registration{c: c, id: rand.Text(), tag: rand.Text()}
+	down, told := outage.New(c.Log, nil), false
 	wait, failed := time.Duration(0), time.Duration(0)
 	for c.stopped.Err() == nil {
 		ctx, cancel := context.WithTimeout(c.stopped, 2*c.First)
@@ -32,13 +36,16 @@ func (c *Carrier) register() {
 		case c.stopped.Err() != nil:
 			continue
 		case err != nil:
+			told = false
 			failed = min(max(registerWait, 2*failed), registerMost)
 			wait = failed
-			c.Log.Warn("not registered with the trunk", "carrier", c.Name(), "again_in", wait, "err", err)
+			down.Failed(c.Name(), slog.LevelWarn, "not registered with the trunk", "carrier", c.Name(), "again_in", wait, "err", err)
 		default:
-			failed = 0
+			if !told { // a renewal is no news, and may be due each few seconds
+				c.Log.Info("registered with the trunk", "carrier", c.Name(), "for", expires)
+			}
+			failed, told = 0, true
 			wait = renewal(expires)
-			c.Log.Info("registered with the trunk", "carrier", c.Name(), "for", expires)
 		}
 		select {
 		case <-c.stopped.Done():

@@ -3,6 +3,7 @@ package smpp
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/big"
 	"slices"
 	"strings"
@@ -229,8 +230,11 @@ func (c *Carrier) tell(r carrier.Receipt) (status Status, known bool) {
 		return statusOK, false
 	case errors.As(err, &final) && final.Kind != verify.Unavailable:
 		return statusOK, true // it would say the same again
+	case errors.Is(err, verify.ErrNoStore):
+		c.Outages.DatabaseFailed("receipt not recorded, the SMSC is asked to bring it again", err, "carrier", c.Config.Name)
+		return statusTemporary, true
 	default:
-		c.Log.Warn("receipt not recorded, the SMSC is asked to bring it again", "carrier", c.Config.Name, "err", err)
+		c.Outages.Failed("receipts "+c.Config.Name, slog.LevelWarn, "receipt not recorded, the SMSC is asked to bring it again", "carrier", c.Config.Name, "err", err)
 		return statusTemporary, true
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -71,7 +72,8 @@ type Config struct {
 	ReceiptID  IDForm   // how receipts write ids
 	Refuse     []Status // these refuse a message for good, whatever the table of statuses says
 
-	Log *slog.Logger // Default: none.
+	Log     *slog.Logger // Default: none.
+	Outages *outage.Log  // for what fails again and again. Default: one of its own.
 }
 
 // A Numbering is a type of number and a numbering plan (§5.2.5, §5.2.6).
@@ -96,6 +98,7 @@ func (c Config) withDefaults() Config {
 	c.Short = cmp.Or(c.Short, &defaults.short)
 	c.Alphanumeric = cmp.Or(c.Alphanumeric, &defaults.alphanumeric)
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	c.Outages = cmp.Or(c.Outages, outage.New(c.Log, nil))
 	return c
 }
 
@@ -254,7 +257,7 @@ func (c *Carrier) keepBound(n int) {
 			try.end(false)
 			c.pool.fail(err)
 			if c.ctx.Err() == nil {
-				log.Warn("SMSC not bound", "err", err)
+				c.Outages.Failed(c.Config.Name, slog.LevelWarn, "SMSC not bound", "carrier", c.Config.Name, "bind", n, "err", err)
 			}
 			continue
 		}
@@ -263,7 +266,7 @@ func (c *Carrier) keepBound(n int) {
 		if c.ctx.Err() != nil {
 			return
 		}
-		log.Warn("SMSC bind lost", "err", err)
+		c.Outages.Failed(c.Config.Name, slog.LevelWarn, "SMSC bind lost", "carrier", c.Config.Name, "bind", n, "err", err)
 	}
 }
 

@@ -104,9 +104,18 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, known *verify.E
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 	}
 	if known.Kind == verify.Unavailable {
-		s.log.LogAttrs(r.Context(), slog.LevelWarn, "request refused", slog.String("code", known.Code), slog.Any("err", err))
+		s.unavailable(known, err)
 	}
 	refuse(w, status)
+}
+
+// unavailable logs that a request was refused because of us: now and then, for all of them may be.
+func (s *Server) unavailable(known *verify.Error, err error) {
+	if known.Code == verify.ErrNoStore.Code {
+		s.log.DatabaseFailed("request refused", err)
+		return
+	}
+	s.log.Failed("request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
 }
 
 // refuse answers {"error":"<the status's name>"}.

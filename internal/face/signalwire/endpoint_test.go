@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -58,7 +59,7 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 				`{"detail":"Message is too long","status":"422","title":"Invalid Attribute","code":"422"}]}`, "", false}, false},
 	} {
 		var log strings.Builder
-		s := &Server{log: slog.New(slog.NewTextHandler(&log, nil))}
+		s := &Server{log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil)}
 		w := httptest.NewRecorder()
 		s.fail(w, httptest.NewRequest("POST", Prefix+"sms", nil), test.err)
 		got := answer{w.Code, w.Body.String(), w.Header().Get("Retry-After"), w.Header().Get("WWW-Authenticate") != ""}

@@ -12,11 +12,11 @@ package signalwire
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -28,17 +28,25 @@ const Prefix = "/api/relay/rest/mfa/"
 // A Server is the API over the verification service.
 type Server struct {
 	verify *verify.Service
-	log    *slog.Logger
+	log    *outage.Log
 }
 
 // New returns the API's handler. It answers every path below [Prefix].
-func New(service *verify.Service, log *slog.Logger) http.Handler {
+func New(service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{service, log}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+Prefix+"sms", s.endpoint(s.sms))
 	mux.Handle("POST "+Prefix+"call", s.endpoint(s.call))
 	mux.Handle("POST "+Prefix+"{id}/verify", s.endpoint(s.check))
 	return web.Exact(mux, refuse)
+}
+
+// Away answers in the API's place while there is no database yet.
+func Away() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", web.Seconds(verify.ErrNoStore.RetryAfter))
+		refuse(w, http.StatusServiceUnavailable)
+	})
 }
 
 // startAnswer is MfaResponse.

@@ -158,13 +158,22 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, known *verify.Er
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 	}
 	if known.Kind == verify.Unavailable {
-		s.log.LogAttrs(r.Context(), slog.LevelWarn, "request refused", slog.String("code", known.Code), slog.Any("err", err))
+		s.unavailable(known, err)
 	}
 	if own, ok := s.refusals[known.Code]; ok {
 		web.Respond(w, own.Status, failure{own.Code, known.Message})
 		return
 	}
 	explain(w, statuses[known.Kind], known.Message)
+}
+
+// unavailable logs that a request was refused because of us: now and then, for all of them may be.
+func (s *Server) unavailable(known *verify.Error, err error) {
+	if known.Code == verify.ErrNoStore.Code {
+		s.log.DatabaseFailed("request refused", err)
+		return
+	}
+	s.log.Failed("request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
 }
 
 // explain answers a status whose error_code is its number.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -66,7 +67,7 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		"a canceled call":         {context.Canceled, answer{500, "500", "", ""}, true},
 	} {
 		var log strings.Builder
-		s := &Server{log: slog.New(slog.NewTextHandler(&log, nil)), refusals: refusals(Refusals{})}
+		s := &Server{log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil), refusals: refusals(Refusals{})}
 		w := httptest.NewRecorder()
 		s.fail(w, httptest.NewRequest("POST", Prefix+"applications", nil), test.err)
 		body := failureIn(t, w.Body.String())
@@ -109,7 +110,7 @@ func TestARefreshFailsInItsOwnShape(t *testing.T) {
 		errors.New("a bug"):       {500, `{"errorCode":3,"moreInfo":"internal error","userMsg":"Try again later."}`, ""},
 	} {
 		var log strings.Builder
-		s := &Server{log: slog.New(slog.NewTextHandler(&log, nil))}
+		s := &Server{log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil)}
 		w := httptest.NewRecorder()
 		s.failRefresh(w, httptest.NewRequest("GET", "/apptoken-refresh?consumersecret=a-secret", nil), err)
 		if diff := cmp.Diff(want, answer{w.Code, w.Body.String(), w.Header().Get("Retry-After")}); diff != "" {
@@ -123,7 +124,7 @@ func TestARefreshFailsInItsOwnShape(t *testing.T) {
 
 func TestRefusalsAreAsConfigured(t *testing.T) {
 	t.Parallel()
-	s := &Server{log: slog.New(slog.DiscardHandler), refusals: refusals(Refusals{
+	s := &Server{log: outage.New(slog.New(slog.DiscardHandler), nil), refusals: refusals(Refusals{
 		Wrong: Refusal{400, "9001"}, Expired: Refusal{Status: 410}, None: Refusal{Code: "9003"}, Exhausted: Refusal{403, "9004"},
 	})}
 	for err, want := range map[*verify.Error]Refusal{

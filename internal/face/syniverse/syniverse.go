@@ -18,10 +18,11 @@
 package syniverse
 
 import (
-	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
@@ -38,13 +39,13 @@ var refreshPaths = []string{"/saop-rest-data/v1/apptoken-refresh", "/v1/apptoken
 // A Server is the API over the verification service.
 type Server struct {
 	verify   *verify.Service
-	log      *slog.Logger
+	log      *outage.Log
 	options  Options
 	refusals map[string]Refusal // by the code of a [verify.Error]
 }
 
 // New returns the API, to be mounted.
-func New(service *verify.Service, log *slog.Logger, o Options) []web.Mount {
+func New(service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	s := &Server{service, log, o, refusals(o.Refusals)}
 	mux := http.NewServeMux()
 	s.operations(mux, Prefix)
@@ -63,15 +64,30 @@ func New(service *verify.Service, log *slog.Logger, o Options) []web.Mount {
 		refresh.HandleFunc("GET "+p, s.refresh)
 	}
 
-	api, tokens := web.Exact(mux, refuse), web.Exact(refresh, refuseRefresh)
-	var mounts []web.Mount
+	return mounts(web.Exact(mux, refuse), web.Exact(refresh, refuseRefresh))
+}
+
+// Away answers in the API's place while there is no database yet.
+func Away() []web.Mount {
+	away := verify.ErrNoStore
+	later := func(answer any) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", web.Seconds(away.RetryAfter))
+			web.Respond(w, http.StatusServiceUnavailable, answer)
+		})
+	}
+	return mounts(later(failure{strconv.Itoa(http.StatusServiceUnavailable), away.Message}), later(refreshFailure{refreshBroken, away.Message, "Try again later."}))
+}
+
+// mounts are where the API is, and where tokens are refreshed.
+func mounts(api, tokens http.Handler) (all []web.Mount) {
 	for _, p := range []string{Prefix, alias} {
-		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api})
+		all = append(all, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api})
 	}
 	for _, p := range refreshPaths {
-		mounts = append(mounts, web.Mount{Name: "syniverse", Prefix: p, Handler: tokens})
+		all = append(all, web.Mount{Name: "syniverse", Prefix: p, Handler: tokens})
 	}
-	return mounts
+	return all
 }
 
 // operations are those of the MFA API.

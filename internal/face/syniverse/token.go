@@ -2,7 +2,6 @@ package syniverse
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -68,7 +67,7 @@ func (s *Server) failRefresh(w http.ResponseWriter, r *http.Request, err error) 
 		// 500 is what is published for it.
 		web.Respond(w, http.StatusInternalServerError, refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."})
 	case errors.As(err, &known) && known.Kind == verify.Unavailable:
-		s.log.LogAttrs(r.Context(), slog.LevelWarn, "request refused", slog.String("code", known.Code), slog.Any("err", err))
+		s.unavailable(known, err)
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 		web.Respond(w, http.StatusServiceUnavailable, refreshFailure{refreshBroken, known.Message, "Try again later."})
 	default:
