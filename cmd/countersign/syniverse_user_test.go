@@ -444,18 +444,26 @@ func testFiveGuesses(t *testing.T, p *process) {
 	}
 }
 
+// spelled is a code as it is said.
+var spelled = regexp.MustCompile(`[0-9](, [0-9]){5}`)
+
 func testDeliveryMethods(t *testing.T, p *process) {
 	both, voice := p.application(`"auth_token_delivery_methods":"SMS,VOICE"`), p.application(`"auth_token_delivery_methods":"VOICE"`)
-	u := p.person(both).validated()
-	for body, want := range map[string]string{
-		``: "sms", `{}`: "sms", `{"validation_method":"SMS"}`: "sms", `{"validation_method":"voice"}`: "voice",
-		`{"auth_token_delivery_method":"VOICE"}`: "voice", `{"delivery_method":" Voice "}`: "voice", `{"delivery_method":"VOICE","validation_method":"SMS"}`: "sms",
+	byText := p.person(both).validated()
+	byCall := p.person(both) // a call within a minute after a text would be refused
+	byCall.done(byCall.mfa("POST", byCall.path+"/associate", fmt.Sprintf(`{"address":%q,"validation_method":"VOICE"}`, byCall.to)))
+	byCall.done(byCall.validate(strings.ReplaceAll(spelled.FindString(byCall.next().Body), ", ", "")))
+	for body, u := range map[string]*person{
+		``: byText, `{}`: byText, `{"validation_method":"SMS"}`: byText, `{"validation_method":"voice"}`: byCall,
+		`{"auth_token_delivery_method":"VOICE"}`: byCall, `{"delivery_method":" Voice "}`: byCall, `{"delivery_method":"VOICE","validation_method":"SMS"}`: byText,
 	} {
 		u.done(u.mfa("POST", u.path+"/login_start", body))
-		if got := u.next().Channel; got != want {
+		if got, want := u.next().Channel, map[*person]string{byText: "sms", byCall: "voice"}[u]; got != want {
 			t.Errorf("%s: got %s, want %s", body, got, want)
 		}
 	}
+	u := byText
+	u.refused(u.mfa("POST", u.path+"/login_start", `{"validation_method":"voice"}`), 429, "429")
 	for body, want := range map[string]string{
 		`{"validation_method":"PUSH"}`:   "validation_method asks for push, which is not available",
 		`{"validation_method":"PIGEON"}`: "",
@@ -473,7 +481,7 @@ func testDeliveryMethods(t *testing.T, p *process) {
 	if !regexp.MustCompile(`^Your Shop verification code is: [0-9](, [0-9]){5}\. Again, it is: [0-9](, [0-9]){5}\.$`).MatchString(m.Body) || m.Channel != "voice" {
 		t.Errorf("got %s: %q, want a call that says the code twice, one character at a time", m.Channel, m.Body)
 	}
-	said := regexp.MustCompile(`[0-9](, [0-9]){5}`).FindAllString(m.Body, -1)
+	said := spelled.FindAllString(m.Body, -1)
 	if said[0] != said[1] {
 		t.Errorf("got the codes %q, want one", said)
 	}

@@ -108,12 +108,16 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// cut ends the connection of a request that is refused, instead of reading a body that nobody wants:
-// net/http would read it before the answer leaves, for as long as its client likes to send it.
+// linger is how long a body that nobody wants is read. Where it isn't read at all, the system resets the
+// connection, and the client may never see the answer.
+const linger = time.Second
+
+// cut ends the connection of a request that is refused soon after: net/http would read its body before the
+// answer leaves, for as long as its client likes to send it.
 func (w *statusWriter) cut(status int) {
 	if unknown := status == http.StatusUnauthorized || status == http.StatusForbidden; unknown || w.body < 0 || w.body > small {
 		w.Header()["Connection"] = closeIt
-		http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) // fails where there is no connection
+		http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(linger)) // fails where there is no connection
 	}
 }
 

@@ -124,7 +124,11 @@ func (s *Simulator) Send(ctx context.Context, m verify.Message) (carrier.Result,
 	if m.To == FailedReceiptNumber {
 		s.fail(m)
 	}
-	return carrier.Result{Ref: m.ID.String()}, nil
+	r := carrier.Result{Ref: m.ID.String()}
+	if m.Channel == verify.Voice { // the call is over, and the phone free for the next one
+		r.Call = verify.Call{Answered: s.now(), Status: 200}
+	}
+	return r, nil
 }
 
 // The keys that a call may ask for.
