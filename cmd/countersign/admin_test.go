@@ -165,6 +165,26 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 		t.Errorf("the audit holds the whole number: %s", text)
 	}
 
+	// A project resets its own number, by its key, and nobody else's does.
+	key := filepath.Join(in.dir, "key")
+	for _, text := range []string{"nobody's", in.token} {
+		if err := os.WriteFile(key, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reset := append(destination("reset", to), "--token-file", key)
+		if text != in.token {
+			if said := in.fails(1, reset...); !strings.Contains(said, "holds no valid key of project") {
+				t.Errorf("reset with another key: %q", said)
+			}
+			continue
+		}
+		in.run(reset...)
+	}
+	in.decode(&audits, "audit", "list", "--config", "countersign.yaml", "--json")
+	if len(audits) != 4 || audits[0]["actor"] != "project "+in.project {
+		t.Errorf("got %v, want a fourth entry, by the project", audits)
+	}
+
 	// Another project's number is another one.
 	var made map[string]string
 	in.decode(&made, "project", "create", "--config", "countersign.yaml", "--json", "Another")

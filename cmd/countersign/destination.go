@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -84,6 +86,8 @@ func describe(d verify.Destination, now time.Time) string {
 	switch {
 	case d.Failures >= verify.MaxFailures:
 		return guesses + "; locked until 'destination reset'"
+	case d.Failures >= verify.MaxFailures-verify.Reserve:
+		return guesses + "; only the first guess at a code that was sent since is evaluated"
 	case d.WaitUntil.After(now):
 		return guesses + "; has to wait until " + stamp(d.WaitUntil)
 	}
@@ -97,7 +101,10 @@ func delivery(v verify.Verification) string {
 	return v.Delivery.String()
 }
 
-type destinationReset struct{ destinationFlags }
+type destinationReset struct {
+	destinationFlags
+	TokenFile string `help:"Reset as the project whose API key is in this file: only numbers of its own. Without it, as the operator." placeholder:"FILE"`
+}
 
 func (c *destinationReset) Run(w world) error {
 	n, err := c.number()
@@ -105,8 +112,31 @@ func (c *destinationReset) Run(w world) error {
 		return err
 	}
 	return c.with(w.ctx, false, func(st *store.Store) error {
-		return c.explain(n, st.ResetDestination(w.ctx, verify.ProjectID(c.Project), n, actor()))
+		who := actor()
+		if c.TokenFile != "" {
+			if who, err = c.asProject(w, st); err != nil {
+				return err
+			}
+		}
+		return c.explain(n, st.ResetDestination(w.ctx, verify.ProjectID(c.Project), n, who))
 	})
+}
+
+// asProject makes sure that the file holds a key of the project.
+func (c *destinationReset) asProject(w world, st *store.Store) (who string, err error) {
+	text, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", err
+	}
+	account, err := st.Account(w.ctx, verify.HashKey(verify.Secret(strings.TrimSpace(string(text)))))
+	expired := !account.KeyExpires.IsZero() && !time.Now().Before(account.KeyExpires)
+	if err != nil && !errors.Is(err, verify.ErrUnauthenticated) {
+		return "", err
+	}
+	if err != nil || expired || account.Project.ID != verify.ProjectID(c.Project) {
+		return "", fmt.Errorf("%s: holds no valid key of project %s", c.TokenFile, c.Project)
+	}
+	return "project " + c.Project, nil
 }
 
 type auditCommand struct {

@@ -78,14 +78,14 @@ const (
 	ReasonExpired        = verify.ReasonExpired // not delivered while the code lived
 	ReasonNetwork        = "network"            // something on the way broke
 	ReasonMisconfigured  = "misconfigured"      // the carrier doesn't know us, or our account lacks something: an operator must act
-	ReasonBusy           = "busy"               // of a call, and the two below
-	ReasonNoAnswer       = "no_answer"          // it rang, or the phone is off
-	ReasonDeclined       = "declined"           // by whoever was called
-	ReasonRedirected     = "redirected"         // the receiver wants the message elsewhere: an operator must act
-	ReasonHungUp         = "hung_up"            // by the callee, before they had heard the code or pressed a key
-	ReasonNoKey          = "no_key"             // nobody pressed one: most likely an answering machine
-	ReasonCantAsk        = "cant_ask"           // the carrier can't ask for a key
-	ReasonInterrupted    = "interrupted"        // by us, who are shutting down or lost the message: not the carrier's failure
+	ReasonBusy           = verify.ReasonBusy    // of a call, and the two below
+	ReasonNoAnswer       = verify.ReasonNoAnswer
+	ReasonDeclined       = verify.ReasonDeclined
+	ReasonRedirected     = "redirected" // the receiver wants the message elsewhere: an operator must act
+	ReasonHungUp         = verify.ReasonHungUp
+	ReasonNoKey          = verify.ReasonNoKey
+	ReasonCantAsk        = "cant_ask"    // the carrier can't ask for a key
+	ReasonInterrupted    = "interrupted" // by us, who are shutting down or lost the message: not the carrier's failure
 )
 
 // An Error carries a decision. It never holds a number or a code.

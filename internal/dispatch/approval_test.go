@@ -75,8 +75,8 @@ func TestACallAsksForAKey(t *testing.T) {
 			asks("a", verify.Unanswered, gone), []string{"a refused no_key"},
 			verify.Pending, verify.Failed, "no_key",
 		},
-		"busy": {
-			asks("a", verify.NoVerdict, always(carrier.Because("busy", errDown))), []string{"a errored busy", "b accepted "},
+		"out of reach": {
+			asks("a", verify.NoVerdict, always(carrier.Because("unreachable", errDown))), []string{"a errored unreachable", "b accepted "},
 			verify.Approved, verify.Delivered, "",
 		},
 		"a panic": { // the phone may have rung

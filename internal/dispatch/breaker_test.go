@@ -234,14 +234,14 @@ func TestALineTakesWhatItCanSendInTime(t *testing.T) {
 	} {
 		tt.line.Carrier = named("a")
 		l, err := newLine(tt.line, 20*time.Second, 10*time.Second)
-		if err != nil || cap(l.places) != tt.want || cap(l.queue.jobs) != tt.want {
-			t.Errorf("rate %v: %d places, %v; want %d", tt.line.Rate, cap(l.places), err, tt.want)
+		if err != nil || l.places.Size() != tt.want || cap(l.queue.ready) != tt.want {
+			t.Errorf("rate %v: %d places, %v; want %d", tt.line.Rate, l.places.Size(), err, tt.want)
 		}
 	}
 	// A call's lease is renewed: only its beginning has to come in time.
 	long := Line{Carrier: slow{"a"}, Queue: 1000, Concurrency: 1, Rate: 5}
-	if l, err := newLine(long, 20*time.Second, 10*time.Second); err != nil || l.limit != (slow{}).Limit() || cap(l.places) != 50 {
-		t.Errorf("a carrier of long calls: limit %v, %d places, %v; want its own limit, 50 places", l.limit, cap(l.places), err)
+	if l, err := newLine(long, 20*time.Second, 10*time.Second); err != nil || l.limit != (slow{}).Limit() || l.places.Size() != 50 {
+		t.Errorf("a carrier of long calls: limit %v, %d places, %v; want its own limit, 50 places", l.limit, l.places.Size(), err)
 	}
 	for _, wrong := range []Line{{Concurrency: 1}, {Queue: 1}, {Queue: 1, Concurrency: 1, Rate: -1}, {Queue: 1, Concurrency: 1, ReceiptTimeout: -1}} {
 		wrong.Carrier = named("a")

@@ -21,7 +21,9 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/outage"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -30,7 +32,7 @@ type Store interface {
 	// Settle records an attempt's end, see [verify.Verification.Settle], and returns the
 	// verification as it then is.
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
-	// Claim takes an overdue message's next attempt, or returns nil.
+	// Claim takes an overdue message's next attempt, see [verify.Overdue.Claim], or returns nil.
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
 	// Renew extends the lease of an attempt, see [verify.Verification.Renew].
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
@@ -39,6 +41,8 @@ type Store interface {
 	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
 	// Find looks for the attempt that a carrier knows by its own id, or fails with verify.ErrNotFound.
 	Find(ctx context.Context, carrier, ref string) (verify.ID, int, error)
+	// Hold goes on holding a phone for a call that is about to begin, see [verify.Phone.Hold].
+	Hold(ctx context.Context, to phone.Number, id verify.ID, attempt int, d time.Duration) (bool, error)
 	// Postpone puts off looking at an overdue message, see [verify.Overdue.Postpone].
 	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
@@ -227,7 +231,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		}
 	}
 	for _, l := range d.lines {
-		close(l.queue.jobs)
+		close(l.queue.ready)
 	}
 	d.workers.Wait()
 	d.abortCalls()
@@ -240,27 +244,31 @@ func (d *Dispatcher) Close(ctx context.Context) {
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	m, now := passenger{e.Project, e.To, e.To.Region()}, d.Now()
 	var busy verify.Channel // is no reason to go by another one
+	spent := false          // the project has its share of a queue
 	var opens time.Time     // the first breaker
 	for w := range d.ways(e, then) {
 		if busy != "" && busy != w.channel {
 			break
 		}
-		at := w.opens(m, now)
-		switch {
-		case !at.IsZero():
+		if at := w.opens(m, now); !at.IsZero() {
 			if opens.IsZero() || at.Before(opens) {
 				opens = at
 			}
-		case !d.reserve(w.line):
-			busy = w.channel
+			continue
+		}
+		busy = w.channel
+		switch a := d.reserve(w.line, e.Project, now); {
+		case a != share.Taken:
+			spent = spent || a == share.Spent
 		case !w.pass(m, now): // another was the probe
-			d.release(w.line)
-			busy = w.channel
+			d.release(w.line, e.Project)
 		default:
 			return &place{d, w.line, m, w.channel}, nil
 		}
 	}
 	switch {
+	case spent:
+		return nil, verify.ErrShareSpent
 	case busy != "":
 		return nil, verify.ErrBusy
 	case opens.IsZero():
@@ -269,23 +277,22 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 	return nil, verify.ErrCarriersDown.After(opens.Sub(now))
 }
 
-func (d *Dispatcher) reserve(l *line) bool {
+// reserve takes a place for a message of a project; "" is the operator.
+func (d *Dispatcher) reserve(l *line, p verify.ProjectID, now time.Time) share.Answer {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.closed {
-		return false
+		return share.Full
 	}
-	select {
-	case l.places <- struct{}{}:
+	a := l.places.Take(string(p), now)
+	if a == share.Taken {
 		d.jobs.Add(1)
-		return true
-	default:
-		return false
 	}
+	return a
 }
 
-func (d *Dispatcher) release(l *line) {
-	<-l.places
+func (d *Dispatcher) release(l *line, p verify.ProjectID) {
+	l.places.Give(string(p))
 	d.jobs.Done()
 }
 
@@ -300,9 +307,20 @@ type place struct {
 func (p *place) Channel() verify.Channel { return p.channel }
 
 func (p *place) Lease() time.Duration { return p.d.Lease }
+
+func (p *place) Calling() time.Duration { return p.d.calling(way{line: p.l, channel: p.channel}) }
+
+// calling is how long a call by a way may take: 0 if it makes none.
+func (d *Dispatcher) calling(w way) time.Duration {
+	if w.channel != verify.Voice {
+		return 0
+	}
+	return max(w.limit, d.CallLimit)
+}
+
 func (p *place) Release() {
 	p.l.spare(p.passenger)
-	p.d.release(p.l)
+	p.d.release(p.l, p.passenger.project)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
 	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
@@ -315,15 +333,16 @@ func (d *Dispatcher) enqueue(l *line, j *job) {
 }
 
 // Depth is how many messages wait for a carrier or are under way.
-func (d *Dispatcher) Depth(carrier string) int { return len(d.lines[carrier].places) }
+func (d *Dispatcher) Depth(carrier string) int { return d.lines[carrier].places.Taken() }
 
 func (d *Dispatcher) work(l *line) {
-	for j := range l.queue.jobs {
-		if l.queue.take(j) {
+	for range l.queue.ready {
+		j, ours := l.queue.next()
+		if ours {
 			d.attempt(l, j)
 		}
 		d.flights.end(j.verification.ID)
-		d.release(l)
+		d.release(l, j.verification.Project)
 	}
 }
 
@@ -340,6 +359,9 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
 	}}
+	if j.message.Channel == verify.Voice {
+		end.Called = v.To
+	}
 	cost := 0.0
 	switch {
 	case unavailable(s.err): // and we shut down meanwhile
@@ -357,6 +379,10 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
+	case !d.holdPhone(l, j, started):
+		l.spare(j.passenger())
+		end.Outcome, end.Reason = verify.Errored, carrier.ReasonInterrupted
+		d.retry(&end, l, j, d.Lease)
 	default:
 		j.until = s.until
 		if j.message.From == d.PublicSender {
@@ -365,6 +391,20 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		cost = d.send(what, l, j, &end)
 	}
 	d.end(what, end, j, cost)
+}
+
+// holdPhone makes sure that the phone is ours as long as a call may take. It was taken for that from the
+// commit on, so only a call that has waited here needs more time.
+func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
+	if j.message.Channel != verify.Voice || now.Sub(j.since) < d.Lease/2 {
+		return true
+	}
+	v := j.verification
+	ours, err := d.Store.Hold(context.Background(), v.To, v.ID, v.Attempt, d.calling(way{line: l, channel: verify.Voice}))
+	if err != nil {
+		d.Log.Warn("phone not held for a call, left for later", slog.Any("", about{v, l}), "err", err)
+	}
+	return ours
 }
 
 // end counts an attempt's end, and settles it.

@@ -15,8 +15,18 @@ import (
 // A way is a carrier by which a message may go, and the channel. Some carriers serve several.
 type way struct {
 	*line
-	channel verify.Channel
-	calls   int // for this message, so far
+	channel   verify.Channel
+	calls     int       // for this message, so far
+	notBefore time.Time // of a phone that is left alone for a while
+}
+
+// opens is when a message may go: zero for now.
+func (w *way) opens(m passenger, now time.Time) time.Time {
+	at := w.line.opens(m, now)
+	if now.Before(w.notBefore) {
+		at = later(at, w.notBefore)
+	}
+	return at
 }
 
 // ways are those by which a message may go: the carriers of its channel, the preferred one first, then those
@@ -40,13 +50,20 @@ func (d *Dispatcher) ways(e verify.Envelope, then []verify.Channel) iter.Seq[way
 
 // next are the ways that a message may still go, those first where least was called for it. A carrier that
 // refused it is out, whatever it said later, or had said before; and one that took it: from that one a
-// second message would hardly do better.
+// second message would hardly do better. A phone that rang decides for all carriers: see [verify.Redial].
 func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (all []way) {
 	var then []verify.Channel
 	for _, f := range v.Fallbacks {
 		then = append(then, f.Channel)
 	}
+	redial, may := verify.Redial(history, d.Now())
 	for w := range d.ways(v.Envelope(), then) {
+		if w.channel == verify.Voice {
+			if !may {
+				continue
+			}
+			w.notBefore = redial
+		}
 		if w.count(v, history) {
 			all = append(all, w)
 		}
@@ -76,9 +93,10 @@ func (w *way) count(v *verify.Verification, history []verify.Delivery) (open boo
 	return open
 }
 
-// untried are those on which nobody has been called for the message at all.
+// untried are those on which nobody has been called for the message at all, and by which it may go now.
 func (d *Dispatcher) untried(v *verify.Verification, history []verify.Delivery) []way {
-	all := d.next(v, history)
+	now := d.Now()
+	all := slices.DeleteFunc(d.next(v, history), func(w way) bool { return now.Before(w.notBefore) })
 	n := slices.IndexFunc(all, func(w way) bool { return w.calls > 0 })
 	if n < 0 {
 		return all
@@ -118,6 +136,9 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	next, opens := closed(all, j.passenger(), now)
 	if next != nil && next.calls < failed.calls { // at once
 		fewer := slices.DeleteFunc(all, func(w way) bool { return w.calls >= failed.calls })
+		if !end.FreeNext(next.channel) {
+			return // the poller claims it
+		}
 		if w, ok := d.book(fewer, j.passenger(), now); ok {
 			j.next, end.Next = &w, d.Lease
 		}
@@ -135,7 +156,7 @@ func (d *Dispatcher) goOn(end verify.Settlement, v *verify.Verification, j *job)
 	if v == nil || v.Delivery != verify.Sending || v.Attempt != end.Attempt+1 ||
 		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger()) {
 		j.next.spare(j.passenger())
-		d.release(j.next.line)
+		d.release(j.next.line, j.verification.Project)
 	}
 }
 

@@ -142,6 +142,9 @@ func failoverStories(t *testing.T, second verify.Channel) {
 			t.Fatal(err)
 		}
 		messages := verify.Messages(all)
+		if second == verify.Voice && tt.messages == 2 { // a call comes a minute after the text
+			tt.last = max(tt.last, time.Minute)
+		}
 		t.Logf("the first carrier %-45s %-9v %d messages, the last after %v", tt.name, v.Delivery, messages, last)
 		if v.Delivery != tt.state || messages != tt.messages || tt.attempts != nil && last != tt.last {
 			t.Errorf("%s: got %v (%s), %d messages, the last after %v; want %v, %d, %v", tt.name, v.Delivery, v.Reason, messages, last, tt.state, tt.messages, tt.last)
@@ -337,7 +340,7 @@ func TestNoRoomIsNoReasonToCall(t *testing.T) {
 	}
 	answer <- errDown // which opens the breaker
 	k.Await("the calls for both", func() bool { return len(b.seen()) == 3 })
-	if err := start(); err != nil {
+	if _, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.SMS, To: "+12025550102"}); err != nil {
 		t.Errorf("a start while the carrier of texts can't be reached: %v", err)
 	}
 	k.Await("its call", func() bool { return len(b.seen()) == 4 })

@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/sms"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -45,7 +46,7 @@ type Line struct {
 type line struct {
 	Line
 	limit  time.Duration // of one call
-	places chan struct{} // one token for each message that is here
+	places *share.Places // one for each message that is here
 	queue  *queue
 	pace   pace
 
@@ -90,7 +91,7 @@ func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
 		made.pace.gcra = limit.GCRA{Burst: 1, Interval: time.Duration(float64(time.Second) / l.Rate)}
 		made.Queue = min(l.Queue, max(1, int(l.Rate*(lease-callLimit).Seconds())))
 	}
-	made.places, made.queue = make(chan struct{}, made.Queue), newQueue(made.Queue)
+	made.places, made.queue = share.New(made.Queue, made.Queue), newQueue(made.Queue)
 	return made, nil
 }
 
@@ -282,7 +283,7 @@ func (d *Dispatcher) States() []State {
 	for _, name := range slices.Sorted(maps.Keys(d.lines)) {
 		l := d.lines[name]
 		all = append(all, State{
-			Name: name, Queued: len(l.places), Queue: l.Queue, Concurrency: l.Concurrency, Rate: l.Rate, Breakers: l.states(now),
+			Name: name, Queued: l.places.Taken(), Queue: l.Queue, Concurrency: l.Concurrency, Rate: l.Rate, Breakers: l.states(now),
 		})
 	}
 	return all

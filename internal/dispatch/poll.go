@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -293,13 +294,13 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 			continue
 		}
 		busy = w.channel
-		if !d.reserve(w.line) {
+		if d.reserve(w.line, m.project, now) != share.Taken {
 			continue
 		}
 		if w.pass(m, now) {
 			return w, true
 		}
-		d.release(w.line)
+		d.release(w.line, m.project)
 	}
 	return way{}, false
 }
@@ -327,9 +328,10 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	defer func() {
 		if !queued {
 			w.spare(m)
-			d.release(w.line)
+			d.release(w.line, m.project)
 		}
 	}()
+	o.By, o.Calling = w.channel, d.calling(w)
 	v, err := d.Store.Claim(ctx, o, d.Lease)
 	if err != nil || v == nil {
 		return err
@@ -370,6 +372,6 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string
 func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason string) error {
 	_, err := d.Store.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
-	}})
+	}, Called: v.To})
 	return err
 }

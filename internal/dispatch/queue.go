@@ -9,30 +9,44 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // keepers is how many leases of messages that wait are looked after together.
 const keepers = 32
 
-// A queue holds the messages that wait for one of a carrier's workers. It has as many places as the line.
+// A queue holds the messages that wait for one of a carrier's workers, which serve projects in turn. It has
+// as many places as the line.
 type queue struct {
-	jobs chan *job
+	ready chan struct{} // one token for each job
 
-	mu      sync.Mutex // guards waiting, and until of the jobs in it
+	mu      sync.Mutex // guards jobs and waiting, and until of the jobs in it
+	jobs    share.Queue[*job]
 	waiting map[*job]bool
 }
 
 func newQueue(places int) *queue {
-	return &queue{jobs: make(chan *job, places), waiting: map[*job]bool{}}
+	return &queue{ready: make(chan struct{}, places), waiting: map[*job]bool{}}
 }
 
 // add has room: whoever adds a job holds a place.
 func (q *queue) add(j *job) {
 	q.mu.Lock()
 	q.waiting[j] = true
+	q.jobs.Add(string(j.verification.Project), j)
 	q.mu.Unlock()
-	q.jobs <- j
+	q.ready <- struct{}{}
+}
+
+// next takes the next job for the one who has its token. It isn't ours if somebody else goes on with it.
+func (q *queue) next() (j *job, ours bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j, _ = q.jobs.Next() // there is one for each token
+	ours = q.waiting[j]
+	delete(q.waiting, j)
+	return j, ours
 }
 
 // take takes a job for the one who goes on with it. It reports false if that is somebody else.
@@ -88,7 +102,7 @@ func (d *Dispatcher) keep() {
 func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 	v, now := j.verification, d.Now()
 	others := slices.DeleteFunc(d.untried(v, j.history), func(w way) bool {
-		return w.line == l || w.channel != j.message.Channel || len(w.places) == cap(w.places)
+		return w.line == l || w.channel != j.message.Channel || w.places.Taken() == w.places.Size()
 	})
 	if w, _ := closed(others, j.passenger(), now); w != nil {
 		if l.queue.take(j) {

@@ -109,6 +109,9 @@ func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, 
 	case history[i].Carrier != "" && history[i].Carrier != r.Carrier:
 		return false, errForeign
 	}
+	if !r.Delivered {
+		history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.Now()
+	}
 	return !r.Delivered && verify.Messages(history) < d.MaxMessages && len(d.untried(v, history)) > 0, nil
 }
 

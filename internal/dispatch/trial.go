@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -40,14 +41,14 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	if l.Channel != "" && c != l.Channel {
 		return last, fmt.Errorf("carrier %s is for %s, not for %s", name, l.Channel, c)
 	}
-	if !d.reserve(l) {
+	if d.reserve(l, "", d.Now()) != share.Taken {
 		return last, verify.ErrBusy
 	}
 	held := true
 	release := func() {
 		if held {
 			held = false
-			d.release(l)
+			d.release(l, "")
 		}
 	}
 	defer release()

@@ -142,7 +142,7 @@ func logAt(offsets ...time.Duration) Log {
 
 func TestWindow(t *testing.T) {
 	t.Parallel()
-	w := Window{2, time.Second}
+	w := Window{Max: 2, Period: time.Second}
 	for _, tt := range []struct {
 		name string
 		w    Window
@@ -158,11 +158,11 @@ func TestWindow(t *testing.T) {
 		{"exactly a period later", w, logAt(0, 500*ms), 1000 * ms, logAt(500*ms, 1000*ms), 0},
 		{"everything is gone", w, logAt(0, 500*ms), 1500 * ms, logAt(1500 * ms), 0},
 		{"refused and pruned", w, logAt(-time.Hour, 0, 500*ms), 600 * ms, logAt(0, 500*ms), 400 * ms},
-		{"the bound was lowered", Window{1, time.Second}, logAt(0, 100*ms, 200*ms), 300 * ms, logAt(0, 100*ms, 200*ms), 900 * ms},
+		{"the bound was lowered", Window{Max: 1, Period: time.Second}, logAt(0, 100*ms, 200*ms), 300 * ms, logAt(0, 100*ms, 200*ms), 900 * ms},
 		{"the clock stepped back, full", w, logAt(0, 500*ms), -time.Hour, logAt(0, 500*ms), time.Hour + time.Second},
 		{"the clock stepped back, room", w, logAt(500 * ms), 0, logAt(500*ms, 500*ms), 0},
-		{"no bound", Window{0, time.Second}, logAt(0, 0), 0, nil, 0},
-		{"no period", Window{1, 0}, logAt(0, 0), 0, nil, 0},
+		{"no bound", Window{Max: 0, Period: time.Second}, logAt(0, 0), 0, nil, 0},
+		{"no period", Window{Max: 1}, logAt(0, 0), 0, nil, 0},
 	} {
 		given := slices.Clone(tt.log)
 		next, wait := tt.w.Take(tt.log, t0.Add(tt.at))
@@ -175,9 +175,40 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// Whatever comes when: never more than Max in a Period, the wait is exact, and it is no longer than the
+// distance of two events that are spread.
+func TestASpreadWindowKeepsNobodyOutForLong(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.IntRange(2, 12).Draw(t, "max")
+		w := Window{Max: most, Period: ms * time.Duration(rapid.IntRange(100, 1000).Draw(t, "period")), Free: rapid.IntRange(1, most-1).Draw(t, "free")}
+		apart := w.Period / time.Duration(w.Max-w.Free+1)
+		var log, allowed Log
+		now := t0
+		for _, step := range steps.Draw(t, "steps") {
+			now = now.Add(max(step, 0))
+			next, wait := w.Take(log, now)
+			log = next
+			if wait > apart+ms*time.Duration(w.Max) {
+				t.Fatalf("%+v: a wait of %v, longer than the distance %v", w, wait, apart)
+			}
+			if wait > 0 {
+				exact(t, wait, func(d time.Duration) time.Duration { _, wait := w.Take(log, now.Add(d)); return wait })
+				continue
+			}
+			allowed = append(allowed, now)
+		}
+		for i := w.Max; i < len(allowed); i++ {
+			if span := allowed[i].Sub(allowed[i-w.Max]); span < w.Period {
+				t.Fatalf("%+v: %d within %v", w, w.Max+1, span)
+			}
+		}
+	})
+}
+
 func TestWindowIdle(t *testing.T) {
 	t.Parallel()
-	w := Window{2, time.Second}
+	w := Window{Max: 2, Period: time.Second}
 	for _, tt := range []struct {
 		name string
 		w    Window
@@ -198,12 +229,12 @@ func TestWindowIdle(t *testing.T) {
 
 func TestTakeLeavesTheLogAlone(t *testing.T) {
 	t.Parallel()
-	w := Window{3, time.Second}
+	w := Window{Max: 3, Period: time.Second}
 	spare := logAt(-time.Hour, 0, 100*ms, 200*ms)
 	log := spare[:2] // with room behind it, which isn't ours
 	a, _ := w.Take(log, t0.Add(300*ms))
 	b, _ := w.Take(log, t0.Add(400*ms))
-	c := append(mustRefuse(t, Window{1, time.Second}, log), t0.Add(500*ms))
+	c := append(mustRefuse(t, Window{Max: 1, Period: time.Second}, log), t0.Add(500*ms))
 	want := logAt(-time.Hour, 0, 100*ms, 200*ms)
 	if diff := cmp.Diff(want, spare); diff != "" {
 		t.Errorf("the memory behind the log changed:\n%s", diff)
@@ -224,7 +255,7 @@ func mustRefuse(t *testing.T, w Window, log Log) Log {
 func TestWindowNeverAllowsMore(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		w := Window{rapid.IntRange(1, 6).Draw(t, "max"), ms * time.Duration(rapid.IntRange(1, 1000).Draw(t, "period"))}
+		w := Window{Max: rapid.IntRange(1, 6).Draw(t, "max"), Period: ms * time.Duration(rapid.IntRange(1, 1000).Draw(t, "period"))}
 		var log, allowed Log
 		now := t0
 		for _, step := range steps.Draw(t, "steps") {
@@ -265,7 +296,7 @@ func TestWindowNeverAllowsMore(t *testing.T) {
 func TestWindowAndClockSteps(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		w := Window{rapid.IntRange(1, 4).Draw(t, "max"), ms * time.Duration(rapid.IntRange(1, 500).Draw(t, "period"))}
+		w := Window{Max: rapid.IntRange(1, 4).Draw(t, "max"), Period: ms * time.Duration(rapid.IntRange(1, 500).Draw(t, "period"))}
 		var log, logged Log
 		now := t0
 		for _, step := range steps.Draw(t, "steps") {

@@ -15,9 +15,14 @@ import (
 //
 // An event exactly Period ago no longer counts. A Max or a Period of zero means
 // no limit. Max is at most [MaxLog], as longer logs can't be stored.
+//
+// With a Free, only so many may come close together. Each later one keeps a distance from the one before,
+// so that the last of them comes when the first no longer counts: somebody who spends all of Max at once
+// can't keep others from the rest of the Period.
 type Window struct {
 	Max    int
 	Period time.Duration
+	Free   int // below Max; 0: all
 }
 
 // A Log is when the events of a [Window] happened, oldest first.
@@ -37,12 +42,25 @@ func (w Window) Take(log Log, now time.Time) (next Log, wait time.Duration) {
 	live := slices.Clip(w.live(log, now)) // clipped, append copies
 	if len(live) >= w.Max {
 		// Counted from the end: after Max was lowered, several must leave.
-		return live, live[len(live)-w.Max].Add(w.Period).Sub(now)
+		wait = live[len(live)-w.Max].Add(w.Period).Sub(now)
+	}
+	if wait = max(wait, w.distance(live, now)); wait > 0 {
+		return live, wait
 	}
 	if n := len(live); n > 0 && now.Before(live[n-1]) {
 		now = live[n-1]
 	}
 	return append(live, now), 0
+}
+
+// distance is how long the next event must wait for the one before it, or until fewer than Free count.
+func (w Window) distance(live Log, now time.Time) time.Duration {
+	n := len(live)
+	if w.Free <= 0 || n < w.Free {
+		return 0
+	}
+	apart := (w.Period / time.Duration(w.Max-w.Free+1)).Truncate(time.Millisecond)
+	return max(0, min(live[n-1].Add(apart).Sub(now), live[n-w.Free].Add(w.Period).Sub(now)))
 }
 
 // Idle reports whether log no longer matters, so that it can be forgotten.

@@ -43,6 +43,7 @@ const (
 	leaseFile        = "internal/dispatch/lease.go"
 	flightFile       = "internal/dispatch/flight.go"
 	dispatchFile     = "internal/dispatch/dispatch.go"
+	phoneFile        = "internal/verify/phone.go"
 	breakerFile      = "internal/dispatch/breaker.go"
 	blameFile        = "internal/carrier/blame.go"
 	failoverFile     = "internal/dispatch/failover.go"
@@ -71,8 +72,28 @@ func stores(name string) test {
 var mutants = []mutant{
 	// Guesses.
 	{
+		"reserve-for-old-codes", "During a wait only a code that was sent after the latest failure is evaluated.",
+		[]edit{{destinationFile, "v.Guesses == 0 && v.ID.Time().After(d.waitsSince(p))", "v.Guesses == 0"}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"reserve-without-end", "The first guess at a new code ends at a hundred failures, too.",
+		[]edit{{destinationFile, "	case d.Failures >= MaxFailures:\n		return ErrTooManyGuesses.After(lockedFor)\n	case d.Failures < MaxFailures-Reserve", "	case d.Failures < MaxFailures-Reserve"}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"shut-out-by-guesses", "A stranger's wrong guesses don't keep a new code from being evaluated.",
+		[]edit{{destinationFile, "	case v.Guesses == 0 && v.ID.Time().After(d.waitsSince(p)):\n		return nil\n", ""}},
+		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
+	},
+	{
+		"shut-out-by-sends", "A day's sends can't be spent at once.",
+		[]edit{{"internal/verify/project.go", "		w.Free = (l.Daily + 1) / 2\n", "		w.Free = 0\n"}},
+		test{inVerify, "^TestADaysSendsAreSpread$"},
+	},
+	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
-		[]edit{{userRowFile, "v.dirty = true\n\t\td.dirty", "v.dirty = out.Approved\n\t\td.dirty"}},
+		[]edit{{userRowFile, "v.dirty, r.decided = true, v", "v.dirty, r.decided = out.Approved, v"}},
 		stores("WhatAGuessChangesIsWritten"),
 	},
 	{
@@ -184,7 +205,7 @@ var mutants = []mutant{
 	},
 	{
 		"revocation-not-read", "A revoked key opens nothing.",
-		[]edit{{"internal/store/sql.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
+		[]edit{{"internal/store/admin.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
 
@@ -458,6 +479,36 @@ var mutants = []mutant{
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
+		"calls-beside-each-other", "One call at a time rings a number, over all projects.",
+		[]edit{{phoneFile, "return max(0, p.Until.Sub(now))", "return 0"}},
+		stores("PhonesAreHeldWhileACallMayLast"),
+	},
+	{
+		"rings-for-ever", "A phone that isn't answered rings at most twice for one verification.",
+		[]edit{{phoneFile, "return at, rings < maxRings", "return at, true"}},
+		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
+	},
+	{
+		"rings-again-at-once", "A phone that isn't answered is left alone for five minutes.",
+		[]edit{{phoneFile, "at = ended.Add(redialAfter)", "at = ended"}},
+		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
+	},
+	{
+		"rings-beside-the-text", "A call comes no sooner than a minute after a text to the number.",
+		[]edit{{phoneFile, "return max(0, last.Add(quietTime).Sub(now))", "return 0"}},
+		test{inDispatch, "^(TestACallWaitsAfterAText|TestACallAfterATextThatFailed)$"},
+	},
+	{
+		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
+		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
+		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
+	},
+	{
+		"held-for-ever", "The hold on a phone of a server that died runs out.",
+		[]edit{{phoneFile, "v.ID, v.Attempt, now, now.Add(d)", "v.ID, v.Attempt, now, now.Add(1000*d)"}},
+		stores("PhonesAreHeldWhileACallMayLast"),
+	},
+	{
 		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
 		[]edit{{failoverFile, " || verify.MovedOn(history)", ""}},
 		test{inDispatch, "^TestSilenceMovesOnOnce$"},
@@ -534,7 +585,7 @@ var mutants = []mutant{
 	},
 	{
 		"receipt-for-the-oldest", "A carrier's id that was used twice means its newest message.",
-		[]edit{{"internal/store/sql.go", "ORDER BY verification DESC, attempt DESC", "ORDER BY verification, attempt"}},
+		[]edit{{"internal/store/store.go", "ORDER BY verification DESC, attempt DESC", "ORDER BY verification, attempt"}},
 		stores("CarriersOwnIDNamesItsNewestMessage"),
 	},
 	{
@@ -694,6 +745,36 @@ var mutants = []mutant{
 
 	// Limits.
 	{
+		"flood-takes-all-places", "While others want places, a project has its share of a carrier's queue.",
+		[]edit{{"internal/share/share.go", "(h.taken < share || p.taken < p.shared/2)", "true"}},
+		test{inDispatch, "^TestAFloodTakesNoPlacesOfOthers$"},
+	},
+	{
+		"no-place-for-one-that-comes", "One that comes beside a flood finds places.",
+		[]edit{{"internal/share/share.go", "return p.all / 8", "return 0"}},
+		test{"./internal/share", "^TestOneThatComesFindsPlacesWhileAnotherHasManyOfThem$"},
+	},
+	{
+		"queue-serves-the-flood-first", "Messages of several projects leave in turn.",
+		[]edit{{"internal/dispatch/queue.go", "q.jobs.Add(string(j.verification.Project), j)", "q.jobs.Add(\"\", j)"}},
+		test{inDispatch, "^TestAFloodTakesNoPlacesOfOthers$"},
+	},
+	{
+		"writer-without-shares", "While others want something, a project has its share of the operations that wait for a commit.",
+		[]edit{{batchFile, "case share.Spent:", "case share.Spent + 9:"}},
+		test{inStore, "^TestAFloodLeavesOthersTheirPlacesInTheWriter$"},
+	},
+	{
+		"users-checks-without-shares", "Everything that a key can ask for takes a place.",
+		[]edit{{userRowFile, "o.project, o.user, o.withCurrent = k.Project, rowOf(k), true", "o.user, o.withCurrent = rowOf(k), true"}},
+		test{inStore, "^TestAFloodLeavesOthersTheirPlacesInTheWriter$"},
+	},
+	{
+		"engine-serves-the-flood-first", "Texts of several projects are spoken in turn.",
+		[]edit{{"internal/speech/engine.go", "t.waiting.Add(who, w)", "t.waiting.Add(who[:0], w)"}},
+		test{inSpeech, "^TestTheEngineServesThoseThatWaitInTurn$"},
+	},
+	{
 		"limits-after-the-send", "What the limits refuse is not sent.",
 		[]edit{
 			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(v, v.Message(place.Channel(), secret))\n\tif err := commit("},
@@ -802,7 +883,7 @@ var mutants = []mutant{
 	},
 	{
 		"key-while-the-number-waits", "A key is refused where a right code would be.",
-		[]edit{{approvalFile, "approved = d.admit(now) == nil; approved", "approved = true; approved"}},
+		[]edit{{approvalFile, "approved = d.admit(v, Compat, now) == nil; approved", "approved = true; approved"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{

@@ -125,46 +125,59 @@ func (p *Places) Taken() int {
 // Size is how many places there are.
 func (p *Places) Size() int { return p.all }
 
-// A Queue hands out what waits, a holder's in its order, and of several holders in turn: who waits with a
-// thousand doesn't keep the others waiting. The zero Queue is empty. Callers lock.
+// A Queue hands out what waits, a holder's in its order, and of several holders in turn: one that waits with
+// a thousand doesn't keep the others waiting. The zero Queue is empty. Callers lock.
 type Queue[T any] struct {
-	waiting map[string]*line[T]
-	turns   []*line[T] // of those that wait, the next first
-}
-
-type line[T any] struct {
-	who string
-	all []T
+	waiting map[string]*fifo[T]
+	turns   fifo[*fifo[T]] // of those that wait, the next first
 }
 
 // Add puts one behind the holder's others.
 func (q *Queue[T]) Add(who string, t T) {
 	if q.waiting == nil {
-		q.waiting = map[string]*line[T]{}
+		q.waiting = map[string]*fifo[T]{}
 	}
-	l := q.waiting[who]
-	if l == nil {
-		l = &line[T]{who: who}
-		q.waiting[who] = l
-		q.turns = append(q.turns, l)
+	of := q.waiting[who]
+	if of == nil {
+		of = &fifo[T]{}
+		q.waiting[who] = of // and stays, as most holders come again
 	}
-	l.all = append(l.all, t)
+	if of.empty() {
+		q.turns.push(of)
+	}
+	of.push(t)
 }
 
 // Next takes the next one. It reports false if none waits.
 func (q *Queue[T]) Next() (t T, ok bool) {
-	if len(q.turns) == 0 {
+	if q.turns.empty() {
 		return t, false
 	}
-	l := q.turns[0]
-	q.turns = q.turns[1:]
-	t = l.all[0]
-	var none T
-	l.all[0] = none // let it go
-	if l.all = l.all[1:]; len(l.all) > 0 {
-		q.turns = append(q.turns, l)
-	} else {
-		delete(q.waiting, l.who)
+	of := q.turns.pop()
+	t = of.pop()
+	if !of.empty() {
+		q.turns.push(of)
 	}
 	return t, true
+}
+
+// A fifo gives out what came first, and uses its memory again.
+type fifo[T any] struct {
+	all  []T
+	head int
+}
+
+func (f *fifo[T]) empty() bool { return f.head == len(f.all) }
+func (f *fifo[T]) push(t T)    { f.all = append(f.all, t) }
+
+func (f *fifo[T]) pop() T {
+	var none T
+	t := f.all[f.head]
+	f.all[f.head] = none // let it go
+	if f.head++; 2*f.head >= len(f.all) {
+		n := copy(f.all, f.all[f.head:])
+		clear(f.all[n:])
+		f.all, f.head = f.all[:n], 0
+	}
+	return t
 }

@@ -10,7 +10,10 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/countersign/countersign/internal/share"
 )
 
 // An engine speaks texts: a command that reads text from its standard input and writes a WAV file of
@@ -22,7 +25,7 @@ import (
 // machine can read those. Of our environment it gets what a program needs to run, and none of our secrets.
 type engine struct {
 	command []string
-	turn    chan struct{} // one token for each that runs
+	turns   turns
 }
 
 const (
@@ -68,12 +71,10 @@ func wordy(r rune) bool {
 func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, engineLimit)
 	defer cancel()
-	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("speech engine: %w", ctx.Err())
+	if err := e.turns.wait(ctx); err != nil {
+		return nil, fmt.Errorf("speech engine: %w", err)
 	}
+	defer e.turns.end()
 	args := make([]string, len(e.command)-1)
 	for i, a := range e.command[1:] {
 		args[i] = strings.ReplaceAll(a, "{locale}", t.locale)
@@ -95,6 +96,74 @@ func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 		return nil, fmt.Errorf("speech engine: spoke for %v", time.Duration(len(pcm))*time.Second/Rate)
 	}
 	return MuLaw(pcm), nil
+}
+
+// For says on whose behalf a text is spoken: those that wait for the engine get it in turn.
+func For(ctx context.Context, who string) context.Context {
+	return context.WithValue(ctx, whoKey{}, who)
+}
+
+type whoKey struct{}
+
+// turns are the right to run the engine. Of those that wait, each for itself gets it in turn, however many
+// texts one of them has.
+type turns struct {
+	mu      sync.Mutex // guards what follows
+	running int
+	waiting share.Queue[*waiter]
+}
+
+type waiter struct {
+	turn chan struct{} // closed when it is theirs
+	gone bool          // they no longer wait
+}
+
+func (t *turns) wait(ctx context.Context) error {
+	t.mu.Lock()
+	if t.running < maxEngines {
+		t.running++
+		t.mu.Unlock()
+		return nil
+	}
+	w := &waiter{turn: make(chan struct{})}
+	who, _ := ctx.Value(whoKey{}).(string)
+	t.waiting.Add(who, w)
+	t.mu.Unlock()
+	select {
+	case <-w.turn:
+		return nil
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-w.turn: // meanwhile it was theirs
+		t.pass()
+	default:
+		w.gone = true
+	}
+	return ctx.Err()
+}
+
+func (t *turns) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pass()
+}
+
+// pass gives a turn to the next one that waits. Callers hold mu.
+func (t *turns) pass() {
+	for {
+		w, ok := t.waiting.Next()
+		switch {
+		case !ok:
+			t.running--
+			return
+		case !w.gone:
+			close(w.turn)
+			return
+		}
+	}
 }
 
 // surroundings are what an engine gets of our environment.

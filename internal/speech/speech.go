@@ -85,7 +85,7 @@ func New(c Config) (*Speaker, error) {
 	}
 	s := &Speaker{Config: c, spoken: spoken}
 	if len(c.Engine) > 0 {
-		s.engine = &engine{command: c.Engine, turn: make(chan struct{}, maxEngines)}
+		s.engine = &engine{command: c.Engine}
 	}
 	return s, nil
 }

@@ -201,7 +201,7 @@ func scanConsumer(row scanner) (k verify.Key, err error) {
 
 // ReplaceSecret implements [verify.ConsumerStore].
 func (s *Store) ReplaceSecret(_ context.Context, k verify.Key) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneFor(k.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE api_key SET hash = $2, expires_at = $3 WHERE id = $1 AND consumer_secret = $4 AND revoked_at = 0`,
 			k.ID[:], k.Hash[:], millis(k.ExpiresAt), k.ConsumerSecret[:])
 		return changedOne(result, err, verify.ErrUnauthenticated)
@@ -210,7 +210,12 @@ func (s *Store) ReplaceSecret(_ context.Context, k verify.Key) error {
 
 // alone runs f in a transaction of its own, among the batches.
 func (s *Store) alone(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
-	return s.w.do(op{alone: f})
+	return s.aloneFor("", f)
+}
+
+// aloneFor does so because a project asks for it, which takes one of its places.
+func (s *Store) aloneFor(p verify.ProjectID, f func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
+	return s.w.do(op{project: p, alone: f})
 }
 
 // changedOne turns "no row" into an error.

@@ -46,7 +46,7 @@ func scanApplication(row scanner) (a verify.Application, err error) {
 
 // CreateApplication implements [verify.ApplicationStore].
 func (s *Store) CreateApplication(_ context.Context, a verify.Application, unique bool, most int) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneFor(a.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		if err := lockProject(ctx, tx, a.Project); err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (s *Store) CreateApplication(_ context.Context, a verify.Application, uniqu
 
 // UpdateApplication implements [verify.ApplicationStore].
 func (s *Store) UpdateApplication(_ context.Context, a verify.Application, unique bool) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneFor(a.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		stored, err := scanApplication(tx.QueryRowContext(ctx, selectApplication, a.ID[:], a.Project))
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
@@ -172,7 +172,7 @@ func (s *Store) SetCalls(_ context.Context, p verify.ProjectID, id verify.ID, c 
 // validates and nothing is sent for it. Its caller waits for the first users to go; [Store.FinishDeletions]
 // deletes the others.
 func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id verify.ID) error {
-	err := s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	err := s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1 AND project = $2 AND version > 0`, id[:], p)
 		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
 			return err

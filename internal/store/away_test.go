@@ -14,7 +14,7 @@ import (
 )
 
 // notAsked are the methods for files, which PostgreSQL has none of, and those of tests.
-var notAsked = map[string]bool{"Backup": true, "Intact": true, "Enqueue": true, "Pragma": true, "Setting": true, "Discard": true}
+var notAsked = map[string]bool{"Backup": true, "Intact": true, "Enqueue": true, "Pragma": true, "Setting": true, "Discard": true, "Attend": true}
 
 // Every method that asks the database must come back when that says nothing. They are found by
 // reflection, so that a new one can't be forgotten.

@@ -16,14 +16,18 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 // maxBatch bounds a group, so that its first caller doesn't wait for thousands of others.
 // maxWaiting bounds what waits for the next one; what comes then is told to come again.
+// maxShared bounds what the projects have waiting while several want something, so that nobody waits for
+// more than a few groups of another.
 const (
 	maxBatch   = 256
 	maxWaiting = 8192
+	maxShared  = 4 * maxBatch
 )
 
 // An op is one event for the batch. It names the rows that it needs; apply then decides on them
@@ -33,12 +37,15 @@ type op struct {
 	withDestination bool           // also load that verification's destination
 	attempt         int            // also load what is recorded of that attempt of it
 	destination     destinationKey // of a verification that doesn't exist yet
+	phone           phone.Number   // also load who holds it
 	user            userKey
 	withCurrent     bool // also load that user's current verification
 	apply           func(r *rows, now time.Time) error
 
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
+
+	project verify.ProjectID // whose wish it is; "" is our own, which needs no share
 
 	at   time.Time // when it was handed in
 	done chan error
@@ -75,6 +82,7 @@ type writer struct {
 	mu     sync.RWMutex // guards closed, and sends on ops against close(ops)
 	closed bool
 	ops    chan op
+	places *share.Places // of the projects, in ops and in groups that are being committed
 	lanes  sync.WaitGroup
 	outage atomic.Pointer[outage] // of the last transaction; nil if it didn't fail of one
 
@@ -102,7 +110,7 @@ type lane struct {
 
 // newWriter starts a writer on sessions that it closes in the end.
 func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
-	w := &writer{witness: remember, abandoned: a, hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting)}
+	w := &writer{witness: remember, abandoned: a, hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), places: share.New(maxWaiting, maxShared)}
 	w.turn.free = sync.NewCond(&w.turn)
 	for i, s := range hot {
 		l := &lane{writer: w, number: i, session: s}
@@ -127,6 +135,15 @@ func (w *writer) close() {
 // do hands an operation to the writer and waits until it is committed or has failed. It takes no
 // context: an operation that has been taken happens, whoever hangs up.
 func (w *writer) do(o op) error {
+	if who := string(o.project); who != "" {
+		switch w.places.Take(who, time.Now()) {
+		case share.Spent:
+			return verify.ErrShareSpent
+		case share.Full:
+			return verify.ErrBusy
+		}
+		defer w.places.Give(who)
+	}
 	o.done = make(chan error, 1)
 	if err := w.enqueue(o); err != nil {
 		return err
@@ -454,6 +471,7 @@ type rows struct {
 	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
+	phones        map[phone.Number]*row[verify.Phone]  // nil if there are none
 	attempts      map[attemptKey]*row[verify.Delivery] // that were asked for; only their receipts change
 	deliveries    []verify.Delivery                    // that ended
 	hints, drops  []hint
@@ -602,6 +620,18 @@ func (r *rows) destinationKeys(group []op) []destinationKey {
 	}
 	slices.SortFunc(keys, destinationKey.compare)
 	return slices.Compact(keys)
+}
+
+// phoneNumbers are those that a group names, sorted, each once.
+func phoneNumbers(group []op) []phone.Number {
+	var all []phone.Number
+	for i := range group {
+		if n := group[i].phone; n != "" {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func sortedIDs(ids []verify.ID) []verify.ID {

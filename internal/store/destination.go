@@ -13,7 +13,7 @@ import (
 )
 
 // ErrNoDestination means that a project remembers nothing of a number.
-var ErrNoDestination = errors.New("nothing is known of this number")
+var ErrNoDestination error = verify.ErrNoNumber
 
 // Destination reads what a project remembers of a number, or fails with [ErrNoDestination].
 func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
@@ -44,7 +44,7 @@ func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]ver
 	return all, nil
 }
 
-// ResetDestination forgets a number's wrong guesses because an operator says so, and writes down
+// ResetDestination forgets a number's wrong guesses because an operator or the project says so, and writes down
 // who that was, in one transaction. It fails with [ErrNoDestination].
 func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.Number, actor string) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {

@@ -61,3 +61,6 @@ func (s *Store) Watch(ctx context.Context) error {
 
 // Name is the server and the database.
 func (p *Postgres) Name() string { return p.name() }
+
+// MaxShared is how many operations of projects wait while several want something.
+const MaxShared = maxShared

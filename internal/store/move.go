@@ -18,7 +18,7 @@ import (
 // to copy.
 var moved = []string{
 	"project", "application", "deleted_application", "api_key", "message_template", "app_user",
-	"destination", "verification", "delivery", "retry", "audit", "made_with",
+	"destination", "phone", "verification", "delivery", "retry", "audit", "made_with",
 }
 
 // moveStep is how many rows are committed together.

@@ -108,6 +108,9 @@ func fill(t *testing.T, n int) (path string) {
 	demand(err)
 	for i := range n {
 		v := pending(time.Now(), number(i))
+		if i == 1 {
+			v.Channel, v.Calling = verify.Voice, time.Minute
+		}
 		demand(s.Start(ctx, v, verify.Limits{Daily: 5}, time.Minute))
 		st := verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Carrier: "c", Ref: "r", StartedAt: time.Now()}}
 		if i%2 == 0 {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -193,6 +195,14 @@ const (
 		FROM k JOIN destination d ON d.project = k.project AND d.number = k.number
 		ORDER BY d.project, d.number FOR UPDATE OF d`
 
+	pgLockPhones   = `SELECT ` + phoneColumns + ` FROM phone WHERE number = ANY ($1::text[]) ORDER BY number FOR UPDATE`
+	pgUpdatePhones = `UPDATE phone p SET verification = n.verification, attempt = n.attempt, since = n.since, until = n.until
+		FROM (SELECT unnest($1::text[]) AS number, unnest($2::bytea[]) AS verification, unnest($3::bigint[]) AS attempt, unnest($4::bigint[]) AS since,
+			unnest($5::bigint[]) AS until) n
+		WHERE p.number = n.number`
+	pgInsertPhones = `INSERT INTO phone (` + phoneColumns + `)
+		SELECT unnest($1::text[]), unnest($2::bytea[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::bigint[])`
+
 	pgUpdateDestinations = `UPDATE destination d
 		SET tat = n.tat, sends = n.sends, failures = n.failures, wait_until = n.wait_until, latest = n.latest
 		FROM (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number, unnest($3::bigint[]) AS tat, unnest($4::bytea[]) AS sends,
@@ -330,6 +340,15 @@ func (b *bundle) destinations(all []destinationKey) *table {
 	return t
 }
 
+func (b *bundle) phones(all []phone.Number) *table {
+	t := b.table(oidText)
+	for _, n := range all {
+		t.text(string(n))
+		t.end()
+	}
+	return t
+}
+
 func (b *bundle) attempts(all []attemptKey) *table {
 	t := b.table(oidBytea, oidInt8)
 	for i := range all {
@@ -373,6 +392,9 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 		b.add(pgLockDestinations, r.readDestination, b.ids(w.guessed), b.destinations(w.destinations))
 	case len(w.destinations) > 0:
 		b.add(pgLockKnownDestinations, r.readDestination, b.destinations(w.destinations))
+	}
+	if numbers := phoneNumbers(group); numbers != nil {
+		b.add(pgLockPhones, r.readPhone, b.phones(numbers))
 	}
 	switch {
 	case len(w.current) > 0:
@@ -443,6 +465,12 @@ func (r *rows) readAttempt(c *cells) error {
 	return nil
 }
 
+func (r *rows) readPhone(c *cells) error {
+	p := readPhone(c)
+	*r.phone(p.Number) = row[verify.Phone]{value: p, stored: true}
+	return nil
+}
+
 func (r *rows) readApplication(c *cells) error {
 	var id verify.ID
 	c.id(&id)
@@ -488,24 +516,26 @@ func (r *rows) readKnown(c *cells, known map[verify.ID]*verify.Verification) err
 	return nil
 }
 
-// save notes what commit will write. New rows of destinations and users come last: another may be
+// save notes what commit will write. New rows of destinations, users and phones come last: another may be
 // inserting the same ones, and who waits for him holds locks that he may wait for. See newRowWait.
 func (s *postgresSession) save(_ context.Context, r *rows) error {
 	b := &s.bundle
 	b.reset()
-	destinations, users := b.table(), b.table()
+	destinations, users, phones := b.table(), b.table(), b.table()
 	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users)); err != nil {
 		return err
 	}
+	b.savePhones(r, phones)
 	b.saveVerifications(r)
 	b.saveDeliveries(r)
 	b.saveReceipts(r)
 	b.saveHints(r)
 	s.fresh = len(b.asks)
-	if destinations.rows+users.rows > 0 {
+	if destinations.rows+users.rows+phones.rows > 0 {
 		b.add(newRowWait, nil)
 	}
 	b.addRows(pgInsertDestinations, destinations)
+	b.addRows(pgInsertPhones, phones)
 	b.addRows(pgInsertUsers, users)
 	return nil
 }
@@ -529,6 +559,19 @@ func (b *bundle) saveDestinations(r *rows, inserted *table) error {
 	}
 	b.addRows(pgUpdateDestinations, updated)
 	return nil
+}
+
+func (b *bundle) savePhones(r *rows, inserted *table) {
+	updated := b.table()
+	for _, p := range dirty(r.phones, cmp.Compare[phone.Number]) {
+		t := inserted
+		if p.stored {
+			t = updated
+		}
+		phoneValues(t, &p.value)
+		t.end()
+	}
+	b.addRows(pgUpdatePhones, updated)
 }
 
 func (b *bundle) saveUsers(r *rows, inserted *table) error {

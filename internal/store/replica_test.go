@@ -56,6 +56,58 @@ func query[T any](t *testing.T, url, text string, args ...any) (value T) {
 	return value
 }
 
+// Calls to one number by several projects, on three replicas at once: one of them holds the phone, as long as
+// it lasts, and after a crash until its hold runs out.
+func TestReplicasCallOneAtATime(t *testing.T) {
+	t.Parallel()
+	url := pgtest.New(t).Database(t, "")
+	var by atomic.Int64 // how far the clocks are ahead, all alike
+	now := func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
+	var replicas []*store.Store
+	for range 3 {
+		replicas = append(replicas, replica(t, url, func(o *store.Options) { o.Now = now }))
+	}
+	const numbers, starts = 4, 12
+	calls := func(when string, want int) (held []*verify.Verification) {
+		t.Helper()
+		var mu sync.Mutex // guards held
+		var all sync.WaitGroup
+		for i := range numbers * starts {
+			all.Go(func() {
+				v := pending(now(), number(i%numbers))
+				v.Project = verify.ProjectID(fmt.Sprintf("project-%d", i))
+				v.Channel, v.Calling = verify.Voice, 2*time.Minute
+				switch err := replicas[i%3].Start(ctx, v, verify.Limits{}, 20*time.Second); {
+				case err == nil:
+					mu.Lock()
+					defer mu.Unlock()
+					held = append(held, v)
+				case !errors.Is(err, verify.ErrCalling) && !errors.Is(err, verify.ErrTooSoon):
+					t.Errorf("%s: start: %v", when, err)
+				}
+			})
+		}
+		all.Wait()
+		if len(held) != want {
+			t.Errorf("%s: %d calls to %d numbers, want %d", when, len(held), numbers, want)
+		}
+		return held
+	}
+	first := calls("at first", numbers)
+	calls("beside them", 0)
+	for i, v := range first[:2] {
+		if _, err := replicas[i].Settle(ctx, verify.Settlement{Called: v.To, Delivery: verify.Delivery{
+			Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "a", Outcome: verify.Errored, Reason: verify.ReasonNoAnswer, StartedAt: now(),
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	by.Store(int64(time.Minute))
+	calls("after the ends of two", 2)
+	by.Store(int64(140 * time.Second))
+	calls("when the holds of the others have run out", 2)
+}
+
 // Numbers that nobody has sent to before, wrong and right guesses, claims and settlements, on three
 // replicas at once: what a limit allows, and no deadlock.
 func TestReplicasShareLimitsAndGuesses(t *testing.T) {

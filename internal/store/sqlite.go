@@ -16,6 +16,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 	direct "zombiezen.com/go/sqlite"
 
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -173,6 +174,7 @@ type sqliteSession struct {
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
 	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
+	selectPhone, upsertPhone                                   *direct.Stmt
 	insertHint, deleteHint, selectSwept                        *direct.Stmt
 
 	gone atomic.Bool // the file isn't where it was opened any more
@@ -242,6 +244,8 @@ func (s *sqliteSession) prepare() error {
 		&s.selectUser:     selectUser,
 		&s.upsertUser:     upsertUser,
 		&s.deleteUser:     deleteUser,
+		&s.selectPhone:    selectPhone,
+		&s.upsertPhone:    upsertPhone,
 		&s.selectDelivery: selectDelivery,
 		&s.insertDelivery: insertDelivery,
 		&s.insertCall:     insertCall,
@@ -333,7 +337,20 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 			r.destinations[k] = &row[verify.Destination]{value: d, stored: true}
 		}
 	}
+	if err := s.loadPhones(r, phoneNumbers(group)); err != nil {
+		return nil, err
+	}
 	return r, s.loadAttempts(r, attemptKeys(group))
+}
+
+func (s *sqliteSession) loadPhones(r *rows, numbers []phone.Number) error {
+	for _, n := range numbers {
+		s.selectPhone.BindText(1, string(n))
+		if _, err := one(s.selectPhone, func(q *direct.Stmt) { r.phone(n).value = readPhone(&columns{Stmt: q}) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *sqliteSession) loadAttempts(r *rows, keys []attemptKey) error {
@@ -393,6 +410,15 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 	for _, d := range r.destinations {
 		if d.dirty {
 			if err := s.saveDestination(&d.value, d.stored); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range r.phones {
+		if p.dirty {
+			b := binder{Stmt: s.upsertPhone}
+			phoneValues(&b, &p.value)
+			if err := exec(b.Stmt); err != nil {
 				return err
 			}
 		}

@@ -16,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/store/pool"
@@ -32,8 +34,9 @@ type Store struct {
 	w     *writer
 	probe probe
 
-	abandoned abandoned
-	sweptFrom earliest // for the next look at hints
+	abandoned   abandoned
+	sweptFrom   earliest // for the next look at hints
+	knownLimits *lru.Cache[verify.ProjectID, knownLimits]
 
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
@@ -109,6 +112,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
+	s.knownLimits, _ = lru.New[verify.ProjectID, knownLimits](maxCached)       // fails only for sizes below 1
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -204,7 +208,10 @@ func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.L
 // start commits a new verification that begin has begun.
 func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Verification, *verify.Destination, time.Time) error) error {
 	started := *v // the batch may run twice, the caller's copy changes when it is committed
-	o.destination = destinationKey{v.Project, v.To}
+	o.project, o.destination = v.Project, destinationKey{v.Project, v.To}
+	if v.Calling > 0 {
+		o.phone = v.To
+	}
 	o.apply = func(r *rows, now time.Time) error {
 		started = *v
 		if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
@@ -214,11 +221,12 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 			return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
 		}
 		d := r.destination(o.destination)
-		if err := begin(r, &started, &d.value, now); err != nil {
+		if err := r.withPhone(&d.value, v.Calling > 0, func() error { return begin(r, &started, &d.value, now) }); err != nil {
 			return err
 		}
 		d.dirty = true
 		r.insert(started)
+		r.verifications[started.ID].value.Calling = 0 // it isn't stored
 		// The sweeper won't come by here again: clocks are set back, and differ.
 		if started.Open() && compareIDs(started.ID, r.swept) <= 0 {
 			r.hint(hint{started.DueAt, started.ID})
@@ -239,7 +247,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error) {
 	var out verify.Outcome
 	err := s.w.do(op{
-		verification: g.ID, withDestination: true,
+		project: g.Project, verification: g.ID, withDestination: true,
 		apply: func(r *rows, now time.Time) (err error) {
 			v, err := r.owned(g.ID, g.Project)
 			if err != nil {
@@ -255,7 +263,7 @@ func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error)
 // Cancel implements [verify.Store].
 func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) error {
 	return s.w.do(op{
-		verification: id,
+		project: p, verification: id,
 		apply: func(r *rows, now time.Time) error {
 			v, err := r.owned(id, p)
 			if err != nil {
@@ -275,7 +283,7 @@ func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) erro
 // caller holds the lease of the next attempt.
 func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verification, error) {
 	asked := st.Verdict != verify.NoVerdict
-	return s.changeWith(op{withDestination: asked}, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
+	return s.changeWith(op{withDestination: asked, phone: st.Called}, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
 		settled := st
 		if asked {
 			err = r.answer(v, &settled, now)
@@ -286,17 +294,41 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 			return err
 		}
 		r.ended(settled.Delivery)
+		if st.Called != "" {
+			p := r.phone(st.Called)
+			p.dirty = p.value.Settle(&settled, now) || p.dirty
+		}
 		return nil
 	})
 }
 
-// Claim takes an overdue message's next attempt: see [verify.Verification.Claim]. It returns nil
-// if there is none to take.
-func (s *Store) Claim(_ context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error) {
+// Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns nil if there is
+// none to take.
+func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error) {
+	limits, err := s.limits(ctx, o.Verification.Project)
+	if err != nil {
+		return nil, err
+	}
+	names := op{withDestination: o.By != ""}
+	if o.By == verify.Voice {
+		names.phone = o.Verification.To
+	}
 	claimed := false
-	v, err := s.change(o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
+	v, err := s.changeWith(names, o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
 		var lost *verify.Delivery
-		if lost, claimed = v.Claim(lease, now); lost != nil {
+		d := &row[verify.Destination]{}
+		if names.withDestination {
+			d = r.destination(destinationKey{v.Project, v.To})
+		}
+		tat, sends := d.value.TAT, d.value.Sends
+		if err := r.withPhone(&d.value, o.By == verify.Voice, func() error {
+			lost, claimed = o.Claim(v, &d.value, limits, lease, now)
+			return nil
+		}); err != nil {
+			return err
+		}
+		d.dirty = d.dirty || !d.value.TAT.Equal(tat) || !slices.Equal(d.value.Sends, sends)
+		if lost != nil {
 			r.ended(*lost)
 		}
 		r.drop(hint{o.Hint, v.ID})

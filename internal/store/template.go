@@ -24,7 +24,7 @@ func scanTemplate(row scanner) (t verify.MessageTemplate, err error) {
 
 // CreateTemplate implements [verify.TemplateStore].
 func (s *Store) CreateTemplate(_ context.Context, t verify.MessageTemplate, most int) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneFor(t.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		if err := lockProject(ctx, tx, t.Project); err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (s *Store) Templates(ctx context.Context, p verify.ProjectID) ([]verify.Mes
 
 // UpdateTemplate implements [verify.TemplateStore].
 func (s *Store) UpdateTemplate(_ context.Context, t verify.MessageTemplate) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneFor(t.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		stored, err := foundTemplate(scanTemplate(tx.QueryRowContext(ctx, selectTemplate, t.Project, t.ID[:])))
 		if err != nil {
 			return err
@@ -98,7 +98,7 @@ func (s *Store) UpdateTemplate(_ context.Context, t verify.MessageTemplate) erro
 
 // DeleteTemplate implements [verify.TemplateStore].
 func (s *Store) DeleteTemplate(_ context.Context, p verify.ProjectID, id verify.ID) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+	return s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `DELETE FROM message_template WHERE project = $1 AND id = $2`, p, id[:])
 		return changedOne(result, err, verify.ErrNoTemplate)
 	})

@@ -116,7 +116,7 @@ func (s *Store) DeleteUser(_ context.Context, k verify.UserKey) error {
 
 // changeUser applies f to a user whose application is there, with his current verification loaded.
 func (s *Store) changeUser(o op, k verify.UserKey, f func(*rows, *row[verify.User], time.Time) error) error {
-	o.user, o.withCurrent = rowOf(k), true
+	o.project, o.user, o.withCurrent = k.Project, rowOf(k), true
 	o.apply = func(r *rows, now time.Time) error {
 		if err := r.has(k.Application, k.Project); err != nil {
 			return err

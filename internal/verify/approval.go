@@ -56,7 +56,7 @@ func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (app
 	if v.Delivery == Sending && v.asks(cmp.Or(s.Channel, v.Channel)) && v.ended(now) == nil {
 		switch s.Verdict {
 		case Approves:
-			if approved = d.admit(now) == nil; approved {
+			if approved = d.admit(v, Compat, now) == nil; approved { // its waits begin latest: the stricter of both
 				v.Guesses++
 				d.Clear()
 				v.end(Approved, now)

@@ -26,6 +26,7 @@ func (v *Verification) Envelope() Envelope {
 type Message struct {
 	ID           ID // the same in every attempt, so that receivers can drop repeats
 	Verification ID
+	Project      ProjectID
 	Channel      Channel
 	To           phone.Number
 	From         string
@@ -182,7 +183,7 @@ type Settlement struct {
 	Retry    bool      // try again...
 	RetryAt  time.Time // ...then, at once if that has passed
 	// Next is the lease of that next attempt, for a caller who makes it immediately: the settlement commits it.
-	// 0 leaves the attempt to whoever claims it.
+	// 0 leaves the attempt to whoever claims it. It needs [Settlement.FreeNext].
 	Next      time.Duration
 	Delivered bool // the carrier knows that the person has it: no receipt will follow
 	// Watch is how long to wait for the receipt of a message that was sent, before it is claimed for
@@ -190,7 +191,13 @@ type Settlement struct {
 	Watch time.Duration
 
 	Verdict Verdict // if a key was asked for: see [Verification.Answer]
+
+	Called phone.Number // of a call: whose phone is free again, see [Phone.Settle]
 }
+
+// FreeNext reports whether the next attempt needs neither a charge nor the phone, so that a settlement may
+// lease it: see [Overdue.Claim] for the others.
+func (s *Settlement) FreeNext(by Channel) bool { return by != Voice && !s.sent() && !s.rang() }
 
 // lease gives the caller the next attempt until now+d.
 func (v *Verification) lease(d time.Duration, now time.Time) {
@@ -221,19 +228,25 @@ func (v *Verification) Claim(lease time.Duration, now time.Time) (lost *Delivery
 	if !v.Due(now) {
 		return nil, false
 	}
-	if v.Delivery == Sending {
-		lost = &Delivery{
-			Verification: v.ID, Attempt: v.Attempt,
-			Outcome: Unknown, Reason: ReasonLeaseLost,
-			StartedAt: v.DueAt, EndedAt: v.DueAt, // all that is known: it had the lease until then
-		}
-	}
+	lost = v.lost()
 	if v.ended(now) != nil {
 		v.giveUp(now)
 		return lost, false
 	}
 	v.lease(lease, now)
 	return lost, true
+}
+
+// lost is the end of an attempt whose lease ran out, if v is in one.
+func (v *Verification) lost() *Delivery {
+	if v.Delivery != Sending {
+		return nil
+	}
+	return &Delivery{
+		Verification: v.ID, Attempt: v.Attempt,
+		Outcome: Unknown, Reason: ReasonLeaseLost,
+		StartedAt: v.DueAt, EndedAt: v.DueAt, // all that is known: it had the lease until then
+	}
 }
 
 // giveUp ends the delivery of a message whose code has died.
@@ -295,7 +308,7 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 		}
 	case !s.Retry, v.ended(s.RetryAt) != nil:
 		v.fail(s.Reason)
-	case s.Next > 0 && !s.RetryAt.After(now):
+	case s.Next > 0 && !s.RetryAt.After(now) && !s.rang():
 		v.lease(s.Next, now)
 	default:
 		v.Delivery, v.Reason, v.DueAt = Queued, s.Reason, s.RetryAt.Truncate(time.Millisecond)
@@ -342,12 +355,17 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	return true
 }
 
-// An Overdue is a verification whose message somebody should look at: see [Verification.Claim].
+// An Overdue is a verification whose message somebody should look at: see [Overdue.Claim].
 type Overdue struct {
 	Hint         time.Time // when it was noted down for; it may be out of date
 	Verification *Verification
 	Deliveries   []Delivery // the attempts that have ended, oldest first
 	Damaged      error      // the rows can't be read; of Verification only the ID is known
+
+	// By which channel somebody wants to claim it; "" is for those who end it. Calling is as
+	// [Verification.Calling], of that attempt.
+	By      Channel
+	Calling time.Duration
 }
 
 // A Hint names a message that somebody should look at, and when. Hints are ordered by time, then by ID.

@@ -47,6 +47,9 @@ func TestWaitsGrowWithTheFailures(t *testing.T) {
 				}
 				// A new verification for each guess: the waits are the number's.
 				v := started()
+				if n > MaxFailures-Reserve { // of the reserve, for codes that were sent since
+					v = begun(NewID(now))
+				}
 				v.ExpiresAt = now.Add(time.Minute)
 				_, err := v.Check(d, g, now)
 				if n > MaxFailures {
@@ -189,7 +192,7 @@ func TestASuccessClearsTheFailuresAndNothingElseDoes(t *testing.T) {
 			return begun(NewID(t0)).Begin(d, DefaultLimits, 20*time.Second, t0)
 		}, 19},
 		{"a cancel", func(*Destination) error { return started().Cancel(t0) }, 19},
-		{"a day", func(d *Destination) error { return d.admit(t0.Add(24 * time.Hour)) }, 19},
+		{"a day", func(d *Destination) error { return d.admit(started(), Compat, t0.Add(24*time.Hour)) }, 19},
 		{"a receipt", func(*Destination) error {
 			Receipt{Attempt: 1, Delivered: true}.Settle(started(), &Delivery{}, t0)
 			return nil
@@ -219,7 +222,8 @@ func send(d *Destination, limits Limits, now time.Time) error {
 func TestSendsAreABurstThenOneEachInterval(t *testing.T) {
 	t.Parallel()
 	const ms, minute = time.Millisecond, time.Minute
-	d := destination()
+	d, limits := destination(), DefaultLimits
+	limits.Daily = 0
 	for i, tt := range []struct {
 		at   time.Duration
 		wait time.Duration // 0: sent
@@ -239,7 +243,7 @@ func TestSendsAreABurstThenOneEachInterval(t *testing.T) {
 		{6 * time.Hour, 2 * minute},
 	} {
 		before := d.clone()
-		err := send(d, DefaultLimits, t0.Add(tt.at))
+		err := send(d, limits, t0.Add(tt.at))
 		if tt.wait == 0 {
 			if err != nil {
 				t.Errorf("send %d, after %v: %v", i, tt.at, err)
@@ -260,20 +264,27 @@ func TestSendsAreTwentyInAnyDay(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	d := destination()
-	for n := range 20 { // at 0, 1, ... 19 h
-		if err := send(d, DefaultLimits, t0.Add(time.Duration(n)*time.Hour)); err != nil {
-			t.Fatalf("send %d: %v", n+1, err)
+	const ms, apart = time.Millisecond, 7854545 * time.Millisecond // a day / 11
+	for n := range 20 {                                            // ten within 20 minutes, the others evenly over the day
+		at := time.Duration(n) * 2 * time.Minute
+		if n >= 10 {
+			at = 18*time.Minute + time.Duration(n-9)*apart
+		}
+		if err := send(d, DefaultLimits, t0.Add(at)); err != nil {
+			t.Fatalf("send %d, after %v: %v", n+1, at, err)
+		}
+		if n >= 9 {
+			if err := send(d, DefaultLimits, t0.Add(at)); retryAfter(err) < apart || retryAfter(err) > apart+18*time.Minute {
+				t.Fatalf("after send %d: got %v after %v, want about %v", n+1, err, retryAfter(err), apart)
+			}
 		}
 	}
 	for i, tt := range []struct {
 		at, wait time.Duration
 	}{
-		{19*time.Hour + 10*time.Minute, 4*time.Hour + 50*time.Minute},
-		{day - time.Millisecond, time.Millisecond},
-		{day, 0}, // the first one is exactly a day old
-		{day, time.Hour},
-		{day + time.Hour - time.Millisecond, time.Millisecond},
-		{day + time.Hour, 0},
+		{day - time.Hour, time.Hour + 18*time.Minute - 5*ms},
+		{day + 18*time.Minute - 6*ms, ms},
+		{day + 18*time.Minute - 5*ms, 0}, // the first nine are a day old
 	} {
 		before := d.clone()
 		err := send(d, DefaultLimits, t0.Add(tt.at))
@@ -376,7 +387,7 @@ func TestErrorsThatSayHowLongToWaitDoNotTouchTheirSentinel(t *testing.T) {
 	t.Parallel()
 	d := destination()
 	d.Failures = MaxFailures
-	err := fmt.Errorf("check: %w", d.admit(t0))
+	err := fmt.Errorf("check: %w", d.admit(started(), Compat, t0))
 	if !errors.Is(err, ErrTooManyGuesses) || retryAfter(err) != lockedFor {
 		t.Errorf("got %v after %v, want %v after %v", err, retryAfter(err), ErrTooManyGuesses, lockedFor)
 	}
@@ -388,5 +399,75 @@ func TestErrorsThatSayHowLongToWaitDoNotTouchTheirSentinel(t *testing.T) {
 	}
 	if a, b := ErrBusy.After(time.Minute), ErrBusy; !errors.Is(a, b) || !errors.Is(b, a) || b.RetryAfter != time.Second || a.Kind != b.Kind {
 		t.Errorf("a copy is %+v, its sentinel %+v", a, b)
+	}
+}
+
+// Somebody guesses wrong once an hour at an old code, and so keeps the number waiting. The code that its owner
+// asks for then is evaluated, once; the guesses of the old one end before the reserve does.
+func TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses(t *testing.T) {
+	t.Parallel()
+	for _, profile := range []Profile{Compat, Standard} {
+		d, now := destination(), t0
+		wrong, right := guess(false), guess(true)
+		wrong.Profile, right.Profile = profile, profile
+		stranger := func() *Verification { // codes that were all sent before
+			v := begun(NewID(t0.Add(-time.Minute)))
+			v.ExpiresAt = now.Add(time.Hour)
+			return v
+		}
+		evaluated := 0
+		for range 24 * 30 {
+			switch _, err := stranger().Check(d, wrong, now); {
+			case err == nil:
+				evaluated++
+			case !errors.Is(err, ErrTooManyGuesses):
+				t.Fatal(err)
+			}
+			mine := begun(NewID(now.Add(time.Minute)))
+			mine.ExpiresAt = now.Add(time.Hour)
+			copied := d.clone()
+			if out, err := mine.clone().Check(copied, right, now.Add(2*time.Minute)); !out.Approved || err != nil {
+				t.Fatalf("%s, after %d wrong guesses: the code that was sent since: %+v, %v", profile, evaluated, out, err)
+			}
+			now = now.Add(time.Hour)
+		}
+		if evaluated != MaxFailures-Reserve {
+			t.Errorf("%s: %d wrong guesses at old codes were evaluated, want %d", profile, evaluated, MaxFailures-Reserve)
+		}
+		// The reserve: one guess for each code that is sent after the failure before, and no second one.
+		for n := evaluated; n < MaxFailures; n++ {
+			v := begun(NewID(now.Add(time.Second)))
+			v.ExpiresAt = now.Add(time.Hour)
+			if _, err := v.Check(d, wrong, now.Add(2*time.Second)); err != nil {
+				t.Fatalf("%s, reserve, guess %d: %v", profile, n+1, err)
+			}
+			if _, err := v.Check(d, right, now.Add(3*time.Second)); !errors.Is(err, ErrTooManyGuesses) {
+				t.Fatalf("%s, a second guess of the reserve at one code: %v", profile, err)
+			}
+			now = now.Add(time.Minute)
+		}
+		v := begun(NewID(now))
+		v.ExpiresAt = now.Add(time.Hour)
+		if _, err := v.Check(d, right, now.Add(time.Second)); !errors.Is(err, ErrTooManyGuesses) || d.Failures != MaxFailures {
+			t.Errorf("%s: after %d failures: %v, want %v", profile, d.Failures, err, ErrTooManyGuesses)
+		}
+	}
+}
+
+// Twenty sends as quickly as possible don't keep a number from the next one for a day.
+func TestADaysSendsAreSpread(t *testing.T) {
+	t.Parallel()
+	d, now, longest := destination(), t0, time.Duration(0)
+	for sends := 0; now.Sub(t0) < 3*24*time.Hour; {
+		wait := d.charge(DefaultLimits, now)
+		longest = max(longest, wait)
+		if wait == 0 {
+			sends++
+			continue
+		}
+		now = now.Add(wait)
+	}
+	if most := 24 * time.Hour / 11; longest > most {
+		t.Errorf("the longest wait is %v, want at most %v", longest, most)
 	}
 }

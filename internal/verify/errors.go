@@ -99,6 +99,7 @@ var (
 
 	ErrNoApplication = &Error{Kind: NotFound, Code: "no_application", Message: "there is no such application"}
 	ErrNoUser        = &Error{Kind: NotFound, Code: "no_user", Message: "there is no such user"}
+	ErrNoNumber      = &Error{Kind: NotFound, Code: "no_number", Message: "nothing is known of this number"}
 	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
 	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
@@ -109,6 +110,8 @@ var (
 	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
 
 	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
+	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}
+	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "a call to this number must wait after the text before it"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
 	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}

@@ -74,6 +74,16 @@ func (p Profile) wait(failures int) time.Duration {
 	return 0
 }
 
+// latestWait is the wait that began last at so many consecutive failures.
+func (p Profile) latestWait(failures int) time.Duration {
+	for ; failures > 0; failures-- {
+		if wait := p.wait(failures); wait > 0 {
+			return wait
+		}
+	}
+	return 0
+}
+
 // A Channel is a way to reach a person.
 type Channel string
 

@@ -46,8 +46,19 @@ type Limits struct {
 // DefaultLimits are a new project's.
 var DefaultLimits = Limits{Burst: 5, Interval: 2 * time.Minute, Daily: 20}
 
-func (l Limits) gcra() limit.GCRA     { return limit.GCRA{Burst: l.Burst, Interval: l.Interval} }
-func (l Limits) window() limit.Window { return limit.Window{Max: l.Daily, Period: 24 * time.Hour} }
+func (l Limits) gcra() limit.GCRA { return limit.GCRA{Burst: l.Burst, Interval: l.Interval} }
+
+// window is the bound of a day. Its first half may be spent at once, the rest only evenly over the day, so
+// that nobody shuts a person out until the day is over by spending it all. Of few there is no half to keep.
+func (l Limits) window() limit.Window {
+	w := limit.Window{Max: l.Daily, Period: 24 * time.Hour}
+	if l.Daily >= minSpread {
+		w.Free = (l.Daily + 1) / 2
+	}
+	return w
+}
+
+const minSpread = 10
 
 // An Account is what a key opens: a project and the application that its requests use.
 type Account struct {

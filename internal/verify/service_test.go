@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,8 @@ import (
 // memory is a [Store] in memory: the same pure functions under one lock. Like a real one it
 // commits nothing for a context that is over, so a caller's has to be kept from it.
 type memory struct {
-	Store // of which nothing is called but what stands below and in memory_test.go
+	resets []string // by whom
+	Store           // of which nothing is called but what stands below and in memory_test.go
 
 	now func() time.Time
 
@@ -108,6 +110,22 @@ func (m *memory) Cancel(ctx context.Context, p ProjectID, id ID) error {
 	return nil
 }
 
+func (m *memory) ResetDestination(ctx context.Context, p ProjectID, n phone.Number, actor string) error {
+	unlock, err := m.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	key, d := m.destination(p, n)
+	if _, ok := m.destinations[key]; !ok {
+		return ErrNoNumber
+	}
+	d.Clear()
+	m.destinations[key] = d
+	m.resets = append(m.resets, actor)
+	return nil
+}
+
 func (m *memory) Account(ctx context.Context, key KeyHash) (Account, error) {
 	unlock, err := m.enter(ctx)
 	defer unlock()
@@ -155,8 +173,9 @@ type room struct {
 	channel Channel
 }
 
-func (r *room) Channel() Channel     { return r.channel }
-func (r *room) Lease() time.Duration { return lease }
+func (r *room) Channel() Channel       { return r.channel }
+func (r *room) Lease() time.Duration   { return lease }
+func (r *room) Calling() time.Duration { return 0 }
 
 func (r *room) Release() {
 	r.o.mu.Lock()
@@ -313,7 +332,7 @@ func TestAPlaceIsUsedOnceOrGivenBack(t *testing.T) {
 			t.Errorf("%s: %d verifications stored, want %d", tt.name, got, tt.stored)
 		}
 		if v != nil && tt.places == back {
-			if v.Delivery != Failed || v.Reason != ReasonExpired || v.Attempt != 0 || len(e.store.destinations["project "+number1].Sends) != 0 && e.acct.Project.Limits.Daily == 0 {
+			if v.Delivery != Failed || v.Reason != ReasonExpired || v.Attempt != 0 {
 				t.Errorf("%s: delivery %v (%s), attempt %d; want failed (expired), 0", tt.name, v.Delivery, v.Reason, v.Attempt)
 			}
 		}
@@ -650,5 +669,19 @@ func TestAServiceServesManyAtOnce(t *testing.T) {
 	all.Wait()
 	if got, want := e.outbox.counts(), "160 reserved, 160 sent, 0 released"; got != want {
 		t.Errorf("places: %s, want %s", got, want)
+	}
+}
+
+func TestAProjectResetsItsNumbers(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	e.store.destinations["project "+number1] = Destination{Number: number1, Failures: MaxFailures}
+	for number, want := range map[string]error{number1: nil, "+12025550123": ErrNoNumber, "12": ErrInvalid} {
+		if err := e.ResetNumber(t.Context(), e.acct, number); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("reset %s: got %v, want %v", number, err, want)
+		}
+	}
+	if d := e.store.destinations["project "+number1]; d.Failures != 0 || !slices.Equal(e.store.resets, []string{"project project"}) {
+		t.Errorf("%d failures, resets by %q; want none, and one by the project", d.Failures, e.store.resets)
 	}
 }

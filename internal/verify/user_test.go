@@ -255,6 +255,7 @@ func TestWhateverHappensToAUserTheRulesHold(t *testing.T) {
 		all := map[ID]*Verification{}
 		approvals := map[ID]int{}
 		var before User
+		var failedAt time.Time
 
 		begin := func(t *rapid.T, associate bool) {
 			address := rapid.SampledFrom([]string{number1, "+12025550101"}).Draw(t, "address")
@@ -282,7 +283,12 @@ func TestWhateverHappensToAUserTheRulesHold(t *testing.T) {
 			if v == nil {
 				t.Skip("no code")
 			}
-			live := v.StatusAt(now) == Pending && !now.Before(d.WaitUntil) && d.Failures < MaxFailures
+			waits := now.Before(d.WaitUntil) || d.Failures >= MaxFailures-Reserve
+			fresh := v.Guesses == 0 && v.ID.Time().After(failedAt)
+			live := v.StatusAt(now) == Pending && d.Failures < MaxFailures && (!waits || fresh)
+			if live && !right {
+				failedAt = now
+			}
 			out, err := u.Check(v, d, guess(right), now)
 			if (err == nil) != live || out.Approved != (live && right) {
 				t.Fatalf("live %t, right %t: got %+v, %v", live, right, out, err)

@@ -49,6 +49,10 @@ type Verification struct {
 	// from the user's row, which is written anyway, whenever it loads the verification.
 	Superseded bool
 
+	// Calling is how long the call of the first attempt may take, from when it begins; 0 if that makes none.
+	// It isn't stored either: whoever starts a verification says so.
+	Calling time.Duration
+
 	// The delivery of its message, beside the verification's own state: see [Verification.Claim].
 	Delivery DeliveryState
 	Reason   string // why the delivery failed, or isn't known to have succeeded
@@ -126,8 +130,8 @@ func (v *Verification) Binding() keyset.Binding {
 // messages that nobody sends can rely on it: behind this delay no row appears any more.
 const maxStartDelay = 5 * time.Second
 
-// Begin starts v on its destination at now: it charges the send limits, and leases the first
-// attempt to the caller. A verification that is dead on arrival is counted and never sent.
+// Begin starts v on its destination at now: it charges the send limits, leases the first attempt to
+// the caller, and takes the phone for a call. A verification that is dead on arrival is counted and never sent.
 func (v *Verification) Begin(d *Destination, limits Limits, lease time.Duration, now time.Time) error {
 	if now.Sub(v.ID.Time()) >= maxStartDelay {
 		return ErrBusy
@@ -140,6 +144,9 @@ func (v *Verification) Begin(d *Destination, limits Limits, lease time.Duration,
 		return nil
 	}
 	v.lease(lease, now)
+	if v.Calling > 0 {
+		d.Phone.hold(v, lease+v.Calling, now)
+	}
 	return nil
 }
 
@@ -165,7 +172,7 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 	if err := v.ended(now); err != nil {
 		return Outcome{}, err
 	}
-	if err := d.admit(now); err != nil {
+	if err := d.admit(v, g.Profile, now); err != nil {
 		return Outcome{}, err
 	}
 	right, err := g.Matches(v)
@@ -247,6 +254,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 	m := Message{
 		ID:           id,
 		Verification: v.ID,
+		Project:      v.Project,
 		Channel:      c,
 		To:           v.To,
 		From:         v.Sender,

@@ -19,6 +19,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/share"
 )
 
@@ -33,6 +34,9 @@ type Store interface {
 	Check(ctx context.Context, g Guess) (Outcome, error)
 	// Cancel ends a verification: see [Verification.Cancel].
 	Cancel(ctx context.Context, p ProjectID, id ID) error
+	// ResetDestination forgets a number's wrong guesses, and writes down for whom, in one transaction. It fails
+	// with [ErrNoNumber] if the project remembers nothing of the number.
+	ResetDestination(ctx context.Context, p ProjectID, n phone.Number, actor string) error
 	// Account returns what a key opens, or [ErrUnauthenticated].
 	Account(ctx context.Context, key KeyHash) (Account, error)
 
@@ -59,6 +63,8 @@ type Place interface {
 	Channel() Channel
 	// Lease is how long the message may stay with us before others may send it.
 	Lease() time.Duration
+	// Calling is how long its call may take, from when it begins; 0 if it makes none.
+	Calling() time.Duration
 }
 
 // An Observer counts what callers asked for and what they got.
@@ -286,6 +292,7 @@ func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verific
 	if err != nil {
 		return nil, err
 	}
+	v.Calling = place.Calling()
 	if err := commit(v, place); err != nil {
 		return nil, err
 	}
@@ -367,4 +374,16 @@ func (s *Service) guess(acct *Account, typed func(*Verification) string) Guess {
 // Cancel ends a verification.
 func (s *Service) Cancel(ctx context.Context, acct *Account, id ID) error {
 	return s.store.Cancel(context.WithoutCancel(ctx), acct.Project.ID, id)
+}
+
+// ResetNumber forgets the wrong guesses at a number of the account's project, so that its codes are
+// evaluated again: for a person whom the project has recognized in another way. It is written down. The
+// send limits go on.
+func (s *Service) ResetNumber(ctx context.Context, acct *Account, number string) error {
+	var p problems
+	n := p.parse(FieldTo, number)
+	if err := p.err(); err != nil {
+		return err
+	}
+	return s.store.ResetDestination(context.WithoutCancel(ctx), acct.Project.ID, n, "project "+string(acct.Project.ID))
 }

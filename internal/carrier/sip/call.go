@@ -14,6 +14,7 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -166,7 +167,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		question := l.c.Speech.Question(speaking, m.Locale, m.Asker)
 		t.question = &question
 	} else {
-		t.script = l.c.Speech.Script(speaking, m.Locale, m.Around(), m.Code.Reveal())
+		t.script = l.c.Speech.Script(speech.For(speaking, string(m.Project)), m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
 	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, func(key byte) { l.press(key, events) })

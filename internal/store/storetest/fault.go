@@ -196,7 +196,9 @@ func failedCommitOfAnAdministratorStoresNothing(t *testing.T, s suite) {
 	if swept, err := k.Swept(ctx); err != nil || !swept.IsZero() {
 		t.Errorf("swept: got %v, %v; want nothing", swept, err)
 	}
-	k.gate.fail()
+	for range 4 { // each step is tried so often
+		k.gate.fail()
+	}
 	deleted, err := k.Retain(ctx, k.clock.Now())
 	wantError(t, "retain", err, verify.ErrNoStore)
 	equal(t, "deleted", deleted, 0)

@@ -53,6 +53,7 @@ type model struct {
 	destinations  map[destination]verify.Destination
 	applications  map[verify.ID]verify.ProjectID
 	users         map[userOf]verify.User
+	phones        map[phone.Number]verify.Phone
 }
 
 // userOf names a user's row.
@@ -74,7 +75,7 @@ type destination struct {
 func newModel() *model {
 	return &model{
 		nil, map[verify.ID]verify.Verification{}, map[verify.ID][]verify.Delivery{}, map[attempt]verify.Delivery{}, map[destination]verify.Destination{},
-		map[verify.ID]verify.ProjectID{}, map[userOf]verify.User{},
+		map[verify.ID]verify.ProjectID{}, map[userOf]verify.User{}, map[phone.Number]verify.Phone{},
 	}
 }
 
@@ -95,6 +96,24 @@ func (m *model) verification(id verify.ID) (v verify.Verification, ok bool) {
 		v.Superseded = !there || !applies || u.Supersedes(&v)
 	}
 	return v, ok
+}
+
+// callings are how long calls may take; most messages are none.
+var callings = rapid.SampledFrom([]time.Duration{0, 0, 10 * time.Second, 2 * time.Minute})
+
+// withPhone lets f decide on a destination together with its phone, if it makes a call.
+func (m *model) withPhone(d *verify.Destination, call bool, f func() error) error {
+	if !call {
+		return f()
+	}
+	p := m.phones[d.Number]
+	p.Number, d.Phone = d.Number, &p
+	err := f()
+	d.Phone = nil
+	if err == nil {
+		m.phones[d.Number] = p
+	}
+	return err
 }
 
 func (m *model) owned(id verify.ID, p verify.ProjectID) (verify.Verification, error) {
@@ -249,6 +268,7 @@ func (m *machine) start(rt *rapid.T) call {
 	v.ID = verify.NewID(m.clock.Now().Add(-rapid.SampledFrom([]time.Duration{0, 0, 0, time.Second, 4999 * time.Millisecond, 5 * time.Second}).Draw(rt, "age")))
 	v.ExpiresAt = v.ID.Time().Add(rapid.SampledFrom([]time.Duration{0, 30 * time.Second, time.Hour, 7 * 24 * time.Hour}).Draw(rt, "life"))
 	v.MaxAttempts = rapid.IntRange(1, 5).Draw(rt, "attempts")
+	v.Calling = callings.Draw(rt, "calling")
 	asksSome(rt, v)
 	limits, lease := manyLimit.Draw(rt, "limits"), leases.Draw(rt, "lease")
 	given := *v
@@ -257,12 +277,15 @@ func (m *machine) start(rt *rapid.T) call {
 		func() (any, error) { err := m.Start(ctx, v, limits, lease); return *v, err },
 		func(model *model, now time.Time) (any, error) {
 			d := model.destination(given.Project, given.To)
-			if err := given.Begin(&d, limits, lease, now); err != nil {
+			err := model.withPhone(&d, given.Calling > 0, func() error { return given.Begin(&d, limits, lease, now) })
+			if err != nil {
 				return nil, err
 			}
+			answer := given
+			given.Calling = 0 // it isn't stored
 			model.verifications[given.ID] = given
 			model.destinations[destination{given.Project, given.To}] = d
-			return given, nil
+			return answer, nil
 		},
 	}
 }
@@ -362,6 +385,9 @@ func (m *machine) settle(rt *rapid.T) call {
 		s.RetryAt = now.Add(rapid.SampledFrom([]time.Duration{-time.Hour, 0, time.Second, time.Minute}).Draw(rt, "wait"))
 		s.Next = rapid.SampledFrom([]time.Duration{0, lease}).Draw(rt, "next")
 	}
+	if rapid.Bool().Draw(rt, "a call") {
+		s.Called = m.model.verifications[id].To
+	}
 	return call{"settle", id,
 		func() (any, error) { return got(m.Settle(ctx, s)) },
 		func(model *model, now time.Time) (any, error) {
@@ -369,6 +395,9 @@ func (m *machine) settle(rt *rapid.T) call {
 			v, err := model.change(id, func(v *verify.Verification) error { return model.settle(v, &s, now) })
 			if err == nil {
 				model.ended(s.Delivery)
+				if p, ok := model.phones[s.Called]; ok && p.Settle(&s, now) {
+					model.phones[s.Called] = p
+				}
 			}
 			return v, err
 		},
@@ -404,13 +433,25 @@ func (m *machine) overdue(rt *rapid.T) verify.Overdue {
 func (m *machine) claim(rt *rapid.T) call {
 	o := m.overdue(rt)
 	lease := leases.Draw(rt, "lease")
+	if o.Calling = callings.Draw(rt, "calling"); o.Calling > 0 {
+		o.By = verify.Voice
+	} else if rapid.Bool().Draw(rt, "sends") {
+		o.By = verify.SMS
+	}
 	return call{"claim", o.Verification.ID,
 		func() (any, error) { return got(m.Claim(ctx, o, lease)) },
 		func(model *model, now time.Time) (any, error) {
 			var lost *verify.Delivery
 			claimed := false
 			v, err := model.change(o.Verification.ID, func(v *verify.Verification) error {
-				lost, claimed = v.Claim(lease, now)
+				d := model.destination(v.Project, v.To)
+				model.withPhone(&d, o.By == verify.Voice, func() error {
+					lost, claimed = o.Claim(v, &d, verify.Limits{}, lease, now)
+					return nil
+				})
+				if key := (destination{v.Project, v.To}); o.By != "" && (len(d.Sends) > 0 || !d.TAT.IsZero()) {
+					model.destinations[key] = d
+				}
 				return nil
 			})
 			if lost != nil {

@@ -25,6 +25,7 @@ type Store interface {
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
+	Hold(ctx context.Context, to phone.Number, id verify.ID, attempt int, d time.Duration) (bool, error)
 	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
 	Find(ctx context.Context, carrier, ref string) (verify.ID, int, error)
 	Postpone(ctx context.Context, o verify.Overdue, until time.Time) error
@@ -156,6 +157,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"CrashedDeletionIsFinished", crashedDeletionIsFinished},
 		{"DeletionAmongLoginsLeavesNothing", deletionAmongLoginsLeavesNothing},
 		{"UsersLimitsAreExact", usersLimitsAreExact},
+		{"PhonesAreHeldWhileACallMayLast", phonesAreHeldWhileACallMayLast},
 		{"UsersAreListed", usersAreListed},
 
 		{"ApplicationsAreKeptAsGiven", applicationsAreKeptAsGiven},

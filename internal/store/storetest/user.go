@@ -558,7 +558,7 @@ func usersLimitsAreExact(t *testing.T, s suite) {
 
 	// What his number's limits refuse isn't counted against him.
 	daily := verify.UserStart{Associate: true, UserLimits: limits, Limits: verify.Limits{Daily: 1}}
-	k.clock.advance(time.Hour)
+	k.clock.advance(24 * time.Hour)
 	_, err = p.begin(daily)
 	wantError(t, "the number's only one", err, nil)
 	k.clock.advance(time.Minute)

@@ -1,0 +1,121 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/pool"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// The columns of phones, in the order in which readPhone and phoneValues take them.
+const phoneColumns = `number, verification, attempt, since, until`
+
+const (
+	selectPhone = `SELECT ` + phoneColumns + ` FROM phone WHERE number = $1`
+	upsertPhone = `INSERT INTO phone (` + phoneColumns + `) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (number) DO UPDATE SET verification = excluded.verification, attempt = excluded.attempt, since = excluded.since, until = excluded.until`
+)
+
+func readPhone(c fields) (p verify.Phone) {
+	p.Number = phone.Number(c.text())
+	c.id(&p.Verification)
+	p.Attempt, p.Since, p.Until = int(c.number()), fromMillis(c.number()), fromMillis(c.number())
+	return p
+}
+
+func phoneValues(to parameters, p *verify.Phone) {
+	to.text(string(p.Number))
+	to.blob(p.Verification[:])
+	to.number(int64(p.Attempt))
+	to.number(millis(p.Since))
+	to.number(millis(p.Until))
+}
+
+// phone returns a row that the operation asked for, a fresh one where there is none yet.
+func (r *rows) phone(n phone.Number) *row[verify.Phone] {
+	p := r.phones[n]
+	if p == nil {
+		p = &row[verify.Phone]{value: verify.Phone{Number: n}}
+		if r.phones == nil {
+			r.phones = map[phone.Number]*row[verify.Phone]{}
+		}
+		r.phones[n] = p
+	}
+	return p
+}
+
+// withPhone lets f decide on a destination together with its phone, if it makes a call.
+func (r *rows) withPhone(d *verify.Destination, call bool, f func() error) error {
+	if !call {
+		return f()
+	}
+	p := r.phone(d.Number)
+	d.Phone = &p.value
+	defer func() { d.Phone = nil }()
+	before := p.value
+	err := f()
+	p.dirty = p.dirty || p.value != before
+	return err
+}
+
+// Hold goes on holding a phone for a call: see [verify.Phone.Hold].
+func (s *Store) Hold(_ context.Context, to phone.Number, id verify.ID, attempt int, d time.Duration) (ours bool, err error) {
+	err = s.w.do(op{phone: to, apply: func(r *rows, now time.Time) error {
+		p := r.phone(to)
+		ours = p.value.Hold(id, attempt, d, now)
+		p.dirty = p.dirty || ours
+		return nil
+	}})
+	return ours && err == nil, err
+}
+
+// releasePhones deletes what holds no phone any more.
+func (s *Store) releasePhones(ctx context.Context) error {
+	for ctx.Err() == nil {
+		var n int64
+		if err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+			result, err := tx.ExecContext(ctx, `DELETE FROM phone WHERE until < $1 AND number IN (SELECT number FROM phone WHERE until < $1 LIMIT $2)`,
+				millis(now.Add(-time.Minute)), retainStep)
+			if err != nil {
+				return err
+			}
+			n, err = result.RowsAffected()
+			return err
+		}); err != nil || n < retainStep {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// limitsLife is how long a project's limits are believed, as keys are.
+const limitsLife = time.Second
+
+type knownLimits struct {
+	limits verify.Limits
+	at     time.Time
+}
+
+// limits are those of a project, for a message that nobody starts at the moment. A project isn't deleted.
+func (s *Store) limits(ctx context.Context, p verify.ProjectID) (verify.Limits, error) {
+	if known, ok := s.knownLimits.Get(p); ok && time.Since(known.at) < limitsLife {
+		return known.limits, nil
+	}
+	l, err := pool.One(ctx, s.hot, scanLimits, `SELECT send_burst, send_interval_ms, send_daily FROM project WHERE id = $1`, p)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return l, away("load limits", err)
+	}
+	s.knownLimits.Add(p, knownLimits{l, time.Now()})
+	return l, nil
+}
+
+func scanLimits(row scanner) (l verify.Limits, err error) {
+	var interval int64
+	err = row.Scan(&l.Burst, &interval, &l.Daily)
+	l.Interval = span(interval)
+	return l, err
+}
