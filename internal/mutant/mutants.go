@@ -353,8 +353,13 @@ var mutants = []mutant{
 	},
 	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
-		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.lossless:", "case false:"}},
+		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.forgives(f.is.timeline):", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
+		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
+		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},
 	{
 		"dump-unnoticed", "After a dump is restored no code works that may have been used.",

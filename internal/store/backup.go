@@ -117,7 +117,7 @@ func (s *Store) Intact(ctx context.Context) error {
 		return err
 	}
 	if verdict != "ok" {
-		return fmt.Errorf("the database is damaged: %s", verdict)
+		return damage(verdict)
 	}
 	return nil
 }

@@ -25,13 +25,15 @@ import (
 // newest one. What is lost altogether isn't there and can't be used.
 type server struct {
 	timeout  time.Duration
-	lossless bool // a standby has all: another timeline voids nothing
+	lossless bool // a standby has all: another timeline voids nothing, unless commits were exposed
 	now      func() time.Time
 	log      *slog.Logger
 	witness  *witness
 
-	mu   sync.Mutex // guards seen
-	seen position
+	mu      sync.Mutex // guards the following
+	seen    position
+	exposed string    // the timeline on which no standby was synchronous when we last looked; "": one was
+	warned  time.Time // when that was last logged
 }
 
 func newServer(p *Postgres, o Options, w *witness) *server {
@@ -67,6 +69,7 @@ type sight struct {
 	at      position
 	name    string // of the database, among all
 	epoch   int64  // the transaction that wrote the watermark "void"
+	synced  bool   // commits wait for a standby
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
@@ -76,7 +79,8 @@ var errIncomplete = errors.New("the database isn't complete: it is being restore
 // then there would be too little to void.
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
-		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint
+		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint,
+		coalesce(current_setting('synchronous_standby_names', true), '') <> ''
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
 		AND to_regclass('verification_pkey') IS NOT NULL AND to_regclass('watermark_pkey') IS NOT NULL AND to_regclass('server_pkey') IS NOT NULL`
@@ -87,7 +91,7 @@ type pgQueryer interface {
 
 func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
 	err = conn.QueryRow(ctx, lookAt, pgx.QueryExecModeSimpleProtocol).Scan(&s.is.system, &s.is.timeline, &s.is.incarnation,
-		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch)
+		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s, errIncomplete
@@ -134,6 +138,7 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	s.witness.of(found.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.expose(found)
 	if why != "" || !found.at.before(s.seen) {
 		s.seen = found.at
 	}
@@ -156,6 +161,27 @@ func (s *server) lost(ctx context.Context, conn *pgx.Conn, found sight) (bool, e
 	return false, nil
 }
 
+// expose remembers, and logs once a minute, that no standby has all commits although the configuration says
+// so. Hold mu.
+func (s *server) expose(f sight) {
+	s.exposed = ""
+	if !s.lossless || f.synced {
+		return
+	}
+	s.exposed = f.is.timeline
+	if now := s.now(); s.log != nil && now.Sub(s.warned) >= time.Minute {
+		s.warned = now
+		s.log.Error("database.synchronous_standby is true, but the server's synchronous_standby_names is empty: a failover voids what is pending; set one of them right")
+	}
+}
+
+// forgives reports whether a standby that was promoted lacks no commit.
+func (s *server) forgives(promoted string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lossless && (s.exposed == "" || s.exposed == promoted)
+}
+
 // changed says what differs from the identity that is stored; "" is nothing.
 func (s *server) changed(f sight) string {
 	switch {
@@ -163,7 +189,7 @@ func (s *server) changed(f sight) string {
 		return "the database is on another server than before"
 	case f.is.incarnation != f.was.incarnation:
 		return "the database was restored from a dump or copied"
-	case f.is.timeline != f.was.timeline && !s.lossless:
+	case f.is.timeline != f.was.timeline && !s.forgives(f.is.timeline):
 		return "a standby was promoted, or the server was recovered to a point in time"
 	}
 	return ""

@@ -52,6 +52,11 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Migrate { // a server starts; other commands needn't wait for this
+		if err := undamaged(ctx, s.write); err != nil {
+			return nil, err
+		}
+	}
 	tables, err := newSchema(s.write, goose.DialectSQLite3, o)
 	if err != nil {
 		return nil, err
@@ -116,6 +121,35 @@ func durable(read func(pragma string) (string, error)) error {
 		}
 	}
 	return nil
+}
+
+// damageLimit is how long a start looks for damage. A large file isn't read to its end.
+const damageLimit = time.Second
+
+// undamaged has SQLite look through a file's pages. It fails if one is damaged: later, only what needs that
+// page would.
+func undamaged(ctx context.Context, db *sql.DB) error {
+	limited, cancel := context.WithTimeout(ctx, damageLimit)
+	defer cancel()
+	var verdict string
+	err := db.QueryRowContext(limited, "PRAGMA quick_check(1)").Scan(&verdict)
+	var e *sqlite.Error
+	switch {
+	case ctx.Err() == nil && limited.Err() != nil:
+		return nil
+	case errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CORRUPT:
+		verdict = e.Error()
+	case err != nil:
+		return fmt.Errorf("look for damage: %w", err)
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("%w; put a backup in its place with countersign restore", damage(verdict))
+	}
+	return nil
+}
+
+func damage(verdict string) error {
+	return fmt.Errorf("the database is damaged: %s", verdict)
 }
 
 // broken reports whether an error of SQLite is a constraint's, that would be broken again.
