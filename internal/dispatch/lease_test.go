@@ -264,6 +264,16 @@ func TestACallEndsWithItsLease(t *testing.T) {
 // replica can make it.
 func TestACallOutlastsADatabaseThatIsAwayForAWhile(t *testing.T) {
 	t.Parallel()
+	for range 5 {
+		if callOutlastsADatabaseThatIsAway(t) {
+			return
+		}
+	}
+	t.Error("the machine was too slow for the lease, five times")
+}
+
+// It reports false if that shows nothing: a lease is kept by the real clock as well.
+func callOutlastsADatabaseThatIsAway(t *testing.T) (shown bool) {
 	var away atomic.Bool
 	var failed atomic.Int32
 	w := newTrunk("a")
@@ -277,6 +287,7 @@ func TestACallOutlastsADatabaseThatIsAwayForAWhile(t *testing.T) {
 			return commit()
 		},
 	}, "")
+	renewed := time.Now() // or later
 	goOn(t, k, id, 30*time.Second)
 
 	away.Store(true)
@@ -286,7 +297,10 @@ func TestACallOutlastsADatabaseThatIsAwayForAWhile(t *testing.T) {
 		k.Await("an attempt to renew", func() bool { return failed.Load() > before })
 	}
 	if w.calling.Load() != 1 {
-		t.Fatal("the call ended while its lease held")
+		if time.Since(renewed) < lease/2 {
+			t.Error("the call ended while its lease held")
+		}
+		return time.Since(renewed) < lease/2
 	}
 	away.Store(false)
 	k.Clock.Advance(2 * time.Second)
@@ -308,6 +322,7 @@ func TestACallOutlastsADatabaseThatIsAwayForAWhile(t *testing.T) {
 	if diff := cmp.Diff([]string{"a errored interrupted", "a accepted "}, attempts(t, k, v)); diff != "" {
 		t.Errorf("attempts (-want +got):\n%s", diff)
 	}
+	return true
 }
 
 // cutOff is a store that its replica can't reach any more.
