@@ -821,6 +821,8 @@ func testForms(t *testing.T, p *process) {
 			t.Errorf("%s:\ngot  %s\nwant %s", test.fields, got, test.want)
 		}
 	}
+	to := newNumber()
+	p.isStart(p.ask(request{path: "sms", contentType: form, body: "to=" + to}), "sms", to) // a plus that isn't escaped is a space
 	for fields, want := range map[string][]string{
 		"":                                {"To can't be blank"},
 		"&token_length=3":                 {"To can't be blank", "Token length must be greater than or equal to 4"},
@@ -879,7 +881,7 @@ func testImpossibleTokens(t *testing.T, p *process) {
 	id, code := p.start(`"max_attempts":20`)
 	tokens := []string{
 		code + "0", "0" + code, code[1:], code + code, "abcdef", "x", " ", "-", "\x00", code + "\x00", "\t\n",
-		strings.Map(func(r rune) rune { return r - '0' + '０' }, code), // full-width
+		strings.Map(func(r rune) rune { return r - '0' + '₀' }, code), // subscripts
 		strings.Repeat("1", 64), strings.Repeat("1", 65), strings.Repeat("1", 10_000), "{code}", "' OR 1=1 --",
 	}
 	for i, token := range tokens {
@@ -904,6 +906,18 @@ func testTypedTokens(t *testing.T, p *process) {
 		"lower case":        strings.ToLower,
 		"in groups":         func(code string) string { return code[:3] + " " + code[3:6] + "-" + code[6:] },
 		"with space around": func(code string) string { return " " + code + "\n" },
+		"full-width": func(code string) string {
+			return strings.Map(func(r rune) rune { return r - '!' + '！' }, code)
+		},
+		"copied with its direction": func(code string) string { return "\u202a" + code + "\u202c\u200e" },
+		"in Arabic digits": func(code string) string {
+			return strings.Map(func(r rune) rune {
+				if '0' <= r && r <= '9' {
+					r += '٠' - '0'
+				}
+				return r
+			}, code)
+		},
 		"pasted from a text": func(code string) string {
 			return "\u00a0" + strings.ToLower(code[:4]) + "\u2013" + code[4:]
 		},

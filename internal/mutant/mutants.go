@@ -24,6 +24,8 @@ const (
 // Files that several mutants change.
 const (
 	codeFile         = "internal/code/code.go"
+	typedFile        = "internal/typed/typed.go"
+	numberFile       = "internal/phone/phone.go"
 	batchFile        = "internal/store/batch.go"
 	exchangeFile     = "internal/carrier/exchange/exchange.go"
 	providerFile     = "internal/carrier/provider/provider.go"
@@ -138,8 +140,23 @@ var mutants = []mutant{
 	},
 	{
 		"token-compared-before-trimming", "A code is read as people type it.",
-		[]edit{{codeFile, "if unicode.IsSpace(r) || isDash(r) {", "if isDash(r) && unicode.IsSpace(r) {"}},
+		[]edit{{codeFile, "if r = typed.Rune(r); r == typed.Nothing {", "if r = typed.Rune(r); r == 0 {"}},
 		test{inCode, "^TestNormalize$"},
+	},
+	{
+		"digits-of-other-scripts-in-codes", "A code may be typed in the digits of any script.",
+		[]edit{{typedFile, "	return digit(r)\n", "	return r\n"}},
+		test{inVerify, "^TestACodeIsReadAsPeopleTypeIt$"},
+	},
+	{
+		"invisible-characters-in-codes", "Invisible characters that come along with a code spend no guess.",
+		[]edit{{typedFile, "unicode.Pd, unicode.Cf, ", "unicode.Pd, "}},
+		test{inVerify, "^TestACodeIsReadAsPeopleTypeIt$"},
+	},
+	{
+		"form-space-refused", "The space that a form makes of a plus is a plus.",
+		[]edit{{numberFile, "	return '1' <= r && r <= '9'\n", "	return false\n"}},
+		test{inPhone, "^TestOneKeyPerNumber$"},
 	},
 	{
 		"hung-up-client-stops-a-check", "A client that hangs up is charged all the same.",

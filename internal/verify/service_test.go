@@ -422,7 +422,7 @@ func TestARowOfAnotherKeyMayBeReadByAnotherServer(t *testing.T) {
 func TestATextThatCanNotBeACodeSpendsAGuess(t *testing.T) {
 	t.Parallel()
 	for _, typed := range []Secret{
-		"", " ", "-", "abc", "12345", "1234567", "12345a", "１２３４５６", "\x00", "\xff\xfe", "😀",
+		"", " ", "-", "abc", "12345", "1234567", "12345a", "①②③④⑤⑥", "一二三四五六", "\u200e", "\x00", "\xff\xfe", "😀",
 		"{code}", "' OR 1=1", Secret(strings.Repeat("1", code.MaxLength+1)), Secret(strings.Repeat("9", 60_000)),
 	} {
 		e := newEngine(t)
@@ -461,6 +461,10 @@ func TestAnEmptyGuessNeverMatches(t *testing.T) {
 func TestACodeIsReadAsPeopleTypeIt(t *testing.T) {
 	t.Parallel()
 	spaced := func(s string) string { return " " + s[:3] + " " + s[3:] + "\n" }
+	script := func(zero rune) func(string) string {
+		return func(s string) string { return strings.Map(func(r rune) rune { return r - '0' + zero }, s) }
+	}
+	fullWidth := func(s string) string { return strings.Map(func(r rune) rune { return r - '!' + '！' }, s) }
 	dashed := func(s string) string { return s[:3] + "-" + s[3:4] + "\u2013" + s[4:] }
 	for _, tt := range []struct {
 		format code.Format
@@ -476,6 +480,13 @@ func TestACodeIsReadAsPeopleTypeIt(t *testing.T) {
 		{code.Complex, func(s string) string { // there case is part of the code
 			return strings.Map(func(r rune) rune { return r ^ 0x20*map[bool]rune{true: 1}[r|0x20 >= 'a' && r|0x20 <= 'z'] }, s)
 		}, false},
+		{code.Numeric, script('０'), true},
+		{code.Numeric, script('٠'), true}, // Arabic-Indic
+		{code.Numeric, script('۰'), true}, // Persian
+		{code.Numeric, script('०'), true}, // Devanagari
+		{code.Numeric, func(s string) string { return "\u202a\ufeff" + s[:3] + "\u200b" + s[3:] + "\u202c\u200e" }, true},
+		{code.Alphanumeric, fullWidth, true},
+		{code.Complex, fullWidth, true},
 		{code.Numeric, func(s string) string { return s[:len(s)-1] }, false},
 		{code.Numeric, func(s string) string { return s + "0" }, false},
 	} {
