@@ -8,7 +8,7 @@
 //
 // A number isn't refused for its national plan: plans change faster than tables
 // of them, and the vendors' own examples aren't numbers that anybody could
-// hold. Who wants more asks [Number.Possible].
+// hold. [Number.Possible] and [Number.Kind] say what a plan does.
 package phone
 
 import (
@@ -69,13 +69,6 @@ func (n Number) CountryCode() int {
 		return 0
 	}
 	return callingCode(digits)
-}
-
-// Possible reports whether the number has a length that its national plan can
-// assign and other countries can dial. It doesn't say that anybody holds it.
-func (n Number) Possible() bool {
-	p, err := phonenumbers.Parse(string(n), "")
-	return err == nil && phonenumbers.IsPossibleNumberWithReason(p) == phonenumbers.IS_POSSIBLE
 }
 
 // cache holds what folded spellings stand for, as reading one takes a pile of
