@@ -466,11 +466,16 @@ func testNumbers(t *testing.T, p *process) {
 		{"+44 (0)20 7946 0018", "+442079460018"},
 		{"+52 1 55 1234 5678", "+525512345678"},
 		{"+54 9 11 2345 6789", "+5491123456789"},
+		{"+54 11 2345 6789", "+541123456789"},    // another form of that one
 		{"+1234567", "+1234567"},                 // 7 digits
 		{"+123456789012345", "+123456789012345"}, // 15 digits
 	}
 	for _, test := range tests {
 		for _, field := range []string{"to", "from"} {
+			if n := phone.Number(test.want); field == "to" && !n.Possible() {
+				p.want(p.ask(request{path: "sms", body: `{"to":"` + test.spelling + `"}`}), 422, refusal("To has a length that its country's numbers don't have"))
+				continue
+			}
 			to, from := test.want, "+12025550199"
 			body := `{"to":"` + test.spelling + `"}`
 			if field == "from" {
@@ -506,13 +511,18 @@ func testRefusedNumbers(t *testing.T, p *process) {
 		{`"+99912345678"`, code},
 		{`"+0012025550103"`, code},
 		{`"+21012345678"`, code},
+		{`"+120255501031234"`, "has a length that its country's numbers don't have"},
+		{`"+19002345678"`, "is a number of the kind premium, which this project may not send to"},
+		{`"+881612345678"`, "is a number of the kind satellite, which this project may not send to"},
 		{`12025550103`, text},
 		{`true`, text},
 		{`["+12025550103"]`, text},
 		{`{"number":"+12025550103"}`, text},
 	} {
 		p.want(p.ask(request{path: "sms", body: `{"to":` + test.value + `}`}), 422, refusal("To "+test.want))
-		p.want(p.ask(request{path: "call", body: with("+12025550103", `"from":`+test.value)}), 422, refusal("From "+test.want))
+		if test.want == format || test.want == code || test.want == text {
+			p.want(p.ask(request{path: "call", body: with("+12025550103", `"from":`+test.value)}), 422, refusal("From "+test.want))
+		}
 	}
 	for _, body := range []string{`{}`, `{"to":null}`, `{"to":""}`, `{"to":"  "}`, `{"To":"+12025550103"}`} {
 		p.want(p.ask(request{path: "sms", body: body}), 422, refusal("To can't be blank"))
@@ -1021,7 +1031,7 @@ func testTenancy(t *testing.T, p *process) {
 }
 
 func testStandardProject(t *testing.T, p *process) {
-	p.command("project", "create", "--id", "standard", "--profile", "standard", "--sender", "+1 202 555 0188", "A shop")
+	p.command("project", "create", "--id", "standard", "--profile", "standard", "--country", "US", "--sender", "+1 202 555 0188", "A shop")
 	strict := p.as("standard", p.command("key", "create", "--project", "standard")["token"])
 	for _, test := range []struct{ fields, want string }{
 		{``, "numeric 6, 300 s, 5 attempts"},
@@ -1047,6 +1057,7 @@ func testStandardProject(t *testing.T, p *process) {
 		strict.want(strict.ask(request{path: "sms", body: with("+12025550114", fields)}), 422, refusal(want))
 	}
 	strict.want(strict.ask(request{path: "sms", body: `{"to":"+120255501"}`}), 422, refusal("To has a length that its country's numbers don't have"))
+	strict.want(strict.ask(request{path: "call", body: `{"to":"+442079460018"}`}), 422, refusal("To is a number of the country GB, to which this project may not send"))
 }
 
 func testRevocation(t *testing.T, p *process) {

@@ -297,6 +297,8 @@ func testAddresses(t *testing.T, p *process) {
 		`{"address":"+1202"}`:                         "",
 		`{"address":"+1202555010012345678"}`:          "",
 		`{"address":"+99912345678"}`:                  "address has an unknown country calling code",
+		`{"address":"+120255501001234"}`:              "address has a length that its country's numbers don't have",
+		`{"address":"voice:+19002345678"}`:            "address is a number of the kind premium, which this project may not send to",
 		`{"address":"push:token@app@FCM"}`:            "address asks for push, which is not available",
 		`{"address":"psh:fcm@sender@token"}`:          "address asks for push, which is not available",
 		`{"address":"voice:"}`:                        "",

@@ -26,6 +26,8 @@ const (
 	codeFile         = "internal/code/code.go"
 	typedFile        = "internal/typed/typed.go"
 	numberFile       = "internal/phone/phone.go"
+	planFile         = "internal/phone/plan.go"
+	policyFile       = "internal/verify/policy.go"
 	batchFile        = "internal/store/batch.go"
 	exchangeFile     = "internal/carrier/exchange/exchange.go"
 	providerFile     = "internal/carrier/provider/provider.go"
@@ -152,6 +154,46 @@ var mutants = []mutant{
 		"invisible-characters-in-codes", "Invisible characters that come along with a code spend no guess.",
 		[]edit{{typedFile, "unicode.Pd, unicode.Cf, ", "unicode.Pd, "}},
 		test{inVerify, "^TestACodeIsReadAsPeopleTypeIt$"},
+	},
+	{
+		"a-key-for-each-form", "All forms of a phone's number share its limits and failures.",
+		[]edit{{serviceFile, "t.to.Key(),", "t.to,"}},
+		test{inVerify, "^TestAllFormsOfANumberAreOnePhone$"},
+	},
+	{
+		"key-sent-to-the-carrier", "The carrier gets the form of a number that its caller wrote.",
+		[]edit{{verificationFile, "v.Reach(),\n		From:", "v.To,\n		From:"}},
+		test{inVerify, "^TestAllFormsOfANumberAreOnePhone$"},
+	},
+	{
+		"digits-behind-a-number", "Digits behind a whole number make no other key.",
+		[]edit{{planFile, "whole := n; len(whole) > minDigits;", "whole := n; whole == n;"}},
+		test{inPhone, "^TestOneKeyForAllFormsOfAPhone$"},
+	},
+	{
+		"impossible-length-sent-to", "A number of a length that its country's numbers don't have is refused.",
+		[]edit{{policyFile, "case !n.Possible():", "case !n.Possible() && project.Profile == Standard:"}},
+		test{inVerify, "^TestNumbersAreReadAsTheProfileSays$"},
+	},
+	{
+		"premium-number-sent-to", "A number of a special kind is sent to only if the project allows the kind.",
+		[]edit{{policyFile, "case kind != phone.Ordinary && !slices.Contains(project.Kinds, kind):", "case kind != phone.Ordinary && len(project.Kinds) == 0:"}},
+		test{inVerify, "^TestNumbersOfOtherKindsMustBeAllowed$"},
+	},
+	{
+		"premium-area-taken-for-ordinary", "An area code of premium numbers makes a number one.",
+		[]edit{{planFile, "			return a.kind\n", "			return Ordinary\n"}},
+		test{inPhone, "^TestKinds$"},
+	},
+	{
+		"standard-sends-anywhere", "A standard project sends to the countries that it allows, and without any to none.",
+		[]edit{{"internal/verify/project.go", "return p.Profile != Standard", "return true"}},
+		test{inVerify, "^TestCountriesMustBeAllowed$"},
+	},
+	{
+		"country-by-calling-code", "Countries that share a calling code are allowed each by itself.",
+		[]edit{{policyFile, "!slices.Contains(project.Countries, n.Region())", "!slices.ContainsFunc(project.Countries, func(c string) bool { return c == n.Region() || c == \"US\" && n.CountryCode() == 1 })"}},
+		test{inVerify, "^TestCountriesMustBeAllowed$"},
 	},
 	{
 		"form-space-refused", "The space that a form makes of a plus is a plus.",

@@ -116,7 +116,7 @@ func (m *memory) ResetDestination(ctx context.Context, p ProjectID, n phone.Numb
 		return err
 	}
 	defer unlock()
-	key, d := m.destination(p, n)
+	key, d := m.destination(p, n.Key())
 	if _, ok := m.destinations[key]; !ok {
 		return ErrNoNumber
 	}
@@ -680,6 +680,49 @@ func TestAServiceServesManyAtOnce(t *testing.T) {
 	all.Wait()
 	if got, want := e.outbox.counts(), "160 reserved, 160 sent, 0 released"; got != want {
 		t.Errorf("places: %s, want %s", got, want)
+	}
+}
+
+// A phone has one row, whichever form of its number a caller writes, and carriers get that form.
+func TestAllFormsOfANumberAreOnePhone(t *testing.T) {
+	t.Parallel()
+	for _, forms := range [][]string{
+		{"+54 9 11 2345 6789", "+54 11 2345 6789", "+54 11 15 2345 6789", "+54 11 2345 6789 0"},
+		{"+55 11 96123 4567", "+55 11 6123 4567"},
+		{"+39 06 698 12345", "+39 6 698 12345", "+39 006 698 12345"},
+		{"+39 333 123 4567", "+39 0 333 123 4567"},
+	} {
+		e := newEngine(t)
+		e.acct.Project.Limits = Limits{Burst: len(forms), Interval: time.Hour}
+		for i, form := range forms {
+			written, err := phone.Parse(form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, _ := e.start(t, StartRequest{Channel: SMS, To: form})
+			if got := e.outbox.messages[i].To; got != written || v.Reach() != written {
+				t.Errorf("%s: the message goes to %s, and %s is answered", form, got, v.Reach())
+			}
+			if _, err := e.Check(t.Context(), e.acct, v.ID, "000"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, form := range forms {
+			if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: form}); !errors.Is(err, ErrTooManySends) {
+				t.Errorf("%s after its phone's last message: got %v, want %v", form, err, ErrTooManySends)
+			}
+		}
+		if len(e.store.destinations) != 1 {
+			t.Errorf("%v: %d rows, want one", forms, len(e.store.destinations))
+		}
+		for key, d := range e.store.destinations {
+			if d.Failures != len(forms) {
+				t.Errorf("%s: %d failures, want %d", key, d.Failures, len(forms))
+			}
+			if err := e.ResetNumber(t.Context(), e.acct, forms[len(forms)-1]); err != nil || e.store.destinations[key].Failures != 0 {
+				t.Errorf("%v: reset by another form: %v, %d failures left", forms, err, e.store.destinations[key].Failures)
+			}
+		}
 	}
 }
 
