@@ -15,7 +15,7 @@ import (
 const module = "github.com/countersign/countersign/"
 
 // pure are the algorithms: they know nothing of us, and nothing of each other but how typing is folded.
-const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/template internal/outage"
+const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/template internal/outage internal/record"
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face/* " +
@@ -27,7 +27,8 @@ const parts = "internal/store internal/route internal/dispatch internal/carrier 
 var may = []struct{ packages, imports string }{
 	{"internal/code internal/phone", "internal/typed"},
 	{pure, ""},
-	{"internal/web internal/request internal/yamlconf", ""},
+	{"internal/request internal/yamlconf", ""},
+	{"internal/web", "internal/record"},
 	{"internal/speech", "internal/share"},
 	{"internal/verify", pure},
 
