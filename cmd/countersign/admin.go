@@ -112,6 +112,8 @@ type policyFlags struct {
 	Profile       string   `help:"Policy: compat keeps the hosted vendors' bounds (a new project's), standard NIST SP 800-63B-4's." enum:",compat,standard" default:"" placeholder:"compat|standard"`
 	Sender        []string `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
 	PublicText    *bool    `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
+	Country       []string `help:"Country whose numbers messages may go to, two letters, 001 for numbers of no country, or 'any'; may be repeated (a new project: any with compat; with standard it must be said)." placeholder:"CC"`
+	AllowKind     []string `help:"Kind of numbers that are refused otherwise, or 'none': premium, shared-cost, satellite, pager, uan, personal; may be repeated (a new project: none)." placeholder:"KIND"`
 	Transliterate *bool    `negatable:"" help:"Write typographic characters (curly quotes, dashes) in the GSM alphabet where that saves segments (a new project: no)."`
 	WebOTP        *string  `name:"webotp" help:"Web site that may read the code by itself: its host, \"\" for none. Messages end with '@HOST #CODE'." placeholder:"HOST"`
 	AndroidHash   *string  `help:"Android app that may read the message by itself: its 11 characters, \"\" for none." placeholder:"HASH"`
@@ -140,7 +142,7 @@ func (c *projectCreate) Run(w world) error {
 		if err := st.CreateProject(w.ctx, p); err != nil {
 			return err
 		}
-		if err := recordAudit(w.ctx, st, "project create", p.ID, "policy "+string(p.Profile)); err != nil {
+		if err := recordAudit(w.ctx, st, "project create", p.ID, "policy "+string(p.Profile)+reached(p)); err != nil {
 			return err
 		}
 		return printOne(w, c.JSON, projectRow(p))
@@ -149,6 +151,7 @@ func (c *projectCreate) Run(w world) error {
 
 // set puts the settings that were given into a project, and checks all of it.
 func (c *policyFlags) set(p *verify.Project) error {
+	before := p.Profile
 	if c.Profile != "" {
 		p.Profile = verify.Profile(c.Profile)
 	}
@@ -179,6 +182,7 @@ func (c *policyFlags) set(p *verify.Project) error {
 		}
 		p.Senders = append(p.Senders, n)
 	}
+	wrong = append(wrong, c.reach(p, before)...)
 	if problem := p.Style.Problem(); problem != "" {
 		wrong = append(wrong, "--webotp, --android-hash: "+problem)
 	}
@@ -192,6 +196,37 @@ func (c *policyFlags) set(p *verify.Project) error {
 		return usageError(strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// reach sets where a project may send, and says what is wrong with that. Whoever makes one standard, or makes
+// a standard one, decides where: else each country's numbers could be called at their expense.
+func (c *policyFlags) reach(p *verify.Project, before verify.Profile) (wrong []string) {
+	if len(c.Country) > 0 {
+		p.Countries = c.Country
+	}
+	anywhere := len(p.Countries) == 0 || slices.Contains(p.Countries, verify.AnyCountry)
+	if p.Profile == verify.Standard && before != verify.Standard && anywhere && len(c.Country) == 0 {
+		wrong = append(wrong, "--country: a standard project must say where it may send: the two letters of each country, or any")
+	}
+	for _, country := range c.Country {
+		if country != verify.AnyCountry && !phone.IsRegion(country) {
+			wrong = append(wrong, fmt.Sprintf("--country %q: must be a country in two letters, such as US, or any", country))
+		}
+	}
+	if len(c.AllowKind) > 0 {
+		p.Kinds = nil
+	}
+	for _, name := range c.AllowKind {
+		kind := phone.Kind(name)
+		switch {
+		case name == "none":
+		case slices.Contains(phone.Kinds, kind):
+			p.Kinds = append(p.Kinds, kind)
+		default:
+			wrong = append(wrong, fmt.Sprintf("--allow-kind %q: must be one of %v, or none", name, phone.Kinds))
+		}
+	}
+	return wrong
 }
 
 // assign sets what was given.
@@ -251,9 +286,18 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	if len(p.Senders) > 0 {
 		senders = fmt.Sprint(p.Senders)
 	}
+	countries := fmt.Sprint(p.Countries)
+	if len(p.Countries) == 0 {
+		countries = map[bool]string{true: "none", false: "any"}[p.Profile == verify.Standard]
+	}
+	kinds := "none"
+	if len(p.Kinds) > 0 {
+		kinds = fmt.Sprint(p.Kinds)
+	}
 	return printSettings(w, asJSON, row{
 		{"project", "id", p.ID}, {"name", "name", p.Name}, {"policy", "policy", p.Profile},
 		{"senders", "", senders}, {"", "senders", p.Senders}, {"public-text", "public_text", p.PublicText},
+		{"countries", "", countries}, {"", "countries", p.Countries}, {"allow-kind", "", kinds}, {"", "allow_kind", p.Kinds},
 		{"transliterate", "transliterate", p.Style.Transliterate}, {"webotp", "webotp", p.Style.WebOTP}, {"android-hash", "android_hash", p.Style.AndroidHash},
 		{"send-burst", "send_burst", p.Limits.Burst}, {"send-interval", "send_interval_seconds", p.Limits.Interval}, {"send-daily", "send_daily", p.Limits.Daily},
 	})
@@ -277,11 +321,22 @@ func (c *projectPolicy) Run(w world) error {
 		if err := st.UpdateProject(w.ctx, p); err != nil {
 			return err
 		}
-		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, %d sends at once, one each %v, %d a day", p.Profile, p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)); err != nil {
+		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, %d sends at once, one each %v, %d a day", p.Profile, p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)+reached(p)); err != nil {
 			return err
 		}
 		return showProject(w, c.JSON, p)
 	})
+}
+
+// reached says where a project may send, if it isn't just anywhere.
+func reached(p verify.Project) (text string) {
+	if len(p.Countries) > 0 {
+		text = fmt.Sprintf(", countries %v", p.Countries)
+	}
+	if len(p.Kinds) > 0 {
+		text += fmt.Sprintf(", kinds %v", p.Kinds)
+	}
+	return text
 }
 
 type keyCommand struct {

@@ -466,11 +466,16 @@ func testNumbers(t *testing.T, p *process) {
 		{"+44 (0)20 7946 0018", "+442079460018"},
 		{"+52 1 55 1234 5678", "+525512345678"},
 		{"+54 9 11 2345 6789", "+5491123456789"},
+		{"+54 11 2345 6789", "+541123456789"},    // another form of that one
 		{"+1234567", "+1234567"},                 // 7 digits
 		{"+123456789012345", "+123456789012345"}, // 15 digits
 	}
 	for _, test := range tests {
 		for _, field := range []string{"to", "from"} {
+			if n := phone.Number(test.want); field == "to" && !n.Possible() {
+				p.want(p.ask(request{path: "sms", body: `{"to":"` + test.spelling + `"}`}), 422, refusal("To has a length that its country's numbers don't have"))
+				continue
+			}
 			to, from := test.want, "+12025550199"
 			body := `{"to":"` + test.spelling + `"}`
 			if field == "from" {
@@ -506,13 +511,18 @@ func testRefusedNumbers(t *testing.T, p *process) {
 		{`"+99912345678"`, code},
 		{`"+0012025550103"`, code},
 		{`"+21012345678"`, code},
+		{`"+120255501031234"`, "has a length that its country's numbers don't have"},
+		{`"+19002345678"`, "is a number of the kind premium, which this project may not send to"},
+		{`"+881612345678"`, "is a number of the kind satellite, which this project may not send to"},
 		{`12025550103`, text},
 		{`true`, text},
 		{`["+12025550103"]`, text},
 		{`{"number":"+12025550103"}`, text},
 	} {
 		p.want(p.ask(request{path: "sms", body: `{"to":` + test.value + `}`}), 422, refusal("To "+test.want))
-		p.want(p.ask(request{path: "call", body: with("+12025550103", `"from":`+test.value)}), 422, refusal("From "+test.want))
+		if test.want == format || test.want == code || test.want == text {
+			p.want(p.ask(request{path: "call", body: with("+12025550103", `"from":`+test.value)}), 422, refusal("From "+test.want))
+		}
 	}
 	for _, body := range []string{`{}`, `{"to":null}`, `{"to":""}`, `{"to":"  "}`, `{"To":"+12025550103"}`} {
 		p.want(p.ask(request{path: "sms", body: body}), 422, refusal("To can't be blank"))
@@ -821,6 +831,8 @@ func testForms(t *testing.T, p *process) {
 			t.Errorf("%s:\ngot  %s\nwant %s", test.fields, got, test.want)
 		}
 	}
+	to := newNumber()
+	p.isStart(p.ask(request{path: "sms", contentType: form, body: "to=" + to}), "sms", to) // a plus that isn't escaped is a space
 	for fields, want := range map[string][]string{
 		"":                                {"To can't be blank"},
 		"&token_length=3":                 {"To can't be blank", "Token length must be greater than or equal to 4"},
@@ -879,7 +891,7 @@ func testImpossibleTokens(t *testing.T, p *process) {
 	id, code := p.start(`"max_attempts":20`)
 	tokens := []string{
 		code + "0", "0" + code, code[1:], code + code, "abcdef", "x", " ", "-", "\x00", code + "\x00", "\t\n",
-		strings.Map(func(r rune) rune { return r - '0' + '０' }, code), // full-width
+		strings.Map(func(r rune) rune { return r - '0' + '₀' }, code), // subscripts
 		strings.Repeat("1", 64), strings.Repeat("1", 65), strings.Repeat("1", 10_000), "{code}", "' OR 1=1 --",
 	}
 	for i, token := range tokens {
@@ -904,6 +916,18 @@ func testTypedTokens(t *testing.T, p *process) {
 		"lower case":        strings.ToLower,
 		"in groups":         func(code string) string { return code[:3] + " " + code[3:6] + "-" + code[6:] },
 		"with space around": func(code string) string { return " " + code + "\n" },
+		"full-width": func(code string) string {
+			return strings.Map(func(r rune) rune { return r - '!' + '！' }, code)
+		},
+		"copied with its direction": func(code string) string { return "\u202a" + code + "\u202c\u200e" },
+		"in Arabic digits": func(code string) string {
+			return strings.Map(func(r rune) rune {
+				if '0' <= r && r <= '9' {
+					r += '٠' - '0'
+				}
+				return r
+			}, code)
+		},
 		"pasted from a text": func(code string) string {
 			return "\u00a0" + strings.ToLower(code[:4]) + "\u2013" + code[4:]
 		},
@@ -1007,7 +1031,7 @@ func testTenancy(t *testing.T, p *process) {
 }
 
 func testStandardProject(t *testing.T, p *process) {
-	p.command("project", "create", "--id", "standard", "--profile", "standard", "--sender", "+1 202 555 0188", "A shop")
+	p.command("project", "create", "--id", "standard", "--profile", "standard", "--country", "US", "--sender", "+1 202 555 0188", "A shop")
 	strict := p.as("standard", p.command("key", "create", "--project", "standard")["token"])
 	for _, test := range []struct{ fields, want string }{
 		{``, "numeric 6, 300 s, 5 attempts"},
@@ -1033,6 +1057,7 @@ func testStandardProject(t *testing.T, p *process) {
 		strict.want(strict.ask(request{path: "sms", body: with("+12025550114", fields)}), 422, refusal(want))
 	}
 	strict.want(strict.ask(request{path: "sms", body: `{"to":"+120255501"}`}), 422, refusal("To has a length that its country's numbers don't have"))
+	strict.want(strict.ask(request{path: "call", body: `{"to":"+442079460018"}`}), 422, refusal("To is a number of the country GB, to which this project may not send"))
 }
 
 func testRevocation(t *testing.T, p *process) {

@@ -261,13 +261,16 @@ func testRefusedUserIDs(t *testing.T, p *process) {
 func testAddresses(t *testing.T, p *process) {
 	app := p.application(`"auth_token_delivery_methods":"SMS,VOICE"`)
 	number := func() (plus, rest string) { n := newNumber(); return n[:5], n[5:] }
-	for _, form := range []string{"%s%s", " %s %s ", "%s (%s)", "%s-%s", "sms", "voice:%s%s", "Voice: %s %s"} {
+	for _, form := range []string{"%s%s", " %s %s ", "%s (%s)", "%s-%s", "sms", "voice:%s%s", "Voice: %s %s", "decoded", "voice:decoded"} {
 		if form == "sms" {
 			continue
 		}
 		plus, rest := number()
 		u := &person{p, app + "/users/" + uuid.NewString(), plus + rest, 0}
 		written := fmt.Sprintf(form, plus, rest)
+		if head, ok := strings.CutSuffix(form, "decoded"); ok { // a form has made a space of the plus
+			written = head + " " + u.to[1:]
+		}
 		u.done(u.mfa("POST", u.path+"/associate", `{"address":"`+written+`"}`))
 		m := u.next()
 		channel := "sms"
@@ -294,6 +297,8 @@ func testAddresses(t *testing.T, p *process) {
 		`{"address":"+1202"}`:                         "",
 		`{"address":"+1202555010012345678"}`:          "",
 		`{"address":"+99912345678"}`:                  "address has an unknown country calling code",
+		`{"address":"+120255501001234"}`:              "address has a length that its country's numbers don't have",
+		`{"address":"voice:+19002345678"}`:            "address is a number of the kind premium, which this project may not send to",
 		`{"address":"push:token@app@FCM"}`:            "address asks for push, which is not available",
 		`{"address":"psh:fcm@sender@token"}`:          "address asks for push, which is not available",
 		`{"address":"voice:"}`:                        "",

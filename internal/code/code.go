@@ -5,8 +5,9 @@
 // are thrown away, never reduced. The alphabets leave out the characters that
 // people mix up when they copy from a small screen, because a wrong guess that
 // was only a misread letter still counts. What is typed is read generously
-// where that can't turn one code into another (spaces, dashes, case where a
-// format has only one) and strictly everywhere else.
+// where that can't turn one code into another (spaces, dashes and invisible
+// characters, digits of other scripts, full-width forms, case where a format
+// has only one) and strictly everywhere else.
 package code
 
 import (
@@ -16,6 +17,8 @@ import (
 	"math"
 	"strings"
 	"unicode"
+
+	"github.com/countersign/countersign/internal/typed"
 )
 
 // MaxLength is the longest code that can be made or read.
@@ -113,20 +116,20 @@ func Generate(rand io.Reader, f Format, length int) (string, error) {
 	return "", fmt.Errorf("generate code: %w", errStuck)
 }
 
-// Normalize turns what a person typed into the code that it spells: without
-// spaces and dashes of any script, and in upper case unless the format tells
-// cases apart. It reports false for what can't be a code of the format. It
+// Normalize turns what a person typed into the code that it spells: folded as
+// [typed.Rune] does, and in upper case unless the format tells cases apart. It
+// reports false for what can't be a code of the format. It
 // doesn't guess that 0 was meant for O: neither is in an alphabet with letters,
 // and a person who reads one there should look again.
 //
 // It stops at the first character that no code holds, and allocates only for
 // a result, so a hostile input costs at most one pass.
-func Normalize(f Format, typed string) (string, bool) {
+func Normalize(f Format, text string) (string, bool) {
 	alphabet := f.Alphabet()
 	var kept [MaxLength]byte
 	n := 0
-	for _, r := range typed {
-		if unicode.IsSpace(r) || isDash(r) {
+	for _, r := range text {
+		if r = typed.Rune(r); r == typed.Nothing {
 			continue
 		}
 		if f != Complex && 'a' <= r && r <= 'z' {
@@ -142,22 +145,13 @@ func Normalize(f Format, typed string) (string, bool) {
 }
 
 // Fold is how Normalize reads a text that need not be a code, such as one with
-// something before it: without spaces and dashes, and in upper case unless the
-// format tells cases apart.
+// something before it.
 func Fold(f Format, text string) string {
 	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r) || isDash(r):
-			return -1
-		case f != Complex:
-			return unicode.ToUpper(r)
+		r = typed.Rune(r)
+		if f != Complex {
+			r = unicode.ToUpper(r)
 		}
 		return r
 	}, text)
-}
-
-// isDash reports whether r is a dash, the minus sign, or the soft hyphen, which
-// a word processor puts where a word may break.
-func isDash(r rune) bool {
-	return r == '\u2212' || r == '\u00AD' || unicode.Is(unicode.Pd, r)
 }

@@ -191,8 +191,24 @@ func TestNormalize(t *testing.T) {
 		{Numeric, "000000", "000000"},
 		{Numeric, "abc", refused},
 		{Numeric, "12345O", refused},
-		{Numeric, "１２３４５６", refused}, // full-width
-		{Numeric, "١٢٣٤٥٦", refused}, // Arabic-Indic
+		{Numeric, "１２３４５６", "123456"}, // full-width
+		{Numeric, "１２３－４５６", "123456"},
+		{Numeric, "١٢٣٤٥٦", "123456"}, // Arabic-Indic
+		{Numeric, "۱۲۳۴۵۶", "123456"}, // Persian
+		{Numeric, "१२३४५६", "123456"}, // Devanagari
+		{Numeric, "১২৩৪৫৬", "123456"}, // Bengali
+		{Numeric, "๑๒๓๔๕๖", "123456"}, // Thai
+		{Numeric, "𝟏𝟐𝟑𝟒𝟓𝟔", "123456"}, // bold
+		{Numeric, "12٣४۵６", "123456"},
+		{Numeric, "\u200e123456", "123456"},
+		{Numeric, "\u202a123456\u202c", "123456"},
+		{Numeric, "\u2067١٢٣\u200f٤٥٦\u2069", "123456"},
+		{Numeric, "\ufeff123\u200b456\u2060", "123456"},
+		{Numeric, "①②③④⑤⑥", refused},
+		{Numeric, "¹²³⁴⁵⁶", refused},
+		{Numeric, "一二三四五六", refused},
+		{Numeric, "1\ufe0f\u20e3", refused}, // an emoji keycap
+		{Numeric, "\u200e\ufeff", refused},
 		{Numeric, "123_456", refused},
 		{Numeric, "+123456", refused},
 		{Numeric, "123\x00456", refused},
@@ -212,9 +228,13 @@ func TestNormalize(t *testing.T) {
 		{Alphanumeric, "k7-mq 2x", "K7MQ2X"},
 		{Alphanumeric, "K7MQ0X", refused},
 		{Alphanumeric, "K7MQ1X", refused},
+		{Alphanumeric, "ｋ７-ＭＱ２ｘ", "K7MQ2X"},
+		{Alphanumeric, "Κ7MQ2X", refused},      // a Greek letter
+		{Alphanumeric, "К7MQ2X", refused},      // a Cyrillic one
 		{Alphanumeric, "\u212a7MQ2X", refused}, // the Kelvin sign is a K to Unicode's folding
 		{Alphanumeric, "ſ7MQ2X", refused},      // and the long s an S
 		{Complex, "aB3!-#$ %", "aB3!#$%"},
+		{Complex, "ａB３！＃\u200b$", "aB3!#$"},
 		{Complex, "aB3l", refused},
 		{Complex, "aB3~", refused},
 		{"hex", "123456", refused},
@@ -244,7 +264,7 @@ func TestNormalizeKeepsWhatIsGenerated(t *testing.T) {
 }
 
 func BenchmarkNormalizeHostile(b *testing.B) {
-	for _, piece := range []string{"1", " ", "\u3000", "\u2013", "\xff"} {
+	for _, piece := range []string{"1", " ", "\u3000", "\u2013", "\u200b", "\u3164", "٣", "\xff"} {
 		typed := strings.Repeat(piece, 64<<10/len(piece))
 		b.Run(strconv.QuoteToASCII(piece), func(b *testing.B) {
 			b.ReportAllocs()
@@ -256,7 +276,7 @@ func BenchmarkNormalizeHostile(b *testing.B) {
 }
 
 func FuzzNormalize(f *testing.F) {
-	for i, s := range []string{"123-456", " 123 456 ", "abCD", "k7-mq 2x", "aB3!#$%", "１２３", "\x00", "\u2212\u00ad", strings.Repeat("1", 65)} {
+	for i, s := range []string{"123-456", " 123 456 ", "abCD", "k7-mq 2x", "aB3!#$%", "１２３", "\u202a١٢٣\u202c", "\x00", "\u2212\u00ad", strings.Repeat("1", 65)} {
 		f.Add(byte(i), s)
 	}
 	f.Fuzz(func(t *testing.T, i byte, typed string) {
@@ -287,6 +307,7 @@ func TestFold(t *testing.T) {
 		{Alphanumeric, "Your code: ab", "YOURCODE:AB"},
 		{Complex, "aB - c", "aBc"},
 		{Alpha, "straße \xff", "STRAßE\ufffd"},
+		{Numeric, "Ｇ－١२\u200e3", "G123"},
 		{Numeric, "", ""},
 	} {
 		if got := Fold(tt.format, tt.text); got != tt.want {

@@ -242,7 +242,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
 // whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
-	m, now := passenger{e.Project, e.To, e.To.Region()}, d.Now()
+	m, now := passenger{e.Project, e.To.Key(), e.To.Region()}, d.Now()
 	var busy verify.Channel // is no reason to go by another one
 	spent := false          // the project has its share of a queue
 	var opens time.Time     // the first breaker

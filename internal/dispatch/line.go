@@ -192,9 +192,9 @@ func (l *line) failed(m passenger, after int, now time.Time) (opened bool) {
 	return opened
 }
 
-// Sender is what a message by the public sender comes from.
+// Sender is what a message by the public sender comes from: the same for all forms of a number.
 func (l *Line) Sender(public, country string, to phone.Number) string {
-	return cmp.Or(route.Sticky(byCountry(l.Senders, country), to), public)
+	return cmp.Or(route.Sticky(byCountry(l.Senders, country), to.Key()), public)
 }
 
 // Cost is what a text costs on its way.

@@ -241,7 +241,7 @@ func (d *Dispatcher) inTurn(due []verify.Overdue) []candidate {
 			continue
 		}
 		v := o.Verification
-		c := candidate{Overdue: o, passenger: passenger{v.Project, v.To, v.To.Region()}}
+		c := candidate{Overdue: o, passenger: passenger{v.Project, v.To, v.Reach().Region()}}
 		q := queue{project: v.Project}
 		if v.Due(d.Now()) {
 			if c.ways, c.why = d.takers(o); len(c.ways) > 0 {

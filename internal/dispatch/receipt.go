@@ -83,7 +83,7 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 		if news.Carrier == "" { // the attempt of a replica that died
 			news.Carrier = r.Carrier
 		}
-		d.Observer.Received(news, v.To.Region())
+		d.Observer.Received(news, v.Reach().Region())
 	}
 	if receipt.Retry {
 		d.lookNow()

@@ -101,9 +101,19 @@ func TestAPhoneThatIsBusyGetsATextAtOnce(t *testing.T) {
 	}
 }
 
-// One call at a time rings a phone, whichever project starts it; the others are told when to come again.
+// One call at a time rings a phone, whichever project starts it, and whichever form of its number that writes;
+// the others are told when to come again.
 func TestOneCallAtATime(t *testing.T) {
 	t.Parallel()
+	for _, forms := range [][2]string{{to, to}, {"+54 9 11 2345 6789", "+54 11 2345 6789"}, {"+39 06 698 12345", "+39 6 698 12345"}} {
+		t.Run(forms[1], func(t *testing.T) {
+			t.Parallel()
+			oneCallAtATime(t, forms[0], forms[1])
+		})
+	}
+}
+
+func oneCallAtATime(t *testing.T, to, again string) {
 	w := newTrunk("a")
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}})
 	if _, err := call(k, to); err != nil {
@@ -121,7 +131,7 @@ func TestOneCallAtATime(t *testing.T) {
 		if i%2 == 0 {
 			acct = other
 		}
-		if _, err := k.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.Voice, To: to}); !errors.Is(err, verify.ErrCalling) {
+		if _, err := k.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.Voice, To: again}); !errors.Is(err, verify.ErrCalling) {
 			t.Errorf("start %d beside the call: %v, want %v", i, err, verify.ErrCalling)
 		}
 	}
@@ -130,7 +140,7 @@ func TestOneCallAtATime(t *testing.T) {
 	}
 	w.ends <- carrier.Because(carrier.ReasonNoAnswer, errDown)
 	k.Await("the phone to be free", func() bool {
-		_, err := k.Verify.Start(t.Context(), other, verify.StartRequest{Channel: verify.Voice, To: to})
+		_, err := k.Verify.Start(t.Context(), other, verify.StartRequest{Channel: verify.Voice, To: again})
 		return err == nil
 	})
 	k.Await("the next call", func() bool { return w.calling.Load() == 1 })

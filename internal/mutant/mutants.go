@@ -24,6 +24,10 @@ const (
 // Files that several mutants change.
 const (
 	codeFile         = "internal/code/code.go"
+	typedFile        = "internal/typed/typed.go"
+	numberFile       = "internal/phone/phone.go"
+	planFile         = "internal/phone/plan.go"
+	policyFile       = "internal/verify/policy.go"
 	batchFile        = "internal/store/batch.go"
 	exchangeFile     = "internal/carrier/exchange/exchange.go"
 	providerFile     = "internal/carrier/provider/provider.go"
@@ -143,8 +147,63 @@ var mutants = []mutant{
 	},
 	{
 		"token-compared-before-trimming", "A code is read as people type it.",
-		[]edit{{codeFile, "if unicode.IsSpace(r) || isDash(r) {", "if isDash(r) && unicode.IsSpace(r) {"}},
+		[]edit{{codeFile, "if r = typed.Rune(r); r == typed.Nothing {", "if r = typed.Rune(r); r == 0 {"}},
 		test{inCode, "^TestNormalize$"},
+	},
+	{
+		"digits-of-other-scripts-in-codes", "A code may be typed in the digits of any script.",
+		[]edit{{typedFile, "	return digit(r)\n", "	return r\n"}},
+		test{inVerify, "^TestACodeIsReadAsPeopleTypeIt$"},
+	},
+	{
+		"invisible-characters-in-codes", "Invisible characters that come along with a code spend no guess.",
+		[]edit{{typedFile, "unicode.Pd, unicode.Cf, ", "unicode.Pd, "}},
+		test{inVerify, "^TestACodeIsReadAsPeopleTypeIt$"},
+	},
+	{
+		"a-key-for-each-form", "All forms of a phone's number share its limits and failures.",
+		[]edit{{serviceFile, "t.to.Key(),", "t.to,"}},
+		test{inVerify, "^TestAllFormsOfANumberAreOnePhone$"},
+	},
+	{
+		"key-sent-to-the-carrier", "The carrier gets the form of a number that its caller wrote.",
+		[]edit{{verificationFile, "v.Reach(),\n		From:", "v.To,\n		From:"}},
+		test{inVerify, "^TestAllFormsOfANumberAreOnePhone$"},
+	},
+	{
+		"digits-behind-a-number", "Digits behind a whole number make no other key.",
+		[]edit{{planFile, "whole := n; len(whole) > minDigits;", "whole := n; whole == n;"}},
+		test{inPhone, "^TestOneKeyForAllFormsOfAPhone$"},
+	},
+	{
+		"impossible-length-sent-to", "A number of a length that its country's numbers don't have is refused.",
+		[]edit{{policyFile, "case !n.Possible():", "case !n.Possible() && project.Profile == Standard:"}},
+		test{inVerify, "^TestNumbersAreReadAsTheProfileSays$"},
+	},
+	{
+		"premium-number-sent-to", "A number of a special kind is sent to only if the project allows the kind.",
+		[]edit{{policyFile, "case kind != phone.Ordinary && !slices.Contains(project.Kinds, kind):", "case kind != phone.Ordinary && len(project.Kinds) == 0:"}},
+		test{inVerify, "^TestNumbersOfOtherKindsMustBeAllowed$"},
+	},
+	{
+		"premium-area-taken-for-ordinary", "An area code of premium numbers makes a number one.",
+		[]edit{{planFile, "			return a.kind\n", "			return Ordinary\n"}},
+		test{inPhone, "^TestKinds$"},
+	},
+	{
+		"standard-sends-anywhere", "A standard project sends to the countries that it allows, and without any to none.",
+		[]edit{{"internal/verify/project.go", "return p.Profile != Standard", "return true"}},
+		test{inVerify, "^TestCountriesMustBeAllowed$"},
+	},
+	{
+		"country-by-calling-code", "Countries that share a calling code are allowed each by itself.",
+		[]edit{{policyFile, "!slices.Contains(project.Countries, n.Region())", "!slices.ContainsFunc(project.Countries, func(c string) bool { return c == n.Region() || c == \"US\" && n.CountryCode() == 1 })"}},
+		test{inVerify, "^TestCountriesMustBeAllowed$"},
+	},
+	{
+		"form-space-refused", "The space that a form makes of a plus is a plus.",
+		[]edit{{numberFile, "	return '1' <= r && r <= '9'\n", "	return false\n"}},
+		test{inPhone, "^TestOneKeyPerNumber$"},
 	},
 	{
 		"hung-up-client-stops-a-check", "A client that hangs up is charged all the same.",

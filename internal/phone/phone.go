@@ -8,7 +8,7 @@
 //
 // A number isn't refused for its national plan: plans change faster than tables
 // of them, and the vendors' own examples aren't numbers that anybody could
-// hold. Who wants more asks [Number.Possible].
+// hold. [Number.Possible] and [Number.Kind] say what a plan does.
 package phone
 
 import (
@@ -16,10 +16,12 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
-	"unicode"
+	"unicode/utf8"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nyaruka/phonenumbers"
+
+	"github.com/countersign/countersign/internal/typed"
 )
 
 // What is wrong with a number. The texts never hold it, since errors are logged
@@ -69,13 +71,6 @@ func (n Number) CountryCode() int {
 	return callingCode(digits)
 }
 
-// Possible reports whether the number has a length that its national plan can
-// assign and other countries can dial. It doesn't say that anybody holds it.
-func (n Number) Possible() bool {
-	p, err := phonenumbers.Parse(string(n), "")
-	return err == nil && phonenumbers.IsPossibleNumberWithReason(p) == phonenumbers.IS_POSSIBLE
-}
-
 // cache holds what folded spellings stand for, as reading one takes a pile of
 // regular expressions. Only numbers are kept: they have at most 15 digits, so
 // its size is bounded in bytes too (12 MB when full), and refused input can't
@@ -85,9 +80,10 @@ var cache, _ = lru.New[string, Number](cacheSize) // errs only for sizes below 1
 const cacheSize = 65_536
 
 // Parse reads an international number as people write it: with spaces, dashes,
-// dots and parentheses, with the digits of any script, with 00 for the plus.
-// Everything else, such as a letter, an extension or a second plus, is an error.
-// It is safe for concurrent use.
+// dots and parentheses, with the digits of any script, with 00 for the plus, or
+// with a space for it, which is what a form makes of one. Everything else, such
+// as a letter, an extension or a second plus, is an error. It is safe for
+// concurrent use.
 func Parse(s string) (Number, error) {
 	folded, ok := fold(s)
 	if !ok {
@@ -110,14 +106,16 @@ func fold(s string) (string, bool) {
 		return "", false
 	}
 	b := make([]byte, 0, len("00")+maxDigits)
+	if formPlus(s) {
+		b = append(b, '+')
+	}
 	for _, r := range s {
-		d, isDigit := digit(r)
-		switch {
-		case isDigit && len(b) < cap(b):
-			b = append(b, d)
-		case (r == '+' || r == '\uFF0B') && len(b) == 0:
+		switch r = typed.Rune(r); {
+		case '0' <= r && r <= '9' && len(b) < cap(b):
+			b = append(b, byte(r))
+		case r == '+' && len(b) == 0:
 			b = append(b, '+')
-		case isFormatting(r):
+		case r == typed.Nothing, r == '.', r == '(', r == ')':
 		default:
 			return "", false
 		}
@@ -130,39 +128,21 @@ func fold(s string) (string, bool) {
 	return folded, ok
 }
 
+// formPlus reports whether a text begins with the space that stands for a plus in a form, and so became one
+// on the way. No calling code begins with 0, with which national numbers and 00 do.
+func formPlus(s string) bool {
+	rest, ok := strings.CutPrefix(s, " ")
+	if !ok {
+		return false
+	}
+	r, _ := utf8.DecodeRuneInString(rest)
+	r = typed.Rune(r)
+	return '1' <= r && r <= '9'
+}
+
 func inBounds(e164 string) bool {
 	digits := len(e164) - 1
 	return minDigits <= digits && digits <= maxDigits
-}
-
-// digit is the ASCII digit that r stands for. Unicode assigns decimal digits in
-// whole runs from zero to nine, which the tests hold the tables to.
-func digit(r rune) (byte, bool) {
-	if r <= unicode.MaxASCII {
-		return byte(r), '0' <= r && r <= '9'
-	}
-	for _, t := range unicode.Nd.R16 {
-		if rune(t.Lo) <= r && r <= rune(t.Hi) {
-			return '0' + byte((r-rune(t.Lo))%10), true
-		}
-	}
-	for _, t := range unicode.Nd.R32 {
-		if rune(t.Lo) <= r && r <= rune(t.Hi) {
-			return '0' + byte((r-rune(t.Lo))%10), true
-		}
-	}
-	return 0, false
-}
-
-// isFormatting reports whether r only sets a number out: spaces, dashes, dots,
-// parentheses, and invisible characters such as the direction marks that come
-// along when a number is copied from a contact or a web page.
-func isFormatting(r rune) bool {
-	switch r {
-	case '.', '(', ')', '\uFF0E', '\uFF08', '\uFF09', '\u2212': // full-width ones, and the minus sign
-		return true
-	}
-	return unicode.IsSpace(r) || unicode.In(r, unicode.Pd, unicode.Cf) // Cf has the soft hyphen
 }
 
 // callingCode is the country calling code that digits begin with, or 0. No code

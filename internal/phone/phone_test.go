@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nyaruka/phonenumbers"
@@ -34,9 +33,9 @@ func TestOneKeyPerNumber(t *testing.T) {
 		{"+5491123456789", 54, []string{"+54 9 11 2345 6789", "+54 11 15 2345 6789", "+54 011 15 2345 6789", "0054 9 11 2345-6789"}},
 		{"+541143211234", 54, []string{"+54 11 4321-1234", "+54 011 4321 1234"}}, // a landline
 		{"+5511961234567", 55, []string{"+55 11 96123-4567", "+55 (11) 96123-4567", "+55 011 96123 4567"}},
-		{"+551131234567", 55, []string{"+55 11 3123-4567", "+55 0 15 11 3123 4567"}}, // by a carrier of choice
-		{"+12025550100", 1, []string{"+1 202 555 0100", "+1 (202) 555-0100", "001 202 555 0100", "+1 1 202 555 0100", "+1.202.555.0100", "+1 1 1 202 555 0100"}},
-		{"+15550100001", 1, []string{"+15550100001", "+1 555 010 0001"}}, // unassigned, and used in tests everywhere
+		{"+551131234567", 55, []string{"+55 11 3123-4567", "+55 0 15 11 3123 4567"}},                                                                                                                   // by a carrier of choice
+		{"+12025550100", 1, []string{"+1 202 555 0100", "+1 (202) 555-0100", "001 202 555 0100", "+1 1 202 555 0100", "+1.202.555.0100", "+1 1 1 202 555 0100", " 1 202 555 0100", " １ 202 555 0100"}}, // as a form reads +1
+		{"+15550100001", 1, []string{"+15550100001", "+1 555 010 0001"}},                                                                                                                               // unassigned, and used in tests everywhere
 		{"+33612345678", 33, []string{"+33 6 12 34 56 78", "+33 (0)6 12 34 56 78", "0033.6.12.34.56.78", "+33 06 12 34 56 78"}},
 		{"+919876543210", 91, []string{"+91 98765 43210", "+91 098765 43210", "+९१ ९८७६५ ४३२१०", "0091-98765-43210"}},
 		{"+819012345678", 81, []string{"+81 90-1234-5678", "+81 (0)90-1234-5678", "＋８１　９０－１２３４－５６７８", "＋８１（０）９０．１２３４．５６７８", "００８１ ９０ １２３４ ５６７８"}},
@@ -81,6 +80,12 @@ func TestRefusals(t *testing.T) {
 		{"a national number", "(202) 555-0100", ErrFormat},
 		{"a trunk zero and no country", "020 7946 0018", ErrFormat},
 		{"another country's prefix for abroad", "011 44 20 7946 0018", ErrFormat},
+		{"a space and 00", " +0012025550100", ErrCallingCode},
+		{"a space and a national number", " 020 7946 0018", ErrFormat},
+		{"two spaces", "  12025550100", ErrFormat},
+		{"another space", "\t12025550100", ErrFormat},
+		{"a plus after a space that is one", " 1+2025550100", ErrFormat},
+		{"a space and a parenthesis", " (202) 555-0100", ErrFormat},
 		{"two pluses", "++12025550100", ErrFormat},
 		{"a plus inside", "+1202+5550100", ErrFormat},
 		{"a plus at the end", "12025550100+", ErrFormat},
@@ -215,33 +220,6 @@ func TestCountryCodeOfNothing(t *testing.T) {
 		if got := n.CountryCode(); got != 0 {
 			t.Errorf("%q.CountryCode() = %d, want 0", string(n), got)
 		}
-	}
-}
-
-// digit counts from the start of a range of the table, so a range must be
-// whole runs of ten.
-func TestDigitsComeInTens(t *testing.T) {
-	t.Parallel()
-	n := 0
-	check := func(lo, hi, stride uint32) {
-		if stride != 1 || (hi-lo+1)%10 != 0 {
-			t.Errorf("decimal digits %U to %U, each %d: not whole tens", lo, hi, stride)
-		}
-		for r := lo; r <= hi; r++ {
-			n++
-			if got, ok := digit(rune(r)); !ok || got != '0'+byte((r-lo)%10) {
-				t.Errorf("digit(%U) = %q, %t", r, got, ok)
-			}
-		}
-	}
-	for _, r := range unicode.Nd.R16 {
-		check(uint32(r.Lo), uint32(r.Hi), uint32(r.Stride))
-	}
-	for _, r := range unicode.Nd.R32 {
-		check(r.Lo, r.Hi, r.Stride)
-	}
-	if n < 600 {
-		t.Errorf("%d decimal digits, want all", n)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nyaruka/phonenumbers"
 )
 
@@ -18,38 +17,37 @@ func (n Number) Region() string {
 	case code == 0:
 		return ""
 	case code == 1 && len(n) >= len("+1202"):
-		return northAmerica(n)
+		return areaOf(n).region
 	}
 	regions := mainRegions()
 	if main, alone := regions[code]; alone {
 		return main
 	}
-	if region, ok := shared.Get(n); ok {
-		return region
-	}
-	region := lookUp(n, code)
-	shared.Add(n, region)
-	return region
+	return n.plan().region
 }
 
-// northAmerican are the regions of area codes, as far as they were asked for: twenty-five countries
-// share the calling code 1, and the area code alone says whose a number is. The library takes eight
-// microseconds to tell.
-var northAmerican [1000]atomic.Pointer[string]
-
-func northAmerica(n Number) string {
-	area := n[2:5]
-	i := int(area[0]-'0')*100 + int(area[1]-'0')*10 + int(area[2]-'0')
-	if region := northAmerican[i].Load(); region != nil {
-		return *region
-	}
-	region := lookUp("+1"+area+"2345678", 1)
-	northAmerican[i].Store(&region)
-	return region
+// An area is what an area code of the calling code 1 says, which twenty-five countries share. The library
+// takes eight microseconds to tell.
+type area struct {
+	region string
+	kind   Kind
+	plain  bool // all its numbers are of one kind, as in the two large countries
 }
 
-// shared holds the regions of numbers whose calling code several countries share, but for 1.
-var shared, _ = lru.New[Number, string](cacheSize) // errs only for sizes below 1
+// areas are those that were asked for.
+var areas [1000]atomic.Pointer[area]
+
+func areaOf(n Number) *area {
+	code := n[2:5]
+	i := int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0')
+	if a := areas[i].Load(); a != nil {
+		return a
+	}
+	any := planOf("+1" + code + "2345678")
+	a := &area{any.region, any.kind, any.region == "US" || any.region == "CA"}
+	areas[i].Store(a)
+	return a
+}
 
 // mainRegions are the countries that have a calling code to themselves.
 var mainRegions = sync.OnceValue(func() map[int]string {
@@ -62,15 +60,8 @@ var mainRegions = sync.OnceValue(func() map[int]string {
 	return alone
 })
 
-// lookUp asks the library.
-func lookUp(n Number, code int) string {
-	if p, err := phonenumbers.Parse(string(n), ""); err == nil {
-		if region := phonenumbers.GetRegionCodeForNumber(p); region != "" {
-			return region
-		}
-	}
-	return phonenumbers.GetRegionCodeForCountryCode(code)
-}
+// World is the region of numbers that no country has.
+const World = "001"
 
 // IsRegion reports whether a text is a country that [Number.Region] may answer.
-func IsRegion(s string) bool { return s == "001" || phonenumbers.GetSupportedRegions()[s] }
+func IsRegion(s string) bool { return s == World || phonenumbers.GetSupportedRegions()[s] }

@@ -24,31 +24,39 @@ var (
 )
 
 const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
-	p.transliterate, p.webotp, p.android_hash`
+	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds`
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
 	p          *verify.Project
 	intervalMS int64
 	senders    string
+	countries  string
+	kinds      string
 }
 
 func (d *projectDest) fields() []any {
 	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
-		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash}
+		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash, &d.countries, &d.kinds}
 }
 
 func (d *projectDest) done() {
 	d.p.Limits.Interval = time.Duration(d.intervalMS) * time.Millisecond
-	for _, n := range strings.Fields(d.senders) {
-		d.p.Senders = append(d.p.Senders, phone.Number(n))
-	}
+	d.p.Senders, d.p.Countries, d.p.Kinds = split[phone.Number](d.senders), split[string](d.countries), split[phone.Kind](d.kinds)
 }
 
-func joinSenders(numbers []phone.Number) string {
-	s := make([]string, len(numbers))
-	for i, n := range numbers {
-		s[i] = string(n)
+// split reads what joined has written: nil where there is nothing.
+func split[T ~string](text string) (all []T) {
+	for _, s := range strings.Fields(text) {
+		all = append(all, T(s))
+	}
+	return all
+}
+
+func joined[T ~string](all []T) string {
+	s := make([]string, len(all))
+	for i, t := range all {
+		s[i] = string(t)
 	}
 	return strings.Join(s, " ")
 }
@@ -89,10 +97,10 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		application := verify.NewID(now)
 		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
-				transliterate, webotp, android_hash)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
-			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText, application[:], millis(now),
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash)
+				transliterate, webotp, android_hash, countries, number_kinds)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`,
+			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText, application[:], millis(now),
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, joined(p.Countries), joined(p.Kinds))
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create project %s: %w", p.ID, err)
 		}
@@ -106,9 +114,9 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
-				transliterate = $9, webotp = $10, android_hash = $11
-			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joinSenders(p.Senders), p.PublicText,
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash)
+				transliterate = $9, webotp = $10, android_hash = $11, countries = $12, number_kinds = $13
+			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, joined(p.Countries), joined(p.Kinds))
 		if err := changedOne(result, err, ErrNoProject); err != nil {
 			return fmt.Errorf("update project %s: %w", p.ID, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -15,9 +16,10 @@ import (
 // ErrNoDestination means that a project remembers nothing of a number.
 var ErrNoDestination error = verify.ErrNoNumber
 
-// Destination reads what a project remembers of a number, or fails with [ErrNoDestination].
+// Destination reads what a project remembers of a phone, whichever form of its number is given, or fails
+// with [ErrNoDestination].
 func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
-	d, err := pool.One(ctx, s.hot, scanDestination, selectDestination, p, n)
+	d, err := pool.One(ctx, s.hot, scanDestination, selectDestination, p, n.Key())
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, ErrNoDestination
 	}
@@ -44,22 +46,29 @@ func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]ver
 	return all, nil
 }
 
-// ResetDestination forgets a number's wrong guesses because an operator or the project says so, and writes down
-// who that was, in one transaction. It fails with [ErrNoDestination].
+// ResetDestination forgets a phone's wrong guesses because an operator or the project says so, and writes down
+// who that was, in one transaction. It fails with [ErrNoDestination]. Before there were keys, a form of a
+// number had a row of its own, which is forgotten too.
 func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.Number, actor string) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		d, err := scanDestination(tx.QueryRowContext(ctx, selectDestination, p, n))
-		if errors.Is(err, sql.ErrNoRows) {
+		rows, failures := 0, 0
+		for _, form := range slices.Compact([]phone.Number{n.Key(), n}) {
+			d, err := scanDestination(tx.QueryRowContext(ctx, selectDestination, p, form))
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			rows, failures = rows+1, failures+d.Failures
+			d.Clear()
+			if _, err := tx.ExecContext(ctx, `UPDATE destination SET failures = $3, wait_until = $4 WHERE project = $1 AND number = $2`,
+				p, form, d.Failures, millis(d.WaitUntil)); err != nil {
+				return err
+			}
+		}
+		if rows == 0 {
 			return ErrNoDestination
-		}
-		if err != nil {
-			return err
-		}
-		failures := d.Failures
-		d.Clear()
-		if _, err := tx.ExecContext(ctx, `UPDATE destination SET failures = $3, wait_until = $4 WHERE project = $1 AND number = $2`,
-			p, n, d.Failures, millis(d.WaitUntil)); err != nil {
-			return err
 		}
 		return audit(ctx, tx, now, Audit{Actor: actor, Action: "destination reset", Project: p, Detail: fmt.Sprintf("%s after %d wrong guesses", n.Masked(), failures)})
 	})

@@ -15,7 +15,7 @@ const verificationColumns = identityColumns + `, ` + stateColumns
 
 // Those of them that never change.
 const identityColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks, api_key, address`
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks, written, api_key, address`
 
 // Those that do.
 const stateColumns = `status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
@@ -73,7 +73,7 @@ func scanVerification(row scanner) (v verify.Verification, err error) {
 	var fallbacks string
 	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
 		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
-		&v.Locale, &v.Approval, &v.Asker, &fallbacks, &key, &v.Address,
+		&v.Locale, &v.Approval, &v.Asker, &fallbacks, &v.Written, &key, &v.Address,
 		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
@@ -167,6 +167,7 @@ func readIdentity(c fields) (v verify.Verification, err error) {
 	v.Approval = verify.Approval(c.number())
 	v.Asker = c.text()
 	v.Fallbacks, err = parseFallbacks(c.text())
+	v.Written = phone.Number(c.text())
 	c.id(&v.APIKey)
 	v.Address = c.text()
 	return v, err
@@ -259,6 +260,7 @@ func verificationIdentity(p parameters, v *verify.Verification) {
 	p.number(int64(v.Approval))
 	p.text(v.Asker)
 	p.text(fallbackText(v.Fallbacks))
+	p.text(string(v.Written))
 	p.blob(v.APIKey[:])
 	p.text(v.Address)
 }

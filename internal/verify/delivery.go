@@ -19,7 +19,7 @@ type Envelope struct {
 
 // Envelope is that of v's message.
 func (v *Verification) Envelope() Envelope {
-	return Envelope{v.ID, v.Project, v.Application, v.Channel, v.To}
+	return Envelope{v.ID, v.Project, v.Application, v.Channel, v.Reach()}
 }
 
 // A Message is one text on its way to one phone.

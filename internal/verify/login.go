@@ -84,7 +84,7 @@ func (s *Service) settleUser(ctx context.Context, acct *Account, o occasion, r u
 	var p problems
 	app := &acct.Application
 	p.text(FieldDisplayName, r.displayName, maxDisplayName)
-	to := p.address(r.address, acct.Project.Profile)
+	to := p.address(r.address, &acct.Project)
 	channel := app.channel(r.channel, to, &p)
 	t := p.terms(acct, StartRequest{Channel: channel})
 	t.to = to.number

@@ -141,7 +141,7 @@ func TestACodeIsTypedWithOrWithoutItsPrefix(t *testing.T) {
 		right, wrong   []string
 	}{
 		{"none", code.Numeric, "", "012345", []string{"012345", " 012 345 ", "0-1-2-3-4-5"}, []string{"G-012345", "12345", "0123456"}},
-		{"letter and dash", code.Numeric, "G-", "012345", []string{"012345", "G-012345", "g-012345", "G012345", "g 012 345", " G–012345"}, []string{"G-", "G-12345", "GG012345", "H-012345", "-G"}},
+		{"letter and dash", code.Numeric, "G-", "012345", []string{"012345", "G-012345", "g-012345", "G012345", "g 012 345", " G–012345", "Ｇ－０１２３４５", "\u2066g-٠١٢٣٤٥\u2069"}, []string{"G-", "G-12345", "GG012345", "H-012345", "-G"}},
 		{"digits", code.Numeric, "01", "012345", []string{"012345", "01012345", "01 012345"}, []string{"2345", "0101012345", "01"}},
 		{"letters before letters", code.Alphanumeric, "AB", "ABCDEF", []string{"ABCDEF", "abcdef", "ABABCDEF", "ab-abcdef"}, []string{"CDEF", "ABAB"}},
 		{"case counts", code.Complex, "Ab", "Ab3$xY", []string{"Ab3$xY", "AbAb3$xY"}, []string{"AB3$xY", "ABAb3$xY", "abAb3$xY", "3$xY"}},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -37,8 +38,7 @@ type bounds struct {
 	minBits                            float64 // of a code's entropy
 	maxLife, life                      time.Duration
 	minAttempts, maxAttempts, attempts int
-	possibleNumbers                    bool // refuse lengths that the national plan doesn't know
-	freeFailures                       int  // wrong guesses at a number before the first wait, less 5
+	freeFailures                       int // wrong guesses at a number before the first wait, less 5
 }
 
 var profiles = map[Profile]bounds{
@@ -53,7 +53,6 @@ var profiles = map[Profile]bounds{
 		minLength: 4, maxLength: 20, length: 6, minBits: 6 * 3.3219,
 		maxLife: 600 * time.Second, life: 300 * time.Second,
 		minAttempts: 1, maxAttempts: 5, attempts: 5,
-		possibleNumbers: true,
 	},
 }
 
@@ -182,7 +181,7 @@ func Validate(acct *Account, r StartRequest) error {
 func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms, error) {
 	var p problems
 	t := p.terms(acct, r)
-	t.to = p.number(FieldTo, r.To, acct.Project.Profile)
+	t.to = p.number(FieldTo, r.To, &acct.Project)
 	sender := p.from(acct, r.From, from)
 	t.sender = sender.From
 
@@ -297,13 +296,30 @@ func tooLong(c Channel, full string, spoken, segments int) string {
 	return fmt.Sprintf("is too long (maximum is %d characters with the code, one segment of %v)", most, enc)
 }
 
-// number parses an E.164 number of whom to reach; "" means that a problem was noted.
-func (p *problems) number(f Field, s string, profile Profile) phone.Number {
+// number parses an E.164 number of whom to reach, which the project must be allowed to; "" means that it
+// is none, and a problem was noted.
+func (p *problems) number(f Field, s string, project *Project) phone.Number {
 	n := p.parse(f, s)
-	if n != "" && profiles[profile].possibleNumbers && !n.Possible() {
+	if n == "" {
+		return ""
+	}
+	kind := n.Kind()
+	switch {
+	case !n.Possible():
 		p.add(f, "has a length that its country's numbers don't have")
+	case kind != phone.Ordinary && !slices.Contains(project.Kinds, kind):
+		p.add(f, "is a number of the kind %s, which this project may not send to", kind)
+	case !project.anyCountry() && !slices.Contains(project.Countries, n.Region()):
+		p.add(f, "is a number of %s, to which this project may not send", country(n.Region()))
 	}
 	return n
+}
+
+func country(region string) string {
+	if region == phone.World {
+		return "no country"
+	}
+	return "the country " + region
 }
 
 // parse parses an E.164 number; "" means that a problem was noted.

@@ -18,7 +18,7 @@ import (
 const public = "+12025550199"
 
 func account(p Profile) *Account {
-	return &Account{Project: Project{ID: "project", Profile: p}, Application: Application{ID: NewID(t0)}}
+	return &Account{Project: Project{ID: "project", Profile: p, Countries: []string{AnyCountry}}, Application: Application{ID: NewID(t0)}}
 }
 
 // found are what settle finds wrong, sorted, for the order is nobody's promise.
@@ -253,8 +253,13 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 		{"0012025550100", "", ""},
 		{"+15557788999", "", ""}, // the vendor's example: no such area code, but a possible length
 		{"+5554433222", "", ""},  // and eight digits, which Brazil has for a few services
-		{"+1202555010", "", length},
-		{"+120255501000", "", length},
+		{"+14085551212", "", ""}, // other examples
+		{"+15551234567", "", ""},
+		{"+1202555010", length, length},
+		{"+120255501000", length, length},
+		{"+120255501001234", length, length},
+		{"+1234567", length, length},
+		{"+4477009001234", length, length},
 		{"", blank, blank},
 		{" \t", blank, blank},
 		{"12025550100", format, format},
@@ -282,6 +287,71 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, senders{public: public}, nil)
 	if got.sender != "+1202555010" || err != nil {
 		t.Errorf("sender of impossible length: got %q, %v; want it accepted in E.164", got.sender, err)
+	}
+}
+
+func TestNumbersOfOtherKindsMustBeAllowed(t *testing.T) {
+	t.Parallel()
+	for kind, to := range map[phone.Kind]string{
+		phone.Premium: "+1 900 234 5678", phone.SharedCost: "+39 848 123456", phone.Satellite: "+881 612 345 678",
+		phone.Pager: "+44 7640 123456", phone.UAN: "+44 300 123 4567", phone.Personal: "+1 500 234 5678",
+	} {
+		refused := []Problem{{Field: FieldTo, Message: "is a number of the kind " + string(kind) + ", which this project may not send to"}}
+		for _, profile := range []Profile{Compat, Standard} {
+			for _, c := range []Channel{SMS, Voice} {
+				acct, r := account(profile), StartRequest{Channel: c, To: to}
+				if diff := cmp.Diff(refused, found(t, Validate(acct, r))); diff != "" {
+					t.Errorf("%s, %s to %s: problems (-want +got)\n%s", profile, c, to, diff)
+				}
+				acct.Project.Kinds = []phone.Kind{kind}
+				if err := Validate(acct, r); err != nil {
+					t.Errorf("%s, %s to %s, which is allowed: %v", profile, c, to, err)
+				}
+				acct.Project.Kinds = slices.DeleteFunc(slices.Clone(phone.Kinds), func(k phone.Kind) bool { return k == kind })
+				if diff := cmp.Diff(refused, found(t, Validate(acct, r))); diff != "" {
+					t.Errorf("%s, %s to %s, where others are allowed: problems (-want +got)\n%s", profile, c, to, diff)
+				}
+			}
+		}
+	}
+}
+
+func TestCountriesMustBeAllowed(t *testing.T) {
+	t.Parallel()
+	const none = ""
+	refused := func(where string) []Problem {
+		return []Problem{{Field: FieldTo, Message: "is a number of " + where + ", to which this project may not send"}}
+	}
+	for _, tt := range []struct {
+		profile   Profile
+		countries string
+		to        string
+		want      string // where it may not be sent
+	}{
+		{Compat, "", number1, none},
+		{Compat, "", "+44 7400 123456", none},
+		{Compat, "any", "+44 7400 123456", none},
+		{Compat, "US GB", "+44 7400 123456", none},
+		{Compat, "US", "+44 7400 123456", "the country GB"},
+		{Compat, "US", "+1 876 555 0123", "the country JM"}, // the calling code says little
+		{Standard, "", number1, "the country US"},
+		{Standard, "any", number1, none},
+		{Standard, "US", number1, none},
+		{Standard, "US", "+1 416 555 0123", "the country CA"},
+		{Standard, "CA GB", "+1 416 555 0123", none},
+		{Standard, "RU", "+7 701 123 4567", "the country KZ"},
+		{Standard, "US", "+800 1234 5678", "no country"},
+		{Standard, "US 001", "+800 1234 5678", none},
+	} {
+		acct := account(tt.profile)
+		acct.Project.Countries = strings.Fields(tt.countries)
+		var want []Problem
+		if tt.want != none {
+			want = refused(tt.want)
+		}
+		if diff := cmp.Diff(want, found(t, Validate(acct, StartRequest{Channel: SMS, To: tt.to}))); diff != "" {
+			t.Errorf("%s, %q, to %s: problems (-want +got)\n%s", tt.profile, tt.countries, tt.to, diff)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/limit"
@@ -23,6 +24,23 @@ type Project struct {
 	// Carriers let that sender send the approved text only, hence off by default.
 	PublicText bool
 	Style      Style
+
+	// Countries are those whose numbers may be sent to, in ISO 3166's two letters, [phone.World] for numbers
+	// of no country, or [AnyCountry]. With none it is any in compat, and none in standard.
+	Countries []string
+	// Kinds are those of numbers that may be sent to beside ordinary ones: most of them bring money to whoever
+	// has them called.
+	Kinds []phone.Kind
+}
+
+// AnyCountry stands for all in a project's countries.
+const AnyCountry = "any"
+
+func (p *Project) anyCountry() bool {
+	if len(p.Countries) == 0 {
+		return p.Profile != Standard
+	}
+	return slices.Contains(p.Countries, AnyCountry)
 }
 
 // allows reports whether the project may send from a number.

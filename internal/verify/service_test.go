@@ -116,7 +116,7 @@ func (m *memory) ResetDestination(ctx context.Context, p ProjectID, n phone.Numb
 		return err
 	}
 	defer unlock()
-	key, d := m.destination(p, n)
+	key, d := m.destination(p, n.Key())
 	if _, ok := m.destinations[key]; !ok {
 		return ErrNoNumber
 	}
@@ -422,7 +422,7 @@ func TestARowOfAnotherKeyMayBeReadByAnotherServer(t *testing.T) {
 func TestATextThatCanNotBeACodeSpendsAGuess(t *testing.T) {
 	t.Parallel()
 	for _, typed := range []Secret{
-		"", " ", "-", "abc", "12345", "1234567", "12345a", "１２３４５６", "\x00", "\xff\xfe", "😀",
+		"", " ", "-", "abc", "12345", "1234567", "12345a", "①②③④⑤⑥", "一二三四五六", "\u200e", "\x00", "\xff\xfe", "😀",
 		"{code}", "' OR 1=1", Secret(strings.Repeat("1", code.MaxLength+1)), Secret(strings.Repeat("9", 60_000)),
 	} {
 		e := newEngine(t)
@@ -461,6 +461,10 @@ func TestAnEmptyGuessNeverMatches(t *testing.T) {
 func TestACodeIsReadAsPeopleTypeIt(t *testing.T) {
 	t.Parallel()
 	spaced := func(s string) string { return " " + s[:3] + " " + s[3:] + "\n" }
+	script := func(zero rune) func(string) string {
+		return func(s string) string { return strings.Map(func(r rune) rune { return r - '0' + zero }, s) }
+	}
+	fullWidth := func(s string) string { return strings.Map(func(r rune) rune { return r - '!' + '！' }, s) }
 	dashed := func(s string) string { return s[:3] + "-" + s[3:4] + "\u2013" + s[4:] }
 	for _, tt := range []struct {
 		format code.Format
@@ -476,6 +480,13 @@ func TestACodeIsReadAsPeopleTypeIt(t *testing.T) {
 		{code.Complex, func(s string) string { // there case is part of the code
 			return strings.Map(func(r rune) rune { return r ^ 0x20*map[bool]rune{true: 1}[r|0x20 >= 'a' && r|0x20 <= 'z'] }, s)
 		}, false},
+		{code.Numeric, script('０'), true},
+		{code.Numeric, script('٠'), true}, // Arabic-Indic
+		{code.Numeric, script('۰'), true}, // Persian
+		{code.Numeric, script('०'), true}, // Devanagari
+		{code.Numeric, func(s string) string { return "\u202a\ufeff" + s[:3] + "\u200b" + s[3:] + "\u202c\u200e" }, true},
+		{code.Alphanumeric, fullWidth, true},
+		{code.Complex, fullWidth, true},
 		{code.Numeric, func(s string) string { return s[:len(s)-1] }, false},
 		{code.Numeric, func(s string) string { return s + "0" }, false},
 	} {
@@ -671,6 +682,49 @@ func TestAServiceServesManyAtOnce(t *testing.T) {
 	all.Wait()
 	if got, want := e.outbox.counts(), "160 reserved, 160 sent, 0 released"; got != want {
 		t.Errorf("places: %s, want %s", got, want)
+	}
+}
+
+// A phone has one row, whichever form of its number a caller writes, and carriers get that form.
+func TestAllFormsOfANumberAreOnePhone(t *testing.T) {
+	t.Parallel()
+	for _, forms := range [][]string{
+		{"+54 9 11 2345 6789", "+54 11 2345 6789", "+54 11 15 2345 6789", "+54 11 2345 6789 0"},
+		{"+55 11 96123 4567", "+55 11 6123 4567"},
+		{"+39 06 698 12345", "+39 6 698 12345", "+39 006 698 12345"},
+		{"+39 333 123 4567", "+39 0 333 123 4567"},
+	} {
+		e := newEngine(t)
+		e.acct.Project.Limits = Limits{Burst: len(forms), Interval: time.Hour}
+		for i, form := range forms {
+			written, err := phone.Parse(form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, _ := e.start(t, StartRequest{Channel: SMS, To: form})
+			if got := e.outbox.messages[i].To; got != written || v.Reach() != written {
+				t.Errorf("%s: the message goes to %s, and %s is answered", form, got, v.Reach())
+			}
+			if _, err := e.Check(t.Context(), e.acct, v.ID, "000"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, form := range forms {
+			if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: form}); !errors.Is(err, ErrTooManySends) {
+				t.Errorf("%s after its phone's last message: got %v, want %v", form, err, ErrTooManySends)
+			}
+		}
+		if len(e.store.destinations) != 1 {
+			t.Errorf("%v: %d rows, want one", forms, len(e.store.destinations))
+		}
+		for key, d := range e.store.destinations {
+			if d.Failures != len(forms) {
+				t.Errorf("%s: %d failures, want %d", key, d.Failures, len(forms))
+			}
+			if err := e.ResetNumber(t.Context(), e.acct, forms[len(forms)-1]); err != nil || e.store.destinations[key].Failures != 0 {
+				t.Errorf("%v: reset by another form: %v, %d failures left", forms, err, e.store.destinations[key].Failures)
+			}
+		}
 	}
 }
 

@@ -216,7 +216,7 @@ type address struct {
 }
 
 // address reads one. The number is "" if a problem was noted.
-func (p *problems) address(s string, profile Profile) address {
+func (p *problems) address(s string, project *Project) address {
 	if !p.text(FieldAddress, s, maxName) {
 		return address{}
 	}
@@ -231,6 +231,6 @@ func (p *problems) address(s string, profile Profile) address {
 			return a
 		}
 	}
-	a.number = p.number(FieldAddress, s, profile)
+	a.number = p.number(FieldAddress, s, project)
 	return a
 }

@@ -390,7 +390,7 @@ func TestAnAddressSaysWhomAndMaybeHow(t *testing.T) {
 		{strings.Repeat(" ", 256) + "+14085551212", address{}, true},
 	} {
 		var p problems
-		got := p.address(tt.text, Compat)
+		got := p.address(tt.text, &Project{Profile: Compat})
 		if got != tt.want || (len(p) > 0) != tt.bad || len(p) > 1 {
 			t.Errorf("%q: got %+v with %v; want %+v", tt.text, got, p, tt.want)
 		}

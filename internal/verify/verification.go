@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -20,7 +21,8 @@ type Verification struct {
 	Application ID
 	User        string // of the application, if it is for one: see [User]
 	Channel     Channel
-	To          phone.Number
+	To          phone.Number // the key of the phone: see [phone.Number.Key]
+	Written     phone.Number // the form that its caller wrote; "": To
 	Purpose     Purpose
 	APIKey      ID     // by which it was started; zero: nobody knows
 	Address     string // of the client who started it; "": nobody knows
@@ -244,6 +246,10 @@ func (v *Verification) end(s Status, now time.Time) {
 	}
 }
 
+// Reach is the number that carriers are given, in the form that its caller wrote: which form reaches a phone
+// is for them to know.
+func (v *Verification) Reach() phone.Number { return cmp.Or(v.Written, v.To) }
+
 // Message is what a carrier of a channel gets, with the code in its place; one that asks for a key has
 // none. By another channel it is another message, or a receiver of both would drop it as a repeat.
 func (v *Verification) Message(c Channel, code Secret) Message {
@@ -258,7 +264,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		Verification: v.ID,
 		Project:      v.Project,
 		Channel:      c,
-		To:           v.To,
+		To:           v.Reach(),
 		From:         v.Sender,
 		Locale:       v.Locale,
 		ExpiresAt:    v.ExpiresAt,

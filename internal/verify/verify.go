@@ -324,7 +324,7 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		Project:     acct.Project.ID,
 		Application: acct.Application.ID,
 		Channel:     c,
-		To:          t.to,
+		To:          t.to.Key(),
 		Purpose:     MFA,
 		APIKey:      acct.KeyID,
 		Sender:      t.sender,
@@ -339,6 +339,9 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		MaxAttempts: t.attempts,
 		ExpiresAt:   id.Time().Add(t.life),
 		KeyID:       s.keys.Primary(),
+	}
+	if v.To != t.to {
+		v.Written = t.to
 	}
 	if v.KeyID == 0 {
 		return nil, "", ErrNoKey

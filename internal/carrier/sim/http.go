@@ -45,15 +45,11 @@ func (s *Simulator) Handler() http.Handler {
 	})
 }
 
-// list answers ?to=NUMBER, in any spelling, or everything. A '+' that was not escaped arrives as a
-// space; it is taken as the '+' that was meant.
+// list answers ?to=NUMBER, in any spelling, or everything.
 func (s *Simulator) list(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	var to phone.Number
 	if q := r.URL.Query().Get("to"); q != "" {
-		if rest, ok := strings.CutPrefix(q, " "); ok {
-			q = "+" + rest
-		}
 		n, err := phone.Parse(q)
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)

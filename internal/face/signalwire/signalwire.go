@@ -95,7 +95,7 @@ func (s *Server) start(ctx context.Context, acct *verify.Account, in request.Fie
 	if err != nil {
 		return nil, err
 	}
-	return startAnswer{ID: v.ID.String(), Success: true, To: string(v.To), Channel: name}, nil
+	return startAnswer{ID: v.ID.String(), Success: true, To: string(v.Reach()), Channel: name}, nil
 }
 
 func (s *Server) check(r *http.Request, acct *verify.Account, in request.Fields) (any, error) {

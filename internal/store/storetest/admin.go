@@ -24,7 +24,8 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 		ID: "p-1", Name: "Beta", Profile: verify.Compat,
 		Limits:  verify.Limits{Burst: 3, Interval: 1500 * time.Millisecond, Daily: 7},
 		Senders: []phone.Number{number(1), number(0)}, PublicText: true,
-		Style: verify.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
+		Style:     verify.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
+		Countries: []string{"US", "001"}, Kinds: []phone.Kind{phone.UAN, phone.SharedCost},
 	}
 	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits}
 	wantError(t, "update before creation", k.UpdateProject(ctx, b), store.ErrNoProject)
@@ -36,7 +37,8 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 	list(a, b)
 
 	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []phone.Number{number(2)}, true, verify.Limits{}
-	b.Senders, b.PublicText, b.Style = nil, false, verify.Style{}
+	b.Senders, b.PublicText, b.Style, b.Countries, b.Kinds = nil, false, verify.Style{}, nil, nil
+	a.Countries, a.Kinds = []string{verify.AnyCountry}, []phone.Kind{phone.Premium}
 	a.Style = verify.Style{WebOTP: "example.org"}
 	wantError(t, "update", k.UpdateProject(ctx, a), nil)
 	wantError(t, "update", k.UpdateProject(ctx, b), nil)

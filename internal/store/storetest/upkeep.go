@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -552,6 +553,21 @@ func retentionForgetsNumbersLater(t *testing.T, s suite) {
 	}
 	numbers(1) // the one with a wrong guess stays
 	if err := k.ResetDestination(ctx, locked.Project, locked.To, "operator"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Retain(ctx, k.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	numbers(0)
+
+	// A row that was made before numbers had keys goes by the form in which it is written.
+	const written = phone.Number("+541123456789")
+	old := k.start(written)
+	if _, err := k.Check(ctx, wrong(old)); err != nil {
+		t.Fatal(err)
+	}
+	k.clock.advance(24 * time.Hour)
+	if err := k.ResetDestination(ctx, old.Project, written, "operator"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.Retain(ctx, k.clock.Now()); err != nil {
