@@ -197,7 +197,7 @@ type SenderConfig struct {
 	// From is the number or name that messages come from: E.164, or 1 to 11 letters and digits.
 	From string `yaml:"from" example:"+12025550198"`
 	// Public makes it one that projects share: it says the default texts only, except for projects with
-	// public-text. Without it, a project that has senders of its own must have this one among them.
+	// public-text. Without it, a project must have this one among its own senders, or be allowed any.
 	Public bool `yaml:"public" default:"false"`
 }
 

@@ -63,6 +63,7 @@ func TestContract(t *testing.T) {
 		"a life of zero is answered and never sent":              testNoLife,
 		"another project's verification looks like none":         testTenancy,
 		"a project keeps its own policy and senders":             testStandardProject,
+		"a new project sends from the public sender only":        testNewProject,
 		"a revoked key stops working within a second":            testRevocation,
 		"twenty wrong guesses make a number wait":                testWaits,
 		"the simulator's numbers do what their names say":        func(t *testing.T, p *process) { testOutcomes(t, p, ids) },
@@ -694,7 +695,7 @@ func testUnauthorized(t *testing.T, p *process) {
 // otherProject makes a second project beside the server's, with a key.
 func (p *process) otherProject(id string, flags ...string) (project, token string) {
 	p.t.Helper()
-	p.command(append([]string{"project", "create", "--id", id, "--public-text", id}, flags...)...)
+	p.command(append([]string{"project", "create", "--id", id, "--public-text", "--sender", "any", "--link-host", "any", id}, flags...)...)
 	return id, p.command("key", "create", "--project", id)["token"]
 }
 
@@ -1033,6 +1034,53 @@ func testStandardProject(t *testing.T, p *process) {
 		strict.want(strict.ask(request{path: "sms", body: with("+12025550114", fields)}), 422, refusal(want))
 	}
 	strict.want(strict.ask(request{path: "sms", body: `{"to":"+120255501"}`}), 422, refusal("To has a length that its country's numbers don't have"))
+}
+
+// What a project may send from, and link to, must be said.
+func testNewProject(t *testing.T, p *process) {
+	create := func(id string, flags ...string) *process {
+		p.command(append([]string{"project", "create", "--id", id, id}, flags...)...)
+		return p.as(id, p.command("key", "create", "--project", id)["token"])
+	}
+	bank := create("bank", "--sender", "+12025550177", "--sender", "BANKOFX", "--link-host", "bank.example")
+	others := map[string]*process{"fresh": create("fresh"), "any": create("any", "--sender", "any", "--public-text")}
+	const (
+		stranger = "From is not a sender of this project"
+		link     = "Message names a web site that isn't the project's"
+	)
+	for _, test := range []struct{ fields, bank, fresh, any string }{
+		{``, "", "", ""},
+		{`"from":"+12025550199"`, "", "", ""}, // the public sender
+		{`"from":"+12025550177"`, "", stranger, stranger},
+		{`"from":"+12025550178"`, stranger, stranger, ""},
+		{`"from":"+12025550177","message":"See https://login.bank.example/"`, "", stranger + "|" + link, stranger + "|" + link},
+		{`"from":"+12025550177","message":"See bank.example.evil.example"`, link, stranger + "|" + link, stranger + "|" + link},
+		{`"from":"+12025550177","message":"Code\n@evil.example #{code}"`, link, stranger + "|" + link, stranger + "|" + link},
+		{`"message":"See https://evil.example/"`, "From can't be blank when a message is given|" + link, "From can't be blank when a message is given|" + link, link},
+	} {
+		for name, want := range map[string]string{"bank": test.bank, "fresh": test.fresh, "any": test.any} {
+			to, who := newNumber(), others[name]
+			if name == "bank" {
+				who = bank
+			}
+			a := who.in(t).ask(request{path: "sms", body: with(to, test.fields)})
+			if want == "" {
+				p.isStart(a, "sms", to)
+				continue
+			}
+			who.in(t).want(a, 422, refusal(strings.Split(want, "|")...))
+		}
+	}
+	for name, status := range map[string]int{"fresh": 400, "any": 400, "bank": 200} {
+		who := bank
+		if name != "bank" {
+			who = others[name]
+		}
+		a := who.in(t).ask(request{path: "/mfa/v1/applications", body: `{"name":"Bank","message_from":"BankOfX"}`, authorize: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+who.Token) }})
+		if a.status != status || status == 400 && !strings.Contains(a.body, "message_from is not a sender of this project") {
+			t.Errorf("%s's application that sends from the bank's name: got %d %s, want %d", name, a.status, a.body, status)
+		}
+	}
 }
 
 func testRevocation(t *testing.T, p *process) {

@@ -187,6 +187,48 @@ var mutants = []mutant{
 		test{inVerify, "^TestAConsumerReplacesItsToken$"},
 	},
 
+	// Senders and links.
+	{
+		"any-sender-opens-anothers", "What another project was given to send from is nobody else's, also not with --sender any.",
+		[]edit{{"internal/verify/project.go", "p.AnySender && !slices.ContainsFunc(p.Taken, sameSender(from))", "p.AnySender"}},
+		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
+	},
+	{
+		"others-senders-forgotten", "A project that may use any sender is told which are others'.",
+		[]edit{{"internal/store/admin.go", "WHERE o.id <> p.id AND", "WHERE o.id = p.id AND"}},
+		stores("KeyOpensItsProjectUntilRevoked"),
+	},
+	{
+		"new-project-sends-from-any", "A project without senders sends from the public one.",
+		[]edit{{"internal/verify/project.go", "return slices.ContainsFunc(p.Senders, sameSender(from)) ||", "return len(p.Senders) == 0 || slices.ContainsFunc(p.Senders, sameSender(from)) ||"}},
+		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
+	},
+	{
+		"old-projects-lose-any-sender", "Projects that were made before senders had to be said keep theirs.",
+		[]edit{{"internal/store/admin.go", "COALESCE(p.any_sender, p.senders = ''), p.link_hosts", "COALESCE(p.any_sender, p.senders <> ''), p.link_hosts"}},
+		test{inStore, "^TestProjectsKeepTheSendersAndLinksThatTheyHad$"},
+	},
+	{
+		"text-names-any-site", "A text message names the project's web sites only.",
+		[]edit{{"internal/verify/policy.go", "c == SMS && project.foreignSite(full)", "c == Push && project.foreignSite(full)"}},
+		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
+	},
+	{
+		"template-names-any-site", "A user's message names the project's web sites only.",
+		[]edit{{"internal/verify/template.go", "c == SMS && acct.Project.foreignSite(full)", "c == Push && acct.Project.foreignSite(full)"}},
+		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
+	},
+	{
+		"site-ends-like-the-projects", "A site that ends like the project's isn't below it.",
+		[]edit{{"internal/verify/link.go", `strings.HasSuffix(host, "."+own)`, "strings.HasSuffix(host, own)"}},
+		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
+	},
+	{
+		"code-bound-to-any-site", "A text binds its code to no site but the project's.",
+		[]edit{{"internal/verify/link.go", "if !p.owns(line[1]) {", "if !p.owns(line[1]) && false {"}},
+		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
+	},
+
 	// Tenants and their keys.
 	{
 		"tenancy-not-checked", "Another project's verification doesn't exist.",
