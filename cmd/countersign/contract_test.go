@@ -38,37 +38,37 @@ func TestContract(t *testing.T) {
 	p := startDev(t, nil, "--data", t.TempDir())
 	ids := startOutcomes(p)
 	for name, test := range map[string]func(*testing.T, *process){
-		"the published requests work as they stand":              testPublishedRequests,
-		"a start answers four fields and sends one message":      testStart,
-		"a setting within its bounds is taken":                   testSettings,
-		"a setting out of its bounds is refused by name":         testRefusedSettings,
-		"a number has one spelling":                              testNumbers,
-		"what is no number is refused":                           testRefusedNumbers,
-		"the text stands before the code":                        testTexts,
-		"a text fills its segment and no more":                   testTextLengths,
-		"every bad attribute is named at once":                   testSeveralRefusals,
-		"a body that can't be read is 400":                       testUnreadable,
-		"who has no key is 401":                                  testUnauthorized,
-		"what isn't there is 404":                                testNotFound,
-		"another method is 405":                                  testMethods,
-		"a body over 64 KiB is 413":                              testTooLarge,
-		"a body is JSON or a form":                               testContentTypes,
-		"a form says what JSON says":                             testForms,
-		"a wrong token is false and a right one true, once":      testCheck,
-		"after N wrong tokens the right one is 404":              testAttempts,
-		"a token that can't be a code spends a guess":            testImpossibleTokens,
-		"a token is read as a person types it":                   testTypedTokens,
-		"a missing token is 422 and spends nothing":              testMissingTokens,
-		"a code is dead when its time is over":                   testExpiry,
-		"a life of zero is answered and never sent":              testNoLife,
-		"another project's verification looks like none":         testTenancy,
-		"a project keeps its own policy and senders":             testStandardProject,
-		"a new project sends from the public sender only":        testNewProject,
-		"a revoked key stops working within a second":            testRevocation,
-		"twenty wrong guesses make a number wait":                testWaits,
-		"the simulator's numbers do what their names say":        func(t *testing.T, p *process) { testOutcomes(t, p, ids) },
-		"request ids are unique":                                 testRequestIDs,
-		"the simulator shows nothing to a page of somebody else": testForeignHost,
+		"the published requests work as they stand":         testPublishedRequests,
+		"a start answers four fields and sends one message": testStart,
+		"a setting within its bounds is taken":              testSettings,
+		"a setting out of its bounds is refused by name":    testRefusedSettings,
+		"a number has one spelling":                         testNumbers,
+		"what is no number is refused":                      testRefusedNumbers,
+		"the text stands before the code":                   testTexts,
+		"a text fills its segment and no more":              testTextLengths,
+		"every bad attribute is named at once":              testSeveralRefusals,
+		"a body that can't be read is 400":                  testUnreadable,
+		"who has no key is 401":                             testUnauthorized,
+		"what isn't there is 404":                           testNotFound,
+		"another method is 405":                             testMethods,
+		"a body over 64 KiB is 413":                         testTooLarge,
+		"a body is JSON or a form":                          testContentTypes,
+		"a form says what JSON says":                        testForms,
+		"a wrong token is false and a right one true, once": testCheck,
+		"after N wrong tokens the right one is 404":         testAttempts,
+		"a token that can't be a code spends a guess":       testImpossibleTokens,
+		"a token is read as a person types it":              testTypedTokens,
+		"a missing token is 422 and spends nothing":         testMissingTokens,
+		"a code is dead when its time is over":              testExpiry,
+		"a life of zero is answered and never sent":         testNoLife,
+		"another project's verification looks like none":    testTenancy,
+		"a project keeps its own policy and senders":        testStandardProject,
+		"a new project sends from the public sender only":   testNewProject,
+		"a revoked key stops working within a second":       testRevocation,
+		"twenty wrong guesses make a number wait":           testWaits,
+		"the simulator's numbers do what their names say":   func(t *testing.T, p *process) { testOutcomes(t, p, ids) },
+		"request ids are unique":                            testRequestIDs,
+		"a page of somebody else is shown nothing":          testForeignHost,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -796,7 +796,7 @@ func testContentTypes(t *testing.T, p *process) {
 
 	for _, contentType := range []string{
 		"text/plain", "text/json", "application/xml", "application/jsonp", "application/json-patch+json", "multipart/form-data; boundary=x",
-		"application", "/", "application/json, text/plain", "application/json; charset",
+		"application", "/", "application/json, text/plain", "application/json; charset", "application/json; charset=utf-16", form + "; charset=utf-16le",
 	} {
 		for _, path := range []string{"sms", "call", uuid.NewString() + "/verify"} {
 			a := p.ask(request{path: path, contentType: contentType, body: `{"to":"+12025550111","token":"1"}`})
@@ -1301,8 +1301,8 @@ func testForeignHost(t *testing.T, p *process) {
 		"evil.example": 403, "evil.example:8080": 403, "127.0.0.1.evil.example": 403, "192.0.2.1": 403, "0.0.0.0": 403,
 		"localhost": 200, "localhost:8080": 200, "127.0.0.1": 200, "[::1]:8080": 200,
 	} {
-		for _, path := range []string{"/simulator", "/simulator/messages"} {
-			req, err := http.NewRequest("GET", p.URL+path, nil)
+		for _, url := range []string{p.URL + "/simulator", p.URL + "/simulator/messages", p.Ops + "/healthz", p.Ops + "/carriers"} {
+			req, err := http.NewRequest("GET", url, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -1312,7 +1312,7 @@ func testForeignHost(t *testing.T, p *process) {
 				t.Fatal(err)
 			}
 			if resp.StatusCode != want || (want == 403 && strings.Contains(body, "Code")) {
-				t.Errorf("%s as %s: got %d %.100s, want %d", path, host, resp.StatusCode, body, want)
+				t.Errorf("%s as %s: got %d %.100s, want %d", url, host, resp.StatusCode, body, want)
 			}
 		}
 	}

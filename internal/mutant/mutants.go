@@ -229,6 +229,33 @@ var mutants = []mutant{
 		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
 	},
 
+	// What stands open on this machine.
+	{
+		"operations-answer-any-name", "By loopback, the operations listener answers to loopback's names only.",
+		[]edit{{"internal/web/web.go", `r.Host != "" && !Loopback(r.Host)`, `r.Host == "nobody"`}},
+		test{inWeb, "^TestByLoopbackOnlyItsNamesAreAnswered$"},
+	},
+	{
+		"simulator-may-be-framed", "No other page frames the simulator's.",
+		[]edit{{"internal/carrier/sim/http.go", "; frame-ancestors 'none'", ""}},
+		test{"./internal/carrier/sim", "^TestAPersonSeesTheNewestMessagesAndTheNumbers$"},
+	},
+	{
+		"refused-refresh-counts-as-ours", "A wrong consumer secret isn't counted as a fault of the server.",
+		[]edit{{"internal/web/web.go", "v.counts = status", "_ = status"}},
+		test{inWeb, "^TestAnAnswerMayCountAsAnother$"},
+	},
+	{
+		"any-charset-is-read-as-utf8", "A body in a charset that doesn't read as UTF-8 is refused.",
+		[]edit{{"internal/request/request.go", "if !readable(params[\"charset\"], body) {", "if !readable(\"\", body) {"}},
+		test{inRequest, "^TestReadTellsWhatIsWrongWithABody$"},
+	},
+	{
+		"require-counts-as-verified", "A database whose certificate isn't checked is warned of.",
+		[]edit{{"internal/store/postgres.go", "c == nil || c.InsecureSkipVerify &&", "c == nil || false && c.InsecureSkipVerify &&"}},
+		test{inStore, "^TestOnlyACheckedCertificateIsVerified$"},
+	},
+
 	// Tenants and their keys.
 	{
 		"tenancy-not-checked", "Another project's verification doesn't exist.",
