@@ -247,13 +247,35 @@ var mutants = []mutant{
 	},
 	{
 		"any-charset-is-read-as-utf8", "A body in a charset that doesn't read as UTF-8 is refused.",
-		[]edit{{"internal/request/request.go", "if !readable(params[\"charset\"], body) {", "if !readable(\"\", body) {"}},
+		[]edit{{"internal/request/request.go", "return false\n}\n\n// object reads", "return true\n}\n\n// object reads"}},
 		test{inRequest, "^TestReadTellsWhatIsWrongWithABody$"},
 	},
 	{
 		"require-counts-as-verified", "A database whose certificate isn't checked is warned of.",
 		[]edit{{"internal/store/postgres.go", "c == nil || c.InsecureSkipVerify &&", "c == nil || false && c.InsecureSkipVerify &&"}},
 		test{inStore, "^TestOnlyACheckedCertificateIsVerified$"},
+	},
+
+	// Signatures of providers that somebody saw.
+	{
+		"signature-opens-again", "A provider's signature that was used opens nothing again.",
+		[]edit{{callbackFile, "|| !c.used.take(rep.marks) {", "|| !c.used.take(nil) {"}},
+		test{inProvider, "^TestACapturedSignatureOpensNothing$"},
+	},
+	{
+		"older-signature-for-calls", "Plivo's older signature, which says nothing of the form, is none of a call's.",
+		[]edit{{proofFile, "channel != string(verify.Voice) && provesPlivoURL(r, text)", "provesPlivoURL(r, text)"}},
+		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
+	},
+	{
+		"uncovered-form-names-a-message", "What a signature doesn't cover names no message.",
+		[]edit{{callbackFile, `receipt.Ref = "" // anybody could have written it`, "_ = receipt.Ref"}},
+		test{inProvider, "^TestAnUncoveredFormNamesNoMessage$"},
+	},
+	{
+		"words-as-long-as-the-code-lives", "A call is told what to say only for some minutes after it was ordered.",
+		[]edit{{"internal/dispatch/words.go", "d.Now().Sub(h.StartedAt) > askedWithin", "false"}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 
 	// Tenants and their keys.
