@@ -256,6 +256,29 @@ var mutants = []mutant{
 		test{inStore, "^TestOnlyACheckedCertificateIsVerified$"},
 	},
 
+	{
+		"life-of-zero-fills-the-disk", "What never lives is answered and not stored.",
+		[]edit{{serviceFile, "if r.Life != nil && *r.Life == 0 {", "if r.Life != nil && *r.Life < 0 {"}},
+		test{inVerify, "^TestWhatNeverLivesIsNotKept$"},
+	},
+
+	// Keys in standard.
+	{
+		"standard-says-the-code-to-mailboxes", "In standard a call says its code only after a key was pressed.",
+		[]edit{{approvalFile, "if p == Standard {\n\t\treturn AfterKey", "if p == Compat {\n\t\treturn AfterKey"}},
+		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
+	},
+	{
+		"standard-approves-by-a-key", "In standard no key alone approves.",
+		[]edit{{approvalFile, "return p != Standard }", `return p != "" }`}},
+		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
+	},
+	{
+		"trunk-forgets-the-key", "A message that wants a key first gets one.",
+		[]edit{{callFile, "|| m.AfterKey && !l.c.SkipKeypress", ""}},
+		test{inSIP, "^TestWithRequireKeypressTheCodeWaitsForAKey$"},
+	},
+
 	// Signatures of providers that somebody saw.
 	{
 		"signature-opens-again", "A provider's signature that was used opens nothing again.",

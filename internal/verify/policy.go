@@ -222,7 +222,7 @@ func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms,
 // terms decides how the code is made, and how long and how often it can be guessed.
 func (p *problems) terms(acct *Account, r StartRequest) terms {
 	b, app := profiles[acct.Project.Profile], &acct.Application
-	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix}
+	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix, approval: acct.Project.Profile.approval()}
 	t.length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength)
 	if t.length > 0 && t.format.Bits(t.length) < b.minBits {
 		p.add(FieldLength, "is too short for a secure code")
