@@ -52,7 +52,8 @@ func (d database) find() (folder string, pg *store.Postgres, err error) {
 		return "", nil, usageError(problems.Describe(d.Config))
 	}
 	if c.pg != nil {
-		c.pg.Writers, c.pg.Conns = 1, 2 // one command needs no more
+		c.pg.Writers, c.pg.Conns = 1, 2                  // one command needs no more
+		c.pg.Timeout = max(c.pg.Timeout, 15*time.Second) // a person waits longer than a request
 	}
 	return c.path(c.Config.Data), c.pg, nil
 }
