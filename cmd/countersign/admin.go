@@ -291,8 +291,8 @@ func (c *projectPolicy) Run(w world) error {
 		if err := st.UpdateProject(w.ctx, p); err != nil {
 			return err
 		}
-		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, senders %s, link hosts %s, %d sends at once, one each %v, %d a day",
-			p.Profile, listed(p.Senders, p.AnySender, "public"), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)); err != nil {
+		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
+			p.Profile, p.AnySender, len(p.Senders), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)); err != nil {
 			return err
 		}
 		return showProject(w, c.JSON, p)
