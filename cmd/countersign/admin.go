@@ -103,6 +103,7 @@ type projectCommand struct {
 	Create projectCreate `cmd:"" help:"Create a project."`
 	List   projectList   `cmd:"" help:"List all projects."`
 	Show   projectShow   `cmd:"" help:"Show a project's policy."`
+	Usage  projectUsage  `cmd:"" help:"Say what each key of a project has started lately."`
 	Policy projectPolicy `cmd:"" help:"Change a project's policy. What is under way keeps the old one."`
 }
 

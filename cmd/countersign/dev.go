@@ -79,7 +79,7 @@ func (c *devCommand) Run(w world) error {
 	if c.Verbose {
 		level = slog.LevelDebug
 	}
-	return c.serve(w, slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level})))
+	return c.serve(w, slog.New(web.Log(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}))))
 }
 
 func (c *devCommand) serve(w world, log *slog.Logger) error {

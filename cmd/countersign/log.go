@@ -4,6 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+
+	"github.com/countersign/countersign/internal/web"
 )
 
 // logger makes the log that the configuration asks for. Call stop when the last line was written.
@@ -13,9 +15,9 @@ func (c LogConfig) logger(w io.Writer) (log *slog.Logger, stop func()) {
 	o := &slog.HandlerOptions{Level: level}
 	lines := newLineWriter(w)
 	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(lines, o)), lines.stop
+		return slog.New(web.Log(slog.NewTextHandler(lines, o))), lines.stop
 	}
-	return slog.New(slog.NewJSONHandler(lines, o)), lines.stop
+	return slog.New(web.Log(slog.NewJSONHandler(lines, o))), lines.stop
 }
 
 // maxUnwritten is how much of the log may wait to be written, in bytes. Who logs more waits.

@@ -26,6 +26,7 @@ import (
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
 )
 
 // A Kit is a running server and what a test needs to drive and watch it.
@@ -103,7 +104,7 @@ func New(t testing.TB, o Options) *Kit {
 		tick = time.Hour
 	}
 	c := system.Config{
-		Data: o.Data, Now: k.Clock.Now, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Settings: o.Settings, Syniverse: o.Syniverse,
+		Data: o.Data, Now: k.Clock.Now, Log: slog.New(web.Log(slog.NewTextHandler(testLog{t}, nil))), Settings: o.Settings, Syniverse: o.Syniverse,
 		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
 	}

@@ -3,7 +3,6 @@
 package metric
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -23,6 +22,7 @@ type Metrics struct {
 	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
 	starts         *prometheus.CounterVec
+	projectStarts  *prometheus.CounterVec
 	checks         *prometheus.CounterVec
 	approvals      *prometheus.CounterVec
 	sends          *prometheus.CounterVec
@@ -33,6 +33,7 @@ type Metrics struct {
 	ring, talk     *prometheus.HistogramVec
 	cost           *prometheus.CounterVec
 	reasons        words
+	projects       words
 	batchSize      prometheus.Histogram
 	commitSeconds  prometheus.Histogram
 }
@@ -47,6 +48,10 @@ func New() *Metrics {
 			Name: "countersign_request_seconds", Help: "Time to answer a request.", Buckets: fine}, []string{"face", "route"}),
 		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_starts_total", Help: "Verifications asked for, by channel and result: ok, or the error's code."}, []string{"channel", "result"}),
+		projectStarts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_project_starts_total", Help: "Verifications asked for, by project and result: ok, or the error's code."}, []string{"project", "result"}),
+		reasons:  words{most: 64},
+		projects: words{most: 256},
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_checks_total", Help: "Guesses, by result: right, wrong, or the error's code."}, []string{"result"}),
 		approvals: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -73,7 +78,7 @@ func New() *Metrics {
 			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk; with PostgreSQL, of the writes too.", Buckets: fine}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.starts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.batchSize, m.commitSeconds,
+		m.requests, m.requestSeconds, m.starts, m.projectStarts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.batchSize, m.commitSeconds,
 		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -182,8 +187,10 @@ func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 }
 
 // Started counts a start.
-func (m *Metrics) Started(c verify.Channel, err error) {
-	m.starts.WithLabelValues(string(c), result("ok", err)).Inc()
+func (m *Metrics) Started(p verify.ProjectID, c verify.Channel, err error) {
+	word := result("ok", err)
+	m.starts.WithLabelValues(string(c), word).Inc()
+	m.projectStarts.WithLabelValues(m.projects.known(string(p)), word).Inc()
 }
 
 // Checked counts a guess.
@@ -196,16 +203,12 @@ func (m *Metrics) Checked(out verify.Outcome, err error) {
 	m.checks.WithLabelValues(result(right, err)).Inc()
 }
 
-// result is a word for an error: its stable code, or "error".
+// result is a word for what came of something.
 func result(ok string, err error) string {
-	var known *verify.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return ok
-	case errors.As(err, &known):
-		return known.Code
 	}
-	return "error"
+	return verify.CodeOf(err)
 }
 
 // Settled counts an attempt that ended, since its verification's start.
@@ -270,11 +273,10 @@ func (b breakers) Collect(all chan<- prometheus.Metric) {
 // words are the values of a label that come from elsewhere: the first of them as they are, so that
 // nobody can make as many time series as he likes.
 type words struct {
+	most int
 	mu   sync.Mutex // guards seen
 	seen map[string]bool
 }
-
-const maxWords = 64
 
 func (w *words) known(word string) string {
 	w.mu.Lock()
@@ -282,7 +284,7 @@ func (w *words) known(word string) string {
 	switch {
 	case w.seen[word]:
 		return word
-	case len(w.seen) >= maxWords:
+	case len(w.seen) >= w.most:
 		return "other"
 	case w.seen == nil:
 		w.seen = map[string]bool{}

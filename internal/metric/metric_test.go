@@ -55,11 +55,11 @@ func used() *Metrics {
 	m.Answered("signalwire", "POST /api/relay/rest/mfa/{id}/verify", 200, 750*time.Millisecond)
 	m.Answered("signalwire", "POST /api/relay/rest/mfa/sms", 422, time.Second)
 	m.Answered("none", "", 404, 0)
-	m.Started(verify.SMS, nil)
-	m.Started(verify.SMS, nil)
-	m.Started(verify.Voice, verify.ErrBusy)
-	m.Started(verify.SMS, fmt.Errorf("start: %w", verify.ErrTooManySends))
-	m.Started(verify.SMS, errors.New("+12025550100: the disk is full"))
+	m.Started("p", verify.SMS, nil)
+	m.Started("p", verify.SMS, nil)
+	m.Started("p", verify.Voice, verify.ErrBusy)
+	m.Started("p", verify.SMS, fmt.Errorf("start: %w", verify.ErrTooManySends))
+	m.Started("p", verify.SMS, errors.New("+12025550100: the disk is full"))
 	m.Checked(verify.Outcome{Approved: true, Channel: verify.SMS}, nil)
 	m.Checked(verify.Outcome{Channel: verify.SMS}, nil)
 	m.Checked(verify.Outcome{}, verify.ErrExpired)
@@ -124,6 +124,10 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_handover_seconds_sum{carrier="trunk"} 60`,
 		`countersign_handset_seconds_count{carrier="gateway",country="US"} 1`,
 		`countersign_handset_seconds_sum{carrier="gateway",country="US"} 3`,
+		`countersign_project_starts_total{project="p",result="busy"} 1`,
+		`countersign_project_starts_total{project="p",result="error"} 1`,
+		`countersign_project_starts_total{project="p",result="ok"} 2`,
+		`countersign_project_starts_total{project="p",result="too_many_sends"} 1`,
 		`countersign_queue_capacity{carrier="gateway"} 1024`,
 		`countersign_queue_capacity{carrier="other"} 8`,
 		`countersign_queue_messages{carrier="gateway"} 17`,
@@ -190,7 +194,7 @@ func TestLabelsAreWordsFromSmallSets(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "country": true, "reason": true, "answered": true, "le": true}
+	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "country": true, "reason": true, "answered": true, "project": true, "le": true}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("label names (-want +got):\n%s", diff)
 	}
@@ -230,7 +234,7 @@ func TestAQueuesDepthIsReadWhenAsked(t *testing.T) {
 func TestTwoServersInOneProcessCountApart(t *testing.T) {
 	t.Parallel()
 	a, b := New(), New()
-	a.Started(verify.SMS, nil)
+	a.Started("p", verify.SMS, nil)
 	if got := scrape(t, b); strings.Contains(got, "countersign_starts_total{") {
 		t.Errorf("the other one counted too:\n%s", got)
 	}
@@ -246,7 +250,7 @@ func TestNothingIsLostUnderConcurrency(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for i := range 500 {
-				m.Started(verify.SMS, nil)
+				m.Started("p", verify.SMS, nil)
 				m.Committed(1, time.Millisecond)
 				if i%100 == 0 {
 					scrape(t, m)

@@ -92,6 +92,11 @@ var mutants = []mutant{
 		test{inVerify, "^TestADaysSendsAreSpread$"},
 	},
 	{
+		"start-without-its-key", "The key, and the client's address, by which a verification was started can be told.",
+		[]edit{{"internal/verify/verify.go", "		APIKey:      acct.KeyID,\n", ""}},
+		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
+	},
+	{
 		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
 		[]edit{{userRowFile, "v.dirty, r.decided = true, v", "v.dirty, r.decided = out.Approved, v"}},
 		stores("WhatAGuessChangesIsWritten"),

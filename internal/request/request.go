@@ -43,6 +43,19 @@ const (
 	Form = "application/x-www-form-urlencoded"
 )
 
+// CodeOf is a word for an error of [Read]; "" for others.
+func CodeOf(err error) string {
+	switch {
+	case errors.Is(err, ErrUnreadable):
+		return "unreadable"
+	case errors.Is(err, ErrTooLarge):
+		return "too_large"
+	case errors.Is(err, ErrMediaType):
+		return "media_type"
+	}
+	return ""
+}
+
 // Fields are a request's attributes by their published names, as JSON, and what was wrong with
 // those that were asked for. Names are case-sensitive; unknown ones are ignored; null is absent.
 // The zero Fields are none.

@@ -64,21 +64,22 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 	return a, nil
 }
 
-const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.expires_at,
+const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.id, k.expires_at,
 		CASE WHEN COALESCE(p.any_sender, p.senders = '') THEN (SELECT COALESCE(string_agg(o.senders, ' '), '') FROM project o WHERE o.id <> p.id AND o.senders <> '') ELSE '' END
 	FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
 	WHERE k.hash = $1 AND k.revoked_at = 0`
 
 func scanAccount(row scanner) (a verify.Account, err error) {
-	var application []byte
+	var application, key []byte
 	var lifeMS, expires int64
 	var taken string
 	p, app := projectDest{p: &a.Project}, &a.Application
 	err = row.Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &expires, &taken)...)
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &key, &expires, &taken)...)
 	p.done()
 	a.Project.Taken = split(taken)
 	copy(app.ID[:], application)
+	copy(a.KeyID[:], key)
 	app.Project, a.KeyExpires = a.Project.ID, fromMillis(expires)
 	app.Life = time.Duration(lifeMS) * time.Millisecond
 	return a, err

@@ -214,8 +214,8 @@ const (
 		SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
 			unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
 			unnest($13::bigint[]), unnest($14::bytea[]), unnest($15::bytea[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]),
-			unnest($19::bigint[]), unnest($20::text[]), unnest($21::text[]), unnest($22::bigint[]), unnest($23::bigint[]), unnest($24::bigint[]),
-			unnest($25::bigint[]), unnest($26::text[]), unnest($27::bigint[]), unnest($28::bigint[]), unnest($29::bytea[])`
+			unnest($19::bigint[]), unnest($20::text[]), unnest($21::text[]), unnest($22::bytea[]), unnest($23::text[]), unnest($24::bigint[]),
+			unnest($25::bigint[]), unnest($26::bigint[]), unnest($27::bigint[]), unnest($28::text[]), unnest($29::bigint[]), unnest($30::bigint[]), unnest($31::bytea[])`
 	pgUpdateUsers = `UPDATE app_user u
 		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
 			created_at = n.created_at, updated_at = n.updated_at, version = n.version

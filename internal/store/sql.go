@@ -15,7 +15,7 @@ const verificationColumns = identityColumns + `, ` + stateColumns
 
 // Those of them that never change.
 const identityColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks`
+	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks, api_key, address`
 
 // Those that do.
 const stateColumns = `status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
@@ -68,16 +68,17 @@ func scanValue[T any](row scanner) (v T, err error) {
 }
 
 func scanVerification(row scanner) (v verify.Verification, err error) {
-	var id, application, previous []byte
+	var id, application, previous, key []byte
 	var expires, ended, due int64
 	var fallbacks string
 	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
 		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
-		&v.Locale, &v.Approval, &v.Asker, &fallbacks,
+		&v.Locale, &v.Approval, &v.Asker, &fallbacks, &key, &v.Address,
 		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
 	copy(v.Previous[:], previous)
+	copy(v.APIKey[:], key)
 	v.ExpiresAt, v.EndedAt, v.DueAt = fromMillis(expires), fromMillis(ended), fromMillis(due)
 	if err == nil {
 		v.Fallbacks, err = parseFallbacks(fallbacks)
@@ -166,6 +167,8 @@ func readIdentity(c fields) (v verify.Verification, err error) {
 	v.Approval = verify.Approval(c.number())
 	v.Asker = c.text()
 	v.Fallbacks, err = parseFallbacks(c.text())
+	c.id(&v.APIKey)
+	v.Address = c.text()
 	return v, err
 }
 
@@ -256,6 +259,8 @@ func verificationIdentity(p parameters, v *verify.Verification) {
 	p.number(int64(v.Approval))
 	p.text(v.Asker)
 	p.text(fallbackText(v.Fallbacks))
+	p.blob(v.APIKey[:])
+	p.text(v.Address)
 }
 
 // verificationState adds what stateColumns hold.

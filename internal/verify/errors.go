@@ -61,6 +61,15 @@ const (
 	FieldPattern           Field = "pattern"
 )
 
+// CodeOf is a word for an error: its stable code, or "error".
+func CodeOf(err error) string {
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	return "error"
+}
+
 func (e *Error) Error() string {
 	if len(e.Problems) == 0 {
 		return e.Message

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/record"
 )
 
 // An AssociateRequest asks whether an address is a user's.
@@ -62,10 +63,11 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, o occ
 	if err != nil {
 		return err
 	}
-	with := &Account{Project: acct.Project, Application: app}
+	record.Of(ctx).Application = record.ID(app.ID)
+	with := &Account{Project: acct.Project, Application: app, KeyID: acct.KeyID}
 	channel, t, err := s.settleUser(ctx, with, o, r)
 	if err == nil {
-		_, err = s.launch(with, channel, t, func(v *Verification, place Place) error {
+		_, err = s.launch(ctx, with, channel, t, func(v *Verification, place Place) error {
 			v.User = k.Name
 			return s.store.StartUser(ctx, v, UserStart{
 				Associate: o.associates, Address: r.address,
@@ -73,7 +75,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, o occ
 			})
 		})
 	}
-	s.observer.Started(channel, err)
+	s.observer.Started(acct.Project.ID, channel, err)
 	return err
 }
 

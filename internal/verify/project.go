@@ -66,6 +66,7 @@ const minSpread = 10
 type Account struct {
 	Project     Project
 	Application Application
+	KeyID       ID        // of the key that opened it
 	KeyExpires  time.Time // zero: never
 }
 

@@ -610,7 +610,9 @@ func TestTheAccountsKeptAreBounded(t *testing.T) {
 // tally is an [Observer] that writes down what it is told.
 type tally []string
 
-func (o *tally) Started(c Channel, err error) { *o = append(*o, fmt.Sprintf("start %s: %v", c, err)) }
+func (o *tally) Started(_ ProjectID, c Channel, err error) {
+	*o = append(*o, fmt.Sprintf("start %s: %v", c, err))
+}
 func (o *tally) Checked(out Outcome, err error) {
 	*o = append(*o, fmt.Sprintf("check %s %t: %v", out.Channel, out.Approved, err))
 }

@@ -22,6 +22,8 @@ type Verification struct {
 	Channel     Channel
 	To          phone.Number
 	Purpose     Purpose
+	APIKey      ID     // by which it was started; zero: nobody knows
+	Address     string // of the client who started it; "": nobody knows
 	Sender      string // the number or name that the message comes from
 	Text        string // with a placeholder where the code goes: see fill
 	Locale      string // of a call, a BCP 47 tag; "" leaves it to the carrier

@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/share"
 )
 
@@ -69,7 +70,7 @@ type Place interface {
 
 // An Observer counts what callers asked for and what they got.
 type Observer interface {
-	Started(c Channel, err error)
+	Started(p ProjectID, c Channel, err error)
 	Checked(out Outcome, err error)
 }
 
@@ -169,8 +170,8 @@ func New(c Config) *Service {
 
 type unobserved struct{}
 
-func (unobserved) Started(Channel, error) {}
-func (unobserved) Checked(Outcome, error) {}
+func (unobserved) Started(ProjectID, Channel, error) {}
+func (unobserved) Checked(Outcome, error)            {}
 
 // ReadLarge takes one of the places for large requests, of which a project has its share. Leave it when the
 // request is read.
@@ -232,6 +233,8 @@ func (s *Service) AuthenticateKey(ctx context.Context, key Secret) (*Account, er
 	if end := cached.account.KeyExpires; !end.IsZero() && !now.Before(end) {
 		return nil, ErrUnauthenticated
 	}
+	about := record.Of(ctx)
+	about.Project, about.Key = string(cached.account.Project.ID), record.ID(cached.account.KeyID)
 	return cached.account, nil
 }
 
@@ -242,7 +245,7 @@ func (s *Service) instant() time.Time { return s.now().Truncate(time.Millisecond
 // without an error, the verification is on disk. The caller going away doesn't stop it.
 func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
 	v, err := s.start(ctx, acct, r)
-	s.observer.Started(r.Channel, err)
+	s.observer.Started(acct.Project.ID, r.Channel, err)
 	return v, err
 }
 
@@ -256,7 +259,7 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 		// without a message that the limits bound. Who checks it learns as much as of one that has expired.
 		return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Channel: r.Channel, To: t.to, Delivery: Failed, Reason: ReasonExpired}, nil
 	}
-	return s.launch(acct, r.Channel, t, func(v *Verification, place Place) error {
+	return s.launch(ctx, acct, r.Channel, t, func(v *Verification, place Place) error {
 		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
 	})
 }
@@ -276,7 +279,7 @@ func (s *Service) fallbacks(a *Application, c Channel) []Channel {
 }
 
 // launch takes a place for a message, makes its verification, has it committed and hands it over.
-func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verification, Place) error) (*Verification, error) {
+func (s *Service) launch(ctx context.Context, acct *Account, c Channel, t terms, commit func(*Verification, Place) error) (*Verification, error) {
 	id := NewID(s.now())
 	var then []Channel
 	for _, f := range t.fallbacks {
@@ -298,9 +301,12 @@ func (s *Service) launch(acct *Account, c Channel, t terms, commit func(*Verific
 		return nil, err
 	}
 	v.Calling = place.Calling()
+	about := record.Of(ctx)
+	v.Address = about.Address
 	if err := commit(v, place); err != nil {
 		return nil, err
 	}
+	about.Verification = record.ID(v.ID)
 	if v.Delivery == Sending {
 		sent = true
 		place.Send(v, v.Message(place.Channel(), secret))
@@ -325,6 +331,7 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		Channel:     c,
 		To:          t.to,
 		Purpose:     MFA,
+		APIKey:      acct.KeyID,
 		Sender:      t.sender,
 		Text:        t.text,
 		Locale:      locale,

@@ -58,7 +58,7 @@ func get(c net.Conn, headers ...string) string {
 func TestAListenersConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	g := NewGate("public", Limits{Total: 4, PerAddress: 2}, slog.New(slog.NewTextHandler(&log, nil)))
+	g := NewGate("public", Limits{Total: 4, PerAddress: 2}, slog.New(Log(slog.NewTextHandler(&log, nil))))
 	to := serve(t, g, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	var open []net.Conn
 	for _, step := range []struct{ from, want string }{

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/record"
 )
 
 // A Mount answers the paths that begin with Prefix. Its name is for metrics.
@@ -46,23 +48,26 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 		h := w.Header()
 		h["X-Request-Id"], h["Cache-Control"], h["X-Content-Type-Options"] = []string{id}, noStore, noSniff
 		sw := &statusWriter{ResponseWriter: w, body: r.ContentLength}
+		ctx, about := record.New(r.Context(), id, host(r.RemoteAddr))
+		r = r.WithContext(ctx)
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				log.Error("panic", "request_id", id, "panic", p, "stack", string(debug.Stack()))
+				log.ErrorContext(ctx, "panic", "panic", p, "stack", string(debug.Stack()))
 				if sw.status == 0 {
 					answer(sw, http.StatusInternalServerError, `{"error":"Internal Server Error"}`)
 				}
 			}
 			took := time.Since(began)
 			o.Answered(mount.Name, r.Pattern, cmp.Or(sw.counts, sw.status), took)
-			if ctx := r.Context(); log.Enabled(ctx, slog.LevelInfo) {
+			if log.Enabled(ctx, slog.LevelInfo) {
 				// Past the logger, which would look for the caller of each line.
 				line := slog.NewRecord(began.Add(took), slog.LevelInfo, "request", 0)
-				line.AddAttrs(slog.String("request_id", id), slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")), named(r),
+				line.AddAttrs(slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")), named(r),
 					slog.Int("status", sw.status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
+				about.AddTo(&line)
 				log.Handler().Handle(ctx, line)
 			}
 		}()
@@ -72,6 +77,14 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 
 // Headers that every answer has. Answers share them: nobody changes them in place.
 var noStore, noSniff, closeIt = []string{"no-store"}, []string{"nosniff"}, []string{"close"}
+
+// host is an address without its port. It isn't looked at any closer: net/http writes both.
+func host(address string) string {
+	if i := strings.LastIndexByte(address, ':'); i >= 0 {
+		address = address[:i]
+	}
+	return strings.Trim(address, "[]")
+}
 
 // named is the id in a request's path. The path itself is not logged: somebody may have put a number
 // or a code into it.

@@ -35,7 +35,7 @@ func (o *observed) Answered(face, route string, status int, _ time.Duration) {
 func ask(h http.HandlerFunc, r *http.Request) (*http.Response, string) {
 	var log bytes.Buffer
 	w := httptest.NewRecorder()
-	Handler(slog.New(slog.NewTextHandler(&log, nil)), new(observed), Mount{Name: "all", Prefix: "/", Handler: h}).ServeHTTP(w, r)
+	Handler(slog.New(Log(slog.NewTextHandler(&log, nil))), new(observed), Mount{Name: "all", Prefix: "/", Handler: h}).ServeHTTP(w, r)
 	return w.Result(), log.String()
 }
 

@@ -1,10 +1,12 @@
 package signalwire
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
 
+	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -67,10 +69,20 @@ type attributeError struct {
 	Code   string `json:"code"`
 }
 
+// codeOf is a word for an error, for the log.
+func codeOf(err error) string {
+	var bad *invalid
+	if errors.As(err, &bad) {
+		return "invalid"
+	}
+	return cmp.Or(request.CodeOf(err), verify.CodeOf(err))
+}
+
 // fail answers an error in the shape of its status.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var known *verify.Error
 	var bad *invalid
+	record.Of(r.Context()).Code = codeOf(err)
 	switch {
 	case errors.Is(err, request.ErrUnreadable):
 		refuse(w, http.StatusBadRequest)

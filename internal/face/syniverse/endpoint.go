@@ -1,6 +1,7 @@
 package syniverse
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -126,10 +128,20 @@ var statuses = map[verify.Kind]int{
 	verify.Unavailable:     http.StatusServiceUnavailable,
 }
 
+// codeOf is a word for an error, for the log.
+func codeOf(err error) string {
+	var bad *invalid
+	if errors.As(err, &bad) {
+		return "invalid"
+	}
+	return cmp.Or(request.CodeOf(err), verify.CodeOf(err))
+}
+
 // fail answers an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var known *verify.Error
 	var bad *invalid
+	record.Of(r.Context()).Code = codeOf(err)
 	switch {
 	case errors.Is(err, request.ErrUnreadable):
 		explain(w, http.StatusBadRequest, "the body is not one JSON object in UTF-8 with each name once")

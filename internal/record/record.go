@@ -1,0 +1,75 @@
+// Package record keeps what is learned about a request while it is answered. The log then says it in one
+// line, and each other line about the request has its id.
+package record
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/google/uuid"
+)
+
+// An ID is a key's, an application's or a verification's; zero is unknown.
+type ID [16]byte
+
+// A Record is what is known of a request. Whoever learns something fills it in, in the goroutine that
+// answers the request. It holds no secrets, no codes and no numbers.
+type Record struct {
+	RequestID string
+	Address   string // of the client, without a port; behind a trusted proxy as that says
+
+	Project      string
+	Key          ID // by which it was authenticated
+	Application  ID
+	Verification ID
+	Code         string // of the error that was answered; "": none
+}
+
+// recorded is a context with a record. One value holds both, since every request has one.
+type recorded struct {
+	context.Context
+	record Record
+}
+
+type key struct{}
+
+// New begins a record.
+func New(ctx context.Context, requestID, address string) (context.Context, *Record) {
+	r := &recorded{ctx, Record{RequestID: requestID, Address: address}}
+	return r, &r.record
+}
+
+func (r *recorded) Value(k any) any {
+	if k == (key{}) {
+		return &r.record
+	}
+	return r.Context.Value(k)
+}
+
+// Of returns the record of a request, or one that nobody reads.
+func Of(ctx context.Context) *Record {
+	if r, ok := ctx.Value(key{}).(*Record); ok {
+		return r
+	}
+	return &Record{}
+}
+
+// AddTo adds what is known, except the request's id, to a line of the log.
+func (r *Record) AddTo(line *slog.Record) {
+	text := func(name, value string) {
+		if value != "" {
+			line.AddAttrs(slog.String(name, value))
+		}
+	}
+	id := func(name string, of ID) {
+		if of != (ID{}) {
+			line.AddAttrs(slog.String(name, uuid.UUID(of).String()))
+		}
+	}
+	text("address", r.Address)
+	text("project", r.Project)
+	id("key", r.Key)
+	id("application", r.Application)
+	id("verification", r.Verification)
+	text("code", r.Code)
+}
