@@ -1261,8 +1261,8 @@ var mutants = []mutant{
 	},
 	{
 		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",
-		[]edit{{proofFile, "return provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce)", "if provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce) {\n\t\t\treturn true\n\t\t}"}},
-		test{inProvider, "^TestPlivosThirdVersionCoversTheForm$"},
+		[]edit{{proofFile, "if r.Header.Get(name) != \"\" {\n\t\t\treturn false", "if r.Header.Get(name) == \"none\" {\n\t\t\treturn false"}},
+		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names itself.",
@@ -1271,7 +1271,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:\n\t\t\th.fail(\"a report", "case err != nil && false:\n\t\t\th.fail(\"a report"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\tc.used.giveBack(rep.marks)\n\t\t\th.fail(\"a report", "case err != nil && false:\n\t\t\tc.used.giveBack(rep.marks)\n\t\t\th.fail(\"a report"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }
