@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,11 +111,12 @@ type projectCommand struct {
 // policyFlags are a project's settings. One that isn't given stays as it is.
 type policyFlags struct {
 	Profile       string   `help:"Policy: compat keeps the hosted vendors' bounds (a new project's), standard NIST SP 800-63B-4's." enum:",compat,standard" default:"" placeholder:"compat|standard"`
-	Sender        []string `help:"Number that requests may send from, E.164, or 'any'; may be repeated (a new project: any)." placeholder:"NUMBER"`
+	Sender        []string `help:"What requests may send from beside the public sender: a number, E.164, or a name; 'any' for all that aren't another project's, 'public' for nothing else. May be repeated (a new project: public)." placeholder:"SENDER"`
 	PublicText    *bool    `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
 	Country       []string `help:"Country whose numbers messages may go to, two letters, 001 for numbers of no country, or 'any'; may be repeated (a new project: any with compat; with standard it must be said)." placeholder:"CC"`
 	AllowKind     []string `help:"Kind of numbers that are refused otherwise, or 'none': premium, shared-cost, satellite, pager, uan, personal; may be repeated (a new project: none)." placeholder:"KIND"`
 	Transliterate *bool    `negatable:"" help:"Write typographic characters (curly quotes, dashes) in the GSM alphabet where that saves segments (a new project: no)."`
+	LinkHost      []string `help:"Web site that texts may name, with the sites below it: its host; 'any' for all, 'none' for none but that of --webotp. May be repeated (a new project: none)." placeholder:"HOST"`
 	WebOTP        *string  `name:"webotp" help:"Web site that may read the code by itself: its host, \"\" for none. Messages end with '@HOST #CODE'." placeholder:"HOST"`
 	AndroidHash   *string  `help:"Android app that may read the message by itself: its 11 characters, \"\" for none." placeholder:"HASH"`
 
@@ -169,19 +171,8 @@ func (c *policyFlags) set(p *verify.Project) error {
 	if n := len([]rune(p.Name)); n < 1 || n > 100 {
 		wrong = append(wrong, "name: must be 1 to 100 characters")
 	}
-	if len(c.Sender) > 0 {
-		p.Senders = nil
-	}
-	for _, s := range c.Sender {
-		if s == "any" {
-			continue
-		}
-		n, err := phone.Parse(s)
-		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("--sender %q: %v", s, err))
-		}
-		p.Senders = append(p.Senders, n)
-	}
+	wrong = append(wrong, setList(c.Sender, "--sender", &p.Senders, &p.AnySender, "public", verify.ParseSender)...)
+	wrong = append(wrong, setList(c.LinkHost, "--link-host", &p.LinkHosts, &p.AnyLink, "none", verify.ParseHost)...)
 	wrong = append(wrong, c.reach(p, before)...)
 	if problem := p.Style.Problem(); problem != "" {
 		wrong = append(wrong, "--webotp, --android-hash: "+problem)
@@ -227,6 +218,34 @@ func (c *policyFlags) reach(p *verify.Project, before verify.Profile) (wrong []s
 		}
 	}
 	return wrong
+}
+
+// setList replaces a list by what was given, if anything was. 'any' stands for what can't be listed, and
+// another word for nothing.
+func setList(given []string, flag string, list *[]string, all *bool, none string, parse func(string) (string, error)) (wrong []string) {
+	if len(given) == 0 {
+		return nil
+	}
+	*list, *all = nil, slices.Contains(given, "any")
+	for _, s := range given {
+		if s == "any" || s == none {
+			continue
+		}
+		parsed, err := parse(s)
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("%s %q: %v", flag, s, err))
+		}
+		*list = append(*list, parsed)
+	}
+	return wrong
+}
+
+// listed writes such a list in the words of its flag.
+func listed(list []string, all bool, none string) string {
+	if all {
+		list = append([]string{"any"}, list...)
+	}
+	return cmp.Or(strings.Join(list, " "), none)
 }
 
 // assign sets what was given.
@@ -282,10 +301,6 @@ func (c *projectShow) Run(w world) error {
 
 // showProject prints a project's settings, one a line.
 func showProject(w world, asJSON bool, p verify.Project) error {
-	senders := "any"
-	if len(p.Senders) > 0 {
-		senders = fmt.Sprint(p.Senders)
-	}
 	countries := fmt.Sprint(p.Countries)
 	if len(p.Countries) == 0 {
 		countries = map[bool]string{true: "none", false: "any"}[p.Profile == verify.Standard]
@@ -296,7 +311,8 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	}
 	return printSettings(w, asJSON, row{
 		{"project", "id", p.ID}, {"name", "name", p.Name}, {"policy", "policy", p.Profile},
-		{"senders", "", senders}, {"", "senders", p.Senders}, {"public-text", "public_text", p.PublicText},
+		{"senders", "", listed(p.Senders, p.AnySender, "public")}, {"", "senders", p.Senders}, {"", "any_sender", p.AnySender},
+		{"link-hosts", "", listed(p.LinkHosts, p.AnyLink, "none")}, {"", "link_hosts", p.LinkHosts}, {"", "any_link", p.AnyLink}, {"public-text", "public_text", p.PublicText},
 		{"countries", "", countries}, {"", "countries", p.Countries}, {"allow-kind", "", kinds}, {"", "allow_kind", p.Kinds},
 		{"transliterate", "transliterate", p.Style.Transliterate}, {"webotp", "webotp", p.Style.WebOTP}, {"android-hash", "android_hash", p.Style.AndroidHash},
 		{"send-burst", "send_burst", p.Limits.Burst}, {"send-interval", "send_interval_seconds", p.Limits.Interval}, {"send-daily", "send_daily", p.Limits.Daily},
@@ -321,7 +337,8 @@ func (c *projectPolicy) Run(w world) error {
 		if err := st.UpdateProject(w.ctx, p); err != nil {
 			return err
 		}
-		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, %d sends at once, one each %v, %d a day", p.Profile, p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)+reached(p)); err != nil {
+		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
+			p.Profile, p.AnySender, len(p.Senders), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)+reached(p)); err != nil {
 			return err
 		}
 		return showProject(w, c.JSON, p)

@@ -123,6 +123,15 @@ func (c *applicationSet) Run(w world) error {
 		if err != nil {
 			return err
 		}
+		if c.ApproveByKey != nil && *c.ApproveByKey {
+			p, err := one(w.ctx, st, string(a.Project))
+			if err != nil {
+				return err
+			}
+			if !p.Profile.AllowsKey() {
+				return usageError("--approve-by-key: the project's policy is standard, which wants a code (NIST SP 800-63B-4 §3.1.3); 'countersign project policy --profile compat' allows it")
+			}
+		}
 		if a.Version == 0 && c.ApproveByKey != nil && *c.ApproveByKey {
 			return usageError("--approve-by-key: not for the default application, whose callers have no way to learn that a call was approved")
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -236,5 +237,32 @@ func TestLostKeysetIsNotReady(t *testing.T) {
 	id, code := startOn(in, p, newNumber(), 3)
 	if got := guessOn(p, id, code); got != "right" {
 		t.Errorf("a new code: got %s", got)
+	}
+}
+
+func TestServeWarnsOfADatabaseThatCouldBeAnybody(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	in := install(t, thisBinary, nil)
+	config := filepath.Join(in.dir, "countersign.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mode, warned := range map[string]bool{"require": true, "verify-full": false} {
+		// It ends before it connects: its port is taken.
+		remote := strings.Replace(string(text), `listen: "127.0.0.1:0"`, fmt.Sprintf("listen: %q", taken.Addr()), 1)
+		remote = strings.Replace(remote, "\n  url: \"\"\n", "\n  url: \"postgres://u@192.0.2.1/db?sslmode="+mode+"\"\n", 1)
+		if err := os.WriteFile(config, []byte(remote), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status, said := in.fail("serve")
+		if status != 1 || !strings.Contains(said, "is in use by another program") || strings.Contains(said, "certificate isn't checked") != warned {
+			t.Errorf("sslmode=%s: got status %d and %q, want 1, and a warning of the certificate: %t", mode, status, said, warned)
+		}
 	}
 }

@@ -197,7 +197,7 @@ type SenderConfig struct {
 	// From is the number or name that messages come from: E.164, or 1 to 11 letters and digits.
 	From string `yaml:"from" example:"+12025550198"`
 	// Public makes it one that projects share: it says the default texts only, except for projects with
-	// public-text. Without it, a project that has senders of its own must have this one among them.
+	// public-text. Without it, a project must have this one among its own senders, or be allowed any.
 	Public bool `yaml:"public" default:"false"`
 }
 
@@ -477,8 +477,11 @@ type SIPConfig struct {
 	Ring yamlconf.Duration `yaml:"ring" default:"30s"`
 	// Talk is the time from then to the end: 5s to 85s.
 	Talk yamlconf.Duration `yaml:"talk" default:"60s"`
-	// RequireKeypress says the code only after a key was pressed: answering machines press none.
+	// RequireKeypress says the code only after a key was pressed, in all calls: answering machines press
+	// none. In those of projects with the policy standard it is so anyway.
 	RequireKeypress bool `yaml:"require_keypress" default:"false"`
+	// SkipKeypress says the code at once in those as well.
+	SkipKeypress bool `yaml:"skip_keypress" default:"false"`
 	// Locale is the language where a message has none: docs/voice.md has the list.
 	Locale string `yaml:"locale" default:"en"`
 	// Times is how often the code is said: 1 to 5.

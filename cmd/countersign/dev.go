@@ -160,7 +160,7 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 			}
 		}
 	}
-	p := verify.Project{ID: verify.ProjectID(c.Project), Name: devProject, Profile: verify.Compat, PublicText: true}
+	p := verify.Project{ID: verify.ProjectID(c.Project), Name: devProject, Profile: verify.Compat, PublicText: true, AnySender: true, AnyLink: true}
 	if c.Limits {
 		p.Limits = verify.DefaultLimits
 	}

@@ -264,6 +264,7 @@ log: {level: debug}
 tracing: {endpoint: "%s", sample: 1}
 `, out.URL, urlToken, urlToken, collector.URL)
 	})
+	in.run("project", "policy", "--config", "countersign.yaml", "--sender", "+12025550198", in.project)
 	whsec, err := os.ReadFile(filepath.Join(in.dir, "gateway.secret"))
 	if err != nil {
 		t.Fatal(err)

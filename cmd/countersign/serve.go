@@ -55,6 +55,9 @@ func (c *serveCommand) Run(w world) error {
 		}
 		defer release()
 	}
+	if conf.pg != nil && conf.pg.Unverified() {
+		log.Warn("the database's certificate isn't checked: whoever is on the way to it can read numbers and texts, and change them; set sslmode=verify-full in database.url, with sslrootcert if its authority is your own")
+	}
 	hangup := noticed()
 	public, err := listen(conf.Public.Listen, "public.listen")
 	if err != nil {

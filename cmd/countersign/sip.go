@@ -21,8 +21,9 @@ func (c *loadedConfig) checkSIP(p *yamlconf.Problems, key string, cc *CarrierCon
 	way := &sip.Config{
 		Name: cc.Name, Trunk: s.Trunk, Transport: sip.Transport(s.Transport), Username: s.Username, Realm: s.Realm, Register: s.Register,
 		Domain: s.Domain, From: s.From, NoPlus: !s.Plus, Prefix: s.Prefix, Listen: s.Listen, Advertise: s.Advertise, Calls: s.Calls,
-		First: time.Duration(s.First), Ring: time.Duration(s.Ring), Talk: time.Duration(s.Talk), RequireKeypress: s.RequireKeypress,
+		First: time.Duration(s.First), Ring: time.Duration(s.Ring), Talk: time.Duration(s.Talk), RequireKeypress: s.RequireKeypress, SkipKeypress: s.SkipKeypress,
 	}
+	p.Check(key+".skip_keypress", !s.SkipKeypress || !s.RequireKeypress, "contradicts require_keypress")
 	checkDuration(p, key+".first", s.First, time.Second, 30*time.Second)
 	checkDuration(p, key+".ring", s.Ring, time.Second, 2*time.Minute)
 	checkDuration(p, key+".talk", s.Talk, 5*time.Second, 85*time.Second)

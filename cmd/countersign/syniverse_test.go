@@ -1010,11 +1010,12 @@ func testRefusedRefresh(t *testing.T, p *process) {
 	for query, status := range map[string]int{
 		"":                                   400,
 		"consumerkey=" + key["consumer_key"]: 400,
-		right.Encode() + "&validity=899":     400,
-		right.Encode() + "&validity=x":       400,
-		right.Encode() + "&consumerkey=x":    400,
-		right.Encode() + "&%zz":              400,
-		"consumerkey=x&consumersecret=y":     500,
+		"consumersecret=" + key["consumer_secret"]:                               400,
+		right.Encode() + "&validity=899":                                         400,
+		right.Encode() + "&validity=x":                                           400,
+		right.Encode() + "&consumerkey=x":                                        400,
+		right.Encode() + "&%zz":                                                  400,
+		"consumerkey=x&consumersecret=y":                                         500,
 		"consumersecret=y&consumerkey=" + key["consumer_key"]:                    500,
 		"consumerkey=x&consumersecret=" + key["consumer_secret"]:                 500,
 		"consumerkey=" + key["consumer_key"] + "&consumersecret=" + key["token"]: 500,
@@ -1024,6 +1025,18 @@ func testRefusedRefresh(t *testing.T, p *process) {
 	p.refreshRefused(p.mfa("POST", path+right.Encode(), ""), 405)
 	p.want(p.mfa("HEAD", path+right.Encode()+"&validity=900", ""), 405, "") // nobody would see the new token
 	p.refreshRefused(p.mfa("GET", "/v1/apptoken-refresh/x?"+right.Encode(), ""), 404)
+	// Whoever watches for faults of the server isn't woken by a client's.
+	scrape, err := http.NewRequest("GET", p.Ops+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, metrics, err := do(scrape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refresh := regexp.MustCompile(`countersign_requests_total{[^}]*apptoken-refresh",status="(5..|401)"}`).FindAllStringSubmatch(metrics, -1); len(refresh) != 1 || refresh[0][1] != "401" {
+		t.Errorf("refused refreshes are counted as %q, want 401 only", refresh)
+	}
 	// None of it took the token away.
 	if a := p.as(p.Project, key["token"]).mfa("GET", "applications", ""); a.status != 200 {
 		t.Errorf("after refused refreshes the token is answered %d %s, want 200", a.status, a.body)

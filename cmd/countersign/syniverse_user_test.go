@@ -754,6 +754,7 @@ func TestSyniversesAPIIsServedAsConfigured(t *testing.T) {
 			`wrong: "409 2001"`, `wrong: "400 W-1"`, `none: "409 2002"`, `none: "404 N-1"`, "strict_senders: false", "strict_senders: true",
 			"interval: 30s", "interval: 0s", "max: 5", "max: 2", "applications: 1000", "applications: 2", "templates: 1000", "templates: 1").Replace(config)
 	})
+	in.run("project", "policy", "--config", "countersign.yaml", "--sender", "+12025550198", in.project) // what the channel is
 	p := in.serve()
 	p.refused(p.mfa("GET", "/scg-external-api/api/v1/applications", ""), 404, "404")
 	app := p.application(`"message_from":"channel:gqKlekr-S22CJul_aE4XFQ"`, `"login_template":"$code, from a sender of our own"`)

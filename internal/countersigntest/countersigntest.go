@@ -126,7 +126,7 @@ func New(t testing.TB, o Options) *Kit {
 	}
 	k.System = s
 	k.Sim.OnReceipt(s.Dispatch.Receive)
-	k.AddProject(verify.Project{ID: k.project, Name: "Test", Profile: o.Profile, Limits: o.Limits, PublicText: true, Countries: []string{verify.AnyCountry}}, k.token)
+	k.AddProject(verify.Project{ID: k.project, Name: "Test", Profile: o.Profile, Limits: o.Limits, PublicText: true, AnySender: true, AnyLink: true, Countries: []string{verify.AnyCountry}}, k.token)
 
 	server := httptest.NewServer(s.Handler())
 	k.URL = server.URL

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -29,7 +30,7 @@ func (d *Dispatcher) Words(ctx context.Context, carrier string, id verify.ID, at
 		return m, fmt.Errorf("words for %v: %w", id, err)
 	}
 	channel, ours := d.wayOf(v, history, carrier)
-	if !ours {
+	if !ours || slices.ContainsFunc(history, func(h verify.Delivery) bool { return h.Attempt == attempt && d.Now().Sub(h.StartedAt) > askedWithin }) {
 		return m, verify.ErrNotFound
 	}
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
@@ -38,6 +39,11 @@ func (d *Dispatcher) Words(ctx context.Context, carrier string, id verify.ID, at
 	}
 	return v.Message(channel, verify.Secret(secret)), nil
 }
+
+// askedWithin is how long after the provider took a call it may ask what that says: it does so when somebody
+// answers. A signed question that somebody saw then tells them nothing for the rest of the code's life, even if
+// the server that knows that it was used was restarted.
+const askedWithin = 10 * time.Minute
 
 // wayOf reports whether the latest attempt is a carrier's, and its channel. While the attempt is under
 // way nobody has recorded whose it is: then it may be that of any carrier that could have it.

@@ -71,6 +71,7 @@ func TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives(t *testing.T) {
 	for name, end := range map[string]func(){
 		"canceled": func() { k.Verify.Cancel(ctx, k.Account(), v.ID) },
 		"expired":  func() { k.Clock.Advance(2 * time.Hour) },
+		"late":     func() { k.Clock.Advance(10*time.Minute + time.Millisecond) },
 	} {
 		go func() { <-calling; answer <- nil }()
 		if v, err = k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.Voice, To: "+1202555011" + fmt.Sprint(len(name))}); err != nil {

@@ -251,6 +251,120 @@ var mutants = []mutant{
 		test{inVerify, "^TestAConsumerReplacesItsToken$"},
 	},
 
+	// Senders and links.
+	{
+		"any-sender-opens-anothers", "What another project was given to send from is nobody else's, also not with --sender any.",
+		[]edit{{"internal/verify/project.go", "p.AnySender && !slices.ContainsFunc(p.Taken, sameSender(from))", "p.AnySender"}},
+		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
+	},
+	{
+		"others-senders-forgotten", "A project that may use any sender is told which are others'.",
+		[]edit{{"internal/store/admin.go", "WHERE o.id <> p.id AND", "WHERE o.id = p.id AND"}},
+		stores("KeyOpensItsProjectUntilRevoked"),
+	},
+	{
+		"new-project-sends-from-any", "A project without senders sends from the public one.",
+		[]edit{{"internal/verify/project.go", "return slices.ContainsFunc(p.Senders, sameSender(from)) ||", "return len(p.Senders) == 0 || slices.ContainsFunc(p.Senders, sameSender(from)) ||"}},
+		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
+	},
+	{
+		"old-projects-lose-any-sender", "Projects that were made before senders had to be said keep theirs.",
+		[]edit{{"internal/store/admin.go", "COALESCE(p.any_sender, p.senders = ''), p.link_hosts", "COALESCE(p.any_sender, p.senders <> ''), p.link_hosts"}},
+		test{inStore, "^TestProjectsKeepTheSendersAndLinksThatTheyHad$"},
+	},
+	{
+		"text-names-any-site", "A text message names the project's web sites only.",
+		[]edit{{"internal/verify/policy.go", "c == SMS && project.foreignSite(full)", "c == Push && project.foreignSite(full)"}},
+		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
+	},
+	{
+		"template-names-any-site", "A user's message names the project's web sites only.",
+		[]edit{{"internal/verify/template.go", "c == SMS && acct.Project.foreignSite(full)", "c == Push && acct.Project.foreignSite(full)"}},
+		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
+	},
+	{
+		"site-ends-like-the-projects", "A site that ends like the project's isn't below it.",
+		[]edit{{"internal/verify/link.go", `strings.HasSuffix(host, "."+own)`, "strings.HasSuffix(host, own)"}},
+		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
+	},
+	{
+		"code-bound-to-any-site", "A text binds its code to no site but the project's.",
+		[]edit{{"internal/verify/link.go", "if !p.owns(line[1]) {", "if !p.owns(line[1]) && false {"}},
+		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
+	},
+
+	// What stands open on this machine.
+	{
+		"operations-answer-any-name", "By loopback, the operations listener answers to loopback's names only.",
+		[]edit{{"internal/web/web.go", `r.Host != "" && !Loopback(r.Host)`, `r.Host == "nobody"`}},
+		test{inWeb, "^TestByLoopbackOnlyItsNamesAreAnswered$"},
+	},
+	{
+		"simulator-may-be-framed", "No other page frames the simulator's.",
+		[]edit{{"internal/carrier/sim/http.go", "; frame-ancestors 'none'", ""}},
+		test{"./internal/carrier/sim", "^TestAPersonSeesTheNewestMessagesAndTheNumbers$"},
+	},
+	{
+		"refused-refresh-counts-as-ours", "A wrong consumer secret isn't counted as a fault of the server.",
+		[]edit{{"internal/web/web.go", "v.counts = status", "_ = status"}},
+		test{inWeb, "^TestAnAnswerMayCountAsAnother$"},
+	},
+	{
+		"any-charset-is-read-as-utf8", "A body in a charset that doesn't read as UTF-8 is refused.",
+		[]edit{{"internal/request/request.go", "return false\n}\n\n// object reads", "return true\n}\n\n// object reads"}},
+		test{inRequest, "^TestReadTellsWhatIsWrongWithABody$"},
+	},
+	{
+		"require-counts-as-verified", "A database whose certificate isn't checked is warned of.",
+		[]edit{{"internal/store/postgres.go", "c == nil || c.InsecureSkipVerify &&", "c == nil || false && c.InsecureSkipVerify &&"}},
+		test{inStore, "^TestOnlyACheckedCertificateIsVerified$"},
+	},
+
+	{
+		"life-of-zero-fills-the-disk", "What never lives is answered and not stored.",
+		[]edit{{serviceFile, "if r.Life != nil && *r.Life == 0 {", "if r.Life != nil && *r.Life < 0 {"}},
+		test{inVerify, "^TestWhatNeverLivesIsNotKept$"},
+	},
+
+	// Keys in standard.
+	{
+		"standard-says-the-code-to-mailboxes", "In standard a call says its code only after a key was pressed.",
+		[]edit{{approvalFile, "if p == Standard {\n\t\treturn AfterKey", "if p == Compat {\n\t\treturn AfterKey"}},
+		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
+	},
+	{
+		"standard-approves-by-a-key", "In standard no key alone approves.",
+		[]edit{{approvalFile, "return p != Standard }", `return p != "" }`}},
+		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
+	},
+	{
+		"trunk-forgets-the-key", "A message that wants a key first gets one.",
+		[]edit{{callFile, "|| m.AfterKey && !l.c.SkipKeypress", ""}},
+		test{inSIP, "^TestWithRequireKeypressTheCodeWaitsForAKey$"},
+	},
+
+	// Signatures of providers that somebody saw.
+	{
+		"signature-opens-again", "A provider's signature that was used opens nothing again.",
+		[]edit{{callbackFile, "|| !c.used.take(rep.marks) {", "|| !c.used.take(nil) {"}},
+		test{inProvider, "^TestACapturedSignatureOpensNothing$"},
+	},
+	{
+		"older-signature-for-calls", "Plivo's older signature, which says nothing of the form, is none of a call's.",
+		[]edit{{proofFile, "channel != string(verify.Voice) && provesPlivoURL(r, text)", "provesPlivoURL(r, text)"}},
+		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
+	},
+	{
+		"uncovered-form-names-a-message", "What a signature doesn't cover names no message.",
+		[]edit{{callbackFile, `receipt.Ref = "" // anybody could have written it`, "_ = receipt.Ref"}},
+		test{inProvider, "^TestAnUncoveredFormNamesNoMessage$"},
+	},
+	{
+		"words-as-long-as-the-code-lives", "A call is told what to say only for some minutes after it was ordered.",
+		[]edit{{"internal/dispatch/words.go", "d.Now().Sub(h.StartedAt) > askedWithin", "false"}},
+		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
+	},
+
 	// Tenants and their keys.
 	{
 		"tenancy-not-checked", "Another project's verification doesn't exist.",
@@ -1206,8 +1320,8 @@ var mutants = []mutant{
 	},
 	{
 		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",
-		[]edit{{proofFile, "return provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce)", "if provesAny(r, key, []string{\"X-Plivo-Signature-V3\", \"X-Plivo-Signature-Ma-V3\"},\n\t\t\tjoined+params.String()+\".\"+nonce, r.url+\".\"+params.String()+\".\"+nonce) {\n\t\t\treturn true\n\t\t}"}},
-		test{inProvider, "^TestPlivosThirdVersionCoversTheForm$"},
+		[]edit{{proofFile, "if r.Header.Get(name) != \"\" {\n\t\t\treturn false", "if r.Header.Get(name) == \"none\" {\n\t\t\treturn false"}},
+		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names itself.",
@@ -1216,7 +1330,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:\n\t\t\th.fail(\"a report", "case err != nil && false:\n\t\t\th.fail(\"a report"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\tc.used.giveBack(rep.marks)\n\t\t\th.fail(\"a report", "case err != nil && false:\n\t\t\tc.used.giveBack(rep.marks)\n\t\t\th.fail(\"a report"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }

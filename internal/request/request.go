@@ -67,12 +67,15 @@ type Fields struct {
 	form bool // every value came as text
 }
 
-// Read reads a request's body, of one of the given types. Without a content type it is taken for JSON.
+// Read reads a request's body, of one of the given types. Without a content type it is taken for JSON, and
+// without a charset for UTF-8. Others are refused: what two readers take for different texts may pass the one
+// and reach the other.
 func Read(r *http.Request, types ...string) (Fields, error) {
+	var params map[string]string
 	kind := cmp.Or(r.Header.Get("Content-Type"), JSON)
 	if !slices.Contains(types, kind) { // most clients write one just so
 		var err error
-		if kind, _, err = mime.ParseMediaType(kind); err != nil || !slices.Contains(types, kind) {
+		if kind, params, err = mime.ParseMediaType(kind); err != nil || !slices.Contains(types, kind) {
 			return Fields{}, ErrMediaType
 		}
 	}
@@ -84,6 +87,9 @@ func Read(r *http.Request, types ...string) (Fields, error) {
 	if err != nil {
 		return Fields{}, ErrUnreadable
 	}
+	if !readable(params["charset"], body) {
+		return Fields{}, ErrMediaType
+	}
 	if len(body) == 0 {
 		return Fields{}, ErrEmpty
 	}
@@ -94,6 +100,17 @@ func Read(r *http.Request, types ...string) (Fields, error) {
 		f.raw, err = object(body)
 	}
 	return f, err
+}
+
+// readable reports whether a text of a charset reads the same in UTF-8.
+func readable(charset string, text []byte) bool {
+	switch strings.ToLower(charset) {
+	case "", "utf-8", "utf8":
+		return true
+	case "us-ascii", "iso-8859-1": // what some libraries write, whatever the text is
+		return !bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
+	}
+	return false
 }
 
 // object reads one JSON object. A name that stands in it twice is refused: which of the two counts

@@ -134,6 +134,12 @@ func TestReadTellsWhatIsWrongWithABody(t *testing.T) {
 		"a connection that breaks":   {JSON, io.MultiReader(strings.NewReader(`{}`), iotest.ErrReader(io.ErrUnexpectedEOF)), ErrUnreadable},
 		"a type that we don't speak": {"application/xml", strings.NewReader(`<a/>`), ErrMediaType},
 		"a type that is none":        {";", strings.NewReader(`{}`), ErrMediaType},
+		"UTF-8":                      {JSON + "; charset=Utf-8", strings.NewReader(`{"a":"é"}`), nil},
+		"UTF-16, and looks so":       {JSON + "; charset=utf-16", strings.NewReader(`{}`), ErrMediaType},
+		"a form in UTF-7":            {Form + ";charset=\"UTF-7\"", strings.NewReader(`a=b`), ErrMediaType},
+		"ASCII in Latin-1":           {JSON + "; charset=ISO-8859-1", strings.NewReader(`{}`), nil},
+		"Latin-1":                    {JSON + "; charset=ISO-8859-1", strings.NewReader(`{"a":"é"}`), ErrMediaType},
+		"no ASCII":                   {JSON + "; charset=us-ascii", strings.NewReader("{\"a\":\"\xe9\"}"), ErrMediaType},
 	} {
 		r := httptest.NewRequest("POST", "/", test.body)
 		r.Header.Del("Content-Type")

@@ -67,6 +67,9 @@ func wordy(r rune) bool {
 	return !strings.ContainsRune(" \t\r\n.,;:!?-–—()\"'„“”«»…。、！？", r)
 }
 
+// unmarked takes out of a text what engines read as sounds instead of words, [[ ]].
+var unmarked = strings.NewReplacer("[", " ", "]", " ")
+
 // speak runs the command for one text.
 func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, engineLimit)
@@ -82,7 +85,7 @@ func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, e.command[0], args...)
 	cmd.WaitDelay = time.Second
 	cmd.Env = surroundings()
-	cmd.Stdin = strings.NewReader(t.words)
+	cmd.Stdin = strings.NewReader(unmarked.Replace(t.words))
 	var out bytes.Buffer
 	cmd.Stdout = &limited{&out, maxWAV}
 	if err := cmd.Run(); err != nil {

@@ -264,7 +264,7 @@ func TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode(t *testing.T) {
 	t.Parallel()
 	log := t.TempDir() + "/log"
 	s := speaker(t, Config{Times: 1, Engine: testEngine(t, log)})
-	around := []string{"Hello from Example. Use ", ", please."}
+	around := []string{"Hello from Example. Use ", "[[_:]] , please."}
 	var first Script
 	for i, code := range []string{"493817", "111111", "222222"} {
 		script := s.Script(t.Context(), "de", around, code)
@@ -286,7 +286,7 @@ func TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `[--voice=de] "Hello from Example. Use"` + "\n" + `[--voice=de] ", please."` + "\n"
+	want := `[--voice=de] "Hello from Example. Use"` + "\n" + `[--voice=de] "  _:   , please."` + "\n"
 	if string(got) != want {
 		t.Errorf("the engine was given\n%s, want\n%s", got, want)
 	}

@@ -24,7 +24,7 @@ var (
 )
 
 const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
-	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds`
+	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link`
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
@@ -33,16 +33,18 @@ type projectDest struct {
 	senders    string
 	countries  string
 	kinds      string
+	hosts      string
 }
 
 func (d *projectDest) fields() []any {
 	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
-		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash, &d.countries, &d.kinds}
+		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash, &d.countries, &d.kinds,
+		&d.p.AnySender, &d.hosts, &d.p.AnyLink}
 }
 
 func (d *projectDest) done() {
 	d.p.Limits.Interval = time.Duration(d.intervalMS) * time.Millisecond
-	d.p.Senders, d.p.Countries, d.p.Kinds = split[phone.Number](d.senders), split[string](d.countries), split[phone.Kind](d.kinds)
+	d.p.Senders, d.p.LinkHosts, d.p.Countries, d.p.Kinds = split[string](d.senders), split[string](d.hosts), split[string](d.countries), split[phone.Kind](d.kinds)
 }
 
 // split reads what joined has written: nil where there is nothing.
@@ -73,17 +75,20 @@ func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account
 	return a, nil
 }
 
-const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.id, k.expires_at
+const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.id, k.expires_at,
+		CASE WHEN COALESCE(p.any_sender, p.senders = '') THEN (SELECT COALESCE(string_agg(o.senders, ' '), '') FROM project o WHERE o.id <> p.id AND o.senders <> '') ELSE '' END
 	FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
 	WHERE k.hash = $1 AND k.revoked_at = 0`
 
 func scanAccount(row scanner) (a verify.Account, err error) {
 	var application, key []byte
 	var lifeMS, expires int64
+	var taken string
 	p, app := projectDest{p: &a.Project}, &a.Application
 	err = row.Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &key, &expires)...)
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &key, &expires, &taken)...)
 	p.done()
+	a.Project.Taken = split[string](taken)
 	copy(app.ID[:], application)
 	copy(a.KeyID[:], key)
 	app.Project, a.KeyExpires = a.Project.ID, fromMillis(expires)
@@ -97,10 +102,10 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		application := verify.NewID(now)
 		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
-				transliterate, webotp, android_hash, countries, number_kinds)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING`,
+				transliterate, webotp, android_hash, any_sender, link_hosts, any_link, countries, number_kinds)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING`,
 			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText, application[:], millis(now),
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, joined(p.Countries), joined(p.Kinds))
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds))
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create project %s: %w", p.ID, err)
 		}
@@ -114,9 +119,9 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
-				transliterate = $9, webotp = $10, android_hash = $11, countries = $12, number_kinds = $13
+				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
 			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, joined(p.Countries), joined(p.Kinds))
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds))
 		if err := changedOne(result, err, ErrNoProject); err != nil {
 			return fmt.Errorf("update project %s: %w", p.ID, err)
 		}

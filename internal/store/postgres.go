@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -145,6 +146,19 @@ func (p *Postgres) Check() error {
 		return errors.New("must say sslmode for another machine: verify-full, with sslrootcert if its authority is your own")
 	}
 	return nil
+}
+
+// Unverified reports whether a connection to another machine could be to anybody: without TLS, or with
+// a certificate that nothing is checked of (sslmode=require).
+func (p *Postgres) Unverified() bool {
+	c, err := p.config()
+	if err != nil {
+		return false // Check says it
+	}
+	anybody := func(host string, c *tls.Config) bool {
+		return remote(host) && (c == nil || c.InsecureSkipVerify && c.VerifyPeerCertificate == nil && c.VerifyConnection == nil)
+	}
+	return anybody(c.Host, c.TLSConfig) || slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return anybody(f.Host, f.TLSConfig) })
 }
 
 // hosts are all that a connection may be made to; some may be there twice.

@@ -24,3 +24,15 @@ func TestEveryRemoteHostNeedsAnSSLMode(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyACheckedCertificateIsVerified(t *testing.T) {
+	t.Parallel()
+	for query, unverified := range map[string]bool{"disable": true, "allow": true, "prefer": true, "require": true, "verify-ca": false, "verify-full": false} {
+		for host, remote := range map[string]bool{"db.example": true, "192.0.2.1": true, "localhost,db.example": true, "localhost": false, "127.0.0.1,[::1]": false} {
+			p := store.Postgres{URL: "postgres://u@" + host + "/db?sslmode=" + query}
+			if got, want := p.Unverified(), unverified && remote; got != want {
+				t.Errorf("%s: got unverified %t, want %t", p.URL, got, want)
+			}
+		}
+	}
+}

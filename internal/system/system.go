@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -100,6 +101,15 @@ func OpenStore(ctx context.Context, data string, o store.Options) (*store.Store,
 	}
 	if err := f.Close(); err != nil {
 		return nil, err
+	}
+	for _, file := range []string{o.Path, o.Path + "-wal", o.Path + "-shm"} {
+		info, err := os.Stat(file)
+		if err == nil {
+			err = keyset.Private(file, info) // it holds numbers and texts
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 	}
 	return store.Open(ctx, o)
 }
@@ -268,11 +278,12 @@ func WaitingOperations(m *metric.Metrics) http.Handler {
 	const why = "the database is away since the server was started, which waits for it; the log says why"
 	mux := operations(m, func(*http.Request) string { return why })
 	mux.HandleFunc("/carriers/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusServiceUnavailable) })
-	return mux
+	return web.LocalNames(mux)
 }
 
 // Operations answers health checks (/healthz while the process lives, /readyz while it can work),
 // /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
+// It asks for no credentials, so by loopback it answers to loopback's names only.
 func (s *System) Operations() http.Handler {
 	mux := operations(s.metrics, func(r *http.Request) string {
 		if s.ready(r.Context(), readyLimit) != nil {
@@ -287,7 +298,7 @@ func (s *System) Operations() http.Handler {
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
 	}
-	return mux
+	return web.LocalNames(mux)
 }
 
 // operations answers what doesn't depend on the database. unready says why the server isn't ready; "" is ready.

@@ -176,6 +176,9 @@ func (s *Service) checkApplication(ctx context.Context, acct *Account, a *Applic
 	p.text(FieldAssociateTemplate, a.AssociateTemplate, maxTemplate)
 	p.text(FieldLoginTemplate, a.LoginTemplate, maxTemplate)
 	p.printable(FieldPrefix, a.Prefix)
+	if acct.Project.foreignSite(a.Prefix + "0") {
+		p.add(FieldPrefix, foreignSite)
+	}
 	p.codes(acct.Project.Profile, a)
 	p.channels(a.Channels)
 	var sender Sender

@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/code"
-	"github.com/countersign/countersign/internal/phone"
 )
 
 func TestAnApplicationHasDefaults(t *testing.T) {
@@ -81,7 +80,7 @@ func TestBoundsOfAnApplicationHoldOnBothSides(t *testing.T) {
 	} {
 		e := newEngine(t)
 		e.acct.Project.Profile = tt.profile
-		e.acct.Project.Senders = []phone.Number{"+12025550111"}
+		e.acct.Project.Senders, e.acct.Project.AnySender = []string{"+12025550111"}, false
 		e.senders.strict, e.senders.named = true, map[string]Sender{"channel:known": {From: public, Public: true}}
 		a := Application{Name: "Shop"}
 		tt.edit(&a)

@@ -14,7 +14,22 @@ const (
 	// ByKey is for calls: the callee presses a key. There is a code all the same, so that a guess is
 	// answered and counted as ever, but nobody is told it.
 	ByKey Approval = 1
+	// AfterKey is ByCode, but a call tells the code only to somebody who pressed a key.
+	AfterKey Approval = 2
 )
+
+// approval is how a policy has calls made that tell a code. Standard wants to know that somebody is there
+// before a code is said: a mailbox presses no key.
+func (p Profile) approval() Approval {
+	if p == Standard {
+		return AfterKey
+	}
+	return ByCode
+}
+
+// AllowsKey reports whether calls may be approved by a key alone. Standard wants a secret carried from one
+// channel to the other (NIST SP 800-63B-4 §3.1.3): who is called again and again presses 1 in the end.
+func (p Profile) AllowsKey() bool { return p != Standard }
 
 // A Verdict is what the callee said by a key, of a call that asked for one.
 type Verdict int

@@ -217,3 +217,41 @@ func TestAnApplicationsCallsAskForAKey(t *testing.T) {
 		t.Errorf("the code that a text message told: got %q", got)
 	}
 }
+
+func TestStandardSaysACodeAfterAKeyAndTakesNoneInstead(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		profile Profile
+		channel Channel
+		after   bool
+	}{{Compat, Voice, false}, {Standard, Voice, true}, {Standard, SMS, false}} {
+		e := newEngine(t)
+		e.acct.Project.Profile = tt.profile
+		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: tt.channel, To: number1}); err != nil {
+			t.Fatal(err)
+		}
+		if m := e.latest(); m.AfterKey != tt.after || m.ByKey || m.Code == "" {
+			t.Errorf("%s by %s: got %+v, want the code after a key: %t", tt.profile, tt.channel, m, tt.after)
+		}
+	}
+	for _, profile := range []Profile{Compat, Standard} {
+		e := newEngine(t)
+		e.acct.Project.Profile = profile
+		a := e.application(t, func(a *Application) { a.Channels = []Channel{SMS, Voice} })
+		a.Calls.ByKey = true
+		e.store.applications[a.ID] = a
+		by := func(c Channel) error {
+			return e.Associate(t.Context(), e.acct, a.ID, "kola", AssociateRequest{Address: number1, Channel: c})
+		}
+		err := by(Voice)
+		if allowed := profile == Compat; allowed && err != nil || !allowed && (!errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "approved by a key")) {
+			t.Errorf("%s: a call that is approved by a key: got %v", profile, err)
+		}
+		if profile == Compat && !e.latest().ByKey {
+			t.Error("compat: the call doesn't ask for a key")
+		}
+		if err := by(SMS); profile == Standard && err != nil {
+			t.Errorf("standard: its text: %v", err)
+		}
+	}
+}

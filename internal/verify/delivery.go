@@ -38,6 +38,7 @@ type Message struct {
 	Text      string
 	Locale    string
 	ByKey     bool   // asks for a key, in the words of the locale, and tells no code
+	AfterKey  bool   // tells the code only after a key was pressed, where a carrier can wait for one
 	Asker     string // who asks, if anybody is to be named
 	ExpiresAt time.Time
 	Attempt   int // from 1

@@ -99,6 +99,9 @@ func (s *Service) settleUser(ctx context.Context, acct *Account, o occasion, r u
 	}
 	t.text, t.ours = text, !own
 	if app.Calls.ByKey && channel == Voice {
+		if !acct.Project.Profile.AllowsKey() { // the policy was changed, or is newer than the application
+			p.add(FieldChannel, "is a call that is approved by a key, which the project's policy doesn't allow")
+		}
 		t.approval, t.asker, t.ours = ByKey, app.asker(r.displayName), true
 	}
 	if err := p.err(); err != nil || r.channel != "" || to.channel != "" { // who names a channel gets that one

@@ -169,9 +169,9 @@ func (p problems) err() error {
 	return &Error{Kind: Invalid, Code: ErrInvalid.Code, Message: ErrInvalid.Message, Problems: p}
 }
 
-// Validate says all that is wrong with a request in an [ErrInvalid], without starting anything.
-func Validate(acct *Account, r StartRequest) error {
-	_, err := settle(acct, r, senders{}, nil)
+// ValidateStart says all that is wrong with a request in an [ErrInvalid], without starting anything.
+func (s *Service) ValidateStart(acct *Account, r StartRequest) error {
+	_, err := settle(acct, r, s.senders, nil)
 	return err
 }
 
@@ -199,7 +199,7 @@ func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms,
 		default:
 			p.add(FieldFrom, "is the public sender, which says the default text only")
 		}
-		if problem := unfit(r.Channel, t.text, t.length); problem != "" {
+		if problem := unfit(&acct.Project, r.Channel, t.text, t.length); problem != "" {
 			p.add(FieldText, "%s", problem)
 		}
 	}
@@ -211,7 +211,7 @@ func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms,
 			text = approvedText(c)
 		}
 		f := Fallback{c, acct.Project.Style.write(c, text, placeholder)}
-		if t.ours || unfit(c, f.Text, t.length) == "" {
+		if t.ours || unfit(&acct.Project, c, f.Text, t.length) == "" {
 			t.fallbacks = append(t.fallbacks, f)
 		}
 	}
@@ -221,7 +221,7 @@ func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms,
 // terms decides how the code is made, and how long and how often it can be guessed.
 func (p *problems) terms(acct *Account, r StartRequest) terms {
 	b, app := profiles[acct.Project.Profile], &acct.Application
-	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix}
+	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix, approval: acct.Project.Profile.approval()}
 	t.length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength)
 	if t.length > 0 && t.format.Bits(t.length) < b.minBits {
 		p.add(FieldLength, "is too short for a secure code")
@@ -240,23 +240,27 @@ func (p *problems) from(acct *Account, named string, all senders) Sender {
 		return p.sender(&acct.Project, acct.Application.From, all)
 	}
 	n := p.parse(FieldFrom, named)
-	switch {
-	case n == "":
-		return Sender{}
-	case !acct.Project.allows(n):
-		p.add(FieldFrom, "is not a sender of this project")
+	if n == "" {
 		return Sender{}
 	}
-	return all.literal(&acct.Project, string(n))
+	sender := all.literal(&acct.Project, string(n))
+	if !sender.Public && !acct.Project.allows(sender.From) {
+		p.add(FieldFrom, "is not a sender of this project")
+	}
+	return sender
 }
 
 // unfit says why a caller's text can't go out on a channel, with a code of the given length in it.
-func unfit(c Channel, text string, length int) string {
+func unfit(project *Project, c Channel, text string, length int) string {
 	if problem := unspeakable(text); problem != "" {
 		return problem
 	}
 	// Zeros serve for every format: all characters of a code are one septet in GSM 03.38.
-	return tooLong(c, strings.ReplaceAll(text, placeholder, strings.Repeat("0", length)), maxSpoken, 1)
+	full := strings.ReplaceAll(text, placeholder, strings.Repeat("0", length))
+	if c == SMS && project.foreignSite(full) {
+		return foreignSite
+	}
+	return tooLong(c, full, maxSpoken, 1)
 }
 
 // unspeakable says why a text can't go out at all.

@@ -18,7 +18,7 @@ import (
 const public = "+12025550199"
 
 func account(p Profile) *Account {
-	return &Account{Project: Project{ID: "project", Profile: p, Countries: []string{AnyCountry}}, Application: Application{ID: NewID(t0)}}
+	return &Account{Project: Project{ID: "project", Profile: p, AnySender: true, AnyLink: true, Countries: []string{AnyCountry}}, Application: Application{ID: NewID(t0)}}
 }
 
 // found are what settle finds wrong, sorted, for the order is nobody's promise.
@@ -156,16 +156,16 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 			terms{number1, public, approvedText(SMS), "", code.Numeric, 6, time.Hour, 3, true, ByCode, "", nil},
 		}, {
 			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
-			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5, true, ByCode, "", nil},
+			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5, true, AfterKey, "", nil},
 		}, {
 			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
 			terms{number1, "+12025550111", approvedText(SMS), "", code.Alpha, 8, 2 * time.Minute, 2, true, ByCode, "", nil},
 		}, {
 			"the request's", Standard, app, request,
-			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4, false, ByCode, "", nil},
+			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4, false, AfterKey, "", nil},
 		}, {
 			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
-			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4, true, ByCode, "", nil},
+			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4, true, AfterKey, "", nil},
 		},
 	} {
 		acct := account(tt.profile)
@@ -205,7 +205,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	zero, minus := 0, -1
 	acct := account(Standard)
-	acct.Project.Senders = []phone.Number{"+12025550111"}
+	acct.Project.Senders, acct.Project.AnySender = []string{"+12025550111"}, false
 	r := StartRequest{Channel: SMS, From: "+12025550122", Text: "\x07", Length: &zero, Life: &minus, Attempts: &zero}
 	want := []Problem{
 		{Field: FieldAttempts, Message: "must be greater than or equal to 1"},
@@ -219,8 +219,8 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	if diff := cmp.Diff(want, found(t, err)); diff != "" {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff(want, found(t, Validate(acct, r))); diff != "" {
-		t.Errorf("Validate's problems (-want +got)\n%s", diff)
+	if diff := cmp.Diff(want, found(t, (&Service{senders: senders{public: public}}).ValidateStart(acct, r))); diff != "" {
+		t.Errorf("ValidateStart's problems (-want +got)\n%s", diff)
 	}
 	for _, p := range want {
 		if s := string(p.Field) + " " + p.Message; !strings.Contains(err.Error(), s) {
@@ -231,8 +231,8 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	if ErrInvalid.Problems != nil {
 		t.Errorf("ErrInvalid has problems %v", ErrInvalid.Problems)
 	}
-	if err := Validate(acct, StartRequest{Channel: SMS, To: number1}); err != nil {
-		t.Errorf("Validate of a good request: %v", err)
+	if err := new(Service).ValidateStart(acct, StartRequest{Channel: SMS, To: number1}); err != nil {
+		t.Errorf("ValidateStart of a good request: %v", err)
 	}
 }
 
@@ -300,15 +300,15 @@ func TestNumbersOfOtherKindsMustBeAllowed(t *testing.T) {
 		for _, profile := range []Profile{Compat, Standard} {
 			for _, c := range []Channel{SMS, Voice} {
 				acct, r := account(profile), StartRequest{Channel: c, To: to}
-				if diff := cmp.Diff(refused, found(t, Validate(acct, r))); diff != "" {
+				if diff := cmp.Diff(refused, found(t, new(Service).ValidateStart(acct, r))); diff != "" {
 					t.Errorf("%s, %s to %s: problems (-want +got)\n%s", profile, c, to, diff)
 				}
 				acct.Project.Kinds = []phone.Kind{kind}
-				if err := Validate(acct, r); err != nil {
+				if err := new(Service).ValidateStart(acct, r); err != nil {
 					t.Errorf("%s, %s to %s, which is allowed: %v", profile, c, to, err)
 				}
 				acct.Project.Kinds = slices.DeleteFunc(slices.Clone(phone.Kinds), func(k phone.Kind) bool { return k == kind })
-				if diff := cmp.Diff(refused, found(t, Validate(acct, r))); diff != "" {
+				if diff := cmp.Diff(refused, found(t, new(Service).ValidateStart(acct, r))); diff != "" {
 					t.Errorf("%s, %s to %s, where others are allowed: problems (-want +got)\n%s", profile, c, to, diff)
 				}
 			}
@@ -349,7 +349,7 @@ func TestCountriesMustBeAllowed(t *testing.T) {
 		if tt.want != none {
 			want = refused(tt.want)
 		}
-		if diff := cmp.Diff(want, found(t, Validate(acct, StartRequest{Channel: SMS, To: tt.to}))); diff != "" {
+		if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(acct, StartRequest{Channel: SMS, To: tt.to}))); diff != "" {
 			t.Errorf("%s, %q, to %s: problems (-want +got)\n%s", tt.profile, tt.countries, tt.to, diff)
 		}
 	}
@@ -357,28 +357,33 @@ func TestCountriesMustBeAllowed(t *testing.T) {
 
 func TestFromMustBeASenderOfTheProject(t *testing.T) {
 	t.Parallel()
-	list := []phone.Number{"+12025550111", "+442079460018"}
+	list, brands, any := []string{"+12025550111", "+442079460018"}, []string{"ACME", "12025550133"}, []string{"any"}
 	const other = "is not a sender of this project"
 	for _, tt := range []struct {
-		senders []phone.Number
+		senders []string
 		from    string
 		want    string // the sender, or a problem with from
 	}{
-		{nil, "+12025550133", "+12025550133"},
+		{nil, "+12025550133", other}, // a new project's
 		{nil, "", public},
-		{nil, " ", "can't be blank"},
-		{nil, "ACME", "is not an E.164 number: + and 7 to 15 digits"},
-		{nil, "+9991234567", "has an unknown country calling code"},
+		{nil, public, public},
+		{any, "+12025550133", "+12025550133"},
+		{any, "+12025550144", other}, // another project's
+		{any, "", public},
+		{any, " ", "can't be blank"},
+		{any, "ACME", "is not an E.164 number: + and 7 to 15 digits"},
+		{any, "+9991234567", "has an unknown country calling code"},
+		{brands, "+12025550133", "+12025550133"}, // a phone shows both alike
 		{list, "+12025550111", "+12025550111"},
 		{list, "+1 (202) 555.0111", "+12025550111"},
 		{list, "+44 (0)20 7946 0018", "+442079460018"},
 		{list, "+12025550133", other},
-		{list, public, other},
+		{list, public, public}, // as if nobody had named it
 		{list, "", public},
 		{list, "ACME", "is not an E.164 number: + and 7 to 15 digits"}, // once, not also for the list
 	} {
 		acct := account(Compat)
-		acct.Project.Senders = tt.senders
+		acct.Project.Senders, acct.Project.AnySender, acct.Project.Taken = tt.senders, slices.Contains(tt.senders, "any"), []string{"SHOP", "12025550144"}
 		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: tt.from}, senders{public: public}, nil)
 		if err != nil {
 			if diff := cmp.Diff([]Problem{{Field: FieldFrom, Message: tt.want}}, found(t, err)); diff != "" {
@@ -550,7 +555,7 @@ func TestTheApprovedTextFitsEveryCode(t *testing.T) {
 		if got := frame(text); got != text {
 			t.Errorf("%s: framed again it is %q", c, got)
 		}
-		if got := unfit(c, text, code.MaxLength); got != "" {
+		if got := unfit(&Project{AnyLink: true}, c, text, code.MaxLength); got != "" {
 			t.Errorf("%s: it %s", c, got)
 		}
 	}

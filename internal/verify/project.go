@@ -18,8 +18,15 @@ type Project struct {
 	Profile Profile
 	Limits  Limits
 
-	// Senders are the numbers that a request may name as "from". With none, any number passes.
-	Senders []phone.Number
+	// Senders are the numbers, E.164, and the names that messages may come from because a caller names
+	// them, beside the public senders. With AnySender so may all that aren't another project's: these are Taken.
+	Senders   []string
+	AnySender bool
+	Taken     []string // isn't stored: a store reads it where there is AnySender
+	// LinkHosts are the web sites that text messages may name, with the sites below them, beside that of
+	// the style. With AnyLink it may be any.
+	LinkHosts []string
+	AnyLink   bool
 	// PublicText allows a caller's own text without a "from", out by the shared public sender.
 	// Carriers let that sender send the approved text only, hence off by default.
 	PublicText bool
@@ -43,14 +50,9 @@ func (p *Project) anyCountry() bool {
 	return slices.Contains(p.Countries, AnyCountry)
 }
 
-// allows reports whether the project may send from a number.
-func (p *Project) allows(from phone.Number) bool {
-	for _, s := range p.Senders {
-		if s == from {
-			return true
-		}
-	}
-	return len(p.Senders) == 0
+// allows reports whether the project may send from a number or a name, because it is its own.
+func (p *Project) allows(from string) bool {
+	return slices.ContainsFunc(p.Senders, sameSender(from)) || p.AnySender && !slices.ContainsFunc(p.Taken, sameSender(from))
 }
 
 // Limits bound what a project sends to one number: Burst messages at once, then one each Interval,

@@ -56,15 +56,29 @@ func (s senders) find(project *Project, name string) (_ Sender, known bool) {
 // literal is the sender that a caller names by its number or name itself. A public one stays public,
 // or writing its number would be the way around its texts; unless it is among the project's own.
 func (s senders) literal(project *Project, from string) Sender {
-	return Sender{From: from, Public: s.shares(from) && !slices.Contains(project.Senders, phone.Number(from))}
+	return Sender{From: from, Public: s.shares(from) && !slices.ContainsFunc(project.Senders, sameSender(from))}
 }
 
-// shares reports whether a number or a name is that of a public sender. A phone shows it alike without
-// the plus, and a name in another case isn't another one.
-func (s senders) shares(from string) bool {
-	same := func(shared string) bool {
-		return strings.EqualFold(strings.TrimPrefix(from, "+"), strings.TrimPrefix(shared, "+"))
+// sameSender reports whether a number or a name is this one. A phone shows it alike without the plus, and a
+// name in another case isn't another one.
+func sameSender(this string) func(string) bool {
+	return func(other string) bool {
+		return strings.EqualFold(strings.TrimPrefix(this, "+"), strings.TrimPrefix(other, "+"))
 	}
+}
+
+// ParseSender reads what a project may send from: a number, or 1 to 11 letters and digits.
+func ParseSender(text string) (string, error) {
+	n, err := phone.Parse(text)
+	if err != nil && alphanumeric(strings.TrimSpace(text)) {
+		return strings.TrimSpace(text), nil
+	}
+	return string(n), err
+}
+
+// shares reports whether a number or a name is that of a public sender.
+func (s senders) shares(from string) bool {
+	same := sameSender(from)
 	for _, sender := range s.named {
 		if sender.Public && same(sender.From) {
 			return true
@@ -85,7 +99,7 @@ func (p *problems) sender(project *Project, from string, all senders) Sender {
 	switch {
 	case !known:
 		p.add(FieldFrom, "is not a sender or a channel of this server")
-	case !sender.Public && !project.allows(phone.Number(sender.From)):
+	case !sender.Public && !project.allows(sender.From):
 		p.add(FieldFrom, "is not a sender of this project")
 	}
 	return sender

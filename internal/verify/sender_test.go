@@ -2,8 +2,6 @@ package verify
 
 import (
 	"testing"
-
-	"github.com/countersign/countersign/internal/phone"
 )
 
 func TestASenderIsFoundByItsName(t *testing.T) {
@@ -58,10 +56,10 @@ func TestAPublicSenderStaysPublicByItsNumber(t *testing.T) {
 		"channel:shared": {From: "SHARED", Public: true},
 		"sender_id:shop": {From: "Shop"},
 	}}
-	listed := []phone.Number{public}
+	listed := []string{public}
 	for _, tt := range []struct {
 		name string
-		own  []phone.Number // the project's senders
+		own  []string // the project's senders
 		want bool
 	}{
 		{public, nil, true},
@@ -73,13 +71,48 @@ func TestAPublicSenderStaysPublicByItsNumber(t *testing.T) {
 		{"Shop", nil, false},
 		{"+12025550111", nil, false},
 		{public, listed, false},
-		{public, []phone.Number{"+12025550111"}, true},
+		{public, []string{"+12025550111"}, true},
 		{"Shared", listed, true},
 		{"", listed, true}, // nobody named it
 	} {
 		got, known := s.find(&Project{Senders: tt.own}, tt.name)
 		if got.Public != tt.want || !known {
 			t.Errorf("%q, project's senders %v: public %t, known %t; want %t and known", tt.name, tt.own, got.Public, known, tt.want)
+		}
+	}
+}
+
+// What another project sends from is nobody else's, whatever the configuration calls it.
+func TestAnApplicationsSenderIsItsProjects(t *testing.T) {
+	t.Parallel()
+	all := senders{public: public, named: map[string]Sender{"sender_id:bank": {From: "BANKOFX"}, "channel:bank": {From: "+12025550111"}, "channel:shared": {From: "+12025550122", Public: true}}}
+	bank := &Project{Senders: []string{"BANKOFX", "+12025550111"}}
+	fresh, any := &Project{}, &Project{AnySender: true, Taken: bank.Senders}
+	for _, tt := range []struct {
+		from             string
+		fresh, any, bank bool // may send from it
+	}{
+		{"", true, true, true}, {"channel:shared", true, true, true}, {public, true, true, true}, {"unknown:name", true, true, true}, // from the public sender
+		{"BANKOFX", false, false, true}, {"BankOfX", false, false, true}, {"bank", false, false, true}, {"sender_id:bank", false, false, true},
+		{"channel:bank", false, false, true}, {"+12025550111", false, false, true}, {"12025550111", false, false, true},
+		{"SHOP", false, true, false}, {"+12025550133", false, true, false},
+	} {
+		for project, may := range map[*Project]bool{fresh: tt.fresh, any: tt.any, bank: tt.bank} {
+			var p problems
+			if p.sender(project, tt.from, all); (len(p) == 0) != may {
+				t.Errorf("%q, project's senders %v, any %t: got %v, want it allowed: %t", tt.from, project.Senders, project.AnySender, p, may)
+			}
+		}
+	}
+}
+
+func TestASenderIsReadAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"+1 (202) 555-0111": "+12025550111", "ACME": "ACME", " Acme1 ": "Acme1", "72345": "72345", "Acme12345678": "", "A B": "", "": "", "+12": "", "Größe": "",
+	} {
+		if got, err := ParseSender(text); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v; want %q", text, got, err, want)
 		}
 	}
 }

@@ -306,7 +306,6 @@ func TestAPlaceIsUsedOnceOrGivenBack(t *testing.T) {
 		{"too long in the queue", func(e *engine) { e.store.now = func() time.Time { return t0.Add(5 * time.Second) } }, good, ErrBusy, back, 0},
 		{"panic", func(e *engine) { e.store.down = true }, good, nil, back, 0},
 		// 200 all the same: it is counted, and nobody holds a lease for it.
-		{"dead on arrival", func(*engine) {}, StartRequest{Channel: SMS, To: number1, Life: &zero}, nil, back, 1},
 		{"dead before the commit", func(e *engine) {
 			e.acct.Application.Life = time.Second
 			e.store.now = func() time.Time { return t0.Add(time.Second) }
@@ -739,5 +738,25 @@ func TestAProjectResetsItsNumbers(t *testing.T) {
 	}
 	if d := e.store.destinations["project "+number1]; d.Failures != 0 || !slices.Equal(e.store.resets, []string{"project project"}) {
 		t.Errorf("%d failures, resets by %q; want none, and one by the project", d.Failures, e.store.resets)
+	}
+}
+
+// A caller can't fill the disk with what costs no message.
+func TestWhatNeverLivesIsNotKept(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	e.acct.Project.Limits = DefaultLimits
+	zero := 0
+	for range 100 {
+		v, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Life: &zero})
+		if err != nil || v.ID.IsZero() || v.To != number1 || v.Delivery != Failed || v.Reason != ReasonExpired {
+			t.Fatalf("got %+v, %v; want one that failed", v, err)
+		}
+		if _, err := e.Check(t.Context(), e.acct, v.ID, "000000"); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("check: got %v, want %v", err, ErrNotFound)
+		}
+	}
+	if n, m := len(e.store.verifications), len(e.store.destinations); n != 0 || m != 0 || len(e.outbox.messages) != 0 {
+		t.Errorf("%d verifications and %d numbers are stored and %d messages sent, want none", n, m, len(e.outbox.messages))
 	}
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 
@@ -25,14 +26,23 @@ var (
 	androidHash = regexp.MustCompile(`^[A-Za-z0-9+/]{11}$`)
 )
 
+// ParseHost reads the name of a web site.
+func ParseHost(text string) (string, error) {
+	if len(text) > maxHost || !webOTPHost.MatchString(text) {
+		return "", errors.New("must be a host name in lower case of at most 64 characters, such as example.com")
+	}
+	return text, nil
+}
+
 // maxHost leaves the longest approved text, with the longest code twice, in one segment.
 const maxHost = 64
 
 // Problem says what is wrong with a style, "" for nothing.
 func (s Style) Problem() string {
+	if _, err := ParseHost(s.WebOTP); err != nil && s.WebOTP != "" {
+		return "the web site " + err.Error()
+	}
 	switch {
-	case s.WebOTP != "" && (len(s.WebOTP) > maxHost || !webOTPHost.MatchString(s.WebOTP)):
-		return "the web site must be a host name in lower case of at most 64 characters, such as example.com"
 	case s.AndroidHash != "" && !androidHash.MatchString(s.AndroidHash):
 		return "the Android hash must be 11 of A-Z a-z 0-9 + /"
 	}

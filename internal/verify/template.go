@@ -171,7 +171,16 @@ func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Chann
 		p.add(o.field, "has no $validation_code")
 	default:
 		text := t.Render(app.values(c, displayName))
-		problem = tooLong(c, fill(text, app.Prefix+longest(app), app.Format), maxSpokenTemplate, s.maxSegments)
+		full := fill(text, app.Prefix+longest(app), app.Format)
+		if c == SMS && acct.Project.foreignSite(full) {
+			field := FieldDisplayName
+			if acct.Project.foreignSite(fill(t.Render(app.valuesFor(c, "0")), app.Prefix+longest(app), app.Format)) {
+				field = o.field // whoever is named
+			}
+			p.add(field, foreignSite)
+			return "", own, nil
+		}
+		problem = tooLong(c, full, maxSpokenTemplate, s.maxSegments)
 		if problem == "" {
 			return text, own, nil
 		}
@@ -201,13 +210,17 @@ func (a *Application) asker(displayName string) string {
 
 // values are what the names in an application's texts stand for.
 func (a *Application) values(c Channel, displayName string) map[string]string {
+	return a.valuesFor(c, a.asker(displayName))
+}
+
+func (a *Application) valuesFor(c Channel, asker string) map[string]string {
 	mark := codeMark
 	if c == Voice {
 		mark = spellMark
 	}
 	v := map[string]string{
 		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // rounded down; 0 would say that it is over
-		"display_name":     a.asker(displayName),
+		"display_name":     asker,
 	}
 	for _, name := range codeNames {
 		v[name] = mark

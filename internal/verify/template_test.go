@@ -211,7 +211,7 @@ func TestATextThatCanNoLongerGoOutSendsNothing(t *testing.T) {
 		t.Errorf("deleted: got %v", err)
 	}
 	e.stored(t, "mine", "$code")
-	e.acct.Project.Senders = append(e.acct.Project.Senders, "+12025550122")
+	e.acct.Project.Senders, e.acct.Project.AnySender = append(e.acct.Project.Senders, "+12025550122"), false
 	if all := found(t, associate()); len(all) != 1 || all[0].Field != FieldFrom {
 		t.Errorf("a sender that the project lost: got %+v", all)
 	}

@@ -135,7 +135,7 @@ func (v *Verification) Binding() keyset.Binding {
 const maxStartDelay = 5 * time.Second
 
 // Begin starts v on its destination at now: it charges the send limits, leases the first attempt to
-// the caller, and takes the phone for a call. A verification that is dead on arrival is counted and never sent.
+// the caller, and takes the phone for a call. A verification whose life ends before it is committed is counted and never sent.
 func (v *Verification) Begin(d *Destination, limits Limits, lease time.Duration, now time.Time) error {
 	if now.Sub(v.ID.Time()) >= maxStartDelay {
 		return ErrBusy
@@ -274,6 +274,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		m.ByKey, m.Asker, m.Body = true, v.Asker, Secret(v.question())
 		return m
 	}
+	m.AfterKey = v.Approval == AfterKey && c == Voice
 	m.Body, m.Code, m.Text = Secret(fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
 	return m
 }

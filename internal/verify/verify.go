@@ -254,6 +254,11 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 	if err != nil {
 		return nil, err
 	}
+	if r.Life != nil && *r.Life == 0 {
+		// Nothing is sent and no guess is ever right, so nothing is kept either: its caller would fill the disk
+		// without a message that the limits bound. Who checks it learns as much as of one that has expired.
+		return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Channel: r.Channel, To: t.to, Delivery: Failed, Reason: ReasonExpired}, nil
+	}
 	return s.launch(ctx, acct, r.Channel, t, func(v *Verification, place Place) error {
 		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
 	})

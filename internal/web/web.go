@@ -61,7 +61,7 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 				}
 			}
 			took := time.Since(began)
-			o.Answered(mount.Name, r.Pattern, sw.status, took)
+			o.Answered(mount.Name, r.Pattern, cmp.Or(sw.counts, sw.status), took)
 			if log.Enabled(ctx, slog.LevelInfo) {
 				// Past the logger, which would look for the caller of each line.
 				line := slog.NewRecord(began.Add(took), slog.LevelInfo, "request", 0)
@@ -105,6 +105,7 @@ func answer(w http.ResponseWriter, status int, body string) {
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	counts int   // for metrics, instead of the status; 0: that
 	body   int64 // of the request, as announced; -1 is unknown
 }
 
@@ -131,6 +132,22 @@ func (w *statusWriter) cut(status int) {
 	if unknown := status == http.StatusUnauthorized || status == http.StatusForbidden; unknown || w.body < 0 || w.body > small {
 		w.Header()["Connection"] = closeIt
 		http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(linger)) // fails where there is no connection
+	}
+}
+
+// CountAs has the answer to a request counted under another status: where an API's contract calls the client's
+// mistakes the server's, those who watch for ours must not be woken by them.
+func CountAs(w http.ResponseWriter, status int) {
+	for {
+		switch v := w.(type) {
+		case *statusWriter:
+			v.counts = status
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return
+		}
 	}
 }
 
@@ -170,6 +187,19 @@ func (g grumbles) Write(line []byte) (int, error) {
 	}
 	g.log.Log(context.Background(), level, strings.TrimSuffix(string(line), "\n"))
 	return len(line), nil
+}
+
+// LocalNames answers a client that came by loopback only if it names this machine: a page of some site, whose
+// name its DNS then points here, gets nothing. Browsers always send the name, so a client without one is none.
+func LocalNames(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if at != nil && Loopback(at.String()) && r.Host != "" && !Loopback(r.Host) {
+			http.Error(w, "by loopback, this listener answers to localhost and loopback addresses only", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Loopback reports whether a host, or a host and port, names this machine only.

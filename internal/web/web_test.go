@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -239,5 +240,45 @@ func TestThatNobodyGetsInIsLoggedAndSingleClientsAreNot(t *testing.T) {
 	}
 	if got := logged.String(); !strings.Contains(got, `"level":"WARN","msg":"http: Accept error: accept tcp: too many open files; retrying in`) {
 		t.Errorf("got the log %q, want that files ran out", got)
+	}
+}
+
+func TestAnAnswerMayCountAsAnother(t *testing.T) {
+	t.Parallel()
+	var got observed
+	w := httptest.NewRecorder()
+	Handler(slog.New(slog.DiscardHandler), &got, Mount{Name: "all", Prefix: "/", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		CountAs(struct{ http.ResponseWriter }{w}, http.StatusTeapot) // isn't one of ours: nothing
+		CountAs(w, http.StatusUnauthorized)
+		w.WriteHeader(http.StatusInternalServerError)
+	})}).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if len(got) != 1 || got[0].Status != 401 || w.Code != 500 {
+		t.Errorf("counted %v of the answer %d, want 401 of 500", got, w.Code)
+	}
+}
+
+func TestByLoopbackOnlyItsNamesAreAnswered(t *testing.T) {
+	t.Parallel()
+	h := LocalNames(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for _, test := range []struct {
+		at, host string
+		want     int
+	}{
+		{"127.0.0.1:8081", "127.0.0.1:8081", 200}, {"127.0.0.1:8081", "localhost:8081", 200}, {"[::1]:8081", "[::1]:8081", 200}, {"127.0.0.1:8081", "127.0.0.2", 200},
+		{"127.0.0.1:8081", "", 200}, // no browser
+		{"127.0.0.1:8081", "rebound.example:8081", 403}, {"127.0.0.1:8081", "localhost.example", 403}, {"[::1]:8081", "rebound.example", 403}, {"127.0.0.1:8081", "192.0.2.1", 403},
+		{"192.0.2.1:8081", "ops.internal:8081", 200}, // what its network calls it
+	} {
+		at, err := net.ResolveTCPAddr("tcp", test.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("GET", "/debug/pprof/", nil)
+		r.Host = test.host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(at))))
+		if w.Code != test.want {
+			t.Errorf("at %s, Host %q: got %d, want %d", test.at, test.host, w.Code, test.want)
+		}
 	}
 }

@@ -102,7 +102,7 @@ func (h *handler) proven(w http.ResponseWriter, r *http.Request) (*Carrier, *rep
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {
 		rep.form, _ = url.ParseQuery(string(body)) // what can't be read isn't signed either
 	}
-	if !c.prove(rep, c.Now()) {
+	if !c.prove(rep, c.Now()) || !c.used.take(rep.marks) {
 		h.refuse(w, c)
 		return nil, nil
 	}
@@ -123,7 +123,7 @@ func (h *handler) refuse(w http.ResponseWriter, c *Carrier) {
 	if c != nil {
 		h.log.Warn("a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
 	}
-	http.Error(w, "not signed by the provider, or too old", http.StatusForbidden)
+	http.Error(w, "not signed by the provider, too old, or there before", http.StatusForbidden)
 }
 
 // read reads a body, or answers why not. One that nobody has proven yet needs a place.
@@ -187,6 +187,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, verify.ErrNotFound):
 		said = []byte(c.Spec.Answer.None)
 	case err != nil:
+		c.used.giveBack(rep.marks)
 		h.fail("a call wasn't told what to say, the provider will ask again", c, err)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "not now", http.StatusServiceUnavailable)
@@ -229,6 +230,7 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 		case errors.Is(err, verify.ErrNotFound):
 			h.log.Debug("a report was about a message that nobody knows", "carrier", c.Name())
 		case err != nil:
+			c.used.giveBack(rep.marks)
 			h.fail("a report was not taken, the provider will send it again", c, err)
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "not now", http.StatusServiceUnavailable)
@@ -258,6 +260,9 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 		}
 		if ok {
 			receipt.Verification, receipt.Attempt = v, attempt
+		}
+		if r.urlOnly {
+			receipt.Ref = "" // anybody could have written it
 		}
 		if receipt.Carrier = c.Config.Name; ok || receipt.Ref != "" {
 			all = append(all, receipt)

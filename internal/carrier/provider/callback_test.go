@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,11 +74,14 @@ func reportFrom(preset, target, body string, at time.Time) *http.Request {
 		sum := sha256.Sum256([]byte(body))
 		r.Header.Set("Authorization", vonageToken(testKey, `{"alg":"HS256"}`, fmt.Sprintf(`{"iat":%d,"payload_hash":"%s"}`, at.Unix(), hex.EncodeToString(sum[:]))))
 	case "plivo":
-		r.Header.Set("X-Plivo-Signature-V3-Nonce", "n")
-		r.Header.Set("X-Plivo-Signature-V3", base64.StdEncoding.EncodeToString(mac256([]byte(testKey), target+"."+params.String()+".n")))
+		nonce := fmt.Sprint("n", nonces.Add(1))
+		r.Header.Set("X-Plivo-Signature-V3-Nonce", nonce)
+		r.Header.Set("X-Plivo-Signature-V3", base64.StdEncoding.EncodeToString(mac256([]byte(testKey), target+"."+params.String()+"."+nonce)))
 	}
 	return r
 }
+
+var nonces atomic.Int64 // each of a provider's is new
 
 func ask(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()

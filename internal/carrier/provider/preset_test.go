@@ -3,6 +3,9 @@ package provider
 import (
 	"encoding/base64"
 	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -357,7 +360,7 @@ func init() {
 		path:   "/v1/calls",
 		header: http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}},
 		body: `{"to":[{"type":"phone","number":"12025550100"}],"from":{"type":"phone","number":"12025550199"},` + "\n" +
-			` "ncco":[{"action":"talk","text":"Your \"code\" \u0026 more: 4, 9, 3, 8, 1, 7","language":"en-US","loop":2}],"ringing_timer":30,"event_url":["` + callbackOf("") + `"],"event_method":"POST"}`,
+			` "ncco":[{"action":"talk","text":"\u003cspeak\u003eYour \u0026#34;code\u0026#34; \u0026amp; more: 4, 9, 3, 8, 1, 7\u003c/speak\u003e","language":"en-US","loop":2}],"ringing_timer":30,"event_url":["` + callbackOf("") + `"],"event_method":"POST"}`,
 		answers: []exchanged{
 			accepted(201, `{"uuid":"63f61863-4a51-4f6b-86e1-46edebcf9356","status":"started","direction":"outbound","conversation_uuid":"CON-f972836a"}`, "63f61863-4a51-4f6b-86e1-46edebcf9356"),
 			failed(400, `{"error_title":"Bad Request"}`, refused("refused")), failed(401, `{}`, misconfigured), failed(429, ``, throttled),
@@ -549,6 +552,64 @@ func TestPresetsKnowTheirProvidersCases(t *testing.T) {
 		r, err := way.templates.render(way.Spec, way.fields(m))
 		if err != nil || !strings.Contains(string(r.body), tt.want) || tt.not != "" && strings.Contains(string(r.body), tt.not) {
 			t.Errorf("%s: got %s, %v, want %s and no %s", tt.preset, r.body, err, tt.want, tt.not)
+		}
+	}
+}
+
+// A caller's text is spoken as it is: no preset lets it tell the provider's voice anything.
+func TestATextIsNoMarkup(t *testing.T) {
+	t.Parallel()
+	const markup = `<speak><audio src="https://evil.example/a.mp3"/></speak></Say></Speak><Dial>+4490012345</Dial>&amp;`
+	for name := range stories {
+		p, _ := PresetNamed(name)
+		if p.Channel != string(verify.Voice) {
+			continue
+		}
+		m := message()
+		m.Body = markup
+		way := carrierOf(t, configOf(t, name, nil))
+		r, err := way.templates.render(way.Spec, way.fields(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := string(r.body)
+		if way.Spec.Answer.Body != "" {
+			answer, err := way.templates.say(way.fields(m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			said = string(answer)
+		}
+		if form, err := url.ParseQuery(said); err == nil && form.Has("Twiml") {
+			said = form.Get("Twiml")
+		} else if doc := parse([]byte(said)); doc != nil {
+			for _, text := range texts(doc) {
+				if strings.Contains(text, "evil.example") {
+					said = text
+				}
+			}
+		}
+		var heard []string
+		d := xml.NewDecoder(strings.NewReader(said))
+		for {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: says %s, which isn't XML: %v", name, said, err)
+			}
+			switch token := token.(type) {
+			case xml.StartElement:
+				if n := token.Name.Local; n == "audio" || n == "Dial" {
+					t.Errorf("%s: the text's <%s> is the provider's to obey: %s", name, n, said)
+				}
+			case xml.CharData:
+				heard = append(heard, string(token))
+			}
+		}
+		if !strings.Contains(strings.Join(heard, "|"), `src="https://evil.example/a.mp3"/></speak></Say>`) {
+			t.Errorf("%s: isn't heard whole: %q", name, heard)
 		}
 	}
 }

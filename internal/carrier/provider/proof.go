@@ -28,6 +28,11 @@ type report struct {
 	url  string // as the provider knows it
 	body []byte
 	form url.Values // of the body
+
+	// What a proof found: marks are what no other report has, to be taken once; of one whose signature covers
+	// the URL only, nothing else is to be believed.
+	marks   []string
+	urlOnly bool
 }
 
 // signedWhole reports whether a signature over URL and form leaves nothing of the report out: who has seen
@@ -36,7 +41,7 @@ type report struct {
 func (r *report) signedWhole() bool { return r.form != nil || len(r.body) == 0 }
 
 // A proof reports whether a report comes from the provider, and is not an old one made again, as far as
-// the provider lets us know.
+// the provider lets us know. It fills in what it found.
 type proof func(r *report, now time.Time) bool
 
 // signed reports whether a request shows a signature of any kind that we know. It says nothing of whose:
@@ -56,8 +61,8 @@ func signed(h http.Header) bool {
 // clockSkew is how old, or how far ahead, a report may be that says when it was made.
 const clockSkew = 5 * time.Minute
 
-// newProof makes the check of a kind. Its errors don't quote the key.
-func newProof(kind string, key verify.Secret) (proof, error) {
+// newProof makes the check of a kind, for a channel. Its errors don't quote the key.
+func newProof(kind, channel string, key verify.Secret) (proof, error) {
 	text := strings.TrimSpace(key.Reveal())
 	switch kind {
 	case "twilio":
@@ -67,11 +72,19 @@ func newProof(kind string, key verify.Secret) (proof, error) {
 		if err != nil || len(public) != ed25519.PublicKeySize {
 			return nil, errors.New("must be the public key that the console shows: the base64 of 32 bytes")
 		}
-		return func(r *report, now time.Time) bool { return provesTelnyx(r, public, now) }, nil
+		return func(r *report, now time.Time) bool {
+			r.marks = []string{r.Header.Get("Telnyx-Signature-Ed25519")}
+			return provesTelnyx(r, public, now)
+		}, nil
 	case "vonage":
-		return func(r *report, now time.Time) bool { return provesVonage(r, text, now) }, nil
+		return func(r *report, now time.Time) bool {
+			r.marks = []string{r.Header.Get("Authorization")}
+			return provesVonage(r, text, now)
+		}, nil
 	case "plivo":
-		return func(r *report, _ time.Time) bool { return r.signedWhole() && provesPlivo(r, text) }, nil
+		return func(r *report, _ time.Time) bool {
+			return r.signedWhole() && (provesPlivo(r, text) || channel != string(verify.Voice) && provesPlivoURL(r, text))
+		}, nil
 	}
 	if len(text) < 24 || strings.Trim(text, letters+"-_") != "" {
 		return nil, errors.New("must be 24 or more letters and digits, as it is a part of the URL; to make one: openssl rand -hex 32")
@@ -168,27 +181,45 @@ func readPart(part string, into any) bool {
 	return err == nil && json.NewDecoder(bytes.NewReader(text)).Decode(into) == nil
 }
 
-// provesPlivo checks HMAC-SHA256 with a nonce. Version 3 covers the form, and is asked for where it is
-// given; Plivo's page on messaging has version 2, which covers the URL only. Neither says when.
+// provesPlivo checks version 3 of Plivo's signature: HMAC-SHA256 of the URL, the form and a nonce. It doesn't say
+// when.
 //
 // Plivo's own libraries disagree on how version 3 joins URL and form: with "?" (Python) or with "."
 // (Go). Both are taken; each needs the key.
 // Source: docs.plivo.com/docs/messaging/concepts/signature-validation, docs.plivo.com/docs/voice/xml/request/validation.
 func provesPlivo(r *report, key string) bool {
+	nonce := r.Header.Get("X-Plivo-Signature-V3-Nonce")
+	if nonce == "" {
+		return false
+	}
+	r.marks = []string{nonce}
+	if older := r.Header.Get("X-Plivo-Signature-V2-Nonce"); older != "" && older != nonce { // or that would still open something
+		r.marks = append(r.marks, older)
+	}
 	base, query, _ := strings.Cut(r.url, "?")
-	if nonce := r.Header.Get("X-Plivo-Signature-V3-Nonce"); nonce != "" {
-		var params strings.Builder
-		for _, name := range sortedKeys(r.form) {
-			params.WriteString(name + r.form.Get(name))
+	var params strings.Builder
+	for _, name := range sortedKeys(r.form) {
+		params.WriteString(name + r.form.Get(name))
+	}
+	joined := base + "?" + sortedQuery(query)
+	if query != "" {
+		joined += "."
+	}
+	return provesAny(r, key, []string{"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"},
+		joined+params.String()+"."+nonce, r.url+"."+params.String()+"."+nonce)
+}
+
+// provesPlivoURL checks version 2, which Plivo's page on messaging has: it covers the URL and a nonce only. It
+// counts where there is no version 3; that of calls always has one.
+func provesPlivoURL(r *report, key string) bool {
+	for _, name := range []string{"X-Plivo-Signature-V3-Nonce", "X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"} {
+		if r.Header.Get(name) != "" {
+			return false
 		}
-		joined := base + "?" + sortedQuery(query)
-		if query != "" {
-			joined += "."
-		}
-		return provesAny(r, key, []string{"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"},
-			joined+params.String()+"."+nonce, r.url+"."+params.String()+"."+nonce)
 	}
 	nonce := r.Header.Get("X-Plivo-Signature-V2-Nonce")
+	base, _, _ := strings.Cut(r.url, "?")
+	r.marks, r.urlOnly = []string{nonce}, true
 	return nonce != "" && provesAny(r, key, []string{"X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"}, base+nonce, r.url+nonce)
 }
 

@@ -61,13 +61,13 @@ func TestVendorsOwnSignatures(t *testing.T) {
 		}
 	}
 	v2 := []string{"X-Plivo-Signature-V2-Nonce", "12345", "X-Plivo-Signature-V2", "ehV3IKhLysWBxC1sy8INm0qGoQYdYsHwuoKjsX7FsXc="}
-	if !provesPlivo(reportOf("POST", "https://answer.url", formType, "a=1", v2...), "my_auth_token") {
+	if !provesPlivoURL(reportOf("POST", "https://answer.url", formType, "a=1", v2...), "my_auth_token") {
 		t.Error("Plivo's example isn't taken")
 	}
-	if provesPlivo(reportOf("POST", "https://answer.url", formType, "a=1", v2...), "my_auth_tokens") {
+	if provesPlivoURL(reportOf("POST", "https://answer.url", formType, "a=1", v2...), "my_auth_tokens") {
 		t.Error("another key's signature is taken")
 	}
-	if provesPlivo(reportOf("POST", "https://answer.url/", formType, "a=1", v2...), "my_auth_token") {
+	if provesPlivoURL(reportOf("POST", "https://answer.url/", formType, "a=1", v2...), "my_auth_token") {
 		t.Error("another URL's signature is taken")
 	}
 }
@@ -207,7 +207,33 @@ func TestPlivosThirdVersionCoversTheForm(t *testing.T) {
 	if provesPlivo(reportOf("POST", page, formType, "To=2", "X-Plivo-Signature-V2-Nonce", "n", "X-Plivo-Signature-V2", v2, "X-Plivo-Signature-V3-Nonce", "n", "X-Plivo-Signature-V3", "AAAA"), "k") {
 		t.Error("a wrong version 3 is passed over")
 	}
-	if !provesPlivo(reportOf("POST", page, formType, "To=2", "X-Plivo-Signature-V2-Nonce", "n", "X-Plivo-Signature-V2", v2), "k") {
-		t.Error("version 2 isn't taken")
+	if provesPlivo(reportOf("POST", page, formType, "To=2", "X-Plivo-Signature-V2-Nonce", "n", "X-Plivo-Signature-V2", v2), "k") {
+		t.Error("version 2 is taken for version 3")
+	}
+}
+
+// Version 2 says nothing of the form, so it counts only for messages, and there where no version 3 is.
+func TestPlivosSecondVersionCountsWhereThereIsNoThird(t *testing.T) {
+	t.Parallel()
+	v2 := base64.StdEncoding.EncodeToString(mac256([]byte(testKey), "https://x.example/statusn"))
+	for _, tt := range []struct {
+		channel verify.Channel
+		more    []string
+		want    bool
+	}{
+		{verify.SMS, nil, true},
+		{verify.Voice, nil, false},
+		{verify.SMS, []string{"X-Plivo-Signature-V3", "AAAA"}, false},
+		{verify.SMS, []string{"X-Plivo-Signature-Ma-V3", "AAAA"}, false},
+		{verify.SMS, []string{"X-Plivo-Signature-V3-Nonce", "m"}, false},
+	} {
+		prove, err := newProof("plivo", string(tt.channel), testKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := reportOf("POST", "https://x.example/status?m=1", formType, "To=2", append([]string{"X-Plivo-Signature-V2-Nonce", "n", "X-Plivo-Signature-V2", v2}, tt.more...)...)
+		if got := prove(r, testNow); got != tt.want || got && !r.urlOnly {
+			t.Errorf("%s, %v: got %t (URL only: %t), want %t", tt.channel, tt.more, got, r.urlOnly, tt.want)
+		}
 	}
 }

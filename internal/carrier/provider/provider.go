@@ -52,6 +52,7 @@ type Carrier struct {
 	templates *templates
 	sign      signer
 	prove     proof // nil: no callbacks
+	used      *used // signatures of theirs
 	client    *exchange.Client
 	receive   func(context.Context, carrier.Receipt) error
 	words     func(ctx context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error)
@@ -82,9 +83,10 @@ func New(c Config) (*Carrier, error) {
 		return nil, err
 	}
 	if p.Receives() {
-		if p.prove, err = newProof(c.Spec.Callback.Check, c.CallbackSecret); err != nil {
+		if p.prove, err = newProof(c.Spec.Callback.Check, c.Spec.Channel, c.CallbackSecret); err != nil {
 			return nil, fmt.Errorf("callback_secret: %w", err)
 		}
+		p.used = newUsed(maxUsed)
 	} else if c.Spec.Answer.Body != "" {
 		return nil, errors.New("answer: needs public.url, where the provider asks what to say, and the secret that it signs with")
 	}

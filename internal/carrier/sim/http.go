@@ -107,6 +107,6 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 func (s *Simulator) page(w http.ResponseWriter, _ *http.Request) {
 	all := s.Messages("")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
 	page.Execute(w, map[string]any{"Messages": all[:min(len(all), shown)], "Total": len(all), "Outcomes": Outcomes})
 }

@@ -265,8 +265,8 @@ func TestAPersonSeesTheNewestMessagesAndTheNumbers(t *testing.T) {
 			t.Errorf("the page doesn't name %s", o.Number)
 		}
 	}
-	if got := w.Header().Get("Content-Security-Policy"); !strings.Contains(got, "default-src 'none'") {
-		t.Errorf("got Content-Security-Policy %q, want one that runs nothing", got)
+	if got := w.Header().Get("Content-Security-Policy"); !strings.Contains(got, "default-src 'none'") || !strings.Contains(got, "frame-ancestors 'none'") {
+		t.Errorf("got Content-Security-Policy %q, want one that runs nothing, and lets nobody frame the page", got)
 	}
 }
 

@@ -162,7 +162,7 @@ func (l *call) describe(version int, way string, types ...int) []byte {
 func (l *call) make(ctx context.Context, m verify.Message) error {
 	// What is said is made first: when the phone is answered, somebody listens.
 	speaking, cancel := context.WithTimeout(ctx, speakLimit)
-	t := &talk{call: l}
+	t := &talk{call: l, first: l.c.RequireKeypress || m.AfterKey && !l.c.SkipKeypress}
 	if m.ByKey {
 		question := l.c.Speech.Question(speaking, m.Locale, m.Asker)
 		t.question = &question

@@ -54,7 +54,9 @@ type Config struct {
 	Ring  time.Duration // until the phone is answered; default 30 s
 	Talk  time.Duration // from then; default 60 s, at most 85 s
 
-	RequireKeypress bool // the code is said only after a key was pressed: answering machines press none
+	// The code is said only after a key was pressed: answering machines press none. Required of all calls, or
+	// skipped also for those whose message wants it.
+	RequireKeypress, SkipKeypress bool
 
 	Speech *speech.Speaker // required
 	Log    *slog.Logger    // Optional

@@ -368,8 +368,21 @@ func (p *peer) soundTo(to netip.AddrPort, packet []byte) {
 
 func TestWithRequireKeypressTheCodeWaitsForAKey(t *testing.T) {
 	t.Parallel()
+	t.Run("of all calls", func(t *testing.T) {
+		t.Parallel()
+		codeWaitsForAKey(t, func(c *Config) { c.RequireKeypress = true }, message)
+	})
+	wanted := message
+	wanted.AfterKey = true
+	t.Run("of this call", func(t *testing.T) {
+		t.Parallel()
+		codeWaitsForAKey(t, func(*Config) {}, wanted)
+	})
+}
+
+func codeWaitsForAKey(t *testing.T, edit func(*Config), message verify.Message) {
 	p := newPeer(t)
-	c := p.trunk(func(c *Config) { c.RequireKeypress = true })
+	c := p.trunk(edit)
 	out := send(t.Context(), c, message)
 	invite := p.answer()
 	script := c.Speech.Script(t.Context(), "", nil, "7")
@@ -383,6 +396,23 @@ func TestWithRequireKeypressTheCodeWaitsForAKey(t *testing.T) {
 	}
 	if !bytes.Contains(after[len(before):], script.Code[Rate:script.Once-frame]) {
 		t.Error("after the key the code wasn't said")
+	}
+}
+
+func TestWithSkipKeypressACodeIsSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { c.SkipKeypress = true })
+	wanted := message
+	wanted.AfterKey = true
+	out := send(t.Context(), c, wanted)
+	invite := p.answer()
+	script := c.Speech.Script(t.Context(), "", nil, "7")
+	heard := listen(t, p.heard(script.Once/frame+10), mu)
+	p.bye(invite)
+	want(t, out, verify.Accepted, "")
+	if bytes.HasPrefix(heard, script.Confirm) || !bytes.Contains(heard, script.Code[Rate:script.Once-frame]) {
+		t.Error("the code wasn't said at once")
 	}
 }
 

@@ -44,6 +44,7 @@ var (
 type talk struct {
 	*call
 	script   speech.Script
+	first    bool             // a key, and then the code
 	question *speech.Question // instead, if it isn't nil
 
 	due    time.Time // of the next frame
@@ -67,7 +68,7 @@ func (t *talk) run(ctx context.Context) error {
 	if t.question != nil {
 		return t.ask(ctx)
 	}
-	if t.c.RequireKeypress {
+	if t.first {
 		if err := t.confirm(ctx); err != nil {
 			return err
 		}

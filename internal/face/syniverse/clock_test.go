@@ -383,7 +383,7 @@ func TestSenders(t *testing.T) {
 			}
 			// A shared sender says the default texts, except for a project that is trusted with more.
 			token := verify.NewKey()
-			k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
+			k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, AnySender: true}, token)
 			for from, status := range map[string]int{"": 400, "sender_id:shared": 400, "sender_id:main": 200, "+12025550133": 200} {
 				code := ""
 				if status == 400 {

@@ -64,7 +64,7 @@ func (s *Server) failRefresh(w http.ResponseWriter, r *http.Request, err error) 
 	var known *verify.Error
 	switch {
 	case errors.Is(err, verify.ErrUnauthenticated):
-		// 500 is what is published for it.
+		web.CountAs(w, http.StatusUnauthorized) // it isn't ours, though 500 is what is published for it
 		web.Respond(w, http.StatusInternalServerError, refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."})
 	case errors.As(err, &known) && known.Kind == verify.Unavailable:
 		s.unavailable(known, err)

@@ -23,11 +23,11 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 	b := verify.Project{
 		ID: "p-1", Name: "Beta", Profile: verify.Compat,
 		Limits:  verify.Limits{Burst: 3, Interval: 1500 * time.Millisecond, Daily: 7},
-		Senders: []phone.Number{number(1), number(0)}, PublicText: true,
+		Senders: []string{string(number(1)), "ACME"}, AnyLink: true, PublicText: true,
 		Style:     verify.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
 		Countries: []string{"US", "001"}, Kinds: []phone.Kind{phone.UAN, phone.SharedCost},
 	}
-	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits}
+	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits, AnySender: true, LinkHosts: []string{"example.com", "example.org"}}
 	wantError(t, "update before creation", k.UpdateProject(ctx, b), store.ErrNoProject)
 	for _, p := range []verify.Project{b, a} {
 		wantError(t, "create", k.CreateProject(ctx, p), nil)
@@ -36,7 +36,8 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 	wantError(t, "create again", k.CreateProject(ctx, verify.Project{ID: a.ID, Name: "Other"}), store.ErrExists)
 	list(a, b)
 
-	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []phone.Number{number(2)}, true, verify.Limits{}
+	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []string{string(number(2))}, true, verify.Limits{}
+	a.AnySender, a.LinkHosts, b.AnyLink = false, nil, false
 	b.Senders, b.PublicText, b.Style, b.Countries, b.Kinds = nil, false, verify.Style{}, nil, nil
 	a.Countries, a.Kinds = []string{verify.AnyCountry}, []phone.Kind{phone.Premium}
 	a.Style = verify.Style{WebOTP: "example.org"}
@@ -49,7 +50,7 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 
 func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	k := s.open(t)
-	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat, Limits: verify.DefaultLimits, Senders: []phone.Number{number(0)}}
+	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat, Limits: verify.DefaultLimits, Senders: []string{string(number(0))}}
 	q := verify.Project{ID: "q", Name: "Two", Profile: verify.Standard}
 	word := verify.NewKey()
 	key := verify.Key{ID: verify.NewID(start), Project: project, Name: "first", Hash: verify.HashKey(word)}
@@ -108,6 +109,16 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	p.Name = "One and only"
 	wantError(t, "update project", k.UpdateProject(ctx, p), nil)
 	opens("another", p)
+
+	// A project that may use any sender is told which are others'.
+	third := verify.Project{ID: "r", Name: "Three", Profile: verify.Compat, Senders: []string{"SHOP"}}
+	wantError(t, "a third project", k.CreateProject(ctx, third), nil)
+	p.AnySender = true
+	wantError(t, "allow any sender", k.UpdateProject(ctx, p), nil)
+	p.Taken = third.Senders
+	opens("another", p)
+	p.AnySender, p.Taken = false, nil
+	wantError(t, "allow its own only", k.UpdateProject(ctx, p), nil)
 
 	k.clock.advance(time.Minute)
 	whose, err := k.RevokeKey(ctx, key.ID)
