@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
@@ -255,18 +256,18 @@ func TestACallAsksTheServerWhatToSay(t *testing.T) {
 	p := in.serve()
 	signed := func(target string, form url.Values) (*http.Response, string) {
 		t.Helper()
-		m := hmac.New(sha256.New, []byte(token))
+		m, nonce := hmac.New(sha256.New, []byte(token)), rand.Text()
 		m.Write([]byte(target + "."))
 		for _, name := range slices.Sorted(maps.Keys(form)) {
 			m.Write([]byte(name + form.Get(name)))
 		}
-		m.Write([]byte(".nonce"))
+		m.Write([]byte("." + nonce))
 		req, err := http.NewRequest("POST", p.URL+strings.TrimPrefix(target, testPublicURL), strings.NewReader(form.Encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		req.Header.Set("X-Plivo-Signature-V3-Nonce", "nonce")
+		req.Header.Set("X-Plivo-Signature-V3-Nonce", nonce)
 		req.Header.Set("X-Plivo-Signature-V3", base64.StdEncoding.EncodeToString(m.Sum(nil)))
 		resp, text, err := do(req)
 		if err != nil {

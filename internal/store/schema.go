@@ -59,10 +59,16 @@ func newSchema(db *sql.DB, dialect goose.Dialect, o Options) (*schema, error) {
 
 // update brings the schema up to date, or says why it may not.
 func (s *schema) update(ctx context.Context) error {
-	var logged time.Time
+	var logged, changed time.Time
+	seen := int64(-1)
 	for try := 1; ; {
-		err := s.up(ctx)
+		version, err := s.up(ctx)
+		if version != seen {
+			seen, changed = version, time.Now()
+		}
 		switch {
+		case errors.Is(err, ErrOldSchema) && ctx.Err() == nil && time.Since(changed) < schemaPause:
+			time.Sleep(schemaPause / 10) // it may be new, and another process is filling it
 		case err == nil || ctx.Err() != nil || errors.Is(err, ErrOldSchema):
 			return err
 		case pgCode(err) == codeLockTimeout:
@@ -84,20 +90,21 @@ func (s *schema) update(ctx context.Context) error {
 	}
 }
 
-func (s *schema) up(ctx context.Context) error {
+// up returns the version that it found.
+func (s *schema) up(ctx context.Context) (current int64, err error) {
 	current, target, err := s.provider.GetVersions(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read schema version: %w", err)
+		return current, fmt.Errorf("read schema version: %w", err)
 	case current > target:
-		return fmt.Errorf("its schema is version %d, this program knows up to %d: run a newer countersign", current, target)
+		return current, fmt.Errorf("its schema is version %d, this program knows up to %d: run a newer countersign", current, target)
 	case current == target:
-		return nil
+		return current, nil
 	case current > 0 && !s.change:
-		return fmt.Errorf("its schema is version %d, this program needs %d: %w", current, target, ErrOldSchema)
+		return current, fmt.Errorf("its schema is version %d, this program needs %d: %w", current, target, ErrOldSchema)
 	}
 	if _, err := s.provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return current, fmt.Errorf("migrate: %w", err)
 	}
-	return nil
+	return current, nil
 }
