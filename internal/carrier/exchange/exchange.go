@@ -94,7 +94,7 @@ func (c *Client) Do(ctx context.Context, request func(context.Context) (*http.Re
 		resp, x, err = c.once(ctx, request)
 	}
 	switch {
-	case err != nil && x.written.Load():
+	case err != nil && x.out():
 		return nil, carrier.Unknown(silent(err))
 	case err != nil:
 		return nil, carrier.Because(carrier.ReasonUnreachable, bare(err))
@@ -105,11 +105,15 @@ func (c *Client) Do(ctx context.Context, request func(context.Context) (*http.Re
 // fate is what happened to one request, so far.
 type fate struct{ reused, written, answered atomic.Bool }
 
+// out reports whether the receiver may have the request. When a kept connection goes, net/http may say so
+// before it knows that the request was written. What certainly wasn't it has sent again, on a new one.
+func (x *fate) out() bool { return x.written.Load() || x.reused.Load() }
+
 // stale reports whether the request met a connection that the receiver was closing after a while
 // without work. Then it is made once more. net/http would do so too for a request that may be
 // repeated, but as often as there are idle connections, and a receiver that breaks down over a
 // message after sending it would send it that often.
-func (x *fate) stale() bool { return x.reused.Load() && x.written.Load() && !x.answered.Load() }
+func (x *fate) stale() bool { return x.reused.Load() && !x.answered.Load() }
 
 func (c *Client) once(ctx context.Context, request func(context.Context) (*http.Request, error)) (*http.Response, *fate, error) {
 	x := new(fate)
