@@ -78,7 +78,7 @@ func (d *Dispatcher) margin() time.Duration { return d.Lease / 4 }
 // it must have ended by the time that another replica makes it.
 func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *job, looked time.Time) {
 	margin := d.margin()
-	hangs := time.AfterFunc(j.until.Sub(d.Now())-margin, func() { end(errLeaseEnds) }) // for a look that doesn't return
+	hangs := time.AfterFunc(j.until.Sub(looked)-margin, func() { end(errLeaseEnds) }) // for a look that doesn't return, or a clock that steps
 	defer hangs.Stop()
 	ticker := time.NewTicker(d.Tick)
 	defer ticker.Stop()
@@ -110,7 +110,7 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 			d.complain(slog.LevelWarn, "lease of a call not renewed, will try again", s.err, "verification", j.verification.ID, "attempt", j.verification.Attempt)
 		default:
 			j.until = s.until
-			hangs.Reset(s.until.Sub(d.Now()) - margin)
+			hangs.Reset(s.until.Sub(now) - margin)
 		}
 	}
 }
