@@ -202,8 +202,8 @@ var mutants = []mutant{
 	},
 	{
 		"form-space-refused", "The space that a form makes of a plus is a plus.",
-		[]edit{{numberFile, "	return '1' <= r && r <= '9'\n", "	return false\n"}},
-		test{inPhone, "^TestOneKeyPerNumber$"},
+		[]edit{{"internal/request/request.go", "		return \"+\" + rest\n", "		return s\n"}},
+		test{"./internal/request", "^TestAFormsSpaceBeforeANumberIsAPlus$"},
 	},
 	{
 		"hung-up-client-stops-a-check", "A client that hangs up is charged all the same.",

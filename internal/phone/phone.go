@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nyaruka/phonenumbers"
@@ -106,9 +105,6 @@ func fold(s string) (string, bool) {
 		return "", false
 	}
 	b := make([]byte, 0, len("00")+maxDigits)
-	if formPlus(s) {
-		b = append(b, '+')
-	}
 	for _, r := range s {
 		switch r = typed.Rune(r); {
 		case '0' <= r && r <= '9' && len(b) < cap(b):
@@ -126,18 +122,6 @@ func fold(s string) (string, bool) {
 	}
 	ok := strings.HasPrefix(folded, "+") && inBounds(folded)
 	return folded, ok
-}
-
-// formPlus reports whether a text begins with the space that stands for a plus in a form, and so became one
-// on the way. No calling code begins with 0, with which national numbers and 00 do.
-func formPlus(s string) bool {
-	rest, ok := strings.CutPrefix(s, " ")
-	if !ok {
-		return false
-	}
-	r, _ := utf8.DecodeRuneInString(rest)
-	r = typed.Rune(r)
-	return '1' <= r && r <= '9'
 }
 
 func inBounds(e164 string) bool {

@@ -146,6 +146,15 @@ func members(object []byte) (n int) {
 	return n
 }
 
+// formPlus gives a number its plus back, of which a form that wasn't escaped makes a space. No calling code
+// begins with 0, as national numbers do.
+func formPlus(s string) string {
+	if rest, ok := strings.CutPrefix(s, " "); ok && rest != "" && '1' <= rest[0] && rest[0] <= '9' {
+		return "+" + rest
+	}
+	return s
+}
+
 // form reads a form as if each value were a JSON string.
 func form(body []byte) (map[string]json.RawMessage, error) {
 	values, err := url.ParseQuery(string(body))
@@ -156,6 +165,9 @@ func form(body []byte) (map[string]json.RawMessage, error) {
 	for name, v := range values {
 		if len(v) > 1 || !utf8.ValidString(v[0]) {
 			return nil, ErrUnreadable
+		}
+		if name == "to" || name == "from" {
+			v[0] = formPlus(v[0])
 		}
 		if all[name], err = json.Marshal(v[0]); err != nil {
 			return nil, ErrUnreadable

@@ -239,8 +239,12 @@ func FuzzForm(f *testing.F) {
 		}
 		in := Fields{raw: got, form: true}
 		for name := range values {
-			if text := in.Text(name); text != values.Get(name) {
-				t.Fatalf("%q: %q is read as %q, want %q", body, name, text, values.Get(name))
+			want := values.Get(name)
+			if name == "to" || name == "from" {
+				want = formPlus(want)
+			}
+			if text := in.Text(name); text != want {
+				t.Fatalf("%q: %q is read as %q, want %q", body, name, text, want)
 			}
 		}
 		if len(got) != len(values) || len(in.Problems) != 0 {
@@ -270,5 +274,28 @@ func readAll(t *testing.T, in Fields) {
 		if s := in.Text(name); s != "" && (in.Problems[name] != "" || !there || !utf8.ValidString(s)) {
 			t.Fatalf("%s = %s: got %q and problem %q", name, in.raw[name], s, in.Problems[name])
 		}
+	}
+}
+
+// A national number with a space in front must not become another country's, so JSON keeps its spaces.
+func TestAFormsSpaceBeforeANumberIsAPlus(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		"to=+12025550100": "+12025550100", "from=+12025550100": "+12025550100", "to=%2B12025550100": "+12025550100",
+		"to=+020": " 020", "to=++1": "  1", "to=+": " ", "token=+123456": " 123456",
+	} {
+		all, err := form([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range all {
+			if got := string(raw); got != `"`+want+`"` {
+				t.Errorf("%s: got %s, want %q", body, got, want)
+			}
+		}
+	}
+	all, err := object([]byte(`{"to":" 2025550100"}`))
+	if err != nil || string(all["to"]) != `" 2025550100"` {
+		t.Errorf("JSON: got %s, %v; want the space kept", all["to"], err)
 	}
 }

@@ -15,11 +15,13 @@ const foreignSite = "names a web site that isn't the project's"
 const label = `[^\s\x00-\x2c./:;<=>?@\[\\\]^` + "`" + `{|}~]+`
 
 var (
-	anyURL  = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*://\S+`)
-	plain   = regexp.MustCompile(`(?i)^https?://([^/?#@\\]+?)[.,;!)"']*(:[0-9]+)?([/?#][^@\\]*)?$`)
-	boundTo = regexp.MustCompile(`(?m)^\s*@(\S+)\s+#`) // the last line of https://wicg.github.io/sms-one-time-codes
-	domain  = regexp.MustCompile(`(` + label + `(?:\.` + label + `)+)\.?(:[0-9]+)?([/?#]\S*)?`)
-	ipv4    = regexp.MustCompile(`^[0-9]+(\.[0-9]+){3}$`)
+	anyURL    = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*://\S+`)
+	plain     = regexp.MustCompile(`(?i)^https?://([^/?#@\\]+?)[.,;!)"']*(:[0-9]+)?([/?#][^@\\]*)?$`)
+	boundTo   = regexp.MustCompile(`(?m)^\s*@(\S+)\s+#`) // the last line of https://wicg.github.io/sms-one-time-codes
+	domain    = regexp.MustCompile(`(` + label + `(?:\.` + label + `)+)\.?(:[0-9]+)?([/?#]\S*)?`)
+	fullStop  = regexp.MustCompile(`[。｡]`)
+	latinStop = regexp.MustCompile(`[。｡]([a-zA-Z])`)
+	ipv4      = regexp.MustCompile(`^[0-9]+(\.[0-9]+){3}$`)
 )
 
 // foreignSite reports whether a text message names a web site that isn't the project's: in a link, in the
@@ -29,15 +31,27 @@ func (p *Project) foreignSite(text string) bool {
 	if p.AnyLink || !mayNameSite(text) {
 		return false
 	}
-	text = strings.Map(func(r rune) rune {
+	// What can't be seen parts a name on some phones and not on others.
+	return p.namesForeign(plainly(text, -1)) || p.namesForeign(plainly(text, ' '))
+}
+
+// plainly writes a text with ASCII's space and with dots as browsers take them (UTS #46), and what can't be
+// seen as something else.
+func plainly(text string, unseen rune) string {
+	return strings.Map(func(r rune) rune {
 		switch {
-		case strings.ContainsRune("．。｡", r): // dots to browsers (UTS #46)
+		case r == '．':
 			return '.'
-		case unicode.Is(unicode.Cf, r): // can't be seen
-			return -1
+		case unicode.Is(unicode.Cf, r):
+			return unseen
+		case r >= utf8.RuneSelf && unicode.IsSpace(r):
+			return ' '
 		}
 		return r
 	}, text)
+}
+
+func (p *Project) namesForeign(text string) bool {
 	for _, url := range anyURL.FindAllString(text, -1) {
 		if host := plain.FindStringSubmatch(url); host == nil || !p.owns(host[1]) {
 			return true
@@ -49,9 +63,12 @@ func (p *Project) foreignSite(text string) bool {
 			return true
 		}
 	}
-	for _, found := range domain.FindAllStringSubmatch(text, -1) {
-		if isSite(found[1], found[3] != "") && !p.owns(found[1]) {
-			return true
+	// An ideographic full stop ends a sentence; before a Latin letter it may be a site's dot.
+	for _, t := range []string{fullStop.ReplaceAllString(text, " "), fullStop.ReplaceAllString(latinStop.ReplaceAllString(text, ".$1"), " ")} {
+		for _, found := range domain.FindAllStringSubmatch(t, -1) {
+			if s := site(found[1], found[3] != ""); s != "" && !p.owns(s) {
+				return true
+			}
 		}
 	}
 	return false
@@ -68,17 +85,29 @@ func mayNameSite(text string) bool {
 	return false
 }
 
-// isSite reports whether a name with dots is one of the internet, or would be taken for one because a
-// path follows. "e.g." and "3.50" aren't.
-func isSite(name string, path bool) bool {
-	last := name[strings.LastIndexByte(name, '.')+1:]
-	first, size := utf8.DecodeRuneInString(last)
-	return unicode.IsLetter(first) && (path || len(last) > size) || ipv4.MatchString(name)
+// site is a name with dots without the labels at its end that can't end a site's name, or "" if it is none: a
+// phone makes a link of the rest. "e.g." and "3.50" are none. Where a path follows, a letter is enough.
+func site(name string, path bool) string {
+	for !ipv4.MatchString(name) {
+		i := strings.LastIndexByte(name, '.')
+		if i < 0 {
+			return ""
+		}
+		first, size := utf8.DecodeRuneInString(name[i+1:])
+		if unicode.IsLetter(first) && (path || len(name)-i-1 > size) {
+			return name
+		}
+		name, path = name[:i], false
+	}
+	return name
 }
 
 // owns reports whether a web site is the project's, or below one of its.
 func (p *Project) owns(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if !webOTPHost.MatchString(host) { // a phone may end the name at any other character
+		return false
+	}
 	for _, own := range append(p.LinkHosts, p.Style.WebOTP) {
 		if own != "" && (host == own || strings.HasSuffix(host, "."+own)) {
 			return true

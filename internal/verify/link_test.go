@@ -14,6 +14,7 @@ func TestATextNamesTheProjectsWebSitesOnly(t *testing.T) {
 		"v1.2b 000000", "Größe: 000000", "a://", "@ #", "#000000 @you", "U.S.A.",
 		"example.com", "Go to https://example.com/reset.html?to=evil.com#000000 now", "http://example.com:8080", "HTTPS://WWW.EXAMPLE.COM/", "(see www.example.com/a/b.html)",
 		"https://example.com.", "https://example.com, 000000", "help@example.com", "000000\n\n@login.example.org #000000", "a.login.example.org", "example.com. 000000", "example．com",
+		"您的验证码是000000。请勿泄露。", "認証コード:000000。他人に教えないでください。", "Votre site example.com\u00a0: 000000",
 	} {
 		if p.foreignSite(text) {
 			t.Errorf("%q: refused", text)
@@ -27,6 +28,9 @@ func TestATextNamesTheProjectsWebSitesOnly(t *testing.T) {
 		"evil.com/example.com", "evil.com?example.com", "evil.com#example.com", "example.com evil.com", "https://example.com https://evil.com", "example.com:80@evil.com",
 		"exa\u200bmple.com.\u200bevil.com", "evil\u200b.com", "evil.\u2060com", "💩.la", "bücher.example", "xn--bcher-kva.example", "пример.рф",
 		"@evil.com #000000", "code\n@evil.com #000000", "code\n@evil #000000", "code\r\n @evil.com #000000 %login.example.org", "@login.example.org #1\n@evil.com #1", "evil@evil.com",
+		"evil.com.x 000000", "evil.com.000000", "evil.com.1", "evil.com.\u00a0Your code 000000",
+		"https://evil.com,.example.com", "https://evil.com;.example.com", "https://evil.com'.example.com", "https://evil.com:443.example.com",
+		"evil.com-.example.com", "evil.com’.example.com", "evil.com\u3000.example.com", "evil.com\u200b.example.com",
 		"example.org", // the site above isn't the project's
 	} {
 		if !p.foreignSite(text) {

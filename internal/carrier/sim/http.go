@@ -50,6 +50,9 @@ func (s *Simulator) list(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	var to phone.Number
 	if q := r.URL.Query().Get("to"); q != "" {
+		if rest, ok := strings.CutPrefix(q, " "); ok { // a '+' that wasn't escaped
+			q = "+" + rest
+		}
 		n, err := phone.Parse(q)
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
