@@ -647,11 +647,6 @@ var mutants = []mutant{
 		test{inDispatch, "^TestWhatHasArrivedIsNotTriedAgain$"},
 	},
 	{
-		"waits-and-is-given-up", "A message that waits for a slow carrier keeps its lease.",
-		[]edit{{"internal/dispatch/poll.go", "	d.keep()\n", ""}},
-		test{inDispatch, "^TestAMessageThatWaitsKeepsItsLease$"},
-	},
-	{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
 		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
