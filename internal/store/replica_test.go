@@ -542,7 +542,9 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 	}
 	select {
 	case err := <-swept:
-		t.Errorf("the sweep didn't wait for the start that hangs: got %v", err)
+		close(let)
+		<-started
+		t.Fatalf("the sweep didn't wait for the start that hangs: got %v", err)
 	case <-time.After(300 * time.Millisecond): // or it hasn't begun yet, on a slow machine
 	}
 	close(let)
