@@ -1,19 +1,21 @@
 # make test    all packages' tests in a few minutes: no race detector, long tests shortened or left out
 # make check   formatting, vet, static checks, then all tests whole, with the race detector
+# make lint    of these the formatting, vet and the static checks
+# make race    make test with the race detector
 # make slow    tests that measure, so that they need the machine to themselves
 # make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME
 # make kannel  the SMPP carrier against Kannel, which has to be installed
 # make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers
-# make mutants seeded faults, each alone, and the test that notices it
+# make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
 # make docs    the generated pages of docs/
 # make build   the static binary
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME    = 20s
+FUZZTIME   ?= 20s
 
-.PHONY: test postgresql check slow calls long fuzz kannel bench mutants docs build
+.PHONY: test postgresql check lint race slow calls long fuzz kannel bench mutants docs build
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
@@ -24,12 +26,17 @@ test: postgresql
 postgresql:
 	@.ci/postgresql
 
-check: postgresql
+check: lint postgresql
+	go run ./internal/testrun -race -vet=off -timeout 60m $(TESTFLAGS) ./...
+
+race: postgresql
+	go run ./internal/testrun -race -short -vet=off -timeout 30m $(TESTFLAGS) ./...
+
+lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }
 	go vet ./...
 	go mod verify
 	go run $(STATICCHECK) ./...
-	go run ./internal/testrun -race -vet=off -timeout 60m $(TESTFLAGS) ./...
 
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
@@ -55,7 +62,7 @@ bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)
 
 mutants:
-	go run ./internal/mutant
+	go run ./internal/mutant $(MUTANTS)
 
 docs:
 	go run ./cmd/countersign config reference > docs/configuration.md

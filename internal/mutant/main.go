@@ -5,6 +5,7 @@
 //
 //	go run ./internal/mutant             all of them
 //	go run ./internal/mutant -run lease  those with "lease" in their name
+//	go run ./internal/mutant -sample 24  so many of them, which differ from commit to commit
 //
 // It fails if a mutant survives, and also if one can no longer be judged: its text isn't in its file
 // exactly once, it doesn't compile, or its tests fail without it.
@@ -13,6 +14,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -39,6 +41,7 @@ import (
 
 var (
 	choose  = flag.String("run", "", "regular expression: only mutants with such a name")
+	sample  = flag.Int("sample", 0, "judge at most so many of them, chosen by the id of the commit, so that each commit has others; 0 is all")
 	copies  = flag.Int("p", 2*runtime.GOMAXPROCS(0), "how many mutants are judged at once, each in a copy of the tree")
 	verbose = flag.Bool("v", false, "show what the tests print")
 	asJSON  = flag.Bool("json", false, "write JSON instead of a table")
@@ -91,6 +94,9 @@ func run(ctx context.Context) ([]result, error) {
 	if *copies < 1 {
 		return nil, fmt.Errorf("-p: %d is less than 1", *copies)
 	}
+	if *sample < 0 {
+		return nil, fmt.Errorf("-sample: %d is less than 0", *sample)
+	}
 	chosen, err := selected(*choose)
 	if err != nil {
 		return nil, err
@@ -98,6 +104,13 @@ func run(ctx context.Context) ([]result, error) {
 	root, err := output(ctx, ".", "git", "rev-parse", "--show-toplevel")
 	if err != nil {
 		return nil, err
+	}
+	if *sample > 0 {
+		commit, err := output(ctx, ".", "git", "rev-parse", "HEAD")
+		if err != nil {
+			return nil, err
+		}
+		chosen = sampled(chosen, *sample, string(commit))
 	}
 	tmp, err := os.MkdirTemp("", "countersign-mutant-")
 	if err != nil {
@@ -169,6 +182,16 @@ func selected(pattern string) (chosen []mutant, err error) {
 		return nil, fmt.Errorf("no mutant's name matches %q", pattern)
 	}
 	return chosen, nil
+}
+
+// sampled returns n of the mutants, or all if there are fewer. The seed alone decides which.
+func sampled(all []mutant, n int, seed string) []mutant {
+	sum := func(m mutant) [sha256.Size]byte { return sha256.Sum256([]byte(seed + m.name)) }
+	all = slices.SortedFunc(slices.Values(all), func(a, b mutant) int {
+		x, y := sum(a), sum(b)
+		return bytes.Compare(x[:], y[:])
+	})
+	return all[:min(n, len(all))]
 }
 
 // A tree is the folder of a copy. The checkout itself is only read.

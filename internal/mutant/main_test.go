@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,5 +59,25 @@ func TestEveryMutantsTestIsInItsPackage(t *testing.T) {
 				t.Errorf("%s: there is no subtest %s in %s", m.name, test, m.test.pkg)
 			}
 		}
+	}
+}
+
+func TestASampleIsDecidedByItsSeed(t *testing.T) {
+	t.Parallel()
+	names := func(seed string) (all []string) {
+		for _, m := range sampled(mutants, 24, seed) {
+			all = append(all, m.name)
+		}
+		return all
+	}
+	one, again, other := names("a"), names("a"), names("b")
+	if len(one) != 24 || !slices.Equal(one, again) {
+		t.Errorf("one seed chose %q, then %q", one, again)
+	}
+	if slices.Equal(one, other) {
+		t.Errorf("two seeds chose the same: %q", one)
+	}
+	if got := sampled(mutants, len(mutants)+1, "a"); len(got) != len(mutants) {
+		t.Errorf("got %d of %d", len(got), len(mutants))
 	}
 }
