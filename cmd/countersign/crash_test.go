@@ -187,6 +187,8 @@ type crowd struct {
 	number  atomic.Int64
 	turn    atomic.Int64
 
+	started, guessed, approved atomic.Int64 // that were answered so
+
 	mu       sync.Mutex // guards promises
 	promises []*promise
 }
@@ -220,10 +222,11 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 	start()
 	stop := c.drive(seed)
 	for range kills {
-		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
+		c.live(rnd)
 		c.servers[0].Load().kill()
 		start()
 	}
+	c.await(func() bool { return c.guessed.Load() >= int64(kills) && c.approved.Load() > 0 })
 	stop()
 	c.settle()
 	c.judge(kills)
@@ -302,6 +305,7 @@ func (c *crowd) start() *promise {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.promises = append(c.promises, p)
+	c.started.Add(1)
 	return p
 }
 
@@ -313,11 +317,30 @@ func (c *crowd) guess(p *promise, token string) {
 		p.unheard++
 	case body == `{"success":false}`:
 		p.wrong++
+		c.guessed.Add(1)
 	case body == `{"success":true}`:
 		p.approved++
+		c.guessed.Add(1)
+		c.approved.Add(1)
 	case resp.StatusCode != 404:
 		c.t.Errorf("guess answered %d %s", resp.StatusCode, body)
 	}
+}
+
+// await lets the clients go on until they have done enough to show something.
+func (c *crowd) await(enough func() bool) {
+	c.t.Helper()
+	if !within(patience, enough) {
+		c.t.Fatalf("the clients don't get on: %d starts, %d guesses, %d approvals", c.started.Load(), c.guessed.Load(), c.approved.Load())
+	}
+}
+
+// live lets the clients go on, after another start, for as long as chance says.
+func (c *crowd) live(rnd *rand.Rand) {
+	c.t.Helper()
+	before := c.started.Load()
+	c.await(func() bool { return c.started.Load() > before })
+	time.Sleep(time.Duration(rnd.Int64N(int64(400 * time.Millisecond))))
 }
 
 // settle waits until every message that was promised has come to an end: until the leases of the

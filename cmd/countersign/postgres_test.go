@@ -258,7 +258,7 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	rnd.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 	held := false
 	for n, database := range events {
-		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
+		c.live(rnd)
 		if database {
 			cluster.Kill(t)
 			cluster.Start(t)
@@ -274,7 +274,7 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 		c.servers[n%replicas].Load().kill()
 		start(n % replicas)
 	}
-	time.Sleep(200 * time.Millisecond)
+	c.await(func() bool { return c.guessed.Load() >= int64(kills) && c.approved.Load() > 0 })
 	stop()
 	c.settle()
 	c.judge(kills)
