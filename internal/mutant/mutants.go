@@ -833,8 +833,13 @@ var mutants = []mutant{
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		[]edit{{flightFile, "= verify.Errored, carrier.ReasonInterrupted, true", "= verify.Unknown, carrier.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
+	},
+	{
+		"waiting-call-holds-the-phone", "A call that never left this process gives the phone back.",
+		[]edit{{dispatchFile, "s.Called = v.To", "s.Called = \"\""}},
+		test{inDispatch, "^TestACallThatWaitedHoldsNoPhone$"},
 	},
 	{
 		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
