@@ -273,8 +273,8 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}
-	if !d.Keys.Has(o.Verification.KeyID) { // leave it to a server that has the key; ask ever less often
-		return postpone(now.Add(max(d.Lease/4, now.Sub(o.Verification.ID.Time()))))
+	if !d.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
+		return nil // a server that has the key claims it: to put it off would put it off for that one, too
 	}
 	if w, opens := closed(all, m, now); w == nil {
 		return postpone(opens)

@@ -847,6 +847,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
 	},
 	{
+		"missing-key-delays-others", "A server that lacks a message's key delays no other server that has it.",
+		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
+		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
+	},
+	{
 		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
 		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
