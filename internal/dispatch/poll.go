@@ -147,6 +147,13 @@ func (l *look) left(hint time.Time) {
 	}
 }
 
+// again has the next look begin no later than with those that one has failed at.
+func (l *look) again(due []verify.Overdue) {
+	if l.after == (verify.Hint{}) && due[0].Hint.Before(l.from.Due) {
+		l.from.Due = due[0].Hint
+	}
+}
+
 // end notes that a look has reached the last hint.
 func (l *look) end() {
 	l.waits.set(l.oldest)
@@ -173,6 +180,7 @@ func (d *Dispatcher) claimDue(ctx context.Context) error {
 		}
 		moved, err := d.takeAll(ctx, due)
 		if err != nil {
+			d.due.again(due)
 			return err
 		}
 		if next == (verify.Hint{}) {

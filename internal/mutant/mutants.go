@@ -852,6 +852,16 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
 	},
 	{
+		"look-that-fails-forgets", "The next look begins with the messages that the one before failed at.",
+		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"late-sweep-forgotten", "A look that can't read forgets no hint of a late sweep.",
+		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
 		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
 		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
