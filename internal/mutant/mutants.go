@@ -872,6 +872,11 @@ var mutants = []mutant{
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
+		"ghost-holds-the-phone", "The call of a start that was refused holds no phone, for nobody makes it.",
+		[]edit{{"internal/store/abandoned.go", "o := op{verification: id, phone: l.phone}", "l.phone = \"\"\n\to := op{verification: id}"}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
 		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled as well.",
 		[]edit{{"internal/store/abandoned.go", "case !s.postgres:", "case true:"}},
 		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
