@@ -540,6 +540,11 @@ var mutants = []mutant{
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},
 	{
+		"restore-stopped-midway", "A restore that is stopped leaves no database in which a code works that may have been used.",
+		[]edit{{"cmd/countersign/backup.go", "half := to + \".half\"", "half := to"}},
+		test{"./cmd/countersign", "^TestBackupWhileServing$"},
+	},
+	{
 		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
 		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
