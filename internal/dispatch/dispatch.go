@@ -147,6 +147,19 @@ func (j *job) passenger() passenger {
 	return passenger{j.verification.Project, j.verification.To, j.country}
 }
 
+// settlement is that of the job's attempt, whose outcome is still to be filled in. One by a call releases the
+// phone, also if there was none.
+func (j *job) settlement(l *line, started time.Time) verify.Settlement {
+	v := j.verification
+	s := verify.Settlement{Delivery: verify.Delivery{
+		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
+	}}
+	if j.message.Channel == verify.Voice {
+		s.Called = v.To
+	}
+	return s
+}
+
 // New starts a dispatcher. Close it.
 func New(c Config) (*Dispatcher, error) {
 	c.Lease = cmp.Or(c.Lease, 20*time.Second)
@@ -356,12 +369,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	}
 	s := d.awaitLook(j)
 	started := d.Now()
-	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
-	}}
-	if j.message.Channel == verify.Voice {
-		end.Called = v.To
-	}
+	end := j.settlement(l, started)
 	cost := 0.0
 	switch {
 	case unavailable(s.err): // and we shut down meanwhile

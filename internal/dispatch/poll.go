@@ -147,6 +147,13 @@ func (l *look) left(hint time.Time) {
 	}
 }
 
+// again has the next look begin no later than with those that one has failed at.
+func (l *look) again(due []verify.Overdue) {
+	if l.after == (verify.Hint{}) && due[0].Hint.Before(l.from.Due) {
+		l.from.Due = due[0].Hint
+	}
+}
+
 // end notes that a look has reached the last hint.
 func (l *look) end() {
 	l.waits.set(l.oldest)
@@ -173,6 +180,7 @@ func (d *Dispatcher) claimDue(ctx context.Context) error {
 		}
 		moved, err := d.takeAll(ctx, due)
 		if err != nil {
+			d.due.again(due)
 			return err
 		}
 		if next == (verify.Hint{}) {
@@ -273,8 +281,8 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}
-	if !d.Keys.Has(o.Verification.KeyID) { // leave it to a server that has the key; ask ever less often
-		return postpone(now.Add(max(d.Lease/4, now.Sub(o.Verification.ID.Time()))))
+	if !d.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
+		return nil // a server that has the key claims it: to put it off would put it off for that one, too
 	}
 	if w, opens := closed(all, m, now); w == nil {
 		return postpone(opens)

@@ -125,10 +125,8 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 // move ends an attempt that has only waited, so that the next one is another carrier's.
 func (d *Dispatcher) move(l *line, j *job, now time.Time) {
 	l.spare(j.passenger())
-	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
-		Outcome: verify.Errored, Reason: carrier.ReasonThrottled, StartedAt: now,
-	}}
+	end := j.settlement(l, now)
+	end.Outcome, end.Reason = verify.Errored, carrier.ReasonThrottled
 	d.retry(&end, l, j, 0)
 	d.end(slog.Any("", about{j.verification, l}), end, j, 0)
 }

@@ -540,6 +540,11 @@ var mutants = []mutant{
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},
 	{
+		"restore-stopped-midway", "A restore that is stopped leaves no database in which a code works that may have been used.",
+		[]edit{{"cmd/countersign/backup.go", "half := to + \".half\"", "half := to"}},
+		test{"./cmd/countersign", "^TestBackupWhileServing$"},
+	},
+	{
 		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
 		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
@@ -833,13 +838,33 @@ var mutants = []mutant{
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		[]edit{{flightFile, "= verify.Errored, carrier.ReasonInterrupted, true", "= verify.Unknown, carrier.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
+	},
+	{
+		"waiting-call-holds-the-phone", "A call that never left this process gives the phone back.",
+		[]edit{{dispatchFile, "s.Called = v.To", "s.Called = \"\""}},
+		test{inDispatch, "^TestACallThatWaitedHoldsNoPhone$"},
 	},
 	{
 		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
+	},
+	{
+		"missing-key-delays-others", "A server that lacks a message's key delays no other server that has it.",
+		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
+		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
+	},
+	{
+		"look-that-fails-forgets", "The next look begins with the messages that the one before failed at.",
+		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"late-sweep-forgotten", "A look that can't read forgets no hint of a late sweep.",
+		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
 		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
@@ -849,6 +874,11 @@ var mutants = []mutant{
 	{
 		"ghost-is-sent", "A start whose COMMIT got no answer was refused: it is canceled before anything is sent.",
 		[]edit{{storeFile, "s.abandoned.add(&started)", ""}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
+		"ghost-holds-the-phone", "The call of a start that was refused holds no phone, for nobody makes it.",
+		[]edit{{"internal/store/abandoned.go", "o := op{verification: id, phone: l.phone}", "l.phone = \"\"\n\to := op{verification: id}"}},
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{

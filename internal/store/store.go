@@ -116,7 +116,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: o.ReadLimit,
-		abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
+		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
 	s.knownLimits, _ = lru.New[verify.ProjectID, knownLimits](maxCached)       // fails only for sizes below 1

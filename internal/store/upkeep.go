@@ -132,8 +132,13 @@ func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
 // Due returns the verifications of up to n hints behind another one, whose message somebody should look at
 // now. It reads them in a few statements. next is the last hint that it read, or zero at the end.
 func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error) {
-	if after.ID.IsZero() { // a look begins
-		after.Due = s.sweptFrom.take(after.Due)
+	if from := after.Due; after.ID.IsZero() { // a look begins
+		after.Due = s.sweptFrom.take(from)
+		defer func() {
+			if err != nil && after.Due.Before(from) {
+				s.sweptFrom.add(after.Due)
+			}
+		}()
 	}
 	hints, err := pool.All(ctx, s.hot, scanHint, `SELECT due, id FROM retry WHERE due <= $1 AND (due, id) > ($2, $3)
 		ORDER BY due, id LIMIT $4`, millis(s.now()), millis(after.Due), after.ID[:], n)
