@@ -263,7 +263,8 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 		case !w.pass(m, now): // another was the probe
 			d.release(w.line, e.Project)
 		default:
-			return &place{d, w.line, m, w.channel}, nil
+			d.flights.begin(e.Verification)
+			return &place{d, w.line, m, w.channel, e.Verification}, nil
 		}
 	}
 	switch {
@@ -302,6 +303,7 @@ type place struct {
 	l         *line
 	passenger passenger
 	channel   verify.Channel
+	id        verify.ID
 }
 
 func (p *place) Channel() verify.Channel { return p.channel }
@@ -320,16 +322,11 @@ func (d *Dispatcher) calling(w way) time.Duration {
 
 func (p *place) Release() {
 	p.l.spare(p.passenger)
+	p.d.flights.end(p.id)
 	p.d.release(p.l, p.passenger.project)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
-}
-
-// enqueue queues a job on a place that the caller holds.
-func (d *Dispatcher) enqueue(l *line, j *job) {
-	d.flights.begin(j.verification.ID)
-	l.queue.add(j)
+	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
 }
 
 // Depth is how many messages wait for a carrier or are under way.

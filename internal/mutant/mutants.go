@@ -827,6 +827,14 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
+		"own-commit-taken-for-lost", "Nor while the answer of its commit is on its way.",
+		[]edit{
+			{dispatchFile, "d.flights.begin(e.Verification)", "_ = e.Verification"},
+			{dispatchFile, "\tp.l.queue.add(", "\tp.d.flights.begin(p.id)\n\tp.l.queue.add("},
+		},
+		test{inDispatch, "^TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing$"},
+	},
+	{
 		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
 		[]edit{{leaseFile, "s := d.look(j, now)", "s := d.look(j, now)\n\t\tif ending {\n\t\t\ts.err = errLeaseEnds\n\t\t}"}},
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
