@@ -50,6 +50,8 @@ type Store interface {
 	// Due returns the messages of up to n hints behind another that somebody should look at now, and the last
 	// of those hints: zero at the end.
 	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
+	// JudgesLeases reports whether a lease of another process that looks ended may be taken over.
+	JudgesLeases() bool
 	// Verification reads one, with its deliveries that have ended.
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)

@@ -270,6 +270,9 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
 		return postpone(now.Add(d.Lease / 2))
 	}
+	if o.Verification.Delivery == verify.Sending && !d.Store.JudgesLeases() {
+		return nil
+	}
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}

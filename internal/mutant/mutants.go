@@ -41,6 +41,7 @@ const (
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	clockFile        = "internal/store/clock.go"
 	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
@@ -528,6 +529,26 @@ var mutants = []mutant{
 		"sweeper-waits-for-nobody", "No start appears behind the sweeper without a hint, however long its commit takes.",
 		[]edit{{pgSessionFile, "b.add(pgGate, nil)", "_ = pgGate"}},
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
+	},
+	{
+		"takeover-by-a-doubtful-time", "Nobody takes over a message by a time that may be wrong, or before its holder could renew its lease.",
+		[]edit{{clockFile, "return last.compared && mono-last.at.Mono <= maxGap && mono-last.broke >= settling", "return last.compared || mono > 0"}},
+		test{inStore, "^TestLeasesAreJudgedAfterFreshComparisonsOnly$"},
+	},
+	{
+		"starts-by-a-wrong-clock", "Nothing starts on a machine whose clock is more than 5 s off.",
+		[]edit{{clockFile, "maxSkew = 5 * time.Second", "maxSkew = 7 * time.Second"}},
+		test{inStore, "^TestNothingStartsWhileTheClockIsWrong$"},
+	},
+	{
+		"wall-clock-decides", "The time is the database's, whatever the machine's wall clock shows.",
+		[]edit{{clockFile, "return last.time.Add(c.machine().Mono - last.at.Mono)", "return last.time.Add(c.machine().Wall.Sub(last.time))"}},
+		test{inStore, "^TestStartsLeaveNoHintsWhateverTheWallClockShows$"},
+	},
+	{
+		"suspended-machine-decides", "A machine that was suspended accepts no code that has expired meanwhile.",
+		[]edit{{pgSessionFile, "if s.server.clock.doubtful() {", "if false {"}},
+		test{inStore, "^TestASuspendedMachineAsksForTheTime$"},
 	},
 	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",

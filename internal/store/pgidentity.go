@@ -26,7 +26,7 @@ import (
 type server struct {
 	timeout  time.Duration
 	lossless bool // a standby has all: another timeline voids nothing, unless commits were exposed
-	now      func() time.Time
+	clock    *clock
 	log      *slog.Logger
 	witness  *witness
 
@@ -36,8 +36,8 @@ type server struct {
 	warned  time.Time // when that was last logged
 }
 
-func newServer(p *Postgres, o Options, w *witness) *server {
-	return &server{timeout: p.timeout(), lossless: p.SynchronousStandby, now: o.Now, log: o.Log, witness: w}
+func newServer(p *Postgres, o Options, c *clock, w *witness) *server {
+	return &server{timeout: p.timeout(), lossless: p.SynchronousStandby, clock: c, log: o.Log, witness: w}
 }
 
 // An identity says which database this is, and which writing of it.
@@ -70,17 +70,21 @@ type sight struct {
 	name    string // of the database, among all
 	epoch   int64  // the transaction that wrote the watermark "void"
 	synced  bool   // commits wait for a standby
+	micros  int64  // the server's time
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
 var errIncomplete = errors.New("the database isn't complete: it is being restored, or a restore was stopped")
+
+// databaseTime is what the server's clock shows, in microseconds.
+const databaseTime = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
 // lookAt asks a server who it is. A restore makes a table's primary key after it has loaded the table: until
 // then there would be too little to void.
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
 		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint,
-		coalesce(current_setting('synchronous_standby_names', true), '') <> ''
+		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
 		AND to_regclass('verification_pkey') IS NOT NULL AND to_regclass('watermark_pkey') IS NOT NULL AND to_regclass('server_pkey') IS NOT NULL`
@@ -91,7 +95,7 @@ type pgQueryer interface {
 
 func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
 	err = conn.QueryRow(ctx, lookAt, pgx.QueryExecModeSimpleProtocol).Scan(&s.is.system, &s.is.timeline, &s.is.incarnation,
-		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced)
+		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced, &s.micros)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s, errIncomplete
@@ -110,13 +114,15 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	s.mu.Lock()
 	seen := s.seen
 	s.mu.Unlock()
+	asked := s.clock.machine()
 	found, err := look(ctx, conn)
 	if unknownFunction(err) {
-		return 0, nil
+		return 0, s.askTime(ctx, conn)
 	}
 	if err != nil {
 		return 0, err
 	}
+	s.clock.compare(asked, s.clock.machine(), time.UnixMicro(found.micros))
 	why := s.changed(found)
 	changed := why != ""
 	if why == "" && found.at.before(seen) {
@@ -145,9 +151,20 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	return found.epoch, nil
 }
 
+// askTime asks the server for its time only.
+func (s *server) askTime(ctx context.Context, conn pgQueryer) error {
+	var micros int64
+	asked := s.clock.machine()
+	if err := conn.QueryRow(ctx, `SELECT `+databaseTime, pgx.QueryExecModeSimpleProtocol).Scan(&micros); err != nil {
+		return fmt.Errorf("ask the server for its time: %w", err)
+	}
+	s.clock.compare(asked, s.clock.machine(), time.UnixMicro(micros))
+	return nil
+}
+
 // lost reports whether a decision that was committed isn't there.
 func (s *server) lost(ctx context.Context, conn *pgx.Conn, found sight) (bool, error) {
-	for _, d := range s.witness.decisions(found.name, s.now()) {
+	for _, d := range s.witness.decisions(found.name, s.clock.now()) {
 		var status verify.Status
 		var guesses int
 		err := conn.QueryRow(ctx, `SELECT status, guesses FROM verification WHERE id = $1`, pgx.QueryExecModeSimpleProtocol, d.ID[:]).Scan(&status, &guesses)
@@ -169,7 +186,7 @@ func (s *server) expose(f sight) {
 		return
 	}
 	s.exposed = f.is.timeline
-	if now := s.now(); s.log != nil && now.Sub(s.warned) >= time.Minute {
+	if now := s.clock.now(); s.log != nil && now.Sub(s.warned) >= time.Minute {
 		s.warned = now
 		s.log.Error("database.synchronous_standby is true, but the server's synchronous_standby_names is empty: a failover voids what is pending; set one of them right")
 	}
@@ -243,7 +260,7 @@ func (s *server) void(ctx context.Context, tx pgx.Tx, why string) (bool, error) 
 	if err != nil || moved.RowsAffected() == 0 {
 		return false, err
 	}
-	id := verify.NewID(s.now())
+	id := verify.NewID(s.clock.now())
 	_, err = tx.Exec(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, 'countersign', 'void', '', $2)`, id[:], why)
 	return true, err
 }
