@@ -556,6 +556,16 @@ var mutants = []mutant{
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
 	},
 	{
+		"void-mark-ahead", "A failover after a clock was ahead doesn't keep anybody from starting.",
+		[]edit{{identityFile, "SELECT least(id, $1) AS id", "SELECT greatest(id, $1) AS id"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
+		"future-survives-a-failover", "What a clock that was ahead has started is void after a failover, too.",
+		[]edit{{identityFile, "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)", "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), 0)"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
 		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},

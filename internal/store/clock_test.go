@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
@@ -304,6 +307,81 @@ func TestNothingStartsWhileTheClockIsWrong(t *testing.T) {
 		}
 		w.look(s)
 	}
+}
+
+// A server of another version, whose clock was an hour ahead, has left verifications of the future. After a
+// failover they are void, and the mark doesn't keep the next hour from starting anything.
+func TestAFailoverVoidsTheFutureAndStopsNoStart(t *testing.T) {
+	t.Parallel()
+	for _, many := range []int{0, 6000} {
+		t.Run(fmt.Sprint(many), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := w.machine(0).replica()
+			past := w.start(s, 0)
+			other := replica(t, w.url, func(o *store.Options) {
+				o.Now = func() time.Time { return w.time().Add(time.Hour) }
+			})
+			future, queued := w.start(other, 1), w.start(other, 2)
+			if _, err := other.Settle(ctx, verify.Settlement{Retry: true, Delivery: verify.Delivery{Verification: queued.ID, Attempt: 1, Outcome: verify.Errored}}); err != nil {
+				t.Fatal(err)
+			}
+			w.exec(`INSERT INTO verification SELECT (jsonb_populate_record(v, jsonb_build_object('id', set_byte(set_byte(set_byte(v.id, 13, get_byte(v.id, 13) # 1), 14, n / 256), 15, n % 256)))).*
+				FROM verification v, generate_series(1, $2) n WHERE v.id = $1`, future.ID[:], many)
+			other.Close()
+			w.advance(time.Second, 0)
+			for round := range 2 {
+				w.exec(`UPDATE server SET timeline = '00000000'`) // as a standby has it that is promoted
+				w.look(s)
+				if mark := query[[]byte](t, w.url, `SELECT id FROM watermark WHERE name = 'void'`); bytes.Compare(mark, verifyID(w.time().Add(time.Millisecond))) > 0 {
+					t.Errorf("round %d: the void mark %x lies ahead of the database's time", round, mark)
+				}
+				w.advance(time.Millisecond, 0)
+				v := w.start(s, 10+round) // at once
+				if out, err := s.Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
+					t.Errorf("round %d: check of a new one: got %+v, %v; want it approved", round, out, err)
+				}
+			}
+			for _, v := range []*verify.Verification{past, future, queued} {
+				if _, err := s.Check(ctx, guess(v, "483920")); !errors.Is(err, verify.ErrCanceled) {
+					t.Errorf("check: got error %v, want %v", err, verify.ErrCanceled)
+				}
+			}
+			if got := query[int](t, w.url, `SELECT count(*) FROM verification WHERE status = 0`); got != 0 {
+				t.Errorf("%d verifications are pending, want none", got)
+			}
+			w.isCanceled(s, past, future)
+			if got, err := s.Verification(ctx, queued.ID); err != nil || got.Delivery != verify.Failed || got.Reason != "canceled" || !got.DueAt.IsZero() {
+				t.Errorf("a message that waited: got %+v, %v; want it failed", got, err)
+			}
+		})
+	}
+}
+
+// isCanceled compares a verification that was canceled in advance with one that was canceled when it was used.
+func (w *world) isCanceled(s *store.Store, used, ahead *verify.Verification) {
+	w.t.Helper()
+	want, err := s.Verification(ctx, used.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	got, err := s.Verification(ctx, ahead.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	want.ID, want.To, want.ExpiresAt, want.DueAt = got.ID, got.To, got.ExpiresAt, got.DueAt
+	if got.EndedAt.IsZero() {
+		w.t.Error("it has ended at no time")
+	}
+	want.EndedAt = got.EndedAt
+	if d := cmp.Diff(want, got); d != "" {
+		w.t.Errorf("canceled in advance: -want +got\n%s", d)
+	}
+}
+
+func verifyID(at time.Time) []byte {
+	id := verify.FirstID(at)
+	return id[:]
 }
 
 // A slow carrier's messages are under way until a test ends them.

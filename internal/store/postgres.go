@@ -77,10 +77,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
-	s.markVoid = func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		_, err := tx.ExecContext(ctx, pgVoid)
-		return err
-	}
+	s.markVoid = markVoid
 
 	sessions, known := make([]session, writers), newIdentities()
 	for i := range sessions {
