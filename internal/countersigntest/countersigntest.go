@@ -45,9 +45,10 @@ type Kit struct {
 
 // Options change what [New] makes. The zero value is a server as production has it.
 type Options struct {
-	Data     string // the data folder; "" is a temporary one
-	Database string // URL of a PostgreSQL, instead of a file in that folder
-	Clock    *Clock // nil: a new one, at Start
+	Data     string               // the data folder; "" is a temporary one
+	Database string               // URL of a PostgreSQL, instead of a file in that folder
+	Clock    *Clock               // nil: a new one, at Start
+	Machine  func() store.Reading // the machine's clocks, beside a database that has its own time, instead of Clock
 	Profile  verify.Profile
 	Limits   verify.Limits // zero: none
 	Carriers []carrier.Carrier
@@ -107,6 +108,9 @@ func New(t testing.TB, o Options) *Kit {
 		Data: o.Data, Now: k.Clock.Now, Log: slog.New(web.Log(slog.NewTextHandler(testLog{t}, nil))), Settings: o.Settings, Syniverse: o.Syniverse,
 		ReadLimit: patience, Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
+	}
+	if o.Machine != nil {
+		c.Now, c.Machine = nil, o.Machine
 	}
 	if o.Database != "" {
 		c.Postgres = &store.Postgres{URL: o.Database, Timeout: 10 * time.Second} // tests may be slow

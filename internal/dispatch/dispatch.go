@@ -50,6 +50,8 @@ type Store interface {
 	// Due returns the messages of up to n hints behind another that somebody should look at now, and the last
 	// of those hints: zero at the end.
 	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
+	// JudgesLeases reports whether a lease of another process that looks ended may be taken over.
+	JudgesLeases() bool
 	// Verification reads one, with its deliveries that have ended.
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
@@ -276,7 +278,8 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 		case !w.pass(m, now): // another was the probe
 			d.release(w.line, e.Project)
 		default:
-			return &place{d, w.line, m, w.channel}, nil
+			d.flights.begin(e.Verification)
+			return &place{d, w.line, m, w.channel, e.Verification}, nil
 		}
 	}
 	switch {
@@ -315,6 +318,7 @@ type place struct {
 	l         *line
 	passenger passenger
 	channel   verify.Channel
+	id        verify.ID
 }
 
 func (p *place) Channel() verify.Channel { return p.channel }
@@ -333,16 +337,11 @@ func (d *Dispatcher) calling(w way) time.Duration {
 
 func (p *place) Release() {
 	p.l.spare(p.passenger)
+	p.d.flights.end(p.id)
 	p.d.release(p.l, p.passenger.project)
 }
 func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
-}
-
-// enqueue queues a job on a place that the caller holds.
-func (d *Dispatcher) enqueue(l *line, j *job) {
-	d.flights.begin(j.verification.ID)
-	l.queue.add(j)
+	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
 }
 
 // Depth is how many messages wait for a carrier or are under way.

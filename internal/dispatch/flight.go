@@ -9,8 +9,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// flights are the verifications whose messages are here: they wait, or are with a carrier. The poller
-// claims none of them as lost, whatever the clock says of their lease.
+// flights are the verifications whose messages are here: they are being committed, wait, or are with a
+// carrier. The poller claims none of them as lost, whatever the clock says of their lease.
 type flights struct {
 	mu  sync.Mutex // guards ids
 	ids map[verify.ID]int

@@ -278,6 +278,9 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
 		return postpone(now.Add(d.Lease / 2))
 	}
+	if o.Verification.Delivery == verify.Sending && !d.Store.JudgesLeases() {
+		return nil
+	}
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}
@@ -333,8 +336,10 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 // claim claims a due message for a way on which it has a place, and queues it.
 func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passenger) (err error) {
 	queued := false
+	d.flights.begin(o.Verification.ID) // before the commit: a look at the hint that it leaves may come sooner than its answer
 	defer func() {
 		if !queued {
+			d.flights.end(o.Verification.ID)
 			w.spare(m)
 			d.release(w.line, m.project)
 		}
@@ -352,7 +357,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	return nil
 }
 
-// begin queues an attempt that we hold the lease and a place for. It reports false if its code can't be opened.
+// begin queues an attempt that we hold the lease and a place for, and have noted down as here. It reports false if its code can't be opened.
 func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger) bool {
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
@@ -360,7 +365,7 @@ func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, h
 		d.Log.Error("open code", "verification", v.ID, "err", err)
 		return false
 	}
-	d.enqueue(w.line, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	w.queue.add(&job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
 	return true
 }
 

@@ -41,6 +41,7 @@ const (
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	clockFile        = "internal/store/clock.go"
 	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
@@ -530,9 +531,39 @@ var mutants = []mutant{
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{
+		"takeover-by-a-doubtful-time", "Nobody takes over a message by a time that may be wrong, or before its holder could renew its lease.",
+		[]edit{{clockFile, "return last.compared && mono-last.at.Mono <= maxGap && mono-last.broke >= settling", "return last.compared || mono > 0"}},
+		test{inStore, "^TestLeasesAreJudgedAfterFreshComparisonsOnly$"},
+	},
+	{
+		"starts-by-a-wrong-clock", "Nothing starts on a machine whose clock is more than 5 s off.",
+		[]edit{{clockFile, "maxSkew = 5 * time.Second", "maxSkew = 7 * time.Second"}},
+		test{inStore, "^TestNothingStartsWhileTheClockIsWrong$"},
+	},
+	{
+		"wall-clock-decides", "The time is the database's, whatever the machine's wall clock shows.",
+		[]edit{{clockFile, "return last.time.Add(c.machine().Mono - last.at.Mono)", "return last.time.Add(c.machine().Wall.Sub(last.time))"}},
+		test{inStore, "^TestStartsLeaveNoHintsWhateverTheWallClockShows$"},
+	},
+	{
+		"suspended-machine-decides", "A machine that was suspended accepts no code that has expired meanwhile.",
+		[]edit{{pgSessionFile, "if s.server.clock.doubtful() {", "if false {"}},
+		test{inStore, "^TestASuspendedMachineAsksForTheTime$"},
+	},
+	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
 		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.forgives(f.is.timeline):", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
+	},
+	{
+		"void-mark-ahead", "A failover after a clock was ahead doesn't keep anybody from starting.",
+		[]edit{{identityFile, "SELECT least(id, $1) AS id", "SELECT greatest(id, $1) AS id"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
+		"future-survives-a-failover", "What a clock that was ahead has started is void after a failover, too.",
+		[]edit{{identityFile, "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)", "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), 0)"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
 	},
 	{
 		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
@@ -830,6 +861,14 @@ var mutants = []mutant{
 		"own-message-taken-for-lost", "What this process is sending is never claimed by itself, whatever the clock says.",
 		[]edit{{flightFile, "return f.ids[id] > 0", "return f.ids[id] > 100"}},
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
+	},
+	{
+		"own-commit-taken-for-lost", "Nor while the answer of its commit is on its way.",
+		[]edit{
+			{dispatchFile, "d.flights.begin(e.Verification)", "_ = e.Verification"},
+			{dispatchFile, "\tp.l.queue.add(", "\tp.d.flights.begin(p.id)\n\tp.l.queue.add("},
+		},
+		test{inDispatch, "^TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing$"},
 	},
 	{
 		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",

@@ -88,6 +88,9 @@ func (s *postgresSession) close() error {
 // begin only connects: the word itself travels with what load asks.
 func (s *postgresSession) begin(ctx context.Context) error {
 	if s.conn != nil && !s.conn.IsClosed() {
+		if s.server.clock.doubtful() {
+			return s.server.askTime(ctx, s.conn)
+		}
 		return nil
 	}
 	conn, err := pgx.ConnectConfig(ctx, s.config)
