@@ -226,7 +226,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		select {
 		case <-drained:
 		case <-d.records.Done():
-			d.Log.Error("a carrier or the database doesn't let go of a message: it will be sent again")
+			d.Log.ErrorContext(ctx, "a carrier or the database doesn't let go of a message: it will be sent again")
 			return
 		}
 	}

@@ -213,7 +213,7 @@ func (d *Dispatcher) takeAll(ctx context.Context, due []verify.Overdue) (moved i
 			case unavailable(err):
 				errs <- err
 			default: // it is about this message
-				d.Log.Error("due message skipped", "verification", c.Verification.ID, "err", err)
+				d.Log.ErrorContext(ctx, "due message skipped", "verification", c.Verification.ID, "err", err)
 			}
 		})
 	}
@@ -349,7 +349,7 @@ func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, h
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
 		err = errors.Join(err, d.drop(ctx, v, "no_key"))
-		d.Log.Error("open code", "verification", v.ID, "err", err)
+		d.Log.ErrorContext(ctx, "open code", "verification", v.ID, "err", err)
 		return false
 	}
 	d.enqueue(w.line, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})

@@ -37,7 +37,7 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 	err := d.receive(ctx, r)
 	switch {
 	case errors.Is(err, errForeign):
-		d.unmatched(r, err)
+		d.unmatched(ctx, r, err)
 		return nil
 	case !errors.Is(err, errEarly):
 		return err
@@ -50,8 +50,8 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 }
 
 // unmatched notes down a receipt that says nothing.
-func (d *Dispatcher) unmatched(r carrier.Receipt, why error) {
-	d.Log.Warn("receipt for no message that is known", "carrier", r.Carrier, "ref", r.Ref, "delivered", r.Delivered, "err", why)
+func (d *Dispatcher) unmatched(ctx context.Context, r carrier.Receipt, why error) {
+	d.Log.WarnContext(ctx, "receipt for no message that is known", "carrier", r.Carrier, "ref", r.Ref, "delivered", r.Delivered, "err", why)
 	if d.Observer != nil {
 		d.Observer.Unmatched(r.Carrier)
 	}
@@ -167,7 +167,7 @@ func (d *Dispatcher) match(ctx context.Context) {
 		switch {
 		case err == nil:
 		case last && errors.Is(err, errEarly), errors.Is(err, errForeign):
-			d.unmatched(w.Receipt, err)
+			d.unmatched(ctx, w.Receipt, err)
 		case last:
 			d.complain(slog.LevelError, "receipt not recorded", err, "carrier", w.Carrier)
 		default:

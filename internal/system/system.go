@@ -192,7 +192,7 @@ func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Dur
 			next = time.Minute
 		}
 		if n > 0 {
-			s.log.Info("deleted old verifications", "count", n)
+			s.log.InfoContext(ctx, "deleted old verifications", "count", n)
 		}
 		wait(ctx, next)
 	}
@@ -255,7 +255,7 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 	case err == nil:
 		s.outages.DatabaseWorks()
 	case ctx.Err() == nil:
-		s.outages.DatabaseFailed("not ready", err)
+		s.outages.DatabaseFailedContext(ctx, "not ready", err)
 	}
 	return err
 }
