@@ -54,16 +54,18 @@ func Of(ctx context.Context) *Record {
 	return &Record{}
 }
 
-// AddTo adds what is known, except the request's id, to a line of the log.
+// AddTo adds what is known, except the request's id, to a line of the log: all at once, so that the line grows
+// once.
 func (r *Record) AddTo(line *slog.Record) {
+	all := make([]slog.Attr, 0, 6)
 	text := func(name, value string) {
 		if value != "" {
-			line.AddAttrs(slog.String(name, value))
+			all = append(all, slog.String(name, value))
 		}
 	}
 	id := func(name string, of ID) {
 		if of != (ID{}) {
-			line.AddAttrs(slog.String(name, uuid.UUID(of).String()))
+			all = append(all, slog.String(name, uuid.UUID(of).String()))
 		}
 	}
 	text("address", r.Address)
@@ -72,4 +74,5 @@ func (r *Record) AddTo(line *slog.Record) {
 	id("application", r.Application)
 	id("verification", r.Verification)
 	text("code", r.Code)
+	line.AddAttrs(all...)
 }

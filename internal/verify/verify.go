@@ -302,6 +302,7 @@ func (s *Service) launch(ctx context.Context, acct *Account, c Channel, t terms,
 	}
 	v.Calling = place.Calling()
 	about := record.Of(ctx)
+	about.Application = record.ID(v.Application)
 	v.Address = about.Address
 	if err := commit(v, place); err != nil {
 		return nil, err
