@@ -449,6 +449,9 @@ func (d *Dispatcher) wait(l *line) bool {
 
 // send calls the carrier, decides what is next, and returns what the message costs.
 func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
+	if d.Log.Enabled(context.Background(), slog.LevelDebug) {
+		d.Log.Debug("carrier called", what)
+	}
 	r, err := d.call(l, j)
 	end.Ref, end.Call, end.Delivered, end.Verdict = r.Ref, r.Call, r.Delivered, r.Verdict
 	var after time.Duration
@@ -527,15 +530,13 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 		v, err := d.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
-			if d.Log.Enabled(context.Background(), slog.LevelDebug) {
-				d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason, "verdict", end.Verdict)
-			}
+			d.logSettled(what, &end, v, j)
 			return v
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
-			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome)
+			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome, "reason", end.Reason)
 			return nil
 		case d.records.Err() != nil, !d.Now().Before(d.settleUntil(j, err)):
-			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
+			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 			return nil
 		}
 		d.complain(slog.LevelWarn, "settle, will try again", err, what)
@@ -544,6 +545,37 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 		case <-d.records.Done():
 		}
 	}
+}
+
+// logSettled logs an attempt's end and what comes next. Most carriers take most messages, so that one takes
+// it is said at debug level only.
+func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verify.Verification, j *job) {
+	ctx, level := context.Background(), slog.LevelInfo
+	if end.Outcome == verify.Accepted {
+		level = slog.LevelDebug
+	}
+	if !d.Log.Enabled(ctx, level) {
+		return
+	}
+	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
+	if end.Verdict != verify.NoVerdict {
+		line = append(line, "verdict", end.Verdict.String())
+	}
+	switch {
+	case v.Delivery == verify.Sending && j.next != nil:
+		line = append(line, "next", j.next.name())
+	case v.Delivery == verify.Queued, v.Watched():
+		line = append(line, "next_at", v.DueAt)
+	}
+	d.Log.Log(ctx, level, "attempt settled", line...)
+}
+
+// unlessEmpty is an attribute of a line, or none.
+func unlessEmpty(name, value string) slog.Attr {
+	if value == "" {
+		return slog.Attr{}
+	}
+	return slog.String(name, value)
 }
 
 // settleUntil is how long an attempt's end is tried to be recorded after an error.

@@ -60,7 +60,7 @@ var lastLease = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 func (d *Dispatcher) interrupt(l *line, j *job) {
 	now, what := d.Now(), slog.Any("", about{j.verification, l})
 	l.spare(j.passenger())
-	d.Log.Info("not sent before the shutdown, left for later", what)
+	d.Log.Info("not sent before the shutdown, left for later", what, "reason", carrier.ReasonInterrupted)
 	d.settle(what, verify.Settlement{Delivery: verify.Delivery{
 		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
 		Outcome: verify.Errored, Reason: carrier.ReasonInterrupted, StartedAt: now,
