@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -97,7 +98,13 @@ func TestLogAndCommandTellTheSameStory(t *testing.T) {
 }
 
 func sameStory(t *testing.T, in *installation) {
-	in.rewrite(secondCarrier)
+	traces := new(exported)
+	collector := httptest.NewServer(traces)
+	t.Cleanup(collector.Close)
+	in.rewrite(func(text string) string {
+		text = strings.Replace(secondCarrier(text), `endpoint: ""`, fmt.Sprintf("endpoint: %q", collector.URL), 1)
+		return strings.Replace(text, "sample: 0.01", "sample: 1", 1)
+	})
 	p := in.serve()
 	const to = "+12025550177"
 	id, code := in.start(p, to)
@@ -128,9 +135,16 @@ func sameStory(t *testing.T, in *installation) {
 	if told.Status != "approved" || told.Delivery != "delivered" || told.Guesses != 2 || told.EndedAt == nil {
 		t.Errorf("got %+v, want an approved one after 2 guesses", told)
 	}
+	if err := p.stop(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	// The start and two guesses, two attempts, and a carrier's call in each.
+	if got := strings.Count(traces.text(), id); got != 7 {
+		t.Errorf("%d spans have the verification's id, want 7", got)
+	}
 	for what, shown := range map[string]string{
 		"JSON": in.run("verification", "show", "--config", "countersign.yaml", "--json", id), "the table": in.run("verification", "show", "--config", "countersign.yaml", id),
-		"the log": p.stderr.String(),
+		"the log": p.stderr.String(), "the traces": traces.text(),
 	} {
 		if strings.Contains(shown, to[1:]) || strings.Contains(shown, `"`+code+`"`) || strings.Contains(shown, " "+code+" ") {
 			t.Errorf("%s has the number or the code:\n%s", what, shown)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -69,6 +71,8 @@ type Options struct {
 	Syniverse syniverse.Options
 	// Log gets all of the log in JSON, instead of the test's own.
 	Log io.Writer
+	// Tracer is passed on.
+	Tracer trace.Tracer
 }
 
 // Start is the instant at which every kit's clock starts.
@@ -106,7 +110,7 @@ func New(t testing.TB, o Options) *Kit {
 		tick = time.Hour
 	}
 	c := system.Config{
-		Data: o.Data, Now: k.Clock.Now, Log: o.log(t), Settings: o.Settings, Syniverse: o.Syniverse,
+		Data: o.Data, Now: k.Clock.Now, Log: o.log(t), Tracer: o.Tracer, Settings: o.Settings, Syniverse: o.Syniverse,
 		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
 	}

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/outage"
@@ -71,8 +73,9 @@ type Config struct {
 	Keys     *keyset.Set
 	Now      func() time.Time
 	Log      *slog.Logger
-	Outages  *outage.Log // for what fails again and again; nil: one of its own
-	Observer Observer    // may be nil
+	Outages  *outage.Log  // for what fails again and again; nil: one of its own
+	Observer Observer     // may be nil
+	Tracer   trace.Tracer // of attempts; nil: they aren't traced
 	Carriers []Line
 	// Rules say which carriers take a message; Routes, by channel, what no rule matches. The preferred
 	// one stands first.
@@ -116,6 +119,7 @@ type Dispatcher struct {
 	early   early
 	trials  trials
 	flights flights
+	traces  traces
 
 	calls       context.Context // of the carriers' calls: ends when draining takes too long
 	abortCalls  context.CancelFunc
@@ -141,6 +145,9 @@ type job struct {
 	country      string            // of the number
 	cut          error             // why we ended its call, if we did
 	next         *way              // on which the next attempt has a place, once this one has failed
+
+	request *trace.SpanContext // of the request that started the verification; nil: unknown
+	span    trace.Span         // of this attempt; nil: it isn't traced
 }
 
 func (j *job) passenger() passenger {
@@ -160,7 +167,7 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, c.Now)
 	}
-	d := &Dispatcher{Config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1)}
+	d := &Dispatcher{Config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer)}
 	for _, l := range c.Carriers {
 		made, err := newLine(l, c.Lease, c.CallLimit)
 		if err != nil {
@@ -322,8 +329,9 @@ func (p *place) Release() {
 	p.l.spare(p.passenger)
 	p.d.release(p.l, p.passenger.project)
 }
-func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
+
+func (p *place) Send(ctx context.Context, v *verify.Verification, m verify.Message) {
+	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country, request: p.d.traces.requested(ctx, v.ID)})
 }
 
 // enqueue queues a job on a place that the caller holds.
@@ -350,6 +358,7 @@ func (d *Dispatcher) work(l *line) {
 func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
+	d.traces.begin(l, j)
 	if !d.wait(l) {
 		d.interrupt(l, j)
 		return
@@ -370,6 +379,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	case s.err != nil:
 		l.spare(j.passenger())
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
+		d.traces.end(j, verify.Errored, carrier.ReasonInterrupted, d.Now())
 		return
 	case s.ended != "":
 		l.spare(j.passenger())
@@ -407,7 +417,7 @@ func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
 	return ours
 }
 
-// end counts an attempt's end, and settles it.
+// end counts an attempt's end, and settles it. Its trace ends with that.
 func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
 	if d.Observer != nil {
 		now := d.Now()
@@ -419,6 +429,7 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 		}
 	}
 	v := d.settle(what, end, j)
+	d.traces.end(j, end.Outcome, end.Reason, d.Now())
 	if j.next != nil {
 		d.goOn(end, v, j)
 	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
@@ -452,7 +463,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	if d.Log.Enabled(context.Background(), slog.LevelDebug) {
 		d.Log.Debug("carrier called", what)
 	}
-	r, err := d.call(l, j)
+	r, err := d.traces.call(d.calls, l, j, d.call)
 	end.Ref, end.Call, end.Delivered, end.Verdict = r.Ref, r.Call, r.Delivered, r.Verdict
 	var after time.Duration
 	if err != nil {
@@ -492,11 +503,11 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 }
 
 // call calls the carrier, within its time limit, and holds the lease until it returns.
-func (d *Dispatcher) call(l *line, j *job) (r carrier.Result, err error) {
+func (d *Dispatcher) call(ctx context.Context, l *line, j *job) (r carrier.Result, err error) {
 	if l.limit <= d.CallLimit { // the lease outlasts it
-		return d.hand(d.calls, l, j.message)
+		return d.hand(ctx, l, j.message)
 	}
-	ctx, end := context.WithCancelCause(d.calls)
+	ctx, end := context.WithCancelCause(ctx)
 	var held sync.WaitGroup
 	looked := d.Now()
 	held.Go(func() { d.hold(ctx, end, j, looked) })

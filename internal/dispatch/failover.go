@@ -154,7 +154,7 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 // verification is as it was settled, or nil: without the lease, the place is given back.
 func (d *Dispatcher) goOn(end verify.Settlement, v *verify.Verification, j *job) {
 	if v == nil || v.Delivery != verify.Sending || v.Attempt != end.Attempt+1 ||
-		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger()) {
+		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger(), j.request) {
 		j.next.spare(j.passenger())
 		d.release(j.next.line, j.verification.Project)
 	}

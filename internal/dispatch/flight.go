@@ -65,4 +65,5 @@ func (d *Dispatcher) interrupt(l *line, j *job) {
 		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
 		Outcome: verify.Errored, Reason: carrier.ReasonInterrupted, StartedAt: now,
 	}, Retry: true}, j)
+	d.traces.end(j, verify.Errored, carrier.ReasonInterrupted, d.Now())
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -349,7 +351,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
-	queued = d.begin(ctx, w, v, history, m)
+	queued = d.begin(ctx, w, v, history, m, d.traces.request(v.ID))
 	return nil
 }
 
@@ -382,14 +384,14 @@ func (d *Dispatcher) logUnclaimed(ctx context.Context, o verify.Overdue) {
 }
 
 // begin queues an attempt that we hold the lease and a place for. It reports false if its code can't be opened.
-func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger) bool {
+func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger, request *trace.SpanContext) bool {
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
 		err = errors.Join(err, d.drop(ctx, v, "no_key"))
 		d.Log.ErrorContext(ctx, "open code", slog.Any("", about{v, w.line}), "err", err)
 		return false
 	}
-	d.enqueue(w.line, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	d.enqueue(w.line, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country, request: request})
 	return true
 }
 

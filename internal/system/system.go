@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -44,6 +46,7 @@ type Config struct {
 	Log      *slog.Logger
 	Outages  *outage.Log     // for what fails again and again; nil: one of its own
 	Metrics  *metric.Metrics // nil: of its own
+	Tracer   trace.Tracer    // of messages' attempts; nil: they aren't traced
 	verify.Settings
 
 	// See [dispatch.Config].
@@ -149,7 +152,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})

@@ -62,12 +62,13 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 			}
 			took := time.Since(began)
 			o.Answered(mount.Name, r.Pattern, cmp.Or(sw.counts, sw.status), took)
+			if about.Verification == (record.ID{}) {
+				about.Verification = named(r)
+			}
+			about.Trace(ctx)
 			if log.Enabled(ctx, slog.LevelInfo) {
 				// Past the logger, which would look for the caller of each line.
 				line := slog.NewRecord(began.Add(took), slog.LevelInfo, "request", 0)
-				if about.Verification == (record.ID{}) {
-					about.Verification = named(r)
-				}
 				line.AddAttrs(slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")),
 					slog.Int("status", sw.status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
 				about.AddTo(&line)
