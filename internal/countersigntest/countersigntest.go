@@ -111,7 +111,7 @@ func New(t testing.TB, o Options) *Kit {
 	}
 	c := system.Config{
 		Data: o.Data, Now: k.Clock.Now, Log: o.log(t), Tracer: o.Tracer, Settings: o.Settings, Syniverse: o.Syniverse,
-		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
+		ReadLimit: patience, Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
 	}
 	if o.Database != "" {

@@ -254,7 +254,7 @@ var mutants = []mutant{
 	// Senders and links.
 	{
 		"any-sender-opens-anothers", "What another project was given to send from is nobody else's, also not with --sender any.",
-		[]edit{{"internal/verify/project.go", "p.AnySender && !slices.ContainsFunc(p.Taken, sameSender(from))", "p.AnySender"}},
+		[]edit{{"internal/verify/project.go", "p.AnySender && !slices.ContainsFunc(p.Taken, looksLike(from))", "p.AnySender"}},
 		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
 	},
 	{
@@ -346,7 +346,7 @@ var mutants = []mutant{
 	// Signatures of providers that somebody saw.
 	{
 		"signature-opens-again", "A provider's signature that was used opens nothing again.",
-		[]edit{{callbackFile, "|| !c.used.take(rep.marks) {", "|| !c.used.take(nil) {"}},
+		[]edit{{callbackFile, "|| once(rep) && !c.used.take(rep.marks) {", "|| once(rep) && !c.used.take(nil) {"}},
 		test{inProvider, "^TestACapturedSignatureOpensNothing$"},
 	},
 	{
@@ -1325,7 +1325,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-report-is-answered", "A report that couldn't be kept comes again.",
-		[]edit{{callbackFile, "case err != nil:\n\t\t\tc.used.giveBack(rep.marks)\n\t\t\th.fail(\"a report", "case err != nil && false:\n\t\t\tc.used.giveBack(rep.marks)\n\t\t\th.fail(\"a report"}},
+		[]edit{{callbackFile, "case err != nil:\n\t\t\tif once(rep) {", "case err != nil && false:\n\t\t\tif once(rep) {"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},
 }

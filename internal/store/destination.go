@@ -17,16 +17,20 @@ import (
 var ErrNoDestination error = verify.ErrNoNumber
 
 // Destination reads what a project remembers of a phone, whichever form of its number is given, or fails
-// with [ErrNoDestination].
+// with [ErrNoDestination]. A row from before there were keys stands under the form itself, and counts where the key
+// has no row: only verifications of that time use it.
 func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
-	d, err := pool.One(ctx, s.hot, scanDestination, selectDestination, p, n.Key())
-	if errors.Is(err, sql.ErrNoRows) {
-		return d, ErrNoDestination
+	for _, form := range slices.Compact([]phone.Number{n.Key(), n}) {
+		d, err := pool.One(ctx, s.hot, scanDestination, selectDestination, p, form)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return d, away("load destination", err)
+		}
+		return d, nil
 	}
-	if err != nil {
-		return d, away("load destination", err)
-	}
-	return d, nil
+	return verify.Destination{}, ErrNoDestination
 }
 
 // History reads a number's verifications, the newest first, at most n.

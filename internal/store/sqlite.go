@@ -29,9 +29,6 @@ var writing = []string{"synchronous(FULL)", "foreign_keys(1)", "secure_delete(fa
 // busyTimeout is how long a statement waits while another process writes.
 const busyTimeout = 5 * time.Second
 
-// sqliteReadLimit bounds a read of a file: where it takes as long, the disk hangs or the question is too large.
-const sqliteReadLimit = 5 * time.Second
-
 // openSQLite opens a file: one connection for the groups, one for what writes alone, and those that read.
 func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	var err error
@@ -75,9 +72,9 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 			return nil, err
 		}
 	}
-	s.hot = pool.New(read[0], 4, sqliteReadLimit).Prepared()
-	s.lists = pool.New(read[1], listConns, sqliteReadLimit)
-	s.upkeep = pool.New(read[2], 1, sqliteReadLimit)
+	s.hot = pool.New(read[0], 4, o.ReadLimit).Prepared()
+	s.lists = pool.New(read[1], listConns, o.ReadLimit)
+	s.upkeep = pool.New(read[2], 1, o.ReadLimit)
 	hot, err := newSQLiteSession(o.Path)
 	if err != nil {
 		return nil, err

@@ -71,6 +71,10 @@ type Options struct {
 	Now      func() time.Time // the clock; nil is time.Now
 	Migrate  bool             // bring an older schema up to date; a new database always gets one
 
+	// ReadLimit bounds a read of SQLite's file: where it takes as long, the disk hangs or the question is too
+	// large. Default 5 s. PostgreSQL has its Timeout.
+	ReadLimit time.Duration
+
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
@@ -104,11 +108,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.ReadLimit == 0 {
+		o.ReadLimit = 5 * time.Second
+	}
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
 	s := &Store{
-		now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: sqliteReadLimit,
+		now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: o.ReadLimit,
 		abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1

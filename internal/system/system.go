@@ -66,8 +66,9 @@ type Config struct {
 
 	// Retention is how long verifications are kept: default 30 days.
 	Retention time.Duration
-	// Commit stands between the store and its commits, see [store.Options].
-	Commit func(ops int, commit func() error) error
+	// Commit and ReadLimit are the store's, see [store.Options].
+	Commit    func(ops int, commit func() error) error
+	ReadLimit time.Duration
 }
 
 // A System is a running server without listeners.
@@ -131,7 +132,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, nil)
 	}
-	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
+	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Commit: c.Commit, ReadLimit: c.ReadLimit, Observer: c.Metrics, Log: c.Log}
 	if c.Data != "" {
 		o.Witness = filepath.Join(c.Data, store.WitnessFile)
 	}

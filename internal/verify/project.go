@@ -52,7 +52,7 @@ func (p *Project) anyCountry() bool {
 
 // allows reports whether the project may send from a number or a name, because it is its own.
 func (p *Project) allows(from string) bool {
-	return slices.ContainsFunc(p.Senders, sameSender(from)) || p.AnySender && !slices.ContainsFunc(p.Taken, sameSender(from))
+	return slices.ContainsFunc(p.Senders, sameSender(from)) || p.AnySender && !slices.ContainsFunc(p.Taken, looksLike(from))
 }
 
 // Limits bound what a project sends to one number: Burst messages at once, then one each Interval,

@@ -67,6 +67,35 @@ func sameSender(this string) func(string) bool {
 	}
 }
 
+// looksLike reports whether a phone may show a number or a name as this one. A number is also written as its
+// country writes it: +44 20 7946 0000 as 02079460000, which as a sender is a name. Short codes have fewer digits.
+func looksLike(this string) func(string) bool {
+	same := sameSender(this)
+	return func(other string) bool {
+		if same(other) {
+			return true
+		}
+		short, long := significant(this), significant(other)
+		if len(short) > len(long) {
+			short, long = long, short
+		}
+		return len(short) >= minNational && strings.HasSuffix(long, short)
+	}
+}
+
+// minNational is how many digits a number has at least without its country code: fewer are a short code.
+const minNational = 7
+
+// significant are the digits of a number, or of a name of digits, without the prefix that a country writes before
+// them. It is empty for another name.
+func significant(sender string) string {
+	digits := strings.TrimPrefix(sender, "+")
+	if strings.Trim(digits, "0123456789") != "" {
+		return ""
+	}
+	return strings.TrimLeft(digits, "0")
+}
+
 // ParseSender reads what a project may send from: a number, or 1 to 11 letters and digits.
 func ParseSender(text string) (string, error) {
 	n, err := phone.Parse(text)
@@ -76,15 +105,15 @@ func ParseSender(text string) (string, error) {
 	return string(n), err
 }
 
-// shares reports whether a number or a name is that of a public sender.
+// shares reports whether a number or a name is, or looks like, that of a public sender.
 func (s senders) shares(from string) bool {
-	same := sameSender(from)
+	alike := looksLike(from)
 	for _, sender := range s.named {
-		if sender.Public && same(sender.From) {
+		if sender.Public && alike(sender.From) {
 			return true
 		}
 	}
-	return same(s.public)
+	return alike(s.public)
 }
 
 // alphanumeric reports whether a name can be what a message comes from (3GPP TS 23.040 §9.1.2.5).

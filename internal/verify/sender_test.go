@@ -66,7 +66,12 @@ func TestAPublicSenderStaysPublicByItsNumber(t *testing.T) {
 		{" +1 (202) 555-0199", nil, true},
 		{"0012025550199", nil, true},
 		{"12025550199", nil, true}, // a name by its form
-		{"shared", nil, true},      // no channel's name: that is found in its own case
+		{"2025550199", nil, true},  // as its country writes it
+		{"02025550199", nil, true},
+		{"5550199", nil, true},
+		{"50199", nil, false}, // a short code
+		{"2025550111", nil, false},
+		{"shared", nil, true}, // no channel's name: that is found in its own case
 		{"Shared", nil, true},
 		{"Shop", nil, false},
 		{"+12025550111", nil, false},
@@ -95,6 +100,7 @@ func TestAnApplicationsSenderIsItsProjects(t *testing.T) {
 		{"", true, true, true}, {"channel:shared", true, true, true}, {public, true, true, true}, {"unknown:name", true, true, true}, // from the public sender
 		{"BANKOFX", false, false, true}, {"BankOfX", false, false, true}, {"bank", false, false, true}, {"sender_id:bank", false, false, true},
 		{"channel:bank", false, false, true}, {"+12025550111", false, false, true}, {"12025550111", false, false, true},
+		{"2025550111", false, false, false}, {"02025550111", false, false, false}, {"50111", false, true, false},
 		{"SHOP", false, true, false}, {"+12025550133", false, true, false},
 	} {
 		for project, may := range map[*Project]bool{fresh: tt.fresh, any: tt.any, bank: tt.bank} {

@@ -80,10 +80,17 @@ type handler struct {
 	reading  int            // their sum
 }
 
+// once reports whether a proven request counts a single time: the answer to a question holds the code,
+// and what isn't signed whole may be written by anybody who has seen it. A whole report that is repeated says
+// what it said before, which changes nothing; a provider repeats it when our answer got lost.
+func once(r *report) bool {
+	return r.urlOnly || r.question
+}
+
 // proven reads a request of a provider. If it isn't one, it is answered, and there is no report. What
 // anybody can see, how long the answer takes as well, is the same for every carrier that there is or isn't:
 // without a signature the body isn't read, and with one it is.
-func (h *handler) proven(w http.ResponseWriter, r *http.Request) (*Carrier, *report) {
+func (h *handler) proven(w http.ResponseWriter, r *http.Request, question bool) (*Carrier, *report) {
 	c := h.carriers[r.PathValue("name")]
 	byPath := r.PathValue("key") != ""
 	if byPath && !c.provenByPath(r) || !byPath && !signed(r.Header) {
@@ -98,11 +105,11 @@ func (h *handler) proven(w http.ResponseWriter, r *http.Request) (*Carrier, *rep
 		h.refuse(w, r, c)
 		return nil, nil
 	}
-	rep := &report{Request: r, url: strings.TrimSuffix(c.Public, "/") + r.URL.RequestURI(), body: body}
+	rep := &report{Request: r, url: strings.TrimSuffix(c.Public, "/") + r.URL.RequestURI(), body: body, question: question}
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {
 		rep.form, _ = url.ParseQuery(string(body)) // what can't be read isn't signed either
 	}
-	if !c.prove(rep, c.Now()) || !c.used.take(rep.marks) {
+	if !c.prove(rep, c.Now()) || once(rep) && !c.used.take(rep.marks) {
 		h.refuse(w, r, c)
 		return nil, nil
 	}
@@ -174,7 +181,7 @@ func (h *handler) leave(client string) {
 // answer says what a call says. The code leaves here as it does in a message: nothing of this is logged,
 // and nobody may keep it.
 func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
-	c, rep := h.proven(w, r)
+	c, rep := h.proven(w, r, true)
 	if rep == nil {
 		return
 	}
@@ -221,7 +228,7 @@ func (h *handler) fail(ctx context.Context, msg string, c *Carrier, err error) {
 }
 
 func (h *handler) status(w http.ResponseWriter, r *http.Request) {
-	c, rep := h.proven(w, r)
+	c, rep := h.proven(w, r, false)
 	if rep == nil {
 		return
 	}
@@ -230,7 +237,9 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 		case errors.Is(err, verify.ErrNotFound):
 			h.log.DebugContext(r.Context(), "a report was about a message that nobody knows", "carrier", c.Name())
 		case err != nil:
-			c.used.giveBack(rep.marks)
+			if once(rep) {
+				c.used.giveBack(rep.marks)
+			}
 			h.fail(r.Context(), "a report was not taken, the provider will send it again", c, err)
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "not now", http.StatusServiceUnavailable)

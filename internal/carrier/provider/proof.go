@@ -29,8 +29,10 @@ type report struct {
 	body []byte
 	form url.Values // of the body
 
-	// What a proof found: marks are what no other report has, to be taken once; of one whose signature covers
-	// the URL only, nothing else is to be believed.
+	question bool // what a call says
+
+	// What a proof found: marks are what no other report has, in the form that was signed, so that they can't be
+	// spelled in another way; of a report whose signature covers the URL only, nothing else is to be believed.
 	marks   []string
 	urlOnly bool
 }
@@ -72,15 +74,9 @@ func newProof(kind, channel string, key verify.Secret) (proof, error) {
 		if err != nil || len(public) != ed25519.PublicKeySize {
 			return nil, errors.New("must be the public key that the console shows: the base64 of 32 bytes")
 		}
-		return func(r *report, now time.Time) bool {
-			r.marks = []string{r.Header.Get("Telnyx-Signature-Ed25519")}
-			return provesTelnyx(r, public, now)
-		}, nil
+		return func(r *report, now time.Time) bool { return provesTelnyx(r, public, now) }, nil
 	case "vonage":
-		return func(r *report, now time.Time) bool {
-			r.marks = []string{r.Header.Get("Authorization")}
-			return provesVonage(r, text, now)
-		}, nil
+		return func(r *report, now time.Time) bool { return provesVonage(r, text, now) }, nil
 	case "plivo":
 		return func(r *report, _ time.Time) bool {
 			return r.signedWhole() && (provesPlivo(r, text) || channel != string(verify.Voice) && provesPlivoURL(r, text))
@@ -139,6 +135,7 @@ func provesTelnyx(r *report, key ed25519.PublicKey, now time.Time) bool {
 	timestamp := r.Header.Get("Telnyx-Timestamp")
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	sig, err2 := base64.StdEncoding.DecodeString(r.Header.Get("Telnyx-Signature-Ed25519"))
+	r.marks = []string{string(sig)}
 	return err == nil && err2 == nil && recent(seconds, now) &&
 		ed25519.Verify(key, slices.Concat([]byte(timestamp+"|"), r.body), sig)
 }
@@ -171,6 +168,7 @@ func provesVonage(r *report, key string, now time.Time) bool {
 		!hmac.Equal(sig, mac256([]byte(key), parts[0]+"."+parts[1])) || !readPart(parts[1], &claims) {
 		return false
 	}
+	r.marks = []string{parts[0] + "." + parts[1]}
 	sum := sha256.Sum256(r.body)
 	return recent(claims.IssuedAt, now) && same(strings.ToLower(claims.PayloadHash), hex.EncodeToString(sum[:]))
 }
