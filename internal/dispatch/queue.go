@@ -118,7 +118,7 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 	case errors.Is(err, verify.ErrLeaseLost), errors.As(err, &gone) && gone.Kind != verify.Unavailable:
 		l.queue.renewed(j, now.Add(d.Lease)) // whoever takes it will see what has become of it
 	default:
-		d.complain(slog.LevelWarn, "lease of a message that waits not renewed, will try again", err, "verification", v.ID, "attempt", v.Attempt)
+		d.complain(slog.LevelWarn, "lease of a message that waits not renewed, will try again", err, slog.Any("", about{v, l}))
 	}
 }
 
