@@ -512,12 +512,12 @@ var mutants = []mutant{
 	},
 	{
 		"state-remembered", "Of a verification only what never changes is remembered.",
-		[]edit{{pgSessionFile, "\treadState(c, &v)\n", ""}},
+		[]edit{{pgSessionFile, "err := stateLayout.read(c, &v)", "err := stateLayout[:0].read(c, &v)"}},
 		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
 		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
-		[]edit{{pgSessionFile, "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`", "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]) ON CONFLICT DO NOTHING`"}},
+		[]edit{{pgSessionFile, "SELECT ` + destinationLayout.arrays()", "SELECT ` + destinationLayout.arrays() + ` ON CONFLICT DO NOTHING`"}},
 		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
 	},
 	{
@@ -749,7 +749,7 @@ var mutants = []mutant{
 	},
 	{
 		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
-		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
+		[]edit{{"internal/store/sql.go", "p.text(fallbackText(*at(v)))", `p.text("")`}},
 		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
 	{
@@ -952,7 +952,7 @@ var mutants = []mutant{
 	},
 	{
 		"call-record-lost", "How a call went is kept with its attempt.",
-		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
+		[]edit{{"internal/store/sql.go", "\t\treturn endedCallLayout\n", "\t\treturn endedLayout\n"}, {"internal/store/sqlite.go", "write(s.insertCall, endedCallLayout, d)", "write(s.insertDelivery, endedLayout, d)"}},
 		stores("CallIsRecordedWithItsAttempt"),
 	},
 	{
