@@ -461,8 +461,23 @@ var mutants = []mutant{
 		test{inPhone, "^TestLogsAreMasked$"},
 	},
 	{
+		"number-in-a-timeline", "A verification is shown with its number's last four digits only, unless all of it is asked for.",
+		[]edit{{"cmd/countersign/verification.go", "number := s.Reach().Masked()", "number := string(s.Reach())"}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"reveal-unrecorded", "Who had a whole number shown is written down.",
+		[]edit{{"cmd/countersign/verification.go", `recordAudit(w.ctx, st, "verification reveal", s.Project`, `recordAudit(w.ctx, st, "", s.Project`}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"refusal-without-request", "A line about a request that was refused because of us carries the request's id.",
+		[]edit{{"internal/outage/outage.go", "l.Logger.Log(ctx, level", "l.Logger.Log(context.Background(), level"}},
+		test{"./internal/outage", "^TestARequestsContextReachesTheLog$"},
+	},
+	{
 		"path-logged", "A request's path isn't logged: it may hold a number or a code.",
-		[]edit{{"internal/web/web.go", "return slog.Attr{}", `return slog.String("path", r.URL.Path)`}},
+		[]edit{{"internal/web/web.go", `slog.String("method", r.Method), `, `slog.String("method", r.Method), slog.String("path", r.URL.Path), `}},
 		test{inWeb, "^TestEveryAnswerHasAnIDOfOurOwnThatIsLogged$"},
 	},
 
