@@ -236,7 +236,7 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	cluster := pgtest.New(t, "synchronous_commit = off", "wal_writer_delay = 10s")
 	databaseURL := cluster.Database(t, "")
-	c := &crowd{t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], replicas)}
+	c := newCrowd(t, seed, replicas)
 	c.stored = func() map[string]storedVerification { return storedIn(t, databaseURL) }
 	c.phones.slow = 100 * time.Millisecond // so that there are calls under way when a replica dies
 	receiver := httptest.NewServer(c.phones)
@@ -258,7 +258,7 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	rnd.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 	held := false
 	for n, database := range events {
-		time.Sleep(50*time.Millisecond + time.Duration(rnd.Int64N(int64(400*time.Millisecond)))) // the random point
+		c.live(rnd)
 		if database {
 			cluster.Kill(t)
 			cluster.Start(t)
@@ -271,10 +271,10 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 				t.Errorf("%s: nobody was told that it was started", id)
 			}
 		}
-		c.servers[n%replicas].Load().kill()
+		c.kill(n % replicas)
 		start(n % replicas)
 	}
-	time.Sleep(200 * time.Millisecond)
+	c.await(func() bool { return c.guessed.Load() >= int64(kills) && c.approved.Load() > 0 })
 	stop()
 	c.settle()
 	c.judge(kills)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -68,6 +70,10 @@ type Options struct {
 	// Settings and Syniverse are passed on; without a public sender there is one all the same.
 	Settings  verify.Settings
 	Syniverse syniverse.Options
+	// Log gets all of the log in JSON, instead of the test's own.
+	Log io.Writer
+	// Tracer is passed on.
+	Tracer trace.Tracer
 }
 
 // Start is the instant at which every kit's clock starts.
@@ -105,8 +111,8 @@ func New(t testing.TB, o Options) *Kit {
 		tick = time.Hour
 	}
 	c := system.Config{
-		Data: o.Data, Now: k.Clock.Now, Log: slog.New(web.Log(slog.NewTextHandler(testLog{t}, nil))), Settings: o.Settings, Syniverse: o.Syniverse,
-		Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
+		Data: o.Data, Now: k.Clock.Now, Log: o.log(t), Tracer: o.Tracer, Settings: o.Settings, Syniverse: o.Syniverse,
+		ReadLimit: patience, Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
 	}
 	if o.Machine != nil {
@@ -146,6 +152,13 @@ func New(t testing.TB, o Options) *Kit {
 		k.Sim.Close()
 	})
 	return k
+}
+
+func (o *Options) log(t testing.TB) *slog.Logger {
+	if o.Log != nil {
+		return slog.New(web.Log(slog.NewJSONHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	}
+	return slog.New(web.Log(slog.NewTextHandler(testLog{t}, nil)))
 }
 
 // AddProject makes a project and a key of it. One that is there already is left alone.

@@ -512,12 +512,12 @@ var mutants = []mutant{
 	},
 	{
 		"state-remembered", "Of a verification only what never changes is remembered.",
-		[]edit{{pgSessionFile, "\treadState(c, &v)\n", ""}},
+		[]edit{{pgSessionFile, "err := stateLayout.read(c, &v)", "err := stateLayout[:0].read(c, &v)"}},
 		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
 		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
-		[]edit{{pgSessionFile, "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`", "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]) ON CONFLICT DO NOTHING`"}},
+		[]edit{{pgSessionFile, "SELECT ` + destinationLayout.arrays()", "SELECT ` + destinationLayout.arrays() + ` ON CONFLICT DO NOTHING`"}},
 		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
 	},
 	{
@@ -574,6 +574,11 @@ var mutants = []mutant{
 		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
+	},
+	{
+		"restore-stopped-midway", "A restore that is stopped leaves no database in which a code works that may have been used.",
+		[]edit{{"cmd/countersign/backup.go", "half := to + \".half\"", "half := to"}},
+		test{"./cmd/countersign", "^TestBackupWhileServing$"},
 	},
 	{
 		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
@@ -749,7 +754,7 @@ var mutants = []mutant{
 	},
 	{
 		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
-		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
+		[]edit{{"internal/store/sql.go", "p.text(fallbackText(*at(v)))", `p.text("")`}},
 		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
 	{
@@ -877,13 +882,33 @@ var mutants = []mutant{
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		[]edit{{flightFile, "= verify.Errored, carrier.ReasonInterrupted, true", "= verify.Unknown, carrier.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
+	},
+	{
+		"waiting-call-holds-the-phone", "A call that never left this process gives the phone back.",
+		[]edit{{dispatchFile, "s.Called = v.To", "s.Called = \"\""}},
+		test{inDispatch, "^TestACallThatWaitedHoldsNoPhone$"},
 	},
 	{
 		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
+	},
+	{
+		"missing-key-delays-others", "A server that lacks a message's key delays no other server that has it.",
+		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
+		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
+	},
+	{
+		"look-that-fails-forgets", "The next look begins with the messages that the one before failed at.",
+		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"late-sweep-forgotten", "A look that can't read forgets no hint of a late sweep.",
+		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
 		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
@@ -893,6 +918,11 @@ var mutants = []mutant{
 	{
 		"ghost-is-sent", "A start whose COMMIT got no answer was refused: it is canceled before anything is sent.",
 		[]edit{{storeFile, "s.abandoned.add(&started)", ""}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
+		"ghost-holds-the-phone", "The call of a start that was refused holds no phone, for nobody makes it.",
+		[]edit{{"internal/store/abandoned.go", "o := op{verification: id, phone: l.phone}", "l.phone = \"\"\n\to := op{verification: id}"}},
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
@@ -927,7 +957,7 @@ var mutants = []mutant{
 	},
 	{
 		"call-record-lost", "How a call went is kept with its attempt.",
-		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
+		[]edit{{"internal/store/sql.go", "\t\treturn endedCallLayout\n", "\t\treturn endedLayout\n"}, {"internal/store/sqlite.go", "write(s.insertCall, endedCallLayout, d)", "write(s.insertDelivery, endedLayout, d)"}},
 		stores("CallIsRecordedWithItsAttempt"),
 	},
 	{

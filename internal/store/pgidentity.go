@@ -252,7 +252,7 @@ func (s *server) settle(ctx context.Context, conn *pgx.Conn, why string, changed
 		}
 	}
 	if voided && s.log != nil {
-		s.log.Error("all pending verifications are void: commits may have been lost", "why", why)
+		s.log.ErrorContext(ctx, "all pending verifications are void: commits may have been lost", "why", why)
 	}
 	return look(ctx, conn)
 }

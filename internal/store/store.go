@@ -73,6 +73,10 @@ type Options struct {
 	Machine  func() Reading   // the machine's clocks; nil reads them
 	Migrate  bool             // bring an older schema up to date; a new database always gets one
 
+	// ReadLimit bounds a read of SQLite's file: where it takes as long, the disk hangs or the question is too
+	// large. Default 5 s. PostgreSQL has its Timeout.
+	ReadLimit time.Duration
+
 	// Commit, if set, stands between the store and each commit of ops operations. It is how tests
 	// see the groups and make a commit fail, with or without committing.
 	Commit func(ops int, commit func() error) error
@@ -105,12 +109,15 @@ type Observer interface {
 func Open(ctx context.Context, o Options) (*Store, error) {
 	clock := o.clock()
 	o.Now = clock.now
+	if o.ReadLimit == 0 {
+		o.ReadLimit = 5 * time.Second
+	}
 	if o.Commit == nil {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
 	s := &Store{
-		now: o.Now, clock: clock, log: o.Log, turns: newTurns(listConns), turnWait: sqliteReadLimit,
-		abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
+		now: o.Now, clock: clock, log: o.Log, turns: newTurns(listConns), turnWait: o.ReadLimit,
+		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
 	s.knownLimits, _ = lru.New[verify.ProjectID, knownLimits](maxCached)       // fails only for sizes below 1

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -45,6 +47,7 @@ type Config struct {
 	Log      *slog.Logger
 	Outages  *outage.Log     // for what fails again and again; nil: one of its own
 	Metrics  *metric.Metrics // nil: of its own
+	Tracer   trace.Tracer    // of messages' attempts; nil: they aren't traced
 	verify.Settings
 
 	// See [dispatch.Config].
@@ -64,8 +67,9 @@ type Config struct {
 
 	// Retention is how long verifications are kept: default 30 days.
 	Retention time.Duration
-	// Commit stands between the store and its commits, see [store.Options].
-	Commit func(ops int, commit func() error) error
+	// Commit and ReadLimit are the store's, see [store.Options].
+	Commit    func(ops int, commit func() error) error
+	ReadLimit time.Duration
 }
 
 // A System is a running server without listeners.
@@ -126,7 +130,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, nil)
 	}
-	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Machine: c.Machine, Commit: c.Commit, Observer: c.Metrics, Log: c.Log}
+	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Machine: c.Machine, Commit: c.Commit, ReadLimit: c.ReadLimit, Observer: c.Metrics, Log: c.Log}
 	if c.Data != "" {
 		o.Witness = filepath.Join(c.Data, store.WitnessFile)
 	}
@@ -147,7 +151,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
@@ -191,7 +195,7 @@ func (s *System) retain(ctx context.Context, keep time.Duration) {
 			next = time.Minute
 		}
 		if n > 0 {
-			s.log.Info("deleted old verifications", "count", n)
+			s.log.InfoContext(ctx, "deleted old verifications", "count", n)
 		}
 		wait(ctx, next)
 	}
@@ -271,7 +275,7 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 	case err == nil:
 		s.outages.DatabaseWorks()
 	case ctx.Err() == nil:
-		s.outages.DatabaseFailed("not ready", err)
+		s.outages.DatabaseFailedContext(ctx, "not ready", err)
 	}
 	return err
 }

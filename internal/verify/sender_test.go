@@ -71,7 +71,7 @@ func TestAPublicSenderStaysPublicByItsNumber(t *testing.T) {
 		{"5550199", nil, true},
 		{"50199", nil, false}, // a short code
 		{"2025550111", nil, false},
-		{"shared", nil, true},      // no channel's name: that is found in its own case
+		{"shared", nil, true}, // no channel's name: that is found in its own case
 		{"Shared", nil, true},
 		{"Shop", nil, false},
 		{"+12025550111", nil, false},
