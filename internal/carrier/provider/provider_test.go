@@ -409,8 +409,8 @@ func TestTheOperatorIsToldOnceThatSomebodyMustAct(t *testing.T) {
 	status = 400
 	send(1, "level=ERROR")
 	status = 201
-	send(1, "takes messages again")
-	send(1, "takes messages again")
+	send(1, "accepts messages again")
+	send(1, "accepts messages again")
 	status = 402
 	send(2, "level=ERROR")
 	wantSilent(t, written.String())
