@@ -178,8 +178,7 @@ func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
 	)
 }
 
-// Answered counts a request. route is the pattern of the route, never the path, because paths hold
-// ids.
+// Answered counts a request. The route is the pattern that took it, never the path: that holds ids.
 func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 	if route == "" {
 		route = "none"
@@ -240,7 +239,7 @@ func (m *Metrics) Received(d *verify.Delivery, country string) {
 	switch {
 	case d.Receipt != verify.ReceiptDelivered:
 		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.ReceiptReason)).Inc()
-	case !d.StartedAt.IsZero(): // otherwise the receipt was quicker than our own record
+	case !d.StartedAt.IsZero(): // else the receipt was quicker than our own record
 		m.handset.WithLabelValues(d.Carrier, country).Observe(d.ReceiptAt.Sub(d.StartedAt).Seconds())
 	}
 }

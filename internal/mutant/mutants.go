@@ -435,7 +435,7 @@ var mutants = []mutant{
 		test{inSystem, "^TestAServerThatLacksAKeyOfPendingCodesIsNotReady$"},
 	},
 	{
-		"lost-keyset-of-a-quiet-server-unnoticed", "A server that lacks a key of pending codes isn't ready, even long after the last server with that key has stopped.",
+		"lost-keyset-of-a-quiet-server-unnoticed", "A server that lacks a key of pending codes isn't ready, even long after another server last reported that key.",
 		[]edit{{"internal/store/keys.go", "\tif alone {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAServerThatLacksAKeyOfPendingCodesIsNotReady$"},
 	},
@@ -510,12 +510,12 @@ var mutants = []mutant{
 		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
 	},
 	{
-		"state-remembered", "The memory holds only the parts of a verification that never change.",
+		"state-remembered", "Of a verification only what never changes is remembered.",
 		[]edit{{pgSessionFile, "\treadState(c, &v)\n", ""}},
 		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
-		"new-numbers-decided-twice", "Two replicas that start for a number that is new to both share its limits.",
+		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
 		[]edit{{pgSessionFile, "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`", "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]) ON CONFLICT DO NOTHING`"}},
 		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
 	},
@@ -530,17 +530,17 @@ var mutants = []mutant{
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{
-		"failover-unnoticed", "After a failover, a code that may have been used is no longer accepted.",
+		"failover-unnoticed", "After a failover no code works that may have been used.",
 		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.forgives(f.is.timeline):", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
 	},
 	{
-		"exposed-failover-forgiven", "A failover without a synchronous standby voids pending codes, whatever the configuration says.",
+		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},
 	{
-		"dump-unnoticed", "After a dump is restored, a code that may have been used is no longer accepted.",
+		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
 		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
 	},
@@ -647,7 +647,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestWhatHasArrivedIsNotTriedAgain$"},
 	},
 	{
-		"throttling-is-failing", "A carrier that is throttling us isn't treated as failing.",
+		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
 		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
@@ -712,7 +712,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
 	},
 	{
-		"fallbacks-forgotten", "A verification's fallbacks are stored with it, so that another replica uses the same ones.",
+		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
 		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
 		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
@@ -762,7 +762,7 @@ var mutants = []mutant{
 		stores("CarriersOwnIDNamesItsNewestMessage"),
 	},
 	{
-		"refusal-opens-the-breaker", "A refusal is about the number, so it doesn't count against the carrier.",
+		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
 		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
@@ -827,22 +827,22 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
-		"step-ends-a-call", "A clock step doesn't end a call whose lease can still be renewed.",
+		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
 		[]edit{{leaseFile, "s := d.look(j, now)", "s := d.look(j, now)\n\t\tif ending {\n\t\t\ts.err = errLeaseEnds\n\t\t}"}},
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
-		"unsent-counts-as-sent", "A message that was still queued at a shutdown doesn't count as sent.",
+		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
 		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
 	},
 	{
-		"outage-gives-up-what-waits", "Messages that wait during a database outage are sent afterwards and don't count as lost.",
+		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
 	},
 	{
-		"settling-ends-with-the-lease", "The end of an attempt is recorded once the database is back, even after the lease.",
+		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
 		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
 	},
@@ -852,7 +852,7 @@ var mutants = []mutant{
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
-		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled too.",
+		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled as well.",
 		[]edit{{"internal/store/abandoned.go", "case !s.postgres:", "case true:"}},
 		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
 	},
@@ -882,7 +882,7 @@ var mutants = []mutant{
 		stores("WhatHasChangedIsNotPutOff"),
 	},
 	{
-		"call-record-lost", "The record of a call is stored with its attempt.",
+		"call-record-lost", "How a call went is kept with its attempt.",
 		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
 		stores("CallIsRecordedWithItsAttempt"),
 	},
@@ -1239,7 +1239,7 @@ var mutants = []mutant{
 
 	// Providers.
 	{
-		"lost-answer-made-again", "A request that was written isn't repeated, because it may have been carried out.",
+		"lost-answer-made-again", "A request that was written may have been carried out.",
 		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(carrier.ReasonUnreachable, silent(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},

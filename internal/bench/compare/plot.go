@@ -33,8 +33,8 @@ const (
 	plotColumns, plotLine = 2, 16 // of the legend below
 )
 
-// plot draws two charts: verifications per second, and CPU time per verification. The horizontal axis is
-// the concurrency, or the number of rows if the run has more sizes than concurrencies.
+// plot draws two charts: verifications a second and CPU for one, over how many at once, or over how many
+// rows where there are more sizes than numbers at once.
 func (r *report) plot() string {
 	var b strings.Builder
 	over := axis{"at once", "verifications at once", func(p point) int { return p.Concurrency }, r.Points}

@@ -324,7 +324,7 @@ func (s CallbackSpec) read(item any) (r carrier.Receipt, ok bool) {
 	return r, true
 }
 
-// reason returns the reason that a code stands for, or else a status.
+// reason is what a code means, or else a status.
 func (s CallbackSpec) reason(code, status string) string {
 	for _, text := range []string{code, status} {
 		for _, r := range s.Reasons {

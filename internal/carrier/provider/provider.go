@@ -235,17 +235,17 @@ func (c *Carrier) noted(err error) error {
 	switch reason := carrier.Decision(err).Reason; reason {
 	case carrier.ReasonMisconfigured, carrier.ReasonNoCredit, carrier.ReasonRedirected:
 		if !c.refused.Swap(true) {
-			c.Log.Error("the provider refuses our messages until an operator acts: "+remedy[reason], "carrier", c.Config.Name, "reason", reason, "err", err)
+			c.Log.Error("the provider takes no messages from us until somebody acts: "+remedy[reason], "carrier", c.Config.Name, "reason", reason, "err", err)
 		}
 	}
 	return err
 }
 
-// remedy maps reasons to the action that helps.
+// remedy is what to do.
 var remedy = map[string]string{
 	carrier.ReasonMisconfigured: "compare account, secret and URL with the provider's console, and whether the account may send there",
 	carrier.ReasonNoCredit:      "the account has no money left",
-	carrier.ReasonRedirected:    "the URL redirects to another one; redirects are not followed, so configure the new URL",
+	carrier.ReasonRedirected:    "the URL has changed; it is not followed, as nobody configured the new one",
 }
 
 // maxRef is the longest allowed id of a provider, in bytes.

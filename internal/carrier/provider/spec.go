@@ -253,7 +253,7 @@ var (
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
 
-// reasons lists the reasons that rules and callbacks may give.
+// reasons that rules and callbacks may give.
 var reasons = []string{
 	carrier.ReasonUnreachable, carrier.ReasonInvalidNumber, carrier.ReasonInvalidSender, carrier.ReasonBlocked,
 	carrier.ReasonSpamFiltered, carrier.ReasonInvalidMessage, carrier.ReasonNoCredit, carrier.ReasonThrottled,

@@ -159,7 +159,7 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 		r.Verdict = verify.Rejects
 		return r, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
 	default:
-		if errors.Is(ctx.Err(), context.Canceled) { // we hang up because of a shutdown
+		if errors.Is(ctx.Err(), context.Canceled) { // it is we who hang up
 			return r, carrier.Because(carrier.ReasonInterrupted, ctx.Err())
 		}
 		r.Verdict = verify.Unanswered
@@ -252,7 +252,7 @@ func (s *Simulator) fail(m verify.Message) {
 	}
 	receive := s.receive
 	s.receipts.Go(func() {
-		time.Sleep(20 * time.Millisecond) // usually after the attempt is settled, as with real networks
+		time.Sleep(20 * time.Millisecond) // most often behind the settling, as in life
 		receive(context.Background(), carrier.Receipt{Carrier: Name, Verification: m.Verification, Attempt: m.Attempt, Reason: "undelivered"})
 	})
 }

@@ -13,23 +13,23 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 )
 
-// The reasons of failed calls. They are recorded and counted, so each is a fixed word.
+// Why a call didn't do what it was for. They are recorded and counted, so each has a fixed word.
 const (
 	Busy        = carrier.ReasonBusy
 	NoAnswer    = carrier.ReasonNoAnswer
 	Declined    = carrier.ReasonDeclined
 	NoNumber    = "no_number"   // there is no such number
 	Forbidden   = "forbidden"   // the trunk doesn't call this number for us
-	Auth        = "auth"        // the trunk refuses our credentials
-	NoMedia     = "no_media"    // no common media format
-	Unavailable = "unavailable" // the trunk can't call at the moment
+	Auth        = "auth"        // the trunk doesn't take our credentials
+	NoMedia     = "no_media"    // no sound to agree on
+	Unavailable = "unavailable" // the trunk can't at the moment
 	Unreachable = carrier.ReasonUnreachable
-	Redirected  = "redirected" // the trunk redirects the call, which we don't follow
-	Full        = "full"       // too many concurrent calls
+	Redirected  = "redirected" // the trunk wants somebody else to be asked, which we don't do
+	Full        = "full"       // as many calls as may be are under way
 	HungUp      = carrier.ReasonHungUp
 	NoKey       = carrier.ReasonNoKey
 	Lost        = "lost"     // the trunk disappeared during the call
-	TooLong     = "too_long" // the speech is longer than a call may be
+	TooLong     = "too_long" // what there is to say takes longer than a call may
 	Interrupted = carrier.ReasonInterrupted
 )
 

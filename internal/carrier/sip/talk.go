@@ -308,11 +308,11 @@ func (t *talk) verdict(err error, alive bool) error {
 	case t.said():
 		return carrier.Blaming(carrier.Ours, carrier.Because(Lost, carrier.Unknown(errLost)))
 	case errors.Is(err, errHungUp):
-		return carrier.Because(HungUp, carrier.Refused(err)) // a callee who hangs up doesn't want another call
+		return carrier.Because(HungUp, carrier.Refused(err)) // who hangs up doesn't want the next call
 	case errors.Is(err, errNoKey):
 		return carrier.Because(NoKey, carrier.Refused(err))
 	case errors.Is(err, errLost):
-		return carrier.Blaming(carrier.Ours, carrier.Because(Lost, err)) // possibly the phone's fault, but we can't tell
+		return carrier.Blaming(carrier.Ours, carrier.Because(Lost, err)) // or the phone did: nobody can tell
 	case errors.Is(err, errTime):
 		return carrier.Blaming(carrier.Ours, carrier.Because(TooLong, carrier.Refused(err)))
 	case errors.Is(err, errMedia):

@@ -17,10 +17,10 @@ import (
 type receipt struct {
 	ids       []string // possible ids of the message, the likeliest first
 	delivered bool
-	reason    string    // if not delivered
-	code      string    // the network's error code, as the SMSC wrote it
-	final     bool      // false while the message is still on its way
-	ends      [2]string // the two addresses, one of which is the phone's
+	reason    string    // when not delivered
+	code      string    // the network's own, as it wrote it
+	final     bool      // or else the message is still on its way
+	ends      [2]string // the addresses: one of them is the phone's
 }
 
 // states are the values of message_state (SMPP 3.4 §5.2.28) and their words in the text form
@@ -28,7 +28,7 @@ type receipt struct {
 // has the message.
 var states = []struct {
 	value  byte
-	word   string // the first letters, because some SMSCs write the word in full
+	word   string // its beginning: some SMSCs write it in full
 	reason string // "" for delivered
 	final  bool
 }{
@@ -40,7 +40,7 @@ var states = []struct {
 	{6, "ACCEPT", "", false},
 	{7, "UNKNOWN", "", false},
 	{8, "REJECT", carrier.ReasonBlocked, true},
-	{0, "FAILED", carrier.ReasonUnreachable, true}, // not in the specification, but common
+	{0, "FAILED", carrier.ReasonUnreachable, true}, // not of the specification, and often seen
 }
 
 // parseReceipt parses a delivery receipt in the form of optional parameters or of text. If both

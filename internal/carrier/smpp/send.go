@@ -100,7 +100,7 @@ var (
 	errExpired = errors.New("the code has expired")
 )
 
-// unfit refuses a message before it is submitted.
+// unfit refuses a message that the SMSC never sees.
 func unfit(reason string, err error) error {
 	return carrier.Blaming(carrier.Ours, carrier.Because(reason, carrier.Refused(err)))
 }
