@@ -30,7 +30,7 @@ type Config struct {
 
 const maxTimes = 5
 
-// Check returns an error if the configuration is invalid.
+// Check says what is wrong with a configuration, if anything.
 func (c Config) Check() error {
 	if c.Locale != "" {
 		if _, ok := Match(c.Locale); !ok {

@@ -26,7 +26,7 @@ import (
 // words of a call.
 type report struct {
 	*http.Request
-	url  string // as the provider wrote it
+	url  string // the public URL of the request, which the provider signs
 	body []byte
 	form url.Values // of the body
 

@@ -105,7 +105,7 @@ func (c *Carrier) Limit() time.Duration {
 	return speakLimit + 2*c.First + c.Ring + c.Talk + 2*hangUpWait
 }
 
-// Check returns all errors in a configuration.
+// Check says all that is wrong with a configuration.
 func (c Config) Check() error {
 	c = c.withDefaults()
 	var problems []error
@@ -121,7 +121,7 @@ func (c Config) Check() error {
 		wrong("root CAs: only with tls")
 	}
 	if (c.Username == "") != (c.Password == "") {
-		wrong("username and password: set both or neither")
+		wrong("username and password: one isn't enough")
 	}
 	if c.Register && c.Username == "" {
 		wrong("register: needs a username")

@@ -104,13 +104,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// A Fault is an error in one field of a configuration, by the field's name in the file. It never quotes
-// a secret.
+// A Fault is what is wrong with one field of a configuration, by the name that operators know. It quotes
+// no secret.
 type Fault struct{ Field, Message string }
 
 func (f Fault) Error() string { return f.Field + ": " + f.Message }
 
-// Check returns all errors in a configuration.
+// Check says all that is wrong with a configuration.
 func (c Config) Check() (all []Fault) {
 	c = c.withDefaults()
 	must := func(ok bool, field, format string, args ...any) {
