@@ -25,12 +25,12 @@ func (r *report) print() {
 	t.Flush()
 }
 
-// The plot's measures, in pixels.
+// The plot's dimensions, in pixels.
 const (
 	plotWidth, plotHeight = 360, 240
 	plotLeft, plotTop     = 60, 40
 	plotGap               = 100
-	plotColumns, plotLine = 2, 16 // of the names under it
+	plotColumns, plotLine = 2, 16 // of the legend below
 )
 
 // plot draws two charts: verifications a second and CPU for one, over how many at once, or over how many
@@ -52,14 +52,14 @@ func (r *report) plot() string {
 	return b.String()
 }
 
-// An axis is what the points lie over, or what tells their lines apart.
+// An axis is the horizontal axis, or the property that distinguishes the lines.
 type axis struct {
 	short, title string
 	of           func(point) int
 	points       []point
 }
 
-// marks are the values that there are, in the order of the run.
+// marks returns the distinct values, in the order of the run.
 func (a axis) marks() (all []int) {
 	for _, p := range a.points {
 		if !slices.Contains(all, a.of(p)) {
@@ -69,7 +69,7 @@ func (a axis) marks() (all []int) {
 	return all
 }
 
-// A series is the points of one line.
+// A series holds the points of one line.
 type series struct {
 	name   string
 	points []point
