@@ -236,7 +236,7 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	cluster := pgtest.New(t, "synchronous_commit = off", "wal_writer_delay = 10s")
 	databaseURL := cluster.Database(t, "")
-	c := &crowd{t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], replicas)}
+	c := newCrowd(t, seed, replicas)
 	c.stored = func() map[string]storedVerification { return storedIn(t, databaseURL) }
 	c.phones.slow = 100 * time.Millisecond // so that there are calls under way when a replica dies
 	receiver := httptest.NewServer(c.phones)
@@ -271,7 +271,7 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 				t.Errorf("%s: nobody was told that it was started", id)
 			}
 		}
-		c.servers[n%replicas].Load().kill()
+		c.kill(n % replicas)
 		start(n % replicas)
 	}
 	c.await(func() bool { return c.guessed.Load() >= int64(kills) && c.approved.Load() > 0 })
