@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -71,6 +72,7 @@ type sight struct {
 	epoch   int64  // the transaction that wrote the watermark "void"
 	synced  bool   // commits wait for a standby
 	micros  int64  // the server's time
+	void    []byte // the watermark "void"
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
@@ -84,7 +86,7 @@ const databaseTime = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
 		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint,
-		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `
+		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `, w.id
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
 		AND to_regclass('verification_pkey') IS NOT NULL AND to_regclass('watermark_pkey') IS NOT NULL AND to_regclass('server_pkey') IS NOT NULL`
@@ -95,7 +97,7 @@ type pgQueryer interface {
 
 func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
 	err = conn.QueryRow(ctx, lookAt, pgx.QueryExecModeSimpleProtocol).Scan(&s.is.system, &s.is.timeline, &s.is.incarnation,
-		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced, &s.micros)
+		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced, &s.micros, &s.void)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s, errIncomplete
@@ -140,6 +142,11 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 			return 0, err
 		}
 		s.witness.clear()
+	}
+	if ahead := verify.FirstID(s.clock.now().Add(maxStep)); bytes.Compare(found.void, ahead[:]) > 0 {
+		if found, err = s.lower(ctx, conn, found.void); err != nil {
+			return 0, err
+		}
 	}
 	s.witness.of(found.name)
 	s.mu.Lock()
@@ -268,13 +275,38 @@ func (s *server) store(ctx context.Context, tx pgx.Tx, is identity) error {
 func (s *server) void(ctx context.Context, tx pgx.Tx) (n int64, err error) {
 	now := s.clock.now()
 	mark := verify.FirstID(now)
-	ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)
+	ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep, lastID)
 	if n = ahead.RowsAffected(); err != nil || n == aheadStep {
 		return n, err
 	}
 	moved, err := tx.Exec(ctx, pgVoid, mark[:])
 	return n + moved.RowsAffected(), err
 }
+
+// lower brings the void mark back to the time. It lies ahead when the database's clock was set back, or a previous
+// version moved it there. What it voids beyond the time is canceled before; nobody can start anything there.
+func (s *server) lower(ctx context.Context, conn *pgx.Conn, mark []byte) (found sight, err error) {
+	for more := true; more; {
+		more = false
+		err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+			now := s.clock.now()
+			to := verify.FirstID(now)
+			ahead, err := tx.Exec(ctx, pgVoidAhead, to[:], millis(now), aheadStep, mark)
+			if more = ahead.RowsAffected() == aheadStep; err != nil || more {
+				return err
+			}
+			_, err = tx.Exec(ctx, `UPDATE watermark SET id = $1 WHERE name = 'void' AND id = $2`, to[:], mark) // unless it was moved
+			return err
+		})
+		if err != nil {
+			return found, fmt.Errorf("bring the void mark back to the time: %w", err)
+		}
+	}
+	return look(ctx, conn)
+}
+
+// lastID is behind all others.
+var lastID = bytes.Repeat([]byte{0xff}, len(verify.ID{}))
 
 // record writes down why all was voided.
 func (s *server) record(ctx context.Context, tx pgx.Tx, why string) error {
@@ -286,7 +318,7 @@ func (s *server) record(ctx context.Context, tx pgx.Tx, why string) error {
 // markVoid voids what is there as an operator says, and returns how many verifications it canceled one by one.
 func markVoid(ctx context.Context, tx *sql.Tx, now time.Time) (canceled int64, err error) {
 	mark := verify.FirstID(now)
-	ahead, err := tx.ExecContext(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)
+	ahead, err := tx.ExecContext(ctx, pgVoidAhead, mark[:], millis(now), aheadStep, lastID)
 	if err != nil {
 		return 0, err
 	}
@@ -308,7 +340,7 @@ const (
 			reason = CASE delivery WHEN 0 THEN 'canceled' ELSE reason END,
 			due_at = CASE delivery WHEN 0 THEN 0 ELSE due_at END,
 			delivery = CASE delivery WHEN 0 THEN 4 ELSE delivery END
-		WHERE status = 0 AND id IN (SELECT id FROM verification WHERE id > $1 AND status = 0 ORDER BY id LIMIT $3)`
+		WHERE status = 0 AND id IN (SELECT id FROM verification WHERE id > $1 AND id <= $4 AND status = 0 ORDER BY id LIMIT $3)`
 	aheadStep = 5000
 )
 
