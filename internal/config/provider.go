@@ -1,0 +1,77 @@
+package config
+
+import (
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/carrier/provider"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/yamlconf"
+)
+
+// checkProvider notes what is wrong with a provider; what only the carrier itself can tell is tried.
+func (c *Loaded) checkProvider(p *yamlconf.Problems, key string, cc *carrierConfig) *provider.Config {
+	o := &cc.Provider
+	checkDuration(p, key+".timeout", o.Timeout, 100*time.Millisecond, 10*time.Second)
+	var preset provider.Spec
+	if o.Preset != "" {
+		var known bool
+		preset, known = provider.PresetNamed(o.Preset)
+		p.Check(key+".preset", known, "there is no preset %q; there are %s", o.Preset, strings.Join(provider.Presets(), ", "))
+	}
+	way := &provider.Config{
+		Name: cc.Name, Spec: c.providerAPI(p, key+".api", o.API).Over(preset), Account: o.Account, User: o.User, Host: o.Host, Region: o.Region, Profile: o.Profile,
+		Public: c.Public.URL, Timeout: time.Duration(o.Timeout), Conns: cc.Concurrency, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
+	for _, need := range way.Spec.Needs {
+		value := map[string]string{"account": o.Account, "user": o.User, "host": o.Host, "region": o.Region, "profile": o.Profile}[need]
+		p.Check(key+"."+need, value != "", "must not be empty: the provider needs it")
+	}
+	secret := func(of string, s providerSecretConfig) (value verify.Secret) {
+		value, err := c.secret(secretConfig(s), theirSecret)
+		if err != nil {
+			p.Check(key+"."+of, false, "%v", err)
+		}
+		return verify.Secret(strings.TrimSpace(value.Reveal()))
+	}
+	if kind := way.Spec.Auth.Kind; o.Secret.given() || kind != "" && kind != "none" {
+		way.Secret = secret("secret", o.Secret)
+	}
+	if o.CallbackSecret.given() {
+		way.CallbackSecret = secret("callback_secret", o.CallbackSecret)
+		p.Check(key+".callback_secret", c.Public.URL != "", "needs public.url, where the provider reports")
+	}
+	p.Check(key+".preset", way.Spec.Answer.Body == "" || c.Public.URL != "", "needs public.url, where the provider asks what a call says")
+	way.RootCAs = c.authorities(p, key+".ca_file", o.CAFile)
+	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
+		return way // that would be told twice
+	}
+	if _, err := provider.New(*way); err != nil {
+		// It begins with the key: the account's, or else the description's.
+		in, text, _ := strings.Cut(err.Error(), ": ")
+		if !slices.Contains([]string{"secret", "callback_secret", "region"}, in) {
+			in, text = "api", err.Error()
+		}
+		p.Check(key+"."+in, false, "%s", text)
+	}
+	return way
+}
+
+// providerAPI reads a description; without a file it leaves all to the preset.
+func (c *Loaded) providerAPI(p *yamlconf.Problems, key, file string) (described provider.Spec) {
+	if file == "" {
+		return described
+	}
+	text, err := os.ReadFile(c.path(file))
+	if err != nil {
+		p.Check(key, false, "%v", err)
+		return described
+	}
+	if problems := yamlconf.Decode(text, &described); len(problems.List) > 0 {
+		p.Check(key, false, "%s", problems.Describe(c.path(file)))
+	}
+	return described
+}
