@@ -49,13 +49,8 @@ func (c *Loaded) checkProvider(p *yamlconf.Problems, key string, cc *carrierConf
 	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
 		return way // that would be told twice
 	}
-	if _, err := provider.New(*way); err != nil {
-		// It begins with the key: the account's, or else the description's.
-		in, text, _ := strings.Cut(err.Error(), ": ")
-		if !slices.Contains([]string{"secret", "callback_secret", "region"}, in) {
-			in, text = "api", err.Error()
-		}
-		p.Check(key+"."+in, false, "%s", text)
+	for _, f := range way.Check() {
+		p.Check(key+"."+f.Field, false, "%s", f.Message)
 	}
 	return way
 }

@@ -12,9 +12,6 @@ import (
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
-// sipKeys are the keys of what the carrier calls otherwise.
-var sipKeys = map[string]string{"root CAs": "ca_file", "username and password": "username", "times": "talk"}
-
 // checkSIP notes what is wrong with a trunk; most of it the carrier itself knows.
 func (c *Loaded) checkSIP(p *yamlconf.Problems, key string, cc *carrierConfig) *sip.Config {
 	s := &cc.SIP
@@ -46,28 +43,21 @@ func (c *Loaded) checkSIP(p *yamlconf.Problems, key string, cc *carrierConfig) *
 		way.Password = "x" // what the carrier says of its absence would be told twice
 	}
 	way.RootCAs = c.authorities(p, key+".ca_file", s.CAFile)
-	way.Speech, err = speech.New(speech.Config{Locale: s.Locale, Times: s.Times, Spell: s.Spell, Engine: s.Engine})
-	if err != nil {
-		in, text, _ := strings.Cut(err.Error(), ": ")
-		in, _, _ = strings.Cut(in, " ")
-		if p.Fine(key + "." + in) {
-			p.Check(key+"."+in, false, "%s", text)
-		}
-		way.Speech = new(speech.Speaker) // or its absence would be told as well
+	talk := speech.Config{Locale: s.Locale, Times: s.Times, Spell: s.Spell, Engine: s.Engine}
+	if field, problem := talk.Check(); problem != "" {
+		p.Check(key+"."+field, false, "%s", problem)
+		talk = speech.Config{}
 	}
-	if err := way.Check(); err != nil {
-		for text := range strings.Lines(strings.TrimPrefix(err.Error(), "carrier "+cc.Name+": ")) {
-			in, what, _ := strings.Cut(strings.TrimSpace(text), ": ")
-			if name := sipKeys[in]; name != "" {
-				in = name
-			}
-			if in == "username" && strings.HasPrefix(what, "one") {
-				what = "must be given together with a password"
-			}
-			if p.Fine(key+"."+in) && !(in == "calls" && !p.Fine(key+".ports")) {
-				p.Check(key+"."+in, false, "%s", what)
-			}
+	way.Speech, err = speech.New(talk)
+	if err != nil {
+		p.Check(key, false, "%v", err)
+	}
+	for _, f := range way.Check() {
+		in := []string{key + "." + f.Field} // what was refused above would be told twice
+		if f.Field == "calls" {             // which depends on them
+			in = append(in, key+".ports")
 		}
+		p.Check(in[0], !p.Fine(in...), "%s", f.Message)
 	}
 	return way
 }
