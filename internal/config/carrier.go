@@ -1,42 +1,61 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
-	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
-	"github.com/countersign/countersign/internal/carrier/provider"
-	"github.com/countersign/countersign/internal/carrier/sip"
-	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
-// A way is what a carrier is made from: one of the four.
-type way struct {
-	http     *carrierhttp.Config
-	provider *provider.Config
-	smpp     *smpp.Config
-	sip      *sip.Config
+// A kind is one kind of carrier.
+type kind struct {
+	name string // as "where there is NAME" has it
+	key  string // refused beside another kind, in carriers[]
+	// given reports whether a carrier is of this kind.
+	given func(*carrierConfig) bool
+	// check notes what is wrong with a carrier, whose key is given. It doesn't connect.
+	check func(c *Loaded, p *yamlconf.Problems, carrier string, cc *carrierConfig) way
+	// calls is how many calls of a carrier are made concurrently; nil: as its concurrency says.
+	calls func(*carrierConfig) int
+	// minutes says that a call takes minutes, as do its costs. No message waits behind calls: another
+	// carrier is quicker, and so is somebody who is told to come again.
+	minutes bool
 }
 
-// channel is what a carrier is for; "" is any.
-func (w way) channel() verify.Channel {
-	switch {
-	case w.provider != nil:
-		return verify.Channel(cmp.Or(w.provider.Spec.Channel, string(verify.SMS)))
-	case w.smpp != nil:
-		return verify.SMS
-	case w.sip != nil:
-		return verify.Voice
+// kinds are all kinds of carriers. Of several that are given, the first one is meant and the others are wrong.
+var kinds = []*kind{
+	{name: "a provider", key: "provider", given: func(cc *carrierConfig) bool { return cc.Provider.given() }, check: (*Loaded).checkProvider},
+	{name: "smpp", key: "smpp", given: func(cc *carrierConfig) bool { return cc.SMPP.given() }, check: (*Loaded).checkSMPP, calls: smppCalls},
+	{name: "sip", key: "sip", given: func(cc *carrierConfig) bool { return cc.SIP.given() }, check: (*Loaded).checkSIP, calls: sipCalls, minutes: true},
+	postsJSON,
+}
+
+// postsJSON is the kind of a carrier of which no kind is given.
+var postsJSON = &kind{name: "http", key: "http.url", given: func(cc *carrierConfig) bool { return cc.HTTP.URL != "" }, check: (*Loaded).checkHTTP}
+
+// A way is what a carrier is made from. It was checked.
+type way interface {
+	// channel is what the carrier is for; "" is any.
+	channel() verify.Channel
+	// open makes the carrier. What it can do beside sending is noted in made.
+	open(log *outage.Log, made *Carriers) (carrier.Carrier, error)
+}
+
+// kind is what a carrier is.
+func (cc *carrierConfig) kind() *kind {
+	for _, k := range kinds {
+		if k.given(cc) {
+			return k
+		}
 	}
-	return ""
+	return postsJSON
 }
 
 func (c *Loaded) checkCarrier(p *yamlconf.Problems, key string, cc *carrierConfig, names map[string]bool) {
@@ -49,33 +68,14 @@ func (c *Loaded) checkCarrier(p *yamlconf.Problems, key string, cc *carrierConfi
 	c.ways = append(c.ways, c.checkWay(p, key, cc))
 }
 
-// checkWay checks how a carrier's messages leave, which is one of the four.
+// checkWay checks how a carrier's messages leave, which is by one kind.
 func (c *Loaded) checkWay(p *yamlconf.Problems, key string, cc *carrierConfig) way {
-	only := func(own, where string) {
-		for _, other := range []struct {
-			key   string
-			given bool
-		}{{"http.url", cc.HTTP.URL != ""}, {"smpp", cc.SMPP.given()}, {"sip", cc.SIP.given()}} {
-			p.Check(key+"."+other.key, other.key == own || !other.given, "must be empty where there is %s: a carrier is one of the two", where)
-		}
+	own := cc.kind()
+	for _, other := range kinds {
+		p.Check(key+"."+other.key, other == own || !other.given(cc), "must be empty where there is %s: a carrier is one of the two", own.name)
 	}
-	if cc.Provider.given() {
-		only("", "a provider")
-		return way{provider: c.checkProvider(p, key+".provider", cc)}
-	}
-	o := &cc.Provider
-	stray := o.Account + o.User + o.Host + o.Region + o.Profile
-	p.Check(key+".provider", stray == "" && !o.Secret.given() && !o.CallbackSecret.given(), "needs a preset or api")
-	if cc.SMPP.given() {
-		only("smpp", "smpp")
-		return way{smpp: c.checkSMPP(p, key, cc)}
-	}
-	if cc.SIP.given() {
-		only("sip", "sip")
-		p.Check(key+".receipt_timeout", cc.ReceiptTimeout == 0, "must be 0s with sip: a call tells what became of it when it ends")
-		return way{sip: c.checkSIP(p, key+".sip", cc)}
-	}
-	return way{http: c.checkHTTP(p, key+".http", cc)}
+	p.Check(key+".provider", cc.Provider.given() || !cc.Provider.stray(), "needs a preset or api")
+	return own.check(c, p, key, cc)
 }
 
 // serves reports whether a carrier can be one of a channel's.
@@ -123,7 +123,7 @@ func checkUse(p *yamlconf.Problems, key string, cc *carrierConfig) {
 // Line is how the carrier of a name is used, without the carrier itself, and whether its costs are of a minute.
 func (c *Loaded) Line(name string) (l dispatch.Line, minutes bool) {
 	i := slices.IndexFunc(c.Carriers, func(cc carrierConfig) bool { return cc.Name == name })
-	return c.Carriers[i].line(nil), c.ways[i].sip != nil
+	return c.Carriers[i].line(nil), c.Carriers[i].kind().minutes
 }
 
 // line is how a carrier is used.
@@ -149,23 +149,18 @@ func (cc *carrierConfig) line(out carrier.Carrier) dispatch.Line {
 // maxCalls is how many calls of a carrier there may be at once.
 const maxCalls = 1024
 
-// calls is how many calls of a carrier are made at once. Of an SMSC's it is as many as there are places
-// in its windows: one more would wait for a place on its own time.
+// calls is how many calls of a carrier are made at once.
 func (cc *carrierConfig) calls() int {
-	switch {
-	case cc.SMPP.given():
-		return cc.SMPP.Binds * cc.SMPP.Window
-	case cc.SIP.given():
-		return cc.SIP.Calls
+	if k := cc.kind(); k.calls != nil {
+		return k.calls(cc)
 	}
 	return cc.Concurrency
 }
 
-// queue is how many messages may be here. Behind calls, which take a minute, none waits: another carrier
-// is quicker, and so is somebody who is told to come again.
+// queue is how many messages may be here.
 func (cc *carrierConfig) queue() int {
-	if cc.SIP.given() {
-		return min(cc.Queue, cc.SIP.Calls)
+	if cc.kind().minutes {
+		return min(cc.Queue, cc.calls())
 	}
 	return cc.Queue
 }

@@ -6,9 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
-	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
 	"github.com/countersign/countersign/internal/carrier/provider"
-	"github.com/countersign/countersign/internal/carrier/sip"
 	"github.com/countersign/countersign/internal/carrier/smpp"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
@@ -27,7 +25,7 @@ type Carriers struct {
 func (c *Loaded) Open(log *outage.Log) (made *Carriers, err error) {
 	made = &Carriers{}
 	for i, way := range c.ways {
-		out, err := made.add(way, log)
+		out, err := way.open(log, made)
 		if err != nil {
 			made.Close()
 			return nil, err
@@ -37,43 +35,6 @@ func (c *Loaded) Open(log *outage.Log) (made *Carriers, err error) {
 		made.Lines = append(made.Lines, line)
 	}
 	return made, nil
-}
-
-func (l *Carriers) add(way way, log *outage.Log) (carrier.Carrier, error) {
-	switch {
-	case way.provider != nil:
-		way.provider.Log = log.Logger
-		p, err := provider.New(*way.provider)
-		if err != nil {
-			return nil, err
-		}
-		if !p.Receives() {
-			log.Warn("the provider can't report what became of messages: set public.url, and the secret that reports are checked with", "carrier", p.Name())
-		}
-		l.providers = append(l.providers, p)
-		return p, nil
-	case way.smpp != nil:
-		if way.smpp.Plaintext {
-			log.Warn("carrier is allowed to send its password and codes without TLS", "carrier", way.smpp.Name)
-		}
-		way.smpp.Log, way.smpp.Outages = log.Logger, log
-		c, err := smpp.New(*way.smpp)
-		if err != nil {
-			return nil, err
-		}
-		l.smscs = append(l.smscs, c)
-		return c, nil
-	case way.sip != nil:
-		if way.sip.Transport != sip.TLS {
-			log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls where the trunk has it", "carrier", way.sip.Name)
-		}
-		way.sip.Log, way.sip.Speech.Log = log.Logger, log.Logger
-		return sip.New(*way.sip)
-	}
-	if way.http.Plaintext {
-		log.Warn("carrier is allowed to send codes over plain http", "carrier", way.http.Name)
-	}
-	return carrierhttp.New(*way.http)
 }
 
 // Metrics counts what the binds do, and whatever else is counted.

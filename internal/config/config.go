@@ -342,12 +342,6 @@ type providerSecretConfig struct {
 	Env string `yaml:"env"`
 }
 
-// given reports whether it says anything.
-func (s providerSecretConfig) given() bool { return s != providerSecretConfig{} }
-
-// given reports whether a carrier is a provider.
-func (c *providerConfig) given() bool { return c.Preset != "" || c.API != "" }
-
 // smppConfig is an account at an SMSC.
 type smppConfig struct {
 	// Addr is where the SMSC listens, host:port.
@@ -400,11 +394,6 @@ type smppConfig struct {
 	// Refuse are statuses that refuse a message for good, such as "0x410", whatever docs/smpp.md says of
 	// them. Optional.
 	Refuse []string `yaml:"refuse"`
-}
-
-// given reports whether a carrier is an SMSC.
-func (c *smppConfig) given() bool {
-	return c.Addr+c.SystemID+c.SystemType+c.Service != "" || c.Password != passwordConfig{}
 }
 
 // sipConfig is a trunk, and what is said by it.
@@ -465,11 +454,6 @@ type sipConfig struct {
 	// Engine is a program, with its arguments, that reads a caller's own text and writes a WAV file.
 	// {locale} becomes the language. It never gets a code. Optional.
 	Engine []string `yaml:"engine"`
-}
-
-// given reports whether a carrier is a trunk.
-func (c *sipConfig) given() bool {
-	return c.Trunk+c.Username+c.Domain+c.From != "" || c.Password != passwordConfig{}
 }
 
 // secretConfig says where a secret is: give one of the two. Make one with "countersign secret create".

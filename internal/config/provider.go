@@ -1,20 +1,56 @@
 package config
 
 import (
+	"cmp"
 	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/provider"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
+// given reports whether it says anything.
+func (s providerSecretConfig) given() bool { return s != providerSecretConfig{} }
+
+// stray reports whether an account is given, which is of no use without a provider.
+func (c *providerConfig) stray() bool {
+	return c.Account+c.User+c.Host+c.Region+c.Profile != "" || c.Secret.given() || c.CallbackSecret.given()
+}
+
+// given reports whether a carrier is a provider.
+func (c *providerConfig) given() bool { return c.Preset != "" || c.API != "" }
+
+// A providerWay is a provider's account.
+type providerWay provider.Config
+
+// channel implements [way].
+func (w *providerWay) channel() verify.Channel {
+	return verify.Channel(cmp.Or(w.Spec.Channel, string(verify.SMS)))
+}
+
+// open implements [way].
+func (w *providerWay) open(log *outage.Log, made *Carriers) (carrier.Carrier, error) {
+	w.Log = log.Logger
+	p, err := provider.New(provider.Config(*w))
+	if err != nil {
+		return nil, err
+	}
+	if !p.Receives() {
+		log.Warn("the provider can't report what became of messages: set public.url, and the secret that reports are checked with", "carrier", p.Name())
+	}
+	made.providers = append(made.providers, p)
+	return p, nil
+}
+
 // checkProvider notes what is wrong with a provider; what only the carrier itself can tell is tried.
-func (c *Loaded) checkProvider(p *yamlconf.Problems, key string, cc *carrierConfig) *provider.Config {
-	o := &cc.Provider
+func (c *Loaded) checkProvider(p *yamlconf.Problems, carrier string, cc *carrierConfig) way {
+	o, key := &cc.Provider, carrier+".provider"
 	checkDuration(p, key+".timeout", o.Timeout, 100*time.Millisecond, 10*time.Second)
 	var preset provider.Spec
 	if o.Preset != "" {
@@ -47,12 +83,12 @@ func (c *Loaded) checkProvider(p *yamlconf.Problems, key string, cc *carrierConf
 	p.Check(key+".preset", way.Spec.Answer.Body == "" || c.Public.URL != "", "needs public.url, where the provider asks what a call says")
 	way.RootCAs = c.authorities(p, key+".ca_file", o.CAFile)
 	if slices.ContainsFunc(p.List, func(q yamlconf.Problem) bool { return strings.HasPrefix(q.Key, key) }) {
-		return way // that would be told twice
+		return (*providerWay)(way) // that would be told twice
 	}
 	for _, f := range way.Check() {
 		p.Check(key+"."+f.Field, false, "%s", f.Message)
 	}
-	return way
+	return (*providerWay)(way)
 }
 
 // providerAPI reads a description; without a file it leaves all to the preset.

@@ -7,14 +7,41 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sip"
+	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
+// given reports whether a carrier is a trunk.
+func (c *sipConfig) given() bool {
+	return c.Trunk+c.Username+c.Domain+c.From != "" || c.Password != passwordConfig{}
+}
+
+// sipCalls is as many calls as a trunk takes.
+func sipCalls(cc *carrierConfig) int { return cc.SIP.Calls }
+
+// A sipWay is a trunk.
+type sipWay sip.Config
+
+// channel implements [way].
+func (w *sipWay) channel() verify.Channel { return verify.Voice }
+
+// open implements [way].
+func (w *sipWay) open(log *outage.Log, _ *Carriers) (carrier.Carrier, error) {
+	if w.Transport != sip.TLS {
+		log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls where the trunk has it", "carrier", w.Name)
+	}
+	w.Log, w.Speech.Log = log.Logger, log.Logger
+	return sip.New(sip.Config(*w))
+}
+
 // checkSIP notes what is wrong with a trunk; most of it the carrier itself knows.
-func (c *Loaded) checkSIP(p *yamlconf.Problems, key string, cc *carrierConfig) *sip.Config {
-	s := &cc.SIP
+func (c *Loaded) checkSIP(p *yamlconf.Problems, carrier string, cc *carrierConfig) way {
+	s, key := &cc.SIP, carrier+".sip"
+	p.Check(carrier+".receipt_timeout", cc.ReceiptTimeout == 0, "must be 0s with sip: a call tells what became of it when it ends")
 	way := &sip.Config{
 		Name: cc.Name, Trunk: s.Trunk, Transport: sip.Transport(s.Transport), Username: s.Username, Realm: s.Realm, Register: s.Register,
 		Domain: s.Domain, From: s.From, NoPlus: !s.Plus, Prefix: s.Prefix, Listen: s.Listen, Advertise: s.Advertise, Calls: s.Calls,
@@ -59,5 +86,5 @@ func (c *Loaded) checkSIP(p *yamlconf.Problems, key string, cc *carrierConfig) *
 		}
 		p.Check(in[0], !p.Fine(in...), "%s", f.Message)
 	}
-	return way
+	return (*sipWay)(way)
 }

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/smpp"
+	"github.com/countersign/countersign/internal/outage"
+	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
@@ -15,8 +18,37 @@ import (
 // place in a window.
 const maxResponse = 9 * time.Second
 
+// given reports whether a carrier is an SMSC.
+func (c *smppConfig) given() bool {
+	return c.Addr+c.SystemID+c.SystemType+c.Service != "" || c.Password != passwordConfig{}
+}
+
+// smppCalls is as many calls as there are places in an SMSC's windows: one more would wait for a place on
+// its own time.
+func smppCalls(cc *carrierConfig) int { return cc.SMPP.Binds * cc.SMPP.Window }
+
+// An smppWay is an account at an SMSC.
+type smppWay smpp.Config
+
+// channel implements [way].
+func (w *smppWay) channel() verify.Channel { return verify.SMS }
+
+// open implements [way].
+func (w *smppWay) open(log *outage.Log, made *Carriers) (carrier.Carrier, error) {
+	if w.Plaintext {
+		log.Warn("carrier is allowed to send its password and codes without TLS", "carrier", w.Name)
+	}
+	w.Log, w.Outages = log.Logger, log
+	c, err := smpp.New(smpp.Config(*w))
+	if err != nil {
+		return nil, err
+	}
+	made.smscs = append(made.smscs, c)
+	return c, nil
+}
+
 // checkSMPP notes what is wrong with an SMSC's account; the rest, the carrier itself knows.
-func (c *Loaded) checkSMPP(p *yamlconf.Problems, carrier string, cc *carrierConfig) *smpp.Config {
+func (c *Loaded) checkSMPP(p *yamlconf.Problems, carrier string, cc *carrierConfig) way {
 	s, key := &cc.SMPP, carrier+".smpp"
 	p.Check(key+".binds", s.Binds >= 1 && s.Binds <= 64, "must be 1 to 64")
 	p.Check(key+".window", s.Window >= 1 && s.Window <= 1000, "must be 1 to 1000")
@@ -44,7 +76,7 @@ func (c *Loaded) checkSMPP(p *yamlconf.Problems, carrier string, cc *carrierConf
 		}
 		p.Check(in[0], !p.Fine(in...), "%s", f.Message)
 	}
-	return way
+	return (*smppWay)(way)
 }
 
 // config is the account without what is read from files.
