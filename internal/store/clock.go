@@ -15,8 +15,8 @@ type Reading struct {
 
 var began = time.Now()
 
-// readMachine reads this machine's clocks.
-func readMachine() Reading {
+// ReadMachine reads this machine's clocks.
+func ReadMachine() Reading {
 	now := time.Now()
 	return Reading{now.Round(0), now.Sub(began)}
 }
@@ -56,7 +56,7 @@ type comparison struct {
 
 // newClock returns a clock that shows the machine's time until it is compared.
 func newClock(fixed func() time.Time, machine func() Reading) *clock {
-	c := &clock{fixed: fixed, machine: readMachine, mono: func() time.Duration { return time.Since(began) }}
+	c := &clock{fixed: fixed, machine: ReadMachine, mono: func() time.Duration { return time.Since(began) }}
 	if machine != nil {
 		c.machine, c.mono = machine, func() time.Duration { return machine().Mono }
 	}
