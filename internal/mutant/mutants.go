@@ -572,12 +572,7 @@ var mutants = []mutant{
 	},
 	{
 		"void-mark-ahead", "A failover after a clock was ahead doesn't keep anybody from starting.",
-		[]edit{{identityFile, "SELECT least(id, $1) AS id", "SELECT greatest(id, $1) AS id"}},
-		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
-	},
-	{
-		"future-survives-a-failover", "What a clock that was ahead has started is void after a failover, too.",
-		[]edit{{identityFile, "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep, lastID)", "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), 0, lastID)"}},
+		[]edit{{identityFile, "bytes.Compare(found.void, ahead[:]) > 0 {", "bytes.Compare(found.void, ahead[:]) > 16 {"}},
 		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
 	},
 	{
