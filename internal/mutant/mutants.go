@@ -41,6 +41,7 @@ const (
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	clockFile        = "internal/store/clock.go"
 	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
@@ -460,8 +461,23 @@ var mutants = []mutant{
 		test{inPhone, "^TestLogsAreMasked$"},
 	},
 	{
+		"number-in-a-timeline", "A verification's timeline shows only the last four digits of its number, unless the whole number is requested.",
+		[]edit{{"cmd/countersign/verification.go", "number := s.Reach().Masked()", "number := string(s.Reach())"}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"reveal-unrecorded", "Showing a whole number is recorded in the audit log.",
+		[]edit{{"cmd/countersign/verification.go", `recordAudit(w.ctx, st, "verification reveal", s.Project`, `recordAudit(w.ctx, st, "", s.Project`}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"refusal-without-request", "The log line of a request refused because of a fault on our side has the request's id.",
+		[]edit{{"internal/outage/outage.go", "l.Logger.Log(ctx, level", "l.Logger.Log(context.Background(), level"}},
+		test{"./internal/outage", "^TestARequestsContextReachesTheLog$"},
+	},
+	{
 		"path-logged", "A request's path isn't logged, because it may hold a number or a code.",
-		[]edit{{"internal/web/web.go", "return slog.Attr{}", `return slog.String("path", r.URL.Path)`}},
+		[]edit{{"internal/web/web.go", `slog.String("method", r.Method), `, `slog.String("method", r.Method), slog.String("path", r.URL.Path), `}},
 		test{inWeb, "^TestEveryAnswerHasAnIDOfOurOwnThatIsLogged$"},
 	},
 
@@ -510,13 +526,13 @@ var mutants = []mutant{
 		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
 	},
 	{
-		"state-remembered", "Of a verification only what never changes is remembered.",
-		[]edit{{pgSessionFile, "\treadState(c, &v)\n", ""}},
+		"state-remembered", "The memory holds only the parts of a verification that never change.",
+		[]edit{{pgSessionFile, "err := stateLayout.read(c, &v)", "err := stateLayout[:0].read(c, &v)"}},
 		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
-		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
-		[]edit{{pgSessionFile, "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`", "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]) ON CONFLICT DO NOTHING`"}},
+		"new-numbers-decided-twice", "Two replicas that start for a number that is new to both share its limits.",
+		[]edit{{pgSessionFile, "SELECT ` + destinationLayout.arrays()", "SELECT ` + destinationLayout.arrays() + ` ON CONFLICT DO NOTHING`"}},
 		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
 	},
 	{
@@ -530,17 +546,52 @@ var mutants = []mutant{
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{
-		"failover-unnoticed", "After a failover no code works that may have been used.",
+		"takeover-by-a-doubtful-time", "No replica takes a message over by a clock that may be wrong, or before the holder could renew its lease.",
+		[]edit{{clockFile, "return last.compared && mono-last.at.Mono <= maxGap && mono-last.broke >= settling", "return last.compared || mono > 0"}},
+		test{inStore, "^TestLeasesAreJudgedAfterFreshComparisonsOnly$"},
+	},
+	{
+		"starts-by-a-wrong-clock", "A machine whose clock is off by more than 5 s starts nothing.",
+		[]edit{{clockFile, "maxSkew = 5 * time.Second", "maxSkew = 7 * time.Second"}},
+		test{inStore, "^TestNothingStartsWhileTheClockIsWrong$"},
+	},
+	{
+		"wall-clock-decides", "The time is the database's, whatever the machine's wall clock shows.",
+		[]edit{{clockFile, "return last.time.Add(c.machine().Mono - last.at.Mono)", "return last.time.Add(c.machine().Wall.Sub(last.time))"}},
+		test{inStore, "^TestStartsLeaveNoHintsWhateverTheWallClockShows$"},
+	},
+	{
+		"suspended-machine-decides", "A machine that was suspended accepts no code that expired in the meantime.",
+		[]edit{{pgSessionFile, "if s.server.clock.doubtful() {", "if false {"}},
+		test{inStore, "^TestASuspendedMachineAsksForTheTime$"},
+	},
+	{
+		"failover-unnoticed", "After a failover, a code that may have been used is no longer accepted.",
 		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.forgives(f.is.timeline):", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
 	},
 	{
-		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
+		"void-mark-ahead", "After a failover from a server whose clock was ahead, new verifications can start.",
+		[]edit{{identityFile, "SELECT least(id, $1) AS id", "SELECT greatest(id, $1) AS id"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
+		"future-survives-a-failover", "A failover also voids verifications that a clock that was ahead has started.",
+		[]edit{{identityFile, "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)", "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), 0)"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
+		"exposed-failover-forgiven", "A failover without a synchronous standby voids pending codes, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},
 	{
-		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
+		"restore-stopped-midway", "An interrupted restore leaves no database that accepts codes that may have been used.",
+		[]edit{{"cmd/countersign/backup.go", "half := to + \".half\"", "half := to"}},
+		test{"./cmd/countersign", "^TestBackupWhileServing$"},
+	},
+	{
+		"dump-unnoticed", "After a dump is restored, a code that may have been used is no longer accepted.",
 		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
 	},
@@ -647,7 +698,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestWhatHasArrivedIsNotTriedAgain$"},
 	},
 	{
-		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
+		"throttling-is-failing", "A carrier that is throttling us isn't treated as failing.",
 		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
@@ -712,8 +763,8 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
 	},
 	{
-		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
-		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
+		"fallbacks-forgotten", "A verification's fallbacks are stored with it, so that another replica uses the same ones.",
+		[]edit{{"internal/store/sql.go", "p.text(fallbackText(*at(v)))", `p.text("")`}},
 		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
 	{
@@ -762,7 +813,7 @@ var mutants = []mutant{
 		stores("CarriersOwnIDNamesItsNewestMessage"),
 	},
 	{
-		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
+		"refusal-opens-the-breaker", "A refusal is about the number, so it doesn't count against the carrier.",
 		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
@@ -827,22 +878,50 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
-		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
+		"own-commit-taken-for-lost", "A process doesn't reclaim its own message while its commit is still unanswered.",
+		[]edit{
+			{dispatchFile, "d.flights.begin(e.Verification)", "_ = e.Verification"},
+			{dispatchFile, "\tp.l.queue.add(", "\tp.d.flights.begin(p.id)\n\tp.l.queue.add("},
+		},
+		test{inDispatch, "^TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing$"},
+	},
+	{
+		"step-ends-a-call", "A clock step doesn't end a call whose lease can still be renewed.",
 		[]edit{{leaseFile, "s := d.look(j, now)", "s := d.look(j, now)\n\t\tif ending {\n\t\t\ts.err = errLeaseEnds\n\t\t}"}},
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
-		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		"unsent-counts-as-sent", "A message that was still queued at a shutdown doesn't count as sent.",
+		[]edit{{flightFile, "= verify.Errored, carrier.ReasonInterrupted, true", "= verify.Unknown, carrier.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
 	},
 	{
-		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
+		"waiting-call-holds-the-phone", "A call that never left the process releases the phone.",
+		[]edit{{dispatchFile, "s.Called = v.To", "s.Called = \"\""}},
+		test{inDispatch, "^TestACallThatWaitedHoldsNoPhone$"},
+	},
+	{
+		"outage-gives-up-what-waits", "Messages that wait during a database outage are sent afterwards and don't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
 	},
 	{
-		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
+		"missing-key-delays-others", "A server that lacks a message's key doesn't delay a server that has it.",
+		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
+		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
+	},
+	{
+		"look-that-fails-forgets", "The poller retries first the messages that failed in its previous round.",
+		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"late-sweep-forgotten", "A failed read by the poller loses no hint of a late sweep.",
+		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"settling-ends-with-the-lease", "The end of an attempt is recorded once the database is back, even after the lease.",
 		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
 	},
@@ -852,7 +931,12 @@ var mutants = []mutant{
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
-		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled as well.",
+		"ghost-holds-the-phone", "A refused start's call doesn't hold the phone, because nobody makes the call.",
+		[]edit{{"internal/store/abandoned.go", "o := op{verification: id, phone: l.phone}", "l.phone = \"\"\n\to := op{verification: id}"}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
+		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled too.",
 		[]edit{{"internal/store/abandoned.go", "case !s.postgres:", "case true:"}},
 		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
 	},
@@ -882,8 +966,8 @@ var mutants = []mutant{
 		stores("WhatHasChangedIsNotPutOff"),
 	},
 	{
-		"call-record-lost", "How a call went is kept with its attempt.",
-		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
+		"call-record-lost", "The record of a call is stored with its attempt.",
+		[]edit{{"internal/store/sql.go", "\t\treturn endedCallLayout\n", "\t\treturn endedLayout\n"}, {"internal/store/sqlite.go", "write(s.insertCall, endedCallLayout, d)", "write(s.insertDelivery, endedLayout, d)"}},
 		stores("CallIsRecordedWithItsAttempt"),
 	},
 	{
@@ -1239,7 +1323,7 @@ var mutants = []mutant{
 
 	// Providers.
 	{
-		"lost-answer-made-again", "A request that was written may have been carried out.",
+		"lost-answer-made-again", "A request that was written isn't repeated, because it may have been carried out.",
 		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(carrier.ReasonUnreachable, silent(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
