@@ -576,12 +576,12 @@ var mutants = []mutant{
 		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
 	},
 	{
-		"future-survives-a-failover", "A failover also voids verifications that a clock that was ahead has started.",
+		"future-survives-a-failover", "What a clock that was ahead has started is void after a failover, too.",
 		[]edit{{identityFile, "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)", "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), 0)"}},
 		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
 	},
 	{
-		"exposed-failover-forgiven", "A failover without a synchronous standby voids pending codes, whatever the configuration says.",
+		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},
@@ -698,7 +698,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestWhatHasArrivedIsNotTriedAgain$"},
 	},
 	{
-		"throttling-is-failing", "A carrier that is throttling us isn't treated as failing.",
+		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
 		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
@@ -723,7 +723,7 @@ var mutants = []mutant{
 		test{inDispatch, "^(TestACallWaitsAfterAText|TestACallAfterATextThatFailed)$"},
 	},
 	{
-		"retries-for-free", "Each message that may have been sent counts against the number's limits.",
+		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
 		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
 		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
 	},
@@ -813,12 +813,12 @@ var mutants = []mutant{
 		stores("CarriersOwnIDNamesItsNewestMessage"),
 	},
 	{
-		"refusal-opens-the-breaker", "A refusal is about the number, so it doesn't count against the carrier.",
+		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
 		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
-		"busy-phone-opens-the-breaker", "A busy or unanswered phone doesn't count against the carrier.",
+		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
 		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
@@ -891,7 +891,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
-		"unsent-counts-as-sent", "A message that was still queued at a shutdown doesn't count as sent.",
+		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
 		[]edit{{flightFile, "= verify.Errored, carrier.ReasonInterrupted, true", "= verify.Unknown, carrier.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
 	},
@@ -1323,7 +1323,7 @@ var mutants = []mutant{
 
 	// Providers.
 	{
-		"lost-answer-made-again", "A request that was written isn't repeated, because it may have been carried out.",
+		"lost-answer-made-again", "A request that was written may have been carried out.",
 		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(carrier.ReasonUnreachable, silent(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
