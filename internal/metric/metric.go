@@ -219,8 +219,7 @@ func result(ok string, err error) string {
 	return verify.CodeOf(err)
 }
 
-// Settled counts an attempt that ended. since is the time since its
-// verification started.
+// Settled counts an attempt that ended, since its verification's start.
 func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration, cost float64) {
 	m.sends.WithLabelValues(d.Carrier, country, d.Outcome.String()).Inc()
 	if d.Outcome == verify.Accepted {

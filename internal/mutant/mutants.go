@@ -294,7 +294,7 @@ var mutants = []mutant{
 		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
 	},
 
-	// What stands open on this machine.
+	// Listeners and the disk.
 	{
 		"operations-answer-any-name", "On loopback, the operations listener answers only requests to loopback host names.",
 		[]edit{{"internal/web/web.go", `r.Host != "" && !Loopback(r.Host)`, `r.Host == "nobody"`}},
