@@ -132,7 +132,7 @@ const writtenOut = "must be written out: anchors, aliases and tags mean nothing 
 // A file with errors reports all of them with their lines.
 func TestProblems(t *testing.T) {
 	t.Parallel()
-	const here = "; here stand text, count, share, on, wait, names, group, items"
+	const here = "; valid keys: text, count, share, on, wait, names, group, items"
 	for name, c := range map[string]struct {
 		text string
 		want []Problem
