@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// The SMPP carrier, which other SMSCs understand as well, gets its messages and its receipts through.
+// The SMPP carrier, which works with other SMSCs too, gets its messages and receipts through.
 func TestTheSMPPCarrierSendsToTheSMSC(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

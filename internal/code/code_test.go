@@ -63,7 +63,7 @@ func TestBits(t *testing.T) {
 	}
 }
 
-// chi2 is how far the characters of n codes are from equally likely, in
+// chi2 returns how far the characters of n codes are from equally likely, in
 // standard deviations of what chance alone would give.
 func chi2(t *testing.T, f Format, generate func(io.Reader, Format, int) (string, error)) float64 {
 	t.Helper()
@@ -92,7 +92,7 @@ func chi2(t *testing.T, f Format, generate func(io.Reader, Format, int) (string,
 
 func TestGenerateIsUniform(t *testing.T) {
 	t.Parallel()
-	// What everybody writes first. If this passed, the check would see nothing.
+	// The obvious, wrong way. If it passed, the check would be useless.
 	modulo := func(r io.Reader, f Format, length int) (string, error) {
 		b := make([]byte, length)
 		_, err := io.ReadFull(r, b)
@@ -132,7 +132,7 @@ func TestGenerateAtTheBorder(t *testing.T) {
 		if got != tt.want || err != nil {
 			t.Errorf("%s from %v: got %q, %v; want %q", tt.format, tt.bytes, got, err, tt.want)
 		}
-		// However little comes at once.
+		// A reader may return any number of bytes per read.
 		got, err = Generate(iotest.OneByteReader(bytes.NewReader(tt.bytes)), tt.format, 2)
 		if got != tt.want || err != nil {
 			t.Errorf("%s from %v, one by one: got %q, %v; want %q", tt.format, tt.bytes, got, err, tt.want)

@@ -12,14 +12,14 @@ const (
 	uniformCodes  = 1_000_000 // of each format
 	uniformLength = 6
 
-	// One run in a thousand would fail by chance, over all of its tests together. The seeds are
-	// fixed, so it is always the same run.
+	// Chance alone would fail one run in a thousand, over all of these tests together. The
+	// seeds are fixed, so every run has the same result.
 	familyAlpha  = 0.001
 	uniformTests = 4*uniformLength + 1 + (uniformLength - 1) // positions, leading zeros, pairs
 )
 
-// critical is what a chi-square statistic exceeds with a probability of familyAlpha/uniformTests
-// (Bonferroni), by the approximation of Wilson and Hilferty.
+// critical returns the value that a chi-square statistic exceeds with a probability of
+// familyAlpha/uniformTests (Bonferroni), by the approximation of Wilson and Hilferty.
 func critical(free int) float64 {
 	z := math.Sqrt2 * math.Erfinv(1-2*familyAlpha/uniformTests)
 	k := 2 / (9 * float64(free))
@@ -28,7 +28,7 @@ func critical(free int) float64 {
 
 type generator func(io.Reader, Format, int) (string, error)
 
-// byRemainder is what everybody writes first.
+// byRemainder generates codes the obvious, wrong way.
 func byRemainder(r io.Reader, f Format, length int) (string, error) {
 	b := make([]byte, length)
 	_, err := io.ReadFull(r, b)
@@ -39,7 +39,7 @@ func byRemainder(r io.Reader, f Format, length int) (string, error) {
 	return string(b), err
 }
 
-// A sample counts the characters of many codes, by their places in the alphabet.
+// A sample counts the characters of many codes by position.
 type sample struct {
 	size  int
 	at    [uniformLength][]int     // at[p][c]: codes with c at position p
@@ -87,7 +87,7 @@ func sampleOf(t *testing.T, f Format, generate generator) *sample {
 	return s
 }
 
-// uniform is the statistic of each position against an even distribution.
+// uniform returns the statistic of each position against an even distribution.
 func (s *sample) uniform() (chi2 [uniformLength]float64) {
 	want := float64(uniformCodes) / float64(s.size)
 	for p, seen := range s.at {
@@ -99,8 +99,8 @@ func (s *sample) uniform() (chi2 [uniformLength]float64) {
 	return chi2
 }
 
-// independent is the statistic of each position and the next one, given how often each character
-// is at either.
+// independent returns the statistic of each position and the next one, given how often each
+// character is at either.
 func (s *sample) independent() (chi2 [uniformLength - 1]float64) {
 	for p, seen := range s.pairs {
 		for i, n := range seen {
@@ -112,14 +112,14 @@ func (s *sample) independent() (chi2 [uniformLength - 1]float64) {
 	return chi2
 }
 
-// leadingZeros is how many standard deviations the codes that begin with the first character of
-// the alphabet, for digits a zero, are from their share.
+// leadingZeros returns how many standard deviations the number of codes that begin with the
+// alphabet's first character (for digits, a zero) is from its expected value.
 func (s *sample) leadingZeros() float64 {
 	p := 1 / float64(s.size)
 	return (float64(s.at[0][0]) - uniformCodes*p) / math.Sqrt(uniformCodes*p*(1-p))
 }
 
-// above is how many statistics are beyond a bound, and the largest one.
+// above returns how many statistics exceed a bound, and the largest one.
 func above(chi2 []float64, bound float64) (count int, most float64) {
 	for _, x := range chi2 {
 		most = max(most, x)
@@ -147,8 +147,8 @@ func TestCriticalValuesLeaveTheirTail(t *testing.T) {
 	}
 }
 
-// Every position of a code is even by itself. TestGenerateIsUniform looks at the characters of long
-// codes all together, where what one position has too often another could hide.
+// Every single position is uniform. TestGenerateIsUniform counts the characters of long codes
+// together, where an excess at one position could hide a lack at another.
 func TestEveryPositionIsUniform(t *testing.T) {
 	t.Parallel()
 	for _, f := range formats {
@@ -163,9 +163,9 @@ func TestEveryPositionIsUniform(t *testing.T) {
 				t.Errorf("%d positions aren't uniform: chi-square up to %.1f, want at most %.1f", n, most, bound)
 			}
 
-			// The same test, with the same bytes, finds the generator that takes a remainder: at every
-			// position, wherever the alphabet's size doesn't divide 256. 32 does, so that for
-			// alphanumeric codes a remainder is as even as anything.
+			// The same test, with the same bytes, finds the generator that takes a remainder at every
+			// position, unless the alphabet's size divides 256. 32 does, so a remainder is uniform for
+			// alphanumeric codes.
 			chi2 = sampleOf(t, f, byRemainder).uniform()
 			n, most = above(chi2[:], bound)
 			want := uniformLength
@@ -180,7 +180,7 @@ func TestEveryPositionIsUniform(t *testing.T) {
 	}
 }
 
-// A code of digits is a text and no number: one in ten begins with a zero.
+// A code of digits is a text and not a number: one in ten begins with a zero.
 func TestOneCodeInTenBeginsWithAZero(t *testing.T) {
 	t.Parallel()
 	bound := math.Sqrt2 * math.Erfinv(1-familyAlpha/uniformTests) // on either side
@@ -189,7 +189,7 @@ func TestOneCodeInTenBeginsWithAZero(t *testing.T) {
 	if got := s.leadingZeros(); math.Abs(got) > bound {
 		t.Errorf("%d of %d codes begin with 0: %.1f deviations from a tenth, want at most %.1f", s.at[0][0], uniformCodes, got, bound)
 	}
-	// The control draws from 100000 to 999999, so that no zero can get lost, and none is there.
+	// The control draws from 100000 to 999999, so none of its numbers begins with a zero.
 	numbers := func(r io.Reader, _ Format, _ int) (string, error) {
 		return strconv.Itoa(100_000 + rand.New(r.(rand.Source)).IntN(900_000)), nil
 	}
@@ -198,7 +198,7 @@ func TestOneCodeInTenBeginsWithAZero(t *testing.T) {
 	}
 }
 
-// What stands at a position says nothing about the next one.
+// A character doesn't depend on the one before it.
 func TestNeighboursAreIndependent(t *testing.T) {
 	t.Parallel()
 	free := 9 * 9
@@ -209,8 +209,8 @@ func TestNeighboursAreIndependent(t *testing.T) {
 	if n > 0 {
 		t.Errorf("%d pairs of positions depend on each other: chi-square up to %.1f, want at most %.1f", n, most, bound)
 	}
-	// The control repeats a digit a little too often, one time in fifty, which no position by
-	// itself shows.
+	// The control repeats a digit slightly too often, once in fifty times, which no single
+	// position shows.
 	repeats := func(r io.Reader, f Format, length int) (string, error) {
 		text, err := Generate(r, f, length)
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 
 var binding = Binding{Project: "p1", ID: [16]byte{1, 2, 3}, Destination: "+12025550100", Purpose: "mfa"}
 
-// variants differ from binding in one part each, or shift a border between two parts.
+// variants differ from binding in one part each, or move a border between two parts.
 var variants = map[string]Binding{
 	"project":     {Project: "p2", ID: binding.ID, Destination: binding.Destination, Purpose: "mfa"},
 	"id":          {Project: "p1", ID: [16]byte{1, 2, 4}, Destination: binding.Destination, Purpose: "mfa"},
@@ -193,7 +193,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// Keys that are added concurrently are all there afterwards.
+// No key is lost if keys are added concurrently.
 func TestConcurrentChangesLoseNoKey(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keyset.json")

@@ -2,7 +2,8 @@ package keyset
 
 import "testing"
 
-// key is a key with a print; a second letter makes it another key with the same id.
+// key returns a key with a print. A second letter makes it another key with the
+// same id.
 func key(name string) Print {
 	p := Print{ID: uint32(name[0])}
 	copy(p.Sum[:], name)
@@ -16,7 +17,7 @@ func keysNamed(names ...string) (all []Print) {
 	return all
 }
 
-// server makes rows with the first of its keys; one that has "-" before it makes none.
+// server makes rows with the first of its keys, unless a "-" precedes it.
 func server(names ...string) Holder {
 	if names[0] == "-" {
 		return Holder{Prints: keysNamed(names[1:]...)}

@@ -80,8 +80,8 @@ func TestGCRAIdle(t *testing.T) {
 	}
 }
 
-// steps draws when somebody tries: mostly at once or soon, sometimes much later
-// and sometimes on a clock that stepped back.
+// steps draws the intervals between tries: mostly zero or short, sometimes
+// long, and sometimes negative because the clock stepped back.
 var steps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) time.Duration {
 	return ms * time.Duration(rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 50), rapid.IntRange(0, 2000), rapid.IntRange(-300, 0)).Draw(t, "ms"))
 }), 1, 120)
@@ -122,7 +122,7 @@ func TestGCRANeverAllowsMore(t *testing.T) {
 	})
 }
 
-// exact checks that wait is the first instant at which one is allowed.
+// exact checks that wait is the earliest instant at which an event is allowed.
 func exact(t *rapid.T, wait time.Duration, again func(time.Duration) time.Duration) {
 	if left := again(wait - ms); left != ms {
 		t.Fatalf("a millisecond before its end, a wait of %v has %v left", wait, left)
@@ -175,8 +175,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// Whatever comes when: never more than Max in a Period, the wait is exact, and it is no longer than the
-// distance of two events that are spread.
+// However events arrive, at most Max are allowed in a Period, the wait is exact, and it is no longer
+// than the distance between spread events.
 func TestASpreadWindowKeepsNobodyOutForLong(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -260,7 +260,7 @@ func TestWindowNeverAllowsMore(t *testing.T) {
 		now := t0
 		for _, step := range steps.Draw(t, "steps") {
 			now = now.Add(max(step, 0))
-			// By brute force: everything that was ever allowed, counted again.
+			// Count all events again that were ever allowed.
 			recent := 0
 			for _, at := range allowed {
 				if now.Sub(at) < w.Period {

@@ -178,14 +178,14 @@ func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
 	)
 }
 
-// Clock adds how far the machine's clock is ahead of the database's, which is read when somebody asks.
+// Clock adds the offset of the machine's clock from the database's. offset is called on each scrape.
 func (m *Metrics) Clock(offset func() time.Duration) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_clock_offset_seconds", Help: "How far this machine's clock is ahead of the database's; negative: behind. With SQLite 0.",
 	}, func() float64 { return offset().Seconds() }))
 }
 
-// Answered counts a request. The route is the pattern that took it, never the path: that holds ids.
+// Answered counts a request. route is the pattern of the route, never the path, because paths hold ids.
 func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 	if route == "" {
 		route = "none"
@@ -219,8 +219,7 @@ func result(ok string, err error) string {
 	return verify.CodeOf(err)
 }
 
-// Settled counts an attempt that ended. since is the time since its
-// verification started.
+// Settled counts an attempt that ended, since its verification's start.
 func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration, cost float64) {
 	m.sends.WithLabelValues(d.Carrier, country, d.Outcome.String()).Inc()
 	if d.Outcome == verify.Accepted {

@@ -294,7 +294,7 @@ var mutants = []mutant{
 		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
 	},
 
-	// What stands open on this machine.
+	// Listeners and the disk.
 	{
 		"operations-answer-any-name", "On loopback, the operations listener answers only requests to loopback host names.",
 		[]edit{{"internal/web/web.go", `r.Host != "" && !Loopback(r.Host)`, `r.Host == "nobody"`}},
@@ -461,17 +461,17 @@ var mutants = []mutant{
 		test{inPhone, "^TestLogsAreMasked$"},
 	},
 	{
-		"number-in-a-timeline", "A verification is shown with its number's last four digits only, unless all of it is asked for.",
+		"number-in-a-timeline", "A verification's timeline shows only the last four digits of its number, unless the whole number is requested.",
 		[]edit{{"cmd/countersign/verification.go", "number := s.Reach().Masked()", "number := string(s.Reach())"}},
 		test{"./cmd/countersign", "^TestScripts$/^verification$"},
 	},
 	{
-		"reveal-unrecorded", "Who had a whole number shown is written down.",
+		"reveal-unrecorded", "Showing a whole number is recorded in the audit log.",
 		[]edit{{"cmd/countersign/verification.go", `recordAudit(w.ctx, st, "verification reveal", s.Project`, `recordAudit(w.ctx, st, "", s.Project`}},
 		test{"./cmd/countersign", "^TestScripts$/^verification$"},
 	},
 	{
-		"refusal-without-request", "A line about a request that was refused because of us carries the request's id.",
+		"refusal-without-request", "The log line of a request refused because of a fault on our side has the request's id.",
 		[]edit{{"internal/outage/outage.go", "l.Logger.Log(ctx, level", "l.Logger.Log(context.Background(), level"}},
 		test{"./internal/outage", "^TestARequestsContextReachesTheLog$"},
 	},
@@ -526,12 +526,12 @@ var mutants = []mutant{
 		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
 	},
 	{
-		"state-remembered", "Of a verification only what never changes is remembered.",
+		"state-remembered", "The memory holds only the parts of a verification that never change.",
 		[]edit{{pgSessionFile, "err := stateLayout.read(c, &v)", "err := stateLayout[:0].read(c, &v)"}},
 		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
-		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
+		"new-numbers-decided-twice", "Two replicas that start for a number that is new to both share its limits.",
 		[]edit{{pgSessionFile, "SELECT ` + destinationLayout.arrays()", "SELECT ` + destinationLayout.arrays() + ` ON CONFLICT DO NOTHING`"}},
 		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
 	},
@@ -546,12 +546,12 @@ var mutants = []mutant{
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{
-		"takeover-by-a-doubtful-time", "Nobody takes over a message by a time that may be wrong, or before its holder could renew its lease.",
+		"takeover-by-a-doubtful-time", "No replica takes a message over by a clock that may be wrong, or before the holder could renew its lease.",
 		[]edit{{clockFile, "return last.compared && mono-last.at.Mono <= maxGap && mono-last.broke >= settling", "return last.compared || mono > 0"}},
 		test{inStore, "^TestLeasesAreJudgedAfterFreshComparisonsOnly$"},
 	},
 	{
-		"starts-by-a-wrong-clock", "Nothing starts on a machine whose clock is more than 5 s off.",
+		"starts-by-a-wrong-clock", "A machine whose clock is off by more than 5 s starts nothing.",
 		[]edit{{clockFile, "maxSkew = 5 * time.Second", "maxSkew = 7 * time.Second"}},
 		test{inStore, "^TestNothingStartsWhileTheClockIsWrong$"},
 	},
@@ -561,17 +561,17 @@ var mutants = []mutant{
 		test{inStore, "^TestStartsLeaveNoHintsWhateverTheWallClockShows$"},
 	},
 	{
-		"suspended-machine-decides", "A machine that was suspended accepts no code that has expired meanwhile.",
+		"suspended-machine-decides", "A machine that was suspended accepts no code that expired in the meantime.",
 		[]edit{{pgSessionFile, "if s.server.clock.doubtful() {", "if false {"}},
 		test{inStore, "^TestASuspendedMachineAsksForTheTime$"},
 	},
 	{
-		"failover-unnoticed", "After a failover no code works that may have been used.",
+		"failover-unnoticed", "After a failover, a code that may have been used is no longer accepted.",
 		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.forgives(f.is.timeline):", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
 	},
 	{
-		"void-mark-ahead", "A failover after a clock was ahead doesn't keep anybody from starting.",
+		"void-mark-ahead", "After a failover from a server whose clock was ahead, new verifications can start.",
 		[]edit{{identityFile, "bytes.Compare(found.void, ahead[:]) > 0 {", "bytes.Compare(found.void, ahead[:]) > 16 {"}},
 		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
 	},
@@ -586,12 +586,12 @@ var mutants = []mutant{
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},
 	{
-		"restore-stopped-midway", "A restore that is stopped leaves no database in which a code works that may have been used.",
+		"restore-stopped-midway", "An interrupted restore leaves no database that accepts codes that may have been used.",
 		[]edit{{"cmd/countersign/backup.go", "half := to + \".half\"", "half := to"}},
 		test{"./cmd/countersign", "^TestBackupWhileServing$"},
 	},
 	{
-		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
+		"dump-unnoticed", "After a dump is restored, a code that may have been used is no longer accepted.",
 		[]edit{{identityFile, "case f.is.incarnation != f.was.incarnation:", "case false:"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
 	},
@@ -723,7 +723,7 @@ var mutants = []mutant{
 		test{inDispatch, "^(TestACallWaitsAfterAText|TestACallAfterATextThatFailed)$"},
 	},
 	{
-		"retries-for-free", "Each message that may have been sent counts against the number's limits.",
+		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
 		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
 		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
 	},
@@ -763,7 +763,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
 	},
 	{
-		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
+		"fallbacks-forgotten", "A verification's fallbacks are stored with it, so that another replica uses the same ones.",
 		[]edit{{"internal/store/sql.go", "p.text(fallbackText(*at(v)))", `p.text("")`}},
 		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
@@ -818,7 +818,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
-		"busy-phone-opens-the-breaker", "A busy or unanswered phone doesn't count against the carrier.",
+		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
 		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
@@ -878,7 +878,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
-		"own-commit-taken-for-lost", "Nor while the answer of its commit is on its way.",
+		"own-commit-taken-for-lost", "A process doesn't reclaim its own message while its commit is still unanswered.",
 		[]edit{
 			{dispatchFile, "d.flights.begin(e.Verification)", "_ = e.Verification"},
 			{dispatchFile, "\tp.l.queue.add(", "\tp.d.flights.begin(p.id)\n\tp.l.queue.add("},
@@ -886,7 +886,7 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing$"},
 	},
 	{
-		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
+		"step-ends-a-call", "A clock step doesn't end a call whose lease can still be renewed.",
 		[]edit{{leaseFile, "s := d.look(j, now)", "s := d.look(j, now)\n\t\tif ending {\n\t\t\ts.err = errLeaseEnds\n\t\t}"}},
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
@@ -896,32 +896,32 @@ var mutants = []mutant{
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
 	},
 	{
-		"waiting-call-holds-the-phone", "A call that never left this process gives the phone back.",
+		"waiting-call-holds-the-phone", "A call that never left the process releases the phone.",
 		[]edit{{dispatchFile, "s.Called = v.To", "s.Called = \"\""}},
 		test{inDispatch, "^TestACallThatWaitedHoldsNoPhone$"},
 	},
 	{
-		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
+		"outage-gives-up-what-waits", "Messages that wait during a database outage are sent afterwards and don't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
 	},
 	{
-		"missing-key-delays-others", "A server that lacks a message's key delays no other server that has it.",
+		"missing-key-delays-others", "A server that lacks a message's key doesn't delay a server that has it.",
 		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
 		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
 	},
 	{
-		"look-that-fails-forgets", "The next look begins with the messages that the one before failed at.",
+		"look-that-fails-forgets", "The poller retries first the messages that failed in its previous round.",
 		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
-		"late-sweep-forgotten", "A look that can't read forgets no hint of a late sweep.",
+		"late-sweep-forgotten", "A failed read by the poller loses no hint of a late sweep.",
 		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
-		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
+		"settling-ends-with-the-lease", "The end of an attempt is recorded once the database is back, even after the lease.",
 		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
 	},
@@ -931,12 +931,12 @@ var mutants = []mutant{
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
-		"ghost-holds-the-phone", "The call of a start that was refused holds no phone, for nobody makes it.",
+		"ghost-holds-the-phone", "A refused start's call doesn't hold the phone, because nobody makes the call.",
 		[]edit{{"internal/store/abandoned.go", "o := op{verification: id, phone: l.phone}", "l.phone = \"\"\n\to := op{verification: id}"}},
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
-		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled as well.",
+		"late-ghost-is-sent", "A row that appears after its COMMIT got no answer is canceled too.",
 		[]edit{{"internal/store/abandoned.go", "case !s.postgres:", "case true:"}},
 		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
 	},
@@ -966,7 +966,7 @@ var mutants = []mutant{
 		stores("WhatHasChangedIsNotPutOff"),
 	},
 	{
-		"call-record-lost", "How a call went is kept with its attempt.",
+		"call-record-lost", "The record of a call is stored with its attempt.",
 		[]edit{{"internal/store/sql.go", "\t\treturn endedCallLayout\n", "\t\treturn endedLayout\n"}, {"internal/store/sqlite.go", "write(s.insertCall, endedCallLayout, d)", "write(s.insertDelivery, endedLayout, d)"}},
 		stores("CallIsRecordedWithItsAttempt"),
 	},

@@ -48,7 +48,7 @@ func (l *Log) Failed(thing string, level slog.Level, msg string, args ...any) {
 	l.FailedContext(context.Background(), thing, level, msg, args...)
 }
 
-// FailedContext does so for a request, whose context gives the line its id.
+// FailedContext is Failed for a request. The line has the request's id, which is in ctx.
 func (l *Log) FailedContext(ctx context.Context, thing string, level slog.Level, msg string, args ...any) {
 	since, unsaid, say := l.failed(thing)
 	if !say {
@@ -104,7 +104,7 @@ func (l *Log) DatabaseFailed(what string, err error, args ...any) {
 	l.DatabaseFailedContext(context.Background(), what, err, args...)
 }
 
-// DatabaseFailedContext does so for a request, whose context gives the line its id.
+// DatabaseFailedContext is DatabaseFailed for a request. The line has the request's id, which is in ctx.
 func (l *Log) DatabaseFailedContext(ctx context.Context, what string, err error, args ...any) {
 	l.FailedContext(ctx, database, slog.LevelError, "the database is away", append([]any{"failed", what, "err", err}, args...)...)
 }

@@ -31,7 +31,7 @@ func newKit() *kit {
 	return k
 }
 
-// pass lets time pass in steps, with a failure or not at each.
+// pass lets time pass in steps, with or without a failure at each.
 func (k *kit) pass(d, step time.Duration, fails bool) {
 	for end := k.now.Add(d); k.now.Before(end); k.now = k.now.Add(step) {
 		if fails {
@@ -70,7 +70,7 @@ func TestAnOutageThatFollowsSoonIsLoggedAgain(t *testing.T) {
 	k.want(t, `level=ERROR msg="it is away"`, `level=INFO msg="it is back" away_since=2026-01-02T03:04:05.000Z`, `level=ERROR msg="it is away"`)
 }
 
-// What works and fails in turns isn't logged at each turn.
+// A thing that works and fails alternately isn't logged at each change.
 func TestTurnsAreNotLogged(t *testing.T) {
 	t.Parallel()
 	k := newKit()
@@ -92,7 +92,7 @@ func TestThingsAreLoggedApart(t *testing.T) {
 	k.want(t, `level=WARN msg="a is away" err=x`, `level=WARN msg="b is away"`)
 }
 
-// Failures far apart are no outage: nobody needs to say that they are over.
+// Failures far apart aren't an outage, so no line says that they are over.
 func TestSingleFailuresAreLoggedEach(t *testing.T) {
 	t.Parallel()
 	k := newKit()
@@ -100,7 +100,8 @@ func TestSingleFailuresAreLoggedEach(t *testing.T) {
 	k.want(t, strings.Split(strings.Repeat("level=ERROR msg=\"it is away\"\n", 2)+`level=ERROR msg="it is away"`, "\n")...)
 }
 
-// The line that a request is the first to need has that request's context, and so its id.
+// The line about an outage has the context of the request that found it, and so that
+// request's id.
 func TestARequestsContextReachesTheLog(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -113,7 +114,7 @@ func TestARequestsContextReachesTheLog(t *testing.T) {
 	}
 }
 
-// A handler is told each line.
+// A handler is called with each line.
 type handler func(context.Context, slog.Record)
 
 func (h handler) Enabled(context.Context, slog.Level) bool { return true }

@@ -14,7 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// hold makes this program start the shared server, say where it is, and wait to be killed.
+// hold is the variable that makes this program start the shared server, print its address,
+// and wait to be killed.
 const hold = "COUNTERSIGN_TEST_HOLD"
 
 func TestMain(m *testing.M) {

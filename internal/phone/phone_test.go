@@ -224,9 +224,9 @@ func TestCountryCodeOfNothing(t *testing.T) {
 	}
 }
 
-// Every assigned number is its own key, whatever its country: this is where a
-// fold would merge two people. Belarus's 8 10, the one known exception, is a
-// range that no message goes to.
+// Every country's assigned numbers are their own keys; a fold that merged two
+// people would fail here. Belarus's 8 10 is the one known exception, and
+// messages never go to its range.
 func TestExamplesAreTheirOwnKeys(t *testing.T) {
 	t.Parallel()
 	seen := 0
@@ -275,8 +275,8 @@ func TestCacheKeepsNumbersOnly(t *testing.T) {
 	}
 }
 
-// The library fills a cache of its own while it reads; the race detector
-// watches it here.
+// The library fills its own cache while it reads. The race detector watches
+// that here.
 func TestParseConcurrently(t *testing.T) {
 	t.Parallel()
 	var numbers []string
@@ -325,7 +325,7 @@ func FuzzParse(f *testing.F) {
 		if !canonical.MatchString(string(n)) || n.CountryCode() == 0 {
 			t.Fatalf("Parse(%+q) = %q, calling code %d", s, n, n.CountryCode())
 		}
-		// The uncached way, so that a mistake isn't remembered as right.
+		// Bypass the cache, so that a mistake isn't remembered as correct.
 		if again, err := normalize(string(n)); again != n || err != nil {
 			t.Fatalf("Parse(%+q) = %q, which is read as %q, %v", s, n, again, err)
 		}
@@ -368,7 +368,7 @@ func BenchmarkParse(b *testing.B) {
 	})
 }
 
-// The short cut says what the library says.
+// The shortcut agrees with the library.
 func TestNorthAmericanNumbersAreTheirOwnKeys(t *testing.T) {
 	t.Parallel()
 	for area := 200; area <= 999; area++ {

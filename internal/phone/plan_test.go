@@ -24,18 +24,19 @@ func TestOneKeyForAllFormsOfAPhone(t *testing.T) {
 		"+5511931234567": {"+55 11 93123-4567"}, // and a mobile phone that is another one
 		"+5554433222":    {"+5554433222"},       // the vendor's example
 		"+558001234567":  {"+55 800 123 4567"},
-		// Italy: the zero is the number's own, except where people put one before mobile numbers.
+		// Italy: the zero is part of the number, except where people write one before mobile
+		// numbers.
 		"+390669812345": {"+39 06 698 12345", "+39 6 698 12345", "+39 006 698 12345"},
 		"+390212345678": {"+39 02 1234 5678", "+39 2 1234 5678"},
 		"+390311234567": {"+39 031 123 4567", "+39 31 123 4567"},
 		"+393331234567": {"+39 333 123 4567", "+39 0 333 123 4567", "+39 00 333 1234567"},
 		"+390321123456": {"+39 0321 123456"},
 		"+39321123456":  {"+39 321 123456"}, // a mobile number of nine digits
-		// What comes behind a whole number.
+		// Digits after a complete number.
 		"+8613812345678": {"+86 138 1234 5678", "+86 138 1234 5678 9"},
 		"+919876543210":  {"+91 98765 43210", "+91 98765 43210 1", "+91 98765 43210 123"},
 		"+6281234567890": {"+62 812 3456 7890"},
-		// Those that have one form.
+		// Numbers with a single form.
 		"+12025550100":     {"+1 202 555 0100"},
 		"+15557788999":     {"+15557788999"},
 		"+18765550123":     {"+1 876 555 0123"},
@@ -64,7 +65,7 @@ func TestOneKeyForAllFormsOfAPhone(t *testing.T) {
 	}
 }
 
-// Two people's numbers never have one key: this is where a fold would let one lock the other out.
+// Two people's numbers never share a key, because then one person could lock out the other.
 func TestAssignedNumbersKeepTheirKeys(t *testing.T) {
 	t.Parallel()
 	seen := map[Number]Number{}
@@ -103,7 +104,7 @@ func TestAKeyIsItsOwn(t *testing.T) {
 	})
 }
 
-// kinds are ours of the library's.
+// kinds maps the library's kinds to ours.
 var kinds = map[phonenumbers.PhoneNumberType]Kind{
 	phonenumbers.PREMIUM_RATE:    Premium,
 	phonenumbers.SHARED_COST:     SharedCost,
@@ -134,13 +135,13 @@ func TestKinds(t *testing.T) {
 			}
 		}
 	}
-	// Digits at the end don't make it another one.
+	// Extra digits at the end don't change the kind.
 	if got := Number("+3989912345678").Kind(); got != Premium {
 		t.Errorf("a premium number and two digits: got %q", got)
 	}
 }
 
-// The short cut by area codes doesn't let pass what the library knows.
+// The shortcut by area codes doesn't miss a kind that the library knows.
 func TestKindsOfAreaCodesAreTheLibrarys(t *testing.T) {
 	t.Parallel()
 	for area := 200; area <= 999; area++ {
@@ -158,7 +159,7 @@ func TestKindsOfAreaCodesAreTheLibrarys(t *testing.T) {
 	}
 }
 
-// Every country's example of a kind is of that kind, and none of the others is.
+// Every country's example of a kind is of that kind only.
 func TestKindsOfExamples(t *testing.T) {
 	t.Parallel()
 	seen := map[Kind]int{}
@@ -188,7 +189,7 @@ func TestKindsOfExamples(t *testing.T) {
 	}
 }
 
-// What the calling code 1 has most is looked up without a word of the library, or of memory.
+// The common numbers of calling code 1 need neither the library nor memory.
 func TestNorthAmericanNumbersCostNothing(t *testing.T) {
 	n := Number("+12025550100")
 	n.Kind()

@@ -37,7 +37,7 @@ func TestRegion(t *testing.T) {
 	}
 }
 
-// What is answered quickly is what the library answers, for an example of every kind that it has.
+// The shortcuts agree with the library, for an example of every kind that it has.
 func TestRegionIsTheLibrarys(t *testing.T) {
 	t.Parallel()
 	for region := range phonenumbers.GetSupportedRegions() {

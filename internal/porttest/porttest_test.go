@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// takeAll makes this program take a row of ports from one on, say which, and hold it until its input ends.
+// takeAll is the variable that makes this program take a row of ports from a port on, print them, and hold
+// them until its input ends.
 const takeAll = "COUNTERSIGN_TEST_TAKE_PORTS"
 
 func TestMain(m *testing.M) {
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// What one program's test has, another program's test doesn't get, though nobody listens there yet.
+// Another program's test doesn't get a port that a test holds, even if nobody listens there yet.
 func TestAnotherProgramGetsOtherPorts(t *testing.T) {
 	const n = 4
 	cmd := exec.Command(os.Args[0])

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// given is a request's fields as they are after reading.
+// given returns the fields of a request with that body.
 func given(t *testing.T, body string, asForm bool) Fields {
 	t.Helper()
 	f := Fields{form: asForm}
@@ -152,8 +152,8 @@ func TestReadTellsWhatIsWrongWithABody(t *testing.T) {
 	}
 }
 
-// topNames lists the names of a valid JSON object, repeated ones too. It is independent of what it
-// tests: each value is skipped token by token.
+// topNames lists the names of a valid JSON object, including duplicates. It is independent of the
+// tested code: it skips each value token by token.
 func topNames(body []byte) (names []string) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	depth, atName := 0, false // in how many braces and brackets; the next token is a name of the outermost
@@ -188,7 +188,8 @@ func FuzzObject(f *testing.F) {
 		if err != nil && err != ErrUnreadable {
 			t.Fatalf("%q: got error %v, want ErrUnreadable", body, err)
 		}
-		// The oracle is the standard library's, plus what it lets pass.
+		// The oracle is the standard library, together with what it fails to
+		// refuse.
 		var want map[string]json.RawMessage
 		ok := json.Unmarshal(body, &want) == nil && want != nil && utf8.Valid(body)
 		if ok {
@@ -254,10 +255,11 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// names are some that the seeds have.
+// names are names that occur in the seeds.
 var names = []string{"to", "message", "token_length", "valid_for", "max_attempts", "allow_alphas", "a", "token", ""}
 
-// readAll reads some fields as each kind: a value is one kind, or a problem, and nothing panics.
+// readAll reads some fields as each kind. A value is of one kind or is a problem, and nothing
+// panics.
 func readAll(t *testing.T, in Fields) {
 	t.Helper()
 	for _, name := range names {
@@ -277,7 +279,8 @@ func readAll(t *testing.T, in Fields) {
 	}
 }
 
-// A national number with a space in front must not become another country's, so JSON keeps its spaces.
+// A national number with a leading space must not become another country's number, so JSON keeps its
+// spaces.
 func TestAFormsSpaceBeforeANumberIsAPlus(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{

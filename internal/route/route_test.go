@@ -81,7 +81,7 @@ func TestWeightsShareTheMessages(t *testing.T) {
 	}
 }
 
-// A carrier that is taken off the list changes the order of no others.
+// Removing a carrier from the list doesn't change the order of the others.
 func TestDrawIsStable(t *testing.T) {
 	t.Parallel()
 	all := []Choice{{"a", 5}, {"b", 3}, {"c", 2}}

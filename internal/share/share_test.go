@@ -12,7 +12,8 @@ import (
 
 var start = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
-// takeAll takes places until there are no more, and returns how many and why.
+// takeAll takes places until none is left, and returns their number and the
+// final answer.
 func takeAll(p *Places, who string, now time.Time) (n int, why Answer) {
 	for ; ; n++ {
 		if why = p.Take(who, now); why != Taken {
@@ -66,7 +67,7 @@ func TestOneThatComesFindsPlacesWhileAnotherHasManyOfThem(t *testing.T) {
 	}
 }
 
-// Places that nobody wants aren't kept for those that want few.
+// Places that nobody wants aren't reserved for holders that want few.
 func TestMoreThanAShareWhileHalfIsFree(t *testing.T) {
 	t.Parallel()
 	p := New(80, 80)
@@ -90,8 +91,8 @@ func TestFewerPlacesWhileSeveralWantSome(t *testing.T) {
 	}
 }
 
-// Whatever happens, no more places are taken than there are, and one that has less than its share, of as
-// many holders as there are, finds a place while one is free.
+// There are never more places taken than exist. A holder with less than its share always finds a place
+// while one is free.
 func TestPlacesAreNeverMoreThanThereAre(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -147,7 +148,7 @@ func TestAQueueServesHoldersInTurn(t *testing.T) {
 	}
 }
 
-// A place costs nothing per request but its lock.
+// Taking a place costs a request only the lock.
 func TestTakingAPlaceAllocatesNothing(t *testing.T) {
 	p := New(100, 100)
 	p.Take("b", start)

@@ -8,8 +8,8 @@ import (
 	"unicode/utf16"
 )
 
-// gsm is the default alphabet once more, as code points in the order of the
-// standard's table, so that a slip in the other one shows.
+// gsm repeats the default alphabet, as code points in the order of the
+// standard's table, so that a slip in the other copy shows.
 var gsm = [128]rune{
 	0x0040, 0x00A3, 0x0024, 0x00A5, 0x00E8, 0x00E9, 0x00F9, 0x00EC, 0x00F2, 0x00C7, 0x000A, 0x00D8, 0x00F8, 0x000D, 0x00C5, 0x00E5,
 	0x0394, 0x005F, 0x03A6, 0x0393, 0x039B, 0x03A9, 0x03A0, 0x03A8, 0x03A3, 0x0398, 0x039E, escape, 0x00C6, 0x00E6, 0x00DF, 0x00C9,
@@ -112,7 +112,7 @@ func TestEncodingString(t *testing.T) {
 	}
 }
 
-// reference puts text into units as a phone would, and then cuts the units.
+// reference converts text to units as a phone would, and then splits the units.
 func reference(text string) (enc Encoding, units, segments int) {
 	var septets, codes []uint16
 	enc = GSM7
@@ -180,8 +180,8 @@ func agree(t *testing.T, text string) {
 	}
 }
 
-// decode reads one part as a phone would, by the standard's table, each part by itself: half a
-// character at an end is an error.
+// decode reads each part as a phone would, by the standard's table and separately from the
+// others. Half a character at the end is an error.
 func decode(t *testing.T, enc Encoding, part []byte) string {
 	t.Helper()
 	var text []rune

@@ -29,7 +29,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// Whatever is replaced is replaced by what the alphabet has, and is not in it.
+// Every replacement is in the alphabet, and no replaced character is.
 func TestEveryReplacementIsOfTheAlphabet(t *testing.T) {
 	t.Parallel()
 	all := pairs(map[string]string{"'": "‘’"})

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Of those that wait for the engine, each gets it in turn, however many texts one of them has; and one
-// that gives up leaves its turn to the next.
+// Clients that wait for the engine take turns, however many texts one of them has. A client that gives
+// up leaves its turn to the next.
 func TestTheEngineServesThoseThatWaitInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

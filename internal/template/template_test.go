@@ -23,7 +23,7 @@ func TestRender(t *testing.T) {
 		{"<$code>", "<123456>"},
 		{"a${empty}b", "ab"},
 
-		// A name takes what it can.
+		// A name is as long as possible.
 		{"$codex", "$codex"},
 		{"$code_", "$code_"},
 		{"$code1", "$code1"},
@@ -31,7 +31,7 @@ func TestRender(t *testing.T) {
 		{"$codeé", "123456é"},
 		{"$Code", "$Code"},
 
-		// What isn't known, or isn't a name, stays as it is.
+		// Unknown names, and texts that aren't names, stay unchanged.
 		{"$other ${other}", "$other ${other}"},
 		{"it costs $5, or 5$", "it costs $5, or 5$"},
 		{"$", "$"},
@@ -54,7 +54,7 @@ func TestRender(t *testing.T) {
 		{`a\b\`, `a\b\`},
 		{`$code\`, `123456\`},
 
-		// A value is no template.
+		// A value isn't parsed as a template.
 		{"$sly", "$code ${name} \\$"},
 	} {
 		if got := Parse(test.text).Render(values); got != test.want {

@@ -10,7 +10,7 @@ func fold(s string) string {
 	return strings.Map(Rune, s) // drops what is negative
 }
 
-// The digits of one line of each script that people have keyboards for, and of some that they haven't.
+// The digits of many scripts, one script per line.
 func TestDigitsOfEveryScript(t *testing.T) {
 	t.Parallel()
 	for script, digits := range map[string]string{
@@ -46,7 +46,8 @@ func TestDigitsOfEveryScript(t *testing.T) {
 	}
 }
 
-// digit counts from the start of a range of the table, so a range must be whole runs of ten.
+// digit counts from the start of a range in the table, so every range must consist of whole
+// runs of ten.
 func TestDigitsComeInTens(t *testing.T) {
 	t.Parallel()
 	n := 0
@@ -107,8 +108,8 @@ func TestFullWidthFormsAreASCII(t *testing.T) {
 	}
 }
 
-// A character that only looks like another one isn't that one, and nothing is read into what isn't a digit
-// by itself.
+// A character that only looks like another one isn't folded to it, and only single digits are folded to
+// digits.
 func TestOthersStandForThemselves(t *testing.T) {
 	t.Parallel()
 	const others = "azAZ09+._/()*#\x00\x7f" + "éßſ\u212aАВаοＯ" + "½²₂①⑴Ⅷ⒈㊀一二〇" + "\u20e3\u0301\u2800\ufffd😀"

@@ -298,7 +298,7 @@ func suggest(name string, t reflect.Type) string {
 	if best != "" {
 		return fmt.Sprintf("; did you mean %s?", best)
 	}
-	return "; here stand " + strings.Join(all, ", ")
+	return "; valid keys: " + strings.Join(all, ", ")
 }
 
 // distance returns the Levenshtein distance: the number of letters to add, drop

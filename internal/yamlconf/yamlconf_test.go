@@ -45,7 +45,7 @@ type part struct {
 	Marks  []string `yaml:"marks"`
 }
 
-// presets are a conf as an empty file has it, changed.
+// presets returns the conf of an empty file, changed.
 func presets(change func(*conf)) conf {
 	c := conf{Text: "as it was", Count: 3, Share: 0.5, On: true, Wait: Duration(5 * time.Second)}
 	c.Group.Deep.Level = 7
@@ -55,7 +55,7 @@ func presets(change func(*conf)) conf {
 	return c
 }
 
-// newItem is an item with its defaults, changed.
+// newItem returns an item with its defaults, changed.
 func newItem(change func(*item)) item {
 	i := item{Size: 64}
 	i.Group.Deep.Level = 7
@@ -65,7 +65,7 @@ func newItem(change func(*item)) item {
 	return i
 }
 
-// A file that is right becomes the struct.
+// A valid file becomes the struct.
 func TestDecode(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -129,10 +129,10 @@ var every = conf{
 
 const writtenOut = "must be written out: anchors, aliases and tags mean nothing here"
 
-// A file that is wrong says all that is, and where.
+// A file with errors reports all of them with their lines.
 func TestProblems(t *testing.T) {
 	t.Parallel()
-	const here = "; here stand text, count, share, on, wait, names, group, items"
+	const here = "; valid keys: text, count, share, on, wait, names, group, items"
 	for name, c := range map[string]struct {
 		text string
 		want []Problem
@@ -198,7 +198,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// Somebody may have written a secret into the file. What is wrong with the file doesn't show it.
+// Messages never show a value of the file, because it may be a secret.
 func TestProblemsDoNotQuoteValues(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -241,7 +241,7 @@ func TestCheckNotesOneProblemForAKey(t *testing.T) {
 	}
 }
 
-// What is wrong with the whole file is the only problem: nothing of it was read.
+// A problem with the whole file is the only one, because nothing else was read.
 func TestAFileThatIsNotYAMLHasNoOtherProblems(t *testing.T) {
 	t.Parallel()
 	var c conf
@@ -268,7 +268,7 @@ func TestDurationsAreWrittenShort(t *testing.T) {
 	}
 }
 
-// A default that can't be read is our own mistake, and no file's.
+// An invalid default is our own mistake, so it panics.
 func TestAWrongDefaultPanics(t *testing.T) {
 	t.Parallel()
 	for name, into := range map[string]any{
@@ -454,8 +454,7 @@ items:
 	}
 }
 
-// An example shows an example where there is no default, and one entry of every list for which it has
-// one.
+// Print shows an example where there is no default, and one entry of every list that has an example.
 func TestPrintWithExamplesCanBeRead(t *testing.T) {
 	t.Parallel()
 	var got conf
@@ -488,7 +487,7 @@ func TestTableHasARowForEachKey(t *testing.T) {
 	}
 }
 
-// drawConf is any conf. Its texts are such as people write to break YAML.
+// drawConf returns any conf. Its texts are ones that break YAML.
 func drawConf(rt *rapid.T) conf {
 	text := rapid.OneOf(
 		rapid.String(),
@@ -536,7 +535,7 @@ func TestWhatWasPrintedIsReadAsTheSame(t *testing.T) {
 	})
 }
 
-// Deep nesting must not take the process with it.
+// Deep nesting must not crash the process.
 func TestDeepNestingIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"[", "{a: ", "- ", "&a ", "!a ", "group: {", "items: [{"} {

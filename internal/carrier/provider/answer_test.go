@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// asker is who knows the words of calls, and what it was asked.
+// An asker returns the words of calls, and records the requests for them.
 type asker struct {
 	asked []string
 	err   error
@@ -75,7 +75,7 @@ func TestACallIsToldWhatToSay(t *testing.T) {
 		t.Errorf("the log has the URL's token: %s", &log)
 	}
 
-	// Who puts the words into the request is asked nothing.
+	// A provider that gets the words in the request may not ask for them.
 	_, h, _ = reports(t, configOf(t, "plivo", nil))
 	ask("a carrier of texts", target, nil, 404, "")
 }

@@ -131,8 +131,8 @@ func (c *Carrier) provenByPath(r *http.Request) bool {
 	return c != nil && c.byPath() && c.prove(&report{Request: r}, c.Now())
 }
 
-// refuse answers what no provider sends. The log says it of carriers that there are: nobody can fill it
-// with names.
+// refuse answers a request that isn't from a provider. It logs only requests to existing carriers, so that
+// outsiders can't fill the log with names.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, c *Carrier) {
 	if c != nil {
 		h.log.WarnContext(r.Context(), "a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
@@ -226,7 +226,7 @@ func (c *Carrier) say(ctx context.Context, token string) ([]byte, error) {
 	return c.templates.say(c.fields(m))
 }
 
-// fail logs that a request wasn't carried out because of us.
+// fail logs that a request failed because of a fault on our side.
 func (h *handler) fail(ctx context.Context, msg string, c *Carrier, err error) {
 	if errors.Is(err, verify.ErrNoStore) {
 		h.log.DatabaseFailedContext(ctx, msg, err, "carrier", c.Name())

@@ -35,7 +35,8 @@ func reportOf(method, target, contentType, body string, header ...string) *repor
 	return &report{Request: r, url: target, body: []byte(body), form: form}
 }
 
-// The vendors' own examples: twilio.com/docs/usage/security, and the tests of Plivo's libraries.
+// The vendors' own examples, from twilio.com/docs/usage/security and the tests of Plivo's
+// libraries.
 func TestVendorsOwnSignatures(t *testing.T) {
 	t.Parallel()
 	const params = "CallSid=CA1234567890ABCDE&Caller=%2B14158675310&Digits=1234&From=%2B14158675310&To=%2B18005551212"
@@ -72,7 +73,7 @@ func TestVendorsOwnSignatures(t *testing.T) {
 	}
 }
 
-// Twilio writes no port where it is the usual one; an operator may.
+// Twilio writes no default port, but an operator may.
 func TestTheUsualPortMayBeWritten(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -168,7 +169,8 @@ func TestVonageSignsTimeAndBodyInAToken(t *testing.T) {
 	}
 }
 
-// The signature of RFC 7515 A.1, with a key of bytes: the arithmetic is right.
+// The signature of RFC 7515 A.1, with a key of bytes, shows that the
+// computation is correct.
 func TestHS256IsThatOfTheRFC(t *testing.T) {
 	t.Parallel()
 	key, err := base64.RawURLEncoding.DecodeString("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
@@ -202,7 +204,7 @@ func TestPlivosThirdVersionCoversTheForm(t *testing.T) {
 		!provesPlivo(reportOf("POST", "https://x.example/status", formType, "To=2", "X-Plivo-Signature-V3-Nonce", "n", "X-Plivo-Signature-V3", sign("https://x.example/status.To2.n")), "k") {
 		t.Error("a URL without a query isn't taken")
 	}
-	// Where version 3 is given it is what counts.
+	// If version 3 is present, only version 3 counts.
 	v2 := sign("https://x.example/statusn")
 	if provesPlivo(reportOf("POST", page, formType, "To=2", "X-Plivo-Signature-V2-Nonce", "n", "X-Plivo-Signature-V2", v2, "X-Plivo-Signature-V3-Nonce", "n", "X-Plivo-Signature-V3", "AAAA"), "k") {
 		t.Error("a wrong version 3 is passed over")
@@ -212,7 +214,7 @@ func TestPlivosThirdVersionCoversTheForm(t *testing.T) {
 	}
 }
 
-// Version 2 says nothing of the form, so it counts only for messages, and there where no version 3 is.
+// Version 2 doesn't cover the form, so it counts only for messages, and only without version 3.
 func TestPlivosSecondVersionCountsWhereThereIsNoThird(t *testing.T) {
 	t.Parallel()
 	v2 := base64.StdEncoding.EncodeToString(mac256([]byte(testKey), "https://x.example/statusn"))

@@ -24,7 +24,7 @@ import (
 
 var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
-// testRSA is a private key, PEM.
+// testRSA returns a private key in PEM.
 func testRSA(t testing.TB) verify.Secret {
 	t.Helper()
 	key, err := rsaKey()

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 )
 
-// The page for operators shows the table that the code goes by.
+// The page for operators shows the table in the code.
 func TestThePageShowsTheTableOfStatuses(t *testing.T) {
 	t.Parallel()
 	b, err := os.ReadFile("../../../docs/smpp.md")

@@ -124,7 +124,8 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, known *verify.E
 	refuse(w, status)
 }
 
-// unavailable logs that a request was refused because of us: now and then, for all of them may be.
+// unavailable logs that a request was refused because of a fault on our side. It logs only some of them,
+// because an outage refuses all requests.
 func (s *Server) unavailable(ctx context.Context, known *verify.Error, err error) {
 	if known.Code == verify.ErrNoStore.Code {
 		s.log.DatabaseFailedContext(ctx, "request refused", err)

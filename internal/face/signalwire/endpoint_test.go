@@ -17,7 +17,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Errors that a test can't provoke from outside, or not quickly, have their shapes all the same.
+// Errors that a test can't easily provoke from outside still have their format.
 func TestEveryErrorHasItsShape(t *testing.T) {
 	t.Parallel()
 	limited := *verify.ErrTooManySends

@@ -20,7 +20,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// What takes time, or another configuration, on a clock that stands still until a test moves it.
+// Tests that need time to pass or another configuration. Their clock stands still until the test
+// moves it.
 
 type kit struct {
 	*countersigntest.Kit
@@ -50,7 +51,7 @@ func (k kit) isAs(token verify.Secret, method, path, body string, status int, co
 	return header, answer
 }
 
-// application makes one and returns its path.
+// application creates an application and returns its path.
 func (k kit) application(settings string) string {
 	k.t.Helper()
 	_, answer := k.is("POST", "applications", `{"name":"Shop"`+settings+`}`, 200, "")
@@ -61,7 +62,8 @@ func (k kit) application(settings string) string {
 	return "applications/" + made.ID
 }
 
-// code waits for the n-th message to a number and returns its first word.
+// code waits for the n-th message to a number and returns the message's first
+// word.
 func (k kit) code(to string, n int) string {
 	k.t.Helper()
 	var body string
@@ -257,7 +259,8 @@ func TestARefreshedTokenExpires(t *testing.T) {
 	if header.Get("WWW-Authenticate") != "Bearer" {
 		t.Errorf("got WWW-Authenticate %q, want Bearer", header.Get("WWW-Authenticate"))
 	}
-	// This is how Syniverse's clients go on: they refresh on a 401, and repeat.
+	// Syniverse's clients do the same: they refresh on a 401, and repeat the
+	// call.
 	token, _ = refresh(token, "900")
 	k.isAs(token, "GET", "applications", "", 200, "")
 }
@@ -302,11 +305,11 @@ func TestUniqueNames(t *testing.T) {
 	k.is("POST", app, `{"name":"shop","version_number":1}`, 409, "1011")
 	k.is("PUT", app, `{"name":"shop","version_number":1}`, 409, "1011")
 	k.is("POST", app, `{"name":"Shop","version_number":1}`, 204, "") // its own
-	// Another project's names are its own affair.
+	// Another project may use the same names.
 	token := verify.NewKey()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
-	// Of many at once one is made.
+	// Of many concurrent creates, one succeeds.
 	var made atomic.Int32
 	done := make(chan struct{})
 	for range 20 {
@@ -337,7 +340,7 @@ func TestAProjectsApplicationsAndTemplatesAreBounded(t *testing.T) {
 	k.is("POST", templates, `{"name":"second","pattern":"$code"}`, 403, "403")
 	k.is("DELETE", app, "", 204, "")
 	k.is("POST", "applications", `{"name":"Shop"}`, 200, "")
-	// Another project's are its own affair.
+	// Another project may use the same names.
 	token := verify.NewKey()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
@@ -381,7 +384,8 @@ func TestSenders(t *testing.T) {
 					t.Errorf("%s: got a message from %s, want %s", from, got, want)
 				}
 			}
-			// A shared sender says the default texts, except for a project that is trusted with more.
+			// A shared sender says the default texts, except for a project that is trusted with other
+			// texts.
 			token := verify.NewKey()
 			k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, AnySender: true}, token)
 			for from, status := range map[string]int{"": 400, "sender_id:shared": 400, "sender_id:main": 200, "+12025550133": 200} {

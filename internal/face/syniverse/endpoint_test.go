@@ -17,7 +17,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Errors that a test can't provoke from outside, or not quickly, have their shapes all the same.
+// Errors that a test can't easily provoke from outside still have their format.
 func TestEveryErrorHasItsShape(t *testing.T) {
 	t.Parallel()
 	limited := *verify.ErrTooManySends
@@ -84,7 +84,7 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 	}
 }
 
-// failureIn reads a body that must be exactly a failure's.
+// failureIn decodes a body that must be exactly a failure.
 func failureIn(t *testing.T, body string) (f failure) {
 	t.Helper()
 	in, err := request.Read(httptest.NewRequest("POST", "/", strings.NewReader(body)), request.JSON)

@@ -47,7 +47,8 @@ func TestSettings(t *testing.T) {
 		}),
 		`{"auth_code_length":6,"auth_token_validity_duration":"600"}`: changed(func(a *verify.Application) { a.Length, a.Life = 6, 10*time.Minute }),
 		`{"auth_code_length":"6","auth_token_validity_duration":30}`:  changed(func(a *verify.Application) { a.Length, a.Life = 6, 30*time.Second }),
-		// To the service zero is nothing: it must not become a default.
+		// The service treats zero as absent, but here it must not become a
+		// default.
 		`{"auth_code_length":0,"auth_token_validity_duration":0}`:   changed(func(a *verify.Application) { a.Length, a.Life = -1, -time.Second }),
 		`{"auth_token_validity_duration":99999999999999999999}`:     changed(func(a *verify.Application) { a.Life = maxSeconds * time.Second }),
 		`{"auth_token_validity_duration":-99999999999999999999}`:    changed(func(a *verify.Application) { a.Life = -time.Second }),
@@ -193,8 +194,7 @@ func TestDates(t *testing.T) {
 	}
 }
 
-// Whatever a body holds, each operation reads it into something that the service can judge, or says
-// what is wrong.
+// Each operation reads any body into values that the service can check, or reports an error.
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"name":"n","auth_code_length":"6","auth_token_validity_duration":600,"auth_token_type":"complex","auth_token_delivery_methods":["SMS","VOICE"]}`,

@@ -17,7 +17,8 @@ import (
 
 var start = time.Date(2026, 5, 4, 13, 0, 0, 0, time.UTC)
 
-// some are applications in the order of their ids, as the service lists them.
+// some returns applications in the order of their ids, as the service lists
+// them.
 func some() []verify.Application {
 	return []verify.Application{
 		{ID: verify.NewID(start), Name: "b", Length: 6, Life: 600 * time.Second, Format: code.Numeric, Channels: []verify.Channel{verify.SMS}, CreatedAt: start, UpdatedAt: start.Add(3 * time.Second)},
@@ -73,7 +74,7 @@ func TestPage(t *testing.T) {
 		"id=" + all[1].ID.Base62():                      {[]int{1}, 1},
 		"id=nobody":                                     {nil, 0},
 
-		// What isn't published as a filter is none.
+		// Only the published filters filter.
 		"description=x&display_name=x&version_number=9&login_template=x&status=x&Name=x&anything": {[]int{0, 1, 2}, 3},
 	} {
 		got, _, total, err := page(raw, applicationFields, slices.Clone(all))
@@ -91,7 +92,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// newestFirst are the places of three applications, the greatest id first.
+// newestFirst returns the indexes of three applications, the greatest id first.
 func newestFirst(all []verify.Application) []int {
 	places := []int{0, 1, 2}
 	slices.SortFunc(places, func(a, b int) int { return strings.Compare(all[b].ID.Base62(), all[a].ID.Base62()) })
@@ -161,8 +162,8 @@ func TestUserFilter(t *testing.T) {
 	}
 }
 
-// Whatever stands in a query, a page is a part of what passes its filters, or there is an error that
-// the caller can read.
+// For any query, a page is a part of the entries that match its filters, or there is an error that
+// the client can read.
 func FuzzQuery(f *testing.F) {
 	for _, s := range []string{
 		"", "limit=1&offset=1", "limit=101", "sort=-name", "sort=id&name=a", "name=a&name=b", "status=VALIDATION+PENDING", "name=%zz", "name=%ff", "a;b", "%",
