@@ -371,17 +371,17 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		l.spare(j.passenger())
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
 		return
-	case s.ended != "":
+	case s.ended != verify.Pending:
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Dropped, s.ended
+		end.Outcome, end.Reason = verify.Dropped, s.ended.Reason()
 	case j.message.ByKey && !l.asks():
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
+		end.Outcome, end.Reason = verify.Refused, verify.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
 	case !d.holdPhone(l, j, started):
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Errored, carrier.ReasonInterrupted
+		end.Outcome, end.Reason = verify.Errored, verify.ReasonInterrupted
 		d.retry(&end, l, j, d.Lease)
 	default:
 		j.until = s.until
@@ -458,9 +458,9 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 		d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 	}
 	switch whose := carrier.Decision(err).Whose(); {
-	case err == nil, whose == carrier.Callees: // it answers
+	case err == nil, whose == verify.BlameMessage: // it answers
 		l.answered(j.country)
-	case whose == carrier.Ours, end.Outcome == verify.Errored && j.cut != nil:
+	case whose == verify.BlameUs, end.Outcome == verify.Errored && j.cut != nil:
 		l.spare(j.passenger())
 	default:
 		if l.failed(j.passenger(), d.BreakAfter, d.Now()) {
@@ -481,7 +481,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 			end.Watch = d.watch(end, l, j)
 		}
 	case errors.As(j.cut, &ended) && end.Outcome == verify.Errored:
-		end.Outcome, end.Reason = verify.Dropped, string(ended)
+		end.Outcome, end.Reason = verify.Dropped, verify.Status(ended).Reason()
 	default:
 		d.retry(end, l, j, after)
 	}

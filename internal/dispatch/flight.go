@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -63,6 +62,6 @@ func (d *Dispatcher) interrupt(l *line, j *job) {
 	d.Log.Info("not sent before the shutdown, left for later", what)
 	d.settle(what, verify.Settlement{Delivery: verify.Delivery{
 		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
-		Outcome: verify.Errored, Reason: carrier.ReasonInterrupted, StartedAt: now,
+		Outcome: verify.Errored, Reason: verify.ReasonInterrupted, StartedAt: now,
 	}, Retry: true}, j)
 }

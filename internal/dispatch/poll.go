@@ -192,7 +192,7 @@ type candidate struct {
 	verify.Overdue
 	passenger
 	ways []way
-	why  string // there are none
+	why  verify.Reason // there are none
 }
 
 // takeAll takes due messages: it reserves places in turn, and commits concurrently, so that they share
@@ -306,7 +306,7 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 }
 
 // takers are the ways that a due message may go, or why there are none.
-func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
+func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
 	v := o.Verification
 	sent := verify.Messages(o.Deliveries)
 	if v.Delivery == verify.Sending { // whoever had the lease may have sent it
@@ -316,7 +316,7 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 		return nil, verify.ReasonMaxMessages
 	}
 	if v.Watched() {
-		return d.untried(v, o.Deliveries), ""
+		return d.untried(v, o.Deliveries), verify.NoReason
 	}
 	// Without one, its carriers are gone from the configuration, or all refused it before we died.
 	return d.next(v, o.Deliveries), verify.ReasonNoCarrier
@@ -348,7 +348,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger) bool {
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
-		err = errors.Join(err, d.drop(ctx, v, "no_key"))
+		err = errors.Join(err, d.drop(ctx, v, verify.ReasonNoKey))
 		d.Log.Error("open code", "verification", v.ID, "err", err)
 		return false
 	}
@@ -357,7 +357,7 @@ func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, h
 }
 
 // giveUp claims a message and ends it. For one that a carrier has, only the wait for its receipt ends.
-func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string) error {
+func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason verify.Reason) error {
 	if o.Verification.Watched() {
 		return d.Store.Postpone(ctx, o, time.Time{})
 	}
@@ -369,7 +369,7 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string
 }
 
 // drop fails a message that we hold the lease for and can't send.
-func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason string) error {
+func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason verify.Reason) error {
 	_, err := d.Store.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
 	}, Called: v.To})

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -127,7 +126,7 @@ func (d *Dispatcher) move(l *line, j *job, now time.Time) {
 	l.spare(j.passenger())
 	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
-		Outcome: verify.Errored, Reason: carrier.ReasonThrottled, StartedAt: now,
+		Outcome: verify.Errored, Reason: verify.ReasonThrottled, StartedAt: now,
 	}}
 	d.retry(&end, l, j, 0)
 	d.end(slog.Any("", about{j.verification, l}), end, j, 0)

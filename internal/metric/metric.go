@@ -32,7 +32,6 @@ type Metrics struct {
 	handset        *prometheus.HistogramVec
 	ring, talk     *prometheus.HistogramVec
 	cost           *prometheus.CounterVec
-	reasons        words
 	projects       words
 	batchSize      prometheus.Histogram
 	commitSeconds  prometheus.Histogram
@@ -50,7 +49,6 @@ func New() *Metrics {
 			Name: "countersign_starts_total", Help: "Verifications asked for, by channel and result: ok, or the error's code."}, []string{"channel", "result"}),
 		projectStarts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_project_starts_total", Help: "Verifications asked for, by project and result: ok, or the error's code."}, []string{"project", "result"}),
-		reasons:  words{most: 64},
 		projects: words{most: 256},
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_checks_total", Help: "Guesses, by result: right, wrong, or the error's code."}, []string{"result"}),
@@ -217,7 +215,7 @@ func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duratio
 	if d.Outcome == verify.Accepted {
 		m.handOver.WithLabelValues(d.Carrier).Observe(since.Seconds())
 	} else {
-		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.Reason)).Inc()
+		m.failures.WithLabelValues(d.Carrier, country, d.Reason.String()).Inc()
 	}
 	if c := d.Call; c.Made() {
 		answered := !c.Answered.IsZero()
@@ -236,7 +234,7 @@ func (m *Metrics) Received(d *verify.Delivery, country string) {
 	m.receipts.WithLabelValues(d.Carrier, country, d.Receipt.String()).Inc()
 	switch {
 	case d.Receipt != verify.ReceiptDelivered:
-		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.ReceiptReason)).Inc()
+		m.failures.WithLabelValues(d.Carrier, country, d.ReceiptReason.String()).Inc()
 	case !d.StartedAt.IsZero(): // else the receipt was quicker than our own record
 		m.handset.WithLabelValues(d.Carrier, country).Observe(d.ReceiptAt.Sub(d.StartedAt).Seconds())
 	}

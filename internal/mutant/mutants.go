@@ -648,7 +648,7 @@ var mutants = []mutant{
 	},
 	{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
-		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
+		[]edit{{dispatchFile, "case whose == verify.BlameUs, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
@@ -763,7 +763,7 @@ var mutants = []mutant{
 	},
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
-		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
+		[]edit{{dispatchFile, "case err == nil, whose == verify.BlameMessage: // it answers", "case err == nil:"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
@@ -833,7 +833,7 @@ var mutants = []mutant{
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		[]edit{{flightFile, "Outcome: verify.Errored, Reason: verify.ReasonInterrupted", "Outcome: verify.Unknown, Reason: verify.ReasonInterrupted"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
 	},
 	{
@@ -1240,7 +1240,7 @@ var mutants = []mutant{
 	// Providers.
 	{
 		"lost-answer-made-again", "A request that was written may have been carried out.",
-		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(carrier.ReasonUnreachable, silent(err))"}},
+		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(verify.ReasonUnreachable, silent(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{

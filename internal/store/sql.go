@@ -70,11 +70,12 @@ func scanValue[T any](row scanner) (v T, err error) {
 func scanVerification(row scanner) (v verify.Verification, err error) {
 	var id, application, previous, key []byte
 	var expires, ended, due int64
-	var fallbacks string
+	var fallbacks, reason string
 	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
 		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
 		&v.Locale, &v.Approval, &v.Asker, &fallbacks, &v.Written, &key, &v.Address,
-		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
+		&v.Status, &v.Guesses, &ended, &v.Delivery, &reason, &v.Attempt, &due, &v.SealedCode)
+	v.Reason = verify.ReadReason(reason)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
 	copy(v.Previous[:], previous)
@@ -120,9 +121,11 @@ func scanDestination(row scanner) (d verify.Destination, err error) {
 
 func scanDelivery(row scanner) (d verify.Delivery, err error) {
 	var id []byte
+	var reason, receipt string
 	var started, ended, received, ring, answered, talk, hungUp int64
-	err = row.Scan(&id, &d.Attempt, &d.Channel, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended, &d.Receipt, &received, &d.ReceiptReason,
+	err = row.Scan(&id, &d.Attempt, &d.Channel, &d.Carrier, &d.Outcome, &reason, &d.Ref, &started, &ended, &d.Receipt, &received, &receipt,
 		&ring, &answered, &talk, &d.Call.Keys, &d.Call.Status, &hungUp)
+	d.Reason, d.ReceiptReason = verify.ReadReason(reason), verify.ReadReason(receipt)
 	d.Call.Ring, d.Call.Answered, d.Call.Talk, d.Call.HungUp = span(ring), fromMillis(answered), span(talk), hungUp != 0
 	copy(d.Verification[:], id)
 	d.StartedAt, d.EndedAt, d.ReceiptAt = fromMillis(started), fromMillis(ended), fromMillis(received)
@@ -179,7 +182,7 @@ func readState(c fields, v *verify.Verification) {
 	v.Guesses = int(c.number())
 	v.EndedAt = fromMillis(c.number())
 	v.Delivery = verify.DeliveryState(c.number())
-	v.Reason = c.text()
+	v.Reason = verify.ReadReason(c.text())
 	v.Attempt = int(c.number())
 	v.DueAt = fromMillis(c.number())
 	v.SealedCode = c.blob()
@@ -218,12 +221,12 @@ func readDelivery(c fields) (d verify.Delivery) {
 	d.Channel = verify.Channel(c.text())
 	d.Carrier = c.text()
 	d.Outcome = verify.DeliveryOutcome(c.number())
-	d.Reason = c.text()
+	d.Reason = verify.ReadReason(c.text())
 	d.Ref = c.text()
 	d.StartedAt, d.EndedAt = fromMillis(c.number()), fromMillis(c.number())
 	d.Receipt = verify.ReceiptState(c.number())
 	d.ReceiptAt = fromMillis(c.number())
-	d.ReceiptReason = c.text()
+	d.ReceiptReason = verify.ReadReason(c.text())
 	d.Call.Ring, d.Call.Answered, d.Call.Talk = span(c.number()), fromMillis(c.number()), span(c.number())
 	d.Call.Keys, d.Call.Status, d.Call.HungUp = int(c.number()), int(c.number()), c.number() != 0
 	return d
@@ -271,7 +274,7 @@ func verificationState(p parameters, v *verify.Verification) {
 	p.number(int64(v.Guesses))
 	p.number(millis(v.EndedAt))
 	p.number(int64(v.Delivery))
-	p.text(v.Reason)
+	p.text(v.Reason.String())
 	p.number(int64(v.Attempt))
 	p.number(millis(v.DueAt))
 	p.blob(v.SealedCode)
@@ -318,7 +321,7 @@ func endValues(p parameters, d *verify.Delivery) {
 	p.text(string(d.Channel))
 	p.text(d.Carrier)
 	p.number(int64(d.Outcome))
-	p.text(d.Reason)
+	p.text(d.Reason.String())
 	p.text(d.Ref)
 	p.number(millis(d.StartedAt))
 	p.number(millis(d.EndedAt))
@@ -343,5 +346,5 @@ func receiptValues(p parameters, d *verify.Delivery) {
 	p.number(int64(d.Attempt))
 	p.number(int64(d.Receipt))
 	p.number(millis(d.ReceiptAt))
-	p.text(d.ReceiptReason)
+	p.text(d.ReceiptReason.String())
 }

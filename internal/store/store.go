@@ -449,7 +449,7 @@ type state struct {
 	guesses      int
 	endedAt      time.Time
 	delivery     verify.DeliveryState
-	reason       string
+	reason       verify.Reason
 	attempt      int
 	dueAt        time.Time
 	sealedLength int

@@ -381,7 +381,7 @@ func (m *machine) settle(rt *rapid.T) call {
 		s.Verdict = rapid.SampledFrom([]verify.Verdict{verify.Approves, verify.Approves, verify.Rejects, verify.Unanswered}).Draw(rt, "verdict")
 	}
 	if s.Outcome != verify.Accepted {
-		s.Reason = "reason"
+		s.Reason = verify.ReasonNetwork
 		s.Retry = rapid.Bool().Draw(rt, "retry")
 		s.RetryAt = now.Add(rapid.SampledFrom([]time.Duration{-time.Hour, 0, time.Second, time.Minute}).Draw(rt, "wait"))
 		s.Next = rapid.SampledFrom([]time.Duration{0, lease}).Draw(rt, "next")
@@ -481,7 +481,7 @@ func (m *machine) receive(rt *rapid.T) call {
 	id := m.known(rt)
 	r := verify.Receipt{Verification: id, Attempt: m.attempt(rt, id), Delivered: rapid.Bool().Draw(rt, "delivered")}
 	if !r.Delivered {
-		r.Reason, r.Retry = "unreachable", rapid.Bool().Draw(rt, "retry")
+		r.Reason, r.Retry = verify.ReasonUnreachable, rapid.Bool().Draw(rt, "retry")
 	}
 	type answer struct {
 		Verification verify.Verification
