@@ -348,7 +348,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger) bool {
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
-		err = errors.Join(err, d.drop(ctx, v, verify.ReasonNoKey))
+		err = errors.Join(err, d.drop(ctx, v, verify.ReasonKeyMissing))
 		d.Log.Error("open code", "verification", v.ID, "err", err)
 		return false
 	}

@@ -75,7 +75,7 @@ func scanVerification(row scanner) (v verify.Verification, err error) {
 		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
 		&v.Locale, &v.Approval, &v.Asker, &fallbacks, &v.Written, &key, &v.Address,
 		&v.Status, &v.Guesses, &ended, &v.Delivery, &reason, &v.Attempt, &due, &v.SealedCode)
-	v.Reason = verify.ReadReason(reason)
+	v.Reason = verify.ReadReason(reason, v.Approval != verify.ByCode)
 	copy(v.ID[:], id)
 	copy(v.Application[:], application)
 	copy(v.Previous[:], previous)
@@ -125,7 +125,7 @@ func scanDelivery(row scanner) (d verify.Delivery, err error) {
 	var started, ended, received, ring, answered, talk, hungUp int64
 	err = row.Scan(&id, &d.Attempt, &d.Channel, &d.Carrier, &d.Outcome, &reason, &d.Ref, &started, &ended, &d.Receipt, &received, &receipt,
 		&ring, &answered, &talk, &d.Call.Keys, &d.Call.Status, &hungUp)
-	d.Reason, d.ReceiptReason = verify.ReadReason(reason), verify.ReadReason(receipt)
+	d.Reason, d.ReceiptReason = verify.ReadReason(reason, d.Outcome != verify.Dropped), verify.ReadReason(receipt, true)
 	d.Call.Ring, d.Call.Answered, d.Call.Talk, d.Call.HungUp = span(ring), fromMillis(answered), span(talk), hungUp != 0
 	copy(d.Verification[:], id)
 	d.StartedAt, d.EndedAt, d.ReceiptAt = fromMillis(started), fromMillis(ended), fromMillis(received)
@@ -182,7 +182,7 @@ func readState(c fields, v *verify.Verification) {
 	v.Guesses = int(c.number())
 	v.EndedAt = fromMillis(c.number())
 	v.Delivery = verify.DeliveryState(c.number())
-	v.Reason = verify.ReadReason(c.text())
+	v.Reason = verify.ReadReason(c.text(), v.Approval != verify.ByCode)
 	v.Attempt = int(c.number())
 	v.DueAt = fromMillis(c.number())
 	v.SealedCode = c.blob()
@@ -221,12 +221,12 @@ func readDelivery(c fields) (d verify.Delivery) {
 	d.Channel = verify.Channel(c.text())
 	d.Carrier = c.text()
 	d.Outcome = verify.DeliveryOutcome(c.number())
-	d.Reason = verify.ReadReason(c.text())
+	d.Reason = verify.ReadReason(c.text(), d.Outcome != verify.Dropped)
 	d.Ref = c.text()
 	d.StartedAt, d.EndedAt = fromMillis(c.number()), fromMillis(c.number())
 	d.Receipt = verify.ReceiptState(c.number())
 	d.ReceiptAt = fromMillis(c.number())
-	d.ReceiptReason = verify.ReadReason(c.text())
+	d.ReceiptReason = verify.ReadReason(c.text(), true)
 	d.Call.Ring, d.Call.Answered, d.Call.Talk = span(c.number()), fromMillis(c.number()), span(c.number())
 	d.Call.Keys, d.Call.Status, d.Call.HungUp = int(c.number()), int(c.number()), c.number() != 0
 	return d

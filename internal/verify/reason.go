@@ -17,7 +17,6 @@ const (
 	ReasonSpamFiltered
 	ReasonInvalidMessage
 	ReasonForbidden
-	ReasonNoNumber
 	ReasonNoMedia
 	ReasonBusy
 	ReasonNoAnswer
@@ -53,6 +52,7 @@ const (
 	ReasonExhausted
 	ReasonCanceled
 	ReasonSuperseded
+	ReasonKeyMissing
 	ReasonNoCarrier
 	ReasonMaxMessages
 	ReasonTooManySends
@@ -103,7 +103,6 @@ var reasons = [reasonCount]struct {
 	ReasonSpamFiltered:   {"spam_filtered", BlameMessage, noEffect},   // somebody on the way took the text for spam
 	ReasonInvalidMessage: {"invalid_message", BlameMessage, noEffect}, // the text: too long, or of a form that isn't approved
 	ReasonForbidden:      {"forbidden", BlameMessage, noEffect},       // the trunk doesn't call this number for us
-	ReasonNoNumber:       {"no_number", BlameMessage, noEffect},       // there is no such number
 	ReasonNoMedia:        {"no_media", BlameMessage, noEffect},        // no sound to agree on
 	ReasonBusy:           {"busy", BlameMessage, rings},
 	ReasonNoAnswer:       {"no_answer", BlameMessage, rings},  // it rang, or the phone is off
@@ -136,6 +135,7 @@ var reasons = [reasonCount]struct {
 	ReasonExhausted:    {"exhausted", BlameUs, noEffect},
 	ReasonCanceled:     {"canceled", BlameUs, noEffect},
 	ReasonSuperseded:   {"superseded", BlameUs, noEffect},     // the user has a newer verification
+	ReasonKeyMissing:   {"key_missing", BlameUs, noEffect},    // our keyset lacks the key of its code
 	ReasonNoCarrier:    {"no_carrier", BlameUs, noEffect},     // no carrier takes it any more
 	ReasonMaxMessages:  {"max_messages", BlameUs, noEffect},   // as many as allowed have gone out, or may have
 	ReasonTooManySends: {"too_many_sends", BlameUs, noEffect}, // the number's send limits
@@ -149,6 +149,7 @@ var words = func() map[string]Reason {
 	for i, r := range reasons {
 		all[r.word] = Reason(i)
 	}
+	all["no_number"], all["undelivered"] = ReasonInvalidNumber, ReasonUnreachable // in rows of older servers
 	return all
 }()
 
@@ -181,13 +182,16 @@ func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads a word as [ReadReason] does.
 func (r *Reason) UnmarshalText(text []byte) error {
-	*r = ReadReason(string(text))
+	*r = ReadReason(string(text), true)
 	return nil
 }
 
-// ReadReason reads a word that a server has stored. One that we don't know, of a newer version, is
-// [ReasonUnknown].
-func ReadReason(word string) Reason {
+// ReadReason reads a word that a server has stored, of this version or another. Asked says that the row may be
+// about a call that asked for a key. An unknown word, of a newer version, is [ReasonUnknown].
+func ReadReason(word string, asked bool) Reason {
+	if word == "no_key" && !asked { // older servers had one word for both
+		return ReasonKeyMissing
+	}
 	if r, ok := words[word]; ok {
 		return r
 	}

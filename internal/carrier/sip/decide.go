@@ -47,7 +47,7 @@ func decide(answer *wire.Response) error {
 	case 603, 607, 608:
 		return carrier.Because(verify.ReasonDeclined, carrier.Refused(err))
 	case 404, 410, 414, 416, 484, 485, 604:
-		return carrier.Because(verify.ReasonNoNumber, carrier.Refused(err))
+		return carrier.Because(verify.ReasonInvalidNumber, carrier.Refused(err))
 	case 401, 407:
 		return carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(err)))
 	case 402, 403:

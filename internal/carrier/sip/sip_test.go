@@ -100,7 +100,7 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 		{480, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
 		{408, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
 		{603, verify.Refused, verify.ReasonDeclined, 0, verify.BlameMessage, ""},
-		{404, verify.Refused, verify.ReasonNoNumber, 0, verify.BlameMessage, ""},
+		{404, verify.Refused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, ""},
 		{403, verify.Refused, verify.ReasonForbidden, 0, verify.BlameMessage, ""},
 		{401, verify.Refused, verify.ReasonAuth, 0, verify.BlameCarrier, ""}, // we have no credentials
 		{488, verify.Refused, verify.ReasonNoMedia, 0, verify.BlameMessage, ""},
