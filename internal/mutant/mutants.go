@@ -49,7 +49,7 @@ const (
 	dispatchFile     = "internal/dispatch/dispatch.go"
 	phoneFile        = "internal/verify/phone.go"
 	breakerFile      = "internal/dispatch/breaker.go"
-	blameFile        = "internal/carrier/blame.go"
+	reasonFile       = "internal/verify/reason.go"
 	failoverFile     = "internal/dispatch/failover.go"
 	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -673,7 +673,7 @@ var mutants = []mutant{
 	},
 	{
 		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
-		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
+		[]edit{{phoneFile, "	if !spent {\n		return 0, NoReason\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, NoReason"}},
 		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
 	},
 	{
@@ -768,7 +768,7 @@ var mutants = []mutant{
 	},
 	{
 		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
-		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
+		[]edit{{reasonFile, "{\"busy\", BlameMessage, rings}", "{\"busy\", BlameCarrier, rings}"}, {reasonFile, "{\"no_answer\", BlameMessage, rings}", "{\"no_answer\", BlameCarrier, rings}"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
