@@ -32,8 +32,9 @@ type Store interface {
 	// Settle records an attempt's end, see [verify.Verification.Settle], and returns the
 	// verification as it then is.
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
-	// Claim takes an overdue message's next attempt, see [verify.Overdue.Claim], or returns nil.
-	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
+	// Claim takes an overdue message's next attempt, see [verify.Overdue.Claim], or returns none. It returns
+	// the end of the attempt before, too, if that has lost its lease.
+	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, *verify.Delivery, error)
 	// Renew extends the lease of an attempt, see [verify.Verification.Renew].
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
 	// Receive lets a receipt advance a delivery, see [verify.Receipt.Settle]. It returns the attempt
@@ -57,7 +58,8 @@ type Store interface {
 
 // An Observer counts what came of attempts.
 type Observer interface {
-	// Settled counts an attempt that ended, so long after its verification's start, and its cost.
+	// Settled counts an attempt that ended, so long after its verification's start, and its cost. It has no
+	// carrier if none was called, or if the server that called one died.
 	Settled(d *verify.Delivery, country string, since time.Duration, cost float64)
 	// Received counts a receipt that said something new.
 	Received(d *verify.Delivery, country string)
@@ -409,20 +411,24 @@ func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
 
 // end counts an attempt's end, and settles it.
 func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
-	if d.Observer != nil {
-		now := d.Now()
-		d.Observer.Settled(&end.Delivery, j.country, now.Sub(end.Verification.Time()), cost)
-		if end.Delivered {
-			delivered := end.Delivery
-			delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, now
-			d.Observer.Received(&delivered, j.country)
-		}
+	d.observe(&end.Delivery, j.country, cost)
+	if d.Observer != nil && end.Delivered {
+		delivered := end.Delivery
+		delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, d.Now()
+		d.Observer.Received(&delivered, j.country)
 	}
 	v := d.settle(what, end, j)
 	if j.next != nil {
 		d.goOn(end, v, j)
 	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
 		d.lookNow()
+	}
+}
+
+// observe counts an attempt's end. Each end of an attempt passes here.
+func (d *Dispatcher) observe(end *verify.Delivery, country string, cost float64) {
+	if d.Observer != nil {
+		d.Observer.Settled(end, country, d.Now().Sub(end.Verification.Time()), cost)
 	}
 }
 

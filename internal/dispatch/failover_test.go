@@ -442,7 +442,7 @@ func TestLostLeasesCountAsMessages(t *testing.T) {
 		if err != nil || len(due) != 1 {
 			t.Fatalf("due: %v, %v; want one", due, err)
 		}
-		if v, err := k.Store.Claim(ctx, due[0], time.Second); v == nil || err != nil {
+		if v, _, err := k.Store.Claim(ctx, due[0], time.Second); v == nil || err != nil {
 			t.Fatalf("claim: %v, %v", v, err)
 		}
 	}

@@ -60,8 +60,10 @@ func (d *Dispatcher) interrupt(l *line, j *job) {
 	now, what := d.Now(), slog.Any("", about{j.verification, l})
 	l.spare(j.passenger())
 	d.Log.Info("not sent before the shutdown, left for later", what)
-	d.settle(what, verify.Settlement{Delivery: verify.Delivery{
+	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
 		Outcome: verify.Errored, Reason: verify.ReasonInterrupted, StartedAt: now,
-	}, Retry: true}, j)
+	}, Retry: true}
+	d.observe(&end.Delivery, j.country, 0)
+	d.settle(what, end, j)
 }

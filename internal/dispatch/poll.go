@@ -332,7 +332,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 		}
 	}()
 	o.By, o.Calling = w.channel, d.calling(w)
-	v, err := d.Store.Claim(ctx, o, d.Lease)
+	v, err := d.claimNext(ctx, o)
 	if err != nil || v == nil {
 		return err
 	}
@@ -342,6 +342,15 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	}
 	queued = d.begin(ctx, w, v, history, m)
 	return nil
+}
+
+// claimNext leases a due message's next attempt, and counts the one before if that has lost its lease.
+func (d *Dispatcher) claimNext(ctx context.Context, o verify.Overdue) (*verify.Verification, error) {
+	v, lost, err := d.Store.Claim(ctx, o, d.Lease)
+	if lost != nil {
+		d.observe(lost, o.Verification.Reach().Region(), 0)
+	}
+	return v, err
 }
 
 // begin queues an attempt that we hold the lease and a place for. It reports false if its code can't be opened.
@@ -361,7 +370,7 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason verify
 	if o.Verification.Watched() {
 		return d.Store.Postpone(ctx, o, time.Time{})
 	}
-	v, err := d.Store.Claim(ctx, o, d.Lease)
+	v, err := d.claimNext(ctx, o)
 	if err != nil || v == nil {
 		return err
 	}
@@ -370,8 +379,12 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason verify
 
 // drop fails a message that we hold the lease for and can't send.
 func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason verify.Reason) error {
-	_, err := d.Store.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{
+	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
-	}, Called: v.To})
+	}, Called: v.To}
+	_, err := d.Store.Settle(ctx, end)
+	if err == nil {
+		d.observe(&end.Delivery, v.Reach().Region(), 0)
+	}
 	return err
 }

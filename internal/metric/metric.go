@@ -3,6 +3,7 @@
 package metric
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"sync"
@@ -209,23 +210,24 @@ func result(ok string, err error) string {
 	return verify.CodeOf(err)
 }
 
-// Settled counts an attempt that ended, since its verification's start.
+// Settled counts an attempt that ended, since its verification's start. Without a carrier it is of "none".
 func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration, cost float64) {
-	m.sends.WithLabelValues(d.Carrier, country, d.Outcome.String()).Inc()
+	carrier := cmp.Or(d.Carrier, "none")
+	m.sends.WithLabelValues(carrier, country, d.Outcome.String()).Inc()
 	if d.Outcome == verify.Accepted {
-		m.handOver.WithLabelValues(d.Carrier).Observe(since.Seconds())
+		m.handOver.WithLabelValues(carrier).Observe(since.Seconds())
 	} else {
-		m.failures.WithLabelValues(d.Carrier, country, d.Reason.String()).Inc()
+		m.failures.WithLabelValues(carrier, country, d.Reason.String()).Inc()
 	}
 	if c := d.Call; c.Made() {
 		answered := !c.Answered.IsZero()
-		m.ring.WithLabelValues(d.Carrier, strconv.FormatBool(answered)).Observe(c.Ring.Seconds())
+		m.ring.WithLabelValues(carrier, strconv.FormatBool(answered)).Observe(c.Ring.Seconds())
 		if answered {
-			m.talk.WithLabelValues(d.Carrier).Observe(c.Talk.Seconds())
+			m.talk.WithLabelValues(carrier).Observe(c.Talk.Seconds())
 		}
 	}
 	if cost > 0 {
-		m.cost.WithLabelValues(d.Carrier, country).Add(cost)
+		m.cost.WithLabelValues(carrier, country).Add(cost)
 	}
 }
 

@@ -69,6 +69,7 @@ func used() *Metrics {
 	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Errored, Reason: verify.ReasonBusy}, "US", time.Second, 0)
 	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.Refused, Reason: verify.ReasonBusy}, "US", time.Second, 0)
 	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.Dropped, Reason: verify.ReasonBusy}, "US", time.Second, 0)
+	m.Settled(&verify.Delivery{Outcome: verify.Dropped, Reason: verify.ReasonKeyMissing}, "US", time.Second, 0)
 	began := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	delivered := verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptDelivered, StartedAt: began, ReceiptAt: began.Add(3 * time.Second)}
 	m.Settled(&verify.Delivery{Carrier: "trunk", Call: verify.Call{Ring: 3 * time.Second, Answered: began, Talk: 16 * time.Second, Status: 200}}, "US", time.Minute, 0.05)
@@ -116,6 +117,7 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_cost_total{carrier="trunk",country="US"} 0.05`,
 		`countersign_failures_total{carrier="gateway",country="CA",reason="unreachable"} 1`,
 		`countersign_failures_total{carrier="gateway",country="US",reason="busy"} 2`,
+		`countersign_failures_total{carrier="none",country="US",reason="key_missing"} 1`,
 		`countersign_failures_total{carrier="other",country="US",reason="busy"} 2`,
 		`countersign_failures_total{carrier="trunk",country="US",reason="busy"} 1`,
 		`countersign_handover_seconds_count{carrier="gateway"} 1`,
@@ -147,6 +149,7 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_sends_total{carrier="gateway",country="US",outcome="accepted"} 1`,
 		`countersign_sends_total{carrier="gateway",country="US",outcome="errored"} 1`,
 		`countersign_sends_total{carrier="gateway",country="US",outcome="unknown"} 1`,
+		`countersign_sends_total{carrier="none",country="US",outcome="dropped"} 1`,
 		`countersign_sends_total{carrier="other",country="US",outcome="dropped"} 1`,
 		`countersign_sends_total{carrier="other",country="US",outcome="refused"} 1`,
 		`countersign_sends_total{carrier="trunk",country="US",outcome="accepted"} 1`,

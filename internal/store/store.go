@@ -309,27 +309,26 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 	})
 }
 
-// Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns nil if there is
-// none to take.
-func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error) {
+// Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns no verification if there
+// is none to take, and the end of the attempt before if that has lost its lease.
+func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (claimed *verify.Verification, lost *verify.Delivery, err error) {
 	limits, err := s.limits(ctx, o.Verification.Project)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := op{withDestination: o.By != ""}
 	if o.By == verify.Voice {
 		names.phone = o.Verification.To
 	}
-	claimed := false
+	took := false
 	v, err := s.changeWith(names, o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
-		var lost *verify.Delivery
 		d := &row[verify.Destination]{}
 		if names.withDestination {
 			d = r.destination(destinationKey{v.Project, v.To})
 		}
 		tat, sends := d.value.TAT, d.value.Sends
 		if err := r.withPhone(&d.value, o.By == verify.Voice, func() error {
-			lost, claimed = o.Claim(v, &d.value, limits, lease, now)
+			lost, took = o.Claim(v, &d.value, limits, lease, now)
 			return nil
 		}); err != nil {
 			return err
@@ -341,10 +340,13 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 		r.drop(hint{o.Hint, v.ID})
 		return nil
 	})
-	if err != nil || !claimed {
-		return nil, err
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !took:
+		return nil, lost, nil
 	}
-	return v, nil
+	return v, lost, nil
 }
 
 // Renew extends an attempt's lease: see [verify.Verification.Renew].

@@ -440,7 +440,7 @@ func (m *machine) claim(rt *rapid.T) call {
 		o.By = verify.SMS
 	}
 	return call{"claim", o.Verification.ID,
-		func() (any, error) { return got(m.Claim(ctx, o, lease)) },
+		func() (any, error) { return m.claimNow(o, lease) },
 		func(model *model, now time.Time) (any, error) {
 			var lost *verify.Delivery
 			claimed := false
@@ -711,7 +711,7 @@ func (m *machine) poll(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "look") {
 		for _, o := range due {
 			m.touched[o.Verification.ID] = true
-			real, err := got(m.Claim(ctx, o, lease))
+			real, err := m.claimNow(o, lease)
 			v, _ := m.model.verification(o.Verification.ID)
 			lost, claimed := v.Claim(lease, now.Truncate(time.Millisecond))
 			if lost != nil {
@@ -812,4 +812,9 @@ func (m *machine) compare(rt *rapid.T) {
 		all = append(all, &v)
 	}
 	m.nothingForgotten(all)
+}
+
+func (m *machine) claimNow(o verify.Overdue, lease time.Duration) (any, error) {
+	v, _, err := m.Claim(ctx, o, lease)
+	return got(v, err)
 }
