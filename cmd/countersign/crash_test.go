@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
@@ -30,8 +31,10 @@ import (
 // the parent, which outlives the child and so knows what really went out.
 const (
 	crashRole     = "crash"
-	crashPhoneURL = "COUNTERSIGN_TEST_PHONE" // where the parent takes messages
-	crashLife     = "COUNTERSIGN_TEST_LIFE"  // which of the child's lives it is
+	crashPhoneURL = "COUNTERSIGN_TEST_PHONE"   // where the parent takes messages
+	crashLife     = "COUNTERSIGN_TEST_LIFE"    // which of the child's lives it is
+	crashClock    = "COUNTERSIGN_TEST_CLOCK"   // how far the child's clock is ahead
+	crashCommits  = "COUNTERSIGN_TEST_COMMITS" // how late the child's commits begin
 )
 
 // handedOver is one message as the parent gets it.
@@ -51,7 +54,23 @@ const (
 
 type phoneCarrier struct{ name string }
 
-func reportingCarrier(c carrier.Carrier) carrier.Carrier { return phoneCarrier{c.Name()} }
+// crashConfig is the child's: its messages go to the parent, and its commits may be slow.
+func crashConfig(c *system.Config) {
+	c.Carriers[0].Carrier = phoneCarrier{c.Carriers[0].Carrier.Name()}
+	if ahead, err := time.ParseDuration(os.Getenv(crashClock)); err == nil {
+		c.Machine = func() store.Reading {
+			r := store.ReadMachine()
+			r.Wall = r.Wall.Add(ahead)
+			return r
+		}
+	}
+	if late, err := time.ParseDuration(os.Getenv(crashCommits)); err == nil {
+		c.Commit = func(_ int, commit func() error) error {
+			time.Sleep(late)
+			return commit()
+		}
+	}
+}
 
 func (c phoneCarrier) Name() string { return c.name }
 
@@ -189,8 +208,32 @@ type crowd struct {
 
 	started, guessed, approved atomic.Int64 // that were answered so
 
-	mu       sync.Mutex // guards promises
+	mu       sync.Mutex // guards what follows
 	promises []*promise
+	refused  map[string]unheardStart // by number
+	killed   map[*process]time.Time
+}
+
+// An unheardStart is a start that a server answered with 503: nobody knows of a verification.
+type unheardStart struct {
+	by *process
+	at time.Time
+}
+
+// kill ends a server as a power cut would.
+func (c *crowd) kill(i int) {
+	p := c.servers[i].Load()
+	p.kill()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.killed[p] = time.Now()
+}
+
+func newCrowd(t *testing.T, seed uint64, servers int) *crowd {
+	return &crowd{
+		t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], servers),
+		refused: map[string]unheardStart{}, killed: map[*process]time.Time{},
+	}
 }
 
 const (
@@ -207,7 +250,7 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 
 	data := t.TempDir()
-	c := &crowd{t: t, phones: newPhones(seed), servers: make([]atomic.Pointer[process], 1)}
+	c := newCrowd(t, seed, 1)
 	c.stored = func() map[string]storedVerification { return readVerifications(t, data) }
 	receiver := httptest.NewServer(c.phones)
 	defer receiver.Close()
@@ -223,7 +266,7 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 	stop := c.drive(seed)
 	for range kills {
 		c.live(rnd)
-		c.servers[0].Load().kill()
+		c.kill(0)
 		start()
 	}
 	c.await(func() bool { return c.guessed.Load() >= int64(kills) && c.approved.Load() > 0 })
@@ -292,7 +335,13 @@ func wrong(code string) string {
 
 func (c *crowd) start() *promise {
 	to := fmt.Sprintf("+1202%07d", 3000000+c.number.Add(1))
-	resp, body, err := c.server().post("sms", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, crashAttempts))
+	by := c.server()
+	resp, body, err := by.post("sms", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, crashAttempts))
+	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+		c.mu.Lock()
+		c.refused[to] = unheardStart{by, time.Now()}
+		c.mu.Unlock()
+	}
 	if err != nil || resp.StatusCode != 200 {
 		return nil // nothing was promised
 	}
@@ -403,6 +452,7 @@ func (c *crowd) judge(kills int) {
 		}
 		duplicates += max(0, len(messages)-1)
 	}
+	ghosts := c.ghosts()
 	if len(c.promises) < kills || guesses < kills || approvals == 0 {
 		t.Errorf("%d starts, %d guesses, %d approvals: too few to show anything", len(c.promises), guesses, approvals)
 	}
@@ -422,8 +472,24 @@ func (c *crowd) judge(kills int) {
 			t.Errorf("%s: a pending verification refuses its code", p.id)
 		}
 	}
-	t.Logf("%d kills, %d starts, %d guesses, %d approvals: starts lost %d, guesses un-counted %d, codes accepted twice %d, messages forgotten %d, duplicates %d (more than one a crash: %d)",
-		kills, len(c.promises), guesses, approvals, lost, uncounted, twice, forgotten, duplicates, excess)
+	t.Logf("%d kills, %d starts, %d guesses, %d approvals: starts lost %d, guesses un-counted %d, codes accepted twice %d, messages forgotten %d, duplicates %d (more than one a crash: %d), ghosts %d",
+		kills, len(c.promises), guesses, approvals, lost, uncounted, twice, forgotten, duplicates, excess, ghosts)
+}
+
+// ghosts demands that nobody got a message of a start that was refused, and returns how many did. A server
+// that is killed soon after it refused may not have had the time to cancel what it didn't know of.
+func (c *crowd) ghosts() (n int) {
+	c.phones.mu.Lock()
+	defer c.phones.mu.Unlock()
+	for _, all := range c.phones.got {
+		r, ok := c.refused[all[0].To]
+		if killed := c.killed[r.by]; !ok || !killed.IsZero() && killed.Sub(r.at) < 10*time.Second {
+			continue
+		}
+		n++
+		c.t.Errorf("%s: its start was refused, and it got a message %v later", all[0].Verification, all[0].at.Sub(r.at))
+	}
+	return n
 }
 
 // storedVerification is what the database says, read beside the server.

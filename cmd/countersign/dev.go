@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -43,9 +42,9 @@ const (
 	devConcurrency = 64
 )
 
-// wrapCarrier, if set, stands before the simulator. It is how the crash tests of this package see
-// from outside what a killed process handed over.
-var wrapCarrier func(carrier.Carrier) carrier.Carrier
+// adjustDev, if set, changes the system before it is opened. The crash tests of this package put a carrier
+// before the simulator, so that they see from outside what a killed process handed over.
+var adjustDev func(*system.Config)
 
 // Run implements the command.
 func (c *devCommand) Run(w world) error {
@@ -95,17 +94,17 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 	defer operations.Close()
 
 	simulator := sim.New(time.Now)
-	way := carrier.Carrier(simulator)
-	if wrapCarrier != nil {
-		way = wrapCarrier(way)
-	}
-	s, err := system.Open(w.ctx, system.Config{
+	config := system.Config{
 		Data: c.Data, Postgres: c.postgres(), Log: log, Settings: c.settings(),
-		Carriers: []dispatch.Line{{Carrier: way, Queue: devQueue, Concurrency: devConcurrency}},
+		Carriers: []dispatch.Line{{Carrier: simulator, Queue: devQueue, Concurrency: devConcurrency}},
 		Routes:   map[verify.Channel][]string{verify.SMS: {sim.Name}, verify.Voice: {sim.Name}},
 		// The numbers that fail on purpose must not stop the messages to all others.
 		BreakAfter: -1,
-	})
+	}
+	if adjustDev != nil {
+		adjustDev(&config)
+	}
+	s, err := system.Open(w.ctx, config)
 	if err != nil {
 		return err
 	}

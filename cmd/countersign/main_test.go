@@ -40,7 +40,7 @@ const noRaceSleep = "atexit_sleep_ms=0"
 func TestMain(m *testing.M) {
 	if role := os.Getenv(runAs); role != "" {
 		if role == crashRole {
-			wrapCarrier = reportingCarrier
+			adjustDev = crashConfig
 		}
 		main()
 	}

@@ -87,7 +87,7 @@ func (c *serveCommand) Run(w world) error {
 	defer out.close()
 	m := out.metrics()
 	config := system.Config{
-		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Outages: outages, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m,
+		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Outages: outages, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m, Tracer: traces.tracer(),
 		Carriers: out.all, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	}

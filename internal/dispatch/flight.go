@@ -8,8 +8,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// flights are the verifications whose messages are here: they wait, or are with a carrier. The poller
-// claims none of them as lost, whatever the clock says of their lease.
+// flights are the verifications whose messages are here: they are being committed, wait, or are with a
+// carrier. The poller claims none of them as lost, whatever the clock says of their lease.
 type flights struct {
 	mu  sync.Mutex // guards ids
 	ids map[verify.ID]int
@@ -59,11 +59,10 @@ var lastLease = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 func (d *Dispatcher) interrupt(l *line, j *job) {
 	now, what := d.Now(), slog.Any("", about{j.verification, l})
 	l.spare(j.passenger())
-	d.Log.Info("not sent before the shutdown, left for later", what)
-	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
-		Outcome: verify.Errored, Reason: verify.ReasonInterrupted, StartedAt: now,
-	}, Retry: true}
+	d.Log.Info("not sent before the shutdown, left for later", what, "reason", verify.ReasonInterrupted)
+	end := j.settlement(l, now)
+	end.Outcome, end.Reason, end.Retry = verify.Errored, verify.ReasonInterrupted, true
 	d.observe(&end.Delivery, j.country, 0)
 	d.settle(what, end, j)
+	d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.Now())
 }

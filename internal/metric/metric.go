@@ -176,6 +176,13 @@ func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
 	)
 }
 
+// Clock adds how far the machine's clock is ahead of the database's, which is read when somebody asks.
+func (m *Metrics) Clock(offset func() time.Duration) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_clock_offset_seconds", Help: "How far this machine's clock is ahead of the database's; negative: behind. With SQLite 0.",
+	}, func() float64 { return offset().Seconds() }))
+}
+
 // Answered counts a request. The route is the pattern that took it, never the path: that holds ids.
 func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 	if route == "" {

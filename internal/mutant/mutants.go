@@ -41,6 +41,7 @@ const (
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	clockFile        = "internal/store/clock.go"
 	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
@@ -460,8 +461,23 @@ var mutants = []mutant{
 		test{inPhone, "^TestLogsAreMasked$"},
 	},
 	{
+		"number-in-a-timeline", "A verification is shown with its number's last four digits only, unless all of it is asked for.",
+		[]edit{{"cmd/countersign/verification.go", "number := s.Reach().Masked()", "number := string(s.Reach())"}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"reveal-unrecorded", "Who had a whole number shown is written down.",
+		[]edit{{"cmd/countersign/verification.go", `recordAudit(w.ctx, st, "verification reveal", s.Project`, `recordAudit(w.ctx, st, "", s.Project`}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"refusal-without-request", "A line about a request that was refused because of us carries the request's id.",
+		[]edit{{"internal/outage/outage.go", "l.Logger.Log(ctx, level", "l.Logger.Log(context.Background(), level"}},
+		test{"./internal/outage", "^TestARequestsContextReachesTheLog$"},
+	},
+	{
 		"path-logged", "A request's path isn't logged: it may hold a number or a code.",
-		[]edit{{"internal/web/web.go", "return slog.Attr{}", `return slog.String("path", r.URL.Path)`}},
+		[]edit{{"internal/web/web.go", `slog.String("method", r.Method), `, `slog.String("method", r.Method), slog.String("path", r.URL.Path), `}},
 		test{inWeb, "^TestEveryAnswerHasAnIDOfOurOwnThatIsLogged$"},
 	},
 
@@ -511,12 +527,12 @@ var mutants = []mutant{
 	},
 	{
 		"state-remembered", "Of a verification only what never changes is remembered.",
-		[]edit{{pgSessionFile, "\treadState(c, &v)\n", ""}},
+		[]edit{{pgSessionFile, "err := stateLayout.read(c, &v)", "err := stateLayout[:0].read(c, &v)"}},
 		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
 		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
-		[]edit{{pgSessionFile, "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`", "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]) ON CONFLICT DO NOTHING`"}},
+		[]edit{{pgSessionFile, "SELECT ` + destinationLayout.arrays()", "SELECT ` + destinationLayout.arrays() + ` ON CONFLICT DO NOTHING`"}},
 		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
 	},
 	{
@@ -530,14 +546,54 @@ var mutants = []mutant{
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{
+		"takeover-by-a-doubtful-time", "Nobody takes over a message by a time that may be wrong, or before its holder could renew its lease.",
+		[]edit{{clockFile, "return last.compared && mono-last.at.Mono <= maxGap && mono-last.broke >= settling", "return last.compared || mono > 0"}},
+		test{inStore, "^TestLeasesAreJudgedAfterFreshComparisonsOnly$"},
+	},
+	{
+		"starts-by-a-wrong-clock", "Nothing starts on a machine whose clock is more than 5 s off.",
+		[]edit{{clockFile, "maxSkew = 5 * time.Second", "maxSkew = 7 * time.Second"}},
+		test{inStore, "^TestNothingStartsWhileTheClockIsWrong$"},
+	},
+	{
+		"wall-clock-decides", "The time is the database's, whatever the machine's wall clock shows.",
+		[]edit{{clockFile, "return last.time.Add(c.mono() - last.at.Mono)", "return last.time.Add(c.machine().Wall.Sub(last.time))"}},
+		test{inStore, "^TestStartsLeaveNoHintsWhateverTheWallClockShows$"},
+	},
+	{
+		"suspended-machine-decides", "A machine that was suspended accepts no code that has expired meanwhile.",
+		[]edit{{pgSessionFile, "if s.server.clock.doubtful() {", "if false {"}},
+		test{inStore, "^TestASuspendedMachineAsksForTheTime$"},
+	},
+	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
 		[]edit{{identityFile, "case f.is.timeline != f.was.timeline && !s.forgives(f.is.timeline):", "case false:"}},
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
 	},
 	{
+		"void-mark-ahead", "A failover after a clock was ahead doesn't keep anybody from starting.",
+		[]edit{{identityFile, "SELECT least(id, $1) AS id", "SELECT greatest(id, $1) AS id"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
+		"future-survives-a-failover", "What a clock that was ahead has started is void after a failover, too.",
+		[]edit{{identityFile, "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep, lastID)", "ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), 0, lastID)"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
+		"void-mark-stays-ahead", "Nor does a database's clock that is set back after one, and what was void stays so.",
+		[]edit{{identityFile, "tx.Exec(ctx, pgVoidAhead, to[:], millis(now), aheadStep, mark)", "tx.Exec(ctx, pgVoidAhead, to[:], millis(now), 0, mark)"}},
+		test{inStore, "^TestAClockSetBackTakesTheVoidMarkAlong$"},
+	},
+	{
 		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
+	},
+	{
+		"restore-stopped-midway", "A restore that is stopped leaves no database in which a code works that may have been used.",
+		[]edit{{"cmd/countersign/backup.go", "half := to + \".half\"", "half := to"}},
+		test{"./cmd/countersign", "^TestBackupWhileServing$"},
 	},
 	{
 		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
@@ -713,7 +769,7 @@ var mutants = []mutant{
 	},
 	{
 		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
-		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
+		[]edit{{"internal/store/sql.go", "p.text(fallbackText(*at(v)))", `p.text("")`}},
 		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
 	{
@@ -827,19 +883,47 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
+		"own-commit-taken-for-lost", "Nor while the answer of its commit is on its way.",
+		[]edit{
+			{dispatchFile, "d.flights.begin(e.Verification)", "_ = e.Verification"},
+			{dispatchFile, "\tp.l.queue.add(", "\tp.d.flights.begin(p.id)\n\tp.l.queue.add("},
+		},
+		test{inDispatch, "^TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing$"},
+	},
+	{
 		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
 		[]edit{{leaseFile, "s := d.look(j, now)", "s := d.look(j, now)\n\t\tif ending {\n\t\t\ts.err = errLeaseEnds\n\t\t}"}},
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "Outcome: verify.Errored, Reason: verify.ReasonInterrupted", "Outcome: verify.Unknown, Reason: verify.ReasonInterrupted"}},
+		[]edit{{flightFile, "= verify.Errored, verify.ReasonInterrupted, true", "= verify.Unknown, verify.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
+	},
+	{
+		"waiting-call-holds-the-phone", "A call that never left this process gives the phone back.",
+		[]edit{{dispatchFile, "s.Called = v.To", "s.Called = \"\""}},
+		test{inDispatch, "^TestACallThatWaitedHoldsNoPhone$"},
 	},
 	{
 		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
+	},
+	{
+		"missing-key-delays-others", "A server that lacks a message's key delays no other server that has it.",
+		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
+		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
+	},
+	{
+		"look-that-fails-forgets", "The next look begins with the messages that the one before failed at.",
+		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"late-sweep-forgotten", "A look that can't read forgets no hint of a late sweep.",
+		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
 		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
@@ -849,6 +933,11 @@ var mutants = []mutant{
 	{
 		"ghost-is-sent", "A start whose COMMIT got no answer was refused: it is canceled before anything is sent.",
 		[]edit{{storeFile, "s.abandoned.add(&started)", ""}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
+		"ghost-holds-the-phone", "The call of a start that was refused holds no phone, for nobody makes it.",
+		[]edit{{"internal/store/abandoned.go", "o := op{verification: id, phone: l.phone}", "l.phone = \"\"\n\to := op{verification: id}"}},
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
@@ -883,7 +972,7 @@ var mutants = []mutant{
 	},
 	{
 		"call-record-lost", "How a call went is kept with its attempt.",
-		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
+		[]edit{{"internal/store/sql.go", "\t\treturn endedCallLayout\n", "\t\treturn endedLayout\n"}, {"internal/store/sqlite.go", "write(s.insertCall, endedCallLayout, d)", "write(s.insertDelivery, endedLayout, d)"}},
 		stores("CallIsRecordedWithItsAttempt"),
 	},
 	{

@@ -43,6 +43,11 @@ func New(log *slog.Logger, now func() time.Time) *Log {
 // Failed logs that a thing failed, unless that was logged less than a minute ago. From the second line on,
 // each says since when it fails and how many failures weren't logged. There must be few things: each is kept.
 func (l *Log) Failed(thing string, level slog.Level, msg string, args ...any) {
+	l.FailedContext(context.Background(), thing, level, msg, args...)
+}
+
+// FailedContext does so for a request, whose context gives the line its id.
+func (l *Log) FailedContext(ctx context.Context, thing string, level slog.Level, msg string, args ...any) {
 	since, unsaid, say := l.failed(thing)
 	if !say {
 		return
@@ -50,7 +55,7 @@ func (l *Log) Failed(thing string, level slog.Level, msg string, args ...any) {
 	if unsaid > 0 {
 		args = append(args, "since", since, "more", unsaid)
 	}
-	l.Logger.Log(context.Background(), level, msg, args...)
+	l.Logger.Log(ctx, level, msg, args...)
 }
 
 func (l *Log) failed(thing string) (since time.Time, unsaid int, say bool) {
@@ -91,7 +96,12 @@ const database = "database"
 
 // DatabaseFailed logs that the database is away, and what has failed for that.
 func (l *Log) DatabaseFailed(what string, err error, args ...any) {
-	l.Failed(database, slog.LevelError, "the database is away", append([]any{"failed", what, "err", err}, args...)...)
+	l.DatabaseFailedContext(context.Background(), what, err, args...)
+}
+
+// DatabaseFailedContext does so for a request, whose context gives the line its id.
+func (l *Log) DatabaseFailedContext(ctx context.Context, what string, err error, args ...any) {
+	l.FailedContext(ctx, database, slog.LevelError, "the database is away", append([]any{"failed", what, "err", err}, args...)...)
 }
 
 // DatabaseWorks logs that the database is back, if it was away: see [Log.Works].

@@ -60,7 +60,11 @@ func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done
 // Others may work on the database meanwhile.
 func (s *Store) VoidPending(ctx context.Context, actor, action string) (voided int, err error) {
 	if s.markVoid != nil {
-		if err := s.alone(s.markVoid); err != nil {
+		if err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+			n, err := s.markVoid(ctx, tx, now)
+			voided = int(n)
+			return err
+		}); err != nil {
 			return 0, err
 		}
 	}
@@ -89,7 +93,7 @@ func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, now time.Time) (
 		return last, 0, err
 	}
 	last = step[len(step)-1]
-	pending, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
+	pending, err := query(ctx, tx, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification
 		WHERE id > $1 AND id <= $2 AND status = $3 ORDER BY id`, after[:], last[:], verify.Pending)
 	if err != nil {
 		return last, 0, err

@@ -94,7 +94,7 @@ func (h *handler) proven(w http.ResponseWriter, r *http.Request, question bool) 
 	c := h.carriers[r.PathValue("name")]
 	byPath := r.PathValue("key") != ""
 	if byPath && !c.provenByPath(r) || !byPath && !signed(r.Header) {
-		h.refuse(w, c)
+		h.refuse(w, r, c)
 		return nil, nil
 	}
 	body, ok := h.read(w, r, byPath)
@@ -102,7 +102,7 @@ func (h *handler) proven(w http.ResponseWriter, r *http.Request, question bool) 
 		return nil, nil
 	}
 	if c == nil || byPath != c.byPath() {
-		h.refuse(w, c)
+		h.refuse(w, r, c)
 		return nil, nil
 	}
 	rep := &report{Request: r, url: strings.TrimSuffix(c.Public, "/") + r.URL.RequestURI(), body: body, question: question}
@@ -110,7 +110,7 @@ func (h *handler) proven(w http.ResponseWriter, r *http.Request, question bool) 
 		rep.form, _ = url.ParseQuery(string(body)) // what can't be read isn't signed either
 	}
 	if !c.prove(rep, c.Now()) || once(rep) && !c.used.take(rep.marks) {
-		h.refuse(w, c)
+		h.refuse(w, r, c)
 		return nil, nil
 	}
 	return c, rep
@@ -126,9 +126,9 @@ func (c *Carrier) provenByPath(r *http.Request) bool {
 
 // refuse answers what no provider sends. The log says it of carriers that there are: nobody can fill it
 // with names.
-func (h *handler) refuse(w http.ResponseWriter, c *Carrier) {
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, c *Carrier) {
 	if c != nil {
-		h.log.Warn("a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
+		h.log.WarnContext(r.Context(), "a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
 	}
 	http.Error(w, "not signed by the provider, too old, or there before", http.StatusForbidden)
 }
@@ -195,7 +195,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
 		said = []byte(c.Spec.Answer.None)
 	case err != nil:
 		c.used.giveBack(rep.marks)
-		h.fail("a call wasn't told what to say, the provider will ask again", c, err)
+		h.fail(r.Context(), "a call wasn't told what to say, the provider will ask again", c, err)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 		return
@@ -219,12 +219,12 @@ func (c *Carrier) say(ctx context.Context, token string) ([]byte, error) {
 }
 
 // fail logs that a request wasn't carried out because of us.
-func (h *handler) fail(msg string, c *Carrier, err error) {
+func (h *handler) fail(ctx context.Context, msg string, c *Carrier, err error) {
 	if errors.Is(err, verify.ErrNoStore) {
-		h.log.DatabaseFailed(msg, err, "carrier", c.Name())
+		h.log.DatabaseFailedContext(ctx, msg, err, "carrier", c.Name())
 		return
 	}
-	h.log.Failed(msg, slog.LevelError, msg, "carrier", c.Name(), "err", err)
+	h.log.FailedContext(ctx, msg, slog.LevelError, msg, "carrier", c.Name(), "err", err)
 }
 
 func (h *handler) status(w http.ResponseWriter, r *http.Request) {
@@ -235,12 +235,12 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 	for _, receipt := range c.receipts(rep) {
 		switch err := c.receive(r.Context(), receipt); {
 		case errors.Is(err, verify.ErrNotFound):
-			h.log.Debug("a report was about a message that nobody knows", "carrier", c.Name())
+			h.log.DebugContext(r.Context(), "a report was about a message that nobody knows", "carrier", c.Name())
 		case err != nil:
 			if once(rep) {
 				c.used.giveBack(rep.marks)
 			}
-			h.fail("a report was not taken, the provider will send it again", c, err)
+			h.fail(r.Context(), "a report was not taken, the provider will send it again", c, err)
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 			return

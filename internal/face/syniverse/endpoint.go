@@ -2,6 +2,7 @@ package syniverse
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -170,7 +171,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, known *verify.Er
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 	}
 	if known.Kind == verify.Unavailable {
-		s.unavailable(known, err)
+		s.unavailable(r.Context(), known, err)
 	}
 	if own, ok := s.refusals[known.Code]; ok {
 		web.Respond(w, own.Status, failure{own.Code, known.Message})
@@ -180,12 +181,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, known *verify.Er
 }
 
 // unavailable logs that a request was refused because of us: now and then, for all of them may be.
-func (s *Server) unavailable(known *verify.Error, err error) {
+func (s *Server) unavailable(ctx context.Context, known *verify.Error, err error) {
 	if known.Code == verify.ErrNoStore.Code {
-		s.log.DatabaseFailed("request refused", err)
+		s.log.DatabaseFailedContext(ctx, "request refused", err)
 		return
 	}
-	s.log.Failed("request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
+	s.log.FailedContext(ctx, "request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
 }
 
 // explain answers a status whose error_code is its number.

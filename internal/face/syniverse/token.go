@@ -67,7 +67,7 @@ func (s *Server) failRefresh(w http.ResponseWriter, r *http.Request, err error) 
 		web.CountAs(w, http.StatusUnauthorized) // it isn't ours, though 500 is what is published for it
 		web.Respond(w, http.StatusInternalServerError, refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."})
 	case errors.As(err, &known) && known.Kind == verify.Unavailable:
-		s.unavailable(known, err)
+		s.unavailable(r.Context(), known, err)
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 		web.Respond(w, http.StatusServiceUnavailable, refreshFailure{refreshBroken, known.Message, "Try again later."})
 	default:
