@@ -188,7 +188,7 @@ func TestTimelines(t *testing.T) {
 		"waits for a receipt": {verify.Verification{Delivery: verify.Sent, Attempt: 1, DueAt: at(22)}, []verify.Delivery{attempt(1, "a", verify.Accepted, verify.NoReason, 1, 2)}, 3,
 			[]string{"0 started sms", "1 attempt 1 sms a", "2 accepted 1 sms a"}, "its receipt is awaited until 2026-11-28T12:00:22.000Z"},
 		"went on by a call": {verify.Verification{Delivery: verify.Failed, Attempt: 2}, []verify.Delivery{received, call}, 40,
-			[]string{"0 started sms", "1 attempt 1 sms a", "2 accepted 1 sms a", "5 receipt 1 failed sms a absent", "6 attempt 2 voice trunk",
+			[]string{"0 started sms", "1 attempt 1 sms a", "2 accepted 1 sms a", "5 receipt 1 failed sms a unreachable", "6 attempt 2 voice trunk",
 				"30 refused 2 voice trunk no_key rang 3s, talked 20s, 0 keys, status 200"}, ""},
 		"its server died, it expired": {verify.Verification{Delivery: verify.Failed, Attempt: 1, Guesses: 1}, []verify.Delivery{lost}, 700,
 			[]string{"0 started sms", "20 unknown 1 sms lease_lost", "600 expired after 1 of 5 guesses"}, ""},
