@@ -180,7 +180,7 @@ func (c *carrierTest) print(w world, l system.TrialLine) error {
 		return printJSON(w, l)
 	}
 	text := fmt.Sprintf("%7.1fs  %s", l.After.Seconds(), l.What)
-	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason}, {"error", l.Detail}} {
+	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason.String()}, {"error", l.Detail}} {
 		if part.value != "" {
 			text += "  " + part.name + " " + part.value
 		}

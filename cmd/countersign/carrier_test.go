@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // A server that ends leaves alone what another one, begun after it on the same folder, has written.
@@ -41,15 +42,15 @@ func TestAServerRemovesItsOwnOperatorFileOnly(t *testing.T) {
 func TestATestMessagesLastStepDecides(t *testing.T) {
 	t.Parallel()
 	for what, want := range map[string]string{
-		"accepted": "no receipt came within 1m0s", "unknown": "nobody knows whether the message was sent", "failed": "was not delivered: failed absent",
-		"refused": "was not delivered: refused absent", "delivered": "", "accepted at once": "",
+		"accepted": "no receipt came within 1m0s", "unknown": "nobody knows whether the message was sent", "failed": "was not delivered: failed unreachable",
+		"refused": "was not delivered: refused unreachable", "delivered": "", "accepted at once": "",
 	} {
 		c := carrierTest{Wait: time.Minute}
 		what, atOnce := strings.CutSuffix(what, " at once")
 		if atOnce {
 			c.Wait = 0
 		}
-		err := c.verdict(system.TrialLine{Step: dispatch.Step{What: what, Reason: "absent"}})
+		err := c.verdict(system.TrialLine{Step: dispatch.Step{What: what, Reason: verify.ReasonUnreachable}})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", what, err, want)
 		}

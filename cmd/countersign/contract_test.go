@@ -1270,7 +1270,7 @@ var outcomes = map[string]outcome{
 	// Its next attempt is due after its code's death, or is late for it.
 	"given up":            {to: sim.UnreachableNumber, fields: `"valid_for":5`, delivery: verify.Failed, reason: "unreachable|expired", attempts: 1},
 	"accepts after 2 s":   {to: sim.SlowNumber, delivery: verify.Sent, messages: 1, attempts: 1, after: 2 * time.Second},
-	"receipt failed":      {to: sim.FailedReceiptNumber, delivery: verify.Failed, reason: "undelivered", messages: 1, attempts: 1},
+	"receipt failed":      {to: sim.FailedReceiptNumber, delivery: verify.Failed, reason: "unreachable", messages: 1, attempts: 1},
 	"never answers":       {to: sim.SilentNumber, delivery: verify.Sent, reason: "unknown", attempts: 1},
 	"an ordinary number":  {to: "+12025550115", delivery: verify.Sent, messages: 1, attempts: 1},
 	"the next one is not": {to: "+15550100006", delivery: verify.Sent, messages: 1, attempts: 1},

@@ -95,7 +95,7 @@ func describe(d verify.Destination, now time.Time) string {
 }
 
 func delivery(v verify.Verification) string {
-	if v.Reason != "" {
+	if v.Reason != verify.NoReason {
 		return fmt.Sprintf("%v (%s)", v.Delivery, v.Reason)
 	}
 	return v.Delivery.String()

@@ -164,13 +164,13 @@ func (s shown) timeline(now time.Time) []event {
 		e := event{attempt: d.Attempt, channel: cmp.Or(d.Channel, s.Channel), carrier: d.Carrier}
 		began, ended := e, e
 		began.at, began.what = d.StartedAt, "attempt"
-		ended.at, ended.what, ended.reason, ended.ref, ended.call = d.EndedAt, d.Outcome.String(), d.Reason, d.Ref, d.Call
+		ended.at, ended.what, ended.reason, ended.ref, ended.call = d.EndedAt, d.Outcome.String(), d.Reason.String(), d.Ref, d.Call
 		if d.Reason != verify.ReasonLeaseLost { // of such a one only the lease's end is known
 			all = append(all, began)
 		}
 		all = append(all, ended)
 		if d.Receipt != verify.NoReceipt {
-			e.at, e.what, e.result, e.reason = d.ReceiptAt, "receipt", d.Receipt.String(), d.ReceiptReason
+			e.at, e.what, e.result, e.reason = d.ReceiptAt, "receipt", d.Receipt.String(), d.ReceiptReason.String()
 			all = append(all, e)
 		}
 	}

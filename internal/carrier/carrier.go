@@ -60,42 +60,17 @@ type Receipt struct {
 	// [verify.ErrNotFound], instead of waiting for one.
 	Unsure    bool
 	Delivered bool
-	Reason    string // when not delivered
+	Reason    verify.Reason // when not delivered
 }
-
-// Reasons of failures, for records and metrics. Whatever a network or a provider calls it, it is told
-// as one of these; what none of them fits is [verify.ReasonUnknown] in a receipt, and "refused" where
-// the carrier didn't take the message.
-const (
-	ReasonUnreachable    = "unreachable"        // the phone is off or out of coverage; of an attempt: the carrier itself
-	ReasonInvalidNumber  = "invalid_number"     // nobody has it, or it can't get messages of this kind (a landline, say)
-	ReasonInvalidSender  = "invalid_sender"     // the sender isn't registered, or not ours to use
-	ReasonBlocked        = "blocked"            // the person, the operator or the destination's rules don't want it
-	ReasonSpamFiltered   = "spam_filtered"      // somebody on the way took the text for spam
-	ReasonInvalidMessage = "invalid_message"    // the text: too long, or of a form that isn't approved
-	ReasonNoCredit       = "no_credit"          // we, or the person, have no money left with the carrier
-	ReasonThrottled      = "throttled"          // too many at once
-	ReasonExpired        = verify.ReasonExpired // not delivered while the code lived
-	ReasonNetwork        = "network"            // something on the way broke
-	ReasonMisconfigured  = "misconfigured"      // the carrier doesn't know us, or our account lacks something: an operator must act
-	ReasonBusy           = verify.ReasonBusy    // of a call, and the two below
-	ReasonNoAnswer       = verify.ReasonNoAnswer
-	ReasonDeclined       = verify.ReasonDeclined
-	ReasonRedirected     = "redirected" // the receiver wants the message elsewhere: an operator must act
-	ReasonHungUp         = verify.ReasonHungUp
-	ReasonNoKey          = verify.ReasonNoKey
-	ReasonCantAsk        = "cant_ask"    // the carrier can't ask for a key
-	ReasonInterrupted    = "interrupted" // by us, who are shutting down or lost the message: not the carrier's failure
-)
 
 // An Error carries a decision. It never holds a number or a code.
 type Error struct {
 	Outcome verify.DeliveryOutcome
-	Reason  string        // one of a few words, for records and metrics
+	Reason  verify.Reason
 	After   time.Duration // not before; 0 leaves the time to the dispatcher
 	Err     error
 
-	blame *Blame // nil: as the reason tells
+	blame *verify.Blame // nil: as the reason tells
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -103,12 +78,12 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Refused marks an error as final: this carrier will never send the message.
 func Refused(err error) error {
-	return &Error{Outcome: verify.Refused, Reason: "refused", Err: err}
+	return &Error{Outcome: verify.Refused, Reason: verify.ReasonRefused, Err: err}
 }
 
 // Later marks an error as passing: try again after d.
 func Later(d time.Duration, err error) error {
-	return &Error{Outcome: verify.Errored, Reason: "later", After: d, Err: err}
+	return &Error{Outcome: verify.Errored, Reason: verify.ReasonLater, After: d, Err: err}
 }
 
 // Unknown marks an error after which the message may have been sent.
@@ -118,10 +93,10 @@ func Unknown(err error) error {
 
 // Misconfigured marks an error that lasts until an operator changes something: bad credentials, an
 // account without permission. Nothing was sent, and others may take over.
-func Misconfigured(err error) error { return Because(ReasonMisconfigured, err) }
+func Misconfigured(err error) error { return Because(verify.ReasonMisconfigured, err) }
 
 // Because gives an error a reason of its own, and keeps what it decides.
-func Because(reason string, err error) error {
+func Because(reason verify.Reason, err error) error {
 	e := Decision(err)
 	return &Error{Outcome: e.Outcome, Reason: reason, After: e.After, Err: err, blame: e.blame}
 }
@@ -132,5 +107,5 @@ func Decision(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	return &Error{Outcome: verify.Errored, Reason: "error", Err: err}
+	return &Error{Outcome: verify.Errored, Reason: verify.ReasonError, Err: err}
 }

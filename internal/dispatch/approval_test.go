@@ -52,7 +52,7 @@ func asked(t *testing.T, k *countersigntest.Kit) (*verify.Verification, verify.U
 // What a callee says decides the verification; what he doesn't say lets nobody call him again.
 func TestACallAsksForAKey(t *testing.T) {
 	t.Parallel()
-	gone := always(carrier.Because(carrier.ReasonNoKey, carrier.Refused(errDown)))
+	gone := always(carrier.Because(verify.ReasonNoKey, carrier.Refused(errDown)))
 	asks := func(name string, said verify.Verdict, send func(context.Context, int) error) *asker {
 		return &asker{way{name: name, send: send}, said}
 	}
@@ -61,31 +61,31 @@ func TestACallAsksForAKey(t *testing.T) {
 		want   []string
 		status verify.Status
 		state  verify.DeliveryState
-		reason string
+		reason verify.Reason
 	}{
 		"yes": {
 			asks("a", verify.Approves, nil), []string{"a accepted "},
-			verify.Approved, verify.Delivered, "",
+			verify.Approved, verify.Delivered, verify.NoReason,
 		},
 		"no": {
 			asks("a", verify.Rejects, always(carrier.Because(verify.ReasonRejected, carrier.Refused(errDown)))), []string{"a refused rejected"},
-			verify.Canceled, verify.Failed, "rejected",
+			verify.Canceled, verify.Failed, verify.ReasonRejected,
 		},
 		"nothing": {
 			asks("a", verify.Unanswered, gone), []string{"a refused no_key"},
-			verify.Pending, verify.Failed, "no_key",
+			verify.Pending, verify.Failed, verify.ReasonNoKey,
 		},
 		"out of reach": {
-			asks("a", verify.NoVerdict, always(carrier.Because("unreachable", errDown))), []string{"a errored unreachable", "b accepted "},
-			verify.Approved, verify.Delivered, "",
+			asks("a", verify.NoVerdict, always(carrier.Because(verify.ReasonUnreachable, errDown))), []string{"a errored unreachable", "b accepted "},
+			verify.Approved, verify.Delivered, verify.NoReason,
 		},
 		"a panic": { // the phone may have rung
 			asks("a", verify.NoVerdict, func(context.Context, int) error { panic("boom") }), []string{"a unknown unknown"},
-			verify.Pending, verify.Sent, "unknown",
+			verify.Pending, verify.Sent, verify.ReasonUnknown,
 		},
 		"a carrier that can't ask": {
 			&way{name: "a"}, []string{"a refused cant_ask", "b accepted "},
-			verify.Approved, verify.Delivered, "",
+			verify.Approved, verify.Delivered, verify.NoReason,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestWhereNobodyCanAskNobodyIsToldTheCode(t *testing.T) {
 	a, b := &way{name: "a"}, &way{name: "b"}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
 	v, _ := asked(t, k)
-	if v.Status != verify.Pending || v.Delivery != verify.Failed || v.Reason != carrier.ReasonCantAsk {
+	if v.Status != verify.Pending || v.Delivery != verify.Failed || v.Reason != verify.ReasonCantAsk {
 		t.Errorf("got %v, its message %v (%s)", v.Status, v.Delivery, v.Reason)
 	}
 	if n := len(a.seen()) + len(b.seen()); n > 0 {

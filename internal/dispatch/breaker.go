@@ -11,7 +11,7 @@ import (
 // between them open it, for a pause; then one message is let through, as a probe. If the carrier answers
 // that, the breaker closes; if not, the next pause is twice as long.
 //
-// Only what is the carrier's own failure is counted (carrier.Carriers), and of that each number once, and
+// Only what is the carrier's own failure is counted (verify.BlameCarrier), and of that each number once, and
 // of each project at most its share: some carriers fail at one bad number, and callers choose numbers.
 // A message whose failure wouldn't count is no probe either. It passes once the pause is over, and if it
 // fails, everything stays as it is: so nobody can hold a breaker open with what opened it.

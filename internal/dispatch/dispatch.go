@@ -34,8 +34,9 @@ type Store interface {
 	// Settle records an attempt's end, see [verify.Verification.Settle], and returns the
 	// verification as it then is.
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
-	// Claim takes an overdue message's next attempt, see [verify.Overdue.Claim], or returns nil.
-	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
+	// Claim takes an overdue message's next attempt, see [verify.Overdue.Claim], or returns none. It returns
+	// the end of the attempt before, too, if that has lost its lease.
+	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, *verify.Delivery, error)
 	// Renew extends the lease of an attempt, see [verify.Verification.Renew].
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
 	// Receive lets a receipt advance a delivery, see [verify.Receipt.Settle]. It returns the attempt
@@ -61,7 +62,8 @@ type Store interface {
 
 // An Observer counts what came of attempts.
 type Observer interface {
-	// Settled counts an attempt that ended, so long after its verification's start, and its cost.
+	// Settled counts an attempt that ended, so long after its verification's start, and its cost. It has no
+	// carrier if none was called, or if the server that called one died.
 	Settled(d *verify.Delivery, country string, since time.Duration, cost float64)
 	// Received counts a receipt that said something new.
 	Received(d *verify.Delivery, country string)
@@ -385,19 +387,19 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	case s.err != nil:
 		l.spare(j.passenger())
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
-		d.traces.end(j, verify.Errored, carrier.ReasonInterrupted, d.Now())
+		d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.Now())
 		return
-	case s.ended != "":
+	case s.ended != verify.Pending:
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Dropped, s.ended
+		end.Outcome, end.Reason = verify.Dropped, s.ended.Reason()
 	case j.message.ByKey && !l.asks():
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Refused, carrier.ReasonCantAsk
+		end.Outcome, end.Reason = verify.Refused, verify.ReasonCantAsk
 		d.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
 	case !d.holdPhone(l, j, started):
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Errored, carrier.ReasonInterrupted
+		end.Outcome, end.Reason = verify.Errored, verify.ReasonInterrupted
 		d.retry(&end, l, j, d.Lease)
 	default:
 		j.until = s.until
@@ -425,14 +427,11 @@ func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
 
 // end counts an attempt's end, and settles it. Its trace ends with that.
 func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
-	if d.Observer != nil {
-		now := d.Now()
-		d.Observer.Settled(&end.Delivery, j.country, now.Sub(end.Verification.Time()), cost)
-		if end.Delivered {
-			delivered := end.Delivery
-			delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, now
-			d.Observer.Received(&delivered, j.country)
-		}
+	d.observe(&end.Delivery, j.country, cost)
+	if d.Observer != nil && end.Delivered {
+		delivered := end.Delivery
+		delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, d.Now()
+		d.Observer.Received(&delivered, j.country)
 	}
 	v := d.settle(what, end, j)
 	d.traces.end(j, end.Outcome, end.Reason, d.Now())
@@ -440,6 +439,13 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 		d.goOn(end, v, j)
 	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
 		d.lookNow()
+	}
+}
+
+// observe counts an attempt's end. Each end of an attempt passes here.
+func (d *Dispatcher) observe(end *verify.Delivery, country string, cost float64) {
+	if d.Observer != nil {
+		d.Observer.Settled(end, country, d.Now().Sub(end.Verification.Time()), cost)
 	}
 }
 
@@ -478,9 +484,9 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 		d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 	}
 	switch whose := carrier.Decision(err).Whose(); {
-	case err == nil, whose == carrier.Callees: // it answers
+	case err == nil, whose == verify.BlameMessage: // it answers
 		l.answered(j.country)
-	case whose == carrier.Ours, end.Outcome == verify.Errored && j.cut != nil:
+	case whose == verify.BlameUs, end.Outcome == verify.Errored && j.cut != nil:
 		l.spare(j.passenger())
 	default:
 		if l.failed(j.passenger(), d.BreakAfter, d.Now()) {
@@ -501,7 +507,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 			end.Watch = d.watch(end, l, j)
 		}
 	case errors.As(j.cut, &ended) && end.Outcome == verify.Errored:
-		end.Outcome, end.Reason = verify.Dropped, string(ended)
+		end.Outcome, end.Reason = verify.Dropped, verify.Status(ended).Reason()
 	default:
 		d.retry(end, l, j, after)
 	}
@@ -574,7 +580,7 @@ func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verif
 	if !d.Log.Enabled(ctx, level) {
 		return
 	}
-	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
+	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason.String()), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
 	if end.Verdict != verify.NoVerdict {
 		line = append(line, "verdict", end.Verdict.String())
 	}

@@ -87,14 +87,14 @@ func TestFirstAttempt(t *testing.T) {
 	for name, tt := range map[string]struct {
 		send   func(context.Context, int) error
 		state  verify.DeliveryState
-		reason string
+		reason verify.Reason
 		want   string
 	}{
-		"accepted": {nil, verify.Sent, "", "a accepted "},
-		"refused":  {always(carrier.Refused(errDown)), verify.Failed, "refused", "a refused refused"},
+		"accepted": {nil, verify.Sent, verify.NoReason, "a accepted "},
+		"refused":  {always(carrier.Refused(errDown)), verify.Failed, verify.ReasonRefused, "a refused refused"},
 		"unknown":  {always(carrier.Unknown(errDown)), verify.Sent, verify.ReasonUnknown, "a unknown unknown"},
 		"panic":    {func(context.Context, int) error { panic("boom") }, verify.Sent, verify.ReasonUnknown, "a unknown unknown"},
-		"named":    {always(carrier.Because("blocked", carrier.Refused(errDown))), verify.Failed, "blocked", "a refused blocked"},
+		"named":    {always(carrier.Because(verify.ReasonBlocked, carrier.Refused(errDown))), verify.Failed, verify.ReasonBlocked, "a refused blocked"},
 		"hangs": {func(ctx context.Context, _ int) error {
 			<-ctx.Done()
 			return carrier.Unknown(ctx.Err())
@@ -149,7 +149,7 @@ func TestErrorIsRetriedWithGrowingWaitsUntilTheCodeDies(t *testing.T) {
 	if len(waits) < 4 {
 		t.Errorf("%d retries within a minute, want at least 4", len(waits))
 	}
-	if v := k.Verification(id); v.Delivery != verify.Failed || v.Reason != "error" {
+	if v := k.Verification(id); v.Delivery != verify.Failed || v.Reason.String() != "error" {
 		t.Errorf("in the end the delivery is %v (%s), want failed (error)", v.Delivery, v.Reason)
 	}
 	first := w.seen()[0]
@@ -237,7 +237,7 @@ func TestFailedReceiptMovesOnToTheNextCarrier(t *testing.T) {
 	a, b := &way{name: "a"}, &way{name: "b"}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
 	v := settled(t, k, k.Start(to, ""))
-	undelivered := carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: "undelivered"}
+	undelivered := carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: verify.ReasonUnreachable}
 	if err := k.Dispatch.Receive(ctx, undelivered); err != nil {
 		t.Fatal(err)
 	}
@@ -255,8 +255,8 @@ func TestFailedReceiptMovesOnToTheNextCarrier(t *testing.T) {
 	if err := k.Dispatch.Receive(ctx, undelivered); err != nil {
 		t.Fatal(err)
 	}
-	if got := k.Verification(v.ID.String()); got.Delivery != verify.Failed || got.Reason != "undelivered" {
-		t.Errorf("with no carrier left it is %v (%s), want failed (undelivered)", got.Delivery, got.Reason)
+	if got := k.Verification(v.ID.String()); got.Delivery != verify.Failed || got.Reason.String() != "unreachable" {
+		t.Errorf("with no carrier left it is %v (%s), want failed (unreachable)", got.Delivery, got.Reason)
 	}
 	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Carrier: "b", Verification: v.ID, Attempt: 2, Delivered: true}); err != nil {
 		t.Fatal(err)
@@ -296,14 +296,14 @@ func TestDeadReplicasMessageIsNotSentAfterItsCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.Advance(20 * time.Second)
-	if v := settled(t, k, canceled); v.Delivery != verify.Failed || v.Reason != "canceled" {
+	if v := settled(t, k, canceled); v.Delivery != verify.Failed || v.Reason.String() != "canceled" {
 		t.Errorf("canceled: %v (%s)", v.Delivery, v.Reason)
 	}
 	k.Await("the live one to be sent", func() bool { return len(w.seen()) == 1 })
 
 	late := startAndDie(t, k, 20*time.Second)
 	k.Advance(time.Hour)
-	if v := settled(t, k, late); v.Delivery != verify.Failed || v.Reason != "expired" {
+	if v := settled(t, k, late); v.Delivery != verify.Failed || v.Reason.String() != "expired" {
 		t.Errorf("expired: %v (%s)", v.Delivery, v.Reason)
 	}
 	if n := len(w.seen()); n != 1 {
@@ -353,7 +353,7 @@ func TestAMessageOfAKeyThatIsMissingIsLeftToOthers(t *testing.T) {
 		}
 	}
 	k.Advance(time.Hour)
-	if v := settled(t, k, id); v.Delivery != verify.Failed || v.Reason != "expired" || len(w.seen()) != 0 {
+	if v := settled(t, k, id); v.Delivery != verify.Failed || v.Reason.String() != "expired" || len(w.seen()) != 0 {
 		t.Errorf("when the code has ended: %v (%s), and %d messages were sent", v.Delivery, v.Reason, len(w.seen()))
 	}
 }

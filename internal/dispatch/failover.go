@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -82,7 +81,7 @@ func (w *way) count(v *verify.Verification, history []verify.Delivery) (open boo
 		if h.Carrier != w.name() || cmp.Or(h.Channel, v.Channel) != w.channel {
 			continue
 		}
-		if h.Outcome == verify.Errored && h.Reason == carrier.ReasonInterrupted {
+		if h.Outcome == verify.Errored && !h.Reason.Turn() {
 			continue
 		}
 		w.calls++

@@ -54,7 +54,7 @@ func TestFailoverStories(t *testing.T) {
 
 // failoverStories tells them of a first carrier for texts and a second one for the given channel.
 func failoverStories(t *testing.T, second verify.Channel) {
-	unreachable := carrier.Because("unreachable", errDown)
+	unreachable := carrier.Because(verify.ReasonUnreachable, errDown)
 	hang := func(ctx context.Context, _ int) error { <-ctx.Done(); return carrier.Unknown(ctx.Err()) }
 	for _, tt := range []struct {
 		name   string
@@ -73,7 +73,7 @@ func failoverStories(t *testing.T, second verify.Channel) {
 			state: verify.Delivered, messages: 1, attempts: []string{"a refused refused none", "b accepted  delivered"}},
 		{name: "can't be reached", a: always(unreachable), b1: "delivered",
 			state: verify.Delivered, messages: 1, attempts: []string{"a errored unreachable none", "b accepted  delivered"}},
-		{name: "is misconfigured", a: always(carrier.Because("misconfigured", errDown)), b1: "delivered",
+		{name: "is misconfigured", a: always(carrier.Because(verify.ReasonMisconfigured, errDown)), b1: "delivered",
 			state: verify.Delivered, messages: 1, attempts: []string{"a errored misconfigured none", "b accepted  delivered"}},
 		{name: "throttles", a: always(carrier.Later(time.Minute, errDown)), b1: "delivered",
 			state: verify.Delivered, messages: 1, attempts: []string{"a errored later none", "b accepted  delivered"}},
@@ -122,7 +122,7 @@ func failoverStories(t *testing.T, second verify.Channel) {
 				answered[w.name], news = true, true
 				last = max(last, after)
 				if receipt != "" {
-					receive(t, k, carrier.Receipt{Carrier: w.name, Verification: v.ID, Attempt: mine[0].Attempt, Delivered: receipt == "delivered", Reason: "absent"})
+					receive(t, k, carrier.Receipt{Carrier: w.name, Verification: v.ID, Attempt: mine[0].Attempt, Delivered: receipt == "delivered", Reason: verify.ReasonUnreachable})
 				}
 			}
 			return news
@@ -243,7 +243,7 @@ func TestAnotherChannelIsOnlyForThoseWhoWantIt(t *testing.T) {
 		}
 		v := quiet(t, k, id.String())
 		last := attempts(t, k, v)[v.Attempt-1]
-		receive(t, k, carrier.Receipt{Carrier: last[:1], Verification: id, Attempt: v.Attempt, Reason: "absent"})
+		receive(t, k, carrier.Receipt{Carrier: last[:1], Verification: id, Attempt: v.Attempt, Reason: verify.ReasonUnreachable})
 		k.Advance(time.Second)
 		v = quiet(t, k, id.String())
 		if diff := cmp.Diff(tt.want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed {
@@ -371,11 +371,11 @@ func TestMessagesOfAVerificationAreBounded(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Carriers: all})
 	v := quiet(t, k, k.Start(to, ""))
 	for attempt := 1; attempt <= 4; attempt++ {
-		receive(t, k, carrier.Receipt{Carrier: string("abcd"[attempt-1]), Verification: v.ID, Attempt: attempt, Reason: "absent"})
+		receive(t, k, carrier.Receipt{Carrier: string("abcd"[attempt-1]), Verification: v.ID, Attempt: attempt, Reason: verify.ReasonUnreachable})
 		v = quiet(t, k, v.ID.String())
 	}
 	want := []string{"a accepted ", "b accepted ", "c accepted "}
-	if diff := cmp.Diff(want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed || v.Reason != "absent" {
+	if diff := cmp.Diff(want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed || v.Reason.String() != "unreachable" {
 		t.Errorf("delivery %v (%s); attempts (-want +got):\n%s", v.Delivery, v.Reason, diff)
 	}
 	if n := len(ways["d"].seen()); n != 0 {
@@ -403,7 +403,7 @@ func TestACarrierReportsOfItsOwnMessagesOnly(t *testing.T) {
 	k, id, _, answer := handingOver(t)
 	says := func(name string, delivered bool) {
 		t.Helper()
-		receive(t, k, carrier.Receipt{Carrier: name, Verification: k.Verification(id).ID, Attempt: 1, Delivered: delivered, Reason: "absent"})
+		receive(t, k, carrier.Receipt{Carrier: name, Verification: k.Verification(id).ID, Attempt: 1, Delivered: delivered, Reason: verify.ReasonUnreachable})
 	}
 	says("b", true)
 	says("b", false)
@@ -442,7 +442,7 @@ func TestLostLeasesCountAsMessages(t *testing.T) {
 		if err != nil || len(due) != 1 {
 			t.Fatalf("due: %v, %v; want one", due, err)
 		}
-		if v, err := k.Store.Claim(ctx, due[0], time.Second); v == nil || err != nil {
+		if v, _, err := k.Store.Claim(ctx, due[0], time.Second); v == nil || err != nil {
 			t.Fatalf("claim: %v, %v", v, err)
 		}
 	}
@@ -534,7 +534,7 @@ func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
 	ctx := context.Background()
 	k, id, b, answer := handingOver(t)
 	// Before the carrier's own answer: it waits.
-	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "ref", Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "ref", Reason: verify.ReasonUnreachable})
 	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "another's", Delivered: true})
 	if v := k.Verification(id); v.Delivery != verify.Sending {
 		t.Fatalf("the message is %v before its attempt has ended", v.Delivery)
@@ -573,7 +573,7 @@ func TestReceiptsRaceWithAttempts(t *testing.T) {
 			ref := fmt.Sprintf("%v/%d", m.ID, m.Attempt)
 			for range 2 { // while we settle; and carriers repeat themselves
 				receipts.Go(func() {
-					r := carrier.Receipt{Carrier: name, Ref: ref, Delivered: m.Attempt > 1, Reason: "absent"}
+					r := carrier.Receipt{Carrier: name, Ref: ref, Delivered: m.Attempt > 1, Reason: verify.ReasonUnreachable}
 					if m.ID[15]%2 == 0 {
 						r.Verification, r.Attempt = m.Verification, m.Attempt
 					}
@@ -663,13 +663,13 @@ func TestTrialIsFollowedToItsReceipt(t *testing.T) {
 		}
 		return "7"
 	}}
-	refuses := &way{name: "refuses", send: always(carrier.Because("bad_sender", carrier.Refused(errDown)))}
+	refuses := &way{name: "refuses", send: always(carrier.Because(verify.ReasonInvalidSender, carrier.Refused(errDown)))}
 	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{accepts, refuses}})
 	try := func(ctx context.Context, name string, receipt *carrier.Receipt) string {
 		t.Helper()
 		var steps []string
 		last, err := k.Dispatch.Try(ctx, name, verify.Voice, to, func(s dispatch.Step) {
-			steps = append(steps, strings.TrimSpace(s.What+" "+s.Ref+s.Reason))
+			steps = append(steps, strings.TrimSpace(s.What+" "+s.Ref+s.Reason.String()))
 			if s.What == "accepted" && receipt != nil {
 				// What carriers say before we know the message's id waits, and is found all the same.
 				receive(t, k, *receipt)
@@ -686,10 +686,10 @@ func TestTrialIsFollowedToItsReceipt(t *testing.T) {
 	if got := try(ctx, "accepts", &carrier.Receipt{Carrier: "accepts", Ref: "7", Delivered: true}); got != "sending, accepted 7, delivered" {
 		t.Errorf("delivered: %s", got)
 	}
-	if got := try(ctx, "accepts", &carrier.Receipt{Carrier: "accepts", Ref: "7", Reason: "absent"}); got != "sending, accepted 7, failed absent" {
+	if got := try(ctx, "accepts", &carrier.Receipt{Carrier: "accepts", Ref: "7", Reason: verify.ReasonUnreachable}); got != "sending, accepted 7, failed unreachable" {
 		t.Errorf("failed: %s", got)
 	}
-	if got := try(ctx, "refuses", nil); got != "sending, refused refbad_sender" {
+	if got := try(ctx, "refuses", nil); got != "sending, refused refinvalid_sender" {
 		t.Errorf("refused: %s", got)
 	}
 	canceled, cancel := context.WithCancel(ctx)
@@ -721,7 +721,7 @@ func TestSilenceMovesOnOnce(t *testing.T) {
 		t.Errorf("delivery %v, watched %t; attempts (-want +got):\n%s", v.Delivery, v.Watched(), diff)
 	}
 	// A loss that becomes known later still moves on.
-	receive(t, k, carrier.Receipt{Carrier: "b", Verification: v.ID, Attempt: 2, Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "b", Verification: v.ID, Attempt: 2, Reason: verify.ReasonUnreachable})
 	v = quiet(t, k, id)
 	for range 3 {
 		k.Advance(receiptTimeout)
@@ -763,7 +763,7 @@ func TestWhatHasArrivedIsNotTriedAgain(t *testing.T) {
 			for range 10 {
 				k.Advance(30 * time.Second)
 			}
-			if v = quiet(t, k, id); len(last.seen()) != tt.calls || v.Delivery != verify.Delivered || v.Reason != "" {
+			if v = quiet(t, k, id); len(last.seen()) != tt.calls || v.Delivery != verify.Delivered || v.Reason != verify.NoReason {
 				t.Errorf("after the receipt: %d calls more, %v %s; want none, delivered", len(last.seen())-tt.calls, v.Delivery, v.Reason)
 			}
 		})
@@ -775,7 +775,7 @@ func TestWhatHasArrivedIsNotTriedAgain(t *testing.T) {
 func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
 	t.Parallel()
 	k, id, b, answer := handingOver(t)
-	receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
+	receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: verify.ReasonUnreachable})
 	if v := k.Verification(id); v.Delivery != verify.Sending || v.Attempt != 1 {
 		t.Errorf("before the attempt's end: %v, attempt %d", v.Delivery, v.Attempt)
 	}
@@ -793,10 +793,10 @@ func TestOnlyTheCarriersOwnFailuresOpenABreaker(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		carrier.Refused(errDown),
-		carrier.Because(carrier.ReasonThrottled, carrier.Later(time.Minute, errDown)),
-		carrier.Because(carrier.ReasonBusy, carrier.Later(time.Minute, errDown)),
-		carrier.Because(carrier.ReasonNoAnswer, carrier.Later(time.Minute, errDown)),
-		carrier.Blaming(carrier.Ours, carrier.Later(time.Minute, errDown)),
+		carrier.Because(verify.ReasonThrottled, carrier.Later(time.Minute, errDown)),
+		carrier.Because(verify.ReasonBusy, carrier.Later(time.Minute, errDown)),
+		carrier.Because(verify.ReasonNoAnswer, carrier.Later(time.Minute, errDown)),
+		carrier.Blaming(verify.BlameUs, carrier.Later(time.Minute, errDown)),
 	} {
 		w := &way{name: "a", send: always(err)}
 		k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, BreakAfter: 2})
@@ -814,7 +814,7 @@ func TestAnAnswerAboutTheCalleeClosesABreaker(t *testing.T) {
 	t.Parallel()
 	w := &way{name: "a", send: func(_ context.Context, n int) error {
 		if n == 3 {
-			return carrier.Because(carrier.ReasonBusy, carrier.Later(time.Minute, errDown))
+			return carrier.Because(verify.ReasonBusy, carrier.Later(time.Minute, errDown))
 		}
 		return errDown
 	}}

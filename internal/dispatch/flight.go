@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -60,9 +59,10 @@ var lastLease = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 func (d *Dispatcher) interrupt(l *line, j *job) {
 	now, what := d.Now(), slog.Any("", about{j.verification, l})
 	l.spare(j.passenger())
-	d.Log.Info("not sent before the shutdown, left for later", what, "reason", carrier.ReasonInterrupted)
+	d.Log.Info("not sent before the shutdown, left for later", what, "reason", verify.ReasonInterrupted)
 	end := j.settlement(l, now)
-	end.Outcome, end.Reason, end.Retry = verify.Errored, carrier.ReasonInterrupted, true
+	end.Outcome, end.Reason, end.Retry = verify.Errored, verify.ReasonInterrupted, true
+	d.observe(&end.Delivery, j.country, 0)
 	d.settle(what, end, j)
-	d.traces.end(j, verify.Errored, carrier.ReasonInterrupted, d.Now())
+	d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.Now())
 }

@@ -13,17 +13,17 @@ import (
 const lookEvery = 2 * time.Second
 
 // over is why a call must end: how its verification did.
-type over string
+type over verify.Status
 
-func (o over) Error() string { return "the verification is " + string(o) }
+func (o over) Error() string { return "the verification is " + verify.Status(o).String() }
 
 var errLeaseEnds = errors.New("the lease on this attempt ends")
 
 // A standing is how an attempt stands.
 type standing struct {
-	ended string    // how its verification did, if so: nothing must be sent any more
-	until time.Time // when the lease ends
-	err   error     // the attempt isn't ours, or nobody can tell
+	ended verify.Status // how its verification did, [verify.Pending] if it hasn't: else nothing must be sent any more
+	until time.Time     // when the lease ends
+	err   error         // the attempt isn't ours, or nobody can tell
 }
 
 // look looks whether an attempt may begin, or go on: its verification is pending and the lease is ours.
@@ -45,7 +45,7 @@ func (d *Dispatcher) look(j *job, now time.Time) standing {
 		return standing{err: err}
 	}
 	if s := current.StatusAt(now); s != verify.Pending && current.Attempt == v.Attempt {
-		return standing{ended: s.String()}
+		return standing{ended: s}
 	}
 	if current.Attempt != v.Attempt || current.Delivery != verify.Sending {
 		return standing{err: verify.ErrLeaseLost}
@@ -97,7 +97,7 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 		s := d.look(j, now)
 		var gone *verify.Error
 		switch {
-		case s.ended != "":
+		case s.ended != verify.Pending:
 			end(over(s.ended))
 			return
 		case errors.Is(s.err, verify.ErrLeaseLost), errors.As(s.err, &gone) && gone.Kind == verify.NotFound:

@@ -45,7 +45,7 @@ func newTrunk(name string) *trunk {
 			if n == 1 {
 				close(t.hungUp)
 			}
-			return carrier.Because(carrier.ReasonInterrupted, ctx.Err())
+			return carrier.Because(verify.ReasonInterrupted, ctx.Err())
 		}
 	}
 	return t
@@ -142,7 +142,7 @@ func TestACallTellsWhatBecameOfIt(t *testing.T) {
 		state verify.DeliveryState
 	}{
 		"said":          {carrier.Result{Delivered: true, Call: answered}, nil, verify.Delivered},
-		"hung up early": {carrier.Result{Call: answered}, always(carrier.Because("hung_up", carrier.Refused(errDown))), verify.Failed},
+		"hung up early": {carrier.Result{Call: answered}, always(carrier.Because(verify.ReasonHungUp, carrier.Refused(errDown))), verify.Failed},
 	} {
 		w, b := newTrunk("a"), &way{name: "b"}
 		w.says, w.send = tt.says, tt.send
@@ -246,7 +246,7 @@ func TestACallEndsWithItsLease(t *testing.T) {
 	w := newTrunk("a")
 	k, id := callUnderWay(t, w, countersigntest.Options{}, "")
 	v := k.Verification(id)
-	if _, _, err := k.Store.Receive(t.Context(), verify.Receipt{Verification: v.ID, Attempt: 1, Reason: "lost", Retry: true}); err != nil {
+	if _, _, err := k.Store.Receive(t.Context(), verify.Receipt{Verification: v.ID, Attempt: 1, Reason: verify.ReasonLost, Retry: true}); err != nil {
 		t.Fatal(err)
 	}
 	k.Await("the next attempt", func() bool { return w.calling.Load() == 2 })
@@ -460,7 +460,7 @@ func TestAShutdownHangsUp(t *testing.T) {
 	cancel()
 	k.Dispatch.Close(now)
 	w.ended(t)
-	if v := k.Verification(id); v.Delivery != verify.Queued || v.Reason != "interrupted" {
+	if v := k.Verification(id); v.Delivery != verify.Queued || v.Reason.String() != "interrupted" {
 		t.Errorf("after the shutdown it is %v (%s), want queued (interrupted)", v.Delivery, v.Reason)
 	}
 	next, other := &way{name: "a"}, &way{name: "b"}

@@ -59,7 +59,7 @@ func (b *buffer) about(t *testing.T, id string) (all []string) {
 // Whatever becomes of a message can be followed by one id: who had it, why it went on, and how it ended.
 func TestTheLogTellsAMessagesStory(t *testing.T) {
 	t.Parallel()
-	unreachable := carrier.Because("unreachable", errDown)
+	unreachable := carrier.Because(verify.ReasonUnreachable, errDown)
 	for name, tt := range map[string]struct {
 		a, b  func(context.Context, int) error
 		limit int // of messages
@@ -73,7 +73,7 @@ func TestTheLogTellsAMessagesStory(t *testing.T) {
 			"DEBUG carrier called 2 b", "DEBUG attempt settled 2 b accepted sent", "DEBUG receipt 2 b delivered delivered",
 		}},
 		"the receipt failed": {then: func(t *testing.T, k *countersigntest.Kit, id string) {
-			receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: "absent"})
+			receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: verify.ReasonUnreachable})
 			k.Await("the second attempt", func() bool { v := k.Verification(id); return v.Attempt == 2 && v.Delivery == verify.Sent })
 		}, want: []string{
 			"DEBUG carrier called 1 a", "DEBUG attempt settled 1 a accepted sent", "INFO receipt 1 a failed absent queued",

@@ -202,7 +202,7 @@ type candidate struct {
 	verify.Overdue
 	passenger
 	ways []way
-	why  string // there are none
+	why  verify.Reason // there are none
 }
 
 // takeAll takes due messages: it reserves places in turn, and commits concurrently, so that they share
@@ -323,7 +323,7 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 }
 
 // takers are the ways that a due message may go, or why there are none.
-func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
+func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
 	v := o.Verification
 	sent := verify.Messages(o.Deliveries)
 	if v.Delivery == verify.Sending { // whoever had the lease may have sent it
@@ -333,7 +333,7 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 		return nil, verify.ReasonMaxMessages
 	}
 	if v.Watched() {
-		return d.untried(v, o.Deliveries), ""
+		return d.untried(v, o.Deliveries), verify.NoReason
 	}
 	// Without one, its carriers are gone from the configuration, or all refused it before we died.
 	return d.next(v, o.Deliveries), verify.ReasonNoCarrier
@@ -351,7 +351,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 		}
 	}()
 	o.By, o.Calling = w.channel, d.calling(w)
-	v, err := d.Store.Claim(ctx, o, d.Lease)
+	v, err := d.claimNext(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -368,6 +368,15 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	return nil
 }
 
+// claimNext leases a due message's next attempt, and counts the one before if that has lost its lease.
+func (d *Dispatcher) claimNext(ctx context.Context, o verify.Overdue) (*verify.Verification, error) {
+	v, lost, err := d.Store.Claim(ctx, o, d.Lease)
+	if lost != nil {
+		d.observe(lost, o.Verification.Reach().Region(), 0)
+	}
+	return v, err
+}
+
 // claimed says why a message's next attempt was claimed: its carrier was silent, whoever made the attempt
 // before died over it, or why that one failed.
 func claimed(before *verify.Verification) string {
@@ -375,9 +384,9 @@ func claimed(before *verify.Verification) string {
 	case verify.Sent:
 		return "no_receipt"
 	case verify.Sending:
-		return verify.ReasonLeaseLost
+		return verify.ReasonLeaseLost.String()
 	}
-	return before.Reason
+	return before.Reason.String()
 }
 
 // logUnclaimed logs what became of a message that was due and got no other attempt: it has ended, or is put
@@ -401,7 +410,7 @@ func (d *Dispatcher) logUnclaimed(ctx context.Context, o verify.Overdue) {
 func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger, request *trace.SpanContext) bool {
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
-		err = errors.Join(err, d.drop(ctx, v, "no_key"))
+		err = errors.Join(err, d.drop(ctx, v, verify.ReasonKeyMissing))
 		d.Log.ErrorContext(ctx, "open code", slog.Any("", about{v, w.line}), "err", err)
 		return false
 	}
@@ -410,11 +419,11 @@ func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, h
 }
 
 // giveUp claims a message and ends it. For one that a carrier has, only the wait for its receipt ends.
-func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string) error {
+func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason verify.Reason) error {
 	if o.Verification.Watched() {
 		return d.Store.Postpone(ctx, o, time.Time{})
 	}
-	v, err := d.Store.Claim(ctx, o, d.Lease)
+	v, err := d.claimNext(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -426,11 +435,13 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string
 }
 
 // drop fails a message that we hold the lease for and can't send.
-func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason string) error {
-	_, err := d.Store.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{
+func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason verify.Reason) error {
+	end := verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
-	}, Called: v.To})
+	}, Called: v.To}
+	_, err := d.Store.Settle(ctx, end)
 	if err == nil {
+		d.observe(&end.Delivery, v.Reach().Region(), 0)
 		d.Log.WarnContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", reason)
 	}
 	return err

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -126,7 +125,7 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 func (d *Dispatcher) move(l *line, j *job, now time.Time) {
 	l.spare(j.passenger())
 	end := j.settlement(l, now)
-	end.Outcome, end.Reason = verify.Errored, carrier.ReasonThrottled
+	end.Outcome, end.Reason = verify.Errored, verify.ReasonThrottled
 	d.retry(&end, l, j, 0)
 	d.end(slog.Any("", about{j.verification, l}), end, j, 0)
 }

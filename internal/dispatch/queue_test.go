@@ -80,7 +80,7 @@ func TestWhatWaitsInVainIsDropped(t *testing.T) {
 		k.Advance(9 * time.Second)
 	}
 	close(answer)
-	if v := settled(t, k, id); v.Delivery != verify.Failed || v.Reason != "canceled" {
+	if v := settled(t, k, id); v.Delivery != verify.Failed || v.Reason.String() != "canceled" {
 		t.Errorf("the message is %v, %s", v.Delivery, v.Reason)
 	}
 	k.Dispatch.Close(context.Background()) // all that waited has had its turn

@@ -110,7 +110,7 @@ func (d *Dispatcher) logReceipt(ctx context.Context, r carrier.Receipt, news *ve
 	}
 	if d.Log.Enabled(ctx, level) {
 		d.Log.Log(ctx, level, "receipt", "verification", v.ID, "attempt", news.Attempt, "carrier", news.Carrier,
-			"receipt", news.Receipt.String(), unlessEmpty("reason", news.ReceiptReason), unlessEmpty("ref", news.Ref), "delivery", v.Delivery.String())
+			"receipt", news.Receipt.String(), unlessEmpty("reason", news.ReceiptReason.String()), unlessEmpty("ref", news.Ref), "delivery", v.Delivery.String())
 	}
 }
 

@@ -35,16 +35,16 @@ func waits(t *testing.T, when string, err, want error, after time.Duration) {
 // owner declines or hangs up doesn't.
 func TestAPhoneRingsTwiceAtMost(t *testing.T) {
 	t.Parallel()
-	for reason, tt := range map[string]struct {
+	for reason, tt := range map[verify.Reason]struct {
 		err  error
 		want []time.Duration // of the calls, after the start
 	}{
-		carrier.ReasonNoAnswer: {carrier.Later(30*time.Second, errDown), []time.Duration{0, 5 * time.Minute}},
-		carrier.ReasonBusy:     {carrier.Later(30*time.Second, errDown), []time.Duration{0, 5 * time.Minute}},
-		carrier.ReasonDeclined: {carrier.Refused(errDown), []time.Duration{0}},
-		carrier.ReasonHungUp:   {carrier.Refused(errDown), []time.Duration{0}},
+		verify.ReasonNoAnswer: {carrier.Later(30*time.Second, errDown), []time.Duration{0, 5 * time.Minute}},
+		verify.ReasonBusy:     {carrier.Later(30*time.Second, errDown), []time.Duration{0, 5 * time.Minute}},
+		verify.ReasonDeclined: {carrier.Refused(errDown), []time.Duration{0}},
+		verify.ReasonHungUp:   {carrier.Refused(errDown), []time.Duration{0}},
 	} {
-		t.Run(reason, func(t *testing.T) {
+		t.Run(reason.String(), func(t *testing.T) {
 			t.Parallel()
 			var mu sync.Mutex // guards calls
 			var calls []time.Duration
@@ -82,7 +82,7 @@ func TestAPhoneRingsTwiceAtMost(t *testing.T) {
 // Whoever can't be called gets the next channel at once.
 func TestAPhoneThatIsBusyGetsATextAtOnce(t *testing.T) {
 	t.Parallel()
-	a, b := &way{name: "a", send: always(carrier.Because(carrier.ReasonBusy, errDown))}, &way{name: "b"}
+	a, b := &way{name: "a", send: always(carrier.Because(verify.ReasonBusy, errDown))}, &way{name: "b"}
 	rules := apart(verify.SMS)
 	rules[0].Channels = []verify.Channel{verify.Voice}
 	k := countersigntest.New(t, countersigntest.Options{
@@ -138,7 +138,7 @@ func oneCallAtATime(t *testing.T, to, again string) {
 	if n := w.calling.Load(); n != 1 {
 		t.Errorf("%d calls at once", n)
 	}
-	w.ends <- carrier.Because(carrier.ReasonNoAnswer, errDown)
+	w.ends <- carrier.Because(verify.ReasonNoAnswer, errDown)
 	k.Await("the phone to be free", func() bool {
 		_, err := k.Verify.Start(t.Context(), other, verify.StartRequest{Channel: verify.Voice, To: again})
 		return err == nil
@@ -206,7 +206,7 @@ func TestEveryMessageIsCharged(t *testing.T) {
 		ends string
 	}{
 		"taken, and silent": {nil, []string{"a", "b"}, "sent "},
-		"not sent":          {always(carrier.Because("unreachable", errDown)), []string{"b"}, "sent "},
+		"not sent":          {always(carrier.Because(verify.ReasonUnreachable, errDown)), []string{"b"}, "sent "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -281,7 +281,7 @@ func TestAMessageWaitsForItsLimits(t *testing.T) {
 		k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}, Limits: verify.Limits{Burst: 1, Interval: 10 * time.Minute}})
 		id := k.Start(to, `"valid_for":300`)
 		v := quiet(t, k, id)
-		receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: "absent"})
+		receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: verify.ReasonUnreachable})
 		k.Await("the end", func() bool { return k.Verification(id).Delivery == verify.Failed })
 		if v := k.Verification(id); v.Reason != verify.ReasonTooManySends || len(b.seen()) != 0 {
 			t.Errorf("it failed because %s, after %d more messages; want %s and none", v.Reason, len(b.seen()), verify.ReasonTooManySends)
@@ -327,7 +327,7 @@ func TestACallThatWaitedHoldsNoPhone(t *testing.T) {
 				case <-answer:
 				case <-ctx.Done():
 				}
-				return carrier.Because(carrier.ReasonInterrupted, errDown)
+				return carrier.Because(verify.ReasonInterrupted, errDown)
 			}}
 			b := &way{name: "b"}
 			o := countersigntest.Options{Data: t.TempDir(), Carriers: []carrier.Carrier{a}, Concurrency: 1}

@@ -25,7 +25,7 @@ type Step struct {
 	What   string        `json:"what"`     // sending, accepted, refused, errored, unknown, delivered or failed
 	From   string        `json:"from,omitempty"`
 	Ref    string        `json:"ref,omitempty"`    // the carrier's own id
-	Reason string        `json:"reason,omitempty"` // when it went wrong
+	Reason verify.Reason `json:"reason,omitempty"` // when it went wrong
 	Detail string        `json:"detail,omitempty"` // the carrier's error
 }
 

@@ -58,7 +58,7 @@ func TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives(t *testing.T) {
 	asks("when it was ordered", "a", 1, true)
 	asks("when it was ordered", "b", 1, false)
 
-	receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: "network"})
+	receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: verify.ReasonNetwork})
 	k.Await("the second carrier", func() bool { return len(b.seen()) == 1 })
 	quiet(t, k, v.ID.String())
 	asks("when it has moved on", "a", 1, false)

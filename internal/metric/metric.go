@@ -3,6 +3,7 @@
 package metric
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"sync"
@@ -33,7 +34,6 @@ type Metrics struct {
 	handset        *prometheus.HistogramVec
 	ring, talk     *prometheus.HistogramVec
 	cost           *prometheus.CounterVec
-	reasons        words
 	projects       words
 	batchSize      prometheus.Histogram
 	commitSeconds  prometheus.Histogram
@@ -51,7 +51,6 @@ func New() *Metrics {
 			Name: "countersign_starts_total", Help: "Verifications asked for, by channel and result: ok, or the error's code."}, []string{"channel", "result"}),
 		projectStarts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_project_starts_total", Help: "Verifications asked for, by project and result: ok, or the error's code."}, []string{"project", "result"}),
-		reasons:  words{most: 64},
 		projects: words{most: 256},
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_checks_total", Help: "Guesses, by result: right, wrong, or the error's code."}, []string{"result"}),
@@ -219,23 +218,24 @@ func result(ok string, err error) string {
 	return verify.CodeOf(err)
 }
 
-// Settled counts an attempt that ended, since its verification's start.
+// Settled counts an attempt that ended, since its verification's start. Without a carrier it is of "none".
 func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration, cost float64) {
-	m.sends.WithLabelValues(d.Carrier, country, d.Outcome.String()).Inc()
+	carrier := cmp.Or(d.Carrier, "none")
+	m.sends.WithLabelValues(carrier, country, d.Outcome.String()).Inc()
 	if d.Outcome == verify.Accepted {
-		m.handOver.WithLabelValues(d.Carrier).Observe(since.Seconds())
+		m.handOver.WithLabelValues(carrier).Observe(since.Seconds())
 	} else {
-		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.Reason)).Inc()
+		m.failures.WithLabelValues(carrier, country, d.Reason.String()).Inc()
 	}
 	if c := d.Call; c.Made() {
 		answered := !c.Answered.IsZero()
-		m.ring.WithLabelValues(d.Carrier, strconv.FormatBool(answered)).Observe(c.Ring.Seconds())
+		m.ring.WithLabelValues(carrier, strconv.FormatBool(answered)).Observe(c.Ring.Seconds())
 		if answered {
-			m.talk.WithLabelValues(d.Carrier).Observe(c.Talk.Seconds())
+			m.talk.WithLabelValues(carrier).Observe(c.Talk.Seconds())
 		}
 	}
 	if cost > 0 {
-		m.cost.WithLabelValues(d.Carrier, country).Add(cost)
+		m.cost.WithLabelValues(carrier, country).Add(cost)
 	}
 }
 
@@ -244,7 +244,7 @@ func (m *Metrics) Received(d *verify.Delivery, country string) {
 	m.receipts.WithLabelValues(d.Carrier, country, d.Receipt.String()).Inc()
 	switch {
 	case d.Receipt != verify.ReceiptDelivered:
-		m.failures.WithLabelValues(d.Carrier, country, m.reasons.known(d.ReceiptReason)).Inc()
+		m.failures.WithLabelValues(d.Carrier, country, d.ReceiptReason.String()).Inc()
 	case !d.StartedAt.IsZero(): // else the receipt was quicker than our own record
 		m.handset.WithLabelValues(d.Carrier, country).Observe(d.ReceiptAt.Sub(d.StartedAt).Seconds())
 	}

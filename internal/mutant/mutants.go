@@ -50,7 +50,7 @@ const (
 	dispatchFile     = "internal/dispatch/dispatch.go"
 	phoneFile        = "internal/verify/phone.go"
 	breakerFile      = "internal/dispatch/breaker.go"
-	blameFile        = "internal/carrier/blame.go"
+	reasonFile       = "internal/verify/reason.go"
 	failoverFile     = "internal/dispatch/failover.go"
 	receiptFile      = "internal/dispatch/receipt.go"
 	deliveryFile     = "internal/verify/delivery.go"
@@ -699,7 +699,7 @@ var mutants = []mutant{
 	},
 	{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
-		[]edit{{dispatchFile, "case whose == carrier.Ours, end.Outcome", "case end.Outcome"}},
+		[]edit{{dispatchFile, "case whose == verify.BlameUs, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
@@ -724,7 +724,7 @@ var mutants = []mutant{
 	},
 	{
 		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
-		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
+		[]edit{{phoneFile, "	if !spent {\n		return 0, NoReason\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, NoReason"}},
 		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
 	},
 	{
@@ -814,12 +814,12 @@ var mutants = []mutant{
 	},
 	{
 		"refusal-opens-the-breaker", "A refusal is about the number: it keeps no other message from the carrier.",
-		[]edit{{dispatchFile, "case err == nil, whose == carrier.Callees: // it answers", "case err == nil:"}},
+		[]edit{{dispatchFile, "case err == nil, whose == verify.BlameMessage: // it answers", "case err == nil:"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
 		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
-		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
+		[]edit{{reasonFile, "{\"busy\", BlameMessage, rings}", "{\"busy\", BlameCarrier, rings}"}, {reasonFile, "{\"no_answer\", BlameMessage, rings}", "{\"no_answer\", BlameCarrier, rings}"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
@@ -892,7 +892,7 @@ var mutants = []mutant{
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "= verify.Errored, carrier.ReasonInterrupted, true", "= verify.Unknown, carrier.ReasonInterrupted, true"}},
+		[]edit{{flightFile, "= verify.Errored, verify.ReasonInterrupted, true", "= verify.Unknown, verify.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
 	},
 	{
@@ -1324,7 +1324,7 @@ var mutants = []mutant{
 	// Providers.
 	{
 		"lost-answer-made-again", "A request that was written may have been carried out.",
-		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(carrier.ReasonUnreachable, silent(err))"}},
+		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(verify.ReasonUnreachable, silent(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{

@@ -101,7 +101,7 @@ func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, now time.Time) (
 		}
 		n++
 		if _, err := tx.ExecContext(ctx, `UPDATE verification SET status = $2, ended_at = $3, delivery = $4, reason = $5, due_at = $6, code_sealed = $7
-			WHERE id = $1`, v.ID[:], v.Status, millis(v.EndedAt), v.Delivery, v.Reason, millis(v.DueAt), v.SealedCode); err != nil {
+			WHERE id = $1`, v.ID[:], v.Status, millis(v.EndedAt), v.Delivery, v.Reason.String(), millis(v.DueAt), v.SealedCode); err != nil {
 			return last, n, err
 		}
 	}

@@ -144,7 +144,7 @@ func (w *world) takesOver(s *store.Store, v *verify.Verification) bool {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	claimed, err := s.Claim(ctx, verify.Overdue{Hint: seen.DueAt, Verification: seen, By: verify.SMS}, lease)
+	claimed, _, err := s.Claim(ctx, verify.Overdue{Hint: seen.DueAt, Verification: seen, By: verify.SMS}, lease)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func TestAFailoverVoidsTheFutureAndStopsNoStart(t *testing.T) {
 				t.Errorf("%d verifications are pending, want none", got)
 			}
 			w.isCanceled(s, past, future)
-			if got, err := s.Verification(ctx, queued.ID); err != nil || got.Delivery != verify.Failed || got.Reason != "canceled" || !got.DueAt.IsZero() {
+			if got, err := s.Verification(ctx, queued.ID); err != nil || got.Delivery != verify.Failed || got.Reason != verify.ReasonCanceled || !got.DueAt.IsZero() {
 				t.Errorf("a message that waited: got %+v, %v; want it failed", got, err)
 			}
 		})

@@ -45,7 +45,7 @@ var (
 		numberColumn("guesses", func(v *verify.Verification) *int { return &v.Guesses }),
 		timeColumn("ended_at", func(v *verify.Verification) *time.Time { return &v.EndedAt }),
 		numberColumn("delivery", func(v *verify.Verification) *verify.DeliveryState { return &v.Delivery }),
-		textColumn("reason", func(v *verify.Verification) *string { return &v.Reason }),
+		reasonColumn("reason", func(v *verify.Verification) *verify.Reason { return &v.Reason }, func(v *verify.Verification) bool { return v.Approval != verify.ByCode }),
 		numberColumn("attempt", func(v *verify.Verification) *int { return &v.Attempt }),
 		timeColumn("due_at", func(v *verify.Verification) *time.Time { return &v.DueAt }),
 		blobColumn("code_sealed", func(v *verify.Verification) *[]byte { return &v.SealedCode }),
@@ -81,7 +81,7 @@ var (
 		textColumn("channel", func(d *verify.Delivery) *verify.Channel { return &d.Channel }),
 		textColumn("carrier", func(d *verify.Delivery) *string { return &d.Carrier }),
 		numberColumn("outcome", func(d *verify.Delivery) *verify.DeliveryOutcome { return &d.Outcome }),
-		textColumn("reason", func(d *verify.Delivery) *string { return &d.Reason }),
+		reasonColumn("reason", func(d *verify.Delivery) *verify.Reason { return &d.Reason }, func(d *verify.Delivery) bool { return d.Outcome != verify.Dropped }),
 		textColumn("ref", func(d *verify.Delivery) *string { return &d.Ref }),
 		timeColumn("started_at", func(d *verify.Delivery) *time.Time { return &d.StartedAt }),
 		timeColumn("ended_at", func(d *verify.Delivery) *time.Time { return &d.EndedAt }),
@@ -89,7 +89,7 @@ var (
 	receiptLayout = layout[verify.Delivery]{
 		numberColumn("receipt", func(d *verify.Delivery) *verify.ReceiptState { return &d.Receipt }),
 		timeColumn("receipt_at", func(d *verify.Delivery) *time.Time { return &d.ReceiptAt }),
-		textColumn("receipt_reason", func(d *verify.Delivery) *string { return &d.ReceiptReason }),
+		reasonColumn("receipt_reason", func(d *verify.Delivery) *verify.Reason { return &d.ReceiptReason }, func(*verify.Delivery) bool { return true }),
 	}
 	callLayout = layout[verify.Delivery]{
 		spanColumn("ring_ms", func(d *verify.Delivery) *time.Duration { return &d.Call.Ring }),
@@ -131,6 +131,14 @@ type scanner = pool.Row
 func scanValue[T any](row scanner) (v T, err error) {
 	err = row.Scan(&v)
 	return v, err
+}
+
+// reasonColumn holds a reason's word. Asked says of a row whose columns before are read what [verify.ReadReason]
+// asks.
+func reasonColumn[T any](name string, at func(*T) *verify.Reason, asked func(*T) bool) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) error { *at(v) = verify.ReadReason(c.text(), asked(v)); return nil },
+		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
 }
 
 // fallbacksColumn holds what most verifications have none of.

@@ -313,30 +313,29 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 	})
 }
 
-// Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns nil if there is
-// none to take.
-func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error) {
+// Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns no verification if there
+// is none to take, and the end of the attempt before if that has lost its lease.
+func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (claimed *verify.Verification, lost *verify.Delivery, err error) {
 	limits, err := s.limits(ctx, o.Verification.Project)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := op{withDestination: o.By != ""}
 	if o.By == verify.Voice {
 		names.phone = o.Verification.To
 	}
-	claimed := false
+	took := false
 	v, err := s.changeWith(names, o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
-		if claimed = false; v.Delivery == verify.Sending && !s.clock.judges() {
+		if took = false; v.Delivery == verify.Sending && !s.clock.judges() {
 			return nil
 		}
-		var lost *verify.Delivery
 		d := &row[verify.Destination]{}
 		if names.withDestination {
 			d = r.destination(destinationKey{v.Project, v.To})
 		}
 		tat, sends := d.value.TAT, d.value.Sends
 		if err := r.withPhone(&d.value, o.By == verify.Voice, func() error {
-			lost, claimed = o.Claim(v, &d.value, limits, lease, now)
+			lost, took = o.Claim(v, &d.value, limits, lease, now)
 			return nil
 		}); err != nil {
 			return err
@@ -348,10 +347,13 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 		r.drop(hint{o.Hint, v.ID})
 		return nil
 	})
-	if err != nil || !claimed {
-		return nil, err
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !took:
+		return nil, lost, nil
 	}
-	return v, nil
+	return v, lost, nil
 }
 
 // Renew extends an attempt's lease: see [verify.Verification.Renew].
@@ -456,7 +458,7 @@ type state struct {
 	guesses      int
 	endedAt      time.Time
 	delivery     verify.DeliveryState
-	reason       string
+	reason       verify.Reason
 	attempt      int
 	dueAt        time.Time
 	sealedLength int

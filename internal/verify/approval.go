@@ -45,9 +45,6 @@ func (v Verdict) String() string {
 	return [...]string{"none", "unanswered", "approves", "rejects"}[v]
 }
 
-// ReasonRejected is why the delivery of a call failed whose callee says that it wasn't he who asked.
-const ReasonRejected = "rejected"
-
 // asks reports whether the message on a channel asks for a key instead of telling the code.
 func (v *Verification) asks(c Channel) bool { return v.Approval == ByKey && c == Voice }
 

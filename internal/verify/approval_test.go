@@ -20,7 +20,7 @@ func asking() *Verification {
 func pressed(v *Verification, what Verdict) *Settlement {
 	s := &Settlement{Delivery: Delivery{Verification: v.ID, Attempt: v.Attempt}, Verdict: what}
 	if what != Approves {
-		s.Outcome, s.Reason = Refused, "no_key"
+		s.Outcome, s.Reason = Refused, ReasonNoKey
 	}
 	return s
 }
@@ -125,7 +125,7 @@ func TestNoByKeyCancels(t *testing.T) {
 func TestAnUnansweredQuestionIsAFailedDelivery(t *testing.T) {
 	t.Parallel()
 	v, d := asking(), destination()
-	if approved, err := v.Answer(d, pressed(v, Unanswered), t0); approved || err != nil || v.Status != Pending || v.Delivery != Failed || v.Reason != "no_key" {
+	if approved, err := v.Answer(d, pressed(v, Unanswered), t0); approved || err != nil || v.Status != Pending || v.Delivery != Failed || v.Reason.String() != "no_key" {
 		t.Errorf("got %t, %v, %+v", approved, err, v)
 	}
 	if out, err := v.Check(d, guess(true), t0); err != nil || !out.Approved {

@@ -80,16 +80,6 @@ func (s DeliveryState) String() string {
 	return [...]string{"queued", "sending", "sent", "delivered", "failed"}[s]
 }
 
-// Reasons that don't come from a carrier.
-const (
-	ReasonExpired   = "expired"    // the code died first
-	ReasonUnknown   = "unknown"    // the carrier's answer got lost, it may have been sent
-	ReasonLeaseLost = "lease_lost" // whoever was sending it died; it may have been sent
-
-	ReasonNoCarrier   = "no_carrier"   // no carrier takes it any more
-	ReasonMaxMessages = "max_messages" // as many as allowed have gone out, or may have
-)
-
 // A Delivery is one attempt to hand a message to a carrier, and what came of it.
 type Delivery struct {
 	Verification ID
@@ -97,7 +87,7 @@ type Delivery struct {
 	Channel      Channel // by which the message went; "": the verification's, or nobody knows
 	Carrier      string
 	Outcome      DeliveryOutcome
-	Reason       string // of a failure; never holds a number or a code
+	Reason       Reason // of a failure
 	Ref          string // the carrier's own id of the message
 	Call         Call
 	StartedAt    time.Time
@@ -105,7 +95,7 @@ type Delivery struct {
 
 	Receipt       ReceiptState
 	ReceiptAt     time.Time
-	ReceiptReason string // when it failed
+	ReceiptReason Reason // when it failed
 }
 
 // A Call is how the phone call of an attempt went, where we made it ourselves; else it is zero.
@@ -203,10 +193,10 @@ func (s *Settlement) FreeNext(by Channel) bool { return by != Voice && !s.sent()
 // lease gives the caller the next attempt until now+d.
 func (v *Verification) lease(d time.Duration, now time.Time) {
 	v.Attempt++
-	v.Delivery, v.Reason, v.DueAt = Sending, "", now.Add(d)
+	v.Delivery, v.Reason, v.DueAt = Sending, NoReason, now.Add(d)
 }
 
-func (v *Verification) fail(reason string) {
+func (v *Verification) fail(reason Reason) {
 	v.Delivery, v.Reason, v.DueAt = Failed, reason, time.Time{}
 }
 
@@ -256,7 +246,7 @@ func (v *Verification) giveUp(now time.Time) {
 		v.DueAt = time.Time{}
 		return
 	}
-	v.fail(v.StatusAt(now).String())
+	v.fail(v.StatusAt(now).Reason())
 }
 
 // Postpone puts off looking at a message that is due: until then, or, zero, for ever if it waits for
@@ -301,7 +291,7 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 	}
 	switch {
 	case s.Delivered && s.Outcome == Accepted:
-		v.Delivery, v.Reason, v.DueAt = Delivered, "", time.Time{}
+		v.Delivery, v.Reason, v.DueAt = Delivered, NoReason, time.Time{}
 	case s.sent():
 		v.Delivery, v.Reason, v.DueAt = Sent, s.Reason, time.Time{}
 		if until := now.Add(s.Watch); s.Watch > 0 && v.ended(until) == nil {
@@ -322,7 +312,7 @@ type Receipt struct {
 	Verification ID
 	Attempt      int // that handed the message over
 	Delivered    bool
-	Reason       string // when not delivered
+	Reason       Reason // when not delivered
 	Retry        bool   // when not delivered: there is another carrier to try
 }
 
@@ -346,7 +336,7 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	switch {
 	case v.Delivery == Delivered, v.Delivery == Failed:
 	case r.Delivered:
-		v.Delivery, v.Reason, v.DueAt = Delivered, "", time.Time{}
+		v.Delivery, v.Reason, v.DueAt = Delivered, NoReason, time.Time{}
 	case v.Delivery == Queued, r.Attempt != v.Attempt:
 	case r.Retry && v.ended(now) == nil:
 		v.Delivery, v.Reason, v.DueAt = Queued, r.Reason, now

@@ -15,14 +15,14 @@ const lease = 20 * time.Second
 // somebody has to do something about it.
 func with(s DeliveryState) *Verification {
 	v := started()
-	v.Delivery, v.Attempt, v.DueAt, v.Reason = s, 2, time.Time{}, ""
+	v.Delivery, v.Attempt, v.DueAt, v.Reason = s, 2, time.Time{}, NoReason
 	switch s {
 	case Queued:
-		v.DueAt, v.Reason = t0, "busy"
+		v.DueAt, v.Reason = t0, ReasonBusy
 	case Sending:
 		v.DueAt = t0
 	case Failed:
-		v.Reason = "refused"
+		v.Reason = ReasonRefused
 	}
 	return v
 }
@@ -32,13 +32,13 @@ var deliveryStates = []DeliveryState{Queued, Sending, Sent, Delivered, Failed}
 // ends are what may have become of a verification while its message was on its way.
 var ends = map[string]struct {
 	end    func(*Verification)
-	reason string // of a message that nobody sends any more
+	reason Reason // of a message that nobody sends any more
 	err    error
 }{
-	"pending":  {func(*Verification) {}, "", nil},
-	"expired":  {func(v *Verification) { v.ExpiresAt = t0 }, "expired", ErrExpired},
-	"spent":    {func(v *Verification) { v.Status, v.SealedCode = Exhausted, nil }, "exhausted", ErrGuessesSpent},
-	"canceled": {func(v *Verification) { v.Status, v.SealedCode = Canceled, nil }, "canceled", ErrCanceled},
+	"pending":  {func(*Verification) {}, NoReason, nil},
+	"expired":  {func(v *Verification) { v.ExpiresAt = t0 }, ReasonExpired, ErrExpired},
+	"spent":    {func(v *Verification) { v.Status, v.SealedCode = Exhausted, nil }, ReasonExhausted, ErrGuessesSpent},
+	"canceled": {func(v *Verification) { v.Status, v.SealedCode = Canceled, nil }, ReasonCanceled, ErrCanceled},
 }
 
 func TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives(t *testing.T) {
@@ -57,13 +57,13 @@ func TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives(t *testing.T) {
 				wantClaimed := false
 				if v.Open() && early <= 0 {
 					if s == Sending {
-						wantLost = &Delivery{Verification: v.ID, Attempt: 2, Outcome: Unknown, Reason: "lease_lost", StartedAt: v.DueAt, EndedAt: v.DueAt}
+						wantLost = &Delivery{Verification: v.ID, Attempt: 2, Outcome: Unknown, Reason: ReasonLeaseLost, StartedAt: v.DueAt, EndedAt: v.DueAt}
 					}
-					if tt.reason != "" {
+					if tt.reason != NoReason {
 						want.Delivery, want.Reason, want.DueAt = Failed, tt.reason, time.Time{}
 					} else {
 						wantClaimed = true
-						want.Delivery, want.Reason, want.DueAt, want.Attempt = Sending, "", t0.Add(lease), 3
+						want.Delivery, want.Reason, want.DueAt, want.Attempt = Sending, NoReason, t0.Add(lease), 3
 					}
 				}
 				lost, claimed := v.Claim(lease, t0)
@@ -134,25 +134,25 @@ func TestAnAttemptThatEndsDecidesWhatIsNext(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		outcome DeliveryOutcome
-		reason  string
+		reason  Reason
 		retry   bool
 		at      time.Time
 
 		want           DeliveryState
-		reason2, ended string // reasons, also where the verification has ended
+		reason2, ended Reason // reasons, also where the verification has ended
 		due            time.Time
 	}{
-		{"accepted", Accepted, "", false, never, Sent, "", "", never},
-		{"accepted, whatever it says of a retry", Accepted, "", true, soon, Sent, "", "", never},
+		{"accepted", Accepted, NoReason, false, never, Sent, NoReason, NoReason, never},
+		{"accepted, whatever it says of a retry", Accepted, NoReason, true, soon, Sent, NoReason, NoReason, never},
 		// It may have been sent: a second one at once would be one too many.
-		{"unknown", Unknown, ReasonUnknown, false, never, Sent, "unknown", "unknown", never},
-		{"unknown, whatever it says of a retry", Unknown, ReasonUnknown, true, soon, Sent, "unknown", "unknown", never},
-		{"refused for good", Refused, "refused", false, never, Failed, "refused", "refused", never},
-		{"refused, another carrier at once", Refused, "refused", true, never, Queued, "refused", "refused", t0},
-		{"errored for good", Errored, "error", false, never, Failed, "error", "error", never},
-		{"errored, later", Errored, "error", true, soon, Queued, "error", "error", soon},
-		{"errored, at a time that has passed", Errored, "error", true, t0.Add(-time.Minute), Queued, "error", "error", t0},
-		{"dropped", Dropped, "expired", false, never, Failed, "expired", "expired", never},
+		{"unknown", Unknown, ReasonUnknown, false, never, Sent, ReasonUnknown, ReasonUnknown, never},
+		{"unknown, whatever it says of a retry", Unknown, ReasonUnknown, true, soon, Sent, ReasonUnknown, ReasonUnknown, never},
+		{"refused for good", Refused, ReasonRefused, false, never, Failed, ReasonRefused, ReasonRefused, never},
+		{"refused, another carrier at once", Refused, ReasonRefused, true, never, Queued, ReasonRefused, ReasonRefused, t0},
+		{"errored for good", Errored, ReasonError, false, never, Failed, ReasonError, ReasonError, never},
+		{"errored, later", Errored, ReasonError, true, soon, Queued, ReasonError, ReasonError, soon},
+		{"errored, at a time that has passed", Errored, ReasonError, true, t0.Add(-time.Minute), Queued, ReasonError, ReasonError, t0},
+		{"dropped", Dropped, ReasonExpired, false, never, Failed, ReasonExpired, ReasonExpired, never},
 	} {
 		for end, e := range ends {
 			v := with(Sending)
@@ -187,11 +187,11 @@ func TestNoRetryIsPlannedForAfterTheCodesDeath(t *testing.T) {
 		{-time.Millisecond, Failed},
 	} {
 		v := with(Sending)
-		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: Errored, Reason: "busy"}, Retry: true, RetryAt: v.ExpiresAt.Add(-tt.before)}
+		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: Errored, Reason: ReasonBusy}, Retry: true, RetryAt: v.ExpiresAt.Add(-tt.before)}
 		if err := v.Settle(s, t0); err != nil {
 			t.Fatal(err)
 		}
-		if v.Delivery != tt.want || v.Reason != "busy" {
+		if v.Delivery != tt.want || v.Reason.String() != "busy" {
 			t.Errorf("retry %v before the expiry: %v (%s), want %v (busy)", tt.before, v.Delivery, v.Reason, tt.want)
 		}
 	}
@@ -202,11 +202,11 @@ func TestWhatIsDeliveredAtOnceWaitsForNoReceipt(t *testing.T) {
 	t.Parallel()
 	for outcome := Accepted; outcome <= Dropped; outcome++ {
 		v := with(Sending)
-		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "lost"}, Delivered: true, Watch: time.Minute}
+		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonLost}, Delivered: true, Watch: time.Minute}
 		if err := v.Settle(s, t0); err != nil {
 			t.Fatal(err)
 		}
-		if (v.Delivery == Delivered) != (outcome == Accepted) || outcome == Accepted && (v.Watched() || v.Reason != "") {
+		if (v.Delivery == Delivered) != (outcome == Accepted) || outcome == Accepted && (v.Watched() || v.Reason != NoReason) {
 			t.Errorf("%v: got %v (%s), watched %t", outcome, v.Delivery, v.Reason, v.Watched())
 		}
 	}
@@ -219,7 +219,7 @@ func TestAnAttemptThatEndsLateChangesNothing(t *testing.T) {
 		for outcome := Accepted; outcome <= Dropped; outcome++ {
 			v := with(s)
 			before := v.clone()
-			settled := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "other"}, Retry: true, RetryAt: t0.Add(time.Minute)}
+			settled := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonNetwork}, Retry: true, RetryAt: t0.Add(time.Minute)}
 			if err := v.Settle(settled, t0); err != nil || !settled.EndedAt.Equal(t0) {
 				t.Errorf("%v, %v: %v, ended at %v; want it recorded", s, outcome, err, settled.EndedAt)
 			}
@@ -237,7 +237,7 @@ func TestSettlingTwiceIsSettlingOnce(t *testing.T) {
 		for _, retry := range []bool{false, true} {
 			v := with(Sending)
 			settle := func(now time.Time) error {
-				return v.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "busy"}, Retry: retry, RetryAt: t0.Add(time.Minute)}, now)
+				return v.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonBusy}, Retry: retry, RetryAt: t0.Add(time.Minute)}, now)
 			}
 			if err := settle(t0); err != nil {
 				t.Fatal(err)
@@ -265,11 +265,11 @@ func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
 		now := t0.Add(time.Second)
 		switch s { // what the new holder has made of it
 		case Queued:
-			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Errored, Reason: "busy"}, Retry: true}, now)
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Errored, Reason: ReasonBusy}, Retry: true}, now)
 		case Sent:
 			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Accepted}}, now)
 		case Failed:
-			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Refused, Reason: "refused"}}, now)
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Refused, Reason: ReasonRefused}}, now)
 		case Delivered:
 			Receipt{Attempt: 3, Delivered: true}.Settle(v, &Delivery{}, now)
 		}
@@ -278,7 +278,7 @@ func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
 		}
 		before := v.clone()
 		for outcome := Accepted; outcome <= Dropped; outcome++ {
-			late := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: "late"}, Retry: true}
+			late := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonLater}, Retry: true}
 			unsettled := *late
 			if err := v.Settle(late, now); !errors.Is(err, ErrLeaseLost) {
 				t.Errorf("%v, settle %v: got %v, want %v", s, outcome, err, ErrLeaseLost)
@@ -314,9 +314,9 @@ func TestAReceiptAdvancesWhatIsOnItsWay(t *testing.T) {
 	receipts := map[string]Receipt{
 		"delivered":              {Attempt: 2, Delivered: true},
 		"delivered, earlier one": {Attempt: 1, Delivered: true},
-		"failed":                 {Attempt: 2, Reason: "undelivered"},
-		"failed, retry":          {Attempt: 2, Reason: "undelivered", Retry: true},
-		"failed, earlier one":    {Attempt: 1, Reason: "undelivered", Retry: true},
+		"failed":                 {Attempt: 2, Reason: ReasonUnreachable},
+		"failed, retry":          {Attempt: 2, Reason: ReasonUnreachable, Retry: true},
+		"failed, earlier one":    {Attempt: 1, Reason: ReasonUnreachable, Retry: true},
 	}
 	for _, s := range deliveryStates {
 		for end, e := range ends {
@@ -330,14 +330,14 @@ func TestAReceiptAdvancesWhatIsOnItsWay(t *testing.T) {
 				switch {
 				case s == Delivered, s == Failed:
 				case r.Delivered: // also where it waits for another try
-					want.Delivery, want.Reason, want.DueAt = Delivered, "", time.Time{}
+					want.Delivery, want.Reason, want.DueAt = Delivered, NoReason, time.Time{}
 				case s == Sent, s == Sending:
 					switch {
 					case r.Attempt == 1: // the second one is on its way
 					case r.Retry && e.err == nil:
-						want.Delivery, want.Reason, want.DueAt = Queued, "undelivered", t0
+						want.Delivery, want.Reason, want.DueAt = Queued, ReasonUnreachable, t0
 					default:
-						want.Delivery, want.Reason, want.DueAt = Failed, "undelivered", time.Time{}
+						want.Delivery, want.Reason, want.DueAt = Failed, ReasonUnreachable, time.Time{}
 					}
 				}
 				r.Settle(v, &Delivery{}, t0)
@@ -358,8 +358,8 @@ func TestAReceiptMayComeBeforeItsAttemptIsSettled(t *testing.T) {
 		want    DeliveryState
 	}{
 		{Receipt{Attempt: 2, Delivered: true}, Delivered},
-		{Receipt{Attempt: 2, Reason: "undelivered", Retry: true}, Queued},
-		{Receipt{Attempt: 2, Reason: "undelivered"}, Failed},
+		{Receipt{Attempt: 2, Reason: ReasonUnreachable, Retry: true}, Queued},
+		{Receipt{Attempt: 2, Reason: ReasonUnreachable}, Failed},
 	} {
 		v := with(Sending)
 		tt.receipt.Settle(v, &Delivery{}, t0)
@@ -424,7 +424,7 @@ func TestAWatchEndsWithTheCode(t *testing.T) {
 
 func TestAReceiptEndsTheWatch(t *testing.T) {
 	t.Parallel()
-	for _, r := range []Receipt{{Attempt: 2, Delivered: true}, {Attempt: 2, Reason: "absent"}, {Attempt: 1, Delivered: true}} {
+	for _, r := range []Receipt{{Attempt: 2, Delivered: true}, {Attempt: 2, Reason: ReasonUnreachable}, {Attempt: 1, Delivered: true}} {
 		v := with(Sent)
 		v.DueAt = t0.Add(time.Minute)
 		r.Settle(v, &Delivery{}, t0)
@@ -434,7 +434,7 @@ func TestAReceiptEndsTheWatch(t *testing.T) {
 	}
 	v := with(Sent) // of an earlier attempt that was lost: this one may yet arrive
 	v.DueAt = t0.Add(time.Minute)
-	Receipt{Attempt: 1, Reason: "absent"}.Settle(v, &Delivery{}, t0)
+	Receipt{Attempt: 1, Reason: ReasonUnreachable}.Settle(v, &Delivery{}, t0)
 	if !v.Watched() {
 		t.Error("the loss of an earlier attempt ended the watch")
 	}

@@ -26,22 +26,6 @@ const (
 	maxRings    = 2
 )
 
-// Why a message waits, or ended while it did.
-const (
-	ReasonTooManySends = "too_many_sends" // the number's send limits
-	ReasonCalling      = "calling"        // another call to the number was under way
-	ReasonTooSoon      = "too_soon"       // after another message to the number
-)
-
-// How a call ended that reached somebody, or would have.
-const (
-	ReasonBusy     = "busy"
-	ReasonNoAnswer = "no_answer" // it rang, or the phone is off
-	ReasonDeclined = "declined"  // by the callee
-	ReasonHungUp   = "hung_up"   // by the callee, before they had heard the code or pressed a key
-	ReasonNoKey    = "no_key"    // nobody pressed one: most likely an answering machine
-)
-
 // free is how long the phone is still taken by a call. Over says that this isn't so if it is v's own.
 func (p *Phone) free(v *Verification, over bool, now time.Time) (wait time.Duration) {
 	if over && p.Verification == v.ID {
@@ -84,15 +68,11 @@ func (p *Phone) Settle(s *Settlement, now time.Time) (changed bool) {
 
 // rang reports whether the phone may have rung in an attempt, or was busy.
 func (d *Delivery) rang() bool {
-	switch d.ending() {
-	case ReasonBusy, ReasonNoAnswer, ReasonDeclined, ReasonHungUp, ReasonNoKey, ReasonRejected:
-		return true
-	}
-	return !d.Call.Answered.IsZero() || d.Call.Status > 100 && d.Call.Status < 200
+	return d.ending().rang() || !d.Call.Answered.IsZero() || d.Call.Status > 100 && d.Call.Status < 200
 }
 
 // ending is why an attempt failed, by the last that was heard of it.
-func (d *Delivery) ending() string {
+func (d *Delivery) ending() Reason {
 	if d.Receipt == ReceiptFailed {
 		return d.ReceiptReason
 	}
@@ -110,10 +90,10 @@ func Redial(history []Delivery, now time.Time) (at time.Time, may bool) {
 			continue
 		}
 		rings++
-		switch d.ending() {
-		case ReasonDeclined, ReasonHungUp, ReasonNoKey, ReasonRejected:
+		switch ending := d.ending(); {
+		case ending.final():
 			return at, false
-		case ReasonBusy, ReasonNoAnswer:
+		case ending.rang():
 			ended := d.EndedAt
 			if d.Receipt == ReceiptFailed {
 				ended = d.ReceiptAt
@@ -173,7 +153,7 @@ func (o *Overdue) Claim(v *Verification, d *Destination, limits Limits, lease ti
 }
 
 // admit charges v's next message, or says how long it must wait and why. Then nothing has changed.
-func (o *Overdue) admit(v *Verification, d *Destination, limits Limits, now time.Time) (wait time.Duration, reason string) {
+func (o *Overdue) admit(v *Verification, d *Destination, limits Limits, now time.Time) (wait time.Duration, reason Reason) {
 	spent := o.spent()
 	if o.By == Voice {
 		last := o.latest() // whose lease was lost, or whose receipt says that it is over
@@ -186,7 +166,7 @@ func (o *Overdue) admit(v *Verification, d *Destination, limits Limits, now time
 		}
 	}
 	if !spent {
-		return 0, ""
+		return 0, NoReason
 	}
 	return d.charge(limits, now), ReasonTooManySends
 }
@@ -225,7 +205,7 @@ func (d *Destination) quiet(own ID, now time.Time) time.Duration {
 }
 
 // putOff lets a message that is due wait, or ends it if its code is dead by then.
-func (v *Verification) putOff(wait time.Duration, reason string, now time.Time) {
+func (v *Verification) putOff(wait time.Duration, reason Reason, now time.Time) {
 	at := now.Add(wait).Truncate(time.Millisecond)
 	switch {
 	case v.ended(at) != nil && v.Delivery == Sent:

@@ -141,7 +141,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 					Retry:    rapid.Bool().Draw(t, "retry"),
 				}
 				if end.Outcome != Accepted {
-					end.Reason = "busy"
+					end.Reason = ReasonBusy
 				}
 				if rapid.Bool().Draw(t, "watched") {
 					end.Watch = time.Duration(rapid.IntRange(0, 7200).Draw(t, "watched seconds")) * time.Second
@@ -161,7 +161,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 					Verdict:  rapid.SampledFrom([]Verdict{Approves, Approves, Rejects, Unanswered}).Draw(t, "verdict"),
 				}
 				if end.Verdict != Approves {
-					end.Outcome, end.Reason = Refused, "no_key"
+					end.Outcome, end.Reason = Refused, ReasonNoKey
 				}
 				// Who asked holds the lease, and it was this that was asked.
 				if profile == Standard && w.waits() && w.fresh(s) {
@@ -191,7 +191,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 				s := w.pick(t)
 				r := Receipt{Attempt: rapid.IntRange(1, s.v.Attempt+1).Draw(t, "attempt"), Delivered: rapid.Bool().Draw(t, "delivered"), Retry: rapid.Bool().Draw(t, "retry")}
 				if !r.Delivered {
-					r.Reason = "undelivered"
+					r.Reason = ReasonUnreachable
 				}
 				for len(s.history) <= r.Attempt {
 					s.history = append(s.history, Delivery{})
@@ -301,7 +301,7 @@ func (w *world) hold(t *rapid.T) {
 		if v.Open() && v.DueAt.IsZero() || !v.Open() && !v.Watched() && !v.DueAt.IsZero() {
 			t.Fatalf("%s: due at %v", name, v.DueAt)
 		}
-		if v.Delivery == Failed && v.Reason == "" || v.Delivery == Delivered && v.Reason != "" {
+		if v.Delivery == Failed && v.Reason == NoReason || v.Delivery == Delivered && v.Reason != NoReason {
 			t.Fatalf("%s: reason %q", name, v.Reason)
 		}
 		if was.Status != Pending {

@@ -187,7 +187,7 @@ func TestNothingMoreHappensToASupersededVerification(t *testing.T) {
 			t.Errorf("%s: it changed (-before +after)\n%s", name, diff)
 		}
 		if v.Open() {
-			if _, claimed := v.Claim(lease, t0.Add(time.Hour)); claimed || v.Delivery != Failed || v.Reason != "superseded" {
+			if _, claimed := v.Claim(lease, t0.Add(time.Hour)); claimed || v.Delivery != Failed || v.Reason.String() != "superseded" {
 				t.Errorf("%s: claimed %t, %v, %q; want failed, superseded", name, claimed, v.Delivery, v.Reason)
 			}
 		}

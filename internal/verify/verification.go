@@ -59,7 +59,7 @@ type Verification struct {
 
 	// The delivery of its message, beside the verification's own state: see [Verification.Claim].
 	Delivery DeliveryState
-	Reason   string // why the delivery failed, or isn't known to have succeeded
+	Reason   Reason // why the delivery failed, or isn't known to have succeeded
 	Attempt  int    // the latest attempt's number, from 1; 0 before the first
 	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
 	// when to stop waiting for a receipt, or zero.
@@ -228,7 +228,7 @@ func (v *Verification) Abandon(now time.Time) bool {
 		return false
 	}
 	if v.Delivery == Sending && v.Attempt == 1 {
-		v.fail(v.Status.String())
+		v.fail(v.Status.Reason())
 	}
 	return true
 }
@@ -240,9 +240,9 @@ func (v *Verification) end(s Status, now time.Time) {
 	v.Status, v.EndedAt, v.SealedCode = s, now, nil
 	switch {
 	case s == Approved && v.Delivery != Failed:
-		v.Delivery, v.Reason, v.DueAt = Delivered, "", time.Time{}
+		v.Delivery, v.Reason, v.DueAt = Delivered, NoReason, time.Time{}
 	case s != Approved && v.Delivery == Queued:
-		v.fail(s.String())
+		v.fail(s.Reason())
 	}
 }
 

@@ -258,16 +258,16 @@ func TestTheEndOfAVerificationDecidesItsOpenDelivery(t *testing.T) {
 	due := t0.Add(20 * time.Second)
 	type delivery struct {
 		State  DeliveryState
-		Reason string
+		Reason Reason
 		DueAt  time.Time
 	}
 	var (
-		queued    = delivery{Queued, "busy", due}
-		sending   = delivery{Sending, "", due}
-		sent      = delivery{Sent, "", time.Time{}}
+		queued    = delivery{Queued, ReasonBusy, due}
+		sending   = delivery{Sending, NoReason, due}
+		sent      = delivery{Sent, NoReason, time.Time{}}
 		maybeSent = delivery{Sent, ReasonUnknown, time.Time{}}
-		delivered = delivery{Delivered, "", time.Time{}}
-		failed    = delivery{Failed, "refused", time.Time{}}
+		delivered = delivery{Delivered, NoReason, time.Time{}}
+		failed    = delivery{Failed, ReasonRefused, time.Time{}}
 	)
 	for _, tt := range []struct {
 		name      string
@@ -278,7 +278,7 @@ func TestTheEndOfAVerificationDecidesItsOpenDelivery(t *testing.T) {
 	}{
 		// The right code proves the delivery. Otherwise a message that waits for its turn is given
 		// up, and one in a carrier's hands is left to whoever holds the lease.
-		{"queued", queued, delivered, delivery{Failed, "exhausted", time.Time{}}, delivery{Failed, "canceled", time.Time{}}},
+		{"queued", queued, delivered, delivery{Failed, ReasonExhausted, time.Time{}}, delivery{Failed, ReasonCanceled, time.Time{}}},
 		{"sending", sending, delivered, sending, sending},
 		{"sent", sent, delivered, sent, sent},
 		{"maybe sent", maybeSent, delivered, maybeSent, maybeSent},

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
 
@@ -101,7 +102,7 @@ func (c *Client) Do(ctx context.Context, request func(context.Context) (*http.Re
 	case err != nil && x.out():
 		return nil, carrier.Unknown(silent(err))
 	case err != nil:
-		return nil, carrier.Because(carrier.ReasonUnreachable, bare(err))
+		return nil, carrier.Because(verify.ReasonUnreachable, bare(err))
 	}
 	return resp, nil
 }

@@ -165,12 +165,12 @@ func decide(resp *http.Response) error {
 	after := exchange.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	switch {
 	case code == http.StatusTooManyRequests:
-		return carrier.Because(carrier.ReasonThrottled, carrier.Later(after, err))
+		return carrier.Because(verify.ReasonThrottled, carrier.Later(after, err))
 	case code >= 500:
 		return carrier.Later(after, err)
 	case code >= 400:
 		return carrier.Refused(err)
 	default: // a redirect, which we don't follow
-		return carrier.Because(carrier.ReasonRedirected, err)
+		return carrier.Because(verify.ReasonRedirected, err)
 	}
 }

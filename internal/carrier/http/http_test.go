@@ -132,7 +132,7 @@ func status(code int) http.HandlerFunc {
 // decided is what the dispatcher makes of an error.
 type decided struct {
 	Outcome verify.DeliveryOutcome
-	Reason  string
+	Reason  verify.Reason
 	After   time.Duration
 }
 
@@ -164,7 +164,7 @@ func wantSilent(t testing.TB, err error) {
 }
 
 var (
-	unreachable = decided{Outcome: verify.Errored, Reason: "unreachable"}
+	unreachable = decided{Outcome: verify.Errored, Reason: verify.ReasonUnreachable}
 	unknown     = decided{Outcome: verify.Unknown, Reason: verify.ReasonUnknown}
 )
 
@@ -279,10 +279,10 @@ func TestAnyTextArrivesAsItIs(t *testing.T) {
 
 func TestTheStatusDecides(t *testing.T) {
 	t.Parallel()
-	later := func(d time.Duration) *decided { return &decided{verify.Errored, "later", d} }
-	slower := func(d time.Duration) *decided { return &decided{verify.Errored, "throttled", d} }
-	refused := &decided{Outcome: verify.Refused, Reason: "refused"}
-	redirected := &decided{Outcome: verify.Errored, Reason: "redirected"}
+	later := func(d time.Duration) *decided { return &decided{verify.Errored, verify.ReasonLater, d} }
+	slower := func(d time.Duration) *decided { return &decided{verify.Errored, verify.ReasonThrottled, d} }
+	refused := &decided{Outcome: verify.Refused, Reason: verify.ReasonRefused}
+	redirected := &decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected}
 	for _, c := range []struct {
 		status     int
 		retryAfter string
@@ -327,7 +327,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		server, got := receiver(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL+"/elsewhere", code) })
 		_, err := carrierTo(t, server.URL).Send(t.Context(), message(1))
-		wantError(t, err, decided{Outcome: verify.Errored, Reason: "redirected"})
+		wantError(t, err, decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected})
 		if n := len(got.all()); n != 1 {
 			t.Errorf("%d: got %d requests, want 1", code, n)
 		}
@@ -341,11 +341,11 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 func TestWhatTheReceiverWritesIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]decided{
-		"HTTP/1.1 400 Your code is 493817\r\nContent-Length: 0\r\n\r\n":                      {Outcome: verify.Refused, Reason: "refused"},
-		"HTTP/1.1 503 no way to +12025550100\r\nContent-Length: 0\r\n\r\n":                   {Outcome: verify.Errored, Reason: "later"},
-		"HTTP/1.1 302 493817\r\nLocation: http://493817/\r\nContent-Length: 0\r\n\r\n":       {Outcome: verify.Errored, Reason: "redirected"},
-		"HTTP/1.1 400 Bad Request\r\nRetry-After: 493817\r\nContent-Length: 6\r\n\r\n493817": {Outcome: verify.Refused, Reason: "refused"},
-		"HTTP/1.1 302 Found\r\nLocation: http://[493817\r\nContent-Length: 0\r\n\r\n":        {Outcome: verify.Errored, Reason: "redirected"},
+		"HTTP/1.1 400 Your code is 493817\r\nContent-Length: 0\r\n\r\n":                      {Outcome: verify.Refused, Reason: verify.ReasonRefused},
+		"HTTP/1.1 503 no way to +12025550100\r\nContent-Length: 0\r\n\r\n":                   {Outcome: verify.Errored, Reason: verify.ReasonLater},
+		"HTTP/1.1 302 493817\r\nLocation: http://493817/\r\nContent-Length: 0\r\n\r\n":       {Outcome: verify.Errored, Reason: verify.ReasonRedirected},
+		"HTTP/1.1 400 Bad Request\r\nRetry-After: 493817\r\nContent-Length: 6\r\n\r\n493817": {Outcome: verify.Refused, Reason: verify.ReasonRefused},
+		"HTTP/1.1 302 Found\r\nLocation: http://[493817\r\nContent-Length: 0\r\n\r\n":        {Outcome: verify.Errored, Reason: verify.ReasonRedirected},
 		"Your code is 493817\r\n\r\n":                          unknown,
 		"HTTP/1.1 493817\r\n\r\n":                              unknown,
 		"HTTP/1.1 200 OK\r\nYour code is 493817\r\n\r\n":       unknown,
@@ -665,7 +665,7 @@ func TestAHugeAnswerIsNotRead(t *testing.T) {
 
 func TestASlowAnswersStatusCounts(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[int]*decided{200: nil, 404: {Outcome: verify.Refused, Reason: "refused"}} {
+	for code, want := range map[int]*decided{200: nil, 404: {Outcome: verify.Refused, Reason: verify.ReasonRefused}} {
 		server, _ := receiver(t, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(code)
 			io.WriteString(w, "so far")

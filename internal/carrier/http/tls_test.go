@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // An authority signs certificates for one test.
@@ -208,7 +210,7 @@ func TestHTTP2IsSpokenWhereItIsOffered(t *testing.T) {
 		}
 	}
 	_, err := c.Send(t.Context(), message(1))
-	wantError(t, err, decided{Outcome: 1, Reason: "refused"})
+	wantError(t, err, decided{Outcome: 1, Reason: verify.ReasonRefused})
 	_, err = c.Send(t.Context(), message(1))
 	wantError(t, err, unknown)
 	_, err = c.Send(within(t, 200*time.Millisecond), message(1))

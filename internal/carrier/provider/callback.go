@@ -325,11 +325,11 @@ func (s CallbackSpec) read(item any) (r carrier.Receipt, ok bool) {
 }
 
 // reason is what a code means, or else a status.
-func (s CallbackSpec) reason(code, status string) string {
+func (s CallbackSpec) reason(code, status string) verify.Reason {
 	for _, text := range []string{code, status} {
 		for _, r := range s.Reasons {
 			if text != "" && slices.Contains(r.Codes, text) {
-				return r.Reason
+				return reasons[r.Reason]
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // requireAll says that what a test needs from outside must be there: CI sets it.
@@ -119,12 +120,12 @@ func TestTwilioAgainstItsOpenAPIFile(t *testing.T) {
 		want   decided
 	}{
 		"no credentials":       {func(c *Config) { c.Spec.Auth = AuthSpec{Kind: "none"} }, misconfigured},
-		"no recipient":         {func(c *Config) { c.Spec.Body = strings.Replace(c.Spec.Body, "To=", "Number=", 1) }, refused("refused")},
-		"a wrong account":      {func(c *Config) { c.Account = "AC1" }, refused("refused")},
-		"a wrong service":      {func(c *Config) { c.Profile = "MG1" }, refused("refused")},
-		"a life that is none":  {func(c *Config) { c.Spec.Body = strings.Replace(c.Spec.Body, "{{between 1 14400 .TTL}}", "long", 1) }, refused("refused")},
+		"no recipient":         {func(c *Config) { c.Spec.Body = strings.Replace(c.Spec.Body, "To=", "Number=", 1) }, refused(verify.ReasonRefused)},
+		"a wrong account":      {func(c *Config) { c.Account = "AC1" }, refused(verify.ReasonRefused)},
+		"a wrong service":      {func(c *Config) { c.Profile = "MG1" }, refused(verify.ReasonRefused)},
+		"a life that is none":  {func(c *Config) { c.Spec.Body = strings.Replace(c.Spec.Body, "{{between 1 14400 .TTL}}", "long", 1) }, refused(verify.ReasonRefused)},
 		"another path":         {func(c *Config) { c.Spec.URL = prism + "/2010-04-01/Accounts/{{.Account}}/Texts.json" }, misconfigured},
-		"callbacks to nowhere": {func(c *Config) { c.Spec.Body = strings.Replace(c.Spec.Body, "{{query .Callback}}", "nowhere", 1) }, refused("refused")},
+		"callbacks to nowhere": {func(c *Config) { c.Spec.Body = strings.Replace(c.Spec.Body, "{{query .Callback}}", "nowhere", 1) }, refused(verify.ReasonRefused)},
 	} {
 		_, err := send(tt.change)
 		if err == nil {

@@ -177,12 +177,12 @@ func parseToken(s string) (v verify.ID, attempt int, ok bool) {
 // Send implements [carrier.Carrier].
 func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	if string(m.Channel) != c.Spec.Channel {
-		return carrier.Result{}, carrier.Blaming(carrier.Ours, carrier.Because(carrier.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel))))
+		return carrier.Result{}, carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonMisconfigured, carrier.Refused(fmt.Errorf("this carrier is for %s, not %s", c.Spec.Channel, m.Channel))))
 	}
 	r, err := c.templates.render(c.Spec, c.fields(m))
 	if err != nil {
 		key, _, _ := strings.Cut(err.Error(), ":")
-		return carrier.Result{}, c.noted(carrier.Blaming(carrier.Ours, carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key))))
+		return carrier.Result{}, c.noted(carrier.Blaming(verify.BlameUs, carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key))))
 	}
 	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
@@ -229,7 +229,7 @@ func (c *Carrier) judge(resp *http.Response, doc any, m verify.Message) (ref str
 			err = carrier.Unknown(cause)
 		}
 		if rule.Reason != "" {
-			err = carrier.Because(rule.Reason, err)
+			err = carrier.Because(reasons[rule.Reason], err)
 		}
 		return "", err
 	}
@@ -245,20 +245,18 @@ func (c *Carrier) noted(err error) error {
 		}
 		return nil
 	}
-	switch reason := carrier.Decision(err).Reason; reason {
-	case carrier.ReasonMisconfigured, carrier.ReasonNoCredit, carrier.ReasonRedirected:
-		if !c.refused.Swap(true) {
-			c.Log.Error("the provider takes no messages from us until somebody acts: "+remedy[reason], "carrier", c.Config.Name, "reason", reason, "err", err)
-		}
+	reason := carrier.Decision(err).Reason
+	if remedy := remedies[reason]; remedy != "" && !c.refused.Swap(true) {
+		c.Log.Error("the provider takes no messages from us until somebody acts: "+remedy, "carrier", c.Config.Name, "reason", reason, "err", err)
 	}
 	return err
 }
 
-// remedy is what to do.
-var remedy = map[string]string{
-	carrier.ReasonMisconfigured: "compare account, secret and URL with the provider's console, and whether the account may send there",
-	carrier.ReasonNoCredit:      "the account has no money left",
-	carrier.ReasonRedirected:    "the URL has changed; it is not followed, as nobody configured the new one",
+// remedies say what to do about the reasons that last until an operator acts.
+var remedies = map[verify.Reason]string{
+	verify.ReasonMisconfigured: "compare account, secret and URL with the provider's console, and whether the account may send there",
+	verify.ReasonNoCredit:      "the account has no money left",
+	verify.ReasonRedirected:    "the URL has changed; it is not followed, as nobody configured the new one",
 }
 
 // maxRef is the longest allowed id of a provider, in bytes.

@@ -142,20 +142,20 @@ func carrierOf(t testing.TB, c Config) *Carrier {
 // decided is what the dispatcher makes of an error.
 type decided struct {
 	Outcome verify.DeliveryOutcome
-	Reason  string
+	Reason  verify.Reason
 	After   time.Duration
 }
 
 var (
-	unreachable   = decided{Outcome: verify.Errored, Reason: carrier.ReasonUnreachable}
+	unreachable   = decided{Outcome: verify.Errored, Reason: verify.ReasonUnreachable}
 	unknown       = decided{Outcome: verify.Unknown, Reason: verify.ReasonUnknown}
-	misconfigured = decided{Outcome: verify.Errored, Reason: carrier.ReasonMisconfigured}
-	noCredit      = decided{Outcome: verify.Errored, Reason: carrier.ReasonNoCredit}
-	throttled     = decided{Outcome: verify.Errored, Reason: carrier.ReasonThrottled}
-	later         = decided{Outcome: verify.Errored, Reason: "later"}
+	misconfigured = decided{Outcome: verify.Errored, Reason: verify.ReasonMisconfigured}
+	noCredit      = decided{Outcome: verify.Errored, Reason: verify.ReasonNoCredit}
+	throttled     = decided{Outcome: verify.Errored, Reason: verify.ReasonThrottled}
+	later         = decided{Outcome: verify.Errored, Reason: verify.ReasonLater}
 )
 
-func refused(reason string) decided { return decided{Outcome: verify.Refused, Reason: reason} }
+func refused(reason verify.Reason) decided { return decided{Outcome: verify.Refused, Reason: reason} }
 
 // wantError compares a decision, and makes sure that the error's text tells nothing.
 func wantError(t testing.TB, err error, want decided) {
@@ -188,8 +188,8 @@ func TestTheFirstRuleThatFitsDecides(t *testing.T) {
 	spec := Spec{
 		URL: "https://{{.Host}}/send", Body: `{"to":{{json .To}},"text":{{json .Text}}}`, Headers: []HeaderSpec{{"Content-Type", "application/json"}}, Ref: "messages.0.id",
 		Rules: []RuleSpec{
-			{Status: []string{"200"}, Path: "messages.0.state", Values: []string{"3", "true", "late"}, Then: "retry", Reason: carrier.ReasonNetwork},
-			{Path: "messages.0.state", Values: []string{"bad"}, Then: "refused", Reason: carrier.ReasonBlocked},
+			{Status: []string{"200"}, Path: "messages.0.state", Values: []string{"3", "true", "late"}, Then: "retry", Reason: verify.ReasonNetwork.String()},
+			{Path: "messages.0.state", Values: []string{"bad"}, Then: "refused", Reason: verify.ReasonBlocked.String()},
 			{Path: "messages.0.state", Values: []string{"bad"}, Then: "accepted"}, // never reached
 			{Status: []string{"400", "5xx"}, Path: "error", Then: "misconfigured"},
 			{Status: []string{"202"}, Then: "unknown"},
@@ -211,19 +211,19 @@ func TestTheFirstRuleThatFitsDecides(t *testing.T) {
 		{200, `{"messages":[{"id":"` + testCode + `"}]}`, "", nil},
 		{200, `{"messages":[{"id":"x-` + testCode + `-y"}]}`, "", nil},
 		{200, `{"messages":[{"id":"` + strings.Repeat("x", 129) + `"}]}`, "", nil},
-		{200, `{"messages":[{"state":3}]}`, "", &decided{Outcome: verify.Errored, Reason: "network"}},
-		{200, `{"messages":[{"state":true}]}`, "", &decided{Outcome: verify.Errored, Reason: "network"}},
+		{200, `{"messages":[{"state":3}]}`, "", &decided{Outcome: verify.Errored, Reason: verify.ReasonNetwork}},
+		{200, `{"messages":[{"state":true}]}`, "", &decided{Outcome: verify.Errored, Reason: verify.ReasonNetwork}},
 		{201, `{"messages":[{"state":"late"}]}`, "", nil},
-		{200, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.Refused, Reason: "blocked"}},
-		{500, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.Refused, Reason: "blocked"}},
+		{200, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonBlocked}},
+		{500, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonBlocked}},
 		{400, `{"error":"` + testCode + `"}`, "", &misconfigured},
 		{503, `{"error":1}`, "", &misconfigured},
-		{400, `{"error":""}`, "", &decided{Outcome: verify.Refused, Reason: "refused"}},
+		{400, `{"error":""}`, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonRefused}},
 		{202, `{}`, "", &unknown},
-		{302, ``, "", &decided{Outcome: verify.Errored, Reason: "redirected"}},
+		{302, ``, "", &decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected}},
 		{401, ``, "", &misconfigured}, {403, ``, "", &misconfigured}, {404, ``, "", &misconfigured},
 		{402, ``, "", &noCredit}, {429, ``, "", &throttled}, {408, ``, "", &later}, {502, ``, "", &later},
-		{422, ``, "", &decided{Outcome: verify.Refused, Reason: "refused"}},
+		{422, ``, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonRefused}},
 	} {
 		t.Run(fmt.Sprint(tt.status, tt.body), func(t *testing.T) {
 			t.Parallel()
@@ -257,7 +257,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 		w.WriteHeader(429)
 	})
 	_, err := carrierOf(t, configOf(t, "twilio", server)).Send(t.Context(), message())
-	wantError(t, err, decided{verify.Errored, "throttled", 7 * time.Second})
+	wantError(t, err, decided{verify.Errored, verify.ReasonThrottled, 7 * time.Second})
 }
 
 // A request that was written may have been carried out; one that never left was not.
@@ -368,7 +368,7 @@ func TestACarrierIsForOneChannel(t *testing.T) {
 		m := message()
 		m.Channel = channel
 		_, err := carrierOf(t, configOf(t, preset, server)).Send(t.Context(), m)
-		wantError(t, err, refused("misconfigured"))
+		wantError(t, err, refused(verify.ReasonMisconfigured))
 	}
 	if n := len(got.all()); n != 0 {
 		t.Errorf("got %d requests, want none", n)
@@ -381,7 +381,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		server, _ := providerServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL, code) })
 		_, err := carrierOf(t, configOf(t, "twilio", server)).Send(t.Context(), message())
-		wantError(t, err, decided{Outcome: verify.Errored, Reason: "redirected"})
+		wantError(t, err, decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected})
 	}
 	if n := len(reached.all()); n != 0 {
 		t.Errorf("got %d requests at the redirect's target, want none", n)
@@ -488,15 +488,15 @@ func TestAPresetCanBeChanged(t *testing.T) {
 	}.Over(p)
 	way := carrierOf(t, c)
 	_, err := way.Send(t.Context(), message())
-	wantError(t, err, refused("blocked"))
+	wantError(t, err, refused(verify.ReasonBlocked))
 	r := got.all()[0]
 	if r.URL.Path != "/other" || r.Header.Get("X-Tenant") != "AC0123" || r.Header.Get("Authorization") != "Bearer "+testSecret || !strings.Contains(r.body, "ValidityPeriod=600") {
 		t.Errorf("got %s %v %s", r.URL, r.Header, r.body)
 	}
-	if reason := way.Spec.Callback.reason("30003", ""); reason != "spam_filtered" {
+	if reason := way.Spec.Callback.reason("30003", ""); reason != verify.ReasonSpamFiltered {
 		t.Errorf("got %s, want the reason that was configured", reason)
 	}
-	if reason := way.Spec.Callback.reason("30007", ""); reason != "spam_filtered" {
+	if reason := way.Spec.Callback.reason("30007", ""); reason != verify.ReasonSpamFiltered {
 		t.Errorf("got %s, want the preset's reason", reason)
 	}
 	if again, _ := PresetNamed("twilio"); len(again.Rules) != len(p.Rules) || !cmp.Equal(again, p) {

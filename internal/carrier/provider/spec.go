@@ -3,12 +3,12 @@ package provider
 import (
 	"embed"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -239,11 +239,11 @@ func (s Spec) Over(base Spec) Spec {
 var usual = []RuleSpec{
 	{Status: []string{"2xx"}, Then: "accepted"},
 	{Status: []string{"401", "403", "404", "405", "407"}, Then: "misconfigured"},
-	{Status: []string{"402"}, Then: "misconfigured", Reason: carrier.ReasonNoCredit},
-	{Status: []string{"429"}, Then: "retry", Reason: carrier.ReasonThrottled},
+	{Status: []string{"402"}, Then: "misconfigured", Reason: verify.ReasonNoCredit.String()},
+	{Status: []string{"429"}, Then: "retry", Reason: verify.ReasonThrottled.String()},
 	{Status: []string{"408", "425", "5xx"}, Then: "retry"},
 	{Status: []string{"4xx"}, Then: "refused"},
-	{Status: []string{"3xx"}, Then: "misconfigured", Reason: carrier.ReasonRedirected},
+	{Status: []string{"3xx"}, Then: "misconfigured", Reason: verify.ReasonRedirected.String()},
 	{Then: "unknown"},
 }
 
@@ -253,13 +253,22 @@ var (
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
 
-// reasons that rules and callbacks may give.
-var reasons = []string{
-	carrier.ReasonUnreachable, carrier.ReasonInvalidNumber, carrier.ReasonInvalidSender, carrier.ReasonBlocked,
-	carrier.ReasonSpamFiltered, carrier.ReasonInvalidMessage, carrier.ReasonNoCredit, carrier.ReasonThrottled,
-	carrier.ReasonExpired, carrier.ReasonNetwork, carrier.ReasonMisconfigured, carrier.ReasonRedirected, verify.ReasonUnknown,
-	carrier.ReasonBusy, carrier.ReasonNoAnswer, carrier.ReasonDeclined,
-}
+// reasons are those that rules and callbacks may name, by their words.
+var reasons = func() map[string]verify.Reason {
+	all := map[string]verify.Reason{}
+	for _, r := range []verify.Reason{
+		verify.ReasonUnreachable, verify.ReasonInvalidNumber, verify.ReasonInvalidSender, verify.ReasonBlocked,
+		verify.ReasonSpamFiltered, verify.ReasonInvalidMessage, verify.ReasonNoCredit, verify.ReasonThrottled,
+		verify.ReasonExpired, verify.ReasonNetwork, verify.ReasonMisconfigured, verify.ReasonRedirected, verify.ReasonUnknown,
+		verify.ReasonBusy, verify.ReasonNoAnswer, verify.ReasonDeclined,
+	} {
+		all[r.String()] = r
+	}
+	return all
+}()
+
+// reasonWords are their words, sorted.
+var reasonWords = slices.Sorted(maps.Keys(reasons))
 
 // check returns the first error in the parts that aren't templates.
 func (s Spec) check() error {
@@ -280,7 +289,7 @@ func (s Spec) check() error {
 		key := fmt.Sprintf("rules[%d]", i)
 		errs = append(errs, one(key+".then", r.Then, outcomes))
 		if r.Reason != "" {
-			errs = append(errs, one(key+".reason", r.Reason, reasons))
+			errs = append(errs, one(key+".reason", r.Reason, reasonWords))
 		}
 		for _, status := range r.Status {
 			if !statusPattern(status) {
@@ -292,7 +301,7 @@ func (s Spec) check() error {
 		}
 	}
 	for i, r := range s.Callback.Reasons {
-		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, reasons))
+		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, reasonWords))
 	}
 	if a := s.Answer; a.Body != "" && (a.Type == "" || a.None == "" || s.Callback.Check == "") {
 		errs = append(errs, fmt.Errorf("answer: needs type and none, and callback.check to prove the request"))

@@ -85,7 +85,7 @@ func TestSomebodyPressesAKey(t *testing.T) {
 		}
 
 		got := <-ask(s, m)
-		if got.verdict != verify.Unanswered || carrier.Decision(got.err).Outcome != verify.Refused || carrier.Decision(got.err).Reason != carrier.ReasonNoKey || got.took != 30*time.Second {
+		if got.verdict != verify.Unanswered || carrier.Decision(got.err).Outcome != verify.Refused || carrier.Decision(got.err).Reason != verify.ReasonNoKey || got.took != 30*time.Second {
 			t.Errorf("after nothing: got %+v", got)
 		}
 		asks("")
@@ -99,7 +99,7 @@ func TestSomebodyPressesAKey(t *testing.T) {
 
 		busy := question()
 		busy.To = RefusedNumber
-		if got := <-ask(s, busy); got.verdict != verify.NoVerdict || carrier.Decision(got.err).Reason != "refused" {
+		if got := <-ask(s, busy); got.verdict != verify.NoVerdict || carrier.Decision(got.err).Reason.String() != "refused" {
 			t.Errorf("a number that refuses: got %+v", got)
 		}
 		ordinary := message("+12025550101", "493817")

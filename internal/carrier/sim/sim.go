@@ -160,10 +160,10 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 		return r, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
 	default:
 		if errors.Is(ctx.Err(), context.Canceled) { // it is we who hang up
-			return r, carrier.Because(carrier.ReasonInterrupted, ctx.Err())
+			return r, carrier.Because(verify.ReasonInterrupted, ctx.Err())
 		}
 		r.Verdict = verify.Unanswered
-		return r, carrier.Because(carrier.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
+		return r, carrier.Because(verify.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
 	}
 }
 
@@ -173,7 +173,7 @@ func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
 	case RefusedNumber:
 		return carrier.Refused(errors.New("the simulator refuses this number"))
 	case UnreachableNumber:
-		return carrier.Because("unreachable", errors.New("the simulator can't reach this number"))
+		return carrier.Because(verify.ReasonUnreachable, errors.New("the simulator can't reach this number"))
 	case SilentNumber:
 		ctx, cancel := context.WithTimeout(ctx, silentFor)
 		defer cancel()
@@ -253,7 +253,7 @@ func (s *Simulator) fail(m verify.Message) {
 	receive := s.receive
 	s.receipts.Go(func() {
 		time.Sleep(20 * time.Millisecond) // most often behind the settling, as in life
-		receive(context.Background(), carrier.Receipt{Carrier: Name, Verification: m.Verification, Attempt: m.Attempt, Reason: "undelivered"})
+		receive(context.Background(), carrier.Receipt{Carrier: Name, Verification: m.Verification, Attempt: m.Attempt, Reason: verify.ReasonUnreachable})
 	})
 }
 

@@ -91,7 +91,7 @@ func TestTheOldestMessagesAreForgotten(t *testing.T) {
 // outcome is what a number with a meaning does.
 type outcome struct {
 	Outcome verify.DeliveryOutcome // Accepted where there is no error
-	Reason  string
+	Reason  verify.Reason
 	Took    time.Duration
 	Kept    int
 }
@@ -99,13 +99,13 @@ type outcome struct {
 func TestNumbersWithAMeaning(t *testing.T) {
 	t.Parallel()
 	want := map[phone.Number]outcome{
-		RefusedNumber:       {verify.Refused, "refused", 0, 0},
-		UnreachableNumber:   {verify.Errored, "unreachable", 0, 0},
-		SlowNumber:          {verify.Accepted, "", 2 * time.Second, 1},
-		FailedReceiptNumber: {verify.Accepted, "", 0, 1},
-		SilentNumber:        {verify.Unknown, "unknown", 10 * time.Second, 0},
-		"+15550100006":      {verify.Accepted, "", 0, 1},
-		"+12025550101":      {verify.Accepted, "", 0, 1},
+		RefusedNumber:       {verify.Refused, verify.ReasonRefused, 0, 0},
+		UnreachableNumber:   {verify.Errored, verify.ReasonUnreachable, 0, 0},
+		SlowNumber:          {verify.Accepted, verify.NoReason, 2 * time.Second, 1},
+		FailedReceiptNumber: {verify.Accepted, verify.NoReason, 0, 1},
+		SilentNumber:        {verify.Unknown, verify.ReasonUnknown, 10 * time.Second, 0},
+		"+15550100006":      {verify.Accepted, verify.NoReason, 0, 1},
+		"+12025550101":      {verify.Accepted, verify.NoReason, 0, 1},
 	}
 	for to, want := range want {
 		t.Run(string(to), func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestAFailedReceiptComesBehindItsMessage(t *testing.T) {
 		for r := range receipts {
 			got = append(got, r)
 		}
-		want := []carrier.Receipt{{Carrier: Name, Verification: failing.Verification, Attempt: failing.Attempt, Delivered: false, Reason: "undelivered"}}
+		want := []carrier.Receipt{{Carrier: Name, Verification: failing.Verification, Attempt: failing.Attempt, Delivered: false, Reason: verify.ReasonUnreachable}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("receipts (-want +got):\n%s", diff)
 		}

@@ -216,7 +216,7 @@ func (l *call) connect(answer *wire.Response) error {
 		err = l.media.connect(s)
 	}
 	if err != nil {
-		return carrier.Because(NoMedia, carrier.Refused(err))
+		return carrier.Because(verify.ReasonNoMedia, carrier.Refused(err))
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 		}
 		next, err := l.c.authorize(l.invite, answer)
 		if err != nil {
-			return nil, carrier.Blaming(carrier.Carriers, carrier.Because(Auth, carrier.Refused(err)))
+			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(err)))
 		}
 		l.invite = next
 	}
@@ -285,9 +285,9 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 		case <-ring:
 			l.giveUp(tx)
 			if !l.rang {
-				return nil, nil, carrier.Because(Unreachable, errors.New("the phone didn't ring in time"))
+				return nil, nil, carrier.Because(verify.ReasonUnreachable, errors.New("the phone didn't ring in time"))
 			}
-			return nil, nil, carrier.Because(NoAnswer, carrier.Later(busyWait, errors.New("the phone wasn't answered")))
+			return nil, nil, carrier.Because(verify.ReasonNoAnswer, carrier.Later(busyWait, errors.New("the phone wasn't answered")))
 		case <-ctx.Done():
 			l.giveUp(tx)
 			return nil, nil, stopped(ctx.Err())
@@ -304,7 +304,7 @@ func unreachable(ctx context.Context, err error) error {
 	if err == nil {
 		err = errors.New("the trunk doesn't answer")
 	}
-	return carrier.Because(Unreachable, err)
+	return carrier.Because(verify.ReasonUnreachable, err)
 }
 
 // progress records a provisional response. Media before the answer is ignored.

@@ -11,26 +11,7 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 
 	"github.com/countersign/countersign/internal/carrier"
-)
-
-// Why a call didn't do what it was for. They are recorded and counted, so each has a fixed word.
-const (
-	Busy        = carrier.ReasonBusy
-	NoAnswer    = carrier.ReasonNoAnswer
-	Declined    = carrier.ReasonDeclined
-	NoNumber    = "no_number"   // there is no such number
-	Forbidden   = "forbidden"   // the trunk doesn't call this number for us
-	Auth        = "auth"        // the trunk doesn't take our credentials
-	NoMedia     = "no_media"    // no sound to agree on
-	Unavailable = "unavailable" // the trunk can't at the moment
-	Unreachable = carrier.ReasonUnreachable
-	Redirected  = "redirected" // the trunk wants somebody else to be asked, which we don't do
-	Full        = "full"       // as many calls as may be are under way
-	HungUp      = carrier.ReasonHungUp
-	NoKey       = carrier.ReasonNoKey
-	Lost        = "lost"     // the trunk disappeared during the call
-	TooLong     = "too_long" // what there is to say takes longer than a call may
-	Interrupted = carrier.ReasonInterrupted
+	"github.com/countersign/countersign/internal/verify"
 )
 
 const (
@@ -42,14 +23,14 @@ const (
 // the call took longer than all of its limits together.
 func stopped(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return carrier.Blaming(carrier.Ours, carrier.Because(Unavailable, err))
+		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonUnavailable, err))
 	}
-	return carrier.Because(Interrupted, err)
+	return carrier.Because(verify.ReasonInterrupted, err)
 }
 
 // full returns the error of a call that exceeds our limits.
 func full(err error) error {
-	return carrier.Blaming(carrier.Ours, carrier.Because(Full, carrier.Later(fullWait, err)))
+	return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonFull, carrier.Later(fullWait, err)))
 }
 
 // decide converts a final response to the error that tells the dispatcher what to do next, and decides
@@ -61,29 +42,29 @@ func decide(answer *wire.Response) error {
 	later := func(d time.Duration) error { return carrier.Later(max(d, after), err) }
 	switch status {
 	case 486, 600:
-		return carrier.Because(Busy, later(busyWait))
+		return carrier.Because(verify.ReasonBusy, later(busyWait))
 	case 408, 480, 487:
-		return carrier.Because(NoAnswer, later(busyWait))
+		return carrier.Because(verify.ReasonNoAnswer, later(busyWait))
 	case 603, 607, 608:
-		return carrier.Because(Declined, carrier.Refused(err))
+		return carrier.Because(verify.ReasonDeclined, carrier.Refused(err))
 	case 404, 410, 414, 416, 484, 485, 604:
-		return carrier.Because(NoNumber, carrier.Refused(err))
+		return carrier.Because(verify.ReasonInvalidNumber, carrier.Refused(err))
 	case 401, 407:
-		return carrier.Blaming(carrier.Carriers, carrier.Because(Auth, carrier.Refused(err)))
+		return carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(err)))
 	case 402, 403:
-		return carrier.Because(Forbidden, carrier.Refused(err))
+		return carrier.Because(verify.ReasonForbidden, carrier.Refused(err))
 	case 406, 415, 488, 606:
-		return carrier.Because(NoMedia, carrier.Refused(err))
+		return carrier.Because(verify.ReasonNoMedia, carrier.Refused(err))
 	case 429:
-		return carrier.Blaming(carrier.Ours, carrier.Because(Unavailable, later(0)))
+		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonUnavailable, later(0)))
 	}
 	switch {
 	case status >= 500 && status < 600 && calleesCause(answer):
-		return carrier.Blaming(carrier.Callees, carrier.Because(Unavailable, later(0)))
+		return carrier.Blaming(verify.BlameMessage, carrier.Because(verify.ReasonUnavailable, later(0)))
 	case status >= 500 && status < 600:
-		return carrier.Because(Unavailable, later(0))
+		return carrier.Because(verify.ReasonUnavailable, later(0))
 	case status >= 300 && status < 400:
-		return carrier.Blaming(carrier.Callees, carrier.Because(Redirected, err))
+		return carrier.Blaming(verify.BlameMessage, carrier.Because(verify.ReasonRedirected, err))
 	case status >= 400 && status < 500:
 		return carrier.Refused(err)
 	}

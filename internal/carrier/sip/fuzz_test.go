@@ -122,7 +122,7 @@ func TestBrokenDatagramsHurtNobody(t *testing.T) {
 	}
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, "")
+	want(t, out, verify.Accepted, verify.NoReason)
 }
 
 // ping asks whether the carrier lives until it says so.

@@ -332,7 +332,7 @@ func send(ctx context.Context, c *Carrier, m verify.Message) <-chan outcome {
 }
 
 // want waits for the end of a call, and compares.
-func want(t *testing.T, got <-chan outcome, o verify.DeliveryOutcome, reason string) outcome {
+func want(t *testing.T, got <-chan outcome, o verify.DeliveryOutcome, reason verify.Reason) outcome {
 	t.Helper()
 	select {
 	case out := <-got:

@@ -239,7 +239,7 @@ func TestASoftphoneDies(t *testing.T) {
 	}()
 	<-heard
 	b.Kill()
-	want(t, out, verify.Errored, Lost)
+	want(t, out, verify.Errored, verify.ReasonLost)
 	if r := <-ended; r.Said || r.Status != 200 {
 		t.Errorf("recorded %+v", r)
 	}
@@ -264,20 +264,20 @@ func TestTrunksOfSipp(t *testing.T) {
 		script  []string
 		change  func(*Config)
 		outcome verify.DeliveryOutcome
-		reason  string
+		reason  verify.Reason
 		least   time.Duration
 		most    time.Duration
 	}{
 		"busy": {
 			script:  []string{siptest.Invited, siptest.Answering("486 Busy Here", ""), acked},
-			outcome: verify.Errored, reason: Busy,
+			outcome: verify.Errored, reason: verify.ReasonBusy,
 		},
 		"no answer": {
 			script: []string{siptest.Invited, siptest.Answering("180 Ringing", ""), `<recv request="CANCEL"/>`,
 				"<send><![CDATA[\nSIP/2.0 200 OK\n" + siptest.Within + "Content-Length: 0\n\n]]></send>",
 				"<send><![CDATA[\nSIP/2.0 487 Request Terminated\n[last_Via:]\n[last_From:]\n[last_To:];tag=x\n[last_Call-ID:]\nCSeq: 1 INVITE\nContent-Length: 0\n\n]]></send>", acked},
 			change:  func(c *Config) { c.Ring = 2 * time.Second },
-			outcome: verify.Errored, reason: NoAnswer, least: 2 * time.Second,
+			outcome: verify.Errored, reason: verify.ReasonNoAnswer, least: 2 * time.Second,
 		},
 		"early hang-up": {
 			script: []string{`<recv request="INVITE"><action><ereg regexp=".*" search_in="hdr" header="From:" assign_to="caller"/></action></recv>`,
@@ -285,23 +285,23 @@ func TestTrunksOfSipp(t *testing.T) {
 				"<send retrans=\"500\"><![CDATA[\nBYE sip:x@127.0.0.1 SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n" +
 					"From: <sip:" + "+12025550100@127.0.0.1>;tag=[pid]-[call_number]\nTo: [$caller]\n[last_Call-ID:]\nCSeq: 7 BYE\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>",
 				`<recv response="200"/>`},
-			outcome: verify.Refused, reason: HungUp, least: time.Second,
+			outcome: verify.Refused, reason: verify.ReasonHungUp, least: time.Second,
 		},
 		"401": {
 			script: []string{siptest.Invited, challenge("401 Unauthorized", "WWW-Authenticate"), acked, checked},
 			change: func(c *Config) { c.Username, c.Password = "alice", password },
 			// sipp found the credentials right, and went on.
-			outcome: verify.Errored, reason: Busy,
+			outcome: verify.Errored, reason: verify.ReasonBusy,
 		},
 		"401, wrong password": {
 			script:  []string{siptest.Invited, challenge("401 Unauthorized", "WWW-Authenticate"), acked, checked},
 			change:  func(c *Config) { c.Username, c.Password = "alice", "wrong" },
-			outcome: verify.Refused, reason: Forbidden,
+			outcome: verify.Refused, reason: verify.ReasonForbidden,
 		},
 		"407": { // sipp 3.6 can't check these; see TestChallengesAreAnswered
 			script:  []string{siptest.Invited, challenge("407 Proxy Authentication Required", "Proxy-Authenticate"), acked, shown},
 			change:  func(c *Config) { c.Username, c.Password = "alice", password },
-			outcome: verify.Errored, reason: Busy,
+			outcome: verify.Errored, reason: verify.ReasonBusy,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -347,7 +347,7 @@ func TestCallsAtOnceKeepTime(t *testing.T) {
 		all = append(all, send(t.Context(), c, message))
 	}
 	for _, out := range all {
-		want(t, out, verify.Accepted, "")
+		want(t, out, verify.Accepted, verify.NoReason)
 	}
 	took := time.Since(began)
 	syscall.Getrusage(syscall.RUSAGE_SELF, &after)

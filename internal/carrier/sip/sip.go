@@ -60,7 +60,7 @@ type Call struct {
 	Verification verify.ID
 	Attempt      int
 	verify.Call
-	Reason  string
+	Reason  verify.Reason
 	Said    bool           // the code was said to its end at least once
 	Verdict verify.Verdict // of a call that asked for a key
 	Late    time.Duration  // the sum of the pauses of this machine that were longer than a receiver's buffer
@@ -214,7 +214,7 @@ func (c *Carrier) call(ctx context.Context, m verify.Message) (carrier.Result, e
 	}
 	call := newCall(c, m)
 	if !c.add(call) {
-		return carrier.Result{}, carrier.Because(Interrupted, errors.New("shut down"))
+		return carrier.Result{}, carrier.Because(verify.ReasonInterrupted, errors.New("shut down"))
 	}
 	defer c.remove(call)
 	ctx, cancel := context.WithCancel(ctx)

@@ -40,7 +40,7 @@ func TestAnAnsweredCallSaysTheCode(t *testing.T) {
 			out := send(t.Context(), c, message)
 			invite := p.answer(kind, keys)
 			p.reply(p.expect(wire.BYE), 200, "")
-			got := want(t, out, verify.Accepted, "")
+			got := want(t, out, verify.Accepted, verify.NoReason)
 			if got.ref != string(*invite.CallID()) {
 				t.Errorf("the reference is %q, want the Call-ID %q", got.ref, *invite.CallID())
 			}
@@ -54,7 +54,7 @@ func TestAnAnsweredCallSaysTheCode(t *testing.T) {
 			if sound := listen(t, p.heard(1), kind); !bytes.HasPrefix(sound, script) {
 				t.Error("what was sent is not the script")
 			}
-			if r := <-ended; !r.Said || r.HungUp || r.Status != 200 || r.Reason != "" || r.Talk < 3*time.Second || r.Ring > r.Talk {
+			if r := <-ended; !r.Said || r.HungUp || r.Status != 200 || r.Reason != verify.NoReason || r.Talk < 3*time.Second || r.Ring > r.Talk {
 				t.Errorf("recorded %+v", r)
 			}
 		})
@@ -90,29 +90,29 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 	for _, tt := range []struct {
 		status  int
 		outcome verify.DeliveryOutcome
-		reason  string
+		reason  verify.Reason
 		after   time.Duration
-		whose   carrier.Blame
+		whose   verify.Blame
 		cause   string // the answer's Reason
 	}{
-		{486, verify.Errored, Busy, busyWait, carrier.Callees, ""},
-		{600, verify.Errored, Busy, busyWait, carrier.Callees, ""},
-		{480, verify.Errored, NoAnswer, busyWait, carrier.Callees, ""},
-		{408, verify.Errored, NoAnswer, busyWait, carrier.Callees, ""},
-		{603, verify.Refused, Declined, 0, carrier.Callees, ""},
-		{404, verify.Refused, NoNumber, 0, carrier.Callees, ""},
-		{403, verify.Refused, Forbidden, 0, carrier.Callees, ""},
-		{401, verify.Refused, Auth, 0, carrier.Carriers, ""}, // we have no credentials
-		{488, verify.Refused, NoMedia, 0, carrier.Callees, ""},
-		{503, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, ""}, // as it says
-		{500, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, ""},
-		{502, verify.Errored, Unavailable, 7 * time.Second, carrier.Callees, `Q.850;cause=27;text="destination out of order"`},
-		{500, verify.Errored, Unavailable, 7 * time.Second, carrier.Callees, `q.850 ; text="x" ; cause=31`},
-		{503, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, "Q.850;cause=34"}, // no circuit
-		{503, verify.Errored, Unavailable, 7 * time.Second, carrier.Carriers, "SIP;cause=20"},
-		{429, verify.Errored, Unavailable, 7 * time.Second, carrier.Ours, ""},
-		{302, verify.Errored, Redirected, 0, carrier.Callees, ""},
-		{420, verify.Refused, "refused", 0, carrier.Callees, ""},
+		{486, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, ""},
+		{600, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, ""},
+		{480, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
+		{408, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
+		{603, verify.Refused, verify.ReasonDeclined, 0, verify.BlameMessage, ""},
+		{404, verify.Refused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, ""},
+		{403, verify.Refused, verify.ReasonForbidden, 0, verify.BlameMessage, ""},
+		{401, verify.Refused, verify.ReasonAuth, 0, verify.BlameCarrier, ""}, // we have no credentials
+		{488, verify.Refused, verify.ReasonNoMedia, 0, verify.BlameMessage, ""},
+		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, ""}, // as it says
+		{500, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, ""},
+		{502, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `Q.850;cause=27;text="destination out of order"`},
+		{500, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `q.850 ; text="x" ; cause=31`},
+		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=34"}, // no circuit
+		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "SIP;cause=20"},
+		{429, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameUs, ""},
+		{302, verify.Errored, verify.ReasonRedirected, 0, verify.BlameMessage, ""},
+		{420, verify.Refused, verify.ReasonRefused, 0, verify.BlameMessage, ""},
 	} {
 		t.Run(fmt.Sprint(tt.status, tt.cause), func(t *testing.T) {
 			t.Parallel()
@@ -151,7 +151,7 @@ func TestADeadTrunkIsGivenUp(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t) // nobody reads; and nobody listens on TCP
 			c := p.trunk(func(c *Config) { c.Transport, c.First = transport, 300*time.Millisecond })
-			got := want(t, send(t.Context(), c, message), verify.Errored, Unreachable)
+			got := want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonUnreachable)
 			if got.took > 10*time.Second {
 				t.Errorf("it took %v", got.took)
 			}
@@ -170,7 +170,7 @@ func TestALateAnswerIsHungUp(t *testing.T) {
 			c := p.trunk(func(c *Config) { c.First = 200 * time.Millisecond })
 			out := send(t.Context(), c, message)
 			invite := p.expect(wire.INVITE)
-			want(t, out, verify.Errored, Unreachable)
+			want(t, out, verify.Errored, verify.ReasonUnreachable)
 			if status == 180 {
 				p.reply(invite, 180, "")
 				cancel := p.expect(wire.CANCEL)
@@ -198,7 +198,7 @@ func TestAPhoneThatIsNotAnsweredIsCancelled(t *testing.T) {
 	p.reply(p.expect(wire.CANCEL), 200, "")
 	p.reply(invite, 487, "")
 	p.expect(wire.ACK)
-	want(t, out, verify.Errored, NoAnswer)
+	want(t, out, verify.Errored, verify.ReasonNoAnswer)
 }
 
 // A trunk may say a hundred times that it rings.
@@ -212,7 +212,7 @@ func TestRingingMayBeSaidOften(t *testing.T) {
 	}
 	p.reply(invite, 486, "")
 	p.expect(wire.ACK)
-	want(t, out, verify.Errored, Busy)
+	want(t, out, verify.Errored, verify.ReasonBusy)
 }
 
 // The phone is answered in the moment in which it is cancelled: the call is taken and hung up.
@@ -228,7 +228,7 @@ func TestAnAnswerThatCrossesTheCancelIsHungUp(t *testing.T) {
 	p.reply(cancel, 481, "")
 	p.expect(wire.ACK)
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Errored, NoAnswer)
+	want(t, out, verify.Errored, verify.ReasonNoAnswer)
 }
 
 // An answer that comes again was not acknowledged, as far as the trunk knows.
@@ -244,7 +244,7 @@ func TestARepeatedAnswerIsAcknowledgedAgain(t *testing.T) {
 		t.Errorf("and then came\n%s", <-p.requests)
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, HungUp)
+	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
 func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
@@ -257,7 +257,7 @@ func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
 	if r := p.status(); r.StatusCode != 200 {
 		t.Errorf("the BYE was answered %d", r.StatusCode)
 	}
-	want(t, out, verify.Refused, HungUp)
+	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
 func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
@@ -268,7 +268,7 @@ func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 	invite := p.answer()
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, "")
+	want(t, out, verify.Accepted, verify.NoReason)
 }
 
 // A key that is pressed asks for the code again, by an event of RTP or by INFO; an event is repeated in
@@ -304,7 +304,7 @@ func TestOneHearsItAgain(t *testing.T) {
 			press(p, invite)
 			packets := p.heard((len(script.All())+script.Once)/frame + 30)
 			p.bye(invite)
-			want(t, out, verify.Accepted, "")
+			want(t, out, verify.Accepted, verify.NoReason)
 			sound := listen(t, packets, mu)
 			if n := bytes.Count(sound, script.Code[Rate:script.Once-frame]); n != 2 {
 				t.Errorf("the code was said %d times, want twice", n)
@@ -390,7 +390,7 @@ func codeWaitsForAKey(t *testing.T, edit func(*Config), message verify.Message) 
 	p.ask(wire.INFO, invite, 7, "application/dtmf", "5")
 	after := listen(t, p.heard(len(before)/frame+script.Once/frame+10), mu)
 	p.bye(invite)
-	want(t, out, verify.Accepted, "")
+	want(t, out, verify.Accepted, verify.NoReason)
 	if !bytes.HasPrefix(before, script.Confirm) || bytes.Contains(before, script.Code[Rate:Rate*2]) {
 		t.Error("before the key something else was said")
 	}
@@ -410,7 +410,7 @@ func TestWithSkipKeypressACodeIsSaidAtOnce(t *testing.T) {
 	script := c.Speech.Script(t.Context(), "", nil, "7")
 	heard := listen(t, p.heard(script.Once/frame+10), mu)
 	p.bye(invite)
-	want(t, out, verify.Accepted, "")
+	want(t, out, verify.Accepted, verify.NoReason)
 	if bytes.HasPrefix(heard, script.Confirm) || !bytes.Contains(heard, script.Code[Rate:script.Once-frame]) {
 		t.Error("the code wasn't said at once")
 	}
@@ -423,7 +423,7 @@ func TestAnAnsweringMachineHearsNoCode(t *testing.T) {
 	out := send(t.Context(), c, message)
 	p.answer()
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Refused, NoKey)
+	want(t, out, verify.Refused, verify.ReasonNoKey)
 	sound := listen(t, p.heard(1), mu)
 	script := c.Speech.Script(t.Context(), "", nil, "7")
 	if bytes.Count(sound, script.Confirm) != confirmTimes {
@@ -486,7 +486,7 @@ func TestChallengesAreAnswered(t *testing.T) {
 				}
 				p.reply(invite, 486, "")
 				p.expect(wire.ACK)
-				want(t, out, verify.Errored, Busy)
+				want(t, out, verify.Errored, verify.ReasonBusy)
 			})
 		}
 	}
@@ -508,7 +508,7 @@ func TestSeveralChallengesAreAnswered(t *testing.T) {
 		t.Errorf("want credentials for both:\n%s", invite)
 	}
 	p.reply(invite, 486, "")
-	want(t, out, verify.Errored, Busy)
+	want(t, out, verify.Errored, verify.ReasonBusy)
 }
 
 func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
@@ -528,7 +528,7 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 			if tt.second != "" {
 				p.reply(p.expect(wire.INVITE), 401, "", tt.second)
 			}
-			got := want(t, out, verify.Refused, Auth)
+			got := want(t, out, verify.Refused, verify.ReasonAuth)
 			if strings.Contains(got.err.Error(), "horse") {
 				t.Errorf("the error holds the password: %v", got.err)
 			}
@@ -560,7 +560,7 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 				p.heard(c.Speech.Script(t.Context(), "", nil, string(tt.code)).Once/frame + 2)
 				p.dead.Store(true)
 			}
-			got := want(t, out, tt.outcome, Lost)
+			got := want(t, out, tt.outcome, verify.ReasonLost)
 			if got.took > quietTime+10*time.Second {
 				t.Errorf("it took %v", got.took)
 			}
@@ -584,7 +584,7 @@ func TestAHangUpMayBeChallenged(t *testing.T) {
 		t.Errorf("got\n%s", again)
 	}
 	p.reply(again, 200, "")
-	want(t, out, verify.Errored, Interrupted)
+	want(t, out, verify.Errored, verify.ReasonInterrupted)
 }
 
 func TestTheShutdownHangsUp(t *testing.T) {
@@ -600,9 +600,9 @@ func TestTheShutdownHangsUp(t *testing.T) {
 		go func() { c.Close(t.Context()); close(closed) }()
 		p.reply(p.expect(wire.CANCEL), 200, "")
 		p.reply(invite, 487, "")
-		want(t, out, verify.Errored, Interrupted)
+		want(t, out, verify.Errored, verify.ReasonInterrupted)
 		<-closed
-		want(t, send(t.Context(), c, message), verify.Errored, Interrupted)
+		want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonInterrupted)
 	})
 	t.Run("while it speaks", func(t *testing.T) {
 		t.Parallel()
@@ -614,7 +614,7 @@ func TestTheShutdownHangsUp(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { c.Close(t.Context()); close(closed) }()
 		p.reply(p.expect(wire.BYE), 200, "")
-		want(t, out, verify.Errored, Interrupted)
+		want(t, out, verify.Errored, verify.ReasonInterrupted)
 		<-closed
 	})
 }
@@ -628,7 +628,7 @@ func TestWhoSendsMayStop(t *testing.T) {
 	p.heard(10)
 	cancel()
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Errored, Interrupted)
+	want(t, out, verify.Errored, verify.ReasonInterrupted)
 }
 
 // Who has no more time hasn't stopped: the next try is somebody else's turn.
@@ -643,7 +643,7 @@ func TestACallThatTakesTooLongInAllIsTheTrunksFailure(t *testing.T) {
 	p.reply(invite, 180, "")
 	p.reply(p.expect(wire.CANCEL), 200, "")
 	p.reply(invite, 487, "")
-	want(t, out, verify.Errored, Unavailable)
+	want(t, out, verify.Errored, verify.ReasonUnavailable)
 }
 
 func TestATalkHasALimit(t *testing.T) {
@@ -652,7 +652,7 @@ func TestATalkHasALimit(t *testing.T) {
 	out := send(t.Context(), p.trunk(func(c *Config) { c.Talk = time.Second }), message)
 	p.answer()
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Refused, TooLong)
+	want(t, out, verify.Refused, verify.ReasonTooLong)
 }
 
 func TestCallsAtOnceAreBounded(t *testing.T) {
@@ -661,12 +661,12 @@ func TestCallsAtOnceAreBounded(t *testing.T) {
 	c := p.trunk(func(c *Config) { c.Calls = 1 })
 	out := send(t.Context(), c, message)
 	invite := p.expect(wire.INVITE)
-	want(t, send(t.Context(), c, message), verify.Errored, Full)
+	want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonFull)
 	p.reply(invite, 486, "")
-	want(t, out, verify.Errored, Busy)
+	want(t, out, verify.Errored, verify.ReasonBusy)
 	out = send(t.Context(), c, message)
 	p.reply(p.expect(wire.INVITE), 603, "")
-	want(t, out, verify.Refused, Declined)
+	want(t, out, verify.Refused, verify.ReasonDeclined)
 }
 
 // What is played is a code: a stranger who finds the port must not get it, whatever he sends there.
@@ -697,7 +697,7 @@ func TestSoundFollowsTheTrunkAndNobodyElse(t *testing.T) {
 		t.Errorf("the stranger got %d bytes of the call", n)
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, HungUp)
+	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
 // Who isn't the trunk is not listened to: he can't end calls, nor press keys.
@@ -719,7 +719,7 @@ func TestStrangersAreNotListenedTo(t *testing.T) {
 	}
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, "")
+	want(t, out, verify.Accepted, verify.NoReason)
 }
 
 // A session timer is refreshed, or the sound is moved, by an invitation or an UPDATE in the call.
@@ -768,7 +768,7 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 		t.Errorf("an offer of a film was answered %d", r.StatusCode)
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, HungUp)
+	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
 // Who holds the call hears nothing, and misses nothing.
@@ -811,7 +811,7 @@ func TestWhoHoldsTheCallMissesNothing(t *testing.T) {
 		sound = append(sound, packet[header:]...)
 	}
 	p.bye(invite)
-	want(t, out, verify.Accepted, "")
+	want(t, out, verify.Accepted, verify.NoReason)
 	if !bytes.HasPrefix(sound, script.Code[:script.Once]) {
 		t.Error("something is missing of what was said before and after the hold")
 	}
@@ -833,7 +833,7 @@ func TestEarlyMedia(t *testing.T) {
 	p.expect(wire.ACK)
 	listen(t, p.heard(5), aLaw)
 	p.bye(invite)
-	want(t, out, verify.Refused, HungUp)
+	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
 func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
@@ -851,7 +851,7 @@ func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 			p.reply(p.expect(wire.INVITE), 200, sdp)
 			p.expect(wire.ACK)
 			p.reply(p.expect(wire.BYE), 200, "")
-			want(t, out, verify.Refused, NoMedia)
+			want(t, out, verify.Refused, verify.ReasonNoMedia)
 		})
 	}
 }
@@ -918,7 +918,7 @@ func TestRecordedRoutesAreFollowed(t *testing.T) {
 		t.Errorf("the acknowledgement is for %s", ack.Recipient.String())
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, HungUp)
+	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
 func TestNumbersAsTheTrunkWantsThem(t *testing.T) {
@@ -1054,7 +1054,7 @@ func TestRegistration(t *testing.T) {
 
 	out := send(t.Context(), c, message) // a call doesn't mind
 	p.reply(p.expect(wire.INVITE), 486, "")
-	want(t, out, verify.Errored, Busy)
+	want(t, out, verify.Errored, verify.ReasonBusy)
 
 	p.takesBack(c, again)
 }
@@ -1138,7 +1138,7 @@ func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
 		said <- buf[:n]
 	}()
 	c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport = TLS })
-	want(t, send(t.Context(), c, message), verify.Errored, Unreachable)
+	want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonUnreachable)
 	if got := <-said; len(got) > 0 {
 		t.Error("something was said to it")
 	}
@@ -1253,7 +1253,7 @@ func TestCredentialsMayBeLong(t *testing.T) {
 		t.Errorf("%d bytes with credentials that are right: %v", len(invite.String()), right)
 	}
 	p.reply(invite, 486, "")
-	want(t, out, verify.Errored, Busy)
+	want(t, out, verify.Errored, verify.ReasonBusy)
 }
 
 // Where one call is answered is not where others are: a phone whose trunk lets it name its own address
@@ -1286,10 +1286,10 @@ func TestThePhoneOfOneCallIsAStrangerToOthers(t *testing.T) {
 		t.Errorf("the phone of another call got %d bytes of the sound", n)
 	}
 	p.bye(invite)
-	want(t, second, verify.Refused, HungUp)
+	want(t, second, verify.Refused, verify.ReasonHungUp)
 
 	hangUp()
-	want(t, first, verify.Errored, Interrupted)
+	want(t, first, verify.Errored, verify.ReasonInterrupted)
 	if c.hears(netip.MustParseAddr("127.0.0.2")) {
 		t.Error("after its call the phone is still listened to")
 	}
@@ -1320,7 +1320,7 @@ func TestASecondPhoneIsHungUp(t *testing.T) {
 	}
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, "")
+	want(t, out, verify.Accepted, verify.NoReason)
 }
 
 // A connected is a request that came by a connection.
@@ -1420,9 +1420,9 @@ func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
 	silent := send(t.Context(), c, message)
 	requests.next(t)
 	first.reply(t, 180) // it still rings
-	want(t, silent, verify.Errored, Unreachable)
+	want(t, silent, verify.Errored, verify.ReasonUnreachable)
 	first.reply(t, 486)
-	want(t, rings, verify.Errored, Busy)
+	want(t, rings, verify.Errored, verify.ReasonBusy)
 }
 
 // A connection breaks while a phone rings: another carrier gets the call, so this phone must stop.
@@ -1443,7 +1443,7 @@ func TestAPhoneThatRingsBehindABrokenConnectionIsCancelled(t *testing.T) {
 		cancel = requests.next(t)
 	}
 	cancel.reply(t, 200)
-	want(t, out, verify.Errored, Unreachable)
+	want(t, out, verify.Errored, verify.ReasonUnreachable)
 }
 
 // Without a port for its sound a call isn't made, and takes nobody's place.
@@ -1462,12 +1462,12 @@ func TestPortsForSoundRunOut(t *testing.T) {
 	p := newPeer(t)
 	c := p.trunk(func(c *Config) { c.Ports, c.Calls = [2]uint16{uint16(first), uint16(first + 3)}, 1 })
 	for range 3 {
-		want(t, send(t.Context(), c, message), verify.Errored, Full)
+		want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonFull)
 	}
 	taken[1].Close()
 	for range 3 { // each gives its port back
 		out := send(t.Context(), c, message)
 		p.reply(p.expect(wire.INVITE), 486, "")
-		want(t, out, verify.Errored, Busy)
+		want(t, out, verify.Errored, verify.ReasonBusy)
 	}
 }

@@ -306,15 +306,15 @@ func (t *talk) verdict(err error, alive bool) error {
 	case t.said() && certain:
 		return nil
 	case t.said():
-		return carrier.Blaming(carrier.Ours, carrier.Because(Lost, carrier.Unknown(errLost)))
+		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonLost, carrier.Unknown(errLost)))
 	case errors.Is(err, errHungUp):
-		return carrier.Because(HungUp, carrier.Refused(err)) // who hangs up doesn't want the next call
+		return carrier.Because(verify.ReasonHungUp, carrier.Refused(err)) // who hangs up doesn't want the next call
 	case errors.Is(err, errNoKey):
-		return carrier.Because(NoKey, carrier.Refused(err))
+		return carrier.Because(verify.ReasonNoKey, carrier.Refused(err))
 	case errors.Is(err, errLost):
-		return carrier.Blaming(carrier.Ours, carrier.Because(Lost, err)) // or the phone did: nobody can tell
+		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonLost, err)) // or the phone did: nobody can tell
 	case errors.Is(err, errTime):
-		return carrier.Blaming(carrier.Ours, carrier.Because(TooLong, carrier.Refused(err)))
+		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonTooLong, carrier.Refused(err)))
 	case errors.Is(err, errMedia):
 		return err
 	default:

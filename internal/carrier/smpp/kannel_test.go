@@ -152,7 +152,7 @@ func TestKannel(t *testing.T) {
 	t.Run("wrong password", func(t *testing.T) {
 		c := k.bind(t, func(c *Config) { c.Password = "wr0ng" })
 		_, err := c.Send(t.Context(), text(1, "Your code is 493817"))
-		if d := carrier.Decision(err); err == nil || d.Reason != "misconfigured" {
+		if d := carrier.Decision(err); err == nil || d.Reason.String() != "misconfigured" {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -259,7 +259,7 @@ func (k *kit) sending(m verify.Message) chan outcome {
 }
 
 // want checks what Send returns: a ref, or what is decided and why.
-func (k *kit) want(done chan outcome, ref string, o verify.DeliveryOutcome, reason string) {
+func (k *kit) want(done chan outcome, ref string, o verify.DeliveryOutcome, reason verify.Reason) {
 	k.Helper()
 	got := <-done
 	if o == verify.Accepted {

@@ -167,7 +167,7 @@ func TestNPMRefusesAWrongPassword(t *testing.T) {
 	s := npm(t)
 	k := newClient(t, s.Addr, func(c *Config) { c.Password = "wr0ng" })
 	_, err := k.Send(t.Context(), text(0, "Your code is 493817"))
-	if d := carrier.Decision(err); err == nil || d.Reason != "misconfigured" || !strings.Contains(err.Error(), "ESME_RINVPASWD") {
+	if d := carrier.Decision(err); err == nil || d.Reason.String() != "misconfigured" || !strings.Contains(err.Error(), "ESME_RINVPASWD") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 const (
@@ -48,7 +49,7 @@ func (p *pace) wait(ctx context.Context) error {
 		return err
 	}
 	if err := sleep(ctx, d); err != nil {
-		return carrier.Because(carrier.ReasonThrottled, err)
+		return carrier.Because(verify.ReasonThrottled, err)
 	}
 	return nil
 }
@@ -59,7 +60,7 @@ func (p *pace) reserve(now time.Time, limit time.Duration) (time.Duration, error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if left := p.until.Sub(now); left > min(limit, patience) {
-		return 0, carrier.Because(carrier.ReasonThrottled, carrier.Later(left, errSlower))
+		return 0, carrier.Because(verify.ReasonThrottled, carrier.Later(left, errSlower))
 	}
 	turn := later(now, p.until)
 	if p.interval == 0 {
@@ -68,7 +69,7 @@ func (p *pace) reserve(now time.Time, limit time.Duration) (time.Duration, error
 	next := later(p.next, turn.Add(-slack))
 	turn = later(turn, next)
 	if d := turn.Sub(now); d > limit {
-		return 0, carrier.Because(carrier.ReasonThrottled, carrier.Later(d, errRate))
+		return 0, carrier.Because(verify.ReasonThrottled, carrier.Later(d, errRate))
 	}
 	p.next = next.Add(p.interval)
 	return turn.Sub(now), nil

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 var unexported = cmp.AllowUnexported(message{}, address{}, pdu{}, receipt{})
@@ -137,7 +138,7 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 	with := func(m message, change func(*message)) message { change(&m); return m }
 	delivered := receipt{ids: []string{"7"}, delivered: true, final: true, ends: ends}
 	code := func(r receipt, code string) *receipt { r.code = code; return &r }
-	failed := func(reason string) *receipt {
+	failed := func(reason verify.Reason) *receipt {
 		return &receipt{ids: []string{"7"}, reason: reason, final: true, ends: ends}
 	}
 	open := &receipt{ids: []string{"7"}, ends: ends}
@@ -152,7 +153,7 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		"text written in full":       {text("id:7 stat:DELIVERED"), &delivered},
 		"text on lines":              {text("id:7\r\nstat:DELIVRD\r\n"), &delivered},
 		"text in the payload":        {with(text(""), func(m *message) { m.payload = []byte("id:7 stat:DELIVRD") }), &delivered},
-		"a code that is a book":      {text("id:7 stat:UNDELIV err:0123456789abcdefg"), code(*failed("unreachable"), "0123456789abcdef")},
+		"a code that is a book":      {text("id:7 stat:UNDELIV err:0123456789abcdefg"), code(*failed(verify.ReasonUnreachable), "0123456789abcdef")},
 		"our text says another":      {text("id:7 stat:DELIVRD err:000 text:id:8 stat:UNDELIV"), code(delivered, "000")},
 		"parameters":                 {tlv("7", 2), &delivered},
 		"both":                       {with(tlv("7", 2), func(m *message) { m.text = []byte("id:other stat:UNDELIV") }), &delivered},
@@ -161,15 +162,15 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		"not marked as a receipt":    {with(tlv("7", 2), func(m *message) { m.esm = 0 }), &delivered},
 		"marked with a header":       {with(text("id:7 stat:DELIVRD"), func(m *message) { m.esm |= 0x40 }), &delivered},
 		"a plus":                     {with(tlv("7", 2), func(m *message) { m.source.addr = "+12025550100" }), &delivered},
-		"expired":                    {text("id:7 stat:EXPIRED"), failed("expired")},
-		"deleted":                    {text("id:7 stat:DELETED"), failed("network")},
-		"undeliverable":              {text("id:7 stat:UNDELIV err:027"), code(*failed("unreachable"), "027")},
-		"rejected":                   {text("id:7 stat:REJECTD"), failed("blocked")},
-		"failed":                     {text("id:7 stat:FAILED"), failed("unreachable")},
-		"state expired":              {tlv("7", 3), failed("expired")},
-		"state deleted":              {tlv("7", 4), failed("network")},
-		"state undeliverable":        {tlv("7", 5), failed("unreachable")},
-		"state rejected":             {tlv("7", 8), failed("blocked")},
+		"expired":                    {text("id:7 stat:EXPIRED"), failed(verify.ReasonExpired)},
+		"deleted":                    {text("id:7 stat:DELETED"), failed(verify.ReasonNetwork)},
+		"undeliverable":              {text("id:7 stat:UNDELIV err:027"), code(*failed(verify.ReasonUnreachable), "027")},
+		"rejected":                   {text("id:7 stat:REJECTD"), failed(verify.ReasonBlocked)},
+		"failed":                     {text("id:7 stat:FAILED"), failed(verify.ReasonUnreachable)},
+		"state expired":              {tlv("7", 3), failed(verify.ReasonExpired)},
+		"state deleted":              {tlv("7", 4), failed(verify.ReasonNetwork)},
+		"state undeliverable":        {tlv("7", 5), failed(verify.ReasonUnreachable)},
+		"state rejected":             {tlv("7", 8), failed(verify.ReasonBlocked)},
 		"en route":                   {text("id:7 stat:ENROUTE"), open},
 		"accepted":                   {text("id:7 stat:ACCEPTD"), open},
 		"unknown":                    {text("id:7 stat:UNKNOWN"), open},
@@ -248,7 +249,7 @@ func TestAReceiptInAnotherFormFindsItsMessage(t *testing.T) {
 		done := k.sending(m)
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "1A2B\x00")
-		k.want(done, "6699", 0, "")
+		k.want(done, "6699", 0, verify.NoReason)
 		p.deliver(dlr("6699", "DELIVRD"))
 		want := carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "6699", Delivered: true}
 		k.receipt(want)

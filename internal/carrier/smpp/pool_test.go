@@ -73,7 +73,7 @@ func TestARateThatIsUsedUpSaysWhen(t *testing.T) {
 	}
 	for range 2 { // whoever can't wait takes no turn
 		_, err := p.reserve(now, 200*time.Millisecond)
-		if d := carrier.Decision(err); d.Reason != "throttled" || d.After != 490*time.Millisecond {
+		if d := carrier.Decision(err); d.Reason.String() != "throttled" || d.After != 490*time.Millisecond {
 			t.Errorf("got %v, after %v", err, d.After)
 		}
 	}
@@ -102,7 +102,7 @@ func TestARateThatIsUsedUpSaysWhen(t *testing.T) {
 
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (&pace{until: time.Now().Add(time.Second / 2)}).wait(over); carrier.Decision(err).Reason != "throttled" {
+	if err := (&pace{until: time.Now().Add(time.Second / 2)}).wait(over); carrier.Decision(err).Reason.String() != "throttled" {
 		t.Errorf("got %v", err)
 	}
 }

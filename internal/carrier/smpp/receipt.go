@@ -17,10 +17,10 @@ import (
 type receipt struct {
 	ids       []string // possible ids of the message, the likeliest first
 	delivered bool
-	reason    string    // when not delivered
-	code      string    // the network's own, as it wrote it
-	final     bool      // or else the message is still on its way
-	ends      [2]string // the addresses: one of them is the phone's
+	reason    verify.Reason // when not delivered
+	code      string        // the network's own, as it wrote it
+	final     bool          // or else the message is still on its way
+	ends      [2]string     // the addresses: one of them is the phone's
 }
 
 // states are the values of message_state (SMPP 3.4 §5.2.28) and their words in the text form
@@ -28,19 +28,19 @@ type receipt struct {
 // has the message.
 var states = []struct {
 	value  byte
-	word   string // its beginning: some SMSCs write it in full
-	reason string // "" for delivered
+	word   string        // its beginning: some SMSCs write it in full
+	reason verify.Reason // none for delivered
 	final  bool
 }{
-	{1, "ENROUTE", "", false},
-	{2, "DELIV", "", true},
-	{3, "EXPIRED", carrier.ReasonExpired, true},
-	{4, "DELETED", carrier.ReasonNetwork, true},
-	{5, "UNDELIV", carrier.ReasonUnreachable, true},
-	{6, "ACCEPT", "", false},
-	{7, "UNKNOWN", "", false},
-	{8, "REJECT", carrier.ReasonBlocked, true},
-	{0, "FAILED", carrier.ReasonUnreachable, true}, // not of the specification, and often seen
+	{1, "ENROUTE", verify.NoReason, false},
+	{2, "DELIV", verify.NoReason, true},
+	{3, "EXPIRED", verify.ReasonExpired, true},
+	{4, "DELETED", verify.ReasonNetwork, true},
+	{5, "UNDELIV", verify.ReasonUnreachable, true},
+	{6, "ACCEPT", verify.NoReason, false},
+	{7, "UNKNOWN", verify.NoReason, false},
+	{8, "REJECT", verify.ReasonBlocked, true},
+	{0, "FAILED", verify.ReasonUnreachable, true}, // not of the specification, and often seen
 }
 
 // parseReceipt parses a delivery receipt in the form of optional parameters or of text. If both
@@ -65,7 +65,7 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	}
 	for _, s := range states {
 		if m.state != 0 && m.state == s.value || m.state == 0 && strings.HasPrefix(strings.ToUpper(stat), s.word) {
-			r.delivered, r.reason, r.final = s.final && s.reason == "", s.reason, s.final
+			r.delivered, r.reason, r.final = s.final && s.reason == verify.NoReason, s.reason, s.final
 			break
 		}
 	}

@@ -85,11 +85,11 @@ func noPlace(err error) error {
 	var bind bindError
 	switch {
 	case errors.As(err, &bind):
-		return carrier.Because(carrier.ReasonMisconfigured, err)
+		return carrier.Because(verify.ReasonMisconfigured, err)
 	case errors.Is(err, errFull):
-		return carrier.Because(carrier.ReasonThrottled, err)
+		return carrier.Because(verify.ReasonThrottled, err)
 	default:
-		return carrier.Because(carrier.ReasonUnreachable, err)
+		return carrier.Because(verify.ReasonUnreachable, err)
 	}
 }
 
@@ -101,8 +101,8 @@ var (
 )
 
 // unfit refuses a message that the SMSC never sees.
-func unfit(reason string, err error) error {
-	return carrier.Blaming(carrier.Ours, carrier.Because(reason, carrier.Refused(err)))
+func unfit(reason verify.Reason, err error) error {
+	return carrier.Blaming(verify.BlameUs, carrier.Because(reason, carrier.Refused(err)))
 }
 
 // prepare encodes a message as the bodies of one or more submit_sm.
@@ -112,13 +112,13 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	life := m.ExpiresAt.Sub(now)
 	switch {
 	case m.Channel != verify.SMS:
-		return nil, nil, unfit(carrier.ReasonMisconfigured, errChannel)
+		return nil, nil, unfit(verify.ReasonMisconfigured, errChannel)
 	case len(parts) > sms.MaxParts:
-		return nil, nil, unfit(carrier.ReasonInvalidMessage, errParts)
+		return nil, nil, unfit(verify.ReasonInvalidMessage, errParts)
 	case !ok:
-		return nil, nil, unfit(carrier.ReasonInvalidSender, errSender)
+		return nil, nil, unfit(verify.ReasonInvalidSender, errSender)
 	case life <= 0:
-		return nil, nil, unfit(carrier.ReasonExpired, errExpired)
+		return nil, nil, unfit(verify.ReasonExpired, errExpired)
 	}
 	to := bare(string(m.To))
 	template := message{

@@ -35,7 +35,7 @@ func TestAMessageIsSubmittedAndItsReceiptPassedOn(t *testing.T) {
 			k.Errorf("got %+v, want %+v", got, want)
 		}
 		p.answer(asked, statusOK, "id-1\x00")
-		k.want(done, "id-1", verify.Accepted, "")
+		k.want(done, "id-1", verify.Accepted, verify.NoReason)
 		if got := p.deliver(dlr("id-1", "DELIVRD")); got != statusOK {
 			k.Errorf("got %v for the receipt", got)
 		}
@@ -72,9 +72,9 @@ func TestAPairBindsBothWays(t *testing.T) {
 		done := k.sending(m)
 		asked, _ := tx.submitted()
 		tx.answer(asked, statusOK, "id-1\x00")
-		k.want(done, "id-1", verify.Accepted, "")
+		k.want(done, "id-1", verify.Accepted, verify.NoReason)
 		rx.deliver(dlr("id-1", "UNDELIV"))
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "id-1", Reason: "unreachable"})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "id-1", Reason: verify.ReasonUnreachable})
 
 		// A transmitter without its receiver would send what nobody hears of again.
 		rx.conn.Close()
@@ -113,7 +113,7 @@ func TestBindsShareTheLoad(t *testing.T) {
 			p.answer(asked[i], statusOK, "x\x00")
 		}
 		for _, d := range done {
-			k.want(d, "x", verify.Accepted, "")
+			k.want(d, "x", verify.Accepted, verify.NoReason)
 		}
 	})
 }
@@ -125,14 +125,14 @@ func TestAFullWindowIsNotWaitedForLongerThanTheCallerDoes(t *testing.T) {
 		asked, _ := p.submitted()
 		k.patience = 5 * time.Second
 		second := k.sending(k.sms())
-		k.want(second, "", verify.Errored, "throttled")
-		k.want(first, "", verify.Unknown, "unknown")
+		k.want(second, "", verify.Errored, verify.ReasonThrottled)
+		k.want(first, "", verify.Unknown, verify.ReasonUnknown)
 		// What nobody waited for any more must not be sent.
 		third := k.sending(k.sms())
 		p.answer(asked, statusOK, "1\x00")
 		asked, _ = p.submitted()
 		p.answer(asked, statusOK, "3\x00")
-		k.want(third, "3", verify.Accepted, "")
+		k.want(third, "3", verify.Accepted, verify.NoReason)
 	})
 }
 
@@ -142,7 +142,7 @@ func TestAWrongPasswordIsSaidAtOnceAndTriedSeldom(t *testing.T) {
 		for n := range 8 {
 			p := k.accept()
 			if n > 0 {
-				k.want(k.sending(k.sms()), "", verify.Errored, "misconfigured")
+				k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonMisconfigured)
 			}
 			p.answer(p.read(bindTransceiver), 0x0E, "")
 			p.ended()
@@ -155,7 +155,7 @@ func TestAWrongPasswordIsSaidAtOnceAndTriedSeldom(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(done, "1", verify.Accepted, "")
+		k.want(done, "1", verify.Accepted, verify.NoReason)
 	})
 }
 
@@ -204,7 +204,7 @@ func TestABindThatLastedIsMadeAgainAtOnce(t *testing.T) {
 			}
 			asked, _ := p.submitted()
 			p.answer(asked, statusOK, "1\x00")
-			k.want(done, "1", verify.Accepted, "")
+			k.want(done, "1", verify.Accepted, verify.NoReason)
 			time.Sleep(stable + time.Millisecond)
 			p.conn.Close()
 		}
@@ -218,7 +218,7 @@ func TestAResponseThatDoesNotComeIsUnknownAndNothingIsSentTwice(t *testing.T) {
 		begun := time.Now()
 		done := k.sending(m)
 		asked, _ := p.submitted()
-		k.want(done, "", verify.Unknown, "unknown")
+		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
 		if took := time.Since(begun); took != 8*time.Second {
 			k.Errorf("gave up after %v", took)
 		}
@@ -235,9 +235,9 @@ func TestALateRefusalIsPassedOn(t *testing.T) {
 		m := k.sms()
 		done := k.sending(m)
 		asked, _ := p.submitted()
-		k.want(done, "", verify.Unknown, "unknown")
+		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
 		p.answer(asked, 0x0B, "")
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Reason: "invalid_number"})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Reason: verify.ReasonInvalidNumber})
 	})
 }
 
@@ -252,15 +252,15 @@ func TestADropInMidWindowLeavesEachMessageOneOutcome(t *testing.T) {
 		b := k.sending(unanswered)
 		p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(a, "1", verify.Accepted, "")
+		k.want(a, "1", verify.Accepted, verify.NoReason)
 		p.conn.Close()
-		k.want(b, "", verify.Unknown, "unknown")
+		k.want(b, "", verify.Unknown, verify.ReasonUnknown)
 		synctest.Wait()
 		c := k.sending(waiting)
 		p = k.bound()
 		asked, _ = p.submitted()
 		p.answer(asked, statusOK, "3\x00")
-		k.want(c, "3", verify.Accepted, "")
+		k.want(c, "3", verify.Accepted, verify.NoReason)
 
 		// The receipt of the one whose response got lost: nobody knows its id, and only it went to that number.
 		k.onReceipt(k.unlessUnsure)
@@ -280,8 +280,8 @@ func TestTwoLostMessagesToOneNumberAreNotToldApart(t *testing.T) {
 		p.submitted()
 		p.submitted()
 		p.conn.Close()
-		k.want(a, "", verify.Unknown, "unknown")
-		k.want(b, "", verify.Unknown, "unknown")
+		k.want(a, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(b, "", verify.Unknown, verify.ReasonUnknown)
 		k.onReceipt(k.unlessUnsure)
 		p = k.bound()
 		if got := p.deliver(dlr("2", "DELIVRD")); got != statusOK {
@@ -304,12 +304,12 @@ func TestAnUnbindIsAnsweredAndTheLastResponsesHeard(t *testing.T) {
 		}
 		after := k.sending(k.sms()) // goes over the next bind
 		p.answer(asked, statusOK, "1\x00")
-		k.want(before, "1", verify.Accepted, "")
+		k.want(before, "1", verify.Accepted, verify.NoReason)
 		p.conn.Close()
 		p = k.bound()
 		asked, _ = p.submitted()
 		p.answer(asked, statusOK, "2\x00")
-		k.want(after, "2", verify.Accepted, "")
+		k.want(after, "2", verify.Accepted, verify.NoReason)
 
 		// One that unbinds and stays is left.
 		time.Sleep(stable + time.Millisecond)
@@ -405,9 +405,9 @@ func TestASlowReader(t *testing.T) {
 			k.Fatal(err)
 		}
 		queued := k.sending(k.sms())
-		k.want(read, "", verify.Unknown, "unknown")
-		k.want(begunTo, "", verify.Errored, "unreachable")
-		k.want(queued, "", verify.Errored, "unreachable")
+		k.want(read, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(begunTo, "", verify.Errored, verify.ReasonUnreachable)
+		k.want(queued, "", verify.Errored, verify.ReasonUnreachable)
 		if took := time.Since(begun); took != 5*time.Second/2 {
 			k.Errorf("held for %v", took)
 		}
@@ -422,17 +422,17 @@ func TestWhatWasGivenUpIsNotSent(t *testing.T) {
 		first := k.sending(k.sms())
 		synctest.Wait() // it is being written
 		k.patience = time.Second
-		k.want(k.sending(k.sms()), "", verify.Errored, "unreachable")
+		k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonUnreachable)
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(first, "1", verify.Accepted, "")
+		k.want(first, "1", verify.Accepted, verify.NoReason)
 		third := k.sending(k.sms())
 		again, _ := p.submitted()
 		if want := asked.seq + 2; again.seq != want {
 			k.Errorf("got message %d, want %d", again.seq, want)
 		}
 		p.answer(again, statusOK, "3\x00")
-		k.want(third, "3", verify.Accepted, "")
+		k.want(third, "3", verify.Accepted, verify.NoReason)
 	})
 }
 
@@ -470,7 +470,7 @@ func TestWhatIsNoPDUIsAnsweredAsTheSpecificationSays(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(done, "1", verify.Accepted, "")
+		k.want(done, "1", verify.Accepted, verify.NoReason)
 
 		for _, length := range []uint32{0, 15, maxPDU + 1, 0xFFFFFFFF} {
 			time.Sleep(stable + time.Millisecond)
@@ -488,10 +488,10 @@ func TestAGenericNackIsAnAnswer(t *testing.T) {
 		for _, tt := range []struct {
 			status  Status
 			outcome verify.DeliveryOutcome
-			reason  string
+			reason  verify.Reason
 		}{
-			{0x03, verify.Refused, "misconfigured"},
-			{0x00, verify.Errored, "network"}, // it says no and all is well
+			{0x03, verify.Refused, verify.ReasonMisconfigured},
+			{0x00, verify.Errored, verify.ReasonNetwork}, // it says no and all is well
 		} {
 			done := k.sending(k.sms())
 			asked, _ := p.submitted()
@@ -502,7 +502,7 @@ func TestAGenericNackIsAnAnswer(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.send(enquireLink|response, statusOK, asked.seq, "")
-		k.want(done, "", verify.Unknown, "unknown")
+		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
 	})
 }
 
@@ -515,7 +515,7 @@ func TestThrottlingSlowsDown(t *testing.T) {
 			asked, _ := p.submitted()
 			p.answer(asked, s, "")
 			got := <-done
-			if d := carrier.Decision(got.err); d.Outcome != verify.Errored || d.Reason != "throttled" || d.After != after {
+			if d := carrier.Decision(got.err); d.Outcome != verify.Errored || d.Reason.String() != "throttled" || d.After != after {
 				k.Errorf("got %v, %q, after %v; want errored, throttled, after %v", d.Outcome, d.Reason, d.After, after)
 			}
 		}
@@ -531,7 +531,7 @@ func TestThrottlingSlowsDown(t *testing.T) {
 		// That is longer than anybody waits here.
 		done := k.sending(k.sms())
 		got := <-done
-		if d := carrier.Decision(got.err); d.Reason != "throttled" || d.After != 2*time.Second {
+		if d := carrier.Decision(got.err); d.Reason.String() != "throttled" || d.After != 2*time.Second {
 			k.Errorf("got %v", got.err)
 		}
 		time.Sleep(2 * time.Second)
@@ -539,7 +539,7 @@ func TestThrottlingSlowsDown(t *testing.T) {
 			done = k.sending(k.sms())
 			asked, _ := p.submitted()
 			p.answer(asked, statusOK, "1\x00")
-			k.want(done, "1", verify.Accepted, "")
+			k.want(done, "1", verify.Accepted, verify.NoReason)
 		}
 		throttle(0x58, 250*time.Millisecond)
 		if n := k.Stats().Throttled; n != 5 {
@@ -561,7 +561,7 @@ func TestARateIsKept(t *testing.T) {
 			go p.answer(asked, statusOK, "1\x00")
 		}
 		for _, d := range done {
-			k.want(d, "1", verify.Accepted, "")
+			k.want(d, "1", verify.Accepted, verify.NoReason)
 		}
 		if took := time.Since(begun); took < 1980*time.Millisecond || took > 2*time.Second {
 			k.Errorf("101 messages at 50/s took %v", took)
@@ -575,17 +575,17 @@ func TestStatusesDecide(t *testing.T) {
 		for _, tt := range []struct {
 			status  Status
 			outcome verify.DeliveryOutcome
-			reason  string
+			reason  verify.Reason
 		}{
-			{0x0B, verify.Refused, "invalid_number"},
-			{0x0A, verify.Refused, "invalid_sender"},
-			{0x01, verify.Refused, "invalid_message"},
-			{0x62, verify.Refused, "misconfigured"},
-			{0x66, verify.Refused, "refused"},
-			{0x08, verify.Errored, "network"},
-			{0x45, verify.Errored, "network"},
-			{0x400, verify.Refused, "refused"},
-			{0x401, verify.Errored, "network"},
+			{0x0B, verify.Refused, verify.ReasonInvalidNumber},
+			{0x0A, verify.Refused, verify.ReasonInvalidSender},
+			{0x01, verify.Refused, verify.ReasonInvalidMessage},
+			{0x62, verify.Refused, verify.ReasonMisconfigured},
+			{0x66, verify.Refused, verify.ReasonRefused},
+			{0x08, verify.Errored, verify.ReasonNetwork},
+			{0x45, verify.Errored, verify.ReasonNetwork},
+			{0x400, verify.Refused, verify.ReasonRefused},
+			{0x401, verify.Errored, verify.ReasonNetwork},
 		} {
 			done := k.sending(k.sms())
 			asked, _ := p.submitted()
@@ -624,7 +624,7 @@ func TestATextOfSeveralParts(t *testing.T) {
 		if want := []string{strings.Repeat("a", 152), "\x1be" + strings.Repeat("b", 151), "b"}; strings.Join(texts, "|") != strings.Join(want, "|") {
 			k.Errorf("got parts %q, want %q", texts, want)
 		}
-		k.want(done, "p3", verify.Accepted, "")
+		k.want(done, "p3", verify.Accepted, verify.NoReason)
 		p.deliver(dlr("p3", "DELIVRD"))
 		p.deliver(dlr("p1", "DELIVRD"))
 		p.deliver(dlr("p1", "DELIVRD")) // again, since its response got lost, say
@@ -644,9 +644,9 @@ func TestATextOfSeveralParts(t *testing.T) {
 			}
 			p.answer(asked, statusOK, id+"\x00")
 		}
-		k.want(done, "q3", verify.Accepted, "")
+		k.want(done, "q3", verify.Accepted, verify.NoReason)
 		p.deliver(dlr("q2", "EXPIRED"))
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "q3", Reason: "expired"})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "q3", Reason: verify.ReasonExpired})
 	})
 }
 
@@ -661,7 +661,7 @@ func TestPartsOfWhatWasNotHandedOverWhole(t *testing.T) {
 		p.answer(asked, statusOK, "p1\x00")
 		asked, _ = p.submitted()
 		p.answer(asked, 0x58, "")
-		k.want(done, "", verify.Errored, "throttled")
+		k.want(done, "", verify.Errored, verify.ReasonThrottled)
 		p.deliver(dlr("p1", "UNDELIV"))
 		k.noReceipt()
 	})
@@ -677,7 +677,7 @@ func TestAReceiptMayComeBeforeItsResponse(t *testing.T) {
 		k.noReceipt()
 		time.Sleep(100 * time.Millisecond)
 		p.answer(asked, statusOK, "1\x00")
-		k.want(done, "1", verify.Accepted, "")
+		k.want(done, "1", verify.Accepted, verify.NoReason)
 		if got := p.read(deliverSM | response); got.status != statusOK {
 			k.Errorf("got %+v", got)
 		}
@@ -689,7 +689,7 @@ func TestAReceiptOfWhatOthersSentIsPassedOnByItsRef(t *testing.T) {
 	story(t, nil, func(k *kit) {
 		p := k.bound()
 		p.deliver(dlr("before-we-started", "REJECTD"))
-		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "before-we-started", Unsure: true, Reason: "blocked"})
+		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "before-we-started", Unsure: true, Reason: verify.ReasonBlocked})
 
 		// Another replica may not have recorded it yet.
 		k.onReceipt(k.unlessUnsure)
@@ -754,10 +754,10 @@ func TestAResponseWithoutAnID(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "")
-		k.want(done, "", verify.Accepted, "")
+		k.want(done, "", verify.Accepted, verify.NoReason)
 		call := k.sms()
 		call.Channel = verify.Voice
-		k.want(k.sending(call), "", verify.Refused, "misconfigured")
+		k.want(k.sending(call), "", verify.Refused, verify.ReasonMisconfigured)
 	})
 }
 
@@ -769,7 +769,7 @@ func TestLatenessEnds(t *testing.T) {
 				p := k.bound()
 				done := k.sending(k.sms())
 				asked, _ := p.submitted()
-				k.want(done, "", verify.Unknown, "unknown")
+				k.want(done, "", verify.Unknown, verify.ReasonUnknown)
 				for begun := time.Now(); time.Since(begun) < 2*lateLimit+time.Second; {
 					if enquire > 0 {
 						p.answer(p.read(enquireLink), statusOK, "")
@@ -812,10 +812,10 @@ func TestAClosedCarrierTakesNothing(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { k.Close(k.Context()); close(closed) }()
 		synctest.Wait()
-		k.want(k.sending(k.sms()), "", verify.Errored, "unreachable")
+		k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonUnreachable)
 		time.Sleep(3 * time.Second)
 		p.answer(asked, statusOK, "1\x00") // what is under way is waited for
-		k.want(done, "1", verify.Accepted, "")
+		k.want(done, "1", verify.Accepted, verify.NoReason)
 		p.answer(p.read(unbind), statusOK, "")
 		<-closed
 		if got := k.Stats(); got.Bound != 0 || got.InFlight != 0 {
@@ -834,7 +834,7 @@ func TestAnSMSCThatDoesNotAnswerTheBind(t *testing.T) {
 		if took := time.Since(begun); took != 10*time.Second {
 			k.Errorf("left after %v", took)
 		}
-		k.want(done, "", verify.Errored, "unreachable")
+		k.want(done, "", verify.Errored, verify.ReasonUnreachable)
 		for _, answer := range []func(p *peer, hello pdu){
 			func(p *peer, hello pdu) { p.send(submitSM|response, statusOK, hello.seq, "") },
 			func(p *peer, hello pdu) { p.send(bindTransceiver|response, statusOK, hello.seq+1, "") },

@@ -156,23 +156,23 @@ func TestAMessageBecomesSubmissions(t *testing.T) {
 		change func(*Config, *verify.Message)
 		want   func(m message) bool // of each part
 		parts  int
-		reason string // when refused
+		reason verify.Reason // when refused
 	}{
 		"GSM": {nil, func(m message) bool {
 			return m.coding == 0 && string(m.text) == "Code: 493817" && m.esm == 0 && m.registered == 1 && m.validity == "000000000500000R" && m.source == address{3, 0, "12345"}
-		}, 1, ""},
-		"GSM, other codes": {func(_ *Config, m *verify.Message) { m.Body = "@{€" }, func(m message) bool { return string(m.text) == "\x00\x1b\x28\x1b\x65" }, 1, ""},
-		"UCS-2":            {func(_ *Config, m *verify.Message) { m.Body = "ж😀" }, func(m message) bool { return m.coding == 8 && string(m.text) == "\x04\x36\xd8\x3d\xde\x00" }, 1, ""},
-		"160 septets":      {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 160)) }, func(m message) bool { return m.esm == 0 && len(m.text) == 160 }, 1, ""},
-		"two parts":        {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 306)) }, func(m message) bool { return m.esm == 0x40 && len(m.text) == 159 }, 2, ""},
-		"two of UCS-2":     {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("ж", 134)) }, func(m message) bool { return m.esm == 0x40 && len(m.text) == 140 }, 2, ""},
-		"255 parts":        {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 255*153)) }, func(m message) bool { return m.text[4] == 255 }, 255, ""},
-		"256 parts":        {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 256*153)) }, nil, 0, "invalid_message"},
-		"no validity":      {func(c *Config, _ *verify.Message) { c.NoValidity = true }, func(m message) bool { return m.validity == "" }, 1, ""},
-		"no receipts":      {func(c *Config, _ *verify.Message) { c.NoReceipts = true }, func(m message) bool { return m.registered == 0 }, 1, ""},
-		"a dead code":      {func(_ *Config, m *verify.Message) { m.ExpiresAt = now }, nil, 0, "expired"},
-		"a call":           {func(_ *Config, m *verify.Message) { m.Channel = verify.Voice }, nil, 0, "misconfigured"},
-		"a strange sender": {func(_ *Config, m *verify.Message) { m.From = "a name too long" }, nil, 0, "invalid_sender"},
+		}, 1, verify.NoReason},
+		"GSM, other codes": {func(_ *Config, m *verify.Message) { m.Body = "@{€" }, func(m message) bool { return string(m.text) == "\x00\x1b\x28\x1b\x65" }, 1, verify.NoReason},
+		"UCS-2":            {func(_ *Config, m *verify.Message) { m.Body = "ж😀" }, func(m message) bool { return m.coding == 8 && string(m.text) == "\x04\x36\xd8\x3d\xde\x00" }, 1, verify.NoReason},
+		"160 septets":      {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 160)) }, func(m message) bool { return m.esm == 0 && len(m.text) == 160 }, 1, verify.NoReason},
+		"two parts":        {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 306)) }, func(m message) bool { return m.esm == 0x40 && len(m.text) == 159 }, 2, verify.NoReason},
+		"two of UCS-2":     {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("ж", 134)) }, func(m message) bool { return m.esm == 0x40 && len(m.text) == 140 }, 2, verify.NoReason},
+		"255 parts":        {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 255*153)) }, func(m message) bool { return m.text[4] == 255 }, 255, verify.NoReason},
+		"256 parts":        {func(_ *Config, m *verify.Message) { m.Body = verify.Secret(strings.Repeat("a", 256*153)) }, nil, 0, verify.ReasonInvalidMessage},
+		"no validity":      {func(c *Config, _ *verify.Message) { c.NoValidity = true }, func(m message) bool { return m.validity == "" }, 1, verify.NoReason},
+		"no receipts":      {func(c *Config, _ *verify.Message) { c.NoReceipts = true }, func(m message) bool { return m.registered == 0 }, 1, verify.NoReason},
+		"a dead code":      {func(_ *Config, m *verify.Message) { m.ExpiresAt = now }, nil, 0, verify.ReasonExpired},
+		"a call":           {func(_ *Config, m *verify.Message) { m.Channel = verify.Voice }, nil, 0, verify.ReasonMisconfigured},
+		"a strange sender": {func(_ *Config, m *verify.Message) { m.From = "a name too long" }, nil, 0, verify.ReasonInvalidSender},
 	} {
 		config, m := Config{}, base
 		if tt.change != nil {
@@ -180,7 +180,7 @@ func TestAMessageBecomesSubmissions(t *testing.T) {
 		}
 		c := &Carrier{Config: config.withDefaults()}
 		s, bodies, err := c.prepare(m, now)
-		if tt.reason != "" {
+		if tt.reason != verify.NoReason {
 			if d := carrier.Decision(err); err == nil || d.Outcome != verify.Refused || d.Reason != tt.reason {
 				t.Errorf("%s: got %v, want it refused for %s", name, err, tt.reason)
 			}
@@ -239,7 +239,7 @@ func TestTLS(t *testing.T) {
 		if tt.sent != (r.Ref == "1" && err == nil) {
 			t.Errorf("%s: got %q, %v", name, r.Ref, err)
 		}
-		if !tt.sent && carrier.Decision(err).Reason != "unreachable" {
+		if !tt.sent && carrier.Decision(err).Reason.String() != "unreachable" {
 			t.Errorf("%s: got %v", name, err)
 		}
 		c.Close(ctx)

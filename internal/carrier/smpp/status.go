@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // A Status is a command_status (SMPP 3.4 §5.1.3).
@@ -40,55 +41,55 @@ const (
 var meanings = map[Status]struct {
 	name     string
 	decision decision
-	reason   string
+	reason   verify.Reason
 }{
-	0x00000001: {"ESME_RINVMSGLEN", refused, carrier.ReasonInvalidMessage},
-	0x00000002: {"ESME_RINVCMDLEN", refused, carrier.ReasonMisconfigured},
-	0x00000003: {"ESME_RINVCMDID", refused, carrier.ReasonMisconfigured},
-	0x00000004: {"ESME_RINVBNDSTS", again, carrier.ReasonNetwork},
-	0x00000005: {"ESME_RALYBND", again, carrier.ReasonNetwork},
-	0x00000006: {"ESME_RINVPRTFLG", refused, carrier.ReasonMisconfigured},
-	0x00000007: {"ESME_RINVREGDLVFLG", refused, carrier.ReasonMisconfigured},
-	0x00000008: {"ESME_RSYSERR", again, carrier.ReasonNetwork},
-	0x0000000A: {"ESME_RINVSRCADR", refused, carrier.ReasonInvalidSender},
-	0x0000000B: {"ESME_RINVDSTADR", refused, carrier.ReasonInvalidNumber},
-	0x0000000C: {"ESME_RINVMSGID", murky, carrier.ReasonNetwork},
-	0x0000000D: {"ESME_RBINDFAIL", again, carrier.ReasonMisconfigured},
-	0x0000000E: {"ESME_RINVPASWD", again, carrier.ReasonMisconfigured},
-	0x0000000F: {"ESME_RINVSYSID", again, carrier.ReasonMisconfigured},
-	0x00000011: {"ESME_RCANCELFAIL", murky, carrier.ReasonNetwork},
-	0x00000013: {"ESME_RREPLACEFAIL", murky, carrier.ReasonNetwork},
-	0x00000014: {"ESME_RMSGQFUL", slower, carrier.ReasonThrottled},
-	0x00000015: {"ESME_RINVSERTYP", refused, carrier.ReasonMisconfigured},
-	0x00000033: {"ESME_RINVNUMDESTS", refused, carrier.ReasonMisconfigured},
-	0x00000034: {"ESME_RINVDLNAME", refused, carrier.ReasonMisconfigured},
-	0x00000040: {"ESME_RINVDESTFLAG", refused, carrier.ReasonMisconfigured},
-	0x00000042: {"ESME_RINVSUBREP", refused, carrier.ReasonMisconfigured},
-	0x00000043: {"ESME_RINVESMCLASS", refused, carrier.ReasonMisconfigured},
-	0x00000044: {"ESME_RCNTSUBDL", refused, carrier.ReasonMisconfigured},
-	0x00000045: {"ESME_RSUBMITFAIL", murky, carrier.ReasonNetwork},
-	0x00000048: {"ESME_RINVSRCTON", refused, carrier.ReasonInvalidSender},
-	0x00000049: {"ESME_RINVSRCNPI", refused, carrier.ReasonInvalidSender},
-	0x00000050: {"ESME_RINVDSTTON", refused, carrier.ReasonMisconfigured},
-	0x00000051: {"ESME_RINVDSTNPI", refused, carrier.ReasonMisconfigured},
-	0x00000053: {"ESME_RINVSYSTYP", refused, carrier.ReasonMisconfigured},
-	0x00000054: {"ESME_RINVREPFLAG", refused, carrier.ReasonMisconfigured},
-	0x00000055: {"ESME_RINVNUMMSGS", murky, carrier.ReasonNetwork},
-	0x00000058: {"ESME_RTHROTTLED", slower, carrier.ReasonThrottled},
-	0x00000061: {"ESME_RINVSCHED", refused, carrier.ReasonMisconfigured},
-	0x00000062: {"ESME_RINVEXPIRY", refused, carrier.ReasonMisconfigured},
-	0x00000063: {"ESME_RINVDFTMSGID", refused, carrier.ReasonMisconfigured},
-	0x00000064: {"ESME_RX_T_APPN", murky, carrier.ReasonNetwork},
-	0x00000065: {"ESME_RX_P_APPN", refused, "refused"},
-	0x00000066: {"ESME_RX_R_APPN", refused, "refused"},
-	0x00000067: {"ESME_RQUERYFAIL", murky, carrier.ReasonNetwork},
-	0x000000C0: {"ESME_RINVOPTPARSTREAM", refused, carrier.ReasonMisconfigured},
-	0x000000C1: {"ESME_ROPTPARNOTALLWD", refused, carrier.ReasonMisconfigured},
-	0x000000C2: {"ESME_RINVPARLEN", refused, carrier.ReasonInvalidMessage},
-	0x000000C3: {"ESME_RMISSINGOPTPARAM", refused, carrier.ReasonMisconfigured},
-	0x000000C4: {"ESME_RINVOPTPARAMVAL", refused, carrier.ReasonMisconfigured},
-	0x000000FE: {"ESME_RDELIVERYFAILURE", murky, carrier.ReasonNetwork},
-	0x000000FF: {"ESME_RUNKNOWNERR", murky, carrier.ReasonNetwork},
+	0x00000001: {"ESME_RINVMSGLEN", refused, verify.ReasonInvalidMessage},
+	0x00000002: {"ESME_RINVCMDLEN", refused, verify.ReasonMisconfigured},
+	0x00000003: {"ESME_RINVCMDID", refused, verify.ReasonMisconfigured},
+	0x00000004: {"ESME_RINVBNDSTS", again, verify.ReasonNetwork},
+	0x00000005: {"ESME_RALYBND", again, verify.ReasonNetwork},
+	0x00000006: {"ESME_RINVPRTFLG", refused, verify.ReasonMisconfigured},
+	0x00000007: {"ESME_RINVREGDLVFLG", refused, verify.ReasonMisconfigured},
+	0x00000008: {"ESME_RSYSERR", again, verify.ReasonNetwork},
+	0x0000000A: {"ESME_RINVSRCADR", refused, verify.ReasonInvalidSender},
+	0x0000000B: {"ESME_RINVDSTADR", refused, verify.ReasonInvalidNumber},
+	0x0000000C: {"ESME_RINVMSGID", murky, verify.ReasonNetwork},
+	0x0000000D: {"ESME_RBINDFAIL", again, verify.ReasonMisconfigured},
+	0x0000000E: {"ESME_RINVPASWD", again, verify.ReasonMisconfigured},
+	0x0000000F: {"ESME_RINVSYSID", again, verify.ReasonMisconfigured},
+	0x00000011: {"ESME_RCANCELFAIL", murky, verify.ReasonNetwork},
+	0x00000013: {"ESME_RREPLACEFAIL", murky, verify.ReasonNetwork},
+	0x00000014: {"ESME_RMSGQFUL", slower, verify.ReasonThrottled},
+	0x00000015: {"ESME_RINVSERTYP", refused, verify.ReasonMisconfigured},
+	0x00000033: {"ESME_RINVNUMDESTS", refused, verify.ReasonMisconfigured},
+	0x00000034: {"ESME_RINVDLNAME", refused, verify.ReasonMisconfigured},
+	0x00000040: {"ESME_RINVDESTFLAG", refused, verify.ReasonMisconfigured},
+	0x00000042: {"ESME_RINVSUBREP", refused, verify.ReasonMisconfigured},
+	0x00000043: {"ESME_RINVESMCLASS", refused, verify.ReasonMisconfigured},
+	0x00000044: {"ESME_RCNTSUBDL", refused, verify.ReasonMisconfigured},
+	0x00000045: {"ESME_RSUBMITFAIL", murky, verify.ReasonNetwork},
+	0x00000048: {"ESME_RINVSRCTON", refused, verify.ReasonInvalidSender},
+	0x00000049: {"ESME_RINVSRCNPI", refused, verify.ReasonInvalidSender},
+	0x00000050: {"ESME_RINVDSTTON", refused, verify.ReasonMisconfigured},
+	0x00000051: {"ESME_RINVDSTNPI", refused, verify.ReasonMisconfigured},
+	0x00000053: {"ESME_RINVSYSTYP", refused, verify.ReasonMisconfigured},
+	0x00000054: {"ESME_RINVREPFLAG", refused, verify.ReasonMisconfigured},
+	0x00000055: {"ESME_RINVNUMMSGS", murky, verify.ReasonNetwork},
+	0x00000058: {"ESME_RTHROTTLED", slower, verify.ReasonThrottled},
+	0x00000061: {"ESME_RINVSCHED", refused, verify.ReasonMisconfigured},
+	0x00000062: {"ESME_RINVEXPIRY", refused, verify.ReasonMisconfigured},
+	0x00000063: {"ESME_RINVDFTMSGID", refused, verify.ReasonMisconfigured},
+	0x00000064: {"ESME_RX_T_APPN", murky, verify.ReasonNetwork},
+	0x00000065: {"ESME_RX_P_APPN", refused, verify.ReasonRefused},
+	0x00000066: {"ESME_RX_R_APPN", refused, verify.ReasonRefused},
+	0x00000067: {"ESME_RQUERYFAIL", murky, verify.ReasonNetwork},
+	0x000000C0: {"ESME_RINVOPTPARSTREAM", refused, verify.ReasonMisconfigured},
+	0x000000C1: {"ESME_ROPTPARNOTALLWD", refused, verify.ReasonMisconfigured},
+	0x000000C2: {"ESME_RINVPARLEN", refused, verify.ReasonInvalidMessage},
+	0x000000C3: {"ESME_RMISSINGOPTPARAM", refused, verify.ReasonMisconfigured},
+	0x000000C4: {"ESME_RINVOPTPARAMVAL", refused, verify.ReasonMisconfigured},
+	0x000000FE: {"ESME_RDELIVERYFAILURE", murky, verify.ReasonNetwork},
+	0x000000FF: {"ESME_RUNKNOWNERR", murky, verify.ReasonNetwork},
 }
 
 // Error returns the specification's name of a status. An SMSC's own statuses have
@@ -117,9 +118,9 @@ func (s Status) decide(refuse []Status, after time.Duration) error {
 	case slices.Contains(refuse, s):
 		return carrier.Refused(err)
 	case !known:
-		return carrier.Blaming(carrier.Ours, carrier.Because(carrier.ReasonNetwork, err))
+		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonNetwork, err))
 	case m.decision == murky:
-		return carrier.Blaming(carrier.Ours, carrier.Because(m.reason, err))
+		return carrier.Blaming(verify.BlameUs, carrier.Because(m.reason, err))
 	case m.decision == refused:
 		return carrier.Because(m.reason, carrier.Refused(err))
 	case m.decision == slower:

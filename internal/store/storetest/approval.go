@@ -21,7 +21,7 @@ func (k *kit) pressed(v *verify.Verification, what verify.Verdict) verify.Settle
 	end := k.sent(v)
 	end.Verdict = what
 	if what != verify.Approves {
-		end.Outcome, end.Reason = verify.Refused, "no_key"
+		end.Outcome, end.Reason = verify.Refused, verify.ReasonNoKey
 	}
 	return end
 }

@@ -39,7 +39,7 @@ func (c *crowd) call(fault func()) []error {
 		func() { errs[0] = c.k.Start(ctx, c.started, verify.DefaultLimits, lease) },
 		func() { _, errs[1] = c.k.Check(ctx, wrong(c.checked)) },
 		func() { _, errs[2] = c.k.Settle(ctx, c.k.sent(c.settled)) },
-		func() { _, errs[3] = c.k.Claim(ctx, c.overdue, lease) },
+		func() { _, _, errs[3] = c.k.Claim(ctx, c.overdue, lease) },
 		func() {
 			_, _, errs[4] = c.k.Receive(ctx, verify.Receipt{Verification: c.receipted.ID, Attempt: 1, Delivered: true})
 		},

@@ -298,7 +298,7 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		"Cancel":        k.Cancel(ctx, project, v.ID),
 		"Account":       second(k.Account(ctx, verify.KeyHash{})),
 		"Settle":        second(k.Settle(ctx, k.sent(v))),
-		"Claim":         second(k.Claim(ctx, verify.Overdue{Verification: v}, lease)),
+		"Claim":         third(k.Claim(ctx, verify.Overdue{Verification: v}, lease)),
 		"Renew":         second(k.Renew(ctx, v.ID, v.Attempt, lease)),
 		"Receive":       third(k.Receive(ctx, verify.Receipt{Verification: v.ID})),
 		"Find":          third(k.Find(ctx, "c", "ref")),

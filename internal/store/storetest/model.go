@@ -381,7 +381,7 @@ func (m *machine) settle(rt *rapid.T) call {
 		s.Verdict = rapid.SampledFrom([]verify.Verdict{verify.Approves, verify.Approves, verify.Rejects, verify.Unanswered}).Draw(rt, "verdict")
 	}
 	if s.Outcome != verify.Accepted {
-		s.Reason = "reason"
+		s.Reason = verify.ReasonNetwork
 		s.Retry = rapid.Bool().Draw(rt, "retry")
 		s.RetryAt = now.Add(rapid.SampledFrom([]time.Duration{-time.Hour, 0, time.Second, time.Minute}).Draw(rt, "wait"))
 		s.Next = rapid.SampledFrom([]time.Duration{0, lease}).Draw(rt, "next")
@@ -440,7 +440,7 @@ func (m *machine) claim(rt *rapid.T) call {
 		o.By = verify.SMS
 	}
 	return call{"claim", o.Verification.ID,
-		func() (any, error) { return got(m.Claim(ctx, o, lease)) },
+		func() (any, error) { return m.claimNow(o, lease) },
 		func(model *model, now time.Time) (any, error) {
 			var lost *verify.Delivery
 			claimed := false
@@ -481,7 +481,7 @@ func (m *machine) receive(rt *rapid.T) call {
 	id := m.known(rt)
 	r := verify.Receipt{Verification: id, Attempt: m.attempt(rt, id), Delivered: rapid.Bool().Draw(rt, "delivered")}
 	if !r.Delivered {
-		r.Reason, r.Retry = "unreachable", rapid.Bool().Draw(rt, "retry")
+		r.Reason, r.Retry = verify.ReasonUnreachable, rapid.Bool().Draw(rt, "retry")
 	}
 	type answer struct {
 		Verification verify.Verification
@@ -711,7 +711,7 @@ func (m *machine) poll(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "look") {
 		for _, o := range due {
 			m.touched[o.Verification.ID] = true
-			real, err := got(m.Claim(ctx, o, lease))
+			real, err := m.claimNow(o, lease)
 			v, _ := m.model.verification(o.Verification.ID)
 			lost, claimed := v.Claim(lease, now.Truncate(time.Millisecond))
 			if lost != nil {
@@ -812,4 +812,9 @@ func (m *machine) compare(rt *rapid.T) {
 		all = append(all, &v)
 	}
 	m.nothingForgotten(all)
+}
+
+func (m *machine) claimNow(o verify.Overdue, lease time.Duration) (any, error) {
+	v, _, err := m.Claim(ctx, o, lease)
+	return got(v, err)
 }

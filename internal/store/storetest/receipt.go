@@ -68,7 +68,7 @@ func postponedMessageIsDueThen(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(0))
 	st := k.sent(v)
-	st.Outcome, st.Reason, st.Retry = verify.Errored, "busy", true
+	st.Outcome, st.Reason, st.Retry = verify.Errored, verify.ReasonBusy, true
 	if _, err := k.Settle(ctx, st); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func whatHasChangedIsNotPutOff(t *testing.T, s suite) {
 		t.Fatalf("due: got %+v, want a hint that is out of date", seen)
 	}
 	st := k.sent(v)
-	st.Outcome, st.Reason, st.Retry = verify.Errored, "interrupted", true
+	st.Outcome, st.Reason, st.Retry = verify.Errored, verify.ReasonInterrupted, true
 	if _, err := k.Settle(ctx, st); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func receiptIsRecordedOnce(t *testing.T, s suite) {
 	if _, err := k.Settle(ctx, k.sent(v)); err != nil {
 		t.Fatal(err)
 	}
-	failed := verify.Receipt{Verification: v.ID, Attempt: 1, Reason: "unreachable"}
+	failed := verify.Receipt{Verification: v.ID, Attempt: 1, Reason: verify.ReasonUnreachable}
 	delivered := verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true}
 	record := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: start, EndedAt: start}
 	for _, test := range []struct {
@@ -266,7 +266,7 @@ func carriersOwnIDNamesItsNewestMessage(t *testing.T, s suite) {
 	find("a", "7", second, 1)
 	find("a", "", nil, 0) // a carrier that gives no ids
 
-	k.receive(verify.Receipt{Verification: second.ID, Attempt: 1, Reason: "unreachable", Retry: true})
+	k.receive(verify.Receipt{Verification: second.ID, Attempt: 1, Reason: verify.ReasonUnreachable, Retry: true})
 	again := k.claim(k.due()[0])
 	settle(again, "a", "7")
 	find("a", "7", second, 2)

@@ -23,7 +23,7 @@ import (
 type Store interface {
 	verify.Store
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
-	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, error)
+	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, *verify.Delivery, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
 	Hold(ctx context.Context, to phone.Number, id verify.ID, attempt int, d time.Duration) (bool, error)
 	Receive(ctx context.Context, r verify.Receipt) (*verify.Verification, *verify.Delivery, error)
@@ -523,9 +523,12 @@ func (k *kit) due() []verify.Overdue {
 // claim claims an overdue message. Without one to take it returns nil.
 func (k *kit) claim(o verify.Overdue) *verify.Verification {
 	k.t.Helper()
-	v, err := k.Claim(ctx, o, lease)
+	v, lost, err := k.Claim(ctx, o, lease)
 	if err != nil {
 		k.t.Fatalf("claim: %v", err)
+	}
+	if ran := o.Verification.Delivery == verify.Sending; v != nil && (lost != nil) != ran {
+		k.t.Errorf("claim: told of the lost attempt %+v; one lost its lease: %t", lost, ran)
 	}
 	return v
 }

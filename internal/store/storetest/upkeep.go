@@ -203,7 +203,7 @@ func messageToRetryIsDueThen(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(0))
 	st := k.sent(v)
-	st.Outcome, st.Reason, st.Retry, st.RetryAt = verify.Errored, "busy", true, start.Add(time.Minute)
+	st.Outcome, st.Reason, st.Retry, st.RetryAt = verify.Errored, verify.ReasonBusy, true, start.Add(time.Minute)
 	queued, err := k.Settle(ctx, st)
 	if err != nil || queued.Delivery != verify.Queued {
 		t.Fatalf("settle: got %+v, %v; want it queued", queued, err)
@@ -212,7 +212,7 @@ func messageToRetryIsDueThen(t *testing.T, s suite) {
 	equal(t, "due before", k.due(), []verify.Overdue(nil))
 	k.clock.advance(time.Millisecond)
 	due := k.due()
-	end := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Outcome: verify.Errored, Reason: "busy", Ref: "ref", StartedAt: start, EndedAt: start}
+	end := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Outcome: verify.Errored, Reason: verify.ReasonBusy, Ref: "ref", StartedAt: start, EndedAt: start}
 	equal(t, "due", due, []verify.Overdue{{Hint: start.Add(time.Minute), Verification: queued, Deliveries: []verify.Delivery{end}}})
 	if got := k.claim(due[0]); got == nil || got.Attempt != 2 {
 		t.Errorf("claim: got %+v, want attempt 2", got)
@@ -223,7 +223,7 @@ func messageToRetryIsDueThen(t *testing.T, s suite) {
 	if _, err := k.Settle(ctx, k.sent(w)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := k.Receive(ctx, verify.Receipt{Verification: w.ID, Attempt: 1, Reason: "unreachable", Retry: true}); err != nil {
+	if _, _, err := k.Receive(ctx, verify.Receipt{Verification: w.ID, Attempt: 1, Reason: verify.ReasonUnreachable, Retry: true}); err != nil {
 		t.Fatal(err)
 	}
 	if due = k.due(); len(due) != 1 || due[0].Verification.ID != w.ID {

@@ -226,7 +226,7 @@ func newerCodeSupersedesTheOlder(t *testing.T, s suite) {
 func nothingIsSentForASupersededCode(t *testing.T, s suite) {
 	k := s.open(t)
 	a := k.application(project)
-	failed := func(v *verify.Verification, reason string) {
+	failed := func(v *verify.Verification, reason verify.Reason) {
 		t.Helper()
 		if got := k.stored(v.ID); got.Delivery != verify.Failed || got.Reason != reason {
 			t.Errorf("got %v, reason %q; want failed, %q", got.Delivery, got.Reason, reason)
@@ -234,7 +234,7 @@ func nothingIsSentForASupersededCode(t *testing.T, s suite) {
 	}
 	retry := func(v *verify.Verification) verify.Settlement {
 		end := k.sent(v)
-		end.Outcome, end.Reason, end.Retry = verify.Errored, "busy", true
+		end.Outcome, end.Reason, end.Retry = verify.Errored, verify.ReasonBusy, true
 		return end
 	}
 
@@ -245,7 +245,7 @@ func nothingIsSentForASupersededCode(t *testing.T, s suite) {
 	if _, err := k.Settle(ctx, retry(old)); err != nil {
 		t.Fatal(err)
 	}
-	failed(old, "busy")
+	failed(old, verify.ReasonBusy)
 
 	// Nor is one that already waits for its next attempt, or whose holder died.
 	p = k.person(a, "two", number(1))
@@ -264,8 +264,8 @@ func nothingIsSentForASupersededCode(t *testing.T, s suite) {
 			t.Errorf("claimed %+v", v)
 		}
 	}
-	failed(waits, "superseded")
-	failed(lost, "superseded")
+	failed(waits, verify.ReasonSuperseded)
+	failed(lost, verify.ReasonSuperseded)
 
 	// A receipt that asks for another carrier gets none.
 	p = k.person(a, "three", number(2))
@@ -274,10 +274,10 @@ func nothingIsSentForASupersededCode(t *testing.T, s suite) {
 		t.Fatal(err)
 	}
 	p.associate()
-	if _, _, err := k.Receive(ctx, verify.Receipt{Verification: sent.ID, Attempt: 1, Reason: "unreachable", Retry: true}); err != nil {
+	if _, _, err := k.Receive(ctx, verify.Receipt{Verification: sent.ID, Attempt: 1, Reason: verify.ReasonUnreachable, Retry: true}); err != nil {
 		t.Fatal(err)
 	}
-	failed(sent, "unreachable")
+	failed(sent, verify.ReasonUnreachable)
 }
 
 // What happens to a user in a group shows to what comes after it in the same one.
