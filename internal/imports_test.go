@@ -47,8 +47,9 @@ var may = []struct{ packages, imports string }{
 	{"internal/dispatch", "internal/route internal/carrier internal/verify " + pure},
 	{"internal/face/*", "internal/web internal/request internal/verify " + pure},
 
+	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/system internal/bench " + parts},
+	{"cmd/*", "internal/config internal/system internal/bench " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},

@@ -15,11 +15,11 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
-	"github.com/countersign/countersign/internal/yamlconf"
 )
 
 // database are the flags of every command that works on a database, also while a server runs on it.
@@ -41,22 +41,12 @@ func (d database) find() (folder string, pg *store.Postgres, err error) {
 	case d.Config == "":
 		return "", nil, usageError("say which database: --config FILE or --data DIR")
 	}
-	text, err := os.ReadFile(d.Config)
-	if err != nil {
-		return "", nil, err
+	folder, pg, err = config.Locate(d.Config)
+	if pg != nil {
+		pg.Writers, pg.Conns = 1, 2                  // one command needs no more
+		pg.Timeout = max(pg.Timeout, 15*time.Second) // a person waits longer than a request
 	}
-	c := loadedConfig{dir: filepath.Dir(d.Config)}
-	problems := yamlconf.Decode(text, &c.Config)
-	c.checkDatabase(&problems)
-	problems.List = slices.DeleteFunc(problems.List, func(p yamlconf.Problem) bool { return !strings.HasPrefix(p.Key, "database") })
-	if len(problems.List) > 0 {
-		return "", nil, usageError(problems.Describe(d.Config))
-	}
-	if c.pg != nil {
-		c.pg.Writers, c.pg.Conns = 1, 2                  // one command needs no more
-		c.pg.Timeout = max(c.pg.Timeout, 15*time.Second) // a person waits longer than a request
-	}
-	return c.path(c.Config.Data), c.pg, nil
+	return folder, pg, err
 }
 
 // with runs f on the database. Only some commands make a file that isn't there: after a typing error

@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 
-	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -75,7 +73,7 @@ func (c *applicationFlags) find(w world, st *store.Store) (verify.Application, e
 	if err != nil {
 		return verify.Application{}, err
 	}
-	id, _ := parseApplication(c.ID) // zero is nobody's
+	id, _ := config.ParseApplication(c.ID) // zero is nobody's
 	i := slices.IndexFunc(all, func(a verify.Application) bool { return a.ID == id || applicationName(a) == c.ID })
 	if i < 0 {
 		return verify.Application{}, fmt.Errorf("application %s: %w", c.ID, verify.ErrNoApplication)
@@ -114,7 +112,7 @@ func (c *applicationSet) Run(w world) error {
 		if *c.Locale == autoLocale {
 			*c.Locale = ""
 		}
-		if problem := localeProblem(*c.Locale); problem != "" {
+		if problem := config.LocaleProblem(*c.Locale); problem != "" {
 			return usageError("--locale: " + problem)
 		}
 	}
@@ -142,15 +140,4 @@ func (c *applicationSet) Run(w world) error {
 		}
 		return showApplication(w, c.JSON, a)
 	})
-}
-
-// localeTag is the part of BCP 47 that anybody uses.
-var localeTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}$`)
-
-// localeProblem says why calls can't be spoken in a language. "" is none in particular.
-func localeProblem(s string) string {
-	if _, ok := speech.Match(s); s == "" || ok && localeTag.MatchString(s) {
-		return ""
-	}
-	return fmt.Sprintf("must be a language tag such as de or pt-BR, of one of %s", strings.Join(speech.Locales(), " "))
 }

@@ -1,33 +1,20 @@
 package main
 
 import (
-	_ "embed"
 	"fmt"
 	"strings"
 
 	"github.com/countersign/countersign/internal/carrier/provider"
-	"github.com/countersign/countersign/internal/yamlconf"
+	"github.com/countersign/countersign/internal/config"
 )
 
-//go:embed config.go
-var configSource []byte
-
-// configDocs are the comments of [Config].
-func configDocs() yamlconf.Docs { return docsOf(configSource) }
-
-func docsOf(source []byte) yamlconf.Docs {
-	docs, err := yamlconf.ParseDocs(source)
+// loadConfig reads a configuration, which a command line named.
+func loadConfig(path string) (*config.Loaded, error) {
+	c, err := config.Load(path)
 	if err != nil {
-		panic(err) // it compiled
+		return nil, usageError(err.Error())
 	}
-	return docs
-}
-
-// preset is a configuration with every default.
-func preset() Config {
-	var c Config
-	yamlconf.Decode(nil, &c)
-	return c
+	return c, nil
 }
 
 type configCommand struct {
@@ -59,23 +46,14 @@ func (c *configPrint) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(w.stdout, configDocs().Print(conf.Config, false))
+	_, err = fmt.Fprint(w.stdout, conf.Print())
 	return err
 }
 
 type configExample struct{}
 
 func (c *configExample) Run(w world) error {
-	_, err := fmt.Fprintf(w.stdout, `# A configuration of Countersign. To begin:
-#
-#   countersign config example > countersign.yaml
-#   countersign keyset create keyset.json
-#   countersign secret create gateway.secret
-#   countersign project create --config countersign.yaml "My project"
-#   countersign key create --config countersign.yaml --project PROJECT
-#   countersign serve --config countersign.yaml
-
-%s`, configDocs().Print(preset(), true))
+	_, err := fmt.Fprint(w.stdout, config.Example())
 	return err
 }
 
@@ -99,24 +77,6 @@ func (c *configPreset) Run(w world) error {
 type configReference struct{}
 
 func (c *configReference) Run(w world) error {
-	_, err := fmt.Fprintf(w.stdout, `# Configuration
-
-<!-- Made by: countersign config reference > docs/configuration.md -->
-
-countersign serve reads one YAML file. An unknown key, a wrong type or a value out of its range is
-an error; all of them are said at once, with their lines. "countersign config example" prints a file
-to begin with, "countersign config check" says whether one is right, "countersign config print"
-shows it with all defaults. Secrets don't stand in the file: it names files or environment variables.
-
-On SIGHUP, and when they change, the keyset and the certificate are read again. Everything else
-needs a restart.
-
-%s
-## A provider's API
-
-The file that carriers[].provider.api names. [providers.md](providers.md) explains how to write one; "countersign
-config preset NAME" prints one of a provider that is known.
-
-%s`, configDocs().Table(Config{}), docsOf(provider.Source).Table(provider.Spec{}))
+	_, err := fmt.Fprint(w.stdout, config.Reference())
 	return err
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-// logger makes the log that the configuration asks for. Call stop when the last line was written.
-func (c LogConfig) logger(w io.Writer) (log *slog.Logger, stop func()) {
+// newLogger makes the log that the configuration asks for. Call stop when the last line was written.
+func newLogger(w io.Writer, lowest, format string) (log *slog.Logger, stop func()) {
 	var level slog.Level
-	level.UnmarshalText([]byte(c.Level)) // was checked
+	level.UnmarshalText([]byte(lowest)) // was checked
 	o := &slog.HandlerOptions{Level: level}
 	lines := newLineWriter(w)
-	if c.Format == "text" {
+	if format == "text" {
 		return slog.New(web.Log(slog.NewTextHandler(lines, o))), lines.stop
 	}
 	return slog.New(web.Log(slog.NewJSONHandler(lines, o))), lines.stop

@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -92,8 +93,9 @@ func run(w world, args []string) int {
 	}
 	err = k.Run(w)
 	var usage usageError
+	var wrong *config.Error
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &wrong):
 		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
 		return 2
 	case err != nil:

@@ -3,20 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
-	"github.com/countersign/countersign/internal/carrier"
-	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
-	"github.com/countersign/countersign/internal/carrier/provider"
-	"github.com/countersign/countersign/internal/carrier/sip"
-	"github.com/countersign/countersign/internal/carrier/smpp"
-	"github.com/countersign/countersign/internal/dispatch"
-	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/web"
@@ -41,24 +36,25 @@ func (c *serveCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	log, stopLog := conf.Log.logger(w.stderr)
+	log, stopLog := newLogger(w.stderr, conf.Log.Level, conf.Log.Format)
 	defer stopLog()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 		floor := make([]byte, gcFloor)
 		defer runtime.KeepAlive(floor)
 	}
-	if conf.pg == nil {
-		release, err := claimFolder(conf.path(conf.Data))
+	if conf.Postgres == nil {
+		release, err := claimFolder(conf.Folder())
 		if err != nil {
 			return err
 		}
 		defer release()
 	}
-	if conf.pg != nil && conf.pg.Unverified() {
+	if conf.Postgres != nil && conf.Postgres.Unverified() {
 		log.Warn("the database's certificate isn't checked: whoever is on the way to it can read numbers and texts, and change them; set sslmode=verify-full in database.url, with sslrootcert if its authority is your own")
 	}
 	hangup := noticed()
+	defer signal.Stop(hangup)
 	public, err := listen(conf.Public.Listen, "public.listen")
 	if err != nil {
 		return err
@@ -70,48 +66,48 @@ func (c *serveCommand) Run(w world) error {
 	}
 	defer operations.Close()
 	outages := outage.New(log, nil)
-	traces, err := startTracing(w.ctx, conf.Tracing, outages)
+	traces, err := startTracing(w.ctx, conf.Tracing.Endpoint, conf.Tracing.Sample, outages)
 	if err != nil {
 		return err
 	}
 
-	token, unpublish, err := publishOperator(conf.path(conf.Data), operations.Addr())
+	token, unpublish, err := publishOperator(conf.Folder(), operations.Addr())
 	if err != nil {
 		return err
 	}
 	defer unpublish()
-	out, err := conf.lines(outages)
+	out, err := conf.Open(outages)
 	if err != nil {
 		return err
 	}
-	defer out.close()
-	m := out.metrics()
-	config := system.Config{
-		Data: conf.path(conf.Data), Postgres: conf.pg, Keys: conf.keys, Log: log, Outages: outages, Settings: conf.settings(), Syniverse: conf.Syniverse.options(), Metrics: m, Tracer: traces.tracer(),
-		Carriers: out.all, Rules: conf.rules(), Routes: conf.Channels.routes(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
+	defer out.Close()
+	m := out.Metrics()
+	parts := system.Config{
+		Data: conf.Folder(), Postgres: conf.Postgres, Keys: conf.Keys, Log: log, Outages: outages, Settings: conf.Settings(), Syniverse: conf.SyniverseOptions(), Metrics: m, Tracer: traces.tracer(),
+		Carriers: out.Lines, Rules: conf.Rules(), Routes: conf.Fallback(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token,
 	}
-	clients, operators := web.NewGate("public", conf.clients, log), web.NewGate("operations", web.Limits{Total: conf.Operations.MaxConnections}, log)
+	clients, operators := web.NewGate("public", conf.Clients, log), web.NewGate("operations", web.Limits{Total: conf.Operations.MaxConnections}, log)
 	m.Clients("public", clients.Stats)
 	m.Clients("operations", operators.Stats)
-	outside, inside := newEntrance(system.Waiting(log, m, away...)), newEntrance(system.WaitingOperations(m))
+	outside, inside := newEntrance(system.Waiting(log, m, config.Away...)), newEntrance(system.WaitingOperations(m))
 	api := web.NewServer(clients.Handler(traces.wrap(outside)), log)
-	if conf.cert != nil {
-		api.TLSConfig = conf.cert.config()
+	if conf.TLS != nil {
+		api.TLSConfig = conf.TLS
 	} else if !web.Loopback(public.Addr().String()) {
 		log.Warn("the public listener speaks no TLS: tokens and codes can be read on the way; set public.tls, or put a proxy that speaks it in front")
 	}
 	ctx, done := context.WithCancel(w.ctx)
 	var reloading sync.WaitGroup
-	reloading.Go(func() { reload(ctx, log, hangup, conf.reloads) })
+	reloading.Go(func() { conf.Reload(ctx, log, hangup) })
 	defer func() { done(); reloading.Wait() }()
 	var s *system.System
-	where := []any{"public", public.Addr().String(), "tls", conf.cert != nil, "operations", operations.Addr().String()}
+	where := []any{"public", public.Addr().String(), "tls", conf.TLS != nil, "operations", operations.Addr().String()}
 	open := func(ctx context.Context) (err error) {
-		if s, err = openPatiently(ctx, config, where...); err != nil {
+		if s, err = openPatiently(ctx, parts, where...); err != nil {
 			return err
 		}
-		outside.lead(s.Handler(out.reports(outages, s)...))
+		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
 		inside.lead(s.Operations())
 		log.Info("serving", append(where, "version", version())...)
 		return nil
@@ -125,115 +121,9 @@ func (c *serveCommand) Run(w world) error {
 		})
 }
 
-func (c *loadedConfig) reloadKeys() error {
-	next, err := c.loadKeys()
-	if err == nil {
-		c.keys.Replace(next)
-	}
-	return err
-}
-
-// lines are the carriers. Those that bring receipts come once more, by themselves.
-type lines struct {
-	all       []dispatch.Line
-	providers []*provider.Carrier
-	smscs     []*smpp.Carrier
-}
-
-// lines makes the carriers. Close them.
-func (c *loadedConfig) lines(log *outage.Log) (made *lines, err error) {
-	made = &lines{}
-	for i, way := range c.ways {
-		out, err := made.add(way, log)
-		if err != nil {
-			made.close()
-			return nil, err
-		}
-		line := c.Carriers[i].line(out)
-		line.Channel = way.channel()
-		made.all = append(made.all, line)
-	}
-	return made, nil
-}
-
-func (l *lines) add(way way, log *outage.Log) (carrier.Carrier, error) {
-	switch {
-	case way.provider != nil:
-		way.provider.Log = log.Logger
-		p, err := provider.New(*way.provider)
-		if err != nil {
-			return nil, err
-		}
-		if !p.Receives() {
-			log.Warn("the provider can't report what became of messages: set public.url, and the secret that reports are checked with", "carrier", p.Name())
-		}
-		l.providers = append(l.providers, p)
-		return p, nil
-	case way.smpp != nil:
-		if way.smpp.Plaintext {
-			log.Warn("carrier is allowed to send its password and codes without TLS", "carrier", way.smpp.Name)
-		}
-		way.smpp.Log, way.smpp.Outages = log.Logger, log
-		c, err := smpp.New(*way.smpp)
-		if err != nil {
-			return nil, err
-		}
-		l.smscs = append(l.smscs, c)
-		return c, nil
-	case way.sip != nil:
-		if way.sip.Transport != sip.TLS {
-			log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls where the trunk has it", "carrier", way.sip.Name)
-		}
-		way.sip.Log, way.sip.Speech.Log = log.Logger, log.Logger
-		return sip.New(*way.sip)
-	}
-	if way.http.Plaintext {
-		log.Warn("carrier is allowed to send codes over plain http", "carrier", way.http.Name)
-	}
-	return carrierhttp.New(*way.http)
-}
-
-// metrics counts what the binds do, and whatever else is counted.
-func (l *lines) metrics() *metric.Metrics {
-	m := metric.New()
-	for _, c := range l.smscs {
-		m.Binds(c.Name(), func() metric.Binds {
-			s := c.Stats()
-			return metric.Binds{Up: s.Bound, Wanted: c.Binds, InFlight: s.InFlight, Window: c.Binds * c.Window, Made: s.Binds, Throttled: s.Throttled}
-		})
-	}
-	return m
-}
-
-// away answers providers' reports while there is no database yet.
-var away = []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Retry-After", "5")
-	http.Error(w, "not now", http.StatusServiceUnavailable)
-})}}
-
-// reports lets carriers report what became of messages.
-func (l *lines) reports(log *outage.Log, s *system.System) []web.Mount {
-	for _, c := range l.smscs {
-		c.OnReceipt(s.Dispatch.Receive)
-	}
-	if len(l.providers) == 0 {
-		return nil
-	}
-	for _, p := range l.providers {
-		p.OnReceipt(s.Dispatch.Receive)
-		p.OnAnswer(s.Dispatch.Words)
-	}
-	return []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: provider.Handler(log, l.providers...)}}
-}
-
-// close ends what carriers keep up, where the system that had them wasn't opened. A second time does
-// nothing.
-func (l *lines) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	for _, line := range l.all {
-		if c, ok := line.Carrier.(carrier.Closer); ok {
-			c.Close(ctx)
-		}
-	}
+// noticed makes SIGHUP ours from here on: without anybody who takes it, it would end the process.
+func noticed() chan os.Signal {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	return hangup
 }

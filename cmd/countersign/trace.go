@@ -24,11 +24,11 @@ import (
 type tracing struct{ provider *sdktrace.TracerProvider }
 
 // startTracing connects to no collector yet: one that is away costs spans, never requests.
-func startTracing(ctx context.Context, c TracingConfig, log *outage.Log) (*tracing, error) {
-	if c.Endpoint == "" {
+func startTracing(ctx context.Context, address string, sample float64, log *outage.Log) (*tracing, error) {
+	if address == "" {
 		return nil, nil
 	}
-	endpoint, err := url.Parse(c.Endpoint)
+	endpoint, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint: %w", err)
 	}
@@ -42,7 +42,7 @@ func startTracing(ctx context.Context, c TracingConfig, log *outage.Log) (*traci
 	}
 	return &tracing{sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
-		sdktrace.WithSampler(sdktrace.ParentBased(linked{sdktrace.TraceIDRatioBased(c.Sample)})),
+		sdktrace.WithSampler(sdktrace.ParentBased(linked{sdktrace.TraceIDRatioBased(sample)})),
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("countersign"))),
 	)}, nil
 }

@@ -111,19 +111,6 @@ func withoutChance(log string) string {
 	return regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|127\.0\.0\.1:\d+|"(ring|talk|late|took_ms)":[^,}]*`).ReplaceAllString(log, "")
 }
 
-// Nobody waits behind calls, which take a minute each.
-func TestATrunksQueueIsItsCalls(t *testing.T) {
-	t.Parallel()
-	cc := CarrierConfig{Concurrency: 64, Queue: 1024, SIP: SIPConfig{Trunk: "sip.example.com", Calls: 50}}
-	if l := cc.line(nil); l.Queue != 50 || l.Concurrency != 50 {
-		t.Errorf("queue %d, concurrency %d; want 50 of each", l.Queue, l.Concurrency)
-	}
-	cc.Queue = 10
-	if l := cc.line(nil); l.Queue != 10 {
-		t.Errorf("queue %d, want the smaller one that was configured: 10", l.Queue)
-	}
-}
-
 // twice finds four digits that are in a text twice.
 func twice(text string) string {
 	for i := 0; i+8 <= len(text); i++ {

@@ -10,7 +10,6 @@ package speech
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -30,20 +29,21 @@ type Config struct {
 
 const maxTimes = 5
 
-// Check says what is wrong with a configuration, if anything.
-func (c Config) Check() error {
+// Check names a field of a configuration, in small letters, and says what is wrong with it. Both are empty
+// if nothing is.
+func (c Config) Check() (field, problem string) {
 	if c.Locale != "" {
 		if _, ok := Match(c.Locale); !ok {
-			return fmt.Errorf("locale %q: there are prompts for %s", c.Locale, strings.Join(Locales(), " "))
+			return "locale", "there are prompts for " + strings.Join(Locales(), " ")
 		}
 	}
 	if c.Times < 0 || c.Times > maxTimes {
-		return fmt.Errorf("times %d: must be from 1 to %d", c.Times, maxTimes)
+		return "times", fmt.Sprintf("must be from 1 to %d", maxTimes)
 	}
 	if len(c.Engine) > 0 && c.Engine[0] == "" {
-		return errors.New("engine: must name a program")
+		return "engine", "must name a program"
 	}
-	return nil
+	return "", ""
 }
 
 // Spells reports whether a locale has spelling words.
@@ -69,8 +69,8 @@ const maxTexts = 64
 
 // New returns a speaker.
 func New(c Config) (*Speaker, error) {
-	if err := c.Check(); err != nil {
-		return nil, err
+	if field, problem := c.Check(); problem != "" {
+		return nil, fmt.Errorf("%s: %s", field, problem)
 	}
 	if c.Times == 0 {
 		c.Times = 2

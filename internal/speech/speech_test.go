@@ -209,13 +209,14 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	}{
 		{Config{}, ""},
 		{Config{Locale: "pt-BR", Times: 5, Engine: []string{"espeak-ng"}}, ""},
-		{Config{Locale: "tlh"}, `locale "tlh": there are prompts for ar de`},
-		{Config{Times: 6}, "times 6: must be from 1 to 5"},
-		{Config{Times: -1}, "times -1: must be from 1 to 5"},
+		{Config{Locale: "tlh"}, `locale: there are prompts for ar de`},
+		{Config{Times: 6}, "times: must be from 1 to 5"},
+		{Config{Times: -1}, "times: must be from 1 to 5"},
 		{Config{Engine: []string{""}}, "engine: must name a program"},
 	} {
-		got := fmt.Sprint(tt.c.Check())
-		if tt.want == "" && got != "<nil>" || !strings.HasPrefix(got, tt.want) {
+		field, problem := tt.c.Check()
+		got := strings.TrimPrefix(field+": "+problem, ": ")
+		if tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%+v: got %s, want %s", tt.c, got, tt.want)
 		}
 	}

@@ -60,11 +60,7 @@ func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done
 // Others may work on the database meanwhile.
 func (s *Store) VoidPending(ctx context.Context, actor, action string) (voided int, err error) {
 	if s.markVoid != nil {
-		if err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-			n, err := s.markVoid(ctx, tx, now)
-			voided = int(n)
-			return err
-		}); err != nil {
+		if err := s.alone(s.markVoid); err != nil {
 			return 0, err
 		}
 	}

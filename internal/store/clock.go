@@ -39,6 +39,7 @@ const (
 type clock struct {
 	fixed   func() time.Time // the time, where there is no other machine to agree with; else nil
 	machine func() Reading
+	mono    func() time.Duration // of the machine
 
 	mu   sync.Mutex // guards writes of last
 	last atomic.Pointer[comparison]
@@ -55,11 +56,11 @@ type comparison struct {
 
 // newClock returns a clock that shows the machine's time until it is compared.
 func newClock(fixed func() time.Time, machine func() Reading) *clock {
-	if machine == nil {
-		machine = ReadMachine
+	c := &clock{fixed: fixed, machine: ReadMachine, mono: func() time.Duration { return time.Since(began) }}
+	if machine != nil {
+		c.machine, c.mono = machine, func() time.Duration { return machine().Mono }
 	}
-	c := &clock{fixed: fixed, machine: machine}
-	at := machine()
+	at := c.machine()
 	c.last.Store(&comparison{at: at, time: at.Wall, broke: at.Mono})
 	return c
 }
@@ -81,7 +82,7 @@ func (c *clock) now() time.Time {
 		return c.fixed()
 	}
 	last := c.last.Load()
-	return last.time.Add(c.machine().Mono - last.at.Mono)
+	return last.time.Add(c.mono() - last.at.Mono)
 }
 
 // compare takes the database's answer, and what the machine's clocks showed before and after the question. The
@@ -124,7 +125,7 @@ func (c *clock) judges() bool {
 	if c.fixed != nil {
 		return true
 	}
-	mono, last := c.machine().Mono, c.last.Load()
+	mono, last := c.mono(), c.last.Load()
 	return last.compared && mono-last.at.Mono <= maxGap && mono-last.broke >= settling
 }
 

@@ -358,6 +358,30 @@ func TestAFailoverVoidsTheFutureAndStopsNoStart(t *testing.T) {
 	}
 }
 
+// The database's clock is set back behind the void mark: starts go on, what was void stays so, and what wasn't lives.
+func TestAClockSetBackTakesTheVoidMarkAlong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.machine(0).replica()
+	void := w.start(s, 0)
+	w.advance(time.Second, 0)
+	w.exec(`UPDATE server SET timeline = '00000000'`)
+	w.look(s)
+	w.advance(time.Second, 0)
+	alive := w.start(s, 1)
+	w.advance(0, -10*time.Minute)
+	slow := w.machine(-10 * time.Minute).replica() // its clock is as the database's
+	v := w.start(slow, 2)
+	for _, v := range []*verify.Verification{v, alive} {
+		if out, err := slow.Check(ctx, guess(v, "483920")); err != nil || !out.Approved {
+			t.Errorf("check: got %+v, %v; want it approved", out, err)
+		}
+	}
+	if _, err := slow.Check(ctx, guess(void, "483920")); !errors.Is(err, verify.ErrCanceled) {
+		t.Errorf("check of one that was void: got error %v, want %v", err, verify.ErrCanceled)
+	}
+}
+
 // isCanceled compares a verification that was canceled in advance with one that was canceled when it was used.
 func (w *world) isCanceled(s *store.Store, used, ahead *verify.Verification) {
 	w.t.Helper()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -71,6 +72,7 @@ type sight struct {
 	epoch   int64  // the transaction that wrote the watermark "void"
 	synced  bool   // commits wait for a standby
 	micros  int64  // the server's time
+	void    []byte // the watermark "void"
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
@@ -84,7 +86,7 @@ const databaseTime = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
 		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint,
-		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `
+		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `, w.id
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
 		AND to_regclass('verification_pkey') IS NOT NULL AND to_regclass('watermark_pkey') IS NOT NULL AND to_regclass('server_pkey') IS NOT NULL`
@@ -95,7 +97,7 @@ type pgQueryer interface {
 
 func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
 	err = conn.QueryRow(ctx, lookAt, pgx.QueryExecModeSimpleProtocol).Scan(&s.is.system, &s.is.timeline, &s.is.incarnation,
-		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced, &s.micros)
+		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced, &s.micros, &s.void)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s, errIncomplete
@@ -140,6 +142,11 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 			return 0, err
 		}
 		s.witness.clear()
+	}
+	if ahead := verify.FirstID(s.clock.now()); bytes.Compare(found.void, ahead[:]) > 0 {
+		if found, err = s.lower(ctx, conn, found.void); err != nil {
+			return 0, err
+		}
 	}
 	s.witness.of(found.name)
 	s.mu.Lock()
@@ -214,35 +221,25 @@ func (s *server) changed(f sight) string {
 
 // settle stores the identity that a server now has, and voids all that may have been lost.
 func (s *server) settle(ctx context.Context, conn *pgx.Conn, why string, changed bool) (found sight, err error) {
-	voided, more := false, true
-	for more {
-		more = false
-		err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, `SELECT FROM server WHERE name = 'primary' FOR UPDATE`); err != nil {
-				return err
-			}
-			if found, err = look(ctx, tx); err != nil {
-				return err
-			}
-			if changed && s.changed(found) == "" {
-				return nil // another connection was faster
-			}
-			if found.unknown() {
-				return s.store(ctx, tx, found.is)
-			}
-			n, err := s.void(ctx, tx)
-			voided = voided || n > 0
-			if more = n >= aheadStep; err != nil || more {
-				return err
-			}
-			if voided {
-				err = s.record(ctx, tx, why)
-			}
-			return errors.Join(err, s.store(ctx, tx, found.is))
-		})
-		if err != nil {
-			return found, fmt.Errorf("void what may have been lost: %w", err)
+	voided := false
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT FROM server WHERE name = 'primary' FOR UPDATE`); err != nil {
+			return err
 		}
+		if found, err = look(ctx, tx); err != nil {
+			return err
+		}
+		if changed && s.changed(found) == "" {
+			return nil // another connection was faster
+		}
+		if err := s.store(ctx, tx, found.is); err != nil || found.unknown() {
+			return err
+		}
+		voided, err = s.void(ctx, tx, why)
+		return err
+	})
+	if err != nil {
+		return found, fmt.Errorf("void what may have been lost: %w", err)
 	}
 	if voided && s.log != nil {
 		s.log.ErrorContext(ctx, "all pending verifications are void: commits may have been lost", "why", why)
@@ -264,51 +261,53 @@ func (s *server) store(ctx context.Context, tx pgx.Tx, is identity) error {
 	return err
 }
 
-// void voids what is there, but of what lies ahead of the time only one step. It returns how many rows it wrote.
-func (s *server) void(ctx context.Context, tx pgx.Tx) (n int64, err error) {
-	now := s.clock.now()
-	mark := verify.FirstID(now)
-	ahead, err := tx.Exec(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)
-	if n = ahead.RowsAffected(); err != nil || n == aheadStep {
-		return n, err
+// void voids what is there and writes down why. It reports whether there was anything.
+func (s *server) void(ctx context.Context, tx pgx.Tx, why string) (bool, error) {
+	moved, err := tx.Exec(ctx, pgVoid)
+	if err != nil || moved.RowsAffected() == 0 {
+		return false, err
 	}
-	moved, err := tx.Exec(ctx, pgVoid, mark[:])
-	return n + moved.RowsAffected(), err
-}
-
-// record writes down why all was voided.
-func (s *server) record(ctx context.Context, tx pgx.Tx, why string) error {
 	id := verify.NewID(s.clock.now())
-	_, err := tx.Exec(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, 'countersign', 'void', '', $2)`, id[:], why)
-	return err
+	_, err = tx.Exec(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, 'countersign', 'void', '', $2)`, id[:], why)
+	return true, err
 }
 
-// markVoid voids what is there as an operator says, and returns how many verifications it canceled one by one.
-func markVoid(ctx context.Context, tx *sql.Tx, now time.Time) (canceled int64, err error) {
-	mark := verify.FirstID(now)
-	ahead, err := tx.ExecContext(ctx, pgVoidAhead, mark[:], millis(now), aheadStep)
-	if err != nil {
-		return 0, err
+// pgVoid voids every verification that is there, whatever the clocks say: the mark is the newest one.
+const pgVoid = `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v WHERE w.name = 'void' AND w.id < v.id`
+
+// lower brings the void mark back to the time, of which it lies ahead when some clock was ahead, or the database's
+// was set back: nothing could start until the time has passed it. What it voids beyond is canceled before.
+func (s *server) lower(ctx context.Context, conn *pgx.Conn, mark []byte) (found sight, err error) {
+	for more := true; more; {
+		more = false
+		err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+			held, err := tx.Exec(ctx, `SELECT FROM watermark WHERE name = 'void' AND id = $1 FOR UPDATE`, mark)
+			if err != nil || held.RowsAffected() == 0 {
+				return err // another connection was faster, and something may have started there since
+			}
+			now := s.clock.now()
+			to := verify.FirstID(now)
+			ahead, err := tx.Exec(ctx, pgVoidAhead, to[:], millis(now), aheadStep, mark)
+			if more = ahead.RowsAffected() == aheadStep; err != nil || more {
+				return err
+			}
+			_, err = tx.Exec(ctx, `UPDATE watermark SET id = $1 WHERE name = 'void'`, to[:])
+			return err
+		})
+		if err != nil {
+			return found, fmt.Errorf("bring the void mark back to the time: %w", err)
+		}
 	}
-	if _, err := tx.ExecContext(ctx, pgVoid, mark[:]); err != nil {
-		return 0, err
-	}
-	return ahead.RowsAffected()
+	return look(ctx, conn)
 }
 
-// pgVoid voids every verification that is there up to an instant: the mark is the newest of them. It never lies
-// ahead of the time, for starts are refused until the time has passed it.
-//
-// What a clock that was ahead has left beyond the mark is canceled row by row, before: pgVoidAhead does to a row
-// what verify.Verification.Cancel does. A step of it takes well less than a transaction may.
+// pgVoidAhead does to rows what verify.Verification.Cancel does, a step of them in well less than a transaction may take.
 const (
-	pgVoid = `UPDATE watermark w SET id = v.id FROM (SELECT least(id, $1) AS id FROM verification ORDER BY verification.id DESC LIMIT 1) v
-		WHERE w.name = 'void' AND w.id < v.id`
 	pgVoidAhead = `UPDATE verification SET status = 3, ended_at = $2, code_sealed = NULL,
 			reason = CASE delivery WHEN 0 THEN 'canceled' ELSE reason END,
 			due_at = CASE delivery WHEN 0 THEN 0 ELSE due_at END,
 			delivery = CASE delivery WHEN 0 THEN 4 ELSE delivery END
-		WHERE status = 0 AND id IN (SELECT id FROM verification WHERE id > $1 AND status = 0 ORDER BY id LIMIT $3)`
+		WHERE status = 0 AND id IN (SELECT id FROM verification WHERE id > $1 AND id <= $4 AND status = 0 ORDER BY id LIMIT $3)`
 	aheadStep = 5000
 )
 

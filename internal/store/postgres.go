@@ -77,7 +77,10 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
-	s.markVoid = markVoid
+	s.markVoid = func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, pgVoid)
+		return err
+	}
 
 	sessions, known := make([]session, writers), newIdentities()
 	for i := range sessions {

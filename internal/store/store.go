@@ -50,10 +50,10 @@ type Store struct {
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
-	txOptions sql.TxOptions                                                                    // of what runs alone
-	limit     time.Duration                                                                    // of a transaction; 0: none
-	announce  func(ctx context.Context, to verify.ID) error                                    // before a sweep reads up to an id; may be nil
-	markVoid  func(ctx context.Context, tx *sql.Tx, now time.Time) (canceled int64, err error) // voids all that is there, before each is canceled; may be nil
+	txOptions sql.TxOptions                                              // of what runs alone
+	limit     time.Duration                                              // of a transaction; 0: none
+	announce  func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
+	markVoid  func(ctx context.Context, tx *sql.Tx, now time.Time) error // voids all that is there, before each is canceled; may be nil
 
 	log       *slog.Logger              // may be nil
 	witness   *witness                  // of what was decided

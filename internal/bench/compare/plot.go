@@ -11,7 +11,7 @@ import (
 // print writes the tables of docs/performance.md.
 func (r *report) print() {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(t, "| rows\t| replicas\t| at once\t| verifications/s\t| floor's\t| ratio\t| CPU µs\t| database's\t| floor's\t| ratio\t| start p99 ms\t| message p99 ms\t| check p99 ms\t|")
+	fmt.Fprintln(t, "| rows\t| replicas\t| concurrent\t| verifications/s\t| floor's\t| ratio\t| CPU µs\t| database's\t| floor's\t| ratio\t| start p99 ms\t| message p99 ms\t| check p99 ms\t|")
 	fmt.Fprintln(t, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, p := range r.Points {
 		fmt.Fprintf(t, "| %d\t| %d\t| %d\t| %.0f\t| %.0f\t| %.2f\t| %.0f\t| %.0f\t| %.0f\t| %.2f\t| %.1f\t| %.1f\t| %.1f\t|\n",
@@ -33,11 +33,11 @@ const (
 	plotColumns, plotLine = 2, 16 // of the legend below
 )
 
-// plot draws two charts: verifications a second and CPU for one, over how many at once, or over how many
-// rows where there are more sizes than numbers at once.
+// plot draws two charts: verifications a second and CPU for one, over the number of concurrent
+// verifications, or over the number of rows if the run has more sizes of the database.
 func (r *report) plot() string {
 	var b strings.Builder
-	over := axis{"at once", "verifications at once", func(p point) int { return p.Concurrency }, r.Points}
+	over := axis{"concurrent", "concurrent verifications", func(p point) int { return p.Concurrency }, r.Points}
 	other := axis{"rows", "verifications in the database before", func(p point) int { return p.Rows }, r.Points}
 	if len(other.marks()) > len(over.marks()) {
 		over, other = other, over

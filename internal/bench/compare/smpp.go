@@ -31,7 +31,7 @@ type arm struct {
 // server with its HTTP carrier. The three take turns in one run.
 func compareCarriers(binaries string) error {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(t, "| carrier\t| at once\t| verifications/s\t| to HTTP's\t| CPU µs\t| to HTTP's\t| message p99 ms\t|")
+	fmt.Fprintln(t, "| carrier\t| concurrent\t| verifications/s\t| to HTTP's\t| CPU µs\t| to HTTP's\t| message p99 ms\t|")
 	fmt.Fprintln(t, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, c := range numbers(*atOnce) {
 		arms, err := measureCarriers(binaries, c)

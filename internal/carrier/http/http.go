@@ -26,7 +26,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"net/http"
@@ -79,10 +78,18 @@ type Carrier struct {
 	macs   sync.Pool // of hash.Hash with the secret; a used one has already hashed it
 }
 
+// Check says all that is wrong with a configuration.
+func (c Config) Check() []carrier.Fault {
+	if err := exchange.CheckURL(c.URL, c.Plaintext); err != nil {
+		return []carrier.Fault{{Field: "url", Message: err.Error()}}
+	}
+	return nil
+}
+
 // New returns a carrier. It doesn't connect yet.
 func New(c Config) (*Carrier, error) {
-	if err := exchange.CheckURL(c.URL, c.Plaintext); err != nil {
-		return nil, fmt.Errorf("carrier %s: url: %w", c.Name, err)
+	if err := carrier.Faulty(c.Name, c.Check()); err != nil {
+		return nil, err
 	}
 	return &Carrier{
 		Config: c, client: exchange.New(exchange.Options{Dial: c.Timeout, Conns: c.Conns, Roots: c.RootCAs, Repeat: true}),

@@ -85,13 +85,26 @@ func New(c Config) (*Carrier, error) {
 	}
 	if p.Receives() {
 		if p.prove, err = newProof(c.Spec.Callback.Check, c.Spec.Channel, c.CallbackSecret); err != nil {
-			return nil, fmt.Errorf("callback_secret: %w", err)
+			return nil, carrier.Fault{Field: "callback_secret", Message: err.Error()}
 		}
 		p.used = newUsed(maxUsed)
 	} else if c.Spec.Answer.Body != "" {
 		return nil, errors.New("answer: needs public.url, where the provider asks for the words, and the secret that the provider signs with")
 	}
 	return p, nil
+}
+
+// Check says what is wrong with a configuration: a field of the account's, or else "api", the description.
+func (c Config) Check() []carrier.Fault {
+	_, err := New(c)
+	var f carrier.Fault
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &f):
+		f = carrier.Fault{Field: "api", Message: err.Error()}
+	}
+	return []carrier.Fault{f}
 }
 
 // Name implements [carrier.Carrier].

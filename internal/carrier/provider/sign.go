@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -27,10 +28,10 @@ type signer func(req *http.Request, user string, body []byte, now time.Time) err
 func newSigner(a AuthSpec, c Config) (signer, error) {
 	secret := c.Secret.Reveal()
 	if a.Kind != "none" && secret == "" {
-		return nil, errors.New("secret: must not be empty")
+		return nil, carrier.Fault{Field: "secret", Message: "must not be empty"}
 	}
 	if strings.ContainsAny(secret, "\r\n\x00") && a.Kind != "jwt" {
-		return nil, errors.New("secret: must be one line")
+		return nil, carrier.Fault{Field: "secret", Message: "must be one line"}
 	}
 	switch a.Kind {
 	case "basic":
@@ -45,7 +46,7 @@ func newSigner(a AuthSpec, c Config) (signer, error) {
 	case "jwt":
 		key, err := privateKey(c.Secret)
 		if err != nil {
-			return nil, fmt.Errorf("secret: %w", err)
+			return nil, carrier.Fault{Field: "secret", Message: err.Error()}
 		}
 		return func(req *http.Request, user string, _ []byte, now time.Time) error {
 			token, err := signJWT(key, user, now)
@@ -54,7 +55,7 @@ func newSigner(a AuthSpec, c Config) (signer, error) {
 		}, nil
 	case "aws":
 		if c.Region == "" || a.Service == "" {
-			return nil, errors.New("region: aws signs for a region and a service")
+			return nil, carrier.Fault{Field: "region", Message: "aws signs for a region and a service"}
 		}
 		return func(req *http.Request, user string, body []byte, now time.Time) error {
 			signAWS(req, awsKey{user, c.Secret, c.Region, a.Service}, body, now)

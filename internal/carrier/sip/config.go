@@ -2,7 +2,6 @@ package sip
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -106,60 +106,58 @@ func (c *Carrier) Limit() time.Duration {
 }
 
 // Check says all that is wrong with a configuration.
-func (c Config) Check() error {
+func (c Config) Check() (all []carrier.Fault) {
 	c = c.withDefaults()
-	var problems []error
-	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	wrong := func(field, format string, args ...any) {
+		all = append(all, carrier.Fault{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
 
 	if host, port := c.host(); host == "" || port < 0 || strings.ContainsAny(host, " @/;<>\"\r\n") {
-		wrong("trunk: must be a host, or host:port")
+		wrong("trunk", "must be a host, or host:port")
 	}
 	if c.Transport != UDP && c.Transport != TCP && c.Transport != TLS {
-		wrong("transport: must be udp, tcp or tls")
+		wrong("transport", "must be udp, tcp or tls")
 	}
 	if c.RootCAs != nil && c.Transport != TLS {
-		wrong("root CAs: only with tls")
+		wrong("ca_file", "only with tls")
 	}
 	if (c.Username == "") != (c.Password == "") {
-		wrong("username and password: one isn't enough")
+		wrong("username", "must be given together with a password")
 	}
 	if c.Register && c.Username == "" {
-		wrong("register: needs a username")
+		wrong("register", "needs a username")
 	}
 	for _, f := range []struct{ name, value string }{{"username", c.Username}, {"domain", c.Domain}} {
 		if strings.ContainsFunc(f.value, unfit) {
-			wrong("%s: has a character that SIP addresses don't have", f.name)
+			wrong(f.name, "has a character that SIP addresses don't have")
 		}
 	}
 	if strings.Trim(c.Prefix, "0123456789*") != "" {
-		wrong("prefix: may have digits and stars")
+		wrong("prefix", "may have digits and stars")
 	}
 	if !number(c.From) && c.From != "" {
-		wrong("from: must be a number")
+		wrong("from", "must be a number")
 	}
 	if _, err := netip.ParseAddrPort(c.Listen); err != nil {
-		wrong("listen: must be an IP address and a port")
+		wrong("listen", "must be an IP address and a port")
 	}
 	if _, err := netip.ParseAddr(c.Advertise); c.Advertise != "" && err != nil {
-		wrong("advertise: must be an IP address")
+		wrong("advertise", "must be an IP address")
 	}
 	ports := (int(c.Ports[1]) + 1 - int(c.Ports[0])) / 2
 	if c.Ports[0] < 1024 || ports < minPorts {
-		wrong("ports: must be a range of at least %d from 1024", 2*minPorts)
+		wrong("ports", "must be a range of at least %d from 1024", 2*minPorts)
 	}
 	if c.Calls < 1 || c.Calls > ports {
-		wrong("calls: must be from 1 to %d, one for two ports", max(1, ports))
+		wrong("calls", "must be from 1 to %d, one for two ports", max(1, ports))
 	}
 	if c.First < 0 || c.Ring < 0 || c.Talk < 0 || c.Talk > maxTalk {
-		wrong("times: must be positive, and the talk at most %v", maxTalk)
+		wrong("talk", "must be positive, and the talk at most %v", maxTalk)
 	}
 	if c.Speech == nil {
-		wrong("speech: must be set")
+		wrong("speech", "must be set")
 	}
-	if err := errors.Join(problems...); err != nil {
-		return fmt.Errorf("carrier %s: %w", c.Name, err)
-	}
-	return nil
+	return all
 }
 
 // unfit reports whether a character would end a SIP address or a header. An @ may be in a user

@@ -69,7 +69,7 @@ type Call struct {
 // New opens a trunk's sockets, and starts to register if that is configured. It doesn't wait for
 // the trunk, which may be away. The caller must close it.
 func New(c Config) (*Carrier, error) {
-	if err := c.Check(); err != nil {
+	if err := carrier.Faulty(c.Name, c.Check()); err != nil {
 		return nil, err
 	}
 	c = c.withDefaults()

@@ -957,15 +957,15 @@ func TestCheckNamesAllThatIsWrong(t *testing.T) {
 	for _, trunk := range []string{"sip.example.com:5080", "192.0.2.1", "2001:db8::1", "[2001:db8::1]:5060"} {
 		c := good
 		c.Trunk = trunk
-		if err := c.Check(); err != nil {
-			t.Errorf("trunk %s: %v", trunk, err)
+		if wrong := c.Check(); wrong != nil {
+			t.Errorf("trunk %s: %v", trunk, wrong)
 		}
 	}
 	for want, change := range map[string]func(*Config){
 		"trunk: must be a host":         func(c *Config) { c.Trunk = "" },
 		"trunk: must be a host, or":     func(c *Config) { c.Trunk = "example.com:0" },
 		"transport: must be":            func(c *Config) { c.Transport = "sctp" },
-		"username and password":         func(c *Config) { c.Username = "a" },
+		"username: must be given":       func(c *Config) { c.Username = "a" },
 		"register: needs":               func(c *Config) { c.Register = true },
 		"username: has a character":     func(c *Config) { c.Username, c.Password = "a>b", "x" },
 		"prefix: may have":              func(c *Config) { c.Prefix = "+" },
@@ -976,14 +976,14 @@ func TestCheckNamesAllThatIsWrong(t *testing.T) {
 		"ports: must be a range":        func(c *Config) { c.Ports = [2]uint16{20000, 20001} },
 		"calls: must be from 1 to 500":  func(c *Config) { c.Calls = 501 },
 		"the talk at most 1m25s":        func(c *Config) { c.Talk = 2 * time.Minute },
-		"times: must be positive":       func(c *Config) { c.Ring = -1 },
+		"talk: must be positive":        func(c *Config) { c.Ring = -1 },
 		"speech: must be set":           func(c *Config) { c.Speech = nil },
-		"root CAs: only with tls":       func(c *Config) { c.RootCAs = emptyPool },
+		"ca_file: only with tls":        func(c *Config) { c.RootCAs = emptyPool },
 		"t: trunk: must be a host, or ": func(c *Config) { c.Trunk = "a b" },
 	} {
 		c := good
 		change(&c)
-		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := carrier.Faulty(c.Name, c.Check()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -104,18 +103,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// A Fault is what is wrong with one field of a configuration, by the name that operators know. It quotes
-// no secret.
-type Fault struct{ Field, Message string }
-
-func (f Fault) Error() string { return f.Field + ": " + f.Message }
-
 // Check says all that is wrong with a configuration.
-func (c Config) Check() (all []Fault) {
+func (c Config) Check() (all []carrier.Fault) {
 	c = c.withDefaults()
 	must := func(ok bool, field, format string, args ...any) {
 		if !ok {
-			all = append(all, Fault{field, fmt.Sprintf(format, args...)})
+			all = append(all, carrier.Fault{Field: field, Message: fmt.Sprintf(format, args...)})
 		}
 	}
 	host, _, err := net.SplitHostPort(c.Addr)
@@ -169,12 +162,8 @@ type Carrier struct {
 
 // New returns a carrier, which starts to bind. The caller must close it.
 func New(c Config) (*Carrier, error) {
-	var wrong []error
-	for _, f := range c.Check() {
-		wrong = append(wrong, fmt.Errorf("carrier %s: %w", c.Name, f))
-	}
-	if wrong != nil {
-		return nil, errors.Join(wrong...)
+	if err := carrier.Faulty(c.Name, c.Check()); err != nil {
+		return nil, err
 	}
 	return start(c, c.dialer()), nil
 }

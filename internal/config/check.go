@@ -1,0 +1,189 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/web"
+	"github.com/countersign/countersign/internal/yamlconf"
+)
+
+// check notes all that is wrong. A key whose value could not be read was noted before.
+func (c *Loaded) check(p *yamlconf.Problems) {
+	p.Check("data", c.Data != "", "must not be empty")
+	c.checkDatabase(p)
+	c.checkKeyset(p)
+	checkAddress(p, "public.listen", c.Public.Listen)
+	checkPublicURL(p, c.Public.URL)
+	c.checkClients(p)
+	checkAddress(p, "operations.listen", c.Operations.Listen)
+	p.Check("operations.listen", c.Operations.Listen != c.Public.Listen || strings.HasSuffix(c.Public.Listen, ":0"), "must not be that of public.listen")
+	c.checkCertificate(p)
+	checkSender(p, "public_sender", c.PublicSender)
+	c.checkSenders(p)
+	p.Check("max_segments", c.MaxSegments >= 1 && c.MaxSegments <= 10, "must be 1 to 10")
+	if problem := LocaleProblem(c.Locale); problem != "" {
+		p.Check("locale", false, "%s", problem)
+	}
+	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)
+	checkDuration(p, "user_limits.period", c.UserLimits.Period, time.Duration(c.UserLimits.Interval), 24*time.Hour)
+	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")
+	p.Check("project_limits.applications", c.ProjectLimits.Applications >= 1 && c.ProjectLimits.Applications <= 100000, "must be 1 to 100000")
+	p.Check("project_limits.templates", c.ProjectLimits.Templates >= 1 && c.ProjectLimits.Templates <= 100000, "must be 1 to 100000")
+	for key, text := range c.Syniverse.refusals() {
+		_, err := parseRefusal(*text)
+		p.Check("syniverse."+key, err == nil, "must be a status from 400 to 499 and an error_code, such as 409 2001")
+	}
+	checkDuration(p, "retention", c.Retention, 24*time.Hour, 87600*time.Hour)
+	p.Check("log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error")
+	p.Check("log.format", slices.Contains([]string{"json", "text"}, c.Log.Format), "must be json or text")
+	p.Check("tracing.sample", c.Tracing.Sample >= 0 && c.Tracing.Sample <= 1, "must be 0 to 1")
+	if e := c.Tracing.Endpoint; e != "" {
+		u, err := url.Parse(e)
+		p.Check("tracing.endpoint", err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"), "must be an http or https URL")
+	}
+	names := map[string]bool{}
+	for i := range c.Carriers {
+		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
+	}
+	checkFailover(p, "failover.sms", c.Failover.SMS, "voice")
+	checkFailover(p, "failover.voice", c.Failover.Voice, "sms")
+	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")
+	p.Check("break_after", c.BreakAfter >= 1 && c.BreakAfter <= 1000, "must be 1 to 1000")
+	for i := range c.Routes {
+		c.checkRoute(p, fmt.Sprintf("routes[%d]", i), &c.Routes[i], names)
+	}
+	for _, channel := range []struct {
+		key      string
+		carriers []string
+	}{{"channels.sms", c.Channels.SMS}, {"channels.voice", c.Channels.Voice}} {
+		for i, name := range channel.carriers {
+			at := fmt.Sprintf("%s[%d]", channel.key, i)
+			p.Check(at, names[name], "there is no carrier %q", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, SIP for voice, and a provider's preset or api says its own", name)
+		}
+	}
+}
+
+// maxConnections is more than a machine has files for.
+const maxConnections = 1_000_000
+
+// checkClients reads what bounds the listeners' clients.
+func (c *Loaded) checkClients(p *yamlconf.Problems) {
+	for key, n := range map[string]int{
+		"public.max_connections": c.Public.MaxConnections, "public.max_per_address": c.Public.MaxPerAddress, "operations.max_connections": c.Operations.MaxConnections,
+	} {
+		p.Check(key, n >= 1 && n <= maxConnections, "must be 1 to %d", maxConnections)
+	}
+	c.Clients = web.Limits{Total: c.Public.MaxConnections, PerAddress: c.Public.MaxPerAddress, Header: c.Public.ClientHeader}
+	for i, text := range c.Public.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		p.Check(fmt.Sprintf("public.trusted_proxies[%d]", i), err == nil && network.Bits() > 0, "must be a network such as 192.0.2.0/24 or 2001:db8::/64, and not all addresses")
+		c.Clients.Proxies = append(c.Clients.Proxies, network.Masked())
+	}
+	letters := strings.Trim(c.Public.ClientHeader, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-")
+	p.Check("public.client_header", c.Public.ClientHeader != "" && letters == "", "must be the name of a header")
+}
+
+// checkDatabase finds the database, and doesn't connect to it.
+func (c *Loaded) checkDatabase(p *yamlconf.Problems) {
+	d := c.Database
+	p.Check("database.writers", d.Writers >= 1 && d.Writers <= 64, "must be 1 to 64")
+	p.Check("database.connections", d.Connections >= 1 && d.Connections <= 256, "must be 1 to 256")
+	checkDuration(p, "database.timeout", d.Timeout, 100*time.Millisecond, 10*time.Second)
+	password, err := c.password(d.Password)
+	if err != nil {
+		p.Check("database.password", false, "%v", err)
+	}
+	if d.URL == "" {
+		p.Check("database.password", d.Password == passwordConfig{}, "is given without a url")
+		return
+	}
+	c.Postgres = &store.Postgres{
+		URL: d.URL, Password: password, Writers: d.Writers, Conns: d.Connections,
+		Timeout: time.Duration(d.Timeout), SynchronousStandby: d.SynchronousStandby,
+	}
+	if err := c.Postgres.Check(); err != nil {
+		p.Check("database.url", false, "%v", err)
+	}
+}
+
+// checkKeyset loads the keys, or says how to make them.
+func (c *Loaded) checkKeyset(p *yamlconf.Problems) {
+	path := c.path(c.Keyset.File)
+	if c.Keyset.Env == "" {
+		c.mayChange("keyset", c.reloadKeys, path)
+	}
+	var err error
+	c.Keys, err = c.loadKeys()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p.Check("keyset.file", false, "there is none at %s; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create %s", path, path)
+	case err != nil:
+		p.Check("keyset", false, "%v", err)
+	}
+}
+
+// checkCertificate loads the public listener's certificate.
+func (c *Loaded) checkCertificate(p *yamlconf.Problems) {
+	t := c.Public.TLS
+	if t.Cert == "" && t.Key == "" {
+		return
+	}
+	p.Check("public.tls.cert", t.Cert != "", "must be given together with key")
+	p.Check("public.tls.key", t.Key != "", "must be given together with cert")
+	checkFile(p, "public.tls.cert", c.path(t.Cert))
+	checkFile(p, "public.tls.key", c.path(t.Key))
+	cert := &certificate{certFile: c.path(t.Cert), keyFile: c.path(t.Key)}
+	c.TLS = cert.config()
+	c.mayChange("certificate", cert.load, cert.certFile, cert.keyFile)
+	if err := cert.load(); err != nil && p.Fine("public.tls.cert", "public.tls.key") {
+		p.Check("public.tls", false, "%v", err)
+	}
+}
+
+func checkAddress(p *yamlconf.Problems, key, addr string) {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	p.Check(key, err == nil, "must be host:port, or :port for all addresses; a port is 0 to 65535")
+}
+
+// checkPublicURL accepts http for a proxy that speaks no TLS within a network.
+func checkPublicURL(p *yamlconf.Problems, s string) {
+	u, err := url.Parse(s)
+	p.Check("public.url", s == "" || err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == "",
+		"must be an https URL, without credentials or a query")
+}
+
+func checkFile(p *yamlconf.Problems, key, path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		p.Check(key, false, "%v", err)
+		return
+	}
+	f.Close()
+}
+
+func checkDuration(p *yamlconf.Problems, key string, d yamlconf.Duration, low, high time.Duration) {
+	p.Check(key, time.Duration(d) >= low && time.Duration(d) <= high, "must be %v to %v", yamlconf.Duration(low), yamlconf.Duration(high))
+}
+
+// checkSender accepts a number, or an alphanumeric sender (3GPP TS 23.040 §9.1.2.5: 11 characters).
+func checkSender(p *yamlconf.Problems, key, s string) {
+	_, err := phone.Parse(s)
+	letters := strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ") == ""
+	p.Check(key, err == nil || letters && len(s) >= 1 && len(s) <= 11, "must be an E.164 number, or 1 to 11 letters and digits")
+}

@@ -1,0 +1,498 @@
+package config
+
+import (
+	"github.com/countersign/countersign/internal/yamlconf"
+)
+
+// Config is what "countersign serve" reads from its YAML file. The comments below are its
+// reference: "config example", "config print" and docs/configuration.md show them.
+//
+// Paths are relative to the file's folder. Durations are written as 10s, 2m or 720h.
+type Config struct {
+	// Data is the folder of the database. It is made if need be, for its owner only.
+	Data string `yaml:"data" default:"data"`
+
+	// Database is a PostgreSQL instead, for several replicas of this server. See docs/operate.md.
+	Database databaseConfig `yaml:"database"`
+
+	// Keyset holds the keys that make the stored codes useless to whoever copies the database.
+	// Make one with "countersign keyset create".
+	Keyset keysetConfig `yaml:"keyset"`
+
+	// Public is where clients reach the API.
+	Public publicConfig `yaml:"public"`
+
+	// Operations is where health checks, metrics and profiles are served. It asks for no
+	// credentials: keep it away from the outside.
+	Operations operationsConfig `yaml:"operations"`
+
+	// PublicSender is the number or name that messages come from when a request names no other:
+	// E.164, or 1 to 11 letters and digits.
+	PublicSender string `yaml:"public_sender" example:"+12025550199"`
+
+	// Senders are what the applications of Syniverse's API may name as message_from, beside numbers
+	// and names. Optional.
+	Senders []senderConfig `yaml:"senders"`
+
+	// StrictSenders refuses applications that name another sender_id or channel. Else these send from
+	// public_sender, so that a configuration made for Syniverse works here.
+	StrictSenders bool `yaml:"strict_senders" default:"false"`
+
+	// MaxSegments is how many SMS segments an application's template may take, with its code: 1 to 10.
+	MaxSegments int `yaml:"max_segments" default:"3"`
+
+	// Locale is the language of the calls of applications that name none, such as de or pt-BR. Without
+	// it the number's country decides, see docs/voice.md. Optional.
+	Locale string `yaml:"locale"`
+
+	// UserLimits bound the codes sent to one user of an application, beside its project's limits for a
+	// number.
+	UserLimits userLimitsConfig `yaml:"user_limits"`
+
+	// ProjectLimits bound what the API callers of one project may make.
+	ProjectLimits projectLimitsConfig `yaml:"project_limits"`
+
+	// Syniverse is how Syniverse's API is served.
+	Syniverse syniverseConfig `yaml:"syniverse"`
+
+	// Carriers are the ways out, each with a name of its own.
+	Carriers []carrierConfig `yaml:"carriers"`
+
+	// Routes say which carriers take a message: the first one that matches it decides. What none
+	// matches goes as channels say. "countersign route explain NUMBER" shows what comes of them.
+	Routes []routeConfig `yaml:"routes"`
+
+	// Channels say which carriers serve a channel, the preferred one first. A channel without
+	// carriers answers 503.
+	Channels channelsConfig `yaml:"channels"`
+
+	// Failover says by which channels a message goes on that none of its channel's carriers gets there.
+	// Applications of Syniverse's API have methods that say it themselves. Optional.
+	Failover failoverConfig `yaml:"failover"`
+
+	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
+	// silent: 1 to 10. What may have been sent counts.
+	MaxMessages int `yaml:"max_messages" default:"3"`
+
+	// BreakAfter is how many hand-overs in a row must fail until messages to that country pass a
+	// carrier by, for 10s at first: 1 to 1000.
+	BreakAfter int `yaml:"break_after" default:"5"`
+
+	// Retention is how long verifications are kept after their start: 24h to 87600h.
+	Retention yamlconf.Duration `yaml:"retention" default:"720h"`
+
+	// Log is what is written to standard error.
+	Log logConfig `yaml:"log"`
+
+	// Tracing sends OpenTelemetry traces.
+	Tracing tracingConfig `yaml:"tracing"`
+}
+
+// databaseConfig is a PostgreSQL database.
+type databaseConfig struct {
+	// URL names it, such as postgres://countersign@db.example.com/countersign?sslmode=verify-full. It
+	// may name several hosts, of which the primary is taken. Without it, the database is a file in
+	// the data folder. Optional.
+	URL string `yaml:"url"`
+	// Password of the URL's user. It is not written here: this says where it is. Optional.
+	Password passwordConfig `yaml:"password"`
+	// Writers is how many connections commit starts and checks: 1 to 64.
+	Writers int `yaml:"writers" default:"2"`
+	// Connections is how many there may be for everything else: 1 to 256. Look-ups, lists and upkeep each have some of their own.
+	Connections int `yaml:"connections" default:"12"`
+	// Timeout of a transaction, of a read, and of a new connection: 100ms to 10s. A request fails
+	// within 2½ times as long when the database is away.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"750ms"`
+	// SynchronousStandby says that whichever standby is promoted has all that was ever committed.
+	// Otherwise a failover voids what is pending, for its guesses may be lost.
+	SynchronousStandby bool `yaml:"synchronous_standby" default:"false"`
+}
+
+// passwordConfig says where a password is: give one of the two.
+type passwordConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
+}
+
+// keysetConfig says where the keys are.
+type keysetConfig struct {
+	// File is a Tink keyset in JSON that only its owner can read.
+	File string `yaml:"file" default:"keyset.json"`
+	// Env is the name of an environment variable that holds the keyset instead. Optional.
+	Env string `yaml:"env"`
+}
+
+// publicConfig is the public listener.
+type publicConfig struct {
+	// Listen is the address to listen on, host:port.
+	Listen string `yaml:"listen" default:":8080"`
+	// URL is how the outside reaches this listener, such as https://verify.example.com, with the path that
+	// a proxy may strip. Providers report there what became of messages, and some sign it. Optional.
+	URL string `yaml:"url"`
+	// TLS makes it https. Without it, put a proxy that speaks TLS in front. Optional.
+	TLS tlsConfig `yaml:"tls"`
+	// MaxConnections is how many connections there may be at once: 1 to 1000000. More are closed at once.
+	// Each takes up to 25 KB.
+	MaxConnections int `yaml:"max_connections" default:"4096"`
+	// MaxPerAddress is how many of them one address may have, or one IPv6 network of 64 bits: 1 to 1000000.
+	// Behind a trusted proxy it is how many requests a client may have under way; more are answered 429.
+	MaxPerAddress int `yaml:"max_per_address" default:"1024"`
+	// TrustedProxies are networks of proxies in front, such as 192.0.2.0/24: what they say of a client's
+	// address is believed. A proxy that isn't listed counts as one client. Optional.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// ClientHeader is the header in which a trusted proxy adds the address of its client.
+	ClientHeader string `yaml:"client_header" default:"X-Forwarded-For"`
+}
+
+// tlsConfig names a certificate. Both files are read again when they change.
+type tlsConfig struct {
+	// Cert is the file of the certificate chain, PEM.
+	Cert string `yaml:"cert"`
+	// Key is the file of its private key, PEM.
+	Key string `yaml:"key"`
+}
+
+// operationsConfig is the operations listener.
+type operationsConfig struct {
+	// Listen is the address to listen on, host:port.
+	Listen string `yaml:"listen" default:"127.0.0.1:8081"`
+	// MaxConnections is how many connections there may be at once: 1 to 1000000.
+	MaxConnections int `yaml:"max_connections" default:"256"`
+}
+
+// senderConfig is what messages come from.
+type senderConfig struct {
+	// ID is the sender's name: applications write it as sender_id:ID, or bare. 1 to 64 of A-Z a-z 0-9 . - _.
+	ID string `yaml:"id"`
+	// Channel is its name as a channel: applications write channel:CHANNEL. Give one of the two, or both.
+	Channel string `yaml:"channel" example:"gqKlekr-S22CJul_aE4XFQ"`
+	// From is the number or name that messages come from: E.164, or 1 to 11 letters and digits.
+	From string `yaml:"from" example:"+12025550198"`
+	// Public makes it one that projects share: it says the default texts only, except for projects with
+	// public-text. Without it, a project must have this one among its own senders, or be allowed any.
+	Public bool `yaml:"public" default:"false"`
+}
+
+// userLimitsConfig bounds what one user is sent.
+type userLimitsConfig struct {
+	// Interval is the time from one code to the next: 0s for no limit, up to 1h.
+	Interval yamlconf.Duration `yaml:"interval" default:"30s"`
+	// Max is how many codes there may be in any period: 0 for no limit, up to 1000.
+	Max int `yaml:"max" default:"5"`
+	// Period is that period: not below the interval, up to 24h.
+	Period yamlconf.Duration `yaml:"period" default:"10m"`
+}
+
+// projectLimitsConfig bounds what the API callers of one project may make. What is there stays when a
+// bound falls below it.
+type projectLimitsConfig struct {
+	// Applications is how many applications there may be at once: 1 to 100000. One takes up to 20 KB.
+	Applications int `yaml:"applications" default:"1000"`
+	// Templates is how many message templates there may be at once: 1 to 100000. One takes up to 8 KB.
+	Templates int `yaml:"templates" default:"1000"`
+}
+
+// syniverseConfig is Syniverse's API: see docs/syniverse.md.
+type syniverseConfig struct {
+	// Alias serves the operations under /scg-external-api/api/v1 as well as under /mfa/v1.
+	Alias bool `yaml:"alias" default:"true"`
+	// ISODates writes dates as 2026-11-21T21:27:02.500Z, and not as milliseconds since 1970.
+	ISODates bool `yaml:"iso_dates" default:"false"`
+	// UniqueNames refuses a second application of a project with the same name: 409, "1011".
+	UniqueNames bool `yaml:"unique_names" default:"false"`
+	// Wrong is the answer to a wrong code: an HTTP status from 400 to 499, and an error_code. Syniverse
+	// publishes neither this one nor those below.
+	Wrong string `yaml:"wrong" default:"409 2001"`
+	// Expired is the answer to a code whose time is over.
+	Expired string `yaml:"expired" default:"409 2002"`
+	// None is the answer where no code is live, or it was used.
+	None string `yaml:"none" default:"409 2002"`
+	// Exhausted is the answer where no guesses are left.
+	Exhausted string `yaml:"exhausted" default:"429 2004"`
+}
+
+// carrierConfig is one way out.
+type carrierConfig struct {
+	// Name is the carrier's name in channels, records and metrics: a-z 0-9 - and _.
+	Name string `yaml:"name" example:"gateway"`
+	// HTTP posts each message as JSON, signed as Standard Webhooks says. This, provider, smpp or sip.
+	HTTP httpCarrierConfig `yaml:"http"`
+	// Provider sends through the API of a provider: docs/providers.md. This, http, smpp or sip.
+	Provider providerConfig `yaml:"provider"`
+	// SMPP binds to an SMSC: docs/smpp.md. This, http, provider or sip.
+	SMPP smppConfig `yaml:"smpp"`
+	// SIP calls phones over a trunk and says the code: docs/voice.md. This, http, provider or smpp.
+	SIP sipConfig `yaml:"sip"`
+	// Concurrency is how many calls are made at once: 1 to 1024. With smpp it is binds times window
+	// instead, with sip its calls.
+	Concurrency int `yaml:"concurrency" default:"64"`
+	// Queue is how many messages may wait or be under way before starts are answered 503: 1 to 100000.
+	// With sip no more than its calls: nobody waits until another call is over.
+	Queue int `yaml:"queue" default:"1024"`
+	// Rate is how many messages a second this server hands over: 0.1 to 10000, 0 for no limit. No more
+	// messages wait than can leave within 10 s.
+	Rate float64 `yaml:"rate" default:"0"`
+	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once;
+	// and twice that where the carrier's answer got lost: 1s to 1h, 0s for ever. Set it only where
+	// receipts come back from this carrier.
+	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
+	// Costs are those of a segment, of a call, or with sip of a minute that was begun, for metrics and
+	// "route explain". Optional.
+	Costs []costConfig `yaml:"costs"`
+	// Senders are what messages come from instead of public_sender. Optional.
+	Senders []poolConfig `yaml:"senders"`
+}
+
+// costConfig is the cost of messages to a country.
+type costConfig struct {
+	// Country is the country's two letters; without it, this is for all others.
+	Country string `yaml:"country" example:"US"`
+	// Cost is in whatever currency the operator counts.
+	Cost float64 `yaml:"cost" default:"0"`
+}
+
+// poolConfig is what messages to a country come from.
+type poolConfig struct {
+	// Country is the country's two letters; without it, this is for all others.
+	Country string `yaml:"country" example:"US"`
+	// From are numbers in E.164, short codes, or names of 1 to 11 letters and digits. One phone always
+	// sees the same one.
+	From []string `yaml:"from" example:"+12025550199"`
+}
+
+// routeConfig is which carriers take the messages that it matches. What it leaves out, any message has.
+type routeConfig struct {
+	// Channels are sms and voice.
+	Channels []string `yaml:"channels" example:"sms"`
+	// Countries are two letters each.
+	Countries []string `yaml:"countries" example:"US"`
+	// Prefixes are beginnings of numbers, with the plus.
+	Prefixes []string `yaml:"prefixes" example:"+1"`
+	// Projects are their ids.
+	Projects []string `yaml:"projects" example:"PROJECT"`
+	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
+	Applications []string `yaml:"applications"`
+	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
+	Carriers []choiceConfig `yaml:"carriers"`
+}
+
+// choiceConfig is a carrier of a route.
+type choiceConfig struct {
+	// Name is the carrier's.
+	Name string `yaml:"name" example:"gateway"`
+	// Weight makes the carriers that have one take turns, in its proportion: 1 to 1000, 0 to stay in
+	// its place.
+	Weight int `yaml:"weight" default:"0"`
+}
+
+// httpCarrierConfig is a receiver of HTTP requests.
+type httpCarrierConfig struct {
+	// URL is where messages are posted: https, or http to this machine.
+	URL string `yaml:"url" example:"http://127.0.0.1:9000/messages"`
+	// Secret signs the requests. It is not written here: this says where it is.
+	Secret secretConfig `yaml:"secret"`
+	// Timeout of one request: 100ms to 10s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+	// Plaintext allows http to other machines: everybody on the way can then read the codes. Each
+	// start warns of it.
+	Plaintext bool `yaml:"plaintext" default:"false"`
+}
+
+// providerConfig is a provider's account.
+type providerConfig struct {
+	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
+	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
+	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
+	Preset string `yaml:"preset"`
+	// Account is the account's id, or whatever the provider calls it.
+	Account string `yaml:"account"`
+	// User is the id of an API key, where that isn't the account's; of telnyx-voice, a TeXML application's.
+	// Else optional.
+	User string `yaml:"user"`
+	// Host is the provider's host, where accounts have hosts of their own. Else optional.
+	Host string `yaml:"host"`
+	// Region is the provider's region, where it has some.
+	Region string `yaml:"region"`
+	// Profile is a messaging service, messaging profile, channel or configuration set; for calls the
+	// language that is spoken. Optional for most.
+	Profile string `yaml:"profile"`
+	// Secret is what the provider knows us by: a token, a password or a private key.
+	Secret providerSecretConfig `yaml:"secret"`
+	// CallbackSecret is what reports about messages are checked with. Optional; where it isn't that of
+	// requests, there are no reports without it.
+	CallbackSecret providerSecretConfig `yaml:"callback_secret"`
+	// Timeout of one request: 100ms to 10s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+	// API is a file that describes the API of a provider without a preset, or what differs from the
+	// preset. To begin with one: countersign config preset. Optional.
+	API string `yaml:"api"`
+}
+
+// providerSecretConfig says where a secret is: give one of the two. The provider's console shows it.
+type providerSecretConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
+}
+
+// smppConfig is an account at an SMSC.
+type smppConfig struct {
+	// Addr is where the SMSC listens, host:port.
+	Addr string `yaml:"addr"`
+	// Plaintext connects without TLS: everybody on the way can then read the password and the codes. It
+	// is for a private line or a tunnel. Each start warns of it.
+	Plaintext bool `yaml:"plaintext" default:"false"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+	// SystemID is the account: 1 to 15 characters.
+	SystemID string `yaml:"system_id"`
+	// Password is the account's. It is not written here: this says where it is. Optional.
+	Password passwordConfig `yaml:"password"`
+	// SystemType is what some SMSCs ask for, up to 12 characters. Optional.
+	SystemType string `yaml:"system_type"`
+	// Service is the service_type of each message, up to 5 characters. Optional.
+	Service string `yaml:"service"`
+	// Mode is transceiver, or pair for an SMSC that wants a receiver and a transmitter.
+	Mode string `yaml:"mode" default:"transceiver"`
+	// Binds are how many transceivers, or pairs, this server keeps up: 1 to 64.
+	Binds int `yaml:"binds" default:"1"`
+	// Window is how many messages of each bind may be without a response: 1 to 1000, and times binds up
+	// to 1024.
+	Window int `yaml:"window" default:"10"`
+	// Rate is how many parts of messages a second all binds together submit: up to 100000, 0 for no
+	// limit. The carrier's own rate counts whole messages.
+	Rate int `yaml:"rate" default:"0"`
+	// BindTimeout is the time from dialling to the response to the bind: 100ms to 1m.
+	BindTimeout yamlconf.Duration `yaml:"bind_timeout" default:"10s"`
+	// Response is the time to the response to anything else: 100ms to 9s, for a call may take 10s.
+	Response yamlconf.Duration `yaml:"response" default:"8s"`
+	// Enquire is the time between two enquire_link: 1s to 1h, 0s for none.
+	Enquire yamlconf.Duration `yaml:"enquire" default:"30s"`
+	// Inactivity is the time without a word of the SMSC's until the connection is made anew: 1s to 24h,
+	// and more than enquire and response together.
+	Inactivity yamlconf.Duration `yaml:"inactivity" default:"90s"`
+	// International is the type of number and the numbering plan of all destinations, and of senders
+	// that are such numbers.
+	International string `yaml:"international" default:"1 1"`
+	// Short is the same of senders that are numbers of up to 8 digits.
+	Short string `yaml:"short" default:"3 0"`
+	// Alphanumeric is the same of senders that are names.
+	Alphanumeric string `yaml:"alphanumeric" default:"5 0"`
+	// Validity tells the SMSC how long the code lives. Some don't take that in its relative form.
+	Validity bool `yaml:"validity" default:"true"`
+	// Receipts asks for a receipt of each message.
+	Receipts bool `yaml:"receipts" default:"true"`
+	// ReceiptID is how receipts write the ids of responses: same, hex-then-decimal or decimal-then-hex.
+	ReceiptID string `yaml:"receipt_id" default:"same"`
+	// Refuse are statuses that refuse a message for good, such as "0x410", whatever docs/smpp.md says of
+	// them. Optional.
+	Refuse []string `yaml:"refuse"`
+}
+
+// sipConfig is a trunk, and what is said by it.
+type sipConfig struct {
+	// Trunk is a host, or host:port. Without a port the name's SRV records decide, then 5060, or 5061 with
+	// TLS.
+	Trunk string `yaml:"trunk"`
+	// Transport is tls, where the sound is encrypted as well, or tcp or udp: then everybody on the way can
+	// listen to the codes, and each start warns of it.
+	Transport string `yaml:"transport" default:"udp"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. With tls. Optional.
+	CAFile string `yaml:"ca_file"`
+	// Username answers the trunk's challenges (digest). Optional.
+	Username string `yaml:"username"`
+	// Password goes with it. It is not written here: this says where it is.
+	Password passwordConfig `yaml:"password"`
+	// Realm is whom the password is for: challenges of others are refused. Optional.
+	Realm string `yaml:"realm"`
+	// Register registers, for trunks that want it, and takes it back when the server stops.
+	Register bool `yaml:"register" default:"false"`
+	// Domain is that of the addresses in From and To. Without it, the trunk's host. Optional.
+	Domain string `yaml:"domain"`
+	// From is the caller's number, where a message's sender is no number. Optional.
+	From string `yaml:"from"`
+	// Plus writes numbers with their plus: +12025550100.
+	Plus bool `yaml:"plus" default:"true"`
+	// Prefix goes before the called number: digits and stars. Optional.
+	Prefix string `yaml:"prefix"`
+	// Listen is the address and port for signalling; port 0 is any.
+	Listen string `yaml:"listen" default:"0.0.0.0:0"`
+	// Advertise is this server's IP address as the trunk sees it, behind NAT. Optional.
+	Advertise string `yaml:"advertise"`
+	// Ports are the UDP ports for sound, two for each call.
+	Ports string `yaml:"ports" default:"20000-20999"`
+	// Peers are networks that may send signalling and sound beside the trunk's host, such as
+	// 192.0.2.0/24. Optional.
+	Peers []string `yaml:"peers"`
+	// Calls are how many there may be at once: 1 to 1024, and one for two ports. More are passed by, or
+	// answered 503.
+	Calls int `yaml:"calls" default:"50"`
+	// First is the time until the trunk says anything: 1s to 30s.
+	First yamlconf.Duration `yaml:"first" default:"4s"`
+	// Ring is the time until the phone is answered: 1s to 2m.
+	Ring yamlconf.Duration `yaml:"ring" default:"30s"`
+	// Talk is the time from then to the end: 5s to 85s.
+	Talk yamlconf.Duration `yaml:"talk" default:"60s"`
+	// RequireKeypress says the code only after a key was pressed, in all calls: answering machines press
+	// none. In those of projects with the policy standard it is so anyway.
+	RequireKeypress bool `yaml:"require_keypress" default:"false"`
+	// SkipKeypress says the code at once in those as well.
+	SkipKeypress bool `yaml:"skip_keypress" default:"false"`
+	// Locale is the language where a message has none: docs/voice.md has the list.
+	Locale string `yaml:"locale" default:"en"`
+	// Times is how often the code is said: 1 to 5.
+	Times int `yaml:"times" default:"2"`
+	// Spell says "A as in Alpha", in the languages that have such words.
+	Spell bool `yaml:"spell" default:"false"`
+	// Engine is a program, with its arguments, that reads a caller's own text and writes a WAV file.
+	// {locale} becomes the language. It never gets a code. Optional.
+	Engine []string `yaml:"engine"`
+}
+
+// secretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
+type secretConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file" example:"gateway.secret"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
+}
+
+// channelsConfig maps channels to carriers.
+type channelsConfig struct {
+	// SMS are the names of the carriers of text messages.
+	SMS []string `yaml:"sms" example:"gateway"`
+	// Voice are the names of the carriers of calls.
+	Voice []string `yaml:"voice" example:"gateway"`
+}
+
+// failoverConfig maps channels to those by which a message goes on. Without them nobody is called, or
+// sent a text, who didn't ask for that.
+type failoverConfig struct {
+	// SMS are the channels after sms: voice, or none.
+	SMS []string `yaml:"sms"`
+	// Voice are the channels after voice: sms, or none.
+	Voice []string `yaml:"voice"`
+}
+
+// logConfig is how we log: one line for each request, numbers masked, codes never.
+type logConfig struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level" default:"info"`
+	// Format is json or text.
+	Format string `yaml:"format" default:"json"`
+}
+
+// tracingConfig is where traces go.
+type tracingConfig struct {
+	// Endpoint is the URL of an OTLP/HTTP collector, such as http://127.0.0.1:4318. Optional.
+	Endpoint string `yaml:"endpoint"`
+	// Sample is the share of requests that are traced: 0 to 1.
+	Sample float64 `yaml:"sample" default:"0.01"`
+}

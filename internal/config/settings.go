@@ -1,0 +1,100 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/face/syniverse"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/yamlconf"
+)
+
+// checkSenders checks the senders' names, each of which must be one sender's.
+func (c *Loaded) checkSenders(p *yamlconf.Problems) {
+	seen := map[string]bool{}
+	for i, s := range c.Senders {
+		key := fmt.Sprintf("senders[%d]", i)
+		p.Check(key, s.ID != "" || s.Channel != "", "must have an id, a channel, or both")
+		for field, name := range map[string]string{"id": s.ID, "channel": s.Channel} {
+			const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_"
+			p.Check(key+"."+field, len(name) <= 64 && strings.Trim(name, allowed) == "", "must be 1 to 64 of A-Z a-z 0-9 . - _")
+			p.Check(key+"."+field, name == "" || !seen[field+":"+name], "is the name of another sender")
+			seen[field+":"+name] = true
+		}
+		checkSender(p, key+".from", s.From)
+	}
+}
+
+// settings are what the configuration decides for all projects.
+// Settings are what the domain takes of the configuration.
+func (c *Loaded) Settings() verify.Settings {
+	s := verify.Settings{
+		PublicSender: c.PublicSender, Senders: map[string]verify.Sender{}, StrictSenders: c.StrictSenders,
+		Locale: c.Locale, MaxSegments: c.MaxSegments, UniqueNames: c.Syniverse.UniqueNames, Failover: c.After(),
+		MaxApplications: c.ProjectLimits.Applications, MaxTemplates: c.ProjectLimits.Templates,
+		UserLimits: verify.UserLimits{
+			Interval: time.Duration(c.UserLimits.Interval), Max: c.UserLimits.Max, Period: time.Duration(c.UserLimits.Period),
+		},
+	}
+	for _, sender := range c.Senders {
+		from := sender.From
+		if n, err := phone.Parse(from); err == nil {
+			from = string(n) // as projects have theirs
+		}
+		if sender.ID != "" {
+			s.Senders["sender_id:"+sender.ID] = verify.Sender{From: from, Public: sender.Public}
+		}
+		if sender.Channel != "" {
+			s.Senders["channel:"+sender.Channel] = verify.Sender{From: from, Public: sender.Public}
+		}
+	}
+	return s
+}
+
+// refusals are the answers that can be set, by their keys.
+func (c *syniverseConfig) refusals() map[string]*string {
+	return map[string]*string{"wrong": &c.Wrong, "expired": &c.Expired, "none": &c.None, "exhausted": &c.Exhausted}
+}
+
+// SyniverseOptions are what Syniverse's face takes of the configuration, which was checked.
+func (c *Loaded) SyniverseOptions() syniverse.Options {
+	answer := func(text string) syniverse.Refusal {
+		r, _ := parseRefusal(text)
+		return r
+	}
+	s := &c.Syniverse
+	return syniverse.Options{
+		NoAlias: !s.Alias, ISODates: s.ISODates,
+		Refusals: syniverse.Refusals{
+			Wrong: answer(s.Wrong), Expired: answer(s.Expired), None: answer(s.None), Exhausted: answer(s.Exhausted),
+		},
+	}
+}
+
+// parseRefusal reads a status and an error_code.
+func parseRefusal(text string) (syniverse.Refusal, error) {
+	status, code, _ := strings.Cut(strings.TrimSpace(text), " ")
+	n, err := strconv.Atoi(status)
+	r := syniverse.Refusal{Status: n, Code: strings.TrimSpace(code)}
+	if err != nil || n < 400 || n > 499 || r.Code == "" || len(r.Code) > 64 {
+		return syniverse.Refusal{}, errors.New("not a status and an error_code")
+	}
+	return r, nil
+}
+
+// localeTag is the part of BCP 47 that anybody uses.
+var localeTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}$`)
+
+// LocaleProblem says why calls can't be spoken in a language. "" is none in particular.
+func LocaleProblem(s string) string {
+	if _, ok := speech.Match(s); s == "" || ok && localeTag.MatchString(s) {
+		return ""
+	}
+	return fmt.Sprintf("must be a language tag such as de or pt-BR, of one of %s", strings.Join(speech.Locales(), " "))
+}
