@@ -18,7 +18,7 @@ func TestConfigCheckSaysAllThatIsWrong(t *testing.T) {
 	if err := os.WriteFile(path, []byte("keyset: {file: none.json}\npublic_sender: +12025550199\nmax_messages: 0\nretentoin: 24h\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`countersign: %[1]s/countersign.yaml is wrong:
+	want := fmt.Sprintf(`countersign: %[1]s/countersign.yaml: 3 errors:
   line 1: keyset.file: there is none at %[1]s/none.json; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create %[1]s/none.json
   line 3: max_messages: must be 1 to 10
   line 4: retentoin: there is no such key; did you mean retention?
@@ -74,11 +74,11 @@ func TestTheExampleIsRightOnceItsFilesExist(t *testing.T) {
 	lineOf := func(key string) int { return 1 + strings.Count(example[:strings.Index(example, key+":")], "\n") }
 	noKeyset := fmt.Sprintf("  line %d: keyset.file: there is none at DIR/keyset.json; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create DIR/keyset.json\n", lineOf("\n  file")+1)
 	noSecret := fmt.Sprintf("  line %d: carriers[0].http.secret: stat DIR/gateway.secret: no such file or directory; to make it: countersign secret create DIR/gateway.secret\n", lineOf("secret"))
-	check(2, "countersign: DIR/countersign.yaml is wrong:\n"+noKeyset+noSecret)
+	check(2, "countersign: DIR/countersign.yaml: 2 errors:\n"+noKeyset+noSecret)
 	if exit, _, stderr := runHere(t, "secret", "create", filepath.Join(dir, "gateway.secret")); exit != 0 {
 		t.Fatal(stderr)
 	}
-	check(2, "countersign: DIR/countersign.yaml is wrong:\n"+noKeyset)
+	check(2, "countersign: DIR/countersign.yaml: 1 error:\n"+noKeyset)
 	if exit, _, stderr := runHere(t, "keyset", "create", filepath.Join(dir, "keyset.json")); exit != 0 {
 		t.Fatal(stderr)
 	}

@@ -100,7 +100,7 @@ func checkUse(p *yamlconf.Problems, key string, cc *carrierConfig) {
 	}
 	country := func(at, s string, seen map[string]bool) {
 		p.Check(at+".country", s == "" || phone.IsRegion(s), "must be a country in two letters, such as US")
-		p.Check(at+".country", !seen[s], "stands here twice")
+		p.Check(at+".country", !seen[s], "must not be repeated")
 		seen[s] = true
 	}
 	seen := map[string]bool{}

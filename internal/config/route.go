@@ -84,7 +84,7 @@ func checkFailover(p *yamlconf.Problems, key string, then []string, other string
 	for i, s := range then {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		p.Check(at, s == other, "must be %s: there is no other channel", other)
-		p.Check(at, !slices.Contains(then[:i], s), "stands here twice")
+		p.Check(at, !slices.Contains(then[:i], s), "must not be repeated")
 	}
 }
 

@@ -576,12 +576,12 @@ var mutants = []mutant{
 		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
 	},
 	{
-		"void-mark-stays-ahead", "Nor does a database's clock that is set back after one, and what was void stays so.",
+		"void-mark-stays-ahead", "After a clock that was ahead is set back, new verifications can start, and void ones stay void.",
 		[]edit{{identityFile, "tx.Exec(ctx, pgVoidAhead, to[:], millis(now), aheadStep, mark)", "tx.Exec(ctx, pgVoidAhead, to[:], millis(now), 0, mark)"}},
 		test{inStore, "^TestAClockSetBackTakesTheVoidMarkAlong$"},
 	},
 	{
-		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
+		"exposed-failover-forgiven", "A failover without a synchronous standby voids pending codes, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
 	},

@@ -51,8 +51,8 @@ func New(all, shared int) *Places {
 	return &Places{all: all, shared: min(all, shared), holders: map[string]*holder{}}
 }
 
-// Take asks for a place for a holder. While other holders want places, this one gets a place only if it
-// has less than its share, or if fewer than half of the shared places are taken.
+// Take asks for a place for a holder. While other holders want places, a holder gets one only below its
+// share, or if fewer than half of the shared places are taken.
 func (p *Places) Take(who string, now time.Time) Answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,8 +29,8 @@ type Config struct {
 
 const maxTimes = 5
 
-// Check names a field of a configuration, in small letters, and says what is wrong with it. Both are empty
-// if nothing is.
+// Check returns the name of an invalid field, in lower case, and the problem with it. Both are empty if the
+// configuration is valid.
 func (c Config) Check() (field, problem string) {
 	if c.Locale != "" {
 		if _, ok := Match(c.Locale); !ok {

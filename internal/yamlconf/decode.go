@@ -70,11 +70,16 @@ func (p *Problems) line(key string) int {
 	return 0
 }
 
-// Describe returns all problems as one text, in the order of their lines.
+// Describe returns all problems as one text, in the order of their lines. The first line has the file and
+// the number of problems.
 func (p *Problems) Describe(file string) string {
 	slices.SortStableFunc(p.List, func(a, b Problem) int { return a.Line - b.Line })
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s is wrong:", file)
+	count := "1 error"
+	if n := len(p.List); n != 1 {
+		count = fmt.Sprintf("%d errors", n)
+	}
+	fmt.Fprintf(&b, "%s: %s:", file, count)
 	for _, q := range p.List {
 		b.WriteString("\n  ")
 		if q.Line > 0 {
@@ -125,7 +130,7 @@ func Decode(text []byte, into any) Problems {
 		return d.Problems
 	}
 	if len(file.Docs) > 1 {
-		d.List = append(d.List, Problem{Message: "has more than one document"})
+		d.List = append(d.List, Problem{Message: "must be a single document"})
 		return d.Problems
 	}
 	if len(file.Docs) == 1 && file.Docs[0].Body != nil {
@@ -171,7 +176,7 @@ func (d *decoder) value(key string, n ast.Node, v reflect.Value) {
 	}
 	switch n.(type) {
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		d.Check(key, false, "must be written out: anchors, aliases and tags mean nothing here")
+		d.Check(key, false, "must be written out: anchors, aliases and tags are not supported")
 		return
 	}
 	switch {
@@ -217,7 +222,7 @@ func (d *decoder) mapping(key string, n ast.Node, v reflect.Value) {
 			d.List = append(d.List, Problem{line, child, "there is no such key" + suggest(name, v.Type())})
 			continue
 		case seen[name]:
-			d.List = append(d.List, Problem{line, child, "stands here twice"})
+			d.List = append(d.List, Problem{line, child, "duplicate key"})
 			continue
 		}
 		seen[name] = true

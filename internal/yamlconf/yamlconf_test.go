@@ -127,7 +127,7 @@ var every = conf{
 	Group: group{Inner: "i", Deep: deep{Level: 1}},
 }
 
-const writtenOut = "must be written out: anchors, aliases and tags mean nothing here"
+const writtenOut = "must be written out: anchors, aliases and tags are not supported"
 
 // A file with errors reports all of them with their lines.
 func TestProblems(t *testing.T) {
@@ -143,8 +143,8 @@ func TestProblems(t *testing.T) {
 		"a key's whole path":                  {"group.inner: 5\n", []Problem{{1, "group.inner", "there is no such key" + here}}},
 		"a misspelt key in a group":           {"group:\n  iner: 5\n", []Problem{{2, "group.iner", "there is no such key; did you mean inner?"}}},
 		"a misspelt key in a list":            {"items:\n  - name: a\n  - name: b\n    siez: 1\n", []Problem{{4, "items[1].siez", "there is no such key; did you mean size?"}}},
-		"a key that stands twice":             {"text: a\ncount: 1\ntext: b\n", []Problem{{3, "text", "stands here twice"}}},
-		"a group that stands twice":           {"group:\n  inner: a\ngroup:\n  inner: b\n", []Problem{{3, "group", "stands here twice"}}},
+		"a key that stands twice":             {"text: a\ncount: 1\ntext: b\n", []Problem{{3, "text", "duplicate key"}}},
+		"a group that stands twice":           {"group:\n  inner: a\ngroup:\n  inner: b\n", []Problem{{3, "group", "duplicate key"}}},
 		"no whole number":                     {"count: 5x\n", []Problem{{1, "count", "must be a whole number"}}},
 		"a broken number":                     {"count: 5.0\n", []Problem{{1, "count", "must be a whole number"}}},
 		"a number that is too large":          {"count: 99999999999999999999\n", []Problem{{1, "count", "must be a whole number"}}},
@@ -165,8 +165,8 @@ func TestProblems(t *testing.T) {
 		"a value in a list of groups":         {"items:\n- name: a\n- b\n", []Problem{{3, "items[1]", "must be a group of keys"}}},
 		"a list for the file":                 {"- a\n", []Problem{{0, "", "must be a group of keys"}}},
 		"a value for the file":                {"text\n", []Problem{{0, "", "must be a group of keys"}}},
-		"several documents":                   {"text: a\n---\ntext: b\n", []Problem{{0, "", "has more than one document"}}},
-		"a directive":                         {"%YAML 1.2\n---\ntext: b\n", []Problem{{0, "", "has more than one document"}}},
+		"several documents":                   {"text: a\n---\ntext: b\n", []Problem{{0, "", "must be a single document"}}},
+		"a directive":                         {"%YAML 1.2\n---\ntext: b\n", []Problem{{0, "", "must be a single document"}}},
 		"an anchor and an alias":              {"text: &a b\nnames: [*a]\n", []Problem{{1, "text", writtenOut}, {2, "names[0]", writtenOut}}},
 		"an anchor on a group":                {"group: &g\n  inner: a\nitems: [{group: *g}]\n", []Problem{{1, "group", writtenOut}, {3, "items[0].group", writtenOut}}},
 		"an alias of nothing":                 {"text: *a\n", []Problem{{1, "text", writtenOut}}},
@@ -228,7 +228,7 @@ func TestCheckNotesOneProblemForAKey(t *testing.T) {
 	p.Check("items[10].name", false, "doesn't exist")
 	p.Check("counts", false, "is another key")
 	p.Check("names[0]", false, "must not be empty")
-	want := `a file is wrong:
+	want := `a file: 7 errors:
   counts: is another key
   names[0]: must not be empty
   line 1: count: must be a whole number
@@ -248,7 +248,7 @@ func TestAFileThatIsNotYAMLHasNoOtherProblems(t *testing.T) {
 	p := Decode([]byte("text: 'a\n"), &c)
 	p.Check("text", false, "must not be empty")
 	p.Check("items[0].name", false, "must not be empty")
-	if want := "a file is wrong:\n  line 1: not YAML: could not find end character of single-quoted text"; p.Describe("a file") != want {
+	if want := "a file: 1 error:\n  line 1: not YAML: could not find end character of single-quoted text"; p.Describe("a file") != want {
 		t.Errorf("got  %s\nwant %s", p.Describe("a file"), want)
 	}
 }

@@ -105,7 +105,7 @@ func (c *Carrier) Limit() time.Duration {
 	return speakLimit + 2*c.First + c.Ring + c.Talk + 2*hangUpWait
 }
 
-// Check says all that is wrong with a configuration.
+// Check returns all errors in a configuration.
 func (c Config) Check() (all []carrier.Fault) {
 	c = c.withDefaults()
 	wrong := func(field, format string, args ...any) {

@@ -103,7 +103,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Check says all that is wrong with a configuration.
+// Check returns all errors in a configuration.
 func (c Config) Check() (all []carrier.Fault) {
 	c = c.withDefaults()
 	must := func(ok bool, field, format string, args ...any) {
@@ -122,9 +122,9 @@ func (c Config) Check() (all []carrier.Fault) {
 	must(c.Binds >= 1 && c.Binds <= 64, "binds", "must be from 1 to 64")
 	must(c.Window >= 1 && c.Window <= 1000, "window", "must be from 1 to 1000")
 	must(c.Rate >= 0 && c.Rate <= 100_000, "rate", "must be from 1 to 100000 in a second, or 0 for no limit")
-	must(c.BindTimeout > 0, "bind_timeout", "must be more than nothing")
-	must(c.Response > 0, "response", "must be more than nothing")
-	must(c.Inactivity > 0, "inactivity", "must be more than nothing")
+	must(c.BindTimeout > 0, "bind_timeout", "must be positive")
+	must(c.Response > 0, "response", "must be positive")
+	must(c.Inactivity > 0, "inactivity", "must be positive")
 	if c.Response > 0 && c.Inactivity > 0 && c.Enquire > 0 {
 		must(c.Inactivity > c.Enquire+c.Response, "inactivity", "must be more than enquire and response together, %v", c.Enquire+c.Response)
 	}

@@ -80,7 +80,7 @@ carrier smsc: system_type: must have at most 12 characters of ASCII
 carrier smsc: binds: must be from 1 to 64
 carrier smsc: window: must be from 1 to 1000
 carrier smsc: rate: must be from 1 to 100000 in a second, or 0 for no limit
-carrier smsc: response: must be more than nothing
+carrier smsc: response: must be positive
 carrier smsc: receipt_id: "hex" is neither empty nor "hex-then-decimal" nor "decimal-then-hex"`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want\n%s", err, want)
