@@ -77,9 +77,9 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	return errors.Join(f(st), st.Close())
 }
 
-// recordAudit writes down who did something.
-func recordAudit(ctx context.Context, st *store.Store, action string, p verify.ProjectID, detail string) error {
-	return st.Record(ctx, store.Audit{Actor: actor(), Action: action, Project: p, Detail: detail})
+// done is what the audit says of a change that the user of this command makes.
+func done(action, detail string) store.Audit {
+	return store.Audit{Actor: actor(), Action: action, Detail: detail}
 }
 
 // actor is the user that runs this command.
@@ -131,10 +131,7 @@ func (c *projectCreate) Run(w world) error {
 		return err
 	}
 	return c.with(w.ctx, true, func(st *store.Store) error {
-		if err := st.CreateProject(w.ctx, p); err != nil {
-			return err
-		}
-		if err := recordAudit(w.ctx, st, "project create", p.ID, "policy "+string(p.Profile)+reached(p)); err != nil {
+		if err := st.CreateProject(w.ctx, p, done("project create", "policy "+string(p.Profile)+reached(p))); err != nil {
 			return err
 		}
 		return printOne(w, c.JSON, projectRow(p))
@@ -324,11 +321,9 @@ func (c *projectPolicy) Run(w world) error {
 		if err := c.set(&p); err != nil {
 			return err
 		}
-		if err := st.UpdateProject(w.ctx, p); err != nil {
-			return err
-		}
-		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
-			p.Profile, p.AnySender, len(p.Senders), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)+reached(p)); err != nil {
+		detail := fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
+			p.Profile, p.AnySender, len(p.Senders), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily) + reached(p)
+		if err := st.UpdateProject(w.ctx, p, done("project policy", detail)); err != nil {
 			return err
 		}
 		return showProject(w, c.JSON, p)
@@ -369,10 +364,7 @@ func (c *keyCreate) Run(w world) error {
 			k.Consumer, consumerSecret = verify.NewConsumer()
 			k.ConsumerSecret = verify.HashKey(consumerSecret)
 		}
-		if err := st.CreateKey(w.ctx, k); err != nil {
-			return err
-		}
-		if err := recordAudit(w.ctx, st, "key create", k.Project, k.ID.String()); err != nil {
+		if err := st.CreateKey(w.ctx, k, done("key create", k.ID.String())); err != nil {
 			return err
 		}
 		if !c.JSON {
@@ -417,10 +409,7 @@ func (c *keyRevoke) Run(w world) error {
 		return usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
 	}
 	return c.with(w.ctx, false, func(st *store.Store) error {
-		p, err := st.RevokeKey(w.ctx, id)
-		if err != nil {
-			return err
-		}
-		return recordAudit(w.ctx, st, "key revoke", p, id.String())
+		_, err := st.RevokeKey(w.ctx, id, done("key revoke", id.String()))
+		return err
 	})
 }

@@ -386,6 +386,11 @@ var mutants = []mutant{
 		[]edit{{"internal/store/admin.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
+	{
+		"change-without-audit", "No change to a project or a key is committed without the entry that says who made it.",
+		[]edit{{"internal/store/destination.go", "			return fmt.Errorf(\"write audit: %w\", err)\n", "			return nil\n"}},
+		test{inStore, "^TestWithoutItsAuditNothingChanges$/^SQLite$"},
+	},
 
 	{
 		"memory-before-disk", "What another process wrote is seen, whatever is remembered.",
