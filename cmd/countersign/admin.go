@@ -49,6 +49,21 @@ func (d database) find() (folder string, pg *store.Postgres, err error) {
 	return folder, pg, err
 }
 
+// byConfig reports whether a configuration says where the database is, and no folder of the command line.
+func (d database) byConfig() bool {
+	if d.Data == "" && d.Config == "" {
+		return os.Getenv("COUNTERSIGN_DATA") == ""
+	}
+	return d.Data == ""
+}
+
+// noDatabase is a folder without a database, which a command was to work on.
+type noDatabase string
+
+func (folder noDatabase) Error() string {
+	return fmt.Sprintf("there is no database in %s (create a project first)", string(folder))
+}
+
 // with runs f on the database. Only some commands make a file that isn't there: after a typing error
 // an empty list would mislead.
 func (d database) with(ctx context.Context, create bool, f func(*store.Store) error) error {
@@ -65,7 +80,7 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	if pg == nil && !create {
 		switch _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("there is no database in %s (create a project first)", folder)
+			return noDatabase(folder)
 		case err != nil:
 			return err // it may be there, for another user
 		}
@@ -118,8 +133,9 @@ type policyFlags struct {
 type projectCreate struct {
 	database
 	policyFlags
-	Name string `arg:"" help:"Name, for people: 1 to 100 characters."`
-	ID   string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
+	Name   string `arg:"" help:"Name, for people: 1 to 100 characters."`
+	ID     string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
+	Create bool   `help:"Make the database too, where --data names a folder without one. With --config it is made anyway."`
 }
 
 func (c *projectCreate) Run(w world) error {
@@ -130,12 +146,16 @@ func (c *projectCreate) Run(w world) error {
 	if err := c.set(&p); err != nil {
 		return err
 	}
-	return c.with(w.ctx, true, func(st *store.Store) error {
+	err := c.with(w.ctx, c.Create || c.byConfig(), func(st *store.Store) error {
 		if err := st.CreateProject(w.ctx, p, done("project create", "policy "+string(p.Profile)+reached(p))); err != nil {
 			return err
 		}
 		return printOne(w, c.JSON, projectRow(p))
 	})
+	if folder := noDatabase(""); errors.As(err, &folder) {
+		return fmt.Errorf("there is no database in %s: make one with --create, or with countersign serve or dev", string(folder))
+	}
+	return err
 }
 
 // set puts the settings that were given into a project, and checks all of it.
