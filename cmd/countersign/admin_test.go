@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -193,6 +194,26 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 	}
 }
 
+// firstPending waits for a database and says how many verifications are pending in it, as soon as it is there.
+func firstPending(path string) string {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&immutable=1")
+		if err != nil {
+			return err.Error()
+		}
+		defer db.Close()
+		var n int
+		if err := db.QueryRow(`SELECT count(*) FROM verification WHERE status = 0 AND expires_at > $1`, time.Now().UnixMilli()).Scan(&n); err != nil {
+			return err.Error()
+		}
+		return strconv.Itoa(n)
+	}
+	return "nobody knows how many"
+}
+
 // A backup made under load is whole, and what is restored of it forgets what was pending.
 func TestBackupWhileServing(t *testing.T) {
 	t.Parallel()
@@ -253,7 +274,12 @@ func TestBackupWhileServing(t *testing.T) {
 	if err := os.Rename(filepath.Join(in.dir, "data"), filepath.Join(in.dir, "old")); err != nil {
 		t.Fatal(err)
 	}
+	appeared := make(chan string)
+	go func() { appeared <- firstPending(filepath.Join(in.dir, "data", "countersign.db")) }()
 	said = in.run("restore", "--config", "countersign.yaml", "copy.db")
+	if got := <-appeared; got != "0" {
+		t.Errorf("when the database appeared, %s were pending: a server could be started on it after a crash", got)
+	}
 	if !regexp.MustCompile(`^Restored .*countersign\.db\. Voided [1-9]\d* pending verifications: guesses spent after the backup are not in it\.\n$`).MatchString(said) {
 		t.Errorf("restore: got %q", said)
 	}

@@ -55,8 +55,9 @@ func progress(out io.Writer, what, unit string, done, all int) {
 	}
 }
 
+// syncFile makes what a file or a folder holds durable.
 func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -90,34 +91,61 @@ func (c *restoreCommand) Run(w world) error {
 		}
 	}
 	if err := c.restore(w, to); err != nil {
-		for _, ending := range []string{"", "-wal", "-shm"} { // half a database is none
-			os.Remove(to + ending)
-		}
 		return fmt.Errorf("restore %s: %w", c.From, err)
 	}
 	return nil
 }
 
+// restore makes the database under another name, and names it right when all is void: a restore that is stopped
+// leaves nothing that a server would open.
 func (c *restoreCommand) restore(w world, to string) error {
-	if err := copyFile(c.From, to); err != nil {
+	half := to + ".half"
+	removeDatabase(half) // what one before has left
+	n, err := c.copyAndVoid(w, half)
+	if err == nil {
+		err = os.Rename(half, to)
+	}
+	if err != nil {
+		removeDatabase(half)
 		return err
 	}
-	return c.open(w.ctx, false, store.Options{Migrate: true}, func(st *store.Store) error { // an older server may have saved it
-		if err := st.Intact(w.ctx); err != nil {
-			return err
-		}
-		// Guesses that were spent since the backup are not in it, and neither is which codes were used.
-		n, err := st.VoidPending(w.ctx, actor(), "restore")
-		if err != nil {
-			return err
-		}
-		// What a server before decided last isn't in the backup; that has been voided now.
-		if err := os.Remove(filepath.Join(filepath.Dir(to), store.WitnessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return printDone(w, c.JSON, row{{"", "file", to}, {"", "voided", n}},
-			"Restored %s. Voided %d pending verifications: guesses spent after the backup are not in it.", to, n)
-	})
+	if err := syncFile(filepath.Dir(to)); err != nil {
+		return err
+	}
+	// What a server before decided last isn't in the backup; that has been voided now.
+	if err := os.Remove(filepath.Join(filepath.Dir(to), store.WitnessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return printDone(w, c.JSON, row{{"", "file", to}, {"", "voided", n}},
+		"Restored %s. Voided %d pending verifications: guesses spent after the backup are not in it.", to, n)
+}
+
+func removeDatabase(path string) {
+	for _, ending := range []string{"", "-wal", "-shm"} {
+		os.Remove(path + ending)
+	}
+}
+
+// copyAndVoid copies a backup that is whole, and voids what was pending: guesses that were spent since the
+// backup are not in it, and neither is which codes were used.
+func (c *restoreCommand) copyAndVoid(w world, to string) (voided int, err error) {
+	if err := copyFile(c.From, to); err != nil {
+		return 0, err
+	}
+	st, err := store.Open(w.ctx, store.Options{Path: to, Migrate: true}) // an older server may have saved it
+	if err != nil {
+		return 0, err
+	}
+	if err = st.Intact(w.ctx); err == nil {
+		voided, err = st.VoidPending(w.ctx, actor(), "restore")
+	}
+	if err = errors.Join(err, st.Close()); err != nil {
+		return 0, err
+	}
+	if _, err := os.Stat(to + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%s-wal is still there, which holds a part of the database", to)
+	}
+	return voided, nil
 }
 
 // copyFile copies to a new file that only its owner can read, durably.

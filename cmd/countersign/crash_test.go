@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
@@ -32,6 +33,7 @@ const (
 	crashRole     = "crash"
 	crashPhoneURL = "COUNTERSIGN_TEST_PHONE"   // where the parent takes messages
 	crashLife     = "COUNTERSIGN_TEST_LIFE"    // which of the child's lives it is
+	crashClock    = "COUNTERSIGN_TEST_CLOCK"   // how far the child's clock is ahead
 	crashCommits  = "COUNTERSIGN_TEST_COMMITS" // how late the child's commits begin
 )
 
@@ -55,6 +57,13 @@ type phoneCarrier struct{ name string }
 // crashConfig is the child's: its messages go to the parent, and its commits may be slow.
 func crashConfig(c *system.Config) {
 	c.Carriers[0].Carrier = phoneCarrier{c.Carriers[0].Carrier.Name()}
+	if ahead, err := time.ParseDuration(os.Getenv(crashClock)); err == nil {
+		c.Machine = func() store.Reading {
+			r := store.ReadMachine()
+			r.Wall = r.Wall.Add(ahead)
+			return r
+		}
+	}
 	if late, err := time.ParseDuration(os.Getenv(crashCommits)); err == nil {
 		c.Commit = func(_ int, commit func() error) error {
 			time.Sleep(late)

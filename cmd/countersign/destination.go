@@ -60,7 +60,7 @@ func (c *destinationShow) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := st.Now()
 		toRow := func(v verify.Verification) row {
 			return row{
 				{"VERIFICATION", "id", v.ID}, {"STARTED", "started_at", v.ID.Time()}, {"CHANNEL", "channel", v.Channel},
@@ -129,7 +129,7 @@ func (c *destinationReset) asProject(w world, st *store.Store) (who string, err 
 		return "", err
 	}
 	account, err := st.Account(w.ctx, verify.HashKey(verify.Secret(strings.TrimSpace(string(text)))))
-	expired := !account.KeyExpires.IsZero() && !time.Now().Before(account.KeyExpires)
+	expired := !account.KeyExpires.IsZero() && !st.Now().Before(account.KeyExpires)
 	if err != nil && !errors.Is(err, verify.ErrUnauthenticated) {
 		return "", err
 	}

@@ -24,23 +24,24 @@ import (
 type commands struct {
 	Version kong.VersionFlag `help:"Print the version, and exit."`
 
-	Dev         devCommand         `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
-	Serve       serveCommand       `cmd:"" help:"Serve for real, as a configuration file says."`
-	Config      configCommand      `cmd:"" help:"Check, print or begin a configuration file."`
-	Keyset      keysetCommand      `cmd:"" help:"Create and rotate the keys that protect stored codes."`
-	Secret      secretCommand      `cmd:"" help:"Create a secret that signs messages to a carrier."`
-	Project     projectCommand     `cmd:"" help:"Create, list and change projects (tenants)."`
-	Key         keyCommand         `cmd:"" help:"Create, list and revoke a project's API keys."`
-	Application applicationCommand `cmd:"" help:"Show and change how the calls of applications are made."`
-	Route       routeCommand       `cmd:"" help:"Explain which carriers take a message."`
-	Carrier     carrierCommand     `cmd:"" help:"Send a test message by a carrier of a running server."`
-	Destination destinationCommand `cmd:"" help:"Show or reset what a project remembers of a number."`
-	Audit       auditCommand       `cmd:"" help:"List what operators did."`
-	Bench       benchCommand       `cmd:"" help:"Measure a running server from outside."`
-	Backup      backupCommand      `cmd:"" help:"Copy the database while a server runs on it."`
-	Restore     restoreCommand     `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
-	Void        voidCommand        `cmd:"" help:"Void pending verifications, after a restore that the server can't notice."`
-	Migrate     migrateCommands    `cmd:"" help:"Move an installation from SQLite to PostgreSQL, or bring a database up to date."`
+	Dev          devCommand          `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
+	Serve        serveCommand        `cmd:"" help:"Serve for real, as a configuration file says."`
+	Config       configCommand       `cmd:"" help:"Check, print or begin a configuration file."`
+	Keyset       keysetCommand       `cmd:"" help:"Create and rotate the keys that protect stored codes."`
+	Secret       secretCommand       `cmd:"" help:"Create a secret that signs messages to a carrier."`
+	Project      projectCommand      `cmd:"" help:"Create, list and change projects (tenants)."`
+	Key          keyCommand          `cmd:"" help:"Create, list and revoke a project's API keys."`
+	Application  applicationCommand  `cmd:"" help:"Show and change how the calls of applications are made."`
+	Route        routeCommand        `cmd:"" help:"Explain which carriers take a message."`
+	Carrier      carrierCommand      `cmd:"" help:"Send a test message by a carrier of a running server."`
+	Destination  destinationCommand  `cmd:"" help:"Show or reset what a project remembers of a number."`
+	Verification verificationCommand `cmd:"" help:"Show a verification and its timeline."`
+	Audit        auditCommand        `cmd:"" help:"List what operators did."`
+	Bench        benchCommand        `cmd:"" help:"Measure a running server from outside."`
+	Backup       backupCommand       `cmd:"" help:"Copy the database while a server runs on it."`
+	Restore      restoreCommand      `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
+	Void         voidCommand         `cmd:"" help:"Void pending verifications, after a restore that the server can't notice."`
+	Migrate      migrateCommands     `cmd:"" help:"Move an installation from SQLite to PostgreSQL, or bring a database up to date."`
 }
 
 // world is what a command may touch of the outside.

@@ -219,23 +219,46 @@ func storedIn(t *testing.T, databaseURL string) map[string]storedVerification {
 }
 
 // devReplica starts a development server whose messages go to the phones of the test.
-func devReplica(t *testing.T, data, databaseURL, phones string, life int) *process {
+func devReplica(t *testing.T, data, databaseURL, phones string, life int, env ...string) *process {
 	t.Helper()
-	return startDev(t, []string{
-		runAs + "=" + crashRole, crashPhoneURL + "=" + phones, fmt.Sprintf("%s=%d", crashLife, life),
-	}, "--data", data, "--database", databaseURL, "--project", "crash", "--token", "crash-test-token")
+	return startDev(t, append(env,
+		runAs+"="+crashRole, crashPhoneURL+"="+phones, fmt.Sprintf("%s=%d", crashLife, life),
+	), "--data", data, "--database", databaseURL, "--project", "crash", "--token", "crash-test-token")
 }
 
 // Replicas are killed, and the database is shut down at once, while clients go on. The server's own
 // default would acknowledge what isn't on disk.
 func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	t.Parallel()
+	killReplicas(t, conditions{})
+}
+
+// The same on machines whose clocks are far apart, with a database that is slow and an ocean away.
+func TestKilledReplicasInBadConditionsKeepTheirPromises(t *testing.T) {
+	t.Parallel()
+	testsize.Full(t, "takes minutes")
+	killReplicas(t, conditions{
+		network: 500 * time.Microsecond, commits: 300 * time.Millisecond, clocks: [replicas]time.Duration{0, 30 * time.Second, -30 * time.Second},
+	})
+}
+
+// conditions are what replicas suffer beside being killed.
+type conditions struct {
+	network time.Duration           // how late everything arrives at the database, and from it
+	commits time.Duration           // how late each commit begins
+	clocks  [replicas]time.Duration // how far each machine's clock is ahead
+}
+
+func killReplicas(t *testing.T, in conditions) {
+	t.Helper()
 	kills, shutdowns := testsize.Times(5), testsize.Times(2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	cluster := pgtest.New(t, "synchronous_commit = off", "wal_writer_delay = 10s")
 	databaseURL := cluster.Database(t, "")
+	wire := pgtest.NewWire(t, cluster)
+	wire.Delay(in.network)
 	c := newCrowd(t, seed, replicas)
 	c.stored = func() map[string]storedVerification { return storedIn(t, databaseURL) }
 	c.phones.slow = 100 * time.Millisecond // so that there are calls under way when a replica dies
@@ -245,7 +268,8 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	start := func(i int) {
 		life++
 		lives[i] = life
-		c.servers[i].Store(devReplica(t, data, databaseURL, receiver.URL, life))
+		c.servers[i].Store(devReplica(t, data, wire.URL(databaseURL), receiver.URL, life,
+			crashCommits+"="+in.commits.String(), crashClock+"="+in.clocks[i].String()))
 	}
 	for i := range replicas {
 		start(i)
@@ -264,8 +288,9 @@ func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 			cluster.Start(t)
 			continue
 		}
-		// One dies in the middle of a call, of which nothing is sent. Where the others are, chance decides.
-		if !held {
+		// One dies in the middle of a call, of which nothing is sent. Where the others are, chance decides. It is
+		// one that takes starts: a clock that is too far off forbids that.
+		if !held && in.clocks[n%replicas] == 0 {
 			held = true
 			if id := c.phones.hold(t, fmt.Sprint(lives[n%replicas])); !within(patience, func() bool { return c.promised(id) }) {
 				t.Errorf("%s: nobody was told that it was started", id)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 //	curl [-s] [-X METHOD] [-H HEADER]... [-u USER:PASSWORD] [-d BODY] [-w '%{http_code}'] URL
 //	await PATTERN curl ...    asks until the answer has the pattern
 //	take NAME PATTERN         puts the pattern's group in the last answer into a variable
+//	receive NAME              takes messages until the script ends, at a URL that it puts into a variable
 //
 // curl is as much of the real one as the documentation's lines have. -w writes the status at the
 // end, in a line of its own unless there is no body.
@@ -51,6 +53,14 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 			ts.Fatalf("%v isn't there, or has no group", pattern)
 		}
 		ts.Setenv(args[0], m[1])
+	},
+	"receive": func(ts *testscript.TestScript, _ bool, args []string) {
+		if len(args) != 1 {
+			ts.Fatalf("usage: receive NAME")
+		}
+		gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		ts.Defer(gateway.Close)
+		ts.Setenv(args[0], gateway.URL)
 	},
 }
 

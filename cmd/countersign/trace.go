@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/countersign/countersign/internal/outage"
 )
@@ -41,9 +42,31 @@ func startTracing(ctx context.Context, address string, sample float64, log *outa
 	}
 	return &tracing{sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(sample))),
+		sdktrace.WithSampler(sdktrace.ParentBased(linked{sdktrace.TraceIDRatioBased(sample)})),
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("countersign"))),
 	)}, nil
+}
+
+// linked samples what has a link as what it links to: an attempt as the request that started its message. It
+// samples the rest by share.
+type linked struct{ sdktrace.Sampler }
+
+func (s linked) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	switch {
+	case len(p.Links) == 0:
+		return s.Sampler.ShouldSample(p)
+	case p.Links[0].SpanContext.IsSampled():
+		return sdktrace.AlwaysSample().ShouldSample(p)
+	}
+	return sdktrace.NeverSample().ShouldSample(p)
+}
+
+// tracer makes the spans of messages' attempts; nil makes none.
+func (t *tracing) tracer() trace.Tracer {
+	if t == nil {
+		return nil
+	}
+	return t.provider.Tracer("github.com/countersign/countersign")
 }
 
 // wrap makes a span of each request, named by its method. The span sees a request without path,

@@ -48,7 +48,7 @@ func (c *projectUsage) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		all, err := c.count(w, st, p.ID, time.Now())
+		all, err := c.count(w, st, p.ID, st.Now())
 		if err != nil {
 			return err
 		}

@@ -1,5 +1,5 @@
-// Package bench drives a verification server from outside, through whole verifications: start,
-// wait for the message at a sink of its own, check the code in it.
+// Package bench drives a verification server from outside with complete verifications: it
+// starts one, waits for the message at a sink of its own, and checks the code in it.
 package bench
 
 import (
@@ -22,23 +22,23 @@ import (
 	"time"
 )
 
-// Options say what to drive, and how hard.
+// Options configure a run.
 type Options struct {
-	// URLs of the server's replicas, such as http://127.0.0.1:8080. What is started at one of them is
-	// checked at the next.
+	// URLs of the server's replicas, such as http://127.0.0.1:8080. A verification started at one of
+	// them is checked at the next.
 	URLs           []string
 	Project, Token string
-	Sink           net.Listener // where the server's HTTP carrier posts messages
-	SMSC           *SMSC        // instead: to which its SMPP carrier is bound
-	Concurrency    int          // verifications at once
+	Sink           net.Listener // receives the messages of the server's HTTP carrier
+	SMSC           *SMSC        // used instead, if the server has an SMPP carrier bound to it
+	Concurrency    int          // concurrent verifications
 	Duration       time.Duration
-	PIDs           []int // processes whose CPU time is taken
+	PIDs           []int // processes to measure
 	Client         *http.Client
 	// Progress, if set, is called every second.
 	Progress func(done int, elapsed time.Duration)
 }
 
-// A Result is what came of a run.
+// A Result is the result of a run.
 type Result struct {
 	Concurrency   int     `json:"concurrency"`
 	Verifications int     `json:"verifications"` // approved ones
@@ -47,9 +47,9 @@ type Result struct {
 	Seconds       float64 `json:"seconds"`
 	PerSecond     float64 `json:"per_second"`
 
-	Start   Latency `json:"start"`   // until the start is answered
-	Message Latency `json:"message"` // from asking until the message is at the sink
-	Check   Latency `json:"check"`   // until the check is answered
+	Start   Latency `json:"start"`   // until the start's response
+	Message Latency `json:"message"` // from the start's request until the message is at the sink
+	Check   Latency `json:"check"`   // until the check's response
 
 	CPU []CPU `json:"cpu,omitempty"`
 }
@@ -60,14 +60,15 @@ type Latency struct {
 	P99 float64 `json:"p99_ms"`
 }
 
-// CPU is the time that a process worked, user and system.
+// CPU is a process's CPU time, user and system.
 type CPU struct {
 	PID             int     `json:"pid"`
 	Seconds         float64 `json:"seconds"`
 	PerVerification float64 `json:"us_per_verification"`
 }
 
-// Run drives the server for o.Duration and lets what is under way finish.
+// Run drives the server for o.Duration, and lets verifications that have
+// started finish.
 func Run(ctx context.Context, o Options) (Result, error) {
 	before, err := cpuSeconds(o.PIDs)
 	if err != nil {
@@ -119,19 +120,19 @@ type driver struct {
 	Options
 	done, failed, turn atomic.Int64
 
-	mu      sync.Mutex              // guards all below
+	mu      sync.Mutex              // guards the fields below
 	waiting map[string]chan arrival // by number
-	next    int64                   // number to send to
+	next    int64                   // the next number
 	failure string
 }
 
-// arrival is a message at the sink.
+// An arrival is a message at the sink.
 type arrival struct {
 	code string
 	at   time.Time
 }
 
-// timings are one worker's samples.
+// timings holds one worker's samples.
 type timings struct{ start, message, check []time.Duration }
 
 var codeAtEnd = regexp.MustCompile(`[0-9A-Z]+$`)
@@ -146,7 +147,8 @@ func (d *driver) receive(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// arrived takes a message. One that nobody waits for any more, or a repeated one, is nobody's.
+// arrived passes a message to the worker that waits for it. It drops repeated messages and
+// those that nobody waits for.
 func (d *driver) arrived(to, text string) {
 	d.mu.Lock()
 	c := d.waiting[to]
@@ -157,7 +159,7 @@ func (d *driver) arrived(to, text string) {
 	}
 }
 
-// expect returns where the message for a number comes in.
+// expect returns the channel for the message to a number.
 func (d *driver) expect(to string) chan arrival {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -166,7 +168,7 @@ func (d *driver) expect(to string) chan arrival {
 	return c
 }
 
-// one takes one verification from start to end.
+// one runs one verification from start to end.
 func (d *driver) one(t *timings) {
 	if err := d.verify(t); err != nil {
 		d.failed.Add(1)
@@ -216,7 +218,8 @@ func (d *driver) verify(t *timings) error {
 	return nil
 }
 
-// number is one that nobody asked for before, so that no send limit is met.
+// number returns a number that wasn't used before, so that no send limit
+// applies.
 func (d *driver) number() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -255,7 +258,7 @@ func (d *driver) report(ctx context.Context, began time.Time) {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ctx.Done(): // say it once more, for the line that stays
+		case <-ctx.Done(): // a last report, for the line that remains
 			d.Progress(int(d.done.Load()), time.Since(began))
 			return
 		case <-ticker.C:
@@ -293,7 +296,7 @@ func latency(all []time.Duration) Latency {
 // clockTick is the unit of /proc/PID/stat, which Linux fixes at 100 Hz for programs (proc(5)).
 const clockTick = 100
 
-// cpuSeconds reads how long processes have worked.
+// cpuSeconds returns the CPU time of processes.
 func cpuSeconds(pids []int) ([]float64, error) {
 	all := make([]float64, len(pids))
 	for i, pid := range pids {
@@ -306,13 +309,14 @@ func cpuSeconds(pids []int) ([]float64, error) {
 	return all, nil
 }
 
-// A Stat is what Linux's /proc/PID/stat says of a process (proc(5)).
+// A Stat holds a process's data from Linux's /proc/PID/stat (proc(5)).
 type Stat struct {
 	Parent     int
-	Own, Ended float64 // CPU seconds, user and system: its own, and of its children that have ended
+	Own, Ended float64 // CPU seconds, user and system: of the process, and of its ended children
 }
 
-// ReadStat reads that of a process. Its error is [os.ErrNotExist] for one that has ended.
+// ReadStat reads a process's Stat. The error is [os.ErrNotExist] if the process has
+// ended.
 func ReadStat(pid int) (s Stat, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 )
 
-// An SMSC takes messages over SMPP 3.4, as a peer that costs little: it lets everybody bind, answers each
-// submit_sm at once, and sends a receipt where one is asked for. It is for a private address of this
+// An SMSC is an SMPP 3.4 peer that costs little. It accepts every bind, answers each submit_sm
+// immediately, and sends a receipt if one is requested. Let it listen only on a private address of this
 // machine.
 type SMSC struct {
 	binds, receipts, ids atomic.Int64
@@ -22,7 +22,7 @@ type SMSC struct {
 	taken func(to, text string)
 }
 
-// What an SMSC understands (SMPP 3.4 §5.1.2.1).
+// The commands that an SMSC understands (SMPP 3.4 §5.1.2.1).
 const (
 	cmdSubmit      = 0x04
 	cmdDeliver     = 0x05
@@ -32,10 +32,10 @@ const (
 	cmdResponse    = 0x80000000
 )
 
-// maxPDU is far above any message of ours.
+// maxPDU is far above the size of any message of ours.
 const maxPDU = 4096
 
-// Serve takes connections until the listener is closed.
+// Serve accepts connections until the listener is closed.
 func (s *SMSC) Serve(l net.Listener) {
 	for {
 		conn, err := l.Accept()
@@ -46,20 +46,21 @@ func (s *SMSC) Serve(l net.Listener) {
 	}
 }
 
-// Binds is how many there are.
+// Binds returns the number of binds.
 func (s *SMSC) Binds() int { return int(s.binds.Load()) }
 
-// Receipts is how many were taken.
+// Receipts returns the number of acknowledged receipts.
 func (s *SMSC) Receipts() int { return int(s.receipts.Load()) }
 
-// onMessage sets who gets the messages.
+// onMessage sets the function that gets the messages.
 func (s *SMSC) onMessage(taken func(to, text string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken = taken
 }
 
-// bound serves a connection. What it can't understand ends it.
+// bound serves one connection. It ends the connection at the first input that
+// it doesn't understand.
 func (s *SMSC) bound(conn net.Conn) {
 	defer conn.Close()
 	in, out := bufio.NewReaderSize(conn, 64<<10), bufio.NewWriterSize(conn, 64<<10)
@@ -70,7 +71,7 @@ func (s *SMSC) bound(conn net.Conn) {
 		}
 	}()
 	for sequence := uint32(1); ; sequence++ {
-		if in.Buffered() == 0 && out.Flush() != nil { // one write for what came in one
+		if in.Buffered() == 0 && out.Flush() != nil { // answer in one write the requests that came in one read
 			return
 		}
 		command, number, body, err := readPDU(in)
@@ -124,7 +125,8 @@ func readPDU(r io.Reader) (command, sequence uint32, body []byte, err error) {
 	return binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[12:]), body, err
 }
 
-// writePDU writes one with the status 0. An error shows when it is flushed.
+// writePDU writes a PDU with status 0. Errors appear when the writer is
+// flushed.
 func writePDU(w *bufio.Writer, command, sequence uint32, body []byte) {
 	var h [16]byte
 	binary.BigEndian.PutUint32(h[:], uint32(16+len(body)))
@@ -134,7 +136,7 @@ func writePDU(w *bufio.Writer, command, sequence uint32, body []byte) {
 	w.Write(body)
 }
 
-// submitted is what of a submit_sm the bench needs.
+// submitted holds the fields of a submit_sm that the bench needs.
 type submitted struct {
 	from, to, text string
 	receipt        bool
@@ -142,7 +144,8 @@ type submitted struct {
 
 var errSubmit = errors.New("a submit_sm ends too soon")
 
-// parseSubmit reads one in the default alphabet, whose letters and digits are ASCII (§4.4.1).
+// parseSubmit parses a submit_sm in the default alphabet, whose letters and digits are ASCII
+// (§4.4.1).
 func parseSubmit(body []byte) (m submitted, err error) {
 	text := func() string {
 		s, rest, ok := bytes.Cut(body, []byte{0})
@@ -181,7 +184,8 @@ func parseSubmit(body []byte) (m submitted, err error) {
 	return m, nil
 }
 
-// delivered is the deliver_sm with the receipt: in the form of text, and with the id apart.
+// delivered returns the deliver_sm with a message's receipt as text, and with the id as a
+// parameter too.
 func (m submitted) delivered(id string) []byte {
 	text := fmt.Sprintf("id:%s sub:001 dlvrd:001 submit date:2601010000 done date:2601010000 stat:DELIVRD err:000 text:", id)
 	b := append([]byte("\x00\x01\x01"), m.to+"\x00\x00\x00"+m.from+"\x00"...)

@@ -1,13 +1,13 @@
-// Package code makes one-time codes and reads what people type of them.
+// Package code generates one-time codes and reads the codes that people type.
 //
-// A code is worth exactly the guesses that it takes, so every code of a format
-// and length is equally likely: random bytes that would favour some characters
-// are thrown away, never reduced. The alphabets leave out the characters that
-// people mix up when they copy from a small screen, because a wrong guess that
-// was only a misread letter still counts. What is typed is read generously
-// where that can't turn one code into another (spaces, dashes and invisible
-// characters, digits of other scripts, full-width forms, case where a format
-// has only one) and strictly everywhere else.
+// All codes of one format and length are equally likely. Random bytes that
+// would favour some characters are discarded, never reduced modulo the
+// alphabet's size. The alphabets leave out look-alike characters, because a
+// wrong guess counts even if the person only misread a letter.
+//
+// Reading ignores differences that can't turn one code into another: spaces,
+// dashes, invisible characters, digits of other scripts, full-width forms, and
+// case where a format has only one. Everything else must match exactly.
 package code
 
 import (
@@ -21,23 +21,24 @@ import (
 	"github.com/countersign/countersign/internal/typed"
 )
 
-// MaxLength is the longest code that can be made or read.
+// MaxLength is the length of the longest code that this package generates or
+// reads.
 const MaxLength = 64
 
-// A Format says which characters a code is drawn from.
+// A Format is the set of characters that a code consists of.
 type Format string
 
 const (
-	Numeric      Format = "numeric"      // any keypad can type it, any voice can read it out
+	Numeric      Format = "numeric"      // any keypad can type it, any voice can read it aloud
 	Alpha        Format = "alpha"        // capital letters; typed in any case
 	Alphanumeric Format = "alphanumeric" // capital letters and digits; typed in any case
-	Complex      Format = "complex"      // both cases, digits and symbols, of which a code may lack some; typed exactly
+	Complex      Format = "complex"      // both cases, digits and symbols, not all of them in each code; typed exactly
 )
 
-// I and O, their lower cases, and l are look-alikes of 1 and 0, which the
-// formats with letters leave out too. Every symbol is a single septet in the
-// GSM 03.38 alphabet, so that a code costs a message as many septets as it has
-// characters. None is a space or a dash, which [Normalize] drops.
+// The formats with letters leave out I, O, their lower cases, and l, which look
+// like 1 and 0, and leave out 1 and 0 as well. Every symbol is a single septet
+// in the GSM 03.38 alphabet, so a code takes as many septets in a message as it
+// has characters. No symbol is a space or a dash, which [Normalize] drops.
 const (
 	upper   = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 	lower   = "abcdefghjkmnpqrstuvwxyz"
@@ -53,8 +54,8 @@ var (
 // Valid reports whether f is one of the formats above.
 func (f Format) Valid() bool { return f.Alphabet() != "" }
 
-// Alphabet is every character that a code of the format can hold, each once,
-// all of them ASCII. It is empty for an unknown format.
+// Alphabet returns every character that a code of the format can hold, each
+// once. All of them are ASCII. It returns "" for an unknown format.
 func (f Format) Alphabet() string {
 	switch f {
 	case Numeric:
@@ -69,8 +70,8 @@ func (f Format) Alphabet() string {
 	return ""
 }
 
-// Bits is the entropy of a code of the given length: what a policy that asks
-// for bits rather than characters compares. It is 0 for what can't be made.
+// Bits returns the entropy of a code of the given length, in bits. It returns 0
+// for an unknown format or a length that [Generate] refuses.
 func (f Format) Bits(length int) float64 {
 	if !f.Valid() || length < 1 || length > MaxLength {
 		return 0
@@ -80,7 +81,8 @@ func (f Format) Bits(length int) float64 {
 
 // Generate draws a code of exactly length characters from rand, which callers
 // set to crypto/rand.Reader. Every code is equally likely if every byte of rand
-// is. A reader that fails, or ends early, fails the code: there is no short one.
+// is. If rand fails or ends early, Generate returns an error, never a shorter
+// code.
 func Generate(rand io.Reader, f Format, length int) (string, error) {
 	alphabet := f.Alphabet()
 	if alphabet == "" {
@@ -97,8 +99,8 @@ func Generate(rand io.Reader, f Format, length int) (string, error) {
 
 	code := make([]byte, 0, length)
 	var block [MaxLength]byte
-	// Fewer than one byte in four is refused, so with a working source the
-	// rounds never run out; with a stuck one they end.
+	// A round discards fewer than one byte in four, so a working source never
+	// uses up the rounds. The bound ends the loop if the source is stuck.
 	for range 128 {
 		missing := block[:length-len(code)]
 		if _, err := io.ReadFull(rand, missing); err != nil {
@@ -116,14 +118,15 @@ func Generate(rand io.Reader, f Format, length int) (string, error) {
 	return "", fmt.Errorf("generate code: %w", errStuck)
 }
 
-// Normalize turns what a person typed into the code that it spells: folded as
-// [typed.Rune] does, and in upper case unless the format tells cases apart. It
-// reports false for what can't be a code of the format. It
-// doesn't guess that 0 was meant for O: neither is in an alphabet with letters,
-// and a person who reads one there should look again.
+// Normalize returns the code that a typed text spells. It folds characters as
+// [typed.Rune] does, and to upper case unless the format distinguishes cases.
+// It reports false for a text that can't be a code of the format.
 //
-// It stops at the first character that no code holds, and allocates only for
-// a result, so a hostile input costs at most one pass.
+// It doesn't read 0 as O: the alphabets with letters have neither, so a person
+// who reads one of them should look again.
+//
+// It stops at the first character that no code holds, and allocates only for a
+// result, so hostile input costs at most one pass.
 func Normalize(f Format, text string) (string, bool) {
 	alphabet := f.Alphabet()
 	var kept [MaxLength]byte
@@ -144,8 +147,8 @@ func Normalize(f Format, text string) (string, bool) {
 	return string(kept[:n]), n > 0
 }
 
-// Fold is how Normalize reads a text that need not be a code, such as one with
-// something before it.
+// Fold folds a text as [Normalize] does, but accepts texts that aren't codes,
+// such as a code with a word before it.
 func Fold(f Format, text string) string {
 	return strings.Map(func(r rune) rune {
 		r = typed.Rune(r)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -45,9 +47,10 @@ type Kit struct {
 
 // Options change what [New] makes. The zero value is a server as production has it.
 type Options struct {
-	Data     string // the data folder; "" is a temporary one
-	Database string // URL of a PostgreSQL, instead of a file in that folder
-	Clock    *Clock // nil: a new one, at Start
+	Data     string               // the data folder; "" is a temporary one
+	Database string               // URL of a PostgreSQL, instead of a file in that folder
+	Clock    *Clock               // nil: a new one, at Start
+	Machine  func() store.Reading // the machine's clocks, beside a database that has its own time, instead of Clock
 	Profile  verify.Profile
 	Limits   verify.Limits // zero: none
 	Carriers []carrier.Carrier
@@ -67,6 +70,10 @@ type Options struct {
 	// Settings and Syniverse are passed on; without a public sender there is one all the same.
 	Settings  verify.Settings
 	Syniverse syniverse.Options
+	// Log gets all of the log in JSON, instead of the test's own.
+	Log io.Writer
+	// Tracer is passed on.
+	Tracer trace.Tracer
 }
 
 // Start is the instant at which every kit's clock starts.
@@ -104,9 +111,12 @@ func New(t testing.TB, o Options) *Kit {
 		tick = time.Hour
 	}
 	c := system.Config{
-		Data: o.Data, Now: k.Clock.Now, Log: slog.New(web.Log(slog.NewTextHandler(testLog{t}, nil))), Settings: o.Settings, Syniverse: o.Syniverse,
+		Data: o.Data, Now: k.Clock.Now, Log: o.log(t), Tracer: o.Tracer, Settings: o.Settings, Syniverse: o.Syniverse,
 		ReadLimit: patience, Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
+	}
+	if o.Machine != nil {
+		c.Now, c.Machine = nil, o.Machine
 	}
 	if o.Database != "" {
 		c.Postgres = &store.Postgres{URL: o.Database, Timeout: 10 * time.Second} // tests may be slow
@@ -142,6 +152,13 @@ func New(t testing.TB, o Options) *Kit {
 		k.Sim.Close()
 	})
 	return k
+}
+
+func (o *Options) log(t testing.TB) *slog.Logger {
+	if o.Log != nil {
+		return slog.New(web.Log(slog.NewJSONHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	}
+	return slog.New(web.Log(slog.NewTextHandler(testLog{t}, nil)))
 }
 
 // AddProject makes a project and a key of it. One that is there already is left alone.

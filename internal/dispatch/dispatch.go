@@ -18,6 +18,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/outage"
@@ -50,6 +52,8 @@ type Store interface {
 	// Due returns the messages of up to n hints behind another that somebody should look at now, and the last
 	// of those hints: zero at the end.
 	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
+	// JudgesLeases reports whether a lease of another process that looks ended may be taken over.
+	JudgesLeases() bool
 	// Verification reads one, with its deliveries that have ended.
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
@@ -71,8 +75,9 @@ type Config struct {
 	Keys     *keyset.Set
 	Now      func() time.Time
 	Log      *slog.Logger
-	Outages  *outage.Log // for what fails again and again; nil: one of its own
-	Observer Observer    // may be nil
+	Outages  *outage.Log  // for what fails again and again; nil: one of its own
+	Observer Observer     // may be nil
+	Tracer   trace.Tracer // of attempts; nil: they aren't traced
 	Carriers []Line
 	// Rules say which carriers take a message; Routes, by channel, what no rule matches. The preferred
 	// one stands first.
@@ -116,6 +121,7 @@ type Dispatcher struct {
 	early   early
 	trials  trials
 	flights flights
+	traces  traces
 
 	calls       context.Context // of the carriers' calls: ends when draining takes too long
 	abortCalls  context.CancelFunc
@@ -141,10 +147,26 @@ type job struct {
 	country      string            // of the number
 	cut          error             // why we ended its call, if we did
 	next         *way              // on which the next attempt has a place, once this one has failed
+
+	request *trace.SpanContext // of the request that started the verification; nil: unknown
+	span    trace.Span         // of this attempt; nil: it isn't traced
 }
 
 func (j *job) passenger() passenger {
 	return passenger{j.verification.Project, j.verification.To, j.country}
+}
+
+// settlement is that of the job's attempt, whose outcome is still to be filled in. One by a call releases the
+// phone, also if there was none.
+func (j *job) settlement(l *line, started time.Time) verify.Settlement {
+	v := j.verification
+	s := verify.Settlement{Delivery: verify.Delivery{
+		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
+	}}
+	if j.message.Channel == verify.Voice {
+		s.Called = v.To
+	}
+	return s
 }
 
 // New starts a dispatcher. Close it.
@@ -160,7 +182,7 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, c.Now)
 	}
-	d := &Dispatcher{Config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1)}
+	d := &Dispatcher{Config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer)}
 	for _, l := range c.Carriers {
 		made, err := newLine(l, c.Lease, c.CallLimit)
 		if err != nil {
@@ -226,7 +248,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		select {
 		case <-drained:
 		case <-d.records.Done():
-			d.Log.Error("a carrier or the database doesn't let go of a message: it will be sent again")
+			d.Log.ErrorContext(ctx, "a carrier or the database doesn't let go of a message: it will be sent again")
 			return
 		}
 	}
@@ -263,7 +285,8 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 		case !w.pass(m, now): // another was the probe
 			d.release(w.line, e.Project)
 		default:
-			return &place{d, w.line, m, w.channel}, nil
+			d.flights.begin(e.Verification)
+			return &place{d, w.line, m, w.channel, e.Verification}, nil
 		}
 	}
 	switch {
@@ -302,6 +325,7 @@ type place struct {
 	l         *line
 	passenger passenger
 	channel   verify.Channel
+	id        verify.ID
 }
 
 func (p *place) Channel() verify.Channel { return p.channel }
@@ -320,16 +344,11 @@ func (d *Dispatcher) calling(w way) time.Duration {
 
 func (p *place) Release() {
 	p.l.spare(p.passenger)
+	p.d.flights.end(p.id)
 	p.d.release(p.l, p.passenger.project)
 }
-func (p *place) Send(v *verify.Verification, m verify.Message) {
-	p.d.enqueue(p.l, &job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country})
-}
-
-// enqueue queues a job on a place that the caller holds.
-func (d *Dispatcher) enqueue(l *line, j *job) {
-	d.flights.begin(j.verification.ID)
-	l.queue.add(j)
+func (p *place) Send(ctx context.Context, v *verify.Verification, m verify.Message) {
+	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country, request: p.d.traces.requested(ctx, v.ID)})
 }
 
 // Depth is how many messages wait for a carrier or are under way.
@@ -350,18 +369,14 @@ func (d *Dispatcher) work(l *line) {
 func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
+	d.traces.begin(l, j)
 	if !d.wait(l) {
 		d.interrupt(l, j)
 		return
 	}
 	s := d.awaitLook(j)
 	started := d.Now()
-	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
-	}}
-	if j.message.Channel == verify.Voice {
-		end.Called = v.To
-	}
+	end := j.settlement(l, started)
 	cost := 0.0
 	switch {
 	case unavailable(s.err): // and we shut down meanwhile
@@ -370,6 +385,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	case s.err != nil:
 		l.spare(j.passenger())
 		d.Log.Warn("not sent, left for later", what, "err", s.err)
+		d.traces.end(j, verify.Errored, carrier.ReasonInterrupted, d.Now())
 		return
 	case s.ended != "":
 		l.spare(j.passenger())
@@ -407,7 +423,7 @@ func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
 	return ours
 }
 
-// end counts an attempt's end, and settles it.
+// end counts an attempt's end, and settles it. Its trace ends with that.
 func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
 	if d.Observer != nil {
 		now := d.Now()
@@ -419,6 +435,7 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 		}
 	}
 	v := d.settle(what, end, j)
+	d.traces.end(j, end.Outcome, end.Reason, d.Now())
 	if j.next != nil {
 		d.goOn(end, v, j)
 	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
@@ -449,7 +466,10 @@ func (d *Dispatcher) wait(l *line) bool {
 
 // send calls the carrier, decides what is next, and returns what the message costs.
 func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
-	r, err := d.call(l, j)
+	if d.Log.Enabled(context.Background(), slog.LevelDebug) {
+		d.Log.Debug("carrier called", what)
+	}
+	r, err := d.traces.call(d.calls, l, j, d.call)
 	end.Ref, end.Call, end.Delivered, end.Verdict = r.Ref, r.Call, r.Delivered, r.Verdict
 	var after time.Duration
 	if err != nil {
@@ -489,11 +509,11 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 }
 
 // call calls the carrier, within its time limit, and holds the lease until it returns.
-func (d *Dispatcher) call(l *line, j *job) (r carrier.Result, err error) {
+func (d *Dispatcher) call(ctx context.Context, l *line, j *job) (r carrier.Result, err error) {
 	if l.limit <= d.CallLimit { // the lease outlasts it
-		return d.hand(d.calls, l, j.message)
+		return d.hand(ctx, l, j.message)
 	}
-	ctx, end := context.WithCancelCause(d.calls)
+	ctx, end := context.WithCancelCause(ctx)
 	var held sync.WaitGroup
 	looked := d.Now()
 	held.Go(func() { d.hold(ctx, end, j, looked) })
@@ -527,15 +547,13 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 		v, err := d.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
-			if d.Log.Enabled(context.Background(), slog.LevelDebug) {
-				d.Log.Debug("attempt settled", what, "outcome", end.Outcome, "reason", end.Reason, "verdict", end.Verdict)
-			}
+			d.logSettled(what, &end, v, j)
 			return v
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
-			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome)
+			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome, "reason", end.Reason)
 			return nil
 		case d.records.Err() != nil, !d.Now().Before(d.settleUntil(j, err)):
-			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "err", err)
+			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 			return nil
 		}
 		d.complain(slog.LevelWarn, "settle, will try again", err, what)
@@ -544,6 +562,37 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 		case <-d.records.Done():
 		}
 	}
+}
+
+// logSettled logs an attempt's end and what comes next. Most carriers take most messages, so that one takes
+// it is said at debug level only.
+func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verify.Verification, j *job) {
+	ctx, level := context.Background(), slog.LevelInfo
+	if end.Outcome == verify.Accepted {
+		level = slog.LevelDebug
+	}
+	if !d.Log.Enabled(ctx, level) {
+		return
+	}
+	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
+	if end.Verdict != verify.NoVerdict {
+		line = append(line, "verdict", end.Verdict.String())
+	}
+	switch {
+	case v.Delivery == verify.Sending && j.next != nil:
+		line = append(line, "next", j.next.name())
+	case v.Delivery == verify.Queued, v.Watched():
+		line = append(line, "next_at", v.DueAt)
+	}
+	d.Log.Log(ctx, level, "attempt settled", line...)
+}
+
+// unlessEmpty is an attribute of a line, or none.
+func unlessEmpty(name, value string) slog.Attr {
+	if value == "" {
+		return slog.Attr{}
+	}
+	return slog.String(name, value)
 }
 
 // settleUntil is how long an attempt's end is tried to be recorded after an error.

@@ -345,10 +345,11 @@ func TestAMessageOfAKeyThatIsMissingIsLeftToOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := startAndDieWith(t, k, others, 20*time.Second)
+	due := k.Verification(id).DueAt
 	for range 5 {
 		k.Advance(time.Minute)
-		if v := k.Verification(id); !v.Open() || v.Attempt != 1 {
-			t.Fatalf("it is %v, attempt %d; want it as the other server left it", v.Delivery, v.Attempt)
+		if v := k.Verification(id); !v.Open() || v.Attempt != 1 || !v.DueAt.Equal(due) {
+			t.Fatalf("it is %v, attempt %d, due %v later; want it as the other server left it", v.Delivery, v.Attempt, v.DueAt.Sub(due))
 		}
 	}
 	k.Advance(time.Hour)

@@ -135,10 +135,11 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	failed.count(j.verification, history)
 	next, opens := closed(all, j.passenger(), now)
 	if next != nil && next.calls < failed.calls { // at once
-		fewer := slices.DeleteFunc(all, func(w way) bool { return w.calls >= failed.calls })
-		if !end.FreeNext(next.channel) {
+		channel := next.channel
+		if !end.FreeNext(channel) {
 			return // the poller claims it
 		}
+		fewer := slices.DeleteFunc(all, func(w way) bool { return w.calls >= failed.calls || w.channel != channel })
 		if w, ok := d.book(fewer, j.passenger(), now); ok {
 			j.next, end.Next = &w, d.Lease
 		}
@@ -153,8 +154,10 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 // goOn makes the attempt that a settlement has committed the lease of, on the place that retry booked. The
 // verification is as it was settled, or nil: without the lease, the place is given back.
 func (d *Dispatcher) goOn(end verify.Settlement, v *verify.Verification, j *job) {
+	d.flights.begin(j.verification.ID)
 	if v == nil || v.Delivery != verify.Sending || v.Attempt != end.Attempt+1 ||
-		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger()) {
+		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger(), j.request) {
+		d.flights.end(j.verification.ID)
 		j.next.spare(j.passenger())
 		d.release(j.next.line, j.verification.Project)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// flights are the verifications whose messages are here: they wait, or are with a carrier. The poller
-// claims none of them as lost, whatever the clock says of their lease.
+// flights are the verifications whose messages are here: they are being committed, wait, or are with a
+// carrier. The poller claims none of them as lost, whatever the clock says of their lease.
 type flights struct {
 	mu  sync.Mutex // guards ids
 	ids map[verify.ID]int
@@ -60,9 +60,9 @@ var lastLease = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 func (d *Dispatcher) interrupt(l *line, j *job) {
 	now, what := d.Now(), slog.Any("", about{j.verification, l})
 	l.spare(j.passenger())
-	d.Log.Info("not sent before the shutdown, left for later", what)
-	d.settle(what, verify.Settlement{Delivery: verify.Delivery{
-		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
-		Outcome: verify.Errored, Reason: carrier.ReasonInterrupted, StartedAt: now,
-	}, Retry: true}, j)
+	d.Log.Info("not sent before the shutdown, left for later", what, "reason", carrier.ReasonInterrupted)
+	end := j.settlement(l, now)
+	end.Outcome, end.Reason, end.Retry = verify.Errored, carrier.ReasonInterrupted, true
+	d.settle(what, end, j)
+	d.traces.end(j, verify.Errored, carrier.ReasonInterrupted, d.Now())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -136,6 +137,40 @@ func TestAnAttemptIsSettledAfterItsLease(t *testing.T) {
 	db.Store(false)
 	if diff := cmp.Diff([]string{"a accepted "}, attempts(t, k, settled(t, k, id))); diff != "" {
 		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+}
+
+// A start is committed, its answer is still on its way, and the clock steps: the poller doesn't take the
+// message for one that was lost.
+func TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	var armed atomic.Bool
+	committed, let := make(chan struct{}), make(chan struct{})
+	w := &way{name: "a"}
+	k := countersigntest.New(t, countersigntest.Options{
+		Database: pgtest.Database(t, ""), Carriers: []carrier.Carrier{w}, Unattended: true,
+		Commit: func(_ int, commit func() error) error {
+			err := commit()
+			if armed.CompareAndSwap(true, false) {
+				close(committed)
+				<-let
+			}
+			return err
+		},
+	})
+	armed.Store(true)
+	started := make(chan string)
+	go func() { started <- k.Start(to, "") }()
+	<-committed
+	for range 3 {
+		k.Advance(13 * time.Second) // others may commit: a lane that takes long doesn't hold them up
+	}
+	close(let)
+	if diff := cmp.Diff([]string{"a accepted "}, attempts(t, k, settled(t, k, <-started))); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+	if n := len(w.seen()); n != 1 {
+		t.Errorf("got %d messages, want 1", n)
 	}
 }
 

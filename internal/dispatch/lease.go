@@ -27,7 +27,7 @@ type standing struct {
 }
 
 // look looks whether an attempt may begin, or go on: its verification is pending and the lease is ours.
-// It is renewed where it doesn't outlast a call by a margin, for the clocks of replicas differ.
+// It is renewed where it doesn't outlast a call by a margin, for what replicas know of the time differs a little.
 func (d *Dispatcher) look(j *job, now time.Time) standing {
 	v, current := j.verification, j.verification
 	var err error

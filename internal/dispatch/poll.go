@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -147,6 +149,13 @@ func (l *look) left(hint time.Time) {
 	}
 }
 
+// again has the next look begin no later than with those that one has failed at.
+func (l *look) again(due []verify.Overdue) {
+	if l.after == (verify.Hint{}) && due[0].Hint.Before(l.from.Due) {
+		l.from.Due = due[0].Hint
+	}
+}
+
 // end notes that a look has reached the last hint.
 func (l *look) end() {
 	l.waits.set(l.oldest)
@@ -173,6 +182,7 @@ func (d *Dispatcher) claimDue(ctx context.Context) error {
 		}
 		moved, err := d.takeAll(ctx, due)
 		if err != nil {
+			d.due.again(due)
 			return err
 		}
 		if next == (verify.Hint{}) {
@@ -213,7 +223,7 @@ func (d *Dispatcher) takeAll(ctx context.Context, due []verify.Overdue) (moved i
 			case unavailable(err):
 				errs <- err
 			default: // it is about this message
-				d.Log.Error("due message skipped", "verification", c.Verification.ID, "err", err)
+				d.Log.ErrorContext(ctx, "due message skipped", "verification", c.Verification.ID, "attempt", c.Verification.Attempt, "err", err)
 			}
 		})
 	}
@@ -264,20 +274,27 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	postpone := func(until time.Time) func() error {
 		return func() error { return d.Store.Postpone(ctx, o, until) }
 	}
+	putOff := func(until time.Time, why *verify.Error) func() error {
+		d.Log.DebugContext(ctx, "message put off", "verification", o.Verification.ID, "attempt", o.Verification.Attempt, "reason", why.Code, "next_at", until)
+		return postpone(until)
+	}
 	if !o.Verification.Due(now) { // the hint is out of date
 		return postpone(o.Verification.DueAt)
 	}
 	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
 		return postpone(now.Add(d.Lease / 2))
 	}
+	if o.Verification.Delivery == verify.Sending && !d.Store.JudgesLeases() {
+		return nil
+	}
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}
-	if !d.Keys.Has(o.Verification.KeyID) { // leave it to a server that has the key; ask ever less often
-		return postpone(now.Add(max(d.Lease/4, now.Sub(o.Verification.ID.Time()))))
+	if !d.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
+		return nil // a server that has the key claims it: to put it off would put it off for that one, too
 	}
 	if w, opens := closed(all, m, now); w == nil {
-		return postpone(opens)
+		return putOff(opens, verify.ErrCarriersDown)
 	}
 	if w, ok := d.book(all, m, now); ok {
 		return func() error { return d.claim(ctx, w, o, m) }
@@ -325,34 +342,70 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why string) {
 // claim claims a due message for a way on which it has a place, and queues it.
 func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passenger) (err error) {
 	queued := false
+	d.flights.begin(o.Verification.ID) // before the commit: a look at the hint that it leaves may come sooner than its answer
 	defer func() {
 		if !queued {
+			d.flights.end(o.Verification.ID)
 			w.spare(m)
 			d.release(w.line, m.project)
 		}
 	}()
 	o.By, o.Calling = w.channel, d.calling(w)
 	v, err := d.Store.Claim(ctx, o, d.Lease)
-	if err != nil || v == nil {
+	if err != nil {
 		return err
 	}
+	if v == nil {
+		d.logUnclaimed(ctx, o)
+		return nil
+	}
+	d.Log.InfoContext(ctx, "attempt claimed", slog.Any("", about{v, w.line}), "reason", claimed(o.Verification))
 	history := o.Deliveries
 	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 	}
-	queued = d.begin(ctx, w, v, history, m)
+	queued = d.begin(ctx, w, v, history, m, d.traces.request(v.ID))
 	return nil
 }
 
-// begin queues an attempt that we hold the lease and a place for. It reports false if its code can't be opened.
-func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger) bool {
+// claimed says why a message's next attempt was claimed: its carrier was silent, whoever made the attempt
+// before died over it, or why that one failed.
+func claimed(before *verify.Verification) string {
+	switch before.Delivery {
+	case verify.Sent:
+		return "no_receipt"
+	case verify.Sending:
+		return verify.ReasonLeaseLost
+	}
+	return before.Reason
+}
+
+// logUnclaimed logs what became of a message that was due and got no other attempt: it has ended, or is put
+// off. If somebody else was faster, they say it; and of several hints, only the one that is up to date.
+func (d *Dispatcher) logUnclaimed(ctx context.Context, o verify.Overdue) {
+	if !o.Hint.Equal(o.Verification.DueAt) || !d.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	v, err := d.Store.Verification(ctx, o.Verification.ID)
+	switch {
+	case err != nil, v.Attempt != o.Verification.Attempt:
+	case v.Delivery == verify.Failed:
+		d.Log.InfoContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason)
+	case v.Delivery == verify.Queued && v.DueAt.After(o.Verification.DueAt):
+		d.Log.InfoContext(ctx, "message put off", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason, "next_at", v.DueAt)
+	}
+}
+
+// begin queues an attempt that we hold the lease and a place for, and have noted down as here. It reports false
+// if its code can't be opened.
+func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger, request *trace.SpanContext) bool {
 	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
 		err = errors.Join(err, d.drop(ctx, v, "no_key"))
-		d.Log.Error("open code", "verification", v.ID, "err", err)
+		d.Log.ErrorContext(ctx, "open code", slog.Any("", about{v, w.line}), "err", err)
 		return false
 	}
-	d.enqueue(w.line, &job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country})
+	w.queue.add(&job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country, request: request})
 	return true
 }
 
@@ -362,8 +415,12 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason string
 		return d.Store.Postpone(ctx, o, time.Time{})
 	}
 	v, err := d.Store.Claim(ctx, o, d.Lease)
-	if err != nil || v == nil {
+	if err != nil {
 		return err
+	}
+	if v == nil {
+		d.logUnclaimed(ctx, o)
+		return nil
 	}
 	return d.drop(ctx, v, reason)
 }
@@ -373,5 +430,8 @@ func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason st
 	_, err := d.Store.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
 	}, Called: v.To})
+	if err == nil {
+		d.Log.WarnContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", reason)
+	}
 	return err
 }

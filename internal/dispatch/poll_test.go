@@ -196,24 +196,46 @@ func TestADamagedRowHidesNoOther(t *testing.T) {
 	}
 }
 
-// A sweep that was late leaves hints that were due long ago, behind where looks begin.
+// A sweep that was late leaves hints that were due long ago, behind where looks begin. Also a look that fails
+// forgets none of them.
 func TestHintsOfALateSweepAreSeen(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
-	a := &tape{name: "a"}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Unattended: true})
-	orphan(t, k, "test", "+12025550123")
-	k.Clock.Advance(2 * time.Hour)
-	for range 2 {
-		if err := k.Dispatch.Poll(ctx); err != nil {
-			t.Fatal(err)
-		}
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, fail := range map[string]func(*countersigntest.Kit, *away) error{
+		"at once":                    func(*countersigntest.Kit, *away) error { return nil },
+		"when the hints can be read": func(k *countersigntest.Kit, _ *away) error { return k.Dispatch.Poll(canceled) },
+		"when the database is back": func(k *countersigntest.Kit, db *away) error {
+			db.Store(true)
+			defer db.Store(false)
+			return k.Dispatch.Poll(context.Background())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			a, db := &tape{name: "a"}, new(away)
+			k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Unattended: true, Commit: db.commit})
+			id := orphan(t, k, "test", "+12025550123")
+			k.Clock.Advance(2 * time.Hour)
+			for range 2 {
+				if err := k.Dispatch.Poll(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := k.Store.Sweep(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := fail(k, db); (err != nil) != (name != "at once") {
+				t.Fatalf("the look before: %v", err)
+			}
+			if err := k.Dispatch.Poll(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if v := k.Verification(id.String()); v.Attempt != 2 {
+				t.Fatalf("the message is at attempt %d, %v; want it claimed", v.Attempt, v.Delivery)
+			}
+			k.Await("the message", func() bool { return len(a.got()) == 1 })
+		})
 	}
-	if err := k.Store.Sweep(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Dispatch.Poll(ctx); err != nil {
-		t.Fatal(err)
-	}
-	k.Await("the message", func() bool { return len(a.got()) == 1 })
 }

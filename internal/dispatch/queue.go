@@ -118,17 +118,15 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 	case errors.Is(err, verify.ErrLeaseLost), errors.As(err, &gone) && gone.Kind != verify.Unavailable:
 		l.queue.renewed(j, now.Add(d.Lease)) // whoever takes it will see what has become of it
 	default:
-		d.complain(slog.LevelWarn, "lease of a message that waits not renewed, will try again", err, "verification", v.ID, "attempt", v.Attempt)
+		d.complain(slog.LevelWarn, "lease of a message that waits not renewed, will try again", err, slog.Any("", about{v, l}))
 	}
 }
 
 // move ends an attempt that has only waited, so that the next one is another carrier's.
 func (d *Dispatcher) move(l *line, j *job, now time.Time) {
 	l.spare(j.passenger())
-	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: j.verification.ID, Attempt: j.verification.Attempt, Channel: j.message.Channel, Carrier: l.name(),
-		Outcome: verify.Errored, Reason: carrier.ReasonThrottled, StartedAt: now,
-	}}
+	end := j.settlement(l, now)
+	end.Outcome, end.Reason = verify.Errored, carrier.ReasonThrottled
 	d.retry(&end, l, j, 0)
 	d.end(slog.Any("", about{j.verification, l}), end, j, 0)
 }

@@ -37,7 +37,7 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 	err := d.receive(ctx, r)
 	switch {
 	case errors.Is(err, errForeign):
-		d.unmatched(r, err)
+		d.unmatched(ctx, r, err)
 		return nil
 	case !errors.Is(err, errEarly):
 		return err
@@ -50,11 +50,19 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 }
 
 // unmatched notes down a receipt that says nothing.
-func (d *Dispatcher) unmatched(r carrier.Receipt, why error) {
-	d.Log.Warn("receipt for no message that is known", "carrier", r.Carrier, "ref", r.Ref, "delivered", r.Delivered, "err", why)
+func (d *Dispatcher) unmatched(ctx context.Context, r carrier.Receipt, why error) {
+	d.Log.WarnContext(ctx, "receipt for no message that is known", attemptOf(r), "carrier", r.Carrier, "ref", r.Ref, "delivered", r.Delivered, "err", why)
 	if d.Observer != nil {
 		d.Observer.Unmatched(r.Carrier)
 	}
+}
+
+// attemptOf names the attempt that a receipt says it is about, in the log.
+func attemptOf(r carrier.Receipt) slog.Attr {
+	if r.Verification.IsZero() {
+		return slog.Attr{}
+	}
+	return slog.Group("", "verification", r.Verification, "attempt", r.Attempt)
 }
 
 // receive finds the attempt that a receipt is about and records it.
@@ -79,16 +87,31 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 	if err != nil {
 		return fmt.Errorf("receipt for %v: %w", r.Verification, err)
 	}
-	if news != nil && d.Observer != nil {
+	if news != nil {
 		if news.Carrier == "" { // the attempt of a replica that died
 			news.Carrier = r.Carrier
 		}
-		d.Observer.Received(news, v.Reach().Region())
+		d.logReceipt(ctx, r, news, v)
+		if d.Observer != nil {
+			d.Observer.Received(news, v.Reach().Region())
+		}
 	}
 	if receipt.Retry {
 		d.lookNow()
 	}
 	return nil
+}
+
+// logReceipt logs a receipt that says something new. Most messages arrive: that is said at debug level only.
+func (d *Dispatcher) logReceipt(ctx context.Context, r carrier.Receipt, news *verify.Delivery, v *verify.Verification) {
+	level := slog.LevelInfo
+	if r.Delivered {
+		level = slog.LevelDebug
+	}
+	if d.Log.Enabled(ctx, level) {
+		d.Log.Log(ctx, level, "receipt", "verification", v.ID, "attempt", news.Attempt, "carrier", news.Carrier,
+			"receipt", news.Receipt.String(), unlessEmpty("reason", news.ReceiptReason), unlessEmpty("ref", news.Ref), "delivery", v.Delivery.String())
+	}
 }
 
 // judge makes sure that a receipt is of the carrier that its attempt was made with, and decides whether
@@ -167,9 +190,9 @@ func (d *Dispatcher) match(ctx context.Context) {
 		switch {
 		case err == nil:
 		case last && errors.Is(err, errEarly), errors.Is(err, errForeign):
-			d.unmatched(w.Receipt, err)
+			d.unmatched(ctx, w.Receipt, err)
 		case last:
-			d.complain(slog.LevelError, "receipt not recorded", err, "carrier", w.Carrier)
+			d.complain(slog.LevelError, "receipt not recorded", err, attemptOf(w.Receipt), "carrier", w.Carrier, "ref", w.Ref)
 		default:
 			w.next = now.Add(max(d.Tick, now.Sub(w.since)))
 			d.early.keep(w)

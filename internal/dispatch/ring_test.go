@@ -312,3 +312,53 @@ func TestManyStartsRingOnce(t *testing.T) {
 	k.Await("the call", func() bool { return w.calling.Load() == 1 })
 	w.ends <- nil
 }
+
+// A call that has only waited here rang no phone: the next one, by another carrier or the next server, is made
+// immediately.
+func TestACallThatWaitedHoldsNoPhone(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"it goes to another carrier", "the server stops"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer := make(chan struct{})
+			t.Cleanup(func() { close(answer) })
+			a := &way{name: "a", send: func(ctx context.Context, _ int) error {
+				select {
+				case <-answer:
+				case <-ctx.Done():
+				}
+				return carrier.Because(carrier.ReasonInterrupted, errDown)
+			}}
+			b := &way{name: "b"}
+			o := countersigntest.Options{Data: t.TempDir(), Carriers: []carrier.Carrier{a}, Concurrency: 1}
+			if name == "it goes to another carrier" {
+				o.Carriers = append(o.Carriers, b)
+			}
+			k := countersigntest.New(t, o)
+			if _, err := call(k, to); err != nil {
+				t.Fatal(err)
+			}
+			k.Await("the first call", func() bool { return len(a.seen()) == 1 })
+			v, err := call(k, "+12025550101")
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch name {
+			case "it goes to another carrier":
+				k.Advance(11 * time.Second)
+			case "the server stops":
+				now, cancel := context.WithCancel(t.Context())
+				cancel()
+				k.Dispatch.Close(now)
+				k = countersigntest.New(t, countersigntest.Options{Data: o.Data, Carriers: []carrier.Carrier{b}, Clock: k.Clock, Unattended: true})
+			}
+			for range 5 {
+				k.Advance(0)
+				quiet(t, k, v.ID.String())
+			}
+			if v := k.Verification(v.ID.String()); !slices.ContainsFunc(b.seen(), func(m verify.Message) bool { return m.Verification == v.ID }) {
+				t.Errorf("the call wasn't made: it is %v (%s), due in %v", v.Delivery, v.Reason, v.DueAt.Sub(k.Clock.Now()))
+			}
+		})
+	}
+}

@@ -1,12 +1,13 @@
-// Package keyset holds the keys without which a stored code is worth nothing.
+// Package keyset holds the keys that protect stored codes.
 //
-// A six-digit code has a million values, so a plain hash of it is no secret: whoever copies the
-// database tries them all in a second. Every code is therefore stored only as a MAC and as a sealed
-// copy, both made with a key that lives outside the database, in a Tink keyset of PRF keys. Each row
-// names the key it was made with; a keyset can hold several, and the primary one makes new rows.
+// A six-digit code has a million values, so a plain hash doesn't hide it: an attacker who copies the
+// database could try them all in a second. The database therefore stores a code only as a MAC and as
+// a sealed copy. Both are made with a key from a Tink keyset outside the database. Each row names its
+// key. A keyset can hold several keys; the primary one makes new rows.
 //
-// The keys are HMAC-SHA-256 PRFs. From one of them and a [Binding] come the MAC of a code and an
-// AES-256-GCM key used for that one row only, so a nonce can't repeat however many rows a key serves.
+// The keys are HMAC-SHA-256 PRFs. The package derives two things from a key and a [Binding]: the MAC
+// of a code, and an AES-256-GCM key that is used for that row only. No nonce can therefore repeat,
+// however many rows a key serves.
 package keyset
 
 import (
@@ -28,23 +29,25 @@ import (
 	"github.com/tink-crypto/tink-go/v2/prf"
 )
 
-// A Set is the keys of one installation. It is safe for concurrent use, also with [Set.Replace].
+// A Set holds the keys of one installation. All its methods, including [Set.Replace], are safe
+// for concurrent use.
 type Set struct {
 	now atomic.Pointer[keys]
 
 	mu     sync.Mutex // guards chosen, and changes of now
-	chosen bool       // by [Set.Use], rather than by the file: which key makes new rows
+	chosen bool       // whether [Set.Use], rather than the file, chose the key that makes new rows
 }
 
-// keys are the content of a set at one time.
+// keys is the content of a set at one time.
 type keys struct {
 	*prf.Set
 	prints  []Print
-	primary uint32 // makes new rows; 0: none does
+	primary uint32 // makes new rows; 0 if no key does
 }
 
-// A Binding says what a code belongs to. A MAC or a sealed code made for one binding is wrong for
-// every other, so a row copied onto another row, number or project opens nothing.
+// A Binding names the verification that a code belongs to. A MAC or a sealed code of one binding
+// is invalid for every other, so copying a row onto another row, number or project reveals
+// nothing.
 type Binding struct {
 	Project     string
 	ID          [16]byte
@@ -52,16 +55,17 @@ type Binding struct {
 	Purpose     string
 }
 
-// ErrUnknownKey means that a row was made with a key that this set doesn't hold.
+// ErrUnknownKey means that a row was made with a key that the set doesn't hold.
 var ErrUnknownKey = errors.New("the key that made this row is not in the keyset")
 
-// Labels keep the two uses of a key apart.
+// The labels separate the two uses of a key.
 const (
 	labelMAC  = "countersign code mac v1"
 	labelSeal = "countersign code seal v1"
 )
 
-// New makes a set with one fresh key, kept only in memory. For tests; see [Create].
+// New returns a set with one new key, kept only in memory. It is for tests; see
+// [Create].
 func New() (*Set, error) {
 	handle, err := fresh()
 	if err != nil {
@@ -78,8 +82,9 @@ func fresh() (*keyset.Handle, error) {
 	return handle, nil
 }
 
-// Create makes a set with one fresh key and writes it to a new file of mode 0600.
-// It is durable on return, and never replaces a file that exists ([fs.ErrExist]).
+// Create returns a set with one new key and writes it to a new file of mode 0600.
+// The file is durable when Create returns. Create never replaces an existing
+// file; it returns [fs.ErrExist].
 func Create(path string) (*Set, error) {
 	handle, err := fresh()
 	if err != nil {
@@ -91,7 +96,7 @@ func Create(path string) (*Set, error) {
 	return fromHandle(handle)
 }
 
-// Load reads a set from a file, which must be readable by its owner only.
+// Load reads a set from a file that only its owner may read.
 func Load(path string) (*Set, error) {
 	handle, err := load(path)
 	if err != nil {
@@ -100,7 +105,7 @@ func Load(path string) (*Set, error) {
 	return fromHandle(handle)
 }
 
-// Parse reads a set from the text that such a file has.
+// Parse reads a set from the content of such a file.
 func Parse(text []byte) (*Set, error) {
 	handle, err := parse(text)
 	if err != nil {
@@ -128,8 +133,9 @@ func load(path string) (*keyset.Handle, error) {
 	return handle, nil
 }
 
-// Private returns an error where others than its owner could read a file of secrets. A file that
-// systemd passes on (LoadCredential) may be open to its group: there that is how our user gets it.
+// Private returns an error if users other than its owner could read a file of secrets. A file in
+// systemd's credentials directory (LoadCredential) may be readable by its group, because that is
+// how systemd grants a service's user access.
 func Private(path string, info fs.FileInfo) error {
 	open := info.Mode().Perm() & 0o077
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
@@ -141,7 +147,8 @@ func Private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// parse keeps the parser's error to itself: it could quote the file, which holds keys.
+// parse doesn't return the parser's error, because it could quote the file, which
+// holds keys.
 func parse(text []byte) (*keyset.Handle, error) {
 	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(text)))
 	if err != nil {
@@ -150,7 +157,7 @@ func parse(text []byte) (*keyset.Handle, error) {
 	return handle, nil
 }
 
-// A Key is what may be shown of one.
+// A Key is the public part of a key in a file.
 type Key struct {
 	ID      uint32
 	Primary bool // makes new rows
@@ -170,8 +177,8 @@ func Keys(path string) ([]Key, error) {
 	return all, nil
 }
 
-// Add puts one more key into a file, and returns its id. It makes nothing yet: every process must
-// know a key before one of them uses it; see [Promote].
+// Add adds a key to a file and returns its id. The key makes no rows yet, because every process
+// must hold a key before one of them uses it; see [Promote].
 func Add(path string) (id uint32, err error) {
 	err = edit(path, func(m *keyset.Manager) (err error) {
 		id, err = m.Add(prf.HMACSHA256PRFKeyTemplate())
@@ -180,18 +187,19 @@ func Add(path string) (id uint32, err error) {
 	return id, err
 }
 
-// Promote has a key of a file make new rows. The others still check what they made.
+// Promote makes a key of a file the one that makes new rows. The other keys still
+// check the rows they made.
 func Promote(path string, id uint32) error {
 	return edit(path, func(m *keyset.Manager) error { return m.SetPrimary(id) })
 }
 
-// Remove takes a key out of a file. What it made can't be checked any more: do it when the oldest
-// verification that it made has expired.
+// Remove removes a key from a file. Rows that it made can't be checked any more, so wait until
+// the last of those verifications has expired.
 func Remove(path string, id uint32) error {
 	return edit(path, func(m *keyset.Manager) error { return m.Delete(id) })
 }
 
-// edit changes a file while nobody else does: a key that another process has added meanwhile would be lost.
+// edit changes a file under a lock, so that a key that another process adds at the same time isn't lost.
 func edit(path string, change func(*keyset.Manager) error) error {
 	unlock, err := lock(path)
 	if err != nil {
@@ -215,8 +223,8 @@ func edit(path string, change func(*keyset.Manager) error) error {
 	return nil
 }
 
-// lock waits until nobody else changes a file. The lock is on the file that has this name at the end: each
-// change replaces the file.
+// lock locks a file against changes by other processes, and waits for them. A change replaces the file, so
+// lock tries again if path names another file by the time it holds the lock.
 func lock(path string) (unlock func() error, err error) {
 	for {
 		f, err := os.Open(path)
@@ -232,13 +240,13 @@ func lock(path string) (unlock func() error, err error) {
 			return nil, errors.Join(err, f.Close())
 		}
 		if os.SameFile(mine, named) {
-			return f.Close, nil // which unlocks it
+			return f.Close, nil // closing unlocks it
 		}
 		f.Close()
 	}
 }
 
-// LoadOrCreate loads the set at path, or creates it if there is none.
+// LoadOrCreate loads the set at path, or creates it if the file doesn't exist.
 func LoadOrCreate(path string) (*Set, error) {
 	set, err := Create(path)
 	if errors.Is(err, fs.ErrExist) {
@@ -265,8 +273,8 @@ func fromPRFs(prfs *prf.Set) (_ *Set, err error) {
 	return s, nil
 }
 
-// Replace gives s the keys of another set, for everybody who uses s. After a call of [Set.Use], the key that
-// makes new rows stays the same until the next call. If the other set lacks that key, none makes rows.
+// Replace gives s the keys of another set. After a call of [Set.Use], the key that makes new rows stays the
+// same until the next call. If the other set lacks that key, no key makes new rows.
 func (s *Set) Replace(other *Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -280,8 +288,8 @@ func (s *Set) Replace(other *Set) {
 	s.now.Store(&next)
 }
 
-// Use decides which key makes new rows, whichever one the file names; 0 is none. Use does nothing if the
-// set has no such key any more.
+// Use chooses the key that makes new rows, whatever the file says; 0 means no key. If the set doesn't
+// hold the key, Use leaves the current one in place.
 func (s *Set) Use(id uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,14 +302,15 @@ func (s *Set) Use(id uint32) {
 	s.now.Store(&next)
 }
 
-// Prints returns the prints of all keys, and which key the file names to make new rows.
+// Prints returns the prints of all keys, and the id of the key that makes new rows by
+// the file.
 func (s *Set) Prints() (all []Print, wanted uint32) {
 	k := s.now.Load()
 	return k.prints, k.PrimaryID
 }
 
-// write writes a keyset under another name and puts it into place, so that a crash leaves either
-// the old file or the whole new one.
+// write writes a keyset to a temporary file and moves it into place, so that a crash leaves
+// either the old file or the complete new one.
 func write(handle *keyset.Handle, path string, place func(from, to string) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".keyset-*") // mode 0600
@@ -311,7 +320,8 @@ func write(handle *keyset.Handle, path string, place func(from, to string) error
 	defer os.Remove(tmp.Name())
 	err = insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(tmp))
 	if old, errOld := os.Stat(path); errOld == nil {
-		// The server must be able to read what an operator as root has changed.
+		// An operator may change the file as root. The server must still be
+		// able to read it.
 		if owner, ok := old.Sys().(*syscall.Stat_t); ok {
 			err = errors.Join(err, tmp.Chown(int(owner.Uid), int(owner.Gid)))
 		}
@@ -332,16 +342,16 @@ func write(handle *keyset.Handle, path string, place func(from, to string) error
 // Has reports whether the set has a key.
 func (s *Set) Has(id uint32) bool { return s.now.Load().PRFs[id] != nil }
 
-// Primary names the key that new rows are made with; 0 is none.
+// Primary returns the id of the key that makes new rows, or 0 if no key does.
 func (s *Set) Primary() uint32 { return s.now.Load().primary }
 
-// MAC returns 32 bytes that tell whether a code is the one that b was made for.
-// Compare in constant time.
+// MAC returns the 32-byte MAC of a code for b. Compare MACs in constant time.
 func (s *Set) MAC(key uint32, b Binding, code string) ([]byte, error) {
 	return s.compute(key, b.encode(labelMAC, code))
 }
 
-// Seal encrypts the code of b. Call it once for each b: the row's key has one nonce.
+// Seal encrypts the code of b. Call it only once for each b, because the row's key
+// has a single nonce.
 func (s *Set) Seal(key uint32, b Binding, code string) ([]byte, error) {
 	aead, err := s.aead(key, b)
 	if err != nil {
@@ -363,7 +373,8 @@ func (s *Set) Open(key uint32, b Binding, sealed []byte) (string, error) {
 	return string(code), nil
 }
 
-// aead derives the row's own key. The nonce is fixed because the key is used once.
+// aead returns the row's own cipher. Its nonce is fixed, because its key is used
+// once.
 func (s *Set) aead(key uint32, b Binding) (cipher.AEAD, error) {
 	rowKey, err := s.compute(key, b.encode(labelSeal, ""))
 	if err != nil {
@@ -388,7 +399,8 @@ func compute(prfs *prf.Set, key uint32, input []byte) ([]byte, error) {
 	return f.ComputePRF(input, 32)
 }
 
-// encode joins the parts, each with its length before it, so that no two bindings read the same.
+// encode joins the parts, each after its length, so that two different bindings never give the
+// same input.
 func (b Binding) encode(label, code string) []byte {
 	out := make([]byte, 0, 160)
 	for _, part := range [...]string{label, b.Project, string(b.ID[:]), b.Destination, b.Purpose, code} {

@@ -7,17 +7,17 @@ import (
 	"github.com/tink-crypto/tink-go/v2/prf"
 )
 
-// printSize is enough for two keys never to have the same print.
+// printSize is large enough that two keys never have the same print.
 const printSize = 16
 
-// A Print names a key, also to servers that don't have it. It is the key's PRF of a fixed label that
-// nothing else is made with, so it tells nothing about the key or about what the key has made.
+// A Print identifies a key, even to servers that don't hold it. It is the key's PRF of a label with
+// no other use, so it reveals nothing about the key or the rows it made.
 type Print struct {
 	ID  uint32
 	Sum [printSize]byte
 }
 
-// labelPrint keeps prints apart from the other uses of a key.
+// labelPrint separates prints from the other uses of a key.
 const labelPrint = "countersign key print v1"
 
 // printsOf returns the prints of keys, sorted by the keys' ids.
@@ -34,19 +34,20 @@ func printsOf(prfs *prf.Set) ([]Print, error) {
 	return all, nil
 }
 
-// A Holder is a server, and the keys that it has.
+// A Holder is a server and the keys that it holds.
 type Holder struct {
 	Server  [16]byte
 	Prints  []Print
-	Primary uint32 // makes its new rows; 0: none does
+	Primary uint32 // makes its new rows; 0 if no key does
 }
 
-// Has reports whether a server has a key.
+// Has reports whether the server holds a key.
 func (h Holder) Has(p Print) bool { return slices.Contains(h.Prints, p) }
 
-// Choose decides which key makes a server's new rows. It is the wanted one as soon as all other servers that
-// make rows have it; until then it is the current one, or another that all have. primary is 0 if there is no
-// such key. It is also 0 if the server lacks a key that another server makes rows with; lacks names that key.
+// Choose returns the id of the key that makes a server's new rows. It is wanted, once all other servers that
+// make rows hold that key. Until then it is current, or another server's primary key that all of them hold.
+// primary is 0 if there is no such key, or if the server lacks another server's primary key; lacks is the id
+// of that key.
 func Choose(mine []Print, wanted, current uint32, others []Holder) (primary, lacks uint32) {
 	candidates := []uint32{wanted, current}
 	for _, o := range others {

@@ -1,13 +1,15 @@
-// Package limit decides whether one more may be sent, and if not, when.
+// Package limit decides whether one more event, such as a message, is allowed
+// now, and if not, how long to wait.
 //
-// The rules are pure: state and time in, state and answer out. Whoever keeps
-// the state does so under its own lock (a row's, usually), so two replicas that
-// share the row share the limit. A [GCRA] remembers one time and smooths; a
-// [Window] remembers each event and is exact. Both answer a refusal with the
-// exact wait, so that a caller can be told when to come back instead of trying.
+// The rules are pure functions: callers pass the state and the time, and store
+// the state that comes back. They keep the state under a lock of their own,
+// usually a database row's, so replicas that share the row share the limit. A
+// [GCRA] remembers one time and smooths; a [Window] remembers each event and is
+// exact. Both return the exact wait with a refusal, so that a client learns when
+// to try again.
 //
-// Clocks of replicas differ and step back. Neither rule ever allows more because
-// now is earlier than it was before.
+// The clocks of replicas differ and can step back. Neither rule ever allows more
+// because now is earlier than it was before.
 package limit
 
 import (
@@ -15,14 +17,14 @@ import (
 	"time"
 )
 
-// A GCRA allows Burst events at once and one more per Interval after that: the
-// generic cell rate algorithm. In any span of time d it allows at most
-// Burst + d/Interval events.
+// A GCRA allows Burst events immediately and one more per Interval after that.
+// It is the generic cell rate algorithm: in any span of time d it allows at
+// most Burst + d/Interval events.
 //
-// Its whole state is the theoretical arrival time (TAT): when the events so far
-// would have been through, had each taken its Interval. The zero time is the
-// state in which nothing has happened. Where less than now's precision is
-// stored, store the TAT rounded up.
+// Its whole state is the theoretical arrival time (TAT): the time at which all
+// events so far would have passed, had each taken its Interval. The zero time
+// is the state before the first event. Round the TAT up when storing it with
+// less precision than now has.
 //
 // A Burst or an Interval of zero means no limit.
 type GCRA struct {
@@ -30,9 +32,10 @@ type GCRA struct {
 	Interval time.Duration
 }
 
-// Take asks for one event at now. A wait of zero means that it is allowed, and
-// that next must be stored before it happens. Otherwise nothing changes, and
-// one will be allowed after exactly wait, if no other comes first.
+// Take asks for one event at now. If wait is zero, the event is allowed, and
+// the caller must store next before the event happens. Otherwise the state
+// stays the same, and the next event is allowed after exactly wait, unless
+// another one comes first.
 func (g GCRA) Take(tat, now time.Time) (next time.Time, wait time.Duration) {
 	if g.none() {
 		return tat, 0
@@ -40,24 +43,24 @@ func (g GCRA) Take(tat, now time.Time) (next time.Time, wait time.Duration) {
 	if ahead, slack := tat.Sub(now), g.slack(); ahead > slack {
 		return tat, ahead - slack
 	}
-	// From the later of both: an unused past can't be saved up, and a clock
-	// that stepped back can't take a booked event away.
+	// Start from the later of both times. Unused time can't be saved up, and a
+	// clock that stepped back can't remove a booked event.
 	if now.After(tat) {
 		tat = now
 	}
 	return tat.Add(g.Interval), 0
 }
 
-// Idle reports whether tat no longer matters, so that it can be forgotten:
-// from here on it answers like the zero time.
+// Idle reports whether the caller may forget tat, because from now on it has
+// the same effect as the zero time.
 func (g GCRA) Idle(tat, now time.Time) bool {
 	return g.none() || !tat.After(now)
 }
 
 func (g GCRA) none() bool { return g.Burst <= 0 || g.Interval <= 0 }
 
-// slack is how far the TAT may be ahead of now for one more to be allowed.
-// Absurd settings end at 292 years instead of wrapping around.
+// slack returns how far the TAT may be ahead of now while one more event is
+// allowed. It is capped at 292 years, so that huge settings don't overflow.
 func (g GCRA) slack() time.Duration {
 	more := time.Duration(g.Burst - 1)
 	if more > math.MaxInt64/g.Interval {

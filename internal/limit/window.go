@@ -9,39 +9,40 @@ import (
 )
 
 // A Window allows at most Max events in any Period, wherever that Period
-// begins. Unlike a [GCRA] it never allows a burst at the seam between two, at
-// the price of remembering each event; it is for small, hard bounds such as
+// begins. Unlike a [GCRA], it never allows two bursts at the border of two
+// periods. It remembers each event, so it is for small, hard bounds such as
 // "five texts a day".
 //
-// An event exactly Period ago no longer counts. A Max or a Period of zero means
-// no limit. Max is at most [MaxLog], as longer logs can't be stored.
+// An event exactly Period ago no longer counts. A Max or a Period of zero means no limit. Max is at most
+// [MaxLog], because longer logs can't be stored.
 //
-// With a Free, only so many may come close together. Each later one keeps a distance from the one before,
-// so that the last of them comes when the first no longer counts: somebody who spends all of Max at once
-// can't keep others from the rest of the Period.
+// If Free is set, only that many events may follow each other closely. Each later one must keep a
+// distance from the one before, so that the last of them comes when the first no longer counts. A client
+// that spends its events as fast as it can therefore can't block others for the rest of the Period.
 type Window struct {
 	Max    int
 	Period time.Duration
-	Free   int // below Max; 0: all
+	Free   int // below Max; 0 means all of them
 }
 
-// A Log is when the events of a [Window] happened, oldest first.
+// A Log holds the times of a [Window]'s events, oldest first.
 type Log []time.Time
 
-// Take asks for one event at now. A wait of zero means that it is allowed, and
-// that next, which holds it, must be stored before it happens. Otherwise one
-// will be allowed after exactly wait. In both cases next is without the events
-// that no longer count. The log itself isn't changed.
+// Take asks for one event at now. If wait is zero, the event is allowed, and
+// the caller must store next, which includes it, before the event happens.
+// Otherwise the next event is allowed after exactly wait. In both cases next
+// leaves out the events that no longer count. Take doesn't change log itself.
 //
-// An event is never logged before an earlier one: if the clock stepped back it
-// is logged at the time of the last.
+// Take never logs an event before an earlier one: if the clock stepped back, it
+// logs the event at the time of the last one.
 func (w Window) Take(log Log, now time.Time) (next Log, wait time.Duration) {
 	if w.none() {
 		return nil, 0
 	}
-	live := slices.Clip(w.live(log, now)) // clipped, append copies
+	live := slices.Clip(w.live(log, now)) // clipped, so that append copies
 	if len(live) >= w.Max {
-		// Counted from the end: after Max was lowered, several must leave.
+		// Count from the end: after Max was lowered, several events must
+		// expire.
 		wait = live[len(live)-w.Max].Add(w.Period).Sub(now)
 	}
 	if wait = max(wait, w.distance(live, now)); wait > 0 {
@@ -53,7 +54,8 @@ func (w Window) Take(log Log, now time.Time) (next Log, wait time.Duration) {
 	return append(live, now), 0
 }
 
-// distance is how long the next event must wait for the one before it, or until fewer than Free count.
+// distance returns how long the next event must wait: for its distance from the one before it, or
+// until fewer than Free events count.
 func (w Window) distance(live Log, now time.Time) time.Duration {
 	n := len(live)
 	if w.Free <= 0 || n < w.Free {
@@ -63,14 +65,15 @@ func (w Window) distance(live Log, now time.Time) time.Duration {
 	return max(0, min(live[n-1].Add(apart).Sub(now), live[n-w.Free].Add(w.Period).Sub(now)))
 }
 
-// Idle reports whether log no longer matters, so that it can be forgotten.
+// Idle reports whether the caller may forget log, because none of its events
+// counts any more.
 func (w Window) Idle(log Log, now time.Time) bool {
 	return w.none() || len(w.live(log, now)) == 0
 }
 
 func (w Window) none() bool { return w.Max <= 0 || w.Period <= 0 }
 
-// live is the end of log that still counts at now.
+// live returns the events of log that still count at now.
 func (w Window) live(log Log, now time.Time) Log {
 	for len(log) > 0 && now.Sub(log[0]) >= w.Period {
 		log = log[1:]
@@ -81,8 +84,8 @@ func (w Window) live(log Log, now time.Time) Log {
 // MaxLog is how many events a stored log can hold.
 const MaxLog = 10_000
 
-// The last millisecond of the year 9999: what stores and people can still write
-// down. More is garbage.
+// maxMilli is the last millisecond of the year 9999. Any later time is a
+// corrupt log.
 const maxMilli = 253_402_300_799_999
 
 var (
@@ -93,8 +96,9 @@ var (
 )
 
 // AppendBinary appends the log's stored form to b: the first time in
-// milliseconds since 1970, then the distance of each to the one before, all as
-// unsigned varints. An empty log is no bytes. Parts of a millisecond are lost.
+// milliseconds since 1970, then the distance of each event from the one before,
+// all as unsigned varints. An empty log takes no bytes. Fractions of a
+// millisecond are lost.
 func (l Log) AppendBinary(b []byte) ([]byte, error) {
 	if len(l) > MaxLog {
 		return nil, fmt.Errorf("store log: %w", errTooLong)
@@ -114,8 +118,8 @@ func (l Log) AppendBinary(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// ParseLog reads what [Log.AppendBinary] wrote, and only that: for every other
-// input it is an error, so that a damaged log never becomes a generous one.
+// ParseLog reads the output of [Log.AppendBinary]. It returns an error for
+// every other input, so that a damaged log never allows more events.
 func ParseLog(b []byte) (Log, error) {
 	var l Log
 	var last uint64

@@ -1,5 +1,5 @@
-// Package metric counts what the server does, for Prometheus. No label holds a number, an id or a
-// code: labels are words from small sets.
+// Package metric counts the server's work for Prometheus. Labels never hold a phone number, an id
+// or a code; their values are from small sets of words.
 package metric
 
 import (
@@ -15,7 +15,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Metrics are a server's counters. They implement the observers of the packages that count.
+// Metrics holds a server's metrics. It implements the observers of the packages that report
+// to it.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -38,7 +39,7 @@ type Metrics struct {
 	commitSeconds  prometheus.Histogram
 }
 
-// New returns counters at zero.
+// New returns metrics with all counters at zero.
 func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -96,7 +97,7 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// Queue adds a carrier's queue, whose depth is read when somebody asks.
+// Queue adds a carrier's queue. depth is called on each scrape.
 func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 	labels := prometheus.Labels{"carrier": carrier}
 	m.registry.MustRegister(
@@ -109,7 +110,7 @@ func (m *Metrics) Queue(carrier string, capacity int, depth func() int) {
 	)
 }
 
-// Clients adds a listener's connections, which are counted when somebody asks.
+// Clients adds a listener's connections. read is called on each scrape.
 func (m *Metrics) Clients(listener string, read func() (open int, full, crowded uint64)) {
 	labels := prometheus.Labels{"listener": listener}
 	const refused, help = "countersign_clients_refused_total", "Connections closed, and requests of trusted proxies answered 429, because the listener was full or their address had its share."
@@ -126,15 +127,15 @@ func (m *Metrics) Clients(listener string, read func() (open int, full, crowded 
 	)
 }
 
-// Binds are a carrier's at an SMSC.
+// Binds describes a carrier's binds to an SMSC.
 type Binds struct {
 	Up, Wanted       int
-	InFlight, Window int    // messages without a response, and how many there may be
-	Made             uint64 // ever
-	Throttled        uint64 // messages that the SMSC refused for being too fast
+	InFlight, Window int    // messages without a response, and their limit
+	Made             uint64 // since the start
+	Throttled        uint64 // messages that the SMSC refused because we were too fast
 }
 
-// Binds adds a carrier's binds, which are counted when somebody asks.
+// Binds adds a carrier's binds. read is called on each scrape.
 func (m *Metrics) Binds(carrier string, read func() Binds) {
 	labels := prometheus.Labels{"carrier": carrier}
 	gauge := func(name, help string, value func(Binds) int) {
@@ -153,7 +154,7 @@ func (m *Metrics) Binds(carrier string, read func() Binds) {
 	counter("countersign_throttled_total", "Messages that an SMSC refused because they came too fast.", func(b Binds) uint64 { return b.Throttled })
 }
 
-// Pool adds the database's connections, which are counted when somebody asks.
+// Pool adds the database's connections. count is called on each scrape.
 func (m *Metrics) Pool(count func() (inUse, limit int)) {
 	m.registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -165,7 +166,7 @@ func (m *Metrics) Pool(count func() (inUse, limit int)) {
 	)
 }
 
-// Lags adds how late the poller and the sweeper are, which is read when somebody asks.
+// Lags adds the delays of the poller and the sweeper. read is called on each scrape.
 func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
 	m.registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -175,6 +176,13 @@ func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
 			Name: "countersign_sweep_lag_seconds", Help: "Time since the last search for the messages of replicas that died.",
 		}, func() float64 { _, sweep := read(); return sweep.Seconds() }),
 	)
+}
+
+// Clock adds how far the machine's clock is ahead of the database's, which is read when somebody asks.
+func (m *Metrics) Clock(offset func() time.Duration) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_clock_offset_seconds", Help: "How far this machine's clock is ahead of the database's; negative: behind. With SQLite 0.",
+	}, func() float64 { return offset().Seconds() }))
 }
 
 // Answered counts a request. The route is the pattern that took it, never the path: that holds ids.
@@ -203,7 +211,7 @@ func (m *Metrics) Checked(out verify.Outcome, err error) {
 	m.checks.WithLabelValues(result(right, err)).Inc()
 }
 
-// result is a word for what came of something.
+// result returns the label for a result.
 func result(ok string, err error) string {
 	if err == nil {
 		return ok
@@ -211,7 +219,8 @@ func result(ok string, err error) string {
 	return verify.CodeOf(err)
 }
 
-// Settled counts an attempt that ended, since its verification's start.
+// Settled counts an attempt that ended. since is the time since its
+// verification started.
 func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration, cost float64) {
 	m.sends.WithLabelValues(d.Carrier, country, d.Outcome.String()).Inc()
 	if d.Outcome == verify.Accepted {
@@ -242,12 +251,13 @@ func (m *Metrics) Received(d *verify.Delivery, country string) {
 	}
 }
 
-// Unmatched counts a receipt of no message that is known.
+// Unmatched counts a receipt of an unknown message.
 func (m *Metrics) Unmatched(carrier string) {
 	m.receipts.WithLabelValues(carrier, "", "unmatched").Inc()
 }
 
-// Breakers adds the states of breakers, which are read when somebody asks: each calls tell.
+// Breakers adds the states of the circuit breakers. read is called on each scrape, and
+// calls tell for each breaker.
 func (m *Metrics) Breakers(read func(tell func(carrier, country, state string))) {
 	m.registry.MustRegister(breakers{read})
 }
@@ -270,8 +280,9 @@ func (b breakers) Collect(all chan<- prometheus.Metric) {
 	})
 }
 
-// words are the values of a label that come from elsewhere: the first of them as they are, so that
-// nobody can make as many time series as he likes.
+// words holds the values of a label that come from outside. Only the first ones are used as they
+// are, and later ones become "other", so that nobody can create an unlimited number of time
+// series.
 type words struct {
 	most int
 	mu   sync.Mutex // guards seen
@@ -293,7 +304,7 @@ func (w *words) known(word string) string {
 	return word
 }
 
-// Committed counts a group.
+// Committed counts a group commit.
 func (m *Metrics) Committed(ops int, took time.Duration) {
 	m.batchSize.Observe(float64(ops))
 	m.commitSeconds.Observe(took.Seconds())

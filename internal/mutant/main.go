@@ -1,14 +1,14 @@
-// Mutant shows that the tests notice what they are for. It puts one fault at a time into a copy of
-// the tree, runs the tests that should notice it, and names the one that did: see [mutants]. There are
-// twice as many copies as processors, each with a fault of its own: a test that fails has mostly
-// waited for what never came.
+// Mutant checks that the tests notice the faults they exist for. It applies one fault at a time to a
+// copy of the tree, runs the tests that should notice it, and names the test that did: see [mutants].
+// There are twice as many copies as processors, each with a fault of its own, because a failing test
+// spends most of its time waiting.
 //
-//	go run ./internal/mutant             all of them
+//	go run ./internal/mutant             all faults
 //	go run ./internal/mutant -run lease  those with "lease" in their name
-//	go run ./internal/mutant -sample 24  so many of them, which differ from commit to commit
+//	go run ./internal/mutant -sample 24  24 of them, which differ from commit to commit
 //
-// It fails if a mutant survives, and also if one can no longer be judged: its text isn't in its file
-// exactly once, it doesn't compile, or its tests fail without it.
+// It fails if a mutant survives. It also fails if a mutant can't be judged: its text isn't in its
+// file exactly once, it doesn't compile, or its tests fail without it.
 package main
 
 import (
@@ -40,31 +40,32 @@ import (
 )
 
 var (
-	choose  = flag.String("run", "", "regular expression: only mutants with such a name")
-	sample  = flag.Int("sample", 0, "judge at most so many of them, chosen by the id of the commit, so that each commit has others; 0 is all")
-	copies  = flag.Int("p", 2*runtime.GOMAXPROCS(0), "how many mutants are judged at once, each in a copy of the tree")
-	verbose = flag.Bool("v", false, "show what the tests print")
+	choose  = flag.String("run", "", "judge only mutants whose name matches this regular expression")
+	sample  = flag.Int("sample", 0, "judge at most this many of them, chosen by the id of the commit, so that commits differ; 0 is all")
+	copies  = flag.Int("p", 2*runtime.GOMAXPROCS(0), "number of mutants to judge concurrently, each in a copy of the tree")
+	verbose = flag.Bool("v", false, "show the output of the tests")
 	asJSON  = flag.Bool("json", false, "write JSON instead of a table")
 )
 
-// testTimeout bounds one mutant's tests: a fault may make them wait for what never comes.
+// testTimeout bounds one mutant's tests, because a fault may make them wait for an event
+// that never comes.
 const testTimeout = 2 * time.Minute
 
 // A mutant is one seeded fault.
 type mutant struct {
 	name   string
-	breaks string // the promise, as one sentence that is true without the fault
-	edits  []edit // of one fault; most need one
+	breaks string // the promise that the fault breaks, as a sentence that is true without it
+	edits  []edit // most faults need one
 	test   test
 }
 
-// An edit replaces a text that must be in a file exactly once.
+// An edit replaces a text that is in a file exactly once.
 type edit struct{ file, old, new string }
 
 // A test is a "go test" that fails with the mutant and passes without it.
 type test struct{ pkg, run string }
 
-// A result is what became of a mutant. It was killed if there is no problem.
+// A result is the result of one mutant. A mutant without a problem was killed.
 type result struct {
 	Mutant   string   `json:"mutant"`
 	Breaks   string   `json:"breaks"`
@@ -144,7 +145,8 @@ func run(ctx context.Context) ([]result, error) {
 	return results, nil
 }
 
-// each does n things, one in each tree at a time. It begins no more of them after one that failed.
+// each calls do n times, concurrently but only once at a time per tree. After an error it starts
+// no further calls.
 func each(trees []tree, n int, do func(t tree, i int) error) error {
 	errs := make([]error, len(trees))
 	var next atomic.Int64
@@ -162,7 +164,7 @@ func each(trees []tree, n int, do func(t tree, i int) error) error {
 	return errors.Join(errs...)
 }
 
-// selected returns the mutants whose name matches.
+// selected returns the mutants whose name matches a pattern.
 func selected(pattern string) (chosen []mutant, err error) {
 	re, err := regexp.Compile(pattern)
 	if err != nil {
@@ -184,7 +186,8 @@ func selected(pattern string) (chosen []mutant, err error) {
 	return chosen, nil
 }
 
-// sampled returns n of the mutants, or all if there are fewer. The seed alone decides which.
+// sampled returns n of the mutants, or all if there are fewer. Only the seed determines
+// which.
 func sampled(all []mutant, n int, seed string) []mutant {
 	sum := func(m mutant) [sha256.Size]byte { return sha256.Sum256([]byte(seed + m.name)) }
 	all = slices.SortedFunc(slices.Values(all), func(a, b mutant) int {
@@ -194,10 +197,10 @@ func sampled(all []mutant, n int, seed string) []mutant {
 	return all[:min(n, len(all))]
 }
 
-// A tree is the folder of a copy. The checkout itself is only read.
+// A tree is the folder of a copy of the tree. The checkout itself is only read.
 type tree string
 
-// fill copies what git knows and what it would, with the changes that aren't committed.
+// fill copies the files that git tracks or would track, including uncommitted changes.
 func (t tree) fill(ctx context.Context, root string) error {
 	list, err := output(ctx, root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
@@ -207,7 +210,7 @@ func (t tree) fill(ctx context.Context, root string) error {
 		from, to := filepath.Join(root, name), t.path(name)
 		info, err := os.Stat(from)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // deleted, but not yet for git
+			continue // deleted, but not yet in git
 		}
 		if err != nil {
 			return err
@@ -228,7 +231,7 @@ func (t tree) fill(ctx context.Context, root string) error {
 
 func (t tree) path(name string) string { return filepath.Join(string(t), filepath.FromSlash(name)) }
 
-// byPackage joins the tests of the mutants to one run for each package.
+// byPackage combines the tests of the mutants to one run per package.
 func byPackage(chosen []mutant) (all []test) {
 	patterns := map[string][]string{}
 	for _, m := range chosen {
@@ -240,7 +243,8 @@ func byPackage(chosen []mutant) (all []test) {
 	return all
 }
 
-// sound runs tests without any mutant: one that fails anyway kills nothing.
+// sound runs tests without any mutant, because a test that fails anyway can't
+// kill one.
 func (t tree) sound(ctx context.Context, which test) error {
 	o, err := t.run(ctx, which)
 	if err == nil && !o.passed {
@@ -249,7 +253,7 @@ func (t tree) sound(ctx context.Context, which test) error {
 	return err
 }
 
-// judge puts a mutant into the copy, runs its tests, and takes it out again.
+// judge applies a mutant to the copy, runs its tests, and restores the copy.
 func (t tree) judge(ctx context.Context, m mutant) result {
 	began := time.Now()
 	r := result{Mutant: m.name, Breaks: m.breaks}
@@ -276,8 +280,8 @@ func (t tree) infect(ctx context.Context, m mutant) (outcome, error) {
 	whole := map[string][]byte{}
 	defer func() {
 		for name, content := range whole {
-			if err := os.WriteFile(t.path(name), content, 0); err != nil { // it exists: its mode stays
-				log.Fatal(err) // all that came after would be wrong
+			if err := os.WriteFile(t.path(name), content, 0); err != nil { // an existing file keeps its mode
+				log.Fatal(err) // every later result would be wrong
 			}
 		}
 	}()
@@ -299,22 +303,23 @@ func (t tree) infect(ctx context.Context, m mutant) (outcome, error) {
 	return t.run(ctx, m.test)
 }
 
-// An outcome is what "go test" said.
+// An outcome is the result of a "go test".
 type outcome struct {
 	passed   bool
 	notBuilt bool
-	failed   []string // without those that only have a subtest that failed
+	failed   []string // without tests that failed only because of a subtest
 	text     string
 }
 
-// run runs tests in the copy. Without the paths of the folders in what is compiled, all copies and
-// all runs share the one build cache.
+// run runs tests in the copy. It leaves the paths of the folders out of the binaries, so that all
+// copies and runs share one build cache.
 func (t tree) run(ctx context.Context, which test) (o outcome, err error) {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-vet=off", "-trimpath",
 		"-timeout", testTimeout.String(), "-run", which.run, which.pkg)
 	cmd.Dir, cmd.Stderr = string(t), &stderr
-	// By itself "go test" would leave its tests behind: it ends with all that it started.
+	// An interrupted "go test" would leave its tests running, so kill its whole process
+	// group.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	stdout, err := cmd.Output()
@@ -358,7 +363,7 @@ func (t tree) run(ctx context.Context, which test) (o outcome, err error) {
 	return o, nil
 }
 
-// output runs a command and returns what it writes.
+// output runs a command and returns its standard output.
 func output(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
@@ -369,7 +374,7 @@ func output(ctx context.Context, dir, name string, args ...string) ([]byte, erro
 	return out, nil
 }
 
-// verdict names one of the tests that failed, and how many others did.
+// verdict returns one of the tests that failed, and the number of others.
 func (r result) verdict() string {
 	switch n := len(r.KilledBy); {
 	case r.Problem != "":
@@ -400,7 +405,7 @@ func write(w io.Writer, results []result) error {
 		return err
 	}
 	end := fmt.Sprintf("\n%d of %d killed\n", killed, len(results))
-	for _, r := range results { // again, for who reads only the end
+	for _, r := range results { // repeat them at the end, where readers look first
 		if r.Problem != "" {
 			end += r.Mutant + ": " + r.verdict() + "\n"
 		}

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Whoever changes a line that a mutant is about hears of it here, and not from the next run of all
-// mutants, which takes many minutes.
+// A change of a line that a mutant quotes fails this test, and not only the next run of all mutants,
+// which takes many minutes.
 func TestEveryMutantsTextIsInItsFileOnce(t *testing.T) {
 	t.Parallel()
 	for _, m := range mutants {
@@ -25,7 +25,7 @@ func TestEveryMutantsTextIsInItsFileOnce(t *testing.T) {
 	}
 }
 
-// The same goes for who gives a test another name.
+// A renamed test fails here too.
 func TestEveryMutantsTestIsInItsPackage(t *testing.T) {
 	t.Parallel()
 	name := regexp.MustCompile(`\w+`)
@@ -47,7 +47,7 @@ func TestEveryMutantsTestIsInItsPackage(t *testing.T) {
 			}
 			code.Write(text)
 		}
-		// A subtest's name stands in the code with spaces, which the pattern has as underscores.
+		// A subtest's name has spaces in the code, and underscores in the pattern.
 		tests, subtests, _ := strings.Cut(m.test.run, "/")
 		for _, test := range name.FindAllString(tests, -1) {
 			if !strings.Contains(code.String(), "func "+test+"(") {

@@ -1,6 +1,6 @@
 package main
 
-// Where tests stand.
+// Packages of tests.
 const (
 	inCode      = "./internal/code"
 	inDispatch  = "./internal/dispatch"
@@ -41,6 +41,7 @@ const (
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
+	clockFile        = "internal/store/clock.go"
 	identityFile     = "internal/store/pgidentity.go"
 	upkeepFile       = "internal/store/upkeep.go"
 	idFile           = "internal/verify/id.go"
@@ -66,22 +67,22 @@ const (
 	userFile     = "internal/verify/user.go"
 )
 
-// stores names a test of the suite that every store must pass.
+// stores returns a test of the suite that every store must pass.
 func stores(name string) test {
 	return test{inStore, "^TestSQLiteIsAStore$/^" + name + "$"}
 }
 
-// mutants are the faults, by what they are about. A new promise is worth a line here: a fault that
-// breaks it, and the fewest tests that notice.
+// mutants lists the faults by topic. Add an entry for each new promise: a fault that breaks it, and the
+// smallest set of tests that notice it.
 var mutants = []mutant{
 	// Guesses.
 	{
-		"reserve-for-old-codes", "During a wait only a code that was sent after the latest failure is evaluated.",
+		"reserve-for-old-codes", "While a number waits, only a code that was sent after its latest failure is evaluated.",
 		[]edit{{destinationFile, "v.Guesses == 0 && v.ID.Time().After(d.waitsSince(p))", "v.Guesses == 0"}},
 		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
 	},
 	{
-		"reserve-without-end", "The first guess at a new code ends at a hundred failures, too.",
+		"reserve-without-end", "Even the first guess at a new code is refused after a hundred failures.",
 		[]edit{{destinationFile, "	case d.Failures >= MaxFailures:\n		return ErrTooManyGuesses.After(lockedFor)\n	case d.Failures < MaxFailures-Reserve", "	case d.Failures < MaxFailures-Reserve"}},
 		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
 	},
@@ -91,37 +92,37 @@ var mutants = []mutant{
 		test{inVerify, "^(TestWhateverHappensTheRulesHold|TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses)$"},
 	},
 	{
-		"shut-out-by-sends", "A day's sends can't be spent at once.",
+		"shut-out-by-sends", "A number's sends of a day can't all be used within a short time.",
 		[]edit{{"internal/verify/project.go", "		w.Free = (l.Daily + 1) / 2\n", "		w.Free = 0\n"}},
 		test{inVerify, "^TestADaysSendsAreSpread$"},
 	},
 	{
-		"start-without-its-key", "The key, and the client's address, by which a verification was started can be told.",
+		"start-without-its-key", "A verification records the key and the client's address that started it.",
 		[]edit{{"internal/verify/verify.go", "		APIKey:      acct.KeyID,\n", ""}},
 		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
 	},
 	{
-		"wrong-guess-not-committed", "A wrong guess is spent on disk before it is answered.",
+		"wrong-guess-not-committed", "A wrong guess is on disk before it is answered.",
 		[]edit{{userRowFile, "v.dirty, r.decided = true, v", "v.dirty, r.decided = out.Approved, v"}},
 		stores("WhatAGuessChangesIsWritten"),
 	},
 	{
-		"success-leaves-failures", "A success clears a number's failures on disk.",
+		"success-leaves-failures", "A right code clears a number's failures on disk.",
 		[]edit{{userRowFile, "d.value.Failures != failures ||", "d.value.Failures > failures ||"}},
 		stores("WhatAGuessChangesIsWritten"),
 	},
 	{
-		"counter-per-verification-only", "Wrong guesses count against the number, over all its verifications.",
+		"counter-per-verification-only", "Wrong guesses count against the number, over all of its verifications.",
 		[]edit{{verificationFile, "d.fail(g.Profile, now)", ""}},
 		test{inVerify, "^TestAfterAHundredFailuresOnlyClearHelps$"},
 	},
 	{
-		"one-guess-more", "As many guesses are evaluated as were allowed, and not one more.",
+		"one-guess-more", "Exactly as many guesses are evaluated as are allowed.",
 		[]edit{{verificationFile, "if left <= 0 {", "if left < 0 {"}},
 		test{inVerify, "^TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore$"},
 	},
 	{
-		"our-fault-spends-a-guess", "A guess that nobody can judge spends nothing.",
+		"our-fault-spends-a-guess", "A guess that can't be checked because of a fault on our side isn't counted.",
 		[]edit{{verificationFile, "right, err := g.Matches(v)", "v.Guesses++\n\tright, err := g.Matches(v)"}},
 		test{inVerify, "^TestAGuessThatNobodyCanJudgeSpendsNothing$"},
 	},
@@ -131,12 +132,12 @@ var mutants = []mutant{
 		test{inVerify, "^TestASuccessClearsTheFailuresAndNothingElseDoes$"},
 	},
 	{
-		"new-code-clears-failures", "A new code doesn't reset the failures, or asking for codes would buy guesses.",
+		"new-code-clears-failures", "A new code doesn't reset the failures, so requesting codes doesn't buy guesses.",
 		[]edit{{destinationFile, "d.TAT, d.Sends = tat, sends", "d.TAT, d.Sends = tat, sends\n\td.Clear()"}},
 		test{inVerify, "^TestASuccessClearsTheFailuresAndNothingElseDoes$"},
 	},
 	{
-		"expiry-left-to-a-cleaner", "A code is dead from the instant of its expiry, not from when somebody cleans up.",
+		"expiry-left-to-a-cleaner", "A code is invalid from the instant of its expiry, whether or not it was cleaned up.",
 		[]edit{{verificationFile, "if v.Status == Pending && !now.Before(v.ExpiresAt) {", "if false {"}},
 		test{inVerify, "^TestGuessesAreRefusedFromTheInstantOfExpiry$"},
 	},
@@ -146,7 +147,7 @@ var mutants = []mutant{
 		test{inVerify, "^TestGuessesAreRefusedFromTheInstantOfExpiry$"},
 	},
 	{
-		"token-compared-before-trimming", "A code is read as people type it.",
+		"token-compared-before-trimming", "A code with the spaces and dashes that people type is accepted.",
 		[]edit{{codeFile, "if r = typed.Rune(r); r == typed.Nothing {", "if r = typed.Rune(r); r == 0 {"}},
 		test{inCode, "^TestNormalize$"},
 	},
@@ -156,7 +157,7 @@ var mutants = []mutant{
 		test{inVerify, "^TestACodeIsReadAsPeopleTypeIt$"},
 	},
 	{
-		"invisible-characters-in-codes", "Invisible characters that come along with a code spend no guess.",
+		"invisible-characters-in-codes", "Invisible characters copied with a code don't cost a guess.",
 		[]edit{{typedFile, "unicode.Pd, unicode.Cf, ", "unicode.Pd, "}},
 		test{inVerify, "^TestACodeIsReadAsPeopleTypeIt$"},
 	},
@@ -166,52 +167,52 @@ var mutants = []mutant{
 		test{inVerify, "^TestAllFormsOfANumberAreOnePhone$"},
 	},
 	{
-		"key-sent-to-the-carrier", "The carrier gets the form of a number that its caller wrote.",
+		"key-sent-to-the-carrier", "The carrier gets a number in the form that the client wrote.",
 		[]edit{{verificationFile, "v.Reach(),\n		From:", "v.To,\n		From:"}},
 		test{inVerify, "^TestAllFormsOfANumberAreOnePhone$"},
 	},
 	{
-		"digits-behind-a-number", "Digits behind a whole number make no other key.",
+		"digits-behind-a-number", "Extra digits after a complete number don't make a different key.",
 		[]edit{{planFile, "whole := n; len(whole) > minDigits;", "whole := n; whole == n;"}},
 		test{inPhone, "^TestOneKeyForAllFormsOfAPhone$"},
 	},
 	{
-		"impossible-length-sent-to", "A number of a length that its country's numbers don't have is refused.",
+		"impossible-length-sent-to", "A number is refused if its country has no numbers of that length.",
 		[]edit{{policyFile, "case !n.Possible():", "case !n.Possible() && project.Profile == Standard:"}},
 		test{inVerify, "^TestNumbersAreReadAsTheProfileSays$"},
 	},
 	{
-		"premium-number-sent-to", "A number of a special kind is sent to only if the project allows the kind.",
+		"premium-number-sent-to", "A number of a special kind gets messages only if the project allows the kind.",
 		[]edit{{policyFile, "case kind != phone.Ordinary && !slices.Contains(project.Kinds, kind):", "case kind != phone.Ordinary && len(project.Kinds) == 0:"}},
 		test{inVerify, "^TestNumbersOfOtherKindsMustBeAllowed$"},
 	},
 	{
-		"premium-area-taken-for-ordinary", "An area code of premium numbers makes a number one.",
+		"premium-area-taken-for-ordinary", "A number in a premium area code is a premium number.",
 		[]edit{{planFile, "			return a.kind\n", "			return Ordinary\n"}},
 		test{inPhone, "^TestKinds$"},
 	},
 	{
-		"standard-sends-anywhere", "A standard project sends to the countries that it allows, and without any to none.",
+		"standard-sends-anywhere", "A standard project sends only to the countries that it allows; without any, it sends nowhere.",
 		[]edit{{"internal/verify/project.go", "return p.Profile != Standard", "return true"}},
 		test{inVerify, "^TestCountriesMustBeAllowed$"},
 	},
 	{
-		"country-by-calling-code", "Countries that share a calling code are allowed each by itself.",
+		"country-by-calling-code", "Countries that share a calling code are allowed one by one.",
 		[]edit{{policyFile, "!slices.Contains(project.Countries, n.Region())", "!slices.ContainsFunc(project.Countries, func(c string) bool { return c == n.Region() || c == \"US\" && n.CountryCode() == 1 })"}},
 		test{inVerify, "^TestCountriesMustBeAllowed$"},
 	},
 	{
-		"form-space-refused", "The space that a form makes of a plus is a plus.",
+		"form-space-refused", "A space that a form made of a plus is read as a plus.",
 		[]edit{{"internal/request/request.go", "		return \"+\" + rest\n", "		return s\n"}},
 		test{"./internal/request", "^TestAFormsSpaceBeforeANumberIsAPlus$"},
 	},
 	{
-		"hung-up-client-stops-a-check", "A client that hangs up is charged all the same.",
+		"hung-up-client-stops-a-check", "A guess counts even if the client hangs up.",
 		[]edit{{serviceFile, "s.store.Check(context.WithoutCancel(ctx), g)", "s.store.Check(ctx, g)"}},
 		test{inVerify, "^TestACallerThatHangsUpStopsNothing$"},
 	},
 	{
-		"hung-up-client-not-charged", "An operation that the store has taken happens, whoever hangs up.",
+		"hung-up-client-not-charged", "An operation that the store has accepted is carried out even if the client hangs up.",
 		[]edit{
 			{storeFile, "func (s *Store) Check(_ context.Context, g", "func (s *Store) Check(ctx context.Context, g"},
 			{storeFile, "v, err := r.owned(g.ID, g.Project)", "if err := ctx.Err(); err != nil {\n\t\t\t\treturn err\n\t\t\t}\n\t\t\tv, err := r.owned(g.ID, g.Project)"},
@@ -221,44 +222,44 @@ var mutants = []mutant{
 
 	// Users.
 	{
-		"superseded-code-validates", "A newer code of a user takes the older one's place.",
+		"superseded-code-validates", "A user's newer code replaces the older one.",
 		[]edit{{userFile, "return u.Current != v.ID && u", "return u.Current != v.ID && v == nil && u"}},
 		stores("NewerCodeSupersedesTheOlder"),
 	},
 	{
-		"deleted-application-validates", "From the first commit of its deletion on, nothing of an application validates.",
+		"deleted-application-validates", "From the first commit of an application's deletion, none of its codes validates.",
 		[]edit{{userRowFile, "!ok || owner != p {", "ok && owner != p {"}},
 		stores("CrashedDeletionIsFinished"),
 	},
 	{
-		"deleted-users-code-lives", "Whoever deletes a user cancels his code, and wipes its sealed copy.",
+		"deleted-users-code-lives", "Deleting a user cancels their code and wipes its sealed copy.",
 		[]edit{{userRowFile, "u.value.Drop(r.current(u), now)", "u.value.Drop(nil, now)"}},
 		stores("DeletedApplicationLeavesNothing"),
 	},
 	{
-		"users-sends-not-counted", "A user gets one code each interval, and so many in a period.",
+		"users-sends-not-counted", "A user gets one code per interval, and a limited number per period.",
 		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
 		stores("UsersLimitsAreExact"),
 	},
 	{
-		"template-says-code-twice", "A text that says {code} says that, and not the code.",
+		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
 		[]edit{{"internal/verify/template.go", `codeMark  = "\x01"`, `codeMark  = placeholder`}},
 		test{inVerify, "^TestATextIsFilledIn$"},
 	},
 	{
-		"old-token-opens-still", "A token that was replaced stops working here at once.",
+		"old-token-opens-still", "A replaced token stops working on this server immediately.",
 		[]edit{{"internal/verify/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
 		test{inVerify, "^TestAConsumerReplacesItsToken$"},
 	},
 
 	// Senders and links.
 	{
-		"any-sender-opens-anothers", "What another project was given to send from is nobody else's, also not with --sender any.",
+		"any-sender-opens-anothers", "A sender assigned to one project can't be used by another, even one with --sender any.",
 		[]edit{{"internal/verify/project.go", "p.AnySender && !slices.ContainsFunc(p.Taken, looksLike(from))", "p.AnySender"}},
 		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
 	},
 	{
-		"others-senders-forgotten", "A project that may use any sender is told which are others'.",
+		"others-senders-forgotten", "A project that may use any sender still can't use the senders of others.",
 		[]edit{{"internal/store/admin.go", "WHERE o.id <> p.id AND", "WHERE o.id = p.id AND"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
@@ -268,111 +269,111 @@ var mutants = []mutant{
 		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
 	},
 	{
-		"old-projects-lose-any-sender", "Projects that were made before senders had to be said keep theirs.",
+		"old-projects-lose-any-sender", "Projects from before senders were assigned keep the right to use any sender.",
 		[]edit{{"internal/store/admin.go", "COALESCE(p.any_sender, p.senders = ''), p.link_hosts", "COALESCE(p.any_sender, p.senders <> ''), p.link_hosts"}},
 		test{inStore, "^TestProjectsKeepTheSendersAndLinksThatTheyHad$"},
 	},
 	{
-		"text-names-any-site", "A text message names the project's web sites only.",
+		"text-names-any-site", "A text message may link only to the project's web sites.",
 		[]edit{{"internal/verify/policy.go", "c == SMS && project.foreignSite(full)", "c == Push && project.foreignSite(full)"}},
 		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
 	},
 	{
-		"template-names-any-site", "A user's message names the project's web sites only.",
+		"template-names-any-site", "A user's message template may link only to the project's web sites.",
 		[]edit{{"internal/verify/template.go", "c == SMS && acct.Project.foreignSite(full)", "c == Push && acct.Project.foreignSite(full)"}},
 		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
 	},
 	{
-		"site-ends-like-the-projects", "A site that ends like the project's isn't below it.",
+		"site-ends-like-the-projects", "A site whose name merely ends like the project's site isn't one of its subdomains.",
 		[]edit{{"internal/verify/link.go", `strings.HasSuffix(host, "."+own)`, "strings.HasSuffix(host, own)"}},
 		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
 	},
 	{
-		"code-bound-to-any-site", "A text binds its code to no site but the project's.",
+		"code-bound-to-any-site", "A text can bind its code only to one of the project's sites.",
 		[]edit{{"internal/verify/link.go", "if !p.owns(line[1]) {", "if !p.owns(line[1]) && false {"}},
 		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
 	},
 
 	// What stands open on this machine.
 	{
-		"operations-answer-any-name", "By loopback, the operations listener answers to loopback's names only.",
+		"operations-answer-any-name", "On loopback, the operations listener answers only requests to loopback host names.",
 		[]edit{{"internal/web/web.go", `r.Host != "" && !Loopback(r.Host)`, `r.Host == "nobody"`}},
 		test{inWeb, "^TestByLoopbackOnlyItsNamesAreAnswered$"},
 	},
 	{
-		"simulator-may-be-framed", "No other page frames the simulator's.",
+		"simulator-may-be-framed", "No other page can embed the simulator's page in a frame.",
 		[]edit{{"internal/carrier/sim/http.go", "; frame-ancestors 'none'", ""}},
 		test{"./internal/carrier/sim", "^TestAPersonSeesTheNewestMessagesAndTheNumbers$"},
 	},
 	{
-		"refused-refresh-counts-as-ours", "A wrong consumer secret isn't counted as a fault of the server.",
+		"refused-refresh-counts-as-ours", "A wrong consumer secret isn't counted as a server error.",
 		[]edit{{"internal/web/web.go", "v.counts = status", "_ = status"}},
 		test{inWeb, "^TestAnAnswerMayCountAsAnother$"},
 	},
 	{
-		"any-charset-is-read-as-utf8", "A body in a charset that doesn't read as UTF-8 is refused.",
+		"any-charset-is-read-as-utf8", "A body is refused if its charset doesn't read the same as UTF-8.",
 		[]edit{{"internal/request/request.go", "return false\n}\n\n// object reads", "return true\n}\n\n// object reads"}},
 		test{inRequest, "^TestReadTellsWhatIsWrongWithABody$"},
 	},
 	{
-		"require-counts-as-verified", "A database whose certificate isn't checked is warned of.",
+		"require-counts-as-verified", "The server warns about a database whose certificate isn't verified.",
 		[]edit{{"internal/store/postgres.go", "c == nil || c.InsecureSkipVerify &&", "c == nil || false && c.InsecureSkipVerify &&"}},
 		test{inStore, "^TestOnlyACheckedCertificateIsVerified$"},
 	},
 
 	{
-		"life-of-zero-fills-the-disk", "What never lives is answered and not stored.",
+		"life-of-zero-fills-the-disk", "A verification that expires immediately is answered but not stored.",
 		[]edit{{serviceFile, "if r.Life != nil && *r.Life == 0 {", "if r.Life != nil && *r.Life < 0 {"}},
 		test{inVerify, "^TestWhatNeverLivesIsNotKept$"},
 	},
 
 	// Keys in standard.
 	{
-		"standard-says-the-code-to-mailboxes", "In standard a call says its code only after a key was pressed.",
+		"standard-says-the-code-to-mailboxes", "In a standard project, a call says its code only after a key was pressed.",
 		[]edit{{approvalFile, "if p == Standard {\n\t\treturn AfterKey", "if p == Compat {\n\t\treturn AfterKey"}},
 		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
 	},
 	{
-		"standard-approves-by-a-key", "In standard no key alone approves.",
+		"standard-approves-by-a-key", "In a standard project, a key alone approves nothing.",
 		[]edit{{approvalFile, "return p != Standard }", `return p != "" }`}},
 		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
 	},
 	{
-		"trunk-forgets-the-key", "A message that wants a key first gets one.",
+		"trunk-forgets-the-key", "A call whose message requires a key waits for one.",
 		[]edit{{callFile, "|| m.AfterKey && !l.c.SkipKeypress", ""}},
 		test{inSIP, "^TestWithRequireKeypressTheCodeWaitsForAKey$"},
 	},
 
 	// Signatures of providers that somebody saw.
 	{
-		"signature-opens-again", "A provider's signature that was used opens nothing again.",
+		"signature-opens-again", "A provider's signature that was used once isn't accepted again.",
 		[]edit{{callbackFile, "|| once(rep) && !c.used.take(rep.marks) {", "|| once(rep) && !c.used.take(nil) {"}},
 		test{inProvider, "^TestACapturedSignatureOpensNothing$"},
 	},
 	{
-		"older-signature-for-calls", "Plivo's older signature, which says nothing of the form, is none of a call's.",
+		"older-signature-for-calls", "Plivo's older signature, which doesn't cover the form, isn't accepted for calls.",
 		[]edit{{proofFile, "channel != string(verify.Voice) && provesPlivoURL(r, text)", "provesPlivoURL(r, text)"}},
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
-		"uncovered-form-names-a-message", "What a signature doesn't cover names no message.",
+		"uncovered-form-names-a-message", "A message is identified only by parts of a report that the signature covers.",
 		[]edit{{callbackFile, `receipt.Ref = "" // anybody could have written it`, "_ = receipt.Ref"}},
 		test{inProvider, "^TestAnUncoveredFormNamesNoMessage$"},
 	},
 	{
-		"words-as-long-as-the-code-lives", "A call is told what to say only for some minutes after it was ordered.",
+		"words-as-long-as-the-code-lives", "A provider can fetch a call's words only for a few minutes after the call was ordered.",
 		[]edit{{"internal/dispatch/words.go", "d.Now().Sub(h.StartedAt) > askedWithin", "false"}},
 		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 
 	// Tenants and their keys.
 	{
-		"tenancy-not-checked", "Another project's verification doesn't exist.",
+		"tenancy-not-checked", "Another project's verification is reported as not found.",
 		[]edit{{batchFile, "if v == nil || v.value.Project != p {", "if v == nil {"}},
 		stores("AnotherProjectsVerificationDoesNotExist"),
 	},
 	{
-		"key-opens-any-project", "A key opens its own project only.",
+		"key-opens-any-project", "A key works for its own project only.",
 		[]edit{{serviceFile, "[]byte(p)) != 1 {", "[]byte(p)) < 0 {"}},
 		test{inVerify, "^TestAKeyOpensItsOwnProjectOnly$"},
 	},
@@ -382,7 +383,7 @@ var mutants = []mutant{
 		test{inVerify, "^TestARevokedKeyStopsWorkingWithinASecond$"},
 	},
 	{
-		"revocation-not-read", "A revoked key opens nothing.",
+		"revocation-not-read", "A revoked key isn't accepted.",
 		[]edit{{"internal/store/admin.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
@@ -393,7 +394,7 @@ var mutants = []mutant{
 	},
 
 	{
-		"memory-before-disk", "What another process wrote is seen, whatever is remembered.",
+		"memory-before-disk", "Another process's write is seen, whatever this process remembers.",
 		[]edit{{sqliteFile, "if version != s.version {", "if s.version == 0 {"}},
 		stores("ProcessesSeeWhatEachOtherWrote"),
 	},
@@ -405,75 +406,90 @@ var mutants = []mutant{
 		test{inCode, "^TestGenerateAtTheBorder$"},
 	},
 	{
-		"mac-not-bound-to-id", "A MAC copied onto another verification's row opens nothing.",
+		"mac-not-bound-to-id", "A MAC copied onto another verification's row doesn't match there.",
 		[]edit{{"internal/keyset/keyset.go", "b.Project, string(b.ID[:]), b.Destination,", "b.Project, b.Destination,"}},
 		test{inKeyset, "^TestMACIsBoundToEverythingItWasMadeFor$"},
 	},
 	{
-		"mac-not-bound-to-number", "A MAC copied onto another number's row opens nothing.",
+		"mac-not-bound-to-number", "A MAC copied onto another number's row doesn't match there.",
 		[]edit{{"internal/keyset/keyset.go", "string(b.ID[:]), b.Destination, b.Purpose", "string(b.ID[:]), b.Purpose"}},
 		test{inKeyset, "^TestMACIsBoundToEverythingItWasMadeFor$"},
 	},
 	{
-		"key-unknown-to-others", "A key makes codes only when all servers have it.",
+		"key-unknown-to-others", "A key makes codes only once all servers hold it.",
 		[]edit{{ringFile, "if ok && !slices.ContainsFunc(others, lacked) {", "if ok && (true || !slices.ContainsFunc(others, lacked)) {"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},
 	},
 	{
-		"key-of-others-missing", "A server that lacks a key which others make codes with makes none.",
+		"key-of-others-missing", "A server that lacks a key with which others make codes makes none itself.",
 		[]edit{{ringFile, "if theirs, ok := find(o.Prints, o.Primary); !ok || !slices.Contains(mine, theirs) {", "if theirs, ok := find(o.Prints, o.Primary); false && (!ok || !slices.Contains(mine, theirs)) {"}},
 		test{inSystem, "^TestAServerWithAnotherKeysetIsNotReady$"},
 	},
 	{
-		"keys-chosen-concurrently", "Servers with different keysets that start together don't both make codes.",
+		"keys-chosen-concurrently", "Two servers with different keysets that start together don't both make codes.",
 		[]edit{{"internal/store/keys.go", "`LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE`", "`SELECT pg_sleep(0.2)`"}},
 		test{inSystem, "^TestOfTwoKeysetsOneIsUsed$"},
 	},
 	{
-		"reloaded-key-used-at-once", "A keyset that was read again doesn't change which key makes codes before it was compared.",
+		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
 		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},
 	},
 	{
-		"lost-keyset-unnoticed", "A server that lacks a key of pending codes isn't ready.",
+		"lost-keyset-unnoticed", "A server that lacks a key of pending codes reports that it isn't ready.",
 		[]edit{{"internal/store/keys.go", "\t\treturn true, nil\n", "\t\treturn false, nil\n"}},
 		test{inSystem, "^TestAServerThatLacksAKeyOfPendingCodesIsNotReady$"},
 	},
 	{
-		"lost-keyset-of-a-quiet-server-unnoticed", "A server that lacks a key of pending codes isn't ready, also long after a server last said that it uses the key.",
+		"lost-keyset-of-a-quiet-server-unnoticed", "A server that lacks a key of pending codes isn't ready, even long after another server last reported that key.",
 		[]edit{{"internal/store/keys.go", "\tif alone {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAServerThatLacksAKeyOfPendingCodesIsNotReady$"},
 	},
 	{
-		"sealed-copy-outlives-approval", "The sealed copy of a code is gone with the write that ends its verification.",
+		"sealed-copy-outlives-approval", "The write that ends a verification also removes the sealed copy of its code.",
 		[]edit{{verificationFile, "v.Status, v.EndedAt, v.SealedCode = s, now, nil", "v.Status, v.EndedAt = s, now"}},
 		stores("EndWipesTheSealedCode"),
 	},
 	{
-		"code-in-a-log-line", "A code never shows in a log line.",
+		"code-in-a-log-line", "A code never appears in a log line.",
 		[]edit{{idFile, "slog.StringValue(redacted)", "slog.StringValue(s.Reveal())"}},
 		test{inVerify, "^TestASecretNeverShows$"},
 	},
 	{
-		"code-in-an-error", "A code never shows where it is formatted.",
+		"code-in-an-error", "A code never appears in formatted text.",
 		[]edit{{idFile, "io.WriteString(f, redacted)", "io.WriteString(f, s.Reveal())"}},
 		test{inVerify, "^TestASecretNeverShows$"},
 	},
 	{
-		"number-in-a-log-line", "A number shows its last four digits only where it is logged.",
+		"number-in-a-log-line", "A logged number shows only its last four digits.",
 		[]edit{{"internal/phone/phone.go", "slog.StringValue(n.Masked())", "slog.StringValue(string(n))"}},
 		test{inPhone, "^TestLogsAreMasked$"},
 	},
 	{
-		"path-logged", "A request's path isn't logged: it may hold a number or a code.",
-		[]edit{{"internal/web/web.go", "return slog.Attr{}", `return slog.String("path", r.URL.Path)`}},
+		"number-in-a-timeline", "A verification is shown with its number's last four digits only, unless all of it is asked for.",
+		[]edit{{"cmd/countersign/verification.go", "number := s.Reach().Masked()", "number := string(s.Reach())"}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"reveal-unrecorded", "Who had a whole number shown is written down.",
+		[]edit{{"cmd/countersign/verification.go", `done("verification reveal"`, `done(""`}},
+		test{"./cmd/countersign", "^TestScripts$/^verification$"},
+	},
+	{
+		"refusal-without-request", "A line about a request that was refused because of us carries the request's id.",
+		[]edit{{"internal/outage/outage.go", "l.Logger.Log(ctx, level", "l.Logger.Log(context.Background(), level"}},
+		test{"./internal/outage", "^TestARequestsContextReachesTheLog$"},
+	},
+	{
+		"path-logged", "A request's path isn't logged, because it may hold a number or a code.",
+		[]edit{{"internal/web/web.go", `slog.String("method", r.Method), `, `slog.String("method", r.Method), slog.String("path", r.URL.Path), `}},
 		test{inWeb, "^TestEveryAnswerHasAnIDOfOurOwnThatIsLogged$"},
 	},
 
 	// Commits.
 	{
 		// The store reads the setting back when it opens, so the fault must change that, too.
-		"commits-not-synced", "What was answered is on disk, also after a power cut.",
+		"commits-not-synced", "Everything that was answered is on disk, even after a power cut.",
 		[]edit{
 			{sqliteFile, `"synchronous(FULL)"`, `"synchronous(NORMAL)"`},
 			{sqliteFile, `{"synchronous", "2", "FULL"}`, `{"synchronous", "1", "NORMAL"}`},
@@ -488,51 +504,71 @@ var mutants = []mutant{
 		stores("OperationsOnOneRowAreAppliedInOrderOfArrival"),
 	},
 	{
-		"failed-commit-repeated", "A commit that failed is not repeated: it may have happened.",
+		"failed-commit-repeated", "A failed commit isn't repeated, because it may have happened.",
 		[]edit{{batchFile, "if !committing {", "if !committing || len(group) > 1 {"}},
 		stores("FailedCommitThatHappenedStoresOnce"),
 	},
 	{
-		"poison-fails-its-group", "An operation that can't be carried out fails alone.",
+		"poison-fails-its-group", "An operation that can't be carried out fails without failing its group.",
 		[]edit{{batchFile, "errors.As(err, &poison) && len(group) > 1", "errors.As(err, &poison) && len(group) > maxBatch"}},
 		stores("PoisonedOperationFailsAlone"),
 	},
 	{
-		"retention-deletes-live-ones", "A verification that is still pending outlives its retention.",
+		"retention-deletes-live-ones", "Retention never deletes a verification that is still pending.",
 		[]edit{{upkeepFile, "AND NOT (status = 0 AND expires_at > $3)", "AND $3 > 0"}},
 		stores("RetentionDeletesOnlyWhatHasEndedBefore"),
 	},
 
 	// PostgreSQL and its replicas.
 	{
-		"destinations-not-locked", "Guesses at one number are counted, on whatever replica and verification.",
+		"destinations-not-locked", "Guesses at one number are counted together on all replicas and verifications.",
 		[]edit{{pgSessionFile, "ORDER BY d.project, d.number FOR UPDATE OF d`", "ORDER BY d.project, d.number`"}},
 		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
 	},
 	{
-		"verifications-not-locked", "A settlement overwrites no guess of another replica.",
+		"verifications-not-locked", "A settlement doesn't overwrite a guess on another replica.",
 		[]edit{{pgSessionFile, "= ANY ($1::bytea[]) ORDER BY id FOR UPDATE`", "= ANY ($1::bytea[]) ORDER BY id`"}},
 		test{inStore, "^TestARowThatAnotherReplicaHoldsIsWaitedFor$"},
 	},
 	{
 		"state-remembered", "Of a verification only what never changes is remembered.",
-		[]edit{{pgSessionFile, "\treadState(c, &v)\n", ""}},
+		[]edit{{pgSessionFile, "err := stateLayout.read(c, &v)", "err := stateLayout[:0].read(c, &v)"}},
 		test{inStore, "^TestPostgresIsAStore$/^WhatAGuessChangesIsWritten$"},
 	},
 	{
 		"new-numbers-decided-twice", "Two replicas that start for a number which neither knows share its limits.",
-		[]edit{{pgSessionFile, "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`", "unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]) ON CONFLICT DO NOTHING`"}},
+		[]edit{{pgSessionFile, "SELECT ` + destinationLayout.arrays()", "SELECT ` + destinationLayout.arrays() + ` ON CONFLICT DO NOTHING`"}},
 		test{inStore, "^TestANewNumberOfTwoReplicasIsOne$"},
 	},
 	{
-		"bad-row-fails-its-group", "A row that PostgreSQL refuses fails alone.",
+		"bad-row-fails-its-group", "A row that PostgreSQL refuses fails without failing its group.",
 		[]edit{{pgSessionFile, "\tdefault:\n\t\treturn &poisonError{err}", "\tdefault:\n\t\treturn err"}},
 		test{inStore, "^TestPostgresIsAStore$/^PoisonedOperationFailsAlone$"},
 	},
 	{
-		"sweeper-waits-for-nobody", "No start appears behind the sweeper without a hint, however long its commit takes.",
+		"sweeper-waits-for-nobody", "A start that commits after the sweeper has passed leaves a hint, however long the commit takes.",
 		[]edit{{pgSessionFile, "b.add(pgGate, nil)", "_ = pgGate"}},
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
+	},
+	{
+		"takeover-by-a-doubtful-time", "Nobody takes over a message by a time that may be wrong, or before its holder could renew its lease.",
+		[]edit{{clockFile, "return last.compared && mono-last.at.Mono <= maxGap && mono-last.broke >= settling", "return last.compared || mono > 0"}},
+		test{inStore, "^TestLeasesAreJudgedAfterFreshComparisonsOnly$"},
+	},
+	{
+		"starts-by-a-wrong-clock", "Nothing starts on a machine whose clock is more than 5 s off.",
+		[]edit{{clockFile, "maxSkew = 5 * time.Second", "maxSkew = 7 * time.Second"}},
+		test{inStore, "^TestNothingStartsWhileTheClockIsWrong$"},
+	},
+	{
+		"wall-clock-decides", "The time is the database's, whatever the machine's wall clock shows.",
+		[]edit{{clockFile, "return last.time.Add(c.mono() - last.at.Mono)", "return last.time.Add(c.machine().Wall.Sub(last.time))"}},
+		test{inStore, "^TestStartsLeaveNoHintsWhateverTheWallClockShows$"},
+	},
+	{
+		"suspended-machine-decides", "A machine that was suspended accepts no code that has expired meanwhile.",
+		[]edit{{pgSessionFile, "if s.server.clock.doubtful() {", "if false {"}},
+		test{inStore, "^TestASuspendedMachineAsksForTheTime$"},
 	},
 	{
 		"failover-unnoticed", "After a failover no code works that may have been used.",
@@ -540,9 +576,24 @@ var mutants = []mutant{
 		test{inStore, "^TestFailoverVoidsWhatIsPending$"},
 	},
 	{
+		"void-mark-ahead", "A failover after a clock was ahead doesn't keep anybody from starting.",
+		[]edit{{identityFile, "bytes.Compare(found.void, ahead[:]) > 0 {", "bytes.Compare(found.void, ahead[:]) > 16 {"}},
+		test{inStore, "^TestAFailoverVoidsTheFutureAndStopsNoStart$"},
+	},
+	{
+		"void-mark-stays-ahead", "Nor does a database's clock that is set back after one, and what was void stays so.",
+		[]edit{{identityFile, "tx.Exec(ctx, pgVoidAhead, to[:], millis(now), aheadStep, mark)", "tx.Exec(ctx, pgVoidAhead, to[:], millis(now), 0, mark)"}},
+		test{inStore, "^TestAClockSetBackTakesTheVoidMarkAlong$"},
+	},
+	{
 		"exposed-failover-forgiven", "A failover from a server without a synchronous standby voids what is pending, whatever the configuration says.",
 		[]edit{{identityFile, `(s.exposed == "" || s.exposed == promoted)`, `(true || s.exposed == promoted)`}},
 		test{inStore, "^TestAFailoverIsForgivenOnlyToASynchronousStandby$"},
+	},
+	{
+		"restore-stopped-midway", "A restore that is stopped leaves no database in which a code works that may have been used.",
+		[]edit{{"cmd/countersign/backup.go", "half := to + \".half\"", "half := to"}},
+		test{"./cmd/countersign", "^TestBackupWhileServing$"},
 	},
 	{
 		"dump-unnoticed", "After a dump is restored no code works that may have been used.",
@@ -550,104 +601,104 @@ var mutants = []mutant{
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_a_new_database$"},
 	},
 	{
-		"dump-under-connections-unnoticed", "Nor on a connection that was up before.",
+		"dump-under-connections-unnoticed", "After a dump is restored, connections from before the restore don't accept such a code either.",
 		[]edit{{pgSessionFile, "if r.epoch != s.epoch {", "if false {"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^dump_into_the_same_database_at_once$"},
 	},
 	{
-		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later ones accepts a code that may have been used.",
+		"earlier-position-unnoticed", "After a server's files are restored, no process that saw later data accepts a code that may have been used.",
 		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed < 0"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^base_backup$"},
 	},
 	{
-		"part-of-a-dump-taken-for-all", "What a restore loads after a server has looked is void, too.",
+		"part-of-a-dump-taken-for-all", "Rows that a restore loads after a server has checked the database are void too.",
 		[]edit{{identityFile, "AND to_regclass('verification_pkey') IS NOT NULL ", ""}},
 		test{inStore, "^TestHalfRestoredDatabaseIsRefused$"},
 	},
 	{
-		"lost-decision-unnoticed-in-postgres", "A server that starts on restored files, and has kept its witness, voids what is pending.",
+		"lost-decision-unnoticed-in-postgres", "A server that starts on restored PostgreSQL files, and still has its witness file, voids pending codes.",
 		[]edit{{identityFile, "if d.lost(err == nil, status, guesses) {", "if d.lost(err == nil, status, guesses) && false {"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^snapshot$"},
 	},
 	{
-		"lost-decision-unnoticed", "A process notices that its last decision is lost, however little else is.",
+		"lost-decision-unnoticed", "A process notices that its last decision is lost, even if only that one is.",
 		[]edit{{"internal/store/witness.go", "return !found || guesses < d.Guesses || d.Status", "return !found || d.Status"}},
 		test{inStore, "^TestOlderFileIsVoid$"},
 	},
 	{
-		"older-file-unnoticed", "An older SQLite file that is put back is void.",
+		"older-file-unnoticed", "An older SQLite file that is put back is voided.",
 		[]edit{{storeFile, "if err := s.witnessed(ctx); err != nil {", "if err := error(nil); err != nil {"}},
 		test{inStore, "^TestOlderFileIsVoid$"},
 	},
 	{
-		"replaced-file-written", "What is written to a file that was replaced isn't promised to anybody.",
+		"replaced-file-written", "A write to an SQLite file that was replaced is never reported as successful.",
 		[]edit{{sqliteFile, "if s.gone.Load() {", "if false {"}},
 		test{inStore, "^TestFileThatWasReplacedIsRefused$"},
 	},
 	{
-		"moved-from-two-states", "A move that was stopped goes on from the state in which it began, or not at all.",
+		"moved-from-two-states", "An interrupted move continues from the state in which it began, or not at all.",
 		[]edit{{"internal/store/move.go", "case found == nil || found.token != token:", "case false:"}},
 		test{inStore, "^TestMoveGoesOnFromTheSameStateOnly$"},
 	},
 	{
-		"moved-file-written", "Nothing writes to a file that moves.",
+		"moved-file-written", "Nothing writes to a database file while it is being moved.",
 		[]edit{{"internal/store/mark.go", "SELECT RAISE(ABORT, 'this file", "SELECT RAISE(IGNORE); SELECT ('this file"}},
 		test{inStore, "^TestMoveGoesOnFromTheSameStateOnly$"},
 	},
 	{
-		"moved-file-served", "No server uses a file that has moved: its codes may have been used elsewhere.",
+		"moved-file-served", "No server uses a file that was moved, because its codes may have been used elsewhere.",
 		[]edit{{sqliteFile, "if !o.moved {", "if false {"}},
 		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
 	},
 	{
-		"aborted-move-keeps-pending", "Nor does one that goes back to it accept them.",
+		"aborted-move-keeps-pending", "A server that returns to a file after an aborted move doesn't accept its pending codes.",
 		[]edit{{"internal/store/mark.go", "\tif m.moved {\n\t\tif a.Voided", "\tif false {\n\t\tif a.Voided"}},
 		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
 	},
 	{
-		"void-by-steps-only", "A verification that an operator voids is decided by no replica any more, also while there are many.",
+		"void-by-steps-only", "A voided verification is accepted by no replica, even while the rows are still being voided.",
 		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
 		test{inStore, "^TestVoidBesideReplicas$"},
 	},
 	{
-		"crash-voids", "A server that crashed has lost nothing: what is pending stays so.",
+		"crash-voids", "A crashed server has lost nothing, so its pending codes stay valid.",
 		[]edit{{identityFile, "p.flushed < earlier.flushed", "p.flushed != earlier.flushed"}},
 		test{inStore, "^TestRestartVoidsNothing$"},
 	},
 	{
-		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default is.",
+		"asynchronous-commits", "A commit is on PostgreSQL's disk, whatever the server's default setting.",
 		[]edit{{"internal/store/postgres.go", "set_config('synchronous_commit', 'on', false)", "set_config('synchronous_commit', 'off', false)"}},
 		test{inStore, "^TestCommitsAreSynchronousWhateverTheServerSays$"},
 	},
 	{
-		"callers-wait-for-ever", "Nobody waits longer than two seconds for a database that is away.",
+		"callers-wait-for-ever", "No request waits longer than two seconds for an absent database.",
 		[]edit{{batchFile, "if l.down == nil || l.limit == 0 {", "if true {"}},
 		test{inStore, "^TestCallersDoNotWaitForADatabaseThatIsAway$"},
 	},
 
 	// Delivery.
 	{
-		"settled-without-the-lease", "Whoever lost the lease settles nothing.",
+		"settled-without-the-lease", "A dispatcher that lost the lease can't settle the attempt.",
 		[]edit{{deliveryFile, "if v.Attempt != s.Attempt {", "if false {"}},
 		test{inVerify, "^TestWhoLostTheLeaseSettlesAndRenewsNothing$"},
 	},
 	{
-		"renewed-without-the-lease", "Whoever lost the lease renews nothing.",
+		"renewed-without-the-lease", "A dispatcher that lost the lease can't renew it.",
 		[]edit{{deliveryFile, "if v.Attempt != attempt || v.Delivery != Sending {", "if v.Delivery != Sending {"}},
 		test{inVerify, "^TestWhoLostTheLeaseSettlesAndRenewsNothing$"},
 	},
 	{
-		"claimed-under-a-lease", "Nobody sends a message while another holds its lease.",
+		"claimed-under-a-lease", "No dispatcher sends a message whose lease another one holds.",
 		[]edit{{deliveryFile, "&& !now.Before(v.DueAt)", ""}},
 		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
 	},
 	{
-		"receipt-not-fenced", "That an earlier attempt was lost says nothing while a later one is on its way.",
+		"receipt-not-fenced", "A failed receipt of an earlier attempt doesn't affect a later attempt.",
 		[]edit{{deliveryFile, "case v.Delivery == Queued, r.Attempt != v.Attempt:", "case v.Delivery == Queued:"}},
 		test{inVerify, "^TestAReceiptAdvancesWhatIsOnItsWay$"},
 	},
 	{
-		"arrived-and-tried-again", "Nothing more is sent once a receipt says that the message arrived.",
+		"arrived-and-tried-again", "After a receipt says that the message arrived, it isn't sent again.",
 		[]edit{{deliveryFile, "	case v.Delivery == Delivered, v.Delivery == Failed:\n", "	case v.Delivery == Delivered, v.Delivery == Failed, v.Delivery == Queued:\n"}},
 		test{inDispatch, "^TestWhatHasArrivedIsNotTriedAgain$"},
 	},
@@ -657,112 +708,112 @@ var mutants = []mutant{
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
-		"calls-beside-each-other", "One call at a time rings a number, over all projects.",
+		"calls-beside-each-other", "At most one call at a time rings a number, over all projects.",
 		[]edit{{phoneFile, "return max(0, p.Until.Sub(now))", "return 0"}},
 		stores("PhonesAreHeldWhileACallMayLast"),
 	},
 	{
-		"rings-for-ever", "A phone that isn't answered rings at most twice for one verification.",
+		"rings-for-ever", "An unanswered phone rings at most twice for one verification.",
 		[]edit{{phoneFile, "return at, rings < maxRings", "return at, true"}},
 		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
 	},
 	{
-		"rings-again-at-once", "A phone that isn't answered is left alone for five minutes.",
+		"rings-again-at-once", "An unanswered phone isn't called again for five minutes.",
 		[]edit{{phoneFile, "at = ended.Add(redialAfter)", "at = ended"}},
 		test{inDispatch, "^TestAPhoneRingsTwiceAtMost$"},
 	},
 	{
-		"rings-beside-the-text", "A call comes no sooner than a minute after a text to the number.",
+		"rings-beside-the-text", "A call to a number starts at least a minute after a text to it.",
 		[]edit{{phoneFile, "return max(0, last.Add(quietTime).Sub(now))", "return 0"}},
 		test{inDispatch, "^(TestACallWaitsAfterAText|TestACallAfterATextThatFailed)$"},
 	},
 	{
-		"retries-for-free", "Each message that may have been sent is charged to the number's limits.",
+		"retries-for-free", "Each message that may have been sent counts against the number's limits.",
 		[]edit{{phoneFile, "	if !spent {\n		return 0, \"\"\n	}\n	return d.charge(limits, now), ReasonTooManySends", "	return 0, \"\""}},
 		test{inDispatch, "^(TestEveryMessageIsCharged|TestAMessageWaitsForItsLimits|TestAPhoneRingsTwiceAtMost)$"},
 	},
 	{
-		"held-for-ever", "The hold on a phone of a server that died runs out.",
+		"held-for-ever", "A dead server's hold on a phone expires.",
 		[]edit{{phoneFile, "v.ID, v.Attempt, now, now.Add(d)", "v.ID, v.Attempt, now, now.Add(1000*d)"}},
 		stores("PhonesAreHeldWhileACallMayLast"),
 	},
 	{
-		"silence-moves-on-for-ever", "Silence moves on to another carrier once in a message's life.",
+		"silence-moves-on-for-ever", "A missing receipt moves a message to another carrier only once.",
 		[]edit{{failoverFile, " || verify.MovedOn(history)", ""}},
 		test{inDispatch, "^TestSilenceMovesOnOnce$"},
 	},
 	{
-		"called-for-want-of-room", "That a carrier has no room is no reason to go by another channel.",
+		"called-for-want-of-room", "A full carrier is no reason to use another channel.",
 		[]edit{{"internal/dispatch/poll.go", "busy = w.channel", `busy = ""`}},
 		test{inDispatch, "^TestNoRoomIsNoReasonToCall$"},
 	},
 	{
-		"started-elsewhere-for-want-of-room", "A start for whose text there is no room makes no call.",
+		"started-elsewhere-for-want-of-room", "A start doesn't become a call because there is no room for its text.",
 		[]edit{{dispatchFile, `busy != "" && busy != w.channel`, "false"}},
 		test{inDispatch, "^TestNoRoomIsNoReasonToCall$"},
 	},
 	{
-		"channel-unasked", "A message goes on by the channels that its application has, and the caller left open.",
+		"channel-unasked", "A fallback uses only channels of the application that the client left open.",
 		[]edit{{"internal/verify/login.go", `err != nil || r.channel != "" || to.channel != ""`, "err != nil"}},
 		test{inDispatch, "^TestAnotherChannelIsOnlyForThoseWhoWantIt$"},
 	},
 	{
-		"text-of-another-channel", "A message that goes on by another channel says what is meant for that.",
+		"text-of-another-channel", "A message on another channel has the text for that channel.",
 		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "id = v.ID.messageBy(c)"}},
 		test{inDispatch, "^TestFailoverStories$"},
 	},
 	{
-		"call-for-a-repeat", "Receivers that drop repeats get what goes on by another channel.",
+		"call-for-a-repeat", "A message on another channel has an id of its own, so receivers that drop repeats accept it.",
 		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "framed = f.Text"}},
 		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
 	},
 	{
 		"fallbacks-forgotten", "What a verification allows is frozen with it, for whoever takes it over.",
-		[]edit{{"internal/store/sql.go", "p.text(fallbackText(v.Fallbacks))", `p.text("")`}},
+		[]edit{{"internal/store/sql.go", "p.text(fallbackText(*at(v)))", `p.text("")`}},
 		stores("GuessThatCannotBeComparedSpendsNothing"),
 	},
 	{
-		"watch-beyond-the-code", "Nobody waits for a receipt when the code has died.",
+		"watch-beyond-the-code", "Nobody waits for a receipt after the code has expired.",
 		[]edit{{deliveryFile, "s.Watch > 0 && v.ended(until) == nil", "s.Watch > 0"}},
 		test{inVerify, "^TestSilenceMakesASentMessageDue$"},
 	},
 	{
-		"one-message-more", "A verification costs at most so many messages.",
+		"one-message-more", "A verification sends at most the allowed number of messages.",
 		[]edit{{receiptFile, "verify.Messages(history) < d.MaxMessages", "verify.Messages(history) <= d.MaxMessages"}},
 		test{inDispatch, "^TestMessagesOfAVerificationAreBounded$"},
 	},
 	{
-		"loss-before-the-end", "A loss moves on when it is known which carrier lost the message.",
+		"loss-before-the-end", "A lost message moves to another carrier only once it is known which carrier lost it.",
 		[]edit{{receiptFile, "case i < 0:\n\t\treturn false, errEarly", "case i < 0:\n\t\treturn !r.Delivered, nil"}},
 		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
 	},
 	{
-		"receipt-of-another-carrier", "A carrier's receipt says nothing of a message that another one has.",
+		"receipt-of-another-carrier", "A carrier's receipt doesn't affect a message that another carrier has.",
 		[]edit{{receiptFile, `history[i].Carrier != "" && history[i].Carrier != r.Carrier`, `history[i].Carrier != "" && r.Carrier == ""`}},
 		test{inDispatch, "^TestACarrierReportsOfItsOwnMessagesOnly$"},
 	},
 	{
-		"words-of-a-dead-code", "A call says nothing when its code has died.",
+		"words-of-a-dead-code", "A call doesn't say a code that has expired.",
 		[]edit{{"internal/dispatch/words.go", "v.StatusAt(d.Now()) != verify.Pending || ", ""}},
 		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 	{
-		"words-for-another-carrier", "What a call says is for its carrier.",
+		"words-for-another-carrier", "Only a call's own carrier can fetch its words.",
 		[]edit{{"internal/dispatch/words.go", "h.Carrier == carrier", "h.Carrier != \"\""}},
 		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 	{
-		"words-of-an-older-attempt", "A call that another one has replaced says nothing.",
+		"words-of-an-older-attempt", "A call that another attempt has replaced doesn't say the code.",
 		[]edit{{"internal/dispatch/words.go", " || v.Attempt != attempt", ""}},
 		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 	{
-		"receipt-changes-its-mind", "That the phone has the message is the last word.",
+		"receipt-changes-its-mind", "After a delivered receipt, later receipts change nothing.",
 		[]edit{{deliveryFile, "d.Receipt == ReceiptDelivered || d.Receipt == r.state()", "d.Receipt == r.state()"}},
 		stores("ReceiptIsRecordedOnce"),
 	},
 	{
-		"receipt-for-the-oldest", "A carrier's id that was used twice means its newest message.",
+		"receipt-for-the-oldest", "If a carrier uses an id twice, the id stands for its newest message.",
 		[]edit{{"internal/store/store.go", "ORDER BY verification DESC, attempt DESC", "ORDER BY verification, attempt"}},
 		stores("CarriersOwnIDNamesItsNewestMessage"),
 	},
@@ -772,64 +823,72 @@ var mutants = []mutant{
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
-		"busy-phone-opens-the-breaker", "That a phone is busy, or isn't answered, keeps no other message from the carrier.",
+		"busy-phone-opens-the-breaker", "A busy or unanswered phone doesn't count against the carrier.",
 		[]edit{{blameFile, "	ReasonBusy:            Callees,\n	ReasonNoAnswer:        Callees,\n", "	ReasonBusy:            Carriers,\n	ReasonNoAnswer:        Carriers,\n"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
-		"one-number-opens-the-breaker", "One number counts once against a carrier, however often its messages fail.",
+		"one-number-opens-the-breaker", "One number counts only once against a carrier, however often its messages fail.",
 		[]edit{{breakerFile, "	if !b.counted(p, n) || b.pause > 0 && !probing {\n", "	if b.pause > 0 && !probing {\n"}, {breakerFile, "case len(b.failed) >= b.after:", "case b.counts[p] >= b.after:"}},
 		test{inDispatch, "^TestOneNumberOpensNoBreaker$"},
 	},
 	{
-		"one-project-opens-everybodys-breaker", "One project's failures keep no other project's messages from a carrier.",
+		"one-project-opens-everybodys-breaker", "One project's failures don't block other projects' messages to a carrier.",
 		[]edit{{breakerFile, "return !known && b.counts[p] < b.share", "return !known"}},
 		test{inDispatch, "^(TestOneProjectOpensItsOwnBreakerOnly|TestAnotherProjectsFailuresCostNoStart)$"},
 	},
 	{
-		"probed-by-what-opened-it", "A message that opened a breaker is no probe: its failure keeps nobody else away.",
+		"probed-by-what-opened-it", "A message whose failure opened a breaker isn't used as its probe.",
 		[]edit{{breakerFile, "	_, known := b.failed[n]\n	return !known && b.counts[p] < b.share", "	return b.counts[p] < b.share || b.pause > 0"}},
 		test{inDispatch, "^TestWhatOpenedABreakerIsNoProbe$"},
 	},
 	{
-		"two-probes", "Of the messages for a carrier that failed too often, one at a time tries it.",
+		"two-probes", "At most one message at a time probes a failing carrier.",
 		[]edit{{breakerFile, "			at = later(at, b.lapses)\n", ""}},
 		test{inDispatch, "^TestABreakerOpensForLongerEachTime$"},
 	},
 	{
-		"draw-by-chance", "The order of a message's carriers is the same whoever draws it.",
+		"draw-by-chance", "The order of a message's carriers is the same on every replica.",
 		[]edit{{"internal/route/route.go", "hash(string(id[:]), c.Carrier)>>11", "hash(fmt.Sprint(time.Now()), c.Carrier)>>11"}, {"internal/route/route.go", "import (\n\t\"cmp\"\n", "import (\n\t\"cmp\"\n\t\"fmt\"\n\t\"time\"\n"}},
 		test{inRoute, "^TestWeightsShareTheMessages$"},
 	},
 	{
-		"lost-answer-sent-again", "A message whose answer got lost may have been sent, and is not sent again.",
+		"lost-answer-sent-again", "A message whose response got lost isn't sent again, because it may have been sent.",
 		[]edit{{deliveryFile, "case s.sent():", "case s.Outcome == Accepted:"}},
 		test{inVerify, "^TestAnAttemptThatEndsDecidesWhatIsNext$"},
 	},
 	{
-		"dead-message-sent", "A message that waited longer than its code lived is not sent.",
+		"dead-message-sent", "A message isn't sent if its code expired while it waited.",
 		[]edit{{leaseFile, "s != verify.Pending &&", "s != verify.Pending && s.String() == \"\" &&"}},
 		test{inDispatch, "^TestQueuedMessageDiesWithItsCode$"},
 	},
 	{
-		"lease-not-renewed", "A call that takes longer than its lease keeps it: no other replica makes it as well.",
+		"lease-not-renewed", "A call that takes longer than its lease renews it, so no other replica makes the call too.",
 		[]edit{{leaseFile, "s := d.look(j, now)", "s := standing{until: now.Add(d.Lease)}"}},
 		test{inDispatch, "^TestALongCallKeepsItsLease$"},
 	},
 	{
-		"call-outlives-its-lease", "A call ends when its lease is lost: the next attempt is another's.",
+		"call-outlives-its-lease", "A call ends when its lease is lost, because another replica may make the next attempt.",
 		[]edit{{leaseFile, "errors.Is(s.err, verify.ErrLeaseLost), errors.As(s.err, &gone)", "errors.As(s.err, &gone)"}},
 		test{inDispatch, "^TestACallEndsWithItsLease$"},
 	},
 	{
-		"call-outlives-the-database", "A call ends before the lease that can't be renewed: then another replica makes it.",
+		"call-outlives-the-database", "A call ends before a lease that can't be renewed, because then another replica makes it.",
 		[]edit{{leaseFile, "case s.err != nil && ending:", "case s.err != nil && ending && false:"}},
 		test{inDispatch, "^TestADeadReplicasCallIsMadeByAnother$"},
 	},
 	{
-		"own-message-taken-for-lost", "What this process is sending is never claimed by itself, whatever the clock says.",
+		"own-message-taken-for-lost", "A process never reclaims a message that it is sending itself, whatever the clock says.",
 		[]edit{{flightFile, "return f.ids[id] > 0", "return f.ids[id] > 100"}},
 		test{inDispatch, "^TestAStepOfTheClockRepeatsNothing$"},
+	},
+	{
+		"own-commit-taken-for-lost", "Nor while the answer of its commit is on its way.",
+		[]edit{
+			{dispatchFile, "d.flights.begin(e.Verification)", "_ = e.Verification"},
+			{dispatchFile, "\tp.l.queue.add(", "\tp.d.flights.begin(p.id)\n\tp.l.queue.add("},
+		},
+		test{inDispatch, "^TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing$"},
 	},
 	{
 		"step-ends-a-call", "A clock that steps ends no call whose lease can still be renewed.",
@@ -838,8 +897,13 @@ var mutants = []mutant{
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "Outcome: verify.Errored, Reason: carrier.ReasonInterrupted", "Outcome: verify.Unknown, Reason: carrier.ReasonInterrupted"}},
+		[]edit{{flightFile, "= verify.Errored, carrier.ReasonInterrupted, true", "= verify.Unknown, carrier.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
+	},
+	{
+		"waiting-call-holds-the-phone", "A call that never left this process gives the phone back.",
+		[]edit{{dispatchFile, "s.Called = v.To", "s.Called = \"\""}},
+		test{inDispatch, "^TestACallThatWaitedHoldsNoPhone$"},
 	},
 	{
 		"outage-gives-up-what-waits", "What waits while the database is away is sent afterwards, and doesn't count as lost.",
@@ -847,13 +911,33 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
 	},
 	{
+		"missing-key-delays-others", "A server that lacks a message's key delays no other server that has it.",
+		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
+		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
+	},
+	{
+		"look-that-fails-forgets", "The next look begins with the messages that the one before failed at.",
+		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"late-sweep-forgotten", "A look that can't read forgets no hint of a late sweep.",
+		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
+		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
 		"settling-ends-with-the-lease", "An attempt's end is recorded after its lease too, when the database is back.",
 		[]edit{{dispatchFile, "return j.verification.ExpiresAt", "return j.until"}},
 		test{inDispatch, "^TestAnAttemptIsSettledAfterItsLease$"},
 	},
 	{
-		"ghost-is-sent", "A start whose COMMIT got no answer was refused: it is canceled before anything is sent.",
+		"ghost-is-sent", "A start whose COMMIT got no answer is refused, and is canceled before anything is sent.",
 		[]edit{{storeFile, "s.abandoned.add(&started)", ""}},
+		stores("StartWithoutAnAnswerIsCanceled"),
+	},
+	{
+		"ghost-holds-the-phone", "The call of a start that was refused holds no phone, for nobody makes it.",
+		[]edit{{"internal/store/abandoned.go", "o := op{verification: id, phone: l.phone}", "l.phone = \"\"\n\to := op{verification: id}"}},
 		stores("StartWithoutAnAnswerIsCanceled"),
 	},
 	{
@@ -862,58 +946,58 @@ var mutants = []mutant{
 		test{inStore, "^TestACommitThatComesLateIsCanceled$"},
 	},
 	{
-		"call-hangs-with-the-database", "A database that hangs keeps no call alive beyond its lease.",
+		"call-hangs-with-the-database", "A hanging database doesn't extend a call beyond its lease.",
 		[]edit{{leaseFile, "func() { end(errLeaseEnds) })", "func() {})"}},
 		test{inDispatch, "^TestACallEndsWhileTheDatabaseHangs$"},
 	},
 	{
-		"dead-code-read-out", "A call ends with its verification: nobody is read a dead code.",
+		"dead-code-read-out", "A call ends with its verification, so it never says a code that no longer works.",
 		[]edit{{leaseFile, "end(over(s.ended))\n\t\t\treturn", ""}},
 		test{inDispatch, "^TestACallEndsWithItsVerification$"},
 	},
 	{
-		"call-waits-for-a-receipt", "A call that said the code is delivered when it ends.",
+		"call-waits-for-a-receipt", "A call that said the code counts as delivered when it ends.",
 		[]edit{{deliveryFile, "case s.Delivered && s.Outcome == Accepted:", "case false:"}},
 		test{inVerify, "^TestWhatIsDeliveredAtOnceWaitsForNoReceipt$"},
 	},
 	{
-		"unanswered-call-costs", "A call that nobody answered costs nothing.",
+		"unanswered-call-costs", "An unanswered call costs nothing.",
 		[]edit{{"internal/dispatch/line.go", "if c.Answered.IsZero() {", "if false {"}},
 		test{inDispatch, "^TestACallCostsEachMinuteThatWasBegun$"},
 	},
 	{
-		"next-attempt-put-off", "Who has seen a lease that goes on doesn't put off the attempt after it.",
+		"next-attempt-put-off", "A dispatcher that has seen a running lease doesn't delay the attempt after it.",
 		[]edit{{deliveryFile, "if v.Attempt == seen.Attempt && v.Delivery == seen.Delivery && v.DueAt.Equal(seen.DueAt) {", "if seen != nil {"}},
 		stores("WhatHasChangedIsNotPutOff"),
 	},
 	{
 		"call-record-lost", "How a call went is kept with its attempt.",
-		[]edit{{"internal/store/sql.go", "p.number(int64(d.Call.Keys))", "p.number(0)"}},
+		[]edit{{"internal/store/sql.go", "\t\treturn endedCallLayout\n", "\t\treturn endedLayout\n"}, {"internal/store/sqlite.go", "write(s.insertCall, endedCallLayout, d)", "write(s.insertDelivery, endedLayout, d)"}},
 		stores("CallIsRecordedWithItsAttempt"),
 	},
 	{
-		"dead-message-claimed", "A crashed server's message is not sent after its code has died.",
+		"dead-message-claimed", "A crashed server's message isn't sent after its code has expired.",
 		[]edit{{deliveryFile, "if v.ended(now) != nil {\n\t\tv.giveUp(now)", "if v == nil {\n\t\tv.giveUp(now)"}},
 		test{inVerify, "^TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives$"},
 	},
 	{
-		"life-of-zero-sends", "A verification that is dead on arrival is never sent.",
+		"life-of-zero-sends", "A verification that expires immediately is never sent.",
 		[]edit{{verificationFile, "\tif v.ended(now) != nil {\n\t\tv.fail(ReasonExpired)\n\t\treturn nil\n\t}\n", ""}},
 		test{inVerify, "^TestAVerificationThatIsDeadOnArrivalIsCountedAndNeverSent$"},
 	},
 	{
-		"watermark-jumps", "The sweeper's mark never passes what it hasn't read.",
+		"watermark-jumps", "The sweeper's mark never passes a row that the sweeper hasn't read.",
 		[]edit{{upkeepFile, "SET id = $1 WHERE name = 'sweep'`, last[:])", "SET id = $1 WHERE name = 'sweep'`, to[:])"}},
 		stores("SweepReadsEachRowOnce"),
 	},
 	{
-		"start-behind-the-sweeper-forgotten", "A verification that the sweeper won't come by is noted down when it starts.",
+		"start-behind-the-sweeper-forgotten", "A verification that the sweeper would miss is recorded when it starts.",
 		[]edit{{storeFile, "compareIDs(started.ID, r.swept) <= 0", "compareIDs(started.ID, r.swept) < -1"}},
 		stores("AClockSetBackForgetsNoMessage"),
 	},
 	{
 		// Without its distance alone the sweeper forgets nothing: a start that it overtook notes itself down.
-		"sweeper-overtakes-starts", "The sweeper forgets no message that is started while it sweeps.",
+		"sweeper-overtakes-starts", "The sweeper doesn't miss messages that start while it sweeps.",
 		[]edit{
 			{upkeepFile, "const sweepLag = 5 * time.Second", "const sweepLag = 0 * time.Second"},
 			{storeFile, "compareIDs(started.ID, r.swept) <= 0", "compareIDs(started.ID, r.swept) < -1"},
@@ -923,12 +1007,12 @@ var mutants = []mutant{
 
 	// Limits.
 	{
-		"flood-takes-all-places", "While others want places, a project has its share of a carrier's queue.",
+		"flood-takes-all-places", "While other projects want places, a project gets only its share of a carrier's queue.",
 		[]edit{{"internal/share/share.go", "(h.taken < share || p.taken < p.shared/2)", "true"}},
 		test{inDispatch, "^TestAFloodTakesNoPlacesOfOthers$"},
 	},
 	{
-		"no-place-for-one-that-comes", "One that comes beside a flood finds places.",
+		"no-place-for-one-that-comes", "A project that arrives during another's flood finds free places.",
 		[]edit{{"internal/share/share.go", "return p.all / 8", "return 0"}},
 		test{"./internal/share", "^TestOneThatComesFindsPlacesWhileAnotherHasManyOfThem$"},
 	},
@@ -938,12 +1022,12 @@ var mutants = []mutant{
 		test{inDispatch, "^TestAFloodTakesNoPlacesOfOthers$"},
 	},
 	{
-		"writer-without-shares", "While others want something, a project has its share of the operations that wait for a commit.",
+		"writer-without-shares", "While other projects want places, a project gets only its share of the operations waiting for a commit.",
 		[]edit{{batchFile, "case share.Spent:", "case share.Spent + 9:"}},
 		test{inStore, "^TestAFloodLeavesOthersTheirPlacesInTheWriter$"},
 	},
 	{
-		"users-checks-without-shares", "Everything that a key can ask for takes a place.",
+		"users-checks-without-shares", "Every operation that a key allows takes a place.",
 		[]edit{{userRowFile, "o.project, o.user, o.withCurrent = k.Project, rowOf(k), true", "o.user, o.withCurrent = rowOf(k), true"}},
 		test{inStore, "^TestAFloodLeavesOthersTheirPlacesInTheWriter$"},
 	},
@@ -953,7 +1037,7 @@ var mutants = []mutant{
 		test{inSpeech, "^TestTheEngineServesThoseThatWaitInTurn$"},
 	},
 	{
-		"limits-after-the-send", "What the limits refuse is not sent.",
+		"limits-after-the-send", "A start that the limits refuse sends nothing.",
 		[]edit{
 			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(v, v.Message(place.Channel(), secret))\n\tif err := commit("},
 			{serviceFile, "if v.Delivery == Sending {", "if !sent {"},
@@ -961,19 +1045,19 @@ var mutants = []mutant{
 		test{inVerify, "^TestAPlaceIsUsedOnceOrGivenBack$"},
 	},
 	{
-		"sends-not-counted", "A number gets a burst of messages, then one each interval.",
+		"sends-not-counted", "A number gets a burst of messages, then one per interval.",
 		[]edit{{destinationFile, "d.TAT, d.Sends = tat, sends", "_, _ = tat, sends"}},
 		test{inVerify, "^TestSendsAreABurstThenOneEachInterval$"},
 	},
 	{
-		"one-message-more-a-day", "A number gets at most so many messages in any day.",
+		"one-message-more-a-day", "A number gets at most the allowed number of messages in any day.",
 		[]edit{{"internal/limit/window.go", "if len(live) >= w.Max {", "if len(live) > w.Max {"}},
 		test{inLimit, "^TestWindow$"},
 	},
 
 	// The wire.
 	{
-		"name-twice-in-a-body", "A body in which a name stands twice is refused.",
+		"name-twice-in-a-body", "A body with a duplicate name is refused.",
 		[]edit{{"internal/request/request.go", "members(body) != len(all)", "members(body) < len(all)"}},
 		test{inRequest, "^FuzzObject$"}, // its seeds
 	},
@@ -983,109 +1067,109 @@ var mutants = []mutant{
 		test{inRequest, "^TestReadTellsWhatIsWrongWithABody$"},
 	},
 	{
-		"retry-after-rounded-down", "Who waits as told doesn't come too early.",
+		"retry-after-rounded-down", "A client that waits for Retry-After doesn't come too early.",
 		[]edit{{"internal/web/answer.go", "math.Ceil(d.Seconds())", "math.Floor(d.Seconds())"}},
 		test{inWeb, "^TestWaitsAreWholeSecondsAndNeverTooShort$"},
 	},
 	{
-		"path-in-another-spelling", "Nothing is redirected: a path has one spelling.",
+		"path-in-another-spelling", "A path has one spelling; no other is redirected to it.",
 		[]edit{{"internal/web/answer.go", "path.Clean(p) != p", "path.Clean(p) != path.Clean(p)"}},
 		test{inWeb, "^TestExactServesItsPathsAndNoOthers$"},
 	},
 	{
-		"connections-without-bound", "A listener's connections are bounded.",
+		"connections-without-bound", "The number of a listener's connections is limited.",
 		[]edit{{gateFile, "case g.open >= g.limits.Total:", "case false:"}},
 		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
 	},
 	{
-		"address-takes-every-connection", "One address has so many connections at most.",
+		"address-takes-every-connection", "The number of connections from one address is limited.",
 		[]edit{{gateFile, "g.clients[client] >= g.limits.PerAddress", "false"}},
 		test{inWeb, "^TestAListenersConnectionsAreBounded$"},
 	},
 	{
-		"client-names-itself", "A client's address is what a trusted proxy says, not what the client says.",
+		"client-names-itself", "A client's address comes from a trusted proxy, not from the client.",
 		[]edit{{gateFile, "if !g.trusts(proxy) {", "if false {"}},
 		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
 	},
 	{
-		"first-address-believed", "Before the address that a trusted proxy added stand the client's own words.",
+		"first-address-believed", "Addresses before the one that a trusted proxy added are the client's own claims, and aren't used.",
 		[]edit{{gateFile, "for i := len(list) - 1; i >= 0; i-- {", "for i := range list {"}},
 		test{inWeb, "^TestWhoseRequestATrustedProxyBrings$"},
 	},
 	{
-		"refused-body-waited-for", "A refused request's body isn't waited for.",
+		"refused-body-waited-for", "The server doesn't wait for the body of a refused request.",
 		[]edit{{"internal/web/web.go", "w.cut(status)", ""}},
 		test{inWeb, "^TestARefusedRequestsBodyIsNotWaitedFor$"},
 	},
 	{
-		"wrong-code-answered-204", "Syniverse's clients take 204 for a right code: no other gets it.",
+		"wrong-code-answered-204", "Only a right code is answered 204, which Syniverse's clients take for success.",
 		[]edit{{"internal/face/syniverse/user.go", "err == nil && !out.Approved", "err == nil && out.Approved && err != nil"}},
 		test{inSyniverse, "^TestRefusalsOfACodeAreTheConfiguredOnes$"},
 	},
 	{
-		"filter-turned-around", "A list holds what equals all its filters, and all of it.",
+		"filter-turned-around", "A list holds exactly the entries that match all of its filters.",
 		[]edit{{"internal/face/syniverse/list.go", "return !matches(entry)", "return matches(entry)"}},
 		test{inSyniverse, "^TestPage$"},
 	},
 	{
-		"escape-not-read", "A template's escaped dollar sign names nothing.",
+		"escape-not-read", "An escaped dollar sign in a template doesn't begin a name.",
 		[]edit{{"internal/template/template.go", "if i > 0 && text[i-1] == '\\\\' {", "if i > 0 && text[i-1] == '\\\\' && text == \"\" {"}},
 		test{inTemplate, "^FuzzRender$"}, // its seeds
 	},
 	{
-		"gsm-extension-counted-single", "A text is measured the way the network bills it.",
+		"gsm-extension-counted-single", "A text is measured as networks bill it.",
 		[]edit{{"internal/sms/sms.go", "string([]byte{escape, extensionCodes[i]})", "string([]byte{extensionCodes[i]})"}},
 		test{inSMS, "^TestEveryCharacter$"},
 	},
 
 	// Approval by a key.
 	{
-		"key-after-the-lease", "Who lost the lease approves nothing, even if nobody else has it yet.",
+		"key-after-the-lease", "A replica that lost the lease can't approve, even if nobody else holds it yet.",
 		[]edit{{approvalFile, " || v.Delivery == Sending && !now.Before(v.DueAt) {", " {"}},
 		stores("AKeyFromWhoLostTheLeaseIsNothing"),
 	},
 	{
-		"key-of-an-earlier-attempt", "A replica that was frozen approves nothing.",
+		"key-of-an-earlier-attempt", "A replica that was suspended can't approve with an earlier attempt's key.",
 		[]edit{{approvalFile, "v.Attempt != s.Attempt || ", ""}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{
-		"key-for-what-has-ended", "A key approves nothing that has ended.",
+		"key-for-what-has-ended", "A key doesn't approve a verification that has ended.",
 		[]edit{{approvalFile, " && v.ended(now) == nil {", " {"}},
 		stores("AKeyAmongOthersIsDecidedInOrder"),
 	},
 	{
-		"key-for-a-superseded-call", "A key approves no call beside a newer one.",
+		"key-for-a-superseded-call", "A key doesn't approve a call that a newer one has superseded.",
 		[]edit{{approvalFile, " && v.ended(now) == nil {", " && v.Status == Pending && now.Before(v.ExpiresAt) {"}},
 		stores("AKeyForASupersededCallIsNothing"),
 	},
 	{
-		"key-while-the-number-waits", "A key is refused where a right code would be.",
+		"key-while-the-number-waits", "A key is refused whenever a right code would be refused.",
 		[]edit{{approvalFile, "approved = d.admit(v, Compat, now) == nil; approved", "approved = true; approved"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{
-		"key-approves-a-code", "Only a verification that asked for a key is approved by one.",
+		"key-approves-a-code", "A key approves only a verification that asked for one.",
 		[]edit{{approvalFile, "return v.Approval == ByKey && c == Voice", "return c == Voice"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{
-		"key-validates-nobody", "A yes validates its user.",
+		"key-validates-nobody", "A yes by key validates the user.",
 		[]edit{{userRowFile, "return u.value.Answer(v, d, s, now)", "return v.Answer(d, s, now)"}},
 		stores("AKeyTellsTheUser"),
 	},
 	{
-		"key-clears-nothing", "A yes clears the number's failures, on disk.",
+		"key-clears-nothing", "A yes by key clears the number's failures on disk.",
 		[]edit{{userRowFile, "	if approved {\n		d.dirty = true", "	if approved {\n		d.dirty = false"}},
 		stores("AKeyApprovesOnce"),
 	},
 	{
-		"call-for-a-key-tells-the-code", "The code of a call that asks for a key is told to nobody.",
+		"call-for-a-key-tells-the-code", "The code of a call that asks for a key is never revealed.",
 		[]edit{{verificationFile, "if v.asks(c) {", "if false {"}},
 		test{inVerify, "^TestACallForAKeyTellsNoCode$"},
 	},
 	{
-		"asked-twice", "Who was asked and didn't say yes isn't called again by another carrier.",
+		"asked-twice", "A person who was asked and didn't say yes isn't called again by another carrier.",
 		[]edit{{dispatchFile, "case end.Verdict != verify.NoVerdict:", "case false:"}},
 		test{inDispatch, "^TestACallAsksForAKey$"},
 	},
@@ -1095,19 +1179,19 @@ var mutants = []mutant{
 		test{inDispatch, "^TestWhereNobodyCanAskNobodyIsToldTheCode$"},
 	},
 	{
-		"key-lost-to-a-hang-up", "Who presses a key and hangs up at once has answered.",
+		"key-lost-to-a-hang-up", "A person who presses a key and hangs up immediately has answered.",
 		[]edit{{talkFile, "case t.hungUp() && t.pressedLast():", "case t.hungUp() && false && t.pressedLast():"}},
 		test{inSIP, "^TestACallAsksForAKey$"},
 	},
 	{
-		"language-forgotten", "A call speaks the language that was frozen at its start.",
+		"language-forgotten", "A call uses the language that was stored at its start.",
 		[]edit{{verificationFile, "Locale:       v.Locale,", ""}},
 		test{inVerify, "^TestWhereTheLanguageOfACallComesFrom$"},
 	},
 
 	// Calls.
 	{
-		"sound-follows-strangers", "Sound goes to the trunk, not to a stranger who sends a packet.",
+		"sound-follows-strangers", "Media is sent to the trunk, not to an unknown address that sends a packet.",
 		[]edit{{mediaFile, "from.Addr() != m.peer.at.Addr() && !m.trusted(from.Addr())", "false"}},
 		test{inSIP, "^TestSoundFollowsTheTrunkAndNobodyElse$"},
 	},
@@ -1117,47 +1201,47 @@ var mutants = []mutant{
 		test{inSIP, "^TestStrangersAreNotListenedTo$"},
 	},
 	{
-		"calls-known-by-their-id-alone", "Only who knows both tags can end a call.",
+		"calls-known-by-their-id-alone", "Only a request with both tags can end a call.",
 		[]edit{{callFile, "return ours == l.tag && l.remote != \"\" && theirs == l.remote", "return ours != theirs"}},
 		test{inSIP, "^TestStrangersAreNotListenedTo$"},
 	},
 	{
-		"broken-messages-pass", "A malformed datagram never gets to the library.",
+		"broken-messages-pass", "A malformed datagram never reaches the SIP library.",
 		[]edit{{"internal/carrier/sip/guard.go", "if via == nil || from == nil || to == nil ||", "if via == nil ||"}},
 		test{inSIP, "^FuzzGuard$"}, // its seeds
 	},
 	{
-		"dead-trunk-waited-for", "A dead trunk is given up within its time.",
+		"dead-trunk-waited-for", "The carrier gives up on a dead trunk within the configured time.",
 		[]edit{{callFile, "		case <-first.C:\n", "		case <-time.After(20 * time.Second):\n"}},
 		test{inSIP, "^TestADeadTrunkIsGivenUp$"},
 	},
 	{
-		"late-answer-left-alone", "A phone that is answered late is hung up.",
+		"late-answer-left-alone", "The carrier hangs up on a phone that answers too late.",
 		[]edit{{legFile, "	if r.IsSuccess() {\n", "	if r.IsSuccess() {\n		return\n"}},
 		test{inSIP, "^TestALateAnswerIsHungUp$"},
 	},
 	{
-		"crossing-answer-left-off-the-hook", "A phone that is answered while it is cancelled is hung up.",
+		"crossing-answer-left-off-the-hook", "The carrier hangs up on a phone that answers while the call is being cancelled.",
 		[]edit{{callFile, "				l.establish(r, tx)\n				l.bye()\n", ""}},
 		test{inSIP, "^TestAnAnswerThatCrossesTheCancelIsHungUp$"},
 	},
 	{
-		"lost-acknowledgement", "An answer that comes again is acknowledged again.",
+		"lost-acknowledgement", "A repeated answer is acknowledged again.",
 		[]edit{{callFile, "r.IsSuccess() && tag == leg.remote", "tag == \"nobody\""}},
 		test{inSIP, "^TestARepeatedAnswerIsAcknowledgedAgain$"},
 	},
 	{
-		"hung-up-is-accepted", "Who hangs up early has not got the code.",
+		"hung-up-is-accepted", "A call that was hung up early doesn't count as delivered.",
 		[]edit{{talkFile, "t.sent >= t.script.Once && !t.said()", "!t.said()"}},
 		test{inSIP, "^TestWhoHangsUpEarlyHasNotHeardTheCode$"},
 	},
 	{
-		"machine-hears-the-code", "An answering machine gets no code where a key is required.",
+		"machine-hears-the-code", "An answering machine doesn't hear the code if a key is required.",
 		[]edit{{talkFile, "	return errNoKey\n}\n\n// tell", "	return nil\n}\n\n// tell"}},
 		test{inSIP, "^TestAnAnsweringMachineHearsNoCode$"},
 	},
 	{
-		"dead-trunk-talked-to", "A trunk that dies in the middle of a call is noticed.",
+		"dead-trunk-talked-to", "The carrier notices a trunk that dies during a call.",
 		[]edit{{talkFile, "		if !alive {\n", "		if !alive && false {\n"}},
 		test{inSIP, "^TestATrunkThatDiesInMidCall$"},
 	},
@@ -1177,52 +1261,52 @@ var mutants = []mutant{
 		test{inSIP, "^TestOneHearsItAgain$"},
 	},
 	{
-		"key-before-the-question", "Only an answer to the question approves.",
+		"key-before-the-question", "A key approves only if it was pressed after the question began.",
 		[]edit{{talkFile, "for said < int(askEarly*speech.Rate/time.Second) {", "if true {\n\t\treturn 0, nil\n\t}\n\tfor said < int(askEarly*speech.Rate/time.Second) {"}},
 		test{inSIP, "^TestAKeyBeforeTheQuestionApprovesNothing$"},
 	},
 	{
-		"phone-of-another-call-trusted", "A call's sound goes to nobody but its own phone.",
+		"phone-of-another-call-trusted", "A call's media is sent only to its own phone.",
 		[]edit{{callFile, "a == leg.hop.Addr() || l.c.trusts(a)", "a == leg.hop.Addr() || l.c.hears(a)"}},
 		test{inSIP, "^TestThePhoneOfOneCallIsAStrangerToOthers$"},
 	},
 	{
-		"spoken-to-on-hold", "A code is said while somebody listens.",
+		"spoken-to-on-hold", "The code isn't said while the call is on hold.",
 		[]edit{{mediaFile, "return m.peer.holds()", "return false"}},
 		test{inSIP, "^TestWhoHoldsTheCallMissesNothing$"},
 	},
 	{
-		"unsent-sound-is-said", "A code is delivered if it could be heard.",
+		"unsent-sound-is-said", "A code counts as delivered only if it could be heard.",
 		[]edit{{talkFile, "if t.unsent >= maxUnsent {", "if false {"}},
 		test{inSIP, "^TestSoundThatCannotBeSentIsNotSaid$"},
 	},
 	{
-		"rings-on-behind-a-broken-connection", "No phone rings for nobody.",
+		"rings-on-behind-a-broken-connection", "A phone stops ringing when the connection to the trunk breaks.",
 		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
 	},
 	{
-		"password-for-anybody", "Credentials go to whom they are for.",
+		"password-for-anybody", "Credentials are sent only for the configured realm.",
 		[]edit{{legFile, "if c.Realm != \"\" && chal.Realm != c.Realm {", "if false {"}},
 		test{inSIP, "^TestWrongCredentialsAreRefusedAtOnce$"},
 	},
 	{
-		"sound-in-the-clear", "With TLS there is no sound in the clear.",
+		"sound-in-the-clear", "With TLS, media is never unencrypted.",
 		[]edit{{mediaFile, "(peer.key != nil) != (m.key != nil)", "false"}},
 		test{inSIP, "^TestSoundIsEncryptedWithTLS$"},
 	},
 	{
-		"burst-after-a-pause", "After a pause sound goes on at its pace.",
+		"burst-after-a-pause", "After a pause, media continues at its normal rate.",
 		[]edit{{talkFile, "t.due = t.due.Add(-wait)", "t.due = t.due.Add(0)"}},
 		test{inSIP, "^TestPacketsKeepTheirTime$"},
 	},
 	{
-		"calls-drift", "A packet that is late makes none of its followers late.",
+		"calls-drift", "A late packet doesn't delay the packets after it.",
 		[]edit{{talkFile, "t.due = t.due.Add(frameTime)", "t.due = time.Now().Add(frameTime)"}},
 		test{inSIP, "^TestPacketsKeepTheirTime$"},
 	},
 	{
-		"wrong-law", "A-law is sent where A-law was agreed.",
+		"wrong-law", "A-law is sent if A-law was agreed.",
 		[]edit{{mediaFile, "		speech.ALaw(p[:header], p[header:])\n", ""}},
 		test{inSIP, "^TestAnAnsweredCallSaysTheCode$"},
 	},
@@ -1237,7 +1321,7 @@ var mutants = []mutant{
 		test{inSpeech, "^TestACallSaysTheCodeCharacterByCharacter$"},
 	},
 	{
-		"text-as-argument", "A text is spoken once, and never by way of the command line.",
+		"text-as-argument", "A text is spoken once, and is never a command-line argument.",
 		[]edit{{"internal/speech/engine.go", "ReplaceAll(a, \"{locale}\", t.locale)", "ReplaceAll(a, \"{locale}\", t.words)"}},
 		test{inSpeech, "^TestACallersTextIsSpokenOnceByTheEngineWithoutTheCode$"},
 	},
@@ -1249,52 +1333,52 @@ var mutants = []mutant{
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{
-		"redirect-followed", "A code goes nowhere that nobody configured.",
+		"redirect-followed", "A code is sent only to configured addresses.",
 		[]edit{{exchangeFile, "c.transport.RoundTrip(req)", "(&http.Client{Transport: c.transport}).Do(req)"}},
 		test{inProvider, "^TestARedirectIsNotFollowed$"},
 	},
 	{
-		"providers-words-quoted", "Nothing that a provider writes ends in an error.",
+		"providers-words-quoted", "Errors never quote a provider's words.",
 		[]edit{{findFile, "case len(r.Values) == 0:\n\t\treturn \"\", true", "case len(r.Values) == 0:\n\t\treturn value, true"}},
 		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
 	},
 	{
-		"code-kept-as-an-id", "An id that a provider gives is not the code.",
+		"code-kept-as-an-id", "A provider's id that may contain the code isn't stored.",
 		[]edit{{providerFile, "strings.Contains(ref, word)", "false"}},
 		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
 	},
 	{
-		"unescaped-text-passes", "A template that doesn't escape is found at the start.",
+		"unescaped-text-passes", "A template that doesn't escape its values is refused at the start.",
 		[]edit{{templateFile, "if !carries(values, m.text) {", "if false {"}},
 		test{inProvider, "^TestAConfigurationIsTriedAtTheStart$"},
 	},
 	{
-		"message-chooses-the-host", "No message chooses the host that it goes to.",
+		"message-chooses-the-host", "A message can't choose the host that it is sent to.",
 		[]edit{{templateFile, "if len(hosts) > 1 {", "if false {"}},
 		test{inProvider, "^TestAConfigurationIsTriedAtTheStart$"},
 	},
 	{
-		"twilio-form-unsigned", "Twilio's signature covers what is reported.",
+		"twilio-form-unsigned", "Twilio's signature covers the content of a report.",
 		[]edit{{proofFile, "u + params.String()", "u"}},
 		test{inProvider, "^TestVendorsOwnSignatures$"},
 	},
 	{
-		"old-report-taken", "A report that was captured is soon worth nothing.",
+		"old-report-taken", "A captured report is soon refused.",
 		[]edit{{proofFile, "age <= skew && age >= -skew", "age >= -skew"}},
 		test{inProvider, "^TestTelnyxSignsTimeAndBody$"},
 	},
 	{
-		"any-algorithm-signs", "A token that names another algorithm isn't taken.",
+		"any-algorithm-signs", "A token with another algorithm is refused.",
 		[]edit{{proofFile, `header.Alg != "HS256" ||`, ``}},
 		test{inProvider, "^TestVonageSignsTimeAndBodyInAToken$"},
 	},
 	{
-		"token-of-another-body", "A token is for one body.",
+		"token-of-another-body", "A token is valid for one body only.",
 		[]edit{{proofFile, "same(strings.ToLower(claims.PayloadHash), hex.EncodeToString(sum[:]))", "len(sum) > 0 && hex.DecodedLen(2) > 0"}},
 		test{inProvider, "^TestVonageSignsTimeAndBodyInAToken$"},
 	},
 	{
-		"any-secret-in-the-path", "A secret in the URL is compared.",
+		"any-secret-in-the-path", "The secret in a URL is compared.",
 		[]edit{{proofFile, `same(r.PathValue("key"), text)`, `r.PathValue("key") != ""`}},
 		test{inProvider, "^TestAReportMustComeFromTheProvider$"},
 	},
@@ -1304,32 +1388,32 @@ var mutants = []mutant{
 		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
 	},
 	{
-		"unknown-carriers-answer-otherwise", "Nobody learns which carriers there are.",
+		"unknown-carriers-answer-otherwise", "Responses don't reveal which carriers exist.",
 		[]edit{{callbackFile, "\tif byPath && !c.provenByPath(r)", "\tif c == nil {\n\t\thttp.NotFound(w, r)\n\t\treturn nil, nil\n\t}\n\tif byPath && !c.provenByPath(r)"}},
 		test{inProvider, "^TestCarriersThatDontExistAnswerAsThoseThatDo$"},
 	},
 	{
-		"unproven-bodies-without-bound", "So many bodies are read before they are proven.",
+		"unproven-bodies-without-bound", "The number of unproven bodies that are read concurrently is limited.",
 		[]edit{{callbackFile, "h.reading >= maxUnproven ||", ""}},
 		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
-		"unproven-bodies-of-one-address", "One address can't take all places for bodies that nobody has proven.",
+		"unproven-bodies-of-one-address", "One address can't take all places for unproven bodies.",
 		[]edit{{callbackFile, " || h.unproven[client] >= maxUnprovenOfOne", ""}},
 		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
-		"wrong-signature-falls-back", "Where Plivo signs the form, that is what counts.",
+		"wrong-signature-falls-back", "If Plivo signs the form, only that signature counts.",
 		[]edit{{proofFile, "if r.Header.Get(name) != \"\" {\n\t\t\treturn false", "if r.Header.Get(name) == \"none\" {\n\t\t\treturn false"}},
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
-		"list-shares-its-urls-message", "A report in a list is about the message that it names itself.",
+		"list-shares-its-urls-message", "A report in a list is about the message that it names.",
 		[]edit{{callbackFile, `if !ok && spec.Each == "" {`, `if !ok {`}},
 		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},
 	},
 	{
-		"lost-report-is-answered", "A report that couldn't be kept comes again.",
+		"lost-report-is-answered", "A report that couldn't be stored is sent again.",
 		[]edit{{callbackFile, "case err != nil:\n\t\t\tif once(rep) {", "case err != nil && false:\n\t\t\tif once(rep) {"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
 	},

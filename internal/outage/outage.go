@@ -1,5 +1,5 @@
-// Package outage keeps the log short while something is away: the first failure is logged, then one a
-// minute for as long as there are more, and once that it is back.
+// Package outage keeps the log short during an outage. It logs the first failure, then one failure a
+// minute while failures continue, and one line when the thing works again.
 package outage
 
 import (
@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Every is how long a thing that fails again and again isn't mentioned again.
+// Every is how long repeated failures of one thing stay out of the log.
 const Every = time.Minute
 
-// settled is how long a thing must not have failed before the log says that it is back. What works and fails
-// in turns would otherwise be logged each time.
+// settled is how long a thing must go without a failure before the log reports it as back. Otherwise a thing
+// that works and fails alternately would be logged each time.
 const settled = 3 * time.Second
 
-// A Log is a log, with more for what fails again and again. It is safe for concurrent use.
+// A Log is a logger that also reports outages. It is safe for concurrent use.
 type Log struct {
 	*slog.Logger
 	now func() time.Time
@@ -25,14 +25,15 @@ type Log struct {
 	all map[string]*state
 }
 
-// A state is how one thing does. Without one, it works as far as is known.
+// A state describes the outage of one thing. A thing without a state works, as
+// far as we know.
 type state struct {
 	since, last time.Time // of its failures
-	said        time.Time // when the log got one of them
-	unsaid      int       // failures since then
+	said        time.Time // when a failure was last logged
+	unsaid      int       // failures since said
 }
 
-// New makes a log; now is its clock, and nil is time.Now.
+// New returns a Log. now is its clock; nil means time.Now.
 func New(log *slog.Logger, now func() time.Time) *Log {
 	if now == nil {
 		now = time.Now
@@ -40,9 +41,15 @@ func New(log *slog.Logger, now func() time.Time) *Log {
 	return &Log{Logger: log, now: now, all: map[string]*state{}}
 }
 
-// Failed logs that a thing failed, unless that was logged less than a minute ago. From the second line on,
-// each says since when it fails and how many failures weren't logged. There must be few things: each is kept.
+// Failed logs that a thing failed, unless a failure of it was logged less than a minute ago. From the second
+// line on, each line has the time of the first failure and the number of failures that weren't logged. Use
+// few names of things, because Failed keeps them.
 func (l *Log) Failed(thing string, level slog.Level, msg string, args ...any) {
+	l.FailedContext(context.Background(), thing, level, msg, args...)
+}
+
+// FailedContext does so for a request, whose context gives the line its id.
+func (l *Log) FailedContext(ctx context.Context, thing string, level slog.Level, msg string, args ...any) {
 	since, unsaid, say := l.failed(thing)
 	if !say {
 		return
@@ -50,7 +57,7 @@ func (l *Log) Failed(thing string, level slog.Level, msg string, args ...any) {
 	if unsaid > 0 {
 		args = append(args, "since", since, "more", unsaid)
 	}
-	l.Logger.Log(context.Background(), level, msg, args...)
+	l.Logger.Log(ctx, level, msg, args...)
 }
 
 func (l *Log) failed(thing string) (since time.Time, unsaid int, say bool) {
@@ -58,7 +65,7 @@ func (l *Log) failed(thing string) (since time.Time, unsaid int, say bool) {
 	defer l.mu.Unlock()
 	now := l.now()
 	s := l.all[thing]
-	if s == nil || now.Sub(s.last) >= Every { // of a failure that long ago this one is no continuation
+	if s == nil || now.Sub(s.last) >= Every { // the last failure is too long ago to belong to this outage
 		s = &state{since: now}
 		l.all[thing] = s
 	}
@@ -72,7 +79,8 @@ func (l *Log) failed(thing string) (since time.Time, unsaid int, say bool) {
 	return s.since, unsaid, true
 }
 
-// Works logs that a thing is back, once, if it failed before and hasn't for a few seconds. Call it often.
+// Works logs once that a thing is back, if it failed before and hasn't failed for a few seconds. Call it
+// often.
 func (l *Log) Works(thing, msg string, args ...any) {
 	l.mu.Lock()
 	s := l.all[thing]
@@ -86,13 +94,20 @@ func (l *Log) Works(thing, msg string, args ...any) {
 	}
 }
 
-// database is the thing that most others need. Whatever needed it, the log says once that it is away.
+// database is the thing that most others need. Outages of it share one name, so that the log reports
+// each once, whatever needed the database.
 const database = "database"
 
-// DatabaseFailed logs that the database is away, and what has failed for that.
+// DatabaseFailed logs that the database is away, and the operation that failed
+// because of it.
 func (l *Log) DatabaseFailed(what string, err error, args ...any) {
-	l.Failed(database, slog.LevelError, "the database is away", append([]any{"failed", what, "err", err}, args...)...)
+	l.DatabaseFailedContext(context.Background(), what, err, args...)
 }
 
-// DatabaseWorks logs that the database is back, if it was away: see [Log.Works].
+// DatabaseFailedContext does so for a request, whose context gives the line its id.
+func (l *Log) DatabaseFailedContext(ctx context.Context, what string, err error, args ...any) {
+	l.FailedContext(ctx, database, slog.LevelError, "the database is away", append([]any{"failed", what, "err", err}, args...)...)
+}
+
+// DatabaseWorks logs that the database is back, if it was away. See [Log.Works].
 func (l *Log) DatabaseWorks() { l.Works(database, "the database is back") }

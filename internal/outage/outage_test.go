@@ -2,7 +2,10 @@ package outage_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,3 +99,27 @@ func TestSingleFailuresAreLoggedEach(t *testing.T) {
 	k.pass(3*time.Hour, time.Hour, true)
 	k.want(t, strings.Split(strings.Repeat("level=ERROR msg=\"it is away\"\n", 2)+`level=ERROR msg="it is away"`, "\n")...)
 }
+
+// The line that a request is the first to need has that request's context, and so its id.
+func TestARequestsContextReachesTheLog(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	var seen []any
+	l := outage.New(slog.New(handler(func(ctx context.Context, _ slog.Record) { seen = append(seen, ctx.Value(key{})) })), nil)
+	l.FailedContext(context.WithValue(t.Context(), key{}, "a"), "x", slog.LevelWarn, "x failed")
+	l.DatabaseFailedContext(context.WithValue(t.Context(), key{}, "b"), "start", errors.New("no route"))
+	if want := []any{"a", "b"}; !slices.Equal(seen, want) {
+		t.Errorf("the lines had the contexts of %v, want of %v", seen, want)
+	}
+}
+
+// A handler is told each line.
+type handler func(context.Context, slog.Record)
+
+func (h handler) Enabled(context.Context, slog.Level) bool { return true }
+func (h handler) Handle(ctx context.Context, r slog.Record) error {
+	h(ctx, r)
+	return nil
+}
+func (h handler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h handler) WithGroup(string) slog.Handler      { return h }

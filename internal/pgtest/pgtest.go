@@ -1,10 +1,10 @@
-// Package pgtest gives tests a PostgreSQL of their own: a throwaway cluster from the binaries that
-// are installed, without a service, a port or a password. The tests of one program share one, with
-// a database each; a test that stops its server makes another.
+// Package pgtest runs a PostgreSQL server for tests. It makes a throwaway cluster from the
+// installed binaries, without a service, a port or a password. The tests of one program share a
+// server and have a database each. A test that stops its server makes another one with [New].
 //
-// COUNTERSIGN_TEST_POSTGRES, the URL of a server on which we may create databases, is used instead
-// of the shared one. Without it and without binaries a test is reported as not run, unless
-// COUNTERSIGN_TEST_REQUIRE says that it must.
+// If COUNTERSIGN_TEST_POSTGRES is set to the URL of a server that lets us create databases, that
+// server is used instead of the shared one. Without it and without binaries, a test is reported as
+// not run. It fails instead if COUNTERSIGN_TEST_REQUIRE is "all".
 package pgtest
 
 import (
@@ -34,14 +34,15 @@ const (
 	requireAll = "COUNTERSIGN_TEST_REQUIRE"
 )
 
-// errMissing says what to do.
+// errMissing also says how to install PostgreSQL.
 var errMissing = errors.New("there is no PostgreSQL on PATH or under /usr/lib/postgresql; install it: apt-get install --no-install-recommends postgresql, or set " + existing)
 
-// superuser is who we are in a cluster of ours. There is no password: nobody else gets at its socket.
+// superuser is our user in our own clusters. It has no password, because nobody else can reach the
+// socket.
 const superuser = "countersign"
 
-// Database makes a database on the server that all tests share, and drops it when the test ends. It
-// is a copy of template, a URL that Database returned; of none, it is empty.
+// Database makes a database on the shared server, and drops it when the test ends. template is a
+// URL that Database returned, whose database is copied; without one, the new database is empty.
 func Database(t testing.TB, template string) (databaseURL string) {
 	t.Helper()
 	server, err := shared()
@@ -58,7 +59,7 @@ func Database(t testing.TB, template string) (databaseURL string) {
 	return made
 }
 
-// missing skips a test for want of PostgreSQL, or fails it.
+// missing skips a test because PostgreSQL is missing, or fails it.
 func missing(t testing.TB, err error) {
 	t.Helper()
 	if !errors.Is(err, errMissing) || os.Getenv(requireAll) == "all" {
@@ -67,23 +68,23 @@ func missing(t testing.TB, err error) {
 	t.Skipf("NOT RUN: %v", err)
 }
 
-// commons is what the tests of this program share.
+// commons holds the state that the tests of this program share.
 var commons common
 
 type common struct {
 	once    sync.Once
 	url     string
-	cluster *Cluster // nil if it isn't ours
+	cluster *Cluster // nil if the server isn't ours
 	err     error
 
-	users sync.Map // tests that have a place
+	users sync.Map // tests that hold a place
 }
 
-// places are how many tests use the shared server at a time. More of them, each with its pools, fill the
-// server's socket faster than it accepts, and then it refuses.
+// places limits the number of tests that use the shared server concurrently. More tests, each with its
+// pools, would connect faster than the server accepts, and it would refuse connections.
 var places = make(chan struct{}, 16)
 
-// use waits for a place, which the test has until its end.
+// use waits for a place, which the test keeps until it ends.
 func (c *common) use(t testing.TB) {
 	if _, has := c.users.LoadOrStore(t, true); has {
 		return
@@ -112,14 +113,15 @@ func shared() (server string, err error) {
 	return c.url, c.err
 }
 
-// Close ends the shared server. Call it at the end of TestMain; a program that is killed needn't.
+// Close stops the shared server. Call it at the end of TestMain. A program that is killed needs
+// no Close.
 func Close() {
 	if c := commons.cluster; c != nil {
 		c.remove()
 	}
 }
 
-var made atomic.Int64 // databases
+var made atomic.Int64 // number of databases
 
 // database makes a database on a server.
 func database(t testing.TB, server, template string) string {
@@ -149,7 +151,7 @@ func databaseName(t testing.TB, databaseURL string) string {
 	return strings.TrimPrefix(u.Path, "/")
 }
 
-// execute runs one statement on a connection of its own.
+// execute runs one statement on a new connection.
 func execute(databaseURL, text string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -162,16 +164,17 @@ func execute(databaseURL, text string) error {
 	return err
 }
 
-// A Cluster is a server that a test stops and starts.
+// A Cluster is a server that its test can stop and start.
 type Cluster struct {
-	dir      string // of all its files; below it, data and the socket
+	dir      string // holds all of its files: data and the socket
 	bin      string
-	as       *syscall.Credential // nil: as we are
+	as       *syscall.Credential // nil: our own user
 	watchdog *exec.Cmd
-	lifeline interface{ Close() error } // closed when we end, however we end
+	lifeline interface{ Close() error } // closed when this process ends, for whatever reason
 }
 
-// New starts a cluster with settings, lines of postgresql.conf. It is gone when the test ends.
+// New starts a cluster with settings, which are lines of postgresql.conf. The cluster is
+// removed when the test ends.
 func New(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
 	c, err := create()
@@ -186,8 +189,8 @@ func New(t testing.TB, settings ...string) *Cluster {
 	return c
 }
 
-// create makes a cluster and doesn't start it. Its first files needn't be on disk: nothing of it outlives
-// the tests, and they crash its server, never the machine.
+// create makes a cluster without starting it. It doesn't sync the first files to disk: the cluster
+// doesn't outlive the tests, and tests crash only its server, never the machine.
 func create() (*Cluster, error) {
 	c, err := folder()
 	if err != nil {
@@ -201,7 +204,8 @@ func create() (*Cluster, error) {
 	return c, nil
 }
 
-// folder makes an empty place for a cluster, and what removes it when we end.
+// folder makes an empty folder for a cluster, and starts the watchdog that
+// removes it when we end.
 func folder() (*Cluster, error) {
 	bin, err := binaries()
 	if err != nil {
@@ -211,7 +215,7 @@ func folder() (*Cluster, error) {
 	if c.as, err = ordinary(); err != nil {
 		return nil, err
 	}
-	// Not below t.TempDir(): another user couldn't get there, and a socket's path must be short.
+	// Don't use t.TempDir(): another user couldn't enter it, and a socket's path must be short.
 	if c.dir, err = os.MkdirTemp(memory(), "cs-pg-"); err != nil {
 		return nil, err
 	}
@@ -223,24 +227,24 @@ func folder() (*Cluster, error) {
 	return c, c.watch()
 }
 
-// memory is a file system without a disk that has room for clusters, or none. A test that makes a
-// database and drops it would mostly wait for the disk, and no test can tell: what a power cut leaves
-// is for PostgreSQL's own tests.
+// memory returns a file system in memory that has room for clusters, or "". On a disk, tests that
+// make and drop databases would mostly wait for the disk. No test depends on a disk: what a power cut
+// leaves is tested by PostgreSQL itself.
 func memory() string {
 	const dir, room = "/dev/shm", 4 << 30
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil || s.Bavail*uint64(s.Bsize) < room {
-		return "" // where temporary files are
+		return "" // the default folder for temporary files
 	}
 	return dir
 }
 
-// watch starts a shell that waits for our end, by the end of its input, and then stops the server
-// and removes its files. So none outlives a test, also when that is killed.
+// watch starts a shell that waits until our end closes its input, and then stops the server and
+// removes its files. So no server outlives a test, even one that is killed.
 func (c *Cluster) watch() error {
 	const wait = `read -r _; "$0" -D "$1/data" -m immediate stop >/dev/null 2>&1; rm -rf "$1"`
 	c.watchdog = c.command("sh", "-c", wait, filepath.Join(c.bin, "pg_ctl"), c.dir)
-	c.watchdog.SysProcAttr.Setpgid = true // Ctrl-C is not for it
+	c.watchdog.SysProcAttr.Setpgid = true // so that Ctrl-C doesn't reach it
 	in, err := c.watchdog.StdinPipe()
 	if err != nil {
 		return err
@@ -256,16 +260,17 @@ func (c *Cluster) remove() {
 
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
 
-// URL names a database of the cluster.
+// URL returns the URL of a database of the cluster.
 func (c *Cluster) URL(database string) string {
 	q := url.Values{"host": {c.dir}, "user": {superuser}}
 	return (&url.URL{Scheme: "postgres", Path: "/" + database, RawQuery: q.Encode()}).String()
 }
 
-// socket is where the cluster listens.
+// socket returns the path of the cluster's socket.
 func (c *Cluster) socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
 
-// Database makes an empty database, or a copy of one, which is gone with its cluster.
+// Database makes an empty database, or a copy of one, which is removed with its
+// cluster.
 func (c *Cluster) Database(t testing.TB, template string) (databaseURL string) {
 	t.Helper()
 	return database(t, c.URL("postgres"), template)
@@ -279,7 +284,7 @@ func (c *Cluster) Exec(t testing.TB, database, text string) {
 	}
 }
 
-// configure adds settings; the last of a name is the one that counts.
+// configure adds settings. If a setting is repeated, the last one counts.
 func (c *Cluster) configure(settings ...string) error {
 	lines := append([]string{
 		"listen_addresses = ''", "unix_socket_directories = '" + c.dir + "'", "timezone = 'UTC'",
@@ -292,7 +297,8 @@ func (c *Cluster) configure(settings ...string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Contents are the bytes of all the cluster's files, as somebody gets them who copies its folder.
+// Contents returns the bytes of all the cluster's files, as an attacker would get them by copying
+// its folder.
 func (c *Cluster) Contents(t testing.TB) (all []byte) {
 	t.Helper()
 	c.Exec(t, "postgres", "CHECKPOINT")
@@ -310,9 +316,9 @@ func (c *Cluster) Contents(t testing.TB) (all []byte) {
 	return all
 }
 
-// Log is what the server has said so far.
+// Log returns the server's log.
 func (c *Cluster) Log() string {
-	said, _ := os.ReadFile(c.logfile()) // none is none
+	said, _ := os.ReadFile(c.logfile()) // a missing file is an empty log
 	return string(said)
 }
 
@@ -333,7 +339,7 @@ func (c *Cluster) start() error {
 	return nil
 }
 
-// Kill shuts the cluster down at once, as a crash would: what it then hasn't on disk is lost.
+// Kill stops the cluster immediately, like a crash: data that isn't on disk yet is lost.
 func (c *Cluster) Kill(t testing.TB) {
 	t.Helper()
 	if err := c.run("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "-t", "120", "stop"); err != nil {
@@ -359,8 +365,8 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 	return s
 }
 
-// Detach makes a standby receive nothing any more: what its primary commits from now on is lost when
-// it is promoted.
+// Detach stops a standby from receiving data. What its primary commits from now on is lost when the
+// standby is promoted.
 func (c *Cluster) Detach(t testing.TB) {
 	t.Helper()
 	c.Exec(t, "postgres", "ALTER SYSTEM SET primary_conninfo = ''")
@@ -380,7 +386,8 @@ func (c *Cluster) Promote(t testing.TB) {
 	}
 }
 
-// command is a program of PostgreSQL, or of the system, as an ordinary user.
+// command returns a command of PostgreSQL or of the system that runs as an
+// ordinary user.
 func (c *Cluster) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = c.dir
@@ -389,7 +396,8 @@ func (c *Cluster) command(name string, args ...string) *exec.Cmd {
 }
 
 func (c *Cluster) run(name string, args ...string) error {
-	// To a file: a server that pg_ctl starts would hold a pipe open for as long as it runs.
+	// Write to a file, because a server that pg_ctl starts would keep a pipe open while it
+	// runs.
 	out, err := os.CreateTemp("", "cs-pg-out-")
 	if err != nil {
 		return err
@@ -405,11 +413,11 @@ func (c *Cluster) run(name string, args ...string) error {
 	return nil
 }
 
-// binaries is the folder of the newest PostgreSQL that is installed. Distributions don't put the
-// server on PATH.
+// binaries returns the folder of the newest installed PostgreSQL. Distributions don't add the
+// server's programs to PATH.
 func binaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		path, err = filepath.EvalSymlinks(path) // the others needn't be linked as well
+		path, err = filepath.EvalSymlinks(path) // the other programs may not be linked as well
 		return filepath.Dir(path), err
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
@@ -423,7 +431,8 @@ func binaries() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
-// ordinary is the user that the server runs as when we are root, which it refuses.
+// ordinary returns the user for the server if we are root, because the server
+// refuses to run as root.
 func ordinary() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil

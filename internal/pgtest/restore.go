@@ -16,7 +16,8 @@ func (c *Cluster) Dump(t testing.TB, database string) (file string) {
 	return file
 }
 
-// Restore restores a dump into a database, with more arguments.
+// Restore restores a dump into a database. args are further arguments of
+// pg_restore.
 func (c *Cluster) Restore(t testing.TB, file, database string, args ...string) {
 	t.Helper()
 	if err := c.run("pg_restore", append(args, "--dbname="+c.URL(database), file)...); err != nil {
@@ -34,8 +35,8 @@ func (c *Cluster) BaseBackup(t testing.TB) (folder string) {
 	return folder
 }
 
-// Snapshot copies a cluster's files at one instant, as a snapshot of its disk does: it stands still
-// meanwhile.
+// Snapshot copies a cluster's files as they are at one instant, as a snapshot of its disk would. It
+// stops the cluster while it copies.
 func (c *Cluster) Snapshot(t testing.TB) (folder string) {
 	t.Helper()
 	folder = filepath.Join(c.copies(t), "data")
@@ -45,7 +46,7 @@ func (c *Cluster) Snapshot(t testing.TB) (folder string) {
 	return folder
 }
 
-// Replace puts a copy in the place of a stopped cluster's files. The copy stays.
+// Replace replaces a stopped cluster's files by a copy, which remains usable.
 func (c *Cluster) Replace(t testing.TB, folder string) {
 	t.Helper()
 	if err := os.RemoveAll(c.data()); err != nil {
@@ -61,7 +62,8 @@ func (c *Cluster) copy(t testing.TB, from, to string) {
 	}
 }
 
-// copies is a new folder in which the server's user can write, on the server's own file system.
+// copies returns a new folder on the server's own file system, in which the server's user can
+// write.
 func (c *Cluster) copies(t testing.TB) (folder string) {
 	t.Helper()
 	folder, err := os.MkdirTemp(c.dir, "copy-")

@@ -9,19 +9,20 @@ import (
 	"time"
 )
 
-// A Wire stands between a program and its server. It can be slow, torn and cut.
+// A Wire is a connection between a program and its server. Tests can slow it
+// down, tear it and cut it.
 type Wire struct {
 	t        testing.TB
 	listener net.Listener
-	socket   string // of the server
+	socket   string // the server's
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards the fields below
 	cut     bool
 	latency time.Duration
 	conns   map[net.Conn]bool
 }
 
-// NewWire listens in place of a cluster.
+// NewWire returns a wire to a cluster, which listens in the cluster's place.
 func NewWire(t testing.TB, c *Cluster) *Wire {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +47,7 @@ func NewWire(t testing.TB, c *Cluster) *Wire {
 	return w
 }
 
-// URL is a database's URL by way of the wire.
+// URL returns a database's URL over the wire.
 func (w *Wire) URL(direct string) string {
 	w.t.Helper()
 	u, err := url.Parse(direct)
@@ -60,14 +61,14 @@ func (w *Wire) URL(direct string) string {
 	return u.String()
 }
 
-// Cut lets nothing pass any more and tells nobody, as when a cable is pulled; or ends that.
+// Cut makes the wire silently pass nothing, like a pulled cable, or pass data again.
 func (w *Wire) Cut(cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut = cut
 }
 
-// Delay is how late everything arrives from now on, each way.
+// Delay delays all data by d from now on, in each direction.
 func (w *Wire) Delay(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +81,7 @@ func (w *Wire) Tear() {
 	defer w.mu.Unlock()
 	for c := range w.conns {
 		if tcp, ok := c.(*net.TCPConn); ok {
-			tcp.SetLinger(0) // a reset, not an orderly end
+			tcp.SetLinger(0) // send a reset, not an orderly end
 		}
 		c.Close()
 	}
@@ -104,7 +105,7 @@ func (w *Wire) join(client net.Conn) {
 	<-done
 }
 
-// keep notes a connection, until the function that it returns closes it.
+// keep registers a connection. The function that it returns closes it.
 func (w *Wire) keep(c net.Conn) (done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,7 +134,7 @@ func (w *Wire) copy(to io.Writer, from io.Reader) {
 	}
 }
 
-// pass waits for as long as the wire makes everybody wait.
+// pass waits as long as the wire is cut, and then for its delay.
 func (w *Wire) pass() {
 	for {
 		w.mu.Lock()

@@ -2,9 +2,9 @@ package phone
 
 import "strings"
 
-// languages are the main languages of regions, as ISO 639-1 and ISO 3166 write both: what a person
-// who is called there most likely understands. A region that isn't here speaks none of these, or none
-// of them to most.
+// languages maps regions to their main languages, as ISO 3166 and ISO 639-1 write them: the language
+// that a person called there most likely understands. Regions are missing if most of their people
+// speak none of these languages.
 var languages = languagesOf(map[string]string{
 	"ar": "AE BH DZ EG IQ JO KW LB LY MA MR OM PS QA SA SD SY TN YE",
 	"de": "AT CH DE LI",
@@ -37,6 +37,6 @@ func languagesOf(regions map[string]string) map[string]string {
 	return of
 }
 
-// Language is the main language of the number's region, such as "de"; "" where it is none of the
-// fifteen that calls are spoken in.
+// Language returns the main language of the number's region, such as "de". It returns "" if that
+// isn't one of the fifteen languages in which calls are spoken.
 func (n Number) Language() string { return languages[n.Region()] }

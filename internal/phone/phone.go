@@ -1,14 +1,14 @@
-// Package phone reads phone numbers, so that one number has one key.
+// Package phone reads phone numbers and gives each number one canonical form.
 //
-// Limits, failures and validated addresses hang on a number. If "+44 20 7946
-// 0018" and "+44 (0)20 7946 0018" were two keys, whoever varies the spelling
-// would have twice the guesses and twice the messages. So spelling is folded
-// first, then what national dialling puts into numbers and networks leave out:
-// trunk zeros, Mexico's old 1, Argentina's 15.
+// Limits, failures and validated addresses are stored under a number. If "+44
+// 20 7946 0018" and "+44 (0)20 7946 0018" were two keys, a client that varies
+// the spelling would have twice the guesses and twice the messages. So [Parse]
+// first folds the spelling, then removes the parts that only national dialling
+// uses: trunk zeros, Mexico's old 1, Argentina's 15.
 //
-// A number isn't refused for its national plan: plans change faster than tables
-// of them, and the vendors' own examples aren't numbers that anybody could
-// hold. [Number.Possible] and [Number.Kind] say what a plan does.
+// Parse doesn't refuse a number for its national plan: plans change faster than
+// tables of them, and the vendors' own examples aren't assigned numbers.
+// [Number.Possible] and [Number.Kind] report on the plan.
 package phone
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/countersign/countersign/internal/typed"
 )
 
-// What is wrong with a number. The texts never hold it, since errors are logged
-// and answered.
+// Errors of [Parse]. Their texts never contain the number, because errors are
+// logged and sent to clients.
 var (
 	ErrFormat      = errors.New("not an E.164 number: + and 7 to 15 digits")
 	ErrCallingCode = errors.New("unknown country calling code")
@@ -34,34 +34,35 @@ const (
 	minDigits = 7
 	maxDigits = 15
 
-	// maxInput is in bytes. Fifteen digits of four bytes each and some
-	// formatting fit; what is longer is refused before it is looked at.
+	// maxInput is in bytes. It leaves room for fifteen digits of four bytes
+	// each and some formatting. Parse refuses longer input unread.
 	maxInput = 128
 )
 
-// A Number is a phone number in E.164: a plus, the country calling code and the
-// national number, with nothing that only one spelling has. [Parse] makes them,
-// and gives the same Number for its own text. Equal numbers are equal strings.
+// A Number is a phone number in E.164, the international form: a plus, the
+// country calling code and the national number, without spaces or punctuation.
+// [Parse] makes Numbers, and returns the same Number for a Number's own text.
+// Equal numbers are equal strings.
 type Number string
 
-// Masked shows the last four digits only: enough for an operator who has the
-// number at hand to recognise it, too little for one who doesn't.
+// Masked returns the number with all but the last four digits hidden. An
+// operator who already has the number can recognise it; nobody else can.
 func (n Number) Masked() string {
 	const shown = 4
-	if len(n) < minDigits+1 { // not from Parse, and too short to show a part of
+	if len(n) < minDigits+1 { // not made by Parse, and too short to show a part of
 		return strings.Repeat("*", len(n))
 	}
 	hidden := len(n) - 1 - shown
 	return "+" + strings.Repeat("*", hidden) + string(n[1+hidden:])
 }
 
-// LogValue masks the number. Logs are kept longer, and read by more people,
-// than the numbers in them should be, so a number that is logged as an attribute
-// must not need to be thought of. (slog doesn't look inside of structs.)
+// LogValue masks the number. Logs are kept longer, and read by more people, than
+// the numbers in them should be. With LogValue, a number that is logged as an
+// attribute is masked by default. (slog doesn't look inside structs.)
 func (n Number) LogValue() slog.Value { return slog.StringValue(n.Masked()) }
 
-// CountryCode is the country calling code: 44 for +44 20 …. It is 0 only for
-// what didn't come from [Parse].
+// CountryCode returns the country calling code, such as 44 for +44 20 …. It
+// returns 0 only for a Number that [Parse] didn't make.
 func (n Number) CountryCode() int {
 	digits, ok := strings.CutPrefix(string(n), "+")
 	if !ok {
@@ -70,19 +71,19 @@ func (n Number) CountryCode() int {
 	return callingCode(digits)
 }
 
-// cache holds what folded spellings stand for, as reading one takes a pile of
-// regular expressions. Only numbers are kept: they have at most 15 digits, so
-// its size is bounded in bytes too (12 MB when full), and refused input can't
-// push them out.
-var cache, _ = lru.New[string, Number](cacheSize) // errs only for sizes below 1
+// cache maps folded spellings to their numbers, because normalizing one runs
+// many regular expressions. It holds accepted numbers only: they have at most
+// 15 digits, so its size is bounded in bytes too (12 MB when full), and refused
+// input can't evict them.
+var cache, _ = lru.New[string, Number](cacheSize) // New fails only for sizes below 1
 
 const cacheSize = 65_536
 
-// Parse reads an international number as people write it: with spaces, dashes,
-// dots and parentheses, with the digits of any script, with 00 for the plus, or
-// with a space for it, which is what a form makes of one. Everything else, such
-// as a letter, an extension or a second plus, is an error. It is safe for
-// concurrent use.
+// Parse reads an international number as people write it. It accepts spaces,
+// dashes, dots, parentheses and the digits of any script. The plus may be
+// written as 00, or be a space, into which form encoding turns a plus.
+// Everything else, such as a letter, an extension or a second plus, is an
+// error. Parse is safe for concurrent use.
 func Parse(s string) (Number, error) {
 	folded, ok := fold(s)
 	if !ok {
@@ -129,8 +130,8 @@ func inBounds(e164 string) bool {
 	return minDigits <= digits && digits <= maxDigits
 }
 
-// callingCode is the country calling code that digits begin with, or 0. No code
-// is the beginning of another.
+// callingCode returns the country calling code that digits begin with, or 0. No
+// code is a prefix of another.
 func callingCode(digits string) int {
 	codes := phonenumbers.GetSupportedCallingCodes()
 	if strings.HasPrefix(digits, "0") {
@@ -146,24 +147,25 @@ func callingCode(digits string) int {
 	return 0
 }
 
-// mexico is what Mexico dialled until 2019, and what contacts are still full of.
-// The library's tables have dropped it. Every Mexican number has ten digits, so
-// the longer ones that match are nobody else's.
+// mexico matches the prefixes that Mexico dialled until 2019, which many address
+// books still hold. The library's tables have dropped them. Every Mexican number
+// has ten digits, so a longer number that matches can't belong to anybody else.
 var mexico = regexp.MustCompile(`^\+52(?:1|0[12]|04[45])([2-9]\d{9})$`)
 
-// isNorthAmerican reports whether a folded number is a whole one of the calling code 1. Its area code
-// doesn't begin with the 0 or the 1 of national dialling, so there is nothing to take out, and the
-// numbers that are looked up most need none of the library's regular expressions.
+// isNorthAmerican reports whether a folded number is a complete one of the calling code 1. Its area
+// code doesn't begin with 0 or 1, the prefixes of national dialling, so nothing has to be removed.
+// These are the numbers looked up most, and this check saves them the library's regular expressions.
 func isNorthAmerican(folded string) bool {
 	return len(folded) == len("+12025550100") && folded[1] == '1' && folded[2] >= '2'
 }
 
-// normalize takes what only national dialling needs out of a folded number.
+// normalize removes the parts of a folded number that only national dialling
+// needs.
 //
 // The library does that once per call, and its result isn't always its own
-// normal form: "+44 0 0 …" loses one zero at a time. A key that changes when it
-// is read back isn't one, so it is asked until nothing changes. A number that
-// such folding leaves too short, or never leaves alone, is refused.
+// normal form: each call removes one zero of "+44 0 0 …". A key must stay the
+// same when it is read back, so normalize repeats the call until nothing
+// changes. It refuses a number that becomes too short, or that keeps changing.
 func normalize(folded string) (Number, error) {
 	if isNorthAmerican(folded) {
 		return Number(folded), nil

@@ -11,7 +11,8 @@ import (
 	"github.com/nyaruka/phonenumbers"
 )
 
-// A Kind of number costs its callers or its carriers more than others do, or reaches no person's phone.
+// A Kind is a class of numbers that cost callers or carriers more than ordinary ones, or that reach no
+// person's phone.
 type Kind string
 
 const (
@@ -24,19 +25,22 @@ const (
 	Personal   Kind = "personal"
 )
 
-// Kinds are all that aren't ordinary.
+// Kinds lists all kinds except Ordinary.
 var Kinds = []Kind{Premium, SharedCost, Satellite, Pager, UAN, Personal}
 
-// worldKinds are the kinds of calling codes that no country has, whatever of them is assigned.
+// worldKinds maps calling codes that belong to no country to their kind, whether or not a
+// number is assigned.
 var worldKinds = map[int]Kind{
 	808: SharedCost, 870: Satellite, 878: Personal, 881: Satellite, 882: Satellite, 883: Satellite, 888: UAN, 979: Premium,
 }
 
 // Possible reports whether the number has a length that its national plan can
-// assign and other countries can dial. It doesn't say that anybody holds it.
+// assign and other countries can dial. It doesn't report whether the number is
+// assigned.
 func (n Number) Possible() bool { return isNorthAmerican(string(n)) || n.plan().possible }
 
-// Kind is what the number's plan says that it is for. A number that no plan assigns is ordinary.
+// Kind returns the number's kind by its national plan. A number that no plan assigns is
+// ordinary.
 func (n Number) Kind() Kind {
 	if isNorthAmerican(string(n)) {
 		if a := areaOf(n); a.plain {
@@ -46,9 +50,9 @@ func (n Number) Kind() Kind {
 	return n.plan().kind
 }
 
-// Key is the number under which a phone is remembered: the same for all forms that reach it, and its own
-// key. National plans give some phones several: with and without Argentina's 9 or Brazil's, Italy's zero,
-// and with digits at the end that networks ignore.
+// Key returns the number under which a phone is remembered. It is the same for all forms that reach the
+// phone, and is its own key. National plans give some phones several forms: with and without Argentina's
+// 9, Brazil's 9 or Italy's zero, or with trailing digits that networks ignore.
 func (n Number) Key() Number {
 	if isNorthAmerican(string(n)) {
 		return n
@@ -56,7 +60,7 @@ func (n Number) Key() Number {
 	return n.plan().key
 }
 
-// A plan is what the library knows of a number.
+// A plan holds the library's data about a number.
 type plan struct {
 	key      Number
 	region   string // "" where it isn't looked up by number
@@ -64,8 +68,8 @@ type plan struct {
 	possible bool
 }
 
-// plans are those of numbers that were asked for lately. Reading one takes tens of microseconds.
-var plans, _ = lru.New[Number, plan](cacheSize) // errs only for sizes below 1
+// plans caches the plans of recently used numbers. Computing one takes tens of microseconds.
+var plans, _ = lru.New[Number, plan](cacheSize) // New fails only for sizes below 1
 
 func (n Number) plan() plan {
 	if p, ok := plans.Get(n); ok {
@@ -87,7 +91,7 @@ func planOf(n Number) plan {
 		region:   phonenumbers.GetRegionCodeForNumber(read),
 		possible: phonenumbers.IsPossibleNumberWithReason(read) == phonenumbers.IS_POSSIBLE,
 	}
-	valid := p.region != "" // where several countries have the code
+	valid := p.region != "" // if several countries have the code
 	if _, alone := mainRegions()[code]; alone {
 		valid = phonenumbers.IsValidNumber(read)
 	}
@@ -100,9 +104,9 @@ func planOf(n Number) plan {
 	return p
 }
 
-// assigned finds the number that a plan assigns to the phone that n reaches, and the kind of the number that
-// is dialled. What comes behind a whole number reaches the same phone: no number is the beginning of
-// another's.
+// assigned returns the assigned number of the phone that n reaches, and the kind of the number that is
+// dialled. Networks ignore digits after a complete number, because no number is a prefix of another. So
+// assigned drops trailing digits until a plan assigns the rest.
 func assigned(n Number) (key Number, kind Kind) {
 	for whole := n; len(whole) > minDigits; whole = whole[:len(whole)-1] {
 		if kind == Ordinary {
@@ -118,8 +122,8 @@ func assigned(n Number) (key Number, kind Kind) {
 	return cmp.Or(key, oneForm(n)), kind
 }
 
-// read makes the library's of a number, which its own parser takes much longer to do. There is none of what
-// didn't come from [Parse].
+// read converts a number to the library's type without its parser, which takes much longer. It reports
+// false for a Number that [Parse] didn't make.
 func (n Number) read() (*phonenumbers.PhoneNumber, bool) {
 	code := n.CountryCode()
 	if code == 0 {
@@ -135,16 +139,16 @@ func (n Number) read() (*phonenumbers.PhoneNumber, bool) {
 	return p, err == nil
 }
 
-// national is the number behind its calling code.
+// national returns the digits after the calling code.
 func (n Number) national(code int) string { return string(n[1+len(strconv.Itoa(code)):]) }
 
-// valid reports whether a plan assigns the number to anybody.
+// valid reports whether a plan assigns the number to somebody.
 func (n Number) valid() bool {
 	p, ok := n.read()
 	return ok && phonenumbers.IsValidNumber(p)
 }
 
-// kindOf is the kind of what is dialled, if that is a whole number.
+// kindOf returns the kind of a complete number, and Ordinary for any other.
 func kindOf(n Number) Kind {
 	code := n.CountryCode()
 	if kind, ok := worldKinds[code]; ok {
@@ -159,9 +163,9 @@ func kindOf(n Number) Kind {
 	return Ordinary
 }
 
-// oneForm takes the form with the 9 for Argentina's numbers, of which mobile ones have it abroad only, and
-// for Brazil's mobile ones from before they got it. Where both a number with Italy's zero and one without
-// are assigned, they are two phones.
+// oneForm returns the one form that stands for all forms of a number. Argentina's mobile numbers have a 9
+// only when dialled from abroad, so their form is the one with it. Brazil's older mobile numbers get their
+// 9. If both an Italian number with the leading zero and one without are assigned, they are two phones.
 func oneForm(n Number) Number {
 	switch {
 	case strings.HasPrefix(string(n), "+54") && len(n) == len("+541123456789") && '1' <= n[3] && n[3] <= '3':
@@ -189,17 +193,17 @@ func italian(n Number) Number {
 	return zero
 }
 
-// A special is what national numbers of a kind look like.
+// A special is the pattern of the national numbers of one kind.
 type special struct {
 	kind    Kind
 	pattern func() *regexp.Regexp
 }
 
-// specials are those of calling codes.
+// specials returns the specials of each calling code.
 var specials = sync.OnceValue(func() map[int][]special {
 	all, err := phonenumbers.MetadataCollection()
 	if err != nil {
-		panic("phone: " + err.Error()) // the library's own tables
+		panic("phone: " + err.Error()) // the library's own tables are broken
 	}
 	of := map[int][]special{}
 	for _, m := range all.GetMetadata() {

@@ -7,10 +7,10 @@ import (
 	"github.com/nyaruka/phonenumbers"
 )
 
-// Region is the country whose number it is, in ISO 3166's two letters: "US" for +1 202 …, "GB" for
-// +44 20 …. Where countries share a calling code and the number is in none of their plans, it is the
-// main one of them; where no country has the code, as with +800, it is "001", the world. It is ""
-// only for what didn't come from [Parse].
+// Region returns the number's country as two letters of ISO 3166: "US" for +1 202 …, "GB" for +44 20
+// …. If several countries share the calling code and the number is in none of their plans, Region
+// returns the main one of them. It returns [World] if no country has the code, as with +800, and ""
+// only for a Number that [Parse] didn't make.
 func (n Number) Region() string {
 	code := n.CountryCode()
 	switch {
@@ -26,15 +26,15 @@ func (n Number) Region() string {
 	return n.plan().region
 }
 
-// An area is what an area code of the calling code 1 says, which twenty-five countries share. The library
-// takes eight microseconds to tell.
+// An area describes an area code of the calling code 1, which twenty-five countries share. The library
+// takes eight microseconds to find this out.
 type area struct {
 	region string
 	kind   Kind
-	plain  bool // all its numbers are of one kind, as in the two large countries
+	plain  bool // all its numbers are of one kind, as in the US and Canada
 }
 
-// areas are those that were asked for.
+// areas caches the area codes that were looked up.
 var areas [1000]atomic.Pointer[area]
 
 func areaOf(n Number) *area {
@@ -49,7 +49,8 @@ func areaOf(n Number) *area {
 	return a
 }
 
-// mainRegions are the countries that have a calling code to themselves.
+// mainRegions returns the countries that have a calling code to themselves, by
+// code.
 var mainRegions = sync.OnceValue(func() map[int]string {
 	alone := map[int]string{}
 	for code := range phonenumbers.GetSupportedCallingCodes() {
@@ -60,8 +61,8 @@ var mainRegions = sync.OnceValue(func() map[int]string {
 	return alone
 })
 
-// World is the region of numbers that no country has.
+// World is the region of numbers that belong to no country.
 const World = "001"
 
-// IsRegion reports whether a text is a country that [Number.Region] may answer.
+// IsRegion reports whether [Number.Region] may return s.
 func IsRegion(s string) bool { return s == World || phonenumbers.GetSupportedRegions()[s] }

@@ -1,5 +1,5 @@
-// Package porttest finds ports for programs that can't choose one themselves, and addresses where nobody
-// listens. A program of ours needs neither: it listens on port 0 and says which port it got.
+// Package porttest finds ports for programs that can't choose one themselves, and addresses that refuse
+// connections. Our own programs don't need it: they listen on port 0 and log the port they got.
 package porttest
 
 import (
@@ -12,19 +12,19 @@ import (
 	"testing"
 )
 
-// Ports are looked for below those that systems choose for programs that ask for any, so that no such
-// program gets one between our look and its use.
+// The ports are below the range from which systems choose for programs that ask for any port. So no
+// such program can get a port between our check and its use.
 const low, high = 10_000, 20_000
 
 var ports struct {
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards the fields below
 	next  int
-	file  *os.File // the byte at each port's number is locked by the program whose test has the port
+	file  *os.File // the byte at each port's number is locked by the program whose test holds the port
 	taken map[int]bool
 }
 
-// Row returns the first of n ports in a row that nobody has on 127.0.0.1, for UDP and TCP. Until the test
-// ends no other test gets them, in this program or another.
+// Row returns the first of n consecutive ports that are free on 127.0.0.1, for UDP and TCP. No other test
+// of any program gets them until the test ends.
 func Row(t testing.TB, n int) int {
 	t.Helper()
 	first, err := take(n)
@@ -38,8 +38,8 @@ func Row(t testing.TB, n int) int {
 	return first
 }
 
-// Try calls start with such a row until start succeeds: another program, which doesn't know of our
-// tests, may take a port before the one that is started does.
+// Try calls start with the first port of such a row, and repeats that with other ports until start
+// succeeds. A program that isn't a test of ours may take a port before the started program does.
 func Try(t testing.TB, n int, start func(first int) error) {
 	t.Helper()
 	const tries = 5
@@ -64,7 +64,7 @@ func take(n int) (first int, err error) {
 		if p.file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 			return 0, err
 		}
-		p.taken, p.next = map[int]bool{}, os.Getpid()*100 // another program looks elsewhere first
+		p.taken, p.next = map[int]bool{}, os.Getpid()*100 // so that other programs start their search elsewhere
 	}
 	for range (high - low) / n {
 		first := low + p.next%(high-low-n)
@@ -116,17 +116,17 @@ func free(first, n int) bool {
 	return true
 }
 
-// Address returns an address for one program, as Row does.
+// Address returns an address on 127.0.0.1 with a port of its own, as Row does.
 func Address(t testing.TB) string {
 	t.Helper()
 	return At(Row(t, 1))
 }
 
-// At is a port's address on 127.0.0.1.
+// At returns a port's address on 127.0.0.1.
 func At(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// Refusing returns an address of 127.0.0.1 that refuses connections until the test ends: its port is
-// bound, so nobody can take it, and doesn't listen.
+// Refusing returns an address on 127.0.0.1 that refuses connections until the test ends. Its port is
+// bound, so nobody else can take it, but doesn't listen.
 func Refusing(t testing.TB) string {
 	t.Helper()
 	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // An ID is a key's, an application's or a verification's; zero is unknown.
@@ -54,16 +56,31 @@ func Of(ctx context.Context) *Record {
 	return &Record{}
 }
 
-// AddTo adds what is known, except the request's id, to a line of the log.
+// Trace adds the ids of the request and of its verification to the request's span, if it is traced: by the latter
+// the spans of the message's attempts are found.
+func (r *Record) Trace(ctx context.Context) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(attribute.String("countersign.request", r.RequestID))
+	if r.Verification != (ID{}) {
+		span.SetAttributes(attribute.String("countersign.verification", uuid.UUID(r.Verification).String()))
+	}
+}
+
+// AddTo adds what is known, except the request's id, to a line of the log: all at once, so that the line grows
+// once.
 func (r *Record) AddTo(line *slog.Record) {
+	all := make([]slog.Attr, 0, 6)
 	text := func(name, value string) {
 		if value != "" {
-			line.AddAttrs(slog.String(name, value))
+			all = append(all, slog.String(name, value))
 		}
 	}
 	id := func(name string, of ID) {
 		if of != (ID{}) {
-			line.AddAttrs(slog.String(name, uuid.UUID(of).String()))
+			all = append(all, slog.String(name, uuid.UUID(of).String()))
 		}
 	}
 	text("address", r.Address)
@@ -72,4 +89,5 @@ func (r *Record) AddTo(line *slog.Record) {
 	id("application", r.Application)
 	id("verification", r.Verification)
 	text("code", r.Code)
+	line.AddAttrs(all...)
 }

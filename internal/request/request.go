@@ -1,6 +1,6 @@
-// Package request reads the body of a request into named fields, as strictly as two readers of one
-// request need to agree on what it says, and as generously about types as published clients need.
-// What the fields mean, and which there are, is a face's business.
+// Package request reads the body of an HTTP request into named fields. It is strict where two
+// readers of one request could disagree on its meaning, and lenient about types where published
+// clients need that. Each face defines its own fields and their meaning.
 package request
 
 import (
@@ -20,20 +20,21 @@ import (
 	"unicode/utf8"
 )
 
-// MaxBody is the largest body that is read, in bytes.
+// MaxBody is the size of the largest accepted body, in bytes.
 const MaxBody = 64 << 10
 
-// Large reports whether a request may be larger than nearly all are: its body takes a place while it is
-// read. One that doesn't say how large it is may be.
+// Large reports whether a request may be larger than nearly all requests are. A request without a
+// length may be. The body of a large request takes a place while it is read.
 func Large(r *http.Request) bool { return r.ContentLength < 0 || r.ContentLength > 4<<10 }
 
-// Errors of reading a request, each with its status.
+// Errors of [Read], each with its HTTP status.
 var (
 	ErrUnreadable = errors.New("unreadable body")          // 400
 	ErrTooLarge   = errors.New("body too large")           // 413
 	ErrMediaType  = errors.New("unsupported content type") // 415
 
-	// ErrEmpty is an ErrUnreadable, for a face that can do without a body.
+	// ErrEmpty is an ErrUnreadable, for faces that accept a request without a
+	// body.
 	ErrEmpty = fmt.Errorf("%w: it is empty", ErrUnreadable)
 )
 
@@ -43,7 +44,8 @@ const (
 	Form = "application/x-www-form-urlencoded"
 )
 
-// CodeOf is a word for an error of [Read]; "" for others.
+// CodeOf returns a short code for an error of [Read], and "" for any other
+// error.
 func CodeOf(err error) string {
 	switch {
 	case errors.Is(err, ErrUnreadable):
@@ -56,24 +58,25 @@ func CodeOf(err error) string {
 	return ""
 }
 
-// Fields are a request's attributes by their published names, as JSON, and what was wrong with
-// those that were asked for. Names are case-sensitive; unknown ones are ignored; null is absent.
-// The zero Fields are none.
+// Fields holds a request's attributes by their published names, as JSON, and the problems found
+// while reading them. Names are case-sensitive; unknown names are ignored; null counts as
+// absent. The zero Fields is empty.
 type Fields struct {
-	// Problems says what is wrong with a field, without its name: "must be a string".
+	// Problems maps a field to its problem, without the field's name: "must be a
+	// string".
 	Problems map[string]string
 
 	raw  map[string]json.RawMessage
-	form bool // every value came as text
+	form bool // every value was sent as text
 }
 
-// Read reads a request's body, of one of the given types. Without a content type it is taken for JSON, and
-// without a charset for UTF-8. Others are refused: what two readers take for different texts may pass the one
-// and reach the other.
+// Read reads a request's body, which must have one of the given media types. The default type is JSON, and
+// the default charset is UTF-8. Read refuses texts that two readers could read differently: one reader might
+// let a text pass that the next one understands as another.
 func Read(r *http.Request, types ...string) (Fields, error) {
 	var params map[string]string
 	kind := cmp.Or(r.Header.Get("Content-Type"), JSON)
-	if !slices.Contains(types, kind) { // most clients write one just so
+	if !slices.Contains(types, kind) { // most clients write a type exactly like this
 		var err error
 		if kind, params, err = mime.ParseMediaType(kind); err != nil || !slices.Contains(types, kind) {
 			return Fields{}, ErrMediaType
@@ -107,14 +110,14 @@ func readable(charset string, text []byte) bool {
 	switch strings.ToLower(charset) {
 	case "", "utf-8", "utf8":
 		return true
-	case "us-ascii", "iso-8859-1": // what some libraries write, whatever the text is
+	case "us-ascii", "iso-8859-1": // some libraries write these, whatever the text is
 		return !bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
 	}
 	return false
 }
 
-// object reads one JSON object. A name that stands in it twice is refused: which of the two counts
-// would be our guess, and a proxy's before us may differ.
+// object reads one JSON object. It refuses duplicate names: readers differ on which of the two
+// counts, so we and a proxy before us may disagree.
 func object(body []byte) (map[string]json.RawMessage, error) {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(body, &all) != nil || all == nil || !utf8.Valid(body) || members(body) != len(all) {
@@ -124,14 +127,14 @@ func object(body []byte) (map[string]json.RawMessage, error) {
 	return all, nil
 }
 
-// members counts what stands in a valid JSON object, names that stand there twice as well: every
-// member has one colon outside of strings and of what is nested.
+// members counts the members of a valid JSON object, including those with duplicate names. Every
+// member has one colon outside strings and nested values.
 func members(object []byte) (n int) {
 	depth, quoted := 0, false
 	for i := 0; i < len(object); i++ {
 		switch c := object[i]; {
 		case quoted && c == '\\':
-			i++ // what is escaped ends no string
+			i++ // an escaped character doesn't end a string
 		case c == '"':
 			quoted = !quoted
 		case quoted:
@@ -146,8 +149,9 @@ func members(object []byte) (n int) {
 	return n
 }
 
-// formPlus gives a number its plus back, of which a form that wasn't escaped makes a space. No calling code
-// begins with 0, as national numbers do.
+// formPlus restores the plus of a number that was sent in a form without escaping, which turns the plus
+// into a space. A digit from 1 to 9 must follow, because no calling code begins with 0, as national numbers
+// do.
 func formPlus(s string) string {
 	if rest, ok := strings.CutPrefix(s, " "); ok && rest != "" && '1' <= rest[0] && rest[0] <= '9' {
 		return "+" + rest
@@ -176,7 +180,7 @@ func form(body []byte) (map[string]json.RawMessage, error) {
 	return all, nil
 }
 
-// Wrong notes a problem with a field, in the place of one that was noted before.
+// Wrong records a problem with a field, replacing an earlier one.
 func (f *Fields) Wrong(name, problem string) {
 	if f.Problems == nil {
 		f.Problems = map[string]string{}
@@ -184,15 +188,15 @@ func (f *Fields) Wrong(name, problem string) {
 	f.Problems[name] = problem
 }
 
-// Raw returns a field as JSON, or nil where there is none.
+// Raw returns a field as JSON, or nil if it is absent.
 func (f *Fields) Raw(name string) json.RawMessage { return f.raw[name] }
 
-// Text returns a string, or "" where there is none.
+// Text returns a string field, or "" if it is absent.
 func (f *Fields) Text(name string) (s string) {
 	raw, ok := f.raw[name]
 	switch {
 	case !ok:
-	case raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0: // as most are: what stands between the quotes
+	case raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0: // most strings have no escapes, so the text between the quotes is the value
 		s = string(raw[1 : len(raw)-1])
 	case json.Unmarshal(raw, &s) != nil:
 		f.Wrong(name, "must be a string")
@@ -200,7 +204,8 @@ func (f *Fields) Text(name string) (s string) {
 	return s
 }
 
-// Integer returns a number, given as such or as a string, or nil where there is none.
+// Integer returns an integer field, sent as a number or as a string, or nil if it is
+// absent.
 func (f *Fields) Integer(name string) *int {
 	raw, ok := f.raw[name]
 	if !ok {
@@ -211,12 +216,12 @@ func (f *Fields) Integer(name string) *int {
 		json.Unmarshal(raw, &literal)
 		literal = strings.TrimSpace(literal)
 		if literal == "" && f.form {
-			return nil // an input left empty
+			return nil // an input that was left empty
 		}
 	}
 	n, err := strconv.Atoi(literal)
 	switch {
-	case err == nil, errors.Is(err, strconv.ErrRange): // then n is the nearest, out of every range
+	case err == nil, errors.Is(err, strconv.ErrRange): // out of range, n is the nearest int, which every bound refuses
 		return &n
 	case isNumber(literal):
 		f.Wrong(name, "must be an integer")
@@ -231,7 +236,8 @@ func isNumber(s string) bool {
 	return json.Unmarshal([]byte(s), &n) == nil && n != ""
 }
 
-// Boolean returns a boolean, given as such or as a string in any case, or nil where there is none.
+// Boolean returns a boolean field, sent as a boolean or as a string in any case, or nil if it is
+// absent.
 func (f *Fields) Boolean(name string) *bool {
 	raw, ok := f.raw[name]
 	if !ok {

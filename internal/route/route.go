@@ -1,6 +1,6 @@
-// Package route decides by which carriers a message goes, and in which order. It is a pure function
-// of the rules and of what stands outside on the message, so the order is the same when somebody else
-// takes the message over after a crash.
+// Package route chooses the carriers for a message and their order. The choice is a pure function of
+// the rules and the message's envelope. Another replica that takes the message over after a crash
+// therefore finds the same order.
 package route
 
 import (
@@ -13,7 +13,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A Rule says which carriers take the messages that it matches. What it leaves empty, any message has.
+// A Rule lists the carriers for the messages that it matches. An empty condition matches every
+// message.
 type Rule struct {
 	Channels     []verify.Channel
 	Countries    []string // see [phone.Number.Region]
@@ -24,14 +25,14 @@ type Rule struct {
 	Carriers []Choice // the preferred one first
 }
 
-// A Choice is a carrier of a rule. Those with a weight change places among themselves, from message
-// to message: each comes first as often as its weight says.
+// A Choice is a carrier of a rule. Carriers with a weight change places among themselves from
+// message to message. Each comes first as often as its share of the weights.
 type Choice struct {
 	Carrier string
-	Weight  int // 0: it keeps its place
+	Weight  int // 0: the carrier keeps its place
 }
 
-// Matches reports whether the rule is for a message.
+// Matches reports whether the rule applies to a message.
 func (r *Rule) Matches(e *verify.Envelope) bool {
 	return has(r.Channels, e.Channel) && has(r.Projects, e.Project) && has(r.Applications, e.Application) &&
 		(len(r.Countries) == 0 || slices.Contains(r.Countries, e.To.Region())) &&
@@ -40,11 +41,11 @@ func (r *Rule) Matches(e *verify.Envelope) bool {
 
 func has[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }
 
-// A Table is a list of rules. The first one that matches a message decides, also if none of its
-// carriers can take it.
+// A Table is a list of rules. The first rule that matches a message applies, even if none of
+// its carriers can take the message.
 type Table struct {
 	rules  []Rule
-	orders [][]string // of the rules without weights
+	orders [][]string // of the rules without weights; nil for the others
 }
 
 // New returns a table of rules.
@@ -58,8 +59,9 @@ func New(rules []Rule) *Table {
 	return t
 }
 
-// Route returns the carriers for a message, the preferred one first, and the number of the rule that
-// says so. Without one there are no carriers, and the number is -1. The list must not be changed.
+// Route returns the carriers for a message, the preferred one first, and the index of the rule that
+// matched. If no rule matches, there are no carriers, and the index is -1. Callers must not modify
+// the list.
 func (t *Table) Route(e *verify.Envelope) (carriers []string, rule int) {
 	for i := range t.rules {
 		switch {
@@ -81,10 +83,10 @@ func names(all []Choice) []string {
 	return list
 }
 
-// draw puts the choices with a weight into an order that a hash of the verification's id draws, in
-// the places that they have among the others. Each gets a number from an exponential distribution of
-// its weight's rate, and the smallest comes first: so a carrier that is taken off the list changes no
-// message of the others.
+// draw reorders the choices with a weight; the others keep their places. The order depends only on a
+// hash of the verification's id. Each weighted choice gets a number from an exponential distribution
+// with its weight as the rate, and the smallest number comes first. Removing a carrier from the list
+// therefore doesn't change the order of the others for any message.
 func draw(all []Choice, id verify.ID) []Choice {
 	type drawn struct {
 		Choice
@@ -107,8 +109,8 @@ func draw(all []Choice, id verify.ID) []Choice {
 	return order
 }
 
-// Sticky chooses from a pool for a number, always the same. When the pool changes, only those numbers
-// change whose choice it was, or whose it becomes.
+// Sticky chooses one entry of a pool for a number, always the same one. When an entry is added or
+// removed, only the numbers that move to it or away from it change.
 func Sticky(pool []string, to phone.Number) (chosen string) {
 	var highest uint64
 	for _, s := range pool {
@@ -119,7 +121,8 @@ func Sticky(pool []string, to phone.Number) (chosen string) {
 	return chosen
 }
 
-// hash is FNV-1a of two texts, mixed once more so that all of its bits depend on all of theirs.
+// hash returns the FNV-1a hash of two texts, mixed once more so that every bit depends on all
+// input bits.
 func hash(a, b string) uint64 {
 	h := uint64(14695981039346656037)
 	for _, s := range [...]string{a, "\x00", b} {

@@ -1,6 +1,6 @@
-// Package share divides a fixed number of places fairly between holders, such as a queue's between
-// projects. One that nobody else competes with may have all of them; while others want some, it has its
-// share, and those find places.
+// Package share divides a fixed number of places fairly between holders: a queue's places between
+// projects, for example. A holder without competition may take all places. While others ask for places,
+// it may keep only its share, so that the others get theirs.
 package share
 
 import (
@@ -8,51 +8,51 @@ import (
 	"time"
 )
 
-// An Answer is what became of a wish for a place.
+// An Answer is the result of asking for a place.
 type Answer int
 
 const (
-	Taken Answer = iota // there is one: give it back
-	Full                // there is none
-	Spent               // others want some, and the holder has its share
+	Taken Answer = iota // the holder has a place, and must give it back
+	Full                // no place is free
+	Spent               // the holder has its share, and other holders want places
 )
 
 const (
-	// wanting is how long a holder without places counts among those that want some, after it asked.
+	// wanting is how long a holder without places counts as wanting one after it asked.
 	wanting = 2 * time.Second
-	// known is how long it is remembered. While there are several, an eighth of the places is kept from
-	// those that have their share, so that the others find some at once.
+	// known is how long a holder is remembered. While several are, an eighth of the places is kept free
+	// of holders that have their share, so that the others find some immediately.
 	known = time.Hour
-	// counting is how often those that want none any more are looked for.
+	// counting is how often the holders that want places are counted.
 	counting = 250 * time.Millisecond
 )
 
-// Places are a number of places and who has them.
+// Places is a fixed number of places and their holders.
 type Places struct {
-	all    int // how many there are
+	all    int // the number of places
 	shared int // how many of them are divided while several holders want some
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	taken   int
 	holders map[string]*holder
-	active  int // of them, those that want places
+	active  int // the number of holders that want places
 	counted time.Time
 }
 
 type holder struct {
 	taken int
 	asked time.Time
-	wants bool // as last counted
+	wants bool // at the last count
 }
 
-// New returns a number of places, of which so many are divided while several holders want some: all, or
-// fewer where those that wait in many places wait for too long.
+// New returns that many places, all of them free. While several holders want places, they divide shared
+// of them: all, or fewer if a full set of places would make everybody wait too long.
 func New(all, shared int) *Places {
 	return &Places{all: all, shared: min(all, shared), holders: map[string]*holder{}}
 }
 
-// Take asks for a place. While others want some, a holder gets one if it has less than its share, or at
-// least half of the places are free.
+// Take asks for a place for a holder. While other holders want places, this one gets a place only if it
+// has less than its share, or if fewer than half of the shared places are taken.
 func (p *Places) Take(who string, now time.Time) Answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +84,8 @@ func (p *Places) Take(who string, now time.Time) Answer {
 	return Full
 }
 
-// spare is what is kept for holders that are known and want nothing at the moment.
+// spare returns the number of places kept for known holders that want none at the
+// moment.
 func (p *Places) spare() int {
 	if len(p.holders) == 1 {
 		return 0
@@ -92,7 +93,8 @@ func (p *Places) spare() int {
 	return p.all / 8
 }
 
-// count forgets who wants nothing any more. Callers hold mu.
+// count counts the holders that want places, and forgets the old ones. Callers
+// hold mu.
 func (p *Places) count(now time.Time) {
 	p.counted, p.active = now, 0
 	for who, h := range p.holders {
@@ -115,24 +117,25 @@ func (p *Places) Give(who string) {
 	p.taken--
 }
 
-// Taken is how many places are taken, and Size how many there are.
+// Taken returns the number of places that are taken.
 func (p *Places) Taken() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.taken
 }
 
-// Size is how many places there are.
+// Size returns the number of places.
 func (p *Places) Size() int { return p.all }
 
-// A Queue hands out what waits, a holder's in its order, and of several holders in turn: one that waits with
-// a thousand doesn't keep the others waiting. The zero Queue is empty. Callers lock.
+// A Queue returns its items holder by holder in turn, and each holder's items in the order they were added.
+// A holder with a thousand items therefore doesn't hold up the others. The zero Queue is empty. Callers must
+// synchronize access.
 type Queue[T any] struct {
 	waiting map[string]*fifo[T]
-	turns   fifo[*fifo[T]] // of those that wait, the next first
+	turns   fifo[*fifo[T]] // the holders with items, the next one first
 }
 
-// Add puts one behind the holder's others.
+// Add adds an item behind the holder's others.
 func (q *Queue[T]) Add(who string, t T) {
 	if q.waiting == nil {
 		q.waiting = map[string]*fifo[T]{}
@@ -140,7 +143,7 @@ func (q *Queue[T]) Add(who string, t T) {
 	of := q.waiting[who]
 	if of == nil {
 		of = &fifo[T]{}
-		q.waiting[who] = of // and stays, as most holders come again
+		q.waiting[who] = of // kept when empty, because most holders come back
 	}
 	if of.empty() {
 		q.turns.push(of)
@@ -148,7 +151,8 @@ func (q *Queue[T]) Add(who string, t T) {
 	of.push(t)
 }
 
-// Next takes the next one. It reports false if none waits.
+// Next removes and returns the next item. It reports false if the queue is
+// empty.
 func (q *Queue[T]) Next() (t T, ok bool) {
 	if q.turns.empty() {
 		return t, false
@@ -161,7 +165,7 @@ func (q *Queue[T]) Next() (t T, ok bool) {
 	return t, true
 }
 
-// A fifo gives out what came first, and uses its memory again.
+// A fifo is a first-in, first-out queue that reuses its memory.
 type fifo[T any] struct {
 	all  []T
 	head int
@@ -173,7 +177,7 @@ func (f *fifo[T]) push(t T)    { f.all = append(f.all, t) }
 func (f *fifo[T]) pop() T {
 	var none T
 	t := f.all[f.head]
-	f.all[f.head] = none // let it go
+	f.all[f.head] = none // release it
 	if f.head++; 2*f.head >= len(f.all) {
 		n := copy(f.all, f.all[f.head:])
 		clear(f.all[n:])

@@ -1,13 +1,14 @@
-// Package sms measures text the way a phone network bills it.
+// Package sms measures and splits texts as phone networks bill them.
 //
-// A message travels as 140 bytes: 160 seven-bit septets when every character is
-// in the GSM default alphabet (3GPP TS 23.038 §6.2.1), otherwise 70 sixteen-bit
-// units. Longer text is cut into parts, each of which gives up six bytes to say
-// where it belongs, and each of which is billed. One character outside of the
-// alphabet therefore more than halves the room of the whole text.
+// An SMS carries 140 bytes. If every character is in the GSM default alphabet
+// (3GPP TS 23.038 §6.2.1), that is 160 characters of seven bits (septets);
+// otherwise it is 70 units of sixteen bits. A longer text is split into
+// segments, each of which gives up six bytes for its position and is billed
+// separately. One character outside the alphabet therefore more than halves the
+// room for the whole text.
 //
-// National language tables are left out: few carriers offer them, and what is
-// counted here must not come out longer anywhere.
+// The package ignores national language tables: few carriers offer them, and a
+// text must never take more segments than this package counts.
 package sms
 
 import (
@@ -16,7 +17,8 @@ import (
 	"unicode/utf16"
 )
 
-// The units that one message holds, alone and as a part of several.
+// The units that one message holds, if it is the whole text and if it is a part
+// of one.
 const (
 	SingleGSM7 = 160
 	PartGSM7   = 153
@@ -24,12 +26,12 @@ const (
 	PartUCS2   = 67
 )
 
-// An Encoding is how a text is put into a message.
+// An Encoding is the representation of a text in a message.
 type Encoding int
 
 const (
 	GSM7 Encoding = iota // septets of the GSM default alphabet
-	UCS2                 // UTF-16 code units, whatever the standard calls them
+	UCS2                 // UTF-16 code units, although the standard says UCS-2
 )
 
 func (e Encoding) String() string {
@@ -39,9 +41,10 @@ func (e Encoding) String() string {
 	return "UCS-2"
 }
 
-// The default alphabet in the order of its codes, without the escape at 0x1B,
-// and the characters that follow an escape, with their codes. Letters with an
-// accent are those of the table only: é but not ê, Ç but not ç.
+// alphabet is the default alphabet in the order of its codes, without the
+// escape at 0x1B. extension holds the characters that follow an escape, and
+// extensionCodes their codes. Only some letters with accents are in the table:
+// é but not ê, Ç but not ç.
 const (
 	alphabet = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ" +
 		" !\"#¤%&'()*+,-./0123456789:;<=>?" +
@@ -52,9 +55,9 @@ const (
 	escape         = 0x1B
 )
 
-// septets holds what each character of the alphabet is sent as, one septet in
-// each byte: an extension character is an escape and a septet. Absent ones
-// need UCS-2.
+// septets maps each character of the alphabet to its septets, one septet in
+// each byte. An extension character takes an escape and a septet. A character
+// that is missing needs UCS-2.
 var septets = func() map[rune]string {
 	m := make(map[rune]string, 137)
 	code := byte(0)
@@ -71,11 +74,13 @@ var septets = func() map[rune]string {
 	return m
 }()
 
-// Measure returns the encoding that text needs and how many units of it: septets
-// for GSM7, UTF-16 code units for UCS2, where a character outside of the basic
-// plane is two. Bytes that aren't UTF-8 count as U+FFFD, which is what is sent.
+// Measure returns the encoding that text needs and its length in units: septets
+// for GSM7, UTF-16 code units for UCS2, of which a character outside the basic
+// plane takes two. Bytes that aren't UTF-8 count as U+FFFD, which is what is
+// sent.
 //
-// Text is taken as it is: an e followed by a combining accent isn't é.
+// Measure doesn't normalize the text: an e followed by a combining accent isn't
+// é.
 func Measure(text string) (enc Encoding, units int) {
 	enc = encoding(text)
 	for _, r := range text {
@@ -93,8 +98,8 @@ func encoding(text string) Encoding {
 	return GSM7
 }
 
-// units is what one character takes. It can't be cut: a part never ends between
-// an escape and its septet, nor between the halves of a surrogate pair.
+// units returns the units that one character takes. A part never ends between
+// an escape and its septet, or between the halves of a surrogate pair.
 func (e Encoding) units(r rune) int {
 	switch {
 	case e == GSM7:
@@ -106,9 +111,9 @@ func (e Encoding) units(r rune) int {
 	}
 }
 
-// cut returns the encoding that text needs and the pieces of text that one
-// message each holds. Segments and Split both go by it, so that what is counted
-// is what is sent.
+// cut returns the encoding that text needs and the pieces of text that fit into
+// one message each. Segments and Split both use it, so that the messages
+// counted are the messages sent.
 func cut(text string) (Encoding, iter.Seq[string]) {
 	enc, units := Measure(text)
 	single, part := SingleGSM7, PartGSM7
@@ -131,8 +136,8 @@ func cut(text string) (Encoding, iter.Seq[string]) {
 	}
 }
 
-// Segments returns how many messages text takes. An empty text takes one: the
-// network carries and bills an empty message like any other.
+// Segments returns the number of messages that text takes. An empty text takes
+// one, because networks carry and bill empty messages too.
 func Segments(text string) (n int) {
 	_, pieces := cut(text)
 	for range pieces {
@@ -144,9 +149,9 @@ func Segments(text string) (n int) {
 // Fits reports whether text takes at most the given number of messages.
 func Fits(text string, segments int) bool { return Segments(text) <= segments }
 
-// Split returns the messages that text takes, encoded: one septet in each byte
+// Split returns the encoded messages that text takes: one septet in each byte
 // for GSM7, high byte first for UCS2. If there are several, each leaves room for
-// six bytes (seven septets) that say where it belongs: see [Header].
+// the six bytes (seven septets) of a [Header].
 func Split(text string) (Encoding, [][]byte) {
 	enc, pieces := cut(text)
 	var parts [][]byte
@@ -170,12 +175,13 @@ func (e Encoding) encode(text string) []byte {
 	return b
 }
 
-// MaxParts is how many parts a text may have: they are numbered in a byte.
+// MaxParts is the highest number of parts of a text, because a byte holds the
+// part's number.
 const MaxParts = 255
 
-// Header is what a part of several begins with, so that a phone puts them
-// together: the concatenation element with an 8-bit reference of 3GPP TS 23.040
-// §9.2.3.24.1, as a whole user data header. Part counts from 1.
+// Header returns the user data header of one part of a text, from which the
+// phone joins the parts. It is the concatenation element with an 8-bit
+// reference (3GPP TS 23.040 §9.2.3.24.1). Part counts from 1.
 func Header(reference byte, part, parts int) []byte {
 	return []byte{5, 0x00, 3, reference, byte(parts), byte(part)}
 }

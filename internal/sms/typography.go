@@ -2,8 +2,8 @@ package sms
 
 import "strings"
 
-// typography holds what word processors and phones write instead of characters of the GSM default
-// alphabet, and what that alphabet has for it. Nothing in here changes what a text says.
+// typography maps characters of the GSM default alphabet to the typographic characters that word
+// processors and phones write instead. No replacement changes the meaning of a text.
 var typography = strings.NewReplacer(pairs(map[string]string{
 	"'":   "‘’‚‛′`´ʼ",
 	"\"":  "“”„‟″«»",
@@ -14,7 +14,7 @@ var typography = strings.NewReplacer(pairs(map[string]string{
 	"...": "…",
 	" ":   "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
 	"\n":  "\u2028\u2029",
-	"":    "\u00ad\u200b\u2060\ufeff", // a soft hyphen, and spaces that take no room
+	"":    "\u00ad\u200b\u2060\ufeff", // a soft hyphen, and spaces without width
 	"x":   "×",
 	"/":   "⁄",
 	"!":   "！",
@@ -26,7 +26,7 @@ var typography = strings.NewReplacer(pairs(map[string]string{
 	"(r)": "®",
 })...)
 
-// pairs lists each character with what stands for it.
+// pairs lists each typographic character followed by its replacement.
 func pairs(plain map[string]string) (all []string) {
 	for to, from := range plain {
 		for _, r := range from {
@@ -36,8 +36,8 @@ func pairs(plain map[string]string) (all []string) {
 	return all
 }
 
-// Plain returns a text with typographic characters written in the GSM default alphabet, if that makes
-// all of it fit there, and no longer. Else nothing would be won, and it returns the text as it is.
+// Plain returns text with typographic characters replaced by ones of the GSM default alphabet. If the
+// result still wouldn't fit that alphabet, or would take more messages, Plain returns text unchanged.
 func Plain(text string) string {
 	if encoding(text) == GSM7 {
 		return text

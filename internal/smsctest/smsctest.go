@@ -1,6 +1,6 @@
-// Package smsctest gives tests an SMSC that somebody else wrote from the same specification: npm's
-// smpp, in a process of its own. Where it isn't installed a test is reported as not run, unless
-// COUNTERSIGN_TEST_REQUIRE says that it must.
+// Package smsctest runs an independent SMSC in tests: npm's smpp, in a process of its own. If it
+// isn't installed, a test is reported as not run. It fails instead if COUNTERSIGN_TEST_REQUIRE is
+// "all".
 package smsctest
 
 import (
@@ -17,13 +17,13 @@ import (
 	"time"
 )
 
-// Who it lets in.
+// The account of the SMSC.
 const (
 	SystemID = "countersign"
 	Password = "pa55word"
 )
 
-// A Server is an SMSC. It ends with its test.
+// A Server is an SMSC that ends with its test.
 type Server struct {
 	Addr string
 
@@ -34,8 +34,8 @@ type Server struct {
 	cmd      *exec.Cmd
 }
 
-// Start starts an SMSC. dir is the path to internal/carrier/smpp/testdata/smsc; see the program there
-// for what the environment can tell it.
+// Start starts an SMSC. dir is the path to internal/carrier/smpp/testdata/smsc. The program there
+// documents the environment variables that it reads.
 func Start(t *testing.T, dir string, env ...string) *Server {
 	t.Helper()
 	_, missing := exec.LookPath("node")
@@ -78,14 +78,15 @@ func (s *Server) kill() {
 	s.cmd.Wait()
 }
 
-// Restart kills it, as kill -9 does, and lets it come back at the same address.
+// Restart kills the SMSC, like kill -9, and starts it again at the same
+// address.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.kill()
 	s.start()
 }
 
-// A Message is one submit_sm that the SMSC took.
+// A Message is one submit_sm that the SMSC accepted.
 type Message struct {
 	Text, From, To string // addresses with their TON and NPI
 	Validity       time.Time
@@ -93,7 +94,8 @@ type Message struct {
 	Coding         int
 }
 
-// Messages are what the SMSC took, in that order, in all its lives.
+// Messages returns the messages that the SMSC accepted, in order, before and
+// after restarts.
 func (s *Server) Messages() (all []Message) {
 	s.t.Helper()
 	b, err := os.ReadFile(s.log)

@@ -16,28 +16,29 @@ import (
 	"github.com/countersign/countersign/internal/share"
 )
 
-// An engine speaks texts: a command that reads text from its standard input and writes a WAV file of
-// 16-bit PCM to its standard output, such as
+// An engine turns texts into speech. It is a command that reads text from its standard input and writes a
+// WAV file of 16-bit PCM to its standard output, such as
 //
 //	espeak-ng -v {locale} --stdin --stdout
 //
-// {locale} stands for the language of the prompts. The text is never an argument: everybody on the
-// machine can read those. Of our environment it gets what a program needs to run, and none of our secrets.
+// {locale} stands for the language of the prompts. The text is never an argument, because every user of
+// the machine can read a process's arguments. The command's environment holds only variables that programs
+// commonly need, and none of our secrets.
 type engine struct {
 	command []string
 	turns   turns
 }
 
 const (
-	maxEngines  = 2               // at once
-	engineLimit = 5 * time.Second // of one text
-	maxSpoken   = 30 * Rate       // of one text
+	maxEngines  = 2               // run concurrently
+	engineLimit = 5 * time.Second // for one text
+	maxSpoken   = 30 * Rate       // for one text
 	maxWAV      = 16 << 20
 )
 
 var errNoEngine = errors.New("no speech engine is configured")
 
-// speak says the parts of a text, of which some may be empty.
+// speak returns the parts of a text as speech. Parts may be empty.
 func (s *Speaker) speak(ctx context.Context, locale string, parts []string) ([][]byte, error) {
 	spoken := make([][]byte, len(parts))
 	for i, p := range parts {
@@ -61,13 +62,14 @@ func (s *Speaker) speak(ctx context.Context, locale string, parts []string) ([][
 	return spoken, nil
 }
 
-// wordy reports whether a character can be heard. A full stop behind a code can't, and engines
-// would name it.
+// wordy reports whether an engine should pronounce a character. Without this check, engines
+// would name a full stop that stands alone behind a code.
 func wordy(r rune) bool {
 	return !strings.ContainsRune(" \t\r\n.,;:!?-–—()\"'„“”«»…。、！？", r)
 }
 
-// unmarked takes out of a text what engines read as sounds instead of words, [[ ]].
+// unmarked removes brackets from texts, because engines read the content of [[ ]]
+// as phonemes.
 var unmarked = strings.NewReplacer("[", " ", "]", " ")
 
 // speak runs the command for one text.
@@ -89,7 +91,7 @@ func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 	var out bytes.Buffer
 	cmd.Stdout = &limited{&out, maxWAV}
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("speech engine: %w", err) // its own words may repeat the text
+		return nil, fmt.Errorf("speech engine: %w", err) // the command's own words may repeat the text
 	}
 	pcm, err := ReadWAV(out.Bytes())
 	if err != nil {
@@ -101,24 +103,25 @@ func (e *engine) speak(ctx context.Context, t text) ([]byte, error) {
 	return MuLaw(pcm), nil
 }
 
-// For says on whose behalf a text is spoken: those that wait for the engine get it in turn.
+// For names the client for whom a text is spoken. Clients that wait for the engine take
+// turns.
 func For(ctx context.Context, who string) context.Context {
 	return context.WithValue(ctx, whoKey{}, who)
 }
 
 type whoKey struct{}
 
-// turns are the right to run the engine. Of those that wait, each for itself gets it in turn, however many
-// texts one of them has.
+// turns limits the number of engines that run concurrently. Waiting clients take turns, however many texts
+// one of them has.
 type turns struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	running int
 	waiting share.Queue[*waiter]
 }
 
 type waiter struct {
-	turn chan struct{} // closed when it is theirs
-	gone bool          // they no longer wait
+	turn chan struct{} // closed when it is the waiter's turn
+	gone bool          // the waiter gave up
 }
 
 func (t *turns) wait(ctx context.Context) error {
@@ -140,7 +143,7 @@ func (t *turns) wait(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	select {
-	case <-w.turn: // meanwhile it was theirs
+	case <-w.turn: // the turn came in the meantime
 		t.pass()
 	default:
 		w.gone = true
@@ -154,7 +157,7 @@ func (t *turns) end() {
 	t.pass()
 }
 
-// pass gives a turn to the next one that waits. Callers hold mu.
+// pass gives a turn to the next waiter. Callers hold mu.
 func (t *turns) pass() {
 	for {
 		w, ok := t.waiting.Next()
@@ -169,7 +172,7 @@ func (t *turns) pass() {
 	}
 }
 
-// surroundings are what an engine gets of our environment.
+// surroundings returns the variables of our environment that an engine may see.
 func surroundings() (all []string) {
 	for _, pair := range os.Environ() {
 		name, _, _ := strings.Cut(pair, "=")
@@ -180,7 +183,7 @@ func surroundings() (all []string) {
 	return all
 }
 
-// limited fails a command that writes without end.
+// limited fails a command that writes too much.
 type limited struct {
 	w    io.Writer
 	left int
@@ -193,10 +196,10 @@ func (l *limited) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// quiet is what counts as silence around words, of 32 767.
+// quiet is the loudest sample that counts as silence, of 32 767.
 const quiet = 64
 
-// Trim cuts the silence before and after words, up to 10 ms of it.
+// Trim cuts the silence before and after words to at most 10 ms.
 func Trim(pcm []int16) []int16 {
 	loud := func(s int16) bool { return s > quiet || s < -quiet }
 	from, to := 0, len(pcm)

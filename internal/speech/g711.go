@@ -2,20 +2,20 @@ package speech
 
 import "math/bits"
 
-// Rate is how many samples there are in a second of speech.
+// Rate is the number of samples per second.
 const Rate = 8000
 
-// Frame is how many samples are sent together: 20 ms.
+// Frame is the number of samples in one packet: 20 ms.
 const Frame = Rate / 50
 
 // Silence is the quietest µ-law sample.
 const Silence = 0xff
 
-// µ-law and A-law are tables: a call is one look-up a sample, and there are only 256 and 65 536
-// values to get right. Source: ITU-T G.711 (11/88), tables 1a to 2b.
+// µ-law and A-law are converted by tables, which cost one look-up per sample. They have only
+// 256 and 65 536 entries. Source: ITU-T G.711 (11/88), tables 1a to 2b.
 var (
 	linearOfMu [256]int16
-	muOfLinear [1 << 16]byte // by uint16
+	muOfLinear [1 << 16]byte // indexed by uint16
 	aOfMu      [256]byte
 )
 
@@ -33,7 +33,8 @@ func init() {
 
 const muBias, muClip = 0x84, 32635
 
-// linearToMu compresses 14 of 16 bits to sign, exponent and four bits, all inverted.
+// linearToMu compresses the upper 14 of 16 bits to a sign, an exponent and four
+// bits, all inverted.
 func linearToMu(s int16) byte {
 	x, sign := int(s), byte(0)
 	if x < 0 {
@@ -53,7 +54,8 @@ func muToLinear(b byte) int16 {
 	return int16(x)
 }
 
-// linearToA compresses 13 of 16 bits; every other bit of the result is inverted.
+// linearToA compresses the upper 13 of 16 bits. Every other bit of the result is
+// inverted.
 func linearToA(s int16) byte {
 	x, sign := int(s)>>3, byte(0x80) // 13 bits, two's complement
 	if x < 0 {
@@ -71,7 +73,7 @@ func ALaw(dst, mu []byte) []byte {
 	return dst
 }
 
-// Linear returns µ-law speech as 16-bit samples.
+// Linear converts µ-law speech to 16-bit samples.
 func Linear(mu []byte) []int16 {
 	pcm := make([]int16, len(mu))
 	for i, b := range mu {
@@ -80,7 +82,7 @@ func Linear(mu []byte) []int16 {
 	return pcm
 }
 
-// MuLaw returns 16-bit samples as µ-law.
+// MuLaw converts 16-bit samples to µ-law.
 func MuLaw(pcm []int16) []byte {
 	mu := make([]byte, len(pcm))
 	for i, s := range pcm {

@@ -6,17 +6,18 @@ import (
 	"strings"
 )
 
-// A Question is the sound of a call that asks for a key. Its parts are whole frames.
+// A Question is the sound of a call that asks the person to press a key. Its parts
+// are whole frames.
 type Question struct {
-	Ask    []byte // that somebody asks, and which keys say yes and no
-	Thanks []byte // for a key
+	Ask    []byte // the request, and the keys for yes and no
+	Thanks []byte // said after a key
 }
 
-// asker stands for who asks, in the sentences below.
+// asker is the place of the requester's name in requests.
 const asker = "{name}"
 
-// requests say who asks. An engine speaks them, so that Chinese is in characters here. Japanese stays in
-// kana, which every engine reads.
+// requests name the requester. An engine speaks them, so Chinese is in characters here, unlike in the
+// prompts. Japanese is in kana, which every engine can read.
 var requests = map[string]string{
 	"ar": "لديك طلب تحقق من طرف {name}",
 	"de": "Sie haben eine Bestätigungsanfrage von {name}",
@@ -35,18 +36,19 @@ var requests = map[string]string{
 	"zh": "您有一个来自{name}的验证请求",
 }
 
-// maxRequest is how long it may take to say who asks. The keys must come while somebody still listens.
+// maxRequest bounds the time to name the requester, so that the person still listens when the keys are
+// named.
 const maxRequest = 8 * Rate
 
-// Question makes the sound of a call that asks for a key, in the name of whoever asks if there is an
-// engine that can say it.
+// Question returns the sound of a call that asks for a key. The call names the requester if an
+// engine is configured that can speak the name.
 func (s *Speaker) Question(ctx context.Context, locale, from string) Question {
 	name, v := s.voice(locale)
 	who := v[asked]
 	if from != "" {
 		spoken, err := s.speak(ctx, name, []string{strings.Replace(requests[name], asker, from, 1)})
 		if err == nil && len(spoken[0]) > maxRequest {
-			err = errors.New("the name of who asks takes too long to say")
+			err = errors.New("the name of the requester takes too long to say")
 		}
 		if err == nil {
 			who = spoken[0]

@@ -1,10 +1,11 @@
-// Package speech says codes: it makes the sound of a call from prompts that are part of the
-// program. All speech is G.711 µ-law, 8000 samples a second, as telephony carries it.
+// Package speech makes the sound of calls that speak codes. It joins recorded prompts that are
+// embedded in the program. All speech is G.711 µ-law at 8000 samples per second, the format of
+// telephony.
 //
-// A code is spoken character by character, with pauses, and as often as configured. The prompts were
-// spoken by espeak-ng when the program was made (see the package render below), so nothing has to be
-// installed. Only a text of the caller's own needs an engine: a command that turns text into
-// speech. It never gets to know a code.
+// A code is spoken character by character, with pauses, as many times as configured. The package
+// render made the prompts with espeak-ng, so operators don't have to install anything. Only an
+// application's own text needs an engine: a command that turns text into speech. The engine never
+// receives a code.
 package speech
 
 import (
@@ -17,12 +18,12 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Config says how a [Speaker] speaks. What is left zero takes its default.
+// Config configures a [Speaker]. Zero fields take their defaults.
 type Config struct {
-	Locale string   // where a message names none that there are prompts for; default "en"
-	Times  int      // the code is said so often: 1 to 5, default 2
-	Spell  bool     // "A as in Alpha", where the locale has such words: see [Spells]
-	Engine []string // speaks texts: see [Engine]. Optional
+	Locale string   // if the message's locale has no prompts; default "en"
+	Times  int      // how many times the code is said: 1 to 5, default 2
+	Spell  bool     // say "A as in Alpha", if the locale has such words: see [Spells]
+	Engine []string // the command that speaks texts, with its arguments; optional
 	Log    *slog.Logger
 }
 
@@ -45,7 +46,7 @@ func (c Config) Check() (field, problem string) {
 	return "", ""
 }
 
-// Spells reports whether there are spelling words for a locale.
+// Spells reports whether a locale has spelling words.
 func Spells(locale string) bool {
 	name, _ := Match(locale)
 	return voices()[name][as] != nil
@@ -56,13 +57,14 @@ type Speaker struct {
 	Config
 	engine *engine // may be nil
 	spoken *lru.Cache[text, []byte]
-	mute   sync.Once // logs that texts can't be spoken
+	mute   sync.Once // logs only the first text that can't be spoken
 }
 
-// A text is what an engine spoke. Never a code.
+// A text is a text that an engine spoke. It never contains a code.
 type text struct{ locale, words string }
 
-// maxTexts is how many spoken texts are kept: at most maxSpoken each, 15 MB in all.
+// maxTexts bounds the number of cached texts. Each takes at most maxSpoken bytes,
+// and all of them 15 MB.
 const maxTexts = 64
 
 // New returns a speaker.
@@ -81,7 +83,7 @@ func New(c Config) (*Speaker, error) {
 	}
 	spoken, err := lru.New[text, []byte](maxTexts)
 	if err != nil {
-		return nil, err // only for a size below 1
+		return nil, err // New fails only for a size below 1
 	}
 	s := &Speaker{Config: c, spoken: spoken}
 	if len(c.Engine) > 0 {
@@ -93,19 +95,19 @@ func New(c Config) (*Speaker, error) {
 // A Script is the sound of one call. Its parts are whole frames.
 type Script struct {
 	Confirm []byte // "To hear your code, press 1"
-	Code    []byte // the text with the code in it, as often as configured
-	Once    int    // how much of Code says the code once, to the end
+	Code    []byte // the text with the code in it, as many times as configured
+	Once    int    // the length of the first time, up to the end of the code's text
 	Again   []byte // "Press 1 to hear it again"
 }
 
-// All is what a call says that nobody interrupts: exactly what is sent.
+// All returns the whole call as the person hears it without pressing a key.
 func (s Script) All() []byte {
 	all := make([]byte, 0, len(s.Code)+len(s.Again))
 	return append(append(all, s.Code...), s.Again...)
 }
 
-// Script makes the sound of one call. Around is the text before, between and after the places of
-// the code, in their order; with less than two of them the call says the standard phrase.
+// Script returns the sound of one call. around holds the texts before, between and after the
+// places of the code, in order. With fewer than two texts, the call speaks the standard phrase.
 func (s *Speaker) Script(ctx context.Context, locale string, around []string, code string) Script {
 	name, v := s.voice(locale)
 	if len(around) > 1 {
@@ -118,7 +120,8 @@ func (s *Speaker) Script(ctx context.Context, locale string, around []string, co
 	return v.script([][]byte{v[intro], nil}, code, s.Times, s.Spell)
 }
 
-// voice is the one that speaks a locale, or else the configured one.
+// voice returns the prompts of a locale, or of the configured locale if there
+// are none.
 func (s *Speaker) voice(locale string) (name string, v voice) {
 	name, ok := Match(locale)
 	if !ok {
@@ -127,22 +130,23 @@ func (s *Speaker) voice(locale string) (name string, v voice) {
 	return name, voices()[name]
 }
 
-// silent logs that a text can't be spoken, the first time.
+// silent logs the first text that can't be spoken.
 func (s *Speaker) silent(err error) {
 	s.mute.Do(func() {
-		s.Log.Warn("a caller's own text can't be spoken, calls say the standard phrase instead", "err", err)
+		s.Log.Warn("an application's own text can't be spoken, so its calls use the standard phrase", "err", err)
 	})
 }
 
 // Pauses, in samples.
 const (
-	lead         = Rate / 2 // before the first word: connections take a moment to let sound through
+	lead         = Rate / 2 // before the first word, because a connection takes a moment to pass sound
 	betweenChars = Rate * 35 / 100
 	aroundCode   = Rate * 45 / 100
 	betweenTimes = Rate * 8 / 10
 )
 
-// script says a text with the code between its parts, a number of times. It is a pure function.
+// script joins a text's parts with the code between them, repeated the given number of times.
+// It is a pure function.
 func (v voice) script(parts [][]byte, code string, times int, spell bool) Script {
 	said := v.say(code, spell)
 	var once []byte
@@ -169,11 +173,12 @@ func (v voice) script(parts [][]byte, code string, times int, spell bool) Script
 	return all
 }
 
-// whole ends speech with a whole frame, so that parts can be sent one behind the other.
+// whole pads speech to whole frames, so that parts can be sent one after the other.
 func whole(s []byte) []byte { return pause(s, (Frame-len(s)%Frame)%Frame) }
 
-// say says a code's characters one by one. Where some are in lower case, the upper-case ones are
-// announced. A character that has no name is left out; no format of code has one.
+// say speaks a code's characters one by one. If the code has lower-case letters, "capital" is
+// said before each upper-case one. A character without a prompt is left out; no code format has
+// one.
 func (v voice) say(code string, spell bool) []byte {
 	var said []byte
 	upper := strings.ToUpper(code)

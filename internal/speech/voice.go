@@ -16,7 +16,7 @@ import (
 //go:embed assets/*.prompts
 var assets embed.FS
 
-// The prompts that are no characters.
+// The names of the prompts that aren't characters.
 const (
 	intro   = "intro"   // "Your verification code is"
 	again   = "again"   // "Once again"
@@ -26,19 +26,19 @@ const (
 	approve = "approve" // "To approve it, press 1"
 	reject  = "reject"  // "If this wasn't you, press 9 or hang up"
 	thanks  = "thanks"  // "Thank you"
-	capital = "capital" // before an upper-case letter, where there are lower-case ones
+	capital = "capital" // before an upper-case letter, if the code also has lower-case ones
 	as      = "as"      // "as in", between a letter and its spelling word
-	word    = "word-"   // and a letter: its spelling word
+	word    = "word-"   // followed by a letter: the spelling word of that letter
 )
 
-// A voice is what a locale's prompts sound like, by name, in µ-law. Characters go by themselves, in
-// upper case.
+// A voice maps the names of a locale's prompts to their sound in µ-law. The name of a character is
+// the character, in upper case.
 type voice map[string][]byte
 
-// voices are all that there are, by locale. They are read when the first call is made: most programs make none.
+// voices returns all voices by locale. It reads them at the first call, because most processes make no calls.
 var voices = sync.OnceValue(load)
 
-// load reads the assets. They are part of the program: a fault in them is one of the program.
+// load reads the embedded prompts. An error in them is a bug, so load panics.
 func load() map[string]voice {
 	files, err := assets.ReadDir("assets")
 	if err != nil {
@@ -59,12 +59,12 @@ func load() map[string]voice {
 	return all
 }
 
-// parse reads a file of prompts: a line with the name and the length of each, an empty line, then
-// all samples in that order.
+// parse reads a file of prompts: one line with name and length for each prompt, an empty line,
+// then all samples in that order.
 func parse(data []byte) (voice, error) {
 	head, samples, ok := bytes.Cut(data, []byte("\n\n"))
 	if !ok {
-		return nil, fmt.Errorf("no end of the names")
+		return nil, fmt.Errorf("the list of names has no end")
 	}
 	v := voice{}
 	for _, line := range strings.Split(string(head), "\n") {
@@ -81,7 +81,7 @@ func parse(data []byte) (voice, error) {
 	return v, nil
 }
 
-// Encode writes a file of prompts in the form that is embedded.
+// Encode formats prompts as the file that is embedded.
 func Encode(prompts map[string][]byte) []byte {
 	names := make([]string, 0, len(prompts))
 	for name := range prompts {
@@ -97,7 +97,7 @@ func Encode(prompts map[string][]byte) []byte {
 	return append(head.Bytes(), samples.Bytes()...)
 }
 
-// Locales are the languages that there are prompts for, sorted.
+// Locales returns the languages that have prompts, sorted.
 func Locales() []string {
 	names := make([]string, 0, len(voices()))
 	for name := range voices() {
@@ -107,7 +107,8 @@ func Locales() []string {
 	return names
 }
 
-// Match finds the prompts for a BCP 47 tag, by its language: "pt-BR" and "pt_br" are "pt".
+// Match returns the locale of the prompts for a BCP 47 tag, by the tag's language: "pt-BR"
+// and "pt_br" give "pt".
 func Match(locale string) (string, bool) {
 	language, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(locale), "_", "-"), "-")
 	_, ok := voices()[language]

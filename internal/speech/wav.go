@@ -8,7 +8,8 @@ import (
 	"math"
 )
 
-// WAV returns µ-law speech as a file that everything plays: RIFF, 16-bit PCM, one channel.
+// WAV returns µ-law speech as a WAV file that every player supports: RIFF, 16-bit PCM, one
+// channel.
 func WAV(mu []byte) []byte {
 	n := uint32(2 * len(mu))
 	var b bytes.Buffer
@@ -25,7 +26,7 @@ func WAV(mu []byte) []byte {
 	return b.Bytes()
 }
 
-// format is a WAV file's "fmt " chunk.
+// A format is the "fmt " chunk of a WAV file.
 type format struct {
 	Size           uint32
 	Tag, Channels  uint16
@@ -36,15 +37,15 @@ type format struct {
 
 const (
 	tagPCM        = 1
-	tagExtensible = 0xfffe // PCM as well, where the bits are 16
+	tagExtensible = 0xfffe // also PCM, if samples have 16 bits
 	maxRate       = 192_000
 )
 
 var errWAV = errors.New("not a WAV file of 16-bit PCM")
 
-// ReadWAV reads a WAV file of 16-bit PCM, of any rate and number of channels, as one channel at
-// [Rate]. A program that writes to a pipe can't know the length beforehand and writes a large one:
-// what is there counts.
+// ReadWAV reads a WAV file of 16-bit PCM with any rate and number of channels, and returns one
+// channel at [Rate]. A program that writes to a pipe doesn't know the length beforehand and writes
+// a large one, so ReadWAV reads up to the end of the data.
 func ReadWAV(file []byte) ([]int16, error) {
 	if len(file) < 12 || string(file[:4]) != "RIFF" || string(file[8:12]) != "WAVE" {
 		return nil, errWAV
@@ -85,17 +86,19 @@ func (f format) read(body []byte) ([]int16, error) {
 	return resample(pcm, int(f.Rate)), nil
 }
 
-// taps is how many zero crossings of the low-pass filter are kept on each side.
+// taps is the number of the low-pass filter's zero crossings that are kept on
+// each side.
 const taps = 16
 
-// resample brings samples down to Rate. Everything above 3.6 kHz goes first, or it would come back
-// as noise: each new sample is the old ones under a windowed sinc. Where a new one lies between two
-// old ones repeats soon at the usual rates, and so do the weights, which cost more than all the rest.
+// resample reduces samples to Rate. It first removes everything above 3.6 kHz, which would otherwise
+// come back as noise: each new sample is a sum of old ones, weighted by a windowed sinc. The weights
+// depend on the new sample's place between two old ones. At the usual rates those places soon repeat,
+// so resample keeps the weights, which cost more than all other steps.
 func resample(in []float64, rate int) []int16 {
 	step := float64(rate) / Rate
-	cut := 0.9 / step // of the old rate's half
+	cut := 0.9 / step // as a fraction of half the old rate
 	half := int(math.Ceil(taps / cut))
-	kernels := map[int][]float64{} // by the new sample's place behind an old one, in parts of Rate
+	kernels := map[int][]float64{} // by the new sample's distance behind an old one, in parts of Rate
 	out := make([]int16, len(in)*Rate/rate)
 	for i := range out {
 		at, behind := i*rate/Rate, i*rate%Rate
@@ -115,11 +118,11 @@ func resample(in []float64, rate int) []int16 {
 	return out
 }
 
-// maxKernels bounds the memory that a file of an unusual rate costs. The usual ones need at most 160.
+// maxKernels bounds the memory for a file of an unusual rate. The usual rates need at most 160.
 const maxKernels = 1000
 
-// lowPass is the weight of each sample from half before to half behind, for one that lies so far
-// behind the middle one.
+// lowPass returns the weights of the samples from half before the middle one to half behind it.
+// The new sample lies the given distance behind the middle one.
 func lowPass(half int, cut, behind float64) []float64 {
 	kernel, weight := make([]float64, 2*half+1), 0.0
 	for k := range kernel {
@@ -140,5 +143,5 @@ func sinc(x float64) float64 {
 	return math.Sin(math.Pi*x) / (math.Pi * x)
 }
 
-// hann is a window over -1 to 1.
+// hann is the Hann window over -1 to 1.
 func hann(x float64) float64 { return 0.5 + 0.5*math.Cos(math.Pi*x) }

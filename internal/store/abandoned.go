@@ -3,11 +3,13 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -19,14 +21,20 @@ var errUncertain = errors.New("nobody knows whether it was committed")
 // caller knows. So every group of this process that loads one cancels it first, and a goroutine loads them
 // until each was found, or its code has died.
 type abandoned struct {
-	mu    sync.Mutex              // guards until
-	until map[verify.ID]time.Time // the ends of their codes' lives
-	count atomic.Int32            // of until, so that groups needn't lock when there are none
+	mu    sync.Mutex               // guards all
+	all   map[verify.ID]lostAnswer // by verification
+	count atomic.Int32             // of all, so that groups needn't lock when there are none
 
 	wake chan struct{} // a new one is there
 	stop chan struct{}
 	once sync.Once      // for closing stop
 	done sync.WaitGroup // of the goroutine
+}
+
+// A lostAnswer is what a process knows of a start that got none.
+type lostAnswer struct {
+	until time.Time    // the end of its code's life
+	phone phone.Number // that its call holds; "": it makes none
 }
 
 // The wait from one look for abandoned starts to the next grows.
@@ -35,8 +43,12 @@ const firstLook, lastLook = 50 * time.Millisecond, 3 * time.Second
 func (a *abandoned) add(v *verify.Verification) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.until[v.ID] = v.ExpiresAt
-	a.count.Store(int32(len(a.until)))
+	lost := lostAnswer{until: v.ExpiresAt}
+	if v.Calling > 0 {
+		lost.phone = v.To
+	}
+	a.all[v.ID] = lost
+	a.count.Store(int32(len(a.all)))
 	select {
 	case a.wake <- struct{}{}:
 	default: // it is awake
@@ -46,8 +58,8 @@ func (a *abandoned) add(v *verify.Verification) {
 func (a *abandoned) remove(id verify.ID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.until, id)
-	a.count.Store(int32(len(a.until)))
+	delete(a.all, id)
+	a.count.Store(int32(len(a.all)))
 }
 
 // end waits for a last look.
@@ -56,19 +68,13 @@ func (a *abandoned) end() {
 	a.done.Wait()
 }
 
-// ids are those whose codes live. The others are forgotten.
-func (a *abandoned) ids(now time.Time) (all []verify.ID) {
+// living are those whose codes live. The others are forgotten.
+func (a *abandoned) living(now time.Time) map[verify.ID]lostAnswer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, until := range a.until {
-		if !now.Before(until) {
-			delete(a.until, id)
-			continue
-		}
-		all = append(all, id)
-	}
-	a.count.Store(int32(len(a.until)))
-	return all
+	maps.DeleteFunc(a.all, func(_ verify.ID, lost lostAnswer) bool { return !now.Before(lost.until) })
+	a.count.Store(int32(len(a.all)))
+	return maps.Clone(a.all)
 }
 
 // cancel cancels those that a group has loaded, before anybody decides on them.
@@ -79,10 +85,24 @@ func (a *abandoned) cancel(r *rows, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, v := range r.verifications {
-		if _, ok := a.until[id]; ok && v.value.Abandon(now) {
+		if _, ok := a.all[id]; ok && v.value.Abandon(now) {
 			v.dirty = true
 		}
 	}
+}
+
+// release gives back the phone that a call holds which nobody made.
+func (l lostAnswer) release(id verify.ID) op {
+	o := op{verification: id, phone: l.phone}
+	o.apply = func(r *rows, now time.Time) error {
+		if l.phone != "" {
+			p := r.phone(l.phone)
+			never := verify.Settlement{Delivery: verify.Delivery{Verification: id, Attempt: 1, Outcome: verify.Errored}}
+			p.dirty = p.value.Settle(&never, now) || p.dirty
+		}
+		return nil
+	}
+	return o
 }
 
 // cancelAbandoned looks for abandoned starts as long as there are any, and once more in the end.
@@ -111,10 +131,10 @@ func (s *Store) cancelAbandoned() {
 // a commit would say that the database can write.
 func (s *Store) lookForAbandoned() {
 	var there []op
-	for _, id := range s.abandoned.ids(s.now()) {
+	for id, lost := range s.abandoned.living(s.now()) {
 		switch _, err := s.Verification(context.Background(), id); {
 		case err == nil:
-			there = append(there, op{verification: id, apply: func(*rows, time.Time) error { return nil }}) // its group cancels it
+			there = append(there, lost.release(id)) // its group cancels it
 		case !errors.Is(err, verify.ErrNotFound):
 			return
 		case !s.postgres:

@@ -89,7 +89,7 @@ func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, now time.Time) (
 		return last, 0, err
 	}
 	last = step[len(step)-1]
-	pending, err := query(ctx, tx, scanVerification, `SELECT `+verificationColumns+` FROM verification
+	pending, err := query(ctx, tx, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification
 		WHERE id > $1 AND id <= $2 AND status = $3 ORDER BY id`, after[:], last[:], verify.Pending)
 	if err != nil {
 		return last, 0, err

@@ -21,7 +21,7 @@ var ErrNoDestination error = verify.ErrNoNumber
 // has no row: only verifications of that time use it.
 func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
 	for _, form := range slices.Compact([]phone.Number{n.Key(), n}) {
-		d, err := pool.One(ctx, s.hot, scanDestination, selectDestination, p, form)
+		d, err := pool.One(ctx, s.hot, destinationLayout.scan, selectDestination, p, form)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
@@ -57,7 +57,7 @@ func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		rows, failures := 0, 0
 		for _, form := range slices.Compact([]phone.Number{n.Key(), n}) {
-			d, err := scanDestination(tx.QueryRowContext(ctx, selectDestination, p, form))
+			d, err := destinationLayout.scan(tx.QueryRowContext(ctx, selectDestination, p, form))
 			if errors.Is(err, sql.ErrNoRows) {
 				continue
 			}

@@ -27,7 +27,7 @@ func TestAFailoverIsForgivenOnlyToASynchronousStandby(t *testing.T) {
 		"none yet of the promoted one":         {[]sight{at("1", "1", true), at("2", "1", false)}, true},
 		"none of the promoted one's successor": {[]sight{at("3", "1", false)}, false},
 	} {
-		s := &server{lossless: true, now: time.Now}
+		s := &server{lossless: true, clock: newClock(time.Now, nil)}
 		for _, f := range test.seen {
 			s.expose(f)
 		}

@@ -82,7 +82,7 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
-	_, err = (&server{timeout: time.Hour, now: time.Now, witness: &witness{}}).admit(ctx, m.to)
+	_, err = (&server{timeout: time.Hour, clock: newClock(nil, nil), witness: &witness{}}).admit(ctx, m.to)
 	return err
 }
 

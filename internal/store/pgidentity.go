@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -26,7 +27,7 @@ import (
 type server struct {
 	timeout  time.Duration
 	lossless bool // a standby has all: another timeline voids nothing, unless commits were exposed
-	now      func() time.Time
+	clock    *clock
 	log      *slog.Logger
 	witness  *witness
 
@@ -36,8 +37,8 @@ type server struct {
 	warned  time.Time // when that was last logged
 }
 
-func newServer(p *Postgres, o Options, w *witness) *server {
-	return &server{timeout: p.timeout(), lossless: p.SynchronousStandby, now: o.Now, log: o.Log, witness: w}
+func newServer(p *Postgres, o Options, c *clock, w *witness) *server {
+	return &server{timeout: p.timeout(), lossless: p.SynchronousStandby, clock: c, log: o.Log, witness: w}
 }
 
 // An identity says which database this is, and which writing of it.
@@ -70,17 +71,22 @@ type sight struct {
 	name    string // of the database, among all
 	epoch   int64  // the transaction that wrote the watermark "void"
 	synced  bool   // commits wait for a standby
+	micros  int64  // the server's time
+	void    []byte // the watermark "void"
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
 var errIncomplete = errors.New("the database isn't complete: it is being restored, or a restore was stopped")
+
+// databaseTime is what the server's clock shows, in microseconds.
+const databaseTime = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
 // lookAt asks a server who it is. A restore makes a table's primary key after it has loaded the table: until
 // then there would be too little to void.
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
 		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint,
-		coalesce(current_setting('synchronous_standby_names', true), '') <> ''
+		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `, w.id
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
 		AND to_regclass('verification_pkey') IS NOT NULL AND to_regclass('watermark_pkey') IS NOT NULL AND to_regclass('server_pkey') IS NOT NULL`
@@ -91,7 +97,7 @@ type pgQueryer interface {
 
 func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
 	err = conn.QueryRow(ctx, lookAt, pgx.QueryExecModeSimpleProtocol).Scan(&s.is.system, &s.is.timeline, &s.is.incarnation,
-		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced)
+		&s.was.system, &s.was.timeline, &s.was.incarnation, &s.at.flushed, &s.name, &s.epoch, &s.synced, &s.micros, &s.void)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s, errIncomplete
@@ -110,13 +116,15 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	s.mu.Lock()
 	seen := s.seen
 	s.mu.Unlock()
+	asked := s.clock.machine()
 	found, err := look(ctx, conn)
 	if unknownFunction(err) {
-		return 0, nil
+		return 0, s.askTime(ctx, conn)
 	}
 	if err != nil {
 		return 0, err
 	}
+	s.clock.compare(asked, s.clock.machine(), time.UnixMicro(found.micros))
 	why := s.changed(found)
 	changed := why != ""
 	if why == "" && found.at.before(seen) {
@@ -135,6 +143,11 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 		}
 		s.witness.clear()
 	}
+	if ahead := verify.FirstID(s.clock.now()); bytes.Compare(found.void, ahead[:]) > 0 {
+		if found, err = s.lower(ctx, conn, found.void); err != nil {
+			return 0, err
+		}
+	}
 	s.witness.of(found.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,9 +158,20 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	return found.epoch, nil
 }
 
+// askTime asks the server for its time only.
+func (s *server) askTime(ctx context.Context, conn pgQueryer) error {
+	var micros int64
+	asked := s.clock.machine()
+	if err := conn.QueryRow(ctx, `SELECT `+databaseTime, pgx.QueryExecModeSimpleProtocol).Scan(&micros); err != nil {
+		return fmt.Errorf("ask the server for its time: %w", err)
+	}
+	s.clock.compare(asked, s.clock.machine(), time.UnixMicro(micros))
+	return nil
+}
+
 // lost reports whether a decision that was committed isn't there.
 func (s *server) lost(ctx context.Context, conn *pgx.Conn, found sight) (bool, error) {
-	for _, d := range s.witness.decisions(found.name, s.now()) {
+	for _, d := range s.witness.decisions(found.name, s.clock.now()) {
 		var status verify.Status
 		var guesses int
 		err := conn.QueryRow(ctx, `SELECT status, guesses FROM verification WHERE id = $1`, pgx.QueryExecModeSimpleProtocol, d.ID[:]).Scan(&status, &guesses)
@@ -169,7 +193,7 @@ func (s *server) expose(f sight) {
 		return
 	}
 	s.exposed = f.is.timeline
-	if now := s.now(); s.log != nil && now.Sub(s.warned) >= time.Minute {
+	if now := s.clock.now(); s.log != nil && now.Sub(s.warned) >= time.Minute {
 		s.warned = now
 		s.log.Error("database.synchronous_standby is true, but the server's synchronous_standby_names is empty: a failover voids what is pending; set one of them right")
 	}
@@ -218,7 +242,7 @@ func (s *server) settle(ctx context.Context, conn *pgx.Conn, why string, changed
 		return found, fmt.Errorf("void what may have been lost: %w", err)
 	}
 	if voided && s.log != nil {
-		s.log.Error("all pending verifications are void: commits may have been lost", "why", why)
+		s.log.ErrorContext(ctx, "all pending verifications are void: commits may have been lost", "why", why)
 	}
 	return look(ctx, conn)
 }
@@ -243,13 +267,49 @@ func (s *server) void(ctx context.Context, tx pgx.Tx, why string) (bool, error) 
 	if err != nil || moved.RowsAffected() == 0 {
 		return false, err
 	}
-	id := verify.NewID(s.now())
+	id := verify.NewID(s.clock.now())
 	_, err = tx.Exec(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, 'countersign', 'void', '', $2)`, id[:], why)
 	return true, err
 }
 
 // pgVoid voids every verification that is there, whatever the clocks say: the mark is the newest one.
 const pgVoid = `UPDATE watermark w SET id = v.id FROM (SELECT id FROM verification ORDER BY id DESC LIMIT 1) v WHERE w.name = 'void' AND w.id < v.id`
+
+// lower brings the void mark back to the time, of which it lies ahead when some clock was ahead, or the database's
+// was set back: nothing could start until the time has passed it. What it voids beyond is canceled before.
+func (s *server) lower(ctx context.Context, conn *pgx.Conn, mark []byte) (found sight, err error) {
+	for more := true; more; {
+		more = false
+		err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+			held, err := tx.Exec(ctx, `SELECT FROM watermark WHERE name = 'void' AND id = $1 FOR UPDATE`, mark)
+			if err != nil || held.RowsAffected() == 0 {
+				return err // another connection was faster, and something may have started there since
+			}
+			now := s.clock.now()
+			to := verify.FirstID(now)
+			ahead, err := tx.Exec(ctx, pgVoidAhead, to[:], millis(now), aheadStep, mark)
+			if more = ahead.RowsAffected() == aheadStep; err != nil || more {
+				return err
+			}
+			_, err = tx.Exec(ctx, `UPDATE watermark SET id = $1 WHERE name = 'void'`, to[:])
+			return err
+		})
+		if err != nil {
+			return found, fmt.Errorf("bring the void mark back to the time: %w", err)
+		}
+	}
+	return look(ctx, conn)
+}
+
+// pgVoidAhead does to rows what verify.Verification.Cancel does, a step of them in well less than a transaction may take.
+const (
+	pgVoidAhead = `UPDATE verification SET status = 3, ended_at = $2, code_sealed = NULL,
+			reason = CASE delivery WHEN 0 THEN 'canceled' ELSE reason END,
+			due_at = CASE delivery WHEN 0 THEN 0 ELSE due_at END,
+			delivery = CASE delivery WHEN 0 THEN 4 ELSE delivery END
+		WHERE status = 0 AND id IN (SELECT id FROM verification WHERE id > $1 AND id <= $4 AND status = 0 ORDER BY id LIMIT $3)`
+	aheadStep = 5000
+)
 
 // watch looks at the server on a connection of the pool.
 func (s *server) watch(ctx context.Context, db *sql.DB) error {

@@ -88,6 +88,9 @@ func (s *postgresSession) close() error {
 // begin only connects: the word itself travels with what load asks.
 func (s *postgresSession) begin(ctx context.Context) error {
 	if s.conn != nil && !s.conn.IsClosed() {
+		if s.server.clock.doubtful() {
+			return s.server.askTime(ctx, s.conn)
+		}
 		return nil
 	}
 	conn, err := pgx.ConnectConfig(ctx, s.config)
@@ -152,7 +155,7 @@ func (s *postgresSession) rollback(context.Context) {
 // Locks are taken in the order of DESIGN.md, destinations before verifications, each sorted by key and
 // by one statement: transactions of different writers can't deadlock. A verification's destination never
 // changes, so it is looked up before it is locked.
-const (
+var (
 	pgReplan = `DISCARD PLANS`
 	pgBegin  = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`
 	// See Store.announceSweep. It must stand before pgMarks.
@@ -169,20 +172,20 @@ const (
 	pgLockUsers = `WITH k AS (
 			SELECT application, app_user AS name FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
 			UNION SELECT unnest($2::bytea[]), unnest($3::text[]))
-		SELECT u.application, u.name, u.address, u.status, u.latest, u.sends, u.created_at, u.updated_at, u.version
+		SELECT ` + userLayout.of("u") + `
 		FROM k JOIN app_user u ON u.application = k.application AND u.name = k.name
 		ORDER BY u.application, u.name FOR UPDATE OF u`
 
-	pgReadIdentities = `SELECT ` + identityColumns + ` FROM verification WHERE id = ANY ($1::bytea[])`
+	pgReadIdentities = `SELECT ` + identityLayout.names() + ` FROM verification WHERE id = ANY ($1::bytea[])`
 
 	// Most groups name no user, and guess only at what is known: then there is less to look for.
 	pgLockKnownDestinations = `WITH k AS (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number` + pgLockDestination
 	pgLockDestinations      = pgNamedDestinations + pgLockDestination
-	pgLockVerifications     = `SELECT id, ` + stateColumns + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
+	pgLockVerifications     = `SELECT ` + changeLayout.names() + ` FROM verification WHERE id = ANY ($1::bytea[]) ORDER BY id FOR UPDATE`
 	pgLockUsersDestinations = pgNamedDestinations + `
 			UNION SELECT v.project, v.destination FROM (SELECT unnest($4::bytea[]) AS application, unnest($5::text[]) AS name) n
 				JOIN app_user u ON u.application = n.application AND u.name = n.name JOIN verification v ON v.id = u.latest` + pgLockDestination
-	pgLockUsersVerifications = `SELECT ` + verificationColumns + ` FROM verification WHERE id IN (
+	pgLockUsersVerifications = `SELECT ` + verificationLayout.names() + ` FROM verification WHERE id IN (
 			SELECT unnest($1::bytea[])
 			UNION SELECT u.latest FROM (SELECT unnest($2::bytea[]) AS application, unnest($3::text[]) AS name) n
 				JOIN app_user u ON u.application = n.application AND u.name = n.name)
@@ -191,68 +194,30 @@ const (
 			SELECT project, destination AS number FROM verification WHERE id = ANY ($1::bytea[])
 			UNION SELECT unnest($2::text[]), unnest($3::text[])`
 	pgLockDestination = `)
-		SELECT d.project, d.number, d.tat, d.sends, d.failures, d.wait_until, d.latest
+		SELECT ` + destinationLayout.of("d") + `
 		FROM k JOIN destination d ON d.project = k.project AND d.number = k.number
 		ORDER BY d.project, d.number FOR UPDATE OF d`
 
-	pgLockPhones   = `SELECT ` + phoneColumns + ` FROM phone WHERE number = ANY ($1::text[]) ORDER BY number FOR UPDATE`
-	pgUpdatePhones = `UPDATE phone p SET verification = n.verification, attempt = n.attempt, since = n.since, until = n.until
-		FROM (SELECT unnest($1::text[]) AS number, unnest($2::bytea[]) AS verification, unnest($3::bigint[]) AS attempt, unnest($4::bigint[]) AS since,
-			unnest($5::bigint[]) AS until) n
-		WHERE p.number = n.number`
-	pgInsertPhones = `INSERT INTO phone (` + phoneColumns + `)
-		SELECT unnest($1::text[]), unnest($2::bytea[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::bigint[])`
+	pgLockPhones   = `SELECT ` + phoneLayout.names() + ` FROM phone WHERE number = ANY ($1::text[]) ORDER BY number FOR UPDATE`
+	pgUpdatePhones = `UPDATE phone p SET ` + phoneLayout[1:].set("n") + ` FROM (SELECT ` + phoneLayout.named() + `) n WHERE p.number = n.number`
+	pgInsertPhones = `INSERT INTO phone (` + phoneLayout.names() + `) SELECT ` + phoneLayout.arrays()
 
-	pgUpdateDestinations = `UPDATE destination d
-		SET tat = n.tat, sends = n.sends, failures = n.failures, wait_until = n.wait_until, latest = n.latest
-		FROM (SELECT unnest($1::text[]) AS project, unnest($2::text[]) AS number, unnest($3::bigint[]) AS tat, unnest($4::bytea[]) AS sends,
-			unnest($5::bigint[]) AS failures, unnest($6::bigint[]) AS wait_until, unnest($7::bytea[]) AS latest) n
+	pgUpdateDestinations = `UPDATE destination d SET ` + destinationLayout[2:].set("n") + ` FROM (SELECT ` + destinationLayout.named() + `) n
 		WHERE d.project = n.project AND d.number = n.number`
-	pgInsertDestinations = `INSERT INTO destination (` + destinationColumns + `)
-		SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bytea[]), unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[])`
-	pgInsertVerifications = `INSERT INTO verification (` + verificationColumns + `)
-		SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
-			unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
-			unnest($13::bigint[]), unnest($14::bytea[]), unnest($15::bytea[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]),
-			unnest($19::bigint[]), unnest($20::text[]), unnest($21::text[]), unnest($22::text[]), unnest($23::bytea[]), unnest($24::text[]),
-			unnest($25::bigint[]), unnest($26::bigint[]), unnest($27::bigint[]), unnest($28::bigint[]), unnest($29::text[]), unnest($30::bigint[]), unnest($31::bigint[]),
-			unnest($32::bytea[])`
-	pgUpdateUsers = `UPDATE app_user u
-		SET address = n.address, status = n.status, latest = n.latest, sends = n.sends,
-			created_at = n.created_at, updated_at = n.updated_at, version = n.version
-		FROM (SELECT unnest($1::bytea[]) AS application, unnest($2::text[]) AS name, unnest($3::text[]) AS address, unnest($4::bigint[]) AS status,
-			unnest($5::bytea[]) AS latest, unnest($6::bytea[]) AS sends, unnest($7::bigint[]) AS created_at, unnest($8::bigint[]) AS updated_at,
-			unnest($9::bigint[]) AS version) n
+	pgInsertDestinations  = `INSERT INTO destination (` + destinationLayout.names() + `) SELECT ` + destinationLayout.arrays()
+	pgInsertVerifications = `INSERT INTO verification (` + verificationLayout.names() + `) SELECT ` + verificationLayout.arrays()
+	pgUpdateUsers         = `UPDATE app_user u SET ` + userLayout[2:].set("n") + ` FROM (SELECT ` + userLayout.named() + `) n
 		WHERE u.application = n.application AND u.name = n.name`
-	pgInsertUsers = `INSERT INTO app_user (` + userColumns + `)
-		SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bigint[]), unnest($5::bytea[]), unnest($6::bytea[]),
-			unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::bigint[])`
+	pgInsertUsers = `INSERT INTO app_user (` + userLayout.names() + `) SELECT ` + userLayout.arrays()
 	pgDeleteUsers = `DELETE FROM app_user u USING (SELECT unnest($1::bytea[]) AS application, unnest($2::text[]) AS name) n
 		WHERE u.application = n.application AND u.name = n.name`
-	pgUpdateVerifications = `UPDATE verification v
-		SET status = n.status, guesses = n.guesses, ended_at = n.ended_at, delivery = n.delivery, reason = n.reason,
-			attempt = n.attempt, due_at = n.due_at, code_sealed = n.code_sealed
-		FROM (SELECT unnest($1::bytea[]) AS id, unnest($2::bigint[]) AS status, unnest($3::bigint[]) AS guesses, unnest($4::bigint[]) AS ended_at,
-			unnest($5::bigint[]) AS delivery, unnest($6::text[]) AS reason, unnest($7::bigint[]) AS attempt, unnest($8::bigint[]) AS due_at,
-			unnest($9::bytea[]) AS code_sealed) n
-		WHERE v.id = n.id`
-	pgInsertDeliveries = `INSERT INTO delivery (` + endColumns + `)
-		SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), unnest($6::text[]),
-			unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[])
-		` + endDelivery
-	pgInsertCalls = `INSERT INTO delivery (` + endColumns + `, ` + callColumns + `)
-		SELECT unnest($1::bytea[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]), unnest($6::text[]),
-			unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
-			unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::bigint[])
-		` + endDelivery
+	pgUpdateVerifications = `UPDATE verification v SET ` + stateLayout.set("n") + ` FROM (SELECT ` + changeLayout.named() + `) n WHERE v.id = n.id`
+	pgInsertDeliveries    = `INSERT INTO delivery (` + endedLayout.names() + `) SELECT ` + endedLayout.arrays() + endDelivery
+	pgInsertCalls         = `INSERT INTO delivery (` + endedCallLayout.names() + `) SELECT ` + endedCallLayout.arrays() + endDelivery
 	// The verification's lock, which is taken before, is its attempts' lock too.
-	pgSelectAttempts = `SELECT ` + deliveryColumns + ` FROM delivery
-		WHERE (verification, attempt) IN (SELECT unnest($1::bytea[]), unnest($2::bigint[]))`
-	pgInsertReceipts = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason)
-		SELECT id, n, '', 0, '', '', 0, 0, receipt, at, why
-		FROM (SELECT unnest($1::bytea[]) AS id, unnest($2::bigint[]) AS n, unnest($3::bigint[]) AS receipt, unnest($4::bigint[]) AS at,
-			unnest($5::text[]) AS why) r
-		` + receiveDelivery
+	pgSelectAttempts = selectDeliveries + ` WHERE (verification, attempt) IN (SELECT unnest($1::bytea[]), unnest($2::bigint[]))`
+	pgInsertReceipts = `INSERT INTO delivery (` + receivedLayout.names() + `, ` + endLayout.names() + `)
+		SELECT ` + receivedLayout.names() + `, ` + endLayout.zeros() + ` FROM (SELECT ` + receivedLayout.named() + `) r` + receiveDelivery
 	pgInsertHints = `INSERT INTO retry (due, id) SELECT unnest($1::bigint[]), unnest($2::bytea[]) ON CONFLICT DO NOTHING`
 	pgDeleteHints = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
 )
@@ -461,15 +426,17 @@ func (r *rows) readMarkID(c *cells) (void bool) {
 }
 
 func (r *rows) readAttempt(c *cells) error {
-	d := readDelivery(c)
-	r.attempts[attemptKey{d.Verification, d.Attempt}] = &row[verify.Delivery]{value: d, stored: true}
-	return nil
+	a := &row[verify.Delivery]{stored: true}
+	err := deliveryLayout.read(c, &a.value)
+	r.attempts[attemptKey{a.value.Verification, a.value.Attempt}] = a
+	return err
 }
 
 func (r *rows) readPhone(c *cells) error {
-	p := readPhone(c)
-	*r.phone(p.Number) = row[verify.Phone]{value: p, stored: true}
-	return nil
+	p := row[verify.Phone]{stored: true}
+	err := phoneLayout.read(c, &p.value)
+	*r.phone(p.value.Number) = p
+	return err
 }
 
 func (r *rows) readApplication(c *cells) error {
@@ -480,27 +447,31 @@ func (r *rows) readApplication(c *cells) error {
 }
 
 func (r *rows) readUser(c *cells) error {
-	u, err := readUser(c)
-	r.users[userKey{u.Application, u.Name}] = &row[verify.User]{value: u, stored: true}
+	u := &row[verify.User]{stored: true}
+	err := userLayout.read(c, &u.value)
+	r.users[userKey{u.value.Application, u.value.Name}] = u
 	return err
 }
 
 func (r *rows) readDestination(c *cells) error {
-	d, err := readDestination(c)
-	r.destinations[destinationKey{d.Project, d.Number}] = &row[verify.Destination]{value: d, stored: true}
+	d := &row[verify.Destination]{stored: true}
+	err := destinationLayout.read(c, &d.value)
+	r.destinations[destinationKey{d.value.Project, d.value.Number}] = d
 	return err
 }
 
 func (r *rows) readVerification(c *cells) error {
-	v, err := readVerification(c)
-	r.verifications[v.ID] = &row[verify.Verification]{value: v, stored: true}
+	v := &row[verify.Verification]{stored: true}
+	err := verificationLayout.read(c, &v.value)
+	r.verifications[v.value.ID] = v
 	return err
 }
 
 // readUnknown reads what never changes of a verification.
 func readUnknown(c *cells, known map[verify.ID]*verify.Verification) error {
-	v, err := readIdentity(c)
-	known[v.ID] = &v
+	v := new(verify.Verification)
+	err := identityLayout.read(c, v)
+	known[v.ID] = v
 	return err
 }
 
@@ -512,9 +483,9 @@ func (r *rows) readKnown(c *cells, known map[verify.ID]*verify.Verification) err
 		return errRaced // it was committed between the two statements
 	}
 	v := *known[id]
-	readState(c, &v)
+	err := stateLayout.read(c, &v)
 	r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
-	return nil
+	return err
 }
 
 // save notes what commit will write. New rows of destinations, users and phones come last: another may be
@@ -523,13 +494,10 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 	b := &s.bundle
 	b.reset()
 	destinations, users, phones := b.table(), b.table(), b.table()
-	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users)); err != nil {
+	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users), b.savePhones(r, phones),
+		b.saveVerifications(r), b.saveDeliveries(r), b.saveReceipts(r)); err != nil {
 		return err
 	}
-	b.savePhones(r, phones)
-	b.saveVerifications(r)
-	b.saveDeliveries(r)
-	b.saveReceipts(r)
 	b.saveHints(r)
 	s.fresh = len(b.asks)
 	if destinations.rows+users.rows+phones.rows > 0 {
@@ -546,6 +514,15 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 // less than deadlock_timeout, so that the server needn't look for a circle.
 const newRowWait = `SET LOCAL lock_timeout = 40`
 
+// addRow adds a row's columns to a table.
+func addRow[T any](t *table, l layout[T], v *T) error {
+	if err := l.write(t, v); err != nil {
+		return err
+	}
+	t.end()
+	return nil
+}
+
 func (b *bundle) saveDestinations(r *rows, inserted *table) error {
 	updated := b.table()
 	for _, d := range dirty(r.destinations, destinationKey.compare) {
@@ -553,26 +530,27 @@ func (b *bundle) saveDestinations(r *rows, inserted *table) error {
 		if d.stored {
 			t = updated
 		}
-		if err := destinationValues(t, &d.value); err != nil {
+		if err := addRow(t, destinationLayout, &d.value); err != nil {
 			return err
 		}
-		t.end()
 	}
 	b.addRows(pgUpdateDestinations, updated)
 	return nil
 }
 
-func (b *bundle) savePhones(r *rows, inserted *table) {
+func (b *bundle) savePhones(r *rows, inserted *table) error {
 	updated := b.table()
 	for _, p := range dirty(r.phones, cmp.Compare[phone.Number]) {
 		t := inserted
 		if p.stored {
 			t = updated
 		}
-		phoneValues(t, &p.value)
-		t.end()
+		if err := addRow(t, phoneLayout, &p.value); err != nil {
+			return err
+		}
 	}
 	b.addRows(pgUpdatePhones, updated)
+	return nil
 }
 
 func (b *bundle) saveUsers(r *rows, inserted *table) error {
@@ -590,55 +568,57 @@ func (b *bundle) saveUsers(r *rows, inserted *table) error {
 		case u.stored:
 			t = updated
 		}
-		if err := userValues(t, &u.value); err != nil {
+		if err := addRow(t, userLayout, &u.value); err != nil {
 			return err
 		}
-		t.end()
 	}
 	b.addRows(pgUpdateUsers, updated)
 	b.addRows(pgDeleteUsers, deleted)
 	return nil
 }
 
-func (b *bundle) saveVerifications(r *rows) {
+func (b *bundle) saveVerifications(r *rows) error {
 	updated, inserted := b.table(), b.table()
-	for _, row := range dirty(r.verifications, compareIDs) {
-		v, t := &row.value, updated
-		if row.stored {
-			t.blob(v.ID[:])
-		} else {
-			t = inserted
-			verificationIdentity(t, v)
+	for _, v := range dirty(r.verifications, compareIDs) {
+		t, l := inserted, verificationLayout
+		if v.stored {
+			t, l = updated, changeLayout
 		}
-		verificationState(t, v)
-		t.end()
+		if err := addRow(t, l, &v.value); err != nil {
+			return err
+		}
 	}
 	b.addRows(pgUpdateVerifications, updated)
 	b.addRows(pgInsertVerifications, inserted)
+	return nil
 }
 
-func (b *bundle) saveDeliveries(r *rows) {
+func (b *bundle) saveDeliveries(r *rows) error {
 	ends, calls := b.table(), b.table()
 	for i := range r.deliveries {
 		d, t := &r.deliveries[i], ends
 		if d.Call.Made() {
 			t = calls
 		}
-		endValues(t, d)
-		t.end()
+		if err := addRow(t, ended(d), d); err != nil {
+			return err
+		}
 	}
 	b.addRows(pgInsertDeliveries, ends)
 	b.addRows(pgInsertCalls, calls)
+	return nil
 }
 
 // saveReceipts comes after saveDeliveries: each sets its own columns, whoever makes the row.
-func (b *bundle) saveReceipts(r *rows) {
+func (b *bundle) saveReceipts(r *rows) error {
 	t := b.table()
 	for _, a := range dirty(r.attempts, attemptKey.compare) {
-		receiptValues(t, &a.value)
-		t.end()
+		if err := addRow(t, receivedLayout, &a.value); err != nil {
+			return err
+		}
 	}
 	b.addRows(pgInsertReceipts, t)
+	return nil
 }
 
 // saveHints inserts before it deletes: while it waits for the sweeper, which inserts in the same

@@ -11,29 +11,20 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// The columns of phones, in the order in which readPhone and phoneValues take them.
-const phoneColumns = `number, verification, attempt, since, until`
+// The first column is the key.
+var phoneLayout = layout[verify.Phone]{
+	textColumn("number", func(p *verify.Phone) *phone.Number { return &p.Number }),
+	idColumn("verification", func(p *verify.Phone) *verify.ID { return &p.Verification }),
+	numberColumn("attempt", func(p *verify.Phone) *int { return &p.Attempt }),
+	timeColumn("since", func(p *verify.Phone) *time.Time { return &p.Since }),
+	timeColumn("until", func(p *verify.Phone) *time.Time { return &p.Until }),
+}
 
-const (
-	selectPhone = `SELECT ` + phoneColumns + ` FROM phone WHERE number = $1`
-	upsertPhone = `INSERT INTO phone (` + phoneColumns + `) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (number) DO UPDATE SET verification = excluded.verification, attempt = excluded.attempt, since = excluded.since, until = excluded.until`
+var (
+	selectPhone = `SELECT ` + phoneLayout.names() + ` FROM phone WHERE number = $1`
+	upsertPhone = `INSERT INTO phone (` + phoneLayout.names() + `) VALUES (` + phoneLayout.marks() + `)
+		ON CONFLICT (number) DO UPDATE SET ` + phoneLayout[1:].set("excluded")
 )
-
-func readPhone(c fields) (p verify.Phone) {
-	p.Number = phone.Number(c.text())
-	c.id(&p.Verification)
-	p.Attempt, p.Since, p.Until = int(c.number()), fromMillis(c.number()), fromMillis(c.number())
-	return p
-}
-
-func phoneValues(to parameters, p *verify.Phone) {
-	to.text(string(p.Number))
-	to.blob(p.Verification[:])
-	to.number(int64(p.Attempt))
-	to.number(millis(p.Since))
-	to.number(millis(p.Until))
-}
 
 // phone returns a row that the operation asked for, a fresh one where there is none yet.
 func (r *rows) phone(n phone.Number) *row[verify.Phone] {

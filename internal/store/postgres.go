@@ -63,7 +63,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err := unmoved(ctx, c); err != nil {
 		return nil, err
 	}
-	srv := newServer(o.Postgres, o, s.witness)
+	srv := newServer(o.Postgres, o, s.clock, s.witness)
 	writers := cmp.Or(o.Postgres.Writers, defaultWriters)
 	s.openPools(func() *sql.DB {
 		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {

@@ -73,7 +73,7 @@ func (s *schema) update(ctx context.Context) error {
 			return err
 		case pgCode(err) == codeLockTimeout:
 			if s.log != nil && time.Since(logged) >= time.Minute {
-				s.log.Warn("waiting to change the database's schema: other transactions are reading its tables", "err", err)
+				s.log.WarnContext(ctx, "waiting to change the database's schema: other transactions are reading its tables", "err", err)
 				logged = time.Now()
 			}
 			select {

@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
+	"time"
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/limit"
@@ -10,50 +12,114 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// The columns of the hot table, in the order in which scanVerification and insertion take them.
-const verificationColumns = identityColumns + `, ` + stateColumns
+// What never changes of a verification, and what does. Its row is both.
+var (
+	identityLayout = layout[verify.Verification]{
+		idColumn("id", func(v *verify.Verification) *verify.ID { return &v.ID }),
+		textColumn("project", func(v *verify.Verification) *verify.ProjectID { return &v.Project }),
+		idColumn("application", func(v *verify.Verification) *verify.ID { return &v.Application }),
+		textColumn("channel", func(v *verify.Verification) *verify.Channel { return &v.Channel }),
+		textColumn("destination", func(v *verify.Verification) *phone.Number { return &v.To }),
+		textColumn("purpose", func(v *verify.Verification) *verify.Purpose { return &v.Purpose }),
+		textColumn("sender", func(v *verify.Verification) *string { return &v.Sender }),
+		textColumn("text", func(v *verify.Verification) *string { return &v.Text }),
+		textColumn("format", func(v *verify.Verification) *code.Format { return &v.Format }),
+		numberColumn("length", func(v *verify.Verification) *int { return &v.Length }),
+		numberColumn("max_attempts", func(v *verify.Verification) *int { return &v.MaxAttempts }),
+		timeColumn("expires_at", func(v *verify.Verification) *time.Time { return &v.ExpiresAt }),
+		numberColumn("key_id", func(v *verify.Verification) *uint32 { return &v.KeyID }),
+		blobColumn("code_mac", func(v *verify.Verification) *[]byte { return &v.CodeMAC }),
+		idColumn("previous", func(v *verify.Verification) *verify.ID { return &v.Previous }),
+		textColumn("app_user", func(v *verify.Verification) *string { return &v.User }),
+		textColumn("prefix", func(v *verify.Verification) *string { return &v.Prefix }),
+		textColumn("locale", func(v *verify.Verification) *string { return &v.Locale }),
+		numberColumn("approval", func(v *verify.Verification) *verify.Approval { return &v.Approval }),
+		textColumn("asker", func(v *verify.Verification) *string { return &v.Asker }),
+		fallbacksColumn("fallbacks", func(v *verify.Verification) *[]verify.Fallback { return &v.Fallbacks }),
+		textColumn("written", func(v *verify.Verification) *phone.Number { return &v.Written }),
+		idColumn("api_key", func(v *verify.Verification) *verify.ID { return &v.APIKey }),
+		textColumn("address", func(v *verify.Verification) *string { return &v.Address }),
+	}
+	stateLayout = layout[verify.Verification]{
+		numberColumn("status", func(v *verify.Verification) *verify.Status { return &v.Status }),
+		numberColumn("guesses", func(v *verify.Verification) *int { return &v.Guesses }),
+		timeColumn("ended_at", func(v *verify.Verification) *time.Time { return &v.EndedAt }),
+		numberColumn("delivery", func(v *verify.Verification) *verify.DeliveryState { return &v.Delivery }),
+		textColumn("reason", func(v *verify.Verification) *string { return &v.Reason }),
+		numberColumn("attempt", func(v *verify.Verification) *int { return &v.Attempt }),
+		timeColumn("due_at", func(v *verify.Verification) *time.Time { return &v.DueAt }),
+		blobColumn("code_sealed", func(v *verify.Verification) *[]byte { return &v.SealedCode }),
+	}
+	verificationLayout = slices.Concat(identityLayout, stateLayout)
+	// changeLayout is the key, and what changes.
+	changeLayout = slices.Concat(identityLayout[:1], stateLayout)
+)
 
-// Those of them that never change.
-const identityColumns = `id, project, application, channel, destination, purpose, sender, text,
-	format, length, max_attempts, expires_at, key_id, code_mac, previous, app_user, prefix, locale, approval, asker, fallbacks, written, api_key, address`
+var selectVerification = `SELECT ` + verificationLayout.names() + ` FROM verification WHERE id = $1`
 
-// Those that do.
-const stateColumns = `status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
+// The first two columns are the key.
+var destinationLayout = layout[verify.Destination]{
+	textColumn("project", func(d *verify.Destination) *verify.ProjectID { return &d.Project }),
+	textColumn("number", func(d *verify.Destination) *phone.Number { return &d.Number }),
+	timeColumn("tat", func(d *verify.Destination) *time.Time { return &d.TAT }),
+	logColumn("sends", func(d *verify.Destination) *limit.Log { return &d.Sends }),
+	numberColumn("failures", func(d *verify.Destination) *int { return &d.Failures }),
+	timeColumn("wait_until", func(d *verify.Destination) *time.Time { return &d.WaitUntil }),
+	idColumn("latest", func(d *verify.Destination) *verify.ID { return &d.Latest }),
+}
 
-const selectVerification = `SELECT ` + verificationColumns + ` FROM verification WHERE id = $1`
+var selectDestination = `SELECT ` + destinationLayout.names() + ` FROM destination WHERE project = $1 AND number = $2`
 
-// The same of destinations, for scanDestination and destinationValues.
-const destinationColumns = `project, number, tat, sends, failures, wait_until, latest`
+// An attempt's row: its key, how it ended, what a receipt said later, and how its call went. Most attempts
+// made no call and leave that out.
+var (
+	attemptKeyLayout = layout[verify.Delivery]{
+		idColumn("verification", func(d *verify.Delivery) *verify.ID { return &d.Verification }),
+		numberColumn("attempt", func(d *verify.Delivery) *int { return &d.Attempt }),
+	}
+	endLayout = layout[verify.Delivery]{
+		textColumn("channel", func(d *verify.Delivery) *verify.Channel { return &d.Channel }),
+		textColumn("carrier", func(d *verify.Delivery) *string { return &d.Carrier }),
+		numberColumn("outcome", func(d *verify.Delivery) *verify.DeliveryOutcome { return &d.Outcome }),
+		textColumn("reason", func(d *verify.Delivery) *string { return &d.Reason }),
+		textColumn("ref", func(d *verify.Delivery) *string { return &d.Ref }),
+		timeColumn("started_at", func(d *verify.Delivery) *time.Time { return &d.StartedAt }),
+		timeColumn("ended_at", func(d *verify.Delivery) *time.Time { return &d.EndedAt }),
+	}
+	receiptLayout = layout[verify.Delivery]{
+		numberColumn("receipt", func(d *verify.Delivery) *verify.ReceiptState { return &d.Receipt }),
+		timeColumn("receipt_at", func(d *verify.Delivery) *time.Time { return &d.ReceiptAt }),
+		textColumn("receipt_reason", func(d *verify.Delivery) *string { return &d.ReceiptReason }),
+	}
+	callLayout = layout[verify.Delivery]{
+		spanColumn("ring_ms", func(d *verify.Delivery) *time.Duration { return &d.Call.Ring }),
+		timeColumn("answered_at", func(d *verify.Delivery) *time.Time { return &d.Call.Answered }),
+		spanColumn("talk_ms", func(d *verify.Delivery) *time.Duration { return &d.Call.Talk }),
+		numberColumn("keys", func(d *verify.Delivery) *int { return &d.Call.Keys }),
+		numberColumn("call_status", func(d *verify.Delivery) *int { return &d.Call.Status }),
+		truthColumn("hung_up", func(d *verify.Delivery) *bool { return &d.Call.HungUp }),
+	}
+	deliveryLayout   = slices.Concat(attemptKeyLayout, endLayout, receiptLayout, callLayout)
+	endedLayout      = slices.Concat(attemptKeyLayout, endLayout)
+	endedCallLayout  = slices.Concat(endedLayout, callLayout)
+	receivedLayout   = slices.Concat(attemptKeyLayout, receiptLayout)
+	selectDeliveries = `SELECT ` + deliveryLayout.names() + ` FROM delivery`
+	selectDelivery   = selectDeliveries + ` WHERE verification = $1 AND attempt = $2`
+)
 
-const selectDestination = `SELECT ` + destinationColumns + ` FROM destination WHERE project = $1 AND number = $2`
-
-// Of deliveries, for scanDelivery.
-const deliveryColumns = endColumns + `, receipt, receipt_at, receipt_reason, ` + callColumns
-
-// Of an attempt's end.
-const endColumns = `verification, attempt, channel, carrier, outcome, reason, ref, started_at, ended_at`
-
-// How its call went; most attempts made none, and leave them out.
-const callColumns = `ring_ms, answered_at, talk_ms, keys, call_status, hung_up`
-
-const selectDelivery = `SELECT ` + deliveryColumns + ` FROM delivery WHERE verification = $1 AND attempt = $2`
-
-// What every engine says alike. An attempt ends once: a report that got lost and is made again
-// changes nothing. Its receipt may be recorded before its end.
-const (
-	insertDelivery = `INSERT INTO delivery (` + endColumns + `)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ` + endDelivery
-	insertCall = `INSERT INTO delivery (` + endColumns + `, ` + callColumns + `)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ` + endDelivery
-	endDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET channel = excluded.channel, carrier = excluded.carrier, outcome = excluded.outcome,
-		reason = excluded.reason, ref = excluded.ref, started_at = excluded.started_at, ended_at = excluded.ended_at,
-		ring_ms = excluded.ring_ms, answered_at = excluded.answered_at, talk_ms = excluded.talk_ms, keys = excluded.keys,
-		call_status = excluded.call_status, hung_up = excluded.hung_up
+// What both engines say alike. An attempt ends once: a report that got lost and is made again changes nothing.
+// Its receipt may be recorded before its end.
+var (
+	endDelivery = ` ON CONFLICT (verification, attempt) DO UPDATE SET ` + endLayout.set("excluded") + `, ` + callLayout.set("excluded") + `
 		WHERE delivery.ended_at = 0`
-	insertReceipt = `INSERT INTO delivery (verification, attempt, carrier, outcome, reason, ref, started_at, ended_at, receipt, receipt_at, receipt_reason)
-		VALUES ($1, $2, '', 0, '', '', 0, 0, $3, $4, $5) ` + receiveDelivery
-	receiveDelivery = `ON CONFLICT (verification, attempt) DO UPDATE SET receipt = excluded.receipt,
-		receipt_at = excluded.receipt_at, receipt_reason = excluded.receipt_reason`
+	insertDelivery  = `INSERT INTO delivery (` + endedLayout.names() + `) VALUES (` + endedLayout.dollars() + `)` + endDelivery
+	insertCall      = `INSERT INTO delivery (` + endedCallLayout.names() + `) VALUES (` + endedCallLayout.dollars() + `)` + endDelivery
+	receiveDelivery = ` ON CONFLICT (verification, attempt) DO UPDATE SET ` + receiptLayout.set("excluded")
+	insertReceipt   = `INSERT INTO delivery (` + receivedLayout.names() + `, ` + endLayout.names() + `)
+		VALUES (` + receivedLayout.dollars() + `, ` + endLayout.zeros() + `)` + receiveDelivery
+)
+
+const (
 	insertHint = `INSERT INTO retry (due, id) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	deleteHint = `DELETE FROM retry WHERE due = $1 AND id = $2`
 )
@@ -67,26 +133,13 @@ func scanValue[T any](row scanner) (v T, err error) {
 	return v, err
 }
 
-func scanVerification(row scanner) (v verify.Verification, err error) {
-	var id, application, previous, key []byte
-	var expires, ended, due int64
-	var fallbacks string
-	err = row.Scan(&id, &v.Project, &application, &v.Channel, &v.To, &v.Purpose, &v.Sender, &v.Text,
-		&v.Format, &v.Length, &v.MaxAttempts, &expires, &v.KeyID, &v.CodeMAC, &previous, &v.User, &v.Prefix,
-		&v.Locale, &v.Approval, &v.Asker, &fallbacks, &v.Written, &key, &v.Address,
-		&v.Status, &v.Guesses, &ended, &v.Delivery, &v.Reason, &v.Attempt, &due, &v.SealedCode)
-	copy(v.ID[:], id)
-	copy(v.Application[:], application)
-	copy(v.Previous[:], previous)
-	copy(v.APIKey[:], key)
-	v.ExpiresAt, v.EndedAt, v.DueAt = fromMillis(expires), fromMillis(ended), fromMillis(due)
-	if err == nil {
-		v.Fallbacks, err = parseFallbacks(fallbacks)
-	}
-	return v, err
+// fallbacksColumn holds what most verifications have none of.
+func fallbacksColumn[T any](name string, at func(*T) *[]verify.Fallback) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) { *at(v), err = parseFallbacks(c.text()); return err },
+		func(p parameters, v *T) error { p.text(fallbackText(*at(v))); return nil }}
 }
 
-// fallbackText writes what most verifications have none of.
 func fallbackText(all []verify.Fallback) string {
 	if len(all) == 0 {
 		return ""
@@ -106,242 +159,10 @@ func parseFallbacks(text string) (all []verify.Fallback, err error) {
 	return all, err
 }
 
-func scanDestination(row scanner) (d verify.Destination, err error) {
-	var tat, wait int64
-	var sends, latest []byte
-	if err := row.Scan(&d.Project, &d.Number, &tat, &sends, &d.Failures, &wait, &latest); err != nil {
-		return d, err
+// ended is what is written of an attempt's end.
+func ended(d *verify.Delivery) layout[verify.Delivery] {
+	if d.Call.Made() {
+		return endedCallLayout
 	}
-	d.TAT, d.WaitUntil = fromMillis(tat), fromMillis(wait)
-	copy(d.Latest[:], latest)
-	d.Sends, err = limit.ParseLog(sends)
-	return d, err
-}
-
-func scanDelivery(row scanner) (d verify.Delivery, err error) {
-	var id []byte
-	var started, ended, received, ring, answered, talk, hungUp int64
-	err = row.Scan(&id, &d.Attempt, &d.Channel, &d.Carrier, &d.Outcome, &d.Reason, &d.Ref, &started, &ended, &d.Receipt, &received, &d.ReceiptReason,
-		&ring, &answered, &talk, &d.Call.Keys, &d.Call.Status, &hungUp)
-	d.Call.Ring, d.Call.Answered, d.Call.Talk, d.Call.HungUp = span(ring), fromMillis(answered), span(talk), hungUp != 0
-	copy(d.Verification[:], id)
-	d.StartedAt, d.EndedAt, d.ReceiptAt = fromMillis(started), fromMillis(ended), fromMillis(received)
-	return d, err
-}
-
-// Fields are the columns of one row, in whatever way the engine of a session gives them: each call reads the next one.
-type fields interface {
-	text() string
-	number() int64
-	blob() []byte // nil: NULL, or nothing
-	id(*verify.ID)
-}
-
-// readVerification reads verificationColumns.
-func readVerification(c fields) (v verify.Verification, err error) {
-	v, err = readIdentity(c)
-	readState(c, &v)
-	return v, err
-}
-
-// readIdentity reads identityColumns.
-func readIdentity(c fields) (v verify.Verification, err error) {
-	c.id(&v.ID)
-	v.Project = verify.ProjectID(c.text())
-	c.id(&v.Application)
-	v.Channel = verify.Channel(c.text())
-	v.To = phone.Number(c.text())
-	v.Purpose = verify.Purpose(c.text())
-	v.Sender = c.text()
-	v.Text = c.text()
-	v.Format = code.Format(c.text())
-	v.Length = int(c.number())
-	v.MaxAttempts = int(c.number())
-	v.ExpiresAt = fromMillis(c.number())
-	v.KeyID = uint32(c.number())
-	v.CodeMAC = c.blob()
-	c.id(&v.Previous)
-	v.User = c.text()
-	v.Prefix = c.text()
-	v.Locale = c.text()
-	v.Approval = verify.Approval(c.number())
-	v.Asker = c.text()
-	v.Fallbacks, err = parseFallbacks(c.text())
-	v.Written = phone.Number(c.text())
-	c.id(&v.APIKey)
-	v.Address = c.text()
-	return v, err
-}
-
-// readState reads stateColumns.
-func readState(c fields, v *verify.Verification) {
-	v.Status = verify.Status(c.number())
-	v.Guesses = int(c.number())
-	v.EndedAt = fromMillis(c.number())
-	v.Delivery = verify.DeliveryState(c.number())
-	v.Reason = c.text()
-	v.Attempt = int(c.number())
-	v.DueAt = fromMillis(c.number())
-	v.SealedCode = c.blob()
-}
-
-// readDestination reads destinationColumns.
-func readDestination(c fields) (d verify.Destination, err error) {
-	d.Project = verify.ProjectID(c.text())
-	d.Number = phone.Number(c.text())
-	d.TAT = fromMillis(c.number())
-	d.Sends, err = limit.ParseLog(c.blob())
-	d.Failures = int(c.number())
-	d.WaitUntil = fromMillis(c.number())
-	c.id(&d.Latest)
-	return d, err
-}
-
-// readUser reads userColumns.
-func readUser(c fields) (u verify.User, err error) {
-	c.id(&u.Application)
-	u.Name = c.text()
-	u.Address = c.text()
-	u.Status = verify.UserStatus(c.number())
-	c.id(&u.Current)
-	u.Sends, err = limit.ParseLog(c.blob())
-	u.CreatedAt = fromMillis(c.number())
-	u.UpdatedAt = fromMillis(c.number())
-	u.Version = int(c.number())
-	return u, err
-}
-
-// readDelivery reads deliveryColumns.
-func readDelivery(c fields) (d verify.Delivery) {
-	c.id(&d.Verification)
-	d.Attempt = int(c.number())
-	d.Channel = verify.Channel(c.text())
-	d.Carrier = c.text()
-	d.Outcome = verify.DeliveryOutcome(c.number())
-	d.Reason = c.text()
-	d.Ref = c.text()
-	d.StartedAt, d.EndedAt = fromMillis(c.number()), fromMillis(c.number())
-	d.Receipt = verify.ReceiptState(c.number())
-	d.ReceiptAt = fromMillis(c.number())
-	d.ReceiptReason = c.text()
-	d.Call.Ring, d.Call.Answered, d.Call.Talk = span(c.number()), fromMillis(c.number()), span(c.number())
-	d.Call.Keys, d.Call.Status, d.Call.HungUp = int(c.number()), int(c.number()), c.number() != 0
-	return d
-}
-
-// Parameters are those of a statement, for one row: each call adds the next column, in whatever way
-// the engine takes it. What a row's columns hold, and their order, is the same for all engines.
-type parameters interface {
-	text(s string)
-	number(n int64)
-	blob(p []byte) // nil: NULL
-}
-
-// verificationIdentity adds what identityColumns hold.
-func verificationIdentity(p parameters, v *verify.Verification) {
-	p.blob(v.ID[:])
-	p.text(string(v.Project))
-	p.blob(v.Application[:])
-	p.text(string(v.Channel))
-	p.text(string(v.To))
-	p.text(string(v.Purpose))
-	p.text(v.Sender)
-	p.text(v.Text)
-	p.text(string(v.Format))
-	p.number(int64(v.Length))
-	p.number(int64(v.MaxAttempts))
-	p.number(millis(v.ExpiresAt))
-	p.number(int64(v.KeyID))
-	p.blob(v.CodeMAC)
-	p.blob(v.Previous[:])
-	p.text(v.User)
-	p.text(v.Prefix)
-	p.text(v.Locale)
-	p.number(int64(v.Approval))
-	p.text(v.Asker)
-	p.text(fallbackText(v.Fallbacks))
-	p.text(string(v.Written))
-	p.blob(v.APIKey[:])
-	p.text(v.Address)
-}
-
-// verificationState adds what stateColumns hold.
-func verificationState(p parameters, v *verify.Verification) {
-	p.number(int64(v.Status))
-	p.number(int64(v.Guesses))
-	p.number(millis(v.EndedAt))
-	p.number(int64(v.Delivery))
-	p.text(v.Reason)
-	p.number(int64(v.Attempt))
-	p.number(millis(v.DueAt))
-	p.blob(v.SealedCode)
-}
-
-// destinationValues adds a destination, in the order of destinationColumns.
-func destinationValues(p parameters, d *verify.Destination) error {
-	sends, err := d.Sends.AppendBinary([]byte{}) // never nil: that would be NULL
-	if err != nil {
-		return err
-	}
-	p.text(string(d.Project))
-	p.text(string(d.Number))
-	p.number(millis(d.TAT))
-	p.blob(sends)
-	p.number(int64(d.Failures))
-	p.number(millis(d.WaitUntil))
-	p.blob(d.Latest[:])
-	return nil
-}
-
-// userValues adds a user, in the order of userColumns.
-func userValues(p parameters, u *verify.User) error {
-	sends, err := u.Sends.AppendBinary([]byte{})
-	if err != nil {
-		return err
-	}
-	p.blob(u.Application[:])
-	p.text(u.Name)
-	p.text(u.Address)
-	p.number(int64(u.Status))
-	p.blob(u.Current[:])
-	p.blob(sends)
-	p.number(millis(u.CreatedAt))
-	p.number(millis(u.UpdatedAt))
-	p.number(int64(u.Version))
-	return nil
-}
-
-// endValues adds what insertDelivery takes, or for a call, insertCall.
-func endValues(p parameters, d *verify.Delivery) {
-	p.blob(d.Verification[:])
-	p.number(int64(d.Attempt))
-	p.text(string(d.Channel))
-	p.text(d.Carrier)
-	p.number(int64(d.Outcome))
-	p.text(d.Reason)
-	p.text(d.Ref)
-	p.number(millis(d.StartedAt))
-	p.number(millis(d.EndedAt))
-	if !d.Call.Made() {
-		return
-	}
-	p.number(d.Call.Ring.Milliseconds())
-	p.number(millis(d.Call.Answered))
-	p.number(d.Call.Talk.Milliseconds())
-	p.number(int64(d.Call.Keys))
-	p.number(int64(d.Call.Status))
-	hungUp := int64(0)
-	if d.Call.HungUp {
-		hungUp = 1
-	}
-	p.number(hungUp)
-}
-
-// receiptValues adds what insertReceipt takes.
-func receiptValues(p parameters, d *verify.Delivery) {
-	p.blob(d.Verification[:])
-	p.number(int64(d.Attempt))
-	p.number(int64(d.Receipt))
-	p.number(millis(d.ReceiptAt))
-	p.text(d.ReceiptReason)
+	return endedLayout
 }

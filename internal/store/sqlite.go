@@ -229,27 +229,24 @@ func (s *sqliteSession) prepare() error {
 		&s.rollbackNow:        `ROLLBACK`,
 		&s.dataVersion:        `PRAGMA data_version`,
 		&s.selectVerification: selectVerification,
-		&s.insertVerification: `INSERT INTO verification (` + verificationColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		&s.updateVerification: `UPDATE verification SET status = ?, guesses = ?, ended_at = ?,
-			delivery = ?, reason = ?, attempt = ?, due_at = ?, code_sealed = ? WHERE id = ?`,
-		&s.selectDestination: selectDestination,
-		&s.insertDestination: `INSERT INTO destination (` + destinationColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		&s.updateDestination: `UPDATE destination SET tat = ?3, sends = ?4, failures = ?5, wait_until = ?6, latest = ?7
-			WHERE project = ?1 AND number = ?2`,
-		&s.selectOwner:    selectOwner,
-		&s.selectUser:     selectUser,
-		&s.upsertUser:     upsertUser,
-		&s.deleteUser:     deleteUser,
-		&s.selectPhone:    selectPhone,
-		&s.upsertPhone:    upsertPhone,
-		&s.selectDelivery: selectDelivery,
-		&s.insertDelivery: insertDelivery,
-		&s.insertCall:     insertCall,
-		&s.insertReceipt:  insertReceipt,
-		&s.insertHint:     insertHint,
-		&s.deleteHint:     deleteHint,
-		&s.selectSwept:    `SELECT id FROM watermark WHERE name = 'sweep'`,
+		&s.insertVerification: `INSERT INTO verification (` + verificationLayout.names() + `) VALUES (` + verificationLayout.marks() + `)`,
+		&s.updateVerification: `UPDATE verification SET ` + stateLayout.setMarks(1) + ` WHERE id = ?1`,
+		&s.selectDestination:  selectDestination,
+		&s.insertDestination:  `INSERT INTO destination (` + destinationLayout.names() + `) VALUES (` + destinationLayout.marks() + `)`,
+		&s.updateDestination:  `UPDATE destination SET ` + destinationLayout[2:].setMarks(2) + ` WHERE project = ?1 AND number = ?2`,
+		&s.selectOwner:        selectOwner,
+		&s.selectUser:         selectUser,
+		&s.upsertUser:         upsertUser,
+		&s.deleteUser:         deleteUser,
+		&s.selectPhone:        selectPhone,
+		&s.upsertPhone:        upsertPhone,
+		&s.selectDelivery:     selectDelivery,
+		&s.insertDelivery:     insertDelivery,
+		&s.insertCall:         insertCall,
+		&s.insertReceipt:      insertReceipt,
+		&s.insertHint:         insertHint,
+		&s.deleteHint:         deleteHint,
+		&s.selectSwept:        `SELECT id FROM watermark WHERE name = 'sweep'`,
 	} {
 		var err error
 		if *stmt, err = s.conn.Prepare(text); err != nil {
@@ -326,7 +323,7 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 			s.selectDestination.BindText(1, string(k.project))
 			s.selectDestination.BindText(2, string(k.number))
 			var damaged, err error
-			if ok, err = one(s.selectDestination, func(q *direct.Stmt) { d, damaged = readDestination(&columns{Stmt: q}) }); err != nil || damaged != nil {
+			if ok, err = one(s.selectDestination, func(q *direct.Stmt) { damaged = destinationLayout.read(&columns{Stmt: q}, &d) }); err != nil || damaged != nil {
 				return nil, errors.Join(err, damaged)
 			}
 		}
@@ -343,7 +340,7 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 func (s *sqliteSession) loadPhones(r *rows, numbers []phone.Number) error {
 	for _, n := range numbers {
 		s.selectPhone.BindText(1, string(n))
-		if _, err := one(s.selectPhone, func(q *direct.Stmt) { r.phone(n).value = readPhone(&columns{Stmt: q}) }); err != nil {
+		if _, err := one(s.selectPhone, func(q *direct.Stmt) { phoneLayout.read(&columns{Stmt: q}, &r.phone(n).value) }); err != nil {
 			return err
 		}
 	}
@@ -355,7 +352,9 @@ func (s *sqliteSession) loadAttempts(r *rows, keys []attemptKey) error {
 		s.selectDelivery.BindBytes(1, k.verification[:])
 		s.selectDelivery.BindInt64(2, int64(k.attempt))
 		if _, err := one(s.selectDelivery, func(q *direct.Stmt) {
-			r.attempts[k] = &row[verify.Delivery]{value: readDelivery(&columns{Stmt: q}), stored: true}
+			a := &row[verify.Delivery]{stored: true}
+			deliveryLayout.read(&columns{Stmt: q}, &a.value)
+			r.attempts[k] = a
 		}); err != nil {
 			return err
 		}
@@ -369,7 +368,7 @@ func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
 		if !ok {
 			s.selectVerification.BindBytes(1, id[:])
 			var damaged, err error
-			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { v, damaged = readVerification(&columns{Stmt: q}) }); err != nil || damaged != nil {
+			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { damaged = verificationLayout.read(&columns{Stmt: q}, &v) }); err != nil || damaged != nil {
 				return errors.Join(err, damaged)
 			}
 		}
@@ -394,7 +393,7 @@ func (s *sqliteSession) loadUsers(r *rows, keys []userKey) error {
 		var damaged error
 		if _, err := one(s.selectUser, func(q *direct.Stmt) {
 			u := &row[verify.User]{stored: true}
-			u.value, damaged = readUser(&columns{Stmt: q})
+			damaged = userLayout.read(&columns{Stmt: q}, &u.value)
 			r.users[k] = u
 		}); err != nil || damaged != nil {
 			return errors.Join(err, damaged)
@@ -413,9 +412,7 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 	}
 	for _, p := range r.phones {
 		if p.dirty {
-			b := binder{Stmt: s.upsertPhone}
-			phoneValues(&b, &p.value)
-			if err := exec(b.Stmt); err != nil {
+			if err := write(s.upsertPhone, phoneLayout, &p.value); err != nil {
 				return err
 			}
 		}
@@ -459,26 +456,16 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 
 func (s *sqliteSession) saveVerification(v *verify.Verification, stored bool) error {
 	if stored {
-		b := binder{Stmt: s.updateVerification}
-		verificationState(&b, v)
-		b.blob(v.ID[:])
-		return exec(b.Stmt)
+		return write(s.updateVerification, changeLayout, v)
 	}
-	b := binder{Stmt: s.insertVerification}
-	verificationIdentity(&b, v)
-	verificationState(&b, v)
-	return exec(b.Stmt)
+	return write(s.insertVerification, verificationLayout, v)
 }
 
 func (s *sqliteSession) saveDestination(d *verify.Destination, stored bool) error {
-	b := binder{Stmt: s.insertDestination}
 	if stored {
-		b.Stmt = s.updateDestination
+		return write(s.updateDestination, destinationLayout, d)
 	}
-	if err := destinationValues(&b, d); err != nil {
-		return err
-	}
-	return exec(b.Stmt)
+	return write(s.insertDestination, destinationLayout, d)
 }
 
 func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
@@ -491,31 +478,31 @@ func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
 		b.text(k.name)
 		return exec(b.Stmt)
 	}
-	b := binder{Stmt: s.upsertUser}
-	if err := userValues(&b, &u.value); err != nil {
-		return err
-	}
-	return exec(b.Stmt)
+	return write(s.upsertUser, userLayout, &u.value)
 }
 
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
-	b := binder{Stmt: s.insertDelivery}
 	if d.Call.Made() {
-		b.Stmt = s.insertCall
+		return write(s.insertCall, endedCallLayout, d)
 	}
-	endValues(&b, d)
-	return exec(b.Stmt)
+	return write(s.insertDelivery, endedLayout, d)
 }
 
 func (s *sqliteSession) saveReceipt(d *verify.Delivery) error {
-	b := binder{Stmt: s.insertReceipt}
-	receiptValues(&b, d)
-	return exec(b.Stmt)
+	return write(s.insertReceipt, receivedLayout, d)
 }
 
 func bindHint(q *direct.Stmt, h hint) error {
 	q.BindInt64(1, millis(h.due))
 	q.BindBytes(2, h.id[:])
+	return exec(q)
+}
+
+// write runs a statement whose parameters are a row's columns.
+func write[T any](q *direct.Stmt, l layout[T], v *T) error {
+	if err := l.write(&binder{Stmt: q}, v); err != nil {
+		return err
+	}
 	return exec(q)
 }
 

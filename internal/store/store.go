@@ -29,8 +29,9 @@ import (
 
 // A Store is an open database. It implements [verify.Store].
 type Store struct {
-	write *sql.DB // for what runs alone
-	now   func() time.Time
+	write *sql.DB          // for what runs alone
+	now   func() time.Time // the clock's
+	clock *clock
 	w     *writer
 	probe probe
 
@@ -68,7 +69,8 @@ const listConns = 2
 type Options struct {
 	Path     string           // of SQLite's file; it is made if there is none
 	Postgres *Postgres        // instead
-	Now      func() time.Time // the clock; nil is time.Now
+	Now      func() time.Time // the clock, for tests; nil is the database's: see [Store.Now]
+	Machine  func() Reading   // the machine's clocks; nil reads them
 	Migrate  bool             // bring an older schema up to date; a new database always gets one
 
 	// ReadLimit bounds a read of SQLite's file: where it takes as long, the disk hangs or the question is too
@@ -105,9 +107,8 @@ type Observer interface {
 // Open opens the database and starts the writer. A schema that is newer than this program is refused,
 // and one that is older unless [Options] say to bring it up to date.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	clock := o.clock()
+	o.Now = clock.now
 	if o.ReadLimit == 0 {
 		o.ReadLimit = 5 * time.Second
 	}
@@ -115,8 +116,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
 	s := &Store{
-		now: o.Now, log: o.Log, turns: newTurns(listConns), turnWait: o.ReadLimit,
-		abandoned: abandoned{until: map[verify.ID]time.Time{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
+		now: o.Now, clock: clock, log: o.Log, turns: newTurns(listConns), turnWait: o.ReadLimit,
+		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
 	s.knownLimits, _ = lru.New[verify.ProjectID, knownLimits](maxCached)       // fails only for sizes below 1
@@ -214,6 +215,9 @@ func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.L
 
 // start commits a new verification that begin has begun.
 func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Verification, *verify.Destination, time.Time) error) error {
+	if s.clock.wrong() {
+		return verify.ErrClock
+	}
 	started := *v // the batch may run twice, the caller's copy changes when it is committed
 	o.project, o.destination = v.Project, destinationKey{v.Project, v.To}
 	if v.Calling > 0 {
@@ -322,6 +326,9 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 	}
 	claimed := false
 	v, err := s.changeWith(names, o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
+		if claimed = false; v.Delivery == verify.Sending && !s.clock.judges() {
+			return nil
+		}
 		var lost *verify.Delivery
 		d := &row[verify.Destination]{}
 		if names.withDestination {

@@ -10,16 +10,15 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// The columns of templates, in the order in which scanTemplate takes them.
-const templateColumns = `id, project, designation, name, pattern, created_at, updated_at, version`
-
-func scanTemplate(row scanner) (t verify.MessageTemplate, err error) {
-	var id []byte
-	var created, updated int64
-	err = row.Scan(&id, &t.Project, &t.Designation, &t.Name, &t.Pattern, &created, &updated, &t.Version)
-	copy(t.ID[:], id)
-	t.CreatedAt, t.UpdatedAt = fromMillis(created), fromMillis(updated)
-	return t, err
+var templateLayout = layout[verify.MessageTemplate]{
+	idColumn("id", func(t *verify.MessageTemplate) *verify.ID { return &t.ID }),
+	textColumn("project", func(t *verify.MessageTemplate) *verify.ProjectID { return &t.Project }),
+	textColumn("designation", func(t *verify.MessageTemplate) *string { return &t.Designation }),
+	textColumn("name", func(t *verify.MessageTemplate) *string { return &t.Name }),
+	textColumn("pattern", func(t *verify.MessageTemplate) *string { return &t.Pattern }),
+	timeColumn("created_at", func(t *verify.MessageTemplate) *time.Time { return &t.CreatedAt }),
+	timeColumn("updated_at", func(t *verify.MessageTemplate) *time.Time { return &t.UpdatedAt }),
+	numberColumn("version", func(t *verify.MessageTemplate) *int { return &t.Version }),
 }
 
 // CreateTemplate implements [verify.TemplateStore].
@@ -31,17 +30,17 @@ func (s *Store) CreateTemplate(_ context.Context, t verify.MessageTemplate, most
 		if err := hasRoom(ctx, tx, `SELECT count(*) FROM message_template WHERE project = $1`, t.Project, most, verify.ErrTooManyTemplates); err != nil {
 			return err
 		}
-		result, err := tx.ExecContext(ctx, `INSERT INTO message_template (`+templateColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-			t.ID[:], t.Project, t.Designation, t.Name, t.Pattern, millis(t.CreatedAt), millis(t.UpdatedAt), t.Version)
+		result, err := tx.ExecContext(ctx, `INSERT INTO message_template (`+templateLayout.names()+`) VALUES (`+templateLayout.dollars()+`) ON CONFLICT DO NOTHING`,
+			templateLayout.arguments(&t)...)
 		return changedOne(result, err, verify.ErrDuplicate)
 	})
 }
 
-const selectTemplate = `SELECT ` + templateColumns + ` FROM message_template WHERE project = $1 AND id = $2`
+var selectTemplate = `SELECT ` + templateLayout.names() + ` FROM message_template WHERE project = $1 AND id = $2`
 
 // Template implements [verify.TemplateStore].
 func (s *Store) Template(ctx context.Context, p verify.ProjectID, id verify.ID) (verify.MessageTemplate, error) {
-	return foundTemplate(pool.One(ctx, s.hot, scanTemplate, selectTemplate, p, id[:]))
+	return foundTemplate(pool.One(ctx, s.hot, templateLayout.scan, selectTemplate, p, id[:]))
 }
 
 // FindTemplate implements [verify.TemplateStore].
@@ -49,7 +48,7 @@ func (s *Store) FindTemplate(ctx context.Context, p verify.ProjectID, id verify.
 	if t, err := s.Template(ctx, p, id); err == nil || !errors.Is(err, verify.ErrNoTemplate) {
 		return t, err
 	}
-	return foundTemplate(pool.One(ctx, s.hot, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 AND name = $2`, p, name))
+	return foundTemplate(pool.One(ctx, s.hot, templateLayout.scan, `SELECT `+templateLayout.names()+` FROM message_template WHERE project = $1 AND name = $2`, p, name))
 }
 
 func foundTemplate(t verify.MessageTemplate, err error) (verify.MessageTemplate, error) {
@@ -69,13 +68,13 @@ func (s *Store) Templates(ctx context.Context, p verify.ProjectID) ([]verify.Mes
 		return nil, err
 	}
 	defer done()
-	return readAll(ctx, s.lists, scanTemplate, `SELECT `+templateColumns+` FROM message_template WHERE project = $1 ORDER BY id`, p)
+	return readAll(ctx, s.lists, templateLayout.scan, `SELECT `+templateLayout.names()+` FROM message_template WHERE project = $1 ORDER BY id`, p)
 }
 
 // UpdateTemplate implements [verify.TemplateStore].
 func (s *Store) UpdateTemplate(_ context.Context, t verify.MessageTemplate) error {
 	return s.aloneFor(t.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		stored, err := foundTemplate(scanTemplate(tx.QueryRowContext(ctx, selectTemplate, t.Project, t.ID[:])))
+		stored, err := foundTemplate(templateLayout.scan(tx.QueryRowContext(ctx, selectTemplate, t.Project, t.ID[:])))
 		if err != nil {
 			return err
 		}

@@ -132,8 +132,13 @@ func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
 // Due returns the verifications of up to n hints behind another one, whose message somebody should look at
 // now. It reads them in a few statements. next is the last hint that it read, or zero at the end.
 func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error) {
-	if after.ID.IsZero() { // a look begins
-		after.Due = s.sweptFrom.take(after.Due)
+	if from := after.Due; after.ID.IsZero() { // a look begins
+		after.Due = s.sweptFrom.take(from)
+		defer func() {
+			if err != nil && after.Due.Before(from) {
+				s.sweptFrom.add(after.Due)
+			}
+		}()
 	}
 	hints, err := pool.All(ctx, s.hot, scanHint, `SELECT due, id FROM retry WHERE due <= $1 AND (due, id) > ($2, $3)
 		ORDER BY due, id LIMIT $4`, millis(s.now()), millis(after.Due), after.ID[:], n)
@@ -169,11 +174,11 @@ func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify
 // overdue reads what hints are about. A row that can't be read doesn't hide the others.
 func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify.Overdue, error) {
 	among, ids := s.among(hints)
-	verifications, err := pool.All(ctx, s.hot, readable(scanVerification), `SELECT `+verificationColumns+` FROM verification WHERE id IN `+among, ids)
+	verifications, err := pool.All(ctx, s.hot, readable(verificationLayout.scan), `SELECT `+verificationLayout.names()+` FROM verification WHERE id IN `+among, ids)
 	if err != nil {
 		return nil, err
 	}
-	deliveries, err := pool.All(ctx, s.hot, readable(scanDelivery), `SELECT `+deliveryColumns+` FROM delivery
+	deliveries, err := pool.All(ctx, s.hot, readable(deliveryLayout.scan), selectDeliveries+`
 		WHERE verification IN `+among+` AND ended_at <> 0 ORDER BY verification, attempt`, ids)
 	if err != nil {
 		return nil, err
@@ -257,7 +262,7 @@ func scanHint(row scanner) (h hint, err error) {
 
 // Verification reads one verification, of any project, or fails with [verify.ErrNotFound].
 func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
-	v, err := pool.One(ctx, s.hot, scanVerification, selectVerification, id[:])
+	v, err := pool.One(ctx, s.hot, verificationLayout.scan, selectVerification, id[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, verify.ErrNotFound
 	}
@@ -272,7 +277,7 @@ func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verific
 
 // Deliveries reads the attempts of a verification's message that have ended, oldest first.
 func (s *Store) Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error) {
-	all, err := pool.All(ctx, s.hot, scanDelivery, `SELECT `+deliveryColumns+` FROM delivery WHERE verification = $1 AND ended_at <> 0 ORDER BY attempt`, id[:])
+	all, err := pool.All(ctx, s.hot, deliveryLayout.scan, selectDeliveries+` WHERE verification = $1 AND ended_at <> 0 ORDER BY attempt`, id[:])
 	if err != nil {
 		return nil, away("load deliveries", err)
 	}
@@ -386,10 +391,10 @@ func (s *Store) purge(ctx context.Context) error {
 func (s *Store) purgeSome(ctx context.Context, after destinationKey, most int) (last destinationKey, err error) {
 	// PostgreSQL doesn't stop at an upper bound of two columns: LIMIT stops it. If a number is inserted
 	// between the two queries, one at the end of the step waits for the next purge.
-	const rows = `FROM (SELECT ` + destinationColumns + ` FROM destination
+	var rows = `FROM (SELECT ` + destinationLayout.names() + ` FROM destination
 		WHERE (project, number) > ($1, $2) ORDER BY project, number LIMIT $3) step`
-	const end = `SELECT project, number ` + rows + ` ORDER BY project DESC, number DESC LIMIT 1`
-	const orphans = `SELECT ` + destinationColumns + ` ` + rows + ` WHERE failures = 0
+	var end = `SELECT project, number ` + rows + ` ORDER BY project DESC, number DESC LIMIT 1`
+	var orphans = `SELECT ` + destinationLayout.names() + ` ` + rows + ` WHERE failures = 0
 		AND NOT EXISTS (SELECT 1 FROM verification WHERE id = latest) ORDER BY project, number`
 	last, err = pool.One(ctx, s.upkeep, scanDestinationKey, end, after.project, after.number, most)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -398,7 +403,7 @@ func (s *Store) purgeSome(ctx context.Context, after destinationKey, most int) (
 	if err != nil {
 		return last, away("look for numbers to forget", err)
 	}
-	step, err := readAll(ctx, s.upkeep, scanDestination, orphans, after.project, after.number, most)
+	step, err := readAll(ctx, s.upkeep, destinationLayout.scan, orphans, after.project, after.number, most)
 	if err != nil || len(step) == 0 {
 		return last, err
 	}

@@ -36,31 +36,27 @@ func rowOf(k verify.UserKey) userKey { return userKey{k.Application, k.Name} }
 // userOf is the row of the user that a verification is for.
 func userOf(v *verify.Verification) userKey { return userKey{v.Application, v.User} }
 
-// The columns of users, in the order in which scanUser and userValues take them.
-const userColumns = `application, name, address, status, latest, sends, created_at, updated_at, version`
+// The first two columns are the key.
+var userLayout = layout[verify.User]{
+	idColumn("application", func(u *verify.User) *verify.ID { return &u.Application }),
+	textColumn("name", func(u *verify.User) *string { return &u.Name }),
+	textColumn("address", func(u *verify.User) *string { return &u.Address }),
+	numberColumn("status", func(u *verify.User) *verify.UserStatus { return &u.Status }),
+	idColumn("latest", func(u *verify.User) *verify.ID { return &u.Current }),
+	logColumn("sends", func(u *verify.User) *limit.Log { return &u.Sends }),
+	timeColumn("created_at", func(u *verify.User) *time.Time { return &u.CreatedAt }),
+	timeColumn("updated_at", func(u *verify.User) *time.Time { return &u.UpdatedAt }),
+	numberColumn("version", func(u *verify.User) *int { return &u.Version }),
+}
 
-// What every engine says alike of users. A default application has none.
-const (
+// What both engines say alike of users. A default application has none.
+var (
 	selectOwner = `SELECT project FROM application WHERE id = $1 AND version > 0`
-	selectUser  = `SELECT ` + userColumns + ` FROM app_user WHERE application = $1 AND name = $2`
-	upsertUser  = `INSERT INTO app_user (` + userColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (application, name) DO UPDATE SET address = excluded.address, status = excluded.status, latest = excluded.latest,
-			sends = excluded.sends, created_at = excluded.created_at, updated_at = excluded.updated_at, version = excluded.version`
+	selectUser  = `SELECT ` + userLayout.names() + ` FROM app_user WHERE application = $1 AND name = $2`
+	upsertUser  = `INSERT INTO app_user (` + userLayout.names() + `) VALUES (` + userLayout.marks() + `)
+		ON CONFLICT (application, name) DO UPDATE SET ` + userLayout[2:].set("excluded")
 	deleteUser = `DELETE FROM app_user WHERE application = $1 AND name = $2`
 )
-
-func scanUser(row scanner) (u verify.User, err error) {
-	var application, latest, sends []byte
-	var created, updated int64
-	if err := row.Scan(&application, &u.Name, &u.Address, &u.Status, &latest, &sends, &created, &updated, &u.Version); err != nil {
-		return u, err
-	}
-	copy(u.Application[:], application)
-	copy(u.Current[:], latest)
-	u.CreatedAt, u.UpdatedAt = fromMillis(created), fromMillis(updated)
-	u.Sends, err = limit.ParseLog(sends)
-	return u, err
-}
 
 // StartUser implements [verify.UserStore].
 func (s *Store) StartUser(_ context.Context, v *verify.Verification, req verify.UserStart) error {
@@ -135,7 +131,7 @@ func (s *Store) User(ctx context.Context, k verify.UserKey) (verify.User, error)
 	if err := s.owns(ctx, k.Project, k.Application); err != nil {
 		return verify.User{}, err
 	}
-	u, err := pool.One(ctx, s.hot, scanUser, selectUser, k.Application[:], k.Name)
+	u, err := pool.One(ctx, s.hot, userLayout.scan, selectUser, k.Application[:], k.Name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return u, verify.ErrNoUser
 	}
@@ -166,7 +162,7 @@ var userOrders = map[verify.UserOrder]string{
 // userPage reads the users whose names another query finds. A cross join because SQLite keeps the order of
 // its tables: else it may read all users in the page's order, and look for each among the names.
 func userPage(names, order string) string {
-	return `SELECT ` + userColumns + ` FROM (SELECT name AS listed FROM (` + names + `) AS named) AS page CROSS JOIN app_user
+	return `SELECT ` + userLayout.names() + ` FROM (SELECT name AS listed FROM (` + names + `) AS named) AS page CROSS JOIN app_user
 		WHERE application = $1 AND name = listed` + order
 }
 
@@ -207,7 +203,7 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 	// What is skipped is read in an index only: whole users are read of the page alone.
 	order := userOrder(column, way)
 	names := fmt.Sprintf("SELECT name%s%s LIMIT $%d OFFSET $%d", where, order, len(args)+1, len(args)+2)
-	list, err = readAll(ctx, s.lists, scanUser, userPage(names, order), append(slices.Clone(args), page.Limit, page.Offset)...)
+	list, err = readAll(ctx, s.lists, userLayout.scan, userPage(names, order), append(slices.Clone(args), page.Limit, page.Offset)...)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -194,7 +194,7 @@ func (s *Store) witnessed(ctx context.Context) error {
 			return err
 		}
 		if s.log != nil {
-			s.log.Error("all pending verifications are void: the database file is an older copy", "voided", n)
+			s.log.ErrorContext(ctx, "all pending verifications are void: the database file is an older copy", "voided", n)
 		}
 		s.witness.clear()
 		return nil
@@ -218,7 +218,7 @@ func (s *Store) attend(ctx context.Context) {
 		}
 		err := s.witness.save()
 		if err != nil && !told && s.log != nil {
-			s.log.Warn("what this server decided last isn't remembered: an older copy of the database could go unnoticed", "err", err)
+			s.log.WarnContext(ctx, "what this server decided last isn't remembered: an older copy of the database could go unnoticed", "err", err)
 		}
 		told = err != nil
 	}

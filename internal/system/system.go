@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -37,13 +39,15 @@ const (
 
 // Config is what [Open] needs.
 type Config struct {
-	Data     string           // the folder of the database; it is made if need be
-	Postgres *store.Postgres  // the database, instead of a file in that folder
-	Keys     *keyset.Set      // nil: the keyset in that folder, made if need be
-	Now      func() time.Time // the clock; nil is time.Now
+	Data     string               // the folder of the database; it is made if need be
+	Postgres *store.Postgres      // the database, instead of a file in that folder
+	Keys     *keyset.Set          // nil: the keyset in that folder, made if need be
+	Now      func() time.Time     // the clock, for tests; nil is the database's: see [store.Store.Now]
+	Machine  func() store.Reading // the machine's clocks; nil reads them
 	Log      *slog.Logger
 	Outages  *outage.Log     // for what fails again and again; nil: one of its own
 	Metrics  *metric.Metrics // nil: of its own
+	Tracer   trace.Tracer    // of messages' attempts; nil: they aren't traced
 	verify.Settings
 
 	// See [dispatch.Config].
@@ -117,9 +121,6 @@ func OpenStore(ctx context.Context, data string, o store.Options) (*store.Store,
 
 // Open starts a system on a data folder. Close it.
 func Open(ctx context.Context, c Config) (*System, error) {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	if c.Retention == 0 {
 		c.Retention = 30 * 24 * time.Hour
 	}
@@ -129,7 +130,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, nil)
 	}
-	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Commit: c.Commit, ReadLimit: c.ReadLimit, Observer: c.Metrics, Log: c.Log}
+	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Machine: c.Machine, Commit: c.Commit, ReadLimit: c.ReadLimit, Observer: c.Metrics, Log: c.Log}
 	if c.Data != "" {
 		o.Witness = filepath.Join(c.Data, store.WitnessFile)
 	}
@@ -150,7 +151,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: c.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
@@ -170,13 +171,14 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	})
 	c.Metrics.Pool(st.Pool)
 	c.Metrics.Lags(d.Lags)
+	c.Metrics.Clock(st.ClockOffset)
 	s := &System{
 		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
-		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: c.Now, Observer: c.Metrics, Settings: c.Settings}),
+		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
-	s.upkeep.Go(func() { s.retain(upkeep, c.Now, c.Retention) })
+	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
@@ -184,16 +186,16 @@ func Open(ctx context.Context, c Config) (*System, error) {
 }
 
 // retain deletes what is past its retention once an hour, or after a minute if that failed.
-func (s *System) retain(ctx context.Context, now func() time.Time, keep time.Duration) {
+func (s *System) retain(ctx context.Context, keep time.Duration) {
 	for ctx.Err() == nil {
-		n, err := s.Store.Retain(ctx, now().Add(-keep))
+		n, err := s.Store.Retain(ctx, s.Store.Now().Add(-keep))
 		next := time.Hour
 		if err != nil && ctx.Err() == nil {
 			complain(s.outages, "delete old verifications", err)
 			next = time.Minute
 		}
 		if n > 0 {
-			s.log.Info("deleted old verifications", "count", n)
+			s.log.InfoContext(ctx, "deleted old verifications", "count", n)
 		}
 		wait(ctx, next)
 	}
@@ -243,7 +245,24 @@ func (s *System) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 			s.ready(ctx, watchLimit)
+			s.lookAtClock()
 		}
+	}
+}
+
+// warnSkew is how far the machine's clock may be from the database's before the log says so.
+const warnSkew = time.Second
+
+// lookAtClock logs that the machine's clock is wrong, and that it is right again.
+func (s *System) lookAtClock() {
+	const clock, advice = "clock", "this machine's clock and the database's differ: synchronize both with NTP"
+	switch err := s.Store.ClockWrong(); {
+	case err != nil:
+		s.outages.Failed(clock, slog.LevelError, "not ready: "+err.Error())
+	case s.Store.ClockOffset().Abs() > warnSkew:
+		s.outages.Failed(clock, slog.LevelWarn, advice, "ahead", s.Store.ClockOffset().Round(time.Millisecond))
+	default:
+		s.outages.Works(clock, "this machine's clock is right again")
 	}
 }
 
@@ -256,7 +275,7 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 	case err == nil:
 		s.outages.DatabaseWorks()
 	case ctx.Err() == nil:
-		s.outages.DatabaseFailed("not ready", err)
+		s.outages.DatabaseFailedContext(ctx, "not ready", err)
 	}
 	return err
 }
@@ -289,6 +308,9 @@ func (s *System) Operations() http.Handler {
 	mux := operations(s.metrics, func(r *http.Request) string {
 		if s.ready(r.Context(), readyLimit) != nil {
 			return "the database can't be read or written; the log says why"
+		}
+		if err := s.Store.ClockWrong(); err != nil {
+			return err.Error()
 		}
 		return s.ring.wrong()
 	})

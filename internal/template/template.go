@@ -4,21 +4,23 @@
 //	${name}     the same, where a letter, a digit or _ follows
 //	\$          a dollar sign
 //
-// A name is one or more of A-Z a-z 0-9 and _, as many as stand there, and its case counts. All else
-// is text, also a name that has no value, with its dollar sign and braces: a text about a price
-// stays one. There are no directives, so no text is wrong, and what a value holds is never read as
-// a template.
+// A name is a run of the characters A-Z a-z 0-9 and _, as long as possible. Case matters.
+// Everything else is text, including a name without a value, with its dollar sign and braces: a
+// text about a price stays one. There are no directives, so every text is a valid template. Values
+// are never parsed as templates.
 package template
 
 import "strings"
 
-// A Template is a text with names in it. The zero Template is an empty text.
+// A Template is a parsed text with names in it. The zero Template is an empty
+// text.
 type Template struct{ parts []part }
 
-// A part is some text, or, with a name, the name as it was written.
+// A part is a literal text, or a name together with the reference as it was
+// written.
 type part struct{ name, text string }
 
-// Parse reads a template.
+// Parse parses a template. Every text is valid.
 func Parse(text string) Template {
 	var t Template
 	for text != "" {
@@ -44,7 +46,8 @@ func Parse(text string) Template {
 	return t
 }
 
-// literal appends text, to the last part if that is text too.
+// literal appends literal text, joining it to the last part if that is literal
+// too.
 func (t *Template) literal(text string) {
 	if last := len(t.parts) - 1; last >= 0 && t.parts[last].name == "" {
 		t.parts[last].text += text
@@ -53,8 +56,8 @@ func (t *Template) literal(text string) {
 	}
 }
 
-// reference reads the name after the dollar sign that text begins with, and how many bytes both
-// take. Without a name it takes the dollar sign only.
+// reference reads the reference that text begins with, and returns the name and the size in
+// bytes. If no name follows the dollar sign, it returns "" and the size of the dollar sign.
 func reference(text string) (name string, size int) {
 	rest, braced := strings.CutPrefix(text[1:], "{")
 	end := strings.IndexFunc(rest, func(r rune) bool { return !inName(r) })
@@ -74,7 +77,7 @@ func inName(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'
 }
 
-// Names returns the names in the order in which they stand there, a repeated one each time.
+// Names returns the names in their order in the text, including repeated ones.
 func (t Template) Names() []string {
 	var names []string
 	for _, p := range t.parts {
@@ -85,7 +88,7 @@ func (t Template) Names() []string {
 	return names
 }
 
-// Has reports whether a name stands in the template.
+// Has reports whether the template contains a name.
 func (t Template) Has(name string) bool {
 	for _, p := range t.parts {
 		if p.name == name && name != "" {
@@ -95,7 +98,7 @@ func (t Template) Has(name string) bool {
 	return false
 }
 
-// Render puts values in the place of their names.
+// Render replaces the names in the template by their values.
 func (t Template) Render(values map[string]string) string {
 	var b strings.Builder
 	for _, p := range t.parts {

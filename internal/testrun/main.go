@@ -1,5 +1,6 @@
-// Command testrun runs go test and shows a line for each package, the output of the tests that failed,
-// and at the end which tests did not run, and why. Its arguments are go test's.
+// Command testrun runs go test. It shows a line for each package, the output of the failed tests, and
+// at the end a list of the tests that didn't run, with the reasons. Its arguments are those of go
+// test.
 package main
 
 import (
@@ -17,7 +18,8 @@ import (
 
 func main() {
 	began := time.Now()
-	// Ctrl-C reaches go test and its tests as well; testrun stays to show their end.
+	// Ctrl-C also reaches go test and its tests. Ignore it here, to show how they
+	// end.
 	signal.Ignore(os.Interrupt)
 	cmd := exec.Command("go", append([]string{"test", "-json"}, os.Args[1:]...)...)
 	cmd.Stderr = os.Stderr
@@ -38,12 +40,13 @@ func main() {
 	}
 }
 
-// An event is a line of go test -json: see go doc test2json.
+// An event is one line of go test -json: see go doc test2json.
 type event struct {
 	Action, Package, ImportPath, Test, Output string
 }
 
-// A report collects the output of each test, until the test's result says whether it is shown.
+// A report collects the output of each test until the test's result decides whether to show
+// it.
 type report struct {
 	to      io.Writer
 	output  map[[2]string][]string // by package and test
@@ -65,7 +68,7 @@ func (r *report) read(events io.Reader) {
 		switch {
 		case json.Unmarshal(line, &e) == nil:
 			r.add(e)
-		case len(line) > 0: // not an event: go test's own words
+		case len(line) > 0: // not an event, but output of go test itself
 			r.to.Write(line)
 		}
 		if err != nil {
@@ -108,7 +111,8 @@ func (r *report) add(e event) {
 	}
 }
 
-// shown tells the package's result from what go test says only because of -json.
+// shown reports whether to show a line. It hides the lines that go test writes
+// only because of -json.
 func shown(line string) bool {
 	return line != "PASS\n" && !strings.HasPrefix(line, "testing: warning") && !strings.Contains(line, "[no test files]")
 }
@@ -120,7 +124,7 @@ func (r *report) show(key [2]string) {
 	delete(r.output, key)
 }
 
-// unfinished shows the output of the tests that have no result because their program ended.
+// unfinished shows the output of the tests without a result, because their program ended.
 func (r *report) unfinished(pkg string) {
 	var all [][2]string
 	for key := range r.output {
@@ -134,7 +138,7 @@ func (r *report) unfinished(pkg string) {
 	}
 }
 
-// reason is what a test said before it was skipped.
+// reason returns the last message of a test before it was skipped.
 func reason(output []string) string {
 	for _, line := range slices.Backward(output) {
 		line = strings.TrimSpace(line)
@@ -149,7 +153,7 @@ func reason(output []string) string {
 	return "the test doesn't say why"
 }
 
-// end lists what did not run and what failed.
+// end lists the tests that didn't run and those that failed.
 func (r *report) end(took time.Duration, ok bool) {
 	n := 0
 	var reasons []string

@@ -1,6 +1,6 @@
-// Package testsize decides how much a test does. A test counts for make check, which runs the whole;
-// make test (go test -short) runs a part of it in a few minutes, and make long (COUNTERSIGN_TEST_LONG=n)
-// a multiple.
+// Package testsize decides how much work a test does. make check runs the standard amount. make test (go
+// test -short) runs a part of it in a few minutes, and make long (COUNTERSIGN_TEST_LONG=n) n times as
+// much.
 package testsize
 
 import (
@@ -11,8 +11,8 @@ import (
 
 const long = "COUNTERSIGN_TEST_LONG"
 
-// Times returns how often to do what make check does n times: with -short a fifth of it, at least
-// once, and n times COUNTERSIGN_TEST_LONG if that is set.
+// Times returns how often to repeat something that make check repeats n times. With -short that
+// is a fifth of n, at least once; with COUNTERSIGN_TEST_LONG it is that multiple of n.
 func Times(n int) int {
 	if testing.Short() && !Long() {
 		return max(1, n/5)
@@ -20,8 +20,8 @@ func Times(n int) int {
 	return Multiple(n)
 }
 
-// Multiple returns n times COUNTERSIGN_TEST_LONG if that is set. Unlike Times, it can be called before
-// the command line is read.
+// Multiple returns n times COUNTERSIGN_TEST_LONG, or n if that isn't set. Unlike Times, it can be
+// called before the command line is parsed.
 func Multiple(n int) int {
 	if f, err := strconv.Atoi(os.Getenv(long)); err == nil && f > 0 {
 		return n * f
@@ -29,10 +29,11 @@ func Multiple(n int) int {
 	return n
 }
 
-// Long reports whether the run is one of make long.
+// Long reports whether make long runs the tests.
 func Long() bool { return Multiple(1) > 1 }
 
-// Full skips a test with -short. why completes "it".
+// Full skips a test with -short. why is the reason, which completes a sentence
+// that begins with "it".
 func Full(t testing.TB, why string) {
 	t.Helper()
 	if testing.Short() {

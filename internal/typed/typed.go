@@ -1,18 +1,18 @@
-// Package typed folds what people type, so that a code or a number reads the same whatever keyboard wrote
-// it and whatever came along when it was copied.
+// Package typed folds the characters that people type. A code or a number then reads the same whatever
+// keyboard typed it, and whatever invisible characters were copied with it.
 package typed
 
 import "unicode"
 
-// Nothing is what [Rune] makes of a character that only sets others apart.
+// Nothing is the result of [Rune] for a character that only separates others.
 const Nothing rune = -1
 
 // Rune returns the character that r stands for. The decimal digits of all scripts and the full-width forms
-// become ASCII. Spaces, dashes and invisible characters, such as the direction marks that surround a copied
+// become ASCII. Spaces, dashes and invisible characters, such as the direction marks around a copied
 // number, become [Nothing]. Every other character stands for itself, whatever it looks like.
 func Rune(r rune) rune {
 	if r > unicode.MaxASCII {
-		if '\uFF01' <= r && r <= '\uFF5E' { // the full-width forms are in ASCII's order
+		if '\uFF01' <= r && r <= '\uFF5E' { // the full-width forms are in the order of ASCII
 			return ascii(r - '\uFF01' + '!')
 		}
 		return other(r)
@@ -36,8 +36,8 @@ func other(r rune) rune {
 	return digit(r)
 }
 
-// digit is the ASCII digit that r stands for, or r. Unicode assigns decimal digits in whole runs from zero
-// to nine, which the tests hold the tables to.
+// digit returns the ASCII digit that r stands for, or r itself. It relies on Unicode assigning decimal
+// digits in whole runs from zero to nine, which the tests check.
 func digit(r rune) rune {
 	for _, t := range unicode.Nd.R16 {
 		if rune(t.Lo) <= r && r <= rune(t.Hi) {

@@ -132,6 +132,8 @@ var (
 
 	ErrNoKey = &Error{Kind: Unavailable, Code: "key_missing", Message: "the server lacks a key that others have", RetryAfter: time.Second}
 
+	ErrClock = &Error{Kind: Unavailable, Code: "clock_wrong", Message: "the server's clock is wrong", RetryAfter: time.Second}
+
 	ErrNoStore = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
 )
 

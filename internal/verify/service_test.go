@@ -183,7 +183,7 @@ func (r *room) Release() {
 	r.o.released++
 }
 
-func (r *room) Send(v *Verification, m Message) {
+func (r *room) Send(_ context.Context, v *Verification, m Message) {
 	r.o.mu.Lock()
 	defer r.o.mu.Unlock()
 	r.o.sent++

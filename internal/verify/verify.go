@@ -56,8 +56,8 @@ type Outbox interface {
 
 // A Place is room for one message in a carrier's queue. It must be used or given back.
 type Place interface {
-	// Send hands over a message whose lease v holds. It doesn't block.
-	Send(v *Verification, m Message)
+	// Send hands over a message whose lease v holds. It doesn't block, and doesn't end with its caller's context.
+	Send(ctx context.Context, v *Verification, m Message)
 	// Release gives the place back unused.
 	Release()
 	// Channel is the one by which the message will go.
@@ -302,6 +302,7 @@ func (s *Service) launch(ctx context.Context, acct *Account, c Channel, t terms,
 	}
 	v.Calling = place.Calling()
 	about := record.Of(ctx)
+	about.Application = record.ID(v.Application)
 	v.Address = about.Address
 	if err := commit(v, place); err != nil {
 		return nil, err
@@ -309,7 +310,7 @@ func (s *Service) launch(ctx context.Context, acct *Account, c Channel, t terms,
 	about.Verification = record.ID(v.ID)
 	if v.Delivery == Sending {
 		sent = true
-		place.Send(v, v.Message(place.Channel(), secret))
+		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}
 	return v, nil
 }

@@ -62,10 +62,14 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 			}
 			took := time.Since(began)
 			o.Answered(mount.Name, r.Pattern, cmp.Or(sw.counts, sw.status), took)
+			if about.Verification == (record.ID{}) {
+				about.Verification = named(r)
+			}
+			about.Trace(ctx)
 			if log.Enabled(ctx, slog.LevelInfo) {
 				// Past the logger, which would look for the caller of each line.
 				line := slog.NewRecord(began.Add(took), slog.LevelInfo, "request", 0)
-				line.AddAttrs(slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")), named(r),
+				line.AddAttrs(slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")),
 					slog.Int("status", sw.status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
 				about.AddTo(&line)
 				log.Handler().Handle(ctx, line)
@@ -86,13 +90,14 @@ func host(address string) string {
 	return strings.Trim(address, "[]")
 }
 
-// named is the id in a request's path. The path itself is not logged: somebody may have put a number
-// or a code into it.
-func named(r *http.Request) slog.Attr {
-	if id, err := uuid.Parse(r.PathValue("id")); err == nil {
-		return slog.String("id", id.String())
+// named is the verification that a request's path names. The path itself is not logged: somebody may have put
+// a number or a code into it.
+func named(r *http.Request) record.ID {
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return record.ID{}
 	}
-	return slog.Attr{}
+	return record.ID(id)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {

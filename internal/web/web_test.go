@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/record"
 )
 
 // observed is what an Observer was told, in order.
@@ -72,6 +74,32 @@ func TestEveryAnswerHasAnIDOfOurOwnThatIsLogged(t *testing.T) {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("got %s %q, want %q", name, got, want)
 			}
+		}
+	}
+}
+
+// What is known of a request is said under the same names whoever learnt it: its path names the verification of a
+// guess, its start makes one.
+func TestTheLineOfARequestSaysWhatIsKnownOfIt(t *testing.T) {
+	t.Parallel()
+	const inPath, made = "01a20001-6a64-717b-aab1-8ad86b1658e8", "01a20002-0000-7000-8000-000000000001"
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /things/{id}", func(w http.ResponseWriter, r *http.Request) {
+		about := record.Of(r.Context())
+		about.Project, about.Code = "shop", "expired"
+		w.WriteHeader(http.StatusNotFound)
+	})
+	mux.HandleFunc("POST /new", func(w http.ResponseWriter, r *http.Request) {
+		about := record.Of(r.Context())
+		about.Project, about.Key, about.Application, about.Verification = "shop", record.ID{1}, record.ID{2}, record.ID(uuid.MustParse(made))
+	})
+	for path, want := range map[string]string{
+		"/things/" + inPath:  "address=192.0.2.1 project=shop verification=" + inPath + " code=expired request_id=",
+		"/things/2025550100": "address=192.0.2.1 project=shop code=expired request_id=",
+		"/new":               "address=192.0.2.1 project=shop key=01000000-0000-0000-0000-000000000000 application=02000000-0000-0000-0000-000000000000 verification=" + made + " request_id=",
+	} {
+		if _, line := ask(mux.ServeHTTP, httptest.NewRequest("POST", path, nil)); !strings.Contains(line, want) || strings.Contains(line, " id=") {
+			t.Errorf("%s: got the line %s, want %s", path, line, want)
 		}
 	}
 }

@@ -1,8 +1,10 @@
-// Package yamlconf reads a configuration struct from YAML and says all that is wrong with it at
-// once, with lines; and writes it out again with its own doc comments as the explanation.
+// Package yamlconf reads a configuration struct from YAML and reports all problems together, with
+// their lines. It also prints a configuration as YAML, with the struct's doc comments as the
+// explanation.
 //
-// A field's name is its yaml tag, its preset the default tag. A field's type is a string, an int, a
-// float64, a bool, an [encoding.TextUnmarshaler], a struct of such, or a slice of strings or structs.
+// A field's yaml tag is its key, and its default tag its default. A field is a string, an int, a
+// float64, a bool, an [encoding.TextUnmarshaler], a struct of such fields, or a slice of strings or
+// structs.
 package yamlconf
 
 import (
@@ -21,21 +23,21 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// A Problem is one thing that is wrong.
+// A Problem is one error in a file.
 type Problem struct {
-	Line    int    // from 1; 0 where the key doesn't stand in the file
+	Line    int    // from 1; 0 if the file doesn't contain the key
 	Key     string // such as carriers[0].http.url; "" for the whole file
 	Message string
 }
 
-// Problems are all that is wrong with a file.
+// Problems holds all errors in a file.
 type Problems struct {
 	List  []Problem
 	lines map[string]int
 }
 
-// Check notes a problem with a key unless ok. Of several problems with one key, or with what it
-// stands in, only the first is noted: a value that could not be read has no right range.
+// Check records a problem with a key unless ok is true. It records only the first problem of a
+// key and of the keys around it: a value that couldn't be read can't be checked for its range.
 func (p *Problems) Check(key string, ok bool, format string, args ...any) {
 	if ok || !p.Fine(key) {
 		return
@@ -43,20 +45,21 @@ func (p *Problems) Check(key string, ok bool, format string, args ...any) {
 	p.List = append(p.List, Problem{p.line(key), key, fmt.Sprintf(format, args...)})
 }
 
-// Fine reports whether no problem was noted with some keys, nor with what they stand in.
+// Fine reports whether the given keys, and the keys around them, have no recorded
+// problem.
 func (p *Problems) Fine(keys ...string) bool {
 	return !slices.ContainsFunc(p.List, func(q Problem) bool {
 		return slices.ContainsFunc(keys, func(key string) bool { return within(key, q.Key) })
 	})
 }
 
-// within reports whether a key is another one, or stands in it.
+// within reports whether a key equals another one or is inside it.
 func within(key, other string) bool {
 	rest, ok := strings.CutPrefix(key, other)
 	return ok && (other == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// line is where a key stands, or else the key that it would stand below.
+// line returns the line of a key, or else of the nearest key around it.
 func (p *Problems) line(key string) int {
 	for key != "" {
 		if n := p.lines[key]; n > 0 {
@@ -67,7 +70,7 @@ func (p *Problems) line(key string) int {
 	return 0
 }
 
-// Describe makes one text of all problems, in the order of their lines.
+// Describe returns all problems as one text, in the order of their lines.
 func (p *Problems) Describe(file string) string {
 	slices.SortStableFunc(p.List, func(a, b Problem) int { return a.Line - b.Line })
 	var b strings.Builder
@@ -85,7 +88,7 @@ func (p *Problems) Describe(file string) string {
 	return b.String()
 }
 
-// A Duration is a time.Duration in a file: 10s, 2m, 720h.
+// A Duration is a time.Duration as a file writes it: 10s, 2m, 720h.
 type Duration time.Duration
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -98,7 +101,8 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String leaves out the zero units that time.Duration writes.
+// String formats the duration without the trailing zero units of
+// [time.Duration.String].
 func (d Duration) String() string {
 	s := time.Duration(d).String()
 	for _, zero := range []string{"m0s", "h0m"} {
@@ -109,13 +113,13 @@ func (d Duration) String() string {
 	return s
 }
 
-// Decode fills the struct that into points to: first with its defaults, then from the text.
+// Decode sets the struct that into points to, first to its defaults, then from the text.
 func Decode(text []byte, into any) Problems {
 	d := decoder{Problems{lines: map[string]int{}}}
 	v := reflect.ValueOf(into).Elem()
 	preset(v)
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))                        // some editors begin a file so
-	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey()) // we tell of those ourselves
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))                        // some editors begin files with a byte order mark
+	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey()) // mapping reports duplicate keys itself
 	if err != nil {
 		d.List = append(d.List, unreadable(err))
 		return d.Problems
@@ -130,8 +134,8 @@ func Decode(text []byte, into any) Problems {
 	return d.Problems
 }
 
-// unreadable is what the parser has to say, without the lines of the file that it would quote:
-// somebody may have written a secret there.
+// unreadable returns the parser's message without the lines of the file that it quotes,
+// because they may hold a secret.
 func unreadable(err error) Problem {
 	var located yaml.Error
 	if !errors.As(err, &located) {
@@ -163,7 +167,7 @@ type decoder struct{ Problems }
 // value decodes any node.
 func (d *decoder) value(key string, n ast.Node, v reflect.Value) {
 	if n.Type() == ast.NullType {
-		return // as if it weren't there
+		return // null means absent
 	}
 	switch n.(type) {
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
@@ -182,7 +186,7 @@ func (d *decoder) value(key string, n ast.Node, v reflect.Value) {
 			return
 		}
 		text := s.GetToken().Value
-		if block, ok := n.(*ast.LiteralNode); ok { // its token is the | or >
+		if block, ok := n.(*ast.LiteralNode); ok { // the token is only the | or >
 			text = block.Value.Value
 		}
 		if err := scalar(text, v); err != nil {
@@ -240,7 +244,7 @@ func (d *decoder) sequence(key string, n ast.Node, v reflect.Value) {
 	}
 }
 
-// scalar sets a leaf from its text.
+// scalar sets a single value from its text.
 func scalar(text string, v reflect.Value) error {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
@@ -280,7 +284,7 @@ func fieldNamed(v reflect.Value, name string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
-// suggest names the key that was probably meant.
+// suggest returns the key that was probably meant, or the valid keys.
 func suggest(name string, t reflect.Type) string {
 	best, least := "", 3
 	var all []string
@@ -297,7 +301,8 @@ func suggest(name string, t reflect.Type) string {
 	return "; here stand " + strings.Join(all, ", ")
 }
 
-// distance is Levenshtein's: how many letters to add, drop or change.
+// distance returns the Levenshtein distance: the number of letters to add, drop
+// or change.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -10,10 +10,12 @@ import (
 	"strings"
 )
 
-// Docs are the doc comments of a configuration's fields, by type and field name.
+// Docs holds the doc comments of a configuration's fields, by type and field
+// name.
 type Docs map[string]string
 
-// ParseDocs reads them from the Go source that declares the types, so that there is one text.
+// ParseDocs reads the doc comments from the Go source that declares the types, so that code
+// and documentation share one text.
 func ParseDocs(source []byte) (Docs, error) {
 	file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments)
 	if err != nil {
@@ -37,7 +39,8 @@ func ParseDocs(source []byte) (Docs, error) {
 	return docs, nil
 }
 
-// text is a field's comment in the words of the file: it begins with the key, not with Go's name.
+// text returns a field's comment as the file shows it: it begins with the key instead of the Go
+// name.
 func (d Docs) text(t reflect.Type, f reflect.StructField) string {
 	text := d[t.Name()+"."+f.Name]
 	if rest, ok := strings.CutPrefix(text, f.Name+" "); ok {
@@ -46,8 +49,8 @@ func (d Docs) text(t reflect.Type, f reflect.StructField) string {
 	return text
 }
 
-// Print writes a configuration as YAML, each key with its comment. With examples, empty keys that
-// have an example tag show that, and empty lists of structs one entry.
+// Print formats a configuration as YAML, each key below its comment. If examples is true, an
+// empty key with an example tag shows the example, and an empty list of structs shows one entry.
 func (d Docs) Print(config any, examples bool) string {
 	p := printer{docs: d, examples: examples}
 	p.fields(reflect.ValueOf(config), "", "")
@@ -60,7 +63,8 @@ type printer struct {
 	out      strings.Builder
 }
 
-// fields writes a struct's keys; the first line's indent may hold a list's dash.
+// fields writes a struct's keys. lead replaces the first key's indent; it may
+// hold a list's dash.
 func (p *printer) fields(v reflect.Value, indent, lead string) {
 	for i := range v.NumField() {
 		f, t := v.Field(i), v.Type().Field(i)
@@ -70,7 +74,7 @@ func (p *printer) fields(v reflect.Value, indent, lead string) {
 		for _, line := range strings.Split(p.docs.text(v.Type(), t), "\n") {
 			p.out.WriteString(strings.TrimRight(indent+"# "+line, " ") + "\n")
 		}
-		if lead != "" { // a comment stands before the dash
+		if lead != "" { // the comment is above the dash
 			fmt.Fprintf(&p.out, "%s%s:", lead, t.Tag.Get("yaml"))
 			lead = ""
 		} else {
@@ -124,10 +128,10 @@ func (p *printer) list(v reflect.Value, t reflect.StructField, indent string) {
 	}
 }
 
-// quote writes a string so that no YAML reader takes it for anything else.
+// quote formats a string so that every YAML reader reads it as that string.
 func quote(s string) string { return strconv.Quote(s) }
 
-// Table writes the reference: a Markdown table of all keys.
+// Table returns the reference of all keys as a Markdown table.
 func (d Docs) Table(config any) string {
 	var b strings.Builder
 	b.WriteString("| key | default | meaning |\n|---|---|---|\n")

@@ -14,19 +14,20 @@ import (
 	"github.com/countersign/countersign/internal/bench"
 )
 
-// A database is what the server under test keeps its data in.
+// A database is the database of the server under test.
 type database struct {
-	url        string    // "": SQLite
-	conn       *pgx.Conn // nil: SQLite, a file of the installation
+	url        string    // "" for SQLite
+	conn       *pgx.Conn // nil for SQLite, which is a file of the installation
 	postmaster int
-	filled     bool // by a run before
+	filled     bool // by an earlier run
 }
 
-// kept is from how many rows on a database is used again by the next run. A smaller one is made faster
-// than what the runs before have left in it would matter.
+// kept is the number of rows from which a database is reused by the next run. A smaller one is quick
+// to fill, and remains of earlier runs would matter in it.
 const kept = 1_000_000
 
-// openDatabase makes an empty one, or takes the one that a run before has filled: it says so in its comment.
+// openDatabase makes an empty database, or reuses one that an earlier run filled, which the database's
+// comment records.
 func openDatabase(ctx context.Context, rows int) (*database, error) {
 	if *server == "" {
 		return &database{}, nil
@@ -79,7 +80,7 @@ func (d *database) fill(ctx context.Context, in *installation, rows int) error {
 			return err
 		}
 	}
-	_, err := d.conn.Exec(ctx, "CHECKPOINT") // what filling has left to write isn't the runs'
+	_, err := d.conn.Exec(ctx, "CHECKPOINT") // so that the runs don't pay for the writes of the filling
 	return err
 }
 
@@ -89,8 +90,8 @@ func (d *database) close(ctx context.Context) {
 	}
 }
 
-// cpu is how long PostgreSQL has worked so far, in seconds: all of its processes, also those that
-// have ended. SQLite works in the server's own.
+// cpu returns the CPU time that PostgreSQL has used, in seconds, including processes that have
+// ended. SQLite runs in the server's own process.
 func (d *database) cpu() (seconds float64, err error) {
 	if d.conn == nil {
 		return 0, nil
@@ -102,11 +103,11 @@ func (d *database) cpu() (seconds float64, err error) {
 	for _, p := range processes {
 		pid, err := strconv.Atoi(p.Name())
 		if err != nil {
-			continue // no process
+			continue // not a process
 		}
 		stat, err := bench.ReadStat(pid)
 		switch {
-		case errors.Is(err, os.ErrNotExist): // it has ended
+		case errors.Is(err, os.ErrNotExist): // the process has ended
 		case err != nil:
 			return 0, err
 		case pid == d.postmaster:

@@ -15,15 +15,15 @@ import (
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
-// fillStep is how many rows one transaction makes.
+// fillStep is the number of rows per transaction.
 const fillStep = 100_000
 
-// columns are those that a started verification fills.
+// columns are the columns that a started verification sets.
 const columns = `id, project, application, channel, destination, purpose, sender, text,
 	format, length, max_attempts, expires_at, key_id, code_mac, previous, status, guesses, ended_at, delivery, reason, attempt, due_at, code_sealed`
 
-// fillSQLite makes n pending verifications, each of a number of its own, with ids over the last hour. It
-// writes the tables directly: making them by the API would take the bench's own time.
+// fillSQLite makes n pending verifications, each for a number of its own, with ids from the last hour.
+// It writes the tables directly, because the API would take as long as the bench itself.
 func fillSQLite(path, project string, n int) error {
 	if n == 0 {
 		return nil
@@ -68,8 +68,8 @@ func fillSQLite(path, project string, n int) error {
 	return err
 }
 
-// fillPostgres does the same there, with one COPY for each table. The tables are empty and in the hands of
-// one transaction, so that the rows can be frozen at once: nothing has to visit them again.
+// fillPostgres does the same for PostgreSQL, with one COPY for each table. One transaction empties and
+// fills the tables, so the rows can be frozen immediately, and no vacuum has to visit them again.
 func fillPostgres(ctx context.Context, conn *pgx.Conn, project string, n int) error {
 	if n == 0 {
 		return nil
@@ -103,7 +103,7 @@ func fillPostgres(ctx context.Context, conn *pgx.Conn, project string, n int) er
 			for i := range n {
 				if b = table.row(b, i); len(b) > 64<<10 || i == n-1 {
 					if _, err := out.Write(b); err != nil {
-						return // the other end says why
+						return // the other end returns the reason
 					}
 					b = b[:0]
 				}
@@ -132,7 +132,8 @@ func fillPostgres(ctx context.Context, conn *pgx.Conn, project string, n int) er
 	return err
 }
 
-// made are the rows that a fill makes: the times of their ids lie evenly in an hour.
+// made describes the rows of a fill. The times of their ids are spread evenly over
+// an hour.
 type made struct {
 	first int64 // milliseconds
 	rows  int
@@ -146,7 +147,8 @@ func (m made) id(i int) string {
 
 func (m made) number(i int) string { return fmt.Sprintf("+1303%07d", i) }
 
-// random is n ≤ 32 bytes of the i-th row: always the same, for two tables name it.
+// random returns n ≤ 32 bytes for the i-th row. They are always the same, because
+// two tables refer to them.
 func (made) random(i, n int) []byte {
 	sum := sha256.Sum256(strconv.AppendInt(nil, int64(i), 10))
 	return sum[:n]

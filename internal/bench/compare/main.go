@@ -1,5 +1,6 @@
-// Compare measures the server against the floor program, in pairs and in one run, so that what else
-// the machine does meets both. "make bench" runs it. See docs/performance.md for what came out.
+// Compare measures the server against the floor program. Both run in pairs in one run, so that
+// other load on the machine affects both. "make bench" runs it. docs/performance.md has the
+// results.
 package main
 
 import (
@@ -36,32 +37,33 @@ var (
 	resultFile = flag.String("json", "", "JSON to write")
 )
 
-// A point is one concurrency at one size of the database: medians over the rounds.
+// A point is the result at one concurrency and one size of the database: medians
+// over the rounds.
 type point struct {
 	Rows        int     `json:"rows"`
 	Replicas    int     `json:"replicas"`
 	Concurrency int     `json:"concurrency"`
 	PerSecond   float64 `json:"per_second"`
 	CPU         float64 `json:"cpu_us"`          // of all replicas
-	DatabaseCPU float64 `json:"database_cpu_us"` // of PostgreSQL, besides
+	DatabaseCPU float64 `json:"database_cpu_us"` // of PostgreSQL, in addition
 	FloorRate   float64 `json:"floor_per_second"`
 	FloorCPU    float64 `json:"floor_cpu_us"`
-	RateRatio   float64 `json:"rate_ratio"` // server's by floor's, higher is better
-	CPURatio    float64 `json:"cpu_ratio"`  // server's and database's by floor's, lower is better
+	RateRatio   float64 `json:"rate_ratio"` // the server's divided by the floor's; higher is better
+	CPURatio    float64 `json:"cpu_ratio"`  // the server's and database's divided by the floor's; lower is better
 	StartP99    float64 `json:"start_p99_ms"`
 	MessageP99  float64 `json:"message_p99_ms"`
 	CheckP99    float64 `json:"check_p99_ms"`
 }
 
-// A report is all that a run found.
+// A report is the result of all runs.
 type report struct {
 	Points []point  `json:"points"`
 	Memory []memory `json:"memory"`
 }
 
-// memory is the server's, in bytes.
+// A memory is the server's memory in bytes.
 type memory struct {
-	Rows          int     `json:"rows"` // of pending verifications
+	Rows          int     `json:"rows"` // pending verifications
 	Resident      int     `json:"resident"`
 	PerConnection float64 `json:"per_idle_connection"`
 }
@@ -125,14 +127,14 @@ func numbers(list string) (all []int) {
 	return all
 }
 
-// atSize measures with so many rows in the database.
+// atSize measures with that many rows in the database.
 func atSize(binaries string, rows int) ([]point, memory, error) {
 	sink, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, memory{}, err
 	}
 	sinkAddr := sink.Addr().String()
-	sink.Close() // each run listens on it anew
+	sink.Close() // each run listens on it again
 	ctx := context.Background()
 	db, err := openDatabase(ctx, rows)
 	if err != nil {
@@ -168,7 +170,7 @@ func atSize(binaries string, rows int) ([]point, memory, error) {
 	return points, mem, nil
 }
 
-// withReplicas measures so many replicas of the server, at each concurrency.
+// withReplicas measures n replicas of the server at each concurrency.
 func withReplicas(in *installation, db *database, floor *program, sinkAddr string, n, rows int) (points []point, mem memory, err error) {
 	var servers []*program
 	defer func() {
@@ -199,13 +201,14 @@ func withReplicas(in *installation, db *database, floor *program, sinkAddr strin
 	return points, mem, nil
 }
 
-// An outcome is that of one run.
+// An outcome is the result of one run.
 type outcome struct {
 	bench.Result
-	cpu, databaseCPU float64 // µs a verification
+	cpu, databaseCPU float64 // µs per verification
 }
 
-// sum adds up the processes. A run with failures is none.
+// sum adds up the processes' CPU time. It returns an error if any verification
+// failed.
 func (r *outcome) sum() error {
 	if r.Failed > 0 {
 		return fmt.Errorf("%d of %d failed: %s", r.Failed, r.Verifications+r.Failed, r.FirstFailure)
@@ -216,7 +219,7 @@ func (r *outcome) sum() error {
 	return nil
 }
 
-// drive makes one run at programs that are replicas of each other.
+// drive makes one run against programs that are replicas of each other.
 func drive(in *installation, db *database, programs []*program, sinkAddr string, concurrency int) (r outcome, err error) {
 	sink, err := net.Listen("tcp", sinkAddr)
 	if err != nil {
@@ -244,7 +247,7 @@ func drive(in *installation, db *database, programs []*program, sinkAddr string,
 	return r, nil
 }
 
-// measure runs the pairs of one concurrency.
+// measure runs the pairs at one concurrency.
 func measure(in *installation, db *database, servers []*program, floor *program, sinkAddr string, concurrency int) (point, error) {
 	var rate, cpu, databaseCPU, floorRate, floorCPU, rateRatio, cpuRatio, start, message, check []float64
 	for range *rounds {
@@ -272,7 +275,7 @@ func median(all []float64) float64 {
 	return all[len(all)/2]
 }
 
-// measureMemory reads the server's memory as it is, and what idle connections add to it.
+// measureMemory returns the server's memory, and the growth per idle connection.
 func measureMemory(p *program, rows int) (memory, error) {
 	before, err := p.resident()
 	if err != nil {
@@ -289,7 +292,8 @@ func measureMemory(p *program, rows int) (memory, error) {
 		if err != nil {
 			return memory{}, err
 		}
-		// One request each: a connection that was never used hasn't its buffers yet.
+		// Make one request on each, because an unused connection doesn't have its
+		// buffers yet.
 		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
 			return memory{}, err
@@ -300,7 +304,7 @@ func measureMemory(p *program, rows int) (memory, error) {
 	return memory{rows, before, float64(after-before) / float64(max(*idle, 1))}, err
 }
 
-// A program is one that we started.
+// A program is a process that we started.
 type program struct {
 	cmd *exec.Cmd
 	url string
@@ -311,7 +315,7 @@ func (p *program) stop() {
 	p.cmd.Wait()
 }
 
-// resident is the process's resident memory in bytes.
+// resident returns the process's resident memory in bytes.
 func (p *program) resident() (int, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -353,15 +357,17 @@ type installation struct {
 	binary, dir, project, token string
 }
 
-// posting makes the example's carrier post to an address, and names the database.
+// posting returns an edit that makes the example's carrier post to an address,
+// and sets the database.
 func posting(sinkAddr, database string) func(string) string {
 	return func(config string) string {
-		config = strings.Replace(config, "\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", 1) // the first one is the database's
+		config = strings.Replace(config, "\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", 1) // the first url is the database's
 		return strings.Replace(config, "http://127.0.0.1:9000/messages", "http://"+sinkAddr+"/", 1)
 	}
 }
 
-// install follows the comment at the top of the example configuration, which it edits.
+// install follows the instructions at the top of the example configuration, after
+// editing it.
 func install(binaries string, edit func(string) string, db *database) (*installation, error) {
 	dir, err := os.MkdirTemp("", "countersign-bench-data-")
 	if err != nil {
@@ -373,7 +379,7 @@ func install(binaries string, edit func(string) string, db *database) (*installa
 		return nil, err
 	}
 	config = []byte(strings.NewReplacer(
-		"timeout: 750ms", "timeout: 10s", // a disk that stalls shall be slow here, and not end the run
+		"timeout: 750ms", "timeout: 10s", // a disk that stalls should slow the run down, not end it
 		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`,
 	).Replace(edit(string(config))))
 	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
@@ -387,7 +393,7 @@ func install(binaries string, edit func(string) string, db *database) (*installa
 		{"key", "create", "--config", "countersign.yaml", "--json", "--project", "bench"},
 	} {
 		if db.filled && step[0] == "project" {
-			continue // it is there
+			continue // the database has it already
 		}
 		out, err := in.run(step...)
 		if err != nil {
@@ -415,7 +421,7 @@ func (in *installation) run(args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// serve starts the server, with its log going to a file as in production.
+// serve starts the server and sends its log to a file, as in production.
 func (in *installation) serve() (*program, error) {
 	out, err := os.CreateTemp(in.dir, "log-*")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 // print writes the tables of docs/performance.md.
 func (r *report) print() {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(t, "| rows\t| replicas\t| at once\t| verifications/s\t| floor's\t| ratio\t| CPU µs\t| database's\t| floor's\t| ratio\t| start p99 ms\t| message p99 ms\t| check p99 ms\t|")
+	fmt.Fprintln(t, "| rows\t| replicas\t| concurrent\t| verifications/s\t| floor's\t| ratio\t| CPU µs\t| database's\t| floor's\t| ratio\t| start p99 ms\t| message p99 ms\t| check p99 ms\t|")
 	fmt.Fprintln(t, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, p := range r.Points {
 		fmt.Fprintf(t, "| %d\t| %d\t| %d\t| %.0f\t| %.0f\t| %.2f\t| %.0f\t| %.0f\t| %.0f\t| %.2f\t| %.1f\t| %.1f\t| %.1f\t|\n",
@@ -25,19 +25,19 @@ func (r *report) print() {
 	t.Flush()
 }
 
-// The plot's measures, in pixels.
+// The plot's dimensions, in pixels.
 const (
 	plotWidth, plotHeight = 360, 240
 	plotLeft, plotTop     = 60, 40
 	plotGap               = 100
-	plotColumns, plotLine = 2, 16 // of the names under it
+	plotColumns, plotLine = 2, 16 // of the legend below
 )
 
-// plot draws two charts: verifications a second and CPU for one, over how many at once, or over how many
-// rows where there are more sizes than numbers at once.
+// plot draws two charts: verifications a second and CPU for one, over the number of concurrent
+// verifications, or over the number of rows if the run has more sizes of the database.
 func (r *report) plot() string {
 	var b strings.Builder
-	over := axis{"at once", "verifications at once", func(p point) int { return p.Concurrency }, r.Points}
+	over := axis{"concurrent", "concurrent verifications", func(p point) int { return p.Concurrency }, r.Points}
 	other := axis{"rows", "verifications in the database before", func(p point) int { return p.Rows }, r.Points}
 	if len(other.marks()) > len(over.marks()) {
 		over, other = other, over
@@ -52,14 +52,14 @@ func (r *report) plot() string {
 	return b.String()
 }
 
-// An axis is what the points lie over, or what tells their lines apart.
+// An axis is the horizontal axis, or the property that distinguishes the lines.
 type axis struct {
 	short, title string
 	of           func(point) int
 	points       []point
 }
 
-// marks are the values that there are, in the order of the run.
+// marks returns the distinct values, in the order of the run.
 func (a axis) marks() (all []int) {
 	for _, p := range a.points {
 		if !slices.Contains(all, a.of(p)) {
@@ -69,7 +69,7 @@ func (a axis) marks() (all []int) {
 	return all
 }
 
-// A series is the points of one line.
+// A series holds the points of one line.
 type series struct {
 	name   string
 	points []point

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/internal/bench"
 )
 
-// binds times window are as many messages without a response as there may be.
+// binds times window is the highest number of messages without a response.
 const binds, window = 4, 100
 
 // An arm is a server with one kind of carrier.
@@ -21,17 +21,17 @@ type arm struct {
 	name   string
 	in     *installation
 	server *program
-	sink   net.Listener // of the SMSC; nil: HTTP
+	sink   net.Listener // of the SMSC, or of HTTP between runs
 	smsc   *bench.SMSC
 
 	rates, cpus, rateRatios, cpuRatios, messages []float64
 }
 
-// compareCarriers measures the server with an SMPP carrier, without receipts and with them, against the
-// same with its HTTP carrier: in turns, in one run.
+// compareCarriers compares the server with an SMPP carrier, without receipts and with them, to the
+// server with its HTTP carrier. The three take turns in one run.
 func compareCarriers(binaries string) error {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(t, "| carrier\t| at once\t| verifications/s\t| to HTTP's\t| CPU µs\t| to HTTP's\t| message p99 ms\t|")
+	fmt.Fprintln(t, "| carrier\t| concurrent\t| verifications/s\t| to HTTP's\t| CPU µs\t| to HTTP's\t| message p99 ms\t|")
 	fmt.Fprintln(t, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, c := range numbers(*atOnce) {
 		arms, err := measureCarriers(binaries, c)
@@ -46,7 +46,7 @@ func compareCarriers(binaries string) error {
 	return t.Flush()
 }
 
-// measureCarriers makes the rounds at one concurrency, on servers of their own.
+// measureCarriers runs the rounds at one concurrency, on servers of their own.
 func measureCarriers(binaries string, concurrency int) (arms []*arm, err error) {
 	defer func() {
 		for _, a := range arms {
@@ -87,7 +87,7 @@ func (a *arm) begin(binaries string) (err error) {
 	addr := a.sink.Addr().String()
 	edit := posting(addr, "")
 	if a.name == "HTTP" {
-		a.sink.Close() // each run listens on it anew
+		a.sink.Close() // each run listens on it again
 	} else {
 		a.smsc = &bench.SMSC{}
 		go a.smsc.Serve(a.sink)
@@ -139,7 +139,7 @@ func (a *arm) stop() {
 	if a.server != nil {
 		a.server.stop()
 	}
-	a.sink.Close() // a second time does nothing
+	a.sink.Close() // closing it twice does no harm
 	if a.in != nil {
 		os.RemoveAll(a.in.dir)
 	}

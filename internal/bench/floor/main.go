@@ -1,6 +1,6 @@
-// Floor does the least that can be called starting and checking a verification: two JSON handlers
-// over a map, and one POST of the message. It stores nothing, limits nothing and asks for no
-// credentials. "make bench" compares the server's cost with its.
+// Floor is the smallest program that starts and checks verifications: two JSON handlers over a
+// map, and one POST of the message. It stores nothing, limits nothing and asks for no
+// credentials. "make bench" compares the server's cost with its cost.
 package main
 
 import (

@@ -1,6 +1,7 @@
-// Package exchange makes one HTTP request to whoever takes messages, and says what became of it:
-// whether the message may be out there, or certainly isn't. It goes nowhere that nobody configured,
-// and its errors repeat nothing that the receiver wrote, since that may be the code.
+// Package exchange makes one HTTP request to the receiver of a message, and reports whether the
+// receiver may have the message or certainly doesn't. It follows no redirects, so that codes reach
+// configured receivers only. Its errors never quote the receiver's words, because those may contain
+// the code.
 package exchange
 
 import (
@@ -22,10 +23,12 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-// MaxAnswer is how much of an answer is read, so that its connection can be used again.
+// MaxAnswer is the number of bytes of an answer to read, so that the connection can be
+// used again.
 const MaxAnswer = 64 << 10
 
-// CheckURL says what is wrong with a receiver's URL, if anything.
+// CheckURL returns an error if a receiver's URL isn't allowed. plaintext allows
+// http to other machines.
 func CheckURL(s string, plaintext bool) error {
 	u, err := url.Parse(s)
 	switch {
@@ -39,26 +42,27 @@ func CheckURL(s string, plaintext bool) error {
 	return nil
 }
 
-// A Client makes requests. It is safe for concurrent use. It is no [http.Client], which follows
-// redirects: one would take the code to a place that nobody configured.
+// A Client makes requests. It is safe for concurrent use. It isn't an [http.Client], because
+// that follows redirects, which would send the code to a receiver that nobody configured.
 type Client struct {
 	transport *http.Transport
 	repeat    bool
 }
 
-// Options say how a [Client] connects.
+// Options configure a [Client].
 type Options struct {
-	Dial  time.Duration  // limit of making a connection
-	Conns int            // connections at once
-	Roots *x509.CertPool // nil: the system's
+	Dial  time.Duration  // limit for making a connection
+	Conns int            // maximum number of connections
+	Roots *x509.CertPool // nil means the system's
 
-	// Repeat says that the receiver drops repeats, since its requests name the message: one that met a
-	// connection which the receiver was closing is made once more.
+	// Repeat says that the receiver drops repeats, because its requests name the message. The client
+	// then repeats a request that met a connection that the receiver was closing.
 	Repeat bool
 }
 
-// How long a connection is kept without work. Where nothing is repeated, a request that meets one that
-// the receiver is closing may be lost: so it is less there than the 5 s after which common servers close.
+// How long an unused connection is kept. Without Repeat, a request may be lost if it meets a connection
+// that the receiver is closing. So that limit is below the 5 s after which common servers close
+// connections.
 const (
 	idle               = time.Minute
 	idleUnlessRepeated = 4 * time.Second
@@ -82,12 +86,12 @@ func New(o Options) *Client {
 	}, o.Repeat}
 }
 
-// CloseIdleConnections closes those that no request uses.
+// CloseIdleConnections closes the connections that no request uses.
 func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
-// Do makes a request, and with [Options].Repeat once more if it met a connection that the receiver was closing.
-// Its error is [carrier.Unknown] where the receiver may have the message, and else says that the
-// receiver is unreachable. The caller closes the answer's body.
+// Do makes a request. With [Options].Repeat, it repeats the request once if the receiver was closing the
+// connection. The error is [carrier.Unknown] if the receiver may have the message; otherwise its reason is
+// [carrier.ReasonUnreachable]. The caller closes the answer's body.
 func (c *Client) Do(ctx context.Context, request func(context.Context) (*http.Request, error)) (*http.Response, error) {
 	resp, x, err := c.once(ctx, request)
 	if err != nil && c.repeat && x.stale() && ctx.Err() == nil {
@@ -102,17 +106,17 @@ func (c *Client) Do(ctx context.Context, request func(context.Context) (*http.Re
 	return resp, nil
 }
 
-// fate is what happened to one request, so far.
+// A fate records the progress of one request.
 type fate struct{ reused, written, answered atomic.Bool }
 
-// out reports whether the receiver may have the request. When a kept connection goes, net/http may say so
-// before it knows that the request was written. What certainly wasn't it has sent again, on a new one.
+// out reports whether the receiver may have the request. If a reused connection breaks, net/http may
+// report that before it knows that the request was written. A request that certainly wasn't written,
+// net/http itself sends again on a new connection.
 func (x *fate) out() bool { return x.written.Load() || x.reused.Load() }
 
-// stale reports whether the request met a connection that the receiver was closing after a while
-// without work. Then it is made once more. net/http would do so too for a request that may be
-// repeated, but as often as there are idle connections, and a receiver that breaks down over a
-// message after sending it would send it that often.
+// stale reports whether the request met an idle connection that the receiver was closing. Do
+// then repeats it once. net/http would repeat it as often as there are idle connections. A
+// receiver that sends a message and then breaks down would send it that many times.
 func (x *fate) stale() bool { return x.reused.Load() && !x.answered.Load() }
 
 func (c *Client) once(ctx context.Context, request func(context.Context) (*http.Request, error)) (*http.Response, *fate, error) {
@@ -120,7 +124,7 @@ func (c *Client) once(ctx context.Context, request func(context.Context) (*http.
 	req, err := request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			secure, ok := info.Conn.(*tls.Conn)
-			http2 := ok && secure.ConnectionState().NegotiatedProtocol == "h2" // it says what it took
+			http2 := ok && secure.ConnectionState().NegotiatedProtocol == "h2" // an HTTP/2 server reports which requests it accepted
 			x.reused.Store(info.Reused && !http2)
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
@@ -137,7 +141,7 @@ func (c *Client) once(ctx context.Context, request func(context.Context) (*http.
 	return resp, x, err
 }
 
-// bare drops the URL, whose query may hold a token.
+// bare drops the URL from an error, because its query may hold a token.
 func bare(err error) error {
 	var located *url.Error
 	if errors.As(err, &located) {
@@ -146,8 +150,8 @@ func bare(err error) error {
 	return err
 }
 
-// silent drops also what the receiver wrote, which net/http quotes where it can't read it: it may
-// have repeated the code.
+// silent also drops the receiver's words, which net/http quotes if it can't parse them. They may
+// contain the code.
 func silent(err error) error {
 	err = bare(err)
 	var network *net.OpError
@@ -162,17 +166,17 @@ func silent(err error) error {
 	return errors.New("the receiver's answer can't be read")
 }
 
-// Status makes an error of an answer's status. The words after it are the receiver's: they may
-// repeat the code.
+// Status returns an error for an answer's status. It leaves out the receiver's reason phrase,
+// because that may contain the code.
 func Status(resp *http.Response) error {
 	return fmt.Errorf("the receiver answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// RetryAfter reads the header of that name in both of its forms (RFC 9110 §10.2.3); 0 if it says
-// nothing, at most a day.
+// RetryAfter parses a Retry-After header in both of its forms (RFC 9110 §10.2.3). It returns 0
+// if the value is invalid, and at most a day.
 func RetryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(seconds, 86400)) * time.Second // where it is out of range, it is the largest
+		return time.Duration(min(seconds, 86400)) * time.Second // out of range, seconds is the largest value
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return min(max(0, at.Sub(now)), 24*time.Hour)

@@ -1,5 +1,6 @@
-// Package http is the carrier for whoever can take an HTTP request: it posts each message as JSON
-// to one URL, signed as Standard Webhooks says, and understands the status of the answer.
+// Package http is the carrier for any receiver of HTTP requests. It posts each message as JSON to
+// one URL, signed as the Standard Webhooks specification says, and decides by the answer's
+// status.
 //
 //	POST /messages HTTP/1.1
 //	Content-Type: application/json
@@ -10,9 +11,10 @@
 //	{"id":"…","verification_id":"…","channel":"sms","to":"+12025550100","from":"+12025550199",
 //	 "body":"Your code is 493817","code_expires_at":"2026-05-04T13:00:00.000Z","attempt":1}
 //
-// 2xx means that the receiver has it. 429 and 5xx mean later, after Retry-After if there is one;
-// every other 4xx means never. The id is the same in all attempts, so that a receiver can drop
-// repeats. Source: standardwebhooks.com, "Standard Webhooks" specification, Metadata and Signatures.
+// 2xx means that the receiver has the message. 429 and 5xx mean "try again later", after Retry-After
+// if it is present. Every other 4xx means "never try again". The id is the same in all attempts, so
+// that a receiver can drop repeats. Source: standardwebhooks.com, "Standard Webhooks" specification,
+// Metadata and Signatures.
 package http
 
 import (
@@ -40,20 +42,21 @@ import (
 // Config describes one receiver.
 type Config struct {
 	Name   string
-	URL    string // https, or http to a loopback address or where Plaintext allows it
+	URL    string // https; http only to a loopback address or with Plaintext
 	Secret Secret // signs the requests
-	// Plaintext allows http to other machines. Everybody on the way can then read the codes.
+	// Plaintext allows http to other machines. Anybody on the way can then read the codes.
 	Plaintext bool
-	// RootCAs are trusted instead of the system's, if set.
+	// RootCAs, if set, replace the system's.
 	RootCAs *x509.CertPool
-	Timeout time.Duration // of one message, from dialling to the answer's end
-	Conns   int           // connections at once
+	Timeout time.Duration // for one message, from dialling to the end of the answer
+	Conns   int           // maximum number of connections
 }
 
-// A Secret signs requests: 24 to 64 bytes.
+// A Secret is a key of 24 to 64 bytes that signs requests.
 type Secret []byte
 
-// ParseSecret reads a secret in Standard Webhooks' form, whsec_ and base64. It never quotes it.
+// ParseSecret parses a secret as Standard Webhooks writes it: whsec_ and base64. Its error
+// never quotes the secret.
 func ParseSecret(s string) (Secret, error) {
 	b64, ok := strings.CutPrefix(strings.TrimSpace(s), "whsec_")
 	key, err := base64.StdEncoding.DecodeString(b64)
@@ -63,7 +66,7 @@ func ParseSecret(s string) (Secret, error) {
 	return key, nil
 }
 
-// Encode writes a secret in the form that ParseSecret reads.
+// Encode formats a secret as [ParseSecret] reads it.
 func (s Secret) Encode() verify.Secret {
 	return verify.Secret("whsec_" + base64.StdEncoding.EncodeToString(s))
 }
@@ -72,7 +75,7 @@ func (s Secret) Encode() verify.Secret {
 type Carrier struct {
 	Config
 	client *exchange.Client
-	macs   sync.Pool // of hash.Hash by the secret: one that was used before has it hashed already
+	macs   sync.Pool // of hash.Hash with the secret; a used one has already hashed it
 }
 
 // Check says all that is wrong with a configuration.
@@ -100,7 +103,7 @@ func (c *Carrier) Name() string { return c.Config.Name }
 // Limit implements [carrier.Limiter].
 func (c *Carrier) Limit() time.Duration { return c.Timeout }
 
-// payload is the request's body.
+// A payload is the body of a request.
 type payload struct {
 	ID             string `json:"id"`
 	VerificationID string `json:"verification_id"`
@@ -151,7 +154,8 @@ func (c *Carrier) sign(req *http.Request, id string, now time.Time, body []byte)
 	req.Header.Set("User-Agent", "Countersign")
 }
 
-// decide maps a status to what happens next.
+// decide maps the answer's status to the error that tells the dispatcher what
+// to do next.
 func decide(resp *http.Response) error {
 	code := resp.StatusCode
 	if code >= 200 && code < 300 {

@@ -19,20 +19,22 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Prefix is where [Handler] answers.
+// Prefix is the path below which [Handler] serves.
 const Prefix = "/carriers/"
 
 const (
 	maxReport  = 64 << 10 // bytes of one request
 	maxReports = 1000     // in one request
 
-	// Anybody can send a body that pretends to be signed: so many are read at once, and so many of one
-	// address, each for so long. They take 8 MiB.
+	// Anybody can send a body that pretends to be signed. These constants bound how many such bodies
+	// are read concurrently, how many of them from one address, and how long each may take. Together
+	// the bodies take at most 8 MiB.
 	maxUnproven, maxUnprovenOfOne = 128, 32
 	bodyTimeout                   = 5 * time.Second
 )
 
-// publicURL is where the provider reports about an attempt, or asks what its call says.
+// publicURL returns the URL to which the provider sends reports about an attempt
+// ("status"), or asks what its call says ("answer").
 func (c *Carrier) publicURL(of, token string) string {
 	u := strings.TrimSuffix(c.Public, "/") + Prefix + c.Config.Name + "/" + of
 	if c.Spec.Callback.Check == "path" {
@@ -41,19 +43,23 @@ func (c *Carrier) publicURL(of, token string) string {
 	return u + "?m=" + url.QueryEscape(token)
 }
 
-// Handler answers the reports of providers:
+// Handler serves the reports of providers:
 //
-//	POST /carriers/{name}/status        signed as the provider does
+//	POST /carriers/{name}/status        signed by the provider
 //	POST /carriers/{name}/status/{key}  with the secret in the URL
 //
-// and their questions what a call says:
+// and their requests for the words of a call:
 //
 //	POST /carriers/{name}/answer, /carriers/{name}/answer/{key}  proven in the same way
 //
-// GET of a report is the same, with the report in the query. 200 means that there is nothing more to do, also where
-// nobody knows the message (any more); 503 that the provider should report again. A report says whether
-// a message arrived. It can't say anything about a verification: there is no word for that in a
-// [carrier.Receipt]. 403 is for everything that no provider of ours sends, whatever carrier it names.
+// A report may also be a GET with the report in the query. The status of the answer is
+//
+//	200  if the provider need not report again, even if the message is unknown
+//	503  if the provider should report again
+//	403  for every request that doesn't come from a configured provider, whatever carrier it names
+//
+// A report tells whether a message arrived. It can't change a verification, because a [carrier.Receipt] has
+// no field for that.
 func Handler(log *outage.Log, carriers ...*Carrier) http.Handler {
 	h := &handler{log: log, carriers: map[string]*Carrier{}, unproven: map[string]int{}}
 	for _, c := range carriers {
@@ -62,12 +68,12 @@ func Handler(log *outage.Log, carriers ...*Carrier) http.Handler {
 		}
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+Prefix+"{name}/status", h.status)
-	mux.HandleFunc("POST "+Prefix+"{name}/status/{key}", h.status)
-	mux.HandleFunc("GET "+Prefix+"{name}/status", h.status)
-	mux.HandleFunc("GET "+Prefix+"{name}/status/{key}", h.status)
-	mux.HandleFunc("POST "+Prefix+"{name}/answer", h.answer)
-	mux.HandleFunc("POST "+Prefix+"{name}/answer/{key}", h.answer)
+	mux.HandleFunc("POST "+Prefix+"{name}/status", h.serveStatus)
+	mux.HandleFunc("POST "+Prefix+"{name}/status/{key}", h.serveStatus)
+	mux.HandleFunc("GET "+Prefix+"{name}/status", h.serveStatus)
+	mux.HandleFunc("GET "+Prefix+"{name}/status/{key}", h.serveStatus)
+	mux.HandleFunc("POST "+Prefix+"{name}/answer", h.serveAnswer)
+	mux.HandleFunc("POST "+Prefix+"{name}/answer/{key}", h.serveAnswer)
 	return mux
 }
 
@@ -75,26 +81,27 @@ type handler struct {
 	log      *outage.Log
 	carriers map[string]*Carrier
 
-	mu       sync.Mutex     // guards what follows
-	unproven map[string]int // bodies that are being read, by address
-	reading  int            // their sum
+	mu       sync.Mutex     // guards the fields below
+	unproven map[string]int // number of bodies that are being read, by address
+	reading  int            // sum of unproven
 }
 
-// once reports whether a proven request counts a single time: the answer to a question holds the code,
-// and what isn't signed whole may be written by anybody who has seen it. A whole report that is repeated says
-// what it said before, which changes nothing; a provider repeats it when our answer got lost.
+// once reports whether a proven request is accepted only once. That applies to requests for a call's words,
+// because the answer holds the code. It also applies to reports that aren't signed whole, because anybody who
+// has seen the signature could write another report with it. Repeating a report that is signed whole changes
+// nothing; a provider repeats it when our answer got lost.
 func once(r *report) bool {
 	return r.urlOnly || r.question
 }
 
-// proven reads a request of a provider. If it isn't one, it is answered, and there is no report. What
-// anybody can see, how long the answer takes as well, is the same for every carrier that there is or isn't:
-// without a signature the body isn't read, and with one it is.
+// proven reads a provider's request and checks its proof. If the proof is invalid, proven answers the
+// request and returns no report. An outsider sees the same answer, after the same time, whether or not a
+// carrier exists: without a signature the body isn't read, and with one it is.
 func (h *handler) proven(w http.ResponseWriter, r *http.Request, question bool) (*Carrier, *report) {
 	c := h.carriers[r.PathValue("name")]
 	byPath := r.PathValue("key") != ""
 	if byPath && !c.provenByPath(r) || !byPath && !signed(r.Header) {
-		h.refuse(w, c)
+		h.refuse(w, r, c)
 		return nil, nil
 	}
 	body, ok := h.read(w, r, byPath)
@@ -102,38 +109,38 @@ func (h *handler) proven(w http.ResponseWriter, r *http.Request, question bool) 
 		return nil, nil
 	}
 	if c == nil || byPath != c.byPath() {
-		h.refuse(w, c)
+		h.refuse(w, r, c)
 		return nil, nil
 	}
 	rep := &report{Request: r, url: strings.TrimSuffix(c.Public, "/") + r.URL.RequestURI(), body: body, question: question}
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {
-		rep.form, _ = url.ParseQuery(string(body)) // what can't be read isn't signed either
+		rep.form, _ = url.ParseQuery(string(body)) // a form that can't be parsed isn't signed either
 	}
 	if !c.prove(rep, c.Now()) || once(rep) && !c.used.take(rep.marks) {
-		h.refuse(w, c)
+		h.refuse(w, r, c)
 		return nil, nil
 	}
 	return c, rep
 }
 
-// byPath reports whether a carrier's reports are proven by the secret in their URL.
+// byPath reports whether the secret in the URL proves the carrier's reports.
 func (c *Carrier) byPath() bool { return c.Spec.Callback.Check == "path" }
 
-// provenByPath reports whether a request shows the carrier's secret in its URL. c may be nil.
+// provenByPath reports whether a request has the carrier's secret in its URL. c may be nil.
 func (c *Carrier) provenByPath(r *http.Request) bool {
 	return c != nil && c.byPath() && c.prove(&report{Request: r}, c.Now())
 }
 
 // refuse answers what no provider sends. The log says it of carriers that there are: nobody can fill it
 // with names.
-func (h *handler) refuse(w http.ResponseWriter, c *Carrier) {
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, c *Carrier) {
 	if c != nil {
-		h.log.Warn("a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
+		h.log.WarnContext(r.Context(), "a report was not from the provider: if all of them are, compare public.url and the callback's secret with the provider's console", "carrier", c.Name())
 	}
-	http.Error(w, "not signed by the provider, too old, or there before", http.StatusForbidden)
+	http.Error(w, "not signed by the provider, too old, or a repeat", http.StatusForbidden)
 }
 
-// read reads a body, or answers why not. One that nobody has proven yet needs a place.
+// read reads a body, or answers with an error. A body without a proof needs a place.
 func (h *handler) read(w http.ResponseWriter, r *http.Request, proven bool) ([]byte, bool) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, true
@@ -148,10 +155,10 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request, proven bool) ([]b
 		defer h.leave(client)
 	}
 	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Now().Add(bodyTimeout)) // fails where there is no connection, as in tests
+	control.SetReadDeadline(time.Now().Add(bodyTimeout)) // fails without a connection, as in tests
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
 	if err != nil {
-		http.Error(w, "too large, or cut off", http.StatusRequestEntityTooLarge)
+		http.Error(w, "the body is too large, or ended early", http.StatusRequestEntityTooLarge)
 		return nil, false
 	}
 	control.SetReadDeadline(time.Time{})
@@ -178,15 +185,15 @@ func (h *handler) leave(client string) {
 	}
 }
 
-// answer says what a call says. The code leaves here as it does in a message: nothing of this is logged,
-// and nobody may keep it.
-func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
+// serveAnswer answers a provider's request for the words of a call. The answer holds the code, as a
+// message does, so it is never logged, and caches must not store it.
+func (h *handler) serveAnswer(w http.ResponseWriter, r *http.Request) {
 	c, rep := h.proven(w, r, true)
 	if rep == nil {
 		return
 	}
 	if c.Spec.Answer.Body == "" {
-		http.Error(w, "this provider has nothing to ask", http.StatusNotFound)
+		http.Error(w, "this carrier answers no requests for words", http.StatusNotFound)
 		return
 	}
 	said, err := c.say(r.Context(), r.URL.Query().Get("m"))
@@ -195,7 +202,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
 		said = []byte(c.Spec.Answer.None)
 	case err != nil:
 		c.used.giveBack(rep.marks)
-		h.fail("a call wasn't told what to say, the provider will ask again", c, err)
+		h.fail(r.Context(), "a call wasn't told what to say, the provider will ask again", c, err)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 		return
@@ -205,7 +212,8 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) {
 	w.Write(said)
 }
 
-// say renders what an attempt's call says, or fails with [verify.ErrNotFound] if that is nothing any more.
+// say renders the words of an attempt's call. It returns [verify.ErrNotFound] if there is nothing to say
+// any more.
 func (c *Carrier) say(ctx context.Context, token string) ([]byte, error) {
 	v, attempt, ok := parseToken(token)
 	if !ok {
@@ -219,15 +227,16 @@ func (c *Carrier) say(ctx context.Context, token string) ([]byte, error) {
 }
 
 // fail logs that a request wasn't carried out because of us.
-func (h *handler) fail(msg string, c *Carrier, err error) {
+func (h *handler) fail(ctx context.Context, msg string, c *Carrier, err error) {
 	if errors.Is(err, verify.ErrNoStore) {
-		h.log.DatabaseFailed(msg, err, "carrier", c.Name())
+		h.log.DatabaseFailedContext(ctx, msg, err, "carrier", c.Name())
 		return
 	}
-	h.log.Failed(msg, slog.LevelError, msg, "carrier", c.Name(), "err", err)
+	h.log.FailedContext(ctx, msg, slog.LevelError, msg, "carrier", c.Name(), "err", err)
 }
 
-func (h *handler) status(w http.ResponseWriter, r *http.Request) {
+// serveStatus passes the receipts of a provider's report on.
+func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request) {
 	c, rep := h.proven(w, r, false)
 	if rep == nil {
 		return
@@ -235,12 +244,12 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 	for _, receipt := range c.receipts(rep) {
 		switch err := c.receive(r.Context(), receipt); {
 		case errors.Is(err, verify.ErrNotFound):
-			h.log.Debug("a report was about a message that nobody knows", "carrier", c.Name())
+			h.log.DebugContext(r.Context(), "a report was about a message that nobody knows", "carrier", c.Name())
 		case err != nil:
 			if once(rep) {
 				c.used.giveBack(rep.marks)
 			}
-			h.fail("a report was not taken, the provider will send it again", c, err)
+			h.fail(r.Context(), "a report was not taken, the provider will send it again", c, err)
 			w.Header().Set("Retry-After", "5")
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 			return
@@ -249,7 +258,7 @@ func (h *handler) status(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// receipts reads a report. What says nothing final is left out.
+// receipts returns the receipts of a report. It skips items that aren't final.
 func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 	spec := c.Spec.Callback
 	query := r.URL.Query()
@@ -262,7 +271,8 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 		if !ok {
 			continue
 		}
-		// One URL is for one attempt; a list may be about several, and names each.
+		// The URL names one attempt. A list may report on several and names each
+		// of them.
 		v, attempt, ok := parseToken(find(item, spec.Token))
 		if !ok && spec.Each == "" {
 			v, attempt, ok = parseToken(query.Get("m"))
@@ -280,7 +290,8 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 	return all
 }
 
-// document is a report's JSON, or its form, or else its query, as JSON would have it.
+// document returns a report's JSON, or else its form, or else its query, in the form
+// of decoded JSON.
 func (r *report) document(query url.Values) any {
 	form := r.form
 	if form == nil {
@@ -296,7 +307,7 @@ func (r *report) document(query url.Values) any {
 	return doc
 }
 
-// read reads one report; not ok if it says nothing final.
+// read reads one item of a report. It reports false if the item isn't final.
 func (s CallbackSpec) read(item any) (r carrier.Receipt, ok bool) {
 	status := find(item, s.Status)
 	switch {

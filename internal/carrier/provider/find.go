@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// parse reads a JSON text; nil if it is none. Numbers stay as they are written.
+// parse parses a JSON text, keeping numbers as written. It returns nil if the
+// text isn't JSON.
 func parse(text []byte) any {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -19,7 +20,8 @@ func parse(text []byte) any {
 	return doc
 }
 
-// at returns what stands at a path: names and indexes with dots between; nil if nothing does.
+// at returns the value at a path of names and indexes with dots between them, or nil if there
+// is none.
 func at(doc any, path string) any {
 	if path == "" {
 		return doc
@@ -41,7 +43,7 @@ func at(doc any, path string) any {
 	return doc
 }
 
-// find returns the text of a single value at a path; "" if there is none.
+// find returns the single value at a path as text, or "" if there is none.
 func find(doc any, path string) string {
 	if path == "" {
 		return ""
@@ -58,7 +60,8 @@ func find(doc any, path string) string {
 	}
 }
 
-// fits reports whether a rule is about an answer. What it matched is one of the rule's own values.
+// fits reports whether a rule applies to an answer. matched is the value of the rule that the
+// answer holds, if the rule has values.
 func (r RuleSpec) fits(status int, doc any) (matched string, ok bool) {
 	text := strconv.Itoa(status)
 	if len(r.Status) > 0 && !slices.ContainsFunc(r.Status, func(p string) bool {

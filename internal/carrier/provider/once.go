@@ -8,12 +8,13 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// maxUsed is how many signatures a carrier remembers, the latest ones: some 10 MB.
+// maxUsed is the number of signatures that a carrier remembers. It drops the
+// oldest; all take some 10 MB.
 const maxUsed = 1 << 16
 
-// Used are signatures that have been taken, so that who has seen one can't use it again. Only proven ones
-// come here: nobody without the key makes it forget. A server that was restarted, or another one, knows
-// nothing of them.
+// used holds the signatures that were accepted, so that nobody who has seen one can use it again. It
+// holds proven signatures only, so that outsiders can't evict them. The memory isn't shared between
+// replicas and doesn't survive a restart.
 type used struct {
 	mu   sync.Mutex // guards seen
 	seen *simplelru.LRU[[sha256.Size]byte, struct{}]
@@ -22,12 +23,13 @@ type used struct {
 func newUsed(most int) *used {
 	seen, err := simplelru.NewLRU[[sha256.Size]byte, struct{}](most, nil)
 	if err != nil {
-		panic(err) // only for a size below 1
+		panic(err) // NewLRU fails only for a size below 1
 	}
 	return &used{seen: seen}
 }
 
-// take reports whether none of some marks has been taken before, and takes them.
+// take adds some marks. It reports false, and adds none of them, if one was
+// there before.
 func (u *used) take(marks []string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -40,7 +42,7 @@ func (u *used) take(marks []string) bool {
 	return true
 }
 
-// giveBack lets marks be taken again, because what they came with wasn't carried out.
+// giveBack removes marks, because their request wasn't carried out.
 func (u *used) giveBack(marks []string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

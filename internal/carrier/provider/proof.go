@@ -22,32 +22,34 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A report is a request that says what became of messages.
+// A report is a request in which a provider reports on messages or asks for the
+// words of a call.
 type report struct {
 	*http.Request
-	url  string // as the provider knows it
+	url  string // the public URL of the request, which the provider signs
 	body []byte
 	form url.Values // of the body
 
-	question bool // what a call says
+	question bool // asks for the words of a call
 
-	// What a proof found: marks are what no other report has, in the form that was signed, so that they can't be
-	// spelled in another way; of a report whose signature covers the URL only, nothing else is to be believed.
+	// The results of a proof. marks are values that no other report has, in the form that was signed, so that
+	// nobody can spell them differently. If urlOnly is true, the signature covers the URL only, and nothing
+	// else in the report is trustworthy.
 	marks   []string
 	urlOnly bool
 }
 
-// signedWhole reports whether a signature over URL and form leaves nothing of the report out: who has seen
-// one could move its form into the URL, where it reads the same to the signature, and write a body of
-// another kind.
+// signedWhole reports whether a signature over URL and form covers the whole report. Otherwise anybody who
+// has seen a signature could move its form into the URL, which the signature doesn't distinguish, and
+// write a body of another kind.
 func (r *report) signedWhole() bool { return r.form != nil || len(r.body) == 0 }
 
-// A proof reports whether a report comes from the provider, and is not an old one made again, as far as
-// the provider lets us know. It fills in what it found.
+// A proof reports whether a report comes from the provider and isn't a repeat of an old one, as far as
+// the provider's signatures show. It sets the report's marks and urlOnly.
 type proof func(r *report, now time.Time) bool
 
-// signed reports whether a request shows a signature of any kind that we know. It says nothing of whose:
-// asking for the carrier's own would tell which kind that is.
+// signed reports whether a request has a signature of any kind that we know. It doesn't look for the
+// carrier's own kind, because the answer would reveal that kind.
 func signed(h http.Header) bool {
 	for _, name := range []string{
 		"X-Twilio-Signature", "X-Signalwire-Signature", "Telnyx-Signature-Ed25519", "Authorization",
@@ -60,10 +62,11 @@ func signed(h http.Header) bool {
 	return false
 }
 
-// clockSkew is how old, or how far ahead, a report may be that says when it was made.
+// clockSkew is how far a report's own time may be in the past or the future.
 const clockSkew = 5 * time.Minute
 
-// newProof makes the check of a kind, for a channel. Its errors don't quote the key.
+// newProof returns the check of a kind for a channel. Its errors don't quote the
+// key.
 func newProof(kind, channel string, key verify.Secret) (proof, error) {
 	text := strings.TrimSpace(key.Reveal())
 	switch kind {
@@ -90,15 +93,16 @@ func newProof(kind, channel string, key verify.Secret) (proof, error) {
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// sameMAC compares a MAC with one written in base64.
+// sameMAC compares a MAC with one in base64.
 func sameMAC(written string, mac []byte) bool {
 	got, err := base64.StdEncoding.DecodeString(written)
 	return err == nil && hmac.Equal(got, mac)
 }
 
-// provesTwilio checks Twilio's signature, and SignalWire's for its compatible API: HMAC-SHA1 of the URL,
-// followed by the form's names and values, sorted. It doesn't say when. Twilio leaves out the usual port.
-// Source: twilio.com/docs/usage/security, "Validating requests"; developer.signalwire.com/guides/webhook-security.
+// provesTwilio checks a signature of Twilio, or of SignalWire's compatible API: HMAC-SHA1 of the URL followed
+// by the form's names and values, sorted. The signature holds no time. Twilio leaves out the default port.
+// Source: twilio.com/docs/usage/security, "Validating requests";
+// developer.signalwire.com/guides/webhook-security.
 func provesTwilio(r *report, key string) bool {
 	var params strings.Builder
 	for _, name := range sortedKeys(r.form) {
@@ -118,7 +122,8 @@ func provesTwilio(r *report, key string) bool {
 	})
 }
 
-// withAndWithoutPort are the ways to write a URL at its scheme's usual port, or else the URL.
+// withAndWithoutPort returns a URL with and without its scheme's default port. A URL with
+// another port comes back alone.
 func withAndWithoutPort(s string) []string {
 	u, err := url.Parse(s)
 	usual := map[string]string{"https": ":443", "http": ":80"}
@@ -140,15 +145,15 @@ func provesTelnyx(r *report, key ed25519.PublicKey, now time.Time) bool {
 		ed25519.Verify(key, slices.Concat([]byte(timestamp+"|"), r.body), sig)
 }
 
-// recent reports whether a time is about now.
+// recent reports whether a time is within clockSkew of now.
 func recent(unix int64, now time.Time) bool {
 	age := now.Unix() - unix
 	skew := int64(clockSkew / time.Second)
 	return unix > 0 && age <= skew && age >= -skew
 }
 
-// provesVonage checks the token that signs a report of Vonage's newer APIs: a JWT with HS256 that holds
-// the time and the body's hash.
+// provesVonage checks the token that signs a report of Vonage's newer APIs. It is a JWT with HS256 that
+// holds the time and the body's hash.
 // Source: developer.vonage.com/en/getting-started/concepts/webhooks, "Decoding signed webhooks".
 func provesVonage(r *report, key string, now time.Time) bool {
 	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -173,25 +178,26 @@ func provesVonage(r *report, key string, now time.Time) bool {
 	return recent(claims.IssuedAt, now) && same(strings.ToLower(claims.PayloadHash), hex.EncodeToString(sum[:]))
 }
 
-// readPart reads a part of a JWT.
+// readPart decodes a part of a JWT.
 func readPart(part string, into any) bool {
 	text, err := base64.RawURLEncoding.DecodeString(part)
 	return err == nil && json.NewDecoder(bytes.NewReader(text)).Decode(into) == nil
 }
 
-// provesPlivo checks version 3 of Plivo's signature: HMAC-SHA256 of the URL, the form and a nonce. It doesn't say
-// when.
+// provesPlivo checks version 3 of Plivo's signature: HMAC-SHA256 of the URL, the form and a nonce. The
+// signature holds no time.
 //
-// Plivo's own libraries disagree on how version 3 joins URL and form: with "?" (Python) or with "."
-// (Go). Both are taken; each needs the key.
-// Source: docs.plivo.com/docs/messaging/concepts/signature-validation, docs.plivo.com/docs/voice/xml/request/validation.
+// Plivo's own libraries disagree on how version 3 joins URL and form: with "?" (Python) or with "." (Go).
+// Both are accepted, because both need the key.
+// Source: docs.plivo.com/docs/messaging/concepts/signature-validation,
+// docs.plivo.com/docs/voice/xml/request/validation.
 func provesPlivo(r *report, key string) bool {
 	nonce := r.Header.Get("X-Plivo-Signature-V3-Nonce")
 	if nonce == "" {
 		return false
 	}
 	r.marks = []string{nonce}
-	if older := r.Header.Get("X-Plivo-Signature-V2-Nonce"); older != "" && older != nonce { // or that would still open something
+	if older := r.Header.Get("X-Plivo-Signature-V2-Nonce"); older != "" && older != nonce { // otherwise it would still be usable
 		r.marks = append(r.marks, older)
 	}
 	base, query, _ := strings.Cut(r.url, "?")
@@ -207,8 +213,8 @@ func provesPlivo(r *report, key string) bool {
 		joined+params.String()+"."+nonce, r.url+"."+params.String()+"."+nonce)
 }
 
-// provesPlivoURL checks version 2, which Plivo's page on messaging has: it covers the URL and a nonce only. It
-// counts where there is no version 3; that of calls always has one.
+// provesPlivoURL checks version 2, the one on Plivo's page about messaging. It covers only the URL and a
+// nonce. It is accepted only without version 3, which requests about calls always have.
 func provesPlivoURL(r *report, key string) bool {
 	for _, name := range []string{"X-Plivo-Signature-V3-Nonce", "X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"} {
 		if r.Header.Get(name) != "" {
@@ -221,7 +227,7 @@ func provesPlivoURL(r *report, key string) bool {
 	return nonce != "" && provesAny(r, key, []string{"X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"}, base+nonce, r.url+nonce)
 }
 
-// provesAny reports whether one of some headers, which may be lists, holds the MAC of one of some texts.
+// provesAny reports whether any of the headers, which may be lists, holds the MAC of any of the texts.
 func provesAny(r *report, key string, headers []string, texts ...string) bool {
 	for _, name := range headers {
 		for written := range strings.SplitSeq(r.Header.Get(name), ",") {
@@ -235,7 +241,7 @@ func provesAny(r *report, key string, headers []string, texts ...string) bool {
 	return false
 }
 
-// sortedQuery writes a query's parts in order.
+// sortedQuery returns a query with its parts sorted.
 func sortedQuery(query string) string {
 	parts := strings.Split(query, "&")
 	slices.Sort(parts)

@@ -1,9 +1,9 @@
-// Package provider is the carrier for providers' HTTP APIs. What sets one provider apart from another
-// is data, a [Spec]: how a request looks, what an answer means, how it reports later what became of a
-// message. There are presets for those that many people use; any other is written in the configuration.
+// Package provider is the carrier for providers' HTTP APIs. A [Spec] describes an API as data: its
+// request, the meaning of its answers, and its reports about messages. Presets describe widely used
+// providers; operators describe others in the configuration.
 //
-// A request that was written and not answered may have been carried out: it is [carrier.Unknown], and not
-// made again. Nothing that a provider writes ends in an error, since it may repeat the code.
+// A request without an answer may have been carried out, so it is [carrier.Unknown] and not repeated.
+// Errors never quote a provider's words, because those may contain the code.
 package provider
 
 import (
@@ -30,36 +30,37 @@ import (
 // Config describes one provider.
 type Config struct {
 	Name string
-	Spec Spec // with the preset's
+	Spec Spec // including the preset's keys
 
 	Account, User, Host, Region, Profile string // for templates, see [Fields]
 
-	Secret         verify.Secret // proves who we are
-	CallbackSecret verify.Secret // what reports are checked with; a public key for telnyx
-	// Public is the URL below which the outside reaches us. Without it there are no callbacks.
+	Secret         verify.Secret // authenticates requests
+	CallbackSecret verify.Secret // checks reports; a public key for telnyx
+	// Public is the URL under which providers reach us. Without it there are no callbacks.
 	Public string
 
-	RootCAs *x509.CertPool // trusted instead of the system's, if set
-	Timeout time.Duration  // of one message, from dialling to the answer's end
-	Conns   int            // connections at once
+	RootCAs *x509.CertPool // replace the system's, if set
+	Timeout time.Duration  // for one message, from dialling to the end of the answer
+	Conns   int            // maximum number of connections
 	Now     func() time.Time
 	Log     *slog.Logger
 }
 
-// A Carrier sends through one provider. It implements [carrier.Carrier].
+// A Carrier sends messages through one provider. It implements
+// [carrier.Carrier].
 type Carrier struct {
 	Config
 	templates *templates
 	sign      signer
-	prove     proof // nil: no callbacks
-	used      *used // signatures of theirs
+	prove     proof // nil without callbacks
+	used      *used // signatures of the provider
 	client    *exchange.Client
 	receive   func(context.Context, carrier.Receipt) error
 	words     func(ctx context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error)
-	refused   atomic.Bool // the provider said last that an operator must act
+	refused   atomic.Bool // the provider's last answer was one that an operator must act on
 }
 
-// New returns a carrier, or says what is wrong with its configuration. It doesn't connect yet.
+// New returns a carrier, or an error if the configuration is invalid. It doesn't connect yet.
 func New(c Config) (*Carrier, error) {
 	c.Spec.Channel = cmp.Or(c.Spec.Channel, string(verify.SMS))
 	c.Spec.Method = cmp.Or(c.Spec.Method, http.MethodPost)
@@ -68,7 +69,7 @@ func New(c Config) (*Carrier, error) {
 	if err := c.Spec.check(); err != nil {
 		return nil, err
 	}
-	if c.CallbackSecret == "" && c.Spec.Callback.Shared && c.Spec.Callback.Check != "path" { // a URL isn't the place for it
+	if c.CallbackSecret == "" && c.Spec.Callback.Shared && c.Spec.Callback.Check != "path" { // the secret of requests must not be in a URL
 		c.CallbackSecret = c.Secret
 	}
 	p := &Carrier{Config: c, client: exchange.New(exchange.Options{Dial: c.Timeout, Conns: c.Conns, Roots: c.RootCAs})}
@@ -88,7 +89,7 @@ func New(c Config) (*Carrier, error) {
 		}
 		p.used = newUsed(maxUsed)
 	} else if c.Spec.Answer.Body != "" {
-		return nil, errors.New("answer: needs public.url, where the provider asks what to say, and the secret that it signs with")
+		return nil, errors.New("answer: needs public.url, where the provider asks for the words, and the secret that the provider signs with")
 	}
 	return p, nil
 }
@@ -112,23 +113,24 @@ func (c *Carrier) Name() string { return c.Config.Name }
 // Limit implements [carrier.Limiter].
 func (c *Carrier) Limit() time.Duration { return c.Timeout }
 
-// Receives reports whether the provider can report what became of messages.
+// Receives reports whether the provider can report on messages.
 func (c *Carrier) Receives() bool {
 	return c.Spec.Callback.Check != "" && c.CallbackSecret != "" && c.Public != ""
 }
 
-// OnReceipt sets who is told what became of messages. Set it before any request comes in.
+// OnReceipt sets the function that stores receipts. Call it before the first request
+// comes in.
 func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
 	c.receive = receive
 }
 
-// OnAnswer sets who knows what an attempt's call says: see [Carrier.answer]. Set it before any request
-// comes in.
+// OnAnswer sets the function that returns the words of an attempt's call: see [Handler]. Call it
+// before the first request comes in.
 func (c *Carrier) OnAnswer(words func(ctx context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error)) {
 	c.words = words
 }
 
-// fields are what templates get for a message.
+// fields returns the values of a message for the templates.
 func (c *Carrier) fields(m verify.Message) Fields {
 	now := c.Now()
 	f := Fields{
@@ -146,7 +148,8 @@ func (c *Carrier) fields(m verify.Message) Fields {
 	return f
 }
 
-// spell writes a text for a voice: it would read a code as a number, or as a word.
+// spell separates the characters of the code, because a voice would otherwise read
+// it as a number or a word.
 func spell(text, code string) string {
 	if code == "" {
 		return text
@@ -154,10 +157,10 @@ func spell(text, code string) string {
 	return strings.ReplaceAll(text, code, strings.Join(strings.Split(code, ""), ", "))
 }
 
-// token names an attempt to the provider.
+// token returns the name of an attempt that the provider sees.
 func token(v verify.ID, attempt int) string { return v.String() + "." + strconv.Itoa(attempt) }
 
-// parseToken reads what token wrote.
+// parseToken parses a token.
 func parseToken(s string) (v verify.ID, attempt int, ok bool) {
 	id, n, ok := strings.Cut(s, ".")
 	if !ok || len(n) > 9 {
@@ -184,7 +187,7 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, e
 	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
 		if err != nil {
-			return nil, errors.New("the URL can't be used") // its text may hold the message
+			return nil, errors.New("the URL can't be used") // the error's text may hold the message
 		}
 		req.Header = r.header.Clone()
 		return req, c.sign(req, r.user, r.body, c.Now())
@@ -202,7 +205,7 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, e
 	return carrier.Result{Ref: ref}, c.noted(err)
 }
 
-// judge says what an answer means.
+// judge decides what an answer means, by the rules.
 func (c *Carrier) judge(resp *http.Response, doc any, m verify.Message) (ref string, err error) {
 	for _, rule := range slices.Concat(c.Spec.Rules, usual) {
 		matched, ok := rule.fits(resp.StatusCode, doc)
@@ -233,11 +236,12 @@ func (c *Carrier) judge(resp *http.Response, doc any, m verify.Message) (ref str
 	panic("provider: the last of the usual rules fits everything")
 }
 
-// noted tells the operator, once until it works again, that somebody must act.
+// noted logs that an operator must act, once until the provider accepts a
+// message again.
 func (c *Carrier) noted(err error) error {
 	if err == nil {
 		if c.refused.Swap(false) {
-			c.Log.Info("the provider takes messages again", "carrier", c.Config.Name)
+			c.Log.Info("the provider accepts messages again", "carrier", c.Config.Name)
 		}
 		return nil
 	}
@@ -257,12 +261,12 @@ var remedy = map[string]string{
 	carrier.ReasonRedirected:    "the URL has changed; it is not followed, as nobody configured the new one",
 }
 
-// maxRef is how long a provider's id may be.
+// maxRef is the longest allowed id of a provider, in bytes.
 const maxRef = 128
 
-// safeRef returns an id if it can be one. It is stored and logged, so nothing that may be the code may
-// be in it: no word of the text that has a digit, or no small letter. Without an id the token still
-// names the message in reports.
+// safeRef returns the provider's id of a message, or "" if it isn't safe to store and log. The id must
+// not contain anything that may be the code: a word of the text that has a digit or no lower-case
+// letter. Without an id, the token still identifies the message in reports.
 func safeRef(ref, text string) string {
 	if len(ref) > maxRef || strings.Trim(ref, letters+"-_.:+/=@") != "" {
 		return ""

@@ -409,8 +409,8 @@ func TestTheOperatorIsToldOnceThatSomebodyMustAct(t *testing.T) {
 	status = 400
 	send(1, "level=ERROR")
 	status = 201
-	send(1, "takes messages again")
-	send(1, "takes messages again")
+	send(1, "accepts messages again")
+	send(1, "accepts messages again")
 	status = 402
 	send(2, "level=ERROR")
 	wantSilent(t, written.String())
@@ -427,34 +427,34 @@ func TestAConfigurationIsTriedAtTheStart(t *testing.T) {
 	asJSON := []HeaderSpec{{"Content-Type", "application/json; charset=utf-8"}}
 	right := Spec{URL: "https://{{.Host}}/", Headers: form, Body: "to={{query .To}}&text={{query .Text}}"}
 	for want, change := range map[string]func(*Config){
-		"":                          func(*Config) {},
-		"body: not a template":      func(c *Config) { c.Spec.Body = "{{.To" },
-		"body: the template fails":  func(c *Config) { c.Spec.Body = "{{.Number}}" },
-		"url: must be an https URL": func(c *Config) { c.Spec.URL = "{{.Host}}/send" },
-		"url: must be https: over":  func(c *Config) { c.Spec.URL = "http://gateway.example/" },
-		"url: must not hold cred":   func(c *Config) { c.Spec.URL = "https://{{.Account}}:x@gateway.example/" },
-		"url: a message must not":   func(c *Config) { c.Spec.URL = "https://{{digits .To}}.example/" },
-		"url: the query can't":      func(c *Config) { c.Spec.URL = "https://gateway.example/?to={{query .To}}&text=%zz" },
-		"body: not a form":          func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{query .Text}}&rate=100%" },
-		"body: the text isn't in":   func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{.Text}}" },
-		"body: not JSON":            func(c *Config) { c.Spec.Headers, c.Spec.Body = asJSON, `{"to":{{json .To}},"text":"{{.Text}}"}` },
-		"body: the text isn't":      func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{query (digits .To)}}" },
-		"body: the number isn't":    func(c *Config) { c.Spec.Body = "text={{query .Text}}" },
-		"headers[0].value: must":    func(c *Config) { c.Spec.Headers = []HeaderSpec{{"X-Text", "{{.Text}}"}} },
-		"channel: must be one of":   func(c *Config) { c.Spec.Channel = "fax" },
-		"auth.kind: must be one of": func(c *Config) { c.Spec.Auth.Kind = "digest" },
-		"auth.header: must not":     func(c *Config) { c.Spec.Auth.Kind = "header" },
-		"secret: must not be empty": func(c *Config) { c.Spec.Auth.Kind, c.Secret = "basic", "" },
-		"secret: must be one line":  func(c *Config) { c.Spec.Auth.Kind, c.Secret = "bearer", testSecret+"\nX-Evil: 1" },
-		"secret: must be a private": func(c *Config) { c.Spec.Auth.Kind = "jwt" },
-		"region: aws signs for":     func(c *Config) { c.Spec.Auth.Kind, c.Region = "aws", "" },
-		"rules[0].then: must be":    func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "sent"}} },
-		"rules[0].reason: must be":  func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "refused", Reason: "no luck"}} },
-		"rules[0].status: must be":  func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "refused", Status: []string{"4x"}}} },
-		"rules[0].values: need a":   func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "refused", Values: []string{"1"}}} },
-		"callback.check: must be":   func(c *Config) { c.Spec.Callback.Check = "md5" },
-		"callback: needs status":    func(c *Config) { c.Spec.Callback.Check = "path" },
-		"callback.reasons[0]":       func(c *Config) { c.Spec.Callback.Reasons = []ReasonSpec{{Reason: "bad luck"}} },
+		"":                                         func(*Config) {},
+		"body: not a template":                     func(c *Config) { c.Spec.Body = "{{.To" },
+		"body: the template fails":                 func(c *Config) { c.Spec.Body = "{{.Number}}" },
+		"url: must be an https URL":                func(c *Config) { c.Spec.URL = "{{.Host}}/send" },
+		"url: must be https: over":                 func(c *Config) { c.Spec.URL = "http://gateway.example/" },
+		"url: must not hold cred":                  func(c *Config) { c.Spec.URL = "https://{{.Account}}:x@gateway.example/" },
+		"url: a message must not":                  func(c *Config) { c.Spec.URL = "https://{{digits .To}}.example/" },
+		"url: the query can't":                     func(c *Config) { c.Spec.URL = "https://gateway.example/?to={{query .To}}&text=%zz" },
+		"body: not a form":                         func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{query .Text}}&rate=100%" },
+		"body: doesn't contain the text correctly": func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{.Text}}" },
+		"body: not JSON":                           func(c *Config) { c.Spec.Headers, c.Spec.Body = asJSON, `{"to":{{json .To}},"text":"{{.Text}}"}` },
+		"body: doesn't contain the text":           func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{query (digits .To)}}" },
+		"body: doesn't contain the number":         func(c *Config) { c.Spec.Body = "text={{query .Text}}" },
+		"headers[0].value: must":                   func(c *Config) { c.Spec.Headers = []HeaderSpec{{"X-Text", "{{.Text}}"}} },
+		"channel: must be one of":                  func(c *Config) { c.Spec.Channel = "fax" },
+		"auth.kind: must be one of":                func(c *Config) { c.Spec.Auth.Kind = "digest" },
+		"auth.header: must not":                    func(c *Config) { c.Spec.Auth.Kind = "header" },
+		"secret: must not be empty":                func(c *Config) { c.Spec.Auth.Kind, c.Secret = "basic", "" },
+		"secret: must be one line":                 func(c *Config) { c.Spec.Auth.Kind, c.Secret = "bearer", testSecret+"\nX-Evil: 1" },
+		"secret: must be a private":                func(c *Config) { c.Spec.Auth.Kind = "jwt" },
+		"region: aws signs for":                    func(c *Config) { c.Spec.Auth.Kind, c.Region = "aws", "" },
+		"rules[0].then: must be":                   func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "sent"}} },
+		"rules[0].reason: must be":                 func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "refused", Reason: "no luck"}} },
+		"rules[0].status: must be":                 func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "refused", Status: []string{"4x"}}} },
+		"rules[0].values: need a":                  func(c *Config) { c.Spec.Rules = []RuleSpec{{Then: "refused", Values: []string{"1"}}} },
+		"callback.check: must be":                  func(c *Config) { c.Spec.Callback.Check = "md5" },
+		"callback: needs status":                   func(c *Config) { c.Spec.Callback.Check = "path" },
+		"callback.reasons[0]":                      func(c *Config) { c.Spec.Callback.Reasons = []ReasonSpec{{Reason: "bad luck"}} },
 		"callback_secret: must be 24": func(c *Config) {
 			c.Spec.Callback, c.CallbackSecret = CallbackSpec{Check: "path", Ref: "id", Status: "s", Delivered: []string{"d"}}, "short"
 		},

@@ -22,7 +22,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A signer makes a request prove who we are.
+// A signer adds our credentials to a request.
 type signer func(req *http.Request, user string, body []byte, now time.Time) error
 
 func newSigner(a AuthSpec, c Config) (signer, error) {
@@ -72,7 +72,7 @@ func header(name, value string) signer {
 	}
 }
 
-// privateKey reads an RSA key in PEM. Its errors don't quote it.
+// privateKey parses an RSA key in PEM. Its errors don't quote the key.
 func privateKey(text verify.Secret) (*rsa.PrivateKey, error) {
 	block, _ := pem.Decode([]byte(text.Reveal()))
 	if block == nil {
@@ -88,7 +88,8 @@ func privateKey(text verify.Secret) (*rsa.PrivateKey, error) {
 	return nil, errors.New("must be an RSA private key, PKCS #1 or #8")
 }
 
-// signJWT makes a token as Vonage's APIs want it: RS256, application_id, iat, jti, exp.
+// signJWT returns a token for Vonage's APIs: RS256, with application_id, iat, jti and
+// exp.
 // Source: developer.vonage.com, Getting started, Authentication, JSON Web Tokens.
 func signJWT(key *rsa.PrivateKey, application string, now time.Time) (string, error) {
 	claims, err := json.Marshal(map[string]any{
@@ -113,8 +114,8 @@ type awsKey struct {
 	region, service string
 }
 
-// signAWS signs with Signature Version 4. The path is "/" or has nothing that needs escaping, and there
-// is no query, as in AWS's JSON protocols. All headers that are set are signed.
+// signAWS signs a request with Signature Version 4, including all of its headers except User-Agent. The
+// path must be "/" or need no escaping, and the query must be empty, as in AWS's JSON protocols.
 // Source: docs.aws.amazon.com, IAM User Guide, "Create a signed AWS API request".
 func signAWS(req *http.Request, k awsKey, body []byte, now time.Time) {
 	date := now.UTC().Format("20060102T150405Z")
@@ -132,7 +133,8 @@ func signAWS(req *http.Request, k awsKey, body []byte, now time.Time) {
 	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%x", k.id, scope, names, signature))
 }
 
-// awsHeaders are a request's headers in canonical form: their names, and a line for each.
+// awsHeaders returns the names of a request's headers and one line for each, in canonical
+// form.
 func awsHeaders(req *http.Request) (names, lines string) {
 	all := map[string]string{"host": req.URL.Host}
 	for name, values := range req.Header {

@@ -13,42 +13,47 @@ import (
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
-// Source is this file: the comments below are the reference of the keys.
+// Source is the text of this file. The comments below are the reference of the
+// keys.
 //
 //go:embed spec.go
 var Source []byte
 
-// Spec is what sets one provider's API apart from another's. The files in preset/ are such, and a file of
-// the operator's changes one key by key, or stands alone.
+// Spec describes one provider's API. Each file in preset/ is a Spec. An operator's file overrides a
+// preset key by key, or stands alone.
 //
-// The words "a template" mean Go's text/template over [Fields], with the functions of [functions].
+// "A template" below means a Go text/template over [Fields] with [functions].
 type Spec struct {
-	// Needs are those of account, user, host, region and profile that must be configured.
+	// Needs lists which of account, user, host, region and profile must be configured.
 	Needs []string `yaml:"needs"`
-	// Channel is sms or voice. Without a preset it is sms.
+	// Channel is sms or voice. Without a preset, the default is sms.
 	Channel string `yaml:"channel"`
-	// Method of the request. Without a preset it is POST.
+	// Method of the request. Without a preset, the default is POST.
 	Method string `yaml:"method"`
-	// URL is where messages go, a template: https, or http to this machine.
+	// URL that messages are sent to, a template. It must be https, or http to
+	// this machine.
 	URL string `yaml:"url"`
-	// Headers of the request besides those of auth. Giving any replaces all of the preset's.
+	// Headers of the request, besides those of auth. If there are any, they replace all of
+	// the preset's.
 	Headers []HeaderSpec `yaml:"headers"`
 	// Body of the request, a template.
 	Body string `yaml:"body"`
-	// Auth is how the request proves who we are.
+	// Auth says how requests authenticate.
 	Auth AuthSpec `yaml:"auth"`
-	// Rules say what an answer means. The first that fits decides; the preset's come after these, and
-	// after those what HTTP's statuses usually mean.
+	// Rules say what an answer means. The first rule that fits decides. The preset's rules follow
+	// these, and the usual meanings of HTTP statuses come last.
 	Rules []RuleSpec `yaml:"rules"`
 	// Ref is the path of the provider's id of the message in a JSON answer, such as messages.0.id.
 	Ref string `yaml:"ref"`
-	// Answer is what a provider is told that asks for the words of a call when somebody takes it.
+	// Answer is the response to a provider that asks for the words of a call once a person has
+	// picked up.
 	Answer AnswerSpec `yaml:"answer"`
-	// Callback is how the provider tells us later what became of a message.
+	// Callback describes how the provider later reports whether a message
+	// arrived.
 	Callback CallbackSpec `yaml:"callback"`
 }
 
-// HeaderSpec is a header of requests.
+// HeaderSpec describes a header of requests.
 type HeaderSpec struct {
 	// Name of the header.
 	Name string `yaml:"name"`
@@ -56,78 +61,86 @@ type HeaderSpec struct {
 	Value string `yaml:"value"`
 }
 
-// AuthSpec is how requests prove who we are.
+// AuthSpec describes how requests authenticate.
 type AuthSpec struct {
-	// Kind is none, basic, bearer, header, jwt (RS256, as Vonage wants it: the secret is a private key,
-	// PEM) or aws (Signature Version 4).
+	// Kind is none, basic, bearer, header, jwt (RS256, for Vonage: the secret is a private key in PEM)
+	// or aws (Signature Version 4).
 	Kind string `yaml:"kind"`
-	// User of basic, issuer of jwt, access key of aws; a template. Without it, the account.
+	// User is the user of basic, the issuer of jwt or the access key of aws; a template.
+	// The default is the account.
 	User string `yaml:"user"`
-	// Header that holds the secret, for the kind header.
+	// Header that holds the secret, if kind is header.
 	Header string `yaml:"header"`
 	// Prefix of the secret in that header, such as "App ".
 	Prefix string `yaml:"prefix"`
-	// Service that aws signs for.
+	// Service to sign for, if kind is aws.
 	Service string `yaml:"service"`
 }
 
-// RuleSpec says what an answer means.
+// RuleSpec gives the meaning of some answers.
 type RuleSpec struct {
-	// Status of the answers that it is about, such as 400 or 4xx. None: all.
+	// Status of the answers that the rule applies to, such as 400 or 4xx. An
+	// empty list means all.
 	Status []string `yaml:"status"`
-	// Path of a value in a JSON answer, such as errors.0.code. Without it, the status is enough.
+	// Path of a value in a JSON answer, such as errors.0.code. Without a path, the status alone
+	// decides.
 	Path string `yaml:"path"`
-	// Values that may stand there. None: anything may, but something must.
+	// Values that the path may have. An empty list means any value, but there
+	// must be one.
 	Values []string `yaml:"values"`
-	// Then is accepted, retry (it wasn't sent; later), refused (never here), misconfigured (an operator
-	// must act; others take over) or unknown (it may have been sent).
+	// Then is accepted, retry (not sent; try again later), refused (never try this carrier again),
+	// misconfigured (an operator must act; other carriers take over) or unknown (it may have been
+	// sent).
 	Then string `yaml:"then"`
 	// Reason of a failure, one of those in docs/providers.md. Optional.
 	Reason string `yaml:"reason"`
 }
 
-// AnswerSpec is the answer to a request for the words of a call, which proves where it comes from as
-// reports do.
+// AnswerSpec is the response to a request for the words of a call. Such requests are proven like
+// reports.
 type AnswerSpec struct {
-	// Type is its media type, such as application/xml.
+	// Type is the response's media type, such as application/xml.
 	Type string `yaml:"type"`
-	// Body is the answer, a template. Without it, nobody may ask.
+	// Body of the response, a template. Without it, such requests are refused.
 	Body string `yaml:"body"`
-	// None is the answer where there is nothing to say: the code was used, or has died. No template.
+	// None is the response if there is nothing to say, because the code was used or has expired. Not
+	// a template.
 	None string `yaml:"none"`
 }
 
-// CallbackSpec is how a provider reports what became of a message. Values are found by path in JSON,
-// or by name in a form.
+// CallbackSpec describes how a provider reports on messages. Values are found by path in JSON, or by
+// name in a form.
 type CallbackSpec struct {
-	// Check is how a report proves where it comes from: twilio, telnyx, vonage, plivo, or path: the
-	// secret is a part of the URL. Without it there are no reports.
+	// Check is the proof of a report's origin: twilio, telnyx, vonage, plivo, or path, which means
+	// that the secret is part of the URL. Without it there are no reports.
 	Check string `yaml:"check"`
-	// Shared says that reports are signed with the secret of requests, unless there is a callback_secret.
+	// Shared says that the secret of requests also signs reports, unless there is a callback_secret.
 	Shared bool `yaml:"shared"`
-	// Each is the path of a list, where one request brings several reports.
+	// Each is the path of a list, if one request holds several reports.
 	Each string `yaml:"each"`
 	// Ref is the path of the provider's id of the message.
 	Ref string `yaml:"ref"`
-	// Token is the path of what a request gave as .Token, where the report repeats that.
+	// Token is the path of the request's .Token, if reports repeat it.
 	Token string `yaml:"token"`
 	// Status is the path of the status.
 	Status string `yaml:"status"`
-	// Delivered are the statuses of a message that arrived.
+	// Delivered lists the statuses of a message that arrived.
 	Delivered []string `yaml:"delivered"`
-	// Failed are the statuses of one that never will. Reports with others are passed over.
+	// Failed lists the statuses of a message that will never arrive. Reports with any
+	// other status are ignored.
 	Failed []string `yaml:"failed"`
-	// Code is the path of what explains a failure.
+	// Code is the path of the code that explains a failure.
 	Code string `yaml:"code"`
-	// Reasons say what codes, or else statuses, mean. The preset's come after these.
+	// Reasons map codes, or else statuses, to reasons. The preset's reasons follow
+	// these.
 	Reasons []ReasonSpec `yaml:"reasons"`
 }
 
-// ReasonSpec gives codes of a provider a reason of ours.
+// ReasonSpec maps codes of a provider to one of our reasons.
 type ReasonSpec struct {
 	// Reason is one of those in docs/providers.md.
 	Reason string `yaml:"reason"`
-	// Codes that mean it.
+	// Codes of the provider with this reason.
 	Codes []string `yaml:"codes"`
 }
 
@@ -138,7 +151,7 @@ var presets = sync.OnceValue(func() map[string]Spec {
 	all := map[string]Spec{}
 	entries, err := files.ReadDir("preset")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // the files are embedded
 	}
 	for _, e := range entries {
 		text, err := files.ReadFile("preset/" + e.Name())
@@ -154,7 +167,7 @@ var presets = sync.OnceValue(func() map[string]Spec {
 	return all
 })
 
-// Presets are the names of the providers that we know, sorted.
+// Presets returns the names of the preset providers, sorted.
 func Presets() []string {
 	var names []string
 	for name := range presets() {
@@ -164,19 +177,19 @@ func Presets() []string {
 	return names
 }
 
-// PresetNamed returns one of [Presets].
+// PresetNamed returns the preset of that name.
 func PresetNamed(name string) (Spec, bool) {
 	s, ok := presets()[name]
 	return s, ok
 }
 
-// PresetText is the file of one of [Presets].
+// PresetText returns the file of the preset of that name.
 func PresetText(name string) (string, error) {
 	text, err := files.ReadFile("preset/" + name + ".yaml")
 	return string(text), err
 }
 
-// Over lays what s says over what it leaves open.
+// Over returns base with the keys of s laid over it.
 func (s Spec) Over(base Spec) Spec {
 	set := func(to *string, value string) {
 		if value != "" {
@@ -221,7 +234,8 @@ func (s Spec) Over(base Spec) Spec {
 	return out
 }
 
-// usual is what HTTP's statuses mean where no rule says otherwise.
+// usual holds the usual meanings of HTTP statuses, for answers that no rule
+// fits.
 var usual = []RuleSpec{
 	{Status: []string{"2xx"}, Then: "accepted"},
 	{Status: []string{"401", "403", "404", "405", "407"}, Then: "misconfigured"},
@@ -247,7 +261,7 @@ var reasons = []string{
 	carrier.ReasonBusy, carrier.ReasonNoAnswer, carrier.ReasonDeclined,
 }
 
-// check says what is wrong with the parts that are no templates.
+// check returns the first error in the parts that aren't templates.
 func (s Spec) check() error {
 	one := func(key, value string, of []string) error {
 		if slices.Contains(of, value) {
@@ -281,7 +295,7 @@ func (s Spec) check() error {
 		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, reasons))
 	}
 	if a := s.Answer; a.Body != "" && (a.Type == "" || a.None == "" || s.Callback.Check == "") {
-		errs = append(errs, fmt.Errorf("answer: needs type and none, and callback.check to know who asks"))
+		errs = append(errs, fmt.Errorf("answer: needs type and none, and callback.check to prove the request"))
 	}
 	if c := s.Callback; c.Check != "" && (c.Status == "" || c.Ref == "" && c.Token == "" || len(c.Delivered)+len(c.Failed) == 0) {
 		errs = append(errs, fmt.Errorf("callback: needs status, ref or token, and delivered or failed"))
@@ -294,7 +308,8 @@ func (s Spec) check() error {
 	return nil
 }
 
-// statusPattern reports whether a text is 100 to 599, or one digit of those and xx.
+// statusPattern reports whether a text is a status from 100 to 599, or a class such
+// as 4xx.
 func statusPattern(s string) bool {
 	if len(s) != 3 || s[0] < '1' || s[0] > '5' {
 		return false

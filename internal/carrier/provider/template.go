@@ -20,60 +20,62 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Fields are what templates may use.
+// Fields holds the values that templates may use.
 type Fields struct {
-	To, From string // E.164, or a name as the sender
+	To, From string // E.164; From may be a name
 	Text     string // holds the code
-	Spoken   string // the same for a voice, which says the code's characters one by one
-	TTL      int    // seconds that the code still lives, at least 1
-	ID       string // of the message: the same in each attempt
-	Token    string // of the attempt; a report that repeats it needs no reference
+	Spoken   string // the text for a voice, with the characters of the code separated
+	TTL      int    // seconds until the code expires, at least 1
+	ID       string // of the message, the same in all attempts
+	Token    string // of the attempt; a report that repeats it needs no ref
 	Callback string // the URL for reports about this attempt; "" without callbacks
-	Answer   string // the URL for what this attempt's call says; "" without an answer
+	Answer   string // the URL for the words of this attempt's call; "" without an answer
 
 	Account, User, Host, Region, Profile string // as configured
 
 	now time.Time
 }
 
-// ExpiresWithin is when the code dies, or so many seconds from now if that comes first: RFC 3339, UTC,
-// milliseconds.
+// ExpiresWithin returns the time at which the code expires, but at most that many seconds from now, as
+// RFC 3339 in UTC with milliseconds.
 func (f Fields) ExpiresWithin(seconds int) string {
 	return f.now.Add(time.Duration(min(f.TTL, seconds)) * time.Second).UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
-// functions are what templates may call.
+// functions are the functions that templates may call.
 var functions = template.FuncMap{
-	// json writes a text as a JSON string, quotes and all.
+	// json formats a text as a JSON string, including the quotes.
 	"json": func(s string) (string, error) { b, err := json.Marshal(s); return string(b), err },
-	// query writes a text for a form or a URL's query, path for a part of a URL's path.
+	// query escapes a text for a form or a URL's query, and path for a segment of a
+	// URL's path.
 	"query": url.QueryEscape,
 	"path":  url.PathEscape,
-	// xml writes a text for XML.
+	// xml escapes a text for XML.
 	"xml": func(s string) (string, error) {
 		var b strings.Builder
 		err := xml.EscapeText(&b, []byte(s))
 		return b.String(), err
 	},
-	// digits writes a number without its plus, and leaves a name as it is.
+	// digits removes a number's plus, and leaves a name unchanged.
 	"digits": func(s string) string { return strings.TrimPrefix(s, "+") },
-	// number reports whether a sender is one, rather than a name.
+	// number reports whether a sender is a number rather than a name.
 	"number": func(s string) bool { return strings.HasPrefix(s, "+") },
-	// spaced puts what is between the digits of long numbers, so that a voice speaks them one by one.
+	// spaced puts a separator between the digits of long numbers, so that a voice speaks them one by
+	// one.
 	"spaced": func(between, s string) string {
 		return digitRun.ReplaceAllStringFunc(s, func(d string) string { return strings.Join(strings.Split(d, ""), between) })
 	},
-	// gsm reports whether a text can do without Unicode.
+	// gsm reports whether a text fits the GSM default alphabet.
 	"gsm": func(s string) bool { enc, _ := sms.Measure(s); return enc == sms.GSM7 },
-	// between moves a number into bounds.
+	// between limits a number to bounds.
 	"between": func(low, high, n int) int { return min(max(low, n), high) },
-	// times multiplies.
+	// times multiplies two numbers.
 	"times": func(a, b int) int { return a * b },
 }
 
 var digitRun = regexp.MustCompile(`[0-9]{3,}`)
 
-// templates are a spec's, parsed.
+// templates holds the parsed templates of a Spec.
 type templates struct {
 	url, body, user, answer *template.Template
 	headers                 []*template.Template
@@ -95,14 +97,15 @@ func parseTemplates(s Spec) (*templates, error) {
 	return t, errors.Join(errs...)
 }
 
-// A rendered request.
+// A rendered is a request with its templates filled in.
 type rendered struct {
 	url, user string
 	body      []byte
 	header    http.Header
 }
 
-// render fills the templates. What follows the first colon of its errors may quote the message.
+// render fills in the templates. The part of its errors after the first colon may quote the
+// message.
 func (t *templates) render(s Spec, f Fields) (*rendered, error) {
 	var failed error
 	one := func(t *template.Template) []byte {
@@ -123,16 +126,17 @@ func (t *templates) render(s Spec, f Fields) (*rendered, error) {
 	return r, failed
 }
 
-// say renders the answer to who asks for the words of a call.
+// say renders the response to a request for the words of a call.
 func (t *templates) say(f Fields) ([]byte, error) {
 	var b bytes.Buffer
 	if err := t.answer.Execute(&b, f); err != nil {
-		return nil, errors.New("answer.body: the template fails") // its error may quote the message
+		return nil, errors.New("answer.body: the template fails") // the error may quote the message
 	}
 	return b.Bytes(), nil
 }
 
-// try renders a request for messages that are hard to write down, and says what comes out wrong.
+// try renders requests with texts that are hard to escape, and returns an error if they come out
+// wrong.
 func (t *templates) try(s Spec, f Fields) error {
 	hosts := map[string]bool{}
 	for _, m := range []struct{ to, from, text, callback, answer string }{
@@ -158,22 +162,22 @@ func (t *templates) try(s Spec, f Fields) error {
 		if err != nil {
 			return err
 		}
-		if s.Answer.Body != "" { // the words are asked for later
+		if s.Answer.Body != "" { // the provider asks for the words later
 			if !carries(values, m.answer) {
-				return errors.New("body: the answer's URL isn't in it as it should be: write {{json .Answer}} into JSON, {{query .Answer}} into a form")
+				return errors.New("body: doesn't contain the answer's URL correctly: write {{json .Answer}} into JSON, {{query .Answer}} into a form")
 			}
 			said, err := t.say(f)
 			if err != nil {
 				return err
 			}
 			if !carries([]string{string(said)}, m.text) || strings.HasSuffix(s.Answer.Type, "xml") && !wellFormed(said) {
-				return errors.New("answer.body: the text isn't in it as it should be: write {{xml .Text}} into XML")
+				return errors.New("answer.body: doesn't contain the text correctly: write {{xml .Text}} into XML")
 			}
 		} else if !carries(values, m.text) {
-			return errors.New("body: the text isn't in it as it should be: write {{json .Text}} into JSON, {{query .Text}} into a form")
+			return errors.New("body: doesn't contain the text correctly: write {{json .Text}} into JSON, {{query .Text}} into a form")
 		}
 		if !carries(values, m.to) && !carries(values, m.to[1:]) {
-			return errors.New("body: the number isn't in it as it should be: write {{json .To}} into JSON, {{query .To}} into a form")
+			return errors.New("body: doesn't contain the number correctly: write {{json .To}} into JSON, {{query .To}} into a form")
 		}
 	}
 	if len(hosts) > 1 {
@@ -182,7 +186,7 @@ func (t *templates) try(s Spec, f Fields) error {
 	return nil
 }
 
-// wellFormed reports whether a text is XML.
+// wellFormed reports whether a text is well-formed XML.
 func wellFormed(text []byte) bool {
 	d := xml.NewDecoder(bytes.NewReader(text))
 	for {
@@ -195,7 +199,8 @@ func wellFormed(text []byte) bool {
 	}
 }
 
-// values are the texts in a request's query and body, as a receiver reads them.
+// values returns the texts in a request's query and body, as the receiver
+// decodes them.
 func (r *rendered) values(u *url.URL) (all []string, err error) {
 	collect := func(form url.Values) {
 		for _, v := range form {
@@ -227,7 +232,7 @@ func (r *rendered) values(u *url.URL) (all []string, err error) {
 	return all, nil
 }
 
-// texts are all single values of a document.
+// texts returns all single values of a document.
 func texts(doc any) (all []string) {
 	switch v := doc.(type) {
 	case map[string]any:
@@ -246,8 +251,8 @@ func texts(doc any) (all []string) {
 	return all
 }
 
-// carries reports whether one of some values holds a text, as it is or as XML, also with its digits
-// apart.
+// carries reports whether a value holds the text: as it is, escaped for XML, or with separated
+// digits.
 func carries(values []string, text string) bool {
 	apart := func(s string) string { return strings.NewReplacer(" ", "", ",", "").Replace(s) }
 	var escaped strings.Builder

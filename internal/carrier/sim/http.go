@@ -19,14 +19,18 @@ var pageText string
 
 var page = template.Must(template.New("simulator").Parse(pageText))
 
-// shown is how many messages the page shows.
+// shown is the number of messages on the page.
 const shown = 100
 
-// Handler serves what was sent: GET /simulator for people, GET /simulator/messages for programs,
-// GET /simulator/messages/{id}/audio for who wants to hear a call, and POST /simulator/messages/{id}/keys
-// for who wants to press a key in one.
-// It asks for no credentials, so it answers only to loopback, and only under a loopback name: a page
-// of another site, pointed here by its DNS, gets nothing.
+// Handler serves the messages that were sent:
+//
+//	GET  /simulator                      the page for people
+//	GET  /simulator/messages             the same as JSON
+//	GET  /simulator/messages/{id}/audio  the sound of a call
+//	POST /simulator/messages/{id}/keys   presses a key in a call
+//
+// It needs no credentials, so it serves loopback clients only, and only under a loopback host name. A
+// page of another site that reaches this server by a manipulated DNS name gets nothing.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /simulator", s.page)
@@ -45,12 +49,12 @@ func (s *Simulator) Handler() http.Handler {
 	})
 }
 
-// list answers ?to=NUMBER, in any spelling, or everything.
+// list serves the messages to ?to=NUMBER, in any spelling, or all messages.
 func (s *Simulator) list(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	var to phone.Number
 	if q := r.URL.Query().Get("to"); q != "" {
-		if rest, ok := strings.CutPrefix(q, " "); ok { // a '+' that wasn't escaped
+		if rest, ok := strings.CutPrefix(q, " "); ok { // a + that the client didn't escape
 			q = "+" + rest
 		}
 		n, err := phone.Parse(q)
@@ -64,7 +68,7 @@ func (s *Simulator) list(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(map[string]any{"messages": s.Messages(to)})
 }
 
-// play answers what a call said.
+// play serves the sound of a call.
 func (s *Simulator) play(w http.ResponseWriter, r *http.Request) {
 	wav, ok := s.Sound(r.Context(), r.PathValue("id"))
 	if !ok {
@@ -72,13 +76,13 @@ func (s *Simulator) play(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "audio/wav")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(wav)) // players ask for parts
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(wav)) // players request ranges
 }
 
-// maxPress is how large a request may be that presses a key.
+// maxPress is the largest size of a request that presses a key, in bytes.
 const maxPress = 1 << 10
 
-// press presses the key that a program names as {"key":"1"}, or a form of the page as key=1.
+// press presses a key in a call. Programs send {"key":"1"}, and the page's form sends key=1.
 func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxPress)
 	form := strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")

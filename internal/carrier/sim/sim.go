@@ -1,8 +1,8 @@
-// Package sim is the carrier for development and tests. It sends nothing: it keeps what it was
-// given, in memory, where a developer or a test reads the code. So it must never serve people; the
-// program's serve command has no way to switch it on.
+// Package sim is the carrier for development and tests. It sends nothing: it keeps messages in
+// memory, where a developer or a test reads the codes. It must never be used in production, so the
+// serve command can't enable it.
 //
-// Some numbers have a meaning and fail on purpose, see [Outcomes].
+// Messages to some numbers fail on purpose; see [Outcomes].
 package sim
 
 import (
@@ -22,7 +22,8 @@ import (
 // Name is the carrier's name.
 const Name = "simulator"
 
-// The numbers with a meaning. They stand in the unused American area code 555.
+// The numbers with a special outcome. They are in the unused American area code
+// 555.
 const (
 	RefusedNumber       phone.Number = "+15550100001"
 	UnreachableNumber   phone.Number = "+15550100002"
@@ -31,7 +32,7 @@ const (
 	SilentNumber        phone.Number = "+15550100005"
 )
 
-// Outcomes says what happens to a message to each number with a meaning, for documentation.
+// Outcomes lists the numbers with a special outcome, for documentation.
 var Outcomes = []struct {
 	Number  phone.Number
 	Meaning string
@@ -44,34 +45,35 @@ var Outcomes = []struct {
 }
 
 const (
-	slowBy    = 2 * time.Second  // SlowNumber takes so long
-	silentFor = 10 * time.Second // SilentNumber isn't waited for any longer
-	askFor    = 30 * time.Second // a person has so long to press a key
+	slowBy    = 2 * time.Second  // delay before SlowNumber accepts
+	silentFor = 10 * time.Second // how long SilentNumber doesn't answer
+	askFor    = 30 * time.Second // how long a person has to press a key
 )
 
-// keep is how many messages are kept; older ones are forgotten.
+// keep is the number of messages that are kept. Older ones are dropped.
 const keep = 10_000
 
-// A Message is one that was sent. While a call asks for a key, [Simulator.Press] presses one.
+// A Message is a message that was sent. While a call asks for a key, [Simulator.Press]
+// presses it.
 type Message struct {
 	ID           string    `json:"id"`
 	Verification string    `json:"verification_id"`
 	Channel      string    `json:"channel"` // "sms" or "voice"
 	To           string    `json:"to"`
 	From         string    `json:"from"`
-	Body         string    `json:"body"` // the text, or what the voice says; the code in clear
+	Body         string    `json:"body"` // the text, or the words of the call, with the code in clear
 	CreatedAt    time.Time `json:"created_at"`
-	Keys         string    `json:"keys,omitempty"` // those that a call asks for, until one is pressed
+	Keys         string    `json:"keys,omitempty"` // the keys that a call asks for, until one is pressed
 }
 
-// kept is a message with what it was made of.
+// kept is a Message together with its origin.
 type kept struct {
 	Message
 	sent verify.Message
-	keys chan byte // of a call that asks for one
+	keys chan byte // of a call that asks for a key
 }
 
-// Pressable are the keys one by one, for the page.
+// Pressable returns the keys one by one, for the page.
 func (m Message) Pressable() []string {
 	if m.Keys == "" {
 		return nil
@@ -79,30 +81,30 @@ func (m Message) Pressable() []string {
 	return strings.Split(m.Keys, "")
 }
 
-// Call reports whether the message was a call, so that there is something to hear.
+// Call reports whether the message is a call.
 func (m Message) Call() bool { return m.Channel == string(verify.Voice) }
 
-// A Simulator is a [carrier.Asker].
+// A Simulator implements [carrier.Asker].
 type Simulator struct {
 	now   func() time.Time
 	voice *speech.Speaker
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards the fields below
 	messages []kept     // oldest first
 	receive  func(context.Context, carrier.Receipt) error
 	receipts sync.WaitGroup
 }
 
-// New returns a simulator that has sent nothing.
+// New returns a simulator without messages.
 func New(now func() time.Time) *Simulator {
 	voice, err := speech.New(speech.Config{})
 	if err != nil {
-		panic(err) // the defaults are right
+		panic(err) // the defaults are valid
 	}
 	return &Simulator{now: now, voice: voice}
 }
 
-// OnReceipt sets who is told of receipts.
+// OnReceipt sets the function that stores receipts.
 func (s *Simulator) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +127,7 @@ func (s *Simulator) Send(ctx context.Context, m verify.Message) (carrier.Result,
 		s.fail(m)
 	}
 	r := carrier.Result{Ref: m.ID.String()}
-	if m.Channel == verify.Voice { // the call is over, and the phone free for the next one
+	if m.Channel == verify.Voice { // the call is over, so the phone is free
 		r.Call = verify.Call{Answered: s.now(), Status: 200}
 	}
 	return r, nil
@@ -147,7 +149,7 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 		keys <- key
 	case <-ctx.Done():
 	}
-	s.hangUp(keys) // from here on no key is taken
+	s.hangUp(keys) // no key is accepted after this
 	select {
 	case key := <-keys:
 		if key == yes {
@@ -165,7 +167,7 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 	}
 }
 
-// reach does to a message what its number means.
+// reach applies the special outcome of a message's number.
 func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
 	switch m.To {
 	case RefusedNumber:
@@ -212,7 +214,7 @@ func (s *Simulator) hangUp(keys chan byte) {
 	}
 }
 
-// Why a key can't be pressed.
+// Errors of [Simulator.Press].
 var (
 	ErrNoCall   = errors.New("there is no such call")
 	ErrNotAsked = errors.New("the call doesn't ask for a key, or is over")
@@ -232,7 +234,7 @@ func (s *Simulator) Press(id string, key byte) error {
 	defer s.mu.Unlock()
 	for i := range s.messages {
 		if asks := &s.messages[i]; asks.ID == id && asks.keys != nil {
-			asks.keys <- key // has room: it is the first
+			asks.keys <- key // doesn't block, because it is the first key
 			asks.keys, asks.Keys = nil, ""
 			return nil
 		}
@@ -240,7 +242,8 @@ func (s *Simulator) Press(id string, key byte) error {
 	return ErrNotAsked
 }
 
-// fail reports a failed receipt, as a network would: after the message was taken.
+// fail reports a failed receipt after the message was accepted, as a network
+// would.
 func (s *Simulator) fail(m verify.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,10 +257,11 @@ func (s *Simulator) fail(m verify.Message) {
 	})
 }
 
-// Close waits for the receipts that are under way.
+// Close waits for the receipts that aren't reported yet.
 func (s *Simulator) Close() { s.receipts.Wait() }
 
-// Messages returns what was sent to a number, or to all if it is empty, newest first.
+// Messages returns the messages to a number, or all messages if to is empty, newest
+// first.
 func (s *Simulator) Messages(to phone.Number) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,8 +274,8 @@ func (s *Simulator) Messages(to phone.Number) []Message {
 	return found
 }
 
-// Sound is what a call said, as a WAV file: exactly the samples that a SIP trunk would get, of a
-// question once. It reports false for what was no call, or isn't kept.
+// Sound returns a call as a WAV file: the same samples that a SIP trunk gets, with a question
+// asked once. It reports false if the message isn't a call or isn't kept.
 func (s *Simulator) Sound(ctx context.Context, id string) (wav []byte, ok bool) {
 	m, ok := s.find(id)
 	if !ok || !m.Call() {
@@ -284,7 +288,7 @@ func (s *Simulator) Sound(ctx context.Context, id string) (wav []byte, ok bool) 
 	return speech.WAV(script.All()), true
 }
 
-// find returns the latest message with an id: all attempts have the same.
+// find returns the latest message with an id, which all attempts share.
 func (s *Simulator) find(id string) (kept, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,39 +20,40 @@ import (
 
 const (
 	sdpType = "application/sdp"
-	// maxKeys is how many keys wait to be looked at; more are dropped.
+	// maxKeys is the number of keys that wait to be read. Further keys are
+	// dropped.
 	maxKeys = 16
-	// hangUpWait is how long the trunk may take to answer when we give up or hang up.
+	// hangUpWait is how long the trunk may take to answer when we cancel or hang up.
 	hangUpWait = 2 * time.Second
-	// maxChallenges is how often one request is made again with credentials: once for each of two
-	// who ask, the trunk and one behind it, and once more for a stale nonce.
+	// maxChallenges is how often one request is repeated with credentials: once for the trunk,
+	// once for a proxy behind it, and once for a stale nonce.
 	maxChallenges = 3
 )
 
-// A call is one call from its INVITE to its BYE.
+// A call is one call, from its INVITE to its BYE.
 type call struct {
 	Call
 	c     *Carrier
 	id    string // its Call-ID
-	tag   string // ours
+	tag   string // our tag
 	trunk netip.AddrPort
-	from  string // our address, as the trunk sees it: for Contact
+	from  string // our address as the trunk sees it, for Contact
 	media *media
 	keys  chan byte
 	over  chan struct{} // closed when the other side hangs up
 	once  sync.Once
-	count atomic.Int64 // keys
-	way   atomic.Int32 // by which keys come
+	count atomic.Int64 // number of keys
+	way   atomic.Int32 // how keys arrive: events or infos
 
-	invite  *wire.Request  // the latest
-	ringing *wire.Response // the latest provisional answer, or nil
-	rang    bool           // one of them was more than "trying"
-	early   []byte         // a description that came with one
+	invite  *wire.Request  // the latest INVITE
+	ringing *wire.Response // the latest provisional response, or nil
+	rang    bool           // whether a provisional response was more than "trying"
+	early   []byte         // the session description of a provisional response
 
-	mu     sync.Mutex // guards those below, which requests of the other side see
-	remote string     // its tag, once it is known
-	leg    *leg       // how to reach it, once it has answered
-	offers int        // descriptions of us
+	mu     sync.Mutex // guards the fields below, which requests from the other side read
+	remote string     // the other side's tag, once it is known
+	leg    *leg       // how to reach the other side, once it has answered
+	offers int        // number of session descriptions that we sent
 }
 
 func newCall(c *Carrier, m verify.Message) *call {
@@ -63,7 +64,7 @@ func newCall(c *Carrier, m verify.Message) *call {
 	}
 }
 
-// within reports whether a request is about this call: both tags must fit.
+// within reports whether a request belongs to this call. Both tags must match.
 func (l *call) within(r *wire.Request) bool {
 	ours, _ := r.To().Params.Get("tag")
 	theirs, _ := r.From().Params.Get("tag")
@@ -72,8 +73,9 @@ func (l *call) within(r *wire.Request) bool {
 	return ours == l.tag && l.remote != "" && theirs == l.remote
 }
 
-// trusts reports whether sound is taken from an address: the trunk's, or where this call was answered.
-// The phone of another call is a stranger, who must not get this one's code.
+// trusts reports whether media from an address is accepted: from the trunk's, or from the one that
+// answered this call. The phone of another call isn't trusted, because it must not get this call's
+// code.
 func (l *call) trusts(a netip.Addr) bool {
 	l.mu.Lock()
 	leg := l.leg
@@ -92,13 +94,14 @@ func (l *call) hungUp() bool {
 	}
 }
 
-// The ways by which keys come.
+// How keys arrive.
 const (
-	events int32 = 1 + iota // in the sound
+	events int32 = 1 + iota // in the media
 	infos                   // in the signalling
 )
 
-// press takes a key. Some trunks tell each one by both ways, so only the first one's way counts.
+// press accepts a key. Some trunks send each key both ways, so only keys that arrive like the
+// first one count.
 func (l *call) press(key byte, way int32) {
 	if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {
 		return
@@ -110,8 +113,8 @@ func (l *call) press(key byte, way int32) {
 	}
 }
 
-// again answers an offer that is made during the call.
-func (l *call) again(r *wire.Request) reply {
+// acceptOffer answers an offer that is made during the call.
+func (l *call) acceptOffer(r *wire.Request) reply {
 	answer := ok
 	answer.contact = l.contact()
 	l.mu.Lock()
@@ -133,14 +136,15 @@ func (l *call) again(r *wire.Request) reply {
 	return answer
 }
 
-// answered takes the answer to an offer that we made since an invitation in the call had none.
-func (l *call) answered(ack *wire.Request) {
+// acceptAnswer reads the answer to our own offer, which we make if an INVITE during the call
+// has none.
+func (l *call) acceptAnswer(ack *wire.Request) {
 	if s, err := read(ack.Body()); err == nil {
 		l.media.connect(s)
 	}
 }
 
-// takes are the payload types that we take of an offer.
+// takes returns the payload types of an offer that we accept.
 func takes(s side) []int {
 	if s.keys < 0 {
 		return []int{s.codec}
@@ -152,15 +156,16 @@ func (l *call) contact() string {
 	return "<sip:" + l.from + ";transport=" + string(l.c.Transport) + ">"
 }
 
-// describe is our side of the call.
+// describe returns our side of the call.
 func (l *call) describe(version int, way string, types ...int) []byte {
 	host, _ := netip.ParseAddrPort(l.from)
 	return offer(netip.AddrPortFrom(host.Addr(), l.media.port()), version, l.media.key, way, types...)
 }
 
-// make calls, says the code or asks for a key, and hangs up.
+// make dials, says the code or asks for a key, and hangs up.
 func (l *call) make(ctx context.Context, m verify.Message) error {
-	// What is said is made first: when the phone is answered, somebody listens.
+	// Make the speech before dialling, because somebody listens as soon as the
+	// phone is answered.
 	speaking, cancel := context.WithTimeout(ctx, speakLimit)
 	t := &talk{call: l, first: l.c.RequireKeypress || m.AfterKey && !l.c.SkipKeypress}
 	if m.ByKey {
@@ -200,7 +205,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 	return t.verdict(err, alive)
 }
 
-// connect agrees on the sound: with the answer's description, or with that of an earlier one.
+// connect agrees on the media, by the description in the answer or in an earlier response.
 func (l *call) connect(answer *wire.Response) error {
 	sdp := answer.Body()
 	if len(sdp) == 0 {
@@ -216,7 +221,7 @@ func (l *call) connect(answer *wire.Response) error {
 	return nil
 }
 
-// dial invites the phone and waits until it is answered. It returns the answer, acknowledged.
+// dial invites the phone and waits until it is answered. It returns the acknowledged answer.
 func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, error) {
 	first, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
@@ -246,7 +251,7 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 	}
 }
 
-// ask sends the invitation and waits for its final answer, as long as the phone may ring.
+// ask sends the INVITE and waits for its final response, as long as the phone may ring.
 func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, wire.ClientTransaction, error) {
 	connecting, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
@@ -273,7 +278,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 			}
 			return nil, nil, unreachable(ctx, tx.Err())
 		case <-first.C:
-			// The library would wait half a minute for a trunk that is dead.
+			// The library would wait half a minute for a dead trunk.
 			tx.Terminate()
 			l.c.forget(l.trunk, asked)
 			return nil, nil, unreachable(ctx, errors.New("the trunk doesn't answer"))
@@ -290,7 +295,8 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 	}
 }
 
-// unreachable is the error of a trunk that can't be spoken to, unless it is we who stopped.
+// unreachable returns the error of a trunk that can't be reached, or of a call that we
+// stopped.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return stopped(ctx.Err())
@@ -301,7 +307,7 @@ func unreachable(ctx context.Context, err error) error {
 	return carrier.Because(Unreachable, err)
 }
 
-// progress notes a provisional answer. Sound that comes with it is not for us.
+// progress records a provisional response. Media before the answer is ignored.
 func (l *call) progress(r *wire.Response) {
 	l.ringing = r
 	if r.StatusCode > 100 {
@@ -312,8 +318,8 @@ func (l *call) progress(r *wire.Response) {
 	}
 }
 
-// giveUp cancels an invitation, as soon as the trunk has said anything: before that it wouldn't know
-// what is meant. A phone that is answered all the same is hung up.
+// giveUp cancels an INVITE, but only after a first response, because the trunk couldn't match an
+// earlier CANCEL. If the phone is answered nevertheless, giveUp hangs up.
 func (l *call) giveUp(tx wire.ClientTransaction) {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
@@ -340,13 +346,13 @@ func (l *call) giveUp(tx wire.ClientTransaction) {
 		case <-tx.Done():
 			return
 		case <-ctx.Done():
-			tx.Terminate() // what comes now is a stray
+			tx.Terminate() // later responses go to stray
 			return
 		}
 	}
 }
 
-// cancel takes the invitation back; once more where a connection that had just broken swallowed that.
+// cancel sends a CANCEL. It repeats it once if a connection that was just breaking may have lost it.
 func (l *call) cancel(ctx context.Context) {
 	for ctx.Err() == nil {
 		try, stop := context.WithTimeout(ctx, hangUpWait/4)
@@ -361,8 +367,8 @@ func (l *call) cancel(ctx context.Context) {
 	}
 }
 
-// establish acknowledges the answer, and does so again whenever it comes again: then the
-// acknowledgement got lost.
+// establish acknowledges the answer. It does so again for each retransmission of the
+// answer, because the ACK got lost.
 func (l *call) establish(answer *wire.Response, tx wire.ClientTransaction) {
 	leg := l.c.newLeg(answer, l.trunk, l.contact(), credentials(l.invite))
 	l.mu.Lock()
@@ -374,19 +380,19 @@ func (l *call) establish(answer *wire.Response, tx wire.ClientTransaction) {
 			l.c.write(leg.ack())
 			return
 		}
-		l.c.stray(r) // another phone was answered as well
+		l.c.stray(r) // another phone answered as well
 	})
 	l.c.write(leg.ack())
 }
 
-// bye hangs up, and reports whether the trunk is there to hear it.
+// bye hangs up, and reports whether the trunk answered.
 func (l *call) bye() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
 	return l.leg.converse(ctx, wire.BYE) != 0
 }
 
-// alive asks the other side whether it is there, and still in this call.
+// alive asks the other side whether it is still in this call.
 func (l *call) alive(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
@@ -394,7 +400,7 @@ func (l *call) alive(ctx context.Context) bool {
 	return status != 0 && status != 481
 }
 
-// locate finds the trunk, and what our address looks like from there.
+// locate resolves the trunk and our own address as seen from it.
 func (l *call) locate(ctx context.Context) error {
 	trunk, err := l.c.resolve(ctx)
 	if err != nil {
@@ -405,7 +411,7 @@ func (l *call) locate(ctx context.Context) error {
 	return err
 }
 
-// retryAfter is what an answer says of when to come again (RFC 3261 §20.33), at most a day.
+// retryAfter returns the Retry-After of a response (RFC 3261 §20.33), at most a day.
 func retryAfter(r *wire.Response) time.Duration {
 	h := r.GetHeader("Retry-After")
 	if h == nil {

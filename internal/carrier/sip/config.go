@@ -21,59 +21,59 @@ type Transport string
 const (
 	UDP Transport = "udp"
 	TCP Transport = "tcp"
-	TLS Transport = "tls" // the sound is encrypted as well (SRTP), or there is no call
+	TLS Transport = "tls" // media is encrypted as well (SRTP), or the call fails
 )
 
-// Config describes one trunk. What is left zero takes its default; [Config.Check] says what is wrong.
+// Config configures one trunk. Zero values take their defaults; [Config.Check] reports errors.
 type Config struct {
 	Name      string
 	Trunk     string    // host, or host:port. Without a port: from DNS (SRV), else 5060, or 5061 with TLS
 	Transport Transport // default UDP
 
-	// RootCAs are trusted instead of the system's, if set. The certificate must be the trunk
-	// host's. TLS only.
+	// RootCAs, if set, replace the system's. The certificate must be for the trunk's host.
+	// TLS only.
 	RootCAs *x509.CertPool
 
 	Username string        // for digest authentication. Optional
 	Password verify.Secret // with a username
-	Realm    string        // whom the password is for; answers to others' challenges are refused. Optional
-	Register bool          // for trunks that want it; then Username is who registers
+	Realm    string        // the realm of the password; other challenges are refused. Optional
+	Register bool          // for trunks that require it; Username is then the registered user
 	Domain   string        // of the addresses in From and To; default the trunk's host
 
-	From   string // the caller's number where the message names none that is a number. Optional
-	NoPlus bool   // numbers go out without their plus
-	Prefix string // goes before the called number, such as a routing code. Digits and stars. Optional
+	From   string // the caller's number for messages whose sender is no number. Optional
+	NoPlus bool   // send numbers without their plus
+	Prefix string // goes before the called number, for example a routing code. Digits and stars. Optional
 
 	Listen    string         // for signalling, "address:port"; default every address, any port
-	Advertise string         // our address as the trunk sees it, where that is another. Optional
-	Ports     [2]uint16      // for sound, the first and the last; default 20000 to 20999
-	Peers     []netip.Prefix // who beside the trunk's host may send us signalling and sound. Optional
+	Advertise string         // our address as the trunk sees it, if it differs. Optional
+	Ports     [2]uint16      // for media, the first and the last; default 20000 to 20999
+	Peers     []netip.Prefix // who besides the trunk's host may send us signalling and media. Optional
 
-	Calls int           // at once, default 50; at most one for two ports
-	First time.Duration // until the trunk says anything; default 4 s
+	Calls int           // concurrently, default 50; at most one for two ports
+	First time.Duration // until the trunk's first response; default 4 s
 	Ring  time.Duration // until the phone is answered; default 30 s
-	Talk  time.Duration // from then; default 60 s, at most 85 s
+	Talk  time.Duration // from the answer; default 60 s, at most 85 s
 
-	// The code is said only after a key was pressed: answering machines press none. Required of all calls, or
-	// skipped also for those whose message wants it.
+	// RequireKeypress makes all calls wait for a key before they say the code, because answering machines
+	// press none. SkipKeypress makes no call wait, even if its message asks for that.
 	RequireKeypress, SkipKeypress bool
 
 	Speech *speech.Speaker // required
 	Log    *slog.Logger    // Optional
-	// Ended is told of every call, from several goroutines. Optional.
+	// Ended is called after every call, from several goroutines. Optional.
 	Ended func(Call)
 }
 
 const (
-	// maxTalk is below the shortest session timer, 90 s (RFC 4028 §4), so that no call of ours has to
-	// refresh one.
+	// maxTalk is below the shortest session timer, 90 s (RFC 4028 §4), so that our calls never have
+	// to refresh one.
 	maxTalk  = 85 * time.Second
 	minPorts = 2
-	// speakLimit is how long an engine may take over a caller's text.
+	// speakLimit is how long an engine may take to speak an application's text.
 	speakLimit = 5 * time.Second
 )
 
-// withDefaults fills in what is zero.
+// withDefaults returns c with its zero values replaced by the defaults.
 func (c Config) withDefaults() Config {
 	set(&c.Transport, UDP)
 	set(&c.Listen, "0.0.0.0:0")
@@ -160,17 +160,18 @@ func (c Config) Check() (all []carrier.Fault) {
 	return all
 }
 
-// unfit are the characters that would end a SIP address or a header. An @ may be in a user's name:
-// it is escaped.
+// unfit reports whether a character would end a SIP address or a header. An @ may be in a user
+// name, because it is escaped.
 func unfit(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`<>"'\,;?`, r) }
 
-// number reports whether s is a number that can be called from: digits, perhaps a plus before them.
+// number reports whether s is a number that can be a caller: digits, perhaps after a plus.
 func number(s string) bool {
 	digits := strings.TrimPrefix(s, "+")
 	return digits != "" && len(digits) <= 20 && strings.Trim(digits, "0123456789") == ""
 }
 
-// host takes the trunk's address apart. The port is 0 without one and -1 if it is wrong.
+// host splits the trunk's address. The port is 0 if there is none, and -1 if it is
+// invalid.
 func (c Config) host() (string, int) {
 	if _, err := netip.ParseAddr(strings.Trim(c.Trunk, "[]")); err == nil || !strings.Contains(c.Trunk, ":") {
 		return strings.Trim(c.Trunk, "[]"), 0

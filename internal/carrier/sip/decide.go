@@ -34,12 +34,12 @@ const (
 )
 
 const (
-	busyWait = 30 * time.Second // before a number is called again that didn't answer
+	busyWait = 30 * time.Second // before a number that didn't answer is called again
 	fullWait = 2 * time.Second
 )
 
-// stopped is the error of a call that its caller ended: most often it was us, and else it took longer
-// than all its times together.
+// stopped returns the error of a call whose context ended. Usually we were shutting down; otherwise
+// the call took longer than all of its limits together.
 func stopped(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return carrier.Blaming(carrier.Ours, carrier.Because(Unavailable, err))
@@ -47,13 +47,14 @@ func stopped(err error) error {
 	return carrier.Because(Interrupted, err)
 }
 
-// full is the error of a call for which we have no room.
+// full returns the error of a call that exceeds our limits.
 func full(err error) error {
 	return carrier.Blaming(carrier.Ours, carrier.Because(Full, carrier.Later(fullWait, err)))
 }
 
-// decide says what a final answer means, and whether it is about the callee. Its words are the trunk's, and
-// may repeat the number.
+// decide converts a final response to the error that tells the dispatcher what to do next, and decides
+// whether the response is about the callee. The error leaves out the response's words, because they may
+// repeat the number.
 func decide(answer *wire.Response) error {
 	status, after := answer.StatusCode, retryAfter(answer)
 	err := fmt.Errorf("the trunk answered %d", status)
@@ -89,9 +90,9 @@ func decide(answer *wire.Response) error {
 	return err
 }
 
-// calleesCause reports whether an answer names a cause of the telephone network that is about the callee
-// (RFC 3326, and Q.850's class "normal events", 1 to 31). Trunks answer 5xx to a number that is out of
-// order, too: RFC 3398 §8.2.6.1 asks for it.
+// calleesCause reports whether a response names a cause of the telephone network that is about the
+// callee (RFC 3326; Q.850's class "normal events", 1 to 31). Trunks may answer 5xx to a number that is
+// out of order, as RFC 3398 §8.2.6.1 says.
 func calleesCause(answer *wire.Response) bool {
 	for _, h := range answer.GetHeaders("Reason") {
 		protocol, parameters, _ := strings.Cut(h.Value(), ";")

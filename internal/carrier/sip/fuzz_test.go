@@ -215,7 +215,7 @@ func FuzzGuard(f *testing.F) {
 		}
 		switch m := m.(type) {
 		case *wire.Request:
-			c.answer(m)
+			c.replyTo(m)
 			infoKey(m)
 		case *wire.Response:
 			g := c.newLeg(m, netip.MustParseAddrPort("192.0.2.1:5060"), "", nil)

@@ -14,16 +14,16 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 )
 
-// What arrives is looked at before the library gets it: a fault there ends a goroutine of its own,
-// and so the process. Only whole messages of the trunk pass that can be parsed and have what the
-// library later takes for granted.
+// The functions below filter input before the library sees it. A panic in the library would end
+// one of its goroutines, and with it the process. Only complete messages from the trunk pass,
+// which can be parsed and have the headers that the library relies on.
 
 var parser = wire.NewParser()
 
-// maxMessage is the longest SIP message that we take.
+// maxMessage is the size of the longest accepted SIP message.
 const maxMessage = 32 << 10
 
-// wellFormed reports whether data is one SIP message with all that a message must have.
+// wellFormed reports whether data is one SIP message with all mandatory headers.
 func wellFormed(data []byte) (ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -45,7 +45,7 @@ func wellFormed(data []byte) (ok bool) {
 	return false
 }
 
-// complete reports whether a message has the headers that every message has (RFC 3261 §8.1.1).
+// complete reports whether a message has the mandatory headers (RFC 3261 §8.1.1).
 func complete(via *wire.ViaHeader, from *wire.FromHeader, to *wire.ToHeader, id *wire.CallIDHeader, seq *wire.CSeqHeader) bool {
 	if via == nil || from == nil || to == nil || id == nil || seq == nil || *id == "" || via.Host == "" {
 		return false
@@ -54,11 +54,11 @@ func complete(via *wire.ViaHeader, from *wire.FromHeader, to *wire.ToHeader, id 
 	return ok && strings.HasPrefix(branch, wire.RFC3261BranchMagicCookie) && len(branch) > len(wire.RFC3261BranchMagicCookie)
 }
 
-// datagrams reads the messages only of those who are heard.
+// datagrams reads messages from accepted addresses only.
 type datagrams struct {
 	net.PacketConn
 	hears func(netip.Addr) bool
-	ready chan struct{} // closed when the reading begins
+	ready chan struct{} // closed when reading begins
 	once  sync.Once
 }
 
@@ -78,7 +78,7 @@ func (d *datagrams) ReadFrom(buf []byte) (int, net.Addr, error) {
 	}
 }
 
-// connections takes the connections only of those who are heard.
+// connections accepts connections from accepted addresses only.
 type connections struct {
 	net.Listener
 	hears func(netip.Addr) bool
@@ -97,11 +97,11 @@ func (l *connections) Accept() (net.Conn, error) {
 	}
 }
 
-// streams holds what has arrived of a message on each connection.
+// streams holds the incomplete message on each connection.
 type streams struct {
-	heard atomic.Int64 // when something was read last, Unix nanoseconds
+	heard atomic.Int64 // when anything was last read, Unix nanoseconds
 
-	mu   sync.Mutex // guards all below
+	mu   sync.Mutex // guards the fields below
 	part map[stream][]byte
 }
 
@@ -110,18 +110,18 @@ func (s *streams) silent(since time.Time) bool { return s.heard.Load() < since.U
 
 type stream struct{ local, remote string }
 
-// maxStreams bounds the connections that are remembered. One that is forgotten in the middle of a
-// message fails, and is made again.
+// maxStreams bounds the number of remembered connections. A connection that is forgotten in the
+// middle of a message fails and is made again.
 const maxStreams = 256
 
 func newStreams() *streams { return &streams{part: map[stream][]byte{}} }
 
 var errStream = errors.New("not SIP")
 
-// filter passes on the whole messages in what has been read of a connection. Its error ends the
-// connection: behind something that is no message, nobody can tell where the next one begins.
+// filter returns the complete messages in the data read from a connection. An error ends the
+// connection, because after an invalid message the beginning of the next one is unknown.
 func (s *streams) filter(from wire.TransportReadProps, data []byte) ([]byte, error) {
-	if from.Transport == "UDP" { // one datagram is one message: see datagrams
+	if from.Transport == "UDP" { // each datagram is one message: see datagrams
 		return data, nil
 	}
 	s.heard.Store(time.Now().UnixNano())
@@ -132,7 +132,7 @@ func (s *streams) filter(from wire.TransportReadProps, data []byte) ([]byte, err
 	delete(s.part, id)
 	var whole []byte
 	for {
-		rest = bytes.TrimLeft(rest, "\r\n\x00") // between messages, to keep the connection
+		rest = bytes.TrimLeft(rest, "\r\n\x00") // keep-alives between messages
 		n, ok := length(rest)
 		if n > maxMessage || !ok && len(rest) > maxMessage {
 			return nil, errStream
@@ -155,7 +155,8 @@ func (s *streams) filter(from wire.TransportReadProps, data []byte) ([]byte, err
 	return whole, nil
 }
 
-// length is how long the message is that data begins with; not ok while its headers aren't all there.
+// length returns the length of the message that data begins with. It reports false while its headers
+// are incomplete.
 func length(data []byte) (n int, ok bool) {
 	head, _, ok := bytes.Cut(data, []byte("\r\n\r\n"))
 	if !ok {

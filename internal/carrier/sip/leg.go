@@ -19,10 +19,10 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A leg is how to reach the phone that answered: what RFC 3261 §12 calls a dialog. All of it is in
-// the answer, so there can be one for an answer that nobody waits for any more. It is used by several
-// goroutines, so it holds copies: the library parses a message's headers when they are asked for, and
-// notes the result in the message.
+// A leg is the state needed to reach the phone that answered; RFC 3261 §12 calls it a dialog. All of
+// it comes from the response, so a leg can be made even for a response that nobody waits for. Several
+// goroutines use a leg, so it holds copies: the library parses a message's headers on demand, and
+// stores the result in the message.
 type leg struct {
 	c        *Carrier
 	from, to wire.Header
@@ -30,16 +30,16 @@ type leg struct {
 	remote   string // the phone's tag
 	target   wire.Uri
 	routes   []string
-	hop      netip.AddrPort // where requests go
+	hop      netip.AddrPort // where to send requests
 	trunk    netip.AddrPort
-	contact  string        // ours, if it is known
-	creds    []wire.Header // that the invitation took; an acknowledgement can't be challenged
-	invited  uint32        // the invitation's number
-	seq      atomic.Uint32 // the latest request's
+	contact  string        // ours, if known
+	creds    []wire.Header // accepted for the INVITE; an ACK can't be challenged
+	invited  uint32        // the INVITE's CSeq
+	seq      atomic.Uint32 // the latest request's CSeq
 }
 
-// newLeg reads an answer, and listens to where it came from until close. The contact and the credentials
-// are those of the invitation, if it is known.
+// newLeg makes a leg from a response, and accepts signalling from its address until close. contact and
+// creds are the INVITE's, if they are known.
 func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact string, creds []wire.Header) *leg {
 	g := &leg{
 		c: c, trunk: trunk, target: answer.To().Address, contact: contact, creds: creds, invited: answer.CSeq().SeqNo,
@@ -60,14 +60,14 @@ func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact st
 
 func (g *leg) close() { g.c.leave(g.hop.Addr()) }
 
-// credentials are what an invitation took.
+// credentials returns the credentials of an INVITE.
 func credentials(invite *wire.Request) []wire.Header {
 	return append(invite.GetHeaders("Authorization"), invite.GetHeaders("Proxy-Authorization")...)
 }
 
-// next is where requests go: to the first of the route, or to the phone. Names aren't looked up: what
-// the trunk's messages name by name is behind the trunk. Neither is an address believed that can't be
-// reached from here, and over TCP and TLS there is the connection.
+// next returns the address for requests: the first one of the route, or the phone. It doesn't look up
+// names, because hosts that the trunk's messages name are behind the trunk. It also ignores addresses
+// that can't be reached from here. Over TCP and TLS, requests use the connection to the trunk.
 func (g *leg) next() netip.AddrPort {
 	if g.c.Transport != UDP {
 		return g.trunk
@@ -92,7 +92,7 @@ func (g *leg) next() netip.AddrPort {
 
 func public(a netip.Addr) bool { return !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() }
 
-// ack acknowledges the answer.
+// ack returns the ACK for the answer.
 func (g *leg) ack() *wire.Request {
 	r := g.build(wire.ACK, g.invited)
 	for _, h := range g.creds {
@@ -117,8 +117,8 @@ func (g *leg) build(method wire.RequestMethod, seq uint32) *wire.Request {
 	return r
 }
 
-// finish gives a request what every one has, and where it goes. The connection has the address that
-// Contact and Via name, where that is ours to choose.
+// finish adds the headers that every request has, and sets its destination. Over UDP it also sets
+// our own address to the one in Contact and Via.
 func (c *Carrier) finish(r *wire.Request, to netip.AddrPort) {
 	forwards := wire.MaxForwardsHeader(70)
 	r.AppendHeader(&forwards)
@@ -134,8 +134,8 @@ func (c *Carrier) finish(r *wire.Request, to netip.AddrPort) {
 	}
 }
 
-// via says where answers come to. With rport they come to where the request came from, whatever NAT
-// made of that (RFC 3581).
+// via returns the header that names the address for responses. With rport, responses go to the
+// address that the request came from, even behind a NAT (RFC 3581).
 func (c *Carrier) via(to netip.AddrPort) *wire.ViaHeader {
 	v := &wire.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(string(c.Transport))}
 	if here, err := c.here(to); err == nil && c.Transport != TLS {
@@ -146,7 +146,7 @@ func (c *Carrier) via(to netip.AddrPort) *wire.ViaHeader {
 	return v
 }
 
-// host writes an address as it stands in a URI.
+// host formats an address for a URI.
 func host(a netip.Addr) string {
 	if a.Is6() {
 		return "[" + a.String() + "]"
@@ -154,8 +154,8 @@ func host(a netip.Addr) string {
 	return a.String()
 }
 
-// contact is where the trunk reaches us during a call: our socket, or with TLS our end of the
-// connection to it.
+// contact returns the address at which the trunk reaches us during a call. That is our
+// socket, or with TLS our end of the connection to the trunk.
 func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, error) {
 	here, err := c.here(trunk)
 	if err != nil {
@@ -178,11 +178,12 @@ func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, er
 	return netip.AddrPortFrom(here, local.Port()).String(), nil
 }
 
-// prepared tells the library to send a request as it is.
+// prepared tells the library to send a request unchanged.
 func prepared(*sipgo.Client, *wire.Request) error { return nil }
 
-// forget drops the connection to a trunk that hasn't answered a request of an instant: the next call makes
-// a new one. If anything was heard since then, the connection is well, and other calls need it.
+// forget closes the connection to a trunk that didn't respond to a request sent at an instant, so that the
+// next call makes a new one. If anything was read since then, the connection works, and other calls need
+// it.
 func (c *Carrier) forget(trunk netip.AddrPort, asked time.Time) {
 	if c.Transport == UDP || !c.reads.silent(asked) {
 		return
@@ -192,11 +193,11 @@ func (c *Carrier) forget(trunk netip.AddrPort, asked time.Time) {
 	}
 }
 
-// write sends a request that has no answer.
+// write sends a request that gets no response.
 func (c *Carrier) write(r *wire.Request) { c.client.WriteRequest(r, prepared) }
 
-// converse makes a request, with credentials if the trunk asks for them, and returns the status of its
-// answer; 0 if there is none.
+// converse sends a request, with credentials if the trunk asks for them. It returns the status of the
+// response, or 0 if there is none.
 func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status int) {
 	r := g.build(method, g.seq.Add(1))
 	for range maxChallenges {
@@ -216,7 +217,7 @@ func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status i
 	return status
 }
 
-// inviteTo asks a phone to take a call.
+// inviteTo returns the INVITE for a message.
 func (l *call) inviteTo(m verify.Message) *wire.Request {
 	c := l.c
 	to := wire.Uri{Scheme: "sip", User: c.dialled(m.To), Host: c.Domain}
@@ -239,7 +240,7 @@ func (l *call) inviteTo(m verify.Message) *wire.Request {
 	return r
 }
 
-// dialled is a number as the trunk wants it.
+// dialled formats a number for the trunk.
 func (c *Carrier) dialled(n phone.Number) string {
 	s := string(n)
 	if c.NoPlus {
@@ -248,7 +249,8 @@ func (c *Carrier) dialled(n phone.Number) string {
 	return c.Prefix + s
 }
 
-// caller is whom the call comes from: the message's sender if that is a number.
+// caller returns the caller's number: the message's sender if that is a number,
+// or a default.
 func (c *Carrier) caller(from string) string {
 	switch {
 	case number(from):
@@ -265,10 +267,11 @@ func (c *Carrier) caller(from string) string {
 	return from
 }
 
-// user writes a name as it stands in a URI.
+// user escapes a name for a URI.
 func user(name string) string { return strings.ReplaceAll(name, "@", "%40") }
 
-// cancelling takes an invitation back: it has the same Via, and so is known by it (RFC 3261 §9.1).
+// cancelling returns the CANCEL of an INVITE. It has the same Via, by which the trunk matches it
+// (RFC 3261 §9.1).
 func cancelling(invite *wire.Request) *wire.Request {
 	r := wire.NewRequest(wire.CANCEL, *invite.Recipient.Clone())
 	r.AppendHeader(wire.HeaderClone(invite.Via()))
@@ -285,9 +288,9 @@ func cancelling(invite *wire.Request) *wire.Request {
 	return r
 }
 
-// stray takes an answer that nobody waits for: the trunk came back to life after we gave it up, or a
-// second phone was answered. A ringing phone is cancelled and an answered one hung up: else somebody
-// would be called by nobody.
+// stray handles a response that nobody waits for, because the trunk responded after we gave up, or a
+// second phone answered. It cancels a ringing phone and hangs up on an answered one. Otherwise a
+// phone would ring, or a person would listen, for nothing.
 func (c *Carrier) stray(r *wire.Response) {
 	if r.CSeq() == nil || r.CSeq().MethodName != wire.INVITE || r.StatusCode <= 100 || r.StatusCode >= 300 {
 		return
@@ -309,11 +312,11 @@ func (c *Carrier) stray(r *wire.Response) {
 	}
 	invite := wire.NewRequest(wire.INVITE, *r.To().Address.Clone())
 	via := r.Via().Clone()
-	via.Params.Remove("received") // it came with the answer
+	via.Params.Remove("received") // the response added it
 	via.Params.Add("rport", "")
 	invite.AppendHeader(via)
 	invite.AppendHeader(wire.HeaderClone(r.From()))
-	to := r.To().AsFrom() // without the tag: the invitation had none
+	to := r.To().AsFrom() // the INVITE had no tag
 	invite.AppendHeader(&wire.ToHeader{DisplayName: to.DisplayName, Address: to.Address})
 	invite.AppendHeader(wire.HeaderClone(r.CallID()))
 	invite.AppendHeader(wire.HeaderClone(r.CSeq()))
@@ -326,14 +329,14 @@ func (c *Carrier) stray(r *wire.Response) {
 }
 
 var (
-	errChallenge = errors.New("the trunk asks for credentials in a way that we don't know")
-	errPassword  = errors.New("the trunk doesn't take our credentials")
-	errNoLogin   = errors.New("the trunk asks for credentials, and there are none")
-	errRealm     = errors.New("somebody asks for credentials that aren't for him")
+	errChallenge = errors.New("the trunk asks for credentials by a method that we don't support")
+	errPassword  = errors.New("the trunk refuses our credentials")
+	errNoLogin   = errors.New("the trunk asks for credentials, but none are configured")
+	errRealm     = errors.New("a challenge is for another realm than the configured one")
 )
 
-// authorize makes a request again, with an answer to the challenge that it met (RFC 8760). Who is
-// challenged again in the same way has the wrong password.
+// authorize returns a request again with the response to its challenge (RFC 8760). A second
+// challenge of the same kind means that the password is wrong.
 func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Request, error) {
 	if c.Username == "" {
 		return nil, errNoLogin
@@ -366,7 +369,7 @@ func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Reque
 	return next, nil
 }
 
-// challenge picks the first that we can answer.
+// challenge returns the first challenge that we can answer.
 func (c *Carrier) challenge(headers []wire.Header) (*digest.Challenge, error) {
 	for _, h := range headers {
 		chal, err := digest.ParseChallenge(h.Value())

@@ -17,20 +17,20 @@ import (
 )
 
 const (
-	frame     = speech.Frame // samples in a packet
+	frame     = speech.Frame // samples per packet
 	frameTime = frame * time.Second / speech.Rate
-	header    = 12 // bytes of RTP before the sound
-	// maxLate is how late a packet may be and its followers still keep to the plan. Behind a longer
-	// pause the plan moves: nobody has a buffer for a burst.
+	header    = 12 // bytes of RTP before the samples
+	// maxLate is how late a packet may be without moving the schedule of the following ones. After
+	// a longer delay the schedule moves, because no receiver has a buffer for the burst.
 	maxLate   = 100 * time.Millisecond
 	maxPacket = 1500
 )
 
-// ports are the sockets that calls may use for sound: the even ones of a range, as RTP has it.
+// ports are the sockets for media: the even ports of a range, as RTP requires.
 type ports struct {
 	ip   netip.Addr
 	low  int
-	n    int // even ports
+	n    int // number of even ports
 	next atomic.Uint32
 }
 
@@ -41,7 +41,7 @@ func newPorts(ip netip.Addr, rng [2]uint16) *ports {
 
 var errPorts = errors.New("no free port for sound")
 
-// open binds the next free one.
+// open binds the next free port.
 func (p *ports) open() (*net.UDPConn, error) {
 	for range p.n {
 		port := p.low + 2*int(p.next.Add(1)%uint32(p.n))
@@ -53,35 +53,35 @@ func (p *ports) open() (*net.UDPConn, error) {
 	return nil, errPorts
 }
 
-// A media is the sound of one call: RTP (RFC 3550) over one socket.
+// A media is the RTP of one call over one socket (RFC 3550).
 type media struct {
 	conn    *net.UDPConn
-	ip      netip.Addr            // the socket's
-	trusted func(netip.Addr) bool // who may send us anything
+	ip      netip.Addr            // of the socket
+	trusted func(netip.Addr) bool // the addresses that may send us anything
 	pressed func(key byte)
 	heard   atomic.Int64 // when the last packet came, Unix nanoseconds; 0 before the first
 	bad     atomic.Int64 // packets that were dropped
 	reader  sync.WaitGroup
 
-	key  []byte        // ours, for SRTP; or nil
-	seal *srtp.Context // for what we send, or nil
+	key  []byte        // our SRTP key, or nil
+	seal *srtp.Context // for packets we send, or nil
 
-	mu   sync.Mutex // guards those below
+	mu   sync.Mutex // guards the fields below
 	peer side
-	to   netip.AddrPort // where sound goes: what the peer said, until it is seen to send from elsewhere
-	open *srtp.Context  // for what the peer sends, or nil
-	// The time of the last key; there was one.
+	to   netip.AddrPort // where to send: the peer's announced address, until it sends from another one
+	open *srtp.Context  // for packets the peer sends, or nil
+	// The time of the last key, and whether there was one.
 	lastEvent uint32
 	anyEvent  bool
 
-	// What the one who sends keeps.
+	// Only the sending goroutine uses the fields below.
 	ssrc, stamp uint32
 	seq         uint16
 	started     bool
 	packet      []byte
 }
 
-// newMedia opens a call's sound. With encryption it makes a key.
+// newMedia opens a call's socket, and makes a key if the call is encrypted.
 func newMedia(p *ports, encrypted bool, trusted func(netip.Addr) bool, pressed func(byte)) (*media, error) {
 	conn, err := p.open()
 	if err != nil {
@@ -107,7 +107,8 @@ func newMedia(p *ports, encrypted bool, trusted func(netip.Addr) bool, pressed f
 	return m, nil
 }
 
-// replays is how far back a packet may be repeated and be known (RFC 3711 §3.3.2).
+// replays is the size of the window in which repeated packets are recognised (RFC
+// 3711 §3.3.2).
 const replays = 64
 
 func cipher(key []byte) (*srtp.Context, error) {
@@ -118,16 +119,16 @@ func cipher(key []byte) (*srtp.Context, error) {
 	return c, nil
 }
 
-// port is where we are heard.
+// port returns the port that we receive on.
 func (m *media) port() uint16 { return m.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
 
-// connect learns what the other side said of itself, at first or again.
+// connect applies the peer's session description, at the beginning or later.
 func (m *media) connect(peer side) error {
 	if (peer.key != nil) != (m.key != nil) {
-		return errMedia // sound in the clear where it was to be encrypted, or the other way
+		return errMedia // one side is encrypted and the other isn't
 	}
 	if m.ip.Is4() && !peer.at.Addr().Is4() {
-		return errMedia // our socket doesn't reach it
+		return errMedia // our socket can't reach it
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -145,20 +146,20 @@ func (m *media) connect(peer side) error {
 	return nil
 }
 
-// held reports whether the other side doesn't listen at the moment.
+// held reports whether the other side has put the call on hold.
 func (m *media) held() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.peer.holds()
 }
 
-// close ends the sound.
+// close closes the socket and waits for the reader.
 func (m *media) close() {
 	m.conn.Close()
 	m.reader.Wait()
 }
 
-// read takes packets until the socket is closed.
+// read handles packets until the socket is closed.
 func (m *media) read() {
 	buf := make([]byte, maxPacket)
 	for {
@@ -172,8 +173,9 @@ func (m *media) read() {
 	}
 }
 
-// take reads one packet. Sound follows it: behind a NAT, where packets come from is where they must
-// go. But only to those that we trust, or whoever finds the port would get the code said to him.
+// take handles one packet. From then on we send to the packet's source, because behind a NAT that
+// is the address that works. The source must be trusted; otherwise anybody who finds the port would
+// receive the code.
 func (m *media) take(p []byte, from netip.AddrPort) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -199,7 +201,8 @@ func (m *media) take(p []byte, from netip.AddrPort) bool {
 	return true
 }
 
-// decrypt guards against a fault in the library: packets come from anybody who can fake an address.
+// decrypt recovers from panics of the library, because anybody can send packets with a forged
+// address.
 func decrypt(c *srtp.Context, p []byte) (plain []byte, err error) {
 	defer func() {
 		if recover() != nil {
@@ -209,23 +212,23 @@ func decrypt(c *srtp.Context, p []byte) (plain []byte, err error) {
 	return c.DecryptRTP(nil, p, nil)
 }
 
-// comfort is the payload type of comfort noise (RFC 3389), which some send though nobody offered it.
+// comfort is the payload type of comfort noise (RFC 3389), which some send unasked.
 const comfort = 13
 
-// parseRTP takes a packet apart (RFC 3550 §5.1).
+// parseRTP parses a packet (RFC 3550 §5.1).
 func parseRTP(p []byte) (kind int, stamp uint32, body []byte, ok bool) {
 	if len(p) < header || p[0]>>6 != 2 {
 		return 0, 0, nil, false
 	}
 	at := header + 4*int(p[0]&0x0f)
-	if p[0]&0x10 != 0 { // an extension
+	if p[0]&0x10 != 0 { // with an extension
 		if len(p) < at+4 {
 			return 0, 0, nil, false
 		}
 		at += 4 + 4*int(binary.BigEndian.Uint16(p[at+2:]))
 	}
 	end := len(p)
-	if p[0]&0x20 != 0 { // padding
+	if p[0]&0x20 != 0 { // with padding
 		end -= int(p[end-1])
 	}
 	if at > end {
@@ -234,15 +237,16 @@ func parseRTP(p []byte) (kind int, stamp uint32, body []byte, ok bool) {
 	return int(p[1] & 0x7f), binary.BigEndian.Uint32(p[4:]), p[at:end], true
 }
 
-// keyNames are the keys by their event (RFC 4733 §3.2).
+// keyNames maps event codes to keys (RFC 4733 §3.2).
 const keyNames = "0123456789*#ABCD"
 
-// lateEvent is how far before the latest key a packet is one that was overtaken on its way. What is
-// further back is a clock that was set anew.
+// lateEvent is how far before the latest key a packet counts as overtaken on its way. A packet
+// further back means that the clock was reset.
 const lateEvent = 5 * speech.Rate
 
-// event takes a key. Its packets repeat as long as it is held, all with the time when it was
-// pressed: the first counts, so that a lost end loses nothing. The caller holds mu.
+// event handles a key. Its packets repeat while it is held, all with the time at which it
+// was pressed. The first packet counts, so that a lost last packet doesn't matter. Callers
+// hold mu.
 func (m *media) event(stamp uint32, body []byte) {
 	if len(body) < 4 || int(body[0]) >= len(keyNames) || m.anyEvent && m.lastEvent-stamp < lateEvent {
 		return
@@ -251,7 +255,7 @@ func (m *media) event(stamp uint32, body []byte) {
 	m.pressed(keyNames[body[0]])
 }
 
-// send sends up to one frame of µ-law; silence follows what is shorter.
+// send sends one frame of µ-law, padded with silence.
 func (m *media) send(sound []byte) error {
 	m.mu.Lock()
 	to, codec := m.to, m.peer.codec
@@ -260,7 +264,7 @@ func (m *media) send(sound []byte) error {
 	p[0], p[1] = 2<<6, byte(codec)
 	if !m.started {
 		m.started = true
-		p[1] |= 0x80 // the first after silence
+		p[1] |= 0x80 // marks the first packet after silence
 	}
 	binary.BigEndian.PutUint16(p[2:], m.seq)
 	binary.BigEndian.PutUint32(p[4:], m.stamp)

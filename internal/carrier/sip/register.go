@@ -17,13 +17,14 @@ import (
 )
 
 const (
-	registerFor  = time.Hour       // asked for; the trunk decides
-	registerMin  = 5 * time.Second // between two, however short what the trunk grants
+	registerFor  = time.Hour       // requested; the trunk decides
+	registerMin  = 5 * time.Second // between two registrations, even if the trunk grants less
 	registerWait = 5 * time.Second // after the first failure; doubled up to registerMost
 	registerMost = 5 * time.Minute
 )
 
-// register keeps us registered until we shut down, and takes it back then.
+// register keeps us registered until we shut down, and then removes the
+// registration.
 func (c *Carrier) register() {
 	r := &registration{c: c, id: rand.Text(), tag: rand.Text()}
 	down, told := outage.New(c.Log, nil), false
@@ -41,7 +42,7 @@ func (c *Carrier) register() {
 			wait = failed
 			down.Failed(c.Name(), slog.LevelWarn, "not registered with the trunk", "carrier", c.Name(), "again_in", wait, "err", err)
 		default:
-			if !told { // a renewal is no news, and may be due each few seconds
+			if !told { // a renewal isn't worth a line, and may be due every few seconds
 				c.Log.Info("registered with the trunk", "carrier", c.Name(), "for", expires)
 			}
 			failed, told = 0, true
@@ -59,18 +60,19 @@ func (c *Carrier) register() {
 	}
 }
 
-// renewal is when to register again: in time, where the trunk grants time at all.
+// renewal returns when to register again: before the registration expires, if the
+// trunk grants enough time.
 func renewal(expires time.Duration) time.Duration { return max(registerMin, expires*4/5) }
 
-// A registration tells the trunk where we are (RFC 3261 §10).
+// A registration tells the trunk our address (RFC 3261 §10).
 type registration struct {
 	c          *Carrier
 	id, tag    string
 	seq        uint32
-	registered bool // or may be: the answer didn't come before the shutdown
+	registered bool // or possibly so, if no response came before the shutdown
 }
 
-// ask asks for a time, and returns what was given.
+// ask registers for a time, and returns the time that the trunk granted.
 func (r *registration) ask(ctx context.Context, d time.Duration) (time.Duration, error) {
 	trunk, err := r.c.resolve(ctx)
 	if err != nil {
@@ -81,7 +83,7 @@ func (r *registration) ask(ctx context.Context, d time.Duration) (time.Duration,
 		return 0, err
 	}
 	for range maxChallenges {
-		r.seq = request.CSeq().SeqNo // also if there is no answer: the trunk takes no number twice
+		r.seq = request.CSeq().SeqNo // even without a response, because the trunk accepts each number only once
 		asked := time.Now()
 		answer, err := r.c.client.Do(ctx, request, prepared)
 		if err != nil {
@@ -124,7 +126,8 @@ func (r *registration) request(ctx context.Context, trunk netip.AddrPort, d time
 	return q, nil
 }
 
-// granted is how long a registration holds: a parameter of Contact, or a header, or what was asked.
+// granted returns how long a registration is valid: by a parameter of Contact, by a header, or as
+// requested.
 func granted(answer *wire.Response, asked time.Duration) time.Duration {
 	value := ""
 	if h := answer.GetHeader("Expires"); h != nil {

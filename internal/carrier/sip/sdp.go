@@ -10,21 +10,23 @@ import (
 	"strings"
 )
 
-// Payload types. Those of G.711 are fixed (RFC 3551 §6); 101 is what everybody takes for keys.
+// Payload types. Those of G.711 are fixed (RFC 3551 §6); 101 is the usual one for keys.
 const (
 	mu   = 0
 	aLaw = 8
 	keys = 101
 )
 
-// suite is the encryption that every SRTP implementation has (RFC 4568 §6.2.1).
+// suite is the cipher suite that every SRTP implementation supports (RFC 4568
+// §6.2.1).
 const suite = "AES_CM_128_HMAC_SHA1_80"
 
-// keyLength is how long the suite's key and salt are together.
+// keyLength is the length of the suite's key and salt together.
 const keyLength = 16 + 14
 
-// offer describes our side of a call (RFC 8866, RFC 3264): G.711 in both laws, keys as events, and
-// with a key SRTP only. The version counts the descriptions of one call; the way is in which sound goes.
+// offer returns the description of our side of a call (RFC 8866, RFC 3264): G.711 in both laws, keys as
+// events, and only SRTP if there is a key. version numbers the descriptions of one call. way is the
+// direction of the media.
 func offer(at netip.AddrPort, version int, key []byte, way string, types ...int) []byte {
 	family, profile := "IP4", "RTP/AVP"
 	if at.Addr().Is6() {
@@ -60,16 +62,16 @@ func offer(at netip.AddrPort, version int, key []byte, way string, types ...int)
 	return b.Bytes()
 }
 
-// A side is what the other side of a call says of itself.
+// A side is the other side's description of itself.
 type side struct {
-	at    netip.AddrPort // where its sound goes
+	at    netip.AddrPort // where to send media
 	codec int            // mu or aLaw
 	keys  int            // the payload type of its keys, or -1
-	key   []byte         // of its SRTP, or nil
-	way   string         // in which sound goes, as seen from there
+	key   []byte         // for its SRTP, or nil
+	way   string         // the direction of the media, as the other side sees it
 }
 
-// The ways in which sound goes (RFC 3264 §5.1), as one side sees them.
+// The directions of media (RFC 3264 §5.1), as one side sees them.
 const (
 	bothWays = "sendrecv"
 	sendOnly = "sendonly"
@@ -77,10 +79,10 @@ const (
 	noWay    = "inactive"
 )
 
-// holds reports whether the other side doesn't listen at the moment.
+// holds reports whether the other side has put the call on hold.
 func (s side) holds() bool { return s.way == sendOnly || s.way == noWay }
 
-// answer is the way as seen from here.
+// answer returns the direction as seen from here.
 func (s side) answer() string {
 	switch s.way {
 	case sendOnly:
@@ -91,10 +93,10 @@ func (s side) answer() string {
 	return s.way
 }
 
-var errMedia = errors.New("the other side takes no sound that we have")
+var errMedia = errors.New("there is no common media format")
 
-// read reads a description, as far as it is about the first sound in it. Whoever wrote it may be
-// wrong or hostile: it says no more than that there is no sound to agree on.
+// read parses a session description up to the end of its first audio section. The description
+// may be wrong or hostile; the only result of that is that there is no common media format.
 func read(sdp []byte) (side, error) {
 	s := side{codec: -1, keys: -1, way: bothWays}
 	var session, media netip.Addr
@@ -110,7 +112,7 @@ func read(sdp []byte) (side, error) {
 		switch {
 		case kind == "m" && inAudio:
 			return s.settle(session, media, port, profile)
-		case kind == "m": // what follows is about this, and what comes behind it about something else
+		case kind == "m": // the following lines belong to this section
 			inSession = false
 			f := strings.Fields(value)
 			if len(f) < 4 || f[0] != "audio" {
@@ -129,7 +131,7 @@ func read(sdp []byte) (side, error) {
 				session = a
 			}
 		case kind == "a" && (inSession || inAudio) && (value == bothWays || value == sendOnly || value == recvOnly || value == noWay):
-			s.way = value // of the session, or behind that of this sound
+			s.way = value // of the session, or of this section, which comes later
 		case kind == "a" && inAudio:
 			s.attribute(value)
 		}
@@ -137,7 +139,7 @@ func read(sdp []byte) (side, error) {
 	return s.settle(session, media, port, profile)
 }
 
-// firstCodec is the first of ours in an order of preference.
+// firstCodec returns the first of our codecs in an order of preference.
 func firstCodec(types []string) int {
 	for _, t := range types {
 		switch t {
@@ -150,7 +152,7 @@ func firstCodec(types []string) int {
 	return -1
 }
 
-// connection reads "IN IP4 192.0.2.1".
+// connection parses "IN IP4 192.0.2.1".
 func connection(value string) netip.Addr {
 	f := strings.Fields(value)
 	if len(f) < 3 || f[0] != "IN" {
@@ -164,7 +166,7 @@ func connection(value string) netip.Addr {
 	return a.Unmap().WithZone("")
 }
 
-// attribute reads what is said of the sound.
+// attribute parses an attribute of the media.
 func (s *side) attribute(value string) {
 	name, rest, _ := strings.Cut(value, ":")
 	f := strings.Fields(rest)
@@ -175,7 +177,7 @@ func (s *side) attribute(value string) {
 		}
 	case name == "crypto" && len(f) >= 3 && f[1] == suite && s.key == nil:
 		inline, ok := strings.CutPrefix(f[2], "inline:")
-		inline, _, _ = strings.Cut(inline, "|") // the key's life, and its name among several
+		inline, _, _ = strings.Cut(inline, "|") // drop the key's lifetime and its name among several
 		key, err := base64.StdEncoding.DecodeString(inline)
 		if ok && err == nil && len(key) == keyLength {
 			s.key = key
@@ -183,7 +185,7 @@ func (s *side) attribute(value string) {
 	}
 }
 
-// settle decides whether there can be sound.
+// settle decides whether there can be media.
 func (s side) settle(session, media netip.Addr, port uint16, profile string) (side, error) {
 	if !media.IsValid() {
 		media = session
@@ -194,10 +196,10 @@ func (s side) settle(session, media netip.Addr, port uint16, profile string) (si
 		return s, errMedia
 	}
 	switch {
-	case media.IsUnspecified(): // how calls were held before there were ways (RFC 2543)
+	case media.IsUnspecified(): // how calls were put on hold before there were directions (RFC 2543)
 		s.way = noWay
 	case !media.IsGlobalUnicast() && !media.IsLoopback() && !media.IsLinkLocalUnicast():
-		return s, errMedia // the code is for one listener
+		return s, errMedia // the code must reach a single listener
 	}
 	if plain {
 		s.key = nil

@@ -1,13 +1,14 @@
-// Package sip is the carrier that calls phones over a SIP trunk and says the code.
+// Package sip is the carrier that calls phones over a SIP trunk, a telephone connection over the
+// internet, and says the code.
 //
-// One [Carrier] is one trunk; configure several for several. Signalling is emiago/sipgo's parser,
-// transports and transactions (RFC 3261). The dialog above them, and the sound (RTP, G.711, SRTP),
-// are here: a library's dialogs wait for a dead trunk, leave a phone ringing that is answered while
-// the call is cancelled, and pace sound by tickers that drift; see docs/decisions/0032-sip.md.
+// One [Carrier] is one trunk. The parser, transports and transactions of the signalling (RFC 3261)
+// are those of emiago/sipgo. The dialogs above them and the media (RTP, G.711, SRTP) are
+// implemented here. Dialogs of libraries wait for a dead trunk, and leave a phone ringing that is
+// answered while the call is cancelled. Their tickers also drift; see docs/decisions/0032-sip.md.
 //
-// [Carrier.Send] returns when the call is over. It was accepted if the phone was answered and the
-// code was said to its end at least once. Signalling and sound are taken only from the trunk's
-// addresses, and sound goes only there: what is played is a code.
+// [Carrier.Send] returns when the call is over. It succeeds if the phone was answered and the code
+// was said to its end at least once. Signalling and media are accepted only from the trunk's
+// addresses and from the phone that it connects. Media is sent only there, because it is the code.
 package sip
 
 import (
@@ -31,29 +32,29 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A Carrier is one trunk. It implements [carrier.Asker].
+// A Carrier makes calls over one trunk. It implements [carrier.Asker].
 type Carrier struct {
 	Config
 	agent  *sipgo.UserAgent
 	client *sipgo.Client
-	reads  *streams       // of connections
-	listen netip.AddrPort // where signalling is bound
+	reads  *streams       // filters the connections
+	listen netip.AddrPort // the address of the signalling
 	ports  *ports
 	places chan struct{} // one token for each call
 
-	stopped context.Context // ends when we shut down
+	stopped context.Context // done when we shut down
 	stop    context.CancelFunc
-	close   func() error   // the socket for signalling
-	served  sync.WaitGroup // who listens
+	close   func() error   // closes the signalling socket
+	served  sync.WaitGroup // the listeners
 
-	mu      sync.Mutex // guards those below
+	mu      sync.Mutex // guards the fields below
 	calls   map[string]*call
-	ended   sync.WaitGroup // for calls, and who registers; no Add after stopped
+	ended   sync.WaitGroup // calls and the registration; no Add after stopped
 	trusted map[netip.Addr]bool
-	phones  map[netip.Addr]int // where calls are answered, with how many there are
+	phones  map[netip.Addr]int // the addresses at which calls were answered, with the number of calls
 }
 
-// A Call is what became of one, for records.
+// A Call is the record of one call.
 type Call struct {
 	Trunk        string
 	Verification verify.ID
@@ -62,11 +63,11 @@ type Call struct {
 	Reason  string
 	Said    bool           // the code was said to its end at least once
 	Verdict verify.Verdict // of a call that asked for a key
-	Late    time.Duration  // how long the machine stood still meanwhile, in pauses longer than any buffer
+	Late    time.Duration  // the sum of the pauses of this machine that were longer than a receiver's buffer
 }
 
-// New opens a trunk's sockets, and starts to register if that is wanted. It doesn't wait for the
-// trunk, which may be away. Close it.
+// New opens a trunk's sockets, and starts to register if that is configured. It doesn't wait for
+// the trunk, which may be away. The caller must close it.
 func New(c Config) (*Carrier, error) {
 	if err := carrier.Faulty(c.Name, c.Check()); err != nil {
 		return nil, err
@@ -85,17 +86,18 @@ func New(c Config) (*Carrier, error) {
 	return t, nil
 }
 
-// quiet is the library's log: it writes down whole messages, with the numbers in them.
+// quiet is the library's log, which is discarded because it holds whole messages with
+// numbers.
 var quiet = slog.New(slog.DiscardHandler)
 
-func init() { // what has no other way
+func init() { // the library has no other way to set these
 	wire.SetDefaultLogger(quiet)
-	// An invitation with credentials for two may be longer than one packet of a network. The library
-	// would not send it, and a trunk on UDP has nothing else; fragments arrive.
+	// An INVITE with two credentials may exceed the size of a packet. The library would refuse to
+	// send it, and a trunk on UDP has no alternative. Fragmented packets do arrive.
 	wire.UDPMTUSize = maxMessage
 }
 
-// start makes the user agent and lets it listen.
+// start makes the user agent and starts to listen.
 func (c *Carrier) start(listen netip.AddrPort) error {
 	host, _ := c.host()
 	agent, err := sipgo.NewUA(
@@ -115,14 +117,14 @@ func (c *Carrier) start(listen netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	server.OnNoRoute(c.request)
+	server.OnNoRoute(c.serveRequest)
 	if c.client, err = sipgo.NewClient(agent, sipgo.WithClientLogger(quiet)); err != nil {
 		return err
 	}
 	if err := c.bind(server, listen); err != nil {
 		return err
 	}
-	c.ended.Go(func() { // who the trunk is, so that it is listened to before the first call
+	c.ended.Go(func() { // resolve the trunk, so that its messages are accepted before the first call
 		ctx, cancel := context.WithTimeout(c.stopped, c.First)
 		defer cancel()
 		c.resolve(ctx)
@@ -141,7 +143,7 @@ func network(proto string, a netip.Addr) string {
 	return proto
 }
 
-// bind opens the socket for signalling. With TLS there is none: we have no certificate, so the trunk
+// bind opens the signalling socket. With TLS there is none: we have no certificate, so the trunk
 // uses the connection that we make.
 func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
 	switch c.Transport {
@@ -151,7 +153,7 @@ func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
 			return err
 		}
 		c.listen = conn.LocalAddr().(*net.UDPAddr).AddrPort()
-		ready := make(chan struct{}) // the library knows the socket, and doesn't open one of its own
+		ready := make(chan struct{}) // closed when the library uses the socket instead of opening its own
 		c.served.Go(func() { server.ServeUDP(&datagrams{PacketConn: conn, hears: c.hears, ready: ready}) })
 		c.close = conn.Close
 		<-ready
@@ -170,7 +172,7 @@ func (c *Carrier) bind(server *sipgo.Server, listen netip.AddrPort) error {
 // Name implements [carrier.Carrier].
 func (c *Carrier) Name() string { return c.Config.Name }
 
-// Close hangs up, waits for the calls to end, but not longer than ctx, and closes the sockets.
+// Close hangs up, waits until the calls end or ctx is done, and closes the sockets.
 func (c *Carrier) Close(ctx context.Context) {
 	c.mu.Lock()
 	c.stop()
@@ -202,13 +204,13 @@ func (c *Carrier) Ask(ctx context.Context, m verify.Message) (carrier.Result, er
 	return c.call(ctx, m)
 }
 
-// call makes a call, from its start to its end.
+// call makes a call from beginning to end.
 func (c *Carrier) call(ctx context.Context, m verify.Message) (carrier.Result, error) {
 	select {
 	case c.places <- struct{}{}:
 		defer func() { <-c.places }()
 	default:
-		return carrier.Result{}, full(errors.New("as many calls as may be are under way"))
+		return carrier.Result{}, full(errors.New("the limit of concurrent calls is reached"))
 	}
 	call := newCall(c, m)
 	if !c.add(call) {
@@ -236,7 +238,7 @@ func (c *Carrier) report(r *Call) {
 	}
 }
 
-// add notes a call, unless we are shutting down.
+// add registers a call. It reports false if we are shutting down.
 func (c *Carrier) add(call *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -255,7 +257,8 @@ func (c *Carrier) remove(call *call) {
 	c.ended.Done()
 }
 
-// enter notes where a phone is that has answered, until leave.
+// enter accepts signalling from the address of a phone that answered, until
+// leave.
 func (c *Carrier) enter(phone netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -270,8 +273,8 @@ func (c *Carrier) leave(phone netip.Addr) {
 	}
 }
 
-// find returns the call that a request is about, or nil. All three ids must fit: the first alone is
-// no secret.
+// find returns the call that a request belongs to, or nil. The Call-ID and both tags must match,
+// because a Call-ID alone isn't secret.
 func (c *Carrier) find(r *wire.Request) *call {
 	c.mu.Lock()
 	call := c.calls[string(*r.CallID())]
@@ -282,10 +285,10 @@ func (c *Carrier) find(r *wire.Request) *call {
 	return call
 }
 
-// maxTrusted bounds how many addresses of a trunk are remembered.
+// maxTrusted bounds the number of remembered addresses of a trunk.
 const maxTrusted = 256
 
-// trust notes an address as the trunk's.
+// trust adds an address to the trunk's.
 func (c *Carrier) trust(a netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -295,7 +298,7 @@ func (c *Carrier) trust(a netip.Addr) {
 	c.trusted[a.Unmap()] = true
 }
 
-// trusts reports whether an address is the trunk's, or a peer's.
+// trusts reports whether an address is the trunk's or a peer's.
 func (c *Carrier) trusts(a netip.Addr) bool {
 	a = a.Unmap()
 	for _, p := range c.Peers {
@@ -308,7 +311,8 @@ func (c *Carrier) trusts(a netip.Addr) bool {
 	return c.trusted[a]
 }
 
-// hears reports whether signalling is taken from an address: the trunk's, or that of a phone in a call.
+// hears reports whether signalling from an address is accepted: from the trunk's, or from that of a
+// phone in a call.
 func (c *Carrier) hears(a netip.Addr) bool {
 	if c.trusts(a) {
 		return true
@@ -320,8 +324,8 @@ func (c *Carrier) hears(a netip.Addr) bool {
 
 var errLookUp = errors.New("the trunk's name can't be looked up")
 
-// resolve finds the trunk: its host's address, by SRV records if it was configured without a port
-// (RFC 3263 §4, without NAPTR: the transport is configured).
+// resolve returns the trunk's address. If the host has no port, it uses SRV records (RFC 3263 §4,
+// without NAPTR, because the transport is configured).
 func (c *Carrier) resolve(ctx context.Context) (netip.AddrPort, error) {
 	host, port := c.host()
 	if a, err := netip.ParseAddr(host); err == nil {
@@ -343,7 +347,7 @@ func (c *Carrier) resolve(ctx context.Context) (netip.AddrPort, error) {
 	}
 	found, err := net.DefaultResolver.LookupNetIP(ctx, family, host)
 	if err != nil || len(found) == 0 {
-		return netip.AddrPort{}, errLookUp // the resolver's own words name its servers
+		return netip.AddrPort{}, errLookUp // the resolver's error would name its servers
 	}
 	for _, a := range found {
 		c.trust(a)
@@ -359,7 +363,7 @@ func (c *Carrier) portOr(port int) uint16 {
 	return uint16(cmp.Or(port, standard))
 }
 
-// here is our address as a trunk sees it.
+// here returns our address as the trunk sees it.
 func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
 	if c.Advertise != "" {
 		return netip.MustParseAddr(c.Advertise), nil // checked
@@ -367,7 +371,7 @@ func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
 	if !c.ports.ip.IsUnspecified() {
 		return c.ports.ip, nil
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(trunk)) // sends nothing
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(trunk)) // a UDP dial sends nothing
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -375,16 +379,17 @@ func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }
 
-// request answers what the trunk asks of us, in goroutines of the library.
-func (c *Carrier) request(r *wire.Request, tx wire.ServerTransaction) {
+// serveRequest answers the trunk's requests. The library calls it in its own
+// goroutines.
+func (c *Carrier) serveRequest(r *wire.Request, tx wire.ServerTransaction) {
 	defer c.survive()
 	if r.IsAck() {
 		if call := c.find(r); call != nil {
-			call.answered(r)
+			call.acceptAnswer(r)
 		}
 		return
 	}
-	said := c.answer(r)
+	said := c.replyTo(r)
 	answer := wire.NewResponseFromRequest(r, said.status, said.reason, said.sdp)
 	if said.sdp != nil {
 		answer.AppendHeader(wire.NewHeader("Content-Type", sdpType))
@@ -398,33 +403,33 @@ func (c *Carrier) request(r *wire.Request, tx wire.ServerTransaction) {
 	tx.Respond(answer)
 }
 
-// survive ends a goroutine of the library's, not the process, where a message breaks us.
+// survive recovers from a panic, so that a message can't end the process.
 func (c *Carrier) survive() {
 	if p := recover(); p != nil {
-		c.Log.Error("a SIP message broke us", "carrier", c.Name(), "panic", p, "stack", string(debug.Stack()))
+		c.Log.Error("a SIP message caused a panic", "carrier", c.Name(), "panic", p, "stack", string(debug.Stack()))
 	}
 }
 
 const allowed = "ACK, BYE, CANCEL, INFO, INVITE, OPTIONS, UPDATE"
 
-// A reply is what is said to a request.
+// A reply is the response to a request.
 type reply struct {
 	status  int
 	reason  string
 	sdp     []byte
-	contact string // where we are, if that was to be refreshed
+	contact string // our address, if the request refreshes it
 }
 
 var ok = reply{status: 200, reason: "OK"}
 
-// answer decides what to say to a request. It isn't an ACK.
-func (c *Carrier) answer(r *wire.Request) reply {
+// replyTo returns the response to a request other than ACK.
+func (c *Carrier) replyTo(r *wire.Request) reply {
 	call := c.find(r)
 	switch {
-	case r.Method == wire.OPTIONS: // the trunk asks whether we live
+	case r.Method == wire.OPTIONS: // the trunk checks that we are alive
 		return ok
 	case call == nil && (r.Method == wire.INVITE || r.Method == wire.REGISTER || r.Method == wire.MESSAGE):
-		return reply{status: 403, reason: "Forbidden"} // we take no calls
+		return reply{status: 403, reason: "Forbidden"} // we accept no calls
 	case call == nil:
 		return reply{status: 481, reason: "Call/Transaction Does Not Exist"}
 	}
@@ -437,14 +442,14 @@ func (c *Carrier) answer(r *wire.Request) reply {
 			call.press(key, infos)
 		}
 		return ok
-	case wire.INVITE, wire.UPDATE: // to refresh the session, or to move the sound
-		return call.again(r)
+	case wire.INVITE, wire.UPDATE: // refreshes the session, or changes the media
+		return call.acceptOffer(r)
 	}
 	return reply{status: 405, reason: "Method Not Allowed"}
 }
 
-// infoKey reads a key from an INFO. Two forms of body are common: application/dtmf-relay with a
-// line Signal=5, and application/dtmf with the key alone. 10 and 11 stand for star and hash.
+// infoKey returns the key in an INFO. Two bodies are common: application/dtmf-relay with a line
+// Signal=5, and application/dtmf with the key alone. 10 and 11 stand for star and hash.
 func infoKey(r *wire.Request) (byte, bool) {
 	kind := r.GetHeader("Content-Type")
 	if kind == nil || !strings.HasPrefix(strings.ToLower(kind.Value()), "application/dtmf") {

@@ -12,53 +12,55 @@ import (
 )
 
 const (
-	confirmTimes = 3               // "To hear your code, press 1" is said so often
-	confirmWait  = 3 * time.Second // behind each
-	askTimes     = 3               // a question is asked so often
-	askWait      = 5 * time.Second // for the key, behind each
-	// askEarly is how long the callee can't have heard a word: a key answers something else, such as
-	// "to accept the call, press 1" of whoever put him through.
+	confirmTimes = 3               // how often "To hear your code, press 1" is said
+	confirmWait  = 3 * time.Second // after each time
+	askTimes     = 3               // how often a question is asked
+	askWait      = 5 * time.Second // for a key, after each time
+	// askEarly is the time in which the callee can't have heard a word yet. A key in this time
+	// answers something else, such as "to accept the call, press 1" from a call-forwarding service.
 	askEarly   = 500 * time.Millisecond
-	againTimes = 3               // the code can be heard so many times more
-	againWait  = 4 * time.Second // for the key that asks for it
+	againTimes = 3               // how many more times the code can be heard
+	againWait  = 4 * time.Second // for the key that repeats it
 	tail       = 300 * time.Millisecond
 
-	// quietTime is how long the other side may send no sound until we ask whether it is there. Some
-	// send none at all.
+	// quietTime is how long the other side may send no media before we ask whether it is there.
+	// Some send none at all.
 	quietTime = 5 * time.Second
 
-	// maxUnsent is how many packets in a row may not leave until nobody is taken to listen.
+	// maxUnsent is the number of packets in a row that can't be sent before the call counts
+	// as lost.
 	maxUnsent = 50
 )
 
-// What ends a talk before its time.
+// Errors that end a talk early.
 var (
 	errHungUp = errors.New("the other side hung up")
-	errLost   = errors.New("the trunk doesn't answer any more")
+	errLost   = errors.New("the trunk stopped answering")
 	errNoKey  = errors.New("nobody pressed a key")
-	errNo     = errors.New("the callee says that it wasn't he who asked")
-	errTime   = errors.New("the call takes longer than it may")
+	errNo     = errors.New("the callee rejected the request")
+	errTime   = errors.New("the call reached its time limit")
 )
 
 // A talk says a script, or asks a question, frame by frame.
 type talk struct {
 	*call
 	script   speech.Script
-	first    bool             // a key, and then the code
-	question *speech.Question // instead, if it isn't nil
+	first    bool             // wait for a key before the code
+	question *speech.Question // asked instead of the script, unless nil
 
 	due    time.Time // of the next frame
-	sent   int       // samples of the code's part, at most
+	sent   int       // samples of the code's part that were sent
 	saidAt time.Time // when the code had been said once
 	seenAt time.Time // when the other side was last known to be there
-	asking chan bool // the answer to whether it is; nil if nobody asks
+	asking chan bool // receives whether the other side is there; nil if we aren't asking
 	asks   sync.WaitGroup
-	unsent int // packets, since one left
+	unsent int // packets since one was sent
 }
 
 func (t *talk) said() bool { return !t.saidAt.IsZero() }
 
-// run says all there is to say. Its error says why it couldn't.
+// run plays the script or the question. It returns an error if it couldn't
+// finish.
 func (t *talk) run(ctx context.Context) error {
 	defer t.asks.Wait()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.c.Talk, errTime)
@@ -82,7 +84,7 @@ func (t *talk) run(ctx context.Context) error {
 	return nil
 }
 
-// ask asks until a key is pressed that means something.
+// ask repeats the question until a key is pressed that answers it.
 func (t *talk) ask(ctx context.Context) error {
 	question := t.question.Ask
 	said, err := t.begin(ctx, question)
@@ -94,7 +96,7 @@ func (t *talk) ask(ctx context.Context) error {
 		said = 0
 		switch {
 		case t.decides(key):
-			t.play(ctx, t.question.Thanks, tail) // who hangs up now has said all
+			t.play(ctx, t.question.Thanks, tail) // a callee who hangs up now has already answered
 			return nil
 		case t.hungUp() && t.pressedLast():
 			return nil
@@ -105,7 +107,7 @@ func (t *talk) ask(ctx context.Context) error {
 	return errNoKey
 }
 
-// begin says the part of a question in which it can't be answered, and drops the keys of that time.
+// begin plays the part of a question that can't be answered yet, and drops the keys pressed in it.
 func (t *talk) begin(ctx context.Context, question []byte) (said int, err error) {
 	for said < int(askEarly*speech.Rate/time.Second) {
 		if err := t.step(ctx, t.next(question, &said)); err != nil {
@@ -121,7 +123,8 @@ func (t *talk) begin(ctx context.Context, question []byte) (said int, err error)
 	}
 }
 
-// decides notes what a key says, if it says anything.
+// decides records the verdict of a key. It reports false if the key has no
+// meaning.
 func (t *talk) decides(key byte) bool {
 	switch key {
 	case '1':
@@ -134,7 +137,8 @@ func (t *talk) decides(key byte) bool {
 	return true
 }
 
-// pressedLast looks for a key that was pressed right before the callee hung up.
+// pressedLast looks for an answer that was pressed just before the callee hung
+// up.
 func (t *talk) pressedLast() bool {
 	for {
 		select {
@@ -148,7 +152,7 @@ func (t *talk) pressedLast() bool {
 	}
 }
 
-// confirm waits for a key, whichever.
+// confirm waits for any key.
 func (t *talk) confirm(ctx context.Context) error {
 	for range confirmTimes {
 		key, err := t.play(ctx, t.script.Confirm, 0)
@@ -162,8 +166,8 @@ func (t *talk) confirm(ctx context.Context) error {
 	return errNoKey
 }
 
-// tell says the code, offers to say it again, and returns the key that was pressed, if any. Keys
-// that are pressed before the offer count as well, but cut nothing short of it.
+// tell says the code, offers to repeat it, and returns the key that was pressed, if any. A key
+// that is pressed before the offer counts too, but doesn't interrupt the code.
 func (t *talk) tell(ctx context.Context) (key byte, err error) {
 	t.sent = 0
 	for t.sent < len(t.script.Code) {
@@ -181,7 +185,7 @@ func (t *talk) tell(ctx context.Context) (key byte, err error) {
 	return 0, err
 }
 
-// play says something, then nothing for a while, until a key is pressed.
+// play plays a sound, then silence for a while, until a key is pressed.
 func (t *talk) play(ctx context.Context, sound []byte, wait time.Duration) (key byte, err error) {
 	at := 0
 	for end := len(sound) + int(wait*speech.Rate/time.Second); at < end; {
@@ -203,15 +207,15 @@ func (t *talk) play(ctx context.Context, sound []byte, wait time.Duration) (key 
 	return 0, nil
 }
 
-// next cuts a frame from a sound.
+// next returns the next frame of a sound.
 func (t *talk) next(sound []byte, at *int) []byte {
 	from := *at
 	*at = min(from+frame, len(sound))
 	return sound[from:*at]
 }
 
-// step sends one frame at its time, which doesn't depend on when the one before it was sent: what
-// is late once doesn't make all that follows late.
+// step sends one frame at its scheduled time. The schedule doesn't depend on when the previous
+// frame was sent, so one late frame doesn't delay all that follow.
 func (t *talk) step(ctx context.Context, sound []byte) error {
 	wait := time.Until(t.due)
 	if wait < -maxLate {
@@ -235,7 +239,8 @@ func (t *talk) step(ctx context.Context, sound []byte) error {
 	return t.watch(ctx)
 }
 
-// held waits as long as the other side holds the call: who doesn't listen misses nothing.
+// held waits while the other side holds the call, so that the callee doesn't miss
+// anything.
 func (t *talk) held(ctx context.Context) error {
 	for t.media.held() {
 		if err := t.pause(ctx, frameTime); err != nil {
@@ -264,7 +269,7 @@ func (t *talk) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// watch looks whether the other side is there: its sound says so, or an answer.
+// watch checks that the other side is there, by its media or by asking it.
 func (t *talk) watch(ctx context.Context) error {
 	select {
 	case alive := <-t.asking:
@@ -286,7 +291,8 @@ func (t *talk) watch(ctx context.Context) error {
 	return nil
 }
 
-// verdict is what came of the call. Alive is whether the trunk was there at the end.
+// verdict returns the result of the call. alive is whether the trunk responded at
+// the end.
 func (t *talk) verdict(err error, alive bool) error {
 	if t.question != nil && t.Verdict == verify.NoVerdict && (errors.Is(err, errHungUp) || errors.Is(err, errNoKey) || errors.Is(err, errTime)) {
 		t.Verdict = verify.Unanswered

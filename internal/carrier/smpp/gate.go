@@ -8,32 +8,32 @@ import (
 )
 
 const (
-	// The wait before attempt n+1 in a row is between half of and the whole of firstWait·2^(n-1).
+	// The wait before attempt n+1 in a row is between half of firstWait·2^(n-1) and all of it.
 	firstWait, lastWait = 500 * time.Millisecond, time.Minute
-	// A bind that lasts this long wasn't in vain.
+	// A bind that stays up this long resets the backoff.
 	stable = 5 * time.Second
 )
 
-// A gate keeps the binds of a carrier from hammering an SMSC that doesn't want them, or that takes
-// them and drops them. While all is well it is open. After a failure one bind at a time may try,
-// after waits that grow; the others follow when its bind has proved stable.
+// A gate limits how often a carrier tries to bind to an SMSC that refuses binds, or accepts and
+// drops them. Without failures, it is open. After a failure, only one bind at a time may try,
+// after growing waits. The others follow when that bind has been stable.
 type gate struct {
-	probe chan struct{} // whoever has put its token in is the one
+	probe chan struct{} // holds a token while a bind probes
 
 	mu    sync.Mutex // guards fails
-	fails int        // in a row
+	fails int        // number of failures in a row
 }
 
 func newGate() *gate { return &gate{probe: make(chan struct{}, 1)} }
 
-// A try is one attempt to bind, until it has ended well or badly.
+// A try is one attempt to bind. It ends once, well or badly.
 type try struct {
 	g       *gate
 	probing bool
 	once    sync.Once
 }
 
-// enter waits until another attempt is decent.
+// enter waits until the next attempt may start.
 func (g *gate) enter(ctx context.Context) (*try, error) {
 	if g.failed() == 0 {
 		return &try{g: g}, ctx.Err()
@@ -44,7 +44,7 @@ func (g *gate) enter(ctx context.Context) (*try, error) {
 		return nil, ctx.Err()
 	}
 	n := g.failed()
-	if n == 0 { // the one before us made it
+	if n == 0 { // the previous probe succeeded
 		<-g.probe
 		return &try{g: g}, ctx.Err()
 	}
@@ -61,8 +61,8 @@ func (g *gate) failed() int {
 	return g.fails
 }
 
-// end says how the attempt went; only the first word counts. Of those that failed together before
-// anybody was probing, all count as one.
+// end records the result of the attempt; later calls do nothing. Attempts that fail together
+// while nobody probes count as one failure.
 func (t *try) end(well bool) {
 	t.once.Do(func() {
 		t.g.mu.Lock()
@@ -81,8 +81,8 @@ func (t *try) end(well bool) {
 	})
 }
 
-// backoff is the wait after n failures, with jitter, so that replicas that failed together don't
-// return together.
+// backoff returns the wait after n failures. It has jitter, so that replicas that failed
+// together don't return together.
 func backoff(n int) time.Duration {
 	d := min(firstWait<<min(n-1, 20), lastWait)
 	return d/2 + rand.N(d/2+1)

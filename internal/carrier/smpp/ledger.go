@@ -13,60 +13,61 @@ import (
 )
 
 const (
-	// maxKnown and maxLost are how many messages are remembered, so that their receipts are known
-	// at once. Those of forgotten ones are known by what the store has of them.
+	// maxKnown and maxLost are the numbers of messages that the ledger remembers to match
+	// receipts without the store. Receipts of forgotten messages are matched by the store.
 	maxKnown, maxLost = 50_000, 10_000
-	// lostLimit is how long after its code's death a lost message's receipt may come.
+	// lostLimit is how long after a code's expiry the receipt of a lost message may
+	// come.
 	lostLimit = time.Hour
 )
 
-// A shipment is one message on its way, in one or more parts.
+// A shipment is one message that is being submitted, in one or more parts.
 type shipment struct {
 	verification verify.ID
 	attempt      int
-	to           string // the phone's number, without plus
+	to           string // the phone's number, without a plus
 	parts        int
 	expires      time.Time
 
-	// Guarded by the ledger's mu.
+	// The fields below are guarded by the ledger's mu.
 	submitted int             // parts that the SMSC may have
-	accepted  int             // parts that the SMSC says it has
-	ref       string          // the SMSC's id of the last of them
-	delivered map[string]bool // parts that the phone has, by their ids
-	dropped   bool            // it was not handed over whole, so what becomes of its parts says nothing
+	accepted  int             // parts that the SMSC has accepted
+	ref       string          // the SMSC's id of the last accepted part
+	delivered map[string]bool // parts that the phone has received, by id
+	dropped   bool            // not all parts were submitted, so receipts of its parts mean nothing
 }
 
-// A ledger remembers what was submitted, so that a receipt is known in whatever order it comes:
-// after the response, before it, or where the response got lost.
+// A ledger remembers submitted messages, so that it can match receipts in any order: after the
+// response, before it, or if the response got lost.
 type ledger struct {
-	mu      sync.Mutex                        // guards all below
+	mu      sync.Mutex                        // guards the fields below
 	known   *simplelru.LRU[string, *shipment] // by the SMSC's id of a part
 	lost    *simplelru.LRU[string, loss]      // by number
-	waiting map[string][]chan struct{}        // receipts that came early, by id
+	waiting map[string][]chan struct{}        // goroutines with receipts that came early, by id
 }
 
-// A loss is a message without a response, or several to the same number, which then can't be told
-// from one another.
+// A loss is a message whose response got lost. Several messages to one number can't be told
+// apart, so they share one loss.
 type loss struct {
 	shipment *shipment // nil if there are several
-	until    time.Time // a receipt may come
+	until    time.Time // when receipts are no longer expected
 }
 
 func newLedger() *ledger {
 	l := &ledger{waiting: map[string][]chan struct{}{}}
-	l.known, _ = simplelru.NewLRU[string, *shipment](maxKnown, nil) // its only error is a size below 1
+	l.known, _ = simplelru.NewLRU[string, *shipment](maxKnown, nil) // NewLRU fails only for a size below 1
 	l.lost, _ = simplelru.NewLRU[string, loss](maxLost, nil)
 	return l
 }
 
-// submit notes that the SMSC may soon have another part.
+// submit records that the SMSC may soon have another part.
 func (l *ledger) submit(s *shipment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.submitted++
 }
 
-// accept notes the SMSC's id of a part.
+// accept records the SMSC's id of a part.
 func (l *ledger) accept(s *shipment, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,12 +89,12 @@ func (l *ledger) accept(s *shipment, id string) {
 	delete(l.waiting, id)
 }
 
-// lose notes that a part's response didn't come. If its receipt does, only the number can say whose
-// it is, and that only while it is the only one.
+// lose records that a part's response didn't come. Its receipt can then only be matched by the
+// number, and only while no other message to that number is lost.
 func (l *ledger) lose(s *shipment, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.accepted == s.submitted { // it has come after all
+	if s.accepted == s.submitted { // the response has come by now
 		return
 	}
 	at := loss{s, s.expires.Add(lostLimit)}
@@ -103,15 +104,15 @@ func (l *ledger) lose(s *shipment, now time.Time) {
 	l.lost.Add(s.to, at)
 }
 
-// drop notes that a shipment was not handed over whole.
+// drop records that not all parts of a shipment were submitted.
 func (l *ledger) drop(s *shipment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.dropped = true
 }
 
-// find returns the shipment that has a part with one of the ids. A receipt can be quicker than the
-// response that it follows; so while there are messages under way it waits a little.
+// find returns the shipment that has a part with one of the ids, and that id. A receipt can arrive
+// before the response to its submit_sm. So find waits a little while messages are being submitted.
 func (l *ledger) find(ctx context.Context, ids []string, busy func() bool) (*shipment, string) {
 	early := make(chan struct{}, 1)
 	s, id := l.lookUp(ids, early)
@@ -137,7 +138,8 @@ func (l *ledger) find(ctx context.Context, ids []string, busy func() bool) (*shi
 	return l.get(ids)
 }
 
-// lookUp finds a shipment, or else registers who waits for it.
+// lookUp returns a shipment, or else registers early to be notified when the id
+// is accepted.
 func (l *ledger) lookUp(ids []string, early chan struct{}) (*shipment, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,7 +152,8 @@ func (l *ledger) lookUp(ids []string, early chan struct{}) (*shipment, string) {
 	return s, id
 }
 
-// get is a plain look. The caller holds mu.
+// get returns the shipment that has a part with one of the ids. Callers hold
+// mu.
 func (l *ledger) get(ids []string) (*shipment, string) {
 	for _, id := range ids {
 		if s, ok := l.known.Get(id); ok {
@@ -160,7 +163,7 @@ func (l *ledger) get(ids []string) (*shipment, string) {
 	return nil, ""
 }
 
-// lostTo returns the shipment to one of the addresses whose response got lost, if it is the only one.
+// lostTo returns the lost shipment to one of the addresses, if there is only one.
 func (l *ledger) lostTo(ends [2]string, now time.Time) *shipment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,8 +175,9 @@ func (l *ledger) lostTo(ends [2]string, now time.Time) *shipment {
 	return nil
 }
 
-// note takes down what became of a part, and reports whether that decides what becomes of the whole:
-// it is delivered with its last part, and failed with the first one that fails. The ref is the whole's.
+// note records the result of a part, and reports whether that decides the result of the whole message.
+// A message is delivered with its last part, and failed with the first failed part. ref is the
+// message's.
 func (l *ledger) note(s *shipment, id string, delivered bool) (ref string, decided bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

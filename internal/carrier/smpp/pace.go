@@ -11,31 +11,33 @@ import (
 )
 
 const (
-	// The pause after the nth answer in a row that we are too fast is firstPause·2^(n-1).
+	// The pause after the nth throttling response in a row is firstPause·2^(n-1).
 	firstPause, lastPause = 250 * time.Millisecond, 30 * time.Second
-	// A pause that is longer isn't waited for: another carrier may be quicker.
+	// A message doesn't wait for a pause longer than patience, because another
+	// carrier may be quicker.
 	patience = time.Second
-	// slack is how much of an unused rate may be caught up with: timers aren't more exact than that.
+	// slack is how far behind the rate a message may catch up, because timers aren't more precise.
 	slack = 10 * time.Millisecond
 )
 
 var (
-	errSlower = errors.New("the SMSC wants us to be slower")
+	errSlower = errors.New("the SMSC is throttling us")
 	errRate   = errors.New("the carrier's rate is used up")
 )
 
-// A pace is how fast a carrier may submit: at most a rate, and not at all for a while after the SMSC
-// said that it was too fast.
+// A pace limits how fast a carrier submits: to a rate, and with pauses after the SMSC has throttled
+// it.
 type pace struct {
-	interval time.Duration // 0 is no limit
+	interval time.Duration // 0 means no limit
 
-	mu    sync.Mutex // guards all below
-	next  time.Time  // when the next one may go
-	until time.Time  // when the pause is over
-	level int        // of the pause
+	mu    sync.Mutex // guards the fields below
+	next  time.Time  // when the next message may be submitted
+	until time.Time  // the end of the pause
+	level int        // of the pause, by which it grows
 }
 
-// wait waits for our turn. Its error is a decision: nothing was sent.
+// wait waits for the caller's turn. After an error, nothing was sent, and the
+// error says what to do next.
 func (p *pace) wait(ctx context.Context) error {
 	limit := time.Duration(math.MaxInt64)
 	if end, ok := ctx.Deadline(); ok {
@@ -51,7 +53,8 @@ func (p *pace) wait(ctx context.Context) error {
 	return nil
 }
 
-// reserve takes the next turn and returns how far away it is, unless that is too far.
+// reserve takes the next turn and returns the time until then. If that is too long,
+// it returns an error.
 func (p *pace) reserve(now time.Time, limit time.Duration) (time.Duration, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,8 +81,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// throttled notes that what was submitted at that time was too fast, and returns how long to wait.
-// What was under way together counts once.
+// throttled records that the SMSC throttled a message submitted at that time, and returns how long
+// to wait. Messages that were under way together count as one.
 func (p *pace) throttled(submitted, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +93,7 @@ func (p *pace) throttled(submitted, now time.Time) time.Duration {
 	return p.until.Sub(now)
 }
 
-// accepted notes that what was submitted at that time was not too fast.
+// accepted records that the SMSC accepted a message submitted at that time.
 func (p *pace) accepted(submitted time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

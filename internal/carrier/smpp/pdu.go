@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-// A command is a PDU's command_id (SMPP 3.4 §5.1.2.1).
+// A command is the command_id of a PDU, SMPP's unit of transmission (SMPP 3.4
+// §5.1.2.1).
 type command uint32
 
 const (
@@ -20,17 +21,17 @@ const (
 	enquireLink       command = 0x00000015
 	alertNotification command = 0x00000102 // the only request without a response
 
-	response    command = 0x80000000 // a request with this bit is its response
-	genericNack command = 0x80000000 // the response to what is no request
+	response    command = 0x80000000 // the bit that marks the response to a request
+	genericNack command = 0x80000000 // the response to a PDU that isn't a valid request
 )
 
 const (
 	headerSize = 16
-	// maxPDU bounds what one PDU may take of our memory. A message_payload can have 64 KiB.
+	// maxPDU bounds the memory for one PDU. A message_payload can have 64 KiB.
 	maxPDU = 68 << 10
 )
 
-// A pdu is a header and a body that nobody has looked into.
+// A pdu is a PDU's header and its undecoded body.
 type pdu struct {
 	command command
 	status  Status // of a response
@@ -38,10 +39,11 @@ type pdu struct {
 	body    []byte
 }
 
-// errFraming means that nobody knows where the next PDU begins.
+// errFraming means that the beginning of the next PDU is unknown.
 var errFraming = errors.New("a PDU's length is impossible")
 
-// readPDU reads one PDU. With errFraming it also returns the header, to be answered.
+// readPDU reads one PDU. With errFraming it also returns the header, so that the
+// caller can respond.
 func readPDU(r io.Reader) (pdu, error) {
 	var h [headerSize]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -73,10 +75,10 @@ func (p pdu) append(b []byte) []byte {
 	return append(b, p.body...)
 }
 
-// errShort means that a body ends inside of a field.
+// errShort means that a body ends inside a field.
 var errShort = errors.New("a PDU's body ends too soon")
 
-// fields reads a body field by field. After the first error all that it returns is empty.
+// fields decodes a body field by field. After the first error, all fields are empty.
 type fields struct {
 	rest []byte
 	err  error
@@ -106,7 +108,8 @@ func (f *fields) uint16() int {
 	return 0
 }
 
-// text reads a C-octet string. The specification bounds each, and SMSCs don't keep to it.
+// text reads a C-octet string. It has no limit of its own, because SMSCs don't keep to
+// the specification's limits.
 func (f *fields) text() string {
 	s, _, ok := bytes.Cut(f.rest, []byte{0})
 	if !ok {
@@ -119,7 +122,8 @@ func (f *fields) text() string {
 
 func appendText(b []byte, s string) []byte { return append(append(b, s...), 0) }
 
-// An address is a number or a name, with its type of number and its numbering plan.
+// An address is a number or a name, with its type of number (TON) and numbering
+// plan (NPI).
 type address struct {
 	ton, npi byte
 	addr     string
@@ -133,7 +137,7 @@ func (f *fields) address() address { return address{f.byte(), f.byte(), f.text()
 type bind struct {
 	systemID, password, systemType string
 	version                        byte
-	addresses                      address // a range that the SMSC should deliver for; ours is empty
+	addresses                      address // the range of addresses to deliver for; ours is empty
 }
 
 func (b bind) encode() []byte {
@@ -141,29 +145,30 @@ func (b bind) encode() []byte {
 	return b.addresses.append(append(out, b.version))
 }
 
-// A message is the body of submit_sm and of deliver_sm (§4.4.1, §4.6.1), which are the same.
+// A message is the body of a submit_sm or a deliver_sm (§4.4.1, §4.6.1), which have the same
+// fields.
 type message struct {
 	service      string
 	source, dest address
-	esm          byte // esm_class: what kind of message it is
+	esm          byte // esm_class: the kind of message
 	protocol     byte
 	priority     byte
 	schedule     string
 	validity     string
-	registered   byte // registered_delivery: whether a receipt is wanted
+	registered   byte // registered_delivery: whether to send a receipt
 	replace      byte
 	coding       byte // data_coding
 	predefined   byte
 	text         []byte // at most 254 bytes
 	payload      []byte // message_payload, instead of text
 	receiptedID  string // receipted_message_id
-	state        byte   // message_state; 0 where there is none
+	state        byte   // message_state; 0 if absent
 }
 
 // Values of fields of a message.
 const (
 	esmUDH          = 0x40 // text begins with a user data header
-	esmType         = 0x3C // the bits that hold the kind of message
+	esmType         = 0x3C // the bits of the kind of message
 	esmReceipt      = 0x04 // ...a delivery receipt
 	esmIntermediate = 0x20 // ...a notification while the message is on its way
 	codingDefault   = 0x00 // the SMSC's default alphabet: GSM 03.38, a septet in a byte
@@ -202,8 +207,8 @@ func appendTLV(b []byte, tag uint16, value []byte) []byte {
 	return append(b, value...)
 }
 
-// decodeMessage reads a message. Where it ends too soon in the optional part, the error is a
-// Status of its own, and what was read before stands.
+// decodeMessage decodes a message. If the optional part ends early, the error is
+// statusOptionalPart, and the message holds the fields before it.
 func decodeMessage(body []byte) (message, error) {
 	f := fields{rest: body}
 	m := message{
@@ -234,10 +239,11 @@ func decodeMessage(body []byte) (message, error) {
 	return m, nil
 }
 
-// maxID is how long a message's id may be. The specification allows 64 characters.
+// maxID is the longest id of a message that we store. The specification allows 64
+// characters.
 const maxID = 128
 
-// cleanID returns an id as it is, or none if it is nothing that could be stored and shown.
+// cleanID returns an id, or "" if it isn't safe to store and show.
 func cleanID(b []byte) string {
 	id, _, _ := bytes.Cut(b, []byte{0})
 	if !fits(string(id[:min(len(id), maxID+1)]), maxID) {
@@ -246,6 +252,6 @@ func cleanID(b []byte) string {
 	return string(id)
 }
 
-// decodeID reads the body of a submit_sm_resp. Some SMSCs forget the zero at its end, and some send
-// no body: then it has no id that a receipt could name.
+// decodeID decodes the body of a submit_sm_resp. Some SMSCs leave out the final zero, and some the
+// body; then the id is "".
 func decodeID(body []byte) string { return cleanID(body) }

@@ -13,22 +13,23 @@ var (
 	errFull   = errors.New("no place in the window came free in time")
 )
 
-// A pool hands out the places in the windows of the sessions that are bound. A place is taken from
-// the session that has most of them; who finds none waits, and is served in order.
+// A pool hands out the places in the windows of the bound sessions. A place comes from the session
+// with the most free places. Callers that find none wait, and are served in order.
 type pool struct {
-	window int // places of each session
+	window int // places per session
 
-	mu       sync.Mutex // guards all below, and the sessions' taken
+	mu       sync.Mutex // guards the fields below, and the sessions' taken
 	sessions []*session
-	taken    int             // places, of all sessions
-	waiting  []chan *session // of 1; closed when there is nothing to wait for
-	// down is why no session is bound, if the last attempt to have one failed. While it is nil,
-	// one may come any moment.
+	taken    int             // places taken in all sessions
+	waiting  []chan *session // each of capacity 1; closed when there is nothing to wait for
+	// down is the error of the last attempt to bind, if it failed and no session is bound.
+	// While it is nil, a session may be bound at any moment.
 	down error
-	idle chan struct{} // closed when the last place is given back; nil unless somebody waits for it
+	idle chan struct{} // closed when the last place is given back; nil unless close waits for that
 }
 
-// take returns a session with a place in its window. Give it back.
+// take returns a session after taking a place in its window. The caller must
+// give the place back.
 func (p *pool) take(ctx context.Context) (*session, error) {
 	p.mu.Lock()
 	if s := p.free(); s != nil {
@@ -55,13 +56,14 @@ func (p *pool) take(ctx context.Context) (*session, error) {
 	return nil, p.leave(place)
 }
 
-// leave stops waiting, and says why it was in vain.
+// leave stops waiting, and returns the error that explains why there was no
+// place.
 func (p *pool) leave(place chan *session) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := slices.Index(p.waiting, place); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
-	} else if s, ok := <-place; ok { // somebody has just served us
+	} else if s, ok := <-place; ok { // a place was just assigned
 		p.put(s)
 	}
 	if len(p.sessions) == 0 {
@@ -73,10 +75,10 @@ func (p *pool) leave(place chan *session) error {
 func (p *pool) why() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return cmp.Or(p.down, errLost) // nil if one was bound again meanwhile
+	return cmp.Or(p.down, errLost) // errLost if a session was bound in the meantime
 }
 
-// free returns the session with most free places. The caller holds mu.
+// free returns the session with the most free places. Callers hold mu.
 func (p *pool) free() (best *session) {
 	for _, s := range p.sessions {
 		if s.taken < p.window && (best == nil || s.taken < best.taken) {
@@ -86,7 +88,7 @@ func (p *pool) free() (best *session) {
 	return best
 }
 
-// grab takes a place. The caller holds mu.
+// grab takes a place. Callers hold mu.
 func (p *pool) grab(s *session) {
 	s.taken++
 	p.taken++
@@ -99,14 +101,14 @@ func (p *pool) give(s *session) {
 	p.put(s)
 }
 
-// put is give. The caller holds mu.
+// put is give for callers that hold mu.
 func (p *pool) put(s *session) {
 	s.taken--
 	p.taken--
 	p.serve()
 }
 
-// serve hands free places to those who wait. The caller holds mu.
+// serve hands free places to waiting callers. Callers hold mu.
 func (p *pool) serve() {
 	for len(p.waiting) > 0 {
 		s := p.free()
@@ -123,7 +125,7 @@ func (p *pool) serve() {
 	}
 }
 
-// add offers a session's places.
+// add adds a session's places.
 func (p *pool) add(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,27 +136,27 @@ func (p *pool) add(s *session) {
 	p.serve()
 }
 
-// remove takes a session's places away.
+// remove removes a session's places.
 func (p *pool) remove(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sessions = slices.DeleteFunc(p.sessions, func(other *session) bool { return other == s })
 }
 
-// busy reports whether there is a message under way.
+// busy reports whether a message is being submitted.
 func (p *pool) busy() bool {
 	_, taken := p.count()
 	return taken > 0
 }
 
-// count returns how many sessions there are, and how many places are taken.
+// count returns the number of sessions and of places taken.
 func (p *pool) count() (sessions, taken int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.sessions), p.taken
 }
 
-// fail says that there is nothing to wait for, unless a session is bound.
+// fail ends the waiting with an error, unless a session is bound.
 func (p *pool) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,7 +165,7 @@ func (p *pool) fail(err error) {
 	}
 }
 
-// drop sends away all who wait. The caller holds mu.
+// drop fails all waiting callers. Callers hold mu.
 func (p *pool) drop(err error) {
 	p.down = err
 	for _, w := range p.waiting {
@@ -172,7 +174,7 @@ func (p *pool) drop(err error) {
 	p.waiting = nil
 }
 
-// close takes all places away for ever, and waits until those that are taken were given back.
+// close removes all places permanently, and waits until the taken ones were given back.
 func (p *pool) close(ctx context.Context) {
 	p.mu.Lock()
 	p.drop(errClosed)

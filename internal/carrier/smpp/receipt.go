@@ -13,9 +13,9 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A receipt is what a deliver_sm says of a message.
+// A receipt is the content of a delivery receipt in a deliver_sm.
 type receipt struct {
-	ids       []string // what the message may be known by here, the likeliest first
+	ids       []string // possible ids of the message, the likeliest first
 	delivered bool
 	reason    string    // when not delivered
 	code      string    // the network's own, as it wrote it
@@ -24,7 +24,8 @@ type receipt struct {
 }
 
 // states are the values of message_state (SMPP 3.4 §5.2.28) and their words in the text form
-// (appendix B). UNKNOWN and ACCEPTD end nothing: nobody knows whether the phone has it.
+// (appendix B). UNKNOWN and ACCEPTD aren't final, because they leave open whether the phone
+// has the message.
 var states = []struct {
 	value  byte
 	word   string // its beginning: some SMSCs write it in full
@@ -42,8 +43,8 @@ var states = []struct {
 	{0, "FAILED", carrier.ReasonUnreachable, true}, // not of the specification, and often seen
 }
 
-// parseReceipt understands a delivery receipt, in the form of optional parameters, in the form of
-// text, or both; then the parameters count. ok is false for what is no receipt.
+// parseReceipt parses a delivery receipt in the form of optional parameters or of text. If both
+// are present, the parameters count. It reports false for a message that isn't a receipt.
 func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	if m.esm&esmType != esmReceipt && m.receiptedID == "" {
 		return receipt{}, false
@@ -54,7 +55,8 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	}
 	id, stat, code := parseText(string(text))
 	if m.receiptedID != "" {
-		// The specification says that this is the response's; some SMSCs write it as in the text.
+		// By the specification, this is the id of the response. Some SMSCs write it in the form
+		// of the text instead.
 		r.ids = append(r.ids, c.ReceiptID.sent(m.receiptedID))
 		id = m.receiptedID
 	}
@@ -72,8 +74,9 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	return r, len(r.ids) > 0
 }
 
-// parseText reads "id:X sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD err:000 text:…", in
-// any order and spelling of the keys, up to the text, which is our own.
+// parseText parses "id:X sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD err:000 text:…",
+// with the keys in any order and in upper or lower case. It ignores everything after "text:", which
+// is our own text.
 func parseText(text string) (id, stat, code string) {
 	words := strings.Fields(text)
 	for i, word := range words {
@@ -97,22 +100,23 @@ func parseText(text string) (id, stat, code string) {
 	return id, stat, code
 }
 
-// maxCode bounds what is logged of what an SMSC calls an error's code.
+// maxCode is the number of bytes of an SMSC's error code that are logged.
 const maxCode = 16
 
-// bare drops the plus of a number.
+// bare removes a number's plus.
 func bare(number string) string { return strings.TrimPrefix(number, "+") }
 
-// An IDForm says how an SMSC writes one message's id in its submit_sm_resp and in its receipts.
+// An IDForm says how an SMSC writes a message's id in its submit_sm_resp and in its receipts.
 type IDForm string
 
 const (
-	SameID         IDForm = ""                 // the same
-	HexThenDecimal IDForm = "hex-then-decimal" // 1A2B, and then 6699
-	DecimalThenHex IDForm = "decimal-then-hex" // 6699, and then 1A2B
+	SameID         IDForm = ""                 // the same in both
+	HexThenDecimal IDForm = "hex-then-decimal" // 1A2B, then 6699
+	DecimalThenHex IDForm = "decimal-then-hex" // 6699, then 1A2B
 )
 
-// sent and receipted bring an id to one form, which is decimal unless the SMSC writes both the same.
+// sent and receipted convert an id to one form, which is decimal unless the SMSC writes both the
+// same.
 func (f IDForm) sent(id string) string {
 	switch f {
 	case HexThenDecimal:
@@ -143,17 +147,17 @@ func decimal(id string, base int) string {
 }
 
 const (
-	// maxReceipts is how many receipts are looked at together. The SMSC is asked to come back with those
-	// beyond that.
+	// maxReceipts is the number of receipts that are processed concurrently. The SMSC is asked to send
+	// further ones again.
 	maxReceipts = 4096
-	// earlyLimit is how long a receipt that nobody knows waits for a response that explains it.
+	// earlyLimit is how long an unknown receipt waits for the response that explains it.
 	earlyLimit = time.Second
-	// receiptLimit bounds the time of recording a receipt.
+	// receiptLimit is the timeout for recording a receipt.
 	receiptLimit = 10 * time.Second
 )
 
-// deliver takes a deliver_sm. It is acknowledged when what it says is recorded; it mustn't keep the
-// session from reading until then.
+// deliver handles a deliver_sm. It acknowledges a receipt once it is recorded. Until then the
+// session must keep reading, so recording runs in a goroutine of its own.
 func (c *Carrier) deliver(s *session, p pdu) {
 	m, err := decodeMessage(p.body)
 	r, ok := c.parseReceipt(m)
@@ -163,7 +167,7 @@ func (c *Carrier) deliver(s *session, p pdu) {
 	case err != nil && !ok:
 		s.respond(p, statusOptionalPart)
 	case !ok || !r.final:
-		s.respond(p, statusOK) // a person's message, which nobody here reads, or no news
+		s.respond(p, statusOK) // a message from a person, which nobody reads, or a receipt that isn't final
 	default:
 		select {
 		case c.receipts <- struct{}{}:
@@ -177,8 +181,8 @@ func (c *Carrier) deliver(s *session, p pdu) {
 	}
 }
 
-// receive finds out whose receipt it is and passes it on. What it returns tells the SMSC whether to
-// bring it again.
+// receive matches a receipt with its message and records it. The status that it returns tells the
+// SMSC whether to send the receipt again.
 func (c *Carrier) receive(r receipt) Status {
 	if !r.delivered {
 		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason, "err", r.code)
@@ -186,36 +190,36 @@ func (c *Carrier) receive(r receipt) Status {
 	if s, id := c.ledger.find(c.ctx, r.ids, c.pool.busy); s != nil {
 		return c.passOn(s, id, r)
 	}
-	// Its message was sent before we were started, or by another replica.
+	// The message was sent before we started, or by another replica.
 	for _, id := range r.ids {
-		if status, known := c.tell(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason}); known {
+		if status, known := c.recordReceipt(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason}); known {
 			return status
 		}
 	}
 	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil {
 		return c.passOn(s, r.ids[0], r)
 	}
-	status, _ := c.tell(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason})
+	status, _ := c.recordReceipt(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason})
 	return status
 }
 
-// passOn passes on a receipt for a shipment that we made, unless other parts of it are undecided.
+// passOn records a receipt for a shipment of ours, unless other parts are still undecided.
 func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
 	ref, decided := c.ledger.note(s, id, r.delivered)
 	if !decided {
 		return statusOK
 	}
-	status, _ := c.tell(carrier.Receipt{
+	status, _ := c.recordReceipt(carrier.Receipt{
 		Verification: s.verification, Attempt: s.attempt, Ref: ref, Delivered: r.delivered, Reason: r.reason,
 	})
 	return status
 }
 
-// tell hands a receipt to whoever records it, and returns what to tell the SMSC. known is false if
-// nobody has such a message.
-func (c *Carrier) tell(r carrier.Receipt) (status Status, known bool) {
+// recordReceipt passes a receipt to the dispatcher and returns the status for the SMSC. known is
+// false if the message is unknown.
+func (c *Carrier) recordReceipt(r carrier.Receipt) (status Status, known bool) {
 	receive := c.receiver.Load()
-	if receive == nil { // not yet: we have just begun
+	if receive == nil { // we have just started
 		return statusTemporary, true
 	}
 	r.Carrier = c.Config.Name
@@ -229,12 +233,12 @@ func (c *Carrier) tell(r carrier.Receipt) (status Status, known bool) {
 	case errors.Is(err, verify.ErrNotFound):
 		return statusOK, false
 	case errors.As(err, &final) && final.Kind != verify.Unavailable:
-		return statusOK, true // it would say the same again
+		return statusOK, true // a repeat would have the same result
 	case errors.Is(err, verify.ErrNoStore):
-		c.Outages.DatabaseFailed("receipt not recorded, the SMSC is asked to bring it again", err, "carrier", c.Config.Name)
+		c.Outages.DatabaseFailed("receipt not recorded; the SMSC is asked to send it again", err, "carrier", c.Config.Name)
 		return statusTemporary, true
 	default:
-		c.Outages.Failed("receipts "+c.Config.Name, slog.LevelWarn, "receipt not recorded, the SMSC is asked to bring it again", "carrier", c.Config.Name, "err", err)
+		c.Outages.Failed("receipts "+c.Config.Name, slog.LevelWarn, "receipt not recorded; the SMSC is asked to send it again", "carrier", c.Config.Name, "err", err)
 		return statusTemporary, true
 	}
 }

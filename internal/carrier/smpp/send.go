@@ -12,9 +12,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Send implements [carrier.Carrier]. A text of several parts is submitted part by part, each when
-// the one before it was accepted: an SMSC that refuses one is then paid for as little as possible. The
-// ref is the last part's id.
+// Send implements [carrier.Carrier]. It submits a text part by part, each after the part before it was
+// accepted, so that a refused text costs as few parts as possible. The ref is the id of the last part.
 func (c *Carrier) Send(ctx context.Context, m verify.Message) (r carrier.Result, err error) {
 	s, bodies, err := c.prepare(m, time.Now())
 	if err != nil {
@@ -33,7 +32,8 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (r carrier.Result,
 	return r, nil
 }
 
-// submit submits one part and waits for what the SMSC says. Its error is a decision.
+// submit submits one part and waits for the response. Its error says what to do
+// next.
 func (c *Carrier) submit(ctx context.Context, shipment *shipment, body []byte) (id string, err error) {
 	s, err := c.pool.take(ctx)
 	if err != nil {
@@ -63,9 +63,10 @@ func (c *Carrier) submit(ctx context.Context, shipment *shipment, body []byte) (
 	}
 }
 
-// answered sees every response to a submit_sm as it is read, so that the ledger knows it before a
-// receipt that follows it at once. To one that comes late nobody else listens.
-func (c *Carrier) answered(s *shipment, p pdu, late bool) {
+// noteResponse records a response to a submit_sm as soon as it is read, so that the ledger knows
+// the id before a receipt that follows immediately. A late response has no caller that waits for
+// it, so noteResponse also reports its failure.
+func (c *Carrier) noteResponse(s *shipment, p pdu, late bool) {
 	if p.status == statusOK {
 		c.ledger.accept(s, c.ReceiptID.sent(decodeID(p.body)))
 		return
@@ -73,12 +74,13 @@ func (c *Carrier) answered(s *shipment, p pdu, late bool) {
 	if late {
 		reason := carrier.Decision(p.status.decide(c.Refuse, 0)).Reason
 		c.work.Go(func() {
-			c.tell(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Reason: reason})
+			c.recordReceipt(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Reason: reason})
 		})
 	}
 }
 
-// noPlace says why a message found no place in a window.
+// noPlace adds the reason to an error of a message that found no place in a
+// window.
 func noPlace(err error) error {
 	var bind bindError
 	switch {
@@ -95,7 +97,7 @@ var (
 	errChannel = errors.New("SMPP carries text only")
 	errParts   = fmt.Errorf("a text may have at most %d parts", sms.MaxParts)
 	errSender  = errors.New("a sender is a number, a short code, or a name of at most 11 letters, digits and spaces")
-	errExpired = errors.New("the code has died")
+	errExpired = errors.New("the code has expired")
 )
 
 // unfit refuses a message that the SMSC never sees.
@@ -103,7 +105,7 @@ func unfit(reason string, err error) error {
 	return carrier.Blaming(carrier.Ours, carrier.Because(reason, carrier.Refused(err)))
 }
 
-// prepare encodes a message as the bodies of as many submit_sm as it takes.
+// prepare encodes a message as the bodies of one or more submit_sm.
 func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte, error) {
 	encoding, parts := sms.Split(m.Body.Reveal())
 	source, ok := c.sender(m.From)
@@ -149,11 +151,12 @@ func (c *Carrier) encodeParts(m message, parts [][]byte) (bodies [][]byte) {
 	return bodies
 }
 
-// shortCode is how many digits a number without plus may have and still be a short code.
+// shortCode is the highest number of digits of a short code, which is a number without a
+// plus.
 const shortCode = 8
 
-// sender makes an address of a sender: +12025550199 or as many digits, 12345, or a name. Without one
-// the SMSC takes its own.
+// sender converts a sender to an address. A sender is a number such as +12025550199, with or without
+// the plus, a short code such as 12345, or a name. If it is empty, the SMSC uses its default.
 func (c *Carrier) sender(from string) (a address, ok bool) {
 	digits := bare(from)
 	switch {
@@ -170,14 +173,15 @@ func (c *Carrier) sender(from string) (a address, ok bool) {
 	}
 }
 
-// notInName reports what a name must not hold: in the alphabets that SMSCs read names in, only
-// letters, digits and some signs have the same code.
+// notInName reports whether a name must not contain r. SMSCs read names in different
+// alphabets, in which only letters, digits and some signs have the same codes.
 func notInName(r rune) bool {
 	return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(" .,-&'!/:()*", r)
 }
 
-// validity is a message's validity_period in the relative form (§7.1.1.2): the SMSC shall not deliver
-// after the code's death. At least a second, or the SMSC would take its own default; at most 99 days.
+// validity returns the validity_period in its relative form (§7.1.1.2), so that the SMSC doesn't
+// deliver a message after its code has expired. It is at least a second, because zero means the
+// SMSC's default, and at most 99 days.
 func validity(life time.Duration) string {
 	s := min(max(int64(life/time.Second), 1), 99*24*3600)
 	return fmt.Sprintf("0000%02d%02d%02d%02d000R", s/86400, s/3600%24, s/60%60, s%60)

@@ -19,51 +19,52 @@ var (
 	errNoBind  = errors.New("the SMSC answered the bind with something else")
 )
 
-// A bindError is the SMSC's refusal to let us in.
+// A bindError is an SMSC's refusal of a bind.
 type bindError struct{ Status }
 
 func (e bindError) Error() string { return "the SMSC answered the bind with " + e.Status.Error() }
 
 const (
-	// outQueue is how many PDUs may wait to be written, and outBatch how many bytes of them are
-	// written together.
+	// outQueue is the number of PDUs that may wait to be written. outBatch is the number of
+	// bytes up to which they are written together.
 	outQueue, outBatch = 256, 32 << 10
-	// lateLimit is how long a response may be late and still be understood; for some, twice that.
+	// lateLimit is how late a response may be and still be matched. Some are matched for up to
+	// twice that time.
 	lateLimit = 5 * time.Minute
-	// unbindLimit is how long each side may take to say goodbye.
+	// unbindLimit is how long each side may take to unbind.
 	unbindLimit = time.Second
 )
 
-// A session is one connection over which a bind has succeeded. It ends once, for one reason.
+// A session is one connection with a successful bind. It ends once, with one error.
 type session struct {
 	carrier *Carrier
-	submits bool // it is no receiver's
+	submits bool // false for a receiver
 	conn    net.Conn
 	in      *bufio.Reader
 	work    sync.WaitGroup // its goroutines
-	taken   int            // places of its window; the pool guards it
+	taken   int            // places taken in its window; guarded by the pool
 
 	out  chan *request
-	down chan struct{} // closed at its end
+	down chan struct{} // closed at the session's end
 
-	mu       sync.Mutex          // guards all below
-	requests map[uint32]*request // without a response
+	mu       sync.Mutex          // guards the fields below
+	requests map[uint32]*request // those without a response
 	seq      uint32
 	unbound  bool  // the SMSC is about to close the connection
-	err      error // why it ended
+	err      error // why the session ended
 }
 
-// A request is a PDU on its way out and, unless it is an answer itself, on its answer's way back.
+// A request is a PDU to write and, unless it is a response itself, the wait for its response.
 type request struct {
 	pdu
-	answer   chan pdu // of 1; nil if none is expected
-	last     error    // if set: the session ends with it when this is written
+	answer   chan pdu // of capacity 1; nil if no response is expected
+	last     error    // if set, the session ends with it after this is written
 	shipment *shipment
 
-	// Guarded by the session's mu.
-	written time.Time // zero until it is handed to the network, and the SMSC may have it
-	end     int       // of it in what is written together
-	given   bool      // up: nobody waits for the answer any more
+	// The fields below are guarded by the session's mu.
+	written time.Time // zero until it is handed to the network, after which the SMSC may have it
+	end     int       // where it ends in the batch
+	given   bool      // nobody waits for the response any more
 }
 
 // open connects and binds.
@@ -116,7 +117,7 @@ func (s *session) bind(as command) error {
 	return nil
 }
 
-// fail ends the session.
+// fail ends the session with an error. Later calls do nothing.
 func (s *session) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,14 +132,14 @@ func (s *session) fail(err error) {
 	s.conn.Close()
 }
 
-// why is the reason of the session's end.
+// why returns the error with which the session ended.
 func (s *session) why() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// read understands what comes, until the end.
+// read handles incoming PDUs until the session ends.
 func (s *session) read() {
 	for {
 		s.conn.SetReadDeadline(time.Now().Add(s.carrier.Inactivity))
@@ -162,7 +163,7 @@ func (s *session) read() {
 func (s *session) handle(p pdu) {
 	switch {
 	case p.command&response != 0:
-		s.answered(p)
+		s.handleResponse(p)
 	case p.command == enquireLink:
 		s.respond(p, statusOK)
 	case p.command == deliverSM:
@@ -176,8 +177,8 @@ func (s *session) handle(p pdu) {
 	}
 }
 
-// leave takes no more messages, since the SMSC is about to close the connection. Until it does, answers
-// may still come.
+// leave stops submitting over this session, because the SMSC is about to close the connection. Until it
+// does, responses may still come.
 func (s *session) leave() {
 	s.carrier.pool.remove(s)
 	s.mu.Lock()
@@ -188,9 +189,9 @@ func (s *session) leave() {
 	}
 }
 
-// answered gives a response to its request. One that nobody asked for is ignored: to answer an
-// answer could go on for ever.
-func (s *session) answered(p pdu) {
+// handleResponse passes a response to its request. It ignores a response without a request,
+// because answering one could start an endless exchange.
+func (s *session) handleResponse(p pdu) {
 	s.mu.Lock()
 	r := s.requests[p.seq]
 	if r == nil || r.written.IsZero() || p.command != genericNack && p.command != r.command|response {
@@ -204,12 +205,12 @@ func (s *session) answered(p pdu) {
 		p.status = statusSystem
 	}
 	if r.shipment != nil {
-		s.carrier.answered(r.shipment, p, given)
+		s.carrier.noteResponse(r.shipment, p, given)
 	}
 	r.answer <- p
 }
 
-// respond answers a request of the SMSC's.
+// respond answers a request of the SMSC.
 func (s *session) respond(to pdu, status Status) {
 	p := pdu{command: to.command | response, status: status, seq: to.seq}
 	if to.command == deliverSM {
@@ -225,8 +226,8 @@ func (s *session) send(r *request) {
 	}
 }
 
-// ask sends a request and waits for its answer, as long as ctx and the response timer allow. If there
-// is none, sent says whether the SMSC may have the request.
+// ask sends a request and waits for its response, as long as ctx and the response timer allow. If
+// none comes, sent reports whether the SMSC may have the request.
 func (s *session) ask(ctx context.Context, r *request) (answer pdu, sent bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.carrier.Response)
 	defer cancel()
@@ -234,7 +235,7 @@ func (s *session) ask(ctx context.Context, r *request) (answer pdu, sent bool, e
 		return pdu{}, false, errFull
 	}
 	r.answer = make(chan pdu, 1)
-	// An SMSC can be quick: it must be known what it answers before it is asked.
+	// Register the request before sending it, because the response can be quick.
 	if err := s.expect(r); err != nil {
 		return pdu{}, false, err
 	}
@@ -253,7 +254,7 @@ func (s *session) ask(ctx context.Context, r *request) (answer pdu, sent bool, e
 	}
 }
 
-// expect numbers a request, and from then on knows it.
+// expect numbers a request and registers it.
 func (s *session) expect(r *request) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,10 +272,11 @@ func (s *session) expect(r *request) error {
 	return nil
 }
 
-// giveUp stops waiting for an answer. One that comes later is still understood.
+// giveUp stops waiting for a response. A response that comes later is still
+// recorded.
 func (s *session) giveUp(r *request, why error) (answer pdu, sent bool, err error) {
 	s.mu.Lock()
-	if s.requests[r.seq] != r { // it has just come
+	if s.requests[r.seq] != r { // the response has just come
 		s.mu.Unlock()
 		return <-r.answer, true, nil
 	}
@@ -287,7 +289,7 @@ func (s *session) giveUp(r *request, why error) (answer pdu, sent bool, err erro
 	return pdu{}, true, why
 }
 
-// write sends what is in the queue, what is there together in one go.
+// write writes the queued requests, batching those that are queued together.
 func (s *session) write() {
 	b := batch{bytes: make([]byte, 0, outBatch+maxPDU)}
 	for {
@@ -300,7 +302,8 @@ func (s *session) write() {
 				s.put(&b, r)
 				r = s.more(&b)
 			}
-			// Sooner than anybody gives up waiting for a response, so that it is known what wasn't sent.
+			// This deadline is before the response timer's, so that callers learn which requests weren't
+			// sent.
 			s.conn.SetWriteDeadline(time.Now().Add(s.carrier.Response / 2))
 			n, err := s.conn.Write(b.bytes)
 			if err != nil {
@@ -313,7 +316,7 @@ func (s *session) write() {
 	}
 }
 
-// A batch is requests that are written together.
+// A batch is a number of requests that are written together.
 type batch struct {
 	bytes    []byte
 	requests requests
@@ -321,7 +324,8 @@ type batch struct {
 
 type requests []*request
 
-// last is why the session ends after them, if it does.
+// last returns the error with which the session ends after these requests, or
+// nil.
 func (rs requests) last() error {
 	if len(rs) == 0 {
 		return nil
@@ -329,7 +333,7 @@ func (rs requests) last() error {
 	return rs[len(rs)-1].last
 }
 
-// more returns what else can be written together with a batch, if anything.
+// more returns the next request of a batch, or nil if the batch is complete.
 func (s *session) more(b *batch) *request {
 	if len(b.bytes) >= outBatch || b.requests.last() != nil {
 		return nil
@@ -342,7 +346,8 @@ func (s *session) more(b *batch) *request {
 	}
 }
 
-// put adds a request to a batch, unless it was given up or all has ended.
+// put adds a request to a batch, unless its caller gave up or the session has
+// ended.
 func (s *session) put(b *batch, r *request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -354,8 +359,8 @@ func (s *session) put(b *batch, r *request) {
 	r.written, r.end = time.Now(), len(b.bytes)
 }
 
-// takeBack notes that only n bytes of a batch were written: the SMSC can't have the requests that
-// end behind them.
+// takeBack records that only n bytes of a batch were written. The SMSC can't have the requests
+// that end after them.
 func (s *session) takeBack(b *batch, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -366,7 +371,7 @@ func (s *session) takeBack(b *batch, n int) {
 	}
 }
 
-// every does something each time that a tick has passed, as long as the session is up.
+// every calls do at an interval until the session ends.
 func (s *session) every(d time.Duration, do func()) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
@@ -380,7 +385,7 @@ func (s *session) every(d time.Duration, do func()) {
 	}
 }
 
-// keepAlive asks now and then whether the SMSC is there.
+// keepAlive checks regularly that the SMSC still answers.
 func (s *session) keepAlive() {
 	s.every(s.carrier.Enquire, func() {
 		if _, _, err := s.ask(context.Background(), &request{pdu: pdu{command: enquireLink}}); err != nil {
@@ -389,12 +394,12 @@ func (s *session) keepAlive() {
 	})
 }
 
-// forgetLate gives up now and then on the responses that are too late.
+// forgetLate regularly forgets requests whose response is too late.
 func (s *session) forgetLate() {
 	s.every(lateLimit, func() { s.forget(time.Now().Add(-lateLimit)) })
 }
 
-// forget drops the requests that were sent before a time and will hardly be answered any more.
+// forget drops the abandoned requests that were sent before a time.
 func (s *session) forget(before time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -405,7 +410,7 @@ func (s *session) forget(before time.Time) {
 	}
 }
 
-// close says goodbye and ends the session.
+// close unbinds and ends the session.
 func (s *session) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, unbindLimit)
 	defer cancel()

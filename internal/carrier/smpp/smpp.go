@@ -1,13 +1,14 @@
-// Package smpp is the carrier for whoever has an account with an SMSC: it binds over SMPP 3.4, keeps
-// the binds up, submits each text in as many parts as it takes, and understands the receipts.
+// Package smpp is the carrier for accounts with an SMSC, the message centre of a phone network. It
+// binds, that is, logs in, over SMPP 3.4 and keeps the binds up. It submits each text in as many
+// parts as it needs, and processes the receipts.
 //
-// What it promises. A message is submitted at most once by one Send: where the response doesn't come,
-// the error is [carrier.Unknown], and a response or a receipt that comes later is still understood. A
-// plain error means that the SMSC can't have the message. A receipt is acknowledged when it is
-// recorded. Nothing that an SMSC writes crashes us or makes us keep more than a bounded amount.
+// One Send submits a message at most once. If the response doesn't come, the error is
+// [carrier.Unknown], and a later response or receipt is still recorded. A plain error means that the
+// SMSC can't have the message. A receipt is acknowledged once it is recorded. No input from an SMSC
+// crashes the process or takes more than bounded memory.
 //
-// Source: "Short Message Peer to Peer Protocol Specification v3.4", issue 1.2, 12 October 1999; the
-// sections are named where they are needed.
+// Source: "Short Message Peer to Peer Protocol Specification v3.4", issue 1.2, 12 October 1999.
+// Comments name its sections.
 package smpp
 
 import (
@@ -29,63 +30,64 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// A Mode is how the two directions are bound.
+// A Mode says how the two directions are bound.
 type Mode string
 
 const (
-	Transceiver Mode = ""     // one connection for both
-	Pair        Mode = "pair" // a transmitter's and a receiver's, for SMSCs that know no transceiver
+	Transceiver Mode = ""     // one connection for both directions
+	Pair        Mode = "pair" // a transmitter and a receiver, for SMSCs without transceivers
 )
 
-// Config describes one account. Zero values take the defaults that are named.
+// Config configures one account. Zero values take the defaults below.
 type Config struct {
-	Name string // the carrier's
+	Name string // of the carrier
 	Addr string // host:port
 
-	// Plaintext connects without TLS. Everybody on the way can then read the password and the codes:
-	// it is for a private line or a tunnel. Default: TLS 1.2 or later.
+	// Plaintext connects without TLS. Anybody on the way can then read the password and the codes,
+	// so use it only on a private line or in a tunnel. Default: TLS 1.2 or later.
 	Plaintext bool
-	// RootCAs are trusted instead of the system's, if set.
+	// RootCAs, if set, replace the system's.
 	RootCAs *x509.CertPool
 
 	SystemID   string        // the account
 	Password   verify.Secret // Optional.
-	SystemType string        // Optional; some SMSCs ask for one.
+	SystemType string        // Optional; some SMSCs require one.
 	Service    string        // service_type of each message. Optional.
 
 	Mode   Mode
-	Binds  int // connections (in Pair mode pairs of them) at once. Default 1.
-	Window int // submit_sm without response at once, of each bind. Default 10.
-	Rate   int // submit_sm in a second, of all binds together. Default 0: no limit.
+	Binds  int // connections, or pairs of them in Pair mode. Default 1.
+	Window int // submit_sm without a response, per bind. Default 10.
+	Rate   int // submit_sm per second, over all binds. Default 0: no limit.
 
 	BindTimeout time.Duration // from dialling to the bind's response. Default 10 s.
-	Response    time.Duration // to the response to whatever else we ask. Default 8 s.
-	Enquire     time.Duration // between two enquire_link; negative: none are sent. Default 30 s.
-	Inactivity  time.Duration // without a word of the SMSC's, the bind is made anew. Default 90 s.
+	Response    time.Duration // limit for the response to any other request. Default 8 s.
+	Enquire     time.Duration // between two enquire_link; negative means none. Default 30 s.
+	Inactivity  time.Duration // after which a silent bind is replaced. Default 90 s.
 
-	// The type of number and the numbering plan of each kind of address. Default: see defaults.
+	// The type of number and numbering plan of each kind of address. Default: see defaults.
 	International, Short, Alphanumeric *Numbering
 
-	NoValidity bool     // leaves validity_period out, for SMSCs that don't take its relative form
+	NoValidity bool     // leaves out validity_period, for SMSCs that refuse its relative form
 	NoReceipts bool     // doesn't ask for receipts
 	ReceiptID  IDForm   // how receipts write ids
-	Refuse     []Status // these refuse a message for good, whatever the table of statuses says
+	Refuse     []Status // statuses that refuse a message permanently, whatever the table says
 
 	Log     *slog.Logger // Default: none.
-	Outages *outage.Log  // for what fails again and again. Default: one of its own.
+	Outages *outage.Log  // for repeated failures. Default: one of its own.
 }
 
 // A Numbering is a type of number and a numbering plan (§5.2.5, §5.2.6).
 type Numbering struct{ TON, NPI byte }
 
-// The kinds of sender, and of destination: all destinations are international.
+// defaults holds the numbering of each kind of sender. All destinations are
+// international.
 var defaults = struct{ international, short, alphanumeric Numbering }{
 	international: Numbering{1, 1}, // ISDN
 	short:         Numbering{3, 0}, // network specific
 	alphanumeric:  Numbering{5, 0},
 }
 
-// withDefaults fills in what was left out.
+// withDefaults returns c with its zero values replaced by the defaults.
 func (c Config) withDefaults() Config {
 	c.Binds = cmp.Or(c.Binds, 1)
 	c.Window = cmp.Or(c.Window, 10)
@@ -112,7 +114,7 @@ func (c Config) Check() (all []carrier.Fault) {
 	host, _, err := net.SplitHostPort(c.Addr)
 	must(err == nil && host != "", "addr", "must be host:port")
 	must(c.SystemID != "" && fits(c.SystemID, 15), "system_id", "must have 1 to 15 characters of ASCII")
-	// The specification allows 8, and there are SMSCs that give out longer ones.
+	// The specification allows 8, but some SMSCs assign longer ones.
 	must(fits(c.Password.Reveal(), 64), "password", "must have at most 64 characters of ASCII")
 	must(fits(c.SystemType, 12), "system_type", "must have at most 12 characters of ASCII")
 	must(fits(c.Service, 5), "service", "must have at most 5 characters of ASCII")
@@ -136,7 +138,8 @@ func fits(s string, n int) bool {
 	return len(s) <= n && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// A Carrier keeps an account's binds up and sends over them. It implements [carrier.Carrier].
+// A Carrier keeps an account's binds up and sends messages over them. It implements
+// [carrier.Carrier].
 type Carrier struct {
 	Config
 	dial   func(ctx context.Context, addr string) (net.Conn, error)
@@ -146,18 +149,18 @@ type Carrier struct {
 	ledger *ledger
 
 	receiver   atomic.Pointer[func(context.Context, carrier.Receipt) error]
-	receipts   chan struct{} // a token for each receipt that is looked at
-	binds      atomic.Uint64 // that succeeded
+	receipts   chan struct{} // one token for each receipt that is being processed
+	binds      atomic.Uint64 // number of successful binds
 	throttled  atomic.Uint64 // see Stats
-	references atomic.Uint32 // of messages in parts
+	references atomic.Uint32 // of messages with several parts
 
-	ctx  context.Context // ends with Close
+	ctx  context.Context // done after Close
 	stop context.CancelFunc
-	keep sync.WaitGroup // of the binds
-	work sync.WaitGroup // of receipts
+	keep sync.WaitGroup // the binds
+	work sync.WaitGroup // the receipts
 }
 
-// New returns a carrier that begins to bind. Close it.
+// New returns a carrier, which starts to bind. The caller must close it.
 func New(c Config) (*Carrier, error) {
 	if err := carrier.Faulty(c.Name, c.Check()); err != nil {
 		return nil, err
@@ -183,7 +186,7 @@ func start(config Config, dial func(context.Context, string) (net.Conn, error)) 
 	if c.Rate > 0 {
 		c.pace.interval = time.Second / time.Duration(c.Rate)
 	}
-	c.references.Store(rand.Uint32()) // so that replicas begin apart
+	c.references.Store(rand.Uint32()) // so that replicas start at different values
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	for n := range c.Binds {
 		c.keep.Go(func() { c.keepBound(n + 1) })
@@ -194,30 +197,31 @@ func start(config Config, dial func(context.Context, string) (net.Conn, error)) 
 // Name implements [carrier.Carrier].
 func (c *Carrier) Name() string { return c.Config.Name }
 
-// OnReceipt sets who is told of receipts. If it answers [verify.ErrNotFound], the receipt is nobody's.
-// The SMSC is asked to bring a receipt again after an error that is no [verify.Error], or that is
-// [verify.Unavailable], and while nobody is told.
+// OnReceipt sets the function that records receipts. It returns [verify.ErrNotFound] if the message is
+// unknown. The SMSC is asked to send a receipt again after a [verify.Unavailable] error, after any
+// error that isn't a [verify.Error], and while no function is set.
 func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
 	c.receiver.Store(&receive)
 }
 
-// Stats are counts of the moment, for metrics.
+// Stats holds counts for metrics.
 type Stats struct {
 	Bound    int    // sessions that can submit
-	InFlight int    // places of their windows that are taken
-	Binds    uint64 // sessions that were ever bound
-	// Throttled are the messages, or parts of some, that the SMSC refused because we were too fast.
+	InFlight int    // places taken in their windows
+	Binds    uint64 // sessions bound since the start
+	// Throttled is the number of messages, or parts, that the SMSC refused because we were too
+	// fast.
 	Throttled uint64
 }
 
-// Stats returns the counts of now.
+// Stats returns the current counts.
 func (c *Carrier) Stats() Stats {
 	bound, taken := c.pool.count()
 	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Throttled: c.throttled.Load()}
 }
 
-// Close takes no more messages, waits for the responses of those that are under way, unbinds, and
-// waits for the receipts that are being recorded. It ends early when ctx is done.
+// Close refuses new messages, waits for the responses to submitted ones, unbinds, and waits for
+// the receipts that are being recorded. It returns early if ctx is done.
 func (c *Carrier) Close(ctx context.Context) {
 	c.pool.close(ctx)
 	c.stop()
@@ -259,11 +263,11 @@ func (c *Carrier) keepBound(n int) {
 	}
 }
 
-// bindAll opens the session of a transceiver, or those of a pair.
+// bindAll opens the session of a transceiver, or both sessions of a pair.
 func (c *Carrier) bindAll() ([]*session, error) {
 	as := []command{bindTransceiver}
 	if c.Mode == Pair {
-		as = []command{bindReceiver, bindTransmitter} // so that the receipt of the first message has a way
+		as = []command{bindReceiver, bindTransmitter} // the receiver first, to be ready for the first receipt
 	}
 	var sessions []*session
 	for _, command := range as {
@@ -277,7 +281,8 @@ func (c *Carrier) bindAll() ([]*session, error) {
 	return sessions, nil
 }
 
-// serve offers the sessions until one of them ends, and returns why.
+// serve offers the sessions to messages until one of them ends, and returns the
+// error.
 func (c *Carrier) serve(sessions []*session, t *try) error {
 	c.binds.Add(uint64(len(sessions)))
 	proved := time.AfterFunc(stable, func() { t.end(true) })
@@ -291,7 +296,7 @@ func (c *Carrier) serve(sessions []*session, t *try) error {
 	case <-sessions[len(sessions)-1].down:
 	case <-c.ctx.Done():
 		for _, s := range sessions {
-			s.close(context.Background()) // briefly
+			s.close(context.Background()) // takes at most unbindLimit
 		}
 	}
 	for _, s := range sessions {
@@ -299,7 +304,7 @@ func (c *Carrier) serve(sessions []*session, t *try) error {
 	}
 	err := firstError(sessions)
 	endAll(sessions, err)
-	if proved.Stop() { // it didn't last
+	if proved.Stop() { // it ended before it was stable
 		t.end(false)
 		c.pool.fail(err)
 	}

@@ -11,7 +11,7 @@ import (
 // A Status is a command_status (SMPP 3.4 §5.1.3).
 type Status uint32
 
-// The statuses that we give ourselves, or that something here depends on. All are in the table below.
+// The statuses that we send or that this package checks for. All are in the table below.
 const (
 	statusOK           Status = 0x00000000
 	statusShort        Status = 0x00000001
@@ -22,20 +22,21 @@ const (
 	statusOptionalPart Status = 0x000000C0
 )
 
-// A decision is what a status means for the message that it answers.
+// A decision is the meaning of a status for the message that it answers.
 type decision int
 
 const (
-	again   decision = iota // not sent; another try, or another carrier, may help
-	murky                   // the same, and nobody can tell whether that is about the message or the SMSC
-	slower                  // not sent; we are too fast for the SMSC
-	refused                 // not sent, and never will be
+	again   decision = iota // not sent; another attempt or carrier may help
+	murky                   // not sent; the cause may be the message or the SMSC
+	slower                  // not sent; the SMSC is throttling us
+	refused                 // not sent; every attempt would be refused
 )
 
-// meanings is the table of the specification (§5.1.3, table 5-2) as answers to a submit_sm. A status
-// that blames the message or its number refuses, since the same message would meet the same answer;
-// so does one that blames the configuration: only an operator can change that. A status that SMSCs give to
-// a single message, too, counts neither for nor against the SMSC: it answers, and it costs no time.
+// meanings is the table of the specification (§5.1.3, table 5-2), read as responses to a submit_sm. A
+// status that blames the message or its number refuses, because the same message would get the same
+// response. So does a status that blames the configuration, because only an operator can change that. Some
+// statuses can be about a single message, so they count neither for nor against the SMSC: it did answer,
+// and quickly.
 var meanings = map[Status]struct {
 	name     string
 	decision decision
@@ -90,7 +91,8 @@ var meanings = map[Status]struct {
 	0x000000FF: {"ESME_RUNKNOWNERR", murky, carrier.ReasonNetwork},
 }
 
-// Error names a status as the specification does. An SMSC's own have only a number.
+// Error returns the specification's name of a status. An SMSC's own statuses have
+// only a number.
 func (s Status) Error() string {
 	if s == statusOK {
 		return "ESME_ROK"
@@ -101,9 +103,10 @@ func (s Status) Error() string {
 	return fmt.Sprintf("status 0x%08X", uint32(s))
 }
 
-// decide turns the answer to a submit_sm into what happens next. An SMSC's own statuses, and those
-// that the specification reserves, say that it wasn't sent and not why: another try may help, unless
-// the operator knows better. after is how long it is too fast.
+// decide converts the response to a submit_sm to the error that tells the dispatcher what to do
+// next. Statuses of an SMSC's own, and reserved ones, mean that the message wasn't sent, without a
+// reason. Another attempt may help, unless refuse lists the status. after is how long the SMSC
+// throttles us.
 func (s Status) decide(refuse []Status, after time.Duration) error {
 	if s == statusOK {
 		return nil
@@ -126,5 +129,5 @@ func (s Status) decide(refuse []Status, after time.Duration) error {
 	}
 }
 
-// slower reports whether the SMSC wants us to be slower.
+// slower reports whether the status means that the SMSC is throttling us.
 func (s Status) slower() bool { return meanings[s].decision == slower }

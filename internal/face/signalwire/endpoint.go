@@ -2,6 +2,7 @@ package signalwire
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -12,8 +13,8 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-// endpoint makes a handler of a function from request to answer. Only it authenticates, decodes,
-// and turns errors into SignalWire's shapes.
+// endpoint makes a handler of a function that returns the answer. Only endpoint authenticates,
+// decodes, and converts errors to SignalWire's formats.
 func (s *Server) endpoint(f func(*http.Request, *verify.Account, request.Fields) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := s.answer(r, f)
@@ -48,7 +49,8 @@ func (s *Server) answer(r *http.Request, f func(*http.Request, *verify.Account, 
 	return f(r, acct, in)
 }
 
-// statuses of the errors that a caller may see. An ended verification is as good as none.
+// statuses maps the kinds of errors that clients see to HTTP statuses. An ended
+// verification counts as not found.
 var statuses = map[verify.Kind]int{
 	verify.Unauthenticated: http.StatusUnauthorized,
 	verify.NotFound:        http.StatusNotFound,
@@ -57,7 +59,7 @@ var statuses = map[verify.Kind]int{
 	verify.Unavailable:     http.StatusServiceUnavailable,
 }
 
-// validationError is SignalWire's "Space API format".
+// A validationError is an error in SignalWire's "Space API format".
 type validationError struct {
 	Errors []attributeError `json:"errors"`
 }
@@ -69,7 +71,7 @@ type attributeError struct {
 	Code   string `json:"code"`
 }
 
-// codeOf is a word for an error, for the log.
+// codeOf returns an error's code for the log.
 func codeOf(err error) string {
 	var bad *invalid
 	if errors.As(err, &bad) {
@@ -78,7 +80,7 @@ func codeOf(err error) string {
 	return cmp.Or(request.CodeOf(err), verify.CodeOf(err))
 }
 
-// fail answers an error in the shape of its status.
+// fail answers with an error, in the format of its status.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var known *verify.Error
 	var bad *invalid
@@ -106,7 +108,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// explain answers an error that the caller may see, with what its status needs beside the body.
+// explain answers with an error that the client may see, and sets the headers that belong to
+// its status.
 func (s *Server) explain(w http.ResponseWriter, r *http.Request, known *verify.Error, err error) {
 	status := statuses[known.Kind]
 	switch known.Kind {
@@ -116,18 +119,18 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, known *verify.E
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 	}
 	if known.Kind == verify.Unavailable {
-		s.unavailable(known, err)
+		s.unavailable(r.Context(), known, err)
 	}
 	refuse(w, status)
 }
 
 // unavailable logs that a request was refused because of us: now and then, for all of them may be.
-func (s *Server) unavailable(known *verify.Error, err error) {
+func (s *Server) unavailable(ctx context.Context, known *verify.Error, err error) {
 	if known.Code == verify.ErrNoStore.Code {
-		s.log.DatabaseFailed("request refused", err)
+		s.log.DatabaseFailedContext(ctx, "request refused", err)
 		return
 	}
-	s.log.Failed("request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
+	s.log.FailedContext(ctx, "request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
 }
 
 // refuse answers {"error":"<the status's name>"}.

@@ -7,11 +7,11 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// order is that of the published table of attributes.
+// order is the order of the published table of attributes.
 var order = []string{"to", "from", "message", "token_length", "valid_for", "max_attempts", "allow_alphas", "allow_alpha", "token"}
 
-// mistyped is the error that names every bad attribute: those that could not be read, and those
-// that the service's rules refuse.
+// mistyped returns an error that names every bad attribute: those that couldn't be read, and
+// those that break the service's rules.
 func mistyped(in request.Fields, rules error) error {
 	var refused *verify.Error
 	if errors.As(rules, &refused) {
@@ -24,12 +24,14 @@ func mistyped(in request.Fields, rules error) error {
 	return &invalid{in.Problems}
 }
 
-// invalid is a request with bad attributes, by their published names.
+// An invalid is the error of a request with bad attributes, by their published
+// names.
 type invalid struct{ problems map[string]string }
 
 func (e *invalid) Error() string { return "bad attributes" }
 
-// details are the sentences for the caller, in the order of the published table.
+// details returns one sentence per attribute for the client, in the order of the
+// published table.
 func (e *invalid) details() []string {
 	var all []string
 	for _, name := range order {

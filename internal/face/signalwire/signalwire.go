@@ -1,13 +1,13 @@
-// Package signalwire serves SignalWire's MFA REST API, so that a client written for it works with
+// Package signalwire serves SignalWire's MFA REST API. A client written for that API works with
 // only its base URL and credentials changed:
 //
 //	POST /api/relay/rest/mfa/sms            start a verification by text
 //	POST /api/relay/rest/mfa/call           start one by voice call
 //	POST /api/relay/rest/mfa/{id}/verify    check a token
 //
-// Requests and answers are as SignalWire publishes them (developer.signalwire.com, REST API, MFA);
-// docs/decisions/ says what was chosen where its pages differ or are silent. Bodies carry exactly
-// the published fields; what we want to add goes into headers.
+// Requests and responses are as SignalWire publishes them (developer.signalwire.com, REST API,
+// MFA). Where its pages differ or are silent, docs/decisions/ records the choice. Bodies have
+// exactly the published fields; additions go into headers.
 package signalwire
 
 import (
@@ -22,16 +22,16 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-// Prefix is where the API is mounted.
+// Prefix is the prefix of the API's paths.
 const Prefix = "/api/relay/rest/mfa/"
 
-// A Server is the API over the verification service.
+// A Server serves the API.
 type Server struct {
 	verify *verify.Service
 	log    *outage.Log
 }
 
-// New returns the API's handler. It answers every path below [Prefix].
+// New returns the API's handler, which serves all paths below [Prefix].
 func New(service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{service, log}
 	mux := http.NewServeMux()
@@ -41,7 +41,7 @@ func New(service *verify.Service, log *outage.Log) http.Handler {
 	return web.Exact(mux, refuse)
 }
 
-// Away answers in the API's place while there is no database yet.
+// Away returns a handler that answers 503 while there is no database yet.
 func Away() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", web.Seconds(verify.ErrNoStore.RetryAfter))
@@ -49,7 +49,7 @@ func Away() http.Handler {
 	})
 }
 
-// startAnswer is MfaResponse.
+// A startAnswer is SignalWire's MfaResponse.
 type startAnswer struct {
 	ID      string `json:"id"`
 	Success bool   `json:"success"` // the message is queued
@@ -57,7 +57,7 @@ type startAnswer struct {
 	Channel string `json:"channel"`
 }
 
-// checkAnswer is MfaVerifyResponse.
+// A checkAnswer is SignalWire's MfaVerifyResponse.
 type checkAnswer struct {
 	Success bool `json:"success"`
 }
@@ -80,7 +80,7 @@ func (s *Server) start(ctx context.Context, acct *verify.Account, in request.Fie
 		Life:     in.Integer("valid_for"),
 		Attempts: in.Integer("max_attempts"),
 	}
-	// allow_alphas is the documented name, allow_alpha stands in published examples.
+	// allow_alphas is the documented name; published examples have allow_alpha.
 	documented, published := in.Boolean("allow_alphas"), in.Boolean("allow_alpha")
 	if documented == nil {
 		documented = published
@@ -117,7 +117,7 @@ func (s *Server) check(r *http.Request, acct *verify.Account, in request.Fields)
 	return checkAnswer{out.Approved}, nil
 }
 
-// attributes are the names under which SignalWire's callers know a field, Rails-like.
+// attributes maps fields to their names in SignalWire's API.
 var attributes = map[verify.Field]string{
 	verify.FieldTo:       "to",
 	verify.FieldFrom:     "from",
@@ -127,7 +127,7 @@ var attributes = map[verify.Field]string{
 	verify.FieldAttempts: "max_attempts",
 }
 
-// humanize makes "Token length" of "token_length".
+// humanize returns "Token length" for "token_length", as Rails does.
 func humanize(attribute string) string {
 	s := strings.ReplaceAll(attribute, "_", " ")
 	return strings.ToUpper(s[:1]) + s[1:]

@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// application is Syniverse's Application. What is empty isn't there.
+// An application is Syniverse's Application. Empty fields are left out.
 type application struct {
 	ID                string `json:"id"`
 	Name              string `json:"name"`
@@ -42,7 +42,7 @@ func (s *Server) wireApplication(a verify.Application) application {
 func typeOf(a verify.Application) string { return strings.ToUpper(string(a.Format)) }
 func validity(a verify.Application) int  { return int(a.Life / time.Second) }
 
-// methodsOf are an application's delivery methods, the preferred one first.
+// methodsOf returns an application's delivery methods, the preferred one first.
 func methodsOf(a verify.Application) string {
 	all := make([]string, len(a.Channels))
 	for i, c := range a.Channels {
@@ -51,7 +51,7 @@ func methodsOf(a verify.Application) string {
 	return strings.Join(all, ",")
 }
 
-// applicationFields are exactly those that are published as filters.
+// applicationFields are exactly the published filters.
 var applicationFields = []field[verify.Application]{
 	by("id", func(a verify.Application) string { return a.ID.Base62() }, asText),
 	by("name", func(a verify.Application) string { return a.Name }, asText),
@@ -72,7 +72,7 @@ func asMethods(s string) (string, error) {
 	return methodsOf(verify.Application{Channels: channels(strings.Split(s, ","))}), nil
 }
 
-// channels reads delivery methods, in any case. Unknown ones are for the service to refuse.
+// channels parses delivery methods, in any case. The service refuses unknown ones.
 func channels(names []string) (all []verify.Channel) {
 	for _, name := range names {
 		all = append(all, channel(name))
@@ -84,7 +84,7 @@ func channel(name string) verify.Channel {
 	return verify.Channel(strings.ToLower(strings.TrimSpace(name)))
 }
 
-// created is what a create answers.
+// A created is the response to a create.
 type created struct {
 	ID string `json:"id"`
 }
@@ -117,7 +117,7 @@ func (s *Server) createApplication(c *call) (any, error) {
 	return created{a.ID.Base62()}, nil
 }
 
-// changeApplication changes what the body names, and leaves the rest.
+// changeApplication changes only the fields in the body.
 func (s *Server) changeApplication(c *call, id verify.ID) (any, error) {
 	a, err := s.verify.Application(c.Context(), c.acct, id)
 	if err != nil {
@@ -126,13 +126,14 @@ func (s *Server) changeApplication(c *call, id verify.ID) (any, error) {
 	return nil, s.updateApplication(c, a)
 }
 
-// replaceApplication changes everything: what the body doesn't name gets its default.
+// replaceApplication changes all fields. A field that the body lacks gets its
+// default.
 func (s *Server) replaceApplication(c *call, id verify.ID) (any, error) {
 	return nil, s.updateApplication(c, verify.Application{ID: id})
 }
 
-// updateApplication stores an application with the settings in a body, which says what version it
-// was made from. An update without one could undo what somebody else just did.
+// updateApplication stores an application with the settings in a body. The body must name the
+// version that it changes; otherwise an update could undo another client's.
 func (s *Server) updateApplication(c *call, a verify.Application) error {
 	a, version := settings(&c.in, a), versionNumber(&c.in)
 	if c.in.Problems != nil {
@@ -156,7 +157,7 @@ func (s *Server) deleteApplication(c *call, id verify.ID) (any, error) {
 	return nil, s.verify.DeleteApplication(c.Context(), c.acct, id)
 }
 
-// settings puts what a body names into an application.
+// settings sets an application's fields to those in a body.
 func settings(in *request.Fields, a verify.Application) verify.Application {
 	text := func(name string, to *string) {
 		if in.Raw(name) != nil {
@@ -196,11 +197,11 @@ func settings(in *request.Fields, a verify.Application) verify.Application {
 	return a
 }
 
-// maxSeconds is more than any bound, and fits a [time.Duration].
+// maxSeconds is above every bound, and fits a [time.Duration].
 const maxSeconds = 1 << 31
 
-// named is a number that a body names. To the service zero is one that it leaves open, and is out of
-// every range as much as -1.
+// named returns a number in a body in the form that the service expects. The service treats zero as
+// absent, so named replaces it by -1, which is also out of every range.
 func named(n int) int {
 	if n <= 0 {
 		return -1
@@ -208,7 +209,8 @@ func named(n int) int {
 	return n
 }
 
-// methodNames reads "SMS,VOICE" or ["SMS","VOICE"]. An empty one names none.
+// methodNames parses "SMS,VOICE" or ["SMS","VOICE"]. An empty string contains
+// no names.
 func methodNames(raw json.RawMessage) (names []string, ok bool) {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {

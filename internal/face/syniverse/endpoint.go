@@ -2,6 +2,7 @@ package syniverse
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -15,15 +16,15 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-// A call is one request of somebody that we know.
+// A call is one authenticated request.
 type call struct {
 	*http.Request
 	acct *verify.Account
-	in   request.Fields // none where the method has no body
+	in   request.Fields // empty for methods without a body
 }
 
-// endpoint makes a handler of a function from request to answer; nil is answered without a body.
-// Only it authenticates, decodes, and turns errors into Syniverse's shape.
+// endpoint makes a handler of a function that returns the answer; a nil answer has no body. Only
+// endpoint authenticates, decodes, and converts errors to Syniverse's format.
 func (s *Server) endpoint(f func(*call) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := s.answer(r, f)
@@ -48,7 +49,7 @@ func (s *Server) answer(r *http.Request, f func(*call) (any, error)) (any, error
 		return nil, err
 	}
 	c := &call{Request: r, acct: acct}
-	// A body that isn't there has no type, and no fields.
+	// A request without a body has no type and no fields.
 	if (r.Method == http.MethodPost || r.Method == http.MethodPut) && r.ContentLength != 0 {
 		if request.Large(r) {
 			leave, err := s.verify.ReadLarge(acct)
@@ -64,8 +65,8 @@ func (s *Server) answer(r *http.Request, f func(*call) (any, error)) (any, error
 	return f(c)
 }
 
-// ofApplication makes such a function of one that is about an application, whose id is in the path.
-// What can't be an id names none.
+// ofApplication adapts a function about the application whose id is in the path. A text that can't
+// be an id matches no application.
 func ofApplication(f func(*call, verify.ID) (any, error)) func(*call) (any, error) {
 	return withID("application", verify.ErrNoApplication, f)
 }
@@ -84,22 +85,23 @@ func withID(wildcard string, none error, f func(*call, verify.ID) (any, error)) 
 	}
 }
 
-// A failure is the body of every answer that isn't a success.
+// A failure is the body of every error response.
 type failure struct {
 	Code        string `json:"error_code"`
 	Description string `json:"error_description"`
 }
 
-// errWrong means that a validation code is wrong: no error to the service, but one to Syniverse.
+// errWrong means that a validation code is wrong. That is an error in Syniverse's API, but not
+// in the service.
 var errWrong = &verify.Error{Kind: verify.Conflict, Code: "wrong_code", Message: "the validation code is wrong"}
 
-// codeTooLong is the error_code of a text that is too long.
+// codeTooLong is the error_code for a field that is too long.
 const codeTooLong = "1023"
 
-// refusals are the answers to errors that have one of their own.
+// refusals maps error codes of the service to responses of their own.
 func refusals(o Refusals) map[string]Refusal {
 	o = o.defaults()
-	tooMany, full := Refusal{http.StatusTooManyRequests, "2004"}, Refusal{http.StatusForbidden, "403"} // waiting makes no room
+	tooMany, full := Refusal{http.StatusTooManyRequests, "2004"}, Refusal{http.StatusForbidden, "403"} // waiting doesn't help
 	return map[string]Refusal{
 		verify.ErrStale.Code:               {http.StatusConflict, "1001"},
 		verify.ErrDuplicate.Code:           {http.StatusConflict, "1011"},
@@ -118,7 +120,8 @@ func refusals(o Refusals) map[string]Refusal {
 	}
 }
 
-// statuses of the other errors that a caller may see.
+// statuses maps the kinds of the other errors that clients see to HTTP
+// statuses.
 var statuses = map[verify.Kind]int{
 	verify.Invalid:         http.StatusBadRequest,
 	verify.Unauthenticated: http.StatusUnauthorized,
@@ -128,7 +131,7 @@ var statuses = map[verify.Kind]int{
 	verify.Unavailable:     http.StatusServiceUnavailable,
 }
 
-// codeOf is a word for an error, for the log.
+// codeOf returns an error's code for the log.
 func codeOf(err error) string {
 	var bad *invalid
 	if errors.As(err, &bad) {
@@ -137,7 +140,7 @@ func codeOf(err error) string {
 	return cmp.Or(request.CodeOf(err), verify.CodeOf(err))
 }
 
-// fail answers an error.
+// fail answers with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var known *verify.Error
 	var bad *invalid
@@ -161,7 +164,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// refuse answers an error that the caller may see, with what its status needs beside the body.
+// refuse answers with an error that the client may see, and sets the headers that belong to
+// its status.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, known *verify.Error, err error) {
 	switch known.Kind {
 	case verify.Unauthenticated:
@@ -170,7 +174,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, known *verify.Er
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 	}
 	if known.Kind == verify.Unavailable {
-		s.unavailable(known, err)
+		s.unavailable(r.Context(), known, err)
 	}
 	if own, ok := s.refusals[known.Code]; ok {
 		web.Respond(w, own.Status, failure{own.Code, known.Message})
@@ -180,20 +184,20 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, known *verify.Er
 }
 
 // unavailable logs that a request was refused because of us: now and then, for all of them may be.
-func (s *Server) unavailable(known *verify.Error, err error) {
+func (s *Server) unavailable(ctx context.Context, known *verify.Error, err error) {
 	if known.Code == verify.ErrNoStore.Code {
-		s.log.DatabaseFailed("request refused", err)
+		s.log.DatabaseFailedContext(ctx, "request refused", err)
 		return
 	}
-	s.log.Failed("request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
+	s.log.FailedContext(ctx, "request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
 }
 
-// explain answers a status whose error_code is its number.
+// explain answers with a status whose error_code is its number.
 func explain(w http.ResponseWriter, status int, description string) {
 	web.Respond(w, status, failure{strconv.Itoa(status), description})
 }
 
-// refuse answers what no route takes.
+// refuse answers requests that match no route.
 func refuse(w http.ResponseWriter, status int) {
 	explain(w, status, map[int]string{
 		http.StatusNotFound:         "there is nothing at this path",
@@ -201,17 +205,17 @@ func refuse(w http.ResponseWriter, status int) {
 	}[status])
 }
 
-// invalid is a request with bad fields.
+// An invalid is the error of a request with bad fields.
 type invalid struct{ problems []problem }
 
-// A problem is one thing wrong with a field, by its published name.
+// A problem is one error in a field, by its published name.
 type problem struct {
 	field, message string
 	tooLong        bool
 }
 
-// invalidFrom is the error that names every bad field: those that could not be read, and those
-// that the service's rules refuse.
+// invalidFrom returns an error that names every bad field: those that couldn't be read, and
+// those that break the service's rules.
 func invalidFrom(in request.Fields, rules error) *invalid {
 	var bad invalid
 	for name, message := range in.Problems {
@@ -229,7 +233,7 @@ func invalidFrom(in request.Fields, rules error) *invalid {
 	return &bad
 }
 
-// published are the names under which Syniverse's callers know a field.
+// published maps fields to their names in Syniverse's API.
 var published = map[verify.Field]string{
 	verify.FieldUser:              "User_ID",
 	verify.FieldAddress:           "address",
@@ -249,7 +253,7 @@ var published = map[verify.Field]string{
 	verify.FieldPattern:           "pattern",
 }
 
-// Error is one sentence for all that is wrong.
+// Error returns all problems in one sentence.
 func (e *invalid) Error() string {
 	all := make([]string, len(e.problems))
 	for i, p := range e.problems {
@@ -258,7 +262,7 @@ func (e *invalid) Error() string {
 	return strings.Join(all, "; ")
 }
 
-// code is "1023" if all that is wrong is too long, else the status.
+// code returns "1023" if all problems are too long fields, else the status.
 func (e *invalid) code() string {
 	if slices.ContainsFunc(e.problems, func(p problem) bool { return !p.tooLong }) {
 		return strconv.Itoa(http.StatusBadRequest)

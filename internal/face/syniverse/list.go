@@ -14,32 +14,31 @@ import (
 	"github.com/countersign/countersign/internal/request"
 )
 
-// A list is one page of a longer one. Past the end it is empty.
+// A list is one page of entries. A page past the end is empty.
 type list[T any] struct {
 	List   []T `json:"list"`
-	Total  int `json:"total"` // of all pages
+	Total  int `json:"total"` // on all pages
 	Limit  int `json:"limit"`
 	Offset int `json:"offset"`
 }
 
-// How many entries a page has: more than the most is taken for the most, as the platform does.
+// The default and the largest size of a page. A larger limit counts as the largest, as on the
+// platform.
 const (
 	defaultLimit = 50
 	maxLimit     = 100
 )
 
-// A query says which part of a list its caller wants. The oldest come first, unless it names
-// another field to sort by.
+// A query selects a part of a list. Without a sort field, the oldest entries come first.
 type query struct {
 	limit, offset int
 	sort          string // a field's name
 	descending    bool
-	filters       url.Values // by a field's name, one value each: entries must have them all
+	filters       url.Values // one value per field name; entries must match them all
 }
 
-// parse reads a request's query. Filters and orders are the fields that the list may be filtered and
-// sorted by; what else stands there is ignored, and an empty value is none. A name that stands there
-// twice is refused, as in a body.
+// parse parses a request's query. filters and orders are the names of the fields to filter and to
+// sort by. parse ignores other names and empty values. It refuses duplicate names, as in a body.
 func parse(raw string, filters, orders []string) (query, error) {
 	q := query{limit: defaultLimit, sort: "created_date", filters: url.Values{}}
 	var bad request.Fields
@@ -54,7 +53,7 @@ func parse(raw string, filters, orders []string) (query, error) {
 		case len(values) > 1:
 			bad.Wrong(name, "is there twice")
 		case len(values) == 1 && (!utf8.ValidString(values[0]) || strings.Contains(values[0], "\x00")):
-			bad.Wrong(name, "is not a text") // a database may not take it
+			bad.Wrong(name, "is not a text") // a database may refuse it
 		case len(values) == 1:
 			return values[0]
 		}
@@ -66,7 +65,7 @@ func parse(raw string, filters, orders []string) (query, error) {
 			return preset
 		}
 		n, err := strconv.Atoi(text)
-		if err != nil && !errors.Is(err, strconv.ErrRange) { // else n is the nearest
+		if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, n is the nearest int
 			bad.Wrong(name, "must be an integer")
 		} else if n < least {
 			bad.Wrong(name, "must be greater than or equal to "+strconv.Itoa(least))
@@ -92,14 +91,14 @@ func parse(raw string, filters, orders []string) (query, error) {
 	return q, nil
 }
 
-// A field is one that entries may be filtered and sorted by.
+// A field is a field of entries that they can be filtered and sorted by.
 type field[T any] struct {
 	name    string
-	filter  func(value string) (func(T) bool, error) // an error says why no entry can have the value
+	filter  func(value string) (func(T) bool, error) // an error explains why no entry can have the value
 	compare func(a, b T) int
 }
 
-// by makes a field of how an entry's value is found and how it is read from a query.
+// by returns a field. of returns an entry's value, and read parses one in a query.
 func by[T any, V cmp.Ordered](name string, of func(T) V, read func(string) (V, error)) field[T] {
 	return field[T]{
 		name: name,
@@ -119,7 +118,8 @@ func names[T any](fields []field[T]) []string {
 	return all
 }
 
-// page returns the part of all entries, in the order of their ids, that a query asks for.
+// page returns the entries that a query selects, from all entries in the order of their
+// ids.
 func page[T any](raw string, fields []field[T], all []T) (entries []T, q query, total int, err error) {
 	q, err = parse(raw, names(fields), names(fields))
 	if err != nil {
@@ -151,7 +151,8 @@ func page[T any](raw string, fields []field[T], all []T) (entries []T, q query, 
 	return all[first:min(first+q.limit, len(all))], q, len(all), nil
 }
 
-// answerPage answers the part of all entries that a call asks for, each as it looks on the wire.
+// answerPage returns the page that a call asks for. wire converts an entry to its form on the
+// wire.
 func answerPage[T, W any](r *http.Request, fields []field[T], all []T, wire func(T) W) (any, error) {
 	entries, q, total, err := page(r.URL.RawQuery, fields, all)
 	if err != nil {
@@ -168,19 +169,19 @@ func listOf[T, W any](entries []T, q query, total int, wire func(T) W) list[W] {
 	return answer
 }
 
-// How values are read from a query.
+// Functions that parse values in a query.
 
 func asText(s string) (string, error) { return s, nil }
 
 func asInteger(s string) (int, error) {
 	n, err := strconv.Atoi(s)
-	if err != nil && !errors.Is(err, strconv.ErrRange) { // else n is the nearest, which no entry has
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, n is the nearest int, which no entry has
 		return 0, errors.New("must be an integer")
 	}
 	return n, nil
 }
 
-// asDate reads a date in either form in which we may have written it, into milliseconds since 1970.
+// asDate parses a date in either form that we write, and returns milliseconds since 1970.
 func asDate(s string) (int64, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t.UnixMilli(), nil
@@ -192,7 +193,7 @@ func asDate(s string) (int64, error) {
 	return ms, nil
 }
 
-// date writes a date.
+// date returns a date in its form on the wire.
 func (s *Server) date(t time.Time) any {
 	if s.options.ISODates {
 		return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")

@@ -2,24 +2,26 @@ package syniverse
 
 import "net/http"
 
-// Options say what an installation wants otherwise than by default. The zero Options are the defaults.
+// Options configure the API. The zero Options are the defaults.
 type Options struct {
-	// NoAlias leaves out /scg-external-api/api/v1, under which the MFA operations are served a
-	// second time. The message templates stay there: they have no other place.
+	// NoAlias leaves out the MFA operations under /scg-external-api/api/v1, where they are
+	// served a second time. The message templates remain there, because they have no other
+	// path.
 	NoAlias bool
-	// ISODates writes dates as "2026-11-21T21:27:02.500Z", as the published schema declares them,
-	// and not as milliseconds since 1970, as Syniverse's servers were seen to send them.
+	// ISODates writes dates as "2026-11-21T21:27:02.500Z", as the published schema declares. By
+	// default they are milliseconds since 1970, as Syniverse's servers send them.
 	ISODates bool
-	// Refusals of a validation code.
+	// Refusals are the responses to invalid validation codes.
 	Refusals Refusals
 }
 
-// Refusals say how a validation code is refused, case by case. Syniverse publishes none of it, so
-// whoever knows what his client expects can say it. What is left zero takes the default.
+// Refusals configure the responses to invalid validation codes, case by case. Syniverse doesn't
+// publish them, so operators can set those that their clients expect. Zero fields take the
+// defaults.
 type Refusals struct {
 	Wrong     Refusal // the code is wrong: 409, "2001"
-	Expired   Refusal // its time is over: 409, "2002"
-	None      Refusal // no code is live, or it was used: 409, "2002"
+	Expired   Refusal // the code has expired: 409, "2002"
+	None      Refusal // there is no live code, or it was used: 409, "2002"
 	Exhausted Refusal // no guesses are left: 429, "2004"
 }
 
@@ -29,7 +31,7 @@ type Refusal struct {
 	Code   string
 }
 
-// or is r with what it leaves open taken from a default.
+// or returns r with its zero fields taken from a default.
 func (r Refusal) or(preset Refusal) Refusal {
 	if r.Status == 0 {
 		r.Status = preset.Status
@@ -40,7 +42,7 @@ func (r Refusal) or(preset Refusal) Refusal {
 	return r
 }
 
-// defaults fills in what is left open.
+// defaults returns r with its zero fields set to the defaults.
 func (r Refusals) defaults() Refusals {
 	return Refusals{
 		Wrong:     r.Wrong.or(Refusal{http.StatusConflict, "2001"}),

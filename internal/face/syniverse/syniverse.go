@@ -1,4 +1,4 @@
-// Package syniverse serves Syniverse's MFA REST API, so that a client written for it works with
+// Package syniverse serves Syniverse's MFA REST API. A client written for that API works with
 // only its base URL and bearer token changed:
 //
 //	GET    /mfa/v1/applications                                   list; POST creates one
@@ -9,12 +9,13 @@
 //	POST   …/users/{user}/login_start                             send a code to it
 //	POST   …/users/{user}/validate                                check the latest code
 //
-// The same stands under /scg-external-api/api/v1, and beside it the messaging API's message
-// templates, which an application may name. Three paths serve the platform's token refresh, for
-// clients that call it by themselves.
+// The same operations are served under /scg-external-api/api/v1. So are the messaging API's
+// message templates, which an application may name. Three more paths serve the platform's token
+// refresh, for clients that call it themselves.
 //
-// docs/decisions/ says what was chosen where the public record differs or is silent. Bodies carry
-// exactly the published fields, and lists the three that the platform's other lists have.
+// Where the published description is silent or contradicts itself, docs/decisions/ records the
+// choice. Bodies have exactly the published fields, and lists have the three fields of the
+// platform's other lists.
 package syniverse
 
 import (
@@ -27,16 +28,16 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-// Where the API is.
+// The prefixes of the API's paths.
 const (
 	Prefix = "/mfa/v1/"
 	alias  = "/scg-external-api/api/v1/"
 )
 
-// refreshPaths are those under which the token refresh was seen.
+// refreshPaths are the known paths of the token refresh.
 var refreshPaths = []string{"/saop-rest-data/v1/apptoken-refresh", "/v1/apptoken-refresh", "/apptoken-refresh"}
 
-// A Server is the API over the verification service.
+// A Server serves the API.
 type Server struct {
 	verify   *verify.Service
 	log      *outage.Log
@@ -44,7 +45,7 @@ type Server struct {
 	refusals map[string]Refusal // by the code of a [verify.Error]
 }
 
-// New returns the API, to be mounted.
+// New returns the mounts of the API.
 func New(service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	s := &Server{service, log, o, refusals(o.Refusals)}
 	mux := http.NewServeMux()
@@ -67,7 +68,7 @@ func New(service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	return mounts(web.Exact(mux, refuse), web.Exact(refresh, refuseRefresh))
 }
 
-// Away answers in the API's place while there is no database yet.
+// Away returns mounts that answer 503 while there is no database yet.
 func Away() []web.Mount {
 	away := verify.ErrNoStore
 	later := func(answer any) http.Handler {
@@ -79,7 +80,7 @@ func Away() []web.Mount {
 	return mounts(later(failure{strconv.Itoa(http.StatusServiceUnavailable), away.Message}), later(refreshFailure{refreshBroken, away.Message, "Try again later."}))
 }
 
-// mounts are where the API is, and where tokens are refreshed.
+// mounts returns the mounts of the API and of the token refresh.
 func mounts(api, tokens http.Handler) (all []web.Mount) {
 	for _, p := range []string{Prefix, alias} {
 		all = append(all, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api})
@@ -90,7 +91,7 @@ func mounts(api, tokens http.Handler) (all []web.Mount) {
 	return all
 }
 
-// operations are those of the MFA API.
+// operations registers the operations of the MFA API.
 func (s *Server) operations(mux *http.ServeMux, prefix string) {
 	applications := prefix + "applications"
 	application := applications + "/{application}"

@@ -7,7 +7,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// messageTemplate is the platform's message template.
+// A messageTemplate is the platform's message template.
 type messageTemplate struct {
 	ID              string `json:"id"`
 	Designation     string `json:"designation"`
@@ -61,7 +61,7 @@ func (s *Server) createTemplate(c *call) (any, error) {
 	return created{t.ID.Base62()}, nil
 }
 
-// changeTemplate changes what the body names, and leaves the rest.
+// changeTemplate changes only the fields in the body.
 func (s *Server) changeTemplate(c *call, id verify.ID) (any, error) {
 	t, err := s.verify.Template(c.Context(), c.acct, id)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Server) changeTemplate(c *call, id verify.ID) (any, error) {
 	return nil, s.updateTemplate(c, t)
 }
 
-// replaceTemplate changes everything.
+// replaceTemplate changes all fields.
 func (s *Server) replaceTemplate(c *call, id verify.ID) (any, error) {
 	return nil, s.updateTemplate(c, verify.MessageTemplate{ID: id})
 }
@@ -87,7 +87,7 @@ func (s *Server) deleteTemplate(c *call, id verify.ID) (any, error) {
 	return nil, s.verify.DeleteTemplate(c.Context(), c.acct, id)
 }
 
-// wording puts what a body names into a template.
+// wording sets a template's fields to those in a body.
 func wording(in *request.Fields, t verify.MessageTemplate) verify.MessageTemplate {
 	if in.Raw("name") != nil {
 		t.Name = in.Text("name")

@@ -11,30 +11,31 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-// The platform's token service has shapes of its own. Its secrets are in the query, which is logged
-// nowhere.
+// The platform's token service has body formats of its own. Its secrets are in the query, which is
+// never logged.
 
-// accessToken answers a refresh.
+// An accessToken is the body of a successful refresh.
 type accessToken struct {
 	AccessToken  string `json:"accessToken"`
-	ValidityTime int64  `json:"validityTime"` // seconds left; 0 is for ever, as in a request
+	ValidityTime int64  `json:"validityTime"` // seconds left; 0 means forever, as in a request
 }
 
-// refreshFailure is the body of a refresh that fails.
+// A refreshFailure is the body of a failed refresh.
 type refreshFailure struct {
 	ErrorCode int    `json:"errorCode"`
 	MoreInfo  string `json:"moreInfo"`
 	UserMsg   string `json:"userMsg"`
 }
 
-// What errorCode says. Only 1 is published.
+// Values of errorCode. Only 1 is published.
 const (
 	refreshBad     = 1 // a parameter is missing or wrong
 	refreshRefused = 2 // the consumer key or its secret is wrong
-	refreshBroken  = 3 // not now
+	refreshBroken  = 3 // temporary failure
 )
 
-// Bounds of validity, in seconds. What a [time.Duration] can't hold is as good as for ever.
+// Bounds of validity, in seconds. A value longer than a [time.Duration] can hold counts as
+// forever.
 const (
 	minValidity uint64 = 900
 	maxValidity uint64 = 9999999999999999999
@@ -42,7 +43,7 @@ const (
 )
 
 func (s *Server) refresh(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet { // the mux takes HEAD too, which would lose the new token
+	if r.Method != http.MethodGet { // the mux also accepts HEAD, whose response would lose the new token
 		w.Header().Set("Allow", http.MethodGet)
 		refuseRefresh(w, http.StatusMethodNotAllowed)
 		return
@@ -64,10 +65,10 @@ func (s *Server) failRefresh(w http.ResponseWriter, r *http.Request, err error) 
 	var known *verify.Error
 	switch {
 	case errors.Is(err, verify.ErrUnauthenticated):
-		web.CountAs(w, http.StatusUnauthorized) // it isn't ours, though 500 is what is published for it
+		web.CountAs(w, http.StatusUnauthorized) // not our fault, although 500 is the published status
 		web.Respond(w, http.StatusInternalServerError, refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."})
 	case errors.As(err, &known) && known.Kind == verify.Unavailable:
-		s.unavailable(known, err)
+		s.unavailable(r.Context(), known, err)
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 		web.Respond(w, http.StatusServiceUnavailable, refreshFailure{refreshBroken, known.Message, "Try again later."})
 	default:
@@ -76,8 +77,8 @@ func (s *Server) failRefresh(w http.ResponseWriter, r *http.Request, err error) 
 	}
 }
 
-// readRefresh reads a refresh's query, or says what is wrong with it, without quoting it. Clients of
-// ours leave validity out: they get what a token has that nobody limited.
+// readRefresh parses the query of a refresh, or returns the problem with it, without quoting it. Our
+// own clients leave validity out; their tokens are valid forever.
 func readRefresh(raw string) (in verify.RefreshRequest, problem string) {
 	q, err := url.ParseQuery(raw)
 	if err != nil {
@@ -112,7 +113,7 @@ func readRefresh(raw string) (in verify.RefreshRequest, problem string) {
 	return in, ""
 }
 
-// refuseRefresh answers what the refresh's path doesn't take.
+// refuseRefresh answers requests that don't match the refresh's path or method.
 func refuseRefresh(w http.ResponseWriter, status int) {
 	web.Respond(w, status, refreshFailure{refreshBad, http.StatusText(status), "The request is wrong."})
 }

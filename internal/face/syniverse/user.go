@@ -13,10 +13,10 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// user is Syniverse's User.
+// A user is Syniverse's User.
 type user struct {
 	ID              string `json:"id"`
-	UserAddress     string `json:"user_address,omitempty"` // as it was given
+	UserAddress     string `json:"user_address,omitempty"` // as the client wrote it
 	Status          string `json:"status"`
 	CreatedDate     any    `json:"created_date"`
 	LastUpdatedDate any    `json:"last_updated_date"`
@@ -30,14 +30,14 @@ func (s *Server) wireUser(u verify.User) user {
 	}
 }
 
-// statusNames are Syniverse's: one has a space.
+// statusNames are Syniverse's names; one has a space.
 var statusNames = map[verify.UserStatus]string{
 	verify.Initial:           "INITIAL",
 	verify.ValidationPending: "VALIDATION PENDING",
 	verify.Validated:         "VALIDATED",
 }
 
-// asStatus reads a status, in any case and also with _ for the space.
+// asStatus parses a status, in any case and also with _ for the space.
 func asStatus(s string) (verify.UserStatus, error) {
 	for status, name := range statusNames {
 		if strings.EqualFold(strings.ReplaceAll(s, "_", " "), name) {
@@ -47,7 +47,7 @@ func asStatus(s string) (verify.UserStatus, error) {
 	return 0, errors.New("must be INITIAL, VALIDATION PENDING or VALIDATED")
 }
 
-// userFilters are exactly those that are published.
+// userFilters are exactly the published filters.
 var userFilters = []string{"id", "status", "created_date", "last_updated_date"}
 
 var userOrders = map[string]verify.UserOrder{
@@ -55,7 +55,7 @@ var userOrders = map[string]verify.UserOrder{
 	"created_date": verify.ByCreation, "last_updated_date": verify.ByUpdate, "version_number": verify.ByVersion,
 }
 
-// userFilter reads the filters of a query.
+// userFilter parses the filters of a query.
 func userFilter(q query) (verify.UserFilter, error) {
 	var bad request.Fields
 	date := func(name string) (t time.Time) {
@@ -64,7 +64,7 @@ func userFilter(q query) (verify.UserFilter, error) {
 			if err != nil {
 				bad.Wrong(name, err.Error())
 			}
-			t = time.UnixMilli(max(ms, 0)) // nothing was made before 1970, and the zero time filters nothing
+			t = time.UnixMilli(max(ms, 0)) // nothing was created before 1970, and the zero time wouldn't filter
 		}
 		return t
 	}
@@ -98,8 +98,8 @@ func (s *Server) users(c *call, app verify.ID) (any, error) {
 	return listOf(entries, q, total, s.wireUser), nil
 }
 
-// name is the user's id in a call's path. It may hold a slash there, written as %2F, which the service
-// refuses: on the way here others may have read it as the end of the id.
+// name returns the user's id in a call's path. It may contain a slash, written as %2F. The service
+// refuses such an id, because a proxy may have read the slash as the end of the id.
 func (c *call) name() string { return c.PathValue("user") }
 
 func (s *Server) user(c *call, app verify.ID) (any, error) {
@@ -146,11 +146,12 @@ func (s *Server) validate(c *call, app verify.ID) (any, error) {
 	return nil, err
 }
 
-// methodFields are where a request may say how to reach the user: the first one that does counts. The
-// published operation has such a field, but nobody published its name.
+// methodFields are the fields that may hold the channel to the user. The first one with a value
+// counts. The published operation has such a field, but its name isn't published.
 var methodFields = []string{"validation_method", "auth_token_delivery_method", "delivery_method"}
 
-// method reads how to reach the user; "" leaves it open. Unknown ones are for the service to refuse.
+// method returns the channel to the user, or "" if the request leaves it open. The service refuses
+// unknown channels.
 func method(in *request.Fields) verify.Channel {
 	for _, name := range methodFields {
 		if c := channel(in.Text(name)); c != "" {
@@ -160,11 +161,11 @@ func method(in *request.Fields) verify.Channel {
 	return ""
 }
 
-// wholeNumber is a number as a program writes a code that it took for one.
+// wholeNumber matches a code that a program sent as a JSON number.
 var wholeNumber = regexp.MustCompile(`^[0-9]+$`)
 
-// validationCode reads what somebody typed, and reports whether it came as a JSON number, which has
-// lost the zeros at its beginning.
+// validationCode returns the code in a request, and reports whether it was a JSON number, which has
+// lost its leading zeros.
 func validationCode(in *request.Fields) (code verify.Secret, number bool) {
 	raw := in.Raw("validation_code")
 	var text string

@@ -1,6 +1,7 @@
-// Command render makes the prompts that are part of the program: it lets espeak-ng say the words of
-// words.go, and writes internal/speech/assets. Run it by "go generate ./internal/speech" after a
-// change of the words; nothing else needs espeak-ng (Debian: apt-get install espeak-ng).
+// Command render makes the prompts that are embedded in the program. It has espeak-ng speak the
+// words of words.go and writes the result to internal/speech/assets. Run it with "go generate
+// ./internal/speech" after changing the words. Only this command needs espeak-ng (Debian: apt-get
+// install espeak-ng).
 package main
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/speech"
 )
 
-// How many words a minute.
+// Speeds in words per minute.
 const (
 	phraseSpeed    = 165
 	characterSpeed = 150
@@ -38,7 +39,7 @@ func main() {
 	}
 }
 
-// render says all that a locale has.
+// render speaks all prompts of a locale.
 func (w words) render() (map[string][]byte, error) {
 	prompts := map[string][]byte{}
 	var failed error
@@ -86,7 +87,8 @@ func (w words) render() (map[string][]byte, error) {
 	return prompts, failed
 }
 
-// character makes espeak-ng say a letter's name: "A" by itself would be a word.
+// character makes espeak-ng say a letter's name; it would read "A" alone as a
+// word.
 func character(s string) string {
 	return `<say-as interpret-as="characters">` + s + `</say-as>`
 }

@@ -2,29 +2,31 @@ package main
 
 import "strings"
 
-// words are what a locale's prompts say, and by which of espeak-ng's voices.
+// words holds the texts of a locale's prompts and the espeak-ng voice that
+// speaks them.
 type words struct {
 	voice string
 
 	intro   string // before the code
-	again   string // before it is said again
+	again   string // before the code is repeated
 	repeat  string // press 1 to hear it again
 	confirm string // to hear the code, press 1
 	capital string // before an upper-case letter
 
-	// What a call says that asks for a key: that somebody asks, how to say yes and no, and thanks.
+	// The texts of a call that asks for a key: the request, how to say yes, how to say no, and
+	// thanks.
 	asked, approve, reject, thanks string
 
 	symbols []string // the names of ! # $ % & * + = ? @
-	digits  []string // where the voice can't read figures
-	letters []string // where the voice needs their names written out
-	english bool     // letters are called by their English names, and the voice doesn't know them
+	digits  []string // if the voice can't read figures
+	letters []string // if the voice needs the letters' names written out
+	english bool     // letters have their English names, which the voice doesn't know
 
 	as       string   // "as in"
 	spelling []string // a word for each letter
 }
 
-// list splits names at commas.
+// list splits a string at commas.
 func list(s string) []string { return strings.Split(s, ", ") }
 
 var all = map[string]words{
@@ -140,7 +142,7 @@ var all = map[string]words{
 		thanks:  "Grazie",
 		symbols: list("punto esclamativo, cancelletto, dollaro, percento, e commerciale, asterisco, più, uguale, punto interrogativo, chiocciola"),
 	},
-	"ja": { // written in kana, which is what the voice can read
+	"ja": { // in kana, because the voice can't read kanji
 		voice:   "ja",
 		intro:   "にんしょうコードは",
 		again:   "くりかえします",

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -175,6 +176,25 @@ func startWithoutAnAnswerIsCanceled(t *testing.T, s suite) {
 	k.neverSent(v)
 	again := p.associate()
 	equal(t, "status of the next one", k.stored(again.ID).StatusAt(k.clock.Now()), verify.Pending)
+
+	call := func() *verify.Verification {
+		v := k.fresh(number(2))
+		v.Channel, v.Calling = verify.Voice, time.Minute
+		return v
+	}
+	v = call()
+	k.gate.failAfter()
+	wantError(t, "call", k.Start(ctx, v, verify.Limits{}, lease), verify.ErrNoStore)
+	k.canceled(v)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		err := k.Start(ctx, call(), verify.Limits{}, lease)
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("call again: %v; want the phone to be free", err)
+		}
+	}
 }
 
 func failedCommitOfAnAdministratorStoresNothing(t *testing.T, s suite) {

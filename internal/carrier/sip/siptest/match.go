@@ -13,20 +13,20 @@ import (
 	"github.com/countersign/countersign/internal/speech"
 )
 
-// A Matcher recognises characters in a recording by what espeak-ng says when the test runs: the
-// prompts that the program was built with are not trusted. It compares mel cepstra by dynamic time
-// warping, which is enough for one voice, and for nothing else: it shows that the sound arrived
-// whole and in order, not that people understand it.
+// A Matcher recognises characters in a recording by comparison with what espeak-ng says when the
+// test runs, because the built-in prompts might be wrong. It compares mel cepstra by dynamic time
+// warping, which works for one voice. So it shows that the sound arrived complete and in order,
+// but not that people understand it.
 type Matcher map[byte][]shape
 
-// NewMatcher lets a voice say characters.
+// NewMatcher makes templates by having a voice say characters.
 func NewMatcher(t testing.TB, voice, characters string) Matcher {
 	t.Helper()
 	m := Matcher{}
 	for i := range len(characters) {
 		cmd := exec.CommandContext(context.Background(), "espeak-ng", "-v", voice, "-s", "150", "-m", "--stdin", "--stdout")
 		said := characters[i : i+1]
-		if said > "9" { // a letter's name, not a word
+		if said > "9" { // the letter's name, not a word
 			said = `<say-as interpret-as="characters">` + said + `</say-as>`
 		}
 		cmd.Stdin = strings.NewReader(said)
@@ -44,11 +44,11 @@ func NewMatcher(t testing.TB, voice, characters string) Matcher {
 	return m
 }
 
-// farOff is the distance from which on a sound is none of the characters. The right ones are at 0 to
-// 3.2, over all 390 that the carrier's tests ask.
+// farOff is the distance at which a sound matches no character. Correct matches have distances of 0
+// to 3.2 in all 390 comparisons of the carrier's tests.
 const farOff = 6
 
-// Recognise spells a recording: a character for each sound between pauses, or a question mark.
+// Recognise returns one character for each sound between pauses, or a question mark.
 func (m Matcher) Recognise(pcm []int16) string {
 	var spelt strings.Builder
 	for _, s := range segments(floats(pcm)) {
@@ -72,7 +72,7 @@ func floats(pcm []int16) []float64 {
 	return out
 }
 
-// louder makes a template as loud as prompts are, so that its quiet parts count as much.
+// louder makes a template as loud as the prompts, so that quiet parts count equally.
 func louder(pcm []int16) []int16 {
 	loudest := 1
 	for _, v := range pcm {
@@ -89,11 +89,11 @@ const (
 	hop    = 80
 	bands  = 20
 	terms  = 12
-	gap    = 20 // hops of silence that part characters: 0.2 s; the program leaves 0.35 s
+	gap    = 20 // hops of silence between characters: 0.2 s; the program leaves 0.35 s
 	loud   = 0.004
 )
 
-// segments cuts a recording at its pauses.
+// segments splits a recording at its pauses.
 func segments(x []float64) [][]float64 {
 	var all [][]float64
 	start, quiet := -1, 0
@@ -121,7 +121,7 @@ func segments(x []float64) [][]float64 {
 	return all
 }
 
-// trim cuts the silence around a template as segments would.
+// trim cuts the silence around a template as segments does.
 func trim(x []float64) []float64 {
 	s := segments(x)
 	if len(s) == 0 {
@@ -139,7 +139,7 @@ func triangle(k float64, e []float64) float64 {
 	return max(0, min((k-e[0])/(e[1]-e[0]), (e[2]-k)/(e[2]-e[1])))
 }
 
-// What depends on nothing: the window, the bands' weights, the transforms' factors.
+// Constant tables: the window, the bands' weights, the transforms' factors.
 var (
 	tapers [window]float64
 	weight [bands][window / 2]float64
@@ -171,10 +171,10 @@ func init() {
 	}
 }
 
-// A shape is one spectrum's.
+// A shape is the shape of one spectrum.
 type shape [terms]float64
 
-// cepstra describes the spectrum's shape every 10 ms.
+// cepstra returns the shape of the spectrum every 10 ms.
 func cepstra(x []float64) []shape {
 	var all []shape
 	var c [window]complex128
@@ -189,7 +189,7 @@ func cepstra(x []float64) []shape {
 		}
 		var f shape
 		for band := range weight {
-			e := 1e-3 // what is more quiet is silence
+			e := 1e-3 // anything quieter is silence
 			for k, w := range weight[band] {
 				e += w * power[k]
 			}
@@ -203,7 +203,7 @@ func cepstra(x []float64) []shape {
 	return all
 }
 
-// fft transforms what stands in the order of reversed bits.
+// fft transforms values that are in bit-reversed order.
 func fft(c *[window]complex128) {
 	for size := 2; size <= window; size *= 2 {
 		half, step := size/2, window/size
@@ -216,7 +216,7 @@ func fft(c *[window]complex128) {
 	}
 }
 
-// distance is how far two sounds are from each other when either may be stretched.
+// distance returns the distance of two sounds, either of which may be stretched.
 func distance(a, b []shape) float64 {
 	if len(a) == 0 || len(b) == 0 || len(a) > 2*len(b) || len(b) > 2*len(a) {
 		return math.Inf(1)

@@ -34,12 +34,12 @@ Contact: <sip:[local_ip]:[local_port];transport=[transport]>
 `
 )
 
-// Answering is an answer of a script.
+// Answering returns a response for a script.
 func Answering(status, more string) string {
 	return "<send><![CDATA[\nSIP/2.0 " + status + "\n" + headers + more + "Content-Length: 0\n\n]]></send>"
 }
 
-// Taken answers the phone, with sound at a port, and waits for the acknowledgement.
+// Taken answers the phone, with media at a port, and waits for the ACK.
 func Taken(port int) string {
 	return "<send retrans=\"500\"><![CDATA[\nSIP/2.0 200 OK\n" + headers + fmt.Sprintf(`Content-Type: application/sdp
 Content-Length: [len]
@@ -54,21 +54,22 @@ a=rtpmap:0 PCMU/8000
 `, port) + `]]></send><recv request="ACK"/>`
 }
 
-// again takes further acknowledgements: sipp repeats an answer whose acknowledgement comes late. It
-// must stand before a recv.
+// again accepts further ACKs, because sipp repeats an answer whose ACK comes late. It must be
+// before a recv.
 const again = `<recv request="ACK" optional="true"/>`
 
-// ASecond passes. In a <pause> sipp would take no further acknowledgement; no INFO comes.
+// ASecond waits for a second. In a <pause>, sipp would accept no further ACK. The INFO
+// never comes.
 const ASecond = `<recv request="ACK" optional="true" timeout="1000" ontimeout="30"/><recv request="INFO"/><label id="30"/>`
 
-// HungUp waits for the end of the call, and agrees.
+// HungUp waits for the BYE and answers it.
 const HungUp = again + `<recv request="BYE"/><send><![CDATA[
 SIP/2.0 200 OK
 ` + Within + `Content-Length: 0
 
 ]]></send>`
 
-// A Sipp plays a trunk from a script.
+// A Sipp is a sipp process that plays a trunk from a script.
 type Sipp struct {
 	t    testing.TB
 	cmd  *exec.Cmd
@@ -112,7 +113,8 @@ func (s *Sipp) start(dir, script string, first, calls int) error {
 		done <- cmd.Wait()
 		close(ended)
 	}(s.cmd)
-	// A look at the system's list takes nobody's port, as a try to listen would.
+	// Reading the system's list of sockets takes no port, unlike trying to
+	// listen.
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		select {
 		case <-ended:
@@ -127,7 +129,8 @@ func (s *Sipp) start(dir, script string, first, calls int) error {
 	return errors.New("sipp doesn't listen")
 }
 
-// Content waits until sipp is through, and whether all went by its script.
+// Content waits until sipp is finished, and reports an error unless all calls
+// followed the script.
 func (s *Sipp) Content() {
 	s.t.Helper()
 	select {

@@ -1,5 +1,5 @@
-// Package siptest has phones and trunks that others wrote, for tests: baresip, a softphone, and sipp,
-// which plays trunks from scripts. It recognises codes in what they recorded.
+// Package siptest runs independent phones and trunks in tests: baresip, a softphone, and sipp, which
+// plays trunks from scripts. It also recognises codes in the phones' recordings.
 package siptest
 
 import (
@@ -29,15 +29,16 @@ import (
 	"github.com/countersign/countersign/internal/speech"
 )
 
-// requireAll says that what a test needs from outside must be there: CI sets it.
+// requireAll is the variable that makes tests fail, rather than skip, if a
+// program is missing. CI sets it.
 const requireAll = "COUNTERSIGN_TEST_REQUIRE"
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for an event.
 const patience = 80 * time.Second
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// Need leaves a test out where its programs aren't installed.
+// Need skips a test if its programs aren't installed.
 func Need(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
@@ -51,17 +52,18 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
-// A Softphone is a running baresip that answers.
+// A Softphone is a running baresip that answers calls.
 type Softphone struct {
 	t       testing.TB
 	cmd     *exec.Cmd
-	Dir     string // its files, and certificate.pem
-	Port    int    // TLS has the next one
+	Dir     string // holds its files, and certificate.pem
+	Port    int    // TLS uses the next one
 	control int
 	exited  chan struct{}
 }
 
-// baresip's settings. Its account is the number that is called.
+// baresipConfig is baresip's configuration. Its account is the number that is
+// called.
 const baresipConfig = `poll_method epoll
 sip_listen 127.0.0.1:%[1]d
 sip_certificate %[3]s/certificate.pem
@@ -93,7 +95,7 @@ snd_path %[3]s
 ctrl_tcp_listen 127.0.0.1:%[2]d
 `
 
-// Start runs a softphone for a number, whose account has the given parameters.
+// Start runs a softphone for a number. account holds the account's parameters.
 func Start(t testing.TB, number, account string) *Softphone {
 	t.Helper()
 	Need(t, "baresip", "espeak-ng")
@@ -147,7 +149,7 @@ func start(t testing.TB, number, account string, first int) (*Softphone, error) 
 	return b, nil
 }
 
-// Stop ends the softphone: then its recordings are complete.
+// Stop ends the softphone, which completes its recordings.
 func (b *Softphone) Stop() {
 	b.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -158,7 +160,7 @@ func (b *Softphone) Stop() {
 	}
 }
 
-// Command makes the softphone do something.
+// Command sends a command to the softphone.
 func (b *Softphone) Command(name, params string) {
 	b.t.Helper()
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", b.control))
@@ -182,7 +184,7 @@ func (b *Softphone) Command(name, params string) {
 	}
 }
 
-// Recording is what the softphone heard.
+// Recording stops the softphone and returns what it heard.
 func (b *Softphone) Recording() []int16 {
 	b.t.Helper()
 	b.Stop()
@@ -201,7 +203,7 @@ func (b *Softphone) Recording() []int16 {
 	return pcm
 }
 
-// Certificate is one for 127.0.0.1, with its key.
+// Certificate returns a certificate for 127.0.0.1 with its key.
 func Certificate(t testing.TB) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -225,7 +227,7 @@ func Certificate(t testing.TB) string {
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
 }
 
-// Heard reports whether a code is in the recording, twice.
+// Heard returns an error unless the recording holds a code twice.
 func (b *Softphone) Heard(voice, code string) error {
 	b.t.Helper()
 	got := NewMatcher(b.t, voice, Alphabet).Recognise(b.Recording())
@@ -236,8 +238,8 @@ func (b *Softphone) Heard(voice, code string) error {
 	return nil
 }
 
-// Kill ends the softphone as a power cut does.
+// Kill ends the softphone abruptly, like a power cut.
 func (b *Softphone) Kill() { b.cmd.Process.Kill() }
 
-// Alphabet are the characters that a recording is searched for.
+// Alphabet holds the characters that recordings are searched for.
 const Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
