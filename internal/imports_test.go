@@ -200,6 +200,7 @@ func TestAWrongImportIsReported(t *testing.T) {
 		{"internal/face/signalwire", module + "internal/store", "internal/face/signalwire must not import internal/store"},
 		{"internal/request", module + "internal/verify", "internal/request must not import internal/verify"},
 		{"internal/web", module + "internal/verify", "internal/web must not import internal/verify"},
+		{"internal/config", module + "internal/system", "internal/config must not import internal/system"},
 		{"internal/system", module + "cmd/countersign", "internal/system must not import cmd/countersign"},
 		{"internal/system", module + "internal/countersigntest", "internal/system must not import internal/countersigntest"},
 		{"internal/countersigntest", module + "cmd/countersign", "internal/countersigntest must not import cmd/countersign"},

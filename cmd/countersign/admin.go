@@ -49,6 +49,21 @@ func (d database) find() (folder string, pg *store.Postgres, err error) {
 	return folder, pg, err
 }
 
+// byConfig reports whether a configuration says where the database is, and no folder of the command line.
+func (d database) byConfig() bool {
+	if d.Data == "" && d.Config == "" {
+		return os.Getenv("COUNTERSIGN_DATA") == ""
+	}
+	return d.Data == ""
+}
+
+// noDatabase is a folder without a database, which a command was to work on.
+type noDatabase string
+
+func (folder noDatabase) Error() string {
+	return fmt.Sprintf("there is no database in %s (create a project first)", string(folder))
+}
+
 // with runs f on the database. Only some commands make a file that isn't there: after a typing error
 // an empty list would mislead.
 func (d database) with(ctx context.Context, create bool, f func(*store.Store) error) error {
@@ -65,7 +80,7 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	if pg == nil && !create {
 		switch _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("there is no database in %s (create a project first)", folder)
+			return noDatabase(folder)
 		case err != nil:
 			return err // it may be there, for another user
 		}
@@ -77,9 +92,9 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	return errors.Join(f(st), st.Close())
 }
 
-// recordAudit writes down who did something.
-func recordAudit(ctx context.Context, st *store.Store, action string, p verify.ProjectID, detail string) error {
-	return st.Record(ctx, store.Audit{Actor: actor(), Action: action, Project: p, Detail: detail})
+// done is what the audit says of a change that the user of this command makes.
+func done(action, detail string) store.Audit {
+	return store.Audit{Actor: actor(), Action: action, Detail: detail}
 }
 
 // actor is the user that runs this command.
@@ -118,8 +133,9 @@ type policyFlags struct {
 type projectCreate struct {
 	database
 	policyFlags
-	Name string `arg:"" help:"Name, for people: 1 to 100 characters."`
-	ID   string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
+	Name   string `arg:"" help:"Name, for people: 1 to 100 characters."`
+	ID     string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
+	Create bool   `help:"Make the database too, where --data names a folder without one. With --config it is made anyway."`
 }
 
 func (c *projectCreate) Run(w world) error {
@@ -130,15 +146,16 @@ func (c *projectCreate) Run(w world) error {
 	if err := c.set(&p); err != nil {
 		return err
 	}
-	return c.with(w.ctx, true, func(st *store.Store) error {
-		if err := st.CreateProject(w.ctx, p); err != nil {
-			return err
-		}
-		if err := recordAudit(w.ctx, st, "project create", p.ID, "policy "+string(p.Profile)+reached(p)); err != nil {
+	err := c.with(w.ctx, c.Create || c.byConfig(), func(st *store.Store) error {
+		if err := st.CreateProject(w.ctx, p, done("project create", "policy "+string(p.Profile)+reached(p))); err != nil {
 			return err
 		}
 		return printOne(w, c.JSON, projectRow(p))
 	})
+	if folder := noDatabase(""); errors.As(err, &folder) {
+		return fmt.Errorf("there is no database in %s: make one with --create, or with countersign serve or dev", string(folder))
+	}
+	return err
 }
 
 // set puts the settings that were given into a project, and checks all of it.
@@ -324,11 +341,9 @@ func (c *projectPolicy) Run(w world) error {
 		if err := c.set(&p); err != nil {
 			return err
 		}
-		if err := st.UpdateProject(w.ctx, p); err != nil {
-			return err
-		}
-		if err := recordAudit(w.ctx, st, "project policy", p.ID, fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
-			p.Profile, p.AnySender, len(p.Senders), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily)+reached(p)); err != nil {
+		detail := fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
+			p.Profile, p.AnySender, len(p.Senders), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily) + reached(p)
+		if err := st.UpdateProject(w.ctx, p, done("project policy", detail)); err != nil {
 			return err
 		}
 		return showProject(w, c.JSON, p)
@@ -369,10 +384,7 @@ func (c *keyCreate) Run(w world) error {
 			k.Consumer, consumerSecret = verify.NewConsumer()
 			k.ConsumerSecret = verify.HashKey(consumerSecret)
 		}
-		if err := st.CreateKey(w.ctx, k); err != nil {
-			return err
-		}
-		if err := recordAudit(w.ctx, st, "key create", k.Project, k.ID.String()); err != nil {
+		if err := st.CreateKey(w.ctx, k, done("key create", k.ID.String())); err != nil {
 			return err
 		}
 		if !c.JSON {
@@ -417,10 +429,7 @@ func (c *keyRevoke) Run(w world) error {
 		return usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
 	}
 	return c.with(w.ctx, false, func(st *store.Store) error {
-		p, err := st.RevokeKey(w.ctx, id)
-		if err != nil {
-			return err
-		}
-		return recordAudit(w.ctx, st, "key revoke", p, id.String())
+		_, err := st.RevokeKey(w.ctx, id, done("key revoke", id.String()))
+		return err
 	})
 }

@@ -49,7 +49,9 @@ func (c *verificationShow) Run(w world) error {
 		}
 		number := s.Reach().Masked()
 		if c.Reveal {
-			if err := recordAudit(w.ctx, st, "verification reveal", s.Project, fmt.Sprintf("%v, number %s", id, number)); err != nil {
+			by := done("verification reveal", fmt.Sprintf("%v, number %s", id, number))
+			by.Project = s.Project
+			if err := st.Record(w.ctx, by); err != nil {
 				return err
 			}
 			number = string(s.Reach())

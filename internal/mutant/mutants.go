@@ -387,6 +387,11 @@ var mutants = []mutant{
 		[]edit{{"internal/store/admin.go", "WHERE k.hash = $1 AND k.revoked_at = 0", "WHERE k.hash = $1"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
+	{
+		"change-without-audit", "No change to a project or a key is committed without the entry that says who made it.",
+		[]edit{{"internal/store/destination.go", "			return fmt.Errorf(\"write audit: %w\", err)\n", "			return nil\n"}},
+		test{inStore, "^TestWithoutItsAuditNothingChanges$/^SQLite$"},
+	},
 
 	{
 		"memory-before-disk", "Another process's write is seen, whatever this process remembers.",
@@ -467,7 +472,7 @@ var mutants = []mutant{
 	},
 	{
 		"reveal-unrecorded", "Showing a whole number is recorded in the audit log.",
-		[]edit{{"cmd/countersign/verification.go", `recordAudit(w.ctx, st, "verification reveal", s.Project`, `recordAudit(w.ctx, st, "", s.Project`}},
+		[]edit{{"cmd/countersign/verification.go", `done("verification reveal"`, `done(""`}},
 		test{"./cmd/countersign", "^TestScripts$/^verification$"},
 	},
 	{

@@ -14,7 +14,8 @@ import (
 )
 
 // Projects, their keys and their settings: written seldom, each in a transaction of its own, and
-// also by another process while a server runs on the same file.
+// also by another process while a server runs on the same file. An audit that is given with a change is
+// written in the change's transaction: neither is there without the other.
 
 // Errors of this file, for the command line.
 var (
@@ -98,7 +99,7 @@ func scanAccount(row scanner) (a verify.Account, err error) {
 
 // CreateProject makes a project with a default application that leaves everything to the profile.
 // It fails with [ErrExists] where the id is taken.
-func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
+func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		application := verify.NewID(now)
 		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
@@ -111,13 +112,16 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project) error {
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO application (id, project, name, format, length, life_ms, attempts, sender)
 			VALUES ($1, $2, 'default', '', 0, 0, 0, '')`, application[:], p.ID)
-		return err
+		if err != nil {
+			return err
+		}
+		return audits(ctx, tx, now, p.ID, by)
 	})
 }
 
 // UpdateProject changes a project's name and settings, or fails with [ErrNoProject].
-func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+func (s *Store) UpdateProject(_ context.Context, p verify.Project, by ...Audit) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
 				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
 			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
@@ -125,7 +129,7 @@ func (s *Store) UpdateProject(_ context.Context, p verify.Project) error {
 		if err := changedOne(result, err, ErrNoProject); err != nil {
 			return fmt.Errorf("update project %s: %w", p.ID, err)
 		}
-		return nil
+		return audits(ctx, tx, now, p.ID, by)
 	})
 }
 
@@ -141,8 +145,8 @@ func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
 
 // CreateKey stores a key of a project. It fails with [ErrNoProject], and with [ErrExists] where
 // the same secret is stored already and works.
-func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+func (s *Store) CreateKey(_ context.Context, k verify.Key, by ...Audit) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		var exists bool
 		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM project WHERE id = $1)`, k.Project).Scan(&exists); err != nil {
 			return err
@@ -158,7 +162,7 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key) error {
 		if err := changedOne(result, err, ErrExists); err != nil {
 			return fmt.Errorf("create key for project %s: %w", k.Project, err)
 		}
-		return nil
+		return audits(ctx, tx, now, k.Project, by)
 	})
 }
 
@@ -175,7 +179,7 @@ func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, err
 }
 
 // RevokeKey ends a key, in every process within a second, and says whose it was. It fails with [ErrNoKey].
-func (s *Store) RevokeKey(_ context.Context, id verify.ID) (p verify.ProjectID, err error) {
+func (s *Store) RevokeKey(_ context.Context, id verify.ID, by ...Audit) (p verify.ProjectID, err error) {
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		err := tx.QueryRowContext(ctx, `UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 RETURNING project`, id[:], millis(now)).Scan(&p)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -184,7 +188,7 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID) (p verify.ProjectID, 
 		if err != nil {
 			return fmt.Errorf("revoke key %v: %w", id, err)
 		}
-		return nil
+		return audits(ctx, tx, now, p, by)
 	})
 	return p, err
 }

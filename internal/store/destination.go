@@ -92,6 +92,17 @@ func (s *Store) Record(_ context.Context, a Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error { return audit(ctx, tx, now, a) })
 }
 
+// audits writes down who made a change to a project.
+func audits(ctx context.Context, tx *sql.Tx, now time.Time, p verify.ProjectID, by []Audit) error {
+	for _, a := range by {
+		a.Project = p
+		if err := audit(ctx, tx, now, a); err != nil {
+			return fmt.Errorf("write audit: %w", err)
+		}
+	}
+	return nil
+}
+
 func audit(ctx context.Context, tx *sql.Tx, now time.Time, a Audit) error {
 	id := verify.NewID(now)
 	_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, $2, $3, $4, $5)`,

@@ -36,12 +36,12 @@ type Store interface {
 	Due(ctx context.Context, after verify.Hint, n int) ([]verify.Overdue, verify.Hint, error)
 	Retain(ctx context.Context, before time.Time) (deleted int, err error)
 
-	CreateProject(ctx context.Context, p verify.Project) error
-	UpdateProject(ctx context.Context, p verify.Project) error
+	CreateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
+	UpdateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
 	Projects(ctx context.Context) ([]verify.Project, error)
-	CreateKey(ctx context.Context, k verify.Key) error
+	CreateKey(ctx context.Context, k verify.Key, by ...store.Audit) error
 	Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error)
-	RevokeKey(ctx context.Context, id verify.ID) (verify.ProjectID, error)
+	RevokeKey(ctx context.Context, id verify.ID, by ...store.Audit) (verify.ProjectID, error)
 
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)

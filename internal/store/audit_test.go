@@ -1,0 +1,108 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// No change to a project or a key is there without the entry that says who made it.
+func TestWithoutItsAuditNothingChanges(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []struct {
+		name, driver, refuse, allow string
+		open                        func(t *testing.T) (s *store.Store, source string)
+	}{
+		{
+			"SQLite", "sqlite", `CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no audit'); END`, `DROP TRIGGER refuse`,
+			func(t *testing.T) (*store.Store, string) {
+				path := newFile(t)
+				return openSQLite(t, path, nil, nil).Store, path + "?_pragma=busy_timeout(5000)"
+			},
+		},
+		{
+			"PostgreSQL", "pgx", `ALTER TABLE audit ADD CONSTRAINT refuse CHECK (false) NOT VALID`, `ALTER TABLE audit DROP CONSTRAINT refuse`,
+			func(t *testing.T) (*store.Store, string) {
+				url := pgtest.Database(t, "")
+				return replica(t, url), url
+			},
+		},
+	} {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			s, source := engine.open(t)
+			raw, err := sql.Open(engine.driver, source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer raw.Close()
+			do := func(text string) {
+				t.Helper()
+				if _, err := raw.Exec(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, k := verify.Project{ID: "p", Name: "One", Profile: verify.Compat}, verify.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "k", Hash: verify.HashKey("k")}
+			renamed := p
+			renamed.Name = "Two"
+			for _, change := range []struct {
+				action string
+				do     func(store.Audit) error
+				made   func() bool
+			}{
+				{"project create", func(by store.Audit) error { return s.CreateProject(ctx, p, by) }, func() bool {
+					all, err := s.Projects(ctx)
+					return err == nil && len(all) == 1
+				}},
+				{"project policy", func(by store.Audit) error { return s.UpdateProject(ctx, renamed, by) }, func() bool {
+					all, err := s.Projects(ctx)
+					return err == nil && all[0].Name == "Two"
+				}},
+				{"key create", func(by store.Audit) error { return s.CreateKey(ctx, k, by) }, func() bool {
+					all, err := s.Keys(ctx, "p")
+					return err == nil && len(all) == 1
+				}},
+				{"key revoke", func(by store.Audit) error { _, err := s.RevokeKey(ctx, k.ID, by); return err }, func() bool {
+					all, err := s.Keys(ctx, "p")
+					return err == nil && !all[0].RevokedAt.IsZero()
+				}},
+			} {
+				by := store.Audit{Actor: "me", Action: change.action, Detail: "d"}
+				do(engine.refuse)
+				if err := change.do(by); err == nil || !strings.Contains(err.Error(), "write audit") {
+					t.Errorf("%s without its audit: got error %v, want one", change.action, err)
+				}
+				if change.made() {
+					t.Errorf("%s was made without its audit", change.action)
+				}
+				do(engine.allow)
+				if err := change.do(by); err != nil || !change.made() {
+					t.Errorf("%s: got error %v, made %t", change.action, err, change.made())
+				}
+			}
+			// What isn't made isn't written down either.
+			if err := s.CreateProject(ctx, p, store.Audit{Actor: "me", Action: "again"}); !errors.Is(err, store.ErrExists) {
+				t.Errorf("create again: got error %v, want %v", err, store.ErrExists)
+			}
+			all, err := s.Audits(ctx, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, a := range slices.Backward(all) {
+				got = append(got, a.Actor+": "+a.Action+" "+string(a.Project)+" "+a.Detail)
+			}
+			want := []string{"me: project create p d", "me: project policy p d", "me: key create p d", "me: key revoke p d"}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
