@@ -19,7 +19,7 @@ FUZZTIME   ?= 20s
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
-	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 3 minutes on two cores."
+	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 5 minutes on two cores."
 	@go run ./internal/testrun -short -vet=off -timeout 30m $(TESTFLAGS) ./...
 
 # On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
