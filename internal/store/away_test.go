@@ -44,7 +44,7 @@ func TestNoMethodWaitsForADatabaseThatIsSilent(t *testing.T) {
 			continue
 		}
 		args := []reflect.Value{reflect.ValueOf(asking)}
-		for j := 1; j < of.NumIn(); j++ {
+		for j := 1; j < of.NumIn() && !(of.IsVariadic() && j == of.NumIn()-1); j++ {
 			args = append(args, sample(of.In(j)))
 		}
 		done := make(chan error, 1)
