@@ -5,7 +5,7 @@
 # make slow    tests that measure, so that they need the machine to themselves
 # make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
-# make fuzz    every fuzz target for FUZZTIME
+# make fuzz    every fuzz target for FUZZTIME; FUZZSHARE=4: a quarter of them, others for each commit
 # make kannel  the SMPP carrier against Kannel, which has to be installed
 # make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers
 # make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
@@ -14,6 +14,7 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
+FUZZSHARE  ?= 1
 
 .PHONY: test postgresql check lint race slow calls long fuzz kannel bench mutants docs build
 
@@ -53,6 +54,7 @@ long: postgresql
 # As many targets at once as there are processors, with one worker each.
 fuzz:
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sed 's|/[^/]*:func | |' | sort | \
+		awk -v commits="$$(git rev-list --count HEAD)" '(NR + commits) % $(FUZZSHARE) == 0' | \
 		xargs -P $$(getconf _NPROCESSORS_ONLN) -n 2 .ci/fuzz $(FUZZTIME)
 
 kannel:

@@ -83,8 +83,14 @@ type process struct {
 // The process is killed when the test ends.
 func startDev(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
+	return startProgram(t, os.Args[0], env, args...)
+}
+
+// startProgram does the same with another version of the program.
+func startProgram(t testing.TB, program string, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, values: map[string]string{}, stderr: new(lockedBuffer)}
-	p.cmd = exec.Command(os.Args[0], append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)
+	p.cmd = exec.Command(program, append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)
 	p.cmd.Env = append(append(os.Environ(), runAs+"=dev"), env...)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()

@@ -344,6 +344,23 @@ var mutants = []mutant{
 		test{inSIP, "^TestWithRequireKeypressTheCodeWaitsForAKey$"},
 	},
 
+	// What others could read, or speak into.
+	{
+		"open-file-served", "A database file that other users can read is refused.",
+		[]edit{{"internal/system/system.go", "err = keyset.Private(file, info)", "_ = keyset.Private(file, info)"}},
+		test{"./cmd/countersign", "^TestScripts$/^project$"},
+	},
+	{
+		"any-server-is-ours", "A connection to a database server that could be anybody is warned of.",
+		[]edit{{"internal/store/postgres.go", "return remote(host) && (c == nil ||", "return remote(host) && (c == nil && false ||"}},
+		test{inStore, "^TestOnlyACheckedCertificateIsVerified$"},
+	},
+	{
+		"text-is-markup", "A caller's text can't change what a provider's call does.",
+		[]edit{{"internal/carrier/provider/preset/vonage-voice.yaml", "(xml .Spoken)", ".Spoken"}},
+		test{inProvider, "^TestATextIsNoMarkup$"},
+	},
+
 	// Signatures of providers that somebody saw.
 	{
 		"signature-opens-again", "A provider's signature that was used once isn't accepted again.",
