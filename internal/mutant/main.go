@@ -107,11 +107,11 @@ func run(ctx context.Context) ([]result, error) {
 		return nil, err
 	}
 	if *sample > 0 {
-		commit, err := output(ctx, ".", "git", "rev-parse", "HEAD")
+		tree, err := output(ctx, ".", "git", "rev-parse", "HEAD^{tree}")
 		if err != nil {
 			return nil, err
 		}
-		chosen = sampled(chosen, *sample, string(commit))
+		chosen = sampled(chosen, *sample, string(tree))
 	}
 	tmp, err := os.MkdirTemp("", "countersign-mutant-")
 	if err != nil {
