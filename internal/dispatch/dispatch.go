@@ -349,6 +349,7 @@ func (p *place) Release() {
 	p.d.flights.end(p.id)
 	p.d.release(p.l, p.passenger.project)
 }
+
 func (p *place) Send(ctx context.Context, v *verify.Verification, m verify.Message) {
 	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country, request: p.d.traces.requested(ctx, v.ID)})
 }

@@ -124,12 +124,7 @@ func (l layout[T]) of(table string) string {
 	return l.list(func(_ int, f field[T]) string { return table + "." + f.name })
 }
 
-// marks are parameters for all columns of a row: "?1, ?2".
-func (l layout[T]) marks() string {
-	return l.list(func(i int, _ field[T]) string { return "?" + strconv.Itoa(i+1) })
-}
-
-// dollars are the same, for both engines where they are all that a statement has: "$1, $2".
+// dollars are parameters for all columns of a row, for both engines: "$1, $2". SQLite numbers them as they appear.
 func (l layout[T]) dollars() string {
 	return l.list(func(i int, _ field[T]) string { return "$" + strconv.Itoa(i+1) })
 }

@@ -22,7 +22,7 @@ var phoneLayout = layout[verify.Phone]{
 
 var (
 	selectPhone = `SELECT ` + phoneLayout.names() + ` FROM phone WHERE number = $1`
-	upsertPhone = `INSERT INTO phone (` + phoneLayout.names() + `) VALUES (` + phoneLayout.marks() + `)
+	upsertPhone = `INSERT INTO phone (` + phoneLayout.names() + `) VALUES (` + phoneLayout.dollars() + `)
 		ON CONFLICT (number) DO UPDATE SET ` + phoneLayout[1:].set("excluded")
 )
 

@@ -53,7 +53,7 @@ var userLayout = layout[verify.User]{
 var (
 	selectOwner = `SELECT project FROM application WHERE id = $1 AND version > 0`
 	selectUser  = `SELECT ` + userLayout.names() + ` FROM app_user WHERE application = $1 AND name = $2`
-	upsertUser  = `INSERT INTO app_user (` + userLayout.names() + `) VALUES (` + userLayout.marks() + `)
+	upsertUser  = `INSERT INTO app_user (` + userLayout.names() + `) VALUES (` + userLayout.dollars() + `)
 		ON CONFLICT (application, name) DO UPDATE SET ` + userLayout[2:].set("excluded")
 	deleteUser = `DELETE FROM app_user WHERE application = $1 AND name = $2`
 )
