@@ -100,7 +100,7 @@ func (c *restoreCommand) Run(w world) error {
 // leaves nothing that a server would open.
 func (c *restoreCommand) restore(w world, to string) error {
 	half := to + ".half"
-	removeDatabase(half) // what one before has left
+	removeDatabase(half) // an earlier restore may have been interrupted
 	n, err := c.copyAndVoid(w, half)
 	if err == nil {
 		err = os.Rename(half, to)
@@ -112,7 +112,7 @@ func (c *restoreCommand) restore(w world, to string) error {
 	if err := syncFile(filepath.Dir(to)); err != nil {
 		return err
 	}
-	// What a server before decided last isn't in the backup; that has been voided now.
+	// The witness holds decisions that the backup lacks. All that was pending has been voided by now.
 	if err := os.Remove(filepath.Join(filepath.Dir(to), store.WitnessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

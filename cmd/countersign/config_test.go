@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The commands that need a configuration say all that is wrong with it.
+// The commands that need a configuration report all of its errors.
 func TestConfigCheckSaysAllThatIsWrong(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

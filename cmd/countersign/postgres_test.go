@@ -288,8 +288,8 @@ func killReplicas(t *testing.T, in conditions) {
 			cluster.Start(t)
 			continue
 		}
-		// One dies in the middle of a call, of which nothing is sent. Where the others are, chance decides. It is
-		// one that takes starts: a clock that is too far off forbids that.
+		// The first replica to die has a call under way, of which nothing is sent. Chance decides what the others
+		// are doing. The first one must accept starts, and a replica whose clock is too far off doesn't.
 		if !held && in.clocks[n%replicas] == 0 {
 			held = true
 			if id := c.phones.hold(t, fmt.Sprint(lives[n%replicas])); !within(patience, func() bool { return c.promised(id) }) {

@@ -161,7 +161,7 @@ func sorted(story []string) []string {
 	return story
 }
 
-// What a verification's rows hold is told without a running server, whatever state they are in.
+// The command shows what a verification's rows hold in every state, without a running server.
 func TestTimelines(t *testing.T) {
 	t.Parallel()
 	began := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)

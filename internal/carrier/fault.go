@@ -11,7 +11,7 @@ type Fault struct{ Field, Message string }
 
 func (f Fault) Error() string { return f.Field + ": " + f.Message }
 
-// Faulty makes one error of all that is wrong with a carrier's configuration; nil if nothing is.
+// Faulty joins the faults of a carrier's configuration into one error. It returns nil if there are none.
 func Faulty(carrier string, faults []Fault) error {
 	var all []error
 	for _, f := range faults {

@@ -78,7 +78,7 @@ type Carrier struct {
 	macs   sync.Pool // of hash.Hash with the secret; a used one has already hashed it
 }
 
-// Check says all that is wrong with a configuration.
+// Check returns all faults of a configuration.
 func (c Config) Check() []carrier.Fault {
 	if err := exchange.CheckURL(c.URL, c.Plaintext); err != nil {
 		return []carrier.Fault{{Field: "url", Message: err.Error()}}

@@ -47,7 +47,7 @@ type Config struct {
 	Listen    string         // for signalling, "address:port"; default every address, any port
 	Advertise string         // our address as the trunk sees it, if it differs. Optional
 	Ports     [2]uint16      // for media, the first and the last; default 20000 to 20999
-	Peers     []netip.Prefix // who besides the trunk's host may send us signalling and media. Optional
+	Peers     []netip.Prefix // hosts that may send us signalling and media, besides the trunk's. Optional
 
 	Calls int           // concurrently, default 50; at most one for two ports
 	First time.Duration // until the trunk's first response; default 4 s

@@ -308,7 +308,7 @@ func (t *talk) verdict(err error, alive bool) error {
 	case t.said():
 		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonLost, carrier.Unknown(errLost)))
 	case errors.Is(err, errHungUp):
-		return carrier.Because(verify.ReasonHungUp, carrier.Refused(err)) // who hangs up doesn't want the next call
+		return carrier.Because(verify.ReasonHungUp, carrier.Refused(err)) // a callee who hangs up doesn't want another call
 	case errors.Is(err, errNoKey):
 		return carrier.Because(verify.ReasonNoKey, carrier.Refused(err))
 	case errors.Is(err, errLost):
