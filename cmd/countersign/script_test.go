@@ -15,7 +15,7 @@ import (
 // What scripts can do beside running the program:
 //
 //	curl [-s] [-X METHOD] [-H HEADER]... [-u USER:PASSWORD] [-d BODY] [-w '%{http_code}'] URL
-//	await PATTERN curl ...    asks until the answer has the pattern
+//	await PATTERN COMMAND...  runs curl or a program until its output has the pattern
 //	take NAME PATTERN         puts the pattern's group in the last answer into a variable
 //	receive NAME              takes messages until the script ends, at a URL that it puts into a variable
 //
@@ -28,17 +28,24 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		fmt.Fprint(ts.Stdout(), answer)
 	},
 	"await": func(ts *testscript.TestScript, _ bool, args []string) {
-		if len(args) < 3 || args[1] != "curl" {
-			ts.Fatalf("usage: await PATTERN curl ...")
+		if len(args) < 3 {
+			ts.Fatalf("usage: await PATTERN COMMAND...")
 		}
 		pattern, err := regexp.Compile(args[0])
 		ts.Check(err)
+		run := func() (string, error) {
+			err := ts.Exec(args[1], args[2:]...)
+			return ts.ReadFile("stdout"), err
+		}
+		if args[1] == "curl" {
+			run = func() (string, error) { return curl(args[2:]) }
+		}
 		var answer string
 		if !within(patience, func() bool {
-			answer, err = curl(args[2:])
+			answer, err = run()
 			return err == nil && pattern.MatchString(answer)
 		}) {
-			ts.Fatalf("waited in vain for %v: %v\n%s", pattern, err, answer)
+			ts.Fatalf("no output had %v; the last: %v\n%s", pattern, err, answer)
 		}
 		fmt.Fprint(ts.Stdout(), answer)
 	},
