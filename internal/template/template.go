@@ -77,17 +77,6 @@ func inName(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'
 }
 
-// Names returns the names in their order in the text, including repeated ones.
-func (t Template) Names() []string {
-	var names []string
-	for _, p := range t.parts {
-		if p.name != "" {
-			names = append(names, p.name)
-		}
-	}
-	return names
-}
-
 // Has reports whether the template contains a name.
 func (t Template) Has(name string) bool {
 	for _, p := range t.parts {
