@@ -8,6 +8,7 @@ import (
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // A Verification asks whether somebody holds an address. It is pending until a right code approves
@@ -27,7 +28,7 @@ type Verification struct {
 	APIKey      ID     // by which it was started; zero: nobody knows
 	Address     string // of the client who started it; "": nobody knows
 	Sender      string // the number or name that the message comes from
-	Text        string // with a placeholder where the code goes: see fill
+	Text        string // with a placeholder where the code goes: see [wording.Fill]
 	Locale      string // of a call, a BCP 47 tag; "" leaves it to the carrier
 	Approval    Approval
 	Asker       string // who asks in a call for a key; "": nobody is named
@@ -275,7 +276,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		return m
 	}
 	m.AfterKey = v.Approval == AfterKey && c == Voice
-	m.Body, m.Code, m.Text = Secret(fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
+	m.Body, m.Code, m.Text = Secret(wording.Fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
 	return m
 }
 
@@ -285,8 +286,8 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 func (v *Verification) around(c Channel, framed string) string {
 	language, _, _ := strings.Cut(v.Locale, "-")
 	foreign := language != "" && !strings.EqualFold(language, "en")
-	if framed == approvedText(c) || foreign && ours(framed) {
+	if framed == wording.Approved.In(c.medium()) || foreign && wording.Ours(framed) {
 		return ""
 	}
-	return marked(framed)
+	return wording.Marked(framed)
 }
