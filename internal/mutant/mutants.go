@@ -98,7 +98,7 @@ var mutants = []mutant{
 	},
 	{
 		"start-without-its-key", "A verification records the key and the client's address that started it.",
-		[]edit{{"internal/verify/verify.go", "		APIKey:      acct.KeyID,\n", ""}},
+		[]edit{{"internal/verify/verify.go", ", APIKey: acct.KeyID,", ","}},
 		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
 	},
 	{

@@ -147,7 +147,7 @@ func TestACodeIsTypedWithOrWithoutItsPrefix(t *testing.T) {
 		{"case counts", code.Complex, "Ab", "Ab3$xY", []string{"Ab3$xY", "AbAb3$xY"}, []string{"AB3$xY", "ABAb3$xY", "abAb3$xY", "3$xY"}},
 		{"words", code.Numeric, "Your code ", "555555", []string{"YOUR CODE 555555", "Yourcode555555"}, []string{"code 555555"}},
 	} {
-		v := &Verification{Format: tt.format, Prefix: tt.prefix, Length: len(tt.secret)}
+		v := &Verification{Terms: Terms{Format: tt.format, Prefix: tt.prefix, Length: len(tt.secret)}}
 		for _, typed := range tt.right {
 			if got, ok := v.read(typed); got != tt.secret || !ok {
 				t.Errorf("%s: %q: got %q, %t", tt.name, typed, got, ok)
