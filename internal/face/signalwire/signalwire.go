@@ -89,7 +89,7 @@ func (s *Server) start(ctx context.Context, acct *verify.Account, in request.Fie
 		req.Format = code.Alphanumeric
 	}
 	if len(in.Problems) > 0 {
-		return nil, mistyped(in, s.verify.ValidateStart(acct, req))
+		return nil, mistyped(in, s.verify.ValidateStart(ctx, acct, req))
 	}
 	v, err := s.verify.Start(ctx, acct, req)
 	if err != nil {
