@@ -925,7 +925,7 @@ var mutants = []mutant{
 	{
 		"outage-gives-up-what-waits", "Messages that wait during a database outage are sent afterwards and don't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
-		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
+		test{inDispatch, "^TestAnOutageCountsNoMessageWhoseTurnItIs$"},
 	},
 	{
 		"missing-key-delays-others", "A server that lacks a message's key doesn't delay a server that has it.",
