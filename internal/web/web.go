@@ -62,9 +62,6 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 			}
 			took := time.Since(began)
 			o.Answered(mount.Name, r.Pattern, cmp.Or(sw.counts, sw.status), took)
-			if about.Verification == (record.ID{}) {
-				about.Verification = named(r)
-			}
 			about.Trace(ctx)
 			if log.Enabled(ctx, slog.LevelInfo) {
 				// Past the logger, which would look for the caller of each line. The attributes are added all at once,
@@ -88,16 +85,6 @@ func host(address string) string {
 		address = address[:i]
 	}
 	return strings.Trim(address, "[]")
-}
-
-// named is the verification that a request's path names. The path itself is not logged: somebody may have put
-// a number or a code into it.
-func named(r *http.Request) record.ID {
-	id, err := uuid.Parse(r.PathValue("id"))
-	if err != nil {
-		return record.ID{}
-	}
-	return record.ID(id)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
