@@ -669,13 +669,18 @@ var mutants = []mutant{
 	},
 	{
 		"aborted-move-keeps-pending", "A server that returns to a file after an aborted move doesn't accept its pending codes.",
-		[]edit{{"internal/store/mark.go", "\tif m.moved {\n\t\tif a.Voided", "\tif false {\n\t\tif a.Voided"}},
+		[]edit{{"internal/store/mark.go", "\tif m.moved {\n\t\ta.Voided", "\tif false {\n\t\ta.Voided"}},
 		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
 	},
 	{
 		"void-by-steps-only", "A voided verification is accepted by no replica, even while the rows are still being voided.",
 		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
 		test{inStore, "^TestVoidBesideReplicas$"},
+	},
+	{
+		"void-unrecorded", "A void that stops halfway is recorded in the audit log with what it voided.",
+		[]edit{{"internal/store/backup.go", "return count(ctx, tx, voided+n)", "return nil"}},
+		test{inStore, "^TestAStoppedVoidSaysHowManyItVoided$"},
 	},
 	{
 		"crash-voids", "A crashed server has lost nothing, so its pending codes stay valid.",
