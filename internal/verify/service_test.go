@@ -354,7 +354,7 @@ func TestACallerThatHangsUpStopsNothing(t *testing.T) {
 		t.Errorf("start: %s, want %s", got, want)
 	}
 	// A guess whose answer nobody waits for is spent: else hanging up would buy guesses.
-	if out, err := e.Check(gone, e.acct, v.ID, "wrong"); err != nil || out != (Outcome{false, 2, SMS}) {
+	if out, err := e.Check(gone, e.acct, v.ID, "wrong"); err != nil || out != (Outcome{GuessesLeft: 2, Channel: SMS}) {
 		t.Errorf("check: got %+v, %v; want wrong, 2 left", out, err)
 	}
 	if got := e.store.verifications[v.ID]; got.Guesses != 1 {
@@ -430,7 +430,7 @@ func TestATextThatCanNotBeACodeSpendsAGuess(t *testing.T) {
 		v, _ := e.start(t, StartRequest{Channel: SMS, To: number1})
 		for left := 2; left >= 0; left-- {
 			out, err := e.Check(t.Context(), e.acct, v.ID, typed)
-			if err != nil || out != (Outcome{false, left, SMS}) {
+			if err != nil || out != (Outcome{GuessesLeft: left, Channel: SMS}) {
 				t.Errorf("%.20q: got %+v, %v; want wrong, %d left", typed.Reveal(), out, err, left)
 			}
 		}

@@ -181,6 +181,10 @@ type Outcome struct {
 	Approved    bool
 	GuessesLeft int
 	Channel     Channel // by which the code went out
+
+	// Verification is whose code was guessed, where the guess didn't name it. A store fills it in, also beside
+	// the error that says how that verification ended.
+	Verification ID
 }
 
 // Check spends one guess. A right one approves v and clears the number's failures; a wrong one

@@ -68,12 +68,12 @@ func TestEveryEventInEveryState(t *testing.T) {
 		guesses  int
 		failures int
 	}{
-		{"pending", right, "", Outcome{true, 2, SMS}, Approved, 1, 0},
-		{"pending", wrong, "", Outcome{false, 2, SMS}, Pending, 1, 1},
+		{"pending", right, "", Outcome{Approved: true, GuessesLeft: 2, Channel: SMS}, Approved, 1, 0},
+		{"pending", wrong, "", Outcome{GuessesLeft: 2, Channel: SMS}, Pending, 1, 1},
 		{"pending", cancel, "", Outcome{}, Canceled, 0, 0},
 
-		{"last guess", right, "", Outcome{true, 0, SMS}, Approved, 3, 0},
-		{"last guess", wrong, "", Outcome{false, 0, SMS}, Exhausted, 3, 3},
+		{"last guess", right, "", Outcome{Approved: true, GuessesLeft: 0, Channel: SMS}, Approved, 3, 0},
+		{"last guess", wrong, "", Outcome{GuessesLeft: 0, Channel: SMS}, Exhausted, 3, 3},
 		{"last guess", cancel, "", Outcome{}, Canceled, 2, 2},
 
 		{"approved", right, "approved", Outcome{}, Approved, 2, 0},
@@ -210,7 +210,7 @@ func TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore(t *testing.T) {
 		v.MaxAttempts = attempts
 		for n := 1; n <= attempts; n++ {
 			got, err := v.Check(d, guess(false), t0)
-			if want := (Outcome{false, attempts - n, SMS}); got != want || err != nil {
+			if want := (Outcome{GuessesLeft: attempts - n, Channel: SMS}); got != want || err != nil {
 				t.Fatalf("%d attempts, wrong guess %d: got %+v, %v; want %+v", attempts, n, got, err, want)
 			}
 			d.WaitUntil = time.Time{} // the number's waits are another rule
@@ -228,7 +228,7 @@ func TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore(t *testing.T) {
 			d.WaitUntil = time.Time{}
 		}
 		got, err := v.Check(d, guess(true), t0)
-		if want := (Outcome{true, 0, SMS}); got != want || err != nil || v.Status != Approved {
+		if want := (Outcome{Approved: true, GuessesLeft: 0, Channel: SMS}); got != want || err != nil || v.Status != Approved {
 			t.Errorf("%d attempts, the last one right: got %+v, %v, %v; want %+v, approved", attempts, got, err, v.Status, want)
 		}
 		if got, err := v.Check(d, guess(true), t0); !errors.Is(err, ErrApproved) || got.Approved {

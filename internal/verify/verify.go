@@ -347,6 +347,7 @@ func (s *Service) makeCode(v *Verification) (Secret, error) {
 func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (Outcome, error) {
 	g := s.guess(acct, func(*Verification) string { return typed.Reveal() })
 	g.ID = id
+	record.Of(ctx).Verification = record.ID(id)
 	out, err := s.store.Check(context.WithoutCancel(ctx), g)
 	s.observer.Checked(out, err)
 	return out, err
@@ -370,6 +371,7 @@ func (s *Service) guess(acct *Account, typed func(*Verification) string) Guess {
 
 // Cancel ends a verification.
 func (s *Service) Cancel(ctx context.Context, acct *Account, id ID) error {
+	record.Of(ctx).Verification = record.ID(id)
 	return s.store.Cancel(context.WithoutCancel(ctx), acct.Project.ID, id)
 }
 
