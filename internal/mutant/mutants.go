@@ -406,7 +406,7 @@ var mutants = []mutant{
 	},
 	{
 		"change-without-audit", "No change to a project or a key is committed without the entry that says who made it.",
-		[]edit{{"internal/store/destination.go", "			return fmt.Errorf(\"write audit: %w\", err)\n", "			return nil\n"}},
+		[]edit{{"internal/store/destination.go", "		return fmt.Errorf(\"write audit: %w\", err)\n", "		return nil\n"}},
 		test{inStore, "^TestWithoutItsAuditNothingChanges$/^SQLite$"},
 	},
 
@@ -489,7 +489,7 @@ var mutants = []mutant{
 	},
 	{
 		"reveal-unrecorded", "Showing a whole number is recorded in the audit log.",
-		[]edit{{"cmd/countersign/verification.go", `done("verification reveal"`, `done(""`}},
+		[]edit{{"internal/admin/verification.go", `did("verification reveal"`, `did(""`}},
 		test{"./cmd/countersign", "^TestScripts$/^verification$"},
 	},
 	{
