@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // A ProjectChange has the settings of a project that are to change. What is nil stays as it is.
@@ -74,7 +75,7 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 		wrong.add(FieldProfile, "must be compat or standard")
 	}
 	wrong.list(FieldSenders, c.Senders, &p.Senders, &p.AnySender, verify.ParseSender)
-	wrong.list(FieldLinkHosts, c.LinkHosts, &p.LinkHosts, &p.AnyLink, verify.ParseHost)
+	wrong.list(FieldLinkHosts, c.LinkHosts, &p.LinkHosts, &p.AnyLink, wording.ParseHost)
 	wrong.reach(c, p, before)
 	if problem := p.Style.Problem(); problem != "" {
 		wrong.add(FieldStyle, "%s", problem)

@@ -88,6 +88,7 @@ func (s *Store) CheckUser(_ context.Context, k verify.UserKey, g verify.Guess) (
 			return verify.ErrNoCode
 		}
 		out, err = r.check(v, g, now)
+		out.Verification = v.value.ID
 		return err
 	})
 	return out, err

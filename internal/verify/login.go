@@ -128,7 +128,8 @@ func (s *Service) Validate(ctx context.Context, acct *Account, application ID, u
 	if err != nil {
 		return Outcome{}, err
 	}
-	record.Of(ctx).Application = record.ID(application)
+	about := record.Of(ctx)
+	about.Application = record.ID(application)
 	out, err := s.store.CheckUser(context.WithoutCancel(ctx), k, s.guess(acct, func(v *Verification) string {
 		text := typed.Reveal()
 		if number && v.Format == code.Numeric && len(text) < v.Length {
@@ -136,6 +137,7 @@ func (s *Service) Validate(ctx context.Context, acct *Account, application ID, u
 		}
 		return text
 	}))
+	about.Verification = record.ID(out.Verification)
 	if errors.Is(err, ErrApproved) || errors.Is(err, ErrCanceled) {
 		err = ErrNoCode
 	}

@@ -116,6 +116,7 @@ func (m *memory) CheckUser(ctx context.Context, k UserKey, g Guess) (Outcome, er
 	}
 	key, d := m.destination(v.Project, v.To)
 	out, err := u.Check(&v, &d, g, m.now())
+	out.Verification = v.ID
 	if err == nil {
 		m.verifications[v.ID], m.destinations[key], m.users[k] = v, d, u
 	}

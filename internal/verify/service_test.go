@@ -235,11 +235,13 @@ func TestAStartCommitsAndHandsOverItsMessage(t *testing.T) {
 	v, secret := e.start(t, r)
 
 	want := Verification{
-		ID: v.ID, Project: e.acct.Project.ID, Application: e.acct.Application.ID,
-		Channel: SMS, To: "+15557788999", Purpose: MFA, Sender: "+5554433222", Text: "Here is your code: {code}",
-		Format: code.Alphanumeric, Length: 8, MaxAttempts: 4, ExpiresAt: t0.Add(2 * time.Hour),
-		KeyID: e.keys.Primary(), CodeMAC: v.CodeMAC, SealedCode: v.SealedCode,
-		Delivery: Sending, Attempt: 1, DueAt: e.clock.Add(lease),
+		ID: v.ID, Project: e.acct.Project.ID, Application: e.acct.Application.ID, Purpose: MFA,
+		Terms: Terms{
+			Channel: SMS, To: "+15557788999", Sender: "+5554433222", Text: "Here is your code: {code}",
+			Format: code.Alphanumeric, Length: 8, MaxAttempts: 4, ExpiresAt: t0.Add(2 * time.Hour),
+		},
+		Code:     Code{KeyID: e.keys.Primary(), CodeMAC: v.CodeMAC, SealedCode: v.SealedCode},
+		Progress: Progress{Delivery: Sending, Attempt: 1, DueAt: e.clock.Add(lease)},
 	}
 	for name, got := range map[string]Verification{"returned": *v, "stored": e.store.verifications[v.ID], "handed over": *e.outbox.verifications[0]} {
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -352,7 +354,7 @@ func TestACallerThatHangsUpStopsNothing(t *testing.T) {
 		t.Errorf("start: %s, want %s", got, want)
 	}
 	// A guess whose answer nobody waits for is spent: else hanging up would buy guesses.
-	if out, err := e.Check(gone, e.acct, v.ID, "wrong"); err != nil || out != (Outcome{false, 2, SMS}) {
+	if out, err := e.Check(gone, e.acct, v.ID, "wrong"); err != nil || out != (Outcome{GuessesLeft: 2, Channel: SMS}) {
 		t.Errorf("check: got %+v, %v; want wrong, 2 left", out, err)
 	}
 	if got := e.store.verifications[v.ID]; got.Guesses != 1 {
@@ -428,7 +430,7 @@ func TestATextThatCanNotBeACodeSpendsAGuess(t *testing.T) {
 		v, _ := e.start(t, StartRequest{Channel: SMS, To: number1})
 		for left := 2; left >= 0; left-- {
 			out, err := e.Check(t.Context(), e.acct, v.ID, typed)
-			if err != nil || out != (Outcome{false, left, SMS}) {
+			if err != nil || out != (Outcome{GuessesLeft: left, Channel: SMS}) {
 				t.Errorf("%.20q: got %+v, %v; want wrong, %d left", typed.Reveal(), out, err, left)
 			}
 		}

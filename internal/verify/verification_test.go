@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // event is something that a caller does to a verification.
@@ -66,12 +68,12 @@ func TestEveryEventInEveryState(t *testing.T) {
 		guesses  int
 		failures int
 	}{
-		{"pending", right, "", Outcome{true, 2, SMS}, Approved, 1, 0},
-		{"pending", wrong, "", Outcome{false, 2, SMS}, Pending, 1, 1},
+		{"pending", right, "", Outcome{Approved: true, GuessesLeft: 2, Channel: SMS}, Approved, 1, 0},
+		{"pending", wrong, "", Outcome{GuessesLeft: 2, Channel: SMS}, Pending, 1, 1},
 		{"pending", cancel, "", Outcome{}, Canceled, 0, 0},
 
-		{"last guess", right, "", Outcome{true, 0, SMS}, Approved, 3, 0},
-		{"last guess", wrong, "", Outcome{false, 0, SMS}, Exhausted, 3, 3},
+		{"last guess", right, "", Outcome{Approved: true, GuessesLeft: 0, Channel: SMS}, Approved, 3, 0},
+		{"last guess", wrong, "", Outcome{GuessesLeft: 0, Channel: SMS}, Exhausted, 3, 3},
 		{"last guess", cancel, "", Outcome{}, Canceled, 2, 2},
 
 		{"approved", right, "approved", Outcome{}, Approved, 2, 0},
@@ -208,7 +210,7 @@ func TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore(t *testing.T) {
 		v.MaxAttempts = attempts
 		for n := 1; n <= attempts; n++ {
 			got, err := v.Check(d, guess(false), t0)
-			if want := (Outcome{false, attempts - n, SMS}); got != want || err != nil {
+			if want := (Outcome{GuessesLeft: attempts - n, Channel: SMS}); got != want || err != nil {
 				t.Fatalf("%d attempts, wrong guess %d: got %+v, %v; want %+v", attempts, n, got, err, want)
 			}
 			d.WaitUntil = time.Time{} // the number's waits are another rule
@@ -226,7 +228,7 @@ func TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore(t *testing.T) {
 			d.WaitUntil = time.Time{}
 		}
 		got, err := v.Check(d, guess(true), t0)
-		if want := (Outcome{true, 0, SMS}); got != want || err != nil || v.Status != Approved {
+		if want := (Outcome{Approved: true, GuessesLeft: 0, Channel: SMS}); got != want || err != nil || v.Status != Approved {
 			t.Errorf("%d attempts, the last one right: got %+v, %v, %v; want %+v, approved", attempts, got, err, v.Status, want)
 		}
 		if got, err := v.Check(d, guess(true), t0); !errors.Is(err, ErrApproved) || got.Approved {
@@ -440,8 +442,8 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		channel    Channel
 		text, want string
 	}{
-		{SMS, approvedText(SMS), ""}, {Voice, approvedText(Voice), ""},
-		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, approvedText(SMS), strings.ReplaceAll(approvedText(SMS), "{code}", CodePlace)},
+		{SMS, wording.Approved.Written, ""}, {Voice, wording.Approved.Spoken, ""},
+		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, wording.Approved.Written, strings.ReplaceAll(wording.Approved.Written, "{code}", CodePlace)},
 		{Voice, "{code} says \x02, \x02", "{code} says " + CodePlace + ", " + CodePlace},
 	} {
 		v := started()
@@ -451,18 +453,18 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		}
 	}
 	const from = "Your The Shop login code is: \x02. Again, it is: \x02."
-	for locale, want := range map[string]string{"": marked(from), "en-GB": marked(from), "EN": marked(from), "de": "", "pt-BR": "", "eng": ""} {
+	for locale, want := range map[string]string{"": wording.Marked(from), "en-GB": wording.Marked(from), "EN": wording.Marked(from), "de": "", "pt-BR": "", "eng": ""} {
 		v := started()
 		v.Channel, v.Text, v.Locale = Voice, from, locale
 		if got := v.Message(v.Channel, "1").Text; got != want {
 			t.Errorf("our own text in %q: got %q, want %q", locale, got, want)
 		}
-		if v.Text = "Hello: \x02"; v.Message(v.Channel, "1").Text != marked(v.Text) {
+		if v.Text = "Hello: \x02"; v.Message(v.Channel, "1").Text != wording.Marked(v.Text) {
 			t.Errorf("a caller's text isn't said in %q", locale)
 		}
 	}
 	for text, want := range map[string]string{"": "[]", "Hello, {code}": `["Hello, " ""]`, "{code}, yes, {code}!": `["" ", yes, " "!"]`} {
-		if got := fmt.Sprintf("%q", Message{Text: marked(text)}.Around()); got != want {
+		if got := fmt.Sprintf("%q", Message{Text: wording.Marked(text)}.Around()); got != want {
 			t.Errorf("around the code of %q: got %s, want %s", text, got, want)
 		}
 	}

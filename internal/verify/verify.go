@@ -257,7 +257,7 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 	if r.Life != nil && *r.Life == 0 {
 		// Nothing is sent and no guess is ever right, so nothing is kept either: its caller would fill the disk
 		// without a message that the limits bound. Who checks it learns as much as of one that has expired.
-		return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Channel: r.Channel, To: t.to, Delivery: Failed, Reason: ReasonExpired}, nil
+		return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Terms: Terms{Channel: r.Channel, To: t.to}, Progress: Progress{Delivery: Failed, Reason: ReasonExpired}}, nil
 	}
 	return s.launch(ctx, acct, r.Channel, t, func(v *Verification, place Place) error {
 		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
@@ -326,25 +326,23 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		locale = t.to.Language()
 	}
 	v := &Verification{
-		ID:          id,
-		Project:     acct.Project.ID,
-		Application: acct.Application.ID,
-		Channel:     c,
-		To:          t.to.Key(),
-		Purpose:     MFA,
-		APIKey:      acct.KeyID,
-		Sender:      t.sender,
-		Text:        t.text,
-		Locale:      locale,
-		Approval:    t.approval,
-		Asker:       t.asker,
-		Fallbacks:   t.fallbacks,
-		Prefix:      t.prefix,
-		Format:      t.format,
-		Length:      t.length,
-		MaxAttempts: t.attempts,
-		ExpiresAt:   id.Time().Add(t.life),
-		KeyID:       s.keys.Primary(),
+		ID: id, Project: acct.Project.ID, Application: acct.Application.ID, Purpose: MFA, APIKey: acct.KeyID,
+		Terms: Terms{
+			Channel:     c,
+			To:          t.to.Key(),
+			Sender:      t.sender,
+			Text:        t.text,
+			Locale:      locale,
+			Approval:    t.approval,
+			Asker:       t.asker,
+			Fallbacks:   t.fallbacks,
+			Prefix:      t.prefix,
+			Format:      t.format,
+			Length:      t.length,
+			MaxAttempts: t.attempts,
+			ExpiresAt:   id.Time().Add(t.life),
+		},
+		Code: Code{KeyID: s.keys.Primary()},
 	}
 	if v.To != t.to {
 		v.Written = t.to
@@ -366,6 +364,7 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (Outcome, error) {
 	g := s.guess(acct, func(*Verification) string { return typed.Reveal() })
 	g.ID = id
+	record.Of(ctx).Verification = record.ID(id)
 	out, err := s.store.Check(context.WithoutCancel(ctx), g)
 	s.observer.Checked(out, err)
 	return out, err
@@ -389,6 +388,7 @@ func (s *Service) guess(acct *Account, typed func(*Verification) string) Guess {
 
 // Cancel ends a verification.
 func (s *Service) Cancel(ctx context.Context, acct *Account, id ID) error {
+	record.Of(ctx).Verification = record.ID(id)
 	return s.store.Cancel(context.WithoutCancel(ctx), acct.Project.ID, id)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -59,9 +60,9 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 				`{"detail":"Message is too long","status":"422","title":"Invalid Attribute","code":"422"}]}`, "", false}, false},
 	} {
 		var log strings.Builder
-		s := &Server{log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil)}
+		s := face.API{Log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil), Shape: shape}
 		w := httptest.NewRecorder()
-		s.fail(w, httptest.NewRequest("POST", Prefix+"sms", nil), test.err)
+		s.Fail(w, httptest.NewRequest("POST", Prefix+"sms", nil), test.err)
 		got := answer{w.Code, w.Body.String(), w.Header().Get("Retry-After"), w.Header().Get("WWW-Authenticate") != ""}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
 )
 
@@ -23,12 +24,12 @@ func TestDetailsAreInThePublishedOrder(t *testing.T) {
 	f.Text("token")
 	f.Text("from")
 	f.Text("to")
-	var bad *invalid
-	if !errors.As(mistyped(f, nil), &bad) {
+	var bad *face.Invalid
+	if !errors.As(shape.Invalid(f, nil), &bad) {
 		t.Fatal("bad fields aren't an error")
 	}
 	want := []string{"To must be a string", "From must be a string", "Max attempts is not a number", "Allow alpha must be true or false", "Token must be a string"}
-	if diff := cmp.Diff(want, bad.details()); diff != "" {
+	if diff := cmp.Diff(want, details(bad)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -11,15 +11,13 @@
 package signalwire
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/outage"
-	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
-	"github.com/countersign/countersign/internal/web"
 )
 
 // Prefix is the prefix of the API's paths.
@@ -27,27 +25,21 @@ const Prefix = "/api/relay/rest/mfa/"
 
 // A Server serves the API.
 type Server struct {
-	verify *verify.Service
-	log    *outage.Log
+	face.API
 }
 
 // New returns the API's handler, which serves all paths below [Prefix].
 func New(service *verify.Service, log *outage.Log) http.Handler {
-	s := &Server{service, log}
+	s := &Server{face.API{Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
-	mux.Handle("POST "+Prefix+"sms", s.endpoint(s.sms))
-	mux.Handle("POST "+Prefix+"call", s.endpoint(s.call))
-	mux.Handle("POST "+Prefix+"{id}/verify", s.endpoint(s.check))
-	return web.Exact(mux, refuse)
+	mux.Handle("POST "+Prefix+"sms", s.Endpoint(s.sms))
+	mux.Handle("POST "+Prefix+"call", s.Endpoint(s.call))
+	mux.Handle("POST "+Prefix+"{id}/verify", s.Endpoint(s.check))
+	return s.Exact(mux)
 }
 
 // Away returns a handler that answers 503 while there is no database yet.
-func Away() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", web.Seconds(verify.ErrNoStore.RetryAfter))
-		refuse(w, http.StatusServiceUnavailable)
-	})
-}
+func Away() http.Handler { return shape.Away() }
 
 // A startAnswer is SignalWire's MfaResponse.
 type startAnswer struct {
@@ -62,17 +54,18 @@ type checkAnswer struct {
 	Success bool `json:"success"`
 }
 
-func (s *Server) sms(r *http.Request, acct *verify.Account, in request.Fields) (any, error) {
-	return s.start(r.Context(), acct, in, verify.SMS, "sms")
+func (s *Server) sms(c face.Call) (any, error) {
+	return s.start(c, verify.SMS, "sms")
 }
 
-func (s *Server) call(r *http.Request, acct *verify.Account, in request.Fields) (any, error) {
-	return s.start(r.Context(), acct, in, verify.Voice, "call")
+func (s *Server) call(c face.Call) (any, error) {
+	return s.start(c, verify.Voice, "call")
 }
 
-func (s *Server) start(ctx context.Context, acct *verify.Account, in request.Fields, c verify.Channel, name string) (any, error) {
+func (s *Server) start(c face.Call, channel verify.Channel, name string) (any, error) {
+	in := c.In
 	req := verify.StartRequest{
-		Channel:  c,
+		Channel:  channel,
 		To:       in.Text("to"),
 		From:     in.Text("from"),
 		Text:     in.Text("message"),
@@ -89,28 +82,29 @@ func (s *Server) start(ctx context.Context, acct *verify.Account, in request.Fie
 		req.Format = code.Alphanumeric
 	}
 	if len(in.Problems) > 0 {
-		return nil, mistyped(in, s.verify.ValidateStart(acct, req))
+		return nil, s.Invalid(in, s.Service.ValidateStart(c.Account, req))
 	}
-	v, err := s.verify.Start(ctx, acct, req)
+	v, err := s.Service.Start(c.Context(), c.Account, req)
 	if err != nil {
 		return nil, err
 	}
 	return startAnswer{ID: v.ID.String(), Success: true, To: string(v.Reach()), Channel: name}, nil
 }
 
-func (s *Server) check(r *http.Request, acct *verify.Account, in request.Fields) (any, error) {
+func (s *Server) check(c face.Call) (any, error) {
+	in := c.In
 	token := in.Text("token")
 	if token == "" && len(in.Problems) == 0 {
 		in.Wrong("token", "can't be blank")
 	}
 	if len(in.Problems) > 0 {
-		return nil, mistyped(in, nil)
+		return nil, s.Invalid(in, nil)
 	}
-	id, err := verify.ParseID(r.PathValue("id"))
+	id, err := verify.ParseID(c.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.verify.Check(r.Context(), acct, id, verify.Secret(token))
+	out, err := s.Service.Check(c.Context(), c.Account, id, verify.Secret(token))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -89,28 +90,28 @@ type created struct {
 	ID string `json:"id"`
 }
 
-func (s *Server) applications(c *call) (any, error) {
-	all, err := s.verify.Applications(c.Context(), c.acct)
+func (s *Server) applications(c face.Call) (any, error) {
+	all, err := s.Service.Applications(c.Context(), c.Account)
 	if err != nil {
 		return nil, err
 	}
 	return answerPage(c.Request, applicationFields, all, s.wireApplication)
 }
 
-func (s *Server) application(c *call, id verify.ID) (any, error) {
-	a, err := s.verify.Application(c.Context(), c.acct, id)
+func (s *Server) application(c face.Call, id verify.ID) (any, error) {
+	a, err := s.Service.Application(c.Context(), c.Account, id)
 	if err != nil {
 		return nil, err
 	}
 	return s.wireApplication(a), nil
 }
 
-func (s *Server) createApplication(c *call) (any, error) {
-	a := settings(&c.in, verify.Application{})
-	if c.in.Problems != nil {
-		return nil, invalidFrom(c.in, s.verify.CheckApplication(c.Context(), c.acct, a))
+func (s *Server) createApplication(c face.Call) (any, error) {
+	a := settings(&c.In, verify.Application{})
+	if c.In.Problems != nil {
+		return nil, invalidFrom(c.In, s.Service.CheckApplication(c.Context(), c.Account, a))
 	}
-	a, err := s.verify.CreateApplication(c.Context(), c.acct, a)
+	a, err := s.Service.CreateApplication(c.Context(), c.Account, a)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +119,8 @@ func (s *Server) createApplication(c *call) (any, error) {
 }
 
 // changeApplication changes only the fields in the body.
-func (s *Server) changeApplication(c *call, id verify.ID) (any, error) {
-	a, err := s.verify.Application(c.Context(), c.acct, id)
+func (s *Server) changeApplication(c face.Call, id verify.ID) (any, error) {
+	a, err := s.Service.Application(c.Context(), c.Account, id)
 	if err != nil {
 		return nil, err
 	}
@@ -128,18 +129,18 @@ func (s *Server) changeApplication(c *call, id verify.ID) (any, error) {
 
 // replaceApplication changes all fields. A field that the body lacks gets its
 // default.
-func (s *Server) replaceApplication(c *call, id verify.ID) (any, error) {
+func (s *Server) replaceApplication(c face.Call, id verify.ID) (any, error) {
 	return nil, s.updateApplication(c, verify.Application{ID: id})
 }
 
 // updateApplication stores an application with the settings in a body. The body must name the
 // version that it changes; otherwise an update could undo another client's.
-func (s *Server) updateApplication(c *call, a verify.Application) error {
-	a, version := settings(&c.in, a), versionNumber(&c.in)
-	if c.in.Problems != nil {
-		return invalidFrom(c.in, s.verify.CheckApplication(c.Context(), c.acct, a))
+func (s *Server) updateApplication(c face.Call, a verify.Application) error {
+	a, version := settings(&c.In, a), versionNumber(&c.In)
+	if c.In.Problems != nil {
+		return invalidFrom(c.In, s.Service.CheckApplication(c.Context(), c.Account, a))
 	}
-	return s.verify.UpdateApplication(c.Context(), c.acct, a, version)
+	return s.Service.UpdateApplication(c.Context(), c.Account, a, version)
 }
 
 func versionNumber(in *request.Fields) int {
@@ -153,8 +154,8 @@ func versionNumber(in *request.Fields) int {
 	return 0
 }
 
-func (s *Server) deleteApplication(c *call, id verify.ID) (any, error) {
-	return nil, s.verify.DeleteApplication(c.Context(), c.acct, id)
+func (s *Server) deleteApplication(c face.Call, id verify.ID) (any, error) {
+	return nil, s.Service.DeleteApplication(c.Context(), c.Account, id)
 }
 
 // settings sets an application's fields to those in a body.

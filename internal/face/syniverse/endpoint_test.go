@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -67,9 +68,9 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		"a canceled call":         {context.Canceled, answer{500, "500", "", ""}, true},
 	} {
 		var log strings.Builder
-		s := &Server{log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil), refusals: refusals(Refusals{})}
+		s := face.API{Log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil), Shape: shape(refusals(Refusals{}))}
 		w := httptest.NewRecorder()
-		s.fail(w, httptest.NewRequest("POST", Prefix+"applications", nil), test.err)
+		s.Fail(w, httptest.NewRequest("POST", Prefix+"applications", nil), test.err)
 		body := failureIn(t, w.Body.String())
 		got := answer{w.Code, body.Code, w.Header().Get("Retry-After"), w.Header().Get("WWW-Authenticate")}
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -110,9 +111,9 @@ func TestARefreshFailsInItsOwnShape(t *testing.T) {
 		errors.New("a bug"):       {500, `{"errorCode":3,"moreInfo":"internal error","userMsg":"Try again later."}`, ""},
 	} {
 		var log strings.Builder
-		s := &Server{log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil)}
+		s := face.API{Log: outage.New(slog.New(slog.NewTextHandler(&log, nil)), nil), Shape: refreshShape}
 		w := httptest.NewRecorder()
-		s.failRefresh(w, httptest.NewRequest("GET", "/apptoken-refresh?consumersecret=a-secret", nil), err)
+		s.Fail(w, httptest.NewRequest("GET", "/apptoken-refresh?consumersecret=a-secret", nil), err)
 		if diff := cmp.Diff(want, answer{w.Code, w.Body.String(), w.Header().Get("Retry-After")}); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
@@ -124,15 +125,15 @@ func TestARefreshFailsInItsOwnShape(t *testing.T) {
 
 func TestRefusalsAreAsConfigured(t *testing.T) {
 	t.Parallel()
-	s := &Server{log: outage.New(slog.New(slog.DiscardHandler), nil), refusals: refusals(Refusals{
+	s := face.API{Log: outage.New(slog.New(slog.DiscardHandler), nil), Shape: shape(refusals(Refusals{
 		Wrong: Refusal{400, "9001"}, Expired: Refusal{Status: 410}, None: Refusal{Code: "9003"}, Exhausted: Refusal{403, "9004"},
-	})}
+	}))}
 	for err, want := range map[*verify.Error]Refusal{
 		errWrong: {400, "9001"}, verify.ErrExpired: {410, "2002"}, verify.ErrNoCode: {409, "9003"}, verify.ErrSuperseded: {409, "9003"},
 		verify.ErrGuessesSpent: {403, "9004"}, verify.ErrTooManySends: {429, "2004"},
 	} {
 		w := httptest.NewRecorder()
-		s.fail(w, httptest.NewRequest("POST", "/", nil), err)
+		s.Fail(w, httptest.NewRequest("POST", "/", nil), err)
 		if got := (Refusal{w.Code, failureIn(t, w.Body.String()).Code}); got != want {
 			t.Errorf("%v: got %v, want %v", err, got, want)
 		}

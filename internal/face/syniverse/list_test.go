@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -176,8 +177,8 @@ func FuzzQuery(f *testing.F) {
 		all := some()
 		got, q, total, err := page(raw, applicationFields, slices.Clone(all))
 		if err != nil {
-			var bad *invalid
-			if errors.As(err, &bad) && (len(bad.problems) == 0 || err.Error() == "") {
+			var bad *face.Invalid
+			if errors.As(err, &bad) && (len(bad.Problems) == 0 || err.Error() == "") {
 				t.Fatalf("%q: an error without a problem", raw)
 			}
 			return

@@ -20,9 +20,9 @@ package syniverse
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -39,45 +39,38 @@ var refreshPaths = []string{"/saop-rest-data/v1/apptoken-refresh", "/v1/apptoken
 
 // A Server serves the API.
 type Server struct {
-	verify   *verify.Service
-	log      *outage.Log
-	options  Options
-	refusals map[string]Refusal // by the code of a [verify.Error]
+	face.API
+	options Options
 }
 
 // New returns the mounts of the API.
 func New(service *verify.Service, log *outage.Log, o Options) []web.Mount {
-	s := &Server{service, log, o, refusals(o.Refusals)}
+	s := &Server{face.API{Service: service, Log: log, Shape: shape(refusals(o.Refusals))}, o}
 	mux := http.NewServeMux()
 	s.operations(mux, Prefix)
 	if !o.NoAlias {
 		s.operations(mux, alias)
 	}
 	const templates = alias + "messaging/message_templates"
-	mux.Handle("GET "+templates, s.endpoint(s.templates))
-	mux.Handle("POST "+templates, s.endpoint(s.createTemplate))
-	mux.Handle("GET "+templates+"/{template}", s.endpoint(ofTemplate(s.template)))
-	mux.Handle("POST "+templates+"/{template}", s.endpoint(ofTemplate(s.changeTemplate)))
-	mux.Handle("PUT "+templates+"/{template}", s.endpoint(ofTemplate(s.replaceTemplate)))
-	mux.Handle("DELETE "+templates+"/{template}", s.endpoint(ofTemplate(s.deleteTemplate)))
+	mux.Handle("GET "+templates, s.Endpoint(s.templates))
+	mux.Handle("POST "+templates, s.Endpoint(s.createTemplate))
+	mux.Handle("GET "+templates+"/{template}", s.Endpoint(ofTemplate(s.template)))
+	mux.Handle("POST "+templates+"/{template}", s.Endpoint(ofTemplate(s.changeTemplate)))
+	mux.Handle("PUT "+templates+"/{template}", s.Endpoint(ofTemplate(s.replaceTemplate)))
+	mux.Handle("DELETE "+templates+"/{template}", s.Endpoint(ofTemplate(s.deleteTemplate)))
+
+	tokens := &face.API{Service: service, Log: log, Shape: refreshShape}
 	refresh := http.NewServeMux()
 	for _, p := range refreshPaths {
-		refresh.HandleFunc("GET "+p, s.refresh)
+		refresh.Handle("GET "+p, refreshToken(tokens))
 	}
-
-	return mounts(web.Exact(mux, refuse), web.Exact(refresh, refuseRefresh))
+	return mounts(s.Exact(mux), tokens.Exact(refresh))
 }
 
 // Away returns mounts that answer 503 while there is no database yet.
 func Away() []web.Mount {
-	away := verify.ErrNoStore
-	later := func(answer any) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Retry-After", web.Seconds(away.RetryAfter))
-			web.Respond(w, http.StatusServiceUnavailable, answer)
-		})
-	}
-	return mounts(later(failure{strconv.Itoa(http.StatusServiceUnavailable), away.Message}), later(refreshFailure{refreshBroken, away.Message, "Try again later."}))
+	s := shape(nil)
+	return mounts(s.Away(), refreshShape.Away())
 }
 
 // mounts returns the mounts of the API and of the token refresh.
@@ -98,18 +91,18 @@ func (s *Server) operations(mux *http.ServeMux, prefix string) {
 	users := application + "/users"
 	user := users + "/{user}"
 
-	mux.Handle("GET "+applications, s.endpoint(s.applications))
-	mux.Handle("POST "+applications, s.endpoint(s.createApplication))
-	mux.Handle("GET "+application, s.endpoint(ofApplication(s.application)))
-	mux.Handle("POST "+application, s.endpoint(ofApplication(s.changeApplication)))
-	mux.Handle("PUT "+application, s.endpoint(ofApplication(s.replaceApplication)))
-	mux.Handle("DELETE "+application, s.endpoint(ofApplication(s.deleteApplication)))
+	mux.Handle("GET "+applications, s.Endpoint(s.applications))
+	mux.Handle("POST "+applications, s.Endpoint(s.createApplication))
+	mux.Handle("GET "+application, s.Endpoint(ofApplication(s.application)))
+	mux.Handle("POST "+application, s.Endpoint(ofApplication(s.changeApplication)))
+	mux.Handle("PUT "+application, s.Endpoint(ofApplication(s.replaceApplication)))
+	mux.Handle("DELETE "+application, s.Endpoint(ofApplication(s.deleteApplication)))
 
-	mux.Handle("GET "+users, s.endpoint(ofApplication(s.users)))
-	mux.Handle("GET "+user, s.endpoint(ofApplication(s.user)))
-	mux.Handle("DELETE "+user, s.endpoint(ofApplication(s.deleteUser)))
-	mux.Handle("POST "+user+"/associate", s.endpoint(ofApplication(s.associate)))
-	mux.Handle("DELETE "+user+"/associate", s.endpoint(ofApplication(s.dissociate)))
-	mux.Handle("POST "+user+"/login_start", s.endpoint(ofApplication(s.loginStart)))
-	mux.Handle("POST "+user+"/validate", s.endpoint(ofApplication(s.validate)))
+	mux.Handle("GET "+users, s.Endpoint(ofApplication(s.users)))
+	mux.Handle("GET "+user, s.Endpoint(ofApplication(s.user)))
+	mux.Handle("DELETE "+user, s.Endpoint(ofApplication(s.deleteUser)))
+	mux.Handle("POST "+user+"/associate", s.Endpoint(ofApplication(s.associate)))
+	mux.Handle("DELETE "+user+"/associate", s.Endpoint(ofApplication(s.dissociate)))
+	mux.Handle("POST "+user+"/login_start", s.Endpoint(ofApplication(s.loginStart)))
+	mux.Handle("POST "+user+"/validate", s.Endpoint(ofApplication(s.validate)))
 }

@@ -3,6 +3,7 @@ package syniverse
 import (
 	"strings"
 
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -33,28 +34,28 @@ var templateFields = []field[verify.MessageTemplate]{
 	by("last_updated_date", func(t verify.MessageTemplate) int64 { return t.UpdatedAt.UnixMilli() }, asDate),
 }
 
-func (s *Server) templates(c *call) (any, error) {
-	all, err := s.verify.Templates(c.Context(), c.acct)
+func (s *Server) templates(c face.Call) (any, error) {
+	all, err := s.Service.Templates(c.Context(), c.Account)
 	if err != nil {
 		return nil, err
 	}
 	return answerPage(c.Request, templateFields, all, s.wireTemplate)
 }
 
-func (s *Server) template(c *call, id verify.ID) (any, error) {
-	t, err := s.verify.Template(c.Context(), c.acct, id)
+func (s *Server) template(c face.Call, id verify.ID) (any, error) {
+	t, err := s.Service.Template(c.Context(), c.Account, id)
 	if err != nil {
 		return nil, err
 	}
 	return s.wireTemplate(t), nil
 }
 
-func (s *Server) createTemplate(c *call) (any, error) {
-	t := wording(&c.in, verify.MessageTemplate{})
-	if c.in.Problems != nil {
-		return nil, invalidFrom(c.in, nil)
+func (s *Server) createTemplate(c face.Call) (any, error) {
+	t := wording(&c.In, verify.MessageTemplate{})
+	if c.In.Problems != nil {
+		return nil, invalidFrom(c.In, nil)
 	}
-	t, err := s.verify.CreateTemplate(c.Context(), c.acct, t)
+	t, err := s.Service.CreateTemplate(c.Context(), c.Account, t)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +63,8 @@ func (s *Server) createTemplate(c *call) (any, error) {
 }
 
 // changeTemplate changes only the fields in the body.
-func (s *Server) changeTemplate(c *call, id verify.ID) (any, error) {
-	t, err := s.verify.Template(c.Context(), c.acct, id)
+func (s *Server) changeTemplate(c face.Call, id verify.ID) (any, error) {
+	t, err := s.Service.Template(c.Context(), c.Account, id)
 	if err != nil {
 		return nil, err
 	}
@@ -71,20 +72,20 @@ func (s *Server) changeTemplate(c *call, id verify.ID) (any, error) {
 }
 
 // replaceTemplate changes all fields.
-func (s *Server) replaceTemplate(c *call, id verify.ID) (any, error) {
+func (s *Server) replaceTemplate(c face.Call, id verify.ID) (any, error) {
 	return nil, s.updateTemplate(c, verify.MessageTemplate{ID: id})
 }
 
-func (s *Server) updateTemplate(c *call, t verify.MessageTemplate) error {
-	t, version := wording(&c.in, t), versionNumber(&c.in)
-	if c.in.Problems != nil {
-		return invalidFrom(c.in, nil)
+func (s *Server) updateTemplate(c face.Call, t verify.MessageTemplate) error {
+	t, version := wording(&c.In, t), versionNumber(&c.In)
+	if c.In.Problems != nil {
+		return invalidFrom(c.In, nil)
 	}
-	return s.verify.UpdateTemplate(c.Context(), c.acct, t, version)
+	return s.Service.UpdateTemplate(c.Context(), c.Account, t, version)
 }
 
-func (s *Server) deleteTemplate(c *call, id verify.ID) (any, error) {
-	return nil, s.verify.DeleteTemplate(c.Context(), c.acct, id)
+func (s *Server) deleteTemplate(c face.Call, id verify.ID) (any, error) {
+	return nil, s.Service.DeleteTemplate(c.Context(), c.Account, id)
 }
 
 // wording sets a template's fields to those in a body.

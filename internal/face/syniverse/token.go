@@ -1,12 +1,12 @@
 package syniverse
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
@@ -42,39 +42,51 @@ const (
 	longest     uint64 = 100 * 365 * 24 * 60 * 60
 )
 
-func (s *Server) refresh(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet { // the mux also accepts HEAD, whose response would lose the new token
-		w.Header().Set("Allow", http.MethodGet)
-		refuseRefresh(w, http.StatusMethodNotAllowed)
-		return
-	}
-	in, problem := readRefresh(r.URL.RawQuery)
-	if problem != "" {
-		web.Respond(w, http.StatusBadRequest, refreshFailure{refreshBad, problem, "The request is wrong."})
-		return
-	}
-	token, err := s.verify.RefreshToken(r.Context(), in)
-	if err != nil {
-		s.failRefresh(w, r, err)
-		return
-	}
-	web.Respond(w, http.StatusOK, accessToken{token.Secret.Reveal(), int64(token.Remaining / time.Second)})
+// refreshShape is how the token service writes what went wrong. Wrong credentials have the published status 500.
+var refreshShape = face.Shape{
+	Statuses: map[verify.Kind]int{
+		verify.Unauthenticated: http.StatusInternalServerError,
+		verify.Unavailable:     http.StatusServiceUnavailable,
+	},
+	Refuse: refuseRefresh,
 }
 
-func (s *Server) failRefresh(w http.ResponseWriter, r *http.Request, err error) {
-	var known *verify.Error
+// refuseRefresh answers {"errorCode":…,"moreInfo":…,"userMsg":…}.
+func refuseRefresh(w http.ResponseWriter, f face.Failure) {
+	answer := refreshFailure{refreshBroken, "internal error", "Try again later."}
 	switch {
-	case errors.Is(err, verify.ErrUnauthenticated):
+	case f.Known == nil && f.Status < http.StatusInternalServerError: // another path or method
+		answer = refreshFailure{refreshBad, http.StatusText(f.Status), "The request is wrong."}
+	case f.Known == nil:
+	case f.Known.Kind == verify.Unauthenticated:
 		web.CountAs(w, http.StatusUnauthorized) // not our fault, although 500 is the published status
-		web.Respond(w, http.StatusInternalServerError, refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."})
-	case errors.As(err, &known) && known.Kind == verify.Unavailable:
-		s.unavailable(r.Context(), known, err)
-		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
-		web.Respond(w, http.StatusServiceUnavailable, refreshFailure{refreshBroken, known.Message, "Try again later."})
+		answer = refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."}
 	default:
-		s.log.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "err", err)
-		web.Respond(w, http.StatusInternalServerError, refreshFailure{refreshBroken, "internal error", "Try again later."})
+		answer.MoreInfo = f.Known.Message
 	}
+	web.Respond(w, f.Status, answer)
+}
+
+// refreshToken returns the handler of a refresh. Its credentials are no account's, so it is no endpoint of the API.
+func refreshToken(api *face.API) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet { // the mux also accepts HEAD, whose response would lose the new token
+			w.Header().Set("Allow", http.MethodGet)
+			api.Refuse(w, face.Failure{Status: http.StatusMethodNotAllowed})
+			return
+		}
+		in, problem := readRefresh(r.URL.RawQuery)
+		if problem != "" {
+			web.Respond(w, http.StatusBadRequest, refreshFailure{refreshBad, problem, "The request is wrong."})
+			return
+		}
+		token, err := api.Service.RefreshToken(r.Context(), in)
+		if err != nil {
+			api.Fail(w, r, err)
+			return
+		}
+		web.Respond(w, http.StatusOK, accessToken{token.Secret.Reveal(), int64(token.Remaining / time.Second)})
+	})
 }
 
 // readRefresh parses the query of a refresh, or returns the problem with it, without quoting it. Our
@@ -111,9 +123,4 @@ func readRefresh(raw string) (in verify.RefreshRequest, problem string) {
 		in.Validity = time.Duration(seconds) * time.Second
 	}
 	return in, ""
-}
-
-// refuseRefresh answers requests that don't match the refresh's path or method.
-func refuseRefresh(w http.ResponseWriter, status int) {
-	web.Respond(w, status, refreshFailure{refreshBad, http.StatusText(status), "The request is wrong."})
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -81,7 +82,7 @@ func userFilter(q query) (verify.UserFilter, error) {
 	return f, nil
 }
 
-func (s *Server) users(c *call, app verify.ID) (any, error) {
+func (s *Server) users(c face.Call, app verify.ID) (any, error) {
 	q, err := parse(c.URL.RawQuery, userFilters, slices.Sorted(maps.Keys(userOrders)))
 	if err != nil {
 		return nil, err
@@ -91,55 +92,55 @@ func (s *Server) users(c *call, app verify.ID) (any, error) {
 		return nil, err
 	}
 	p := verify.Page{Order: userOrders[q.sort], Descending: q.descending, Offset: q.offset, Limit: q.limit}
-	entries, total, err := s.verify.Users(c.Context(), c.acct, app, f, p)
+	entries, total, err := s.Service.Users(c.Context(), c.Account, app, f, p)
 	if err != nil {
 		return nil, err
 	}
 	return listOf(entries, q, total, s.wireUser), nil
 }
 
-// name returns the user's id in a call's path. It may contain a slash, written as %2F. The service
+// userName returns the user's id in a call's path. It may contain a slash, written as %2F. The service
 // refuses such an id, because a proxy may have read the slash as the end of the id.
-func (c *call) name() string { return c.PathValue("user") }
+func userName(c face.Call) string { return c.PathValue("user") }
 
-func (s *Server) user(c *call, app verify.ID) (any, error) {
-	u, err := s.verify.User(c.Context(), c.acct, app, c.name())
+func (s *Server) user(c face.Call, app verify.ID) (any, error) {
+	u, err := s.Service.User(c.Context(), c.Account, app, userName(c))
 	if err != nil {
 		return nil, err
 	}
 	return s.wireUser(u), nil
 }
 
-func (s *Server) deleteUser(c *call, app verify.ID) (any, error) {
-	return nil, s.verify.DeleteUser(c.Context(), c.acct, app, c.name())
+func (s *Server) deleteUser(c face.Call, app verify.ID) (any, error) {
+	return nil, s.Service.DeleteUser(c.Context(), c.Account, app, userName(c))
 }
 
-func (s *Server) associate(c *call, app verify.ID) (any, error) {
-	r := verify.AssociateRequest{Address: c.in.Text("address"), DisplayName: c.in.Text("display_name"), Channel: method(&c.in)}
-	if c.in.Problems != nil {
-		return nil, invalidFrom(c.in, nil)
+func (s *Server) associate(c face.Call, app verify.ID) (any, error) {
+	r := verify.AssociateRequest{Address: c.In.Text("address"), DisplayName: c.In.Text("display_name"), Channel: method(&c.In)}
+	if c.In.Problems != nil {
+		return nil, invalidFrom(c.In, nil)
 	}
-	return nil, s.verify.Associate(c.Context(), c.acct, app, c.name(), r)
+	return nil, s.Service.Associate(c.Context(), c.Account, app, userName(c), r)
 }
 
-func (s *Server) dissociate(c *call, app verify.ID) (any, error) {
-	return nil, s.verify.Dissociate(c.Context(), c.acct, app, c.name())
+func (s *Server) dissociate(c face.Call, app verify.ID) (any, error) {
+	return nil, s.Service.Dissociate(c.Context(), c.Account, app, userName(c))
 }
 
-func (s *Server) loginStart(c *call, app verify.ID) (any, error) {
-	r := verify.LoginRequest{DisplayName: c.in.Text("display_name"), Channel: method(&c.in)}
-	if c.in.Problems != nil {
-		return nil, invalidFrom(c.in, nil)
+func (s *Server) loginStart(c face.Call, app verify.ID) (any, error) {
+	r := verify.LoginRequest{DisplayName: c.In.Text("display_name"), Channel: method(&c.In)}
+	if c.In.Problems != nil {
+		return nil, invalidFrom(c.In, nil)
 	}
-	return nil, s.verify.LoginStart(c.Context(), c.acct, app, c.name(), r)
+	return nil, s.Service.LoginStart(c.Context(), c.Account, app, userName(c), r)
 }
 
-func (s *Server) validate(c *call, app verify.ID) (any, error) {
-	code, number := validationCode(&c.in)
-	if c.in.Problems != nil {
-		return nil, invalidFrom(c.in, nil)
+func (s *Server) validate(c face.Call, app verify.ID) (any, error) {
+	code, number := validationCode(&c.In)
+	if c.In.Problems != nil {
+		return nil, invalidFrom(c.In, nil)
 	}
-	out, err := s.verify.Validate(c.Context(), c.acct, app, c.name(), code, number)
+	out, err := s.Service.Validate(c.Context(), c.Account, app, userName(c), code, number)
 	if err == nil && !out.Approved {
 		err = errWrong
 	}

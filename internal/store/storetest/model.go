@@ -326,12 +326,12 @@ func (m *machine) check(rt *rapid.T) call {
 }
 
 // check spends a guess, and tells the verification's user.
-func (m *model) check(v verify.Verification, g verify.Guess, now time.Time) (any, error) {
+func (m *model) check(v verify.Verification, g verify.Guess, now time.Time) (verify.Outcome, error) {
 	d := m.destination(v.Project, v.To)
 	u, there := m.users[userOf{v.Application, v.User}]
 	out, err := u.Check(&v, &d, g, now)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	m.verifications[v.ID] = v
 	// A success says nothing of a number whose row is gone.
@@ -596,7 +596,9 @@ func (m *machine) checkUser(rt *rapid.T) call {
 			if !ok {
 				return nil, verify.ErrNoCode
 			}
-			return model.check(v, g, now)
+			out, err := model.check(v, g, now)
+			out.Verification = v.ID
+			return out, err
 		},
 	}
 }

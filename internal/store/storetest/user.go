@@ -142,15 +142,18 @@ func usersLifeIsKept(t *testing.T, s suite) {
 	p.is(verify.ValidationPending, string(p.to), first.ID, 1)
 	_, err := p.begin(verify.UserStart{})
 	wantError(t, "login before validation", err, verify.ErrNotValidated)
-	if out, err := p.types("000000"); err != nil || out != wrongWith(4) {
-		t.Errorf("a wrong code: got %+v, %v", out, err)
+	guessed := wrongWith(4)
+	guessed.Verification = first.ID
+	if out, err := p.types("000000"); err != nil || out != guessed {
+		t.Errorf("a wrong code: got %+v, %v; want %+v", out, err, guessed)
 	}
 	p.is(verify.ValidationPending, string(p.to), first.ID, 1)
 	k.clock.advance(time.Minute)
 	p.validates()
 	p.is(verify.Validated, string(p.to), first.ID, 2)
-	_, err = p.types(secret)
+	out, err := p.types(secret)
 	wantError(t, "the same code again", err, verify.ErrApproved)
+	equal(t, "whose code was guessed again", out.Verification, first.ID)
 
 	second := p.login()
 	p.is(verify.Validated, string(p.to), second.ID, 2)

@@ -1,0 +1,226 @@
+// Package face is what the faces, the APIs that callers see, have in common. An [API] authenticates a request,
+// reads its body, and sorts what went wrong; a [Shape] says how one vendor writes each of these. A face below this
+// package adds its operations and its words, and holds no rules.
+package face
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/internal/outage"
+	"github.com/countersign/countersign/internal/record"
+	"github.com/countersign/countersign/internal/request"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
+)
+
+// An API answers the requests of one face.
+type API struct {
+	Service *verify.Service
+	Log     *outage.Log
+	Shape
+}
+
+// A Shape is how an API writes what all of them do.
+type Shape struct {
+	// Authenticate returns the account that a request's credentials open, or [verify.ErrUnauthenticated].
+	Authenticate func(*verify.Service, *http.Request) (*verify.Account, error)
+	// Challenge is the WWW-Authenticate of the answer to a request without valid credentials; "" is none.
+	Challenge string
+
+	// Types are the media types of bodies. Requests of the methods POST, PUT and PATCH have a body. An
+	// Optional one may be missing: then it has no fields, and no type either.
+	Types    []string
+	Optional bool
+
+	// Fields are the published names of the service's fields.
+	Fields map[verify.Field]string
+	// Statuses are those of the errors that callers may see. An error of another kind is the server's own
+	// fault: it is logged whole, and answered 500.
+	Statuses map[verify.Kind]int
+	// Refuse writes a failure. The headers that belong to it are set already.
+	Refuse func(http.ResponseWriter, Failure)
+}
+
+// A Failure is why a request is refused.
+type Failure struct {
+	// Status is the shape's for the kind of the error. Without one, it is what HTTP says: 400, 413 and 415 for
+	// a body that can't be read, 404 and 405 for what isn't served, 500 for the server's own fault.
+	Status int
+	// Known is what the service says; nil: it doesn't know of the request, or the fault is the server's own.
+	Known *verify.Error
+	// Invalid is all that is wrong with the fields; nil: something else is wrong.
+	Invalid *Invalid
+}
+
+// A Call is one authenticated request.
+type Call struct {
+	*http.Request
+	Account *verify.Account
+	In      request.Fields // none without a body
+}
+
+// Endpoint makes a handler of a function that returns the answer; a nil answer has no body.
+func (a *API) Endpoint(f func(Call) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, err := a.answer(r, f)
+		switch {
+		case err != nil:
+			a.Fail(w, r, err)
+		case answer == nil:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			web.Respond(w, http.StatusOK, answer)
+		}
+	})
+}
+
+func (a *API) answer(r *http.Request, f func(Call) (any, error)) (any, error) {
+	acct, err := a.Authenticate(a.Service, r)
+	if err != nil {
+		return nil, err
+	}
+	c := Call{Request: r, Account: acct}
+	if !a.hasBody(r) {
+		return f(c)
+	}
+	if request.Large(r) {
+		leave, err := a.Service.ReadLarge(acct)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+	c.In, err = request.Read(r, a.Types...)
+	if err != nil && !(a.Optional && errors.Is(err, request.ErrEmpty)) {
+		return nil, err
+	}
+	return f(c)
+}
+
+func (a *API) hasBody(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		return !a.Optional || r.ContentLength != 0
+	}
+	return false
+}
+
+// Fail answers with an error in the API's shape, with the headers that belong to it, and notes its code for the
+// request's line of the log.
+func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	var known *verify.Error
+	var bad *Invalid
+	record.Of(r.Context()).Code = codeOf(err)
+	switch {
+	case errors.Is(err, request.ErrUnreadable):
+		a.refuse(w, http.StatusBadRequest)
+	case errors.Is(err, request.ErrTooLarge):
+		a.refuse(w, http.StatusRequestEntityTooLarge)
+	case errors.Is(err, request.ErrMediaType):
+		a.refuse(w, http.StatusUnsupportedMediaType)
+	case errors.As(err, &bad):
+		a.Refuse(w, Failure{Status: a.Statuses[verify.Invalid], Invalid: bad})
+	case errors.As(err, &known) && len(known.Problems) > 0:
+		a.Refuse(w, Failure{Status: a.Statuses[verify.Invalid], Invalid: a.invalid(request.Fields{}, known)})
+	case errors.As(err, &known) && a.Statuses[known.Kind] != 0:
+		a.explain(w, r, known, err)
+	default:
+		a.Log.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "err", err)
+		a.refuse(w, http.StatusInternalServerError)
+	}
+}
+
+// explain answers with an error that the caller may see.
+func (a *API) explain(w http.ResponseWriter, r *http.Request, known *verify.Error, err error) {
+	switch known.Kind {
+	case verify.Unauthenticated:
+		if a.Challenge != "" {
+			w.Header().Set("WWW-Authenticate", a.Challenge)
+		}
+	case verify.Limited, verify.Unavailable:
+		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
+	}
+	if known.Kind == verify.Unavailable {
+		a.unavailable(r.Context(), known, err)
+	}
+	a.Refuse(w, Failure{Status: a.Statuses[known.Kind], Known: known})
+}
+
+// unavailable logs that a request was refused because of a fault on our side. It logs only some of them,
+// because an outage refuses all requests.
+func (a *API) unavailable(ctx context.Context, known *verify.Error, err error) {
+	if known.Code == verify.ErrNoStore.Code {
+		a.Log.DatabaseFailedContext(ctx, "request refused", err)
+		return
+	}
+	a.Log.FailedContext(ctx, "request refused, "+known.Code, slog.LevelWarn, "request refused", "code", known.Code, "err", err)
+}
+
+// Exact serves the routes of mux, and refuses all other requests in the API's shape: see [web.Exact].
+func (s *Shape) Exact(mux *http.ServeMux) http.Handler { return web.Exact(mux, s.refuse) }
+
+// Away returns a handler that answers 503 while there is no database yet.
+func (s *Shape) Away() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", web.Seconds(verify.ErrNoStore.RetryAfter))
+		s.Refuse(w, Failure{Status: http.StatusServiceUnavailable, Known: verify.ErrNoStore})
+	})
+}
+
+// refuse answers with a status of which the service knows nothing.
+func (s *Shape) refuse(w http.ResponseWriter, status int) { s.Refuse(w, Failure{Status: status}) }
+
+// codeOf returns an error's code for the log.
+func codeOf(err error) string {
+	var bad *Invalid
+	if errors.As(err, &bad) {
+		return "invalid"
+	}
+	return cmp.Or(request.CodeOf(err), verify.CodeOf(err))
+}
+
+// An Invalid is the error of a request with bad fields: all of them, by their published names in alphabetical
+// order. A field that couldn't be read has one problem.
+type Invalid struct{ Problems []Problem }
+
+// A Problem is one error in a field.
+type Problem struct {
+	Field, Message string // the message doesn't name the field
+	TooLong        bool
+}
+
+// Invalid returns an [Invalid] that names every bad field: those that couldn't be read, and those that break the
+// service's rules.
+func (s *Shape) Invalid(in request.Fields, rules error) error { return s.invalid(in, rules) }
+
+func (s *Shape) invalid(in request.Fields, rules error) *Invalid {
+	var bad Invalid
+	for name, message := range in.Problems {
+		bad.Problems = append(bad.Problems, Problem{name, message, false})
+	}
+	var refused *verify.Error
+	if errors.As(rules, &refused) {
+		for _, p := range refused.Problems {
+			if name := s.Fields[p.Field]; in.Problems[name] == "" {
+				bad.Problems = append(bad.Problems, Problem{name, p.Message, p.TooLong})
+			}
+		}
+	}
+	slices.SortStableFunc(bad.Problems, func(a, b Problem) int { return strings.Compare(a.Field, b.Field) })
+	return &bad
+}
+
+// Error returns all problems in one sentence.
+func (e *Invalid) Error() string {
+	all := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		all[i] = p.Field + " " + p.Message
+	}
+	return strings.Join(all, "; ")
+}
