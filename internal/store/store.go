@@ -228,7 +228,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 			return verify.ErrBusy
 		}
 		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
-			return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
+			return fmt.Errorf("start verification %v: it exists already", v.ID)
 		}
 		d := r.destination(o.destination)
 		if err := r.withPhone(&d.value, v.Calling > 0, func() error { return begin(r, &started, &d.value, now) }); err != nil {
