@@ -494,7 +494,7 @@ var mutants = []mutant{
 	},
 	{
 		"reveal-unrecorded", "Showing a whole number is recorded in the audit log.",
-		[]edit{{"cmd/countersign/verification.go", `done("verification reveal"`, `done(""`}},
+		[]edit{{"internal/admin/verification.go", `did("verification reveal"`, `did(""`}},
 		test{"./cmd/countersign", "^TestScripts$/^verification$"},
 	},
 	{

@@ -20,7 +20,6 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/store/pool"
@@ -35,9 +34,9 @@ type Store struct {
 	w     *writer
 	probe probe
 
-	abandoned   abandoned
-	sweptFrom   earliest // for the next look at hints
-	knownLimits *lru.Cache[verify.ProjectID, knownLimits]
+	abandoned abandoned
+	sweptFrom earliest // for the next look at hints
+	limits    *limitCache
 
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
@@ -120,7 +119,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
-	s.knownLimits, _ = lru.New[verify.ProjectID, knownLimits](maxCached)       // fails only for sizes below 1
+	s.limits = newLimitCache(s.readLimits)
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -229,7 +228,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 			return verify.ErrBusy
 		}
 		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
-			return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
+			return fmt.Errorf("start verification %v: it exists already", v.ID)
 		}
 		d := r.destination(o.destination)
 		if err := r.withPhone(&d.value, v.Calling > 0, func() error { return begin(r, &started, &d.value, now) }); err != nil {
@@ -316,7 +315,7 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 // Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns no verification if there
 // is none to take, and the end of the attempt before if that has lost its lease.
 func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (claimed *verify.Verification, lost *verify.Delivery, err error) {
-	limits, err := s.limits(ctx, o.Verification.Project)
+	limits, err := s.limits.of(ctx, o.Verification.Project)
 	if err != nil {
 		return nil, nil, err
 	}
