@@ -135,6 +135,12 @@ type StartRequest struct {
 	Length   *int
 	Life     *int // seconds
 	Attempts *int
+
+	// Application has the settings; zero: the account's, which is the project's default one.
+	Application ID
+	Purpose     Purpose // "": [MFA]
+	// Supersedes ends the older verifications of the number and purpose: none of their codes is right any more.
+	Supersedes bool
 }
 
 // terms are a request's settled settings: what a verification freezes when it starts.
@@ -150,6 +156,9 @@ type terms struct {
 	ours     bool // what is said is, and a voice can say it in other languages
 	approval Approval
 	asker    string
+
+	purpose    Purpose
+	supersedes bool
 
 	fallbacks []Fallback
 }
@@ -221,7 +230,8 @@ func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms,
 // terms decides how the code is made, and how long and how often it can be guessed.
 func (p *problems) terms(acct *Account, r StartRequest) terms {
 	b, app := profiles[acct.Project.Profile], &acct.Application
-	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix, approval: acct.Project.Profile.approval()}
+	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix, approval: acct.Project.Profile.approval(),
+		purpose: p.purpose(r.Purpose), supersedes: r.Supersedes}
 	t.length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength)
 	if t.length > 0 && t.format.Bits(t.length) < b.minBits {
 		p.add(FieldLength, "is too short for a secure code")

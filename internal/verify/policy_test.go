@@ -153,19 +153,19 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 	}{
 		{
 			"compat's own", Compat, Application{}, StartRequest{Channel: SMS, To: number1},
-			terms{number1, public, approvedText(SMS), "", code.Numeric, 6, time.Hour, 3, true, ByCode, "", nil},
+			terms{number1, public, approvedText(SMS), "", code.Numeric, 6, time.Hour, 3, true, ByCode, "", MFA, false, nil},
 		}, {
 			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
-			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5, true, AfterKey, "", nil},
+			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5, true, AfterKey, "", MFA, false, nil},
 		}, {
 			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
-			terms{number1, "+12025550111", approvedText(SMS), "", code.Alpha, 8, 2 * time.Minute, 2, true, ByCode, "", nil},
+			terms{number1, "+12025550111", approvedText(SMS), "", code.Alpha, 8, 2 * time.Minute, 2, true, ByCode, "", MFA, false, nil},
 		}, {
 			"the request's", Standard, app, request,
-			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4, false, AfterKey, "", nil},
+			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4, false, AfterKey, "", MFA, false, nil},
 		}, {
 			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
-			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4, true, AfterKey, "", nil},
+			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4, true, AfterKey, "", MFA, false, nil},
 		},
 	} {
 		acct := account(tt.profile)
