@@ -20,6 +20,7 @@ import (
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // database are the flags of every command that works on a database, also while a server runs on it.
@@ -179,7 +180,7 @@ func (c *policyFlags) set(p *verify.Project) error {
 		wrong = append(wrong, "name: must be 1 to 100 characters")
 	}
 	wrong = append(wrong, setList(c.Sender, "--sender", &p.Senders, &p.AnySender, "public", verify.ParseSender)...)
-	wrong = append(wrong, setList(c.LinkHost, "--link-host", &p.LinkHosts, &p.AnyLink, "none", verify.ParseHost)...)
+	wrong = append(wrong, setList(c.LinkHost, "--link-host", &p.LinkHosts, &p.AnyLink, "none", wording.ParseHost)...)
 	wrong = append(wrong, c.reach(p, before)...)
 	if problem := p.Style.Problem(); problem != "" {
 		wrong = append(wrong, "--webotp, --android-hash: "+problem)

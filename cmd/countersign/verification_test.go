@@ -181,18 +181,18 @@ func TestTimelines(t *testing.T) {
 		want     []string
 		next     string
 	}{
-		"just started": {verify.Verification{Delivery: verify.Sending, Attempt: 1, DueAt: at(20)}, nil, 1,
+		"just started": {verify.Verification{Progress: verify.Progress{Delivery: verify.Sending, Attempt: 1, DueAt: at(20)}}, nil, 1,
 			[]string{"0 started sms"}, "attempt 1 has until 2026-11-28T12:00:20.000Z"},
-		"waits for a retry": {verify.Verification{Delivery: verify.Queued, Attempt: 1, DueAt: at(3)}, []verify.Delivery{attempt(1, "a", verify.Errored, verify.ReasonUnreachable, 1, 2)}, 2,
+		"waits for a retry": {verify.Verification{Progress: verify.Progress{Delivery: verify.Queued, Attempt: 1, DueAt: at(3)}}, []verify.Delivery{attempt(1, "a", verify.Errored, verify.ReasonUnreachable, 1, 2)}, 2,
 			[]string{"0 started sms", "1 attempt 1 sms a", "2 errored 1 sms a unreachable"}, "next attempt at 2026-11-28T12:00:03.000Z"},
-		"waits for a receipt": {verify.Verification{Delivery: verify.Sent, Attempt: 1, DueAt: at(22)}, []verify.Delivery{attempt(1, "a", verify.Accepted, verify.NoReason, 1, 2)}, 3,
+		"waits for a receipt": {verify.Verification{Progress: verify.Progress{Delivery: verify.Sent, Attempt: 1, DueAt: at(22)}}, []verify.Delivery{attempt(1, "a", verify.Accepted, verify.NoReason, 1, 2)}, 3,
 			[]string{"0 started sms", "1 attempt 1 sms a", "2 accepted 1 sms a"}, "its receipt is awaited until 2026-11-28T12:00:22.000Z"},
-		"went on by a call": {verify.Verification{Delivery: verify.Failed, Attempt: 2}, []verify.Delivery{received, call}, 40,
+		"went on by a call": {verify.Verification{Progress: verify.Progress{Delivery: verify.Failed, Attempt: 2}}, []verify.Delivery{received, call}, 40,
 			[]string{"0 started sms", "1 attempt 1 sms a", "2 accepted 1 sms a", "5 receipt 1 failed sms a unreachable", "6 attempt 2 voice trunk",
 				"30 refused 2 voice trunk no_key rang 3s, talked 20s, 0 keys, status 200"}, ""},
-		"its server died, it expired": {verify.Verification{Delivery: verify.Failed, Attempt: 1, Guesses: 1}, []verify.Delivery{lost}, 700,
+		"its server died, it expired": {verify.Verification{Progress: verify.Progress{Delivery: verify.Failed, Attempt: 1, Guesses: 1}}, []verify.Delivery{lost}, 700,
 			[]string{"0 started sms", "20 unknown 1 sms lease_lost", "600 expired after 1 of 5 guesses"}, ""},
-		"canceled": {verify.Verification{Status: verify.Canceled, EndedAt: at(7), Delivery: verify.Failed}, nil, 8,
+		"canceled": {verify.Verification{Progress: verify.Progress{Status: verify.Canceled, EndedAt: at(7), Delivery: verify.Failed}}, nil, 8,
 			[]string{"0 started sms", "7 canceled after 0 of 5 guesses"}, ""},
 	} {
 		v := tt.v

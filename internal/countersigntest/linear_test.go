@@ -269,7 +269,8 @@ type naiveRow struct {
 
 func (s *naive) start(_ string, attempts int) any {
 	return &naiveRow{v: verify.Verification{
-		ID: verify.NewID(s.now), MaxAttempts: attempts, ExpiresAt: s.now.Add(linearLife * time.Second),
+		ID:    verify.NewID(s.now),
+		Terms: verify.Terms{MaxAttempts: attempts, ExpiresAt: s.now.Add(linearLife * time.Second)},
 	}}
 }
 

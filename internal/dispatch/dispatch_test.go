@@ -321,9 +321,9 @@ func startAndDieWith(t *testing.T, k *countersigntest.Kit, keys *keyset.Set, lea
 	t.Helper()
 	acct := k.Account()
 	v := &verify.Verification{
-		ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID,
-		Channel: verify.SMS, To: to, Purpose: verify.MFA, Text: "Code {code}", Format: "numeric", Length: 6,
-		MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour), KeyID: keys.Primary(), CodeMAC: []byte{1},
+		ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.MFA,
+		Terms: verify.Terms{Channel: verify.SMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour)},
+		Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},
 	}
 	var err error
 	if v.SealedCode, err = keys.Seal(v.KeyID, v.Binding(), "493817"); err != nil {

@@ -119,6 +119,50 @@ func TestAnOutageCountsNoMessageThatWaits(t *testing.T) {
 	}
 }
 
+// The database goes away right after a start's commit, and the lease ends before the message's turn comes. It
+// hasn't left us: it is sent when the database is back, once, also where only one message may go out.
+func TestAnOutageCountsNoMessageWhoseTurnItIs(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{1, 3} {
+		t.Run(fmt.Sprint(most), func(t *testing.T) {
+			t.Parallel()
+			var starts, isAway atomic.Bool
+			var refused atomic.Int32
+			w := &way{name: "a"}
+			var k *countersigntest.Kit
+			k = countersigntest.New(t, countersigntest.Options{
+				Carriers: []carrier.Carrier{w}, MaxMessages: most, Unattended: true, // so only the start and the worker write
+				Commit: func(_ int, commit func() error) error {
+					if isAway.Load() {
+						refused.Add(1)
+						return errAway
+					}
+					if err := commit(); err != nil || !starts.CompareAndSwap(true, false) {
+						return err
+					}
+					isAway.Store(true)
+					k.Clock.Advance(lease + time.Second)
+					return nil
+				},
+			})
+			starts.Store(true)
+			id := k.Start(to, "")
+			k.Await("a lease that isn't renewed, twice", func() bool { return refused.Load() > 1 })
+			isAway.Store(false)
+			k.Await("the call", func() bool {
+				k.Advance(lease) // whoever takes it for lost does so now
+				return len(w.seen()) > 0
+			})
+			if diff := cmp.Diff([]string{"a accepted "}, attempts(t, k, settled(t, k, id))); diff != "" {
+				t.Errorf("attempts (-want +got):\n%s", diff)
+			}
+			if n := len(w.seen()); n != 1 {
+				t.Errorf("the carrier was called %d times, want 1", n)
+			}
+		})
+	}
+}
+
 // An attempt's end is recorded when the database is back, also long after the lease.
 func TestAnAttemptIsSettledAfterItsLease(t *testing.T) {
 	t.Parallel()

@@ -52,9 +52,9 @@ func TestEachEndOfAnAttemptIsCounted(t *testing.T) {
 			k := countersigntest.New(t, countersigntest.Options{Unattended: true})
 			keys, acct := keysOf(t, k), k.Account()
 			v := &verify.Verification{
-				ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID,
-				Channel: tt.channel, To: to, Purpose: verify.MFA, Text: "Code {code}", Format: "numeric", Length: 6,
-				MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour), KeyID: keys.Primary(), CodeMAC: []byte{1}, SealedCode: tt.sealed,
+				ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.MFA,
+				Terms: verify.Terms{Channel: tt.channel, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour)},
+				Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}, SealedCode: tt.sealed},
 			}
 			var err error
 			if v.SealedCode == nil {

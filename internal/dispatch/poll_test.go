@@ -60,9 +60,9 @@ func orphan(t *testing.T, k *countersigntest.Kit, p verify.ProjectID, to phone.N
 	t.Helper()
 	keys := keysOf(t, k)
 	v := &verify.Verification{
-		ID: verify.NewID(k.Clock.Now()), Project: p, Application: k.Account().Application.ID,
-		Channel: verify.SMS, To: to, Purpose: verify.MFA, Text: "Code {code}", Format: "numeric", Length: 6,
-		MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(10 * time.Hour), KeyID: keys.Primary(), CodeMAC: []byte{1},
+		ID: verify.NewID(k.Clock.Now()), Project: p, Application: k.Account().Application.ID, Purpose: verify.MFA,
+		Terms: verify.Terms{Channel: verify.SMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(10 * time.Hour)},
+		Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},
 	}
 	var err error
 	if v.SealedCode, err = keys.Seal(v.KeyID, v.Binding(), "493817"); err != nil {

@@ -17,8 +17,8 @@ const (
 	inRoute     = "./internal/route"
 	inSyniverse = "./internal/face/syniverse"
 	inSystem    = "./internal/system"
-	inTemplate  = "./internal/template"
 	inProvider  = "./internal/carrier/provider"
+	inWording   = "./internal/wording"
 )
 
 // Files that several mutants change.
@@ -98,7 +98,7 @@ var mutants = []mutant{
 	},
 	{
 		"start-without-its-key", "A verification records the key and the client's address that started it.",
-		[]edit{{"internal/verify/verify.go", "		APIKey:      acct.KeyID,\n", ""}},
+		[]edit{{"internal/verify/verify.go", ", APIKey: acct.KeyID,", ","}},
 		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
 	},
 	{
@@ -243,7 +243,7 @@ var mutants = []mutant{
 	},
 	{
 		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
-		[]edit{{"internal/verify/template.go", `codeMark  = "\x01"`, `codeMark  = placeholder`}},
+		[]edit{{"internal/wording/wording.go", `CodeMark    = "\x01"`, `CodeMark    = Placeholder`}},
 		test{inVerify, "^TestATextIsFilledIn$"},
 	},
 	{
@@ -285,13 +285,13 @@ var mutants = []mutant{
 	},
 	{
 		"site-ends-like-the-projects", "A site whose name merely ends like the project's site isn't one of its subdomains.",
-		[]edit{{"internal/verify/link.go", `strings.HasSuffix(host, "."+own)`, "strings.HasSuffix(host, own)"}},
-		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
+		[]edit{{"internal/wording/site.go", `strings.HasSuffix(host, "."+site)`, "strings.HasSuffix(host, site)"}},
+		test{inWording, "^TestATextNamesItsOwnWebSitesOnly$"},
 	},
 	{
 		"code-bound-to-any-site", "A text can bind its code only to one of the project's sites.",
-		[]edit{{"internal/verify/link.go", "if !p.owns(line[1]) {", "if !p.owns(line[1]) && false {"}},
-		test{inVerify, "^TestATextNamesTheProjectsWebSitesOnly$"},
+		[]edit{{"internal/wording/site.go", "if !s.may(line[1]) {", "if !s.may(line[1]) && false {"}},
+		test{inWording, "^TestATextNamesItsOwnWebSitesOnly$"},
 	},
 
 	// Listeners and the disk.
@@ -406,7 +406,7 @@ var mutants = []mutant{
 	},
 	{
 		"change-without-audit", "No change to a project or a key is committed without the entry that says who made it.",
-		[]edit{{"internal/store/destination.go", "			return fmt.Errorf(\"write audit: %w\", err)\n", "			return nil\n"}},
+		[]edit{{"internal/store/destination.go", "		return fmt.Errorf(\"write audit: %w\", err)\n", "		return nil\n"}},
 		test{inStore, "^TestWithoutItsAuditNothingChanges$/^SQLite$"},
 	},
 
@@ -669,13 +669,18 @@ var mutants = []mutant{
 	},
 	{
 		"aborted-move-keeps-pending", "A server that returns to a file after an aborted move doesn't accept its pending codes.",
-		[]edit{{"internal/store/mark.go", "\tif m.moved {\n\t\tif a.Voided", "\tif false {\n\t\tif a.Voided"}},
+		[]edit{{"internal/store/mark.go", "\tif m.moved {\n\t\ta.Voided", "\tif false {\n\t\ta.Voided"}},
 		test{inStore, "^TestAbortOfAWholeMoveVoidsWhatIsPending$"},
 	},
 	{
 		"void-by-steps-only", "A voided verification is accepted by no replica, even while the rows are still being voided.",
 		[]edit{{"internal/store/backup.go", "if s.markVoid != nil {", "if false {"}},
 		test{inStore, "^TestVoidBesideReplicas$"},
+	},
+	{
+		"void-unrecorded", "A void that stops halfway is recorded in the audit log with what it voided.",
+		[]edit{{"internal/store/backup.go", "return count(ctx, tx, voided+n)", "return nil"}},
+		test{inStore, "^TestAStoppedVoidSaysHowManyItVoided$"},
 	},
 	{
 		"crash-voids", "A crashed server has lost nothing, so its pending codes stay valid.",
@@ -925,7 +930,7 @@ var mutants = []mutant{
 	{
 		"outage-gives-up-what-waits", "Messages that wait during a database outage are sent afterwards and don't count as lost.",
 		[]edit{{leaseFile, "if !unavailable(s.err) || d.calls.Err() != nil {", "if true {"}, {dispatchFile, "case unavailable(s.err):", "case unavailable(s.err) && d.calls.Err() != nil:"}},
-		test{inDispatch, "^TestAnOutageCountsNoMessageThatWaits$"},
+		test{inDispatch, "^TestAnOutageCountsNoMessageWhoseTurnItIs$"},
 	},
 	{
 		"missing-key-delays-others", "A server that lacks a message's key doesn't delay a server that has it.",
@@ -1075,7 +1080,7 @@ var mutants = []mutant{
 	// The wire.
 	{
 		"name-twice-in-a-body", "A body with a duplicate name is refused.",
-		[]edit{{"internal/request/request.go", "members(body) != len(all)", "members(body) < len(all)"}},
+		[]edit{{"internal/request/request.go", "if _, twice := all[name]; twice {", "if false {"}},
 		test{inRequest, "^FuzzObject$"}, // its seeds
 	},
 	{
@@ -1130,8 +1135,8 @@ var mutants = []mutant{
 	},
 	{
 		"escape-not-read", "An escaped dollar sign in a template doesn't begin a name.",
-		[]edit{{"internal/template/template.go", "if i > 0 && text[i-1] == '\\\\' {", "if i > 0 && text[i-1] == '\\\\' && text == \"\" {"}},
-		test{inTemplate, "^FuzzRender$"}, // its seeds
+		[]edit{{"internal/wording/template.go", "if i > 0 && text[i-1] == '\\\\' {", "if i > 0 && text[i-1] == '\\\\' && text == \"\" {"}},
+		test{inWording, "^FuzzRender$"}, // its seeds
 	},
 	{
 		"gsm-extension-counted-single", "A text is measured as networks bill it.",

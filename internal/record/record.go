@@ -50,10 +50,23 @@ func (r *recorded) Value(k any) any {
 
 // Of returns the record of a request, or one that nobody reads.
 func Of(ctx context.Context) *Record {
-	if r, ok := ctx.Value(key{}).(*Record); ok {
+	if r, ok := find(ctx); ok {
 		return r
 	}
 	return &Record{}
+}
+
+func find(ctx context.Context) (*Record, bool) {
+	r, ok := ctx.Value(key{}).(*Record)
+	return r, ok
+}
+
+// RequestID returns the id of a context's request; "" where there is none.
+func RequestID(ctx context.Context) string {
+	if r, ok := find(ctx); ok {
+		return r.RequestID
+	}
+	return ""
 }
 
 // Trace adds the ids of the request and of its verification to the request's span, if it is traced: by the latter
@@ -69,25 +82,35 @@ func (r *Record) Trace(ctx context.Context) {
 	}
 }
 
-// AddTo adds what is known, except the request's id, to a line of the log: all at once, so that the line grows
-// once.
-func (r *Record) AddTo(line *slog.Record) {
-	all := make([]slog.Attr, 0, 6)
-	text := func(name, value string) {
+// Append adds what is known to the attributes of a log line. One string holds all the ids: every request has
+// such a line.
+func (r *Record) Append(line []slog.Attr) []slog.Attr {
+	const length = 36 // of an id
+	var text [3 * length]byte
+	n := 0
+	for _, id := range [...]ID{r.Key, r.Application, r.Verification} {
+		if id != (ID{}) {
+			written, _ := uuid.UUID(id).MarshalText() // never fails
+			n += copy(text[n:], written)
+		}
+	}
+	ids := string(text[:n])
+	addText := func(name, value string) {
 		if value != "" {
-			all = append(all, slog.String(name, value))
+			line = append(line, slog.String(name, value))
 		}
 	}
-	id := func(name string, of ID) {
-		if of != (ID{}) {
-			all = append(all, slog.String(name, uuid.UUID(of).String()))
+	addID := func(name string, id ID) {
+		if id != (ID{}) {
+			line, ids = append(line, slog.String(name, ids[:length])), ids[length:]
 		}
 	}
-	text("address", r.Address)
-	text("project", r.Project)
-	id("key", r.Key)
-	id("application", r.Application)
-	id("verification", r.Verification)
-	text("code", r.Code)
-	line.AddAttrs(all...)
+	addText("address", r.Address)
+	addText("project", r.Project)
+	addID("key", r.Key)
+	addID("application", r.Application)
+	addID("verification", r.Verification)
+	addText("code", r.Code)
+	addText("request_id", r.RequestID)
+	return line
 }

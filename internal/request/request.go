@@ -82,13 +82,9 @@ func Read(r *http.Request, types ...string) (Fields, error) {
 			return Fields{}, ErrMediaType
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return Fields{}, ErrTooLarge
-	}
+	body, err := whole(r)
 	if err != nil {
-		return Fields{}, ErrUnreadable
+		return Fields{}, err
 	}
 	if !readable(params["charset"], body) {
 		return Fields{}, ErrMediaType
@@ -105,6 +101,24 @@ func Read(r *http.Request, types ...string) (Fields, error) {
 	return f, err
 }
 
+// whole reads a body. Most requests announce its length.
+func whole(r *http.Request) (body []byte, err error) {
+	if n := r.ContentLength; 0 < n && n <= MaxBody {
+		body = make([]byte, n)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, ErrTooLarge
+	case err != nil:
+		return nil, ErrUnreadable
+	}
+	return body, nil
+}
+
 // readable reports whether a text of a charset reads the same in UTF-8.
 func readable(charset string, text []byte) bool {
 	switch strings.ToLower(charset) {
@@ -117,36 +131,51 @@ func readable(charset string, text []byte) bool {
 }
 
 // object reads one JSON object. It refuses duplicate names: readers differ on which of the two
-// counts, so we and a proxy before us may disagree.
+// counts, so we and a proxy before us may disagree. Once the whole text is known to be valid, one pass finds
+// the members, at a fraction of what decoding them costs.
 func object(body []byte) (map[string]json.RawMessage, error) {
-	var all map[string]json.RawMessage
-	if json.Unmarshal(body, &all) != nil || all == nil || !utf8.Valid(body) || members(body) != len(all) {
+	if !json.Valid(body) || !utf8.Valid(body) || bytes.TrimSpace(body)[0] != '{' {
 		return nil, ErrUnreadable
 	}
-	maps.DeleteFunc(all, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
-	return all, nil
-}
-
-// members counts the members of a valid JSON object, including those with duplicate names. Every
-// member has one colon outside strings and nested values.
-func members(object []byte) (n int) {
+	all := make(map[string]json.RawMessage, 4)
 	depth, quoted := 0, false
-	for i := 0; i < len(object); i++ {
-		switch c := object[i]; {
+	begin, colon := 0, 0 // of the current member
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
 		case quoted && c == '\\':
 			i++ // an escaped character doesn't end a string
 		case c == '"':
 			quoted = !quoted
 		case quoted:
+		case c == ':' && depth == 1:
+			colon = i
+		case depth == 1 && (c == ',' || c == '}') && colon > begin:
+			name := memberName(body[begin:colon])
+			if _, twice := all[name]; twice {
+				return nil, ErrUnreadable
+			}
+			all[name] = bytes.TrimSpace(body[colon+1 : i])
+			begin = i + 1
 		case c == '{' || c == '[':
-			depth++
+			if depth++; depth == 1 {
+				begin = i + 1
+			}
 		case c == '}' || c == ']':
 			depth--
-		case c == ':' && depth == 1:
-			n++
 		}
 	}
-	return n
+	maps.DeleteFunc(all, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
+	return all, nil
+}
+
+// memberName decodes a member's name, which may have space around it.
+func memberName(raw []byte) (name string) {
+	raw = bytes.TrimSpace(raw)
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
+	json.Unmarshal(raw, &name)
+	return name
 }
 
 // formPlus restores the plus of a number that was sent in a form without escaping, which turns the plus

@@ -146,9 +146,6 @@ func Segments(text string) (n int) {
 	return n
 }
 
-// Fits reports whether text takes at most the given number of messages.
-func Fits(text string, segments int) bool { return Segments(text) <= segments }
-
 // Split returns the encoded messages that text takes: one septet in each byte
 // for GSM7, high byte first for UCS2. If there are several, each leaves room for
 // the six bytes (seven septets) of a [Header].

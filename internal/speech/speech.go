@@ -46,12 +46,6 @@ func (c Config) Check() (field, problem string) {
 	return "", ""
 }
 
-// Spells reports whether a locale has spelling words.
-func Spells(locale string) bool {
-	name, _ := Match(locale)
-	return voices()[name][as] != nil
-}
-
 // A Speaker makes the sound of calls. It is safe for concurrent use.
 type Speaker struct {
 	Config

@@ -164,7 +164,8 @@ func (s *Store) SetCalls(_ context.Context, p verify.ProjectID, id verify.ID, c 
 		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
 			return err
 		}
-		return audit(ctx, tx, now, Audit{Actor: actor, Action: "application set", Project: p, Detail: fmt.Sprintf("%s: %s", id.Base62(), c)})
+		by := Audit{Actor: actor, Action: "application set", Detail: fmt.Sprintf("%s: %s", id.Base62(), c)}
+		return audits(ctx, tx, now, p, []Audit{by})
 	})
 }
 

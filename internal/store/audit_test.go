@@ -3,6 +3,7 @@ package store_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// No change to a project or a key is there without the entry that says who made it.
+// No change of an operator's is there without the entry that says who made it.
 func TestWithoutItsAuditNothingChanges(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []struct {
@@ -52,6 +53,10 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 			p, k := verify.Project{ID: "p", Name: "One", Profile: verify.Compat}, verify.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "k", Hash: verify.HashKey("k")}
 			renamed := p
 			renamed.Name = "Two"
+			v := pending(time.Now(), number(1))
+			if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
 			for _, change := range []struct {
 				action string
 				do     func(store.Audit) error
@@ -72,6 +77,10 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 				{"key revoke", func(by store.Audit) error { _, err := s.RevokeKey(ctx, k.ID, by); return err }, func() bool {
 					all, err := s.Keys(ctx, "p")
 					return err == nil && !all[0].RevokedAt.IsZero()
+				}},
+				{"void", func(by store.Audit) error { _, err := s.VoidPending(ctx, by.Actor, by.Action); return err }, func() bool {
+					_, err := s.Check(ctx, guess(v, "000000"))
+					return errors.Is(err, verify.ErrCanceled)
 				}},
 			} {
 				by := store.Audit{Actor: "me", Action: change.action, Detail: "d"}
@@ -99,10 +108,57 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 			for _, a := range slices.Backward(all) {
 				got = append(got, a.Actor+": "+a.Action+" "+string(a.Project)+" "+a.Detail)
 			}
-			want := []string{"me: project create p d", "me: project policy p d", "me: key create p d", "me: key revoke p d"}
+			want := []string{"me: project create p d", "me: project policy p d", "me: key create p d", "me: key revoke p d", "me: void  voided 1 pending verifications"}
 			if !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// A void that is stopped halfway has voided as many as its entry says, and not one less.
+func TestAStoppedVoidSaysHowManyItVoided(t *testing.T) {
+	t.Parallel()
+	path := newFile(t)
+	s := openSQLite(t, path, nil, nil)
+	const n = 501 // more than one step
+	begun := time.Now()
+	started := make(chan error)
+	all := make([]*verify.Verification, n)
+	for i := range all {
+		all[i] = pending(begun.Add(time.Duration(i)*time.Millisecond-time.Second), number(i))
+		go func() { started <- s.Start(ctx, all[i], verify.Limits{}, time.Minute) }()
+	}
+	for range all {
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	last := all[n-1].ID
+	if _, err := raw.Exec(fmt.Sprintf(`CREATE TRIGGER stop BEFORE UPDATE ON verification WHEN NEW.id = x'%x' BEGIN SELECT RAISE(ABORT, 'stop'); END`, last[:])); err != nil {
+		t.Fatal(err)
+	}
+	voided, err := s.VoidPending(ctx, "me", "void")
+	if voided != n-1 || err == nil {
+		t.Errorf("got %d voided and error %v, want %d and one", voided, err, n-1)
+	}
+	if _, err := raw.Exec(`DROP TRIGGER stop`); err != nil {
+		t.Fatal(err)
+	}
+	if voided, err = s.VoidPending(ctx, "me", "void"); voided != 1 || err != nil {
+		t.Errorf("void again: got %d, %v; want 1", voided, err)
+	}
+	var got []string
+	entries, err := s.Audits(ctx, 10)
+	for _, a := range slices.Backward(entries) {
+		got = append(got, a.Detail)
+	}
+	if want := []string{"voided 500 pending verifications", "voided 1 pending verifications"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("audit: got %q, %v; want %q", got, err, want)
 	}
 }

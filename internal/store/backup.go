@@ -58,27 +58,49 @@ func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done
 // VoidPending cancels every pending verification, because a database that was restored doesn't know the
 // guesses that were spent since it was saved. It writes down who did it, and returns how many there were.
 // Others may work on the database meanwhile.
-func (s *Store) VoidPending(ctx context.Context, actor, action string) (voided int, err error) {
+func (s *Store) VoidPending(_ context.Context, actor, action string) (voided int, err error) {
+	return s.voidPending(Audit{Actor: actor, Action: action}, nil)
+}
+
+// voidPending does so in steps. Each step commits the audit's entry with it, so that the entry says how many
+// there were also if the steps are stopped halfway. The last step commits finally, if there is one.
+func (s *Store) voidPending(entry Audit, finally func(ctx context.Context, tx *sql.Tx) error) (voided int, err error) {
+	entry.ID = verify.NewID(s.now())
+	count := func(ctx context.Context, tx *sql.Tx, n int) error {
+		entry.Detail = fmt.Sprintf("voided %d pending verifications", n)
+		return audit(ctx, tx, entry)
+	}
 	if s.markVoid != nil {
-		if err := s.alone(s.markVoid); err != nil {
+		if err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+			if err := s.markVoid(ctx, tx, now); err != nil {
+				return err
+			}
+			return count(ctx, tx, 0)
+		}); err != nil {
 			return 0, err
 		}
 	}
 	// What was started before has ended by itself, also by a clock that is a day off.
 	after := verify.FirstID(s.now().Add(-verify.MaxLife - 24*time.Hour))
-	for end := false; !end; {
-		n := 0
-		err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
-			after, n, err = voidSome(ctx, tx, after, now)
-			end = after.IsZero()
-			return err
-		})
-		if err != nil {
+	for !after.IsZero() {
+		var last verify.ID
+		var n int
+		if err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) { // may run again
+			if last, n, err = voidSome(ctx, tx, after, now); err != nil {
+				return err
+			}
+			if last.IsZero() && finally != nil {
+				if err := finally(ctx, tx); err != nil {
+					return err
+				}
+			}
+			return count(ctx, tx, voided+n)
+		}); err != nil {
 			return voided, err
 		}
-		voided += n
+		after, voided = last, voided+n
 	}
-	return voided, s.Record(ctx, Audit{Actor: actor, Action: action, Detail: fmt.Sprintf("voided %d pending verifications", voided)})
+	return voided, nil
 }
 
 // voidSome looks at some verifications behind after, and cancels those that are pending. It returns the last

@@ -21,8 +21,9 @@ import (
 func pending(now time.Time, to phone.Number) *verify.Verification {
 	id := verify.NewID(now)
 	return &verify.Verification{
-		ID: id, Project: "p", Channel: verify.SMS, To: to, Purpose: verify.MFA, Text: "{code}", Length: 6,
-		MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour), CodeMAC: []byte("483920"), SealedCode: []byte("sealed"),
+		ID: id, Project: "p", Purpose: verify.MFA,
+		Terms: verify.Terms{Channel: verify.SMS, To: to, Text: "{code}", Length: 6, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
+		Code:  verify.Code{CodeMAC: []byte("483920"), SealedCode: []byte("sealed")},
 	}
 }
 

@@ -74,7 +74,8 @@ func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.
 		if rows == 0 {
 			return ErrNoDestination
 		}
-		return audit(ctx, tx, now, Audit{Actor: actor, Action: "destination reset", Project: p, Detail: fmt.Sprintf("%s after %d wrong guesses", n.Masked(), failures)})
+		by := Audit{Actor: actor, Action: "destination reset", Detail: fmt.Sprintf("%s after %d wrong guesses", n.Masked(), failures)}
+		return audits(ctx, tx, now, p, []Audit{by})
 	})
 }
 
@@ -87,27 +88,32 @@ type Audit struct {
 	Detail  string // never a whole number, a code or a secret
 }
 
-// Record writes down what an operator did.
+// Record writes down what an operator did that changes nothing.
 func (s *Store) Record(_ context.Context, a Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error { return audit(ctx, tx, now, a) })
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		a.ID = verify.NewID(now)
+		return audit(ctx, tx, a)
+	})
 }
 
 // audits writes down who made a change to a project.
 func audits(ctx context.Context, tx *sql.Tx, now time.Time, p verify.ProjectID, by []Audit) error {
 	for _, a := range by {
-		a.Project = p
-		if err := audit(ctx, tx, now, a); err != nil {
-			return fmt.Errorf("write audit: %w", err)
+		a.ID, a.Project = verify.NewID(now), p
+		if err := audit(ctx, tx, a); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func audit(ctx context.Context, tx *sql.Tx, now time.Time, a Audit) error {
-	id := verify.NewID(now)
-	_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, $2, $3, $4, $5)`,
-		id[:], a.Actor, a.Action, a.Project, a.Detail)
-	return err
+// audit writes an entry, or what has become of the one with its id.
+func audit(ctx context.Context, tx *sql.Tx, a Audit) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET detail = excluded.detail`, a.ID[:], a.Actor, a.Action, a.Project, a.Detail); err != nil {
+		return fmt.Errorf("write audit: %w", err)
+	}
+	return nil
 }
 
 // Audits lists what operators did, the newest first, at most n.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // A mark says that an SQLite file is moving to a PostgreSQL database, or has moved. Nobody may use the file
@@ -142,12 +144,17 @@ func AbortMove(ctx context.Context, path, actor string) (a Aborted, err error) {
 	}); err != nil {
 		return a, err
 	}
+	by := Audit{Actor: actor, Action: "migrate abort"}
 	if m.moved {
-		if a.Voided, err = s.VoidPending(ctx, actor, "migrate abort"); err != nil {
-			return a, err
-		}
-	} else if err := s.Record(ctx, Audit{Actor: actor, Action: "migrate abort", Detail: "half moved to " + m.to}); err != nil {
+		a.Voided, err = s.voidPending(by, unmark)
 		return a, err
 	}
-	return a, s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error { return unmark(ctx, tx) })
+	by.Detail = "half moved to " + m.to
+	return a, s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		if err := unmark(ctx, tx); err != nil {
+			return err
+		}
+		by.ID = verify.NewID(now)
+		return audit(ctx, tx, by)
+	})
 }

@@ -83,7 +83,7 @@ func TestHotStatementsLookUpByKey(t *testing.T) {
 		t.Helper()
 		ops := make([]op, n)
 		for i := range ops {
-			v := verify.Verification{ID: verify.NewID(time.Now()), Project: "p", To: phone.Number(fmt.Sprintf("+1202%07d", 5550000+i)), CodeMAC: []byte{}, User: "u"}
+			v := verify.Verification{ID: verify.NewID(time.Now()), Project: "p", User: "u", Terms: verify.Terms{To: phone.Number(fmt.Sprintf("+1202%07d", 5550000+i))}, Code: verify.Code{CodeMAC: []byte{}}}
 			ops[i] = op{destination: destinationKey{v.Project, v.To}, apply: func(r *rows, _ time.Time) error {
 				r.destination(destinationKey{v.Project, v.To}).dirty = true
 				r.insert(v)

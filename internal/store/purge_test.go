@@ -53,7 +53,7 @@ func TestPurgeReadsInStepsWhateverItFinds(t *testing.T) {
 			key := func(i int) destinationKey {
 				return destinationKey{"p", phone.Number(fmt.Sprintf("+1202%07d", 2000000+i))}
 			}
-			live, gone := verify.Verification{ID: verify.NewID(time.Now()), Project: "p", CodeMAC: []byte{}}, verify.NewID(time.Now())
+			live, gone := verify.Verification{ID: verify.NewID(time.Now()), Project: "p", Code: verify.Code{CodeMAC: []byte{}}}, verify.NewID(time.Now())
 			remember := op{apply: func(r *rows, _ time.Time) error {
 				r.insert(live)
 				for i := range numbers {

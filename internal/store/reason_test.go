@@ -45,8 +45,12 @@ func TestRowsOfOlderServersKeepTheirReasons(t *testing.T) {
 				{"a word of today", verify.ByCode, verify.Refused, "too_many_sends", verify.ReasonTooManySends},
 			} {
 				id := verify.NewID(time.Now())
-				v := &verify.Verification{ID: id, Project: "p", Channel: verify.Voice, To: "+12025550100", Approval: tt.approval, MaxAttempts: 3,
-					ExpiresAt: id.Time().Add(time.Hour), CodeMAC: []byte("m"), Delivery: verify.Failed, Attempt: 1}
+				v := &verify.Verification{
+					ID: id, Project: "p",
+					Terms:    verify.Terms{Channel: verify.Voice, To: "+12025550100", Approval: tt.approval, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
+					Code:     verify.Code{CodeMAC: []byte("m")},
+					Progress: verify.Progress{Delivery: verify.Failed, Attempt: 1},
+				}
 				d := verify.Delivery{Verification: id, Attempt: 1, Carrier: "c", Outcome: tt.outcome, StartedAt: id.Time(), EndedAt: id.Time()}
 				if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.insert(*v); r.ended(d); return nil }}); err != nil {
 					t.Fatal(err)

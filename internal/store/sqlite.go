@@ -177,8 +177,8 @@ type sqliteSession struct {
 	gone atomic.Bool // the file isn't where it was opened any more
 
 	version       int64 // of the data that the rows below were written to
-	verifications *simplelru.LRU[verify.ID, verify.Verification]
-	destinations  *simplelru.LRU[destinationKey, verify.Destination]
+	verifications *simplelru.LRU[verify.ID, *verify.Verification]
+	destinations  *simplelru.LRU[destinationKey, *verify.Destination]
 }
 
 func newSQLiteSession(path string) (*sqliteSession, error) {
@@ -190,8 +190,8 @@ func newSQLiteSession(path string) (*sqliteSession, error) {
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	s.verifications, _ = simplelru.NewLRU[verify.ID, verify.Verification](maxCached, nil) // fails only for sizes below 1
-	s.destinations, _ = simplelru.NewLRU[destinationKey, verify.Destination](maxCached, nil)
+	s.verifications, _ = simplelru.NewLRU[verify.ID, *verify.Verification](maxCached, nil) // fails only for sizes below 1
+	s.destinations, _ = simplelru.NewLRU[destinationKey, *verify.Destination](maxCached, nil)
 	return s, nil
 }
 
@@ -281,12 +281,12 @@ func (s *sqliteSession) commit(_ context.Context, r *rows) error {
 	}
 	for id, v := range r.verifications {
 		if v.dirty {
-			s.verifications.Add(id, v.value)
+			s.verifications.Add(id, &v.value)
 		}
 	}
 	for k, d := range r.destinations {
 		if d.dirty {
-			s.destinations.Add(k, d.value)
+			s.destinations.Add(k, &d.value)
 		}
 	}
 	return nil
@@ -318,17 +318,20 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 		return nil, err
 	}
 	for _, k := range r.destinationKeys(group) {
-		d, ok := s.destinations.Get(k)
-		if !ok {
-			s.selectDestination.BindText(1, string(k.project))
-			s.selectDestination.BindText(2, string(k.number))
-			var damaged, err error
-			if ok, err = one(s.selectDestination, func(q *direct.Stmt) { damaged = destinationLayout.read(&columns{Stmt: q}, &d) }); err != nil || damaged != nil {
-				return nil, errors.Join(err, damaged)
-			}
+		if known, ok := s.destinations.Get(k); ok {
+			r.destinations[k] = &row[verify.Destination]{value: *known, stored: true}
+			continue
+		}
+		s.selectDestination.BindText(1, string(k.project))
+		s.selectDestination.BindText(2, string(k.number))
+		d := &row[verify.Destination]{stored: true}
+		var damaged error
+		ok, err := one(s.selectDestination, func(q *direct.Stmt) { damaged = destinationLayout.read(&columns{Stmt: q}, &d.value) })
+		if err != nil || damaged != nil {
+			return nil, errors.Join(err, damaged)
 		}
 		if ok {
-			r.destinations[k] = &row[verify.Destination]{value: d, stored: true}
+			r.destinations[k] = d
 		}
 	}
 	if err := s.loadPhones(r, phoneNumbers(group)); err != nil {
@@ -364,16 +367,19 @@ func (s *sqliteSession) loadAttempts(r *rows, keys []attemptKey) error {
 
 func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
 	for _, id := range ids {
-		v, ok := s.verifications.Get(id)
-		if !ok {
-			s.selectVerification.BindBytes(1, id[:])
-			var damaged, err error
-			if ok, err = one(s.selectVerification, func(q *direct.Stmt) { damaged = verificationLayout.read(&columns{Stmt: q}, &v) }); err != nil || damaged != nil {
-				return errors.Join(err, damaged)
-			}
+		if known, ok := s.verifications.Get(id); ok {
+			r.verifications[id] = &row[verify.Verification]{value: *known, stored: true}
+			continue
+		}
+		s.selectVerification.BindBytes(1, id[:])
+		v := &row[verify.Verification]{stored: true}
+		var damaged error
+		ok, err := one(s.selectVerification, func(q *direct.Stmt) { damaged = verificationLayout.read(&columns{Stmt: q}, &v.value) })
+		if err != nil || damaged != nil {
+			return errors.Join(err, damaged)
 		}
 		if ok {
-			r.verifications[id] = &row[verify.Verification]{value: v, stored: true}
+			r.verifications[id] = v
 		}
 	}
 	return nil

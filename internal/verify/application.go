@@ -31,7 +31,7 @@ type Application struct {
 	Prefix      string    // stands before every code, and isn't counted in Length
 	Channels    []Channel // by which its users may be reached, the preferred one first; none: SMS
 	// The texts around the code: "" is the default one; else the id or the name of a stored template,
-	// or a text itself. See package template for its form.
+	// or a text itself. See [wording.Template] for its form.
 	AssociateTemplate, LoginTemplate string
 	DisplayName                      string // what these call it; "": Name
 	// From is the sender as its caller named it: "channel:x", "sender_id:x", either's x alone, a number,

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // asking is a call that asks for a key, under way.
 func asking() *Verification {
 	v := started()
-	v.Channel, v.Text, v.Approval, v.Asker = Voice, approvedText(Voice), ByKey, "The Shop"
+	v.Channel, v.Text, v.Approval, v.Asker = Voice, wording.Approved.Spoken, ByKey, "The Shop"
 	return v
 }
 
@@ -168,7 +170,7 @@ func TestACallForAKeyTellsNoCode(t *testing.T) {
 	if got := v.Message(v.Channel, secret).Body.Reveal(); !strings.HasPrefix(got, "You have a verification request. ") {
 		t.Errorf("of nobody: got %q", got)
 	}
-	v.Channel, v.Text = SMS, approvedText(SMS)
+	v.Channel, v.Text = SMS, wording.Approved.Written
 	if m := v.Message(v.Channel, secret); m.ByKey || m.Asker != "" || m.Code != secret {
 		t.Errorf("by another channel: got %+v, want an ordinary code", m)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // An Envelope is what stands outside on a message: all that its route depends on.
@@ -45,7 +46,7 @@ type Message struct {
 }
 
 // CodePlace stands for the code in a [Message]'s Text.
-const CodePlace = codeMark
+const CodePlace = wording.CodeMark
 
 // Around is the text before, between and after the places of the code; nothing for the approved
 // text.

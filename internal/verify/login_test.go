@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // application makes one, changed by edits, for the tests' own account.
@@ -147,7 +147,7 @@ func TestACodeIsTypedWithOrWithoutItsPrefix(t *testing.T) {
 		{"case counts", code.Complex, "Ab", "Ab3$xY", []string{"Ab3$xY", "AbAb3$xY"}, []string{"AB3$xY", "ABAb3$xY", "abAb3$xY", "3$xY"}},
 		{"words", code.Numeric, "Your code ", "555555", []string{"YOUR CODE 555555", "Yourcode555555"}, []string{"code 555555"}},
 	} {
-		v := &Verification{Format: tt.format, Prefix: tt.prefix, Length: len(tt.secret)}
+		v := &Verification{Terms: Terms{Format: tt.format, Prefix: tt.prefix, Length: len(tt.secret)}}
 		for _, typed := range tt.right {
 			if got, ok := v.read(typed); got != tt.secret || !ok {
 				t.Errorf("%s: %q: got %q, %t", tt.name, typed, got, ok)
@@ -332,30 +332,18 @@ func FuzzRender(f *testing.F) {
 			return
 		}
 		named := 0
-		for _, n := range codeNames {
+		for _, n := range []string{"validation_code", "token", "auth_token", "auth_code", "code"} {
 			named += strings.Count(strings.ReplaceAll(pattern, `\$`, ""), "$"+n) + strings.Count(strings.ReplaceAll(pattern, `\$`, ""), "${"+n+"}")
 		}
-		got := fill(text, "\x03", code.Numeric) // no text holds that
+		got := wording.Fill(text, "\x03", code.Numeric) // no text holds that
 		if n := strings.Count(got, "\x03"); n == 0 || n > named {
 			t.Errorf("%q with %q: the code stands %d times in %q", pattern, name, n, got)
 		}
-		if !codeInText.MatchString(fill(text, "123456", code.Numeric)) {
+		if !codeInText.MatchString(wording.Fill(text, "123456", code.Numeric)) {
 			t.Errorf("%q with %q: no code in %q", pattern, name, text)
 		}
-		if strings.ContainsAny(fill(text, "", code.Numeric), "\x01\x02") {
+		if strings.ContainsAny(wording.Fill(text, "", code.Numeric), "\x01\x02") {
 			t.Errorf("%q with %q: a mark is left in %q", pattern, name, text)
-		}
-	})
-}
-
-func FuzzCleaned(f *testing.F) {
-	for _, name := range []string{"Acme", "a\r\nb", "hthttp://x tp://y", "www.www.x", "a.b/c.d/e", "\u2028http\u00a0://x", "x\xff://y"} {
-		f.Add(name)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		got := cleaned(name)
-		if strings.ContainsFunc(got, unicode.IsControl) || link.MatchString(got) || got != cleaned(got) {
-			t.Errorf("%q: got %q, then %q", name, got, cleaned(got))
 		}
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // TestMain makes rapid draw the same on every run, so that a change that breaks nothing never
@@ -28,11 +30,10 @@ const number1 = "+12025550100"
 // guesses and ten minutes from t0.
 func started() *Verification {
 	return &Verification{
-		ID: NewID(t0), Project: "project", Application: NewID(t0), Channel: SMS, To: number1, Purpose: MFA,
-		Sender: "+12025550199", Text: approvedText(SMS), Format: "numeric", Length: 6,
-		MaxAttempts: 3, ExpiresAt: t0.Add(10 * time.Minute),
-		KeyID: 1, CodeMAC: []byte("mac"), SealedCode: []byte("sealed"),
-		Delivery: Sending, Attempt: 1, DueAt: t0.Add(20 * time.Second),
+		ID: NewID(t0), Project: "project", Application: NewID(t0), Purpose: MFA,
+		Terms:    Terms{Channel: SMS, To: number1, Sender: "+12025550199", Text: wording.Approved.Written, Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: t0.Add(10 * time.Minute)},
+		Code:     Code{KeyID: 1, CodeMAC: []byte("mac"), SealedCode: []byte("sealed")},
+		Progress: Progress{Delivery: Sending, Attempt: 1, DueAt: t0.Add(20 * time.Second)},
 	}
 }
 

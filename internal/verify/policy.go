@@ -7,12 +7,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/phone"
-	"github.com/countersign/countersign/internal/sms"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // A Profile is a named set of bounds and defaults; a project has one. A value outside of it is
@@ -92,37 +90,21 @@ const (
 	Push  Channel = "push" // asked for by APIs, but no carrier serves it
 )
 
+// medium is how its texts reach a person.
+func (c Channel) medium() wording.Medium {
+	if c == Voice {
+		return wording.Spoken
+	}
+	return wording.Written
+}
+
 // ApprovedText is what the public sender says, and the default, with a code in it.
 func ApprovedText(c Channel, code Secret) Secret {
-	return Secret(strings.ReplaceAll(approvedText(c), placeholder, code.Reveal()))
+	return Secret(strings.ReplaceAll(wording.Approved.In(c.medium()), wording.Placeholder, code.Reveal()))
 }
-
-// approvedText is what the public sender may say, and the default.
-func approvedText(c Channel) string {
-	if c == Voice {
-		return "Your Personal Authorization Code is " + placeholder
-	}
-	return "Your Personal Authorization Code is: " + placeholder
-}
-
-// placeholder stands for the code in a request's text, see frame.
-const placeholder = "{code}"
 
 // maxSpoken is how many characters a call may say, including the code.
 const maxSpoken = 500
-
-// frame turns a caller's text into one with the placeholder: where the caller put {code} or
-// {{code}}, else at its end after white space.
-func frame(text string) string {
-	text = strings.ReplaceAll(text, "{{code}}", placeholder)
-	switch {
-	case strings.Contains(text, placeholder):
-		return text
-	case strings.TrimRightFunc(text, unicode.IsSpace) != text:
-		return text + placeholder
-	}
-	return text + " " + placeholder
-}
 
 // A StartRequest asks for a verification. What is nil or empty takes the application's setting,
 // and what that leaves open, the profile's default.
@@ -130,7 +112,7 @@ type StartRequest struct {
 	Channel  Channel
 	To       string
 	From     string
-	Text     string // around the code; see frame
+	Text     string // around the code; see [wording.Frame]
 	Format   code.Format
 	Length   *int
 	Life     *int // seconds
@@ -194,12 +176,12 @@ func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms,
 	sender := p.from(acct, r.From, from)
 	t.sender = sender.From
 
-	approved := approvedText(r.Channel)
+	approved := wording.Approved.In(r.Channel.medium())
 	text := approved
 	if r.Text != "" {
-		text = frame(r.Text)
+		text = wording.Frame(r.Text)
 	}
-	t.text, t.ours = acct.Project.Style.write(r.Channel, text, placeholder), text == approved
+	t.text, t.ours = acct.Project.Style.Write(r.Channel.medium(), text), text == approved
 	if !t.ours {
 		switch {
 		case !sender.Public || acct.Project.PublicText:
@@ -217,9 +199,9 @@ func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms,
 	}
 	for _, c := range then {
 		if t.ours {
-			text = approvedText(c)
+			text = wording.Approved.In(c.medium())
 		}
-		f := Fallback{c, acct.Project.Style.write(c, text, placeholder)}
+		f := Fallback{c, acct.Project.Style.Write(c.medium(), text)}
 		if t.ours || unfit(&acct.Project, c, f.Text, t.length) == "" {
 			t.fallbacks = append(t.fallbacks, f)
 		}
@@ -262,52 +244,15 @@ func (p *problems) from(acct *Account, named string, all senders) Sender {
 
 // unfit says why a caller's text can't go out on a channel, with a code of the given length in it.
 func unfit(project *Project, c Channel, text string, length int) string {
-	if problem := unspeakable(text); problem != "" {
+	if problem := wording.Unsendable(text); problem != "" {
 		return problem
 	}
 	// Zeros serve for every format: all characters of a code are one septet in GSM 03.38.
-	full := strings.ReplaceAll(text, placeholder, strings.Repeat("0", length))
+	full := strings.ReplaceAll(text, wording.Placeholder, strings.Repeat("0", length))
 	if c == SMS && project.foreignSite(full) {
 		return foreignSite
 	}
-	return tooLong(c, full, maxSpoken, 1)
-}
-
-// unspeakable says why a text can't go out at all.
-func unspeakable(text string) string {
-	for _, r := range text {
-		if r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f {
-			return "has a control character"
-		}
-	}
-	if !utf8.ValidString(text) {
-		return "is not valid UTF-8"
-	}
-	return ""
-}
-
-// tooLong says why a text with its code is too long: it may have so many characters in a call, and
-// so many segments in a message.
-func tooLong(c Channel, full string, spoken, segments int) string {
-	if c == Voice {
-		if utf8.RuneCountInString(full) > spoken {
-			return fmt.Sprintf("is too long (maximum is %d characters with the code)", spoken)
-		}
-		return ""
-	}
-	n := sms.Segments(full)
-	if n <= segments {
-		return ""
-	}
-	enc, _ := sms.Measure(full)
-	if segments > 1 {
-		return fmt.Sprintf("is too long (with the code it takes %d segments of %v, maximum is %d)", n, enc, segments)
-	}
-	most := sms.SingleUCS2
-	if enc == sms.GSM7 {
-		most = sms.SingleGSM7
-	}
-	return fmt.Sprintf("is too long (maximum is %d characters with the code, one segment of %v)", most, enc)
+	return wording.TooLong(c.medium(), full, maxSpoken, 1)
 }
 
 // number parses an E.164 number of whom to reach, which the project must be allowed to; "" means that it

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 const public = "+12025550199"
@@ -153,19 +154,19 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 	}{
 		{
 			"compat's own", Compat, Application{}, StartRequest{Channel: SMS, To: number1},
-			terms{number1, public, approvedText(SMS), "", code.Numeric, 6, time.Hour, 3, true, ByCode, "", MFA, false, nil},
+			terms{number1, public, wording.Approved.Written, "", code.Numeric, 6, time.Hour, 3, true, ByCode, "", MFA, false, nil},
 		}, {
 			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
-			terms{number1, public, approvedText(Voice), "", code.Numeric, 6, 5 * time.Minute, 5, true, AfterKey, "", MFA, false, nil},
+			terms{number1, public, wording.Approved.Spoken, "", code.Numeric, 6, 5 * time.Minute, 5, true, AfterKey, "", MFA, false, nil},
 		}, {
 			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
-			terms{number1, "+12025550111", approvedText(SMS), "", code.Alpha, 8, 2 * time.Minute, 2, true, ByCode, "", MFA, false, nil},
+			terms{number1, "+12025550111", wording.Approved.Written, "", code.Alpha, 8, 2 * time.Minute, 2, true, ByCode, "", MFA, false, nil},
 		}, {
 			"the request's", Standard, app, request,
 			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4, false, AfterKey, "", MFA, false, nil},
 		}, {
 			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
-			terms{number1, public, approvedText(SMS), "", code.Numeric, 8, 5 * time.Minute, 4, true, AfterKey, "", MFA, false, nil},
+			terms{number1, public, wording.Approved.Written, "", code.Numeric, 8, 5 * time.Minute, 4, true, AfterKey, "", MFA, false, nil},
 		},
 	} {
 		acct := account(tt.profile)
@@ -460,10 +461,10 @@ func TestTheCodeGoesWhereTheTextSaysOrToItsEnd(t *testing.T) {
 		{"{code}, again {{code}}, and {code}", "123456, again 123456, and 123456"},
 		{"{code}{code}", "123456123456"},
 		{"{{{code}}}", "{123456}"},
-		{"{ code } {Code} code", "{ code } {Code} code 123456"}, // not the placeholder
+		{"{ code } {Code} code", "{ code } {Code} code 123456"}, // not the wording.Placeholder
 	} {
 		v := started()
-		v.Text = frame(tt.text)
+		v.Text = wording.Frame(tt.text)
 		if got := v.Message(v.Channel, "123456").Body.Reveal(); got != tt.want {
 			t.Errorf("text %q: got %q, want %q", tt.text, got, tt.want)
 		}
@@ -548,11 +549,11 @@ func TestTextsThatDoNotFitTheirChannelAreRefused(t *testing.T) {
 func TestTheApprovedTextFitsEveryCode(t *testing.T) {
 	t.Parallel()
 	for _, c := range []Channel{SMS, Voice} {
-		text := approvedText(c)
-		if n := strings.Count(text, placeholder); n != 1 {
+		text := wording.Approved.In(c.medium())
+		if n := strings.Count(text, wording.Placeholder); n != 1 {
 			t.Errorf("%s: the code stands in it %d times, want once", c, n)
 		}
-		if got := frame(text); got != text {
+		if got := wording.Frame(text); got != text {
 			t.Errorf("%s: framed again it is %q", c, got)
 		}
 		if got := unfit(&Project{AnyLink: true}, c, text, code.MaxLength); got != "" {
@@ -588,16 +589,16 @@ func TestEachChannelHasItsText(t *testing.T) {
 	long := strings.Repeat("No more than five hundred characters. ", 5)
 	for _, tt := range []struct {
 		name    string
-		style   Style
+		style   wording.Style
 		request StartRequest
 		want    []Fallback
 	}{
-		{"the default text", Style{WebOTP: "example.com"}, StartRequest{Channel: SMS}, []Fallback{{Voice, approvedText(Voice)}}},
-		{"the default text of calls", Style{WebOTP: "example.com"}, StartRequest{Channel: Voice}, []Fallback{{SMS, approvedText(SMS) + "\n@example.com #{code}"}}},
-		{"the approved text, written out", Style{}, StartRequest{Channel: SMS, Text: approvedText(SMS)}, []Fallback{{Voice, approvedText(Voice)}}},
-		{"the caller's", Style{WebOTP: "example.com"}, StartRequest{Channel: SMS, From: "+12025550122", Text: "Hello"}, []Fallback{{Voice, "Hello {code}"}}},
-		{"the caller's for a call", Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: "Hello"}, []Fallback{{SMS, "Hello {code}"}}},
-		{"a call's that is too long for a message", Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: long}, nil},
+		{"the default text", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: SMS}, []Fallback{{Voice, wording.Approved.Spoken}}},
+		{"the default text of calls", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: Voice}, []Fallback{{SMS, wording.Approved.Written + "\n@example.com #{code}"}}},
+		{"the approved text, written out", wording.Style{}, StartRequest{Channel: SMS, Text: wording.Approved.Written}, []Fallback{{Voice, wording.Approved.Spoken}}},
+		{"the caller's", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: SMS, From: "+12025550122", Text: "Hello"}, []Fallback{{Voice, "Hello {code}"}}},
+		{"the caller's for a call", wording.Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: "Hello"}, []Fallback{{SMS, "Hello {code}"}}},
+		{"a call's that is too long for a message", wording.Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: long}, nil},
 	} {
 		acct := account(Compat)
 		acct.Project.Style = tt.style

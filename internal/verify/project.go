@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // A Project is the tenant. Nothing that one does changes or shows anything of another.
@@ -30,7 +31,7 @@ type Project struct {
 	// PublicText allows a caller's own text without a "from", out by the shared public sender.
 	// Carriers let that sender send the approved text only, hence off by default.
 	PublicText bool
-	Style      Style
+	Style      wording.Style
 
 	// Countries are those whose numbers may be sent to, in ISO 3166's two letters, [phone.World] for numbers
 	// of no country, or [AnyCountry]. With none it is any in compat, and none in standard.

@@ -235,11 +235,13 @@ func TestAStartCommitsAndHandsOverItsMessage(t *testing.T) {
 	v, secret := e.start(t, r)
 
 	want := Verification{
-		ID: v.ID, Project: e.acct.Project.ID, Application: e.acct.Application.ID,
-		Channel: SMS, To: "+15557788999", Purpose: MFA, Sender: "+5554433222", Text: "Here is your code: {code}",
-		Format: code.Alphanumeric, Length: 8, MaxAttempts: 4, ExpiresAt: t0.Add(2 * time.Hour),
-		KeyID: e.keys.Primary(), CodeMAC: v.CodeMAC, SealedCode: v.SealedCode,
-		Delivery: Sending, Attempt: 1, DueAt: e.clock.Add(lease),
+		ID: v.ID, Project: e.acct.Project.ID, Application: e.acct.Application.ID, Purpose: MFA,
+		Terms: Terms{
+			Channel: SMS, To: "+15557788999", Sender: "+5554433222", Text: "Here is your code: {code}",
+			Format: code.Alphanumeric, Length: 8, MaxAttempts: 4, ExpiresAt: t0.Add(2 * time.Hour),
+		},
+		Code:     Code{KeyID: e.keys.Primary(), CodeMAC: v.CodeMAC, SealedCode: v.SealedCode},
+		Progress: Progress{Delivery: Sending, Attempt: 1, DueAt: e.clock.Add(lease)},
 	}
 	for name, got := range map[string]Verification{"returned": *v, "stored": e.store.verifications[v.ID], "handed over": *e.outbox.verifications[0]} {
 		if diff := cmp.Diff(want, got); diff != "" {

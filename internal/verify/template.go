@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
-	"github.com/countersign/countersign/internal/code"
-	"github.com/countersign/countersign/internal/template"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // A MessageTemplate is a text that a project keeps under an id and a name, for its applications to
@@ -22,7 +19,7 @@ type MessageTemplate struct {
 	Project     ProjectID
 	Designation string // the caller's word for its kind: TEMPLATE or VALIDATOR
 	Name        string // unique in the project
-	Pattern     string // see package template
+	Pattern     string // see [wording.Template]
 
 	CreatedAt, UpdatedAt time.Time
 	Version              int
@@ -98,35 +95,26 @@ type occasion struct {
 	associates bool
 	field      Field
 	template   func(*Application) string
-	sms, voice string // the default texts, which are the approved ones
+	texts      wording.Default
 }
 
 var (
 	association = occasion{
-		associates: true, field: FieldAssociateTemplate, template: func(a *Application) string { return a.AssociateTemplate },
-		sms:   "$validation_code is your $display_name verification code.",
-		voice: "Your $display_name verification code is: $validation_code. Again, it is: $validation_code.",
+		associates: true, field: FieldAssociateTemplate, texts: wording.Association,
+		template: func(a *Application) string { return a.AssociateTemplate },
 	}
 	login = occasion{
-		field: FieldLoginTemplate, template: func(a *Application) string { return a.LoginTemplate },
-		sms:   "$validation_code is your $display_name login code.",
-		voice: "Your $display_name login code is: $validation_code. Again, it is: $validation_code.",
+		field: FieldLoginTemplate, texts: wording.Login,
+		template: func(a *Application) string { return a.LoginTemplate },
 	}
 	occasions = []occasion{association, login}
 )
-
-// codeNames are the names of the code in a template: the one in the documentation, and those that
-// people who wrote for other systems try.
-var codeNames = []string{"validation_code", "token", "auth_token", "auth_code", "code"}
 
 // pattern is the text of an application for an occasion, and whether it is its own.
 func (s *Service) pattern(ctx context.Context, a *Application, o occasion, c Channel) (text string, own bool, err error) {
 	named := o.template(a)
 	if named == "" {
-		if c == Voice {
-			return o.voice, false, nil
-		}
-		return o.sms, false, nil
+		return o.texts.In(c.medium()), false, nil
 	}
 	id, _ := ParseBase62(named) // zero is nobody's
 	t, err := s.store.FindTemplate(ctx, a.Project, id, named)
@@ -152,7 +140,7 @@ func (s *Service) checkTemplate(ctx context.Context, acct *Account, a *Applicati
 	return nil
 }
 
-// render makes the text of a user's message, with marks where the code goes: see fill. It notes why
+// render makes the text of a user's message, with marks where the code goes. It notes why
 // it can't go out, and reports whether the text is the application's own.
 func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Channel, from Sender, displayName string, p *problems) (text string, own bool, err error) {
 	app := &acct.Application
@@ -160,27 +148,28 @@ func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Chann
 	if err != nil {
 		return "", own, err
 	}
-	t := template.Parse(pattern)
-	problem := unspeakable(pattern)
+	t := wording.Parse(pattern)
+	problem := wording.Unsendable(pattern)
 	switch {
 	case own && from.Public && !acct.Project.PublicText:
 		p.add(o.field, "needs a sender of the project's own: the public one says the default text only")
 	case problem != "":
 		p.add(o.field, "%s", problem)
-	case !slices.ContainsFunc(codeNames, t.Has):
+	case !t.HasCode():
 		p.add(o.field, "has no $validation_code")
 	default:
-		text := t.Render(app.values(c, displayName))
-		full := fill(text, app.Prefix+longest(app), app.Format)
+		longest := app.Prefix + wording.Longest(app.Format, app.Length)
+		text := t.Frame(c.medium(), app.asker(displayName), app.Life)
+		full := wording.Fill(text, longest, app.Format)
 		if c == SMS && acct.Project.foreignSite(full) {
 			field := FieldDisplayName
-			if acct.Project.foreignSite(fill(t.Render(app.valuesFor(c, "0")), app.Prefix+longest(app), app.Format)) {
+			if acct.Project.foreignSite(wording.Fill(t.Frame(c.medium(), "0", app.Life), longest, app.Format)) {
 				field = o.field // whoever is named
 			}
 			p.add(field, foreignSite)
 			return "", own, nil
 		}
-		problem = tooLong(c, full, maxSpokenTemplate, s.maxSegments)
+		problem = wording.TooLong(c.medium(), full, maxSpokenTemplate, s.maxSegments)
 		if problem == "" {
 			return text, own, nil
 		}
@@ -193,126 +182,26 @@ func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Chann
 	return "", own, nil
 }
 
-// ours reports whether a text is what one of our patterns for calls makes of some display name.
-func ours(text string) bool {
-	return slices.ContainsFunc(occasions, func(o occasion) bool {
-		before, after, _ := strings.Cut(strings.ReplaceAll(o.voice, "$"+codeNames[0], spellMark), "$display_name")
-		rest, begins := strings.CutPrefix(text, before)
-		return begins && strings.HasSuffix(rest, after)
-	})
-}
-
 // asker is who sends a message, by a request's name or the application's own. A name of which nothing
 // is left is none.
 func (a *Application) asker(displayName string) string {
-	return cmp.Or(cleaned(displayName), cleaned(a.DisplayName), cleaned(a.Name))
-}
-
-// values are what the names in an application's texts stand for.
-func (a *Application) values(c Channel, displayName string) map[string]string {
-	return a.valuesFor(c, a.asker(displayName))
-}
-
-func (a *Application) valuesFor(c Channel, asker string) map[string]string {
-	mark := codeMark
-	if c == Voice {
-		mark = spellMark
-	}
-	v := map[string]string{
-		"validity_minutes": strconv.Itoa(max(1, int(a.Life/time.Minute))), // rounded down; 0 would say that it is over
-		"display_name":     asker,
-	}
-	for _, name := range codeNames {
-		v[name] = mark
-	}
-	return v
-}
-
-// longest is a code of an application that takes as much room as any. All characters of a code are
-// one septet in GSM 03.38; spelled, this one is as long as any.
-func longest(a *Application) string {
-	c := "0"
-	if a.Format == code.Complex {
-		c = "!"
-	}
-	return strings.Repeat(c, a.Length)
+	return cmp.Or(wording.Name(displayName), wording.Name(a.DisplayName), wording.Name(a.Name))
 }
 
 // maxSpokenTemplate is how many characters a call may say of a template, with the code spelled.
 const maxSpokenTemplate = 2000
 
-// The marks stand for the code in a text that was made from a template: for the code itself, and for
-// the code spelled. No template and no value in it holds a control character, so a template with
-// "{code}" in it says "{code}".
-const (
-	codeMark  = "\x01"
-	spellMark = "\x02"
-)
+// foreignSite is what is wrong with a text of which [Project.foreignSite] is true.
+const foreignSite = "names a web site that isn't the project's"
 
-// fill puts a code, its prefix included, where a verification's text wants it: in the place of the
-// marks; in a request's text, which has none, in that of the placeholder.
-func fill(text, code string, f code.Format) string {
-	if !strings.ContainsAny(text, codeMark+spellMark) {
-		return strings.ReplaceAll(text, placeholder, code)
-	}
-	return strings.NewReplacer(codeMark, code, spellMark, spell(code, f)).Replace(text)
+// foreignSite reports whether a text message names a web site that isn't the project's. A caller's text comes
+// from a sender that people trust.
+func (p *Project) foreignSite(text string) bool {
+	return !p.AnyLink && wording.Sites(p.owns).Foreign(text)
 }
 
-// marked is a verification's text with a [CodePlace] wherever fill puts the code.
-func marked(text string) string {
-	if !strings.ContainsAny(text, codeMark+spellMark) {
-		return strings.ReplaceAll(text, placeholder, CodePlace)
-	}
-	return strings.ReplaceAll(text, spellMark, CodePlace)
-}
-
-// symbols are what a voice calls the symbols of codes.
-var symbols = map[rune]string{
-	'!': "exclamation mark", '#': "hash", '$': "dollar", '%': "percent", '&': "ampersand",
-	'*': "asterisk", '+': "plus", '=': "equals", '?': "question mark", '@': "at",
-}
-
-// spell writes a code so that a voice reads it one character at a time. Where case counts it says it.
-func spell(text string, f code.Format) string {
-	var said []string
-	for _, r := range text {
-		name, isSymbol := symbols[r]
-		switch {
-		case isSymbol:
-			said = append(said, name)
-		case unicode.IsSpace(r):
-		case f == code.Complex && unicode.IsUpper(r):
-			said = append(said, "capital "+string(r))
-		default:
-			said = append(said, string(r))
-		}
-	}
-	return strings.Join(said, ", ")
-}
-
-// link is what a phone makes a link of, and what is no company's name: a scheme, www., or a domain
-// with a port, a path, a query or a fragment. The dots are those that browsers take for one (UTS #46),
-// and what can't be seen doesn't part a name from its path.
-var link = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*://\S*|\bwww[.．。｡]\S*|[\pL\pN\pM\p{Cf}_-]+([.．。｡][\pL\pN\pM\p{Cf}_-]+)+[.．。｡]?(/|:[0-9]|[?#]\S)\S*`)
-
-// cleaned is a display name as a message has it: in one line, without links, and without marks that
-// turn the direction of what follows, which may be the code. A text comes from a sender that people
-// trust, and a name from whoever fills in a form somewhere.
-func cleaned(name string) string {
-	name = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		case unicode.IsControl(r), unicode.In(r, unicode.Zl, unicode.Zp):
-			return ' '
-		}
-		return r
-	}, name)
-	for { // what is left of one link may be another
-		next := link.ReplaceAllString(name, " ")
-		if next == name {
-			return strings.Join(strings.Fields(name), " ")
-		}
-		name = next
-	}
+// owns reports whether a web site is the project's, or below one of its.
+func (p *Project) owns(host string) bool {
+	return wording.Within(host, p.Style.WebOTP) ||
+		slices.ContainsFunc(p.LinkHosts, func(site string) bool { return wording.Within(host, site) })
 }

@@ -8,46 +8,24 @@ import (
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // A Verification asks whether somebody holds an address. It is pending until a right code approves
 // it, or it expires, is canceled, or runs out of guesses; after that it never changes again.
-//
-// What a request and its application decided is frozen into it: a later change of settings changes
-// nothing that is under way, and a message sent again after a crash says the same.
 type Verification struct {
 	ID          ID // its time is when the verification was made
 	Project     ProjectID
 	Application ID
 	User        string // of the application, if it is for one: see [User]
-	Channel     Channel
-	To          phone.Number // the key of the phone: see [phone.Number.Key]
-	Written     phone.Number // the form that its caller wrote; "": To
 	Purpose     Purpose
 	APIKey      ID     // by which it was started; zero: nobody knows
 	Address     string // of the client who started it; "": nobody knows
-	Sender      string // the number or name that the message comes from
-	Text        string // with a placeholder where the code goes: see fill
-	Locale      string // of a call, a BCP 47 tag; "" leaves it to the carrier
-	Approval    Approval
-	Asker       string // who asks in a call for a key; "": nobody is named
-	// Fallbacks are the channels by which the message may go on when no carrier of Channel can get it
-	// there, the preferred one first.
-	Fallbacks   []Fallback
-	Format      code.Format
-	Prefix      string // of the code, in the message and, if somebody types it, in a guess
-	Length      int
-	MaxAttempts int
-	ExpiresAt   time.Time // guesses at or after this instant are refused
+	Previous    ID     // the number's verification before this one, if any
 
-	KeyID      uint32 // of the key that made the two below
-	CodeMAC    []byte // of the code, its id and its destination
-	SealedCode []byte // for sending; wiped in the write that ends the verification
-
-	Status   Status
-	Guesses  int       // spent so far; right or wrong, each one counts
-	EndedAt  time.Time // zero while pending, and when time ended it
-	Previous ID        // the number's verification before this one, if any
+	Terms
+	Code
+	Progress
 
 	// Superseded says that its user has a newer one, or is gone. It isn't stored: a store reads it
 	// from the user's row, which is written anyway, whenever it loads the verification.
@@ -60,8 +38,43 @@ type Verification struct {
 	// Supersedes says that it takes the place of the older ones of its number and purpose. It isn't stored: what
 	// it did is in their rows.
 	Supersedes bool
+}
 
-	// The delivery of its message, beside the verification's own state: see [Verification.Claim].
+// Terms are what a request and its application decided. They are frozen: a later change of settings changes
+// nothing that is under way, and a message sent again after a crash says the same.
+type Terms struct {
+	Channel  Channel
+	To       phone.Number // the key of the phone: see [phone.Number.Key]
+	Written  phone.Number // the form that its caller wrote; "": To
+	Sender   string       // the number or name that the message comes from
+	Text     string       // framed: see [wording.Fill]
+	Locale   string       // of a call, a BCP 47 tag; "" leaves it to the carrier
+	Approval Approval
+	Asker    string // who asks in a call for a key; "": nobody is named
+	// Fallbacks are the channels by which the message may go on when no carrier of Channel can get it
+	// there, the preferred one first.
+	Fallbacks   []Fallback
+	Format      code.Format
+	Prefix      string // of the code, in the message and, if somebody types it, in a guess
+	Length      int
+	MaxAttempts int
+	ExpiresAt   time.Time // guesses at or after this instant are refused
+}
+
+// A Code is what a verification keeps of its code.
+type Code struct {
+	KeyID      uint32 // of the key that made the two below
+	CodeMAC    []byte // of the code, its id and its destination
+	SealedCode []byte // for sending; wiped in the write that ends the verification
+}
+
+// Progress is what changes of a verification: its own state, and beside that the delivery of its message,
+// see [Verification.Claim].
+type Progress struct {
+	Status  Status
+	Guesses int       // spent so far; right or wrong, each one counts
+	EndedAt time.Time // zero while pending, and when time ended it
+
 	Delivery DeliveryState
 	Reason   Reason // why the delivery failed, or isn't known to have succeeded
 	Attempt  int    // the latest attempt's number, from 1; 0 before the first
@@ -279,7 +292,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		return m
 	}
 	m.AfterKey = v.Approval == AfterKey && c == Voice
-	m.Body, m.Code, m.Text = Secret(fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
+	m.Body, m.Code, m.Text = Secret(wording.Fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
 	return m
 }
 
@@ -289,8 +302,8 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 func (v *Verification) around(c Channel, framed string) string {
 	language, _, _ := strings.Cut(v.Locale, "-")
 	foreign := language != "" && !strings.EqualFold(language, "en")
-	if framed == approvedText(c) || foreign && ours(framed) {
+	if framed == wording.Approved.In(c.medium()) || foreign && wording.Ours(framed) {
 		return ""
 	}
-	return marked(framed)
+	return wording.Marked(framed)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // event is something that a caller does to a verification.
@@ -440,8 +442,8 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		channel    Channel
 		text, want string
 	}{
-		{SMS, approvedText(SMS), ""}, {Voice, approvedText(Voice), ""},
-		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, approvedText(SMS), strings.ReplaceAll(approvedText(SMS), "{code}", CodePlace)},
+		{SMS, wording.Approved.Written, ""}, {Voice, wording.Approved.Spoken, ""},
+		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, wording.Approved.Written, strings.ReplaceAll(wording.Approved.Written, "{code}", CodePlace)},
 		{Voice, "{code} says \x02, \x02", "{code} says " + CodePlace + ", " + CodePlace},
 	} {
 		v := started()
@@ -451,18 +453,18 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		}
 	}
 	const from = "Your The Shop login code is: \x02. Again, it is: \x02."
-	for locale, want := range map[string]string{"": marked(from), "en-GB": marked(from), "EN": marked(from), "de": "", "pt-BR": "", "eng": ""} {
+	for locale, want := range map[string]string{"": wording.Marked(from), "en-GB": wording.Marked(from), "EN": wording.Marked(from), "de": "", "pt-BR": "", "eng": ""} {
 		v := started()
 		v.Channel, v.Text, v.Locale = Voice, from, locale
 		if got := v.Message(v.Channel, "1").Text; got != want {
 			t.Errorf("our own text in %q: got %q, want %q", locale, got, want)
 		}
-		if v.Text = "Hello: \x02"; v.Message(v.Channel, "1").Text != marked(v.Text) {
+		if v.Text = "Hello: \x02"; v.Message(v.Channel, "1").Text != wording.Marked(v.Text) {
 			t.Errorf("a caller's text isn't said in %q", locale)
 		}
 	}
 	for text, want := range map[string]string{"": "[]", "Hello, {code}": `["Hello, " ""]`, "{code}, yes, {code}!": `["" ", yes, " "!"]`} {
-		if got := fmt.Sprintf("%q", Message{Text: marked(text)}.Around()); got != want {
+		if got := fmt.Sprintf("%q", Message{Text: wording.Marked(text)}.Around()); got != want {
 			t.Errorf("around the code of %q: got %s, want %s", text, got, want)
 		}
 	}

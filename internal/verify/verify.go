@@ -265,7 +265,7 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 	if r.Life != nil && *r.Life == 0 {
 		// Nothing is sent and no guess is ever right, so nothing is kept either: its caller would fill the disk
 		// without a message that the limits bound. Who checks it learns as much as of one that has expired.
-		return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Channel: r.Channel, To: t.to, Delivery: Failed, Reason: ReasonExpired}, nil
+		return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Terms: Terms{Channel: r.Channel, To: t.to}, Progress: Progress{Delivery: Failed, Reason: ReasonExpired}}, nil
 	}
 	return s.launch(ctx, acct, r.Channel, t, func(v *Verification, place Place) error {
 		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
@@ -344,26 +344,24 @@ func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification,
 		locale = t.to.Language()
 	}
 	v := &Verification{
-		ID:          id,
-		Project:     acct.Project.ID,
-		Application: acct.Application.ID,
-		Channel:     c,
-		To:          t.to.Key(),
-		Purpose:     t.purpose,
-		Supersedes:  t.supersedes,
-		APIKey:      acct.KeyID,
-		Sender:      t.sender,
-		Text:        t.text,
-		Locale:      locale,
-		Approval:    t.approval,
-		Asker:       t.asker,
-		Fallbacks:   t.fallbacks,
-		Prefix:      t.prefix,
-		Format:      t.format,
-		Length:      t.length,
-		MaxAttempts: t.attempts,
-		ExpiresAt:   id.Time().Add(t.life),
-		KeyID:       s.keys.Primary(),
+		ID: id, Project: acct.Project.ID, Application: acct.Application.ID, Purpose: t.purpose, APIKey: acct.KeyID,
+		Terms: Terms{
+			Channel:     c,
+			To:          t.to.Key(),
+			Sender:      t.sender,
+			Text:        t.text,
+			Locale:      locale,
+			Approval:    t.approval,
+			Asker:       t.asker,
+			Fallbacks:   t.fallbacks,
+			Prefix:      t.prefix,
+			Format:      t.format,
+			Length:      t.length,
+			MaxAttempts: t.attempts,
+			ExpiresAt:   id.Time().Add(t.life),
+		},
+		Code:       Code{KeyID: s.keys.Primary()},
+		Supersedes: t.supersedes,
 	}
 	if v.To != t.to {
 		v.Written = t.to

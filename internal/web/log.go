@@ -13,7 +13,7 @@ func Log(h slog.Handler) slog.Handler { return identified{h} }
 type identified struct{ slog.Handler }
 
 func (h identified) Handle(ctx context.Context, line slog.Record) error {
-	if id := record.Of(ctx).RequestID; id != "" {
+	if id := record.RequestID(ctx); id != "" {
 		line.AddAttrs(slog.String("request_id", id))
 	}
 	return h.Handler.Handle(ctx, line)

@@ -64,12 +64,12 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 			o.Answered(mount.Name, r.Pattern, cmp.Or(sw.counts, sw.status), took)
 			about.Trace(ctx)
 			if log.Enabled(ctx, slog.LevelInfo) {
-				// Past the logger, which would look for the caller of each line.
+				// Past the logger, which would look for the caller of each line. The attributes are added all at once,
+				// so that the line grows once. They have the request's id, so the line needs no record.
 				line := slog.NewRecord(began.Add(took), slog.LevelInfo, "request", 0)
-				line.AddAttrs(slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")),
-					slog.Int("status", sw.status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
-				about.AddTo(&line)
-				log.Handler().Handle(ctx, line)
+				line.AddAttrs(about.Append(append(make([]slog.Attr, 0, 11), slog.String("method", r.Method), slog.String("route", cmp.Or(r.Pattern, "none")),
+					slog.Int("status", sw.status), slog.Float64("took_ms", float64(took.Microseconds())/1000)))...)
+				log.Handler().Handle(context.Background(), line)
 			}
 		}()
 		mount.Handler.ServeHTTP(sw, r)

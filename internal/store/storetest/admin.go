@@ -7,6 +7,7 @@ import (
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 func projectsAreKeptAsGiven(t *testing.T, s suite) {
@@ -24,7 +25,7 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 		ID: "p-1", Name: "Beta", Profile: verify.Compat,
 		Limits:  verify.Limits{Burst: 3, Interval: 1500 * time.Millisecond, Daily: 7},
 		Senders: []string{string(number(1)), "ACME"}, AnyLink: true, PublicText: true,
-		Style:     verify.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
+		Style:     wording.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
 		Countries: []string{"US", "001"}, Kinds: []phone.Kind{phone.UAN, phone.SharedCost},
 	}
 	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits, AnySender: true, LinkHosts: []string{"example.com", "example.org"}}
@@ -38,9 +39,9 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 
 	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []string{string(number(2))}, true, verify.Limits{}
 	a.AnySender, a.LinkHosts, b.AnyLink = false, nil, false
-	b.Senders, b.PublicText, b.Style, b.Countries, b.Kinds = nil, false, verify.Style{}, nil, nil
+	b.Senders, b.PublicText, b.Style, b.Countries, b.Kinds = nil, false, wording.Style{}, nil, nil
 	a.Countries, a.Kinds = []string{verify.AnyCountry}, []phone.Kind{phone.Premium}
-	a.Style = verify.Style{WebOTP: "example.org"}
+	a.Style = wording.Style{WebOTP: "example.org"}
 	wantError(t, "update", k.UpdateProject(ctx, a), nil)
 	wantError(t, "update", k.UpdateProject(ctx, b), nil)
 	list(b, a)

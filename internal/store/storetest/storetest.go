@@ -379,10 +379,13 @@ func number(i int) phone.Number { return phone.Number(fmt.Sprintf("+1202%07d", 2
 func (k *kit) fresh(to phone.Number) *verify.Verification {
 	id := verify.NewID(k.clock.Now())
 	return &verify.Verification{
-		ID: id, Project: project, Application: verify.ID{1}, Channel: verify.SMS, To: to, Written: "+541123456789", Purpose: verify.MFA,
-		APIKey: verify.ID{2}, Address: "192.0.2.1", Sender: "+12025550100", Text: "Your code is {code}", Locale: "pt-BR", Fallbacks: []verify.Fallback{{Channel: verify.Voice, Text: "It is\u00a0\x02.\n"}},
-		Format: code.Numeric, Length: len(secret), MaxAttempts: 3,
-		ExpiresAt: id.Time().Add(time.Hour), KeyID: 1 << 31, CodeMAC: []byte(secret), SealedCode: []byte("sealed"),
+		ID: id, Project: project, Application: verify.ID{1}, Purpose: verify.MFA, APIKey: verify.ID{2}, Address: "192.0.2.1",
+		Terms: verify.Terms{
+			Channel: verify.SMS, To: to, Written: "+541123456789", Sender: "+12025550100", Text: "Your code is {code}", Locale: "pt-BR",
+			Fallbacks: []verify.Fallback{{Channel: verify.Voice, Text: "It is\u00a0\x02.\n"}},
+			Format:    code.Numeric, Length: len(secret), MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour),
+		},
+		Code: verify.Code{KeyID: 1 << 31, CodeMAC: []byte(secret), SealedCode: []byte("sealed")},
 	}
 }
 

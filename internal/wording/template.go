@@ -1,4 +1,8 @@
-// Package template fills values into a text by their names:
+package wording
+
+import "strings"
+
+// A Template is a parsed text with names in it, which values replace:
 //
 //	$name       the value of that name
 //	${name}     the same, where a letter, a digit or _ follows
@@ -7,13 +11,7 @@
 // A name is a run of the characters A-Z a-z 0-9 and _, as long as possible. Case matters.
 // Everything else is text, including a name without a value, with its dollar sign and braces: a
 // text about a price stays one. There are no directives, so every text is a valid template. Values
-// are never parsed as templates.
-package template
-
-import "strings"
-
-// A Template is a parsed text with names in it. The zero Template is an empty
-// text.
+// are never parsed as templates. The zero Template is an empty text.
 type Template struct{ parts []part }
 
 // A part is a literal text, or a name together with the reference as it was
@@ -75,17 +73,6 @@ func reference(text string) (name string, size int) {
 
 func inName(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'
-}
-
-// Names returns the names in their order in the text, including repeated ones.
-func (t Template) Names() []string {
-	var names []string
-	for _, p := range t.parts {
-		if p.name != "" {
-			names = append(names, p.name)
-		}
-	}
-	return names
 }
 
 // Has reports whether the template contains a name.

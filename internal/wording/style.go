@@ -1,4 +1,4 @@
-package verify
+package wording
 
 import (
 	"errors"
@@ -28,14 +28,14 @@ var (
 
 // ParseHost reads the name of a web site.
 func ParseHost(text string) (string, error) {
-	if len(text) > maxHost || !webOTPHost.MatchString(text) {
+	if len(text) > MaxHost || !webOTPHost.MatchString(text) {
 		return "", errors.New("must be a host name in lower case of at most 64 characters, such as example.com")
 	}
 	return text, nil
 }
 
-// maxHost leaves the longest approved text, with the longest code twice, in one segment.
-const maxHost = 64
+// MaxHost leaves the longest approved text, with the longest code twice, in one segment.
+const MaxHost = 64
 
 // Problem says what is wrong with a style, "" for nothing.
 func (s Style) Problem() string {
@@ -49,13 +49,14 @@ func (s Style) Problem() string {
 	return ""
 }
 
-// write writes a text, which has a mark where the code goes. Calls have no style.
-func (s Style) write(c Channel, text, mark string) string {
-	if c != SMS {
+// Write writes a text of a message, with the code's place in it. Calls have no style.
+func (s Style) Write(m Medium, text string) string {
+	if m != Written {
 		return text
 	}
+	mark := markOf(text)
 	switch {
-	case s.Transliterate && mark == codeMark:
+	case s.Transliterate && mark == CodeMark:
 		// The mark has no place in the alphabet; the form feed, which no template holds, does.
 		const stand = "\f"
 		text = strings.ReplaceAll(sms.Plain(strings.ReplaceAll(text, mark, stand)), stand, mark)

@@ -1,4 +1,4 @@
-package verify
+package wording
 
 import (
 	"regexp"
@@ -6,9 +6,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 )
-
-// foreignSite is what is wrong with a text of which [Project.foreignSite] is true.
-const foreignSite = "names a web site that isn't the project's"
 
 // What a phone makes a link of, or takes for the site that a code belongs to. A label is whatever isn't
 // blank or an ASCII symbol, so that no odd character parts a site's name in two.
@@ -24,15 +21,22 @@ var (
 	ipv4      = regexp.MustCompile(`^[0-9]+(\.[0-9]+){3}$`)
 )
 
-// foreignSite reports whether a text message names a web site that isn't the project's: in a link, in the
-// line that lets a page or an app of that site read the code, or by its bare name, of which phones make a
-// link, too. A caller's text comes from a sender that people trust.
-func (p *Project) foreignSite(text string) bool {
-	if p.AnyLink || !mayNameSite(text) {
+// A Sites reports whether a web site, by its host in lower case, may be named in a text message.
+type Sites func(host string) bool
+
+// Foreign reports whether a text message names a site that it may not: in a link, in the line that lets a
+// page or an app of that site read the code, or by its bare name, of which phones make a link, too.
+func (s Sites) Foreign(text string) bool {
+	if !mayNameSite(text) {
 		return false
 	}
 	// What can't be seen parts a name on some phones and not on others.
-	return p.namesForeign(plainly(text, -1)) || p.namesForeign(plainly(text, ' '))
+	return s.namesForeign(plainly(text, -1)) || s.namesForeign(plainly(text, ' '))
+}
+
+// Within reports whether a host is a site or below it. No host is within "".
+func Within(host, site string) bool {
+	return site != "" && (host == site || strings.HasSuffix(host, "."+site))
 }
 
 // plainly writes a text with ASCII's space and with dots as browsers take them (UTS #46), and what can't be
@@ -51,22 +55,22 @@ func plainly(text string, unseen rune) string {
 	}, text)
 }
 
-func (p *Project) namesForeign(text string) bool {
+func (s Sites) namesForeign(text string) bool {
 	for _, url := range anyURL.FindAllString(text, -1) {
-		if host := plain.FindStringSubmatch(url); host == nil || !p.owns(host[1]) {
+		if host := plain.FindStringSubmatch(url); host == nil || !s.may(host[1]) {
 			return true
 		}
 	}
 	text = anyURL.ReplaceAllString(text, " ")
 	for _, line := range boundTo.FindAllStringSubmatch(text, -1) {
-		if !p.owns(line[1]) {
+		if !s.may(line[1]) {
 			return true
 		}
 	}
 	// An ideographic full stop ends a sentence; before a Latin letter it may be a site's dot.
 	for _, t := range []string{fullStop.ReplaceAllString(text, " "), fullStop.ReplaceAllString(latinStop.ReplaceAllString(text, ".$1"), " ")} {
 		for _, found := range domain.FindAllStringSubmatch(t, -1) {
-			if s := site(found[1], found[3] != ""); s != "" && !p.owns(s) {
+			if host := site(found[1], found[3] != ""); host != "" && !s.may(host) {
 				return true
 			}
 		}
@@ -102,16 +106,8 @@ func site(name string, path bool) string {
 	return name
 }
 
-// owns reports whether a web site is the project's, or below one of its.
-func (p *Project) owns(host string) bool {
+// may reports whether a site may be named, as a text writes it.
+func (s Sites) may(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if !webOTPHost.MatchString(host) { // a phone may end the name at any other character
-		return false
-	}
-	for _, own := range append(p.LinkHosts, p.Style.WebOTP) {
-		if own != "" && (host == own || strings.HasSuffix(host, "."+own)) {
-			return true
-		}
-	}
-	return false
+	return webOTPHost.MatchString(host) && s(host) // a phone may end the name at any other character
 }
