@@ -117,7 +117,7 @@ const (
 
 // A Dispatcher owns the queues. It implements [verify.Outbox].
 type Dispatcher struct {
-	Config
+	config  Config
 	lines   map[string]*line
 	table   *route.Table
 	early   early
@@ -184,7 +184,7 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, c.Now)
 	}
-	d := &Dispatcher{Config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer)}
+	d := &Dispatcher{config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer)}
 	for _, l := range c.Carriers {
 		made, err := newLine(l, c.Lease, c.CallLimit)
 		if err != nil {
@@ -250,7 +250,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		select {
 		case <-drained:
 		case <-d.records.Done():
-			d.Log.ErrorContext(ctx, "a carrier or the database doesn't let go of a message: it will be sent again")
+			d.config.Log.ErrorContext(ctx, "a carrier or the database doesn't let go of a message: it will be sent again")
 			return
 		}
 	}
@@ -266,7 +266,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
 // whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
-	m, now := passenger{e.Project, e.To.Key(), e.To.Region()}, d.Now()
+	m, now := passenger{e.Project, e.To.Key(), e.To.Region()}, d.config.Now()
 	var busy verify.Channel // is no reason to go by another one
 	spent := false          // the project has its share of a queue
 	var opens time.Time     // the first breaker
@@ -332,7 +332,7 @@ type place struct {
 
 func (p *place) Channel() verify.Channel { return p.channel }
 
-func (p *place) Lease() time.Duration { return p.d.Lease }
+func (p *place) Lease() time.Duration { return p.d.config.Lease }
 
 func (p *place) Calling() time.Duration { return p.d.calling(way{line: p.l, channel: p.channel}) }
 
@@ -341,7 +341,7 @@ func (d *Dispatcher) calling(w way) time.Duration {
 	if w.channel != verify.Voice {
 		return 0
 	}
-	return max(w.limit, d.CallLimit)
+	return max(w.limit, d.config.CallLimit)
 }
 
 func (p *place) Release() {
@@ -351,7 +351,7 @@ func (p *place) Release() {
 }
 
 func (p *place) Send(ctx context.Context, v *verify.Verification, m verify.Message) {
-	p.l.queue.add(&job{verification: v, message: m, since: p.d.Now(), until: v.DueAt, country: p.passenger.country, request: p.d.traces.requested(ctx, v.ID)})
+	p.l.queue.add(&job{verification: v, message: m, since: p.d.config.Now(), until: v.DueAt, country: p.passenger.country, request: p.d.traces.requested(ctx, v.ID)})
 }
 
 // Depth is how many messages wait for a carrier or are under way.
@@ -378,7 +378,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		return
 	}
 	s := d.awaitLook(j)
-	started := d.Now()
+	started := d.config.Now()
 	end := j.settlement(l, started)
 	cost := 0.0
 	switch {
@@ -387,8 +387,8 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		return
 	case s.err != nil:
 		l.spare(j.passenger())
-		d.Log.Warn("not sent, left for later", what, "err", s.err)
-		d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.Now())
+		d.config.Log.Warn("not sent, left for later", what, "err", s.err)
+		d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.config.Now())
 		return
 	case s.ended != verify.Pending:
 		l.spare(j.passenger())
@@ -396,16 +396,16 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	case j.message.ByKey && !l.asks():
 		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.Refused, verify.ReasonCantAsk
-		d.Log.Warn("carrier can't ask for a key", what)
+		d.config.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
 	case !d.holdPhone(l, j, started):
 		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.Errored, verify.ReasonInterrupted
-		d.retry(&end, l, j, d.Lease)
+		d.retry(&end, l, j, d.config.Lease)
 	default:
 		j.until = s.until
-		if j.message.From == d.PublicSender {
-			j.message.From = l.Sender(d.PublicSender, j.country, v.To)
+		if j.message.From == d.config.PublicSender {
+			j.message.From = l.Sender(d.config.PublicSender, j.country, v.To)
 		}
 		cost = d.send(what, l, j, &end)
 	}
@@ -415,13 +415,13 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 // holdPhone makes sure that the phone is ours as long as a call may take. It was taken for that from the
 // commit on, so only a call that has waited here needs more time.
 func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
-	if j.message.Channel != verify.Voice || now.Sub(j.since) < d.Lease/2 {
+	if j.message.Channel != verify.Voice || now.Sub(j.since) < d.config.Lease/2 {
 		return true
 	}
 	v := j.verification
-	ours, err := d.Store.Hold(context.Background(), v.To, v.ID, v.Attempt, d.calling(way{line: l, channel: verify.Voice}))
+	ours, err := d.config.Store.Hold(context.Background(), v.To, v.ID, v.Attempt, d.calling(way{line: l, channel: verify.Voice}))
 	if err != nil {
-		d.Log.Warn("phone not held for a call, left for later", slog.Any("", about{v, l}), "err", err)
+		d.config.Log.Warn("phone not held for a call, left for later", slog.Any("", about{v, l}), "err", err)
 	}
 	return ours
 }
@@ -429,24 +429,24 @@ func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
 // end counts an attempt's end, and settles it. Its trace ends with that.
 func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
 	d.observe(&end.Delivery, j.country, cost)
-	if d.Observer != nil && end.Delivered {
+	if d.config.Observer != nil && end.Delivered {
 		delivered := end.Delivery
-		delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, d.Now()
-		d.Observer.Received(&delivered, j.country)
+		delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, d.config.Now()
+		d.config.Observer.Received(&delivered, j.country)
 	}
 	v := d.settle(what, end, j)
-	d.traces.end(j, end.Outcome, end.Reason, d.Now())
+	d.traces.end(j, end.Outcome, end.Reason, d.config.Now())
 	if j.next != nil {
 		d.goOn(end, v, j)
-	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
+	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.config.Now()) {
 		d.lookNow()
 	}
 }
 
 // observe counts an attempt's end. Each end of an attempt passes here.
 func (d *Dispatcher) observe(end *verify.Delivery, country string, cost float64) {
-	if d.Observer != nil {
-		d.Observer.Settled(end, country, d.Now().Sub(end.Verification.Time()), cost)
+	if d.config.Observer != nil {
+		d.config.Observer.Settled(end, country, d.config.Now().Sub(end.Verification.Time()), cost)
 	}
 }
 
@@ -462,7 +462,7 @@ func (a about) LogValue() slog.Value {
 
 // wait waits for the carrier's pace. It reports false when we shut down meanwhile.
 func (d *Dispatcher) wait(l *line) bool {
-	if pause := l.pace.book(d.Now()); pause > 0 {
+	if pause := l.pace.book(d.config.Now()); pause > 0 {
 		select {
 		case <-time.After(pause):
 		case <-d.calls.Done():
@@ -473,8 +473,8 @@ func (d *Dispatcher) wait(l *line) bool {
 
 // send calls the carrier, decides what is next, and returns what the message costs.
 func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
-	if d.Log.Enabled(context.Background(), slog.LevelDebug) {
-		d.Log.Debug("carrier called", what)
+	if d.config.Log.Enabled(context.Background(), slog.LevelDebug) {
+		d.config.Log.Debug("carrier called", what)
 	}
 	r, err := d.traces.call(d.calls, l, j, d.call)
 	end.Ref, end.Call, end.Delivered, end.Verdict = r.Ref, r.Call, r.Delivered, r.Verdict
@@ -482,7 +482,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	if err != nil {
 		decision := carrier.Decision(err)
 		end.Outcome, end.Reason, after = decision.Outcome, decision.Reason, decision.After
-		d.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
+		d.config.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 	}
 	switch whose := carrier.Decision(err).Whose(); {
 	case err == nil, whose == verify.BlameMessage: // it answers
@@ -490,8 +490,8 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	case whose == verify.BlameUs, end.Outcome == verify.Errored && j.cut != nil:
 		l.spare(j.passenger())
 	default:
-		if l.failed(j.passenger(), d.BreakAfter, d.Now()) {
-			d.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country, "project", j.verification.Project)
+		if l.failed(j.passenger(), d.config.BreakAfter, d.config.Now()) {
+			d.config.Log.Error("carrier fails too often, messages pass it by for a while", "carrier", l.name(), "country", j.country, "project", j.verification.Project)
 		}
 	}
 	switch {
@@ -517,12 +517,12 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 
 // call calls the carrier, within its time limit, and holds the lease until it returns.
 func (d *Dispatcher) call(ctx context.Context, l *line, j *job) (r carrier.Result, err error) {
-	if l.limit <= d.CallLimit { // the lease outlasts it
+	if l.limit <= d.config.CallLimit { // the lease outlasts it
 		return d.hand(ctx, l, j.message)
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	var held sync.WaitGroup
-	looked := d.Now()
+	looked := d.config.Now()
 	held.Go(func() { d.hold(ctx, end, j, looked) })
 	r, err = d.hand(ctx, l, j.message)
 	j.cut = context.Cause(ctx)
@@ -551,16 +551,16 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 // number fences. It returns the verification as settled, or nil.
 func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *verify.Verification {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		v, err := d.Store.Settle(context.Background(), end)
+		v, err := d.config.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
 			d.logSettled(what, &end, v, j)
 			return v
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):
-			d.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome, "reason", end.Reason)
+			d.config.Log.Warn("attempt not settled: another one took over", what, "outcome", end.Outcome, "reason", end.Reason)
 			return nil
-		case d.records.Err() != nil, !d.Now().Before(d.settleUntil(j, err)):
-			d.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
+		case d.records.Err() != nil, !d.config.Now().Before(d.settleUntil(j, err)):
+			d.config.Log.Error("attempt not settled: it will be made again", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
 			return nil
 		}
 		d.complain(slog.LevelWarn, "settle, will try again", err, what)
@@ -578,7 +578,7 @@ func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verif
 	if end.Outcome == verify.Accepted {
 		level = slog.LevelDebug
 	}
-	if !d.Log.Enabled(ctx, level) {
+	if !d.config.Log.Enabled(ctx, level) {
 		return
 	}
 	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason.String()), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
@@ -591,7 +591,7 @@ func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verif
 	case v.Delivery == verify.Queued, v.Watched():
 		line = append(line, "next_at", v.DueAt)
 	}
-	d.Log.Log(ctx, level, "attempt settled", line...)
+	d.config.Log.Log(ctx, level, "attempt settled", line...)
 }
 
 // unlessEmpty is an attribute of a line, or none.
@@ -614,10 +614,10 @@ func (d *Dispatcher) settleUntil(j *job, err error) time.Time {
 // needed it.
 func (d *Dispatcher) complain(level slog.Level, msg string, err error, args ...any) {
 	if errors.Is(err, verify.ErrNoStore) {
-		d.Outages.DatabaseFailed(msg, err, args...)
+		d.config.Outages.DatabaseFailed(msg, err, args...)
 		return
 	}
-	d.Outages.Failed(msg, level, msg, append(args, "err", err)...)
+	d.config.Outages.Failed(msg, level, msg, append(args, "err", err)...)
 }
 
 // unavailable reports whether an error says that the database can't do it at the moment.

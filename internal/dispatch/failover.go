@@ -55,7 +55,7 @@ func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (al
 	for _, f := range v.Fallbacks {
 		then = append(then, f.Channel)
 	}
-	redial, may := verify.Redial(history, d.Now())
+	redial, may := verify.Redial(history, d.config.Now())
 	for w := range d.ways(v.Envelope(), then) {
 		if w.channel == verify.Voice {
 			if !may {
@@ -94,7 +94,7 @@ func (w *way) count(v *verify.Verification, history []verify.Delivery) (open boo
 
 // untried are those on which nobody has been called for the message at all, and by which it may go now.
 func (d *Dispatcher) untried(v *verify.Verification, history []verify.Delivery) []way {
-	now := d.Now()
+	now := d.config.Now()
 	all := slices.DeleteFunc(d.next(v, history), func(w way) bool { return now.Before(w.notBefore) })
 	n := slices.IndexFunc(all, func(w way) bool { return w.calls > 0 })
 	if n < 0 {
@@ -122,10 +122,10 @@ func closed(all []way, m passenger, now time.Time) (w *way, opens time.Time) {
 // called less often, else after a wait that grows.
 func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.Duration) {
 	history := append(slices.Clip(j.history), end.Delivery)
-	if end.Outcome == verify.Unknown || verify.Messages(history) >= d.MaxMessages {
+	if end.Outcome == verify.Unknown || verify.Messages(history) >= d.config.MaxMessages {
 		return
 	}
-	all, now := d.next(j.verification, history), d.Now()
+	all, now := d.next(j.verification, history), d.config.Now()
 	if len(all) == 0 {
 		return
 	}
@@ -140,7 +140,7 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 		}
 		fewer := slices.DeleteFunc(all, func(w way) bool { return w.calls >= failed.calls || w.channel != channel })
 		if w, ok := d.book(fewer, j.passenger(), now); ok {
-			j.next, end.Next = &w, d.Lease
+			j.next, end.Next = &w, d.config.Lease
 		}
 		return
 	}
@@ -177,7 +177,7 @@ func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duratio
 		return 0
 	}
 	history := append(slices.Clip(j.history), end.Delivery)
-	if verify.Messages(history) >= d.MaxMessages || verify.MovedOn(history) || len(d.untried(j.verification, history)) == 0 {
+	if verify.Messages(history) >= d.config.MaxMessages || verify.MovedOn(history) || len(d.untried(j.verification, history)) == 0 {
 		return 0
 	}
 	if end.Outcome == verify.Unknown {

@@ -57,12 +57,12 @@ var lastLease = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 // interrupt ends an attempt whose message hasn't left us, as we shut down: it is due immediately, and
 // doesn't count as one that may have been sent.
 func (d *Dispatcher) interrupt(l *line, j *job) {
-	now, what := d.Now(), slog.Any("", about{j.verification, l})
+	now, what := d.config.Now(), slog.Any("", about{j.verification, l})
 	l.spare(j.passenger())
-	d.Log.Info("not sent before the shutdown, left for later", what, "reason", verify.ReasonInterrupted)
+	d.config.Log.Info("not sent before the shutdown, left for later", what, "reason", verify.ReasonInterrupted)
 	end := j.settlement(l, now)
 	end.Outcome, end.Reason, end.Retry = verify.Errored, verify.ReasonInterrupted, true
 	d.observe(&end.Delivery, j.country, 0)
 	d.settle(what, end, j)
-	d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.Now())
+	d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.config.Now())
 }

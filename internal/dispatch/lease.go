@@ -32,14 +32,14 @@ func (d *Dispatcher) look(j *job, now time.Time) standing {
 	v, current := j.verification, j.verification
 	var err error
 	switch {
-	case now.Add(d.CallLimit + d.margin()).After(j.until):
-		current, err = d.Store.Renew(context.Background(), v.ID, v.Attempt, d.Lease)
+	case now.Add(d.config.CallLimit + d.margin()).After(j.until):
+		current, err = d.config.Store.Renew(context.Background(), v.ID, v.Attempt, d.config.Lease)
 		var ended *verify.Error
 		if errors.Is(err, verify.ErrLeaseLost) || errors.As(err, &ended) && ended.Kind == verify.Conflict {
-			current, err = d.Store.Verification(context.Background(), v.ID) // it says how
+			current, err = d.config.Store.Verification(context.Background(), v.ID) // it says how
 		}
 	case now.Sub(j.since) > fresh:
-		current, err = d.Store.Verification(context.Background(), v.ID)
+		current, err = d.config.Store.Verification(context.Background(), v.ID)
 	}
 	if err != nil {
 		return standing{err: err}
@@ -57,7 +57,7 @@ func (d *Dispatcher) look(j *job, now time.Time) standing {
 // down. The message hasn't left us: whoever took it over would have to count it as one that may have been sent.
 func (d *Dispatcher) awaitLook(j *job) standing {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		s := d.look(j, d.Now())
+		s := d.look(j, d.config.Now())
 		if !unavailable(s.err) || d.calls.Err() != nil {
 			return s
 		}
@@ -70,7 +70,7 @@ func (d *Dispatcher) awaitLook(j *job) standing {
 
 // margin is how long before a lease ends its call must have ended. The clocks of two replicas that take
 // starts differ by less.
-func (d *Dispatcher) margin() time.Duration { return d.Lease / 4 }
+func (d *Dispatcher) margin() time.Duration { return d.config.Lease / 4 }
 
 // hold keeps the lease of a call that takes longer, which was last looked at at an instant, until ctx is
 // done. It ends the call when its verification has ended, so that nobody is read a code that is dead,
@@ -80,7 +80,7 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 	margin := d.margin()
 	hangs := time.AfterFunc(j.until.Sub(looked)-margin, func() { end(errLeaseEnds) }) // for a look that doesn't return, or a clock that steps
 	defer hangs.Stop()
-	ticker := time.NewTicker(d.Tick)
+	ticker := time.NewTicker(d.config.Tick)
 	defer ticker.Stop()
 	for {
 		select {
@@ -88,7 +88,7 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 			return
 		case <-ticker.C:
 		}
-		now := d.Now()
+		now := d.config.Now()
 		ending := !now.Before(j.until.Add(-margin)) // or the clock stepped
 		if !ending && now.Sub(looked) < lookEvery {
 			continue

@@ -279,7 +279,7 @@ func (s *State) Worst() map[string]string {
 // States says how the carriers do, by name.
 func (d *Dispatcher) States() []State {
 	all := []State{}
-	now := d.Now()
+	now := d.config.Now()
 	for _, name := range slices.Sorted(maps.Keys(d.lines)) {
 		l := d.lines[name]
 		all = append(all, State{

@@ -46,14 +46,14 @@ func every(ctx context.Context, tick time.Duration, wake <-chan struct{}, f func
 // startLooking starts what looks after messages, each in a goroutine of its own: a sweep, a renewal or a
 // receipt that waits for the database delays nothing else.
 func (d *Dispatcher) startLooking(ctx context.Context) {
-	d.due.swept.set(d.Now())
-	d.workers.Go(func() { every(ctx, d.Tick, nil, func() { d.match(ctx) }) })
-	d.workers.Go(func() { every(ctx, d.Tick, nil, d.keep) })
+	d.due.swept.set(d.config.Now())
+	d.workers.Go(func() { every(ctx, d.config.Tick, nil, func() { d.match(ctx) }) })
+	d.workers.Go(func() { every(ctx, d.config.Tick, nil, d.keep) })
 	d.workers.Go(func() {
-		every(ctx, sweepEvery*d.Tick, nil, func() { d.sweep(ctx) })
+		every(ctx, sweepEvery*d.config.Tick, nil, func() { d.sweep(ctx) })
 	})
 	d.workers.Go(func() {
-		every(ctx, d.Tick, d.wake, func() {
+		every(ctx, d.config.Tick, d.wake, func() {
 			if err := d.claimDue(ctx); err != nil && ctx.Err() == nil {
 				d.complain(slog.LevelError, "look for due messages", err)
 			}
@@ -65,14 +65,14 @@ func (d *Dispatcher) startLooking(ctx context.Context) {
 // for them.
 func (d *Dispatcher) sweep(ctx context.Context) {
 	began := time.Now()
-	if err := d.Store.Sweep(ctx); err == nil {
-		d.due.swept.set(d.Now())
+	if err := d.config.Store.Sweep(ctx); err == nil {
+		d.due.swept.set(d.config.Now())
 	} else if ctx.Err() == nil {
 		d.complain(slog.LevelError, "sweep for lost leases", err)
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(min(2*time.Since(began), d.Lease/5)):
+	case <-time.After(min(2*time.Since(began), d.config.Lease/5)):
 	}
 }
 
@@ -126,7 +126,7 @@ func (l *lag) at(now time.Time) time.Duration {
 // Lags are how late the poller and the sweeper are: how long the oldest due message has waited that the
 // poller knows of, and how long ago a sweep got through.
 func (d *Dispatcher) Lags() (oldest, sweep time.Duration) {
-	now := d.Now()
+	now := d.config.Now()
 	return d.due.waits.at(now), d.due.swept.at(now)
 }
 
@@ -171,9 +171,9 @@ func (l *look) end() {
 func (d *Dispatcher) claimDue(ctx context.Context) error {
 	d.due.mu.Lock()
 	defer d.due.mu.Unlock()
-	after := d.due.begin(d.Now())
+	after := d.due.begin(d.config.Now())
 	for stuck := 0; stuck < maxStuck; {
-		due, next, err := d.Store.Due(ctx, after, pollStep)
+		due, next, err := d.config.Store.Due(ctx, after, pollStep)
 		if err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func (d *Dispatcher) takeAll(ctx context.Context, due []verify.Overdue) (moved i
 			case unavailable(err):
 				errs <- err
 			default: // it is about this message
-				d.Log.ErrorContext(ctx, "due message skipped", "verification", c.Verification.ID, "attempt", c.Verification.Attempt, "err", err)
+				d.config.Log.ErrorContext(ctx, "due message skipped", "verification", c.Verification.ID, "attempt", c.Verification.Attempt, "err", err)
 			}
 		})
 	}
@@ -246,14 +246,14 @@ func (d *Dispatcher) inTurn(due []verify.Overdue) []candidate {
 	byTurn := make([][]candidate, 0, len(due))
 	for _, o := range due {
 		if o.Damaged != nil {
-			d.Log.Error("due message can't be read, skipped", "verification", o.Verification.ID, "err", o.Damaged)
+			d.config.Log.Error("due message can't be read, skipped", "verification", o.Verification.ID, "err", o.Damaged)
 			d.due.left(o.Hint)
 			continue
 		}
 		v := o.Verification
 		c := candidate{Overdue: o, passenger: passenger{v.Project, v.To, v.Reach().Region()}}
 		q := queue{project: v.Project}
-		if v.Due(d.Now()) {
+		if v.Due(d.config.Now()) {
 			if c.ways, c.why = d.takers(o); len(c.ways) > 0 {
 				q.line = c.ways[0].line
 			}
@@ -270,27 +270,27 @@ func (d *Dispatcher) inTurn(due []verify.Overdue) []candidate {
 
 // take reserves a place for one due message and returns what commits to it. It returns nil if there is no place.
 func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
-	o, m, all, now := c.Overdue, c.passenger, c.ways, d.Now()
+	o, m, all, now := c.Overdue, c.passenger, c.ways, d.config.Now()
 	postpone := func(until time.Time) func() error {
-		return func() error { return d.Store.Postpone(ctx, o, until) }
+		return func() error { return d.config.Store.Postpone(ctx, o, until) }
 	}
 	putOff := func(until time.Time, why *verify.Error) func() error {
-		d.Log.DebugContext(ctx, "message put off", "verification", o.Verification.ID, "attempt", o.Verification.Attempt, "reason", why.Code, "next_at", until)
+		d.config.Log.DebugContext(ctx, "message put off", "verification", o.Verification.ID, "attempt", o.Verification.Attempt, "reason", why.Code, "next_at", until)
 		return postpone(until)
 	}
 	if !o.Verification.Due(now) { // the hint is out of date
 		return postpone(o.Verification.DueAt)
 	}
 	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
-		return postpone(now.Add(d.Lease / 2))
+		return postpone(now.Add(d.config.Lease / 2))
 	}
-	if o.Verification.Delivery == verify.Sending && !d.Store.JudgesLeases() {
+	if o.Verification.Delivery == verify.Sending && !d.config.Store.JudgesLeases() {
 		return nil
 	}
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}
-	if !d.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
+	if !d.config.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
 		return nil // a server that has the key claims it: to put it off would put it off for that one, too
 	}
 	if w, opens := closed(all, m, now); w == nil {
@@ -329,7 +329,7 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
 	if v.Delivery == verify.Sending { // whoever had the lease may have sent it
 		sent++
 	}
-	if sent >= d.MaxMessages {
+	if sent >= d.config.MaxMessages {
 		return nil, verify.ReasonMaxMessages
 	}
 	if v.Watched() {
@@ -359,7 +359,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 		d.logUnclaimed(ctx, o)
 		return nil
 	}
-	d.Log.InfoContext(ctx, "attempt claimed", slog.Any("", about{v, w.line}), "reason", claimed(o.Verification))
+	d.config.Log.InfoContext(ctx, "attempt claimed", slog.Any("", about{v, w.line}), "reason", claimed(o.Verification))
 	history := o.Deliveries
 	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
 		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
@@ -370,7 +370,7 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 
 // claimNext leases a due message's next attempt, and counts the one before if that has lost its lease.
 func (d *Dispatcher) claimNext(ctx context.Context, o verify.Overdue) (*verify.Verification, error) {
-	v, lost, err := d.Store.Claim(ctx, o, d.Lease)
+	v, lost, err := d.config.Store.Claim(ctx, o, d.config.Lease)
 	if lost != nil {
 		d.observe(lost, o.Verification.Reach().Region(), 0)
 	}
@@ -392,36 +392,36 @@ func claimed(before *verify.Verification) string {
 // logUnclaimed logs what became of a message that was due and got no other attempt: it has ended, or is put
 // off. If somebody else was faster, they say it; and of several hints, only the one that is up to date.
 func (d *Dispatcher) logUnclaimed(ctx context.Context, o verify.Overdue) {
-	if !o.Hint.Equal(o.Verification.DueAt) || !d.Log.Enabled(ctx, slog.LevelInfo) {
+	if !o.Hint.Equal(o.Verification.DueAt) || !d.config.Log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	v, err := d.Store.Verification(ctx, o.Verification.ID)
+	v, err := d.config.Store.Verification(ctx, o.Verification.ID)
 	switch {
 	case err != nil, v.Attempt != o.Verification.Attempt:
 	case v.Delivery == verify.Failed:
-		d.Log.InfoContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason)
+		d.config.Log.InfoContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason)
 	case v.Delivery == verify.Queued && v.DueAt.After(o.Verification.DueAt):
-		d.Log.InfoContext(ctx, "message put off", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason, "next_at", v.DueAt)
+		d.config.Log.InfoContext(ctx, "message put off", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason, "next_at", v.DueAt)
 	}
 }
 
 // begin queues an attempt that we hold the lease and a place for, and have noted down as here. It reports false
 // if its code can't be opened.
 func (d *Dispatcher) begin(ctx context.Context, w way, v *verify.Verification, history []verify.Delivery, m passenger, request *trace.SpanContext) bool {
-	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
+	secret, err := d.config.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
 		err = errors.Join(err, d.drop(ctx, v, verify.ReasonKeyMissing))
-		d.Log.ErrorContext(ctx, "open code", slog.Any("", about{v, w.line}), "err", err)
+		d.config.Log.ErrorContext(ctx, "open code", slog.Any("", about{v, w.line}), "err", err)
 		return false
 	}
-	w.queue.add(&job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.Now(), until: v.DueAt, history: history, country: m.country, request: request})
+	w.queue.add(&job{verification: v, message: v.Message(w.channel, verify.Secret(secret)), since: d.config.Now(), until: v.DueAt, history: history, country: m.country, request: request})
 	return true
 }
 
 // giveUp claims a message and ends it. For one that a carrier has, only the wait for its receipt ends.
 func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason verify.Reason) error {
 	if o.Verification.Watched() {
-		return d.Store.Postpone(ctx, o, time.Time{})
+		return d.config.Store.Postpone(ctx, o, time.Time{})
 	}
 	v, err := d.claimNext(ctx, o)
 	if err != nil {
@@ -437,12 +437,12 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason verify
 // drop fails a message that we hold the lease for and can't send.
 func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason verify.Reason) error {
 	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.Now(),
+		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.config.Now(),
 	}, Called: v.To}
-	_, err := d.Store.Settle(ctx, end)
+	_, err := d.config.Store.Settle(ctx, end)
 	if err == nil {
 		d.observe(&end.Delivery, v.Reach().Region(), 0)
-		d.Log.WarnContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", reason)
+		d.config.Log.WarnContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", reason)
 	}
 	return err
 }

@@ -85,7 +85,7 @@ func (d *Dispatcher) keep() {
 	var all sync.WaitGroup
 	free := make(chan struct{}, keepers)
 	for _, l := range d.lines {
-		for _, j := range l.queue.ending(d.Now().Add(d.Lease / 2)) {
+		for _, j := range l.queue.ending(d.config.Now().Add(d.config.Lease / 2)) {
 			free <- struct{}{}
 			all.Go(func() {
 				d.moveOrRenew(l, j)
@@ -99,7 +99,7 @@ func (d *Dispatcher) keep() {
 // moveOrRenew gives a message that waits to another carrier of its channel that has a place and wasn't
 // called for it; without one it waits on.
 func (d *Dispatcher) moveOrRenew(l *line, j *job) {
-	v, now := j.verification, d.Now()
+	v, now := j.verification, d.config.Now()
 	others := slices.DeleteFunc(d.untried(v, j.history), func(w way) bool {
 		return w.line == l || w.channel != j.message.Channel || w.places.Taken() == w.places.Size()
 	})
@@ -109,13 +109,13 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 		}
 		return
 	}
-	renewed, err := d.Store.Renew(context.Background(), v.ID, v.Attempt, d.Lease)
+	renewed, err := d.config.Store.Renew(context.Background(), v.ID, v.Attempt, d.config.Lease)
 	var gone *verify.Error
 	switch {
 	case err == nil:
 		l.queue.renewed(j, renewed.DueAt)
 	case errors.Is(err, verify.ErrLeaseLost), errors.As(err, &gone) && gone.Kind != verify.Unavailable:
-		l.queue.renewed(j, now.Add(d.Lease)) // whoever takes it will see what has become of it
+		l.queue.renewed(j, now.Add(d.config.Lease)) // whoever takes it will see what has become of it
 	default:
 		d.complain(slog.LevelWarn, "lease of a message that waits not renewed, will try again", err, slog.Any("", about{v, l}))
 	}

@@ -43,7 +43,7 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 		return err
 	case r.Unsure:
 		return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrNotFound)
-	case d.early.keep(waiting{r, d.Now(), d.Now()}):
+	case d.early.keep(waiting{r, d.config.Now(), d.config.Now()}):
 		return nil
 	}
 	return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrBusy)
@@ -51,9 +51,9 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 
 // unmatched notes down a receipt that says nothing.
 func (d *Dispatcher) unmatched(ctx context.Context, r carrier.Receipt, why error) {
-	d.Log.WarnContext(ctx, "receipt for no message that is known", attemptOf(r), "carrier", r.Carrier, "ref", r.Ref, "delivered", r.Delivered, "err", why)
-	if d.Observer != nil {
-		d.Observer.Unmatched(r.Carrier)
+	d.config.Log.WarnContext(ctx, "receipt for no message that is known", attemptOf(r), "carrier", r.Carrier, "ref", r.Ref, "delivered", r.Delivered, "err", why)
+	if d.config.Observer != nil {
+		d.config.Observer.Unmatched(r.Carrier)
 	}
 }
 
@@ -69,7 +69,7 @@ func attemptOf(r carrier.Receipt) slog.Attr {
 func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error) {
 	named := !r.Verification.IsZero()
 	if !named {
-		r.Verification, r.Attempt, err = d.Store.Find(ctx, r.Carrier, r.Ref)
+		r.Verification, r.Attempt, err = d.config.Store.Find(ctx, r.Carrier, r.Ref)
 		if errors.Is(err, verify.ErrNotFound) {
 			return errEarly
 		}
@@ -83,7 +83,7 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
 		}
 	}
-	v, news, err := d.Store.Receive(ctx, receipt)
+	v, news, err := d.config.Store.Receive(ctx, receipt)
 	if err != nil {
 		return fmt.Errorf("receipt for %v: %w", r.Verification, err)
 	}
@@ -92,8 +92,8 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 			news.Carrier = r.Carrier
 		}
 		d.logReceipt(ctx, r, news, v)
-		if d.Observer != nil {
-			d.Observer.Received(news, v.Reach().Region())
+		if d.config.Observer != nil {
+			d.config.Observer.Received(news, v.Reach().Region())
 		}
 	}
 	if receipt.Retry {
@@ -108,8 +108,8 @@ func (d *Dispatcher) logReceipt(ctx context.Context, r carrier.Receipt, news *ve
 	if r.Delivered {
 		level = slog.LevelDebug
 	}
-	if d.Log.Enabled(ctx, level) {
-		d.Log.Log(ctx, level, "receipt", "verification", v.ID, "attempt", news.Attempt, "carrier", news.Carrier,
+	if d.config.Log.Enabled(ctx, level) {
+		d.config.Log.Log(ctx, level, "receipt", "verification", v.ID, "attempt", news.Attempt, "carrier", news.Carrier,
 			"receipt", news.Receipt.String(), unlessEmpty("reason", news.ReceiptReason.String()), unlessEmpty("ref", news.Ref), "delivery", v.Delivery.String())
 	}
 }
@@ -117,11 +117,11 @@ func (d *Dispatcher) logReceipt(ctx context.Context, r carrier.Receipt, news *ve
 // judge makes sure that a receipt is of the carrier that its attempt was made with, and decides whether
 // a message that didn't arrive goes to another. Who had the attempt of a replica that died, nobody knows.
 func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, err error) {
-	v, err := d.Store.Verification(ctx, r.Verification)
+	v, err := d.config.Store.Verification(ctx, r.Verification)
 	if err != nil {
 		return false, err
 	}
-	history, err := d.Store.Deliveries(ctx, r.Verification)
+	history, err := d.config.Store.Deliveries(ctx, r.Verification)
 	if err != nil {
 		return false, err
 	}
@@ -133,9 +133,9 @@ func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, 
 		return false, errForeign
 	}
 	if !r.Delivered {
-		history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.Now()
+		history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.config.Now()
 	}
-	return !r.Delivered && verify.Messages(history) < d.MaxMessages && len(d.untried(v, history)) > 0, nil
+	return !r.Delivered && verify.Messages(history) < d.config.MaxMessages && len(d.untried(v, history)) > 0, nil
 }
 
 // A waiting is a receipt that came early.
@@ -180,7 +180,7 @@ func (e *early) due(now time.Time) (due []waiting) {
 
 // match looks again for the messages of early receipts: often at first, then less and less.
 func (d *Dispatcher) match(ctx context.Context) {
-	now := d.Now()
+	now := d.config.Now()
 	for _, w := range d.early.due(now) {
 		if d.trials.receive(w.Receipt) {
 			continue
@@ -194,7 +194,7 @@ func (d *Dispatcher) match(ctx context.Context) {
 		case last:
 			d.complain(slog.LevelError, "receipt not recorded", err, attemptOf(w.Receipt), "carrier", w.Carrier, "ref", w.Ref)
 		default:
-			w.next = now.Add(max(d.Tick, now.Sub(w.since)))
+			w.next = now.Add(max(d.config.Tick, now.Sub(w.since)))
 			d.early.keep(w)
 		}
 	}

@@ -41,7 +41,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	if l.Channel != "" && c != l.Channel {
 		return last, fmt.Errorf("carrier %s is for %s, not for %s", name, l.Channel, c)
 	}
-	if d.reserve(l, "", d.Now()) != share.Taken {
+	if d.reserve(l, "", d.config.Now()) != share.Taken {
 		return last, verify.ErrBusy
 	}
 	held := true
@@ -52,13 +52,13 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		}
 	}
 	defer release()
-	began := d.Now()
+	began := d.config.Now()
 	m := verify.Message{
 		ID: verify.NewID(began), Verification: verify.NewID(began), Channel: c, To: to,
-		From: l.Sender(d.PublicSender, to.Region(), to), Body: trialText, Text: trialText + verify.CodePlace, ExpiresAt: began.Add(trialLife), Attempt: 1,
+		From: l.Sender(d.config.PublicSender, to.Region(), to), Body: trialText, Text: trialText + verify.CodePlace, ExpiresAt: began.Add(trialLife), Attempt: 1,
 	}
 	step := func(s Step) {
-		s.After, last = d.Now().Sub(began), s
+		s.After, last = d.config.Now().Sub(began), s
 		report(s)
 	}
 	receipts := d.trials.begin(m, name)

@@ -18,22 +18,24 @@ func (d *Dispatcher) Words(ctx context.Context, carrier string, id verify.ID, at
 	if m, ok := d.trials.message(carrier, id); ok {
 		return m, nil
 	}
-	v, err := d.Store.Verification(ctx, id)
+	v, err := d.config.Store.Verification(ctx, id)
 	if err != nil {
 		return m, fmt.Errorf("words for %v: %w", id, err)
 	}
-	if v.StatusAt(d.Now()) != verify.Pending || v.Attempt != attempt || v.Delivery != verify.Sending && v.Delivery != verify.Sent {
+	if v.StatusAt(d.config.Now()) != verify.Pending || v.Attempt != attempt || v.Delivery != verify.Sending && v.Delivery != verify.Sent {
 		return m, verify.ErrNotFound
 	}
-	history, err := d.Store.Deliveries(ctx, id)
+	history, err := d.config.Store.Deliveries(ctx, id)
 	if err != nil {
 		return m, fmt.Errorf("words for %v: %w", id, err)
 	}
 	channel, ours := d.wayOf(v, history, carrier)
-	if !ours || slices.ContainsFunc(history, func(h verify.Delivery) bool { return h.Attempt == attempt && d.Now().Sub(h.StartedAt) > askedWithin }) {
+	if !ours || slices.ContainsFunc(history, func(h verify.Delivery) bool {
+		return h.Attempt == attempt && d.config.Now().Sub(h.StartedAt) > askedWithin
+	}) {
 		return m, verify.ErrNotFound
 	}
-	secret, err := d.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
+	secret, err := d.config.Keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if err != nil {
 		return m, errors.Join(fmt.Errorf("words for %v: the code can't be opened", id), err)
 	}

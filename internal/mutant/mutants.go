@@ -384,7 +384,7 @@ var mutants = []mutant{
 	},
 	{
 		"words-as-long-as-the-code-lives", "A provider can fetch a call's words only for a few minutes after the call was ordered.",
-		[]edit{{"internal/dispatch/words.go", "d.Now().Sub(h.StartedAt) > askedWithin", "false"}},
+		[]edit{{"internal/dispatch/words.go", "d.config.Now().Sub(h.StartedAt) > askedWithin", "false"}},
 		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 
@@ -806,7 +806,7 @@ var mutants = []mutant{
 	},
 	{
 		"one-message-more", "A verification sends at most the allowed number of messages.",
-		[]edit{{receiptFile, "verify.Messages(history) < d.MaxMessages", "verify.Messages(history) <= d.MaxMessages"}},
+		[]edit{{receiptFile, "verify.Messages(history) < d.config.MaxMessages", "verify.Messages(history) <= d.config.MaxMessages"}},
 		test{inDispatch, "^TestMessagesOfAVerificationAreBounded$"},
 	},
 	{
@@ -821,7 +821,7 @@ var mutants = []mutant{
 	},
 	{
 		"words-of-a-dead-code", "A call doesn't say a code that has expired.",
-		[]edit{{"internal/dispatch/words.go", "v.StatusAt(d.Now()) != verify.Pending || ", ""}},
+		[]edit{{"internal/dispatch/words.go", "v.StatusAt(d.config.Now()) != verify.Pending || ", ""}},
 		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 	{
@@ -891,7 +891,7 @@ var mutants = []mutant{
 	},
 	{
 		"lease-not-renewed", "A call that takes longer than its lease renews it, so no other replica makes the call too.",
-		[]edit{{leaseFile, "s := d.look(j, now)", "s := standing{until: now.Add(d.Lease)}"}},
+		[]edit{{leaseFile, "s := d.look(j, now)", "s := standing{until: now.Add(d.config.Lease)}"}},
 		test{inDispatch, "^TestALongCallKeepsItsLease$"},
 	},
 	{
@@ -939,7 +939,7 @@ var mutants = []mutant{
 	},
 	{
 		"missing-key-delays-others", "A server that lacks a message's key doesn't delay a server that has it.",
-		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.Lease)) // a server that has the key claims it"}},
+		[]edit{{"internal/dispatch/poll.go", "return nil // a server that has the key claims it", "return postpone(now.Add(d.config.Lease)) // a server that has the key claims it"}},
 		test{inDispatch, "^TestAMessageOfAKeyThatIsMissingIsLeftToOthers$"},
 	},
 	{
