@@ -242,6 +242,11 @@ var mutants = []mutant{
 		stores("UsersLimitsAreExact"),
 	},
 	{
+		"style-without-users", "A project's style holds for its users' messages, too.",
+		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))", "return template.Frame(c.medium(), asker, app.Life)"}},
+		test{inVerify, "^(TestAStyleEndsUsersMessages|TestAStyleCountsIntoTheSegmentsOfATemplate)$"},
+	},
+	{
 		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
 		[]edit{{"internal/wording/wording.go", `CodeMark    = "\x01"`, `CodeMark    = Placeholder`}},
 		test{inVerify, "^TestATextIsFilledIn$"},

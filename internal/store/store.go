@@ -374,11 +374,12 @@ func (s *Store) Receive(_ context.Context, receipt verify.Receipt) (*verify.Veri
 	v, err := s.changeWith(o, receipt.Verification, func(r *rows, v *verify.Verification, now time.Time) error {
 		a := r.attempt(attemptKey{receipt.Verification, receipt.Attempt})
 		received = nil
-		if receipt.Settle(v, &a.value, now) {
-			a.dirty = true
-			copied := a.value
-			received = &copied
+		if !receipt.Settle(v, &a.value, now) {
+			return errNothingNew
 		}
+		a.dirty = true
+		copied := a.value
+		received = &copied
 		return nil
 	})
 	if err != nil {
@@ -424,6 +425,9 @@ func (s *Store) change(id verify.ID, f func(*rows, *verify.Verification, time.Ti
 	return s.changeWith(op{}, id, f)
 }
 
+// errNothingNew says that a change has changed nothing and dropped no hint, so that none is due.
+var errNothingNew = errors.New("nothing new")
+
 // changeWith does so in an operation that also loads what o names.
 func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
 	var out verify.Verification
@@ -434,7 +438,12 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 			return verify.ErrNotFound
 		}
 		before, status := stateOf(&row.value), row.value.Status
-		if err := f(r, &row.value, now); err != nil {
+		err := f(r, &row.value, now)
+		if err == errNothingNew {
+			out = row.value
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if stateOf(&row.value) != before { // who loses a race writes nothing
