@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/web"
 	"github.com/countersign/countersign/internal/yamlconf"
@@ -33,7 +34,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	checkSender(p, "public_sender", c.PublicSender)
 	c.checkSenders(p)
 	p.Check("max_segments", c.MaxSegments >= 1 && c.MaxSegments <= 10, "must be 1 to 10")
-	if problem := LocaleProblem(c.Locale); problem != "" {
+	if problem := speech.Problem(c.Locale); problem != "" {
 		p.Check("locale", false, "%s", problem)
 	}
 	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)

@@ -206,7 +206,10 @@ func fromMillis(ms int64) time.Time {
 func span(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // Start implements [verify.Store].
-func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
+func (s *Store) Start(ctx context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
+	if v.Supersedes {
+		return s.startLatest(ctx, v, limits, lease)
+	}
 	return s.start(v, op{}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		return started.Begin(d, limits, lease, now)
 	})
@@ -228,7 +231,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 			return verify.ErrBusy
 		}
 		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
-			return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
+			return fmt.Errorf("start verification %v: it exists already", v.ID)
 		}
 		d := r.destination(o.destination)
 		if err := r.withPhone(&d.value, v.Calling > 0, func() error { return begin(r, &started, &d.value, now) }); err != nil {
@@ -236,7 +239,8 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		}
 		d.dirty = true
 		r.insert(started)
-		r.verifications[started.ID].value.Calling = 0 // it isn't stored
+		stored := &r.verifications[started.ID].value
+		stored.Calling, stored.Supersedes = 0, false // they aren't stored
 		// The sweeper won't come by here again: clocks are set back, and differ.
 		if started.Open() && compareIDs(started.ID, r.swept) <= 0 {
 			r.hint(hint{started.DueAt, started.ID})
