@@ -91,6 +91,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"LatestOfEachPurposeIsChecked", latestOfEachPurposeIsChecked},
 		{"NewerStartSupersedesThoseOfItsPurpose", newerStartSupersedesThoseOfItsPurpose},
 		{"StartsAtOnceLeaveOneCode", startsAtOnceLeaveOneCode},
+		{"AStartBetweenALookAndItsOperation", aStartBetweenALookAndItsOperation},
 		{"GuessesByNumberAndByIDShareTheAttempts", guessesByNumberAndByIDShareTheAttempts},
 		{"VerificationIsReadByItsProject", verificationIsReadByItsProject},
 		{"VerificationsAreListed", verificationsAreListed},
