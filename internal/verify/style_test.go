@@ -35,7 +35,7 @@ func TestAStyleEndsTextMessages(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		if text := wording.Fill(got.text, "123456", code.Numeric); text != tt.want {
+		if text := wording.Fill(got.Text, "123456", code.Numeric); text != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, text, tt.want)
 		}
 	}
@@ -66,7 +66,7 @@ func TestAStyleCountsIntoTheSegments(t *testing.T) {
 	acct.Project.Style = wording.Style{WebOTP: strings.Repeat("a", wording.MaxHost-4) + ".com", AndroidHash: "FA+9qCX9VSu"}
 	twenty := 20
 	got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &twenty}, senders{public: public}, nil)
-	if problem := acct.Project.Style.Problem(); err != nil || problem != "" || sms.Segments(wording.Fill(got.text, strings.Repeat("0", 20), code.Numeric)) != 1 {
-		t.Errorf("the longest end: %v, %q, %d segments", err, problem, sms.Segments(wording.Fill(got.text, strings.Repeat("0", 20), code.Numeric)))
+	if problem := acct.Project.Style.Problem(); err != nil || problem != "" || sms.Segments(wording.Fill(got.Text, strings.Repeat("0", 20), code.Numeric)) != 1 {
+		t.Errorf("the longest end: %v, %q, %d segments", err, problem, sms.Segments(wording.Fill(got.Text, strings.Repeat("0", 20), code.Numeric)))
 	}
 }
