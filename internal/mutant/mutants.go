@@ -12,6 +12,7 @@ const (
 	inSMS       = "./internal/sms"
 	inSpeech    = "./internal/speech"
 	inStore     = "./internal/store"
+	inAccount   = "./internal/account"
 	inVerify    = "./internal/verify"
 	inWeb       = "./internal/web"
 	inRoute     = "./internal/route"
@@ -56,6 +57,7 @@ const (
 	deliveryFile     = "internal/verify/delivery.go"
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
+	accountFile      = "internal/account/account.go"
 	serviceFile      = "internal/verify/verify.go"
 
 	callFile     = "internal/carrier/sip/call.go"
@@ -65,6 +67,7 @@ const (
 	approvalFile = "internal/verify/approval.go"
 	speechFile   = "internal/speech/speech.go"
 	userFile     = "internal/verify/user.go"
+	latestFile   = "internal/store/latest.go"
 )
 
 // stores returns a test of the suite that every store must pass.
@@ -253,8 +256,8 @@ var mutants = []mutant{
 	},
 	{
 		"old-token-opens-still", "A replaced token stops working on this server immediately.",
-		[]edit{{"internal/verify/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
-		test{inVerify, "^TestAConsumerReplacesItsToken$"},
+		[]edit{{"internal/account/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
+		test{inAccount, "^TestAConsumerReplacesItsToken$"},
 	},
 
 	// Senders and links.
@@ -395,14 +398,39 @@ var mutants = []mutant{
 		stores("AnotherProjectsVerificationDoesNotExist"),
 	},
 	{
+		"foreign-verification-read", "Who reads another project's verification by its id is answered as for an unknown id.",
+		[]edit{{latestFile, "selectVerification+` AND project = $2`, id[:], p)", "selectVerification, id[:])"}},
+		stores("VerificationIsReadByItsProject"),
+	},
+	{
+		"guesses-by-number-uncounted", "A guess that names a number spends the same guesses as one that names the verification.",
+		[]edit{{latestFile, "out, err = r.check(v, g, now)", "uncounted := *v\n\t\t\t\tout, err = r.check(&uncounted, g, now)"}},
+		stores("GuessesByNumberAndByIDShareTheAttempts"),
+	},
+	{
+		"superseded-code-accepted", "Where a newer start supersedes the older ones of its number and purpose, none of their codes is right any more.",
+		[]edit{{latestFile, "older != nil && started.Supersede(&older.value, now)", "older != nil && false"}},
+		stores("NewerStartSupersedesThoseOfItsPurpose"),
+	},
+	{
+		"latest-by-an-old-look", "What is the latest of a number is decided under the number's lock, whatever was seen before.",
+		[]edit{{latestFile, "if r.destination(destinationKey{k.Project, k.Number}).value.Latest != found.latest {", "if false {"}},
+		stores("AStartBetweenALookAndItsOperation"),
+	},
+	{
+		"superseded-by-an-old-look", "Of starts of a number at the same time that supersede the older ones, one code is left.",
+		[]edit{{latestFile, "if d.Latest != found.latest {", "if false {"}},
+		stores("AStartBetweenALookAndItsOperation"),
+	},
+	{
 		"key-opens-any-project", "A key works for its own project only.",
-		[]edit{{serviceFile, "[]byte(p)) != 1 {", "[]byte(p)) < 0 {"}},
-		test{inVerify, "^TestAKeyOpensItsOwnProjectOnly$"},
+		[]edit{{accountFile, "[]byte(p)) != 1 {", "[]byte(p)) < 0 {"}},
+		test{inAccount, "^TestAKeyOpensItsOwnProjectOnly$"},
 	},
 	{
 		"key-kept-for-ever", "A revoked key stops working within a second.",
-		[]edit{{serviceFile, "!ok || age < 0 || age >= accountLife", "!ok || age < 0"}},
-		test{inVerify, "^TestARevokedKeyStopsWorkingWithinASecond$"},
+		[]edit{{accountFile, "!ok || age < 0 || age >= accountLife", "!ok || age < 0"}},
+		test{inAccount, "^TestARevokedKeyStopsWorkingWithinASecond$"},
 	},
 	{
 		"revocation-not-read", "A revoked key isn't accepted.",

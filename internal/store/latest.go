@@ -216,9 +216,11 @@ func (s *Store) listProject(ctx context.Context, l *verify.Listing, behind verif
 	if before.IsZero() {
 		before = lastID
 	}
-	return readAll(ctx, s.lists, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification
-		WHERE project = $1 AND id < $2 AND id >= $3 ORDER BY id DESC LIMIT $4`, l.Project, before[:], from[:], n)
+	return readAll(ctx, s.lists, verificationLayout.scan, selectOfProject, l.Project, before[:], from[:], n)
 }
+
+var selectOfProject = `SELECT ` + verificationLayout.names() + ` FROM verification
+	WHERE project = $1 AND id < $2 AND id >= $3 ORDER BY id DESC LIMIT $4`
 
 // lastID is behind all others.
 var lastID = verify.FirstID(time.UnixMilli(1<<48 - 1))

@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -10,7 +12,6 @@ type directory struct {
 	applications map[ID]Application
 	users        map[UserKey]User
 	templates    []MessageTemplate
-	consumers    map[string]Key
 	unique       bool // what was asked of the latest application
 	most         int  // and how many there may be of it, or of the latest template
 }
@@ -123,27 +124,50 @@ func (m *memory) CheckUser(ctx context.Context, k UserKey, g Guess) (Outcome, er
 	return out, err
 }
 
-func (m *memory) Consumer(ctx context.Context, consumer string) (Key, error) {
+func (m *memory) Lookup(ctx context.Context, p ProjectID, id ID) (*Verification, []Delivery, error) {
 	unlock, err := m.enter(ctx)
 	defer unlock()
-	m.lookups++
-	k, ok := m.consumers[consumer]
-	if !ok {
-		return k, ErrUnauthenticated
+	v, gone := m.owned(p, id)
+	if err = errors.Join(err, gone); err != nil {
+		return nil, nil, err
 	}
-	return k, err
+	return &v, []Delivery{{Verification: id, Attempt: 1}}, nil
 }
 
-func (m *memory) ReplaceSecret(ctx context.Context, k Key) error {
+func (m *memory) List(ctx context.Context, l Listing) (page []Verification, next ID, err error) {
 	unlock, err := m.enter(ctx)
 	defer unlock()
-	if err == nil {
-		acct := m.accounts[m.consumers[k.Consumer].Hash]
-		delete(m.accounts, m.consumers[k.Consumer].Hash)
-		acct.KeyExpires = k.ExpiresAt
-		m.accounts[k.Hash], m.consumers[k.Consumer] = acct, k
+	for _, v := range m.verifications {
+		if l.Passes(&v) {
+			page = append(page, v)
+		}
 	}
-	return err
+	slices.SortFunc(page, func(a, b Verification) int { return bytes.Compare(b.ID[:], a.ID[:]) })
+	return page, l.Before, err
+}
+
+func (m *memory) CheckLatest(ctx context.Context, k LatestKey, g Guess) (Outcome, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err != nil {
+		return Outcome{}, err
+	}
+	var v Verification
+	for _, other := range m.verifications {
+		if k.Names(&other) && bytes.Compare(other.ID[:], v.ID[:]) > 0 {
+			v = other
+		}
+	}
+	if v.ID.IsZero() {
+		return Outcome{}, ErrNotFound
+	}
+	key, d := m.destination(v.Project, v.To)
+	out, err := v.Check(&d, g, m.now())
+	out.Verification = v.ID
+	if err == nil {
+		m.verifications[v.ID], m.destinations[key] = v, d
+	}
+	return out, err
 }
 
 func (m *memory) addTemplate(t MessageTemplate) { m.templates = append(slices.Clone(m.templates), t) }

@@ -152,6 +152,36 @@ func startsAtOnceLeaveOneCode(t *testing.T, s suite) {
 	equal(t, "codes that are left", live, 1)
 }
 
+// What is looked up before an operation may be out of date when that is decided: another start was committed between.
+func aStartBetweenALookAndItsOperation(t *testing.T, s suite) {
+	k := s.open(t)
+	to := number(0)
+	first := k.start(to, forPurpose("login"))
+	begin := func() (*verify.Verification, func()) {
+		v := k.fresh(to)
+		v.Purpose, v.Supersedes = "login", true
+		return v, func() {
+			if err := k.Start(ctx, v, verify.Limits{}, lease); err != nil {
+				t.Errorf("start: %v", err)
+			}
+		}
+	}
+	second, start := begin()
+	var out verify.Outcome
+	var err error
+	k.together(start, func() { out, err = k.latest(to, "login", secret) })
+	if err != nil || !out.Approved || out.Verification != second.ID {
+		t.Errorf("a guess behind a start: got %+v, %v; want one at the newer", out, err)
+	}
+	equal(t, "status of the older", k.stored(first.ID).Status, verify.Superseded)
+
+	third, startThird := begin()
+	fourth, startFourth := begin()
+	k.together(startThird, startFourth)
+	equal(t, "status of the first of two", k.stored(third.ID).Status, verify.Superseded)
+	equal(t, "status of the second of two", k.stored(fourth.ID).Status, verify.Pending)
+}
+
 // However a guess names the verification, it shares the attempts and counts against the number.
 func guessesByNumberAndByIDShareTheAttempts(t *testing.T, s suite) {
 	k := s.open(t)
