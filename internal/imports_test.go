@@ -1,6 +1,7 @@
 package internal_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -247,5 +248,54 @@ func TestAWrongImportIsReported(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s imports %s: got %q, want %q", tt.from, tt.to, got, tt.want)
 		}
+	}
+}
+
+// clockUses are where a file reads the machine's clock, or waits for it.
+func clockUses(file string, source any) (found []string, err error) {
+	files := token.NewFileSet()
+	parsed, err := parser.ParseFile(files, file, source, 0)
+	if err != nil {
+		return nil, err
+	}
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		s, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if from, ok := s.X.(*ast.Ident); ok && from.Name == "time" && has("Now Since Until Sleep After AfterFunc Tick NewTimer NewTicker", s.Sel.Name) {
+			found = append(found, files.Position(s.Pos()).String()+": time."+s.Sel.Name)
+		}
+		return true
+	})
+	return found, nil
+}
+
+// A rule is a function of its rows and the time, which is given to it. Only a log of outages takes the machine's
+// if it is given none.
+func TestRulesAreGivenTheTime(t *testing.T) {
+	t.Parallel()
+	for _, name := range strings.Fields("internal/verify " + pure) {
+		files, err := filepath.Glob(filepath.Join("..", filepath.FromSlash(name), "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", name, len(files), err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || name == "internal/outage" {
+				continue
+			}
+			found, err := clockUses(file, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, use := range found {
+				t.Error(use)
+			}
+		}
+	}
+
+	const wrong = "package p\nimport \"time\"\nvar now = time.Now\nfunc f(t time.Time) { _ = time.Since(t); time.Sleep(time.Second); _ = t.After(now()) }\n"
+	if found, err := clockUses("p.go", wrong); err != nil || len(found) != 3 {
+		t.Errorf("a package that reads the clock: got %q, %v", found, err)
 	}
 }

@@ -67,6 +67,7 @@ const (
 	approvalFile = "internal/verify/approval.go"
 	speechFile   = "internal/speech/speech.go"
 	userFile     = "internal/verify/user.go"
+	latestFile   = "internal/store/latest.go"
 )
 
 // stores returns a test of the suite that every store must pass.
@@ -244,6 +245,11 @@ var mutants = []mutant{
 		stores("UsersLimitsAreExact"),
 	},
 	{
+		"style-without-users", "A project's style holds for its users' messages, too.",
+		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))", "return template.Frame(c.medium(), asker, app.Life)"}},
+		test{inVerify, "^(TestAStyleEndsUsersMessages|TestAStyleCountsIntoTheSegmentsOfATemplate)$"},
+	},
+	{
 		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
 		[]edit{{"internal/wording/wording.go", `CodeMark    = "\x01"`, `CodeMark    = Placeholder`}},
 		test{inVerify, "^TestATextIsFilledIn$"},
@@ -390,6 +396,31 @@ var mutants = []mutant{
 		"tenancy-not-checked", "Another project's verification is reported as not found.",
 		[]edit{{batchFile, "if v == nil || v.value.Project != p {", "if v == nil {"}},
 		stores("AnotherProjectsVerificationDoesNotExist"),
+	},
+	{
+		"foreign-verification-read", "Who reads another project's verification by its id is answered as for an unknown id.",
+		[]edit{{latestFile, "selectVerification+` AND project = $2`, id[:], p)", "selectVerification, id[:])"}},
+		stores("VerificationIsReadByItsProject"),
+	},
+	{
+		"guesses-by-number-uncounted", "A guess that names a number spends the same guesses as one that names the verification.",
+		[]edit{{latestFile, "out, err = r.check(v, g, now)", "uncounted := *v\n\t\t\t\tout, err = r.check(&uncounted, g, now)"}},
+		stores("GuessesByNumberAndByIDShareTheAttempts"),
+	},
+	{
+		"superseded-code-accepted", "Where a newer start supersedes the older ones of its number and purpose, none of their codes is right any more.",
+		[]edit{{latestFile, "older != nil && started.Supersede(&older.value, now)", "older != nil && false"}},
+		stores("NewerStartSupersedesThoseOfItsPurpose"),
+	},
+	{
+		"latest-by-an-old-look", "What is the latest of a number is decided under the number's lock, whatever was seen before.",
+		[]edit{{latestFile, "if r.destination(destinationKey{k.Project, k.Number}).value.Latest != found.latest {", "if false {"}},
+		stores("AStartBetweenALookAndItsOperation"),
+	},
+	{
+		"superseded-by-an-old-look", "Of starts of a number at the same time that supersede the older ones, one code is left.",
+		[]edit{{latestFile, "if d.Latest != found.latest {", "if false {"}},
+		stores("AStartBetweenALookAndItsOperation"),
 	},
 	{
 		"key-opens-any-project", "A key works for its own project only.",

@@ -34,6 +34,7 @@ const (
 // without touching the database. It changes nothing when it returns an error, and may run twice.
 type op struct {
 	verification    verify.ID
+	others          []verify.ID    // verifications that it may end as well
 	withDestination bool           // also load that verification's destination
 	attempt         int            // also load what is recorded of that attempt of it
 	destination     destinationKey // of a verification that doesn't exist yet
@@ -562,6 +563,7 @@ func verificationIDs(group []op) []verify.ID {
 		if !o.verification.IsZero() {
 			ids = append(ids, o.verification)
 		}
+		ids = append(ids, o.others...)
 	}
 	return sortedIDs(ids)
 }

@@ -240,6 +240,7 @@ func wantsOf(group []op) (w wants) {
 		if o.destination != (destinationKey{}) {
 			w.destinations = append(w.destinations, o.destination)
 		}
+		w.ids = append(w.ids, o.others...)
 		if !o.verification.IsZero() {
 			w.ids = append(w.ids, o.verification)
 			if o.withDestination {

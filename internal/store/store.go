@@ -206,7 +206,10 @@ func fromMillis(ms int64) time.Time {
 func span(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // Start implements [verify.Store].
-func (s *Store) Start(_ context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
+func (s *Store) Start(ctx context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
+	if v.Supersedes {
+		return s.startLatest(ctx, v, limits, lease)
+	}
 	return s.start(v, op{}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		return started.Begin(d, limits, lease, now)
 	})
@@ -236,7 +239,8 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		}
 		d.dirty = true
 		r.insert(started)
-		r.verifications[started.ID].value.Calling = 0 // it isn't stored
+		stored := &r.verifications[started.ID].value
+		stored.Calling, stored.Supersedes = 0, false // they aren't stored
 		// The sweeper won't come by here again: clocks are set back, and differ.
 		if started.Open() && compareIDs(started.ID, r.swept) <= 0 {
 			r.hint(hint{started.DueAt, started.ID})
@@ -370,11 +374,12 @@ func (s *Store) Receive(_ context.Context, receipt verify.Receipt) (*verify.Veri
 	v, err := s.changeWith(o, receipt.Verification, func(r *rows, v *verify.Verification, now time.Time) error {
 		a := r.attempt(attemptKey{receipt.Verification, receipt.Attempt})
 		received = nil
-		if receipt.Settle(v, &a.value, now) {
-			a.dirty = true
-			copied := a.value
-			received = &copied
+		if !receipt.Settle(v, &a.value, now) {
+			return errNothingNew
 		}
+		a.dirty = true
+		copied := a.value
+		received = &copied
 		return nil
 	})
 	if err != nil {
@@ -420,6 +425,9 @@ func (s *Store) change(id verify.ID, f func(*rows, *verify.Verification, time.Ti
 	return s.changeWith(op{}, id, f)
 }
 
+// errNothingNew says that a change has changed nothing and dropped no hint, so that none is due.
+var errNothingNew = errors.New("nothing new")
+
 // changeWith does so in an operation that also loads what o names.
 func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
 	var out verify.Verification
@@ -430,7 +438,12 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 			return verify.ErrNotFound
 		}
 		before, status := stateOf(&row.value), row.value.Status
-		if err := f(r, &row.value, now); err != nil {
+		err := f(r, &row.value, now)
+		if err == errNothingNew {
+			out = row.value
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if stateOf(&row.value) != before { // who loses a race writes nothing

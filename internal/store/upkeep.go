@@ -173,7 +173,11 @@ func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify
 
 // overdue reads what hints are about. A row that can't be read doesn't hide the others.
 func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify.Overdue, error) {
-	among, ids := s.among(hints)
+	named := make([]verify.ID, len(hints))
+	for i := range hints {
+		named[i] = hints[i].id
+	}
+	among, ids := s.among(named)
 	verifications, err := pool.All(ctx, s.hot, readable(verificationLayout.scan), `SELECT `+verificationLayout.names()+` FROM verification WHERE id IN `+among, ids)
 	if err != nil {
 		return nil, err
@@ -183,25 +187,16 @@ func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify
 	if err != nil {
 		return nil, err
 	}
-	latest := map[verify.ID]verify.ID{}
-	if slices.ContainsFunc(verifications, func(v read[verify.Verification]) bool { return v.row.User != "" }) {
-		users, err := pool.All(ctx, s.hot, scanLatest, `SELECT v.id, u.latest FROM verification v JOIN application a ON a.id = v.application
-			JOIN app_user u ON u.application = v.application AND u.name = v.app_user WHERE v.app_user <> '' AND v.id IN `+among, ids)
-		if err != nil {
-			return nil, err
-		}
-		for _, pair := range users {
-			latest[pair[0]] = pair[1]
-		}
+	rows := make([]*verify.Verification, len(verifications))
+	for i := range verifications {
+		rows[i] = &verifications[i].row
+	}
+	if err := s.supersessions(ctx, s.hot, rows); err != nil {
+		return nil, err
 	}
 	found := make(map[verify.ID]verify.Overdue, len(verifications))
 	for i := range verifications {
-		v := &verifications[i].row
-		if v.User != "" {
-			current, ok := latest[v.ID]
-			u := verify.User{Current: current}
-			v.Superseded = !ok || u.Supersedes(v)
-		}
+		v := rows[i]
 		found[v.ID] = verify.Overdue{Verification: v, Damaged: verifications[i].damage}
 	}
 	for i := range deliveries {
@@ -214,18 +209,49 @@ func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify
 	return found, nil
 }
 
+// supersessions finds out which of the verifications that were read are still their users' current ones.
+func (s *Store) supersessions(ctx context.Context, p *pool.Pool, all []*verify.Verification) error {
+	var named []verify.ID
+	for _, v := range all {
+		if v.User != "" {
+			named = append(named, v.ID)
+		}
+	}
+	if named == nil {
+		return nil
+	}
+	among, ids := s.among(named)
+	pairs, err := pool.All(ctx, p, scanLatest, `SELECT v.id, u.latest FROM verification v JOIN application a ON a.id = v.application
+		JOIN app_user u ON u.application = v.application AND u.name = v.app_user WHERE v.app_user <> '' AND v.id IN `+among, ids)
+	if err != nil {
+		return err
+	}
+	latest := map[verify.ID]verify.ID{}
+	for _, pair := range pairs {
+		latest[pair[0]] = pair[1]
+	}
+	for _, v := range all {
+		if v.User != "" {
+			current, ok := latest[v.ID]
+			u := verify.User{Current: current}
+			v.Superseded = !ok || u.Supersedes(v)
+		}
+	}
+	return nil
+}
+
 // among is a set of ids for IN, and its parameter, in the words of the engine.
-func (s *Store) among(hints []hint) (set string, ids any) {
+func (s *Store) among(named []verify.ID) (set string, ids any) {
 	if s.postgres {
-		all := make([][]byte, len(hints))
-		for i := range hints {
-			all[i] = hints[i].id[:]
+		all := make([][]byte, len(named))
+		for i := range named {
+			all[i] = named[i][:]
 		}
 		return `(SELECT unnest($1::bytea[]))`, all
 	}
-	all := make([]string, len(hints))
-	for i := range hints {
-		all[i] = hex.EncodeToString(hints[i].id[:])
+	all := make([]string, len(named))
+	for i := range named {
+		all[i] = hex.EncodeToString(named[i][:])
 	}
 	return `(SELECT unhex(value) FROM json_each('["' || replace($1, ' ', '","') || '"]'))`, strings.Join(all, " ")
 }

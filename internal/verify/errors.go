@@ -47,6 +47,7 @@ const (
 	FieldLength   Field = "length"
 	FieldLife     Field = "life"
 	FieldAttempts Field = "attempts"
+	FieldPurpose  Field = "purpose"
 
 	FieldUser              Field = "user"
 	FieldAddress           Field = "address"

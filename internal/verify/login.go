@@ -59,12 +59,10 @@ type userRequest struct {
 // startUser starts a verification of a user's address.
 func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *occasion, r userRequest) error {
 	ctx = context.WithoutCancel(ctx) // nothing is left half done because the caller hangs up
-	app, err := s.store.Application(ctx, k.Project, k.Application)
+	with, err := s.in(ctx, acct, k.Application)
 	if err != nil {
 		return err
 	}
-	record.Of(ctx).Application = record.ID(app.ID)
-	with := &Account{Project: acct.Project, Application: app, KeyID: acct.KeyID}
 	o := s.userOrder(with, why, r)
 	v := s.begin(with)
 	v.User = k.Name

@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -118,6 +120,52 @@ func (m *memory) CheckUser(ctx context.Context, k UserKey, g Guess) (Outcome, er
 	out.Verification = v.ID
 	if err == nil {
 		m.verifications[v.ID], m.destinations[key], m.users[k] = v, d, u
+	}
+	return out, err
+}
+
+func (m *memory) Lookup(ctx context.Context, p ProjectID, id ID) (*Verification, []Delivery, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	v, gone := m.owned(p, id)
+	if err = errors.Join(err, gone); err != nil {
+		return nil, nil, err
+	}
+	return &v, []Delivery{{Verification: id, Attempt: 1}}, nil
+}
+
+func (m *memory) List(ctx context.Context, l Listing) (page []Verification, next ID, err error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	for _, v := range m.verifications {
+		if l.Passes(&v) {
+			page = append(page, v)
+		}
+	}
+	slices.SortFunc(page, func(a, b Verification) int { return bytes.Compare(b.ID[:], a.ID[:]) })
+	return page, l.Before, err
+}
+
+func (m *memory) CheckLatest(ctx context.Context, k LatestKey, g Guess) (Outcome, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	if err != nil {
+		return Outcome{}, err
+	}
+	var v Verification
+	for _, other := range m.verifications {
+		if k.Names(&other) && bytes.Compare(other.ID[:], v.ID[:]) > 0 {
+			v = other
+		}
+	}
+	if v.ID.IsZero() {
+		return Outcome{}, ErrNotFound
+	}
+	key, d := m.destination(v.Project, v.To)
+	out, err := v.Check(&d, g, m.now())
+	out.Verification = v.ID
+	if err == nil {
+		m.verifications[v.ID], m.destinations[key] = v, d
 	}
 	return out, err
 }

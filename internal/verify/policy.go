@@ -117,6 +117,12 @@ type StartRequest struct {
 	Length   *int
 	Life     *int // seconds
 	Attempts *int
+
+	// Application has the settings; zero: the account's, which is the project's default one.
+	Application ID
+	Purpose     Purpose // "": [MFA]
+	// Supersedes ends the older verifications of the number and purpose: none of their codes is right any more.
+	Supersedes bool
 }
 
 // problems are all that is wrong with a request.

@@ -69,6 +69,11 @@ func (m *memory) Start(ctx context.Context, v *Verification, limits Limits, leas
 	if err := v.Begin(&d, limits, lease, m.now()); err != nil {
 		return err
 	}
+	for id, older := range m.verifications {
+		if v.Supersede(&older, m.now()) {
+			m.verifications[id] = older
+		}
+	}
 	m.verifications[v.ID], m.destinations[key] = *v, d
 	return nil
 }

@@ -33,6 +33,7 @@ func (s *Service) orderOf(acct *Account, r StartRequest) order {
 	o := order{StartRequest: r, then: s.fallbacks(&acct.Application, r.Channel)}
 	o.to = o.problems.number(FieldTo, r.To, &acct.Project)
 	o.sender = o.problems.from(acct, r.From, s.senders)
+	o.Purpose = o.problems.purpose(r.Purpose)
 	if r.Text != "" {
 		o.text = wording.Frame(r.Text)
 	}

@@ -150,7 +150,9 @@ func (s *Service) render(ctx context.Context, acct *Account, o *order, t *Terms,
 	}
 	template := wording.Parse(pattern)
 	field, problem := o.occasion.field, wording.Unsendable(pattern)
-	frame := func(asker string) string { return template.Frame(c.medium(), asker, app.Life) }
+	frame := func(asker string) string {
+		return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))
+	}
 	switch {
 	case own && o.sender.Public && !project.PublicText:
 		problem = "needs a sender of the project's own: the public one says the default text only"

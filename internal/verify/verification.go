@@ -34,6 +34,10 @@ type Verification struct {
 	// Calling is how long the call of the first attempt may take, from when it begins; 0 if that makes none.
 	// It isn't stored either: whoever starts a verification says so.
 	Calling time.Duration
+
+	// Supersedes says that it takes the place of the older ones of its number and purpose. It isn't stored: what
+	// it did is in their rows.
+	Supersedes bool
 }
 
 // Terms are what a request and its application decided. They are frozen: a later change of settings changes
@@ -85,12 +89,6 @@ type Fallback struct {
 	Text    string // as the verification's
 }
 
-// A Purpose says what a code may be used for. A code for one doesn't answer another.
-type Purpose string
-
-// MFA is the purpose of the faces' verifications.
-const MFA Purpose = "mfa"
-
 // A Status is where a verification is. Only Pending ever changes.
 type Status int
 
@@ -101,7 +99,9 @@ const (
 	Exhausted Status = 2
 	Canceled  Status = 3
 	// Never stored: see Verification.StatusAt.
-	Expired    Status = 4
+	Expired Status = 4
+	// Stored where a start took the place of older ones of its number: see Verification.Supersede. A user's newer
+	// code is seen from the user's row instead.
 	Superseded Status = 5
 )
 

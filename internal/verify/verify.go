@@ -24,7 +24,8 @@ import (
 // at once still share the same guesses, and each is one transaction, also when its answer is "no".
 // A call that has been taken is carried out even if its caller goes away.
 type Store interface {
-	// Start commits a new verification: see [Verification.Begin]. v is filled in.
+	// Start commits a new verification: see [Verification.Begin]. v is filled in. If it supersedes others, they
+	// end in the same transaction: see [Verification.Supersede].
 	Start(ctx context.Context, v *Verification, limits Limits, lease time.Duration) error
 	// Check spends a guess: see [Verification.Check].
 	Check(ctx context.Context, g Guess) (Outcome, error)
@@ -34,6 +35,7 @@ type Store interface {
 	// with [ErrNoNumber] if the project remembers nothing of the number.
 	ResetDestination(ctx context.Context, p ProjectID, n phone.Number, actor string) error
 
+	VerificationStore
 	ApplicationStore
 	UserStore
 	TemplateStore
@@ -185,8 +187,15 @@ func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 }
 
 func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
+	if !r.Application.IsZero() {
+		var err error
+		if acct, err = s.in(ctx, acct, r.Application); err != nil {
+			return nil, err
+		}
+	}
 	o := s.orderOf(acct, r)
 	v := s.begin(acct)
+	v.Purpose, v.Supersedes = o.Purpose, o.Supersedes
 	if err := s.settle(ctx, acct, &o, v.ID.Time(), &v.Terms); err != nil {
 		return nil, err
 	}
@@ -202,6 +211,16 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 		return nil, err
 	}
 	return v, nil
+}
+
+// in is an account with another application of its project, or fails with [ErrNoApplication].
+func (s *Service) in(ctx context.Context, acct *Account, application ID) (*Account, error) {
+	app, err := s.store.Application(ctx, acct.Project.ID, application)
+	if err != nil {
+		return nil, err
+	}
+	record.Of(ctx).Application = record.ID(app.ID)
+	return &Account{Project: acct.Project, Application: app, KeyID: acct.KeyID, KeyExpires: acct.KeyExpires}, nil
 }
 
 // fallbacks are the channels by which a message may go on.
