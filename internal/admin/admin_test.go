@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Whatever an operator gets wrong is an error that a caller may see, by its kind and code.
+func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	st, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "countersign.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	s, by := New(st), User("ada")
+	if _, err := s.CreateProject(ctx, by, NewProject{ID: "shop", Name: "Shop"}); err != nil {
+		t.Fatal(err)
+	}
+	k, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.As(ctx, "shop", k.Token); got != "project shop" || err != nil {
+		t.Errorf("a project's own key: got %q, %v", got, err)
+	}
+	standard, byKey, klingon := verify.Standard, true, "tlh"
+	for what, tt := range map[string]struct {
+		do   func() error
+		want *verify.Error
+	}{
+		"an id twice": {func() error { _, err := s.CreateProject(ctx, by, NewProject{ID: "shop", Name: "Shop"}); return err }, verify.ErrExists},
+		"no name":     {func() error { _, err := s.CreateProject(ctx, by, NewProject{ID: "other"}); return err }, verify.ErrInvalid},
+		"standard without country": {func() error {
+			_, err := s.ChangeProject(ctx, by, "shop", ProjectChange{Profile: &standard})
+			return err
+		}, verify.ErrInvalid},
+		"another project": {func() error { _, err := s.ChangeProject(ctx, by, "none", ProjectChange{}); return err }, verify.ErrNoProject},
+		"its usage":       {func() error { _, err := s.Usage(ctx, "none", ByCountry); return err }, verify.ErrNoProject},
+		"a key of it":     {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "none"}); return err }, verify.ErrNoProject},
+		"no key":          {func() error { return s.RevokeKey(ctx, by, verify.ID{1}) }, verify.ErrNoAPIKey},
+		"another's key":   {func() error { _, err := s.As(ctx, "none", k.Token); return err }, verify.ErrUnauthenticated},
+		"no application":  {func() error { _, err := s.ChangeCalls(ctx, by, "shop", "none", CallsChange{}); return err }, verify.ErrNoApplication},
+		"no language": {func() error {
+			_, err := s.ChangeCalls(ctx, by, "shop", Default, CallsChange{Locale: &klingon})
+			return err
+		}, verify.ErrInvalid},
+		"a key press for nobody": {func() error {
+			_, err := s.ChangeCalls(ctx, by, "shop", Default, CallsChange{ByKey: &byKey})
+			return err
+		}, ErrNobodyLearns},
+		"no number":       {func() error { return s.ResetNumber(ctx, by, "shop", "+12025550100") }, verify.ErrNoNumber},
+		"no verification": {func() error { _, err := s.Story(ctx, verify.ID{1}); return err }, verify.ErrNotFound},
+	} {
+		err := tt.do()
+		var seen *verify.Error
+		if !errors.As(err, &seen) || seen.Code != tt.want.Code || seen.Kind != tt.want.Kind {
+			t.Errorf("%s: got error %v, want one of code %s", what, err, tt.want.Code)
+		}
+		if tt.want == verify.ErrInvalid && (seen == nil || len(seen.Problems) == 0 || seen.Problems[0].Field == "") {
+			t.Errorf("%s: got %v, want the field that is wrong", what, err)
+		}
+	}
+	// What failed is not written down.
+	if all, err := st.Audits(ctx, 10); err != nil || len(all) != 2 || all[1].Actor != "ada" || all[1].Action != "project create" {
+		t.Errorf("audit: got %+v, %v; want the project and its key", all, err)
+	}
+}
