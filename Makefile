@@ -8,6 +8,7 @@
 # make fuzz    every fuzz target for FUZZTIME; FUZZSHARE=4: a quarter of them, others for each commit
 # make kannel  the SMPP carrier against Kannel, which has to be installed
 # make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers
+# make rates   how fast messages move on, against how fast they are handed over at first
 # make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
 # make docs    the generated pages of docs/
 # make build   the static binary
@@ -16,7 +17,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
 
-.PHONY: test postgresql check lint race slow calls long fuzz kannel bench mutants docs build
+.PHONY: test postgresql check lint race slow calls long fuzz kannel bench rates mutants docs build
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
@@ -62,6 +63,9 @@ kannel:
 
 bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)
+
+rates: postgresql
+	go test -timeout 30m -run '^$$' -bench HandOver -benchtime 9x ./internal/dispatch
 
 mutants:
 	go run ./internal/mutant $(MUTANTS)

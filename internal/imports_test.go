@@ -1,6 +1,7 @@
 package internal_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -19,7 +20,7 @@ const pure = "internal/typed internal/code internal/phone internal/sms internal/
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face internal/face/* " +
-	"internal/metric internal/speech internal/verify " + pure + " internal/web internal/request internal/yamlconf"
+	"internal/metric internal/speech internal/admin internal/verify " + pure + " internal/web internal/request internal/yamlconf"
 
 // may says which packages of ours each package may import, tests aside. Imports point one way: to
 // what stands above. x/* are the packages right below x that have no line of their own. A package
@@ -48,6 +49,9 @@ var may = []struct{ packages, imports string }{
 	{"internal/dispatch", "internal/route internal/carrier internal/verify " + pure},
 	{"internal/face", "internal/web internal/request internal/verify " + pure},
 	{"internal/face/*", "internal/face internal/web internal/request internal/verify " + pure},
+
+	// What operators do. The commands call it, and so can a face.
+	{"internal/admin", "internal/store internal/speech internal/verify " + pure},
 
 	{"internal/config", parts},
 	{"internal/system", parts},
@@ -192,6 +196,9 @@ func TestAWrongImportIsReported(t *testing.T) {
 		{"internal/code", module + "internal/phone", "internal/code must not import internal/phone"},
 		{"internal/keyset", module + "internal/verify", "internal/keyset must not import internal/verify"},
 		{"internal/store", module + "internal/dispatch", "internal/store must not import internal/dispatch"},
+		{"internal/verify", module + "internal/admin", "internal/verify must not import internal/admin"},
+		{"internal/store", module + "internal/admin", "internal/store must not import internal/admin"},
+		{"internal/admin", module + "internal/config", "internal/admin must not import internal/config"},
 		{"internal/dispatch", module + "internal/store", "internal/dispatch must not import internal/store"},
 		{"internal/dispatch", module + "internal/carrier/sim", "internal/dispatch must not import internal/carrier/sim"},
 		{"internal/carrier", module + "internal/carrier/sim", "internal/carrier must not import internal/carrier/sim"},
@@ -235,5 +242,54 @@ func TestAWrongImportIsReported(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s imports %s: got %q, want %q", tt.from, tt.to, got, tt.want)
 		}
+	}
+}
+
+// clockUses are where a file reads the machine's clock, or waits for it.
+func clockUses(file string, source any) (found []string, err error) {
+	files := token.NewFileSet()
+	parsed, err := parser.ParseFile(files, file, source, 0)
+	if err != nil {
+		return nil, err
+	}
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		s, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if from, ok := s.X.(*ast.Ident); ok && from.Name == "time" && has("Now Since Until Sleep After AfterFunc Tick NewTimer NewTicker", s.Sel.Name) {
+			found = append(found, files.Position(s.Pos()).String()+": time."+s.Sel.Name)
+		}
+		return true
+	})
+	return found, nil
+}
+
+// A rule is a function of its rows and the time, which is given to it. Only a log of outages takes the machine's
+// if it is given none.
+func TestRulesAreGivenTheTime(t *testing.T) {
+	t.Parallel()
+	for _, name := range strings.Fields("internal/verify " + pure) {
+		files, err := filepath.Glob(filepath.Join("..", filepath.FromSlash(name), "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", name, len(files), err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || name == "internal/outage" {
+				continue
+			}
+			found, err := clockUses(file, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, use := range found {
+				t.Error(use)
+			}
+		}
+	}
+
+	const wrong = "package p\nimport \"time\"\nvar now = time.Now\nfunc f(t time.Time) { _ = time.Since(t); time.Sleep(time.Second); _ = t.After(now()) }\n"
+	if found, err := clockUses("p.go", wrong); err != nil || len(found) != 3 {
+		t.Errorf("a package that reads the clock: got %q, %v", found, err)
 	}
 }

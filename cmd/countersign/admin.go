@@ -13,14 +13,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
-	"github.com/countersign/countersign/internal/wording"
 )
 
 // database are the flags of every command that works on a database, also while a server runs on it.
@@ -93,17 +91,37 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	return errors.Join(f(st), st.Close())
 }
 
-// done is what the audit says of a change that the user of this command makes.
-func done(action, detail string) store.Audit {
-	return store.Audit{Actor: actor(), Action: action, Detail: detail}
+// administer runs f on a database that is there, with the changes that the user of this command may make.
+func (d database) administer(ctx context.Context, f func(*admin.Service) error) error {
+	return d.with(ctx, false, func(st *store.Store) error { return f(admin.New(st)) })
 }
 
 // actor is the user that runs this command.
-func actor() string {
+func actor() admin.Actor {
 	if u, err := user.Current(); err == nil {
-		return u.Username
+		return admin.User(u.Username)
 	}
-	return fmt.Sprintf("uid %d", os.Getuid())
+	return admin.User(fmt.Sprintf("uid %d", os.Getuid()))
+}
+
+// flags are what a command's input is called on the command line.
+var flags = map[verify.Field]string{
+	admin.FieldID: "--id", verify.FieldName: "name", admin.FieldProfile: "--profile", admin.FieldSenders: "--sender", admin.FieldLinkHosts: "--link-host",
+	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldStyle: "--webotp, --android-hash",
+	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
+}
+
+// inFlags says what is wrong with a command's input in the words of the command line. Other errors stay as they are.
+func inFlags(err error) error {
+	var wrong *verify.Error
+	if !errors.As(err, &wrong) || wrong.Kind != verify.Invalid {
+		return err
+	}
+	var all []string
+	for _, p := range wrong.Problems {
+		all = append(all, strings.TrimSpace(flags[p.Field]+" "+p.Element)+": "+p.Message)
+	}
+	return usageError(strings.Join(all, "; "))
 }
 
 type projectCommand struct {
@@ -140,15 +158,13 @@ type projectCreate struct {
 }
 
 func (c *projectCreate) Run(w world) error {
-	p := verify.Project{ID: verify.ProjectID(c.ID), Name: c.Name, Profile: verify.Compat, Limits: verify.DefaultLimits}
-	if c.ID == "" {
-		p.ID = verify.ProjectID(uuid.NewString())
-	}
-	if err := c.set(&p); err != nil {
-		return err
+	n := admin.NewProject{ID: verify.ProjectID(c.ID), Name: c.Name, ProjectChange: c.change()}
+	if _, err := n.Project(); err != nil { // before a database is made
+		return inFlags(err)
 	}
 	err := c.with(w.ctx, c.Create || c.byConfig(), func(st *store.Store) error {
-		if err := st.CreateProject(w.ctx, p, done("project create", "policy "+string(p.Profile)+reached(p))); err != nil {
+		p, err := admin.New(st).CreateProject(w.ctx, actor(), n)
+		if err != nil {
 			return err
 		}
 		return printOne(w, c.JSON, projectRow(p))
@@ -159,93 +175,37 @@ func (c *projectCreate) Run(w world) error {
 	return err
 }
 
-// set puts the settings that were given into a project, and checks all of it.
-func (c *policyFlags) set(p *verify.Project) error {
-	before := p.Profile
+// change is what the flags change.
+func (c *policyFlags) change() admin.ProjectChange {
+	change := admin.ProjectChange{
+		Senders: list(c.Sender, "public"), LinkHosts: list(c.LinkHost, "none"), PublicText: c.PublicText, Countries: c.Country,
+		Transliterate: c.Transliterate, WebOTP: c.WebOTP, AndroidHash: c.AndroidHash,
+		Burst: c.SendBurst, Interval: c.SendInterval, Daily: c.SendDaily,
+	}
 	if c.Profile != "" {
-		p.Profile = verify.Profile(c.Profile)
-	}
-	assign(&p.PublicText, c.PublicText)
-	assign(&p.Style.Transliterate, c.Transliterate)
-	assign(&p.Style.WebOTP, c.WebOTP)
-	assign(&p.Style.AndroidHash, c.AndroidHash)
-	assign(&p.Limits.Burst, c.SendBurst)
-	assign(&p.Limits.Interval, c.SendInterval)
-	assign(&p.Limits.Daily, c.SendDaily)
-	var wrong []string
-	if !p.ID.Valid() {
-		wrong = append(wrong, "--id: must be 1 to 64 of A-Z a-z 0-9 . _ -")
-	}
-	if n := len([]rune(p.Name)); n < 1 || n > 100 {
-		wrong = append(wrong, "name: must be 1 to 100 characters")
-	}
-	wrong = append(wrong, setList(c.Sender, "--sender", &p.Senders, &p.AnySender, "public", verify.ParseSender)...)
-	wrong = append(wrong, setList(c.LinkHost, "--link-host", &p.LinkHosts, &p.AnyLink, "none", wording.ParseHost)...)
-	wrong = append(wrong, c.reach(p, before)...)
-	if problem := p.Style.Problem(); problem != "" {
-		wrong = append(wrong, "--webotp, --android-hash: "+problem)
-	}
-	if l := p.Limits; l.Burst < 0 || l.Burst > 1000 || l.Daily < 0 || l.Daily > 1000 {
-		wrong = append(wrong, "--send-burst, --send-daily: must be 0 to 1000")
-	}
-	if i := p.Limits.Interval; i < time.Second || i > 24*time.Hour {
-		wrong = append(wrong, "--send-interval: must be 1s to 24h")
-	}
-	if wrong != nil {
-		return usageError(strings.Join(wrong, "; "))
-	}
-	return nil
-}
-
-// reach sets where a project may send, and says what is wrong with that. Whoever makes one standard, or makes
-// a standard one, decides where: else each country's numbers could be called at their expense.
-func (c *policyFlags) reach(p *verify.Project, before verify.Profile) (wrong []string) {
-	if len(c.Country) > 0 {
-		p.Countries = c.Country
-	}
-	anywhere := len(p.Countries) == 0 || slices.Contains(p.Countries, verify.AnyCountry)
-	if p.Profile == verify.Standard && before != verify.Standard && anywhere && len(c.Country) == 0 {
-		wrong = append(wrong, "--country: a standard project must say where it may send: the two letters of each country, or any")
-	}
-	for _, country := range c.Country {
-		if country != verify.AnyCountry && !phone.IsRegion(country) {
-			wrong = append(wrong, fmt.Sprintf("--country %q: must be a country in two letters, such as US, or any", country))
-		}
+		change.Profile = new(verify.Profile(c.Profile))
 	}
 	if len(c.AllowKind) > 0 {
-		p.Kinds = nil
-	}
-	for _, name := range c.AllowKind {
-		kind := phone.Kind(name)
-		switch {
-		case name == "none":
-		case slices.Contains(phone.Kinds, kind):
-			p.Kinds = append(p.Kinds, kind)
-		default:
-			wrong = append(wrong, fmt.Sprintf("--allow-kind %q: must be one of %v, or none", name, phone.Kinds))
+		var kinds []phone.Kind
+		for _, name := range c.AllowKind {
+			if name != "none" {
+				kinds = append(kinds, phone.Kind(name))
+			}
 		}
+		change.Kinds = &kinds
 	}
-	return wrong
+	return change
 }
 
-// setList replaces a list by what was given, if anything was. 'any' stands for what can't be listed, and
-// another word for nothing.
-func setList(given []string, flag string, list *[]string, all *bool, none string, parse func(string) (string, error)) (wrong []string) {
+// list reads a list: 'any' stands for what can't be listed, and another word for nothing.
+func list(given []string, none string) *admin.List {
 	if len(given) == 0 {
 		return nil
 	}
-	*list, *all = nil, slices.Contains(given, "any")
-	for _, s := range given {
-		if s == "any" || s == none {
-			continue
-		}
-		parsed, err := parse(s)
-		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("%s %q: %v", flag, s, err))
-		}
-		*list = append(*list, parsed)
+	return &admin.List{
+		Any:   slices.Contains(given, "any"),
+		Items: slices.DeleteFunc(slices.Clone(given), func(s string) bool { return s == "any" || s == none }),
 	}
-	return wrong
 }
 
 // listed writes such a list in the words of its flag.
@@ -254,13 +214,6 @@ func listed(list []string, all bool, none string) string {
 		list = append([]string{"any"}, list...)
 	}
 	return cmp.Or(strings.Join(list, " "), none)
-}
-
-// assign sets what was given.
-func assign[T any](to *T, given *T) {
-	if given != nil {
-		*to = *given
-	}
 }
 
 type projectList struct{ database }
@@ -279,27 +232,14 @@ func projectRow(p verify.Project) row {
 	return row{{"PROJECT", "id", p.ID}, {"NAME", "name", p.Name}, {"POLICY", "policy", p.Profile}}
 }
 
-// one finds a project.
-func one(ctx context.Context, st *store.Store, id string) (verify.Project, error) {
-	all, err := st.Projects(ctx)
-	if err != nil {
-		return verify.Project{}, err
-	}
-	i := slices.IndexFunc(all, func(p verify.Project) bool { return string(p.ID) == id })
-	if i < 0 {
-		return verify.Project{}, fmt.Errorf("project %s: %w", id, store.ErrNoProject)
-	}
-	return all[i], nil
-}
-
 type projectShow struct {
 	database
 	ID string `arg:"" name:"project" help:"Project id."`
 }
 
 func (c *projectShow) Run(w world) error {
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		p, err := one(w.ctx, st, c.ID)
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		p, err := a.Project(w.ctx, verify.ProjectID(c.ID))
 		if err != nil {
 			return err
 		}
@@ -334,32 +274,13 @@ type projectPolicy struct {
 }
 
 func (c *projectPolicy) Run(w world) error {
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		p, err := one(w.ctx, st, c.ID)
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		p, err := a.ChangeProject(w.ctx, actor(), verify.ProjectID(c.ID), c.change())
 		if err != nil {
-			return err
-		}
-		if err := c.set(&p); err != nil {
-			return err
-		}
-		detail := fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
-			p.Profile, p.AnySender, len(p.Senders), listed(p.LinkHosts, p.AnyLink, "none"), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily) + reached(p)
-		if err := st.UpdateProject(w.ctx, p, done("project policy", detail)); err != nil {
-			return err
+			return inFlags(err)
 		}
 		return showProject(w, c.JSON, p)
 	})
-}
-
-// reached says where a project may send, if it isn't just anywhere.
-func reached(p verify.Project) (text string) {
-	if len(p.Countries) > 0 {
-		text = fmt.Sprintf(", countries %v", p.Countries)
-	}
-	if len(p.Kinds) > 0 {
-		text += fmt.Sprintf(", kinds %v", p.Kinds)
-	}
-	return text
 }
 
 type keyCommand struct {
@@ -377,23 +298,17 @@ type keyCreate struct {
 }
 
 func (c *keyCreate) Run(w world) error {
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		secret := verify.NewKey()
-		k := verify.Key{ID: verify.NewID(time.Now()), Project: verify.ProjectID(c.Project), Name: c.Name, Hash: verify.HashKey(secret)}
-		var consumerSecret verify.Secret
-		if c.Consumer {
-			k.Consumer, consumerSecret = verify.NewConsumer()
-			k.ConsumerSecret = verify.HashKey(consumerSecret)
-		}
-		if err := st.CreateKey(w.ctx, k, done("key create", k.ID.String())); err != nil {
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		k, err := a.CreateKey(w.ctx, actor(), admin.NewKey{Project: verify.ProjectID(c.Project), Name: c.Name, Consumer: c.Consumer})
+		if err != nil {
 			return err
 		}
 		if !c.JSON {
 			fmt.Fprintln(w.stderr, "Secrets are shown this once; only their hashes are stored.")
 		}
-		made := row{{"KEY", "id", k.ID}, {"PROJECT", "project", k.Project}, {"TOKEN", "token", secret.Reveal()}}
+		made := row{{"KEY", "id", k.ID}, {"PROJECT", "project", k.Project}, {"TOKEN", "token", k.Token.Reveal()}}
 		if c.Consumer {
-			made = append(made, field{"CONSUMER KEY", "consumer_key", k.Consumer}, field{"CONSUMER SECRET", "consumer_secret", consumerSecret.Reveal()})
+			made = append(made, field{"CONSUMER KEY", "consumer_key", k.Consumer}, field{"CONSUMER SECRET", "consumer_secret", k.ConsumerToken.Reveal()})
 		}
 		return printOne(w, c.JSON, made)
 	})
@@ -429,8 +344,5 @@ func (c *keyRevoke) Run(w world) error {
 	if err != nil {
 		return usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
 	}
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		_, err := st.RevokeKey(w.ctx, id, done("key revoke", id.String()))
-		return err
-	})
+	return c.administer(w.ctx, func(a *admin.Service) error { return a.RevokeKey(w.ctx, actor(), id) })
 }

@@ -159,7 +159,7 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 		t.Fatalf("got %v, want 3 entries: looking at a number is none", audits)
 	}
 	newest := audits[0]
-	if newest["action"] != "destination reset" || newest["project"] != in.project || newest["actor"] != actor() || !strings.HasSuffix(newest["detail"], "0140 after 100 wrong guesses") {
+	if newest["action"] != "destination reset" || newest["project"] != in.project || newest["actor"] != string(actor()) || !strings.HasSuffix(newest["detail"], "0140 after 100 wrong guesses") {
 		t.Errorf("got %v, want the reset by %s", newest, actor())
 	}
 	if text, err := json.Marshal(audits); err != nil || strings.Contains(string(text), to[1:]) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 )
@@ -137,7 +138,7 @@ func (c *restoreCommand) copyAndVoid(w world, to string) (voided int, err error)
 		return 0, err
 	}
 	if err = st.Intact(w.ctx); err == nil {
-		voided, err = st.VoidPending(w.ctx, actor(), "restore")
+		voided, err = admin.New(st).Void(w.ctx, actor(), "restore")
 	}
 	if err = errors.Join(err, st.Close()); err != nil {
 		return 0, err

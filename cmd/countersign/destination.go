@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -35,7 +36,7 @@ func (c *destinationFlags) number() (phone.Number, error) {
 
 // explain makes a sentence of the store's "nothing is known".
 func (c *destinationFlags) explain(n phone.Number, err error) error {
-	if errors.Is(err, store.ErrNoDestination) {
+	if errors.Is(err, verify.ErrNoNumber) {
 		return fmt.Errorf("%s in project %s: %w", n.Masked(), c.Project, err)
 	}
 	return err
@@ -111,32 +112,28 @@ func (c *destinationReset) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		who := actor()
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		by := actor()
 		if c.TokenFile != "" {
-			if who, err = c.asProject(w, st); err != nil {
+			if by, err = c.asProject(w, a); err != nil {
 				return err
 			}
 		}
-		return c.explain(n, st.ResetDestination(w.ctx, verify.ProjectID(c.Project), n, who))
+		return c.explain(n, a.ResetNumber(w.ctx, by, verify.ProjectID(c.Project), n))
 	})
 }
 
 // asProject makes sure that the file holds a key of the project.
-func (c *destinationReset) asProject(w world, st *store.Store) (who string, err error) {
+func (c *destinationReset) asProject(w world, a *admin.Service) (admin.Actor, error) {
 	text, err := os.ReadFile(c.TokenFile)
 	if err != nil {
 		return "", err
 	}
-	account, err := st.Account(w.ctx, verify.HashKey(verify.Secret(strings.TrimSpace(string(text)))))
-	expired := !account.KeyExpires.IsZero() && !st.Now().Before(account.KeyExpires)
-	if err != nil && !errors.Is(err, verify.ErrUnauthenticated) {
-		return "", err
+	by, err := a.As(w.ctx, verify.ProjectID(c.Project), verify.Secret(strings.TrimSpace(string(text))))
+	if errors.Is(err, verify.ErrUnauthenticated) {
+		err = fmt.Errorf("%s: holds no valid key of project %s", c.TokenFile, c.Project)
 	}
-	if err != nil || expired || account.Project.ID != verify.ProjectID(c.Project) {
-		return "", fmt.Errorf("%s: holds no valid key of project %s", c.TokenFile, c.Project)
-	}
-	return "project " + c.Project, nil
+	return by, err
 }
 
 type auditCommand struct {

@@ -182,7 +182,7 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 		}
 	}
 	err = st.CreateKey(ctx, verify.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Hash: verify.HashKey(token)})
-	if errors.Is(err, store.ErrExists) {
+	if errors.Is(err, verify.ErrExists) {
 		err = nil
 		if acct, _ := st.Account(ctx, verify.HashKey(token)); acct.Project.ID != p.ID {
 			err = fmt.Errorf("the given token belongs to another project of this folder: choose another one")

@@ -62,7 +62,7 @@ func (c *migrateCommand) Run(w world) error {
 }
 
 func (c *migrateCommand) abort(w world, path string) error {
-	a, err := store.AbortMove(w.ctx, path, actor())
+	a, err := store.AbortMove(w.ctx, path, string(actor()))
 	if err != nil {
 		return fmt.Errorf("migrate --abort: %w", err)
 	}

@@ -37,7 +37,7 @@ func (c *routeExplain) Run(w world) error {
 	}
 	e := verify.Envelope{Channel: verify.Channel(c.Channel), Project: verify.ProjectID(c.Project), To: to}
 	if c.Application != "" {
-		if e.Application, err = config.ParseApplication(c.Application); err != nil {
+		if e.Application, err = verify.ParseAnyID(c.Application); err != nil {
 			return usageError("--application: must be an application's id")
 		}
 	}

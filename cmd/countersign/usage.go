@@ -1,13 +1,7 @@
 package main
 
 import (
-	"cmp"
-	"slices"
-	"time"
-
-	"github.com/google/uuid"
-
-	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -28,86 +22,22 @@ stands out by countries that the project doesn't send to, or by addresses that a
 End it with countersign key revoke. Starts of before an update of the server have no key and no address.`
 }
 
-// A usage is how often a key has started something.
-type usage struct {
-	key       verify.ID
-	name      string // of the key
-	what      string
-	hour, day int
-	last      time.Time
-}
-
 // Run implements the command.
 func (c *projectUsage) Run(w world) error {
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		p, err := one(w.ctx, st, c.ID)
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		all, err := a.Usage(w.ctx, verify.ProjectID(c.ID), admin.Sight(c.By))
 		if err != nil {
 			return err
-		}
-		keys, err := st.Keys(w.ctx, p.ID)
-		if err != nil {
-			return err
-		}
-		all, err := c.count(w, st, p.ID, st.Now())
-		if err != nil {
-			return err
-		}
-		for i := range all {
-			all[i].name = "unknown"
-			if k := slices.IndexFunc(keys, func(k verify.Key) bool { return k.ID == all[i].key }); k >= 0 {
-				all[i].name = keys[k].Name
-			}
 		}
 		return printRows(w, c.JSON, all, c.row)
 	})
 }
 
-// count counts the starts of a day, the most of the last hour first.
-func (c *projectUsage) count(w world, st *store.Store, p verify.ProjectID, now time.Time) ([]usage, error) {
-	type group struct {
-		key  verify.ID
-		what string
-	}
-	groups := map[group]*usage{}
-	err := st.EachStart(w.ctx, p, now.Add(-24*time.Hour), func(s store.Started) {
-		g := group{s.Key, c.what(&s)}
-		u := groups[g]
-		if u == nil {
-			u = &usage{key: g.key, what: g.what}
-			groups[g] = u
-		}
-		u.day++
-		if u.last = s.ID.Time(); now.Sub(u.last) < time.Hour {
-			u.hour++
-		}
-	})
-	var all []usage
-	for _, u := range groups {
-		all = append(all, *u)
-	}
-	slices.SortFunc(all, func(a, b usage) int {
-		return cmp.Or(cmp.Compare(b.hour, a.hour), cmp.Compare(b.day, a.day), cmp.Compare(a.what, b.what), slices.Compare(a.key[:], b.key[:]))
-	})
-	return all, err
-}
-
-func (c *projectUsage) what(s *store.Started) string {
-	switch c.By {
-	case "channel":
-		return string(s.Channel)
-	case "address":
-		return cmp.Or(s.Address, "unknown")
-	case "application":
-		return uuid.UUID(s.Application).String()
-	}
-	return cmp.Or(s.To.Region(), "unknown")
-}
-
 var usageHeadings = map[string]string{"country": "COUNTRY", "channel": "CHANNEL", "address": "ADDRESS", "application": "APPLICATION"}
 
-func (c *projectUsage) row(u usage) row {
+func (c *projectUsage) row(u admin.Usage) row {
 	return row{
-		{"KEY", "key", u.key}, {"NAME", "name", u.name}, {usageHeadings[c.By], c.By, u.what},
-		{"LAST HOUR", "hour", u.hour}, {"LAST DAY", "day", u.day}, {"LATEST", "latest", u.last},
+		{"KEY", "key", u.Key}, {"NAME", "name", u.Name}, {usageHeadings[c.By], c.By, u.What},
+		{"LAST HOUR", "hour", u.Hour}, {"LAST DAY", "day", u.Day}, {"LATEST", "latest", u.Last},
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -197,14 +198,14 @@ func TestTimelines(t *testing.T) {
 	} {
 		v := tt.v
 		v.ID, v.Channel, v.MaxAttempts, v.ExpiresAt = verify.NewID(began), verify.SMS, 5, at(600)
-		s := shown{Verification: &v, attempts: tt.attempts}
+		s := shown{admin.Story{Verification: &v, Attempts: tt.attempts}}
 		var got []string
-		for _, e := range s.timeline(at(tt.now)) {
+		for _, e := range s.Timeline(at(tt.now)) {
 			n := ""
-			if e.attempt > 0 {
-				n = fmt.Sprint(e.attempt)
+			if e.Attempt > 0 {
+				n = fmt.Sprint(e.Attempt)
 			}
-			got = append(got, strings.Join(strings.Fields(fmt.Sprint(e.at.Sub(began).Seconds(), " ", e.what, " ", n, " ", e.result, " ", e.channel, " ", e.carrier, " ", e.reason, " ", e.detail())), " "))
+			got = append(got, strings.Join(strings.Fields(fmt.Sprint(e.At.Sub(began).Seconds(), " ", e.What, " ", n, " ", e.Result, " ", e.Channel, " ", e.Carrier, " ", e.Reason, " ", detail(e))), " "))
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

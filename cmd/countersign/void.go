@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/admin"
 )
 
 type voidCommand struct{ database }
@@ -15,8 +15,8 @@ after those, before the server starts. It may also run beside servers. People wh
 
 // Run implements the command.
 func (c *voidCommand) Run(w world) error {
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		n, err := st.VoidPending(w.ctx, actor(), "void")
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		n, err := a.Void(w.ctx, actor(), "void")
 		if err != nil {
 			return err
 		}

@@ -13,8 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -33,7 +34,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	checkSender(p, "public_sender", c.PublicSender)
 	c.checkSenders(p)
 	p.Check("max_segments", c.MaxSegments >= 1 && c.MaxSegments <= 10, "must be 1 to 10")
-	if problem := LocaleProblem(c.Locale); problem != "" {
+	if problem := speech.Problem(c.Locale); problem != "" {
 		p.Check("locale", false, "%s", problem)
 	}
 	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)
@@ -181,9 +182,9 @@ func checkDuration(p *yamlconf.Problems, key string, d yamlconf.Duration, low, h
 	p.Check(key, time.Duration(d) >= low && time.Duration(d) <= high, "must be %v to %v", yamlconf.Duration(low), yamlconf.Duration(high))
 }
 
-// checkSender accepts a number, or an alphanumeric sender (3GPP TS 23.040 §9.1.2.5: 11 characters).
+// checkSender accepts what a project may send from, see [verify.ParseSender].
 func checkSender(p *yamlconf.Problems, key, s string) {
-	_, err := phone.Parse(s)
-	letters := strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ") == ""
-	p.Check(key, err == nil || letters && len(s) >= 1 && len(s) <= 11, "must be an E.164 number, or 1 to 11 letters and digits")
+	sender, err := verify.ParseSender(s)
+	number := strings.HasPrefix(sender, "+")
+	p.Check(key, err == nil && (number || sender == s), "must be an E.164 number, or 1 to 11 letters and digits")
 }

@@ -25,7 +25,7 @@ func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, ca
 		return plus && digits != "" && strings.Trim(digits, "0123456789") == ""
 	}, "must be a plus and digits")
 	each("projects", r.Projects, func(s string) bool { return verify.ProjectID(s).Valid() }, "must be a project's id")
-	each("applications", r.Applications, func(s string) bool { _, err := ParseApplication(s); return err == nil }, "must be an application's id")
+	each("applications", r.Applications, func(s string) bool { _, err := verify.ParseAnyID(s); return err == nil }, "must be an application's id")
 	seen := map[string]bool{}
 	channels := r.Channels
 	if len(channels) == 0 {
@@ -43,14 +43,6 @@ func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, ca
 	}
 }
 
-// ParseApplication reads an application's id, as we write it or as Syniverse's API does.
-func ParseApplication(s string) (verify.ID, error) {
-	if id, ok := verify.ParseBase62(s); ok {
-		return id, nil
-	}
-	return verify.ParseID(s)
-}
-
 // Rules are the routes, which were checked.
 func (c *Loaded) Rules() []route.Rule {
 	var all []route.Rule
@@ -63,7 +55,7 @@ func (c *Loaded) Rules() []route.Rule {
 			rule.Projects = append(rule.Projects, verify.ProjectID(s))
 		}
 		for _, s := range r.Applications {
-			id, _ := ParseApplication(s)
+			id, _ := verify.ParseAnyID(s)
 			rule.Applications = append(rule.Applications, id)
 		}
 		for _, choice := range r.Carriers {

@@ -3,14 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/phone"
-	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -86,15 +84,4 @@ func parseRefusal(text string) (syniverse.Refusal, error) {
 		return syniverse.Refusal{}, errors.New("not a status and an error_code")
 	}
 	return r, nil
-}
-
-// localeTag is the part of BCP 47 that anybody uses.
-var localeTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}$`)
-
-// LocaleProblem says why calls can't be spoken in a language. "" is none in particular.
-func LocaleProblem(s string) string {
-	if _, ok := speech.Match(s); s == "" || ok && localeTag.MatchString(s) {
-		return ""
-	}
-	return fmt.Sprintf("must be a language tag such as de or pt-BR, of one of %s", strings.Join(speech.Locales(), " "))
 }

@@ -434,11 +434,12 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 		delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, d.Now()
 		d.Observer.Received(&delivered, j.country)
 	}
+	ended := d.Now()
 	v := d.settle(what, end, j)
 	d.traces.end(j, end.Outcome, end.Reason, d.Now())
 	if j.next != nil {
 		d.goOn(end, v, j)
-	} else if v != nil && v.Delivery == verify.Queued && v.Due(d.Now()) {
+	} else if v != nil && v.Delivery == verify.Queued && v.Due(ended) { // what comes due later, the next look finds
 		d.lookNow()
 	}
 }

@@ -46,6 +46,7 @@ func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
 	case d.early.keep(waiting{r, d.Now(), d.Now()}):
 		return nil
 	}
+	d.complain(slog.LevelError, "receipt refused: too many wait for their messages", verify.ErrBusy, "carrier", r.Carrier)
 	return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, verify.ErrBusy)
 }
 
@@ -145,23 +146,39 @@ type waiting struct {
 	next  time.Time // when to look again
 }
 
-// early are the receipts that wait.
+// early are the receipts that wait. One that is looked at keeps its place, so that it can wait on.
 type early struct {
-	mu  sync.Mutex // guards all
-	all []waiting
+	mu     sync.Mutex // guards all below
+	all    []waiting
+	looked int // at the moment
 }
 
 func (e *early) keep(w waiting) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.all) >= maxEarly {
+	if len(e.all)+e.looked >= maxEarly {
 		return false
 	}
 	e.all = append(e.all, w)
 	return true
 }
 
-// due takes out those that should be looked at.
+// again has a receipt that was looked at wait on.
+func (e *early) again(w waiting) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.looked--
+	e.all = append(e.all, w)
+}
+
+// done gives up the place of a receipt that was looked at.
+func (e *early) done() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.looked--
+}
+
+// due takes out those that should be looked at. Call again or done for each.
 func (e *early) due(now time.Time) (due []waiting) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -174,7 +191,7 @@ func (e *early) due(now time.Time) (due []waiting) {
 		}
 	}
 	clear(e.all[len(kept):])
-	e.all = kept
+	e.all, e.looked = kept, e.looked+len(due)
 	return due
 }
 
@@ -182,20 +199,30 @@ func (e *early) due(now time.Time) (due []waiting) {
 func (d *Dispatcher) match(ctx context.Context) {
 	now := d.Now()
 	for _, w := range d.early.due(now) {
-		if d.trials.receive(w.Receipt) {
+		if d.matchOne(ctx, w, now) {
+			d.early.done()
 			continue
 		}
-		last := now.Sub(w.since) >= earlyLife
-		err := d.receive(ctx, w.Receipt)
-		switch {
-		case err == nil:
-		case last && errors.Is(err, errEarly), errors.Is(err, errForeign):
-			d.unmatched(ctx, w.Receipt, err)
-		case last:
-			d.complain(slog.LevelError, "receipt not recorded", err, attemptOf(w.Receipt), "carrier", w.Carrier, "ref", w.Ref)
-		default:
-			w.next = now.Add(max(d.Tick, now.Sub(w.since)))
-			d.early.keep(w)
-		}
+		w.next = now.Add(max(d.Tick, now.Sub(w.since)))
+		d.early.again(w)
 	}
+}
+
+// matchOne reports whether there is nothing more to do about an early receipt.
+func (d *Dispatcher) matchOne(ctx context.Context, w waiting, now time.Time) (done bool) {
+	if d.trials.receive(w.Receipt) {
+		return true
+	}
+	last := now.Sub(w.since) >= earlyLife
+	err := d.receive(ctx, w.Receipt)
+	switch {
+	case err == nil:
+	case last && errors.Is(err, errEarly), errors.Is(err, errForeign):
+		d.unmatched(ctx, w.Receipt, err)
+	case last:
+		d.complain(slog.LevelError, "receipt not recorded", err, attemptOf(w.Receipt), "carrier", w.Carrier, "ref", w.Ref)
+	default:
+		return false
+	}
+	return true
 }

@@ -99,7 +99,7 @@ var mutants = []mutant{
 	},
 	{
 		"start-without-its-key", "A verification records the key and the client's address that started it.",
-		[]edit{{"internal/verify/verify.go", ", APIKey: acct.KeyID,", ","}},
+		[]edit{{serviceFile, ", APIKey: acct.KeyID}", "}"}},
 		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
 	},
 	{
@@ -164,7 +164,7 @@ var mutants = []mutant{
 	},
 	{
 		"a-key-for-each-form", "All forms of a phone's number share its limits and failures.",
-		[]edit{{serviceFile, "t.to.Key(),", "t.to,"}},
+		[]edit{{"internal/verify/settle.go", "o.to.Key(),", "o.to,"}},
 		test{inVerify, "^TestAllFormsOfANumberAreOnePhone$"},
 	},
 	{
@@ -243,6 +243,11 @@ var mutants = []mutant{
 		stores("UsersLimitsAreExact"),
 	},
 	{
+		"style-without-users", "A project's style holds for its users' messages, too.",
+		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))", "return template.Frame(c.medium(), asker, app.Life)"}},
+		test{inVerify, "^(TestAStyleEndsUsersMessages|TestAStyleCountsIntoTheSegmentsOfATemplate)$"},
+	},
+	{
 		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
 		[]edit{{"internal/wording/wording.go", `CodeMark    = "\x01"`, `CodeMark    = Placeholder`}},
 		test{inVerify, "^TestATextIsFilledIn$"},
@@ -276,12 +281,12 @@ var mutants = []mutant{
 	},
 	{
 		"text-names-any-site", "A text message may link only to the project's web sites.",
-		[]edit{{"internal/verify/policy.go", "c == SMS && project.foreignSite(full)", "c == Push && project.foreignSite(full)"}},
+		[]edit{{"internal/verify/settle.go", "if c == SMS && project.foreignSite(", "if c == Push && project.foreignSite("}},
 		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
 	},
 	{
 		"template-names-any-site", "A user's message template may link only to the project's web sites.",
-		[]edit{{"internal/verify/template.go", "c == SMS && acct.Project.foreignSite(full)", "c == Push && acct.Project.foreignSite(full)"}},
+		[]edit{{"internal/verify/template.go", "		problem = fits(text)\n", "		if problem = fits(text); problem == foreignSite {\n			problem = \"\"\n		}\n"}},
 		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
 	},
 	{
@@ -515,7 +520,7 @@ var mutants = []mutant{
 	},
 	{
 		"reveal-unrecorded", "Showing a whole number is recorded in the audit log.",
-		[]edit{{"cmd/countersign/verification.go", `done("verification reveal"`, `done(""`}},
+		[]edit{{"internal/admin/verification.go", `did("verification reveal"`, `did(""`}},
 		test{"./cmd/countersign", "^TestScripts$/^verification$"},
 	},
 	{
@@ -802,7 +807,7 @@ var mutants = []mutant{
 	},
 	{
 		"channel-unasked", "A fallback uses only channels of the application that the client left open.",
-		[]edit{{"internal/verify/login.go", `err != nil || r.channel != "" || to.channel != ""`, "err != nil"}},
+		[]edit{{"internal/verify/settle.go", `if r.channel == "" && to.channel == "" {`, "if true {"}},
 		test{inDispatch, "^TestAnotherChannelIsOnlyForThoseWhoWantIt$"},
 	},
 	{
@@ -1087,7 +1092,7 @@ var mutants = []mutant{
 	{
 		"limits-after-the-send", "A start that the limits refuse sends nothing.",
 		[]edit{
-			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(v, v.Message(place.Channel(), secret))\n\tif err := commit("},
+			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(ctx, v, v.Message(place.Channel(), secret))\n\tif err := commit("},
 			{serviceFile, "if v.Delivery == Sending {", "if !sent {"},
 		},
 		test{inVerify, "^TestAPlaceIsUsedOnceOrGivenBack$"},

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,4 +114,15 @@ func Match(locale string) (string, bool) {
 	language, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(locale), "_", "-"), "-")
 	_, ok := voices()[language]
 	return language, ok
+}
+
+// localeTag is the part of BCP 47 that anybody uses.
+var localeTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}$`)
+
+// Problem says why calls can't be spoken in a locale, "" for nothing. The locale "" is none in particular.
+func Problem(locale string) string {
+	if _, ok := Match(locale); locale == "" || ok && localeTag.MatchString(locale) {
+		return ""
+	}
+	return fmt.Sprintf("must be a language tag such as de or pt-BR, of one of %s", strings.Join(Locales(), " "))
 }

@@ -17,13 +17,6 @@ import (
 // also by another process while a server runs on the same file. An audit that is given with a change is
 // written in the change's transaction: neither is there without the other.
 
-// Errors of this file, for the command line.
-var (
-	ErrExists    = errors.New("it exists already")
-	ErrNoProject = errors.New("there is no such project")
-	ErrNoKey     = errors.New("there is no such key, or it was revoked before")
-)
-
 const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
 	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link`
 
@@ -98,7 +91,7 @@ func scanAccount(row scanner) (a verify.Account, err error) {
 }
 
 // CreateProject makes a project with a default application that leaves everything to the profile.
-// It fails with [ErrExists] where the id is taken.
+// It fails with [verify.ErrExists] where the id is taken.
 func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		application := verify.NewID(now)
@@ -107,7 +100,7 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) 
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING`,
 			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText, application[:], millis(now),
 			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds))
-		if err := changedOne(result, err, ErrExists); err != nil {
+		if err := changedOne(result, err, verify.ErrExists); err != nil {
 			return fmt.Errorf("create project %s: %w", p.ID, err)
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO application (id, project, name, format, length, life_ms, attempts, sender)
@@ -119,14 +112,14 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) 
 	})
 }
 
-// UpdateProject changes a project's name and settings, or fails with [ErrNoProject].
+// UpdateProject changes a project's name and settings, or fails with [verify.ErrNoProject].
 func (s *Store) UpdateProject(_ context.Context, p verify.Project, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
 				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
 			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
 			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds))
-		if err := changedOne(result, err, ErrNoProject); err != nil {
+		if err := changedOne(result, err, verify.ErrNoProject); err != nil {
 			return fmt.Errorf("update project %s: %w", p.ID, err)
 		}
 		return audits(ctx, tx, now, p.ID, by)
@@ -143,7 +136,7 @@ func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
 	}, `SELECT `+projectColumns+` FROM project p ORDER BY p.name, p.id`)
 }
 
-// CreateKey stores a key of a project. It fails with [ErrNoProject], and with [ErrExists] where
+// CreateKey stores a key of a project. It fails with [verify.ErrNoProject], and with [verify.ErrExists] where
 // the same secret is stored already and works.
 func (s *Store) CreateKey(_ context.Context, k verify.Key, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
@@ -152,14 +145,14 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key, by ...Audit) error {
 			return err
 		}
 		if !exists {
-			return fmt.Errorf("create key for project %s: %w", k.Project, ErrNoProject)
+			return fmt.Errorf("create key for project %s: %w", k.Project, verify.ErrNoProject)
 		}
 		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at) VALUES ($1, $2, $3, $4, 0, $5, $6, $7)
 			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0,
 				consumer_key = excluded.consumer_key, consumer_secret = excluded.consumer_secret, expires_at = excluded.expires_at
 			WHERE api_key.revoked_at <> 0`,
 			k.ID[:], k.Project, k.Name, k.Hash[:], k.Consumer, k.ConsumerSecret[:], millis(k.ExpiresAt))
-		if err := changedOne(result, err, ErrExists); err != nil {
+		if err := changedOne(result, err, verify.ErrExists); err != nil {
 			return fmt.Errorf("create key for project %s: %w", k.Project, err)
 		}
 		return audits(ctx, tx, now, k.Project, by)
@@ -178,12 +171,12 @@ func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, err
 	}, `SELECT id, project, name, revoked_at, consumer_key, expires_at FROM api_key WHERE project = $1 ORDER BY id`, p)
 }
 
-// RevokeKey ends a key, in every process within a second, and says whose it was. It fails with [ErrNoKey].
+// RevokeKey ends a key, in every process within a second, and says whose it was. It fails with [verify.ErrNoAPIKey].
 func (s *Store) RevokeKey(_ context.Context, id verify.ID, by ...Audit) (p verify.ProjectID, err error) {
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		err := tx.QueryRowContext(ctx, `UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0 RETURNING project`, id[:], millis(now)).Scan(&p)
 		if errors.Is(err, sql.ErrNoRows) {
-			err = ErrNoKey
+			err = verify.ErrNoAPIKey
 		}
 		if err != nil {
 			return fmt.Errorf("revoke key %v: %w", id, err)

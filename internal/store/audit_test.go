@@ -97,8 +97,8 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 				}
 			}
 			// What isn't made isn't written down either.
-			if err := s.CreateProject(ctx, p, store.Audit{Actor: "me", Action: "again"}); !errors.Is(err, store.ErrExists) {
-				t.Errorf("create again: got error %v, want %v", err, store.ErrExists)
+			if err := s.CreateProject(ctx, p, store.Audit{Actor: "me", Action: "again"}); !errors.Is(err, verify.ErrExists) {
+				t.Errorf("create again: got error %v, want %v", err, verify.ErrExists)
 			}
 			all, err := s.Audits(ctx, 10)
 			if err != nil {

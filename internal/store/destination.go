@@ -13,11 +13,8 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// ErrNoDestination means that a project remembers nothing of a number.
-var ErrNoDestination error = verify.ErrNoNumber
-
 // Destination reads what a project remembers of a phone, whichever form of its number is given, or fails
-// with [ErrNoDestination]. A row from before there were keys stands under the form itself, and counts where the key
+// with [verify.ErrNoNumber]. A row from before there were keys stands under the form itself, and counts where the key
 // has no row: only verifications of that time use it.
 func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error) {
 	for _, form := range slices.Compact([]phone.Number{n.Key(), n}) {
@@ -30,7 +27,7 @@ func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Num
 		}
 		return d, nil
 	}
-	return verify.Destination{}, ErrNoDestination
+	return verify.Destination{}, verify.ErrNoNumber
 }
 
 // History reads a number's verifications, the newest first, at most n.
@@ -51,7 +48,7 @@ func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]ver
 }
 
 // ResetDestination forgets a phone's wrong guesses because an operator or the project says so, and writes down
-// who that was, in one transaction. It fails with [ErrNoDestination]. Before there were keys, a form of a
+// who that was, in one transaction. It fails with [verify.ErrNoNumber]. Before there were keys, a form of a
 // number had a row of its own, which is forgotten too.
 func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.Number, actor string) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
@@ -72,7 +69,7 @@ func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.
 			}
 		}
 		if rows == 0 {
-			return ErrNoDestination
+			return verify.ErrNoNumber
 		}
 		by := Audit{Actor: actor, Action: "destination reset", Detail: fmt.Sprintf("%s after %d wrong guesses", n.Masked(), failures)}
 		return audits(ctx, tx, now, p, []Audit{by})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // A number's failures from before there were keys stand under the form that the caller wrote. An operator who
@@ -35,8 +36,8 @@ func TestARowUnderANumbersFormIsShown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Destination(ctx, "p", form); !errors.Is(err, ErrNoDestination) {
-		t.Errorf("an unknown number: got %v, want %v", err, ErrNoDestination)
+	if _, err := s.Destination(ctx, "p", form); !errors.Is(err, verify.ErrNoNumber) {
+		t.Errorf("an unknown number: got %v, want %v", err, verify.ErrNoNumber)
 	}
 	remember(form, 7)
 	if d, err := s.Destination(ctx, "p", form); err != nil || d.Failures != 7 {

@@ -222,7 +222,7 @@ func TestFileNamesMayHaveAnyCharacter(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join(dir, name)
-			for _, want := range []error{nil, store.ErrExists} { // the second time, it is there
+			for _, want := range []error{nil, verify.ErrExists} { // the second time, it is there
 				s, err := store.Open(ctx, store.Options{Path: path})
 				if err != nil {
 					t.Fatal(err)

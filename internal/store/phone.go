@@ -6,6 +6,9 @@ import (
 	"errors"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
@@ -66,6 +69,10 @@ func (s *Store) Hold(_ context.Context, to phone.Number, id verify.ID, attempt i
 
 // releasePhones deletes what holds no phone any more. It writes only where there is something.
 func (s *Store) releasePhones(ctx context.Context) error {
+	inOrder := `` // of their locks, as groups take them
+	if s.postgres {
+		inOrder = ` FOR UPDATE`
+	}
 	for ctx.Err() == nil {
 		before := millis(s.now().Add(-time.Minute))
 		_, err := pool.One(ctx, s.upkeep, scanValue[int], `SELECT 1 FROM phone WHERE until < $1 LIMIT 1`, before)
@@ -76,7 +83,7 @@ func (s *Store) releasePhones(ctx context.Context) error {
 			return away("look for phones that nobody holds", err)
 		}
 		if err := s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-			_, err := tx.ExecContext(ctx, `DELETE FROM phone WHERE until < $1 AND number IN (SELECT number FROM phone WHERE until < $1 LIMIT $2)`,
+			_, err := tx.ExecContext(ctx, `DELETE FROM phone WHERE until < $1 AND number IN (SELECT number FROM phone WHERE until < $1 ORDER BY number LIMIT $2`+inOrder+`)`,
 				before, retainStep)
 			return err
 		}); err != nil {
@@ -89,21 +96,45 @@ func (s *Store) releasePhones(ctx context.Context) error {
 // limitsLife is how long a project's limits are believed, as keys are.
 const limitsLife = time.Second
 
+// A limitCache remembers the limits of projects. However many messages of a project are claimed together, one
+// reads its limits for all.
+type limitCache struct {
+	read  func(ctx context.Context, p verify.ProjectID) (verify.Limits, error)
+	known *lru.Cache[verify.ProjectID, knownLimits]
+	reads singleflight.Group
+}
+
 type knownLimits struct {
 	limits verify.Limits
 	at     time.Time
 }
 
-// limits are those of a project, for a message that nobody starts at the moment. A project isn't deleted.
-func (s *Store) limits(ctx context.Context, p verify.ProjectID) (verify.Limits, error) {
-	if known, ok := s.knownLimits.Get(p); ok && time.Since(known.at) < limitsLife {
+func newLimitCache(read func(context.Context, verify.ProjectID) (verify.Limits, error)) *limitCache {
+	c := &limitCache{read: read}
+	c.known, _ = lru.New[verify.ProjectID, knownLimits](maxCached) // fails only for sizes below 1
+	return c
+}
+
+// of are a project's limits, for a message that nobody starts at the moment. A project isn't deleted.
+func (c *limitCache) of(ctx context.Context, p verify.ProjectID) (verify.Limits, error) {
+	if known, ok := c.known.Get(p); ok && time.Since(known.at) < limitsLife {
 		return known.limits, nil
 	}
+	l, err, _ := c.reads.Do(string(p), func() (any, error) {
+		l, err := c.read(ctx, p)
+		if err == nil {
+			c.known.Add(p, knownLimits{l, time.Now()})
+		}
+		return l, err
+	})
+	return l.(verify.Limits), err
+}
+
+func (s *Store) readLimits(ctx context.Context, p verify.ProjectID) (verify.Limits, error) {
 	l, err := pool.One(ctx, s.hot, scanLimits, `SELECT send_burst, send_interval_ms, send_daily FROM project WHERE id = $1`, p)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return l, away("load limits", err)
 	}
-	s.knownLimits.Add(p, knownLimits{l, time.Now()})
 	return l, nil
 }
 

@@ -20,7 +20,6 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/store/pool"
@@ -35,9 +34,9 @@ type Store struct {
 	w     *writer
 	probe probe
 
-	abandoned   abandoned
-	sweptFrom   earliest // for the next look at hints
-	knownLimits *lru.Cache[verify.ProjectID, knownLimits]
+	abandoned abandoned
+	sweptFrom earliest // for the next look at hints
+	limits    *limitCache
 
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
@@ -120,7 +119,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
-	s.knownLimits, _ = lru.New[verify.ProjectID, knownLimits](maxCached)       // fails only for sizes below 1
+	s.limits = newLimitCache(s.readLimits)
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.name(), err)
@@ -232,7 +231,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 			return verify.ErrBusy
 		}
 		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
-			return fmt.Errorf("start verification %v: %w", v.ID, ErrExists)
+			return fmt.Errorf("start verification %v: it exists already", v.ID)
 		}
 		d := r.destination(o.destination)
 		if err := r.withPhone(&d.value, v.Calling > 0, func() error { return begin(r, &started, &d.value, now) }); err != nil {
@@ -320,7 +319,7 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 // Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns no verification if there
 // is none to take, and the end of the attempt before if that has lost its lease.
 func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (claimed *verify.Verification, lost *verify.Delivery, err error) {
-	limits, err := s.limits(ctx, o.Verification.Project)
+	limits, err := s.limits.of(ctx, o.Verification.Project)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -375,11 +374,12 @@ func (s *Store) Receive(_ context.Context, receipt verify.Receipt) (*verify.Veri
 	v, err := s.changeWith(o, receipt.Verification, func(r *rows, v *verify.Verification, now time.Time) error {
 		a := r.attempt(attemptKey{receipt.Verification, receipt.Attempt})
 		received = nil
-		if receipt.Settle(v, &a.value, now) {
-			a.dirty = true
-			copied := a.value
-			received = &copied
+		if !receipt.Settle(v, &a.value, now) {
+			return errNothingNew
 		}
+		a.dirty = true
+		copied := a.value
+		received = &copied
 		return nil
 	})
 	if err != nil {
@@ -425,6 +425,9 @@ func (s *Store) change(id verify.ID, f func(*rows, *verify.Verification, time.Ti
 	return s.changeWith(op{}, id, f)
 }
 
+// errNothingNew says that a change has changed nothing and dropped no hint, so that none is due.
+var errNothingNew = errors.New("nothing new")
+
 // changeWith does so in an operation that also loads what o names.
 func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verification, time.Time) error) (*verify.Verification, error) {
 	var out verify.Verification
@@ -435,7 +438,12 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 			return verify.ErrNotFound
 		}
 		before, status := stateOf(&row.value), row.value.Status
-		if err := f(r, &row.value, now); err != nil {
+		err := f(r, &row.value, now)
+		if err == errNothingNew {
+			out = row.value
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if stateOf(&row.value) != before { // who loses a race writes nothing

@@ -4,12 +4,19 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// maxTurns is how many lists of one project may wait.
-const maxTurns = 16
+const (
+	// maxTurns is how many lists of one project may wait.
+	maxTurns = 16
+	// A project that wants more lists rests turnRests times as long as one took, at most longestRest. So the lists
+	// of one project keep a processor of the database busy for a third of the time by each server, not for all of it.
+	turnRests   = 2
+	longestRest = 200 * time.Millisecond
+)
 
 // Turns divide the places of lists between projects. A project has one at most, and a place that becomes
 // free goes to the projects that wait, in turn, so that nobody waits for another's long queue.
@@ -63,12 +70,29 @@ func (t *turns) take(ctx context.Context, p verify.ProjectID) error {
 	return verify.ErrBusy
 }
 
-// give gives a project's place back, and then to whose turn it is.
-func (t *turns) give(p verify.ProjectID) {
+// give gives a project's place back, and then to whose turn it is. A project of which others wait rests first.
+func (t *turns) give(p verify.ProjectID, rest time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.busy, p)
 	t.free++
+	if rest > 0 && len(t.waiting[p]) > 0 {
+		time.AfterFunc(rest, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			delete(t.busy, p)
+			t.next()
+		})
+	} else {
+		delete(t.busy, p)
+	}
+	t.next()
+}
+
+// next gives a free place to the project whose turn it is.
+func (t *turns) next() {
+	if t.free == 0 {
+		return
+	}
 	i := slices.IndexFunc(t.round, func(p verify.ProjectID) bool { return !t.busy[p] })
 	if i < 0 {
 		return

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -51,10 +53,47 @@ func TestListsGoRoundAmongProjects(t *testing.T) {
 	}
 	var got []verify.ProjectID
 	for _, p := range []verify.ProjectID{"quiet", "third", "flood"} { // give theirs back
-		turns.give(p)
+		turns.give(p, 0)
 		got = append(got, <-order)
 	}
 	if want := []verify.ProjectID{"third", "quiet", "flood"}; !slices.Equal(got, want) {
 		t.Errorf("turns went to %q, want %q", got, want)
 	}
+}
+
+// A project that wants one list after the other leaves the database alone in between. Meanwhile its place is
+// free for others.
+func TestAProjectsListsRestInBetween(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns, ctx := newTurns(1), t.Context()
+		take := func(p verify.ProjectID) <-chan time.Time {
+			taken := make(chan time.Time, 1)
+			go func() {
+				if turns.take(ctx, p) == nil {
+					taken <- time.Now()
+				}
+			}()
+			synctest.Wait()
+			return taken
+		}
+		<-take("flood")
+		next, began := take("flood"), time.Now()
+		turns.give("flood", 50*time.Millisecond)
+		select {
+		case <-take("quiet"):
+		default:
+			t.Error("another project has to wait for the rest")
+		}
+		turns.give("quiet", 50*time.Millisecond)
+		if rest := (<-next).Sub(began); rest != 50*time.Millisecond {
+			t.Errorf("the next list came after %v, want 50ms", rest)
+		}
+		turns.give("flood", 50*time.Millisecond)
+		select {
+		case <-take("flood"): // nobody waited: a lone caller isn't slowed down
+		default:
+			t.Error("a list of a project that wants one at a time has to rest")
+		}
+	})
 }

@@ -208,6 +208,9 @@ func (s *Store) Users(ctx context.Context, p verify.ProjectID, application verif
 	if err != nil {
 		return nil, 0, err
 	}
+	if n := len(list); n < page.Limit && (n > 0 || page.Offset == 0) { // the last one: it says how many there are
+		return list, page.Offset + n, nil
+	}
 	total, err = s.countUsers(ctx, where, args)
 	return list, max(total, atLeast(page, len(list))), err
 }
@@ -220,18 +223,20 @@ func atLeast(page verify.Page, n int) int {
 	return page.Offset + n
 }
 
-// A count of users up to countedExactly is exact. To count more takes longer than a page, so it is done
-// once in countLasts.
+// A count of users up to countedExactly is exact. To count more takes longer than a page, so the count is
+// believed for countLasts, or countRests times as long as it took, but not for longer than countOld.
 const (
 	countedExactly = 10_000
 	countLasts     = 10 * time.Second
+	countRests     = 20
+	countOld       = time.Minute
 	countsKept     = 1000
 )
 
-// A userCount is how many users passed a filter, and when that was.
+// A userCount is how many users passed a filter, and until when that is believed.
 type userCount struct {
-	n  int
-	at time.Time
+	n     int
+	until time.Time
 }
 
 // userCounts are the large ones of late.
@@ -240,7 +245,24 @@ type userCounts struct {
 	counts *simplelru.LRU[string, userCount]
 }
 
+func (c *userCounts) get(key string) (userCount, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts.Get(key)
+}
+
+func (c *userCounts) add(key string, n int, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Add(key, userCount{n, time.Now().Add(min(max(countLasts, countRests*took), countOld))})
+}
+
 func (s *Store) countUsers(ctx context.Context, where string, args []any) (int, error) {
+	key := fmt.Sprintf("%s %x", where, args)
+	late, ok := s.counted.get(key)
+	if ok && time.Now().Before(late.until) {
+		return late.n, nil
+	}
 	n, err := pool.One(ctx, s.lists, scanValue[int], fmt.Sprintf(`SELECT count(*) FROM (SELECT 1%s LIMIT %d) AS counted`, where, countedExactly+1), args...)
 	if err != nil {
 		return 0, away("count users", err)
@@ -248,22 +270,14 @@ func (s *Store) countUsers(ctx context.Context, where string, args []any) (int, 
 	if n <= countedExactly {
 		return n, nil
 	}
-	key := fmt.Sprintf("%s %x", where, args)
-	s.counted.mu.Lock()
-	late, ok := s.counted.counts.Get(key)
-	s.counted.mu.Unlock()
-	if ok && time.Since(late.at) < countLasts {
-		return late.n, nil
-	}
+	began := time.Now()
 	if n, err = s.countAll(ctx, where, args); err != nil {
 		if ok {
 			return late.n, nil // older than it should be
 		}
 		return 0, err
 	}
-	s.counted.mu.Lock()
-	s.counted.counts.Add(key, userCount{n, time.Now()})
-	s.counted.mu.Unlock()
+	s.counted.add(key, n, time.Since(began))
 	return n, nil
 }
 
@@ -300,7 +314,8 @@ func (s *Store) takeTurn(ctx context.Context, p verify.ProjectID) (done func(), 
 	if err := s.turns.take(waiting, p); err != nil {
 		return nil, err
 	}
-	return func() { s.turns.give(p) }, nil
+	began := time.Now()
+	return func() { s.turns.give(p, min(turnRests*time.Since(began), longestRest)) }, nil
 }
 
 // supersession finds out whether a verification that was read is still its user's current one.

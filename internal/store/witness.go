@@ -39,8 +39,9 @@ type witness struct {
 // WitnessFile is the name of a witness's file beside an SQLite file.
 const WitnessFile = "witness.json"
 
-// keptFor is how long every verification is kept at least: one that is older may have been deleted.
-const keptFor = 24 * time.Hour
+// keptFor is how long every verification is kept at least: one that is older may have been deleted. The shortest
+// retention is an hour longer, for the clock of the server that deletes may be ahead.
+const keptFor = 23 * time.Hour
 
 // newWitness reads what an earlier process remembered, if anything.
 func newWitness(path string) (*witness, error) {

@@ -46,3 +46,11 @@ func ParseBase62(s string) (id ID, ok bool) {
 	n.FillBytes(id[:])
 	return id, true
 }
+
+// ParseAnyID reads either form of an id: [ID.String] or [ID.Base62].
+func ParseAnyID(s string) (ID, error) {
+	if id, ok := ParseBase62(s); ok {
+		return id, nil
+	}
+	return ParseID(s)
+}

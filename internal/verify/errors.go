@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,6 +32,7 @@ type Error struct {
 // A Problem is one thing wrong with one field of a request.
 type Problem struct {
 	Field   Field
+	Element string // of a list, which is the one that is wrong, in quotes; "": it is the field itself
 	Message string // what is wrong, without the field's name: "must be less than or equal to 20"
 	TooLong bool   // a text is longer than what is stored of it
 }
@@ -77,7 +79,7 @@ func (e *Error) Error() string {
 	}
 	all := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		all[i] = string(p.Field) + " " + p.Message
+		all[i] = strings.Join(slices.DeleteFunc([]string{string(p.Field), p.Element, p.Message}, func(s string) bool { return s == "" }), " ")
 	}
 	return strings.Join(all, "; ")
 }
@@ -110,8 +112,11 @@ var (
 	ErrNoApplication = &Error{Kind: NotFound, Code: "no_application", Message: "there is no such application"}
 	ErrNoUser        = &Error{Kind: NotFound, Code: "no_user", Message: "there is no such user"}
 	ErrNoNumber      = &Error{Kind: NotFound, Code: "no_number", Message: "nothing is known of this number"}
+	ErrNoProject     = &Error{Kind: NotFound, Code: "no_project", Message: "there is no such project"}
+	ErrNoAPIKey      = &Error{Kind: NotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
 	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
 	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
+	ErrExists        = &Error{Kind: Conflict, Code: "exists", Message: "it exists already"}
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}

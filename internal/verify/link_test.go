@@ -45,8 +45,8 @@ func TestWhereATextMayNoForeignSiteBeNamed(t *testing.T) {
 		{Voice, "See example.com", []Channel{SMS}, nil, 1},
 	} {
 		got, err := settle(strict, StartRequest{Channel: tt.channel, To: number1, From: "+12025550111", Text: tt.text}, from, tt.then)
-		if diff := cmp.Diff(tt.want, found(t, err)); diff != "" || len(got.fallbacks) != tt.others {
-			t.Errorf("%s %q: %d others, want %d, problems (-want +got)\n%s", tt.channel, tt.text, len(got.fallbacks), tt.others, diff)
+		if diff := cmp.Diff(tt.want, found(t, err)); diff != "" || len(got.Fallbacks) != tt.others {
+			t.Errorf("%s %q: %d others, want %d, problems (-want +got)\n%s", tt.channel, tt.text, len(got.Fallbacks), tt.others, diff)
 		}
 	}
 

@@ -57,65 +57,26 @@ type userRequest struct {
 }
 
 // startUser starts a verification of a user's address.
-func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, o occasion, r userRequest) error {
+func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *occasion, r userRequest) error {
 	ctx = context.WithoutCancel(ctx) // nothing is left half done because the caller hangs up
 	with, err := s.in(ctx, acct, k.Application)
 	if err != nil {
 		return err
 	}
-	channel, t, err := s.settleUser(ctx, with, o, r)
+	o := s.userOrder(with, why, r)
+	v := s.begin(with)
+	v.User = k.Name
+	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)
 	if err == nil {
-		_, err = s.launch(ctx, with, channel, t, func(v *Verification, place Place) error {
-			v.User = k.Name
+		err = s.launch(ctx, v, func(place Place) error {
 			return s.store.StartUser(ctx, v, UserStart{
-				Associate: o.associates, Address: r.address,
+				Associate: why.associates, Address: r.address,
 				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
 			})
 		})
 	}
-	s.observer.Started(acct.Project.ID, channel, err)
+	s.observer.Started(acct.Project.ID, o.Channel, err)
 	return err
-}
-
-// settleUser decides every setting of a user's verification, or says all that is wrong.
-func (s *Service) settleUser(ctx context.Context, acct *Account, o occasion, r userRequest) (Channel, terms, error) {
-	var p problems
-	app := &acct.Application
-	p.text(FieldDisplayName, r.displayName, maxDisplayName)
-	to := p.address(r.address, &acct.Project)
-	channel := app.channel(r.channel, to, &p)
-	t := p.terms(acct, StartRequest{Channel: channel})
-	t.to = to.number
-	sender := p.sender(&acct.Project, app.From, s.senders)
-	t.sender = sender.From
-	if err := p.err(); err != nil {
-		return channel, terms{}, err
-	}
-	text, own, err := s.render(ctx, acct, o, channel, sender, r.displayName, &p)
-	if err != nil {
-		return channel, terms{}, err
-	}
-	t.text, t.ours = text, !own
-	if app.Calls.ByKey && channel == Voice {
-		if !acct.Project.Profile.AllowsKey() { // the policy was changed, or is newer than the application
-			p.add(FieldChannel, "is a call that is approved by a key, which the project's policy doesn't allow")
-		}
-		t.approval, t.asker, t.ours = ByKey, app.asker(r.displayName), true
-	}
-	if err := p.err(); err != nil || r.channel != "" || to.channel != "" { // who names a channel gets that one
-		return channel, t, err
-	}
-	for _, c := range s.fallbacks(app, channel) {
-		var unfit problems
-		text, _, err := s.render(ctx, acct, o, c, sender, r.displayName, &unfit)
-		if err != nil {
-			return channel, terms{}, err
-		}
-		if len(unfit) == 0 {
-			t.fallbacks = append(t.fallbacks, Fallback{c, text})
-		}
-	}
-	return channel, t, nil
 }
 
 // Validate spends one guess on a user's latest code, of an association or of a login, and says what

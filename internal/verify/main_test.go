@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -35,6 +36,23 @@ func started() *Verification {
 		Code:     Code{KeyID: 1, CodeMAC: []byte("mac"), SealedCode: []byte("sealed")},
 		Progress: Progress{Delivery: Sending, Attempt: 1, DueAt: t0.Add(20 * time.Second)},
 	}
+}
+
+// settle is the terms of a request at t0, with channels by which its message may go on.
+func settle(acct *Account, r StartRequest, from senders, then []Channel) (Terms, error) {
+	s := &Service{senders: from, failover: map[Channel][]Channel{r.Channel: then}}
+	o, t := s.orderOf(acct, r), Terms{}
+	err := s.settle(context.Background(), acct, &o, t0, &t)
+	return t, err
+}
+
+// rendered is the text of a user's message, framed.
+func (e *engine) rendered(a Application, why *occasion, c Channel, from Sender, displayName string) (string, problems, error) {
+	var p problems
+	acct := &Account{Project: e.acct.Project, Application: a}
+	o, t := order{occasion: why, sender: from, displayName: displayName}, Terms{Format: a.Format, Length: a.Length, Prefix: a.Prefix}
+	text, _, err := e.render(context.Background(), acct, &o, &t, c, &p)
+	return text, p, err
 }
 
 // destination is the number's row before anything happened to it.

@@ -1,7 +1,7 @@
 package verify
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -125,26 +125,6 @@ type StartRequest struct {
 	Supersedes bool
 }
 
-// terms are a request's settled settings: what a verification freezes when it starts.
-type terms struct {
-	to       phone.Number
-	sender   string
-	text     string
-	prefix   string
-	format   code.Format
-	length   int
-	life     time.Duration
-	attempts int
-	ours     bool // what is said is, and a voice can say it in other languages
-	approval Approval
-	asker    string
-
-	purpose    Purpose
-	supersedes bool
-
-	fallbacks []Fallback
-}
-
 // problems are all that is wrong with a request.
 type problems []Problem
 
@@ -161,67 +141,9 @@ func (p problems) err() error {
 }
 
 // ValidateStart says all that is wrong with a request in an [ErrInvalid], without starting anything.
-func (s *Service) ValidateStart(acct *Account, r StartRequest) error {
-	_, err := settle(acct, r, s.senders, nil)
-	return err
-}
-
-// settle decides every setting of a request, or says all that is wrong with it in an [ErrInvalid].
-// The public sender is used where neither the request nor the application names one. A channel that
-// comes then is left out if the text can't go out on it.
-func settle(acct *Account, r StartRequest, from senders, then []Channel) (terms, error) {
-	var p problems
-	t := p.terms(acct, r)
-	t.to = p.number(FieldTo, r.To, &acct.Project)
-	sender := p.from(acct, r.From, from)
-	t.sender = sender.From
-
-	approved := wording.Approved.In(r.Channel.medium())
-	text := approved
-	if r.Text != "" {
-		text = wording.Frame(r.Text)
-	}
-	t.text, t.ours = acct.Project.Style.Write(r.Channel.medium(), text), text == approved
-	if !t.ours {
-		switch {
-		case !sender.Public || acct.Project.PublicText:
-		case r.From == "":
-			p.add(FieldFrom, "can't be blank when a message is given")
-		default:
-			p.add(FieldFrom, "is the public sender, which says the default text only")
-		}
-		if problem := unfit(&acct.Project, r.Channel, t.text, t.length); problem != "" {
-			p.add(FieldText, "%s", problem)
-		}
-	}
-	if err := p.err(); err != nil {
-		return terms{}, err
-	}
-	for _, c := range then {
-		if t.ours {
-			text = wording.Approved.In(c.medium())
-		}
-		f := Fallback{c, acct.Project.Style.Write(c.medium(), text)}
-		if t.ours || unfit(&acct.Project, c, f.Text, t.length) == "" {
-			t.fallbacks = append(t.fallbacks, f)
-		}
-	}
-	return t, nil
-}
-
-// terms decides how the code is made, and how long and how often it can be guessed.
-func (p *problems) terms(acct *Account, r StartRequest) terms {
-	b, app := profiles[acct.Project.Profile], &acct.Application
-	t := terms{format: cmp.Or(r.Format, app.Format, code.Numeric), prefix: app.Prefix, approval: acct.Project.Profile.approval(),
-		purpose: p.purpose(r.Purpose), supersedes: r.Supersedes}
-	t.length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength)
-	if t.length > 0 && t.format.Bits(t.length) < b.minBits {
-		p.add(FieldLength, "is too short for a secure code")
-	}
-	life := p.within(FieldLife, r.Life, seconds(cmp.Or(app.Life, b.life)), 0, seconds(b.maxLife))
-	t.life = time.Duration(life) * time.Second
-	t.attempts = p.within(FieldAttempts, r.Attempts, cmp.Or(app.Attempts, b.attempts), b.minAttempts, b.maxAttempts)
-	return t
+func (s *Service) ValidateStart(ctx context.Context, acct *Account, r StartRequest) error {
+	o := s.orderOf(acct, r)
+	return s.settle(ctx, acct, &o, time.Time{}, &Terms{})
 }
 
 func seconds(d time.Duration) int { return int(d / time.Second) }
@@ -240,19 +162,6 @@ func (p *problems) from(acct *Account, named string, all senders) Sender {
 		p.add(FieldFrom, "is not a sender of this project")
 	}
 	return sender
-}
-
-// unfit says why a caller's text can't go out on a channel, with a code of the given length in it.
-func unfit(project *Project, c Channel, text string, length int) string {
-	if problem := wording.Unsendable(text); problem != "" {
-		return problem
-	}
-	// Zeros serve for every format: all characters of a code are one septet in GSM 03.38.
-	full := strings.ReplaceAll(text, wording.Placeholder, strings.Repeat("0", length))
-	if c == SMS && project.foreignSite(full) {
-		return foreignSite
-	}
-	return wording.TooLong(c.medium(), full, maxSpoken, 1)
 }
 
 // number parses an E.164 number of whom to reach, which the project must be allowed to; "" means that it

@@ -121,7 +121,7 @@ func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
 		if tt.want != "" {
 			continue
 		}
-		kept := map[Field]int{FieldLength: got.length, FieldLife: int(got.life / time.Second), FieldAttempts: got.attempts}
+		kept := map[Field]int{FieldLength: got.Length, FieldLife: int(got.ExpiresAt.Sub(t0) / time.Second), FieldAttempts: got.MaxAttempts}
 		if kept[tt.field] != tt.value {
 			t.Errorf("%s: settled as %d", name, kept[tt.field])
 		}
@@ -150,32 +150,33 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 		profile Profile
 		app     Application
 		request StartRequest
-		want    terms
+		want    Terms
 	}{
 		{
 			"compat's own", Compat, Application{}, StartRequest{Channel: SMS, To: number1},
-			terms{number1, public, wording.Approved.Written, "", code.Numeric, 6, time.Hour, 3, true, ByCode, "", MFA, false, nil},
+			Terms{Channel: SMS, Sender: public, Text: wording.Approved.Written, Locale: "en", Format: code.Numeric, Length: 6, ExpiresAt: t0.Add(time.Hour), MaxAttempts: 3},
 		}, {
 			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
-			terms{number1, public, wording.Approved.Spoken, "", code.Numeric, 6, 5 * time.Minute, 5, true, AfterKey, "", MFA, false, nil},
+			Terms{Channel: Voice, Sender: public, Text: wording.Approved.Spoken, Locale: "en", Format: code.Numeric, Length: 6, ExpiresAt: t0.Add(5 * time.Minute), MaxAttempts: 5, Approval: AfterKey},
 		}, {
 			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
-			terms{number1, "+12025550111", wording.Approved.Written, "", code.Alpha, 8, 2 * time.Minute, 2, true, ByCode, "", MFA, false, nil},
+			Terms{Channel: SMS, Sender: "+12025550111", Text: wording.Approved.Written, Locale: "en", Format: code.Alpha, Length: 8, ExpiresAt: t0.Add(2 * time.Minute), MaxAttempts: 2},
 		}, {
 			"the request's", Standard, app, request,
-			terms{number1, "+12025550122", "Code: {code}", "", code.Complex, 7, time.Minute, 4, false, AfterKey, "", MFA, false, nil},
+			Terms{Channel: SMS, Sender: "+12025550122", Text: "Code: {code}", Format: code.Complex, Length: 7, ExpiresAt: t0.Add(time.Minute), MaxAttempts: 4, Approval: AfterKey},
 		}, {
 			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
-			terms{number1, public, wording.Approved.Written, "", code.Numeric, 8, 5 * time.Minute, 4, true, AfterKey, "", MFA, false, nil},
+			Terms{Channel: SMS, Sender: public, Text: wording.Approved.Written, Locale: "en", Format: code.Numeric, Length: 8, ExpiresAt: t0.Add(5 * time.Minute), MaxAttempts: 4, Approval: AfterKey},
 		},
 	} {
 		acct := account(tt.profile)
 		acct.Application = tt.app
+		tt.want.To = number1
 		got, err := settle(acct, tt.request, senders{public: public}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(terms{})); diff != "" {
+		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s: terms (-want +got)\n%s", tt.name, diff)
 		}
 	}
@@ -220,7 +221,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	if diff := cmp.Diff(want, found(t, err)); diff != "" {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff(want, found(t, (&Service{senders: senders{public: public}}).ValidateStart(acct, r))); diff != "" {
+	if diff := cmp.Diff(want, found(t, (&Service{senders: senders{public: public}}).ValidateStart(t.Context(), acct, r))); diff != "" {
 		t.Errorf("ValidateStart's problems (-want +got)\n%s", diff)
 	}
 	for _, p := range want {
@@ -232,7 +233,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	if ErrInvalid.Problems != nil {
 		t.Errorf("ErrInvalid has problems %v", ErrInvalid.Problems)
 	}
-	if err := new(Service).ValidateStart(acct, StartRequest{Channel: SMS, To: number1}); err != nil {
+	if err := new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: SMS, To: number1}); err != nil {
 		t.Errorf("ValidateStart of a good request: %v", err)
 	}
 }
@@ -279,15 +280,15 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 			if diff := cmp.Diff(problem, found(t, err)); diff != "" {
 				t.Errorf("%s, to %q: problems (-want +got)\n%s", p, tt.to, diff)
 			}
-			if _, err := phone.Parse(string(got.to)); want == "" && err != nil {
-				t.Errorf("%s, to %q: settled as %q", p, tt.to, got.to)
+			if _, err := phone.Parse(string(got.To)); want == "" && err != nil {
+				t.Errorf("%s, to %q: settled as %q", p, tt.to, got.To)
 			}
 		}
 	}
 	// Nobody is called at the sender's number, so its length is the carrier's matter.
 	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, senders{public: public}, nil)
-	if got.sender != "+1202555010" || err != nil {
-		t.Errorf("sender of impossible length: got %q, %v; want it accepted in E.164", got.sender, err)
+	if got.Sender != "+1202555010" || err != nil {
+		t.Errorf("sender of impossible length: got %q, %v; want it accepted in E.164", got.Sender, err)
 	}
 }
 
@@ -301,15 +302,15 @@ func TestNumbersOfOtherKindsMustBeAllowed(t *testing.T) {
 		for _, profile := range []Profile{Compat, Standard} {
 			for _, c := range []Channel{SMS, Voice} {
 				acct, r := account(profile), StartRequest{Channel: c, To: to}
-				if diff := cmp.Diff(refused, found(t, new(Service).ValidateStart(acct, r))); diff != "" {
+				if diff := cmp.Diff(refused, found(t, new(Service).ValidateStart(t.Context(), acct, r))); diff != "" {
 					t.Errorf("%s, %s to %s: problems (-want +got)\n%s", profile, c, to, diff)
 				}
 				acct.Project.Kinds = []phone.Kind{kind}
-				if err := new(Service).ValidateStart(acct, r); err != nil {
+				if err := new(Service).ValidateStart(t.Context(), acct, r); err != nil {
 					t.Errorf("%s, %s to %s, which is allowed: %v", profile, c, to, err)
 				}
 				acct.Project.Kinds = slices.DeleteFunc(slices.Clone(phone.Kinds), func(k phone.Kind) bool { return k == kind })
-				if diff := cmp.Diff(refused, found(t, new(Service).ValidateStart(acct, r))); diff != "" {
+				if diff := cmp.Diff(refused, found(t, new(Service).ValidateStart(t.Context(), acct, r))); diff != "" {
 					t.Errorf("%s, %s to %s, where others are allowed: problems (-want +got)\n%s", profile, c, to, diff)
 				}
 			}
@@ -350,7 +351,7 @@ func TestCountriesMustBeAllowed(t *testing.T) {
 		if tt.want != none {
 			want = refused(tt.want)
 		}
-		if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(acct, StartRequest{Channel: SMS, To: tt.to}))); diff != "" {
+		if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: SMS, To: tt.to}))); diff != "" {
 			t.Errorf("%s, %q, to %s: problems (-want +got)\n%s", tt.profile, tt.countries, tt.to, diff)
 		}
 	}
@@ -390,8 +391,8 @@ func TestFromMustBeASenderOfTheProject(t *testing.T) {
 			if diff := cmp.Diff([]Problem{{Field: FieldFrom, Message: tt.want}}, found(t, err)); diff != "" {
 				t.Errorf("senders %v, from %q: problems (-want +got)\n%s", tt.senders, tt.from, diff)
 			}
-		} else if got.sender != tt.want {
-			t.Errorf("senders %v, from %q: got sender %q, want %q", tt.senders, tt.from, got.sender, tt.want)
+		} else if got.Sender != tt.want {
+			t.Errorf("senders %v, from %q: got sender %q, want %q", tt.senders, tt.from, got.Sender, tt.want)
 		}
 	}
 }
@@ -556,7 +557,7 @@ func TestTheApprovedTextFitsEveryCode(t *testing.T) {
 		if got := wording.Frame(text); got != text {
 			t.Errorf("%s: framed again it is %q", c, got)
 		}
-		if got := unfit(&Project{AnyLink: true}, c, text, code.MaxLength); got != "" {
+		if got := unfit(&Project{AnyLink: true}, &Terms{Format: code.Complex, Length: code.MaxLength}, c, text, maxSpoken, 1); got != "" {
 			t.Errorf("%s: it %s", c, got)
 		}
 	}
@@ -573,8 +574,8 @@ func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if _, err := code.Generate(strings.NewReader(strings.Repeat("a", 1000)), got.format, got.length); err == nil {
-			t.Errorf("profile %q: a code of format %q and length %d was made", p, got.format, got.length)
+		if _, err := code.Generate(strings.NewReader(strings.Repeat("a", 1000)), got.Format, got.Length); err == nil {
+			t.Errorf("profile %q: a code of format %q and length %d was made", p, got.Format, got.Length)
 		}
 	}
 	if Profile("").Valid() || Profile("lenient").Valid() || !Compat.Valid() || !Standard.Valid() {
@@ -607,7 +608,7 @@ func TestEachChannelHasItsText(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		if diff := cmp.Diff(tt.want, got.fallbacks); diff != "" {
+		if diff := cmp.Diff(tt.want, got.Fallbacks); diff != "" {
 			t.Errorf("%s: fallbacks (-want +got)\n%s", tt.name, diff)
 		}
 	}

@@ -99,19 +99,19 @@ type occasion struct {
 }
 
 var (
-	association = occasion{
+	association = &occasion{
 		associates: true, field: FieldAssociateTemplate, texts: wording.Association,
 		template: func(a *Application) string { return a.AssociateTemplate },
 	}
-	login = occasion{
+	login = &occasion{
 		field: FieldLoginTemplate, texts: wording.Login,
 		template: func(a *Application) string { return a.LoginTemplate },
 	}
-	occasions = []occasion{association, login}
+	occasions = []*occasion{association, login}
 )
 
 // pattern is the text of an application for an occasion, and whether it is its own.
-func (s *Service) pattern(ctx context.Context, a *Application, o occasion, c Channel) (text string, own bool, err error) {
+func (s *Service) pattern(ctx context.Context, a *Application, o *occasion, c Channel) (text string, own bool, err error) {
 	named := o.template(a)
 	if named == "" {
 		return o.texts.In(c.medium()), false, nil
@@ -129,57 +129,53 @@ func (s *Service) pattern(ctx context.Context, a *Application, o occasion, c Cha
 
 // checkTemplate notes why the text that an application names for an occasion can't go out by one of
 // its channels, with the longest code.
-func (s *Service) checkTemplate(ctx context.Context, acct *Account, a *Application, o occasion, from Sender, p *problems) error {
+func (s *Service) checkTemplate(ctx context.Context, acct *Account, a *Application, why *occasion, from Sender, p *problems) error {
 	with := &Account{Project: acct.Project, Application: *a}
+	o, t := order{occasion: why, sender: from}, Terms{Format: a.Format, Length: a.Length, Prefix: a.Prefix}
 	for _, c := range a.Channels {
 		before := len(*p)
-		if _, _, err := s.render(ctx, with, o, c, from, "", p); err != nil || len(*p) > before {
+		if _, _, err := s.render(ctx, with, &o, &t, c, p); err != nil || len(*p) > before {
 			return err // one problem with a text is enough
 		}
 	}
 	return nil
 }
 
-// render makes the text of a user's message, with marks where the code goes. It notes why
-// it can't go out, and reports whether the text is the application's own.
-func (s *Service) render(ctx context.Context, acct *Account, o occasion, c Channel, from Sender, displayName string, p *problems) (text string, own bool, err error) {
-	app := &acct.Application
-	pattern, own, err := s.pattern(ctx, app, o, c)
+// render writes the text of a user's message: see [Service.write]. The words are the application's own, or ours.
+func (s *Service) render(ctx context.Context, acct *Account, o *order, t *Terms, c Channel, p *problems) (text string, ours bool, err error) {
+	project, app := &acct.Project, &acct.Application
+	pattern, own, err := s.pattern(ctx, app, o.occasion, c)
 	if err != nil {
-		return "", own, err
+		return "", !own, err
 	}
-	t := wording.Parse(pattern)
-	problem := wording.Unsendable(pattern)
+	template := wording.Parse(pattern)
+	field, problem := o.occasion.field, wording.Unsendable(pattern)
+	frame := func(asker string) string {
+		return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))
+	}
 	switch {
-	case own && from.Public && !acct.Project.PublicText:
-		p.add(o.field, "needs a sender of the project's own: the public one says the default text only")
+	case own && o.sender.Public && !project.PublicText:
+		problem = "needs a sender of the project's own: the public one says the default text only"
 	case problem != "":
-		p.add(o.field, "%s", problem)
-	case !t.HasCode():
-		p.add(o.field, "has no $validation_code")
+	case !template.HasCode():
+		problem = "has no $validation_code"
 	default:
-		longest := app.Prefix + wording.Longest(app.Format, app.Length)
-		text := t.Frame(c.medium(), app.asker(displayName), app.Life)
-		full := wording.Fill(text, longest, app.Format)
-		if c == SMS && acct.Project.foreignSite(full) {
-			field := FieldDisplayName
-			if acct.Project.foreignSite(wording.Fill(t.Frame(c.medium(), "0", app.Life), longest, app.Format)) {
-				field = o.field // whoever is named
-			}
-			p.add(field, foreignSite)
-			return "", own, nil
+		fits := func(text string) string { return unfit(project, t, c, text, maxSpokenTemplate, s.maxSegments) }
+		text = frame(app.asker(o.displayName))
+		problem = fits(text)
+		named := o.displayName != "" || !own // nothing else can be made shorter
+		if problem == foreignSite {
+			named = fits(frame("0")) != foreignSite // whoever is named
 		}
-		problem = wording.TooLong(c.medium(), full, maxSpokenTemplate, s.maxSegments)
-		if problem == "" {
-			return text, own, nil
-		}
-		field := o.field
-		if displayName != "" || !own { // nothing else can be made shorter
+		if named {
 			field = FieldDisplayName
 		}
-		p.add(field, "%s", problem)
 	}
-	return "", own, nil
+	if problem != "" {
+		p.add(field, "%s", problem)
+		return "", !own, nil
+	}
+	return text, !own, nil
 }
 
 // asker is who sends a message, by a request's name or the application's own. A name of which nothing

@@ -37,8 +37,7 @@ func TestATextIsAnIdANameOrATextItself(t *testing.T) {
 		{"{code}", ""},
 	} {
 		a := Application{Project: e.acct.Project.ID, Name: "Shop", Length: 6, Life: time.Minute, LoginTemplate: tt.named}
-		var p problems
-		text, _, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: a}, login, SMS, Sender{From: "+12025550111"}, "", &p)
+		text, p, err := e.rendered(a, login, SMS, Sender{From: "+12025550111"}, "")
 		if (tt.want == "") != errors.Is(err, ErrNoTemplate) || (err == nil) != (tt.want != "") || len(p) > 0 {
 			t.Errorf("%q: got %v, %v", tt.named, err, p)
 		}
@@ -65,8 +64,7 @@ func TestATextIsFilledIn(t *testing.T) {
 		{Voice, "It is $code", "It is 1, 2, 3, 4, 5, 6", time.Minute},
 	} {
 		a := Application{Project: e.acct.Project.ID, Name: "Shop", Length: 6, Life: tt.life, LoginTemplate: tt.pattern}
-		var p problems
-		text, _, err := e.render(t.Context(), &Account{Project: e.acct.Project, Application: a}, login, tt.channel, Sender{From: "+12025550111"}, "", &p)
+		text, p, err := e.rendered(a, login, tt.channel, Sender{From: "+12025550111"}, "")
 		if got := wording.Fill(text, "123456", code.Numeric); err != nil || len(p) > 0 || got != tt.want {
 			t.Errorf("%q: got %q, %v, %v; want %q", tt.pattern, got, err, p, tt.want)
 		}

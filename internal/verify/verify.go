@@ -258,18 +258,24 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 			return nil, err
 		}
 	}
-	t, err := settle(acct, r, s.senders, s.fallbacks(&acct.Application, r.Channel))
-	if err != nil {
+	o := s.orderOf(acct, r)
+	v := s.begin(acct)
+	v.Purpose, v.Supersedes = o.Purpose, o.Supersedes
+	if err := s.settle(ctx, acct, &o, v.ID.Time(), &v.Terms); err != nil {
 		return nil, err
 	}
 	if r.Life != nil && *r.Life == 0 {
 		// Nothing is sent and no guess is ever right, so nothing is kept either: its caller would fill the disk
 		// without a message that the limits bound. Who checks it learns as much as of one that has expired.
-		return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Terms: Terms{Channel: r.Channel, To: t.to}, Progress: Progress{Delivery: Failed, Reason: ReasonExpired}}, nil
+		v.fail(ReasonExpired)
+		return v, nil
 	}
-	return s.launch(ctx, acct, r.Channel, t, func(v *Verification, place Place) error {
+	if err := s.launch(ctx, v, func(place Place) error {
 		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
-	})
+	}); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // in is an account with another application of its project, or fails with [ErrNoApplication].
@@ -296,16 +302,20 @@ func (s *Service) fallbacks(a *Application, c Channel) []Channel {
 	return others
 }
 
-// launch takes a place for a message, makes its verification, has it committed and hands it over.
-func (s *Service) launch(ctx context.Context, acct *Account, c Channel, t terms, commit func(*Verification, Place) error) (*Verification, error) {
-	id := NewID(s.now())
+// begin makes a verification of an account, without terms and code.
+func (s *Service) begin(acct *Account) *Verification {
+	return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: MFA, APIKey: acct.KeyID}
+}
+
+// launch takes a place for the message of a verification, makes its code, has it committed and hands it over.
+func (s *Service) launch(ctx context.Context, v *Verification, commit func(Place) error) error {
 	var then []Channel
-	for _, f := range t.fallbacks {
+	for _, f := range v.Fallbacks {
 		then = append(then, f.Channel)
 	}
-	place, err := s.outbox.Reserve(Envelope{id, acct.Project.ID, acct.Application.ID, c, t.to}, then...)
+	place, err := s.outbox.Reserve(v.Envelope(), then...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	sent := false
 	defer func() {
@@ -314,68 +324,41 @@ func (s *Service) launch(ctx context.Context, acct *Account, c Channel, t terms,
 		}
 	}()
 
-	v, secret, err := s.make(id, acct, c, t)
+	secret, err := s.makeCode(v)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	v.Calling = place.Calling()
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
 	v.Address = about.Address
-	if err := commit(v, place); err != nil {
-		return nil, err
+	if err := commit(place); err != nil {
+		return err
 	}
 	about.Verification = record.ID(v.ID)
 	if v.Delivery == Sending {
 		sent = true
 		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}
-	return v, nil
+	return nil
 }
 
-// make builds the verification that terms describe, and its code.
-func (s *Service) make(id ID, acct *Account, c Channel, t terms) (*Verification, Secret, error) {
-	secret, err := code.Generate(rand.Reader, t.format, t.length)
+// makeCode makes the code that v's terms describe.
+func (s *Service) makeCode(v *Verification) (Secret, error) {
+	secret, err := code.Generate(rand.Reader, v.Format, v.Length)
 	if err != nil {
-		return nil, "", fmt.Errorf("generate code: %w", err)
+		return "", fmt.Errorf("generate code: %w", err)
 	}
-	locale := cmp.Or(acct.Application.Calls.Locale, s.locale)
-	if locale == "" && t.ours {
-		locale = t.to.Language()
-	}
-	v := &Verification{
-		ID: id, Project: acct.Project.ID, Application: acct.Application.ID, Purpose: t.purpose, APIKey: acct.KeyID,
-		Terms: Terms{
-			Channel:     c,
-			To:          t.to.Key(),
-			Sender:      t.sender,
-			Text:        t.text,
-			Locale:      locale,
-			Approval:    t.approval,
-			Asker:       t.asker,
-			Fallbacks:   t.fallbacks,
-			Prefix:      t.prefix,
-			Format:      t.format,
-			Length:      t.length,
-			MaxAttempts: t.attempts,
-			ExpiresAt:   id.Time().Add(t.life),
-		},
-		Code:       Code{KeyID: s.keys.Primary()},
-		Supersedes: t.supersedes,
-	}
-	if v.To != t.to {
-		v.Written = t.to
-	}
-	if v.KeyID == 0 {
-		return nil, "", ErrNoKey
+	if v.KeyID = s.keys.Primary(); v.KeyID == 0 {
+		return "", ErrNoKey
 	}
 	if v.CodeMAC, err = s.keys.MAC(v.KeyID, v.Binding(), secret); err != nil {
-		return nil, "", fmt.Errorf("authenticate code: %w", err)
+		return "", fmt.Errorf("authenticate code: %w", err)
 	}
 	if v.SealedCode, err = s.keys.Seal(v.KeyID, v.Binding(), secret); err != nil {
-		return nil, "", fmt.Errorf("seal code: %w", err)
+		return "", fmt.Errorf("seal code: %w", err)
 	}
-	return v, Secret(secret), nil
+	return Secret(secret), nil
 }
 
 // Check spends one guess on a verification and says what came of it. A text that can't be a code

@@ -82,7 +82,7 @@ func (s *Server) start(c face.Call, channel verify.Channel, name string) (any, e
 		req.Format = code.Alphanumeric
 	}
 	if len(in.Problems) > 0 {
-		return nil, s.Invalid(in, s.Service.ValidateStart(c.Account, req))
+		return nil, s.Invalid(in, s.Service.ValidateStart(c.Context(), c.Account, req))
 	}
 	v, err := s.Service.Start(c.Context(), c.Account, req)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
-	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/wording"
 )
@@ -29,12 +28,12 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 		Countries: []string{"US", "001"}, Kinds: []phone.Kind{phone.UAN, phone.SharedCost},
 	}
 	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits, AnySender: true, LinkHosts: []string{"example.com", "example.org"}}
-	wantError(t, "update before creation", k.UpdateProject(ctx, b), store.ErrNoProject)
+	wantError(t, "update before creation", k.UpdateProject(ctx, b), verify.ErrNoProject)
 	for _, p := range []verify.Project{b, a} {
 		wantError(t, "create", k.CreateProject(ctx, p), nil)
 	}
 	list(a, b)
-	wantError(t, "create again", k.CreateProject(ctx, verify.Project{ID: a.ID, Name: "Other"}), store.ErrExists)
+	wantError(t, "create again", k.CreateProject(ctx, verify.Project{ID: a.ID, Name: "Other"}), verify.ErrExists)
 	list(a, b)
 
 	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []string{string(number(2))}, true, verify.Limits{}
@@ -55,7 +54,7 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	q := verify.Project{ID: "q", Name: "Two", Profile: verify.Standard}
 	word := verify.NewKey()
 	key := verify.Key{ID: verify.NewID(start), Project: project, Name: "first", Hash: verify.HashKey(word)}
-	wantError(t, "create a key before its project", k.CreateKey(ctx, key), store.ErrNoProject)
+	wantError(t, "create a key before its project", k.CreateKey(ctx, key), verify.ErrNoProject)
 	wantError(t, "create project", k.CreateProject(ctx, p), nil)
 	wantError(t, "create project", k.CreateProject(ctx, q), nil)
 
@@ -98,9 +97,9 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 
 	again := key
 	again.ID, again.Name = verify.NewID(start.Add(time.Second)), "again"
-	wantError(t, "the same secret again", k.CreateKey(ctx, again), store.ErrExists)
+	wantError(t, "the same secret again", k.CreateKey(ctx, again), verify.ErrExists)
 	again.Project = "q"
-	wantError(t, "the same secret for another project", k.CreateKey(ctx, again), store.ErrExists)
+	wantError(t, "the same secret for another project", k.CreateKey(ctx, again), verify.ErrExists)
 	opens(word, p)
 	list(project, key)
 
@@ -125,8 +124,8 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	whose, err := k.RevokeKey(ctx, key.ID)
 	wantError(t, "revoke", err, nil)
 	equal(t, "whose key it was", whose, verify.ProjectID(project))
-	wantError(t, "revoke again", revoke(k, key.ID), store.ErrNoKey)
-	wantError(t, "revoke none", revoke(k, verify.NewID(start)), store.ErrNoKey)
+	wantError(t, "revoke again", revoke(k, key.ID), verify.ErrNoAPIKey)
+	wantError(t, "revoke none", revoke(k, verify.NewID(start)), verify.ErrNoAPIKey)
 	closed(word)
 	opens("another", p)
 	key.RevokedAt = k.clock.Now()
@@ -139,7 +138,7 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	opens(word, q)
 	list("q", again)
 	list(project, second)
-	wantError(t, "revoke by the old id", revoke(k, key.ID), store.ErrNoKey)
+	wantError(t, "revoke by the old id", revoke(k, key.ID), verify.ErrNoAPIKey)
 }
 
 // revoke revokes a key, wherever it belongs.

@@ -84,8 +84,8 @@ func aNumbersHistoryIsItsVerifications(t *testing.T, s suite) {
 	}
 	equal(t, "history", history(10), want)
 	equal(t, "the newest two", history(2), want[:2])
-	if _, err := k.Destination(ctx, "another", number(1)); err != store.ErrNoDestination {
-		t.Errorf("another project's: %v, want %v", err, store.ErrNoDestination)
+	if _, err := k.Destination(ctx, "another", number(1)); err != verify.ErrNoNumber {
+		t.Errorf("another project's: %v, want %v", err, verify.ErrNoNumber)
 	}
 }
 
@@ -95,8 +95,8 @@ func aResetIsWrittenDown(t *testing.T, s suite) {
 	if _, err := k.Check(ctx, wrong(v)); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.ResetDestination(ctx, "another", number(1), "operator"); err != store.ErrNoDestination {
-		t.Errorf("another project's: %v, want %v", err, store.ErrNoDestination)
+	if err := k.ResetDestination(ctx, "another", number(1), "operator"); err != verify.ErrNoNumber {
+		t.Errorf("another project's: %v, want %v", err, verify.ErrNoNumber)
 	}
 	if err := k.ResetDestination(ctx, project, number(1), "operator"); err != nil {
 		t.Fatal(err)

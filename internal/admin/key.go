@@ -1,0 +1,52 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A NewKey is an API key to create.
+type NewKey struct {
+	Project  verify.ProjectID
+	Name     string // for people: what it is for
+	Consumer bool   // with a consumer key and secret, by which clients of Syniverse's APIs replace the token themselves
+}
+
+// A CreatedKey has the secrets of a key, which can't be read again.
+type CreatedKey struct {
+	verify.Key
+	Token         verify.Secret
+	ConsumerToken verify.Secret // the consumer secret; "": it has none
+}
+
+// CreateKey creates an API key. It fails with [verify.ErrNoProject].
+func (s *Service) CreateKey(ctx context.Context, by Actor, n NewKey) (CreatedKey, error) {
+	k := CreatedKey{Token: verify.NewKey()}
+	k.Key = verify.Key{ID: verify.NewID(s.store.Now()), Project: n.Project, Name: n.Name, Hash: verify.HashKey(k.Token)}
+	if n.Consumer {
+		k.Consumer, k.ConsumerToken = verify.NewConsumer()
+		k.ConsumerSecret = verify.HashKey(k.ConsumerToken)
+	}
+	return k, s.store.CreateKey(ctx, k.Key, by.did("key create", k.ID.String()))
+}
+
+// RevokeKey ends a key, in every process within a second. It fails with [verify.ErrNoAPIKey].
+func (s *Service) RevokeKey(ctx context.Context, by Actor, id verify.ID) error {
+	_, err := s.store.RevokeKey(ctx, id, by.did("key revoke", id.String()))
+	return err
+}
+
+// As makes sure that a token is a key of a project, and returns the project as an actor. It fails with
+// [verify.ErrUnauthenticated].
+func (s *Service) As(ctx context.Context, p verify.ProjectID, token verify.Secret) (Actor, error) {
+	account, err := s.store.Account(ctx, verify.HashKey(token))
+	if err != nil {
+		return "", err
+	}
+	expired := !account.KeyExpires.IsZero() && !s.store.Now().Before(account.KeyExpires)
+	if expired || account.Project.ID != p {
+		return "", verify.ErrUnauthenticated
+	}
+	return Project(p), nil
+}

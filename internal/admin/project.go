@@ -1,0 +1,190 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/wording"
+)
+
+// A ProjectChange has the settings of a project that are to change. What is nil stays as it is.
+type ProjectChange struct {
+	Profile       *verify.Profile
+	Senders       *List
+	LinkHosts     *List
+	PublicText    *bool
+	Countries     []string // two letters each, or [verify.AnyCountry]
+	Kinds         *[]phone.Kind
+	Transliterate *bool
+	WebOTP        *string
+	AndroidHash   *string
+
+	Burst    *int
+	Interval *time.Duration
+	Daily    *int
+}
+
+// A List replaces a list of a project. Any stands for what can't be listed.
+type List struct {
+	Any   bool
+	Items []string
+}
+
+// A NewProject is a project to create. What is nil takes the default.
+type NewProject struct {
+	ID   verify.ProjectID // "": a new UUID
+	Name string
+	ProjectChange
+}
+
+// Project is the project that would be created, or all that is wrong with it in a [verify.ErrInvalid].
+func (n *NewProject) Project() (verify.Project, error) {
+	p := verify.Project{ID: n.ID, Name: n.Name, Profile: verify.Compat, Limits: verify.DefaultLimits}
+	if p.ID == "" {
+		p.ID = verify.ProjectID(uuid.NewString())
+	}
+	return p, n.apply(&p)
+}
+
+// apply makes the change, or says all that is wrong with the project then.
+func (c *ProjectChange) apply(p *verify.Project) error {
+	before := p.Profile
+	assign(&p.Profile, c.Profile)
+	assign(&p.PublicText, c.PublicText)
+	assign(&p.Style.Transliterate, c.Transliterate)
+	assign(&p.Style.WebOTP, c.WebOTP)
+	assign(&p.Style.AndroidHash, c.AndroidHash)
+	assign(&p.Limits.Burst, c.Burst)
+	assign(&p.Limits.Interval, c.Interval)
+	assign(&p.Limits.Daily, c.Daily)
+	var wrong problems
+	if !p.ID.Valid() {
+		wrong.add(FieldID, "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+	}
+	if n := len([]rune(p.Name)); n < 1 || n > 100 {
+		wrong.add(verify.FieldName, "must be 1 to 100 characters")
+	}
+	if !p.Profile.Valid() {
+		wrong.add(FieldProfile, "must be compat or standard")
+	}
+	wrong.list(FieldSenders, c.Senders, &p.Senders, &p.AnySender, verify.ParseSender)
+	wrong.list(FieldLinkHosts, c.LinkHosts, &p.LinkHosts, &p.AnyLink, wording.ParseHost)
+	wrong.reach(c, p, before)
+	if problem := p.Style.Problem(); problem != "" {
+		wrong.add(FieldStyle, "%s", problem)
+	}
+	if l := p.Limits; l.Burst < 0 || l.Burst > 1000 || l.Daily < 0 || l.Daily > 1000 {
+		wrong.add(FieldSends, "must be 0 to 1000")
+	}
+	if i := p.Limits.Interval; i < time.Second || i > 24*time.Hour {
+		wrong.add(FieldInterval, "must be 1s to 24h")
+	}
+	return wrong.err()
+}
+
+// reach sets where a project may send. Whoever makes one standard, or makes a standard one, decides where: else
+// each country's numbers could be called at their expense.
+func (wrong *problems) reach(c *ProjectChange, p *verify.Project, before verify.Profile) {
+	if len(c.Countries) > 0 {
+		p.Countries = c.Countries
+	}
+	anywhere := len(p.Countries) == 0 || slices.Contains(p.Countries, verify.AnyCountry)
+	if p.Profile == verify.Standard && before != verify.Standard && anywhere && len(c.Countries) == 0 {
+		wrong.add(FieldCountries, "a standard project must say where it may send: the two letters of each country, or any")
+	}
+	for _, country := range c.Countries {
+		if country != verify.AnyCountry && !phone.IsRegion(country) {
+			wrong.addOf(FieldCountries, country, "must be a country in two letters, such as US, or any")
+		}
+	}
+	if c.Kinds == nil {
+		return
+	}
+	p.Kinds = *c.Kinds
+	for _, kind := range p.Kinds {
+		if !slices.Contains(phone.Kinds, kind) {
+			wrong.addOf(FieldKinds, string(kind), "must be one of %v, or none", phone.Kinds)
+		}
+	}
+}
+
+// list replaces a list by what was given, if anything was.
+func (wrong *problems) list(f verify.Field, given *List, items *[]string, all *bool, parse func(string) (string, error)) {
+	if given == nil {
+		return
+	}
+	*items, *all = nil, given.Any
+	for _, s := range given.Items {
+		parsed, err := parse(s)
+		if err != nil {
+			wrong.addOf(f, s, "%v", err)
+		}
+		*items = append(*items, parsed)
+	}
+}
+
+// Project finds a project, or fails with [verify.ErrNoProject].
+func (s *Service) Project(ctx context.Context, id verify.ProjectID) (verify.Project, error) {
+	all, err := s.store.Projects(ctx)
+	if err != nil {
+		return verify.Project{}, err
+	}
+	i := slices.IndexFunc(all, func(p verify.Project) bool { return p.ID == id })
+	if i < 0 {
+		return verify.Project{}, fmt.Errorf("project %s: %w", id, verify.ErrNoProject)
+	}
+	return all[i], nil
+}
+
+// CreateProject creates a project. It fails with [verify.ErrInvalid], and with [verify.ErrExists] if the id is taken.
+func (s *Service) CreateProject(ctx context.Context, by Actor, n NewProject) (verify.Project, error) {
+	p, err := n.Project()
+	if err != nil {
+		return p, err
+	}
+	return p, s.store.CreateProject(ctx, p, by.did("project create", "policy "+string(p.Profile)+reached(p)))
+}
+
+// ChangeProject changes a project's settings, and returns all of them. It fails with [verify.ErrInvalid] and with
+// [verify.ErrNoProject]. What is under way keeps the old settings.
+func (s *Service) ChangeProject(ctx context.Context, by Actor, id verify.ProjectID, c ProjectChange) (verify.Project, error) {
+	p, err := s.Project(ctx, id)
+	if err != nil {
+		return p, err
+	}
+	if err := c.apply(&p); err != nil {
+		return p, err
+	}
+	detail := fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
+		p.Profile, p.AnySender, len(p.Senders), linkHosts(p), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily) + reached(p)
+	return p, s.store.UpdateProject(ctx, p, by.did("project policy", detail))
+}
+
+func linkHosts(p verify.Project) string {
+	hosts := p.LinkHosts
+	if p.AnyLink {
+		hosts = append([]string{"any"}, hosts...)
+	}
+	if len(hosts) == 0 {
+		return "none"
+	}
+	return strings.Join(hosts, " ")
+}
+
+// reached says where a project may send, if it isn't just anywhere.
+func reached(p verify.Project) (text string) {
+	if len(p.Countries) > 0 {
+		text = fmt.Sprintf(", countries %v", p.Countries)
+	}
+	if len(p.Kinds) > 0 {
+		text += fmt.Sprintf(", kinds %v", p.Kinds)
+	}
+	return text
+}

@@ -1,0 +1,153 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/wording"
+)
+
+// An order asks for a verification: by a request, or for a user. It is what only one of the two has, once it is
+// read; all that they have in common is decided in [Service.settle].
+type order struct {
+	StartRequest // as its caller sent it; of a user's, the channel only
+	to           phone.Number
+	sender       Sender
+	then         []Channel // by which the message may go on
+
+	text string // of a request, framed; "" is the approved one
+
+	occasion    *occasion // of a user's; nil for a request
+	displayName string
+	byKey       bool // a call asks for a key
+
+	problems problems // all that is wrong with what was read
+}
+
+// orderOf reads a request.
+func (s *Service) orderOf(acct *Account, r StartRequest) order {
+	o := order{StartRequest: r, then: s.fallbacks(&acct.Application, r.Channel)}
+	o.to = o.problems.number(FieldTo, r.To, &acct.Project)
+	o.sender = o.problems.from(acct, r.From, s.senders)
+	o.Purpose = o.problems.purpose(r.Purpose)
+	if r.Text != "" {
+		o.text = wording.Frame(r.Text)
+	}
+	if o.text == wording.Approved.In(r.Channel.medium()) {
+		o.text = ""
+	}
+	switch {
+	case o.text == "", !o.sender.Public, acct.Project.PublicText:
+	case r.From == "":
+		o.problems.add(FieldFrom, "can't be blank when a message is given")
+	default:
+		o.problems.add(FieldFrom, "is the public sender, which says the default text only")
+	}
+	return o
+}
+
+// userOrder reads what a user needs a code for.
+func (s *Service) userOrder(acct *Account, why *occasion, r userRequest) order {
+	o := order{occasion: why, displayName: r.displayName}
+	app := &acct.Application
+	o.problems.text(FieldDisplayName, r.displayName, maxDisplayName)
+	to := o.problems.address(r.address, &acct.Project)
+	o.to, o.Channel = to.number, app.channel(r.channel, to, &o.problems)
+	o.sender = o.problems.sender(&acct.Project, app.From, s.senders)
+	o.byKey = app.Calls.ByKey && o.Channel == Voice
+	if r.channel == "" && to.channel == "" { // who names a channel gets that one
+		o.then = s.fallbacks(app, o.Channel)
+	}
+	return o
+}
+
+// settle decides all that a verification freezes, which begins at an instant, or says all that is wrong with its
+// order in an [ErrInvalid]. A channel by which it may go on is left out if its text can't go out on it.
+func (s *Service) settle(ctx context.Context, acct *Account, o *order, began time.Time, t *Terms) error {
+	project, app := &acct.Project, &acct.Application
+	t.Channel, t.To, t.Sender, t.Prefix = o.Channel, o.to.Key(), o.sender.From, app.Prefix
+	if t.To != o.to {
+		t.Written = o.to
+	}
+	o.problems.code(acct, &o.StartRequest, began, t)
+	if o.occasion != nil && len(o.problems) > 0 {
+		return o.problems.err() // its text depends on all of these
+	}
+	text, ours, err := s.write(ctx, acct, o, t, o.Channel, &o.problems)
+	if err != nil {
+		return err
+	}
+	t.Text, t.Approval = text, project.Profile.approval()
+	if o.byKey {
+		if !project.Profile.AllowsKey() { // the policy was changed, or is newer than the application
+			o.problems.add(FieldChannel, "is a call that is approved by a key, which the project's policy doesn't allow")
+		}
+		t.Approval, t.Asker, ours = ByKey, app.asker(o.displayName), true
+	}
+	if err := o.problems.err(); err != nil {
+		return err
+	}
+	if t.Locale = cmp.Or(app.Calls.Locale, s.locale); t.Locale == "" && ours {
+		t.Locale = o.to.Language()
+	}
+	for _, c := range o.then {
+		var unfit problems
+		text, _, err := s.write(ctx, acct, o, t, c, &unfit)
+		if err != nil {
+			return err
+		}
+		if len(unfit) == 0 {
+			t.Fallbacks = append(t.Fallbacks, Fallback{c, text})
+		}
+	}
+	return nil
+}
+
+// code decides how the code is made, and how long and how often it can be guessed.
+func (p *problems) code(acct *Account, r *StartRequest, began time.Time, t *Terms) {
+	b, app := profiles[acct.Project.Profile], &acct.Application
+	t.Format = cmp.Or(r.Format, app.Format, code.Numeric)
+	t.Length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength)
+	if t.Length > 0 && t.Format.Bits(t.Length) < b.minBits {
+		p.add(FieldLength, "is too short for a secure code")
+	}
+	life := p.within(FieldLife, r.Life, seconds(cmp.Or(app.Life, b.life)), 0, seconds(b.maxLife))
+	t.ExpiresAt = began.Add(time.Duration(life) * time.Second)
+	t.MaxAttempts = p.within(FieldAttempts, r.Attempts, cmp.Or(app.Attempts, b.attempts), b.minAttempts, b.maxAttempts)
+}
+
+// write writes the text of an order's message for a channel, framed. It notes why the text can't go out, and
+// reports whether the words are ours, so that a voice can say them in other languages.
+func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, c Channel, p *problems) (text string, ours bool, err error) {
+	if o.occasion != nil {
+		return s.render(ctx, acct, o, t, c, p)
+	}
+	style := &acct.Project.Style
+	if o.text == "" {
+		return style.Write(c.medium(), wording.Approved.In(c.medium())), true, nil // it always fits
+	}
+	text = style.Write(c.medium(), o.text)
+	problem := wording.Unsendable(o.text)
+	if problem == "" {
+		problem = unfit(&acct.Project, t, c, text, maxSpoken, 1)
+	}
+	if problem != "" {
+		p.add(FieldText, "%s", problem)
+	}
+	return text, false, nil
+}
+
+// unfit says why a framed text can't go out on a channel. It may have so many characters in a call, and so many
+// segments in a message.
+func unfit(project *Project, t *Terms, c Channel, text string, spoken, segments int) string {
+	// Zeros may be part of a site's name; other characters of codes end it.
+	if c == SMS && project.foreignSite(wording.Fill(text, t.Prefix+strings.Repeat("0", t.Length), t.Format)) {
+		return foreignSite
+	}
+	full := wording.Fill(text, t.Prefix+wording.Longest(t.Format, t.Length), t.Format)
+	return wording.TooLong(c.medium(), full, spoken, segments)
+}
