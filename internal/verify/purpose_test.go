@@ -22,7 +22,7 @@ func TestAPurposeIsAShortWord(t *testing.T) {
 		"é": "purpose may have a to z, 0 to 9, _ and - only", "a\x00": "purpose may have a to z, 0 to 9, _ and - only",
 	} {
 		for what, err := range map[string]error{
-			"start": e.ValidateStart(e.acct, StartRequest{Channel: SMS, To: number1, Purpose: purpose}),
+			"start": e.ValidateStart(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Purpose: purpose}),
 			"check": second(e.CheckLatest(t.Context(), e.acct, number1, purpose, "000000")),
 			"list":  third(e.Verifications(t.Context(), e.acct, ListRequest{To: number1, Purpose: purpose})),
 		} {
