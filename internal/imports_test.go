@@ -20,7 +20,7 @@ const pure = "internal/typed internal/code internal/phone internal/sms internal/
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face internal/face/* " +
-	"internal/metric internal/speech internal/admin internal/verify " + pure + " internal/web internal/request internal/yamlconf"
+	"internal/metric internal/speech internal/admin internal/account internal/verify " + pure + " internal/web internal/request internal/yamlconf"
 
 // may says which packages of ours each package may import, tests aside. Imports point one way: to
 // what stands above. x/* are the packages right below x that have no line of their own. A package
@@ -33,10 +33,11 @@ var may = []struct{ packages, imports string }{
 	{"internal/web", "internal/record"},
 	{"internal/speech", "internal/share"},
 	{"internal/verify", pure},
+	{"internal/account", "internal/verify internal/record"},
 
 	// Siblings don't import each other: two databases, two ways out, two APIs know nothing of one
 	// another, and what two of them need is in verify.
-	{"internal/store", "internal/store/pool internal/verify " + pure},
+	{"internal/store", "internal/store/pool internal/account internal/verify " + pure},
 	{"internal/store/pool", ""},
 	{"internal/metric", "internal/verify " + pure},
 	{"internal/carrier", "internal/verify " + pure},
@@ -47,11 +48,11 @@ var may = []struct{ packages, imports string }{
 	{"internal/carrier/provider", "internal/carrier internal/carrier/exchange internal/yamlconf internal/verify " + pure},
 	{"internal/route", "internal/verify " + pure},
 	{"internal/dispatch", "internal/route internal/carrier internal/verify " + pure},
-	{"internal/face", "internal/web internal/request internal/verify " + pure},
-	{"internal/face/*", "internal/face internal/web internal/request internal/verify " + pure},
+	{"internal/face", "internal/web internal/request internal/account internal/verify " + pure},
+	{"internal/face/*", "internal/face internal/web internal/request internal/account internal/verify " + pure},
 
 	// What operators do. The commands call it, and so can a face.
-	{"internal/admin", "internal/store internal/speech internal/verify " + pure},
+	{"internal/admin", "internal/store internal/speech internal/account internal/verify " + pure},
 
 	{"internal/config", parts},
 	{"internal/system", parts},
@@ -67,7 +68,7 @@ var may = []struct{ packages, imports string }{
 
 	// For tests only: no line allows these seven, nor any of cmd.
 	{"internal/pgtest internal/porttest internal/smsctest internal/testsize", ""},
-	{"internal/store/storetest", "internal/store internal/verify " + pure},
+	{"internal/store/storetest", "internal/store internal/account internal/verify " + pure},
 	{"internal/countersigntest", "internal/system internal/store/storetest " + parts},
 	{"internal/carrier/sip/siptest", "internal/speech internal/porttest"},
 }
@@ -75,7 +76,7 @@ var may = []struct{ packages, imports string }{
 // never says which packages of others ours must do without. x/... is x and all that is below.
 var never = []struct{ packages, except, imports string }{
 	// The rules are pure functions of the rows and the time.
-	{"internal/verify " + pure, "", "database/sql/... net/http/..."},
+	{"internal/verify internal/account " + pure, "", "database/sql/... net/http/..."},
 	// Codes, ids and keys come from crypto/rand. Only jitter, and random tests, may be guessed.
 	{"internal/... cmd/...", "", "math/rand"},
 	{"internal/... cmd/...", "internal/dispatch internal/carrier/smpp internal/bench internal/bench/compare internal/store/storetest", "math/rand/v2"},
@@ -196,6 +197,10 @@ func TestAWrongImportIsReported(t *testing.T) {
 		{"internal/code", module + "internal/phone", "internal/code must not import internal/phone"},
 		{"internal/keyset", module + "internal/verify", "internal/keyset must not import internal/verify"},
 		{"internal/store", module + "internal/dispatch", "internal/store must not import internal/dispatch"},
+		{"internal/verify", module + "internal/account", "internal/verify must not import internal/account"},
+		{"internal/account", module + "internal/store", "internal/account must not import internal/store"},
+		{"internal/account", "database/sql", "internal/account must do without database/sql"},
+		{"internal/dispatch", module + "internal/account", "internal/dispatch must not import internal/account"},
 		{"internal/verify", module + "internal/admin", "internal/verify must not import internal/admin"},
 		{"internal/store", module + "internal/admin", "internal/store must not import internal/admin"},
 		{"internal/admin", module + "internal/config", "internal/admin must not import internal/config"},
@@ -237,6 +242,7 @@ func TestAWrongImportIsReported(t *testing.T) {
 		{"internal/carrier/sim", module + "internal/web", ""},
 		{"internal/face/v1", module + "internal/verify", ""},
 		{"internal/system", module + "internal/face/v1", ""},
+		{"internal/face/v1", module + "internal/account", ""},
 	} {
 		got := strings.Join(check(map[string][]string{tt.from: {"fmt", tt.to}}), "; ")
 		if got != tt.want {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/phone"
@@ -325,7 +326,7 @@ func (c *keyList) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printRows(w, c.JSON, all, func(k verify.Key) row {
+		return printRows(w, c.JSON, all, func(k account.Key) row {
 			return row{
 				{"KEY", "id", k.ID}, {"NAME", "name", k.Name}, {"CREATED", "created_at", k.ID.Time()}, {"REVOKED", "revoked_at", k.RevokedAt},
 				{"EXPIRES", "expires_at", k.ExpiresAt}, {"CONSUMER KEY", "consumer_key", k.Consumer},

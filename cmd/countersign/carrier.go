@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/system"
@@ -34,7 +35,7 @@ type operator struct {
 
 // publishOperator writes the file, for its owner only, with a new token.
 func publishOperator(data string, addr net.Addr) (token verify.Secret, remove func(), err error) {
-	token = verify.NewKey()
+	token = account.NewKey()
 	text, err := json.Marshal(operator{reachable(addr), token.Reveal()})
 	if err != nil {
 		return "", nil, err

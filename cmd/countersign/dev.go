@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -176,15 +177,15 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 
 	token, name := verify.Secret(c.Token), "given"
 	if token == "" {
-		token, name = verify.NewKey(), "generated"
+		token, name = account.NewKey(), "generated"
 		if err := revokeNamed(ctx, st, p.ID, name); err != nil {
 			return "", err
 		}
 	}
-	err = st.CreateKey(ctx, verify.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Hash: verify.HashKey(token)})
+	err = st.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Hash: account.HashKey(token)})
 	if errors.Is(err, verify.ErrExists) {
 		err = nil
-		if acct, _ := st.Account(ctx, verify.HashKey(token)); acct.Project.ID != p.ID {
+		if acct, _ := st.Account(ctx, account.HashKey(token)); acct.Project.ID != p.ID {
 			err = fmt.Errorf("the given token belongs to another project of this folder: choose another one")
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -81,8 +82,8 @@ func (s *Service) Void(ctx context.Context, by Actor, action string) (voided int
 }
 
 // keyName is the name of a project's key, "" if it is unknown.
-func keyName(keys []verify.Key, id verify.ID) string {
-	if i := slices.IndexFunc(keys, func(k verify.Key) bool { return k.ID == id }); i >= 0 {
+func keyName(keys []account.Key, id verify.ID) string {
+	if i := slices.IndexFunc(keys, func(k account.Key) bool { return k.ID == id }); i >= 0 {
 		return keys[i].Name
 	}
 	return ""

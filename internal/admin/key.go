@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -15,18 +16,18 @@ type NewKey struct {
 
 // A CreatedKey has the secrets of a key, which can't be read again.
 type CreatedKey struct {
-	verify.Key
+	account.Key
 	Token         verify.Secret
 	ConsumerToken verify.Secret // the consumer secret; "": it has none
 }
 
 // CreateKey creates an API key. It fails with [verify.ErrNoProject].
 func (s *Service) CreateKey(ctx context.Context, by Actor, n NewKey) (CreatedKey, error) {
-	k := CreatedKey{Token: verify.NewKey()}
-	k.Key = verify.Key{ID: verify.NewID(s.store.Now()), Project: n.Project, Name: n.Name, Hash: verify.HashKey(k.Token)}
+	k := CreatedKey{Token: account.NewKey()}
+	k.Key = account.Key{ID: verify.NewID(s.store.Now()), Project: n.Project, Name: n.Name, Hash: account.HashKey(k.Token)}
 	if n.Consumer {
-		k.Consumer, k.ConsumerToken = verify.NewConsumer()
-		k.ConsumerSecret = verify.HashKey(k.ConsumerToken)
+		k.Consumer, k.ConsumerToken = account.NewConsumer()
+		k.ConsumerSecret = account.HashKey(k.ConsumerToken)
 	}
 	return k, s.store.CreateKey(ctx, k.Key, by.did("key create", k.ID.String()))
 }
@@ -40,13 +41,8 @@ func (s *Service) RevokeKey(ctx context.Context, by Actor, id verify.ID) error {
 // As makes sure that a token is a key of a project, and returns the project as an actor. It fails with
 // [verify.ErrUnauthenticated].
 func (s *Service) As(ctx context.Context, p verify.ProjectID, token verify.Secret) (Actor, error) {
-	account, err := s.store.Account(ctx, verify.HashKey(token))
-	if err != nil {
+	if _, err := account.New(s.store, s.store.Now).Authenticate(ctx, p, token); err != nil {
 		return "", err
-	}
-	expired := !account.KeyExpires.IsZero() && !s.store.Now().Before(account.KeyExpires)
-	if expired || account.Project.ID != p {
-		return "", verify.ErrUnauthenticated
 	}
 	return Project(p), nil
 }

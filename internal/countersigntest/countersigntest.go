@@ -18,6 +18,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -82,7 +83,7 @@ var Start = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 // New starts a server with one project. It is closed when the test ends.
 func New(t testing.TB, o Options) *Kit {
 	t.Helper()
-	k := &Kit{Clock: o.Clock, t: t, token: verify.NewKey(), project: "test"}
+	k := &Kit{Clock: o.Clock, t: t, token: account.NewKey(), project: "test"}
 	if k.Clock == nil {
 		k.Clock = &Clock{now: Start}
 	}
@@ -170,7 +171,7 @@ func (k *Kit) AddProject(p verify.Project, key verify.Secret) {
 			k.t.Fatal(err)
 		}
 	}
-	if err := k.Store.CreateKey(ctx, verify.Key{ID: verify.NewID(k.Clock.Now()), Project: p.ID, Hash: verify.HashKey(key)}); err != nil {
+	if err := k.Store.CreateKey(ctx, account.Key{ID: verify.NewID(k.Clock.Now()), Project: p.ID, Hash: account.HashKey(key)}); err != nil {
 		k.t.Fatal(err)
 	}
 }
@@ -178,7 +179,7 @@ func (k *Kit) AddProject(p verify.Project, key verify.Secret) {
 // Account is the kit's own project.
 func (k *Kit) Account() *verify.Account {
 	k.t.Helper()
-	acct, err := k.Verify.Authenticate(context.Background(), k.project, k.token)
+	acct, err := k.Accounts.Authenticate(context.Background(), k.project, k.token)
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -14,7 +15,7 @@ import (
 func TestAProjectHasItsShareOfLargeRequests(t *testing.T) {
 	t.Parallel()
 	k := countersigntest.New(t, countersigntest.Options{})
-	other, key := verify.ProjectID("other"), verify.NewKey()
+	other, key := verify.ProjectID("other"), account.NewKey()
 	k.AddProject(verify.Project{ID: other, Name: "Other", Profile: verify.Compat}, key)
 	large := fmt.Sprintf(`{"to":"+12025550100","name":"Shop","unused":%q}`, strings.Repeat("x", 5000))
 	ask := func(body string) string {

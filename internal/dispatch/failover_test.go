@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -844,9 +845,9 @@ func TestAnotherProjectsFailuresCostNoStart(t *testing.T) {
 	t.Parallel()
 	w := picky{&way{name: "a"}}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}})
-	key := verify.NewKey()
+	key := account.NewKey()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true}, key)
-	other, err := k.Verify.Authenticate(t.Context(), "other", key)
+	other, err := k.Accounts.Authenticate(t.Context(), "other", key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -120,9 +121,9 @@ func oneCallAtATime(t *testing.T, to, again string) {
 		t.Fatal(err)
 	}
 	k.Await("the call", func() bool { return w.calling.Load() == 1 })
-	key := verify.NewKey()
+	key := account.NewKey()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true}, key)
-	other, err := k.Verify.Authenticate(t.Context(), "other", key)
+	other, err := k.Accounts.Authenticate(t.Context(), "other", key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/phone"
@@ -18,9 +19,9 @@ import (
 func beside(t *testing.T, a carrier.Carrier, queue int) (k *countersigntest.Kit, flood, quiet func(n int) error) {
 	t.Helper()
 	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Queue: queue, Concurrency: 1, Unattended: true, BreakAfter: -1})
-	key := verify.NewKey()
+	key := account.NewKey()
 	k.AddProject(verify.Project{ID: "quiet", Name: "Quiet", Profile: verify.Compat}, key)
-	other, err := k.Verify.AuthenticateKey(t.Context(), key)
+	other, err := k.Accounts.AuthenticateKey(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}

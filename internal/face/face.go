@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/request"
@@ -21,15 +22,16 @@ import (
 
 // An API answers the requests of one face.
 type API struct {
-	Service *verify.Service
-	Log     *outage.Log
+	Accounts *account.Service
+	Service  *verify.Service
+	Log      *outage.Log
 	Shape
 }
 
 // A Shape is how an API writes what all of them do.
 type Shape struct {
 	// Authenticate returns the account that a request's credentials open, or [verify.ErrUnauthenticated].
-	Authenticate func(*verify.Service, *http.Request) (*verify.Account, error)
+	Authenticate func(*account.Service, *http.Request) (*verify.Account, error)
 	// Challenge is the WWW-Authenticate of the answer to a request without valid credentials; "" is none.
 	Challenge string
 
@@ -81,7 +83,7 @@ func (a *API) Endpoint(f func(Call) (any, error)) http.Handler {
 }
 
 func (a *API) answer(r *http.Request, f func(Call) (any, error)) (any, error) {
-	acct, err := a.Authenticate(a.Service, r)
+	acct, err := a.Authenticate(a.Accounts, r)
 	if err != nil {
 		return nil, err
 	}

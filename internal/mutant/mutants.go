@@ -12,6 +12,7 @@ const (
 	inSMS       = "./internal/sms"
 	inSpeech    = "./internal/speech"
 	inStore     = "./internal/store"
+	inAccount   = "./internal/account"
 	inVerify    = "./internal/verify"
 	inWeb       = "./internal/web"
 	inRoute     = "./internal/route"
@@ -56,6 +57,7 @@ const (
 	deliveryFile     = "internal/verify/delivery.go"
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
+	accountFile      = "internal/account/account.go"
 	serviceFile      = "internal/verify/verify.go"
 
 	callFile     = "internal/carrier/sip/call.go"
@@ -254,8 +256,8 @@ var mutants = []mutant{
 	},
 	{
 		"old-token-opens-still", "A replaced token stops working on this server immediately.",
-		[]edit{{"internal/verify/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
-		test{inVerify, "^TestAConsumerReplacesItsToken$"},
+		[]edit{{"internal/account/token.go", "s.accounts.Remove(replaced)", "_ = replaced"}},
+		test{inAccount, "^TestAConsumerReplacesItsToken$"},
 	},
 
 	// Senders and links.
@@ -422,13 +424,13 @@ var mutants = []mutant{
 	},
 	{
 		"key-opens-any-project", "A key works for its own project only.",
-		[]edit{{serviceFile, "[]byte(p)) != 1 {", "[]byte(p)) < 0 {"}},
-		test{inVerify, "^TestAKeyOpensItsOwnProjectOnly$"},
+		[]edit{{accountFile, "[]byte(p)) != 1 {", "[]byte(p)) < 0 {"}},
+		test{inAccount, "^TestAKeyOpensItsOwnProjectOnly$"},
 	},
 	{
 		"key-kept-for-ever", "A revoked key stops working within a second.",
-		[]edit{{serviceFile, "!ok || age < 0 || age >= accountLife", "!ok || age < 0"}},
-		test{inVerify, "^TestARevokedKeyStopsWorkingWithinASecond$"},
+		[]edit{{accountFile, "!ok || age < 0 || age >= accountLife", "!ok || age < 0"}},
+		test{inAccount, "^TestARevokedKeyStopsWorkingWithinASecond$"},
 	},
 	{
 		"revocation-not-read", "A revoked key isn't accepted.",

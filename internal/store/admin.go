@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
@@ -57,8 +58,8 @@ func joined[T ~string](all []T) string {
 	return strings.Join(s, " ")
 }
 
-// Account implements [verify.Store].
-func (s *Store) Account(ctx context.Context, key verify.KeyHash) (verify.Account, error) {
+// Account implements [account.Store].
+func (s *Store) Account(ctx context.Context, key account.KeyHash) (verify.Account, error) {
 	a, err := pool.One(ctx, s.hot, scanAccount, selectAccount, key[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, verify.ErrUnauthenticated
@@ -138,7 +139,7 @@ func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
 
 // CreateKey stores a key of a project. It fails with [verify.ErrNoProject], and with [verify.ErrExists] where
 // the same secret is stored already and works.
-func (s *Store) CreateKey(_ context.Context, k verify.Key, by ...Audit) error {
+func (s *Store) CreateKey(_ context.Context, k account.Key, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		var exists bool
 		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM project WHERE id = $1)`, k.Project).Scan(&exists); err != nil {
@@ -160,8 +161,8 @@ func (s *Store) CreateKey(_ context.Context, k verify.Key, by ...Audit) error {
 }
 
 // Keys lists a project's keys, oldest first, without their hashes.
-func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error) {
-	return readAll(ctx, s.lists, func(row scanner) (k verify.Key, err error) {
+func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]account.Key, error) {
+	return readAll(ctx, s.lists, func(row scanner) (k account.Key, err error) {
 		var id []byte
 		var revoked, expires int64
 		err = row.Scan(&id, &k.Project, &k.Name, &revoked, &k.Consumer, &expires)
@@ -186,8 +187,8 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID, by ...Audit) (p verif
 	return p, err
 }
 
-// Consumer implements [verify.ConsumerStore].
-func (s *Store) Consumer(ctx context.Context, consumer string) (k verify.Key, err error) {
+// Consumer implements [account.Store].
+func (s *Store) Consumer(ctx context.Context, consumer string) (k account.Key, err error) {
 	k, err = pool.One(ctx, s.hot, scanConsumer, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at
 		FROM api_key WHERE consumer_key = $1 AND consumer_key <> ''`, consumer)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -199,7 +200,7 @@ func (s *Store) Consumer(ctx context.Context, consumer string) (k verify.Key, er
 	return k, nil
 }
 
-func scanConsumer(row scanner) (k verify.Key, err error) {
+func scanConsumer(row scanner) (k account.Key, err error) {
 	var id, hash, secret []byte
 	var revoked, expires int64
 	err = row.Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires)
@@ -210,8 +211,8 @@ func scanConsumer(row scanner) (k verify.Key, err error) {
 	return k, err
 }
 
-// ReplaceSecret implements [verify.ConsumerStore].
-func (s *Store) ReplaceSecret(_ context.Context, k verify.Key) error {
+// ReplaceSecret implements [account.Store].
+func (s *Store) ReplaceSecret(_ context.Context, k account.Key) error {
 	return s.aloneFor(k.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		result, err := tx.ExecContext(ctx, `UPDATE api_key SET hash = $2, expires_at = $3 WHERE id = $1 AND consumer_secret = $4 AND revoked_at = 0`,
 			k.ID[:], k.Hash[:], millis(k.ExpiresAt), k.ConsumerSecret[:])

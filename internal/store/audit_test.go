@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -50,7 +51,7 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			p, k := verify.Project{ID: "p", Name: "One", Profile: verify.Compat}, verify.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "k", Hash: verify.HashKey("k")}
+			p, k := verify.Project{ID: "p", Name: "One", Profile: verify.Compat}, account.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "k", Hash: account.HashKey("k")}
 			renamed := p
 			renamed.Name = "Two"
 			v := pending(time.Now(), number(1))

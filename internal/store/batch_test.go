@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -145,7 +146,7 @@ func TestLockedDatabaseApprovesNothingAndIsReadStill(t *testing.T) {
 	if err := s.CreateProject(ctx, verify.Project{ID: "p", Profile: verify.Compat}); err != nil {
 		t.Fatal(err)
 	}
-	key := verify.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: verify.HashKey("k")}
+	key := account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey("k")}
 	if err := s.CreateKey(ctx, key); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
@@ -94,7 +95,7 @@ func fill(t *testing.T, n int) (path string) {
 		}
 	}
 	demand(s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat, PublicText: true}))
-	demand(s.CreateKey(ctx, verify.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: verify.HashKey("k")}))
+	demand(s.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey("k")}))
 	demand(s.Record(ctx, store.Audit{Actor: "a", Action: "b", Project: "p", Detail: "c"}))
 	demand(s.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Pattern: "{code}", Version: 1}, 1))
 	app := verify.Application{ID: verify.NewID(time.Now()), Project: "p", Name: "app", Version: 1}
@@ -192,7 +193,7 @@ func TestMoveCopiesAllAndGoesOnWhereItStopped(t *testing.T) {
 	}
 
 	s := replica(t, url)
-	if a, err := s.Account(ctx, verify.HashKey("k")); err != nil || !a.Project.PublicText {
+	if a, err := s.Account(ctx, account.HashKey("k")); err != nil || !a.Project.PublicText {
 		t.Errorf("account: got %+v, %v; want the project's, with texts of its own", a, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -141,7 +142,7 @@ func TestTheSchemaBeforeUsersIsBroughtUpToDate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	hash := verify.HashKey("word")
+	hash := account.HashKey("word")
 	for _, row := range []struct {
 		text string
 		args []any
@@ -283,11 +284,11 @@ func TestNoSecretAndNoCodeStandsInTheFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := openSQLite(t, newFile(t), nil, nil)
-	secret := verify.NewKey()
+	secret := account.NewKey()
 	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
 		t.Fatal(err)
 	}
-	key := verify.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "first", Hash: verify.HashKey(secret)}
+	key := account.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "first", Hash: account.HashKey(secret)}
 	if err := s.CreateKey(ctx, key); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
@@ -778,11 +779,11 @@ func TestNoSecretAndNoCodeStandsInPostgres(t *testing.T) {
 	}
 	c := pgtest.New(t)
 	s := replica(t, c.URL("postgres"))
-	secret := verify.NewKey()
+	secret := account.NewKey()
 	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
 		t.Fatal(err)
 	}
-	key := verify.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: verify.HashKey(secret)}
+	key := account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey(secret)}
 	if err := s.CreateKey(ctx, key); err != nil {
 		t.Fatal(err)
 	}
@@ -951,7 +952,7 @@ func TestCallersDoNotWaitForADatabaseThatIsAway(t *testing.T) {
 				call("check", func() error { _, err := s.Check(ctx, guess(v, "483920")); return err })
 			}
 			for range 20 {
-				call("account", func() error { _, err := s.Account(ctx, verify.KeyHash{}); return err })
+				call("account", func() error { _, err := s.Account(ctx, account.KeyHash{}); return err })
 				call("ready", func() error { return s.Ready(ctx) })
 				call("create project", func() error { return s.CreateProject(ctx, verify.Project{ID: "p"}) })
 			}

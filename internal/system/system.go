@@ -18,6 +18,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -75,6 +76,7 @@ type Config struct {
 // A System is a running server without listeners.
 type System struct {
 	Store    *store.Store
+	Accounts *account.Service
 	Verify   *verify.Service
 	Dispatch *dispatch.Dispatcher
 
@@ -174,7 +176,8 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Clock(st.ClockOffset)
 	s := &System{
 		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
-		Verify: verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
+		Accounts: account.New(st, st.Now),
+		Verify:   verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
@@ -282,8 +285,8 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
-	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Verify, s.outages)}}
-	faces = append(faces, syniverse.New(s.Verify, s.outages, s.syniverse)...)
+	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
+	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 

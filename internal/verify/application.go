@@ -261,7 +261,7 @@ func (p *problems) text(f Field, s string, most int) (ok bool) {
 	case utf8.RuneCountInString(s) > most:
 		p.add(f, "is too long (maximum is %d characters)", most)
 		(*p)[len(*p)-1].TooLong = true
-	case !storable(s):
+	case !Storable(s):
 		p.add(f, "has a control character")
 	default:
 		return true
@@ -269,8 +269,8 @@ func (p *problems) text(f Field, s string, most int) (ok bool) {
 	return false
 }
 
-// storable reports whether every database can store a text, or look for it.
-func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+// Storable reports whether every database can store a text, or look for it.
+func Storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // printable checks a text that stands in one line.
 func (p *problems) printable(f Field, s string) {

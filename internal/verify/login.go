@@ -133,7 +133,7 @@ func (s *Service) User(ctx context.Context, acct *Account, application ID, user 
 
 // Users returns a page of an application's users that pass a filter, and how many do.
 func (s *Service) Users(ctx context.Context, acct *Account, application ID, f UserFilter, page Page) ([]User, int, error) {
-	if !storable(f.Name) {
+	if !Storable(f.Name) {
 		_, err := s.store.Application(ctx, acct.Project.ID, application)
 		return nil, 0, err // nobody has such a name
 	}

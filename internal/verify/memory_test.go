@@ -12,7 +12,6 @@ type directory struct {
 	applications map[ID]Application
 	users        map[UserKey]User
 	templates    []MessageTemplate
-	consumers    map[string]Key
 	unique       bool // what was asked of the latest application
 	most         int  // and how many there may be of it, or of the latest template
 }
@@ -169,29 +168,6 @@ func (m *memory) CheckLatest(ctx context.Context, k LatestKey, g Guess) (Outcome
 		m.verifications[v.ID], m.destinations[key] = v, d
 	}
 	return out, err
-}
-
-func (m *memory) Consumer(ctx context.Context, consumer string) (Key, error) {
-	unlock, err := m.enter(ctx)
-	defer unlock()
-	m.lookups++
-	k, ok := m.consumers[consumer]
-	if !ok {
-		return k, ErrUnauthenticated
-	}
-	return k, err
-}
-
-func (m *memory) ReplaceSecret(ctx context.Context, k Key) error {
-	unlock, err := m.enter(ctx)
-	defer unlock()
-	if err == nil {
-		acct := m.accounts[m.consumers[k.Consumer].Hash]
-		delete(m.accounts, m.consumers[k.Consumer].Hash)
-		acct.KeyExpires = k.ExpiresAt
-		m.accounts[k.Hash], m.consumers[k.Consumer] = acct, k
-	}
-	return err
 }
 
 func (m *memory) addTemplate(t MessageTemplate) { m.templates = append(slices.Clone(m.templates), t) }

@@ -1,9 +1,6 @@
 package verify
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"slices"
 	"time"
 
@@ -87,32 +84,4 @@ type Account struct {
 	Application Application
 	KeyID       ID        // of the key that opened it
 	KeyExpires  time.Time // zero: never
-}
-
-// A Key is an API secret of a project, as stored: the secret itself is shown once, when it is made.
-type Key struct {
-	ID        ID
-	Project   ProjectID
-	Name      string
-	Hash      KeyHash
-	RevokedAt time.Time // zero: it works
-
-	// With a consumer key its holder replaces the secret himself: see [Service.RefreshToken].
-	Consumer       string    // "": he can't
-	ConsumerSecret KeyHash   // of the other half
-	ExpiresAt      time.Time // zero: the secret works until it is replaced or revoked
-}
-
-// A KeyHash is the SHA-256 of an API secret. The secret has at least 128 bits, so a plain hash is
-// enough to keep it, and looking one up by its hash tells a timing observer nothing of use.
-type KeyHash [sha256.Size]byte
-
-// HashKey returns the form in which a secret is stored.
-func HashKey(secret Secret) KeyHash { return sha256.Sum256([]byte(secret)) }
-
-// NewKey makes a secret of 256 bits. Its prefix lets secret scanners find it.
-func NewKey() Secret {
-	var b [32]byte
-	rand.Read(b[:]) // never fails, see crypto/rand
-	return Secret("cs_" + base64.RawURLEncoding.EncodeToString(b[:]))
 }

@@ -28,11 +28,9 @@ type memory struct {
 	mu            sync.Mutex // guards all below
 	verifications map[ID]Verification
 	destinations  map[string]Destination
-	accounts      map[KeyHash]Account
 	directory
-	lookups int
-	fail    error // answers everything, if set
-	down    bool  // panics, as broken code would
+	fail error // answers everything, if set
+	down bool  // panics, as broken code would
 }
 
 func (m *memory) enter(ctx context.Context) (unlock func(), err error) {
@@ -131,20 +129,6 @@ func (m *memory) ResetDestination(ctx context.Context, p ProjectID, n phone.Numb
 	return nil
 }
 
-func (m *memory) Account(ctx context.Context, key KeyHash) (Account, error) {
-	unlock, err := m.enter(ctx)
-	defer unlock()
-	m.lookups++
-	if err != nil {
-		return Account{}, err
-	}
-	a, ok := m.accounts[key]
-	if !ok {
-		return Account{}, ErrUnauthenticated
-	}
-	return a, nil
-}
-
 // outbox is an [Outbox] that counts what becomes of its places.
 type outbox struct {
 	fail error // of every reservation, if set
@@ -214,8 +198,8 @@ func newEngine(t *testing.T) *engine {
 	}
 	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(Compat)}
 	now := func() time.Time { return e.clock }
-	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}, accounts: map[KeyHash]Account{}}
-	e.store.directory = directory{applications: map[ID]Application{}, users: map[UserKey]User{}, consumers: map[string]Key{}}
+	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}}
+	e.store.directory = directory{applications: map[ID]Application{}, users: map[UserKey]User{}}
 	e.Service = New(Config{Store: e.store, Outbox: e.outbox, Keys: keys, Now: now, Settings: Settings{PublicSender: public}})
 	return e
 }
@@ -525,106 +509,6 @@ func TestAnotherProjectsVerificationDoesNotExist(t *testing.T) {
 	}
 }
 
-// open makes a project with a key.
-func (e *engine) open(p ProjectID) Secret {
-	key := NewKey()
-	e.store.accounts[HashKey(key)] = Account{Project: Project{ID: p, Profile: Compat}}
-	return key
-}
-
-func TestARevokedKeyStopsWorkingWithinASecond(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t)
-	key := e.open("project")
-	for _, tt := range []struct {
-		name    string
-		at      time.Duration
-		prepare func()
-		err     error
-		lookups int // so far
-	}{
-		{"first", 0, func() {}, nil, 1},
-		{"at once again", 0, func() {}, nil, 1},
-		{"revoked just now", 0, func() { delete(e.store.accounts, HashKey(key)) }, nil, 1},
-		{"a millisecond short of a second", time.Second - time.Millisecond, func() {}, nil, 1},
-		{"a second", time.Second, func() {}, ErrUnauthenticated, 2},
-		{"still", time.Second, func() {}, ErrUnauthenticated, 3}, // a refusal isn't kept
-		{"made again", time.Second, func() { e.store.accounts[HashKey(key)] = Account{Project: Project{ID: "project"}} }, nil, 4},
-		{"kept again", 2*time.Second - 1, func() {}, nil, 4},
-		// An account that is too old isn't used only because there is no newer one.
-		{"store away", 2 * time.Second, func() { e.store.fail = ErrNoStore }, ErrNoStore, 5},
-		{"store back", 2 * time.Second, func() { e.store.fail = nil }, nil, 6},
-		// A clock that stepped back makes an account's age unknown.
-		{"clock back", 2*time.Second - 1, func() {}, nil, 7},
-	} {
-		e.clock = t0.Add(tt.at)
-		tt.prepare()
-		got, err := e.Authenticate(t.Context(), "project", key)
-		if !errors.Is(err, tt.err) || (err == nil) != (got != nil) {
-			t.Errorf("%s: got %v, %v; want %v", tt.name, got, err, tt.err)
-		}
-		if e.store.lookups != tt.lookups {
-			t.Errorf("%s: %d lookups, want %d", tt.name, e.store.lookups, tt.lookups)
-		}
-	}
-}
-
-func TestAKeyOpensItsOwnProjectOnly(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t)
-	a, b := e.open("a"), e.open("b")
-	for range 2 { // looked up, then kept
-		for _, tt := range []struct {
-			project ProjectID
-			key     Secret
-			want    error
-		}{
-			{"a", a, nil},
-			{"b", b, nil},
-			{"a", b, ErrUnauthenticated},
-			{"b", a, ErrUnauthenticated},
-			{"", a, ErrUnauthenticated},
-			{"A", a, ErrUnauthenticated},
-			{"a ", a, ErrUnauthenticated},
-			{"a", "", ErrUnauthenticated},
-			{"a", a + "x", ErrUnauthenticated},
-			{"", "", ErrUnauthenticated},
-		} {
-			got, err := e.Authenticate(t.Context(), tt.project, tt.key)
-			if !errors.Is(err, tt.want) || (err == nil) != (got != nil) {
-				t.Errorf("project %q: got %v, %v; want %v", tt.project, got, err, tt.want)
-			}
-			if got != nil && got.Project.ID != tt.project {
-				t.Errorf("project %q: got %q", tt.project, got.Project.ID)
-			}
-		}
-	}
-}
-
-func TestTheAccountsKeptAreBounded(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t)
-	first := e.open("project")
-	for range maxCachedAccounts + 100 {
-		if _, err := e.Authenticate(t.Context(), "project", e.open("project")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := e.accounts.Len(); got != maxCachedAccounts {
-		t.Errorf("%d accounts kept, want %d", got, maxCachedAccounts)
-	}
-	// Keys that open nothing cost a lookup, and push no account out.
-	for range 100 {
-		if _, err := e.Authenticate(t.Context(), "project", NewKey()); !errors.Is(err, ErrUnauthenticated) {
-			t.Fatal(err)
-		}
-	}
-	lookups := e.store.lookups
-	if _, err := e.Authenticate(t.Context(), "project", first); err != nil || e.store.lookups != lookups+1 {
-		t.Errorf("a key that isn't kept: %v, %d lookups", err, e.store.lookups-lookups)
-	}
-}
-
 // tally is an [Observer] that writes down what it is told.
 type tally []string
 
@@ -663,23 +547,17 @@ func TestTheObserverIsToldOfEachAnswerOnce(t *testing.T) {
 func TestAServiceServesManyAtOnce(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
-	key := e.open("project")
 	const callers = 8
 	var all sync.WaitGroup
 	for n := range callers {
 		all.Go(func() {
-			acct, err := e.Authenticate(t.Context(), "project", key)
-			if err != nil {
-				t.Error(err)
-				return
-			}
 			for i := range 20 {
-				v, err := e.Start(t.Context(), acct, StartRequest{Channel: SMS, To: fmt.Sprintf("+1202555%02d%02d", n, i)})
+				v, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: fmt.Sprintf("+1202555%02d%02d", n, i)})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if _, err := e.Check(t.Context(), acct, v.ID, "wrong"); err != nil {
+				if _, err := e.Check(t.Context(), e.acct, v.ID, "wrong"); err != nil {
 					t.Error(err)
 				}
 			}

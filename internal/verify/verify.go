@@ -8,14 +8,9 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
@@ -39,14 +34,11 @@ type Store interface {
 	// ResetDestination forgets a number's wrong guesses, and writes down for whom, in one transaction. It fails
 	// with [ErrNoNumber] if the project remembers nothing of the number.
 	ResetDestination(ctx context.Context, p ProjectID, n phone.Number, actor string) error
-	// Account returns what a key opens, or [ErrUnauthenticated].
-	Account(ctx context.Context, key KeyHash) (Account, error)
 
 	VerificationStore
 	ApplicationStore
 	UserStore
 	TemplateStore
-	ConsumerStore
 }
 
 // An Outbox gets messages to carriers.
@@ -93,12 +85,7 @@ type Service struct {
 
 	maxApplications, maxTemplates int
 
-	accounts *lru.Cache[KeyHash, cachedAccount]
-
 	bodies *share.Places // of large requests that are being read
-
-	refreshing sync.Mutex // one refresh at a time, and guards refreshed
-	refreshed  *simplelru.LRU[KeyHash, replacement]
 }
 
 // Config is what a [Service] needs.
@@ -150,14 +137,6 @@ const maxLarge = 256
 
 // New returns a service.
 func New(c Config) *Service {
-	accounts, err := lru.New[KeyHash, cachedAccount](maxCachedAccounts)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	refreshed, err := simplelru.NewLRU[KeyHash, replacement](maxRefreshed, nil)
-	if err != nil {
-		panic(err) // the same
-	}
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
@@ -166,7 +145,7 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		accounts: accounts, refreshed: refreshed, bodies: share.New(maxLarge, maxLarge),
+		bodies: share.New(maxLarge, maxLarge),
 	}
 }
 
@@ -194,50 +173,6 @@ func noPlace(a share.Answer) error {
 		return ErrShareSpent
 	}
 	return ErrBusy
-}
-
-// A key is looked up at most once in accountLife, so a revocation works within that time, also
-// when another process made it.
-const (
-	accountLife       = time.Second
-	maxCachedAccounts = 4096
-)
-
-type cachedAccount struct {
-	account *Account
-	at      time.Time
-}
-
-// Authenticate returns the account that a project's key opens, or [ErrUnauthenticated].
-func (s *Service) Authenticate(ctx context.Context, p ProjectID, key Secret) (*Account, error) {
-	acct, err := s.AuthenticateKey(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	if subtle.ConstantTimeCompare([]byte(acct.Project.ID), []byte(p)) != 1 {
-		return nil, ErrUnauthenticated
-	}
-	return acct, nil
-}
-
-// AuthenticateKey returns the account that a key opens, of whatever project, or [ErrUnauthenticated].
-func (s *Service) AuthenticateKey(ctx context.Context, key Secret) (*Account, error) {
-	hash, now := HashKey(key), s.now()
-	cached, ok := s.accounts.Get(hash)
-	if age := now.Sub(cached.at); !ok || age < 0 || age >= accountLife {
-		account, err := s.store.Account(ctx, hash)
-		if err != nil {
-			return nil, err
-		}
-		cached = cachedAccount{&account, now}
-		s.accounts.Add(hash, cached)
-	}
-	if end := cached.account.KeyExpires; !end.IsZero() && !now.Before(end) {
-		return nil, ErrUnauthenticated
-	}
-	about := record.Of(ctx)
-	about.Project, about.Key = string(cached.account.Project.ID), record.ID(cached.account.KeyID)
-	return cached.account, nil
 }
 
 // instant is now, to the precision in which times are stored.

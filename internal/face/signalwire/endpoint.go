@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -27,12 +28,12 @@ var shape = face.Shape{
 	Refuse: refuse,
 }
 
-func authenticate(service *verify.Service, r *http.Request) (*verify.Account, error) {
+func authenticate(accounts *account.Service, r *http.Request) (*verify.Account, error) {
 	project, token, ok := r.BasicAuth()
 	if !ok {
 		return nil, verify.ErrUnauthenticated
 	}
-	return service.Authenticate(r.Context(), verify.ProjectID(project), verify.Secret(token))
+	return accounts.Authenticate(r.Context(), verify.ProjectID(project), verify.Secret(token))
 }
 
 // A validationError is an error in SignalWire's "Space API format".

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/outage"
@@ -29,8 +30,8 @@ type Server struct {
 }
 
 // New returns the API's handler, which serves all paths below [Prefix].
-func New(service *verify.Service, log *outage.Log) http.Handler {
-	s := &Server{face.API{Service: service, Log: log, Shape: shape}}
+func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
+	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+Prefix+"sms", s.Endpoint(s.sms))
 	mux.Handle("POST "+Prefix+"call", s.Endpoint(s.call))

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/face/syniverse"
@@ -211,10 +212,10 @@ func TestWrongGuessesMakeANumberWait(t *testing.T) {
 func TestARefreshedTokenExpires(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
-	consumer, secret := verify.NewConsumer()
-	old := verify.NewKey()
-	err := k.Store.CreateKey(context.Background(), verify.Key{
-		ID: verify.NewID(k.Clock.Now()), Project: "test", Hash: verify.HashKey(old), Consumer: consumer, ConsumerSecret: verify.HashKey(secret),
+	consumer, secret := account.NewConsumer()
+	old := account.NewKey()
+	err := k.Store.CreateKey(context.Background(), account.Key{
+		ID: verify.NewID(k.Clock.Now()), Project: "test", Hash: account.HashKey(old), Consumer: consumer, ConsumerSecret: account.HashKey(secret),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +307,7 @@ func TestUniqueNames(t *testing.T) {
 	k.is("PUT", app, `{"name":"shop","version_number":1}`, 409, "1011")
 	k.is("POST", app, `{"name":"Shop","version_number":1}`, 204, "") // its own
 	// Another project may use the same names.
-	token := verify.NewKey()
+	token := account.NewKey()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
 	// Of many concurrent creates, one succeeds.
@@ -341,7 +342,7 @@ func TestAProjectsApplicationsAndTemplatesAreBounded(t *testing.T) {
 	k.is("DELETE", app, "", 204, "")
 	k.is("POST", "applications", `{"name":"Shop"}`, 200, "")
 	// Another project may use the same names.
-	token := verify.NewKey()
+	token := account.NewKey()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
 }
@@ -386,7 +387,7 @@ func TestSenders(t *testing.T) {
 			}
 			// A shared sender says the default texts, except for a project that is trusted with other
 			// texts.
-			token := verify.NewKey()
+			token := account.NewKey()
 			k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, AnySender: true}, token)
 			for from, status := range map[string]int{"": 400, "sender_id:shared": 400, "sender_id:main": 200, "+12025550133": 200} {
 				code := ""

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -26,12 +27,12 @@ func shape(refusals map[string]Refusal) face.Shape {
 	}
 }
 
-func authenticate(service *verify.Service, r *http.Request) (*verify.Account, error) {
+func authenticate(accounts *account.Service, r *http.Request) (*verify.Account, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return nil, verify.ErrUnauthenticated
 	}
-	return service.AuthenticateKey(r.Context(), verify.Secret(token))
+	return accounts.AuthenticateKey(r.Context(), verify.Secret(token))
 }
 
 // ofApplication adapts a function about the application whose id is in the path. A text that can't

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -137,10 +138,10 @@ func TestMethod(t *testing.T) {
 func TestReadRefresh(t *testing.T) {
 	t.Parallel()
 	const keys = "consumerkey=k&consumersecret=s"
-	request := func(validity time.Duration, never bool) verify.RefreshRequest {
-		return verify.RefreshRequest{ConsumerKey: "k", ConsumerSecret: "s", Validity: validity, Never: never}
+	request := func(validity time.Duration, never bool) account.RefreshRequest {
+		return account.RefreshRequest{ConsumerKey: "k", ConsumerSecret: "s", Validity: validity, Never: never}
 	}
-	for query, want := range map[string]verify.RefreshRequest{
+	for query, want := range map[string]account.RefreshRequest{
 		keys:                                     request(0, true),
 		keys + "&validity=":                      request(0, true),
 		keys + "&validity=0":                     request(0, true),

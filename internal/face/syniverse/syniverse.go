@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
@@ -44,8 +45,8 @@ type Server struct {
 }
 
 // New returns the mounts of the API.
-func New(service *verify.Service, log *outage.Log, o Options) []web.Mount {
-	s := &Server{face.API{Service: service, Log: log, Shape: shape(refusals(o.Refusals))}, o}
+func New(accounts *account.Service, service *verify.Service, log *outage.Log, o Options) []web.Mount {
+	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape(refusals(o.Refusals))}, o}
 	mux := http.NewServeMux()
 	s.operations(mux, Prefix)
 	if !o.NoAlias {
@@ -59,7 +60,7 @@ func New(service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	mux.Handle("PUT "+templates+"/{template}", s.Endpoint(ofTemplate(s.replaceTemplate)))
 	mux.Handle("DELETE "+templates+"/{template}", s.Endpoint(ofTemplate(s.deleteTemplate)))
 
-	tokens := &face.API{Service: service, Log: log, Shape: refreshShape}
+	tokens := &face.API{Accounts: accounts, Service: service, Log: log, Shape: refreshShape}
 	refresh := http.NewServeMux()
 	for _, p := range refreshPaths {
 		refresh.Handle("GET "+p, refreshToken(tokens))

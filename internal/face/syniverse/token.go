@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -80,7 +81,7 @@ func refreshToken(api *face.API) http.Handler {
 			web.Respond(w, http.StatusBadRequest, refreshFailure{refreshBad, problem, "The request is wrong."})
 			return
 		}
-		token, err := api.Service.RefreshToken(r.Context(), in)
+		token, err := api.Accounts.RefreshToken(r.Context(), in)
 		if err != nil {
 			api.Fail(w, r, err)
 			return
@@ -91,7 +92,7 @@ func refreshToken(api *face.API) http.Handler {
 
 // readRefresh parses the query of a refresh, or returns the problem with it, without quoting it. Our
 // own clients leave validity out; their tokens are valid forever.
-func readRefresh(raw string) (in verify.RefreshRequest, problem string) {
+func readRefresh(raw string) (in account.RefreshRequest, problem string) {
 	q, err := url.ParseQuery(raw)
 	if err != nil {
 		return in, "the query can't be read"
@@ -101,7 +102,7 @@ func readRefresh(raw string) (in verify.RefreshRequest, problem string) {
 			return in, name + " is there twice"
 		}
 	}
-	in = verify.RefreshRequest{
+	in = account.RefreshRequest{
 		ConsumerKey: q.Get("consumerkey"), ConsumerSecret: verify.Secret(q.Get("consumersecret")), OldToken: verify.Secret(q.Get("oldtoken")),
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/wording"
@@ -52,15 +53,15 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	k := s.open(t)
 	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat, Limits: verify.DefaultLimits, Senders: []string{string(number(0))}}
 	q := verify.Project{ID: "q", Name: "Two", Profile: verify.Standard}
-	word := verify.NewKey()
-	key := verify.Key{ID: verify.NewID(start), Project: project, Name: "first", Hash: verify.HashKey(word)}
+	word := account.NewKey()
+	key := account.Key{ID: verify.NewID(start), Project: project, Name: "first", Hash: account.HashKey(word)}
 	wantError(t, "create a key before its project", k.CreateKey(ctx, key), verify.ErrNoProject)
 	wantError(t, "create project", k.CreateProject(ctx, p), nil)
 	wantError(t, "create project", k.CreateProject(ctx, q), nil)
 
 	opens := func(secret verify.Secret, want verify.Project) {
 		t.Helper()
-		a, err := k.Account(ctx, verify.HashKey(secret))
+		a, err := k.Account(ctx, account.HashKey(secret))
 		if err != nil {
 			t.Fatalf("account: %v", err)
 		}
@@ -73,17 +74,17 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	}
 	closed := func(secret verify.Secret) {
 		t.Helper()
-		_, err := k.Account(ctx, verify.HashKey(secret))
+		_, err := k.Account(ctx, account.HashKey(secret))
 		wantError(t, "account", err, verify.ErrUnauthenticated)
 	}
-	list := func(p verify.ProjectID, want ...verify.Key) {
+	list := func(p verify.ProjectID, want ...account.Key) {
 		t.Helper()
 		got, err := k.Keys(ctx, p)
 		if err != nil {
 			t.Fatalf("keys: %v", err)
 		}
 		for i := range want {
-			want[i].Hash = verify.KeyHash{}
+			want[i].Hash = account.KeyHash{}
 		}
 		equal(t, "keys", got, want)
 	}
@@ -103,7 +104,7 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	opens(word, p)
 	list(project, key)
 
-	second := verify.Key{ID: verify.NewID(start.Add(2 * time.Second)), Project: project, Name: "second", Hash: verify.HashKey("another")}
+	second := account.Key{ID: verify.NewID(start.Add(2 * time.Second)), Project: project, Name: "second", Hash: account.HashKey("another")}
 	wantError(t, "a second key", k.CreateKey(ctx, second), nil)
 	list(project, key, second)
 	p.Name = "One and only"
@@ -152,7 +153,7 @@ func revocationWorksInAnotherProcess(t *testing.T, s suite) {
 	other := k.Again(t, k.clock.Now, k.gate.commit)
 	defer other.Close()
 	wantError(t, "create project", k.CreateProject(ctx, verify.Project{ID: project, Name: "One", Profile: verify.Compat}), nil)
-	key := verify.Key{ID: verify.NewID(start), Project: project, Hash: verify.HashKey(secret)}
+	key := account.Key{ID: verify.NewID(start), Project: project, Hash: account.HashKey(secret)}
 	wantError(t, "create key", k.CreateKey(ctx, key), nil)
 	for _, s := range []Store{k, other} {
 		if _, err := s.Account(ctx, key.Hash); err != nil {

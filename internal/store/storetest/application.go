@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -76,8 +77,8 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 	k := s.open(t)
 	a := k.application(project)
 	theirs := k.application("q")
-	key := verify.HashKey("secret")
-	wantError(t, "create key", k.CreateKey(ctx, verify.Key{ID: verify.NewID(start), Project: project, Hash: key}), nil)
+	key := account.HashKey("secret")
+	wantError(t, "create key", k.CreateKey(ctx, account.Key{ID: verify.NewID(start), Project: project, Hash: key}), nil)
 	all, err := k.AllApplications(ctx, project)
 	if err != nil || len(all) != 2 || all[0].Name != "default" || all[1].ID != a.ID {
 		t.Fatalf("all applications: got %+v, %v; want the default one and %v", all, err, a.ID)
@@ -275,20 +276,20 @@ func templatesAreKeptAsGiven(t *testing.T, s suite) {
 func consumersReplaceTheirSecret(t *testing.T, s suite) {
 	k := s.open(t)
 	k.application(project)
-	key := verify.Key{
-		ID: verify.NewID(start), Project: project, Name: "refreshed", Hash: verify.HashKey("one"),
-		Consumer: "ck_1", ConsumerSecret: verify.HashKey("consumer"),
+	key := account.Key{
+		ID: verify.NewID(start), Project: project, Name: "refreshed", Hash: account.HashKey("one"),
+		Consumer: "ck_1", ConsumerSecret: account.HashKey("consumer"),
 	}
-	plain := verify.Key{ID: verify.NewID(start), Project: project, Name: "plain", Hash: verify.HashKey("plain")}
-	for _, x := range []verify.Key{key, plain} {
+	plain := account.Key{ID: verify.NewID(start), Project: project, Name: "plain", Hash: account.HashKey("plain")}
+	for _, x := range []account.Key{key, plain} {
 		wantError(t, "create key", k.CreateKey(ctx, x), nil)
 	}
 	opens := func(secret verify.Secret, want error) {
 		t.Helper()
-		_, err := k.Account(ctx, verify.HashKey(secret))
+		_, err := k.Account(ctx, account.HashKey(secret))
 		wantError(t, "account", err, want)
 	}
-	is := func(want verify.Key) {
+	is := func(want account.Key) {
 		t.Helper()
 		got, err := k.Consumer(ctx, want.Consumer)
 		wantError(t, "consumer", err, nil)
@@ -301,7 +302,7 @@ func consumersReplaceTheirSecret(t *testing.T, s suite) {
 	}
 
 	next := key
-	next.Hash, next.ExpiresAt = verify.HashKey("two"), start.Add(time.Hour)
+	next.Hash, next.ExpiresAt = account.HashKey("two"), start.Add(time.Hour)
 	wantError(t, "replace", k.ReplaceSecret(ctx, next), nil)
 	is(next)
 	opens("one", verify.ErrUnauthenticated)
@@ -310,17 +311,17 @@ func consumersReplaceTheirSecret(t *testing.T, s suite) {
 	equal(t, "its end", acct.KeyExpires.UTC(), next.ExpiresAt)
 
 	other := next
-	other.ConsumerSecret, other.Hash = verify.HashKey("wrong"), verify.HashKey("three")
+	other.ConsumerSecret, other.Hash = account.HashKey("wrong"), account.HashKey("three")
 	wantError(t, "replace with another consumer secret", k.ReplaceSecret(ctx, other), verify.ErrUnauthenticated)
 	wantError(t, "revoke", revoke(k, key.ID), nil)
-	next.Hash = verify.HashKey("three")
+	next.Hash = account.HashKey("three")
 	wantError(t, "replace a revoked one", k.ReplaceSecret(ctx, next), verify.ErrUnauthenticated)
 	opens("two", verify.ErrUnauthenticated)
 	opens("three", verify.ErrUnauthenticated)
 	opens("plain", nil)
 
 	// A key that is made with a revoked one's secret has none of its other settings.
-	again := verify.Key{ID: verify.NewID(start.Add(time.Second)), Project: project, Name: "again", Hash: verify.HashKey("two")}
+	again := account.Key{ID: verify.NewID(start.Add(time.Second)), Project: project, Name: "again", Hash: account.HashKey("two")}
 	wantError(t, "the revoked secret again", k.CreateKey(ctx, again), nil)
 	acct, err = k.Account(ctx, again.Hash)
 	wantError(t, "account", err, nil)

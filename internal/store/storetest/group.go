@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -296,7 +297,7 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		"Start":         k.Start(ctx, k.fresh(number(1)), verify.Limits{}, lease),
 		"Check":         second(k.Check(ctx, right(v))),
 		"Cancel":        k.Cancel(ctx, project, v.ID),
-		"Account":       second(k.Account(ctx, verify.KeyHash{})),
+		"Account":       second(k.Account(ctx, account.KeyHash{})),
 		"Settle":        second(k.Settle(ctx, k.sent(v))),
 		"Claim":         third(k.Claim(ctx, verify.Overdue{Verification: v}, lease)),
 		"Renew":         second(k.Renew(ctx, v.ID, v.Attempt, lease)),
@@ -311,7 +312,7 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		"CreateProject": k.CreateProject(ctx, verify.Project{ID: "q"}),
 		"UpdateProject": k.UpdateProject(ctx, verify.Project{ID: "q"}),
 		"Projects":      second(k.Projects(ctx)),
-		"CreateKey":     k.CreateKey(ctx, verify.Key{Project: "q"}),
+		"CreateKey":     k.CreateKey(ctx, account.Key{Project: "q"}),
 		"Keys":          second(k.Keys(ctx, "q")),
 		"RevokeKey":     revoke(k, v.ID),
 		"Ready":         k.Ready(ctx),

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
@@ -22,6 +23,7 @@ import (
 // A Store is a store under test: its methods, and below them what only a test looks at.
 type Store interface {
 	verify.Store
+	account.Store
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, *verify.Delivery, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
@@ -39,8 +41,8 @@ type Store interface {
 	CreateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
 	UpdateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
 	Projects(ctx context.Context) ([]verify.Project, error)
-	CreateKey(ctx context.Context, k verify.Key, by ...store.Audit) error
-	Keys(ctx context.Context, p verify.ProjectID) ([]verify.Key, error)
+	CreateKey(ctx context.Context, k account.Key, by ...store.Audit) error
+	Keys(ctx context.Context, p verify.ProjectID) ([]account.Key, error)
 	RevokeKey(ctx context.Context, id verify.ID, by ...store.Audit) (verify.ProjectID, error)
 
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/limit"
 	"github.com/countersign/countersign/internal/phone"
@@ -392,7 +393,7 @@ func anotherProjectsUserDoesNotExist(t *testing.T, s suite) {
 	k.person(verify.Application{ID: verify.NewID(start), Project: project}, "Kola", number(0)).every(verify.ErrNoApplication)
 
 	// A default application has no users.
-	acct := verify.Key{ID: verify.NewID(start), Project: project, Hash: verify.HashKey("word")}
+	acct := account.Key{ID: verify.NewID(start), Project: project, Hash: account.HashKey("word")}
 	wantError(t, "create key", k.CreateKey(ctx, acct), nil)
 	opened, err := k.Account(ctx, acct.Hash)
 	if err != nil {

@@ -1,10 +1,12 @@
-package verify
+package account
 
 import (
 	"errors"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/internal/verify"
 )
 
 func TestAConsumerReplacesItsToken(t *testing.T) {
@@ -12,8 +14,8 @@ func TestAConsumerReplacesItsToken(t *testing.T) {
 	e := newEngine(t)
 	first := e.open("project")
 	name, secret := NewConsumer()
-	e.store.consumers[name] = Key{ID: NewID(t0), Project: "project", Hash: HashKey(first), Consumer: name, ConsumerSecret: HashKey(secret)}
-	refresh := func(old Secret, validity time.Duration) Token {
+	e.store.consumers[name] = Key{ID: verify.NewID(t0), Project: "project", Hash: HashKey(first), Consumer: name, ConsumerSecret: HashKey(secret)}
+	refresh := func(old verify.Secret, validity time.Duration) Token {
 		t.Helper()
 		got, err := e.RefreshToken(t.Context(), RefreshRequest{ConsumerKey: name, ConsumerSecret: secret, OldToken: old, Validity: validity, Never: validity == 0})
 		if err != nil {
@@ -21,7 +23,7 @@ func TestAConsumerReplacesItsToken(t *testing.T) {
 		}
 		return got
 	}
-	opens := func(what string, key Secret, want error) {
+	opens := func(what string, key verify.Secret, want error) {
 		t.Helper()
 		acct, err := e.AuthenticateKey(t.Context(), key)
 		if !errors.Is(err, want) || err == nil && acct.Project.ID != "project" {
@@ -40,7 +42,7 @@ func TestAConsumerReplacesItsToken(t *testing.T) {
 	if second.Secret == first || second.Remaining != time.Hour {
 		t.Errorf("got %v, the same %t; want another one for an hour", second.Remaining, second.Secret == first)
 	}
-	opens("the first, at once", first, ErrUnauthenticated)
+	opens("the first, at once", first, verify.ErrUnauthenticated)
 	opens("the second", second.Secret, nil)
 
 	e.clock = t0.Add(15 * time.Minute)
@@ -54,7 +56,7 @@ func TestAConsumerReplacesItsToken(t *testing.T) {
 	e.clock = e.clock.Add(third.Remaining - 1)
 	opens("just before its end", third.Secret, nil)
 	e.clock = e.clock.Add(1) // its account is still kept
-	opens("at its end", third.Secret, ErrUnauthenticated)
+	opens("at its end", third.Secret, verify.ErrUnauthenticated)
 	fourth := refresh(third.Secret, 15*time.Minute)
 	if fourth.Secret == third.Secret {
 		t.Error("a token that is over was answered again")
@@ -69,21 +71,21 @@ func TestNobodyElseReplacesAToken(t *testing.T) {
 	e := newEngine(t)
 	first := e.open("project")
 	name, secret := NewConsumer()
-	k := Key{ID: NewID(t0), Project: "project", Hash: HashKey(first), Consumer: name, ConsumerSecret: HashKey(secret)}
+	k := Key{ID: verify.NewID(t0), Project: "project", Hash: HashKey(first), Consumer: name, ConsumerSecret: HashKey(secret)}
 	for _, tt := range []struct {
 		name       string
 		consumer   string
-		secret     Secret
+		secret     verify.Secret
 		revoked    time.Time
 		fail, want error
 	}{
-		{name: "no consumer", consumer: "", secret: secret, want: ErrUnauthenticated},
-		{name: "another consumer", consumer: name + "x", secret: secret, want: ErrUnauthenticated},
-		{name: "a consumer that no database finds", consumer: name + "\x00", secret: secret, want: ErrUnauthenticated},
-		{name: "another secret", consumer: name, secret: secret + "x", want: ErrUnauthenticated},
-		{name: "no secret", consumer: name, secret: "", want: ErrUnauthenticated},
-		{name: "revoked", consumer: name, secret: secret, revoked: t0, want: ErrUnauthenticated},
-		{name: "no store", consumer: name, secret: secret, fail: ErrNoStore, want: ErrNoStore},
+		{name: "no consumer", consumer: "", secret: secret, want: verify.ErrUnauthenticated},
+		{name: "another consumer", consumer: name + "x", secret: secret, want: verify.ErrUnauthenticated},
+		{name: "a consumer that no database finds", consumer: name + "\x00", secret: secret, want: verify.ErrUnauthenticated},
+		{name: "another secret", consumer: name, secret: secret + "x", want: verify.ErrUnauthenticated},
+		{name: "no secret", consumer: name, secret: "", want: verify.ErrUnauthenticated},
+		{name: "revoked", consumer: name, secret: secret, revoked: t0, want: verify.ErrUnauthenticated},
+		{name: "no store", consumer: name, secret: secret, fail: verify.ErrNoStore, want: verify.ErrNoStore},
 		{name: "right", consumer: name, secret: secret},
 	} {
 		k.RevokedAt = tt.revoked
@@ -105,15 +107,15 @@ func TestThoseWhoReplaceTheSameTokenGetTheSame(t *testing.T) {
 	e := newEngine(t)
 	first := e.open("project")
 	name, secret := NewConsumer()
-	e.store.consumers[name] = Key{ID: NewID(t0), Project: "project", Hash: HashKey(first), Consumer: name, ConsumerSecret: HashKey(secret), ExpiresAt: t0.Add(time.Second)}
-	refresh := func(old Secret, validity time.Duration) Secret {
+	e.store.consumers[name] = Key{ID: verify.NewID(t0), Project: "project", Hash: HashKey(first), Consumer: name, ConsumerSecret: HashKey(secret), ExpiresAt: t0.Add(time.Second)}
+	refresh := func(old verify.Secret, validity time.Duration) verify.Secret {
 		got, err := e.RefreshToken(t.Context(), RefreshRequest{ConsumerKey: name, ConsumerSecret: secret, OldToken: old, Validity: validity})
 		if err != nil {
 			t.Errorf("refresh: %v", err)
 		}
 		return got.Secret
 	}
-	got := make([]Secret, 20)
+	got := make([]verify.Secret, 20)
 	var all sync.WaitGroup
 	for i := range got {
 		all.Go(func() { got[i] = refresh(first, time.Hour) })

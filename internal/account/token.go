@@ -1,35 +1,26 @@
-package verify
+package account
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"time"
-)
 
-// A ConsumerStore keeps the consumer keys with which holders of an API key replace its secret.
-type ConsumerStore interface {
-	// Consumer returns the key that a consumer key names, also a revoked one, or [ErrUnauthenticated].
-	Consumer(ctx context.Context, consumer string) (Key, error)
-	// ReplaceSecret gives a key another secret and an end: k has both. It fails with
-	// [ErrUnauthenticated] if the key has been revoked, or its consumer secret is another one.
-	ReplaceSecret(ctx context.Context, k Key) error
-}
+	"github.com/countersign/countersign/internal/verify"
+)
 
 // A RefreshRequest asks for an API key's secret.
 type RefreshRequest struct {
 	ConsumerKey    string
-	ConsumerSecret Secret
-	OldToken       Secret        // the secret until now, as far as its holder knows
+	ConsumerSecret verify.Secret
+	OldToken       verify.Secret // the secret until now, as far as its holder knows
 	Validity       time.Duration // of the new one...
 	Never          bool          // ...unless it is to work until it is replaced or revoked
 }
 
 // A Token is an API key's secret.
 type Token struct {
-	Secret    Secret
+	Secret    verify.Secret
 	Remaining time.Duration // how long it works; 0: until it is replaced or revoked
 }
 
@@ -43,16 +34,16 @@ const (
 
 // A replacement is the secret that replaced another one here.
 type replacement struct {
-	secret Secret
+	secret verify.Secret
 	at     time.Time
 }
 
-// RefreshToken replaces an API key's secret for who has its consumer key and secret, or fails with
-// [ErrUnauthenticated]. The old secret stops working: here at once, in other processes within a second.
+// RefreshToken replaces an API key's secret for a caller with its consumer key and secret, or fails with
+// [verify.ErrUnauthenticated]. The old secret stops working: here at once, in other processes within a second.
 // If the old one is the current one, or was until a moment ago, and the current one works as long as
 // was asked for, that is answered.
 func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, error) {
-	now := s.instant()
+	now := s.now().Truncate(time.Millisecond) // as it is stored
 	k, err := s.consumer(ctx, r)
 	if err != nil {
 		return Token{}, err
@@ -62,7 +53,7 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 		return Token{r.OldToken, k.remaining(now)}, nil
 	}
 
-	// Only who has shown that the key is his waits for others, and then looks at what they made of it.
+	// Only a caller with the right consumer secret waits for others, and then looks at what they made of it.
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
 	if k, err = s.consumer(ctx, r); err != nil {
@@ -84,20 +75,20 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 	return Token{secret, k.remaining(now)}, nil
 }
 
-// consumer returns the key whose consumer key and secret a request has, or [ErrUnauthenticated].
+// consumer returns the key whose consumer key and secret a request has, or [verify.ErrUnauthenticated].
 func (s *Service) consumer(ctx context.Context, r RefreshRequest) (Key, error) {
-	if !storable(r.ConsumerKey) {
+	if !verify.Storable(r.ConsumerKey) {
 		r.ConsumerKey = "" // nobody's
 	}
 	k, err := s.store.Consumer(ctx, r.ConsumerKey)
-	if err != nil && !errors.Is(err, ErrUnauthenticated) {
+	if err != nil && !errors.Is(err, verify.ErrUnauthenticated) {
 		return Key{}, err
 	}
 	// Without a key this compares with nothing, so that it takes as long.
 	given := HashKey(r.ConsumerSecret)
 	right := subtle.ConstantTimeCompare(given[:], k.ConsumerSecret[:]) == 1
 	if !right || r.ConsumerKey == "" || err != nil || !k.RevokedAt.IsZero() {
-		return Key{}, ErrUnauthenticated
+		return Key{}, verify.ErrUnauthenticated
 	}
 	return k, nil
 }
@@ -116,11 +107,4 @@ func (k *Key) remaining(now time.Time) time.Duration {
 		return 0
 	}
 	return k.ExpiresAt.Sub(now)
-}
-
-// NewConsumer makes a consumer key of 128 bits and its secret of 256.
-func NewConsumer() (key string, secret Secret) {
-	var b [16]byte
-	rand.Read(b[:]) // never fails, see crypto/rand
-	return "ck_" + base64.RawURLEncoding.EncodeToString(b[:]), NewKey()
 }

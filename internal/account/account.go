@@ -1,0 +1,95 @@
+// Package account is who callers are: their keys, as they are stored, what a key opens, and how its holder replaces
+// its secret. What a caller may do is the project's policy, which is in package verify with the rules.
+package account
+
+import (
+	"context"
+	"crypto/subtle"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/countersign/countersign/internal/record"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A Store keeps keys.
+type Store interface {
+	// Account returns what a key opens, or [verify.ErrUnauthenticated].
+	Account(ctx context.Context, key KeyHash) (verify.Account, error)
+	// Consumer returns the key that a consumer key names, also a revoked one, or [verify.ErrUnauthenticated].
+	Consumer(ctx context.Context, consumer string) (Key, error)
+	// ReplaceSecret gives a key another secret and an end: k has both. It fails with
+	// [verify.ErrUnauthenticated] if the key has been revoked, or its consumer secret is another one.
+	ReplaceSecret(ctx context.Context, k Key) error
+}
+
+// A Service authenticates callers, and replaces their secrets.
+type Service struct {
+	store Store
+	now   func() time.Time
+
+	accounts *lru.Cache[KeyHash, cachedAccount]
+
+	refreshing sync.Mutex // one refresh at a time, and guards refreshed
+	refreshed  *simplelru.LRU[KeyHash, replacement]
+}
+
+// New returns a service with a clock.
+func New(s Store, now func() time.Time) *Service {
+	accounts, err := lru.New[KeyHash, cachedAccount](maxCachedAccounts)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	refreshed, err := simplelru.NewLRU[KeyHash, replacement](maxRefreshed, nil)
+	if err != nil {
+		panic(err) // the same
+	}
+	return &Service{store: s, now: now, accounts: accounts, refreshed: refreshed}
+}
+
+// A key is looked up at most once in accountLife, so a revocation works within that time, also
+// when another process made it.
+const (
+	accountLife       = time.Second
+	maxCachedAccounts = 4096
+)
+
+type cachedAccount struct {
+	account *verify.Account
+	at      time.Time
+}
+
+// Authenticate returns the account that a project's key opens, or [verify.ErrUnauthenticated].
+func (s *Service) Authenticate(ctx context.Context, p verify.ProjectID, key verify.Secret) (*verify.Account, error) {
+	acct, err := s.AuthenticateKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare([]byte(acct.Project.ID), []byte(p)) != 1 {
+		return nil, verify.ErrUnauthenticated
+	}
+	return acct, nil
+}
+
+// AuthenticateKey returns the account that a key opens, of whatever project, or [verify.ErrUnauthenticated].
+func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*verify.Account, error) {
+	hash, now := HashKey(key), s.now()
+	cached, ok := s.accounts.Get(hash)
+	if age := now.Sub(cached.at); !ok || age < 0 || age >= accountLife {
+		account, err := s.store.Account(ctx, hash)
+		if err != nil {
+			return nil, err
+		}
+		cached = cachedAccount{&account, now}
+		s.accounts.Add(hash, cached)
+	}
+	if end := cached.account.KeyExpires; !end.IsZero() && !now.Before(end) {
+		return nil, verify.ErrUnauthenticated
+	}
+	about := record.Of(ctx)
+	about.Project, about.Key = string(cached.account.Project.ID), record.ID(cached.account.KeyID)
+	return cached.account, nil
+}
