@@ -163,8 +163,13 @@ func (s *Store) Lookup(ctx context.Context, p verify.ProjectID, id verify.ID) (*
 	return &v, deliveries, err
 }
 
-// lookedAt is how many verifications a page may look at. It bounds what a filter costs that lets nearly none pass.
-const lookedAt = 1000
+// lookedAt is how many of a project's own verifications a page may look at. It bounds what a filter costs that lets
+// nearly none pass. lookedPast is how many of other projects' it may pass on the way: an index of each project's own
+// would cost each start more than all lists together.
+const (
+	lookedAt   = 1000
+	lookedPast = 5000
+)
 
 // List implements [verify.VerificationStore].
 func (s *Store) List(ctx context.Context, l verify.Listing) (page []verify.Verification, next verify.ID, err error) {
@@ -180,7 +185,7 @@ func (s *Store) List(ctx context.Context, l verify.Listing) (page []verify.Verif
 	behind := l.Before
 	for step, seen := l.Limit+1, 0; seen < lookedAt; seen, step = seen+step, 4*step { // one more says whether there is another page
 		step = min(step, lookedAt-seen)
-		all, err := read(ctx, &l, behind, step)
+		all, bound, err := read(ctx, &l, behind, step)
 		if err != nil {
 			return nil, next, err
 		}
@@ -200,15 +205,16 @@ func (s *Store) List(ctx context.Context, l verify.Listing) (page []verify.Verif
 				page = append(page, all[i])
 			}
 		}
-		if len(all) < step {
-			return page, next, nil
+		if len(all) < step { // the end, or a bound
+			return page, bound, nil
 		}
 	}
 	return page, behind, nil
 }
 
-// listProject reads a project's verifications that are older than one, in the index of their ids.
-func (s *Store) listProject(ctx context.Context, l *verify.Listing, behind verify.ID, n int) ([]verify.Verification, error) {
+// listProject reads a project's verifications behind one, by their ids. Where it finds fewer than n because it passed
+// so many others, it returns how far it came.
+func (s *Store) listProject(ctx context.Context, l *verify.Listing, behind verify.ID, n int) (all []verify.Verification, bound verify.ID, err error) {
 	before, from := behind, verify.FirstID(l.From)
 	if until := verify.FirstID(l.Until); !l.Until.IsZero() && (before.IsZero() || compareIDs(until, before) < 0) {
 		before = until
@@ -216,25 +222,33 @@ func (s *Store) listProject(ctx context.Context, l *verify.Listing, behind verif
 	if before.IsZero() {
 		before = lastID
 	}
-	return readAll(ctx, s.lists, verificationLayout.scan, selectOfProject, l.Project, before[:], from[:], n)
+	bound, err = pool.One(ctx, s.lists, scanID, `SELECT id FROM verification WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 1 OFFSET $3`,
+		before[:], from[:], lookedPast-1)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, bound, away("list verifications", err)
+	}
+	if !bound.IsZero() {
+		from = bound
+	}
+	all, err = readAll(ctx, s.lists, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification
+		WHERE id < $1 AND id >= $2 AND project = $3 ORDER BY id DESC LIMIT $4`, before[:], from[:], l.Project, n)
+	return all, bound, err
 }
-
-var selectOfProject = `SELECT ` + verificationLayout.names() + ` FROM verification
-	WHERE project = $1 AND id < $2 AND id >= $3 ORDER BY id DESC LIMIT $4`
 
 // lastID is behind all others.
 var lastID = verify.FirstID(time.UnixMilli(1<<48 - 1))
 
 // listNumber reads a number's verifications behind one, each of which names the next. It ends with the first that was
 // started before the list's beginning.
-func (s *Store) listNumber(ctx context.Context, l *verify.Listing, behind verify.ID, n int) ([]verify.Verification, error) {
+func (s *Store) listNumber(ctx context.Context, l *verify.Listing, behind verify.ID, n int) (all []verify.Verification, bound verify.ID, err error) {
 	from := verify.FirstID(l.From)
 	first, args := `SELECT latest AS id FROM destination WHERE project = $1 AND number = $2`, []any{l.Project, l.Number, from[:], n}
 	if !behind.IsZero() {
 		first, args = `SELECT previous AS id FROM verification WHERE project = $1 AND destination = $2 AND id = $5`, append(args, behind[:])
 	}
-	return readAll(ctx, s.lists, verificationLayout.scan, `WITH RECURSIVE chain (listed, n) AS (
+	all, err = readAll(ctx, s.lists, verificationLayout.scan, `WITH RECURSIVE chain (listed, n) AS (
 			SELECT id, 1 FROM (`+first+`) AS head
 			UNION ALL SELECT v.previous, c.n + 1 FROM chain c JOIN verification v ON v.id = c.listed WHERE v.id >= $3 AND c.n < $4)
 		SELECT `+verificationLayout.names()+` FROM chain JOIN verification ON id = listed WHERE id >= $3 ORDER BY n`, args...)
+	return all, bound, err
 }

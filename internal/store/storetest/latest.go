@@ -335,23 +335,32 @@ func verificationsAreListed(t *testing.T, s suite) {
 	}
 }
 
-// A page costs no more than its bound, whatever its filter lets pass: it goes on behind what it looked at.
+// A page costs no more than its bounds, whatever its filter lets pass and whoever else starts many: it goes on behind
+// what it looked at.
 func listsLookAtABoundedNumber(t *testing.T, s suite) {
 	k := s.open(t)
-	const n, lookedAt = 2500, 1000
-	k.startMany(n)
-	l := verify.Listing{Project: project, Purpose: "none", Limit: 10, Now: k.clock.Now()}
-	pages := 0
-	for {
-		page, next, err := k.List(ctx, l)
-		if err != nil || len(page) > 0 {
-			t.Fatalf("page: got %d, %v", len(page), err)
+	const n, lookedAt, lookedPast = 1500, 1000, 5000
+	own := k.startMany(n)
+	pages := func(l verify.Listing) (pages, listed int) {
+		t.Helper()
+		l.Project, l.Limit, l.Now = project, 10, k.clock.Now()
+		for {
+			page, next, err := k.List(ctx, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages, listed = pages+1, listed+len(page)
+			if next.IsZero() {
+				return pages, listed
+			}
+			l.Before = next
 		}
-		pages++
-		if next.IsZero() {
-			break
-		}
-		l.Before = next
 	}
-	equal(t, "pages of a list that nothing passes", pages, n/lookedAt+1)
+	got, listed := pages(verify.Listing{Purpose: "none"})
+	equal(t, "pages of a list that nothing passes, and what passes", []int{got, listed}, []int{n/lookedAt + 1, 0})
+
+	k.clock.advance(time.Second)
+	k.startMany(lookedPast+1, func(v *verify.Verification) { v.Project = "q" })
+	got, listed = pages(verify.Listing{From: own[0].ID.Time()})
+	equal(t, "pages behind many of another project, and what is listed", []int{got, listed}, []int{n/10 + 1, n})
 }
