@@ -50,6 +50,8 @@ var may = []struct{ packages, imports string }{
 	{"internal/dispatch", "internal/route internal/carrier internal/verify " + pure},
 	{"internal/face", "internal/web internal/request internal/account internal/verify " + pure},
 	{"internal/face/*", "internal/face internal/web internal/request internal/account internal/verify " + pure},
+	{"api", ""},
+	{"internal/face/v1", "api internal/face internal/request internal/outage internal/account internal/verify " + pure},
 
 	// What operators do. The commands call it, and so can a face.
 	{"internal/admin", "internal/store internal/speech internal/account internal/verify " + pure},

@@ -69,6 +69,11 @@ type Call struct {
 
 // Endpoint makes a handler of a function that returns the answer; a nil answer has no body.
 func (a *API) Endpoint(f func(Call) (any, error)) http.Handler {
+	return a.Answering(http.StatusOK, f)
+}
+
+// Answering is Endpoint with another status of the answers that have a body.
+func (a *API) Answering(status int, f func(Call) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := a.answer(r, f)
 		switch {
@@ -77,7 +82,7 @@ func (a *API) Endpoint(f func(Call) (any, error)) http.Handler {
 		case answer == nil:
 			w.WriteHeader(http.StatusNoContent)
 		default:
-			web.Respond(w, http.StatusOK, answer)
+			web.Respond(w, status, answer)
 		}
 	})
 }

@@ -188,6 +188,13 @@ func formPlus(s string) string {
 	return s
 }
 
+// Query reads a request's query as a form is read. It fails with [ErrUnreadable].
+func Query(r *http.Request) (f Fields, err error) {
+	f.form = true
+	f.raw, err = form([]byte(r.URL.RawQuery))
+	return f, err
+}
+
 // form reads a form as if each value were a JSON string.
 func form(body []byte) (map[string]json.RawMessage, error) {
 	values, err := url.ParseQuery(string(body))
@@ -216,6 +223,9 @@ func (f *Fields) Wrong(name, problem string) {
 	}
 	f.Problems[name] = problem
 }
+
+// Names returns the fields' names, sorted.
+func (f *Fields) Names() []string { return slices.Sorted(maps.Keys(f.raw)) }
 
 // Raw returns a field as JSON, or nil if it is absent.
 func (f *Fields) Raw(name string) json.RawMessage { return f.raw[name] }

@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
+	"github.com/countersign/countersign/internal/face/v1"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/outage"
@@ -285,14 +286,18 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
-	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
+	faces := []web.Mount{
+		{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages)},
+		{Name: "description", Prefix: v1.Description, Handler: v1.Describer()},
+		{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)},
+	}
 	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
 // Waiting answers the public APIs while there is no database yet: 503, in each API's own shape.
 func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
-	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
+	faces := append([]web.Mount{{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away()}, {Name: "description", Prefix: v1.Description, Handler: v1.Describer()}, {Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
 	return web.Handler(log, o, append(faces, more...)...)
 }
 

@@ -1,0 +1,104 @@
+// Package api holds the types of Countersign's own HTTP API, /v1. It is the only package that other programs may
+// import. The server and its OpenAPI description are made from these types.
+package api
+
+import "time"
+
+// Channels of a verification.
+const (
+	SMS   = "sms"
+	Voice = "voice"
+)
+
+// Formats of a code.
+const (
+	Numeric      = "numeric"
+	Alphanumeric = "alphanumeric"
+)
+
+// Statuses of a verification. A pending one ends in one of the others and then never changes again.
+const (
+	Pending    = "pending"
+	Approved   = "approved"   // the right code was typed, or the person pressed the key
+	Exhausted  = "exhausted"  // the last guess was wrong
+	Expired    = "expired"    // its time ran out
+	Canceled   = "canceled"   // by the caller, or by the person who was reached
+	Superseded = "superseded" // a newer verification of the same number and purpose took its place
+)
+
+// A NewVerification asks for a code to be sent. What it leaves out is decided by the project's application, and by its
+// profile after that.
+type NewVerification struct {
+	To          string `json:"to" example:"+12025550123" doc:"The number to verify, in E.164: a plus, the country calling code and the number."`
+	Channel     string `json:"channel,omitempty" enum:"sms,voice" default:"sms" doc:"How the code is sent."`
+	Purpose     string `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What the code is for, in a word of your own. A code for one purpose doesn't answer another. A newer verification of the same number and purpose supersedes the older one."`
+	CodeLength  *int   `json:"code_length,omitempty" minimum:"4" maximum:"20" example:"6" doc:"How many characters the code has. The project's profile may allow fewer lengths."`
+	CodeFormat  string `json:"code_format,omitempty" enum:"numeric,alphanumeric" doc:"What the code is made of."`
+	ValidFor    *int   `json:"valid_for,omitempty" minimum:"1" maximum:"604800" example:"600" doc:"How long the code can be used, in seconds."`
+	MaxAttempts *int   `json:"max_attempts,omitempty" minimum:"1" maximum:"20" example:"5" doc:"How many guesses are evaluated. Right or wrong, each one counts."`
+	Sender      string `json:"sender,omitempty" example:"+12025550100" doc:"The number or name that the message comes from. The project must be allowed to use it."`
+	Text        string `json:"text,omitempty" example:"Your login code is: " doc:"The text in front of the code, or around it."`
+}
+
+// A Verification is a code that was sent, and what became of it. It never holds the code.
+type Verification struct {
+	ID                string     `json:"id" format:"uuid" doc:"Names the verification in later requests."`
+	To                string     `json:"to" example:"+12025550123" doc:"The number, in E.164."`
+	Channel           string     `json:"channel" enum:"sms,voice" doc:"How the code is sent first."`
+	Purpose           string     `json:"purpose" example:"login" doc:"What the code is for."`
+	Status            string     `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"Only pending ever changes."`
+	Delivery          string     `json:"delivery" enum:"queued,sending,sent,delivered,failed" doc:"Where the message is."`
+	Reason            string     `json:"reason,omitempty" example:"invalid_number" doc:"Why the delivery failed, or isn't known to have succeeded."`
+	AttemptsRemaining int        `json:"attempts_remaining" minimum:"0" doc:"How many guesses are left."`
+	CreatedAt         time.Time  `json:"created_at" doc:"When it was started."`
+	ExpiresAt         time.Time  `json:"expires_at" doc:"Guesses at this instant or later are refused."`
+	EndedAt           *time.Time `json:"ended_at,omitempty" doc:"When it stopped being pending. A verification that expired ended at expires_at."`
+	Deliveries        []Delivery `json:"deliveries,omitempty" doc:"The attempts to hand the message to a carrier that have ended, the oldest first. A list leaves them out."`
+}
+
+// A Delivery is one attempt to hand a message to a carrier, and what came of it.
+type Delivery struct {
+	Attempt    int        `json:"attempt" minimum:"1" doc:"Counts the attempts of the verification."`
+	Channel    string     `json:"channel,omitempty" enum:"sms,voice" doc:"How the message went."`
+	Carrier    string     `json:"carrier" doc:"The carrier's name in the server's configuration."`
+	Outcome    string     `json:"outcome" enum:"accepted,refused,errored,unknown,dropped" doc:"What the carrier said. Unknown means that the message may have been sent."`
+	Reason     string     `json:"reason,omitempty" doc:"Why the attempt failed."`
+	StartedAt  time.Time  `json:"started_at" doc:"When the carrier was called."`
+	EndedAt    *time.Time `json:"ended_at,omitempty" doc:"When it answered."`
+	Receipt    string     `json:"receipt,omitempty" enum:"delivered,failed" doc:"What the carrier reported later."`
+	ReceiptAt  *time.Time `json:"receipt_at,omitempty" doc:"When the report arrived."`
+	WhyReceipt string     `json:"receipt_reason,omitempty" doc:"Why the report says that the delivery failed."`
+}
+
+// A Page is a part of a list of verifications, the newest first.
+type Page struct {
+	Verifications []Verification `json:"verifications" doc:"May be shorter than the limit, or empty, where the list goes on."`
+	Next          string         `json:"next,omitempty" doc:"The cursor of the next page; absent at the end of the list."`
+}
+
+// A Check is a code that somebody typed.
+type Check struct {
+	Code string `json:"code" example:"123456" doc:"What was typed. Spaces and hyphens around and between the characters don't count, nor does the case of letters."`
+}
+
+// A NumberCheck is a code that somebody typed, for the latest verification of a number and purpose.
+type NumberCheck struct {
+	To      string `json:"to" example:"+12025550123" doc:"The number that the code was sent to, in E.164."`
+	Purpose string `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What the code is for."`
+	Code    string `json:"code" example:"123456" doc:"What was typed."`
+}
+
+// Why a code isn't valid.
+const (
+	WrongCode       = "wrong_code"
+	AlreadyApproved = "already_approved"
+)
+
+// A CheckResult says whether a code is right. What became of a known verification is never an error.
+type CheckResult struct {
+	ID                string `json:"id" format:"uuid" doc:"The verification's."`
+	Valid             bool   `json:"valid" doc:"Whether the code is right and was accepted now. Only one check of a verification ever gets true."`
+	Status            string `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"The verification's, after this check."`
+	Reason            string `json:"reason,omitempty" enum:"wrong_code,already_approved,exhausted,expired,canceled,superseded" doc:"Why valid is false."`
+	AttemptsRemaining int    `json:"attempts_remaining" minimum:"0" doc:"How many guesses are left."`
+}

@@ -1,0 +1,135 @@
+package v1
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/face"
+)
+
+// Describer serves the API's description.
+func Describer() http.Handler {
+	body := Describe()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != Description {
+			refuse(w, face.Failure{Status: http.StatusNotFound})
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			refuse(w, face.Failure{Status: http.StatusMethodNotAllowed})
+			return
+		}
+		w.Header().Set("Content-Type", "application/openapi+json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.Write(body)
+	})
+}
+
+// Describe returns the API's OpenAPI 3.1 description, as indented JSON.
+func Describe() []byte {
+	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	d := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{
+			Title:       "Countersign",
+			Version:     "1",
+			Description: "Sends one-time codes by SMS and voice, and checks what people type.",
+		},
+		Components: &huma.Components{
+			Schemas:         schemas,
+			SecuritySchemes: map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer", Description: "An API key of a project."}},
+		},
+		Security: []map[string][]string{{"key": {}}},
+	}
+	register(d)
+	body, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		panic(err) // our own types
+	}
+	return append(body, '\n')
+}
+
+// register adds the API's operations to a description, and the schemas of their types.
+func register(d *huma.OpenAPI) {
+	asked := map[string]bool{} // schemas of what callers send
+	for _, o := range (&Server{}).operations() {
+		d.AddOperation(o.describe(d.Components.Schemas))
+		asked[o.in.Name()] = true
+	}
+	for name, s := range d.Components.Schemas.Map() {
+		if !asked[name] {
+			s.AdditionalProperties = nil // answers may have more one day
+		}
+	}
+}
+
+var wildcard = regexp.MustCompile(`\{(\w+)\}`)
+
+func (o *operation) describe(schemas huma.Registry) *huma.Operation {
+	d := &huma.Operation{
+		OperationID: o.id(), Method: o.method, Path: o.path, Summary: o.summary, Description: o.text,
+		Responses: map[string]*huma.Response{strconv.Itoa(o.status): {
+			Description: http.StatusText(o.status),
+			Content:     map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.out, true, "")}},
+		}},
+	}
+	for _, name := range wildcard.FindAllStringSubmatch(o.path, -1) {
+		d.Parameters = append(d.Parameters, &huma.Param{Name: name[1], In: "path", Required: true, Schema: &huma.Schema{Type: "string", Format: "uuid"}})
+	}
+	for _, status := range o.problems() {
+		d.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schemas.Schema(reflect.TypeFor[api.Problem](), true, "")}},
+		}
+	}
+	switch {
+	case o.fromQuery:
+		in := huma.SchemaFromType(schemas, o.in)
+		for i := range o.in.NumField() {
+			name, _, _ := strings.Cut(o.in.Field(i).Tag.Get("json"), ",")
+			s := in.Properties[name]
+			d.Parameters = append(d.Parameters, &huma.Param{Name: name, In: "query", Description: s.Description, Schema: s})
+		}
+	case o.in.NumField() > 0:
+		d.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.in, true, "")}}}
+	}
+	return d
+}
+
+// id is the operation's name for generated clients: "startVerification" for "Start a verification".
+func (o *operation) id() string {
+	words := strings.Fields(strings.ToLower(o.summary))
+	name := words[0]
+	for _, w := range words[1:] {
+		if w != "a" {
+			name += strings.ToUpper(w[:1]) + w[1:]
+		}
+	}
+	return name
+}
+
+// problems are the statuses of an operation's refusals, beside 404 and 405 for what isn't served.
+func (o *operation) problems() []int {
+	all := []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
+	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
+		all = append(all, http.StatusNotFound)
+	}
+	if strings.HasSuffix(o.path, "/cancel") {
+		all = append(all, http.StatusConflict)
+	}
+	if o.fromQuery || o.method == http.MethodPost {
+		all = append(all, http.StatusBadRequest, http.StatusUnprocessableEntity)
+	}
+	if o.method == http.MethodPost {
+		all = append(all, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	return all
+}

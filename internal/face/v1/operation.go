@@ -1,0 +1,109 @@
+package v1
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/request"
+)
+
+// An operation is one thing that the API does, with what its description says.
+type operation struct {
+	method, path  string
+	status        int // of a success
+	summary, text string
+	endpointOf
+}
+
+// An endpointOf is a handler with the types that it reads and writes.
+type endpointOf struct {
+	handler   http.Handler
+	in, out   reflect.Type
+	fromQuery bool // in is read from the query, not from a body
+}
+
+func describe(method, path string, status int, summary, text string, e endpointOf) operation {
+	return operation{method, path, status, summary, text, e}
+}
+
+// endpoint makes an endpoint of a function. rules, if given, says all else that is wrong with a request whose
+// fields can't all be read.
+func endpoint[In, Out any](s *Server, status int, f func(face.Call, In) (Out, error), rules ...func(face.Call, In) error) endpointOf {
+	return endpointOf{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handler: s.Answering(status, func(c face.Call) (any, error) {
+		return answer(s, c, f, rules...)
+	})}
+}
+
+// query makes an endpoint of a function whose input is the request's query.
+func query[In, Out any](s *Server, f func(face.Call, In) (Out, error)) endpointOf {
+	return endpointOf{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), fromQuery: true, handler: s.Endpoint(func(c face.Call) (any, error) {
+		var err error
+		if c.In, err = request.Query(c.Request); err != nil {
+			return nil, err
+		}
+		return answer(s, c, f)
+	})}
+}
+
+func answer[In, Out any](s *Server, c face.Call, f func(face.Call, In) (Out, error), rules ...func(face.Call, In) error) (any, error) {
+	var in In
+	decode(&c.In, &in)
+	if len(c.In.Problems) == 0 {
+		return f(c, in)
+	}
+	var broken error
+	for _, rule := range rules {
+		broken = rule(c, in)
+	}
+	return nil, s.Invalid(c.In, broken)
+}
+
+// decode reads fields into a struct. It notes the problem of each field that has another type or another value than
+// the struct's tags allow, of each that is missing, and of each that nobody knows. All other bounds are the
+// service's.
+func decode(in *request.Fields, into any) {
+	v := reflect.ValueOf(into).Elem()
+	known := make([]string, v.NumField())
+	for i := range known {
+		field := v.Type().Field(i)
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		known[i] = name
+		raw := in.Raw(name)
+		switch {
+		case raw == nil && options == "":
+			in.Wrong(name, "is required")
+		case raw == nil:
+		case json.Unmarshal(raw, v.Field(i).Addr().Interface()) != nil:
+			in.Wrong(name, "must be "+typeName(field.Type))
+		case !allowed(field.Tag.Get("enum"), v.Field(i)):
+			in.Wrong(name, "must be one of: "+strings.ReplaceAll(field.Tag.Get("enum"), ",", ", "))
+		}
+	}
+	for _, name := range in.Names() {
+		if !slices.Contains(known, name) {
+			in.Wrong(name, "is unknown; known: "+strings.Join(known, ", "))
+		}
+	}
+}
+
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeName(t.Elem())
+	case reflect.String:
+		return "a string"
+	case reflect.Int:
+		return "an integer"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "an " + t.Kind().String()
+}
+
+func allowed(enum string, v reflect.Value) bool {
+	return enum == "" || slices.Contains(strings.Split(enum, ","), v.String())
+}

@@ -1,0 +1,107 @@
+// Package v1 is the face of Countersign's own API, /v1. Its types are those of package api. One table of operations
+// makes both the router and the OpenAPI description.
+package v1
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/outage"
+	"github.com/countersign/countersign/internal/request"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Prefix is the prefix of the API's paths, and Description the path of its OpenAPI description.
+const (
+	Prefix      = "/v1/"
+	Description = "/openapi.json"
+)
+
+// A Server answers the API's requests.
+type Server struct {
+	face.API
+}
+
+// New returns the API's handler, which serves all paths below [Prefix].
+func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
+	s := &Server{API: face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
+	mux := http.NewServeMux()
+	for _, o := range s.operations() {
+		mux.Handle(o.method+" "+o.path, o.handler)
+	}
+	return s.Exact(mux)
+}
+
+// Away answers 503 while there is no database yet.
+func Away() http.Handler { return shape.Away() }
+
+// operations is all that the API does.
+func (s *Server) operations() []operation {
+	return []operation{
+		describe("POST", "/v1/verifications", http.StatusCreated, "Start a verification",
+			"Makes a code and sends it. When the answer arrives, the verification is on disk.",
+			endpoint(s, http.StatusCreated, s.start, s.validate)),
+		describe("GET", "/v1/verifications", http.StatusOK, "List verifications",
+			"Lists the project's verifications, the newest first.",
+			query(s, s.list)),
+		describe("GET", "/v1/verifications/{id}", http.StatusOK, "Read a verification",
+			"Reads a verification with its deliveries.",
+			endpoint(s, http.StatusOK, s.read)),
+		describe("POST", "/v1/verifications/{id}/check", http.StatusOK, "Check a code",
+			"Spends one guess. What became of a known verification is never an error.",
+			endpoint(s, http.StatusOK, s.check)),
+		describe("POST", "/v1/verifications/{id}/cancel", http.StatusOK, "Cancel a verification",
+			"Ends a pending verification. Its code isn't sent any more and isn't accepted.",
+			endpoint(s, http.StatusOK, s.cancel)),
+		describe("POST", "/v1/checks", http.StatusOK, "Check a code by number",
+			"Checks a code for the latest verification of a number and purpose, so that you need to store nothing. It spends the same guesses as a check by id.",
+			endpoint(s, http.StatusOK, s.checkNumber)),
+	}
+}
+
+// shape is how /v1 writes what all APIs do.
+var shape = face.Shape{
+	Authenticate: authenticate,
+	Challenge:    "Bearer",
+	Types:        []string{request.JSON},
+	Optional:     true,
+	Fields:       names,
+	Statuses:     statuses,
+	Refuse:       refuse,
+}
+
+// statuses are those of the service's errors.
+var statuses = map[verify.Kind]int{
+	verify.Invalid:         http.StatusUnprocessableEntity,
+	verify.Unauthenticated: http.StatusUnauthorized,
+	verify.NotFound:        http.StatusNotFound,
+	verify.Conflict:        http.StatusConflict,
+	verify.Limited:         http.StatusTooManyRequests,
+	verify.Unavailable:     http.StatusServiceUnavailable,
+}
+
+func authenticate(accounts *account.Service, r *http.Request) (*verify.Account, error) {
+	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
+		return nil, verify.ErrUnauthenticated
+	}
+	return accounts.AuthenticateKey(r.Context(), verify.Secret(key))
+}
+
+// refuse writes a problem.
+func refuse(w http.ResponseWriter, f face.Failure) {
+	p := api.Problem{Title: http.StatusText(f.Status), Status: f.Status, Code: word(f.Status), Detail: details[f.Status]}
+	switch {
+	case f.Known != nil:
+		p.Code, p.Detail = f.Known.Code, f.Known.Message
+	case f.Invalid != nil:
+		p.Code, p.Detail = verify.ErrInvalid.Code, verify.ErrInvalid.Message
+		for _, bad := range f.Invalid.Problems {
+			p.Errors = append(p.Errors, api.FieldProblem{Field: bad.Field, Message: bad.Message})
+		}
+	}
+	writeProblem(w, p)
+}

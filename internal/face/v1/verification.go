@@ -1,0 +1,243 @@
+package v1
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/request"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// names are the published names of the service's fields.
+var names = map[verify.Field]string{
+	verify.FieldTo:       "to",
+	verify.FieldFrom:     "sender",
+	verify.FieldText:     "text",
+	verify.FieldLength:   "code_length",
+	verify.FieldLife:     "valid_for",
+	verify.FieldAttempts: "max_attempts",
+	verify.FieldPurpose:  "purpose",
+}
+
+// none is the input of an operation that has none.
+type none struct{}
+
+func startRequest(in api.NewVerification) verify.StartRequest {
+	r := verify.StartRequest{
+		Channel:    verify.SMS,
+		To:         in.To,
+		From:       in.Sender,
+		Text:       in.Text,
+		Length:     in.CodeLength,
+		Life:       in.ValidFor,
+		Attempts:   in.MaxAttempts,
+		Purpose:    purpose(in.Purpose),
+		Supersedes: true,
+	}
+	if in.Channel == api.Voice {
+		r.Channel = verify.Voice
+	}
+	if in.CodeFormat == api.Alphanumeric {
+		r.Format = code.Alphanumeric
+	}
+	return r
+}
+
+func purpose(given string) verify.Purpose {
+	if given == "" {
+		return verify.DefaultPurpose
+	}
+	return verify.Purpose(given)
+}
+
+func (s *Server) validate(c face.Call, in api.NewVerification) error {
+	return s.Service.ValidateStart(c.Context(), c.Account, startRequest(in))
+}
+
+func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, error) {
+	v, err := s.Service.Start(c.Context(), c.Account, startRequest(in))
+	if err != nil {
+		return api.Verification{}, err
+	}
+	return wire(verify.Snapshot{Verification: *v, Status: v.Status}), nil
+}
+
+func (s *Server) read(c face.Call, _ none) (api.Verification, error) {
+	id, err := verify.ParseID(c.PathValue("id"))
+	if err != nil {
+		return api.Verification{}, err
+	}
+	seen, err := s.Service.Verification(c.Context(), c.Account, id)
+	return wire(seen), err
+}
+
+// A check ends in a result wherever the verification is known: err says then how it ended before.
+func (s *Server) check(c face.Call, in api.Check) (api.CheckResult, error) {
+	id, err := verify.ParseID(c.PathValue("id"))
+	if err != nil {
+		return api.CheckResult{}, err
+	}
+	out, err := s.Service.Check(c.Context(), c.Account, id, verify.Secret(in.Code))
+	return result(id, out, err)
+}
+
+func (s *Server) checkNumber(c face.Call, in api.NumberCheck) (api.CheckResult, error) {
+	out, err := s.Service.CheckLatest(c.Context(), c.Account, in.To, purpose(in.Purpose), verify.Secret(in.Code))
+	return result(out.Verification, out, err)
+}
+
+// endings are what the service's errors about a verification that has ended say to a checker.
+var endings = map[string]struct{ status, reason string }{
+	verify.ErrApproved.Code:     {api.Approved, api.AlreadyApproved},
+	verify.ErrGuessesSpent.Code: {api.Exhausted, api.Exhausted},
+	verify.ErrExpired.Code:      {api.Expired, api.Expired},
+	verify.ErrCanceled.Code:     {api.Canceled, api.Canceled},
+	verify.ErrSuperseded.Code:   {api.Superseded, api.Superseded},
+}
+
+func result(id verify.ID, out verify.Outcome, err error) (api.CheckResult, error) {
+	r := api.CheckResult{ID: id.String(), AttemptsRemaining: out.GuessesLeft}
+	var known *verify.Error
+	switch {
+	case errors.As(err, &known) && endings[known.Code].status != "":
+		end := endings[known.Code]
+		r.Status, r.Reason, r.AttemptsRemaining = end.status, end.reason, 0
+	case err != nil:
+		return r, err
+	case out.Approved:
+		r.Valid, r.Status = true, api.Approved
+	case out.GuessesLeft == 0:
+		r.Status, r.Reason = api.Exhausted, api.WrongCode
+	default:
+		r.Status, r.Reason = api.Pending, api.WrongCode
+	}
+	return r, nil
+}
+
+func (s *Server) cancel(c face.Call, _ none) (api.Verification, error) {
+	id, err := verify.ParseID(c.PathValue("id"))
+	if err != nil {
+		return api.Verification{}, err
+	}
+	if err := s.Service.Cancel(c.Context(), c.Account, id); err != nil {
+		return api.Verification{}, err
+	}
+	return s.read(c, none{})
+}
+
+// Bounds of a page.
+const (
+	defaultLimit = 50
+	maxLimit     = 200
+)
+
+// A filter selects verifications. It is read from the query, where all is text.
+type filter struct {
+	To      string `json:"to,omitempty" example:"+12025550123" doc:"Only those of this number, in E.164."`
+	Status  string `json:"status,omitempty" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"Only those with this status."`
+	Purpose string `json:"purpose,omitempty" example:"login" doc:"Only those for this purpose."`
+	From    string `json:"from,omitempty" format:"date-time" doc:"Only those started at this time or later, as RFC 3339 has it."`
+	Until   string `json:"until,omitempty" format:"date-time" doc:"Only those started before this time."`
+	After   string `json:"after,omitempty" doc:"The cursor next of the page before."`
+	Limit   string `json:"limit,omitempty" example:"50" doc:"How many, 1 to 200; 50 without it."`
+}
+
+func (s *Server) list(c face.Call, in filter) (api.Page, error) {
+	r := verify.ListRequest{To: in.To, Purpose: verify.Purpose(in.Purpose), Limit: defaultLimit}
+	readTime(&c.In, "from", in.From, &r.From)
+	readTime(&c.In, "until", in.Until, &r.Until)
+	if in.Status != "" {
+		r.Statuses = []verify.Status{statusNamed(in.Status)}
+	}
+	if in.After != "" {
+		var err error
+		if r.Before, err = verify.ParseID(in.After); err != nil {
+			c.In.Wrong("after", "is no cursor of a page")
+		}
+	}
+	if in.Limit != "" {
+		n, err := strconv.Atoi(in.Limit)
+		if r.Limit = n; err != nil || n < 1 || n > maxLimit {
+			c.In.Wrong("limit", "must be an integer from 1 to "+strconv.Itoa(maxLimit))
+		}
+	}
+	if len(c.In.Problems) > 0 {
+		return api.Page{}, s.Invalid(c.In, nil)
+	}
+	found, next, err := s.Service.Verifications(c.Context(), c.Account, r)
+	if err != nil {
+		return api.Page{}, err
+	}
+	page := api.Page{Verifications: make([]api.Verification, len(found))}
+	for i, v := range found {
+		page.Verifications[i] = wire(v)
+	}
+	if !next.IsZero() {
+		page.Next = next.String()
+	}
+	return page, nil
+}
+
+func readTime(in *request.Fields, name, text string, t *time.Time) {
+	if text == "" {
+		return
+	}
+	var err error
+	if *t, err = time.Parse(time.RFC3339, strings.ReplaceAll(text, " ", "+")); err != nil { // a plus that wasn't escaped
+		in.Wrong(name, "must be a time like 2026-01-31T12:00:00Z")
+	}
+}
+
+// statusNamed returns the status of a word that is one.
+func statusNamed(word string) verify.Status {
+	for s := verify.Pending; s <= verify.Superseded; s++ {
+		if s.String() == word {
+			return s
+		}
+	}
+	return verify.Pending
+}
+
+func wire(s verify.Snapshot) api.Verification {
+	v := s.Verification
+	w := api.Verification{
+		ID: v.ID.String(), To: string(v.Reach()), Channel: string(v.Channel), Purpose: string(v.Purpose),
+		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
+		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), EndedAt: when(v.EndedAt),
+	}
+	switch s.Status {
+	case verify.Pending:
+		w.AttemptsRemaining = v.MaxAttempts - v.Guesses
+	case verify.Expired:
+		w.EndedAt = when(v.ExpiresAt)
+	}
+	for _, d := range s.Deliveries {
+		w.Deliveries = append(w.Deliveries, delivery(d))
+	}
+	return w
+}
+
+func delivery(d verify.Delivery) api.Delivery {
+	w := api.Delivery{
+		Attempt: d.Attempt, Channel: string(d.Channel), Carrier: d.Carrier, Outcome: d.Outcome.String(), Reason: d.Reason.String(),
+		StartedAt: d.StartedAt.UTC(), EndedAt: when(d.EndedAt), ReceiptAt: when(d.ReceiptAt), WhyReceipt: d.ReceiptReason.String(),
+	}
+	if !d.ReceiptAt.IsZero() {
+		w.Receipt = d.Receipt.String()
+	}
+	return w
+}
+
+// when is a time that may not have come.
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
