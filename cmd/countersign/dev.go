@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
+	"github.com/countersign/countersign/internal/face/v1"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
@@ -213,7 +214,8 @@ func revokeNamed(ctx context.Context, st *store.Store, p verify.ProjectID, name 
 // greeting is what a newcomer needs, to paste line by line.
 var greeting = template.Must(template.New("").Parse(`Countersign is running. Messages go to a simulator, not to phones.
 
-  API         {{.URL}}{{.API}}
+  API         {{.URL}}{{.V1}}verifications
+  SignalWire  {{.URL}}{{.API}}
   Syniverse   {{.URL}}{{.Syniverse}}
   Simulator   {{.URL}}/simulator
   Operations  {{.Operations}}/healthz
@@ -225,14 +227,19 @@ var greeting = template.Must(template.New("").Parse(`Countersign is running. Mes
 
 Start a verification by SMS:
 
-  curl -s -u {{.Credentials}} -H 'Content-Type: application/json' -d '{"to":"+12025550100"}' {{.URL}}{{.API}}sms
+  curl -s -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"to":"+12025550100"}' {{.URL}}{{.V1}}verifications
 
 Read the message that the phone would get:
 
   curl -s '{{.URL}}/simulator/messages?to=%2B12025550100'
 
-Check the code: put the answer's id for ID, and the code for CODE:
+Check the code: put it in place of CODE:
 
+  curl -s -H {{.Bearer}} -H 'Content-Type: application/json' -d '{"to":"+12025550100","code":"CODE"}' {{.URL}}{{.V1}}checks
+
+Or by SignalWire's API: start, and check the code with the answer's id in place of ID:
+
+  curl -s -u {{.Credentials}} -H 'Content-Type: application/json' -d '{"to":"+12025550102"}' {{.URL}}{{.API}}sms
   curl -s -u {{.Credentials}} -H 'Content-Type: application/json' -d '{"token":"CODE"}' {{.URL}}{{.API}}ID/verify
 
 Or by Syniverse's API: make an application, and with the answer's id for APP give its user kola a number:
@@ -255,7 +262,7 @@ func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Se
 	}
 	var out strings.Builder
 	err := greeting.Execute(&out, map[string]any{
-		"URL": "http://" + public.String(), "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(),
+		"URL": "http://" + public.String(), "V1": v1.Prefix, "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(),
 		"Credentials": shellQuote(c.Project + ":" + token.Reveal()), "Bearer": shellQuote("Authorization: Bearer " + token.Reveal()),
 		"Project": c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
 	})

@@ -44,28 +44,36 @@ func TestTheGreetingsLinesWorkWhenPasted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startDev(t, env)
-			if len(p.curl) != 7 {
-				t.Fatalf("got %d curl lines, want 7:\n%s", len(p.curl), strings.Join(p.curl, "\n"))
+			if len(p.curl) != 9 {
+				t.Fatalf("got %d curl lines, want 9:\n%s", len(p.curl), strings.Join(p.curl, "\n"))
 			}
 			start, read, check := p.curl[0], p.curl[1], p.curl[2]
-
-			parts := started.FindStringSubmatch(paste(t, start))
-			if parts == nil || parts[2] != "+12025550100" || parts[3] != "sms" {
-				t.Fatalf("%s\ngot  %q\nwant %v", start, parts, started)
+			parts := regexp.MustCompile(`"id":"([^"]+)","to":"\+12025550100","channel":"sms"`).FindStringSubmatch(paste(t, start))
+			if parts == nil {
+				t.Fatalf("%s\nstarts nothing", start)
 			}
-			id := parts[1]
-			p.message("+12025550100", id) // so that it is there
-			message := regexp.MustCompile(`"verification_id":"` + id + `".*"body":"Your Personal Authorization Code is: (\d{6})"`)
+			p.message("+12025550100", parts[1]) // so that it is there
+			message := regexp.MustCompile(`"verification_id":"` + parts[1] + `".*"body":"Your Personal Authorization Code is: (\d{6})"`)
 			found := message.FindStringSubmatch(paste(t, read))
 			if found == nil {
 				t.Fatalf("%s\nshows no message that matches %v", read, message)
 			}
-			check = strings.ReplaceAll(strings.ReplaceAll(check, "ID/verify", id+"/verify"), "CODE", found[1])
+			if got := paste(t, strings.ReplaceAll(check, "CODE", found[1])); !strings.Contains(got, `"valid":true,"status":"approved"`) {
+				t.Errorf("%s\ngot  %s\nwant that it is right", check, got)
+			}
+
+			start, check = p.curl[3], p.curl[4]
+			parts = started.FindStringSubmatch(paste(t, start))
+			if parts == nil || parts[2] != "+12025550102" || parts[3] != "sms" {
+				t.Fatalf("%s\ngot  %q\nwant %v", start, parts, started)
+			}
+			code := codeInBody.FindString(p.message("+12025550102", parts[1]).Body)
+			check = strings.ReplaceAll(strings.ReplaceAll(check, "ID/verify", parts[1]+"/verify"), "CODE", code)
 			if got, want := paste(t, check), `{"success":true}`; got != want {
 				t.Errorf("%s\ngot  %s\nwant %s", check, got, want)
 			}
 
-			create, associate, read, validate := p.curl[3], p.curl[4], p.curl[5], p.curl[6]
+			create, associate, read, validate := p.curl[5], p.curl[6], p.curl[7], p.curl[8]
 			made := base62ID.FindStringSubmatch(paste(t, create))
 			if made == nil {
 				t.Fatalf("%s\nanswers no id", create)

@@ -112,7 +112,7 @@ func startProgram(t testing.TB, program string, env []string, args ...string) *p
 		}
 		if strings.HasPrefix(line, "Stop with") {
 			p.Project, p.Token = p.values["Project"], p.values["Token"]
-			p.URL, _, _ = strings.Cut(p.values["API"], "/api/")
+			p.URL, _, _ = strings.Cut(p.values["API"], "/v1/")
 			p.Ops = strings.TrimSuffix(p.values["Operations"], "/healthz")
 			go io.Copy(io.Discard, stdout)
 			return p
