@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // A Problem is why a request was refused, as application/problem+json (RFC 9457).
 type Problem struct {
 	Title  string         `json:"title" example:"Unprocessable Entity" doc:"The status in words."`
@@ -7,6 +9,9 @@ type Problem struct {
 	Code   string         `json:"code" example:"invalid" doc:"A stable word for programs."`
 	Detail string         `json:"detail" doc:"A sentence for people: what is wrong, and what to do."`
 	Errors []FieldProblem `json:"errors,omitempty" doc:"Everything that is wrong with the fields."`
+
+	// RetryAfter is how long the server says to wait, with the statuses 429 and 503. It is in a header.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // A FieldProblem is one thing that is wrong with one field of a request.

@@ -58,7 +58,7 @@ func pages(t *testing.T) map[string]string {
 func runHere(t *testing.T, args ...string) (exit int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	exit = run(world{t.Context(), &out, &errs}, args)
+	exit = run(world{ctx: t.Context(), stdout: &out, stderr: &errs}, args)
 	return exit, out.String(), errs.String()
 }
 

@@ -35,6 +35,7 @@ type commands struct {
 	Route        routeCommand        `cmd:"" help:"Explain which carriers take a message."`
 	Carrier      carrierCommand      `cmd:"" help:"Send a test message by a carrier of a running server."`
 	Destination  destinationCommand  `cmd:"" help:"Show or reset what a project remembers of a number."`
+	Verify       verifyCommand       `cmd:"" help:"Send a code by a running server, and check what is typed."`
 	Verification verificationCommand `cmd:"" help:"Show a verification and its timeline."`
 	Audit        auditCommand        `cmd:"" help:"List what operators did."`
 	Bench        benchCommand        `cmd:"" help:"Measure a running server from outside."`
@@ -47,6 +48,7 @@ type commands struct {
 // world is what a command may touch of the outside.
 type world struct {
 	ctx    context.Context // ends when the user or the system wants us to stop
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 }
@@ -56,7 +58,7 @@ func main() {
 	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends us at once
-	os.Exit(run(world{ctx, os.Stdout, os.Stderr}, os.Args[1:]))
+	os.Exit(run(world{ctx, os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
 }
 
 // run runs the command line. It returns 0, 1 for a failure, or 2 for a command line that can't be.

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/api"
+)
+
+type verifyCommand struct {
+	Number  string `arg:"" help:"Number to verify, in E.164: +12025550123."`
+	Channel string `enum:"sms,voice" default:"sms" help:"How the code is sent: sms or voice."`
+	Purpose string `default:"verify" help:"What the code is for, in a word."`
+	URL     string `name:"url" env:"COUNTERSIGN_URL" default:"http://127.0.0.1:8080" help:"URL of the server."`
+	JSON    bool   `name:"json" help:"Print each answer of the server as a line of JSON."`
+}
+
+// tokenVariable has the API key: a flag would show it to everybody who lists the processes.
+const tokenVariable = "COUNTERSIGN_TOKEN"
+
+// Help explains more than a line can.
+func (verifyCommand) Help() string {
+	return `Sends a code, shows how its delivery goes on, asks for what the person got, and checks it. The API key comes from the variable COUNTERSIGN_TOKEN:
+
+  export COUNTERSIGN_TOKEN=cs_...
+  countersign verify +12025550123
+  countersign verify --channel voice --purpose login +12025550123
+
+Without a terminal, it reads one code a line from standard input.
+It exits with 0 if the code is right, and with 1 if it isn't, or if anything fails.`
+}
+
+// Run implements the command.
+func (c *verifyCommand) Run(w world) error {
+	key := os.Getenv(tokenVariable)
+	if key == "" {
+		return usageError("set " + tokenVariable + " to an API key of the project; 'countersign key create' and 'countersign dev' print one")
+	}
+	client := &api.Client{URL: strings.TrimRight(c.URL, "/"), Key: key}
+	started, err := client.Start(w.ctx, api.NewVerification{To: c.Number, Channel: c.Channel, Purpose: c.Purpose})
+	if err != nil {
+		return c.explain(err)
+	}
+	c.say(w, started, "Verification %s of %s by %s; its code can be used until %s.", started.ID, started.To, started.Channel, started.ExpiresAt.Local().Format(time.TimeOnly))
+
+	return c.ask(w, client, started)
+}
+
+// lookEvery is how often the delivery is looked at while nothing is typed.
+const lookEvery = 500 * time.Millisecond
+
+// ask checks lines until the verification ends, and tells each change of the delivery meanwhile.
+func (c *verifyCommand) ask(w world, client *api.Client, v api.Verification) error {
+	lines := c.lines(w)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	c.prompt(w)
+	for {
+		select {
+		case <-w.ctx.Done():
+			return errors.New("interrupted; the code can still be checked")
+		case <-look.C:
+			seen, err := client.Verification(w.ctx, v.ID)
+			if err != nil {
+				continue // a check will say what is wrong
+			}
+			if seen.Delivery != v.Delivery {
+				c.say(w, seen, "%s", delivered(seen))
+				c.prompt(w)
+			}
+			if v = seen; v.Delivery == "delivered" || v.Delivery == "failed" {
+				look.Stop()
+			}
+		case line, more := <-lines:
+			if !more {
+				return errors.New("no code was right")
+			}
+			r, err := client.Check(w.ctx, v.ID, line)
+			switch {
+			case err != nil:
+				return c.explain(err)
+			case r.Valid:
+				c.say(w, r, "Right: the number is verified.")
+				return nil
+			case r.Status != api.Pending:
+				c.say(w, r, "Wrong.")
+				return fmt.Errorf("the verification is %s", r.Status)
+			}
+			c.say(w, r, "Wrong. %d more can be tried.", r.AttemptsRemaining)
+			c.prompt(w)
+		}
+	}
+}
+
+// lines reads what is typed, but for empty lines. A read can't be interrupted, so it has a goroutine of its own.
+func (c *verifyCommand) lines(w world) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for in := bufio.NewScanner(w.stdin); in.Scan(); {
+			line := strings.TrimSpace(in.Text())
+			if line == "" {
+				continue
+			}
+			select {
+			case lines <- line:
+			case <-w.ctx.Done():
+				return
+			}
+		}
+	}()
+	return lines
+}
+
+func (c *verifyCommand) prompt(w world) {
+	if !c.JSON {
+		io.WriteString(w.stdout, "Code: ")
+	}
+}
+
+// delivered is where the message is, in words.
+func delivered(v api.Verification) string {
+	text := "the message is " + v.Delivery
+	if n := len(v.Deliveries); n > 0 {
+		text += " by " + v.Deliveries[n-1].Carrier
+	}
+	if v.Reason != "" {
+		text += ": " + v.Reason
+	}
+	return "(" + text + ")"
+}
+
+// say prints a line, or what it is about as JSON.
+func (c *verifyCommand) say(w world, about any, format string, args ...any) {
+	if c.JSON {
+		json.NewEncoder(w.stdout).Encode(about)
+		return
+	}
+	io.WriteString(w.stdout, fmt.Sprintf(format, args...)+"\n")
+}
+
+// explain says what to do about a refusal.
+func (c *verifyCommand) explain(err error) error {
+	var p *api.Problem
+	if !errors.As(err, &p) {
+		return fmt.Errorf("%w; does a server answer at %s? --url or COUNTERSIGN_URL names another", err, c.URL)
+	}
+	if p.RetryAfter > 0 {
+		return fmt.Errorf("%w; try again in %v", err, p.RetryAfter)
+	}
+	return err
+}
