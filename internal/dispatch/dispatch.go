@@ -434,12 +434,11 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 		delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, d.config.Now()
 		d.config.Observer.Received(&delivered, j.country)
 	}
-	ended := d.config.Now()
 	v := d.settle(what, end, j)
 	d.traces.end(j, end.Outcome, end.Reason, d.config.Now())
 	if j.next != nil {
 		d.goOn(end, v, j)
-	} else if v != nil && v.Delivery == verify.Queued && v.Due(ended) { // what comes due later, the next look finds
+	} else if v != nil && v.Delivery == verify.Queued && end.RetryAt.IsZero() { // a retry that must wait is found by a later look
 		d.lookNow()
 	}
 }

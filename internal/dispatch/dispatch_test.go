@@ -312,18 +312,21 @@ func TestDeadReplicasMessageIsNotSentAfterItsCode(t *testing.T) {
 }
 
 // startAndDie commits a start as a replica does that then loses its power.
-func startAndDie(t *testing.T, k *countersigntest.Kit, lease time.Duration) string {
+func startAndDie(t *testing.T, k *countersigntest.Kit, lease time.Duration, edits ...func(*verify.Verification)) string {
 	t.Helper()
-	return startAndDieWith(t, k, keysOf(t, k), lease)
+	return startAndDieWith(t, k, keysOf(t, k), lease, edits...)
 }
 
-func startAndDieWith(t *testing.T, k *countersigntest.Kit, keys *keyset.Set, lease time.Duration) string {
+func startAndDieWith(t *testing.T, k *countersigntest.Kit, keys *keyset.Set, lease time.Duration, edits ...func(*verify.Verification)) string {
 	t.Helper()
 	acct := k.Account()
 	v := &verify.Verification{
 		ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.MFA,
 		Terms: verify.Terms{Channel: verify.SMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour)},
 		Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},
+	}
+	for _, edit := range edits {
+		edit(v)
 	}
 	var err error
 	if v.SealedCode, err = keys.Seal(v.KeyID, v.Binding(), "493817"); err != nil {

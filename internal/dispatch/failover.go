@@ -55,7 +55,7 @@ func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (al
 	for _, f := range v.Fallbacks {
 		then = append(then, f.Channel)
 	}
-	redial, may := verify.Redial(history, d.config.Now())
+	redial, may := verify.Redial(v, history, d.config.Now())
 	for w := range d.ways(v.Envelope(), then) {
 		if w.channel == verify.Voice {
 			if !may {

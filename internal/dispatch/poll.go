@@ -324,19 +324,15 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 
 // takers are the ways that a due message may go, or why there are none.
 func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
-	v := o.Verification
-	sent := verify.Messages(o.Deliveries)
-	if v.Delivery == verify.Sending { // whoever had the lease may have sent it
-		sent++
-	}
-	if sent >= d.config.MaxMessages {
+	v, history := o.Verification, withLost(o)
+	if verify.Messages(history) >= d.config.MaxMessages {
 		return nil, verify.ReasonMaxMessages
 	}
 	if v.Watched() {
-		return d.untried(v, o.Deliveries), verify.NoReason
+		return d.untried(v, history), verify.NoReason
 	}
 	// Without one, its carriers are gone from the configuration, or all refused it before we died.
-	return d.next(v, o.Deliveries), verify.ReasonNoCarrier
+	return d.next(v, history), verify.ReasonNoCarrier
 }
 
 // claim claims a due message for a way on which it has a place, and queues it.
@@ -360,12 +356,17 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 		return nil
 	}
 	d.config.Log.InfoContext(ctx, "attempt claimed", slog.Any("", about{v, w.line}), "reason", claimed(o.Verification))
-	history := o.Deliveries
-	if o.Verification.Delivery == verify.Sending { // the attempt that was lost with its lease
-		history = append(slices.Clip(history), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
-	}
-	queued = d.begin(ctx, w, v, history, m, d.traces.request(v.ID))
+	queued = d.begin(ctx, w, v, withLost(o), m, d.traces.request(v.ID))
 	return nil
+}
+
+// withLost are a message's attempts so far, with the one that was lost with its lease: whoever had that may have sent
+// the message.
+func withLost(o verify.Overdue) []verify.Delivery {
+	if o.Verification.Delivery != verify.Sending {
+		return o.Deliveries
+	}
+	return append(slices.Clip(o.Deliveries), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
 }
 
 // claimNext leases a due message's next attempt, and counts the one before if that has lost its lease.

@@ -97,7 +97,7 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 			d.config.Observer.Received(news, v.Reach().Region())
 		}
 	}
-	if receipt.Retry {
+	if receipt.Retry && news != nil {
 		d.lookNow()
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -362,4 +363,85 @@ func TestACallThatWaitedHoldsNoPhone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nobody tells whether a call rang that was lost with its server, or that a provider is silent about. It counts.
+func TestACallThatNobodyKnowsOfCountsAsARing(t *testing.T) {
+	t.Parallel()
+	noAnswer := always(carrier.Because(verify.ReasonNoAnswer, errDown))
+	untilTheEnd := func(k *countersigntest.Kit, id string) {
+		for range 60 {
+			k.Advance(30 * time.Second)
+			quiet(t, k, id)
+		}
+	}
+	t.Run("lost", func(t *testing.T) {
+		t.Parallel()
+		w := &way{name: "a", send: noAnswer}
+		k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Unattended: true})
+		id := startAndDie(t, k, lease, func(v *verify.Verification) { v.Channel, v.Calling = verify.Voice, 10*time.Second })
+		untilTheEnd(k, id)
+		if n := len(w.seen()); n != 1 {
+			t.Errorf("after a call that was lost with its server, the phone was called %d times, want once: %v", n, attempts(t, k, k.Verification(id)))
+		}
+	})
+	t.Run("silent", func(t *testing.T) {
+		t.Parallel()
+		provider, trunk := &way{name: "p"}, &way{name: "t", send: noAnswer}
+		k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{provider, trunk}, Unattended: true,
+			Lines: map[string]dispatch.Line{"p": {ReceiptTimeout: 90 * time.Second}}})
+		v, err := call(k, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quiet(t, k, v.ID.String())
+		untilTheEnd(k, v.ID.String())
+		if n := len(provider.seen()) + len(trunk.seen()); n != 2 {
+			t.Errorf("the phone was called %d times, want twice: %v", n, attempts(t, k, k.Verification(v.ID.String())))
+		}
+	})
+}
+
+// A server that dies ends no call: the phone may ring as long as the call may last.
+func TestACallThatWasLostMayStillRing(t *testing.T) {
+	t.Parallel()
+	w := &way{name: "a"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Unattended: true})
+	const longest = 2 * time.Minute
+	id := startAndDie(t, k, lease, func(v *verify.Verification) { v.Channel, v.Calling = verify.Voice, longest })
+	for passed := 10 * time.Second; passed < lease+longest; passed += 10 * time.Second {
+		k.Advance(10 * time.Second)
+		if v := k.Verification(id); v.Attempt != 1 || len(w.seen()) != 0 {
+			t.Fatalf("%v after the first call began, which may last %v, another is claimed", passed, lease+longest)
+		}
+	}
+	k.Await("the call", func() bool { k.Advance(10 * time.Second); return len(w.seen()) == 1 })
+}
+
+// A text in place of a busy phone's call goes out at once, however long the settlement takes.
+func TestATextForABusyPhoneWaitsForNoTick(t *testing.T) {
+	t.Parallel()
+	var slow atomic.Bool
+	var k *countersigntest.Kit
+	a := &way{name: "a", send: func(context.Context, int) error {
+		slow.Store(true)
+		return carrier.Because(verify.ReasonBusy, errDown)
+	}}
+	b := &way{name: "b"}
+	rules := apart(verify.SMS)
+	rules[0].Channels = []verify.Channel{verify.Voice}
+	k = countersigntest.New(t, countersigntest.Options{
+		Carriers: []carrier.Carrier{a, b}, Rules: rules, Unattended: true,
+		Settings: verify.Settings{Failover: map[verify.Channel][]verify.Channel{verify.Voice: {verify.SMS}}},
+		Commit: func(_ int, commit func() error) error {
+			if slow.CompareAndSwap(true, false) {
+				k.Clock.Advance(3 * time.Millisecond)
+			}
+			return commit()
+		},
+	})
+	if _, err := call(k, to); err != nil {
+		t.Fatal(err)
+	}
+	k.Await("the text, without a tick", func() bool { return len(b.seen()) == 1 })
 }

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -79,14 +81,29 @@ func (d *Delivery) ending() Reason {
 	return d.Reason
 }
 
-// Redial says whether a verification's phone may be called once more after the attempts so far, and if it
-// may, from when on. A phone that was busy or wasn't answered is left alone for a while; a person who
-// declined, hung up or pressed no key isn't called again; and it never rings more than twice.
-func Redial(history []Delivery, now time.Time) (at time.Time, may bool) {
+// mayHaveRung reports whether the phone may have rung in an attempt, or was busy. Nobody tells of a call that was
+// lost with its server, and a provider may be silent about one that it took.
+func (v *Verification) mayHaveRung(d *Delivery) bool {
+	if d.rang() {
+		return true
+	}
+	if !d.sent() || d.Receipt == ReceiptFailed {
+		return false
+	}
+	if d.Carrier == "" { // lost: nobody knows by which channel it went
+		return v.Channel == Voice || slices.ContainsFunc(v.Fallbacks, func(f Fallback) bool { return f.Channel == Voice })
+	}
+	return cmp.Or(d.Channel, v.Channel) == Voice
+}
+
+// Redial says whether v's phone may be called once more after the attempts so far, and if it may, from when on. A
+// phone that was busy or wasn't answered is left alone for a while; a person who declined, hung up or pressed no key
+// isn't called again; and it never rings more than twice.
+func Redial(v *Verification, history []Delivery, now time.Time) (at time.Time, may bool) {
 	rings := 0
 	for i := range history {
 		d := &history[i]
-		if !d.rang() {
+		if !v.mayHaveRung(d) {
 			continue
 		}
 		rings++
@@ -156,8 +173,9 @@ func (o *Overdue) Claim(v *Verification, d *Destination, limits Limits, lease ti
 func (o *Overdue) admit(v *Verification, d *Destination, limits Limits, now time.Time) (wait time.Duration, reason Reason) {
 	spent := o.spent()
 	if o.By == Voice {
-		last := o.latest() // whose lease was lost, or whose receipt says that it is over
-		over := v.Delivery == Sending || last != nil && last.Receipt != NoReceipt
+		// Only a receipt says that an own call is over: one whose server died may still ring.
+		last := o.latest()
+		over := last != nil && last.Receipt != NoReceipt
 		if wait := d.Phone.free(v, over, now); wait > 0 {
 			return wait, ReasonCalling
 		}
