@@ -71,10 +71,11 @@ func (s *Store) HoldKeys(me keyset.Holder, choose func(others []keyset.Holder) (
 	return missing, err
 }
 
-// takeTurn waits for the other servers' turns, and returns the database's time: the servers' own clocks may
+// takeTurn takes the turn, unless another server has it, and returns the database's time: the servers' own clocks may
 // differ.
 func takeTurn(ctx context.Context, tx *sql.Tx) (now time.Time, err error) {
-	if _, err := tx.ExecContext(ctx, `LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+	// It doesn't wait in the database: a server that froze in its turn must not stop this one's writer.
+	if _, err := tx.ExecContext(ctx, `LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE NOWAIT`); err != nil {
 		return now, err
 	}
 	var ms int64

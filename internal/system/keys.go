@@ -47,11 +47,22 @@ type keyring struct {
 // newKeyring joins the servers of a database.
 func newKeyring(ctx context.Context, c Config, st *store.Store) (*keyring, error) {
 	k := &keyring{store: st, keys: c.Keys, outages: c.Outages, now: time.Now, shared: c.Postgres != nil, me: uuid.New()}
-	if err := k.attend(ctx); err != nil {
-		return nil, fmt.Errorf("compare the keyset with what the database knows: %w", err)
+	for until := time.Now().Add(othersTurns); ; wait(ctx, lookForTurn) {
+		err := k.attend(ctx)
+		if err == nil {
+			return k, nil
+		}
+		if !store.Passing(err) || time.Now().After(until) || ctx.Err() != nil {
+			return nil, fmt.Errorf("compare the keyset with what the database knows: %w", err)
+		}
 	}
-	return k, nil
 }
+
+// othersTurns is how long a server that starts waits while others compare their keys.
+const (
+	othersTurns = 5 * time.Second
+	lookForTurn = 50 * time.Millisecond
+)
 
 // wrong says why the server isn't ready; "" is nothing.
 func (k *keyring) wrong() string {
