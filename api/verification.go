@@ -36,7 +36,7 @@ type NewVerification struct {
 	CodeFormat  string `json:"code_format,omitempty" enum:"numeric,alphanumeric" doc:"What the code is made of."`
 	ValidFor    *int   `json:"valid_for,omitempty" minimum:"1" maximum:"604800" example:"600" doc:"How long the code can be used, in seconds."`
 	MaxAttempts *int   `json:"max_attempts,omitempty" minimum:"1" maximum:"20" example:"5" doc:"How many guesses are evaluated. Right or wrong, each one counts."`
-	Sender      string `json:"sender,omitempty" example:"+12025550100" doc:"The number or name that the message comes from. The project must be allowed to use it."`
+	Sender      string `json:"sender,omitempty" example:"+12025550100" doc:"The number that the message comes from, in E.164. The project must be allowed to use it."`
 	Text        string `json:"text,omitempty" example:"Your login code is: " doc:"The text in front of the code, or around it."`
 }
 
@@ -78,7 +78,8 @@ type Page struct {
 
 // A Check is a code that somebody typed.
 type Check struct {
-	Code string `json:"code" example:"123456" doc:"What was typed. Spaces and hyphens around and between the characters don't count, nor does the case of letters."`
+	Purpose string `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" example:"login" doc:"What the code must be for. A verification for another purpose is answered as one that isn't there. Send it where the id comes from a browser: a code for one thing must not open another."`
+	Code    string `json:"code" example:"123456" doc:"What was typed. Spaces and hyphens around and between the characters don't count, nor does the case of letters."`
 }
 
 // A NumberCheck is a code that somebody typed, for the latest verification of a number and purpose.

@@ -58,7 +58,7 @@ var may = []struct{ packages, imports string }{
 
 	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/config internal/system internal/bench " + parts},
+	{"cmd/*", "internal/config internal/system internal/bench api " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},

@@ -46,7 +46,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 		_, err := parseRefusal(*text)
 		p.Check("syniverse."+key, err == nil, "must be a status from 400 to 499 and an error_code, such as 409 2001")
 	}
-	checkDuration(p, "retention", c.Retention, 24*time.Hour, 87600*time.Hour)
+	checkDuration(p, "retention", c.Retention, verify.MaxLife, 87600*time.Hour)
 	p.Check("log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error")
 	p.Check("log.format", slices.Contains([]string{"json", "text"}, c.Log.Format), "must be json or text")
 	p.Check("tracing.sample", c.Tracing.Sample >= 0 && c.Tracing.Sample <= 1, "must be 0 to 1")

@@ -78,7 +78,7 @@ type Config struct {
 	// carrier by, for 10s at first: 1 to 1000.
 	BreakAfter int `yaml:"break_after" default:"5"`
 
-	// Retention is how long verifications are kept after their start: 24h to 87600h.
+	// Retention is how long verifications are kept after their start: 168h, as long as a code may live, to 87600h.
 	Retention yamlconf.Duration `yaml:"retention" default:"720h"`
 
 	// Log is what is written to standard error.

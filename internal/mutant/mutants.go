@@ -477,8 +477,23 @@ var mutants = []mutant{
 	},
 	{
 		"keys-chosen-concurrently", "Two servers with different keysets that start together don't both make codes.",
-		[]edit{{"internal/store/keys.go", "`LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE`", "`SELECT pg_sleep(0.2)`"}},
+		[]edit{{"internal/store/keys.go", "`LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE NOWAIT`", "`SELECT pg_sleep(0.2)`"}},
 		test{inSystem, "^TestOfTwoKeysetsOneIsUsed$"},
+	},
+	{
+		"lost-call-is-no-ring", "A phone rings at most twice, also where a call was lost with its server.",
+		[]edit{{"internal/verify/phone.go", "if !v.mayHaveRung(d) {", "if !d.rang() {"}},
+		test{"./internal/dispatch", "^TestACallThatNobodyKnowsOfCountsAsARing$"},
+	},
+	{
+		"lost-call-is-over", "One call at a time, also where a server died during one.",
+		[]edit{{"internal/verify/phone.go", "over := last != nil", "over := v.Delivery == Sending || last != nil"}},
+		test{"./internal/dispatch", "^TestACallThatWasLostMayStillRing$"},
+	},
+	{
+		"purpose-not-asked", "A check by id that names a purpose accepts no code for another.",
+		[]edit{{"internal/store/store.go", "if !g.Means(&v.value) {", "if false {"}},
+		test{"./internal/face/v1", "^TestAVerificationFromStartToEnd$"},
 	},
 	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",

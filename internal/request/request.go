@@ -224,6 +224,9 @@ func (f *Fields) Wrong(name, problem string) {
 	f.Problems[name] = problem
 }
 
+// AsText reports whether every value was sent as text: in a form, or in a query.
+func (f *Fields) AsText() bool { return f.form }
+
 // Names returns the fields' names, sorted.
 func (f *Fields) Names() []string { return slices.Sorted(maps.Keys(f.raw)) }
 

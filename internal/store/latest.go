@@ -21,8 +21,13 @@ var errMoved = errors.New("the number has a newer verification")
 const (
 	// lookTries is how often an operation looks again. Each time another start of its number was committed.
 	lookTries = 20
-	// lookBack is how many verifications of a number a look goes back.
-	lookBack = 1000
+	// lookBack is how many verifications of a number a look for the latest of a purpose goes back.
+	lookBack = 100
+
+	// lookTurns is how many looks read concurrently, of a project one at most: a number may have many verifications,
+	// and others need the same connections. maxLooks is how many looks of a project may wait.
+	lookTurns = 2
+	maxLooks  = 1024
 )
 
 // looked is what a look found.
@@ -42,7 +47,7 @@ func again(look func() (looked, error), do func(looked) error) error {
 			return err
 		}
 	}
-	return verify.ErrBusy
+	return verify.ErrTooManySends.After(time.Second) // to one number, in less time than it takes to look
 }
 
 // A link is a verification in the chain of its number.
@@ -63,10 +68,11 @@ func scanLink(row scanner) (l link, err error) {
 }
 
 // chain is the beginning of a question about the verifications of a number, the newest first: of project $1 and number
-// $2, those that match $3, a purpose, and are no user's. The number's latest verification stands in each row.
+// $2, those that match $3, a purpose, and are no user's. The number's latest
+// verification stands in each row, also where retention has deleted it.
 const chain = `WITH RECURSIVE chain (latest, id, previous, status, expires_at, matches, n) AS (
 		SELECT d.latest, v.id, v.previous, v.status, v.expires_at, CASE WHEN v.purpose = $3 AND v.app_user = '' THEN 1 ELSE 0 END, 1
-		FROM destination d JOIN verification v ON v.id = d.latest WHERE d.project = $1 AND d.number = $2
+		FROM destination d LEFT JOIN verification v ON v.id = d.latest WHERE d.project = $1 AND d.number = $2
 		UNION ALL
 		SELECT c.latest, v.id, v.previous, v.status, v.expires_at, CASE WHEN v.purpose = $3 AND v.app_user = '' THEN 1 ELSE 0 END, c.n + 1
 		FROM chain c JOIN verification v ON v.id = c.previous WHERE `
@@ -77,8 +83,14 @@ const lookLatest = chain + `c.matches = 0 AND c.n < $4) SELECT latest, id, match
 // lookPending goes on as long as one may live that comes then.
 const lookPending = chain + `c.id > $4) SELECT latest, id, CASE WHEN status = 0 AND expires_at > $5 THEN matches ELSE 0 END FROM chain ORDER BY n`
 
-func (s *Store) look(ctx context.Context, text string, args ...any) (looked, error) {
-	links, err := pool.All(ctx, s.hot, scanLink, text, args...)
+func (s *Store) look(ctx context.Context, text string, p verify.ProjectID, args ...any) (looked, error) {
+	waiting, cancel := within(ctx, s.turnWait)
+	defer cancel()
+	if err := s.looks.take(waiting, p); err != nil {
+		return looked{}, err
+	}
+	defer s.looks.give(p, 0)
+	links, err := pool.All(ctx, s.hot, scanLink, text, append([]any{p}, args...)...)
 	if err != nil {
 		return looked{}, away("look for a number's verifications", err)
 	}
@@ -227,7 +239,8 @@ func (s *Store) listProject(ctx context.Context, l *verify.Listing, behind verif
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, bound, away("list verifications", err)
 	}
-	if !bound.IsZero() {
+	if !bound.IsZero() { // its instant only: the cursor must not name a stranger's verification
+		bound = verify.FirstID(bound.Time())
 		from = bound
 	}
 	all, err = readAll(ctx, s.lists, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification

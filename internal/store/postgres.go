@@ -108,7 +108,7 @@ func (s *Store) openPools(open func() *sql.DB, lanes, conns int, limit time.Dura
 	s.write.SetMaxIdleConns(write)
 	s.hot = pool.New(open(), max(conns-write-lists-upkeep, 1), limit).Prepared()
 	s.lists = pool.New(open(), lists, limit)
-	s.turns, s.turnWait = newTurns(lists), limit
+	s.turns, s.turnWait = newTurns(lists, maxTurns), limit
 	s.upkeep = pool.New(open(), upkeep, limit)
 }
 

@@ -44,6 +44,7 @@ type Store struct {
 	upkeep *pool.Pool // sweeps, retention, deletions and backups
 
 	turns    *turns        // of the projects that list something
+	looks    *turns        // of those that look for a number's verifications
 	turnWait time.Duration // for one
 	counted  userCounts
 
@@ -115,7 +116,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
 	s := &Store{
-		now: o.Now, clock: clock, log: o.Log, turns: newTurns(listConns), turnWait: o.ReadLimit,
+		now: o.Now, clock: clock, log: o.Log, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit,
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
@@ -266,6 +267,9 @@ func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error)
 			v, err := r.owned(g.ID, g.Project)
 			if err != nil {
 				return err
+			}
+			if !g.Means(&v.value) {
+				return verify.ErrNotFound
 			}
 			out, err = r.check(v, g, now)
 			return err

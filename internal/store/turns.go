@@ -21,6 +21,8 @@ const (
 // Turns divide the places of lists between projects. A project has one at most, and a place that becomes
 // free goes to the projects that wait, in turn, so that nobody waits for another's long queue.
 type turns struct {
+	most int // of one project may wait
+
 	mu      sync.Mutex // guards what follows
 	free    int
 	busy    map[verify.ProjectID]bool            // those that have a place
@@ -28,8 +30,8 @@ type turns struct {
 	round   []verify.ProjectID                   // those that wait, the next one first
 }
 
-func newTurns(places int) *turns {
-	return &turns{free: places, busy: map[verify.ProjectID]bool{}, waiting: map[verify.ProjectID][]chan struct{}{}}
+func newTurns(places, most int) *turns {
+	return &turns{most: most, free: places, busy: map[verify.ProjectID]bool{}, waiting: map[verify.ProjectID][]chan struct{}{}}
 }
 
 // take waits for a place until ctx ends. Give it back with give. It fails with [verify.ErrShareSpent] where
@@ -42,7 +44,7 @@ func (t *turns) take(ctx context.Context, p verify.ProjectID) error {
 		t.mu.Unlock()
 		return nil
 	}
-	if len(t.waiting[p]) >= maxTurns {
+	if len(t.waiting[p]) >= t.most {
 		t.mu.Unlock()
 		return verify.ErrShareSpent
 	}

@@ -16,7 +16,7 @@ import (
 func TestListsGoRoundAmongProjects(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	turns := newTurns(2)
+	turns := newTurns(2, maxTurns)
 	take := func(p verify.ProjectID) {
 		t.Helper()
 		if err := turns.take(ctx, p); err != nil {
@@ -66,7 +66,7 @@ func TestListsGoRoundAmongProjects(t *testing.T) {
 func TestAProjectsListsRestInBetween(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns, ctx := newTurns(1), t.Context()
+		turns, ctx := newTurns(1, maxTurns), t.Context()
 		take := func(p verify.ProjectID) <-chan time.Time {
 			taken := make(chan time.Time, 1)
 			go func() {

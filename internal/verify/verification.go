@@ -171,10 +171,14 @@ func (v *Verification) Begin(d *Destination, limits Limits, lease time.Duration,
 type Guess struct {
 	Project ProjectID
 	ID      ID
+	Purpose Purpose // what the code must be for; "": anything
 	Profile Profile // decides how long a number has to wait after wrong guesses
 	// Matches compares in constant time. Its error means that nobody can tell, and spends nothing.
 	Matches func(*Verification) (bool, error)
 }
+
+// Means reports whether the guess is about a verification like v: one for another purpose doesn't exist for it.
+func (g *Guess) Means(v *Verification) bool { return g.Purpose == "" || g.Purpose == v.Purpose }
 
 // An Outcome is what came of a guess.
 type Outcome struct {

@@ -77,17 +77,36 @@ func decode(in *request.Fields, into any) {
 		case raw == nil && options == "":
 			in.Wrong(name, "is required")
 		case raw == nil:
-		case json.Unmarshal(raw, v.Field(i).Addr().Interface()) != nil:
+		case in.AsText() && string(raw) == `""`:
+			in.Wrong(name, "must not be empty; leave it out")
+		case json.Unmarshal(number(in, field.Type, raw), v.Field(i).Addr().Interface()) != nil:
 			in.Wrong(name, "must be "+typeName(field.Type))
 		case !allowed(field.Tag.Get("enum"), v.Field(i)):
 			in.Wrong(name, "must be one of: "+strings.ReplaceAll(field.Tag.Get("enum"), ",", ", "))
 		}
 	}
-	for _, name := range in.Names() {
-		if !slices.Contains(known, name) {
-			in.Wrong(name, "is unknown; known: "+strings.Join(known, ", "))
+	unknown := slices.DeleteFunc(in.Names(), func(name string) bool { return slices.Contains(known, name) })
+	for i, name := range unknown[:min(len(unknown), maxUnknown)] {
+		if len(name) > maxUnknown {
+			name = strings.ToValidUTF8(name[:maxUnknown], "") + "…"
 		}
+		problem := "is unknown"
+		if i == 0 {
+			problem += "; known: " + strings.Join(known, ", ")
+		}
+		in.Wrong(name, problem)
 	}
+}
+
+// maxUnknown is how many unknown fields are told, and how many bytes of a name are repeated.
+const maxUnknown = 32
+
+// number takes a number of a query out of its quotes.
+func number(in *request.Fields, t reflect.Type, raw []byte) []byte {
+	if in.AsText() && t == reflect.TypeFor[*int]() {
+		return raw[1 : len(raw)-1]
+	}
+	return raw
 }
 
 func typeName(t reflect.Type) string {

@@ -11,7 +11,7 @@ import (
 
 // details are the sentences for what the service knows nothing of.
 var details = map[int]string{
-	http.StatusBadRequest:            "the body isn't one JSON object in UTF-8 whose names are all different",
+	http.StatusBadRequest:            "the body isn't one JSON object in UTF-8, or a name of the body or of the query is there twice",
 	http.StatusNotFound:              "nothing is served at this path",
 	http.StatusMethodNotAllowed:      "the path doesn't take this method; the header Allow says which it takes",
 	http.StatusRequestEntityTooLarge: "the body is too large; send at most " + strconv.Itoa(request.MaxBody) + " bytes",

@@ -48,7 +48,7 @@ func (k kit) call(token verify.Secret, method, path, body string, status int) (a
 	k.t.Helper()
 	got, header, answer := k.Call(token, method, path, body)
 	if got != status {
-		k.t.Errorf("%s %s %s: got %d %s, want %d", method, path, body, got, answer, status)
+		k.t.Errorf("%s %s %.200s: got %d %.500s, want %d", method, path, body, got, answer, status)
 	}
 	if problem := outside(method, path, got, header, answer); problem != "" {
 		k.t.Errorf("%s %s: the answer %d %s isn't described: %s", method, path, got, answer, problem)
@@ -144,10 +144,12 @@ func TestAVerificationFromStartToEnd(t *testing.T) {
 		t.Errorf("got the delivery %+v, want the first, accepted by the simulator", d)
 	}
 
+	k.call("", "POST", "/v1/verifications/"+started.ID+"/check", `{"purpose":"reset","code":"`+code+`"}`, 404) // spends no guess
 	if diff := cmp.Diff(api.CheckResult{ID: started.ID, Status: "pending", Reason: "wrong_code", AttemptsRemaining: 2}, k.check(started.ID, countersigntest.Wrong(code))); diff != "" {
 		t.Errorf("wrong code (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(api.CheckResult{ID: started.ID, Valid: true, Status: "approved", AttemptsRemaining: 1}, k.check(started.ID, code)); diff != "" {
+	right := read[api.CheckResult](t, k.call("", "POST", "/v1/verifications/"+started.ID+"/check", `{"purpose":"login","code":"`+code+`"}`, 200))
+	if diff := cmp.Diff(api.CheckResult{ID: started.ID, Valid: true, Status: "approved", AttemptsRemaining: 1}, right); diff != "" {
 		t.Errorf("right code (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(api.CheckResult{ID: started.ID, Status: "approved", Reason: "already_approved"}, k.check(started.ID, code)); diff != "" {
@@ -256,6 +258,7 @@ func TestProblemsNameTheFieldAndTheBound(t *testing.T) {
 			{Field: "purpose", Message: "may have a to z, 0 to 9, _ and - only"},
 			{Field: "valid_for", Message: "must be less than or equal to 604800"},
 		}},
+		{"verifications", `{"to":"` + to + `","valid_for":0}`, []api.FieldProblem{{Field: "valid_for", Message: "must be greater than or equal to 1"}}},
 		{"checks", `{"purpose":"login"}`, []api.FieldProblem{{Field: "code", Message: "is required"}, {Field: "to", Message: "is required"}}},
 	} {
 		p := read[api.Problem](t, k.call("", "POST", "/v1/"+test.path, test.body, 422))
@@ -263,10 +266,18 @@ func TestProblemsNameTheFieldAndTheBound(t *testing.T) {
 			t.Errorf("%s %s: got the code %s (-want +got):\n%s", test.path, test.body, p.Code, diff)
 		}
 	}
+	// However many fields are unknown, the answer stays small.
+	var many strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&many, `"f%d":1,`, i)
+	}
+	if answer := k.call("", "POST", "/v1/verifications", "{"+many.String()+`"`+strings.Repeat("n", 2000)+`":1}`, 422); len(answer) > 4<<10 {
+		t.Errorf("5000 unknown fields: an answer of %d bytes", len(answer))
+	}
 	for body, status := range map[string]int{`{"to":"` + to + `","to":"` + other + `"}`: 400, `[]`: 400, `{"to":"` + strings.Repeat("1", 64<<10) + `"}`: 413} {
 		k.call("", "POST", "/v1/verifications", body, status)
 	}
-	for _, query := range []string{"limit=0", "limit=201", "limit=x", "from=yesterday", "status=done", "after=1", "page=2", "limit=1&limit=2"} {
+	for _, query := range []string{"limit=0", "limit=201", "limit=x", "from=yesterday", "status=done", "after=1", "page=2", "limit=1&limit=2", "to=", "after=", "limit=", "status="} {
 		want := 422
 		if query == "limit=1&limit=2" {
 			want = 400

@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/api"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -60,6 +61,10 @@ func (s *Server) validate(c face.Call, in api.NewVerification) error {
 }
 
 func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, error) {
+	if in.ValidFor != nil && *in.ValidFor < 1 { // 0 is the vendors' way to keep nothing
+		c.In.Wrong("valid_for", "must be greater than or equal to 1")
+		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))
+	}
 	v, err := s.Service.Start(c.Context(), c.Account, startRequest(in))
 	if err != nil {
 		return api.Verification{}, err
@@ -82,13 +87,13 @@ func (s *Server) check(c face.Call, in api.Check) (api.CheckResult, error) {
 	if err != nil {
 		return api.CheckResult{}, err
 	}
-	out, err := s.Service.Check(c.Context(), c.Account, id, verify.Secret(in.Code))
-	return result(id, out, err)
+	out, err := s.Service.CheckFor(c.Context(), c.Account, id, verify.Purpose(in.Purpose), verify.Secret(in.Code))
+	return result(c, id, out, err)
 }
 
 func (s *Server) checkNumber(c face.Call, in api.NumberCheck) (api.CheckResult, error) {
 	out, err := s.Service.CheckLatest(c.Context(), c.Account, in.To, purpose(in.Purpose), verify.Secret(in.Code))
-	return result(out.Verification, out, err)
+	return result(c, out.Verification, out, err)
 }
 
 // endings are what the service's errors about a verification that has ended say to a checker.
@@ -100,12 +105,13 @@ var endings = map[string]struct{ status, reason string }{
 	verify.ErrSuperseded.Code:   {api.Superseded, api.Superseded},
 }
 
-func result(id verify.ID, out verify.Outcome, err error) (api.CheckResult, error) {
+func result(c face.Call, id verify.ID, out verify.Outcome, err error) (api.CheckResult, error) {
 	r := api.CheckResult{ID: id.String(), AttemptsRemaining: out.GuessesLeft}
 	var known *verify.Error
 	switch {
 	case errors.As(err, &known) && endings[known.Code].status != "":
 		end := endings[known.Code]
+		record.Of(c.Context()).Code = known.Code // the request's line says it, though the answer is no error
 		r.Status, r.Reason, r.AttemptsRemaining = end.status, end.reason, 0
 	case err != nil:
 		return r, err
@@ -144,7 +150,7 @@ type filter struct {
 	From    string `json:"from,omitempty" format:"date-time" doc:"Only those started at this time or later, as RFC 3339 has it."`
 	Until   string `json:"until,omitempty" format:"date-time" doc:"Only those started before this time."`
 	After   string `json:"after,omitempty" doc:"The cursor next of the page before."`
-	Limit   string `json:"limit,omitempty" example:"50" doc:"How many, 1 to 200; 50 without it."`
+	Limit   *int   `json:"limit,omitempty" minimum:"1" maximum:"200" default:"50" doc:"How many."`
 }
 
 func (s *Server) list(c face.Call, in filter) (api.Page, error) {
@@ -160,9 +166,8 @@ func (s *Server) list(c face.Call, in filter) (api.Page, error) {
 			c.In.Wrong("after", "is no cursor of a page")
 		}
 	}
-	if in.Limit != "" {
-		n, err := strconv.Atoi(in.Limit)
-		if r.Limit = n; err != nil || n < 1 || n > maxLimit {
+	if in.Limit != nil {
+		if r.Limit = *in.Limit; r.Limit < 1 || r.Limit > maxLimit {
 			c.In.Wrong("limit", "must be an integer from 1 to "+strconv.Itoa(maxLimit))
 		}
 	}

@@ -69,6 +69,21 @@ func latestOfEachPurposeIsChecked(t *testing.T, s suite) {
 	none("a user's number", other, "login")
 }
 
+// A number goes on where retention has deleted its latest verification, but not what it remembers of wrong guesses.
+func numbersOutliveTheirVerifications(t *testing.T, s suite) {
+	k := s.open(t)
+	v := k.start(number(0), forPurpose("login"))
+	k.check(wrong(v), wrongWith(2))
+	k.clock.advance(31 * 24 * time.Hour)
+	if _, err := k.Retain(ctx, k.clock.Now().Add(-30*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := k.latest(number(0), "login", secret)
+	wantError(t, "a check of what was deleted", err, verify.ErrNotFound)
+	next := k.start(number(0), forPurpose("login"), supersedes)
+	k.guessed(next, secret, approvedWith(2))
+}
+
 func newerStartSupersedesThoseOfItsPurpose(t *testing.T, s suite) {
 	k := s.open(t)
 	to := number(0)
@@ -361,6 +376,13 @@ func listsLookAtABoundedNumber(t *testing.T, s suite) {
 
 	k.clock.advance(time.Second)
 	k.startMany(lookedPast+1, func(v *verify.Verification) { v.Project = "q" })
+	_, next, err := k.List(ctx, verify.Listing{Project: project, Limit: 10, Now: k.clock.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := k.Verification(ctx, next); !next.IsZero() && err == nil && v.Project != project {
+		t.Errorf("a cursor is the id of another project's verification, %v", next)
+	}
 	got, listed = pages(verify.Listing{From: own[0].ID.Time()})
 	equal(t, "pages behind many of another project, and what is listed", []int{got, listed}, []int{n/10 + 1, n})
 }

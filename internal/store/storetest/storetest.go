@@ -91,6 +91,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"RightCodeApprovesOnce", rightCodeApprovesOnce},
 		{"AnotherProjectsVerificationDoesNotExist", anotherProjectsVerificationDoesNotExist},
 		{"LatestOfEachPurposeIsChecked", latestOfEachPurposeIsChecked},
+		{"NumbersOutliveTheirVerifications", numbersOutliveTheirVerifications},
 		{"NewerStartSupersedesThoseOfItsPurpose", newerStartSupersedesThoseOfItsPurpose},
 		{"StartsAtOnceLeaveOneCode", startsAtOnceLeaveOneCode},
 		{"AStartBetweenALookAndItsOperation", aStartBetweenALookAndItsOperation},
