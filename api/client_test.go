@@ -1,0 +1,113 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/api"
+)
+
+// answering is a server that gives its answers in turn, the last one for good.
+func answering(t *testing.T, answers ...func(http.ResponseWriter)) (client *api.Client, calls *atomic.Int32) {
+	t.Helper()
+	calls = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer key" {
+			t.Errorf("got the credentials %q", r.Header.Get("Authorization"))
+		}
+		n := int(calls.Add(1))
+		answers[min(n, len(answers))-1](w)
+	}))
+	t.Cleanup(server.Close)
+	return &api.Client{URL: server.URL, Key: "key"}, calls
+}
+
+func refusal(status int, retryAfter, body string) func(http.ResponseWriter) {
+	return func(w http.ResponseWriter) {
+		if retryAfter != "" {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}
+}
+
+func right(w http.ResponseWriter) { fmt.Fprint(w, `{"id":"1","valid":true,"status":"approved"}`) }
+
+func TestAClientTriesAgainWhereTheServerSaysWhen(t *testing.T) {
+	t.Parallel()
+	busy := refusal(503, "1", `{"code":"busy","detail":"too much work is waiting"}`)
+	client, calls := answering(t, busy, right)
+	r, err := client.Check(t.Context(), "1", "123456")
+	if err != nil || !r.Valid || calls.Load() != 2 {
+		t.Errorf("got %+v, %v after %d calls; want it right after the second", r, err, calls.Load())
+	}
+
+	client, calls = answering(t, busy)
+	client.MaxWait = -1
+	var p *api.Problem
+	if _, err := client.Check(t.Context(), "1", "123456"); !errors.As(err, &p) || p.Code != "busy" || p.Status != 503 || p.RetryAfter != time.Second || calls.Load() != 1 {
+		t.Errorf("without waiting: got %v (%+v) after %d calls", err, p, calls.Load())
+	}
+
+	client, calls = answering(t, refusal(429, "3600", `{"code":"too_many_guesses"}`))
+	if _, err := client.Check(t.Context(), "1", "123456"); !errors.As(err, &p) || p.RetryAfter != time.Hour || calls.Load() != 1 {
+		t.Errorf("a long wait: got %v after %d calls, want it told at once", err, calls.Load())
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	client, _ = answering(t, func(w http.ResponseWriter) { cancel(); busy(w) })
+	if _, err := client.Check(ctx, "1", "123456"); err == nil {
+		t.Error("a caller who has gone got an answer")
+	}
+}
+
+func TestAClientTellsWhatIsNoAnswerOfThisAPI(t *testing.T) {
+	t.Parallel()
+	for what, answer := range map[string]func(http.ResponseWriter){
+		"a proxy's page": refusal(502, "", "<html>"), "a redirect": func(w http.ResponseWriter) {
+			w.Header().Set("Location", "http://127.0.0.1:1/")
+			w.WriteHeader(302)
+		},
+		"another program's page": func(w http.ResponseWriter) { fmt.Fprint(w, "<html>") },
+	} {
+		client, calls := answering(t, answer)
+		if _, err := client.Check(t.Context(), "1", "123456"); err == nil || calls.Load() != 1 {
+			t.Errorf("%s: got %v after %d calls, want an error after one", what, err, calls.Load())
+		}
+	}
+}
+
+func TestAClientGoesThroughAllPages(t *testing.T) {
+	t.Parallel()
+	page := func(text string) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) { fmt.Fprint(w, text) }
+	}
+	client, calls := answering(t, page(`{"verifications":[{"id":"1"},{"id":"2"}],"next":"2"}`), page(`{"verifications":[],"next":"3"}`), page(`{"verifications":[{"id":"3"}]}`))
+	var got string
+	for v, err := range client.Verifications(t.Context(), api.Filter{To: "+12025550100"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += v.ID
+	}
+	if got != "123" || calls.Load() != 3 {
+		t.Errorf("got %s by %d calls, want 123 by 3", got, calls.Load())
+	}
+	client, _ = answering(t, refusal(401, "", `{"code":"unauthenticated"}`))
+	n := 0
+	for _, err := range client.Verifications(t.Context(), api.Filter{}) {
+		if n++; err == nil {
+			t.Error("a refused list has no error")
+		}
+	}
+	if n != 1 {
+		t.Errorf("a refused list has %d items, want its error", n)
+	}
+}
