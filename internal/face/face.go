@@ -56,7 +56,7 @@ type Failure struct {
 	Status int
 	// Known is what the service says; nil: it doesn't know of the request, or the fault is the server's own.
 	Known *verify.Error
-	// Invalid is all that is wrong with the fields; nil: something else is wrong.
+	// Invalid names every error in the fields; nil: something else is wrong.
 	Invalid *Invalid
 }
 
@@ -116,6 +116,15 @@ func (a *API) hasBody(r *http.Request) bool {
 		return !a.Optional || r.ContentLength != 0
 	}
 	return false
+}
+
+// Bearer authenticates a request by the API key that it has as a bearer token (RFC 6750). It is for [Shape.Authenticate].
+func Bearer(accounts *account.Service, r *http.Request) (*verify.Account, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return nil, verify.ErrUnauthenticated
+	}
+	return accounts.AuthenticateKey(r.Context(), verify.Secret(token))
 }
 
 // Fail answers with an error in the API's shape, with the headers that belong to it, and notes its code for the

@@ -4,9 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -17,7 +15,7 @@ import (
 // errors.
 func shape(refusals map[string]Refusal) face.Shape {
 	return face.Shape{
-		Authenticate: authenticate,
+		Authenticate: face.Bearer,
 		Challenge:    "Bearer",
 		Types:        []string{request.JSON},
 		Optional:     true,
@@ -25,14 +23,6 @@ func shape(refusals map[string]Refusal) face.Shape {
 		Statuses:     statuses,
 		Refuse:       func(w http.ResponseWriter, f face.Failure) { refuse(w, f, refusals) },
 	}
-}
-
-func authenticate(accounts *account.Service, r *http.Request) (*verify.Account, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, verify.ErrUnauthenticated
-	}
-	return accounts.AuthenticateKey(r.Context(), verify.Secret(token))
 }
 
 // ofApplication adapts a function about the application whose id is in the path. A text that can't

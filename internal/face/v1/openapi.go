@@ -7,31 +7,27 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/countersign/countersign/api"
-	"github.com/countersign/countersign/internal/face"
 )
 
 // Describer serves the API's description.
 func Describer() http.Handler {
-	body := Describe()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != Description {
-			refuse(w, face.Failure{Status: http.StatusNotFound})
-			return
-		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			refuse(w, face.Failure{Status: http.StatusMethodNotAllowed})
-			return
-		}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+Description, func(w http.ResponseWriter, _ *http.Request) {
+		body := described()
 		w.Header().Set("Content-Type", "application/openapi+json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.Write(body)
 	})
+	return shape.Exact(mux)
 }
+
+// described is the description, made when somebody first asks for it.
+var described = sync.OnceValue(Describe)
 
 // Describe returns the API's OpenAPI 3.1 description, as indented JSON.
 func Describe() []byte {

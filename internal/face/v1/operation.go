@@ -14,7 +14,6 @@ import (
 // An operation is one thing that the API does, with what its description says.
 type operation struct {
 	method, path  string
-	status        int // of a success
 	summary, text string
 	endpointOf
 }
@@ -22,25 +21,26 @@ type operation struct {
 // An endpointOf is a handler with the types that it reads and writes.
 type endpointOf struct {
 	handler   http.Handler
+	status    int // of a success
 	in, out   reflect.Type
 	fromQuery bool // in is read from the query, not from a body
 }
 
-func describe(method, path string, status int, summary, text string, e endpointOf) operation {
-	return operation{method, path, status, summary, text, e}
+func describe(method, path, summary, text string, e endpointOf) operation {
+	return operation{method, path, summary, text, e}
 }
 
 // endpoint makes an endpoint of a function. rules, if given, says all else that is wrong with a request whose
 // fields can't all be read.
 func endpoint[In, Out any](s *Server, status int, f func(face.Call, In) (Out, error), rules ...func(face.Call, In) error) endpointOf {
-	return endpointOf{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handler: s.Answering(status, func(c face.Call) (any, error) {
+	return endpointOf{status: status, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handler: s.Answering(status, func(c face.Call) (any, error) {
 		return answer(s, c, f, rules...)
 	})}
 }
 
 // query makes an endpoint of a function whose input is the request's query.
 func query[In, Out any](s *Server, f func(face.Call, In) (Out, error)) endpointOf {
-	return endpointOf{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), fromQuery: true, handler: s.Endpoint(func(c face.Call) (any, error) {
+	return endpointOf{status: http.StatusOK, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), fromQuery: true, handler: s.Endpoint(func(c face.Call) (any, error) {
 		var err error
 		if c.In, err = request.Query(c.Request); err != nil {
 			return nil, err

@@ -9,31 +9,14 @@ import (
 	"github.com/countersign/countersign/internal/request"
 )
 
-// details are the sentences for what the service knows nothing of.
-var details = map[int]string{
-	http.StatusBadRequest:            "the body isn't one JSON object in UTF-8, or a name of the body or of the query is there twice",
-	http.StatusNotFound:              "nothing is served at this path",
-	http.StatusMethodNotAllowed:      "the path doesn't take this method; the header Allow says which it takes",
-	http.StatusRequestEntityTooLarge: "the body is too large; send at most " + strconv.Itoa(request.MaxBody) + " bytes",
-	http.StatusUnsupportedMediaType:  "the body has another type; send Content-Type: " + request.JSON,
-	http.StatusInternalServerError:   "the fault is the server's; its log has the request's id, which is in the header X-Request-Id",
-}
-
-// word is the stable word for such a status.
-func word(status int) string {
-	switch status {
-	case http.StatusBadRequest:
-		return "unreadable"
-	case http.StatusNotFound:
-		return "no_route"
-	case http.StatusMethodNotAllowed:
-		return "no_method"
-	case http.StatusRequestEntityTooLarge:
-		return "too_large"
-	case http.StatusUnsupportedMediaType:
-		return "media_type"
-	}
-	return "internal"
+// unknown has a stable word and a sentence for what the service knows nothing of, by status.
+var unknown = map[int]struct{ code, detail string }{
+	http.StatusBadRequest:            {"unreadable", "the body isn't one JSON object in UTF-8, or a name of the body or of the query is there twice"},
+	http.StatusNotFound:              {"no_route", "nothing is served at this path"},
+	http.StatusMethodNotAllowed:      {"no_method", "the path doesn't take this method; the header Allow says which it takes"},
+	http.StatusRequestEntityTooLarge: {"too_large", "the body is too large; send at most " + strconv.Itoa(request.MaxBody) + " bytes"},
+	http.StatusUnsupportedMediaType:  {"media_type", "the body has another type; send Content-Type: " + request.JSON},
+	http.StatusInternalServerError:   {"internal", "the fault is the server's; its log has the request's id, which is in the header X-Request-Id"},
 }
 
 func writeProblem(w http.ResponseWriter, p api.Problem) {

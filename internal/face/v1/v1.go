@@ -4,7 +4,6 @@ package v1
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/countersign/countersign/api"
 	"github.com/countersign/countersign/internal/account"
@@ -41,22 +40,22 @@ func Away() http.Handler { return shape.Away() }
 // operations is all that the API does.
 func (s *Server) operations() []operation {
 	return []operation{
-		describe("POST", "/v1/verifications", http.StatusCreated, "Start a verification",
+		describe("POST", "/v1/verifications", "Start a verification",
 			"Makes a code and sends it. When the answer arrives, the verification is on disk.",
 			endpoint(s, http.StatusCreated, s.start, s.validate)),
-		describe("GET", "/v1/verifications", http.StatusOK, "List verifications",
+		describe("GET", "/v1/verifications", "List verifications",
 			"Lists the project's verifications, the newest first.",
 			query(s, s.list)),
-		describe("GET", "/v1/verifications/{id}", http.StatusOK, "Read a verification",
+		describe("GET", "/v1/verifications/{id}", "Read a verification",
 			"Reads a verification with its deliveries.",
 			endpoint(s, http.StatusOK, s.read)),
-		describe("POST", "/v1/verifications/{id}/check", http.StatusOK, "Check a code",
+		describe("POST", "/v1/verifications/{id}/check", "Check a code",
 			"Spends one guess. What became of a known verification is never an error.",
 			endpoint(s, http.StatusOK, s.check)),
-		describe("POST", "/v1/verifications/{id}/cancel", http.StatusOK, "Cancel a verification",
+		describe("POST", "/v1/verifications/{id}/cancel", "Cancel a verification",
 			"Ends a pending verification. Its code isn't sent any more and isn't accepted.",
 			endpoint(s, http.StatusOK, s.cancel)),
-		describe("POST", "/v1/checks", http.StatusOK, "Check a code by number",
+		describe("POST", "/v1/checks", "Check a code by number",
 			"Checks a code for the latest verification of a number and purpose, so that you need to store nothing. It spends the same guesses as a check by id.",
 			endpoint(s, http.StatusOK, s.checkNumber)),
 	}
@@ -64,7 +63,7 @@ func (s *Server) operations() []operation {
 
 // shape is how /v1 writes what all APIs do.
 var shape = face.Shape{
-	Authenticate: authenticate,
+	Authenticate: face.Bearer,
 	Challenge:    "Bearer",
 	Types:        []string{request.JSON},
 	Optional:     true,
@@ -83,17 +82,9 @@ var statuses = map[verify.Kind]int{
 	verify.Unavailable:     http.StatusServiceUnavailable,
 }
 
-func authenticate(accounts *account.Service, r *http.Request) (*verify.Account, error) {
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if key = strings.TrimSpace(key); !strings.EqualFold(scheme, "Bearer") || key == "" {
-		return nil, verify.ErrUnauthenticated
-	}
-	return accounts.AuthenticateKey(r.Context(), verify.Secret(key))
-}
-
 // refuse writes a problem.
 func refuse(w http.ResponseWriter, f face.Failure) {
-	p := api.Problem{Title: http.StatusText(f.Status), Status: f.Status, Code: word(f.Status), Detail: details[f.Status]}
+	p := api.Problem{Title: http.StatusText(f.Status), Status: f.Status, Code: unknown[f.Status].code, Detail: unknown[f.Status].detail}
 	switch {
 	case f.Known != nil:
 		p.Code, p.Detail = f.Known.Code, f.Known.Message

@@ -88,7 +88,7 @@ func find(method, path string) *huma.Operation {
 	parts := strings.Split(path, "/")
 	for pattern, item := range described.Paths {
 		want := strings.Split(pattern, "/")
-		if len(want) == len(parts) && !slices.ContainsFunc(want, func(s string) bool { return false }) {
+		if len(want) == len(parts) {
 			same := true
 			for i := range want {
 				same = same && (want[i] == parts[i] || strings.HasPrefix(want[i], "{"))
@@ -225,7 +225,7 @@ func TestACheckByNumber(t *testing.T) {
 		}
 		got := k.checkNumber(to, test.purpose, test.code)
 		if test.what == "the right code" || test.what == "the other's" {
-			got.AttemptsRemaining = test.want.AttemptsRemaining // what is left depends on nothing that is tested here
+			got.AttemptsRemaining = test.want.AttemptsRemaining // the guesses that are left are tested above
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.what, diff)
