@@ -48,7 +48,7 @@ const (
 	FieldLocale    verify.Field = "locale"
 )
 
-// problems are all that is wrong with what an operator gave.
+// problems collects every error in an operator's input.
 type problems []verify.Problem
 
 func (p *problems) add(f verify.Field, format string, args ...any) {

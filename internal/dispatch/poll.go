@@ -360,8 +360,8 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	return nil
 }
 
-// withLost are a message's attempts so far, with the one that was lost with its lease: whoever had that may have sent
-// the message.
+// withLost returns a message's attempts so far, with the one that was lost with its lease: its server may have sent the
+// message.
 func withLost(o verify.Overdue) []verify.Delivery {
 	if o.Verification.Delivery != verify.Sending {
 		return o.Deliveries
