@@ -110,7 +110,8 @@ func TestTheLogTellsAMessagesStory(t *testing.T) {
 			})
 			id := k.Start(to, `"valid_for":300`)
 			quiet(t, k, id)
-			if tt.then != nil {
+			if tt.then != nil { // the attempt's line follows its commit
+				k.Await("the first attempt's lines", func() bool { return len(log.about(t, id)) >= 2 })
 				tt.then(t, k, id)
 			}
 			k.Await("the last line", func() bool { return len(log.about(t, id)) >= len(tt.want) })
