@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/countersign/countersign/internal/carrier/provider"
@@ -9,8 +12,10 @@ import (
 )
 
 // loadConfig reads a configuration, which a command line named.
-func loadConfig(path string) (*config.Loaded, error) {
-	c, err := config.Load(path)
+func loadConfig(path string) (*config.Loaded, error) { return named(config.Load(path)) }
+
+// named is a configuration as the command line gave it: a fault in it is the command line's.
+func named(c *config.Loaded, err error) (*config.Loaded, error) {
 	if err != nil {
 		return nil, usageError(err.Error())
 	}
@@ -25,24 +30,49 @@ type configCommand struct {
 	Reference configReference `cmd:"" hidden:"" help:"Print docs/configuration.md."`
 }
 
+// defaultConfig is where a configuration is without a flag and a variable.
+const defaultConfig = "countersign.yaml"
+
+// configFile is the flag of every command that reads a whole configuration.
 type configFile struct {
-	Config string `default:"countersign.yaml" help:"Configuration file (default ${default})." placeholder:"FILE"`
+	Config string `short:"c" help:"Configuration file (default: $$COUNTERSIGN_CONFIG, then ${config})." placeholder:"FILE"`
 }
 
-type configCheck struct{ configFile }
+// path says which file that is.
+func (c configFile) path() string {
+	return cmp.Or(c.Config, os.Getenv("COUNTERSIGN_CONFIG"), defaultConfig)
+}
+
+type configCheck struct {
+	configFile
+	File string `arg:"" optional:"" help:"Configuration file; - for standard input." placeholder:"FILE"`
+}
 
 func (c *configCheck) Run(w world) error {
-	if _, err := loadConfig(c.Config); err != nil {
+	if c.File != "" && c.Config != "" {
+		return usageError("config check: name one file, by --config or without")
+	}
+	path, load := cmp.Or(c.File, c.path()), loadConfig
+	if path == "-" {
+		path, load = "standard input", func(name string) (*config.Loaded, error) {
+			text, err := io.ReadAll(w.stdin)
+			if err != nil {
+				return nil, err
+			}
+			return named(config.Read(text, name))
+		}
+	}
+	if _, err := load(path); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w.stdout, "%s is right.\n", c.Config)
+	_, err := fmt.Fprintf(w.stdout, "%s is right.\n", path)
 	return err
 }
 
 type configPrint struct{ configFile }
 
 func (c *configPrint) Run(w world) error {
-	conf, err := loadConfig(c.Config)
+	conf, err := loadConfig(c.path())
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ func run(w world, args []string) int {
 		kong.Exit(func(code int) { exit = code }),
 		kong.Vars{
 			"version":  version(),
+			"config":   "./" + defaultConfig,
 			"burst":    strconv.Itoa(verify.DefaultLimits.Burst),
 			"interval": verify.DefaultLimits.Interval.String(),
 			"daily":    strconv.Itoa(verify.DefaultLimits.Daily),

@@ -51,6 +51,11 @@ func Load(path string) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Read(text, path)
+}
+
+// Read reads the text of a configuration, which came from path. Relative paths in it start from path's folder.
+func Read(text []byte, path string) (*Loaded, error) {
 	c := &Loaded{dir: filepath.Dir(path)}
 	problems := yamlconf.Decode(text, &c.Config)
 	c.check(&problems)
