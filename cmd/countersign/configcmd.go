@@ -80,10 +80,21 @@ func (c *configPrint) Run(w world) error {
 	return err
 }
 
-type configExample struct{}
+type configExample struct {
+	Preset string `default:"http" help:"Carrier of the example: a provider, such as twilio, or smpp, sip or http (default ${default})." placeholder:"NAME" xor:"what"`
+	All    bool   `help:"Print every key, with its meaning and its default." xor:"what"`
+}
 
 func (c *configExample) Run(w world) error {
-	_, err := fmt.Fprint(w.stdout, config.Example())
+	if c.All {
+		_, err := fmt.Fprint(w.stdout, config.Example())
+		return err
+	}
+	b := config.Beginning{Carrier: c.Preset}
+	if !b.Known() {
+		return usageError(fmt.Sprintf("--preset: there is no %q; there are %s", c.Preset, strings.Join(config.Beginnings(), ", ")))
+	}
+	_, err := fmt.Fprint(w.stdout, b.Example().Text())
 	return err
 }
 

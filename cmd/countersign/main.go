@@ -26,6 +26,7 @@ type commands struct {
 
 	Dev          devCommand          `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
 	Serve        serveCommand        `cmd:"" help:"Serve for real, as a configuration file says."`
+	Init         initCommand         `cmd:"" help:"Make all that serve needs: a configuration, a keyset, a project and a key."`
 	Config       configCommand       `cmd:"" help:"Check, print or begin a configuration file."`
 	Keyset       keysetCommand       `cmd:"" help:"Create and rotate the keys that protect stored codes."`
 	Secret       secretCommand       `cmd:"" help:"Create a secret that signs messages to a carrier."`

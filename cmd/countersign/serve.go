@@ -29,7 +29,7 @@ const gcFloor = 8 << 20
 type serveCommand struct{ configFile }
 
 // Help implements [kong.HelpProvider].
-func (serveCommand) Help() string { return "To begin a configuration: countersign config example" }
+func (serveCommand) Help() string { return "To begin: countersign init" }
 
 // Run implements the command.
 func (c *serveCommand) Run(w world) error {

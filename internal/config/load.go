@@ -46,7 +46,7 @@ func (e *Error) Error() string { return e.Problems.Describe(e.File) }
 func Load(path string) (*Loaded, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w\nTo begin with one: countersign config example > %s", err, path)
+		return nil, fmt.Errorf("%w\nTo begin with one: countersign init, or countersign config example > %s", err, path)
 	}
 	if err != nil {
 		return nil, err
