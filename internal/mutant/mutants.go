@@ -481,6 +481,16 @@ var mutants = []mutant{
 		test{inSystem, "^TestOfTwoKeysetsOneIsUsed$"},
 	},
 	{
+		"frozen-turn-waited-for", "A server that froze while it compared keys stops no other server's writes.",
+		[]edit{{"internal/store/keys.go", "MODE NOWAIT`", "MODE`"}},
+		test{inSystem, "^TestAFrozenServersTurnWithTheKeysStopsNobody$"},
+	},
+	{
+		"missing-key-untold", "A server that lacks a key isn't ready while the database can't say whether the key is needed.",
+		[]edit{{"internal/system/keys.go", "complain(k.outages, \"look for codes of a missing key\", err)\n", "return nil\n"}},
+		test{inSystem, "^TestAMissingKeyIsToldBesideASlowDisk$"},
+	},
+	{
 		"lost-call-is-no-ring", "A phone rings at most twice, also where a call was lost with its server.",
 		[]edit{{"internal/verify/phone.go", "if !v.mayHaveRung(d) {", "if !d.rang() {"}},
 		test{"./internal/dispatch", "^TestACallThatNobodyKnowsOfCountsAsARing$"},
