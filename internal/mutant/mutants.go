@@ -788,6 +788,16 @@ var mutants = []mutant{
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
+		"own-breaker-for-all", "A replica whose own link to a carrier is broken delays no other replica's messages.",
+		[]edit{{failoverFile, "now.Sub(id.Time())/8)", "time.Hour)"}},
+		test{inDispatch, "^TestABrokenLinkOfOneReplicaDelaysNobody$"},
+	},
+	{
+		"early-receipts-lost-at-shutdown", "A shutdown records the receipts that came before their messages were settled.",
+		[]edit{{dispatchFile, "d.matchLast() // everything", "d.match(context.Background()) // everything"}},
+		test{inDispatch, "^TestAShutdownMatchesEarlyReceipts$"},
+	},
+	{
 		"calls-beside-each-other", "At most one call at a time rings a number, over all projects.",
 		[]edit{{phoneFile, "return max(0, p.Until.Sub(now))", "return 0"}},
 		stores("PhonesAreHeldWhileACallMayLast"),
