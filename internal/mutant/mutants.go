@@ -481,6 +481,16 @@ var mutants = []mutant{
 		test{inSystem, "^TestOfTwoKeysetsOneIsUsed$"},
 	},
 	{
+		"frozen-turn-waited-for", "A server that froze while it compared keys stops no other server's writes.",
+		[]edit{{"internal/store/keys.go", "MODE NOWAIT`", "MODE`"}},
+		test{inSystem, "^TestAFrozenServersTurnWithTheKeysStopsNobody$"},
+	},
+	{
+		"missing-key-untold", "A server that lacks a key isn't ready while the database can't say whether the key is needed.",
+		[]edit{{"internal/system/keys.go", "complain(k.outages, \"look for codes of a missing key\", err)\n", "return nil\n"}},
+		test{inSystem, "^TestAMissingKeyIsToldBesideASlowDisk$"},
+	},
+	{
 		"lost-call-is-no-ring", "A phone rings at most twice, also where a call was lost with its server.",
 		[]edit{{"internal/verify/phone.go", "if !v.mayHaveRung(d) {", "if !d.rang() {"}},
 		test{"./internal/dispatch", "^TestACallThatNobodyKnowsOfCountsAsARing$"},
@@ -776,6 +786,16 @@ var mutants = []mutant{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
 		[]edit{{dispatchFile, "case whose == verify.BlameUs, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"own-breaker-for-all", "A replica whose own link to a carrier is broken delays no other replica's messages.",
+		[]edit{{failoverFile, "now.Sub(id.Time())/8)", "time.Hour)"}},
+		test{inDispatch, "^TestABrokenLinkOfOneReplicaDelaysNobody$"},
+	},
+	{
+		"early-receipts-lost-at-shutdown", "A shutdown records the receipts that came before their messages were settled.",
+		[]edit{{dispatchFile, "d.matchLast() // everything", "d.match(context.Background()) // everything"}},
+		test{inDispatch, "^TestAShutdownMatchesEarlyReceipts$"},
 	},
 	{
 		"calls-beside-each-other", "At most one call at a time rings a number, over all projects.",
