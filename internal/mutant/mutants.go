@@ -1356,6 +1356,11 @@ var mutants = []mutant{
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
 	},
 	{
+		"number-in-a-refusals-error", "An error never holds a whole number, even the caller's.",
+		[]edit{{"internal/carrier/sip/address.go", "if number(u.User) {", "if false {"}},
+		test{inSIP, "^TestAnExchangeFindsTheAccountByFrom$"},
+	},
+	{
 		"password-for-anybody", "Credentials are sent only for the configured realm.",
 		[]edit{{legFile, "if c.Realm != \"\" && chal.Realm != c.Realm {", "if false {"}},
 		test{inSIP, "^TestWrongCredentialsAreRefusedAtOnce$"},

@@ -241,11 +241,11 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 			return answer, nil
 		}
 		if answer.StatusCode != 401 && answer.StatusCode != 407 || challenges == maxChallenges {
-			return nil, decide(answer)
+			return nil, decide(l.invite, answer)
 		}
 		next, err := l.c.authorize(l.invite, answer)
 		if err != nil {
-			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(err)))
+			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(asFrom(l.invite, err))))
 		}
 		l.invite = next
 	}

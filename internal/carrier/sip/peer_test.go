@@ -41,6 +41,9 @@ type peer struct {
 	sound *net.UDPConn
 	dead  atomic.Bool // it doesn't even say that it lives
 
+	closed chan struct{}
+	once   sync.Once
+
 	requests  chan *wire.Request // without repetitions, and without acknowledgements
 	acks      chan *wire.Request
 	responses chan *wire.Response
@@ -53,18 +56,25 @@ type peer struct {
 func newPeer(t *testing.T) *peer {
 	t.Helper()
 	p := &peer{
-		t: t, conn: listenUDP(t), sound: listenUDP(t), arrivals: make(chan struct{}, 1),
+		t: t, conn: listenUDP(t), sound: listenUDP(t), arrivals: make(chan struct{}, 1), closed: make(chan struct{}),
 		requests: make(chan *wire.Request, 100), acks: make(chan *wire.Request, 100), responses: make(chan *wire.Response, 100),
 	}
 	var reading sync.WaitGroup
 	reading.Go(p.readSound)
 	reading.Go(p.read)
 	t.Cleanup(func() { // who reads may be about to say something of the test
-		p.conn.Close()
-		p.sound.Close()
+		p.close()
 		reading.Wait()
 	})
 	return p
+}
+
+func (p *peer) close() {
+	p.once.Do(func() {
+		close(p.closed)
+		p.conn.Close()
+		p.sound.Close()
+	})
 }
 
 func (p *peer) readSound() {
