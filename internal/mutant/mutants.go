@@ -1311,8 +1311,8 @@ var mutants = []mutant{
 		test{inSIP, "^TestAnAnsweringMachineHearsNoCode$"},
 	},
 	{
-		"dead-trunk-talked-to", "The carrier notices a trunk that dies during a call.",
-		[]edit{{talkFile, "		if !alive {\n", "		if !alive && false {\n"}},
+		"dead-trunk-talked-to", "A call whose trunk died before the code was said doesn't count as delivered.",
+		[]edit{{talkFile, "certain := alive || t.seenAt.After(t.saidAt)", "certain := true"}},
 		test{inSIP, "^TestATrunkThatDiesInMidCall$"},
 	},
 	{

@@ -392,14 +392,6 @@ func (l *call) bye() bool {
 	return l.leg.converse(ctx, wire.BYE) != 0
 }
 
-// alive asks the other side whether it is still in this call.
-func (l *call) alive(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, l.c.First)
-	defer cancel()
-	status := l.leg.converse(ctx, wire.OPTIONS)
-	return status != 0 && status != 481
-}
-
 // locate resolves the trunk and our own address as seen from it.
 func (l *call) locate(ctx context.Context) error {
 	trunk, err := l.c.resolve(ctx)

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +38,6 @@ type peer struct {
 	t     *testing.T
 	conn  *net.UDPConn
 	sound *net.UDPConn
-	dead  atomic.Bool // it doesn't even say that it lives
 
 	closed chan struct{}
 	once   sync.Once
@@ -119,11 +117,6 @@ func (p *peer) read() {
 			case m.IsAck():
 				put(p, p.acks, m)
 			case seen[id]:
-			case m.Method == wire.OPTIONS: // whether we are there
-				if !p.dead.Load() {
-					seen[id] = true
-					p.reply(m, 200, "")
-				}
 			default:
 				seen[id] = true
 				put(p, p.requests, m)
@@ -215,7 +208,6 @@ func (p *peer) reply(r *wire.Request, status int, body string, headers ...string
 func (p *peer) write(message, to string) {
 	p.t.Helper()
 	addr := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))
-	// The carrier may ask whether we live until the very end.
 	if _, err := p.conn.WriteTo([]byte(message), addr); err != nil && !errors.Is(err, net.ErrClosed) {
 		p.t.Error(err)
 	}

@@ -535,35 +535,59 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// The trunk disappears: the call ends soon, and what came of it depends on what had been said.
+// The trunk disappears: its answer to the BYE is missing, and what came of the call depends on what had been
+// said when it was last heard.
 func TestATrunkThatDiesInMidCall(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		code    verify.Secret
+		hears   bool // whether the trunk sends sound before it disappears
+		after   bool // whether it disappears after the code was said
+		key     bool // whether the call asks for a key
 		outcome verify.DeliveryOutcome
 	}{
-		"before the code was said":             {"77777777777", verify.Errored},
-		"after it was said, perhaps to nobody": {"7", verify.Unknown},
+		"before the code was said":              {hears: true, outcome: verify.Errored},
+		"after it was said":                     {hears: true, after: true, outcome: verify.Accepted},
+		"nobody knows when":                     {outcome: verify.Unknown},
+		"before a key was asked for":            {key: true, outcome: verify.Errored},
+		"before a key was asked for, but heard": {key: true, hears: true, outcome: verify.Errored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t)
-			// The code is said so often that the call is far from its end when the silence is noticed.
-			c := p.trunk(func(c *Config) { c.First = 2 * time.Second; says(t, c, 5) })
-			m := message
-			m.Code = tt.code
-			out := send(t.Context(), c, m)
-			p.dead.Store(tt.outcome == verify.Errored)
-			p.answer()
-			if tt.outcome == verify.Unknown {
-				p.heard(c.Speech.Script(t.Context(), "", nil, string(tt.code)).Once/frame + 2)
-				p.dead.Store(true)
+			c := p.trunk(func(c *Config) { c.RequireKeypress = tt.key })
+			out := send(t.Context(), c, message)
+			invite := p.answer()
+			if tt.after {
+				p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 			}
-			got := want(t, out, tt.outcome, verify.ReasonLost)
-			if got.took > quietTime+10*time.Second {
-				t.Errorf("it took %v", got.took)
+			if tt.hears {
+				p.soundTo(described(t, invite.Body()).at, rtp(mu, 1, 1, make([]byte, frame)))
 			}
+			p.expect(wire.BYE)
+			want(t, out, tt.outcome, verify.ReasonLost)
 		})
+	}
+}
+
+// A phone that sends nothing, at a trunk that doesn't answer requests in the call or knows no call there,
+// hears the code to its end.
+func TestSilenceEndsNoCall(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { says(t, c, 3) })
+	m := message
+	m.Code = "777777"
+	out := send(t.Context(), c, m)
+	p.answer()
+	script := c.Speech.Script(t.Context(), "", nil, "777777").All()
+	if len(script) < int(2*quietTime*Rate/time.Second) {
+		t.Fatal("the call is too short to be silent for long")
+	}
+	bye := p.expect(wire.BYE) // and no other request before it
+	p.reply(bye, 200, "")
+	want(t, out, verify.Accepted, verify.NoReason)
+	if !bytes.HasPrefix(listen(t, p.heard(1), mu), script) {
+		t.Error("not the whole code was said")
 	}
 }
 
