@@ -1331,8 +1331,8 @@ var mutants = []mutant{
 		test{inSIP, "^TestAnAnsweringMachineHearsNoCode$"},
 	},
 	{
-		"dead-trunk-talked-to", "The carrier notices a trunk that dies during a call.",
-		[]edit{{talkFile, "		if !alive {\n", "		if !alive && false {\n"}},
+		"dead-trunk-talked-to", "A call whose trunk died before the code was said doesn't count as delivered.",
+		[]edit{{talkFile, "certain := alive || t.seenAt.After(t.saidAt)", "certain := true"}},
 		test{inSIP, "^TestATrunkThatDiesInMidCall$"},
 	},
 	{
@@ -1374,6 +1374,11 @@ var mutants = []mutant{
 		"rings-on-behind-a-broken-connection", "A phone stops ringing when the connection to the trunk breaks.",
 		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
+	},
+	{
+		"number-in-a-refusals-error", "An error never holds a whole number, even the caller's.",
+		[]edit{{"internal/carrier/sip/address.go", "if number(u.User) {", "if false {"}},
+		test{inSIP, "^TestAnExchangeFindsTheAccountByFrom$"},
 	},
 	{
 		"password-for-anybody", "Credentials are sent only for the configured realm.",
