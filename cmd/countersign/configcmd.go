@@ -17,7 +17,7 @@ func loadConfig(path string) (*config.Loaded, error) { return named(config.Load(
 // named is a configuration as the command line gave it: a fault in it is the command line's.
 func named(c *config.Loaded, err error) (*config.Loaded, error) {
 	if err != nil {
-		return nil, usageError(err.Error())
+		return nil, fileError{err}
 	}
 	return c, nil
 }
