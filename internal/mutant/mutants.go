@@ -20,6 +20,7 @@ const (
 	inSystem    = "./internal/system"
 	inProvider  = "./internal/carrier/provider"
 	inWording   = "./internal/wording"
+	inV1        = "./internal/face/v1"
 )
 
 // Files that several mutants change.
@@ -57,6 +58,7 @@ const (
 	deliveryFile     = "internal/verify/delivery.go"
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
+	resendFile       = "internal/verify/resend.go"
 	accountFile      = "internal/account/account.go"
 	serviceFile      = "internal/verify/verify.go"
 
@@ -829,7 +831,7 @@ var mutants = []mutant{
 	},
 	{
 		"silence-moves-on-for-ever", "A missing receipt moves a message to another carrier only once.",
-		[]edit{{failoverFile, " || verify.MovedOn(history)", ""}},
+		[]edit{{failoverFile, " || verify.MovedOn(j.verification.Round(history))", ""}},
 		test{inDispatch, "^TestSilenceMovesOnOnce$"},
 	},
 	{
@@ -849,13 +851,53 @@ var mutants = []mutant{
 	},
 	{
 		"text-of-another-channel", "A message on another channel has the text for that channel.",
-		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "id = v.ID.messageBy(c)"}},
+		[]edit{{resendFile, "return f.Text", "return v.Text"}},
 		test{inDispatch, "^TestFailoverStories$"},
 	},
 	{
 		"call-for-a-repeat", "A message on another channel has an id of its own, so receivers that drop repeats accept it.",
-		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "framed = f.Text"}},
+		[]edit{{verificationFile, "v.ID.message(by, v.Resent.Count)", `v.ID.message("", v.Resent.Count)`}},
 		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
+	},
+	{
+		"resent-too-soon", "A resend before its wait is over is refused.",
+		[]edit{{resendFile, "case now.Before(at):\n\t\treturn ErrTooSoon", "case false:\n\t\treturn ErrTooSoon"}},
+		test{inV1, "^TestAResendWaits$"},
+	},
+	{
+		"resent-without-end", "A verification has as many resends as there are waits.",
+		[]edit{{resendFile, "if n >= len(resendWaits) {\n\t\treturn at, false", "if n >= len(resendWaits) {\n\t\treturn v.Resent.At, true"}},
+		test{inV1, "^TestAResendWaits$"},
+	},
+	{
+		"resent-for-new-guesses", "A resend gives no new guesses.",
+		[]edit{{resendFile, "v.lease(r.Lease, now)", "v.Guesses = 0\n\tv.lease(r.Lease, now)"}},
+		test{inV1, "^TestAResendGivesNeitherGuessesNorTime$"},
+	},
+	{
+		"resent-for-a-longer-life", "A resend doesn't extend the code's life.",
+		[]edit{{resendFile, "v.lease(r.Lease, now)", "v.ExpiresAt = v.ExpiresAt.Add(now.Sub(v.ID.Time()))\n\tv.lease(r.Lease, now)"}},
+		test{inV1, "^TestAResendGivesNeitherGuessesNorTime$"},
+	},
+	{
+		"resent-after-the-end", "The code of an ended verification isn't sent again.",
+		[]edit{{resendFile, "if err := v.ended(now); err != nil {\n\t\treturn err\n\t}\n\tat, left", "at, left"}},
+		test{inV1, "^TestAnEndedVerificationIsNotSentAgain$"},
+	},
+	{
+		"resent-for-free", "A resend passes the number's send limits.",
+		[]edit{{resendFile, "\tdefault:\n\t\treturn ErrTooManySends.After(wait)", ""}},
+		test{inV1, "^TestAResendIsCharged$"},
+	},
+	{
+		"resent-by-all-twins", "Resends that arrive concurrently send one message.",
+		[]edit{{resendFile, "v.Resent = Resent{v.Resent.Count + 1, now, v.Attempt + 1, r.Asked}\n\tv.lease", "v.lease"}},
+		test{inV1, "^TestTwinsOfAResendSendOneMessage$"},
+	},
+	{
+		"resent-and-forgotten", "A resend that was answered is sent, though its server dies.",
+		[]edit{{"internal/store/sql.go", "p.text(resentText(at(v)))", `p.text("")`}},
+		test{inV1, "^TestAResendSurvivesItsServer$"},
 	},
 	{
 		"fallbacks-forgotten", "A verification's fallbacks are stored with it, so that another replica uses the same ones.",
@@ -869,7 +911,7 @@ var mutants = []mutant{
 	},
 	{
 		"one-message-more", "A verification sends at most the allowed number of messages.",
-		[]edit{{receiptFile, "verify.Messages(history) < d.config.MaxMessages", "verify.Messages(history) <= d.config.MaxMessages"}},
+		[]edit{{failoverFile, "verify.Messages(history) >= d.config.MaxMessages", "verify.Messages(history) > d.config.MaxMessages"}},
 		test{inDispatch, "^TestMessagesOfAVerificationAreBounded$"},
 	},
 	{

@@ -118,7 +118,7 @@ func (o *operation) problems() []int {
 	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
 		all = append(all, http.StatusNotFound)
 	}
-	if strings.HasSuffix(o.path, "/cancel") {
+	if strings.HasSuffix(o.path, "/cancel") || strings.HasSuffix(o.path, "/resend") {
 		all = append(all, http.StatusConflict)
 	}
 	if o.fromQuery || o.method == http.MethodPost {
