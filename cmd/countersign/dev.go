@@ -178,12 +178,12 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 
 	token, name := verify.Secret(c.Token), "given"
 	if token == "" {
-		token, name = account.NewKey(), "generated"
+		token, name = account.NewSecret(), "generated"
 		if err := revokeNamed(ctx, st, p.ID, name); err != nil {
 			return "", err
 		}
 	}
-	err = st.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Hash: account.HashKey(token)})
+	err = st.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Scopes: verify.AllScopes, Hash: account.HashKey(token)})
 	if errors.Is(err, verify.ErrExists) {
 		err = nil
 		if acct, _ := st.Account(ctx, account.HashKey(token)); acct.Project.ID != p.ID {
