@@ -128,6 +128,7 @@ var flags = map[verify.Field]string{
 	admin.FieldID: "--id", verify.FieldName: "name", admin.FieldProfile: "--profile", admin.FieldSenders: "--sender", admin.FieldLinkHosts: "--link-host",
 	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldStyle: "--webotp, --android-hash",
 	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
+	account.FieldScopes: "--scope", account.FieldEndsAt: "--expires",
 }
 
 // inFlags says what is wrong with a command's input in the words of the command line. Other errors stay as they are.
@@ -307,24 +308,52 @@ type keyCreate struct {
 	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
 	Name    string `default:"key" help:"What the key is for (default ${default})."`
 
+	Scope   []string `help:"What the key may do: verify:start, verify:check, verify:own-code, read, applications, manage. May be repeated (default: ${scopes})." placeholder:"SCOPE"`
+	Expires string   `help:"When the key stops working: a time such as 2027-01-31T12:00:00Z, or in how long, such as 2160h (default: never)." placeholder:"WHEN"`
+
 	Consumer bool `help:"Also make a consumer key and secret, with which clients of Syniverse's APIs replace the token by themselves."`
 }
 
 func (c *keyCreate) Run(w world) error {
+	var scopes verify.Scopes
+	var unknown []string
+	if scopes, unknown = verify.ParseScopes(c.Scope); len(unknown) > 0 {
+		return usageError(fmt.Sprintf("--scope %q: must be one of: %s", unknown[0], strings.Join(verify.AllScopes.Words(), ", ")))
+	}
 	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
-		k, err := admin.New(st).CreateKey(w.ctx, actor(), admin.NewKey{Project: p.ID, Name: c.Name, Consumer: c.Consumer})
+		a := admin.New(st)
+		ends, err := instant(c.Expires, a.Now())
 		if err != nil {
-			return err
+			return usageError(fmt.Sprintf("--expires %q: %v", c.Expires, err))
+		}
+		k, err := a.CreateKey(w.ctx, actor(), admin.NewKey{Project: p.ID, Name: c.Name, Scopes: scopes, EndsAt: ends, Consumer: c.Consumer})
+		if err != nil {
+			return inFlags(err)
 		}
 		if !c.JSON {
 			fmt.Fprintln(w.stderr, "Secrets are shown this once; only their hashes are stored.")
 		}
-		made := row{{"KEY", "id", k.ID}, {"PROJECT", "project", k.Project}, {"TOKEN", "token", k.Token.Reveal()}}
+		made := row{{"KEY", "id", k.ID}, {"PROJECT", "project", k.Project}, {"TOKEN", "token", k.Token.Reveal()}, {"", "scopes", k.Scopes.Words()}, {"", "expires_at", k.End()}}
 		if c.Consumer {
 			made = append(made, field{"CONSUMER KEY", "consumer_key", k.Consumer}, field{"CONSUMER SECRET", "consumer_secret", k.ConsumerToken.Reveal()})
 		}
 		return printOne(w, c.JSON, made)
 	})
+}
+
+// instant reads a time, or how long it is until then; "" is the zero time.
+func instant(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(d), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		err = errors.New("must be a time such as 2027-01-31T12:00:00Z, or a duration such as 2160h")
+	}
+	return t, err
 }
 
 type keyList struct {
@@ -341,7 +370,8 @@ func (c *keyList) Run(w world) error {
 		return printRows(w, c.JSON, all, func(k account.Key) row {
 			return row{
 				{"KEY", "id", k.ID}, {"NAME", "name", k.Name}, {"CREATED", "created_at", k.ID.Time()}, {"REVOKED", "revoked_at", k.RevokedAt},
-				{"EXPIRES", "expires_at", k.ExpiresAt}, {"CONSUMER KEY", "consumer_key", k.Consumer},
+				{"EXPIRES", "expires_at", k.End()}, {"LAST USED", "last_used_at", k.UsedAt}, {"SCOPES", "", k.Scopes}, {"", "scopes", k.Scopes.Words()},
+				{"CONSUMER KEY", "consumer_key", k.Consumer},
 			}
 		})
 	})

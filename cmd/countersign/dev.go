@@ -188,7 +188,7 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 		if kept, ok := c.keptToken(ctx, st, p.ID); ok {
 			return kept, nil
 		}
-		token, name = account.NewKey(), "generated"
+		token, name = account.NewSecret(), "generated"
 		if err := revokeNamed(ctx, st, p.ID, name); err != nil {
 			return "", err
 		}
@@ -196,7 +196,7 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 			return "", err
 		}
 	}
-	err = st.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Hash: account.HashKey(token)})
+	err = st.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Scopes: verify.AllScopes, Hash: account.HashKey(token)})
 	if errors.Is(err, verify.ErrExists) {
 		err = nil
 		if acct, _ := st.Account(ctx, account.HashKey(token)); acct.Project.ID != p.ID {

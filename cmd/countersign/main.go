@@ -86,6 +86,7 @@ func run(w world, args []string) int {
 			"burst":    strconv.Itoa(verify.DefaultLimits.Burst),
 			"interval": verify.DefaultLimits.Interval.String(),
 			"daily":    strconv.Itoa(verify.DefaultLimits.Daily),
+			"scopes":   verify.DefaultScopes.String(),
 		},
 	)
 	if err != nil {

@@ -16,11 +16,11 @@ const (
 	inVerify    = "./internal/verify"
 	inWeb       = "./internal/web"
 	inRoute     = "./internal/route"
+	inV1        = "./internal/face/v1"
 	inSyniverse = "./internal/face/syniverse"
 	inSystem    = "./internal/system"
 	inProvider  = "./internal/carrier/provider"
 	inWording   = "./internal/wording"
-	inV1        = "./internal/face/v1"
 )
 
 // Files that several mutants change.
@@ -59,6 +59,7 @@ const (
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
 	resendFile       = "internal/verify/resend.go"
+	keyFile          = "internal/account/key.go"
 	accountFile      = "internal/account/account.go"
 	serviceFile      = "internal/verify/verify.go"
 
@@ -105,6 +106,31 @@ var mutants = []mutant{
 		"start-without-its-key", "A verification records the key and the client's address that started it.",
 		[]edit{{serviceFile, ", APIKey: acct.KeyID}", "}"}},
 		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
+	},
+	{
+		"scope-not-asked", "A key without the scope of an operation is refused.",
+		[]edit{{"internal/face/face.go", "	if err := acct.Forbids(needs); err != nil {", "	if err := acct.Forbids(0); err != nil {"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
+	},
+	{
+		"key-grants-more", "A key can't give another one a scope that it lacks.",
+		[]edit{{keyFile, "more := n.Scopes &^ acct.Scopes; more != 0", "more := n.Scopes &^ acct.Scopes; more == n.Scopes"}},
+		test{inV1, "^TestAKeyGrantsNoMoreThanItHas$"},
+	},
+	{
+		"key-outlives-its-maker", "A key can't make another one that works longer than itself.",
+		[]edit{{keyFile, "			n.EndsAt = end\n", ""}},
+		test{inV1, "^TestAKeyGrantsNoMoreThanItHas$"},
+	},
+	{
+		"revoked-key-makes-keys", "A key that was revoked makes no other, not even where it is still remembered.",
+		[]edit{{"internal/store/admin.go", "	case makers == 0:\n			return verify.ErrUnauthenticated\n", ""}},
+		test{inV1, "^TestARevokedKeyMakesNoOther$"},
+	},
+	{
+		"another-projects-key", "A key of another project is answered as one that isn't there.",
+		[]edit{{"internal/store/admin.go", "WHERE id = $1 AND project = $2 AND revoked_at = 0`, id[:], p, millis(now))", "WHERE id = $1 AND $2 <> '' AND revoked_at = 0`, id[:], p, millis(now))"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
 	},
 	{
 		"wrong-guess-not-committed", "A wrong guess is on disk before it is answered.",

@@ -186,6 +186,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
+	s.upkeep.Go(func() { s.saveUse(upkeep) })
 	return s, nil
 }
 
@@ -212,6 +213,16 @@ func (s *System) finishDeletions(ctx context.Context) {
 			complain(s.outages, "delete users of deleted applications", err)
 		}
 		wait(ctx, time.Minute)
+	}
+}
+
+// saveUse stores when keys were last used, once a minute and at the end.
+func (s *System) saveUse(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, time.Minute)
+		if err := s.Accounts.SaveUse(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
+			complain(s.outages, "store when keys were last used", err)
+		}
 	}
 }
 

@@ -33,9 +33,9 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
-	mux.Handle("POST "+Prefix+"sms", s.Endpoint(s.sms))
-	mux.Handle("POST "+Prefix+"call", s.Endpoint(s.call))
-	mux.Handle("POST "+Prefix+"{id}/verify", s.Endpoint(s.check))
+	mux.Handle("POST "+Prefix+"sms", s.Endpoint(verify.ScopeStart, s.sms))
+	mux.Handle("POST "+Prefix+"call", s.Endpoint(verify.ScopeStart, s.call))
+	mux.Handle("POST "+Prefix+"{id}/verify", s.Endpoint(verify.ScopeCheck, s.check))
 	return s.Exact(mux)
 }
 

@@ -53,12 +53,12 @@ func New(accounts *account.Service, service *verify.Service, log *outage.Log, o 
 		s.operations(mux, alias)
 	}
 	const templates = alias + "messaging/message_templates"
-	mux.Handle("GET "+templates, s.Endpoint(s.templates))
-	mux.Handle("POST "+templates, s.Endpoint(s.createTemplate))
-	mux.Handle("GET "+templates+"/{template}", s.Endpoint(ofTemplate(s.template)))
-	mux.Handle("POST "+templates+"/{template}", s.Endpoint(ofTemplate(s.changeTemplate)))
-	mux.Handle("PUT "+templates+"/{template}", s.Endpoint(ofTemplate(s.replaceTemplate)))
-	mux.Handle("DELETE "+templates+"/{template}", s.Endpoint(ofTemplate(s.deleteTemplate)))
+	mux.Handle("GET "+templates, s.Endpoint(verify.ScopeRead, s.templates))
+	mux.Handle("POST "+templates, s.Endpoint(verify.ScopeApplications, s.createTemplate))
+	mux.Handle("GET "+templates+"/{template}", s.Endpoint(verify.ScopeRead, ofTemplate(s.template)))
+	mux.Handle("POST "+templates+"/{template}", s.Endpoint(verify.ScopeApplications, ofTemplate(s.changeTemplate)))
+	mux.Handle("PUT "+templates+"/{template}", s.Endpoint(verify.ScopeApplications, ofTemplate(s.replaceTemplate)))
+	mux.Handle("DELETE "+templates+"/{template}", s.Endpoint(verify.ScopeApplications, ofTemplate(s.deleteTemplate)))
 
 	tokens := &face.API{Accounts: accounts, Service: service, Log: log, Shape: refreshShape}
 	refresh := http.NewServeMux()
@@ -92,18 +92,18 @@ func (s *Server) operations(mux *http.ServeMux, prefix string) {
 	users := application + "/users"
 	user := users + "/{user}"
 
-	mux.Handle("GET "+applications, s.Endpoint(s.applications))
-	mux.Handle("POST "+applications, s.Endpoint(s.createApplication))
-	mux.Handle("GET "+application, s.Endpoint(ofApplication(s.application)))
-	mux.Handle("POST "+application, s.Endpoint(ofApplication(s.changeApplication)))
-	mux.Handle("PUT "+application, s.Endpoint(ofApplication(s.replaceApplication)))
-	mux.Handle("DELETE "+application, s.Endpoint(ofApplication(s.deleteApplication)))
+	mux.Handle("GET "+applications, s.Endpoint(verify.ScopeRead, s.applications))
+	mux.Handle("POST "+applications, s.Endpoint(verify.ScopeApplications, s.createApplication))
+	mux.Handle("GET "+application, s.Endpoint(verify.ScopeRead, ofApplication(s.application)))
+	mux.Handle("POST "+application, s.Endpoint(verify.ScopeApplications, ofApplication(s.changeApplication)))
+	mux.Handle("PUT "+application, s.Endpoint(verify.ScopeApplications, ofApplication(s.replaceApplication)))
+	mux.Handle("DELETE "+application, s.Endpoint(verify.ScopeApplications, ofApplication(s.deleteApplication)))
 
-	mux.Handle("GET "+users, s.Endpoint(ofApplication(s.users)))
-	mux.Handle("GET "+user, s.Endpoint(ofApplication(s.user)))
-	mux.Handle("DELETE "+user, s.Endpoint(ofApplication(s.deleteUser)))
-	mux.Handle("POST "+user+"/associate", s.Endpoint(ofApplication(s.associate)))
-	mux.Handle("DELETE "+user+"/associate", s.Endpoint(ofApplication(s.dissociate)))
-	mux.Handle("POST "+user+"/login_start", s.Endpoint(ofApplication(s.loginStart)))
-	mux.Handle("POST "+user+"/validate", s.Endpoint(ofApplication(s.validate)))
+	mux.Handle("GET "+users, s.Endpoint(verify.ScopeRead, ofApplication(s.users)))
+	mux.Handle("GET "+user, s.Endpoint(verify.ScopeRead, ofApplication(s.user)))
+	mux.Handle("DELETE "+user, s.Endpoint(verify.ScopeApplications, ofApplication(s.deleteUser)))
+	mux.Handle("POST "+user+"/associate", s.Endpoint(verify.ScopeStart, ofApplication(s.associate)))
+	mux.Handle("DELETE "+user+"/associate", s.Endpoint(verify.ScopeApplications, ofApplication(s.dissociate)))
+	mux.Handle("POST "+user+"/login_start", s.Endpoint(verify.ScopeStart, ofApplication(s.loginStart)))
+	mux.Handle("POST "+user+"/validate", s.Endpoint(verify.ScopeCheck, ofApplication(s.validate)))
 }

@@ -267,7 +267,7 @@ type guesser struct {
 
 // begin gives the project back what requests may have taken, such as its limits and its key, and lets time pass.
 func (w *guesser) begin() {
-	w.token = account.NewKey()
+	w.token = account.NewSecret()
 	w.k.AddProject(w.k.Account().Project, w.token)
 	if w.worker == 0 {
 		w.jump.Lock()
