@@ -1,5 +1,7 @@
 package v1
 
+import "github.com/countersign/countersign/api"
+
 // Routes are the API's routes: method and path.
 func Routes() (all [][2]string) {
 	for _, o := range (&Server{}).operations() {
@@ -8,4 +10,15 @@ func Routes() (all [][2]string) {
 	return all
 }
 
-var Register = register
+var (
+	Register = register
+	Statuses = statuses
+)
+
+// ProblemCodes are those of which the service knows nothing.
+func ProblemCodes() (all []api.Problem) {
+	for status, p := range unknown {
+		all = append(all, api.Problem{Status: status, Code: p.code, Detail: p.detail})
+	}
+	return all
+}
