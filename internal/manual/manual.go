@@ -37,6 +37,8 @@ type apiPage struct {
 
 var apis = []apiPage{
 	{"/docs", "/v1", "/openapi.json", "openapi.json", "api.md"},
+	{"/docs/signalwire", "SignalWire", "/openapi/signalwire.json", "openapi-signalwire.json", "signalwire.md"},
+	{"/docs/syniverse", "Syniverse", "/openapi/syniverse.json", "openapi-syniverse.json", "syniverse.md"},
 }
 
 // Mounts returns the mounts of the documentation. /openapi.json isn't among them: the API serves it itself.

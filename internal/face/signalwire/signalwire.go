@@ -33,10 +33,19 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
-	mux.Handle("POST "+Prefix+"sms", s.Endpoint(s.sms))
-	mux.Handle("POST "+Prefix+"call", s.Endpoint(s.call))
-	mux.Handle("POST "+Prefix+"{id}/verify", s.Endpoint(s.check))
+	for pattern, f := range s.routes() {
+		mux.Handle(pattern, s.Endpoint(f))
+	}
 	return s.Exact(mux)
+}
+
+// routes are the API's operations, by their patterns.
+func (s *Server) routes() map[string]func(face.Call) (any, error) {
+	return map[string]func(face.Call) (any, error){
+		"POST " + Prefix + "sms":         s.sms,
+		"POST " + Prefix + "call":        s.call,
+		"POST " + Prefix + "{id}/verify": s.check,
+	}
 }
 
 // Away returns a handler that answers 503 while there is no database yet.

@@ -48,18 +48,9 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape(refusals(o.Refusals))}, o}
 	mux := http.NewServeMux()
-	s.operations(mux, Prefix)
-	if !o.NoAlias {
-		s.operations(mux, alias)
+	for _, r := range s.routes() {
+		mux.Handle(r.pattern, s.Endpoint(r.f))
 	}
-	const templates = alias + "messaging/message_templates"
-	mux.Handle("GET "+templates, s.Endpoint(s.templates))
-	mux.Handle("POST "+templates, s.Endpoint(s.createTemplate))
-	mux.Handle("GET "+templates+"/{template}", s.Endpoint(ofTemplate(s.template)))
-	mux.Handle("POST "+templates+"/{template}", s.Endpoint(ofTemplate(s.changeTemplate)))
-	mux.Handle("PUT "+templates+"/{template}", s.Endpoint(ofTemplate(s.replaceTemplate)))
-	mux.Handle("DELETE "+templates+"/{template}", s.Endpoint(ofTemplate(s.deleteTemplate)))
-
 	tokens := &face.API{Accounts: accounts, Service: service, Log: log, Shape: refreshShape}
 	refresh := http.NewServeMux()
 	for _, p := range refreshPaths {
@@ -85,25 +76,49 @@ func mounts(api, tokens http.Handler) (all []web.Mount) {
 	return all
 }
 
-// operations registers the operations of the MFA API.
-func (s *Server) operations(mux *http.ServeMux, prefix string) {
+// A route is one operation at one path.
+type route struct {
+	pattern string
+	f       func(face.Call) (any, error)
+}
+
+// routes are all that the API serves, the token refresh aside.
+func (s *Server) routes() []route {
+	all := s.operations(Prefix)
+	if !s.options.NoAlias {
+		all = append(all, s.operations(alias)...)
+	}
+	const templates = alias + "messaging/message_templates"
+	return append(all,
+		route{"GET " + templates, s.templates},
+		route{"POST " + templates, s.createTemplate},
+		route{"GET " + templates + "/{template}", ofTemplate(s.template)},
+		route{"POST " + templates + "/{template}", ofTemplate(s.changeTemplate)},
+		route{"PUT " + templates + "/{template}", ofTemplate(s.replaceTemplate)},
+		route{"DELETE " + templates + "/{template}", ofTemplate(s.deleteTemplate)},
+	)
+}
+
+// operations are the operations of the MFA API.
+func (s *Server) operations(prefix string) []route {
 	applications := prefix + "applications"
 	application := applications + "/{application}"
 	users := application + "/users"
 	user := users + "/{user}"
+	return []route{
+		{"GET " + applications, s.applications},
+		{"POST " + applications, s.createApplication},
+		{"GET " + application, ofApplication(s.application)},
+		{"POST " + application, ofApplication(s.changeApplication)},
+		{"PUT " + application, ofApplication(s.replaceApplication)},
+		{"DELETE " + application, ofApplication(s.deleteApplication)},
 
-	mux.Handle("GET "+applications, s.Endpoint(s.applications))
-	mux.Handle("POST "+applications, s.Endpoint(s.createApplication))
-	mux.Handle("GET "+application, s.Endpoint(ofApplication(s.application)))
-	mux.Handle("POST "+application, s.Endpoint(ofApplication(s.changeApplication)))
-	mux.Handle("PUT "+application, s.Endpoint(ofApplication(s.replaceApplication)))
-	mux.Handle("DELETE "+application, s.Endpoint(ofApplication(s.deleteApplication)))
-
-	mux.Handle("GET "+users, s.Endpoint(ofApplication(s.users)))
-	mux.Handle("GET "+user, s.Endpoint(ofApplication(s.user)))
-	mux.Handle("DELETE "+user, s.Endpoint(ofApplication(s.deleteUser)))
-	mux.Handle("POST "+user+"/associate", s.Endpoint(ofApplication(s.associate)))
-	mux.Handle("DELETE "+user+"/associate", s.Endpoint(ofApplication(s.dissociate)))
-	mux.Handle("POST "+user+"/login_start", s.Endpoint(ofApplication(s.loginStart)))
-	mux.Handle("POST "+user+"/validate", s.Endpoint(ofApplication(s.validate)))
+		{"GET " + users, ofApplication(s.users)},
+		{"GET " + user, ofApplication(s.user)},
+		{"DELETE " + user, ofApplication(s.deleteUser)},
+		{"POST " + user + "/associate", ofApplication(s.associate)},
+		{"DELETE " + user + "/associate", ofApplication(s.dissociate)},
+		{"POST " + user + "/login_start", ofApplication(s.loginStart)},
+		{"POST " + user + "/validate", ofApplication(s.validate)},
+	}
 }
