@@ -1352,8 +1352,13 @@ var mutants = []mutant{
 	},
 	{
 		"rings-on-behind-a-broken-connection", "A phone stops ringing when the connection to the trunk breaks.",
-		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
+		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))", "\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))"}},
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
+	},
+	{
+		"invitation-quoted", "An error of a library doesn't reach the log with the number that it quotes.",
+		[]edit{{callFile, "unreachable(ctx, carrier.Broken(err))", "unreachable(ctx, err)"}},
+		test{"./internal/carrier", "^TestBrokenConnectionsTellNoNumber$"},
 	},
 	{
 		"number-in-a-refusals-error", "An error never holds a whole number, even the caller's.",
@@ -1404,7 +1409,7 @@ var mutants = []mutant{
 	// Providers.
 	{
 		"lost-answer-made-again", "A request that was written may have been carried out.",
-		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(verify.ReasonUnreachable, silent(err))"}},
+		[]edit{{exchangeFile, "carrier.Unknown(heard(err))", "carrier.Because(verify.ReasonUnreachable, heard(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{

@@ -258,7 +258,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 	asked := time.Now()
 	tx, err := l.c.client.TransactionRequest(connecting, l.invite, prepared)
 	if err != nil {
-		return nil, nil, unreachable(ctx, err)
+		return nil, nil, unreachable(ctx, carrier.Broken(err)) // the library quotes the INVITE
 	}
 	first := time.NewTimer(l.c.First)
 	defer first.Stop()
@@ -276,12 +276,12 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 			if l.ringing != nil {
 				l.giveUp(tx)
 			}
-			return nil, nil, unreachable(ctx, tx.Err())
+			return nil, nil, unreachable(ctx, broken(tx.Err()))
 		case <-first.C:
 			// The library would wait half a minute for a dead trunk.
 			tx.Terminate()
 			l.c.forget(l.trunk, asked)
-			return nil, nil, unreachable(ctx, errors.New("the trunk doesn't answer"))
+			return nil, nil, unreachable(ctx, errSilent)
 		case <-ring:
 			l.giveUp(tx)
 			if !l.rang {
@@ -295,6 +295,16 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 	}
 }
 
+var errSilent = errors.New("the trunk doesn't answer")
+
+// broken returns what is known of the end of a transaction, or nil.
+func broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return carrier.Broken(err)
+}
+
 // unreachable returns the error of a trunk that can't be reached, or of a call that we
 // stopped.
 func unreachable(ctx context.Context, err error) error {
@@ -302,7 +312,7 @@ func unreachable(ctx context.Context, err error) error {
 		return stopped(ctx.Err())
 	}
 	if err == nil {
-		err = errors.New("the trunk doesn't answer")
+		err = errSilent
 	}
 	return carrier.Because(verify.ReasonUnreachable, err)
 }

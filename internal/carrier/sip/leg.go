@@ -15,6 +15,7 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -167,7 +168,7 @@ func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, er
 	c.finish(r, trunk)
 	conn, err := c.agent.TransportLayer().ClientRequestConnection(ctx, r)
 	if err != nil {
-		return "", err
+		return "", carrier.Broken(err)
 	}
 	defer conn.TryClose()
 	local, err := netip.ParseAddrPort(conn.LocalAddr().String())

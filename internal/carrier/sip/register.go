@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -89,7 +88,7 @@ func (r *registration) ask(ctx context.Context, d time.Duration) (time.Duration,
 		if err != nil {
 			r.registered = r.registered || r.c.stopped.Err() != nil
 			r.c.forget(trunk, asked)
-			return 0, errors.New("the trunk doesn't answer")
+			return 0, errSilent
 		}
 		switch code := answer.StatusCode; {
 		case answer.IsSuccess():

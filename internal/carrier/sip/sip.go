@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -403,7 +404,11 @@ func (c *Carrier) serveRequest(r *wire.Request, tx wire.ServerTransaction) {
 // survive recovers from a panic, so that a message can't end the process.
 func (c *Carrier) survive() {
 	if p := recover(); p != nil {
-		c.Log.Error("a SIP message caused a panic", "carrier", c.Name(), "panic", p, "stack", string(debug.Stack()))
+		what := fmt.Sprintf("%T", p) // its words may quote the message
+		if err, ok := p.(runtime.Error); ok {
+			what = err.Error()
+		}
+		c.Log.Error("a SIP message caused a panic", "carrier", c.Name(), "panic", what, "stack", string(debug.Stack()))
 	}
 }
 
