@@ -1327,8 +1327,18 @@ var mutants = []mutant{
 	},
 	{
 		"key-counted-by-both-ways", "A key that is pressed once counts once.",
-		[]edit{{callFile, "if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {", "if false {"}},
+		[]edit{{callFile, "case l.way != 0 && l.way != by:", "case false:"}},
 		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"tone-and-event-counted", "A key that is pressed once counts once.",
+		[]edit{{callFile, "again = key == l.latest &&", "again = false && key == l.latest &&"}},
+		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"speech-presses-keys", "A voice can't press a key, which could approve.",
+		[]edit{{"internal/carrier/sip/tones.go", "2*(lowPower+highPower) < tonePurity*energy*toneBlock", "false"}, {"internal/carrier/sip/tones.go", "toneHits = 4", "toneHits = 1"}},
+		test{inSIP, "^TestSpeechIsNoKey$"},
 	},
 	{
 		"key-before-the-question", "A key approves only if it was pressed after the question began.",

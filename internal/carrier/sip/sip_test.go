@@ -274,14 +274,45 @@ func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 // many packets and counts once, and so does a key that is told by both.
 func TestOneHearsItAgain(t *testing.T) {
 	t.Parallel()
-	event := func(p *peer, invite *wire.Request) {
-		to := described(t, invite.Body()).at
-		for i := range 6 {
-			p.soundTo(to, rtp(keys, uint16(i), 4711, []byte{1, byte(i/5) << 7, 0, byte(i)}))
+	eventOf := func(kind int) func(p *peer, invite *wire.Request) {
+		return func(p *peer, invite *wire.Request) {
+			to := described(t, invite.Body()).at
+			for i := range 6 {
+				p.soundTo(to, rtp(kind, uint16(i), 4711, []byte{1, byte(i/5) << 7, 0, byte(i)}))
+			}
 		}
 	}
+	event := eventOf(keys)
+	toneIn := func(kind int) func(p *peer, invite *wire.Request) {
+		return func(p *peer, invite *wire.Request) {
+			sound := tonesOf('1', 100*time.Millisecond)
+			for i := 0; i+frame <= len(sound); i += frame {
+				body := speech.MuLaw(sound[i : i+frame])
+				if kind == aLaw {
+					body = speech.ALaw(nil, body)
+				}
+				p.soundTo(described(t, invite.Body()).at, rtp(kind, uint16(i/frame), uint32(i), body))
+			}
+		}
+	}
+	answers := map[string][]int{ // of the trunk, if it doesn't take what we offer
+		"RTP, of the answer's type":                   {mu, 96},
+		"RTP, of our type, another one in the answer": {mu, 96},
+		"RTP, of our type, none in the answer":        {mu},
+		"tones":                                       {mu},
+		"A-law tones":                                 {mu, aLaw},
+	}
 	for name, press := range map[string]func(p *peer, invite *wire.Request){
-		"RTP": event,
+		"RTP":                       event,
+		"RTP, of the answer's type": eventOf(96),
+		"RTP, of our type, another one in the answer": event,
+		"RTP, of our type, none in the answer":        event,
+		"tones":                                       toneIn(mu),
+		"A-law tones":                                 toneIn(aLaw),
+		"a tone, and its event": func(p *peer, invite *wire.Request) {
+			toneIn(mu)(p, invite)
+			event(p, invite)
+		},
 		"INFO dtmf-relay": func(p *peer, invite *wire.Request) {
 			p.ask(wire.INFO, invite, 7, "application/dtmf-relay", "Signal= 1\r\nDuration=160\r\n")
 		},
@@ -297,7 +328,7 @@ func TestOneHearsItAgain(t *testing.T) {
 			ended := make(chan Call, 1)
 			c := p.trunk(func(c *Config) { c.Ended = func(r Call) { ended <- r } })
 			out := send(t.Context(), c, message)
-			invite := p.answer()
+			invite := p.answer(answers[name]...)
 			script := c.Speech.Script(t.Context(), "", nil, "7")
 			p.heard(len(script.All())/frame + 1)
 			press(p, invite)
@@ -328,7 +359,7 @@ func TestKeysThatAreOvertaken(t *testing.T) {
 		"anew":      {[]uint32{1_000_000, 5}, "12"},
 	} {
 		var pressed []byte
-		m := &media{pressed: func(key byte) { pressed = append(pressed, key) }}
+		m := &media{pressed: func(key byte, _ way) { pressed = append(pressed, key) }}
 		for i, stamp := range tt.stamps {
 			m.event(stamp, []byte{byte(1 + i), 0, 0, 1})
 		}
@@ -882,7 +913,7 @@ func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 // media is sound that goes to the peer, without a call.
 func (p *peer) media() *media {
 	p.t.Helper()
-	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte, way) {})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -1336,7 +1367,7 @@ func TestSoundIsEncryptedWithTLS(t *testing.T) {
 	rng := newPorts(loopback, [2]uint16{21000, 29999})
 	pressed := make(chan byte, 1)
 	open := func(keysTo func(byte)) *media {
-		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, keysTo)
+		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, func(key byte, _ way) { keysTo(key) })
 		if err != nil {
 			t.Fatal(err)
 		}
