@@ -327,13 +327,19 @@ func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Reque
 	if err != nil {
 		return nil, errChallenge
 	}
-	next := r.Clone()
+	next := c.again(r)
 	next.RemoveHeader(proof)
+	next.AppendHeader(wire.NewHeader(proof, creds.String()))
+	return next, nil
+}
+
+// again returns a request as a new transaction, with the next number.
+func (c *Carrier) again(r *wire.Request) *wire.Request {
+	next := r.Clone()
 	next.RemoveHeader("Via")
 	next.CSeq().SeqNo++
 	next.PrependHeader(c.via(netip.MustParseAddrPort(r.Destination())))
-	next.AppendHeader(wire.NewHeader(proof, creds.String()))
-	return next, nil
+	return next
 }
 
 // challenge returns the first challenge that we can answer.

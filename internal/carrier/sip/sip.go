@@ -49,6 +49,7 @@ type Carrier struct {
 	served  sync.WaitGroup // the listeners
 
 	mu      sync.Mutex // guards the fields below
+	refused bool       // the trunk refuses our credentials, and that was logged
 	calls   map[string]*call
 	ended   sync.WaitGroup // calls and the registration; no Add after stopped
 	trusted map[netip.Addr]bool
@@ -227,8 +228,19 @@ func (c *Carrier) call(ctx context.Context, m verify.Message) (carrier.Result, e
 	if err != nil {
 		call.Reason = carrier.Decision(err).Reason
 	}
+	c.noteRefusal(call.Reason, err)
 	c.report(&call.Call)
 	return carrier.Result{Ref: call.id, Delivered: err == nil, Verdict: call.Verdict, Call: call.Call.Call}, err
+}
+
+// noteRefusal logs once that the trunk refuses our credentials, until it takes them again.
+func (c *Carrier) noteRefusal(reason verify.Reason, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reason == verify.ReasonAuth && !c.refused {
+		c.Log.Error("the trunk takes no calls from us until somebody acts", "carrier", c.Name(), "reason", verify.ReasonMisconfigured, "err", err)
+	}
+	c.refused = reason == verify.ReasonAuth
 }
 
 func (c *Carrier) report(r *Call) {

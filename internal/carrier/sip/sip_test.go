@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -1310,22 +1311,106 @@ func TestARegistrationIsRenewedInTime(t *testing.T) {
 
 func TestHowLongARegistrationHolds(t *testing.T) {
 	t.Parallel()
+	const ours, other = "<sip:alice@192.0.2.1:5060;transport=udp>", "<sip:alice@10.9.9.9:5060>"
 	for _, tt := range []struct {
 		headers []string
 		want    time.Duration
 	}{
 		{nil, time.Hour},
 		{[]string{"Expires: 120"}, 2 * time.Minute},
-		{[]string{"Expires: 120", "Contact: <sip:a@b>;q=1;Expires=60"}, time.Minute},
+		{[]string{"Expires: 120", "Contact: " + ours + ";q=1;Expires=60"}, time.Minute},
 		{[]string{"Expires: soon"}, time.Hour},
+		{[]string{"Contact: " + ours + `;q=0.5;expires="60"`}, time.Minute},
+		{[]string{"Contact: " + ours + ";expires=60", "Contact: " + other + ";expires=3500"}, time.Minute},
+		{[]string{"Contact: " + other + ";expires=3500", "Contact: " + ours + ";expires=60"}, time.Minute},
+		{[]string{"Contact: " + ours + ";expires=60, " + other + ";expires=3500"}, time.Minute},
+		{[]string{`Contact: "a, \"b" ` + other + ";expires=30, " + ours + ";expires=60"}, time.Minute},
+		{[]string{"Expires: 90", "Contact: " + other + ";expires=30, " + ours}, 90 * time.Second},
+		{[]string{"Contact: <sip:alice@203.0.113.7:40000>;expires=60, " + other + ";expires=3500"}, time.Minute}, // ours, as the trunk sees it
 	} {
 		r := wire.NewResponse(200, "OK")
 		for _, h := range tt.headers {
 			name, value, _ := strings.Cut(h, ": ")
 			r.AppendHeader(wire.NewHeader(name, value))
 		}
-		if got := granted(r, time.Hour); got != tt.want {
+		if got := granted(r, wire.Uri{User: "alice", Host: "192.0.2.1", Port: 5060}, time.Hour); got != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.headers, got, tt.want)
+		}
+	}
+}
+
+// A trunk that finds an hour too short gets the time that it names, at once and from then on.
+func TestARegistrationMayHaveToBeLonger(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	p.trunk(func(c *Config) { login(c); c.Register = true })
+	first := p.expect(wire.REGISTER)
+	p.reply(first, 423, "", "Min-Expires: 7200")
+	again := p.expect(wire.REGISTER)
+	if h := again.GetHeaders("Expires"); len(h) != 1 || h[0].Value() != "7200" || again.CSeq().SeqNo <= first.CSeq().SeqNo {
+		t.Errorf("after the 423:\n%s", again)
+	}
+	p.reply(again, 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	proved := p.expect(wire.REGISTER)
+	if h := proved.GetHeaders("Expires"); len(h) != 1 || h[0].Value() != "7200" {
+		t.Errorf("after the challenge:\n%s", proved)
+	}
+	p.reply(proved, 200, "", "Expires: 1") // so that it is due again soon
+	if h := p.expect(wire.REGISTER).GetHeader("Expires"); h.Value() != "7200" {
+		t.Errorf("the renewal asks for %s", h.Value())
+	}
+}
+
+// Credentials that the trunk refuses are an operator's work: one line says so, with what was sent.
+func TestRefusedCredentialsAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	log := &logLines{got: make(chan string, 100)}
+	c := p.trunk(func(c *Config) { login(c); c.Register = true; c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	refuse := func(method wire.RequestMethod) {
+		p.reply(p.expect(method), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+		p.reply(p.expect(method), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	}
+	refuse(wire.REGISTER)
+	log.next(t, `level=ERROR msg="the trunk refuses the registration until somebody acts" carrier=trunk reason=misconfigured err="the trunk refuses our credentials; From was sip:alice@`)
+	for range 2 {
+		out := send(t.Context(), c, message)
+		refuse(wire.INVITE)
+		want(t, out, verify.Refused, verify.ReasonAuth)
+	}
+	log.next(t, `level=ERROR msg="the trunk takes no calls from us until somebody acts" carrier=trunk reason=misconfigured`)
+	refuse(wire.REGISTER) // the next try
+	c.Close(t.Context())
+	close(log.got)
+	for line := range log.got {
+		if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") {
+			t.Errorf("and then: %s", line)
+		}
+	}
+}
+
+// logLines is a log for tests that wait for lines.
+type logLines struct{ got chan string }
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.got <- string(b)
+	return len(b), nil
+}
+
+// next waits for a line, and passes over those of ended calls.
+func (l *logLines) next(t *testing.T, want string) {
+	t.Helper()
+	for {
+		select {
+		case got := <-l.got:
+			if strings.Contains(got, want) {
+				return
+			}
+			if !strings.Contains(got, "call ended") {
+				t.Fatalf("logged %s, want %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s wasn't logged", want)
 		}
 	}
 }
