@@ -1415,8 +1415,18 @@ var mutants = []mutant{
 	},
 	{
 		"key-counted-by-both-ways", "A key that is pressed once counts once.",
-		[]edit{{callFile, "if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {", "if false {"}},
+		[]edit{{callFile, "case l.way != 0 && l.way != by:", "case false:"}},
 		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"tone-and-event-counted", "A key that is pressed once counts once.",
+		[]edit{{callFile, "again = key == l.latest &&", "again = false && key == l.latest &&"}},
+		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"speech-presses-keys", "A voice can't press a key, which could approve.",
+		[]edit{{"internal/carrier/sip/tones.go", "2*(lowPower+highPower) < tonePurity*energy*toneBlock", "false"}, {"internal/carrier/sip/tones.go", "toneHits = 4", "toneHits = 1"}},
+		test{inSIP, "^TestSpeechIsNoKey$"},
 	},
 	{
 		"key-before-the-question", "A key approves only if it was pressed after the question began.",
@@ -1440,8 +1450,13 @@ var mutants = []mutant{
 	},
 	{
 		"rings-on-behind-a-broken-connection", "A phone stops ringing when the connection to the trunk breaks.",
-		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
+		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))", "\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))"}},
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
+	},
+	{
+		"invitation-quoted", "An error of a library doesn't reach the log with the number that it quotes.",
+		[]edit{{callFile, "unreachable(ctx, carrier.Broken(err))", "unreachable(ctx, err)"}},
+		test{"./internal/carrier", "^TestBrokenConnectionsTellNoNumber$"},
 	},
 	{
 		"number-in-a-refusals-error", "An error never holds a whole number, even the caller's.",
@@ -1492,7 +1507,7 @@ var mutants = []mutant{
 	// Providers.
 	{
 		"lost-answer-made-again", "A request that was written may have been carried out.",
-		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(verify.ReasonUnreachable, silent(err))"}},
+		[]edit{{exchangeFile, "carrier.Unknown(heard(err))", "carrier.Because(verify.ReasonUnreachable, heard(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{

@@ -43,7 +43,6 @@ type call struct {
 	over  chan struct{} // closed when the other side hangs up
 	once  sync.Once
 	count atomic.Int64 // number of keys
-	way   atomic.Int32 // how keys arrive: events or infos
 
 	invite  *wire.Request  // the latest INVITE
 	ringing *wire.Response // the latest provisional response, or nil
@@ -54,6 +53,10 @@ type call struct {
 	remote string     // the other side's tag, once it is known
 	leg    *leg       // how to reach the other side, once it has answered
 	offers int        // number of session descriptions that we sent
+
+	way     way       // how the latest key arrived, or 0
+	latest  byte      // that key
+	pressed time.Time // and when it arrived
 }
 
 func newCall(c *Carrier, m verify.Message) *call {
@@ -94,16 +97,21 @@ func (l *call) hungUp() bool {
 	}
 }
 
-// How keys arrive.
+// A way is how keys arrive.
+type way int
+
 const (
-	events int32 = 1 + iota // in the media
-	infos                   // in the signalling
+	events way = 1 + iota // in the media (RFC 4733)
+	infos                 // in the signalling
+	inBand                // as tones in the sound
 )
 
-// press accepts a key. Some trunks send each key both ways, so only keys that arrive like the
-// first one count.
-func (l *call) press(key byte, way int32) {
-	if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {
+// samePress is how soon after a key's tone its event may come.
+const samePress = 2 * time.Second
+
+// press accepts a key.
+func (l *call) press(key byte, by way) {
+	if !l.counts(key, by, time.Now()) {
 		return
 	}
 	l.count.Add(1)
@@ -111,6 +119,23 @@ func (l *call) press(key byte, way int32) {
 	case l.keys <- key:
 	default:
 	}
+}
+
+// counts reports whether a key that arrives is another press. Some trunks send each key in several ways, so
+// only keys that arrive like the first one count. Tones give way to the others: a trunk that makes events of
+// tones may let the beginning of a tone through, before the event.
+func (l *call) counts(key byte, by way, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	again := false
+	switch {
+	case l.way == inBand && by != inBand:
+		again = key == l.latest && now.Sub(l.pressed) < samePress
+	case l.way != 0 && l.way != by:
+		return false
+	}
+	l.way, l.latest, l.pressed = by, key, now
+	return !again
 }
 
 // acceptOffer answers an offer that is made during the call.
@@ -175,7 +200,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		t.script = l.c.Speech.Script(speech.For(speaking, string(m.Project)), m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
-	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, func(key byte) { l.press(key, events) })
+	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, l.press)
 	if err != nil {
 		return full(err)
 	}
@@ -258,7 +283,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 	asked := time.Now()
 	tx, err := l.c.client.TransactionRequest(connecting, l.invite, prepared)
 	if err != nil {
-		return nil, nil, unreachable(ctx, err)
+		return nil, nil, unreachable(ctx, carrier.Broken(err)) // the library quotes the INVITE
 	}
 	first := time.NewTimer(l.c.First)
 	defer first.Stop()
@@ -276,12 +301,12 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 			if l.ringing != nil {
 				l.giveUp(tx)
 			}
-			return nil, nil, unreachable(ctx, tx.Err())
+			return nil, nil, unreachable(ctx, broken(tx.Err()))
 		case <-first.C:
 			// The library would wait half a minute for a dead trunk.
 			tx.Terminate()
 			l.c.forget(l.trunk, asked)
-			return nil, nil, unreachable(ctx, errors.New("the trunk doesn't answer"))
+			return nil, nil, unreachable(ctx, errSilent)
 		case <-ring:
 			l.giveUp(tx)
 			if !l.rang {
@@ -295,6 +320,16 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 	}
 }
 
+var errSilent = errors.New("the trunk doesn't answer")
+
+// broken returns what is known of the end of a transaction, or nil.
+func broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return carrier.Broken(err)
+}
+
 // unreachable returns the error of a trunk that can't be reached, or of a call that we
 // stopped.
 func unreachable(ctx context.Context, err error) error {
@@ -302,7 +337,7 @@ func unreachable(ctx context.Context, err error) error {
 		return stopped(ctx.Err())
 	}
 	if err == nil {
-		err = errors.New("the trunk doesn't answer")
+		err = errSilent
 	}
 	return carrier.Because(verify.ReasonUnreachable, err)
 }

@@ -15,6 +15,7 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -167,7 +168,7 @@ func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, er
 	c.finish(r, trunk)
 	conn, err := c.agent.TransportLayer().ClientRequestConnection(ctx, r)
 	if err != nil {
-		return "", err
+		return "", carrier.Broken(err)
 	}
 	defer conn.TryClose()
 	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
@@ -326,13 +327,19 @@ func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Reque
 	if err != nil {
 		return nil, errChallenge
 	}
-	next := r.Clone()
+	next := c.again(r)
 	next.RemoveHeader(proof)
+	next.AppendHeader(wire.NewHeader(proof, creds.String()))
+	return next, nil
+}
+
+// again returns a request as a new transaction, with the next number.
+func (c *Carrier) again(r *wire.Request) *wire.Request {
+	next := r.Clone()
 	next.RemoveHeader("Via")
 	next.CSeq().SeqNo++
 	next.PrependHeader(c.via(netip.MustParseAddrPort(r.Destination())))
-	next.AppendHeader(wire.NewHeader(proof, creds.String()))
-	return next, nil
+	return next
 }
 
 // challenge returns the first challenge that we can answer.

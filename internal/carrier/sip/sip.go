@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ type Carrier struct {
 	served  sync.WaitGroup // the listeners
 
 	mu      sync.Mutex // guards the fields below
+	refused bool       // the trunk refuses our credentials, and that was logged
 	calls   map[string]*call
 	ended   sync.WaitGroup // calls and the registration; no Add after stopped
 	trusted map[netip.Addr]bool
@@ -226,8 +228,19 @@ func (c *Carrier) call(ctx context.Context, m verify.Message) (carrier.Result, e
 	if err != nil {
 		call.Reason = carrier.Decision(err).Reason
 	}
+	c.noteRefusal(call.Reason, err)
 	c.report(&call.Call)
 	return carrier.Result{Ref: call.id, Delivered: err == nil, Verdict: call.Verdict, Call: call.Call.Call}, err
+}
+
+// noteRefusal logs once that the trunk refuses our credentials, until it takes them again.
+func (c *Carrier) noteRefusal(reason verify.Reason, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reason == verify.ReasonAuth && !c.refused {
+		c.Log.Error("the trunk takes no calls from us until somebody acts", "carrier", c.Name(), "reason", verify.ReasonMisconfigured, "err", err)
+	}
+	c.refused = reason == verify.ReasonAuth
 }
 
 func (c *Carrier) report(r *Call) {
@@ -403,7 +416,11 @@ func (c *Carrier) serveRequest(r *wire.Request, tx wire.ServerTransaction) {
 // survive recovers from a panic, so that a message can't end the process.
 func (c *Carrier) survive() {
 	if p := recover(); p != nil {
-		c.Log.Error("a SIP message caused a panic", "carrier", c.Name(), "panic", p, "stack", string(debug.Stack()))
+		what := fmt.Sprintf("%T", p) // its words may quote the message
+		if err, ok := p.(runtime.Error); ok {
+			what = err.Error()
+		}
+		c.Log.Error("a SIP message caused a panic", "carrier", c.Name(), "panic", what, "stack", string(debug.Stack()))
 	}
 }
 
