@@ -40,9 +40,9 @@ func New(accounts *account.Service, service *verify.Service, log *outage.Log) ht
 // routes are the API's operations.
 func (s *Server) routes() []face.Route {
 	return []face.Route{
-		face.On("POST " + Prefix + "sms", verify.ScopeStart, s.sms),
-		face.On("POST " + Prefix + "call", verify.ScopeStart, s.call),
-		face.On("POST " + Prefix + "{id}/verify", verify.ScopeCheck, s.check),
+		face.On("POST "+Prefix+"sms", verify.ScopeStart, s.sms),
+		face.On("POST "+Prefix+"call", verify.ScopeStart, s.call),
+		face.On("POST "+Prefix+"{id}/verify", verify.ScopeCheck, s.check),
 	}
 }
 

@@ -82,12 +82,12 @@ func (s *Server) routes() []face.Route {
 	}
 	const templates = alias + "messaging/message_templates"
 	return append(all,
-		face.On("GET " + templates, verify.ScopeRead, s.templates),
-		face.On("POST " + templates, verify.ScopeApplications, s.createTemplate),
-		face.On("GET " + templates + "/{template}", verify.ScopeRead, ofTemplate(s.template)),
-		face.On("POST " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.changeTemplate)),
-		face.On("PUT " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.replaceTemplate)),
-		face.On("DELETE " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.deleteTemplate)),
+		face.On("GET "+templates, verify.ScopeRead, s.templates),
+		face.On("POST "+templates, verify.ScopeApplications, s.createTemplate),
+		face.On("GET "+templates+"/{template}", verify.ScopeRead, ofTemplate(s.template)),
+		face.On("POST "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.changeTemplate)),
+		face.On("PUT "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.replaceTemplate)),
+		face.On("DELETE "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.deleteTemplate)),
 	)
 }
 
@@ -98,19 +98,19 @@ func (s *Server) operations(prefix string) []face.Route {
 	users := application + "/users"
 	user := users + "/{user}"
 	return []face.Route{
-		face.On("GET " + applications, verify.ScopeRead, s.applications),
-		face.On("POST " + applications, verify.ScopeApplications, s.createApplication),
-		face.On("GET " + application, verify.ScopeRead, ofApplication(s.application)),
-		face.On("POST " + application, verify.ScopeApplications, ofApplication(s.changeApplication)),
-		face.On("PUT " + application, verify.ScopeApplications, ofApplication(s.replaceApplication)),
-		face.On("DELETE " + application, verify.ScopeApplications, ofApplication(s.deleteApplication)),
+		face.On("GET "+applications, verify.ScopeRead, s.applications),
+		face.On("POST "+applications, verify.ScopeApplications, s.createApplication),
+		face.On("GET "+application, verify.ScopeRead, ofApplication(s.application)),
+		face.On("POST "+application, verify.ScopeApplications, ofApplication(s.changeApplication)),
+		face.On("PUT "+application, verify.ScopeApplications, ofApplication(s.replaceApplication)),
+		face.On("DELETE "+application, verify.ScopeApplications, ofApplication(s.deleteApplication)),
 
-		face.On("GET " + users, verify.ScopeRead, ofApplication(s.users)),
-		face.On("GET " + user, verify.ScopeRead, ofApplication(s.user)),
-		face.On("DELETE " + user, verify.ScopeApplications, ofApplication(s.deleteUser)),
-		face.On("POST " + user + "/associate", verify.ScopeStart, ofApplication(s.associate)),
-		face.On("DELETE " + user + "/associate", verify.ScopeApplications, ofApplication(s.dissociate)),
-		face.On("POST " + user + "/login_start", verify.ScopeStart, ofApplication(s.loginStart)),
-		face.On("POST " + user + "/validate", verify.ScopeCheck, ofApplication(s.validate)),
+		face.On("GET "+users, verify.ScopeRead, ofApplication(s.users)),
+		face.On("GET "+user, verify.ScopeRead, ofApplication(s.user)),
+		face.On("DELETE "+user, verify.ScopeApplications, ofApplication(s.deleteUser)),
+		face.On("POST "+user+"/associate", verify.ScopeStart, ofApplication(s.associate)),
+		face.On("DELETE "+user+"/associate", verify.ScopeApplications, ofApplication(s.dissociate)),
+		face.On("POST "+user+"/login_start", verify.ScopeStart, ofApplication(s.loginStart)),
+		face.On("POST "+user+"/validate", verify.ScopeCheck, ofApplication(s.validate)),
 	}
 }
