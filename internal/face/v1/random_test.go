@@ -54,11 +54,11 @@ func TestGeneratedRequests(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Log: io.Discard})
 	_, _, text := k.Call("", "GET", "/openapi.json", "")
 	d := readDescription(t, text)
-	counts := newTally(d)
+	counts, project := newTally(d), k.Account().Project // its key may be revoked
 	var wg sync.WaitGroup
 	var jump sync.RWMutex // held for writing while the clock moves: a start takes no minutes
 	for n := range workers {
-		w := &guesser{d: d, k: k, jump: &jump, t: t, rnd: rand.New(rand.NewPCG(seed, uint64(n))), worker: n, found: map[string][]string{}, etags: map[string]string{}, numbers: map[string]string{}}
+		w := &guesser{d: d, k: k, project: project, jump: &jump, t: t, rnd: rand.New(rand.NewPCG(seed, uint64(n))), worker: n, found: map[string][]string{}, etags: map[string]string{}, numbers: map[string]string{}}
 		wg.Go(func() {
 			for i := range total / workers {
 				if i%100 == 0 {
@@ -253,6 +253,7 @@ type answered struct {
 type guesser struct {
 	d       *description
 	k       *countersigntest.Kit
+	project verify.Project
 	t       *testing.T
 	rnd     *rand.Rand
 	jump    *sync.RWMutex
@@ -268,7 +269,7 @@ type guesser struct {
 // begin gives the project back what requests may have taken, such as its limits and its key, and lets time pass.
 func (w *guesser) begin() {
 	w.token = account.NewSecret()
-	w.k.AddProject(w.k.Account().Project, w.token)
+	w.k.AddProject(w.project, w.token)
 	if w.worker == 0 {
 		w.jump.Lock()
 		defer w.jump.Unlock()
