@@ -246,18 +246,46 @@ func (l *call) connect(answer *wire.Response) error {
 	return nil
 }
 
-// dial invites the phone and waits until it is answered. It returns the acknowledged answer.
+// dial invites the phone at one of the trunk's addresses after the other, and waits until it is answered. It
+// returns the acknowledged answer.
 func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, error) {
 	first, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
-	if err := l.locate(first); err != nil {
+	targets, err := l.c.resolve(first)
+	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
-	l.invite = l.inviteTo(m)
+	began := time.Now()
 	ring := time.NewTimer(l.c.Ring)
 	defer ring.Stop()
+	var answer *wire.Response
+	for _, target := range targets[:min(len(targets), maxTargets)] {
+		l.Status, l.ringing, l.rang, l.early = 0, nil, false, nil
+		answer, err = l.dialAt(ctx, target, m, ring.C)
+		if l.Status != 0 && l.Status != 503 || ctx.Err() != nil {
+			l.c.revive(target)
+			break
+		}
+		l.c.bury(target) // it says nothing, or that it can't (RFC 3263 §4.3)
+		if time.Since(began) >= l.c.Ring {
+			break
+		}
+	}
+	return answer, err
+}
+
+// dialAt is dial for one address.
+func (l *call) dialAt(ctx context.Context, target netip.AddrPort, m verify.Message, ring <-chan time.Time) (*wire.Response, error) {
+	first, cancel := context.WithTimeout(ctx, l.c.First)
+	defer cancel()
+	here, err := l.c.contact(first, target)
+	if err != nil {
+		return nil, unreachable(ctx, err)
+	}
+	l.trunk, l.from = target, here
+	l.invite = l.inviteTo(m)
 	for challenges := 0; ; challenges++ {
-		answer, tx, err := l.ask(ctx, ring.C)
+		answer, tx, err := l.ask(ctx, ring)
 		if err != nil {
 			return nil, err
 		}
@@ -425,17 +453,6 @@ func (l *call) bye() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
 	return l.leg.converse(ctx, wire.BYE) != 0
-}
-
-// locate resolves the trunk and our own address as seen from it.
-func (l *call) locate(ctx context.Context) error {
-	trunk, err := l.c.resolve(ctx)
-	if err != nil {
-		return err
-	}
-	l.trunk = trunk
-	l.from, err = l.c.contact(ctx, trunk)
-	return err
 }
 
 // retryAfter returns the Retry-After of a response (RFC 3261 §20.33), at most a day.
