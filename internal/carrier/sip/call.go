@@ -26,8 +26,8 @@ const (
 	// hangUpWait is how long the trunk may take to answer when we cancel or hang up.
 	hangUpWait = 2 * time.Second
 	// maxChallenges is how often one request is repeated with credentials: once for the trunk,
-	// once for a proxy behind it, and once for a stale nonce.
-	maxChallenges = 3
+	// once for a proxy behind it, once for a stale nonce, and once for another nonce.
+	maxChallenges = 4
 )
 
 // A call is one call, from its INVITE to its BYE.
@@ -42,6 +42,7 @@ type call struct {
 	keys  chan byte
 	over  chan struct{} // closed when the other side hangs up
 	once  sync.Once
+	cut   atomic.Bool  // the network ended the call, before over is closed
 	count atomic.Int64 // number of keys
 
 	invite  *wire.Request  // the latest INVITE
@@ -284,6 +285,7 @@ func (l *call) dialAt(ctx context.Context, target netip.AddrPort, m verify.Messa
 	}
 	l.trunk, l.from = target, here
 	l.invite = l.inviteTo(m)
+	fresh := false
 	for challenges := 0; ; challenges++ {
 		answer, tx, err := l.ask(ctx, ring)
 		if err != nil {
@@ -296,7 +298,7 @@ func (l *call) dialAt(ctx context.Context, target netip.AddrPort, m verify.Messa
 		if answer.StatusCode != 401 && answer.StatusCode != 407 || challenges == maxChallenges {
 			return nil, decide(l.invite, answer)
 		}
-		next, err := l.c.authorize(l.invite, answer)
+		next, err := l.c.authorize(l.invite, answer, &fresh)
 		if err != nil {
 			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(asFrom(l.invite, err))))
 		}

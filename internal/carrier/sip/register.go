@@ -106,6 +106,7 @@ func (r *registration) askAt(ctx context.Context, trunk netip.AddrPort, d time.D
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errSilent, err)
 	}
+	fresh := false
 	for range maxChallenges + 1 {
 		r.seq = request.CSeq().SeqNo // even without a response, because the trunk accepts each number only once
 		asked := time.Now()
@@ -128,7 +129,7 @@ func (r *registration) askAt(ctx context.Context, trunk netip.AddrPort, d time.D
 			request.AppendHeader(wire.NewHeader("Expires", strconv.Itoa(int(d/time.Second))))
 			request = r.c.again(request)
 		case code == 401 || code == 407:
-			next, err := r.c.authorize(request, answer)
+			next, err := r.c.authorize(request, answer, &fresh)
 			if err != nil {
 				return 0, carrier.Misconfigured(asFrom(request, err))
 			}

@@ -412,6 +412,7 @@ func (c *Carrier) replyTo(r *wire.Request) reply {
 	}
 	switch r.Method {
 	case wire.BYE:
+		call.cut.Store(cutOff(r))
 		call.hangUp()
 		return ok
 	case wire.INFO:
