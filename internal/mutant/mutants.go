@@ -1374,6 +1374,11 @@ var mutants = []mutant{
 		test{inSIP, "^TestADeadTrunkIsGivenUp$"},
 	},
 	{
+		"dead-address-tried-first", "A trunk's address that didn't answer comes last for a minute.",
+		[]edit{{callFile, "		l.c.bury(target) // it says", "		// it says"}},
+		test{inSIP, "^TestTheNextAddressOfATrunkGetsTheCall$"},
+	},
+	{
 		"late-answer-left-alone", "The carrier hangs up on a phone that answers too late.",
 		[]edit{{legFile, "	if r.IsSuccess() {\n", "	if r.IsSuccess() {\n		return\n"}},
 		test{inSIP, "^TestALateAnswerIsHungUp$"},

@@ -26,8 +26,8 @@ const (
 	// hangUpWait is how long the trunk may take to answer when we cancel or hang up.
 	hangUpWait = 2 * time.Second
 	// maxChallenges is how often one request is repeated with credentials: once for the trunk,
-	// once for a proxy behind it, and once for a stale nonce.
-	maxChallenges = 3
+	// once for a proxy behind it, once for a stale nonce, and once for another nonce.
+	maxChallenges = 4
 )
 
 // A call is one call, from its INVITE to its BYE.
@@ -42,6 +42,7 @@ type call struct {
 	keys  chan byte
 	over  chan struct{} // closed when the other side hangs up
 	once  sync.Once
+	cut   atomic.Bool  // the network ended the call, before over is closed
 	count atomic.Int64 // number of keys
 
 	invite  *wire.Request  // the latest INVITE
@@ -246,18 +247,47 @@ func (l *call) connect(answer *wire.Response) error {
 	return nil
 }
 
-// dial invites the phone and waits until it is answered. It returns the acknowledged answer.
+// dial invites the phone at one of the trunk's addresses after the other, and waits until it is answered. It
+// returns the acknowledged answer.
 func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, error) {
 	first, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
-	if err := l.locate(first); err != nil {
+	targets, err := l.c.resolve(first)
+	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
-	l.invite = l.inviteTo(m)
+	began := time.Now()
 	ring := time.NewTimer(l.c.Ring)
 	defer ring.Stop()
+	var answer *wire.Response
+	for _, target := range targets[:min(len(targets), maxTargets)] {
+		l.Status, l.ringing, l.rang, l.early = 0, nil, false, nil
+		answer, err = l.dialAt(ctx, target, m, ring.C)
+		if l.Status != 0 && l.Status != 503 || ctx.Err() != nil {
+			l.c.revive(target)
+			break
+		}
+		l.c.bury(target) // it says nothing, or that it can't (RFC 3263 §4.3)
+		if time.Since(began) >= l.c.Ring {
+			break
+		}
+	}
+	return answer, err
+}
+
+// dialAt is dial for one address.
+func (l *call) dialAt(ctx context.Context, target netip.AddrPort, m verify.Message, ring <-chan time.Time) (*wire.Response, error) {
+	first, cancel := context.WithTimeout(ctx, l.c.First)
+	defer cancel()
+	here, err := l.c.contact(first, target)
+	if err != nil {
+		return nil, unreachable(ctx, err)
+	}
+	l.trunk, l.from = target, here
+	l.invite = l.inviteTo(m)
+	fresh := false
 	for challenges := 0; ; challenges++ {
-		answer, tx, err := l.ask(ctx, ring.C)
+		answer, tx, err := l.ask(ctx, ring)
 		if err != nil {
 			return nil, err
 		}
@@ -268,7 +298,7 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 		if answer.StatusCode != 401 && answer.StatusCode != 407 || challenges == maxChallenges {
 			return nil, decide(l.invite, answer)
 		}
-		next, err := l.c.authorize(l.invite, answer)
+		next, err := l.c.authorize(l.invite, answer, &fresh)
 		if err != nil {
 			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(asFrom(l.invite, err))))
 		}
@@ -425,17 +455,6 @@ func (l *call) bye() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
 	return l.leg.converse(ctx, wire.BYE) != 0
-}
-
-// locate resolves the trunk and our own address as seen from it.
-func (l *call) locate(ctx context.Context) error {
-	trunk, err := l.c.resolve(ctx)
-	if err != nil {
-		return err
-	}
-	l.trunk = trunk
-	l.from, err = l.c.contact(ctx, trunk)
-	return err
 }
 
 // retryAfter returns the Retry-After of a response (RFC 3261 §20.33), at most a day.

@@ -33,7 +33,7 @@ func (c *Carrier) register() {
 	refused := false // and that was logged
 	wait, failed := time.Duration(0), time.Duration(0)
 	for c.stopped.Err() == nil {
-		ctx, cancel := context.WithTimeout(c.stopped, 2*c.First)
+		ctx, cancel := context.WithTimeout(c.stopped, (1+maxTargets)*c.First)
 		expires, err := r.ask(ctx, r.expires)
 		cancel()
 		switch {
@@ -83,20 +83,36 @@ type registration struct {
 	registered bool          // or possibly so, if no response came before the shutdown
 }
 
-// ask registers for a time, and returns the time that the trunk granted.
-func (r *registration) ask(ctx context.Context, d time.Duration) (time.Duration, error) {
-	trunk, err := r.c.resolve(ctx)
+// ask registers for a time at the first of the trunk's addresses that answers, and returns the time that the
+// trunk granted.
+func (r *registration) ask(ctx context.Context, d time.Duration) (granted time.Duration, err error) {
+	targets, err := r.c.resolve(ctx)
 	if err != nil {
 		return 0, err
 	}
+	for _, target := range targets[:min(len(targets), maxTargets)] {
+		granted, err = r.askAt(ctx, target, d)
+		if !errors.Is(err, errSilent) || ctx.Err() != nil {
+			break
+		}
+		r.c.bury(target)
+	}
+	return granted, err
+}
+
+// askAt is ask for one address.
+func (r *registration) askAt(ctx context.Context, trunk netip.AddrPort, d time.Duration) (time.Duration, error) {
 	request, err := r.request(ctx, trunk, d)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", errSilent, err)
 	}
+	fresh := false
 	for range maxChallenges + 1 {
 		r.seq = request.CSeq().SeqNo // even without a response, because the trunk accepts each number only once
 		asked := time.Now()
-		answer, err := r.c.client.Do(ctx, request, prepared)
+		first, cancel := context.WithTimeout(ctx, r.c.First)
+		answer, err := r.c.client.Do(first, request, prepared)
+		cancel()
 		if err != nil {
 			r.registered = r.registered || r.c.stopped.Err() != nil
 			r.c.forget(trunk, asked)
@@ -113,7 +129,7 @@ func (r *registration) ask(ctx context.Context, d time.Duration) (time.Duration,
 			request.AppendHeader(wire.NewHeader("Expires", strconv.Itoa(int(d/time.Second))))
 			request = r.c.again(request)
 		case code == 401 || code == 407:
-			next, err := r.c.authorize(request, answer)
+			next, err := r.c.authorize(request, answer, &fresh)
 			if err != nil {
 				return 0, carrier.Misconfigured(asFrom(request, err))
 			}

@@ -12,7 +12,6 @@
 package sip
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -53,7 +52,8 @@ type Carrier struct {
 	calls   map[string]*call
 	ended   sync.WaitGroup // calls and the registration; no Add after stopped
 	trusted map[netip.Addr]bool
-	phones  map[netip.Addr]int // the addresses at which calls were answered, with the number of calls
+	phones  map[netip.Addr]int           // the addresses at which calls were answered, with the number of calls
+	dead    map[netip.AddrPort]time.Time // the trunk's addresses that didn't answer, and when
 }
 
 // A Call is the record of one call.
@@ -78,7 +78,7 @@ func New(c Config) (*Carrier, error) {
 	listen := netip.MustParseAddrPort(c.Listen) // checked
 	t := &Carrier{
 		Config: c, ports: newPorts(listen.Addr(), c.Ports), places: make(chan struct{}, c.Calls),
-		reads: newStreams(), close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{},
+		reads: newStreams(), close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{}, dead: map[netip.AddrPort]time.Time{},
 	}
 	t.stopped, t.stop = context.WithCancel(context.Background())
 	if err := t.start(listen); err != nil {
@@ -336,43 +336,6 @@ func (c *Carrier) hears(a netip.Addr) bool {
 	return c.phones[a.Unmap()] > 0
 }
 
-var errLookUp = errors.New("the trunk's name can't be looked up")
-
-// resolve returns the trunk's address. If the host has no port, it uses SRV records (RFC 3263 §4,
-// without NAPTR, because the transport is configured).
-func (c *Carrier) resolve(ctx context.Context) (netip.AddrPort, error) {
-	host, port := split(c.Trunk)
-	if a, err := netip.ParseAddr(host); err == nil {
-		c.trust(a)
-		return netip.AddrPortFrom(a.Unmap(), c.portOr(port)), nil
-	}
-	if port == 0 {
-		service, proto := "sip", string(c.Transport)
-		if c.Transport == TLS {
-			service, proto = "sips", "tcp"
-		}
-		if _, found, err := net.DefaultResolver.LookupSRV(ctx, service, proto, host); err == nil && len(found) > 0 {
-			host, port = strings.TrimSuffix(found[0].Target, "."), int(found[0].Port)
-		}
-	}
-	family := "ip4"
-	if c.ports.ip.Is6() {
-		family = "ip"
-	}
-	found, err := net.DefaultResolver.LookupNetIP(ctx, family, host)
-	if err != nil || len(found) == 0 {
-		return netip.AddrPort{}, errLookUp // the resolver's error would name its servers
-	}
-	for _, a := range found {
-		c.trust(a)
-	}
-	return netip.AddrPortFrom(found[0].Unmap(), c.portOr(port)), nil
-}
-
-func (c *Carrier) portOr(port int) uint16 {
-	return uint16(cmp.Or(port, c.Transport.standardPort()))
-}
-
 // here returns our address as the trunk sees it.
 func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
 	if c.Advertise != "" {
@@ -449,6 +412,7 @@ func (c *Carrier) replyTo(r *wire.Request) reply {
 	}
 	switch r.Method {
 	case wire.BYE:
+		call.cut.Store(cutOff(r))
 		call.hangUp()
 		return ok
 	case wire.INFO:

@@ -3,6 +3,8 @@ package sip
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
@@ -110,6 +112,12 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 		{500, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `q.850 ; text="x" ; cause=31`},
 		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=34"}, // no circuit
 		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "SIP;cause=20"},
+		{480, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, `Q.850;cause=17;text="User busy"`},
+		{500, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, `SIP;cause=480, Q.850;cause=19;text="a, b"`},
+		{503, verify.Refused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, "Q.850;cause=1"},
+		{480, verify.Refused, verify.ReasonDeclined, 0, verify.BlameMessage, "Q.850;cause=21"},
+		{404, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=38"}, // not the number's fault
+		{486, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, "Q.850;cause=16"},
 		{429, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameUs, ""},
 		{302, verify.Errored, verify.ReasonRedirected, 0, verify.BlameMessage, ""},
 		{420, verify.Refused, verify.ReasonRefused, 0, verify.BlameMessage, ""},
@@ -258,6 +266,33 @@ func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
 		t.Errorf("the BYE was answered %d", r.StatusCode)
 	}
 	want(t, out, verify.Refused, verify.ReasonHungUp)
+}
+
+// A nonce that grew old isn't always said to be stale.
+func TestAnotherNonceIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(login), message)
+	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="1"`)
+	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="2"`)
+	p.reply(p.expect(wire.INVITE), 486, "")
+	want(t, out, verify.Errored, verify.ReasonBusy)
+}
+
+// The telephone network, not the callee, ends a call before the code was said.
+func TestACallThatTheNetworkCutsIsLost(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.answer()
+	if invite.GetHeader("Supported") != nil && strings.Contains(invite.GetHeader("Supported").Value(), "timer") {
+		t.Error("the call promises to refresh a session, which it never does")
+	}
+	p.heard(20)
+	bye := p.request(wire.BYE, invite, 100, "", "")
+	bye.AppendHeader(wire.NewHeader("Reason", "Q.850;cause=41"))
+	p.write(bye.String(), invite.Source())
+	want(t, out, verify.Errored, verify.ReasonLost)
 }
 
 func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
@@ -487,9 +522,22 @@ func challenged(t *testing.T, p *peer, status int, chal *digest.Challenge, user,
 	if err != nil {
 		t.Fatal(err)
 	}
-	right, err := digest.Digest(chal, digest.Options{
-		Method: "INVITE", URI: again.Recipient.String(), Username: user, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc,
-	})
+	o := digest.Options{Method: "INVITE", URI: again.Recipient.String(), Username: user, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc}
+	known := *chal
+	if plain, ok := strings.CutSuffix(chal.Algorithm, "-sess"); ok { // RFC 7616 §3.4.2
+		if creds.Algorithm != chal.Algorithm {
+			t.Errorf("credentials by %s, want %s", creds.Algorithm, chal.Algorithm)
+		}
+		sum := func(s string) string {
+			if plain == "MD5" {
+				return fmt.Sprintf("%x", md5.Sum([]byte(s)))
+			}
+			return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))
+		}
+		o.A1 = sum(sum(user+":"+chal.Realm+":"+password) + ":" + chal.Nonce + ":" + creds.Cnonce)
+		known.Algorithm, known.QOP = plain, []string{"auth"}
+	}
+	right, err := digest.Digest(&known, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -502,10 +550,12 @@ func TestChallengesAreAnswered(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 407} {
 		for name, chal := range map[string]*digest.Challenge{
-			"MD5":         {Realm: "trunk", Nonce: "n1"},
-			"md5 auth":    {Realm: "trunk", Nonce: "n1", Algorithm: "md5", QOP: []string{"auth"}},
-			"SHA-256":     {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256", QOP: []string{"auth", "auth-int"}},
-			"with opaque": {Realm: "trunk", Nonce: "n1", Algorithm: "MD5", Opaque: "o", QOP: []string{"auth"}},
+			"MD5":          {Realm: "trunk", Nonce: "n1"},
+			"md5 auth":     {Realm: "trunk", Nonce: "n1", Algorithm: "md5", QOP: []string{"auth"}},
+			"SHA-256":      {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256", QOP: []string{"auth", "auth-int"}},
+			"MD5-sess":     {Realm: "trunk", Nonce: "n1", Algorithm: "MD5-sess", QOP: []string{"auth"}},
+			"SHA-256-sess": {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256-sess", QOP: []string{"auth-int", " auth"}},
+			"with opaque":  {Realm: "trunk", Nonce: "n1", Algorithm: "MD5", Opaque: "o", QOP: []string{"auth"}},
 		} {
 			t.Run(fmt.Sprint(status, " ", name), func(t *testing.T) {
 				t.Parallel()
@@ -556,8 +606,9 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 			p := newPeer(t)
 			out := send(t.Context(), p.trunk(func(c *Config) { login(c); c.Realm = tt.realm }), message)
 			p.reply(p.expect(wire.INVITE), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
-			if tt.second != "" {
+			if tt.second != "" { // a nonce that is only another one may be tried once
 				p.reply(p.expect(wire.INVITE), 401, "", tt.second)
+				p.reply(p.expect(wire.INVITE), 401, "", strings.Replace(tt.second, `"2"`, `"3"`, 1))
 			}
 			got := want(t, out, verify.Refused, verify.ReasonAuth)
 			if strings.Contains(got.err.Error(), "horse") {
