@@ -175,6 +175,7 @@ func (s *Service) checkApplication(ctx context.Context, acct *Account, a *Applic
 	p.text(FieldDisplayName, a.DisplayName, maxDisplayName)
 	p.text(FieldAssociateTemplate, a.AssociateTemplate, maxTemplate)
 	p.text(FieldLoginTemplate, a.LoginTemplate, maxTemplate)
+	p.printable(FieldName, a.Name)
 	p.printable(FieldPrefix, a.Prefix)
 	if acct.Project.foreignSite(a.Prefix + "0") {
 		p.add(FieldPrefix, foreignSite)
