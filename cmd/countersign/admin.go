@@ -153,7 +153,7 @@ type policyFlags struct {
 type projectCreate struct {
 	database
 	policyFlags
-	Name   string `arg:"" help:"Name, for people: 1 to 100 characters."`
+	Name   string `arg:"" help:"Name, for people: 1 to 100 printable characters."`
 	ID     string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
 	Create bool   `help:"Make the database too, where --data names a folder without one. With --config it is made anyway."`
 }
@@ -293,7 +293,7 @@ type keyCommand struct {
 type keyCreate struct {
 	database
 	Project string `required:"" help:"Project id." placeholder:"ID"`
-	Name    string `default:"key" help:"What the key is for (default ${default})."`
+	Name    string `default:"key" help:"What the key is for, in at most 64 printable characters (default ${default})."`
 
 	Consumer bool `help:"Also make a consumer key and secret, with which clients of Syniverse's APIs replace the token by themselves."`
 }
@@ -302,7 +302,7 @@ func (c *keyCreate) Run(w world) error {
 	return c.administer(w.ctx, func(a *admin.Service) error {
 		k, err := a.CreateKey(w.ctx, actor(), admin.NewKey{Project: verify.ProjectID(c.Project), Name: c.Name, Consumer: c.Consumer})
 		if err != nil {
-			return err
+			return inFlags(err)
 		}
 		if !c.JSON {
 			fmt.Fprintln(w.stderr, "Secrets are shown this once; only their hashes are stored.")

@@ -8,6 +8,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/store"
@@ -66,6 +69,17 @@ func (p problems) err() error {
 		return nil
 	}
 	return &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: p}
+}
+
+// Bounds of the names that operators give things, in characters.
+const (
+	maxProjectName = 100
+	maxKeyName     = 64
+)
+
+// isLabel reports whether a text can be a name: it stands in one line of tables and logs.
+func isLabel(s string, most int) bool {
+	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // assign sets what was given.

@@ -10,7 +10,7 @@ import (
 // A NewKey is an API key to create.
 type NewKey struct {
 	Project  verify.ProjectID
-	Name     string // for people: what it is for
+	Name     string // for people: what it is for, in at most 64 printable characters
 	Consumer bool   // with a consumer key and secret, by which clients of Syniverse's APIs replace the token themselves
 }
 
@@ -21,8 +21,13 @@ type CreatedKey struct {
 	ConsumerToken verify.Secret // the consumer secret; "": it has none
 }
 
-// CreateKey creates an API key. It fails with [verify.ErrNoProject].
+// CreateKey creates an API key. It fails with [verify.ErrInvalid] and with [verify.ErrNoProject].
 func (s *Service) CreateKey(ctx context.Context, by Actor, n NewKey) (CreatedKey, error) {
+	if !isLabel(n.Name, maxKeyName) {
+		var wrong problems
+		wrong.add(verify.FieldName, "must be at most %d printable characters", maxKeyName)
+		return CreatedKey{}, wrong.err()
+	}
 	k := CreatedKey{Token: account.NewKey()}
 	k.Key = account.Key{ID: verify.NewID(s.store.Now()), Project: n.Project, Name: n.Name, Hash: account.HashKey(k.Token)}
 	if n.Consumer {
