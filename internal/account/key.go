@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -71,8 +70,8 @@ const (
 // Problems are all that is wrong with a new key's name, scopes and end.
 func (n *NewKey) Problems(now time.Time) (all []verify.Problem) {
 	add := func(f verify.Field, message string) { all = append(all, verify.Problem{Field: f, Message: message}) }
-	if size := utf8.RuneCountInString(n.Name); size < 1 || size > maxName || !verify.Storable(n.Name) {
-		add(verify.FieldName, fmt.Sprintf("must be 1 to %d characters", maxName))
+	if !verify.IsLabel(n.Name, maxName) {
+		add(verify.FieldName, fmt.Sprintf("must be 1 to %d printable characters", maxName))
 	}
 	if n.Scopes == 0 {
 		add(FieldScopes, "must have at least one of: "+strings.Join(verify.AllScopes.Words(), ", "))
