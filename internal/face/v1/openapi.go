@@ -80,6 +80,14 @@ func (o *operation) describe(schemas huma.Registry) *huma.Operation {
 	for _, name := range wildcard.FindAllStringSubmatch(o.path, -1) {
 		d.Parameters = append(d.Parameters, &huma.Param{Name: name[1], In: "path", Required: true, Schema: &huma.Schema{Type: "string", Format: "uuid"}})
 	}
+	if o.method == http.MethodPost {
+		shortest, longest := 1, maxKey
+		d.Parameters = append(d.Parameters, &huma.Param{
+			Name: KeyHeader, In: "header", Example: "5f3a7c1e-order-1029",
+			Description: "A key of your own for this request, so that it is carried out once, however often you send it in 24 hours. Another request needs another key.",
+			Schema:      &huma.Schema{Type: "string", MinLength: &shortest, MaxLength: &longest, Pattern: "^[!-~]+$"},
+		})
+	}
 	for _, status := range o.problems() {
 		d.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status),
@@ -118,14 +126,11 @@ func (o *operation) problems() []int {
 	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
 		all = append(all, http.StatusNotFound)
 	}
-	if strings.HasSuffix(o.path, "/cancel") {
-		all = append(all, http.StatusConflict)
-	}
 	if o.fromQuery || o.method == http.MethodPost {
 		all = append(all, http.StatusBadRequest, http.StatusUnprocessableEntity)
 	}
 	if o.method == http.MethodPost {
-		all = append(all, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		all = append(all, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	return all
 }

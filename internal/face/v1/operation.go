@@ -34,6 +34,9 @@ func describe(method, path, summary, text string, e endpointOf) operation {
 // fields can't all be read.
 func endpoint[In, Out any](s *Server, status int, f func(face.Call, In) (Out, error), rules ...func(face.Call, In) error) endpointOf {
 	return endpointOf{status: status, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handler: s.Answering(status, func(c face.Call) (any, error) {
+		if body, ok := c.Body.(*keyedBody); ok {
+			return s.once(c, body, func(c face.Call) (any, error) { return answer(s, c, f, rules...) })
+		}
 		return answer(s, c, f, rules...)
 	})}
 }
