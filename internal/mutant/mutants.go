@@ -507,12 +507,12 @@ var mutants = []mutant{
 	},
 	{
 		"key-of-another-request", "Another request under the same key isn't given the first one's answer.",
-		[]edit{{"internal/verify/once.go", "	if !hmac.Equal(mac, k.Request) {", "	if false {"}},
+		[]edit{{"internal/verify/once.go", "	if !hmac.Equal(mac, k.Request) {", "	if !hmac.Equal(mac, mac) {"}},
 		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
 	},
 	{
 		"key-of-all-projects", "Each project has its own keys of requests.",
-		[]edit{{"internal/verify/once.go", "[]string{string(p), key}", "[]string{\"\", key}"}},
+		[]edit{{"internal/verify/once.go", "[]string{string(p), key}", "[]string{string(p[:0]), key}"}},
 		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
 	},
 	{
