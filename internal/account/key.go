@@ -82,9 +82,9 @@ func (n *NewKey) Problems(now time.Time) (all []verify.Problem) {
 	return all
 }
 
-// CreateKey makes a key for the account's project. The new key can do no more than the account's own, and works no
+// CreateKey makes a key for the account's project, with a secret of [NewSecret]. The new key can do no more than the account's own, and works no
 // longer. It fails with [verify.ErrInvalid] and [verify.ErrTooManyKeys].
-func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey) (Key, verify.Secret, error) {
+func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey, secret verify.Secret) (Key, error) {
 	now := s.now().Truncate(time.Millisecond)
 	all := n.Problems(now)
 	if more := n.Scopes &^ acct.Scopes; more != 0 {
@@ -98,11 +98,10 @@ func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey)
 		}
 	}
 	if len(all) > 0 {
-		return Key{}, "", &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: all}
+		return Key{}, &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: all}
 	}
-	secret := NewSecret()
 	k := Key{ID: verify.NewID(now), Project: acct.Project.ID, Name: n.Name, Scopes: n.Scopes, EndsAt: n.EndsAt.Truncate(time.Millisecond), Hash: HashKey(secret)}
-	return k, secret, s.store.AddKey(context.WithoutCancel(ctx), k, acct.KeyID, maxKeys, now.Add(-keysCount))
+	return k, s.store.AddKey(context.WithoutCancel(ctx), k, acct.KeyID, maxKeys, now.Add(-keysCount))
 }
 
 // Keys lists the keys of the account's project, oldest first, without their hashes.

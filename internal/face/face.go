@@ -185,6 +185,10 @@ func (a *API) explain(w http.ResponseWriter, r *http.Request, known *verify.Erro
 		}
 	case verify.Limited, verify.Unavailable:
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
+	case verify.Conflict:
+		if known.RetryAfter > 0 {
+			w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
+		}
 	}
 	if known.Kind == verify.Unavailable {
 		a.unavailable(r.Context(), known, err)

@@ -534,6 +534,41 @@ var mutants = []mutant{
 		test{"./internal/face/v1", "^TestAVerificationFromStartToEnd$"},
 	},
 	{
+		"twin-carried-out-again", "A request with a key is carried out once, however often it is sent.",
+		[]edit{{"internal/store/once.go", "	if known != nil && known.value.Lives(now) {", "	if false {"}, {"internal/verify/once.go", "	if kept != nil && kept.Lives(s.now()) {", "	if false {"}},
+		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
+	},
+	{
+		"answer-kept-after-its-commit", "The answer to a request with a key is committed with what the request does.",
+		[]edit{{"internal/store/store.go", "project: g.Project, verification: g.ID, withDestination: true, keep: keep(ctx, &out),", "project: g.Project, verification: g.ID, withDestination: true,"}},
+		test{"./internal/countersigntest", "^TestTwinsAreCarriedOutOnce$"},
+	},
+	{
+		"key-of-another-request", "Another request under the same key isn't given the first one's answer.",
+		[]edit{{"internal/verify/once.go", "	if !hmac.Equal(mac, k.Request) {", "	if !hmac.Equal(mac, mac) {"}},
+		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
+	},
+	{
+		"key-of-all-projects", "Each project has its own keys of requests.",
+		[]edit{{"internal/verify/once.go", "[]string{string(p), key}", "[]string{string(p[:0]), key}"}},
+		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
+	},
+	{
+		"answer-kept-in-the-clear", "A kept answer is sealed.",
+		[]edit{{"internal/verify/once.go", "	k.Sealed, err = s.keys.Seal(keyID, k.binding(p), string(answer))\n	return k, err", "	k.Sealed = answer\n	return k, nil"}, {"internal/verify/once.go", "	answer, err := s.keys.Open(k.KeyID, k.binding(p), k.Sealed)", "	answer, err := string(k.Sealed), error(nil)"}},
+		test{"./internal/countersigntest", "^TestKeptAnswersAreForgotten$"},
+	},
+	{
+		"unheard-start-with-a-key-canceled", "A start whose COMMIT got no answer is found by its key, and its message is sent.",
+		[]edit{{"internal/store/store.go", "started.Open() && o.keep == nil:", "started.Open():"}},
+		test{"./internal/countersigntest", "^TestATwinFindsWhatWasCommittedUnheard$"},
+	},
+	{
+		"twin-not-in-flight", "A twin of a request that is being carried out is told to come again.",
+		[]edit{{"internal/verify/once.go", "	f.all[name] = request\n", ""}},
+		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
+	},
+	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
 		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},

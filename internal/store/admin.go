@@ -189,8 +189,8 @@ func (s *Store) CreateKey(_ context.Context, k account.Key, by ...Audit) error {
 }
 
 // AddKey implements [account.Store].
-func (s *Store) AddKey(_ context.Context, k account.Key, by verify.ID, most int, since time.Time) error {
-	return s.aloneFor(k.Project, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+func (s *Store) AddKey(ctx context.Context, k account.Key, by verify.ID, most int, since time.Time) error {
+	return s.aloneKeeping(ctx, k.Project, &k, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if err := lockProject(ctx, tx, k.Project); err != nil {
 			return err
 		}

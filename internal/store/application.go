@@ -45,8 +45,8 @@ func scanApplication(row scanner) (a verify.Application, err error) {
 }
 
 // CreateApplication implements [verify.ApplicationStore].
-func (s *Store) CreateApplication(_ context.Context, a verify.Application, unique bool, most int) error {
-	return s.aloneFor(a.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+func (s *Store) CreateApplication(ctx context.Context, a verify.Application, unique bool, most int) error {
+	return s.aloneKeeping(ctx, a.Project, &a, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		if err := lockProject(ctx, tx, a.Project); err != nil {
 			return err
 		}
