@@ -42,6 +42,7 @@ var (
 		textColumn("written", func(v *verify.Verification) *phone.Number { return &v.Written }),
 		idColumn("api_key", func(v *verify.Verification) *verify.ID { return &v.APIKey }),
 		textColumn("address", func(v *verify.Verification) *string { return &v.Address }),
+		detailsColumn("details", func(v *verify.Verification) *verify.Details { return &v.Details }),
 	}
 	stateLayout = layout[verify.Verification]{
 		numberColumn("status", func(v *verify.Verification) *verify.Status { return &v.Status }),
@@ -150,6 +151,29 @@ func fallbacksColumn[T any](name string, at func(*T) *[]verify.Fallback) field[T
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = parseFallbacks(c.text()); return err },
 		func(p parameters, v *T) error { p.text(fallbackText(*at(v))); return nil }}
+}
+
+// detailsColumn holds what most verifications have none of either.
+func detailsColumn[T any](name string, at func(*T) *verify.Details) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) {
+			if text := c.text(); text != "" {
+				err = json.Unmarshal([]byte(text), at(v))
+			}
+			return err
+		},
+		func(p parameters, v *T) error { p.text(detailsText(at(v))); return nil }}
+}
+
+func detailsText(d *verify.Details) string {
+	if len(d.Metadata) == 0 && d.Payment.IsZero() {
+		return ""
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		panic(err) // never: strings
+	}
+	return string(text)
 }
 
 // resentColumn holds what most verifications have none of, too.

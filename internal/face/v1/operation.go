@@ -111,6 +111,10 @@ func number(in *request.Fields, t reflect.Type, raw []byte) []byte {
 
 func typeName(t reflect.Type) string {
 	switch t.Kind() {
+	case reflect.Slice:
+		return "a list of strings"
+	case reflect.Map:
+		return "an object of strings"
 	case reflect.Pointer:
 		return typeName(t.Elem())
 	case reflect.String:
@@ -124,5 +128,13 @@ func typeName(t reflect.Type) string {
 }
 
 func allowed(enum string, v reflect.Value) bool {
+	if v.Kind() == reflect.Slice {
+		for i := range v.Len() {
+			if !allowed(enum, v.Index(i)) {
+				return false
+			}
+		}
+		return true
+	}
 	return enum == "" || slices.Contains(strings.Split(enum, ","), v.String())
 }
