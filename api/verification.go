@@ -70,10 +70,14 @@ type Delivery struct {
 	Attempt    int        `json:"attempt" minimum:"1" doc:"Counts the attempts of the verification."`
 	Channel    string     `json:"channel,omitempty" enum:"sms,voice" doc:"How the message went."`
 	Carrier    string     `json:"carrier" doc:"The carrier's name in the server's configuration."`
+	Sender     string     `json:"sender,omitempty" example:"+12025550100" doc:"What the message came from."`
+	Segments   int        `json:"segments,omitempty" minimum:"1" doc:"How many segments a text message has: networks bill each."`
 	Outcome    string     `json:"outcome" enum:"accepted,refused,errored,unknown,dropped" doc:"What the carrier said. Unknown means that the message may have been sent."`
 	Reason     string     `json:"reason,omitempty" doc:"Why the attempt failed."`
 	StartedAt  time.Time  `json:"started_at" doc:"When the carrier was called."`
 	EndedAt    *time.Time `json:"ended_at,omitempty" doc:"When it answered."`
+	HandedOver *time.Time `json:"handed_over_at,omitempty" doc:"When the carrier took the message, if it did."`
+	Delivered  *time.Time `json:"delivered_at,omitempty" doc:"When the carrier's report that the person has it arrived."`
 	Receipt    string     `json:"receipt,omitempty" enum:"delivered,failed" doc:"What the carrier reported later."`
 	ReceiptAt  *time.Time `json:"receipt_at,omitempty" doc:"When the report arrived."`
 	WhyReceipt string     `json:"receipt_reason,omitempty" doc:"Why the report says that the delivery failed."`

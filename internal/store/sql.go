@@ -75,8 +75,8 @@ var destinationLayout = layout[verify.Destination]{
 
 var selectDestination = `SELECT ` + destinationLayout.names() + ` FROM destination WHERE project = $1 AND number = $2`
 
-// An attempt's row: its key, how it ended, what a receipt said later, and how its call went. Most attempts
-// made no call and leave that out.
+// An attempt's row: its key, how it ended, what a receipt said later, and how its call went or what sender it had
+// instead of the verification's. Most attempts leave that out.
 var (
 	attemptKeyLayout = layout[verify.Delivery]{
 		idColumn("verification", func(d *verify.Delivery) *verify.ID { return &d.Verification }),
@@ -103,6 +103,7 @@ var (
 		numberColumn("keys", func(d *verify.Delivery) *int { return &d.Call.Keys }),
 		numberColumn("call_status", func(d *verify.Delivery) *int { return &d.Call.Status }),
 		truthColumn("hung_up", func(d *verify.Delivery) *bool { return &d.Call.HungUp }),
+		textColumn("sender", func(d *verify.Delivery) *string { return &d.Sender }),
 	}
 	deliveryLayout   = slices.Concat(attemptKeyLayout, endLayout, receiptLayout, callLayout)
 	endedLayout      = slices.Concat(attemptKeyLayout, endLayout)
@@ -231,8 +232,11 @@ func parseFallbacks(text string) (all []verify.Fallback, err error) {
 
 // ended is what is written of an attempt's end.
 func ended(d *verify.Delivery) layout[verify.Delivery] {
-	if d.Call.Made() {
+	if more(d) {
 		return endedCallLayout
 	}
 	return endedLayout
 }
+
+// more reports whether an attempt has what most leave out.
+func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" }

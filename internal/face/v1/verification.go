@@ -274,18 +274,27 @@ func wire(s verify.Snapshot) api.Verification {
 		w.EndedAt = when(v.ExpiresAt)
 	}
 	for _, d := range s.Deliveries {
-		w.Deliveries = append(w.Deliveries, delivery(d))
+		w.Deliveries = append(w.Deliveries, delivery(&v, d))
 	}
 	return w
 }
 
-func delivery(d verify.Delivery) api.Delivery {
+func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 	w := api.Delivery{
 		Attempt: d.Attempt, Channel: string(d.Channel), Carrier: d.Carrier, Outcome: d.Outcome.String(), Reason: d.Reason.String(),
 		StartedAt: d.StartedAt.UTC(), EndedAt: when(d.EndedAt), ReceiptAt: when(d.ReceiptAt), WhyReceipt: d.ReceiptReason.String(),
 	}
+	if d.Carrier != "" {
+		w.Sender, w.Segments = v.SenderOf(&d), v.SegmentsOf(&d)
+	}
+	if d.Outcome == verify.Accepted {
+		w.HandedOver = w.EndedAt
+	}
 	if !d.ReceiptAt.IsZero() {
 		w.Receipt = d.Receipt.String()
+	}
+	if d.Receipt == verify.ReceiptDelivered {
+		w.Delivered = w.ReceiptAt
 	}
 	return w
 }

@@ -5,3 +5,5 @@ ALTER TABLE verification ADD COLUMN resent TEXT NOT NULL DEFAULT '';
 -- What a caller adds to a verification: metadata, and a payment that the code authorizes. The program before knows none of
 -- it, and refuses codes of payments.
 ALTER TABLE verification ADD COLUMN details TEXT NOT NULL DEFAULT '';
+-- The sender of an attempt whose carrier has another one in place of the public sender; "" is the verification's.
+ALTER TABLE delivery ADD COLUMN sender TEXT NOT NULL DEFAULT '';
