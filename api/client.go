@@ -73,7 +73,12 @@ func (c *Client) Verification(ctx context.Context, id string) (v Verification, e
 
 // Check spends a guess at a verification.
 func (c *Client) Check(ctx context.Context, id, code string) (r CheckResult, err error) {
-	return r, c.call(ctx, http.MethodPost, "/v1/verifications/"+url.PathEscape(id)+"/check", Check{Code: code}, &r)
+	return c.CheckFor(ctx, id, Check{Code: code})
+}
+
+// CheckFor spends a guess at a verification, for a purpose or a payment.
+func (c *Client) CheckFor(ctx context.Context, id string, check Check) (r CheckResult, err error) {
+	return r, c.call(ctx, http.MethodPost, "/v1/verifications/"+url.PathEscape(id)+"/check", check, &r)
 }
 
 // CheckNumber spends a guess at the latest verification of a number and purpose.

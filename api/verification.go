@@ -29,32 +29,40 @@ const (
 // A NewVerification asks for a code to be sent. What it leaves out is decided by the project's application, and by its
 // profile after that.
 type NewVerification struct {
-	To          string `json:"to" example:"+12025550123" doc:"The number to verify, in E.164: a plus, the country calling code and the number."`
-	Channel     string `json:"channel,omitempty" enum:"sms,voice" default:"sms" doc:"How the code is sent."`
-	Purpose     string `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What the code is for, in a word of your own. A code for one purpose doesn't answer another. A newer verification of the same number and purpose supersedes the older one."`
-	CodeLength  *int   `json:"code_length,omitempty" minimum:"4" maximum:"20" example:"6" doc:"How many characters the code has. The project's profile may allow fewer lengths."`
-	CodeFormat  string `json:"code_format,omitempty" enum:"numeric,alphanumeric" doc:"What the code is made of."`
-	ValidFor    *int   `json:"valid_for,omitempty" minimum:"1" maximum:"604800" example:"600" doc:"How long the code can be used, in seconds."`
-	MaxAttempts *int   `json:"max_attempts,omitempty" minimum:"1" maximum:"20" example:"5" doc:"How many guesses are evaluated. Right or wrong, each one counts."`
-	Sender      string `json:"sender,omitempty" example:"+12025550100" doc:"The number that the message comes from, in E.164. The project must be allowed to use it."`
-	Text        string `json:"text,omitempty" example:"Your login code is: " doc:"The text in front of the code, or around it."`
+	To          string            `json:"to" example:"+12025550123" doc:"The number to verify, in E.164: a plus, the country calling code and the number."`
+	Channel     string            `json:"channel,omitempty" enum:"sms,voice" default:"sms" doc:"How the code is sent."`
+	Channels    []string          `json:"channels,omitempty" enum:"sms,voice" doc:"In place of channel: by which channels the code is sent, in this order. The next one gets its turn when no carrier of the one before can deliver the message, or when its receipt doesn't come in time."`
+	Purpose     string            `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What the code is for, in a word of your own. A code for one purpose doesn't answer another. A newer verification of the same number and purpose supersedes the older one."`
+	CodeLength  *int              `json:"code_length,omitempty" minimum:"4" maximum:"20" example:"6" doc:"How many characters the code has. The project's profile may allow fewer lengths."`
+	CodeFormat  string            `json:"code_format,omitempty" enum:"numeric,alphanumeric" doc:"What the code is made of."`
+	ValidFor    *int              `json:"valid_for,omitempty" minimum:"1" maximum:"604800" example:"600" doc:"How long the code can be used, in seconds."`
+	MaxAttempts *int              `json:"max_attempts,omitempty" minimum:"1" maximum:"20" example:"5" doc:"How many guesses are evaluated. Right or wrong, each one counts."`
+	Sender      string            `json:"sender,omitempty" example:"+12025550100" doc:"The number that the message comes from, in E.164. The project must be allowed to use it."`
+	Text        string            `json:"text,omitempty" example:"Your login code is: " doc:"The text in front of the code, or around it."`
+	Locale      string            `json:"locale,omitempty" example:"de" doc:"The language of a call, and of the text of a payment: a BCP 47 tag."`
+	Amount      string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes, together with payee. The message says both, and a check must repeat both."`
+	Payee       string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets the amount."`
+	Metadata    map[string]string `json:"metadata,omitempty" doc:"At most 10 pairs of your own: keys of at most 40 characters, values of at most 200. Answers return them; nothing else uses or logs them."`
 }
 
 // A Verification is a code that was sent, and what became of it. It never holds the code.
 type Verification struct {
-	ID                string     `json:"id" format:"uuid" doc:"Names the verification in later requests."`
-	To                string     `json:"to" example:"+12025550123" doc:"The number, in E.164."`
-	Channel           string     `json:"channel" enum:"sms,voice" doc:"How the code is sent first."`
-	Purpose           string     `json:"purpose" example:"login" doc:"What the code is for."`
-	Status            string     `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"Only pending ever changes."`
-	Delivery          string     `json:"delivery" enum:"queued,sending,sent,delivered,failed" doc:"Where the message is."`
-	Reason            string     `json:"reason,omitempty" example:"invalid_number" doc:"Why the delivery failed, or isn't known to have succeeded."`
-	AttemptsRemaining int        `json:"attempts_remaining" minimum:"0" doc:"How many guesses are left."`
-	CreatedAt         time.Time  `json:"created_at" doc:"When it was started."`
-	ExpiresAt         time.Time  `json:"expires_at" doc:"Guesses at this instant or later are refused."`
-	ResendAfter       *time.Time `json:"resend_after,omitempty" doc:"From when on the code may be sent again. Absent when it may not be: the verification has ended, or will have by then, or has no resends left."`
-	EndedAt           *time.Time `json:"ended_at,omitempty" doc:"When it stopped being pending. A verification that expired ended at expires_at."`
-	Deliveries        []Delivery `json:"deliveries,omitempty" doc:"The attempts to hand the message to a carrier that have ended, the oldest first. A list leaves them out."`
+	ID                string            `json:"id" format:"uuid" doc:"Names the verification in later requests."`
+	To                string            `json:"to" example:"+12025550123" doc:"The number, in E.164."`
+	Channel           string            `json:"channel" enum:"sms,voice" doc:"How the code is sent first."`
+	Purpose           string            `json:"purpose" example:"login" doc:"What the code is for."`
+	Status            string            `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"Only pending ever changes."`
+	Delivery          string            `json:"delivery" enum:"queued,sending,sent,delivered,failed" doc:"Where the message is."`
+	Reason            string            `json:"reason,omitempty" example:"invalid_number" doc:"Why the delivery failed, or isn't known to have succeeded."`
+	AttemptsRemaining int               `json:"attempts_remaining" minimum:"0" doc:"How many guesses are left."`
+	CreatedAt         time.Time         `json:"created_at" doc:"When it was started."`
+	ExpiresAt         time.Time         `json:"expires_at" doc:"Guesses at this instant or later are refused."`
+	ResendAfter       *time.Time        `json:"resend_after,omitempty" doc:"From when on the code may be sent again. Absent when it may not be: the verification has ended, or will have by then, or has no resends left."`
+	EndedAt           *time.Time        `json:"ended_at,omitempty" doc:"When it stopped being pending. A verification that expired ended at expires_at."`
+	Amount            string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes."`
+	Payee             string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets it."`
+	Metadata          map[string]string `json:"metadata,omitempty" doc:"Your own, as the start had it."`
+	Deliveries        []Delivery        `json:"deliveries,omitempty" doc:"The attempts to hand the message to a carrier that have ended, the oldest first. A list leaves them out."`
 }
 
 // A Delivery is one attempt to hand a message to a carrier, and what came of it.
@@ -62,10 +70,14 @@ type Delivery struct {
 	Attempt    int        `json:"attempt" minimum:"1" doc:"Counts the attempts of the verification."`
 	Channel    string     `json:"channel,omitempty" enum:"sms,voice" doc:"How the message went."`
 	Carrier    string     `json:"carrier" doc:"The carrier's name in the server's configuration."`
+	Sender     string     `json:"sender,omitempty" example:"+12025550100" doc:"What the message came from."`
+	Segments   int        `json:"segments,omitempty" minimum:"1" doc:"How many segments a text message has: networks bill each."`
 	Outcome    string     `json:"outcome" enum:"accepted,refused,errored,unknown,dropped" doc:"What the carrier said. Unknown means that the message may have been sent."`
 	Reason     string     `json:"reason,omitempty" doc:"Why the attempt failed."`
 	StartedAt  time.Time  `json:"started_at" doc:"When the carrier was called."`
 	EndedAt    *time.Time `json:"ended_at,omitempty" doc:"When it answered."`
+	HandedOver *time.Time `json:"handed_over_at,omitempty" doc:"When the carrier took the message, if it did."`
+	Delivered  *time.Time `json:"delivered_at,omitempty" doc:"When the carrier's report that the person has it arrived."`
 	Receipt    string     `json:"receipt,omitempty" enum:"delivered,failed" doc:"What the carrier reported later."`
 	ReceiptAt  *time.Time `json:"receipt_at,omitempty" doc:"When the report arrived."`
 	WhyReceipt string     `json:"receipt_reason,omitempty" doc:"Why the report says that the delivery failed."`
@@ -85,6 +97,8 @@ type Page struct {
 // A Check is a code that somebody typed.
 type Check struct {
 	Purpose string `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" example:"login" doc:"What the code must be for. A verification for another purpose is answered as one that isn't there. Send it where the id comes from a browser: a code for one thing must not open another."`
+	Amount  string `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount of the start, where that had one."`
+	Payee   string `json:"payee,omitempty" example:"Example Shop" doc:"The payee of the start, where that had one."`
 	Code    string `json:"code" example:"123456" doc:"What was typed. Spaces and hyphens around and between the characters don't count, nor does the case of letters."`
 }
 
@@ -92,12 +106,15 @@ type Check struct {
 type NumberCheck struct {
 	To      string `json:"to" example:"+12025550123" doc:"The number that the code was sent to, in E.164."`
 	Purpose string `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What the code is for."`
+	Amount  string `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount of the start, where that had one."`
+	Payee   string `json:"payee,omitempty" example:"Example Shop" doc:"The payee of the start, where that had one."`
 	Code    string `json:"code" example:"123456" doc:"What was typed."`
 }
 
 // Why a code isn't valid.
 const (
 	WrongCode       = "wrong_code"
+	WrongAmount     = "wrong_amount" // or another payee; whether the code is right isn't said
 	AlreadyApproved = "already_approved"
 )
 
@@ -106,6 +123,6 @@ type CheckResult struct {
 	ID                string `json:"id" format:"uuid" doc:"The verification's."`
 	Valid             bool   `json:"valid" doc:"Whether the code is right and was accepted now. Only one check of a verification ever gets true."`
 	Status            string `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"The verification's, after this check."`
-	Reason            string `json:"reason,omitempty" enum:"wrong_code,already_approved,exhausted,expired,canceled,superseded" doc:"Why valid is false."`
+	Reason            string `json:"reason,omitempty" enum:"wrong_code,wrong_amount,already_approved,exhausted,expired,canceled,superseded" doc:"Why valid is false."`
 	AttemptsRemaining int    `json:"attempts_remaining" minimum:"0" doc:"How many guesses are left."`
 }

@@ -32,6 +32,8 @@ func (verifyCommand) Help() string {
   countersign verify +12025550123
   countersign verify --channel voice --purpose login +12025550123
 
+When the code may be sent again, it says so: r and Enter does that.
+
 Without a terminal, it reads one code a line from standard input.
 It exits with 0 if the code is right, and with 1 if it isn't, or if anything fails.`
 }
@@ -48,7 +50,6 @@ func (c *verifyCommand) Run(w world) error {
 		return c.explain(err)
 	}
 	c.say(w, started, "Verification %s of %s by %s; its code can be used until %s.", started.ID, started.To, started.Channel, started.ExpiresAt.Local().Format(time.TimeOnly))
-
 	return c.ask(w, client, started)
 }
 
@@ -60,6 +61,7 @@ func (c *verifyCommand) ask(w world, client *api.Client, v api.Verification) err
 	lines := c.lines(w)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	offer := time.After(untilResend(v))
 	c.prompt(w)
 	for {
 		select {
@@ -77,9 +79,22 @@ func (c *verifyCommand) ask(w world, client *api.Client, v api.Verification) err
 			if v = seen; v.Delivery == "delivered" || v.Delivery == "failed" {
 				look.Stop()
 			}
+		case <-offer:
+			if !c.JSON {
+				io.WriteString(w.stdout, "(nothing arrived? r and Enter sends the code again)\n")
+				c.prompt(w)
+			}
 		case line, more := <-lines:
 			if !more {
 				return errors.New("no code was right")
+			}
+			if line == resendKey {
+				if v = c.resend(w, client, v); v.Delivery == "sending" {
+					look.Reset(lookEvery)
+				}
+				offer = time.After(untilResend(v))
+				c.prompt(w)
+				continue
 			}
 			r, err := client.Check(w.ctx, v.ID, line)
 			switch {
@@ -96,6 +111,30 @@ func (c *verifyCommand) ask(w world, client *api.Client, v api.Verification) err
 			c.prompt(w)
 		}
 	}
+}
+
+// resendKey asks for the code again. No code is so short.
+const resendKey = "r"
+
+// resend sends the code again, or says why not. It returns the verification as it then is.
+func (c *verifyCommand) resend(w world, client *api.Client, v api.Verification) api.Verification {
+	patient := *client
+	patient.MaxWait = -1 // a person waits for an answer
+	again, err := patient.Resend(w.ctx, v.ID, "")
+	if err != nil {
+		c.say(w, map[string]string{"error": err.Error()}, "(not sent again: %v)", c.explain(err))
+		return v
+	}
+	c.say(w, again, "(sent again)")
+	return again
+}
+
+// untilResend is how long it is until the code may be sent again: nearly for ever, if it may not be.
+func untilResend(v api.Verification) time.Duration {
+	if v.ResendAfter == nil {
+		return 1 << 62
+	}
+	return time.Until(*v.ResendAfter)
 }
 
 // lines reads what is typed, but for empty lines. A read can't be interrupted, so it has a goroutine of its own.

@@ -49,6 +49,10 @@ func TestVerifySendsACodeAndChecksWhatIsTyped(t *testing.T) {
 	if exit != 0 || stderr != "" || !strings.HasPrefix(stdout, "Verification ") || !strings.Contains(stdout, "Wrong. 2 more can be tried.\nCode: ") || !strings.HasSuffix(stdout, "Right: the number is verified.\n") {
 		t.Errorf("the second try is right: exit %d\n%s%s", exit, stdout, stderr)
 	}
+	exit, stdout, stderr = verifyBy(t, p, "+12025550105", func(n int) string { return []string{"r", code("+12025550105"), ""}[min(n, 2)] })
+	if exit != 0 || stderr != "" || !strings.Contains(stdout, "(not sent again: too_soon: the message before is too recent; try again in ") {
+		t.Errorf("again too soon: exit %d\n%s%s", exit, stdout, stderr)
+	}
 	exit, stdout, stderr = verifyBy(t, p, "+12025550101", func(int) string { return "x" }, "--json")
 	if exit != 1 || strings.Count(stdout, `"valid":false`) != 3 || !strings.Contains(stdout, `"status":"exhausted"`) || stderr != "countersign: the verification is exhausted\n" {
 		t.Errorf("three wrong ones: exit %d\n%s%s", exit, stdout, stderr)

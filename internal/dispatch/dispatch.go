@@ -433,7 +433,9 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	default:
 		j.until = s.until
 		if j.message.From == d.config.PublicSender {
-			j.message.From = l.Sender(d.config.PublicSender, j.country, v.To)
+			if j.message.From = l.Sender(d.config.PublicSender, j.country, v.To); j.message.From != v.Sender {
+				end.Sender = j.message.From
+			}
 		}
 		cost = d.send(what, l, j, &end)
 	}

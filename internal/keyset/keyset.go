@@ -53,6 +53,7 @@ type Binding struct {
 	ID          [16]byte
 	Destination string
 	Purpose     string
+	Payment     string // that the code authorizes; "": none
 }
 
 // ErrUnknownKey means that a row was made with a key that the set doesn't hold.
@@ -413,6 +414,10 @@ func (b Binding) encode(label, code string) []byte {
 	for _, part := range [...]string{label, b.Project, string(b.ID[:]), b.Destination, b.Purpose, code} {
 		out = binary.BigEndian.AppendUint32(out, uint32(len(part)))
 		out = append(out, part...)
+	}
+	if b.Payment != "" { // nothing for none: older rows go on
+		out = binary.BigEndian.AppendUint32(out, uint32(len(b.Payment)))
+		out = append(out, b.Payment...)
 	}
 	return out
 }

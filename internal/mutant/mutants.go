@@ -956,6 +956,21 @@ var mutants = []mutant{
 		test{inV1, "^TestTwinsOfAResendSendOneMessage$"},
 	},
 	{
+		"payment-unrepeated", "A check must repeat the payment that a code authorizes.",
+		[]edit{{verificationFile, "right = right && paid", "_ = paid"}},
+		test{inV1, "^TestACheckRepeatsThePayment$"},
+	},
+	{
+		"payment-tells-the-code", "A check for another payment doesn't tell whether the code is right.",
+		[]edit{{verificationFile, "WrongPayment: !paid", "WrongPayment: !paid && code"}, {verificationFile, "paid := g.Payment.equal(v.Payment)\n", "code, paid := right, g.Payment.equal(v.Payment)\n"}},
+		test{inV1, "^TestACheckRepeatsThePayment$"},
+	},
+	{
+		"payment-unbound", "A code is bound to its payment: a row with another one accepts it no more.",
+		[]edit{{verificationFile, ", Payment: v.Payment.bound()}", "}"}},
+		test{inVerify, "^TestACodeIsBoundToItsVerification$"},
+	},
+	{
 		"resent-and-forgotten", "A resend that was answered is sent, though its server dies.",
 		[]edit{{"internal/store/sql.go", "p.text(resentText(at(v)))", `p.text("")`}},
 		test{inV1, "^TestAResendSurvivesItsServer$"},

@@ -637,7 +637,7 @@ func (b *bundle) saveDeliveries(r *rows) error {
 	ends, calls := b.table(), b.table()
 	for i := range r.deliveries {
 		d, t := &r.deliveries[i], ends
-		if d.Call.Made() {
+		if more(d) {
 			t = calls
 		}
 		if err := addRow(t, ended(d), d); err != nil {

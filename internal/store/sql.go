@@ -42,6 +42,7 @@ var (
 		textColumn("written", func(v *verify.Verification) *phone.Number { return &v.Written }),
 		idColumn("api_key", func(v *verify.Verification) *verify.ID { return &v.APIKey }),
 		textColumn("address", func(v *verify.Verification) *string { return &v.Address }),
+		detailsColumn("details", func(v *verify.Verification) *verify.Details { return &v.Details }),
 	}
 	stateLayout = layout[verify.Verification]{
 		numberColumn("status", func(v *verify.Verification) *verify.Status { return &v.Status }),
@@ -74,8 +75,8 @@ var destinationLayout = layout[verify.Destination]{
 
 var selectDestination = `SELECT ` + destinationLayout.names() + ` FROM destination WHERE project = $1 AND number = $2`
 
-// An attempt's row: its key, how it ended, what a receipt said later, and how its call went. Most attempts
-// made no call and leave that out.
+// An attempt's row: its key, how it ended, what a receipt said later, and how its call went or what sender it had
+// instead of the verification's. Most attempts leave that out.
 var (
 	attemptKeyLayout = layout[verify.Delivery]{
 		idColumn("verification", func(d *verify.Delivery) *verify.ID { return &d.Verification }),
@@ -102,6 +103,7 @@ var (
 		numberColumn("keys", func(d *verify.Delivery) *int { return &d.Call.Keys }),
 		numberColumn("call_status", func(d *verify.Delivery) *int { return &d.Call.Status }),
 		truthColumn("hung_up", func(d *verify.Delivery) *bool { return &d.Call.HungUp }),
+		textColumn("sender", func(d *verify.Delivery) *string { return &d.Sender }),
 	}
 	deliveryLayout   = slices.Concat(attemptKeyLayout, endLayout, receiptLayout, callLayout)
 	endedLayout      = slices.Concat(attemptKeyLayout, endLayout)
@@ -150,6 +152,29 @@ func fallbacksColumn[T any](name string, at func(*T) *[]verify.Fallback) field[T
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = parseFallbacks(c.text()); return err },
 		func(p parameters, v *T) error { p.text(fallbackText(*at(v))); return nil }}
+}
+
+// detailsColumn holds what most verifications have none of either.
+func detailsColumn[T any](name string, at func(*T) *verify.Details) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) {
+			if text := c.text(); text != "" {
+				err = json.Unmarshal([]byte(text), at(v))
+			}
+			return err
+		},
+		func(p parameters, v *T) error { p.text(detailsText(at(v))); return nil }}
+}
+
+func detailsText(d *verify.Details) string {
+	if len(d.Metadata) == 0 && d.Payment.IsZero() {
+		return ""
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		panic(err) // never: strings
+	}
+	return string(text)
 }
 
 // resentColumn holds what most verifications have none of, too.
@@ -207,8 +232,11 @@ func parseFallbacks(text string) (all []verify.Fallback, err error) {
 
 // ended is what is written of an attempt's end.
 func ended(d *verify.Delivery) layout[verify.Delivery] {
-	if d.Call.Made() {
+	if more(d) {
 		return endedCallLayout
 	}
 	return endedLayout
 }
+
+// more reports whether an attempt has what most leave out.
+func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" }

@@ -514,7 +514,7 @@ func (s *sqliteSession) saveUser(k userKey, u *row[verify.User]) error {
 }
 
 func (s *sqliteSession) saveDelivery(d *verify.Delivery) error {
-	if d.Call.Made() {
+	if more(d) {
 		return write(s.insertCall, endedCallLayout, d)
 	}
 	return write(s.insertDelivery, endedLayout, d)

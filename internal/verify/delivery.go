@@ -102,6 +102,7 @@ type Delivery struct {
 	Outcome      DeliveryOutcome
 	Reason       Reason // of a failure
 	Ref          string // the carrier's own id of the message
+	Sender       string // that the message came from; "": the verification's
 	Call         Call
 	StartedAt    time.Time
 	EndedAt      time.Time // zero if all that is known of it yet is its receipt

@@ -49,6 +49,10 @@ const (
 	FieldLife     Field = "life"
 	FieldAttempts Field = "attempts"
 	FieldPurpose  Field = "purpose"
+	FieldMetadata Field = "metadata"
+	FieldAmount   Field = "amount"
+	FieldPayee    Field = "payee"
+	FieldLocale   Field = "locale"
 
 	FieldUser              Field = "user"
 	FieldAddress           Field = "address"

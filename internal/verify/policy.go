@@ -121,6 +121,10 @@ type StartRequest struct {
 	// Application has the settings; zero: the account's, which is the project's default one.
 	Application ID
 	Purpose     Purpose // "": [MFA]
+	// Then are the channels by which the message may go on; nil: those that the application and the server name.
+	Then   []Channel
+	Locale string // of the texts that we write; "": the application's, else the number's
+	Details
 	// Supersedes ends the older verifications of the number and purpose: none of their codes is right any more.
 	Supersedes bool
 }

@@ -68,13 +68,14 @@ func (v *Verification) Supersede(older *Verification, now time.Time) bool {
 // CheckLatest spends one guess on the latest verification of a number for a purpose, as Check does on one by its id:
 // both share its guesses and the number's waits. The outcome names the verification. An unknown number is answered as
 // an unknown id is.
-func (s *Service) CheckLatest(ctx context.Context, acct *Account, number string, purpose Purpose, typed Secret) (Outcome, error) {
+func (s *Service) CheckLatest(ctx context.Context, acct *Account, number string, e Entry) (Outcome, error) {
 	var p problems
-	n, purpose := p.parse(FieldTo, number), p.purpose(purpose)
+	n, purpose := p.parse(FieldTo, number), p.purpose(e.Purpose)
 	if err := p.err(); err != nil {
 		return Outcome{}, err
 	}
-	g := s.guess(acct, func(*Verification) string { return typed.Reveal() })
+	g := s.guess(acct, func(*Verification) string { return e.Code.Reveal() })
+	g.Payment = e.Payment
 	out, err := s.store.CheckLatest(context.WithoutCancel(ctx), LatestKey{acct.Project.ID, n.Key(), purpose}, g)
 	record.Of(ctx).Verification = record.ID(out.Verification)
 	s.observer.Checked(out, err)

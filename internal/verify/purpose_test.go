@@ -23,7 +23,7 @@ func TestAPurposeIsAShortWord(t *testing.T) {
 	} {
 		for what, err := range map[string]error{
 			"start": e.ValidateStart(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Purpose: purpose}),
-			"check": second(e.CheckLatest(t.Context(), e.acct, number1, purpose, "000000")),
+			"check": second(e.CheckLatest(t.Context(), e.acct, number1, Entry{Purpose: purpose, Code: "000000"})),
 			"list":  third(e.Verifications(t.Context(), e.acct, ListRequest{To: number1, Purpose: purpose})),
 		} {
 			got := ""
@@ -51,7 +51,7 @@ func TestALatestCodeIsCheckedByNumberAndPurpose(t *testing.T) {
 	check := func(to string, p Purpose, typed Secret) (Outcome, error) {
 		t.Helper()
 		ctx, about := record.New(t.Context(), "", "")
-		out, err := e.CheckLatest(ctx, e.acct, to, p, typed)
+		out, err := e.CheckLatest(ctx, e.acct, to, Entry{Purpose: p, Code: typed})
 		if ID(about.Verification) != out.Verification {
 			t.Errorf("the record has verification %x, want %v", about.Verification, out.Verification)
 		}
@@ -89,7 +89,7 @@ func TestALatestCodeIsCheckedByNumberAndPurpose(t *testing.T) {
 	}
 	foreign := *e.acct
 	foreign.Project.ID = "other"
-	if out, err := e.CheckLatest(t.Context(), &foreign, number1, "login", loginCode); out != (Outcome{}) || err != ErrNotFound {
+	if out, err := e.CheckLatest(t.Context(), &foreign, number1, Entry{Purpose: "login", Code: loginCode}); out != (Outcome{}) || err != ErrNotFound {
 		t.Errorf("another project's number: got %+v, %v", out, err)
 	}
 }

@@ -376,6 +376,7 @@ func TestACodeIsBoundToItsVerification(t *testing.T) {
 		{"another project", func(v *Verification) { v.Project = "other" }, false},
 		{"another number", func(v *Verification) { v.To = "+12025550101" }, false},
 		{"another purpose", func(v *Verification) { v.Purpose = "signature" }, false},
+		{"another payment", func(v *Verification) { v.Payment = Payment{"1 EUR", "Shop"} }, false},
 		{"parts moved between fields", func(v *Verification) { v.To, v.Purpose = v.To[:11], "0mfa" }, false},
 	} {
 		e := newEngine(t)

@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"regexp"
 	"strings"
 	"time"
 
@@ -30,7 +31,17 @@ type order struct {
 
 // orderOf reads a request.
 func (s *Service) orderOf(acct *Account, r StartRequest) order {
-	o := order{StartRequest: r, then: s.fallbacks(&acct.Application, r.Channel)}
+	o := order{StartRequest: r, then: r.Then}
+	if r.Then == nil {
+		o.then = s.fallbacks(&acct.Application, r.Channel)
+	}
+	if r.Locale != "" && !(locale.MatchString(r.Locale) && wording.Speaks(r.Locale)) {
+		o.problems.add(FieldLocale, "must be a language tag such as de or pt-BR, of one of %s", strings.Join(wording.Languages(), " "))
+	}
+	o.problems.details(&r.Details)
+	if !r.Payment.IsZero() && r.Text != "" {
+		o.problems.add(FieldText, "can't be given with a payment, whose text is ours")
+	}
 	o.to = o.problems.number(FieldTo, r.To, &acct.Project)
 	o.sender = o.problems.from(acct, r.From, s.senders)
 	o.Purpose = o.problems.purpose(r.Purpose)
@@ -41,7 +52,7 @@ func (s *Service) orderOf(acct *Account, r StartRequest) order {
 		o.text = ""
 	}
 	switch {
-	case o.text == "", !o.sender.Public, acct.Project.PublicText:
+	case o.text == "" && r.Payment.IsZero(), !o.sender.Public, acct.Project.PublicText:
 	case r.From == "":
 		o.problems.add(FieldFrom, "can't be blank when a message is given")
 	default:
@@ -65,10 +76,13 @@ func (s *Service) userOrder(acct *Account, why *occasion, r userRequest) order {
 	return o
 }
 
+var locale = regexp.MustCompile(`^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$`)
+
 // settle decides all that a verification freezes, which begins at an instant, or says all that is wrong with its
 // order in an [ErrInvalid]. A channel by which it may go on is left out if its text can't go out on it.
 func (s *Service) settle(ctx context.Context, acct *Account, o *order, began time.Time, t *Terms) error {
 	project, app := &acct.Project, &acct.Application
+	t.Details = o.Details
 	t.Channel, t.To, t.Sender, t.Prefix = o.Channel, o.to.Key(), o.sender.From, app.Prefix
 	if t.To != o.to {
 		t.Written = o.to
@@ -76,6 +90,10 @@ func (s *Service) settle(ctx context.Context, acct *Account, o *order, began tim
 	o.problems.code(acct, &o.StartRequest, began, t)
 	if o.occasion != nil && len(o.problems) > 0 {
 		return o.problems.err() // its text depends on all of these
+	}
+	t.Locale = cmp.Or(o.Locale, app.Calls.Locale, s.locale)
+	if t.Locale == "" && !o.Payment.IsZero() {
+		t.Locale = o.to.Language()
 	}
 	text, ours, err := s.write(ctx, acct, o, t, o.Channel, &o.problems)
 	if err != nil {
@@ -91,7 +109,7 @@ func (s *Service) settle(ctx context.Context, acct *Account, o *order, began tim
 	if err := o.problems.err(); err != nil {
 		return err
 	}
-	if t.Locale = cmp.Or(app.Calls.Locale, s.locale); t.Locale == "" && ours {
+	if t.Locale == "" && ours {
 		t.Locale = o.to.Language()
 	}
 	for _, c := range o.then {
@@ -102,9 +120,11 @@ func (s *Service) settle(ctx context.Context, acct *Account, o *order, began tim
 		}
 		if len(unfit) == 0 {
 			t.Fallbacks = append(t.Fallbacks, Fallback{c, text})
+		} else if o.Then != nil {
+			o.problems.add(FieldChannels, "has %s, whose text %s", c, unfit[0].Message)
 		}
 	}
-	return nil
+	return o.problems.err()
 }
 
 // code decides how the code is made, and how long and how often it can be guessed.
@@ -127,6 +147,13 @@ func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, 
 		return s.render(ctx, acct, o, t, c, p)
 	}
 	style := &acct.Project.Style
+	if !o.Payment.IsZero() {
+		text = style.Write(c.medium(), wording.Payment(t.Locale, c.medium(), o.Amount, o.Payee))
+		if problem := unfit(&acct.Project, t, c, text, maxSpoken, s.maxSegments); problem != "" {
+			p.add(FieldPayee, "makes a text that %s", problem)
+		}
+		return text, false, nil
+	}
 	if o.text == "" {
 		return style.Write(c.medium(), wording.Approved.In(c.medium())), true, nil // it always fits
 	}

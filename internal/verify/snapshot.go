@@ -1,12 +1,15 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/record"
+	"github.com/countersign/countersign/internal/sms"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // A Snapshot is a verification as it is at an instant, for the project whose it is. It holds nothing of the code.
@@ -22,6 +25,18 @@ func snapshot(v *Verification, now time.Time) Snapshot {
 	s := Snapshot{Verification: *v, Status: v.StatusAt(now), ResendAt: v.ResendAt(now)}
 	s.Verification.CodeMAC, s.Verification.SealedCode = nil, nil
 	return s
+}
+
+// SenderOf is what the message of an attempt came from.
+func (v *Verification) SenderOf(d *Delivery) string { return cmp.Or(d.Sender, v.Sender) }
+
+// SegmentsOf is how many segments the text message of an attempt has; 0 for a call.
+func (v *Verification) SegmentsOf(d *Delivery) int {
+	c := cmp.Or(d.Channel, v.Channel)
+	if c != SMS {
+		return 0
+	}
+	return sms.Segments(wording.Fill(v.textBy(c), v.Prefix+wording.Longest(v.Format, v.Length), v.Format))
 }
 
 // A Listing selects verifications of a project, the newest first.

@@ -59,6 +59,7 @@ type Terms struct {
 	Length      int
 	MaxAttempts int
 	ExpiresAt   time.Time // guesses at or after this instant are refused
+	Details
 }
 
 // A Code is what a verification keeps of its code.
@@ -142,7 +143,7 @@ func (v *Verification) ended(now time.Time) error {
 
 // Binding is what the code of v is bound to.
 func (v *Verification) Binding() keyset.Binding {
-	return keyset.Binding{Project: string(v.Project), ID: v.ID, Destination: string(v.To), Purpose: string(v.Purpose)}
+	return keyset.Binding{Project: string(v.Project), ID: v.ID, Destination: string(v.To), Purpose: string(v.Purpose), Payment: v.Payment.bound()}
 }
 
 // maxStartDelay is how old a verification's id may be when it is committed. Whoever looks for
@@ -174,6 +175,7 @@ type Guess struct {
 	Project ProjectID
 	ID      ID
 	Purpose Purpose // what the code must be for; "": anything
+	Payment Payment // which the code must authorize
 	Profile Profile // decides how long a number has to wait after wrong guesses
 	// Matches compares in constant time. Its error means that nobody can tell, and spends nothing.
 	Matches func(*Verification) (bool, error)
@@ -186,7 +188,9 @@ func (g *Guess) Means(v *Verification) bool { return g.Purpose == "" || g.Purpos
 type Outcome struct {
 	Approved    bool
 	GuessesLeft int
-	Channel     Channel // by which the code went out
+	// WrongPayment says that the guess was for another payment than the code's. Whether the code was right, nobody learns.
+	WrongPayment bool
+	Channel      Channel // by which the code went out
 
 	// Verification is whose code was guessed, where the guess didn't name it. A store fills it in, also beside
 	// the error that says how that verification ended.
@@ -206,6 +210,8 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 	if err != nil {
 		return Outcome{}, err
 	}
+	paid := g.Payment.equal(v.Payment)
+	right = right && paid
 	v.Guesses++
 	left := v.MaxAttempts - v.Guesses
 	switch {
@@ -218,7 +224,7 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 			v.end(Exhausted, now)
 		}
 	}
-	return Outcome{Approved: right, GuessesLeft: left, Channel: v.Channel}, nil
+	return Outcome{Approved: right, GuessesLeft: left, WrongPayment: !paid, Channel: v.Channel}, nil
 }
 
 // read turns what somebody typed into the code that it spells, which may have the prefix before it.

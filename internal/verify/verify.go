@@ -302,14 +302,14 @@ func (s *Service) makeCode(v *Verification) (Secret, error) {
 // Check spends one guess on a verification and says what came of it. A text that can't be a code
 // spends a guess as well and is wrong.
 func (s *Service) Check(ctx context.Context, acct *Account, id ID, typed Secret) (Outcome, error) {
-	return s.CheckFor(ctx, acct, id, "", typed)
+	return s.CheckFor(ctx, acct, id, Entry{Code: typed})
 }
 
-// CheckFor is Check where the code must be for a purpose, unless that is "". A verification for another one is not
-// found, and no guess is spent.
-func (s *Service) CheckFor(ctx context.Context, acct *Account, id ID, purpose Purpose, typed Secret) (Outcome, error) {
-	g := s.guess(acct, func(*Verification) string { return typed.Reveal() })
-	g.ID, g.Purpose = id, purpose
+// CheckFor is Check where the code must be for a purpose, unless that is "", and for a payment. A verification for another
+// purpose is not found, and no guess is spent.
+func (s *Service) CheckFor(ctx context.Context, acct *Account, id ID, e Entry) (Outcome, error) {
+	g := s.guess(acct, func(*Verification) string { return e.Code.Reveal() })
+	g.ID, g.Purpose, g.Payment = id, e.Purpose, e.Payment
 	record.Of(ctx).Verification = record.ID(id)
 	out, err := s.store.Check(context.WithoutCancel(ctx), g)
 	s.observer.Checked(out, err)

@@ -62,7 +62,10 @@ func Over(m Medium, text string) string {
 	if text == Approved.Written || text == Approved.Spoken {
 		return Approved.In(m)
 	}
-	return text
+	if m == Written {
+		return strings.ReplaceAll(text, SpellMark, CodeMark)
+	}
+	return strings.ReplaceAll(text, CodeMark, SpellMark)
 }
 
 // Ours reports whether a framed text is what one of our templates for calls makes of some display name.

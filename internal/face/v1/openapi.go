@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // Describer serves the API's description.
@@ -60,7 +61,15 @@ func register(d *huma.OpenAPI) {
 		d.AddOperation(o.describe(d.Components.Schemas))
 		asked[o.in.Name()] = true
 	}
-	for name, s := range d.Components.Schemas.Map() {
+	var reasons []any
+	for _, r := range verify.Reasons() {
+		reasons = append(reasons, r.String())
+	}
+	all := d.Components.Schemas.Map()
+	all["Verification"].Properties["reason"].Enum = reasons
+	all["Delivery"].Properties["reason"].Enum = reasons
+	all["Delivery"].Properties["receipt_reason"].Enum = reasons
+	for name, s := range all {
 		if !asked[name] {
 			s.AdditionalProperties = nil // answers may have more one day
 		}

@@ -129,6 +129,10 @@ func number(in *request.Fields, t reflect.Type, raw []byte) []byte {
 
 func typeName(t reflect.Type) string {
 	switch t.Kind() {
+	case reflect.Slice:
+		return "an array of strings"
+	case reflect.Map:
+		return "an object of strings"
 	case reflect.Pointer:
 		return typeName(t.Elem())
 	case reflect.String:
@@ -137,8 +141,6 @@ func typeName(t reflect.Type) string {
 		return "an integer"
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Slice:
-		return "an array of strings"
 	case reflect.Struct:
 		return "a time like 2026-01-31T12:00:00Z"
 	}
@@ -146,5 +148,13 @@ func typeName(t reflect.Type) string {
 }
 
 func allowed(enum string, v reflect.Value) bool {
+	if v.Kind() == reflect.Slice {
+		for i := range v.Len() {
+			if !allowed(enum, v.Index(i)) {
+				return false
+			}
+		}
+		return true
+	}
 	return enum == "" || slices.Contains(strings.Split(enum, ","), v.String())
 }

@@ -2,6 +2,7 @@ package v1
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,9 +26,14 @@ var names = map[verify.Field]string{
 	verify.FieldPurpose:  "purpose",
 	verify.FieldChannel:  "channel",
 
-	verify.FieldName:    "name",
-	account.FieldScopes: "scopes",
-	account.FieldEndsAt: "expires_at",
+	verify.FieldName:     "name",
+	account.FieldScopes:  "scopes",
+	account.FieldEndsAt:  "expires_at",
+	verify.FieldChannels: "channels",
+	verify.FieldLocale:   "locale",
+	verify.FieldAmount:   "amount",
+	verify.FieldPayee:    "payee",
+	verify.FieldMetadata: "metadata",
 }
 
 // none is the input of an operation that has none.
@@ -44,9 +50,18 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		Attempts:   in.MaxAttempts,
 		Purpose:    purpose(in.Purpose),
 		Supersedes: true,
+		Locale:     in.Locale,
+		Details:    verify.Details{Metadata: in.Metadata, Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}},
 	}
 	if in.Channel == api.Voice {
 		r.Channel = verify.Voice
+	}
+	for i, c := range in.Channels {
+		if i == 0 {
+			r.Channel, r.Then = verify.Channel(c), []verify.Channel{}
+			continue
+		}
+		r.Then = append(r.Then, verify.Channel(c))
 	}
 	if in.CodeFormat == api.Alphanumeric {
 		r.Format = code.Alphanumeric
@@ -65,9 +80,31 @@ func (s *Server) validate(c face.Call, in api.NewVerification) error {
 	return s.Service.ValidateStart(c.Context(), c.Account, startRequest(in))
 }
 
+// order says what is wrong with a start's channels.
+func order(in api.NewVerification) string {
+	switch {
+	case in.Channels == nil:
+		return ""
+	case in.Channel != "":
+		return "can't be given with channel"
+	case len(in.Channels) == 0:
+		return "must have a channel"
+	}
+	for i, c := range in.Channels {
+		if slices.Contains(in.Channels[:i], c) {
+			return "has a channel twice"
+		}
+	}
+	return ""
+}
+
 func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, error) {
 	if in.ValidFor != nil && *in.ValidFor < 1 { // 0 is the vendors' way to keep nothing
 		c.In.Wrong("valid_for", "must be greater than or equal to 1")
+		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))
+	}
+	if problem := order(in); problem != "" {
+		c.In.Wrong("channels", problem)
 		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))
 	}
 	answers(c, started)
@@ -98,7 +135,7 @@ func (s *Server) check(c face.Call, in api.Check) (api.CheckResult, error) {
 		return api.CheckResult{}, err
 	}
 	answers(c, checked)
-	out, err := s.Service.CheckFor(c.Context(), c.Account, id, verify.Purpose(in.Purpose), verify.Secret(in.Code))
+	out, err := s.Service.CheckFor(c.Context(), c.Account, id, verify.Entry{Purpose: verify.Purpose(in.Purpose), Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}, Code: verify.Secret(in.Code)})
 	return result(c, id, out, err)
 }
 
@@ -114,7 +151,7 @@ func checked(c face.Call, out *verify.Outcome) api.CheckResult {
 
 func (s *Server) checkNumber(c face.Call, in api.NumberCheck) (api.CheckResult, error) {
 	answers(c, checked)
-	out, err := s.Service.CheckLatest(c.Context(), c.Account, in.To, purpose(in.Purpose), verify.Secret(in.Code))
+	out, err := s.Service.CheckLatest(c.Context(), c.Account, in.To, verify.Entry{Purpose: purpose(in.Purpose), Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}, Code: verify.Secret(in.Code)})
 	return result(c, out.Verification, out, err)
 }
 
@@ -139,10 +176,14 @@ func result(c face.Call, id verify.ID, out verify.Outcome, err error) (api.Check
 		return r, err
 	case out.Approved:
 		r.Valid, r.Status = true, api.Approved
-	case out.GuessesLeft == 0:
-		r.Status, r.Reason = api.Exhausted, api.WrongCode
 	default:
 		r.Status, r.Reason = api.Pending, api.WrongCode
+		if out.GuessesLeft == 0 {
+			r.Status = api.Exhausted
+		}
+		if out.WrongPayment {
+			r.Reason = api.WrongAmount
+		}
 	}
 	return r, nil
 }
@@ -254,6 +295,7 @@ func wire(s verify.Snapshot) api.Verification {
 		ID: v.ID.String(), To: string(v.Reach()), Channel: string(v.Channel), Purpose: string(v.Purpose),
 		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
 		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
+		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata,
 	}
 	switch s.Status {
 	case verify.Pending:
@@ -262,18 +304,27 @@ func wire(s verify.Snapshot) api.Verification {
 		w.EndedAt = when(v.ExpiresAt)
 	}
 	for _, d := range s.Deliveries {
-		w.Deliveries = append(w.Deliveries, delivery(d))
+		w.Deliveries = append(w.Deliveries, delivery(&v, d))
 	}
 	return w
 }
 
-func delivery(d verify.Delivery) api.Delivery {
+func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 	w := api.Delivery{
 		Attempt: d.Attempt, Channel: string(d.Channel), Carrier: d.Carrier, Outcome: d.Outcome.String(), Reason: d.Reason.String(),
 		StartedAt: d.StartedAt.UTC(), EndedAt: when(d.EndedAt), ReceiptAt: when(d.ReceiptAt), WhyReceipt: d.ReceiptReason.String(),
 	}
+	if d.Carrier != "" {
+		w.Sender, w.Segments = v.SenderOf(&d), v.SegmentsOf(&d)
+	}
+	if d.Outcome == verify.Accepted {
+		w.HandedOver = w.EndedAt
+	}
 	if !d.ReceiptAt.IsZero() {
 		w.Receipt = d.Receipt.String()
+	}
+	if d.Receipt == verify.ReceiptDelivered {
+		w.Delivered = w.ReceiptAt
 	}
 	return w
 }
