@@ -46,6 +46,7 @@ const (
 	FieldFrom     Field = "from"
 	FieldText     Field = "text"
 	FieldLength   Field = "length"
+	FieldCode     Field = "code"
 	FieldLife     Field = "life"
 	FieldAttempts Field = "attempts"
 	FieldPurpose  Field = "purpose"

@@ -117,6 +117,7 @@ type StartRequest struct {
 	Length   *int
 	Life     *int // seconds
 	Attempts *int
+	Code     Secret // the caller's own, for which their key needs [ScopeOwnCode]; "": one is made
 
 	// Application has the settings; zero: the account's, which is the project's default one.
 	Application ID

@@ -20,6 +20,7 @@ var names = map[verify.Field]string{
 	verify.FieldFrom:     "sender",
 	verify.FieldText:     "text",
 	verify.FieldLength:   "code_length",
+	verify.FieldCode:     "code",
 	verify.FieldLife:     "valid_for",
 	verify.FieldAttempts: "max_attempts",
 	verify.FieldPurpose:  "purpose",
@@ -38,6 +39,7 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		To:         in.To,
 		From:       in.Sender,
 		Text:       in.Text,
+		Code:       verify.Secret(in.Code),
 		Length:     in.CodeLength,
 		Life:       in.ValidFor,
 		Attempts:   in.MaxAttempts,
@@ -65,6 +67,10 @@ func (s *Server) validate(c face.Call, in api.NewVerification) error {
 }
 
 func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, error) {
+	if in.Code == "" && c.In.Raw("code") != nil { // it must not become one of ours in silence
+		c.In.Wrong("code", "must not be empty; leave it out")
+		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))
+	}
 	if in.ValidFor != nil && *in.ValidFor < 1 { // 0 is the vendors' way to keep nothing
 		c.In.Wrong("valid_for", "must be greater than or equal to 1")
 		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))
