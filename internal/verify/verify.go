@@ -175,6 +175,9 @@ func noPlace(a share.Answer) error {
 	return ErrBusy
 }
 
+// Now is the clock's time.
+func (s *Service) Now() time.Time { return s.now() }
+
 // instant is now, to the precision in which times are stored.
 func (s *Service) instant() time.Time { return s.now().Truncate(time.Millisecond) }
 

@@ -115,7 +115,7 @@ func (o *operation) id() string {
 	words := strings.Fields(strings.ToLower(o.summary))
 	name := words[0]
 	for _, w := range words[1:] {
-		if w != "a" {
+		if w != "a" && w != "an" {
 			name += strings.ToUpper(w[:1]) + w[1:]
 		}
 	}
@@ -132,8 +132,14 @@ func (o *operation) problems() []int {
 	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
 		all = append(all, http.StatusNotFound)
 	}
-	if strings.HasSuffix(o.path, "/cancel") || o.path == "/v1/keys" && o.method == http.MethodPost {
+	if o.method != http.MethodGet && o.path != "/v1/checks" && o.path != "/v1/verifications/{id}/check" {
 		all = append(all, http.StatusConflict)
+	}
+	if o.path == "/v1/applications/{id}" {
+		all = append(all, http.StatusPreconditionFailed)
+	}
+	if strings.Contains(o.path, "{user}") {
+		all = append(all, http.StatusUnprocessableEntity)
 	}
 	if o.fromQuery || o.hasBody() {
 		all = append(all, http.StatusBadRequest, http.StatusUnprocessableEntity)

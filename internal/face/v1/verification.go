@@ -25,7 +25,18 @@ var names = map[verify.Field]string{
 	verify.FieldAttempts: "max_attempts",
 	verify.FieldPurpose:  "purpose",
 
-	verify.FieldName:    "name",
+	verify.FieldUser:              "user",
+	verify.FieldAddress:           "number",
+	verify.FieldChannel:           "channel",
+	verify.FieldName:              "name",
+	verify.FieldDescription:       "description",
+	verify.FieldFormat:            "code_format",
+	verify.FieldPrefix:            "prefix",
+	verify.FieldChannels:          "channels",
+	verify.FieldDisplayName:       "display_name",
+	verify.FieldAssociateTemplate: "associate_template",
+	verify.FieldLoginTemplate:     "login_template",
+
 	account.FieldScopes: "scopes",
 	account.FieldEndsAt: "expires_at",
 }
