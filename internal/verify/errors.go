@@ -111,6 +111,9 @@ var (
 	ErrExpired      = &Error{Kind: Conflict, Code: "expired", Message: "the verification has expired"}
 	ErrCanceled     = &Error{Kind: Conflict, Code: "canceled", Message: "the verification was canceled"}
 
+	ErrNoResends = &Error{Kind: Conflict, Code: "no_resends_left", Message: "the code was sent as often as it may be; start a new verification"}
+	ErrNoCalls   = &Error{Kind: Conflict, Code: "no_calls_left", Message: "the phone isn't called again for this verification; send a text or start a new one"}
+
 	ErrSuperseded = &Error{Kind: Conflict, Code: "superseded", Message: "a newer code was sent to this user"}
 
 	ErrNoApplication = &Error{Kind: NotFound, Code: "no_application", Message: "there is no such application"}
@@ -132,7 +135,7 @@ var (
 
 	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
 	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}
-	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "a call to this number must wait after the text before it"}
+	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "the message before is too recent"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
 	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}

@@ -3,6 +3,7 @@ package v1
 import (
 	"reflect"
 
+	"github.com/countersign/countersign/api"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -22,4 +23,15 @@ func Routes() (all []Route) {
 	return all
 }
 
-var Register = register
+var (
+	Register = register
+	Statuses = statuses
+)
+
+// ProblemCodes are those of which the service knows nothing.
+func ProblemCodes() (all []api.Problem) {
+	for status, p := range unknown {
+		all = append(all, api.Problem{Status: status, Code: p.code, Detail: p.detail})
+	}
+	return all
+}

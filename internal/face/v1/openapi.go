@@ -129,7 +129,7 @@ func (o *operation) hasBody() bool {
 // problems are the statuses of an operation's refusals, beside 404 and 405 for what isn't served.
 func (o *operation) problems() []int {
 	all := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
-	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
+	if strings.Contains(o.path, "{") || o.path == "/v1/checks" || o.path == "/v1/applications" && o.hasBody() { // which may name a template
 		all = append(all, http.StatusNotFound)
 	}
 	if o.method != http.MethodGet && o.path != "/v1/checks" && o.path != "/v1/verifications/{id}/check" {

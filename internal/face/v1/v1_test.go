@@ -137,7 +137,7 @@ func TestAVerificationFromStartToEnd(t *testing.T) {
 	k := newKit(t, countersigntest.Options{})
 	started := k.start(to, `,"purpose":"login","max_attempts":3,"valid_for":60`)
 	want := api.Verification{ID: started.ID, To: to, Channel: "sms", Purpose: "login", Status: "pending", Delivery: started.Delivery, AttemptsRemaining: 3,
-		CreatedAt: started.CreatedAt, ExpiresAt: started.CreatedAt.Add(time.Minute)}
+		CreatedAt: started.CreatedAt, ExpiresAt: started.CreatedAt.Add(time.Minute), ResendAfter: started.ResendAfter}
 	if diff := cmp.Diff(want, started); diff != "" {
 		t.Errorf("start (-want +got):\n%s", diff)
 	}

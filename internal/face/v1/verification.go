@@ -24,10 +24,10 @@ var names = map[verify.Field]string{
 	verify.FieldLife:     "valid_for",
 	verify.FieldAttempts: "max_attempts",
 	verify.FieldPurpose:  "purpose",
+	verify.FieldChannel:  "channel",
 
 	verify.FieldUser:              "user",
 	verify.FieldAddress:           "number",
-	verify.FieldChannel:           "channel",
 	verify.FieldName:              "name",
 	verify.FieldDescription:       "description",
 	verify.FieldFormat:            "code_format",
@@ -90,7 +90,7 @@ func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, e
 	if err != nil {
 		return api.Verification{}, err
 	}
-	return wire(verify.Snapshot{Verification: *v, Status: v.Status}), nil
+	return wire(verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.ID.Time())}), nil
 }
 
 func (s *Server) read(c face.Call, _ none) (api.Verification, error) {
@@ -144,6 +144,15 @@ func result(c face.Call, id verify.ID, out verify.Outcome, err error) (api.Check
 		r.Status, r.Reason = api.Pending, api.WrongCode
 	}
 	return r, nil
+}
+
+func (s *Server) resend(c face.Call, in api.Resend) (api.Verification, error) {
+	id, err := verify.ParseID(c.PathValue("id"))
+	if err != nil {
+		return api.Verification{}, err
+	}
+	resent, err := s.Service.Resend(c.Context(), c.Account, id, verify.Channel(in.Channel))
+	return wire(resent), err
 }
 
 func (s *Server) cancel(c face.Call, _ none) (api.Verification, error) {
@@ -230,7 +239,7 @@ func wire(s verify.Snapshot) api.Verification {
 	w := api.Verification{
 		ID: v.ID.String(), To: string(v.Reach()), Channel: string(v.Channel), Purpose: string(v.Purpose),
 		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
-		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), EndedAt: when(v.EndedAt),
+		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
 	}
 	switch s.Status {
 	case verify.Pending:
