@@ -111,21 +111,30 @@ func (c *Client) Verifications(ctx context.Context, f Filter) iter.Seq2[Verifica
 				query.Set(name, value)
 			}
 		}
+		pages(ctx, c, "/v1/verifications", query, func(p *Page) ([]Verification, string) { return p.Verifications, p.Next })(yield)
+	}
+}
+
+// pages ranges over all pages of a list. It stops after an error.
+func pages[P, T any](ctx context.Context, c *Client, path string, query url.Values, of func(*P) (entries []T, next string)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
 		for {
-			var page Page
-			if err := c.call(ctx, http.MethodGet, "/v1/verifications?"+query.Encode(), nil, &page); err != nil {
-				yield(Verification{}, err)
+			var page P
+			if err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
+				var none T
+				yield(none, err)
 				return
 			}
-			for _, v := range page.Verifications {
+			entries, next := of(&page)
+			for _, v := range entries {
 				if !yield(v, nil) {
 					return
 				}
 			}
-			if page.Next == "" {
+			if next == "" {
 				return
 			}
-			query.Set("after", page.Next)
+			query.Set("after", next)
 		}
 	}
 }
@@ -220,6 +229,9 @@ func (c *Client) once(ctx context.Context, method, path, key string, body []byte
 	}
 	if resp.StatusCode/100 != 2 {
 		return problem(resp, text)
+	}
+	if answer == nil {
+		return nil
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
 		return fmt.Errorf("the answer to %s %s isn't one of /v1: %w", method, path, err)

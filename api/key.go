@@ -1,6 +1,12 @@
 package api
 
-import "time"
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+)
 
 // Scopes say what a key may do. No scope includes another one.
 const (
@@ -35,4 +41,19 @@ type Key struct {
 type KeyPage struct {
 	Keys []Key  `json:"keys" nullable:"false" doc:"The oldest first."`
 	Next string `json:"next,omitempty" doc:"The cursor of the next page; absent at the end of the list."`
+}
+
+// CreateKey makes a key. Its secret is in the answer, this once.
+func (c *Client) CreateKey(ctx context.Context, k NewKey) (made Key, err error) {
+	return made, c.call(ctx, http.MethodPost, "/v1/keys", k, &made)
+}
+
+// RevokeKey revokes a key.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(id), nil, nil)
+}
+
+// Keys ranges over the project's keys, the oldest first. It stops after an error.
+func (c *Client) Keys(ctx context.Context) iter.Seq2[Key, error] {
+	return pages(ctx, c, "/v1/keys", url.Values{}, func(p *KeyPage) ([]Key, string) { return p.Keys, p.Next })
 }

@@ -35,6 +35,7 @@ type NewVerification struct {
 	Purpose     string            `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What the code is for, in a word of your own. A code for one purpose doesn't answer another. A newer verification of the same number and purpose supersedes the older one."`
 	CodeLength  *int              `json:"code_length,omitempty" minimum:"4" maximum:"20" example:"6" doc:"How many characters the code has. The project's profile may allow fewer lengths."`
 	CodeFormat  string            `json:"code_format,omitempty" enum:"numeric,alphanumeric" doc:"What the code is made of."`
+	Code        string            `json:"code,omitempty" example:"482913" doc:"Your own code, instead of one that the server makes. The key needs the scope verify:own-code. It has the bounds of other codes, and characters of code_format only; guesses at it are counted as at others."`
 	ValidFor    *int              `json:"valid_for,omitempty" minimum:"1" maximum:"604800" example:"600" doc:"How long the code can be used, in seconds."`
 	MaxAttempts *int              `json:"max_attempts,omitempty" minimum:"1" maximum:"20" example:"5" doc:"How many guesses are evaluated. Right or wrong, each one counts."`
 	Sender      string            `json:"sender,omitempty" example:"+12025550100" doc:"The number that the message comes from, in E.164. The project must be allowed to use it."`

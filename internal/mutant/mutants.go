@@ -113,6 +113,16 @@ var mutants = []mutant{
 		test{inV1, "^TestTheAuthorisationMatrix$"},
 	},
 	{
+		"own-code-without-scope", "Only a key with the scope for it may start a verification with a code of its own.",
+		[]edit{{serviceFile, "	if r.Code != \"\" {\n		if err := acct.Forbids(ScopeOwnCode); err", "	if r.Code != \"\" {\n		if err := acct.Forbids(0); err"}},
+		test{inV1, "^TestACallersOwnCode$"},
+	},
+	{
+		"own-code-too-short", "A caller's own code keeps the policy's bounds.",
+		[]edit{{"internal/verify/settle.go", "	case t.Format.Bits(n) < b.minBits:\n		p.add(FieldCode", "	case n < b.minLength:\n		p.add(FieldCode"}},
+		test{inV1, "^TestACallersOwnCode$"},
+	},
+	{
 		"key-grants-more", "A key can't give another one a scope that it lacks.",
 		[]edit{{keyFile, "more := n.Scopes &^ acct.Scopes; more != 0", "more := n.Scopes &^ acct.Scopes; more == n.Scopes"}},
 		test{inV1, "^TestAKeyGrantsNoMoreThanItHas$"},

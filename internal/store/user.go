@@ -47,6 +47,7 @@ var userLayout = layout[verify.User]{
 	timeColumn("created_at", func(u *verify.User) *time.Time { return &u.CreatedAt }),
 	timeColumn("updated_at", func(u *verify.User) *time.Time { return &u.UpdatedAt }),
 	numberColumn("version", func(u *verify.User) *int { return &u.Version }),
+	timeColumn("verified_at", func(u *verify.User) *time.Time { return &u.VerifiedAt }),
 }
 
 // What both engines say alike of users. A default application has none.
@@ -224,6 +225,23 @@ func atLeast(page verify.Page, n int) int {
 		return 0
 	}
 	return page.Offset + n
+}
+
+// UsersAfter implements [verify.UserStore].
+func (s *Store) UsersAfter(ctx context.Context, p verify.ProjectID, application verify.ID, status verify.UserStatus, after string, limit int) ([]verify.User, error) {
+	if err := s.owns(ctx, p, application); err != nil {
+		return nil, err
+	}
+	done, err := s.takeTurn(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	where, args := "", []any{application[:], after, limit}
+	if status != 0 {
+		where, args = " AND status = $4", append(args, status)
+	}
+	return readAll(ctx, s.lists, userLayout.scan, `SELECT `+userLayout.names()+` FROM app_user WHERE application = $1 AND name > $2`+where+` ORDER BY name LIMIT $3`, args...)
 }
 
 // A count of users up to countedExactly is exact. To count more takes longer than a page, so a goroutine does it, for

@@ -86,7 +86,7 @@ func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (app
 func (u *User) Answer(v *Verification, d *Destination, s *Settlement, now time.Time) (approved bool, err error) {
 	approved, err = v.Answer(d, s, now)
 	if approved {
-		u.Status, u.UpdatedAt = Validated, now
+		u.Status, u.UpdatedAt, u.VerifiedAt = Validated, now, now
 		u.Version++
 	}
 	return approved, err

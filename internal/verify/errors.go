@@ -16,6 +16,7 @@ const (
 	Unauthenticated             // send a valid key
 	Forbidden                   // send a key with more scopes
 	NotFound                    // it doesn't exist, or isn't yours to see
+	Changed                     // read it again: it isn't what you said that it was
 	Conflict                    // it isn't in a state for this
 	Limited                     // wait: you, or others, asked too often
 	Unavailable                 // wait: we can't at the moment
@@ -46,6 +47,7 @@ const (
 	FieldFrom     Field = "from"
 	FieldText     Field = "text"
 	FieldLength   Field = "length"
+	FieldCode     Field = "code"
 	FieldLife     Field = "life"
 	FieldAttempts Field = "attempts"
 	FieldPurpose  Field = "purpose"
@@ -125,6 +127,7 @@ var (
 	ErrNoAPIKey      = &Error{Kind: NotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
 	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
 	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
+	ErrChanged       = &Error{Kind: Changed, Code: "changed", Message: "it was changed since the version that If-Match names; read it again"}
 	ErrExists        = &Error{Kind: Conflict, Code: "exists", Message: "it exists already"}
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}

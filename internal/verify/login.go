@@ -68,7 +68,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 	v.User = k.Name
 	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)
 	if err == nil {
-		err = s.launch(ctx, v, func(place Place) error {
+		err = s.launch(ctx, v, "", func(place Place) error {
 			return s.store.StartUser(ctx, v, UserStart{
 				Associate: why.associates, Address: r.address,
 				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
@@ -83,6 +83,20 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 // came of it. Number says that it was typed as a number, which doesn't keep its zeros in front. It
 // fails with [ErrNoCode], [ErrExpired] and [ErrGuessesSpent] where there is nothing to guess.
 func (s *Service) Validate(ctx context.Context, acct *Account, application ID, user string, typed Secret, number bool) (Outcome, error) {
+	out, err := s.checkUser(ctx, acct, application, user, typed, number)
+	if errors.Is(err, ErrApproved) || errors.Is(err, ErrCanceled) {
+		err = ErrNoCode
+	}
+	return out, err
+}
+
+// CheckUser spends one guess on a user's latest code, as Check does on a verification. It fails with [ErrNoCode] if
+// there is none.
+func (s *Service) CheckUser(ctx context.Context, acct *Account, application ID, user string, typed Secret) (Outcome, error) {
+	return s.checkUser(ctx, acct, application, user, typed, false)
+}
+
+func (s *Service) checkUser(ctx context.Context, acct *Account, application ID, user string, typed Secret, number bool) (Outcome, error) {
 	k, err := userKey(acct, application, user)
 	if err != nil {
 		return Outcome{}, err
@@ -97,9 +111,6 @@ func (s *Service) Validate(ctx context.Context, acct *Account, application ID, u
 		return text
 	}))
 	about.Verification = record.ID(out.Verification)
-	if errors.Is(err, ErrApproved) || errors.Is(err, ErrCanceled) {
-		err = ErrNoCode
-	}
 	s.observer.Checked(out, err)
 	return out, err
 }
@@ -129,6 +140,16 @@ func (s *Service) User(ctx context.Context, acct *Account, application ID, user 
 		return User{}, err
 	}
 	return s.store.User(ctx, k)
+}
+
+// UsersAfter returns an application's users with a status, in the order of their names, behind a name, and whether
+// there may be more. Zero values let all pass.
+func (s *Service) UsersAfter(ctx context.Context, acct *Account, application ID, status UserStatus, after string, limit int) (users []User, more bool, err error) {
+	users, err = s.store.UsersAfter(ctx, acct.Project.ID, application, status, after, limit+1)
+	if len(users) > limit {
+		return users[:limit], true, err
+	}
+	return users, false, err
 }
 
 // Users returns a page of an application's users that pass a filter, and how many do.

@@ -54,6 +54,19 @@ var profiles = map[Profile]bounds{
 	},
 }
 
+// Bounds are what callers may ask for under a profile.
+type Bounds struct {
+	MinLength, MaxLength int // of a code; some formats need more than MinLength
+	MaxLife              time.Duration
+	MaxAttempts          int
+}
+
+// Bounds are the profile's.
+func (p Profile) Bounds() Bounds {
+	b := profiles[p]
+	return Bounds{b.minLength, b.maxLength, b.maxLife, b.maxAttempts}
+}
+
 // wait is how long a number has to wait after its n-th consecutive failure. The waits grow with
 // the failures (NIST SP 800-63B-4 §3.2.2); compat has 15 more free ones, for its verifications
 // may allow 20 guesses each.
@@ -117,6 +130,7 @@ type StartRequest struct {
 	Length   *int
 	Life     *int // seconds
 	Attempts *int
+	Code     Secret // the caller's own, for which their key needs [ScopeOwnCode]; "": one is made
 
 	// Application has the settings; zero: the account's, which is the project's default one.
 	Application ID
@@ -181,7 +195,7 @@ func (p *problems) number(f Field, s string, project *Project) phone.Number {
 		p.add(f, "has a length that its country's numbers don't have")
 	case kind != phone.Ordinary && !slices.Contains(project.Kinds, kind):
 		p.add(f, "is a number of the kind %s, which this project may not send to", kind)
-	case !project.anyCountry() && !slices.Contains(project.Countries, n.Region()):
+	case !project.AnyCountry() && !slices.Contains(project.Countries, n.Region()):
 		p.add(f, "is a number of %s, to which this project may not send", country(n.Region()))
 	}
 	return n

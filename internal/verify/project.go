@@ -41,7 +41,8 @@ type Project struct {
 // AnyCountry stands for all in a project's countries.
 const AnyCountry = "any"
 
-func (p *Project) anyCountry() bool {
+// AnyCountry reports whether the project may send to every country.
+func (p *Project) AnyCountry() bool {
 	if len(p.Countries) == 0 {
 		return p.Profile != Standard
 	}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/phone"
@@ -131,13 +132,33 @@ func (s *Service) settle(ctx context.Context, acct *Account, o *order, began tim
 func (p *problems) code(acct *Account, r *StartRequest, began time.Time, t *Terms) {
 	b, app := profiles[acct.Project.Profile], &acct.Application
 	t.Format = cmp.Or(r.Format, app.Format, code.Numeric)
-	t.Length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength)
-	if t.Length > 0 && t.Format.Bits(t.Length) < b.minBits {
+	if r.Code != "" {
+		p.ownCode(r, b, t)
+	} else if t.Length = p.within(FieldLength, r.Length, cmp.Or(app.Length, b.length), b.minLength, b.maxLength); t.Length > 0 && t.Format.Bits(t.Length) < b.minBits {
 		p.add(FieldLength, "is too short for a secure code")
 	}
 	life := p.within(FieldLife, r.Life, seconds(cmp.Or(app.Life, b.life)), 0, seconds(b.maxLife))
 	t.ExpiresAt = began.Add(time.Duration(life) * time.Second)
 	t.MaxAttempts = p.within(FieldAttempts, r.Attempts, cmp.Or(app.Attempts, b.attempts), b.minAttempts, b.maxAttempts)
+}
+
+// ownCode checks a caller's own code, which has the bounds of one that is made. Its problems don't repeat it.
+func (p *problems) ownCode(r *StartRequest, b bounds, t *Terms) {
+	given := r.Code.Reveal()
+	spelled, possible := code.Normalize(t.Format, given)
+	n := utf8.RuneCountInString(given)
+	switch {
+	case n < b.minLength || n > b.maxLength:
+		p.add(FieldCode, "must have %d to %d characters", b.minLength, b.maxLength)
+		return
+	case !possible || spelled != given:
+		p.add(FieldCode, "may have only the characters of %s codes: %s", t.Format, t.Format.Alphabet())
+	case r.Length != nil && *r.Length != n:
+		p.add(FieldCode, "must have as many characters as the length that is asked for, %d", *r.Length)
+	case t.Format.Bits(n) < b.minBits:
+		p.add(FieldCode, "is too short for a secure code")
+	}
+	t.Length = n
 }
 
 // write writes the text of an order's message for a channel, framed. It notes why the text can't go out, and

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ import (
 //	                ▲         │        associate
 //	                └─────────┴── dissociate, from everywhere
 //
+// A login's code changes nothing but VerifiedAt.
+//
 // He has one code at a time: that of Current. A newer one supersedes it, without a write to its row.
 type User struct {
 	Application ID
@@ -28,6 +31,9 @@ type User struct {
 	Current     ID        // the latest verification, live or not; zero: none
 	Sends       limit.Log // for the limits of [UserLimits]
 
+	// VerifiedAt is when a right code, or a key in a call, last showed that the address is theirs. Zero, with a
+	// validated one: see [User.Verified].
+	VerifiedAt           time.Time
 	CreatedAt, UpdatedAt time.Time
 	Version              int // one more with each change of address or status, and each approval by a key; a new code is none
 }
@@ -44,6 +50,16 @@ const (
 
 func (s UserStatus) String() string {
 	return [...]string{"", "initial", "pending", "validated"}[s]
+}
+
+// Number is the user's number; "" while initial.
+func (u *User) Number() phone.Number {
+	_, rest, qualified := strings.Cut(u.Address, ":")
+	if !qualified {
+		rest = u.Address
+	}
+	n, _ := phone.Parse(rest) // it was parsed when it was stored
+	return n
 }
 
 // A UserKey names a user. One of another project's application doesn't exist.
@@ -69,6 +85,9 @@ type UserStore interface {
 	DeleteUser(ctx context.Context, k UserKey) error
 
 	User(ctx context.Context, k UserKey) (User, error)
+	// UsersAfter returns those of an application with a status, in the order of their names, behind a name. Zero
+	// values let all pass.
+	UsersAfter(ctx context.Context, p ProjectID, application ID, status UserStatus, after string, limit int) ([]User, error)
 	// Users returns a page of those that pass the filter, and how many do.
 	Users(ctx context.Context, p ProjectID, application ID, f UserFilter, page Page) ([]User, int, error)
 }
@@ -161,8 +180,18 @@ func (u *User) Check(v *Verification, d *Destination, g Guess, now time.Time) (O
 	out, err := v.Check(d, g, now)
 	if err == nil && out.Approved {
 		u.become(Validated, u.Address, now)
+		u.VerifiedAt = now
 	}
 	return out, err
+}
+
+// Verified is when the user's address was last shown to be theirs; zero: nobody has shown it. The program before
+// didn't record it, but when the user last changed.
+func (u *User) Verified() time.Time {
+	if u.Status != Validated {
+		return time.Time{}
+	}
+	return cmp.Or(u.VerifiedAt, u.UpdatedAt)
 }
 
 // Dissociate takes the user's address, and cancels v, his current verification if there is one.
@@ -187,6 +216,9 @@ func (u *User) Supersedes(v *Verification) bool {
 }
 
 func (u *User) become(s UserStatus, address string, now time.Time) {
+	if s != Validated {
+		u.VerifiedAt = time.Time{}
+	}
 	if u.Status == s && u.Address == address {
 		return
 	}

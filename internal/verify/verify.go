@@ -180,6 +180,9 @@ func noPlace(a share.Answer) error {
 	return ErrBusy
 }
 
+// Now is the clock's time.
+func (s *Service) Now() time.Time { return s.now() }
+
 // instant is now, to the precision in which times are stored.
 func (s *Service) instant() time.Time { return s.now().Truncate(time.Millisecond) }
 
@@ -198,6 +201,11 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 			return nil, err
 		}
 	}
+	if r.Code != "" {
+		if err := acct.Forbids(ScopeOwnCode); err != nil {
+			return nil, err
+		}
+	}
 	o := s.orderOf(acct, r)
 	v := s.begin(acct)
 	v.Purpose, v.Supersedes = o.Purpose, o.Supersedes
@@ -210,7 +218,7 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 		v.fail(ReasonExpired)
 		return v, nil
 	}
-	if err := s.launch(ctx, v, func(place Place) error {
+	if err := s.launch(ctx, v, r.Code, func(place Place) error {
 		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
 	}); err != nil {
 		return nil, err
@@ -249,8 +257,9 @@ func (s *Service) begin(acct *Account) *Verification {
 	return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: MFA, APIKey: acct.KeyID}
 }
 
-// launch takes a place for the message of a verification, makes its code, has it committed and hands it over.
-func (s *Service) launch(ctx context.Context, v *Verification, commit func(Place) error) error {
+// launch takes a place for the message of a verification, makes its code unless there is one, has it committed and
+// hands it over.
+func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commit func(Place) error) error {
 	place, err := s.outbox.Reserve(v.Envelope(), v.Then()...)
 	if err != nil {
 		return err
@@ -262,7 +271,7 @@ func (s *Service) launch(ctx context.Context, v *Verification, commit func(Place
 		}
 	}()
 
-	secret, err := s.makeCode(v)
+	secret, err := s.makeCode(v, own)
 	if err != nil {
 		return err
 	}
@@ -281,11 +290,13 @@ func (s *Service) launch(ctx context.Context, v *Verification, commit func(Place
 	return nil
 }
 
-// makeCode makes the code that v's terms describe.
-func (s *Service) makeCode(v *Verification) (Secret, error) {
-	secret, err := code.Generate(rand.Reader, v.Format, v.Length)
-	if err != nil {
-		return "", fmt.Errorf("generate code: %w", err)
+// makeCode makes the code that v's terms describe, or takes the caller's own.
+func (s *Service) makeCode(v *Verification, own Secret) (_ Secret, err error) {
+	secret := own.Reveal()
+	if secret == "" {
+		if secret, err = code.Generate(rand.Reader, v.Format, v.Length); err != nil {
+			return "", fmt.Errorf("generate code: %w", err)
+		}
 	}
 	if v.KeyID = s.keys.Primary(); v.KeyID == 0 {
 		return "", ErrNoKey

@@ -1,9 +1,11 @@
 package v1_test
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,6 +174,81 @@ func TestKeysAreListedInPages(t *testing.T) {
 	}
 	k.call("", "GET", "/v1/keys?after=1", "", 422)
 	k.call("", "GET", "/v1/keys?limit=0", "", 422)
+}
+
+func TestACallersOwnCode(t *testing.T) {
+	t.Parallel()
+	var log syncBuffer
+	k := newKit(t, countersigntest.Options{Log: &log})
+	const own = "739164"
+	started := k.call("", "POST", "/v1/verifications", `{"to":"`+to+`","code":"`+own+`"}`, 201)
+	v := read[api.Verification](t, started)
+	if got := k.Code(to, v.ID); got != own {
+		t.Errorf("the message has the code %s, want %s", got, own)
+	}
+	shown := k.call("", "GET", "/v1/verifications/"+v.ID, "", 200) + k.call("", "GET", "/v1/verifications", "", 200)
+	if r := k.check(v.ID, countersigntest.Wrong(own)); r.Reason != "wrong_code" || r.AttemptsRemaining != 2 {
+		t.Errorf("a wrong guess: %+v", r)
+	}
+	if r := k.check(v.ID, own); !r.Valid {
+		t.Errorf("the right one: %+v", r)
+	}
+	letters := read[api.Verification](t, k.call("", "POST", "/v1/verifications", `{"to":"`+other+`","code":"ABCD2345","code_format":"alphanumeric","code_length":8}`, 201))
+	if r := k.check(letters.ID, "abcd-2345"); !r.Valid {
+		t.Errorf("letters: %+v", r)
+	}
+
+	p := read[api.Problem](t, k.call(k.addKey(verify.AllScopes&^verify.ScopeOwnCode), "POST", "/v1/verifications", `{"to":"`+to+`","code":"`+own+`"}`, 403))
+	if !strings.Contains(p.Detail, "verify:own-code") {
+		t.Errorf("without the scope: %+v", p)
+	}
+	refused := ""
+	for body, want := range map[string]string{
+		`"code":""`: "must not be empty; leave it out", `"code":"123"`: "must have 4 to 20 characters", `"code":"739 164"`: "may have only the characters of numeric codes: 0123456789",
+		`"code":"739164","code_length":4`:                         "must have as many characters as the length that is asked for, 4",
+		`"code":"ABCD2O","code_format":"alphanumeric"`:            "may have only the characters of alphanumeric codes: ABCDEFGHJKLMNPQRSTUVWXYZ23456789",
+		`"code":"739164` + strings.Repeat("1", 15) + `"`:          "must have 4 to 20 characters",
+		`"code":"73916４"`:                                         "may have only the characters of numeric codes: 0123456789",
+		`"code":"` + strings.Repeat("7391", 5) + `","to":"+1202"`: "",
+	} {
+		if !strings.Contains(body, `"to"`) {
+			body += `,"to":"` + to + `"`
+		}
+		answer := k.call("", "POST", "/v1/verifications", `{`+body+`}`, 422)
+		refused += answer
+		if p := read[api.Problem](t, answer); want != "" && (len(p.Errors) != 1 || p.Errors[0] != api.FieldProblem{Field: "code", Message: want}) {
+			t.Errorf("%s: got %+v, want %q", body, p.Errors, want)
+		}
+	}
+	for _, text := range []string{started, shown, refused, log.String()} {
+		if strings.Contains(text, "7391") {
+			t.Errorf("the code is told: %s", text)
+		}
+	}
+
+	strict := newKit(t, countersigntest.Options{Profile: verify.Standard})
+	p = read[api.Problem](t, strict.call("", "POST", "/v1/verifications", `{"to":"`+to+`","code":"73916"}`, 422))
+	if diff := cmp.Diff([]api.FieldProblem{{Field: "code", Message: "is too short for a secure code"}}, p.Errors); diff != "" {
+		t.Errorf("standard (-want +got):\n%s", diff)
+	}
+}
+
+// A syncBuffer is a log that goroutines write to while a test reads it.
+type syncBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 // The vendors' faces ask for the same scopes.

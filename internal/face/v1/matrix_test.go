@@ -32,6 +32,18 @@ var things = map[string]thing{
 		},
 		absent: "01900000-0000-7000-8000-000000000000", none: "x",
 	},
+	"applications": {
+		make: func(k kit, path string) string {
+			return read[api.Application](k.t, k.call("", "POST", path, `{"name":"shop"}`, 201)).ID
+		},
+		absent: "01900000-0000-7000-8000-000000000000", none: "x",
+	},
+	"users": {
+		make: func(k kit, path string) string {
+			return read[api.User](k.t, k.call("", "POST", path, `{"user":"ada","number":"`+exampleNumber+`"}`, 201)).User
+		},
+		absent: "nobody", none: "nobody else",
+	},
 	"keys": {
 		make: func(k kit, path string) string {
 			return read[api.Key](k.t, k.call("", "POST", path, `{"name":"x","scopes":["read"]}`, 201)).ID
@@ -57,7 +69,7 @@ func (k kit) paths(pattern string) (own, absent, none string) {
 		segments = append(segments, t.make(k, strings.Join(segments, "/")))
 		gone, never = append(gone, t.absent), append(never, t.none)
 	}
-	return strings.Join(segments, "/"), strings.Join(gone, "/"), strings.Join(never, "/")
+	return strings.Join(segments, "/"), strings.Join(gone, "/"), strings.ReplaceAll(strings.Join(never, "/"), " ", "%20")
 }
 
 // body is a request with all that is required, of the types' examples.

@@ -132,7 +132,7 @@ func (o *operation) id() string {
 	words := strings.Fields(strings.ToLower(o.summary))
 	name := words[0]
 	for _, w := range words[1:] {
-		if w != "a" {
+		if w != "a" && w != "an" {
 			name += strings.ToUpper(w[:1]) + w[1:]
 		}
 	}
@@ -146,11 +146,17 @@ func (o *operation) hasBody() bool {
 // problems are the statuses of an operation's refusals, beside 404 and 405 for what isn't served.
 func (o *operation) problems() []int {
 	all := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
-	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
+	if strings.Contains(o.path, "{") || o.path == "/v1/checks" || o.path == "/v1/applications" && o.hasBody() { // which may name a template
 		all = append(all, http.StatusNotFound)
 	}
-	if o.method == http.MethodPost {
+	if o.method != http.MethodGet {
 		all = append(all, http.StatusConflict)
+	}
+	if o.path == "/v1/applications/{id}" {
+		all = append(all, http.StatusPreconditionFailed)
+	}
+	if strings.Contains(o.path, "{user}") {
+		all = append(all, http.StatusUnprocessableEntity)
 	}
 	if o.fromQuery || o.hasBody() {
 		all = append(all, http.StatusBadRequest, http.StatusUnprocessableEntity)

@@ -21,19 +21,30 @@ var names = map[verify.Field]string{
 	verify.FieldFrom:     "sender",
 	verify.FieldText:     "text",
 	verify.FieldLength:   "code_length",
+	verify.FieldCode:     "code",
 	verify.FieldLife:     "valid_for",
 	verify.FieldAttempts: "max_attempts",
 	verify.FieldPurpose:  "purpose",
 	verify.FieldChannel:  "channel",
 
-	verify.FieldName:     "name",
-	account.FieldScopes:  "scopes",
-	account.FieldEndsAt:  "expires_at",
 	verify.FieldChannels: "channels",
 	verify.FieldLocale:   "locale",
 	verify.FieldAmount:   "amount",
 	verify.FieldPayee:    "payee",
 	verify.FieldMetadata: "metadata",
+
+	verify.FieldUser:              "user",
+	verify.FieldAddress:           "number",
+	verify.FieldName:              "name",
+	verify.FieldDescription:       "description",
+	verify.FieldFormat:            "code_format",
+	verify.FieldPrefix:            "prefix",
+	verify.FieldDisplayName:       "display_name",
+	verify.FieldAssociateTemplate: "associate_template",
+	verify.FieldLoginTemplate:     "login_template",
+
+	account.FieldScopes: "scopes",
+	account.FieldEndsAt: "expires_at",
 }
 
 // none is the input of an operation that has none.
@@ -45,6 +56,7 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		To:         in.To,
 		From:       in.Sender,
 		Text:       in.Text,
+		Code:       verify.Secret(in.Code),
 		Length:     in.CodeLength,
 		Life:       in.ValidFor,
 		Attempts:   in.MaxAttempts,
@@ -99,6 +111,10 @@ func order(in api.NewVerification) string {
 }
 
 func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, error) {
+	if in.Code == "" && c.In.Raw("code") != nil { // it must not become one of ours in silence
+		c.In.Wrong("code", "must not be empty; leave it out")
+		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))
+	}
 	if in.ValidFor != nil && *in.ValidFor < 1 { // 0 is the vendors' way to keep nothing
 		c.In.Wrong("valid_for", "must be greater than or equal to 1")
 		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))

@@ -100,7 +100,7 @@ func (p *person) is(status verify.UserStatus, address string, current verify.ID,
 	if err != nil {
 		p.t.Fatalf("user: %v", err)
 	}
-	got.CreatedAt, got.UpdatedAt, got.Sends = time.Time{}, time.Time{}, nil
+	got.CreatedAt, got.UpdatedAt, got.VerifiedAt, got.Sends = time.Time{}, time.Time{}, time.Time{}, nil
 	equal(p.t, "user", got, verify.User{Application: p.key.Application, Name: p.key.Name, Status: status, Address: address, Current: current, Version: version})
 }
 

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Statuses of a user.
+const (
+	UserInitial   = "initial"   // without a number
+	UserPending   = "pending"   // nobody has shown yet that the number is theirs
+	UserValidated = "validated" // a right code has shown it
+)
+
+// A NewUser asks whether a number is a user's. A user who isn't there is made.
+type NewUser struct {
+	User        string `json:"user" example:"ada" doc:"Your own name of the user: 1 to 255 characters, no slash."`
+	Number      string `json:"number" example:"+12025550123" doc:"The number, in E.164."`
+	Channel     string `json:"channel,omitempty" enum:"sms,voice" doc:"How the code is sent; the application's preferred channel by default."`
+	DisplayName string `json:"display_name,omitempty" doc:"What the message calls you, instead of the application's name."`
+}
+
+// A Login asks for a code for a user whose number is validated.
+type Login struct {
+	Channel     string `json:"channel,omitempty" enum:"sms,voice" doc:"How the code is sent; the application's preferred channel by default."`
+	DisplayName string `json:"display_name,omitempty" doc:"What the message calls you, instead of the application's name."`
+}
+
+// A UserCheck is a code that a user typed.
+type UserCheck struct {
+	Code string `json:"code" example:"123456" doc:"What was typed. Spaces and hyphens don't count, nor does the case of letters."`
+}
+
+// A User is somebody whom you know by a name of yours, with the number that they say is theirs.
+type User struct {
+	User         string     `json:"user" doc:"Your own name of the user."`
+	Number       string     `json:"number,omitempty" doc:"The number, in E.164."`
+	Status       string     `json:"status" enum:"initial,pending,validated" doc:"Whether the number was shown to be theirs."`
+	Verification string     `json:"verification,omitempty" format:"uuid" doc:"The user's latest verification."`
+	VerifiedAt   *time.Time `json:"verified_at,omitempty" doc:"When a right code last showed that the number is theirs. A login's code counts."`
+	VerifiedAge  *int       `json:"verified_age,omitempty" minimum:"0" doc:"How long ago that was, in seconds, by the server's clock."`
+	CreatedAt    time.Time  `json:"created_at" doc:"When the user was made."`
+	UpdatedAt    time.Time  `json:"updated_at" doc:"When the number or the status changed last."`
+}
+
+// A UserPage is a part of a list of users.
+type UserPage struct {
+	Users []User `json:"users" nullable:"false" doc:"In the order of their names."`
+	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent at the end of the list."`
+}
+
+func userPath(application, user string) string {
+	return "/v1/applications/" + url.PathEscape(application) + "/users/" + url.PathEscape(user)
+}
+
+// Associate gives a user of an application a number, and sends a code there.
+func (c *Client) Associate(ctx context.Context, application string, n NewUser) (u User, err error) {
+	return u, c.call(ctx, http.MethodPost, "/v1/applications/"+url.PathEscape(application)+"/users", n, &u)
+}
+
+// User reads a user of an application.
+func (c *Client) User(ctx context.Context, application, user string) (u User, err error) {
+	return u, c.call(ctx, http.MethodGet, userPath(application, user), nil, &u)
+}
+
+// Login sends a code to a user whose number is validated.
+func (c *Client) Login(ctx context.Context, application, user string, l Login) (u User, err error) {
+	return u, c.call(ctx, http.MethodPost, userPath(application, user)+"/login", l, &u)
+}
+
+// CheckUser spends a guess on a user's latest code.
+func (c *Client) CheckUser(ctx context.Context, application, user, code string) (r CheckResult, err error) {
+	return r, c.call(ctx, http.MethodPost, userPath(application, user)+"/check", UserCheck{Code: code}, &r)
+}
+
+// RemoveNumber takes a user's number.
+func (c *Client) RemoveNumber(ctx context.Context, application, user string) error {
+	return c.call(ctx, http.MethodDelete, userPath(application, user)+"/number", nil, nil)
+}
+
+// DeleteUser deletes a user.
+func (c *Client) DeleteUser(ctx context.Context, application, user string) error {
+	return c.call(ctx, http.MethodDelete, userPath(application, user), nil, nil)
+}
+
+// Users ranges over an application's users, in the order of their names; status, if it isn't "", selects some. It
+// stops after an error.
+func (c *Client) Users(ctx context.Context, application, status string) iter.Seq2[User, error] {
+	query := url.Values{}
+	if status != "" {
+		query.Set("status", status)
+	}
+	return pages(ctx, c, "/v1/applications/"+url.PathEscape(application)+"/users", query, func(p *UserPage) ([]User, string) { return p.Users, p.Next })
+}

@@ -1,0 +1,139 @@
+package v1
+
+import (
+	"encoding/base64"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+func (s *Server) associate(c face.Call, in api.NewUser) (api.User, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.User{}, err
+	}
+	if strings.Contains(in.Number, ":") { // the service reads voice: before a number
+		c.In.Wrong("number", "is not in E.164, such as +12025550123")
+		return api.User{}, s.Invalid(c.In, nil)
+	}
+	r := verify.AssociateRequest{Address: in.Number, DisplayName: in.DisplayName, Channel: verify.Channel(in.Channel)}
+	if err := s.Service.Associate(c.Context(), c.Account, id, in.User, r); err != nil {
+		return api.User{}, err
+	}
+	return s.user(c, id, in.User)
+}
+
+func (s *Server) login(c face.Call, in api.Login) (api.User, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.User{}, err
+	}
+	name := c.PathValue("user")
+	r := verify.LoginRequest{DisplayName: in.DisplayName, Channel: verify.Channel(in.Channel)}
+	if err := s.Service.LoginStart(c.Context(), c.Account, id, name, r); err != nil {
+		return api.User{}, err
+	}
+	return s.user(c, id, name)
+}
+
+func (s *Server) checkUser(c face.Call, in api.UserCheck) (api.CheckResult, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.CheckResult{}, err
+	}
+	out, err := s.Service.CheckUser(c.Context(), c.Account, id, c.PathValue("user"), verify.Secret(in.Code))
+	return result(c, out.Verification, out, err)
+}
+
+func (s *Server) readUser(c face.Call, _ none) (api.User, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.User{}, err
+	}
+	return s.user(c, id, c.PathValue("user"))
+}
+
+func (s *Server) user(c face.Call, application verify.ID, name string) (api.User, error) {
+	u, err := s.Service.User(c.Context(), c.Account, application, name)
+	if err != nil {
+		return api.User{}, err
+	}
+	return wireUser(u, s.Service.Now()), nil
+}
+
+func (s *Server) deleteUser(c face.Call, _ none) (none, error) {
+	id, err := application(c)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, s.Service.DeleteUser(c.Context(), c.Account, id, c.PathValue("user"))
+}
+
+func (s *Server) removeNumber(c face.Call, _ none) (none, error) {
+	id, err := application(c)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, s.Service.Dissociate(c.Context(), c.Account, id, c.PathValue("user"))
+}
+
+// A userFilter selects users of an application.
+type userFilter struct {
+	Status string `json:"status,omitempty" enum:"initial,pending,validated" doc:"Only those with this status."`
+	After  string `json:"after,omitempty" doc:"The cursor next of the page before."`
+	Limit  *int   `json:"limit,omitempty" minimum:"1" maximum:"200" default:"50" doc:"How many."`
+}
+
+func (s *Server) listUsers(c face.Call, in userFilter) (api.UserPage, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.UserPage{}, err
+	}
+	after, err := base64.RawURLEncoding.DecodeString(in.After)
+	if err != nil || !verify.Storable(string(after)) {
+		c.In.Wrong("after", "is no cursor of a page")
+	}
+	limit := pageLimit(&c, in.Limit)
+	if len(c.In.Problems) > 0 {
+		return api.UserPage{}, s.Invalid(c.In, nil)
+	}
+	found, more, err := s.Service.UsersAfter(c.Context(), c.Account, id, userStatus(in.Status), string(after), limit)
+	if err != nil {
+		return api.UserPage{}, err
+	}
+	out := api.UserPage{Users: make([]api.User, len(found))}
+	for i, u := range found {
+		out.Users[i] = wireUser(u, s.Service.Now())
+	}
+	if more {
+		out.Next = base64.RawURLEncoding.EncodeToString([]byte(found[len(found)-1].Name))
+	}
+	return out, nil
+}
+
+// userStatus returns the status of a word that is one; 0 of "".
+func userStatus(word string) verify.UserStatus {
+	for s := verify.Validated; s > 0; s-- {
+		if s.String() == word {
+			return s
+		}
+	}
+	return 0
+}
+
+func wireUser(u verify.User, now time.Time) api.User {
+	w := api.User{
+		User: u.Name, Number: string(u.Number()), Status: u.Status.String(), VerifiedAt: when(u.Verified()),
+		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(),
+	}
+	if !u.Current.IsZero() {
+		w.Verification = u.Current.String()
+	}
+	if w.VerifiedAt != nil {
+		w.VerifiedAge = new(max(0, int(now.Sub(*w.VerifiedAt)/time.Second)))
+	}
+	return w
+}
