@@ -8,9 +8,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+	"time"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/store"
@@ -22,6 +20,9 @@ type Service struct{ store *store.Store }
 
 // New returns the service of a database.
 func New(s *store.Store) *Service { return &Service{s} }
+
+// Now is the database's time.
+func (s *Service) Now() time.Time { return s.store.Now() }
 
 // An Actor is who makes a change, as the audit log names them.
 type Actor string
@@ -71,16 +72,8 @@ func (p problems) err() error {
 	return &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: p}
 }
 
-// Bounds of the names that operators give things, in characters.
-const (
-	maxProjectName = 100
-	maxKeyName     = 64
-)
-
-// isLabel reports whether a text can be a name: it stands in one line of tables and logs.
-func isLabel(s string, most int) bool {
-	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
-}
+// maxProjectName is how many characters the name of a project may have.
+const maxProjectName = 100
 
 // assign sets what was given.
 func assign[T any](to *T, given *T) {

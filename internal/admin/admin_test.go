@@ -45,9 +45,9 @@ func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
 		}, verify.ErrInvalid},
 		"another project": {func() error { _, err := s.ChangeProject(ctx, by, "none", ProjectChange{}); return err }, verify.ErrNoProject},
 		"its usage":       {func() error { _, err := s.Usage(ctx, "none", ByCountry); return err }, verify.ErrNoProject},
-		"a key of it":     {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "none"}); return err }, verify.ErrNoProject},
+		"a key of it":     {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "none", Name: "web"}); return err }, verify.ErrNoProject},
 		"a long name": {func() error {
-			_, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: strings.Repeat("é", 65)})
+			_, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: strings.Repeat("é", 101)})
 			return err
 		}, verify.ErrInvalid},
 		"two lines": {func() error {

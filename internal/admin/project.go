@@ -70,7 +70,7 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 	if !p.ID.Valid() {
 		wrong.add(FieldID, "must be 1 to 64 of A-Z a-z 0-9 . _ -")
 	}
-	if !isLabel(p.Name, maxProjectName) || p.Name == "" {
+	if !verify.IsLabel(p.Name, maxProjectName) {
 		wrong.add(verify.FieldName, "must be 1 to %d printable characters", maxProjectName)
 	}
 	if !p.Profile.Valid() {
@@ -143,6 +143,34 @@ func (s *Service) Project(ctx context.Context, id verify.ProjectID) (verify.Proj
 		return verify.Project{}, fmt.Errorf("project %s: %w", id, verify.ErrNoProject)
 	}
 	return all[i], nil
+}
+
+// FindProject finds a project by its id, or by a name that no other project has. It fails with [verify.ErrNoProject].
+func (s *Service) FindProject(ctx context.Context, idOrName string) (verify.Project, error) {
+	all, err := s.store.Projects(ctx)
+	if err != nil {
+		return verify.Project{}, err
+	}
+	var named []verify.Project
+	for _, p := range all {
+		if string(p.ID) == idOrName {
+			return p, nil
+		}
+		if p.Name == idOrName {
+			named = append(named, p)
+		}
+	}
+	switch len(named) {
+	case 0:
+		return verify.Project{}, fmt.Errorf("project %s: %w", idOrName, verify.ErrNoProject)
+	case 1:
+		return named[0], nil
+	}
+	var ids []string
+	for _, p := range named {
+		ids = append(ids, string(p.ID))
+	}
+	return verify.Project{}, fmt.Errorf("%d projects are called %q; name one by its id: %s", len(named), idOrName, strings.Join(ids, ", "))
 }
 
 // CreateProject creates a project. It fails with [verify.ErrInvalid], and with [verify.ErrExists] if the id is taken.

@@ -846,7 +846,7 @@ func TestAnotherProjectsFailuresCostNoStart(t *testing.T) {
 	t.Parallel()
 	w := picky{&way{name: "a"}}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}})
-	key := account.NewKey()
+	key := account.NewSecret()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true}, key)
 	other, err := k.Accounts.Authenticate(t.Context(), "other", key)
 	if err != nil {

@@ -338,7 +338,7 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 // takers are the ways that a due message may go, or why there are none.
 func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
 	v, history := o.Verification, withLost(o)
-	if verify.Messages(history) >= d.config.MaxMessages {
+	if d.spent(v, history) {
 		return nil, verify.ReasonMaxMessages
 	}
 	if v.Watched() {
@@ -379,7 +379,7 @@ func withLost(o verify.Overdue) []verify.Delivery {
 	if o.Verification.Delivery != verify.Sending {
 		return o.Deliveries
 	}
-	return append(slices.Clip(o.Deliveries), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
+	return append(slices.Clip(o.Deliveries), verify.Delivery{Attempt: o.Verification.Attempt, Channel: o.Verification.Resent.Channel, Outcome: verify.Unknown})
 }
 
 // claimNext leases a due message's next attempt, and counts the one before if that has lost its lease.

@@ -139,7 +139,7 @@ func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, 
 	if !r.Delivered {
 		history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.config.Now()
 	}
-	return !r.Delivered && verify.Messages(history) < d.config.MaxMessages && len(d.untried(v, history)) > 0, nil
+	return !r.Delivered && !d.spent(v, history) && len(d.untried(v, history)) > 0, nil
 }
 
 // A waiting is a receipt that came early.
