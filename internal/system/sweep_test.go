@@ -54,7 +54,7 @@ func TestTheSweeperKeepsUpOnASlowDisk(t *testing.T) {
 		}
 		messages.Close()
 	}()
-	token := account.NewKey()
+	token := account.NewSecret()
 	if err := s.Store.CreateProject(t.Context(), verify.Project{ID: "p", Name: "P", Profile: verify.Compat}); err != nil {
 		t.Fatal(err)
 	}
