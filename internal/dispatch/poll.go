@@ -18,9 +18,11 @@ import (
 const (
 	// sweepEvery is how many ticks pass from one sweep for leases to the next.
 	sweepEvery = 4
-	// maxStuck is how many steps of hints one look reads without being able to do anything about them. The
-	// next look goes on behind them.
-	maxStuck = 4
+	// maxStuck is how many messages one look reads without being able to do anything about them. The next look goes
+	// on behind them, after stuckRests times as long as it took to read them: a queue that has no places keeps the
+	// database busy for a third of the time at most, however long it is.
+	maxStuck   = 4 * pollStep
+	stuckRests = 2
 	// A look begins hintMargin before the oldest hint that the last one left, for hints may be left late. The
 	// index entries of hints that are gone stay as long as an old transaction, and cost much to pass over.
 	hintMargin = 30 * time.Second
@@ -54,9 +56,11 @@ func (d *Dispatcher) startLooking(ctx context.Context) {
 	})
 	d.workers.Go(func() {
 		every(ctx, d.config.Tick, d.wake, func() {
-			if err := d.claimDue(ctx); err != nil && ctx.Err() == nil {
+			stuck, err := d.claimDue(ctx)
+			if err != nil && ctx.Err() == nil {
 				d.complain(slog.LevelError, "look for due messages", err)
 			}
+			rest(ctx, min(stuckRests*stuck, d.config.Lease/20))
 		})
 	})
 }
@@ -70,9 +74,14 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 	} else if ctx.Err() == nil {
 		d.complain(slog.LevelError, "sweep for lost leases", err)
 	}
+	rest(ctx, min(2*time.Since(began), d.config.Lease/5))
+}
+
+// rest waits for a while, or until ctx is done.
+func rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(min(2*time.Since(began), d.config.Lease/5)):
+	case <-time.After(d):
 	}
 }
 
@@ -88,7 +97,8 @@ func (d *Dispatcher) lookNow() {
 func (d *Dispatcher) Poll(ctx context.Context) error {
 	d.match(ctx)
 	d.keep()
-	return d.claimDue(ctx)
+	_, err := d.claimDue(ctx)
+	return err
 }
 
 // A look goes through the hints that are due, in steps.
@@ -167,34 +177,37 @@ func (l *look) end() {
 }
 
 // claimDue claims the messages that are due and queues them, as many as there are places for. It reads on
-// past those whose carriers are full.
-func (d *Dispatcher) claimDue(ctx context.Context) error {
+// past those whose carriers are full. It returns how long it took to read those.
+func (d *Dispatcher) claimDue(ctx context.Context) (stuck time.Duration, err error) {
 	d.due.mu.Lock()
 	defer d.due.mu.Unlock()
 	after := d.due.begin(d.config.Now())
-	for stuck := 0; stuck < maxStuck; {
+	for left := 0; left < maxStuck; {
+		began := time.Now()
 		due, next, err := d.config.Store.Due(ctx, after, pollStep)
+		took := time.Since(began)
 		if err != nil {
-			return err
+			return stuck, err
 		}
 		if len(due) > 0 && after.ID.IsZero() {
 			d.due.waits.set(due[0].Hint)
 		}
 		moved, err := d.takeAll(ctx, due)
+		if n := len(due); n > moved {
+			left += n - moved
+			stuck += took * time.Duration(n-moved) / time.Duration(n)
+		}
 		if err != nil {
 			d.due.again(due)
-			return err
+			return stuck, err
 		}
 		if next == (verify.Hint{}) {
 			d.due.end()
-			return nil
-		}
-		if moved == 0 {
-			stuck++
+			return stuck, nil
 		}
 		after, d.due.after = next, next
 	}
-	return nil
+	return stuck, nil
 }
 
 // A candidate is a due message and the ways that it may go.

@@ -1139,6 +1139,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
+		"nothing-swept", "A dead server's messages are found also while each commit takes a second.",
+		[]edit{{"internal/dispatch/poll.go", "func() { d.sweep(ctx) })", "func() {})"}},
+		test{inSystem, "^TestTheSweeperKeepsUpOnASlowDisk$"},
+	},
+	{
 		"late-sweep-forgotten", "A failed read by the poller loses no hint of a late sweep.",
 		[]edit{{upkeepFile, "s.sweptFrom.add(after.Due)", "_ = from"}},
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},

@@ -83,9 +83,14 @@ func (s *Store) openSQLite(ctx context.Context, o Options) ([]session, error) {
 	if err != nil {
 		return []session{hot}, err
 	}
-	s.watch = func(context.Context) {
+	log := &walTrimmer{path: o.Path, quiet: walQuiet}
+	s.watch = func(ctx context.Context) {
 		if now, err := os.Stat(o.Path); err != nil || !os.SameFile(opened, now) {
 			hot.gone.Store(true)
+			return
+		}
+		if err := log.look(time.Now()); err != nil && s.log != nil {
+			s.log.WarnContext(ctx, "the database's log isn't cut at a quiet time, will try again", "err", err)
 		}
 	}
 	return []session{hot}, nil
