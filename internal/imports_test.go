@@ -54,12 +54,15 @@ var may = []struct{ packages, imports string }{
 	{"internal/manual", "docs internal/web"},
 	{"internal/face/v1", "api internal/face internal/request internal/outage internal/account internal/verify " + pure},
 
+	// What people see in a browser.
+	{"internal/console", "internal/carrier/sim internal/verify " + pure},
+
 	// What operators do. The commands call it, and so can a face.
 	{"internal/admin", "internal/store internal/speech internal/account internal/verify " + pure},
 
 	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/config internal/system internal/bench api " + parts},
+	{"cmd/*", "internal/config internal/console internal/system internal/bench api " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},

@@ -43,7 +43,7 @@ func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
 		}, verify.ErrInvalid},
 		"another project": {func() error { _, err := s.ChangeProject(ctx, by, "none", ProjectChange{}); return err }, verify.ErrNoProject},
 		"its usage":       {func() error { _, err := s.Usage(ctx, "none", ByCountry); return err }, verify.ErrNoProject},
-		"a key of it":     {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "none"}); return err }, verify.ErrNoProject},
+		"a key of it":     {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "none", Name: "web"}); return err }, verify.ErrNoProject},
 		"no key":          {func() error { return s.RevokeKey(ctx, by, verify.ID{1}) }, verify.ErrNoAPIKey},
 		"another's key":   {func() error { _, err := s.As(ctx, "none", k.Token); return err }, verify.ErrUnauthenticated},
 		"no application":  {func() error { _, err := s.ChangeCalls(ctx, by, "shop", "none", CallsChange{}); return err }, verify.ErrNoApplication},

@@ -143,6 +143,34 @@ func (s *Service) Project(ctx context.Context, id verify.ProjectID) (verify.Proj
 	return all[i], nil
 }
 
+// FindProject finds a project by its id, or by a name that no other project has. It fails with [verify.ErrNoProject].
+func (s *Service) FindProject(ctx context.Context, idOrName string) (verify.Project, error) {
+	all, err := s.store.Projects(ctx)
+	if err != nil {
+		return verify.Project{}, err
+	}
+	var named []verify.Project
+	for _, p := range all {
+		if string(p.ID) == idOrName {
+			return p, nil
+		}
+		if p.Name == idOrName {
+			named = append(named, p)
+		}
+	}
+	switch len(named) {
+	case 0:
+		return verify.Project{}, fmt.Errorf("project %s: %w", idOrName, verify.ErrNoProject)
+	case 1:
+		return named[0], nil
+	}
+	var ids []string
+	for _, p := range named {
+		ids = append(ids, string(p.ID))
+	}
+	return verify.Project{}, fmt.Errorf("%d projects are called %q; name one by its id: %s", len(named), idOrName, strings.Join(ids, ", "))
+}
+
 // CreateProject creates a project. It fails with [verify.ErrInvalid], and with [verify.ErrExists] if the id is taken.
 func (s *Service) CreateProject(ctx context.Context, by Actor, n NewProject) (verify.Project, error) {
 	p, err := n.Project()

@@ -779,7 +779,7 @@ func TestNoSecretAndNoCodeStandsInPostgres(t *testing.T) {
 	}
 	c := pgtest.New(t)
 	s := replica(t, c.URL("postgres"))
-	secret := account.NewKey()
+	secret := account.NewSecret()
 	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
 		t.Fatal(err)
 	}

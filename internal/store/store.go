@@ -296,6 +296,32 @@ func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) erro
 	})
 }
 
+// Resend implements [verify.VerificationStore].
+func (s *Store) Resend(_ context.Context, again verify.Resending) (*verify.Verification, error) {
+	if s.clock.wrong() {
+		return nil, verify.ErrClock
+	}
+	seen := again.Verification
+	names := op{project: seen.Project, withDestination: true}
+	if again.By == verify.Voice {
+		names.phone = seen.To
+	}
+	return s.changeWith(names, seen.ID, func(r *rows, v *verify.Verification, now time.Time) error {
+		if v.Project != seen.Project {
+			return verify.ErrNotFound
+		}
+		d, u := r.destination(destinationKey{v.Project, v.To}), r.users[userOf(v)]
+		if u == nil {
+			u = &row[verify.User]{} // nobody; and nobody writes it
+		}
+		if err := r.withPhone(&d.value, again.By == verify.Voice, func() error { return again.Resend(v, &u.value, &d.value, now) }); err != nil {
+			return err
+		}
+		d.dirty, u.dirty = true, true
+		return nil
+	})
+}
+
 // Settle records the end of an attempt: see [verify.Verification.Settle], and of one that asked for a
 // key, [verify.Verification.Answer]. It returns the verification as it then is; when it is Sending, the
 // caller holds the lease of the next attempt.
@@ -478,8 +504,9 @@ type state struct {
 	attempt      int
 	dueAt        time.Time
 	sealedLength int
+	resent       verify.Resent
 }
 
 func stateOf(v *verify.Verification) state {
-	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode)}
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent}
 }

@@ -155,7 +155,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
@@ -187,6 +187,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
+	s.upkeep.Go(func() { s.saveUse(upkeep) })
 	return s, nil
 }
 
@@ -213,6 +214,16 @@ func (s *System) finishDeletions(ctx context.Context) {
 			complain(s.outages, "delete users of deleted applications", err)
 		}
 		wait(ctx, time.Minute)
+	}
+}
+
+// saveUse stores when keys were last used, once a minute and at the end.
+func (s *System) saveUse(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, time.Minute)
+		if err := s.Accounts.SaveUse(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
+			complain(s.outages, "store when keys were last used", err)
+		}
 	}
 }
 

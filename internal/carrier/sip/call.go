@@ -241,11 +241,11 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 			return answer, nil
 		}
 		if answer.StatusCode != 401 && answer.StatusCode != 407 || challenges == maxChallenges {
-			return nil, decide(answer)
+			return nil, decide(l.invite, answer)
 		}
 		next, err := l.c.authorize(l.invite, answer)
 		if err != nil {
-			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(err)))
+			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(asFrom(l.invite, err))))
 		}
 		l.invite = next
 	}
@@ -390,14 +390,6 @@ func (l *call) bye() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
 	return l.leg.converse(ctx, wire.BYE) != 0
-}
-
-// alive asks the other side whether it is still in this call.
-func (l *call) alive(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, l.c.First)
-	defer cancel()
-	status := l.leg.converse(ctx, wire.OPTIONS)
-	return status != 0 && status != 481
 }
 
 // locate resolves the trunk and our own address as seen from it.

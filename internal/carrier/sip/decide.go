@@ -36,9 +36,15 @@ func full(err error) error {
 // decide converts a final response to the error that tells the dispatcher what to do next, and decides
 // whether the response is about the callee. The error leaves out the response's words, because they may
 // repeat the number.
-func decide(answer *wire.Response) error {
+func decide(invite *wire.Request, answer *wire.Response) error {
 	status, after := answer.StatusCode, retryAfter(answer)
 	err := fmt.Errorf("the trunk answered %d", status)
+	switch status {
+	case 401, 403, 407:
+		err = asFrom(invite, err)
+	case 404, 484, 604: // also the answer to an address that the trunk doesn't take for its own
+		err = fmt.Errorf("%w for a number at %s", err, domainOf(invite))
+	}
 	later := func(d time.Duration) error { return carrier.Later(max(d, after), err) }
 	switch status {
 	case 486, 600:

@@ -15,7 +15,6 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 
-	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -164,7 +163,7 @@ func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, er
 	if c.Transport != TLS {
 		return netip.AddrPortFrom(here, c.listen.Port()).String(), nil
 	}
-	r := wire.NewRequest(wire.OPTIONS, wire.Uri{Scheme: "sip", Host: c.Domain})
+	r := wire.NewRequest(wire.OPTIONS, c.uri(""))
 	c.finish(r, trunk)
 	conn, err := c.agent.TransportLayer().ClientRequestConnection(ctx, r)
 	if err != nil {
@@ -220,13 +219,10 @@ func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status i
 // inviteTo returns the INVITE for a message.
 func (l *call) inviteTo(m verify.Message) *wire.Request {
 	c := l.c
-	to := wire.Uri{Scheme: "sip", User: c.dialled(m.To), Host: c.Domain}
-	from := wire.Uri{Scheme: "sip", User: c.caller(m.From), Host: c.Domain}
+	to := c.telephone(c.dialled(m.To))
 	r := wire.NewRequest(wire.INVITE, to)
-	f := &wire.FromHeader{Address: from}
-	f.Params.Add("tag", l.tag)
 	id := wire.CallIDHeader(l.id)
-	r.AppendHeader(f)
+	c.identify(r, m.From, l.tag)
 	r.AppendHeader(&wire.ToHeader{Address: to})
 	r.AppendHeader(&id)
 	r.AppendHeader(&wire.CSeqHeader{SeqNo: 1, MethodName: wire.INVITE})
@@ -239,36 +235,6 @@ func (l *call) inviteTo(m verify.Message) *wire.Request {
 	c.finish(r, l.trunk)
 	return r
 }
-
-// dialled formats a number for the trunk.
-func (c *Carrier) dialled(n phone.Number) string {
-	s := string(n)
-	if c.NoPlus {
-		s = strings.TrimPrefix(s, "+")
-	}
-	return c.Prefix + s
-}
-
-// caller returns the caller's number: the message's sender if that is a number,
-// or a default.
-func (c *Carrier) caller(from string) string {
-	switch {
-	case number(from):
-	case c.From != "":
-		from = c.From
-	case c.Username != "":
-		return user(c.Username)
-	default:
-		return "anonymous"
-	}
-	if c.NoPlus {
-		from = strings.TrimPrefix(from, "+")
-	}
-	return from
-}
-
-// user escapes a name for a URI.
-func user(name string) string { return strings.ReplaceAll(name, "@", "%40") }
 
 // cancelling returns the CANCEL of an INVITE. It has the same Via, by which the trunk matches it
 // (RFC 3261 §9.1).
@@ -354,7 +320,7 @@ func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Reque
 	}
 	creds, err := digest.Digest(chal, digest.Options{
 		Method: string(r.Method), URI: r.Recipient.String(),
-		Username: c.Username, Password: c.Password.Reveal(),
+		Username: c.login(), Password: c.Password.Reveal(),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body())), nil },
 	})
 	if err != nil {

@@ -111,8 +111,8 @@ func (r *registration) request(ctx context.Context, trunk netip.AddrPort, d time
 	if err != nil {
 		return nil, err
 	}
-	who := wire.Uri{Scheme: "sip", User: user(c.Username), Host: c.Domain}
-	q := wire.NewRequest(wire.REGISTER, wire.Uri{Scheme: "sip", Host: c.Domain})
+	who := c.uri(user(c.Username))
+	q := wire.NewRequest(wire.REGISTER, c.uri(""))
 	from := &wire.FromHeader{Address: who}
 	from.Params.Add("tag", r.tag)
 	id := wire.CallIDHeader(r.id)

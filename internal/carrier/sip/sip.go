@@ -99,9 +99,10 @@ func init() { // the library has no other way to set these
 
 // start makes the user agent and starts to listen.
 func (c *Carrier) start(listen netip.AddrPort) error {
-	host, _ := c.host()
+	host, _ := split(c.Trunk)
+	domain, _ := split(c.Domain)
 	agent, err := sipgo.NewUA(
-		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(c.Domain),
+		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(domain),
 		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}),
 		sipgo.WithUserAgentTransportLayerOptions(
 			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(c.reads.filter)),
@@ -327,7 +328,7 @@ var errLookUp = errors.New("the trunk's name can't be looked up")
 // resolve returns the trunk's address. If the host has no port, it uses SRV records (RFC 3263 §4,
 // without NAPTR, because the transport is configured).
 func (c *Carrier) resolve(ctx context.Context) (netip.AddrPort, error) {
-	host, port := c.host()
+	host, port := split(c.Trunk)
 	if a, err := netip.ParseAddr(host); err == nil {
 		c.trust(a)
 		return netip.AddrPortFrom(a.Unmap(), c.portOr(port)), nil
@@ -356,11 +357,7 @@ func (c *Carrier) resolve(ctx context.Context) (netip.AddrPort, error) {
 }
 
 func (c *Carrier) portOr(port int) uint16 {
-	standard := 5060
-	if c.Transport == TLS {
-		standard = 5061
-	}
-	return uint16(cmp.Or(port, standard))
+	return uint16(cmp.Or(port, c.Transport.standardPort()))
 }
 
 // here returns our address as the trunk sees it.

@@ -21,7 +21,6 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sip/siptest"
-	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
@@ -536,35 +535,59 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// The trunk disappears: the call ends soon, and what came of it depends on what had been said.
+// The trunk disappears: its answer to the BYE is missing, and what came of the call depends on what had been
+// said when it was last heard.
 func TestATrunkThatDiesInMidCall(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		code    verify.Secret
+		hears   bool // whether the trunk sends sound before it disappears
+		after   bool // whether it disappears after the code was said
+		key     bool // whether the call asks for a key
 		outcome verify.DeliveryOutcome
 	}{
-		"before the code was said":             {"77777777777", verify.Errored},
-		"after it was said, perhaps to nobody": {"7", verify.Unknown},
+		"before the code was said":              {hears: true, outcome: verify.Errored},
+		"after it was said":                     {hears: true, after: true, outcome: verify.Accepted},
+		"nobody knows when":                     {outcome: verify.Unknown},
+		"before a key was asked for":            {key: true, outcome: verify.Errored},
+		"before a key was asked for, but heard": {key: true, hears: true, outcome: verify.Errored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t)
-			// The code is said so often that the call is far from its end when the silence is noticed.
-			c := p.trunk(func(c *Config) { c.First = 2 * time.Second; says(t, c, 5) })
-			m := message
-			m.Code = tt.code
-			out := send(t.Context(), c, m)
-			p.dead.Store(tt.outcome == verify.Errored)
-			p.answer()
-			if tt.outcome == verify.Unknown {
-				p.heard(c.Speech.Script(t.Context(), "", nil, string(tt.code)).Once/frame + 2)
-				p.dead.Store(true)
+			c := p.trunk(func(c *Config) { c.RequireKeypress = tt.key })
+			out := send(t.Context(), c, message)
+			invite := p.answer()
+			if tt.after {
+				p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 			}
-			got := want(t, out, tt.outcome, verify.ReasonLost)
-			if got.took > quietTime+10*time.Second {
-				t.Errorf("it took %v", got.took)
+			if tt.hears {
+				p.soundTo(described(t, invite.Body()).at, rtp(mu, 1, 1, make([]byte, frame)))
 			}
+			p.expect(wire.BYE)
+			want(t, out, tt.outcome, verify.ReasonLost)
 		})
+	}
+}
+
+// A phone that sends nothing, at a trunk that doesn't answer requests in the call or knows no call there,
+// hears the code to its end.
+func TestSilenceEndsNoCall(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { says(t, c, 3) })
+	m := message
+	m.Code = "777777"
+	out := send(t.Context(), c, m)
+	p.answer()
+	script := c.Speech.Script(t.Context(), "", nil, "777777").All()
+	if len(script) < int(2*quietTime*Rate/time.Second) {
+		t.Fatal("the call is too short to be silent for long")
+	}
+	bye := p.expect(wire.BYE) // and no other request before it
+	p.reply(bye, 200, "")
+	want(t, out, verify.Accepted, verify.NoReason)
+	if !bytes.HasPrefix(listen(t, p.heard(1), mu), script) {
+		t.Error("not the whole code was said")
 	}
 }
 
@@ -921,30 +944,186 @@ func TestRecordedRoutesAreFollowed(t *testing.T) {
 	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
-func TestNumbersAsTheTrunkWantsThem(t *testing.T) {
+// Trunks find the account by From, or the caller by another header, and want numbers in their own form.
+func TestCallersAndNumbersAsTheTrunkWantsThem(t *testing.T) {
+	t.Parallel()
+	account := Config{Username: "alice", Password: "x"}
+	with := func(c Config, change func(*Config)) Config { change(&c); return c }
+	for name, tt := range map[string]struct {
+		config Config
+		sender string
+		want   []string // the request's address, From, and what else names the caller
+	}{
+		"a number":     {Config{}, "+12025550199", []string{"+12025550100@trunk.example", "<sip:+12025550199@trunk.example>"}},
+		"without plus": {Config{NoPlus: true, Prefix: "77*"}, "+12025550199", []string{"77*12025550100@trunk.example", "<sip:12025550199@trunk.example>"}},
+		"a default":    {Config{From: "+4930123456", NoPlus: true}, "Example", []string{"12025550100@trunk.example", "<sip:4930123456@trunk.example>"}},
+		"nobody":       {Config{}, "Exa>mple", []string{"+12025550100@trunk.example", "<sip:anonymous@trunk.example>"}},
+		"a telephone": {Config{UserPhone: true}, "+12025550199",
+			[]string{"+12025550100@trunk.example;user=phone", "<sip:+12025550199@trunk.example;user=phone>"}},
+
+		"an account": {account, "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>", "P-Asserted-Identity: <sip:+12025550199@trunk.example>"}},
+		"an account without a number": {with(account, func(c *Config) { c.Username = "a@b" }), "Example",
+			[]string{"+12025550100@trunk.example", "<sip:a%40b@trunk.example>"}},
+		"an account with a user of its own in From": {with(account, func(c *Config) { c.FromUser = "bob" }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:bob@trunk.example>", "P-Asserted-Identity: <sip:+12025550199@trunk.example>"}},
+		"a user in From without a password": {Config{FromUser: "bob", CallerID: PPI}, "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:bob@trunk.example>", "P-Preferred-Identity: <sip:+12025550199@trunk.example>"}},
+		"an account, and the number in From": {with(account, func(c *Config) { c.CallerID = InFrom }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:+12025550199@trunk.example>"}},
+		"an account, the number in From, but there is none": {with(account, func(c *Config) { c.CallerID = InFrom }), "Example",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>"}},
+		"RPID": {with(account, func(c *Config) { c.CallerID, c.UserPhone = RPID, true }), "+12025550199",
+			[]string{"+12025550100@trunk.example;user=phone", "<sip:alice@trunk.example>",
+				"Remote-Party-ID: <sip:+12025550199@trunk.example;user=phone>;party=calling;screen=yes;privacy=off"}},
+
+		"withheld": {with(account, func(c *Config) { c.Privacy = true }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>", "P-Asserted-Identity: <sip:+12025550199@trunk.example>", "Privacy: id"}},
+		"withheld, RPID": {with(account, func(c *Config) { c.Privacy, c.CallerID = true, RPID }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>",
+				"Remote-Party-ID: <sip:+12025550199@trunk.example>;party=calling;screen=yes;privacy=full", "Privacy: id"}},
+		"withheld without an account": {Config{Privacy: true, CallerID: PAI}, "+12025550199",
+			[]string{"+12025550100@trunk.example", `"Anonymous" <sip:anonymous@anonymous.invalid>`, "P-Asserted-Identity: <sip:+12025550199@trunk.example>", "Privacy: id"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			c := p.trunk(func(c *Config) {
+				s, trunk := c.Speech, c.Trunk
+				l, n, ports := c.Listen, c.Name, c.Ports
+				*c = tt.config
+				c.Speech, c.Trunk, c.Listen, c.Name, c.Ports, c.Domain = s, trunk, l, n, ports, "trunk.example"
+			})
+			m := message
+			m.From = tt.sender
+			out := send(t.Context(), c, m)
+			invite := p.expect(wire.INVITE)
+			if invite.Recipient.String() != invite.To().Address.String() {
+				t.Errorf("To is %s, the request is for %s", invite.To(), invite.Recipient.String())
+			}
+			from, _, _ := strings.Cut(invite.From().Value(), ";tag=")
+			got := []string{strings.TrimPrefix(invite.Recipient.String(), "sip:"), from}
+			for _, h := range []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Privacy"} {
+				for _, h := range invite.GetHeaders(h) {
+					got = append(got, h.Name()+": "+h.Value())
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			p.reply(invite, 486, "")
+			want(t, out, verify.Errored, verify.ReasonBusy)
+		})
+	}
+}
+
+// An exchange that finds the account by From, as Asterisk does, knows us by the account's name only. It
+// challenges strangers as well, whatever they answer. Its refusal tells the operator what From was.
+func TestAnExchangeFindsTheAccountByFrom(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*Config)
+		wrong  string // what the error says, if the call is refused
+	}{
+		"by the username": {login, ""},
+		"by another name": {func(c *Config) { login(c); c.AuthUsername, c.Username = c.Username, "trunk-7"; c.FromUser = "alice" }, ""},
+		"by a number":     {func(c *Config) { login(c); c.CallerID = InFrom }, "From was sip:+*******0199@127.0.0.1"},
+		"unknown":         {func(c *Config) { login(c); c.FromUser = "bob" }, "From was sip:bob@127.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			out := send(t.Context(), p.trunk(tt.change), message)
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				p.asterisk("alice", "correct horse")
+			}()
+			if tt.wrong == "" {
+				want(t, out, verify.Errored, verify.ReasonBusy)
+			} else if got := want(t, out, verify.Refused, verify.ReasonAuth); !strings.Contains(got.err.Error(), tt.wrong) {
+				t.Errorf("the error is %q, want %q in it", got.err, tt.wrong)
+			}
+			p.close()
+			<-served
+		})
+	}
+}
+
+// asterisk serves invitations until the peer is closed: those of its account are answered 486 after the
+// right password, and all others are challenged.
+func (p *peer) asterisk(account, password string) {
+	for n := 0; ; n++ {
+		var r *wire.Request
+		select {
+		case r = <-p.requests:
+		case <-p.closed:
+			return
+		}
+		if h := r.GetHeader("Authorization"); h != nil && r.From().Address.User == account {
+			creds, err := digest.ParseCredentials(h.Value())
+			if err != nil {
+				p.t.Error(err)
+				return
+			}
+			right, err := digest.Digest(&digest.Challenge{Realm: "asterisk", Nonce: creds.Nonce, QOP: []string{"auth"}}, digest.Options{
+				Method: string(r.Method), URI: r.Recipient.String(), Username: account, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc,
+			})
+			if err == nil && right.Response == creds.Response {
+				p.reply(r, 486, "")
+				continue
+			}
+		}
+		p.reply(r, 401, "", fmt.Sprintf(`WWW-Authenticate: Digest realm="asterisk", nonce="%d", algorithm=MD5, qop="auth"`, n))
+	}
+}
+
+// A proxy takes addresses with its own port for its own, as Kamailio does, and no others.
+func TestAddressesKeepThePort(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		config   Config
-		from     string
-		to       phone.Number
-		wantTo   string
-		wantFrom string
+		trunk     string
+		transport Transport
+		domain    string
+		want      string
 	}{
-		{Config{}, "+12025550199", "+12025550100", "+12025550100", "+12025550199"},
-		{Config{NoPlus: true, Prefix: "77*"}, "+12025550199", "+12025550100", "77*12025550100", "12025550199"},
-		{Config{From: "+4930123456"}, "Example", "+12025550100", "+12025550100", "+4930123456"},
-		{Config{From: "+4930123456", NoPlus: true}, "", "+12025550100", "12025550100", "4930123456"},
-		{Config{Username: "a@b"}, "Example", "+12025550100", "+12025550100", "a%40b"},
-		{Config{}, "Exa>mple", "+12025550100", "+12025550100", "anonymous"},
+		{"sip.example.com", UDP, "", "sip.example.com"},
+		{"sip.example.com:5060", TCP, "", "sip.example.com"},
+		{"sip.example.com:5061", TLS, "", "sip.example.com"},
+		{"sip.example.com:5070", UDP, "", "sip.example.com:5070"},
+		{"sip.example.com:5060", TLS, "", "sip.example.com:5060"},
+		{"192.0.2.1:5070", UDP, "", "192.0.2.1:5070"},
+		{"2001:db8::1", UDP, "", "[2001:db8::1]"},
+		{"[2001:db8::1]:5070", UDP, "", "[2001:db8::1]:5070"},
+		{"192.0.2.1:5070", UDP, "example.com", "example.com"},
+		{"192.0.2.1:5070", UDP, "example.com:5080", "example.com:5080"},
 	} {
-		c := &Carrier{Config: tt.config}
-		if got := c.dialled(tt.to); got != tt.wantTo {
-			t.Errorf("%+v: called %q, want %q", tt.config, got, tt.wantTo)
-		}
-		if got := c.caller(tt.from); got != tt.wantFrom {
-			t.Errorf("%+v: from %q, want %q", tt.config, got, tt.wantFrom)
+		c := Config{Trunk: tt.trunk, Transport: tt.transport, Domain: tt.domain}.withDefaults()
+		if u := c.uri("x"); u.String() != "sip:x@"+tt.want {
+			t.Errorf("%s by %s, domain %q: got %s, want %s", tt.trunk, tt.transport, tt.domain, u.String(), tt.want)
 		}
 	}
+
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { login(c); c.Register = true })
+	own := fmt.Sprintf("127.0.0.1:%d", port(p.conn))
+	register := p.expect(wire.REGISTER)
+	if got := register.Recipient.String() + " " + register.To().Address.String(); got != "sip:"+own+" sip:alice@"+own {
+		t.Errorf("registered as %s", got)
+	}
+	p.reply(register, 200, "")
+	out := send(t.Context(), c, message)
+	invite := p.expect(wire.INVITE)
+	for _, u := range []wire.Uri{invite.Recipient, invite.To().Address, invite.From().Address} {
+		if got := domainOf(&wire.Request{Recipient: u}); got != own {
+			t.Errorf("%s isn't at %s", u.String(), own)
+		}
+	}
+	p.reply(invite, 404, "")
+	if got := want(t, out, verify.Refused, verify.ReasonInvalidNumber); !strings.Contains(got.err.Error(), "404 for a number at "+own) {
+		t.Errorf("the error is %q", got.err)
+	}
+	p.takesBack(c, register)
 }
 
 func TestCheckNamesAllThatIsWrong(t *testing.T) {
@@ -970,6 +1149,12 @@ func TestCheckNamesAllThatIsWrong(t *testing.T) {
 		"username: has a character":     func(c *Config) { c.Username, c.Password = "a>b", "x" },
 		"prefix: may have":              func(c *Config) { c.Prefix = "+" },
 		"from: must be a number":        func(c *Config) { c.From = "Example" },
+		"caller_id: must be from, pai":  func(c *Config) { c.CallerID = "cli" },
+		"from_user: contradicts":        func(c *Config) { c.CallerID, c.FromUser = InFrom, "alice" },
+		"from_user: has a character":    func(c *Config) { c.FromUser = "a>b" },
+		"auth_username: needs":          func(c *Config) { c.AuthUsername = "a" },
+		"privacy: needs caller_id pai":  func(c *Config) { c.Privacy = true },
+		"domain: must be a host, or":    func(c *Config) { c.Domain = "example.com:x" },
 		"listen: must be":               func(c *Config) { c.Listen = ":5060" },
 		"advertise: must be":            func(c *Config) { c.Advertise = "example.com" },
 		"ports: must be":                func(c *Config) { c.Ports = [2]uint16{80, 90} },

@@ -33,18 +33,25 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
-	for pattern, f := range s.routes() {
-		mux.Handle(pattern, s.Endpoint(f))
+	for _, r := range s.routes() {
+		mux.Handle(r.pattern, s.Endpoint(r.needs, r.f))
 	}
 	return s.Exact(mux)
 }
 
-// routes are the API's operations, by their patterns.
-func (s *Server) routes() map[string]func(face.Call) (any, error) {
-	return map[string]func(face.Call) (any, error){
-		"POST " + Prefix + "sms":         s.sms,
-		"POST " + Prefix + "call":        s.call,
-		"POST " + Prefix + "{id}/verify": s.check,
+// A route is one operation, and what a key needs for it.
+type route struct {
+	pattern string
+	needs   verify.Scopes
+	f       func(face.Call) (any, error)
+}
+
+// routes are all that the API serves.
+func (s *Server) routes() []route {
+	return []route{
+		{"POST " + Prefix + "sms", verify.ScopeStart, s.sms},
+		{"POST " + Prefix + "call", verify.ScopeStart, s.call},
+		{"POST " + Prefix + "{id}/verify", verify.ScopeCheck, s.check},
 	}
 }
 

@@ -49,7 +49,7 @@ func New(accounts *account.Service, service *verify.Service, log *outage.Log, o 
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape(refusals(o.Refusals))}, o}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
-		mux.Handle(r.pattern, s.Endpoint(r.f))
+		mux.Handle(r.pattern, s.Endpoint(r.needs, r.f))
 	}
 	tokens := &face.API{Accounts: accounts, Service: service, Log: log, Shape: refreshShape}
 	refresh := http.NewServeMux()
@@ -76,9 +76,10 @@ func mounts(api, tokens http.Handler) (all []web.Mount) {
 	return all
 }
 
-// A route is one operation at one path.
+// A route is one operation at one path, and what a key needs for it.
 type route struct {
 	pattern string
+	needs   verify.Scopes
 	f       func(face.Call) (any, error)
 }
 
@@ -90,12 +91,12 @@ func (s *Server) routes() []route {
 	}
 	const templates = alias + "messaging/message_templates"
 	return append(all,
-		route{"GET " + templates, s.templates},
-		route{"POST " + templates, s.createTemplate},
-		route{"GET " + templates + "/{template}", ofTemplate(s.template)},
-		route{"POST " + templates + "/{template}", ofTemplate(s.changeTemplate)},
-		route{"PUT " + templates + "/{template}", ofTemplate(s.replaceTemplate)},
-		route{"DELETE " + templates + "/{template}", ofTemplate(s.deleteTemplate)},
+		route{"GET " + templates, verify.ScopeRead, s.templates},
+		route{"POST " + templates, verify.ScopeApplications, s.createTemplate},
+		route{"GET " + templates + "/{template}", verify.ScopeRead, ofTemplate(s.template)},
+		route{"POST " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.changeTemplate)},
+		route{"PUT " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.replaceTemplate)},
+		route{"DELETE " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.deleteTemplate)},
 	)
 }
 
@@ -106,19 +107,19 @@ func (s *Server) operations(prefix string) []route {
 	users := application + "/users"
 	user := users + "/{user}"
 	return []route{
-		{"GET " + applications, s.applications},
-		{"POST " + applications, s.createApplication},
-		{"GET " + application, ofApplication(s.application)},
-		{"POST " + application, ofApplication(s.changeApplication)},
-		{"PUT " + application, ofApplication(s.replaceApplication)},
-		{"DELETE " + application, ofApplication(s.deleteApplication)},
+		{"GET " + applications, verify.ScopeRead, s.applications},
+		{"POST " + applications, verify.ScopeApplications, s.createApplication},
+		{"GET " + application, verify.ScopeRead, ofApplication(s.application)},
+		{"POST " + application, verify.ScopeApplications, ofApplication(s.changeApplication)},
+		{"PUT " + application, verify.ScopeApplications, ofApplication(s.replaceApplication)},
+		{"DELETE " + application, verify.ScopeApplications, ofApplication(s.deleteApplication)},
 
-		{"GET " + users, ofApplication(s.users)},
-		{"GET " + user, ofApplication(s.user)},
-		{"DELETE " + user, ofApplication(s.deleteUser)},
-		{"POST " + user + "/associate", ofApplication(s.associate)},
-		{"DELETE " + user + "/associate", ofApplication(s.dissociate)},
-		{"POST " + user + "/login_start", ofApplication(s.loginStart)},
-		{"POST " + user + "/validate", ofApplication(s.validate)},
+		{"GET " + users, verify.ScopeRead, ofApplication(s.users)},
+		{"GET " + user, verify.ScopeRead, ofApplication(s.user)},
+		{"DELETE " + user, verify.ScopeApplications, ofApplication(s.deleteUser)},
+		{"POST " + user + "/associate", verify.ScopeStart, ofApplication(s.associate)},
+		{"DELETE " + user + "/associate", verify.ScopeApplications, ofApplication(s.dissociate)},
+		{"POST " + user + "/login_start", verify.ScopeStart, ofApplication(s.loginStart)},
+		{"POST " + user + "/validate", verify.ScopeCheck, ofApplication(s.validate)},
 	}
 }

@@ -1,11 +1,24 @@
 package v1
 
-import "github.com/countersign/countersign/api"
+import (
+	"reflect"
 
-// Routes are the API's routes: method and path.
-func Routes() (all [][2]string) {
+	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A Route is an operation, as tests see it.
+type Route struct {
+	Method, Path string
+	Needs        verify.Scopes // 0: nobody has said
+	In           reflect.Type
+	FromQuery    bool
+}
+
+// Routes are the API's operations.
+func Routes() (all []Route) {
 	for _, o := range (&Server{}).operations() {
-		all = append(all, [2]string{o.method, o.path})
+		all = append(all, Route{o.method, o.path, o.needs, o.in, o.fromQuery})
 	}
 	return all
 }

@@ -54,11 +54,11 @@ func TestGeneratedRequests(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Log: io.Discard})
 	_, _, text := k.Call("", "GET", "/openapi.json", "")
 	d := readDescription(t, text)
-	counts := newTally(d)
+	counts, project := newTally(d), k.Account().Project
 	var wg sync.WaitGroup
 	var jump sync.RWMutex // held for writing while the clock moves: a start takes no minutes
 	for n := range workers {
-		w := &guesser{d: d, k: k, jump: &jump, t: t, rnd: rand.New(rand.NewPCG(seed, uint64(n))), worker: n, found: map[string][]string{}, etags: map[string]string{}, numbers: map[string]string{}}
+		w := &guesser{d: d, k: k, project: project, jump: &jump, t: t, rnd: rand.New(rand.NewPCG(seed, uint64(n))), worker: n, found: map[string][]string{}, etags: map[string]string{}, numbers: map[string]string{}}
 		wg.Go(func() {
 			for i := range total / workers {
 				if i%100 == 0 {
@@ -255,6 +255,7 @@ type guesser struct {
 	k       *countersigntest.Kit
 	t       *testing.T
 	rnd     *rand.Rand
+	project verify.Project
 	jump    *sync.RWMutex
 	worker  int
 	token   verify.Secret
@@ -267,13 +268,18 @@ type guesser struct {
 
 // begin gives the project back what requests may have taken, such as its limits and its key, and lets time pass.
 func (w *guesser) begin() {
-	w.token = account.NewKey()
-	w.k.AddProject(w.k.Account().Project, w.token)
+	w.renew()
 	if w.worker == 0 {
 		w.jump.Lock()
 		defer w.jump.Unlock()
 		w.k.Advance(time.Duration(w.rnd.IntN(600)) * time.Second)
 	}
+}
+
+// renew gives the project its settings back, and the guesser a key: a request may have revoked the old one.
+func (w *guesser) renew() {
+	w.token = account.NewSecret()
+	w.k.AddProject(w.project, w.token)
 }
 
 func (w *guesser) chance(percent int) bool { return w.rnd.IntN(100) < percent }
@@ -692,6 +698,9 @@ func (w *guesser) send(r generated) (answered, error) {
 
 // learn keeps what later requests may name.
 func (w *guesser) learn(r generated, a answered) {
+	if a.status == http.StatusUnauthorized {
+		w.renew()
+	}
 	if a.status/100 != 2 {
 		return
 	}
