@@ -516,6 +516,9 @@ func (w *guesser) value(s map[string]any, name string, depth int) any {
 	case "boolean":
 		return w.chance(50)
 	case "array":
+		if len(examples) > 0 && w.chance(60) {
+			return pick(w, examples...)
+		}
 		items, _ := s["items"].(map[string]any)
 		all := []any{}
 		for range w.rnd.IntN(4) {
