@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 )
@@ -21,8 +24,8 @@ type Client struct {
 	URL string // the server's, such as https://verify.example.com
 	Key string // an API key of the project
 
-	// MaxWait is how long a call waits in all where the server says 429 or 503 and when to try again; beyond
-	// that the call returns the [Problem]. 0 is 10 seconds, and a negative one never waits.
+	// MaxWait is how long a call waits in all to try again: where the server says when, with 409, 429 or 503, and where
+	// an answer got lost. Beyond that the call returns the error. 0 is 10 seconds, and a negative one never waits.
 	MaxWait time.Duration
 	// HTTP makes the requests; nil is one with a timeout of 30 seconds that follows no redirects.
 	HTTP *http.Client
@@ -36,7 +39,29 @@ var defaultHTTP = &http.Client{
 // maxAnswer bounds an answer, in bytes.
 const maxAnswer = 4 << 20
 
-// Start starts a verification. Where the server refuses with 503, it has started none.
+// WithIdempotencyKey gives the request of a call a key of the caller's own: 1 to 255 visible ASCII characters. The
+// server carries out one request of a key, and answers the same request with the same answer for 24 hours, so that the
+// caller may make the call again, also from another process. Without one, each call that changes something makes a
+// random key for its own tries.
+func WithIdempotencyKey(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, keyOfRequest{}, key)
+}
+
+type keyOfRequest struct{}
+
+// keyFor returns the key of a call's request, or "" if it needs none.
+func keyFor(ctx context.Context, method string) string {
+	if method != http.MethodPost {
+		return ""
+	}
+	if key, ok := ctx.Value(keyOfRequest{}).(string); ok {
+		return key
+	}
+	return rand.Text()
+}
+
+// Start starts a verification. Where the server refuses with 503, it has started none, or starts it when the call is
+// made again with the same key: see [WithIdempotencyKey].
 func (c *Client) Start(ctx context.Context, v NewVerification) (started Verification, err error) {
 	return started, c.call(ctx, http.MethodPost, "/v1/verifications", v, &started)
 }
@@ -107,7 +132,8 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// call makes a call, again where the server says so. A refusal is a [*Problem].
+// call makes a call, again where the server says so or its answer got lost. All tries of a request that changes
+// something have one key, so it is carried out once. A refusal is a [*Problem].
 func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
 	var sent []byte
 	if body != nil {
@@ -116,26 +142,63 @@ func (c *Client) call(ctx context.Context, method, path string, body, answer any
 			return err
 		}
 	}
-	left := cmp.Or(c.MaxWait, 10*time.Second)
-	for {
-		err := c.once(ctx, method, path, sent, answer)
+	key, left := keyFor(ctx, method), cmp.Or(c.MaxWait, 10*time.Second)
+	lost := false // an answer
+	for try := range maxTries {
+		err := c.once(ctx, method, path, key, sent, answer)
+		lost = lost || isLost(err)
 		var p *Problem
-		if !errors.As(err, &p) || p.RetryAfter <= 0 || p.RetryAfter > left {
+		wait := firstWait << try
+		switch {
+		case errors.As(err, &p):
+			wait = p.RetryAfter
+		case !lost || answered(err):
 			return err
 		}
-		left -= p.RetryAfter
+		if wait <= 0 || wait > left || try == maxTries-1 {
+			return err
+		}
+		left -= wait
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(p.RetryAfter):
+		case <-time.After(wait):
 		}
 	}
+	return nil // never: the last try returns
 }
 
-func (c *Client) once(ctx context.Context, method, path string, body []byte, answer any) error {
+// After a lost answer a call tries again soon, and then waits twice as long each time.
+const (
+	firstWait = 100 * time.Millisecond
+	maxTries  = 32
+)
+
+// isLost reports whether a request may have arrived although no answer came.
+func isLost(err error) bool {
+	var network *net.OpError
+	switch {
+	case errors.As(err, &network):
+		return network.Op != "dial"
+	case errors.Is(err, context.Canceled):
+		return false
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// answered reports whether a try got an answer, or is given up.
+func answered(err error) bool {
+	var network *net.OpError
+	return err == nil || !isLost(err) && !errors.As(err, &network)
+}
+
+func (c *Client) once(ctx context.Context, method, path, key string, body []byte, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return err
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Key)
 	if body != nil {
@@ -166,7 +229,7 @@ func problem(resp *http.Response, text []byte) *Problem {
 		p = Problem{Title: http.StatusText(resp.StatusCode), Code: "unknown", Detail: "the answer isn't one of Countersign's /v1; is the URL right?"}
 	}
 	p.Status = resp.StatusCode
-	if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
+	if p.Status == http.StatusConflict || p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
 		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
 			p.RetryAfter = time.Duration(seconds) * time.Second
 		}

@@ -111,3 +111,63 @@ func TestAClientGoesThroughAllPages(t *testing.T) {
 		t.Errorf("a refused list has %d items, want its error", n)
 	}
 }
+
+// lost ends the connection before the answer, as a server does that dies.
+func lost(http.ResponseWriter) { panic(http.ErrAbortHandler) }
+
+func TestAClientKeepsTheKeyOfARequest(t *testing.T) {
+	t.Parallel()
+	var keys []string
+	note := func(answer func(http.ResponseWriter)) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			keys = append(keys, r.Header.Get("Idempotency-Key"))
+			answer(w)
+		}
+	}
+	inFlight := refusal(409, "1", `{"code":"idempotency_in_flight"}`)
+	answers := []func(http.ResponseWriter, *http.Request){note(lost), note(inFlight), note(lost), note(right)}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := answers[0]
+		answers = answers[1:]
+		answer(w, r)
+	}))
+	defer server.Close()
+	client := &api.Client{URL: server.URL, Key: "key"}
+	r, err := client.Check(t.Context(), "1", "123456")
+	if err != nil || !r.Valid || len(keys) != 4 {
+		t.Fatalf("got %+v, %v after %d tries; want it right after the fourth", r, err, len(keys))
+	}
+	for _, key := range keys {
+		if len(key) < 20 || key != keys[0] {
+			t.Errorf("got the keys %q, want one random key", keys)
+			break
+		}
+	}
+
+	first := keys[0]
+	keys, answers = nil, []func(http.ResponseWriter, *http.Request){note(right), note(lost), note(right), note(right)}
+	client.Check(t.Context(), "1", "123456")
+	if _, err := client.Check(api.WithIdempotencyKey(t.Context(), "order 7"), "1", "123456"); err != nil {
+		t.Error(err)
+	}
+	client.Verification(t.Context(), "1")
+	if len(keys) != 4 || keys[0] == first || keys[1] != "order 7" || keys[2] != "order 7" || keys[3] != "" {
+		t.Errorf("got the keys %q; want another random one, order 7 twice, and none for a GET", keys)
+	}
+}
+
+// A server that can't be reached got nothing, unless it answered before: then it may be starting again.
+func TestAClientThatReachesNobodySaysSo(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	client := &api.Client{URL: server.URL, Key: "key", MaxWait: time.Hour}
+	if _, err := client.Check(t.Context(), "1", "123456"); err == nil {
+		t.Error("got no error")
+	}
+	client, calls := answering(t, lost)
+	client.MaxWait = -1
+	if _, err := client.Check(t.Context(), "1", "123456"); err == nil || calls.Load() != 1 {
+		t.Errorf("without waiting: got %v after %d calls", err, calls.Load())
+	}
+}

@@ -10,7 +10,7 @@ type Problem struct {
 	Detail string         `json:"detail" doc:"A sentence for people: what is wrong, and what to do."`
 	Errors []FieldProblem `json:"errors,omitempty" doc:"Everything that is wrong with the fields."`
 
-	// RetryAfter is how long the server says to wait, with the statuses 429 and 503. It is in a header.
+	// RetryAfter is how long the server says to wait, with the statuses 429 and 503, and with 409 while its twin is in flight. It is in a header.
 	RetryAfter time.Duration `json:"-"`
 }
 

@@ -172,7 +172,7 @@ type policyFlags struct {
 type projectCreate struct {
 	database
 	policyFlags
-	Name   string `arg:"" help:"Name, for people: 1 to 100 characters."`
+	Name   string `arg:"" help:"Name, for people: 1 to 100 printable characters."`
 	ID     string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
 	Create bool   `help:"Make the database too, where --data names a folder without one. With --config it is made anyway."`
 }
@@ -306,7 +306,7 @@ type keyCommand struct {
 type keyCreate struct {
 	database
 	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
-	Name    string `default:"key" help:"What the key is for (default ${default})."`
+	Name    string `default:"key" help:"What the key is for, in 1 to 100 printable characters (default ${default})."`
 
 	Scope   []string `help:"What the key may do: verify:start, verify:check, verify:own-code, read, applications, manage. May be repeated (default: ${scopes})." placeholder:"SCOPE"`
 	Expires string   `help:"When the key stops working: a time such as 2027-01-31T12:00:00Z, or in how long, such as 2160h (default: never)." placeholder:"WHEN"`

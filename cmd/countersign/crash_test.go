@@ -35,6 +35,7 @@ const (
 	crashLife     = "COUNTERSIGN_TEST_LIFE"    // which of the child's lives it is
 	crashClock    = "COUNTERSIGN_TEST_CLOCK"   // how far the child's clock is ahead
 	crashCommits  = "COUNTERSIGN_TEST_COMMITS" // how late the child's commits begin
+	crashAnswers  = "COUNTERSIGN_TEST_ANSWERS" // how long after a commit its callers hear of it
 )
 
 // handedOver is one message as the parent gets it.
@@ -64,9 +65,12 @@ func crashConfig(c *system.Config) {
 			return r
 		}
 	}
-	if late, err := time.ParseDuration(os.Getenv(crashCommits)); err == nil {
+	late, _ := time.ParseDuration(os.Getenv(crashCommits)) // not set: 0
+	after, _ := time.ParseDuration(os.Getenv(crashAnswers))
+	if late+after > 0 {
 		c.Commit = func(_ int, commit func() error) error {
 			time.Sleep(late)
+			defer time.Sleep(after)
 			return commit()
 		}
 	}
@@ -192,8 +196,11 @@ func (p *phones) code(id string) string {
 // A promise is what the server has said of one verification, and what it may have done unheard.
 type promise struct {
 	id             string
+	to             string
+	keyed          bool // by /v1, where each request has a key: the client asks until it hears what came of it
 	at             time.Time
 	wrong, unheard int // guesses
+	keys           int // of guesses
 	approved       int
 }
 
@@ -207,6 +214,7 @@ type crowd struct {
 	turn    atomic.Int64
 
 	started, guessed, approved atomic.Int64 // that were answered so
+	asked, found, differed     atomic.Int64 // requests with a key: all, those answered to a later try, and those whose twin got another answer
 
 	mu       sync.Mutex // guards what follows
 	promises []*promise
@@ -258,7 +266,7 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 	start := func() {
 		life++
 		c.servers[0].Store(startDev(t, []string{
-			runAs + "=" + crashRole, crashPhoneURL + "=" + receiver.URL, fmt.Sprintf("%s=%d", crashLife, life),
+			runAs + "=" + crashRole, crashPhoneURL + "=" + receiver.URL, fmt.Sprintf("%s=%d", crashLife, life), crashAnswers + "=5ms",
 		}, "--data", data, "--project", "crash", "--token", "crash-test-token"))
 	}
 
@@ -334,7 +342,11 @@ func wrong(code string) string {
 }
 
 func (c *crowd) start() *promise {
-	to := fmt.Sprintf("+1202%07d", 3000000+c.number.Add(1))
+	n := c.number.Add(1)
+	to := fmt.Sprintf("+1202%07d", 3000000+n)
+	if n%2 == 0 {
+		return c.startOnce(to)
+	}
 	by := c.server()
 	resp, body, err := by.post("sms", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, crashAttempts))
 	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
@@ -350,7 +362,10 @@ func (c *crowd) start() *promise {
 		c.t.Errorf("start answered %s", body)
 		return nil
 	}
-	p := &promise{id: answer.ID, at: time.Now()}
+	return c.promise(&promise{id: answer.ID, to: to, at: time.Now()})
+}
+
+func (c *crowd) promise(p *promise) *promise {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.promises = append(c.promises, p)
@@ -358,8 +373,48 @@ func (c *crowd) start() *promise {
 	return p
 }
 
+// startOnce starts one by /v1, as a client does that asks again until it gets an answer.
+func (c *crowd) startOnce(to string) *promise {
+	status, body := c.insist("start-"+to, "verifications", fmt.Sprintf(`{"to":%q,"max_attempts":%d}`, to, crashAttempts))
+	var answer struct{ ID string }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusCreated {
+		c.t.Errorf("start answered %d %s", status, body)
+		return nil
+	}
+	return c.promise(&promise{id: answer.ID, to: to, at: time.Now(), keyed: true})
+}
+
+// insist sends a request of /v1 until it is answered, and once more: the answer must be the same.
+func (c *crowd) insist(key, path, body string) (status int, answer string) {
+	c.asked.Add(1)
+	for tries, deadline := 0, time.Now().Add(patience); time.Now().Before(deadline); tries++ {
+		resp, text, err := c.server().postOnce(key, path, body)
+		if err != nil || resp.StatusCode >= 500 || resp.StatusCode == http.StatusConflict {
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		if answer != "" {
+			if resp.StatusCode != status || text != answer {
+				c.differed.Add(1)
+				c.t.Errorf("%s: a request was answered %d %s, its twin %d %s", path, status, answer, resp.StatusCode, text)
+			}
+			return status, answer
+		}
+		if tries > 0 {
+			c.found.Add(1)
+		}
+		status, answer = resp.StatusCode, text
+	}
+	c.t.Errorf("%s isn't answered", path)
+	return 0, ""
+}
+
 // guess is only called by the promise's own client.
 func (c *crowd) guess(p *promise, token string) {
+	if p.keyed {
+		c.guessOnce(p, token)
+		return
+	}
 	resp, body, err := c.server().post(p.id+"/verify", fmt.Sprintf(`{"token":%q}`, token))
 	switch {
 	case err != nil || resp.StatusCode >= 500:
@@ -373,6 +428,28 @@ func (c *crowd) guess(p *promise, token string) {
 		c.approved.Add(1)
 	case resp.StatusCode != 404:
 		c.t.Errorf("guess answered %d %s", resp.StatusCode, body)
+	}
+}
+
+func (c *crowd) guessOnce(p *promise, token string) {
+	status, body := c.insist(fmt.Sprintf("guess-%s-%d", p.id, p.keys), "verifications/"+p.id+"/check", fmt.Sprintf(`{"code":%q}`, token))
+	p.keys++
+	var answer struct {
+		Valid  bool
+		Reason string
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK {
+		c.t.Errorf("guess answered %d %s", status, body)
+		return
+	}
+	switch {
+	case answer.Valid:
+		p.approved++
+		c.guessed.Add(1)
+		c.approved.Add(1)
+	case answer.Reason == "wrong_code":
+		p.wrong++
+		c.guessed.Add(1)
 	}
 }
 
@@ -452,7 +529,7 @@ func (c *crowd) judge(kills int) {
 		}
 		duplicates += max(0, len(messages)-1)
 	}
-	ghosts := c.ghosts()
+	ghosts, twins := c.ghosts(), c.twins(rows)
 	if len(c.promises) < kills || guesses < kills || approvals == 0 {
 		t.Errorf("%d starts, %d guesses, %d approvals: too few to show anything", len(c.promises), guesses, approvals)
 	}
@@ -472,8 +549,23 @@ func (c *crowd) judge(kills int) {
 			t.Errorf("%s: a pending verification refuses its code", p.id)
 		}
 	}
-	t.Logf("%d kills, %d starts, %d guesses, %d approvals: starts lost %d, guesses un-counted %d, codes accepted twice %d, messages forgotten %d, duplicates %d (more than one a crash: %d), ghosts %d",
-		kills, len(c.promises), guesses, approvals, lost, uncounted, twice, forgotten, duplicates, excess, ghosts)
+	t.Logf("%d kills, %d starts, %d guesses, %d approvals: starts lost %d, guesses un-counted %d, codes accepted twice %d, messages forgotten %d, duplicates %d (more than one a crash: %d), ghosts %d; of %d requests with a key %d were answered to a later try, twins carried out %d, answered otherwise %d",
+		kills, len(c.promises), guesses, approvals, lost, uncounted, twice, forgotten, duplicates, excess, ghosts, c.asked.Load(), c.found.Load(), twins, c.differed.Load())
+}
+
+// twins demands that each start with a key made one verification, and returns how many more there are.
+func (c *crowd) twins(rows map[string]storedVerification) (more int) {
+	made := map[string]int{}
+	for _, row := range rows {
+		made[row.to]++
+	}
+	for _, p := range c.promises {
+		if n := made[p.to]; p.keyed && n != 1 {
+			more += n - 1
+			c.t.Errorf("%s: one start with a key made %d verifications", p.id, n)
+		}
+	}
+	return more
 }
 
 // ghosts demands that nobody got a message of a start that was refused, and returns how many did. A server
@@ -495,7 +587,7 @@ func (c *crowd) ghosts() (n int) {
 // storedVerification is what the database says, read beside the server.
 type storedVerification struct {
 	status, guesses, delivery int
-	reason                    string
+	reason, to                string
 }
 
 // readVerifications reads those of a data folder.
@@ -511,7 +603,7 @@ func allVerifications(t *testing.T, driver, name string) map[string]storedVerifi
 		t.Fatal(err)
 	}
 	defer db.Close()
-	rows, err := db.Query("SELECT id, status, guesses, delivery, reason FROM verification")
+	rows, err := db.Query("SELECT id, status, guesses, delivery, reason, destination FROM verification")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -520,7 +612,7 @@ func allVerifications(t *testing.T, driver, name string) map[string]storedVerifi
 	for rows.Next() {
 		var id []byte
 		var v storedVerification
-		if err := rows.Scan(&id, &v.status, &v.guesses, &v.delivery, &v.reason); err != nil {
+		if err := rows.Scan(&id, &v.status, &v.guesses, &v.delivery, &v.reason, &v.to); err != nil {
 			t.Fatal(err)
 		}
 		all[verify.ID(id).String()] = v

@@ -146,6 +146,18 @@ func (p *process) post(path, body string) (*http.Response, string, error) {
 	return do(req)
 }
 
+// postOnce sends JSON to a path of /v1, with a key that makes it be carried out once.
+func (p *process) postOnce(key, path, body string) (*http.Response, string, error) {
+	req, err := http.NewRequest("POST", p.URL+"/v1/"+path, strings.NewReader(body))
+	if err != nil {
+		return nil, "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+p.Token)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", key)
+	return do(req)
+}
+
 func do(req *http.Request) (*http.Response, string, error) {
 	resp, err := httpClient.Do(req)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -71,8 +70,8 @@ const (
 // Problems are all that is wrong with a new key's name, scopes and end.
 func (n *NewKey) Problems(now time.Time) (all []verify.Problem) {
 	add := func(f verify.Field, message string) { all = append(all, verify.Problem{Field: f, Message: message}) }
-	if size := utf8.RuneCountInString(n.Name); size < 1 || size > maxName || !verify.Storable(n.Name) {
-		add(verify.FieldName, fmt.Sprintf("must be 1 to %d characters", maxName))
+	if !verify.IsLabel(n.Name, maxName) {
+		add(verify.FieldName, fmt.Sprintf("must be 1 to %d printable characters", maxName))
 	}
 	if n.Scopes == 0 {
 		add(FieldScopes, "must have at least one of: "+strings.Join(verify.AllScopes.Words(), ", "))
@@ -83,9 +82,9 @@ func (n *NewKey) Problems(now time.Time) (all []verify.Problem) {
 	return all
 }
 
-// CreateKey makes a key for the account's project. The new key can do no more than the account's own, and works no
+// CreateKey makes a key for the account's project, with a secret of [NewSecret]. The new key can do no more than the account's own, and works no
 // longer. It fails with [verify.ErrInvalid] and [verify.ErrTooManyKeys].
-func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey) (Key, verify.Secret, error) {
+func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey, secret verify.Secret) (Key, error) {
 	now := s.now().Truncate(time.Millisecond)
 	all := n.Problems(now)
 	if more := n.Scopes &^ acct.Scopes; more != 0 {
@@ -99,11 +98,10 @@ func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey)
 		}
 	}
 	if len(all) > 0 {
-		return Key{}, "", &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: all}
+		return Key{}, &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: all}
 	}
-	secret := NewSecret()
 	k := Key{ID: verify.NewID(now), Project: acct.Project.ID, Name: n.Name, Scopes: n.Scopes, EndsAt: n.EndsAt.Truncate(time.Millisecond), Hash: HashKey(secret)}
-	return k, secret, s.store.AddKey(context.WithoutCancel(ctx), k, acct.KeyID, maxKeys, now.Add(-keysCount))
+	return k, s.store.AddKey(context.WithoutCancel(ctx), k, acct.KeyID, maxKeys, now.Add(-keysCount))
 }
 
 // Keys lists the keys of the account's project, oldest first, without their hashes.

@@ -72,6 +72,9 @@ func (p problems) err() error {
 	return &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: p}
 }
 
+// maxProjectName is how many characters the name of a project may have.
+const maxProjectName = 100
+
 // assign sets what was given.
 func assign[T any](to *T, given *T) {
 	if given != nil {

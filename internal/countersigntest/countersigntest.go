@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -223,6 +224,12 @@ func (k *Kit) Post(path, body string) (int, string) {
 // the API's prefix, or from the root. It may be called from many goroutines.
 func (k *Kit) Call(token verify.Secret, method, path, body string) (status int, header http.Header, answer string) {
 	k.t.Helper()
+	return k.CallWith(nil, token, method, path, body)
+}
+
+// CallWith is Call with more headers.
+func (k *Kit) CallWith(more http.Header, token verify.Secret, method, path, body string) (status int, header http.Header, answer string) {
+	k.t.Helper()
 	if !strings.HasPrefix(path, "/") {
 		path = syniverse.Prefix + path
 	}
@@ -236,6 +243,7 @@ func (k *Kit) Call(token verify.Secret, method, path, body string) (status int, 
 	}
 	req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	req.Header.Set("Content-Type", "application/json")
+	maps.Copy(req.Header, more)
 	resp, err := k.client.Do(req)
 	if err != nil {
 		k.t.Error(err)

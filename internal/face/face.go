@@ -68,6 +68,25 @@ type Call struct {
 	Header  http.Header    // of the answer
 }
 
+// A Route is an operation of a face.
+type Route struct {
+	Pattern string        // of [http.ServeMux]
+	Needs   verify.Scopes // of the key
+	Answer  func(Call) (any, error)
+}
+
+// On returns a route.
+func On(pattern string, needs verify.Scopes, answer func(Call) (any, error)) Route {
+	return Route{pattern, needs, answer}
+}
+
+// Serve has a mux serve routes.
+func (a *API) Serve(mux *http.ServeMux, routes []Route) {
+	for _, r := range routes {
+		mux.Handle(r.Pattern, a.Endpoint(r.Needs, r.Answer))
+	}
+}
+
 // Endpoint makes a handler of a function that returns the answer; a nil answer has no body. Callers' keys need the
 // scopes.
 func (a *API) Endpoint(needs verify.Scopes, f func(Call) (any, error)) http.Handler {
@@ -166,6 +185,10 @@ func (a *API) explain(w http.ResponseWriter, r *http.Request, known *verify.Erro
 		}
 	case verify.Limited, verify.Unavailable:
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
+	case verify.Conflict:
+		if known.RetryAfter > 0 {
+			w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
+		}
 	}
 	if known.Kind == verify.Unavailable {
 		a.unavailable(r.Context(), known, err)

@@ -342,6 +342,13 @@ func write(handle *keyset.Handle, path string, place func(from, to string) error
 // Has reports whether the set has a key.
 func (s *Set) Has(id uint32) bool { return s.now.Load().PRFs[id] != nil }
 
+// Now is the set as it is at this instant: [Set.Replace] doesn't change it.
+func (s *Set) Now() *Set {
+	now := new(Set)
+	now.now.Store(s.now.Load())
+	return now
+}
+
 // Primary returns the id of the key that makes new rows, or 0 if no key does.
 func (s *Set) Primary() uint32 { return s.now.Load().primary }
 

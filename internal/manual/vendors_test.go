@@ -10,6 +10,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/countersign/countersign/docs"
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -171,7 +172,7 @@ func TestSyniversesAnswersAreDescribed(t *testing.T) {
 
 	for _, path := range []string{"/saop-rest-data/v1/apptoken-refresh", "/v1/apptoken-refresh", "/apptoken-refresh"} {
 		for query, want := range map[string]int{"": 400, "?consumerkey=x&consumersecret=y&oldtoken=z": 500} {
-			status, header, answer := k.Call("none", http.MethodGet, path+query, "")
+			status, header, answer := k.Call(account.NewSecret(), http.MethodGet, path+query, "")
 			v.is("GET", path, want, status, header.Get("Content-Type"), answer)
 		}
 	}

@@ -534,6 +534,41 @@ var mutants = []mutant{
 		test{"./internal/face/v1", "^TestAVerificationFromStartToEnd$"},
 	},
 	{
+		"twin-carried-out-again", "A request with a key is carried out once, however often it is sent.",
+		[]edit{{"internal/store/once.go", "	if known != nil && known.value.Lives(now) {", "	if false {"}, {"internal/verify/once.go", "	if kept != nil && kept.Lives(s.now()) {", "	if false {"}},
+		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
+	},
+	{
+		"answer-kept-after-its-commit", "The answer to a request with a key is committed with what the request does.",
+		[]edit{{"internal/store/store.go", "project: g.Project, verification: g.ID, withDestination: true, keep: keep(ctx, &out),", "project: g.Project, verification: g.ID, withDestination: true,"}},
+		test{"./internal/countersigntest", "^TestTwinsAreCarriedOutOnce$"},
+	},
+	{
+		"key-of-another-request", "Another request under the same key isn't given the first one's answer.",
+		[]edit{{"internal/verify/once.go", "	if !hmac.Equal(mac, k.Request) {", "	if !hmac.Equal(mac, mac) {"}},
+		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
+	},
+	{
+		"key-of-all-projects", "Each project has its own keys of requests.",
+		[]edit{{"internal/verify/once.go", "[]string{string(p), key}", "[]string{string(p[:0]), key}"}},
+		test{"./internal/countersigntest", "^TestAKeyBelongsToOneRequest$"},
+	},
+	{
+		"answer-kept-in-the-clear", "A kept answer is sealed.",
+		[]edit{{"internal/verify/once.go", "	k.Sealed, err = s.keys.Seal(keyID, k.binding(p), string(answer))\n	return k, err", "	k.Sealed = answer\n	return k, nil"}, {"internal/verify/once.go", "	answer, err := s.keys.Open(k.KeyID, k.binding(p), k.Sealed)", "	answer, err := string(k.Sealed), error(nil)"}},
+		test{"./internal/countersigntest", "^TestKeptAnswersAreForgotten$"},
+	},
+	{
+		"unheard-start-with-a-key-canceled", "A start whose COMMIT got no answer is found by its key, and its message is sent.",
+		[]edit{{"internal/store/store.go", "started.Open() && o.keep == nil:", "started.Open():"}},
+		test{"./internal/countersigntest", "^TestATwinFindsWhatWasCommittedUnheard$"},
+	},
+	{
+		"twin-not-in-flight", "A twin of a request that is being carried out is told to come again.",
+		[]edit{{"internal/verify/once.go", "	f.all[name] = request\n", ""}},
+		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
+	},
+	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
 		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},
@@ -1374,6 +1409,11 @@ var mutants = []mutant{
 		test{inSIP, "^TestADeadTrunkIsGivenUp$"},
 	},
 	{
+		"dead-address-tried-first", "A trunk's address that didn't answer comes last for a minute.",
+		[]edit{{callFile, "		l.c.bury(target) // it says", "		// it says"}},
+		test{inSIP, "^TestTheNextAddressOfATrunkGetsTheCall$"},
+	},
+	{
 		"late-answer-left-alone", "The carrier hangs up on a phone that answers too late.",
 		[]edit{{legFile, "	if r.IsSuccess() {\n", "	if r.IsSuccess() {\n		return\n"}},
 		test{inSIP, "^TestALateAnswerIsHungUp$"},
@@ -1415,8 +1455,18 @@ var mutants = []mutant{
 	},
 	{
 		"key-counted-by-both-ways", "A key that is pressed once counts once.",
-		[]edit{{callFile, "if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {", "if false {"}},
+		[]edit{{callFile, "case l.way != 0 && l.way != by:", "case false:"}},
 		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"tone-and-event-counted", "A key that is pressed once counts once.",
+		[]edit{{callFile, "again = key == l.latest &&", "again = false && key == l.latest &&"}},
+		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"speech-presses-keys", "A voice can't press a key, which could approve.",
+		[]edit{{"internal/carrier/sip/tones.go", "2*(lowPower+highPower) < tonePurity*energy*toneBlock", "false"}, {"internal/carrier/sip/tones.go", "toneHits = 4", "toneHits = 1"}},
+		test{inSIP, "^TestSpeechIsNoKey$"},
 	},
 	{
 		"key-before-the-question", "A key approves only if it was pressed after the question began.",
@@ -1440,8 +1490,13 @@ var mutants = []mutant{
 	},
 	{
 		"rings-on-behind-a-broken-connection", "A phone stops ringing when the connection to the trunk breaks.",
-		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
+		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))", "\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))"}},
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
+	},
+	{
+		"invitation-quoted", "An error of a library doesn't reach the log with the number that it quotes.",
+		[]edit{{callFile, "unreachable(ctx, carrier.Broken(err))", "unreachable(ctx, err)"}},
+		test{"./internal/carrier", "^TestBrokenConnectionsTellNoNumber$"},
 	},
 	{
 		"number-in-a-refusals-error", "An error never holds a whole number, even the caller's.",
@@ -1492,7 +1547,7 @@ var mutants = []mutant{
 	// Providers.
 	{
 		"lost-answer-made-again", "A request that was written may have been carried out.",
-		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(verify.ReasonUnreachable, silent(err))"}},
+		[]edit{{exchangeFile, "carrier.Unknown(heard(err))", "carrier.Because(verify.ReasonUnreachable, heard(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{

@@ -117,28 +117,60 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) 
 	})
 }
 
-// UpdateProject changes a project's name and settings, or fails with [verify.ErrNoProject].
-func (s *Store) UpdateProject(_ context.Context, p verify.Project, by ...Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
-				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
-			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds))
-		if err := changedOne(result, err, verify.ErrNoProject); err != nil {
-			return fmt.Errorf("update project %s: %w", p.ID, err)
-		}
-		return audits(ctx, tx, now, p.ID, by)
+// UpdateProject changes a project's name and settings, whatever they were, or fails with [verify.ErrNoProject].
+func (s *Store) UpdateProject(ctx context.Context, p verify.Project, by ...Audit) error {
+	_, err := s.ChangeProject(ctx, p.ID, func(stored *verify.Project) ([]Audit, error) {
+		*stored = p
+		return by, nil
 	})
+	return err
+}
+
+// ChangeProject has change decide on a project as it is stored, and writes what came of it and the audit, in one
+// transaction: of two concurrent changes, each keeps what the other one did. change may run more than once. It
+// fails with [verify.ErrNoProject].
+func (s *Store) ChangeProject(_ context.Context, id verify.ProjectID, change func(*verify.Project) ([]Audit, error)) (p verify.Project, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		if p, err = lockedProject(ctx, tx, id); err != nil {
+			return fmt.Errorf("update project %s: %w", id, err)
+		}
+		by, err := change(&p)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
+				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
+			WHERE id = $1`, id, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds)); err != nil {
+			return fmt.Errorf("update project %s: %w", id, err)
+		}
+		return audits(ctx, tx, now, id, by)
+	})
+	return p, err
+}
+
+// lockedProject reads a project, and locks it where an engine locks rows. It fails with [verify.ErrNoProject].
+func lockedProject(ctx context.Context, tx *sql.Tx, id verify.ProjectID) (verify.Project, error) {
+	if err := lockProject(ctx, tx, id); err != nil {
+		return verify.Project{}, err
+	}
+	p, err := scanProject(tx.QueryRowContext(ctx, `SELECT `+projectColumns+` FROM project p WHERE p.id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = verify.ErrNoProject
+	}
+	return p, err
+}
+
+func scanProject(row scanner) (p verify.Project, err error) {
+	d := projectDest{p: &p}
+	err = row.Scan(d.fields()...)
+	d.done()
+	return p, err
 }
 
 // Projects lists all projects, by name.
 func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
-	return readAll(ctx, s.lists, func(row scanner) (p verify.Project, err error) {
-		d := projectDest{p: &p}
-		err = row.Scan(d.fields()...)
-		d.done()
-		return p, err
-	}, `SELECT `+projectColumns+` FROM project p ORDER BY p.name, p.id`)
+	return readAll(ctx, s.lists, scanProject, `SELECT `+projectColumns+` FROM project p ORDER BY p.name, p.id`)
 }
 
 // CreateKey stores a key of a project. It fails with [verify.ErrNoProject], and with [verify.ErrExists] where
@@ -157,8 +189,8 @@ func (s *Store) CreateKey(_ context.Context, k account.Key, by ...Audit) error {
 }
 
 // AddKey implements [account.Store].
-func (s *Store) AddKey(_ context.Context, k account.Key, by verify.ID, most int, since time.Time) error {
-	return s.aloneFor(k.Project, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+func (s *Store) AddKey(ctx context.Context, k account.Key, by verify.ID, most int, since time.Time) error {
+	return s.aloneKeeping(ctx, k.Project, &k, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if err := lockProject(ctx, tx, k.Project); err != nil {
 			return err
 		}

@@ -46,6 +46,8 @@ type op struct {
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
 
+	keep *keeping // of a request that has a key; nil: it has none
+
 	project verify.ProjectID // whose wish it is; "" is our own, which needs no share
 
 	at   time.Time // when it was handed in
@@ -149,7 +151,11 @@ func (w *writer) do(o op) error {
 	if err := w.enqueue(o); err != nil {
 		return err
 	}
-	return <-o.done
+	err := <-o.done
+	if err == nil && o.keep != nil {
+		o.keep.once.Committed()
+	}
+	return err
 }
 
 // doAll hands operations to the writer together, and waits for all that it takes.
@@ -411,7 +417,11 @@ func (l *lane) transact(group []op) (results []error, err error) {
 	l.abandoned.cancel(r, now)
 	results = make([]error, len(group))
 	for i, o := range group {
-		results[i] = o.apply(r, now)
+		if o.keep != nil {
+			results[i] = r.applyOnce(&o, now)
+		} else {
+			results[i] = o.apply(r, now)
+		}
 	}
 	if err := l.session.save(ctx, r); err != nil {
 		return nil, away("save", err)
@@ -446,7 +456,11 @@ func (l *lane) runAlone(o op) (err error) {
 			tx.Rollback() // it may have ended by itself: the error says nothing
 		}
 	}()
-	if err := o.alone(ctx, tx, l.instant()); err != nil {
+	run := o.alone
+	if o.keep != nil {
+		run = o.aloneOnce
+	}
+	if err := run(ctx, tx, l.instant()); err != nil {
 		switch {
 		case taken(err):
 			return fmt.Errorf("%w: %w", errRaced, err)
@@ -489,9 +503,10 @@ type rows struct {
 	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
-	phones        map[phone.Number]*row[verify.Phone]  // nil if there are none
-	attempts      map[attemptKey]*row[verify.Delivery] // that were asked for; only their receipts change
-	deliveries    []verify.Delivery                    // that ended
+	phones        map[phone.Number]*row[verify.Phone]      // nil if there are none
+	attempts      map[attemptKey]*row[verify.Delivery]     // that were asked for; only their receipts change
+	deliveries    []verify.Delivery                        // that ended
+	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
 
 	swept verify.ID // the sweeper doesn't come by up to here any more

@@ -114,7 +114,7 @@ func (s *Store) CheckLatest(ctx context.Context, k verify.LatestKey, g verify.Gu
 			id = found.matches[0]
 		}
 		return s.w.do(op{
-			project: k.Project, verification: id, withDestination: true,
+			project: k.Project, verification: id, withDestination: true, keep: keep(ctx, &out),
 			apply: func(r *rows, now time.Time) error {
 				v, err := r.owned(id, k.Project)
 				if err != nil {
@@ -142,7 +142,7 @@ func (s *Store) startLatest(ctx context.Context, v *verify.Verification, limits 
 		eldest := verify.FirstID(now.Add(-verify.MaxLife - time.Minute))
 		return s.look(ctx, lookPending, v.Project, v.To, v.Purpose, eldest[:], millis(now.Add(-time.Minute)))
 	}, func(found looked) error {
-		return s.start(v, op{others: found.matches}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+		return s.start(v, op{others: found.matches, keep: keep(ctx, v)}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 			if d.Latest != found.latest {
 				return errMoved
 			}

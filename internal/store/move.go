@@ -19,6 +19,7 @@ import (
 var moved = []string{
 	"project", "application", "deleted_application", "api_key", "message_template", "app_user",
 	"destination", "phone", "verification", "delivery", "retry", "audit", "made_with",
+	"kept_answer",
 }
 
 // moveStep is how many rows are committed together.

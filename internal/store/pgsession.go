@@ -202,6 +202,10 @@ var (
 	pgUpdatePhones = `UPDATE phone p SET ` + phoneLayout[1:].set("n") + ` FROM (SELECT ` + phoneLayout.named() + `) n WHERE p.number = n.number`
 	pgInsertPhones = `INSERT INTO phone (` + phoneLayout.names() + `) SELECT ` + phoneLayout.arrays()
 
+	pgLockKept   = `SELECT ` + keptLayout.names() + ` FROM kept_answer WHERE name = ANY ($1::bytea[]) ORDER BY name FOR UPDATE`
+	pgUpdateKept = `UPDATE kept_answer k SET ` + keptLayout[1:].set("n") + ` FROM (SELECT ` + keptLayout.named() + `) n WHERE k.name = n.name`
+	pgInsertKept = `INSERT INTO kept_answer (` + keptLayout.names() + `) SELECT ` + keptLayout.arrays()
+
 	pgUpdateDestinations = `UPDATE destination d SET ` + destinationLayout[2:].set("n") + ` FROM (SELECT ` + destinationLayout.named() + `) n
 		WHERE d.project = n.project AND d.number = n.number`
 	pgInsertDestinations  = `INSERT INTO destination (` + destinationLayout.names() + `) SELECT ` + destinationLayout.arrays()
@@ -316,6 +320,15 @@ func (b *bundle) phones(all []phone.Number) *table {
 	return t
 }
 
+func (b *bundle) names(all []verify.RequestName) *table {
+	t := b.table(oidBytea)
+	for i := range all {
+		t.blob(all[i][:])
+		t.end()
+	}
+	return t
+}
+
 func (b *bundle) attempts(all []attemptKey) *table {
 	t := b.table(oidBytea, oidInt8)
 	for i := range all {
@@ -371,6 +384,9 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 			b.add(pgReadIdentities, func(c *cells) error { return readUnknown(c, known) }, b.ids(unknown))
 		}
 		b.add(pgLockVerifications, func(c *cells) error { return r.readKnown(c, known) }, ids)
+	}
+	if names := keptNames(group); names != nil {
+		b.add(pgLockKept, r.readKept, b.names(names))
 	}
 	if keys := attemptKeys(group); keys != nil {
 		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))
@@ -440,6 +456,13 @@ func (r *rows) readPhone(c *cells) error {
 	return err
 }
 
+func (r *rows) readKept(c *cells) error {
+	k := &row[verify.Kept]{stored: true}
+	err := keptLayout.read(c, &k.value)
+	r.keepAnswer(k)
+	return err
+}
+
 func (r *rows) readApplication(c *cells) error {
 	var id verify.ID
 	c.id(&id)
@@ -489,24 +512,25 @@ func (r *rows) readKnown(c *cells, known map[verify.ID]*verify.Verification) err
 	return err
 }
 
-// save notes what commit will write. New rows of destinations, users and phones come last: another may be
+// save notes what commit will write. New rows of destinations, users, phones and kept answers come last: another may be
 // inserting the same ones, and who waits for him holds locks that he may wait for. See newRowWait.
 func (s *postgresSession) save(_ context.Context, r *rows) error {
 	b := &s.bundle
 	b.reset()
-	destinations, users, phones := b.table(), b.table(), b.table()
-	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users), b.savePhones(r, phones),
+	destinations, users, phones, kept := b.table(), b.table(), b.table(), b.table()
+	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users), b.savePhones(r, phones), b.saveKept(r, kept),
 		b.saveVerifications(r), b.saveDeliveries(r), b.saveReceipts(r)); err != nil {
 		return err
 	}
 	b.saveHints(r)
 	s.fresh = len(b.asks)
-	if destinations.rows+users.rows+phones.rows > 0 {
+	if destinations.rows+users.rows+phones.rows+kept.rows > 0 {
 		b.add(newRowWait, nil)
 	}
 	b.addRows(pgInsertDestinations, destinations)
 	b.addRows(pgInsertPhones, phones)
 	b.addRows(pgInsertUsers, users)
+	b.addRows(pgInsertKept, kept)
 	return nil
 }
 
@@ -551,6 +575,21 @@ func (b *bundle) savePhones(r *rows, inserted *table) error {
 		}
 	}
 	b.addRows(pgUpdatePhones, updated)
+	return nil
+}
+
+func (b *bundle) saveKept(r *rows, inserted *table) error {
+	updated := b.table()
+	for _, k := range dirty(r.kept, compareNames) {
+		t := inserted
+		if k.stored {
+			t = updated
+		}
+		if err := addRow(t, keptLayout, &k.value); err != nil {
+			return err
+		}
+	}
+	b.addRows(pgUpdateKept, updated)
 	return nil
 }
 

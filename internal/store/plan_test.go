@@ -38,6 +38,7 @@ func TestHotStatementsLookUpByKey(t *testing.T) {
 			pgLockApplications, pgLockUsers, pgLockDestinations, pgLockKnownDestinations, pgReadIdentities, pgLockVerifications,
 			pgLockUsersDestinations, pgLockUsersVerifications,
 			pgUpdateDestinations, pgUpdateVerifications, pgUpdateUsers, pgDeleteUsers, pgDeleteHints,
+			pgLockKept,
 		} {
 			n := 1
 			for strings.Contains(text, fmt.Sprintf("$%d::", n+1)) {

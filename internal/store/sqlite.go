@@ -171,7 +171,7 @@ type sqliteSession struct {
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
 	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
-	selectPhone, upsertPhone                                   *direct.Stmt
+	selectPhone, upsertPhone, selectKept, upsertKept           *direct.Stmt
 	insertHint, deleteHint, selectSwept                        *direct.Stmt
 
 	gone atomic.Bool // the file isn't where it was opened any more
@@ -240,6 +240,8 @@ func (s *sqliteSession) prepare() error {
 		&s.deleteUser:         deleteUser,
 		&s.selectPhone:        selectPhone,
 		&s.upsertPhone:        upsertPhone,
+		&s.selectKept:         selectKept,
+		&s.upsertKept:         upsertKept,
 		&s.selectDelivery:     selectDelivery,
 		&s.insertDelivery:     insertDelivery,
 		&s.insertCall:         insertCall,
@@ -337,7 +339,24 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	if err := s.loadPhones(r, phoneNumbers(group)); err != nil {
 		return nil, err
 	}
+	if err := s.loadKept(r, keptNames(group)); err != nil {
+		return nil, err
+	}
 	return r, s.loadAttempts(r, attemptKeys(group))
+}
+
+func (s *sqliteSession) loadKept(r *rows, names []verify.RequestName) error {
+	for _, name := range names {
+		s.selectKept.BindBytes(1, name[:])
+		if _, err := one(s.selectKept, func(q *direct.Stmt) {
+			k := &row[verify.Kept]{stored: true}
+			keptLayout.read(&columns{Stmt: q}, &k.value)
+			r.keepAnswer(k)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *sqliteSession) loadPhones(r *rows, numbers []phone.Number) error {
@@ -419,6 +438,13 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 	for _, p := range r.phones {
 		if p.dirty {
 			if err := write(s.upsertPhone, phoneLayout, &p.value); err != nil {
+				return err
+			}
+		}
+	}
+	for _, k := range r.kept {
+		if k.dirty {
+			if err := write(s.upsertKept, keptLayout, &k.value); err != nil {
 				return err
 			}
 		}

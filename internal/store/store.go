@@ -120,6 +120,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
+	s.counted.wishes, s.counted.patience = make(chan countWish), countPatience
 	s.limits = newLimitCache(s.readLimits)
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
@@ -151,6 +152,8 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	attending, leave := context.WithCancel(context.Background())
 	s.leave = leave
 	s.attending.Go(func() { s.attend(attending) })
+	wishes := s.counted.wishes
+	s.attending.Go(func() { s.countWished(attending, wishes) })
 	return nil
 }
 
@@ -211,7 +214,7 @@ func (s *Store) Start(ctx context.Context, v *verify.Verification, limits verify
 	if v.Supersedes {
 		return s.startLatest(ctx, v, limits, lease)
 	}
-	return s.start(v, op{}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+	return s.start(v, op{keep: keep(ctx, v)}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		return started.Begin(d, limits, lease, now)
 	})
 }
@@ -223,6 +226,9 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 	}
 	started := *v // the batch may run twice, the caller's copy changes when it is committed
 	o.project, o.destination = v.Project, destinationKey{v.Project, v.To}
+	if o.keep != nil {
+		o.keep.made = &started
+	}
 	if v.Calling > 0 {
 		o.phone = v.To
 	}
@@ -252,17 +258,17 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 	switch {
 	case err == nil:
 		*v = started
-	case errors.Is(err, errUncertain) && started.Open():
+	case errors.Is(err, errUncertain) && started.Open() && o.keep == nil: // by its key, its caller finds it
 		s.abandoned.add(&started)
 	}
 	return err
 }
 
 // Check implements [verify.Store].
-func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error) {
+func (s *Store) Check(ctx context.Context, g verify.Guess) (verify.Outcome, error) {
 	var out verify.Outcome
 	err := s.w.do(op{
-		project: g.Project, verification: g.ID, withDestination: true,
+		project: g.Project, verification: g.ID, withDestination: true, keep: keep(ctx, &out),
 		apply: func(r *rows, now time.Time) (err error) {
 			v, err := r.owned(g.ID, g.Project)
 			if err != nil {
@@ -279,9 +285,10 @@ func (s *Store) Check(_ context.Context, g verify.Guess) (verify.Outcome, error)
 }
 
 // Cancel implements [verify.Store].
-func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) error {
+func (s *Store) Cancel(ctx context.Context, p verify.ProjectID, id verify.ID) error {
+	var canceled verify.Verification
 	return s.w.do(op{
-		project: p, verification: id,
+		project: p, verification: id, keep: keep(ctx, &canceled),
 		apply: func(r *rows, now time.Time) error {
 			v, err := r.owned(id, p)
 			if err != nil {
@@ -291,18 +298,20 @@ func (s *Store) Cancel(_ context.Context, p verify.ProjectID, id verify.ID) erro
 				return err
 			}
 			v.dirty, r.decided = true, v
+			canceled = v.value
 			return nil
 		},
 	})
 }
 
 // Resend implements [verify.VerificationStore].
-func (s *Store) Resend(_ context.Context, again verify.Resending) (*verify.Verification, error) {
+func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Verification, error) {
 	if s.clock.wrong() {
 		return nil, verify.ErrClock
 	}
 	seen := again.Verification
-	names := op{project: seen.Project, withDestination: true}
+	var resent verify.Verification
+	names := op{project: seen.Project, withDestination: true, keep: keep(ctx, &resent)}
 	if again.By == verify.Voice {
 		names.phone = seen.To
 	}
@@ -318,6 +327,7 @@ func (s *Store) Resend(_ context.Context, again verify.Resending) (*verify.Verif
 			return err
 		}
 		d.dirty, u.dirty = true, true
+		resent = *v
 		return nil
 	})
 }

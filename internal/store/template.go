@@ -22,8 +22,8 @@ var templateLayout = layout[verify.MessageTemplate]{
 }
 
 // CreateTemplate implements [verify.TemplateStore].
-func (s *Store) CreateTemplate(_ context.Context, t verify.MessageTemplate, most int) error {
-	return s.aloneFor(t.Project, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+func (s *Store) CreateTemplate(ctx context.Context, t verify.MessageTemplate, most int) error {
+	return s.aloneKeeping(ctx, t.Project, &t, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
 		if err := lockProject(ctx, tx, t.Project); err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ type Error struct {
 	Kind       Kind
 	Code       string        // stable for ever, for programs
 	Message    string        // one sentence, for people
-	RetryAfter time.Duration // when Limited or Unavailable: how long to wait
+	RetryAfter time.Duration // when Limited or Unavailable, and where time ends a Conflict: how long to wait
 	Problems   []Problem     // when Invalid: everything that is wrong
 }
 
@@ -125,6 +125,9 @@ var (
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
+
+	ErrKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Message: "another request was sent with this Idempotency-Key; use a new key for a new request"}
+	ErrInFlight  = &Error{Kind: Conflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}
 
 	ErrTooManyApplications = &Error{Kind: Conflict, Code: "too_many_applications", Message: "the project may have no more applications"}
 	ErrTooManyKeys         = &Error{Kind: Conflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}

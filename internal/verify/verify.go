@@ -39,6 +39,7 @@ type Store interface {
 	ApplicationStore
 	UserStore
 	TemplateStore
+	KeptStore
 }
 
 // An Outbox gets messages to carriers.
@@ -88,7 +89,8 @@ type Service struct {
 
 	maxApplications, maxTemplates int
 
-	bodies *share.Places // of large requests that are being read
+	bodies  *share.Places // of large requests that are being read
+	flights flights
 }
 
 // Config is what a [Service] needs.

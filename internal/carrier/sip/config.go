@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -51,6 +52,7 @@ type Config struct {
 	Prefix    string // goes before the called number, for example a routing code. Digits and stars. Optional
 	UserPhone bool   // marks addresses with numbers by ;user=phone
 
+	Resolver  *net.Resolver  // looks up the trunk; default the system's
 	Listen    string         // for signalling, "address:port"; default every address, any port
 	Advertise string         // our address as the trunk sees it, if it differs. Optional
 	Ports     [2]uint16      // for media, the first and the last; default 20000 to 20999
@@ -84,6 +86,7 @@ const (
 func (c Config) withDefaults() Config {
 	set(&c.Transport, UDP)
 	set(&c.Listen, "0.0.0.0:0")
+	set(&c.Resolver, net.DefaultResolver)
 	set(&c.Ports, [2]uint16{20000, 20999})
 	set(&c.Calls, 50)
 	set(&c.First, 4*time.Second)
@@ -109,7 +112,7 @@ func set[T comparable](field *T, preset T) {
 
 // Limit implements [carrier.Limiter].
 func (c *Carrier) Limit() time.Duration {
-	return speakLimit + 2*c.First + c.Ring + c.Talk + 2*hangUpWait
+	return speakLimit + (1+maxTargets)*c.First + c.Ring + c.Talk + 2*hangUpWait
 }
 
 // Check returns all errors in a configuration.

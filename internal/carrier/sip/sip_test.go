@@ -3,11 +3,14 @@ package sip
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -109,6 +112,12 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 		{500, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `q.850 ; text="x" ; cause=31`},
 		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=34"}, // no circuit
 		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "SIP;cause=20"},
+		{480, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, `Q.850;cause=17;text="User busy"`},
+		{500, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, `SIP;cause=480, Q.850;cause=19;text="a, b"`},
+		{503, verify.Refused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, "Q.850;cause=1"},
+		{480, verify.Refused, verify.ReasonDeclined, 0, verify.BlameMessage, "Q.850;cause=21"},
+		{404, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=38"}, // not the number's fault
+		{486, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, "Q.850;cause=16"},
 		{429, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameUs, ""},
 		{302, verify.Errored, verify.ReasonRedirected, 0, verify.BlameMessage, ""},
 		{420, verify.Refused, verify.ReasonRefused, 0, verify.BlameMessage, ""},
@@ -259,6 +268,33 @@ func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
 	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
+// A nonce that grew old isn't always said to be stale.
+func TestAnotherNonceIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(login), message)
+	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="1"`)
+	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="2"`)
+	p.reply(p.expect(wire.INVITE), 486, "")
+	want(t, out, verify.Errored, verify.ReasonBusy)
+}
+
+// The telephone network, not the callee, ends a call before the code was said.
+func TestACallThatTheNetworkCutsIsLost(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.answer()
+	if invite.GetHeader("Supported") != nil && strings.Contains(invite.GetHeader("Supported").Value(), "timer") {
+		t.Error("the call promises to refresh a session, which it never does")
+	}
+	p.heard(20)
+	bye := p.request(wire.BYE, invite, 100, "", "")
+	bye.AppendHeader(wire.NewHeader("Reason", "Q.850;cause=41"))
+	p.write(bye.String(), invite.Source())
+	want(t, out, verify.Errored, verify.ReasonLost)
+}
+
 func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
@@ -274,14 +310,45 @@ func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 // many packets and counts once, and so does a key that is told by both.
 func TestOneHearsItAgain(t *testing.T) {
 	t.Parallel()
-	event := func(p *peer, invite *wire.Request) {
-		to := described(t, invite.Body()).at
-		for i := range 6 {
-			p.soundTo(to, rtp(keys, uint16(i), 4711, []byte{1, byte(i/5) << 7, 0, byte(i)}))
+	eventOf := func(kind int) func(p *peer, invite *wire.Request) {
+		return func(p *peer, invite *wire.Request) {
+			to := described(t, invite.Body()).at
+			for i := range 6 {
+				p.soundTo(to, rtp(kind, uint16(i), 4711, []byte{1, byte(i/5) << 7, 0, byte(i)}))
+			}
 		}
 	}
+	event := eventOf(keys)
+	toneIn := func(kind int) func(p *peer, invite *wire.Request) {
+		return func(p *peer, invite *wire.Request) {
+			sound := tonesOf('1', 100*time.Millisecond)
+			for i := 0; i+frame <= len(sound); i += frame {
+				body := speech.MuLaw(sound[i : i+frame])
+				if kind == aLaw {
+					body = speech.ALaw(nil, body)
+				}
+				p.soundTo(described(t, invite.Body()).at, rtp(kind, uint16(i/frame), uint32(i), body))
+			}
+		}
+	}
+	answers := map[string][]int{ // of the trunk, if it doesn't take what we offer
+		"RTP, of the answer's type":                   {mu, 96},
+		"RTP, of our type, another one in the answer": {mu, 96},
+		"RTP, of our type, none in the answer":        {mu},
+		"tones":                                       {mu},
+		"A-law tones":                                 {mu, aLaw},
+	}
 	for name, press := range map[string]func(p *peer, invite *wire.Request){
-		"RTP": event,
+		"RTP":                       event,
+		"RTP, of the answer's type": eventOf(96),
+		"RTP, of our type, another one in the answer": event,
+		"RTP, of our type, none in the answer":        event,
+		"tones":                                       toneIn(mu),
+		"A-law tones":                                 toneIn(aLaw),
+		"a tone, and its event": func(p *peer, invite *wire.Request) {
+			toneIn(mu)(p, invite)
+			event(p, invite)
+		},
 		"INFO dtmf-relay": func(p *peer, invite *wire.Request) {
 			p.ask(wire.INFO, invite, 7, "application/dtmf-relay", "Signal= 1\r\nDuration=160\r\n")
 		},
@@ -297,7 +364,7 @@ func TestOneHearsItAgain(t *testing.T) {
 			ended := make(chan Call, 1)
 			c := p.trunk(func(c *Config) { c.Ended = func(r Call) { ended <- r } })
 			out := send(t.Context(), c, message)
-			invite := p.answer()
+			invite := p.answer(answers[name]...)
 			script := c.Speech.Script(t.Context(), "", nil, "7")
 			p.heard(len(script.All())/frame + 1)
 			press(p, invite)
@@ -328,7 +395,7 @@ func TestKeysThatAreOvertaken(t *testing.T) {
 		"anew":      {[]uint32{1_000_000, 5}, "12"},
 	} {
 		var pressed []byte
-		m := &media{pressed: func(key byte) { pressed = append(pressed, key) }}
+		m := &media{pressed: func(key byte, _ way) { pressed = append(pressed, key) }}
 		for i, stamp := range tt.stamps {
 			m.event(stamp, []byte{byte(1 + i), 0, 0, 1})
 		}
@@ -455,9 +522,22 @@ func challenged(t *testing.T, p *peer, status int, chal *digest.Challenge, user,
 	if err != nil {
 		t.Fatal(err)
 	}
-	right, err := digest.Digest(chal, digest.Options{
-		Method: "INVITE", URI: again.Recipient.String(), Username: user, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc,
-	})
+	o := digest.Options{Method: "INVITE", URI: again.Recipient.String(), Username: user, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc}
+	known := *chal
+	if plain, ok := strings.CutSuffix(chal.Algorithm, "-sess"); ok { // RFC 7616 §3.4.2
+		if creds.Algorithm != chal.Algorithm {
+			t.Errorf("credentials by %s, want %s", creds.Algorithm, chal.Algorithm)
+		}
+		sum := func(s string) string {
+			if plain == "MD5" {
+				return fmt.Sprintf("%x", md5.Sum([]byte(s)))
+			}
+			return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))
+		}
+		o.A1 = sum(sum(user+":"+chal.Realm+":"+password) + ":" + chal.Nonce + ":" + creds.Cnonce)
+		known.Algorithm, known.QOP = plain, []string{"auth"}
+	}
+	right, err := digest.Digest(&known, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,10 +550,12 @@ func TestChallengesAreAnswered(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 407} {
 		for name, chal := range map[string]*digest.Challenge{
-			"MD5":         {Realm: "trunk", Nonce: "n1"},
-			"md5 auth":    {Realm: "trunk", Nonce: "n1", Algorithm: "md5", QOP: []string{"auth"}},
-			"SHA-256":     {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256", QOP: []string{"auth", "auth-int"}},
-			"with opaque": {Realm: "trunk", Nonce: "n1", Algorithm: "MD5", Opaque: "o", QOP: []string{"auth"}},
+			"MD5":          {Realm: "trunk", Nonce: "n1"},
+			"md5 auth":     {Realm: "trunk", Nonce: "n1", Algorithm: "md5", QOP: []string{"auth"}},
+			"SHA-256":      {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256", QOP: []string{"auth", "auth-int"}},
+			"MD5-sess":     {Realm: "trunk", Nonce: "n1", Algorithm: "MD5-sess", QOP: []string{"auth"}},
+			"SHA-256-sess": {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256-sess", QOP: []string{"auth-int", " auth"}},
+			"with opaque":  {Realm: "trunk", Nonce: "n1", Algorithm: "MD5", Opaque: "o", QOP: []string{"auth"}},
 		} {
 			t.Run(fmt.Sprint(status, " ", name), func(t *testing.T) {
 				t.Parallel()
@@ -524,8 +606,9 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 			p := newPeer(t)
 			out := send(t.Context(), p.trunk(func(c *Config) { login(c); c.Realm = tt.realm }), message)
 			p.reply(p.expect(wire.INVITE), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
-			if tt.second != "" {
+			if tt.second != "" { // a nonce that is only another one may be tried once
 				p.reply(p.expect(wire.INVITE), 401, "", tt.second)
+				p.reply(p.expect(wire.INVITE), 401, "", strings.Replace(tt.second, `"2"`, `"3"`, 1))
 			}
 			got := want(t, out, verify.Refused, verify.ReasonAuth)
 			if strings.Contains(got.err.Error(), "horse") {
@@ -882,7 +965,7 @@ func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 // media is sound that goes to the peer, without a call.
 func (p *peer) media() *media {
 	p.t.Helper()
-	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte, way) {})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -1279,22 +1362,106 @@ func TestARegistrationIsRenewedInTime(t *testing.T) {
 
 func TestHowLongARegistrationHolds(t *testing.T) {
 	t.Parallel()
+	const ours, other = "<sip:alice@192.0.2.1:5060;transport=udp>", "<sip:alice@10.9.9.9:5060>"
 	for _, tt := range []struct {
 		headers []string
 		want    time.Duration
 	}{
 		{nil, time.Hour},
 		{[]string{"Expires: 120"}, 2 * time.Minute},
-		{[]string{"Expires: 120", "Contact: <sip:a@b>;q=1;Expires=60"}, time.Minute},
+		{[]string{"Expires: 120", "Contact: " + ours + ";q=1;Expires=60"}, time.Minute},
 		{[]string{"Expires: soon"}, time.Hour},
+		{[]string{"Contact: " + ours + `;q=0.5;expires="60"`}, time.Minute},
+		{[]string{"Contact: " + ours + ";expires=60", "Contact: " + other + ";expires=3500"}, time.Minute},
+		{[]string{"Contact: " + other + ";expires=3500", "Contact: " + ours + ";expires=60"}, time.Minute},
+		{[]string{"Contact: " + ours + ";expires=60, " + other + ";expires=3500"}, time.Minute},
+		{[]string{`Contact: "a, \"b" ` + other + ";expires=30, " + ours + ";expires=60"}, time.Minute},
+		{[]string{"Expires: 90", "Contact: " + other + ";expires=30, " + ours}, 90 * time.Second},
+		{[]string{"Contact: <sip:alice@203.0.113.7:40000>;expires=60, " + other + ";expires=3500"}, time.Minute}, // ours, as the trunk sees it
 	} {
 		r := wire.NewResponse(200, "OK")
 		for _, h := range tt.headers {
 			name, value, _ := strings.Cut(h, ": ")
 			r.AppendHeader(wire.NewHeader(name, value))
 		}
-		if got := granted(r, time.Hour); got != tt.want {
+		if got := granted(r, wire.Uri{User: "alice", Host: "192.0.2.1", Port: 5060}, time.Hour); got != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.headers, got, tt.want)
+		}
+	}
+}
+
+// A trunk that finds an hour too short gets the time that it names, at once and from then on.
+func TestARegistrationMayHaveToBeLonger(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	p.trunk(func(c *Config) { login(c); c.Register = true })
+	first := p.expect(wire.REGISTER)
+	p.reply(first, 423, "", "Min-Expires: 7200")
+	again := p.expect(wire.REGISTER)
+	if h := again.GetHeaders("Expires"); len(h) != 1 || h[0].Value() != "7200" || again.CSeq().SeqNo <= first.CSeq().SeqNo {
+		t.Errorf("after the 423:\n%s", again)
+	}
+	p.reply(again, 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	proved := p.expect(wire.REGISTER)
+	if h := proved.GetHeaders("Expires"); len(h) != 1 || h[0].Value() != "7200" {
+		t.Errorf("after the challenge:\n%s", proved)
+	}
+	p.reply(proved, 200, "", "Expires: 1") // so that it is due again soon
+	if h := p.expect(wire.REGISTER).GetHeader("Expires"); h.Value() != "7200" {
+		t.Errorf("the renewal asks for %s", h.Value())
+	}
+}
+
+// Credentials that the trunk refuses are an operator's work: one line says so, with what was sent.
+func TestRefusedCredentialsAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	log := &logLines{got: make(chan string, 100)}
+	c := p.trunk(func(c *Config) { login(c); c.Register = true; c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	refuse := func(method wire.RequestMethod) {
+		p.reply(p.expect(method), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+		p.reply(p.expect(method), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	}
+	refuse(wire.REGISTER)
+	log.next(t, `level=ERROR msg="the trunk refuses the registration until somebody acts" carrier=trunk reason=misconfigured err="the trunk refuses our credentials; From was sip:alice@`)
+	for range 2 {
+		out := send(t.Context(), c, message)
+		refuse(wire.INVITE)
+		want(t, out, verify.Refused, verify.ReasonAuth)
+	}
+	log.next(t, `level=ERROR msg="the trunk takes no calls from us until somebody acts" carrier=trunk reason=misconfigured`)
+	refuse(wire.REGISTER) // the next try
+	c.Close(t.Context())
+	close(log.got)
+	for line := range log.got {
+		if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") {
+			t.Errorf("and then: %s", line)
+		}
+	}
+}
+
+// logLines is a log for tests that wait for lines.
+type logLines struct{ got chan string }
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.got <- string(b)
+	return len(b), nil
+}
+
+// next waits for a line, and passes over those of ended calls.
+func (l *logLines) next(t *testing.T, want string) {
+	t.Helper()
+	for {
+		select {
+		case got := <-l.got:
+			if strings.Contains(got, want) {
+				return
+			}
+			if !strings.Contains(got, "call ended") {
+				t.Fatalf("logged %s, want %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s wasn't logged", want)
 		}
 	}
 }
@@ -1336,7 +1503,7 @@ func TestSoundIsEncryptedWithTLS(t *testing.T) {
 	rng := newPorts(loopback, [2]uint16{21000, 29999})
 	pressed := make(chan byte, 1)
 	open := func(keysTo func(byte)) *media {
-		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, keysTo)
+		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, func(key byte, _ way) { keysTo(key) })
 		if err != nil {
 			t.Fatal(err)
 		}

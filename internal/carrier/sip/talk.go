@@ -257,6 +257,9 @@ func (t *talk) pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-t.over:
+		if t.cut.Load() {
+			return errLost
+		}
 		return errHungUp
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -36,7 +36,8 @@ func TestTheDescriptionIsTheRouters(t *testing.T) {
 		}
 	}
 	for _, r := range (&Server{}).routes() {
-		routes = append(routes, r.pattern)
+		pattern := r.Pattern
+		routes = append(routes, pattern)
 	}
 	slices.Sort(has)
 	slices.Sort(routes)

@@ -33,25 +33,16 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
-	for _, r := range s.routes() {
-		mux.Handle(r.pattern, s.Endpoint(r.needs, r.f))
-	}
+	s.Serve(mux, s.routes())
 	return s.Exact(mux)
 }
 
-// A route is one operation, and what a key needs for it.
-type route struct {
-	pattern string
-	needs   verify.Scopes
-	f       func(face.Call) (any, error)
-}
-
-// routes are all that the API serves.
-func (s *Server) routes() []route {
-	return []route{
-		{"POST " + Prefix + "sms", verify.ScopeStart, s.sms},
-		{"POST " + Prefix + "call", verify.ScopeStart, s.call},
-		{"POST " + Prefix + "{id}/verify", verify.ScopeCheck, s.check},
+// routes are the API's operations.
+func (s *Server) routes() []face.Route {
+	return []face.Route{
+		face.On("POST "+Prefix+"sms", verify.ScopeStart, s.sms),
+		face.On("POST "+Prefix+"call", verify.ScopeStart, s.call),
+		face.On("POST "+Prefix+"{id}/verify", verify.ScopeCheck, s.check),
 	}
 }
 

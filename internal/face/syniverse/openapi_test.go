@@ -36,12 +36,12 @@ func TestTheDescriptionIsTheRouters(t *testing.T) {
 		}
 	}
 	for _, r := range (&Server{}).routes() {
-		if !strings.Contains(r.pattern, alias+"applications") { // served a second time, as the description's text says
-			routes = append(routes, r.pattern)
+		if !strings.Contains(r.Pattern, alias+"applications") { // served a second time, as the description's text says
+			routes = append(routes, r.Pattern)
 		}
 	}
 	for _, r := range (&Server{}).operations(alias) {
-		routes = append(routes, strings.Replace(r.pattern, alias, Prefix, 1))
+		routes = append(routes, strings.Replace(r.Pattern, alias, Prefix, 1))
 	}
 	for _, path := range refreshPaths {
 		routes = append(routes, "GET "+path)

@@ -48,9 +48,7 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape(refusals(o.Refusals))}, o}
 	mux := http.NewServeMux()
-	for _, r := range s.routes() {
-		mux.Handle(r.pattern, s.Endpoint(r.needs, r.f))
-	}
+	s.Serve(mux, s.routes())
 	tokens := &face.API{Accounts: accounts, Service: service, Log: log, Shape: refreshShape}
 	refresh := http.NewServeMux()
 	for _, p := range refreshPaths {
@@ -76,50 +74,43 @@ func mounts(api, tokens http.Handler) (all []web.Mount) {
 	return all
 }
 
-// A route is one operation at one path, and what a key needs for it.
-type route struct {
-	pattern string
-	needs   verify.Scopes
-	f       func(face.Call) (any, error)
-}
-
 // routes are all that the API serves, the token refresh aside.
-func (s *Server) routes() []route {
+func (s *Server) routes() []face.Route {
 	all := s.operations(Prefix)
 	if !s.options.NoAlias {
 		all = append(all, s.operations(alias)...)
 	}
 	const templates = alias + "messaging/message_templates"
 	return append(all,
-		route{"GET " + templates, verify.ScopeRead, s.templates},
-		route{"POST " + templates, verify.ScopeApplications, s.createTemplate},
-		route{"GET " + templates + "/{template}", verify.ScopeRead, ofTemplate(s.template)},
-		route{"POST " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.changeTemplate)},
-		route{"PUT " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.replaceTemplate)},
-		route{"DELETE " + templates + "/{template}", verify.ScopeApplications, ofTemplate(s.deleteTemplate)},
+		face.On("GET "+templates, verify.ScopeRead, s.templates),
+		face.On("POST "+templates, verify.ScopeApplications, s.createTemplate),
+		face.On("GET "+templates+"/{template}", verify.ScopeRead, ofTemplate(s.template)),
+		face.On("POST "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.changeTemplate)),
+		face.On("PUT "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.replaceTemplate)),
+		face.On("DELETE "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.deleteTemplate)),
 	)
 }
 
 // operations are the operations of the MFA API.
-func (s *Server) operations(prefix string) []route {
+func (s *Server) operations(prefix string) []face.Route {
 	applications := prefix + "applications"
 	application := applications + "/{application}"
 	users := application + "/users"
 	user := users + "/{user}"
-	return []route{
-		{"GET " + applications, verify.ScopeRead, s.applications},
-		{"POST " + applications, verify.ScopeApplications, s.createApplication},
-		{"GET " + application, verify.ScopeRead, ofApplication(s.application)},
-		{"POST " + application, verify.ScopeApplications, ofApplication(s.changeApplication)},
-		{"PUT " + application, verify.ScopeApplications, ofApplication(s.replaceApplication)},
-		{"DELETE " + application, verify.ScopeApplications, ofApplication(s.deleteApplication)},
+	return []face.Route{
+		face.On("GET "+applications, verify.ScopeRead, s.applications),
+		face.On("POST "+applications, verify.ScopeApplications, s.createApplication),
+		face.On("GET "+application, verify.ScopeRead, ofApplication(s.application)),
+		face.On("POST "+application, verify.ScopeApplications, ofApplication(s.changeApplication)),
+		face.On("PUT "+application, verify.ScopeApplications, ofApplication(s.replaceApplication)),
+		face.On("DELETE "+application, verify.ScopeApplications, ofApplication(s.deleteApplication)),
 
-		{"GET " + users, verify.ScopeRead, ofApplication(s.users)},
-		{"GET " + user, verify.ScopeRead, ofApplication(s.user)},
-		{"DELETE " + user, verify.ScopeApplications, ofApplication(s.deleteUser)},
-		{"POST " + user + "/associate", verify.ScopeStart, ofApplication(s.associate)},
-		{"DELETE " + user + "/associate", verify.ScopeApplications, ofApplication(s.dissociate)},
-		{"POST " + user + "/login_start", verify.ScopeStart, ofApplication(s.loginStart)},
-		{"POST " + user + "/validate", verify.ScopeCheck, ofApplication(s.validate)},
+		face.On("GET "+users, verify.ScopeRead, ofApplication(s.users)),
+		face.On("GET "+user, verify.ScopeRead, ofApplication(s.user)),
+		face.On("DELETE "+user, verify.ScopeApplications, ofApplication(s.deleteUser)),
+		face.On("POST "+user+"/associate", verify.ScopeStart, ofApplication(s.associate)),
+		face.On("DELETE "+user+"/associate", verify.ScopeApplications, ofApplication(s.dissociate)),
+		face.On("POST "+user+"/login_start", verify.ScopeStart, ofApplication(s.loginStart)),
+		face.On("POST "+user+"/validate", verify.ScopeCheck, ofApplication(s.validate)),
 	}
 }

@@ -19,13 +19,18 @@ func (s *Server) createKey(c face.Call, in api.NewKey) (api.Key, error) {
 	if in.ExpiresAt != nil {
 		n.EndsAt = *in.ExpiresAt
 	}
-	k, secret, err := s.Accounts.CreateKey(c.Context(), c.Account, n)
+	secret := account.NewSecret()
+	shown := func(_ face.Call, k *account.Key) api.Key {
+		made := wireKey(*k)
+		made.Secret = secret.Reveal()
+		return made
+	}
+	answers(c, shown)
+	k, err := s.Accounts.CreateKey(c.Context(), c.Account, n, secret)
 	if err != nil {
 		return api.Key{}, err
 	}
-	made := wireKey(k)
-	made.Secret = secret.Reveal()
-	return made, nil
+	return shown(c, &k), nil
 }
 
 func (s *Server) listKeys(c face.Call, in page) (api.KeyPage, error) {

@@ -110,7 +110,7 @@ func TestAKeyGrantsNoMoreThanItHas(t *testing.T) {
 			{Field: "expires_at", Message: "must not be after the key that asks expires, 2026-05-04T13:00:00Z"}}},
 		{`{"name":"","scopes":[],"expires_at":"2026-05-04T12:00:00Z"}`, []api.FieldProblem{
 			{Field: "expires_at", Message: "must be in the future"},
-			{Field: "name", Message: "must be 1 to 100 characters"},
+			{Field: "name", Message: "must be 1 to 100 printable characters"},
 			{Field: "scopes", Message: "must have at least one of: verify:start, verify:check, verify:own-code, read, applications, manage"}}},
 		{`{"name":"x","scopes":["all"]}`, []api.FieldProblem{
 			{Field: "scopes", Message: "must be some of: verify:start, verify:check, verify:own-code, read, applications, manage"}}},

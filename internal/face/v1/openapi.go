@@ -85,6 +85,14 @@ func (o *operation) describe(schemas huma.Registry) *huma.Operation {
 		}
 		d.Parameters = append(d.Parameters, &huma.Param{Name: name[1], In: "path", Required: true, Schema: schema})
 	}
+	if o.method == http.MethodPost {
+		shortest, longest := 1, maxKey
+		d.Parameters = append(d.Parameters, &huma.Param{
+			Name: KeyHeader, In: "header", Example: "5f3a7c1e-order-1029",
+			Description: "A key of your own for this request, so that it is carried out once, however often you send it in 24 hours. Another request needs another key.",
+			Schema:      &huma.Schema{Type: "string", MinLength: &shortest, MaxLength: &longest, Pattern: "^[!-~]+$"},
+		})
+	}
 	for _, status := range o.problems() {
 		d.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status),
@@ -132,7 +140,7 @@ func (o *operation) problems() []int {
 	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
 		all = append(all, http.StatusNotFound)
 	}
-	if strings.HasSuffix(o.path, "/cancel") || strings.HasSuffix(o.path, "/resend") || o.path == "/v1/keys" && o.method == http.MethodPost {
+	if o.method == http.MethodPost {
 		all = append(all, http.StatusConflict)
 	}
 	if o.fromQuery || o.hasBody() {

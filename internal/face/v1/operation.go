@@ -45,6 +45,9 @@ func (o *operation) scopes() verify.Scopes { return cmp.Or(o.needs, verify.AllSc
 // fields can't all be read.
 func endpoint[In, Out any](s *Server, status int, f func(face.Call, In) (Out, error), rules ...func(face.Call, In) error) endpointOf {
 	return endpointOf{status: status, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), answer: func(c face.Call) (any, error) {
+		if body, ok := c.Body.(*keyedBody); ok {
+			return s.once(c, body, func(c face.Call) (any, error) { return answer(s, c, f, rules...) })
+		}
 		return answer(s, c, f, rules...)
 	}}
 }

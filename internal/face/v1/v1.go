@@ -29,7 +29,11 @@ func New(accounts *account.Service, service *verify.Service, log *outage.Log) ht
 	s := &Server{API: face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
 	for _, o := range s.operations() {
-		mux.Handle(o.method+" "+o.path, s.Answering(o.status, o.scopes(), o.answer))
+		handler := s.Answering(o.status, o.scopes(), o.answer)
+		if o.method == http.MethodPost {
+			handler = keyed(handler)
+		}
+		mux.Handle(o.method+" "+o.path, handler)
 	}
 	return s.Exact(mux)
 }

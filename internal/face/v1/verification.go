@@ -70,11 +70,16 @@ func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, e
 		c.In.Wrong("valid_for", "must be greater than or equal to 1")
 		return api.Verification{}, s.Invalid(c.In, s.validate(c, in))
 	}
+	answers(c, started)
 	v, err := s.Service.Start(c.Context(), c.Account, startRequest(in))
 	if err != nil {
 		return api.Verification{}, err
 	}
-	return wire(verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.ID.Time())}), nil
+	return started(c, v), nil
+}
+
+func started(_ face.Call, v *verify.Verification) api.Verification {
+	return wire(verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.ID.Time())})
 }
 
 func (s *Server) read(c face.Call, _ none) (api.Verification, error) {
@@ -92,11 +97,23 @@ func (s *Server) check(c face.Call, in api.Check) (api.CheckResult, error) {
 	if err != nil {
 		return api.CheckResult{}, err
 	}
+	answers(c, checked)
 	out, err := s.Service.CheckFor(c.Context(), c.Account, id, verify.Purpose(in.Purpose), verify.Secret(in.Code))
 	return result(c, id, out, err)
 }
 
+// checked is the result of a guess that was spent. Its outcome doesn't name the verification if the path does.
+func checked(c face.Call, out *verify.Outcome) api.CheckResult {
+	id, err := verify.ParseID(c.PathValue("id"))
+	if err != nil {
+		id = out.Verification
+	}
+	r, _ := result(c, id, *out, nil)
+	return r
+}
+
 func (s *Server) checkNumber(c face.Call, in api.NumberCheck) (api.CheckResult, error) {
+	answers(c, checked)
 	out, err := s.Service.CheckLatest(c.Context(), c.Account, in.To, purpose(in.Purpose), verify.Secret(in.Code))
 	return result(c, out.Verification, out, err)
 }
@@ -135,6 +152,9 @@ func (s *Server) resend(c face.Call, in api.Resend) (api.Verification, error) {
 	if err != nil {
 		return api.Verification{}, err
 	}
+	answers(c, func(_ face.Call, v *verify.Verification) api.Verification {
+		return wire(verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.Resent.At)})
+	})
 	resent, err := s.Service.Resend(c.Context(), c.Account, id, verify.Channel(in.Channel))
 	return wire(resent), err
 }
@@ -143,6 +163,16 @@ func (s *Server) cancel(c face.Call, _ none) (api.Verification, error) {
 	id, err := verify.ParseID(c.PathValue("id"))
 	if err != nil {
 		return api.Verification{}, err
+	}
+	if hasKey(c) { // the answer is committed with the cancellation, so its deliveries are read before
+		before, err := s.Service.Verification(c.Context(), c.Account, id)
+		if err != nil {
+			return api.Verification{}, err
+		}
+		answers(c, func(_ face.Call, v *verify.Verification) api.Verification {
+			before.Verification, before.Status = *v, v.Status
+			return wire(before)
+		})
 	}
 	if err := s.Service.Cancel(c.Context(), c.Account, id); err != nil {
 		return api.Verification{}, err
