@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -12,11 +13,14 @@ import (
 )
 
 type verificationCommand struct {
-	Show verificationShow `cmd:"" help:"Show a verification and its timeline: start, attempts, receipts, end."`
+	Show   verificationShow   `cmd:"" help:"Show a verification and its timeline: start, attempts, receipts, end."`
+	List   verificationList   `cmd:"" help:"List verifications, by a running server."`
+	Cancel verificationCancel `cmd:"" help:"Cancel a pending verification, by a running server."`
 }
 
 type verificationShow struct {
 	database
+	remote
 	ID     string `arg:"" name:"verification" help:"Verification id: 36 characters, as a start answers it, and as the log and 'destination show' have it."`
 	Reveal bool   `help:"Show the whole number. It is written down who did it."`
 }
@@ -28,7 +32,10 @@ func (verificationShow) Help() string {
   countersign destination show --config countersign.yaml --project PROJECT +12025550100
   countersign verification show --config countersign.yaml 01a20029-6a76-707d-92b4-bf58e9f1b6d1
 
-It never shows a code. The number is masked without --reveal.`
+It never shows a code. The number is masked without --reveal.
+
+Without a database, by flag or variable, but with an API key in the variable COUNTERSIGN_TOKEN, it asks a running server by its API: then it shows the project's own verifications only, with their whole number.
+It exits with 0; with 1 if there is no such verification, or if the server or the database doesn't answer; and with 2 if the command line is wrong.`
 }
 
 // Run implements the command.
@@ -36,6 +43,9 @@ func (c *verificationShow) Run(w world) error {
 	id, err := verify.ParseID(strings.TrimSpace(c.ID))
 	if err != nil {
 		return usageError("verification: must be an id of 36 characters, such as 01a20029-6a76-707d-92b4-bf58e9f1b6d1; the log has it as 'verification', and 'countersign destination show' lists those of a number")
+	}
+	if where := c.resolve(); where.Config == "" && where.Data == "" && os.Getenv(tokenVariable) != "" {
+		return c.showRemote(w, id.String())
 	}
 	return c.administer(w.ctx, func(a *admin.Service) error {
 		s, err := a.Story(w.ctx, id)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -14,15 +13,12 @@ import (
 )
 
 type verifyCommand struct {
+	remote
 	Number  string `arg:"" help:"Number to verify, in E.164: +12025550123."`
 	Channel string `enum:"sms,voice" default:"sms" help:"How the code is sent: sms or voice."`
 	Purpose string `default:"verify" help:"What the code is for, in a word."`
-	URL     string `name:"url" env:"COUNTERSIGN_URL" default:"http://127.0.0.1:8080" help:"URL of the server."`
 	JSON    bool   `name:"json" help:"Print each answer of the server as a line of JSON."`
 }
-
-// tokenVariable has the API key: a flag would show it to everybody who lists the processes.
-const tokenVariable = "COUNTERSIGN_TOKEN"
 
 // Help explains more than a line can.
 func (verifyCommand) Help() string {
@@ -40,11 +36,10 @@ It exits with 0 if the code is right, and with 1 if it isn't, or if anything fai
 
 // Run implements the command.
 func (c *verifyCommand) Run(w world) error {
-	key := os.Getenv(tokenVariable)
-	if key == "" {
-		return usageError("set " + tokenVariable + " to an API key of the project; 'countersign key create' and 'countersign dev' print one")
+	client, err := c.client()
+	if err != nil {
+		return err
 	}
-	client := &api.Client{URL: strings.TrimRight(c.URL, "/"), Key: key}
 	started, err := client.Start(w.ctx, api.NewVerification{To: c.Number, Channel: c.Channel, Purpose: c.Purpose})
 	if err != nil {
 		return c.explain(err)
@@ -182,16 +177,4 @@ func (c *verifyCommand) say(w world, about any, format string, args ...any) {
 		return
 	}
 	io.WriteString(w.stdout, fmt.Sprintf(format, args...)+"\n")
-}
-
-// explain says what to do about a refusal.
-func (c *verifyCommand) explain(err error) error {
-	var p *api.Problem
-	if !errors.As(err, &p) {
-		return fmt.Errorf("%w; does a server answer at %s? --url or COUNTERSIGN_URL names another", err, c.URL)
-	}
-	if p.RetryAfter > 0 {
-		return fmt.Errorf("%w; try again in %v", err, p.RetryAfter)
-	}
-	return err
 }

@@ -54,7 +54,7 @@ func TestGeneratedRequests(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Log: io.Discard})
 	_, _, text := k.Call("", "GET", "/openapi.json", "")
 	d := readDescription(t, text)
-	counts, project := newTally(d), k.Account().Project // its key may be revoked
+	counts, project := newTally(d), k.Account().Project
 	var wg sync.WaitGroup
 	var jump sync.RWMutex // held for writing while the clock moves: a start takes no minutes
 	for n := range workers {
@@ -253,9 +253,9 @@ type answered struct {
 type guesser struct {
 	d       *description
 	k       *countersigntest.Kit
-	project verify.Project
 	t       *testing.T
 	rnd     *rand.Rand
+	project verify.Project
 	jump    *sync.RWMutex
 	worker  int
 	token   verify.Secret
@@ -268,13 +268,18 @@ type guesser struct {
 
 // begin gives the project back what requests may have taken, such as its limits and its key, and lets time pass.
 func (w *guesser) begin() {
-	w.token = account.NewSecret()
-	w.k.AddProject(w.project, w.token)
+	w.renew()
 	if w.worker == 0 {
 		w.jump.Lock()
 		defer w.jump.Unlock()
 		w.k.Advance(time.Duration(w.rnd.IntN(600)) * time.Second)
 	}
+}
+
+// renew gives the project its settings back, and the guesser a key: a request may have revoked the old one.
+func (w *guesser) renew() {
+	w.token = account.NewSecret()
+	w.k.AddProject(w.project, w.token)
 }
 
 func (w *guesser) chance(percent int) bool { return w.rnd.IntN(100) < percent }
@@ -511,6 +516,9 @@ func (w *guesser) value(s map[string]any, name string, depth int) any {
 	case "boolean":
 		return w.chance(50)
 	case "array":
+		if len(examples) > 0 && w.chance(60) {
+			return pick(w, examples...)
+		}
 		items, _ := s["items"].(map[string]any)
 		all := []any{}
 		for range w.rnd.IntN(4) {
@@ -693,6 +701,9 @@ func (w *guesser) send(r generated) (answered, error) {
 
 // learn keeps what later requests may name.
 func (w *guesser) learn(r generated, a answered) {
+	if a.status == http.StatusUnauthorized {
+		w.renew()
+	}
 	if a.status/100 != 2 {
 		return
 	}
