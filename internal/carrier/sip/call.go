@@ -84,7 +84,7 @@ func (l *call) trusts(a netip.Addr) bool {
 	l.mu.Lock()
 	leg := l.leg
 	l.mu.Unlock()
-	return leg != nil && a == leg.hop.Addr() || l.c.trusts(a)
+	return leg != nil && a == leg.address().Addr() || l.c.trusts(a)
 }
 
 func (l *call) hangUp() { l.once.Do(func() { close(l.over) }) }
@@ -155,11 +155,22 @@ func (l *call) acceptOffer(r *wire.Request) reply {
 		if err != nil {
 			return reply{status: 488, reason: "Not Acceptable Here"}
 		}
-		answer.sdp = l.describe(version, s.answer(), takes(s)...)
+		answer.sdp = answerTo(s, l.describe(version, s.answer(), takes(s)...))
 	} else if r.Method == wire.INVITE {
 		answer.sdp = l.describe(version, bothWays, mu, aLaw, keys)
 	}
+	l.retarget(r)
 	return answer
+}
+
+// retarget takes the address that a request of the other side names for further requests (RFC 3261 §12.2.2).
+func (l *call) retarget(r *wire.Request) {
+	l.mu.Lock()
+	leg := l.leg
+	l.mu.Unlock()
+	if contact := r.Contact(); leg != nil && contact != nil && contact.Address.Host != "" {
+		leg.retarget(contact.Address)
+	}
 }
 
 // acceptAnswer reads the answer to our own offer, which we make if an INVITE during the call

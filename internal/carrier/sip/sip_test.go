@@ -828,6 +828,32 @@ func TestStrangersAreNotListenedTo(t *testing.T) {
 	want(t, out, verify.Accepted, verify.NoReason)
 }
 
+// A new address of the other side counts for requests of ours.
+func TestTheOtherSideMayMove(t *testing.T) {
+	t.Parallel()
+	for _, method := range []wire.RequestMethod{wire.INVITE, wire.UPDATE} {
+		t.Run(string(method), func(t *testing.T) {
+			t.Parallel()
+			p, moved := newPeer(t), newPeer(t)
+			out := send(t.Context(), p.trunk(nil), message)
+			invite := p.answer()
+			r := p.request(method, invite, 10, sdpType, p.sdp())
+			r.RemoveHeader("Contact")
+			r.AppendHeader(wire.NewHeader("Contact", fmt.Sprintf("<sip:moved@127.0.0.1:%d>", port(moved.conn))))
+			p.write(r.String(), invite.Source())
+			if r := p.status(); r.StatusCode != 200 {
+				t.Errorf("it was answered %d", r.StatusCode)
+			}
+			bye := moved.expect(wire.BYE)
+			if bye.Recipient.User != "moved" {
+				t.Errorf("the BYE is for %s", bye.Recipient.String())
+			}
+			moved.reply(bye, 200, "")
+			want(t, out, verify.Accepted, verify.NoReason)
+		})
+	}
+}
+
 // A session timer is refreshed, or the sound is moved, by an invitation or an UPDATE in the call.
 func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	t.Parallel()
@@ -859,6 +885,21 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	further := newPeer(t)
 	p.ask(wire.ACK, invite, 20, sdpType, further.sdp())
 	further.heard(5)
+
+	// Several sections get as many, of which one is taken.
+	offered := strings.Replace(further.sdp(), "m=audio", "m=image 9 udptl t38\r\nm=audio 0 RTP/AVP 18\r\nm=audio", 1) + "m=video 9000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+	p.ask(wire.INVITE, invite, 21, sdpType, offered)
+	var lines []string
+	for line := range strings.Lines(string(p.status().Body())) {
+		if strings.HasPrefix(line, "m=") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	if len(lines) != 4 || lines[0] != "m=image 0 udptl t38" || lines[1] != "m=audio 0 RTP/AVP 18" || !strings.HasSuffix(lines[2], " RTP/AVP 0 101") ||
+		strings.HasPrefix(lines[2], "m=audio 0") || lines[3] != "m=video 0 RTP/AVP 96" {
+		t.Errorf("four sections were answered by %q", lines)
+	}
+	p.ask(wire.ACK, invite, 21, "", "")
 
 	p.ask(wire.OPTIONS, invite, 22, "", "")
 	if r := p.status(); r.StatusCode != 200 {
