@@ -212,7 +212,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		t.script = l.c.Speech.Script(speech.For(speaking, string(m.Project)), m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
-	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, l.press)
+	media, err := newMedia(l.c.ports, l.c.Encrypted(), l.trusts, l.press)
 	if err != nil {
 		return full(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -1288,6 +1289,8 @@ func TestCheckNamesAllThatIsWrong(t *testing.T) {
 		"talk: must be positive":        func(c *Config) { c.Ring = -1 },
 		"speech: must be set":           func(c *Config) { c.Speech = nil },
 		"ca_file: only with tls":        func(c *Config) { c.RootCAs = emptyPool },
+		"cert_file: only with tls":      func(c *Config) { c.Certificate = new(tls.Certificate) },
+		"skip_srtp: only with tls":      func(c *Config) { c.SkipSRTP = true },
 		"t: trunk: must be a host, or ": func(c *Config) { c.Trunk = "a b" },
 	} {
 		c := good
@@ -1534,6 +1537,51 @@ func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
 	want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonUnreachable)
 	if got := <-said; len(got) > 0 {
 		t.Error("something was said to it")
+	}
+}
+
+// A trunk asks for our certificate, and one has no SRTP: what the invitation offers.
+func TestATrunkWithTLSGetsWhatItWants(t *testing.T) {
+	t.Parallel()
+	both := []byte(siptest.Certificate(t))
+	cert, err := tls.X509KeyPair(both, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(both)
+	for name, skip := range map[string]bool{"RTP/SAVP": false, "RTP/AVP": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			got := make(chan string, 1)
+			go func() {
+				defer close(got)
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				buf := make([]byte, maxMessage)
+				for n := 0; n < len(buf); {
+					more, err := conn.Read(buf[n:])
+					if n += more; err != nil || bytes.Contains(buf[:n], []byte("a=sendrecv")) {
+						got <- string(buf[:n])
+						return
+					}
+				}
+			}()
+			c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport, c.RootCAs, c.Certificate, c.SkipSRTP = TLS, roots, &cert, skip })
+			out := send(t.Context(), c, message)
+			if invite := <-got; !strings.Contains(invite, " "+name+" 0 8 101") || strings.Contains(invite, "a=crypto") == skip {
+				t.Errorf("want %s in the invitation:\n%s", name, invite)
+			}
+			want(t, out, verify.Errored, verify.ReasonUnreachable)
+		})
 	}
 }
 
