@@ -227,8 +227,11 @@ func (c *Carrier) write(r *wire.Request) { c.client.WriteRequest(r, prepared) }
 
 // converse sends a request, with credentials if the trunk asks for them. It returns the status of the
 // response, or 0 if there is none.
-func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status int) {
+func (g *leg) converse(ctx context.Context, method wire.RequestMethod, headers ...wire.Header) (status int) {
 	r := g.build(method, g.seq.Add(1))
+	for _, h := range headers {
+		r.AppendHeader(h)
+	}
 	fresh := false
 	for range maxChallenges {
 		answer, err := g.c.client.Do(ctx, r, prepared)
@@ -259,6 +262,7 @@ func (l *call) inviteTo(m verify.Message) *wire.Request {
 	r.AppendHeader(&wire.CSeqHeader{SeqNo: 1, MethodName: wire.INVITE})
 	r.AppendHeader(wire.NewHeader("Contact", l.contact()))
 	r.AppendHeader(wire.NewHeader("Allow", allowed))
+	r.AppendHeader(wire.NewHeader("Supported", reliably))
 	r.AppendHeader(wire.NewHeader("Content-Type", sdpType))
 	r.SetBody(l.describe(1, bothWays, mu, aLaw, keys))
 	l.offers = 1

@@ -269,6 +269,39 @@ func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
 	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
+// A trunk wants its provisional responses acknowledged, each once, and describes its sound in one of them only.
+func TestReliableRingingIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.expect(wire.INVITE)
+	if h := invite.GetHeader("Supported"); h == nil || h.Value() != "100rel" {
+		t.Errorf("the invitation supports %v", h)
+	}
+	p.reply(invite, 100, "")
+	for i, body := range []string{p.sdp(), ""} {
+		ring := func() { p.reply(invite, 183-3*i, body, "Require: 100rel", fmt.Sprintf("RSeq: %d", 7+i)) }
+		ring()
+		prack := p.expect(wire.PRACK)
+		ring() // again, before the acknowledgement came
+		if h := prack.GetHeader("RAck"); h == nil || h.Value() != fmt.Sprintf("%d %d INVITE", 7+i, invite.CSeq().SeqNo) {
+			t.Errorf("acknowledged by\n%s", prack)
+		}
+		if to, _ := prack.To().Params.Get("tag"); to != tag || prack.Recipient.User != "peer" || prack.CSeq().SeqNo != invite.CSeq().SeqNo+1+uint32(i) {
+			t.Errorf("acknowledged by\n%s", prack)
+		}
+		p.reply(prack, 200, "")
+	}
+	p.reply(invite, 200, "")
+	p.expect(wire.ACK)
+	bye := p.expect(wire.BYE)
+	if bye.CSeq().SeqNo != invite.CSeq().SeqNo+3 {
+		t.Errorf("the BYE's number is %d", bye.CSeq().SeqNo)
+	}
+	p.reply(bye, 200, "")
+	want(t, out, verify.Accepted, verify.NoReason)
+}
+
 // A nonce that grew old isn't always said to be stale.
 func TestAnotherNonceIsTriedOnce(t *testing.T) {
 	t.Parallel()
@@ -286,7 +319,7 @@ func TestACallThatTheNetworkCutsIsLost(t *testing.T) {
 	p := newPeer(t)
 	out := send(t.Context(), p.trunk(nil), message)
 	invite := p.answer()
-	if invite.GetHeader("Supported") != nil && strings.Contains(invite.GetHeader("Supported").Value(), "timer") {
+	if strings.Contains(invite.GetHeader("Supported").Value(), "timer") {
 		t.Error("the call promises to refresh a session, which it never does")
 	}
 	p.heard(20)
