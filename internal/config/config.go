@@ -70,7 +70,7 @@ type Config struct {
 	// Applications of Syniverse's API have methods that say it themselves. Optional.
 	Failover failoverConfig `yaml:"failover"`
 
-	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
+	// MaxMessages is how many messages one verification may cost, without resends, when a carrier loses one or is
 	// silent: 1 to 10. What may have been sent counts.
 	MaxMessages int `yaml:"max_messages" default:"3"`
 
