@@ -55,7 +55,6 @@ func load() map[string]voice {
 		if err != nil {
 			panic(fmt.Errorf("speech: %s: %w", f.Name(), err))
 		}
-		v.level()
 		all[strings.TrimSuffix(f.Name(), ".prompts")] = v
 	}
 	return all
