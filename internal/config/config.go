@@ -406,6 +406,13 @@ type sipConfig struct {
 	Transport string `yaml:"transport" default:"udp"`
 	// CAFile holds the certificates to trust instead of the system's, PEM. With tls. Optional.
 	CAFile string `yaml:"ca_file"`
+	// CertFile is our own certificate, for trunks that ask for one, and KeyFile its key, PEM. With tls. Optional.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the key of cert_file.
+	KeyFile string `yaml:"key_file"`
+	// SkipSRTP sends the sound unencrypted in spite of tls, for trunks without SRTP: everybody on the way can
+	// listen to the codes, and each start warns of it.
+	SkipSRTP bool `yaml:"skip_srtp" default:"false"`
 	// Username answers the trunk's challenges (digest). Optional.
 	Username string `yaml:"username"`
 	// Password goes with it. It is not written here: this says where it is.

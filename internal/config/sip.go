@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -31,8 +32,8 @@ func (w *sipWay) channel() verify.Channel { return verify.Voice }
 
 // open implements [way].
 func (w *sipWay) open(log *outage.Log, _ *Carriers) (carrier.Carrier, error) {
-	if w.Transport != sip.TLS {
-		log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls where the trunk has it", "carrier", w.Name)
+	if !(*sip.Config)(w).Encrypted() {
+		log.Warn("calls are not encrypted: everybody on the way to the trunk can listen to the codes; use tls with SRTP where the trunk has it", "carrier", w.Name)
 	}
 	w.Log, w.Speech.Log = log.Logger, log.Logger
 	return sip.New(sip.Config(*w))
@@ -43,7 +44,7 @@ func (c *Loaded) checkSIP(p *yamlconf.Problems, carrier string, cc *carrierConfi
 	s, key := &cc.SIP, carrier+".sip"
 	p.Check(carrier+".receipt_timeout", cc.ReceiptTimeout == 0, "must be 0s with sip: a call tells what became of it when it ends")
 	way := &sip.Config{
-		Name: cc.Name, Trunk: s.Trunk, Transport: sip.Transport(s.Transport), Username: s.Username, Realm: s.Realm, Register: s.Register,
+		Name: cc.Name, Trunk: s.Trunk, Transport: sip.Transport(s.Transport), SkipSRTP: s.SkipSRTP, Username: s.Username, Realm: s.Realm, Register: s.Register,
 		Domain: s.Domain, AuthUsername: s.AuthUsername, FromUser: s.FromUser, From: s.From, CallerID: sip.CallerID(s.CallerID), Privacy: s.Privacy,
 		NoPlus: !s.Plus, Prefix: s.Prefix, UserPhone: s.UserPhone, Listen: s.Listen, Advertise: s.Advertise, Calls: s.Calls,
 		First: time.Duration(s.First), Ring: time.Duration(s.Ring), Talk: time.Duration(s.Talk), RequireKeypress: s.RequireKeypress, SkipKeypress: s.SkipKeypress,
@@ -71,6 +72,11 @@ func (c *Loaded) checkSIP(p *yamlconf.Problems, carrier string, cc *carrierConfi
 		way.Password = "x" // what the carrier says of its absence would be told twice
 	}
 	way.RootCAs = c.authorities(p, key+".ca_file", s.CAFile)
+	if s.CertFile != "" || s.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.path(s.CertFile), c.path(s.KeyFile))
+		p.Check(key+".cert_file", err == nil, "must be a certificate that fits key_file, both in PEM")
+		way.Certificate = &pair
+	}
 	talk := speech.Config{Locale: s.Locale, Times: s.Times, Spell: s.Spell, Engine: s.Engine}
 	if field, problem := talk.Check(); problem != "" {
 		p.Check(key+"."+field, false, "%s", problem)

@@ -1505,7 +1505,7 @@ var mutants = []mutant{
 	},
 	{
 		"phone-of-another-call-trusted", "A call's media is sent only to its own phone.",
-		[]edit{{callFile, "a == leg.hop.Addr() || l.c.trusts(a)", "a == leg.hop.Addr() || l.c.hears(a)"}},
+		[]edit{{callFile, "a == leg.address().Addr() || l.c.trusts(a)", "a == leg.address().Addr() || l.c.hears(a)"}},
 		test{inSIP, "^TestThePhoneOfOneCallIsAStrangerToOthers$"},
 	},
 	{

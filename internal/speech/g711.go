@@ -29,7 +29,7 @@ func init() {
 	}
 	for i := range aOfMu {
 		aOfMu[i] = linearToA(linearOfMu[i])
-		linearOfA[i] = aToLinear(byte(i))
+		linearOfA[i] = expandA(byte(i))
 	}
 }
 
@@ -67,7 +67,8 @@ func linearToA(s int16) byte {
 	return (sign | byte(exp)<<4 | byte(x>>max(1, exp))&0x0f) ^ 0x55
 }
 
-func aToLinear(b byte) int16 {
+// expandA is the inverse of linearToA.
+func expandA(b byte) int16 {
 	b ^= 0x55
 	exp := int(b >> 4 & 7)
 	x := int(b&0x0f)<<4 + 8

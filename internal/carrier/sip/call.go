@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,8 @@ const (
 	maxKeys = 16
 	// hangUpWait is how long the trunk may take to answer when we cancel or hang up.
 	hangUpWait = 2 * time.Second
+	// maxRingers is from how many phones of one call provisional responses are acknowledged.
+	maxRingers = 8
 	// maxChallenges is how often one request is repeated with credentials: once for the trunk,
 	// once for a proxy behind it, once for a stale nonce, and once for another nonce.
 	maxChallenges = 4
@@ -49,6 +53,8 @@ type call struct {
 	ringing *wire.Response // the latest provisional response, or nil
 	rang    bool           // whether a provisional response was more than "trying"
 	early   []byte         // the session description of a provisional response
+	ringers map[string]*ringer
+	pracks  sync.WaitGroup
 
 	mu     sync.Mutex // guards the fields below, which requests from the other side read
 	remote string     // the other side's tag, once it is known
@@ -84,7 +90,7 @@ func (l *call) trusts(a netip.Addr) bool {
 	l.mu.Lock()
 	leg := l.leg
 	l.mu.Unlock()
-	return leg != nil && a == leg.hop.Addr() || l.c.trusts(a)
+	return leg != nil && a == leg.address().Addr() || l.c.trusts(a)
 }
 
 func (l *call) hangUp() { l.once.Do(func() { close(l.over) }) }
@@ -155,11 +161,22 @@ func (l *call) acceptOffer(r *wire.Request) reply {
 		if err != nil {
 			return reply{status: 488, reason: "Not Acceptable Here"}
 		}
-		answer.sdp = l.describe(version, s.answer(), takes(s)...)
+		answer.sdp = answerTo(s, l.describe(version, s.answer(), takes(s)...))
 	} else if r.Method == wire.INVITE {
 		answer.sdp = l.describe(version, bothWays, mu, aLaw, keys)
 	}
+	l.retarget(r)
 	return answer
+}
+
+// retarget takes the address that a request of the other side names for further requests (RFC 3261 §12.2.2).
+func (l *call) retarget(r *wire.Request) {
+	l.mu.Lock()
+	leg := l.leg
+	l.mu.Unlock()
+	if contact := r.Contact(); leg != nil && contact != nil && contact.Address.Host != "" {
+		leg.retarget(contact.Address)
+	}
 }
 
 // acceptAnswer reads the answer to our own offer, which we make if an INVITE during the call
@@ -201,7 +218,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		t.script = l.c.Speech.Script(speech.For(speaking, string(m.Project)), m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
-	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, l.press)
+	media, err := newMedia(l.c.ports, l.c.Encrypted(), l.trusts, l.press)
 	if err != nil {
 		return full(err)
 	}
@@ -210,6 +227,10 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 	defer func() {
 		if l.leg != nil {
 			l.leg.close()
+		}
+		l.pracks.Wait()
+		for _, r := range l.ringers {
+			r.close()
 		}
 	}()
 
@@ -381,6 +402,47 @@ func (l *call) progress(r *wire.Response) {
 	if len(r.Body()) > 0 {
 		l.early = r.Body()
 	}
+	l.acknowledge(r)
+}
+
+// A ringer is a phone, or a gateway, that rings and wants its provisional responses acknowledged (RFC 3262).
+type ringer struct {
+	*leg
+	latest uint64 // the number of its latest response
+}
+
+// reliably is the extension's name.
+const reliably = "100rel"
+
+// acknowledge answers a provisional response that asks for it. One that is repeated, or overtakes another, is
+// left to be repeated.
+func (l *call) acknowledge(r *wire.Response) {
+	number := r.GetHeader("RSeq")
+	tag, _ := r.To().Params.Get("tag")
+	if number == nil || tag == "" || !slices.ContainsFunc(r.GetHeaders("Require"), func(h wire.Header) bool {
+		return slices.ContainsFunc(splitList(h.Value()), func(s string) bool { return strings.EqualFold(s, reliably) })
+	}) {
+		return
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(number.Value()), 10, 32)
+	from := l.ringers[tag]
+	if err != nil || from != nil && n != from.latest+1 || from == nil && len(l.ringers) == maxRingers {
+		return
+	}
+	if from == nil {
+		from = &ringer{leg: l.c.newLeg(r, l.trunk, l.contact(), nil)}
+		if l.ringers == nil {
+			l.ringers = map[string]*ringer{}
+		}
+		l.ringers[tag] = from
+	}
+	from.latest = n
+	rack := wire.NewHeader("RAck", fmt.Sprintf("%d %d INVITE", n, r.CSeq().SeqNo))
+	l.pracks.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
+		defer cancel()
+		from.converse(ctx, wire.PRACK, rack)
+	})
 }
 
 // giveUp cancels an INVITE, but only after a first response, because the trunk couldn't match an
@@ -436,6 +498,9 @@ func (l *call) cancel(ctx context.Context) {
 // answer, because the ACK got lost.
 func (l *call) establish(answer *wire.Response, tx wire.ClientTransaction) {
 	leg := l.c.newLeg(answer, l.trunk, l.contact(), credentials(l.invite))
+	if rang := l.ringers[leg.remote]; rang != nil { // the same dialog, so its numbers go on
+		leg.seq.Store(max(leg.seq.Load(), rang.seq.Load()))
+	}
 	l.mu.Lock()
 	l.leg = leg
 	l.remote = leg.remote

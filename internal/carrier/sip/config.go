@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -21,7 +22,7 @@ type Transport string
 const (
 	UDP Transport = "udp"
 	TCP Transport = "tcp"
-	TLS Transport = "tls" // media is encrypted as well (SRTP), or the call fails
+	TLS Transport = "tls" // media is encrypted as well (SRTP), or the call fails, unless SkipSRTP
 )
 
 // Config configures one trunk. Zero values take their defaults; [Config.Check] reports errors.
@@ -33,6 +34,10 @@ type Config struct {
 	// RootCAs, if set, replace the system's. The certificate must be for the trunk's host.
 	// TLS only.
 	RootCAs *x509.CertPool
+	// Certificate is our own, for trunks that ask for one. TLS only. Optional.
+	Certificate *tls.Certificate
+	// SkipSRTP sends the sound unencrypted in spite of TLS: everybody on the way can listen to the codes.
+	SkipSRTP bool
 
 	Username string        // for digest authentication. Optional
 	Password verify.Secret // with a username
@@ -131,6 +136,12 @@ func (c Config) Check() (all []carrier.Fault) {
 	if c.RootCAs != nil && c.Transport != TLS {
 		wrong("ca_file", "only with tls")
 	}
+	if c.Certificate != nil && c.Transport != TLS {
+		wrong("cert_file", "only with tls")
+	}
+	if c.SkipSRTP && c.Transport != TLS {
+		wrong("skip_srtp", "only with tls: without it, sound is never encrypted")
+	}
 	if (c.Username == "") != (c.Password == "") {
 		wrong("username", "must be given together with a password")
 	}
@@ -196,3 +207,6 @@ func number(s string) bool {
 	digits := strings.TrimPrefix(s, "+")
 	return digits != "" && len(digits) <= 20 && strings.Trim(digits, "0123456789") == ""
 }
+
+// Encrypted reports whether nobody on the way to the trunk can listen.
+func (c *Config) Encrypted() bool { return c.Transport == TLS && !c.SkipSRTP }

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,14 +34,16 @@ type leg struct {
 	from, to wire.Header
 	id       wire.Header
 	remote   string // the phone's tag
-	target   wire.Uri
 	routes   []string
-	hop      netip.AddrPort // where to send requests
 	trunk    netip.AddrPort
 	contact  string        // ours, if known
 	creds    []wire.Header // accepted for the INVITE; an ACK can't be challenged
 	invited  uint32        // the INVITE's CSeq
 	seq      atomic.Uint32 // the latest request's CSeq
+
+	mu     sync.Mutex // guards the fields below
+	target wire.Uri
+	hop    netip.AddrPort // where to send requests
 }
 
 // newLeg makes a leg from a response, and accepts signalling from its address until close. contact and
@@ -63,14 +66,32 @@ func (c *Carrier) newLeg(answer *wire.Response, trunk netip.AddrPort, contact st
 	return g
 }
 
-func (g *leg) close() { g.c.leave(g.hop.Addr()) }
+func (g *leg) close() { g.c.leave(g.address().Addr()) }
+
+// address returns where to send requests.
+func (g *leg) address() netip.AddrPort {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hop
+}
+
+// retarget changes the phone's address, and accepts signalling from the new one instead.
+func (g *leg) retarget(to wire.Uri) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := g.hop
+	g.target = *to.Clone()
+	g.hop = g.next()
+	g.c.enter(g.hop.Addr())
+	g.c.leave(left.Addr())
+}
 
 // credentials returns the credentials of an INVITE.
 func credentials(invite *wire.Request) []wire.Header {
 	return append(invite.GetHeaders("Authorization"), invite.GetHeaders("Proxy-Authorization")...)
 }
 
-// next returns the address for requests: the first one of the route, or the phone. It doesn't look up
+// next returns the address for requests, and is called with mu held: the first one of the route, or the phone. It doesn't look up
 // names, because hosts that the trunk's messages name are behind the trunk. It also ignores addresses
 // that can't be reached from here. Over TCP and TLS, requests use the connection to the trunk.
 func (g *leg) next() netip.AddrPort {
@@ -107,7 +128,10 @@ func (g *leg) ack() *wire.Request {
 }
 
 func (g *leg) build(method wire.RequestMethod, seq uint32) *wire.Request {
-	r := wire.NewRequest(method, *g.target.Clone())
+	g.mu.Lock()
+	target, hop := *g.target.Clone(), g.hop
+	g.mu.Unlock()
+	r := wire.NewRequest(method, target)
 	for _, route := range g.routes {
 		r.AppendHeader(wire.NewHeader("Route", route))
 	}
@@ -118,7 +142,7 @@ func (g *leg) build(method wire.RequestMethod, seq uint32) *wire.Request {
 	if g.contact != "" {
 		r.AppendHeader(wire.NewHeader("Contact", g.contact))
 	}
-	g.c.finish(r, g.hop)
+	g.c.finish(r, hop)
 	return r
 }
 
@@ -203,8 +227,11 @@ func (c *Carrier) write(r *wire.Request) { c.client.WriteRequest(r, prepared) }
 
 // converse sends a request, with credentials if the trunk asks for them. It returns the status of the
 // response, or 0 if there is none.
-func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status int) {
+func (g *leg) converse(ctx context.Context, method wire.RequestMethod, headers ...wire.Header) (status int) {
 	r := g.build(method, g.seq.Add(1))
+	for _, h := range headers {
+		r.AppendHeader(h)
+	}
 	fresh := false
 	for range maxChallenges {
 		answer, err := g.c.client.Do(ctx, r, prepared)
@@ -235,6 +262,7 @@ func (l *call) inviteTo(m verify.Message) *wire.Request {
 	r.AppendHeader(&wire.CSeqHeader{SeqNo: 1, MethodName: wire.INVITE})
 	r.AppendHeader(wire.NewHeader("Contact", l.contact()))
 	r.AppendHeader(wire.NewHeader("Allow", allowed))
+	r.AppendHeader(wire.NewHeader("Supported", reliably))
 	r.AppendHeader(wire.NewHeader("Content-Type", sdpType))
 	r.SetBody(l.describe(1, bothWays, mu, aLaw, keys))
 	l.offers = 1

@@ -69,6 +69,9 @@ type side struct {
 	keys  int            // the payload type of its keys, or -1
 	key   []byte         // for its SRTP, or nil
 	way   string         // the direction of the media, as the other side sees it
+
+	sections []string // of an offer: its media lines, which all need one in the answer (RFC 3264 §6)
+	chosen   int      // the one that we take
 }
 
 // The directions of media (RFC 3264 §5.1), as one side sees them.
@@ -95,14 +98,13 @@ func (s side) answer() string {
 
 var errMedia = errors.New("there is no common media format")
 
-// read parses a session description up to the end of its first audio section. The description
+// read parses a session description, and chooses its first section that we can take. The description
 // may be wrong or hostile; the only result of that is that there is no common media format.
 func read(sdp []byte) (side, error) {
-	s := side{codec: -1, keys: -1, way: bothWays}
-	var session, media netip.Addr
-	var port uint16
-	var profile string
-	inSession, inAudio := true, false
+	whole := section{side: side{codec: -1, keys: -1, way: bothWays}}
+	at := &whole
+	var all []section
+	var lines []string
 	for line := range strings.Lines(string(sdp)) {
 		line = strings.TrimRight(line, "\r\n")
 		kind, value, ok := strings.Cut(line, "=")
@@ -110,33 +112,64 @@ func read(sdp []byte) (side, error) {
 			continue
 		}
 		switch {
-		case kind == "m" && inAudio:
-			return s.settle(session, media, port, profile)
 		case kind == "m": // the following lines belong to this section
-			inSession = false
-			f := strings.Fields(value)
-			if len(f) < 4 || f[0] != "audio" {
-				continue
-			}
-			n, err := strconv.ParseUint(f[1], 10, 16)
-			if err != nil {
-				return s, errMedia
-			}
-			port, profile, inAudio = uint16(n), f[2], true
-			s.codec = firstCodec(f[3:])
+			all = append(all, section{side: whole.side})
+			at = &all[len(all)-1]
+			at.begin(strings.Fields(value))
+			lines = append(lines, value)
 		case kind == "c":
-			if a := connection(value); inAudio {
-				media = a
-			} else if inSession {
-				session = a
-			}
-		case kind == "a" && (inSession || inAudio) && (value == bothWays || value == sendOnly || value == recvOnly || value == noWay):
-			s.way = value // of the session, or of this section, which comes later
-		case kind == "a" && inAudio:
-			s.attribute(value)
+			at.addr = connection(value)
+		case kind == "a" && (value == bothWays || value == sendOnly || value == recvOnly || value == noWay):
+			at.way = value
+		case kind == "a" && at != &whole:
+			at.attribute(value)
 		}
 	}
-	return s.settle(session, media, port, profile)
+	for i, section := range all {
+		if s, err := section.settle(whole.addr); err == nil {
+			s.sections, s.chosen = lines, i
+			return s, nil
+		}
+	}
+	return whole.side, errMedia
+}
+
+// A section is a part of a description: that of one media, or the beginning, which is about all.
+type section struct {
+	side
+	addr    netip.Addr
+	port    uint16
+	profile string
+}
+
+// begin parses the fields of a media line. A port 0 means that the section can't be taken.
+func (s *section) begin(f []string) {
+	if len(f) < 4 || f[0] != "audio" {
+		return
+	}
+	if n, err := strconv.ParseUint(f[1], 10, 16); err == nil {
+		s.port, s.profile = uint16(n), f[2]
+		s.codec = firstCodec(f[3:])
+	}
+}
+
+// answerTo arranges our description as the answer to an offer: it has a section for each of the offer's, and
+// refuses all but the chosen one.
+func answerTo(offered side, ours []byte) []byte {
+	at := bytes.Index(ours, []byte("m="))
+	out := bytes.Clone(ours[:at])
+	for i, line := range offered.sections {
+		if i == offered.chosen {
+			out = append(out, ours[at:]...)
+			continue
+		}
+		f := strings.Fields(line)
+		if len(f) < 4 {
+			f = []string{"application", "0", "unknown", "0"}
+		}
+		out = fmt.Appendf(out, "m=%s 0 %s\r\n", f[0], strings.Join(f[2:], " "))
+	}
+	return out
 }
 
 // firstCodec returns the first of our codecs in an order of preference.
@@ -186,24 +219,25 @@ func (s *side) attribute(value string) {
 }
 
 // settle decides whether there can be media.
-func (s side) settle(session, media netip.Addr, port uint16, profile string) (side, error) {
+func (s section) settle(session netip.Addr) (side, error) {
+	media := s.addr
 	if !media.IsValid() {
 		media = session
 	}
-	secure := strings.HasPrefix(profile, "RTP/SAVP")
-	plain := strings.HasPrefix(profile, "RTP/AVP")
-	if !media.IsValid() || port == 0 || s.codec < 0 || !secure && !plain || secure && s.key == nil {
-		return s, errMedia
+	secure := strings.HasPrefix(s.profile, "RTP/SAVP")
+	plain := strings.HasPrefix(s.profile, "RTP/AVP")
+	if !media.IsValid() || s.port == 0 || s.codec < 0 || !secure && !plain || secure && s.key == nil {
+		return s.side, errMedia
 	}
 	switch {
 	case media.IsUnspecified(): // how calls were put on hold before there were directions (RFC 2543)
 		s.way = noWay
 	case !media.IsGlobalUnicast() && !media.IsLoopback() && !media.IsLinkLocalUnicast():
-		return s, errMedia // the code must reach a single listener
+		return s.side, errMedia // the code must reach a single listener
 	}
 	if plain {
 		s.key = nil
 	}
-	s.at = netip.AddrPortFrom(media, port)
-	return s, nil
+	s.at = netip.AddrPortFrom(media, s.port)
+	return s.side, nil
 }

@@ -103,9 +103,13 @@ func init() { // the library has no other way to set these
 func (c *Carrier) start(listen netip.AddrPort) error {
 	host, _ := split(c.Trunk)
 	domain, _ := split(c.Domain)
+	secure := &tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}
+	if c.Certificate != nil {
+		secure.Certificates = []tls.Certificate{*c.Certificate}
+	}
 	agent, err := sipgo.NewUA(
 		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(domain),
-		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}),
+		sipgo.WithUserAgenTLSConfig(secure),
 		sipgo.WithUserAgentTransportLayerOptions(
 			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(c.reads.filter)),
 		sipgo.WithUserAgentTransactionLayerOptions(

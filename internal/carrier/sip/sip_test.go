@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -268,6 +269,39 @@ func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
 	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
+// A trunk wants its provisional responses acknowledged, each once, and describes its sound in one of them only.
+func TestReliableRingingIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.expect(wire.INVITE)
+	if h := invite.GetHeader("Supported"); h == nil || h.Value() != "100rel" {
+		t.Errorf("the invitation supports %v", h)
+	}
+	p.reply(invite, 100, "")
+	for i, body := range []string{p.sdp(), ""} {
+		ring := func() { p.reply(invite, 183-3*i, body, "Require: 100rel", fmt.Sprintf("RSeq: %d", 7+i)) }
+		ring()
+		prack := p.expect(wire.PRACK)
+		ring() // again, before the acknowledgement came
+		if h := prack.GetHeader("RAck"); h == nil || h.Value() != fmt.Sprintf("%d %d INVITE", 7+i, invite.CSeq().SeqNo) {
+			t.Errorf("acknowledged by\n%s", prack)
+		}
+		if to, _ := prack.To().Params.Get("tag"); to != tag || prack.Recipient.User != "peer" || prack.CSeq().SeqNo != invite.CSeq().SeqNo+1+uint32(i) {
+			t.Errorf("acknowledged by\n%s", prack)
+		}
+		p.reply(prack, 200, "")
+	}
+	p.reply(invite, 200, "")
+	p.expect(wire.ACK)
+	bye := p.expect(wire.BYE)
+	if bye.CSeq().SeqNo != invite.CSeq().SeqNo+3 {
+		t.Errorf("the BYE's number is %d", bye.CSeq().SeqNo)
+	}
+	p.reply(bye, 200, "")
+	want(t, out, verify.Accepted, verify.NoReason)
+}
+
 // A nonce that grew old isn't always said to be stale.
 func TestAnotherNonceIsTriedOnce(t *testing.T) {
 	t.Parallel()
@@ -285,7 +319,7 @@ func TestACallThatTheNetworkCutsIsLost(t *testing.T) {
 	p := newPeer(t)
 	out := send(t.Context(), p.trunk(nil), message)
 	invite := p.answer()
-	if invite.GetHeader("Supported") != nil && strings.Contains(invite.GetHeader("Supported").Value(), "timer") {
+	if strings.Contains(invite.GetHeader("Supported").Value(), "timer") {
 		t.Error("the call promises to refresh a session, which it never does")
 	}
 	p.heard(20)
@@ -828,6 +862,32 @@ func TestStrangersAreNotListenedTo(t *testing.T) {
 	want(t, out, verify.Accepted, verify.NoReason)
 }
 
+// A new address of the other side counts for requests of ours.
+func TestTheOtherSideMayMove(t *testing.T) {
+	t.Parallel()
+	for _, method := range []wire.RequestMethod{wire.INVITE, wire.UPDATE} {
+		t.Run(string(method), func(t *testing.T) {
+			t.Parallel()
+			p, moved := newPeer(t), newPeer(t)
+			out := send(t.Context(), p.trunk(nil), message)
+			invite := p.answer()
+			r := p.request(method, invite, 10, sdpType, p.sdp())
+			r.RemoveHeader("Contact")
+			r.AppendHeader(wire.NewHeader("Contact", fmt.Sprintf("<sip:moved@127.0.0.1:%d>", port(moved.conn))))
+			p.write(r.String(), invite.Source())
+			if r := p.status(); r.StatusCode != 200 {
+				t.Errorf("it was answered %d", r.StatusCode)
+			}
+			bye := moved.expect(wire.BYE)
+			if bye.Recipient.User != "moved" {
+				t.Errorf("the BYE is for %s", bye.Recipient.String())
+			}
+			moved.reply(bye, 200, "")
+			want(t, out, verify.Accepted, verify.NoReason)
+		})
+	}
+}
+
 // A session timer is refreshed, or the sound is moved, by an invitation or an UPDATE in the call.
 func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	t.Parallel()
@@ -859,6 +919,21 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 	further := newPeer(t)
 	p.ask(wire.ACK, invite, 20, sdpType, further.sdp())
 	further.heard(5)
+
+	// Several sections get as many, of which one is taken.
+	offered := strings.Replace(further.sdp(), "m=audio", "m=image 9 udptl t38\r\nm=audio 0 RTP/AVP 18\r\nm=audio", 1) + "m=video 9000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+	p.ask(wire.INVITE, invite, 21, sdpType, offered)
+	var lines []string
+	for line := range strings.Lines(string(p.status().Body())) {
+		if strings.HasPrefix(line, "m=") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	if len(lines) != 4 || lines[0] != "m=image 0 udptl t38" || lines[1] != "m=audio 0 RTP/AVP 18" || !strings.HasSuffix(lines[2], " RTP/AVP 0 101") ||
+		strings.HasPrefix(lines[2], "m=audio 0") || lines[3] != "m=video 0 RTP/AVP 96" {
+		t.Errorf("four sections were answered by %q", lines)
+	}
+	p.ask(wire.ACK, invite, 21, "", "")
 
 	p.ask(wire.OPTIONS, invite, 22, "", "")
 	if r := p.status(); r.StatusCode != 200 {
@@ -1247,6 +1322,8 @@ func TestCheckNamesAllThatIsWrong(t *testing.T) {
 		"talk: must be positive":        func(c *Config) { c.Ring = -1 },
 		"speech: must be set":           func(c *Config) { c.Speech = nil },
 		"ca_file: only with tls":        func(c *Config) { c.RootCAs = emptyPool },
+		"cert_file: only with tls":      func(c *Config) { c.Certificate = new(tls.Certificate) },
+		"skip_srtp: only with tls":      func(c *Config) { c.SkipSRTP = true },
 		"t: trunk: must be a host, or ": func(c *Config) { c.Trunk = "a b" },
 	} {
 		c := good
@@ -1493,6 +1570,51 @@ func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
 	want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonUnreachable)
 	if got := <-said; len(got) > 0 {
 		t.Error("something was said to it")
+	}
+}
+
+// A trunk asks for our certificate, and one has no SRTP: what the invitation offers.
+func TestATrunkWithTLSGetsWhatItWants(t *testing.T) {
+	t.Parallel()
+	both := []byte(siptest.Certificate(t))
+	cert, err := tls.X509KeyPair(both, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(both)
+	for name, skip := range map[string]bool{"RTP/SAVP": false, "RTP/AVP": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			got := make(chan string, 1)
+			go func() {
+				defer close(got)
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				buf := make([]byte, maxMessage)
+				for n := 0; n < len(buf); {
+					more, err := conn.Read(buf[n:])
+					if n += more; err != nil || bytes.Contains(buf[:n], []byte("a=sendrecv")) {
+						got <- string(buf[:n])
+						return
+					}
+				}
+			}()
+			c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport, c.RootCAs, c.Certificate, c.SkipSRTP = TLS, roots, &cert, skip })
+			out := send(t.Context(), c, message)
+			if invite := <-got; !strings.Contains(invite, " "+name+" 0 8 101") || strings.Contains(invite, "a=crypto") == skip {
+				t.Errorf("want %s in the invitation:\n%s", name, invite)
+			}
+			want(t, out, verify.Errored, verify.ReasonUnreachable)
+		})
 	}
 }
 

@@ -81,7 +81,7 @@ func (z zone) answer(query []byte) []byte {
 // dead one had its minute.
 func TestTheNextAddressOfATrunkGetsTheCall(t *testing.T) {
 	t.Parallel()
-	const first = time.Second
+	const first = 3 * time.Second
 	dead, alive := newPeer(t), newPeer(t)
 	z := zone{
 		srv: map[string][]net.SRV{"_sip._udp.trunk.test.": {
