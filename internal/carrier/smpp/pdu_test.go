@@ -136,12 +136,12 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		return m
 	}
 	with := func(m message, change func(*message)) message { change(&m); return m }
-	delivered := receipt{ids: []string{"7"}, delivered: true, final: true, ends: ends}
+	delivered := receipt{ids: []string{"7"}, written: "7", delivered: true, final: true, ends: ends}
 	code := func(r receipt, code string) *receipt { r.code = code; return &r }
 	failed := func(reason verify.Reason) *receipt {
-		return &receipt{ids: []string{"7"}, reason: reason, final: true, ends: ends}
+		return &receipt{ids: []string{"7"}, written: "7", reason: reason, final: true, ends: ends}
 	}
-	open := &receipt{ids: []string{"7"}, ends: ends}
+	open := &receipt{ids: []string{"7"}, written: "7", ends: ends}
 	for name, tt := range map[string]struct {
 		m    message
 		want *receipt // nil for none

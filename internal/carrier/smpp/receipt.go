@@ -16,10 +16,12 @@ import (
 // A receipt is the content of a delivery receipt in a deliver_sm.
 type receipt struct {
 	ids       []string // possible ids of the message, the likeliest first
+	written   string   // the id as the SMSC wrote it
 	delivered bool
 	reason    verify.Reason // when not delivered
 	code      string        // the network's own, as it wrote it
 	final     bool          // or else the message is still on its way
+	hint      string        // for the operator; see carrier.Receipt
 	ends      [2]string     // the addresses: one of them is the phone's
 }
 
@@ -60,6 +62,7 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 		r.ids = append(r.ids, c.ReceiptID.sent(m.receiptedID))
 		id = m.receiptedID
 	}
+	r.written = id
 	if id = c.ReceiptID.receipted(id); id != "" && !slices.Contains(r.ids, id) {
 		r.ids = append(r.ids, id)
 	}
@@ -187,11 +190,16 @@ func (c *Carrier) receive(r receipt) Status {
 	if !r.delivered {
 		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason, "err", r.code)
 	}
-	if s, id := c.ledger.find(c.ctx, r.ids, c.pool.busy); s != nil {
+	if s, id, how := c.ledger.find(c.ctx, r, c.pool.busy); s != nil {
+		if how != unlike {
+			if r.hint = c.ReceiptID.hint(id, r.written, how); r.hint != "" {
+				c.Outages.Failed("receipt_id "+c.Config.Name, slog.LevelWarn, "receipts write ids in another form than responses", "carrier", c.Config.Name, "err", r.hint)
+			}
+		}
 		return c.passOn(s, id, r)
 	}
 	// The message was sent before we started, or by another replica.
-	for _, id := range r.ids {
+	for _, id := range slices.Concat(r.ids, otherSpellings(r.ids[0])) {
 		if status, known := c.recordReceipt(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason}); known {
 			return status
 		}
@@ -211,6 +219,7 @@ func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
 	}
 	status, _ := c.recordReceipt(carrier.Receipt{
 		Verification: s.verification, Attempt: s.attempt, Ref: ref, Delivered: r.delivered, Reason: r.reason,
+		Hint: r.hint,
 	})
 	return status
 }
