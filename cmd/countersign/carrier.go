@@ -181,7 +181,7 @@ func (c *carrierTest) print(w world, l system.TrialLine) error {
 		return printJSON(w, l)
 	}
 	text := fmt.Sprintf("%7.1fs  %s", l.After.Seconds(), l.What)
-	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason.String()}, {"error", l.Detail}} {
+	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason.String()}, {"error", l.Detail}, {"hint", l.Hint}} {
 		if part.value != "" {
 			text += "  " + part.name + " " + part.value
 		}

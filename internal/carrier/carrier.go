@@ -61,6 +61,8 @@ type Receipt struct {
 	Unsure    bool
 	Delivered bool
 	Reason    verify.Reason // when not delivered
+	// Hint tells the operator what to configure. It may be there with a delivery too.
+	Hint string
 }
 
 // An Error carries a decision. It never holds a number or a code.

@@ -43,7 +43,7 @@ func (l *Carriers) Metrics() *metric.Metrics {
 	for _, c := range l.smscs {
 		m.Binds(c.Name(), func() metric.Binds {
 			s := c.Stats()
-			return metric.Binds{Up: s.Bound, Wanted: c.Binds, InFlight: s.InFlight, Window: c.Binds * c.Window, Made: s.Binds, Throttled: s.Throttled}
+			return metric.Binds{Up: s.Bound, Wanted: c.Binds, InFlight: s.InFlight, Window: c.Binds * c.Window, Made: s.Binds, Throttled: s.Throttled, Unread: s.Unread}
 		})
 	}
 	return m

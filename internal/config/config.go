@@ -385,6 +385,11 @@ type smppConfig struct {
 	Short string `yaml:"short" default:"3 0"`
 	// Alphanumeric is the same of senders that are names.
 	Alphanumeric string `yaml:"alphanumeric" default:"5 0"`
+	// Alphabet is how the SMSC reads texts that the GSM alphabet has: gsm, latin1, ascii or ucs2. Other texts go in
+	// UCS-2.
+	Alphabet string `yaml:"alphabet" default:"gsm"`
+	// DataCoding is the data_coding of such texts, 0 to 255. -1 is the alphabet's own: 0, 3, 1 or 8.
+	DataCoding int `yaml:"data_coding" default:"-1"`
 	// Validity tells the SMSC how long the code lives. Some don't take that in its relative form.
 	Validity bool `yaml:"validity" default:"true"`
 	// Receipts asks for a receipt of each message.

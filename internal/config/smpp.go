@@ -97,6 +97,18 @@ func (s *smppConfig) config(p *yamlconf.Problems, key string) *smpp.Config {
 	default:
 		p.Check(key+".mode", false, "must be transceiver or pair")
 	}
+	switch a := smpp.Alphabet(s.Alphabet); a {
+	case "gsm":
+	case smpp.Latin1, smpp.ASCII, smpp.UCS2:
+		way.Alphabet = a
+	default:
+		p.Check(key+".alphabet", false, "must be gsm, latin1, ascii or ucs2")
+	}
+	p.Check(key+".data_coding", s.DataCoding >= -1 && s.DataCoding <= 255, "must be 0 to 255, or -1 for the alphabet's own")
+	if s.DataCoding >= 0 && s.DataCoding <= 255 {
+		coding := byte(s.DataCoding)
+		way.DataCoding = &coding
+	}
 	switch id := smpp.IDForm(s.ReceiptID); id {
 	case "same":
 	case smpp.HexThenDecimal, smpp.DecimalThenHex:

@@ -27,6 +27,7 @@ type Step struct {
 	Ref    string        `json:"ref,omitempty"`    // the carrier's own id
 	Reason verify.Reason `json:"reason,omitempty"` // when it went wrong
 	Detail string        `json:"detail,omitempty"` // the carrier's error
+	Hint   string        `json:"hint,omitempty"`   // what the operator should configure
 }
 
 // Try sends a test message by a carrier, past all routes, and follows it to its receipt, until ctx is
@@ -89,9 +90,9 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	select {
 	case r := <-receipts:
 		if r.Delivered {
-			step(Step{What: verify.ReceiptDelivered.String()})
+			step(Step{What: verify.ReceiptDelivered.String(), Hint: r.Hint})
 		} else {
-			step(Step{What: verify.ReceiptFailed.String(), Reason: r.Reason})
+			step(Step{What: verify.ReceiptFailed.String(), Reason: r.Reason, Hint: r.Hint})
 		}
 	case <-ctx.Done():
 	case <-d.calls.Done():

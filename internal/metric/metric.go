@@ -132,6 +132,7 @@ type Binds struct {
 	InFlight, Window int    // messages without a response, and their limit
 	Made             uint64 // since the start
 	Throttled        uint64 // messages that the SMSC refused because we were too fast
+	Unread           uint64 // receipts without an id or with an unknown state
 }
 
 // Binds adds a carrier's binds. read is called on each scrape.
@@ -151,6 +152,7 @@ func (m *Metrics) Binds(carrier string, read func() Binds) {
 	gauge("countersign_window_messages", "Messages to an SMSC without its response.", func(b Binds) int { return b.InFlight })
 	gauge("countersign_window_capacity", "How many of them there may be, while all binds are up.", func(b Binds) int { return b.Window })
 	counter("countersign_throttled_total", "Messages that an SMSC refused because they came too fast.", func(b Binds) uint64 { return b.Throttled })
+	counter("countersign_receipts_unread_total", "Receipts of an SMSC without an id or with an unknown state.", func(b Binds) uint64 { return b.Unread })
 }
 
 // Pool adds the database's connections. count is called on each scrape.

@@ -83,7 +83,9 @@ func used() *Metrics {
 		tell("gateway", "CA", "half-open")
 		tell("other", "US", "closed")
 	})
-	m.Binds("smsc", func() Binds { return Binds{Up: 1, Wanted: 2, InFlight: 3, Window: 20, Made: 4, Throttled: 5} })
+	m.Binds("smsc", func() Binds {
+		return Binds{Up: 1, Wanted: 2, InFlight: 3, Window: 20, Made: 4, Throttled: 5, Unread: 6}
+	})
 	m.Committed(3, 500*time.Millisecond)
 	m.Committed(256, 500*time.Millisecond)
 	return m
@@ -137,6 +139,7 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_receipts_total{carrier="gateway",country="",result="unmatched"} 1`,
 		`countersign_receipts_total{carrier="gateway",country="CA",result="failed"} 1`,
 		`countersign_receipts_total{carrier="gateway",country="US",result="delivered"} 2`,
+		`countersign_receipts_unread_total{carrier="smsc"} 6`,
 		`countersign_request_seconds_count{face="none",route="none"} 1`,
 		`countersign_request_seconds_count{face="signalwire",route="POST /api/relay/rest/mfa/sms"} 1`,
 		`countersign_request_seconds_count{face="signalwire",route="POST /api/relay/rest/mfa/{id}/verify"} 2`,

@@ -14,6 +14,7 @@ package sms
 import (
 	"encoding/binary"
 	"iter"
+	"slices"
 	"unicode/utf16"
 )
 
@@ -111,16 +112,18 @@ func (e Encoding) units(r rune) int {
 	}
 }
 
-// cut returns the encoding that text needs and the pieces of text that fit into
-// one message each. Segments and Split both use it, so that the messages
-// counted are the messages sent.
-func cut(text string) (Encoding, iter.Seq[string]) {
-	enc, units := Measure(text)
+// cut returns the pieces of text that fit into one message each. Segments and
+// Split both use it, so that the messages counted are the messages sent.
+func (enc Encoding) cut(text string) iter.Seq[string] {
+	units := 0
+	for _, r := range text {
+		units += enc.units(r)
+	}
 	single, part := SingleGSM7, PartGSM7
 	if enc == UCS2 {
 		single, part = SingleUCS2, PartUCS2
 	}
-	return enc, func(yield func(string) bool) {
+	return func(yield func(string) bool) {
 		start, used := 0, 0
 		for i, r := range text {
 			n := enc.units(r)
@@ -139,8 +142,7 @@ func cut(text string) (Encoding, iter.Seq[string]) {
 // Segments returns the number of messages that text takes. An empty text takes
 // one, because networks carry and bill empty messages too.
 func Segments(text string) (n int) {
-	_, pieces := cut(text)
-	for range pieces {
+	for range encoding(text).cut(text) {
 		n++
 	}
 	return n
@@ -150,13 +152,20 @@ func Segments(text string) (n int) {
 // for GSM7, high byte first for UCS2. If there are several, each leaves room for
 // the six bytes (seven septets) of a [Header].
 func Split(text string) (Encoding, [][]byte) {
-	enc, pieces := cut(text)
-	var parts [][]byte
-	for piece := range pieces {
-		parts = append(parts, enc.encode(piece))
-	}
-	return enc, parts
+	enc := encoding(text)
+	return enc, enc.Split(text)
 }
+
+// Split is the function Split for an encoding that has all characters of text. UCS2 always has.
+func (e Encoding) Split(text string) (parts [][]byte) {
+	for piece := range e.cut(text) {
+		parts = append(parts, e.encode(piece))
+	}
+	return parts
+}
+
+// Pieces returns the parts that Split encodes, as text.
+func (e Encoding) Pieces(text string) []string { return slices.Collect(e.cut(text)) }
 
 func (e Encoding) encode(text string) []byte {
 	b := make([]byte, 0, 2*len(text))

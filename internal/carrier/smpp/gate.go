@@ -81,6 +81,15 @@ func (t *try) end(well bool) {
 	})
 }
 
+// leave ends the attempt without a result: it says nothing about the SMSC.
+func (t *try) leave() {
+	t.once.Do(func() {
+		if t.probing {
+			<-t.g.probe
+		}
+	})
+}
+
 // backoff returns the wait after n failures. It has jitter, so that replicas that failed
 // together don't return together.
 func backoff(n int) time.Duration {

@@ -40,10 +40,13 @@ type shipment struct {
 // A ledger remembers submitted messages, so that it can match receipts in any order: after the
 // response, before it, or if the response got lost.
 type ledger struct {
-	mu      sync.Mutex                        // guards the fields below
-	known   *simplelru.LRU[string, *shipment] // by the SMSC's id of a part
-	lost    *simplelru.LRU[string, loss]      // by number
-	waiting map[string][]chan struct{}        // goroutines with receipts that came early, by id
+	mu    sync.Mutex                        // guards the fields below
+	known *simplelru.LRU[string, *shipment] // by the SMSC's id of a part
+	lost  *simplelru.LRU[string, loss]      // by number
+	// toNumber holds the latest accepted parts by the tail of their number, for ids that receipts write in
+	// another form.
+	toNumber *simplelru.LRU[string, []sentPart]
+	waiting  map[string][]chan struct{} // goroutines with receipts that came early, by id
 }
 
 // A loss is a message whose response got lost. Several messages to one number can't be told
@@ -56,6 +59,7 @@ type loss struct {
 func newLedger() *ledger {
 	l := &ledger{waiting: map[string][]chan struct{}{}}
 	l.known, _ = simplelru.NewLRU[string, *shipment](maxKnown, nil) // NewLRU fails only for a size below 1
+	l.toNumber, _ = simplelru.NewLRU[string, []sentPart](maxKnown, nil)
 	l.lost, _ = simplelru.NewLRU[string, loss](maxLost, nil)
 	return l
 }
@@ -80,6 +84,7 @@ func (l *ledger) accept(s *shipment, id string) {
 	}
 	s.ref = id
 	l.known.Add(id, s)
+	l.remember(s, id)
 	for _, early := range l.waiting[id] {
 		select {
 		case early <- struct{}{}:
@@ -111,15 +116,17 @@ func (l *ledger) drop(s *shipment) {
 	s.dropped = true
 }
 
-// find returns the shipment that has a part with one of the ids, and that id. A receipt can arrive
-// before the response to its submit_sm. So find waits a little while messages are being submitted.
-func (l *ledger) find(ctx context.Context, ids []string, busy func() bool) (*shipment, string) {
+// find returns the shipment that has a part with one of the receipt's ids, and that id. A receipt can arrive
+// before the response to its submit_sm. So find waits a little while messages are being submitted, unless
+// another form of the id is known.
+func (l *ledger) find(ctx context.Context, r receipt, busy func() bool) (s *shipment, id string, how likeness) {
+	ids := r.ids
 	early := make(chan struct{}, 1)
-	s, id := l.lookUp(ids, early)
-	if s != nil {
-		return s, id
+	if s, id = l.lookUp(ids, early); s != nil {
+		return s, id, unlike
 	}
-	if busy() {
+	part, how := l.alike(r)
+	if part.shipment == nil && busy() {
 		ctx, cancel := context.WithTimeout(ctx, earlyLimit)
 		defer cancel()
 		select {
@@ -135,7 +142,10 @@ func (l *ledger) find(ctx context.Context, ids []string, busy func() bool) (*shi
 			delete(l.waiting, id)
 		}
 	}
-	return l.get(ids)
+	if s, id = l.get(ids); s != nil {
+		return s, id, unlike
+	}
+	return part.shipment, part.id, how
 }
 
 // lookUp returns a shipment, or else registers early to be notified when the id

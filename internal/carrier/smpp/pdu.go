@@ -19,6 +19,7 @@ const (
 	unbind            command = 0x00000006
 	bindTransceiver   command = 0x00000009
 	enquireLink       command = 0x00000015
+	dataSM            command = 0x00000103
 	alertNotification command = 0x00000102 // the only request without a response
 
 	response    command = 0x80000000 // the bit that marks the response to a request
@@ -163,6 +164,7 @@ type message struct {
 	payload      []byte // message_payload, instead of text
 	receiptedID  string // receipted_message_id
 	state        byte   // message_state; 0 if absent
+	networkError int    // the code in network_error_code; 0 if absent
 }
 
 // Values of fields of a message.
@@ -178,6 +180,7 @@ const (
 // Optional parameters (§5.3.2).
 const (
 	tagReceiptedID = 0x001E
+	tagNetwork     = 0x0423
 	tagPayload     = 0x0424
 	tagState       = 0x0427
 )
@@ -217,6 +220,17 @@ func decodeMessage(body []byte) (message, error) {
 		registered: f.byte(), replace: f.byte(), coding: f.byte(), predefined: f.byte(),
 	}
 	m.text = f.take(int(f.byte()))
+	return m.decodeOptional(&f)
+}
+
+// decodeData decodes a data_sm (§4.7.1), in which some SMSCs send receipts.
+func decodeData(body []byte) (message, error) {
+	f := fields{rest: body}
+	m := message{service: f.text(), source: f.address(), dest: f.address(), esm: f.byte(), registered: f.byte(), coding: f.byte()}
+	return m.decodeOptional(&f)
+}
+
+func (m message) decodeOptional(f *fields) (message, error) {
 	if f.err != nil {
 		return message{}, f.err
 	}
@@ -230,6 +244,10 @@ func decodeMessage(body []byte) (message, error) {
 			m.payload = value
 		case tagReceiptedID:
 			m.receiptedID = cleanID(value)
+		case tagNetwork:
+			if len(value) == 3 { // the type of network, and the code
+				m.networkError = int(binary.BigEndian.Uint16(value[1:]))
+			}
 		case tagState:
 			if len(value) == 1 {
 				m.state = value[0]

@@ -129,6 +129,7 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 	t.Parallel()
 	ends := [2]string{"12025550100", "12345"}
 	base := dlr("x", "x")
+	unmarked := func(s string) message { m := base; m.esm, m.text = 0, []byte(s); return m }
 	text := func(s string) message { m := base; m.text = []byte(s); return m }
 	tlv := func(id string, state byte) message {
 		m := base
@@ -136,12 +137,13 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		return m
 	}
 	with := func(m message, change func(*message)) message { change(&m); return m }
-	delivered := receipt{ids: []string{"7"}, delivered: true, final: true, ends: ends}
+	delivered := receipt{ids: []string{"7"}, written: "7", delivered: true, final: true, known: true, ends: ends}
 	code := func(r receipt, code string) *receipt { r.code = code; return &r }
 	failed := func(reason verify.Reason) *receipt {
-		return &receipt{ids: []string{"7"}, reason: reason, final: true, ends: ends}
+		return &receipt{ids: []string{"7"}, written: "7", reason: reason, final: true, known: true, ends: ends}
 	}
-	open := &receipt{ids: []string{"7"}, ends: ends}
+	strange := &receipt{ids: []string{"7"}, written: "7", ends: ends}
+	open := &receipt{ids: []string{"7"}, written: "7", known: true, ends: ends}
 	for name, tt := range map[string]struct {
 		m    message
 		want *receipt // nil for none
@@ -177,8 +179,12 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		"state en route":             {tlv("7", 1), open},
 		"state accepted":             {tlv("7", 6), open},
 		"state unknown":              {tlv("7", 7), open},
-		"a state that isn't":         {tlv("7", 77), open},
-		"no state":                   {text("id:7"), open},
+		"a state that isn't":         {tlv("7", 77), strange},
+		"no state":                   {text("id:7"), strange},
+		"between commas":             {text("id:7,sub:001,dlvrd:001,stat:DELIVRD,err:000"), code(delivered, "000")},
+		"the network's error code":   {with(tlv("7", 5), func(m *message) { m.networkError = 27 }), code(*failed(verify.ReasonUnreachable), "27")},
+		"unmarked, like a receipt":   {unmarked("id:7 submit date:2611211834 done date:2611211834 stat:DELIVRD"), &receipt{ids: []string{"7"}, written: "7", delivered: true, final: true, known: true, unmarked: true, ends: ends}},
+		"a word of the SMSC's own":   {text("id:7 stat:NOROUTES"), strange},
 		"no id":                      {text("stat:DELIVRD"), nil},
 		"nothing":                    {text(""), nil},
 		"a person's message":         {with(text("id:7 stat:DELIVRD"), func(m *message) { m.esm = 0 }), nil},
@@ -319,7 +325,7 @@ func FuzzSession(f *testing.F) {
 				if err != nil {
 					break
 				}
-				if got.command&response == 0 && got.command != unbind {
+				if got.command&response == 0 && got.command != enquireLink && got.command != unbind {
 					t.Fatalf("got %+v, want responses only", got)
 				}
 			}

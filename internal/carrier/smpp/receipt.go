@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
@@ -16,10 +18,14 @@ import (
 // A receipt is the content of a delivery receipt in a deliver_sm.
 type receipt struct {
 	ids       []string // possible ids of the message, the likeliest first
+	written   string   // the id as the SMSC wrote it
 	delivered bool
 	reason    verify.Reason // when not delivered
 	code      string        // the network's own, as it wrote it
+	known     bool          // the state is one of states
+	unmarked  bool          // only its text says that it is a receipt
 	final     bool          // or else the message is still on its way
+	hint      string        // for the operator; see carrier.Receipt
 	ends      [2]string     // the addresses: one of them is the phone's
 }
 
@@ -46,25 +52,31 @@ var states = []struct {
 // parseReceipt parses a delivery receipt in the form of optional parameters or of text. If both
 // are present, the parameters count. It reports false for a message that isn't a receipt.
 func (c Config) parseReceipt(m message) (r receipt, ok bool) {
-	if m.esm&esmType != esmReceipt && m.receiptedID == "" {
-		return receipt{}, false
-	}
 	text := m.text
 	if len(text) == 0 {
 		text = m.payload
 	}
+	r.unmarked = m.esm&esmType != esmReceipt && m.receiptedID == ""
+	if r.unmarked && (m.esm&esmType != 0 || !looksLikeReceipt(string(text))) {
+		return receipt{}, false
+	}
 	id, stat, code := parseText(string(text))
+	if code == "" && m.networkError != 0 {
+		code = strconv.Itoa(m.networkError)
+	}
 	if m.receiptedID != "" {
 		// By the specification, this is the id of the response. Some SMSCs write it in the form
 		// of the text instead.
 		r.ids = append(r.ids, c.ReceiptID.sent(m.receiptedID))
 		id = m.receiptedID
 	}
+	r.written = id
 	if id = c.ReceiptID.receipted(id); id != "" && !slices.Contains(r.ids, id) {
 		r.ids = append(r.ids, id)
 	}
 	for _, s := range states {
 		if m.state != 0 && m.state == s.value || m.state == 0 && strings.HasPrefix(strings.ToUpper(stat), s.word) {
+			r.known = true
 			r.delivered, r.reason, r.final = s.final && s.reason == verify.NoReason, s.reason, s.final
 			break
 		}
@@ -74,11 +86,23 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	return r, len(r.ids) > 0
 }
 
+// looksLikeReceipt reports whether a text has the keys of a receipt. Some SMSCs don't mark receipts as such. A
+// person can write such a text too, but doesn't know the id of their message.
+func looksLikeReceipt(text string) bool {
+	text = strings.ToLower(text)
+	for _, key := range [...]string{"id:", "submit date:", "done date:", "stat:"} {
+		if !strings.Contains(text, key) {
+			return false
+		}
+	}
+	return true
+}
+
 // parseText parses "id:X sub:001 dlvrd:001 submit date:… done date:… stat:DELIVRD err:000 text:…",
 // with the keys in any order and in upper or lower case. It ignores everything after "text:", which
 // is our own text.
 func parseText(text string) (id, stat, code string) {
-	words := strings.Fields(text)
+	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == ',' || r == ';' })
 	for i, word := range words {
 		key, value, ok := strings.Cut(word, ":")
 		if ok && value == "" && i+1 < len(words) && !strings.Contains(words[i+1], ":") {
@@ -159,7 +183,11 @@ const (
 // deliver handles a deliver_sm. It acknowledges a receipt once it is recorded. Until then the
 // session must keep reading, so recording runs in a goroutine of its own.
 func (c *Carrier) deliver(s *session, p pdu) {
-	m, err := decodeMessage(p.body)
+	decode := decodeMessage
+	if p.command == dataSM {
+		decode = decodeData
+	}
+	m, err := decode(p.body)
 	r, ok := c.parseReceipt(m)
 	switch {
 	case errors.Is(err, errShort):
@@ -167,6 +195,9 @@ func (c *Carrier) deliver(s *session, p pdu) {
 	case err != nil && !ok:
 		s.respond(p, statusOptionalPart)
 	case !ok || !r.final:
+		if ok && !r.known || !ok && m.esm&esmType == esmReceipt {
+			c.noteUnread(r)
+		}
 		s.respond(p, statusOK) // a message from a person, which nobody reads, or a receipt that isn't final
 	default:
 		select {
@@ -181,22 +212,38 @@ func (c *Carrier) deliver(s *session, p pdu) {
 	}
 }
 
+// noteUnread counts a receipt that this package can't read. Its text stays out of the log, because it may hold a
+// number or a code.
+func (c *Carrier) noteUnread(r receipt) {
+	c.unread.Add(1)
+	ref := ""
+	if len(r.ids) > 0 {
+		ref = r.ids[0]
+	}
+	c.Log.Debug("receipt not read: its state isn't known", "carrier", c.Config.Name, "ref", ref, "err", r.code)
+}
+
 // receive matches a receipt with its message and records it. The status that it returns tells the
 // SMSC whether to send the receipt again.
 func (c *Carrier) receive(r receipt) Status {
 	if !r.delivered {
 		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason, "err", r.code)
 	}
-	if s, id := c.ledger.find(c.ctx, r.ids, c.pool.busy); s != nil {
+	if s, id, how := c.ledger.find(c.ctx, r, c.pool.busy); s != nil {
+		if how != unlike {
+			if r.hint = c.ReceiptID.hint(id, r.written, how); r.hint != "" {
+				c.Outages.Failed("receipt_id "+c.Config.Name, slog.LevelWarn, "receipts write ids in another form than responses", "carrier", c.Config.Name, "err", r.hint)
+			}
+		}
 		return c.passOn(s, id, r)
 	}
 	// The message was sent before we started, or by another replica.
-	for _, id := range r.ids {
+	for _, id := range slices.Concat(r.ids, otherSpellings(r.ids[0])) {
 		if status, known := c.recordReceipt(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason}); known {
 			return status
 		}
 	}
-	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil {
+	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil && !r.unmarked {
 		return c.passOn(s, r.ids[0], r)
 	}
 	status, _ := c.recordReceipt(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason})
@@ -211,6 +258,7 @@ func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
 	}
 	status, _ := c.recordReceipt(carrier.Receipt{
 		Verification: s.verification, Attempt: s.attempt, Ref: ref, Delivered: r.delivered, Reason: r.reason,
+		Hint: r.hint,
 	})
 	return status
 }

@@ -49,6 +49,7 @@ func (c *Carrier) submit(ctx context.Context, shipment *shipment, body []byte) (
 	switch {
 	case err != nil && sent:
 		c.ledger.lose(shipment, time.Now())
+		s.doubt()
 		return "", carrier.Unknown(err)
 	case err != nil:
 		return "", noPlace(err)
@@ -107,7 +108,7 @@ func unfit(reason verify.Reason, err error) error {
 
 // prepare encodes a message as the bodies of one or more submit_sm.
 func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte, error) {
-	encoding, parts := sms.Split(m.Body.Reveal())
+	coding, parts := c.encodeText(m.Body.Reveal())
 	source, ok := c.sender(m.From)
 	life := m.ExpiresAt.Sub(now)
 	switch {
@@ -123,10 +124,7 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	to := bare(string(m.To))
 	template := message{
 		service: c.Service, source: source, dest: address{c.International.TON, c.International.NPI, to},
-		coding: codingDefault, registered: 1,
-	}
-	if encoding == sms.UCS2 {
-		template.coding = codingUCS2
+		coding: coding, registered: 1,
 	}
 	if !c.NoValidity {
 		template.validity = validity(life)

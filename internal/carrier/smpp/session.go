@@ -50,6 +50,7 @@ type session struct {
 	mu       sync.Mutex          // guards the fields below
 	requests map[uint32]*request // those without a response
 	seq      uint32
+	doubted  bool  // a response didn't come, and the SMSC is asked whether it is there
 	unbound  bool  // the SMSC is about to close the connection
 	err      error // why the session ended
 }
@@ -103,7 +104,7 @@ func (s *session) bind(as command) error {
 	if _, err := s.conn.Write(pdu{command: as, seq: s.seq, body: b.encode()}.append(nil)); err != nil {
 		return err
 	}
-	p, err := readPDU(s.in)
+	p, err := s.readBound()
 	switch {
 	case err != nil:
 		return err
@@ -115,6 +116,32 @@ func (s *session) bind(as command) error {
 		return errNoBind
 	}
 	return nil
+}
+
+// readBound reads the response to a bind. Some SMSCs send requests before it, such as an enquire_link or the
+// receipts that they kept. It answers an enquire_link, and asks for the others to be sent again.
+func (s *session) readBound() (pdu, error) {
+	for {
+		p, err := readPDU(s.in)
+		if err != nil || p.command&response != 0 {
+			return p, err
+		}
+		answer := pdu{command: p.command | response, seq: p.seq}
+		switch p.command {
+		case enquireLink:
+		case deliverSM, dataSM:
+			answer.status, answer.body = statusTemporary, []byte{0}
+		case unbind:
+			return p, errUnbound
+		case alertNotification:
+			continue
+		default:
+			answer.command, answer.status = genericNack, statusCommand
+		}
+		if _, err := s.conn.Write(answer.append(nil)); err != nil {
+			return p, err
+		}
+	}
 }
 
 // fail ends the session with an error. Later calls do nothing.
@@ -166,7 +193,7 @@ func (s *session) handle(p pdu) {
 		s.handleResponse(p)
 	case p.command == enquireLink:
 		s.respond(p, statusOK)
-	case p.command == deliverSM:
+	case p.command == deliverSM, p.command == dataSM:
 		s.carrier.deliver(s, p)
 	case p.command == unbind:
 		s.leave()
@@ -180,13 +207,37 @@ func (s *session) handle(p pdu) {
 // leave stops submitting over this session, because the SMSC is about to close the connection. Until it
 // does, responses may still come.
 func (s *session) leave() {
-	s.carrier.pool.remove(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.carrier.pool.remove(s)
 	if !s.unbound {
 		s.unbound = true
 		time.AfterFunc(unbindLimit, func() { s.fail(errUnbound) })
 	}
+}
+
+// doubt asks the SMSC whether it is there, because a response didn't come. Until it answers, no message goes over
+// this session.
+func (s *session) doubt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil || s.unbound || s.doubted {
+		return
+	}
+	s.doubted = true
+	s.carrier.pool.remove(s)
+	s.carrier.pool.fail(errSilent)
+	s.work.Go(func() {
+		if _, _, err := s.ask(context.Background(), &request{pdu: pdu{command: enquireLink}}); err != nil {
+			s.fail(fmt.Errorf("enquire_link: %w", err))
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.doubted = false; s.err == nil && !s.unbound {
+			s.carrier.pool.add(s)
+		}
+	})
 }
 
 // handleResponse passes a response to its request. It ignores a response without a request,
@@ -213,7 +264,7 @@ func (s *session) handleResponse(p pdu) {
 // respond answers a request of the SMSC.
 func (s *session) respond(to pdu, status Status) {
 	p := pdu{command: to.command | response, status: status, seq: to.seq}
-	if to.command == deliverSM {
+	if to.command == deliverSM || to.command == dataSM {
 		p.body = []byte{0} // message_id, unused
 	}
 	s.send(&request{pdu: p})

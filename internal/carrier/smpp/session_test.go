@@ -127,6 +127,8 @@ func TestAFullWindowIsNotWaitedForLongerThanTheCallerDoes(t *testing.T) {
 		second := k.sending(k.sms())
 		k.want(second, "", verify.Errored, verify.ReasonThrottled)
 		k.want(first, "", verify.Unknown, verify.ReasonUnknown)
+		p.answer(p.read(enquireLink), statusOK, "")
+		synctest.Wait()
 		// What nobody waited for any more must not be sent.
 		third := k.sending(k.sms())
 		p.answer(asked, statusOK, "1\x00")
@@ -770,6 +772,7 @@ func TestLatenessEnds(t *testing.T) {
 				done := k.sending(k.sms())
 				asked, _ := p.submitted()
 				k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+				p.answer(p.read(enquireLink), statusOK, "")
 				for begun := time.Now(); time.Since(begun) < 2*lateLimit+time.Second; {
 					if enquire > 0 {
 						p.answer(p.read(enquireLink), statusOK, "")

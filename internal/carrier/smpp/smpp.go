@@ -64,6 +64,9 @@ type Config struct {
 	Enquire     time.Duration // between two enquire_link; negative means none. Default 30 s.
 	Inactivity  time.Duration // after which a silent bind is replaced. Default 90 s.
 
+	Alphabet   Alphabet // of texts that the GSM default alphabet has
+	DataCoding *byte    // of such texts. Default: the alphabet's.
+
 	// The type of number and numbering plan of each kind of address. Default: see defaults.
 	International, Short, Alphanumeric *Numbering
 
@@ -128,6 +131,8 @@ func (c Config) Check() (all []carrier.Fault) {
 	if c.Response > 0 && c.Inactivity > 0 && c.Enquire > 0 {
 		must(c.Inactivity > c.Enquire+c.Response, "inactivity", "must be more than enquire and response together, %v", c.Enquire+c.Response)
 	}
+	_, known := alphabets[c.Alphabet]
+	must(known, "alphabet", "%q is neither empty nor %q, %q or %q", c.Alphabet, Latin1, ASCII, UCS2)
 	must(c.ReceiptID == SameID || c.ReceiptID == HexThenDecimal || c.ReceiptID == DecimalThenHex,
 		"receipt_id", "%q is neither empty nor %q nor %q", c.ReceiptID, HexThenDecimal, DecimalThenHex)
 	return all
@@ -151,7 +156,9 @@ type Carrier struct {
 	receiver   atomic.Pointer[func(context.Context, carrier.Receipt) error]
 	receipts   chan struct{} // one token for each receipt that is being processed
 	binds      atomic.Uint64 // number of successful binds
+	steady     atomic.Int32  // binds that have been up for longer than stable
 	throttled  atomic.Uint64 // see Stats
+	unread     atomic.Uint64 // see Stats
 	references atomic.Uint32 // of messages with several parts
 
 	ctx  context.Context // done after Close
@@ -212,12 +219,13 @@ type Stats struct {
 	// Throttled is the number of messages, or parts, that the SMSC refused because we were too
 	// fast.
 	Throttled uint64
+	Unread    uint64 // receipts without an id or with an unknown state
 }
 
 // Stats returns the current counts.
 func (c *Carrier) Stats() Stats {
 	bound, taken := c.pool.count()
-	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Throttled: c.throttled.Load()}
+	return Stats{Bound: bound, InFlight: taken, Binds: c.binds.Load(), Throttled: c.throttled.Load(), Unread: c.unread.Load()}
 }
 
 // Close refuses new messages, waits for the responses to submitted ones, unbinds, and waits for
@@ -239,7 +247,13 @@ func (c *Carrier) Close(ctx context.Context) {
 
 // keepBound keeps one bind up until the carrier is closed.
 func (c *Carrier) keepBound(n int) {
+	alone := 0 // failures in a row while other binds were up
 	for {
+		if alone > 0 {
+			if sleep(c.ctx, backoff(alone)) != nil {
+				return
+			}
+		}
 		try, err := c.gate.enter(c.ctx)
 		if err != nil {
 			return
@@ -247,7 +261,7 @@ func (c *Carrier) keepBound(n int) {
 		log := c.Log.With("carrier", c.Config.Name, "bind", n)
 		sessions, err := c.bindAll()
 		if err != nil {
-			try.end(false)
+			alone = c.failed(try, alone)
 			c.pool.fail(err)
 			if c.ctx.Err() == nil {
 				c.Outages.Failed(c.Config.Name, slog.LevelWarn, "SMSC not bound", "carrier", c.Config.Name, "bind", n, "err", err)
@@ -255,12 +269,24 @@ func (c *Carrier) keepBound(n int) {
 			continue
 		}
 		log.Info("SMSC bound")
-		err = c.serve(sessions, try)
+		err, alone = c.serve(sessions, try, alone)
 		if c.ctx.Err() != nil {
 			return
 		}
 		c.Outages.Failed(c.Config.Name, slog.LevelWarn, "SMSC bind lost", "carrier", c.Config.Name, "bind", n, "err", err)
 	}
+}
+
+// failed records the failure of a bind. While another bind is steady, the SMSC works and probably allows fewer
+// binds than configured. Then the failure is this bind's alone and mustn't delay the others. failed returns the
+// number of such failures in a row.
+func (c *Carrier) failed(t *try, alone int) int {
+	if c.steady.Load() > 0 {
+		t.leave()
+		return alone + 1
+	}
+	t.end(false)
+	return 0
 }
 
 // bindAll opens the session of a transceiver, or both sessions of a pair.
@@ -283,9 +309,12 @@ func (c *Carrier) bindAll() ([]*session, error) {
 
 // serve offers the sessions to messages until one of them ends, and returns the
 // error.
-func (c *Carrier) serve(sessions []*session, t *try) error {
+func (c *Carrier) serve(sessions []*session, t *try, alone int) (error, int) {
 	c.binds.Add(uint64(len(sessions)))
-	proved := time.AfterFunc(stable, func() { t.end(true) })
+	proved := time.AfterFunc(stable, func() {
+		c.steady.Add(1)
+		t.end(true)
+	})
 	for _, s := range sessions {
 		if s.submits {
 			c.pool.add(s)
@@ -305,10 +334,12 @@ func (c *Carrier) serve(sessions []*session, t *try) error {
 	err := firstError(sessions)
 	endAll(sessions, err)
 	if proved.Stop() { // it ended before it was stable
-		t.end(false)
+		alone = c.failed(t, alone)
 		c.pool.fail(err)
+		return err, alone
 	}
-	return err
+	c.steady.Add(-1)
+	return err, 0
 }
 
 func firstError(sessions []*session) error {
