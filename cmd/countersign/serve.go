@@ -92,7 +92,7 @@ func (c *serveCommand) Run(w world) error {
 	m.Clients("public", clients.Stats)
 	m.Clients("operations", operators.Stats)
 	outside, inside := newEntrance(system.Waiting(log, m, config.Away...)), newEntrance(system.WaitingOperations(m))
-	api := web.NewServer(clients.Handler(traces.wrap(outside)), log)
+	api := web.NewServer(clients.Handler(traces.wrap(outside), system.Refuse), log)
 	if conf.TLS != nil {
 		api.TLSConfig = conf.TLS
 	} else if !web.Loopback(public.Addr().String()) {

@@ -179,7 +179,7 @@ func TestAKeyBelongsToOneRequest(t *testing.T) {
 				t.Errorf("%s under the same key: got %s", what, got)
 			}
 		}
-		token := account.NewKey()
+		token := account.NewSecret()
 		k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, Countries: []string{verify.AnyCountry}}, token)
 		if other := post(k, token, "key", starts, body); !strings.HasPrefix(other, "201 ") || id(t, other) == id(t, first) {
 			t.Errorf("another project's request with the same key: got %s, after %s", other, first)
@@ -274,16 +274,26 @@ func TestATwinInFlightComesAgain(t *testing.T) {
 	first := make(chan string)
 	go func() { first <- insist(t, k, "key", starts, `{"to":"`+to+`"}`) }()
 	<-held
-	status, header, answer := k.CallWith(keyed("key"), "", "POST", starts, `{"to":"`+to+`"}`)
-	if status != 409 || header.Get("Retry-After") != "1" || !strings.Contains(answer, `"code":"idempotency_in_flight"`) {
-		t.Errorf("a twin in flight: got %d %s, Retry-After %q", status, answer, header.Get("Retry-After"))
+	twin := make(chan string, 1)
+	go func() {
+		status, header, answer := k.CallWith(keyed("key"), "", "POST", starts, `{"to":"`+to+`"}`)
+		twin <- fmt.Sprint(status, " ", header.Get("Retry-After"), " ", answer)
+	}()
+	select {
+	case got := <-twin:
+		if !strings.HasPrefix(got, "409 1 ") || !strings.Contains(got, `"code":"idempotency_in_flight"`) {
+			t.Errorf("a twin in flight: got %s, want 409 and to wait for 1 s", got)
+		}
+	case <-time.After(20 * time.Second):
+		close(release)
+		t.Fatal("a twin in flight isn't answered")
 	}
 	if status, _, answer := k.CallWith(keyed("key"), "", "POST", "/v1/checks", `{"to":"`+to+`","code":"1"}`); status != 422 {
 		t.Errorf("another request in flight: got %d %s", status, answer)
 	}
 	close(release)
-	if twin, got := insist(t, k, "key", starts, `{"to":"`+to+`"}`), <-first; twin != got {
-		t.Errorf("after the flight: got %s, want %s", twin, got)
+	if again, got := insist(t, k, "key", starts, `{"to":"`+to+`"}`), <-first; again != got {
+		t.Errorf("after the flight: got %s, want %s", again, got)
 	}
 }
 
@@ -331,12 +341,13 @@ func TestATwinFindsWhatWasCommittedUnheard(t *testing.T) {
 		lose.Store(false)
 		started := insist(t, k, "key", starts, body)
 		k.Advance(10 * time.Minute) // beyond the lease of an attempt that nobody makes
-		k.Await("the message", func() bool { return k.Verification(id(t, started)).Delivery == verify.Sent })
+		k.Await("the end of the delivery", func() bool { return !k.Verification(id(t, started)).Open() })
 		if again := insist(t, k, "key", starts, body); !strings.HasPrefix(started, "201 ") || again != started {
 			t.Errorf("%s: got %s, then %s", what, started, again)
 		}
 		if got := len(k.Sim.Messages(phone.Number(to))); got != 1 {
 			t.Errorf("%s: %d messages, want 1", what, got)
+			continue
 		}
 		code := k.Code(to, id(t, started))
 		lose.Store(true)

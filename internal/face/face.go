@@ -159,11 +159,11 @@ func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	record.Of(r.Context()).Code = codeOf(err)
 	switch {
 	case errors.Is(err, request.ErrUnreadable):
-		a.refuse(w, http.StatusBadRequest)
+		a.RefuseStatus(w, http.StatusBadRequest)
 	case errors.Is(err, request.ErrTooLarge):
-		a.refuse(w, http.StatusRequestEntityTooLarge)
+		a.RefuseStatus(w, http.StatusRequestEntityTooLarge)
 	case errors.Is(err, request.ErrMediaType):
-		a.refuse(w, http.StatusUnsupportedMediaType)
+		a.RefuseStatus(w, http.StatusUnsupportedMediaType)
 	case errors.As(err, &bad):
 		a.Refuse(w, Failure{Status: a.Statuses[verify.Invalid], Invalid: bad})
 	case errors.As(err, &known) && len(known.Problems) > 0:
@@ -172,7 +172,7 @@ func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.explain(w, r, known, err)
 	default:
 		a.Log.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "err", err)
-		a.refuse(w, http.StatusInternalServerError)
+		a.RefuseStatus(w, http.StatusInternalServerError)
 	}
 }
 
@@ -207,7 +207,7 @@ func (a *API) unavailable(ctx context.Context, known *verify.Error, err error) {
 }
 
 // Exact serves the routes of mux, and refuses all other requests in the API's shape: see [web.Exact].
-func (s *Shape) Exact(mux *http.ServeMux) http.Handler { return web.Exact(mux, s.refuse) }
+func (s *Shape) Exact(mux *http.ServeMux) http.Handler { return web.Exact(mux, s.RefuseStatus) }
 
 // Away returns a handler that answers 503 while there is no database yet.
 func (s *Shape) Away() http.Handler {
@@ -217,8 +217,8 @@ func (s *Shape) Away() http.Handler {
 	})
 }
 
-// refuse answers with a status of which the service knows nothing.
-func (s *Shape) refuse(w http.ResponseWriter, status int) { s.Refuse(w, Failure{Status: status}) }
+// RefuseStatus answers with a status of which the service knows nothing.
+func (s *Shape) RefuseStatus(w http.ResponseWriter, status int) { s.Refuse(w, Failure{Status: status}) }
 
 // codeOf returns an error's code for the log.
 func codeOf(err error) string {

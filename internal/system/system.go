@@ -13,6 +13,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -300,7 +301,7 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
 	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
-	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages)})
+	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
 	faces = append(faces, documentation()...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
@@ -308,14 +309,29 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 // Waiting answers the public APIs while there is no database yet: 503, in each API's own shape.
 func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
 	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
-	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away()})
+	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away(), Refuse: v1.Refuse})
 	faces = append(faces, documentation()...)
 	return web.Handler(log, o, append(faces, more...)...)
 }
 
+// Refuse answers a request that doesn't get as far as the APIs, in the shape of the one that its path names.
+func Refuse(w http.ResponseWriter, r *http.Request, status int) {
+	for _, m := range append(syniverse.Away(), web.Mount{Prefix: v1.Prefix, Refuse: v1.Refuse}, description()) {
+		if strings.HasPrefix(r.URL.Path, m.Prefix) {
+			m.Refuse(w, status)
+			return
+		}
+	}
+	web.Refuse(w, status)
+}
+
+func description() web.Mount {
+	return web.Mount{Name: "description", Prefix: v1.Description, Handler: v1.Describer(), Refuse: v1.Refuse}
+}
+
 // documentation is what is served whether there is a database or not.
 func documentation() []web.Mount {
-	return append(manual.Mounts(), web.Mount{Name: "description", Prefix: v1.Description, Handler: v1.Describer()})
+	return append(manual.Mounts(), description())
 }
 
 // WaitingOperations answers the operations listener meanwhile.

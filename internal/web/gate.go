@@ -223,8 +223,8 @@ func (g *Gate) client(proxy netip.Addr, h http.Header) netip.Addr {
 }
 
 // Handler counts the requests of trusted proxies by their clients, and makes the client's address the
-// request's. Without trusted proxies it is h itself.
-func (g *Gate) Handler(h http.Handler) http.Handler {
+// request's. Without trusted proxies it is h itself. The others are refused in the shape that their path asks for.
+func (g *Gate) Handler(h http.Handler, refuse func(w http.ResponseWriter, r *http.Request, status int)) http.Handler {
 	if len(g.limits.Proxies) == 0 {
 		return h
 	}
@@ -240,7 +240,7 @@ func (g *Gate) Handler(h http.Handler) http.Handler {
 			if !g.admit(of) {
 				w.Header().Set("Connection", "close")
 				w.Header().Set("Retry-After", "1")
-				answer(w, http.StatusTooManyRequests, `{"error":"Too Many Requests"}`)
+				refuse(w, r, http.StatusTooManyRequests)
 				return
 			}
 			defer g.leave(of)

@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func refuse(w http.ResponseWriter, _ *http.Request, status int) { Refuse(w, status) }
+
 // serve serves a handler behind a gate, and returns where.
 func serve(t *testing.T, g *Gate, h http.Handler) string {
 	t.Helper()
@@ -24,7 +26,7 @@ func serve(t *testing.T, g *Gate, h http.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(g.Handler(h), slog.New(slog.DiscardHandler))
+	s := NewServer(g.Handler(h, refuse), slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
 	go func() { s.Serve(g.Listen(l)); close(done) }()
 	t.Cleanup(func() { s.Close(); <-done })
@@ -129,7 +131,7 @@ func TestRequestsOfATrustedProxyAreBoundedByClient(t *testing.T) {
 			begun <- struct{}{}
 			<-release
 		}
-	}))
+	}), refuse)
 	ask := func(path, client string) int {
 		r := httptest.NewRequest("GET", path, nil)
 		r.RemoteAddr = "192.0.2.1:1"

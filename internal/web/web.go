@@ -24,6 +24,8 @@ import (
 type Mount struct {
 	Name, Prefix string
 	Handler      http.Handler
+	// Refuse writes what the mount answers where its handler panicked; nil is [Refuse].
+	Refuse func(w http.ResponseWriter, status int)
 }
 
 // An Observer counts requests. A route is a pattern, "" where none took the request.
@@ -36,7 +38,7 @@ type Observer interface {
 // caches and sniffing, writes the one log line, and answers 500 where a handler panics. A request
 // id is always our own: a client's could forge log lines.
 func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
-	none := Mount{Name: "none", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { notFound(w) })}
+	none := Mount{Name: "none", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { Refuse(w, http.StatusNotFound) })}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mount := none
 		if i := slices.IndexFunc(mounts, func(m Mount) bool { return strings.HasPrefix(r.URL.Path, m.Prefix) }); i >= 0 {
@@ -55,7 +57,11 @@ func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
 				}
 				log.ErrorContext(ctx, "panic", "panic", p, "stack", string(debug.Stack()))
 				if sw.status == 0 {
-					answer(sw, http.StatusInternalServerError, `{"error":"Internal Server Error"}`)
+					refuse := Refuse
+					if mount.Refuse != nil {
+						refuse = mount.Refuse
+					}
+					refuse(sw, http.StatusInternalServerError)
 				}
 			}
 			took := time.Since(began)
@@ -85,10 +91,11 @@ func host(address string) string {
 	return strings.Trim(address, "[]")
 }
 
-func answer(w http.ResponseWriter, status int, body string) {
+// Refuse answers with a status in SignalWire's shape, which is for all paths that no other API has.
+func Refuse(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	io.WriteString(w, body)
+	io.WriteString(w, `{"error":"`+http.StatusText(status)+`"}`)
 }
 
 // statusWriter remembers the status.
@@ -186,12 +193,9 @@ func Root(page string) http.Handler {
 			http.Redirect(w, r, page, http.StatusSeeOther)
 			return
 		}
-		notFound(w)
+		Refuse(w, http.StatusNotFound)
 	})
 }
-
-// notFound answers where no API is.
-func notFound(w http.ResponseWriter) { answer(w, http.StatusNotFound, `{"error":"Not Found"}`) }
 
 // LocalNames answers a client that came by loopback only if it names this machine: a page of some site, whose
 // name its DNS then points here, gets nothing. Browsers always send the name, so a client without one is none.

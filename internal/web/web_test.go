@@ -129,6 +129,15 @@ func TestAPanicIs500AndLoggedWhole(t *testing.T) {
 		}
 	}
 
+	// A mount may have words of its own.
+	w := httptest.NewRecorder()
+	Handler(slog.New(slog.DiscardHandler), new(observed), Mount{Prefix: "/", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("again") }), Refuse: func(w http.ResponseWriter, status int) {
+		http.Error(w, "our own", status)
+	}}).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if got := w.Body.String(); w.Code != 500 || got != "our own\n" {
+		t.Errorf("a mount with its own words: got %d %s", w.Code, got)
+	}
+
 	// What was sent before the panic stays as it is.
 	resp, log = ask(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "half"); panic("late") }, httptest.NewRequest("GET", "/", nil))
 	if got := body(t, resp); resp.StatusCode != 200 || got != "half" || !strings.Contains(log, "late") {
@@ -164,7 +173,7 @@ func TestMountsRouteByPrefixAndNeverRedirect(t *testing.T) {
 	}
 	var seen observed
 	h := Handler(slog.New(slog.DiscardHandler), &seen,
-		Mount{"first", "/api/one/", named("one")}, Mount{"second", "/api/", named("api")}, Mount{"page", "/page", named("page")})
+		Mount{Name: "first", Prefix: "/api/one/", Handler: named("one")}, Mount{Name: "second", Prefix: "/api/", Handler: named("api")}, Mount{Name: "page", Prefix: "/page", Handler: named("page")})
 	type result struct {
 		Status     int
 		Body, Face string
@@ -198,7 +207,7 @@ func TestWhoObservesIsToldThePatternAndNeverThePath(t *testing.T) {
 	mux.HandleFunc("GET /things/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	mux.HandleFunc("GET /panics/{id}", func(http.ResponseWriter, *http.Request) { panic("x") })
 	var seen observed
-	h := Handler(slog.New(slog.DiscardHandler), &seen, Mount{"face", "/", mux})
+	h := Handler(slog.New(slog.DiscardHandler), &seen, Mount{Name: "face", Prefix: "/", Handler: mux})
 	for _, path := range []string{"/things/1", "/panics/1", "/other/1"} {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", path, nil))
 	}

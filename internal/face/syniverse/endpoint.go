@@ -99,6 +99,7 @@ var descriptions = map[int]string{
 	http.StatusMethodNotAllowed:      "the path doesn't serve this method",
 	http.StatusRequestEntityTooLarge: "the body is larger than 64 KiB",
 	http.StatusUnsupportedMediaType:  "the content type must be application/json",
+	http.StatusTooManyRequests:       "this client has too many requests under way",
 	http.StatusInternalServerError:   "internal error",
 }
 

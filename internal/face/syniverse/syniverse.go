@@ -54,22 +54,22 @@ func New(accounts *account.Service, service *verify.Service, log *outage.Log, o 
 	for _, p := range refreshPaths {
 		refresh.Handle("GET "+p, refreshToken(tokens))
 	}
-	return mounts(s.Exact(mux), tokens.Exact(refresh))
+	return mounts(s.Exact(mux), tokens.Exact(refresh), &s.Shape)
 }
 
 // Away returns mounts that answer 503 while there is no database yet.
 func Away() []web.Mount {
 	s := shape(nil)
-	return mounts(s.Away(), refreshShape.Away())
+	return mounts(s.Away(), refreshShape.Away(), &s)
 }
 
 // mounts returns the mounts of the API and of the token refresh.
-func mounts(api, tokens http.Handler) (all []web.Mount) {
+func mounts(api, tokens http.Handler, s *face.Shape) (all []web.Mount) {
 	for _, p := range []string{Prefix, alias} {
-		all = append(all, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api})
+		all = append(all, web.Mount{Name: "syniverse", Prefix: strings.TrimSuffix(p, "/"), Handler: api, Refuse: s.RefuseStatus})
 	}
 	for _, p := range refreshPaths {
-		all = append(all, web.Mount{Name: "syniverse", Prefix: p, Handler: tokens})
+		all = append(all, web.Mount{Name: "syniverse", Prefix: p, Handler: tokens, Refuse: refreshShape.RefuseStatus})
 	}
 	return all
 }

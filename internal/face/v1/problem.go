@@ -16,6 +16,7 @@ var unknown = map[int]struct{ code, detail string }{
 	http.StatusMethodNotAllowed:      {"no_method", "the path doesn't take this method; the header Allow says which it takes"},
 	http.StatusRequestEntityTooLarge: {"too_large", "the body is too large; send at most " + strconv.Itoa(request.MaxBody) + " bytes"},
 	http.StatusUnsupportedMediaType:  {"media_type", "the body has another type; send Content-Type: " + request.JSON},
+	http.StatusTooManyRequests:       {"too_many_requests", "this client has too many requests under way; send the next one when one of them is answered"},
 	http.StatusInternalServerError:   {"internal", "the fault is the server's; its log has the request's id, which is in the header X-Request-Id"},
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Prefix is the prefix of the API's paths, and Description the path of its OpenAPI description.
 const (
-	Prefix      = "/v1/"
+	Prefix      = "/v1"
 	Description = "/openapi.json"
 )
 
@@ -24,7 +24,7 @@ type Server struct {
 	face.API
 }
 
-// New returns the API's handler, which serves all paths below [Prefix].
+// New returns the API's handler, which serves all paths that begin with [Prefix].
 func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{API: face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
@@ -40,6 +40,9 @@ func New(accounts *account.Service, service *verify.Service, log *outage.Log) ht
 
 // Away answers 503 while there is no database yet.
 func Away() http.Handler { return shape.Away() }
+
+// Refuse writes a problem for a request that no operation has seen.
+func Refuse(w http.ResponseWriter, status int) { shape.RefuseStatus(w, status) }
 
 // operations is all that the API does.
 func (s *Server) operations() []operation {

@@ -398,3 +398,37 @@ func TestTheDescriptionIsTheRouters(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Everything at /v1 and below answers problems, also what no operation has seen.
+func TestEverythingBelowV1AnswersProblems(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, countersigntest.Options{Unattended: true})
+	large := `{"to":"` + to + `","text":"` + strings.Repeat("x", 64<<10) + `"}`
+	for _, tt := range []struct {
+		method, path, body, kind string
+		status                   int
+		code                     string
+	}{
+		{"GET", "/v1", "", "", 404, "no_route"},
+		{"POST", "/v1", "{}", "", 404, "no_route"},
+		{"GET", "/v1/", "", "", 404, "no_route"},
+		{"GET", "/v1//verifications", "", "", 404, "no_route"},
+		{"GET", "/v1/../v1", "", "", 404, "no_route"},
+		{"DELETE", "/v1/verifications", "", "", 405, "no_method"},
+		{"POST", "/v1/verifications", large, "", 413, "too_large"},
+		{"POST", "/v1/verifications", `{"to":`, "", 400, "unreadable"},
+		{"POST", "/v1/verifications", `a=b`, "application/x-www-form-urlencoded", 415, "media_type"},
+		{"POST", "/v1/verifications", `{}`, "application/json; charset=", 415, "media_type"},
+		{"GET", "/v1/verifications?limit=1&limit=2", "", "", 400, "unreadable"},
+	} {
+		more := http.Header{}
+		if tt.kind != "" {
+			more.Set("Content-Type", tt.kind)
+		}
+		status, header, answer := k.CallWith(more, "", tt.method, tt.path, tt.body)
+		var p api.Problem
+		if err := json.Unmarshal([]byte(answer), &p); err != nil || status != tt.status || p.Status != status || p.Code != tt.code || p.Detail == "" || header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %s: got %d %s %.200s, want %d with the code %s", tt.method, tt.path, status, header.Get("Content-Type"), answer, tt.status, tt.code)
+		}
+	}
+}
