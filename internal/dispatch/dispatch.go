@@ -95,6 +95,10 @@ type Config struct {
 	// default 5, below 0 never.
 	BreakAfter int
 
+	// Shared means that other replicas send the same messages: what keeps one from a carrier here may not
+	// keep it from that carrier there.
+	Shared bool
+
 	// Lease is how long a message may be with us before others may send it: default 20 s, at most
 	// 30 s. CallLimit bounds one call of a carrier: default 10 s, at most half of the lease. For a
 	// [carrier.Limiter] its own limit holds, and the lease is renewed meanwhile.
@@ -111,6 +115,8 @@ const (
 	pollStep = 512
 	// The wait before attempt n+1 is between half of and the whole of firstBackoff·2^(n-1).
 	firstBackoff, lastBackoff = time.Second, 15 * time.Minute
+	// shortTrouble is how long a young message waits at least for a breaker of ours: see [ownTrouble].
+	shortTrouble = 2 * time.Second
 	// leaveWait is how long a shutdown that ends calls waits for them to notice, and for the database to
 	// take down what hasn't been sent.
 	leaveWait = 3 * time.Second
@@ -252,6 +258,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		case <-drained:
 		case <-d.records.Done():
 			d.config.Log.ErrorContext(ctx, "a carrier or the database doesn't let go of a message: it will be sent again")
+			d.matchLast()
 			return
 		}
 	}
@@ -261,7 +268,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 	d.workers.Wait()
 	d.abortCalls()
 	d.stopRecords()
-	d.match(context.Background()) // everything that we sent is settled
+	d.matchLast() // everything that we sent is settled
 }
 
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and

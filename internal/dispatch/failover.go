@@ -107,19 +107,32 @@ func (d *Dispatcher) untried(v *verify.Verification, history []verify.Delivery) 
 	return all[:n]
 }
 
-// closed returns the first way whose breaker lets a message pass. Without one, opens is when the first
-// of them may.
-func closed(all []way, m passenger, now time.Time) (w *way, opens time.Time) {
+// passable returns the first way whose breaker lets a message pass, or nil.
+func passable(all []way, m passenger, now time.Time) *way {
+	if i := slices.IndexFunc(all, func(w way) bool { return w.opens(m, now).IsZero() }); i >= 0 {
+		return &all[i]
+	}
+	return nil
+}
+
+// lookAgain is when a replica should look again at a message that no breaker of ours lets pass.
+func (d *Dispatcher) lookAgain(all []way, id verify.ID, m passenger, now time.Time) (first time.Time) {
 	for i := range all {
-		at := all[i].opens(m, now)
-		if at.IsZero() {
-			return &all[i], at
+		at := all[i].line.opens(m, now)
+		if most := now.Add(ownTrouble(id, now)); d.config.Shared && at.After(most) {
+			at = most
 		}
-		if opens.IsZero() || at.Before(opens) {
-			opens = at
+		if at = later(at, all[i].notBefore); first.IsZero() || at.Before(first) {
+			first = at
 		}
 	}
-	return nil, opens
+	return first
+}
+
+// ownTrouble is how long a breaker of ours may keep a message from other replicas, whose link to the carrier may
+// work. An old message is put off for longer, so that it isn't written every other second while its code lives.
+func ownTrouble(id verify.ID, now time.Time) time.Duration {
+	return max(shortTrouble, now.Sub(id.Time())/8)
 }
 
 // retry decides where and when a failed attempt is made up for: at once if there is a carrier that was
@@ -136,7 +149,7 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	end.Retry = true
 	failed := way{line: l, channel: j.message.Channel}
 	failed.count(j.verification, j.verification.Round(history))
-	next, opens := closed(all, j.passenger(), now)
+	next := passable(all, j.passenger(), now)
 	if next != nil && next.calls < failed.calls { // at once
 		channel := next.channel
 		if !end.FreeNext(channel) {
@@ -149,8 +162,8 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 		return
 	}
 	end.RetryAt = now.Add(max(after, backoff(end.Attempt)))
-	if end.RetryAt.Before(opens) {
-		end.RetryAt = opens
+	if next == nil {
+		end.RetryAt = later(end.RetryAt, d.lookAgain(all, j.verification.ID, j.passenger(), now))
 	}
 }
 

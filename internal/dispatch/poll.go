@@ -293,8 +293,8 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if !d.config.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
 		return nil // a server that has the key claims it: to put it off would put it off for that one, too
 	}
-	if w, opens := closed(all, m, now); w == nil {
-		return putOff(opens, verify.ErrCarriersDown)
+	if passable(all, m, now) == nil {
+		return putOff(d.lookAgain(all, o.Verification.ID, m, now), verify.ErrCarriersDown)
 	}
 	if w, ok := d.book(all, m, now); ok {
 		return func() error { return d.claim(ctx, w, o, m) }

@@ -16,11 +16,11 @@ const (
 	inVerify    = "./internal/verify"
 	inWeb       = "./internal/web"
 	inRoute     = "./internal/route"
+	inV1        = "./internal/face/v1"
 	inSyniverse = "./internal/face/syniverse"
 	inSystem    = "./internal/system"
 	inProvider  = "./internal/carrier/provider"
 	inWording   = "./internal/wording"
-	inV1        = "./internal/face/v1"
 )
 
 // Files that several mutants change.
@@ -59,6 +59,7 @@ const (
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
 	resendFile       = "internal/verify/resend.go"
+	keyFile          = "internal/account/key.go"
 	accountFile      = "internal/account/account.go"
 	serviceFile      = "internal/verify/verify.go"
 
@@ -105,6 +106,31 @@ var mutants = []mutant{
 		"start-without-its-key", "A verification records the key and the client's address that started it.",
 		[]edit{{serviceFile, ", APIKey: acct.KeyID}", "}"}},
 		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
+	},
+	{
+		"scope-not-asked", "A key without the scope of an operation is refused.",
+		[]edit{{"internal/face/face.go", "	if err := acct.Forbids(needs); err != nil {", "	if err := acct.Forbids(0); err != nil {"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
+	},
+	{
+		"key-grants-more", "A key can't give another one a scope that it lacks.",
+		[]edit{{keyFile, "more := n.Scopes &^ acct.Scopes; more != 0", "more := n.Scopes &^ acct.Scopes; more == n.Scopes"}},
+		test{inV1, "^TestAKeyGrantsNoMoreThanItHas$"},
+	},
+	{
+		"key-outlives-its-maker", "A key can't make another one that works longer than itself.",
+		[]edit{{keyFile, "			n.EndsAt = end\n", ""}},
+		test{inV1, "^TestAKeyGrantsNoMoreThanItHas$"},
+	},
+	{
+		"revoked-key-makes-keys", "A key that was revoked makes no other, not even where it is still remembered.",
+		[]edit{{"internal/store/admin.go", "	case makers == 0:\n			return verify.ErrUnauthenticated\n", ""}},
+		test{inV1, "^TestARevokedKeyMakesNoOther$"},
+	},
+	{
+		"another-projects-key", "A key of another project is answered as one that isn't there.",
+		[]edit{{"internal/store/admin.go", "WHERE id = $1 AND project = $2 AND revoked_at = 0`, id[:], p, millis(now))", "WHERE id = $1 AND $2 <> '' AND revoked_at = 0`, id[:], p, millis(now))"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
 	},
 	{
 		"wrong-guess-not-committed", "A wrong guess is on disk before it is answered.",
@@ -483,6 +509,16 @@ var mutants = []mutant{
 		test{inSystem, "^TestOfTwoKeysetsOneIsUsed$"},
 	},
 	{
+		"frozen-turn-waited-for", "A server that froze while it compared keys stops no other server's writes.",
+		[]edit{{"internal/store/keys.go", "MODE NOWAIT`", "MODE`"}},
+		test{inSystem, "^TestAFrozenServersTurnWithTheKeysStopsNobody$"},
+	},
+	{
+		"missing-key-untold", "A server that lacks a key isn't ready while the database can't say whether the key is needed.",
+		[]edit{{"internal/system/keys.go", "complain(k.outages, \"look for codes of a missing key\", err)\n", "return nil\n"}},
+		test{inSystem, "^TestAMissingKeyIsToldBesideASlowDisk$"},
+	},
+	{
 		"lost-call-is-no-ring", "A phone rings at most twice, also where a call was lost with its server.",
 		[]edit{{"internal/verify/phone.go", "if !v.mayHaveRung(d) {", "if !d.rang() {"}},
 		test{"./internal/dispatch", "^TestACallThatNobodyKnowsOfCountsAsARing$"},
@@ -778,6 +814,16 @@ var mutants = []mutant{
 		"throttling-is-failing", "A carrier that wants us to be slower is not passed over.",
 		[]edit{{dispatchFile, "case whose == verify.BlameUs, end.Outcome", "case end.Outcome"}},
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
+	},
+	{
+		"own-breaker-for-all", "A replica whose own link to a carrier is broken delays no other replica's messages.",
+		[]edit{{failoverFile, "now.Sub(id.Time())/8)", "time.Hour)"}},
+		test{inDispatch, "^TestABrokenLinkOfOneReplicaDelaysNobody$"},
+	},
+	{
+		"early-receipts-lost-at-shutdown", "A shutdown records the receipts that came before their messages were settled.",
+		[]edit{{dispatchFile, "d.matchLast() // everything", "d.match(context.Background()) // everything"}},
+		test{inDispatch, "^TestAShutdownMatchesEarlyReceipts$"},
 	},
 	{
 		"calls-beside-each-other", "At most one call at a time rings a number, over all projects.",
@@ -1343,6 +1389,11 @@ var mutants = []mutant{
 		test{inSIP, "^TestADeadTrunkIsGivenUp$"},
 	},
 	{
+		"dead-address-tried-first", "A trunk's address that didn't answer comes last for a minute.",
+		[]edit{{callFile, "		l.c.bury(target) // it says", "		// it says"}},
+		test{inSIP, "^TestTheNextAddressOfATrunkGetsTheCall$"},
+	},
+	{
 		"late-answer-left-alone", "The carrier hangs up on a phone that answers too late.",
 		[]edit{{legFile, "	if r.IsSuccess() {\n", "	if r.IsSuccess() {\n		return\n"}},
 		test{inSIP, "^TestALateAnswerIsHungUp$"},
@@ -1368,8 +1419,8 @@ var mutants = []mutant{
 		test{inSIP, "^TestAnAnsweringMachineHearsNoCode$"},
 	},
 	{
-		"dead-trunk-talked-to", "The carrier notices a trunk that dies during a call.",
-		[]edit{{talkFile, "		if !alive {\n", "		if !alive && false {\n"}},
+		"dead-trunk-talked-to", "A call whose trunk died before the code was said doesn't count as delivered.",
+		[]edit{{talkFile, "certain := alive || t.seenAt.After(t.saidAt)", "certain := true"}},
 		test{inSIP, "^TestATrunkThatDiesInMidCall$"},
 	},
 	{
@@ -1384,8 +1435,18 @@ var mutants = []mutant{
 	},
 	{
 		"key-counted-by-both-ways", "A key that is pressed once counts once.",
-		[]edit{{callFile, "if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {", "if false {"}},
+		[]edit{{callFile, "case l.way != 0 && l.way != by:", "case false:"}},
 		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"tone-and-event-counted", "A key that is pressed once counts once.",
+		[]edit{{callFile, "again = key == l.latest &&", "again = false && key == l.latest &&"}},
+		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"speech-presses-keys", "A voice can't press a key, which could approve.",
+		[]edit{{"internal/carrier/sip/tones.go", "2*(lowPower+highPower) < tonePurity*energy*toneBlock", "false"}, {"internal/carrier/sip/tones.go", "toneHits = 4", "toneHits = 1"}},
+		test{inSIP, "^TestSpeechIsNoKey$"},
 	},
 	{
 		"key-before-the-question", "A key approves only if it was pressed after the question began.",
@@ -1409,8 +1470,18 @@ var mutants = []mutant{
 	},
 	{
 		"rings-on-behind-a-broken-connection", "A phone stops ringing when the connection to the trunk breaks.",
-		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
+		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))", "\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))"}},
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
+	},
+	{
+		"invitation-quoted", "An error of a library doesn't reach the log with the number that it quotes.",
+		[]edit{{callFile, "unreachable(ctx, carrier.Broken(err))", "unreachable(ctx, err)"}},
+		test{"./internal/carrier", "^TestBrokenConnectionsTellNoNumber$"},
+	},
+	{
+		"number-in-a-refusals-error", "An error never holds a whole number, even the caller's.",
+		[]edit{{"internal/carrier/sip/address.go", "if number(u.User) {", "if false {"}},
+		test{inSIP, "^TestAnExchangeFindsTheAccountByFrom$"},
 	},
 	{
 		"password-for-anybody", "Credentials are sent only for the configured realm.",
@@ -1456,7 +1527,7 @@ var mutants = []mutant{
 	// Providers.
 	{
 		"lost-answer-made-again", "A request that was written may have been carried out.",
-		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(verify.ReasonUnreachable, silent(err))"}},
+		[]edit{{exchangeFile, "carrier.Unknown(heard(err))", "carrier.Because(verify.ReasonUnreachable, heard(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{

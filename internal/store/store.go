@@ -120,6 +120,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
+	s.counted.wishes, s.counted.patience = make(chan countWish), countPatience
 	s.limits = newLimitCache(s.readLimits)
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
@@ -151,6 +152,8 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	attending, leave := context.WithCancel(context.Background())
 	s.leave = leave
 	s.attending.Go(func() { s.attend(attending) })
+	wishes := s.counted.wishes
+	s.attending.Go(func() { s.countWished(attending, wishes) })
 	return nil
 }
 

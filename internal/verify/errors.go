@@ -14,6 +14,7 @@ const (
 	Internal        Kind = iota // nothing: the fault is ours
 	Invalid                     // send something else
 	Unauthenticated             // send a valid key
+	Forbidden                   // send a key with more scopes
 	NotFound                    // it doesn't exist, or isn't yours to see
 	Conflict                    // it isn't in a state for this
 	Limited                     // wait: you, or others, asked too often
@@ -104,6 +105,7 @@ func (e *Error) After(d time.Duration) *Error {
 var (
 	ErrInvalid         = &Error{Kind: Invalid, Code: "invalid", Message: "the request is invalid"}
 	ErrUnauthenticated = &Error{Kind: Unauthenticated, Code: "unauthenticated", Message: "the project or its key is wrong"}
+	ErrForbidden       = &Error{Kind: Forbidden, Code: "forbidden", Message: "the key lacks a scope"}
 	ErrNotFound        = &Error{Kind: NotFound, Code: "not_found", Message: "there is no such verification"}
 
 	ErrApproved     = &Error{Kind: Conflict, Code: "approved", Message: "the verification was approved before"}
@@ -129,6 +131,7 @@ var (
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
 
 	ErrTooManyApplications = &Error{Kind: Conflict, Code: "too_many_applications", Message: "the project may have no more applications"}
+	ErrTooManyKeys         = &Error{Kind: Conflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
 	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
 
 	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}

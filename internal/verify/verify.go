@@ -223,7 +223,9 @@ func (s *Service) in(ctx context.Context, acct *Account, application ID) (*Accou
 		return nil, err
 	}
 	record.Of(ctx).Application = record.ID(app.ID)
-	return &Account{Project: acct.Project, Application: app, KeyID: acct.KeyID, KeyExpires: acct.KeyExpires}, nil
+	with := *acct
+	with.Application = app
+	return &with, nil
 }
 
 // fallbacks are the channels by which a message may go on.

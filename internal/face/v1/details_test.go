@@ -99,7 +99,7 @@ func TestWhatAStartMayNotHave(t *testing.T) {
 		`"metadata":{"k":1}`:                 {Field: "metadata", Message: "must be an object of strings"},
 		`"metadata":{"":""}`:                 {Field: "metadata", Message: "has a key of 0 characters (1 to 40 are allowed)"},
 		`"channels":["sms","fax"]`:           {Field: "channels", Message: "must be one of: sms, voice"},
-		`"channels":"sms"`:                   {Field: "channels", Message: "must be a list of strings"},
+		`"channels":"sms"`:                   {Field: "channels", Message: "must be an array of strings"},
 		`"channels":[]`:                      {Field: "channels", Message: "must have a channel"},
 		`"channels":["sms","sms"]`:           {Field: "channels", Message: "has a channel twice"},
 		`"channels":["sms"],"channel":"sms"`: {Field: "channels", Message: "can't be given with channel"},

@@ -3,11 +3,11 @@ package v1
 import (
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/record"
@@ -30,6 +30,10 @@ var names = map[verify.Field]string{
 	verify.FieldAmount:   "amount",
 	verify.FieldPayee:    "payee",
 	verify.FieldMetadata: "metadata",
+
+	verify.FieldName:    "name",
+	account.FieldScopes: "scopes",
+	account.FieldEndsAt: "expires_at",
 }
 
 // none is the input of an operation that has none.
@@ -205,7 +209,7 @@ type filter struct {
 }
 
 func (s *Server) list(c face.Call, in filter) (api.Page, error) {
-	r := verify.ListRequest{To: in.To, Purpose: verify.Purpose(in.Purpose), Limit: defaultLimit}
+	r := verify.ListRequest{To: in.To, Purpose: verify.Purpose(in.Purpose)}
 	readTime(&c.In, "from", in.From, &r.From)
 	readTime(&c.In, "until", in.Until, &r.Until)
 	if in.Status != "" {
@@ -217,11 +221,7 @@ func (s *Server) list(c face.Call, in filter) (api.Page, error) {
 			c.In.Wrong("after", "is no cursor of a page")
 		}
 	}
-	if in.Limit != nil {
-		if r.Limit = *in.Limit; r.Limit < 1 || r.Limit > maxLimit {
-			c.In.Wrong("limit", "must be an integer from 1 to "+strconv.Itoa(maxLimit))
-		}
-	}
+	r.Limit = pageLimit(&c, in.Limit)
 	if len(c.In.Problems) > 0 {
 		return api.Page{}, s.Invalid(c.In, nil)
 	}
