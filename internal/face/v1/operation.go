@@ -129,6 +129,8 @@ func number(in *request.Fields, t reflect.Type, raw []byte) []byte {
 
 func typeName(t reflect.Type) string {
 	switch t.Kind() {
+	case reflect.Slice:
+		return "an array of strings"
 	case reflect.Map:
 		return "an object of strings"
 	case reflect.Pointer:
