@@ -72,7 +72,7 @@ mutants:
 
 docs:
 	go run ./cmd/countersign config reference > docs/configuration.md
-	COUNTERSIGN_WRITE_DOCS=1 go test -count=1 -run TestTheDescriptionIsTheRouters ./internal/face/v1
+	COUNTERSIGN_WRITE_DOCS=1 go test -count=1 -run 'TestTheDescriptionIsTheRouters|TestThePageOfErrorsIsTheSources' ./internal/face/v1
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o countersign ./cmd/countersign

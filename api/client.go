@@ -86,6 +86,11 @@ func (c *Client) Cancel(ctx context.Context, id string) (v Verification, err err
 	return v, c.call(ctx, http.MethodPost, "/v1/verifications/"+url.PathEscape(id)+"/cancel", nil, &v)
 }
 
+// Resend sends the code of a pending verification again, by a channel, or "" for the one of its start.
+func (c *Client) Resend(ctx context.Context, id, channel string) (v Verification, err error) {
+	return v, c.call(ctx, http.MethodPost, "/v1/verifications/"+url.PathEscape(id)+"/resend", Resend{Channel: channel}, &v)
+}
+
 // A Filter selects verifications. The zero Filter lets all pass.
 type Filter struct {
 	To, Status, Purpose string

@@ -52,6 +52,7 @@ type Verification struct {
 	AttemptsRemaining int        `json:"attempts_remaining" minimum:"0" doc:"How many guesses are left."`
 	CreatedAt         time.Time  `json:"created_at" doc:"When it was started."`
 	ExpiresAt         time.Time  `json:"expires_at" doc:"Guesses at this instant or later are refused."`
+	ResendAfter       *time.Time `json:"resend_after,omitempty" doc:"From when on the code may be sent again. Absent when it may not be: the verification has ended, or will have by then, or has no resends left."`
 	EndedAt           *time.Time `json:"ended_at,omitempty" doc:"When it stopped being pending. A verification that expired ended at expires_at."`
 	Deliveries        []Delivery `json:"deliveries,omitempty" doc:"The attempts to hand the message to a carrier that have ended, the oldest first. A list leaves them out."`
 }
@@ -68,6 +69,11 @@ type Delivery struct {
 	Receipt    string     `json:"receipt,omitempty" enum:"delivered,failed" doc:"What the carrier reported later."`
 	ReceiptAt  *time.Time `json:"receipt_at,omitempty" doc:"When the report arrived."`
 	WhyReceipt string     `json:"receipt_reason,omitempty" doc:"Why the report says that the delivery failed."`
+}
+
+// A Resend says how a code is sent again.
+type Resend struct {
+	Channel string `json:"channel,omitempty" enum:"sms,voice" doc:"How the code is sent this time. By default as the start said."`
 }
 
 // A Page is a part of a list of verifications, the newest first.

@@ -20,7 +20,7 @@ const pure = "internal/typed internal/code internal/phone internal/sms internal/
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face internal/face/* " +
-	"internal/metric internal/speech internal/admin internal/account internal/verify " + pure + " internal/web internal/request internal/yamlconf"
+	"internal/metric internal/manual internal/speech internal/admin internal/account internal/verify " + pure + " internal/web internal/request internal/yamlconf"
 
 // may says which packages of ours each package may import, tests aside. Imports point one way: to
 // what stands above. x/* are the packages right below x that have no line of their own. A package
@@ -50,15 +50,19 @@ var may = []struct{ packages, imports string }{
 	{"internal/dispatch", "internal/route internal/carrier internal/verify " + pure},
 	{"internal/face", "internal/web internal/request internal/account internal/verify " + pure},
 	{"internal/face/*", "internal/face internal/web internal/request internal/account internal/verify " + pure},
-	{"api", ""},
+	{"api docs", ""},
+	{"internal/manual", "docs internal/web"},
 	{"internal/face/v1", "api internal/face internal/request internal/outage internal/account internal/verify " + pure},
+
+	// What people see in a browser.
+	{"internal/console", "internal/carrier/sim internal/verify " + pure},
 
 	// What operators do. The commands call it, and so can a face.
 	{"internal/admin", "internal/store internal/speech internal/account internal/verify " + pure},
 
 	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/config internal/system internal/bench api " + parts},
+	{"cmd/*", "internal/config internal/console internal/system internal/bench api " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},

@@ -24,7 +24,7 @@ import (
 
 // database are the flags of every command that works on a database, also while a server runs on it.
 type database struct {
-	Config string `help:"Configuration file that names the database ($$COUNTERSIGN_CONFIG)." placeholder:"FILE" xor:"where"`
+	Config string `short:"c" help:"Configuration file that names the database (default: $$COUNTERSIGN_CONFIG, then ${config})." placeholder:"FILE" xor:"where"`
 	Data   string `help:"Folder of the database, instead ($$COUNTERSIGN_DATA)." placeholder:"DIR" xor:"where"`
 	output
 }
@@ -32,14 +32,12 @@ type database struct {
 // find says where the database is: in a folder, or in a PostgreSQL. The rest of a configuration may
 // be wrong: this command doesn't need it.
 func (d database) find() (folder string, pg *store.Postgres, err error) {
-	if d.Data == "" && d.Config == "" { // a flag goes before both variables
-		d.Config, d.Data = os.Getenv("COUNTERSIGN_CONFIG"), os.Getenv("COUNTERSIGN_DATA")
-	}
+	d = d.resolve()
 	switch {
 	case d.Data != "":
 		return d.Data, nil, nil
 	case d.Config == "":
-		return "", nil, usageError("say which database: --config FILE or --data DIR")
+		return "", nil, usageError("say which database: --config FILE or --data DIR (there is no " + defaultConfig + " here)")
 	}
 	folder, pg, err = config.Locate(d.Config)
 	if pg != nil {
@@ -49,13 +47,22 @@ func (d database) find() (folder string, pg *store.Postgres, err error) {
 	return folder, pg, err
 }
 
-// byConfig reports whether a configuration says where the database is, and no folder of the command line.
-func (d database) byConfig() bool {
+// resolve says where the database is, in this order: a flag, a variable, the configuration in the working folder.
+func (d database) resolve() database {
 	if d.Data == "" && d.Config == "" {
-		return os.Getenv("COUNTERSIGN_DATA") == ""
+		d.Config, d.Data = os.Getenv("COUNTERSIGN_CONFIG"), os.Getenv("COUNTERSIGN_DATA")
 	}
-	return d.Data == ""
+	if d.Data != "" || d.Config != "" {
+		return d
+	}
+	if _, err := os.Lstat(defaultConfig); !errors.Is(err, fs.ErrNotExist) {
+		d.Config = defaultConfig
+	}
+	return d
 }
+
+// byConfig reports whether a configuration says where the database is, and no folder.
+func (d database) byConfig() bool { return d.resolve().Data == "" }
 
 // noDatabase is a folder without a database, which a command was to work on.
 type noDatabase string
@@ -92,6 +99,17 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	return errors.Join(f(st), st.Close())
 }
 
+// inProject runs f with the project that a command line names, by its id or its name.
+func (d database) inProject(ctx context.Context, idOrName string, f func(*store.Store, verify.Project) error) error {
+	return d.with(ctx, false, func(st *store.Store) error {
+		p, err := admin.New(st).FindProject(ctx, idOrName)
+		if err != nil {
+			return err
+		}
+		return f(st, p)
+	})
+}
+
 // administer runs f on a database that is there, with the changes that the user of this command may make.
 func (d database) administer(ctx context.Context, f func(*admin.Service) error) error {
 	return d.with(ctx, false, func(st *store.Store) error { return f(admin.New(st)) })
@@ -110,6 +128,7 @@ var flags = map[verify.Field]string{
 	admin.FieldID: "--id", verify.FieldName: "name", admin.FieldProfile: "--profile", admin.FieldSenders: "--sender", admin.FieldLinkHosts: "--link-host",
 	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldStyle: "--webotp, --android-hash",
 	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
+	account.FieldScopes: "--scope", account.FieldEndsAt: "--expires",
 }
 
 // inFlags says what is wrong with a command's input in the words of the command line. Other errors stay as they are.
@@ -153,7 +172,7 @@ type policyFlags struct {
 type projectCreate struct {
 	database
 	policyFlags
-	Name   string `arg:"" help:"Name, for people: 1 to 100 characters."`
+	Name   string `arg:"" help:"Name, for people: 1 to 100 printable characters."`
 	ID     string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
 	Create bool   `help:"Make the database too, where --data names a folder without one. With --config it is made anyway."`
 }
@@ -235,17 +254,11 @@ func projectRow(p verify.Project) row {
 
 type projectShow struct {
 	database
-	ID string `arg:"" name:"project" help:"Project id."`
+	Project string `arg:"" help:"Project's id or name."`
 }
 
 func (c *projectShow) Run(w world) error {
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		p, err := a.Project(w.ctx, verify.ProjectID(c.ID))
-		if err != nil {
-			return err
-		}
-		return showProject(w, c.JSON, p)
-	})
+	return c.inProject(w.ctx, c.Project, func(_ *store.Store, p verify.Project) error { return showProject(w, c.JSON, p) })
 }
 
 // showProject prints a project's settings, one a line.
@@ -271,12 +284,12 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 type projectPolicy struct {
 	database
 	policyFlags
-	ID string `arg:"" name:"project" help:"Project id."`
+	Project string `arg:"" help:"Project's id or name."`
 }
 
 func (c *projectPolicy) Run(w world) error {
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		p, err := a.ChangeProject(w.ctx, actor(), verify.ProjectID(c.ID), c.change())
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		p, err := admin.New(st).ChangeProject(w.ctx, actor(), p.ID, c.change())
 		if err != nil {
 			return inFlags(err)
 		}
@@ -292,22 +305,35 @@ type keyCommand struct {
 
 type keyCreate struct {
 	database
-	Project string `required:"" help:"Project id." placeholder:"ID"`
-	Name    string `default:"key" help:"What the key is for (default ${default})."`
+	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
+	Name    string `default:"key" help:"What the key is for, in 1 to 100 printable characters (default ${default})."`
+
+	Scope   []string `help:"What the key may do: verify:start, verify:check, verify:own-code, read, applications, manage. May be repeated (default: ${scopes})." placeholder:"SCOPE"`
+	Expires string   `help:"When the key stops working: a time such as 2027-01-31T12:00:00Z, or in how long, such as 2160h (default: never)." placeholder:"WHEN"`
 
 	Consumer bool `help:"Also make a consumer key and secret, with which clients of Syniverse's APIs replace the token by themselves."`
 }
 
 func (c *keyCreate) Run(w world) error {
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		k, err := a.CreateKey(w.ctx, actor(), admin.NewKey{Project: verify.ProjectID(c.Project), Name: c.Name, Consumer: c.Consumer})
+	var scopes verify.Scopes
+	var unknown []string
+	if scopes, unknown = verify.ParseScopes(c.Scope); len(unknown) > 0 {
+		return usageError(fmt.Sprintf("--scope %q: must be one of: %s", unknown[0], strings.Join(verify.AllScopes.Words(), ", ")))
+	}
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		a := admin.New(st)
+		ends, err := instant(c.Expires, a.Now())
 		if err != nil {
-			return err
+			return usageError(fmt.Sprintf("--expires %q: %v", c.Expires, err))
+		}
+		k, err := a.CreateKey(w.ctx, actor(), admin.NewKey{Project: p.ID, Name: c.Name, Scopes: scopes, EndsAt: ends, Consumer: c.Consumer})
+		if err != nil {
+			return inFlags(err)
 		}
 		if !c.JSON {
 			fmt.Fprintln(w.stderr, "Secrets are shown this once; only their hashes are stored.")
 		}
-		made := row{{"KEY", "id", k.ID}, {"PROJECT", "project", k.Project}, {"TOKEN", "token", k.Token.Reveal()}}
+		made := row{{"KEY", "id", k.ID}, {"PROJECT", "project", k.Project}, {"TOKEN", "token", k.Token.Reveal()}, {"", "scopes", k.Scopes.Words()}, {"", "expires_at", k.End()}}
 		if c.Consumer {
 			made = append(made, field{"CONSUMER KEY", "consumer_key", k.Consumer}, field{"CONSUMER SECRET", "consumer_secret", k.ConsumerToken.Reveal()})
 		}
@@ -315,21 +341,37 @@ func (c *keyCreate) Run(w world) error {
 	})
 }
 
+// instant reads a time, or how long it is until then; "" is the zero time.
+func instant(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(d), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		err = errors.New("must be a time such as 2027-01-31T12:00:00Z, or a duration such as 2160h")
+	}
+	return t, err
+}
+
 type keyList struct {
 	database
-	Project string `required:"" help:"Project id." placeholder:"ID"`
+	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
 }
 
 func (c *keyList) Run(w world) error {
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		all, err := st.Keys(w.ctx, verify.ProjectID(c.Project))
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		all, err := st.Keys(w.ctx, p.ID)
 		if err != nil {
 			return err
 		}
 		return printRows(w, c.JSON, all, func(k account.Key) row {
 			return row{
 				{"KEY", "id", k.ID}, {"NAME", "name", k.Name}, {"CREATED", "created_at", k.ID.Time()}, {"REVOKED", "revoked_at", k.RevokedAt},
-				{"EXPIRES", "expires_at", k.ExpiresAt}, {"CONSUMER KEY", "consumer_key", k.Consumer},
+				{"EXPIRES", "expires_at", k.End()}, {"LAST USED", "last_used_at", k.UsedAt}, {"SCOPES", "", k.Scopes}, {"", "scopes", k.Scopes.Words()},
+				{"CONSUMER KEY", "consumer_key", k.Consumer},
 			}
 		})
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -17,12 +18,12 @@ type applicationCommand struct {
 
 type applicationList struct {
 	database
-	Project string `required:"" help:"Project id." placeholder:"ID"`
+	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
 }
 
 func (c *applicationList) Run(w world) error {
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		all, err := a.Applications(w.ctx, verify.ProjectID(c.Project))
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		all, err := admin.New(st).Applications(w.ctx, p.ID)
 		if err != nil {
 			return err
 		}
@@ -42,15 +43,15 @@ func shownLocale(a verify.Application) string { return cmp.Or(a.Calls.Locale, au
 
 type applicationFlags struct {
 	database
-	Project string `required:"" help:"Project id." placeholder:"ID"`
+	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
 	ID      string `arg:"" name:"application" help:"Application id, as its API shows it, or 'default' for the one of requests that name none, such as SignalWire's."`
 }
 
 type applicationShow struct{ applicationFlags }
 
 func (c *applicationShow) Run(w world) error {
-	return c.administer(w.ctx, func(s *admin.Service) error {
-		a, err := s.Application(w.ctx, verify.ProjectID(c.Project), c.ID)
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		a, err := admin.New(st).Application(w.ctx, p.ID, c.ID)
 		if err != nil {
 			return err
 		}
@@ -80,8 +81,8 @@ func (c *applicationSet) Run(w world) error {
 	if err := change.Check(); err != nil { // also without a database
 		return inFlags(err)
 	}
-	return c.administer(w.ctx, func(s *admin.Service) error {
-		a, err := s.ChangeCalls(w.ctx, actor(), verify.ProjectID(c.Project), c.ID, change)
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		a, err := admin.New(st).ChangeCalls(w.ctx, actor(), p.ID, c.ID, change)
 		switch {
 		case errors.Is(err, admin.ErrPolicyWantsCode):
 			return usageError(fmt.Sprintf("--approve-by-key: %v; 'countersign project policy --profile compat' allows it", err))

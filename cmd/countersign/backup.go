@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/store"
@@ -32,7 +31,7 @@ func (c *backupCommand) Run(w world) error {
 		return err
 	}
 	err = c.with(w.ctx, false, func(st *store.Store) error {
-		return st.Backup(w.ctx, c.To, func(done, all int) { progress(w.stderr, "copied", "pages", done, all) })
+		return st.Backup(w.ctx, c.To, w.progress("copied", "pages"))
 	})
 	if err != nil {
 		return errors.Join(err, os.Remove(c.To)) // half a copy is none
@@ -41,19 +40,6 @@ func (c *backupCommand) Run(w world) error {
 		return err
 	}
 	return printDone(w, c.JSON, row{{"", "file", c.To}}, "Copied the database to %s. The keyset is not in it: keep that apart.", c.To)
-}
-
-// progress draws a bar, on one line of a terminal.
-func progress(out io.Writer, what, unit string, done, all int) {
-	const width = 30
-	full := width
-	if all > 0 {
-		full = width * done / all
-	}
-	fmt.Fprintf(out, "\r[%s%s] %s %d of %d %s", strings.Repeat("#", full), strings.Repeat(".", width-full), what, done, all, unit)
-	if done == all {
-		fmt.Fprintln(out)
-	}
 }
 
 // syncFile makes what a file or a folder holds durable.

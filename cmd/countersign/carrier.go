@@ -35,7 +35,7 @@ type operator struct {
 
 // publishOperator writes the file, for its owner only, with a new token.
 func publishOperator(data string, addr net.Addr) (token verify.Secret, remove func(), err error) {
-	token = account.NewKey()
+	token = account.NewSecret()
 	text, err := json.Marshal(operator{reachable(addr), token.Reveal()})
 	if err != nil {
 		return "", nil, err

@@ -36,7 +36,7 @@ func TestAConfigurationThatIsNotThereIsExplained(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "countersign.yaml")
 	for _, command := range [][]string{{"config", "check"}, {"config", "print"}, {"serve"}} {
 		exit, stdout, stderr := runHere(t, append(command, "--config", path)...)
-		want := fmt.Sprintf("countersign: open %s: no such file or directory\nTo begin with one: countersign config example > %s\n", path, path)
+		want := fmt.Sprintf("countersign: open %s: no such file or directory\nTo begin with one: countersign init, or countersign config example > %s\n", path, path)
 		if exit != 2 || stdout != "" || stderr != want {
 			t.Errorf("%v: got exit %d\n%s%s\nwant exit 2\n%s", command, exit, stdout, stderr, want)
 		}
@@ -57,7 +57,7 @@ func TestTheExampleIsRightOnceItsFilesExist(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "countersign.yaml")
-	exit, example, stderr := runHere(t, "config", "example")
+	exit, example, stderr := runHere(t, "config", "example", "--all")
 	if exit != 0 {
 		t.Fatalf("config example: exit %d\n%s", exit, stderr)
 	}

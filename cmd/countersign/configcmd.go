@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/countersign/countersign/internal/carrier/provider"
@@ -9,10 +12,12 @@ import (
 )
 
 // loadConfig reads a configuration, which a command line named.
-func loadConfig(path string) (*config.Loaded, error) {
-	c, err := config.Load(path)
+func loadConfig(path string) (*config.Loaded, error) { return named(config.Load(path)) }
+
+// named is a configuration as the command line gave it: a fault in it is the command line's.
+func named(c *config.Loaded, err error) (*config.Loaded, error) {
 	if err != nil {
-		return nil, usageError(err.Error())
+		return nil, fileError{err}
 	}
 	return c, nil
 }
@@ -25,24 +30,49 @@ type configCommand struct {
 	Reference configReference `cmd:"" hidden:"" help:"Print docs/configuration.md."`
 }
 
+// defaultConfig is where a configuration is without a flag and a variable.
+const defaultConfig = "countersign.yaml"
+
+// configFile is the flag of every command that reads a whole configuration.
 type configFile struct {
-	Config string `default:"countersign.yaml" help:"Configuration file (default ${default})." placeholder:"FILE"`
+	Config string `short:"c" help:"Configuration file (default: $$COUNTERSIGN_CONFIG, then ${config})." placeholder:"FILE"`
 }
 
-type configCheck struct{ configFile }
+// path says which file that is.
+func (c configFile) path() string {
+	return cmp.Or(c.Config, os.Getenv("COUNTERSIGN_CONFIG"), defaultConfig)
+}
+
+type configCheck struct {
+	configFile
+	File string `arg:"" optional:"" help:"Configuration file; - for standard input." placeholder:"FILE"`
+}
 
 func (c *configCheck) Run(w world) error {
-	if _, err := loadConfig(c.Config); err != nil {
+	if c.File != "" && c.Config != "" {
+		return usageError("config check: name one file, by --config or without")
+	}
+	path, load := cmp.Or(c.File, c.path()), loadConfig
+	if path == "-" {
+		path, load = "standard input", func(name string) (*config.Loaded, error) {
+			text, err := io.ReadAll(w.stdin)
+			if err != nil {
+				return nil, err
+			}
+			return named(config.Read(text, name))
+		}
+	}
+	if _, err := load(path); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w.stdout, "%s is right.\n", c.Config)
+	_, err := fmt.Fprintf(w.stdout, "%s is right.\n", path)
 	return err
 }
 
 type configPrint struct{ configFile }
 
 func (c *configPrint) Run(w world) error {
-	conf, err := loadConfig(c.Config)
+	conf, err := loadConfig(c.path())
 	if err != nil {
 		return err
 	}
@@ -50,10 +80,21 @@ func (c *configPrint) Run(w world) error {
 	return err
 }
 
-type configExample struct{}
+type configExample struct {
+	Preset string `default:"http" help:"Carrier of the example: a provider, such as twilio, or smpp, sip or http (default ${default})." placeholder:"NAME" xor:"what"`
+	All    bool   `help:"Print every key, with its meaning and its default." xor:"what"`
+}
 
 func (c *configExample) Run(w world) error {
-	_, err := fmt.Fprint(w.stdout, config.Example())
+	if c.All {
+		_, err := fmt.Fprint(w.stdout, config.Example())
+		return err
+	}
+	b := config.Beginning{Carrier: c.Preset}
+	if !b.Known() {
+		return usageError(fmt.Sprintf("--preset: there is no %q; there are %s", c.Preset, strings.Join(config.Beginnings(), ", ")))
+	}
+	_, err := fmt.Fprint(w.stdout, b.Example().Text())
 	return err
 }
 

@@ -21,7 +21,7 @@ type destinationCommand struct {
 
 type destinationFlags struct {
 	database
-	Project string `required:"" help:"Project id." placeholder:"ID"`
+	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
 	Number  string `arg:"" help:"Number, E.164."`
 }
 
@@ -52,8 +52,8 @@ func (c *destinationShow) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		d, err := st.Destination(w.ctx, verify.ProjectID(c.Project), n)
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		d, err := st.Destination(w.ctx, p.ID, n)
 		if err != nil {
 			return c.explain(n, err)
 		}
@@ -112,24 +112,24 @@ func (c *destinationReset) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		by := actor()
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		a, by := admin.New(st), actor()
 		if c.TokenFile != "" {
-			if by, err = c.asProject(w, a); err != nil {
+			if by, err = c.asProject(w, a, p.ID); err != nil {
 				return err
 			}
 		}
-		return c.explain(n, a.ResetNumber(w.ctx, by, verify.ProjectID(c.Project), n))
+		return c.explain(n, a.ResetNumber(w.ctx, by, p.ID, n))
 	})
 }
 
 // asProject makes sure that the file holds a key of the project.
-func (c *destinationReset) asProject(w world, a *admin.Service) (admin.Actor, error) {
+func (c *destinationReset) asProject(w world, a *admin.Service, p verify.ProjectID) (admin.Actor, error) {
 	text, err := os.ReadFile(c.TokenFile)
 	if err != nil {
 		return "", err
 	}
-	by, err := a.As(w.ctx, verify.ProjectID(c.Project), verify.Secret(strings.TrimSpace(string(text))))
+	by, err := a.As(w.ctx, p, verify.Secret(strings.TrimSpace(string(text))))
 	if errors.Is(err, verify.ErrUnauthenticated) {
 		err = fmt.Errorf("%s: holds no valid key of project %s", c.TokenFile, c.Project)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/template"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier/sim"
+	"github.com/countersign/countersign/internal/console"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
@@ -119,7 +121,12 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 	if err := c.greet(w, public.Addr(), operations.Addr(), token); err != nil {
 		return errors.Join(err, s.Close(w.ctx))
 	}
-	handler := s.Handler(web.Mount{Name: "simulator", Prefix: "/simulator", Handler: simulator.Handler()})
+	desk := devDesk{s, verify.ProjectID(c.Project), token}
+	handler := s.Handler(
+		web.Mount{Name: "simulator", Prefix: "/simulator", Handler: console.Phones(simulator, desk)},
+		web.Mount{Name: "console", Prefix: console.Prefix, Handler: sim.Guard(console.Assets())},
+		web.Mount{Name: "root", Prefix: "/", Handler: web.Root("/simulator")},
+	)
 	gate := web.NewGate("dev", web.Limits{}, log) // for both
 	return serveUntilDone(w.ctx, log, []listening{{gate.Listen(public), web.NewServer(handler, log)}, {gate.Listen(operations), web.NewServer(s.Operations(), log)}},
 		func(context.Context) error { return nil }, // it is open
@@ -147,7 +154,7 @@ func (c *devCommand) postgres() *store.Postgres {
 }
 
 // credentials makes sure that the project exists and that a token opens it. Given ones are used
-// as they are, again and again; a token that was generated before is replaced, for nobody knows it.
+// as they are, again and again; a generated token is kept in the folder.
 func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.Secret, error) {
 	projects, err := st.Projects(ctx)
 	if err != nil {
@@ -178,12 +185,18 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 
 	token, name := verify.Secret(c.Token), "given"
 	if token == "" {
-		token, name = account.NewKey(), "generated"
+		if kept, ok := c.keptToken(ctx, st, p.ID); ok {
+			return kept, nil
+		}
+		token, name = account.NewSecret(), "generated"
 		if err := revokeNamed(ctx, st, p.ID, name); err != nil {
 			return "", err
 		}
+		if err := os.WriteFile(c.tokenFile(), []byte(token.Reveal()+"\n"), 0o600); err != nil {
+			return "", err
+		}
 	}
-	err = st.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Hash: account.HashKey(token)})
+	err = st.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: p.ID, Name: name, Scopes: verify.AllScopes, Hash: account.HashKey(token)})
 	if errors.Is(err, verify.ErrExists) {
 		err = nil
 		if acct, _ := st.Account(ctx, account.HashKey(token)); acct.Project.ID != p.ID {
@@ -191,6 +204,20 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 		}
 	}
 	return token, err
+}
+
+// tokenFile keeps the generated token with the folder, for its owner only: the lines of yesterday work today.
+func (c *devCommand) tokenFile() string { return filepath.Join(c.Data, "dev.token") }
+
+// keptToken is the token of an earlier run on this folder, as long as it is a key of the project.
+func (c *devCommand) keptToken(ctx context.Context, st *store.Store, p verify.ProjectID) (verify.Secret, bool) {
+	text, err := os.ReadFile(c.tokenFile())
+	if err != nil {
+		return "", false
+	}
+	token := verify.Secret(strings.TrimSpace(string(text)))
+	acct, err := st.Account(ctx, account.HashKey(token))
+	return token, err == nil && acct.Project.ID == p
 }
 
 // devProject is the name of the project that dev makes.
@@ -275,3 +302,42 @@ func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Se
 
 // shellQuote writes a word that a shell reads as it is.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// A devDesk starts and checks verifications for the page of phones, by the key that dev printed.
+type devDesk struct {
+	system  *system.System
+	project verify.ProjectID
+	token   verify.Secret
+}
+
+// Start implements [console.Desk]. Like /v1, it ends the older verification of the number and purpose.
+func (d devDesk) Start(ctx context.Context, to string, channel verify.Channel) (verify.ID, error) {
+	acct, err := d.system.Accounts.Authenticate(ctx, d.project, d.token)
+	if err != nil {
+		return verify.ID{}, err
+	}
+	v, err := d.system.Verify.Start(ctx, acct, verify.StartRequest{Channel: channel, To: to, Purpose: verify.DefaultPurpose, Supersedes: true})
+	if err != nil {
+		return verify.ID{}, err
+	}
+	return v.ID, nil
+}
+
+// Check implements [console.Desk].
+func (d devDesk) Check(ctx context.Context, id verify.ID, typed verify.Secret) error {
+	acct, err := d.system.Accounts.Authenticate(ctx, d.project, d.token)
+	if err != nil {
+		return err
+	}
+	_, err = d.system.Verify.Check(ctx, acct, id, typed)
+	return err
+}
+
+// Look implements [console.Desk].
+func (d devDesk) Look(ctx context.Context, id verify.ID) (verify.Snapshot, error) {
+	acct, err := d.system.Accounts.Authenticate(ctx, d.project, d.token)
+	if err != nil {
+		return verify.Snapshot{}, err
+	}
+	return d.system.Verify.Verification(ctx, acct, id)
+}

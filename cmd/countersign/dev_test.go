@@ -226,7 +226,7 @@ func TestWithoutAFolderNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestAGeneratedTokenEndsWithTheNext(t *testing.T) {
+func TestAGeneratedTokenIsKeptWithItsFolder(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	works := func(p *process) bool {
@@ -238,18 +238,28 @@ func TestAGeneratedTokenEndsWithTheNext(t *testing.T) {
 	}
 	first.stopInTime()
 	second := startDev(t, nil, "--data", data)
-	if second.Project != first.Project || second.Token == first.Token {
-		t.Errorf("got project %s and token %s again, want project %s and another token", second.Project, second.Token, first.Project)
-	}
-	if works(second.as(second.Project, first.Token)) {
-		t.Error("the first run's token works in the second run")
+	if second.Project != first.Project || second.Token != first.Token {
+		t.Errorf("got project %s and token %s, want those of the first run: %s and %s", second.Project, second.Token, first.Project, first.Token)
 	}
 	if !works(second) {
-		t.Error("the second run's token doesn't work")
+		t.Error("the kept token doesn't work in the second run")
 	}
 	second.stopInTime()
+	if info, err := os.Stat(filepath.Join(data, "dev.token")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the kept token's file: got %v, %v, want one for its owner only", info, err)
+	}
 
-	// A given one stays, beside the next generated one.
+	// Without the file there is a new token, and the old one ends.
+	if err := os.Remove(filepath.Join(data, "dev.token")); err != nil {
+		t.Fatal(err)
+	}
+	renewed := startDev(t, nil, "--data", data)
+	if renewed.Token == first.Token || !works(renewed) || works(renewed.as(renewed.Project, first.Token)) {
+		t.Errorf("without the file: got token %s, want another one that works, and the old one revoked", renewed.Token)
+	}
+	renewed.stopInTime()
+
+	// A given one stays, beside the generated one.
 	const given = "given-by-the-environment"
 	for range 2 {
 		third := startDev(t, []string{"COUNTERSIGN_DEV_TOKEN=" + given}, "--data", data)

@@ -89,15 +89,20 @@ type secretCreate struct {
 }
 
 func (c *secretCreate) Run(w world) error {
-	secret := make(carrierhttp.Secret, 32)
-	rand.Read(secret) // never fails, see crypto/rand
 	f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(secret.Encode().Reveal() + "\n")
+	_, err = f.Write(newSecret())
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return printDone(w, c.JSON, row{{"", "file", c.File}}, "Made %s. Give the receiver of the messages the same secret.", c.File)
+}
+
+// newSecret is a new secret, as its file holds it.
+func newSecret() []byte {
+	secret := make(carrierhttp.Secret, 32)
+	rand.Read(secret) // never fails, see crypto/rand
+	return []byte(secret.Encode().Reveal() + "\n")
 }

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -26,6 +27,7 @@ type commands struct {
 
 	Dev          devCommand          `cmd:"" help:"Run everything on this machine, with a simulator instead of carriers."`
 	Serve        serveCommand        `cmd:"" help:"Serve for real, as a configuration file says."`
+	Init         initCommand         `cmd:"" help:"Make all that serve needs: a configuration, a keyset, a project and a key."`
 	Config       configCommand       `cmd:"" help:"Check, print or begin a configuration file."`
 	Keyset       keysetCommand       `cmd:"" help:"Create and rotate the keys that protect stored codes."`
 	Secret       secretCommand       `cmd:"" help:"Create a secret that signs messages to a carrier."`
@@ -42,6 +44,12 @@ type commands struct {
 	Backup       backupCommand       `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore      restoreCommand      `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
 	Void         voidCommand         `cmd:"" help:"Void pending verifications, after a restore that the server can't notice."`
+	Health       healthCommand       `cmd:"" help:"Ask whether the server on this machine can work."`
+	Status       statusCommand       `cmd:"" help:"Say how the server on this machine and its carriers do."`
+	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in bash, zsh or fish."`
+	Complete     completeCommand     `cmd:"" hidden:""`
+	Help         helpCommand         `cmd:"" help:"Explain a command, as --help does."`
+	Number       versionCommand      `cmd:"" name:"version" help:"Print the version."`
 	Migrate      migrateCommands     `cmd:"" help:"Move an installation from SQLite to PostgreSQL, or bring a database up to date."`
 }
 
@@ -66,7 +74,7 @@ func run(w world, args []string) int {
 	var c commands
 	exit := -1
 	parser, err := kong.New(&c,
-		kong.Name("countersign"),
+		kong.Name(program),
 		kong.Description("A self-hosted verification server: one-time codes by SMS and voice call.\n\nTry it: countersign dev"),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
@@ -74,30 +82,39 @@ func run(w world, args []string) int {
 		kong.Exit(func(code int) { exit = code }),
 		kong.Vars{
 			"version":  version(),
+			"config":   "./" + defaultConfig,
 			"burst":    strconv.Itoa(verify.DefaultLimits.Burst),
 			"interval": verify.DefaultLimits.Interval.String(),
 			"daily":    strconv.Itoa(verify.DefaultLimits.Daily),
+			"scopes":   verify.DefaultScopes.String(),
 		},
 	)
 	if err != nil {
 		panic(err) // the struct above is wrong
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	k, err := parser.Parse(args)
 	if exit >= 0 { // --help
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(w.stderr, "countersign: %v\nRun 'countersign --help' to see what there is.\n", err)
+		fmt.Fprintf(w.stderr, "countersign: %v\n%s\n", err, hint(err))
 		return 2
 	}
 	err = k.Run(w)
 	var usage usageError
+	var file fileError
 	var wrong *config.Error
 	switch {
-	case errors.As(err, &usage), errors.As(err, &wrong):
+	case errors.As(err, &usage):
+		fmt.Fprintf(w.stderr, "countersign: %v\nRun '%s --help' to see how.\n", err, verb(k.Path))
+		return 2
+	case errors.As(err, &file), errors.As(err, &wrong):
 		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
 		return 2
 	case err != nil:
@@ -105,6 +122,42 @@ func run(w world, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// hint says where to read about a command line that can't be read.
+func hint(err error) string {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) || verb(parse.Context.Path) == program {
+		return "Run '" + program + " --help' to see what there is."
+	}
+	return "Run '" + verb(parse.Context.Path) + " --help' to see how."
+}
+
+// program is what people type.
+const program = "countersign"
+
+// verb is the command of a command line, as people type it.
+func verb(path []*kong.Path) string {
+	words := []string{program}
+	for _, p := range path {
+		if p.Command != nil {
+			words = append(words, p.Command.Name)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// helpCommand stands in the list of commands; run reads it as --help of the command behind it.
+type helpCommand struct {
+	Command []string `arg:"" optional:"" help:"Command, such as 'key create'."`
+}
+
+type versionCommand struct{}
+
+// Run implements the command.
+func (versionCommand) Run(w world) error {
+	_, err := fmt.Fprintln(w.stdout, version())
+	return err
 }
 
 // version is the module's version that this was built from: a tag's, or one made of the commit's time
@@ -120,3 +173,8 @@ func version() string {
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
+
+// A fileError is a configuration that can't be used: the command line named it.
+type fileError struct{ error }
+
+func (e fileError) Unwrap() error { return e.error }

@@ -48,7 +48,7 @@ func (c *migrateCommand) Run(w world) error {
 	if c.Abort {
 		return c.abort(w, path)
 	}
-	tables, err := store.Move(w.ctx, path, to, func(done, all int) { progress(w.stderr, "moved", "rows", done, all) })
+	tables, err := store.Move(w.ctx, path, to, w.progress("moved", "rows"))
 	if err != nil {
 		return fmt.Errorf("migrate %s: %w", path, err)
 	}

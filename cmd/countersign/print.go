@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // output is the flag of every command that prints facts.
@@ -137,7 +138,11 @@ func forPeople(v any) string {
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
-	return fmt.Sprint(v)
+	text := fmt.Sprint(v)
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) { // it would move the cursor
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 // stamp writes an instant for people and programs.

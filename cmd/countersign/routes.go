@@ -41,7 +41,7 @@ func (c *routeExplain) Run(w world) error {
 			return usageError("--application: must be an application's id")
 		}
 	}
-	conf, err := loadConfig(c.Config)
+	conf, err := loadConfig(c.path())
 	if err != nil {
 		return err
 	}

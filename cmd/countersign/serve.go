@@ -26,13 +26,14 @@ const gcPercent = 400
 // more before garbage is collected, where little lives.
 const gcFloor = 8 << 20
 
-type serveCommand struct {
-	Config string `default:"countersign.yaml" help:"Configuration file (default ${default}). To begin with one: countersign config example." placeholder:"FILE"`
-}
+type serveCommand struct{ configFile }
+
+// Help implements [kong.HelpProvider].
+func (serveCommand) Help() string { return "To begin: countersign init" }
 
 // Run implements the command.
 func (c *serveCommand) Run(w world) error {
-	conf, err := loadConfig(c.Config)
+	conf, err := loadConfig(c.path())
 	if err != nil {
 		return err
 	}

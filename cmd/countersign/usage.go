@@ -2,13 +2,14 @@ package main
 
 import (
 	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
 
 type projectUsage struct {
 	database
-	ID string `arg:"" name:"project" help:"Project id."`
-	By string `help:"What to count each key's starts by: country, channel, address (of the client) or application." enum:"country,channel,address,application" default:"country"`
+	Project string `arg:"" help:"Project's id or name."`
+	By      string `help:"What to count each key's starts by: country, channel, address (of the client) or application." enum:"country,channel,address,application" default:"country"`
 }
 
 // Help explains more than a line can.
@@ -16,16 +17,16 @@ func (projectUsage) Help() string {
 	return `Says what each key of a project has started in the last hour and in the last 24 hours. A key that was stolen
 stands out by countries that the project doesn't send to, or by addresses that aren't its own:
 
-  countersign project usage --config countersign.yaml 3db70d26-b366-4714-897b-f1ec9588ad06
-  countersign project usage --config countersign.yaml --by address 3db70d26-b366-4714-897b-f1ec9588ad06
+  countersign project usage 'My shop'
+  countersign project usage --by address 'My shop'
 
 End it with countersign key revoke. Starts of before an update of the server have no key and no address.`
 }
 
 // Run implements the command.
 func (c *projectUsage) Run(w world) error {
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		all, err := a.Usage(w.ctx, verify.ProjectID(c.ID), admin.Sight(c.By))
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		all, err := admin.New(st).Usage(w.ctx, p.ID, admin.Sight(c.By))
 		if err != nil {
 			return err
 		}

@@ -24,6 +24,18 @@ type Store interface {
 	// ReplaceSecret gives a key another secret and an end: k has both. It fails with
 	// [verify.ErrUnauthenticated] if the key has been revoked, or its consumer secret is another one.
 	ReplaceSecret(ctx context.Context, k Key) error
+
+	// Keys lists a project's keys, oldest first, without their hashes.
+	Keys(ctx context.Context, p verify.ProjectID) ([]Key, error)
+	// AddKey stores a key that another key makes, and writes that down. It fails with [verify.ErrUnauthenticated] if
+	// that one was revoked, and with [verify.ErrTooManyKeys] if the project has most, or more, that weren't revoked
+	// before an instant.
+	AddKey(ctx context.Context, k Key, by verify.ID, most int, since time.Time) error
+	// EndKey revokes a key of a project because another key says so, and writes that down. It fails with
+	// [verify.ErrNoAPIKey].
+	EndKey(ctx context.Context, p verify.ProjectID, id, by verify.ID) error
+	// KeysUsed records when keys were last used.
+	KeysUsed(ctx context.Context, at map[verify.ID]time.Time) error
 }
 
 // A Service authenticates callers, and replaces their secrets.
@@ -32,6 +44,9 @@ type Service struct {
 	now   func() time.Time
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
+
+	using sync.Mutex // guards used
+	used  map[verify.ID]time.Time
 
 	refreshing sync.Mutex // one refresh at a time, and guards refreshed
 	refreshed  *simplelru.LRU[KeyHash, replacement]
@@ -47,7 +62,7 @@ func New(s Store, now func() time.Time) *Service {
 	if err != nil {
 		panic(err) // the same
 	}
-	return &Service{store: s, now: now, accounts: accounts, refreshed: refreshed}
+	return &Service{store: s, now: now, accounts: accounts, used: map[verify.ID]time.Time{}, refreshed: refreshed}
 }
 
 // A key is looked up at most once in accountLife, so a revocation works within that time, also
@@ -78,7 +93,9 @@ func (s *Service) Authenticate(ctx context.Context, p verify.ProjectID, key veri
 func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*verify.Account, error) {
 	hash, now := HashKey(key), s.now()
 	cached, ok := s.accounts.Get(hash)
-	if age := now.Sub(cached.at); !ok || age < 0 || age >= accountLife {
+	age := now.Sub(cached.at)
+	known := ok && age >= 0 && age < accountLife
+	if !known {
 		account, err := s.store.Account(ctx, hash)
 		if err != nil {
 			return nil, err
@@ -89,7 +106,47 @@ func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*veri
 	if end := cached.account.KeyExpires; !end.IsZero() && !now.Before(end) {
 		return nil, verify.ErrUnauthenticated
 	}
+	if !known {
+		s.use(cached.account, now)
+	}
 	about := record.Of(ctx)
 	about.Project, about.Key = string(cached.account.Project.ID), record.ID(cached.account.KeyID)
 	return cached.account, nil
+}
+
+// useEvery is how exactly it is kept when a key was last used. Its holder wants to know whether anything still uses
+// it, and a write for each request would cost as much as a check does.
+const useEvery = 10 * time.Minute
+
+// use notes that a key was used. It is called at most once in accountLife for each key.
+func (s *Service) use(acct *verify.Account, now time.Time) {
+	if now.Sub(acct.KeyUsed) < useEvery {
+		return
+	}
+	s.using.Lock()
+	defer s.using.Unlock()
+	s.used[acct.KeyID] = now
+}
+
+// SaveUse stores when keys were last used, of those that were used since it was called before. Call it now and then,
+// and at the end.
+func (s *Service) SaveUse(ctx context.Context) error {
+	s.using.Lock()
+	used := s.used
+	s.used = map[verify.ID]time.Time{}
+	s.using.Unlock()
+	if len(used) == 0 {
+		return nil
+	}
+	err := s.store.KeysUsed(ctx, used)
+	if err != nil {
+		s.using.Lock()
+		defer s.using.Unlock()
+		for id, at := range used {
+			if s.used[id].Before(at) {
+				s.used[id] = at
+			}
+		}
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +20,8 @@ type memory struct {
 	accounts  map[KeyHash]verify.Account
 	consumers map[string]Key
 	lookups   int
-	fail      error // answers everything, if set
+	used      []map[verify.ID]time.Time // what was stored of the keys' use
+	fail      error                     // answers everything, if set
 }
 
 func (m *memory) Account(_ context.Context, key KeyHash) (verify.Account, error) {
@@ -58,6 +60,31 @@ func (m *memory) ReplaceSecret(ctx context.Context, k Key) error {
 	return nil
 }
 
+func (m *memory) Keys(context.Context, verify.ProjectID) ([]Key, error) { return nil, m.fail }
+
+func (m *memory) AddKey(_ context.Context, k Key, _ verify.ID, _ int, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.accounts[k.Hash] = verify.Account{Project: verify.Project{ID: k.Project}, Scopes: k.Scopes, KeyID: k.ID, KeyExpires: k.End()}
+	return m.fail
+}
+
+func (m *memory) EndKey(_ context.Context, _ verify.ProjectID, id, _ verify.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.accounts, func(_ KeyHash, a verify.Account) bool { return a.KeyID == id })
+	return m.fail
+}
+
+func (m *memory) KeysUsed(_ context.Context, at map[verify.ID]time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail == nil {
+		m.used = append(m.used, at)
+	}
+	return m.fail
+}
+
 // engine is a service over such a store, on a clock that the test sets.
 type engine struct {
 	*Service
@@ -74,7 +101,7 @@ func newEngine(t *testing.T) *engine {
 
 // open makes a project with a key.
 func (e *engine) open(p verify.ProjectID) verify.Secret {
-	key := NewKey()
+	key := NewSecret()
 	e.store.accounts[HashKey(key)] = verify.Account{Project: verify.Project{ID: p, Profile: verify.Compat}}
 	return key
 }
@@ -162,7 +189,7 @@ func TestTheAccountsKeptAreBounded(t *testing.T) {
 	}
 	// Keys that open nothing cost a lookup, and push no account out.
 	for range 100 {
-		if _, err := e.Authenticate(t.Context(), "project", NewKey()); !errors.Is(err, verify.ErrUnauthenticated) {
+		if _, err := e.Authenticate(t.Context(), "project", NewSecret()); !errors.Is(err, verify.ErrUnauthenticated) {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestKeysAreLongAndStoredAsAHash(t *testing.T) {
 	t.Parallel()
-	a, b := NewKey(), NewKey()
+	a, b := NewSecret(), NewSecret()
 	if a == b {
 		t.Error("a key was made twice")
 	}

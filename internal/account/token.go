@@ -48,6 +48,7 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 	if err != nil {
 		return Token{}, err
 	}
+	k.bound(&r, now)
 	old := HashKey(r.OldToken)
 	if subtle.ConstantTimeCompare(old[:], k.Hash[:]) == 1 && k.lasts(r, now) {
 		return Token{r.OldToken, k.remaining(now)}, nil
@@ -59,10 +60,11 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 	if k, err = s.consumer(ctx, r); err != nil {
 		return Token{}, err
 	}
+	k.bound(&r, now)
 	if next, ok := s.refreshed.Get(old); ok && now.Sub(next.at) < refreshLife && HashKey(next.secret) == k.Hash && k.lasts(r, now) {
 		return Token{next.secret, k.remaining(now)}, nil
 	}
-	secret, replaced := NewKey(), k.Hash
+	secret, replaced := NewSecret(), k.Hash
 	k.Hash, k.ExpiresAt = HashKey(secret), time.Time{}
 	if !r.Never {
 		k.ExpiresAt = now.Add(r.Validity)
@@ -87,10 +89,20 @@ func (s *Service) consumer(ctx context.Context, r RefreshRequest) (Key, error) {
 	// Without a key this compares with nothing, so that it takes as long.
 	given := HashKey(r.ConsumerSecret)
 	right := subtle.ConstantTimeCompare(given[:], k.ConsumerSecret[:]) == 1
-	if !right || r.ConsumerKey == "" || err != nil || !k.RevokedAt.IsZero() {
+	if !right || r.ConsumerKey == "" || err != nil || !k.RevokedAt.IsZero() || !k.EndsAt.IsZero() && !s.now().Before(k.EndsAt) {
 		return Key{}, verify.ErrUnauthenticated
 	}
 	return k, nil
+}
+
+// bound makes a request ask for no more than the time that the key itself has left.
+func (k *Key) bound(r *RefreshRequest, now time.Time) {
+	if k.EndsAt.IsZero() {
+		return
+	}
+	if left := k.EndsAt.Sub(now); r.Never || r.Validity > left {
+		r.Never, r.Validity = false, left
+	}
 }
 
 // lasts reports whether the key's secret works as long as a request asks for.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/store"
@@ -19,6 +20,9 @@ type Service struct{ store *store.Store }
 
 // New returns the service of a database.
 func New(s *store.Store) *Service { return &Service{s} }
+
+// Now is the database's time.
+func (s *Service) Now() time.Time { return s.store.Now() }
 
 // An Actor is who makes a change, as the audit log names them.
 type Actor string
@@ -67,6 +71,9 @@ func (p problems) err() error {
 	}
 	return &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: p}
 }
+
+// maxProjectName is how many characters the name of a project may have.
+const maxProjectName = 100
 
 // assign sets what was given.
 func assign[T any](to *T, given *T) {

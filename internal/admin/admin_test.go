@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/countersign/countersign/internal/store"
@@ -43,10 +45,19 @@ func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
 		}, verify.ErrInvalid},
 		"another project": {func() error { _, err := s.ChangeProject(ctx, by, "none", ProjectChange{}); return err }, verify.ErrNoProject},
 		"its usage":       {func() error { _, err := s.Usage(ctx, "none", ByCountry); return err }, verify.ErrNoProject},
-		"a key of it":     {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "none"}); return err }, verify.ErrNoProject},
-		"no key":          {func() error { return s.RevokeKey(ctx, by, verify.ID{1}) }, verify.ErrNoAPIKey},
-		"another's key":   {func() error { _, err := s.As(ctx, "none", k.Token); return err }, verify.ErrUnauthenticated},
-		"no application":  {func() error { _, err := s.ChangeCalls(ctx, by, "shop", "none", CallsChange{}); return err }, verify.ErrNoApplication},
+		"a key of it":     {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "none", Name: "web"}); return err }, verify.ErrNoProject},
+		"a long name": {func() error {
+			_, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: strings.Repeat("é", 101)})
+			return err
+		}, verify.ErrInvalid},
+		"two lines": {func() error {
+			_, err := s.CreateProject(ctx, by, NewProject{Name: "Shop\nkey revoke"})
+			return err
+		}, verify.ErrInvalid},
+		"an escape":      {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: "\x1b[2J"}); return err }, verify.ErrInvalid},
+		"no key":         {func() error { return s.RevokeKey(ctx, by, verify.ID{1}) }, verify.ErrNoAPIKey},
+		"another's key":  {func() error { _, err := s.As(ctx, "none", k.Token); return err }, verify.ErrUnauthenticated},
+		"no application": {func() error { _, err := s.ChangeCalls(ctx, by, "shop", "none", CallsChange{}); return err }, verify.ErrNoApplication},
 		"no language": {func() error {
 			_, err := s.ChangeCalls(ctx, by, "shop", Default, CallsChange{Locale: &klingon})
 			return err
@@ -70,5 +81,45 @@ func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
 	// What failed is not written down.
 	if all, err := st.Audits(ctx, 10); err != nil || len(all) != 2 || all[1].Actor != "ada" || all[1].Action != "project create" {
 		t.Errorf("audit: got %+v, %v; want the project and its key", all, err)
+	}
+}
+
+// Of changes that are made concurrently, none undoes another: each keeps what it wasn't asked to change.
+func TestConcurrentChangesKeepEachOther(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	st, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "countersign.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	s, by := New(st), User("ada")
+	if _, err := s.CreateProject(ctx, by, NewProject{ID: "shop", Name: "Shop"}); err != nil {
+		t.Fatal(err)
+	}
+	yes, host := true, "shop.example"
+	for round := range 10 {
+		n := 100 + round
+		var all sync.WaitGroup
+		for _, c := range []ProjectChange{
+			{Burst: &n}, {Daily: &n}, {PublicText: &yes}, {WebOTP: &host}, {Transliterate: &yes}, {Senders: &List{Any: true}}, {Countries: []string{"US"}},
+		} {
+			all.Go(func() {
+				if _, err := s.ChangeProject(ctx, by, "shop", c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		p, err := s.Project(ctx, "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Limits.Burst != n || p.Limits.Daily != n || !p.PublicText || p.Style.WebOTP != host || !p.Style.Transliterate || !p.AnySender || len(p.Countries) != 1 {
+			t.Fatalf("round %d: a change is lost: %+v", round, p)
+		}
+		if _, err := s.ChangeProject(ctx, by, "shop", ProjectChange{PublicText: new(bool), WebOTP: new(string), Transliterate: new(bool), Senders: &List{}, Countries: []string{"GB", "DE"}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

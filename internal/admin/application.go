@@ -78,18 +78,17 @@ func (s *Service) ChangeCalls(ctx context.Context, by Actor, p verify.ProjectID,
 	if err != nil {
 		return a, err
 	}
-	if c.ByKey != nil && *c.ByKey {
-		project, err := s.Project(ctx, a.Project)
-		switch {
-		case err != nil:
-			return a, err
-		case !project.Profile.AllowsKey():
-			return a, ErrPolicyWantsCode
-		case a.Version == 0:
-			return a, ErrNobodyLearns
+	return s.store.ChangeCalls(ctx, a.Project, a.ID, string(by), func(p verify.Project, a *verify.Application) error {
+		if c.ByKey != nil && *c.ByKey {
+			switch {
+			case !p.Profile.AllowsKey():
+				return ErrPolicyWantsCode
+			case a.Version == 0:
+				return ErrNobodyLearns
+			}
 		}
-	}
-	assign(&a.Calls.Locale, c.Locale)
-	assign(&a.Calls.ByKey, c.ByKey)
-	return a, s.store.SetCalls(ctx, a.Project, a.ID, a.Calls, string(by))
+		assign(&a.Calls.Locale, c.Locale)
+		assign(&a.Calls.ByKey, c.ByKey)
+		return nil
+	})
 }

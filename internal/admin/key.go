@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/verify"
@@ -10,8 +12,10 @@ import (
 // A NewKey is an API key to create.
 type NewKey struct {
 	Project  verify.ProjectID
-	Name     string // for people: what it is for
-	Consumer bool   // with a consumer key and secret, by which clients of Syniverse's APIs replace the token themselves
+	Name     string        // for people: what it is for
+	Scopes   verify.Scopes // what it may do; 0: [verify.DefaultScopes]
+	EndsAt   time.Time     // when it stops working; zero: never
+	Consumer bool          // with a consumer key and secret, by which clients of Syniverse's APIs replace the token themselves
 }
 
 // A CreatedKey has the secrets of a key, which can't be read again.
@@ -21,15 +25,20 @@ type CreatedKey struct {
 	ConsumerToken verify.Secret // the consumer secret; "": it has none
 }
 
-// CreateKey creates an API key. It fails with [verify.ErrNoProject].
+// CreateKey creates an API key. It fails with [verify.ErrInvalid] and [verify.ErrNoProject].
 func (s *Service) CreateKey(ctx context.Context, by Actor, n NewKey) (CreatedKey, error) {
-	k := CreatedKey{Token: account.NewKey()}
-	k.Key = account.Key{ID: verify.NewID(s.store.Now()), Project: n.Project, Name: n.Name, Hash: account.HashKey(k.Token)}
+	now := s.store.Now()
+	wanted := account.NewKey{Name: n.Name, Scopes: cmp.Or(n.Scopes, verify.DefaultScopes), EndsAt: n.EndsAt.Truncate(time.Millisecond)}
+	if err := problems(wanted.Problems(now)).err(); err != nil {
+		return CreatedKey{}, err
+	}
+	k := CreatedKey{Token: account.NewSecret()}
+	k.Key = account.Key{ID: verify.NewID(now), Project: n.Project, Name: n.Name, Scopes: wanted.Scopes, EndsAt: wanted.EndsAt, Hash: account.HashKey(k.Token)}
 	if n.Consumer {
 		k.Consumer, k.ConsumerToken = account.NewConsumer()
 		k.ConsumerSecret = account.HashKey(k.ConsumerToken)
 	}
-	return k, s.store.CreateKey(ctx, k.Key, by.did("key create", k.ID.String()))
+	return k, s.store.CreateKey(ctx, k.Key, by.did("key create", k.Granted()))
 }
 
 // RevokeKey ends a key, in every process within a second. It fails with [verify.ErrNoAPIKey].

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/wording"
 )
@@ -68,8 +70,8 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 	if !p.ID.Valid() {
 		wrong.add(FieldID, "must be 1 to 64 of A-Z a-z 0-9 . _ -")
 	}
-	if n := len([]rune(p.Name)); n < 1 || n > 100 {
-		wrong.add(verify.FieldName, "must be 1 to 100 characters")
+	if !verify.IsLabel(p.Name, maxProjectName) {
+		wrong.add(verify.FieldName, "must be 1 to %d printable characters", maxProjectName)
 	}
 	if !p.Profile.Valid() {
 		wrong.add(FieldProfile, "must be compat or standard")
@@ -143,48 +145,100 @@ func (s *Service) Project(ctx context.Context, id verify.ProjectID) (verify.Proj
 	return all[i], nil
 }
 
+// FindProject finds a project by its id, or by a name that no other project has. It fails with [verify.ErrNoProject].
+func (s *Service) FindProject(ctx context.Context, idOrName string) (verify.Project, error) {
+	all, err := s.store.Projects(ctx)
+	if err != nil {
+		return verify.Project{}, err
+	}
+	var named []verify.Project
+	for _, p := range all {
+		if string(p.ID) == idOrName {
+			return p, nil
+		}
+		if p.Name == idOrName {
+			named = append(named, p)
+		}
+	}
+	switch len(named) {
+	case 0:
+		return verify.Project{}, fmt.Errorf("project %s: %w", idOrName, verify.ErrNoProject)
+	case 1:
+		return named[0], nil
+	}
+	var ids []string
+	for _, p := range named {
+		ids = append(ids, string(p.ID))
+	}
+	return verify.Project{}, fmt.Errorf("%d projects are called %q; name one by its id: %s", len(named), idOrName, strings.Join(ids, ", "))
+}
+
 // CreateProject creates a project. It fails with [verify.ErrInvalid], and with [verify.ErrExists] if the id is taken.
 func (s *Service) CreateProject(ctx context.Context, by Actor, n NewProject) (verify.Project, error) {
 	p, err := n.Project()
 	if err != nil {
 		return p, err
 	}
-	return p, s.store.CreateProject(ctx, p, by.did("project create", "policy "+string(p.Profile)+reached(p)))
+	return p, s.store.CreateProject(ctx, p, by.did("project create", created(p)))
+}
+
+// created says how a project's settings differ from a new one's, and its policy.
+func created(p verify.Project) string {
+	all := []string{"policy " + string(p.Profile)}
+	was := settings(verify.Project{Name: p.Name, Profile: p.Profile, Limits: verify.DefaultLimits})
+	for i, is := range settings(p) {
+		if is != was[i] {
+			all = append(all, is[0]+" "+is[1])
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // ChangeProject changes a project's settings, and returns all of them. It fails with [verify.ErrInvalid] and with
 // [verify.ErrNoProject]. What is under way keeps the old settings.
 func (s *Service) ChangeProject(ctx context.Context, by Actor, id verify.ProjectID, c ProjectChange) (verify.Project, error) {
-	p, err := s.Project(ctx, id)
-	if err != nil {
-		return p, err
-	}
-	if err := c.apply(&p); err != nil {
-		return p, err
-	}
-	detail := fmt.Sprintf("policy %s, any sender %t, %d of its own, link hosts %s, %d sends at once, one each %v, %d a day",
-		p.Profile, p.AnySender, len(p.Senders), linkHosts(p), p.Limits.Burst, p.Limits.Interval, p.Limits.Daily) + reached(p)
-	return p, s.store.UpdateProject(ctx, p, by.did("project policy", detail))
+	return s.store.ChangeProject(ctx, id, func(p *verify.Project) ([]store.Audit, error) {
+		before := *p
+		if err := c.apply(p); err != nil {
+			return nil, err
+		}
+		return []store.Audit{by.did("project policy", changes(before, *p))}, nil
+	})
 }
 
-func linkHosts(p verify.Project) string {
-	hosts := p.LinkHosts
-	if p.AnyLink {
-		hosts = append([]string{"any"}, hosts...)
+// settings are a project's, by the names of their flags. None is a secret.
+func settings(p verify.Project) [][2]string {
+	list := func(all []string, any bool) string {
+		if any {
+			all = append([]string{"any"}, all...)
+		}
+		return fmt.Sprint(all)
 	}
-	if len(hosts) == 0 {
-		return "none"
+	return [][2]string{
+		{"name", fmt.Sprintf("%q", p.Name)},
+		{"policy", string(p.Profile)},
+		{"senders", list(p.Senders, p.AnySender)},
+		{"link-hosts", list(p.LinkHosts, p.AnyLink)},
+		{"public-text", fmt.Sprint(p.PublicText)},
+		{"countries", fmt.Sprint(p.Countries)},
+		{"allow-kind", fmt.Sprint(p.Kinds)},
+		{"transliterate", fmt.Sprint(p.Style.Transliterate)},
+		{"webotp", cmp.Or(p.Style.WebOTP, "none")},
+		{"android-hash", cmp.Or(p.Style.AndroidHash, "none")},
+		{"send-burst", fmt.Sprint(p.Limits.Burst)},
+		{"send-interval", p.Limits.Interval.String()},
+		{"send-daily", fmt.Sprint(p.Limits.Daily)},
 	}
-	return strings.Join(hosts, " ")
 }
 
-// reached says where a project may send, if it isn't just anywhere.
-func reached(p verify.Project) (text string) {
-	if len(p.Countries) > 0 {
-		text = fmt.Sprintf(", countries %v", p.Countries)
+// changes says which settings of a project changed, from what to what.
+func changes(before, after verify.Project) string {
+	var all []string
+	was := settings(before)
+	for i, is := range settings(after) {
+		if is != was[i] {
+			all = append(all, fmt.Sprintf("%s from %s to %s", is[0], was[i][1], is[1]))
+		}
 	}
-	if len(p.Kinds) > 0 {
-		text += fmt.Sprintf(", kinds %v", p.Kinds)
-	}
-	return text
+	return cmp.Or(strings.Join(all, ", "), "nothing changed")
 }

@@ -70,7 +70,7 @@ type Config struct {
 	// Applications of Syniverse's API have methods that say it themselves. Optional.
 	Failover failoverConfig `yaml:"failover"`
 
-	// MaxMessages is how many messages one verification may cost, when a carrier loses one or is
+	// MaxMessages is how many messages one verification may cost, without resends, when a carrier loses one or is
 	// silent: 1 to 10. What may have been sent counts.
 	MaxMessages int `yaml:"max_messages" default:"3"`
 
@@ -414,14 +414,27 @@ type sipConfig struct {
 	Realm string `yaml:"realm"`
 	// Register registers, for trunks that want it, and takes it back when the server stops.
 	Register bool `yaml:"register" default:"false"`
-	// Domain is that of the addresses in From and To. Without it, the trunk's host. Optional.
+	// Domain is that of the addresses in From and To: a host, or host:port. Without it, the trunk's host, with
+	// its port unless that is 5060, or 5061 with TLS. Optional.
 	Domain string `yaml:"domain"`
+	// AuthUsername answers challenges where the trunk's user name for them isn't username. Optional.
+	AuthUsername string `yaml:"auth_username"`
+	// FromUser is the user in From, by which many trunks find the account. Without it, username. Optional.
+	FromUser string `yaml:"from_user"`
 	// From is the caller's number, where a message's sender is no number. Optional.
 	From string `yaml:"from"`
+	// CallerID is the header with the caller's number: from, pai (P-Asserted-Identity), ppi
+	// (P-Preferred-Identity) or rpid (Remote-Party-ID). Without it, pai where there is a username or a
+	// from_user, else from. Optional.
+	CallerID string `yaml:"caller_id"`
+	// Privacy asks the trunk to withhold the caller's number from the callee. Not with caller_id: from.
+	Privacy bool `yaml:"privacy" default:"false"`
 	// Plus writes numbers with their plus: +12025550100.
 	Plus bool `yaml:"plus" default:"true"`
 	// Prefix goes before the called number: digits and stars. Optional.
 	Prefix string `yaml:"prefix"`
+	// UserPhone adds ;user=phone to addresses with numbers.
+	UserPhone bool `yaml:"user_phone" default:"false"`
 	// Listen is the address and port for signalling; port 0 is any.
 	Listen string `yaml:"listen" default:"0.0.0.0:0"`
 	// Advertise is this server's IP address as the trunk sees it, behind NAT. Optional.

@@ -30,16 +30,16 @@ func preset() Config {
 // Print writes a configuration with all defaults filled in, and comments. It holds no secrets.
 func (c Config) Print() string { return docsOf(source).Print(c, false) }
 
-// Example is a configuration to begin with.
+// Example is a configuration with every key. A small one is a [Beginning].
 func Example() string {
 	return fmt.Sprintf(`# A configuration of Countersign. To begin:
 #
-#   countersign config example > countersign.yaml
+#   countersign config example --all > countersign.yaml
 #   countersign keyset create keyset.json
 #   countersign secret create gateway.secret
-#   countersign project create --config countersign.yaml "My project"
-#   countersign key create --config countersign.yaml --project PROJECT
-#   countersign serve --config countersign.yaml
+#   countersign project create "My project"
+#   countersign key create --project "My project"
+#   countersign serve
 
 %s`, docsOf(source).Print(preset(), true))
 }
@@ -51,8 +51,8 @@ func Reference() string {
 <!-- Made by: countersign config reference > docs/configuration.md -->
 
 countersign serve reads one YAML file. An unknown key, a wrong type or a value out of its range is
-an error; all of them are said at once, with their lines. "countersign config example" prints a file
-to begin with, "countersign config check" says whether one is right, "countersign config print"
+an error; all of them are said at once, with their lines. "countersign config example" prints a small
+one to begin with, "countersign config check" says whether one is right, "countersign config print"
 shows it with all defaults. Secrets don't stand in the file: it names files or environment variables.
 
 On SIGHUP, and when they change, the keyset and the certificate are read again. Everything else

@@ -46,11 +46,16 @@ func (e *Error) Error() string { return e.Problems.Describe(e.File) }
 func Load(path string) (*Loaded, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w\nTo begin with one: countersign config example > %s", err, path)
+		return nil, fmt.Errorf("%w\nTo begin with one: countersign init, or countersign config example > %s", err, path)
 	}
 	if err != nil {
 		return nil, err
 	}
+	return Read(text, path)
+}
+
+// Read reads the text of a configuration, which came from path. Relative paths in it start from path's folder.
+func Read(text []byte, path string) (*Loaded, error) {
 	c := &Loaded{dir: filepath.Dir(path)}
 	problems := yamlconf.Decode(text, &c.Config)
 	c.check(&problems)

@@ -44,7 +44,8 @@ func (c *Loaded) checkSIP(p *yamlconf.Problems, carrier string, cc *carrierConfi
 	p.Check(carrier+".receipt_timeout", cc.ReceiptTimeout == 0, "must be 0s with sip: a call tells what became of it when it ends")
 	way := &sip.Config{
 		Name: cc.Name, Trunk: s.Trunk, Transport: sip.Transport(s.Transport), Username: s.Username, Realm: s.Realm, Register: s.Register,
-		Domain: s.Domain, From: s.From, NoPlus: !s.Plus, Prefix: s.Prefix, Listen: s.Listen, Advertise: s.Advertise, Calls: s.Calls,
+		Domain: s.Domain, AuthUsername: s.AuthUsername, FromUser: s.FromUser, From: s.From, CallerID: sip.CallerID(s.CallerID), Privacy: s.Privacy,
+		NoPlus: !s.Plus, Prefix: s.Prefix, UserPhone: s.UserPhone, Listen: s.Listen, Advertise: s.Advertise, Calls: s.Calls,
 		First: time.Duration(s.First), Ring: time.Duration(s.Ring), Talk: time.Duration(s.Talk), RequireKeypress: s.RequireKeypress, SkipKeypress: s.SkipKeypress,
 	}
 	p.Check(key+".skip_keypress", !s.SkipKeypress || !s.RequireKeypress, "contradicts require_keypress")

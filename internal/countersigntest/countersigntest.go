@@ -84,7 +84,7 @@ var Start = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 // New starts a server with one project. It is closed when the test ends.
 func New(t testing.TB, o Options) *Kit {
 	t.Helper()
-	k := &Kit{Clock: o.Clock, t: t, token: account.NewKey(), project: "test"}
+	k := &Kit{Clock: o.Clock, t: t, token: account.NewSecret(), project: "test"}
 	if k.Clock == nil {
 		k.Clock = &Clock{now: Start}
 	}
@@ -172,7 +172,7 @@ func (k *Kit) AddProject(p verify.Project, key verify.Secret) {
 			k.t.Fatal(err)
 		}
 	}
-	if err := k.Store.CreateKey(ctx, account.Key{ID: verify.NewID(k.Clock.Now()), Project: p.ID, Hash: account.HashKey(key)}); err != nil {
+	if err := k.Store.CreateKey(ctx, account.Key{ID: verify.NewID(k.Clock.Now()), Project: p.ID, Scopes: verify.AllScopes, Hash: account.HashKey(key)}); err != nil {
 		k.t.Fatal(err)
 	}
 }

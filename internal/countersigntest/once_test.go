@@ -179,7 +179,7 @@ func TestAKeyBelongsToOneRequest(t *testing.T) {
 				t.Errorf("%s under the same key: got %s", what, got)
 			}
 		}
-		token := account.NewKey()
+		token := account.NewSecret()
 		k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, Countries: []string{verify.AnyCountry}}, token)
 		if other := post(k, token, "key", starts, body); !strings.HasPrefix(other, "201 ") || id(t, other) == id(t, first) {
 			t.Errorf("another project's request with the same key: got %s, after %s", other, first)

@@ -30,7 +30,7 @@ func asked(t *testing.T, k *countersigntest.Kit) (*verify.Verification, verify.U
 	acct := k.Account()
 	a, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: []verify.Channel{verify.Voice}})
 	if err == nil {
-		err = k.Store.SetCalls(ctx, a.Project, a.ID, verify.CallSettings{ByKey: true}, "test")
+		_, err = k.Store.ChangeCalls(ctx, a.Project, a.ID, "test", func(_ verify.Project, a *verify.Application) error { a.Calls.ByKey = true; return nil })
 	}
 	if err == nil {
 		err = k.Verify.Associate(ctx, acct, a.ID, "kola", verify.AssociateRequest{Address: to})

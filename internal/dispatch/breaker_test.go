@@ -327,3 +327,38 @@ func TestEarlyReceiptsAreBounded(t *testing.T) {
 		t.Error("there is no room where one is done")
 	}
 }
+
+// With other replicas, an open breaker of ours puts a message off for 2 s, or for an eighth of its age; alone, until
+// it lets the message pass. A phone that is left alone is so for all.
+func TestABreakerOfOursPutsOffBrieflyForOthers(t *testing.T) {
+	t.Parallel()
+	now := t0.Add(10 * firstPause)
+	m := passenger{"p", number(9), "US"}
+	open := &line{Line: Line{Carrier: named("a")}, breakers: map[string]*circuit{}}
+	for i := range 5 {
+		open.failed(passenger{"p", number(i), "US"}, 5, now)
+	}
+	for _, tt := range []struct {
+		shared bool
+		age    time.Duration
+		rings  time.Duration // when the phone may ring again
+		want   time.Duration
+	}{
+		{false, 0, 0, firstPause},
+		{true, 0, 0, 2 * time.Second},
+		{true, 16 * time.Second, 0, 2 * time.Second},
+		{true, 40 * time.Second, 0, 5 * time.Second},
+		{true, time.Hour, 0, firstPause},
+		{true, 0, time.Minute, time.Minute},
+	} {
+		d := &Dispatcher{config: Config{Shared: tt.shared}}
+		w := way{line: open}
+		if tt.rings > 0 {
+			w.notBefore = now.Add(tt.rings)
+		}
+		id := verify.NewID(now.Add(-tt.age))
+		if got := d.lookAgain([]way{w}, id, m, now).Sub(now); got != tt.want {
+			t.Errorf("%+v: put off for %v", tt, got)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -87,12 +88,16 @@ type Config struct {
 	Routes map[verify.Channel][]string
 	// PublicSender is what messages come from that a line may send from another: see [Line].Senders.
 	PublicSender string
-	// MaxMessages is how many messages a verification may cost: default 3. What may have been sent
-	// counts.
+	// MaxMessages is how many messages a verification may cost, without those that its caller asks for by a resend:
+	// default 3. What may have been sent counts.
 	MaxMessages int
 	// BreakAfter is how many failures in a row keep messages to a country from a carrier for a while:
 	// default 5, below 0 never.
 	BreakAfter int
+
+	// Shared means that other replicas send the same messages: what keeps one from a carrier here may not
+	// keep it from that carrier there.
+	Shared bool
 
 	// Lease is how long a message may be with us before others may send it: default 20 s, at most
 	// 30 s. CallLimit bounds one call of a carrier: default 10 s, at most half of the lease. For a
@@ -110,6 +115,8 @@ const (
 	pollStep = 512
 	// The wait before attempt n+1 is between half of and the whole of firstBackoff·2^(n-1).
 	firstBackoff, lastBackoff = time.Second, 15 * time.Minute
+	// shortTrouble is how long a young message waits at least for a breaker of ours: see [ownTrouble].
+	shortTrouble = 2 * time.Second
 	// leaveWait is how long a shutdown that ends calls waits for them to notice, and for the database to
 	// take down what hasn't been sent.
 	leaveWait = 3 * time.Second
@@ -251,6 +258,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		case <-drained:
 		case <-d.records.Done():
 			d.config.Log.ErrorContext(ctx, "a carrier or the database doesn't let go of a message: it will be sent again")
+			d.matchLast()
 			return
 		}
 	}
@@ -260,17 +268,36 @@ func (d *Dispatcher) Close(ctx context.Context) {
 	d.workers.Wait()
 	d.abortCalls()
 	d.stopRecords()
-	d.match(context.Background()) // everything that we sent is settled
+	d.matchLast() // everything that we sent is settled
 }
 
 // Reserve implements [verify.Outbox]: a place with the first carrier of the route that has one, and
 // whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
+	p, err := d.reserveBy(d.ways(e, then), e)
+	if err != nil {
+		return nil, err // as no *place
+	}
+	return p, nil
+}
+
+// ReserveAgain implements [verify.Outbox].
+func (d *Dispatcher) ReserveAgain(v *verify.Verification, history []verify.Delivery) (verify.Place, error) {
+	p, err := d.reserveBy(slices.Values(d.next(v, history)), v.Envelope())
+	if err != nil {
+		return nil, err
+	}
+	p.history = history
+	return p, nil
+}
+
+// reserveBy takes a place on the first of some ways that has one.
+func (d *Dispatcher) reserveBy(ways iter.Seq[way], e verify.Envelope) (*place, error) {
 	m, now := passenger{e.Project, e.To.Key(), e.To.Region()}, d.config.Now()
 	var busy verify.Channel // is no reason to go by another one
 	spent := false          // the project has its share of a queue
 	var opens time.Time     // the first breaker
-	for w := range d.ways(e, then) {
+	for w := range ways {
 		if busy != "" && busy != w.channel {
 			break
 		}
@@ -288,7 +315,7 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 			d.release(w.line, e.Project)
 		default:
 			d.flights.begin(e.Verification)
-			return &place{d, w.line, m, w.channel, e.Verification}, nil
+			return &place{d: d, l: w.line, passenger: m, channel: w.channel, id: e.Verification}, nil
 		}
 	}
 	switch {
@@ -328,6 +355,7 @@ type place struct {
 	passenger passenger
 	channel   verify.Channel
 	id        verify.ID
+	history   []verify.Delivery // the attempts before; a start has none
 }
 
 func (p *place) Channel() verify.Channel { return p.channel }
@@ -351,7 +379,7 @@ func (p *place) Release() {
 }
 
 func (p *place) Send(ctx context.Context, v *verify.Verification, m verify.Message) {
-	p.l.queue.add(&job{verification: v, message: m, since: p.d.config.Now(), until: v.DueAt, country: p.passenger.country, request: p.d.traces.requested(ctx, v.ID)})
+	p.l.queue.add(&job{verification: v, message: m, since: p.d.config.Now(), until: v.DueAt, history: p.history, country: p.passenger.country, request: p.d.traces.requested(ctx, v.ID)})
 }
 
 // Depth is how many messages wait for a carrier or are under way.

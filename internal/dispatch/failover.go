@@ -15,7 +15,9 @@ import (
 type way struct {
 	*line
 	channel   verify.Channel
+	turn      int       // the channel's, after others
 	calls     int       // for this message, so far
+	before    int       // for the verification, before the message was resent
 	notBefore time.Time // of a phone that is left alone for a while
 }
 
@@ -35,7 +37,7 @@ func (d *Dispatcher) ways(e verify.Envelope, then []verify.Channel) iter.Seq[way
 		for i := 0; ; i++ {
 			names, _ := d.table.Route(&e)
 			for _, name := range names {
-				if !yield(way{line: d.lines[name], channel: e.Channel}) {
+				if !yield(way{line: d.lines[name], channel: e.Channel, turn: i}) {
 					return
 				}
 			}
@@ -50,24 +52,26 @@ func (d *Dispatcher) ways(e verify.Envelope, then []verify.Channel) iter.Seq[way
 // next are the ways that a message may still go, those first where least was called for it. A carrier that
 // refused it is out, whatever it said later, or had said before; and one that took it: from that one a
 // second message would hardly do better. A phone that rang decides for all carriers: see [verify.Redial].
+//
+// A resend asks all of them again. Of a channel's carriers, those come first that haven't had the message before.
 func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (all []way) {
-	var then []verify.Channel
-	for _, f := range v.Fallbacks {
-		then = append(then, f.Channel)
-	}
+	round := v.Round(history)
 	redial, may := verify.Redial(v, history, d.config.Now())
-	for w := range d.ways(v.Envelope(), then) {
+	for w := range d.ways(v.Envelope(), v.Then()) {
 		if w.channel == verify.Voice {
 			if !may {
 				continue
 			}
 			w.notBefore = redial
 		}
-		if w.count(v, history) {
+		if w.count(v, round) {
+			earlier := way{line: w.line, channel: w.channel}
+			earlier.count(v, history[:len(history)-len(round)])
+			w.before = earlier.calls
 			all = append(all, w)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b way) int { return a.calls - b.calls })
+	slices.SortStableFunc(all, func(a, b way) int { return cmp.Or(a.calls-b.calls, a.turn-b.turn, a.before-b.before) })
 	return all
 }
 
@@ -103,26 +107,39 @@ func (d *Dispatcher) untried(v *verify.Verification, history []verify.Delivery) 
 	return all[:n]
 }
 
-// closed returns the first way whose breaker lets a message pass. Without one, opens is when the first
-// of them may.
-func closed(all []way, m passenger, now time.Time) (w *way, opens time.Time) {
+// passable returns the first way whose breaker lets a message pass, or nil.
+func passable(all []way, m passenger, now time.Time) *way {
+	if i := slices.IndexFunc(all, func(w way) bool { return w.opens(m, now).IsZero() }); i >= 0 {
+		return &all[i]
+	}
+	return nil
+}
+
+// lookAgain is when a replica should look again at a message that no breaker of ours lets pass.
+func (d *Dispatcher) lookAgain(all []way, id verify.ID, m passenger, now time.Time) (first time.Time) {
 	for i := range all {
-		at := all[i].opens(m, now)
-		if at.IsZero() {
-			return &all[i], at
+		at := all[i].line.opens(m, now)
+		if most := now.Add(ownTrouble(id, now)); d.config.Shared && at.After(most) {
+			at = most
 		}
-		if opens.IsZero() || at.Before(opens) {
-			opens = at
+		if at = later(at, all[i].notBefore); first.IsZero() || at.Before(first) {
+			first = at
 		}
 	}
-	return nil, opens
+	return first
+}
+
+// ownTrouble is how long a breaker of ours may keep a message from other replicas, whose link to the carrier may
+// work. An old message is put off for longer, so that it isn't written every other second while its code lives.
+func ownTrouble(id verify.ID, now time.Time) time.Duration {
+	return max(shortTrouble, now.Sub(id.Time())/8)
 }
 
 // retry decides where and when a failed attempt is made up for: at once if there is a carrier that was
 // called less often, else after a wait that grows.
 func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.Duration) {
 	history := append(slices.Clip(j.history), end.Delivery)
-	if end.Outcome == verify.Unknown || verify.Messages(history) >= d.config.MaxMessages {
+	if end.Outcome == verify.Unknown || d.spent(j.verification, history) {
 		return
 	}
 	all, now := d.next(j.verification, history), d.config.Now()
@@ -131,8 +148,8 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	}
 	end.Retry = true
 	failed := way{line: l, channel: j.message.Channel}
-	failed.count(j.verification, history)
-	next, opens := closed(all, j.passenger(), now)
+	failed.count(j.verification, j.verification.Round(history))
+	next := passable(all, j.passenger(), now)
 	if next != nil && next.calls < failed.calls { // at once
 		channel := next.channel
 		if !end.FreeNext(channel) {
@@ -145,9 +162,15 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 		return
 	}
 	end.RetryAt = now.Add(max(after, backoff(end.Attempt)))
-	if end.RetryAt.Before(opens) {
-		end.RetryAt = opens
+	if next == nil {
+		end.RetryAt = later(end.RetryAt, d.lookAgain(all, j.verification.ID, j.passenger(), now))
 	}
+}
+
+// spent reports whether so many messages of v have gone out, or may have, that we send none of our own accord any
+// more. Those that its caller asked for come on top.
+func (d *Dispatcher) spent(v *verify.Verification, history []verify.Delivery) bool {
+	return verify.Messages(history) >= d.config.MaxMessages+v.Resent.Count
 }
 
 // goOn makes the attempt that a settlement has committed the lease of, on the place that retry booked. The
@@ -170,14 +193,14 @@ func backoff(n int) time.Duration {
 }
 
 // watch is how long to wait for the receipt of a message that a carrier has, or may have, before
-// silence moves on: once in a message's life, if there is a carrier to move on to.
+// silence moves on: once after a start or a resend, if there is a carrier to move on to.
 func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duration {
 	wait := l.ReceiptTimeout
 	if wait == 0 {
 		return 0
 	}
 	history := append(slices.Clip(j.history), end.Delivery)
-	if verify.Messages(history) >= d.config.MaxMessages || verify.MovedOn(history) || len(d.untried(j.verification, history)) == 0 {
+	if d.spent(j.verification, history) || verify.MovedOn(j.verification.Round(history)) || len(d.untried(j.verification, history)) == 0 {
 		return 0
 	}
 	if end.Outcome == verify.Unknown {

@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
@@ -845,7 +846,7 @@ func TestAnotherProjectsFailuresCostNoStart(t *testing.T) {
 	t.Parallel()
 	w := picky{&way{name: "a"}}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}})
-	key := account.NewKey()
+	key := account.NewSecret()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true}, key)
 	other, err := k.Accounts.Authenticate(t.Context(), "other", key)
 	if err != nil {
@@ -889,5 +890,54 @@ func TestRateBoundsWhatWaits(t *testing.T) {
 		if v := k.Verification(id); v.Delivery != verify.Sent && !v.Open() {
 			t.Errorf("a message is %v (%s)", v.Delivery, v.Reason)
 		}
+	}
+}
+
+// A replica whose own link to a carrier is broken delays nobody's message for long: another replica sends it.
+func TestABrokenLinkOfOneReplicaDelaysNobody(t *testing.T) {
+	t.Parallel()
+	broken, works := &way{name: "a", send: always(errDown)}, &way{name: "a"}
+	o := countersigntest.Options{Database: pgtest.Database(t, ""), Carriers: []carrier.Carrier{broken}, BreakAfter: 1, Unattended: true}
+	k := countersigntest.New(t, o)
+	id := k.Start(to, "")
+	v := quiet(t, k, id)
+	if wait := v.DueAt.Sub(k.Clock.Now()); wait > 2*time.Second {
+		t.Fatalf("the attempt that opened the breaker puts its message off for %v", wait)
+	}
+	k.Advance(2 * time.Second) // the broken one looks first
+	v = k.Verification(id)
+	if wait := v.DueAt.Sub(k.Clock.Now()); v.Attempt != 1 || wait <= 0 || wait > 2*time.Second {
+		t.Fatalf("attempt %d is put off for %v by a breaker that is open", v.Attempt, wait)
+	}
+	o.Data, o.Clock, o.Carriers = k.Data, k.Clock, []carrier.Carrier{works}
+	other := countersigntest.New(t, o)
+	other.Advance(2 * time.Second)
+	if v := settled(t, other, id); v.Delivery != verify.Sent || len(works.seen()) != 1 {
+		t.Errorf("with another replica the message is %v, sent %d times; want sent once", v.Delivery, len(works.seen()))
+	}
+}
+
+// A receipt that came before its attempt was settled, and was looked at before, is matched by a shutdown.
+func TestAShutdownMatchesEarlyReceipts(t *testing.T) {
+	t.Parallel()
+	for what, drain := range map[string]time.Duration{"that waits": time.Minute, "that doesn't": 0} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			k, id, _, answer := handingOver(t)
+			receive(t, k, carrier.Receipt{Carrier: "a", Ref: "ref", Delivered: true})
+			for range 2 { // the later, the longer it rests
+				k.Advance(time.Second)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), drain)
+			defer cancel()
+			closed := make(chan struct{})
+			go func() { k.Dispatch.Close(ctx); close(closed) }()
+			k.Await("the end of taking more", func() bool { status, _ := k.Post("sms", `{"to":"`+to+`"}`); return status == 503 })
+			close(answer)
+			<-closed
+			if v := k.Verification(id); v.Delivery != verify.Delivered {
+				t.Errorf("after the shutdown the message is %v, want delivered", v.Delivery)
+			}
+		})
 	}
 }

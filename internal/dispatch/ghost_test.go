@@ -96,3 +96,88 @@ func TestNoCodeIsSentThatNoCallerKnows(t *testing.T) {
 		})
 	}
 }
+
+// A start that would supersede an older code gets no answer to its COMMIT. Either all of it happened or nothing: the
+// older code is superseded and the new one canceled, or the older code works. In both cases the next start works.
+func TestASupersedingStartWithoutAnAnswerHappensWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"sqlite", "postgres"} {
+		for _, happens := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s %t", engine, happens), func(t *testing.T) {
+				t.Parallel()
+				supersedingStartWithoutAnAnswer(t, engine, happens)
+			})
+		}
+	}
+}
+
+func supersedingStartWithoutAnAnswer(t *testing.T, engine string, happens bool) {
+	var lose atomic.Bool
+	o := countersigntest.Options{Unattended: true, Commit: func(_ int, commit func() error) error {
+		if lose.Swap(false) {
+			if happens {
+				return errors.Join(commit(), errors.New("the answer got lost"))
+			}
+			return errors.New("the connection was lost before")
+		}
+		return commit()
+	}}
+	if engine == "postgres" {
+		o.Database = pgtest.Database(t, "")
+	}
+	k := countersigntest.New(t, o)
+	start := func() (*verify.Verification, error) {
+		return k.Verify.Start(t.Context(), k.Account(), verify.StartRequest{Channel: verify.SMS, To: to, Purpose: "login", Supersedes: true})
+	}
+	var older *verify.Verification
+	var code string
+	sent := 1 // with the last one's
+	for {
+		v, err := start()
+		if err != nil {
+			if older == nil || !errors.Is(err, verify.ErrNoStore) {
+				t.Fatalf("a start without an answer: got error %v, want %v", err, verify.ErrNoStore)
+			}
+			break
+		}
+		older, sent = v, sent+1
+		quiet(t, k, v.ID.String())
+		code = k.Code(to, v.ID.String())
+		lose.Store(true) // another commit may be the one that is lost
+	}
+	d, err := k.Store.Destination(t.Context(), "test", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ghost := d.Latest != older.ID; ghost != happens {
+		t.Fatalf("the number's latest verification is another one: %t, want %t", ghost, happens)
+	}
+	if happens {
+		k.Await("the cancellation", func() bool { return k.Verification(d.Latest.String()).Status == verify.Canceled })
+	}
+	want := map[bool]verify.Status{true: verify.Superseded, false: verify.Pending}[happens]
+	if got := k.Verification(older.ID.String()).StatusAt(k.Clock.Now()); got != want {
+		t.Errorf("the older verification is %v, want %v", got, want)
+	}
+	check := func(v *verify.Verification, code string) error {
+		_, err := k.Verify.Check(t.Context(), k.Account(), v.ID, verify.Secret(code))
+		return err
+	}
+	if !happens {
+		if err := check(older, code); err != nil {
+			t.Errorf("the older code: got error %v, want none", err)
+		}
+	} else if err := check(older, code); !errors.Is(err, verify.ErrSuperseded) {
+		t.Errorf("the older code: got error %v, want %v", err, verify.ErrSuperseded)
+	}
+	next, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(next, k.Code(to, next.ID.String())); err != nil {
+		t.Errorf("the next start's code: got error %v, want none", err)
+	}
+	if n := len(k.Sim.Messages(to)); n != sent {
+		t.Errorf("%d messages were sent, want those of the %d starts that were answered", n, sent)
+	}
+}

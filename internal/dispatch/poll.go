@@ -293,8 +293,8 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if !d.config.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
 		return nil // a server that has the key claims it: to put it off would put it off for that one, too
 	}
-	if w, opens := closed(all, m, now); w == nil {
-		return putOff(opens, verify.ErrCarriersDown)
+	if passable(all, m, now) == nil {
+		return putOff(d.lookAgain(all, o.Verification.ID, m, now), verify.ErrCarriersDown)
 	}
 	if w, ok := d.book(all, m, now); ok {
 		return func() error { return d.claim(ctx, w, o, m) }
@@ -325,7 +325,7 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 // takers are the ways that a due message may go, or why there are none.
 func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
 	v, history := o.Verification, withLost(o)
-	if verify.Messages(history) >= d.config.MaxMessages {
+	if d.spent(v, history) {
 		return nil, verify.ReasonMaxMessages
 	}
 	if v.Watched() {
@@ -366,7 +366,7 @@ func withLost(o verify.Overdue) []verify.Delivery {
 	if o.Verification.Delivery != verify.Sending {
 		return o.Deliveries
 	}
-	return append(slices.Clip(o.Deliveries), verify.Delivery{Attempt: o.Verification.Attempt, Outcome: verify.Unknown})
+	return append(slices.Clip(o.Deliveries), verify.Delivery{Attempt: o.Verification.Attempt, Channel: o.Verification.Resent.Channel, Outcome: verify.Unknown})
 }
 
 // claimNext leases a due message's next attempt, and counts the one before if that has lost its lease.

@@ -103,7 +103,7 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 	others := slices.DeleteFunc(d.untried(v, j.history), func(w way) bool {
 		return w.line == l || w.channel != j.message.Channel || w.places.Taken() == w.places.Size()
 	})
-	if w, _ := closed(others, j.passenger(), now); w != nil {
+	if passable(others, j.passenger(), now) != nil {
 		if l.queue.take(j) {
 			d.move(l, j, now)
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
@@ -18,6 +19,8 @@ const (
 	earlyLife = 30 * time.Second
 	// maxEarly is how many receipts wait: more are not taken, and carriers repeat them.
 	maxEarly = 10_000
+	// matchers is how many receipts a shutdown looks at concurrently.
+	matchers = 128
 )
 
 // errEarly means that a receipt came before its attempt was settled, or belongs to nothing of ours.
@@ -136,7 +139,7 @@ func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, 
 	if !r.Delivered {
 		history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.config.Now()
 	}
-	return !r.Delivered && verify.Messages(history) < d.config.MaxMessages && len(d.untried(v, history)) > 0, nil
+	return !r.Delivered && !d.spent(v, history) && len(d.untried(v, history)) > 0, nil
 }
 
 // A waiting is a receipt that came early.
@@ -178,6 +181,15 @@ func (e *early) done() {
 	e.looked--
 }
 
+// rest takes out all that wait.
+func (e *early) rest() []waiting {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.all
+	e.all = nil
+	return all
+}
+
 // due takes out those that should be looked at. Call again or done for each.
 func (e *early) due(now time.Time) (due []waiting) {
 	e.mu.Lock()
@@ -205,6 +217,34 @@ func (d *Dispatcher) match(ctx context.Context) {
 		}
 		w.next = now.Add(max(d.config.Tick, now.Sub(w.since)))
 		d.early.again(w)
+	}
+}
+
+// matchLast looks a last time for the messages of all early receipts, many concurrently, so that they share
+// commits. Nobody has them when we are gone: their carriers were told that they are taken.
+func (d *Dispatcher) matchLast() {
+	all := d.early.rest()
+	ctx, cancel := context.WithTimeout(context.Background(), leaveWait) // also where the disk hangs
+	lost := atomic.Int64{}
+	lost.Store(int64(len(all)))
+	go func() {
+		defer cancel()
+		var matching sync.WaitGroup
+		each := (len(all) + matchers - 1) / matchers
+		for part := range slices.Chunk(all, max(each, 1)) {
+			matching.Go(func() {
+				for _, w := range part {
+					if ctx.Err() == nil && d.matchOne(ctx, w, d.config.Now()) {
+						lost.Add(-1)
+					}
+				}
+			})
+		}
+		matching.Wait()
+	}()
+	<-ctx.Done()
+	if n := lost.Load(); n > 0 {
+		d.config.Log.Warn("receipts lost that came before their messages were settled", "count", n)
 	}
 }
 

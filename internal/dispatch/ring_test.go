@@ -122,7 +122,7 @@ func oneCallAtATime(t *testing.T, to, again string) {
 		t.Fatal(err)
 	}
 	k.Await("the call", func() bool { return w.calling.Load() == 1 })
-	key := account.NewKey()
+	key := account.NewSecret()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true}, key)
 	other, err := k.Accounts.Authenticate(t.Context(), "other", key)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func beside(t *testing.T, a carrier.Carrier, queue int) (k *countersigntest.Kit, flood, quiet func(n int) error) {
 	t.Helper()
 	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Queue: queue, Concurrency: 1, Unattended: true, BreakAfter: -1})
-	key := account.NewKey()
+	key := account.NewSecret()
 	k.AddProject(verify.Project{ID: "quiet", Name: "Quiet", Profile: verify.Compat}, key)
 	other, err := k.Accounts.AuthenticateKey(t.Context(), key)
 	if err != nil {

@@ -65,17 +65,38 @@ type Call struct {
 	*http.Request
 	Account *verify.Account
 	In      request.Fields // none without a body
+	Header  http.Header    // of the answer
 }
 
-// Endpoint makes a handler of a function that returns the answer; a nil answer has no body.
-func (a *API) Endpoint(f func(Call) (any, error)) http.Handler {
-	return a.Answering(http.StatusOK, f)
+// A Route is an operation of a face.
+type Route struct {
+	Pattern string        // of [http.ServeMux]
+	Needs   verify.Scopes // of the key
+	Answer  func(Call) (any, error)
+}
+
+// On returns a route.
+func On(pattern string, needs verify.Scopes, answer func(Call) (any, error)) Route {
+	return Route{pattern, needs, answer}
+}
+
+// Serve has a mux serve routes.
+func (a *API) Serve(mux *http.ServeMux, routes []Route) {
+	for _, r := range routes {
+		mux.Handle(r.Pattern, a.Endpoint(r.Needs, r.Answer))
+	}
+}
+
+// Endpoint makes a handler of a function that returns the answer; a nil answer has no body. Callers' keys need the
+// scopes.
+func (a *API) Endpoint(needs verify.Scopes, f func(Call) (any, error)) http.Handler {
+	return a.Answering(http.StatusOK, needs, f)
 }
 
 // Answering is Endpoint with another status of the answers that have a body.
-func (a *API) Answering(status int, f func(Call) (any, error)) http.Handler {
+func (a *API) Answering(status int, needs verify.Scopes, f func(Call) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, err := a.answer(r, f)
+		answer, err := a.answer(w, r, needs, f)
 		switch {
 		case err != nil:
 			a.Fail(w, r, err)
@@ -87,12 +108,15 @@ func (a *API) Answering(status int, f func(Call) (any, error)) http.Handler {
 	})
 }
 
-func (a *API) answer(r *http.Request, f func(Call) (any, error)) (any, error) {
+func (a *API) answer(w http.ResponseWriter, r *http.Request, needs verify.Scopes, f func(Call) (any, error)) (any, error) {
 	acct, err := a.Authenticate(a.Accounts, r)
 	if err != nil {
 		return nil, err
 	}
-	c := Call{Request: r, Account: acct}
+	if err := acct.Forbids(needs); err != nil { // before anything is looked up, so that it tells nothing of it
+		return nil, err
+	}
+	c := Call{Request: r, Account: acct, Header: w.Header()}
 	if !a.hasBody(r) {
 		return f(c)
 	}

@@ -16,6 +16,7 @@ const (
 	inVerify    = "./internal/verify"
 	inWeb       = "./internal/web"
 	inRoute     = "./internal/route"
+	inV1        = "./internal/face/v1"
 	inSyniverse = "./internal/face/syniverse"
 	inSystem    = "./internal/system"
 	inProvider  = "./internal/carrier/provider"
@@ -57,6 +58,8 @@ const (
 	deliveryFile     = "internal/verify/delivery.go"
 	destinationFile  = "internal/verify/destination.go"
 	verificationFile = "internal/verify/verification.go"
+	resendFile       = "internal/verify/resend.go"
+	keyFile          = "internal/account/key.go"
 	accountFile      = "internal/account/account.go"
 	serviceFile      = "internal/verify/verify.go"
 
@@ -103,6 +106,31 @@ var mutants = []mutant{
 		"start-without-its-key", "A verification records the key and the client's address that started it.",
 		[]edit{{serviceFile, ", APIKey: acct.KeyID}", "}"}},
 		test{"./cmd/countersign", "^TestWhatAKeyHasStartedCanBeTold$"},
+	},
+	{
+		"scope-not-asked", "A key without the scope of an operation is refused.",
+		[]edit{{"internal/face/face.go", "	if err := acct.Forbids(needs); err != nil {", "	if err := acct.Forbids(0); err != nil {"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
+	},
+	{
+		"key-grants-more", "A key can't give another one a scope that it lacks.",
+		[]edit{{keyFile, "more := n.Scopes &^ acct.Scopes; more != 0", "more := n.Scopes &^ acct.Scopes; more == n.Scopes"}},
+		test{inV1, "^TestAKeyGrantsNoMoreThanItHas$"},
+	},
+	{
+		"key-outlives-its-maker", "A key can't make another one that works longer than itself.",
+		[]edit{{keyFile, "			n.EndsAt = end\n", ""}},
+		test{inV1, "^TestAKeyGrantsNoMoreThanItHas$"},
+	},
+	{
+		"revoked-key-makes-keys", "A key that was revoked makes no other, not even where it is still remembered.",
+		[]edit{{"internal/store/admin.go", "	case makers == 0:\n			return verify.ErrUnauthenticated\n", ""}},
+		test{inV1, "^TestARevokedKeyMakesNoOther$"},
+	},
+	{
+		"another-projects-key", "A key of another project is answered as one that isn't there.",
+		[]edit{{"internal/store/admin.go", "WHERE id = $1 AND project = $2 AND revoked_at = 0`, id[:], p, millis(now))", "WHERE id = $1 AND $2 <> '' AND revoked_at = 0`, id[:], p, millis(now))"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
 	},
 	{
 		"wrong-guess-not-committed", "A wrong guess is on disk before it is answered.",
@@ -481,6 +509,16 @@ var mutants = []mutant{
 		test{inSystem, "^TestOfTwoKeysetsOneIsUsed$"},
 	},
 	{
+		"frozen-turn-waited-for", "A server that froze while it compared keys stops no other server's writes.",
+		[]edit{{"internal/store/keys.go", "MODE NOWAIT`", "MODE`"}},
+		test{inSystem, "^TestAFrozenServersTurnWithTheKeysStopsNobody$"},
+	},
+	{
+		"missing-key-untold", "A server that lacks a key isn't ready while the database can't say whether the key is needed.",
+		[]edit{{"internal/system/keys.go", "complain(k.outages, \"look for codes of a missing key\", err)\n", "return nil\n"}},
+		test{inSystem, "^TestAMissingKeyIsToldBesideASlowDisk$"},
+	},
+	{
 		"lost-call-is-no-ring", "A phone rings at most twice, also where a call was lost with its server.",
 		[]edit{{"internal/verify/phone.go", "if !v.mayHaveRung(d) {", "if !d.rang() {"}},
 		test{"./internal/dispatch", "^TestACallThatNobodyKnowsOfCountsAsARing$"},
@@ -813,6 +851,16 @@ var mutants = []mutant{
 		test{inDispatch, "^TestOnlyTheCarriersOwnFailuresOpenABreaker$"},
 	},
 	{
+		"own-breaker-for-all", "A replica whose own link to a carrier is broken delays no other replica's messages.",
+		[]edit{{failoverFile, "now.Sub(id.Time())/8)", "time.Hour)"}},
+		test{inDispatch, "^TestABrokenLinkOfOneReplicaDelaysNobody$"},
+	},
+	{
+		"early-receipts-lost-at-shutdown", "A shutdown records the receipts that came before their messages were settled.",
+		[]edit{{dispatchFile, "d.matchLast() // everything", "d.match(context.Background()) // everything"}},
+		test{inDispatch, "^TestAShutdownMatchesEarlyReceipts$"},
+	},
+	{
 		"calls-beside-each-other", "At most one call at a time rings a number, over all projects.",
 		[]edit{{phoneFile, "return max(0, p.Until.Sub(now))", "return 0"}},
 		stores("PhonesAreHeldWhileACallMayLast"),
@@ -844,7 +892,7 @@ var mutants = []mutant{
 	},
 	{
 		"silence-moves-on-for-ever", "A missing receipt moves a message to another carrier only once.",
-		[]edit{{failoverFile, " || verify.MovedOn(history)", ""}},
+		[]edit{{failoverFile, " || verify.MovedOn(j.verification.Round(history))", ""}},
 		test{inDispatch, "^TestSilenceMovesOnOnce$"},
 	},
 	{
@@ -864,13 +912,53 @@ var mutants = []mutant{
 	},
 	{
 		"text-of-another-channel", "A message on another channel has the text for that channel.",
-		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "id = v.ID.messageBy(c)"}},
+		[]edit{{resendFile, "return f.Text", "return v.Text"}},
 		test{inDispatch, "^TestFailoverStories$"},
 	},
 	{
 		"call-for-a-repeat", "A message on another channel has an id of its own, so receivers that drop repeats accept it.",
-		[]edit{{verificationFile, "id, framed = v.ID.messageBy(c), f.Text", "framed = f.Text"}},
+		[]edit{{verificationFile, "v.ID.message(by, v.Resent.Count)", `v.ID.message("", v.Resent.Count)`}},
 		test{inDispatch, "^TestACarrierOfTwoChannelsIsAskedForEach$"},
+	},
+	{
+		"resent-too-soon", "A resend before its wait is over is refused.",
+		[]edit{{resendFile, "case now.Before(at):\n\t\treturn ErrTooSoon", "case false:\n\t\treturn ErrTooSoon"}},
+		test{inV1, "^TestAResendWaits$"},
+	},
+	{
+		"resent-without-end", "A verification has as many resends as there are waits.",
+		[]edit{{resendFile, "if n >= len(resendWaits) {\n\t\treturn at, false", "if n >= len(resendWaits) {\n\t\treturn v.Resent.At, true"}},
+		test{inV1, "^TestAResendWaits$"},
+	},
+	{
+		"resent-for-new-guesses", "A resend gives no new guesses.",
+		[]edit{{resendFile, "v.lease(r.Lease, now)", "v.Guesses = 0\n\tv.lease(r.Lease, now)"}},
+		test{inV1, "^TestAResendGivesNeitherGuessesNorTime$"},
+	},
+	{
+		"resent-for-a-longer-life", "A resend doesn't extend the code's life.",
+		[]edit{{resendFile, "v.lease(r.Lease, now)", "v.ExpiresAt = v.ExpiresAt.Add(now.Sub(v.ID.Time()))\n\tv.lease(r.Lease, now)"}},
+		test{inV1, "^TestAResendGivesNeitherGuessesNorTime$"},
+	},
+	{
+		"resent-after-the-end", "The code of an ended verification isn't sent again.",
+		[]edit{{resendFile, "if err := v.ended(now); err != nil {\n\t\treturn err\n\t}\n\tat, left", "at, left"}},
+		test{inV1, "^TestAnEndedVerificationIsNotSentAgain$"},
+	},
+	{
+		"resent-for-free", "A resend passes the number's send limits.",
+		[]edit{{resendFile, "\tdefault:\n\t\treturn ErrTooManySends.After(wait)", ""}},
+		test{inV1, "^TestAResendIsCharged$"},
+	},
+	{
+		"resent-by-all-twins", "Resends that arrive concurrently send one message.",
+		[]edit{{resendFile, "v.Resent = Resent{v.Resent.Count + 1, now, v.Attempt + 1, r.Asked}\n\tv.lease", "v.lease"}},
+		test{inV1, "^TestTwinsOfAResendSendOneMessage$"},
+	},
+	{
+		"resent-and-forgotten", "A resend that was answered is sent, though its server dies.",
+		[]edit{{"internal/store/sql.go", "p.text(resentText(at(v)))", `p.text("")`}},
+		test{inV1, "^TestAResendSurvivesItsServer$"},
 	},
 	{
 		"fallbacks-forgotten", "A verification's fallbacks are stored with it, so that another replica uses the same ones.",
@@ -884,7 +972,7 @@ var mutants = []mutant{
 	},
 	{
 		"one-message-more", "A verification sends at most the allowed number of messages.",
-		[]edit{{receiptFile, "verify.Messages(history) < d.config.MaxMessages", "verify.Messages(history) <= d.config.MaxMessages"}},
+		[]edit{{failoverFile, "verify.Messages(history) >= d.config.MaxMessages", "verify.Messages(history) > d.config.MaxMessages"}},
 		test{inDispatch, "^TestMessagesOfAVerificationAreBounded$"},
 	},
 	{
@@ -1321,6 +1409,11 @@ var mutants = []mutant{
 		test{inSIP, "^TestADeadTrunkIsGivenUp$"},
 	},
 	{
+		"dead-address-tried-first", "A trunk's address that didn't answer comes last for a minute.",
+		[]edit{{callFile, "		l.c.bury(target) // it says", "		// it says"}},
+		test{inSIP, "^TestTheNextAddressOfATrunkGetsTheCall$"},
+	},
+	{
 		"late-answer-left-alone", "The carrier hangs up on a phone that answers too late.",
 		[]edit{{legFile, "	if r.IsSuccess() {\n", "	if r.IsSuccess() {\n		return\n"}},
 		test{inSIP, "^TestALateAnswerIsHungUp$"},
@@ -1346,8 +1439,8 @@ var mutants = []mutant{
 		test{inSIP, "^TestAnAnsweringMachineHearsNoCode$"},
 	},
 	{
-		"dead-trunk-talked-to", "The carrier notices a trunk that dies during a call.",
-		[]edit{{talkFile, "		if !alive {\n", "		if !alive && false {\n"}},
+		"dead-trunk-talked-to", "A call whose trunk died before the code was said doesn't count as delivered.",
+		[]edit{{talkFile, "certain := alive || t.seenAt.After(t.saidAt)", "certain := true"}},
 		test{inSIP, "^TestATrunkThatDiesInMidCall$"},
 	},
 	{
@@ -1362,8 +1455,18 @@ var mutants = []mutant{
 	},
 	{
 		"key-counted-by-both-ways", "A key that is pressed once counts once.",
-		[]edit{{callFile, "if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {", "if false {"}},
+		[]edit{{callFile, "case l.way != 0 && l.way != by:", "case false:"}},
 		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"tone-and-event-counted", "A key that is pressed once counts once.",
+		[]edit{{callFile, "again = key == l.latest &&", "again = false && key == l.latest &&"}},
+		test{inSIP, "^TestOneHearsItAgain$"},
+	},
+	{
+		"speech-presses-keys", "A voice can't press a key, which could approve.",
+		[]edit{{"internal/carrier/sip/tones.go", "2*(lowPower+highPower) < tonePurity*energy*toneBlock", "false"}, {"internal/carrier/sip/tones.go", "toneHits = 4", "toneHits = 1"}},
+		test{inSIP, "^TestSpeechIsNoKey$"},
 	},
 	{
 		"key-before-the-question", "A key approves only if it was pressed after the question began.",
@@ -1387,8 +1490,18 @@ var mutants = []mutant{
 	},
 	{
 		"rings-on-behind-a-broken-connection", "A phone stops ringing when the connection to the trunk breaks.",
-		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, tx.Err())", "\t\t\treturn nil, nil, unreachable(ctx, tx.Err())"}},
+		[]edit{{callFile, "\t\t\tif l.ringing != nil {\n\t\t\t\tl.giveUp(tx)\n\t\t\t}\n\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))", "\t\t\treturn nil, nil, unreachable(ctx, broken(tx.Err()))"}},
 		test{inSIP, "^TestAPhoneThatRingsBehindABrokenConnectionIsCancelled$"},
+	},
+	{
+		"invitation-quoted", "An error of a library doesn't reach the log with the number that it quotes.",
+		[]edit{{callFile, "unreachable(ctx, carrier.Broken(err))", "unreachable(ctx, err)"}},
+		test{"./internal/carrier", "^TestBrokenConnectionsTellNoNumber$"},
+	},
+	{
+		"number-in-a-refusals-error", "An error never holds a whole number, even the caller's.",
+		[]edit{{"internal/carrier/sip/address.go", "if number(u.User) {", "if false {"}},
+		test{inSIP, "^TestAnExchangeFindsTheAccountByFrom$"},
 	},
 	{
 		"password-for-anybody", "Credentials are sent only for the configured realm.",
@@ -1434,7 +1547,7 @@ var mutants = []mutant{
 	// Providers.
 	{
 		"lost-answer-made-again", "A request that was written may have been carried out.",
-		[]edit{{exchangeFile, "carrier.Unknown(silent(err))", "carrier.Because(verify.ReasonUnreachable, silent(err))"}},
+		[]edit{{exchangeFile, "carrier.Unknown(heard(err))", "carrier.Because(verify.ReasonUnreachable, heard(err))"}},
 		test{inProvider, "^TestWhatBecameOfARequest$"},
 	},
 	{

@@ -17,6 +17,7 @@ var (
 	linearOfMu [256]int16
 	muOfLinear [1 << 16]byte // indexed by uint16
 	aOfMu      [256]byte
+	linearOfA  [256]int16
 )
 
 func init() {
@@ -28,6 +29,7 @@ func init() {
 	}
 	for i := range aOfMu {
 		aOfMu[i] = linearToA(linearOfMu[i])
+		linearOfA[i] = aToLinear(byte(i))
 	}
 }
 
@@ -65,6 +67,19 @@ func linearToA(s int16) byte {
 	return (sign | byte(exp)<<4 | byte(x>>max(1, exp))&0x0f) ^ 0x55
 }
 
+func aToLinear(b byte) int16 {
+	b ^= 0x55
+	exp := int(b >> 4 & 7)
+	x := int(b&0x0f)<<4 + 8
+	if exp > 0 {
+		x = (x + 0x100) << (exp - 1)
+	}
+	if b&0x80 == 0 {
+		x = -x
+	}
+	return int16(x)
+}
+
 // ALaw appends µ-law speech to dst as A-law.
 func ALaw(dst, mu []byte) []byte {
 	for _, b := range mu {
@@ -78,6 +93,15 @@ func Linear(mu []byte) []int16 {
 	pcm := make([]int16, len(mu))
 	for i, b := range mu {
 		pcm[i] = linearOfMu[b]
+	}
+	return pcm
+}
+
+// LinearA converts A-law speech to 16-bit samples.
+func LinearA(a []byte) []int16 {
+	pcm := make([]int16, len(a))
+	for i, b := range a {
+		pcm[i] = linearOfA[b]
 	}
 	return pcm
 }

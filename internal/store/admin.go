@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,23 +72,25 @@ func (s *Store) Account(ctx context.Context, key account.KeyHash) (verify.Accoun
 	return a, nil
 }
 
-const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.id, k.expires_at,
+const selectAccount = `SELECT ` + projectColumns + `, a.id, a.name, a.format, a.length, a.life_ms, a.attempts, a.sender, a.locale, k.id, k.expires_at, k.ends_at, k.scopes, k.used_at,
 		CASE WHEN COALESCE(p.any_sender, p.senders = '') THEN (SELECT COALESCE(string_agg(o.senders, ' '), '') FROM project o WHERE o.id <> p.id AND o.senders <> '') ELSE '' END
 	FROM api_key k JOIN project p ON p.id = k.project JOIN application a ON a.id = p.application
 	WHERE k.hash = $1 AND k.revoked_at = 0`
 
 func scanAccount(row scanner) (a verify.Account, err error) {
 	var application, key []byte
-	var lifeMS, expires int64
-	var taken string
+	var lifeMS, expires, ends, used int64
+	var taken, scopes string
 	p, app := projectDest{p: &a.Project}, &a.Application
 	err = row.Scan(append(p.fields(),
-		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &key, &expires, &taken)...)
+		&application, &app.Name, &app.Format, &app.Length, &lifeMS, &app.Attempts, &app.From, &app.Calls.Locale, &key, &expires, &ends, &scopes, &used, &taken)...)
 	p.done()
 	a.Project.Taken = split[string](taken)
 	copy(app.ID[:], application)
 	copy(a.KeyID[:], key)
-	app.Project, a.KeyExpires = a.Project.ID, fromMillis(expires)
+	a.Scopes, _ = verify.ParseScopes(strings.Fields(scopes)) // a word that only a newer program knows opens nothing here
+	k := account.Key{ExpiresAt: fromMillis(expires), EndsAt: fromMillis(ends)}
+	app.Project, a.KeyExpires, a.KeyUsed = a.Project.ID, k.End(), fromMillis(used)
 	app.Life = time.Duration(lifeMS) * time.Millisecond
 	return a, err
 }
@@ -113,28 +117,60 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) 
 	})
 }
 
-// UpdateProject changes a project's name and settings, or fails with [verify.ErrNoProject].
-func (s *Store) UpdateProject(_ context.Context, p verify.Project, by ...Audit) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
-				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
-			WHERE id = $1`, p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds))
-		if err := changedOne(result, err, verify.ErrNoProject); err != nil {
-			return fmt.Errorf("update project %s: %w", p.ID, err)
-		}
-		return audits(ctx, tx, now, p.ID, by)
+// UpdateProject changes a project's name and settings, whatever they were, or fails with [verify.ErrNoProject].
+func (s *Store) UpdateProject(ctx context.Context, p verify.Project, by ...Audit) error {
+	_, err := s.ChangeProject(ctx, p.ID, func(stored *verify.Project) ([]Audit, error) {
+		*stored = p
+		return by, nil
 	})
+	return err
+}
+
+// ChangeProject has change decide on a project as it is stored, and writes what came of it and the audit, in one
+// transaction: of two concurrent changes, each keeps what the other one did. change may run more than once. It
+// fails with [verify.ErrNoProject].
+func (s *Store) ChangeProject(_ context.Context, id verify.ProjectID, change func(*verify.Project) ([]Audit, error)) (p verify.Project, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		if p, err = lockedProject(ctx, tx, id); err != nil {
+			return fmt.Errorf("update project %s: %w", id, err)
+		}
+		by, err := change(&p)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
+				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
+			WHERE id = $1`, id, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds)); err != nil {
+			return fmt.Errorf("update project %s: %w", id, err)
+		}
+		return audits(ctx, tx, now, id, by)
+	})
+	return p, err
+}
+
+// lockedProject reads a project, and locks it where an engine locks rows. It fails with [verify.ErrNoProject].
+func lockedProject(ctx context.Context, tx *sql.Tx, id verify.ProjectID) (verify.Project, error) {
+	if err := lockProject(ctx, tx, id); err != nil {
+		return verify.Project{}, err
+	}
+	p, err := scanProject(tx.QueryRowContext(ctx, `SELECT `+projectColumns+` FROM project p WHERE p.id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = verify.ErrNoProject
+	}
+	return p, err
+}
+
+func scanProject(row scanner) (p verify.Project, err error) {
+	d := projectDest{p: &p}
+	err = row.Scan(d.fields()...)
+	d.done()
+	return p, err
 }
 
 // Projects lists all projects, by name.
 func (s *Store) Projects(ctx context.Context) ([]verify.Project, error) {
-	return readAll(ctx, s.lists, func(row scanner) (p verify.Project, err error) {
-		d := projectDest{p: &p}
-		err = row.Scan(d.fields()...)
-		d.done()
-		return p, err
-	}, `SELECT `+projectColumns+` FROM project p ORDER BY p.name, p.id`)
+	return readAll(ctx, s.lists, scanProject, `SELECT `+projectColumns+` FROM project p ORDER BY p.name, p.id`)
 }
 
 // CreateKey stores a key of a project. It fails with [verify.ErrNoProject], and with [verify.ErrExists] where
@@ -148,28 +184,57 @@ func (s *Store) CreateKey(_ context.Context, k account.Key, by ...Audit) error {
 		if !exists {
 			return fmt.Errorf("create key for project %s: %w", k.Project, verify.ErrNoProject)
 		}
-		result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at) VALUES ($1, $2, $3, $4, 0, $5, $6, $7)
-			ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0,
-				consumer_key = excluded.consumer_key, consumer_secret = excluded.consumer_secret, expires_at = excluded.expires_at
-			WHERE api_key.revoked_at <> 0`,
-			k.ID[:], k.Project, k.Name, k.Hash[:], k.Consumer, k.ConsumerSecret[:], millis(k.ExpiresAt))
-		if err := changedOne(result, err, verify.ErrExists); err != nil {
-			return fmt.Errorf("create key for project %s: %w", k.Project, err)
-		}
-		return audits(ctx, tx, now, k.Project, by)
+		return insertKey(ctx, tx, &k, now, by)
 	})
+}
+
+// AddKey implements [account.Store].
+func (s *Store) AddKey(_ context.Context, k account.Key, by verify.ID, most int, since time.Time) error {
+	return s.aloneFor(k.Project, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		if err := lockProject(ctx, tx, k.Project); err != nil {
+			return err
+		}
+		var makers, n int // a server may remember a revoked key for a second, but no key outlives its revocation by making another
+		if err := tx.QueryRowContext(ctx, `SELECT count(CASE WHEN id = $3 AND revoked_at = 0 THEN 1 END), count(*) FROM api_key
+			WHERE project = $1 AND (revoked_at = 0 OR revoked_at >= $2)`, k.Project, millis(since), by[:]).Scan(&makers, &n); err != nil {
+			return err
+		}
+		switch {
+		case makers == 0:
+			return verify.ErrUnauthenticated
+		case n >= most:
+			return verify.ErrTooManyKeys
+		}
+		return insertKey(ctx, tx, &k, now, []Audit{{Actor: keyActor(by), Action: "key create", Detail: k.Granted()}})
+	})
+}
+
+func insertKey(ctx context.Context, tx *sql.Tx, k *account.Key, now time.Time, by []Audit) error {
+	// Where its end stands as its secret's too, the program before knows it as well.
+	result, err := tx.ExecContext(ctx, `INSERT INTO api_key (id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at, ends_at, scopes) VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9)
+		ON CONFLICT (hash) DO UPDATE SET id = excluded.id, project = excluded.project, name = excluded.name, revoked_at = 0,
+			consumer_key = excluded.consumer_key, consumer_secret = excluded.consumer_secret, expires_at = excluded.expires_at,
+			ends_at = excluded.ends_at, scopes = excluded.scopes, used_at = 0
+		WHERE api_key.revoked_at <> 0`,
+		k.ID[:], k.Project, k.Name, k.Hash[:], k.Consumer, k.ConsumerSecret[:], millis(k.End()), millis(k.EndsAt), k.Scopes.String())
+	if err := changedOne(result, err, verify.ErrExists); err != nil {
+		return fmt.Errorf("create key for project %s: %w", k.Project, err)
+	}
+	return audits(ctx, tx, now, k.Project, by)
 }
 
 // Keys lists a project's keys, oldest first, without their hashes.
 func (s *Store) Keys(ctx context.Context, p verify.ProjectID) ([]account.Key, error) {
 	return readAll(ctx, s.lists, func(row scanner) (k account.Key, err error) {
 		var id []byte
-		var revoked, expires int64
-		err = row.Scan(&id, &k.Project, &k.Name, &revoked, &k.Consumer, &expires)
+		var revoked, expires, ends, used int64
+		var scopes string
+		err = row.Scan(&id, &k.Project, &k.Name, &revoked, &k.Consumer, &expires, &ends, &scopes, &used)
 		copy(k.ID[:], id)
-		k.RevokedAt, k.ExpiresAt = fromMillis(revoked), fromMillis(expires)
+		k.Scopes, _ = verify.ParseScopes(strings.Fields(scopes))
+		k.RevokedAt, k.ExpiresAt, k.EndsAt, k.UsedAt = fromMillis(revoked), fromMillis(expires), fromMillis(ends), fromMillis(used)
 		return k, err
-	}, `SELECT id, project, name, revoked_at, consumer_key, expires_at FROM api_key WHERE project = $1 ORDER BY id`, p)
+	}, `SELECT id, project, name, revoked_at, consumer_key, expires_at, ends_at, scopes, used_at FROM api_key WHERE project = $1 ORDER BY id`, p)
 }
 
 // RevokeKey ends a key, in every process within a second, and says whose it was. It fails with [verify.ErrNoAPIKey].
@@ -187,9 +252,37 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID, by ...Audit) (p verif
 	return p, err
 }
 
+// EndKey implements [account.Store].
+func (s *Store) EndKey(_ context.Context, p verify.ProjectID, id, by verify.ID) error {
+	return s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE api_key SET revoked_at = $3 WHERE id = $1 AND project = $2 AND revoked_at = 0`, id[:], p, millis(now))
+		if err := changedOne(result, err, verify.ErrNoAPIKey); err != nil {
+			return err
+		}
+		return audits(ctx, tx, now, p, []Audit{{Actor: keyActor(by), Action: "key revoke", Detail: id.String()}})
+	})
+}
+
+// keyActor is how the audit log names a caller.
+func keyActor(id verify.ID) string { return "key " + id.String() }
+
+// KeysUsed implements [account.Store].
+func (s *Store) KeysUsed(_ context.Context, at map[verify.ID]time.Time) error {
+	// Servers go through the keys in one order, or two of them could wait for each other.
+	ids := slices.SortedFunc(maps.Keys(at), compareIDs)
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		for _, id := range ids {
+			if _, err := tx.ExecContext(ctx, `UPDATE api_key SET used_at = $2 WHERE id = $1 AND used_at < $2`, id[:], millis(at[id])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Consumer implements [account.Store].
 func (s *Store) Consumer(ctx context.Context, consumer string) (k account.Key, err error) {
-	k, err = pool.One(ctx, s.hot, scanConsumer, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at
+	k, err = pool.One(ctx, s.hot, scanConsumer, `SELECT id, project, name, hash, revoked_at, consumer_key, consumer_secret, expires_at, ends_at
 		FROM api_key WHERE consumer_key = $1 AND consumer_key <> ''`, consumer)
 	if errors.Is(err, sql.ErrNoRows) {
 		return k, verify.ErrUnauthenticated
@@ -202,12 +295,12 @@ func (s *Store) Consumer(ctx context.Context, consumer string) (k account.Key, e
 
 func scanConsumer(row scanner) (k account.Key, err error) {
 	var id, hash, secret []byte
-	var revoked, expires int64
-	err = row.Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires)
+	var revoked, expires, ends int64
+	err = row.Scan(&id, &k.Project, &k.Name, &hash, &revoked, &k.Consumer, &secret, &expires, &ends)
 	copy(k.ID[:], id)
 	copy(k.Hash[:], hash)
 	copy(k.ConsumerSecret[:], secret)
-	k.RevokedAt, k.ExpiresAt = fromMillis(revoked), fromMillis(expires)
+	k.RevokedAt, k.ExpiresAt, k.EndsAt = fromMillis(revoked), fromMillis(expires), fromMillis(ends)
 	return k, err
 }
 

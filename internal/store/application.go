@@ -156,17 +156,33 @@ func (s *Store) AllApplications(ctx context.Context, p verify.ProjectID) ([]veri
 		WHERE project = $1 ORDER BY CASE WHEN version = 0 THEN 0 ELSE 1 END, id`, p)
 }
 
-// SetCalls changes how an application's calls are made because an operator says so, and writes down
-// who that was, in one transaction. It fails with [verify.ErrNoApplication].
-func (s *Store) SetCalls(_ context.Context, p verify.ProjectID, id verify.ID, c verify.CallSettings, actor string) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		result, err := tx.ExecContext(ctx, `UPDATE application SET locale = $3, by_key = $4 WHERE id = $1 AND project = $2`, id[:], p, c.Locale, c.ByKey)
-		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
+// ChangeCalls has change decide how an application's calls are made, because an operator says so, and writes that and
+// who it was in one transaction. change may run more than once. It fails with [verify.ErrNoProject] and
+// [verify.ErrNoApplication].
+func (s *Store) ChangeCalls(_ context.Context, p verify.ProjectID, id verify.ID, actor string, change func(verify.Project, *verify.Application) error) (a verify.Application, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		project, err := lockedProject(ctx, tx, p)
+		if err != nil {
 			return err
 		}
-		by := Audit{Actor: actor, Action: "application set", Detail: fmt.Sprintf("%s: %s", id.Base62(), c)}
+		a, err = scanApplication(tx.QueryRowContext(ctx, `SELECT `+applicationColumns+` FROM application WHERE id = $1 AND project = $2`, id[:], p))
+		if errors.Is(err, sql.ErrNoRows) {
+			err = verify.ErrNoApplication
+		}
+		if err != nil {
+			return err
+		}
+		before := a.Calls
+		if err := change(project, &a); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE application SET locale = $3, by_key = $4 WHERE id = $1 AND project = $2`, id[:], p, a.Calls.Locale, a.Calls.ByKey); err != nil {
+			return err
+		}
+		by := Audit{Actor: actor, Action: "application set", Detail: fmt.Sprintf("%s: %s; before: %s", id.Base62(), a.Calls, before)}
 		return audits(ctx, tx, now, p, []Audit{by})
 	})
+	return a, err
 }
 
 // DeleteApplication implements [verify.ApplicationStore]. Once the application is gone, nothing of it

@@ -89,7 +89,7 @@ func sample(of reflect.Type) reflect.Value {
 		v.SetInt(1)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if kind := of.Field(i).Type.Kind(); v.Field(i).CanSet() && (kind == reflect.Array || kind == reflect.Pointer) {
+			if kind := of.Field(i).Type.Kind(); v.Field(i).CanSet() && (kind == reflect.Array || kind == reflect.Pointer || kind == reflect.Struct) {
 				v.Field(i).Set(sample(of.Field(i).Type))
 			}
 		}

@@ -358,14 +358,29 @@ func (l *lane) again(transaction func() error) (err error) {
 		}
 		time.Sleep(time.Duration(try) * time.Millisecond)
 	}
+	l.note(err)
+	return err
+}
+
+// note takes down what the end of a transaction says of the database. What others' locks did to it says nothing.
+func (l *lane) note(err error) {
+	var slow *slowError
+	if errors.As(err, &slow) || raced(err) {
+		return
+	}
 	l.down = nil
 	var out *outage
 	if errors.Is(err, verify.ErrNoStore) {
 		l.down, out = err, &outage{err, time.Now()}
 	}
 	l.outage.Store(out)
-	return err
 }
+
+// A slowError ended what ran alone, in a transaction that had begun: its statements took too long, perhaps because
+// another transaction held a lock. The database may be fine.
+type slowError struct{ error }
+
+func (e *slowError) Unwrap() error { return e.error }
 
 // A poisonError failed a group before its commit: nothing has happened.
 type poisonError struct{ error }
@@ -449,6 +464,8 @@ func (l *lane) runAlone(o op) (err error) {
 		switch {
 		case taken(err):
 			return fmt.Errorf("%w: %w", errRaced, err)
+		case overran(err):
+			return &slowError{away("run", err)}
 		case unanswered(err):
 			return away("run", err)
 		}

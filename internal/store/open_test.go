@@ -284,7 +284,7 @@ func TestNoSecretAndNoCodeStandsInTheFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := openSQLite(t, newFile(t), nil, nil)
-	secret := account.NewKey()
+	secret := account.NewSecret()
 	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
 		t.Fatal(err)
 	}

@@ -321,6 +321,7 @@ const (
 	classOperator    = "57" // a shutdown, or a timeout
 	classSystem      = "58"
 	codeUnknown      = "40003" // a commit that may have happened
+	codeCanceled     = "57014" // by a time limit
 	codeUnique       = "23505"
 	codeLockTimeout  = "55P03"
 	codeNoFunction   = "42883"
@@ -362,6 +363,12 @@ func unanswered(err error) bool {
 	}
 	var network net.Error // a timeout as well
 	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
+}
+
+// overran reports whether an operation failed because it took longer than it may.
+func overran(err error) bool {
+	var network net.Error
+	return pgCode(err) == codeCanceled || errors.As(err, &network) && network.Timeout()
 }
 
 // refused reports whether an error is about what was written, that would be refused again.

@@ -779,7 +779,7 @@ func TestNoSecretAndNoCodeStandsInPostgres(t *testing.T) {
 	}
 	c := pgtest.New(t)
 	s := replica(t, c.URL("postgres"))
-	secret := account.NewKey()
+	secret := account.NewSecret()
 	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
 		t.Fatal(err)
 	}
@@ -1012,5 +1012,39 @@ func TestRetentionGetsOnOverASlowNetwork(t *testing.T) {
 	}
 	if left := query[int](t, c.URL("postgres"), `SELECT count(*) FROM destination`); left != 0 {
 		t.Errorf("%d numbers are left, want none", left)
+	}
+}
+
+// Operators' changes on two replicas are made one after the other: each builds on the one before.
+func TestReplicasChangeAProjectOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, "")
+	a := replica(t, url)
+	b := replica(t, url)
+	if err := a.CreateProject(ctx, verify.Project{ID: "p", Name: "P", Profile: verify.Compat}); err != nil {
+		t.Fatal(err)
+	}
+	const each = 20
+	var all sync.WaitGroup
+	var made atomic.Int64
+	for _, s := range []*store.Store{a, b} {
+		for range each {
+			all.Go(func() {
+				_, err := s.ChangeProject(ctx, "p", func(p *verify.Project) ([]store.Audit, error) { p.Limits.Daily++; return nil, nil })
+				if err != nil {
+					t.Log(err) // it may have lost too many races
+					return
+				}
+				made.Add(1)
+			})
+		}
+	}
+	all.Wait()
+	got, err := a.Projects(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := int(made.Load()); got[0].Limits.Daily != n || n < each {
+		t.Errorf("%d of %d changes were made, and %d are there", n, 2*each, got[0].Limits.Daily)
 	}
 }

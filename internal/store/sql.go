@@ -2,7 +2,10 @@ package store
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/code"
@@ -49,6 +52,7 @@ var (
 		numberColumn("attempt", func(v *verify.Verification) *int { return &v.Attempt }),
 		timeColumn("due_at", func(v *verify.Verification) *time.Time { return &v.DueAt }),
 		blobColumn("code_sealed", func(v *verify.Verification) *[]byte { return &v.SealedCode }),
+		resentColumn("resent", func(v *verify.Verification) *verify.Resent { return &v.Resent }),
 	}
 	verificationLayout = slices.Concat(identityLayout, stateLayout)
 	// changeLayout is the key, and what changes.
@@ -146,6 +150,40 @@ func fallbacksColumn[T any](name string, at func(*T) *[]verify.Fallback) field[T
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = parseFallbacks(c.text()); return err },
 		func(p parameters, v *T) error { p.text(fallbackText(*at(v))); return nil }}
+}
+
+// resentColumn holds what most verifications have none of, too.
+func resentColumn[T any](name string, at func(*T) *verify.Resent) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) { *at(v), err = parseResent(c.text()); return err },
+		func(p parameters, v *T) error { p.text(resentText(at(v))); return nil }}
+}
+
+func resentText(r *verify.Resent) string {
+	if r.Count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %d %d %s", r.Count, millis(r.At), r.Attempt, r.Channel)
+}
+
+func parseResent(text string) (r verify.Resent, err error) {
+	if text == "" {
+		return r, nil
+	}
+	words := strings.Split(text, " ")
+	if len(words) != 4 {
+		return r, fmt.Errorf("a resend has %d words, want 4", len(words))
+	}
+	var at int64
+	r.Count, err = strconv.Atoi(words[0])
+	if err == nil {
+		at, err = strconv.ParseInt(words[1], 10, 64)
+	}
+	if err == nil {
+		r.Attempt, err = strconv.Atoi(words[2])
+	}
+	r.At, r.Channel = fromMillis(at), verify.Channel(words[3])
+	return r, err
 }
 
 func fallbackText(all []verify.Fallback) string {

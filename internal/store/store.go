@@ -120,6 +120,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
+	s.counted.wishes, s.counted.patience = make(chan countWish), countPatience
 	s.limits = newLimitCache(s.readLimits)
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
@@ -151,6 +152,8 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	attending, leave := context.WithCancel(context.Background())
 	s.leave = leave
 	s.attending.Go(func() { s.attend(attending) })
+	wishes := s.counted.wishes
+	s.attending.Go(func() { s.countWished(attending, wishes) })
 	return nil
 }
 
@@ -298,6 +301,32 @@ func (s *Store) Cancel(ctx context.Context, p verify.ProjectID, id verify.ID) er
 			canceled = v.value
 			return nil
 		},
+	})
+}
+
+// Resend implements [verify.VerificationStore].
+func (s *Store) Resend(_ context.Context, again verify.Resending) (*verify.Verification, error) {
+	if s.clock.wrong() {
+		return nil, verify.ErrClock
+	}
+	seen := again.Verification
+	names := op{project: seen.Project, withDestination: true}
+	if again.By == verify.Voice {
+		names.phone = seen.To
+	}
+	return s.changeWith(names, seen.ID, func(r *rows, v *verify.Verification, now time.Time) error {
+		if v.Project != seen.Project {
+			return verify.ErrNotFound
+		}
+		d, u := r.destination(destinationKey{v.Project, v.To}), r.users[userOf(v)]
+		if u == nil {
+			u = &row[verify.User]{} // nobody; and nobody writes it
+		}
+		if err := r.withPhone(&d.value, again.By == verify.Voice, func() error { return again.Resend(v, &u.value, &d.value, now) }); err != nil {
+			return err
+		}
+		d.dirty, u.dirty = true, true
+		return nil
 	})
 }
 
@@ -483,8 +512,9 @@ type state struct {
 	attempt      int
 	dueAt        time.Time
 	sealedLength int
+	resent       verify.Resent
 }
 
 func stateOf(v *verify.Verification) state {
-	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode)}
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent}
 }

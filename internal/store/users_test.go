@@ -121,6 +121,7 @@ func TestTheTotalOfUsers(t *testing.T) {
 	t.Parallel()
 	eachEngine(t, func(t *testing.T, s *Store) {
 		ctx, application := context.Background(), makeApplication(t, s)
+		s.counted.patience = time.Minute
 		total := func(offset int) (n, all int) {
 			t.Helper()
 			list, all, err := s.Users(ctx, "p", application, verify.UserFilter{}, verify.Page{Offset: offset, Limit: 100})
@@ -144,6 +145,36 @@ func TestTheTotalOfUsers(t *testing.T) {
 		}
 		if n, all := total(countedExactly + 100); n != 0 || all != countedExactly+1 {
 			t.Errorf("past the end: got %d users and the total %d, want none and the count of a moment ago", n, all)
+		}
+	})
+}
+
+// While many users are being counted, which nobody waits for, a total is more than a page shows, so that callers read on.
+// Then it is exact.
+func TestATotalThatIsBeingCountedStopsNobody(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, s *Store) {
+		const n = 2*countedExactly + 50
+		ctx, application := context.Background(), makeApplication(t, s)
+		s.counted.patience = 0
+		fill(t, s, application, 0, n)
+		busy := make(chan countWish) // nobody counts
+		s.counted.wishes, busy = busy, s.counted.wishes
+		for _, offset := range []int{0, countedExactly, 2*countedExactly - 100} {
+			list, total, err := s.Users(ctx, "p", application, verify.UserFilter{}, verify.Page{Offset: offset, Limit: 100})
+			if err != nil || len(list) != 100 || total <= offset+100 || total > n {
+				t.Errorf("behind %d: %d users of %d, %v; want 100 of more than are shown, and of %d at most", offset, len(list), total, err, n)
+			}
+		}
+		s.counted.wishes = busy
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			_, total, err := s.Users(ctx, "p", application, verify.UserFilter{}, verify.Page{Limit: 100})
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("total: got %d, %v; want %d in the end", total, err, n)
+			}
+			if total == n {
+				return
+			}
 		}
 	})
 }

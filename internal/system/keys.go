@@ -123,10 +123,13 @@ func (k *keyring) attend(ctx context.Context) error {
 			break
 		}
 		pending, err := k.store.Pending(ctx, m)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
 			return err
-		}
-		if pending {
+		case err != nil: // a slow disk is no reason to be ready without the key
+			complain(k.outages, "look for codes of a missing key", err)
+			problem = fmt.Sprintf("the keyset lacks key %d, and the database doesn't say in time whether codes that it made are still valid: put it back; or give these codes up with countersign void", m.ID)
+		case pending:
 			problem = fmt.Sprintf("the keyset lacks key %d, which made codes that are still valid: put it back; or give these codes up with countersign void", m.ID)
 		}
 	}

@@ -282,6 +282,67 @@ func TestAServerThatLacksAKeyOfPendingCodesIsNotReady(t *testing.T) {
 	}
 }
 
+// A disk that is too slow to say whether a missing key is still needed doesn't make the server ready, and it asks
+// again.
+func TestAMissingKeyIsToldBesideASlowDisk(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	before := newReplica(t, path, newKeysetFile(t).load())
+	if !before.start() {
+		t.Fatal("no code")
+	}
+	lost := before.keys.Primary()
+	if err := before.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	slow, err := store.Open(t.Context(), store.Options{Path: path, Migrate: true, ReadLimit: 1}) // no scan ends
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	ring, err := newKeyring(t.Context(), Config{Keys: newKeysetFile(t).load(), Outages: outage.New(slog.New(slog.DiscardHandler), nil)}, slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ring.wrong(), fmt.Sprintf("lacks key %d", lost); !strings.Contains(got, want) {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+	ring.now = func() time.Time { return time.Now().Add(attendEvery) }
+	if !ring.due() {
+		t.Error("it doesn't look again")
+	}
+}
+
+// A server that froze while it compared keys stops no other one's writer: that one tries again later.
+func TestAFrozenServersTurnWithTheKeysStopsNobody(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t, "")
+	r := newReplica(t, url, newKeysetFile(t).load())
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	frozen, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Rollback()
+	if _, err := frozen.Exec(`LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	attended := make(chan error, 1)
+	go func() { attended <- r.attend(t.Context()) }()
+	select {
+	case err := <-attended:
+		if !store.Passing(err) {
+			t.Errorf("beside a frozen server: got %v, want an error that passes", err)
+		}
+	case <-time.After(30 * time.Second): // half of what the database lets it wait
+		t.Error("it waits in the database for a frozen server")
+	}
+}
+
 // longAgo makes it an hour ago that a server last said which key it uses: the server of a file says it only
 // when that changes, and a database that was moved has it from there.
 func longAgo(t *testing.T, url string) {

@@ -26,6 +26,7 @@ import (
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/face/v1"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/manual"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/route"
@@ -155,7 +156,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
@@ -187,6 +188,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
+	s.upkeep.Go(func() { s.saveUse(upkeep) })
 	return s, nil
 }
 
@@ -213,6 +215,16 @@ func (s *System) finishDeletions(ctx context.Context) {
 			complain(s.outages, "delete users of deleted applications", err)
 		}
 		wait(ctx, time.Minute)
+	}
+}
+
+// saveUse stores when keys were last used, once a minute and at the end.
+func (s *System) saveUse(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, time.Minute)
+		if err := s.Accounts.SaveUse(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
+			complain(s.outages, "store when keys were last used", err)
+		}
 	}
 }
 
@@ -289,14 +301,16 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
 	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
-	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse}, description())
+	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
+	faces = append(faces, documentation()...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
 // Waiting answers the public APIs while there is no database yet: 503, in each API's own shape.
 func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
 	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
-	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away(), Refuse: v1.Refuse}, description())
+	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away(), Refuse: v1.Refuse})
+	faces = append(faces, documentation()...)
 	return web.Handler(log, o, append(faces, more...)...)
 }
 
@@ -310,6 +324,9 @@ func Refuse(w http.ResponseWriter, r *http.Request, status int) {
 	}
 	web.Refuse(w, status)
 }
+
+// documentation is what is served whether there is a database or not.
+func documentation() []web.Mount { return append(manual.Mounts(), description()) }
 
 func description() web.Mount {
 	return web.Mount{Name: "description", Prefix: v1.Description, Handler: v1.Describer(), Refuse: v1.Refuse}

@@ -175,6 +175,7 @@ func (s *Service) checkApplication(ctx context.Context, acct *Account, a *Applic
 	p.text(FieldDisplayName, a.DisplayName, maxDisplayName)
 	p.text(FieldAssociateTemplate, a.AssociateTemplate, maxTemplate)
 	p.text(FieldLoginTemplate, a.LoginTemplate, maxTemplate)
+	p.printable(FieldName, a.Name)
 	p.printable(FieldPrefix, a.Prefix)
 	if acct.Project.foreignSite(a.Prefix + "0") {
 		p.add(FieldPrefix, foreignSite)
@@ -271,6 +272,13 @@ func (p *problems) text(f Field, s string, most int) (ok bool) {
 
 // Storable reports whether every database can store a text, or look for it.
 func Storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
+// IsLabel reports whether a text can be a name for people: 1 to most printable characters, which stand in one line of
+// tables and logs.
+func IsLabel(s string, most int) bool {
+	n := utf8.RuneCountInString(s)
+	return n >= 1 && n <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
 
 // printable checks a text that stands in one line.
 func (p *problems) printable(f Field, s string) {

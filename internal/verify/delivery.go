@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"log/slog"
 	"strings"
 	"time"
@@ -20,7 +21,18 @@ type Envelope struct {
 
 // Envelope is that of v's message.
 func (v *Verification) Envelope() Envelope {
-	return Envelope{v.ID, v.Project, v.Application, v.Channel, v.Reach()}
+	return Envelope{v.ID, v.Project, v.Application, cmp.Or(v.Resent.Channel, v.Channel), v.Reach()}
+}
+
+// Then are the channels by which v's message may go on. One whose channel a caller named goes by that one only.
+func (v *Verification) Then() (then []Channel) {
+	if v.Resent.Channel != "" {
+		return nil
+	}
+	for _, f := range v.Fallbacks {
+		then = append(then, f.Channel)
+	}
+	return then
 }
 
 // A Message is one text on its way to one phone.
@@ -235,7 +247,7 @@ func (v *Verification) lost() *Delivery {
 		return nil
 	}
 	return &Delivery{
-		Verification: v.ID, Attempt: v.Attempt,
+		Verification: v.ID, Attempt: v.Attempt, Channel: v.Resent.Channel,
 		Outcome: Unknown, Reason: ReasonLeaseLost,
 		StartedAt: v.DueAt, EndedAt: v.DueAt, // all that is known: it had the lease until then
 	}
@@ -328,7 +340,8 @@ func (r *Receipt) state() ReceiptState {
 // Settle records a receipt with d, the attempt that it is about, and lets it advance the delivery. It
 // reports whether it says anything new: carriers repeat themselves. It changes no verdict, and nothing
 // that is final. That an earlier attempt's message was lost says nothing while a later one is on its
-// way; that it arrived says that nobody needs a later one, also one that waits for its turn.
+// way; that it arrived says that nobody needs a later one, also one that waits for its turn, unless a caller asked
+// for that one since.
 func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool) {
 	if r.Attempt < 1 || r.Attempt > v.Attempt || d.Receipt == ReceiptDelivered || d.Receipt == r.state() {
 		return false
@@ -336,6 +349,7 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	d.Receipt, d.ReceiptAt, d.ReceiptReason = r.state(), now, r.Reason
 	switch {
 	case v.Delivery == Delivered, v.Delivery == Failed:
+	case r.Attempt < v.Resent.Attempt: // of a message that didn't satisfy the caller
 	case r.Delivered:
 		v.Delivery, v.Reason, v.DueAt = Delivered, NoReason, time.Time{}
 	case v.Delivery == Queued, r.Attempt != v.Attempt:

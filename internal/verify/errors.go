@@ -14,6 +14,7 @@ const (
 	Internal        Kind = iota // nothing: the fault is ours
 	Invalid                     // send something else
 	Unauthenticated             // send a valid key
+	Forbidden                   // send a key with more scopes
 	NotFound                    // it doesn't exist, or isn't yours to see
 	Conflict                    // it isn't in a state for this
 	Limited                     // wait: you, or others, asked too often
@@ -100,12 +101,16 @@ func (e *Error) After(d time.Duration) *Error {
 var (
 	ErrInvalid         = &Error{Kind: Invalid, Code: "invalid", Message: "the request is invalid"}
 	ErrUnauthenticated = &Error{Kind: Unauthenticated, Code: "unauthenticated", Message: "the project or its key is wrong"}
+	ErrForbidden       = &Error{Kind: Forbidden, Code: "forbidden", Message: "the key lacks a scope"}
 	ErrNotFound        = &Error{Kind: NotFound, Code: "not_found", Message: "there is no such verification"}
 
 	ErrApproved     = &Error{Kind: Conflict, Code: "approved", Message: "the verification was approved before"}
 	ErrGuessesSpent = &Error{Kind: Conflict, Code: "guesses_spent", Message: "no guesses are left"}
 	ErrExpired      = &Error{Kind: Conflict, Code: "expired", Message: "the verification has expired"}
 	ErrCanceled     = &Error{Kind: Conflict, Code: "canceled", Message: "the verification was canceled"}
+
+	ErrNoResends = &Error{Kind: Conflict, Code: "no_resends_left", Message: "the code was sent as often as it may be; start a new verification"}
+	ErrNoCalls   = &Error{Kind: Conflict, Code: "no_calls_left", Message: "the phone isn't called again for this verification; send a text or start a new one"}
 
 	ErrSuperseded = &Error{Kind: Conflict, Code: "superseded", Message: "a newer code was sent to this user"}
 
@@ -125,11 +130,12 @@ var (
 	ErrInFlight  = &Error{Kind: Conflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}
 
 	ErrTooManyApplications = &Error{Kind: Conflict, Code: "too_many_applications", Message: "the project may have no more applications"}
+	ErrTooManyKeys         = &Error{Kind: Conflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
 	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
 
 	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
 	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}
-	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "a call to this number must wait after the text before it"}
+	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "the message before is too recent"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
 	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}

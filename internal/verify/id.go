@@ -68,14 +68,11 @@ func (id ID) Time() time.Time {
 // IsZero reports whether the id names nothing.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// message derives the id of the message that carries a verification's code. It is the same in
-// every attempt, also after a crash, so that receivers can drop repeats; and it is another id than
-// the verification's, so that a carrier learns nothing that an API caller uses.
-func (id ID) message() ID { return id.messageBy("") }
-
-// messageBy is the id of the message that goes by another channel than its verification's.
-func (id ID) messageBy(c Channel) ID {
-	sum := sha256.Sum256(slices.Concat([]byte("countersign message v1\x00"), id[:], []byte(c)))
+// message derives the id of the message that carries a verification's code, by another channel than the
+// verification's or by "", after so many resends. It is the same in every attempt, also after a crash, so that receivers
+// can drop repeats; and it is another id than the verification's, so that a carrier learns nothing that an API caller uses.
+func (id ID) message(by Channel, resends int) ID {
+	sum := sha256.Sum256(slices.Concat([]byte("countersign message v1\x00"), id[:], []byte(by), []byte(strings.Repeat("+", resends))))
 	m := ID(sum[:16])
 	m[6] = m[6]&0x0f | 0x80 // UUIDv8: a vendor's own scheme
 	m[8] = m[8]&0x3f | 0x80

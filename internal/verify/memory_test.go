@@ -134,6 +134,21 @@ func (m *memory) Lookup(ctx context.Context, p ProjectID, id ID) (*Verification,
 	return &v, []Delivery{{Verification: id, Attempt: 1}}, nil
 }
 
+func (m *memory) Resend(ctx context.Context, r Resending) (*Verification, error) {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	v, gone := m.owned(r.Verification.Project, r.Verification.ID)
+	if err = errors.Join(err, gone); err != nil {
+		return nil, err
+	}
+	key, d := m.destination(v.Project, v.To)
+	if err := r.Resend(&v, &User{}, &d, m.now()); err != nil {
+		return nil, err
+	}
+	m.verifications[v.ID], m.destinations[key] = v, d
+	return &v, nil
+}
+
 func (m *memory) List(ctx context.Context, l Listing) (page []Verification, next ID, err error) {
 	unlock, err := m.enter(ctx)
 	defer unlock()

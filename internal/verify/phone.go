@@ -90,7 +90,7 @@ func (v *Verification) mayHaveRung(d *Delivery) bool {
 	if !d.sent() || d.Receipt == ReceiptFailed {
 		return false
 	}
-	if d.Carrier == "" { // lost: nobody knows by which channel it went
+	if d.Carrier == "" && d.Channel == "" { // lost: nobody knows by which channel it went
 		return v.Channel == Voice || slices.ContainsFunc(v.Fallbacks, func(f Fallback) bool { return f.Channel == Voice })
 	}
 	return cmp.Or(d.Channel, v.Channel) == Voice

@@ -82,6 +82,8 @@ const minSpread = 10
 type Account struct {
 	Project     Project
 	Application Application
-	KeyID       ID        // of the key that opened it
+	Scopes      Scopes    // of the key that opened it
+	KeyID       ID        // its id
 	KeyExpires  time.Time // zero: never
+	KeyUsed     time.Time // about when it was last used before, as it is stored; zero: never
 }

@@ -13,12 +13,13 @@ import (
 type Snapshot struct {
 	Verification Verification
 	Status       Status     // at the instant; the verification's own doesn't say that its time is over
+	ResendAt     time.Time  // see [Verification.ResendAt]
 	Deliveries   []Delivery // the attempts that have ended, the oldest first; a list leaves them out
 }
 
 // snapshot takes what no caller needs out of v.
 func snapshot(v *Verification, now time.Time) Snapshot {
-	s := Snapshot{Verification: *v, Status: v.StatusAt(now)}
+	s := Snapshot{Verification: *v, Status: v.StatusAt(now), ResendAt: v.ResendAt(now)}
 	s.Verification.CodeMAC, s.Verification.SealedCode = nil, nil
 	return s
 }
@@ -57,6 +58,9 @@ type VerificationStore interface {
 	// List reads a page. It looks at a bounded number of verifications, so a page may have fewer than the limit,
 	// or none. The list goes on behind next, unless that is zero.
 	List(ctx context.Context, l Listing) (page []Verification, next ID, err error)
+	// Resend commits a further message of a verification, as [Verification] r.Verification was seen: see
+	// [Resending.Resend]. It returns the verification as it then is.
+	Resend(ctx context.Context, r Resending) (*Verification, error)
 	// CheckLatest spends a guess at the verification that the key names: see [Verification.Check]. g has no ID.
 	// It fails with [ErrNotFound].
 	CheckLatest(ctx context.Context, k LatestKey, g Guess) (Outcome, error)

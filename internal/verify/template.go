@@ -87,6 +87,8 @@ func (t *MessageTemplate) check() error {
 	p.text(FieldName, t.Name, maxName)
 	p.text(FieldDesignation, t.Designation, maxName)
 	p.text(FieldPattern, t.Pattern, maxTemplate)
+	p.printable(FieldName, t.Name)
+	p.printable(FieldDesignation, t.Designation)
 	return p.err()
 }
 

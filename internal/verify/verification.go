@@ -78,6 +78,8 @@ type Progress struct {
 	Delivery DeliveryState
 	Reason   Reason // why the delivery failed, or isn't known to have succeeded
 	Attempt  int    // the latest attempt's number, from 1; 0 before the first
+	// Resent says whether the message was to go out again, after the one of the start.
+	Resent Resent
 	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
 	// when to stop waiting for a receipt, or zero.
 	DueAt time.Time
@@ -272,16 +274,14 @@ func (v *Verification) end(s Status, now time.Time) {
 func (v *Verification) Reach() phone.Number { return cmp.Or(v.Written, v.To) }
 
 // Message is what a carrier of a channel gets, with the code in its place; one that asks for a key has
-// none. By another channel it is another message, or a receiver of both would drop it as a repeat.
+// none. By another channel, and after a resend, it is another message, or a receiver of both would drop it as a repeat.
 func (v *Verification) Message(c Channel, code Secret) Message {
-	id, framed := v.ID.message(), v.Text
-	for _, f := range v.Fallbacks {
-		if f.Channel == c {
-			id, framed = v.ID.messageBy(c), f.Text
-		}
+	by, framed := c, v.textBy(c)
+	if c == v.Channel {
+		by = ""
 	}
 	m := Message{
-		ID:           id,
+		ID:           v.ID.message(by, v.Resent.Count),
 		Verification: v.ID,
 		Project:      v.Project,
 		Channel:      c,

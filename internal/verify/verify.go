@@ -47,6 +47,9 @@ type Outbox interface {
 	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier]. Where none of the
 	// channel's carriers can be reached, the place is with one of the channels that come then.
 	Reserve(e Envelope, then ...Channel) (Place, error)
+	// ReserveAgain does so for a resend that v says, after the attempts so far: with a carrier that hasn't had the
+	// message yet, if there is one.
+	ReserveAgain(v *Verification, history []Delivery) (Place, error)
 }
 
 // A Place is room for one message in a carrier's queue. It must be used or given back.
@@ -222,7 +225,9 @@ func (s *Service) in(ctx context.Context, acct *Account, application ID) (*Accou
 		return nil, err
 	}
 	record.Of(ctx).Application = record.ID(app.ID)
-	return &Account{Project: acct.Project, Application: app, KeyID: acct.KeyID, KeyExpires: acct.KeyExpires}, nil
+	with := *acct
+	with.Application = app
+	return &with, nil
 }
 
 // fallbacks are the channels by which a message may go on.
@@ -246,11 +251,7 @@ func (s *Service) begin(acct *Account) *Verification {
 
 // launch takes a place for the message of a verification, makes its code, has it committed and hands it over.
 func (s *Service) launch(ctx context.Context, v *Verification, commit func(Place) error) error {
-	var then []Channel
-	for _, f := range v.Fallbacks {
-		then = append(then, f.Channel)
-	}
-	place, err := s.outbox.Reserve(v.Envelope(), then...)
+	place, err := s.outbox.Reserve(v.Envelope(), v.Then()...)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ type Observer interface {
 // caches and sniffing, writes the one log line, and answers 500 where a handler panics. A request
 // id is always our own: a client's could forge log lines.
 func Handler(log *slog.Logger, o Observer, mounts ...Mount) http.Handler {
-	none := Mount{Name: "none", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { Refuse(w, http.StatusNotFound) })}
+	none := Mount{Name: "none", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { notFound(w) })}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mount := none
 		if i := slices.IndexFunc(mounts, func(m Mount) bool { return strings.HasPrefix(r.URL.Path, m.Prefix) }); i >= 0 {
@@ -185,6 +185,20 @@ func (g grumbles) Write(line []byte) (int, error) {
 	g.log.Log(context.Background(), level, strings.TrimSuffix(string(line), "\n"))
 	return len(line), nil
 }
+
+// Root leads from / to a page. Below it, everything else isn't there.
+func Root(page string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			http.Redirect(w, r, page, http.StatusSeeOther)
+			return
+		}
+		notFound(w)
+	})
+}
+
+// notFound answers where no API is.
+func notFound(w http.ResponseWriter) { Refuse(w, http.StatusNotFound) }
 
 // LocalNames answers a client that came by loopback only if it names this machine: a page of some site, whose
 // name its DNS then points here, gets nothing. Browsers always send the name, so a client without one is none.

@@ -8,6 +8,7 @@
 package wording
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -50,6 +51,19 @@ var (
 		Spoken:  "Your $display_name login code is: $validation_code. Again, it is: $validation_code.",
 	}
 )
+
+// ends are the lines that a style writes at the end of a text message.
+var ends = regexp.MustCompile(`(\n[A-Za-z0-9+/]{11})?(\n@[a-z0-9.-]+ #(\{code\}|\x01))?$`)
+
+// Over is a framed text for the other medium, in which the text wasn't written: without the lines for phones, and
+// what carriers have approved in the words that they have approved there.
+func Over(m Medium, text string) string {
+	text = ends.ReplaceAllString(text, "")
+	if text == Approved.Written || text == Approved.Spoken {
+		return Approved.In(m)
+	}
+	return text
+}
 
 // Ours reports whether a framed text is what one of our templates for calls makes of some display name.
 func Ours(text string) bool {

@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -100,9 +99,9 @@ func (c *Client) Do(ctx context.Context, request func(context.Context) (*http.Re
 	}
 	switch {
 	case err != nil && x.out():
-		return nil, carrier.Unknown(silent(err))
+		return nil, carrier.Unknown(heard(err))
 	case err != nil:
-		return nil, carrier.Because(verify.ReasonUnreachable, bare(err))
+		return nil, carrier.Because(verify.ReasonUnreachable, unsent(err))
 	}
 	return resp, nil
 }
@@ -142,29 +141,22 @@ func (c *Client) once(ctx context.Context, request func(context.Context) (*http.
 	return resp, x, err
 }
 
-// bare drops the URL from an error, because its query may hold a token.
-func bare(err error) error {
-	var located *url.Error
-	if errors.As(err, &located) {
-		return located.Err
-	}
-	return err
-}
-
-// silent also drops the receiver's words, which net/http quotes if it can't parse them. They may
-// contain the code.
-func silent(err error) error {
-	err = bare(err)
-	var network *net.OpError
-	for _, known := range []error{context.DeadlineExceeded, context.Canceled, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	if errors.As(err, &network) {
-		return network
+// heard returns what is known of an answer that didn't come, or couldn't be read. It drops the receiver's words,
+// which net/http quotes if it can't parse them. They may contain the code.
+func heard(err error) error {
+	if known := unsent(err); known != carrier.ErrBroken {
+		return known
 	}
 	return errors.New("the receiver's answer can't be read")
+}
+
+// unsent returns what is known of a request that wasn't sent. It drops the URL, whose query may hold a token,
+// and which may hold the number.
+func unsent(err error) error {
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return http.ErrSchemeMismatch
+	}
+	return carrier.Broken(err)
 }
 
 // Status returns an error for an answer's status. It leaves out the receiver's reason phrase,

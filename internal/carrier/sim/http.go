@@ -2,10 +2,8 @@ package sim
 
 import (
 	"bytes"
-	_ "embed"
 	"encoding/json"
 	"errors"
-	"html/template"
 	"net/http"
 	"strings"
 	"time"
@@ -14,30 +12,25 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
-//go:embed page.html
-var pageText string
-
-var page = template.Must(template.New("simulator").Parse(pageText))
-
-// shown is the number of messages on the page.
-const shown = 100
-
 // Handler serves the messages that were sent:
 //
-//	GET  /simulator                      the page for people
-//	GET  /simulator/messages             the same as JSON
+//	GET  /simulator/messages             all of them as JSON, or those ?to= a number
 //	GET  /simulator/messages/{id}/audio  the sound of a call
 //	POST /simulator/messages/{id}/keys   presses a key in a call
 //
-// It needs no credentials, so it serves loopback clients only, and only under a loopback host name. A
-// page of another site that reaches this server by a manipulated DNS name gets nothing.
+// It needs no credentials, so it is behind a [Guard]: a page of another site that reaches this server by a
+// manipulated DNS name gets nothing.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /simulator", s.page)
 	mux.HandleFunc("GET /simulator/messages", s.list)
 	mux.HandleFunc("GET /simulator/messages/{id}/audio", s.play)
 	mux.HandleFunc("POST /simulator/messages/{id}/keys", s.press)
-	guarded := http.NewCrossOriginProtection().Handler(mux)
+	return Guard(mux)
+}
+
+// Guard lets in loopback clients only, under a loopback host name, and no forms of other sites.
+func Guard(h http.Handler) http.Handler {
+	guarded := http.NewCrossOriginProtection().Handler(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !web.Loopback(r.RemoteAddr) || !web.Loopback(r.Host) {
 			http.Error(w, "the simulator answers on loopback only", http.StatusForbidden)
@@ -109,11 +102,4 @@ func (s *Simulator) press(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
-}
-
-func (s *Simulator) page(w http.ResponseWriter, _ *http.Request) {
-	all := s.Messages("")
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
-	page.Execute(w, map[string]any{"Messages": all[:min(len(all), shown)], "Total": len(all), "Outcomes": Outcomes})
 }

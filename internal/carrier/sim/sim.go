@@ -64,6 +64,11 @@ type Message struct {
 	Body         string    `json:"body"` // the text, or the words of the call, with the code in clear
 	CreatedAt    time.Time `json:"created_at"`
 	Keys         string    `json:"keys,omitempty"` // the keys that a call asks for, until one is pressed
+
+	// For the page.
+	Code   string `json:"-"`
+	Failed string `json:"-"` // why no phone got it; "": it arrived
+	Times  int    `json:"-"` // attempts that failed
 }
 
 // kept is a Message together with its origin.
@@ -91,6 +96,7 @@ type Simulator struct {
 
 	mu       sync.Mutex // guards the fields below
 	messages []kept     // oldest first
+	failed   []Message  // those that no phone got, oldest first
 	receive  func(context.Context, carrier.Receipt) error
 	receipts sync.WaitGroup
 }
@@ -169,6 +175,9 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 
 // reach applies the special outcome of a message's number.
 func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
+	if fate := Fate(string(m.To)); fate != "" {
+		s.keepFailure(m, fate)
+	}
 	switch m.To {
 	case RefusedNumber:
 		return carrier.Refused(errors.New("the simulator refuses this number"))
@@ -189,12 +198,55 @@ func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
 	return nil
 }
 
-func (s *Simulator) keep(k kept) {
-	m := k.sent
-	k.Message = Message{
-		ID: m.ID.String(), Verification: m.Verification.String(), Channel: string(m.Channel),
-		To: string(m.To), From: m.From, Body: m.Body.Reveal(), CreatedAt: s.now().UTC(), Keys: k.Keys,
+// Fate says what becomes of all messages to a number that no phone gets; "": they arrive.
+func Fate(to string) string {
+	switch phone.Number(to) {
+	case RefusedNumber:
+		return "refuses"
+	case UnreachableNumber:
+		return "unreachable"
+	case SilentNumber:
+		return "never answers"
 	}
+	return ""
+}
+
+// maxFailed is how many failed messages are kept.
+const maxFailed = 100
+
+// keepFailure keeps a message that no phone gets, once for all its attempts.
+func (s *Simulator) keepFailure(m verify.Message, fate string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.failed {
+		if f := &s.failed[i]; f.ID == m.ID.String() {
+			f.Times++
+			return
+		}
+	}
+	if len(s.failed) == maxFailed {
+		s.failed = slices.Delete(s.failed, 0, 1)
+	}
+	f := s.message(m)
+	f.Body, f.Code, f.Failed, f.Times = "", "", "No phone got a message: the number "+fate+".", 1
+	if fate == "unreachable" {
+		f.Failed = "No phone got a message yet: the number is unreachable, and is tried again."
+	}
+	s.failed = append(s.failed, f)
+}
+
+// message is a message as it is kept.
+func (s *Simulator) message(m verify.Message) Message {
+	return Message{
+		ID: m.ID.String(), Verification: m.Verification.String(), Channel: string(m.Channel),
+		To: string(m.To), From: m.From, Body: m.Body.Reveal(), CreatedAt: s.now().UTC(), Code: m.Code.Reveal(),
+	}
+}
+
+func (s *Simulator) keep(k kept) {
+	keys := k.Keys
+	k.Message = s.message(k.sent)
+	k.Keys = keys
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.messages) == keep {
@@ -272,6 +324,16 @@ func (s *Simulator) Messages(to phone.Number) []Message {
 		}
 	}
 	return found
+}
+
+// All returns all messages, also those that no phone got, newest first.
+func (s *Simulator) All() []Message {
+	all := s.Messages("")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all = append(all, s.failed...)
+	slices.SortStableFunc(all, func(a, b Message) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	return all
 }
 
 // Sound returns a call as a WAV file: the same samples that a SIP trunk gets, with a question

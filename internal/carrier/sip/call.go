@@ -26,8 +26,8 @@ const (
 	// hangUpWait is how long the trunk may take to answer when we cancel or hang up.
 	hangUpWait = 2 * time.Second
 	// maxChallenges is how often one request is repeated with credentials: once for the trunk,
-	// once for a proxy behind it, and once for a stale nonce.
-	maxChallenges = 3
+	// once for a proxy behind it, once for a stale nonce, and once for another nonce.
+	maxChallenges = 4
 )
 
 // A call is one call, from its INVITE to its BYE.
@@ -42,8 +42,8 @@ type call struct {
 	keys  chan byte
 	over  chan struct{} // closed when the other side hangs up
 	once  sync.Once
+	cut   atomic.Bool  // the network ended the call, before over is closed
 	count atomic.Int64 // number of keys
-	way   atomic.Int32 // how keys arrive: events or infos
 
 	invite  *wire.Request  // the latest INVITE
 	ringing *wire.Response // the latest provisional response, or nil
@@ -54,6 +54,10 @@ type call struct {
 	remote string     // the other side's tag, once it is known
 	leg    *leg       // how to reach the other side, once it has answered
 	offers int        // number of session descriptions that we sent
+
+	way     way       // how the latest key arrived, or 0
+	latest  byte      // that key
+	pressed time.Time // and when it arrived
 }
 
 func newCall(c *Carrier, m verify.Message) *call {
@@ -94,16 +98,21 @@ func (l *call) hungUp() bool {
 	}
 }
 
-// How keys arrive.
+// A way is how keys arrive.
+type way int
+
 const (
-	events int32 = 1 + iota // in the media
-	infos                   // in the signalling
+	events way = 1 + iota // in the media (RFC 4733)
+	infos                 // in the signalling
+	inBand                // as tones in the sound
 )
 
-// press accepts a key. Some trunks send each key both ways, so only keys that arrive like the
-// first one count.
-func (l *call) press(key byte, way int32) {
-	if !l.way.CompareAndSwap(0, way) && l.way.Load() != way {
+// samePress is how soon after a key's tone its event may come.
+const samePress = 2 * time.Second
+
+// press accepts a key.
+func (l *call) press(key byte, by way) {
+	if !l.counts(key, by, time.Now()) {
 		return
 	}
 	l.count.Add(1)
@@ -111,6 +120,23 @@ func (l *call) press(key byte, way int32) {
 	case l.keys <- key:
 	default:
 	}
+}
+
+// counts reports whether a key that arrives is another press. Some trunks send each key in several ways, so
+// only keys that arrive like the first one count. Tones give way to the others: a trunk that makes events of
+// tones may let the beginning of a tone through, before the event.
+func (l *call) counts(key byte, by way, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	again := false
+	switch {
+	case l.way == inBand && by != inBand:
+		again = key == l.latest && now.Sub(l.pressed) < samePress
+	case l.way != 0 && l.way != by:
+		return false
+	}
+	l.way, l.latest, l.pressed = by, key, now
+	return !again
 }
 
 // acceptOffer answers an offer that is made during the call.
@@ -175,7 +201,7 @@ func (l *call) make(ctx context.Context, m verify.Message) error {
 		t.script = l.c.Speech.Script(speech.For(speaking, string(m.Project)), m.Locale, m.Around(), m.Code.Reveal())
 	}
 	cancel()
-	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, func(key byte) { l.press(key, events) })
+	media, err := newMedia(l.c.ports, l.c.Transport == TLS, l.trusts, l.press)
 	if err != nil {
 		return full(err)
 	}
@@ -221,18 +247,47 @@ func (l *call) connect(answer *wire.Response) error {
 	return nil
 }
 
-// dial invites the phone and waits until it is answered. It returns the acknowledged answer.
+// dial invites the phone at one of the trunk's addresses after the other, and waits until it is answered. It
+// returns the acknowledged answer.
 func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, error) {
 	first, cancel := context.WithTimeout(ctx, l.c.First)
 	defer cancel()
-	if err := l.locate(first); err != nil {
+	targets, err := l.c.resolve(first)
+	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
-	l.invite = l.inviteTo(m)
+	began := time.Now()
 	ring := time.NewTimer(l.c.Ring)
 	defer ring.Stop()
+	var answer *wire.Response
+	for _, target := range targets[:min(len(targets), maxTargets)] {
+		l.Status, l.ringing, l.rang, l.early = 0, nil, false, nil
+		answer, err = l.dialAt(ctx, target, m, ring.C)
+		if l.Status != 0 && l.Status != 503 || ctx.Err() != nil {
+			l.c.revive(target)
+			break
+		}
+		l.c.bury(target) // it says nothing, or that it can't (RFC 3263 §4.3)
+		if time.Since(began) >= l.c.Ring {
+			break
+		}
+	}
+	return answer, err
+}
+
+// dialAt is dial for one address.
+func (l *call) dialAt(ctx context.Context, target netip.AddrPort, m verify.Message, ring <-chan time.Time) (*wire.Response, error) {
+	first, cancel := context.WithTimeout(ctx, l.c.First)
+	defer cancel()
+	here, err := l.c.contact(first, target)
+	if err != nil {
+		return nil, unreachable(ctx, err)
+	}
+	l.trunk, l.from = target, here
+	l.invite = l.inviteTo(m)
+	fresh := false
 	for challenges := 0; ; challenges++ {
-		answer, tx, err := l.ask(ctx, ring.C)
+		answer, tx, err := l.ask(ctx, ring)
 		if err != nil {
 			return nil, err
 		}
@@ -241,11 +296,11 @@ func (l *call) dial(ctx context.Context, m verify.Message) (*wire.Response, erro
 			return answer, nil
 		}
 		if answer.StatusCode != 401 && answer.StatusCode != 407 || challenges == maxChallenges {
-			return nil, decide(answer)
+			return nil, decide(l.invite, answer)
 		}
-		next, err := l.c.authorize(l.invite, answer)
+		next, err := l.c.authorize(l.invite, answer, &fresh)
 		if err != nil {
-			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(err)))
+			return nil, carrier.Blaming(verify.BlameCarrier, carrier.Because(verify.ReasonAuth, carrier.Refused(asFrom(l.invite, err))))
 		}
 		l.invite = next
 	}
@@ -258,7 +313,7 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 	asked := time.Now()
 	tx, err := l.c.client.TransactionRequest(connecting, l.invite, prepared)
 	if err != nil {
-		return nil, nil, unreachable(ctx, err)
+		return nil, nil, unreachable(ctx, carrier.Broken(err)) // the library quotes the INVITE
 	}
 	first := time.NewTimer(l.c.First)
 	defer first.Stop()
@@ -276,12 +331,12 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 			if l.ringing != nil {
 				l.giveUp(tx)
 			}
-			return nil, nil, unreachable(ctx, tx.Err())
+			return nil, nil, unreachable(ctx, broken(tx.Err()))
 		case <-first.C:
 			// The library would wait half a minute for a dead trunk.
 			tx.Terminate()
 			l.c.forget(l.trunk, asked)
-			return nil, nil, unreachable(ctx, errors.New("the trunk doesn't answer"))
+			return nil, nil, unreachable(ctx, errSilent)
 		case <-ring:
 			l.giveUp(tx)
 			if !l.rang {
@@ -295,6 +350,16 @@ func (l *call) ask(ctx context.Context, ring <-chan time.Time) (*wire.Response, 
 	}
 }
 
+var errSilent = errors.New("the trunk doesn't answer")
+
+// broken returns what is known of the end of a transaction, or nil.
+func broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return carrier.Broken(err)
+}
+
 // unreachable returns the error of a trunk that can't be reached, or of a call that we
 // stopped.
 func unreachable(ctx context.Context, err error) error {
@@ -302,7 +367,7 @@ func unreachable(ctx context.Context, err error) error {
 		return stopped(ctx.Err())
 	}
 	if err == nil {
-		err = errors.New("the trunk doesn't answer")
+		err = errSilent
 	}
 	return carrier.Because(verify.ReasonUnreachable, err)
 }
@@ -390,25 +455,6 @@ func (l *call) bye() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpWait)
 	defer cancel()
 	return l.leg.converse(ctx, wire.BYE) != 0
-}
-
-// alive asks the other side whether it is still in this call.
-func (l *call) alive(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, l.c.First)
-	defer cancel()
-	status := l.leg.converse(ctx, wire.OPTIONS)
-	return status != 0 && status != 481
-}
-
-// locate resolves the trunk and our own address as seen from it.
-func (l *call) locate(ctx context.Context) error {
-	trunk, err := l.c.resolve(ctx)
-	if err != nil {
-		return err
-	}
-	l.trunk = trunk
-	l.from, err = l.c.contact(ctx, trunk)
-	return err
 }
 
 // retryAfter returns the Retry-After of a response (RFC 3261 §20.33), at most a day.

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,12 +38,21 @@ type Config struct {
 	Password verify.Secret // with a username
 	Realm    string        // the realm of the password; other challenges are refused. Optional
 	Register bool          // for trunks that require it; Username is then the registered user
-	Domain   string        // of the addresses in From and To; default the trunk's host
+	Domain   string        // of the addresses in From and To, host or host:port; default the trunk's
 
-	From   string // the caller's number for messages whose sender is no number. Optional
-	NoPlus bool   // send numbers without their plus
-	Prefix string // goes before the called number, for example a routing code. Digits and stars. Optional
+	// AuthUsername answers challenges if it isn't Username. FromUser is the user in From if it isn't
+	// Username. Both are optional.
+	AuthUsername, FromUser string
 
+	From     string   // the caller's number for messages whose sender is no number. Optional
+	CallerID CallerID // the header with the caller's number; default PAI if From names an account, else InFrom
+	Privacy  bool     // asks the network to withhold the caller's number from the callee
+
+	NoPlus    bool   // send numbers without their plus
+	Prefix    string // goes before the called number, for example a routing code. Digits and stars. Optional
+	UserPhone bool   // marks addresses with numbers by ;user=phone
+
+	Resolver  *net.Resolver  // looks up the trunk; default the system's
 	Listen    string         // for signalling, "address:port"; default every address, any port
 	Advertise string         // our address as the trunk sees it, if it differs. Optional
 	Ports     [2]uint16      // for media, the first and the last; default 20000 to 20999
@@ -77,16 +86,17 @@ const (
 func (c Config) withDefaults() Config {
 	set(&c.Transport, UDP)
 	set(&c.Listen, "0.0.0.0:0")
+	set(&c.Resolver, net.DefaultResolver)
 	set(&c.Ports, [2]uint16{20000, 20999})
 	set(&c.Calls, 50)
 	set(&c.First, 4*time.Second)
 	set(&c.Ring, 30*time.Second)
 	set(&c.Talk, time.Minute)
-	domain, _ := c.host()
-	if a, err := netip.ParseAddr(domain); err == nil {
-		domain = host(a)
+	set(&c.Domain, c.domain())
+	if c.account() != "" {
+		set(&c.CallerID, PAI)
 	}
-	set(&c.Domain, domain)
+	set(&c.CallerID, InFrom)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -102,7 +112,7 @@ func set[T comparable](field *T, preset T) {
 
 // Limit implements [carrier.Limiter].
 func (c *Carrier) Limit() time.Duration {
-	return speakLimit + 2*c.First + c.Ring + c.Talk + 2*hangUpWait
+	return speakLimit + (1+maxTargets)*c.First + c.Ring + c.Talk + 2*hangUpWait
 }
 
 // Check returns all errors in a configuration.
@@ -112,7 +122,7 @@ func (c Config) Check() (all []carrier.Fault) {
 		all = append(all, carrier.Fault{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
 
-	if host, port := c.host(); host == "" || port < 0 || strings.ContainsAny(host, " @/;<>\"\r\n") {
+	if host, port := split(c.Trunk); host == "" || port < 0 || strings.ContainsAny(host, " @/;<>\"\r\n") {
 		wrong("trunk", "must be a host, or host:port")
 	}
 	if c.Transport != UDP && c.Transport != TCP && c.Transport != TLS {
@@ -127,7 +137,24 @@ func (c Config) Check() (all []carrier.Fault) {
 	if c.Register && c.Username == "" {
 		wrong("register", "needs a username")
 	}
-	for _, f := range []struct{ name, value string }{{"username", c.Username}, {"domain", c.Domain}} {
+	if c.AuthUsername != "" && c.Username == "" {
+		wrong("auth_username", "needs a username and its password")
+	}
+	if !slices.Contains([]CallerID{InFrom, PAI, PPI, RPID}, c.CallerID) {
+		wrong("caller_id", "must be from, pai, ppi or rpid")
+	}
+	if c.CallerID == InFrom && c.FromUser != "" {
+		wrong("from_user", "contradicts caller_id: from, where From has the caller's number")
+	}
+	if c.CallerID == InFrom && c.Privacy {
+		wrong("privacy", "needs caller_id pai, ppi or rpid: networks don't withhold the number in From")
+	}
+	if _, port := split(c.Domain); port < 0 {
+		wrong("domain", "must be a host, or host:port")
+	}
+	for _, f := range []struct{ name, value string }{
+		{"username", c.Username}, {"auth_username", c.AuthUsername}, {"from_user", c.FromUser}, {"domain", c.Domain},
+	} {
 		if strings.ContainsFunc(f.value, unfit) {
 			wrong(f.name, "has a character that SIP addresses don't have")
 		}
@@ -168,21 +195,4 @@ func unfit(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`<>
 func number(s string) bool {
 	digits := strings.TrimPrefix(s, "+")
 	return digits != "" && len(digits) <= 20 && strings.Trim(digits, "0123456789") == ""
-}
-
-// host splits the trunk's address. The port is 0 if there is none, and -1 if it is
-// invalid.
-func (c Config) host() (string, int) {
-	if _, err := netip.ParseAddr(strings.Trim(c.Trunk, "[]")); err == nil || !strings.Contains(c.Trunk, ":") {
-		return strings.Trim(c.Trunk, "[]"), 0
-	}
-	host, port, err := net.SplitHostPort(c.Trunk)
-	if err != nil {
-		return "", -1
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 {
-		return host, -1
-	}
-	return host, int(n)
 }

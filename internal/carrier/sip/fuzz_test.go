@@ -223,7 +223,7 @@ func FuzzGuard(f *testing.F) {
 			g.ack()
 			g.build(wire.BYE, 2)
 			retryAfter(m)
-			granted(m, time.Hour)
+			granted(m, wire.Uri{Host: "192.0.2.1"}, time.Hour)
 		}
 	})
 }

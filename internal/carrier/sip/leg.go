@@ -3,7 +3,12 @@ package sip
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -15,7 +20,7 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 
-	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -164,11 +169,11 @@ func (c *Carrier) contact(ctx context.Context, trunk netip.AddrPort) (string, er
 	if c.Transport != TLS {
 		return netip.AddrPortFrom(here, c.listen.Port()).String(), nil
 	}
-	r := wire.NewRequest(wire.OPTIONS, wire.Uri{Scheme: "sip", Host: c.Domain})
+	r := wire.NewRequest(wire.OPTIONS, c.uri(""))
 	c.finish(r, trunk)
 	conn, err := c.agent.TransportLayer().ClientRequestConnection(ctx, r)
 	if err != nil {
-		return "", err
+		return "", carrier.Broken(err)
 	}
 	defer conn.TryClose()
 	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
@@ -200,6 +205,7 @@ func (c *Carrier) write(r *wire.Request) { c.client.WriteRequest(r, prepared) }
 // response, or 0 if there is none.
 func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status int) {
 	r := g.build(method, g.seq.Add(1))
+	fresh := false
 	for range maxChallenges {
 		answer, err := g.c.client.Do(ctx, r, prepared)
 		if err != nil {
@@ -209,7 +215,7 @@ func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status i
 		if status != 401 && status != 407 {
 			return status
 		}
-		if r, err = g.c.authorize(r, answer); err != nil {
+		if r, err = g.c.authorize(r, answer, &fresh); err != nil {
 			return status
 		}
 		r.CSeq().SeqNo = g.seq.Add(1)
@@ -220,55 +226,21 @@ func (g *leg) converse(ctx context.Context, method wire.RequestMethod) (status i
 // inviteTo returns the INVITE for a message.
 func (l *call) inviteTo(m verify.Message) *wire.Request {
 	c := l.c
-	to := wire.Uri{Scheme: "sip", User: c.dialled(m.To), Host: c.Domain}
-	from := wire.Uri{Scheme: "sip", User: c.caller(m.From), Host: c.Domain}
+	to := c.telephone(c.dialled(m.To))
 	r := wire.NewRequest(wire.INVITE, to)
-	f := &wire.FromHeader{Address: from}
-	f.Params.Add("tag", l.tag)
 	id := wire.CallIDHeader(l.id)
-	r.AppendHeader(f)
+	c.identify(r, m.From, l.tag)
 	r.AppendHeader(&wire.ToHeader{Address: to})
 	r.AppendHeader(&id)
 	r.AppendHeader(&wire.CSeqHeader{SeqNo: 1, MethodName: wire.INVITE})
 	r.AppendHeader(wire.NewHeader("Contact", l.contact()))
 	r.AppendHeader(wire.NewHeader("Allow", allowed))
-	r.AppendHeader(wire.NewHeader("Supported", "timer"))
 	r.AppendHeader(wire.NewHeader("Content-Type", sdpType))
 	r.SetBody(l.describe(1, bothWays, mu, aLaw, keys))
 	l.offers = 1
 	c.finish(r, l.trunk)
 	return r
 }
-
-// dialled formats a number for the trunk.
-func (c *Carrier) dialled(n phone.Number) string {
-	s := string(n)
-	if c.NoPlus {
-		s = strings.TrimPrefix(s, "+")
-	}
-	return c.Prefix + s
-}
-
-// caller returns the caller's number: the message's sender if that is a number,
-// or a default.
-func (c *Carrier) caller(from string) string {
-	switch {
-	case number(from):
-	case c.From != "":
-		from = c.From
-	case c.Username != "":
-		return user(c.Username)
-	default:
-		return "anonymous"
-	}
-	if c.NoPlus {
-		from = strings.TrimPrefix(from, "+")
-	}
-	return from
-}
-
-// user escapes a name for a URI.
-func user(name string) string { return strings.ReplaceAll(name, "@", "%40") }
 
 // cancelling returns the CANCEL of an INVITE. It has the same Via, by which the trunk matches it
 // (RFC 3261 §9.1).
@@ -335,9 +307,10 @@ var (
 	errRealm     = errors.New("a challenge is for another realm than the configured one")
 )
 
-// authorize returns a request again with the response to its challenge (RFC 8760). A second
-// challenge of the same kind means that the password is wrong.
-func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Request, error) {
+// authorize returns a request again with the response to its challenge (RFC 8760). A second challenge of the
+// same kind means that the password is wrong, unless the nonce was too old. Some trunks don't say that it was,
+// so one other nonce is tried: fresh remembers that.
+func (c *Carrier) authorize(r *wire.Request, answer *wire.Response, fresh *bool) (*wire.Request, error) {
 	if c.Username == "" {
 		return nil, errNoLogin
 	}
@@ -349,37 +322,96 @@ func (c *Carrier) authorize(r *wire.Request, answer *wire.Response) (*wire.Reque
 	if err != nil {
 		return nil, err
 	}
-	if r.GetHeader(proof) != nil && !chal.Stale {
-		return nil, errPassword
+	if h := r.GetHeader(proof); h != nil && !chal.Stale {
+		if *fresh || nonceOf(h) == chal.Nonce {
+			return nil, errPassword
+		}
+		*fresh = true
 	}
-	creds, err := digest.Digest(chal, digest.Options{
-		Method: string(r.Method), URI: r.Recipient.String(),
-		Username: c.Username, Password: c.Password.Reveal(),
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body())), nil },
-	})
+	proved, err := c.prove(r, chal)
 	if err != nil {
 		return nil, errChallenge
 	}
-	next := r.Clone()
+	next := c.again(r)
 	next.RemoveHeader(proof)
+	next.AppendHeader(wire.NewHeader(proof, proved))
+	return next, nil
+}
+
+// nonceOf returns the nonce that credentials answer.
+func nonceOf(h wire.Header) string {
+	creds, err := digest.ParseCredentials(h.Value())
+	if err != nil {
+		return ""
+	}
+	return creds.Nonce
+}
+
+// session is the end of the names of algorithms that mix a nonce of ours into the password's hash.
+const session = "-SESS"
+
+// prove returns the credentials for a challenge.
+func (c *Carrier) prove(r *wire.Request, chal *digest.Challenge) (string, error) {
+	o := digest.Options{
+		Method: string(r.Method), URI: r.Recipient.String(), Username: c.login(), Password: c.Password.Reveal(),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body())), nil },
+	}
+	plain, inSession := strings.CutSuffix(chal.Algorithm, session)
+	if inSession { // the library can't, but it takes the hash
+		o.Cnonce = rand.Text()
+		o.A1 = hash(plain, hash(plain, o.Username, chal.Realm, o.Password), chal.Nonce, o.Cnonce)
+		chal.Algorithm = plain
+	}
+	creds, err := digest.Digest(chal, o)
+	if err != nil {
+		return "", err
+	}
+	if inSession {
+		creds.Algorithm = plain + strings.ToLower(session)
+	}
+	return creds.String(), nil
+}
+
+// hash returns the hash of strings that are joined by colons (RFC 7616 §3.3).
+func hash(algorithm string, parts ...string) string {
+	s := []byte(strings.Join(parts, ":"))
+	switch algorithm {
+	case "SHA-256":
+		return fmt.Sprintf("%x", sha256.Sum256(s))
+	case "SHA-512-256":
+		return fmt.Sprintf("%x", sha512.Sum512_256(s))
+	}
+	return fmt.Sprintf("%x", md5.Sum(s))
+}
+
+// again returns a request as a new transaction, with the next number.
+func (c *Carrier) again(r *wire.Request) *wire.Request {
+	next := r.Clone()
 	next.RemoveHeader("Via")
 	next.CSeq().SeqNo++
 	next.PrependHeader(c.via(netip.MustParseAddrPort(r.Destination())))
-	next.AppendHeader(wire.NewHeader(proof, creds.String()))
-	return next, nil
+	return next
 }
 
 // challenge returns the first challenge that we can answer.
 func (c *Carrier) challenge(headers []wire.Header) (*digest.Challenge, error) {
 	for _, h := range headers {
 		chal, err := digest.ParseChallenge(h.Value())
-		if err != nil || !digest.CanDigest(chal) {
+		if err != nil {
+			continue
+		}
+		chal.Algorithm = strings.ToUpper(chal.Algorithm)
+		for i, q := range chal.QOP {
+			chal.QOP[i] = strings.TrimSpace(q)
+		}
+		plain := *chal
+		plain.Algorithm = strings.TrimSuffix(chal.Algorithm, session)
+		if !digest.CanDigest(&plain) {
 			continue
 		}
 		if c.Realm != "" && chal.Realm != c.Realm {
 			return nil, errRealm
 		}
-		chal.Algorithm = strings.ToUpper(chal.Algorithm)
 		return chal, nil
 	}
 	return nil, errChallenge

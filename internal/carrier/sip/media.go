@@ -58,7 +58,7 @@ type media struct {
 	conn    *net.UDPConn
 	ip      netip.Addr            // of the socket
 	trusted func(netip.Addr) bool // the addresses that may send us anything
-	pressed func(key byte)
+	pressed func(key byte, by way)
 	heard   atomic.Int64 // when the last packet came, Unix nanoseconds; 0 before the first
 	bad     atomic.Int64 // packets that were dropped
 	reader  sync.WaitGroup
@@ -73,6 +73,7 @@ type media struct {
 	// The time of the last key, and whether there was one.
 	lastEvent uint32
 	anyEvent  bool
+	tones     tones
 
 	// Only the sending goroutine uses the fields below.
 	ssrc, stamp uint32
@@ -82,7 +83,7 @@ type media struct {
 }
 
 // newMedia opens a call's socket, and makes a key if the call is encrypted.
-func newMedia(p *ports, encrypted bool, trusted func(netip.Addr) bool, pressed func(byte)) (*media, error) {
+func newMedia(p *ports, encrypted bool, trusted func(netip.Addr) bool, pressed func(byte, way)) (*media, error) {
 	conn, err := p.open()
 	if err != nil {
 		return nil, err
@@ -190,14 +191,22 @@ func (m *media) take(p []byte, from netip.AddrPort) bool {
 		p = plain
 	}
 	kind, stamp, body, ok := parseRTP(p)
-	if !ok || kind != mu && kind != aLaw && kind != comfort && kind != m.peer.keys {
+	if !ok {
+		return false
+	}
+	switch kind {
+	case mu:
+		m.tones.hear(speech.Linear(body), m.tone)
+	case aLaw:
+		m.tones.hear(speech.LinearA(body), m.tone)
+	case comfort:
+	case m.peer.keys, keys: // what we offered counts even if the answer has another type, or none (RFC 3264 §5.1)
+		m.event(stamp, body)
+	default:
 		return false
 	}
 	m.to = from
 	m.heard.Store(time.Now().UnixNano())
-	if kind == m.peer.keys {
-		m.event(stamp, body)
-	}
 	return true
 }
 
@@ -252,8 +261,10 @@ func (m *media) event(stamp uint32, body []byte) {
 		return
 	}
 	m.anyEvent, m.lastEvent = true, stamp
-	m.pressed(keyNames[body[0]])
+	m.pressed(keyNames[body[0]], events)
 }
+
+func (m *media) tone(key byte) { m.pressed(key, inBand) }
 
 // send sends one frame of µ-law, padded with silence.
 func (m *media) send(sound []byte) error {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +38,9 @@ type peer struct {
 	t     *testing.T
 	conn  *net.UDPConn
 	sound *net.UDPConn
-	dead  atomic.Bool // it doesn't even say that it lives
+
+	closed chan struct{}
+	once   sync.Once
 
 	requests  chan *wire.Request // without repetitions, and without acknowledgements
 	acks      chan *wire.Request
@@ -53,18 +54,25 @@ type peer struct {
 func newPeer(t *testing.T) *peer {
 	t.Helper()
 	p := &peer{
-		t: t, conn: listenUDP(t), sound: listenUDP(t), arrivals: make(chan struct{}, 1),
+		t: t, conn: listenUDP(t), sound: listenUDP(t), arrivals: make(chan struct{}, 1), closed: make(chan struct{}),
 		requests: make(chan *wire.Request, 100), acks: make(chan *wire.Request, 100), responses: make(chan *wire.Response, 100),
 	}
 	var reading sync.WaitGroup
 	reading.Go(p.readSound)
 	reading.Go(p.read)
 	t.Cleanup(func() { // who reads may be about to say something of the test
-		p.conn.Close()
-		p.sound.Close()
+		p.close()
 		reading.Wait()
 	})
 	return p
+}
+
+func (p *peer) close() {
+	p.once.Do(func() {
+		close(p.closed)
+		p.conn.Close()
+		p.sound.Close()
+	})
 }
 
 func (p *peer) readSound() {
@@ -109,11 +117,6 @@ func (p *peer) read() {
 			case m.IsAck():
 				put(p, p.acks, m)
 			case seen[id]:
-			case m.Method == wire.OPTIONS: // whether we are there
-				if !p.dead.Load() {
-					seen[id] = true
-					p.reply(m, 200, "")
-				}
 			default:
 				seen[id] = true
 				put(p, p.requests, m)
@@ -205,7 +208,6 @@ func (p *peer) reply(r *wire.Request, status int, body string, headers ...string
 func (p *peer) write(message, to string) {
 	p.t.Helper()
 	addr := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))
-	// The carrier may ask whether we live until the very end.
 	if _, err := p.conn.WriteTo([]byte(message), addr); err != nil && !errors.Is(err, net.ErrClosed) {
 		p.t.Error(err)
 	}

@@ -12,7 +12,6 @@
 package sip
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -20,6 +19,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -48,10 +48,12 @@ type Carrier struct {
 	served  sync.WaitGroup // the listeners
 
 	mu      sync.Mutex // guards the fields below
+	refused bool       // the trunk refuses our credentials, and that was logged
 	calls   map[string]*call
 	ended   sync.WaitGroup // calls and the registration; no Add after stopped
 	trusted map[netip.Addr]bool
-	phones  map[netip.Addr]int // the addresses at which calls were answered, with the number of calls
+	phones  map[netip.Addr]int           // the addresses at which calls were answered, with the number of calls
+	dead    map[netip.AddrPort]time.Time // the trunk's addresses that didn't answer, and when
 }
 
 // A Call is the record of one call.
@@ -76,7 +78,7 @@ func New(c Config) (*Carrier, error) {
 	listen := netip.MustParseAddrPort(c.Listen) // checked
 	t := &Carrier{
 		Config: c, ports: newPorts(listen.Addr(), c.Ports), places: make(chan struct{}, c.Calls),
-		reads: newStreams(), close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{},
+		reads: newStreams(), close: func() error { return nil }, calls: map[string]*call{}, trusted: map[netip.Addr]bool{}, phones: map[netip.Addr]int{}, dead: map[netip.AddrPort]time.Time{},
 	}
 	t.stopped, t.stop = context.WithCancel(context.Background())
 	if err := t.start(listen); err != nil {
@@ -99,9 +101,10 @@ func init() { // the library has no other way to set these
 
 // start makes the user agent and starts to listen.
 func (c *Carrier) start(listen netip.AddrPort) error {
-	host, _ := c.host()
+	host, _ := split(c.Trunk)
+	domain, _ := split(c.Domain)
 	agent, err := sipgo.NewUA(
-		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(c.Domain),
+		sipgo.WithUserAgent("Countersign"), sipgo.WithUserAgentHostname(domain),
 		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: c.RootCAs, ServerName: host, MinVersion: tls.VersionTLS12}),
 		sipgo.WithUserAgentTransportLayerOptions(
 			wire.WithTransportLayerLogger(quiet), wire.WithTransportLayerReadFilter(c.reads.filter)),
@@ -225,8 +228,19 @@ func (c *Carrier) call(ctx context.Context, m verify.Message) (carrier.Result, e
 	if err != nil {
 		call.Reason = carrier.Decision(err).Reason
 	}
+	c.noteRefusal(call.Reason, err)
 	c.report(&call.Call)
 	return carrier.Result{Ref: call.id, Delivered: err == nil, Verdict: call.Verdict, Call: call.Call.Call}, err
+}
+
+// noteRefusal logs once that the trunk refuses our credentials, until it takes them again.
+func (c *Carrier) noteRefusal(reason verify.Reason, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reason == verify.ReasonAuth && !c.refused {
+		c.Log.Error("the trunk takes no calls from us until somebody acts", "carrier", c.Name(), "reason", verify.ReasonMisconfigured, "err", err)
+	}
+	c.refused = reason == verify.ReasonAuth
 }
 
 func (c *Carrier) report(r *Call) {
@@ -322,47 +336,6 @@ func (c *Carrier) hears(a netip.Addr) bool {
 	return c.phones[a.Unmap()] > 0
 }
 
-var errLookUp = errors.New("the trunk's name can't be looked up")
-
-// resolve returns the trunk's address. If the host has no port, it uses SRV records (RFC 3263 §4,
-// without NAPTR, because the transport is configured).
-func (c *Carrier) resolve(ctx context.Context) (netip.AddrPort, error) {
-	host, port := c.host()
-	if a, err := netip.ParseAddr(host); err == nil {
-		c.trust(a)
-		return netip.AddrPortFrom(a.Unmap(), c.portOr(port)), nil
-	}
-	if port == 0 {
-		service, proto := "sip", string(c.Transport)
-		if c.Transport == TLS {
-			service, proto = "sips", "tcp"
-		}
-		if _, found, err := net.DefaultResolver.LookupSRV(ctx, service, proto, host); err == nil && len(found) > 0 {
-			host, port = strings.TrimSuffix(found[0].Target, "."), int(found[0].Port)
-		}
-	}
-	family := "ip4"
-	if c.ports.ip.Is6() {
-		family = "ip"
-	}
-	found, err := net.DefaultResolver.LookupNetIP(ctx, family, host)
-	if err != nil || len(found) == 0 {
-		return netip.AddrPort{}, errLookUp // the resolver's error would name its servers
-	}
-	for _, a := range found {
-		c.trust(a)
-	}
-	return netip.AddrPortFrom(found[0].Unmap(), c.portOr(port)), nil
-}
-
-func (c *Carrier) portOr(port int) uint16 {
-	standard := 5060
-	if c.Transport == TLS {
-		standard = 5061
-	}
-	return uint16(cmp.Or(port, standard))
-}
-
 // here returns our address as the trunk sees it.
 func (c *Carrier) here(trunk netip.AddrPort) (netip.Addr, error) {
 	if c.Advertise != "" {
@@ -406,7 +379,11 @@ func (c *Carrier) serveRequest(r *wire.Request, tx wire.ServerTransaction) {
 // survive recovers from a panic, so that a message can't end the process.
 func (c *Carrier) survive() {
 	if p := recover(); p != nil {
-		c.Log.Error("a SIP message caused a panic", "carrier", c.Name(), "panic", p, "stack", string(debug.Stack()))
+		what := fmt.Sprintf("%T", p) // its words may quote the message
+		if err, ok := p.(runtime.Error); ok {
+			what = err.Error()
+		}
+		c.Log.Error("a SIP message caused a panic", "carrier", c.Name(), "panic", what, "stack", string(debug.Stack()))
 	}
 }
 
@@ -435,6 +412,7 @@ func (c *Carrier) replyTo(r *wire.Request) reply {
 	}
 	switch r.Method {
 	case wire.BYE:
+		call.cut.Store(cutOff(r))
 		call.hangUp()
 		return ok
 	case wire.INFO:

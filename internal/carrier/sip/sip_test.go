@@ -3,11 +3,14 @@ package sip
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -21,7 +24,6 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sip/siptest"
-	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
@@ -110,6 +112,12 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 		{500, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `q.850 ; text="x" ; cause=31`},
 		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=34"}, // no circuit
 		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "SIP;cause=20"},
+		{480, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, `Q.850;cause=17;text="User busy"`},
+		{500, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, `SIP;cause=480, Q.850;cause=19;text="a, b"`},
+		{503, verify.Refused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, "Q.850;cause=1"},
+		{480, verify.Refused, verify.ReasonDeclined, 0, verify.BlameMessage, "Q.850;cause=21"},
+		{404, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=38"}, // not the number's fault
+		{486, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, "Q.850;cause=16"},
 		{429, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameUs, ""},
 		{302, verify.Errored, verify.ReasonRedirected, 0, verify.BlameMessage, ""},
 		{420, verify.Refused, verify.ReasonRefused, 0, verify.BlameMessage, ""},
@@ -260,6 +268,33 @@ func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
 	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
+// A nonce that grew old isn't always said to be stale.
+func TestAnotherNonceIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(login), message)
+	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="1"`)
+	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="2"`)
+	p.reply(p.expect(wire.INVITE), 486, "")
+	want(t, out, verify.Errored, verify.ReasonBusy)
+}
+
+// The telephone network, not the callee, ends a call before the code was said.
+func TestACallThatTheNetworkCutsIsLost(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	out := send(t.Context(), p.trunk(nil), message)
+	invite := p.answer()
+	if invite.GetHeader("Supported") != nil && strings.Contains(invite.GetHeader("Supported").Value(), "timer") {
+		t.Error("the call promises to refresh a session, which it never does")
+	}
+	p.heard(20)
+	bye := p.request(wire.BYE, invite, 100, "", "")
+	bye.AppendHeader(wire.NewHeader("Reason", "Q.850;cause=41"))
+	p.write(bye.String(), invite.Source())
+	want(t, out, verify.Errored, verify.ReasonLost)
+}
+
 func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
@@ -275,14 +310,45 @@ func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 // many packets and counts once, and so does a key that is told by both.
 func TestOneHearsItAgain(t *testing.T) {
 	t.Parallel()
-	event := func(p *peer, invite *wire.Request) {
-		to := described(t, invite.Body()).at
-		for i := range 6 {
-			p.soundTo(to, rtp(keys, uint16(i), 4711, []byte{1, byte(i/5) << 7, 0, byte(i)}))
+	eventOf := func(kind int) func(p *peer, invite *wire.Request) {
+		return func(p *peer, invite *wire.Request) {
+			to := described(t, invite.Body()).at
+			for i := range 6 {
+				p.soundTo(to, rtp(kind, uint16(i), 4711, []byte{1, byte(i/5) << 7, 0, byte(i)}))
+			}
 		}
 	}
+	event := eventOf(keys)
+	toneIn := func(kind int) func(p *peer, invite *wire.Request) {
+		return func(p *peer, invite *wire.Request) {
+			sound := tonesOf('1', 100*time.Millisecond)
+			for i := 0; i+frame <= len(sound); i += frame {
+				body := speech.MuLaw(sound[i : i+frame])
+				if kind == aLaw {
+					body = speech.ALaw(nil, body)
+				}
+				p.soundTo(described(t, invite.Body()).at, rtp(kind, uint16(i/frame), uint32(i), body))
+			}
+		}
+	}
+	answers := map[string][]int{ // of the trunk, if it doesn't take what we offer
+		"RTP, of the answer's type":                   {mu, 96},
+		"RTP, of our type, another one in the answer": {mu, 96},
+		"RTP, of our type, none in the answer":        {mu},
+		"tones":                                       {mu},
+		"A-law tones":                                 {mu, aLaw},
+	}
 	for name, press := range map[string]func(p *peer, invite *wire.Request){
-		"RTP": event,
+		"RTP":                       event,
+		"RTP, of the answer's type": eventOf(96),
+		"RTP, of our type, another one in the answer": event,
+		"RTP, of our type, none in the answer":        event,
+		"tones":                                       toneIn(mu),
+		"A-law tones":                                 toneIn(aLaw),
+		"a tone, and its event": func(p *peer, invite *wire.Request) {
+			toneIn(mu)(p, invite)
+			event(p, invite)
+		},
 		"INFO dtmf-relay": func(p *peer, invite *wire.Request) {
 			p.ask(wire.INFO, invite, 7, "application/dtmf-relay", "Signal= 1\r\nDuration=160\r\n")
 		},
@@ -298,7 +364,7 @@ func TestOneHearsItAgain(t *testing.T) {
 			ended := make(chan Call, 1)
 			c := p.trunk(func(c *Config) { c.Ended = func(r Call) { ended <- r } })
 			out := send(t.Context(), c, message)
-			invite := p.answer()
+			invite := p.answer(answers[name]...)
 			script := c.Speech.Script(t.Context(), "", nil, "7")
 			p.heard(len(script.All())/frame + 1)
 			press(p, invite)
@@ -329,7 +395,7 @@ func TestKeysThatAreOvertaken(t *testing.T) {
 		"anew":      {[]uint32{1_000_000, 5}, "12"},
 	} {
 		var pressed []byte
-		m := &media{pressed: func(key byte) { pressed = append(pressed, key) }}
+		m := &media{pressed: func(key byte, _ way) { pressed = append(pressed, key) }}
 		for i, stamp := range tt.stamps {
 			m.event(stamp, []byte{byte(1 + i), 0, 0, 1})
 		}
@@ -456,9 +522,22 @@ func challenged(t *testing.T, p *peer, status int, chal *digest.Challenge, user,
 	if err != nil {
 		t.Fatal(err)
 	}
-	right, err := digest.Digest(chal, digest.Options{
-		Method: "INVITE", URI: again.Recipient.String(), Username: user, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc,
-	})
+	o := digest.Options{Method: "INVITE", URI: again.Recipient.String(), Username: user, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc}
+	known := *chal
+	if plain, ok := strings.CutSuffix(chal.Algorithm, "-sess"); ok { // RFC 7616 §3.4.2
+		if creds.Algorithm != chal.Algorithm {
+			t.Errorf("credentials by %s, want %s", creds.Algorithm, chal.Algorithm)
+		}
+		sum := func(s string) string {
+			if plain == "MD5" {
+				return fmt.Sprintf("%x", md5.Sum([]byte(s)))
+			}
+			return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))
+		}
+		o.A1 = sum(sum(user+":"+chal.Realm+":"+password) + ":" + chal.Nonce + ":" + creds.Cnonce)
+		known.Algorithm, known.QOP = plain, []string{"auth"}
+	}
+	right, err := digest.Digest(&known, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,10 +550,12 @@ func TestChallengesAreAnswered(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 407} {
 		for name, chal := range map[string]*digest.Challenge{
-			"MD5":         {Realm: "trunk", Nonce: "n1"},
-			"md5 auth":    {Realm: "trunk", Nonce: "n1", Algorithm: "md5", QOP: []string{"auth"}},
-			"SHA-256":     {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256", QOP: []string{"auth", "auth-int"}},
-			"with opaque": {Realm: "trunk", Nonce: "n1", Algorithm: "MD5", Opaque: "o", QOP: []string{"auth"}},
+			"MD5":          {Realm: "trunk", Nonce: "n1"},
+			"md5 auth":     {Realm: "trunk", Nonce: "n1", Algorithm: "md5", QOP: []string{"auth"}},
+			"SHA-256":      {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256", QOP: []string{"auth", "auth-int"}},
+			"MD5-sess":     {Realm: "trunk", Nonce: "n1", Algorithm: "MD5-sess", QOP: []string{"auth"}},
+			"SHA-256-sess": {Realm: "trunk", Nonce: "n1", Algorithm: "SHA-256-sess", QOP: []string{"auth-int", " auth"}},
+			"with opaque":  {Realm: "trunk", Nonce: "n1", Algorithm: "MD5", Opaque: "o", QOP: []string{"auth"}},
 		} {
 			t.Run(fmt.Sprint(status, " ", name), func(t *testing.T) {
 				t.Parallel()
@@ -525,8 +606,9 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 			p := newPeer(t)
 			out := send(t.Context(), p.trunk(func(c *Config) { login(c); c.Realm = tt.realm }), message)
 			p.reply(p.expect(wire.INVITE), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
-			if tt.second != "" {
+			if tt.second != "" { // a nonce that is only another one may be tried once
 				p.reply(p.expect(wire.INVITE), 401, "", tt.second)
+				p.reply(p.expect(wire.INVITE), 401, "", strings.Replace(tt.second, `"2"`, `"3"`, 1))
 			}
 			got := want(t, out, verify.Refused, verify.ReasonAuth)
 			if strings.Contains(got.err.Error(), "horse") {
@@ -536,35 +618,59 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// The trunk disappears: the call ends soon, and what came of it depends on what had been said.
+// The trunk disappears: its answer to the BYE is missing, and what came of the call depends on what had been
+// said when it was last heard.
 func TestATrunkThatDiesInMidCall(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		code    verify.Secret
+		hears   bool // whether the trunk sends sound before it disappears
+		after   bool // whether it disappears after the code was said
+		key     bool // whether the call asks for a key
 		outcome verify.DeliveryOutcome
 	}{
-		"before the code was said":             {"77777777777", verify.Errored},
-		"after it was said, perhaps to nobody": {"7", verify.Unknown},
+		"before the code was said":              {hears: true, outcome: verify.Errored},
+		"after it was said":                     {hears: true, after: true, outcome: verify.Accepted},
+		"nobody knows when":                     {outcome: verify.Unknown},
+		"before a key was asked for":            {key: true, outcome: verify.Errored},
+		"before a key was asked for, but heard": {key: true, hears: true, outcome: verify.Errored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t)
-			// The code is said so often that the call is far from its end when the silence is noticed.
-			c := p.trunk(func(c *Config) { c.First = 2 * time.Second; says(t, c, 5) })
-			m := message
-			m.Code = tt.code
-			out := send(t.Context(), c, m)
-			p.dead.Store(tt.outcome == verify.Errored)
-			p.answer()
-			if tt.outcome == verify.Unknown {
-				p.heard(c.Speech.Script(t.Context(), "", nil, string(tt.code)).Once/frame + 2)
-				p.dead.Store(true)
+			c := p.trunk(func(c *Config) { c.RequireKeypress = tt.key })
+			out := send(t.Context(), c, message)
+			invite := p.answer()
+			if tt.after {
+				p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 			}
-			got := want(t, out, tt.outcome, verify.ReasonLost)
-			if got.took > quietTime+10*time.Second {
-				t.Errorf("it took %v", got.took)
+			if tt.hears {
+				p.soundTo(described(t, invite.Body()).at, rtp(mu, 1, 1, make([]byte, frame)))
 			}
+			p.expect(wire.BYE)
+			want(t, out, tt.outcome, verify.ReasonLost)
 		})
+	}
+}
+
+// A phone that sends nothing, at a trunk that doesn't answer requests in the call or knows no call there,
+// hears the code to its end.
+func TestSilenceEndsNoCall(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { says(t, c, 3) })
+	m := message
+	m.Code = "777777"
+	out := send(t.Context(), c, m)
+	p.answer()
+	script := c.Speech.Script(t.Context(), "", nil, "777777").All()
+	if len(script) < int(2*quietTime*Rate/time.Second) {
+		t.Fatal("the call is too short to be silent for long")
+	}
+	bye := p.expect(wire.BYE) // and no other request before it
+	p.reply(bye, 200, "")
+	want(t, out, verify.Accepted, verify.NoReason)
+	if !bytes.HasPrefix(listen(t, p.heard(1), mu), script) {
+		t.Error("not the whole code was said")
 	}
 }
 
@@ -859,7 +965,7 @@ func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 // media is sound that goes to the peer, without a call.
 func (p *peer) media() *media {
 	p.t.Helper()
-	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte) {})
+	m, err := newMedia(newPorts(loopback, [2]uint16{21000, 29999}), false, func(netip.Addr) bool { return false }, func(byte, way) {})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -921,30 +1027,186 @@ func TestRecordedRoutesAreFollowed(t *testing.T) {
 	want(t, out, verify.Refused, verify.ReasonHungUp)
 }
 
-func TestNumbersAsTheTrunkWantsThem(t *testing.T) {
+// Trunks find the account by From, or the caller by another header, and want numbers in their own form.
+func TestCallersAndNumbersAsTheTrunkWantsThem(t *testing.T) {
+	t.Parallel()
+	account := Config{Username: "alice", Password: "x"}
+	with := func(c Config, change func(*Config)) Config { change(&c); return c }
+	for name, tt := range map[string]struct {
+		config Config
+		sender string
+		want   []string // the request's address, From, and what else names the caller
+	}{
+		"a number":     {Config{}, "+12025550199", []string{"+12025550100@trunk.example", "<sip:+12025550199@trunk.example>"}},
+		"without plus": {Config{NoPlus: true, Prefix: "77*"}, "+12025550199", []string{"77*12025550100@trunk.example", "<sip:12025550199@trunk.example>"}},
+		"a default":    {Config{From: "+4930123456", NoPlus: true}, "Example", []string{"12025550100@trunk.example", "<sip:4930123456@trunk.example>"}},
+		"nobody":       {Config{}, "Exa>mple", []string{"+12025550100@trunk.example", "<sip:anonymous@trunk.example>"}},
+		"a telephone": {Config{UserPhone: true}, "+12025550199",
+			[]string{"+12025550100@trunk.example;user=phone", "<sip:+12025550199@trunk.example;user=phone>"}},
+
+		"an account": {account, "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>", "P-Asserted-Identity: <sip:+12025550199@trunk.example>"}},
+		"an account without a number": {with(account, func(c *Config) { c.Username = "a@b" }), "Example",
+			[]string{"+12025550100@trunk.example", "<sip:a%40b@trunk.example>"}},
+		"an account with a user of its own in From": {with(account, func(c *Config) { c.FromUser = "bob" }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:bob@trunk.example>", "P-Asserted-Identity: <sip:+12025550199@trunk.example>"}},
+		"a user in From without a password": {Config{FromUser: "bob", CallerID: PPI}, "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:bob@trunk.example>", "P-Preferred-Identity: <sip:+12025550199@trunk.example>"}},
+		"an account, and the number in From": {with(account, func(c *Config) { c.CallerID = InFrom }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:+12025550199@trunk.example>"}},
+		"an account, the number in From, but there is none": {with(account, func(c *Config) { c.CallerID = InFrom }), "Example",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>"}},
+		"RPID": {with(account, func(c *Config) { c.CallerID, c.UserPhone = RPID, true }), "+12025550199",
+			[]string{"+12025550100@trunk.example;user=phone", "<sip:alice@trunk.example>",
+				"Remote-Party-ID: <sip:+12025550199@trunk.example;user=phone>;party=calling;screen=yes;privacy=off"}},
+
+		"withheld": {with(account, func(c *Config) { c.Privacy = true }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>", "P-Asserted-Identity: <sip:+12025550199@trunk.example>", "Privacy: id"}},
+		"withheld, RPID": {with(account, func(c *Config) { c.Privacy, c.CallerID = true, RPID }), "+12025550199",
+			[]string{"+12025550100@trunk.example", "<sip:alice@trunk.example>",
+				"Remote-Party-ID: <sip:+12025550199@trunk.example>;party=calling;screen=yes;privacy=full", "Privacy: id"}},
+		"withheld without an account": {Config{Privacy: true, CallerID: PAI}, "+12025550199",
+			[]string{"+12025550100@trunk.example", `"Anonymous" <sip:anonymous@anonymous.invalid>`, "P-Asserted-Identity: <sip:+12025550199@trunk.example>", "Privacy: id"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			c := p.trunk(func(c *Config) {
+				s, trunk := c.Speech, c.Trunk
+				l, n, ports := c.Listen, c.Name, c.Ports
+				*c = tt.config
+				c.Speech, c.Trunk, c.Listen, c.Name, c.Ports, c.Domain = s, trunk, l, n, ports, "trunk.example"
+			})
+			m := message
+			m.From = tt.sender
+			out := send(t.Context(), c, m)
+			invite := p.expect(wire.INVITE)
+			if invite.Recipient.String() != invite.To().Address.String() {
+				t.Errorf("To is %s, the request is for %s", invite.To(), invite.Recipient.String())
+			}
+			from, _, _ := strings.Cut(invite.From().Value(), ";tag=")
+			got := []string{strings.TrimPrefix(invite.Recipient.String(), "sip:"), from}
+			for _, h := range []string{"P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Privacy"} {
+				for _, h := range invite.GetHeaders(h) {
+					got = append(got, h.Name()+": "+h.Value())
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			p.reply(invite, 486, "")
+			want(t, out, verify.Errored, verify.ReasonBusy)
+		})
+	}
+}
+
+// An exchange that finds the account by From, as Asterisk does, knows us by the account's name only. It
+// challenges strangers as well, whatever they answer. Its refusal tells the operator what From was.
+func TestAnExchangeFindsTheAccountByFrom(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*Config)
+		wrong  string // what the error says, if the call is refused
+	}{
+		"by the username": {login, ""},
+		"by another name": {func(c *Config) { login(c); c.AuthUsername, c.Username = c.Username, "trunk-7"; c.FromUser = "alice" }, ""},
+		"by a number":     {func(c *Config) { login(c); c.CallerID = InFrom }, "From was sip:+*******0199@127.0.0.1"},
+		"unknown":         {func(c *Config) { login(c); c.FromUser = "bob" }, "From was sip:bob@127.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t)
+			out := send(t.Context(), p.trunk(tt.change), message)
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				p.asterisk("alice", "correct horse")
+			}()
+			if tt.wrong == "" {
+				want(t, out, verify.Errored, verify.ReasonBusy)
+			} else if got := want(t, out, verify.Refused, verify.ReasonAuth); !strings.Contains(got.err.Error(), tt.wrong) {
+				t.Errorf("the error is %q, want %q in it", got.err, tt.wrong)
+			}
+			p.close()
+			<-served
+		})
+	}
+}
+
+// asterisk serves invitations until the peer is closed: those of its account are answered 486 after the
+// right password, and all others are challenged.
+func (p *peer) asterisk(account, password string) {
+	for n := 0; ; n++ {
+		var r *wire.Request
+		select {
+		case r = <-p.requests:
+		case <-p.closed:
+			return
+		}
+		if h := r.GetHeader("Authorization"); h != nil && r.From().Address.User == account {
+			creds, err := digest.ParseCredentials(h.Value())
+			if err != nil {
+				p.t.Error(err)
+				return
+			}
+			right, err := digest.Digest(&digest.Challenge{Realm: "asterisk", Nonce: creds.Nonce, QOP: []string{"auth"}}, digest.Options{
+				Method: string(r.Method), URI: r.Recipient.String(), Username: account, Password: password, Cnonce: creds.Cnonce, Count: creds.Nc,
+			})
+			if err == nil && right.Response == creds.Response {
+				p.reply(r, 486, "")
+				continue
+			}
+		}
+		p.reply(r, 401, "", fmt.Sprintf(`WWW-Authenticate: Digest realm="asterisk", nonce="%d", algorithm=MD5, qop="auth"`, n))
+	}
+}
+
+// A proxy takes addresses with its own port for its own, as Kamailio does, and no others.
+func TestAddressesKeepThePort(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		config   Config
-		from     string
-		to       phone.Number
-		wantTo   string
-		wantFrom string
+		trunk     string
+		transport Transport
+		domain    string
+		want      string
 	}{
-		{Config{}, "+12025550199", "+12025550100", "+12025550100", "+12025550199"},
-		{Config{NoPlus: true, Prefix: "77*"}, "+12025550199", "+12025550100", "77*12025550100", "12025550199"},
-		{Config{From: "+4930123456"}, "Example", "+12025550100", "+12025550100", "+4930123456"},
-		{Config{From: "+4930123456", NoPlus: true}, "", "+12025550100", "12025550100", "4930123456"},
-		{Config{Username: "a@b"}, "Example", "+12025550100", "+12025550100", "a%40b"},
-		{Config{}, "Exa>mple", "+12025550100", "+12025550100", "anonymous"},
+		{"sip.example.com", UDP, "", "sip.example.com"},
+		{"sip.example.com:5060", TCP, "", "sip.example.com"},
+		{"sip.example.com:5061", TLS, "", "sip.example.com"},
+		{"sip.example.com:5070", UDP, "", "sip.example.com:5070"},
+		{"sip.example.com:5060", TLS, "", "sip.example.com:5060"},
+		{"192.0.2.1:5070", UDP, "", "192.0.2.1:5070"},
+		{"2001:db8::1", UDP, "", "[2001:db8::1]"},
+		{"[2001:db8::1]:5070", UDP, "", "[2001:db8::1]:5070"},
+		{"192.0.2.1:5070", UDP, "example.com", "example.com"},
+		{"192.0.2.1:5070", UDP, "example.com:5080", "example.com:5080"},
 	} {
-		c := &Carrier{Config: tt.config}
-		if got := c.dialled(tt.to); got != tt.wantTo {
-			t.Errorf("%+v: called %q, want %q", tt.config, got, tt.wantTo)
-		}
-		if got := c.caller(tt.from); got != tt.wantFrom {
-			t.Errorf("%+v: from %q, want %q", tt.config, got, tt.wantFrom)
+		c := Config{Trunk: tt.trunk, Transport: tt.transport, Domain: tt.domain}.withDefaults()
+		if u := c.uri("x"); u.String() != "sip:x@"+tt.want {
+			t.Errorf("%s by %s, domain %q: got %s, want %s", tt.trunk, tt.transport, tt.domain, u.String(), tt.want)
 		}
 	}
+
+	p := newPeer(t)
+	c := p.trunk(func(c *Config) { login(c); c.Register = true })
+	own := fmt.Sprintf("127.0.0.1:%d", port(p.conn))
+	register := p.expect(wire.REGISTER)
+	if got := register.Recipient.String() + " " + register.To().Address.String(); got != "sip:"+own+" sip:alice@"+own {
+		t.Errorf("registered as %s", got)
+	}
+	p.reply(register, 200, "")
+	out := send(t.Context(), c, message)
+	invite := p.expect(wire.INVITE)
+	for _, u := range []wire.Uri{invite.Recipient, invite.To().Address, invite.From().Address} {
+		if got := domainOf(&wire.Request{Recipient: u}); got != own {
+			t.Errorf("%s isn't at %s", u.String(), own)
+		}
+	}
+	p.reply(invite, 404, "")
+	if got := want(t, out, verify.Refused, verify.ReasonInvalidNumber); !strings.Contains(got.err.Error(), "404 for a number at "+own) {
+		t.Errorf("the error is %q", got.err)
+	}
+	p.takesBack(c, register)
 }
 
 func TestCheckNamesAllThatIsWrong(t *testing.T) {
@@ -970,6 +1232,12 @@ func TestCheckNamesAllThatIsWrong(t *testing.T) {
 		"username: has a character":     func(c *Config) { c.Username, c.Password = "a>b", "x" },
 		"prefix: may have":              func(c *Config) { c.Prefix = "+" },
 		"from: must be a number":        func(c *Config) { c.From = "Example" },
+		"caller_id: must be from, pai":  func(c *Config) { c.CallerID = "cli" },
+		"from_user: contradicts":        func(c *Config) { c.CallerID, c.FromUser = InFrom, "alice" },
+		"from_user: has a character":    func(c *Config) { c.FromUser = "a>b" },
+		"auth_username: needs":          func(c *Config) { c.AuthUsername = "a" },
+		"privacy: needs caller_id pai":  func(c *Config) { c.Privacy = true },
+		"domain: must be a host, or":    func(c *Config) { c.Domain = "example.com:x" },
 		"listen: must be":               func(c *Config) { c.Listen = ":5060" },
 		"advertise: must be":            func(c *Config) { c.Advertise = "example.com" },
 		"ports: must be":                func(c *Config) { c.Ports = [2]uint16{80, 90} },
@@ -1094,22 +1362,106 @@ func TestARegistrationIsRenewedInTime(t *testing.T) {
 
 func TestHowLongARegistrationHolds(t *testing.T) {
 	t.Parallel()
+	const ours, other = "<sip:alice@192.0.2.1:5060;transport=udp>", "<sip:alice@10.9.9.9:5060>"
 	for _, tt := range []struct {
 		headers []string
 		want    time.Duration
 	}{
 		{nil, time.Hour},
 		{[]string{"Expires: 120"}, 2 * time.Minute},
-		{[]string{"Expires: 120", "Contact: <sip:a@b>;q=1;Expires=60"}, time.Minute},
+		{[]string{"Expires: 120", "Contact: " + ours + ";q=1;Expires=60"}, time.Minute},
 		{[]string{"Expires: soon"}, time.Hour},
+		{[]string{"Contact: " + ours + `;q=0.5;expires="60"`}, time.Minute},
+		{[]string{"Contact: " + ours + ";expires=60", "Contact: " + other + ";expires=3500"}, time.Minute},
+		{[]string{"Contact: " + other + ";expires=3500", "Contact: " + ours + ";expires=60"}, time.Minute},
+		{[]string{"Contact: " + ours + ";expires=60, " + other + ";expires=3500"}, time.Minute},
+		{[]string{`Contact: "a, \"b" ` + other + ";expires=30, " + ours + ";expires=60"}, time.Minute},
+		{[]string{"Expires: 90", "Contact: " + other + ";expires=30, " + ours}, 90 * time.Second},
+		{[]string{"Contact: <sip:alice@203.0.113.7:40000>;expires=60, " + other + ";expires=3500"}, time.Minute}, // ours, as the trunk sees it
 	} {
 		r := wire.NewResponse(200, "OK")
 		for _, h := range tt.headers {
 			name, value, _ := strings.Cut(h, ": ")
 			r.AppendHeader(wire.NewHeader(name, value))
 		}
-		if got := granted(r, time.Hour); got != tt.want {
+		if got := granted(r, wire.Uri{User: "alice", Host: "192.0.2.1", Port: 5060}, time.Hour); got != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.headers, got, tt.want)
+		}
+	}
+}
+
+// A trunk that finds an hour too short gets the time that it names, at once and from then on.
+func TestARegistrationMayHaveToBeLonger(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	p.trunk(func(c *Config) { login(c); c.Register = true })
+	first := p.expect(wire.REGISTER)
+	p.reply(first, 423, "", "Min-Expires: 7200")
+	again := p.expect(wire.REGISTER)
+	if h := again.GetHeaders("Expires"); len(h) != 1 || h[0].Value() != "7200" || again.CSeq().SeqNo <= first.CSeq().SeqNo {
+		t.Errorf("after the 423:\n%s", again)
+	}
+	p.reply(again, 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	proved := p.expect(wire.REGISTER)
+	if h := proved.GetHeaders("Expires"); len(h) != 1 || h[0].Value() != "7200" {
+		t.Errorf("after the challenge:\n%s", proved)
+	}
+	p.reply(proved, 200, "", "Expires: 1") // so that it is due again soon
+	if h := p.expect(wire.REGISTER).GetHeader("Expires"); h.Value() != "7200" {
+		t.Errorf("the renewal asks for %s", h.Value())
+	}
+}
+
+// Credentials that the trunk refuses are an operator's work: one line says so, with what was sent.
+func TestRefusedCredentialsAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	log := &logLines{got: make(chan string, 100)}
+	c := p.trunk(func(c *Config) { login(c); c.Register = true; c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	refuse := func(method wire.RequestMethod) {
+		p.reply(p.expect(method), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+		p.reply(p.expect(method), 401, "", `WWW-Authenticate: Digest realm="trunk", nonce="1"`)
+	}
+	refuse(wire.REGISTER)
+	log.next(t, `level=ERROR msg="the trunk refuses the registration until somebody acts" carrier=trunk reason=misconfigured err="the trunk refuses our credentials; From was sip:alice@`)
+	for range 2 {
+		out := send(t.Context(), c, message)
+		refuse(wire.INVITE)
+		want(t, out, verify.Refused, verify.ReasonAuth)
+	}
+	log.next(t, `level=ERROR msg="the trunk takes no calls from us until somebody acts" carrier=trunk reason=misconfigured`)
+	refuse(wire.REGISTER) // the next try
+	c.Close(t.Context())
+	close(log.got)
+	for line := range log.got {
+		if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") {
+			t.Errorf("and then: %s", line)
+		}
+	}
+}
+
+// logLines is a log for tests that wait for lines.
+type logLines struct{ got chan string }
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.got <- string(b)
+	return len(b), nil
+}
+
+// next waits for a line, and passes over those of ended calls.
+func (l *logLines) next(t *testing.T, want string) {
+	t.Helper()
+	for {
+		select {
+		case got := <-l.got:
+			if strings.Contains(got, want) {
+				return
+			}
+			if !strings.Contains(got, "call ended") {
+				t.Fatalf("logged %s, want %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s wasn't logged", want)
 		}
 	}
 }
@@ -1151,7 +1503,7 @@ func TestSoundIsEncryptedWithTLS(t *testing.T) {
 	rng := newPorts(loopback, [2]uint16{21000, 29999})
 	pressed := make(chan byte, 1)
 	open := func(keysTo func(byte)) *media {
-		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, keysTo)
+		m, err := newMedia(rng, true, func(netip.Addr) bool { return true }, func(key byte, _ way) { keysTo(key) })
 		if err != nil {
 			t.Fatal(err)
 		}

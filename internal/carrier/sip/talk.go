@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
@@ -23,8 +22,8 @@ const (
 	againWait  = 4 * time.Second // for the key that repeats it
 	tail       = 300 * time.Millisecond
 
-	// quietTime is how long the other side may send no media before we ask whether it is there.
-	// Some send none at all.
+	// quietTime is how long a phone may have sent no media at the end of a call, so that its trunk may be gone
+	// if it doesn't answer the BYE either.
 	quietTime = 5 * time.Second
 
 	// maxUnsent is the number of packets in a row that can't be sent before the call counts
@@ -51,10 +50,8 @@ type talk struct {
 	due    time.Time // of the next frame
 	sent   int       // samples of the code's part that were sent
 	saidAt time.Time // when the code had been said once
-	seenAt time.Time // when the other side was last known to be there
-	asking chan bool // receives whether the other side is there; nil if we aren't asking
-	asks   sync.WaitGroup
-	unsent int // packets since one was sent
+	seenAt time.Time // when media last came, at first when the phone was answered
+	unsent int       // packets since one was sent
 }
 
 func (t *talk) said() bool { return !t.saidAt.IsZero() }
@@ -62,7 +59,7 @@ func (t *talk) said() bool { return !t.saidAt.IsZero() }
 // run plays the script or the question. It returns an error if it couldn't
 // finish.
 func (t *talk) run(ctx context.Context) error {
-	defer t.asks.Wait()
+	defer t.hear()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.c.Talk, errTime)
 	defer cancel()
 	t.due = time.Now()
@@ -236,7 +233,7 @@ func (t *talk) step(ctx context.Context, sound []byte) error {
 		return errLost
 	}
 	t.due = t.due.Add(frameTime)
-	return t.watch(ctx)
+	return nil
 }
 
 // held waits while the other side holds the call, so that the callee doesn't miss
@@ -244,9 +241,6 @@ func (t *talk) step(ctx context.Context, sound []byte) error {
 func (t *talk) held(ctx context.Context) error {
 	for t.media.held() {
 		if err := t.pause(ctx, frameTime); err != nil {
-			return err
-		}
-		if err := t.watch(ctx); err != nil {
 			return err
 		}
 		t.due = time.Now()
@@ -263,41 +257,35 @@ func (t *talk) pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-t.over:
+		if t.cut.Load() {
+			return errLost
+		}
 		return errHungUp
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// watch checks that the other side is there, by its media or by asking it.
-func (t *talk) watch(ctx context.Context) error {
-	select {
-	case alive := <-t.asking:
-		t.asking = nil
-		if !alive {
-			return errLost
-		}
-		t.seenAt = time.Now()
-	default:
-	}
+// hear notes when media last came. Nothing else follows from silence while our packets leave: many phones
+// and gateways send none while nobody talks, and some don't know the requests that would ask them.
+func (t *talk) hear() {
 	if heard := time.Unix(0, t.media.heard.Load()); heard.After(t.seenAt) {
 		t.seenAt = heard
 	}
-	if t.asking == nil && time.Since(t.seenAt) > quietTime {
-		asking := make(chan bool, 1)
-		t.asking = asking
-		t.asks.Go(func() { asking <- t.alive(ctx) })
-	}
-	return nil
 }
 
 // verdict returns the result of the call. alive is whether the trunk responded at
 // the end.
 func (t *talk) verdict(err error, alive bool) error {
+	if gone := !alive && time.Since(t.seenAt) > quietTime; gone && (errors.Is(err, errNoKey) || errors.Is(err, errTime)) {
+		err = errLost // so nobody was there to press a key
+	}
 	if t.question != nil && t.Verdict == verify.NoVerdict && (errors.Is(err, errHungUp) || errors.Is(err, errNoKey) || errors.Is(err, errTime)) {
 		t.Verdict = verify.Unanswered
 	}
 	certain := alive || t.seenAt.After(t.saidAt)
+	// A phone that sent media, and stopped before the code was said, has most likely not heard it.
+	vanished := t.said() && !certain && t.media.heard.Load() != 0
 	switch {
 	case t.Verdict == verify.Approves:
 		return nil
@@ -305,6 +293,8 @@ func (t *talk) verdict(err error, alive bool) error {
 		return carrier.Because(verify.ReasonRejected, carrier.Refused(errNo))
 	case t.said() && certain:
 		return nil
+	case vanished:
+		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonLost, errLost))
 	case t.said():
 		return carrier.Blaming(verify.BlameUs, carrier.Because(verify.ReasonLost, carrier.Unknown(errLost)))
 	case errors.Is(err, errHungUp):

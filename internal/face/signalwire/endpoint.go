@@ -20,6 +20,7 @@ var shape = face.Shape{
 	Statuses: map[verify.Kind]int{
 		verify.Invalid:         http.StatusUnprocessableEntity,
 		verify.Unauthenticated: http.StatusUnauthorized,
+		verify.Forbidden:       http.StatusForbidden,
 		verify.NotFound:        http.StatusNotFound,
 		verify.Conflict:        http.StatusNotFound,
 		verify.Limited:         http.StatusTooManyRequests,

@@ -33,10 +33,17 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log) http.Handler {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
-	mux.Handle("POST "+Prefix+"sms", s.Endpoint(s.sms))
-	mux.Handle("POST "+Prefix+"call", s.Endpoint(s.call))
-	mux.Handle("POST "+Prefix+"{id}/verify", s.Endpoint(s.check))
+	s.Serve(mux, s.routes())
 	return s.Exact(mux)
+}
+
+// routes are the API's operations.
+func (s *Server) routes() []face.Route {
+	return []face.Route{
+		face.On("POST "+Prefix+"sms", verify.ScopeStart, s.sms),
+		face.On("POST "+Prefix+"call", verify.ScopeStart, s.call),
+		face.On("POST "+Prefix+"{id}/verify", verify.ScopeCheck, s.check),
+	}
 }
 
 // Away returns a handler that answers 503 while there is no database yet.

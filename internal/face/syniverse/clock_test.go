@@ -213,9 +213,9 @@ func TestARefreshedTokenExpires(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
 	consumer, secret := account.NewConsumer()
-	old := account.NewKey()
+	old := account.NewSecret()
 	err := k.Store.CreateKey(context.Background(), account.Key{
-		ID: verify.NewID(k.Clock.Now()), Project: "test", Hash: account.HashKey(old), Consumer: consumer, ConsumerSecret: account.HashKey(secret),
+		ID: verify.NewID(k.Clock.Now()), Project: "test", Scopes: verify.AllScopes, Hash: account.HashKey(old), Consumer: consumer, ConsumerSecret: account.HashKey(secret),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +307,7 @@ func TestUniqueNames(t *testing.T) {
 	k.is("PUT", app, `{"name":"shop","version_number":1}`, 409, "1011")
 	k.is("POST", app, `{"name":"Shop","version_number":1}`, 204, "") // its own
 	// Another project may use the same names.
-	token := account.NewKey()
+	token := account.NewSecret()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
 	// Of many concurrent creates, one succeeds.
@@ -342,7 +342,7 @@ func TestAProjectsApplicationsAndTemplatesAreBounded(t *testing.T) {
 	k.is("DELETE", app, "", 204, "")
 	k.is("POST", "applications", `{"name":"Shop"}`, 200, "")
 	// Another project may use the same names.
-	token := account.NewKey()
+	token := account.NewSecret()
 	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
 }
@@ -387,7 +387,7 @@ func TestSenders(t *testing.T) {
 			}
 			// A shared sender says the default texts, except for a project that is trusted with other
 			// texts.
-			token := account.NewKey()
+			token := account.NewSecret()
 			k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, AnySender: true}, token)
 			for from, status := range map[string]int{"": 400, "sender_id:shared": 400, "sender_id:main": 200, "+12025550133": 200} {
 				code := ""

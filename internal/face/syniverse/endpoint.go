@@ -85,6 +85,7 @@ func refusals(o Refusals) map[string]Refusal {
 var statuses = map[verify.Kind]int{
 	verify.Invalid:         http.StatusBadRequest,
 	verify.Unauthenticated: http.StatusUnauthorized,
+	verify.Forbidden:       http.StatusForbidden,
 	verify.NotFound:        http.StatusNotFound,
 	verify.Conflict:        http.StatusConflict,
 	verify.Limited:         http.StatusTooManyRequests,

@@ -48,18 +48,7 @@ type Server struct {
 func New(accounts *account.Service, service *verify.Service, log *outage.Log, o Options) []web.Mount {
 	s := &Server{face.API{Accounts: accounts, Service: service, Log: log, Shape: shape(refusals(o.Refusals))}, o}
 	mux := http.NewServeMux()
-	s.operations(mux, Prefix)
-	if !o.NoAlias {
-		s.operations(mux, alias)
-	}
-	const templates = alias + "messaging/message_templates"
-	mux.Handle("GET "+templates, s.Endpoint(s.templates))
-	mux.Handle("POST "+templates, s.Endpoint(s.createTemplate))
-	mux.Handle("GET "+templates+"/{template}", s.Endpoint(ofTemplate(s.template)))
-	mux.Handle("POST "+templates+"/{template}", s.Endpoint(ofTemplate(s.changeTemplate)))
-	mux.Handle("PUT "+templates+"/{template}", s.Endpoint(ofTemplate(s.replaceTemplate)))
-	mux.Handle("DELETE "+templates+"/{template}", s.Endpoint(ofTemplate(s.deleteTemplate)))
-
+	s.Serve(mux, s.routes())
 	tokens := &face.API{Accounts: accounts, Service: service, Log: log, Shape: refreshShape}
 	refresh := http.NewServeMux()
 	for _, p := range refreshPaths {
@@ -85,25 +74,43 @@ func mounts(api, tokens http.Handler, s *face.Shape) (all []web.Mount) {
 	return all
 }
 
-// operations registers the operations of the MFA API.
-func (s *Server) operations(mux *http.ServeMux, prefix string) {
+// routes are all that the API serves, the token refresh aside.
+func (s *Server) routes() []face.Route {
+	all := s.operations(Prefix)
+	if !s.options.NoAlias {
+		all = append(all, s.operations(alias)...)
+	}
+	const templates = alias + "messaging/message_templates"
+	return append(all,
+		face.On("GET "+templates, verify.ScopeRead, s.templates),
+		face.On("POST "+templates, verify.ScopeApplications, s.createTemplate),
+		face.On("GET "+templates+"/{template}", verify.ScopeRead, ofTemplate(s.template)),
+		face.On("POST "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.changeTemplate)),
+		face.On("PUT "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.replaceTemplate)),
+		face.On("DELETE "+templates+"/{template}", verify.ScopeApplications, ofTemplate(s.deleteTemplate)),
+	)
+}
+
+// operations are the operations of the MFA API.
+func (s *Server) operations(prefix string) []face.Route {
 	applications := prefix + "applications"
 	application := applications + "/{application}"
 	users := application + "/users"
 	user := users + "/{user}"
+	return []face.Route{
+		face.On("GET "+applications, verify.ScopeRead, s.applications),
+		face.On("POST "+applications, verify.ScopeApplications, s.createApplication),
+		face.On("GET "+application, verify.ScopeRead, ofApplication(s.application)),
+		face.On("POST "+application, verify.ScopeApplications, ofApplication(s.changeApplication)),
+		face.On("PUT "+application, verify.ScopeApplications, ofApplication(s.replaceApplication)),
+		face.On("DELETE "+application, verify.ScopeApplications, ofApplication(s.deleteApplication)),
 
-	mux.Handle("GET "+applications, s.Endpoint(s.applications))
-	mux.Handle("POST "+applications, s.Endpoint(s.createApplication))
-	mux.Handle("GET "+application, s.Endpoint(ofApplication(s.application)))
-	mux.Handle("POST "+application, s.Endpoint(ofApplication(s.changeApplication)))
-	mux.Handle("PUT "+application, s.Endpoint(ofApplication(s.replaceApplication)))
-	mux.Handle("DELETE "+application, s.Endpoint(ofApplication(s.deleteApplication)))
-
-	mux.Handle("GET "+users, s.Endpoint(ofApplication(s.users)))
-	mux.Handle("GET "+user, s.Endpoint(ofApplication(s.user)))
-	mux.Handle("DELETE "+user, s.Endpoint(ofApplication(s.deleteUser)))
-	mux.Handle("POST "+user+"/associate", s.Endpoint(ofApplication(s.associate)))
-	mux.Handle("DELETE "+user+"/associate", s.Endpoint(ofApplication(s.dissociate)))
-	mux.Handle("POST "+user+"/login_start", s.Endpoint(ofApplication(s.loginStart)))
-	mux.Handle("POST "+user+"/validate", s.Endpoint(ofApplication(s.validate)))
+		face.On("GET "+users, verify.ScopeRead, ofApplication(s.users)),
+		face.On("GET "+user, verify.ScopeRead, ofApplication(s.user)),
+		face.On("DELETE "+user, verify.ScopeApplications, ofApplication(s.deleteUser)),
+		face.On("POST "+user+"/associate", verify.ScopeStart, ofApplication(s.associate)),
+		face.On("DELETE "+user+"/associate", verify.ScopeApplications, ofApplication(s.dissociate)),
+		face.On("POST "+user+"/login_start", verify.ScopeStart, ofApplication(s.loginStart)),
+		face.On("POST "+user+"/validate", verify.ScopeCheck, ofApplication(s.validate)),
+	}
 }

@@ -71,14 +71,19 @@ var wildcard = regexp.MustCompile(`\{(\w+)\}`)
 
 func (o *operation) describe(schemas huma.Registry) *huma.Operation {
 	d := &huma.Operation{
-		OperationID: o.id(), Method: o.method, Path: o.path, Summary: o.summary, Description: o.text,
-		Responses: map[string]*huma.Response{strconv.Itoa(o.status): {
-			Description: http.StatusText(o.status),
-			Content:     map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.out, true, "")}},
-		}},
+		OperationID: o.id(), Method: o.method, Path: o.path, Summary: o.summary, Description: o.text + " " + o.needed(),
+		Security:  []map[string][]string{{"key": o.scopes().Words()}},
+		Responses: map[string]*huma.Response{strconv.Itoa(o.status): {Description: http.StatusText(o.status)}},
+	}
+	if o.out != reflect.TypeFor[none]() {
+		d.Responses[strconv.Itoa(o.status)].Content = map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.out, true, "")}}
 	}
 	for _, name := range wildcard.FindAllStringSubmatch(o.path, -1) {
-		d.Parameters = append(d.Parameters, &huma.Param{Name: name[1], In: "path", Required: true, Schema: &huma.Schema{Type: "string", Format: "uuid"}})
+		schema := &huma.Schema{Type: "string"}
+		if name[1] == "id" {
+			schema.Format = "uuid"
+		}
+		d.Parameters = append(d.Parameters, &huma.Param{Name: name[1], In: "path", Required: true, Schema: schema})
 	}
 	if o.method == http.MethodPost {
 		shortest, longest := 1, maxKey
@@ -108,6 +113,11 @@ func (o *operation) describe(schemas huma.Registry) *huma.Operation {
 	return d
 }
 
+// needed says in a sentence what a key needs.
+func (o *operation) needed() string {
+	return "Needs the scope `" + strings.Join(o.scopes().Words(), "`, `") + "`."
+}
+
 // id is the operation's name for generated clients: "startVerification" for "Start a verification".
 func (o *operation) id() string {
 	words := strings.Fields(strings.ToLower(o.summary))
@@ -120,17 +130,24 @@ func (o *operation) id() string {
 	return name
 }
 
+func (o *operation) hasBody() bool {
+	return o.method == http.MethodPost || o.method == http.MethodPut || o.method == http.MethodPatch
+}
+
 // problems are the statuses of an operation's refusals, beside 404 and 405 for what isn't served.
 func (o *operation) problems() []int {
-	all := []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
+	all := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
 	if strings.Contains(o.path, "{") || o.path == "/v1/checks" {
 		all = append(all, http.StatusNotFound)
 	}
-	if o.fromQuery || o.method == http.MethodPost {
+	if o.fromQuery || o.hasBody() {
 		all = append(all, http.StatusBadRequest, http.StatusUnprocessableEntity)
 	}
 	if o.method == http.MethodPost {
-		all = append(all, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		all = append(all, http.StatusConflict)
+	}
+	if o.hasBody() {
+		all = append(all, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/request"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // An operation is one thing that the API does, with what its description says.
@@ -18,45 +20,58 @@ type operation struct {
 	endpointOf
 }
 
-// An endpointOf is a handler with the types that it reads and writes.
+// An endpointOf answers requests. It has the types that it reads and writes.
 type endpointOf struct {
-	handler   http.Handler
+	answer    func(face.Call) (any, error)
 	status    int // of a success
 	in, out   reflect.Type
-	fromQuery bool // in is read from the query, not from a body
+	fromQuery bool          // in is read from the query, not from a body
+	needs     verify.Scopes // of a key
 }
 
 func describe(method, path, summary, text string, e endpointOf) operation {
 	return operation{method, path, summary, text, e}
 }
 
+// needing says which scopes an operation needs. One without is for keys that have all of them.
+func (o operation) needing(scopes verify.Scopes) operation {
+	o.needs = scopes
+	return o
+}
+
+func (o *operation) scopes() verify.Scopes { return cmp.Or(o.needs, verify.AllScopes) }
+
 // endpoint makes an endpoint of a function. rules, if given, says all else that is wrong with a request whose
 // fields can't all be read.
 func endpoint[In, Out any](s *Server, status int, f func(face.Call, In) (Out, error), rules ...func(face.Call, In) error) endpointOf {
-	return endpointOf{status: status, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handler: s.Answering(status, func(c face.Call) (any, error) {
+	return endpointOf{status: status, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), answer: func(c face.Call) (any, error) {
 		if body, ok := c.Body.(*keyedBody); ok {
 			return s.once(c, body, func(c face.Call) (any, error) { return answer(s, c, f, rules...) })
 		}
 		return answer(s, c, f, rules...)
-	})}
+	}}
 }
 
 // query makes an endpoint of a function whose input is the request's query.
 func query[In, Out any](s *Server, f func(face.Call, In) (Out, error)) endpointOf {
-	return endpointOf{status: http.StatusOK, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), fromQuery: true, handler: s.Endpoint(func(c face.Call) (any, error) {
+	return endpointOf{status: http.StatusOK, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), fromQuery: true, answer: func(c face.Call) (any, error) {
 		var err error
 		if c.In, err = request.Query(c.Request); err != nil {
 			return nil, err
 		}
 		return answer(s, c, f)
-	})}
+	}}
 }
 
 func answer[In, Out any](s *Server, c face.Call, f func(face.Call, In) (Out, error), rules ...func(face.Call, In) error) (any, error) {
 	var in In
 	decode(&c.In, &in)
 	if len(c.In.Problems) == 0 {
-		return f(c, in)
+		out, err := f(c, in)
+		if _, empty := any(out).(none); empty {
+			return nil, err
+		}
+		return out, err
 	}
 	var broken error
 	for _, rule := range rules {
@@ -122,6 +137,10 @@ func typeName(t reflect.Type) string {
 		return "an integer"
 	case reflect.Bool:
 		return "true or false"
+	case reflect.Slice:
+		return "an array of strings"
+	case reflect.Struct:
+		return "a time like 2026-01-31T12:00:00Z"
 	}
 	return "an " + t.Kind().String()
 }

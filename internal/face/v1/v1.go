@@ -29,7 +29,7 @@ func New(accounts *account.Service, service *verify.Service, log *outage.Log) ht
 	s := &Server{API: face.API{Accounts: accounts, Service: service, Log: log, Shape: shape}}
 	mux := http.NewServeMux()
 	for _, o := range s.operations() {
-		handler := o.handler
+		handler := s.Answering(o.status, o.scopes(), o.answer)
 		if o.method == http.MethodPost {
 			handler = keyed(handler)
 		}
@@ -49,22 +49,34 @@ func (s *Server) operations() []operation {
 	return []operation{
 		describe("POST", "/v1/verifications", "Start a verification",
 			"Makes a code and sends it. When the answer arrives, the verification is on disk.",
-			endpoint(s, http.StatusCreated, s.start, s.validate)),
+			endpoint(s, http.StatusCreated, s.start, s.validate)).needing(verify.ScopeStart),
 		describe("GET", "/v1/verifications", "List verifications",
 			"Lists the project's verifications, the newest first.",
-			query(s, s.list)),
+			query(s, s.list)).needing(verify.ScopeRead),
 		describe("GET", "/v1/verifications/{id}", "Read a verification",
 			"Reads a verification with its deliveries.",
-			endpoint(s, http.StatusOK, s.read)),
+			endpoint(s, http.StatusOK, s.read)).needing(verify.ScopeRead),
 		describe("POST", "/v1/verifications/{id}/check", "Check a code",
 			"Spends one guess. What became of a known verification is never an error.",
-			endpoint(s, http.StatusOK, s.check)),
+			endpoint(s, http.StatusOK, s.check)).needing(verify.ScopeCheck),
+		describe("POST", "/v1/verifications/{id}/resend", "Resend a code",
+			"Sends the same code again. Neither its time nor its guesses begin anew. The answers about a pending verification say in resend_after when it may be.",
+			endpoint(s, http.StatusOK, s.resend)).needing(verify.ScopeStart),
 		describe("POST", "/v1/verifications/{id}/cancel", "Cancel a verification",
 			"Ends a pending verification. Its code isn't sent any more and isn't accepted.",
-			endpoint(s, http.StatusOK, s.cancel)),
+			endpoint(s, http.StatusOK, s.cancel)).needing(verify.ScopeStart),
 		describe("POST", "/v1/checks", "Check a code by number",
 			"Checks a code for the latest verification of a number and purpose, so that you need to store nothing. It spends the same guesses as a check by id.",
-			endpoint(s, http.StatusOK, s.checkNumber)),
+			endpoint(s, http.StatusOK, s.checkNumber)).needing(verify.ScopeCheck),
+		describe("GET", "/v1/keys", "List keys",
+			"Lists the project's keys, the oldest first. Their secrets can't be read again.",
+			query(s, s.listKeys)).needing(verify.ScopeManage),
+		describe("POST", "/v1/keys", "Create a key",
+			"Makes a key, which can do no more than the key that asks. The answer has its secret, this once.",
+			endpoint(s, http.StatusCreated, s.createKey)).needing(verify.ScopeManage),
+		describe("DELETE", "/v1/keys/{id}", "Revoke a key",
+			"Revokes a key. It stops working within a second.",
+			endpoint(s, http.StatusNoContent, s.revokeKey)).needing(verify.ScopeManage),
 	}
 }
 
@@ -83,6 +95,7 @@ var shape = face.Shape{
 var statuses = map[verify.Kind]int{
 	verify.Invalid:         http.StatusUnprocessableEntity,
 	verify.Unauthenticated: http.StatusUnauthorized,
+	verify.Forbidden:       http.StatusForbidden,
 	verify.NotFound:        http.StatusNotFound,
 	verify.Conflict:        http.StatusConflict,
 	verify.Limited:         http.StatusTooManyRequests,

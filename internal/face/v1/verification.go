@@ -2,11 +2,11 @@ package v1
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/record"
@@ -23,6 +23,11 @@ var names = map[verify.Field]string{
 	verify.FieldLife:     "valid_for",
 	verify.FieldAttempts: "max_attempts",
 	verify.FieldPurpose:  "purpose",
+	verify.FieldChannel:  "channel",
+
+	verify.FieldName:    "name",
+	account.FieldScopes: "scopes",
+	account.FieldEndsAt: "expires_at",
 }
 
 // none is the input of an operation that has none.
@@ -74,7 +79,7 @@ func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, e
 }
 
 func started(_ face.Call, v *verify.Verification) api.Verification {
-	return wire(verify.Snapshot{Verification: *v, Status: v.Status})
+	return wire(verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.ID.Time())})
 }
 
 func (s *Server) read(c face.Call, _ none) (api.Verification, error) {
@@ -142,6 +147,15 @@ func result(c face.Call, id verify.ID, out verify.Outcome, err error) (api.Check
 	return r, nil
 }
 
+func (s *Server) resend(c face.Call, in api.Resend) (api.Verification, error) {
+	id, err := verify.ParseID(c.PathValue("id"))
+	if err != nil {
+		return api.Verification{}, err
+	}
+	resent, err := s.Service.Resend(c.Context(), c.Account, id, verify.Channel(in.Channel))
+	return wire(resent), err
+}
+
 func (s *Server) cancel(c face.Call, _ none) (api.Verification, error) {
 	id, err := verify.ParseID(c.PathValue("id"))
 	if err != nil {
@@ -181,7 +195,7 @@ type filter struct {
 }
 
 func (s *Server) list(c face.Call, in filter) (api.Page, error) {
-	r := verify.ListRequest{To: in.To, Purpose: verify.Purpose(in.Purpose), Limit: defaultLimit}
+	r := verify.ListRequest{To: in.To, Purpose: verify.Purpose(in.Purpose)}
 	readTime(&c.In, "from", in.From, &r.From)
 	readTime(&c.In, "until", in.Until, &r.Until)
 	if in.Status != "" {
@@ -193,11 +207,7 @@ func (s *Server) list(c face.Call, in filter) (api.Page, error) {
 			c.In.Wrong("after", "is no cursor of a page")
 		}
 	}
-	if in.Limit != nil {
-		if r.Limit = *in.Limit; r.Limit < 1 || r.Limit > maxLimit {
-			c.In.Wrong("limit", "must be an integer from 1 to "+strconv.Itoa(maxLimit))
-		}
-	}
+	r.Limit = pageLimit(&c, in.Limit)
 	if len(c.In.Problems) > 0 {
 		return api.Page{}, s.Invalid(c.In, nil)
 	}
@@ -240,7 +250,7 @@ func wire(s verify.Snapshot) api.Verification {
 	w := api.Verification{
 		ID: v.ID.String(), To: string(v.Reach()), Channel: string(v.Channel), Purpose: string(v.Purpose),
 		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
-		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), EndedAt: when(v.EndedAt),
+		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
 	}
 	switch s.Status {
 	case verify.Pending:

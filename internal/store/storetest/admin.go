@@ -53,7 +53,7 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	k := s.open(t)
 	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat, Limits: verify.DefaultLimits, Senders: []string{string(number(0))}}
 	q := verify.Project{ID: "q", Name: "Two", Profile: verify.Standard}
-	word := account.NewKey()
+	word := account.NewSecret()
 	key := account.Key{ID: verify.NewID(start), Project: project, Name: "first", Hash: account.HashKey(word)}
 	wantError(t, "create a key before its project", k.CreateKey(ctx, key), verify.ErrNoProject)
 	wantError(t, "create project", k.CreateProject(ctx, p), nil)

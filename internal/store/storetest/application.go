@@ -91,7 +91,8 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 	set := func(id verify.ID, c verify.CallSettings) {
 		t.Helper()
 		k.clock.advance(time.Second) // so that they are in order
-		wantError(t, "set", k.SetCalls(ctx, project, id, c, "Ada"), nil)
+		_, err := k.ChangeCalls(ctx, project, id, "Ada", func(_ verify.Project, a *verify.Application) error { a.Calls = c; return nil })
+		wantError(t, "set", err, nil)
 	}
 	a.Calls = verify.CallSettings{Locale: "fr-CA", ByKey: true}
 	set(a.ID, a.Calls)
@@ -109,7 +110,8 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 	equal(t, "calls of the default application", opened.Application.Calls, verify.CallSettings{Locale: "it"})
 
 	for _, id := range []verify.ID{theirs.ID, verify.NewID(start)} {
-		wantError(t, "set another's", k.SetCalls(ctx, project, id, verify.CallSettings{}, "Ada"), verify.ErrNoApplication)
+		_, err := k.ChangeCalls(ctx, project, id, "Ada", func(verify.Project, *verify.Application) error { return nil })
+		wantError(t, "set another's", err, verify.ErrNoApplication)
 	}
 	got, err = k.Application(ctx, "q", theirs.ID)
 	wantError(t, "read", err, nil)
@@ -122,9 +124,9 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 		lines = append(lines, l.Actor+" "+l.Action+" "+string(l.Project)+" "+l.Detail)
 	}
 	equal(t, "what was written down", lines, []string{
-		"Ada application set p " + a.ID.Base62() + ": locale auto, approve-by-key false",
-		"Ada application set p " + all[0].ID.Base62() + ": locale it, approve-by-key false",
-		"Ada application set p " + a.ID.Base62() + ": locale fr-CA, approve-by-key true",
+		"Ada application set p " + a.ID.Base62() + ": locale auto, approve-by-key false; before: locale fr-CA, approve-by-key true",
+		"Ada application set p " + all[0].ID.Base62() + ": locale it, approve-by-key false; before: locale auto, approve-by-key false",
+		"Ada application set p " + a.ID.Base62() + ": locale fr-CA, approve-by-key true; before: locale auto, approve-by-key false",
 	})
 }
 

@@ -49,7 +49,8 @@ type Store interface {
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
 	ResetDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) error
 	AllApplications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error)
-	SetCalls(ctx context.Context, p verify.ProjectID, id verify.ID, c verify.CallSettings, actor string) error
+	ChangeProject(ctx context.Context, id verify.ProjectID, change func(*verify.Project) ([]store.Audit, error)) (verify.Project, error)
+	ChangeCalls(ctx context.Context, p verify.ProjectID, id verify.ID, actor string, change func(verify.Project, *verify.Application) error) (verify.Application, error)
 	Record(ctx context.Context, a store.Audit) error
 	Audits(ctx context.Context, n int) ([]store.Audit, error)
 	VoidPending(ctx context.Context, actor, action string) (voided int, err error)

@@ -1,0 +1,17 @@
+package main
+
+import "testing"
+
+// What stands in a table can't move the cursor, nor begin another line.
+func TestATableShowsNoControlCharacters(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"Jürgens shop": "Jürgens shop",
+		"a\nb":         `"a\nb"`,
+		"\x1b[2J":      `"\x1b[2J"`,
+	} {
+		if got := forPeople(text); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}

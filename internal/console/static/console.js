@@ -1,0 +1,33 @@
+// What the pages do beyond HTML: they work without it, but don't follow along by themselves.
+
+// Copy buttons.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.textContent = "Copied";
+});
+
+// #live is fetched anew every two seconds, and replaced where it changed. Nothing is replaced under somebody who
+// types in it or listens to it.
+const live = () => document.getElementById("live");
+const busy = (part) => part.contains(document.activeElement) || [...part.querySelectorAll("audio")].some((sound) => !sound.paused);
+async function follow() {
+  if (live() && !document.hidden && !busy(live())) {
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
+      if (answer.ok && fresh && !busy(live()) && fresh.innerHTML !== live().dataset.seen) {
+        live().innerHTML = fresh.innerHTML;
+        live().dataset.seen = fresh.innerHTML;
+      }
+    } catch {
+      // The server is away; the next look may find it.
+    }
+  }
+  setTimeout(follow, 2000);
+}
+if (live()) {
+  live().dataset.seen = live().innerHTML;
+  setTimeout(follow, 2000);
+}
