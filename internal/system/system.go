@@ -325,13 +325,11 @@ func Refuse(w http.ResponseWriter, r *http.Request, status int) {
 	web.Refuse(w, status)
 }
 
+// documentation is what is served whether there is a database or not.
+func documentation() []web.Mount { return append(manual.Mounts(), description()) }
+
 func description() web.Mount {
 	return web.Mount{Name: "description", Prefix: v1.Description, Handler: v1.Describer(), Refuse: v1.Refuse}
-}
-
-// documentation is what is served whether there is a database or not.
-func documentation() []web.Mount {
-	return append(manual.Mounts(), description())
 }
 
 // WaitingOperations answers the operations listener meanwhile.
