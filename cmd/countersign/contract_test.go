@@ -236,7 +236,7 @@ func otherThan(code string) string {
 }
 
 // command runs another command of the program, while this one serves, and returns what it made.
-func (p *process) command(args ...string) (made map[string]string) {
+func (p *process) command(args ...string) (made texts) {
 	p.t.Helper()
 	p.commandInto(&made, args...)
 	return made

@@ -66,6 +66,23 @@ func TestScripts(t *testing.T) {
 	}})
 }
 
+// texts are the members of a JSON object that are strings.
+type texts map[string]string
+
+func (t *texts) UnmarshalJSON(text []byte) error {
+	var all map[string]any
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*t = texts{}
+	for name, value := range all {
+		if s, ok := value.(string); ok {
+			(*t)[name] = s
+		}
+	}
+	return nil
+}
+
 // A process is the real program, started by a test.
 type process struct {
 	t       testing.TB

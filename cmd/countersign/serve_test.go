@@ -137,7 +137,7 @@ func install(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(stri
 	in.receiver.mu.Lock()
 	in.receiver.secret = strings.TrimSpace(string(secret))
 	in.receiver.mu.Unlock()
-	var made map[string]string
+	var made texts
 	in.decode(&made, "project", "create", "--config", "countersign.yaml", "--json", "My project")
 	in.project = made["id"]
 	in.decode(&made, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project)

@@ -27,7 +27,7 @@ func TestNothingThatSyniversesAPIShowsHoldsASecret(t *testing.T) {
 		return strings.NewReplacer(`level: "info"`, `level: "debug"`, `endpoint: ""`, `endpoint: "`+collector.URL+`"`, "sample: 0.01", "sample: 1",
 			"interval: 30s", "interval: 0s").Replace(config)
 	})
-	var key map[string]string
+	var key texts
 	in.decode(&key, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project, "--consumer")
 	const user, address, stranger = "kola.of.the.shop@example.com", "+1 (202) 555-0177", "cs_of-somebody-else-altogether"
 	secrets := searcher{

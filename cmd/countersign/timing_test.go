@@ -66,7 +66,7 @@ func TestTheTimeOfACheckDoesntTellWhatWasWrong(t *testing.T) {
 	slowSuite(t)
 	each := testsize.Times(checksOfAKind)
 	in := install(t, func(args ...string) *exec.Cmd { return exec.Command(plainBinary(t), args...) }, nil)
-	var another, key map[string]string
+	var another, key texts
 	in.decode(&another, "project", "create", "--config", "countersign.yaml", "--json", "Another project")
 	in.decode(&key, "key", "create", "--config", "countersign.yaml", "--json", "--project", another["id"])
 	p := in.serve()

@@ -297,6 +297,44 @@ func TestATwinInFlightComesAgain(t *testing.T) {
 	}
 }
 
+// So are resends, which are refused when another one was just made, and new keys, whose secret is told once.
+func TestTwinsOfResendsAndKeysAreCarriedOutOnce(t *testing.T) {
+	t.Parallel()
+	onBothEngines(t, countersigntest.Options{Log: io.Discard}, func(t *testing.T, replicas []replica) {
+		v := id(t, insist(t, replicas[0], "start", starts, `{"to":"`+to+`"}`))
+		delivered := func() (n int) {
+			for _, k := range replicas {
+				n += len(k.Sim.Messages(to))
+			}
+			return n
+		}
+		replicas[0].Await("the first message", func() bool { return delivered() == 1 && replicas[0].Verification(v).Delivery == verify.Sent })
+		replicas[0].Clock.Advance(30 * time.Second)
+		if resent := twins(t, replicas, 100, starts+"/"+v+"/resend", `{}`); !strings.HasPrefix(resent, "200 ") || !strings.Contains(resent, `"resend_after":"2026-05-04T12:01:30Z"`) {
+			t.Errorf("a resend: got %s", resent)
+		}
+		replicas[0].Await("the second message", func() bool { return delivered() >= 2 && replicas[0].Verification(v).Delivery == verify.Sent })
+		if n := delivered(); n != 2 {
+			t.Errorf("%d messages for a start and one resend", n)
+		}
+
+		made := twins(t, replicas, 100, "/v1/keys", `{"name":"web","scopes":["read"]}`)
+		if !strings.HasPrefix(made, "201 ") || strings.Count(made, `"secret":"cs_`) != 1 {
+			t.Errorf("a key: got %s", made)
+		}
+		keys, err := replicas[0].Store.Keys(t.Context(), replicas[0].Account().Project.ID)
+		named := 0
+		for _, k := range keys {
+			if k.Name == "web" {
+				named++
+			}
+		}
+		if err != nil || named != 1 {
+			t.Errorf("%d keys were made, %v; want one", named, err)
+		}
+	})
+}
+
 // Nothing is kept of a request that was refused: it may be sent again, with its key.
 func TestRefusalsAreNotKept(t *testing.T) {
 	t.Parallel()

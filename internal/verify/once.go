@@ -152,7 +152,7 @@ func (s *Service) Once(ctx context.Context, acct *Account, key string, request [
 		return once.answer, nil
 	case errors.As(err, &before):
 		return s.repeat(ctx, acct.Project.ID, &before.Kept, request)
-	case err != nil: // a twin at another server may have taken what this one was refused, such as the last message
+	case refused(err): // a twin at another server may have taken what this one was refused, such as the last message
 		if kept, gone := s.store.Kept(ctx, once.Name); gone == nil && kept != nil && kept.Lives(s.now()) {
 			return s.repeat(ctx, acct.Project.ID, kept, request)
 		}
@@ -163,6 +163,12 @@ func (s *Service) Once(ctx context.Context, acct *Account, key string, request [
 // binding is what the seal of a kept answer is bound to. No verification has such a purpose.
 func (k *Kept) binding(p ProjectID) keyset.Binding {
 	return keyset.Binding{Project: string(p), ID: k.ID, Destination: string(k.Name[:]), Purpose: "Idempotency-Key"}
+}
+
+// refused reports whether an error is a decision about a request, and not an outage.
+func refused(err error) bool {
+	var known *Error
+	return errors.As(err, &known) && known.Kind != Unavailable
 }
 
 func seal(keys *keyset.Set, p ProjectID, name RequestName, request [sha256.Size]byte, answer []byte, now time.Time) (k Kept, err error) {
