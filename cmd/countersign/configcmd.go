@@ -81,7 +81,7 @@ func (c *configPrint) Run(w world) error {
 }
 
 type configExample struct {
-	Preset string `default:"http" help:"Carrier of the example: a provider, such as twilio, or smpp, sip or http (default ${default})." placeholder:"NAME" xor:"what"`
+	Preset string `help:"Carrier of the example: a provider, such as twilio, or smpp, sip or http (default: http)." placeholder:"NAME" xor:"what"`
 	All    bool   `help:"Print every key, with its meaning and its default." xor:"what"`
 }
 
@@ -90,7 +90,7 @@ func (c *configExample) Run(w world) error {
 		_, err := fmt.Fprint(w.stdout, config.Example())
 		return err
 	}
-	b := config.Beginning{Carrier: c.Preset}
+	b := config.Beginning{Carrier: cmp.Or(c.Preset, "http")}
 	if !b.Known() {
 		return usageError(fmt.Sprintf("--preset: there is no %q; there are %s", c.Preset, strings.Join(config.Beginnings(), ", ")))
 	}

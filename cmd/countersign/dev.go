@@ -289,7 +289,7 @@ func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Se
 	}
 	var out strings.Builder
 	err := greeting.Execute(&out, map[string]any{
-		"URL": "http://" + public.String(), "V1": v1.Prefix, "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(),
+		"URL": "http://" + public.String(), "V1": v1.Prefix + "/", "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(),
 		"Credentials": shellQuote(c.Project + ":" + token.Reveal()), "Bearer": shellQuote("Authorization: Bearer " + token.Reveal()),
 		"Project": c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
 	})

@@ -117,7 +117,7 @@ func thisBinary(args ...string) *exec.Cmd {
 func install(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(string) string) *installation {
 	t.Helper()
 	in := &installation{t: t, dir: t.TempDir(), binary: binary, receiver: newReceiver(t)}
-	text := in.run("config", "example")
+	text := in.run("config", "example", "--all")
 	text = strings.NewReplacer(
 		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`,
 		"http://127.0.0.1:9000/messages", in.receiver.URL+"/messages",

@@ -12,7 +12,7 @@ import (
 func TestWhatAKeyHasStartedCanBeTold(t *testing.T) {
 	t.Parallel()
 	in := install(t, thisBinary, nil)
-	var stolen map[string]string
+	var stolen texts
 	in.decode(&stolen, "key", "create", "--config", "countersign.yaml", "--json", "--project", in.project, "--name", "stolen")
 	p := in.serve()
 	thief := p.as(in.project, stolen["token"])

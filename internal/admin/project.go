@@ -217,7 +217,7 @@ func settings(p verify.Project) [][2]string {
 	return [][2]string{
 		{"name", fmt.Sprintf("%q", p.Name)},
 		{"policy", string(p.Profile)},
-		{"senders", list(p.Senders, p.AnySender)},
+		{"senders", list(masked(p.Senders), p.AnySender)},
 		{"link-hosts", list(p.LinkHosts, p.AnyLink)},
 		{"public-text", fmt.Sprint(p.PublicText)},
 		{"countries", fmt.Sprint(p.Countries)},
@@ -229,6 +229,17 @@ func settings(p verify.Project) [][2]string {
 		{"send-interval", p.Limits.Interval.String()},
 		{"send-daily", fmt.Sprint(p.Limits.Daily)},
 	}
+}
+
+// masked hides the digits of senders that are numbers: the audit log has no whole numbers.
+func masked(senders []string) []string {
+	all := slices.Clone(senders)
+	for i, s := range all {
+		if strings.HasPrefix(s, "+") {
+			all[i] = phone.Number(s).Masked()
+		}
+	}
+	return all
 }
 
 // changes says which settings of a project changed, from what to what.

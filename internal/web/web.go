@@ -189,7 +189,7 @@ func (g grumbles) Write(line []byte) (int, error) {
 // Root leads from / to a page. Below it, everything else isn't there.
 func Root(page string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/" {
+		if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			http.Redirect(w, r, page, http.StatusSeeOther)
 			return
 		}
