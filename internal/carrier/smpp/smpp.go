@@ -269,7 +269,7 @@ func (c *Carrier) keepBound(n int) {
 			continue
 		}
 		log.Info("SMSC bound")
-		err, alone = c.serve(sessions, try, alone)
+		alone, err = c.serve(sessions, try, alone)
 		if c.ctx.Err() != nil {
 			return
 		}
@@ -309,7 +309,7 @@ func (c *Carrier) bindAll() ([]*session, error) {
 
 // serve offers the sessions to messages until one of them ends, and returns the
 // error.
-func (c *Carrier) serve(sessions []*session, t *try, alone int) (error, int) {
+func (c *Carrier) serve(sessions []*session, t *try, alone int) (failures int, err error) {
 	c.binds.Add(uint64(len(sessions)))
 	proved := time.AfterFunc(stable, func() {
 		c.steady.Add(1)
@@ -331,15 +331,15 @@ func (c *Carrier) serve(sessions []*session, t *try, alone int) (error, int) {
 	for _, s := range sessions {
 		c.pool.remove(s)
 	}
-	err := firstError(sessions)
+	err = firstError(sessions)
 	endAll(sessions, err)
 	if proved.Stop() { // it ended before it was stable
 		alone = c.failed(t, alone)
 		c.pool.fail(err)
-		return err, alone
+		return alone, err
 	}
 	c.steady.Add(-1)
-	return err, 0
+	return 0, err
 }
 
 func firstError(sessions []*session) error {
