@@ -94,6 +94,7 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 		_, err := k.ChangeCalls(ctx, project, id, "Ada", func(_ verify.Project, a *verify.Application) error { a.Calls = c; return nil })
 		wantError(t, "set", err, nil)
 	}
+	first := a.Calls
 	a.Calls = verify.CallSettings{Locale: "fr-CA", ByKey: true}
 	set(a.ID, a.Calls)
 	set(all[0].ID, verify.CallSettings{Locale: "it"})
@@ -126,7 +127,7 @@ func anOperatorSaysHowCallsAreMade(t *testing.T, s suite) {
 	equal(t, "what was written down", lines, []string{
 		"Ada application set p " + a.ID.Base62() + ": locale auto, approve-by-key false; before: locale fr-CA, approve-by-key true",
 		"Ada application set p " + all[0].ID.Base62() + ": locale it, approve-by-key false; before: locale auto, approve-by-key false",
-		"Ada application set p " + a.ID.Base62() + ": locale fr-CA, approve-by-key true; before: locale auto, approve-by-key false",
+		"Ada application set p " + a.ID.Base62() + ": locale fr-CA, approve-by-key true; before: " + first.String(),
 	})
 }
 
