@@ -100,22 +100,35 @@ func Parse(s string) (Number, error) {
 	return n, nil
 }
 
+// longVowel is the katakana sign (U+30FC) that Japanese keyboards give for a dash.
+const longVowel = 'ー'
+
+// minBehindSlash is how many digits a slash needs behind it to stand behind an area code, as in +49 171/1234567. Fewer
+// are another extension, as in +49 30 901820/21, and so another number.
+const minBehindSlash = 5
+
 // fold reduces a spelling to a plus and 7 to 15 ASCII digits.
 func fold(s string) (string, bool) {
 	if len(s) > maxInput {
 		return "", false
 	}
 	b := make([]byte, 0, len("00")+maxDigits)
+	slash := 0 // digits before it; 0: there is none
 	for _, r := range s {
 		switch r = typed.Rune(r); {
 		case '0' <= r && r <= '9' && len(b) < cap(b):
 			b = append(b, byte(r))
 		case r == '+' && len(b) == 0:
 			b = append(b, '+')
-		case r == typed.Nothing, r == '.', r == '(', r == ')':
+		case r == typed.Nothing, r == '.', r == '(', r == ')', r == longVowel:
+		case r == '/' && slash == 0 && len(b) > 0:
+			slash = len(b)
 		default:
 			return "", false
 		}
+	}
+	if slash > 0 && len(b)-slash < minBehindSlash {
+		return "", false
 	}
 	folded := string(b)
 	if rest, ok := strings.CutPrefix(folded, "00"); ok {
