@@ -82,8 +82,8 @@ func (n *NewKey) Problems(now time.Time) (all []verify.Problem) {
 	return all
 }
 
-// CreateKey makes a key for the account's project, with a secret of [NewSecret]. The new key can do no more than the account's own, and works no
-// longer. It fails with [verify.ErrInvalid] and [verify.ErrTooManyKeys].
+// CreateKey makes a key for the account's project, with a secret of [NewSecret]. The new key can do no more than the
+// account's own, and works no longer. It fails with [verify.ErrInvalid] and [verify.ErrTooManyKeys].
 func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey, secret verify.Secret) (Key, error) {
 	now := s.now().Truncate(time.Millisecond)
 	all := n.Problems(now)
