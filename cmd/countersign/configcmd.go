@@ -62,10 +62,14 @@ func (c *configCheck) Run(w world) error {
 			return named(config.Read(text, name))
 		}
 	}
-	if _, err := load(path); err != nil {
+	conf, err := load(path)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w.stdout, "%s is right.\n", path)
+	for _, warning := range conf.Warnings() {
+		fmt.Fprintln(w.stderr, "warning:", warning)
+	}
+	_, err = fmt.Fprintf(w.stdout, "%s is right.\n", path)
 	return err
 }
 

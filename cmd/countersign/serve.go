@@ -39,6 +39,9 @@ func (c *serveCommand) Run(w world) error {
 	}
 	log, stopLog := newLogger(w.stderr, conf.Log.Level, conf.Log.Format)
 	defer stopLog()
+	for _, warning := range conf.Warnings() {
+		log.Warn(warning)
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 		floor := make([]byte, gcFloor)
