@@ -30,12 +30,8 @@ func (s *Server) listApplications(c face.Call, in page) (api.ApplicationPage, er
 	if err != nil {
 		return api.ApplicationPage{}, err
 	}
-	some, next := cut(all, after, limit, func(a verify.Application) verify.ID { return a.ID })
-	out := api.ApplicationPage{Applications: make([]api.Application, len(some)), Next: next}
-	for i, a := range some {
-		out.Applications[i] = wireApplication(a)
-	}
-	return out, nil
+	some, next := cut(all, after, limit, func(a verify.Application) verify.ID { return a.ID }, wireApplication)
+	return api.ApplicationPage{Applications: some, Next: next}, nil
 }
 
 func (s *Server) createApplication(c face.Call, in api.NewApplication) (api.Application, error) {

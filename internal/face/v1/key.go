@@ -42,12 +42,8 @@ func (s *Server) listKeys(c face.Call, in page) (api.KeyPage, error) {
 	if err != nil {
 		return api.KeyPage{}, err
 	}
-	keys, next := cut(all, after, limit, func(k account.Key) verify.ID { return k.ID })
-	out := api.KeyPage{Keys: make([]api.Key, len(keys)), Next: next}
-	for i, k := range keys {
-		out.Keys[i] = wireKey(k)
-	}
-	return out, nil
+	keys, next := cut(all, after, limit, func(k account.Key) verify.ID { return k.ID }, wireKey)
+	return api.KeyPage{Keys: keys, Next: next}, nil
 }
 
 func (s *Server) revokeKey(c face.Call, _ none) (none, error) {

@@ -161,9 +161,6 @@ func (o *operation) problems() []int {
 	if o.fromQuery || o.hasBody() {
 		all = append(all, http.StatusBadRequest, http.StatusUnprocessableEntity)
 	}
-	if o.method == http.MethodPost {
-		all = append(all, http.StatusConflict)
-	}
 	if o.hasBody() {
 		all = append(all, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}

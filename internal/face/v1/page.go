@@ -40,8 +40,8 @@ func pageLimit(c *face.Call, given *int) int {
 	return *given
 }
 
-// cut takes a page out of a list that is in the order of its ids.
-func cut[T any](all []T, after verify.ID, limit int, id func(T) verify.ID) (some []T, next string) {
+// cut takes a page out of a list that is in the order of its ids, as the API writes its entries.
+func cut[T, W any](all []T, after verify.ID, limit int, id func(T) verify.ID, wire func(T) W) (some []W, next string) {
 	if !after.IsZero() {
 		from, _ := slices.BinarySearchFunc(all, after, func(v T, after verify.ID) int {
 			one := id(v)
@@ -52,8 +52,12 @@ func cut[T any](all []T, after verify.ID, limit int, id func(T) verify.ID) (some
 		})
 		all = all[from:]
 	}
-	if len(all) <= limit {
-		return all, ""
+	if len(all) > limit {
+		all, next = all[:limit], id(all[limit-1]).String()
 	}
-	return all[:limit], id(all[limit-1]).String()
+	some = make([]W, len(all))
+	for i, v := range all {
+		some[i] = wire(v)
+	}
+	return some, next
 }
