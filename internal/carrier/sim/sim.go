@@ -32,16 +32,19 @@ const (
 	SilentNumber        phone.Number = "+15550100005"
 )
 
-// Outcomes lists the numbers with a special outcome, for documentation.
+// Outcomes lists the numbers with a special outcome, for documentation. Those that no message reaches have a fate, in
+// a word or two, and what is said of each message to them.
 var Outcomes = []struct {
-	Number  phone.Number
-	Meaning string
+	Number       phone.Number
+	Meaning      string
+	Fate, Failed string
 }{
-	{RefusedNumber, "refused for good: the delivery fails at once"},
-	{UnreachableNumber, "unreachable: tried again, with growing waits, until the code expires"},
-	{SlowNumber, "accepted after 2 seconds"},
-	{FailedReceiptNumber, "accepted, then a receipt says that the phone didn't get it"},
-	{SilentNumber, "never answers: it may have been sent, so it isn't sent again"},
+	{RefusedNumber, "refused for good: the delivery fails at once", "refuses", "No phone got a message: the number refuses."},
+	{UnreachableNumber, "unreachable: tried again, with growing waits, until the code expires", "unreachable",
+		"No phone got a message yet: the number is unreachable, and is tried again."},
+	{SlowNumber, "accepted after 2 seconds", "", ""},
+	{FailedReceiptNumber, "accepted, then a receipt says that the phone didn't get it", "", ""},
+	{SilentNumber, "never answers: it may have been sent, so it isn't sent again", "never answers", "No phone got a message: the number never answers."},
 }
 
 const (
@@ -175,8 +178,10 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 
 // reach applies the special outcome of a message's number.
 func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
-	if fate := Fate(string(m.To)); fate != "" {
-		s.keepFailure(m, fate)
+	for _, o := range Outcomes {
+		if o.Number == m.To && o.Failed != "" {
+			s.keepFailure(m, o.Failed)
+		}
 	}
 	switch m.To {
 	case RefusedNumber:
@@ -200,13 +205,10 @@ func (s *Simulator) reach(ctx context.Context, m verify.Message) error {
 
 // Fate says what becomes of all messages to a number that no phone gets; "": they arrive.
 func Fate(to string) string {
-	switch phone.Number(to) {
-	case RefusedNumber:
-		return "refuses"
-	case UnreachableNumber:
-		return "unreachable"
-	case SilentNumber:
-		return "never answers"
+	for _, o := range Outcomes {
+		if string(o.Number) == to {
+			return o.Fate
+		}
 	}
 	return ""
 }
@@ -215,7 +217,7 @@ func Fate(to string) string {
 const maxFailed = 100
 
 // keepFailure keeps a message that no phone gets, once for all its attempts.
-func (s *Simulator) keepFailure(m verify.Message, fate string) {
+func (s *Simulator) keepFailure(m verify.Message, said string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.failed {
@@ -228,10 +230,7 @@ func (s *Simulator) keepFailure(m verify.Message, fate string) {
 		s.failed = slices.Delete(s.failed, 0, 1)
 	}
 	f := s.message(m)
-	f.Body, f.Code, f.Failed, f.Times = "", "", "No phone got a message: the number "+fate+".", 1
-	if fate == "unreachable" {
-		f.Failed = "No phone got a message yet: the number is unreachable, and is tried again."
-	}
+	f.Body, f.Code, f.Failed, f.Times = "", "", said, 1
 	s.failed = append(s.failed, f)
 }
 
