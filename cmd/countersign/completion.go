@@ -88,21 +88,17 @@ func candidates(n *kong.Node, words []string) (found []string) {
 	for _, p := range n.Positional {
 		found = append(found, choices(p)...)
 	}
-	for _, group := range n.AllFlags(true) {
-		for _, f := range group {
-			found = append(found, "--"+f.Name)
-		}
+	for _, f := range slices.Concat(n.AllFlags(true)...) {
+		found = append(found, "--"+f.Name)
 	}
 	return found
 }
 
 // flagOf is the flag of a command that takes the next word as its value, or nil.
 func flagOf(n *kong.Node, name string) *kong.Flag {
-	for _, group := range n.AllFlags(true) {
-		for _, f := range group {
-			if f.Name == name && !f.IsBool() {
-				return f
-			}
+	for _, f := range slices.Concat(n.AllFlags(true)...) {
+		if f.Name == name && !f.IsBool() {
+			return f
 		}
 	}
 	return nil

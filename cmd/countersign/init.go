@@ -221,8 +221,7 @@ func (i *interview) complete(b *config.Beginning) error {
 		return err
 	}
 	for _, need := range b.Needs() {
-		value := map[string]*string{"address": &b.Address, "account": &b.Account, "user": &b.User, "host": &b.Host, "region": &b.Region, "profile": &b.Profile}[need]
-		if err := i.fill(value, "--"+need, fmt.Sprintf("The %s of %s", need, b.Carrier)); err != nil {
+		if err := i.fill(b.Field(need), "--"+need, fmt.Sprintf("The %s of %s", need, b.Carrier)); err != nil {
 			return err
 		}
 	}

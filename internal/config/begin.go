@@ -43,22 +43,13 @@ func (b Beginning) Example() Beginning {
 	case "http":
 		b.Address, b.Secret = "http://127.0.0.1:9000/messages", "gateway.secret"
 	case "smpp":
-		b.Address, b.Account = "smsc.example.com:2775", "account"
+		b.Address = "smsc.example.com:2775"
 	case "sip":
 		b.Address, b.Account = "sip.example.com", "account"
 	}
 	for _, need := range b.Needs() {
-		switch need {
-		case "account":
-			b.Account = "ACCOUNT"
-		case "user":
-			b.User = "USER"
-		case "host":
-			b.Host = "account.example.com"
-		case "region":
-			b.Region = "us-east-1"
-		case "profile":
-			b.Profile = "PROFILE"
+		if value := b.Field(need); *value == "" {
+			*value = map[string]string{"account": "ACCOUNT", "user": "USER", "host": "account.example.com", "region": "us-east-1", "profile": "PROFILE"}[need]
 		}
 	}
 	if b.asks() {
@@ -76,6 +67,11 @@ func (b Beginning) Needs() []string {
 		return []string{"address"}
 	}
 	return b.spec().Needs
+}
+
+// Field is where the value of one of [Beginning.Needs] stands.
+func (b *Beginning) Field(need string) *string {
+	return map[string]*string{"address": &b.Address, "account": &b.Account, "user": &b.User, "host": &b.Host, "region": &b.Region, "profile": &b.Profile}[need]
 }
 
 // Known reports whether there is such a carrier.
