@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -104,20 +105,19 @@ type Filter struct {
 
 // Verifications ranges over the project's verifications, the newest first. It stops after an error.
 func (c *Client) Verifications(ctx context.Context, f Filter) iter.Seq2[Verification, error] {
-	return func(yield func(Verification, error) bool) {
-		query := url.Values{}
-		for name, value := range map[string]string{"to": f.To, "status": f.Status, "purpose": f.Purpose, "from": stamp(f.From), "until": stamp(f.Until)} {
-			if value != "" {
-				query.Set(name, value)
-			}
+	query := url.Values{}
+	for name, value := range map[string]string{"to": f.To, "status": f.Status, "purpose": f.Purpose, "from": stamp(f.From), "until": stamp(f.Until)} {
+		if value != "" {
+			query.Set(name, value)
 		}
-		pages(ctx, c, "/v1/verifications", query, func(p *Page) ([]Verification, string) { return p.Verifications, p.Next })(yield)
 	}
+	return pages(ctx, c, "/v1/verifications", query, func(p *Page) ([]Verification, string) { return p.Verifications, p.Next })
 }
 
 // pages ranges over all pages of a list. It stops after an error.
 func pages[P, T any](ctx context.Context, c *Client, path string, query url.Values, of func(*P) (entries []T, next string)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
+		query := maps.Clone(query) // each ranging begins with the first page
 		for {
 			var page P
 			if err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
