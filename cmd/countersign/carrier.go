@@ -91,6 +91,26 @@ func readOperator(data string) (o operator, err error) {
 	return o, json.Unmarshal(text, &o)
 }
 
+// ask asks the server for the body of its answer. An answer that isn't 200 is an error.
+func (o operator) ask(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+o.Address+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+o.Token)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: it would see the token
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("the server doesn't answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		return nil, fmt.Errorf("the server answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	}
+	return resp.Body, nil
+}
+
 type carrierCommand struct {
 	Test carrierTest `cmd:"" help:"Send a test message, without a code, and follow it to its receipt. It costs what a message costs."`
 }
@@ -144,23 +164,12 @@ func (c *carrierTest) follow(ctx context.Context, o operator, to phone.Number, r
 	if err != nil {
 		return last, err
 	}
-	target := "http://" + o.Address + "/carriers/" + url.PathEscape(c.Carrier) + "/test"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	answer, err := o.ask(ctx, http.MethodPost, "/carriers/"+url.PathEscape(c.Carrier)+"/test", body)
 	if err != nil {
 		return last, err
 	}
-	req.Header.Set("Authorization", "Bearer "+o.Token)
-	client := &http.Client{Transport: &http.Transport{}} // no proxy: it would see the token
-	resp, err := client.Do(req)
-	if err != nil {
-		return last, fmt.Errorf("the server doesn't answer: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		return last, fmt.Errorf("the server answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
-	}
-	lines := bufio.NewScanner(resp.Body)
+	defer answer.Close()
+	lines := bufio.NewScanner(answer)
 	for lines.Scan() {
 		last = system.TrialLine{}
 		if err := json.Unmarshal(lines.Bytes(), &last); err != nil {

@@ -72,20 +72,12 @@ func (d database) askOperations(ctx context.Context, path string) ([]byte, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.Address+path, nil)
+	answer, err := o.ask(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("the server doesn't answer: %w", errors.Unwrap(err))
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the server answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
-	}
-	return text, err
+	defer answer.Close()
+	return io.ReadAll(io.LimitReader(answer, 1<<20))
 }
 
 type statusCommand struct{ database }
