@@ -171,3 +171,23 @@ func TestAClientThatReachesNobodySaysSo(t *testing.T) {
 		t.Errorf("without waiting: got %v after %d calls", err, calls.Load())
 	}
 }
+
+func TestARangeBeginsWithTheFirstPage(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		after := r.URL.Query().Get("after")
+		asked = append(asked, after)
+		fmt.Fprint(w, map[string]string{"": `{"keys":[],"next":"2"}`, "2": `{"keys":[]}`}[after])
+	}))
+	defer server.Close()
+	keys := (&api.Client{URL: server.URL}).Keys(t.Context())
+	for range 2 {
+		for _, err := range keys {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprintf("%q", asked); got != `["" "2" "" "2"]` {
+		t.Errorf("two ranges asked for the pages after %s", got)
+	}
+}

@@ -29,7 +29,7 @@ invalid 422 invalid to
 list pending superseded
 `
 
-// What generators make of the description is a client that compiles, and that drives the real server.
+// Generators make clients of the description. These compile, and drive the real server.
 func TestAGeneratedClientTellsEveryEndApart(t *testing.T) {
 	t.Parallel()
 	testsize.Full(t, "builds generators and two clients")

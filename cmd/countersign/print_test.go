@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// What stands in a table can't move the cursor, nor begin another line.
+// A cell of a table can't move the cursor, and can't begin another line.
 func TestATableShowsNoControlCharacters(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

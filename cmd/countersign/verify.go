@@ -124,7 +124,7 @@ func (c *verifyCommand) resend(w world, client *api.Client, v api.Verification) 
 	return again
 }
 
-// untilResend is how long it is until the code may be sent again: nearly for ever, if it may not be.
+// untilResend is the time until the server allows a resend. If it allows none, the time is almost endless.
 func untilResend(v api.Verification) time.Duration {
 	if v.ResendAfter == nil {
 		return 1 << 62

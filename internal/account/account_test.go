@@ -20,7 +20,7 @@ type memory struct {
 	accounts  map[KeyHash]verify.Account
 	consumers map[string]Key
 	lookups   int
-	used      []map[verify.ID]time.Time // what was stored of the keys' use
+	used      []map[verify.ID]time.Time // the uses that were stored, by call
 	fail      error                     // answers everything, if set
 }
 
