@@ -196,7 +196,7 @@ func errorPage(all []errorCode) []byte {
 Errors of ` + "`/v1`" + ` are ` + "`application/problem+json`" + ` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). This page lists every ` + "`code`" + `. A code never changes its meaning, so programs may depend on it.
 The sentence is the ` + "`detail`" + ` for people, and may change. [api.md](api.md#errors) shows a whole answer.
 
-What became of a verification is no error of a check: [api.md](api.md#check-a-code) lists those reasons.
+A check answers 200 whatever became of its verification: [api.md](api.md#check-a-code) lists the reasons.
 `)
 	status := 0
 	for _, e := range all {
