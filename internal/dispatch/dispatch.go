@@ -275,6 +275,9 @@ func (d *Dispatcher) Close(ctx context.Context) {
 // whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	p, err := d.reserveBy(d.ways(e, then), e)
+	if errors.Is(err, verify.ErrNoCarrier) {
+		return nil, d.unserved(e, then)
+	}
 	if err != nil {
 		return nil, err // as no *place
 	}
@@ -284,6 +287,9 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 // ReserveAgain implements [verify.Outbox].
 func (d *Dispatcher) ReserveAgain(v *verify.Verification, history []verify.Delivery) (verify.Place, error) {
 	p, err := d.reserveBy(slices.Values(d.next(v, history)), v.Envelope())
+	if errors.Is(err, verify.ErrNoCarrier) {
+		return nil, d.unserved(v.Envelope(), v.Then())
+	}
 	if err != nil {
 		return nil, err
 	}

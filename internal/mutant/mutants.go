@@ -1655,6 +1655,11 @@ var mutants = []mutant{
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
+		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
+		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
+		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
+	},
+	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",
 		[]edit{{callbackFile, `if !ok && spec.Each == "" {`, `if !ok {`}},
 		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},
