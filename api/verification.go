@@ -75,6 +75,7 @@ type Delivery struct {
 	Segments   int        `json:"segments,omitempty" minimum:"1" doc:"How many segments a text message has: networks bill each."`
 	Outcome    string     `json:"outcome" enum:"accepted,refused,errored,unknown,dropped" doc:"What the carrier said. Unknown means that the message may have been sent."`
 	Reason     string     `json:"reason,omitempty" doc:"Why the attempt failed."`
+	Code       string     `json:"carrier_code,omitempty" maxLength:"40" example:"30008" doc:"The carrier's own code for the failure."`
 	StartedAt  time.Time  `json:"started_at" doc:"When the carrier was called."`
 	EndedAt    *time.Time `json:"ended_at,omitempty" doc:"When it answered."`
 	HandedOver *time.Time `json:"handed_over_at,omitempty" doc:"When the carrier took the message, if it did."`
@@ -82,6 +83,7 @@ type Delivery struct {
 	Receipt    string     `json:"receipt,omitempty" enum:"delivered,failed" doc:"What the carrier reported later."`
 	ReceiptAt  *time.Time `json:"receipt_at,omitempty" doc:"When the report arrived."`
 	WhyReceipt string     `json:"receipt_reason,omitempty" doc:"Why the report says that the delivery failed."`
+	ReportCode string     `json:"receipt_code,omitempty" maxLength:"40" example:"30008" doc:"The carrier's own code for that."`
 }
 
 // A Resend says how a code is sent again.

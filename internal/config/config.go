@@ -274,7 +274,8 @@ type routeConfig struct {
 	Projects []string `yaml:"projects" example:"PROJECT"`
 	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
 	Applications []string `yaml:"applications"`
-	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
+	// Carriers are those that take them, the preferred one first. None: starts are refused, with 422 over
+	// SignalWire's API and /v1 if other numbers are served.
 	Carriers []choiceConfig `yaml:"carriers"`
 }
 

@@ -1655,6 +1655,21 @@ var mutants = []mutant{
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
+		"carriers-code-repeats-the-message", "A carrier's own code is never the message's code.",
+		[]edit{{"internal/dispatch/code.go", "err != nil || hmac.Equal(mac, v.CodeMAC)", "err != nil || hmac.Equal(mac, nil)"}},
+		test{inDispatch, "^TestACarriersCodeIsKeptWithoutTheMessages$"},
+	},
+	{
+		"carriers-code-repeats-the-number", "A carrier's own code never tells the number.",
+		[]edit{{"internal/dispatch/code.go", "strings.Contains(digits, ", "digits == string(to) && strings.Contains(digits, "}},
+		test{inDispatch, "^(TestACarriersCodeIsKeptWithoutTheMessages|TestATrialShowsTheCarriersCode)$"},
+	},
+	{
+		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
+		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
+		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
+	},
+	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",
 		[]edit{{callbackFile, `if !ok && spec.Each == "" {`, `if !ok {`}},
 		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},

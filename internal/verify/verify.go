@@ -44,7 +44,7 @@ type Store interface {
 
 // An Outbox gets messages to carriers.
 type Outbox interface {
-	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier]. Where none of the
+	// Reserve takes a place for one message, or fails with [ErrBusy], [ErrNotServed] or [ErrNoCarrier]. Where none of the
 	// channel's carriers can be reached, the place is with one of the channels that come then.
 	Reserve(e Envelope, then ...Channel) (Place, error)
 	// ReserveAgain does so for a resend that v says, after the attempts so far: with a carrier that hasn't had the
@@ -262,7 +262,7 @@ func (s *Service) begin(acct *Account) *Verification {
 func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commit func(Place) error) error {
 	place, err := s.outbox.Reserve(v.Envelope(), v.Then()...)
 	if err != nil {
-		return err
+		return unserved(v, err)
 	}
 	sent := false
 	defer func() {
@@ -288,6 +288,20 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}
 	return nil
+}
+
+// unserved adds to an [ErrNotServed] the field that its number came by. It returns any other error as it is.
+func unserved(v *Verification, err error) error {
+	if !errors.Is(err, ErrNotServed) {
+		return err
+	}
+	field := FieldTo
+	if v.User != "" {
+		field = FieldAddress
+	}
+	with := *ErrNotServed
+	with.Problems = []Problem{{Field: field, Message: "is in a country or network to which no carrier of this server sends"}}
+	return &with
 }
 
 // makeCode makes the code that v's terms describe, or takes the caller's own.

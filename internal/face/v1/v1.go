@@ -150,6 +150,8 @@ func refuse(w http.ResponseWriter, f face.Failure) {
 		p.Code, p.Detail = f.Known.Code, f.Known.Message
 	case f.Invalid != nil:
 		p.Code, p.Detail = verify.ErrInvalid.Code, verify.ErrInvalid.Message
+	}
+	if f.Invalid != nil {
 		for _, bad := range f.Invalid.Problems {
 			p.Errors = append(p.Errors, api.FieldProblem{Field: bad.Field, Message: bad.Message})
 		}

@@ -329,6 +329,7 @@ func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 	w := api.Delivery{
 		Attempt: d.Attempt, Channel: string(d.Channel), Carrier: d.Carrier, Outcome: d.Outcome.String(), Reason: d.Reason.String(),
 		StartedAt: d.StartedAt.UTC(), EndedAt: when(d.EndedAt), ReceiptAt: when(d.ReceiptAt), WhyReceipt: d.ReceiptReason.String(),
+		Code: d.CarrierCode, ReportCode: d.ReceiptCode,
 	}
 	if d.Carrier != "" {
 		w.Sender, w.Segments = v.SenderOf(&d), v.SegmentsOf(&d)
