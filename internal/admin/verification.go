@@ -58,6 +58,7 @@ type Event struct {
 	Reason  string
 	Ref     string
 	Call    verify.Call
+	Charge  verify.Charge
 	Guesses string // that were spent by the end
 }
 
@@ -70,6 +71,7 @@ func (s Story) Timeline(now time.Time) []Event {
 		began, ended := e, e
 		began.At, began.What = d.StartedAt, "attempt"
 		ended.At, ended.What, ended.Reason, ended.Ref, ended.Call = d.EndedAt, d.Outcome.String(), d.Reason.String(), d.Ref, d.Call
+		ended.Charge = d.Charge
 		if d.Reason != verify.ReasonLeaseLost { // of such a one only the lease's end is known
 			all = append(all, began)
 		}
