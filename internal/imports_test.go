@@ -16,7 +16,7 @@ import (
 const module = "github.com/countersign/countersign/"
 
 // pure are the algorithms: they know nothing of us, and little of each other.
-const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/wording internal/outage internal/record"
+const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/wording internal/outage internal/record internal/money"
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face internal/face/* " +

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/share"
@@ -86,6 +87,7 @@ type Service struct {
 	locale      string
 	uniqueNames bool
 	failover    map[Channel][]Channel
+	prices      money.Prices
 
 	maxApplications, maxTemplates int
 
@@ -129,6 +131,8 @@ type Settings struct {
 	// Failover says by which channels a message may go on, by its own, where its application has no
 	// channels that say it.
 	Failover map[Channel][]Channel
+	// Prices are what projects are charged.
+	Prices money.Prices
 }
 
 // How many applications and templates a project may have, unless [Settings] say otherwise.
@@ -148,7 +152,7 @@ func New(c Config) *Service {
 	return &Service{
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
-		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover,
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
 		bodies: share.New(maxLarge, maxLarge),
 	}
@@ -278,7 +282,7 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 	v.Calling = place.Calling()
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
-	v.Address = about.Address
+	v.Address, v.Fee = about.Address, v.fee(&s.prices)
 	if err := commit(place); err != nil {
 		return err
 	}
