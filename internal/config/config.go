@@ -192,6 +192,8 @@ type projectLimitsConfig struct {
 	Applications int `yaml:"applications" default:"1000"`
 	// Templates is how many message templates there may be at once: 1 to 100000. One takes up to 8 KB.
 	Templates int `yaml:"templates" default:"1000"`
+	// Devices is how many devices one user of an application may have: 1 to 50. One takes up to 4 KB.
+	Devices int `yaml:"devices" default:"5"`
 }
 
 // syniverseConfig is Syniverse's API: see docs/syniverse.md.
