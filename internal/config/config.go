@@ -195,6 +195,8 @@ type projectLimitsConfig struct {
 	Applications int `yaml:"applications" default:"1000"`
 	// Templates is how many message templates there may be at once: 1 to 100000. One takes up to 8 KB.
 	Templates int `yaml:"templates" default:"1000"`
+	// Devices is how many devices one user of an application may have: 1 to 50. One takes up to 4 KB.
+	Devices int `yaml:"devices" default:"5"`
 }
 
 // pricesConfig is what projects are charged. The entry that names the country goes before the others, then the one

@@ -39,6 +39,7 @@ type Store interface {
 	VerificationStore
 	ApplicationStore
 	UserStore
+	DeviceStore
 	TemplateStore
 	KeptStore
 }
@@ -89,7 +90,7 @@ type Service struct {
 	failover    map[Channel][]Channel
 	prices      money.Prices
 
-	maxApplications, maxTemplates int
+	maxApplications, maxTemplates, maxDevices int
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
@@ -126,6 +127,8 @@ type Settings struct {
 	// default [DefaultMaxApplications] and [DefaultMaxTemplates]. Else a key could fill the disk, at no
 	// cost: unlike a user or a verification, none of them needs a message to be sent.
 	MaxApplications, MaxTemplates int
+	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
+	MaxDevices int
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
 	// Failover says by which channels a message may go on, by its own, where its application has no
@@ -135,10 +138,11 @@ type Settings struct {
 	Prices money.Prices
 }
 
-// How many applications and templates a project may have, unless [Settings] say otherwise.
+// How many applications and templates a project may have, and a user devices, unless [Settings] say otherwise.
 const (
 	DefaultMaxApplications = 1000
 	DefaultMaxTemplates    = 1000
+	DefaultMaxDevices      = 5
 )
 
 // maxLarge is how many large requests are read at once: 16 MiB, however slowly they come.
@@ -154,7 +158,8 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		bodies: share.New(maxLarge, maxLarge),
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices),
+		bodies:     share.New(maxLarge, maxLarge),
 	}
 }
 

@@ -44,6 +44,11 @@ var names = map[verify.Field]string{
 	verify.FieldAssociateTemplate: "associate_template",
 	verify.FieldLoginTemplate:     "login_template",
 
+	verify.FieldKind:     "kind",
+	verify.FieldEndpoint: "endpoint",
+	verify.FieldP256dh:   "p256dh",
+	verify.FieldAuth:     "auth",
+
 	account.FieldScopes: "scopes",
 	account.FieldEndsAt: "expires_at",
 }
