@@ -126,6 +126,7 @@ type StartRequest struct {
 	To       string
 	From     string
 	Text     string // around the code; see [wording.Frame]
+	Template string // in place of Text: the name of a [TextTemplate]
 	Format   code.Format
 	Length   *int
 	Life     *int // seconds

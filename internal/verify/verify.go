@@ -39,6 +39,7 @@ type Store interface {
 	ApplicationStore
 	UserStore
 	TemplateStore
+	TextStore
 	KeptStore
 }
 

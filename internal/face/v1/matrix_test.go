@@ -1,6 +1,7 @@
 package v1_test
 
 import (
+	"crypto/rand"
 	"maps"
 	"net/http"
 	"reflect"
@@ -43,6 +44,12 @@ var things = map[string]thing{
 			return read[api.User](k.t, k.call("", "POST", path, `{"user":"ada","number":"`+exampleNumber+`"}`, 201)).User
 		},
 		absent: "nobody", none: "nobody else",
+	},
+	"templates": {
+		make: func(k kit, path string) string {
+			return read[api.Template](k.t, k.call("", "POST", path, `{"name":"`+strings.ToLower(rand.Text())+`","texts":[{"text":"{code}"}]}`, 201)).ID
+		},
+		absent: "01900000-0000-7000-8000-000000000000", none: "x",
 	},
 	"keys": {
 		make: func(k kit, path string) string {

@@ -32,6 +32,8 @@ var names = map[verify.Field]string{
 	verify.FieldAmount:   "amount",
 	verify.FieldPayee:    "payee",
 	verify.FieldMetadata: "metadata",
+	verify.FieldTemplate: "template",
+	verify.FieldTexts:    "texts",
 
 	verify.FieldUser:              "user",
 	verify.FieldAddress:           "number",
@@ -56,6 +58,7 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		To:         in.To,
 		From:       in.Sender,
 		Text:       in.Text,
+		Template:   in.Template,
 		Code:       verify.Secret(in.Code),
 		Length:     in.CodeLength,
 		Life:       in.ValidFor,
