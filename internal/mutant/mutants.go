@@ -329,6 +329,11 @@ var mutants = []mutant{
 		stores("KeyOpensItsProjectUntilRevoked"),
 	},
 	{
+		"start-from-anothers-name", "A start of /v1 can't name a sender that its project doesn't own.",
+		[]edit{{"internal/verify/policy.go", "if !sender.Public && !acct.Project.allows(sender.From) {", "if !sender.Public && !r.Named && !acct.Project.allows(sender.From) {"}},
+		test{inV1, "^TestAProjectSendsFromItsNames$"},
+	},
+	{
 		"new-project-sends-from-any", "A project without senders sends from the public one.",
 		[]edit{{"internal/verify/project.go", "return slices.ContainsFunc(p.Senders, sameSender(from)) ||", "return len(p.Senders) == 0 || slices.ContainsFunc(p.Senders, sameSender(from)) ||"}},
 		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},

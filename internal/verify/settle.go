@@ -54,7 +54,7 @@ func (s *Service) orderOf(acct *Account, r StartRequest) order {
 		o.problems.add(FieldTemplate, "can't be given with a text")
 	}
 	o.to = o.problems.number(FieldTo, r.To, &acct.Project)
-	o.sender = o.problems.from(acct, r.From, s.senders)
+	o.sender = o.problems.from(acct, &r, s.senders)
 	o.Purpose = o.problems.purpose(r.Purpose)
 	if r.Text != "" {
 		o.text = wording.Frame(r.Text)

@@ -57,6 +57,7 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		Channel:    verify.SMS,
 		To:         in.To,
 		From:       in.Sender,
+		Named:      true,
 		Text:       in.Text,
 		Template:   in.Template,
 		Code:       verify.Secret(in.Code),
