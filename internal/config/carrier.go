@@ -98,6 +98,9 @@ func checkUse(p *yamlconf.Problems, key string, cc *carrierConfig) {
 	if cc.ReceiptTimeout != 0 {
 		checkDuration(p, key+".receipt_timeout", cc.ReceiptTimeout, time.Second, time.Hour)
 	}
+	if cc.UnknownTimeout != 0 {
+		checkDuration(p, key+".unknown_timeout", cc.UnknownTimeout, time.Second, time.Hour)
+	}
 	country := func(at, s string, seen map[string]bool) {
 		p.Check(at+".country", s == "" || phone.IsRegion(s), "must be a country in two letters, such as US")
 		p.Check(at+".country", !seen[s], "must not be repeated")
@@ -129,7 +132,7 @@ func (c *Loaded) Line(name string) (l dispatch.Line, minutes bool) {
 // line is how a carrier is used.
 func (cc *carrierConfig) line(out carrier.Carrier) dispatch.Line {
 	l := dispatch.Line{
-		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
+		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout), UnknownTimeout: time.Duration(cc.UnknownTimeout),
 		Costs: map[string]float64{}, Senders: map[string][]string{},
 	}
 	for _, c := range cc.Costs {
