@@ -63,6 +63,9 @@ type Receipt struct {
 	Delivered bool
 	Reason    verify.Reason // when not delivered
 	Code      string        // the carrier's own for it; see [Coded]
+	// Doubt says that the carrier itself doesn't know: another carrier gets the message, and where there is none,
+	// nothing has failed.
+	Doubt bool
 	// Hint tells the operator what to configure. It may be there with a delivery too.
 	Hint string
 }

@@ -96,6 +96,9 @@ func checkUse(p *yamlconf.Problems, key string, cc *carrierConfig) {
 	if cc.ReceiptTimeout != 0 {
 		checkDuration(p, key+".receipt_timeout", cc.ReceiptTimeout, time.Second, time.Hour)
 	}
+	if cc.UnknownTimeout != 0 {
+		checkDuration(p, key+".unknown_timeout", cc.UnknownTimeout, time.Second, time.Hour)
+	}
 	seen := map[string]bool{}
 	for i, pool := range cc.Senders {
 		at := fmt.Sprintf("%s.senders[%d]", key, i)
@@ -124,7 +127,7 @@ func (c *Loaded) line(i int, out carrier.Carrier) dispatch.Line {
 
 func (cc *carrierConfig) line(out carrier.Carrier) dispatch.Line {
 	l := dispatch.Line{
-		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
+		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout), UnknownTimeout: time.Duration(cc.UnknownTimeout),
 		Senders: map[string][]string{},
 	}
 	for _, pool := range cc.Senders {

@@ -203,7 +203,7 @@ type projectLimitsConfig struct {
 // that names the carrier, then the one that names the channel.
 type pricesConfig struct {
 	// Currency is that of all prices, and of the carriers' costs: three letters, such as EUR.
-	Currency string `yaml:"currency"`
+	Currency string `yaml:"currency" example:"EUR"`
 	// Verifications are prices of a verification that was started. Optional.
 	Verifications []verificationPriceConfig `yaml:"verifications"`
 	// Messages are prices of what a carrier has, or may have: of a segment, of a call, or with sip of a minute that
@@ -281,10 +281,12 @@ type carrierConfig struct {
 	// Rate is how many messages a second this server hands over: 0.1 to 10000, 0 for no limit. No more
 	// messages wait than can leave within 10 s.
 	Rate float64 `yaml:"rate" default:"0"`
-	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once;
-	// and twice that where the carrier's answer got lost: 1s to 1h, 0s for ever. Set it only where
-	// receipts come back from this carrier.
+	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once:
+	// 1s to 1h, 0s for ever. Set it only where receipts come back from this carrier.
 	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
+	// UnknownTimeout is how long to wait for word of a text whose answer got lost, before the next carrier
+	// gets it: 1s to 1h. 0s waits for twice receipt_timeout, as calls always do.
+	UnknownTimeout yamlconf.Duration `yaml:"unknown_timeout" default:"3s"`
 	// Costs are what the carrier takes for a segment, for a call, or with sip for a minute that was begun. Optional.
 	Costs []costConfig `yaml:"costs"`
 	// Senders are what messages come from instead of public_sender. Optional.

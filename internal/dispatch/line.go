@@ -31,10 +31,12 @@ type Line struct {
 
 	// Rate is how many messages a second it gets from us: 0 is no limit.
 	Rate float64
-	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it,
-	// and twice that where we don't know whether this one has it. 0 is for ever: a carrier whose
-	// receipts don't reach us is always silent.
+	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it. 0 is
+	// for ever: a carrier whose receipts don't reach us is always silent.
 	ReceiptTimeout time.Duration
+	// UnknownTimeout is how long we wait for word of a text of which we don't know whether this carrier has it,
+	// before another carrier gets it. 0 is twice the ReceiptTimeout.
+	UnknownTimeout time.Duration
 	// Costs are what it takes for a segment, for a call that somebody else makes, or for a minute of one that we make.
 	Costs money.Table
 	// Senders are what messages come from instead of the public sender, by country; "" is any other.
@@ -79,9 +81,9 @@ type passenger struct {
 
 // newLine checks a line. A message that can't leave before its lease is over isn't worth a place.
 func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
-	if l.Queue < 1 || l.Concurrency < 1 || l.Rate < 0 || l.ReceiptTimeout < 0 {
-		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v and receipt timeout %v not below 0",
-			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout)
+	if l.Queue < 1 || l.Concurrency < 1 || l.Rate < 0 || l.ReceiptTimeout < 0 || l.UnknownTimeout < 0 {
+		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v, receipt timeout %v and unknown timeout %v not below 0",
+			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout, l.UnknownTimeout)
 	}
 	made := &line{Line: l, limit: callLimit, breakers: map[string]*circuit{}}
 	if c, ok := l.Carrier.(carrier.Limiter); ok {

@@ -81,7 +81,7 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 			return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, err)
 		}
 	}
-	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason}
+	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason, Doubt: r.Doubt}
 	if named || !r.Delivered { // else the carrier's own id has found the carrier's own
 		if receipt.Retry, receipt.Code, err = d.judge(ctx, r); err != nil {
 			return fmt.Errorf("receipt for %v: %w", r.Verification, err)

@@ -1700,6 +1700,21 @@ var mutants = []mutant{
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
+		"doubtful-text-is-given-up", "A text that may be lost goes to the next carrier.",
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout < 0"}},
+		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
+	},
+	{
+		"doubtful-texts-without-bound", "Texts that may be lost go on only while few messages may have gone out.",
+		[]edit{{failoverFile, "if d.spent(j.verification, history) || !doubt", "if !doubt"}, {"internal/dispatch/poll.go", "if d.spent(v, history) {", "if d.spent(v, nil) {"}},
+		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
+	},
+	{
+		"doubtful-call-is-made-again", "A call that may ring isn't made again by the next carrier.",
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout > 0"}},
+		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
+	},
+	{
 		"carriers-code-repeats-the-message", "A carrier's own code is never the message's code.",
 		[]edit{{"internal/dispatch/code.go", "err != nil || hmac.Equal(mac, v.CodeMAC)", "err != nil || hmac.Equal(mac, nil)"}},
 		test{inDispatch, "^TestACarriersCodeIsKeptWithoutTheMessages$"},

@@ -332,6 +332,7 @@ type Receipt struct {
 	Reason       Reason // when not delivered
 	Code         string // the carrier's own for that
 	Retry        bool   // when not delivered: there is another carrier to try
+	Doubt        bool   // when not delivered: the carrier doesn't know
 }
 
 // state is how a receipt is recorded.
@@ -360,6 +361,7 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	case v.Delivery == Queued, r.Attempt != v.Attempt:
 	case r.Retry && v.ended(now) == nil:
 		v.Delivery, v.Reason, v.DueAt = Queued, r.Reason, now
+	case r.Doubt: // nobody is left who could do better
 	default:
 		v.fail(r.Reason)
 	}
