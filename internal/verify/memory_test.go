@@ -186,3 +186,5 @@ func (m *memory) CheckLatest(ctx context.Context, k LatestKey, g Guess) (Outcome
 }
 
 func (m *memory) addTemplate(t MessageTemplate) { m.templates = append(slices.Clone(m.templates), t) }
+
+func (*memory) Usage(context.Context, UsageQuery) ([]UsageRow, error) { return nil, nil }

@@ -41,6 +41,7 @@ type Store interface {
 	UserStore
 	TemplateStore
 	KeptStore
+	UsageStore
 }
 
 // An Outbox gets messages to carriers.
