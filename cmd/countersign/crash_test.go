@@ -284,6 +284,26 @@ func TestKilledServerKeepsItsPromises(t *testing.T) {
 	if err := c.servers[0].Load().stop(); err != nil {
 		t.Errorf("the last server's end: %v", err)
 	}
+	countedRight(t, data, store.Options{})
+}
+
+// countedRight demands that the usage that was counted is what is stored, after whatever happened.
+func countedRight(t *testing.T, data string, o store.Options) {
+	t.Helper()
+	st, err := system.OpenStore(t.Context(), data, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	if err := st.Recount(t.Context(), time.Time{}, func(k verify.UsageKey, counted, again verify.Usage) {
+		t.Errorf("usage of %+v: counted %+v, and stored is %+v", k, counted, again)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := st.Usage(t.Context(), verify.UsageQuery{Until: time.Now().Add(48 * time.Hour)})
+	if err != nil || len(rows) != 1 || rows[0].Messages == 0 || rows[0].Approved == 0 {
+		t.Errorf("usage: got %+v, %v, want one row with messages and approvals", rows, err)
+	}
 }
 
 // promised reports whether a client was told of a verification.

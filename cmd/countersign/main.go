@@ -41,6 +41,7 @@ type commands struct {
 	Verification verificationCommand `cmd:"" help:"Show a verification and its timeline."`
 	Template     templateCommand     `cmd:"" help:"List, create, change and delete the texts that starts name."`
 	Audit        auditCommand        `cmd:"" help:"List what operators did."`
+	Usage        usageCommand        `cmd:"" help:"Say what projects used, what it cost, and what they are charged."`
 	Bench        benchCommand        `cmd:"" help:"Measure a running server from outside."`
 	Backup       backupCommand       `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore      restoreCommand      `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`

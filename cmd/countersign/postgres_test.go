@@ -25,6 +25,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -304,6 +305,7 @@ func killReplicas(t *testing.T, in conditions) {
 	c.settle()
 	c.judge(kills)
 	c.judgeDelays()
+	countedRight(t, data, store.Options{Postgres: &store.Postgres{URL: databaseURL, Writers: 1, Conns: 2, Timeout: 15 * time.Second}})
 }
 
 // leaseOfDev is how long a message may be with a replica before others may send it, and takeover how

@@ -602,6 +602,7 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 			return nil
 		}
 		d.complain(slog.LevelWarn, "settle, will try again", err, what)
+		end.Again = true
 		select {
 		case <-time.After(wait):
 		case <-d.records.Done():

@@ -1233,6 +1233,41 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACallCostsEachMinuteThatWasBegun$"},
 	},
 	{
+		"usage-counted-twice", "An attempt whose end is reported again is counted once.",
+		[]edit{{batchFile, "known != nil && !known.value.EndedAt.IsZero()", "false"}},
+		stores("FailedCommitThatHappenedStoresOnce"),
+	},
+	{
+		"repeated-end-not-named", "The dispatcher says that it reports an attempt's end again.",
+		[]edit{{dispatchFile, "\t\tend.Again = true\n", ""}},
+		test{inDispatch, "^TestAnEndThatIsReportedAgainIsCountedOnce$"},
+	},
+	{
+		"usage-lost-with-its-group", "Each group counts what its operations used.",
+		[]edit{{sqliteFile, "for i := range r.used {", "for i := range r.used[:0] {"}},
+		stores("UsageIsCountedOnce"),
+	},
+	{
+		"usage-lost-with-its-group-postgresql", "Each group counts what its operations used, on PostgreSQL too.",
+		[]edit{{pgSessionFile, "\tb.addRows(pgAddUsed, t)\n", ""}},
+		test{inStore, "^TestPostgresIsAStore$/^ProcessesCountTogether$"},
+	},
+	{
+		"approval-not-counted", "An approval counts for the hour in which its verification started.",
+		[]edit{{userRowFile, "r.use(v.value.UsageKey(), verify.Usage{Approved: 1})", ""}},
+		stores("UsageIsCountedOnce"),
+	},
+	{
+		"general-price-first", "The price of a country goes before the general one.",
+		[]edit{{"internal/money/table.go", "[...]string{s.Country, \"\"}", "[...]string{\"\", s.Country}"}},
+		test{"./internal/money", "^TestTheMostSpecificRuleHolds$"},
+	},
+	{
+		"carriers-cost-shown-to-projects", "A project sees what it is charged, and not what the carrier takes.",
+		[]edit{{"internal/face/v1/verification.go", "priced(d.Charge.Price, d.Charge.Currency)", "priced(d.Charge.Cost, d.Charge.Currency)"}},
+		test{inV1, "^TestADeliverySaysWhatItCost$"},
+	},
+	{
 		"next-attempt-put-off", "A dispatcher that has seen a running lease doesn't delay the attempt after it.",
 		[]edit{{deliveryFile, "if v.Attempt == seen.Attempt && v.Delivery == seen.Delivery && v.DueAt.Equal(seen.DueAt) {", "if seen != nil {"}},
 		stores("WhatHasChangedIsNotPutOff"),

@@ -508,6 +508,7 @@ type rows struct {
 	deliveries    []verify.Delivery                        // that ended
 	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
+	used          []used // what the operations used, each key once
 
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
@@ -581,6 +582,7 @@ func (r *rows) cancelVoid(now time.Time) {
 func (r *rows) insert(v verify.Verification) {
 	r.decided = &row[verify.Verification]{value: v, dirty: true}
 	r.verifications[v.ID] = r.decided
+	r.use(v.UsageKey(), v.StartUsage())
 }
 
 // What a group needs follows from what it names: a verification has a destination, and may have a
@@ -695,11 +697,18 @@ func newRows(n int) *rows {
 	}
 }
 
-// ended records an attempt's end. An attempt ends once.
-func (r *rows) ended(d verify.Delivery) {
-	if r.end(attemptKey{d.Verification, d.Attempt}) == nil {
-		r.deliveries = append(r.deliveries, d)
+// ended records an attempt's end. An attempt ends once: a report that is made again says so, and its operation has
+// loaded what is known of the attempt.
+func (r *rows) ended(v *verify.Verification, d verify.Delivery) {
+	k := attemptKey{d.Verification, d.Attempt}
+	if r.end(k) != nil {
+		return
 	}
+	if known := r.attempts[k]; known != nil && !known.value.EndedAt.IsZero() {
+		return
+	}
+	r.deliveries = append(r.deliveries, d)
+	r.use(v.MessageKey(&d), v.EndUsage(&d))
 }
 
 // end returns the end of an attempt that this group has recorded, or nil.

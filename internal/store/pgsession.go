@@ -59,6 +59,7 @@ type postgresSession struct {
 	conn   *pgx.Conn
 	epoch  int64 // in which the connection may work: see load
 	known  *identities
+	writer int  // its number, for what it counts
 	users  bool // verifications of users have come by: look their users up with them
 
 	bundle bundle // what the group under way asks, then what it writes
@@ -223,6 +224,7 @@ var (
 	pgInsertReceipts = `INSERT INTO delivery (` + receivedLayout.names() + `, ` + endLayout.names() + `)
 		SELECT ` + receivedLayout.names() + `, ` + endLayout.zeros() + ` FROM (SELECT ` + receivedLayout.named() + `) r` + receiveDelivery
 	pgInsertHints = `INSERT INTO retry (due, id) SELECT unnest($1::bigint[]), unnest($2::bytea[]) ON CONFLICT DO NOTHING`
+	pgAddUsed     = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) SELECT ` + usedLayout.arrays() + addUsed
 	pgDeleteHints = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
 )
 
@@ -523,6 +525,9 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 		return err
 	}
 	b.saveHints(r)
+	if err := b.saveUsed(r.sortedUsed(s.writer)); err != nil {
+		return err
+	}
 	s.fresh = len(b.asks)
 	if destinations.rows+users.rows+phones.rows+kept.rows > 0 {
 		b.add(newRowWait, nil)
@@ -676,6 +681,18 @@ func (b *bundle) saveHints(r *rows) {
 	}
 	b.addRows(pgInsertHints, inserted)
 	b.addRows(pgDeleteHints, deleted)
+}
+
+// saveUsed adds to rows that nobody else writes.
+func (b *bundle) saveUsed(all []used) error {
+	t := b.table()
+	for i := range all {
+		if err := addRow(t, usedLayout, &all[i]); err != nil {
+			return err
+		}
+	}
+	b.addRows(pgAddUsed, t)
+	return nil
 }
 
 func sortedHints(all []hint) []hint {

@@ -84,7 +84,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 
 	sessions, known := make([]session, writers), newIdentities()
 	for i := range sessions {
-		hot := &postgresSession{config: c, server: srv, known: known}
+		hot := &postgresSession{config: c, server: srv, known: known, writer: newWriterNumber()}
 		sessions[i] = hot
 		if err := hot.begin(ctx); err != nil { // the first caller shall not wait for it
 			for _, s := range sessions[:i] {

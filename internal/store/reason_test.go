@@ -52,7 +52,7 @@ func TestRowsOfOlderServersKeepTheirReasons(t *testing.T) {
 					Progress: verify.Progress{Delivery: verify.Failed, Attempt: 1},
 				}
 				d := verify.Delivery{Verification: id, Attempt: 1, Carrier: "c", Outcome: tt.outcome, StartedAt: id.Time(), EndedAt: id.Time()}
-				if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.insert(*v); r.ended(d); return nil }}); err != nil {
+				if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.insert(*v); r.ended(v, d); return nil }}); err != nil {
 					t.Fatal(err)
 				}
 				for _, statement := range []string{`UPDATE verification SET reason = $1 WHERE id = $2`, `UPDATE delivery SET reason = $1 WHERE verification = $2`} {

@@ -58,7 +58,7 @@ func TestARepeatedReceiptWritesNothing(t *testing.T) {
 				Progress: verify.Progress{Delivery: verify.Sent, Attempt: 1, DueAt: id.Time().Add(time.Minute)},
 			}
 			d := verify.Delivery{Verification: id, Attempt: 1, Carrier: "c", Outcome: verify.Accepted, StartedAt: id.Time(), EndedAt: id.Time()}
-			if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.insert(v); r.ended(d); return nil }}); err != nil {
+			if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.insert(v); r.ended(&v, d); return nil }}); err != nil {
 				t.Fatal(err)
 			}
 			failed := verify.Receipt{Verification: id, Attempt: 1, Reason: verify.ReasonUnreachable, Retry: true}

@@ -177,7 +177,7 @@ type sqliteSession struct {
 	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
 	selectPhone, upsertPhone, selectKept, upsertKept           *direct.Stmt
-	insertHint, deleteHint, selectSwept                        *direct.Stmt
+	insertHint, deleteHint, selectSwept, upsertUsed            *direct.Stmt
 
 	gone atomic.Bool // the file isn't where it was opened any more
 
@@ -253,6 +253,7 @@ func (s *sqliteSession) prepare() error {
 		&s.insertReceipt:      insertReceipt,
 		&s.insertHint:         insertHint,
 		&s.deleteHint:         deleteHint,
+		&s.upsertUsed:         upsertUsed,
 		&s.selectSwept:        `SELECT id FROM watermark WHERE name = 'sweep'`,
 	} {
 		var err error
@@ -476,6 +477,11 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 			if err := s.saveReceipt(&a.value); err != nil {
 				return err
 			}
+		}
+	}
+	for i := range r.used { // of writer 0: the file has one at a time
+		if err := write(s.upsertUsed, usedLayout, &r.used[i]); err != nil {
+			return err
 		}
 	}
 	for _, h := range r.drops {

@@ -337,7 +337,11 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 // caller holds the lease of the next attempt.
 func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verification, error) {
 	asked := st.Verdict != verify.NoVerdict
-	return s.changeWith(op{withDestination: asked, phone: st.Called}, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
+	o := op{withDestination: asked, phone: st.Called}
+	if st.Again {
+		o.attempt = st.Attempt
+	}
+	return s.changeWith(o, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
 		settled := st
 		if asked {
 			err = r.answer(v, &settled, now)
@@ -347,7 +351,7 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 		if err != nil {
 			return err
 		}
-		r.ended(settled.Delivery)
+		r.ended(v, settled.Delivery)
 		if st.Called != "" {
 			p := r.phone(st.Called)
 			p.dirty = p.value.Settle(&settled, now) || p.dirty
@@ -385,7 +389,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 		}
 		d.dirty = d.dirty || !d.value.TAT.Equal(tat) || !slices.Equal(d.value.Sends, sends)
 		if lost != nil {
-			r.ended(*lost)
+			r.ended(v, *lost)
 		}
 		r.drop(hint{o.Hint, v.ID})
 		return nil
@@ -418,6 +422,9 @@ func (s *Store) Receive(_ context.Context, receipt verify.Receipt) (*verify.Veri
 			return errNothingNew
 		}
 		a.dirty = true
+		if !a.value.EndedAt.IsZero() {
+			r.use(v.MessageKey(&a.value), a.value.ReceiptUsage())
+		}
 		copied := a.value
 		received = &copied
 		return nil

@@ -445,8 +445,11 @@ func (r *rows) check(v *row[verify.Verification], g verify.Guess, now time.Time)
 	if err == nil {
 		v.dirty, r.decided = true, v
 		d.dirty = d.dirty || d.value.Failures != failures || !d.value.WaitUntil.Equal(waitUntil)
-		if u != nil {
-			u.dirty = u.dirty || out.Approved
+		if out.Approved {
+			r.use(v.value.UsageKey(), verify.Usage{Approved: 1})
+			if u != nil {
+				u.dirty = true
+			}
 		}
 	}
 	return out, err
@@ -464,6 +467,7 @@ func (r *rows) answer(v *verify.Verification, s *verify.Settlement, now time.Tim
 	}
 	approved, err := answer(&d.value, s, now)
 	if approved {
+		r.use(v.UsageKey(), verify.Usage{Approved: 1})
 		d.dirty = true
 		if u != nil {
 			u.dirty = true

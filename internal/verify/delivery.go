@@ -200,6 +200,9 @@ type Settlement struct {
 
 	Verdict Verdict // if a key was asked for: see [Verification.Answer]
 
+	// Again says that the same end was reported before, and may have been recorded.
+	Again bool
+
 	Called phone.Number // of a call: whose phone is free again, see [Phone.Settle]
 }
 

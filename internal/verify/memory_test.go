@@ -193,3 +193,5 @@ func (m *memory) CreateText(ctx context.Context, t TextTemplate, most int) error
 	m.most = most
 	return err
 }
+
+func (*memory) Usage(context.Context, UsageQuery) ([]UsageRow, error) { return nil, nil }

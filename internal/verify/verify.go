@@ -43,6 +43,7 @@ type Store interface {
 	TemplateStore
 	TextStore
 	KeptStore
+	UsageStore
 }
 
 // An Outbox gets messages to carriers.

@@ -84,6 +84,7 @@ func failedCommitStoresNothing(t *testing.T, s suite) {
 		wantError(t, fmt.Sprint("operation ", i), err, verify.ErrNoStore)
 		wantError(t, fmt.Sprint("operation ", i), err, errDisk)
 	}
+	k.countedRight("after a commit that failed")
 	equal(t, "all rows", c.image(), before)
 	equal(t, "the caller's verification", *c.started, given)
 	k.gone(c.started.ID)
@@ -108,7 +109,9 @@ func failedCommitThatHappenedStoresOnce(t *testing.T, s suite) {
 
 	// Whoever got the error may report again. An attempt ends once.
 	after := c.image()
-	if _, err := k.Settle(ctx, k.sent(c.settled)); err != nil {
+	again := k.sent(c.settled)
+	again.Again = true
+	if _, err := k.Settle(ctx, again); err != nil {
 		t.Errorf("settle again: %v", err)
 	}
 	equal(t, "deliveries after settling again", k.deliveries(c.settled.ID), after.Deliveries[1])
@@ -119,6 +122,7 @@ func failedCommitThatHappenedStoresOnce(t *testing.T, s suite) {
 		t.Errorf("claim again: got %+v, want none", v)
 	}
 	equal(t, "all rows after doing all again", c.image(), after)
+	k.countedRight("after a commit that happened and failed")
 }
 
 // happened demands that each of the calls happened, once.

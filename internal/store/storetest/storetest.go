@@ -56,6 +56,8 @@ type Store interface {
 	VoidPending(ctx context.Context, actor, action string) (voided int, err error)
 	FinishDeletions(ctx context.Context) error
 
+	Recount(ctx context.Context, from time.Time, differ func(k verify.UsageKey, counted, again verify.Usage)) error
+
 	Ready(ctx context.Context) error
 	Close() error
 
@@ -121,6 +123,10 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"FailedCommitThatHappenedStoresOnce", failedCommitThatHappenedStoresOnce},
 		{"StartWithoutAnAnswerIsCanceled", startWithoutAnAnswerIsCanceled},
 		{"FailedCommitOfAnAdministratorStoresNothing", failedCommitOfAnAdministratorStoresNothing},
+
+		{"UsageIsCountedOnce", usageIsCountedOnce},
+		{"ProcessesCountTogether", processesCountTogether},
+		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},
 
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
 		{"SweepReadsEachRowOnce", sweepReadsEachRowOnce},

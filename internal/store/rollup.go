@@ -1,0 +1,245 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/money"
+	"github.com/countersign/countersign/internal/store/pool"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A used is a row of what one writer has counted: see [verify.UsageKey]. Each group adds what its operations used to
+// the rows of its own writer, in its own transaction. So the rows are what the group's other rows say, whatever
+// fails, and no writer waits for another.
+type used struct {
+	verify.UsageKey
+	writer int
+	verify.Usage
+}
+
+// newWriterNumber draws a writer's number. Two that draw the same one add to the same rows, which is only slower.
+func newWriterNumber() int {
+	var p [4]byte
+	rand.Read(p[:]) // never fails
+	return int(binary.BigEndian.Uint32(p[:]) >> 1)
+}
+
+var (
+	usedKeyLayout = layout[used]{
+		textColumn("project", func(u *used) *verify.ProjectID { return &u.Project }),
+		int64Column("hour", func(u *used) *int64 { return &u.Hour }),
+		idColumn("application", func(u *used) *verify.ID { return &u.Application }),
+		textColumn("purpose", func(u *used) *verify.Purpose { return &u.Purpose }),
+		textColumn("channel", func(u *used) *verify.Channel { return &u.Channel }),
+		textColumn("country", func(u *used) *string { return &u.Country }),
+		textColumn("carrier", func(u *used) *string { return &u.Carrier }),
+		textColumn("currency", func(u *used) *money.Currency { return &u.Currency }),
+		numberColumn("writer", func(u *used) *int { return &u.writer }),
+	}
+	usedCountLayout = layout[used]{
+		numberColumn("started", func(u *used) *int { return &u.Started }),
+		numberColumn("messages", func(u *used) *int { return &u.Messages }),
+		numberColumn("segments", func(u *used) *int { return &u.Segments }),
+		numberColumn("minutes", func(u *used) *int { return &u.Minutes }),
+		numberColumn("delivered", func(u *used) *int { return &u.Delivered }),
+		numberColumn("approved", func(u *used) *int { return &u.Approved }),
+		int64Column("cost", func(u *used) *money.Amount { return &u.Cost }),
+		int64Column("price", func(u *used) *money.Amount { return &u.Price }),
+	}
+	usedLayout = slices.Concat(usedKeyLayout, usedCountLayout)
+
+	addUsed = ` ON CONFLICT (` + usedKeyLayout.names() + `) DO UPDATE SET ` +
+		usedCountLayout.list(func(_ int, f field[used]) string { return f.name + " = u." + f.name + " + excluded." + f.name })
+	upsertUsed = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) VALUES (` + usedLayout.dollars() + `)` + addUsed
+)
+
+func int64Column[T any, N ~int64](name string, at func(*T) *N) field[T] {
+	return field[T]{name, numberKind,
+		func(c fields, v *T) error { *at(v) = N(c.number()); return nil },
+		func(p parameters, v *T) error { p.number(int64(*at(v))); return nil }}
+}
+
+// use counts what an operation of the group has used.
+func (r *rows) use(k verify.UsageKey, u verify.Usage) {
+	if u == (verify.Usage{}) {
+		return
+	}
+	for i := range r.used { // most groups have one key or two
+		if r.used[i].UsageKey == k {
+			r.used[i].Add(u)
+			return
+		}
+	}
+	r.used = append(r.used, used{UsageKey: k, Usage: u})
+}
+
+// sortedUsed are the rows that a group adds to, in the order of their keys: the order of locks.
+func (r *rows) sortedUsed(writer int) []used {
+	for i := range r.used {
+		r.used[i].writer = writer
+	}
+	slices.SortFunc(r.used, used.compare)
+	return r.used
+}
+
+func (u used) compare(o used) int {
+	return cmp.Or(cmp.Compare(u.Project, o.Project), cmp.Compare(u.Hour, o.Hour), compareIDs(u.Application, o.Application), cmp.Compare(u.Purpose, o.Purpose),
+		cmp.Compare(u.Channel, o.Channel), cmp.Compare(u.Country, o.Country), cmp.Compare(u.Carrier, o.Carrier), cmp.Compare(u.Currency, o.Currency))
+}
+
+// Usage implements [verify.UsageStore].
+func (s *Store) Usage(ctx context.Context, q verify.UsageQuery) ([]verify.UsageRow, error) {
+	done, err := s.takeTurn(ctx, q.Project)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	text, args := usageQuery(&q)
+	rows, err := pool.All(ctx, s.lists, scanUsage(&q), text, args...)
+	if err != nil {
+		return nil, away("list usage", err)
+	}
+	if q.Step == verify.ByMonth {
+		rows = byMonth(rows)
+	}
+	if len(rows) > verify.MaxUsageRows {
+		return nil, verify.ErrTooMuchUsage
+	}
+	return rows, nil
+}
+
+// hoursOf is how many hours of the table make a row; a month is made of days.
+var hoursOf = map[verify.UsageStep]int{verify.ByHour: 1, verify.ByDay: 24, verify.ByMonth: 24}
+
+// usageQuery is a query's text and its arguments: the beginning, the parts, the currency and the sums, by all but the sums.
+func usageQuery(q *verify.UsageQuery) (text string, args []any) {
+	step := "0"
+	if n := hoursOf[q.Step]; n > 0 {
+		step = fmt.Sprintf("hour - hour %% %d", n)
+	}
+	columns := []string{step + " AS slot"}
+	for _, part := range q.By {
+		columns = append(columns, string(part))
+	}
+	columns = append(columns, "currency")
+	order := make([]string, len(columns))
+	for i := range order {
+		order[i] = fmt.Sprint(i + 1)
+	}
+	group := strings.Join(order, ", ")
+	where := `hour >= $1 AND hour < $2`
+	args = []any{verify.UsageHour(q.From), verify.UsageHour(q.Until)}
+	if q.Project != "" {
+		where, args = `project = $3 AND `+where, append(args, q.Project)
+	}
+	most := verify.MaxUsageRows + 1
+	if q.Step == verify.ByMonth {
+		most *= 31
+	}
+	sums := usedCountLayout.list(func(_ int, f field[used]) string { return "CAST(sum(" + f.name + ") AS BIGINT)" })
+	return fmt.Sprintf(`SELECT %s, %s FROM usage_hour WHERE %s GROUP BY %s ORDER BY %s LIMIT %d`, strings.Join(columns, ", "), sums, where, group, group, most), args
+}
+
+func scanUsage(q *verify.UsageQuery) func(scanner) (verify.UsageRow, error) {
+	return func(row scanner) (u verify.UsageRow, err error) {
+		var application []byte
+		at := map[verify.UsagePart]any{
+			verify.ByProject: &u.Project, verify.ByApplication: &application, verify.ByPurpose: &u.Purpose,
+			verify.ByChannel: &u.Channel, verify.ByCountry: &u.Country, verify.ByCarrier: &u.Carrier,
+		}
+		into := []any{&u.Hour}
+		for _, part := range q.By {
+			into = append(into, at[part])
+		}
+		into = append(into, &u.Currency, &u.Started, &u.Messages, &u.Segments, &u.Minutes, &u.Delivered, &u.Approved, &u.Cost, &u.Price)
+		err = row.Scan(into...)
+		copy(u.Application[:], application)
+		if hoursOf[q.Step] > 0 {
+			u.Begin = verify.HourOf(u.Hour)
+		}
+		u.Hour = 0
+		return u, err
+	}
+}
+
+// byMonth adds up days.
+func byMonth(days []verify.UsageRow) (months []verify.UsageRow) {
+	type key struct {
+		begin time.Time
+		verify.UsageKey
+	}
+	found := map[key]int{}
+	for _, day := range days {
+		day.Begin = time.Date(day.Begin.Year(), day.Begin.Month(), 1, 0, 0, 0, 0, time.UTC)
+		k := key{day.Begin, day.UsageKey}
+		i, ok := found[k]
+		if !ok {
+			i = len(months)
+			found[k] = i
+			months = append(months, verify.UsageRow{Begin: day.Begin, UsageKey: day.UsageKey})
+		}
+		months[i].Add(day.Usage)
+	}
+	return months
+}
+
+// Recount counts again what the verifications used that started at an instant or later, and calls differ with each
+// key whose rows say something else. It reads all of them in pages, so that nobody waits for it. Beside a server that
+// works, what happens meanwhile may differ.
+func (s *Store) Recount(ctx context.Context, from time.Time, differ func(k verify.UsageKey, counted, again verify.Usage)) error {
+	from = verify.HourOf(verify.UsageHour(from))
+	again := map[verify.UsageKey]verify.Usage{}
+	add := func(k verify.UsageKey, u verify.Usage) {
+		sum := again[k]
+		sum.Add(u)
+		again[k] = sum
+	}
+	for after := verify.FirstID(from); ; {
+		page, err := pool.All(ctx, s.upkeep, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification WHERE id > $1 ORDER BY id LIMIT $2`, after[:], usagePage)
+		if err != nil {
+			return away("count again", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		last := page[len(page)-1].ID
+		ends, err := pool.All(ctx, s.upkeep, deliveryLayout.scan, selectDeliveries+` WHERE verification > $1 AND verification <= $2 AND ended_at <> 0`, after[:], last[:])
+		if err != nil {
+			return away("count again", err)
+		}
+		attempts := map[verify.ID][]verify.Delivery{}
+		for _, d := range ends {
+			attempts[d.Verification] = append(attempts[d.Verification], d)
+		}
+		for i := range page {
+			verify.Recount(&page[i], attempts[page[i].ID], add)
+		}
+		after = last
+	}
+	counted := map[verify.UsageKey]verify.Usage{}
+	rows, err := pool.All(ctx, s.upkeep, usedLayout.scan, `SELECT `+usedLayout.names()+` FROM usage_hour WHERE hour >= $1`, verify.UsageHour(from))
+	if err != nil {
+		return away("count again", err)
+	}
+	for _, u := range rows {
+		sum := counted[u.UsageKey]
+		sum.Add(u.Usage)
+		counted[u.UsageKey] = sum
+		if _, ok := again[u.UsageKey]; !ok {
+			again[u.UsageKey] = verify.Usage{}
+		}
+	}
+	for k, u := range again {
+		if counted[k] != u {
+			differ(k, counted[k], u)
+		}
+	}
+	return nil
+}

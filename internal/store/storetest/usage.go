@@ -1,0 +1,167 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// countedRight demands that what is counted is what the rows say.
+func (k *kit) countedRight(when string) {
+	k.t.Helper()
+	differences := 0
+	err := k.Recount(ctx, time.Time{}, func(key verify.UsageKey, counted, again verify.Usage) {
+		differences++
+		k.t.Errorf("%s: %+v: counted %+v, and the rows say %+v", when, key, counted, again)
+	})
+	if err != nil {
+		k.t.Fatalf("%s: recount: %v", when, err)
+	}
+}
+
+// used lists the usage of all time.
+func (k *kit) used(q verify.UsageQuery) []verify.UsageRow {
+	k.t.Helper()
+	if q.Until.IsZero() {
+		q.Until = k.clock.Now().Add(time.Hour)
+	}
+	rows, err := k.Usage(ctx, q)
+	if err != nil {
+		k.t.Fatalf("usage: %v", err)
+	}
+	return rows
+}
+
+// charged is the end of an attempt by a carrier that takes 7.9 thousandths, of which the project pays 12.5.
+func (k *kit) charged(v *verify.Verification, carrier string) verify.Settlement {
+	st := k.sent(v)
+	st.Channel, st.Carrier, st.Charge = verify.SMS, carrier, verify.Charge{Units: 2, Currency: "EUR", Cost: 7_900, Price: 12_500}
+	return st
+}
+
+// paid gives a verification a price.
+func paid(v *verify.Verification) { v.Fee = verify.Fee{Currency: "EUR", Price: 40_000} }
+
+func (k *kit) settle(st verify.Settlement) {
+	k.t.Helper()
+	if _, err := k.Settle(ctx, st); err != nil {
+		k.t.Fatalf("settle: %v", err)
+	}
+}
+
+func usageIsCountedOnce(t *testing.T, s suite) {
+	k := s.open(t)
+	delivered := k.start(number(0), paid)
+	k.settle(k.charged(delivered, "a"))
+	for range 2 { // carriers repeat themselves
+		k.receive(verify.Receipt{Verification: delivered.ID, Attempt: 1, Delivered: true})
+	}
+	k.check(wrong(delivered), wrongWith(2))
+	k.check(right(delivered), approvedWith(1))
+
+	retried := k.start(number(1), paid) // the first carrier refuses it
+	refused := k.charged(retried, "a")
+	refused.Outcome, refused.Reason, refused.Retry, refused.Next, refused.Charge = verify.Refused, verify.ReasonRefused, true, lease, verify.Charge{}
+	k.settle(refused)
+	retried = k.stored(retried.ID)
+	k.settle(k.charged(retried, "b"))
+	k.receive(verify.Receipt{Verification: retried.ID, Attempt: 2, Reason: verify.ReasonUnreachable})
+
+	early := k.start(number(2), paid) // its check is quicker than its end
+	k.check(right(early), approvedWith(2))
+	end := k.charged(early, "b")
+	k.settle(end)
+	end.Again = true
+	k.settle(end)
+
+	call := k.start(number(3), paid)
+	said := k.charged(call, "trunk")
+	said.Channel, said.Delivered, said.Call = verify.Voice, true, verify.Call{Ring: time.Second, Answered: k.clock.Now(), Talk: 70 * time.Second, Status: 200}
+	k.settle(said)
+	k.receive(verify.Receipt{Verification: call.ID, Attempt: 1, Delivered: true}) // nothing new
+
+	k.clock.advance(time.Hour)
+	lost := k.start(number(4), paid)
+	k.clock.advance(lease)
+	k.sweep()
+	for _, o := range k.due() {
+		k.claim(o) // of the others there is nothing to claim
+	}
+	equal(t, "the lost one's attempt", k.stored(lost.ID).Attempt, 2)
+	k.countedRight("in the end")
+
+	key := verify.UsageKey{Currency: "EUR"}
+	equal(t, "all", k.used(verify.UsageQuery{}), []verify.UsageRow{{UsageKey: key, Usage: verify.Usage{
+		Started: 5, Messages: 5, Segments: 6, Minutes: 2, Delivered: 2, Approved: 2, Cost: 4 * 7_900, Price: 5*40_000 + 4*12_500,
+	}}})
+	equal(t, "another project's", k.used(verify.UsageQuery{Project: "another"}), []verify.UsageRow(nil))
+
+	of := func(carrier string, u verify.Usage) verify.UsageRow {
+		return verify.UsageRow{UsageKey: verify.UsageKey{Carrier: carrier, Currency: "EUR"}, Usage: u}
+	}
+	equal(t, "by carrier", k.used(verify.UsageQuery{Project: project, By: []verify.UsagePart{verify.ByCarrier}}), []verify.UsageRow{
+		of("", verify.Usage{Started: 5, Approved: 2, Messages: 1, Price: 5 * 40_000}),
+		of("a", verify.Usage{Messages: 1, Segments: 2, Delivered: 1, Cost: 7_900, Price: 12_500}),
+		of("b", verify.Usage{Messages: 2, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}),
+		of("trunk", verify.Usage{Messages: 1, Minutes: 2, Delivered: 1, Cost: 7_900, Price: 12_500}),
+	})
+
+	first := verify.HourOf(verify.UsageHour(start))
+	for _, u := range k.used(verify.UsageQuery{Step: verify.ByHour, By: []verify.UsagePart{verify.ByProject, verify.ByApplication, verify.ByPurpose, verify.ByChannel, verify.ByCountry}}) {
+		want := verify.UsageKey{Project: project, Application: verify.ID{1}, Purpose: verify.MFA, Channel: u.Channel, Country: "AR", Currency: "EUR"}
+		equal(t, "the key of an hour", u.UsageKey, want)
+		if started := map[time.Time]int{first: 4, first.Add(time.Hour): 1}[u.Begin]; u.Channel == verify.SMS && u.Started != started {
+			t.Errorf("started from %v: got %d, want %d", u.Begin, u.Started, started)
+		}
+	}
+	for step, begin := range map[verify.UsageStep]time.Time{verify.ByDay: first.Truncate(24 * time.Hour), verify.ByMonth: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)} {
+		if rows := k.used(verify.UsageQuery{Step: step}); len(rows) != 1 || !rows[0].Begin.Equal(begin) || rows[0].Started != 5 {
+			t.Errorf("by %s: got %+v, want five starts from %v", step, rows, begin)
+		}
+	}
+	equal(t, "the second hour's", k.used(verify.UsageQuery{From: first.Add(time.Hour)})[0].Started, 1)
+	equal(t, "the first hour's", k.used(verify.UsageQuery{Until: first.Add(time.Hour)})[0].Started, 4)
+}
+
+// Several processes count the same hour. Each has rows of its own; together they are what happened.
+func processesCountTogether(t *testing.T, s suite) {
+	k := s.open(t)
+	other := k.Again(t, k.clock.Now, k.gate.commit)
+	defer other.Close()
+	const n = 40
+	var all sync.WaitGroup
+	for i := range 2 * n {
+		all.Go(func() {
+			store := []Store{k.Store, other}[i%2]
+			v := k.fresh(number(i))
+			paid(v)
+			if err := store.Start(ctx, v, verify.Limits{}, lease); err != nil {
+				t.Errorf("start: %v", err)
+				return
+			}
+			if _, err := store.Settle(ctx, k.charged(v, "a")); err != nil {
+				t.Errorf("settle: %v", err)
+			}
+			if _, err := []Store{other, k.Store}[i%2].Check(ctx, right(v)); err != nil {
+				t.Errorf("check: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	k.countedRight("by two processes")
+	equal(t, "all", k.used(verify.UsageQuery{}), []verify.UsageRow{{UsageKey: verify.UsageKey{Currency: "EUR"}, Usage: verify.Usage{
+		Started: 2 * n, Messages: 2 * n, Segments: 4 * n, Approved: 2 * n, Cost: 2 * n * 7_900, Price: 2 * n * (40_000 + 12_500),
+	}}})
+}
+
+// A list that nobody can read is refused.
+func tooMuchUsageIsRefused(t *testing.T, s suite) {
+	k := s.open(t)
+	k.startMany(verify.MaxUsageRows+1, func(v *verify.Verification) { v.Purpose = verify.Purpose(v.ID.String()[24:]) })
+	_, err := k.Usage(ctx, verify.UsageQuery{Until: k.clock.Now().Add(time.Hour), By: []verify.UsagePart{verify.ByPurpose}})
+	wantError(t, "usage by purpose", err, verify.ErrTooMuchUsage)
+	equal(t, "in one row", fmt.Sprint(k.used(verify.UsageQuery{})[0].Started), fmt.Sprint(verify.MaxUsageRows+1))
+}
