@@ -334,6 +334,11 @@ var mutants = []mutant{
 		test{inV1, "^TestAProjectSendsFromItsNames$"},
 	},
 	{
+		"channels-tell-of-a-number", "The list of channels says nothing of what others sent to the number.",
+		[]edit{{"internal/dispatch/dispatch.go", "passenger{project: e.Project, country: e.To.Region()}", "passenger{e.Project, e.To.Key(), e.To.Region()}"}},
+		test{inDispatch, "^TestStartsAreRefusedWhileEveryBreakerIsOpen$"},
+	},
+	{
 		"new-project-sends-from-any", "A project without senders sends from the public one.",
 		[]edit{{"internal/verify/project.go", "return slices.ContainsFunc(p.Senders, sameSender(from)) ||", "return len(p.Senders) == 0 || slices.ContainsFunc(p.Senders, sameSender(from)) ||"}},
 		test{inVerify, "^(TestAnApplicationsSenderIsItsProjects|TestFromMustBeASenderOfTheProject)$"},
