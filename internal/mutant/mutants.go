@@ -277,6 +277,11 @@ var mutants = []mutant{
 		stores("DeletedApplicationLeavesNothing"),
 	},
 	{
+		"users-answer-not-in-their-commit", "The answer to a request about a user that has an Idempotency-Key is committed with what the request does.",
+		[]edit{{"internal/store/user.go", "op{user: k, keep: keep(ctx, &begun)}", "op{user: k}"}},
+		test{"./internal/countersigntest", "^TestUsersRequestsAreAnsweredInTheirCommit$"},
+	},
+	{
 		"users-sends-not-counted", "A user gets one code per interval, and a limited number per period.",
 		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
 		stores("UsersLimitsAreExact"),
