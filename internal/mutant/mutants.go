@@ -278,7 +278,7 @@ var mutants = []mutant{
 	},
 	{
 		"users-answer-not-in-their-commit", "The answer to a request about a user that has an Idempotency-Key is committed with what the request does.",
-		[]edit{{"internal/store/user.go", "op{user: k, keep: keep(ctx, &begun)}", "op{user: k}"}},
+		[]edit{{"internal/store/user.go", "op{user: k, keep: keep(ctx, &begun)}", "op{user: k, keep: keep(context.Background(), &begun)}"}},
 		test{"./internal/countersigntest", "^TestUsersRequestsAreAnsweredInTheirCommit$"},
 	},
 	{
