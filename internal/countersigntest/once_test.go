@@ -335,6 +335,53 @@ func TestTwinsOfResendsAndKeysAreCarriedOutOnce(t *testing.T) {
 	})
 }
 
+// What is about users is answered in the commit that changes them, and so are new applications: a COMMIT that happened
+// without its server hearing of it leaves the answer for the request's twin.
+func TestUsersRequestsAreAnsweredInTheirCommit(t *testing.T) {
+	t.Parallel()
+	var lose atomic.Bool
+	k := countersigntest.New(t, countersigntest.Options{Unattended: true, Commit: func(_ int, commit func() error) error {
+		err := commit()
+		if lose.Load() {
+			return errors.New("the answer is lost")
+		}
+		return err
+	}})
+	twin := func(key, path, body string) string {
+		t.Helper()
+		lose.Store(true)
+		if got := insist(t, k, key, path, body); !strings.HasPrefix(got, "503 ") {
+			t.Errorf("%s: got %s, want 503", key, got)
+		}
+		lose.Store(false)
+		return insist(t, k, key, path, body)
+	}
+	app := twin("application", "/v1/applications", `{"name":"shop","valid_for":3600}`)
+	if all, err := k.Store.Applications(t.Context(), "test"); !strings.HasPrefix(app, "201 ") || len(all) != 1 || err != nil {
+		t.Fatalf("an application: got %s, and there are %d, %v", app, len(all), err)
+	}
+	users := "/v1/applications/" + id(t, app) + "/users"
+	ada := twin("associate", users, `{"user":"ada","number":"`+to+`"}`)
+	if !strings.HasPrefix(ada, "201 ") || !strings.Contains(ada, `"status":"pending"`) {
+		t.Fatalf("an association: got %s", ada)
+	}
+	k.Advance(10 * time.Minute) // beyond the lease of an attempt that nobody makes
+	var code string
+	k.Await("the message of the association", func() bool {
+		for _, m := range k.Sim.Messages(phone.Number(to)) {
+			code, _, _ = strings.Cut(m.Body, " ")
+		}
+		return code != ""
+	})
+	if got := twin("check", users+"/ada/check", `{"code":"`+code+`"}`); !strings.Contains(got, `"valid":true`) {
+		t.Errorf("a check: got %s", got)
+	}
+	k.Advance(time.Minute)
+	if got := twin("login", users+"/ada/login", `{}`); !strings.HasPrefix(got, "200 ") || !strings.Contains(got, `"verified_age":60`) {
+		t.Errorf("a login: got %s", got)
+	}
+}
+
 // Nothing is kept of a request that was refused: it may be sent again, with its key.
 func TestRefusalsAreNotKept(t *testing.T) {
 	t.Parallel()

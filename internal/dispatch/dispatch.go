@@ -300,6 +300,25 @@ func (d *Dispatcher) ReserveAgain(v *verify.Verification, history []verify.Deliv
 	return p, nil
 }
 
+// Reaches implements [verify.Outbox]. What was sent to the number itself is left out: another project may have sent it.
+func (d *Dispatcher) Reaches(e verify.Envelope) error {
+	m, now := passenger{project: e.Project, country: e.To.Region()}, d.config.Now()
+	var opens time.Time // the first breaker
+	for w := range d.ways(e, nil) {
+		at := w.opens(m, now)
+		if at.IsZero() {
+			return nil
+		}
+		if opens.IsZero() || at.Before(opens) {
+			opens = at
+		}
+	}
+	if opens.IsZero() {
+		return verify.ErrNoCarrier
+	}
+	return verify.ErrCarriersDown.After(opens.Sub(now))
+}
+
 // reserveBy takes a place on the first of some ways that has one.
 func (d *Dispatcher) reserveBy(ways iter.Seq[way], e verify.Envelope) (*place, error) {
 	m, now := passenger{e.Project, e.To.Key(), e.To.Region()}, d.config.Now()

@@ -480,11 +480,22 @@ func TestStartsAreRefusedWhileEveryBreakerIsOpen(t *testing.T) {
 		if !errors.As(err, &known) || known.Code != verify.ErrCarriersDown.Code || known.RetryAfter != wait {
 			t.Errorf("start while the breaker is open: %v, want %v after %v", err, verify.ErrCarriersDown, wait)
 		}
+		_, all, err := k.Verify.Reaches(k.Account(), to)
+		if err != nil || len(all) != 2 || !all[0].Served || !all[0].OpensAt.Equal(k.Clock.Now().Add(wait)) {
+			t.Errorf("while the breaker is open: by SMS %+v, %v; want it open %v later", all, err, wait)
+		}
+	}
+	reaches := func(number string) {
+		t.Helper()
+		if _, all, err := k.Verify.Reaches(k.Account(), number); err != nil || !all[0].Served || !all[0].OpensAt.IsZero() {
+			t.Errorf("%s: by SMS %+v, %v; want it open", number, all, err)
+		}
 	}
 	refusedFor(10 * time.Second)
 	if status, body := k.Post("sms", `{"to":"`+to+`"}`); status != 503 {
 		t.Errorf("start: %d %s, want 503", status, body)
 	}
+	reaches("+442079460018")
 	before := len(w.seen())
 	other := k.Start("+442079460018", "") // another country's messages don't suffer
 	quiet(t, k, other)
@@ -492,8 +503,9 @@ func TestStartsAreRefusedWhileEveryBreakerIsOpen(t *testing.T) {
 		t.Errorf("%d calls for another country, want 1", n-before)
 	}
 
-	// A probe fails: the pause is twice as long. The messages that opened it are none.
+	// A probe fails: the pause is twice as long. The messages that opened it are none, and nobody learns of them.
 	k.Advance(10 * time.Second)
+	reaches("+12025550110")
 	for _, id := range ids {
 		quiet(t, k, id)
 	}

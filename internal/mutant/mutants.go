@@ -277,6 +277,11 @@ var mutants = []mutant{
 		stores("DeletedApplicationLeavesNothing"),
 	},
 	{
+		"users-answer-not-in-their-commit", "The answer to a request about a user that has an Idempotency-Key is committed with what the request does.",
+		[]edit{{"internal/store/user.go", "op{user: k, keep: keep(ctx, &begun)}", "op{user: k, keep: keep(context.Background(), &begun)}"}},
+		test{"./internal/countersigntest", "^TestUsersRequestsAreAnsweredInTheirCommit$"},
+	},
+	{
 		"users-sends-not-counted", "A user gets one code per interval, and a limited number per period.",
 		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
 		stores("UsersLimitsAreExact"),
@@ -332,6 +337,11 @@ var mutants = []mutant{
 		"start-from-anothers-name", "A start of /v1 can't name a sender that its project doesn't own.",
 		[]edit{{"internal/verify/policy.go", "if !sender.Public && !acct.Project.allows(sender.From) {", "if !sender.Public && !r.Named && !acct.Project.allows(sender.From) {"}},
 		test{inV1, "^TestAProjectSendsFromItsNames$"},
+	},
+	{
+		"channels-tell-of-a-number", "The list of channels says nothing of what others sent to the number.",
+		[]edit{{"internal/dispatch/dispatch.go", "passenger{project: e.Project, country: e.To.Region()}", "passenger{e.Project, e.To.Key(), e.To.Region()}"}},
+		test{inDispatch, "^TestStartsAreRefusedWhileEveryBreakerIsOpen$"},
 	},
 	{
 		"new-project-sends-from-any", "A project without senders sends from the public one.",

@@ -226,7 +226,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 	}
 	started := *v // the batch may run twice, the caller's copy changes when it is committed
 	o.project, o.destination = v.Project, destinationKey{v.Project, v.To}
-	if o.keep != nil {
+	if o.keep != nil && o.keep.made == v { // and not the user
 		o.keep.made = &started
 	}
 	if v.Calling > 0 {

@@ -60,9 +60,10 @@ var (
 )
 
 // StartUser implements [verify.UserStore].
-func (s *Store) StartUser(_ context.Context, v *verify.Verification, req verify.UserStart) error {
+func (s *Store) StartUser(ctx context.Context, v *verify.Verification, req verify.UserStart) error {
 	k := userOf(v)
-	return s.start(v, op{user: k}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+	var begun verify.User
+	return s.start(v, op{user: k, keep: keep(ctx, &begun)}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		if err := r.has(k.application, v.Project); err != nil {
 			return err
 		}
@@ -76,14 +77,15 @@ func (s *Store) StartUser(_ context.Context, v *verify.Verification, req verify.
 			return err
 		}
 		r.put(u)
+		begun = u
 		return nil
 	})
 }
 
 // CheckUser implements [verify.UserStore].
-func (s *Store) CheckUser(_ context.Context, k verify.UserKey, g verify.Guess) (verify.Outcome, error) {
+func (s *Store) CheckUser(ctx context.Context, k verify.UserKey, g verify.Guess) (verify.Outcome, error) {
 	var out verify.Outcome
-	err := s.changeUser(op{withDestination: true}, k, func(r *rows, u *row[verify.User], now time.Time) (err error) {
+	err := s.changeUser(op{withDestination: true, keep: keep(ctx, &out)}, k, func(r *rows, u *row[verify.User], now time.Time) (err error) {
 		v := r.verification(u.value.Current)
 		if v == nil {
 			return verify.ErrNoCode

@@ -86,8 +86,8 @@ func OnceOf(ctx context.Context) *Once {
 }
 
 // Answers says which event of the store answers the request of a context, if that has a key, and how: render makes the
-// answer of what the event has made. Start and Cancel make a *[Verification], the checks an *[Outcome], and an event
-// that creates something makes a pointer to it.
+// answer of what the event has made. Start and Cancel make a *[Verification], StartUser a *[User], the checks an
+// *[Outcome], and an event that creates something makes a pointer to it.
 func Answers[Made any](ctx context.Context, render func(Made) ([]byte, error)) {
 	if once := OnceOf(ctx); once != nil {
 		once.means = func(made any) bool { _, ok := made.(Made); return ok }

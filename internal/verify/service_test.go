@@ -153,6 +153,8 @@ func (o *outbox) ReserveAgain(v *Verification, _ []Delivery) (Place, error) {
 	return o.Reserve(v.Envelope())
 }
 
+func (o *outbox) Reaches(Envelope) error { return o.fail }
+
 // counts is what became of the places so far.
 func (o *outbox) counts() string {
 	o.mu.Lock()

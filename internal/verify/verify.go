@@ -54,6 +54,9 @@ type Outbox interface {
 	// ReserveAgain does so for a resend that v says, after the attempts so far: with a carrier that hasn't had the
 	// message yet, if there is one.
 	ReserveAgain(v *Verification, history []Delivery) (Place, error)
+	// Reaches says why no carrier of the channel takes messages to the number's country at the moment: [ErrNoCarrier]
+	// or [ErrCarriersDown]. It says nothing of the number itself, and takes no place.
+	Reaches(e Envelope) error
 }
 
 // A Place is room for one message in a carrier's queue. It must be used or given back.

@@ -35,6 +35,7 @@ func (s *Server) listApplications(c face.Call, in page) (api.ApplicationPage, er
 }
 
 func (s *Server) createApplication(c face.Call, in api.NewApplication) (api.Application, error) {
+	answers(c, func(_ face.Call, a *verify.Application) api.Application { return wireApplication(*a) })
 	a, err := s.Service.CreateApplication(c.Context(), c.Account, changed(verify.Application{Name: in.Name}, api.ApplicationChange{
 		Description: in.Description, CodeLength: in.CodeLength, CodeFormat: in.CodeFormat, ValidFor: in.ValidFor, MaxAttempts: in.MaxAttempts,
 		Prefix: in.Prefix, Channels: in.Channels, AssociateTemplate: in.AssociateTemplate, LoginTemplate: in.LoginTemplate,

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,7 +120,7 @@ func (o *operation) describe(schemas huma.Registry) *huma.Operation {
 		for i := range o.in.NumField() {
 			name, _, _ := strings.Cut(o.in.Field(i).Tag.Get("json"), ",")
 			s := in.Properties[name]
-			d.Parameters = append(d.Parameters, &huma.Param{Name: name, In: "query", Description: s.Description, Schema: s})
+			d.Parameters = append(d.Parameters, &huma.Param{Name: name, In: "query", Required: slices.Contains(in.Required, name), Description: s.Description, Schema: s})
 		}
 	case o.in.NumField() > 0:
 		d.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(o.in, true, "")}}}

@@ -20,6 +20,7 @@ func (s *Server) associate(c face.Call, in api.NewUser) (api.User, error) {
 		return api.User{}, s.Invalid(c.In, nil)
 	}
 	r := verify.AssociateRequest{Address: in.Number, DisplayName: in.DisplayName, Channel: verify.Channel(in.Channel)}
+	answers(c, s.begun)
 	if err := s.Service.Associate(c.Context(), c.Account, id, in.User, r); err != nil {
 		return api.User{}, err
 	}
@@ -33,6 +34,7 @@ func (s *Server) login(c face.Call, in api.Login) (api.User, error) {
 	}
 	name := c.PathValue("user")
 	r := verify.LoginRequest{DisplayName: in.DisplayName, Channel: verify.Channel(in.Channel)}
+	answers(c, s.begun)
 	if err := s.Service.LoginStart(c.Context(), c.Account, id, name, r); err != nil {
 		return api.User{}, err
 	}
@@ -44,9 +46,16 @@ func (s *Server) checkUser(c face.Call, in api.UserCheck) (api.CheckResult, erro
 	if err != nil {
 		return api.CheckResult{}, err
 	}
+	answers(c, func(c face.Call, out *verify.Outcome) api.CheckResult {
+		r, _ := result(c, out.Verification, *out, nil)
+		return r
+	})
 	out, err := s.Service.CheckUser(c.Context(), c.Account, id, c.PathValue("user"), verify.Secret(in.Code))
 	return result(c, out.Verification, out, err)
 }
+
+// begun is a user to whom a code was sent.
+func (s *Server) begun(_ face.Call, u *verify.User) api.User { return wireUser(*u, s.Service.Now()) }
 
 func (s *Server) readUser(c face.Call, _ none) (api.User, error) {
 	id, err := application(c)
