@@ -613,6 +613,26 @@ var mutants = []mutant{
 		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
 	},
 	{
+		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
+		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
+		"device-sealed-for-all-users", "A device's subscription opens for its user only.",
+		[]edit{{"internal/verify/device.go", `d.Application.String() + "/" + d.User`, `d.Application.String()`}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
+		"device-outlives-its-user", "Devices go with their user.",
+		[]edit{{"internal/store/migrations/00018_devices.sql", ",\n    FOREIGN KEY (application, app_user) REFERENCES app_user (application, name) ON DELETE CASCADE", ""}},
+		test{inStore, "^TestSQLiteIsAStore$/^DevicesGoWithTheirUser$"},
+	},
+	{
+		"endpoint-of-two-users", "An endpoint is the user's who registered it last.",
+		[]edit{{"internal/store/device.go", "DELETE FROM device WHERE application = $1 AND fingerprint = $2`, k.Application[:], d.Fingerprint", "DELETE FROM device WHERE application = $1 AND fingerprint = $2 AND app_user = $3`, k.Application[:], d.Fingerprint, k.Name"}, {"internal/store/migrations/00018_devices.sql", "    UNIQUE (application, fingerprint),\n", ""}},
+		test{inStore, "^TestSQLiteIsAStore$/^DevicesAreKeptAsGiven$"},
+	},
+	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
 		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},
@@ -1688,6 +1708,21 @@ var mutants = []mutant{
 		"wrong-signature-falls-back", "If Plivo signs the form, only that signature counts.",
 		[]edit{{proofFile, "if r.Header.Get(name) != \"\" {\n\t\t\treturn false", "if r.Header.Get(name) == \"none\" {\n\t\t\treturn false"}},
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
+	},
+	{
+		"carriers-code-repeats-the-message", "A carrier's own code is never the message's code.",
+		[]edit{{"internal/dispatch/code.go", "err != nil || hmac.Equal(mac, v.CodeMAC)", "err != nil || hmac.Equal(mac, nil)"}},
+		test{inDispatch, "^TestACarriersCodeIsKeptWithoutTheMessages$"},
+	},
+	{
+		"carriers-code-repeats-the-number", "A carrier's own code never tells the number.",
+		[]edit{{"internal/dispatch/code.go", "strings.Contains(digits, ", "digits == string(to) && strings.Contains(digits, "}},
+		test{inDispatch, "^(TestACarriersCodeIsKeptWithoutTheMessages|TestATrialShowsTheCarriersCode)$"},
+	},
+	{
+		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
+		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
+		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",

@@ -169,7 +169,7 @@ func (s *Service) resend(ctx context.Context, acct *Account, v *Verification, hi
 	}
 	place, err := s.outbox.ReserveAgain(&next, history)
 	if err != nil {
-		return Snapshot{}, err
+		return Snapshot{}, unserved(v, err)
 	}
 	resent, err := s.store.Resend(context.WithoutCancel(ctx), Resending{
 		Overdue: Overdue{Verification: v, Deliveries: history, By: place.Channel(), Calling: place.Calling()},

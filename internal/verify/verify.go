@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/share"
@@ -38,6 +39,7 @@ type Store interface {
 	VerificationStore
 	ApplicationStore
 	UserStore
+	DeviceStore
 	TemplateStore
 	TextStore
 	KeptStore
@@ -45,7 +47,7 @@ type Store interface {
 
 // An Outbox gets messages to carriers.
 type Outbox interface {
-	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier]. Where none of the
+	// Reserve takes a place for one message, or fails with [ErrBusy], [ErrNotServed] or [ErrNoCarrier]. Where none of the
 	// channel's carriers can be reached, the place is with one of the channels that come then.
 	Reserve(e Envelope, then ...Channel) (Place, error)
 	// ReserveAgain does so for a resend that v says, after the attempts so far: with a carrier that hasn't had the
@@ -90,8 +92,9 @@ type Service struct {
 	locale      string
 	uniqueNames bool
 	failover    map[Channel][]Channel
+	prices      money.Prices
 
-	maxApplications, maxTemplates int
+	maxApplications, maxTemplates, maxDevices int
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
@@ -128,17 +131,22 @@ type Settings struct {
 	// default [DefaultMaxApplications] and [DefaultMaxTemplates]. Else a key could fill the disk, at no
 	// cost: unlike a user or a verification, none of them needs a message to be sent.
 	MaxApplications, MaxTemplates int
+	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
+	MaxDevices int
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
 	// Failover says by which channels a message may go on, by its own, where its application has no
 	// channels that say it.
 	Failover map[Channel][]Channel
+	// Prices are what projects are charged.
+	Prices money.Prices
 }
 
-// How many applications and templates a project may have, unless [Settings] say otherwise.
+// How many applications and templates a project may have, and a user devices, unless [Settings] say otherwise.
 const (
 	DefaultMaxApplications = 1000
 	DefaultMaxTemplates    = 1000
+	DefaultMaxDevices      = 5
 )
 
 // maxLarge is how many large requests are read at once: 16 MiB, however slowly they come.
@@ -152,9 +160,10 @@ func New(c Config) *Service {
 	return &Service{
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
-		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover,
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		bodies: share.New(maxLarge, maxLarge),
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices),
+		bodies:     share.New(maxLarge, maxLarge),
 	}
 }
 
@@ -266,7 +275,7 @@ func (s *Service) begin(acct *Account) *Verification {
 func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commit func(Place) error) error {
 	place, err := s.outbox.Reserve(v.Envelope(), v.Then()...)
 	if err != nil {
-		return err
+		return unserved(v, err)
 	}
 	sent := false
 	defer func() {
@@ -282,7 +291,7 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 	v.Calling = place.Calling()
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
-	v.Address = about.Address
+	v.Address, v.Fee = about.Address, v.fee(&s.prices)
 	if err := commit(place); err != nil {
 		return err
 	}
@@ -292,6 +301,20 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}
 	return nil
+}
+
+// unserved adds to an [ErrNotServed] the field that its number came by. It returns any other error as it is.
+func unserved(v *Verification, err error) error {
+	if !errors.Is(err, ErrNotServed) {
+		return err
+	}
+	field := FieldTo
+	if v.User != "" {
+		field = FieldAddress
+	}
+	with := *ErrNotServed
+	with.Problems = []Problem{{Field: field, Message: "is in a country or network to which no carrier of this server sends"}}
+	return &with
 }
 
 // makeCode makes the code that v's terms describe, or takes the caller's own.
