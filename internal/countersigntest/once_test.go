@@ -365,6 +365,10 @@ func TestUsersRequestsAreAnsweredInTheirCommit(t *testing.T) {
 	if !strings.HasPrefix(ada, "201 ") || !strings.Contains(ada, `"status":"pending"`) {
 		t.Fatalf("an association: got %s", ada)
 	}
+	found, _, err := k.Verify.Verifications(t.Context(), k.Account(), verify.ListRequest{To: to, Limit: 10})
+	if err != nil || len(found) != 1 {
+		t.Errorf("an association: %d verifications were started, %v; want 1", len(found), err)
+	}
 	k.Advance(10 * time.Minute) // beyond the lease of an attempt that nobody makes
 	var code string
 	k.Await("the message of the association", func() bool {
