@@ -28,6 +28,8 @@ const parts = "internal/store internal/route internal/dispatch internal/carrier 
 var may = []struct{ packages, imports string }{
 	{"internal/code internal/phone", "internal/typed"},
 	{"internal/wording", "internal/sms internal/code"},
+	{"internal/filelock", ""},
+	{"internal/keyset", "internal/filelock"},
 	{pure, ""},
 	{"internal/request internal/yamlconf", ""},
 	{"internal/web", "internal/record"},
@@ -62,7 +64,7 @@ var may = []struct{ packages, imports string }{
 
 	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/config internal/console internal/system internal/bench api " + parts},
+	{"cmd/*", "internal/filelock internal/config internal/console internal/system internal/bench api " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},

@@ -72,7 +72,7 @@ func (c *routeExplain) Run(w world) error {
 		}
 	}
 	if len(tried) == 0 {
-		return fmt.Errorf("%s: starts are answered 503", strings.Join(nobody, ", "))
+		return fmt.Errorf("%s: starts are refused; give a rule for this number carriers", strings.Join(nobody, ", "))
 	}
 	for _, text := range nobody {
 		fmt.Fprintln(w.stderr, text)

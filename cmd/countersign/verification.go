@@ -134,7 +134,7 @@ func eventRow(e admin.Event) row {
 	return row{
 		{"TIME", "time", precise(e.At)}, {"EVENT", "", strings.TrimSpace(e.What + " " + e.Result)}, {"", "event", e.What}, {"", "result", e.Result},
 		{"ATTEMPT", "", attempt}, {"", "attempt", e.Attempt}, {"CHANNEL", "channel", e.Channel}, {"CARRIER", "carrier", e.Carrier},
-		{"REASON", "reason", e.Reason}, {"", "ref", e.Ref}, {"", "call", called(e.Call)}, {"", "charge", charged(e.Charge)}, {"DETAIL", "", detail(e)},
+		{"REASON", "reason", e.Reason}, {"", "carrier_code", e.Code}, {"", "ref", e.Ref}, {"", "call", called(e.Call)}, {"", "charge", charged(e.Charge)}, {"DETAIL", "", detail(e)},
 	}
 }
 
@@ -143,6 +143,9 @@ func detail(e admin.Event) string {
 	var details []string
 	if e.Guesses != "" {
 		details = append(details, "after "+e.Guesses+" guesses")
+	}
+	if e.Code != "" {
+		details = append(details, "code "+e.Code)
 	}
 	if e.Ref != "" {
 		details = append(details, "ref "+e.Ref)

@@ -195,6 +195,8 @@ type projectLimitsConfig struct {
 	Applications int `yaml:"applications" default:"1000"`
 	// Templates is how many message templates there may be at once: 1 to 100000. One takes up to 8 KB.
 	Templates int `yaml:"templates" default:"1000"`
+	// Devices is how many devices one user of an application may have: 1 to 50. One takes up to 4 KB.
+	Devices int `yaml:"devices" default:"5"`
 }
 
 // pricesConfig is what projects are charged. The entry that names the country goes before the others, then the one
@@ -322,7 +324,8 @@ type routeConfig struct {
 	Projects []string `yaml:"projects" example:"PROJECT"`
 	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
 	Applications []string `yaml:"applications"`
-	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
+	// Carriers are those that take them, the preferred one first. None: starts are refused, with 422 over
+	// SignalWire's API and /v1 if other numbers are served.
 	Carriers []choiceConfig `yaml:"carriers"`
 }
 

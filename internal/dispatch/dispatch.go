@@ -278,6 +278,9 @@ func (d *Dispatcher) Close(ctx context.Context) {
 // whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	p, err := d.reserveBy(d.ways(e, then), e)
+	if errors.Is(err, verify.ErrNoCarrier) {
+		return nil, d.unserved(e, then)
+	}
 	if err != nil {
 		return nil, err // as no *place
 	}
@@ -287,6 +290,9 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 // ReserveAgain implements [verify.Outbox].
 func (d *Dispatcher) ReserveAgain(v *verify.Verification, history []verify.Delivery) (verify.Place, error) {
 	p, err := d.reserveBy(slices.Values(d.next(v, history)), v.Envelope())
+	if errors.Is(err, verify.ErrNoCarrier) {
+		return nil, d.unserved(v.Envelope(), v.Then())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -514,7 +520,8 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	if err != nil {
 		decision := carrier.Decision(err)
 		end.Outcome, end.Reason, after = decision.Outcome, decision.Reason, decision.After
-		d.config.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
+		end.CarrierCode = d.shown(decision.Code, j.verification)
+		d.config.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, unlessEmpty("code", end.CarrierCode), "err", err)
 	}
 	switch whose := carrier.Decision(err).Whose(); {
 	case err == nil, whose == verify.BlameMessage: // it answers
@@ -613,7 +620,7 @@ func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verif
 	if !d.config.Log.Enabled(ctx, level) {
 		return
 	}
-	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason.String()), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
+	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason.String()), unlessEmpty("code", end.CarrierCode), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
 	if end.Verdict != verify.NoVerdict {
 		line = append(line, "verdict", end.Verdict.String())
 	}

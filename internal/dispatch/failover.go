@@ -49,6 +49,19 @@ func (d *Dispatcher) ways(e verify.Envelope, then []verify.Channel) iter.Seq[way
 	}
 }
 
+// unserved says why no carrier can have a message: its number, if carriers have its channels for other numbers.
+func (d *Dispatcher) unserved(e verify.Envelope, then []verify.Channel) error {
+	for range d.ways(e, then) {
+		return verify.ErrNoCarrier // some serve the number, but can't have this message
+	}
+	for _, c := range append([]verify.Channel{e.Channel}, then...) {
+		if e.Channel = c; d.table.ServesOthers(&e) {
+			return verify.ErrNotServed
+		}
+	}
+	return verify.ErrNoCarrier
+}
+
 // next are the ways that a message may still go, those first where least was called for it. A carrier that
 // refused it is out, whatever it said later, or had said before; and one that took it: from that one a
 // second message would hardly do better. A phone that rang decides for all carriers: see [verify.Redial].

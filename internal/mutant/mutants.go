@@ -283,8 +283,28 @@ var mutants = []mutant{
 	},
 	{
 		"style-without-users", "A project's style holds for its users' messages, too.",
-		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))", "return template.Frame(c.medium(), asker, app.Life)"}},
+		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), wording.Facts{DisplayName: asker, Life: app.Life}))", "return template.Frame(c.medium(), wording.Facts{DisplayName: asker, Life: app.Life})"}},
 		test{inVerify, "^(TestAStyleEndsUsersMessages|TestAStyleCountsIntoTheSegmentsOfATemplate)$"},
+	},
+	{
+		"template-of-another-project", "A project's start can't name another project's template.",
+		[]edit{{"internal/store/text.go", "WHERE project = $1 AND name = $2`, p, name", "WHERE project <> $1 AND name = $2`, \"\", name"}},
+		test{inV1, "^TestAStartChoosesATextOfItsTemplate$"},
+	},
+	{
+		"template-read-by-another-project", "A project's templates can't be read or changed by another project.",
+		[]edit{{"internal/store/text.go", "WHERE project = $1 AND id = $2`\n\n// Text", "WHERE project <> $1 || '-' AND id = $2`\n\n// Text"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
+	},
+	{
+		"template-from-the-public-sender", "A template needs a sender of the project's own, as a text does.",
+		[]edit{{"internal/verify/settle.go", `o.text == "" && r.Template == "" && r.Payment`, `o.text == "" && r.Payment`}},
+		test{inV1, "^TestAStartChoosesATextOfItsTemplate$"},
+	},
+	{
+		"template-without-code", "A template's text has the code in it.",
+		[]edit{{"internal/verify/text.go", "	case !template.HasCode():\n", "	case false:\n"}},
+		test{inVerify, "^TestATemplateThatCanNotGoOutIsNotStored$"},
 	},
 	{
 		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
@@ -307,6 +327,11 @@ var mutants = []mutant{
 		"others-senders-forgotten", "A project that may use any sender still can't use the senders of others.",
 		[]edit{{"internal/store/admin.go", "WHERE o.id <> p.id AND", "WHERE o.id = p.id AND"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
+	},
+	{
+		"start-from-anothers-name", "A start of /v1 can't name a sender that its project doesn't own.",
+		[]edit{{"internal/verify/policy.go", "if !sender.Public && !acct.Project.allows(sender.From) {", "if !sender.Public && !r.Named && !acct.Project.allows(sender.From) {"}},
+		test{inV1, "^TestAProjectSendsFromItsNames$"},
 	},
 	{
 		"new-project-sends-from-any", "A project without senders sends from the public one.",
@@ -576,6 +601,26 @@ var mutants = []mutant{
 		"twin-not-in-flight", "A twin of a request that is being carried out is told to come again.",
 		[]edit{{"internal/verify/once.go", "	f.all[name] = request\n", ""}},
 		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
+	},
+	{
+		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
+		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
+		"device-sealed-for-all-users", "A device's subscription opens for its user only.",
+		[]edit{{"internal/verify/device.go", `d.Application.String() + "/" + d.User`, `d.Application.String()`}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
+		"device-outlives-its-user", "Devices go with their user.",
+		[]edit{{"internal/store/migrations/00018_devices.sql", ",\n    FOREIGN KEY (application, app_user) REFERENCES app_user (application, name) ON DELETE CASCADE", ""}},
+		test{inStore, "^TestSQLiteIsAStore$/^DevicesGoWithTheirUser$"},
+	},
+	{
+		"endpoint-of-two-users", "An endpoint is the user's who registered it last.",
+		[]edit{{"internal/store/device.go", "DELETE FROM device WHERE application = $1 AND fingerprint = $2`, k.Application[:], d.Fingerprint", "DELETE FROM device WHERE application = $1 AND fingerprint = $2 AND app_user = $3`, k.Application[:], d.Fingerprint, k.Name"}, {"internal/store/migrations/00018_devices.sql", "    UNIQUE (application, fingerprint),\n", ""}},
+		test{inStore, "^TestSQLiteIsAStore$/^DevicesAreKeptAsGiven$"},
 	},
 	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
@@ -1189,7 +1234,7 @@ var mutants = []mutant{
 	},
 	{
 		"usage-counted-twice", "An attempt whose end is reported again is counted once.",
-		[]edit{{batchFile, "known != nil && !known.value.EndedAt.IsZero()", "false"}},
+		[]edit{{batchFile, "known != nil && !known.value.EndedAt.IsZero()", "known != nil && false"}},
 		stores("FailedCommitThatHappenedStoresOnce"),
 	},
 	{
@@ -1688,6 +1733,21 @@ var mutants = []mutant{
 		"wrong-signature-falls-back", "If Plivo signs the form, only that signature counts.",
 		[]edit{{proofFile, "if r.Header.Get(name) != \"\" {\n\t\t\treturn false", "if r.Header.Get(name) == \"none\" {\n\t\t\treturn false"}},
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
+	},
+	{
+		"carriers-code-repeats-the-message", "A carrier's own code is never the message's code.",
+		[]edit{{"internal/dispatch/code.go", "err != nil || hmac.Equal(mac, v.CodeMAC)", "err != nil || hmac.Equal(mac, nil)"}},
+		test{inDispatch, "^TestACarriersCodeIsKeptWithoutTheMessages$"},
+	},
+	{
+		"carriers-code-repeats-the-number", "A carrier's own code never tells the number.",
+		[]edit{{"internal/dispatch/code.go", "strings.Contains(digits, ", "digits == string(to) && strings.Contains(digits, "}},
+		test{inDispatch, "^(TestACarriersCodeIsKeptWithoutTheMessages|TestATrialShowsTheCarriersCode)$"},
+	},
+	{
+		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
+		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
+		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",

@@ -97,12 +97,16 @@ func fill(t *testing.T, n int) (path string) {
 	demand(s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat, PublicText: true}))
 	demand(s.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey("k")}))
 	demand(s.Record(ctx, store.Audit{Actor: "a", Action: "b", Project: "p", Detail: "c"}))
+	demand(s.CreateText(ctx, verify.TextTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Texts: []verify.Text{{Text: "{code}"}}, Version: 1}, 1))
 	demand(s.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Pattern: "{code}", Version: 1}, 1))
 	app := verify.Application{ID: verify.NewID(time.Now()), Project: "p", Name: "app", Version: 1}
 	demand(s.CreateApplication(ctx, app, true, 1))
 	user := pending(time.Now(), number(0))
 	user.Application, user.User = app.ID, "somebody"
 	demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Minute}))
+	demand(s.AddDevice(ctx, verify.UserKey{Project: "p", Application: app.ID, Name: "somebody"}, verify.Device{
+		ID: verify.NewID(time.Now()), Application: app.ID, User: "somebody", Kind: verify.WebPush, Fingerprint: []byte{1}, KeyID: 7, Sealed: []byte{2},
+	}, 1, verify.ID{}))
 	_, err := s.HoldKeys(keyset.Holder{Prints: []keyset.Print{{ID: 7}}}, func([]keyset.Holder) uint32 { return 7 })
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)

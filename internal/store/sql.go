@@ -76,8 +76,8 @@ var destinationLayout = layout[verify.Destination]{
 
 var selectDestination = `SELECT ` + destinationLayout.names() + ` FROM destination WHERE project = $1 AND number = $2`
 
-// An attempt's row: its key, how it ended, what a receipt said later, and how its call went or what sender it had
-// instead of the verification's. Most attempts leave that out.
+// An attempt's row: its key, how it ended, what a receipt said later, and how its call went, what sender it had
+// instead of the verification's, or the carrier's code for its failure. Most attempts leave that out.
 var (
 	attemptKeyLayout = layout[verify.Delivery]{
 		idColumn("verification", func(d *verify.Delivery) *verify.ID { return &d.Verification }),
@@ -97,6 +97,7 @@ var (
 		numberColumn("receipt", func(d *verify.Delivery) *verify.ReceiptState { return &d.Receipt }),
 		timeColumn("receipt_at", func(d *verify.Delivery) *time.Time { return &d.ReceiptAt }),
 		reasonColumn("receipt_reason", func(d *verify.Delivery) *verify.Reason { return &d.ReceiptReason }, func(*verify.Delivery) bool { return true }),
+		textColumn("receipt_code", func(d *verify.Delivery) *string { return &d.ReceiptCode }),
 	}
 	callLayout = layout[verify.Delivery]{
 		spanColumn("ring_ms", func(d *verify.Delivery) *time.Duration { return &d.Call.Ring }),
@@ -106,6 +107,7 @@ var (
 		numberColumn("call_status", func(d *verify.Delivery) *int { return &d.Call.Status }),
 		truthColumn("hung_up", func(d *verify.Delivery) *bool { return &d.Call.HungUp }),
 		textColumn("sender", func(d *verify.Delivery) *string { return &d.Sender }),
+		textColumn("carrier_code", func(d *verify.Delivery) *string { return &d.CarrierCode }),
 	}
 	deliveryLayout   = slices.Concat(attemptKeyLayout, endLayout, receiptLayout, callLayout)
 	endedLayout      = slices.Concat(attemptKeyLayout, endLayout)
@@ -254,4 +256,4 @@ func ended(d *verify.Delivery) layout[verify.Delivery] {
 }
 
 // more reports whether an attempt has what most leave out.
-func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" }
+func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" || d.CarrierCode != "" }

@@ -34,7 +34,7 @@ type Error struct {
 // A Problem is one thing wrong with one field of a request.
 type Problem struct {
 	Field   Field
-	Element string // of a list, which is the one that is wrong, in quotes; "": it is the field itself
+	Element string // what of the field is wrong: in a list of words the word in quotes, in one of objects "[0].name"; "": the field itself
 	Message string // what is wrong, without the field's name: "must be less than or equal to 20"
 	TooLong bool   // a text is longer than what is stored of it
 }
@@ -55,6 +55,8 @@ const (
 	FieldAmount   Field = "amount"
 	FieldPayee    Field = "payee"
 	FieldLocale   Field = "locale"
+	FieldTemplate Field = "template"
+	FieldTexts    Field = "texts"
 
 	FieldUser              Field = "user"
 	FieldAddress           Field = "address"
@@ -69,6 +71,11 @@ const (
 	FieldLoginTemplate     Field = "login_template"
 	FieldDesignation       Field = "designation"
 	FieldPattern           Field = "pattern"
+
+	FieldKind     Field = "kind"
+	FieldEndpoint Field = "endpoint"
+	FieldP256dh   Field = "p256dh"
+	FieldAuth     Field = "auth"
 )
 
 // CodeOf is a word for an error: its stable code, or "error".
@@ -125,6 +132,7 @@ var (
 	ErrNoNumber      = &Error{Kind: NotFound, Code: "no_number", Message: "nothing is known of this number"}
 	ErrNoProject     = &Error{Kind: NotFound, Code: "no_project", Message: "there is no such project"}
 	ErrNoAPIKey      = &Error{Kind: NotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
+	ErrNoDevice      = &Error{Kind: NotFound, Code: "no_device", Message: "there is no such device"}
 	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
 	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
 	ErrChanged       = &Error{Kind: Changed, Code: "changed", Message: "it was changed since the version that If-Match names; read it again"}
@@ -133,12 +141,17 @@ var (
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
 
+	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].
+	ErrNotServed = &Error{Kind: Invalid, Code: "number_not_served", Message: "no carrier of this server sends to this number's country or network; ask the operator for a route"}
+
 	ErrKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Message: "another request was sent with this Idempotency-Key; use a new key for a new request"}
 	ErrInFlight  = &Error{Kind: Conflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}
 
 	ErrTooManyApplications = &Error{Kind: Conflict, Code: "too_many_applications", Message: "the project may have no more applications"}
 	ErrTooManyKeys         = &Error{Kind: Conflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
 	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
+
+	ErrTooManyDevices = &Error{Kind: Conflict, Code: "too_many_devices", Message: "the user may have no more devices; remove one first"}
 
 	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
 	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}

@@ -39,14 +39,16 @@ type Store interface {
 	VerificationStore
 	ApplicationStore
 	UserStore
+	DeviceStore
 	TemplateStore
+	TextStore
 	KeptStore
 	UsageStore
 }
 
 // An Outbox gets messages to carriers.
 type Outbox interface {
-	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier]. Where none of the
+	// Reserve takes a place for one message, or fails with [ErrBusy], [ErrNotServed] or [ErrNoCarrier]. Where none of the
 	// channel's carriers can be reached, the place is with one of the channels that come then.
 	Reserve(e Envelope, then ...Channel) (Place, error)
 	// ReserveAgain does so for a resend that v says, after the attempts so far: with a carrier that hasn't had the
@@ -90,7 +92,7 @@ type Service struct {
 	failover    map[Channel][]Channel
 	prices      money.Prices
 
-	maxApplications, maxTemplates int
+	maxApplications, maxTemplates, maxDevices int
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
@@ -127,6 +129,8 @@ type Settings struct {
 	// default [DefaultMaxApplications] and [DefaultMaxTemplates]. Else a key could fill the disk, at no
 	// cost: unlike a user or a verification, none of them needs a message to be sent.
 	MaxApplications, MaxTemplates int
+	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
+	MaxDevices int
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
 	// Failover says by which channels a message may go on, by its own, where its application has no
@@ -136,10 +140,11 @@ type Settings struct {
 	Prices money.Prices
 }
 
-// How many applications and templates a project may have, unless [Settings] say otherwise.
+// How many applications and templates a project may have, and a user devices, unless [Settings] say otherwise.
 const (
 	DefaultMaxApplications = 1000
 	DefaultMaxTemplates    = 1000
+	DefaultMaxDevices      = 5
 )
 
 // maxLarge is how many large requests are read at once: 16 MiB, however slowly they come.
@@ -155,7 +160,8 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		bodies: share.New(maxLarge, maxLarge),
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices),
+		bodies:     share.New(maxLarge, maxLarge),
 	}
 }
 
@@ -267,7 +273,7 @@ func (s *Service) begin(acct *Account) *Verification {
 func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commit func(Place) error) error {
 	place, err := s.outbox.Reserve(v.Envelope(), v.Then()...)
 	if err != nil {
-		return err
+		return unserved(v, err)
 	}
 	sent := false
 	defer func() {
@@ -293,6 +299,20 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}
 	return nil
+}
+
+// unserved adds to an [ErrNotServed] the field that its number came by. It returns any other error as it is.
+func unserved(v *Verification, err error) error {
+	if !errors.Is(err, ErrNotServed) {
+		return err
+	}
+	field := FieldTo
+	if v.User != "" {
+		field = FieldAddress
+	}
+	with := *ErrNotServed
+	with.Problems = []Problem{{Field: field, Message: "is in a country or network to which no carrier of this server sends"}}
+	return &with
 }
 
 // makeCode makes the code that v's terms describe, or takes the caller's own.

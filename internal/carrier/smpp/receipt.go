@@ -86,6 +86,22 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	return r, len(r.ids) > 0
 }
 
+// cause is what a receipt says of a failure: the network's code, or without one the state.
+func (r receipt) cause() string {
+	if r.delivered {
+		return ""
+	}
+	if strings.Trim(r.code, "0") != "" {
+		return "err:" + r.code
+	}
+	for _, s := range states {
+		if s.final && s.reason == r.reason {
+			return s.word
+		}
+	}
+	return ""
+}
+
 // looksLikeReceipt reports whether a text has the keys of a receipt. Some SMSCs don't mark receipts as such. A
 // person can write such a text too, but doesn't know the id of their message.
 func looksLikeReceipt(text string) bool {
@@ -124,7 +140,7 @@ func parseText(text string) (id, stat, code string) {
 	return id, stat, code
 }
 
-// maxCode is the number of bytes of an SMSC's error code that are logged.
+// maxCode is the number of bytes of an SMSC's error code that are kept.
 const maxCode = 16
 
 // bare removes a number's plus.
@@ -220,14 +236,14 @@ func (c *Carrier) noteUnread(r receipt) {
 	if len(r.ids) > 0 {
 		ref = r.ids[0]
 	}
-	c.Log.Debug("receipt not read: its state isn't known", "carrier", c.Config.Name, "ref", ref, "err", r.code)
+	c.Log.Debug("receipt not read: its state isn't known", "carrier", c.Config.Name, "ref", ref)
 }
 
 // receive matches a receipt with its message and records it. The status that it returns tells the
 // SMSC whether to send the receipt again.
 func (c *Carrier) receive(r receipt) Status {
 	if !r.delivered {
-		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason, "err", r.code)
+		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason)
 	}
 	if s, id, how := c.ledger.find(c.ctx, r, c.pool.busy); s != nil {
 		if how != unlike {
@@ -239,14 +255,14 @@ func (c *Carrier) receive(r receipt) Status {
 	}
 	// The message was sent before we started, or by another replica.
 	for _, id := range slices.Concat(r.ids, otherSpellings(r.ids[0])) {
-		if status, known := c.recordReceipt(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason}); known {
+		if status, known := c.recordReceipt(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason, Code: r.cause()}); known {
 			return status
 		}
 	}
 	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil && !r.unmarked {
 		return c.passOn(s, r.ids[0], r)
 	}
-	status, _ := c.recordReceipt(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason})
+	status, _ := c.recordReceipt(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason, Code: r.cause()})
 	return status
 }
 
@@ -258,7 +274,7 @@ func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
 	}
 	status, _ := c.recordReceipt(carrier.Receipt{
 		Verification: s.verification, Attempt: s.attempt, Ref: ref, Delivered: r.delivered, Reason: r.reason,
-		Hint: r.hint,
+		Code: r.cause(), Hint: r.hint,
 	})
 	return status
 }

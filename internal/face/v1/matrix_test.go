@@ -1,6 +1,7 @@
 package v1_test
 
 import (
+	"crypto/rand"
 	"maps"
 	"net/http"
 	"reflect"
@@ -43,6 +44,18 @@ var things = map[string]thing{
 			return read[api.User](k.t, k.call("", "POST", path, `{"user":"ada","number":"`+exampleNumber+`"}`, 201)).User
 		},
 		absent: "nobody", none: "nobody else",
+	},
+	"devices": {
+		make: func(k kit, path string) string {
+			return read[api.Device](k.t, k.call("", "POST", path, exampleDevice(""), 201)).ID
+		},
+		absent: "01900000-0000-7000-8000-000000000000", none: "x",
+	},
+	"templates": {
+		make: func(k kit, path string) string {
+			return read[api.Template](k.t, k.call("", "POST", path, `{"name":"`+strings.ToLower(rand.Text())+`","texts":[{"text":"{code}"}]}`, 201)).ID
+		},
+		absent: "01900000-0000-7000-8000-000000000000", none: "x",
 	},
 	"keys": {
 		make: func(k kit, path string) string {
@@ -185,7 +198,7 @@ func TestListsHaveNothingOfOthers(t *testing.T) {
 	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true}, stranger)
 	var made []string
 	for segment, thing := range things {
-		if segment != "users" {
+		if segment != "users" && segment != "devices" {
 			made = append(made, thing.make(k, "/v1/"+segment))
 		}
 	}

@@ -33,6 +33,8 @@ var names = map[verify.Field]string{
 	verify.FieldAmount:   "amount",
 	verify.FieldPayee:    "payee",
 	verify.FieldMetadata: "metadata",
+	verify.FieldTemplate: "template",
+	verify.FieldTexts:    "texts",
 
 	verify.FieldUser:              "user",
 	verify.FieldAddress:           "number",
@@ -43,6 +45,11 @@ var names = map[verify.Field]string{
 	verify.FieldDisplayName:       "display_name",
 	verify.FieldAssociateTemplate: "associate_template",
 	verify.FieldLoginTemplate:     "login_template",
+
+	verify.FieldKind:     "kind",
+	verify.FieldEndpoint: "endpoint",
+	verify.FieldP256dh:   "p256dh",
+	verify.FieldAuth:     "auth",
 
 	account.FieldScopes: "scopes",
 	account.FieldEndsAt: "expires_at",
@@ -56,7 +63,9 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		Channel:    verify.SMS,
 		To:         in.To,
 		From:       in.Sender,
+		Named:      true,
 		Text:       in.Text,
+		Template:   in.Template,
 		Code:       verify.Secret(in.Code),
 		Length:     in.CodeLength,
 		Life:       in.ValidFor,
@@ -330,6 +339,7 @@ func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 	w := api.Delivery{
 		Attempt: d.Attempt, Channel: string(d.Channel), Carrier: d.Carrier, Outcome: d.Outcome.String(), Reason: d.Reason.String(),
 		StartedAt: d.StartedAt.UTC(), EndedAt: when(d.EndedAt), ReceiptAt: when(d.ReceiptAt), WhyReceipt: d.ReceiptReason.String(),
+		Code: d.CarrierCode, ReportCode: d.ReceiptCode,
 	}
 	if d.Carrier != "" {
 		w.Sender, w.Segments = v.SenderOf(&d), v.SegmentsOf(&d)
