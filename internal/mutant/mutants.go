@@ -1244,7 +1244,7 @@ var mutants = []mutant{
 	},
 	{
 		"usage-counted-twice", "An attempt whose end is reported again is counted once.",
-		[]edit{{batchFile, "known != nil && !known.value.EndedAt.IsZero()", "false"}},
+		[]edit{{batchFile, "known != nil && !known.value.EndedAt.IsZero()", "known != nil && false"}},
 		stores("FailedCommitThatHappenedStoresOnce"),
 	},
 	{

@@ -469,8 +469,8 @@ func (r *rows) answer(v *verify.Verification, s *verify.Settlement, now time.Tim
 	}
 	approved, err := answer(&d.value, s, now)
 	if approved {
-		r.use(v.UsageKey(), verify.Usage{Approved: 1})
 		d.dirty = true
+		r.use(v.UsageKey(), verify.Usage{Approved: 1})
 		if u != nil {
 			u.dirty = true
 		}
