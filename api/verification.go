@@ -63,7 +63,14 @@ type Verification struct {
 	Amount            string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes."`
 	Payee             string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets it."`
 	Metadata          map[string]string `json:"metadata,omitempty" doc:"Your own, as the start had it."`
+	Cost              *Money            `json:"cost,omitempty" doc:"What the project is charged for the verification, beside its deliveries, if the server has prices."`
 	Deliveries        []Delivery        `json:"deliveries,omitempty" doc:"The attempts to hand the message to a carrier that have ended, the oldest first. A list leaves them out."`
+}
+
+// Money is an exact amount. Don't read it as a floating-point number.
+type Money struct {
+	Amount   string `json:"amount" pattern:"^-?[0-9]+\\.[0-9]{2,6}$" example:"0.0125" doc:"The amount, in units of the currency."`
+	Currency string `json:"currency" pattern:"^[A-Z]{3}$" example:"EUR" doc:"The currency, as ISO 4217 has it."`
 }
 
 // A Delivery is one attempt to hand a message to a carrier, and what came of it.
@@ -73,6 +80,7 @@ type Delivery struct {
 	Carrier    string     `json:"carrier" doc:"The carrier's name in the server's configuration."`
 	Sender     string     `json:"sender,omitempty" example:"+12025550100" doc:"What the message came from."`
 	Segments   int        `json:"segments,omitempty" minimum:"1" doc:"How many segments a text message has: networks bill each."`
+	Cost       *Money     `json:"cost,omitempty" doc:"What the project is charged for the message, if the server has prices."`
 	Outcome    string     `json:"outcome" enum:"accepted,refused,errored,unknown,dropped" doc:"What the carrier said. Unknown means that the message may have been sent."`
 	Reason     string     `json:"reason,omitempty" doc:"Why the attempt failed."`
 	Code       string     `json:"carrier_code,omitempty" maxLength:"40" example:"30008" doc:"The carrier's own code for the failure."`

@@ -59,6 +59,7 @@ type Event struct {
 	Code    string // the carrier's own for the reason
 	Ref     string
 	Call    verify.Call
+	Charge  verify.Charge
 	Guesses string // that were spent by the end
 }
 
@@ -71,6 +72,7 @@ func (s Story) Timeline(now time.Time) []Event {
 		began, ended := e, e
 		began.At, began.What = d.StartedAt, "attempt"
 		ended.At, ended.What, ended.Reason, ended.Code, ended.Ref, ended.Call = d.EndedAt, d.Outcome.String(), d.Reason.String(), d.CarrierCode, d.Ref, d.Call
+		ended.Charge = d.Charge
 		if d.Reason != verify.ReasonLeaseLost { // of such a one only the lease's end is known
 			all = append(all, began)
 		}

@@ -41,6 +41,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	checkDuration(p, "user_limits.period", c.UserLimits.Period, time.Duration(c.UserLimits.Interval), 24*time.Hour)
 	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")
 	p.Check("project_limits.applications", c.ProjectLimits.Applications >= 1 && c.ProjectLimits.Applications <= 100000, "must be 1 to 100000")
+	p.Check("project_limits.devices", c.ProjectLimits.Devices >= 1 && c.ProjectLimits.Devices <= 50, "must be 1 to 50")
 	p.Check("project_limits.templates", c.ProjectLimits.Templates >= 1 && c.ProjectLimits.Templates <= 100000, "must be 1 to 100000")
 	for key, text := range c.Syniverse.refusals() {
 		_, err := parseRefusal(*text)
@@ -58,6 +59,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
+	c.checkPrices(p, names)
 	checkFailover(p, "failover.sms", c.Failover.SMS, "voice")
 	checkFailover(p, "failover.voice", c.Failover.Voice, "sms")
 	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")

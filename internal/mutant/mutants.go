@@ -578,6 +578,26 @@ var mutants = []mutant{
 		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
 	},
 	{
+		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
+		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
+		"device-sealed-for-all-users", "A device's subscription opens for its user only.",
+		[]edit{{"internal/verify/device.go", `d.Application.String() + "/" + d.User`, `d.Application.String()`}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
+		"device-outlives-its-user", "Devices go with their user.",
+		[]edit{{"internal/store/migrations/00018_devices.sql", ",\n    FOREIGN KEY (application, app_user) REFERENCES app_user (application, name) ON DELETE CASCADE", ""}},
+		test{inStore, "^TestSQLiteIsAStore$/^DevicesGoWithTheirUser$"},
+	},
+	{
+		"endpoint-of-two-users", "An endpoint is the user's who registered it last.",
+		[]edit{{"internal/store/device.go", "DELETE FROM device WHERE application = $1 AND fingerprint = $2`, k.Application[:], d.Fingerprint", "DELETE FROM device WHERE application = $1 AND fingerprint = $2 AND app_user = $3`, k.Application[:], d.Fingerprint, k.Name"}, {"internal/store/migrations/00018_devices.sql", "    UNIQUE (application, fingerprint),\n", ""}},
+		test{inStore, "^TestSQLiteIsAStore$/^DevicesAreKeptAsGiven$"},
+	},
+	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
 		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},

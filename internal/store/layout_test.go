@@ -31,7 +31,7 @@ func TestLayoutsHaveAllColumns(t *testing.T) {
 	tables := map[string][]described{
 		"verification": describe(verificationLayout), "destination": describe(destinationLayout), "delivery": describe(deliveryLayout),
 		"phone": describe(phoneLayout), "app_user": describe(userLayout), "message_template": describe(templateLayout),
-		"kept_answer": describe(keptLayout),
+		"kept_answer": describe(keptLayout), "device": describe(deviceLayout),
 	}
 	kinds := map[string]columnKind{"TEXT": textKind, "INTEGER": numberKind, "BLOB": blobKind, "text": textKind, "bigint": numberKind, "bytea": blobKind}
 	for name, engine := range map[string]struct {

@@ -103,6 +103,9 @@ func fill(t *testing.T, n int) (path string) {
 	user := pending(time.Now(), number(0))
 	user.Application, user.User = app.ID, "somebody"
 	demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Minute}))
+	demand(s.AddDevice(ctx, verify.UserKey{Project: "p", Application: app.ID, Name: "somebody"}, verify.Device{
+		ID: verify.NewID(time.Now()), Application: app.ID, User: "somebody", Kind: verify.WebPush, Fingerprint: []byte{1}, KeyID: 7, Sealed: []byte{2},
+	}, 1, verify.ID{}))
 	_, err := s.HoldKeys(keyset.Holder{Prints: []keyset.Print{{ID: 7}}}, func([]keyset.Holder) uint32 { return 7 })
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)

@@ -42,6 +42,7 @@ var (
 		textColumn("written", func(v *verify.Verification) *phone.Number { return &v.Written }),
 		idColumn("api_key", func(v *verify.Verification) *verify.ID { return &v.APIKey }),
 		textColumn("address", func(v *verify.Verification) *string { return &v.Address }),
+		feeColumn("fee", func(v *verify.Verification) *verify.Fee { return &v.Fee }),
 		detailsColumn("details", func(v *verify.Verification) *verify.Details { return &v.Details }),
 	}
 	stateLayout = layout[verify.Verification]{
@@ -90,6 +91,7 @@ var (
 		textColumn("ref", func(d *verify.Delivery) *string { return &d.Ref }),
 		timeColumn("started_at", func(d *verify.Delivery) *time.Time { return &d.StartedAt }),
 		timeColumn("ended_at", func(d *verify.Delivery) *time.Time { return &d.EndedAt }),
+		chargeColumn("charge", func(d *verify.Delivery) *verify.Charge { return &d.Charge }),
 	}
 	receiptLayout = layout[verify.Delivery]{
 		numberColumn("receipt", func(d *verify.Delivery) *verify.ReceiptState { return &d.Receipt }),
@@ -184,6 +186,19 @@ func resentColumn[T any](name string, at func(*T) *verify.Resent) field[T] {
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = parseResent(c.text()); return err },
 		func(p parameters, v *T) error { p.text(resentText(at(v))); return nil }}
+}
+
+// feeColumn and chargeColumn hold money, where there are prices.
+func feeColumn[T any](name string, at func(*T) *verify.Fee) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) { *at(v), err = verify.ParseFee(c.text()); return err },
+		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
+}
+
+func chargeColumn[T any](name string, at func(*T) *verify.Charge) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) { *at(v), err = verify.ParseCharge(c.text()); return err },
+		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
 }
 
 func resentText(r *verify.Resent) string {

@@ -157,7 +157,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	}
 	d, err := dispatch.New(dispatch.Config{
 		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
-		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
+		PublicSender: c.PublicSender, Prices: c.Prices, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
 	if err != nil {
@@ -186,6 +186,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
+	s.upkeep.Go(func() { s.resealDevices(upkeep) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
 	s.upkeep.Go(func() { s.saveUse(upkeep) })
@@ -213,6 +214,20 @@ func (s *System) finishDeletions(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
 			complain(s.outages, "delete users of deleted applications", err)
+		}
+		wait(ctx, time.Minute)
+	}
+}
+
+// resealDevices seals devices of former keys with the primary one, once a minute. It writes only after a rotation.
+func (s *System) resealDevices(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := s.Verify.ResealDevices(ctx)
+		if err != nil && ctx.Err() == nil {
+			complain(s.outages, "seal devices with the primary key", err)
+		}
+		if n > 0 {
+			s.log.InfoContext(ctx, "sealed devices with the primary key", "count", n)
 		}
 		wait(ctx, time.Minute)
 	}

@@ -105,6 +105,7 @@ type Delivery struct {
 	Ref          string // the carrier's own id of the message
 	Sender       string // that the message came from; "": the verification's
 	Call         Call
+	Charge       Charge
 	StartedAt    time.Time
 	EndedAt      time.Time // zero if all that is known of it yet is its receipt
 

@@ -69,6 +69,11 @@ const (
 	FieldLoginTemplate     Field = "login_template"
 	FieldDesignation       Field = "designation"
 	FieldPattern           Field = "pattern"
+
+	FieldKind     Field = "kind"
+	FieldEndpoint Field = "endpoint"
+	FieldP256dh   Field = "p256dh"
+	FieldAuth     Field = "auth"
 )
 
 // CodeOf is a word for an error: its stable code, or "error".
@@ -125,6 +130,7 @@ var (
 	ErrNoNumber      = &Error{Kind: NotFound, Code: "no_number", Message: "nothing is known of this number"}
 	ErrNoProject     = &Error{Kind: NotFound, Code: "no_project", Message: "there is no such project"}
 	ErrNoAPIKey      = &Error{Kind: NotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
+	ErrNoDevice      = &Error{Kind: NotFound, Code: "no_device", Message: "there is no such device"}
 	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
 	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
 	ErrChanged       = &Error{Kind: Changed, Code: "changed", Message: "it was changed since the version that If-Match names; read it again"}
@@ -142,6 +148,8 @@ var (
 	ErrTooManyApplications = &Error{Kind: Conflict, Code: "too_many_applications", Message: "the project may have no more applications"}
 	ErrTooManyKeys         = &Error{Kind: Conflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
 	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
+
+	ErrTooManyDevices = &Error{Kind: Conflict, Code: "too_many_devices", Message: "the user may have no more devices; remove one first"}
 
 	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
 	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}

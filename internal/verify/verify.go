@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/share"
@@ -38,6 +39,7 @@ type Store interface {
 	VerificationStore
 	ApplicationStore
 	UserStore
+	DeviceStore
 	TemplateStore
 	KeptStore
 }
@@ -86,8 +88,9 @@ type Service struct {
 	locale      string
 	uniqueNames bool
 	failover    map[Channel][]Channel
+	prices      money.Prices
 
-	maxApplications, maxTemplates int
+	maxApplications, maxTemplates, maxDevices int
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
@@ -124,17 +127,22 @@ type Settings struct {
 	// default [DefaultMaxApplications] and [DefaultMaxTemplates]. Else a key could fill the disk, at no
 	// cost: unlike a user or a verification, none of them needs a message to be sent.
 	MaxApplications, MaxTemplates int
+	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
+	MaxDevices int
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
 	// Failover says by which channels a message may go on, by its own, where its application has no
 	// channels that say it.
 	Failover map[Channel][]Channel
+	// Prices are what projects are charged.
+	Prices money.Prices
 }
 
-// How many applications and templates a project may have, unless [Settings] say otherwise.
+// How many applications and templates a project may have, and a user devices, unless [Settings] say otherwise.
 const (
 	DefaultMaxApplications = 1000
 	DefaultMaxTemplates    = 1000
+	DefaultMaxDevices      = 5
 )
 
 // maxLarge is how many large requests are read at once: 16 MiB, however slowly they come.
@@ -148,9 +156,10 @@ func New(c Config) *Service {
 	return &Service{
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
-		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover,
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		bodies: share.New(maxLarge, maxLarge),
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices),
+		bodies:     share.New(maxLarge, maxLarge),
 	}
 }
 
@@ -278,7 +287,7 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 	v.Calling = place.Calling()
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
-	v.Address = about.Address
+	v.Address, v.Fee = about.Address, v.fee(&s.prices)
 	if err := commit(place); err != nil {
 		return err
 	}

@@ -44,6 +44,12 @@ var things = map[string]thing{
 		},
 		absent: "nobody", none: "nobody else",
 	},
+	"devices": {
+		make: func(k kit, path string) string {
+			return read[api.Device](k.t, k.call("", "POST", path, exampleDevice(""), 201)).ID
+		},
+		absent: "01900000-0000-7000-8000-000000000000", none: "x",
+	},
 	"keys": {
 		make: func(k kit, path string) string {
 			return read[api.Key](k.t, k.call("", "POST", path, `{"name":"x","scopes":["read"]}`, 201)).ID
@@ -185,7 +191,7 @@ func TestListsHaveNothingOfOthers(t *testing.T) {
 	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true}, stranger)
 	var made []string
 	for segment, thing := range things {
-		if segment != "users" {
+		if segment != "users" && segment != "devices" {
 			made = append(made, thing.make(k, "/v1/"+segment))
 		}
 	}

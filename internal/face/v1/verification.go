@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -42,6 +43,11 @@ var names = map[verify.Field]string{
 	verify.FieldDisplayName:       "display_name",
 	verify.FieldAssociateTemplate: "associate_template",
 	verify.FieldLoginTemplate:     "login_template",
+
+	verify.FieldKind:     "kind",
+	verify.FieldEndpoint: "endpoint",
+	verify.FieldP256dh:   "p256dh",
+	verify.FieldAuth:     "auth",
 
 	account.FieldScopes: "scopes",
 	account.FieldEndsAt: "expires_at",
@@ -311,7 +317,7 @@ func wire(s verify.Snapshot) api.Verification {
 		ID: v.ID.String(), To: string(v.Reach()), Channel: string(v.Channel), Purpose: string(v.Purpose),
 		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
 		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
-		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata,
+		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata, Cost: priced(v.Fee.Price, v.Fee.Currency),
 	}
 	switch s.Status {
 	case verify.Pending:
@@ -334,6 +340,7 @@ func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 	if d.Carrier != "" {
 		w.Sender, w.Segments = v.SenderOf(&d), v.SegmentsOf(&d)
 	}
+	w.Cost = priced(d.Charge.Price, d.Charge.Currency)
 	if d.Outcome == verify.Accepted {
 		w.HandedOver = w.EndedAt
 	}
@@ -344,6 +351,14 @@ func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 		w.Delivered = w.ReceiptAt
 	}
 	return w
+}
+
+// priced is what a project is charged; nil where there are no prices. What carriers take is the operator's business.
+func priced(price money.Amount, c money.Currency) *api.Money {
+	if c == "" {
+		return nil
+	}
+	return &api.Money{Amount: price.String(), Currency: string(c)}
 }
 
 // when is a time that may not have come.

@@ -171,6 +171,10 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsersLimitsAreExact", usersLimitsAreExact},
 		{"PhonesAreHeldWhileACallMayLast", phonesAreHeldWhileACallMayLast},
 		{"UsersAreListed", usersAreListed},
+		{"DevicesAreKeptAsGiven", devicesAreKeptAsGiven},
+		{"DevicesGoWithTheirUser", devicesGoWithTheirUser},
+		{"DevicesAreBoundedExactly", devicesAreBoundedExactly},
+		{"DevicesAreResealedAndSettled", devicesAreResealedAndSettled},
 
 		{"ApplicationsAreKeptAsGiven", applicationsAreKeptAsGiven},
 		{"AnOperatorSaysHowCallsAreMade", anOperatorSaysHowCallsAreMade},

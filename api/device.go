@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Kinds of devices.
+const (
+	WebPush     = "webpush"     // a browser
+	UnifiedPush = "unifiedpush" // an Android app, by ntfy or another distributor
+)
+
+// A NewDevice registers a browser or an app of a user. Its endpoint and keys are those of a push subscription, as
+// browsers write them in JSON.
+type NewDevice struct {
+	Kind     string `json:"kind" enum:"webpush,unifiedpush" example:"webpush" doc:"How the device is reached: a browser, or an app with UnifiedPush."`
+	Endpoint string `json:"endpoint" example:"https://push.example.net/send/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV" doc:"The URL that the device's push service gave it. Only https."`
+	P256dh   string `json:"p256dh" example:"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" doc:"The device's public key: keys.p256dh of the subscription, in base64url."`
+	Auth     string `json:"auth" example:"BTBZMqHH6r4Tts7J_aSIgg" doc:"The device's secret: keys.auth of the subscription, in base64url."`
+	Name     string `json:"name,omitempty" example:"Firefox on Ada's laptop" doc:"For people: at most 100 characters."`
+	Locale   string `json:"locale,omitempty" example:"de" doc:"The device's language, a BCP 47 tag."`
+}
+
+// A Device is a browser or an app of a user. Its endpoint and keys are stored encrypted, and can't be read again.
+type Device struct {
+	ID         string     `json:"id" format:"uuid" doc:"Names the device in later requests."`
+	Kind       string     `json:"kind" enum:"webpush,unifiedpush" doc:"How the device is reached."`
+	Name       string     `json:"name,omitempty" doc:"For people."`
+	Locale     string     `json:"locale,omitempty" doc:"The device's language."`
+	CreatedAt  time.Time  `json:"created_at" doc:"When it was registered."`
+	LastUsedAt *time.Time `json:"last_used_at,omitempty" doc:"When its push service last took a message for it."`
+}
+
+// Devices are all of a user's, the oldest first.
+type Devices struct {
+	Devices []Device `json:"devices" doc:"All of them."`
+}
+
+// RegisterDevice registers a device of an application's user.
+func (c *Client) RegisterDevice(ctx context.Context, application, user string, d NewDevice) (registered Device, err error) {
+	return registered, c.call(ctx, http.MethodPost, devicesPath(application, user), d, &registered)
+}
+
+// Devices lists the devices of an application's user.
+func (c *Client) Devices(ctx context.Context, application, user string) ([]Device, error) {
+	var all Devices
+	err := c.call(ctx, http.MethodGet, devicesPath(application, user), nil, &all)
+	return all.Devices, err
+}
+
+// RemoveDevice removes a device of an application's user.
+func (c *Client) RemoveDevice(ctx context.Context, application, user, id string) error {
+	return c.call(ctx, http.MethodDelete, devicesPath(application, user)+"/"+url.PathEscape(id), nil, nil)
+}
+
+func devicesPath(application, user string) string {
+	return "/v1/applications/" + url.PathEscape(application) + "/users/" + url.PathEscape(user) + "/devices"
+}
