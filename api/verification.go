@@ -38,9 +38,10 @@ type NewVerification struct {
 	Code        string            `json:"code,omitempty" example:"482913" doc:"Your own code, instead of one that the server makes. The key needs the scope verify:own-code. It has the bounds of other codes, and characters of code_format only; guesses at it are counted as at others."`
 	ValidFor    *int              `json:"valid_for,omitempty" minimum:"1" maximum:"604800" example:"600" doc:"How long the code can be used, in seconds."`
 	MaxAttempts *int              `json:"max_attempts,omitempty" minimum:"1" maximum:"20" example:"5" doc:"How many guesses are evaluated. Right or wrong, each one counts."`
-	Sender      string            `json:"sender,omitempty" example:"+12025550100" doc:"The number that the message comes from, in E.164. The project must be allowed to use it."`
+	Sender      string            `json:"sender,omitempty" example:"+12025550100" doc:"What the message comes from: a number in E.164, or a name of 1 to 11 letters and digits. It must be one of the project's: see GET /v1/senders. Calls come from numbers only."`
 	Text        string            `json:"text,omitempty" example:"Your login code is: " doc:"The text in front of the code, or around it."`
-	Locale      string            `json:"locale,omitempty" example:"de" doc:"The language of a call, and of the text of a payment: a BCP 47 tag."`
+	Template    string            `json:"template,omitempty" example:"login" doc:"The name of a template of the project, in place of text. Its text for the purpose, the channel and the locale is sent, as it is now: a resend says the same."`
+	Locale      string            `json:"locale,omitempty" example:"de" doc:"The language of a call, of the text of a payment, and of a template's text: a BCP 47 tag. By default the application's, or else the number's."`
 	Amount      string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes, together with payee. The message says both, and a check must repeat both."`
 	Payee       string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets the amount."`
 	Metadata    map[string]string `json:"metadata,omitempty" doc:"At most 10 pairs of your own: keys of at most 40 characters, values of at most 200. Answers return them; nothing else uses or logs them."`

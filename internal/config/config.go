@@ -203,7 +203,7 @@ type projectLimitsConfig struct {
 // that names the carrier, then the one that names the channel.
 type pricesConfig struct {
 	// Currency is that of all prices, and of the carriers' costs: three letters, such as EUR.
-	Currency string `yaml:"currency"`
+	Currency string `yaml:"currency" example:"EUR"`
 	// Verifications are prices of a verification that was started. Optional.
 	Verifications []verificationPriceConfig `yaml:"verifications"`
 	// Messages are prices of what a carrier has, or may have: of a segment, of a call, or with sip of a minute that

@@ -256,7 +256,7 @@ func (s *Shape) invalid(in request.Fields, rules error) *Invalid {
 	if errors.As(rules, &refused) {
 		for _, p := range refused.Problems {
 			if name := s.Fields[p.Field]; in.Problems[name] == "" {
-				bad.Problems = append(bad.Problems, Problem{name, p.Message, p.TooLong})
+				bad.Problems = append(bad.Problems, Problem{name + p.Element, p.Message, p.TooLong})
 			}
 		}
 	}

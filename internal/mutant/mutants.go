@@ -283,8 +283,28 @@ var mutants = []mutant{
 	},
 	{
 		"style-without-users", "A project's style holds for its users' messages, too.",
-		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))", "return template.Frame(c.medium(), asker, app.Life)"}},
+		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), wording.Facts{DisplayName: asker, Life: app.Life}))", "return template.Frame(c.medium(), wording.Facts{DisplayName: asker, Life: app.Life})"}},
 		test{inVerify, "^(TestAStyleEndsUsersMessages|TestAStyleCountsIntoTheSegmentsOfATemplate)$"},
+	},
+	{
+		"template-of-another-project", "A project's start can't name another project's template.",
+		[]edit{{"internal/store/text.go", "WHERE project = $1 AND name = $2`, p, name", "WHERE project <> $1 AND name = $2`, \"\", name"}},
+		test{inV1, "^TestAStartChoosesATextOfItsTemplate$"},
+	},
+	{
+		"template-read-by-another-project", "A project's templates can't be read or changed by another project.",
+		[]edit{{"internal/store/text.go", "WHERE project = $1 AND id = $2`\n\n// Text", "WHERE project <> $1 || '-' AND id = $2`\n\n// Text"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
+	},
+	{
+		"template-from-the-public-sender", "A template needs a sender of the project's own, as a text does.",
+		[]edit{{"internal/verify/settle.go", `o.text == "" && r.Template == "" && r.Payment`, `o.text == "" && r.Payment`}},
+		test{inV1, "^TestAStartChoosesATextOfItsTemplate$"},
+	},
+	{
+		"template-without-code", "A template's text has the code in it.",
+		[]edit{{"internal/verify/text.go", "	case !template.HasCode():\n", "	case false:\n"}},
+		test{inVerify, "^TestATemplateThatCanNotGoOutIsNotStored$"},
 	},
 	{
 		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
@@ -307,6 +327,11 @@ var mutants = []mutant{
 		"others-senders-forgotten", "A project that may use any sender still can't use the senders of others.",
 		[]edit{{"internal/store/admin.go", "WHERE o.id <> p.id AND", "WHERE o.id = p.id AND"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
+	},
+	{
+		"start-from-anothers-name", "A start of /v1 can't name a sender that its project doesn't own.",
+		[]edit{{"internal/verify/policy.go", "if !sender.Public && !acct.Project.allows(sender.From) {", "if !sender.Public && !r.Named && !acct.Project.allows(sender.From) {"}},
+		test{inV1, "^TestAProjectSendsFromItsNames$"},
 	},
 	{
 		"new-project-sends-from-any", "A project without senders sends from the public one.",

@@ -34,7 +34,7 @@ type Error struct {
 // A Problem is one thing wrong with one field of a request.
 type Problem struct {
 	Field   Field
-	Element string // of a list, which is the one that is wrong, in quotes; "": it is the field itself
+	Element string // what of the field is wrong: in a list of words the word in quotes, in one of objects "[0].name"; "": the field itself
 	Message string // what is wrong, without the field's name: "must be less than or equal to 20"
 	TooLong bool   // a text is longer than what is stored of it
 }
@@ -55,6 +55,8 @@ const (
 	FieldAmount   Field = "amount"
 	FieldPayee    Field = "payee"
 	FieldLocale   Field = "locale"
+	FieldTemplate Field = "template"
+	FieldTexts    Field = "texts"
 
 	FieldUser              Field = "user"
 	FieldAddress           Field = "address"

@@ -41,6 +41,7 @@ type Store interface {
 	UserStore
 	DeviceStore
 	TemplateStore
+	TextStore
 	KeptStore
 }
 

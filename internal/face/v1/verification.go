@@ -33,6 +33,8 @@ var names = map[verify.Field]string{
 	verify.FieldAmount:   "amount",
 	verify.FieldPayee:    "payee",
 	verify.FieldMetadata: "metadata",
+	verify.FieldTemplate: "template",
+	verify.FieldTexts:    "texts",
 
 	verify.FieldUser:              "user",
 	verify.FieldAddress:           "number",
@@ -61,7 +63,9 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		Channel:    verify.SMS,
 		To:         in.To,
 		From:       in.Sender,
+		Named:      true,
 		Text:       in.Text,
+		Template:   in.Template,
 		Code:       verify.Secret(in.Code),
 		Length:     in.CodeLength,
 		Life:       in.ValidFor,
