@@ -404,6 +404,10 @@ type smppConfig struct {
 	Plaintext bool `yaml:"plaintext" default:"false"`
 	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
 	CAFile string `yaml:"ca_file"`
+	// CertFile is our own certificate, for SMSCs that ask for one, and KeyFile its key, PEM. Optional.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the key of cert_file.
+	KeyFile string `yaml:"key_file"`
 	// SystemID is the account: 1 to 15 characters.
 	SystemID string `yaml:"system_id"`
 	// Password is the account's. It is not written here: this says where it is. Optional.
@@ -412,6 +416,16 @@ type smppConfig struct {
 	SystemType string `yaml:"system_type"`
 	// Service is the service_type of each message, up to 5 characters. Optional.
 	Service string `yaml:"service"`
+	// InterfaceVersion is what the bind says of SMPP's version, such as "0x33".
+	InterfaceVersion string `yaml:"interface_version" default:"0x34"`
+	// AddressRange is what the bind asks messages for, up to 40 characters. Optional.
+	AddressRange string `yaml:"address_range"`
+	// RangeNumbering is the type of number and the numbering plan of address_range.
+	RangeNumbering string `yaml:"range_numbering" default:"0 0"`
+	// Prefix stands before the digits of each destination: up to 5 digits. Optional.
+	Prefix string `yaml:"prefix"`
+	// TLVs are optional parameters of each message, such as those of India's registry (0x1400, 0x1401). Optional.
+	TLVs []tlvConfig `yaml:"tlvs"`
 	// Mode is transceiver, or pair for an SMSC that wants a receiver and a transmitter.
 	Mode string `yaml:"mode" default:"transceiver"`
 	// Binds are how many transceivers, or pairs, this server keeps up: 1 to 64.
@@ -452,6 +466,16 @@ type smppConfig struct {
 	// Refuse are statuses that refuse a message for good, such as "0x410", whatever docs/smpp.md says of
 	// them. Optional.
 	Refuse []string `yaml:"refuse"`
+}
+
+// tlvConfig is an optional parameter of messages.
+type tlvConfig struct {
+	// Tag is its number, such as "0x1400".
+	Tag string `yaml:"tag" example:"0x1400"`
+	// Value is its value as ASCII.
+	Value string `yaml:"value" example:"1101234567890"`
+	// Hex is its value in hexadecimal, in place of value.
+	Hex string `yaml:"hex"`
 }
 
 // sipConfig is a trunk, and what is said by it.

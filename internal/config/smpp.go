@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -69,10 +71,18 @@ func (c *Loaded) checkSMPP(p *yamlconf.Problems, carrier string, cc *carrierConf
 	}
 	way.RootCAs = c.authorities(p, key+".ca_file", s.CAFile)
 	p.Check(key+".ca_file", s.CAFile == "" || !s.Plaintext, "is of no use with plaintext")
+	if s.CertFile != "" || s.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.path(s.CertFile), c.path(s.KeyFile))
+		p.Check(key+".cert_file", err == nil, "must be a certificate that fits key_file, both in PEM")
+		way.Certificate = &pair
+	}
 	for _, f := range way.Check() {
 		in := []string{key + "." + f.Field} // what was refused above would be told twice
 		if f.Field == "inactivity" {        // which depends on them
 			in = append(in, key+".response", key+".enquire")
+		}
+		if strings.HasPrefix(f.Field, "tlvs[") {
+			in = append(in, in[0]+".tag", in[0]+".hex")
 		}
 		p.Check(in[0], !p.Fine(in...), "%s", f.Message)
 	}
@@ -83,6 +93,7 @@ func (c *Loaded) checkSMPP(p *yamlconf.Problems, carrier string, cc *carrierConf
 func (s *smppConfig) config(p *yamlconf.Problems, key string) *smpp.Config {
 	way := &smpp.Config{
 		Addr: s.Addr, Plaintext: s.Plaintext, SystemID: s.SystemID, SystemType: s.SystemType, Service: s.Service,
+		AddressRange: s.AddressRange, Prefix: s.Prefix,
 		Binds: s.Binds, Window: s.Window, Rate: s.Rate,
 		BindTimeout: time.Duration(s.BindTimeout), Response: time.Duration(s.Response), Enquire: time.Duration(s.Enquire), Inactivity: time.Duration(s.Inactivity),
 		NoValidity: !s.Validity, NoReceipts: !s.Receipts,
@@ -127,6 +138,19 @@ func (s *smppConfig) config(p *yamlconf.Problems, key string) *smpp.Config {
 		n, err := parseNumbering(kind.text)
 		p.Check(key+"."+kind.key, err == nil, "must be a type of number and a numbering plan, each 0 to 255, such as 1 1")
 		*kind.into = &n
+	}
+	version, err := strconv.ParseUint(s.InterfaceVersion, 0, 8)
+	p.Check(key+".interface_version", err == nil && version != 0, `must be a number from 1 to 255, such as "0x34"`)
+	way.Version = byte(version)
+	way.Range, err = parseNumbering(s.RangeNumbering)
+	p.Check(key+".range_numbering", err == nil, "must be a type of number and a numbering plan, each 0 to 255, such as 1 1")
+	for i, t := range s.TLVs {
+		at := fmt.Sprintf("%s.tlvs[%d]", key, i)
+		tag, err := strconv.ParseUint(t.Tag, 0, 16)
+		p.Check(at+".tag", err == nil, `must be a number of 16 bits, such as "0x1400"`)
+		value, err := hex.DecodeString(t.Hex)
+		p.Check(at+".hex", err == nil && (t.Hex == "" || t.Value == ""), "must be hexadecimal, and no value beside it")
+		way.TLVs = append(way.TLVs, smpp.TLV{Tag: uint16(tag), Value: append([]byte(t.Value), value...)})
 	}
 	for i, text := range s.Refuse {
 		n, err := strconv.ParseUint(text, 0, 32)

@@ -138,7 +138,7 @@ func (f *fields) address() address { return address{f.byte(), f.byte(), f.text()
 type bind struct {
 	systemID, password, systemType string
 	version                        byte
-	addresses                      address // the range of addresses to deliver for; ours is empty
+	addresses                      address // the range of addresses to deliver for
 }
 
 func (b bind) encode() []byte {
@@ -165,6 +165,7 @@ type message struct {
 	receiptedID  string // receipted_message_id
 	state        byte   // message_state; 0 if absent
 	networkError int    // the code in network_error_code; 0 if absent
+	others       []TLV  // to submit
 }
 
 // Values of fields of a message.
@@ -200,6 +201,9 @@ func (m message) encode() []byte {
 	}
 	if m.state != 0 {
 		b = appendTLV(b, tagState, []byte{m.state})
+	}
+	for _, t := range m.others {
+		b = appendTLV(b, t.Tag, t.Value)
 	}
 	return b
 }

@@ -121,10 +121,10 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	case life <= 0:
 		return nil, nil, unfit(verify.ReasonExpired, errExpired)
 	}
-	to := bare(string(m.To))
+	to := c.Prefix + bare(string(m.To))
 	template := message{
 		service: c.Service, source: source, dest: address{c.International.TON, c.International.NPI, to},
-		coding: coding, registered: 1,
+		coding: coding, registered: 1, others: c.TLVs,
 	}
 	if !c.NoValidity {
 		template.validity = validity(life)

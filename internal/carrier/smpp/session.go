@@ -100,7 +100,11 @@ func (c *Carrier) open(ctx context.Context, as command) (*session, error) {
 
 func (s *session) bind(as command) error {
 	s.seq = 1
-	b := bind{systemID: s.carrier.SystemID, password: s.carrier.Password.Reveal(), systemType: s.carrier.SystemType, version: 0x34}
+	c := s.carrier
+	b := bind{
+		systemID: c.SystemID, password: c.Password.Reveal(), systemType: c.SystemType, version: c.Version,
+		addresses: address{c.Range.TON, c.Range.NPI, c.AddressRange},
+	}
 	if _, err := s.conn.Write(pdu{command: as, seq: s.seq, body: b.encode()}.append(nil)); err != nil {
 		return err
 	}

@@ -49,10 +49,19 @@ type Config struct {
 	// RootCAs, if set, replace the system's.
 	RootCAs *x509.CertPool
 
+	// Certificate is our own, for SMSCs that ask for one. TLS only. Optional.
+	Certificate *tls.Certificate
+
 	SystemID   string        // the account
 	Password   verify.Secret // Optional.
 	SystemType string        // Optional; some SMSCs require one.
 	Service    string        // service_type of each message. Optional.
+
+	Version      byte      // interface_version of the bind. Default 0x34.
+	Range        Numbering // of address_range in the bind
+	AddressRange string    // Optional.
+	Prefix       string    // digits before each destination. Optional.
+	TLVs         []TLV     // optional parameters of each submit_sm
 
 	Mode   Mode
 	Binds  int // connections, or pairs of them in Pair mode. Default 1.
@@ -82,6 +91,12 @@ type Config struct {
 // A Numbering is a type of number and a numbering plan (§5.2.5, §5.2.6).
 type Numbering struct{ TON, NPI byte }
 
+// A TLV is an optional parameter (§3.2.4.1).
+type TLV struct {
+	Tag   uint16
+	Value []byte
+}
+
 // defaults holds the numbering of each kind of sender. All destinations are
 // international.
 var defaults = struct{ international, short, alphanumeric Numbering }{
@@ -92,6 +107,7 @@ var defaults = struct{ international, short, alphanumeric Numbering }{
 
 // withDefaults returns c with its zero values replaced by the defaults.
 func (c Config) withDefaults() Config {
+	c.Version = cmp.Or(c.Version, 0x34)
 	c.Binds = cmp.Or(c.Binds, 1)
 	c.Window = cmp.Or(c.Window, 10)
 	c.BindTimeout = cmp.Or(c.BindTimeout, 10*time.Second)
@@ -121,6 +137,12 @@ func (c Config) Check() (all []carrier.Fault) {
 	must(fits(c.Password.Reveal(), 64), "password", "must have at most 64 characters of ASCII")
 	must(fits(c.SystemType, 12), "system_type", "must have at most 12 characters of ASCII")
 	must(fits(c.Service, 5), "service", "must have at most 5 characters of ASCII")
+	must(fits(c.AddressRange, 40), "address_range", "must have at most 40 characters of ASCII")
+	must(len(c.Prefix) <= maxPrefix && strings.Trim(c.Prefix, "0123456789") == "", "prefix", "must have at most %d digits, and nothing else", maxPrefix)
+	for i, t := range c.TLVs {
+		must(t.Tag != 0 && t.Tag != tagPayload && len(t.Value) <= maxTLV, fmt.Sprintf("tlvs[%d]", i), "must have another tag than 0 and 0x0424, and at most %d bytes", maxTLV)
+	}
+	must(c.Certificate == nil || !c.Plaintext, "cert_file", "is of no use with plaintext")
 	must(c.Mode == Transceiver || c.Mode == Pair, "mode", "%q is neither empty nor %q", c.Mode, Pair)
 	must(c.Binds >= 1 && c.Binds <= 64, "binds", "must be from 1 to 64")
 	must(c.Window >= 1 && c.Window <= 1000, "window", "must be from 1 to 1000")
@@ -137,6 +159,11 @@ func (c Config) Check() (all []carrier.Fault) {
 		"receipt_id", "%q is neither empty nor %q nor %q", c.ReceiptID, HexThenDecimal, DecimalThenHex)
 	return all
 }
+
+const (
+	maxPrefix = 5   // digits: with a number's 15, an address is full
+	maxTLV    = 255 // bytes of a value
+)
 
 // fits reports whether s can be sent as a C-octet string of at most n characters.
 func fits(s string, n int) bool {
@@ -181,6 +208,9 @@ func (c Config) dialer() func(ctx context.Context, addr string) (net.Conn, error
 		return func(ctx context.Context, addr string) (net.Conn, error) { return plain.DialContext(ctx, "tcp", addr) }
 	}
 	secure := &tls.Dialer{NetDialer: plain, Config: &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12}}
+	if c.Certificate != nil {
+		secure.Config.Certificates = []tls.Certificate{*c.Certificate}
+	}
 	return func(ctx context.Context, addr string) (net.Conn, error) { return secure.DialContext(ctx, "tcp", addr) }
 }
 
