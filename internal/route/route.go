@@ -14,7 +14,7 @@ import (
 )
 
 // A Rule lists the carriers for the messages that it matches. An empty condition matches every
-// message.
+// message, but a push: a rule for pushes names the channel.
 type Rule struct {
 	Channels     []verify.Channel
 	Countries    []string // see [phone.Number.Region]
@@ -34,6 +34,9 @@ type Choice struct {
 
 // Matches reports whether the rule applies to a message.
 func (r *Rule) Matches(e *verify.Envelope) bool {
+	if e.Channel == verify.Push && len(r.Channels) == 0 { // only a carrier of pushes takes one
+		return false
+	}
 	return has(r.Channels, e.Channel) && has(r.Projects, e.Project) && has(r.Applications, e.Application) &&
 		(len(r.Countries) == 0 || slices.Contains(r.Countries, e.To.Region())) &&
 		(len(r.Prefixes) == 0 || slices.ContainsFunc(r.Prefixes, func(p string) bool { return strings.HasPrefix(string(e.To), p) }))
