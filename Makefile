@@ -16,23 +16,26 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
+# Most of a test's time is waiting: for a disk, a process, a lease. So more of a package's tests run at once
+# than there are processors.
+PARALLEL   ?= -parallel 8
 
 .PHONY: test postgresql check lint race slow calls long fuzz kannel bench rates mutants docs build
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
 	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 5 minutes on two cores."
-	@go run ./internal/testrun -short -vet=off -timeout 30m $(TESTFLAGS) ./...
+	@go run ./internal/testrun -short $(PARALLEL) -vet=off -timeout 30m $(TESTFLAGS) ./...
 
 # On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
 postgresql:
 	@.ci/postgresql
 
 check: lint postgresql
-	go run ./internal/testrun -race -vet=off -timeout 60m $(TESTFLAGS) ./...
+	go run ./internal/testrun -race $(PARALLEL) -vet=off -timeout 60m $(TESTFLAGS) ./...
 
 race: postgresql
-	go run ./internal/testrun -race -short -vet=off -timeout 30m $(TESTFLAGS) ./...
+	go run ./internal/testrun -race -short $(PARALLEL) -vet=off -timeout 30m $(TESTFLAGS) ./...
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }

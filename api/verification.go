@@ -39,9 +39,10 @@ type NewVerification struct {
 	Code        string            `json:"code,omitempty" example:"482913" doc:"Your own code, instead of one that the server makes. The key needs the scope verify:own-code. It has the bounds of other codes, and characters of code_format only; guesses at it are counted as at others."`
 	ValidFor    *int              `json:"valid_for,omitempty" minimum:"1" maximum:"604800" example:"600" doc:"How long the code can be used, in seconds."`
 	MaxAttempts *int              `json:"max_attempts,omitempty" minimum:"1" maximum:"20" example:"5" doc:"How many guesses are evaluated. Right or wrong, each one counts."`
-	Sender      string            `json:"sender,omitempty" example:"+12025550100" doc:"The number that the message comes from, in E.164. The project must be allowed to use it."`
+	Sender      string            `json:"sender,omitempty" example:"+12025550100" doc:"What the message comes from: a number in E.164, or a name of 1 to 11 letters and digits. It must be one of the project's: see GET /v1/senders. Calls come from numbers only."`
 	Text        string            `json:"text,omitempty" example:"Your login code is: " doc:"The text in front of the code, or around it."`
-	Locale      string            `json:"locale,omitempty" example:"de" doc:"The language of a call, and of the text of a payment: a BCP 47 tag."`
+	Template    string            `json:"template,omitempty" example:"login" doc:"The name of a template of the project, in place of text. Its text for the purpose, the channel and the locale is sent, as it is now: a resend says the same."`
+	Locale      string            `json:"locale,omitempty" example:"de" doc:"The language of a call, of the text of a payment, and of a template's text: a BCP 47 tag. By default the application's, or else the number's."`
 	Amount      string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes, together with payee. The message says both, and a check must repeat both."`
 	Payee       string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets the amount."`
 	Metadata    map[string]string `json:"metadata,omitempty" doc:"At most 10 pairs of your own: keys of at most 40 characters, values of at most 200. Answers return them; nothing else uses or logs them."`
@@ -64,7 +65,14 @@ type Verification struct {
 	Amount            string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes."`
 	Payee             string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets it."`
 	Metadata          map[string]string `json:"metadata,omitempty" doc:"Your own, as the start had it."`
+	Cost              *Money            `json:"cost,omitempty" doc:"What the project is charged for the verification, beside its deliveries, if the server has prices."`
 	Deliveries        []Delivery        `json:"deliveries,omitempty" doc:"The attempts to hand the message to a carrier that have ended, the oldest first. A list leaves them out."`
+}
+
+// Money is an exact amount. Don't read it as a floating-point number.
+type Money struct {
+	Amount   string `json:"amount" pattern:"^-?[0-9]+\\.[0-9]{2,6}$" example:"0.0125" doc:"The amount, in units of the currency."`
+	Currency string `json:"currency" pattern:"^[A-Z]{3}$" example:"EUR" doc:"The currency, as ISO 4217 has it."`
 }
 
 // A Delivery is one attempt to hand a message to a carrier, and what came of it.
@@ -74,8 +82,10 @@ type Delivery struct {
 	Carrier    string     `json:"carrier" doc:"The carrier's name in the server's configuration."`
 	Sender     string     `json:"sender,omitempty" example:"+12025550100" doc:"What the message came from."`
 	Segments   int        `json:"segments,omitempty" minimum:"1" doc:"How many segments a text message has: networks bill each."`
+	Cost       *Money     `json:"cost,omitempty" doc:"What the project is charged for the message, if the server has prices."`
 	Outcome    string     `json:"outcome" enum:"accepted,refused,errored,unknown,dropped" doc:"What the carrier said. Unknown means that the message may have been sent."`
 	Reason     string     `json:"reason,omitempty" doc:"Why the attempt failed."`
+	Code       string     `json:"carrier_code,omitempty" maxLength:"40" example:"30008" doc:"The carrier's own code for the failure."`
 	StartedAt  time.Time  `json:"started_at" doc:"When the carrier was called."`
 	EndedAt    *time.Time `json:"ended_at,omitempty" doc:"When it answered."`
 	HandedOver *time.Time `json:"handed_over_at,omitempty" doc:"When the carrier took the message, if it did."`
@@ -83,6 +93,7 @@ type Delivery struct {
 	Receipt    string     `json:"receipt,omitempty" enum:"delivered,failed" doc:"What the carrier reported later."`
 	ReceiptAt  *time.Time `json:"receipt_at,omitempty" doc:"When the report arrived."`
 	WhyReceipt string     `json:"receipt_reason,omitempty" doc:"Why the report says that the delivery failed."`
+	ReportCode string     `json:"receipt_code,omitempty" maxLength:"40" example:"30008" doc:"The carrier's own code for that."`
 }
 
 // A Resend says how a code is sent again.

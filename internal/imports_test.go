@@ -16,7 +16,7 @@ import (
 const module = "github.com/countersign/countersign/"
 
 // pure are the algorithms: they know nothing of us, and little of each other.
-const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/wording internal/outage internal/record"
+const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/wording internal/outage internal/record internal/money"
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face internal/face/* " +
@@ -28,6 +28,8 @@ const parts = "internal/store internal/route internal/dispatch internal/carrier 
 var may = []struct{ packages, imports string }{
 	{"internal/code internal/phone", "internal/typed"},
 	{"internal/wording", "internal/sms internal/code"},
+	{"internal/filelock", ""},
+	{"internal/keyset", "internal/filelock"},
 	{pure, ""},
 	{"internal/request internal/yamlconf", ""},
 	{"internal/web", "internal/record"},
@@ -63,7 +65,7 @@ var may = []struct{ packages, imports string }{
 
 	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/config internal/console internal/system internal/bench api " + parts},
+	{"cmd/*", "internal/filelock internal/config internal/console internal/system internal/bench api " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},

@@ -155,7 +155,11 @@ func (c *carrierTest) verdict(last system.TrialLine) error {
 	case last.What == verify.Unknown.String():
 		return fmt.Errorf("nobody knows whether the message was sent: the carrier's answer got lost, and no receipt came within %v", c.Wait)
 	}
-	return fmt.Errorf("the message was not delivered: %s %s", last.What, last.Reason)
+	why := fmt.Sprintf("the message was not delivered: %s %s", last.What, last.Reason)
+	if last.Code != "" {
+		why += ", the carrier's code " + last.Code
+	}
+	return errors.New(why)
 }
 
 // follow asks the server, and reports each line of its answer.
@@ -190,7 +194,7 @@ func (c *carrierTest) print(w world, l system.TrialLine) error {
 		return printJSON(w, l)
 	}
 	text := fmt.Sprintf("%7.1fs  %s", l.After.Seconds(), l.What)
-	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason.String()}, {"error", l.Detail}, {"hint", l.Hint}} {
+	for _, part := range [...]struct{ name, value string }{{"from", l.From}, {"ref", l.Ref}, {"reason", l.Reason.String()}, {"code", l.Code}, {"error", l.Detail}, {"hint", l.Hint}} {
 		if part.value != "" {
 			text += "  " + part.name + " " + part.value
 		}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/countersign/countersign/internal/bench"
 	"github.com/countersign/countersign/internal/porttest"
 )
@@ -106,20 +108,16 @@ func TestDashboardQueriesFindWhatTheServerCounts(t *testing.T) {
 		t.Errorf("the dashboard has %d queries: were all read?", queries)
 	}
 
-	// The alerts of the page for operators: whether there is something to alert about isn't asked.
-	alerts := regexp.MustCompile("(?s)```promql\n(.*?)```").FindStringSubmatch(pages(t)["docs/operate.md"])
-	if alerts == nil {
-		t.Fatal("docs/operate.md shows no alerts")
-	}
-	for expr := range strings.Lines(alerts[1]) {
-		if _, err := prom.query(expr); err != nil {
-			t.Errorf("docs/operate.md: %s: %v", expr, err)
+	// Whether there is something to alert about isn't asked.
+	for _, alert := range alerts(t) {
+		if _, err := prom.query(alert.Expr); err != nil {
+			t.Errorf("%s: %s: %v", alert.Alert, alert.Expr, err)
 		}
 		// Without its threshold, and about what went well, an alert has to find something.
-		value := threshold.ReplaceAllString(expr, "")
+		value := threshold.ReplaceAllString(alert.Expr, "")
 		value = strings.NewReplacer(`status=~"5.."`, `status="200"`, `outcome!="accepted"`, `outcome="accepted"`).Replace(value)
 		if result, err := prom.query(value); err != nil || !someNumber(result) {
-			t.Errorf("docs/operate.md: %s: got %v, %v, want a number", value, result, err)
+			t.Errorf("%s: %s: got %v, %v, want a number", alert.Alert, value, result, err)
 		}
 	}
 
@@ -130,6 +128,39 @@ func TestDashboardQueriesFindWhatTheServerCounts(t *testing.T) {
 	if _, err := prom.query(`rate(`); err == nil {
 		t.Error("half a query is no error")
 	}
+}
+
+// An alertRule is what is read of a rule of Prometheus.
+type alertRule struct {
+	Alert, Expr string
+	Annotations struct{ Summary string }
+}
+
+// alerts are the rules that we deliver.
+func alerts(t *testing.T) (rules []alertRule) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository, "deploy/alerts.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct{ Rules []alertRule }
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range file.Groups {
+		rules = append(rules, group.Rules...)
+	}
+	if len(rules) < 10 {
+		t.Fatalf("deploy/alerts.yml has %d rules: were all read?", len(rules))
+	}
+	for _, rule := range rules {
+		if rule.Alert == "" || rule.Annotations.Summary == "" || !threshold.MatchString(rule.Expr) {
+			t.Errorf("%+v has no name, summary or threshold", rule)
+		}
+	}
+	return rules
 }
 
 // requestsOfTraffic is how many requests [traffic] makes.

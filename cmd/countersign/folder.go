@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"github.com/countersign/countersign/internal/filelock"
 )
 
 // serverFile marks the folder of a database that serve has used: the process id of the last server stands
@@ -17,8 +18,8 @@ const serverFile = "server.pid"
 
 // claimFolder makes a folder a server's, which no other one may use until release.
 func claimFolder(data string) (release func() error, err error) {
-	f, owner, err := openServerFile(data, syscall.LOCK_EX)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	f, owner, err := openServerFile(data, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
 		return nil, fmt.Errorf("%s is in use by %s: stop that, or give this server a folder of its own", data, cmp.Or(owner, "countersign dev"))
 	}
 	if err != nil {
@@ -37,7 +38,7 @@ func claimFolder(data string) (release func() error, err error) {
 // borrowFolder keeps servers off a folder until release. One that was a server's is refused: what waits
 // there to be sent to people would be taken for the simulator.
 func borrowFolder(data string) (release func() error, err error) {
-	f, owner, err := openServerFile(data, syscall.LOCK_SH)
+	f, owner, err := openServerFile(data, filelock.Shared)
 	if err == nil && owner == "" {
 		return func() error { return unlock(f) }, nil
 	}
@@ -52,8 +53,8 @@ func borrowFolder(data string) (release func() error, err error) {
 
 // holdFolder keeps servers and the simulator off a folder until release, without making it a server's.
 func holdFolder(data string) (release func() error, err error) {
-	f, owner, err := openServerFile(data, syscall.LOCK_EX)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	f, owner, err := openServerFile(data, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
 		return nil, fmt.Errorf("%s is in use by %s: stop that first", data, cmp.Or(owner, "countersign dev"))
 	}
 	if err != nil {
@@ -63,8 +64,8 @@ func holdFolder(data string) (release func() error, err error) {
 }
 
 // openServerFile opens and locks the file of a folder, which it makes if need be, and says whose it is:
-// nobody's, or a server's. If others hold it, it says so with EWOULDBLOCK.
-func openServerFile(data string, how int) (f *os.File, owner string, err error) {
+// nobody's, or a server's. If others hold it, it says so with [filelock.ErrHeld].
+func openServerFile(data string, how filelock.Kind) (f *os.File, owner string, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, "", err
 	}
@@ -72,7 +73,7 @@ func openServerFile(data string, how int) (f *os.File, owner string, err error) 
 	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, "", err
 	}
-	locked := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+	locked := filelock.TryLock(f, how)
 	text, err := os.ReadFile(path)
 	if pid := strings.TrimSpace(string(text)); pid != "" {
 		owner = "another countersign serve, process " + pid
@@ -89,5 +90,5 @@ func openServerFile(data string, how int) (f *os.File, owner string, err error) 
 // unlock releases the lock before it closes the file: a child that we are just starting has the file, too,
 // until it runs its program.
 func unlock(f *os.File) error {
-	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+	return errors.Join(filelock.Unlock(f), f.Close())
 }

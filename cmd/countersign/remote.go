@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -145,6 +146,7 @@ func (c *verificationShow) showRemote(w world, id string) error {
 		return row{
 			{"TIME", "", precise(d.StartedAt)}, {"ATTEMPT", "", d.Attempt}, {"CHANNEL", "", d.Channel}, {"CARRIER", "", d.Carrier},
 			{"OUTCOME", "", d.Outcome}, {"REASON", "", d.Reason}, {"RECEIPT", "", strings.TrimSpace(d.Receipt + " " + d.WhyReceipt)},
+			{"CODE", "", cmp.Or(d.ReportCode, d.Code)},
 		}
 	})
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/sms"
@@ -69,7 +72,7 @@ func (c *routeExplain) Run(w world) error {
 		}
 	}
 	if len(tried) == 0 {
-		return fmt.Errorf("%s: starts are answered 503", strings.Join(nobody, ", "))
+		return fmt.Errorf("%s: starts are refused; give a rule for this number carriers", strings.Join(nobody, ", "))
 	}
 	for _, text := range nobody {
 		fmt.Fprintln(w.stderr, text)
@@ -77,7 +80,7 @@ func (c *routeExplain) Run(w world) error {
 	return printRows(w, c.JSON, tried, func(a attempt) row {
 		return row{
 			{"CHANNEL", "channel", a.channel}, {"CARRIER", "carrier", a.carrier}, {"SENDER", "sender", a.sender}, {"SEGMENTS", "segments", a.segments},
-			{"COST", "cost", a.cost}, {"PER", "per", a.per}, {"WHY", "why", a.why},
+			{"COST", "", a.cost}, {"", "cost", json.Number(a.cost.String())}, {"PER", "per", a.per}, {"WHY", "why", a.why},
 		}
 	})
 }
@@ -87,7 +90,7 @@ type attempt struct {
 	channel                   verify.Channel
 	carrier, sender, per, why string
 	segments                  any // of an SMS; nil of a call
-	cost                      float64
+	cost                      money.Amount
 }
 
 // attempts are those that a message's route would make, and where that stands.
@@ -102,7 +105,7 @@ func attempts(conf *config.Loaded, rules []route.Rule, e *verify.Envelope, text 
 		line, minutes := conf.Line(choice.Carrier)
 		a := attempt{
 			channel: e.Channel, carrier: choice.Carrier, sender: line.Sender(conf.PublicSender, country, e.To),
-			cost: line.Cost(country, e.Channel, message),
+			cost: line.Cost(country, e.Channel, message, time.Now()),
 			per:  per(e.Channel, minutes), why: where + because(&rules[i], e) + turn(&rules[i], choice),
 		}
 		if e.Channel == verify.SMS {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -106,6 +107,7 @@ func (s shown) facts(number string, now time.Time) row {
 		{"guesses", "", fmt.Sprintf("%d of %d", s.Guesses, s.MaxAttempts)}, {"", "guesses", s.Guesses}, {"", "max_attempts", s.MaxAttempts},
 		{"delivery", "", state}, {"", "delivery", s.Delivery.String()}, {"", "reason", s.Reason}, {"", "next_at", stamped(nextAt)},
 		{"started", "started_at", precise(s.ID.Time())}, {"expires", "expires_at", precise(s.ExpiresAt)}, {"", "ended_at", stamped(s.EndedAt)},
+		{"price", "", paid(s.Fee.Price, s.Fee.Currency)}, {"", "price", programMoney(s.Fee.Price, s.Fee.Currency)},
 	}
 }
 
@@ -132,7 +134,7 @@ func eventRow(e admin.Event) row {
 	return row{
 		{"TIME", "time", precise(e.At)}, {"EVENT", "", strings.TrimSpace(e.What + " " + e.Result)}, {"", "event", e.What}, {"", "result", e.Result},
 		{"ATTEMPT", "", attempt}, {"", "attempt", e.Attempt}, {"CHANNEL", "channel", e.Channel}, {"CARRIER", "carrier", e.Carrier},
-		{"REASON", "reason", e.Reason}, {"", "ref", e.Ref}, {"", "call", called(e.Call)}, {"DETAIL", "", detail(e)},
+		{"REASON", "reason", e.Reason}, {"", "carrier_code", e.Code}, {"", "ref", e.Ref}, {"", "call", called(e.Call)}, {"", "charge", charged(e.Charge)}, {"DETAIL", "", detail(e)},
 	}
 }
 
@@ -142,11 +144,17 @@ func detail(e admin.Event) string {
 	if e.Guesses != "" {
 		details = append(details, "after "+e.Guesses+" guesses")
 	}
+	if e.Code != "" {
+		details = append(details, "code "+e.Code)
+	}
 	if e.Ref != "" {
 		details = append(details, "ref "+e.Ref)
 	}
 	if c := e.Call; c.Made() {
 		details = append(details, fmt.Sprintf("rang %v, talked %v, %d keys, status %d", c.Ring, c.Talk, c.Keys, c.Status))
+	}
+	if c := e.Charge; c.Cost > 0 || c.Currency != "" {
+		details = append(details, "cost "+paid(c.Cost, c.Currency)+", price "+paid(c.Price, c.Currency))
 	}
 	return strings.Join(details, "; ")
 }
@@ -160,6 +168,30 @@ func called(c verify.Call) any {
 		{"", "ring_seconds", c.Ring}, {"", "answered_at", stamped(c.Answered)}, {"", "talk_seconds", c.Talk}, {"", "keys", c.Keys},
 		{"", "status", c.Status}, {"", "hung_up", c.HungUp},
 	}.object()
+}
+
+// paid is an amount for people; the currency may have no name.
+func paid(a money.Amount, c money.Currency) string {
+	if c == "" && a == 0 {
+		return "none"
+	}
+	return strings.TrimSpace(a.String() + " " + string(c))
+}
+
+// programMoney is an amount for programs, in decimal digits; nil: there are no prices.
+func programMoney(a money.Amount, c money.Currency) any {
+	if c == "" {
+		return nil
+	}
+	return row{{"", "amount", a.String()}, {"", "currency", string(c)}}.object()
+}
+
+// charged is what an attempt came to, for programs; nil: nothing.
+func charged(c verify.Charge) any {
+	if c.IsZero() {
+		return nil
+	}
+	return row{{"", "units", c.Units}, {"", "cost", c.Cost.String()}, {"", "price", c.Price.String()}, {"", "currency", string(c.Currency)}}.object()
 }
 
 // precise writes an instant to the millisecond: what happens within a second has an order.

@@ -56,8 +56,10 @@ type Event struct {
 	Carrier string
 	Result  string // of a receipt
 	Reason  string
+	Code    string // the carrier's own for the reason
 	Ref     string
 	Call    verify.Call
+	Charge  verify.Charge
 	Guesses string // that were spent by the end
 }
 
@@ -69,13 +71,14 @@ func (s Story) Timeline(now time.Time) []Event {
 		e := Event{Attempt: d.Attempt, Channel: cmp.Or(d.Channel, s.Channel), Carrier: d.Carrier}
 		began, ended := e, e
 		began.At, began.What = d.StartedAt, "attempt"
-		ended.At, ended.What, ended.Reason, ended.Ref, ended.Call = d.EndedAt, d.Outcome.String(), d.Reason.String(), d.Ref, d.Call
+		ended.At, ended.What, ended.Reason, ended.Code, ended.Ref, ended.Call = d.EndedAt, d.Outcome.String(), d.Reason.String(), d.CarrierCode, d.Ref, d.Call
+		ended.Charge = d.Charge
 		if d.Reason != verify.ReasonLeaseLost { // of such a one only the lease's end is known
 			all = append(all, began)
 		}
 		all = append(all, ended)
 		if d.Receipt != verify.NoReceipt {
-			e.At, e.What, e.Result, e.Reason = d.ReceiptAt, "receipt", d.Receipt.String(), d.ReceiptReason.String()
+			e.At, e.What, e.Result, e.Reason, e.Code = d.ReceiptAt, "receipt", d.Receipt.String(), d.ReceiptReason.String(), d.ReceiptCode
 			all = append(all, e)
 		}
 	}

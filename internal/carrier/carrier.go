@@ -5,6 +5,7 @@ package carrier
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/verify"
@@ -69,6 +70,10 @@ type Receipt struct {
 	Unsure    bool
 	Delivered bool
 	Reason    verify.Reason // when not delivered
+	Code      string        // the carrier's own for it; see [Coded]
+	// Doubt says that the carrier itself doesn't know: another carrier gets the message, and where there is none,
+	// nothing has failed.
+	Doubt bool
 	// Hint tells the operator what to configure. It may be there with a delivery too.
 	Hint string
 }
@@ -77,6 +82,7 @@ type Receipt struct {
 type Error struct {
 	Outcome verify.DeliveryOutcome
 	Reason  verify.Reason
+	Code    string        // the carrier's own for it, see [Coded]
 	After   time.Duration // not before; 0 leaves the time to the dispatcher
 	Err     error
 
@@ -88,17 +94,17 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Refused marks an error as final: this carrier will never send the message.
 func Refused(err error) error {
-	return &Error{Outcome: verify.Refused, Reason: verify.ReasonRefused, Err: err}
+	return &Error{Outcome: verify.Refused, Reason: verify.ReasonRefused, Code: codeOf(err), Err: err}
 }
 
 // Later marks an error as passing: try again after d.
 func Later(d time.Duration, err error) error {
-	return &Error{Outcome: verify.Errored, Reason: verify.ReasonLater, After: d, Err: err}
+	return &Error{Outcome: verify.Errored, Reason: verify.ReasonLater, Code: codeOf(err), After: d, Err: err}
 }
 
 // Unknown marks an error after which the message may have been sent.
 func Unknown(err error) error {
-	return &Error{Outcome: verify.Unknown, Reason: verify.ReasonUnknown, Err: err}
+	return &Error{Outcome: verify.Unknown, Reason: verify.ReasonUnknown, Code: codeOf(err), Err: err}
 }
 
 // Misconfigured marks an error that lasts until an operator changes something: bad credentials, an
@@ -108,7 +114,33 @@ func Misconfigured(err error) error { return Because(verify.ReasonMisconfigured,
 // Because gives an error a reason of its own, and keeps what it decides.
 func Because(reason verify.Reason, err error) error {
 	e := Decision(err)
-	return &Error{Outcome: e.Outcome, Reason: reason, After: e.After, Err: err, blame: e.blame}
+	return &Error{Outcome: e.Outcome, Reason: reason, Code: e.Code, After: e.After, Err: err, blame: e.blame}
+}
+
+// Coded gives an error the carrier's own code for it, and keeps what it decides. A text that can't be a code is
+// left out: see [CleanCode].
+func Coded(code string, err error) error {
+	e := *Decision(err)
+	e.Code, e.Err = CleanCode(code), err
+	return &e
+}
+
+func codeOf(err error) string { return Decision(err).Code }
+
+// maxCode is the length of the longest code of a carrier that is kept.
+const maxCode = 40
+
+// CleanCode returns a carrier's own code for a failure, or "" for a text that can't be one, because it is long or
+// holds spaces as a sentence does. Of a URL it returns the end. It can't tell whether the text repeats the code of the
+// message: the dispatcher does.
+func CleanCode(text string) string {
+	if i := strings.LastIndexByte(text, '/'); i >= 0 && strings.Contains(text, "://") {
+		text = text[i+1:]
+	}
+	if len(text) > maxCode || strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.#:/-") != "" {
+		return ""
+	}
+	return text
 }
 
 // Decision returns what an error decides; for a plain one, that another try may help.

@@ -65,6 +65,7 @@ func (c *Loaded) checkCarrier(p *yamlconf.Problems, key string, cc *carrierConfi
 	names[cc.Name] = true
 	p.Check(key+".concurrency", cc.Concurrency >= 1 && cc.Concurrency <= 1024, "must be 1 to 1024")
 	p.Check(key+".queue", cc.Queue >= 1 && cc.Queue <= 100000, "must be 1 to 100000")
+	c.costs = append(c.costs, checkCosts(p, key, cc))
 	checkUse(p, key, cc)
 	c.ways = append(c.ways, c.checkWay(p, key, cc))
 }
@@ -89,9 +90,6 @@ func (c *Loaded) serves(name, channel string) bool {
 	return channel != string(verify.Push)
 }
 
-// maxCost bounds what a message costs, in whatever currency; also against infinity.
-const maxCost = 1_000_000
-
 // checkUse checks how a carrier is used, of whatever kind it is.
 func checkUse(p *yamlconf.Problems, key string, cc *carrierConfig) {
 	// Below, a message's turn comes after its lease.
@@ -99,21 +97,15 @@ func checkUse(p *yamlconf.Problems, key string, cc *carrierConfig) {
 	if cc.ReceiptTimeout != 0 {
 		checkDuration(p, key+".receipt_timeout", cc.ReceiptTimeout, time.Second, time.Hour)
 	}
-	country := func(at, s string, seen map[string]bool) {
-		p.Check(at+".country", s == "" || phone.IsRegion(s), "must be a country in two letters, such as US")
-		p.Check(at+".country", !seen[s], "must not be repeated")
-		seen[s] = true
+	if cc.UnknownTimeout != 0 {
+		checkDuration(p, key+".unknown_timeout", cc.UnknownTimeout, time.Second, time.Hour)
 	}
 	seen := map[string]bool{}
-	for i, c := range cc.Costs {
-		at := fmt.Sprintf("%s.costs[%d]", key, i)
-		country(at, c.Country, seen)
-		p.Check(at+".cost", c.Cost >= 0 && c.Cost <= maxCost, "must be between 0 and %d", maxCost)
-	}
-	clear(seen)
 	for i, pool := range cc.Senders {
 		at := fmt.Sprintf("%s.senders[%d]", key, i)
-		country(at, pool.Country, seen)
+		checkCountry(p, at+".country", pool.Country)
+		p.Check(at+".country", !seen[pool.Country], "must not be repeated")
+		seen[pool.Country] = true
 		p.Check(at+".from", len(pool.From) > 0, "must name one at least")
 		for j, from := range pool.From {
 			checkSender(p, fmt.Sprintf("%s.from[%d]", at, j), from)
@@ -124,17 +116,20 @@ func checkUse(p *yamlconf.Problems, key string, cc *carrierConfig) {
 // Line is how the carrier of a name is used, without the carrier itself, and whether its costs are of a minute.
 func (c *Loaded) Line(name string) (l dispatch.Line, minutes bool) {
 	i := slices.IndexFunc(c.Carriers, func(cc carrierConfig) bool { return cc.Name == name })
-	return c.Carriers[i].line(nil), c.Carriers[i].kind().minutes
+	return c.line(i, nil), c.Carriers[i].kind().minutes
 }
 
 // line is how a carrier is used.
+func (c *Loaded) line(i int, out carrier.Carrier) dispatch.Line {
+	l := c.Carriers[i].line(out)
+	l.Costs = c.costs[i]
+	return l
+}
+
 func (cc *carrierConfig) line(out carrier.Carrier) dispatch.Line {
 	l := dispatch.Line{
-		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout),
-		Costs: map[string]float64{}, Senders: map[string][]string{},
-	}
-	for _, c := range cc.Costs {
-		l.Costs[c.Country] = c.Cost
+		Carrier: out, Queue: cc.queue(), Concurrency: cc.calls(), Rate: cc.Rate, ReceiptTimeout: time.Duration(cc.ReceiptTimeout), UnknownTimeout: time.Duration(cc.UnknownTimeout),
+		Senders: map[string][]string{},
 	}
 	for _, pool := range cc.Senders {
 		for _, from := range pool.From {

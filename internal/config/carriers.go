@@ -30,7 +30,7 @@ func (c *Loaded) Open(log *outage.Log) (made *Carriers, err error) {
 			made.Close()
 			return nil, err
 		}
-		line := c.Carriers[i].line(out)
+		line := c.line(i, out)
 		line.Channel = way.channel()
 		made.Lines = append(made.Lines, line)
 	}

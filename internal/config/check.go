@@ -59,6 +59,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	for i := range c.Carriers {
 		c.checkCarrier(p, fmt.Sprintf("carriers[%d]", i), &c.Carriers[i], names)
 	}
+	c.checkPrices(p, names)
 	checkFailover(p, "failover.sms", c.Failover.SMS, "voice")
 	checkFailover(p, "failover.voice", c.Failover.Voice, "sms")
 	checkFailover(p, "failover.push", c.Failover.Push, "sms", "voice")

@@ -55,6 +55,9 @@ type Config struct {
 	// Syniverse is how Syniverse's API is served.
 	Syniverse syniverseConfig `yaml:"syniverse"`
 
+	// Prices are what projects are charged: docs/money.md. Optional.
+	Prices pricesConfig `yaml:"prices"`
+
 	// Carriers are the ways out, each with a name of its own.
 	Carriers []carrierConfig `yaml:"carriers"`
 
@@ -196,6 +199,48 @@ type projectLimitsConfig struct {
 	Devices int `yaml:"devices" default:"5"`
 }
 
+// pricesConfig is what projects are charged. The entry that names the country goes before the others, then the one
+// that names the carrier, then the one that names the channel.
+type pricesConfig struct {
+	// Currency is that of all prices, and of the carriers' costs: three letters, such as EUR.
+	Currency string `yaml:"currency" example:"EUR"`
+	// Verifications are prices of a verification that was started. Optional.
+	Verifications []verificationPriceConfig `yaml:"verifications"`
+	// Messages are prices of what a carrier has, or may have: of a segment, of a call, or with sip of a minute that
+	// was begun. Optional.
+	Messages []messagePriceConfig `yaml:"messages"`
+}
+
+// verificationPriceConfig is the price of a verification. What it leaves out, any verification has.
+type verificationPriceConfig struct {
+	// Price is an amount such as 0.04. 0 is for nothing.
+	Price string `yaml:"price" example:"0.04"`
+	// Channel is sms or voice. Optional.
+	Channel string `yaml:"channel"`
+	// Country is the country's two letters. Optional.
+	Country string `yaml:"country"`
+	// From is the first day of this price, such as 2026-01-31: it begins at midnight UTC. Optional.
+	From string `yaml:"from"`
+	// Until is the day at whose beginning it ends. Optional.
+	Until string `yaml:"until"`
+}
+
+// messagePriceConfig is the price of a message. What it leaves out, any message has.
+type messagePriceConfig struct {
+	// Price is an amount such as 0.0125. 0 is for nothing.
+	Price string `yaml:"price" example:"0.0125"`
+	// Channel is sms or voice. Optional.
+	Channel string `yaml:"channel"`
+	// Country is the country's two letters. Optional.
+	Country string `yaml:"country"`
+	// Carrier is the name of one of the carriers. Optional.
+	Carrier string `yaml:"carrier"`
+	// From is the first day of this price, such as 2026-01-31: it begins at midnight UTC. Optional.
+	From string `yaml:"from"`
+	// Until is the day at whose beginning it ends. Optional.
+	Until string `yaml:"until"`
+}
+
 // syniverseConfig is Syniverse's API: see docs/syniverse.md.
 type syniverseConfig struct {
 	// Alias serves the operations under /scg-external-api/api/v1 as well as under /mfa/v1.
@@ -238,12 +283,13 @@ type carrierConfig struct {
 	// Rate is how many messages a second this server hands over: 0.1 to 10000, 0 for no limit. No more
 	// messages wait than can leave within 10 s.
 	Rate float64 `yaml:"rate" default:"0"`
-	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once;
-	// and twice that where the carrier's answer got lost: 1s to 1h, 0s for ever. Set it only where
-	// receipts come back from this carrier.
+	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once:
+	// 1s to 1h, 0s for ever. Set it only where receipts come back from this carrier.
 	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
-	// Costs are those of a segment, of a call, or with sip of a minute that was begun, for metrics and
-	// "route explain". Optional.
+	// UnknownTimeout is how long to wait for word of a text whose answer got lost, before the next carrier
+	// gets it: 1s to 1h. 0s waits for twice receipt_timeout, as calls always do.
+	UnknownTimeout yamlconf.Duration `yaml:"unknown_timeout" default:"3s"`
+	// Costs are what the carrier takes for a segment, for a call, or with sip for a minute that was begun. Optional.
 	Costs []costConfig `yaml:"costs"`
 	// Senders are what messages come from instead of public_sender. Optional.
 	Senders []poolConfig `yaml:"senders"`
@@ -253,8 +299,12 @@ type carrierConfig struct {
 type costConfig struct {
 	// Country is the country's two letters; without it, this is for all others.
 	Country string `yaml:"country" example:"US"`
-	// Cost is in whatever currency the operator counts.
-	Cost float64 `yaml:"cost" default:"0"`
+	// Cost is in the currency of prices, or without prices in whatever currency the operator counts.
+	Cost string `yaml:"cost" default:"0"`
+	// From is the first day of this cost, such as 2026-01-31: it begins at midnight UTC. Optional.
+	From string `yaml:"from"`
+	// Until is the day at whose beginning it ends. Optional.
+	Until string `yaml:"until"`
 }
 
 // poolConfig is what messages to a country come from.
@@ -278,7 +328,8 @@ type routeConfig struct {
 	Projects []string `yaml:"projects" example:"PROJECT"`
 	// Applications are their ids, as Syniverse's API shows them, or as UUIDs.
 	Applications []string `yaml:"applications"`
-	// Carriers are those that take them, the preferred one first. None: they are refused with 503.
+	// Carriers are those that take them, the preferred one first. None: starts are refused, with 422 over
+	// SignalWire's API and /v1 if other numbers are served.
 	Carriers []choiceConfig `yaml:"carriers"`
 }
 

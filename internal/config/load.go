@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/web"
 	"github.com/countersign/countersign/internal/yamlconf"
@@ -24,6 +25,9 @@ type Loaded struct {
 	Config
 	dir  string // of the file
 	ways []way  // as the carriers
+
+	costs  []money.Table // as the carriers
+	prices money.Prices
 
 	Keys     *keyset.Set
 	TLS      *tls.Config     // of the public listener; nil: no TLS

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -262,42 +264,52 @@ type slow struct{ named }
 
 func (slow) Limit() time.Duration { return 107 * time.Second }
 
+// costs makes a table of pairs of a country and an amount.
+func costs(pairs ...string) money.Table {
+	var rules []money.Rule
+	for i := 0; i < len(pairs); i += 2 {
+		each, err := money.Parse(pairs[i+1])
+		if err != nil {
+			panic(err)
+		}
+		rules = append(rules, money.Rule{Subject: money.Subject{Country: pairs[i]}, Each: each})
+	}
+	table, _ := money.NewTable(rules)
+	return table
+}
+
 func TestCostIsBySegmentAndCountry(t *testing.T) {
 	t.Parallel()
-	l := &line{Line: Line{Costs: map[string]float64{"US": 0.01, "": 0.05}}}
-	long := verify.Secret(make([]byte, 0))
-	for range 161 {
-		long += "a"
-	}
+	l := &line{Line: Line{Costs: costs("US", "0.01", "", "0.05")}}
+	long := verify.Secret(strings.Repeat("a", 161))
 	for _, tt := range []struct {
 		country string
 		channel verify.Channel
 		body    verify.Secret
-		want    float64
+		want    string
 	}{
-		{"US", verify.SMS, "short", 0.01},
-		{"US", verify.SMS, long, 0.02},
-		{"US", verify.Voice, long, 0.01},
-		{"GB", verify.SMS, "short", 0.05},
+		{"US", verify.SMS, "short", "0.01"},
+		{"US", verify.SMS, long, "0.02"},
+		{"US", verify.Voice, long, "0.01"},
+		{"GB", verify.SMS, "short", "0.05"},
 	} {
-		if got := l.Cost(tt.country, tt.channel, tt.body); got != tt.want {
+		if got := l.Cost(tt.country, tt.channel, tt.body, t0).String(); got != tt.want {
 			t.Errorf("%s, %s, %d characters: %v, want %v", tt.country, tt.channel, len(tt.body), got, tt.want)
 		}
 	}
-	if got := (&line{}).Cost("US", verify.SMS, "short"); got != 0 {
+	if got := (&line{}).Cost("US", verify.SMS, "short", t0); got != 0 {
 		t.Errorf("without costs: %v", got)
 	}
 }
 
 func TestACallCostsEachMinuteThatWasBegun(t *testing.T) {
 	t.Parallel()
-	l := &line{Line: Line{Costs: map[string]float64{"US": 0.01}}}
-	for talk, want := range map[time.Duration]float64{0: 0.01, time.Second: 0.01, time.Minute: 0.01, time.Minute + 1: 0.02, 85 * time.Second: 0.02} {
-		if got := l.callCost("US", verify.Call{Ring: time.Minute, Answered: t0, Talk: talk}); got != want {
+	for talk, want := range map[time.Duration]int{0: 1, time.Second: 1, time.Minute: 1, time.Minute + 1: 2, 85 * time.Second: 2} {
+		if got := minutesOf(verify.Call{Ring: time.Minute, Answered: t0, Talk: talk}); got != want {
 			t.Errorf("%v: got %v, want %v", talk, got, want)
 		}
 	}
-	if got := l.callCost("US", verify.Call{Ring: time.Minute, Status: 486}); got != 0 {
+	if got := minutesOf(verify.Call{Ring: time.Minute, Status: 486}); got != 0 {
 		t.Errorf("not answered: got %v", got)
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
@@ -67,9 +68,9 @@ type Store interface {
 
 // An Observer counts what came of attempts.
 type Observer interface {
-	// Settled counts an attempt that ended, so long after its verification's start, and its cost. It has no
-	// carrier if none was called, or if the server that called one died.
-	Settled(d *verify.Delivery, country string, since time.Duration, cost float64)
+	// Settled counts an attempt that ended, so long after its verification's start. It has no carrier if none was
+	// called, or if the server that called one died.
+	Settled(d *verify.Delivery, country string, since time.Duration)
 	// Received counts a receipt that said something new.
 	Received(d *verify.Delivery, country string)
 	// Unmatched counts a receipt for no message that is known.
@@ -95,6 +96,8 @@ type Config struct {
 	// MaxMessages is how many messages a verification may cost, without those that its caller asks for by a resend:
 	// default 3. What may have been sent counts.
 	MaxMessages int
+	// Prices are what projects are charged for messages.
+	Prices money.Prices
 	// BreakAfter is how many failures in a row keep messages to a country from a carrier for a while:
 	// default 5, below 0 never.
 	BreakAfter int
@@ -279,6 +282,9 @@ func (d *Dispatcher) Close(ctx context.Context) {
 // whose breaker lets the message pass.
 func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.Place, error) {
 	p, err := d.reserveBy(d.ways(e, then), e)
+	if errors.Is(err, verify.ErrNoCarrier) {
+		return nil, d.unserved(e, then)
+	}
 	if err != nil {
 		return nil, err // as no *place
 	}
@@ -288,6 +294,9 @@ func (d *Dispatcher) Reserve(e verify.Envelope, then ...verify.Channel) (verify.
 // ReserveAgain implements [verify.Outbox].
 func (d *Dispatcher) ReserveAgain(v *verify.Verification, history []verify.Delivery) (verify.Place, error) {
 	p, err := d.reserveBy(slices.Values(d.next(v, history)), v.Envelope())
+	if errors.Is(err, verify.ErrNoCarrier) {
+		return nil, d.unserved(v.Envelope(), v.Then())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -412,7 +421,6 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	s := d.awaitLook(j)
 	started := d.config.Now()
 	end := j.settlement(l, started)
-	cost := 0.0
 	switch {
 	case unavailable(s.err): // and we shut down meanwhile
 		d.interrupt(l, j)
@@ -441,9 +449,9 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 				end.Sender = j.message.From
 			}
 		}
-		cost = d.send(what, l, j, &end)
+		d.send(what, l, j, &end)
 	}
-	d.end(what, end, j, cost)
+	d.end(what, end, j)
 }
 
 // holdPhone makes sure that the phone is ours as long as a call may take. It was taken for that from the
@@ -461,8 +469,8 @@ func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
 }
 
 // end counts an attempt's end, and settles it. Its trace ends with that.
-func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost float64) {
-	d.observe(&end.Delivery, j.country, cost)
+func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job) {
+	d.observe(&end.Delivery, j.country)
 	if d.config.Observer != nil && end.Delivered {
 		delivered := end.Delivery
 		delivered.Receipt, delivered.ReceiptAt = verify.ReceiptDelivered, d.config.Now()
@@ -478,9 +486,9 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job, cost flo
 }
 
 // observe counts an attempt's end. Each end of an attempt passes here.
-func (d *Dispatcher) observe(end *verify.Delivery, country string, cost float64) {
+func (d *Dispatcher) observe(end *verify.Delivery, country string) {
 	if d.config.Observer != nil {
-		d.config.Observer.Settled(end, country, d.config.Now().Sub(end.Verification.Time()), cost)
+		d.config.Observer.Settled(end, country, d.config.Now().Sub(end.Verification.Time()))
 	}
 }
 
@@ -505,8 +513,8 @@ func (d *Dispatcher) wait(l *line) bool {
 	return d.calls.Err() == nil
 }
 
-// send calls the carrier, decides what is next, and returns what the message costs.
-func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) (cost float64) {
+// send calls the carrier, decides what is next, and notes what the message costs.
+func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlement) {
 	if d.config.Log.Enabled(context.Background(), slog.LevelDebug) {
 		d.config.Log.Debug("carrier called", what)
 	}
@@ -516,7 +524,8 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	if err != nil {
 		decision := carrier.Decision(err)
 		end.Outcome, end.Reason, after = decision.Outcome, decision.Reason, decision.After
-		d.config.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, "err", err)
+		end.CarrierCode = d.shown(decision.Code, j.verification)
+		d.config.Log.Warn("carrier failed", what, "outcome", end.Outcome, "reason", end.Reason, unlessEmpty("code", end.CarrierCode), "err", err)
 	}
 	switch whose := carrier.Decision(err).Whose(); {
 	case err == nil, whose == verify.BlameMessage: // it answers
@@ -530,9 +539,9 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	}
 	switch {
 	case r.Call.Made():
-		cost = l.callCost(j.country, r.Call)
+		end.Charge = d.charge(l, j, minutesOf(r.Call), end.StartedAt)
 	case end.Outcome == verify.Accepted, end.Outcome == verify.Unknown, end.Verdict != verify.NoVerdict:
-		cost = l.Cost(j.country, j.message.Channel, j.message.Body)
+		end.Charge = d.charge(l, j, unitsOf(j.message.Channel, j.message.Body), end.StartedAt)
 	}
 	var ended over
 	switch {
@@ -546,7 +555,6 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	default:
 		d.retry(end, l, j, after)
 	}
-	return cost
 }
 
 // call calls the carrier, within its time limit, and holds the lease until it returns.
@@ -618,7 +626,7 @@ func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verif
 	if !d.config.Log.Enabled(ctx, level) {
 		return
 	}
-	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason.String()), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
+	line := []any{what, "outcome", end.Outcome, unlessEmpty("reason", end.Reason.String()), unlessEmpty("code", end.CarrierCode), unlessEmpty("ref", end.Ref), "delivery", v.Delivery.String()}
 	if end.Verdict != verify.NoVerdict {
 		line = append(line, "verdict", end.Verdict.String())
 	}

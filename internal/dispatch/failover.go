@@ -49,6 +49,19 @@ func (d *Dispatcher) ways(e verify.Envelope, then []verify.Channel) iter.Seq[way
 	}
 }
 
+// unserved says why no carrier can have a message: its number, if carriers have its channels for other numbers.
+func (d *Dispatcher) unserved(e verify.Envelope, then []verify.Channel) error {
+	for range d.ways(e, then) {
+		return verify.ErrNoCarrier // some serve the number, but can't have this message
+	}
+	for _, c := range append([]verify.Channel{e.Channel}, then...) {
+		if e.Channel = c; d.table.ServesOthers(&e) {
+			return verify.ErrNotServed
+		}
+	}
+	return verify.ErrNoCarrier
+}
+
 // next are the ways that a message may still go, those first where least was called for it. A carrier that
 // refused it is out, whatever it said later, or had said before; and one that took it: from that one a
 // second message would hardly do better. A phone that rang decides for all carriers: see [verify.Redial].
@@ -192,19 +205,23 @@ func backoff(n int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// watch is how long to wait for the receipt of a message that a carrier has, or may have, before
-// silence moves on: once after a start or a resend, if there is a carrier to move on to.
+// watch is how long to wait for word of a message that a carrier has, or may have, before another carrier gets it.
+// Silence of one that has it moves on once after a start or a resend. A text that may be lost moves on each time,
+// until enough messages may have gone out.
 func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duration {
-	wait := l.ReceiptTimeout
+	wait, doubt := l.ReceiptTimeout, end.Outcome == verify.Unknown
+	if doubt {
+		wait *= 2
+		if l.UnknownTimeout > 0 && j.message.Channel == verify.SMS {
+			wait = l.UnknownTimeout
+		}
+	}
 	if wait == 0 {
 		return 0
 	}
 	history := append(slices.Clip(j.history), end.Delivery)
-	if d.spent(j.verification, history) || verify.MovedOn(j.verification.Round(history)) || len(d.untried(j.verification, history)) == 0 {
+	if d.spent(j.verification, history) || !doubt && verify.MovedOn(j.verification.Round(history)) || len(d.untried(j.verification, history)) == 0 {
 		return 0
-	}
-	if end.Outcome == verify.Unknown {
-		wait *= 2
 	}
 	return wait
 }

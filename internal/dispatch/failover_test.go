@@ -637,8 +637,8 @@ func TestRoutesAndSendersByCountry(t *testing.T) {
 	settled(t, k, k.Start("+442079460018", ""))
 	settled(t, k, k.Start("+442079460018", `"from":"+12025550122"`))
 	settled(t, k, k.Start(to, ""))
-	if status, _ := k.Post("sms", `{"to":"+33140205050"}`); status != 503 {
-		t.Errorf("a start that no carrier serves: %d, want 503", status)
+	if status, body := k.Post("sms", `{"to":"+33140205050"}`); status != 422 || !strings.Contains(fmt.Sprint(body), "To is in a country or network") {
+		t.Errorf("a start that no carrier serves: %d %v, want 422 about To", status, body)
 	}
 	got := map[string][]string{}
 	for _, w := range []*way{a, b} {

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -148,7 +149,7 @@ func TestACallTellsWhatBecameOfIt(t *testing.T) {
 		w.says, w.send = tt.says, tt.send
 		k := countersigntest.New(t, countersigntest.Options{
 			Carriers: []carrier.Carrier{w, b}, MaxMessages: 1,
-			Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: time.Second, Costs: map[string]float64{"US": 0.5}}},
+			Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: time.Second, Costs: money.Table{{Country: "US"}: {{Each: 500_000}}}}},
 			Rules: []route.Rule{{Carriers: []route.Choice{{Carrier: "a"}}}},
 		})
 		v := settled(t, k, k.Start(to, ""))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/share"
@@ -30,13 +31,14 @@ type Line struct {
 
 	// Rate is how many messages a second it gets from us: 0 is no limit.
 	Rate float64
-	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it,
-	// and twice that where we don't know whether this one has it. 0 is for ever: a carrier whose
-	// receipts don't reach us is always silent.
+	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it. 0 is
+	// for ever: a carrier whose receipts don't reach us is always silent.
 	ReceiptTimeout time.Duration
-	// Costs are those of a segment, of a call that somebody else makes, or of a minute of one that we
-	// make, by country; "" is any other country.
-	Costs map[string]float64
+	// UnknownTimeout is how long we wait for word of a text of which we don't know whether this carrier has it,
+	// before another carrier gets it. 0 is twice the ReceiptTimeout.
+	UnknownTimeout time.Duration
+	// Costs are what it takes for a segment, for a call that somebody else makes, or for a minute of one that we make.
+	Costs money.Table
 	// Senders are what messages come from instead of the public sender, by country; "" is any other.
 	// One number always sees the same one.
 	Senders map[string][]string
@@ -79,9 +81,9 @@ type passenger struct {
 
 // newLine checks a line. A message that can't leave before its lease is over isn't worth a place.
 func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
-	if l.Queue < 1 || l.Concurrency < 1 || l.Rate < 0 || l.ReceiptTimeout < 0 {
-		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v and receipt timeout %v not below 0",
-			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout)
+	if l.Queue < 1 || l.Concurrency < 1 || l.Rate < 0 || l.ReceiptTimeout < 0 || l.UnknownTimeout < 0 {
+		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v, receipt timeout %v and unknown timeout %v not below 0",
+			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout, l.UnknownTimeout)
 	}
 	made := &line{Line: l, limit: callLimit, breakers: map[string]*circuit{}}
 	if c, ok := l.Carrier.(carrier.Limiter); ok {
@@ -197,22 +199,45 @@ func (l *Line) Sender(public, country string, to phone.Number) string {
 	return cmp.Or(route.Sticky(byCountry(l.Senders, country), to.Key()), public)
 }
 
-// Cost is what a text costs on its way.
-func (l *Line) Cost(country string, c verify.Channel, text verify.Secret) float64 {
-	each := byCountry(l.Costs, country)
-	if each == 0 || c != verify.SMS {
-		return each
-	}
-	return each * float64(sms.Segments(text.Reveal()))
+// Cost is what a text would cost on its way.
+func (l *Line) Cost(country string, c verify.Channel, text verify.Secret, now time.Time) money.Amount {
+	return l.each(country, c, now).Times(unitsOf(c, text))
 }
 
-// callCost is what a call costs that we made: each minute that was begun.
-func (l *Line) callCost(country string, c verify.Call) float64 {
+// each is what the carrier takes for one segment, call or minute.
+func (l *Line) each(country string, c verify.Channel, now time.Time) money.Amount {
+	each, _ := l.Costs.Find(money.Subject{Channel: string(c), Country: country}, now)
+	return each
+}
+
+// unitsOf is how many units a carrier bills for a text: the segments of a message, or one call.
+func unitsOf(c verify.Channel, text verify.Secret) int {
+	if c != verify.SMS {
+		return 1
+	}
+	return sms.Segments(text.Reveal())
+}
+
+// minutesOf is how many minutes of a call that we made were begun.
+func minutesOf(c verify.Call) int {
 	if c.Answered.IsZero() {
 		return 0
 	}
-	minutes := max(1, (c.Talk+time.Minute-1)/time.Minute)
-	return byCountry(l.Costs, country) * float64(minutes)
+	return int(max(1, (c.Talk+time.Minute-1)/time.Minute))
+}
+
+// charge is what an attempt by the line comes to that takes so many units.
+func (d *Dispatcher) charge(l *line, j *job, units int, now time.Time) verify.Charge {
+	if units == 0 {
+		return verify.Charge{}
+	}
+	c, p := verify.Charge{Units: units}, &d.config.Prices
+	c.Cost = l.each(j.country, j.message.Channel, now).Times(units)
+	if p.Currency != "" {
+		each, _ := p.Messages.Find(money.Subject{Channel: string(j.message.Channel), Country: j.country, Carrier: l.name()}, now)
+		c.Currency, c.Price = p.Currency, each.Times(units)
+	}
+	return c
 }
 
 // byCountry is a country's value, or that of any other.

@@ -23,7 +23,7 @@ type ledger struct {
 	ends []string
 }
 
-func (l *ledger) Settled(d *verify.Delivery, country string, _ time.Duration, _ float64) {
+func (l *ledger) Settled(d *verify.Delivery, country string, _ time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ends = append(l.ends, fmt.Sprintf("%d %s %v %v %s", d.Attempt, d.Carrier, d.Outcome, d.Reason, country))

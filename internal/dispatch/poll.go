@@ -386,7 +386,7 @@ func withLost(o verify.Overdue) []verify.Delivery {
 func (d *Dispatcher) claimNext(ctx context.Context, o verify.Overdue) (*verify.Verification, error) {
 	v, lost, err := d.config.Store.Claim(ctx, o, d.config.Lease)
 	if lost != nil {
-		d.observe(lost, o.Verification.Reach().Region(), 0)
+		d.observe(lost, o.Verification.Reach().Region())
 	}
 	return v, err
 }
@@ -455,7 +455,7 @@ func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason ve
 	}, Called: v.To}
 	_, err := d.config.Store.Settle(ctx, end)
 	if err == nil {
-		d.observe(&end.Delivery, v.Reach().Region(), 0)
+		d.observe(&end.Delivery, v.Reach().Region())
 		d.config.Log.WarnContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", reason)
 	}
 	return err

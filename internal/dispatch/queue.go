@@ -127,5 +127,5 @@ func (d *Dispatcher) move(l *line, j *job, now time.Time) {
 	end := j.settlement(l, now)
 	end.Outcome, end.Reason = verify.Errored, verify.ReasonThrottled
 	d.retry(&end, l, j, 0)
-	d.end(slog.Any("", about{j.verification, l}), end, j, 0)
+	d.end(slog.Any("", about{j.verification, l}), end, j)
 }

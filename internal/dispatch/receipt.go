@@ -81,9 +81,9 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 			return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, err)
 		}
 	}
-	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason}
+	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason, Doubt: r.Doubt}
 	if named || !r.Delivered { // else the carrier's own id has found the carrier's own
-		if receipt.Retry, err = d.judge(ctx, r); err != nil {
+		if receipt.Retry, receipt.Code, err = d.judge(ctx, r); err != nil {
 			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
 		}
 	}
@@ -114,32 +114,34 @@ func (d *Dispatcher) logReceipt(ctx context.Context, r carrier.Receipt, news *ve
 	}
 	if d.config.Log.Enabled(ctx, level) {
 		d.config.Log.Log(ctx, level, "receipt", "verification", v.ID, "attempt", news.Attempt, "carrier", news.Carrier,
-			"receipt", news.Receipt.String(), unlessEmpty("reason", news.ReceiptReason.String()), unlessEmpty("ref", news.Ref), "delivery", v.Delivery.String())
+			"receipt", news.Receipt.String(), unlessEmpty("reason", news.ReceiptReason.String()), unlessEmpty("code", news.ReceiptCode), unlessEmpty("ref", news.Ref), "delivery", v.Delivery.String())
 	}
 }
 
 // judge makes sure that a receipt is of the carrier that its attempt was made with, and decides whether
-// a message that didn't arrive goes to another. Who had the attempt of a replica that died, nobody knows.
-func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, err error) {
+// a message that didn't arrive goes to another, and what may be shown of the carrier's code for that. Who had the
+// attempt of a replica that died, nobody knows.
+func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, code string, err error) {
 	v, err := d.config.Store.Verification(ctx, r.Verification)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	history, err := d.config.Store.Deliveries(ctx, r.Verification)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	i := slices.IndexFunc(history, func(h verify.Delivery) bool { return h.Attempt == r.Attempt })
 	switch {
 	case i < 0:
-		return false, errEarly
+		return false, "", errEarly
 	case history[i].Carrier != "" && history[i].Carrier != r.Carrier:
-		return false, errForeign
+		return false, "", errForeign
 	}
-	if !r.Delivered {
-		history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.config.Now()
+	if r.Delivered {
+		return false, "", nil
 	}
-	return !r.Delivered && !d.spent(v, history) && len(d.untried(v, history)) > 0, nil
+	history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.config.Now()
+	return !d.spent(v, history) && len(d.untried(v, history)) > 0, d.shown(r.Code, v), nil
 }
 
 // A waiting is a receipt that came early.

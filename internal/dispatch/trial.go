@@ -26,6 +26,7 @@ type Step struct {
 	From   string        `json:"from,omitempty"`
 	Ref    string        `json:"ref,omitempty"`    // the carrier's own id
 	Reason verify.Reason `json:"reason,omitempty"` // when it went wrong
+	Code   string        `json:"code,omitempty"`   // the carrier's own for that
 	Detail string        `json:"detail,omitempty"` // the carrier's error
 	Hint   string        `json:"hint,omitempty"`   // what the operator should configure
 }
@@ -75,7 +76,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	release()
 	if err != nil {
 		decision := carrier.Decision(err)
-		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Detail: err.Error(), Ref: r.Ref})
+		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Code: withoutNumber(decision.Code, to), Detail: err.Error(), Ref: r.Ref})
 		if decision.Outcome != verify.Unknown {
 			return last, nil
 		}
@@ -92,7 +93,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		if r.Delivered {
 			step(Step{What: verify.ReceiptDelivered.String(), Hint: r.Hint})
 		} else {
-			step(Step{What: verify.ReceiptFailed.String(), Reason: r.Reason, Hint: r.Hint})
+			step(Step{What: verify.ReceiptFailed.String(), Reason: r.Reason, Code: withoutNumber(r.Code, to), Hint: r.Hint})
 		}
 	case <-ctx.Done():
 	case <-d.calls.Done():

@@ -56,7 +56,7 @@ type Failure struct {
 	Status int
 	// Known is what the service says; nil: it doesn't know of the request, or the fault is the server's own.
 	Known *verify.Error
-	// Invalid names every error in the fields; nil: something else is wrong.
+	// Invalid names every error in the fields; nil: something else is wrong. Known beside it has a code of its own.
 	Invalid *Invalid
 }
 
@@ -167,7 +167,11 @@ func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &bad):
 		a.Refuse(w, Failure{Status: a.Statuses[verify.Invalid], Invalid: bad})
 	case errors.As(err, &known) && len(known.Problems) > 0:
-		a.Refuse(w, Failure{Status: a.Statuses[verify.Invalid], Invalid: a.invalid(request.Fields{}, known)})
+		f := Failure{Status: a.Statuses[verify.Invalid], Invalid: a.invalid(request.Fields{}, known)}
+		if known.Code != verify.ErrInvalid.Code {
+			f.Known = known
+		}
+		a.Refuse(w, f)
 	case errors.As(err, &known) && a.Statuses[known.Kind] != 0:
 		a.explain(w, r, known, err)
 	default:
@@ -252,7 +256,7 @@ func (s *Shape) invalid(in request.Fields, rules error) *Invalid {
 	if errors.As(rules, &refused) {
 		for _, p := range refused.Problems {
 			if name := s.Fields[p.Field]; in.Problems[name] == "" {
-				bad.Problems = append(bad.Problems, Problem{name, p.Message, p.TooLong})
+				bad.Problems = append(bad.Problems, Problem{name + p.Element, p.Message, p.TooLong})
 			}
 		}
 	}

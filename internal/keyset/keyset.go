@@ -22,8 +22,8 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
+	"github.com/countersign/countersign/internal/filelock"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
@@ -232,9 +232,7 @@ func lock(path string) (unlock func() error, err error) {
 		if err != nil {
 			return nil, err
 		}
-		for err = syscall.EINTR; err == syscall.EINTR; {
-			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		}
+		err = filelock.Lock(f)
 		mine, errMine := f.Stat()
 		named, errNamed := os.Stat(path)
 		if err := errors.Join(err, errMine, errNamed); err != nil {
@@ -321,11 +319,7 @@ func write(handle *keyset.Handle, path string, place func(from, to string) error
 	defer os.Remove(tmp.Name())
 	err = insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(tmp))
 	if old, errOld := os.Stat(path); errOld == nil {
-		// An operator may change the file as root. The server must still be
-		// able to read it.
-		if owner, ok := old.Sys().(*syscall.Stat_t); ok {
-			err = errors.Join(err, tmp.Chown(int(owner.Uid), int(owner.Gid)))
-		}
+		err = errors.Join(err, keepOwner(tmp, old))
 	}
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
@@ -333,11 +327,7 @@ func write(handle *keyset.Handle, path string, place func(from, to string) error
 	if err := place(tmp.Name(), path); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncFolder(dir)
 }
 
 // Has reports whether the set has a key.

@@ -221,7 +221,7 @@ func result(ok string, err error) string {
 }
 
 // Settled counts an attempt that ended, since its verification's start. Without a carrier it is of "none".
-func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration, cost float64) {
+func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration) {
 	carrier := cmp.Or(d.Carrier, "none")
 	m.sends.WithLabelValues(carrier, country, d.Outcome.String()).Inc()
 	if d.Outcome == verify.Accepted {
@@ -236,8 +236,8 @@ func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duratio
 			m.talk.WithLabelValues(carrier).Observe(c.Talk.Seconds())
 		}
 	}
-	if cost > 0 {
-		m.cost.WithLabelValues(carrier, country).Add(cost)
+	if cost := d.Charge.Cost; cost > 0 {
+		m.cost.WithLabelValues(carrier, country).Add(cost.Float())
 	}
 }
 

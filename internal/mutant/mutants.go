@@ -284,8 +284,28 @@ var mutants = []mutant{
 	},
 	{
 		"style-without-users", "A project's style holds for its users' messages, too.",
-		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))", "return template.Frame(c.medium(), asker, app.Life)"}},
+		[]edit{{"internal/verify/template.go", "return project.Style.Write(c.medium(), template.Frame(c.medium(), wording.Facts{DisplayName: asker, Life: app.Life}))", "return template.Frame(c.medium(), wording.Facts{DisplayName: asker, Life: app.Life})"}},
 		test{inVerify, "^(TestAStyleEndsUsersMessages|TestAStyleCountsIntoTheSegmentsOfATemplate)$"},
+	},
+	{
+		"template-of-another-project", "A project's start can't name another project's template.",
+		[]edit{{"internal/store/text.go", "WHERE project = $1 AND name = $2`, p, name", "WHERE project <> $1 AND name = $2`, \"\", name"}},
+		test{inV1, "^TestAStartChoosesATextOfItsTemplate$"},
+	},
+	{
+		"template-read-by-another-project", "A project's templates can't be read or changed by another project.",
+		[]edit{{"internal/store/text.go", "WHERE project = $1 AND id = $2`\n\n// Text", "WHERE project <> $1 || '-' AND id = $2`\n\n// Text"}},
+		test{inV1, "^TestTheAuthorisationMatrix$"},
+	},
+	{
+		"template-from-the-public-sender", "A template needs a sender of the project's own, as a text does.",
+		[]edit{{"internal/verify/settle.go", `o.text == "" && r.Template == "" && r.Payment`, `o.text == "" && r.Payment`}},
+		test{inV1, "^TestAStartChoosesATextOfItsTemplate$"},
+	},
+	{
+		"template-without-code", "A template's text has the code in it.",
+		[]edit{{"internal/verify/text.go", "	case !template.HasCode():\n", "	case false:\n"}},
+		test{inVerify, "^TestATemplateThatCanNotGoOutIsNotStored$"},
 	},
 	{
 		"template-says-code-twice", "A text that contains the characters {code} is sent with them, not with the code in their place.",
@@ -308,6 +328,11 @@ var mutants = []mutant{
 		"others-senders-forgotten", "A project that may use any sender still can't use the senders of others.",
 		[]edit{{"internal/store/admin.go", "WHERE o.id <> p.id AND", "WHERE o.id = p.id AND"}},
 		stores("KeyOpensItsProjectUntilRevoked"),
+	},
+	{
+		"start-from-anothers-name", "A start of /v1 can't name a sender that its project doesn't own.",
+		[]edit{{"internal/verify/policy.go", "if !sender.Public && !acct.Project.allows(sender.From) {", "if !sender.Public && !r.Named && !acct.Project.allows(sender.From) {"}},
+		test{inV1, "^TestAProjectSendsFromItsNames$"},
 	},
 	{
 		"new-project-sends-from-any", "A project without senders sends from the public one.",
@@ -1704,6 +1729,36 @@ var mutants = []mutant{
 		"wrong-signature-falls-back", "If Plivo signs the form, only that signature counts.",
 		[]edit{{proofFile, "if r.Header.Get(name) != \"\" {\n\t\t\treturn false", "if r.Header.Get(name) == \"none\" {\n\t\t\treturn false"}},
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
+	},
+	{
+		"doubtful-text-is-given-up", "A text that may be lost goes to the next carrier.",
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout < 0"}},
+		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
+	},
+	{
+		"doubtful-texts-without-bound", "Texts that may be lost go on only while few messages may have gone out.",
+		[]edit{{failoverFile, "if d.spent(j.verification, history) || !doubt", "if !doubt"}, {"internal/dispatch/poll.go", "if d.spent(v, history) {", "if d.spent(v, nil) {"}},
+		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
+	},
+	{
+		"doubtful-call-is-made-again", "A call that may ring isn't made again by the next carrier.",
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout > 0"}},
+		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
+	},
+	{
+		"carriers-code-repeats-the-message", "A carrier's own code is never the message's code.",
+		[]edit{{"internal/dispatch/code.go", "err != nil || hmac.Equal(mac, v.CodeMAC)", "err != nil || hmac.Equal(mac, nil)"}},
+		test{inDispatch, "^TestACarriersCodeIsKeptWithoutTheMessages$"},
+	},
+	{
+		"carriers-code-repeats-the-number", "A carrier's own code never tells the number.",
+		[]edit{{"internal/dispatch/code.go", "strings.Contains(digits, ", "digits == string(to) && strings.Contains(digits, "}},
+		test{inDispatch, "^(TestACarriersCodeIsKeptWithoutTheMessages|TestATrialShowsTheCarriersCode)$"},
+	},
+	{
+		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
+		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
+		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",

@@ -216,6 +216,12 @@ func form(body []byte) (map[string]json.RawMessage, error) {
 	return all, nil
 }
 
+// Object reads one JSON object that is part of a body, as a body is read. It fails with [ErrUnreadable].
+func Object(raw json.RawMessage) (f Fields, err error) {
+	f.raw, err = object(raw)
+	return f, err
+}
+
 // Wrong records a problem with a field, replacing an earlier one.
 func (f *Fields) Wrong(name, problem string) {
 	if f.Problems == nil {

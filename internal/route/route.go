@@ -34,12 +34,17 @@ type Choice struct {
 
 // Matches reports whether the rule applies to a message.
 func (r *Rule) Matches(e *verify.Envelope) bool {
+	return r.matchesBesides(e) &&
+		(len(r.Countries) == 0 || slices.Contains(r.Countries, e.To.Region())) &&
+		(len(r.Prefixes) == 0 || slices.ContainsFunc(r.Prefixes, func(p string) bool { return strings.HasPrefix(string(e.To), p) }))
+}
+
+// matchesBesides reports whether the rule would apply to a message if its number were another.
+func (r *Rule) matchesBesides(e *verify.Envelope) bool {
 	if e.Channel == verify.Push && len(r.Channels) == 0 { // only a carrier of pushes takes one
 		return false
 	}
-	return has(r.Channels, e.Channel) && has(r.Projects, e.Project) && has(r.Applications, e.Application) &&
-		(len(r.Countries) == 0 || slices.Contains(r.Countries, e.To.Region())) &&
-		(len(r.Prefixes) == 0 || slices.ContainsFunc(r.Prefixes, func(p string) bool { return strings.HasPrefix(string(e.To), p) }))
+	return has(r.Channels, e.Channel) && has(r.Projects, e.Project) && has(r.Applications, e.Application)
 }
 
 func has[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }
@@ -76,6 +81,21 @@ func (t *Table) Route(e *verify.Envelope) (carriers []string, rule int) {
 		}
 	}
 	return nil, -1
+}
+
+// ServesOthers reports whether the table has carriers for the message if its number were another.
+func (t *Table) ServesOthers(e *verify.Envelope) bool {
+	for i := range t.rules {
+		r := &t.rules[i]
+		switch {
+		case !r.matchesBesides(e):
+		case len(r.Carriers) > 0:
+			return true
+		case len(r.Countries)+len(r.Prefixes) == 0: // it applies to all that are left
+			return false
+		}
+	}
+	return false
 }
 
 func names(all []Choice) []string {

@@ -54,6 +54,32 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 	}
 }
 
+func TestANumberThatNoRuleServes(t *testing.T) {
+	t.Parallel()
+	table := New([]Rule{
+		{Projects: []verify.ProjectID{"closed"}},
+		{Countries: []string{"FR"}},
+		{Prefixes: []string{"+1202"}, Channels: []verify.Channel{verify.Push}},
+		{Channels: []verify.Channel{verify.SMS}, Carriers: choices("texts")},
+		{Countries: []string{"DE"}, Channels: []verify.Channel{verify.Voice}, Carriers: choices("german calls")},
+		{Channels: []verify.Channel{verify.Voice}},
+	})
+	for _, tt := range []struct {
+		name     string
+		envelope verify.Envelope
+		want     bool
+	}{
+		{"a text to a country without carriers", verify.Envelope{Channel: verify.SMS, To: "+33140205050"}, true},
+		{"a call outside the one country that has carriers", verify.Envelope{Channel: verify.Voice, To: "+12025550100"}, true},
+		{"a project without carriers", verify.Envelope{Project: "closed", Channel: verify.SMS, To: "+33140205050"}, false},
+		{"a channel without carriers", verify.Envelope{Channel: verify.Push, To: "+33140205050"}, false},
+	} {
+		if got := table.ServesOthers(&tt.envelope); got != tt.want {
+			t.Errorf("%s: other numbers are served: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestWeightsShareTheMessages(t *testing.T) {
 	t.Parallel()
 	table := New([]Rule{{Carriers: []Choice{{"first", 0}, {"a", 70}, {"middle", 0}, {"b", 20}, {"c", 10}}}})

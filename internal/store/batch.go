@@ -721,7 +721,7 @@ func (r *rows) attempt(k attemptKey) *row[verify.Delivery] {
 	}
 	if d := r.end(k); d != nil && a.value.EndedAt.IsZero() {
 		ended := *d
-		ended.Receipt, ended.ReceiptAt, ended.ReceiptReason = a.value.Receipt, a.value.ReceiptAt, a.value.ReceiptReason
+		ended.Receipt, ended.ReceiptAt, ended.ReceiptReason, ended.ReceiptCode = a.value.Receipt, a.value.ReceiptAt, a.value.ReceiptReason, a.value.ReceiptCode
 		a.value = ended
 	}
 	return a

@@ -30,7 +30,7 @@ func TestLayoutsHaveAllColumns(t *testing.T) {
 	ctx := context.Background()
 	tables := map[string][]described{
 		"verification": describe(verificationLayout), "destination": describe(destinationLayout), "delivery": describe(deliveryLayout),
-		"phone": describe(phoneLayout), "app_user": describe(userLayout), "message_template": describe(templateLayout),
+		"phone": describe(phoneLayout), "app_user": describe(userLayout), "message_template": describe(templateLayout), "text_template": describe(textLayout),
 		"kept_answer": describe(keptLayout), "device": describe(deviceLayout),
 	}
 	kinds := map[string]columnKind{"TEXT": textKind, "INTEGER": numberKind, "BLOB": blobKind, "text": textKind, "bigint": numberKind, "bytea": blobKind}

@@ -97,6 +97,7 @@ func fill(t *testing.T, n int) (path string) {
 	demand(s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat, PublicText: true}))
 	demand(s.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey("k")}))
 	demand(s.Record(ctx, store.Audit{Actor: "a", Action: "b", Project: "p", Detail: "c"}))
+	demand(s.CreateText(ctx, verify.TextTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Texts: []verify.Text{{Text: "{code}"}}, Version: 1}, 1))
 	demand(s.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Pattern: "{code}", Version: 1}, 1))
 	app := verify.Application{ID: verify.NewID(time.Now()), Project: "p", Name: "app", Version: 1}
 	demand(s.CreateApplication(ctx, app, true, 1))

@@ -320,6 +320,10 @@ func TestReplicasShareAProjectsRoom(t *testing.T) {
 			id := verify.NewID(now)
 			return s.CreateTemplate(ctx, verify.MessageTemplate{ID: id, Project: "p", Name: id.Base62(), Version: 1}, 1)
 		}, verify.ErrTooManyTemplates},
+		{"text", func(s *store.Store) error {
+			id := verify.NewID(now)
+			return s.CreateText(ctx, verify.TextTemplate{ID: id, Project: "p", Name: id.Base62(), Version: 1}, 1)
+		}, verify.ErrTooManyTemplates},
 	} {
 		db, err := sql.Open("pgx", url)
 		if err != nil {

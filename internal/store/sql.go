@@ -42,6 +42,7 @@ var (
 		textColumn("written", func(v *verify.Verification) *phone.Number { return &v.Written }),
 		idColumn("api_key", func(v *verify.Verification) *verify.ID { return &v.APIKey }),
 		textColumn("address", func(v *verify.Verification) *string { return &v.Address }),
+		feeColumn("fee", func(v *verify.Verification) *verify.Fee { return &v.Fee }),
 		detailsColumn("details", func(v *verify.Verification) *verify.Details { return &v.Details }),
 	}
 	stateLayout = layout[verify.Verification]{
@@ -75,8 +76,8 @@ var destinationLayout = layout[verify.Destination]{
 
 var selectDestination = `SELECT ` + destinationLayout.names() + ` FROM destination WHERE project = $1 AND number = $2`
 
-// An attempt's row: its key, how it ended, what a receipt said later, and how its call went or what sender it had
-// instead of the verification's. Most attempts leave that out.
+// An attempt's row: its key, how it ended, what a receipt said later, and how its call went, what sender it had
+// instead of the verification's, or the carrier's code for its failure. Most attempts leave that out.
 var (
 	attemptKeyLayout = layout[verify.Delivery]{
 		idColumn("verification", func(d *verify.Delivery) *verify.ID { return &d.Verification }),
@@ -90,11 +91,13 @@ var (
 		textColumn("ref", func(d *verify.Delivery) *string { return &d.Ref }),
 		timeColumn("started_at", func(d *verify.Delivery) *time.Time { return &d.StartedAt }),
 		timeColumn("ended_at", func(d *verify.Delivery) *time.Time { return &d.EndedAt }),
+		chargeColumn("charge", func(d *verify.Delivery) *verify.Charge { return &d.Charge }),
 	}
 	receiptLayout = layout[verify.Delivery]{
 		numberColumn("receipt", func(d *verify.Delivery) *verify.ReceiptState { return &d.Receipt }),
 		timeColumn("receipt_at", func(d *verify.Delivery) *time.Time { return &d.ReceiptAt }),
 		reasonColumn("receipt_reason", func(d *verify.Delivery) *verify.Reason { return &d.ReceiptReason }, func(*verify.Delivery) bool { return true }),
+		textColumn("receipt_code", func(d *verify.Delivery) *string { return &d.ReceiptCode }),
 	}
 	callLayout = layout[verify.Delivery]{
 		spanColumn("ring_ms", func(d *verify.Delivery) *time.Duration { return &d.Call.Ring }),
@@ -104,6 +107,7 @@ var (
 		numberColumn("call_status", func(d *verify.Delivery) *int { return &d.Call.Status }),
 		truthColumn("hung_up", func(d *verify.Delivery) *bool { return &d.Call.HungUp }),
 		textColumn("sender", func(d *verify.Delivery) *string { return &d.Sender }),
+		textColumn("carrier_code", func(d *verify.Delivery) *string { return &d.CarrierCode }),
 	}
 	deliveryLayout   = slices.Concat(attemptKeyLayout, endLayout, receiptLayout, callLayout)
 	endedLayout      = slices.Concat(attemptKeyLayout, endLayout)
@@ -184,6 +188,19 @@ func resentColumn[T any](name string, at func(*T) *verify.Resent) field[T] {
 		func(p parameters, v *T) error { p.text(resentText(at(v))); return nil }}
 }
 
+// feeColumn and chargeColumn hold money, where there are prices.
+func feeColumn[T any](name string, at func(*T) *verify.Fee) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) { *at(v), err = verify.ParseFee(c.text()); return err },
+		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
+}
+
+func chargeColumn[T any](name string, at func(*T) *verify.Charge) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) { *at(v), err = verify.ParseCharge(c.text()); return err },
+		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
+}
+
 func resentText(r *verify.Resent) string {
 	if r.Count == 0 {
 		return ""
@@ -239,4 +256,4 @@ func ended(d *verify.Delivery) layout[verify.Delivery] {
 }
 
 // more reports whether an attempt has what most leave out.
-func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" }
+func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" || d.CarrierCode != "" }

@@ -157,7 +157,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	}
 	d, err := dispatch.New(dispatch.Config{
 		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
-		PublicSender: c.PublicSender, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
+		PublicSender: c.PublicSender, Prices: c.Prices, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
 	if err != nil {

@@ -106,15 +106,18 @@ type Delivery struct {
 	Carrier      string
 	Outcome      DeliveryOutcome
 	Reason       Reason // of a failure
+	CarrierCode  string // the carrier's own for it; never this message's code
 	Ref          string // the carrier's own id of the message
 	Sender       string // that the message came from; "": the verification's
 	Call         Call
+	Charge       Charge
 	StartedAt    time.Time
 	EndedAt      time.Time // zero if all that is known of it yet is its receipt
 
 	Receipt       ReceiptState
 	ReceiptAt     time.Time
 	ReceiptReason Reason // when it failed
+	ReceiptCode   string // the carrier's own for that, as CarrierCode
 }
 
 // A Call is how the phone call of an attempt went, where we made it ourselves; else it is zero.
@@ -332,7 +335,9 @@ type Receipt struct {
 	Attempt      int // that handed the message over
 	Delivered    bool
 	Reason       Reason // when not delivered
+	Code         string // the carrier's own for that
 	Retry        bool   // when not delivered: there is another carrier to try
+	Doubt        bool   // when not delivered: the carrier doesn't know
 }
 
 // state is how a receipt is recorded.
@@ -352,7 +357,7 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	if r.Attempt < 1 || r.Attempt > v.Attempt || d.Receipt == ReceiptDelivered || d.Receipt == r.state() {
 		return false
 	}
-	d.Receipt, d.ReceiptAt, d.ReceiptReason = r.state(), now, r.Reason
+	d.Receipt, d.ReceiptAt, d.ReceiptReason, d.ReceiptCode = r.state(), now, r.Reason, r.Code
 	switch {
 	case v.Delivery == Delivered, v.Delivery == Failed:
 	case r.Attempt < v.Resent.Attempt: // of a message that didn't satisfy the caller
@@ -361,6 +366,7 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	case v.Delivery == Queued, r.Attempt != v.Attempt:
 	case r.Retry && v.ended(now) == nil:
 		v.Delivery, v.Reason, v.DueAt = Queued, r.Reason, now
+	case r.Doubt: // nobody is left who could do better
 	default:
 		v.fail(r.Reason)
 	}

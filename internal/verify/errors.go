@@ -34,7 +34,7 @@ type Error struct {
 // A Problem is one thing wrong with one field of a request.
 type Problem struct {
 	Field   Field
-	Element string // of a list, which is the one that is wrong, in quotes; "": it is the field itself
+	Element string // what of the field is wrong: in a list of words the word in quotes, in one of objects "[0].name"; "": the field itself
 	Message string // what is wrong, without the field's name: "must be less than or equal to 20"
 	TooLong bool   // a text is longer than what is stored of it
 }
@@ -55,6 +55,8 @@ const (
 	FieldAmount   Field = "amount"
 	FieldPayee    Field = "payee"
 	FieldLocale   Field = "locale"
+	FieldTemplate Field = "template"
+	FieldTexts    Field = "texts"
 
 	FieldUser              Field = "user"
 	FieldAddress           Field = "address"
@@ -138,6 +140,9 @@ var (
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
+
+	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].
+	ErrNotServed = &Error{Kind: Invalid, Code: "number_not_served", Message: "no carrier of this server sends to this number's country or network; ask the operator for a route"}
 
 	ErrKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Message: "another request was sent with this Idempotency-Key; use a new key for a new request"}
 	ErrInFlight  = &Error{Kind: Conflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}

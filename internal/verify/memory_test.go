@@ -186,3 +186,10 @@ func (m *memory) CheckLatest(ctx context.Context, k LatestKey, g Guess) (Outcome
 }
 
 func (m *memory) addTemplate(t MessageTemplate) { m.templates = append(slices.Clone(m.templates), t) }
+
+func (m *memory) CreateText(ctx context.Context, t TextTemplate, most int) error {
+	unlock, err := m.enter(ctx)
+	defer unlock()
+	m.most = most
+	return err
+}

@@ -125,7 +125,9 @@ type StartRequest struct {
 	Channel  Channel
 	To       string
 	From     string
+	Named    bool   // From may also be a name of the project's, such as ACME; else it is a number
 	Text     string // around the code; see [wording.Frame]
+	Template string // in place of Text: the name of a [TextTemplate]
 	Format   code.Format
 	Length   *int
 	Life     *int // seconds
@@ -167,15 +169,23 @@ func (s *Service) ValidateStart(ctx context.Context, acct *Account, r StartReque
 func seconds(d time.Duration) int { return int(d / time.Second) }
 
 // from finds what a request's message comes from.
-func (p *problems) from(acct *Account, named string, all senders) Sender {
-	if named == "" {
+func (p *problems) from(acct *Account, r *StartRequest, all senders) Sender {
+	if r.From == "" {
 		return p.sender(&acct.Project, acct.Application.From, all)
 	}
-	n := p.parse(FieldFrom, named)
-	if n == "" {
+	from := strings.TrimSpace(r.From)
+	if _, err := phone.Parse(from); err == nil || !r.Named {
+		if from = string(p.parse(FieldFrom, from)); from == "" {
+			return Sender{}
+		}
+	} else if !alphanumeric(from) {
+		p.add(FieldFrom, "must be a number in E.164, or a name of 1 to 11 letters A to Z, in either case, and digits")
+		return Sender{}
+	} else if r.Channel == Voice {
+		p.add(FieldFrom, "is a name, and calls come from numbers only")
 		return Sender{}
 	}
-	sender := all.literal(&acct.Project, string(n))
+	sender := all.literal(&acct.Project, from)
 	if !sender.Public && !acct.Project.allows(sender.From) {
 		p.add(FieldFrom, "is not a sender of this project")
 	}

@@ -147,7 +147,7 @@ func (s *Service) resend(ctx context.Context, acct *Account, v *Verification, hi
 	if err := v.mayResend(now); err != nil {
 		return Snapshot{}, err
 	}
-	if err := v.canGo(acct, by); err != nil {
+	if err := s.canGo(acct, v, by); err != nil {
 		return Snapshot{}, err
 	}
 	next := *v
@@ -169,7 +169,7 @@ func (s *Service) resend(ctx context.Context, acct *Account, v *Verification, hi
 	}
 	place, err := s.outbox.ReserveAgain(&next, history)
 	if err != nil {
-		return Snapshot{}, err
+		return Snapshot{}, unserved(v, err)
 	}
 	resent, err := s.store.Resend(context.WithoutCancel(ctx), Resending{
 		Overdue: Overdue{Verification: v, Deliveries: history, By: place.Channel(), Calling: place.Calling()},
@@ -185,14 +185,18 @@ func (s *Service) resend(ctx context.Context, acct *Account, v *Verification, hi
 
 // canGo says why v's message can't go by a channel, or returns nil. A channel that its start didn't decide says the
 // same text: see [Verification.textBy].
-func (v *Verification) canGo(acct *Account, by Channel) error {
+func (s *Service) canGo(acct *Account, v *Verification, by Channel) error {
 	if by == "" || by == v.Channel || v.fallback(by) != nil {
 		return nil
 	}
 	var p problems
+	text, segments := v.textBy(by), 1
+	if wording.IsMarked(text) { // of a template or a payment
+		segments = s.maxSegments
+	}
 	if v.User != "" {
 		p.add(FieldChannel, "is not one by which this user gets codes")
-	} else if problem := unfit(&acct.Project, &v.Terms, by, v.textBy(by), maxSpoken, 1); problem != "" {
+	} else if problem := unfit(&acct.Project, &v.Terms, by, text, maxSpoken, segments); problem != "" {
 		p.add(FieldChannel, "can't carry this verification's text, which %s", problem)
 	}
 	return p.err()

@@ -122,6 +122,29 @@ func alphanumeric(name string) bool {
 	return len(name) >= 1 && len(name) <= 11 && strings.Trim(name, letters) == ""
 }
 
+// Senders are what a project may send from: the public one first, which is where nobody named another, then its own in
+// their order. Those that [Project].AnySender adds are no list.
+func (s *Service) Senders(acct *Account) []Sender {
+	var all []Sender
+	add := func(from string, public bool) {
+		if from != "" && !slices.ContainsFunc(all, func(one Sender) bool { return sameSender(from)(one.From) }) {
+			all = append(all, Sender{from, public})
+		}
+	}
+	public := s.senders.literal(&acct.Project, s.senders.public)
+	add(public.From, public.Public)
+	for _, from := range acct.Project.Senders {
+		add(from, false)
+	}
+	return all
+}
+
+// IsName reports whether a sender is a name, such as ACME, from which no call can come.
+func (s Sender) IsName() bool {
+	_, err := phone.Parse(s.From)
+	return err != nil
+}
+
 // sender finds an application's sender, which its project must be allowed.
 func (p *problems) sender(project *Project, from string, all senders) Sender {
 	sender, known := all.find(project, from)

@@ -21,7 +21,10 @@ type order struct {
 	sender       Sender
 	then         []Channel // by which the message may go on
 
-	text string // of a request, framed; "" is the approved one
+	text     string        // of a request, framed; "" is the approved one
+	template *TextTemplate // that a request names, once it is read
+	language string        // in which that is looked for
+	life     time.Duration // of the code
 
 	occasion    *occasion // of a user's; nil for a request
 	displayName string
@@ -36,15 +39,22 @@ func (s *Service) orderOf(acct *Account, r StartRequest) order {
 	if r.Then == nil {
 		o.then = withoutPush(s.fallbacks(&acct.Application, r.Channel)) // it is for a number, which has no devices
 	}
-	if r.Locale != "" && !(locale.MatchString(r.Locale) && wording.Speaks(r.Locale)) {
+	switch {
+	case r.Locale == "":
+	case r.Template != "" && (len(r.Locale) > maxLocale || !locale.MatchString(r.Locale)):
+		o.problems.add(FieldLocale, "must be a language tag such as de or pt-BR")
+	case r.Template == "" && !(locale.MatchString(r.Locale) && wording.Speaks(r.Locale)):
 		o.problems.add(FieldLocale, "must be a language tag such as de or pt-BR, of one of %s", strings.Join(wording.Languages(), " "))
 	}
 	o.problems.details(&r.Details)
 	if !r.Payment.IsZero() && r.Text != "" {
 		o.problems.add(FieldText, "can't be given with a payment, whose text is ours")
 	}
+	if r.Template != "" && r.Text != "" {
+		o.problems.add(FieldTemplate, "can't be given with a text")
+	}
 	o.to = o.problems.number(FieldTo, r.To, &acct.Project)
-	o.sender = o.problems.from(acct, r.From, s.senders)
+	o.sender = o.problems.from(acct, &r, s.senders)
 	o.Purpose = o.problems.purpose(r.Purpose)
 	if r.Text != "" {
 		o.text = wording.Frame(r.Text)
@@ -53,7 +63,7 @@ func (s *Service) orderOf(acct *Account, r StartRequest) order {
 		o.text = ""
 	}
 	switch {
-	case o.text == "" && r.Payment.IsZero(), !o.sender.Public, acct.Project.PublicText:
+	case o.text == "" && r.Template == "" && r.Payment.IsZero(), !o.sender.Public, acct.Project.PublicText:
 	case r.From == "":
 		o.problems.add(FieldFrom, "can't be blank when a message is given")
 	default:
@@ -92,11 +102,14 @@ func (s *Service) settle(ctx context.Context, acct *Account, o *order, began tim
 		t.Written = o.to
 	}
 	o.problems.code(acct, &o.StartRequest, began, t)
-	if o.occasion != nil && len(o.problems) > 0 {
+	if len(o.problems) > 0 && (o.occasion != nil || o.Template != "") {
 		return o.problems.err() // its text depends on all of these
 	}
 	t.Locale = cmp.Or(o.Locale, app.Calls.Locale, s.locale)
-	if t.Locale == "" && !o.Payment.IsZero() {
+	if o.Template != "" {
+		o.language, o.life = cmp.Or(t.Locale, o.to.Language()), t.ExpiresAt.Sub(began)
+	}
+	if t.Locale == "" && !o.Payment.IsZero() && o.Template == "" {
 		t.Locale = o.to.Language()
 	}
 	text, ours, err := s.write(ctx, acct, o, t, o.Channel, &o.problems)
@@ -169,6 +182,10 @@ func (p *problems) ownCode(r *StartRequest, b bounds, t *Terms) {
 func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, c Channel, p *problems) (text string, ours bool, err error) {
 	if o.occasion != nil {
 		return s.render(ctx, acct, o, t, c, p)
+	}
+	if o.Template != "" {
+		text, err = s.fromTemplate(ctx, acct, o, t, c, p)
+		return text, false, err
 	}
 	style := &acct.Project.Style
 	if !o.Payment.IsZero() {

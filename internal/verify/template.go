@@ -153,7 +153,7 @@ func (s *Service) render(ctx context.Context, acct *Account, o *order, t *Terms,
 	template := wording.Parse(pattern)
 	field, problem := o.occasion.field, wording.Unsendable(pattern)
 	frame := func(asker string) string {
-		return project.Style.Write(c.medium(), template.Frame(c.medium(), asker, app.Life))
+		return project.Style.Write(c.medium(), template.Frame(c.medium(), wording.Facts{DisplayName: asker, Life: app.Life}))
 	}
 	switch {
 	case own && o.sender.Public && !project.PublicText:

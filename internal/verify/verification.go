@@ -22,7 +22,8 @@ type Verification struct {
 	Purpose     Purpose
 	APIKey      ID     // by which it was started; zero: nobody knows
 	Address     string // of the client who started it; "": nobody knows
-	Previous    ID     // the number's verification before this one, if any
+	Fee         Fee
+	Previous    ID // the number's verification before this one, if any
 
 	Terms
 	Code

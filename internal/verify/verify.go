@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/share"
@@ -40,12 +41,13 @@ type Store interface {
 	UserStore
 	DeviceStore
 	TemplateStore
+	TextStore
 	KeptStore
 }
 
 // An Outbox gets messages to carriers.
 type Outbox interface {
-	// Reserve takes a place for one message, or fails with [ErrBusy] or [ErrNoCarrier]. Where none of the
+	// Reserve takes a place for one message, or fails with [ErrBusy], [ErrNotServed] or [ErrNoCarrier]. Where none of the
 	// channel's carriers can be reached, the place is with one of the channels that come then.
 	Reserve(e Envelope, then ...Channel) (Place, error)
 	// ReserveAgain does so for a resend that v says, after the attempts so far: with a carrier that hasn't had the
@@ -87,6 +89,7 @@ type Service struct {
 	locale      string
 	uniqueNames bool
 	failover    map[Channel][]Channel
+	prices      money.Prices
 
 	maxApplications, maxTemplates, maxDevices int
 	push                                      bool
@@ -135,6 +138,8 @@ type Settings struct {
 	// Failover says by which channels a message may go on, by its own, where its application has no
 	// channels that say it.
 	Failover map[Channel][]Channel
+	// Prices are what projects are charged.
+	Prices money.Prices
 }
 
 // How many applications and templates a project may have, and a user devices, unless [Settings] say otherwise.
@@ -155,7 +160,7 @@ func New(c Config) *Service {
 	return &Service{
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
-		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover,
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
 		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), push: c.Push,
 		bodies: share.New(maxLarge, maxLarge),
@@ -270,7 +275,7 @@ func (s *Service) begin(acct *Account) *Verification {
 func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commit func(Place) error) error {
 	place, err := s.outbox.Reserve(v.Envelope(), v.Then()...)
 	if err != nil {
-		return err
+		return unserved(v, err)
 	}
 	sent := false
 	defer func() {
@@ -286,7 +291,7 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 	v.Calling = place.Calling()
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
-	v.Address = about.Address
+	v.Address, v.Fee = about.Address, v.fee(&s.prices)
 	if err := commit(place); err != nil {
 		return err
 	}
@@ -296,6 +301,20 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}
 	return nil
+}
+
+// unserved adds to an [ErrNotServed] the field that its number came by. It returns any other error as it is.
+func unserved(v *Verification, err error) error {
+	if !errors.Is(err, ErrNotServed) {
+		return err
+	}
+	field := FieldTo
+	if v.User != "" {
+		field = FieldAddress
+	}
+	with := *ErrNotServed
+	with.Problems = []Problem{{Field: field, Message: "is in a country or network to which no carrier of this server sends"}}
+	return &with
 }
 
 // makeCode makes the code that v's terms describe, or takes the caller's own.

@@ -16,16 +16,25 @@ var codeNames = []string{"validation_code", "token", "auth_token", "auth_code", 
 // HasCode reports whether the template contains one of the code's names.
 func (t Template) HasCode() bool { return slices.ContainsFunc(codeNames, t.Has) }
 
-// Frame renders the template, with a mark in the places of the code: spelled if it is spoken. DisplayName is the name of
-// the sender, and life is how long the code can be used.
-func (t Template) Frame(m Medium, displayName string, life time.Duration) string {
+// Facts are what a template may say beside the code.
+type Facts struct {
+	DisplayName   string        // of the sender
+	Life          time.Duration // how long the code can be used
+	Amount, Payee string        // of a payment; "": there is none
+}
+
+// Frame renders the template, with a mark in the places of the code: spelled if it is spoken.
+func (t Template) Frame(m Medium, f Facts) string {
 	mark := CodeMark
 	if m == Spoken {
 		mark = SpellMark
 	}
 	values := map[string]string{
-		"validity_minutes": strconv.Itoa(max(1, int(life/time.Minute))), // rounded down; 0 would say that it is over
-		"display_name":     displayName,
+		"validity_minutes": strconv.Itoa(max(1, int(f.Life/time.Minute))), // rounded down; 0 would say that it is over
+		"display_name":     f.DisplayName,
+	}
+	if f.Amount != "" {
+		values["amount"], values["payee"] = f.Amount, f.Payee
 	}
 	for _, name := range codeNames {
 		values[name] = mark

@@ -1,6 +1,9 @@
 package wording
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // A Template is a parsed text with names in it, which values replace:
 //
@@ -42,6 +45,30 @@ func Parse(text string) Template {
 		text = text[i+size:]
 	}
 	return t
+}
+
+// names are those that a text of [ParseText] may have, and what they are called in a [Template].
+var names = map[string]string{"code": "code", "minutes": "validity_minutes", "amount": "amount", "payee": "payee"}
+
+var braced = regexp.MustCompile(`\{\{([a-z_]+)\}\}|\{([a-z_]+)\}`)
+
+// ParseText parses a text with names in braces: {code}, or {{code}}, {minutes}, {amount} and {payee}. Every other
+// word in braces is unknown: a mistyped name would go out as it is. All else is text.
+func ParseText(text string) (t Template, unknown []string) {
+	end := 0
+	for _, at := range braced.FindAllStringSubmatchIndex(text, -1) {
+		from, to := max(at[2], at[4]), max(at[3], at[5])
+		name, ok := names[text[from:to]]
+		if !ok {
+			unknown = append(unknown, text[from:to])
+			continue
+		}
+		t.literal(text[end:at[0]])
+		t.parts = append(t.parts, part{name, text[at[0]:at[1]]})
+		end = at[1]
+	}
+	t.literal(text[end:])
+	return t, unknown
 }
 
 // literal appends literal text, joining it to the last part if that is literal

@@ -84,9 +84,12 @@ const (
 	SpellMark   = "\x02" // the code spelled
 )
 
+// IsMarked reports whether a framed text was made from a template, so that its marks are the code's places.
+func IsMarked(text string) bool { return strings.ContainsAny(text, CodeMark+SpellMark) }
+
 // markOf is what stands for the code itself in a framed text.
 func markOf(text string) string {
-	if strings.ContainsAny(text, CodeMark+SpellMark) {
+	if IsMarked(text) {
 		return CodeMark
 	}
 	return Placeholder

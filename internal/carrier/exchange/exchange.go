@@ -180,7 +180,7 @@ func unsent(err error) error {
 // Status returns an error for an answer's status. It leaves out the receiver's reason phrase,
 // because that may contain the code.
 func Status(resp *http.Response) error {
-	return fmt.Errorf("the receiver answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	return carrier.Coded(fmt.Sprintf("http:%d", resp.StatusCode), fmt.Errorf("the receiver answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))
 }
 
 // RetryAfter parses a Retry-After header in both of its forms (RFC 9110 §10.2.3). It returns 0

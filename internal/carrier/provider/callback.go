@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -315,6 +316,7 @@ func (s CallbackSpec) read(item any) (r carrier.Receipt, ok bool) {
 		r.Delivered = true
 	case slices.Contains(s.Failed, status):
 		r.Reason = s.reason(find(item, s.Code), status)
+		r.Code = cmp.Or(codeAt(item, s.Code), carrier.CleanCode(status))
 	default:
 		return carrier.Receipt{}, false
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/countersign/countersign/internal/carrier"
 )
 
 // parse parses a JSON text, keeping numbers as written. It returns nil if the
@@ -80,4 +82,29 @@ func (r RuleSpec) fits(status int, doc any) (matched string, ok bool) {
 		return "", true
 	}
 	return value, slices.Contains(r.Values, value)
+}
+
+// usualCodes are the paths at which providers often have the code of an error.
+var usualCodes = []string{"code", "error.code", "errors.0.code", "error_code", "errorCode", "type"}
+
+// errorCode returns the provider's own code in an answer that a rule fits, or "" if there is none.
+func (s Spec) errorCode(rule RuleSpec, doc any) string {
+	paths := []string{s.Code, rule.Path}
+	for _, r := range s.Rules {
+		paths = append(paths, r.Path)
+	}
+	for _, path := range append(paths, usualCodes...) {
+		if code := codeAt(doc, path); code != "" {
+			return code
+		}
+	}
+	return ""
+}
+
+// codeAt returns the code at a path. A truth value is none.
+func codeAt(doc any, path string) string {
+	if code := carrier.CleanCode(find(doc, path)); code != "true" && code != "false" {
+		return code
+	}
+	return ""
 }

@@ -216,6 +216,9 @@ func (c *Carrier) judge(resp *http.Response, doc any, m verify.Message) (ref str
 		if matched != "" {
 			cause = fmt.Errorf("%w, with %s %s", cause, rule.Path, matched)
 		}
+		if code := c.Spec.errorCode(rule, doc); code != "" {
+			cause = carrier.Coded(code, cause)
+		}
 		switch rule.Then {
 		case "accepted":
 			return safeRef(find(doc, c.Spec.Ref), m.Body.Reveal()), nil

@@ -43,6 +43,9 @@ type Spec struct {
 	// Rules say what an answer means. The first rule that fits decides. The preset's rules follow
 	// these, and the usual meanings of HTTP statuses come last.
 	Rules []RuleSpec `yaml:"rules"`
+	// Code is the path of the provider's error code in a JSON answer. Without it, or without a value there, it is the
+	// first value at the paths of rules, or at code, error.code and other usual places.
+	Code string `yaml:"code"`
 	// Ref is the path of the provider's id of the message in a JSON answer, such as messages.0.id.
 	Ref string `yaml:"ref"`
 	// Answer is the response to a provider that asks for the words of a call once a person has
@@ -204,6 +207,7 @@ func (s Spec) Over(base Spec) Spec {
 	set(&out.Method, s.Method)
 	set(&out.URL, s.URL)
 	set(&out.Body, s.Body)
+	set(&out.Code, s.Code)
 	set(&out.Ref, s.Ref)
 	if len(s.Headers) > 0 {
 		out.Headers = s.Headers

@@ -38,7 +38,8 @@ func full(err error) error {
 // repeat the number.
 func decide(invite *wire.Request, answer *wire.Response) error {
 	status, after := answer.StatusCode, retryAfter(answer)
-	err := fmt.Errorf("the trunk answered %d", status)
+	cause := causeOf(answer)
+	err := carrier.Coded(codeOf(status, cause), fmt.Errorf("the trunk answered %d", status))
 	switch status {
 	case 401, 403, 407:
 		err = asFrom(invite, err)
@@ -47,7 +48,6 @@ func decide(invite *wire.Request, answer *wire.Response) error {
 	}
 	later := func(d time.Duration) error { return carrier.Later(max(d, after), err) }
 	if status != 401 && status != 402 && status != 407 && status != 429 && status >= 400 {
-		cause := causeOf(answer)
 		if cause != 0 {
 			err = fmt.Errorf("%w with cause %d", err, cause)
 		}
@@ -95,6 +95,15 @@ func decide(invite *wire.Request, answer *wire.Response) error {
 		return carrier.Refused(err)
 	}
 	return err
+}
+
+// codeOf is what a response is stored as.
+func codeOf(status, cause int) string {
+	code := fmt.Sprintf("sip:%d", status)
+	if cause != 0 {
+		code += fmt.Sprintf("/Q.850:%d", cause)
+	}
+	return code
 }
 
 // calleesCause reports whether a response names a cause of the telephone network that is about the

@@ -59,12 +59,12 @@ func TestALikenessIsNoProof(t *testing.T) {
 			<-done
 		}
 		p.deliver(dlr("550e8400-e", "UNDELIV"))
-		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "550e8400-e", Reason: verify.ReasonUnreachable})
+		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "550e8400-e", Reason: verify.ReasonUnreachable, Code: "UNDELIV"})
 
 		other := dlr("550E8400-E29B", "UNDELIV")
 		other.source.addr = "12025550177"
 		p.deliver(other)
-		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "550E8400-E29B", Reason: verify.ReasonUnreachable})
+		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "550E8400-E29B", Reason: verify.ReasonUnreachable, Code: "UNDELIV"})
 	})
 }
 

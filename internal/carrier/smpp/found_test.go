@@ -122,7 +122,7 @@ func TestReceiptsAsTheyCome(t *testing.T) {
 		if got := p.read(dataSM | response); got.seq != 9 || got.status != statusOK {
 			t.Errorf("got %+v", got)
 		}
-		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "7", Unsure: true, Reason: verify.ReasonUnreachable})
+		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "7", Unsure: true, Reason: verify.ReasonUnreachable, Code: "UNDELIV"})
 		for _, stat := range []string{"NOROUTES", "SKIPPED"} {
 			if got := p.deliver(dlr("8", stat)); got != statusOK {
 				t.Errorf("%s: got %v", stat, got)

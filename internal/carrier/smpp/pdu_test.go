@@ -142,6 +142,8 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 	failed := func(reason verify.Reason) *receipt {
 		return &receipt{ids: []string{"7"}, written: "7", reason: reason, final: true, known: true, ends: ends}
 	}
+	doubt := failed(verify.ReasonUnknown)
+	doubt.doubt = true
 	strange := &receipt{ids: []string{"7"}, written: "7", ends: ends}
 	open := &receipt{ids: []string{"7"}, written: "7", known: true, ends: ends}
 	for name, tt := range map[string]struct {
@@ -175,10 +177,10 @@ func TestReceiptsInAllTheirForms(t *testing.T) {
 		"state rejected":             {tlv("7", 8), failed(verify.ReasonBlocked)},
 		"en route":                   {text("id:7 stat:ENROUTE"), open},
 		"accepted":                   {text("id:7 stat:ACCEPTD"), open},
-		"unknown":                    {text("id:7 stat:UNKNOWN"), open},
+		"unknown":                    {text("id:7 stat:UNKNOWN"), doubt},
 		"state en route":             {tlv("7", 1), open},
 		"state accepted":             {tlv("7", 6), open},
-		"state unknown":              {tlv("7", 7), open},
+		"state unknown":              {tlv("7", 7), doubt},
 		"a state that isn't":         {tlv("7", 77), strange},
 		"no state":                   {text("id:7"), strange},
 		"between commas":             {text("id:7,sub:001,dlvrd:001,stat:DELIVRD,err:000"), code(delivered, "000")},

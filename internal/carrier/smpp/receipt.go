@@ -25,13 +25,14 @@ type receipt struct {
 	known     bool          // the state is one of states
 	unmarked  bool          // only its text says that it is a receipt
 	final     bool          // or else the message is still on its way
+	doubt     bool          // the SMSC doesn't know where the message is
 	hint      string        // for the operator; see carrier.Receipt
 	ends      [2]string     // the addresses: one of them is the phone's
 }
 
 // states are the values of message_state (SMPP 3.4 §5.2.28) and their words in the text form
-// (appendix B). UNKNOWN and ACCEPTD aren't final, because they leave open whether the phone
-// has the message.
+// (appendix B). ENROUTE and ACCEPTD aren't final: the message is on its way. UNKNOWN leaves open whether the
+// phone has the message.
 var states = []struct {
 	value  byte
 	word   string        // its beginning: some SMSCs write it in full
@@ -44,7 +45,7 @@ var states = []struct {
 	{4, "DELETED", verify.ReasonNetwork, true},
 	{5, "UNDELIV", verify.ReasonUnreachable, true},
 	{6, "ACCEPT", verify.NoReason, false},
-	{7, "UNKNOWN", verify.NoReason, false},
+	{7, "UNKNOWN", verify.ReasonUnknown, true},
 	{8, "REJECT", verify.ReasonBlocked, true},
 	{0, "FAILED", verify.ReasonUnreachable, true}, // not of the specification, and often seen
 }
@@ -77,6 +78,7 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	for _, s := range states {
 		if m.state != 0 && m.state == s.value || m.state == 0 && strings.HasPrefix(strings.ToUpper(stat), s.word) {
 			r.known = true
+			r.doubt = s.reason == verify.ReasonUnknown
 			r.delivered, r.reason, r.final = s.final && s.reason == verify.NoReason, s.reason, s.final
 			break
 		}
@@ -84,6 +86,22 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 	r.code = code
 	r.ends = [2]string{bare(m.source.addr), bare(m.dest.addr)}
 	return r, len(r.ids) > 0
+}
+
+// cause is what a receipt says of a failure: the network's code, or without one the state.
+func (r receipt) cause() string {
+	if r.delivered {
+		return ""
+	}
+	if strings.Trim(r.code, "0") != "" {
+		return "err:" + r.code
+	}
+	for _, s := range states {
+		if s.final && s.reason == r.reason {
+			return s.word
+		}
+	}
+	return ""
 }
 
 // looksLikeReceipt reports whether a text has the keys of a receipt. Some SMSCs don't mark receipts as such. A
@@ -124,7 +142,7 @@ func parseText(text string) (id, stat, code string) {
 	return id, stat, code
 }
 
-// maxCode is the number of bytes of an SMSC's error code that are logged.
+// maxCode is the number of bytes of an SMSC's error code that are kept.
 const maxCode = 16
 
 // bare removes a number's plus.
@@ -220,14 +238,14 @@ func (c *Carrier) noteUnread(r receipt) {
 	if len(r.ids) > 0 {
 		ref = r.ids[0]
 	}
-	c.Log.Debug("receipt not read: its state isn't known", "carrier", c.Config.Name, "ref", ref, "err", r.code)
+	c.Log.Debug("receipt not read: its state isn't known", "carrier", c.Config.Name, "ref", ref)
 }
 
 // receive matches a receipt with its message and records it. The status that it returns tells the
 // SMSC whether to send the receipt again.
 func (c *Carrier) receive(r receipt) Status {
 	if !r.delivered {
-		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason, "err", r.code)
+		c.Log.Info("not delivered", "carrier", c.Config.Name, "ref", r.ids[0], "reason", r.reason)
 	}
 	if s, id, how := c.ledger.find(c.ctx, r, c.pool.busy); s != nil {
 		if how != unlike {
@@ -239,14 +257,14 @@ func (c *Carrier) receive(r receipt) Status {
 	}
 	// The message was sent before we started, or by another replica.
 	for _, id := range slices.Concat(r.ids, otherSpellings(r.ids[0])) {
-		if status, known := c.recordReceipt(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason}); known {
+		if status, known := c.recordReceipt(carrier.Receipt{Ref: id, Unsure: true, Delivered: r.delivered, Reason: r.reason, Code: r.cause(), Doubt: r.doubt}); known {
 			return status
 		}
 	}
 	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil && !r.unmarked {
 		return c.passOn(s, r.ids[0], r)
 	}
-	status, _ := c.recordReceipt(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason})
+	status, _ := c.recordReceipt(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason, Code: r.cause(), Doubt: r.doubt})
 	return status
 }
 
@@ -258,7 +276,7 @@ func (c *Carrier) passOn(s *shipment, id string, r receipt) Status {
 	}
 	status, _ := c.recordReceipt(carrier.Receipt{
 		Verification: s.verification, Attempt: s.attempt, Ref: ref, Delivered: r.delivered, Reason: r.reason,
-		Hint: r.hint,
+		Code: r.cause(), Doubt: r.doubt, Hint: r.hint,
 	})
 	return status
 }

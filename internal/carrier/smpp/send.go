@@ -73,9 +73,9 @@ func (c *Carrier) noteResponse(s *shipment, p pdu, late bool) {
 		return
 	}
 	if late {
-		reason := carrier.Decision(p.status.decide(c.Refuse, 0)).Reason
+		failure := carrier.Decision(p.status.decide(c.Refuse, 0))
 		c.work.Go(func() {
-			c.recordReceipt(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Reason: reason})
+			c.recordReceipt(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Reason: failure.Reason, Code: failure.Code})
 		})
 	}
 }

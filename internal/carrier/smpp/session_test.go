@@ -74,7 +74,7 @@ func TestAPairBindsBothWays(t *testing.T) {
 		tx.answer(asked, statusOK, "id-1\x00")
 		k.want(done, "id-1", verify.Accepted, verify.NoReason)
 		rx.deliver(dlr("id-1", "UNDELIV"))
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "id-1", Reason: verify.ReasonUnreachable})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "id-1", Reason: verify.ReasonUnreachable, Code: "UNDELIV"})
 
 		// A transmitter without its receiver would send what nobody hears of again.
 		rx.conn.Close()
@@ -239,7 +239,7 @@ func TestALateRefusalIsPassedOn(t *testing.T) {
 		asked, _ := p.submitted()
 		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
 		p.answer(asked, 0x0B, "")
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Reason: verify.ReasonInvalidNumber})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Reason: verify.ReasonInvalidNumber, Code: "ESME_RINVDSTADR"})
 	})
 }
 
@@ -648,7 +648,7 @@ func TestATextOfSeveralParts(t *testing.T) {
 		}
 		k.want(done, "q3", verify.Accepted, verify.NoReason)
 		p.deliver(dlr("q2", "EXPIRED"))
-		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "q3", Reason: verify.ReasonExpired})
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "q3", Reason: verify.ReasonExpired, Code: "EXPIRED"})
 	})
 }
 
@@ -691,7 +691,7 @@ func TestAReceiptOfWhatOthersSentIsPassedOnByItsRef(t *testing.T) {
 	story(t, nil, func(k *kit) {
 		p := k.bound()
 		p.deliver(dlr("before-we-started", "REJECTD"))
-		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "before-we-started", Unsure: true, Reason: verify.ReasonBlocked})
+		k.receipt(carrier.Receipt{Carrier: "smsc", Ref: "before-we-started", Unsure: true, Reason: verify.ReasonBlocked, Code: "REJECT"})
 
 		// Another replica may not have recorded it yet.
 		k.onReceipt(k.unlessUnsure)

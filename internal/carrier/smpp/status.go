@@ -104,6 +104,14 @@ func (s Status) Error() string {
 	return fmt.Sprintf("status 0x%08X", uint32(s))
 }
 
+// code is what a status is stored as: its name or, of an SMSC's own, its number.
+func (s Status) code() string {
+	if m, ok := meanings[s]; ok {
+		return m.name
+	}
+	return fmt.Sprintf("0x%08X", uint32(s))
+}
+
 // decide converts the response to a submit_sm to the error that tells the dispatcher what to do
 // next. Statuses of an SMSC's own, and reserved ones, mean that the message wasn't sent, without a
 // reason. Another attempt may help, unless refuse lists the status. after is how long the SMSC
@@ -112,7 +120,7 @@ func (s Status) decide(refuse []Status, after time.Duration) error {
 	if s == statusOK {
 		return nil
 	}
-	err := fmt.Errorf("the SMSC answered %w", s)
+	err := carrier.Coded(s.code(), fmt.Errorf("the SMSC answered %w", s))
 	m, known := meanings[s]
 	switch {
 	case slices.Contains(refuse, s):

@@ -70,6 +70,7 @@ func refusals(o Refusals) map[string]Refusal {
 		verify.ErrTooManyGuesses.Code:      tooMany,
 		verify.ErrTooManyApplications.Code: full,
 		verify.ErrTooManyTemplates.Code:    full,
+		verify.ErrNotServed.Code:           {http.StatusBadRequest, "2005"},
 		errWrong.Code:                      o.Wrong,
 		verify.ErrExpired.Code:             o.Expired,
 		verify.ErrNoCode.Code:              o.None,
@@ -107,7 +108,7 @@ var descriptions = map[int]string{
 func refuse(w http.ResponseWriter, f face.Failure, own map[string]Refusal) {
 	answer := failure{strconv.Itoa(f.Status), descriptions[f.Status]}
 	switch {
-	case f.Invalid != nil:
+	case f.Invalid != nil && f.Known == nil:
 		answer.Description = f.Invalid.Error()
 		if !slices.ContainsFunc(f.Invalid.Problems, func(p face.Problem) bool { return !p.TooLong }) {
 			answer.Code = codeTooLong

@@ -62,6 +62,7 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		"too many guesses":        {verify.ErrTooManyGuesses, answer{429, "2004", "1", ""}, false},
 		"busy":                    {verify.ErrBusy, answer{503, "503", "1", ""}, true},
 		"no carrier":              {verify.ErrNoCarrier, answer{503, "503", "30", ""}, true},
+		"no route to the number":  {&verify.Error{Kind: verify.Invalid, Code: verify.ErrNotServed.Code, Message: "no", Problems: []verify.Problem{{Field: verify.FieldAddress, Message: "is far away"}}}, answer{400, "2005", "", ""}, false},
 		"the database away":       {fmt.Errorf("commit: %w: %w", verify.ErrNoStore, errors.New("disk full")), answer{503, "503", "1", ""}, true},
 		"anything else":           {errors.New("a bug"), answer{500, "500", "", ""}, true},
 		"an internal one":         {&verify.Error{Kind: verify.Internal, Code: "odd"}, answer{500, "500", "", ""}, true},

@@ -58,7 +58,7 @@ func (s *Server) changeApplication(c face.Call, in api.ApplicationChange) (api.A
 	for race := 1; ; race++ {
 		before, err := s.current(c)
 		if err == nil {
-			err = matches(c, before)
+			err = matches(c, before.Version)
 		}
 		if err != nil {
 			return api.Application{}, err
@@ -77,7 +77,7 @@ func (s *Server) changeApplication(c face.Call, in api.ApplicationChange) (api.A
 func (s *Server) deleteApplication(c face.Call, _ none) (none, error) {
 	a, err := s.current(c)
 	if err == nil {
-		err = matches(c, a)
+		err = matches(c, a.Version)
 	}
 	if err != nil {
 		return none{}, err
@@ -145,21 +145,21 @@ func assign(to *string, given *string) {
 // tagged is an application's answer, with its version in the header ETag.
 func tagged(c face.Call, a verify.Application) api.Application {
 	if a.Version > 0 {
-		c.Header.Set("ETag", tag(a))
+		c.Header.Set("ETag", tag(a.Version))
 	}
 	return wireApplication(a)
 }
 
-func tag(a verify.Application) string { return `"` + strconv.Itoa(a.Version) + `"` }
+func tag(version int) string { return `"` + strconv.Itoa(version) + `"` }
 
-// matches fails with [verify.ErrChanged] if a call's If-Match names other versions.
-func matches(c face.Call, a verify.Application) error {
+// matches fails with [verify.ErrChanged] if a call's If-Match names other versions than that of what it is about.
+func matches(c face.Call, version int) error {
 	given := c.Request.Header.Values("If-Match")
 	if len(given) == 0 {
 		return nil
 	}
 	for _, one := range strings.Split(strings.Join(given, ","), ",") {
-		if one = strings.TrimSpace(one); one == "*" || one == tag(a) {
+		if one = strings.TrimSpace(one); one == "*" || one == tag(version) {
 			return nil
 		}
 	}

@@ -2,6 +2,7 @@ package v1_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -43,4 +44,32 @@ func TestADeliverySaysHowItWent(t *testing.T) {
 			t.Errorf("a long text of the public sender: %+v, want the carrier's own sender, and two segments", d)
 		}
 	})
+}
+
+func TestADeliveryHasTheCarriersOwnCode(t *testing.T) {
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		o.Carriers = []carrier.Carrier{refusing{}, new(sink)}
+		k := newKit(t, o)
+		v := k.start(to, "")
+		k.sent(v.ID, 2)
+		id, err := verify.ParseID(v.ID)
+		if err == nil {
+			err = k.Dispatch.Receive(context.Background(), carrier.Receipt{Carrier: "sink", Verification: id, Attempt: 2, Reason: verify.ReasonBlocked, Code: "messages#1260"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := k.read(v.ID).Deliveries
+		if d[0].Code != "21608" || d[0].ReportCode != "" || d[1].Code != "" || d[1].ReportCode != "messages#1260" {
+			t.Errorf("got %+v, want 21608 of the first attempt, and messages#1260 of the second's report", d)
+		}
+	})
+}
+
+type refusing struct{}
+
+func (refusing) Name() string { return "refusing" }
+
+func (refusing) Send(context.Context, verify.Message) (carrier.Result, error) {
+	return carrier.Result{}, carrier.Coded("21608", carrier.Refused(errors.New("an unverified number")))
 }

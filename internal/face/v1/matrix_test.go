@@ -1,6 +1,7 @@
 package v1_test
 
 import (
+	"crypto/rand"
 	"maps"
 	"net/http"
 	"reflect"
@@ -47,6 +48,12 @@ var things = map[string]thing{
 	"devices": {
 		make: func(k kit, path string) string {
 			return read[api.Device](k.t, k.call("", "POST", path, exampleDevice(""), 201)).ID
+		},
+		absent: "01900000-0000-7000-8000-000000000000", none: "x",
+	},
+	"templates": {
+		make: func(k kit, path string) string {
+			return read[api.Template](k.t, k.call("", "POST", path, `{"name":"`+strings.ToLower(rand.Text())+`","texts":[{"text":"{code}"}]}`, 201)).ID
 		},
 		absent: "01900000-0000-7000-8000-000000000000", none: "x",
 	},

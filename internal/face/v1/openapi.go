@@ -60,6 +60,11 @@ func register(d *huma.OpenAPI) {
 	for _, o := range (&Server{}).operations() {
 		d.AddOperation(o.describe(d.Components.Schemas))
 		asked[o.in.Name()] = true
+		for i := range o.in.NumField() {
+			if t := o.in.Field(i).Type; isList(t) {
+				asked[t.Elem().Name()] = true
+			}
+		}
 	}
 	var reasons []any
 	for _, r := range verify.Reasons() {
@@ -152,7 +157,7 @@ func (o *operation) problems() []int {
 	if o.method != http.MethodGet {
 		all = append(all, http.StatusConflict)
 	}
-	if o.path == "/v1/applications/{id}" {
+	if o.path == "/v1/applications/{id}" || o.path == "/v1/templates/{id}" {
 		all = append(all, http.StatusPreconditionFailed)
 	}
 	if strings.Contains(o.path, "{user}") {

@@ -1,11 +1,13 @@
 package v1
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/internal/face"
@@ -97,6 +99,10 @@ func decode(in *request.Fields, into any) {
 		case raw == nil:
 		case in.AsText() && string(raw) == `""`:
 			in.Wrong(name, "must not be empty; leave it out")
+		case halved(raw):
+			in.Wrong(name, "has half of a surrogate pair, such as \\ud83d without what follows it: send whole characters")
+		case isList(field.Type):
+			decodeList(in, name, raw, v.Field(i))
 		case json.Unmarshal(number(in, field.Type, raw), v.Field(i).Addr().Interface()) != nil:
 			in.Wrong(name, "must be "+typeName(field.Type))
 		case !allowed(field.Tag.Get("enum"), v.Field(i)):
@@ -113,6 +119,69 @@ func decode(in *request.Fields, into any) {
 			problem += "; known: " + strings.Join(known, ", ")
 		}
 		in.Wrong(name, problem)
+	}
+}
+
+// isList reports whether a type is a list of objects.
+func isList(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct
+}
+
+// decodeList reads a list of objects into a slice, each as [decode] reads a body.
+func decodeList(in *request.Fields, name string, raw []byte, into reflect.Value) {
+	var elements []json.RawMessage
+	if json.Unmarshal(raw, &elements) != nil {
+		in.Wrong(name, "must be an array of objects")
+		return
+	}
+	if len(elements) > maxElements {
+		in.Wrong(name, "is too long (maximum is "+strconv.Itoa(maxElements)+" objects)")
+		return
+	}
+	into.Set(reflect.MakeSlice(into.Type(), len(elements), len(elements)))
+	for i, element := range elements {
+		at := name + "[" + strconv.Itoa(i) + "]"
+		one, err := request.Object(element)
+		if err != nil {
+			in.Wrong(at, "must be an object that has no name twice")
+			continue
+		}
+		decode(&one, into.Index(i).Addr().Interface())
+		for part, problem := range one.Problems {
+			in.Wrong(at+"."+part, problem)
+		}
+	}
+}
+
+// maxElements is how many objects a list may have. The service bounds each list as well.
+const maxElements = 256
+
+// halved reports whether a valid JSON text has an escape of one half of a surrogate pair. Decoding would replace it by
+// U+FFFD, so that what is stored isn't what was sent.
+func halved(raw []byte) bool {
+	pending := false // a first half
+	for i := 0; ; {
+		at := bytes.IndexByte(raw[i:], '\\')
+		if pending && at != 0 {
+			return true
+		}
+		if at < 0 {
+			return false
+		}
+		if i += at; raw[i+1] != 'u' {
+			if pending {
+				return true
+			}
+			i += 2
+			continue
+		}
+		unit, _ := strconv.ParseUint(string(raw[i+2:i+6]), 16, 16)
+		second := 0xDC00 <= unit && unit < 0xE000
+		if second != pending {
+			return true
+		}
+		pending = 0xD800 <= unit && unit < 0xDC00
+		i += 6
 	}
 }
 

@@ -113,6 +113,24 @@ func (s *Server) operations() []operation {
 		describe("DELETE", "/v1/applications/{id}/users/{user}/devices/{device}", "Remove a device",
 			"Removes a device. Nothing is pushed to it any more.",
 			endpoint(s, http.StatusNoContent, s.removeDevice)).needing(verify.ScopeApplications),
+		describe("GET", "/v1/templates", "List templates",
+			"Lists the project's templates without their texts, the oldest first.",
+			query(s, s.listTemplates)).needing(verify.ScopeRead),
+		describe("POST", "/v1/templates", "Create a template",
+			"Makes a template: a name that starts use, with texts by purpose, channel and locale. The answer says how long each text is.",
+			endpoint(s, http.StatusCreated, s.createTemplate)).needing(verify.ScopeManage),
+		describe("GET", "/v1/templates/{id}", "Read a template",
+			"Reads a template. The header ETag names its version.",
+			endpoint(s, http.StatusOK, s.readTemplate)).needing(verify.ScopeRead),
+		describe("PATCH", "/v1/templates/{id}", "Change a template",
+			"Changes the name, or replaces all texts. With If-Match, only the version that it names is changed. What was started before keeps its text.",
+			endpoint(s, http.StatusOK, s.changeTemplate)).needing(verify.ScopeManage),
+		describe("DELETE", "/v1/templates/{id}", "Delete a template",
+			"Deletes a template. What was started before keeps its text.",
+			endpoint(s, http.StatusNoContent, s.deleteTemplate)).needing(verify.ScopeManage),
+		describe("GET", "/v1/senders", "List senders",
+			"Lists what the project's messages may come from, the server's public sender first.",
+			endpoint(s, http.StatusOK, s.listSenders)).needing(verify.ScopeRead),
 		describe("GET", "/v1/project", "Read the project",
 			"Reads the policy, the limits and the senders of the key's project. Its operator changes them.",
 			endpoint(s, http.StatusOK, s.readProject)).needing(verify.ScopeRead),
@@ -159,6 +177,8 @@ func refuse(w http.ResponseWriter, f face.Failure) {
 		p.Code, p.Detail = f.Known.Code, f.Known.Message
 	case f.Invalid != nil:
 		p.Code, p.Detail = verify.ErrInvalid.Code, verify.ErrInvalid.Message
+	}
+	if f.Invalid != nil {
 		for _, bad := range f.Invalid.Problems {
 			p.Errors = append(p.Errors, api.FieldProblem{Field: bad.Field, Message: bad.Message})
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -32,6 +33,8 @@ var names = map[verify.Field]string{
 	verify.FieldAmount:   "amount",
 	verify.FieldPayee:    "payee",
 	verify.FieldMetadata: "metadata",
+	verify.FieldTemplate: "template",
+	verify.FieldTexts:    "texts",
 
 	verify.FieldUser:              "user",
 	verify.FieldAddress:           "number",
@@ -60,7 +63,9 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		Channel:    verify.SMS,
 		To:         in.To,
 		From:       in.Sender,
+		Named:      true,
 		Text:       in.Text,
+		Template:   in.Template,
 		Code:       verify.Secret(in.Code),
 		Length:     in.CodeLength,
 		Life:       in.ValidFor,
@@ -316,7 +321,7 @@ func wire(s verify.Snapshot) api.Verification {
 		ID: v.ID.String(), To: string(v.Reach()), Channel: string(v.Channel), Purpose: string(v.Purpose),
 		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
 		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
-		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata,
+		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata, Cost: priced(v.Fee.Price, v.Fee.Currency),
 	}
 	switch s.Status {
 	case verify.Pending:
@@ -334,10 +339,12 @@ func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 	w := api.Delivery{
 		Attempt: d.Attempt, Channel: string(d.Channel), Carrier: d.Carrier, Outcome: d.Outcome.String(), Reason: d.Reason.String(),
 		StartedAt: d.StartedAt.UTC(), EndedAt: when(d.EndedAt), ReceiptAt: when(d.ReceiptAt), WhyReceipt: d.ReceiptReason.String(),
+		Code: d.CarrierCode, ReportCode: d.ReceiptCode,
 	}
 	if d.Carrier != "" {
 		w.Sender, w.Segments = v.SenderOf(&d), v.SegmentsOf(&d)
 	}
+	w.Cost = priced(d.Charge.Price, d.Charge.Currency)
 	if d.Outcome == verify.Accepted {
 		w.HandedOver = w.EndedAt
 	}
@@ -348,6 +355,14 @@ func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 		w.Delivered = w.ReceiptAt
 	}
 	return w
+}
+
+// priced is what a project is charged; nil where there are no prices. What carriers take is the operator's business.
+func priced(price money.Amount, c money.Currency) *api.Money {
+	if c == "" {
+		return nil
+	}
+	return &api.Money{Amount: price.String(), Currency: string(c)}
 }
 
 // when is a time that may not have come.

@@ -154,7 +154,7 @@ func (m *model) attempt(id verify.ID, n int) verify.Delivery {
 		}
 	}
 	r := m.receipts[attempt{id, n}]
-	d.Receipt, d.ReceiptAt, d.ReceiptReason = r.Receipt, r.ReceiptAt, r.ReceiptReason
+	d.Receipt, d.ReceiptAt, d.ReceiptReason, d.ReceiptCode = r.Receipt, r.ReceiptAt, r.ReceiptReason, r.ReceiptCode
 	return d
 }
 

@@ -137,6 +137,9 @@ func callIsRecordedWithItsAttempt(t *testing.T, s suite) {
 		v := k.start(number(i))
 		st := k.sent(v)
 		st.Call, st.Delivered = call, call.HungUp
+		if i == 0 || call.Status == 486 {
+			st.CarrierCode = "sip:486/Q.850:17" // of a text as well
+		}
 		settled, err := k.Settle(ctx, st)
 		if err != nil || (settled.Delivery == verify.Delivered) != st.Delivered {
 			t.Errorf("settle %+v: got %+v, %v", call, settled, err)
@@ -158,7 +161,7 @@ func receiptIsRecordedOnce(t *testing.T, s suite) {
 	if _, err := k.Settle(ctx, k.sent(v)); err != nil {
 		t.Fatal(err)
 	}
-	failed := verify.Receipt{Verification: v.ID, Attempt: 1, Reason: verify.ReasonUnreachable}
+	failed := verify.Receipt{Verification: v.ID, Attempt: 1, Reason: verify.ReasonUnreachable, Code: "err:027"}
 	delivered := verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true}
 	record := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: start, EndedAt: start}
 	for _, test := range []struct {
@@ -177,7 +180,7 @@ func receiptIsRecordedOnce(t *testing.T, s suite) {
 		k.clock.advance(time.Second)
 		_, d := k.receive(test.receipt)
 		if test.news {
-			record.Receipt, record.ReceiptAt, record.ReceiptReason = verify.ReceiptFailed, k.clock.Now(), test.receipt.Reason
+			record.Receipt, record.ReceiptAt, record.ReceiptReason, record.ReceiptCode = verify.ReceiptFailed, k.clock.Now(), test.receipt.Reason, test.receipt.Code
 			if test.receipt.Delivered {
 				record.Receipt = verify.ReceiptDelivered
 			}

@@ -1,0 +1,14 @@
+-- +goose Up
+-- All of this only adds, so that the program before may still run on it. That program knows none of it.
+
+-- A project's named texts for starts. Applications name a message_template, which another API makes.
+CREATE TABLE text_template (
+    id         BLOB    PRIMARY KEY,
+    project    TEXT    NOT NULL REFERENCES project (id),
+    name       TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    texts      TEXT    NOT NULL, -- JSON
+    UNIQUE (project, name)
+) STRICT;
