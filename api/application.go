@@ -17,7 +17,7 @@ type NewApplication struct {
 	ValidFor          *int     `json:"valid_for,omitempty" minimum:"30" maximum:"86400" doc:"How long codes can be used, in seconds: 600 by default."`
 	MaxAttempts       *int     `json:"max_attempts,omitempty" minimum:"1" maximum:"20" doc:"How many guesses at a code are evaluated: 5 by default."`
 	Prefix            *string  `json:"prefix,omitempty" doc:"Stands before every code, such as G-. At most 16 characters."`
-	Channels          []string `json:"channels,omitempty" doc:"sms, voice: how users may be reached, the preferred one first. Where the first fails, the next is tried."`
+	Channels          []string `json:"channels,omitempty" doc:"sms, voice, push: how users may be reached, the preferred one first. Where the first fails, the next is tried."`
 	AssociateTemplate *string  `json:"associate_template,omitempty" doc:"The text that asks a user to confirm a number: a template's name or id, or a text with $validation_code."`
 	LoginTemplate     *string  `json:"login_template,omitempty" doc:"The text that has a login's code."`
 	DisplayName       *string  `json:"display_name,omitempty" doc:"What these texts call you; the name by default."`
@@ -33,7 +33,7 @@ type ApplicationChange struct {
 	ValidFor          *int     `json:"valid_for,omitempty" minimum:"30" maximum:"86400" doc:"How long codes can be used, in seconds: 600 by default."`
 	MaxAttempts       *int     `json:"max_attempts,omitempty" minimum:"1" maximum:"20" doc:"How many guesses at a code are evaluated: 5 by default."`
 	Prefix            *string  `json:"prefix,omitempty" doc:"Stands before every code, such as G-. At most 16 characters."`
-	Channels          []string `json:"channels,omitempty" doc:"sms, voice: how users may be reached, the preferred one first. Where the first fails, the next is tried."`
+	Channels          []string `json:"channels,omitempty" doc:"sms, voice, push: how users may be reached, the preferred one first. Where the first fails, the next is tried."`
 	AssociateTemplate *string  `json:"associate_template,omitempty" doc:"The text that asks a user to confirm a number: a template's name or id, or a text with $validation_code."`
 	LoginTemplate     *string  `json:"login_template,omitempty" doc:"The text that has a login's code."`
 	DisplayName       *string  `json:"display_name,omitempty" doc:"What these texts call you; the name by default."`

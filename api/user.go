@@ -25,7 +25,7 @@ type NewUser struct {
 
 // A Login asks for a code for a user whose number is validated.
 type Login struct {
-	Channel     string `json:"channel,omitempty" enum:"sms,voice" doc:"How the code is sent; the application's preferred channel by default."`
+	Channel     string `json:"channel,omitempty" enum:"sms,voice,push" doc:"How the code is sent; push is to the user's devices; the application's preferred channel by default."`
 	DisplayName string `json:"display_name,omitempty" doc:"What the message calls you, instead of the application's name."`
 }
 

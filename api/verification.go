@@ -8,6 +8,7 @@ import "time"
 const (
 	SMS   = "sms"
 	Voice = "voice"
+	Push  = "push" // to the devices of an application's user
 )
 
 // Formats of a code.
@@ -51,7 +52,7 @@ type NewVerification struct {
 type Verification struct {
 	ID                string            `json:"id" format:"uuid" doc:"Names the verification in later requests."`
 	To                string            `json:"to" example:"+12025550123" doc:"The number, in E.164."`
-	Channel           string            `json:"channel" enum:"sms,voice" doc:"How the code is sent first."`
+	Channel           string            `json:"channel" enum:"sms,voice,push" doc:"How the code is sent first."`
 	Purpose           string            `json:"purpose" example:"login" doc:"What the code is for."`
 	Status            string            `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"Only pending ever changes."`
 	Delivery          string            `json:"delivery" enum:"queued,sending,sent,delivered,failed" doc:"Where the message is."`
@@ -77,7 +78,7 @@ type Money struct {
 // A Delivery is one attempt to hand a message to a carrier, and what came of it.
 type Delivery struct {
 	Attempt    int        `json:"attempt" minimum:"1" doc:"Counts the attempts of the verification."`
-	Channel    string     `json:"channel,omitempty" enum:"sms,voice" doc:"How the message went."`
+	Channel    string     `json:"channel,omitempty" enum:"sms,voice,push" doc:"How the message went."`
 	Carrier    string     `json:"carrier" doc:"The carrier's name in the server's configuration."`
 	Sender     string     `json:"sender,omitempty" example:"+12025550100" doc:"What the message came from."`
 	Segments   int        `json:"segments,omitempty" minimum:"1" doc:"How many segments a text message has: networks bill each."`

@@ -46,6 +46,7 @@ var may = []struct{ packages, imports string }{
 	{"internal/carrier/*", "internal/carrier internal/web internal/verify " + pure},
 	{"internal/carrier/sip internal/carrier/sim", "internal/carrier internal/speech internal/web internal/verify " + pure},
 	{"internal/carrier/exchange", "internal/carrier internal/web internal/verify"}, // is no way out, but how two of them go
+	{"internal/carrier/webpush", "internal/carrier internal/carrier/exchange internal/verify " + pure},
 	{"internal/carrier/http", "internal/carrier internal/carrier/exchange internal/verify " + pure},
 	{"internal/carrier/provider", "internal/carrier internal/carrier/exchange internal/yamlconf internal/verify " + pure},
 	{"internal/route", "internal/verify " + pure},

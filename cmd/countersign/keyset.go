@@ -8,6 +8,7 @@ import (
 	"os"
 
 	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/keyset"
 )
 
@@ -81,6 +82,7 @@ func (c *keysetRemove) Run(world) error { return keyset.Remove(c.File, c.ID) }
 
 type secretCommand struct {
 	Create secretCreate `cmd:"" help:"Write a new secret to a new file. The receiver needs the same."`
+	VAPID  secretVAPID  `cmd:"" name:"vapid" help:"Print the public key of a VAPID key, which is made if the file isn't there. Browsers need it to subscribe."`
 }
 
 type secretCreate struct {
@@ -89,15 +91,54 @@ type secretCreate struct {
 }
 
 func (c *secretCreate) Run(w world) error {
-	f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(newSecret())
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := writeNew(c.File, newSecret()); err != nil {
 		return err
 	}
 	return printDone(w, c.JSON, row{{"", "file", c.File}}, "Made %s. Give the receiver of the messages the same secret.", c.File)
+}
+
+type secretVAPID struct {
+	output
+	File string `arg:"" help:"File with the key."`
+}
+
+func (c *secretVAPID) Run(w world) error {
+	text, err := readPrivate(c.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		if text, err = webpush.NewKey(); err == nil {
+			err = writeNew(c.File, text)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	key, err := webpush.ParseKey(text)
+	if err != nil {
+		return fmt.Errorf("%s %w", c.File, err)
+	}
+	return printDone(w, c.JSON, row{{"", "file", c.File}, {"", "public", key.Public()}}, "%s", key.Public())
+}
+
+// readPrivate reads a file that only its owner can read.
+func readPrivate(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil {
+		err = keyset.Private(path, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+// writeNew writes a file that only its owner can read, and replaces none.
+func writeNew(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
 }
 
 // newSecret is a new secret, as its file holds it.

@@ -43,6 +43,14 @@ type Asker interface {
 	Ask(ctx context.Context, m verify.Message) (Result, error)
 }
 
+// A Pusher is a carrier that pushes messages to the devices of users.
+type Pusher interface {
+	Carrier
+	// Push hands a message over for some devices, of which there is at least one. It returns those whose services took
+	// it, and those that their services don't know any more. Its error is as that of Send: nil if one service took it.
+	Push(ctx context.Context, m verify.Message, to []verify.Receiver) (used, gone []verify.ID, err error)
+}
+
 // A Closer is a carrier that keeps connections up.
 type Closer interface {
 	// Close ends them, once nobody sends any more and the receipts under way are recorded, or ctx is done.

@@ -34,6 +34,7 @@ var kinds = []*kind{
 	{name: "a provider", key: "provider", given: func(cc *carrierConfig) bool { return cc.Provider.given() }, check: (*Loaded).checkProvider},
 	{name: "smpp", key: "smpp", given: func(cc *carrierConfig) bool { return cc.SMPP.given() }, check: (*Loaded).checkSMPP, calls: smppCalls},
 	{name: "sip", key: "sip", given: func(cc *carrierConfig) bool { return cc.SIP.given() }, check: (*Loaded).checkSIP, calls: sipCalls, minutes: true},
+	{name: "webpush", key: "webpush", given: func(cc *carrierConfig) bool { return cc.WebPush.given() }, check: (*Loaded).checkWebPush},
 	postsJSON,
 }
 
@@ -86,7 +87,7 @@ func (c *Loaded) serves(name, channel string) bool {
 			return channel == string(own)
 		}
 	}
-	return true
+	return channel != string(verify.Push)
 }
 
 // checkUse checks how a carrier is used, of whatever kind it is.

@@ -62,6 +62,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	c.checkPrices(p, names)
 	checkFailover(p, "failover.sms", c.Failover.SMS, "voice")
 	checkFailover(p, "failover.voice", c.Failover.Voice, "sms")
+	checkFailover(p, "failover.push", c.Failover.Push, "sms", "voice")
 	p.Check("max_messages", c.MaxMessages >= 1 && c.MaxMessages <= 10, "must be 1 to 10")
 	p.Check("break_after", c.BreakAfter >= 1 && c.BreakAfter <= 1000, "must be 1 to 1000")
 	for i := range c.Routes {
@@ -70,11 +71,11 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	for _, channel := range []struct {
 		key      string
 		carriers []string
-	}{{"channels.sms", c.Channels.SMS}, {"channels.voice", c.Channels.Voice}} {
+	}{{"channels.sms", c.Channels.SMS}, {"channels.voice", c.Channels.Voice}, {"channels.push", c.Channels.Push}} {
 		for i, name := range channel.carriers {
 			at := fmt.Sprintf("%s[%d]", channel.key, i)
 			p.Check(at, names[name], "there is no carrier %q", name)
-			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, SIP for voice, and a provider's preset or api says its own", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, SIP for voice, webpush for push, and a provider's preset or api says its own", name)
 		}
 	}
 }

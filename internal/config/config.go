@@ -272,6 +272,8 @@ type carrierConfig struct {
 	SMPP smppConfig `yaml:"smpp"`
 	// SIP calls phones over a trunk and says the code: docs/voice.md. This, http, provider or smpp.
 	SIP sipConfig `yaml:"sip"`
+	// WebPush pushes to the devices of applications' users: docs/push.md. This, http, provider, smpp or sip.
+	WebPush webPushConfig `yaml:"webpush"`
 	// Concurrency is how many calls are made at once: 1 to 1024. With smpp it is binds times window
 	// instead, with sip its calls.
 	Concurrency int `yaml:"concurrency" default:"64"`
@@ -558,6 +560,22 @@ type sipConfig struct {
 	Engine []string `yaml:"engine"`
 }
 
+// webPushConfig is how messages are pushed to browsers and apps.
+type webPushConfig struct {
+	// VAPIDKey signs pushes. It is not written here: this says where it is. Make one with "countersign secret vapid". A
+	// device is registered for one key, so keep it.
+	VAPIDKey secretConfig `yaml:"vapid_key"`
+	// Contact is how push services reach you: a mailto: or https: URL.
+	Contact string `yaml:"contact"`
+	// Timeout is for one device: 100ms to 9s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// Private allows push services at private addresses and on this machine. Anybody who registers a device can then
+	// make this server call them, and each start warns of it.
+	Private bool `yaml:"private" default:"false"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+}
+
 // secretConfig says where a secret is: give one of the two. Make one with "countersign secret create".
 type secretConfig struct {
 	// File is a file that only its owner can read.
@@ -572,6 +590,8 @@ type channelsConfig struct {
 	SMS []string `yaml:"sms" example:"gateway"`
 	// Voice are the names of the carriers of calls.
 	Voice []string `yaml:"voice" example:"gateway"`
+	// Push are the names of the carriers of pushes to users' devices, which have webpush.
+	Push []string `yaml:"push"`
 }
 
 // failoverConfig maps channels to those by which a message goes on. Without them nobody is called, or
@@ -581,6 +601,8 @@ type failoverConfig struct {
 	SMS []string `yaml:"sms"`
 	// Voice are the channels after voice: sms, or none.
 	Voice []string `yaml:"voice"`
+	// Push are the channels after push: sms, voice, both, or none.
+	Push []string `yaml:"push"`
 }
 
 // logConfig is how we log: one line for each request, numbers masked, codes never.

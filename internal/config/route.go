@@ -11,6 +11,14 @@ import (
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
+// channels are those that a route matches. Only webpush serves push, so a route must name it.
+func (r *routeConfig) channels() []string {
+	if len(r.Channels) == 0 {
+		return []string{string(verify.SMS), string(verify.Voice)}
+	}
+	return r.Channels
+}
+
 // checkRoute checks a route, whose carriers must be there, and able to take all that it matches.
 func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, carriers map[string]bool) {
 	each := func(field string, list []string, ok func(string) bool, message string) {
@@ -18,7 +26,9 @@ func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, ca
 			p.Check(fmt.Sprintf("%s.%s[%d]", key, field, i), ok(s), "%s", message)
 		}
 	}
-	each("channels", r.Channels, func(s string) bool { return s == string(verify.SMS) || s == string(verify.Voice) }, "must be sms or voice")
+	each("channels", r.Channels, func(s string) bool {
+		return s == string(verify.SMS) || s == string(verify.Voice) || s == string(verify.Push)
+	}, "must be sms, voice or push")
 	each("countries", r.Countries, phone.IsRegion, "must be a country in two letters, such as US")
 	each("prefixes", r.Prefixes, func(s string) bool {
 		digits, plus := strings.CutPrefix(s, "+")
@@ -27,10 +37,7 @@ func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, ca
 	each("projects", r.Projects, func(s string) bool { return verify.ProjectID(s).Valid() }, "must be a project's id")
 	each("applications", r.Applications, func(s string) bool { _, err := verify.ParseAnyID(s); return err == nil }, "must be an application's id")
 	seen := map[string]bool{}
-	channels := r.Channels
-	if len(channels) == 0 {
-		channels = []string{string(verify.SMS), string(verify.Voice)}
-	}
+	channels := r.channels()
 	for i, choice := range r.Carriers {
 		at := fmt.Sprintf("%s.carriers[%d]", key, i)
 		p.Check(at+".name", carriers[choice.Name], "there is no carrier %q", choice.Name)
@@ -38,7 +45,7 @@ func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, ca
 		seen[choice.Name] = true
 		p.Check(at+".weight", choice.Weight >= 0 && choice.Weight <= 1000, "must be 0 to 1000")
 		for _, channel := range channels {
-			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, SIP for voice, and a provider's preset or api says its own", choice.Name, channel)
+			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, SIP for voice, webpush for push, and a provider's preset or api says its own", choice.Name, channel)
 		}
 	}
 }
@@ -68,14 +75,14 @@ func (c *Loaded) Rules() []route.Rule {
 
 // Fallback are the carriers of what no rule matches, by channel.
 func (c *Loaded) Fallback() map[verify.Channel][]string {
-	return map[verify.Channel][]string{verify.SMS: c.Channels.SMS, verify.Voice: c.Channels.Voice}
+	return map[verify.Channel][]string{verify.SMS: c.Channels.SMS, verify.Voice: c.Channels.Voice, verify.Push: c.Channels.Push}
 }
 
 // checkFailover checks by which channels messages go on.
-func checkFailover(p *yamlconf.Problems, key string, then []string, other string) {
+func checkFailover(p *yamlconf.Problems, key string, then []string, others ...string) {
 	for i, s := range then {
 		at := fmt.Sprintf("%s[%d]", key, i)
-		p.Check(at, s == other, "must be %s: there is no other channel", other)
+		p.Check(at, slices.Contains(others, s), "must be %s: there is no other channel", strings.Join(others, " or "))
 		p.Check(at, !slices.Contains(then[:i], s), "must not be repeated")
 	}
 }
@@ -83,7 +90,7 @@ func checkFailover(p *yamlconf.Problems, key string, then []string, other string
 // After are the channels by which messages go on.
 func (c *Loaded) After() map[verify.Channel][]verify.Channel {
 	all := map[verify.Channel][]verify.Channel{}
-	for from, then := range map[verify.Channel][]string{verify.SMS: c.Failover.SMS, verify.Voice: c.Failover.Voice} {
+	for from, then := range map[verify.Channel][]string{verify.SMS: c.Failover.SMS, verify.Voice: c.Failover.Voice, verify.Push: c.Failover.Push} {
 		for _, s := range then {
 			all[from] = append(all[from], verify.Channel(s))
 		}

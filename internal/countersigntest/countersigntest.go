@@ -56,6 +56,7 @@ type Options struct {
 	Profile  verify.Profile
 	Limits   verify.Limits // zero: none
 	Carriers []carrier.Carrier
+	Pushes   carrier.Carrier // serves the channel push, beside the others; nil: nothing does
 	// Lines are how single ones of them are used, by name; Queue and Concurrency fill in what they
 	// leave zero. Rules go before the channels, which all carriers serve.
 	Lines       map[string]dispatch.Line
@@ -130,6 +131,12 @@ func New(t testing.TB, o Options) *Kit {
 		for _, channel := range []verify.Channel{verify.SMS, verify.Voice} {
 			c.Routes[channel] = append(c.Routes[channel], way.Name())
 		}
+	}
+	if o.Pushes != nil {
+		line := o.Lines[o.Pushes.Name()]
+		line.Carrier, line.Channel, line.Queue, line.Concurrency = o.Pushes, verify.Push, o.Queue, o.Concurrency
+		c.Carriers = append(c.Carriers, line)
+		c.Routes[verify.Push] = []string{o.Pushes.Name()}
 	}
 	ctx := context.Background()
 	s, err := system.Open(ctx, c)

@@ -57,6 +57,10 @@ type Store interface {
 	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
 	// JudgesLeases reports whether a lease of another process that looks ended may be taken over.
 	JudgesLeases() bool
+	// Devices returns the devices of an application's user.
+	Devices(ctx context.Context, k verify.UserKey) ([]verify.Device, error)
+	// SettleDevices stores what came of pushes to a user's devices, see [verify.DeviceStore].
+	SettleDevices(ctx context.Context, k verify.UserKey, at time.Time, used, gone []verify.ID) error
 	// Verification reads one, with its deliveries that have ended.
 	Verification(ctx context.Context, id verify.ID) (*verify.Verification, error)
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
@@ -597,6 +601,9 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 			err = carrier.Unknown(fmt.Errorf("carrier %s panicked: %v", l.name(), p))
 		}
 	}()
+	if m.Channel == verify.Push {
+		return d.push(ctx, l, m)
+	}
 	if m.ByKey {
 		return l.Carrier.(carrier.Asker).Ask(ctx, m)
 	}

@@ -21,6 +21,7 @@ const (
 	inSystem    = "./internal/system"
 	inProvider  = "./internal/carrier/provider"
 	inWording   = "./internal/wording"
+	inWebPush   = "./internal/carrier/webpush"
 )
 
 // Files that several mutants change.
@@ -631,6 +632,36 @@ var mutants = []mutant{
 		"endpoint-of-two-users", "An endpoint is the user's who registered it last.",
 		[]edit{{"internal/store/device.go", "DELETE FROM device WHERE application = $1 AND fingerprint = $2`, k.Application[:], d.Fingerprint", "DELETE FROM device WHERE application = $1 AND fingerprint = $2 AND app_user = $3`, k.Application[:], d.Fingerprint, k.Name"}, {"internal/store/migrations/00018_devices.sql", "    UNIQUE (application, fingerprint),\n", ""}},
 		test{inStore, "^TestSQLiteIsAStore$/^DevicesAreKeptAsGiven$"},
+	},
+	{
+		"push-to-another-user", "A push goes to devices of its user only.",
+		[]edit{{"internal/store/device.go", "FROM device WHERE application = $1 AND app_user = $2 ORDER BY id`, k.Application[:], k.Name)", "FROM device WHERE application = $1 ORDER BY id`, k.Application[:])"}, {"internal/verify/device.go", `d.Application.String() + "/" + d.User`, `d.Application.String()`}},
+		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
+	},
+	{
+		"gone-device-kept", "A device whose service says that it is gone is removed.",
+		[]edit{{"internal/carrier/webpush/webpush.go", "			gone = append(gone, to[i].ID)\n", ""}},
+		test{inWebPush, "^TestAGoneDeviceIsRemovedAndTheCodeGoesOn$"},
+	},
+	{
+		"push-in-the-clear", "A push is encrypted for its device.",
+		[]edit{{"internal/carrier/webpush/webpush.go", "body, err := encrypt(d.Subscription, text)", "body, err := text, error(nil)"}},
+		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
+	},
+	{
+		"private-endpoint-called", "A device's endpoint leads to public addresses only.",
+		[]edit{{"internal/carrier/exchange/exchange.go", "	if o.Guard != nil {", "	if false {"}},
+		test{inWebPush, "^TestAPrivateEndpointIsNotCalled$"},
+	},
+	{
+		"association-pushed", "An association's code goes to the number.",
+		[]edit{{"internal/verify/application.go", "	if associates {\n", "	if false {\n"}},
+		test{inWebPush, "^TestAnAssociationNeverGoesByPush$"},
+	},
+	{
+		"push-verifies-a-number", "A code that may have come to a device doesn't show whose the number is.",
+		[]edit{{userFile, "		if !v.pushed() {", "		if true {"}},
+		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",

@@ -14,7 +14,7 @@ import (
 )
 
 // A Rule lists the carriers for the messages that it matches. An empty condition matches every
-// message.
+// message, but a push: a rule for pushes names the channel.
 type Rule struct {
 	Channels     []verify.Channel
 	Countries    []string // see [phone.Number.Region]
@@ -41,6 +41,9 @@ func (r *Rule) Matches(e *verify.Envelope) bool {
 
 // matchesBesides reports whether the rule would apply to a message if its number were another.
 func (r *Rule) matchesBesides(e *verify.Envelope) bool {
+	if e.Channel == verify.Push && len(r.Channels) == 0 { // only a carrier of pushes takes one
+		return false
+	}
 	return has(r.Channels, e.Channel) && has(r.Projects, e.Project) && has(r.Applications, e.Application)
 }
 

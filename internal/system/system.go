@@ -177,6 +177,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Pool(st.Pool)
 	c.Metrics.Lags(d.Lags)
 	c.Metrics.Clock(st.ClockOffset)
+	c.Push = len(c.Routes[verify.Push]) > 0
 	s := &System{
 		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
 		Accounts: account.New(st, st.Now),

@@ -181,7 +181,7 @@ func (s *Service) checkApplication(ctx context.Context, acct *Account, a *Applic
 		p.add(FieldPrefix, foreignSite)
 	}
 	p.codes(acct.Project.Profile, a)
-	p.channels(a.Channels)
+	p.channels(a.Channels, s.push)
 	var sender Sender
 	if p.text(FieldFrom, a.From, maxFrom) {
 		sender = p.sender(&acct.Project, a.From, s.senders)
@@ -219,12 +219,12 @@ func (p *problems) codes(profile Profile, a *Application) {
 }
 
 // channels checks by what an application's users may be reached.
-func (p *problems) channels(all []Channel) {
+func (p *problems) channels(all []Channel, push bool) {
 	for i, c := range all {
 		switch {
-		case c == Push:
+		case c == Push && !push:
 			p.add(FieldChannels, "has push, which is not available")
-		case c != SMS && c != Voice:
+		case c != SMS && c != Voice && c != Push:
 			p.add(FieldChannels, "has an unknown method")
 		case slices.Contains(all[:i], c):
 			p.add(FieldChannels, "has %s twice", c)
@@ -233,25 +233,39 @@ func (p *problems) channels(all []Channel) {
 }
 
 // channel chooses how to reach a user: as the request says, else as the address does, else by the
-// application's preferred channel, which is also what it returns if it notes a problem.
-func (a *Application) channel(asked Channel, to address, p *problems) Channel {
+// application's preferred channel, which is also what it returns if it notes a problem. A push shows nothing of a
+// number, so an association never goes by one.
+func (a *Application) channel(asked Channel, to address, associates bool, p *problems) Channel {
 	field, c := FieldChannel, asked
 	if c == "" {
 		field, c = FieldAddress, to.channel
 	}
 	all := a.Channels
+	if associates {
+		all = withoutPush(all)
+	}
 	if len(all) == 0 {
 		all = []Channel{SMS}
 	}
 	switch {
 	case slices.Contains(all, c):
 		return c
+	case c == Push && associates && slices.Contains(a.Channels, Push):
+		p.add(field, "asks for push, which doesn't show whose the number is; name another channel")
 	case c == Push:
 		p.add(field, "asks for push, which is not available")
 	case c != "":
 		p.add(field, "asks for %s, which is not among the application's methods", c)
 	}
 	return all[0]
+}
+
+// withoutPush is a list without push.
+func withoutPush(all []Channel) []Channel {
+	if !slices.Contains(all, Push) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c Channel) bool { return c == Push })
 }
 
 // text checks a text that is stored: its length in characters, and that it is one.

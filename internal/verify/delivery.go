@@ -47,12 +47,17 @@ type Message struct {
 	// What Body is made of, for carriers that don't write but speak: the code, and the text with
 	// [CodePlace] where the code goes. Text is empty for a text that a voice says in the words of the
 	// locale. Locale is a BCP 47 tag; empty leaves it to the carrier.
-	Code      Secret
-	Text      string
-	Locale    string
-	ByKey     bool   // asks for a key, in the words of the locale, and tells no code
-	AfterKey  bool   // tells the code only after a key was pressed, where a carrier can wait for one
-	Asker     string // who asks, if anybody is to be named
+	Code     Secret
+	Text     string
+	Locale   string
+	ByKey    bool   // asks for a key, in the words of the locale, and tells no code
+	AfterKey bool   // tells the code only after a key was pressed, where a carrier can wait for one
+	Asker    string // who asks, if anybody is to be named
+
+	// Whose message it is, if it is an application's user's.
+	Application ID
+	User        string
+
 	ExpiresAt time.Time
 	Attempt   int // from 1
 }

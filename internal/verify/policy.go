@@ -100,7 +100,7 @@ type Channel string
 const (
 	SMS   Channel = "sms"
 	Voice Channel = "voice"
-	Push  Channel = "push" // asked for by APIs, but no carrier serves it
+	Push  Channel = "push" // to the devices of an application's user
 )
 
 // medium is how its texts reach a person.

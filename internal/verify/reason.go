@@ -18,6 +18,7 @@ const (
 	ReasonInvalidMessage
 	ReasonForbidden
 	ReasonNoMedia
+	ReasonNoDevice
 	ReasonBusy
 	ReasonNoAnswer
 	ReasonDeclined
@@ -104,6 +105,7 @@ var reasons = [reasonCount]struct {
 	ReasonInvalidMessage: {"invalid_message", BlameMessage, noEffect}, // the text: too long, or of a form that isn't approved
 	ReasonForbidden:      {"forbidden", BlameMessage, noEffect},       // the trunk doesn't call this number for us
 	ReasonNoMedia:        {"no_media", BlameMessage, noEffect},        // no sound to agree on
+	ReasonNoDevice:       {"no_device", BlameMessage, noEffect},       // the user has no device for a push, or none that its service still knows
 	ReasonBusy:           {"busy", BlameMessage, rings},
 	ReasonNoAnswer:       {"no_answer", BlameMessage, rings},  // it rang, or the phone is off
 	ReasonDeclined:       {"declined", BlameMessage, refuses}, // by the callee

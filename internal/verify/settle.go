@@ -37,7 +37,7 @@ type order struct {
 func (s *Service) orderOf(acct *Account, r StartRequest) order {
 	o := order{StartRequest: r, then: r.Then}
 	if r.Then == nil {
-		o.then = s.fallbacks(&acct.Application, r.Channel)
+		o.then = withoutPush(s.fallbacks(&acct.Application, r.Channel)) // it is for a number, which has no devices
 	}
 	switch {
 	case r.Locale == "":
@@ -78,11 +78,14 @@ func (s *Service) userOrder(acct *Account, why *occasion, r userRequest) order {
 	app := &acct.Application
 	o.problems.text(FieldDisplayName, r.displayName, maxDisplayName)
 	to := o.problems.address(r.address, &acct.Project)
-	o.to, o.Channel = to.number, app.channel(r.channel, to, &o.problems)
+	o.to, o.Channel = to.number, app.channel(r.channel, to, why.associates, &o.problems)
 	o.sender = o.problems.sender(&acct.Project, app.From, s.senders)
 	o.byKey = app.Calls.ByKey && o.Channel == Voice
 	if r.channel == "" && to.channel == "" { // who names a channel gets that one
 		o.then = s.fallbacks(app, o.Channel)
+		if why.associates {
+			o.then = withoutPush(o.then)
+		}
 	}
 	return o
 }
@@ -210,7 +213,7 @@ func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, 
 // segments in a message.
 func unfit(project *Project, t *Terms, c Channel, text string, spoken, segments int) string {
 	// Zeros may be part of a site's name; other characters of codes end it.
-	if c == SMS && project.foreignSite(wording.Fill(text, t.Prefix+strings.Repeat("0", t.Length), t.Format)) {
+	if c != Voice && project.foreignSite(wording.Fill(text, t.Prefix+strings.Repeat("0", t.Length), t.Format)) {
 		return foreignSite
 	}
 	full := wording.Fill(text, t.Prefix+wording.Longest(t.Format, t.Length), t.Format)

@@ -175,12 +175,14 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 }
 
 // Check spends a guess at v, the user's current verification: see [Verification.Check]. A right one
-// validates his address.
+// validates his address, and shows that it is still theirs unless the code may have come to a device.
 func (u *User) Check(v *Verification, d *Destination, g Guess, now time.Time) (Outcome, error) {
 	out, err := v.Check(d, g, now)
 	if err == nil && out.Approved {
 		u.become(Validated, u.Address, now)
-		u.VerifiedAt = now
+		if !v.pushed() {
+			u.VerifiedAt = now
+		}
 	}
 	return out, err
 }

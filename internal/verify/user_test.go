@@ -425,7 +425,7 @@ func TestTheChannelIsTheRequestsElseTheAddresssElseThePreferredOne(t *testing.T)
 	} {
 		var p problems
 		a := Application{Channels: tt.channels}
-		got := a.channel(tt.asked, address{channel: tt.address}, &p)
+		got := a.channel(tt.asked, address{channel: tt.address}, false, &p)
 		field := Field("")
 		if len(p) > 0 {
 			field = p[0].Field

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -280,6 +281,11 @@ func (v *Verification) end(s Status, now time.Time) {
 // is for them to know.
 func (v *Verification) Reach() phone.Number { return cmp.Or(v.Written, v.To) }
 
+// pushed reports whether the code may have gone to a device instead of the number.
+func (v *Verification) pushed() bool {
+	return v.Channel == Push || v.Resent.Channel == Push || slices.ContainsFunc(v.Fallbacks, func(f Fallback) bool { return f.Channel == Push })
+}
+
 // Message is what a carrier of a channel gets, with the code in its place; one that asks for a key has
 // none. By another channel, and after a resend, it is another message, or a receiver of both would drop it as a repeat.
 func (v *Verification) Message(c Channel, code Secret) Message {
@@ -291,6 +297,8 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		ID:           v.ID.message(by, v.Resent.Count),
 		Verification: v.ID,
 		Project:      v.Project,
+		Application:  v.Application,
+		User:         v.User,
 		Channel:      c,
 		To:           v.Reach(),
 		From:         v.Sender,

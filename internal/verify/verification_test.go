@@ -424,7 +424,7 @@ func TestTheMessageHoldsWhatWasFrozenAtTheStart(t *testing.T) {
 	v := started()
 	v.Attempt = 3
 	want := Message{
-		ID: v.ID.message("", 0), Verification: v.ID, Project: v.Project, Channel: SMS, To: number1, From: public,
+		ID: v.ID.message("", 0), Verification: v.ID, Project: v.Project, Application: v.Application, Channel: SMS, To: number1, From: public,
 		Body: "Your Personal Authorization Code is: 123456", Code: "123456", ExpiresAt: v.ExpiresAt, Attempt: 3,
 	}
 	if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(v.Message(v.Channel, "123456"))); diff != "" {

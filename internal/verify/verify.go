@@ -96,6 +96,7 @@ type Service struct {
 	prices      money.Prices
 
 	maxApplications, maxTemplates, maxDevices int
+	push                                      bool
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
@@ -132,6 +133,8 @@ type Settings struct {
 	// default [DefaultMaxApplications] and [DefaultMaxTemplates]. Else a key could fill the disk, at no
 	// cost: unlike a user or a verification, none of them needs a message to be sent.
 	MaxApplications, MaxTemplates int
+	// Push says that a carrier serves the channel push. Else nobody can ask for it.
+	Push bool
 	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
 	MaxDevices int
 	// UniqueNames refuses a second application of a project with the same name.
@@ -163,8 +166,8 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices),
-		bodies:     share.New(maxLarge, maxLarge),
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), push: c.Push,
+		bodies: share.New(maxLarge, maxLarge),
 	}
 }
 

@@ -13,9 +13,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
@@ -55,6 +57,10 @@ type Options struct {
 	Conns int            // maximum number of connections
 	Roots *x509.CertPool // nil means the system's
 
+	// Guard fails for addresses that must not be called, where others than the operator name the receivers. Little of an
+	// answer's header is read then, and few idle connections are kept. nil allows all.
+	Guard func(netip.Addr) error
+
 	// Repeat says that the receiver drops repeats, because its requests name the message. The client
 	// then repeats a request that met a connection that the receiver was closing.
 	Repeat bool
@@ -74,8 +80,9 @@ func New(o Options) *Client {
 	if o.Repeat {
 		keep = idle
 	}
-	return &Client{&http.Transport{
-		DialContext:         (&net.Dialer{Timeout: o.Dial, KeepAlive: 30 * time.Second}).DialContext,
+	dialer := &net.Dialer{Timeout: o.Dial, KeepAlive: 30 * time.Second}
+	t := &http.Transport{
+		DialContext:         dialer.DialContext,
 		TLSClientConfig:     &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: o.Dial,
 		ForceAttemptHTTP2:   true,
@@ -83,7 +90,18 @@ func New(o Options) *Client {
 		MaxIdleConnsPerHost: o.Conns,
 		IdleConnTimeout:     keep,
 		DisableCompression:  true,
-	}, o.Repeat}
+	}
+	if o.Guard != nil {
+		dialer.Control = func(_, address string, _ syscall.RawConn) error {
+			a, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			return o.Guard(a.Addr())
+		}
+		t.MaxResponseHeaderBytes, t.MaxIdleConns = MaxAnswer, 256
+	}
+	return &Client{t, o.Repeat}
 }
 
 // CloseIdleConnections closes the connections that no request uses.

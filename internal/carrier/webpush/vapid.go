@@ -1,0 +1,96 @@
+package webpush
+
+import (
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// A Key is a server's VAPID key (RFC 8292): push services tell by it that messages come from the server that the device
+// was registered for. A subscription is made for one key, so a new key needs new subscriptions.
+type Key struct {
+	private *ecdsa.PrivateKey
+	public  string // as browsers take it: base64url of the uncompressed point
+	topics  []byte // of [Carrier.topic]
+}
+
+// pemType is that of a key's file.
+const pemType = "PRIVATE KEY"
+
+// NewKey makes a key, and returns it as a file holds it: PKCS #8 in PEM.
+func NewKey() ([]byte, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
+}
+
+// ParseKey reads a key from what a file holds. Its error never quotes that.
+func ParseKey(text []byte) (*Key, error) {
+	wrong := errors.New("must be a private key of P-256, PKCS #8 in PEM")
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != pemType {
+		return nil, wrong
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	private, ok := parsed.(*ecdsa.PrivateKey)
+	if err != nil || !ok || private.Curve != elliptic.P256() {
+		return nil, wrong
+	}
+	agreeing, err := private.ECDH()
+	if err != nil {
+		return nil, wrong
+	}
+	return newKey(private, agreeing), nil
+}
+
+func newKey(private *ecdsa.PrivateKey, agreeing *ecdh.PrivateKey) *Key {
+	topics := hmac.New(sha256.New, agreeing.Bytes())
+	topics.Write([]byte("countersign push topics"))
+	return &Key{private, base64.RawURLEncoding.EncodeToString(agreeing.PublicKey().Bytes()), topics.Sum(nil)}
+}
+
+// Public is the public key as a browser takes it: the applicationServerKey of a subscription.
+func (k *Key) Public() string { return k.public }
+
+// tokenLife is how long a token lives: at most a day (RFC 8292 §2).
+const tokenLife = 12 * time.Hour
+
+// authorize makes the header Authorization of a request to an endpoint.
+func (k *Key) authorize(endpoint *url.URL, contact string, now time.Time) (string, error) {
+	claims, err := json.Marshal(struct {
+		Audience string `json:"aud"`
+		Expires  int64  `json:"exp"`
+		Subject  string `json:"sub"`
+	}{endpoint.Scheme + "://" + endpoint.Host, now.Add(tokenLife).Unix(), contact})
+	if err != nil {
+		return "", err
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	signed := encode([]byte(`{"typ":"JWT","alg":"ES256"}`)) + "." + encode(claims)
+	sum := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
+	if err != nil {
+		return "", fmt.Errorf("sign a token: %w", err)
+	}
+	signature := make([]byte, 64) // RFC 7518 §3.4
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return "vapid t=" + signed + "." + encode(signature) + ", k=" + k.public, nil
+}
