@@ -564,7 +564,7 @@ type sipConfig struct {
 type webPushConfig struct {
 	// VAPIDKey signs pushes. It is not written here: this says where it is. Make one with "countersign secret vapid". A
 	// device is registered for one key, so keep it.
-	VAPIDKey secretConfig `yaml:"vapid_key"`
+	VAPIDKey vapidKeyConfig `yaml:"vapid_key"`
 	// Contact is how push services reach you: a mailto: or https: URL.
 	Contact string `yaml:"contact"`
 	// Timeout is for one device: 100ms to 9s.
@@ -574,6 +574,15 @@ type webPushConfig struct {
 	Private bool `yaml:"private" default:"false"`
 	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
 	CAFile string `yaml:"ca_file"`
+}
+
+// vapidKeyConfig says where the key of pushes is: give one of the two. It is a [secretConfig] without an example,
+// because the long configuration has no pushes.
+type vapidKeyConfig struct {
+	// File is a file that only its owner can read.
+	File string `yaml:"file"`
+	// Env is the name of an environment variable.
+	Env string `yaml:"env"`
 }
 
 // secretConfig says where a secret is: give one of the two. Make one with "countersign secret create".

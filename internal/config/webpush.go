@@ -11,7 +11,7 @@ import (
 )
 
 // given reports whether a carrier pushes.
-func (c *webPushConfig) given() bool { return c.Contact != "" || c.VAPIDKey != secretConfig{} }
+func (c *webPushConfig) given() bool { return c.Contact != "" || c.VAPIDKey != vapidKeyConfig{} }
 
 // A webPushWay is a VAPID key and how push services are called.
 type webPushWay webpush.Config
@@ -38,7 +38,7 @@ func (c *Loaded) checkWebPush(p *yamlconf.Problems, carrier string, cc *carrierC
 	for _, f := range way.Check() {
 		p.Check(key+"."+f.Field, false, "%s", f.Message)
 	}
-	text, err := c.secret(w.VAPIDKey, vapidHint)
+	text, err := c.secret(secretConfig(w.VAPIDKey), vapidHint)
 	if err == nil {
 		way.Key, err = webpush.ParseKey([]byte(text.Reveal()))
 	}
