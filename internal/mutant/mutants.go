@@ -356,7 +356,7 @@ var mutants = []mutant{
 	},
 	{
 		"text-names-any-site", "A text message may link only to the project's web sites.",
-		[]edit{{"internal/verify/settle.go", "if c == SMS && project.foreignSite(", "if c == Push && project.foreignSite("}},
+		[]edit{{"internal/verify/settle.go", "if c != Voice && project.foreignSite(", "if c == Voice && project.foreignSite("}},
 		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
 	},
 	{
@@ -987,7 +987,7 @@ var mutants = []mutant{
 	},
 	{
 		"silence-moves-on-for-ever", "A missing receipt moves a message to another carrier only once.",
-		[]edit{{failoverFile, " || verify.MovedOn(j.verification.Round(history))", ""}},
+		[]edit{{failoverFile, " || !doubt && verify.MovedOn(j.verification.Round(history))", ""}},
 		test{inDispatch, "^TestSilenceMovesOnOnce$"},
 	},
 	{
@@ -1087,7 +1087,7 @@ var mutants = []mutant{
 	},
 	{
 		"loss-before-the-end", "A lost message moves to another carrier only once it is known which carrier lost it.",
-		[]edit{{receiptFile, "case i < 0:\n\t\treturn false, errEarly", "case i < 0:\n\t\treturn !r.Delivered, nil"}},
+		[]edit{{receiptFile, "case i < 0:\n\t\treturn false, \"\", errEarly", "case i < 0:\n\t\treturn !r.Delivered, \"\", nil"}},
 		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
 	},
 	{

@@ -670,20 +670,43 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPeer(t)
-			c := p.trunk(func(c *Config) { c.RequireKeypress = tt.key })
-			out := send(t.Context(), c, message)
-			invite := p.answer()
-			if tt.after {
-				p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
+			for range 5 {
+				p := newPeer(t)
+				c := p.trunk(func(c *Config) { c.RequireKeypress = tt.key })
+				out := send(t.Context(), c, message)
+				invite := p.answer()
+				if tt.after {
+					p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
+				}
+				if tt.hears {
+					p.soundTo(described(t, invite.Body()).at, rtp(mu, 1, 1, make([]byte, frame)))
+				}
+				p.expect(wire.BYE)
+				// On a busy machine the sound may come so late that the code has begun.
+				if tt.hears && !tt.after && becameOf(t, &out) == verify.Unknown {
+					continue
+				}
+				want(t, out, tt.outcome, verify.ReasonLost)
+				return
 			}
-			if tt.hears {
-				p.soundTo(described(t, invite.Body()).at, rtp(mu, 1, 1, make([]byte, frame)))
-			}
-			p.expect(wire.BYE)
-			want(t, out, tt.outcome, verify.ReasonLost)
+			t.Error("the machine was too slow, five times")
 		})
 	}
+}
+
+// becameOf is what a call that has failed came to. It leaves the call's end to be read again.
+func becameOf(t *testing.T, out *<-chan outcome) verify.DeliveryOutcome {
+	t.Helper()
+	select {
+	case end := <-*out:
+		again := make(chan outcome, 1)
+		again <- end
+		*out = again
+		return carrier.Decision(end.err).Outcome
+	case <-time.After(patience):
+		t.Fatal("the call doesn't end")
+	}
+	panic("unreachable")
 }
 
 // A phone that sends nothing, at a trunk that doesn't answer requests in the call or knows no call there,
