@@ -24,7 +24,7 @@ PARALLEL   ?= -parallel 8
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
-	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 5 minutes on two cores."
+	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 10 minutes on two cores the first time, with compiling."
 	@go run ./internal/testrun -short $(PARALLEL) -vet=off -timeout 30m $(TESTFLAGS) ./...
 
 # On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
