@@ -17,8 +17,9 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
 # Most of a test's time is waiting: for a disk, a process, a lease. So more of a package's tests run at once
-# than there are processors.
+# than there are processors; fewer with the race detector, which makes them work.
 PARALLEL   ?= -parallel 8
+RACING     ?= -parallel 4
 
 .PHONY: test postgresql check lint race slow calls long fuzz kannel bench rates mutants docs build
 
@@ -32,10 +33,10 @@ postgresql:
 	@.ci/postgresql
 
 check: lint postgresql
-	go run ./internal/testrun -race $(PARALLEL) -vet=off -timeout 60m $(TESTFLAGS) ./...
+	go run ./internal/testrun -race $(RACING) -vet=off -timeout 60m $(TESTFLAGS) ./...
 
 race: postgresql
-	go run ./internal/testrun -race -short $(PARALLEL) -vet=off -timeout 30m $(TESTFLAGS) ./...
+	go run ./internal/testrun -race -short $(RACING) -vet=off -timeout 30m $(TESTFLAGS) ./...
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }

@@ -292,7 +292,7 @@ func TestWhatBecameOfARequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, got := providerServer(t, tt.answer)
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			_, err := carrierOf(t, configOf(t, "twilio", server)).Send(ctx, message())
 			wantError(t, err, tt.want)

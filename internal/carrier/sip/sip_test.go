@@ -799,7 +799,7 @@ func TestACallThatTakesTooLongInAllIsTheTrunksFailure(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
 	c := p.trunk(nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	out := send(ctx, c, message)
 	invite := p.expect(wire.INVITE)
