@@ -73,18 +73,10 @@ func reachable(addr net.Addr) string {
 }
 
 func readOperator(data string) (o operator, err error) {
-	path := filepath.Join(data, operatorFile)
-	info, err := os.Stat(path)
+	text, err := keyset.ReadPrivate(filepath.Join(data, operatorFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, fmt.Errorf("no server runs on %s: this asks a running one", data)
 	}
-	if err != nil {
-		return o, err
-	}
-	if err := keyset.Private(path, info); err != nil {
-		return o, err
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return o, err
 	}

@@ -103,7 +103,7 @@ type secretVAPID struct {
 }
 
 func (c *secretVAPID) Run(w world) error {
-	text, err := readPrivate(c.File)
+	text, err := keyset.ReadPrivate(c.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		if text, err = webpush.NewKey(); err == nil {
 			err = writeNew(c.File, text)
@@ -117,18 +117,6 @@ func (c *secretVAPID) Run(w world) error {
 		return fmt.Errorf("%s %w", c.File, err)
 	}
 	return printDone(w, c.JSON, row{{"", "file", c.File}, {"", "public", key.Public()}}, "%s", key.Public())
-}
-
-// readPrivate reads a file that only its owner can read.
-func readPrivate(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err == nil {
-		err = keyset.Private(path, info)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
 }
 
 // writeNew writes a file that only its owner can read, and replaces none.

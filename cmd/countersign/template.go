@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -106,18 +107,10 @@ func printTemplate(w world, asJSON bool, t api.Template) error {
 			segments = strconv.Itoa(x.Segments)
 		}
 		return row{
-			{"PURPOSE", "", all(x.Purpose)}, {"CHANNEL", "", all(x.Channel)}, {"LOCALE", "", all(x.Locale)},
+			{"PURPOSE", "", cmp.Or(x.Purpose, "all")}, {"CHANNEL", "", cmp.Or(x.Channel, "all")}, {"LOCALE", "", cmp.Or(x.Locale, "all")},
 			{"CHARACTERS", "", x.Characters}, {"SEGMENTS", "", segments}, {"ENCODING", "", x.Encoding}, {"TEXT", "", x.Text},
 		}
 	})
-}
-
-// all is what a text is for.
-func all(named string) string {
-	if named == "" {
-		return "all"
-	}
-	return named
 }
 
 // wordings are where the texts of a template come from.

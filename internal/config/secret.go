@@ -77,14 +77,6 @@ func (c *Loaded) secret(s secretConfig, hint string) (verify.Secret, error) {
 
 // secretFile reads a file that only its owner can read.
 func (c *Loaded) secretFile(name string) (verify.Secret, error) {
-	path := c.path(name)
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if err := keyset.Private(path, info); err != nil {
-		return "", err
-	}
-	value, err := os.ReadFile(path)
+	value, err := keyset.ReadPrivate(c.path(name))
 	return verify.Secret(value), err
 }

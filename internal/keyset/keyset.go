@@ -116,14 +116,7 @@ func Parse(text []byte) (*Set, error) {
 }
 
 func load(path string) (*keyset.Handle, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("load keyset: %w", err)
-	}
-	if err := Private(path, info); err != nil {
-		return nil, fmt.Errorf("load keyset: %w", err)
-	}
-	text, err := os.ReadFile(path)
+	text, err := ReadPrivate(path)
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", err)
 	}
@@ -132,6 +125,18 @@ func load(path string) (*keyset.Handle, error) {
 		return nil, fmt.Errorf("load keyset %s: %w", path, err)
 	}
 	return handle, nil
+}
+
+// ReadPrivate reads a file of secrets that only its owner can read: see [Private].
+func ReadPrivate(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := Private(path, info); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
 }
 
 // Private returns an error if users other than its owner could read a file of secrets. A file in
