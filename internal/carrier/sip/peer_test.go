@@ -336,21 +336,34 @@ func send(ctx context.Context, c *Carrier, m verify.Message) <-chan outcome {
 // want waits for the end of a call, and compares.
 func want(t *testing.T, got <-chan outcome, o verify.DeliveryOutcome, reason verify.Reason) outcome {
 	t.Helper()
+	out := endOf(t, got)
+	compare(t, out, o, reason)
+	return out
+}
+
+// endOf waits for the end of a call.
+func endOf(t *testing.T, got <-chan outcome) outcome {
+	t.Helper()
 	select {
 	case out := <-got:
-		if o == verify.Accepted {
-			if out.err != nil {
-				t.Fatalf("got %v, want accepted", out.err)
-			}
-			return out
-		}
-		var e *carrier.Error
-		if !errors.As(out.err, &e) || e.Outcome != o || e.Reason != reason {
-			t.Fatalf("got %+v (%v), want %v %s", carrier.Decision(out.err), out.err, o, reason)
-		}
 		return out
 	case <-time.After(patience):
 		t.Fatal("the call doesn't end")
 	}
 	panic("unreachable")
+}
+
+// compare compares the end of a call.
+func compare(t *testing.T, out outcome, o verify.DeliveryOutcome, reason verify.Reason) {
+	t.Helper()
+	if o == verify.Accepted {
+		if out.err != nil {
+			t.Fatalf("got %v, want accepted", out.err)
+		}
+		return
+	}
+	var e *carrier.Error
+	if !errors.As(out.err, &e) || e.Outcome != o || e.Reason != reason {
+		t.Fatalf("got %+v (%v), want %v %s", carrier.Decision(out.err), out.err, o, reason)
+	}
 }

@@ -683,30 +683,16 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 				}
 				p.expect(wire.BYE)
 				// On a busy machine the sound may come so late that the code has begun.
-				if tt.hears && !tt.after && becameOf(t, &out) == verify.Unknown {
+				end := endOf(t, out)
+				if tt.hears && !tt.after && carrier.Decision(end.err).Outcome == verify.Unknown {
 					continue
 				}
-				want(t, out, tt.outcome, verify.ReasonLost)
+				compare(t, end, tt.outcome, verify.ReasonLost)
 				return
 			}
 			t.Error("the machine was too slow, five times")
 		})
 	}
-}
-
-// becameOf is what a call that has failed came to. It leaves the call's end to be read again.
-func becameOf(t *testing.T, out *<-chan outcome) verify.DeliveryOutcome {
-	t.Helper()
-	select {
-	case end := <-*out:
-		again := make(chan outcome, 1)
-		again <- end
-		*out = again
-		return carrier.Decision(end.err).Outcome
-	case <-time.After(patience):
-		t.Fatal("the call doesn't end")
-	}
-	panic("unreachable")
 }
 
 // A phone that sends nothing, at a trunk that doesn't answer requests in the call or knows no call there,
