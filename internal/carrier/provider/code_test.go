@@ -8,7 +8,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// What operators look for in the provider's list of errors is kept beside our reason.
+// The provider's own code, which operators look for in its list of errors, is kept beside our reason.
 func TestAProvidersOwnCodeIsKept(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

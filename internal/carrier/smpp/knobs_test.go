@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// What single SMSCs want of a bind and of a message.
+// Some SMSCs want more of a bind and of a message than others: each setting puts its bytes there.
 func TestWhatAnSMSCAsksFor(t *testing.T) {
 	story(t, func(c *Config) {
 		c.Version, c.Range, c.AddressRange, c.Prefix = 0x33, Numbering{1, 1}, "^1202", "99"

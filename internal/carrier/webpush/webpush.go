@@ -125,8 +125,8 @@ func (c *Carrier) Push(ctx context.Context, m verify.Message, to []verify.Receiv
 	return used, gone, outcome(errs)
 }
 
-// outcome is what came of all pushes together. One that a service took decides; then one that it may have taken; then
-// one that may succeed later.
+// outcome is what came of all pushes together. It is success if a service took one. Otherwise it is the error of a push
+// that a service may have taken, or else of one that may succeed later.
 func outcome(errs []error) error {
 	var worst error
 	for _, err := range errs {

@@ -388,7 +388,7 @@ func TestAGoneDeviceIsRemovedAndTheCodeGoesOn(t *testing.T) {
 				t.Errorf("to a user without devices: %+v", v)
 			}
 
-			// Who asks for a push only gets a push only.
+			// A caller who asks for a push gets no other channel.
 			if v = k.login("ada", `{"channel":"push"}`, "failed"); v.Reason != "no_device" {
 				t.Errorf("a push only: %+v", v)
 			}
