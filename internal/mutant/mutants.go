@@ -1091,6 +1091,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
 	},
 	{
+		"another-replicas-carrier", "A replica without a carrier for a message leaves it to those that have one.",
+		[]edit{{"internal/dispatch/poll.go", "d.config.Shared && c.why == verify.ReasonNoCarrier && ", "false && "}},
+		test{inDispatch, "^TestAMessageWithoutACarrierHereIsLeftToOthers$"},
+	},
+	{
 		"receipt-of-another-carrier", "A carrier's receipt doesn't affect a message that another carrier has.",
 		[]edit{{receiptFile, `history[i].Carrier != "" && history[i].Carrier != r.Carrier`, `history[i].Carrier != "" && r.Carrier == ""`}},
 		test{inDispatch, "^TestACarrierReportsOfItsOwnMessagesOnly$"},
