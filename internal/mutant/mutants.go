@@ -1299,6 +1299,16 @@ var mutants = []mutant{
 		test{inStore, "^TestPostgresIsAStore$/^ProcessesCountTogether$"},
 	},
 	{
+		"folded-and-fresh", "A list by day reads what isn't folded yet beside the days, and nothing twice.",
+		[]edit{{"internal/store/rollup.go", " AND hour < %s AND writer >= 0`, rows, fresh", " AND hour < %s AND writer >= -1`, rows, \"usage_hour\"+fresh[:0]"}},
+		stores("UsageIsFolded"),
+	},
+	{
+		"folded-into-another-day-postgresql", "PostgreSQL adds an hour to its own day.",
+		[]edit{{"internal/store/fold.go", "hour / 24 AS day FROM gone", "hour / 25 AS day FROM gone"}},
+		test{inStore, "^TestPostgresIsAStore$/^UsageIsFolded$"},
+	},
+	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
 		[]edit{{userRowFile, "r.use(v.value.UsageKey(), verify.Usage{Approved: 1})", ""}},
 		stores("UsageIsCountedOnce"),

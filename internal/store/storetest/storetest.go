@@ -127,6 +127,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsageIsCountedOnce", usageIsCountedOnce},
 		{"ProcessesCountTogether", processesCountTogether},
 		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},
+		{"UsageIsFolded", usageIsFolded},
+		{"WritersAddToFoldedHours", writersAddToFoldedHours},
 
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
 		{"SweepReadsEachRowOnce", sweepReadsEachRowOnce},
