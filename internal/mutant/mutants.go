@@ -639,6 +639,16 @@ var mutants = []mutant{
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
+		"import-over-a-user", "An import changes no user who is there.",
+		[]edit{{"internal/verify/import.go", "return Imported{Err: ErrUserDiffers}", "return Imported{}"}},
+		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
+	},
+	{
+		"import-into-another-project", "An import goes into the project's own applications only.",
+		[]edit{{"internal/store/user.go", "errors.Is(err, sql.ErrNoRows) || err == nil && of != p {\n\t\treturn nil, verify", "errors.Is(err, sql.ErrNoRows) {\n\t\treturn nil, verify"}},
+		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
+	},
+	{
 		"gone-device-kept", "A device whose service says that it is gone is removed.",
 		[]edit{{"internal/carrier/webpush/webpush.go", "			gone = append(gone, to[i].ID)\n", ""}},
 		test{inWebPush, "^TestAGoneDeviceIsRemovedAndTheCodeGoesOn$"},

@@ -181,6 +181,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsersAreListed", usersAreListed},
 		{"DevicesAreKeptAsGiven", devicesAreKeptAsGiven},
 		{"DevicesGoWithTheirUser", devicesGoWithTheirUser},
+		{"AnImportCreatesAndChangesNothing", anImportCreatesAndChangesNothing},
+		{"ImportsRace", importsRace},
 		{"DevicesAreBoundedExactly", devicesAreBoundedExactly},
 		{"DevicesAreResealedAndSettled", devicesAreResealedAndSettled},
 
