@@ -53,6 +53,7 @@ type commands struct {
 	Complete     completeCommand     `cmd:"" hidden:""`
 	Help         helpCommand         `cmd:"" help:"Explain a command, as --help does."`
 	Number       versionCommand      `cmd:"" name:"version" help:"Print the version."`
+	Syniverse    syniverseCommand    `cmd:"" help:"Move applications and users from Syniverse to here."`
 	Migrate      migrateCommands     `cmd:"" help:"Move an installation from SQLite to PostgreSQL, or bring a database up to date."`
 }
 
