@@ -614,6 +614,16 @@ var mutants = []mutant{
 		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
 	},
 	{
+		"kept-answers-without-end", "A project's answers to requests that cost no message are bounded.",
+		[]edit{{"internal/store/once.go", "if n >= int64(most) {", "if n < 0 {"}},
+		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
+	},
+	{
+		"kept-answers-of-all-projects", "A project's kept answers don't count for another one.",
+		[]edit{{"internal/store/once.go", "FROM kept_count WHERE project = $1 AND hour >= $2", "FROM kept_count WHERE project <> $1 || 'x' AND hour >= $2"}},
+		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
+	},
+	{
 		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
 		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
 		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
@@ -645,7 +655,7 @@ var mutants = []mutant{
 	},
 	{
 		"import-into-another-project", "An import goes into the project's own applications only.",
-		[]edit{{"internal/store/user.go", "errors.Is(err, sql.ErrNoRows) || err == nil && of != p {\n\t\treturn nil, verify", "errors.Is(err, sql.ErrNoRows) {\n\t\treturn nil, verify"}},
+		[]edit{{"internal/store/user.go", "errors.Is(err, sql.ErrNoRows) || err == nil && of != p {\n\t\treturn nil, verify", "errors.Is(err, sql.ErrNoRows) || of == \"\" {\n\t\treturn nil, verify"}},
 		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
 	},
 	{

@@ -162,6 +162,8 @@ var (
 	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "the message before is too recent"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
+	ErrTooManyKept = &Error{Kind: Limited, Code: "too_many_kept_answers", Message: "the project has as many answers kept for Idempotency-Keys as it may; wait, or send the request without a key"}
+
 	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}
 
 	ErrBusy      = &Error{Kind: Unavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}

@@ -3,6 +3,8 @@ package v1_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -95,4 +97,47 @@ func TestAnImportIsBounded(t *testing.T) {
 	if r, err := c.ImportUsers(t.Context(), a.ID, many[1:]); err != nil || r.Created != verify.MaxImport {
 		t.Errorf("as many as there may be: %d created, %v", r.Created, err)
 	}
+}
+
+// Whoever has a key can't fill the disk by requests that cost nothing. The bound is the project's, and what costs a
+// message isn't counted.
+func TestKeptAnswersToFreeRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	onBothEngines(t, func(t *testing.T, o countersigntest.Options) {
+		o.Settings.MaxKept = 3
+		k := newKit(t, o)
+		const stranger = "the-key-of-another-project"
+		k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true}, stranger)
+		keys := 0
+		post := func(token verify.Secret, path, body string, status int) http.Header {
+			t.Helper()
+			keys++
+			got, header, answer := k.CallWith(http.Header{"Idempotency-Key": {fmt.Sprint("key-", keys)}}, token, "POST", path, body)
+			if got != status {
+				t.Errorf("POST %s, key %d: got %d %s, want %d", path, keys, got, answer, status)
+			}
+			return header
+		}
+		app := k.user("ada")
+		users, devices := "/v1/applications/"+app+"/imports", "/v1/applications/"+app+"/users/ada/devices"
+		const grace = `{"users":[{"user":"grace","number":"` + other + `"}]}`
+		post("", users, grace, 200)
+		k.Advance(90 * time.Minute)
+		post("", users, grace, 200) // also one that changes nothing
+		post("", devices, exampleDevice(""), 201)
+		header := post("", "/v1/applications", `{"name":"one more"}`, 429)
+		post("", devices, exampleDevice(""), 429)
+		if seconds, err := strconv.Atoi(header.Get("Retry-After")); err != nil || seconds < 22*3600 || seconds > 24*3600 {
+			t.Errorf("Retry-After: %q, want until the first answer is forgotten", header.Get("Retry-After"))
+		} else {
+			post("", "/v1/verifications", `{"to":"`+to+`"}`, 201)
+			post(stranger, "/v1/applications", `{"name":"theirs"}`, 201)
+			k.call("", "POST", "/v1/applications", `{"name":"without a key"}`, 201)
+			k.Advance(time.Duration(seconds-1) * time.Second)
+			post("", "/v1/applications", `{"name":"too early"}`, 429)
+			k.Advance(time.Second)
+		}
+		post("", "/v1/applications", `{"name":"in time"}`, 201)
+		post("", "/v1/applications", `{"name":"too many"}`, 429)
+	})
 }
