@@ -614,6 +614,11 @@ var mutants = []mutant{
 		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
 	},
 	{
+		"deletion-of-an-unread-version", "A deletion keeps to the version that it names.",
+		[]edit{{"internal/store/application.go", "case version != 0 && version != stored.Version:", "case version < 0:"}},
+		test{inStore, "^TestSQLiteIsAStore$/^ADeletionKeepsToItsVersion$"},
+	},
+	{
 		"kept-answers-without-end", "A project's answers to requests that cost no message are bounded.",
 		[]edit{{"internal/store/once.go", "if n >= int64(most) {", "if n < 0 {"}},
 		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},

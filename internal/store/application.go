@@ -225,10 +225,19 @@ func (s *Store) ChangeCalls(_ context.Context, p verify.ProjectID, id verify.ID,
 // DeleteApplication implements [verify.ApplicationStore]. Once the application is gone, nothing of it
 // validates and nothing is sent for it. Its caller waits for the first users to go; [Store.FinishDeletions]
 // deletes the others.
-func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id verify.ID) error {
+func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id verify.ID, version int) error {
 	err := s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		result, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1 AND project = $2 AND version > 0`, id[:], p)
-		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
+		stored, err := scanApplication(tx.QueryRowContext(ctx, selectApplication, id[:], p))
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return verify.ErrNoApplication
+		case err != nil:
+			return err
+		case version != 0 && version != stored.Version:
+			return verify.ErrStale
+		}
+		result, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1 AND version = $2`, id[:], stored.Version)
+		if err := changedOne(result, err, verify.ErrStale); err != nil { // where others write beside us
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO deleted_application (id) VALUES ($1)`, id[:])
