@@ -33,6 +33,7 @@ var may = []struct{ packages, imports string }{
 	{"internal/keyset", "internal/filelock"},
 	{pure, ""},
 	{"internal/request internal/yamlconf", ""},
+	{"internal/intake", "internal/request"},
 	{"internal/web", "internal/record"},
 	{"internal/speech", "internal/share"},
 	{"internal/verify", pure},
@@ -66,7 +67,7 @@ var may = []struct{ packages, imports string }{
 
 	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/filelock internal/config internal/console internal/system internal/bench api " + parts},
+	{"cmd/*", "internal/filelock internal/intake internal/config internal/console internal/system internal/bench api " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},

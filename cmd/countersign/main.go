@@ -39,6 +39,7 @@ type commands struct {
 	Destination  destinationCommand  `cmd:"" help:"Show or reset what a project remembers of a number."`
 	Verify       verifyCommand       `cmd:"" help:"Send a code by a running server, and check what is typed."`
 	Verification verificationCommand `cmd:"" help:"Show a verification and its timeline."`
+	User         userCommand         `cmd:"" help:"List, associate, remove and import the users of an application."`
 	Template     templateCommand     `cmd:"" help:"List, create, change and delete the texts that starts name."`
 	Audit        auditCommand        `cmd:"" help:"List what operators did."`
 	Usage        usageCommand        `cmd:"" help:"Say what projects used, what it cost, and what they are charged."`
@@ -52,6 +53,7 @@ type commands struct {
 	Complete     completeCommand     `cmd:"" hidden:""`
 	Help         helpCommand         `cmd:"" help:"Explain a command, as --help does."`
 	Number       versionCommand      `cmd:"" name:"version" help:"Print the version."`
+	Syniverse    syniverseCommand    `cmd:"" help:"Move applications and users from Syniverse to here."`
 	Migrate      migrateCommands     `cmd:"" help:"Move an installation from SQLite to PostgreSQL, or bring a database up to date."`
 }
 

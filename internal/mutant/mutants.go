@@ -614,6 +614,21 @@ var mutants = []mutant{
 		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
 	},
 	{
+		"deletion-of-an-unread-version", "A deletion keeps to the version that it names.",
+		[]edit{{"internal/store/application.go", "case version != 0 && version != stored.Version:", "case version < 0:"}},
+		test{inStore, "^TestSQLiteIsAStore$/^ADeletionKeepsToItsVersion$"},
+	},
+	{
+		"kept-answers-without-end", "A project's answers to requests that cost no message are bounded.",
+		[]edit{{"internal/store/once.go", "if n >= int64(most) {", "if n < 0 {"}},
+		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
+	},
+	{
+		"kept-answers-of-all-projects", "A project's kept answers don't count for another one.",
+		[]edit{{"internal/store/once.go", "FROM kept_count WHERE project = $1 AND hour >= $2", "FROM kept_count WHERE project <> $1 || 'x' AND hour >= $2"}},
+		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
+	},
+	{
 		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
 		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
 		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
@@ -637,6 +652,16 @@ var mutants = []mutant{
 		"push-to-another-user", "A push goes to devices of its user only.",
 		[]edit{{"internal/store/device.go", "FROM device WHERE application = $1 AND app_user = $2 ORDER BY id`, k.Application[:], k.Name)", "FROM device WHERE application = $1 ORDER BY id`, k.Application[:])"}, {"internal/verify/device.go", `d.Application.String() + "/" + d.User`, `d.Application.String()`}},
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
+	},
+	{
+		"import-over-a-user", "An import changes no user who is there.",
+		[]edit{{"internal/verify/import.go", "return Imported{Err: ErrUserDiffers}", "return Imported{}"}},
+		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
+	},
+	{
+		"import-into-another-project", "An import goes into the project's own applications only.",
+		[]edit{{"internal/store/user.go", "errors.Is(err, sql.ErrNoRows) || err == nil && of != p {\n\t\treturn nil, verify", "errors.Is(err, sql.ErrNoRows) || of == \"\" {\n\t\treturn nil, verify"}},
+		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
 	},
 	{
 		"gone-device-kept", "A device whose service says that it is gone is removed.",

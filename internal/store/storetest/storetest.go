@@ -181,6 +181,9 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsersAreListed", usersAreListed},
 		{"DevicesAreKeptAsGiven", devicesAreKeptAsGiven},
 		{"DevicesGoWithTheirUser", devicesGoWithTheirUser},
+		{"ADeletionKeepsToItsVersion", aDeletionKeepsToItsVersion},
+		{"AnImportCreatesAndChangesNothing", anImportCreatesAndChangesNothing},
+		{"ImportsRace", importsRace},
 		{"DevicesAreBoundedExactly", devicesAreBoundedExactly},
 		{"DevicesAreResealedAndSettled", devicesAreResealedAndSettled},
 
