@@ -363,7 +363,7 @@ type httpCarrierConfig struct {
 // providerConfig is a provider's account.
 type providerConfig struct {
 	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
+	// signalwire, sinch, syniverse, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
 	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.

@@ -111,7 +111,7 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 		Region: "eu-west-1", Profile: "", Timeout: 20 * time.Second, Conns: 8, Now: func() time.Time { return testNow }, Log: slog.New(slog.DiscardHandler),
 	}
 	switch preset {
-	case "bird":
+	case "bird", "syniverse":
 		c.Profile = "a-channel"
 	case "telnyx":
 		c.CallbackSecret = telnyxPublic

@@ -88,8 +88,8 @@ type RuleSpec struct {
 	// Path of a value in a JSON answer, such as errors.0.code. Without a path, the status alone
 	// decides.
 	Path string `yaml:"path"`
-	// Values that the path may have. An empty list means any value, but there
-	// must be one.
+	// Values that the path may have; one such as "*#1120" means all that end so. An empty list means any
+	// value, but there must be one.
 	Values []string `yaml:"values"`
 	// Then is accepted, retry (not sent; try again later), refused (never try this carrier again),
 	// misconfigured (an operator must act; other carriers take over) or unknown (it may have been
