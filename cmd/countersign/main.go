@@ -164,9 +164,15 @@ func (versionCommand) Run(w world) error {
 	return err
 }
 
-// version is the module's version that this was built from: a tag's, or one made of the commit's time
-// and hash.
+// released is the version that deploy/release links into what it builds.
+var released string
+
+// version is the version of a release, or else the module's that this was built from: a tag's, or one made of the
+// commit's time and hash.
 func version() string {
+	if released != "" {
+		return released
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -1746,6 +1746,16 @@ var mutants = []mutant{
 		test{inProvider, "^TestARedirectIsNotFollowed$"},
 	},
 	{
+		"report-of-another-body", "The report of an operator's own receiver is signed whole.",
+		[]edit{{"internal/carrier/provider/proof.go", "\tm.Write(r.body)\n\tsum := m.Sum(nil)", "\tsum := m.Sum(nil)"}},
+		test{"./internal/carrier/provider", "^TestAnOwnReceiverReports$"},
+	},
+	{
+		"report-names-its-attempt-unsigned", "The report of an operator's own receiver names its attempt in what it signs.",
+		[]edit{{"internal/carrier/provider/callback.go", ` && spec.Check != "webhook" {`, " {"}},
+		test{"./internal/carrier/provider", "^TestAnOwnReceiverReports$"},
+	},
+	{
 		"providers-words-quoted", "Errors never quote a provider's words.",
 		[]edit{{findFile, "case len(r.Values) == 0:\n\t\treturn \"\", true", "case len(r.Values) == 0:\n\t\treturn value, true"}},
 		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
@@ -1847,7 +1857,7 @@ var mutants = []mutant{
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",
-		[]edit{{callbackFile, `if !ok && spec.Each == "" {`, `if !ok {`}},
+		[]edit{{callbackFile, `if !ok && spec.Each == "" && spec`, `if !ok && spec`}},
 		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},
 	},
 	{

@@ -114,8 +114,9 @@ type AnswerSpec struct {
 // CallbackSpec describes how a provider reports on messages. Values are found by path in JSON, or by
 // name in a form.
 type CallbackSpec struct {
-	// Check is the proof of a report's origin: twilio, telnyx, vonage, plivo, or path, which means
-	// that the secret is part of the URL. Without it there are no reports.
+	// Check is the proof of a report's origin: twilio, telnyx, vonage, plivo, webhook (Standard
+	// Webhooks), or path, which means that the secret is part of the URL. Without it there are no
+	// reports.
 	Check string `yaml:"check"`
 	// Shared says that the secret of requests also signs reports, unless there is a callback_secret.
 	Shared bool `yaml:"shared"`
@@ -253,7 +254,7 @@ var usual = []RuleSpec{
 
 var (
 	authKinds  = []string{"none", "basic", "bearer", "header", "jwt", "aws"}
-	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "path"}
+	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "webhook", "path"}
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
 
