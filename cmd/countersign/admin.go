@@ -64,6 +64,25 @@ func (d database) resolve() database {
 // byConfig reports whether a configuration says where the database is, and no folder.
 func (d database) byConfig() bool { return d.resolve().Data == "" }
 
+// asksServer reports whether no database is named, but an API key is given: then a command asks a running server.
+func (d database) asksServer() bool {
+	where := d.resolve()
+	return where.Config == "" && where.Data == "" && os.Getenv(tokenVariable) != ""
+}
+
+// byServer does so for a command about a project, which must name it where it works on a database.
+func (d database) byServer(project string) (bool, error) {
+	switch asks := d.asksServer(); {
+	case asks && project != "":
+		return false, usageError("--project: the API key says the project; leave it out, or name a database by --config or --data")
+	case asks:
+		return true, nil
+	case project == "":
+		return false, usageError("--project: name the project, by its id or its name")
+	}
+	return false, nil
+}
+
 // noDatabase is a folder without a database, which a command was to work on.
 type noDatabase string
 
@@ -305,7 +324,8 @@ type keyCommand struct {
 
 type keyCreate struct {
 	database
-	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
+	remote
+	Project string `help:"Project's id or name; by a running server, the one of the key that asks." placeholder:"PROJECT"`
 	Name    string `default:"key" help:"What the key is for, in 1 to 100 printable characters (default ${default})."`
 
 	Scope   []string `help:"What the key may do: verify:start, verify:check, verify:own-code, read, applications, manage. May be repeated (default: ${scopes})." placeholder:"SCOPE"`
@@ -319,6 +339,12 @@ func (c *keyCreate) Run(w world) error {
 	var unknown []string
 	if scopes, unknown = verify.ParseScopes(c.Scope); len(unknown) > 0 {
 		return usageError(fmt.Sprintf("--scope %q: must be one of: %s", unknown[0], strings.Join(verify.AllScopes.Words(), ", ")))
+	}
+	if byServer, err := c.byServer(c.Project); byServer || err != nil {
+		if err != nil {
+			return err
+		}
+		return c.createRemote(w)
 	}
 	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
 		a := admin.New(st)
@@ -358,10 +384,17 @@ func instant(text string, now time.Time) (time.Time, error) {
 
 type keyList struct {
 	database
-	Project string `required:"" help:"Project's id or name." placeholder:"PROJECT"`
+	remote
+	Project string `help:"Project's id or name; by a running server, the one of the key that asks." placeholder:"PROJECT"`
 }
 
 func (c *keyList) Run(w world) error {
+	if byServer, err := c.byServer(c.Project); byServer || err != nil {
+		if err != nil {
+			return err
+		}
+		return c.listRemote(w)
+	}
 	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
 		all, err := st.Keys(w.ctx, p.ID)
 		if err != nil {
@@ -379,6 +412,7 @@ func (c *keyList) Run(w world) error {
 
 type keyRevoke struct {
 	database
+	remote
 	Key string `arg:"" help:"Key id, as 'key list' shows it."`
 }
 
@@ -386,6 +420,9 @@ func (c *keyRevoke) Run(w world) error {
 	id, err := verify.ParseID(c.Key)
 	if err != nil {
 		return usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
+	}
+	if c.asksServer() {
+		return c.revokeRemote(w, id.String())
 	}
 	return c.administer(w.ctx, func(a *admin.Service) error { return a.RevokeKey(w.ctx, actor(), id) })
 }

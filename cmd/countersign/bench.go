@@ -13,6 +13,7 @@ import (
 type benchCommand struct {
 	URL         []string      `name:"url" default:"http://127.0.0.1:8080" help:"The server (default ${default}); several replicas of it may be named." placeholder:"URL"`
 	Project     string        `required:"" help:"Project id." placeholder:"ID"`
+	Face        string        `enum:"signalwire,v1" default:"signalwire" help:"The API to drive, signalwire or v1 (default ${default})." placeholder:"API"`
 	Sink        string        `default:"127.0.0.1:9000" help:"Address to take messages on: the server's HTTP carrier must post there (default ${default})." placeholder:"HOST:PORT"`
 	Concurrency int           `default:"64" help:"Verifications at once, 1 to 4096 (default ${default})."`
 	Duration    time.Duration `default:"10s" help:"How long (default ${default})."`
@@ -45,7 +46,7 @@ func (c *benchCommand) Run(w world) error {
 	}
 	defer sink.Close()
 	r, err := bench.Run(w.ctx, bench.Options{
-		URLs: c.URL, Project: c.Project, Token: token, Sink: sink, Concurrency: c.Concurrency, Duration: c.Duration, PIDs: c.PID,
+		URLs: c.URL, Project: c.Project, Token: token, Face: bench.Face(c.Face), Sink: sink, Concurrency: c.Concurrency, Duration: c.Duration, PIDs: c.PID,
 		Progress: func(done int, elapsed time.Duration) {
 			fmt.Fprintf(w.stderr, "\r%d verifications in %v, %.0f/s ", done, elapsed.Round(time.Second), float64(done)/elapsed.Seconds())
 		},

@@ -46,7 +46,7 @@ func TestBenchTakesVerificationsFromStartToEnd(t *testing.T) {
 	if len(r.CPU) != 1 || r.CPU[0].PID != p.cmd.Process.Pid || r.CPU[0].Seconds <= 0 {
 		t.Errorf("CPU: got %+v", r.CPU)
 	}
-	out, progress := run(0, "COUNTERSIGN_TOKEN="+p.Token)
+	out, progress := run(0, "COUNTERSIGN_TOKEN="+p.Token, "--face", "v1")
 	for _, want := range []string{"verifications in ", "p50 ms", "start", "message", "check"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the table lacks %q:\n%s", want, out)

@@ -116,6 +116,40 @@ func (c *verificationCancel) Run(w world) error {
 	return err
 }
 
+type verificationResend struct {
+	remote
+	output
+	ID      string `arg:"" name:"verification" help:"Verification id, as a start and 'verification list' have it."`
+	Channel string `enum:",sms,voice,push" default:"" help:"By which channel: sms, voice or push (default: as the start said)."`
+}
+
+// Help explains more than a line can.
+func (verificationResend) Help() string {
+	return `Asks a running server by its API. The code stays the same, and so do its time and its guesses. The API key comes from the variable COUNTERSIGN_TOKEN; it needs the scope verify:start.
+It exits with 0 if the code is on its way; with 1 if the verification is unknown, has ended or has to wait, or if the server doesn't answer; and with 2 if the command line is wrong or there is no key.`
+}
+
+// Run implements the command.
+func (c *verificationResend) Run(w world) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	v, err := client.Resend(w.ctx, c.ID, c.Channel)
+	if err != nil {
+		return c.explain(err)
+	}
+	if c.JSON {
+		return printJSON(w, v)
+	}
+	next := "That was the last time."
+	if v.ResendAfter != nil {
+		next = "The next time can be at " + stamp(*v.ResendAfter) + "."
+	}
+	_, err = fmt.Fprintf(w.stdout, "Sent the code of verification %s to %s again. %s\n", v.ID, v.To, next)
+	return err
+}
+
 // showRemote shows a verification as the API has it.
 func (c *verificationShow) showRemote(w world, id string) error {
 	client, err := c.client()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ type verificationCommand struct {
 	Show   verificationShow   `cmd:"" help:"Show a verification and its timeline: start, attempts, receipts, end."`
 	List   verificationList   `cmd:"" help:"List verifications, by a running server."`
 	Cancel verificationCancel `cmd:"" help:"Cancel a pending verification, by a running server."`
+	Resend verificationResend `cmd:"" help:"Send a pending verification's code again, by a running server."`
 }
 
 type verificationShow struct {
@@ -45,7 +45,7 @@ func (c *verificationShow) Run(w world) error {
 	if err != nil {
 		return usageError("verification: must be an id of 36 characters, such as 01a20029-6a76-707d-92b4-bf58e9f1b6d1; the log has it as 'verification', and 'countersign destination show' lists those of a number")
 	}
-	if where := c.resolve(); where.Config == "" && where.Data == "" && os.Getenv(tokenVariable) != "" {
+	if c.asksServer() {
 		return c.showRemote(w, id.String())
 	}
 	return c.administer(w.ctx, func(a *admin.Service) error {

@@ -28,6 +28,7 @@ type Options struct {
 	// them is checked at the next.
 	URLs           []string
 	Project, Token string
+	Face           Face         // the API that is driven; "": SignalWire's
 	Sink           net.Listener // receives the messages of the server's HTTP carrier
 	SMSC           *SMSC        // used instead, if the server has an SMPP carrier bound to it
 	Concurrency    int          // concurrent verifications
@@ -37,6 +38,15 @@ type Options struct {
 	// Progress, if set, is called every second.
 	Progress func(done int, elapsed time.Duration)
 }
+
+// A Face is an API of the server.
+type Face string
+
+// Each of them takes a verification from its start to its end.
+const (
+	SignalWire Face = "signalwire"
+	V1         Face = "v1"
+)
 
 // A Result is the result of a run.
 type Result struct {
@@ -193,8 +203,8 @@ func (d *driver) verify(t *timings) error {
 		delete(d.waiting, to)
 	}()
 	began := time.Now()
-	var started struct{ ID string }
-	if err := d.post(replica(turn), "sms", map[string]string{"to": to}, &started); err != nil {
+	id, err := d.start(replica(turn), to)
+	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	answered := time.Now()
@@ -205,11 +215,11 @@ func (d *driver) verify(t *timings) error {
 		return errors.New("no message within 10 s: does the server's carrier post to the sink's address?")
 	}
 	asked := time.Now()
-	var checked struct{ Success bool }
-	if err := d.post(replica(turn+1), started.ID+"/verify", map[string]string{"token": m.code}, &checked); err != nil {
+	right, err := d.check(replica(turn+1), id, m.code)
+	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	if !checked.Success {
+	if !right {
 		return errors.New("check: the code was wrong")
 	}
 	t.start = append(t.start, answered.Sub(began))
@@ -227,16 +237,43 @@ func (d *driver) number() string {
 	return fmt.Sprintf("+1202%07d", 2_000_000+d.next%8_000_000)
 }
 
-func (d *driver) post(replica, path string, body, into any) error {
+// start starts a verification of a number.
+func (d *driver) start(replica, to string) (id string, err error) {
+	path := "/api/relay/rest/mfa/sms"
+	if d.Face == V1 {
+		path = "/v1/verifications"
+	}
+	var started struct{ ID string }
+	err = d.post(replica+path, map[string]string{"to": to}, &started)
+	return started.ID, err
+}
+
+// check checks a code, and reports whether it is right.
+func (d *driver) check(replica, id, code string) (right bool, err error) {
+	if d.Face == V1 {
+		var checked struct{ Valid bool }
+		err = d.post(replica+"/v1/verifications/"+id+"/check", map[string]string{"code": code}, &checked)
+		return checked.Valid, err
+	}
+	var checked struct{ Success bool }
+	err = d.post(replica+"/api/relay/rest/mfa/"+id+"/verify", map[string]string{"token": code}, &checked)
+	return checked.Success, err
+}
+
+func (d *driver) post(url string, body, into any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequest(http.MethodPost, replica+"/api/relay/rest/mfa/"+path, bytes.NewReader(data))
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
-	req.SetBasicAuth(d.Project, d.Token)
+	if d.Face == V1 {
+		req.Header.Set("Authorization", "Bearer "+d.Token)
+	} else {
+		req.SetBasicAuth(d.Project, d.Token)
+	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := d.Client.Do(req)
 	if err != nil {
@@ -247,7 +284,7 @@ func (d *driver) post(replica, path string, body, into any) error {
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("the server answered %s", resp.Status)
 	}
 	return json.Unmarshal(answer, into)
