@@ -33,6 +33,9 @@ func totp(seed []byte, step int) string {
 	return fmt.Sprintf("%06d", n%1e6)
 }
 
+// CodeAt is the code that an app shows. It is for tests.
+func CodeAt(seed Seed, now time.Time) string { return totp(seed, int(now.Unix()/stepSeconds)) }
+
 // MatchCode returns the time step whose code was typed, or 0. It compares all of them, so that its time tells nothing.
 func MatchCode(seed []byte, typed verify.Secret, now time.Time) (step int) {
 	text := strings.Map(func(r rune) rune {
