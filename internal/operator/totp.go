@@ -68,6 +68,9 @@ func NewSeed() Seed {
 // Text is the seed as people type it.
 func (s Seed) Text() string { return seedText.EncodeToString(s) }
 
+// ParseSeed reads a seed's text.
+func ParseSeed(text string) (Seed, error) { return seedText.DecodeString(text) }
+
 // String keeps a seed out of logs.
 func (Seed) String() string { return "[secret]" }
 
