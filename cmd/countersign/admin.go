@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
@@ -147,7 +148,7 @@ var flags = map[verify.Field]string{
 	admin.FieldID: "--id", verify.FieldName: "name", admin.FieldProfile: "--profile", admin.FieldSenders: "--sender", admin.FieldLinkHosts: "--link-host",
 	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldStyle: "--webotp, --android-hash",
 	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
-	account.FieldScopes: "--scope", account.FieldEndsAt: "--expires",
+	account.FieldScopes: "--scope", account.FieldEndsAt: "--expires", operator.FieldRole: "--role",
 }
 
 // inFlags says what is wrong with a command's input in the words of the command line. Other errors stay as they are.

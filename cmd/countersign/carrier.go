@@ -27,8 +27,8 @@ import (
 // operatorFile is where a server says, in its data folder, how its own user reaches it.
 const operatorFile = "operator.json"
 
-// operator is what stands there.
-type operator struct {
+// operations is what it says.
+type operations struct {
 	Address string `json:"address"` // of the operations listener
 	Token   string `json:"token"`
 }
@@ -36,7 +36,7 @@ type operator struct {
 // publishOperator writes the file, for its owner only, with a new token.
 func publishOperator(data string, addr net.Addr) (token verify.Secret, remove func(), err error) {
 	token = account.NewSecret()
-	text, err := json.Marshal(operator{reachable(addr), token.Reveal()})
+	text, err := json.Marshal(operations{reachable(addr), token.Reveal()})
 	if err != nil {
 		return "", nil, err
 	}
@@ -72,7 +72,7 @@ func reachable(addr net.Addr) string {
 	return addr.String()
 }
 
-func readOperator(data string) (o operator, err error) {
+func readOperator(data string) (o operations, err error) {
 	text, err := keyset.ReadPrivate(filepath.Join(data, operatorFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, fmt.Errorf("no server runs on %s: this asks a running one", data)
@@ -84,7 +84,7 @@ func readOperator(data string) (o operator, err error) {
 }
 
 // ask asks the server for the body of its answer. An answer that isn't 200 is an error.
-func (o operator) ask(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+func (o operations) ask(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+o.Address+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (c *carrierTest) verdict(last system.TrialLine) error {
 }
 
 // follow asks the server, and reports each line of its answer.
-func (c *carrierTest) follow(ctx context.Context, o operator, to phone.Number, report func(system.TrialLine) error) (last system.TrialLine, err error) {
+func (c *carrierTest) follow(ctx context.Context, o operations, to phone.Number, report func(system.TrialLine) error) (last system.TrialLine, err error) {
 	body, err := json.Marshal(system.Trial{To: string(to), Channel: verify.Channel(c.Channel), Wait: c.Wait})
 	if err != nil {
 		return last, err

@@ -33,6 +33,7 @@ type commands struct {
 	Secret       secretCommand       `cmd:"" help:"Create a secret that signs messages to a carrier."`
 	Project      projectCommand      `cmd:"" help:"Create, list and change projects (tenants)."`
 	Key          keyCommand          `cmd:"" help:"Create, list and revoke a project's API keys."`
+	Operator     operatorCommand     `cmd:"" help:"Create and change the people who use the console, and end their sessions."`
 	Application  applicationCommand  `cmd:"" help:"Show and change how the calls of applications are made."`
 	Route        routeCommand        `cmd:"" help:"Explain which carriers take a message."`
 	Carrier      carrierCommand      `cmd:"" help:"Send a test message by a carrier of a running server."`

@@ -16,7 +16,7 @@ const Prefix = "/console/"
 //go:embed static
 var static embed.FS
 
-//go:embed frame.html phones.html
+//go:embed frame.html phones.html signin.html setup.html sessions.html
 var pages embed.FS
 
 // policy is the pages' Content-Security-Policy (CSP level 3): everything comes from this server, nothing is inline.

@@ -82,6 +82,33 @@ func stores(name string) test {
 // mutants lists the faults by topic. Add an entry for each new promise: a fault that breaks it, and the
 // smallest set of tests that notice it.
 var mutants = []mutant{
+	// Operators.
+	{
+		"operator-code-works-twice", "A code of an operator's app signs in once.",
+		[]edit{{"internal/operator/operator.go", "case a.Step <= o.Step:", "case a.Step < o.Step:"}},
+		test{"./internal/operator", "^TestAnAttemptIsDecided$"},
+	},
+	{
+		"operator-locked-by-strangers", "Wrong passwords don't make an operator wait.",
+		[]edit{{"internal/operator/operator.go", "		return WrongPassword\n	case", "		o.fail(now)\n		return WrongPassword\n	case"}},
+		test{"./internal/operator", "^TestAnAttemptIsDecided$"},
+	},
+	{
+		"operator-session-without-end", "A session ends 12 hours after it began, used or not.",
+		[]edit{{"internal/operator/session.go", "return now.Before(s.EndsAt) && now", "return now"}},
+		test{"./internal/operator", "^TestSessionsEnd$"},
+	},
+	{
+		"operator-success-forgets-failures", "A sign-in that succeeds takes back only its own attempt from its address.",
+		[]edit{{"internal/operator/operator.go", "s.Failures = max(0, s.Failures-1)", "s.Failures = 0"}},
+		test{"./internal/operator", "^TestWaitsGrow$"},
+	},
+	{
+		"operator-seed-unbound", "A sealed second factor opens for its operator only.",
+		[]edit{{"internal/operator/totp.go", "Destination: operator.String(), ", ""}},
+		test{"./internal/operator", "^TestSeedsAreSealedForTheirOperator$"},
+	},
+
 	// Guesses.
 	{
 		"reserve-for-old-codes", "While a number waits, only a code that was sent after its latest failure is evaluated.",

@@ -32,6 +32,7 @@ func TestLayoutsHaveAllColumns(t *testing.T) {
 		"verification": describe(verificationLayout), "destination": describe(destinationLayout), "delivery": describe(deliveryLayout),
 		"phone": describe(phoneLayout), "app_user": describe(userLayout), "message_template": describe(templateLayout), "text_template": describe(textLayout),
 		"kept_answer": describe(keptLayout), "device": describe(deviceLayout),
+		"operator": describe(operatorLayout), "operator_session": describe(sessionLayout), "sign_in_source": describe(sourceLayout),
 	}
 	kinds := map[string]columnKind{"TEXT": textKind, "INTEGER": numberKind, "BLOB": blobKind, "text": textKind, "bigint": numberKind, "bytea": blobKind}
 	for name, engine := range map[string]struct {

@@ -31,3 +31,11 @@ if (live()) {
   live().dataset.seen = live().innerHTML;
   setTimeout(follow, 2000);
 }
+
+// A link's token stands behind its #, which browsers send to nobody. Put it into the form and out of the address.
+const tokenForm = document.querySelector("form[data-token-form]");
+if (tokenForm && location.hash.length > 1) {
+  tokenForm.elements.token.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  tokenForm.requestSubmit();
+}

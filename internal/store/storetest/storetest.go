@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -24,6 +25,7 @@ import (
 type Store interface {
 	verify.Store
 	account.Store
+	operator.Store
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, *verify.Delivery, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
@@ -57,6 +59,12 @@ type Store interface {
 	FinishDeletions(ctx context.Context) error
 
 	Recount(ctx context.Context, from time.Time, differ func(k verify.UsageKey, counted, again verify.Usage)) error
+
+	CreateOperator(ctx context.Context, o operator.Operator, by ...store.Audit) error
+	Operators(ctx context.Context) ([]operator.Operator, error)
+	ChangeOperator(ctx context.Context, name string, change func(*operator.Operator) (store.Audit, error)) (operator.Operator, error)
+	RemoveOperator(ctx context.Context, name string, by ...store.Audit) error
+	EndSessions(ctx context.Context, name string, by ...store.Audit) (ended int, err error)
 
 	Ready(ctx context.Context) error
 	Close() error
@@ -197,6 +205,13 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ProjectsAreKeptAsGiven", projectsAreKeptAsGiven},
 		{"KeyOpensItsProjectUntilRevoked", keyOpensItsProjectUntilRevoked},
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
+		{"OperatorsAreKeptAsGiven", operatorsAreKeptAsGiven},
+		{"OneLinkSetsUpOnce", oneLinkSetsUpOnce},
+		{"OneCodeSignsInOnce", oneCodeSignsInOnce},
+		{"ConcurrentSignInsShareTheFreeOnes", concurrentSignInsShareTheFreeOnes},
+		{"WrongCredentialsLookTheSame", wrongCredentialsLookTheSame},
+		{"SessionsEnd", sessionsEnd},
+		{"OperatorsChangesEndTheirSessions", operatorsChangesEndTheirSessions},
 		{"ProcessesSeeWhatEachOtherWrote", processesSeeWhatEachOtherWrote},
 	} {
 		t.Run(test.name, func(t *testing.T) {

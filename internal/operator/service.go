@@ -1,0 +1,140 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A Store keeps operators and their sessions. Each method is one transaction, in which it also writes the audit log.
+type Store interface {
+	// ChargeSource locks an address and charges an attempt to it: see [Source.Charge].
+	ChargeSource(ctx context.Context, address string) (wait time.Duration, err error)
+	// OperatorNamed fails with [ErrNoOperator].
+	OperatorNamed(ctx context.Context, name string) (Operator, error)
+	// SignIn decides an attempt under the operator's lock: see [Operator.Decide]. A failure is written as well. It
+	// fails with [ErrWrong].
+	SignIn(ctx context.Context, a Attempt) error
+	// OpenLink returns the operator whose link has the hash. It gives them a seed by fresh if they have none. It fails
+	// with [ErrLink].
+	OpenLink(ctx context.Context, link []byte, fresh func(*Operator) error) (Operator, error)
+	// SetUp spends a link: it sets the password and the step, ends the operator's sessions and begins one. It fails with
+	// [ErrLink] if the link is spent or o isn't the row's any more.
+	SetUp(ctx context.Context, link []byte, o Operator, begin Session) error
+	// Session returns a live session and its operator, and records the use. It fails with [ErrNoSession].
+	Session(ctx context.Context, hash []byte) (Session, Operator, error)
+	// Sessions lists the live sessions of an operator, the oldest first.
+	Sessions(ctx context.Context, operator verify.ID) ([]Session, error)
+	// EndSession ends a session of an operator. It fails with [ErrNoSession].
+	EndSession(ctx context.Context, o Operator, id verify.ID) error
+}
+
+// A Service signs operators in.
+type Service struct {
+	store Store
+	keys  *keyset.Set
+	hash  *Hasher
+	now   func() time.Time
+}
+
+// New returns a service.
+func New(s Store, keys *keyset.Set, now func() time.Time) *Service {
+	return &Service{s, keys, NewHasher(), now}
+}
+
+// Credentials are what a person types to sign in.
+type Credentials struct {
+	Name           string
+	Password, Code verify.Secret
+}
+
+// A Client is the browser of a person.
+type Client struct {
+	Remote string // address and port
+	Agent  string
+}
+
+// SignIn begins a session and returns its token. An unknown name, a wrong password and a wrong code cost the same and
+// have one error, [ErrWrong]. Other errors are [ErrBusy] and waits, of kind [verify.Limited].
+func (s *Service) SignIn(ctx context.Context, c Credentials, from Client) (verify.Secret, error) {
+	address := SourceOf(from.Remote)
+	if wait, err := s.store.ChargeSource(ctx, address); err != nil {
+		return "", err
+	} else if wait > 0 {
+		return "", waits(wait)
+	}
+	o, err := s.store.OperatorNamed(ctx, c.Name)
+	if err != nil && !errors.Is(err, ErrNoOperator) {
+		return "", err
+	}
+	a := Attempt{Operator: o.ID, Address: address, Password: o.Password}
+	if len(c.Password) > longest {
+		c.Password = "" // a longer one is nobody's
+	}
+	if a.Right, a.Rehashed, err = s.hash.Match(ctx, o.Password, c.Password); err != nil {
+		return "", err
+	}
+	seed := make(Seed, seedSize)
+	if o.Seed != nil {
+		if seed, err = o.Open(s.keys); err != nil {
+			return "", err
+		}
+	}
+	now := s.now()
+	if step := MatchCode(seed, c.Code, now); o.Seed != nil {
+		a.Step = step
+	}
+	var token verify.Secret
+	a.Session, token = newSession(o.ID, address, from.Agent, now)
+	return token, s.store.SignIn(ctx, a)
+}
+
+// OpenLink shows the operator of a link with the seed that they are to put into their app. Opening it again shows the
+// same. It fails with [ErrLink].
+func (s *Service) OpenLink(ctx context.Context, link verify.Secret) (Operator, Seed, error) {
+	o, err := s.store.OpenLink(ctx, HashToken(link), func(o *Operator) error { return o.Seal(s.keys, NewSeed(), s.now()) })
+	if err != nil {
+		return o, nil, err
+	}
+	seed, err := o.Open(s.keys)
+	return o, seed, err
+}
+
+// SetUp spends a link: it sets the operator's password and second factor, and begins a session. It fails with
+// [ErrLink] and [verify.ErrInvalid].
+func (s *Service) SetUp(ctx context.Context, link, password, code verify.Secret, from Client) (verify.Secret, error) {
+	o, seed, err := s.OpenLink(ctx, link)
+	if err != nil {
+		return "", err
+	}
+	wrong := passwordProblems(o.Name, password)
+	if o.Step = MatchCode(seed, code, s.now()); o.Step == 0 {
+		wrong = append(wrong, verify.Problem{Field: FieldCode, Message: "isn't the one that the app shows now: check the clock of the phone"})
+	}
+	if len(wrong) > 0 {
+		return "", &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: wrong}
+	}
+	if o.Password, err = s.hash.Hash(ctx, password); err != nil {
+		return "", err
+	}
+	begin, token := newSession(o.ID, SourceOf(from.Remote), from.Agent, s.now())
+	return token, s.store.SetUp(ctx, HashToken(link), o, begin)
+}
+
+// Session returns the live session of a token, and its operator. It fails with [ErrNoSession].
+func (s *Service) Session(ctx context.Context, token verify.Secret) (Session, Operator, error) {
+	return s.store.Session(ctx, HashToken(token))
+}
+
+// Sessions lists an operator's live sessions.
+func (s *Service) Sessions(ctx context.Context, operator verify.ID) ([]Session, error) {
+	return s.store.Sessions(ctx, operator)
+}
+
+// EndSession ends one of an operator's own sessions. It fails with [ErrNoSession].
+func (s *Service) EndSession(ctx context.Context, o Operator, id verify.ID) error {
+	return s.store.EndSession(ctx, o, id)
+}

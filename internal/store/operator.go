@@ -1,0 +1,357 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/internal/operator"
+	"github.com/countersign/countersign/internal/store/pool"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+var operatorLayout = layout[operator.Operator]{
+	idColumn("id", func(o *operator.Operator) *verify.ID { return &o.ID }),
+	textColumn("name", func(o *operator.Operator) *string { return &o.Name }),
+	textColumn("role", func(o *operator.Operator) *operator.Role { return &o.Role }),
+	{"projects", textKind,
+		func(c fields, o *operator.Operator) error { o.Projects = split[verify.ProjectID](c.text()); return nil },
+		func(p parameters, o *operator.Operator) error { p.text(joined(o.Projects)); return nil }},
+	timeColumn("created_at", func(o *operator.Operator) *time.Time { return &o.CreatedAt }),
+	textColumn("password", func(o *operator.Operator) *string { return &o.Password }),
+	numberColumn("key_id", func(o *operator.Operator) *uint32 { return &o.KeyID }),
+	blobColumn("seed", func(o *operator.Operator) *[]byte { return &o.Seed }),
+	numberColumn("step", func(o *operator.Operator) *int { return &o.Step }),
+	numberColumn("failures", func(o *operator.Operator) *int { return &o.Failures }),
+	timeColumn("wait_until", func(o *operator.Operator) *time.Time { return &o.WaitUntil }),
+	blobColumn("link", func(o *operator.Operator) *[]byte { return &o.Link }),
+	timeColumn("link_until", func(o *operator.Operator) *time.Time { return &o.LinkUntil }),
+}
+
+var sessionLayout = layout[operator.Session]{
+	idColumn("id", func(s *operator.Session) *verify.ID { return &s.ID }),
+	idColumn("operator", func(s *operator.Session) *verify.ID { return &s.Operator }),
+	blobColumn("hash", func(s *operator.Session) *[]byte { return &s.Hash }),
+	timeColumn("created_at", func(s *operator.Session) *time.Time { return &s.CreatedAt }),
+	timeColumn("used_at", func(s *operator.Session) *time.Time { return &s.UsedAt }),
+	timeColumn("ends_at", func(s *operator.Session) *time.Time { return &s.EndsAt }),
+	textColumn("address", func(s *operator.Session) *string { return &s.Address }),
+	textColumn("agent", func(s *operator.Session) *string { return &s.Agent }),
+}
+
+var sourceLayout = layout[operator.Source]{
+	textColumn("address", func(s *operator.Source) *string { return &s.Address }),
+	numberColumn("failures", func(s *operator.Source) *int { return &s.Failures }),
+	timeColumn("wait_until", func(s *operator.Source) *time.Time { return &s.WaitUntil }),
+	timeColumn("tried_at", func(s *operator.Source) *time.Time { return &s.At }),
+}
+
+// signIn is the actor of what a person does who isn't signed in.
+const signIn = "sign-in"
+
+// operatorActor is how the audit log names an operator.
+func operatorActor(o operator.Operator) string { return "operator " + o.Name }
+
+// CreateOperator stores a new operator. It fails with [verify.ErrExists], and with [verify.ErrNoProject] if one of
+// their projects isn't there.
+func (s *Store) CreateOperator(_ context.Context, o operator.Operator, by ...Audit) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		if err := projectsExist(ctx, tx, o.Projects); err != nil {
+			return err
+		}
+		result, err := tx.ExecContext(ctx, `INSERT INTO operator (`+operatorLayout.names()+`) VALUES (`+operatorLayout.dollars()+`) ON CONFLICT DO NOTHING`,
+			operatorLayout.arguments(&o)...)
+		if err := changedOne(result, err, verify.ErrExists); err != nil {
+			return err
+		}
+		return audits(ctx, tx, now, "", by)
+	})
+}
+
+func projectsExist(ctx context.Context, tx *sql.Tx, all []verify.ProjectID) error {
+	for _, p := range all {
+		var exists bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM project WHERE id = $1)`, p).Scan(&exists); err != nil {
+			return err
+		}
+		if !exists {
+			return verify.ErrNoProject
+		}
+	}
+	return nil
+}
+
+// Operators lists all operators by name.
+func (s *Store) Operators(ctx context.Context) ([]operator.Operator, error) {
+	return readAll(ctx, s.lists, operatorLayout.scan, `SELECT `+operatorLayout.names()+` FROM operator ORDER BY name`)
+}
+
+// OperatorNamed implements [operator.Store].
+func (s *Store) OperatorNamed(ctx context.Context, name string) (operator.Operator, error) {
+	return foundOperator(pool.One(ctx, s.lists, operatorLayout.scan, `SELECT `+operatorLayout.names()+` FROM operator WHERE name = $1`, name))
+}
+
+func foundOperator(o operator.Operator, err error) (operator.Operator, error) {
+	if errors.Is(err, sql.ErrNoRows) {
+		return operator.Operator{}, operator.ErrNoOperator
+	}
+	if err != nil {
+		return operator.Operator{}, away("load operator", err)
+	}
+	return o, nil
+}
+
+// ChangeOperator changes an operator under their lock, and ends their sessions: what they were signed in as is no more.
+// It fails with [operator.ErrNoOperator].
+func (s *Store) ChangeOperator(_ context.Context, name string, change func(*operator.Operator) (Audit, error)) (o operator.Operator, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
+		if o, err = lockOperator(ctx, tx, "name", name); err != nil {
+			return err
+		}
+		by, err := change(&o)
+		if err != nil {
+			return err
+		}
+		if err := projectsExist(ctx, tx, o.Projects); err != nil {
+			return err
+		}
+		if err := updateOperator(ctx, tx, &o); err != nil {
+			return err
+		}
+		if _, err := endSessions(ctx, tx, o.ID); err != nil {
+			return err
+		}
+		return audits(ctx, tx, now, "", []Audit{by})
+	})
+	return o, err
+}
+
+// RemoveOperator deletes an operator with their sessions. It fails with [operator.ErrNoOperator].
+func (s *Store) RemoveOperator(_ context.Context, name string, by ...Audit) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		o, err := lockOperator(ctx, tx, "name", name)
+		if err != nil {
+			return err
+		}
+		if _, err := endSessions(ctx, tx, o.ID); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM operator WHERE id = $1`, o.ID[:]); err != nil {
+			return err
+		}
+		return audits(ctx, tx, now, "", by)
+	})
+}
+
+// lockOperator locks an operator, where an engine locks rows, and reads them.
+func lockOperator(ctx context.Context, tx *sql.Tx, column string, value any) (operator.Operator, error) {
+	if _, err := tx.ExecContext(ctx, `UPDATE operator SET id = id WHERE `+column+` = $1`, value); err != nil {
+		return operator.Operator{}, err
+	}
+	return foundOperator(operatorLayout.scan(tx.QueryRowContext(ctx, `SELECT `+operatorLayout.names()+` FROM operator WHERE `+column+` = $1`, value)))
+}
+
+// updateOperator writes all that can change.
+func updateOperator(ctx context.Context, tx *sql.Tx, o *operator.Operator) error {
+	_, err := tx.ExecContext(ctx, `UPDATE operator SET name = $2, role = $3, projects = $4, created_at = $5, password = $6, key_id = $7, seed = $8, step = $9,
+		failures = $10, wait_until = $11, link = $12, link_until = $13 WHERE id = $1`, operatorLayout.arguments(o)...)
+	return err
+}
+
+func endSessions(ctx context.Context, tx *sql.Tx, id verify.ID) (ended int64, err error) {
+	result, err := tx.ExecContext(ctx, `DELETE FROM operator_session WHERE operator = $1`, id[:])
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// EndSessions ends all sessions of an operator. It fails with [operator.ErrNoOperator].
+func (s *Store) EndSessions(_ context.Context, name string, by ...Audit) (ended int, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		o, err := lockOperator(ctx, tx, "name", name)
+		if err != nil {
+			return err
+		}
+		n, err := endSessions(ctx, tx, o.ID)
+		if err != nil {
+			return err
+		}
+		ended = int(n)
+		return audits(ctx, tx, now, "", by)
+	})
+	return ended, err
+}
+
+// ChargeSource implements [operator.Store].
+func (s *Store) ChargeSource(_ context.Context, address string) (wait time.Duration, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		from, err := lockSource(ctx, tx, address)
+		if err != nil {
+			return err
+		}
+		if wait = from.Charge(now); wait > 0 {
+			return nil
+		}
+		if now.Before(from.WaitUntil) {
+			if err := audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "sign-in waits", Detail: address + " waits " + from.WaitUntil.Sub(now).String() + " after this attempt"}}); err != nil {
+				return err
+			}
+		}
+		return updateSource(ctx, tx, &from)
+	})
+	return wait, err
+}
+
+// lockSource locks an address, which it adds if need be.
+func lockSource(ctx context.Context, tx *sql.Tx, address string) (operator.Source, error) {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO sign_in_source (address, failures, wait_until, tried_at) VALUES ($1, 0, 0, 0)
+		ON CONFLICT (address) DO UPDATE SET address = excluded.address`, address); err != nil {
+		return operator.Source{}, err
+	}
+	return sourceLayout.scan(tx.QueryRowContext(ctx, `SELECT `+sourceLayout.names()+` FROM sign_in_source WHERE address = $1`, address))
+}
+
+func updateSource(ctx context.Context, tx *sql.Tx, from *operator.Source) error {
+	_, err := tx.ExecContext(ctx, `UPDATE sign_in_source SET failures = $2, wait_until = $3, tried_at = $4 WHERE address = $1`, sourceLayout.arguments(from)...)
+	return err
+}
+
+// SignIn implements [operator.Store].
+func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
+	var reason operator.Reason
+	err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		o, err := lockOperator(ctx, tx, "id", a.Operator[:])
+		if err != nil && !errors.Is(err, operator.ErrNoOperator) {
+			return err
+		}
+		who := o.Name
+		if err != nil {
+			who, reason = "somebody", operator.UnknownName // a name that isn't there may be a password
+		} else {
+			reason = o.Decide(a, now)
+		}
+		if err := updateOperator(ctx, tx, &o); err != nil { // also where nothing changed: the time tells nothing
+			return err
+		}
+		if reason != "" {
+			return auditRefusal(ctx, tx, now, who+" from "+a.Address+": "+string(reason))
+		}
+		from, err := lockSource(ctx, tx, a.Address)
+		if err != nil {
+			return err
+		}
+		from.Refund()
+		if err := updateSource(ctx, tx, &from); err != nil {
+			return err
+		}
+		return beginSession(ctx, tx, now, &a.Session, Audit{Actor: operatorActor(o), Action: "sign in", Detail: "from " + a.Address})
+	})
+	if err == nil && reason != "" {
+		return operator.ErrWrong
+	}
+	return err
+}
+
+func auditRefusal(ctx context.Context, tx *sql.Tx, now time.Time, detail string) error {
+	return audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "sign-in refused", Detail: detail}})
+}
+
+// beginSession stores a session, and forgets what has ended: sessions of all, and addresses that nobody remembers.
+func beginSession(ctx context.Context, tx *sql.Tx, now time.Time, begin *operator.Session, by Audit) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO operator_session (`+sessionLayout.names()+`) VALUES (`+sessionLayout.dollars()+`)`, sessionLayout.arguments(begin)...); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM operator_session WHERE ends_at <= $1 OR used_at <= $2`, millis(now), millis(now.Add(-operator.Idle))); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in_source WHERE tried_at <= $1`, millis(now.Add(-operator.SourceMemory))); err != nil {
+		return err
+	}
+	return audits(ctx, tx, now, "", []Audit{by})
+}
+
+// OpenLink implements [operator.Store].
+func (s *Store) OpenLink(_ context.Context, link []byte, fresh func(*operator.Operator) error) (o operator.Operator, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
+		if o, err = lockInvited(ctx, tx, link, now); err != nil || o.Seed != nil {
+			return err
+		}
+		if err := fresh(&o); err != nil {
+			return err
+		}
+		return updateOperator(ctx, tx, &o)
+	})
+	return o, err
+}
+
+func lockInvited(ctx context.Context, tx *sql.Tx, link []byte, now time.Time) (operator.Operator, error) {
+	o, err := lockOperator(ctx, tx, "link", link)
+	if errors.Is(err, operator.ErrNoOperator) || err == nil && !o.Invited(now) {
+		return operator.Operator{}, operator.ErrLink
+	}
+	return o, err
+}
+
+// SetUp implements [operator.Store].
+func (s *Store) SetUp(_ context.Context, link []byte, ready operator.Operator, begin operator.Session) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		o, err := lockInvited(ctx, tx, link, now)
+		if err != nil {
+			return err
+		}
+		o.Password, o.Step, o.Link, o.LinkUntil = ready.Password, ready.Step, nil, time.Time{}
+		if err := updateOperator(ctx, tx, &o); err != nil {
+			return err
+		}
+		if _, err := endSessions(ctx, tx, o.ID); err != nil {
+			return err
+		}
+		return beginSession(ctx, tx, now, &begin, Audit{Actor: operatorActor(o), Action: "sign-in set up", Detail: "password and second factor, from " + begin.Address})
+	})
+}
+
+// Session implements [operator.Store].
+func (s *Store) Session(ctx context.Context, hash []byte) (operator.Session, operator.Operator, error) {
+	found, err := pool.One(ctx, s.lists, sessionLayout.scan, `SELECT `+sessionLayout.names()+` FROM operator_session WHERE hash = $1`, hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return found, operator.Operator{}, operator.ErrNoSession
+	}
+	if err != nil {
+		return found, operator.Operator{}, away("load session", err)
+	}
+	now := s.Now()
+	if !found.Live(now) {
+		return found, operator.Operator{}, operator.ErrNoSession
+	}
+	o, err := foundOperator(pool.One(ctx, s.lists, operatorLayout.scan, `SELECT `+operatorLayout.names()+` FROM operator WHERE id = $1`, found.Operator[:]))
+	if errors.Is(err, operator.ErrNoOperator) {
+		err = operator.ErrNoSession
+	}
+	if err != nil || now.Sub(found.UsedAt) < operator.Touch {
+		return found, o, err
+	}
+	return found, o, s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE operator_session SET used_at = $2 WHERE id = $1`, found.ID[:], millis(now))
+		return changedOne(result, err, operator.ErrNoSession)
+	})
+}
+
+// Sessions implements [operator.Store].
+func (s *Store) Sessions(ctx context.Context, id verify.ID) ([]operator.Session, error) {
+	now := s.Now()
+	return readAll(ctx, s.lists, sessionLayout.scan, `SELECT `+sessionLayout.names()+` FROM operator_session WHERE operator = $1 AND ends_at > $2 AND used_at > $3 ORDER BY id`,
+		id[:], millis(now), millis(now.Add(-operator.Idle)))
+}
+
+// EndSession implements [operator.Store].
+func (s *Store) EndSession(_ context.Context, o operator.Operator, id verify.ID) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		result, err := tx.ExecContext(ctx, `DELETE FROM operator_session WHERE id = $1 AND operator = $2`, id[:], o.ID[:])
+		if err := changedOne(result, err, operator.ErrNoSession); err != nil {
+			return err
+		}
+		return audits(ctx, tx, now, "", []Audit{{Actor: operatorActor(o), Action: "sign out", Detail: "session " + id.String()}})
+	})
+}

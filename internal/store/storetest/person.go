@@ -1,0 +1,368 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/operator"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+const password verify.Secret = "correct horse battery"
+
+// A desk is the sign-in over a store.
+type desk struct {
+	*kit
+	Service *operator.Service
+	seed    operator.Seed // of the operator who was set up last
+}
+
+func newDesk(t *testing.T, s suite) *desk {
+	keys, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{kit: s.open(t)}
+	d.Service = operator.New(d.kit.Store, keys, d.clock.Now)
+	return d
+}
+
+// invite makes an operator.
+func (d *desk) invite(name string) (o operator.Operator, link verify.Secret) {
+	d.t.Helper()
+	now := d.clock.Now()
+	o = operator.Operator{ID: verify.NewID(now), Name: name, Role: operator.Admin, CreatedAt: now}
+	link = o.Invite(now)
+	if err := d.CreateOperator(ctx, o, store.Audit{Actor: "me", Action: "operator create", Detail: o.Granted()}); err != nil {
+		d.t.Fatal(err)
+	}
+	return o, link
+}
+
+// member makes an operator who has set up their sign-in, and lets the code's time pass.
+func (d *desk) member(name string) (session verify.Secret) {
+	d.t.Helper()
+	_, link := d.invite(name)
+	_, seed, err := d.Service.OpenLink(ctx, link)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.seed = seed
+	if session, err = d.Service.SetUp(ctx, link, password, d.code(), from(1)); err != nil {
+		d.t.Fatal(err)
+	}
+	d.clock.advance(time.Minute)
+	return session
+}
+
+// code is the one that the app shows now.
+func (d *desk) code() verify.Secret { return verify.Secret(operator.CodeAt(d.seed, d.clock.Now())) }
+
+func from(n int) operator.Client {
+	return operator.Client{Remote: fmt.Sprintf("192.0.2.%d:1", n), Agent: "a browser"}
+}
+
+func (d *desk) signIn(name string, password, code verify.Secret, client int) (verify.Secret, error) {
+	return d.Service.SignIn(ctx, operator.Credentials{Name: name, Password: password, Code: code}, from(client))
+}
+
+// concurrently calls f n times and returns how often each error came.
+func concurrently(n int, f func(i int) error) map[error]int {
+	var all sync.WaitGroup
+	errs := make([]error, n)
+	for i := range n {
+		all.Go(func() { errs[i] = f(i) })
+	}
+	all.Wait()
+	got := map[error]int{}
+	for _, err := range errs {
+		var known *verify.Error
+		if errors.As(err, &known) && known.Kind == verify.Limited {
+			err = errWaits
+		}
+		got[err]++
+	}
+	return got
+}
+
+var errWaits = errors.New("waits")
+
+func operatorsAreKeptAsGiven(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	o, _ := d.invite("ann")
+	if err := d.CreateOperator(ctx, operator.Operator{ID: verify.NewID(start), Name: "ann"}); !errors.Is(err, verify.ErrExists) {
+		t.Errorf("the same name again: got %v", err)
+	}
+	if err := d.CreateOperator(ctx, operator.Operator{ID: verify.NewID(start), Name: "bob", Projects: []verify.ProjectID{"none"}}); !errors.Is(err, verify.ErrNoProject) {
+		t.Errorf("a project that isn't there: got %v", err)
+	}
+	if err := d.CreateProject(ctx, verify.Project{ID: "shop", Name: "Shop", Profile: verify.Compat}); err != nil {
+		t.Fatal(err)
+	}
+	want, err := d.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) {
+		o.Role, o.Projects = operator.Viewer, []verify.ProjectID{"shop"}
+		o.Password, o.KeyID, o.Seed, o.Step, o.Failures, o.WaitUntil = "h", 1<<32-1, []byte{1}, 7, 8, start.Add(time.Hour)
+		return store.Audit{Actor: "me", Action: "operator role"}, nil
+	})
+	if err != nil || want.ID != o.ID {
+		t.Fatalf("change: got %+v, %v", want, err)
+	}
+	all, err := d.Operators(ctx)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("list: got %d, %v", len(all), err)
+	}
+	for i, got := range []operator.Operator{all[0], want} {
+		got.CreatedAt, got.WaitUntil, got.LinkUntil = got.CreatedAt.UTC(), got.WaitUntil.UTC(), got.LinkUntil.UTC()
+		w := operator.Operator{ID: o.ID, Name: "ann", Role: operator.Viewer, Projects: []verify.ProjectID{"shop"}, CreatedAt: start, Password: "h", KeyID: 1<<32 - 1,
+			Seed: []byte{1}, Step: 7, Failures: 8, WaitUntil: start.Add(time.Hour), Link: o.Link, LinkUntil: start.Add(operator.LinkLife)}
+		if diff := cmp.Diff(w, got); diff != "" {
+			t.Errorf("operator %d (-want +got):\n%s", i, diff)
+		}
+	}
+	if err := d.RemoveOperator(ctx, "ann"); err != nil {
+		t.Error(err)
+	}
+	if err := d.RemoveOperator(ctx, "ann"); !errors.Is(err, operator.ErrNoOperator) {
+		t.Errorf("remove again: got %v", err)
+	}
+}
+
+func oneLinkSetsUpOnce(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	_, link := d.invite("ann")
+	_, seed, err := d.Service.OpenLink(ctx, link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, again, err := d.Service.OpenLink(ctx, link); err != nil || string(again) != string(seed) {
+		t.Errorf("open again: got another seed, or %v", err)
+	}
+	d.seed = seed
+	var wrong *verify.Error
+	if _, err := d.Service.SetUp(ctx, link, "short", "000000", from(1)); !errors.As(err, &wrong) || len(wrong.Problems) != 2 {
+		t.Errorf("a wrong set-up: got %v", err)
+	}
+	const n = 20
+	got := concurrently(n, func(i int) error {
+		_, err := d.Service.SetUp(ctx, link, password, d.code(), from(i))
+		for errors.Is(err, operator.ErrBusy) {
+			_, err = d.Service.SetUp(ctx, link, password, d.code(), from(i))
+		}
+		return err
+	})
+	if got[nil] != 1 || got[operator.ErrLink] != n-1 {
+		t.Errorf("%d uses of one link: got %v", n, got)
+	}
+	if _, err := d.signIn("ann", password, d.code(), 1); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("the code that set up signs in: got %v", err)
+	}
+
+	_, late := d.invite("bob")
+	d.clock.advance(operator.LinkLife - 1)
+	if _, _, err := d.Service.OpenLink(ctx, late); err != nil {
+		t.Errorf("a link's last moment: got %v", err)
+	}
+	d.clock.advance(time.Millisecond)
+	if _, _, err := d.Service.OpenLink(ctx, late); !errors.Is(err, operator.ErrLink) {
+		t.Errorf("a late link: got %v", err)
+	}
+	if _, err := d.Service.SetUp(ctx, late, password, "000000", from(1)); !errors.Is(err, operator.ErrLink) {
+		t.Errorf("a late set-up: got %v", err)
+	}
+}
+
+func oneCodeSignsInOnce(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	d.member("ann")
+	const n = 20
+	code := d.code()
+	got := concurrently(n, func(i int) error {
+		_, err := d.signIn("ann", password, code, i)
+		for errors.Is(err, operator.ErrBusy) {
+			_, err = d.signIn("ann", password, code, i)
+		}
+		return err
+	})
+	if got[nil] != 1 || got[operator.ErrWrong] != n-1 {
+		t.Errorf("%d uses of one code: got %v", n, got)
+	}
+	// A person who has the password and no code makes it wait, but not for good.
+	d.clock.advance(29 * time.Second)
+	next := verify.Secret(operator.CodeAt(d.seed, d.clock.Now().Add(30*time.Second)))
+	if _, err := d.signIn("ann", password, next, 30); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("a right code during the wait: got %v", err)
+	}
+	d.clock.advance(time.Second)
+	if _, err := d.signIn("ann", password, next, 30); err != nil {
+		t.Errorf("a right code after the wait: got %v", err)
+	}
+}
+
+func concurrentSignInsShareTheFreeOnes(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	const n = 20
+	got := concurrently(n, func(int) error {
+		wait, err := d.ChargeSource(ctx, "192.0.2.9")
+		if wait > 0 {
+			err = errWaits
+		}
+		return err
+	})
+	if got[nil] != 5 || got[errWaits] != n-5 {
+		t.Errorf("%d attempts from one address: got %v", n, got)
+	}
+	if wait, err := d.ChargeSource(ctx, "192.0.2.10"); wait != 0 || err != nil {
+		t.Errorf("another address: got wait %v, %v", wait, err)
+	}
+	d.clock.advance(30 * time.Second)
+	if wait, err := d.ChargeSource(ctx, "192.0.2.9"); wait != 0 || err != nil {
+		t.Errorf("after the wait: got wait %v, %v", wait, err)
+	}
+}
+
+func wrongCredentialsLookTheSame(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	d.member("ann")
+	d.invite("new")
+	for i, c := range []operator.Credentials{
+		{Name: "ann", Password: "a wrong password", Code: d.code()},
+		{Name: "ann", Password: password, Code: "12345"},
+		{Name: "ann", Password: "", Code: d.code()},
+		{Name: "Ann", Password: password, Code: d.code()},
+		{Name: "nobody", Password: password, Code: d.code()},
+		{Name: "new", Password: "", Code: ""},
+		{Name: "ann' OR '1'='1", Password: password, Code: d.code()},
+		{Name: "ann", Password: verify.Secret(strings.Repeat("x", 5000)), Code: d.code()},
+	} {
+		token, err := d.Service.SignIn(ctx, c, from(100+i))
+		if !errors.Is(err, operator.ErrWrong) {
+			t.Errorf("attempt %d: got %v", i, err)
+		}
+		if _, _, err := d.Service.Session(ctx, token); !errors.Is(err, operator.ErrNoSession) {
+			t.Errorf("attempt %d began a session: %v", i, err)
+		}
+	}
+	// A stranger's guesses don't keep the operator out.
+	for i := range 30 {
+		d.signIn("ann", "a wrong password", "000000", 200+i%5)
+	}
+	if _, err := d.signIn("ann", password, d.code(), 1); err != nil {
+		t.Errorf("after a stranger's guesses: got %v", err)
+	}
+	all, err := d.Audits(ctx, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, a := range all {
+		lines = append(lines, a.Actor+": "+a.Action+": "+a.Detail)
+	}
+	text := strings.Join(lines, "\n")
+	for _, want := range []string{
+		"sign-in: sign-in refused: ann from 192.0.2.100: wrong password", "sign-in: sign-in refused: ann from 192.0.2.101: right password, wrong code",
+		"sign-in: sign-in refused: somebody from 192.0.2.104: unknown name", "operator ann: sign in: from 192.0.2.1",
+		"operator ann: sign-in set up: password and second factor, from 192.0.2.1", "sign-in: sign-in waits: 192.0.2.200 waits 30s after this attempt",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("the audit log lacks %q:\n%s", want, text)
+		}
+	}
+	for _, secret := range []string{password.Reveal(), "a wrong password", d.code().Reveal(), "nobody"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("the audit log holds %q", secret)
+		}
+	}
+}
+
+func sessionsEnd(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	first := d.member("ann")
+	second, err := d.signIn("ann", password, d.code(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, o, err := d.Service.Session(ctx, first)
+	if err != nil || o.Name != "ann" {
+		t.Fatalf("session: got %s, %v", o.Name, err)
+	}
+	if all, err := d.Service.Sessions(ctx, o.ID); err != nil || len(all) != 2 || all[0].ID != one.ID {
+		t.Errorf("sessions: got %d, %v", len(all), err)
+	}
+	_, link := d.invite("bob")
+	other, _, _ := d.Service.OpenLink(ctx, link)
+	if err := d.Service.EndSession(ctx, other, one.ID); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("another operator's session: got %v", err)
+	}
+	if err := d.Service.EndSession(ctx, o, one.ID); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := d.Service.Session(ctx, first); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("an ended session: got %v", err)
+	}
+	// A used session goes on until its end, a left one ends sooner.
+	for range int(operator.Absolute/operator.Idle)*2 - 1 {
+		d.clock.advance(operator.Idle / 2)
+		if _, _, err := d.Service.Session(ctx, second); err != nil {
+			t.Fatalf("a used session: got %v", err)
+		}
+	}
+	d.clock.advance(operator.Idle / 2)
+	if _, _, err := d.Service.Session(ctx, second); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("a session after its end: got %v", err)
+	}
+	third, err := d.signIn("ann", password, d.code(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.clock.advance(operator.Idle)
+	if _, _, err := d.Service.Session(ctx, third); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("an idle session: got %v", err)
+	}
+}
+
+func operatorsChangesEndTheirSessions(t *testing.T, s suite) {
+	for name, change := range map[string]func(d *desk) error{
+		"role": func(d *desk) error {
+			_, err := d.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) {
+				o.Role = operator.Viewer
+				return store.Audit{Actor: "me", Action: "operator role"}, nil
+			})
+			return err
+		},
+		"reset": func(d *desk) error {
+			_, err := d.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) {
+				o.Invite(d.clock.Now())
+				return store.Audit{Actor: "me", Action: "operator reset"}, nil
+			})
+			return err
+		},
+		"remove": func(d *desk) error { return d.RemoveOperator(ctx, "ann") },
+		"sign-out": func(d *desk) error {
+			if n, err := d.EndSessions(ctx, "ann"); n != 1 || err != nil {
+				return fmt.Errorf("ended %d, %w", n, err)
+			}
+			return nil
+		},
+	} {
+		d := newDesk(t, s)
+		token := d.member("ann")
+		if _, _, err := d.Service.Session(ctx, token); err != nil {
+			t.Fatal(err)
+		}
+		if err := change(d); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := d.Service.Session(ctx, token); !errors.Is(err, operator.ErrNoSession) {
+			t.Errorf("a session after %s: got %v", name, err)
+		}
+	}
+}
