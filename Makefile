@@ -12,6 +12,7 @@
 # make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
 # make docs    the generated pages of docs/
 # make build   the static binary
+# make release archives, deb, rpm, container image, SBOM and checksums in dist/; RELEASEFLAGS='-targets linux/amd64'
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
@@ -21,7 +22,7 @@ FUZZSHARE  ?= 1
 PARALLEL   ?= -parallel 8
 RACING     ?= -parallel 4
 
-.PHONY: test postgresql check lint race slow calls long fuzz kannel bench rates mutants docs build
+.PHONY: test postgresql check lint race slow calls long fuzz kannel bench rates mutants docs build release
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
@@ -80,3 +81,6 @@ docs:
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o countersign ./cmd/countersign
+
+release:
+	cd deploy/release && go run . -out $(CURDIR)/dist $(RELEASEFLAGS)

@@ -52,6 +52,42 @@ type UserPage struct {
 	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent at the end of the list."`
 }
 
+// A UserImport brings users whose numbers another service has validated.
+type UserImport struct {
+	Users []ImportedUser `json:"users" nullable:"false" minItems:"1" maxItems:"100" example:"[{\"user\":\"grace\",\"number\":\"+12025550124\"}]" doc:"Whom to import."`
+}
+
+// An ImportedUser is a user whose number another service has validated.
+type ImportedUser struct {
+	User       string     `json:"user" example:"grace" doc:"Your own name of the user: 1 to 255 characters, no slash."`
+	Number     string     `json:"number" example:"+12025550124" doc:"The number, in E.164."`
+	VerifiedAt *time.Time `json:"verified_at,omitempty" doc:"When the number was last shown to be theirs; the time of the import by default."`
+}
+
+// What becomes of a user of an import.
+const (
+	ImportCreated   = "created"
+	ImportUnchanged = "unchanged" // the user was there, with this number and validated
+	ImportRefused   = "refused"
+)
+
+// An ImportResult says what became of each user of an import.
+type ImportResult struct {
+	Created   int             `json:"created" minimum:"0" doc:"How many users were made."`
+	Unchanged int             `json:"unchanged" minimum:"0" doc:"How many were there already, with this number and validated."`
+	Refused   int             `json:"refused" minimum:"0" doc:"How many were refused."`
+	Users     []ImportOutcome `json:"users" nullable:"false" doc:"In the order of the request."`
+}
+
+// An ImportOutcome says what became of one user of an import.
+type ImportOutcome struct {
+	User    string         `json:"user" doc:"Your own name of the user."`
+	Outcome string         `json:"outcome" enum:"created,unchanged,refused" doc:"What became of the user."`
+	Code    string         `json:"code,omitempty" doc:"Why the user was refused, for programs: one of the codes of problems."`
+	Detail  string         `json:"detail,omitempty" doc:"Why the user was refused, for people."`
+	Errors  []FieldProblem `json:"errors,omitempty" doc:"The fields that are wrong."`
+}
+
 func userPath(application, user string) string {
 	return "/v1/applications/" + url.PathEscape(application) + "/users/" + url.PathEscape(user)
 }
@@ -59,6 +95,12 @@ func userPath(application, user string) string {
 // Associate gives a user of an application a number, and sends a code there.
 func (c *Client) Associate(ctx context.Context, application string, n NewUser) (u User, err error) {
 	return u, c.call(ctx, http.MethodPost, "/v1/applications/"+url.PathEscape(application)+"/users", n, &u)
+}
+
+// ImportUsers makes users of an application whose numbers another service has validated, at most 100 at once. Nothing
+// is sent. A user who is there already isn't changed.
+func (c *Client) ImportUsers(ctx context.Context, application string, users []ImportedUser) (r ImportResult, err error) {
+	return r, c.call(ctx, http.MethodPost, "/v1/applications/"+url.PathEscape(application)+"/imports", UserImport{Users: users}, &r)
 }
 
 // User reads a user of an application.

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,7 @@ var may = []struct{ packages, imports string }{
 	{"internal/keyset", "internal/filelock"},
 	{pure, ""},
 	{"internal/request internal/yamlconf", ""},
+	{"internal/intake", "internal/request"},
 	{"internal/web", "internal/record"},
 	{"internal/speech", "internal/share"},
 	{"internal/verify", pure},
@@ -66,7 +68,7 @@ var may = []struct{ packages, imports string }{
 
 	{"internal/config", parts},
 	{"internal/system", parts},
-	{"cmd/*", "internal/filelock internal/config internal/console internal/system internal/bench api " + parts},
+	{"cmd/*", "internal/filelock internal/intake internal/config internal/console internal/system internal/bench api " + parts},
 
 	// They look at a server from outside.
 	{"internal/bench internal/bench/floor", ""},
@@ -151,6 +153,9 @@ func read(root string) (map[string][]string, error) {
 		if d.IsDir() {
 			if file != root && (name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
 				return fs.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(file, "go.mod")); file != root && err == nil {
+				return fs.SkipDir // a module of its own
 			}
 			return nil
 		}

@@ -27,6 +27,7 @@ type configCommand struct {
 	Print     configPrint     `cmd:"" help:"Print a file with all defaults filled in, and comments. Holds no secrets."`
 	Example   configExample   `cmd:"" help:"Print a file to begin with."`
 	Preset    configPreset    `cmd:"" help:"Print how a provider's API is described, to begin a description with. Without a name, the names."`
+	Schema    configSchema    `cmd:"" help:"Print the JSON Schema of a configuration, with which editors complete and check its keys."`
 	Reference configReference `cmd:"" hidden:"" help:"Print docs/configuration.md."`
 }
 
@@ -116,6 +117,22 @@ func (c *configPreset) Run(w world) error {
 		return usageError(fmt.Sprintf("there is no preset %q; there are %s", c.Name, strings.Join(provider.Presets(), ", ")))
 	}
 	_, err = fmt.Fprint(w.stdout, text)
+	return err
+}
+
+type configSchema struct {
+	API bool `help:"Of the description of a provider's API, which carriers[].provider.api names." name:"api"`
+}
+
+// Help implements [kong.HelpProvider].
+func (*configSchema) Help() string {
+	return "With this first line in countersign.yaml, many editors use it:\n\n" +
+		"    # yaml-language-server: $schema=countersign.schema.json\n\n" +
+		"    countersign config schema > countersign.schema.json"
+}
+
+func (c *configSchema) Run(w world) error {
+	_, err := w.stdout.Write(config.Schema(c.API))
 	return err
 }
 

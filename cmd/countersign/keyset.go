@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 
-	carrierhttp "github.com/countersign/countersign/internal/carrier/http"
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/keyset"
 )
@@ -131,7 +131,7 @@ func writeNew(path string, text []byte) error {
 
 // newSecret is a new secret, as its file holds it.
 func newSecret() []byte {
-	secret := make(carrierhttp.Secret, 32)
+	secret := make(carrier.Secret, 32)
 	rand.Read(secret) // never fails, see crypto/rand
 	return []byte(secret.Encode().Reveal() + "\n")
 }

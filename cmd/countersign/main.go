@@ -40,6 +40,7 @@ type commands struct {
 	Destination  destinationCommand  `cmd:"" help:"Show or reset what a project remembers of a number."`
 	Verify       verifyCommand       `cmd:"" help:"Send a code by a running server, and check what is typed."`
 	Verification verificationCommand `cmd:"" help:"Show a verification and its timeline."`
+	User         userCommand         `cmd:"" help:"List, associate, remove and import the users of an application."`
 	Template     templateCommand     `cmd:"" help:"List, create, change and delete the texts that starts name."`
 	Audit        auditCommand        `cmd:"" help:"List what operators did."`
 	Usage        usageCommand        `cmd:"" help:"Say what projects used, what it cost, and what they are charged."`
@@ -53,6 +54,7 @@ type commands struct {
 	Complete     completeCommand     `cmd:"" hidden:""`
 	Help         helpCommand         `cmd:"" help:"Explain a command, as --help does."`
 	Number       versionCommand      `cmd:"" name:"version" help:"Print the version."`
+	Syniverse    syniverseCommand    `cmd:"" help:"Move applications and users from Syniverse to here."`
 	Migrate      migrateCommands     `cmd:"" help:"Move an installation from SQLite to PostgreSQL, or bring a database up to date."`
 }
 
@@ -163,9 +165,15 @@ func (versionCommand) Run(w world) error {
 	return err
 }
 
-// version is the module's version that this was built from: a tag's, or one made of the commit's time
-// and hash.
+// released is the version that deploy/release links into what it builds.
+var released string
+
+// version is the version of a release, or else the module's that this was built from: a tag's, or one made of the
+// commit's time and hash.
 func version() string {
+	if released != "" {
+		return released
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

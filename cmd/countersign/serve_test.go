@@ -47,6 +47,8 @@ type receivedMessage struct {
 	VerificationID string `json:"verification_id"`
 	Channel        string
 	To, From, Body string
+	StatusURL      string `json:"status_url"`
+	StatusToken    string `json:"status_token"`
 }
 
 func newReceiver(t testing.TB) *receiver {

@@ -57,6 +57,12 @@ type Closer interface {
 	Close(ctx context.Context)
 }
 
+// A Silencer is a carrier that may be unable to report what became of a message.
+type Silencer interface {
+	// Silent reports whether no receipt can come.
+	Silent() bool
+}
+
 // A Receipt is what a carrier says later of a message that it took. It names the message by its
 // verification and attempt, or where the carrier knows only its own id, by that. One that is about
 // another carrier's message says nothing.

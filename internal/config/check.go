@@ -42,6 +42,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")
 	p.Check("project_limits.applications", c.ProjectLimits.Applications >= 1 && c.ProjectLimits.Applications <= 100000, "must be 1 to 100000")
 	p.Check("project_limits.devices", c.ProjectLimits.Devices >= 1 && c.ProjectLimits.Devices <= 50, "must be 1 to 50")
+	p.Check("project_limits.kept_answers", c.ProjectLimits.KeptAnswers >= 100 && c.ProjectLimits.KeptAnswers <= 1000000, "must be 100 to 1000000")
 	p.Check("project_limits.templates", c.ProjectLimits.Templates >= 1 && c.ProjectLimits.Templates <= 100000, "must be 1 to 100000")
 	for key, text := range c.Syniverse.refusals() {
 		_, err := parseRefusal(*text)

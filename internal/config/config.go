@@ -197,6 +197,9 @@ type projectLimitsConfig struct {
 	Templates int `yaml:"templates" default:"1000"`
 	// Devices is how many devices one user of an application may have: 1 to 50. One takes up to 4 KB.
 	Devices int `yaml:"devices" default:"5"`
+	// KeptAnswers is how many answers to requests with an Idempotency-Key are kept in 24 hours, but for those to requests
+	// that cost a message: 100 to 1000000. One takes up to 40 KB.
+	KeptAnswers int `yaml:"kept_answers" default:"10000"`
 }
 
 // pricesConfig is what projects are charged. The entry that names the country goes before the others, then the one
@@ -360,7 +363,7 @@ type httpCarrierConfig struct {
 // providerConfig is a provider's account.
 type providerConfig struct {
 	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
+	// signalwire, sinch, syniverse, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
 	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.

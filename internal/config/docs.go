@@ -44,6 +44,14 @@ func Example() string {
 %s`, docsOf(source).Print(preset(), true))
 }
 
+// Schema is the JSON Schema of a configuration, and of a provider's API where api says so.
+func Schema(api bool) []byte {
+	if api {
+		return docsOf(provider.Source).Schema(provider.Spec{}, "A provider's API, for Countersign")
+	}
+	return docsOf(source).Schema(Config{}, "Countersign's configuration")
+}
+
 // Reference is docs/configuration.md.
 func Reference() string {
 	return fmt.Sprintf(`# Configuration
@@ -54,6 +62,9 @@ countersign serve reads one YAML file. An unknown key, a wrong type or a value o
 an error; all of them are said at once, with their lines. "countersign config example" prints a small
 one to begin with, "countersign config check" says whether one is right, "countersign config print"
 shows it with all defaults. Secrets don't stand in the file: it names files or environment variables.
+
+Editors complete and check the keys by "countersign config schema > countersign.schema.json" and a first
+line in the file: "# yaml-language-server: $schema=countersign.schema.json".
 
 On SIGHUP, and when they change, the keyset and the certificate are read again. Everything else
 needs a restart.

@@ -130,7 +130,7 @@ func deletionDuringALoginLeavesNothingThatValidates(t *testing.T, options func()
 				}
 			}
 			if deletes == "application" {
-				gone.Go(func() { wantNil(t, k.Verify.DeleteApplication(ctx, acct, app.ID)) })
+				gone.Go(func() { wantNil(t, k.Verify.DeleteApplication(ctx, acct, app.ID, 0)) })
 			}
 			gone.Wait()
 			for _, user := range people {
@@ -200,7 +200,7 @@ func aServersStartFinishesDeletions(t *testing.T, options func() countersigntest
 	// Its row goes, and then the server can't write any more.
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := first.Store.DeleteApplication(gone, acct.Project.ID, app.ID); err != nil {
+	if err := first.Store.DeleteApplication(gone, acct.Project.ID, app.ID, 0); err != nil {
 		t.Fatal(err)
 	}
 	dying.Store(true)

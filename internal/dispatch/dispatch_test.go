@@ -338,6 +338,56 @@ func startAndDieWith(t *testing.T, k *countersigntest.Kit, keys *keyset.Set, lea
 	return v.ID.String()
 }
 
+// A replica whose configuration has no carrier for a message leaves it to those that have one, as while a carrier is
+// added to one replica after the other. It gives the message up when nobody has taken it for as long as a lease lasts.
+func TestAMessageWithoutACarrierHereIsLeftToOthers(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	k := countersigntest.New(t, countersigntest.Options{Unattended: true})
+	replica := func(w *way, channel verify.Channel) *dispatch.Dispatcher {
+		d, err := dispatch.New(dispatch.Config{
+			Store: k.Store, Shared: true, Keys: keysOf(t, k), Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour, Lease: 20 * time.Second,
+			Carriers: []dispatch.Line{{Carrier: w, Queue: 1, Concurrency: 1}},
+			Routes:   map[verify.Channel][]string{channel: {w.name}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close(ctx) })
+		return d
+	}
+	phones, texts := &way{name: "phones"}, &way{name: "texts"}
+	without, with := replica(phones, verify.Voice), replica(texts, verify.SMS)
+	look := func(d *dispatch.Dispatcher, after time.Duration) {
+		t.Helper()
+		k.Clock.Advance(after)
+		if err := k.Store.Sweep(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Poll(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	taken := startAndDie(t, k, 20*time.Second)
+	look(without, 20*time.Second)
+	if v := k.Verification(taken); v.Delivery != verify.Sending {
+		t.Fatalf("a message that others may have a carrier for is %v", v.Delivery)
+	}
+	look(with, time.Second)
+	k.Await("the replica that has a carrier", func() bool { return k.Verification(taken).Delivery == verify.Sent })
+
+	given := startAndDie(t, k, 20*time.Second)
+	look(without, 20*time.Second)
+	look(without, 20*time.Second)
+	if v := k.Verification(given); v.Delivery != verify.Failed || v.Reason != verify.ReasonNoCarrier {
+		t.Errorf("a message that nobody has a carrier for is %v, %v", v.Delivery, v.Reason)
+	}
+	if n := len(phones.seen()); n != 0 {
+		t.Errorf("the carrier of another channel got %d messages", n)
+	}
+}
+
 // A server that lacks a message's key leaves it to those that have it.
 func TestAMessageOfAKeyThatIsMissingIsLeftToOthers(t *testing.T) {
 	t.Parallel()

@@ -300,6 +300,9 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if o.Verification.Delivery == verify.Sending && !d.config.Store.JudgesLeases() {
 		return nil
 	}
+	if len(all) == 0 && d.config.Shared && c.why == verify.ReasonNoCarrier && now.Before(o.Hint.Add(d.config.Lease)) {
+		return nil // another replica's configuration may have a carrier for it, while they are being changed
+	}
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}

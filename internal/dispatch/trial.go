@@ -29,6 +29,7 @@ type Step struct {
 	Code   string        `json:"code,omitempty"`   // the carrier's own for that
 	Detail string        `json:"detail,omitempty"` // the carrier's error
 	Hint   string        `json:"hint,omitempty"`   // what the operator should configure
+	Final  bool          `json:"final,omitempty"`  // the carrier has it, and no receipt can come
 }
 
 // Try sends a test message by a carrier, past all routes, and follows it to its receipt, until ctx is
@@ -80,6 +81,9 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 		if decision.Outcome != verify.Unknown {
 			return last, nil
 		}
+	} else if s, ok := l.Carrier.(carrier.Silencer); ok && s.Silent() {
+		step(Step{What: verify.Accepted.String(), Ref: r.Ref, Final: true, Hint: "this carrier can't report what became of the message: that takes public.url, and for a provider the secret of its reports"})
+		return last, nil
 	} else {
 		step(Step{What: verify.Accepted.String(), Ref: r.Ref})
 	}

@@ -641,6 +641,21 @@ var mutants = []mutant{
 		test{"./internal/countersigntest", "^TestATwinInFlightComesAgain$"},
 	},
 	{
+		"deletion-of-an-unread-version", "A deletion keeps to the version that it names.",
+		[]edit{{"internal/store/application.go", "case version != 0 && version != stored.Version:", "case version < 0:"}},
+		test{inStore, "^TestSQLiteIsAStore$/^ADeletionKeepsToItsVersion$"},
+	},
+	{
+		"kept-answers-without-end", "A project's answers to requests that cost no message are bounded.",
+		[]edit{{"internal/store/once.go", "if n >= int64(most) {", "if n < 0 {"}},
+		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
+	},
+	{
+		"kept-answers-of-all-projects", "A project's kept answers don't count for another one.",
+		[]edit{{"internal/store/once.go", "FROM kept_count WHERE project = $1 AND hour >= $2", "FROM kept_count WHERE project <> $1 || 'x' AND hour >= $2"}},
+		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
+	},
+	{
 		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
 		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
 		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
@@ -664,6 +679,16 @@ var mutants = []mutant{
 		"push-to-another-user", "A push goes to devices of its user only.",
 		[]edit{{"internal/store/device.go", "FROM device WHERE application = $1 AND app_user = $2 ORDER BY id`, k.Application[:], k.Name)", "FROM device WHERE application = $1 ORDER BY id`, k.Application[:])"}, {"internal/verify/device.go", `d.Application.String() + "/" + d.User`, `d.Application.String()`}},
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
+	},
+	{
+		"import-over-a-user", "An import changes no user who is there.",
+		[]edit{{"internal/verify/import.go", "return Imported{Err: ErrUserDiffers}", "return Imported{}"}},
+		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
+	},
+	{
+		"import-into-another-project", "An import goes into the project's own applications only.",
+		[]edit{{"internal/store/user.go", "errors.Is(err, sql.ErrNoRows) || err == nil && of != p {\n\t\treturn nil, verify", "errors.Is(err, sql.ErrNoRows) || of == \"\" {\n\t\treturn nil, verify"}},
+		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
 	},
 	{
 		"gone-device-kept", "A device whose service says that it is gone is removed.",
@@ -1118,6 +1143,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestLossWaitsForTheEndOfItsAttempt$"},
 	},
 	{
+		"another-replicas-carrier", "A replica without a carrier for a message leaves it to those that have one.",
+		[]edit{{"internal/dispatch/poll.go", "d.config.Shared && c.why == verify.ReasonNoCarrier && ", "false && "}},
+		test{inDispatch, "^TestAMessageWithoutACarrierHereIsLeftToOthers$"},
+	},
+	{
 		"receipt-of-another-carrier", "A carrier's receipt doesn't affect a message that another carrier has.",
 		[]edit{{receiptFile, `history[i].Carrier != "" && history[i].Carrier != r.Carrier`, `history[i].Carrier != "" && r.Carrier == ""`}},
 		test{inDispatch, "^TestACarrierReportsOfItsOwnMessagesOnly$"},
@@ -1319,6 +1349,16 @@ var mutants = []mutant{
 		"usage-lost-with-its-group-postgresql", "Each group counts what its operations used, on PostgreSQL too.",
 		[]edit{{pgSessionFile, "\tb.addRows(pgAddUsed, t)\n", ""}},
 		test{inStore, "^TestPostgresIsAStore$/^ProcessesCountTogether$"},
+	},
+	{
+		"folded-and-fresh", "A list by day reads what isn't folded yet beside the days, and nothing twice.",
+		[]edit{{"internal/store/rollup.go", " AND hour < %s AND writer >= 0`, rows, fresh", " AND hour < %s AND writer >= -1`, rows, \"usage_hour\"+fresh[:0]"}},
+		stores("UsageIsFolded"),
+	},
+	{
+		"folded-into-another-day-postgresql", "PostgreSQL adds an hour to its own day.",
+		[]edit{{"internal/store/fold.go", "hour / 24 AS day FROM gone", "hour / 25 AS day FROM gone"}},
+		test{inStore, "^TestPostgresIsAStore$/^UsageIsFolded$"},
 	},
 	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
@@ -1733,6 +1773,16 @@ var mutants = []mutant{
 		test{inProvider, "^TestARedirectIsNotFollowed$"},
 	},
 	{
+		"report-of-another-body", "The report of an operator's own receiver is signed whole.",
+		[]edit{{"internal/carrier/provider/proof.go", "\tm.Write(r.body)\n\tsum := m.Sum(nil)", "\tsum := m.Sum(nil)"}},
+		test{"./internal/carrier/provider", "^TestAnOwnReceiverReports$"},
+	},
+	{
+		"report-names-its-attempt-unsigned", "The report of an operator's own receiver names its attempt in what it signs.",
+		[]edit{{"internal/carrier/provider/callback.go", ` && spec.Check != "webhook" {`, " {"}},
+		test{"./internal/carrier/provider", "^TestAnOwnReceiverReports$"},
+	},
+	{
 		"providers-words-quoted", "Errors never quote a provider's words.",
 		[]edit{{findFile, "case len(r.Values) == 0:\n\t\treturn \"\", true", "case len(r.Values) == 0:\n\t\treturn value, true"}},
 		test{inProvider, "^TestTheFirstRuleThatFitsDecides$"},
@@ -1834,7 +1884,7 @@ var mutants = []mutant{
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",
-		[]edit{{callbackFile, `if !ok && spec.Each == "" {`, `if !ok {`}},
+		[]edit{{callbackFile, `if !ok && spec.Each == "" && spec`, `if !ok && spec`}},
 		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},
 	},
 	{

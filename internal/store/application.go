@@ -58,10 +58,47 @@ func (s *Store) CreateApplication(ctx context.Context, a verify.Application, uni
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO application (`+applicationColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`, applicationValues(&a)...)
+		_, err := tx.ExecContext(ctx, insertApplication, applicationValues(&a)...)
 		return err
 	})
+}
+
+const insertApplication = `INSERT INTO application (` + applicationColumns + `)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
+
+// ImportApplication makes an application that has its id from elsewhere, because an operator says so, and writes down
+// who it was. One that the project has already stays as it is. It fails with [verify.ErrNoProject], with
+// [verify.ErrTooManyApplications] if the project has most, or more, and with [verify.ErrExists] where something else has
+// the id, or the users of a deleted application with that id aren't all gone yet.
+func (s *Store) ImportApplication(_ context.Context, a verify.Application, most int, actor string) (created bool, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		created = false
+		if _, err := lockedProject(ctx, tx, a.Project); err != nil {
+			return err
+		}
+		var mine, others, leaving int
+		if err := tx.QueryRowContext(ctx, `SELECT
+				(SELECT count(*) FROM application WHERE id = $1 AND project = $2 AND version > 0),
+				(SELECT count(*) FROM application WHERE id = $1 AND NOT (project = $2 AND version > 0)),
+				(SELECT count(*) FROM deleted_application WHERE id = $1)`, a.ID[:], a.Project).Scan(&mine, &others, &leaving); err != nil {
+			return err
+		}
+		switch {
+		case mine > 0:
+			return nil
+		case others > 0, leaving > 0:
+			return verify.ErrExists
+		}
+		if err := hasRoom(ctx, tx, `SELECT count(*) FROM application WHERE project = $1 AND version > 0`, a.Project, most, verify.ErrTooManyApplications); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, insertApplication, applicationValues(&a)...); err != nil {
+			return err
+		}
+		created = true
+		return audits(ctx, tx, now, a.Project, []Audit{{Actor: actor, Action: "application import", Detail: a.ID.Base62()}})
+	})
+	return created && err == nil, err
 }
 
 // UpdateApplication implements [verify.ApplicationStore].
@@ -188,10 +225,19 @@ func (s *Store) ChangeCalls(_ context.Context, p verify.ProjectID, id verify.ID,
 // DeleteApplication implements [verify.ApplicationStore]. Once the application is gone, nothing of it
 // validates and nothing is sent for it. Its caller waits for the first users to go; [Store.FinishDeletions]
 // deletes the others.
-func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id verify.ID) error {
+func (s *Store) DeleteApplication(ctx context.Context, p verify.ProjectID, id verify.ID, version int) error {
 	err := s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		result, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1 AND project = $2 AND version > 0`, id[:], p)
-		if err := changedOne(result, err, verify.ErrNoApplication); err != nil {
+		stored, err := scanApplication(tx.QueryRowContext(ctx, selectApplication, id[:], p))
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return verify.ErrNoApplication
+		case err != nil:
+			return err
+		case version != 0 && version != stored.Version:
+			return verify.ErrStale
+		}
+		result, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1 AND version = $2`, id[:], stored.Version)
+		if err := changedOne(result, err, verify.ErrStale); err != nil { // where others write beside us
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO deleted_application (id) VALUES ($1)`, id[:])

@@ -115,7 +115,10 @@ func fill(t *testing.T, n int) (path string) {
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO operator_session VALUES (x'02', x'01', x'03', 4, 5, 6, 'a', 'b')`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at) VALUES (x'01', x'02', 7, x'03', x'04', 5)`)
+	_, err = s.raw.Exec(`INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at) VALUES (x'01', x'02', 7, x'03', x'04', 5);
+		INSERT INTO kept_count (project, hour, n) VALUES ('p', 1, 2)`)
+	demand(err)
+	_, err = s.raw.Exec(`INSERT INTO usage_day VALUES ('p', 20000, x'01', '', 'sms', 'US', 'c', '', 1, 1, 1, 0, 1, 1, 0, 0)`)
 	demand(err)
 	for i := range n {
 		v := pending(time.Now(), number(i))

@@ -76,7 +76,8 @@ func (r *rows) keepAnswer(k *row[verify.Kept]) {
 	r.kept[k.value.Name] = k
 }
 
-// aloneOnce does so with an operation that has a transaction of its own.
+// aloneOnce does so with an operation that has a transaction of its own. Unlike those in groups, it costs the project no
+// message, so the answers are counted: else a key could fill the disk with them.
 func (o *op) aloneOnce(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	name := o.keep.once.Name
 	known, err := keptLayout.scan(tx.QueryRowContext(ctx, selectKept, name[:]))
@@ -84,6 +85,9 @@ func (o *op) aloneOnce(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	case err == nil && known.Lives(now):
 		return &verify.Repeated{Kept: known}
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	if err := countKept(ctx, tx, o.project, o.keep.once.Most, now); err != nil {
 		return err
 	}
 	insert := insertKept // not over the answer of another replica
@@ -95,6 +99,23 @@ func (o *op) aloneOnce(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	}
 	kept := o.keep.once.Keep(o.keep.made, now)
 	_, err = tx.ExecContext(ctx, insert, keptLayout.arguments(&kept)...)
+	return err
+}
+
+// countKept counts one more answer, or fails with [verify.ErrTooManyKept] if the project has most of the last 24 hours,
+// or more. The count is by hour, so an answer counts for up to an hour longer than it is kept.
+func countKept(ctx context.Context, tx *sql.Tx, p verify.ProjectID, most int, now time.Time) error {
+	const perHour = int64(time.Hour / time.Millisecond)
+	at := millis(now)
+	var n, oldest int64
+	if err := tx.QueryRowContext(ctx, `SELECT CAST(coalesce(sum(n), 0) AS BIGINT), coalesce(min(hour), 0) FROM kept_count WHERE project = $1 AND hour >= $2`,
+		p, (at-verify.KeptFor.Milliseconds())/perHour).Scan(&n, &oldest); err != nil {
+		return err
+	}
+	if n >= int64(most) {
+		return verify.ErrTooManyKept.After(fromMillis((oldest + 1) * perHour).Add(verify.KeptFor).Sub(now))
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO kept_count (project, hour, n) VALUES ($1, $2, 1) ON CONFLICT (project, hour) DO UPDATE SET n = kept_count.n + 1`, p, at/perHour)
 	return err
 }
 
@@ -129,7 +150,7 @@ func (s *Store) Kept(ctx context.Context, name verify.RequestName) (*verify.Kept
 
 // Keep implements [verify.KeptStore].
 func (s *Store) Keep(ctx context.Context, p verify.ProjectID, answer *[]byte) error {
-	return s.w.do(op{project: p, keep: keep(ctx, answer), apply: func(*rows, time.Time) error { return nil }})
+	return s.aloneKeeping(ctx, p, answer, func(context.Context, *sql.Tx, time.Time) error { return nil })
 }
 
 // forgetAnswers deletes the answers that are no longer kept. It writes only where there are some.
@@ -154,7 +175,10 @@ func (s *Store) forgetAnswers(ctx context.Context) error {
 				return err
 			}
 			n, err := gone.RowsAffected()
-			more = n > 0
+			if more = n > 0; err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, `DELETE FROM kept_count WHERE hour < $1`, (before-2*verify.KeptFor.Milliseconds())/time.Hour.Milliseconds())
 			return err
 		})
 		return more, err

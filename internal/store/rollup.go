@@ -55,10 +55,14 @@ var (
 	}
 	usedLayout = slices.Concat(usedKeyLayout, usedCountLayout)
 
-	addUsed = ` ON CONFLICT (` + usedKeyLayout.names() + `) DO UPDATE SET ` +
-		usedCountLayout.list(func(_ int, f field[used]) string { return f.name + " = u." + f.name + " + excluded." + f.name })
+	addUsed    = ` ON CONFLICT (` + usedKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout)
 	upsertUsed = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) VALUES (` + usedLayout.dollars() + `)` + addUsed
 )
+
+// added adds to the counts of a row u.
+func added(counts layout[used]) string {
+	return counts.list(func(_ int, f field[used]) string { return f.name + " = u." + f.name + " + excluded." + f.name })
+}
 
 func int64Column[T any, N ~int64](name string, at func(*T) *N) field[T] {
 	return field[T]{name, numberKind,
@@ -101,7 +105,7 @@ func (s *Store) Usage(ctx context.Context, q verify.UsageQuery) ([]verify.UsageR
 		return nil, err
 	}
 	defer done()
-	text, args := usageQuery(&q)
+	text, args := s.usageQuery(&q)
 	rows, err := pool.All(ctx, s.lists, scanUsage(&q), text, args...)
 	if err != nil {
 		return nil, away("list usage", err)
@@ -119,7 +123,7 @@ func (s *Store) Usage(ctx context.Context, q verify.UsageQuery) ([]verify.UsageR
 var hoursOf = map[verify.UsageStep]int{verify.ByHour: 1, verify.ByDay: 24, verify.ByMonth: 24}
 
 // usageQuery is a query's text and its arguments: the beginning, the parts, the currency and the sums, by all but the sums.
-func usageQuery(q *verify.UsageQuery) (text string, args []any) {
+func (s *Store) usageQuery(q *verify.UsageQuery) (text string, args []any) {
 	step := "0"
 	if n := hoursOf[q.Step]; n > 0 {
 		step = fmt.Sprintf("hour - hour %% %d", n)
@@ -134,17 +138,45 @@ func usageQuery(q *verify.UsageQuery) (text string, args []any) {
 		order[i] = fmt.Sprint(i + 1)
 	}
 	group := strings.Join(order, ", ")
-	where := `hour >= $1 AND hour < $2`
-	args = []any{verify.UsageHour(q.From), verify.UsageHour(q.Until)}
-	if q.Project != "" {
-		where, args = `project = $3 AND `+where, append(args, q.Project)
-	}
 	most := verify.MaxUsageRows + 1
 	if q.Step == verify.ByMonth {
 		most *= 31
 	}
-	sums := usedCountLayout.list(func(_ int, f field[used]) string { return "CAST(sum(" + f.name + ") AS BIGINT)" })
-	return fmt.Sprintf(`SELECT %s, %s FROM usage_hour WHERE %s GROUP BY %s ORDER BY %s LIMIT %d`, strings.Join(columns, ", "), sums, where, group, group, most), args
+	source, args := s.usageSource(q)
+	return fmt.Sprintf(`SELECT %s, %s FROM (%s) counted GROUP BY %s ORDER BY %s LIMIT %d`, strings.Join(columns, ", "), sumUsed, source, group, group, most), args
+}
+
+// usageSource are the rows that a query is about: of whole days, those of the days and what isn't folded yet, if the
+// query doesn't ask for hours.
+func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args))
+	}
+	rows, of := hourKeyLayout.names()+", "+usedCountLayout.names(), ""
+	if q.Project != "" {
+		of = "project = " + arg(q.Project) + " AND "
+	}
+	from, until := max(verify.UsageHour(q.From), 0), max(verify.UsageHour(q.Until), 0)
+	first, end := (from+23)/24, until/24
+	if q.Step == verify.ByHour || first >= end {
+		return fmt.Sprintf(`SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, of, arg(from), arg(until)), args
+	}
+	days := dayKeyLayout.list(func(i int, f field[used]) string {
+		if f.name == "day" {
+			return "day * 24 AS hour"
+		}
+		return f.name
+	})
+	fresh := "usage_hour"
+	if !s.postgres {
+		fresh += " INDEXED BY usage_fresh" // the primary key leads to all hours of a project
+	}
+	firstDay, endDay, firstHour, endHour := arg(first), arg(end), arg(first*24), arg(end*24)
+	return fmt.Sprintf(`SELECT %s, %s FROM usage_day WHERE %sday >= %s AND day < %s`, days, usedCountLayout.names(), of, firstDay, endDay) +
+		fmt.Sprintf(` UNION ALL SELECT %s FROM %s WHERE %shour >= %s AND hour < %s AND writer >= 0`, rows, fresh, of, firstHour, endHour) +
+		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, of, arg(from), firstHour) +
+		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, of, endHour, arg(until)), args
 }
 
 func scanUsage(q *verify.UsageQuery) func(scanner) (verify.UsageRow, error) {

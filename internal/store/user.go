@@ -54,7 +54,8 @@ var userLayout = layout[verify.User]{
 var (
 	selectOwner = `SELECT project FROM application WHERE id = $1 AND version > 0`
 	selectUser  = `SELECT ` + userLayout.names() + ` FROM app_user WHERE application = $1 AND name = $2`
-	upsertUser  = `INSERT INTO app_user (` + userLayout.names() + `) VALUES (` + userLayout.dollars() + `)
+	insertUser  = `INSERT INTO app_user (` + userLayout.names() + `) VALUES (` + userLayout.dollars() + `)`
+	upsertUser  = insertUser + `
 		ON CONFLICT (application, name) DO UPDATE SET ` + userLayout[2:].set("excluded")
 	deleteUser = `DELETE FROM app_user WHERE application = $1 AND name = $2`
 )
@@ -104,6 +105,65 @@ func (s *Store) Dissociate(_ context.Context, k verify.UserKey) error {
 		u.dirty = true
 		return nil
 	})
+}
+
+// ImportUsers implements [verify.UserStore].
+func (s *Store) ImportUsers(ctx context.Context, p verify.ProjectID, application verify.ID, users []verify.User, refused []error, by verify.ID) ([]verify.Imported, error) {
+	var results []verify.Imported
+	err := s.aloneKeeping(ctx, p, &results, func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
+		results, err = s.importUsers(ctx, tx, now, p, application, users, refused, keyActor(by))
+		return err
+	})
+	return results, err
+}
+
+// ImportUsersBy does so because an operator says so.
+func (s *Store) ImportUsersBy(_ context.Context, p verify.ProjectID, application verify.ID, users []verify.User, refused []error, actor string) (results []verify.Imported, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		results, err = s.importUsers(ctx, tx, now, p, application, users, refused, actor)
+		return err
+	})
+	return results, err
+}
+
+// importUsers inserts the users that aren't there. Where somebody else inserts one meanwhile, it fails and is run again.
+func (s *Store) importUsers(ctx context.Context, tx *sql.Tx, now time.Time, p verify.ProjectID, application verify.ID, users []verify.User, refused []error, actor string) ([]verify.Imported, error) {
+	owner := selectOwner
+	if s.postgres { // it must not be deleted before we commit
+		owner += ` FOR SHARE`
+	}
+	of, err := scanValue[verify.ProjectID](tx.QueryRowContext(ctx, owner, application[:]))
+	if errors.Is(err, sql.ErrNoRows) || err == nil && of != p {
+		return nil, verify.ErrNoApplication
+	}
+	if err != nil {
+		return nil, err
+	}
+	results, created := make([]verify.Imported, len(users)), 0
+	for i := range users {
+		u := &users[i]
+		if refused[i] != nil {
+			results[i].Err = refused[i]
+			continue
+		}
+		there, err := userLayout.scan(tx.QueryRowContext(ctx, selectUser, application[:], u.Name))
+		switch {
+		case err == nil:
+			results[i] = there.MeetsImport(u)
+			continue
+		case !errors.Is(err, sql.ErrNoRows):
+			return nil, err
+		}
+		if _, err := tx.ExecContext(ctx, insertUser, userLayout.arguments(u)...); err != nil {
+			return nil, err
+		}
+		results[i].Created = true
+		created++
+	}
+	if created == 0 {
+		return results, nil
+	}
+	return results, audits(ctx, tx, now, p, []Audit{{Actor: actor, Action: "user import", Detail: fmt.Sprintf("%d users of application %s", created, application.Base62())}})
 }
 
 // DeleteUser implements [verify.UserStore].

@@ -70,8 +70,8 @@ type ApplicationStore interface {
 	Applications(ctx context.Context, p ProjectID) ([]Application, error)
 	UpdateApplication(ctx context.Context, a Application, unique bool) error
 	// DeleteApplication deletes one, and from then on it exists for nobody; then its users, whose live
-	// verifications it cancels.
-	DeleteApplication(ctx context.Context, p ProjectID, id ID) error
+	// verifications it cancels. It fails with [ErrStale] unless the stored version is the given one; 0 is any.
+	DeleteApplication(ctx context.Context, p ProjectID, id ID, version int) error
 }
 
 // Bounds and defaults of what API callers make. The project's profile is asked as well.
@@ -132,9 +132,10 @@ func (s *Service) UpdateApplication(ctx context.Context, acct *Account, a Applic
 	return s.store.UpdateApplication(context.WithoutCancel(ctx), a, s.uniqueNames)
 }
 
-// DeleteApplication deletes an application with its users. Nothing of it validates any more.
-func (s *Service) DeleteApplication(ctx context.Context, acct *Account, id ID) error {
-	return s.store.DeleteApplication(context.WithoutCancel(ctx), acct.Project.ID, id)
+// DeleteApplication deletes an application with its users. Nothing of it validates any more. It fails with [ErrStale]
+// unless the stored version is the given one; 0 is any.
+func (s *Service) DeleteApplication(ctx context.Context, acct *Account, id ID, version int) error {
+	return s.store.DeleteApplication(context.WithoutCancel(ctx), acct.Project.ID, id, version)
 }
 
 // CheckApplication says what CreateApplication would say is wrong, and makes nothing.

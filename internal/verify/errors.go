@@ -72,6 +72,9 @@ const (
 	FieldDesignation       Field = "designation"
 	FieldPattern           Field = "pattern"
 
+	FieldUsers      Field = "users"
+	FieldVerifiedAt Field = "verified_at"
+
 	FieldKind     Field = "kind"
 	FieldEndpoint Field = "endpoint"
 	FieldP256dh   Field = "p256dh"
@@ -139,6 +142,7 @@ var (
 	ErrExists        = &Error{Kind: Conflict, Code: "exists", Message: "it exists already"}
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
+	ErrUserDiffers   = &Error{Kind: Conflict, Code: "user_differs", Message: "the user is there with another number, or theirs isn't validated; an import changes no user, so delete this one first"}
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
 
 	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].
@@ -157,6 +161,8 @@ var (
 	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}
 	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "the message before is too recent"}
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
+
+	ErrTooManyKept = &Error{Kind: Limited, Code: "too_many_kept_answers", Message: "the project has as many answers kept for Idempotency-Keys as it may; wait, or send the request without a key"}
 
 	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}
 

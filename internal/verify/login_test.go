@@ -305,7 +305,7 @@ func TestAUsersCallerThatHangsUpStopsNothing(t *testing.T) {
 		t.Errorf("login: %v", err)
 	}
 	// With many users it takes a while, and none of their numbers is to stay behind.
-	if err := e.DeleteApplication(gone, e.acct, a.ID); err != nil {
+	if err := e.DeleteApplication(gone, e.acct, a.ID, 0); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 	want := tally{"start sms: <nil>", "check sms true: <nil>", "start sms: <nil>"}

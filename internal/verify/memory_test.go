@@ -46,7 +46,7 @@ func (m *memory) UpdateApplication(ctx context.Context, a Application, unique bo
 	return err
 }
 
-func (m *memory) DeleteApplication(ctx context.Context, p ProjectID, id ID) error {
+func (m *memory) DeleteApplication(ctx context.Context, p ProjectID, id ID, _ int) error {
 	unlock, err := m.enter(ctx)
 	defer unlock()
 	if err == nil {

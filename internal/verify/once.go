@@ -68,6 +68,7 @@ var errRepeated = &Error{Kind: Conflict, Code: "repeated", Message: "the request
 // the context of an event, and commits the answer together with the event: no crash comes between the two.
 type Once struct {
 	Name RequestName
+	Most int // such answers of the project, but for those to requests that cost a message
 
 	seal   func(answer []byte, now time.Time) (Kept, error)
 	means  func(made any) bool // nil: nobody said which event answers the request
@@ -120,7 +121,7 @@ func (o *Once) Committed() { o.committed = true }
 // request was carried out before, Once does nothing and returns the answer that was kept. A refusal isn't kept, and
 // neither is an answer to a request that changed nothing: both can be asked for again.
 func (s *Service) Once(ctx context.Context, acct *Account, key string, request [sha256.Size]byte, do func(context.Context) ([]byte, error)) ([]byte, error) {
-	once := &Once{Name: NameRequest(acct.Project.ID, key)}
+	once := &Once{Name: NameRequest(acct.Project.ID, key), Most: s.maxKept}
 	leave, err := s.flights.enter(once.Name, request)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ type UserKey struct {
 
 // A UserStore keeps the users of applications. Each method fails with [ErrNoApplication] where the
 // application isn't there, or isn't the project's: read in the same transaction, so that what happens
-// to a user while his application is being deleted is nothing. All but StartUser fail with [ErrNoUser].
+// to a user while his application is being deleted is nothing. All but StartUser and ImportUsers fail with [ErrNoUser].
 type UserStore interface {
 	// StartUser commits a user's new verification: see [User.Begin]. It makes a user who is associated
 	// and isn't there. v is filled in.
@@ -81,6 +81,9 @@ type UserStore interface {
 	CheckUser(ctx context.Context, k UserKey, g Guess) (Outcome, error)
 	// Dissociate takes a user's address: see [User.Dissociate].
 	Dissociate(ctx context.Context, k UserKey) error
+	// ImportUsers commits the users that aren't there and that nothing refuses, all together, writes down which key asked
+	// for it, and says what became of each: see [User.MeetsImport].
+	ImportUsers(ctx context.Context, p ProjectID, application ID, users []User, refused []error, by ID) ([]Imported, error)
 	// DeleteUser deletes a user and cancels his live verification.
 	DeleteUser(ctx context.Context, k UserKey) error
 
@@ -232,6 +235,11 @@ func (u *User) become(s UserStatus, address string, now time.Time) {
 // characters, none of them a slash or a control character.
 func userKey(acct *Account, application ID, name string) (UserKey, error) {
 	var p problems
+	p.userName(name)
+	return UserKey{acct.Project.ID, application, name}, p.err()
+}
+
+func (p *problems) userName(name string) {
 	if name == "" {
 		p.add(FieldUser, "can't be blank")
 	}
@@ -239,7 +247,6 @@ func userKey(acct *Account, application ID, name string) (UserKey, error) {
 	if strings.ContainsFunc(name, func(r rune) bool { return r == '/' || unicode.IsControl(r) }) {
 		p.add(FieldUser, "has a slash or a control character")
 	}
-	return UserKey{acct.Project.ID, application, name}, p.err()
 }
 
 // An address is how a user is reached, as the caller wrote it: a number, which may say by its prefix

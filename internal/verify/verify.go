@@ -95,8 +95,9 @@ type Service struct {
 	failover    map[Channel][]Channel
 	prices      money.Prices
 
-	maxApplications, maxTemplates, maxDevices int
-	push                                      bool
+	maxApplications, maxTemplates, maxDevices, maxKept int
+
+	push bool
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
@@ -137,6 +138,9 @@ type Settings struct {
 	Push bool
 	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
 	MaxDevices int
+	// MaxKept is how many answers to requests that have a key and cost no message are kept for one project: default
+	// [DefaultMaxKept].
+	MaxKept int
 	// UniqueNames refuses a second application of a project with the same name.
 	UniqueNames bool
 	// Failover says by which channels a message may go on, by its own, where its application has no
@@ -146,11 +150,12 @@ type Settings struct {
 	Prices money.Prices
 }
 
-// How many applications and templates a project may have, and a user devices, unless [Settings] say otherwise.
+// How many applications, templates and kept answers a project may have, and a user devices, unless [Settings] say otherwise.
 const (
 	DefaultMaxApplications = 1000
 	DefaultMaxTemplates    = 1000
 	DefaultMaxDevices      = 5
+	DefaultMaxKept         = 10_000
 )
 
 // maxLarge is how many large requests are read at once: 16 MiB, however slowly they come.
@@ -166,7 +171,7 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), push: c.Push,
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), maxKept: cmp.Or(c.MaxKept, DefaultMaxKept), push: c.Push,
 		bodies: share.New(maxLarge, maxLarge),
 	}
 }

@@ -15,6 +15,9 @@
 // if it is present. Every other 4xx means "never try again". The id is the same in all attempts, so
 // that a receiver can drop repeats. Source: standardwebhooks.com, "Standard Webhooks" specification,
 // Metadata and Signatures.
+//
+// Where the receiver can reach us, the body also holds "status_url" and "status_token": there it reports what became
+// of the message. See [provider.Own].
 package http
 
 import (
@@ -25,12 +28,10 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"hash"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,33 +43,16 @@ import (
 // Config describes one receiver.
 type Config struct {
 	Name   string
-	URL    string // https; http only to a loopback address or with Plaintext
-	Secret Secret // signs the requests
+	URL    string         // https; http only to a loopback address or with Plaintext
+	Secret carrier.Secret // signs the requests
 	// Plaintext allows http to other machines. Anybody on the way can then read the codes.
 	Plaintext bool
 	// RootCAs, if set, replace the system's.
 	RootCAs *x509.CertPool
 	Timeout time.Duration // for one message, from dialling to the end of the answer
 	Conns   int           // maximum number of connections
-}
-
-// A Secret is a key of 24 to 64 bytes that signs requests.
-type Secret []byte
-
-// ParseSecret parses a secret as Standard Webhooks writes it: whsec_ and base64. Its error
-// never quotes the secret.
-func ParseSecret(s string) (Secret, error) {
-	b64, ok := strings.CutPrefix(strings.TrimSpace(s), "whsec_")
-	key, err := base64.StdEncoding.DecodeString(b64)
-	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
-		return nil, errors.New("must be whsec_ and the base64 of 24 to 64 bytes")
-	}
-	return key, nil
-}
-
-// Encode formats a secret as [ParseSecret] reads it.
-func (s Secret) Encode() verify.Secret {
-	return verify.Secret("whsec_" + base64.StdEncoding.EncodeToString(s))
+	// StatusURL is where the receiver reports what became of a message. Empty: nowhere.
+	StatusURL string
 }
 
 // A Carrier posts to one URL. It implements [carrier.Carrier].
@@ -100,6 +84,9 @@ func New(c Config) (*Carrier, error) {
 // Name implements [carrier.Carrier].
 func (c *Carrier) Name() string { return c.Config.Name }
 
+// Silent implements [carrier.Silencer].
+func (c *Carrier) Silent() bool { return c.StatusURL == "" }
+
 // Limit implements [carrier.Limiter].
 func (c *Carrier) Limit() time.Duration { return c.Timeout }
 
@@ -113,14 +100,20 @@ type payload struct {
 	Body           string `json:"body"`
 	CodeExpiresAt  string `json:"code_expires_at"` // RFC 3339, UTC, milliseconds
 	Attempt        int    `json:"attempt"`
+	StatusURL      string `json:"status_url,omitempty"`
+	StatusToken    string `json:"status_token,omitempty"` // names the attempt in a report
 }
 
 // Send implements [carrier.Carrier].
 func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
-	body, err := json.Marshal(payload{
+	p := payload{
 		ID: m.ID.String(), VerificationID: m.Verification.String(), Channel: string(m.Channel), To: string(m.To), From: m.From,
 		Body: m.Body.Reveal(), CodeExpiresAt: m.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Attempt: m.Attempt,
-	})
+	}
+	if c.StatusURL != "" {
+		p.StatusURL, p.StatusToken = c.StatusURL, carrier.Token(m.Verification, m.Attempt)
+	}
+	body, err := json.Marshal(p)
 	if err != nil {
 		return carrier.Result{}, err
 	}

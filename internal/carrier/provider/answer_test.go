@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -17,8 +18,8 @@ type asker struct {
 	err   error
 }
 
-func (a *asker) words(_ context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error) {
-	a.asked = append(a.asked, carrier+" "+token(v, attempt))
+func (a *asker) words(_ context.Context, name string, v verify.ID, attempt int) (verify.Message, error) {
+	a.asked = append(a.asked, name+" "+carrier.Token(v, attempt))
 	if a.err != nil {
 		return verify.Message{}, a.err
 	}

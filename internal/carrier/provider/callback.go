@@ -34,10 +34,15 @@ const (
 	bodyTimeout                   = 5 * time.Second
 )
 
+// callbackURL returns the URL at which a carrier's provider reaches us.
+func callbackURL(public, name, of string) string {
+	return strings.TrimSuffix(public, "/") + Prefix + name + "/" + of
+}
+
 // publicURL returns the URL to which the provider sends reports about an attempt
 // ("status"), or asks what its call says ("answer").
 func (c *Carrier) publicURL(of, token string) string {
-	u := strings.TrimSuffix(c.Public, "/") + Prefix + c.Config.Name + "/" + of
+	u := callbackURL(c.Public, c.Config.Name, of)
 	if c.Spec.Callback.Check == "path" {
 		u += "/" + strings.TrimSpace(c.CallbackSecret.Reveal())
 	}
@@ -216,7 +221,7 @@ func (h *handler) serveAnswer(w http.ResponseWriter, r *http.Request) {
 // say renders the words of an attempt's call. It returns [verify.ErrNotFound] if there is nothing to say
 // any more.
 func (c *Carrier) say(ctx context.Context, token string) ([]byte, error) {
-	v, attempt, ok := parseToken(token)
+	v, attempt, ok := carrier.ParseToken(token)
 	if !ok {
 		return nil, verify.ErrNotFound
 	}
@@ -274,9 +279,9 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 		}
 		// The URL names one attempt. A list may report on several and names each
 		// of them.
-		v, attempt, ok := parseToken(find(item, spec.Token))
-		if !ok && spec.Each == "" {
-			v, attempt, ok = parseToken(query.Get("m"))
+		v, attempt, ok := carrier.ParseToken(find(item, spec.Token))
+		if !ok && spec.Each == "" && spec.Check != "webhook" { // it signs the body, and names the attempt there
+			v, attempt, ok = carrier.ParseToken(query.Get("m"))
 		}
 		if ok {
 			receipt.Verification, receipt.Attempt = v, attempt

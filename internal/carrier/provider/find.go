@@ -81,7 +81,10 @@ func (r RuleSpec) fits(status int, doc any) (matched string, ok bool) {
 	case len(r.Values) == 0:
 		return "", true
 	}
-	return value, slices.Contains(r.Values, value)
+	return value, slices.ContainsFunc(r.Values, func(v string) bool {
+		end, ok := strings.CutPrefix(v, "*")
+		return value == v || ok && strings.HasSuffix(value, end)
+	})
 }
 
 // usualCodes are the paths at which providers often have the code of an error.

@@ -138,7 +138,9 @@ var stories = map[string]story{
 			accepted(202, `{"message_uuid":"aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab"}`, "aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab"),
 			failed(401, `{"type":"https://developer.vonage.com/api-errors/#unauthorized","title":"Unauthorized","detail":"You did not provide correct credentials.","instance":"bf0c"}`, misconfigured),
 			failed(402, `{"type":"https://developer.vonage.com/api-errors/#low-balance","title":"Low balance"}`, noCredit),
-			failed(422, `{"type":"https://developer.vonage.com/api-errors/messages#1120","title":"1120"}`, refused(verify.ReasonInvalidSender)),
+			failed(422, `{"type":"https://developer.vonage.com/api-errors/messages#1120","title":"Invalid sender","detail":"The from parameter is invalid for the given channel.","instance":"bf0c"}`, refused(verify.ReasonInvalidSender)),
+			failed(422, `{"type":"https://developer.vonage.com/api-errors/messages#1040","title":"Invalid Number"}`, refused(verify.ReasonInvalidNumber)),
+			failed(403, `{"type":"https://developer.vonage.com/api-errors/messages#1070","title":"Partner quota exceeded"}`, noCredit),
 			failed(422, `{"title":"Invalid params"}`, refused(verify.ReasonRefused)), failed(429, `{"title":"Rate Limit Hit"}`, throttled),
 		},
 		reports: map[string]*carrier.Receipt{
@@ -146,6 +148,25 @@ var stories = map[string]story{
 			`{"message_uuid":"aaaa","status":"rejected","error":{"type":"https://developer.vonage.com/api-errors/messages#1050","title":1050,"detail":"Number barred"},"channel":"sms"}`: lost("aaaa", verify.ReasonBlocked),
 			`{"message_uuid":"aaaa","status":"undeliverable"}`: lost("aaaa", verify.ReasonNetwork),
 			`{"message_uuid":"aaaa","status":"submitted"}`:     nil,
+		},
+	},
+	"syniverse": {
+		host:   "api.syniverse.com",
+		path:   "/scg-external-api/api/v1/messaging/message_requests",
+		header: http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}, "Authorization": {"Bearer " + testSecret}},
+		body:   `{"from":"a-channel","to":["+12025550100"],"body":` + quoted + `,"consent_requirement":"NONE","external_id":"` + testToken + `"}`,
+		answers: []exchanged{
+			accepted(201, `{"id":"8vfHEqfLMBbEwQWSm0cBz"}`, "8vfHEqfLMBbEwQWSm0cBz"),
+			failed(400, `{"error_code":"SCG_ERROR_40024","error_description":"Invalid recipient"}`, refused(verify.ReasonInvalidNumber)),
+			failed(400, `{"error_code":"SCG_ERROR_40012","error_description":"Invalid sender"}`, refused(verify.ReasonInvalidSender)),
+			failed(404, `{"error_code":"SCG_ERROR_4046","error_description":"Access token expired"}`, misconfigured),
+			failed(402, `{"error_code":"402","error_description":"No credit"}`, noCredit), failed(401, ``, misconfigured), failed(429, `{}`, throttled), failed(500, `{}`, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"topic":"SCG-Message","event":{"evt-tp":"mo_message_state","fld-val-list":{"message_request_id":"8vfH","external_message_request_id":"` + testToken + `","new_state":"DELIVERED"}}}`: arrived("8vfH"),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"8vfH","external_message_request_id":"` + testToken + `","new_state":"FAILED","reason_code":"1002"}}}`:           lost("8vfH", verify.ReasonInvalidNumber),
+			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"EXPIRED"}}}`:                                                                                                       lost("8vfH", verify.ReasonExpired),
+			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"SENT"}}}`:                                                                                                          nil,
 		},
 	},
 	"telnyx": {

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -53,7 +54,7 @@ type proof func(r *report, now time.Time) bool
 func signed(h http.Header) bool {
 	for _, name := range []string{
 		"X-Twilio-Signature", "X-Signalwire-Signature", "Telnyx-Signature-Ed25519", "Authorization",
-		"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2",
+		"Webhook-Signature", "X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2",
 	} {
 		if h.Get(name) != "" {
 			return true
@@ -80,6 +81,12 @@ func newProof(kind, channel string, key verify.Secret) (proof, error) {
 		return func(r *report, now time.Time) bool { return provesTelnyx(r, public, now) }, nil
 	case "vonage":
 		return func(r *report, now time.Time) bool { return provesVonage(r, text, now) }, nil
+	case "webhook":
+		secret, err := carrier.ParseSecret(text)
+		if err != nil {
+			return nil, err
+		}
+		return func(r *report, now time.Time) bool { return provesWebhook(r, secret, now) }, nil
 	case "plivo":
 		return func(r *report, _ time.Time) bool {
 			return r.signedWhole() && (provesPlivo(r, text) || channel != string(verify.Voice) && provesPlivoURL(r, text))
@@ -143,6 +150,22 @@ func provesTelnyx(r *report, key ed25519.PublicKey, now time.Time) bool {
 	r.marks = []string{string(sig)}
 	return err == nil && err2 == nil && recent(seconds, now) &&
 		ed25519.Verify(key, slices.Concat([]byte(timestamp+"|"), r.body), sig)
+}
+
+// provesWebhook checks a signature of Standard Webhooks: HMAC-SHA256 of the id, the time and the body. A sender that
+// changes its secret may sign with both.
+// Source: standardwebhooks.com, "Standard Webhooks" specification, Signature scheme.
+func provesWebhook(r *report, key []byte, now time.Time) bool {
+	id, timestamp := r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp")
+	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(id + "." + timestamp + "."))
+	m.Write(r.body)
+	sum := m.Sum(nil)
+	return err == nil && id != "" && recent(seconds, now) && slices.ContainsFunc(strings.Fields(r.Header.Get("Webhook-Signature")), func(one string) bool {
+		sig, ok := strings.CutPrefix(one, "v1,")
+		return ok && sameMAC(sig, sum)
+	})
 }
 
 // recent reports whether a time is within clockSkew of now.

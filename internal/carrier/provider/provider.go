@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -118,6 +117,9 @@ func (c *Carrier) Receives() bool {
 	return c.Spec.Callback.Check != "" && c.CallbackSecret != "" && c.Public != ""
 }
 
+// Silent implements [carrier.Silencer].
+func (c *Carrier) Silent() bool { return !c.Receives() }
+
 // OnReceipt sets the function that stores receipts. Call it before the first request
 // comes in.
 func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
@@ -134,7 +136,7 @@ func (c *Carrier) OnAnswer(words func(ctx context.Context, carrier string, v ver
 func (c *Carrier) fields(m verify.Message) Fields {
 	now := c.Now()
 	f := Fields{
-		To: string(m.To), From: m.From, Text: m.Body.Reveal(), ID: m.ID.String(), Token: token(m.Verification, m.Attempt),
+		To: string(m.To), From: m.From, Text: m.Body.Reveal(), ID: m.ID.String(), Token: carrier.Token(m.Verification, m.Attempt),
 		TTL: max(1, int(m.ExpiresAt.Sub(now)/time.Second)), now: now,
 		Account: c.Account, User: c.User, Host: c.Host, Region: c.Region, Profile: c.Profile,
 	}
@@ -155,23 +157,6 @@ func spell(text, code string) string {
 		return text
 	}
 	return strings.ReplaceAll(text, code, strings.Join(strings.Split(code, ""), ", "))
-}
-
-// token returns the name of an attempt that the provider sees.
-func token(v verify.ID, attempt int) string { return v.String() + "." + strconv.Itoa(attempt) }
-
-// parseToken parses a token.
-func parseToken(s string) (v verify.ID, attempt int, ok bool) {
-	id, n, ok := strings.Cut(s, ".")
-	if !ok || len(n) > 9 {
-		return verify.ID{}, 0, false
-	}
-	v, err := verify.ParseID(id)
-	attempt, err2 := strconv.Atoi(n)
-	if err != nil || err2 != nil || attempt < 1 {
-		return verify.ID{}, 0, false
-	}
-	return v, attempt, true
 }
 
 // Send implements [carrier.Carrier].

@@ -88,8 +88,8 @@ type RuleSpec struct {
 	// Path of a value in a JSON answer, such as errors.0.code. Without a path, the status alone
 	// decides.
 	Path string `yaml:"path"`
-	// Values that the path may have. An empty list means any value, but there
-	// must be one.
+	// Values that the path may have; one such as "*#1120" means all that end so. An empty list means any
+	// value, but there must be one.
 	Values []string `yaml:"values"`
 	// Then is accepted, retry (not sent; try again later), refused (never try this carrier again),
 	// misconfigured (an operator must act; other carriers take over) or unknown (it may have been
@@ -114,8 +114,9 @@ type AnswerSpec struct {
 // CallbackSpec describes how a provider reports on messages. Values are found by path in JSON, or by
 // name in a form.
 type CallbackSpec struct {
-	// Check is the proof of a report's origin: twilio, telnyx, vonage, plivo, or path, which means
-	// that the secret is part of the URL. Without it there are no reports.
+	// Check is the proof of a report's origin: twilio, telnyx, vonage, plivo, webhook (Standard
+	// Webhooks), or path, which means that the secret is part of the URL. Without it there are no
+	// reports.
 	Check string `yaml:"check"`
 	// Shared says that the secret of requests also signs reports, unless there is a callback_secret.
 	Shared bool `yaml:"shared"`
@@ -253,7 +254,7 @@ var usual = []RuleSpec{
 
 var (
 	authKinds  = []string{"none", "basic", "bearer", "header", "jwt", "aws"}
-	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "path"}
+	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "webhook", "path"}
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
 

@@ -15,6 +15,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/exchange"
 	"github.com/countersign/countersign/internal/sms"
 	"github.com/countersign/countersign/internal/verify"
@@ -145,7 +146,7 @@ func (t *templates) try(s Spec, f Fields) error {
 	} {
 		f.To, f.From, f.Text, f.Callback, f.Answer = m.to, m.from, m.text, m.callback, m.answer
 		f.Spoken = f.Text
-		f.TTL, f.ID, f.Token = 600, verify.ID{}.String(), token(verify.ID{}, 1)
+		f.TTL, f.ID, f.Token = 600, verify.ID{}.String(), carrier.Token(verify.ID{}, 1)
 		r, err := t.render(s, f)
 		if err != nil {
 			return err

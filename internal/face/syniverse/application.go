@@ -155,7 +155,7 @@ func versionNumber(in *request.Fields) int {
 }
 
 func (s *Server) deleteApplication(c face.Call, id verify.ID) (any, error) {
-	return nil, s.Service.DeleteApplication(c.Context(), c.Account, id)
+	return nil, s.Service.DeleteApplication(c.Context(), c.Account, id, 0)
 }
 
 // settings sets an application's fields to those in a body.

@@ -55,35 +55,45 @@ func (s *Server) readApplication(c face.Call, _ none) (api.Application, error) {
 // maxRaces is how often a change without If-Match begins again because another one came between.
 const maxRaces = 5
 
-func (s *Server) changeApplication(c face.Call, in api.ApplicationChange) (api.Application, error) {
+// onVersion reads what a call is about, and does something to the version that it has read. It begins again where
+// another change came between, unless the call names a version.
+func onVersion[T any](c face.Call, read func() (T, int, error), do func(T) error) error {
 	for race := 1; ; race++ {
-		before, err := s.current(c)
+		v, version, err := read()
 		if err == nil {
-			err = matches(c, before.Version)
+			err = matches(c, version)
 		}
 		if err != nil {
-			return api.Application{}, err
+			return err
 		}
-		err = s.Service.UpdateApplication(c.Context(), c.Account, changed(before, in), before.Version)
-		switch {
-		case errors.Is(err, verify.ErrStale) && race < maxRaces:
-			continue
-		case err != nil:
-			return api.Application{}, err
+		if err = do(v); !errors.Is(err, verify.ErrStale) || race == maxRaces {
+			return err
 		}
-		return s.readApplication(c, none{})
 	}
 }
 
-func (s *Server) deleteApplication(c face.Call, _ none) (none, error) {
-	a, err := s.current(c)
-	if err == nil {
-		err = matches(c, a.Version)
-	}
+func (s *Server) changeApplication(c face.Call, in api.ApplicationChange) (api.Application, error) {
+	err := s.onApplication(c, func(before verify.Application) error {
+		return s.Service.UpdateApplication(c.Context(), c.Account, changed(before, in), before.Version)
+	})
 	if err != nil {
-		return none{}, err
+		return api.Application{}, err
 	}
-	return none{}, s.Service.DeleteApplication(c.Context(), c.Account, a.ID)
+	return s.readApplication(c, none{})
+}
+
+func (s *Server) deleteApplication(c face.Call, _ none) (none, error) {
+	return none{}, s.onApplication(c, func(a verify.Application) error {
+		return s.Service.DeleteApplication(c.Context(), c.Account, a.ID, a.Version)
+	})
+}
+
+// onApplication does something to the version of an application that a call is about, as onTemplate does.
+func (s *Server) onApplication(c face.Call, do func(verify.Application) error) error {
+	return onVersion(c, func() (verify.Application, int, error) {
+		a, err := s.current(c)
+		return a, a.Version, err
+	}, do)
 }
 
 // current reads the application that a call's path names.

@@ -1,8 +1,6 @@
 package v1
 
 import (
-	"errors"
-
 	"github.com/countersign/countersign/api"
 	"github.com/countersign/countersign/internal/face"
 	"github.com/countersign/countersign/internal/verify"
@@ -62,21 +60,12 @@ func (s *Server) deleteTemplate(c face.Call, _ none) (none, error) {
 	})
 }
 
-// onTemplate does something to the version of a template that a call is about. It begins again where another change
-// came between, unless the call names a version.
+// onTemplate does something to the version of a template that a call is about.
 func (s *Server) onTemplate(c face.Call, do func(verify.TextTemplate) error) error {
-	for race := 1; ; race++ {
+	return onVersion(c, func() (verify.TextTemplate, int, error) {
 		t, err := s.template(c)
-		if err == nil {
-			err = matches(c, t.Version)
-		}
-		if err != nil {
-			return err
-		}
-		if err = do(t); !errors.Is(err, verify.ErrStale) || race == maxRaces {
-			return err
-		}
-	}
+		return t, t.Version, err
+	}, do)
 }
 
 // template reads the template that a call's path names.

@@ -46,6 +46,9 @@ var names = map[verify.Field]string{
 	verify.FieldAssociateTemplate: "associate_template",
 	verify.FieldLoginTemplate:     "login_template",
 
+	verify.FieldUsers:      "users",
+	verify.FieldVerifiedAt: "verified_at",
+
 	verify.FieldKind:     "kind",
 	verify.FieldEndpoint: "endpoint",
 	verify.FieldP256dh:   "p256dh",

@@ -48,7 +48,7 @@ func applicationsAreKeptAsGiven(t *testing.T, s suite) {
 		wantError(t, "read", err, verify.ErrNoApplication)
 		a.Project, a.Version = p, a.Version+1
 		wantError(t, "update", k.UpdateApplication(ctx, a, false), verify.ErrNoApplication)
-		wantError(t, "delete", k.DeleteApplication(ctx, p, a.ID), verify.ErrNoApplication)
+		wantError(t, "delete", k.DeleteApplication(ctx, p, a.ID, 0), verify.ErrNoApplication)
 	}
 	gone("q", a)
 	gone(project, theirs)
@@ -67,7 +67,7 @@ func applicationsAreKeptAsGiven(t *testing.T, s suite) {
 	wantError(t, "one version too far", k.UpdateApplication(ctx, skips, false), verify.ErrStale)
 	k.reopen(t)
 	is(next)
-	wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID), nil)
+	wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID, 0), nil)
 	gone(project, a)
 	lists(bare)
 }
@@ -223,7 +223,7 @@ func aProjectsApplicationsAndTemplatesAreBounded(t *testing.T, s suite) {
 	}
 	bounded(verify.ErrTooManyApplications, func(id verify.ID) error {
 		return k.CreateApplication(ctx, verify.Application{ID: id, Project: project, Name: "shop", Version: 1}, false, most)
-	}, func(id verify.ID) error { return k.DeleteApplication(ctx, project, id) })
+	}, func(id verify.ID) error { return k.DeleteApplication(ctx, project, id, 0) })
 	bounded(verify.ErrTooManyTemplates, func(id verify.ID) error {
 		return k.CreateTemplate(ctx, verify.MessageTemplate{ID: id, Project: project, Name: id.Base62(), Version: 1}, most)
 	}, func(id verify.ID) error { return k.DeleteTemplate(ctx, project, id) })
@@ -331,4 +331,17 @@ func consumersReplaceTheirSecret(t *testing.T, s suite) {
 	equal(t, "its end", acct.KeyExpires, time.Time{})
 	_, err = k.Consumer(ctx, "ck_1")
 	wantError(t, "consumer", err, verify.ErrUnauthenticated)
+}
+
+func aDeletionKeepsToItsVersion(t *testing.T, s suite) {
+	k := s.open(t)
+	a := k.application(project)
+	a.Version = 2
+	wantError(t, "change", k.UpdateApplication(ctx, a, false), nil)
+	wantError(t, "delete the version before", k.DeleteApplication(ctx, project, a.ID, 1), verify.ErrStale)
+	wantError(t, "delete another project's", k.DeleteApplication(ctx, "other", a.ID, 2), verify.ErrNoApplication)
+	wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID, 2), nil)
+	wantError(t, "delete again", k.DeleteApplication(ctx, project, a.ID, 2), verify.ErrNoApplication)
+	b := k.application(project, func(a *verify.Application) { a.Name = "b" })
+	wantError(t, "delete any version", k.DeleteApplication(ctx, project, b.ID, 0), nil)
 }

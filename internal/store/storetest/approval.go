@@ -241,7 +241,7 @@ func aKeyForASupersededCallIsNothing(t *testing.T, s suite) {
 	wantError(t, "delete user", p.DeleteUser(ctx, p.key), nil)
 	k.answers(newer, verify.Approves, verify.Canceled, verify.Sent)
 	last := p.associate()
-	wantError(t, "delete application", k.DeleteApplication(ctx, project, a.ID), nil)
+	wantError(t, "delete application", k.DeleteApplication(ctx, project, a.ID, 0), nil)
 	k.answers(last, verify.Approves, verify.Canceled, verify.Sent)
 }
 

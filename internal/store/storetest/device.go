@@ -112,7 +112,7 @@ func devicesGoWithTheirUser(t *testing.T, s suite) {
 	if n := left(); n != 2 {
 		t.Errorf("after a user was deleted: got %d devices, want 2", n)
 	}
-	if err := k.DeleteApplication(ctx, project, a.ID); err != nil {
+	if err := k.DeleteApplication(ctx, project, a.ID, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.FinishDeletions(ctx); err != nil {

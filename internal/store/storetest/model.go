@@ -654,7 +654,7 @@ func (m *machine) deleteApplication(rt *rapid.T) {
 	m.compare(rt)
 	i := rapid.IntRange(0, len(m.applications)-1).Draw(rt, "application")
 	id, now := m.applications[i].ID, m.clock.Now().Truncate(time.Millisecond)
-	wantError(rt, "delete application", m.DeleteApplication(ctx, project, id), nil)
+	wantError(rt, "delete application", m.DeleteApplication(ctx, project, id, 0), nil)
 	for _, name := range names {
 		m.touched[m.model.users[userOf{id, name}].Current] = true
 		m.model.leave(verify.UserKey{Project: project, Application: id, Name: name}, func(u *verify.User, v *verify.Verification) { u.Drop(v, now) })

@@ -135,6 +135,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsageIsCountedOnce", usageIsCountedOnce},
 		{"ProcessesCountTogether", processesCountTogether},
 		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},
+		{"UsageIsFolded", usageIsFolded},
+		{"WritersAddToFoldedHours", writersAddToFoldedHours},
 
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
 		{"SweepReadsEachRowOnce", sweepReadsEachRowOnce},
@@ -187,6 +189,9 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsersAreListed", usersAreListed},
 		{"DevicesAreKeptAsGiven", devicesAreKeptAsGiven},
 		{"DevicesGoWithTheirUser", devicesGoWithTheirUser},
+		{"ADeletionKeepsToItsVersion", aDeletionKeepsToItsVersion},
+		{"AnImportCreatesAndChangesNothing", anImportCreatesAndChangesNothing},
+		{"ImportsRace", importsRace},
 		{"DevicesAreBoundedExactly", devicesAreBoundedExactly},
 		{"DevicesAreResealedAndSettled", devicesAreResealedAndSettled},
 

@@ -177,3 +177,102 @@ func tooMuchUsageIsRefused(t *testing.T, s suite) {
 	wantError(t, "usage by purpose", err, verify.ErrTooMuchUsage)
 	equal(t, "in one row", fmt.Sprint(k.used(verify.UsageQuery{})[0].Started), fmt.Sprint(verify.MaxUsageRows+1))
 }
+
+// Hours that are over for long are folded. No list says anything else after that than before, whatever its time, and
+// what comes late counts.
+func usageIsFolded(t *testing.T, s suite) {
+	k := s.open(t)
+	other := k.Again(t, k.clock.Now, k.gate.commit)
+	defer other.Close()
+	var late []*verify.Verification
+	for i := range 40 { // five days of eight starts, by two processes
+		v := k.fresh(number(i))
+		paid(v)
+		if err := []Store{k.Store, other}[i%2].Start(ctx, v, verify.Limits{}, lease); err != nil {
+			t.Fatal(err)
+		}
+		if i%4 == 0 {
+			late = append(late, v)
+		} else {
+			k.settle(k.charged(v, "a"))
+		}
+		k.clock.advance(3 * time.Hour)
+	}
+	var queries []verify.UsageQuery
+	for _, step := range []verify.UsageStep{verify.WholeTime, verify.ByHour, verify.ByDay, verify.ByMonth} {
+		for _, p := range []verify.ProjectID{"", project, "another"} {
+			for from := range 5 {
+				for until := from; until < 6; until++ {
+					q := verify.UsageQuery{Project: p, Step: step, From: start.Add(time.Duration(25*from) * time.Hour), Until: start.Add(time.Duration(25*until) * time.Hour)}
+					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.ByCarrier, verify.ByPurpose}})
+				}
+			}
+		}
+	}
+	lists := func() (all [][]verify.UsageRow) {
+		for _, q := range queries {
+			all = append(all, k.used(q))
+		}
+		return all
+	}
+	fold := func() {
+		t.Helper()
+		var both sync.WaitGroup
+		for _, store := range []Store{k.Store, other} {
+			both.Go(func() {
+				if _, err := store.Retain(ctx, start.Add(-time.Hour)); err != nil {
+					t.Errorf("retain: %v", err)
+				}
+			})
+		}
+		both.Wait()
+	}
+	before := lists()
+	fold()
+	equal(t, "lists after folding", lists(), before)
+	k.countedRight("after folding")
+
+	for _, v := range late { // their attempts end days later
+		k.settle(k.charged(v, "b"))
+	}
+	k.countedRight("with what came late")
+	before = lists()
+	fold()
+	equal(t, "lists after folding again", lists(), before)
+	k.countedRight("after folding again")
+}
+
+// A process that folds meets writers that add to the same hours: nothing is lost or counted twice.
+func writersAddToFoldedHours(t *testing.T, s suite) {
+	k := s.open(t)
+	const n = 120
+	all := k.startMany(n, paid)
+	k.clock.advance(50 * time.Hour)
+	done := make(chan struct{})
+	var folding sync.WaitGroup
+	folding.Go(func() {
+		for {
+			if _, err := k.Retain(ctx, start.Add(-time.Hour)); err != nil {
+				t.Errorf("retain: %v", err)
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
+	var settling sync.WaitGroup
+	for _, v := range all {
+		settling.Go(func() {
+			if _, err := k.Settle(ctx, k.charged(v, "a")); err != nil {
+				t.Errorf("settle: %v", err)
+			}
+		})
+	}
+	settling.Wait()
+	close(done)
+	folding.Wait()
+	k.countedRight("beside a process that folds")
+	equal(t, "all", k.used(verify.UsageQuery{Step: verify.ByDay})[0].Messages, n)
+}

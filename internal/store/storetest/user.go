@@ -419,9 +419,9 @@ func deletedApplicationLeavesNothing(t *testing.T, s suite) {
 	bystander := k.person(other, "user 0", number(0))
 	kept := bystander.associate()
 
-	wantError(t, "another project's", k.DeleteApplication(ctx, "q", a.ID), verify.ErrNoApplication)
-	wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID), nil)
-	wantError(t, "delete again", k.DeleteApplication(ctx, project, a.ID), verify.ErrNoApplication)
+	wantError(t, "another project's", k.DeleteApplication(ctx, "q", a.ID, 0), verify.ErrNoApplication)
+	wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID, 0), nil)
+	wantError(t, "delete again", k.DeleteApplication(ctx, project, a.ID, 0), verify.ErrNoApplication)
 	for i := range users {
 		k.wiped(live[i])
 	}
@@ -438,7 +438,7 @@ func crashedDeletionIsFinished(t *testing.T, s suite) {
 	v := p.associate()
 	k.gate.pass()
 	k.gate.fail()
-	wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID), nil)
+	wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID, 0), nil)
 
 	// From the first commit on it is gone, whatever is left of it.
 	p.every(verify.ErrNoApplication)
@@ -491,7 +491,7 @@ func deletionAmongLoginsLeavesNothing(t *testing.T, s suite) {
 		deletions.Go(func() {
 			<-deleted
 			if what == "application" {
-				wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID), nil)
+				wantError(t, "delete", k.DeleteApplication(ctx, project, a.ID, 0), nil)
 			}
 		})
 		close(deleted)

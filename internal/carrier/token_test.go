@@ -1,0 +1,24 @@
+package carrier
+
+import (
+	"testing"
+
+	"github.com/countersign/countersign/internal/verify"
+)
+
+func TestATokenIsReadAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	id := verify.ID{0x01, 0x9a, 0x5c, 0x1d, 0xb5, 0x4f, 0x7e, 0xb3, 0x91, 0x9b, 0x25, 0x85, 0xf8, 0x21, 0x79, 0x34}
+	token := Token(id, 12)
+	if token != "019a5c1d-b54f-7eb3-919b-2585f8217934.12" {
+		t.Errorf("got %s", token)
+	}
+	if v, n, ok := ParseToken(token); v != id || n != 12 || !ok {
+		t.Errorf("got %v, %d, %v", v, n, ok)
+	}
+	for _, s := range []string{"", ".", "1", token + "x", token + "0000000000", "019a5c1d-b54f-7eb3-919b-2585f8217934.0", "019a5c1d-b54f-7eb3-919b-2585f8217934.-1", "x.1"} {
+		if _, _, ok := ParseToken(s); ok {
+			t.Errorf("%q was read", s)
+		}
+	}
+}

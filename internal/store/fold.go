@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/internal/store/pool"
+)
+
+// folded is the writer of rows of usage_hour that are folded: one row stands for those of all writers, and is part of
+// its day's row of usage_day. Lists by day, by month and for the whole time read the days, of which there are far
+// fewer.
+const folded = -1
+
+// foldAfter is the age of the hours that are folded. Receipts of that age are rare, so writers seldom add to such an
+// hour. What they add is a row of their own until the next time.
+const foldAfter = 48 * time.Hour
+
+var (
+	hourKeyLayout = usedKeyLayout[:len(usedKeyLayout)-1] // without the writer
+	dayKeyLayout  = onDays(hourKeyLayout)
+	dayLayout     = slices.Concat(dayKeyLayout, usedCountLayout)
+
+	sumUsed   = usedCountLayout.list(func(_ int, f field[used]) string { return "CAST(sum(" + f.name + ") AS BIGINT)" })
+	addDay    = ` ON CONFLICT (` + dayKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout)
+	upsertDay = `INSERT INTO usage_day AS u (` + dayLayout.names() + `) VALUES (` + dayLayout.dollars() + `)` + addDay
+
+	selectFresh = `SELECT ` + usedKeyLayout.names() + ` FROM usage_hour WHERE writer >= 0 AND hour < $1 ORDER BY hour LIMIT $2`
+	takeFresh   = `DELETE FROM usage_hour WHERE (` + usedKeyLayout.names() + `) IN (` + selectFresh + `) RETURNING ` + usedLayout.names()
+
+	// pgFold does it in one statement, as each would be a way to the server and back. It passes rows over that a
+	// writer is about to add to, and adds in the order of keys, as another replica does that folds.
+	pgFold = `WITH step AS MATERIALIZED (` + selectFresh + ` FOR UPDATE SKIP LOCKED),
+		gone AS (DELETE FROM usage_hour u USING step s WHERE (` + usedKeyLayout.of("u") + `) = (` + usedKeyLayout.of("s") + `) RETURNING ` + usedLayout.of("u") + `),
+		hours AS (INSERT INTO usage_hour AS u (` + usedLayout.names() + `) SELECT ` + hourKeyLayout.names() + `, ` + fmt.Sprint(folded) + `, ` + sumUsed +
+		` FROM gone GROUP BY ` + hourKeyLayout.names() + ` ORDER BY ` + hourKeyLayout.names() + addUsed + `),
+		days AS (INSERT INTO usage_day AS u (` + dayLayout.names() + `) SELECT ` + dayKeyLayout.names() + `, ` + sumUsed +
+		` FROM (SELECT *, hour / 24 AS day FROM gone) g GROUP BY ` + dayKeyLayout.names() + ` ORDER BY ` + dayKeyLayout.names() + addDay + `)
+		SELECT count(*) FROM gone`
+)
+
+// onDays are the same columns with the day in place of the hour.
+func onDays(hours layout[used]) layout[used] {
+	days := slices.Clone(hours)
+	i := slices.IndexFunc(days, func(f field[used]) bool { return f.name == "hour" })
+	days[i] = field[used]{name: "day", kind: numberKind, write: func(p parameters, u *used) error { p.number(u.Hour / 24); return nil }}
+	return days
+}
+
+// foldUsage folds the usage of hours that are over for long. It writes only where there is some.
+func (s *Store) foldUsage(ctx context.Context) error {
+	return inSteps(ctx, func(most int) (more bool, err error) {
+		before := s.now().Add(-foldAfter).UnixMilli() / time.Hour.Milliseconds()
+		_, err = pool.One(ctx, s.upkeep, scanValue[int], `SELECT 1 FROM usage_hour WHERE writer >= 0 AND hour < $1 LIMIT 1`, before)
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, nil
+		}
+		if err != nil {
+			return false, away("look for usage to fold", err)
+		}
+		n := 0
+		err = s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) (err error) {
+			n, err = s.foldSome(ctx, tx, before, most)
+			return err
+		})
+		return n > 0, err
+	})
+}
+
+// foldSome folds some rows of hours before another one, and returns how many.
+func (s *Store) foldSome(ctx context.Context, tx *sql.Tx, before int64, most int) (n int, err error) {
+	if s.postgres {
+		err = tx.QueryRowContext(ctx, pgFold, before, most).Scan(&n)
+		return n, err
+	}
+	fresh, err := query(ctx, tx, usedLayout.scan, takeFresh, before, most)
+	for i := range fresh {
+		u := &fresh[i]
+		u.writer = folded
+		if _, err := tx.ExecContext(ctx, upsertUsed, usedLayout.arguments(u)...); err != nil {
+			return 0, err
+		}
+		if _, err := tx.ExecContext(ctx, upsertDay, dayLayout.arguments(u)...); err != nil {
+			return 0, err
+		}
+	}
+	return len(fresh), err
+}
