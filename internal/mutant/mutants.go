@@ -104,6 +104,11 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestDevsConsoleIsForThisMachine$"},
 	},
 	{
+		"strangers-at-the-door", "People who aren't signed in write one at a time.",
+		[]edit{{"internal/operator/service.go", "now, make(slots, 1)}", "now, make(slots, 9)}"}},
+		test{"./internal/operator", "^TestStrangersWriteOneAtATime$"},
+	},
+	{
 		"operator-code-works-twice", "A code of an operator's app signs in once.",
 		[]edit{{"internal/operator/operator.go", "case a.Step <= o.Step:", "case a.Step < o.Step:"}},
 		test{"./internal/operator", "^TestAnAttemptIsDecided$"},

@@ -75,7 +75,7 @@ func TestHashesAreBounded(t *testing.T) {
 	h := NewHasher()
 	var leave []func()
 	for range hashers {
-		l, err := h.enter(t.Context())
+		l, err := h.slots.enter(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

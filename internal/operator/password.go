@@ -37,22 +37,25 @@ const (
 
 // A Hasher hashes passwords, only a few at a time: sign-ins can't take all memory.
 type Hasher struct {
-	slots chan struct{}
+	slots slots
 	decoy string // that no password has
 }
 
 // NewHasher returns a hasher.
 func NewHasher() *Hasher {
-	return &Hasher{slots: make(chan struct{}, hashers), decoy: hash(rand.Text(), today)}
+	return &Hasher{slots: make(slots, hashers), decoy: hash(rand.Text(), today)}
 }
 
-// enter waits for a slot.
-func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
+// Slots bound how many do something at a time.
+type slots chan struct{}
+
+// enter waits for a slot. It fails with [ErrBusy].
+func (s slots) enter(ctx context.Context) (leave func(), err error) {
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
-	case h.slots <- struct{}{}:
-		return func() { <-h.slots }, nil
+	case s <- struct{}{}:
+		return func() { <-s }, nil
 	case <-t.C:
 		return nil, ErrBusy
 	case <-ctx.Done():
@@ -62,7 +65,7 @@ func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
 
 // Hash returns a password's hash in PHC form.
 func (h *Hasher) Hash(ctx context.Context, password verify.Secret) (string, error) {
-	leave, err := h.enter(ctx)
+	leave, err := h.slots.enter(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +76,7 @@ func (h *Hasher) Hash(ctx context.Context, password verify.Secret) (string, erro
 // Match compares a password with a hash, and hashes it again when the parameters have changed. Without a hash it
 // costs the same and is false.
 func (h *Hasher) Match(ctx context.Context, stored string, password verify.Secret) (right bool, rehashed string, err error) {
-	leave, err := h.enter(ctx)
+	leave, err := h.slots.enter(ctx)
 	if err != nil {
 		return false, "", err
 	}

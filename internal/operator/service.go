@@ -38,11 +38,14 @@ type Service struct {
 	keys  *keyset.Set
 	hash  *Hasher
 	now   func() time.Time
+	// Strangers write one at a time: what they do here delays the engine's commits, whatever their number, by one
+	// transaction each.
+	strangers slots
 }
 
 // New returns a service.
 func New(s Store, keys *keyset.Set, now func() time.Time) *Service {
-	return &Service{s, keys, NewHasher(), now}
+	return &Service{s, keys, NewHasher(), now, make(slots, 1)}
 }
 
 // Credentials are what a person types to sign in.
@@ -61,10 +64,8 @@ type Client struct {
 // have one error, [ErrWrong]. Other errors are [ErrBusy] and waits, of kind [verify.Limited].
 func (s *Service) SignIn(ctx context.Context, c Credentials, from Client) (verify.Secret, error) {
 	address := SourceOf(from.Remote)
-	if wait, err := s.store.ChargeSource(ctx, address); err != nil {
+	if err := s.charge(ctx, address); err != nil {
 		return "", err
-	} else if wait > 0 {
-		return "", waits(wait)
 	}
 	o, err := s.store.OperatorNamed(ctx, c.Name)
 	if err != nil && !errors.Is(err, ErrNoOperator) {
@@ -92,9 +93,28 @@ func (s *Service) SignIn(ctx context.Context, c Credentials, from Client) (verif
 	return token, s.store.SignIn(ctx, a)
 }
 
+// charge charges an attempt to an address, or fails because the address has to wait.
+func (s *Service) charge(ctx context.Context, address string) error {
+	leave, err := s.strangers.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	wait, err := s.store.ChargeSource(ctx, address)
+	if err == nil && wait > 0 {
+		err = waits(wait)
+	}
+	return err
+}
+
 // OpenLink shows the operator of a link with the seed that they are to put into their app. Opening it again shows the
 // same. It fails with [ErrLink].
 func (s *Service) OpenLink(ctx context.Context, link verify.Secret) (Operator, Seed, error) {
+	leave, err := s.strangers.enter(ctx)
+	if err != nil {
+		return Operator{}, nil, err
+	}
+	defer leave()
 	o, err := s.store.OpenLink(ctx, HashToken(link), func(o *Operator) error { return o.Seal(s.keys, NewSeed(), s.now()) })
 	if err != nil {
 		return o, nil, err
