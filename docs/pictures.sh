@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes docs/phones.png anew: the page of the development server in headless Chromium.
+# Makes docs/phones.png and docs/console.png anew: pages of the development server in headless Chromium.
 #
 #   docs/pictures.sh        in the root of the repository; needs chromium and curl
 set -eu
@@ -14,6 +14,13 @@ start 15550100001 sms >/dev/null
 start 12025550102 voice >/dev/null
 page=$(start 12025550100 sms)
 sleep 2
-chromium --headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars --user-data-dir="$dir/profile" \
-	--window-size=1100,620 --screenshot=docs/phones.png "${url%/simulator}$page" >/dev/null 2>&1
-ls -l docs/phones.png
+picture() { # file, width,height, URL
+	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars --user-data-dir="$dir/profile" \
+		--window-size="$2" --screenshot="docs/$1" "$3" >/dev/null 2>&1
+}
+picture phones.png 1100,620 "${url%/simulator}$page"
+console=$(sed -n 's/^  Console  *//p' "$dir/out")
+id=${page##*v=}
+curl -s -o /dev/null -d "id=$id&code=000000" "$url/check"
+picture console.png 1100,470 "$console/verification/$id"
+ls -l docs/phones.png docs/console.png

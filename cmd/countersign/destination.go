@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/phone"
@@ -76,23 +74,9 @@ func (c *destinationShow) Run(w world) error {
 				{"", "wait_until", d.WaitUntil}, {"", "verifications", objects(history, toRow)},
 			})
 		}
-		fmt.Fprintf(w.stdout, "%s: %s\n\n", n.Masked(), describe(d, now))
+		fmt.Fprintf(w.stdout, "%s: %s\n\n", n.Masked(), admin.Standing(d, now))
 		return printRows(w, false, history, toRow)
 	})
-}
-
-// describe says what a number's row means.
-func describe(d verify.Destination, now time.Time) string {
-	guesses := strconv.Itoa(d.Failures) + " wrong guesses since the last right one"
-	switch {
-	case d.Failures >= verify.MaxFailures:
-		return guesses + "; locked until 'destination reset'"
-	case d.Failures >= verify.MaxFailures-verify.Reserve:
-		return guesses + "; only the first guess at a code that was sent since is evaluated"
-	case d.WaitUntil.After(now):
-		return guesses + "; has to wait until " + stamp(d.WaitUntil)
-	}
-	return guesses
 }
 
 func delivery(v verify.Verification) string {

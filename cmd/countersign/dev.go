@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/console"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -29,14 +30,15 @@ import (
 )
 
 type devCommand struct {
-	Addr     string `default:"127.0.0.1:8080" help:"Address to listen on: loopback only (default ${default}; port 0 takes a free one)." placeholder:"HOST:PORT"`
-	OpsAddr  string `default:"127.0.0.1:0" help:"Address for health checks: loopback only (default: a free port)." placeholder:"HOST:PORT"`
-	Data     string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
-	Database string `help:"URL of a PostgreSQL database to use instead of a file; the keys stay in --data." placeholder:"URL"`
-	Project  string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
-	Token    string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
-	Limits   bool   `help:"Limit messages as in production: to a number 5 at once, then one each 2 minutes, 20 a day; to an application's user one each 30 seconds, 5 in 10 minutes."`
-	Verbose  bool   `short:"v" help:"Log more."`
+	Addr        string `default:"127.0.0.1:8080" help:"Address to listen on: loopback only (default ${default}; port 0 takes a free one)." placeholder:"HOST:PORT"`
+	OpsAddr     string `default:"127.0.0.1:0" help:"Address for health checks: loopback only (default: a free port)." placeholder:"HOST:PORT"`
+	ConsoleAddr string `default:"127.0.0.1:0" help:"Address of the console, which needs no sign-in here: loopback only (default: a free port)." placeholder:"HOST:PORT"`
+	Data        string `help:"Folder to keep the database and the keys in (default: a temporary one, removed at the end)." placeholder:"DIR"`
+	Database    string `help:"URL of a PostgreSQL database to use instead of a file; the keys stay in --data." placeholder:"URL"`
+	Project     string `help:"Project id to use (default: a new one, or the folder's)." placeholder:"ID"`
+	Token       string `help:"API token to use (default: a new one). Other users can see a command line: prefer the variable." env:"COUNTERSIGN_DEV_TOKEN" placeholder:"SECRET"`
+	Limits      bool   `help:"Limit messages as in production: to a number 5 at once, then one each 2 minutes, 20 a day; to an application's user one each 30 seconds, 5 in 10 minutes."`
+	Verbose     bool   `short:"v" help:"Log more."`
 }
 
 // Settings of the development server.
@@ -52,7 +54,7 @@ var adjustDev func(*system.Config)
 
 // Run implements the command.
 func (c *devCommand) Run(w world) error {
-	for flag, addr := range map[string]string{"--addr": c.Addr, "--ops-addr": c.OpsAddr} {
+	for flag, addr := range map[string]string{"--addr": c.Addr, "--ops-addr": c.OpsAddr, "--console-addr": c.ConsoleAddr} {
 		if _, _, err := net.SplitHostPort(addr); err != nil || !web.Loopback(addr) {
 			return usageError(fmt.Sprintf("%s %s: dev serves this machine only; give a loopback address such as 127.0.0.1:8080", flag, addr))
 		}
@@ -96,6 +98,11 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		return err
 	}
 	defer operations.Close()
+	pages, err := listen(c.ConsoleAddr, "--console-addr")
+	if err != nil {
+		return err
+	}
+	defer pages.Close()
 
 	simulator := sim.New(time.Now)
 	config := system.Config{
@@ -118,7 +125,7 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		return errors.Join(err, s.Close(w.ctx))
 	}
 
-	if err := c.greet(w, public.Addr(), operations.Addr(), token); err != nil {
+	if err := c.greet(w, public.Addr(), operations.Addr(), pages.Addr(), token); err != nil {
 		return errors.Join(err, s.Close(w.ctx))
 	}
 	desk := devDesk{s, verify.ProjectID(c.Project), token}
@@ -127,8 +134,12 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		web.Mount{Name: "console", Prefix: console.Prefix, Handler: sim.Guard(console.Assets())},
 		web.Mount{Name: "root", Prefix: "/", Handler: web.Root("/simulator")},
 	)
-	gate := web.NewGate("dev", web.Limits{}, log) // for both
-	return serveUntilDone(w.ctx, log, []listening{{gate.Listen(public), web.NewServer(handler, log)}, {gate.Listen(operations), web.NewServer(s.Operations(), log)}},
+	gate := web.NewGate("dev", web.Limits{}, log) // for all
+	return serveUntilDone(w.ctx, log, []listening{
+		{gate.Listen(public), web.NewServer(handler, log)},
+		{gate.Listen(operations), web.NewServer(s.Operations(), log)},
+		{gate.Listen(pages), web.NewServer(console.Open(admin.New(s.Store), log), log)},
+	},
 		func(context.Context) error { return nil }, // it is open
 		func(drain context.Context) error {
 			s.Dispatch.Close(drain)
@@ -245,6 +256,7 @@ var greeting = template.Must(template.New("").Parse(`Countersign is running. Mes
   SignalWire  {{.URL}}{{.API}}
   Syniverse   {{.URL}}{{.Syniverse}}
   Simulator   {{.URL}}/simulator
+  Console     {{.Console}}
   Operations  {{.Operations}}/healthz
   Project     {{.Project}}
   Token       {{.Token}}
@@ -282,14 +294,14 @@ Read the code in the message to +12025550101, and check it; 204 means that it is
 Stop with Ctrl-C.
 `))
 
-func (c *devCommand) greet(w world, public, operations net.Addr, token verify.Secret) error {
+func (c *devCommand) greet(w world, public, operations, pages net.Addr, token verify.Secret) error {
 	limits := "off (--limits switches the send limits on)"
 	if c.Limits {
 		limits = "5 messages at once to a number, then one each 2 minutes, 20 a day; to a user one each 30 seconds, 5 in 10 minutes"
 	}
 	var out strings.Builder
 	err := greeting.Execute(&out, map[string]any{
-		"URL": "http://" + public.String(), "V1": v1.Prefix + "/", "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(),
+		"URL": "http://" + public.String(), "V1": v1.Prefix + "/", "API": signalwire.Prefix, "Syniverse": syniverse.Prefix, "Operations": "http://" + operations.String(), "Console": "http://" + pages.String(),
 		"Credentials": shellQuote(c.Project + ":" + token.Reveal()), "Bearer": shellQuote("Authorization: Bearer " + token.Reveal()),
 		"Project": c.Project, "Token": token.Reveal(), "Limits": limits, "Data": c.Data,
 	})

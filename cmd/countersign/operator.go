@@ -29,7 +29,7 @@ type oneOperator struct {
 
 // consoleURL is where links lead.
 type consoleURL struct {
-	URL string `name:"url" help:"Address of the console, as browsers reach it (default ${default})." default:"http://localhost:8081" placeholder:"URL"`
+	URL string `name:"url" help:"Address of the console, as browsers reach it (default ${default})." default:"http://localhost:8082" placeholder:"URL"`
 }
 
 // invited prints an operator with their link.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -11,7 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/console"
+	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/web"
@@ -69,6 +73,10 @@ func (c *serveCommand) Run(w world) error {
 		return err
 	}
 	defer operations.Close()
+	pages, err := listenConsole(conf)
+	if err != nil {
+		return err
+	}
 	outages := outage.New(log, nil)
 	traces, err := startTracing(w.ctx, conf.Tracing.Endpoint, conf.Tracing.Sample, outages)
 	if err != nil {
@@ -107,22 +115,38 @@ func (c *serveCommand) Run(w world) error {
 	defer func() { done(); reloading.Wait() }()
 	var s *system.System
 	where := []any{"public", public.Addr().String(), "tls", conf.TLS != nil, "operations", operations.Addr().String()}
+	servers := []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(inside, log)}}
+	people := newEntrance(config.Away[0].Handler)
+	if pages != nil {
+		defer pages.Close()
+		servers = append(servers, listening{web.NewGate("console", web.Limits{}, log).Listen(pages), web.NewServer(people, log)})
+		where = append(where, "console", pages.Addr().String())
+	}
 	open := func(ctx context.Context) (err error) {
 		if s, err = openPatiently(ctx, parts, where...); err != nil {
 			return err
 		}
 		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
 		inside.lead(s.Operations())
+		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), admin.New(s.Store), log))
 		log.Info("serving", append(where, "version", version())...)
 		return nil
 	}
-	return serveUntilDone(w.ctx, log, []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(inside, log)}}, open,
+	return serveUntilDone(w.ctx, log, servers, open,
 		func(drain context.Context) (err error) {
 			if s != nil {
 				err = s.Close(drain)
 			}
 			return errors.Join(err, traces.stop(drain))
 		})
+}
+
+// listenConsole opens the console's listener, or returns nil where there is none.
+func listenConsole(conf *config.Loaded) (net.Listener, error) {
+	if conf.Console.Listen == "" {
+		return nil, nil
+	}
+	return listen(conf.Console.Listen, "console.listen")
 }
 
 // noticed makes SIGHUP ours from here on: without anybody who takes it, it would end the process.

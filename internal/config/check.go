@@ -29,6 +29,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	checkPublicURL(p, c.Public.URL)
 	c.checkClients(p)
 	checkAddress(p, "operations.listen", c.Operations.Listen)
+	c.checkConsole(p)
 	p.Check("operations.listen", c.Operations.Listen != c.Public.Listen || strings.HasSuffix(c.Public.Listen, ":0"), "must not be that of public.listen")
 	c.checkCertificate(p)
 	checkSender(p, "public_sender", c.PublicSender)

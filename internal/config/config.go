@@ -26,6 +26,9 @@ type Config struct {
 	// credentials: keep it away from the outside.
 	Operations operationsConfig `yaml:"operations"`
 
+	// Console is where operators look at numbers, verifications and usage in a browser: docs/console.md. Optional.
+	Console consoleConfig `yaml:"console"`
+
 	// PublicSender is the number or name that messages come from when a request names no other:
 	// E.164, or 1 to 11 letters and digits.
 	PublicSender string `yaml:"public_sender" example:"+12025550199"`
@@ -163,6 +166,16 @@ type operationsConfig struct {
 	Listen string `yaml:"listen" default:"127.0.0.1:8081"`
 	// MaxConnections is how many connections there may be at once: 1 to 1000000.
 	MaxConnections int `yaml:"max_connections" default:"256"`
+}
+
+// consoleConfig is where the console is served.
+type consoleConfig struct {
+	// Listen is the address to listen on, host:port, such as 127.0.0.1:8082. Without it there is no
+	// console. An address that other machines reach needs an https url, which is a proxy's in front.
+	Listen string `yaml:"listen"`
+	// URL is how browsers reach it, such as https://console.example.com. Without it, browsers on this
+	// machine ask the address above.
+	URL string `yaml:"url"`
 }
 
 // senderConfig is what messages come from.

@@ -16,7 +16,7 @@ const Prefix = "/console/"
 //go:embed static
 var static embed.FS
 
-//go:embed frame.html phones.html signin.html setup.html sessions.html
+//go:embed *.html
 var pages embed.FS
 
 // policy is the pages' Content-Security-Policy (CSP level 3): everything comes from this server, nothing is inline.
@@ -37,7 +37,10 @@ type view struct {
 	Pages []link
 	Live  bool // follows along
 	Who   string
-	Data  any
+	Role  string
+	// SignedIn says that who looks at it has a session.
+	SignedIn bool
+	Data     any
 }
 
 // A link leads to a page.
@@ -48,7 +51,7 @@ type link struct {
 
 // parse reads the template of a page.
 func parse(name string) *template.Template {
-	return template.Must(template.ParseFS(pages, "frame.html", name))
+	return template.Must(template.ParseFS(pages, "frame.html", "lines.html", name))
 }
 
 // show writes a page with its headers.

@@ -91,7 +91,7 @@ func (s *SignIn) Require(next http.Handler) http.Handler {
 			return
 		}
 		o := found.Operator
-		next.ServeHTTP(w, r.WithContext(WithPerson(r.Context(), Person{Name: o.Name, Role: o.Role, Projects: o.Projects})))
+		next.ServeHTTP(w, r.WithContext(WithPerson(r.Context(), Person{Name: o.Name, Role: o.Role, Projects: o.Projects, SignedIn: true})))
 	}))
 }
 

@@ -15,6 +15,7 @@ type Person struct {
 	Name     string
 	Role     Role
 	Projects []verify.ProjectID // that they may see; none: all
+	SignedIn bool               // and not let in without
 }
 
 type personKey struct{}

@@ -84,6 +84,26 @@ func stores(name string) test {
 var mutants = []mutant{
 	// Operators.
 	{
+		"console-role", "A page is for its role and those above.",
+		[]edit{{"internal/console/pages.go", "if !ok || !person.may(p.role, p.whole) {", "if !ok {"}},
+		test{"./internal/console", "^TestEachPageIsForItsRoles$"},
+	},
+	{
+		"console-another-project", "An operator of one project sees no other's verifications.",
+		[]edit{{"internal/console/pages.go", "if err == nil && !p.sees(s.Project) {", "if false {"}},
+		test{"./internal/console", "^TestAnotherProjectIsAsAbsent$"},
+	},
+	{
+		"console-reveal-unaudited", "Who sees a whole number is written down.",
+		[]edit{{"internal/admin/verification.go", "return v.Reach(), s.store.Record(ctx, entry)", "_ = entry\n\treturn v.Reach(), nil"}},
+		test{"./internal/console", "^TestNumbersAreMaskedAndCodesNeverShown$"},
+	},
+	{
+		"console-of-dev-elsewhere", "The console of dev is for this machine, and for pages of its own.",
+		[]edit{{"internal/console/site.go", "pages := http.NewCrossOriginProtection().Handler(Pages(books, log))", "pages := Pages(books, log)"}},
+		test{"./internal/console", "^TestDevsConsoleIsForThisMachine$"},
+	},
+	{
 		"operator-code-works-twice", "A code of an operator's app signs in once.",
 		[]edit{{"internal/operator/operator.go", "case a.Step <= o.Step:", "case a.Step < o.Step:"}},
 		test{"./internal/operator", "^TestAnAttemptIsDecided$"},

@@ -27,6 +27,11 @@ const (
 // Roles lists all roles.
 var Roles = []Role{Viewer, Support, Ops, Admin}
 
+// AtLeast reports whether a role may do what another may. A word that is no role may do nothing.
+func (r Role) AtLeast(other Role) bool {
+	return slices.Contains(Roles, r) && slices.Index(Roles, r) >= slices.Index(Roles, other)
+}
+
 // An Operator is a person who may use the console once they have set a password and a second factor.
 type Operator struct {
 	ID        verify.ID

@@ -722,13 +722,13 @@ func TestSilentHostIsPassedOver(t *testing.T) {
 	if !out.Approved {
 		t.Errorf("check: got %+v, want it approved", out)
 	}
-	// Not each of the connections that lead nowhere makes somebody wait.
+	// Not each of the connections that lead nowhere makes somebody wait. On a busy machine they may be gone by now.
 	tries := 1
 	for s.Ready(ctx) != nil && tries < 8 {
 		tries++
 	}
-	if tries == 1 || tries > 4 {
-		t.Errorf("it was ready when asked the %dth time, want after the first and within four", tries)
+	if tries > 4 {
+		t.Errorf("it was ready when asked the %dth time, want within four", tries)
 	}
 }
 

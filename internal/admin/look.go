@@ -1,0 +1,77 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// Projects lists all projects.
+func (s *Service) Projects(ctx context.Context) ([]verify.Project, error) {
+	return s.store.Projects(ctx)
+}
+
+// A Number is what is known of a number in a project.
+type Number struct {
+	Project  verify.Project
+	Standing string                // its wrong guesses, and whether it has to wait
+	History  []verify.Verification // the newest first
+}
+
+// shownHistory is how many verifications of a number are shown.
+const shownHistory = 20
+
+// Number reads what is known of a number in a project. It fails with [verify.ErrNoNumber].
+func (s *Service) Number(ctx context.Context, p verify.Project, n phone.Number) (found Number, err error) {
+	d, err := s.store.Destination(ctx, p.ID, n)
+	if err != nil {
+		return found, err
+	}
+	found = Number{Project: p, Standing: Standing(d, s.store.Now())}
+	found.History, err = s.store.History(ctx, d, shownHistory)
+	return found, err
+}
+
+// Numbers reads what is known of a number in those of some projects that know it.
+func (s *Service) Numbers(ctx context.Context, projects []verify.Project, n phone.Number) (all []Number, err error) {
+	for _, p := range projects {
+		found, err := s.Number(ctx, p, n)
+		if errors.Is(err, verify.ErrNoNumber) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found)
+	}
+	return all, nil
+}
+
+// Standing says what a number's row means.
+func Standing(d verify.Destination, now time.Time) string {
+	guesses := fmt.Sprintf("%d wrong guesses since the last right one", d.Failures)
+	switch {
+	case d.Failures >= verify.MaxFailures:
+		return guesses + "; locked until 'destination reset'"
+	case d.Failures >= verify.MaxFailures-verify.Reserve:
+		return guesses + "; only the first guess at a code that was sent since is evaluated"
+	case d.WaitUntil.After(now):
+		return guesses + "; has to wait until " + d.WaitUntil.UTC().Format(time.RFC3339)
+	}
+	return guesses
+}
+
+// UsageRows lists what was used: see [verify.UsageQuery].
+func (s *Service) UsageRows(ctx context.Context, q verify.UsageQuery) ([]verify.UsageRow, error) {
+	return s.store.Usage(ctx, q)
+}
+
+// Audits lists what operators did, the newest first, at most n.
+func (s *Service) Audits(ctx context.Context, n int) ([]store.Audit, error) {
+	return s.store.Audits(ctx, n)
+}

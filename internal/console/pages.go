@@ -1,0 +1,565 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/operator"
+	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A page is something to look at or to do, and the least role that it takes.
+type page struct {
+	pattern string // of [http.ServeMux]
+	role    Role
+	whole   bool // only for people who may see all projects
+	serve   func(d desk, w http.ResponseWriter, r *http.Request, p Person) error
+}
+
+// all are the pages and actions. Their test goes through this table.
+var all = []page{
+	{"GET /{$}", operator.Viewer, false, desk.home},
+	{"POST /find", operator.Viewer, false, desk.find},
+	{"GET /verification/{id}", operator.Viewer, false, desk.verification},
+	{"POST /verification/{id}/reveal", operator.Support, false, desk.reveal},
+	{"POST /verification/{id}/reset", operator.Ops, false, desk.reset},
+	{"GET /usage", operator.Viewer, false, desk.usage},
+	{"GET /projects", operator.Viewer, false, desk.projects},
+	{"GET /audit", operator.Ops, true, desk.audit},
+}
+
+// menu is what the frame links to, for whom the pages are.
+var menu = []struct {
+	link
+	role  Role
+	whole bool
+}{
+	{link{Name: "Find", Path: "/"}, operator.Viewer, false},
+	{link{Name: "Usage", Path: "/usage"}, operator.Viewer, false},
+	{link{Name: "Projects", Path: "/projects"}, operator.Viewer, false},
+	{link{Name: "Audit", Path: "/audit"}, operator.Ops, true},
+}
+
+// A desk is what the pages work with.
+type desk struct {
+	books *admin.Service
+	log   *slog.Logger
+}
+
+// Pages serves the pages for people who run the server. Each request has a [Person]: see [SignIn.Require]. What a person
+// may not see is answered as what isn't there.
+func Pages(books *admin.Service, log *slog.Logger) http.Handler {
+	d := desk{books, log}
+	mux := http.NewServeMux()
+	for _, p := range all {
+		mux.HandleFunc(p.pattern, func(w http.ResponseWriter, r *http.Request) { d.open(p, w, r) })
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { d.fail(w, r, verify.ErrNotFound) })
+	return mux
+}
+
+// open serves a page to a person who may see it.
+func (d desk) open(p page, w http.ResponseWriter, r *http.Request) {
+	person, ok := PersonOf(r.Context())
+	if !ok || !person.may(p.role, p.whole) {
+		d.fail(w, r, errRole)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := p.serve(d, w, r, person); err != nil {
+		d.fail(w, r, err)
+	}
+}
+
+var errRole = errors.New("your role doesn't allow this: ask an admin")
+
+// fail says that something isn't to be had. Only what the person can't mend is logged.
+func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, problem := http.StatusInternalServerError, "The server can't answer at the moment. Try again in a minute."
+	switch {
+	case errors.Is(err, errRole):
+		status, problem = http.StatusForbidden, "Your role doesn't allow this. Ask an admin."
+	case errors.Is(err, verify.ErrNotFound):
+		status, problem = http.StatusNotFound, "There is no such page or verification here. It may be past its retention, or in a project that you don't see."
+	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
+		status = http.StatusServiceUnavailable
+	default:
+		d.log.ErrorContext(r.Context(), "console page failed", "path", r.URL.Path, "err", err)
+	}
+	d.show(w, r, status, problemPage, "Not to be had", problem)
+}
+
+// show writes a page in the frame.
+func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *template.Template, title string, data any) {
+	v := view{Title: title, Data: data}
+	if person, ok := PersonOf(r.Context()); ok {
+		v.Who, v.Role, v.SignedIn = person.Name, string(person.Role), person.SignedIn
+		for _, l := range menu {
+			if !person.may(l.role, l.whole) {
+				continue
+			}
+			l.Current = l.Path == r.URL.Path || l.Path == "/" && (r.URL.Path == "/find" || strings.HasPrefix(r.URL.Path, "/verification/"))
+			v.Pages = append(v.Pages, l.link)
+		}
+	}
+	show(w, status, t, v)
+}
+
+// may reports whether a person has a role, and sees all projects where that is needed.
+func (p Person) may(role Role, whole bool) bool {
+	return p.Role.AtLeast(role) && !(whole && len(p.Projects) > 0)
+}
+
+// sees reports whether a person may see a project.
+func (p Person) sees(id verify.ProjectID) bool {
+	return len(p.Projects) == 0 || slices.Contains(p.Projects, id)
+}
+
+// visible are the projects that a person may see, by name.
+func (d desk) visible(ctx context.Context, p Person) ([]verify.Project, error) {
+	projects, err := d.books.Projects(ctx)
+	projects = slices.DeleteFunc(projects, func(x verify.Project) bool { return !p.sees(x.ID) })
+	slices.SortFunc(projects, func(a, b verify.Project) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return projects, err
+}
+
+var (
+	findPage         = parse("find.html")
+	verificationPage = parse("verification.html")
+	usagePage        = parse("usage.html")
+	projectsPage     = parse("projects.html")
+	auditPage        = parse("audit.html")
+	problemPage      = parse("problem.html")
+)
+
+// found is what the page of finding shows.
+type found struct {
+	Number, Problem string
+	Searched        bool
+	Projects        []foundIn
+	Today           []usageLine
+}
+
+type foundIn struct {
+	Project, Standing string
+	Verifications     []foundVerification
+}
+
+type foundVerification struct{ ID, Started, Channel, Status, Tone, Guesses, Delivery string }
+
+// home shows the box, and what the projects did in the last day.
+func (d desk) home(w http.ResponseWriter, r *http.Request, p Person) error {
+	return d.showHome(w, r, p, http.StatusOK, found{})
+}
+
+func (d desk) showHome(w http.ResponseWriter, r *http.Request, p Person, status int, f found) error {
+	now := d.books.Now()
+	rows, err := d.used(r.Context(), p, verify.UsageQuery{From: now.Add(-24 * time.Hour), Until: now.Add(time.Hour), By: []verify.UsagePart{verify.ByProject}})
+	if err != nil {
+		return err
+	}
+	f.Today = rows
+	d.show(w, r, status, findPage, "Find", f)
+	return nil
+}
+
+// find looks for a number or an id. It is a POST, because a number in a URL stays in histories.
+func (d desk) find(w http.ResponseWriter, r *http.Request, p Person) error {
+	text := strings.TrimSpace(r.PostFormValue("q"))
+	if id, err := verify.ParseID(text); err == nil {
+		http.Redirect(w, r, "/verification/"+id.String(), http.StatusSeeOther)
+		return nil
+	}
+	n, err := phone.Parse(text)
+	if err != nil {
+		return d.showHome(w, r, p, http.StatusUnprocessableEntity, found{Problem: "That is no id of 36 characters and no number with its country, such as +1 202 555 0100."})
+	}
+	projects, err := d.visible(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	numbers, err := d.books.Numbers(r.Context(), projects, n)
+	if err != nil {
+		return err
+	}
+	f, now := found{Number: n.Masked(), Searched: true}, d.books.Now()
+	for _, known := range numbers {
+		in := foundIn{Project: cmp.Or(known.Project.Name, string(known.Project.ID)), Standing: known.Standing}
+		for _, v := range known.History {
+			status := v.StatusAt(now)
+			in.Verifications = append(in.Verifications, foundVerification{
+				v.ID.String(), at(v.ID.Time()), string(v.Channel), status.String(), toneOf(status), fmt.Sprintf("%d of %d", v.Guesses, v.MaxAttempts), delivery(&v),
+			})
+		}
+		f.Projects = append(f.Projects, in)
+	}
+	d.show(w, r, http.StatusOK, findPage, "Find", f)
+	return nil
+}
+
+// toneOf is the class of a status's pill.
+func toneOf(s verify.Status) string {
+	switch s {
+	case verify.Approved:
+		return ""
+	case verify.Pending:
+		return "wait"
+	}
+	return "bad"
+}
+
+func delivery(v *verify.Verification) string {
+	if v.Reason != verify.NoReason {
+		return fmt.Sprintf("%v (%s)", v.Delivery, v.Reason)
+	}
+	return v.Delivery.String()
+}
+
+// told is a verification as its page shows it.
+type told struct {
+	ID, Number, Status, Tone, Span string
+	Revealed                       bool
+	MayReveal, MayReset            bool
+	Facts                          [][2]string
+	Events                         []event
+	Notice                         string
+}
+
+type event struct{ Time, Tone, What, Why, After string }
+
+// story reads the verification that a URL names, if the person may see it.
+func (d desk) story(r *http.Request, p Person) (admin.Story, error) {
+	id, err := verify.ParseID(r.PathValue("id"))
+	if err != nil {
+		return admin.Story{}, verify.ErrNotFound
+	}
+	s, err := d.books.Story(r.Context(), id)
+	if err == nil && !p.sees(s.Project) {
+		err = verify.ErrNotFound
+	}
+	return s, err
+}
+
+func (d desk) verification(w http.ResponseWriter, r *http.Request, p Person) error {
+	s, err := d.story(r, p)
+	if err != nil {
+		return err
+	}
+	d.tell(w, r, p, s, told{Number: s.Reach().Masked()})
+	return nil
+}
+
+// reveal shows the whole number, and writes down who has seen it.
+func (d desk) reveal(w http.ResponseWriter, r *http.Request, p Person) error {
+	s, err := d.story(r, p)
+	if err != nil {
+		return err
+	}
+	n, err := d.books.Reveal(r.Context(), p.actor(), s.Verification)
+	if err != nil {
+		return err
+	}
+	d.tell(w, r, p, s, told{Number: string(n), Revealed: true})
+	return nil
+}
+
+// reset forgets the wrong guesses at the number's codes.
+func (d desk) reset(w http.ResponseWriter, r *http.Request, p Person) error {
+	s, err := d.story(r, p)
+	if err != nil {
+		return err
+	}
+	err = d.books.ResetNumber(r.Context(), p.actor(), s.Project, s.Reach())
+	if err != nil && !errors.Is(err, verify.ErrNoNumber) {
+		return err
+	}
+	d.tell(w, r, p, s, told{Number: s.Reach().Masked(), Notice: "The number's wrong guesses are forgotten: its codes are evaluated again."})
+	return nil
+}
+
+// actor is how the audit log names a person.
+func (p Person) actor() admin.Actor { return admin.User("operator " + p.Name) }
+
+func (d desk) tell(w http.ResponseWriter, r *http.Request, p Person, s admin.Story, t told) {
+	now, project := d.books.Now(), string(s.Project)
+	if known, err := d.books.Project(r.Context(), s.Project); err == nil { // its name is a convenience
+		project = cmp.Or(known.Name, project)
+	}
+	status := s.StatusAt(now)
+	t.ID, t.Status, t.Tone = s.ID.String(), status.String(), toneOf(status)
+	t.MayReveal, t.MayReset = p.Role.AtLeast(operator.Support) && !t.Revealed, p.Role.AtLeast(operator.Ops)
+	t.Facts = [][2]string{
+		{"Project", project}, {"Application", s.Application}, {"Key", cmp.Or(s.KeyName, "unknown")}, {"Client", cmp.Or(s.Address, "unknown")},
+		{"Purpose", string(s.Purpose)}, {"Channel", string(s.Channel)}, {"Guesses", fmt.Sprintf("%d of %d", s.Guesses, s.MaxAttempts)},
+		{"Message", delivery(s.Verification)}, {"Code", fmt.Sprintf("%d characters, never shown", s.Length)},
+		{"Expires", at(s.ExpiresAt)},
+	}
+	events := s.Timeline(now)
+	began := s.ID.Time()
+	for _, e := range events {
+		t.Events = append(t.Events, event{Time: e.At.UTC().Format("15:04:05.000"), Tone: toneOfEvent(e), What: headline(e), Why: explanation(e), After: after(e.At.Sub(began))})
+	}
+	if len(events) > 1 {
+		t.Span = events[len(events)-1].At.Sub(began).Round(time.Millisecond).String() + " from the start to what came last"
+	}
+	d.show(w, r, http.StatusOK, verificationPage, "Verification", t)
+}
+
+// headline says what happened.
+func headline(e admin.Event) string {
+	who := strings.TrimSpace(string(e.Channel) + " by " + e.Carrier)
+	switch {
+	case e.What == "started":
+		return "Started"
+	case e.What == "attempt":
+		return fmt.Sprintf("Attempt %d: %s", e.Attempt, who)
+	case e.What == "receipt":
+		return fmt.Sprintf("Attempt %d: the carrier reports %s", e.Attempt, e.Result)
+	case e.Attempt > 0:
+		return fmt.Sprintf("Attempt %d: %s", e.Attempt, e.What)
+	}
+	return strings.ToUpper(e.What[:1]) + e.What[1:]
+}
+
+// explanation says why, in what the carrier and we know.
+func explanation(e admin.Event) string {
+	var parts []string
+	for _, part := range []string{e.Reason, e.Code, e.Ref} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	if e.Guesses != "" {
+		parts = append(parts, e.Guesses+" guesses")
+	}
+	return strings.Join(parts, " · ")
+}
+
+func toneOfEvent(e admin.Event) string {
+	switch e.What {
+	case "approved", "accepted", "started":
+		return "good"
+	case "receipt":
+		if e.Result == verify.ReceiptDelivered.String() {
+			return "good"
+		}
+		return "bad"
+	case "attempt", "pending":
+		return ""
+	case "unknown", "errored":
+		return "wait"
+	}
+	return "bad"
+}
+
+func after(d time.Duration) string {
+	if d < time.Millisecond {
+		return ""
+	}
+	return d.Round(time.Millisecond).String() + " after the start"
+}
+
+// A usageLine is a row of a list of usage.
+type usageLine struct {
+	Name                                   string
+	Started, Messages, Delivered, Approved int
+	DeliveredShare, ApprovedShare, Cost    string
+}
+
+func lineOf(name string, u verify.UsageRow) usageLine {
+	l := usageLine{Name: name, Started: u.Started, Messages: u.Messages, Delivered: u.Delivered, Approved: u.Approved, DeliveredShare: share(u.Delivered, u.Messages), ApprovedShare: share(u.Approved, u.Started)}
+	if u.Cost != 0 {
+		l.Cost = u.Cost.String() + " " + string(u.Currency)
+	}
+	return l
+}
+
+func share(part, of int) string {
+	if of == 0 {
+		return "–"
+	}
+	return strconv.Itoa((100*part+of/2)/of) + " %"
+}
+
+// used lists usage by one part, in the projects that the person may see.
+func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []usageLine, err error) {
+	projects, err := d.visible(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	names := map[verify.ProjectID]string{}
+	for _, x := range projects {
+		names[x.ID] = cmp.Or(x.Name, string(x.ID))
+	}
+	rows, err := d.rows(ctx, p, q)
+	for _, u := range rows {
+		name := "all"
+		switch {
+		case !u.Begin.IsZero():
+			name = u.Begin.Format(time.DateOnly)
+		case slices.Contains(q.By, verify.ByProject):
+			name = cmp.Or(names[u.Project], string(u.Project))
+		case slices.Contains(q.By, verify.ByCountry):
+			name = cmp.Or(u.Country, "unknown")
+		case slices.Contains(q.By, verify.ByCarrier):
+			name = cmp.Or(u.Carrier, "verifications themselves")
+		case slices.Contains(q.By, verify.ByChannel):
+			name = string(u.Channel)
+		}
+		lines = append(lines, lineOf(name, u))
+	}
+	return lines, err
+}
+
+// rows asks for all projects at once, or for each of those that the person may see.
+func (d desk) rows(ctx context.Context, p Person, q verify.UsageQuery) (rows []verify.UsageRow, err error) {
+	if q.Project != "" || len(p.Projects) == 0 {
+		return d.books.UsageRows(ctx, q)
+	}
+	for _, id := range p.Projects {
+		q.Project = id
+		more, err := d.books.UsageRows(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+// usages is what the page of usage shows.
+type usages struct {
+	Project  string
+	Projects []choice
+	By       []choice
+	Chart    string // an SVG's points; "": nothing to draw
+	Most     int
+	Summary  string
+	Days     []usageLine
+	Parts    []usageLine
+	PartName string
+}
+
+type choice struct {
+	Value, Name string
+	Chosen      bool
+}
+
+// shownDays is how far back the page of usage looks.
+const shownDays = 30
+
+// parts are what usage is divided by.
+var parts = []choice{{Value: "country", Name: "Country"}, {Value: "carrier", Name: "Carrier"}, {Value: "channel", Name: "Channel"}, {Value: "project", Name: "Project"}}
+
+// usage shows the last days: GET /usage?project=ID&by=country.
+func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
+	chosen, by := verify.ProjectID(r.URL.Query().Get("project")), cmp.Or(r.URL.Query().Get("by"), parts[0].Value)
+	if chosen != "" && !p.sees(chosen) {
+		return verify.ErrNotFound
+	}
+	projects, err := d.visible(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	u := usages{Project: string(chosen), Projects: []choice{{"", "All projects", chosen == ""}}}
+	for _, x := range projects {
+		u.Projects = append(u.Projects, choice{string(x.ID), cmp.Or(x.Name, string(x.ID)), x.ID == chosen})
+	}
+	part := verify.UsagePart("")
+	for _, c := range parts {
+		if c.Chosen = c.Value == by; c.Chosen {
+			part, u.PartName = verify.UsagePart(c.Value), c.Name
+		}
+		u.By = append(u.By, c)
+	}
+	if part == "" {
+		return verify.ErrNotFound
+	}
+	now := d.books.Now()
+	from := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-shownDays)
+	days, err := d.rows(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), Step: verify.ByDay})
+	if err != nil {
+		return err
+	}
+	u.draw(days, from)
+	if u.Parts, err = d.used(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}}); err != nil {
+		return err
+	}
+	d.show(w, r, http.StatusOK, usagePage, "Usage", u)
+	return nil
+}
+
+// draw makes the line of each day's starts, 600 by 80, and the table beside it.
+func (u *usages) draw(rows []verify.UsageRow, from time.Time) {
+	var days [shownDays]verify.UsageRow
+	for _, row := range rows {
+		if i := int(row.Begin.Sub(from) / (24 * time.Hour)); i >= 0 && i < shownDays {
+			days[i].Add(row.Usage) // of all currencies; money has none here
+			days[i].Cost, days[i].Price = 0, 0
+		}
+	}
+	sum := 0
+	for i := range days {
+		u.Most, sum = max(u.Most, days[i].Started), sum+days[i].Started
+	}
+	for i := range days {
+		if u.Most > 0 {
+			u.Chart += fmt.Sprintf("%d,%d ", i*600/(shownDays-1), 78-days[i].Started*74/u.Most)
+		}
+		if days[i].Started+days[i].Messages > 0 {
+			u.Days = append(u.Days, lineOf(from.AddDate(0, 0, i).Format(time.DateOnly), days[i]))
+		}
+	}
+	slices.Reverse(u.Days)
+	u.Summary = fmt.Sprintf("%d verifications started in the last %d days, at most %d on one day.", sum, shownDays, u.Most)
+}
+
+// A projectLine is a row of the list of projects.
+type projectLine struct{ Name, ID, Profile, Usage string }
+
+func (d desk) projects(w http.ResponseWriter, r *http.Request, p Person) error {
+	projects, err := d.visible(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	var lines []projectLine
+	for _, x := range projects {
+		lines = append(lines, projectLine{cmp.Or(x.Name, "–"), string(x.ID), string(x.Profile), "/usage?project=" + url.QueryEscape(string(x.ID))})
+	}
+	d.show(w, r, http.StatusOK, projectsPage, "Projects", lines)
+	return nil
+}
+
+// shownAudits is how many entries of the audit log are shown.
+const shownAudits = 200
+
+type auditLine struct{ Time, Actor, Action, Project, Detail string }
+
+func (d desk) audit(w http.ResponseWriter, r *http.Request, _ Person) error {
+	entries, err := d.books.Audits(r.Context(), shownAudits)
+	if err != nil {
+		return err
+	}
+	d.show(w, r, http.StatusOK, auditPage, "Audit", auditLines(entries))
+	return nil
+}
+
+func auditLines(entries []store.Audit) (lines []auditLine) {
+	for _, e := range entries {
+		lines = append(lines, auditLine{at(e.ID.Time()), e.Actor, e.Action, string(e.Project), e.Detail})
+	}
+	return lines
+}

@@ -1,0 +1,308 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/operator"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+const callee = "+12025550100"
+
+// A lobby is the pages over a system with a verification.
+type lobby struct {
+	*countersigntest.Kit
+	pages http.Handler
+	log   bytes.Buffer
+	id    string // of the verification
+}
+
+func newLobby(t *testing.T) *lobby {
+	t.Helper()
+	l := &lobby{Kit: countersigntest.New(t, countersigntest.Options{})}
+	l.id = l.Start(callee, "")
+	l.Await("the message", func() bool { return l.Verification(l.id).Delivery == verify.Sent })
+	l.pages = Pages(admin.New(l.Store), slog.New(slog.NewTextHandler(&l.log, nil)))
+	return l
+}
+
+// ask makes a request as a person; nil is nobody.
+func (l *lobby) ask(p *Person, method, path string, form url.Values) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
+	if method == "POST" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if p != nil {
+		r = r.WithContext(WithPerson(context.Background(), *p))
+	}
+	w := httptest.NewRecorder()
+	l.pages.ServeHTTP(w, r)
+	return w
+}
+
+// who are people of each role, who see all projects or one.
+func who(projects ...verify.ProjectID) (all []*Person) {
+	for _, r := range operator.Roles {
+		all = append(all, &Person{Name: "ann", Role: r, Projects: projects})
+	}
+	return all
+}
+
+// Each page and action is for its role and those above, and for nobody else.
+func TestEachPageIsForItsRoles(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	for _, p := range all {
+		method, path, _ := strings.Cut(p.pattern, " ")
+		path = strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path)
+		form := url.Values{"q": {callee}}
+		for _, person := range append(who(), who("test")...) {
+			want := http.StatusOK
+			if !person.Role.AtLeast(p.role) || p.whole && len(person.Projects) > 0 {
+				want = http.StatusForbidden
+			}
+			if got := l.ask(person, method, path, form).Code; got != want {
+				t.Errorf("%s %s as %s of %v: got %d, want %d", method, path, person.Role, person.Projects, got, want)
+			}
+		}
+		for name, person := range map[string]*Person{"nobody": nil, "no role": {Name: "ann"}, "an unknown role": {Name: "ann", Role: "root"}} {
+			if got := l.ask(person, method, path, form).Code; got != http.StatusForbidden {
+				t.Errorf("%s %s as %s: got %d, want 403", method, path, name, got)
+			}
+		}
+		other := map[string]string{"GET": "POST", "POST": "GET"}[method]
+		if got := l.ask(who()[3], other, path, form).Code; got == http.StatusOK {
+			t.Errorf("%s %s: got 200", other, path)
+		}
+	}
+	for i, want := range []string{"Find Usage Projects", "Find Usage Projects", "Find Usage Projects Audit", "Find Usage Projects Audit"} {
+		page := l.ask(who()[i], "GET", "/", nil).Body.String()
+		var got []string
+		for _, m := range menu {
+			if strings.Contains(page, ">"+m.Name+"</a>") {
+				got = append(got, m.Name)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("the menu of a %s: %q, want %q", operator.Roles[i], got, want)
+		}
+	}
+}
+
+// A project that a person doesn't see answers as what isn't there, on every page.
+func TestAnotherProjectIsAsAbsent(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
+	stranger := &Person{Name: "bob", Role: operator.Admin, Projects: []verify.ProjectID{"other"}}
+	absent := "01a22623-8d1e-7636-996d-26cf7d02a2eb"
+	for _, action := range []string{"GET /verification/%s", "POST /verification/%s/reveal", "POST /verification/%s/reset"} {
+		method, path, _ := strings.Cut(action, " ")
+		one, two := l.ask(stranger, method, fmt.Sprintf(path, l.id), nil), l.ask(stranger, method, fmt.Sprintf(path, absent), nil)
+		if one.Code != http.StatusNotFound || one.Code != two.Code || one.Body.String() != two.Body.String() {
+			t.Errorf("%s: got %d and %d for an absent one, or another body", action, one.Code, two.Code)
+		}
+	}
+	for _, entry := range audits(t, l) {
+		if strings.Contains(entry, "reveal") || strings.Contains(entry, "reset") {
+			t.Errorf("audited %s, which didn't happen", entry)
+		}
+	}
+	for _, page := range []*httptest.ResponseRecorder{l.ask(stranger, "GET", "/", nil), l.ask(stranger, "GET", "/usage", nil), l.ask(stranger, "GET", "/projects", nil), l.ask(stranger, "POST", "/find", url.Values{"q": {callee}})} {
+		text := page.Body.String()
+		if page.Code != http.StatusOK || strings.Contains(text, l.id) || strings.Contains(text, ">Test<") || strings.Contains(text, `"test"`) {
+			t.Errorf("got %d and a page that tells of another project:\n%s", page.Code, text)
+		}
+	}
+	if got := l.ask(stranger, "GET", "/usage?project=test", nil).Code; got != http.StatusNotFound {
+		t.Errorf("another project's usage: got %d, want 404", got)
+	}
+}
+
+func audits(t *testing.T, l *lobby) (lines []string) {
+	t.Helper()
+	entries, err := l.Store.Audits(t.Context(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		lines = append(lines, e.Actor+" "+e.Action+" "+e.Detail)
+	}
+	return lines
+}
+
+// A whole number is seen by those who reveal it, which is audited, and a code by nobody.
+func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	code := l.Code(callee, l.id)
+	whole := strings.TrimPrefix(callee, "+")
+	ann := &Person{Name: "ann", Role: operator.Admin}
+	for _, p := range all {
+		method, path, _ := strings.Cut(p.pattern, " ")
+		path = strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path)
+		text := l.ask(ann, method, path, url.Values{"q": {callee}}).Body.String()
+		if revealed := strings.HasSuffix(path, "/reveal"); strings.Contains(text, whole) != revealed {
+			t.Errorf("%s %s: shows the whole number: %t", method, path, !revealed)
+		}
+		if strings.Contains(text, code) {
+			t.Errorf("%s %s: shows the code", method, path)
+		}
+	}
+	got := strings.Join(audits(t, l), "\n")
+	if want := "operator ann verification reveal " + l.id + ", number +*******0100"; strings.Count(got, want) != 1 {
+		t.Errorf("audited:\n%s\nwant once %s", got, want)
+	}
+	if strings.Contains(got+l.log.String(), whole) || strings.Contains(got+l.log.String(), code) {
+		t.Error("the audit log or the log has the number or the code")
+	}
+}
+
+// A number is found in any spelling, and an id leads to its page.
+func TestFind(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	ann := &Person{Name: "ann", Role: operator.Viewer}
+	for _, q := range []string{callee, "+1 (202) 555-0100", "  +1-202-555-0100 "} {
+		w := l.ask(ann, "POST", "/find", url.Values{"q": {q}})
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "/verification/"+l.id) || !strings.Contains(w.Body.String(), "0 wrong guesses") {
+			t.Errorf("%q: got %d:\n%s", q, w.Code, w.Body)
+		}
+	}
+	if w := l.ask(ann, "POST", "/find", url.Values{"q": {" " + l.id + "\n"}}); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/verification/"+l.id {
+		t.Errorf("an id: got %d to %s", w.Code, w.Header().Get("Location"))
+	}
+	if w := l.ask(ann, "POST", "/find", url.Values{"q": {"+12025550199"}}); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "No project that you see knows this number") {
+		t.Errorf("an unknown number: got %d", w.Code)
+	}
+	for _, q := range []string{"", "somebody", "12", "<script>", strings.Repeat("9", 4000)} {
+		if w := l.ask(ann, "POST", "/find", url.Values{"q": {q}}); w.Code != http.StatusUnprocessableEntity {
+			t.Errorf("%.20q: got %d, want 422", q, w.Code)
+		}
+	}
+}
+
+// A page says what became of a message, and what was used.
+func TestThePagesTellTheStory(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	l.Check(l.id, "000000")
+	l.Check(l.id, l.Code(callee, l.id))
+	ann := &Person{Name: "ann", Role: operator.Viewer, SignedIn: true}
+	for path, want := range map[string][]string{
+		"/verification/" + l.id: {">approved<", "Started", "Attempt 1: sms by", "Attempt 1: accepted", "Approved", "2 of ", "6 characters, never shown", "/sign-in/sessions"},
+		"/usage":                {"1 verifications started in the last 30 days, at most 1 on one day.", ">US<", "100 %", "<polyline"},
+		"/usage?by=carrier":     {"By Carrier"},
+		"/projects":             {"/usage?project=test"},
+		"/":                     {"The last 24 hours", "100 %"},
+	} {
+		text := l.ask(ann, "GET", path, nil).Body.String()
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: no %q in:\n%s", path, w, text)
+			}
+		}
+	}
+	for _, path := range []string{"/verification/x", "/verification/01a22623-8d1e-7636-996d-26cf7d02a2eb", "/usage?by=password", "/nothing"} {
+		if got := l.ask(ann, "GET", path, nil).Code; got != http.StatusNotFound {
+			t.Errorf("%s: got %d, want 404", path, got)
+		}
+	}
+}
+
+// payloads would be markup where a text isn't escaped for its place.
+var payloads = func() (all []string) {
+	for _, p := range []string{
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, `<svg/onload=alert(1)>`, `</title><script>1</script>`,
+		`{{.Title}}`, `javascript:alert(1)`, `<!--<script>`, `&lt;script&gt;`, `</table><iframe src=//x>`,
+	} {
+		all = append(all, p, strings.ToUpper(p), "a "+p, p+strings.Repeat("<b>", 3))
+	}
+	return all
+}()
+
+// What callers and carriers fill in appears as text on every page.
+func TestForeignTextsAreText(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	ann := &Person{Name: "<u>ann", Role: operator.Admin}
+	books := admin.New(l.Store)
+	for i, payload := range payloads {
+		l.AddProject(verify.Project{ID: verify.ProjectID(fmt.Sprintf("p%d", i)), Name: payload, Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
+		if _, err := books.CreateKey(t.Context(), admin.User(payload), admin.NewKey{Project: "test", Name: payload}); err != nil {
+			t.Fatalf("a key with the name %q: %v", payload, err)
+		}
+	}
+	for _, path := range []string{"/", "/usage", "/usage?by=project", "/projects", "/audit", "/verification/" + l.id} {
+		w := l.ask(ann, "GET", path, nil)
+		text := w.Body.String()
+		for _, payload := range append(payloads, "<u>ann") {
+			if strings.ContainsAny(payload, "<\"'") && strings.Contains(text, payload) {
+				t.Errorf("%s: %q stands there as it came", path, payload)
+			}
+		}
+		if strings.Count(text, "<script") != 1 || strings.Contains(text, "<img") || strings.Contains(text, "<iframe") {
+			t.Errorf("%s: markup came in", path)
+		}
+		if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "script-src 'self'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: policy %q", path, policy)
+		}
+	}
+	if text := l.ask(ann, "GET", "/projects", nil).Body.String(); !strings.Contains(text, "&lt;script&gt;alert(1)&lt;/script&gt;") {
+		t.Error("the projects' names aren't there: this shows nothing")
+	}
+}
+
+// dev's console is for browsers on this machine, that mean it, and no other site can act through them.
+func TestDevsConsoleIsForThisMachine(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	open := Open(admin.New(l.Store), slog.New(slog.DiscardHandler))
+	for name, tt := range map[string]struct {
+		edit func(r *http.Request)
+		want int
+	}{
+		"this machine":             {func(*http.Request) {}, http.StatusOK},
+		"another machine":          {func(r *http.Request) { r.RemoteAddr = "192.0.2.1:5" }, http.StatusForbidden},
+		"a name that leads here":   {func(r *http.Request) { r.Host = "evil.example:8082" }, http.StatusMisdirectedRequest},
+		"another site's form":      {func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, http.StatusForbidden},
+		"an old browser elsewhere": {func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") }, http.StatusForbidden},
+	} {
+		r := httptest.NewRequest("POST", "http://127.0.0.1:8082/verification/"+l.id+"/reset", nil)
+		r.RemoteAddr = "127.0.0.1:4711"
+		tt.edit(r)
+		w := httptest.NewRecorder()
+		open.ServeHTTP(w, r)
+		if w.Code != tt.want {
+			t.Errorf("%s: got %d, want %d", name, w.Code, tt.want)
+		}
+	}
+}
+
+// A page is small, with all that it is made of.
+func TestTheFirstPageIsSmall(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	size := l.ask(&Person{Name: "ann", Role: operator.Viewer}, "GET", "/", nil).Body.Len()
+	for _, file := range []string{"console.css", "console.js"} {
+		text, err := static.ReadFile("static/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += len(text)
+	}
+	if size > 80<<10 {
+		t.Errorf("the first page takes %d bytes, want at most 80 KB", size)
+	}
+}
