@@ -170,6 +170,7 @@ type projectCommand struct {
 	Show   projectShow   `cmd:"" help:"Show a project's policy."`
 	Usage  projectUsage  `cmd:"" help:"Say what each key of a project has started lately."`
 	Policy projectPolicy `cmd:"" help:"Change a project's policy. What is under way keeps the old one."`
+	Rename projectRename `cmd:"" help:"Give a project another name. Its id stays."`
 }
 
 // policyFlags are a project's settings. One that isn't given stays as it is.
@@ -317,9 +318,26 @@ func (c *projectPolicy) Run(w world) error {
 	})
 }
 
+type projectRename struct {
+	database
+	Project string `arg:"" help:"Project's id or name."`
+	Name    string `arg:"" help:"New name, for people: 1 to 100 printable characters."`
+}
+
+func (c *projectRename) Run(w world) error {
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		p, err := admin.New(st).RenameProject(w.ctx, actor(), p.ID, c.Name)
+		if err != nil {
+			return inFlags(err)
+		}
+		return printOne(w, c.JSON, projectRow(p))
+	})
+}
+
 type keyCommand struct {
 	Create keyCreate `cmd:"" help:"Create an API key. Its secret is shown once."`
 	List   keyList   `cmd:"" help:"List a project's keys."`
+	Rename keyRename `cmd:"" help:"Give a key another name. Its token stays."`
 	Revoke keyRevoke `cmd:"" help:"Revoke a key: it stops working within a second."`
 }
 
@@ -411,6 +429,34 @@ func (c *keyList) Run(w world) error {
 	})
 }
 
+type keyRename struct {
+	database
+	Key  string `arg:"" help:"Key id, as 'key list' shows it."`
+	Name string `arg:"" help:"New name: what the key is for, in 1 to 100 printable characters."`
+}
+
+func (c *keyRename) Run(w world) error {
+	id, err := apiKeyID(c.Key)
+	if err != nil {
+		return err
+	}
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		if err := a.RenameKey(w.ctx, actor(), id, c.Name); err != nil {
+			return inFlags(err)
+		}
+		return printDone(w, c.JSON, row{{"", "id", id}, {"", "name", c.Name}}, "Renamed key %v to %q.", id, c.Name)
+	})
+}
+
+// apiKeyID reads a key's id on a command line.
+func apiKeyID(text string) (verify.ID, error) {
+	id, err := verify.ParseID(text)
+	if err != nil {
+		err = usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
+	}
+	return id, err
+}
+
 type keyRevoke struct {
 	database
 	remote
@@ -418,9 +464,9 @@ type keyRevoke struct {
 }
 
 func (c *keyRevoke) Run(w world) error {
-	id, err := verify.ParseID(c.Key)
+	id, err := apiKeyID(c.Key)
 	if err != nil {
-		return usageError("key: must be a key's id, as 'countersign key list' shows it (not its token)")
+		return err
 	}
 	if c.asksServer() {
 		return c.revokeRemote(w, id.String())

@@ -186,6 +186,22 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 		t.Errorf("got %v, want a fourth entry, by the project", audits)
 	}
 
+	// A number that has had its messages gets more when an operator forgets them, and not when the project would.
+	for i := 0; p.ask(request{path: "sms", body: with(to, "")}).status != 429; i++ {
+		if i == verify.DefaultLimits.Burst {
+			t.Fatalf("%d starts to one number: none was refused", i+1)
+		}
+	}
+	if said := in.fails(2, append(destination("reset", to), "--sends", "--token-file", key)...); !strings.Contains(said, "--sends") {
+		t.Errorf("a project forgets messages: %q", said)
+	}
+	in.run(append(destination("reset", to), "--sends")...)
+	in.start(p, to)
+	in.decode(&audits, "audit", "list", "--config", "countersign.yaml", "--json")
+	if len(audits) != 5 || !strings.HasSuffix(audits[0]["detail"], "0140, its messages") || audits[0]["actor"] != string(actor()) {
+		t.Errorf("got %v, want a fifth entry, by the operator", audits)
+	}
+
 	// Another project's number is another one.
 	var made map[string]string
 	in.decode(&made, "project", "create", "--config", "countersign.yaml", "--json", "Another")

@@ -88,7 +88,8 @@ func delivery(v verify.Verification) string {
 
 type destinationReset struct {
 	destinationFlags
-	TokenFile string `help:"Reset as the project whose API key is in this file: only numbers of its own. Without it, as the operator." placeholder:"FILE"`
+	Sends     bool   `help:"Forget the messages to the number instead, so that the send limits begin again for it. Wrong guesses stay." xor:"as"`
+	TokenFile string `help:"Reset as the project whose API key is in this file: only numbers of its own. Without it, as the operator." placeholder:"FILE" xor:"as"`
 }
 
 func (c *destinationReset) Run(w world) error {
@@ -98,6 +99,9 @@ func (c *destinationReset) Run(w world) error {
 	}
 	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
 		a, by := admin.New(st), actor()
+		if c.Sends {
+			return c.explain(n, a.ResetSends(w.ctx, by, p.ID, n))
+		}
 		if c.TokenFile != "" {
 			if by, err = c.asProject(w, a, p.ID); err != nil {
 				return err

@@ -70,9 +70,7 @@ const (
 // Problems are all that is wrong with a new key's name, scopes and end.
 func (n *NewKey) Problems(now time.Time) (all []verify.Problem) {
 	add := func(f verify.Field, message string) { all = append(all, verify.Problem{Field: f, Message: message}) }
-	if !verify.IsLabel(n.Name, maxName) {
-		add(verify.FieldName, fmt.Sprintf("must be 1 to %d printable characters", maxName))
-	}
+	all = NameProblems(n.Name)
 	if n.Scopes == 0 {
 		add(FieldScopes, "must have at least one of: "+strings.Join(verify.AllScopes.Words(), ", "))
 	}
@@ -80,6 +78,14 @@ func (n *NewKey) Problems(now time.Time) (all []verify.Problem) {
 		add(FieldEndsAt, "must be in the future")
 	}
 	return all
+}
+
+// NameProblems are what is wrong with a key's name.
+func NameProblems(name string) []verify.Problem {
+	if verify.IsLabel(name, maxName) {
+		return nil
+	}
+	return []verify.Problem{{Field: verify.FieldName, Message: fmt.Sprintf("must be 1 to %d printable characters", maxName)}}
 }
 
 // CreateKey makes a key for the account's project, with a secret of [NewSecret]. The new key can do no more than the

@@ -55,6 +55,11 @@ func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
 			return err
 		}, verify.ErrInvalid},
 		"an escape":      {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: "\x1b[2J"}); return err }, verify.ErrInvalid},
+		"no new name":    {func() error { _, err := s.RenameProject(ctx, by, "shop", ""); return err }, verify.ErrInvalid},
+		"no project":     {func() error { _, err := s.RenameProject(ctx, by, "none", "Shop"); return err }, verify.ErrNoProject},
+		"a key's name":   {func() error { return s.RenameKey(ctx, by, k.ID, "two\nlines") }, verify.ErrInvalid},
+		"no such key":    {func() error { return s.RenameKey(ctx, by, verify.ID{1}, "web") }, verify.ErrNoAPIKey},
+		"no sends":       {func() error { return s.ResetSends(ctx, by, "shop", "+12025550100") }, verify.ErrNoNumber},
 		"no key":         {func() error { return s.RevokeKey(ctx, by, verify.ID{1}) }, verify.ErrNoAPIKey},
 		"another's key":  {func() error { _, err := s.As(ctx, "none", k.Token); return err }, verify.ErrUnauthenticated},
 		"no application": {func() error { _, err := s.ChangeCalls(ctx, by, "shop", "none", CallsChange{}); return err }, verify.ErrNoApplication},

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/countersign/countersign/internal/account"
@@ -44,6 +45,15 @@ func (s *Service) CreateKey(ctx context.Context, by Actor, n NewKey) (CreatedKey
 // RevokeKey ends a key, in every process within a second. It fails with [verify.ErrNoAPIKey].
 func (s *Service) RevokeKey(ctx context.Context, by Actor, id verify.ID) error {
 	_, err := s.store.RevokeKey(ctx, id, by.did("key revoke", id.String()))
+	return err
+}
+
+// RenameKey gives a key another name. It fails with [verify.ErrInvalid] and [verify.ErrNoAPIKey].
+func (s *Service) RenameKey(ctx context.Context, by Actor, id verify.ID, name string) error {
+	if err := problems(account.NameProblems(name)).err(); err != nil {
+		return err
+	}
+	_, err := s.store.RenameKey(ctx, id, name, by.did("key rename", fmt.Sprintf("%v to %q", id, name)))
 	return err
 }
 

@@ -12,3 +12,9 @@ import (
 func (s *Service) ResetNumber(ctx context.Context, by Actor, p verify.ProjectID, n phone.Number) error {
 	return s.store.ResetDestination(ctx, p, n, string(by))
 }
+
+// ResetSends forgets the messages to a number, so that the project's send limits begin again for it. It fails with
+// [verify.ErrNoNumber].
+func (s *Service) ResetSends(ctx context.Context, by Actor, p verify.ProjectID, n phone.Number) error {
+	return s.store.ResetSends(ctx, p, n, by.did("destination reset", n.Masked()+", its messages"))
+}

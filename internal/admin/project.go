@@ -70,9 +70,7 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 	if !p.ID.Valid() {
 		wrong.add(FieldID, "must be 1 to 64 of A-Z a-z 0-9 . _ -")
 	}
-	if !verify.IsLabel(p.Name, maxProjectName) {
-		wrong.add(verify.FieldName, "must be 1 to %d printable characters", maxProjectName)
-	}
+	wrong.name(p.Name)
 	if !p.Profile.Valid() {
 		wrong.add(FieldProfile, "must be compat or standard")
 	}
@@ -89,6 +87,13 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 		wrong.add(FieldInterval, "must be 1s to 24h")
 	}
 	return wrong.err()
+}
+
+// name checks a project's name.
+func (wrong *problems) name(name string) {
+	if !verify.IsLabel(name, maxProjectName) {
+		wrong.add(verify.FieldName, "must be 1 to %d printable characters", maxProjectName)
+	}
 }
 
 // reach sets where a project may send. Whoever makes one standard, or makes a standard one, decides where: else
@@ -203,6 +208,21 @@ func (s *Service) ChangeProject(ctx context.Context, by Actor, id verify.Project
 			return nil, err
 		}
 		return []store.Audit{by.did("project policy", changes(before, *p))}, nil
+	})
+}
+
+// RenameProject gives a project another name, and returns it. Its id stays. It fails with [verify.ErrInvalid] and with
+// [verify.ErrNoProject].
+func (s *Service) RenameProject(ctx context.Context, by Actor, id verify.ProjectID, name string) (verify.Project, error) {
+	var wrong problems
+	wrong.name(name)
+	if err := wrong.err(); err != nil {
+		return verify.Project{}, err
+	}
+	return s.store.ChangeProject(ctx, id, func(p *verify.Project) ([]store.Audit, error) {
+		before := *p
+		p.Name = name
+		return []store.Audit{by.did("project rename", changes(before, *p))}, nil
 	})
 }
 

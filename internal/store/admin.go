@@ -252,6 +252,21 @@ func (s *Store) RevokeKey(_ context.Context, id verify.ID, by ...Audit) (p verif
 	return p, err
 }
 
+// RenameKey gives a key another name, and says whose it is. It fails with [verify.ErrNoAPIKey].
+func (s *Store) RenameKey(_ context.Context, id verify.ID, name string, by ...Audit) (p verify.ProjectID, err error) {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		err := tx.QueryRowContext(ctx, `UPDATE api_key SET name = $2 WHERE id = $1 AND revoked_at = 0 RETURNING project`, id[:], name).Scan(&p)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = verify.ErrNoAPIKey
+		}
+		if err != nil {
+			return fmt.Errorf("rename key %v: %w", id, err)
+		}
+		return audits(ctx, tx, now, p, by)
+	})
+	return p, err
+}
+
 // EndKey implements [account.Store].
 func (s *Store) EndKey(_ context.Context, p verify.ProjectID, id, by verify.ID) error {
 	return s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {

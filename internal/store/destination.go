@@ -76,6 +76,24 @@ func (s *Store) ResetDestination(_ context.Context, p verify.ProjectID, n phone.
 	})
 }
 
+// ResetSends forgets the messages to a number, so that a project's send limits begin again for it. Wrong guesses stay.
+// It fails with [verify.ErrNoNumber].
+func (s *Store) ResetSends(_ context.Context, p verify.ProjectID, n phone.Number, by ...Audit) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		result, err := tx.ExecContext(ctx, `UPDATE destination SET tat = 0, sends = $4 WHERE project = $1 AND number IN ($2, $3)`, p, n.Key(), n, []byte{})
+		if err != nil {
+			return err
+		}
+		switch rows, err := result.RowsAffected(); {
+		case err != nil:
+			return err
+		case rows == 0:
+			return verify.ErrNoNumber
+		}
+		return audits(ctx, tx, now, p, by)
+	})
+}
+
 // An Audit is one thing that an operator did.
 type Audit struct {
 	ID      verify.ID // its time is when

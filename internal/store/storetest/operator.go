@@ -89,6 +89,37 @@ func aNumbersHistoryIsItsVerifications(t *testing.T, s suite) {
 	}
 }
 
+// Messages are forgotten in the project that is named and for the number that is named; wrong guesses stay.
+func aResetOfSendsKeepsGuesses(t *testing.T, s suite) {
+	k := s.open(t)
+	v := k.start(number(1))
+	k.start(number(2))
+	if _, err := k.Check(ctx, wrong(v)); err != nil {
+		t.Fatal(err)
+	}
+	entry := store.Audit{Actor: "operator", Action: "destination reset", Detail: "its messages"}
+	if err := k.ResetSends(ctx, "another", number(1), entry); err != verify.ErrNoNumber {
+		t.Errorf("another project's: %v, want %v", err, verify.ErrNoNumber)
+	}
+	before := *k.destination(number(1))
+	if err := k.ResetSends(ctx, project, number(1), entry); err != nil {
+		t.Fatal(err)
+	}
+	want := before
+	want.TAT, want.Sends = time.Time{}, nil
+	if len(before.Sends) != 1 || before.Failures != 1 {
+		t.Errorf("before the reset: got %+v, want a message and a wrong guess", before)
+	}
+	if got := *k.destination(number(1)); len(got.Sends) != 0 || !got.TAT.IsZero() || got.Failures != before.Failures || got.Latest != before.Latest {
+		t.Errorf("after the reset: got %+v, want %+v", got, want)
+	}
+	equal(t, "messages to another number", len(k.destination(number(2)).Sends), 1)
+	all, err := k.Audits(ctx, 10)
+	if err != nil || len(all) != 1 || all[0].Project != project || all[0].Detail != entry.Detail {
+		t.Errorf("audit: got %+v, %v; want one entry", all, err)
+	}
+}
+
 func aResetIsWrittenDown(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(1))

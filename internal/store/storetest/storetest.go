@@ -50,6 +50,7 @@ type Store interface {
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
 	ResetDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) error
+	ResetSends(ctx context.Context, p verify.ProjectID, n phone.Number, by ...store.Audit) error
 	AllApplications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error)
 	ChangeProject(ctx context.Context, id verify.ProjectID, change func(*verify.Project) ([]store.Audit, error)) (verify.Project, error)
 	ChangeCalls(ctx context.Context, p verify.ProjectID, id verify.ID, actor string, change func(verify.Project, *verify.Application) error) (verify.Application, error)
@@ -163,6 +164,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ARestoreVoidsWhatIsPending", aRestoreVoidsWhatIsPending},
 		{"ANumbersHistoryIsItsVerifications", aNumbersHistoryIsItsVerifications},
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
+		{"AResetOfSendsKeepsGuesses", aResetOfSendsKeepsGuesses},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
 
 		{"AKeyApprovesOnce", aKeyApprovesOnce},
