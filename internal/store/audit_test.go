@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -54,6 +55,7 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 			p, k := verify.Project{ID: "p", Name: "One", Profile: verify.Compat}, account.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "k", Hash: account.HashKey("k")}
 			renamed := p
 			renamed.Name = "Two"
+			ann := operator.Operator{ID: verify.NewID(time.Now()), Name: "ann", Role: operator.Viewer, CreatedAt: time.Now()}
 			v := pending(time.Now(), number(1))
 			if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
 				t.Fatal(err)
@@ -78,6 +80,21 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 				{"key revoke", func(by store.Audit) error { _, err := s.RevokeKey(ctx, k.ID, by); return err }, func() bool {
 					all, err := s.Keys(ctx, "p")
 					return err == nil && !all[0].RevokedAt.IsZero()
+				}},
+				{"operator create", func(by store.Audit) error { return s.CreateOperator(ctx, ann, by) }, func() bool {
+					_, err := s.OperatorNamed(ctx, "ann")
+					return err == nil
+				}},
+				{"operator role", func(by store.Audit) error {
+					_, err := s.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) { o.Role = operator.Admin; return by, nil })
+					return err
+				}, func() bool {
+					o, err := s.OperatorNamed(ctx, "ann")
+					return err == nil && o.Role == operator.Admin
+				}},
+				{"operator remove", func(by store.Audit) error { return s.RemoveOperator(ctx, "ann", by) }, func() bool {
+					_, err := s.OperatorNamed(ctx, "ann")
+					return errors.Is(err, operator.ErrNoOperator)
 				}},
 				{"void", func(by store.Audit) error { _, err := s.VoidPending(ctx, by.Actor, by.Action); return err }, func() bool {
 					_, err := s.Check(ctx, guess(v, "000000"))
@@ -109,7 +126,7 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 			for _, a := range slices.Backward(all) {
 				got = append(got, a.Actor+": "+a.Action+" "+string(a.Project)+" "+a.Detail)
 			}
-			want := []string{"me: project create p d", "me: project policy p d", "me: key create p d", "me: key revoke p d", "me: void  voided 1 pending verifications"}
+			want := []string{"me: project create p d", "me: project policy p d", "me: key create p d", "me: key revoke p d", "me: operator create  d", "me: operator role  d", "me: operator remove  d", "me: void  voided 1 pending verifications"}
 			if !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
