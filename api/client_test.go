@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -117,6 +118,7 @@ func lost(http.ResponseWriter) { panic(http.ErrAbortHandler) }
 
 func TestAClientKeepsTheKeyOfARequest(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex // The tries come over several connections, each with a goroutine of its own.
 	var keys []string
 	note := func(answer func(http.ResponseWriter)) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -124,9 +126,16 @@ func TestAClientKeepsTheKeyOfARequest(t *testing.T) {
 			answer(w)
 		}
 	}
+	sent := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return keys
+	}
 	inFlight := refusal(409, "1", `{"code":"idempotency_in_flight"}`)
 	answers := []func(http.ResponseWriter, *http.Request){note(lost), note(inFlight), note(lost), note(right)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		answer := answers[0]
 		answers = answers[1:]
 		answer(w, r)
@@ -134,25 +143,28 @@ func TestAClientKeepsTheKeyOfARequest(t *testing.T) {
 	defer server.Close()
 	client := &api.Client{URL: server.URL, Key: "key"}
 	r, err := client.Check(t.Context(), "1", "123456")
-	if err != nil || !r.Valid || len(keys) != 4 {
-		t.Fatalf("got %+v, %v after %d tries; want it right after the fourth", r, err, len(keys))
+	got := sent()
+	if err != nil || !r.Valid || len(got) != 4 {
+		t.Fatalf("got %+v, %v after %d tries; want it right after the fourth", r, err, len(got))
 	}
-	for _, key := range keys {
-		if len(key) < 20 || key != keys[0] {
-			t.Errorf("got the keys %q, want one random key", keys)
+	for _, key := range got {
+		if len(key) < 20 || key != got[0] {
+			t.Errorf("got the keys %q, want one random key", got)
 			break
 		}
 	}
 
-	first := keys[0]
+	first := got[0]
+	mu.Lock()
 	keys, answers = nil, []func(http.ResponseWriter, *http.Request){note(right), note(lost), note(right), note(right)}
+	mu.Unlock()
 	client.Check(t.Context(), "1", "123456")
 	if _, err := client.Check(api.WithIdempotencyKey(t.Context(), "order 7"), "1", "123456"); err != nil {
 		t.Error(err)
 	}
 	client.Verification(t.Context(), "1")
-	if len(keys) != 4 || keys[0] == first || keys[1] != "order 7" || keys[2] != "order 7" || keys[3] != "" {
-		t.Errorf("got the keys %q; want another random one, order 7 twice, and none for a GET", keys)
+	if got := sent(); len(got) != 4 || got[0] == first || got[1] != "order 7" || got[2] != "order 7" || got[3] != "" {
+		t.Errorf("got the keys %q; want another random one, order 7 twice, and none for a GET", got)
 	}
 }
 
@@ -174,10 +186,13 @@ func TestAClientThatReachesNobodySaysSo(t *testing.T) {
 
 func TestARangeBeginsWithTheFirstPage(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex
 	var asked []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		after := r.URL.Query().Get("after")
+		mu.Lock()
 		asked = append(asked, after)
+		mu.Unlock()
 		fmt.Fprint(w, map[string]string{"": `{"keys":[],"next":"2"}`, "2": `{"keys":[]}`}[after])
 	}))
 	defer server.Close()
@@ -187,6 +202,8 @@ func TestARangeBeginsWithTheFirstPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if got := fmt.Sprintf("%q", asked); got != `["" "2" "" "2"]` {
 		t.Errorf("two ranges asked for the pages after %s", got)
 	}
