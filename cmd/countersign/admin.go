@@ -148,6 +148,8 @@ var flags = map[verify.Field]string{
 	admin.FieldID: "--id", verify.FieldName: "name", admin.FieldProfile: "--profile", admin.FieldSenders: "--sender", admin.FieldLinkHosts: "--link-host",
 	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldStyle: "--webotp, --android-hash",
 	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
+	admin.FieldDayMessages: "--day-messages", admin.FieldMonthMessages: "--month-messages", admin.FieldDayAmount: "--day-amount",
+	admin.FieldMonthAmount: "--month-amount", admin.FieldCurrency: "--currency", admin.FieldCredit: "the amount", admin.FieldNote: "--note",
 	account.FieldScopes: "--scope", account.FieldEndsAt: "--expires", operator.FieldRole: "--role",
 }
 
@@ -171,6 +173,11 @@ type projectCommand struct {
 	Usage  projectUsage  `cmd:"" help:"Say what each key of a project has started lately."`
 	Policy projectPolicy `cmd:"" help:"Change a project's policy. What is under way keeps the old one."`
 	Rename projectRename `cmd:"" help:"Give a project another name. Its id stays."`
+
+	Budget  projectBudget  `cmd:"" help:"Show or change what a project may spend."`
+	Topup   projectTopup   `cmd:"" help:"Pay an amount into a project's balance."`
+	Correct projectCorrect `cmd:"" help:"Correct a project's balance."`
+	Ledger  projectLedger  `cmd:"" help:"List what was paid into a project's balance, and its corrections."`
 }
 
 // policyFlags are a project's settings. One that isn't given stays as it is.

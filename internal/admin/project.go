@@ -264,11 +264,14 @@ func masked(senders []string) []string {
 
 // changes says which settings of a project changed, from what to what.
 func changes(before, after verify.Project) string {
+	return differences(settings(before), settings(after))
+}
+
+func differences(before, after [][2]string) string {
 	var all []string
-	was := settings(before)
-	for i, is := range settings(after) {
-		if is != was[i] {
-			all = append(all, fmt.Sprintf("%s from %s to %s", is[0], was[i][1], is[1]))
+	for i, is := range after {
+		if is != before[i] {
+			all = append(all, fmt.Sprintf("%s from %s to %s", is[0], before[i][1], is[1]))
 		}
 	}
 	return cmp.Or(strings.Join(all, ", "), "nothing changed")

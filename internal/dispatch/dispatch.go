@@ -396,6 +396,10 @@ func (p *place) Lease() time.Duration { return p.d.config.Lease }
 
 func (p *place) Calling() time.Duration { return p.d.calling(way{line: p.l, channel: p.channel}) }
 
+func (p *place) Price(m verify.Message) money.Amount {
+	return p.d.price(p.l, p.passenger.country, m, p.d.config.Now())
+}
+
 // calling is how long a call by a way may take: 0 if it makes none.
 func (d *Dispatcher) calling(w way) time.Duration {
 	if w.channel != verify.Voice {

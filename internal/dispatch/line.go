@@ -234,10 +234,23 @@ func (d *Dispatcher) charge(l *line, j *job, units int, now time.Time) verify.Ch
 	c, p := verify.Charge{Units: units}, &d.config.Prices
 	c.Cost = l.each(j.country, j.message.Channel, now).Times(units)
 	if p.Currency != "" {
-		each, _ := p.Messages.Find(money.Subject{Channel: string(j.message.Channel), Country: j.country, Carrier: l.name()}, now)
-		c.Currency, c.Price = p.Currency, each.Times(units)
+		c.Currency, c.Price = p.Currency, d.eachPrice(l, j.country, j.message.Channel, now).Times(units)
 	}
 	return c
+}
+
+// price is what the project will be charged for a message by the line, as far as can be told before: of a call, a minute.
+func (d *Dispatcher) price(l *line, country string, m verify.Message, now time.Time) money.Amount {
+	if d.config.Prices.Currency == "" {
+		return 0
+	}
+	return d.eachPrice(l, country, m.Channel, now).Times(unitsOf(m.Channel, m.Body))
+}
+
+// eachPrice is what the project is charged for one segment, call or minute.
+func (d *Dispatcher) eachPrice(l *line, country string, c verify.Channel, now time.Time) money.Amount {
+	each, _ := d.config.Prices.Messages.Find(money.Subject{Channel: string(c), Country: country, Carrier: l.name()}, now)
+	return each
 }
 
 // byCountry is a country's value, or that of any other.

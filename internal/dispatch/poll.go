@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -362,8 +364,12 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 			d.release(w.line, m.project)
 		}
 	}()
-	o.By, o.Calling = w.channel, d.calling(w)
+	o.By, o.Calling, o.Price = w.channel, d.calling(w), d.priceNext(w, o.Verification, m)
 	v, err := d.claimNext(ctx, o)
+	if errors.Is(err, verify.ErrBudget) {
+		o.By, o.Calling, o.Price = "", 0, 0
+		return d.giveUp(ctx, o, verify.ReasonBudget)
+	}
 	if err != nil {
 		return err
 	}
@@ -374,6 +380,14 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	d.config.Log.InfoContext(ctx, "attempt claimed", slog.Any("", about{v, w.line}), "reason", claimed(o.Verification))
 	queued = d.begin(ctx, w, v, withLost(o), m, d.traces.request(v.ID))
 	return nil
+}
+
+// priceNext is what the project will be charged for v's next message. All codes of a length take the same room.
+func (d *Dispatcher) priceNext(w way, v *verify.Verification, m passenger) money.Amount {
+	if d.config.Prices.Currency == "" {
+		return 0
+	}
+	return d.price(w.line, m.country, v.Message(w.channel, verify.Secret(strings.Repeat("0", v.Length))), d.config.Now())
 }
 
 // withLost returns a message's attempts so far, with the one that was lost with its lease: its server may have sent the

@@ -189,7 +189,7 @@ func (a *API) explain(w http.ResponseWriter, r *http.Request, known *verify.Erro
 		}
 	case verify.Limited, verify.Unavailable:
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
-	case verify.Conflict:
+	case verify.Conflict, verify.Unpaid:
 		if known.RetryAfter > 0 {
 			w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 		}

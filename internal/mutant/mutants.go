@@ -41,6 +41,7 @@ const (
 	gateFile         = "internal/web/gate.go"
 	callbackFile     = "internal/carrier/provider/callback.go"
 	storeFile        = "internal/store/store.go"
+	budgetFile       = "internal/store/budget.go"
 	userRowFile      = "internal/store/user.go"
 	sqliteFile       = "internal/store/sqlite.go"
 	pgSessionFile    = "internal/store/pgsession.go"
@@ -1384,6 +1385,51 @@ var mutants = []mutant{
 		"folded-into-another-day-postgresql", "PostgreSQL adds an hour to its own day.",
 		[]edit{{"internal/store/fold.go", "hour / 24 AS day FROM gone", "hour / 25 AS day FROM gone"}},
 		test{inStore, "^TestPostgresIsAStore$/^UsageIsFolded$"},
+	},
+	{
+		"budget-not-asked", "A start is refused that the project's budget doesn't leave.",
+		[]edit{{budgetFile, "share == nil || p.day != verify.Day(now) || !share.Covers(p.toll)", "share == nil"}},
+		stores("BudgetIsSpentExactly"),
+	},
+	{
+		"budget-shared-twice", "What another writer may spend by itself isn't given to anybody else.",
+		[]edit{{budgetFile, "free = free.Plus(r.free)\n", ""}},
+		stores("BudgetIsSpentExactly"),
+	},
+	{
+		"dead-replica-keeps-its-share", "What a writer hasn't spent is taken back when nothing else is left.",
+		[]edit{{"internal/verify/budget.go", "rest, d.Reclaim = left, true", "d.Reclaim = false"}},
+		stores("BudgetIsSpentExactly"),
+	},
+	{
+		"taken-back-and-kept", "A share that was taken back can't be spent.",
+		[]edit{{budgetFile, "if d.Reclaim {", "if d.Reclaim && false {"}},
+		stores("BudgetIsSpentExactly"),
+	},
+	{
+		"refused-message-stays-spent", "A message that no carrier took is given back to the budget.",
+		[]edit{{"internal/verify/budget.go", "add = Spending{-1, -h.Price}", "add = Spending{}"}},
+		stores("WhatWasNotHandedOverIsGivenBack"),
+	},
+	{
+		"retry-for-nothing", "A message that goes out again takes of the budget again.",
+		[]edit{{storeFile, "pays: s.payment(o.Verification.Project, bound && o.By != \"\",", "pays: s.payment(o.Verification.Project, false,"}},
+		stores("RetriesTakeOfTheBudget"),
+	},
+	{
+		"resend-for-nothing", "A resend takes of the budget.",
+		[]edit{{storeFile, "s.payment(seen.Project, again.Bound,", "s.payment(seen.Project, false,"}},
+		stores("RetriesTakeOfTheBudget"),
+	},
+	{
+		"estimate-is-the-price", "What a message came to in the end is what the balance loses.",
+		[]edit{{"internal/verify/budget.go", "add = Spending{0, u.Price - h.Price}", "add = Spending{}"}},
+		stores("BalanceAddsUp"),
+	},
+	{
+		"shares-of-the-budget-before", "A budget that is lowered holds for whoever has a share of the one before.",
+		[]edit{{budgetFile, "WHERE project = $1 AND (free_messages <> 0 OR free_amount <> 0)", "WHERE project = $1 AND false"}},
+		stores("LowerBudgetHoldsAtOnce"),
 	},
 	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",

@@ -87,6 +87,9 @@ func (a *abandoned) cancel(r *rows, now time.Time) {
 	for id, v := range r.verifications {
 		if _, ok := a.all[id]; ok && v.value.Abandon(now) {
 			v.dirty = true
+			if v.value.Delivery == verify.Failed { // nobody has sent its message
+				r.letGo(&v.value, &verify.Delivery{Verification: id, Attempt: 1, Outcome: verify.Errored})
+			}
 		}
 	}
 }

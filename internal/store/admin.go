@@ -21,7 +21,7 @@ import (
 // written in the change's transaction: neither is there without the other.
 
 const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
-	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link`
+	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link, p.bound`
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
@@ -36,7 +36,7 @@ type projectDest struct {
 func (d *projectDest) fields() []any {
 	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
 		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash, &d.countries, &d.kinds,
-		&d.p.AnySender, &d.hosts, &d.p.AnyLink}
+		&d.p.AnySender, &d.hosts, &d.p.AnyLink, &d.p.Bound}
 }
 
 func (d *projectDest) done() {

@@ -46,6 +46,8 @@ type op struct {
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
 
+	pays *payment // of a message that it starts; nil: its project has no budget
+
 	keep *keeping // of a request that has a key; nil: it has none
 
 	project verify.ProjectID // whose wish it is; "" is our own, which needs no share
@@ -508,7 +510,9 @@ type rows struct {
 	deliveries    []verify.Delivery                        // that ended
 	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
-	used          []used // what the operations used, each key once
+	used          []used                         // what the operations used, each key once
+	shares        map[budgetKey]*verify.Spending // that the group's writer may spend by itself
+	spent         []spent                        // what the operations have spent, each key once
 
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
@@ -709,6 +713,7 @@ func (r *rows) ended(v *verify.Verification, d verify.Delivery) {
 	}
 	r.deliveries = append(r.deliveries, d)
 	r.use(v.MessageKey(&d), v.EndUsage(&d))
+	r.letGo(v, &d)
 }
 
 // end returns the end of an attempt that this group has recorded, or nil.

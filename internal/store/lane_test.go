@@ -21,6 +21,7 @@ func (f *fakeSession) save(context.Context, *rows) error         { return nil }
 func (f *fakeSession) commit(_ context.Context, _ *rows) error   { <-f.let; return nil }
 func (f *fakeSession) rollback(context.Context)                  {}
 func (f *fakeSession) apart(error) bool                          { return true }
+func (f *fakeSession) writerNumber() int                         { return 0 }
 func (f *fakeSession) close() error                              { return nil }
 
 // Three lanes, and what they do with operations that arrive while they are busy. The bubble's Wait

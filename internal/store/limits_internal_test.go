@@ -15,10 +15,10 @@ func TestClaimsOfAProjectReadItsLimitsOnce(t *testing.T) {
 	const claims = 100
 	var reads, asked atomic.Int32
 	answer := make(chan struct{})
-	c := newLimitCache(func(context.Context, verify.ProjectID) (verify.Limits, error) {
+	c := newLimitCache(func(context.Context, verify.ProjectID) (knownLimits, error) {
 		reads.Add(1)
 		<-answer
-		return verify.Limits{Burst: 7}, nil
+		return knownLimits{limits: verify.Limits{Burst: 7}, bound: true}, nil
 	})
 	var all sync.WaitGroup
 	for range claims {
@@ -26,7 +26,7 @@ func TestClaimsOfAProjectReadItsLimitsOnce(t *testing.T) {
 			if asked.Add(1) == claims { // the others wait, or are about to
 				close(answer)
 			}
-			if l, err := c.of(context.Background(), "p"); err != nil || l.Burst != 7 {
+			if l, bound, err := c.of(context.Background(), "p"); err != nil || l.Burst != 7 || !bound {
 				t.Errorf("got %+v, %v", l, err)
 			}
 		})

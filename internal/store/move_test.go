@@ -120,6 +120,10 @@ func fill(t *testing.T, n int) (path string) {
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO usage_day VALUES ('p', 20000, x'01', '', 'sms', 'US', 'c', '', 1, 1, 1, 0, 1, 1, 0, 0)`)
 	demand(err)
+	_, err = s.raw.Exec(`INSERT INTO budget VALUES ('p', 1, 2, 3, 4, 1, 'EUR');
+		INSERT INTO spending VALUES ('p', 20000, 0, 1, 2, 3, 4);
+		INSERT INTO ledger VALUES ('p', x'01', 'top-up', 5, 'a', 'b')`)
+	demand(err)
 	for i := range n {
 		v := pending(time.Now(), number(i))
 		if i == 1 {

@@ -86,6 +86,8 @@ func (s *postgresSession) close() error {
 	return s.conn.Close(ctx)
 }
 
+func (s *postgresSession) writerNumber() int { return s.writer }
+
 // begin only connects: the word itself travels with what load asks.
 func (s *postgresSession) begin(ctx context.Context) error {
 	if s.conn != nil && !s.conn.IsClosed() {
@@ -331,6 +333,17 @@ func (b *bundle) names(all []verify.RequestName) *table {
 	return t
 }
 
+func (b *bundle) budgets(all []budgetKey, writer int) *table {
+	t := b.table(oidText, oidInt8, oidInt8)
+	for _, k := range all {
+		t.text(string(k.project))
+		t.number(int64(k.day))
+		t.number(int64(writer))
+		t.end()
+	}
+	return t
+}
+
 func (b *bundle) attempts(all []attemptKey) *table {
 	t := b.table(oidBytea, oidInt8)
 	for i := range all {
@@ -389,6 +402,9 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	}
 	if names := keptNames(group); names != nil {
 		b.add(pgLockKept, r.readKept, b.names(names))
+	}
+	if keys := budgetKeys(group); keys != nil {
+		b.add(pgLockSpent, func(c *cells) error { return r.readShare(c) }, b.budgets(keys, s.writer))
 	}
 	if keys := attemptKeys(group); keys != nil {
 		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))
@@ -526,6 +542,9 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 	}
 	b.saveHints(r)
 	if err := b.saveUsed(r.sortedUsed(s.writer)); err != nil {
+		return err
+	}
+	if err := b.saveSpent(r.sortedSpent(s.writer)); err != nil {
 		return err
 	}
 	s.fresh = len(b.asks)
@@ -692,6 +711,18 @@ func (b *bundle) saveUsed(all []used) error {
 		}
 	}
 	b.addRows(pgAddUsed, t)
+	return nil
+}
+
+// saveSpent adds to rows that only an allotment writes as well.
+func (b *bundle) saveSpent(all []spent) error {
+	t := b.table()
+	for i := range all {
+		if err := addRow(t, spentLayout, &all[i]); err != nil {
+			return err
+		}
+	}
+	b.addRows(pgAddSpent, t)
 	return nil
 }
 

@@ -99,48 +99,52 @@ const limitsLife = time.Second
 // A limitCache remembers the limits of projects. However many messages of a project are claimed together, one
 // reads its limits for all.
 type limitCache struct {
-	read  func(ctx context.Context, p verify.ProjectID) (verify.Limits, error)
+	read  func(ctx context.Context, p verify.ProjectID) (knownLimits, error)
 	known *lru.Cache[verify.ProjectID, knownLimits]
 	reads singleflight.Group
 }
 
 type knownLimits struct {
 	limits verify.Limits
+	bound  bool // the project has a budget
 	at     time.Time
 }
 
-func newLimitCache(read func(context.Context, verify.ProjectID) (verify.Limits, error)) *limitCache {
+func newLimitCache(read func(context.Context, verify.ProjectID) (knownLimits, error)) *limitCache {
 	c := &limitCache{read: read}
 	c.known, _ = lru.New[verify.ProjectID, knownLimits](maxCached) // fails only for sizes below 1
 	return c
 }
 
-// of are a project's limits, for a message that nobody starts at the moment. A project isn't deleted.
-func (c *limitCache) of(ctx context.Context, p verify.ProjectID) (verify.Limits, error) {
+// of are a project's limits, and whether it has a budget, for a message that nobody starts at the moment. A project isn't
+// deleted.
+func (c *limitCache) of(ctx context.Context, p verify.ProjectID) (l verify.Limits, bound bool, err error) {
 	if known, ok := c.known.Get(p); ok && time.Since(known.at) < limitsLife {
-		return known.limits, nil
+		return known.limits, known.bound, nil
 	}
-	l, err, _ := c.reads.Do(string(p), func() (any, error) {
+	read, err, _ := c.reads.Do(string(p), func() (any, error) {
 		l, err := c.read(ctx, p)
 		if err == nil {
-			c.known.Add(p, knownLimits{l, time.Now()})
+			l.at = time.Now()
+			c.known.Add(p, l)
 		}
 		return l, err
 	})
-	return l.(verify.Limits), err
+	known := read.(knownLimits)
+	return known.limits, known.bound, err
 }
 
-func (s *Store) readLimits(ctx context.Context, p verify.ProjectID) (verify.Limits, error) {
-	l, err := pool.One(ctx, s.hot, scanLimits, `SELECT send_burst, send_interval_ms, send_daily FROM project WHERE id = $1`, p)
+func (s *Store) readLimits(ctx context.Context, p verify.ProjectID) (knownLimits, error) {
+	l, err := pool.One(ctx, s.hot, scanLimits, `SELECT send_burst, send_interval_ms, send_daily, bound FROM project WHERE id = $1`, p)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return l, away("load limits", err)
 	}
 	return l, nil
 }
 
-func scanLimits(row scanner) (l verify.Limits, err error) {
+func scanLimits(row scanner) (l knownLimits, err error) {
 	var interval int64
-	err = row.Scan(&l.Burst, &interval, &l.Daily)
-	l.Interval = span(interval)
+	err = row.Scan(&l.limits.Burst, &interval, &l.limits.Daily, &l.bound)
+	l.limits.Interval = span(interval)
 	return l, err
 }

@@ -60,8 +60,8 @@ var (
 )
 
 // added adds to the counts of a row u.
-func added(counts layout[used]) string {
-	return counts.list(func(_ int, f field[used]) string { return f.name + " = u." + f.name + " + excluded." + f.name })
+func added[T any](counts layout[T]) string {
+	return counts.list(func(_ int, f field[T]) string { return f.name + " = u." + f.name + " + excluded." + f.name })
 }
 
 func int64Column[T any, N ~int64](name string, at func(*T) *N) field[T] {

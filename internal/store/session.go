@@ -19,5 +19,7 @@ type session interface {
 	rollback(ctx context.Context)
 	// apart reports whether the operations of a group that failed may succeed one by one.
 	apart(err error) bool
+	// writerNumber is the number of whoever counts what its groups have used and spent.
+	writerNumber() int
 	close() error
 }

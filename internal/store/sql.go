@@ -55,6 +55,7 @@ var (
 		timeColumn("due_at", func(v *verify.Verification) *time.Time { return &v.DueAt }),
 		blobColumn("code_sealed", func(v *verify.Verification) *[]byte { return &v.SealedCode }),
 		resentColumn("resent", func(v *verify.Verification) *verify.Resent { return &v.Resent }),
+		heldColumn("held", func(v *verify.Verification) *verify.Held { return &v.Held }),
 	}
 	verificationLayout = slices.Concat(identityLayout, stateLayout)
 	// changeLayout is the key, and what changes.
@@ -188,7 +189,7 @@ func resentColumn[T any](name string, at func(*T) *verify.Resent) field[T] {
 		func(p parameters, v *T) error { p.text(resentText(at(v))); return nil }}
 }
 
-// feeColumn and chargeColumn hold money, where there are prices.
+// feeColumn, chargeColumn and heldColumn hold money, where there are prices and budgets.
 func feeColumn[T any](name string, at func(*T) *verify.Fee) field[T] {
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = verify.ParseFee(c.text()); return err },
@@ -198,6 +199,12 @@ func feeColumn[T any](name string, at func(*T) *verify.Fee) field[T] {
 func chargeColumn[T any](name string, at func(*T) *verify.Charge) field[T] {
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = verify.ParseCharge(c.text()); return err },
+		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
+}
+
+func heldColumn[T any](name string, at func(*T) *verify.Held) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) { *at(v), err = verify.ParseHeld(c.text()); return err },
 		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
 }
 

@@ -178,6 +178,7 @@ type sqliteSession struct {
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
 	selectPhone, upsertPhone, selectKept, upsertKept           *direct.Stmt
 	insertHint, deleteHint, selectSwept, upsertUsed            *direct.Stmt
+	selectSpent, upsertSpent                                   *direct.Stmt
 
 	gone atomic.Bool // the file isn't where it was opened any more
 
@@ -202,6 +203,9 @@ func newSQLiteSession(path string) (*sqliteSession, error) {
 
 // apart is true also for a full disk: then a group that needs less room may find it.
 func (s *sqliteSession) apart(error) bool { return true }
+
+// writerNumber is 0: the file has one writer at a time.
+func (s *sqliteSession) writerNumber() int { return 0 }
 
 func (s *sqliteSession) close() error { return s.conn.Close() }
 
@@ -254,6 +258,8 @@ func (s *sqliteSession) prepare() error {
 		&s.insertHint:         insertHint,
 		&s.deleteHint:         deleteHint,
 		&s.upsertUsed:         upsertUsed,
+		&s.selectSpent:        selectSpent,
+		&s.upsertSpent:        upsertSpent,
 		&s.selectSwept:        `SELECT id FROM watermark WHERE name = 'sweep'`,
 	} {
 		var err error
@@ -348,7 +354,22 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	if err := s.loadKept(r, keptNames(group)); err != nil {
 		return nil, err
 	}
+	if err := s.loadShares(r, budgetKeys(group)); err != nil {
+		return nil, err
+	}
 	return r, s.loadAttempts(r, attemptKeys(group))
+}
+
+func (s *sqliteSession) loadShares(r *rows, keys []budgetKey) error {
+	for _, k := range keys {
+		s.selectSpent.BindText(1, string(k.project))
+		s.selectSpent.BindInt64(2, int64(k.day))
+		s.selectSpent.BindInt64(3, int64(s.writerNumber()))
+		if _, err := one(s.selectSpent, func(q *direct.Stmt) { r.readShare(&columns{Stmt: q}) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *sqliteSession) loadKept(r *rows, names []verify.RequestName) error {
@@ -481,6 +502,11 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 	}
 	for i := range r.used { // of writer 0: the file has one at a time
 		if err := write(s.upsertUsed, usedLayout, &r.used[i]); err != nil {
+			return err
+		}
+	}
+	for i := range r.spent {
+		if err := write(s.upsertSpent, spentLayout, &r.spent[i]); err != nil {
 			return err
 		}
 	}

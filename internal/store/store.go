@@ -37,6 +37,8 @@ type Store struct {
 	abandoned abandoned
 	sweptFrom earliest // for the next look at hints
 	limits    *limitCache
+	budgets   budgets
+	writers   []int // the numbers of the sessions' writers
 
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
@@ -142,6 +144,9 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	for _, session := range hot {
+		s.writers = append(s.writers, session.writerNumber())
+	}
 	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, s.witness, &s.abandoned)
 	s.abandoned.done.Go(s.cancelAbandoned)
 	if o.Postgres == nil {
@@ -232,6 +237,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 	if v.Calling > 0 {
 		o.phone = v.To
 	}
+	o.pays = s.payment(v.Project, v.Toll.Bound, v.StartSpending())
 	o.apply = func(r *rows, now time.Time) error {
 		started = *v
 		if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
@@ -240,21 +246,25 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
 			return fmt.Errorf("start verification %v: it exists already", v.ID)
 		}
+		if err := r.affords(o.pays, now); err != nil {
+			return err
+		}
 		d := r.destination(o.destination)
 		if err := r.withPhone(&d.value, v.Calling > 0, func() error { return begin(r, &started, &d.value, now) }); err != nil {
 			return err
 		}
 		d.dirty = true
+		r.pay(o.pays, &started, v.Toll.Price)
 		r.insert(started)
 		stored := &r.verifications[started.ID].value
-		stored.Calling, stored.Supersedes = 0, false // they aren't stored
+		stored.Calling, stored.Supersedes, stored.Toll = 0, false, verify.Toll{} // they aren't stored
 		// The sweeper won't come by here again: clocks are set back, and differ.
 		if started.Open() && compareIDs(started.ID, r.swept) <= 0 {
 			r.hint(hint{started.DueAt, started.ID})
 		}
 		return nil
 	}
-	err := s.w.do(o)
+	err := s.doPaying(o)
 	switch {
 	case err == nil:
 		*v = started
@@ -315,9 +325,13 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 	if again.By == verify.Voice {
 		names.phone = seen.To
 	}
+	names.pays = s.payment(seen.Project, again.Bound, verify.Toll{Price: again.Price}.Spending())
 	return s.changeWith(names, seen.ID, func(r *rows, v *verify.Verification, now time.Time) error {
 		if v.Project != seen.Project {
 			return verify.ErrNotFound
+		}
+		if err := r.affords(names.pays, now); err != nil {
+			return err
 		}
 		d, u := r.destination(destinationKey{v.Project, v.To}), r.users[userOf(v)]
 		if u == nil {
@@ -327,6 +341,7 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 			return err
 		}
 		d.dirty, u.dirty = true, true
+		r.pay(names.pays, v, again.Price)
 		resent = *v
 		return nil
 	})
@@ -363,11 +378,11 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 // Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns no verification if there
 // is none to take, and the end of the attempt before if that has lost its lease.
 func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (claimed *verify.Verification, lost *verify.Delivery, err error) {
-	limits, err := s.limits.of(ctx, o.Verification.Project)
+	limits, bound, err := s.limits.of(ctx, o.Verification.Project)
 	if err != nil {
 		return nil, nil, err
 	}
-	names := op{withDestination: o.By != ""}
+	names := op{withDestination: o.By != "", pays: s.payment(o.Verification.Project, bound && o.By != "", verify.Toll{Price: o.Price}.Spending())}
 	if o.By == verify.Voice {
 		names.phone = o.Verification.To
 	}
@@ -375,6 +390,9 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 	v, err := s.changeWith(names, o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
 		if took = false; v.Delivery == verify.Sending && !s.clock.judges() {
 			return nil
+		}
+		if err := r.affords(names.pays, now); err != nil {
+			return err
 		}
 		d := &row[verify.Destination]{}
 		if names.withDestination {
@@ -390,6 +408,12 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 		d.dirty = d.dirty || !d.value.TAT.Equal(tat) || !slices.Equal(d.value.Sends, sends)
 		if lost != nil {
 			r.ended(v, *lost)
+		}
+		switch p := names.pays; {
+		case took:
+			r.pay(p, v, o.Price)
+		case p != nil && p.made:
+			r.spend(p.budgetKey, verify.Spending{}.Minus(p.toll), verify.Spending{})
 		}
 		r.drop(hint{o.Hint, v.ID})
 		return nil
@@ -505,7 +529,7 @@ func (s *Store) changeWith(o op, id verify.ID, f func(*rows, *verify.Verificatio
 		out = row.value
 		return nil
 	}
-	if err := s.w.do(o); err != nil {
+	if err := s.doPaying(o); err != nil {
 		return nil, err
 	}
 	return &out, nil
@@ -522,8 +546,9 @@ type state struct {
 	dueAt        time.Time
 	sealedLength int
 	resent       verify.Resent
+	held         verify.Held
 }
 
 func stateOf(v *verify.Verification) state {
-	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent}
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Held}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/wording"
 )
@@ -387,6 +388,7 @@ type Overdue struct {
 	// [Verification.Calling], of that attempt.
 	By      Channel
 	Calling time.Duration
+	Price   money.Amount // of that attempt: see [Toll]
 }
 
 // A Hint names a message that somebody should look at, and when. Hints are ordered by time, then by ID.

@@ -15,6 +15,7 @@ const (
 	Invalid                     // send something else
 	Unauthenticated             // send a valid key
 	Forbidden                   // send a key with more scopes
+	Unpaid                      // pay, or ask the operator for a larger budget; or wait for the next day or month
 	NotFound                    // it doesn't exist, or isn't yours to see
 	Changed                     // read it again: it isn't what you said that it was
 	Conflict                    // it isn't in a state for this
@@ -27,7 +28,7 @@ type Error struct {
 	Kind       Kind
 	Code       string        // stable for ever, for programs
 	Message    string        // one sentence, for people
-	RetryAfter time.Duration // when Limited or Unavailable, and where time ends a Conflict: how long to wait
+	RetryAfter time.Duration // when Limited or Unavailable, and where time ends a Conflict or a budget: how long to wait
 	Problems   []Problem     // when Invalid: everything that is wrong
 }
 
@@ -163,6 +164,8 @@ var (
 	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
 	ErrTooManyKept = &Error{Kind: Limited, Code: "too_many_kept_answers", Message: "the project has as many answers kept for Idempotency-Keys as it may; wait, or send the request without a key"}
+
+	ErrBudget = &Error{Kind: Unpaid, Code: "budget_exhausted", Message: "the project's budget is used up; ask the operator to raise it or to top up the balance"}
 
 	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}
 

@@ -68,7 +68,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 	v.User = k.Name
 	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)
 	if err == nil {
-		err = s.launch(ctx, v, "", func(place Place) error {
+		err = s.launch(ctx, acct, v, "", func(place Place) error {
 			return s.store.StartUser(ctx, v, UserStart{
 				Associate: why.associates, Address: r.address,
 				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),

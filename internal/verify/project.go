@@ -36,6 +36,9 @@ type Project struct {
 	// Kinds are those of numbers that may be sent to beside ordinary ones: most of them bring money to whoever
 	// has them called.
 	Kinds []phone.Kind
+
+	// Bound says that the project has a [Budget]. A store writes it with that.
+	Bound bool
 }
 
 // AnyCountry stands for all in a project's countries.

@@ -59,6 +59,7 @@ const (
 	ReasonTooManySends
 	ReasonCalling
 	ReasonTooSoon
+	ReasonBudget
 
 	reasonCount
 )
@@ -136,13 +137,14 @@ var reasons = [reasonCount]struct {
 	ReasonApproved:     {"approved", BlameUs, noEffect},
 	ReasonExhausted:    {"exhausted", BlameUs, noEffect},
 	ReasonCanceled:     {"canceled", BlameUs, noEffect},
-	ReasonSuperseded:   {"superseded", BlameUs, noEffect},     // the user has a newer verification
-	ReasonKeyMissing:   {"key_missing", BlameUs, noEffect},    // our keyset lacks the key of its code
-	ReasonNoCarrier:    {"no_carrier", BlameUs, noEffect},     // no carrier takes it any more
-	ReasonMaxMessages:  {"max_messages", BlameUs, noEffect},   // as many as allowed have gone out, or may have
-	ReasonTooManySends: {"too_many_sends", BlameUs, noEffect}, // the number's send limits
-	ReasonCalling:      {"calling", BlameUs, noEffect},        // another call to the number was under way
-	ReasonTooSoon:      {"too_soon", BlameUs, noEffect},       // after another message to the number
+	ReasonSuperseded:   {"superseded", BlameUs, noEffect},       // the user has a newer verification
+	ReasonKeyMissing:   {"key_missing", BlameUs, noEffect},      // our keyset lacks the key of its code
+	ReasonNoCarrier:    {"no_carrier", BlameUs, noEffect},       // no carrier takes it any more
+	ReasonMaxMessages:  {"max_messages", BlameUs, noEffect},     // as many as allowed have gone out, or may have
+	ReasonTooManySends: {"too_many_sends", BlameUs, noEffect},   // the number's send limits
+	ReasonCalling:      {"calling", BlameUs, noEffect},          // another call to the number was under way
+	ReasonTooSoon:      {"too_soon", BlameUs, noEffect},         // after another message to the number
+	ReasonBudget:       {"budget_exhausted", BlameUs, noEffect}, // the project's budget is used up
 }
 
 // words finds reasons by their words.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 )
 
@@ -171,6 +172,8 @@ type room struct {
 func (r *room) Channel() Channel       { return r.channel }
 func (r *room) Lease() time.Duration   { return lease }
 func (r *room) Calling() time.Duration { return 0 }
+
+func (r *room) Price(Message) money.Amount { return 0 }
 
 func (r *room) Release() {
 	r.o.mu.Lock()

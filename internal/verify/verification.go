@@ -37,6 +37,9 @@ type Verification struct {
 	// It isn't stored either: whoever starts a verification says so.
 	Calling time.Duration
 
+	// Toll is what the first message takes of the project's budget. It isn't stored: what was taken is Held.
+	Toll Toll
+
 	// Supersedes says that it takes the place of the older ones of its number and purpose. It isn't stored: what
 	// it did is in their rows.
 	Supersedes bool
@@ -83,6 +86,8 @@ type Progress struct {
 	Attempt  int    // the latest attempt's number, from 1; 0 before the first
 	// Resent says whether the message was to go out again, after the one of the start.
 	Resent Resent
+	// Held is what the attempt under way has taken of the project's budget.
+	Held Held
 	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
 	// when to stop waiting for a receipt, or zero.
 	DueAt time.Time

@@ -44,6 +44,7 @@ type Store interface {
 	TextStore
 	KeptStore
 	UsageStore
+	BudgetStore
 }
 
 // An Outbox gets messages to carriers.
@@ -71,6 +72,8 @@ type Place interface {
 	Lease() time.Duration
 	// Calling is how long its call may take, from when it begins; 0 if it makes none.
 	Calling() time.Duration
+	// Price is what the project will be charged for a message, as far as can be told before it is sent.
+	Price(m Message) money.Amount
 }
 
 // An Observer counts what callers asked for and what they got.
@@ -240,7 +243,7 @@ func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Ve
 		v.fail(ReasonExpired)
 		return v, nil
 	}
-	if err := s.launch(ctx, v, r.Code, func(place Place) error {
+	if err := s.launch(ctx, acct, v, r.Code, func(place Place) error {
 		return s.store.Start(context.WithoutCancel(ctx), v, acct.Project.Limits, place.Lease())
 	}); err != nil {
 		return nil, err
@@ -281,7 +284,7 @@ func (s *Service) begin(acct *Account) *Verification {
 
 // launch takes a place for the message of a verification, makes its code unless there is one, has it committed and
 // hands it over.
-func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commit func(Place) error) error {
+func (s *Service) launch(ctx context.Context, acct *Account, v *Verification, own Secret, commit func(Place) error) error {
 	place, err := s.outbox.Reserve(v.Envelope(), v.Then()...)
 	if err != nil {
 		return unserved(v, err)
@@ -301,6 +304,9 @@ func (s *Service) launch(ctx context.Context, v *Verification, own Secret, commi
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
 	v.Address, v.Fee = about.Address, v.fee(&s.prices)
+	if acct.Project.Bound {
+		v.Toll = Toll{true, place.Price(v.Message(place.Channel(), secret))}
+	}
 	if err := commit(place); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ var shape = face.Shape{
 		verify.Invalid:         http.StatusUnprocessableEntity,
 		verify.Unauthenticated: http.StatusUnauthorized,
 		verify.Forbidden:       http.StatusForbidden,
+		verify.Unpaid:          http.StatusUnprocessableEntity,
 		verify.NotFound:        http.StatusNotFound,
 		verify.Conflict:        http.StatusNotFound,
 		verify.Limited:         http.StatusTooManyRequests,
@@ -49,8 +50,13 @@ type attributeError struct {
 	Code   string `json:"code"`
 }
 
-// refuse answers {"error":"<the status's name>"}, and names each bad attribute.
+// refuse answers {"error":"<the status's name>"}, and names each bad attribute. What can't be paid is an error of SignalWire's
+// format without an attribute.
 func refuse(w http.ResponseWriter, f face.Failure) {
+	if f.Known != nil && f.Known.Kind == verify.Unpaid {
+		web.Respond(w, f.Status, validationError{[]attributeError{{f.Known.Message, "422", "Insufficient Credit", "no_credit"}}})
+		return
+	}
 	if f.Invalid == nil {
 		web.Respond(w, f.Status, map[string]string{"error": http.StatusText(f.Status)})
 		return

@@ -87,6 +87,7 @@ var statuses = map[verify.Kind]int{
 	verify.Invalid:         http.StatusBadRequest,
 	verify.Unauthenticated: http.StatusUnauthorized,
 	verify.Forbidden:       http.StatusForbidden,
+	verify.Unpaid:          http.StatusPaymentRequired,
 	verify.NotFound:        http.StatusNotFound,
 	verify.Conflict:        http.StatusConflict,
 	verify.Limited:         http.StatusTooManyRequests,

@@ -158,6 +158,9 @@ func (o *operation) problems() []int {
 	if o.method != http.MethodGet {
 		all = append(all, http.StatusConflict)
 	}
+	if o.needs == verify.ScopeStart && !strings.HasSuffix(o.path, "/cancel") { // its message must be paid
+		all = append(all, http.StatusPaymentRequired)
+	}
 	if o.path == "/v1/applications/{id}" || o.path == "/v1/templates/{id}" {
 		all = append(all, http.StatusPreconditionFailed)
 	}

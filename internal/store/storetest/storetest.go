@@ -59,6 +59,10 @@ type Store interface {
 	VoidPending(ctx context.Context, actor, action string) (voided int, err error)
 	FinishDeletions(ctx context.Context) error
 
+	ChangeBudget(ctx context.Context, p verify.ProjectID, change func(*verify.Budget) ([]store.Audit, error)) (verify.BudgetState, error)
+	AddCredit(ctx context.Context, p verify.ProjectID, e verify.LedgerEntry, by ...store.Audit) (verify.BudgetState, error)
+	Ledger(ctx context.Context, p verify.ProjectID, n int) ([]verify.LedgerEntry, error)
+
 	Recount(ctx context.Context, from time.Time, differ func(k verify.UsageKey, counted, again verify.Usage)) error
 
 	CreateOperator(ctx context.Context, o operator.Operator, by ...store.Audit) error
@@ -133,6 +137,13 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"StartWithoutAnAnswerIsCanceled", startWithoutAnAnswerIsCanceled},
 		{"FailedCommitOfAnAdministratorStoresNothing", failedCommitOfAnAdministratorStoresNothing},
 
+		{"BudgetIsSpentExactly", budgetIsSpentExactly},
+		{"BudgetIsOfADay", budgetIsOfADay},
+		{"WhatWasNotHandedOverIsGivenBack", whatWasNotHandedOverIsGivenBack},
+		{"RetriesTakeOfTheBudget", retriesTakeOfTheBudget},
+		{"BalanceAddsUp", balanceAddsUp},
+		{"LowerBudgetHoldsAtOnce", lowerBudgetHoldsAtOnce},
+		{"BudgetCountsWhatWasUsedBefore", budgetCountsWhatWasUsedBefore},
 		{"UsageIsCountedOnce", usageIsCountedOnce},
 		{"ProcessesCountTogether", processesCountTogether},
 		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},

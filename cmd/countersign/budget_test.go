@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/testsize"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A budget of messages is spent by 40 clients while servers are killed: never more is sent, and what a dead server had for
+// itself is spent by the others.
+func TestKilledServersKeepToABudget(t *testing.T) {
+	t.Parallel()
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		keepToBudget(t, 1, func(data, phones string, life int) *process {
+			return startDev(t, []string{runAs + "=" + crashRole, crashPhoneURL + "=" + phones, fmt.Sprintf("%s=%d", crashLife, life)},
+				"--data", data, "--project", "crash", "--token", "crash-test-token")
+		}, func(data string) store.Options { return store.Options{} })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		url := pgtest.Database(t, "")
+		keepToBudget(t, replicas, func(data, phones string, life int) *process { return devReplica(t, data, url, phones, life) },
+			func(string) store.Options {
+				return store.Options{Postgres: &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}}
+			})
+	})
+}
+
+func keepToBudget(t *testing.T, servers int, start func(data, phones string, life int) *process, options func(data string) store.Options) {
+	const clients = 40
+	most, kills := testsize.Times(1000), testsize.Times(5)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+
+	var asked, sent atomic.Int64
+	phones := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var m handedOver
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			t.Error(err)
+		}
+		if asked.Add(1)%7 == 0 { // it isn't sent, and goes out again
+			w.WriteHeader(answerFailed)
+			return
+		}
+		sent.Add(1)
+	}))
+	defer phones.Close()
+	data, life := filepath.Join(t.TempDir(), "data"), 0
+	running := make([]atomic.Pointer[process], servers)
+	begin := func(i int) {
+		life++
+		running[i].Store(start(data, phones.URL, life))
+	}
+	for i := range servers {
+		begin(i)
+	}
+	change := func(f func(*store.Store) error) {
+		t.Helper()
+		st, err := system.OpenStore(t.Context(), data, options(data))
+		if err == nil {
+			err = f(st)
+			st.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(st *store.Store) error {
+		_, err := st.ChangeBudget(t.Context(), "crash", func(b *verify.Budget) ([]store.Audit, error) { b.MonthMessages = most; return nil, nil })
+		return err
+	})
+	time.Sleep(2 * time.Second) // servers believe what they know of a project for a second
+
+	var started, refused atomic.Int64
+	var all sync.WaitGroup
+	over, deadline := make(chan struct{}), time.Now().Add(patience)
+	for i := range clients {
+		all.Go(func() {
+			for time.Now().Before(deadline) {
+				resp, body, err := running[i%servers].Load().post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
+				switch {
+				case err != nil, resp.StatusCode == 503: // it was killed, or is busy
+				case resp.StatusCode == 200:
+					started.Add(1)
+				case resp.StatusCode == 422 && strings.Contains(body, "no_credit"):
+					refused.Add(1)
+					select {
+					case <-over:
+						return
+					case <-time.After(100 * time.Millisecond):
+					}
+				default:
+					t.Errorf("start: got %d %s", resp.StatusCode, body)
+					return
+				}
+			}
+			t.Error("the budget isn't used up in time")
+		})
+	}
+	for n := range kills {
+		if at := int64(1 + rnd.IntN(most/kills)*(n+1)); !within(patience, func() bool { return started.Load() >= min(at, int64(most)/2) }) {
+			t.Errorf("%d of %d messages were started", started.Load(), most)
+		}
+		running[n%servers].Load().kill()
+		begin(n % servers)
+	}
+	spent := func() (b verify.BudgetState) {
+		change(func(st *store.Store) (err error) { b, err = st.Budget(t.Context(), "crash"); return err })
+		return b
+	}
+	// What wasn't handed over is given back, and spent by somebody else.
+	if !within(patience, func() bool { return refused.Load() >= clients && spent().Month.Messages == most }) {
+		t.Errorf("spent %d of %d messages, %d starts refused", spent().Month.Messages, most, refused.Load())
+	}
+	close(over)
+	all.Wait()
+	for i := range running {
+		running[i].Load().stop()
+	}
+	if n := sent.Load(); n > int64(most) {
+		t.Errorf("%d messages were sent, %d were allowed", n, most)
+	}
+	b := spent()
+	t.Logf("%d messages sent, %d starts answered, %d refused, %d spent of %d, %d kills", sent.Load(), started.Load(), refused.Load(), b.Month.Messages, most, kills)
+	if b.Month.Messages > most || b.Month.Messages < most*9/10 {
+		t.Errorf("%d messages are spent, %d were allowed", b.Month.Messages, most)
+	}
+}
