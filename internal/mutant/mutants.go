@@ -1394,17 +1394,17 @@ var mutants = []mutant{
 	{
 		"budget-shared-twice", "What another writer may spend by itself isn't given to anybody else.",
 		[]edit{{budgetFile, "free = free.Plus(r.free)\n", ""}},
-		stores("BudgetIsSpentExactly"),
+		test{inStore, "^TestPostgresIsAStore$/^ShareIsSpentOnce$"},
 	},
 	{
 		"dead-replica-keeps-its-share", "What a writer hasn't spent is taken back when nothing else is left.",
 		[]edit{{"internal/verify/budget.go", "rest, d.Reclaim = left, true", "d.Reclaim = false"}},
-		stores("BudgetIsSpentExactly"),
+		test{inStore, "^TestPostgresIsAStore$/^BudgetIsSpentExactly$"},
 	},
 	{
 		"taken-back-and-kept", "A share that was taken back can't be spent.",
 		[]edit{{budgetFile, "if d.Reclaim {", "if d.Reclaim && false {"}},
-		stores("BudgetIsSpentExactly"),
+		test{inStore, "^TestPostgresIsAStore$/^BudgetIsSpentExactly$"},
 	},
 	{
 		"refused-message-stays-spent", "A message that no carrier took is given back to the budget.",
@@ -1413,7 +1413,7 @@ var mutants = []mutant{
 	},
 	{
 		"retry-for-nothing", "A message that goes out again takes of the budget again.",
-		[]edit{{storeFile, "pays: s.payment(o.Verification.Project, bound && o.By != \"\",", "pays: s.payment(o.Verification.Project, false,"}},
+		[]edit{{storeFile, "pays: s.payment(o.Verification.Project, bound && o.By != \"\",", "pays: s.payment(o.Verification.Project, bound && false,"}},
 		stores("RetriesTakeOfTheBudget"),
 	},
 	{

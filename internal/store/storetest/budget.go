@@ -71,7 +71,7 @@ func budgetIsSpentExactly(t *testing.T, s suite) {
 	var all sync.WaitGroup
 	for i := range clients {
 		all.Go(func() {
-			for n := 0; n < 2; {
+			for n := 0; n < 2 && started.Load() <= 2*cap; {
 				switch err := k.tries([]Store{k.Store, second}[i%2], int(next.Add(1))); {
 				case err == nil:
 					started.Add(1)
@@ -91,6 +91,24 @@ func budgetIsSpentExactly(t *testing.T, s suite) {
 	if err := k.tries(idle, int(next.Add(1))); !errors.Is(err, verify.ErrBudget) {
 		t.Errorf("a start with a share that was taken back: got %v, want %v", err, verify.ErrBudget)
 	}
+}
+
+// Of two processes, one spends all that is left, also the share of the other, which then has nothing.
+func shareIsSpentOnce(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(perDay(8))
+	other := k.Again(t, k.clock.Now, nil)
+	for i := range 8 {
+		spender := other
+		if i == 0 {
+			spender = k // and takes a share
+		}
+		if err := k.tries(spender, i); err != nil {
+			t.Fatalf("start %d: %v", i, err)
+		}
+	}
+	wantError(t, "a start with a share that another has spent", k.tries(k, 8), verify.ErrBudget)
+	equal(t, "spent", k.spentOf().Day.Messages, 8)
 }
 
 // A day's budget is used up until the next day begins, and a month's until the next month.

@@ -138,6 +138,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"FailedCommitOfAnAdministratorStoresNothing", failedCommitOfAnAdministratorStoresNothing},
 
 		{"BudgetIsSpentExactly", budgetIsSpentExactly},
+		{"ShareIsSpentOnce", shareIsSpentOnce},
 		{"BudgetIsOfADay", budgetIsOfADay},
 		{"WhatWasNotHandedOverIsGivenBack", whatWasNotHandedOverIsGivenBack},
 		{"RetriesTakeOfTheBudget", retriesTakeOfTheBudget},
