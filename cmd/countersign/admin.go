@@ -149,7 +149,7 @@ var flags = map[verify.Field]string{
 	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldStyle: "--webotp, --android-hash",
 	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
 	admin.FieldDayMessages: "--day-messages", admin.FieldMonthMessages: "--month-messages", admin.FieldDayAmount: "--day-amount",
-	admin.FieldMonthAmount: "--month-amount", admin.FieldCurrency: "--currency", admin.FieldCredit: "the amount", admin.FieldNote: "--note",
+	admin.FieldMonthAmount: "--month-amount", admin.FieldCurrency: "--currency", admin.FieldCredit: "the amount", admin.FieldCountry: "country", admin.FieldNote: "--note",
 	account.FieldScopes: "--scope", account.FieldEndsAt: "--expires", operator.FieldRole: "--role",
 }
 

@@ -105,6 +105,9 @@ func (o operations) ask(ctx context.Context, method, path string, body []byte) (
 
 type carrierCommand struct {
 	Test carrierTest `cmd:"" help:"Send a test message, without a code, and follow it to its receipt. It costs what a message costs."`
+
+	Drain  carrierDrain  `cmd:"" help:"Give a carrier no more messages, within a second."`
+	Resume carrierResume `cmd:"" help:"Give a carrier messages again."`
 }
 
 type carrierTest struct {

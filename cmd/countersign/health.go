@@ -112,9 +112,12 @@ func (c *statusCommand) Run(w world) error {
 		if breakers == "" {
 			breakers = "closed"
 		}
+		if s.Drained {
+			breakers = "drained"
+		}
 		return row{
 			{"CARRIER", "name", s.Name}, {"QUEUED", "queued", s.Queued}, {"ROOM", "queue", s.Queue}, {"AT ONCE", "concurrency", s.Concurrency},
-			{"BREAKERS", "", breakers}, {"", "breakers", s.Breakers},
+			{"BREAKERS", "", breakers}, {"", "breakers", s.Breakers}, {"", "drained", s.Drained},
 		}
 	}
 	if c.JSON {

@@ -36,7 +36,8 @@ type commands struct {
 	Operator     operatorCommand     `cmd:"" help:"Create and change the people who use the console, and end their sessions."`
 	Application  applicationCommand  `cmd:"" help:"Show and change how the calls of applications are made."`
 	Route        routeCommand        `cmd:"" help:"Explain which carriers take a message."`
-	Carrier      carrierCommand      `cmd:"" help:"Send a test message by a carrier of a running server."`
+	Carrier      carrierCommand      `cmd:"" help:"Test a carrier of a running server, or take it out of use."`
+	Country      countryCommand      `cmd:"" help:"Stop and allow messages to countries, while servers run."`
 	Destination  destinationCommand  `cmd:"" help:"Show or reset what a project remembers of a number."`
 	Verify       verifyCommand       `cmd:"" help:"Send a code by a running server, and check what is typed."`
 	Verification verificationCommand `cmd:"" help:"Show a verification and its timeline."`

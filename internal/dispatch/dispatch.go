@@ -17,6 +17,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -138,6 +139,7 @@ type Dispatcher struct {
 	trials  trials
 	flights flights
 	traces  traces
+	stops   atomic.Pointer[stops] // nil: nothing is stopped
 
 	calls       context.Context // of the carriers' calls: ends when draining takes too long
 	abortCalls  context.CancelFunc
@@ -307,6 +309,9 @@ func (d *Dispatcher) ReserveAgain(v *verify.Verification, history []verify.Deliv
 // Reaches implements [verify.Outbox]. What was sent to the number itself is left out: another project may have sent it.
 func (d *Dispatcher) Reaches(e verify.Envelope) error {
 	m, now := passenger{project: e.Project, country: e.To.Region()}, d.config.Now()
+	if d.stopped(m.country) {
+		return verify.ErrCountryStopped
+	}
 	var opens time.Time // the first breaker
 	for w := range d.ways(e, nil) {
 		at := w.opens(m, now)
@@ -326,6 +331,9 @@ func (d *Dispatcher) Reaches(e verify.Envelope) error {
 // reserveBy takes a place on the first of some ways that has one.
 func (d *Dispatcher) reserveBy(ways iter.Seq[way], e verify.Envelope) (*place, error) {
 	m, now := passenger{e.Project, e.To.Key(), e.To.Region()}, d.config.Now()
+	if d.stopped(m.country) {
+		return nil, verify.ErrCountryStopped
+	}
 	var busy verify.Channel // is no reason to go by another one
 	spent := false          // the project has its share of a queue
 	var opens time.Time     // the first breaker
@@ -456,6 +464,13 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	case s.ended != verify.Pending:
 		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.Dropped, s.ended.Reason()
+	case d.stopped(j.country):
+		l.spare(j.passenger())
+		end.Outcome, end.Reason = verify.Dropped, verify.ReasonStopped
+	case l.drained.Load():
+		l.spare(j.passenger())
+		end.Outcome, end.Reason = verify.Errored, verify.ReasonInterrupted
+		d.retry(&end, l, j, 0)
 	case j.message.ByKey && !l.asks():
 		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.Refused, verify.ReasonCantAsk

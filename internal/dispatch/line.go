@@ -52,6 +52,8 @@ type line struct {
 	queue  *queue
 	pace   pace
 
+	drained atomic.Bool // an operator has stopped it
+
 	troubles atomic.Int32 // in how many countries: most often in none, and nobody needs the lock
 	mu       sync.Mutex   // guards breakers
 	breakers map[string]*circuit
@@ -107,6 +109,9 @@ func (l *line) asks() bool {
 
 // opens is when a message may pass the breakers: zero for now.
 func (l *line) opens(m passenger, now time.Time) (at time.Time) {
+	if l.drained.Load() {
+		return now.Add(drainedLook)
+	}
 	if l.troubles.Load() == 0 {
 		return at
 	}
@@ -290,7 +295,8 @@ type State struct {
 	Queue       int            `json:"queue"`
 	Concurrency int            `json:"concurrency"`
 	Rate        float64        `json:"rate,omitempty"`
-	Breakers    []BreakerState `json:"breakers"` // of countries with failures since the carrier last answered
+	Drained     bool           `json:"drained,omitempty"` // an operator has stopped it
+	Breakers    []BreakerState `json:"breakers"`          // of countries with failures since the carrier last answered
 }
 
 // A BreakerState is how the hand-overs to one country go.
@@ -321,7 +327,7 @@ func (d *Dispatcher) States() []State {
 	for _, name := range slices.Sorted(maps.Keys(d.lines)) {
 		l := d.lines[name]
 		all = append(all, State{
-			Name: name, Queued: l.places.Taken(), Queue: l.Queue, Concurrency: l.Concurrency, Rate: l.Rate, Breakers: l.states(now),
+			Name: name, Queued: l.places.Taken(), Queue: l.Queue, Concurrency: l.Concurrency, Rate: l.Rate, Drained: l.drained.Load(), Breakers: l.states(now),
 		})
 	}
 	return all

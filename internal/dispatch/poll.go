@@ -343,6 +343,9 @@ func (d *Dispatcher) book(all []way, m passenger, now time.Time) (w way, ok bool
 // takers are the ways that a due message may go, or why there are none.
 func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
 	v, history := o.Verification, withLost(o)
+	if d.stopped(v.Reach().Region()) {
+		return nil, verify.ReasonStopped
+	}
 	if d.spent(v, history) {
 		return nil, verify.ReasonMaxMessages
 	}

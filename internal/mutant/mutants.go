@@ -1432,6 +1432,21 @@ var mutants = []mutant{
 		stores("LowerBudgetHoldsAtOnce"),
 	},
 	{
+		"stopped-country-gets-what-waits", "A message that waits for its carrier isn't sent to a country that was stopped.",
+		[]edit{{dispatchFile, "case d.stopped(j.country):", "case d.stopped(\"\"):"}},
+		test{inDispatch, "^TestAStoppedCountryGetsNothing$"},
+	},
+	{
+		"stopped-country-gets-retries", "No retry goes to a country that was stopped.",
+		[]edit{{"internal/dispatch/poll.go", "if d.stopped(v.Reach().Region()) {", "if d.stopped(\"\") {"}, {dispatchFile, "case d.stopped(j.country):", "case d.stopped(j.country) && j.verification.Attempt == 1:"}},
+		test{inDispatch, "^TestAStoppedCountryGetsNothing$"},
+	},
+	{
+		"drained-carrier-gets-what-waits", "A message that waits for a carrier goes to another one when it is drained.",
+		[]edit{{dispatchFile, "case l.drained.Load():", "case l.drained.Load() && false:"}},
+		test{inDispatch, "^TestADrainedCarrierGetsNothing$"},
+	},
+	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
 		[]edit{{userRowFile, "r.use(v.value.UsageKey(), verify.Usage{Approved: 1})", ""}},
 		stores("UsageIsCountedOnce"),

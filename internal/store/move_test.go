@@ -122,6 +122,7 @@ func fill(t *testing.T, n int) (path string) {
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO budget VALUES ('p', 1, 2, 3, 4, 1, 'EUR');
 		INSERT INTO spending VALUES ('p', 20000, 0, 1, 2, 3, 4);
+		INSERT INTO stop VALUES ('country', 'RU', 1, 'a', 'b');
 		INSERT INTO ledger VALUES ('p', x'01', 'top-up', 5, 'a', 'b')`)
 	demand(err)
 	for i := range n {

@@ -155,6 +155,10 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	stopped, err := st.Stops(ctx)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
 	d, err := dispatch.New(dispatch.Config{
 		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, Prices: c.Prices, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
@@ -183,6 +187,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		Accounts: account.New(st, st.Now),
 		Verify:   verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
+	d.SetStops(stopped)
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
@@ -191,6 +196,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
 	s.upkeep.Go(func() { s.saveUse(upkeep) })
+	s.upkeep.Go(func() { s.watchStops(upkeep) })
 	return s, nil
 }
 
@@ -208,6 +214,27 @@ func (s *System) retain(ctx context.Context, keep time.Duration) {
 		}
 		wait(ctx, next)
 	}
+}
+
+// stopsLook is how often a server looks at what operators have stopped.
+const stopsLook = 500 * time.Millisecond
+
+// watchStops keeps to what operators have stopped. While the database is away, what was read last holds.
+func (s *System) watchStops(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, stopsLook)
+		if err := s.readStops(ctx); err != nil && ctx.Err() == nil {
+			complain(s.outages, "look at what is stopped", err)
+		}
+	}
+}
+
+func (s *System) readStops(ctx context.Context) error {
+	all, err := s.Store.Stops(ctx)
+	if err == nil {
+		s.Dispatch.SetStops(all)
+	}
+	return err
 }
 
 // finishDeletions deletes what deleted applications have left, once a minute.

@@ -137,6 +137,7 @@ var (
 	ErrNoProject     = &Error{Kind: NotFound, Code: "no_project", Message: "there is no such project"}
 	ErrNoAPIKey      = &Error{Kind: NotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
 	ErrNoDevice      = &Error{Kind: NotFound, Code: "no_device", Message: "there is no such device"}
+	ErrNotStopped    = &Error{Kind: NotFound, Code: "not_stopped", Message: "it isn't stopped"}
 	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
 	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
 	ErrChanged       = &Error{Kind: Changed, Code: "changed", Message: "it was changed since the version that If-Match names; read it again"}
@@ -148,6 +149,9 @@ var (
 
 	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].
 	ErrNotServed = &Error{Kind: Invalid, Code: "number_not_served", Message: "no carrier of this server sends to this number's country or network; ask the operator for a route"}
+
+	// ErrCountryStopped lasts until an operator allows the country again. Callers get it with the number's field, as ErrNotServed.
+	ErrCountryStopped = &Error{Kind: Invalid, Code: "country_stopped", Message: "the operator has stopped messages to this number's country"}
 
 	ErrKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Message: "another request was sent with this Idempotency-Key; use a new key for a new request"}
 	ErrInFlight  = &Error{Kind: Conflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}

@@ -60,6 +60,7 @@ const (
 	ReasonCalling
 	ReasonTooSoon
 	ReasonBudget
+	ReasonStopped
 
 	reasonCount
 )
@@ -145,6 +146,7 @@ var reasons = [reasonCount]struct {
 	ReasonCalling:      {"calling", BlameUs, noEffect},          // another call to the number was under way
 	ReasonTooSoon:      {"too_soon", BlameUs, noEffect},         // after another message to the number
 	ReasonBudget:       {"budget_exhausted", BlameUs, noEffect}, // the project's budget is used up
+	ReasonStopped:      {"country_stopped", BlameUs, noEffect},  // an operator has stopped messages to the number's country
 }
 
 // words finds reasons by their words.

@@ -49,14 +49,14 @@ type Store interface {
 
 // An Outbox gets messages to carriers.
 type Outbox interface {
-	// Reserve takes a place for one message, or fails with [ErrBusy], [ErrNotServed] or [ErrNoCarrier]. Where none of the
+	// Reserve takes a place for one message, or fails with [ErrBusy], [ErrCountryStopped], [ErrNotServed] or [ErrNoCarrier]. Where none of the
 	// channel's carriers can be reached, the place is with one of the channels that come then.
 	Reserve(e Envelope, then ...Channel) (Place, error)
 	// ReserveAgain does so for a resend that v says, after the attempts so far: with a carrier that hasn't had the
 	// message yet, if there is one.
 	ReserveAgain(v *Verification, history []Delivery) (Place, error)
-	// Reaches says why no carrier of the channel takes messages to the number's country at the moment: [ErrNoCarrier]
-	// or [ErrCarriersDown]. It says nothing of the number itself, and takes no place.
+	// Reaches says why no carrier of the channel takes messages to the number's country at the moment: [ErrNoCarrier],
+	// [ErrCountryStopped] or [ErrCarriersDown]. It says nothing of the number itself, and takes no place.
 	Reaches(e Envelope) error
 }
 
@@ -318,17 +318,23 @@ func (s *Service) launch(ctx context.Context, acct *Account, v *Verification, ow
 	return nil
 }
 
-// unserved adds to an [ErrNotServed] the field that its number came by. It returns any other error as it is.
+// unserved adds to an [ErrNotServed] or an [ErrCountryStopped] the field that its number came by. It returns any other error as it is.
 func unserved(v *Verification, err error) error {
-	if !errors.Is(err, ErrNotServed) {
+	var with Error
+	problem := "is in a country or network to which no carrier of this server sends"
+	switch {
+	case errors.Is(err, ErrNotServed):
+		with = *ErrNotServed
+	case errors.Is(err, ErrCountryStopped):
+		with, problem = *ErrCountryStopped, "is in a country to which the operator has stopped messages"
+	default:
 		return err
 	}
 	field := FieldTo
 	if v.User != "" {
 		field = FieldAddress
 	}
-	with := *ErrNotServed
-	with.Problems = []Problem{{Field: field, Message: "is in a country or network to which no carrier of this server sends"}}
+	with.Problems = []Problem{{Field: field, Message: problem}}
 	return &with
 }
 

@@ -71,6 +71,7 @@ func refusals(o Refusals) map[string]Refusal {
 		verify.ErrTooManyApplications.Code: full,
 		verify.ErrTooManyTemplates.Code:    full,
 		verify.ErrNotServed.Code:           {http.StatusBadRequest, "2005"},
+		verify.ErrCountryStopped.Code:      {http.StatusBadRequest, "2005"},
 		errWrong.Code:                      o.Wrong,
 		verify.ErrExpired.Code:             o.Expired,
 		verify.ErrNoCode.Code:              o.None,

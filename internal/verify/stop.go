@@ -1,0 +1,21 @@
+package verify
+
+import "time"
+
+// A StopKind is what an operator has stopped.
+type StopKind string
+
+// The kinds.
+const (
+	StopCountry StopKind = "country" // no message goes to its numbers, of any project
+	StopCarrier StopKind = "carrier" // it gets no message; others do
+)
+
+// A Stop is what an operator has stopped while servers run, until they allow it again.
+type Stop struct {
+	Kind  StopKind
+	Name  string // two letters of ISO 3166, or a carrier's name
+	At    time.Time
+	Actor string
+	Note  string
+}
