@@ -171,6 +171,7 @@ type projectCommand struct {
 	Usage  projectUsage  `cmd:"" help:"Say what each key of a project has started lately."`
 	Policy projectPolicy `cmd:"" help:"Change a project's policy. What is under way keeps the old one."`
 	Rename projectRename `cmd:"" help:"Give a project another name. Its id stays."`
+	Delete projectDelete `cmd:"" help:"Delete a project with its keys, applications, users and templates."`
 }
 
 // policyFlags are a project's settings. One that isn't given stays as it is.
