@@ -114,10 +114,27 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	}
 	st, err := system.OpenStore(ctx, folder, o)
 	if err != nil {
-		return err
+		return remedied(err)
 	}
 	return errors.Join(f(st), st.Close())
 }
+
+// remedied adds to an error of PostgreSQL which key of the configuration to look at, all on one line.
+func remedied(err error) error {
+	remedy := store.Remedy(err)
+	if remedy == "" {
+		return err
+	}
+	return remediedError{err, remedy}
+}
+
+type remediedError struct {
+	error
+	remedy string
+}
+
+func (e remediedError) Error() string { return config.OneLine(e.error.Error()) + "; " + e.remedy }
+func (e remediedError) Unwrap() error { return e.error }
 
 // inProject runs f with the project that a command line names, by its id or its name.
 func (d database) inProject(ctx context.Context, idOrName string, f func(*store.Store, verify.Project) error) error {

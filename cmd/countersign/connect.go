@@ -65,7 +65,7 @@ func tryDatabase(conf *config.Loaded) config.Try {
 		if err != nil {
 			advice := "data: check the folder and who owns it"
 			if conf.Postgres != nil {
-				advice = cmp.Or(store.Remedy(err), config.Explain(err, "database.url"))
+				advice = cmp.Or(store.Remedy(err), "database.url: check it")
 			}
 			return config.Finding{Status: config.Broken, Result: config.OneLine(fmt.Sprintf("%s: %v", t.Name, err)), Advice: advice}
 		}

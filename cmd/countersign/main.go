@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"os/signal"
@@ -126,13 +127,21 @@ func run(w world, args []string) int {
 		fmt.Fprintf(w.stderr, "countersign: %v\nRun '%s --help' to see how.\n", err, verb(k.Path))
 		return 2
 	case errors.As(err, &file), errors.As(err, &wrong):
-		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
+		fmt.Fprintf(w.stderr, "countersign: %v%s\n", err, whoMay(err))
 		return 2
 	case err != nil:
-		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
+		fmt.Fprintf(w.stderr, "countersign: %v%s\n", err, whoMay(err))
 		return 1
 	}
 	return 0
+}
+
+// whoMay says what to do about a file that is somebody else's.
+func whoMay(err error) string {
+	if !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	return fmt.Sprintf("\nYou are %s. Run this as the files' owner, whom 'ls -l' shows: sudo -u OWNER countersign ...", actor())
 }
 
 // hint says where to read about a command line that can't be read.

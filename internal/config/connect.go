@@ -83,8 +83,8 @@ func (c *Loaded) Tries(now time.Time) (all []Try) {
 	return all
 }
 
-// Explain says what to do about a connection that failed; key is of the configuration.
-func Explain(err error, key string) string {
+// explain says what to do about a connection that failed; key is of the configuration.
+func explain(err error, key string) string {
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
@@ -110,7 +110,7 @@ func reach(ctx context.Context, rawURL string, roots *x509.CertPool, key, result
 		return broken(errors.New("not a URL"), key+": check it")
 	}
 	if err := exchange.Reach(ctx, rawURL, roots); err != nil {
-		return broken(fmt.Errorf("%s: %w", exchange.Host(u), err), Explain(err, key))
+		return broken(fmt.Errorf("%s: %w", exchange.Host(u), err), explain(err, key))
 	}
 	return fine("%s: %s", exchange.Host(u), result)
 }
@@ -139,7 +139,7 @@ func (w *smppWay) try(ctx context.Context, at string) Finding {
 	case refuses(err):
 		return broken(fmt.Errorf("%s: %w", w.Addr, err), key+": compare system_id, password, system_type and mode with the account; a server that runs may already use its binds")
 	}
-	return broken(fmt.Errorf("%s: %w", w.Addr, err), Explain(err, key+".addr"))
+	return broken(fmt.Errorf("%s: %w", w.Addr, err), explain(err, key+".addr"))
 }
 
 func (w *smppWay) certificate() *tls.Certificate { return w.Certificate }
@@ -154,7 +154,7 @@ func (w *sipWay) try(ctx context.Context, at string) Finding {
 	case refuses(err):
 		return broken(fmt.Errorf("%s: %w", w.Trunk, err), key+": compare username, password, realm and domain with the trunk's account, and whether it allows this machine's address")
 	}
-	return broken(fmt.Errorf("%s: %w", w.Trunk, err), Explain(err, key+".trunk"))
+	return broken(fmt.Errorf("%s: %w", w.Trunk, err), explain(err, key+".trunk"))
 }
 
 func (w *sipWay) certificate() *tls.Certificate { return w.Certificate }

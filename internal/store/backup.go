@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -51,7 +53,14 @@ func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done
 			}
 			progress(b.PageCount()-b.Remaining(), b.PageCount())
 		}
-		return errors.Join(err, b.Finish())
+		if ended := b.Finish(); err == nil { // it repeats the error of a step
+			err = ended
+		}
+		var refused *sqlite.Error
+		if errors.As(err, &refused) && refused.Code()&0xff == sqlite3.SQLITE_FULL {
+			return fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
+		}
+		return err
 	})
 }
 
