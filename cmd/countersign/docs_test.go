@@ -452,9 +452,7 @@ func TestCaddyReadsItsFiles(t *testing.T) {
 	for _, name := range []string{"deploy/Caddyfile", "deploy/replicas/Caddyfile"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath("caddy"); err != nil {
-				t.Skip("NOT RUN: there is no caddy")
-			}
+			needProgram(t, "caddy")
 			text, err := exec.Command("caddy", "adapt", "--adapter", "caddyfile", "--config", filepath.Join(repository, name)).CombinedOutput()
 			if err != nil || bytes.Contains(text, []byte(`"level":"warn"`)) {
 				t.Errorf("%v, %s", err, text)

@@ -66,9 +66,7 @@ func TestTheManualIsRightRoff(t *testing.T) {
 	for _, lint := range [][]string{{"groff", "-man", "-ww", "-Tutf8", "-z"}, {"mandoc", "-T", "lint", "-W", "error"}} {
 		t.Run(lint[0], func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath(lint[0]); err != nil {
-				t.Skip("NOT RUN: there is no " + lint[0])
-			}
+			needProgram(t, lint[0])
 			for name := range pages {
 				if text, err := exec.Command(lint[0], append(lint[1:len(lint):len(lint)], filepath.Join(folder, "man"+name[len(name)-1:], name))...).CombinedOutput(); err != nil || len(text) > 0 {
 					t.Errorf("%s: %v, %s", name, err, text)
@@ -93,4 +91,17 @@ func TestRoffShowsATextAsItIs(t *testing.T) {
 			t.Errorf("%q: got %s, want %s", text, got, want)
 		}
 	}
+}
+
+// needProgram skips a test whose program isn't there, or fails it where all must run.
+func needProgram(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err == nil {
+		return
+	}
+	missing := "NOT RUN: there is no " + name + " on PATH"
+	if os.Getenv(requireAll) == "all" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
 }
