@@ -1,14 +1,21 @@
 package store_test
 
 import (
+	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
@@ -109,5 +116,26 @@ func TestARemedyNamesTheKeyOfARefusal(t *testing.T) {
 	}
 	if got := store.Remedy(errors.New("else")); got != "" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestRemediesNameTheKeyToLookAt(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"database.password: ":                          &pgconn.PgError{Code: "28P01"},
+		"database.url: check the user":                 &pgconn.PgError{Code: "28000"},
+		"database.url: make its user":                  &pgconn.PgError{Code: "42501"},
+		"database.connections: ":                       &pgconn.PgError{Code: "53300"},
+		"database.url: check the host's name":          &net.DNSError{Err: "no such host", IsNotFound: true},
+		"database.url: check host and port: Postgr":    &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
+		"database.url: check host and port, and wheth": context.DeadlineExceeded,
+		"database.url: check the host's name, and ssl": &tls.CertificateVerificationError{Err: errors.New("x")},
+	} {
+		if got := store.Remedy(fmt.Errorf("open: %w", err)); !strings.HasPrefix(got, want) {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
+	}
+	if got := store.Remedy(&pgconn.PgError{Code: "XX000"}); got != "" {
+		t.Errorf("of a code that isn't known: got %q", got)
 	}
 }
