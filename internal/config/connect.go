@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -69,10 +70,12 @@ func (c *Loaded) Tries(now time.Time) (all []Try) {
 		at := fmt.Sprintf("carriers[%d]", i)
 		what := "carrier " + c.Carriers[i].Name
 		all = append(all, Try{what, func(ctx context.Context) Finding { return way.try(ctx, at) }})
+		key := at + "." + strings.TrimSuffix(c.Carriers[i].kind().key, ".url")
 		if w, ok := way.(interface{ certificate() *tls.Certificate }); ok && w.certificate() != nil {
-			all = append(all, Try{what + ", certificate", func(context.Context) Finding {
-				return validity(w.certificate().Leaf, now, fmt.Sprintf("%s.%s.cert_file", at, c.Carriers[i].kind().key))
-			}})
+			all = append(all, Try{what + ", certificate", func(context.Context) Finding { return validity(w.certificate().Leaf, now, key+".cert_file") }})
+		}
+		if file := c.Carriers[i].authorities(); file != "" {
+			all = append(all, Try{what + ", authorities", func(context.Context) Finding { return authoritiesValid(c.path(file), now, key+".ca_file") }})
 		}
 	}
 	if c.Tracing.Endpoint != "" {
@@ -194,6 +197,30 @@ func validity(leaf *x509.Certificate, now time.Time, key string) Finding {
 		return Finding{Dubious, "expires on " + until, key + ": renew the certificate"}
 	}
 	return fine("valid until %s", until)
+}
+
+// authorities is the file of the certificates that a carrier trusts, "" for the system's.
+func (cc *carrierConfig) authorities() string {
+	return cmp.Or(cc.Provider.CAFile, cc.SMPP.CAFile, cc.SIP.CAFile, cc.WebPush.CAFile, cc.HTTP.CAFile)
+}
+
+// authoritiesValid says how long one of the certificates in a file is valid: the others may be old.
+func authoritiesValid(file string, now time.Time, key string) Finding {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return broken(err, key+": check the file")
+	}
+	var last *x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err == nil && (last == nil || c.NotAfter.After(last.NotAfter)) {
+			last = c
+		}
+	}
+	if last == nil {
+		return broken(errors.New("holds no certificate"), key+": check the file")
+	}
+	return validity(last, now, key)
 }
 
 // publicCertificate tries our own certificate: its time, its names, and whether strangers can verify it.

@@ -61,6 +61,7 @@ func TestTriesOfHosts(t *testing.T) {
 	plain := httptest.NewServer(nil)
 	defer plain.Close()
 	put(t, dir, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})))
+	testCertificate(t, dir, "an authority") // for an hour
 	put(t, dir, "secret", rightSecret)
 	put(t, dir, "token", providerSecret)
 	put(t, dir, "api.yaml", "url: "+secure.URL+"/accounts/{{.Account}}\n")
@@ -76,6 +77,7 @@ carriers:
   - {name: gone, http: {url: "https://%[1]s/hook?token=of-the-url", secret: {file: secret}}}
   - {name: provider, provider: {preset: twilio, api: api.yaml, account: account-of-mine, secret: {file: token}, ca_file: ca.pem}}
   - {name: smsc, smpp: {addr: "%[1]s", plaintext: true, system_id: x}}
+  - {name: old, smpp: {addr: "%[1]s", system_id: x, ca_file: tls.crt}}
 `, closed(t), plain.URL, secure.URL, strings.TrimPrefix(plain.URL, "http://")))
 	host := strings.TrimPrefix(secure.URL, "https://")
 	for what, want := range map[string]Finding{
@@ -87,7 +89,11 @@ carriers:
 		"carrier provider":    {Fine, host + ": reached; credentials not tried", ""},
 		"carrier smsc":        {Broken, "connection refused", "carriers[6].smpp.addr: check host and port"},
 		"tracing":             {Fine, ": reached", ""},
-		"public.url":          {Dubious, "connection refused", "public.url: check host and port: nothing listens there; or it is there once the server"},
+
+		"carrier trusted, authorities":  {Fine, "valid until ", ""},
+		"carrier provider, authorities": {Fine, "valid until ", ""},
+		"carrier old, authorities":      {Dubious, "expires on ", "carriers[7].smpp.ca_file: renew"},
+		"public.url":                    {Dubious, "connection refused", "public.url: check host and port: nothing listens there; or it is there once the server"},
 	} {
 		got := found[what]
 		if got.Status != want.Status || !strings.Contains(got.Result, want.Result) || !strings.HasPrefix(got.Advice, want.Advice) || want.Advice == "" && got.Advice != "" {
