@@ -114,10 +114,27 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	}
 	st, err := system.OpenStore(ctx, folder, o)
 	if err != nil {
-		return err
+		return remedied(err)
 	}
 	return errors.Join(f(st), st.Close())
 }
+
+// remedied adds to an error of PostgreSQL which key of the configuration to look at, all on one line.
+func remedied(err error) error {
+	remedy := store.Remedy(err)
+	if remedy == "" {
+		return err
+	}
+	return remediedError{err, remedy}
+}
+
+type remediedError struct {
+	error
+	remedy string
+}
+
+func (e remediedError) Error() string { return config.OneLine(e.error.Error()) + "; " + e.remedy }
+func (e remediedError) Unwrap() error { return e.error }
 
 // inProject runs f with the project that a command line names, by its id or its name.
 func (d database) inProject(ctx context.Context, idOrName string, f func(*store.Store, verify.Project) error) error {
@@ -173,6 +190,7 @@ type projectCommand struct {
 	Usage  projectUsage  `cmd:"" help:"Say what each key of a project has started lately."`
 	Policy projectPolicy `cmd:"" help:"Change a project's policy. What is under way keeps the old one."`
 	Rename projectRename `cmd:"" help:"Give a project another name. Its id stays."`
+	Delete projectDelete `cmd:"" help:"Delete a project with its keys, applications, users and templates."`
 
 	Budget  projectBudget  `cmd:"" help:"Show or change what a project may spend."`
 	Topup   projectTopup   `cmd:"" help:"Pay an amount into a project's balance."`

@@ -2,10 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/config"
@@ -46,32 +48,77 @@ func (c configFile) path() string {
 
 type configCheck struct {
 	configFile
-	File string `arg:"" optional:"" help:"Configuration file; - for standard input." placeholder:"FILE"`
+	File    string        `arg:"" optional:"" help:"Configuration file; - for standard input." placeholder:"FILE"`
+	Connect bool          `help:"Also try what it names: database, SMSCs, trunks, providers' hosts, receivers, certificates. Sends no message."`
+	Timeout time.Duration `default:"10s" help:"Limit of each such try, 1s to 1m (default ${default})." placeholder:"DURATION"`
+	output
 }
 
+// Help explains more than a line can.
+func (configCheck) Help() string {
+	return `With --connect, it opens the database, binds to each SMSC and unbinds, asks each SIP trunk for our registrations or its
+options, makes a TLS connection to each provider's and receiver's host, and looks at certificates and at public.url. All
+run concurrently. No message is sent, nothing is stored, and credentials of providers aren't tried.
+
+Exit status: 0 if the file is right and nothing failed (warnings may be there), 1 if something failed to connect, 2 if the
+file is wrong.
+
+  countersign config check countersign.yaml
+  countersign config check --connect
+  countersign config check --connect --json`
+}
+
+// Run implements the command.
 func (c *configCheck) Run(w world) error {
 	if c.File != "" && c.Config != "" {
 		return usageError("config check: name one file, by --config or without")
 	}
-	path, load := cmp.Or(c.File, c.path()), loadConfig
-	if path == "-" {
-		path, load = "standard input", func(name string) (*config.Loaded, error) {
-			text, err := io.ReadAll(w.stdin)
-			if err != nil {
-				return nil, err
-			}
-			return named(config.Read(text, name))
-		}
+	if c.Timeout < time.Second || c.Timeout > time.Minute {
+		return usageError("--timeout: must be 1s to 1m")
 	}
-	conf, err := load(path)
+	path, conf, err := c.load(w)
 	if err != nil {
 		return err
+	}
+	var all []tried
+	if c.Connect {
+		progress := w.progress("tried", "connections")
+		if c.JSON {
+			progress = func(int, int) {}
+		}
+		all = connect(w.ctx, conf, c.Timeout, progress)
+	}
+	if c.JSON {
+		facts := map[string]any{"file": path, "warnings": append([]string{}, conf.Warnings()...)}
+		if c.Connect {
+			facts["connections"] = objects(all, triedRow)
+		}
+		return errors.Join(printJSON(w, facts), failedTries(all))
 	}
 	for _, warning := range conf.Warnings() {
 		fmt.Fprintln(w.stderr, "warning:", warning)
 	}
-	_, err = fmt.Fprintf(w.stdout, "%s is right.\n", path)
-	return err
+	if _, err = fmt.Fprintf(w.stdout, "%s is right.\n", path); err != nil || !c.Connect {
+		return err
+	}
+	fmt.Fprintln(w.stdout)
+	return printConnections(w, all)
+}
+
+// load reads the file that the command line names, or standard input.
+func (c *configCheck) load(w world) (path string, conf *config.Loaded, err error) {
+	path = cmp.Or(c.File, c.path())
+	if path != "-" {
+		conf, err = loadConfig(path)
+		return path, conf, err
+	}
+	path = "standard input"
+	text, err := io.ReadAll(w.stdin)
+	if err != nil {
+		return path, nil, err
+	}
+	conf, err = named(config.Read(text, path))
+	return path, conf, err
 }
 
 type configPrint struct{ configFile }

@@ -27,7 +27,7 @@ type destinationFlags struct {
 func (c *destinationFlags) number() (phone.Number, error) {
 	n, err := phone.Parse(c.Number)
 	if err != nil {
-		return "", usageError(fmt.Sprintf("number %v", err))
+		return "", usageError(fmt.Sprintf("number: %v", err))
 	}
 	return n, nil
 }

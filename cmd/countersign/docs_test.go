@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/nyaruka/phonenumbers"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -352,30 +353,111 @@ func (in *installation) quickstartReceiver(source, addr string) (printed *locked
 	return printed, err
 }
 
-// The configuration for containers is right once its secrets are made as compose.yaml says.
+// The configurations for containers are right once their secrets are made as each compose.yaml says.
 func TestContainersConfiguration(t *testing.T) {
 	t.Parallel()
-	const inside = "/var/lib/countersign"
-	text, err := os.ReadFile(filepath.Join(repository, "deploy/countersign.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), inside) {
-		t.Fatalf("nothing is in %s", inside)
-	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "countersign.yaml")
-	if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(inside), []byte(dir)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{
-		{"keyset", "create", filepath.Join(dir, "keyset.json")},
-		{"secret", "create", filepath.Join(dir, "gateway.secret")},
-		{"config", "check", "--config", file},
-	} {
-		if exit, _, stderr := runHere(t, args...); exit != 0 {
-			t.Errorf("countersign %s: exit %d\n%s", strings.Join(args, " "), exit, stderr)
+	for folder, secrets := range map[string]string{"deploy": "/var/lib/countersign", "deploy/replicas": "/secrets"} {
+		text, err := os.ReadFile(filepath.Join(repository, folder, "countersign.yaml"))
+		if err != nil {
+			t.Fatal(err)
 		}
+		if !strings.Contains(string(text), secrets) {
+			t.Fatalf("%s: nothing is in %s", folder, secrets)
+		}
+		dir := t.TempDir()
+		file := filepath.Join(dir, "countersign.yaml")
+		if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(secrets), []byte(dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{
+			{"keyset", "create", filepath.Join(dir, "keyset.json")},
+			{"secret", "create", filepath.Join(dir, "gateway.secret")},
+			{"secret", "create", filepath.Join(dir, "database.password")},
+			{"config", "check", "--config", file},
+		} {
+			if exit, _, stderr := runHere(t, args...); exit != 0 {
+				t.Errorf("%s: countersign %s: exit %d\n%s", folder, strings.Join(args, " "), exit, stderr)
+			}
+		}
+	}
+}
+
+// What the files for two replicas say of each other is right: there is no Docker here to try it.
+func TestReplicasFilesAgree(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(repository, "deploy/replicas")
+	read := func(name string, to any) string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if to != nil {
+			if err := yaml.Unmarshal(text, to); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		return string(text)
+	}
+	var compose struct {
+		Services map[string]struct{ Volumes, Networks []string }
+		Networks map[string]struct {
+			IPAM struct{ Config []struct{ Subnet string } }
+		}
+		Volumes map[string]any
+	}
+	var conf struct {
+		Data   string
+		Public struct {
+			Listen         string
+			TrustedProxies []string `yaml:"trusted_proxies"`
+		}
+		Operations struct{ Listen string }
+	}
+	read("compose.yaml", &compose)
+	read("countersign.yaml", &conf)
+	caddyfile := read("Caddyfile", nil)
+	for name, service := range compose.Services {
+		for _, volume := range service.Volumes {
+			source, _, _ := strings.Cut(volume, ":")
+			if file, isFile := strings.CutPrefix(source, "./"); isFile {
+				read(file, nil)
+			} else if _, ok := compose.Volumes[source]; !ok {
+				t.Errorf("%s: there is no volume %s", name, source)
+			}
+		}
+	}
+	caddy := compose.Services["caddy"].Networks
+	for _, name := range []string{"one", "two"} {
+		replica := compose.Services[name]
+		if !slices.Contains(replica.Volumes, name+":"+conf.Data) {
+			t.Errorf("%s has no folder of its own: %q", name, replica.Volumes)
+		}
+		if !strings.Contains(caddyfile, " "+name+conf.Public.Listen) {
+			t.Errorf("Caddy asks no %s%s", name, conf.Public.Listen)
+		}
+		shared := slices.DeleteFunc(slices.Clone(replica.Networks), func(n string) bool { return !slices.Contains(caddy, n) })
+		if len(shared) != 1 || !slices.Equal(conf.Public.TrustedProxies, []string{compose.Networks[shared[0]].IPAM.Config[0].Subnet}) {
+			t.Errorf("%s shares %q with Caddy and trusts %q", name, shared, conf.Public.TrustedProxies)
+		}
+	}
+	if !strings.Contains(caddyfile, "\thealth_port "+strings.TrimPrefix(conf.Operations.Listen, ":")+"\n") {
+		t.Errorf("Caddy doesn't ask %s for the health", conf.Operations.Listen)
+	}
+}
+
+// Caddy reads our Caddyfiles as they are.
+func TestCaddyReadsItsFiles(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"deploy/Caddyfile", "deploy/replicas/Caddyfile"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			needProgram(t, "caddy")
+			text, err := exec.Command("caddy", "adapt", "--adapter", "caddyfile", "--config", filepath.Join(repository, name)).CombinedOutput()
+			if err != nil || bytes.Contains(text, []byte(`"level":"warn"`)) {
+				t.Errorf("%v, %s", err, text)
+			}
+		})
 	}
 }
 

@@ -54,7 +54,7 @@ func serveUntilDone(ctx context.Context, log *slog.Logger, servers []listening, 
 	var err error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "within", drainFor.String())
+		log.Info("stopping", "within", drainFor)
 	case err = <-failed:
 	}
 	giveUp()

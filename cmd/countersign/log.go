@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding"
+	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -17,7 +20,23 @@ func newLogger(w io.Writer, lowest, format string) (log *slog.Logger, stop func(
 	if format == "text" {
 		return slog.New(web.Log(slog.NewTextHandler(lines, o))), lines.stop
 	}
+	o.ReplaceAttr = inWords
 	return slog.New(web.Log(slog.NewJSONHandler(lines, o))), lines.stop
+}
+
+// inWords has JSON say what it would write as bare numbers: the words of our types, and durations in seconds.
+func inWords(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindDuration:
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	case slog.KindAny:
+		switch v := a.Value.Any().(type) {
+		case error, json.Marshaler, encoding.TextMarshaler: // JSON knows them
+		case fmt.Stringer:
+			a.Value = slog.StringValue(v.String())
+		}
+	}
+	return a
 }
 
 // maxUnwritten is how much of the log may wait to be written, in bytes. Who logs more waits.

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // held takes writes only when it is let to.
@@ -70,4 +74,18 @@ func TestALogThatNobodyReadsMakesItsWritersWait(t *testing.T) {
 			t.Errorf("in the end %d bytes were written, and the writer still waits: %v", len(all), waited)
 		}
 	})
+}
+
+func TestJSONLogsSayWordsAndSeconds(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log, stop := newLogger(&out, "info", "json")
+	log.Info("call ended", "verdict", verify.Approves, "ring", 4100*time.Millisecond, "reason", verify.ReasonBusy, "verification", verify.ID{}, "err", errors.New("no"),
+		"code", verify.Secret("493817"), "status", 200)
+	stop()
+	_, got, _ := strings.Cut(out.String(), `"level"`)
+	const want = `:"INFO","msg":"call ended","verdict":"approves","ring":4.1,"reason":"busy","verification":"00000000-0000-0000-0000-000000000000","err":"no","code":"[secret]","status":200}` + "\n"
+	if got != want {
+		t.Errorf("got %swant %s", got, want)
+	}
 }

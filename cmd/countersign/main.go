@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,17 +77,15 @@ func main() {
 	os.Exit(run(world{ctx, os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
 }
 
-// run runs the command line. It returns 0, 1 for a failure, or 2 for a command line that can't be.
-func run(w world, args []string) int {
-	var c commands
-	exit := -1
-	parser, err := kong.New(&c,
+// commandLine reads command lines. It calls exit after --help and --version.
+func commandLine(w world, exit func(code int)) *kong.Kong {
+	parser, err := kong.New(new(commands),
 		kong.Name(program),
 		kong.Description("A self-hosted verification server: one-time codes by SMS and voice call.\n\nTry it: countersign dev"),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(w.stdout, w.stderr),
-		kong.Exit(func(code int) { exit = code }),
+		kong.Exit(exit),
 		kong.Vars{
 			"version":  version(),
 			"config":   "./" + defaultConfig,
@@ -98,10 +98,17 @@ func run(w world, args []string) int {
 	if err != nil {
 		panic(err) // the struct above is wrong
 	}
+	return parser
+}
+
+// run runs the command line. It returns 0, 1 for a failure, or 2 for a command line that can't be.
+func run(w world, args []string) int {
+	exit := -1
+	parser := commandLine(w, func(code int) { exit = code })
 	switch {
 	case len(args) == 0:
 		args = []string{"--help"}
-	case args[0] == "help":
+	case args[0] == "help" && !slices.Contains(args, "--man"):
 		args = append(args[1:len(args):len(args)], "--help")
 	}
 	k, err := parser.Parse(args)
@@ -121,13 +128,21 @@ func run(w world, args []string) int {
 		fmt.Fprintf(w.stderr, "countersign: %v\nRun '%s --help' to see how.\n", err, verb(k.Path))
 		return 2
 	case errors.As(err, &file), errors.As(err, &wrong):
-		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
+		fmt.Fprintf(w.stderr, "countersign: %v%s\n", err, whoMay(err))
 		return 2
 	case err != nil:
-		fmt.Fprintf(w.stderr, "countersign: %v\n", err)
+		fmt.Fprintf(w.stderr, "countersign: %v%s\n", err, whoMay(err))
 		return 1
 	}
 	return 0
+}
+
+// whoMay says what to do about a file that is somebody else's.
+func whoMay(err error) string {
+	if !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	return fmt.Sprintf("\nYou are %s. Run this as the files' owner, whom 'ls -l' shows: sudo -u OWNER countersign ...", actor())
 }
 
 // hint says where to read about a command line that can't be read.
@@ -153,9 +168,19 @@ func verb(path []*kong.Path) string {
 	return strings.Join(words, " ")
 }
 
-// helpCommand stands in the list of commands; run reads it as --help of the command behind it.
+// helpCommand stands in the list of commands; run reads it as --help of the command behind it, unless it is to write
+// the manual.
 type helpCommand struct {
 	Command []string `arg:"" optional:"" help:"Command, such as 'key create'."`
+	Man     string   `help:"Write the manual's pages for man into this folder instead." placeholder:"DIR"`
+}
+
+// Run implements the command.
+func (c *helpCommand) Run(k *kong.Kong) error {
+	if len(c.Command) > 0 {
+		return usageError("help: --man writes all pages; name no command")
+	}
+	return writeManual(c.Man, k.Model.Node)
 }
 
 type versionCommand struct{}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -250,3 +251,13 @@ func (b *lockedBuffer) String() string {
 }
 
 var _ fmt.Stringer = (*lockedBuffer)(nil)
+
+func TestAStrangersFileLeadsToItsOwner(t *testing.T) {
+	t.Parallel()
+	if got := whoMay(fmt.Errorf("open: %w", fs.ErrPermission)); !strings.Contains(got, "You are "+string(actor())) || !strings.Contains(got, "sudo -u OWNER") {
+		t.Errorf("got %q", got)
+	}
+	if got := whoMay(fs.ErrNotExist); got != "" {
+		t.Errorf("of another error: got %q", got)
+	}
+}

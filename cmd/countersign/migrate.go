@@ -50,7 +50,7 @@ func (c *migrateCommand) Run(w world) error {
 	}
 	tables, err := store.Move(w.ctx, path, to, w.progress("moved", "rows"))
 	if err != nil {
-		return fmt.Errorf("migrate %s: %w", path, err)
+		return fmt.Errorf("migrate %s: %w", path, remedied(err))
 	}
 	toRow := func(m store.Moved) row { return row{{"TABLE", "table", m.Table}, {"ROWS", "rows", m.Rows}} }
 	err = printDone(w, c.JSON, row{{"", "file", path}, {"", "tables", objects(tables, toRow)}},

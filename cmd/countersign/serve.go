@@ -124,7 +124,7 @@ func (c *serveCommand) Run(w world) error {
 	}
 	open := func(ctx context.Context) (err error) {
 		if s, err = openPatiently(ctx, parts, where...); err != nil {
-			return err
+			return remedied(err)
 		}
 		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
 		inside.lead(s.Operations())

@@ -38,6 +38,11 @@ func (r *release) archive(t target, program string) error {
 		}
 		all = append(all, member{name: folder + "/" + name, mode: 0o644, body: text})
 	}
+	if t.os != "windows" { // which has no man
+		for _, page := range r.manual {
+			all = append(all, member{name: folder + "/man/" + page.place(), mode: 0o644, body: page.text})
+		}
+	}
 	if t.os == "windows" {
 		return r.create(folder+".zip", func(w io.Writer) error { return writeZip(w, all, r.date) })
 	}

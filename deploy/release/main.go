@@ -48,6 +48,7 @@ type release struct {
 	date    time.Time // of the commit: of all files in all archives
 	commit  string
 	roots   string // file of root certificates, for the image
+	manual  []manualPage
 	log     io.Writer
 }
 
@@ -151,6 +152,9 @@ func (r *release) build(chosen []target) error {
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
 	}
+	if err := r.writeManual(programs); err != nil {
+		return err
+	}
 	var platforms []platform
 	for _, t := range chosen {
 		path := filepath.Join(programs, t.os+"-"+t.arch, t.program())
@@ -178,17 +182,25 @@ func (r *release) build(chosen []target) error {
 	return r.checksums()
 }
 
-// compile builds the program, static and without paths of this machine, with its version in it.
+// compile builds the program for a target, and lists what is in it.
 func (r *release) compile(t target, path string) error {
 	began := time.Now()
+	if err := r.goBuild(t, path); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.log, "%-48s %8s  %v\n", "compiled for "+t.String(), "", time.Since(began).Round(time.Second))
+	return r.sbom(t, path)
+}
+
+// goBuild builds the program, static and without paths of this machine, with its version in it.
+func (r *release) goBuild(t target, path string) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.released=v"+r.version, "-o", path, "./cmd/countersign")
 	cmd.Dir = r.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+t.os, "GOARCH="+t.arch, "GOFLAGS=")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build for %v: %w\n%s", t, err, text)
 	}
-	fmt.Fprintf(r.log, "%-48s %8s  %v\n", "compiled for "+t.String(), "", time.Since(began).Round(time.Second))
-	return r.sbom(t, path)
+	return nil
 }
 
 // create makes a file of the release and says so.

@@ -44,6 +44,10 @@ func (r *release) packageFor(kind string, t target, program string) error {
 	file := func(from, to, kind string, mode fs.FileMode) *files.Content {
 		return &files.Content{Source: from, Destination: to, Type: kind, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: mode, MTime: r.date}}
 	}
+	manual, err := r.packaged(work, func(from, to string) *files.Content { return file(from, to, "", 0o644) })
+	if err != nil {
+		return err
+	}
 	info := nfpm.WithDefaults(&nfpm.Info{
 		Name: "countersign", Arch: t.arch, Platform: t.os, Version: r.version, VersionSchema: "semver",
 		Section: "net", Priority: "optional", Maintainer: maintainer, Description: description, Vendor: "Countersign", Homepage: homepage, License: "Apache-2.0",
@@ -51,14 +55,14 @@ func (r *release) packageFor(kind string, t target, program string) error {
 		Overridables: nfpm.Overridables{
 			Depends: needs[kind],
 			RPM:     nfpm.RPM{BuildHost: "countersign", Compression: "gzip"},
-			Contents: files.Contents{
+			Contents: append(files.Contents{
 				file(program, "/usr/bin/countersign", "", 0o755),
 				file(unitFile, "/usr/lib/systemd/system/countersign.service", "", 0o644),
 				file("", "/etc/countersign", "dir", 0o755),
 				file(filepath.Join(here, "countersign.yaml"), "/etc/countersign/countersign.yaml", "config|noreplace", 0o644),
 				file(filepath.Join(r.root, "LICENSE"), "/usr/share/doc/countersign/copyright", "", 0o644),
 				file(filepath.Join(r.root, "README.md"), "/usr/share/doc/countersign/README.md", "", 0o644),
-			},
+			}, manual...),
 			Scripts: nfpm.Scripts{
 				PostInstall: filepath.Join(here, "postinstall.sh"),
 				PreRemove:   filepath.Join(here, "preremove.sh"),

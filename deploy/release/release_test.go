@@ -30,7 +30,8 @@ func tryRelease(t *testing.T) (*release, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &release{root: "../..", out: t.TempDir(), version: "0.3.0", date: date, commit: strings.Repeat("ab", 20), roots: roots, log: io.Discard}, program
+	return &release{root: "../..", out: t.TempDir(), version: "0.3.0", date: date, commit: strings.Repeat("ab", 20), roots: roots, log: io.Discard,
+		manual: []manualPage{{"countersign.1", []byte("a page")}, {"countersign.yaml.5", []byte("another")}}}, program
 }
 
 func built(t *testing.T, r *release) map[string][]byte {
@@ -119,8 +120,56 @@ func TestAnArchiveHoldsTheProgramAndItsPapers(t *testing.T) {
 		}
 	}
 	folder := "countersign-0.3.0-linux-arm64/"
-	if want := []string{"-rwxr-xr-x " + folder + "countersign", "-rw-r--r-- " + folder + "README.md", "-rw-r--r-- " + folder + "LICENSE", "-rw-r--r-- " + folder + "CHANGELOG.md"}; !slices.Equal(got, want) {
+	if want := []string{"-rwxr-xr-x " + folder + "countersign", "-rw-r--r-- " + folder + "README.md", "-rw-r--r-- " + folder + "LICENSE", "-rw-r--r-- " + folder + "CHANGELOG.md",
+		"-rw-r--r-- " + folder + "man/man1/countersign.1", "-rw-r--r-- " + folder + "man/man5/countersign.yaml.5"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The deb has the manual where man looks for it, and the rpm is made of the same list.
+func TestADebHoldsTheManual(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		t.Skip("NOT RUN: there is no dpkg-deb")
+	}
+	r, program := tryRelease(t)
+	if err := r.packageFor("deb", target{"linux", "amd64"}, program); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if text, err := exec.Command("dpkg-deb", "-x", filepath.Join(r.out, "countersign_0.3.0_amd64.deb"), folder).CombinedOutput(); err != nil {
+		t.Fatalf("dpkg-deb: %v, %s", err, text)
+	}
+	for place, want := range map[string]string{"man1/countersign.1.gz": "a page", "man5/countersign.yaml.5.gz": "another"} {
+		f, err := os.Open(filepath.Join(folder, "usr/share/man", place))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(z); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v", place, got, err)
+		}
+	}
+}
+
+// A script that ends processes by their name must be alone with its own.
+func TestTheTriesEndOnlyTheirOwn(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"try-deb.sh", "try-image.sh"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone := strings.Contains(string(text), "unshare --mount --net --pid --fork --mount-proc")
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "killall") || strings.Contains(line, "pkill") && !strings.Contains(line, " -P ") && !alone {
+				t.Errorf("%s ends others' processes: %s", name, line)
+			}
+		}
 	}
 }
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Tries a deb as its users would: installs it in a Debian root, edits one line, verifies a number through a stand-in for
 # Twilio, upgrades, removes and purges it, and looks at what is left. The root is this machine's own, seen through an
-# overlay in memory, so nothing here changes. It needs root, Debian, openssl, python3 and curl.
+# overlay in memory, and its processes are in a namespace of their own, so nothing here changes or ends. It needs root,
+# Debian, openssl, python3 and curl.
 #
 #   deploy/release/try-deb.sh dist/countersign_*_amd64.deb
 set -euo pipefail
@@ -14,10 +15,11 @@ for program in dpkg-deb openssl python3 curl unshare runuser; do
 done
 top=${2:-}
 if [ -z "$top" ]; then
-    unshare --mount --net true 2>/dev/null || not_run "this machine allows no namespaces"
+    apart=(unshare --mount --net --pid --fork --mount-proc --kill-child)
+    "${apart[@]}" true 2>/dev/null || not_run "this machine allows no namespaces"
     top=$(mktemp -d)
     trap 'rmdir "$top"' EXIT
-    unshare --mount --net "$0" "$deb" "$top"
+    "${apart[@]}" "$0" "$deb" "$top"
     exit
 fi
 
@@ -81,7 +83,7 @@ serve() {
     as_user "exec $(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/countersign.service")" >"$top/log" 2>&1 &
     as_user "countersign health --wait 60s" >/dev/null || { cat "$top/log"; exit 1; }
 }
-stop() { # the server, and not what runs it
+stop() { # the server, and not what runs it; this namespace holds no other
     pkill -TERM -x countersign
     for _ in $(seq 200); do pgrep -x countersign >/dev/null || return 0; sleep 0.1; done
     echo "FAIL  the server doesn't end"; failed=1

@@ -38,10 +38,11 @@ inside /usr/bin/countersign keyset create /var/lib/countersign/keyset.json >/dev
 install -m 0600 -o 65532 /dev/stdin "$top/root/var/lib/countersign/twilio.secret" <<<the-auth-token
 demand "the configuration is right" inside /usr/bin/countersign config check
 inside $(cat "$top/command") >"$top/log" 2>&1 &
+server=$! # the shell that runs it
 demand "it is ready" inside /usr/bin/countersign health --wait 60s
 demand "nothing but its data folder is its own" test -z "$(find "$top/root" -xdev -user 65532 -not -path '*/var/lib/countersign*')"
-pkill -TERM -x countersign -u 65532
-for _ in $(seq 200); do grep -q stopped "$top/log" || kill -0 $! 2>/dev/null || break; sleep 0.1; done
-demand "it ends by SIGTERM" bash -c "! kill -0 $! 2>/dev/null"
+pkill -TERM -P $server # the program alone: others of its name are none of ours
+for _ in $(seq 200); do kill -0 $server 2>/dev/null || break; sleep 0.1; done
+demand "it ends by SIGTERM" bash -c "! kill -0 $server 2>/dev/null"
 [ $failed = 0 ] || cat "$top/log"
 exit $failed

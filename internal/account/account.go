@@ -65,12 +65,11 @@ func New(s Store, now func() time.Time) *Service {
 	return &Service{store: s, now: now, accounts: accounts, used: map[verify.ID]time.Time{}, refreshed: refreshed}
 }
 
-// A key is looked up at most once in accountLife, so a revocation works within that time, also
-// when another process made it.
-const (
-	accountLife       = time.Second
-	maxCachedAccounts = 4096
-)
+// Remembered is how long a server may still take a key that is gone: it looks up a key at most once in that time, also
+// when another process made the change.
+const Remembered = time.Second
+
+const maxCachedAccounts = 4096
 
 type cachedAccount struct {
 	account *verify.Account
@@ -94,7 +93,7 @@ func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*veri
 	hash, now := HashKey(key), s.now()
 	cached, ok := s.accounts.Get(hash)
 	age := now.Sub(cached.at)
-	known := ok && age >= 0 && age < accountLife
+	known := ok && age >= 0 && age < Remembered
 	if !known {
 		account, err := s.store.Account(ctx, hash)
 		if err != nil {
@@ -118,7 +117,7 @@ func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*veri
 // it, and a write for each request would cost as much as a check does.
 const useEvery = 10 * time.Minute
 
-// use notes that a key was used. It is called at most once in accountLife for each key.
+// use notes that a key was used. It is called at most once in Remembered for each key.
 func (s *Service) use(acct *verify.Account, now time.Time) {
 	if now.Sub(acct.KeyUsed) < useEvery {
 		return

@@ -54,15 +54,16 @@ func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
 			_, err := s.CreateProject(ctx, by, NewProject{Name: "Shop\nkey revoke"})
 			return err
 		}, verify.ErrInvalid},
-		"an escape":      {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: "\x1b[2J"}); return err }, verify.ErrInvalid},
-		"no new name":    {func() error { _, err := s.RenameProject(ctx, by, "shop", ""); return err }, verify.ErrInvalid},
-		"no project":     {func() error { _, err := s.RenameProject(ctx, by, "none", "Shop"); return err }, verify.ErrNoProject},
-		"a key's name":   {func() error { return s.RenameKey(ctx, by, k.ID, "two\nlines") }, verify.ErrInvalid},
-		"no such key":    {func() error { return s.RenameKey(ctx, by, verify.ID{1}, "web") }, verify.ErrNoAPIKey},
-		"no sends":       {func() error { return s.ResetSends(ctx, by, "shop", "+12025550100") }, verify.ErrNoNumber},
-		"no key":         {func() error { return s.RevokeKey(ctx, by, verify.ID{1}) }, verify.ErrNoAPIKey},
-		"another's key":  {func() error { _, err := s.As(ctx, "none", k.Token); return err }, verify.ErrUnauthenticated},
-		"no application": {func() error { _, err := s.ChangeCalls(ctx, by, "shop", "none", CallsChange{}); return err }, verify.ErrNoApplication},
+		"an escape":            {func() error { _, err := s.CreateKey(ctx, by, NewKey{Project: "shop", Name: "\x1b[2J"}); return err }, verify.ErrInvalid},
+		"no new name":          {func() error { _, err := s.RenameProject(ctx, by, "shop", ""); return err }, verify.ErrInvalid},
+		"no project":           {func() error { _, err := s.RenameProject(ctx, by, "none", "Shop"); return err }, verify.ErrNoProject},
+		"no project to delete": {func() error { _, err := s.DeleteProject(ctx, by, "none", true); return err }, verify.ErrNoProject},
+		"a key's name":         {func() error { return s.RenameKey(ctx, by, k.ID, "two\nlines") }, verify.ErrInvalid},
+		"no such key":          {func() error { return s.RenameKey(ctx, by, verify.ID{1}, "web") }, verify.ErrNoAPIKey},
+		"no sends":             {func() error { return s.ResetSends(ctx, by, "shop", "+12025550100") }, verify.ErrNoNumber},
+		"no key":               {func() error { return s.RevokeKey(ctx, by, verify.ID{1}) }, verify.ErrNoAPIKey},
+		"another's key":        {func() error { _, err := s.As(ctx, "none", k.Token); return err }, verify.ErrUnauthenticated},
+		"no application":       {func() error { _, err := s.ChangeCalls(ctx, by, "shop", "none", CallsChange{}); return err }, verify.ErrNoApplication},
 		"no language": {func() error {
 			_, err := s.ChangeCalls(ctx, by, "shop", Default, CallsChange{Locale: &klingon})
 			return err

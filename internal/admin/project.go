@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -224,6 +225,13 @@ func (s *Service) RenameProject(ctx context.Context, by Actor, id verify.Project
 		p.Name = name
 		return []store.Audit{by.did("project rename", changes(before, *p))}, nil
 	})
+}
+
+// DeleteProject deletes a project with its keys, applications, users and templates, and cancels its pending verifications.
+// It returns how many these were. With pending ones, it fails with [store.ErrPending] unless force is true. It also fails
+// with [verify.ErrNoProject]. See [store.Store.DeleteProject] for what stays.
+func (s *Service) DeleteProject(ctx context.Context, by Actor, id verify.ProjectID, force bool) (canceled int, err error) {
+	return s.store.DeleteProject(ctx, id, force, account.Remembered, by.did(store.ProjectDeleted, ""))
 }
 
 // settings are a project's, by the names of their flags. None is a secret.

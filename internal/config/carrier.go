@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,6 +48,8 @@ type way interface {
 	channel() verify.Channel
 	// open makes the carrier. What it can do beside sending is noted in made.
 	open(log *outage.Log, made *Carriers) (carrier.Carrier, error)
+	// try tries whether it can be reached, without a message. at is the carrier's key.
+	try(ctx context.Context, at string) Finding
 }
 
 // kind is what a carrier is.

@@ -20,6 +20,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -175,18 +176,21 @@ func Keys(path string) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
+	return keysOf(handle), nil
+}
+
+func keysOf(handle *keyset.Handle) (all []Key) {
 	info := handle.KeysetInfo()
-	var all []Key
 	for _, k := range info.GetKeyInfo() {
 		all = append(all, Key{k.GetKeyId(), k.GetKeyId() == info.GetPrimaryKeyId()})
 	}
-	return all, nil
+	return all
 }
 
 // Add adds a key to a file and returns its id. The key makes no rows yet, because every process
 // must hold a key before one of them uses it; see [Promote].
 func Add(path string) (id uint32, err error) {
-	err = edit(path, func(m *keyset.Manager) (err error) {
+	err = edit(path, func(m *keyset.Manager, _ []Key) (err error) {
 		id, err = m.Add(prf.HMACSHA256PRFKeyTemplate())
 		return err
 	})
@@ -196,17 +200,40 @@ func Add(path string) (id uint32, err error) {
 // Promote makes a key of a file the one that makes new rows. The other keys still
 // check the rows they made.
 func Promote(path string, id uint32) error {
-	return edit(path, func(m *keyset.Manager) error { return m.SetPrimary(id) })
+	return edit(path, func(m *keyset.Manager, all []Key) error {
+		if _, err := findKey(all, id); err != nil {
+			return err
+		}
+		return m.SetPrimary(id)
+	})
 }
 
 // Remove removes a key from a file. Rows that it made can't be checked any more, so wait until
 // the last of those verifications has expired.
 func Remove(path string, id uint32) error {
-	return edit(path, func(m *keyset.Manager) error { return m.Delete(id) })
+	return edit(path, func(m *keyset.Manager, all []Key) error {
+		k, err := findKey(all, id)
+		if err != nil {
+			return err
+		}
+		if k.Primary {
+			return fmt.Errorf("key %d is the primary one, which new codes need: promote another key first", id)
+		}
+		return m.Delete(id)
+	})
+}
+
+// findKey returns the key of an id.
+func findKey(all []Key, id uint32) (Key, error) {
+	i := slices.IndexFunc(all, func(k Key) bool { return k.ID == id })
+	if i < 0 {
+		return Key{}, fmt.Errorf("there is no key %d: countersign keyset list shows the keys", id)
+	}
+	return all[i], nil
 }
 
 // edit changes a file under a lock, so that a key that another process adds at the same time isn't lost.
-func edit(path string, change func(*keyset.Manager) error) error {
+func edit(path string, change func(m *keyset.Manager, all []Key) error) error {
 	unlock, err := lock(path)
 	if err != nil {
 		return fmt.Errorf("change keyset: %w", err)
@@ -217,7 +244,7 @@ func edit(path string, change func(*keyset.Manager) error) error {
 		return err
 	}
 	manager := keyset.NewManagerFromHandle(handle)
-	if err := change(manager); err != nil {
+	if err := change(manager, keysOf(handle)); err != nil {
 		return fmt.Errorf("change keyset %s: %w", path, err)
 	}
 	if handle, err = manager.Handle(); err != nil {

@@ -555,7 +555,7 @@ var mutants = []mutant{
 	},
 	{
 		"key-kept-for-ever", "A revoked key stops working within a second.",
-		[]edit{{accountFile, "known := ok && age >= 0 && age < accountLife", "known := ok && age >= 0"}},
+		[]edit{{accountFile, "known := ok && age >= 0 && age < Remembered", "known := ok && age >= 0"}},
 		test{inAccount, "^TestARevokedKeyStopsWorkingWithinASecond$"},
 	},
 	{
@@ -1967,6 +1967,16 @@ var mutants = []mutant{
 		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
 		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
 		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
+	},
+	{
+		"deleted-projects-keys-live-on", "From the first step of its deletion on, a project's keys open nothing.",
+		[]edit{{"internal/store/project.go", "`DELETE FROM api_key WHERE project = $1`", "`DELETE FROM api_key WHERE project = $1 AND id IS NULL`"}},
+		test{inStore, "^TestSQLiteIsAStore$/^StoppedProjectDeletionGoesOn$"},
+	},
+	{
+		"deleted-projects-id-is-given-again", "Nobody gets the id of a deleted project, whose verifications are kept for a while.",
+		[]edit{{"internal/store/admin.go", "if deleted {", "if deleted && false {"}},
+		test{inStore, "^TestSQLiteIsAStore$/^DeletedProjectLeavesNothing$"},
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",

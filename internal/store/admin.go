@@ -96,9 +96,16 @@ func scanAccount(row scanner) (a verify.Account, err error) {
 }
 
 // CreateProject makes a project with a default application that leaves everything to the profile.
-// It fails with [verify.ErrExists] where the id is taken.
+// It fails with [verify.ErrExists] where the id is taken, or was a deleted project's, whose verifications may be there.
 func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		var deleted bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM audit WHERE project = $1 AND action = $2)`, p.ID, ProjectDeleted).Scan(&deleted); err != nil {
+			return err
+		}
+		if deleted {
+			return fmt.Errorf("create project %s, which was deleted: its id isn't given again: %w", p.ID, verify.ErrExists)
+		}
 		application := verify.NewID(now)
 		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
 				transliterate, webotp, android_hash, any_sender, link_hosts, any_link, countries, number_kinds)

@@ -100,6 +100,10 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 					_, err := s.Check(ctx, guess(v, "000000"))
 					return errors.Is(err, verify.ErrCanceled)
 				}},
+				{store.ProjectDeleted, func(by store.Audit) error { _, err := s.DeleteProject(ctx, p.ID, true, 0, by); return err }, func() bool {
+					all, err := s.Projects(ctx)
+					return err == nil && len(all) == 0
+				}},
 			} {
 				by := store.Audit{Actor: "me", Action: change.action, Detail: "d"}
 				do(engine.refuse)
@@ -126,7 +130,7 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 			for _, a := range slices.Backward(all) {
 				got = append(got, a.Actor+": "+a.Action+" "+string(a.Project)+" "+a.Detail)
 			}
-			want := []string{"me: project create p d", "me: project policy p d", "me: key create p d", "me: key revoke p d", "me: operator create  d", "me: operator role  d", "me: operator remove  d", "me: void  voided 1 pending verifications"}
+			want := []string{"me: project create p d", "me: project policy p d", "me: key create p d", "me: key revoke p d", "me: operator create  d", "me: operator role  d", "me: operator remove  d", "me: void  voided 1 pending verifications", `me: project delete p "Two", 1 keys`}
 			if !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -51,7 +53,14 @@ func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done
 			}
 			progress(b.PageCount()-b.Remaining(), b.PageCount())
 		}
-		return errors.Join(err, b.Finish())
+		if ended := b.Finish(); err == nil { // it repeats the error of a step
+			err = ended
+		}
+		var refused *sqlite.Error
+		if errors.As(err, &refused) && refused.Code()&0xff == sqlite3.SQLITE_FULL {
+			return fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
+		}
+		return err
 	})
 }
 
@@ -80,13 +89,12 @@ func (s *Store) voidPending(entry Audit, finally func(ctx context.Context, tx *s
 			return 0, err
 		}
 	}
-	// What was started before has ended by itself, also by a clock that is a day off.
-	after := verify.FirstID(s.now().Add(-verify.MaxLife - 24*time.Hour))
+	after := oldestPending(s.now())
 	for !after.IsZero() {
 		var last verify.ID
 		var n int
 		if err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) { // may run again
-			if last, n, err = voidSome(ctx, tx, after, now); err != nil {
+			if last, n, err = voidSome(ctx, tx, after, "", now); err != nil {
 				return err
 			}
 			if last.IsZero() && finally != nil {
@@ -103,16 +111,22 @@ func (s *Store) voidPending(entry Audit, finally func(ctx context.Context, tx *s
 	return voided, nil
 }
 
-// voidSome looks at some verifications behind after, and cancels those that are pending. It returns the last
-// one, or zero when there was none.
-func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, now time.Time) (last verify.ID, n int, err error) {
+// oldestPending is before all verifications that may be pending. What was started before it has ended by itself, also by
+// a clock that is a day off.
+func oldestPending(now time.Time) verify.ID {
+	return verify.FirstID(now.Add(-verify.MaxLife - 24*time.Hour))
+}
+
+// voidSome looks at some verifications behind after, and cancels those that are pending, of one project or, with "", of
+// all. It returns the last one, or zero when there was none.
+func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, of verify.ProjectID, now time.Time) (last verify.ID, n int, err error) {
 	step, err := query(ctx, tx, scanID, `SELECT id FROM verification WHERE id > $1 ORDER BY id LIMIT $2`, after[:], retainStep)
 	if err != nil || len(step) == 0 {
 		return last, 0, err
 	}
 	last = step[len(step)-1]
 	pending, err := query(ctx, tx, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification
-		WHERE id > $1 AND id <= $2 AND status = $3 ORDER BY id`, after[:], last[:], verify.Pending)
+		WHERE id > $1 AND id <= $2 AND status = $3 AND ($4 = '' OR project = $4) ORDER BY id`, after[:], last[:], verify.Pending, of)
 	if err != nil {
 		return last, 0, err
 	}

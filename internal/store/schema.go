@@ -97,7 +97,7 @@ func (s *schema) up(ctx context.Context) (current int64, err error) {
 	case err != nil:
 		return current, fmt.Errorf("read schema version: %w", err)
 	case current > target:
-		return current, fmt.Errorf("its schema is version %d, this program knows up to %d: run a newer countersign", current, target)
+		return current, tooNew(current, target)
 	case current == target:
 		return current, nil
 	case current > 0 && !s.change:
@@ -107,4 +107,9 @@ func (s *schema) up(ctx context.Context) (current int64, err error) {
 		return current, fmt.Errorf("migrate: %w", err)
 	}
 	return current, nil
+}
+
+// tooNew refuses a schema that a newer program made.
+func tooNew(current, target int64) error {
+	return fmt.Errorf("its schema is version %d, this program knows up to %d: run a newer countersign", current, target)
 }

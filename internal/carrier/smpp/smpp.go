@@ -215,6 +215,15 @@ func (c Config) dialer() func(ctx context.Context, addr string) (net.Conn, error
 }
 
 func start(config Config, dial func(context.Context, string) (net.Conn, error)) *Carrier {
+	c := unbound(context.Background(), config, dial)
+	for n := range c.Binds {
+		c.keep.Go(func() { c.keepBound(n + 1) })
+	}
+	return c
+}
+
+// unbound returns a carrier that doesn't bind by itself. It ends with ctx.
+func unbound(ctx context.Context, config Config, dial func(context.Context, string) (net.Conn, error)) *Carrier {
 	c := &Carrier{
 		Config: config.withDefaults(), dial: dial, gate: newGate(), ledger: newLedger(),
 		receipts: make(chan struct{}, maxReceipts),
@@ -224,10 +233,7 @@ func start(config Config, dial func(context.Context, string) (net.Conn, error)) 
 		c.pace.interval = time.Second / time.Duration(c.Rate)
 	}
 	c.references.Store(rand.Uint32()) // so that replicas start at different values
-	c.ctx, c.stop = context.WithCancel(context.Background())
-	for n := range c.Binds {
-		c.keep.Go(func() { c.keepBound(n + 1) })
-	}
+	c.ctx, c.stop = context.WithCancel(ctx)
 	return c
 }
 

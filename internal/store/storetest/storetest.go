@@ -42,6 +42,7 @@ type Store interface {
 
 	CreateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
 	UpdateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
+	DeleteProject(ctx context.Context, id verify.ProjectID, force bool, settle time.Duration, by store.Audit) (canceled int, err error)
 	Projects(ctx context.Context) ([]verify.Project, error)
 	CreateKey(ctx context.Context, k account.Key, by ...store.Audit) error
 	Keys(ctx context.Context, p verify.ProjectID) ([]account.Key, error)
@@ -217,6 +218,9 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"TemplatesAreKeptAsGiven", templatesAreKeptAsGiven},
 		{"ConsumersReplaceTheirSecret", consumersReplaceTheirSecret},
 		{"ProjectsAreKeptAsGiven", projectsAreKeptAsGiven},
+		{"DeletedProjectLeavesNothing", deletedProjectLeavesNothing},
+		{"ProjectWithoutPendingOnesIsDeleted", projectWithoutPendingOnesIsDeleted},
+		{"StoppedProjectDeletionGoesOn", stoppedProjectDeletionGoesOn},
 		{"KeyOpensItsProjectUntilRevoked", keyOpensItsProjectUntilRevoked},
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
 		{"OperatorsAreKeptAsGiven", operatorsAreKeptAsGiven},
