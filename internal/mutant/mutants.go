@@ -94,13 +94,18 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestAnotherProjectIsAsAbsent$"},
 	},
 	{
+		"console-needs-of-all", "An operator of some projects sees nothing of the carriers.",
+		[]edit{{"internal/console/now.go", "Whole: len(p.Projects) == 0,", "Whole: true,"}},
+		test{"./internal/console", "^TestNowSaysWhatNeedsSomebody$"},
+	},
+	{
 		"console-reveal-unaudited", "Who sees a whole number is written down.",
 		[]edit{{"internal/admin/verification.go", "return v.Reach(), s.store.Record(ctx, entry)", "_ = entry\n\treturn v.Reach(), nil"}},
 		test{"./internal/console", "^TestNumbersAreMaskedAndCodesNeverShown$"},
 	},
 	{
 		"console-of-dev-elsewhere", "The console of dev is for this machine, and for pages of its own.",
-		[]edit{{"internal/console/site.go", "pages := http.NewCrossOriginProtection().Handler(Pages(books, log))", "pages := Pages(books, log)"}},
+		[]edit{{"internal/console/site.go", "pages := http.NewCrossOriginProtection().Handler(Pages(server, log))", "pages := Pages(server, log)"}},
 		test{"./internal/console", "^TestDevsConsoleIsForThisMachine$"},
 	},
 	{
