@@ -105,6 +105,12 @@ func sum(all []int) (total int) {
 	return total
 }
 
+// hour is the filter for one of the hours.
+func (s *series) hour(i int) filter {
+	begin := s.first.Add(time.Duration(i) * time.Hour)
+	return filter{from: begin, until: begin.Add(time.Hour)}
+}
+
 // of is a count of each hour.
 func (s *series) of(count func(verify.Usage) int) []int {
 	all := make([]int, len(s.hours))
@@ -130,7 +136,7 @@ func (s *series) tiles(before series) []tile {
 		all = append(all, s.cost(c, before))
 	}
 	for i := range all {
-		all[i].Link = "/usage"
+		all[i].Link = "/traffic?" + s.hour(len(s.hours)-2).query()
 	}
 	return all
 }
@@ -229,19 +235,16 @@ func (t *tile) draw(values []float64) {
 // lines are the hours as a table, the newest first, a line for each currency.
 func (s *series) lines() (all []usageLine) {
 	for i := range slices.Backward(s.hours) {
-		begin := s.first.Add(time.Duration(i) * time.Hour)
-		name := begin.Format("2 Jan 15:04")
+		hour := s.hour(i)
+		name := hour.from.Format("2 Jan 15:04")
 		if i == len(s.hours)-1 {
 			name += ", not over"
 		}
-		l := lineOf(name, verify.UsageRow{Usage: s.hours[i]})
-		var costs []string
-		for _, c := range s.currencies {
-			if n := s.costs[c][i]; n > 0 {
-				costs = append(costs, priced(money.Amount(n), c))
-			}
+		l, paid := lineOf(name, verify.UsageRow{Usage: s.hours[i]}), costs{}
+		for c, amounts := range s.costs {
+			paid[c] = money.Amount(amounts[i])
 		}
-		l.Cost = strings.Join(costs, " + ")
+		l.Link, l.Cost = "/traffic/rows?"+hour.query(), paid.String()
 		all = append(all, l)
 	}
 	return all

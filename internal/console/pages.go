@@ -39,6 +39,8 @@ var all = []page{
 	{"GET /verification/{id}", operator.Viewer, false, desk.verification},
 	{"POST /verification/{id}/reveal", operator.Support, false, desk.reveal},
 	{"POST /verification/{id}/reset", operator.Ops, false, desk.reset},
+	{"GET /traffic", operator.Viewer, false, desk.traffic},
+	{"GET /traffic/rows", operator.Viewer, false, desk.rowsBehind},
 	{"GET /usage", operator.Viewer, false, desk.usage},
 	{"GET /projects", operator.Viewer, false, desk.projects},
 	{"GET /audit", operator.Ops, true, desk.audit},
@@ -52,6 +54,7 @@ var menu = []struct {
 }{
 	{link{Name: "Now", Path: "/"}, operator.Viewer, false},
 	{link{Name: "Find", Path: "/find"}, operator.Viewer, false},
+	{link{Name: "Traffic", Path: "/traffic"}, operator.Viewer, false},
 	{link{Name: "Usage", Path: "/usage"}, operator.Viewer, false},
 	{link{Name: "Projects", Path: "/projects"}, operator.Viewer, false},
 	{link{Name: "Audit", Path: "/audit"}, operator.Ops, true},
@@ -99,6 +102,8 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, problem = http.StatusForbidden, "Your role doesn't allow this. Ask an admin."
 	case errors.Is(err, verify.ErrNotFound):
 		status, problem = http.StatusNotFound, "There is no such page or verification here. It may be past its retention, or in a project that you don't see."
+	case errors.Is(err, errRange), errors.Is(err, verify.ErrTooMuchUsage):
+		status, problem = http.StatusUnprocessableEntity, strings.ToUpper(err.Error()[:1])+err.Error()[1:]+"."
 	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
 		status = http.StatusServiceUnavailable
 	default:
@@ -116,7 +121,7 @@ func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *templa
 			if !person.may(l.role, l.whole) {
 				continue
 			}
-			l.Current = l.Path == r.URL.Path || l.Path == "/find" && strings.HasPrefix(r.URL.Path, "/verification/")
+			l.Current = l.Path == r.URL.Path || l.Path == "/find" && strings.HasPrefix(r.URL.Path, "/verification/") || l.Path == "/traffic" && r.URL.Path == "/traffic/rows"
 			v.Pages = append(v.Pages, l.link)
 		}
 	}
@@ -145,6 +150,8 @@ var (
 	nowPage          = parse("now.html")
 	findPage         = parse("find.html")
 	verificationPage = parse("verification.html")
+	trafficPage      = parse("traffic.html")
+	trafficRowsPage  = parse("rows.html")
 	usagePage        = parse("usage.html")
 	projectsPage     = parse("projects.html")
 	auditPage        = parse("audit.html")

@@ -99,6 +99,11 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestNowSaysWhatNeedsSomebody$"},
 	},
 	{
+		"console-traffic-of-another-project", "An operator of some projects can't ask for another one's traffic.",
+		[]edit{{"internal/console/traffic.go", "if f.project != \"\" && !p.sees(f.project) {", "if false {"}},
+		test{"./internal/console", "^TestTrafficIsOfThePersonsProjects$"},
+	},
+	{
 		"console-reveal-unaudited", "Who sees a whole number is written down.",
 		[]edit{{"internal/admin/verification.go", "return v.Reach(), s.store.Record(ctx, entry)", "_ = entry\n\treturn v.Reach(), nil"}},
 		test{"./internal/console", "^TestNumbersAreMaskedAndCodesNeverShown$"},

@@ -157,6 +157,11 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	if q.Project != "" {
 		of = "project = " + arg(q.Project) + " AND "
 	}
+	for _, part := range verify.UsageParts {
+		if value, ok := q.Only[part]; ok {
+			of += string(part) + " = " + arg(value) + " AND "
+		}
+	}
 	from, until := max(verify.UsageHour(q.From), 0), max(verify.UsageHour(q.Until), 0)
 	first, end := (from+23)/24, until/24
 	if q.Step == verify.ByHour || first >= end {
