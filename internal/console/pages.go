@@ -41,6 +41,7 @@ var all = []page{
 	{"POST /verification/{id}/reset", operator.Ops, false, desk.reset},
 	{"GET /traffic", operator.Viewer, false, desk.traffic},
 	{"GET /traffic/rows", operator.Viewer, false, desk.rowsBehind},
+	{"GET /carriers", operator.Viewer, true, desk.carriers},
 	{"GET /usage", operator.Viewer, false, desk.usage},
 	{"GET /projects", operator.Viewer, false, desk.projects},
 	{"GET /audit", operator.Ops, true, desk.audit},
@@ -55,6 +56,7 @@ var menu = []struct {
 	{link{Name: "Now", Path: "/"}, operator.Viewer, false},
 	{link{Name: "Find", Path: "/find"}, operator.Viewer, false},
 	{link{Name: "Traffic", Path: "/traffic"}, operator.Viewer, false},
+	{link{Name: "Carriers", Path: "/carriers"}, operator.Viewer, true},
 	{link{Name: "Usage", Path: "/usage"}, operator.Viewer, false},
 	{link{Name: "Projects", Path: "/projects"}, operator.Viewer, false},
 	{link{Name: "Audit", Path: "/audit"}, operator.Ops, true},
@@ -152,6 +154,7 @@ var (
 	verificationPage = parse("verification.html")
 	trafficPage      = parse("traffic.html")
 	trafficRowsPage  = parse("rows.html")
+	carriersPage     = parse("carriers.html")
 	usagePage        = parse("usage.html")
 	projectsPage     = parse("projects.html")
 	auditPage        = parse("audit.html")
@@ -339,12 +342,7 @@ func headline(e admin.Event) string {
 
 // explanation says why, in what the carrier and we know.
 func explanation(e admin.Event) string {
-	var parts []string
-	for _, part := range []string{e.Reason, e.Code, e.Ref} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
+	parts := present(e.Reason, e.Code, e.Ref)
 	if e.Guesses != "" {
 		parts = append(parts, e.Guesses+" guesses")
 	}

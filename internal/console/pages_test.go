@@ -95,7 +95,7 @@ func TestEachPageIsForItsRoles(t *testing.T) {
 			t.Errorf("%s %s: got 200", other, path)
 		}
 	}
-	for i, want := range []string{"Now Find Traffic Usage Projects", "Now Find Traffic Usage Projects", "Now Find Traffic Usage Projects Audit", "Now Find Traffic Usage Projects Audit"} {
+	for i, want := range []string{"Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects Audit", "Now Find Traffic Carriers Usage Projects Audit"} {
 		page := l.ask(who()[i], "GET", "/", nil).Body.String()
 		var got []string
 		for _, m := range menu {
