@@ -119,6 +119,21 @@ var mutants = []mutant{
 		test{"./internal/operator", "^TestStrangersWriteOneAtATime$"},
 	},
 	{
+		"operator-links-without-wait", "Refused links make their address wait.",
+		[]edit{{"internal/store/operator.go", "			return chargeSource(ctx, tx, now, &from)\n		}\n		if o.Seed", "			return nil\n		}\n		if o.Seed"}},
+		stores("RefusedLinksMakeAnAddressWait"),
+	},
+	{
+		"operator-set-up-unaudited", "A refused set-up is written down.",
+		[]edit{{"internal/store/operator.go", "if refused = errors.Is(err, operator.ErrLink); refused {\n			return auditLink(ctx, tx, now, o, begin.Address)", "if refused = errors.Is(err, operator.ErrLink); refused {\n			return nil"}},
+		stores("OneLinkSetsUpOnce"),
+	},
+	{
+		"operator-busy-charged", "A sign-in that nobody decided isn't charged.",
+		[]edit{{"internal/operator/service.go", "s.refund(ctx, address) // nobody", "// nobody"}},
+		test{"./internal/operator", "^TestBusyAttemptsAreNotCharged$"},
+	},
+	{
 		"operator-code-works-twice", "A code of an operator's app signs in once.",
 		[]edit{{"internal/operator/operator.go", "case a.Step <= o.Step:", "case a.Step < o.Step:"}},
 		test{"./internal/operator", "^TestAnAttemptIsDecided$"},

@@ -209,6 +209,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
 		{"OperatorsAreKeptAsGiven", operatorsAreKeptAsGiven},
 		{"OneLinkSetsUpOnce", oneLinkSetsUpOnce},
+		{"RefusedLinksMakeAnAddressWait", refusedLinksMakeAnAddressWait},
+		{"RefundsTakeBackOneCharge", refundsTakeBackOneCharge},
 		{"OneCodeSignsInOnce", oneCodeSignsInOnce},
 		{"ConcurrentSignInsShareTheFreeOnes", concurrentSignInsShareTheFreeOnes},
 		{"WrongCredentialsLookTheSame", wrongCredentialsLookTheSame},
