@@ -166,7 +166,11 @@ type found struct {
 	Number, Problem string
 	Searched        bool
 	Projects        []foundIn
+	More            int // projects that know the number and aren't shown
 }
+
+// shownProjects is how many projects are shown that know a number.
+const shownProjects = 20
 
 type foundIn struct {
 	Project, Standing string
@@ -197,11 +201,11 @@ func (d desk) find(w http.ResponseWriter, r *http.Request, p Person) error {
 	if err != nil {
 		return err
 	}
-	numbers, err := d.books.Numbers(r.Context(), projects, n)
+	numbers, more, err := d.books.Numbers(r.Context(), projects, n, shownProjects)
 	if err != nil {
 		return err
 	}
-	f, now := found{Number: n.Masked(), Searched: true}, d.books.Now()
+	f, now := found{Number: n.Masked(), Searched: true, More: more}, d.books.Now()
 	for _, known := range numbers {
 		in := foundIn{Project: cmp.Or(known.Project.Name, string(known.Project.ID)), Standing: known.Standing}
 		for _, v := range known.History {

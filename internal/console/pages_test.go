@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/admin"
@@ -198,6 +199,48 @@ func TestFind(t *testing.T) {
 	for _, q := range []string{"", "somebody", "12", "<script>", strings.Repeat("9", 4000)} {
 		if w := l.ask(ann, "POST", "/find", url.Values{"q": {q}}); w.Code != http.StatusUnprocessableEntity {
 			t.Errorf("%.20q: got %d, want 422", q, w.Code)
+		}
+	}
+}
+
+// A number is shown in the projects with its newest verifications, and those that a person doesn't see aren't counted.
+func TestFindShowsTheNewestProjects(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	const others = shownProjects + 2
+	var some []verify.ProjectID
+	for i := range others {
+		p := verify.Project{ID: verify.ProjectID(fmt.Sprintf("p%02d", i)), Name: fmt.Sprintf("Project %02d", i), Profile: verify.Compat, PublicText: true, AnySender: true}
+		key := account.NewSecret()
+		l.AddProject(p, key)
+		some = append(some, p.ID)
+		l.Clock.Advance(time.Minute)
+		acct, err := l.Accounts.Authenticate(t.Context(), p.ID, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.System.Verify.Start(t.Context(), acct, verify.StartRequest{To: callee, Channel: verify.SMS}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		person      *Person
+		want, first string
+	}{
+		"all projects": {&Person{Name: "ann", Role: operator.Viewer}, "3 more projects know this number", "Project 21"},
+		"some":         {&Person{Name: "ann", Role: operator.Viewer, Projects: some[:shownProjects+1]}, "1 more projects know this number", "Project 20"},
+		"few":          {&Person{Name: "ann", Role: operator.Viewer, Projects: some[:2]}, "", "Project 01"},
+	} {
+		page := l.ask(tt.person, "POST", "/find", url.Values{"q": {callee}}).Body.String()
+		want := min(shownProjects, max(len(tt.person.Projects), 2))
+		if len(tt.person.Projects) == 0 {
+			want = shownProjects
+		}
+		if n := strings.Count(page, "<section"); n != want || !strings.Contains(page, tt.want) || tt.want == "" && strings.Contains(page, "more projects") {
+			t.Errorf("%s: got %d projects, want %d, and %q:\n%s", name, n, want, tt.want, page)
+		}
+		if i, j := strings.Index(page, "<h2>"), strings.Index(page, "<h2>"+tt.first); i != j {
+			t.Errorf("%s: %s isn't the first one", name, tt.first)
 		}
 	}
 }

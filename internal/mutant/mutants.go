@@ -120,7 +120,7 @@ var mutants = []mutant{
 	},
 	{
 		"operator-links-without-wait", "Refused links make their address wait.",
-		[]edit{{"internal/store/operator.go", "			return chargeSource(ctx, tx, now, &from)\n		}\n		if o.Seed", "			return nil\n		}\n		if o.Seed"}},
+		[]edit{{"internal/store/operator.go", "			return chargeSource(ctx, tx, now, &from)\n		}\n		if o.Seed", "			_ = from\n			return nil\n		}\n		if o.Seed"}},
 		stores("RefusedLinksMakeAnAddressWait"),
 	},
 	{

@@ -48,6 +48,7 @@ type Store interface {
 	RevokeKey(ctx context.Context, id verify.ID, by ...store.Audit) (verify.ProjectID, error)
 
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)
+	DestinationsOf(ctx context.Context, n phone.Number) ([]verify.Destination, error)
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
 	ResetDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) error
 	ResetSends(ctx context.Context, p verify.ProjectID, n phone.Number, by ...store.Audit) error
@@ -163,6 +164,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AClockSetBackForgetsNoMessage", aClockSetBackForgetsNoMessage},
 		{"ARestoreVoidsWhatIsPending", aRestoreVoidsWhatIsPending},
 		{"ANumbersHistoryIsItsVerifications", aNumbersHistoryIsItsVerifications},
+		{"ANumberIsLookedUpInAllProjects", aNumberIsLookedUpInAllProjects},
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
 		{"AResetOfSendsKeepsGuesses", aResetOfSendsKeepsGuesses},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
