@@ -21,7 +21,8 @@ type overview struct {
 	Hour, Then string // the hour of the tiles, and the day that they are compared with
 	Tiles      []tile
 	Hours      []usageLine // the newest first
-	Projects   []usageLine // in the last 24 hours
+	Projects   []usageLine // in the last 24 hours: those that started the most
+	More       int         // projects that aren't shown
 	Whole      bool        // for people who see all projects
 	Needs      []system.Need
 }
@@ -51,9 +52,12 @@ func (d desk) now(w http.ResponseWriter, r *http.Request, p Person) error {
 		return err
 	}
 	hours, before := newSeries(rows, first, shownHours+1), newSeries(old, current.Add(-time.Hour-week), 1)
+	slices.SortStableFunc(projects, func(a, b usageLine) int { return b.Started - a.Started })
+	more := max(0, len(projects)-shownProjects)
+	projects = projects[:len(projects)-more]
 	o := overview{
 		Hour: current.Add(-time.Hour).Format("15:04") + " to " + current.Format("15:04"), Then: current.Add(-time.Hour-week).Weekday().String() + " last week",
-		Tiles: hours.tiles(before), Hours: hours.lines(), Projects: projects, Whole: len(p.Projects) == 0,
+		Tiles: hours.tiles(before), Hours: hours.lines(), Projects: projects, More: more, Whole: len(p.Projects) == 0,
 	}
 	if o.Whole {
 		o.Needs = d.server.Needs(r.Context())

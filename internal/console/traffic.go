@@ -269,9 +269,10 @@ func warmth(delivered, messages, carriers int) string {
 type trafficRows struct {
 	period
 	Title   string
-	Country *string // nil: all
-	Carrier *string // nil: all; else the rows have no starts and approvals
-	Rows    []trafficRow
+	Country *string      // nil: all
+	Carrier *string      // nil: all; else the rows have no starts and approvals
+	Rows    []trafficRow // the newest first
+	More    int          // older ones that aren't shown
 	Back    string
 }
 
@@ -280,6 +281,9 @@ type trafficRow struct {
 	Project, Country, Carrier, Channel string
 	usageLine
 }
+
+// shownRows is how many rows are shown.
+const shownRows = 500
 
 // hourly is the longest time whose rows are of single hours.
 const hourly = 49 * time.Hour
@@ -323,6 +327,9 @@ func (d desk) rowsBehind(w http.ResponseWriter, r *http.Request, p Person) error
 		t.Rows = append(t.Rows, line)
 	}
 	slices.SortStableFunc(t.Rows, func(a, b trafficRow) int { return cmp.Compare(b.Time, a.Time) })
+	if t.More = max(0, len(t.Rows)-shownRows); t.More > 0 {
+		t.Rows = t.Rows[:shownRows]
+	}
 	t.name()
 	t.Back = "/traffic?" + f.query()
 	d.show(w, r, http.StatusOK, trafficRowsPage, t.Title, t)
