@@ -61,7 +61,7 @@ var may = []struct{ packages, imports string }{
 	{"internal/face/v1", "api internal/face internal/request internal/outage internal/account internal/verify " + pure},
 
 	// What people see in a browser.
-	{"internal/console", "internal/carrier/sim internal/admin internal/store internal/operator internal/web internal/verify " + pure},
+	{"internal/console", "internal/system internal/carrier/sim internal/admin internal/store internal/operator internal/web internal/verify " + pure},
 
 	// What operators do. The commands call it, and so can a face.
 	{"internal/admin", "internal/store internal/speech internal/account internal/operator internal/verify " + pure},

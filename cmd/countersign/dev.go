@@ -16,7 +16,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/internal/account"
-	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/console"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -138,7 +137,7 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 	return serveUntilDone(w.ctx, log, []listening{
 		{gate.Listen(public), web.NewServer(handler, log)},
 		{gate.Listen(operations), web.NewServer(s.Operations(), log)},
-		{gate.Listen(pages), web.NewServer(console.Open(admin.New(s.Store), log), log)},
+		{gate.Listen(pages), web.NewServer(console.Open(s, log), log)},
 	},
 		func(context.Context) error { return nil }, // it is open
 		func(drain context.Context) error {

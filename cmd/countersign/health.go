@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/system"
 )
 
 type healthCommand struct {
@@ -94,12 +94,12 @@ func (c *statusCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	var answer struct{ Carriers []dispatch.State }
+	var answer struct{ Carriers []system.Carrier }
 	if err := json.Unmarshal(text, &answer); err != nil {
 		return err
 	}
 	ready, unready := c.askOperations(w.ctx, "/readyz")
-	toRow := func(s dispatch.State) row {
+	toRow := func(s system.Carrier) row {
 		worst := s.Worst()
 		var open []string
 		for country, state := range worst {
@@ -115,9 +115,16 @@ func (c *statusCommand) Run(w world) error {
 		if s.Drained {
 			breakers = "drained"
 		}
+		binds, failure := "", ""
+		if b := s.Binds; b != nil {
+			binds = fmt.Sprintf("%d of %d", b.Up, b.Wanted)
+		}
+		if f := s.Failed; f != nil {
+			failure = strings.Join(strings.Fields(f.At.UTC().Format(time.DateTime)+" "+f.Country+" "+f.Reason.String()+" "+f.Code), " ")
+		}
 		return row{
 			{"CARRIER", "name", s.Name}, {"QUEUED", "queued", s.Queued}, {"ROOM", "queue", s.Queue}, {"AT ONCE", "concurrency", s.Concurrency},
-			{"BREAKERS", "", breakers}, {"", "breakers", s.Breakers}, {"", "drained", s.Drained},
+			{"BREAKERS", "", breakers}, {"", "breakers", s.Breakers}, {"", "drained", s.Drained}, {"BINDS", "", binds}, {"", "binds", s.Binds}, {"LAST FAILURE", "", failure}, {"", "last_failure", s.Failed},
 		}
 	}
 	if c.JSON {

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/console"
 	"github.com/countersign/countersign/internal/operator"
@@ -97,7 +96,7 @@ func (c *serveCommand) Run(w world) error {
 	parts := system.Config{
 		Data: conf.Folder(), Postgres: conf.Postgres, Keys: conf.Keys, Log: log, Outages: outages, Settings: conf.Settings(), Syniverse: conf.SyniverseOptions(), Metrics: m, Tracer: traces.tracer(),
 		Carriers: out.Lines, Rules: conf.Rules(), Routes: conf.Fallback(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
-		Retention: time.Duration(conf.Retention), OperatorToken: token,
+		Retention: time.Duration(conf.Retention), OperatorToken: token, TLS: conf.TLS,
 	}
 	clients, operators := web.NewGate("public", conf.Clients, log), web.NewGate("operations", web.Limits{Total: conf.Operations.MaxConnections}, log)
 	m.Clients("public", clients.Stats)
@@ -128,7 +127,7 @@ func (c *serveCommand) Run(w world) error {
 		}
 		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
 		inside.lead(s.Operations())
-		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), admin.New(s.Store), log))
+		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), s, log))
 		log.Info("serving", append(where, "version", version())...)
 		return nil
 	}

@@ -1,9 +1,10 @@
 package admin
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -32,24 +33,40 @@ func (s *Service) Number(ctx context.Context, p verify.Project, n phone.Number) 
 	if err != nil {
 		return found, err
 	}
+	return s.known(ctx, p, d)
+}
+
+// known reads the history of a number's row.
+func (s *Service) known(ctx context.Context, p verify.Project, d verify.Destination) (found Number, err error) {
 	found = Number{Project: p, Standing: Standing(d, s.store.Now())}
 	found.History, err = s.store.History(ctx, d, shownHistory)
 	return found, err
 }
 
-// Numbers reads what is known of a number in those of some projects that know it.
-func (s *Service) Numbers(ctx context.Context, projects []verify.Project, n phone.Number) (all []Number, err error) {
+// Numbers reads what is known of a number in those of some projects that know it: those with the newest verifications,
+// at most so many. More is how many others know it.
+func (s *Service) Numbers(ctx context.Context, projects []verify.Project, n phone.Number, most int) (all []Number, more int, err error) {
+	rows, err := s.store.DestinationsOf(ctx, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	asked := map[verify.ProjectID]verify.Project{}
 	for _, p := range projects {
-		found, err := s.Number(ctx, p, n)
-		if errors.Is(err, verify.ErrNoNumber) {
-			continue
-		}
+		asked[p.ID] = p
+	}
+	rows = slices.DeleteFunc(rows, func(d verify.Destination) bool { _, ok := asked[d.Project]; return !ok })
+	slices.SortStableFunc(rows, func(a, b verify.Destination) int { return bytes.Compare(b.Latest[:], a.Latest[:]) })
+	if len(rows) > most {
+		rows, more = rows[:most], len(rows)-most
+	}
+	for _, d := range rows {
+		found, err := s.known(ctx, asked[d.Project], d)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		all = append(all, found)
 	}
-	return all, nil
+	return all, more, nil
 }
 
 // Standing says what a number's row means.

@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -31,11 +33,15 @@ type page struct {
 
 // all are the pages and actions. Their test goes through this table.
 var all = []page{
-	{"GET /{$}", operator.Viewer, false, desk.home},
+	{"GET /{$}", operator.Viewer, false, desk.now},
+	{"GET /find", operator.Viewer, false, desk.findBox},
 	{"POST /find", operator.Viewer, false, desk.find},
 	{"GET /verification/{id}", operator.Viewer, false, desk.verification},
 	{"POST /verification/{id}/reveal", operator.Support, false, desk.reveal},
 	{"POST /verification/{id}/reset", operator.Ops, false, desk.reset},
+	{"GET /traffic", operator.Viewer, false, desk.traffic},
+	{"GET /traffic/rows", operator.Viewer, false, desk.rowsBehind},
+	{"GET /carriers", operator.Viewer, true, desk.carriers},
 	{"GET /usage", operator.Viewer, false, desk.usage},
 	{"GET /projects", operator.Viewer, false, desk.projects},
 	{"GET /audit", operator.Ops, true, desk.audit},
@@ -47,7 +53,10 @@ var menu = []struct {
 	role  Role
 	whole bool
 }{
-	{link{Name: "Find", Path: "/"}, operator.Viewer, false},
+	{link{Name: "Now", Path: "/"}, operator.Viewer, false},
+	{link{Name: "Find", Path: "/find"}, operator.Viewer, false},
+	{link{Name: "Traffic", Path: "/traffic"}, operator.Viewer, false},
+	{link{Name: "Carriers", Path: "/carriers"}, operator.Viewer, true},
 	{link{Name: "Usage", Path: "/usage"}, operator.Viewer, false},
 	{link{Name: "Projects", Path: "/projects"}, operator.Viewer, false},
 	{link{Name: "Audit", Path: "/audit"}, operator.Ops, true},
@@ -55,14 +64,15 @@ var menu = []struct {
 
 // A desk is what the pages work with.
 type desk struct {
-	books *admin.Service
-	log   *slog.Logger
+	server *system.System // that serves them
+	books  *admin.Service
+	log    *slog.Logger
 }
 
 // Pages serves the pages for people who run the server. Each request has a [Person]: see [SignIn.Require]. What a person
 // may not see is answered as what isn't there.
-func Pages(books *admin.Service, log *slog.Logger) http.Handler {
-	d := desk{books, log}
+func Pages(server *system.System, log *slog.Logger) http.Handler {
+	d := desk{server, admin.New(server.Store), log}
 	mux := http.NewServeMux()
 	for _, p := range all {
 		mux.HandleFunc(p.pattern, func(w http.ResponseWriter, r *http.Request) { d.open(p, w, r) })
@@ -94,6 +104,8 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, problem = http.StatusForbidden, "Your role doesn't allow this. Ask an admin."
 	case errors.Is(err, verify.ErrNotFound):
 		status, problem = http.StatusNotFound, "There is no such page or verification here. It may be past its retention, or in a project that you don't see."
+	case errors.Is(err, errRange), errors.Is(err, verify.ErrTooMuchUsage):
+		status, problem = http.StatusUnprocessableEntity, strings.ToUpper(err.Error()[:1])+err.Error()[1:]+"."
 	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
 		status = http.StatusServiceUnavailable
 	default:
@@ -111,7 +123,7 @@ func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *templa
 			if !person.may(l.role, l.whole) {
 				continue
 			}
-			l.Current = l.Path == r.URL.Path || l.Path == "/" && (r.URL.Path == "/find" || strings.HasPrefix(r.URL.Path, "/verification/"))
+			l.Current = l.Path == r.URL.Path || l.Path == "/find" && strings.HasPrefix(r.URL.Path, "/verification/") || l.Path == "/traffic" && r.URL.Path == "/traffic/rows"
 			v.Pages = append(v.Pages, l.link)
 		}
 	}
@@ -137,8 +149,12 @@ func (d desk) visible(ctx context.Context, p Person) ([]verify.Project, error) {
 }
 
 var (
+	nowPage          = parse("now.html")
 	findPage         = parse("find.html")
 	verificationPage = parse("verification.html")
+	trafficPage      = parse("traffic.html")
+	trafficRowsPage  = parse("rows.html")
+	carriersPage     = parse("carriers.html")
 	usagePage        = parse("usage.html")
 	projectsPage     = parse("projects.html")
 	auditPage        = parse("audit.html")
@@ -150,8 +166,11 @@ type found struct {
 	Number, Problem string
 	Searched        bool
 	Projects        []foundIn
-	Today           []usageLine
+	More            int // projects that know the number and aren't shown
 }
+
+// shownProjects is how many projects are shown that know a number.
+const shownProjects = 20
 
 type foundIn struct {
 	Project, Standing string
@@ -160,19 +179,9 @@ type foundIn struct {
 
 type foundVerification struct{ ID, Started, Channel, Status, Tone, Guesses, Delivery string }
 
-// home shows the box, and what the projects did in the last day.
-func (d desk) home(w http.ResponseWriter, r *http.Request, p Person) error {
-	return d.showHome(w, r, p, http.StatusOK, found{})
-}
-
-func (d desk) showHome(w http.ResponseWriter, r *http.Request, p Person, status int, f found) error {
-	now := d.books.Now()
-	rows, err := d.used(r.Context(), p, verify.UsageQuery{From: now.Add(-24 * time.Hour), Until: now.Add(time.Hour), By: []verify.UsagePart{verify.ByProject}})
-	if err != nil {
-		return err
-	}
-	f.Today = rows
-	d.show(w, r, status, findPage, "Find", f)
+// findBox shows the box alone.
+func (d desk) findBox(w http.ResponseWriter, r *http.Request, _ Person) error {
+	d.show(w, r, http.StatusOK, findPage, "Find", found{})
 	return nil
 }
 
@@ -185,17 +194,18 @@ func (d desk) find(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	n, err := phone.Parse(text)
 	if err != nil {
-		return d.showHome(w, r, p, http.StatusUnprocessableEntity, found{Problem: "That is no id of 36 characters and no number with its country, such as +1 202 555 0100."})
+		d.show(w, r, http.StatusUnprocessableEntity, findPage, "Find", found{Problem: "That is no id of 36 characters and no number with its country, such as +1 202 555 0100."})
+		return nil
 	}
 	projects, err := d.visible(r.Context(), p)
 	if err != nil {
 		return err
 	}
-	numbers, err := d.books.Numbers(r.Context(), projects, n)
+	numbers, more, err := d.books.Numbers(r.Context(), projects, n, shownProjects)
 	if err != nil {
 		return err
 	}
-	f, now := found{Number: n.Masked(), Searched: true}, d.books.Now()
+	f, now := found{Number: n.Masked(), Searched: true, More: more}, d.books.Now()
 	for _, known := range numbers {
 		in := foundIn{Project: cmp.Or(known.Project.Name, string(known.Project.ID)), Standing: known.Standing}
 		for _, v := range known.History {
@@ -336,12 +346,7 @@ func headline(e admin.Event) string {
 
 // explanation says why, in what the carrier and we know.
 func explanation(e admin.Event) string {
-	var parts []string
-	for _, part := range []string{e.Reason, e.Code, e.Ref} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
+	parts := present(e.Reason, e.Code, e.Ref)
 	if e.Guesses != "" {
 		parts = append(parts, e.Guesses+" guesses")
 	}
@@ -374,7 +379,7 @@ func after(d time.Duration) string {
 
 // A usageLine is a row of a list of usage.
 type usageLine struct {
-	Name                                   string
+	Name, Link                             string // to the rows behind it; "": none
 	Started, Messages, Delivered, Approved int
 	DeliveredShare, ApprovedShare, Cost    string
 }
@@ -382,9 +387,14 @@ type usageLine struct {
 func lineOf(name string, u verify.UsageRow) usageLine {
 	l := usageLine{Name: name, Started: u.Started, Messages: u.Messages, Delivered: u.Delivered, Approved: u.Approved, DeliveredShare: share(u.Delivered, u.Messages), ApprovedShare: share(u.Approved, u.Started)}
 	if u.Cost != 0 {
-		l.Cost = u.Cost.String() + " " + string(u.Currency)
+		l.Cost = priced(u.Cost, u.Currency)
 	}
 	return l
+}
+
+// priced writes an amount for people.
+func priced(a money.Amount, c money.Currency) string {
+	return strings.TrimSpace(a.String() + " " + string(c))
 }
 
 func share(part, of int) string {
@@ -419,7 +429,11 @@ func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []
 		case slices.Contains(q.By, verify.ByChannel):
 			name = string(u.Channel)
 		}
-		lines = append(lines, lineOf(name, u))
+		l := lineOf(name, u)
+		if u.Project != "" {
+			l.Link = "/usage?" + url.Values{"project": {string(u.Project)}}.Encode()
+		}
+		lines = append(lines, l)
 	}
 	return lines, err
 }

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/admin"
@@ -30,10 +32,17 @@ type lobby struct {
 
 func newLobby(t *testing.T) *lobby {
 	t.Helper()
-	l := &lobby{Kit: countersigntest.New(t, countersigntest.Options{})}
+	l := lobbyOf(t, countersigntest.Options{})
 	l.id = l.Start(callee, "")
 	l.Await("the message", func() bool { return l.Verification(l.id).Delivery == verify.Sent })
-	l.pages = Pages(admin.New(l.Store), slog.New(slog.NewTextHandler(&l.log, nil)))
+	return l
+}
+
+// lobbyOf is a lobby without a verification.
+func lobbyOf(t *testing.T, o countersigntest.Options) *lobby {
+	t.Helper()
+	l := &lobby{Kit: countersigntest.New(t, o)}
+	l.pages = Pages(l.System, slog.New(slog.NewTextHandler(&l.log, nil)))
 	return l
 }
 
@@ -82,11 +91,12 @@ func TestEachPageIsForItsRoles(t *testing.T) {
 			}
 		}
 		other := map[string]string{"GET": "POST", "POST": "GET"}[method]
-		if got := l.ask(who()[3], other, path, form).Code; got == http.StatusOK {
+		served := slices.ContainsFunc(all, func(q page) bool { return q.pattern == other+strings.TrimPrefix(p.pattern, method) })
+		if got := l.ask(who()[3], other, path, form).Code; got == http.StatusOK && !served {
 			t.Errorf("%s %s: got 200", other, path)
 		}
 	}
-	for i, want := range []string{"Find Usage Projects", "Find Usage Projects", "Find Usage Projects Audit", "Find Usage Projects Audit"} {
+	for i, want := range []string{"Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects Audit", "Now Find Traffic Carriers Usage Projects Audit"} {
 		page := l.ask(who()[i], "GET", "/", nil).Body.String()
 		var got []string
 		for _, m := range menu {
@@ -193,6 +203,48 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A number is shown in the projects with its newest verifications, and those that a person doesn't see aren't counted.
+func TestFindShowsTheNewestProjects(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	const others = shownProjects + 2
+	var some []verify.ProjectID
+	for i := range others {
+		p := verify.Project{ID: verify.ProjectID(fmt.Sprintf("p%02d", i)), Name: fmt.Sprintf("Project %02d", i), Profile: verify.Compat, PublicText: true, AnySender: true}
+		key := account.NewSecret()
+		l.AddProject(p, key)
+		some = append(some, p.ID)
+		l.Clock.Advance(time.Minute)
+		acct, err := l.Accounts.Authenticate(t.Context(), p.ID, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.System.Verify.Start(t.Context(), acct, verify.StartRequest{To: callee, Channel: verify.SMS}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		person      *Person
+		want, first string
+	}{
+		"all projects": {&Person{Name: "ann", Role: operator.Viewer}, "3 more projects know this number", "Project 21"},
+		"some":         {&Person{Name: "ann", Role: operator.Viewer, Projects: some[:shownProjects+1]}, "1 more projects know this number", "Project 20"},
+		"few":          {&Person{Name: "ann", Role: operator.Viewer, Projects: some[:2]}, "", "Project 01"},
+	} {
+		page := l.ask(tt.person, "POST", "/find", url.Values{"q": {callee}}).Body.String()
+		want := min(shownProjects, max(len(tt.person.Projects), 2))
+		if len(tt.person.Projects) == 0 {
+			want = shownProjects
+		}
+		if n := strings.Count(page, "<section"); n != want || !strings.Contains(page, tt.want) || tt.want == "" && strings.Contains(page, "more projects") {
+			t.Errorf("%s: got %d projects, want %d, and %q:\n%s", name, n, want, tt.want, page)
+		}
+		if i, j := strings.Index(page, "<h2>"), strings.Index(page, "<h2>"+tt.first); i != j {
+			t.Errorf("%s: %s isn't the first one", name, tt.first)
+		}
+	}
+}
+
 // A page says what became of a message, and what was used.
 func TestThePagesTellTheStory(t *testing.T) {
 	t.Parallel()
@@ -244,7 +296,13 @@ func TestForeignTextsAreText(t *testing.T) {
 			t.Fatalf("a key with the name %q: %v", payload, err)
 		}
 	}
-	for _, path := range []string{"/", "/usage", "/usage?by=project", "/projects", "/audit", "/verification/" + l.id} {
+	paths := []string{"/usage?by=project"}
+	for _, p := range all {
+		if method, path, _ := strings.Cut(p.pattern, " "); method == "GET" {
+			paths = append(paths, strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path))
+		}
+	}
+	for _, path := range paths {
 		w := l.ask(ann, "GET", path, nil)
 		text := w.Body.String()
 		for _, payload := range append(payloads, "<u>ann") {
@@ -268,7 +326,7 @@ func TestForeignTextsAreText(t *testing.T) {
 func TestDevsConsoleIsForThisMachine(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	open := Open(admin.New(l.Store), slog.New(slog.DiscardHandler))
+	open := Open(l.System, slog.New(slog.DiscardHandler))
 	for name, tt := range map[string]struct {
 		edit func(r *http.Request)
 		want int

@@ -178,9 +178,12 @@ func (s *SignIn) setUp(w http.ResponseWriter, r *http.Request) {
 			s.begin(w, r, session)
 			return
 		}
-		status, problem = s.explain(w, r, err)
+		if status, problem = s.explain(w, r, err); status != http.StatusUnprocessableEntity { // else the form is for another try
+			s.setUpForm(w, status, setUp{Problem: problem})
+			return
+		}
 	}
-	o, seed, err := s.service.OpenLink(r.Context(), verify.Secret(token))
+	o, seed, err := s.service.OpenLink(r.Context(), verify.Secret(token), client(r))
 	if err != nil {
 		status, problem = s.explain(w, r, err)
 		s.setUpForm(w, status, setUp{Problem: problem})

@@ -175,6 +175,16 @@ func TestPeopleSetUpAndSignIn(t *testing.T) {
 	if used.Code != http.StatusForbidden || used.Body.String() != wrong.Body.String() {
 		t.Errorf("used code: got %d; it must look like a wrong password", used.Code)
 	}
+	entries, err := d.admin.Audits(t.Context(), 100)
+	refusals := 0
+	for _, e := range entries {
+		if e.Action == "sign-in set-up refused" && e.Detail == "somebody from 192.0.2.1: a link that is wrong or used" {
+			refusals++
+		}
+	}
+	if err != nil || refusals != 1 { // join uses its link twice
+		t.Errorf("the audit log has %d refused set-ups, want 1, %v", refusals, err)
+	}
 	page := d.ask("GET", "/sign-in/sessions", c.Value, "none", nil)
 	if n := strings.Count(page.Body.String(), "192.0.2.1<"); page.Code != http.StatusOK || n != 2 || page.Header().Get("Cache-Control") != "no-store" || page.Header().Get("Content-Security-Policy") != policy {
 		t.Errorf("sessions: got %d with %d", page.Code, n)

@@ -7,26 +7,26 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/operator"
+	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/web"
 )
 
 // Site serves the console as browsers reach it at a URL: what the pages are made of, the sign-in, and behind it the
 // pages.
-func Site(at string, operators *operator.Service, books *admin.Service, log *slog.Logger) http.Handler {
+func Site(at string, operators *operator.Service, server *system.System, log *slog.Logger) http.Handler {
 	in := NewSignIn(operators, log, strings.HasPrefix(at, "https://"), "/")
 	mux := http.NewServeMux()
 	mux.Handle(Prefix, Assets())
 	mux.Handle("/sign-in", in.Handler())
 	mux.Handle("/sign-in/", in.Handler())
-	mux.Handle("/", in.Require(Pages(books, log)))
+	mux.Handle("/", in.Require(Pages(server, log)))
 	return named(at, mux)
 }
 
 // Open serves the console of dev, to browsers on this machine, who need no sign-in.
-func Open(books *admin.Service, log *slog.Logger) http.Handler {
-	pages := http.NewCrossOriginProtection().Handler(Pages(books, log))
+func Open(server *system.System, log *slog.Logger) http.Handler {
+	pages := http.NewCrossOriginProtection().Handler(Pages(server, log))
 	mux := http.NewServeMux()
 	mux.Handle(Prefix, Assets())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

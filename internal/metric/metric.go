@@ -37,6 +37,7 @@ type Metrics struct {
 	projects       words
 	batchSize      prometheus.Histogram
 	commitSeconds  prometheus.Histogram
+	carriers       carriers
 }
 
 // New returns metrics with all counters at zero.
@@ -128,15 +129,18 @@ func (m *Metrics) Clients(listener string, read func() (open int, full, crowded 
 
 // Binds describes a carrier's binds to an SMSC.
 type Binds struct {
-	Up, Wanted       int
-	InFlight, Window int    // messages without a response, and their limit
-	Made             uint64 // since the start
-	Throttled        uint64 // messages that the SMSC refused because we were too fast
-	Unread           uint64 // receipts without an id or with an unknown state
+	Up        int    `json:"up"`
+	Wanted    int    `json:"wanted"`
+	InFlight  int    `json:"in_flight"` // messages without a response
+	Window    int    `json:"window"`    // how many of them there may be
+	Made      uint64 `json:"made"`      // since the start
+	Throttled uint64 `json:"throttled"` // messages that the SMSC refused because we were too fast
+	Unread    uint64 `json:"unread"`    // receipts without an id or with an unknown state
 }
 
 // Binds adds a carrier's binds. read is called on each scrape.
 func (m *Metrics) Binds(carrier string, read func() Binds) {
+	m.carriers.of(carrier, func(c *carrierState) { c.binds = read })
 	labels := prometheus.Labels{"carrier": carrier}
 	gauge := func(name, help string, value func(Binds) int) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
@@ -222,6 +226,7 @@ func result(ok string, err error) string {
 
 // Settled counts an attempt that ended, since its verification's start. Without a carrier it is of "none".
 func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duration) {
+	m.carriers.settled(d, country, d.Verification.Time().Add(since))
 	carrier := cmp.Or(d.Carrier, "none")
 	m.sends.WithLabelValues(carrier, country, d.Outcome.String()).Inc()
 	if d.Outcome == verify.Accepted {
@@ -243,6 +248,7 @@ func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duratio
 
 // Received counts a receipt.
 func (m *Metrics) Received(d *verify.Delivery, country string) {
+	m.carriers.received(d, country)
 	m.receipts.WithLabelValues(d.Carrier, country, d.Receipt.String()).Inc()
 	switch {
 	case d.Receipt != verify.ReceiptDelivered:

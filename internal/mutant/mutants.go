@@ -95,19 +95,44 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestAnotherProjectIsAsAbsent$"},
 	},
 	{
+		"console-needs-of-all", "An operator of some projects sees nothing of the carriers.",
+		[]edit{{"internal/console/now.go", "Whole: len(p.Projects) == 0,", "Whole: true,"}},
+		test{"./internal/console", "^TestNowSaysWhatNeedsSomebody$"},
+	},
+	{
+		"console-traffic-of-another-project", "An operator of some projects can't ask for another one's traffic.",
+		[]edit{{"internal/console/traffic.go", "if f.project != \"\" && !p.sees(f.project) {", "if false {"}},
+		test{"./internal/console", "^TestTrafficIsOfThePersonsProjects$"},
+	},
+	{
 		"console-reveal-unaudited", "Who sees a whole number is written down.",
 		[]edit{{"internal/admin/verification.go", "return v.Reach(), s.store.Record(ctx, entry)", "_ = entry\n\treturn v.Reach(), nil"}},
 		test{"./internal/console", "^TestNumbersAreMaskedAndCodesNeverShown$"},
 	},
 	{
 		"console-of-dev-elsewhere", "The console of dev is for this machine, and for pages of its own.",
-		[]edit{{"internal/console/site.go", "pages := http.NewCrossOriginProtection().Handler(Pages(books, log))", "pages := Pages(books, log)"}},
+		[]edit{{"internal/console/site.go", "pages := http.NewCrossOriginProtection().Handler(Pages(server, log))", "pages := Pages(server, log)"}},
 		test{"./internal/console", "^TestDevsConsoleIsForThisMachine$"},
 	},
 	{
 		"strangers-at-the-door", "People who aren't signed in write one at a time.",
 		[]edit{{"internal/operator/service.go", "now, make(slots, 1)}", "now, make(slots, 9)}"}},
 		test{"./internal/operator", "^TestStrangersWriteOneAtATime$"},
+	},
+	{
+		"operator-links-without-wait", "Refused links make their address wait.",
+		[]edit{{"internal/store/operator.go", "			return chargeSource(ctx, tx, now, &from)\n		}\n		if o.Seed", "			_ = from\n			return nil\n		}\n		if o.Seed"}},
+		stores("RefusedLinksMakeAnAddressWait"),
+	},
+	{
+		"operator-set-up-unaudited", "A refused set-up is written down.",
+		[]edit{{"internal/store/operator.go", "if refused = errors.Is(err, operator.ErrLink); refused {\n			return auditLink(ctx, tx, now, o, begin.Address)", "if refused = errors.Is(err, operator.ErrLink); refused {\n			return nil"}},
+		stores("OneLinkSetsUpOnce"),
+	},
+	{
+		"operator-busy-charged", "A sign-in that nobody decided isn't charged.",
+		[]edit{{"internal/operator/service.go", "s.refund(ctx, address) // nobody", "// nobody"}},
+		test{"./internal/operator", "^TestBusyAttemptsAreNotCharged$"},
 	},
 	{
 		"operator-code-works-twice", "A code of an operator's app signs in once.",

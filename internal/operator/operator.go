@@ -138,13 +138,15 @@ type Attempt struct {
 // A Reason says why a sign-in was refused, for the audit log only.
 type Reason string
 
-// Why sign-ins are refused.
+// Why sign-ins and set-ups are refused.
 const (
 	UnknownName   Reason = "unknown name"
 	WrongPassword Reason = "wrong password"
 	WrongCode     Reason = "right password, wrong code"
 	UsedCode      Reason = "right password, used code"
 	Waits         Reason = "right password, while codes wait"
+	UnknownLink   Reason = "a link that is wrong or used"
+	OldLink       Reason = "a link that is too old"
 )
 
 // Decide says whether an attempt is right, and records it in o, which the caller has locked. Only those who have the
@@ -196,22 +198,37 @@ type Source struct {
 // SourceMemory is how long the failures of an address count.
 const SourceMemory = 24 * time.Hour
 
-// Charge counts an attempt as a failure before its secrets are compared, so that concurrent attempts share the free
-// ones. It returns how long the address must wait instead.
-func (s *Source) Charge(now time.Time) (wait time.Duration) {
-	if wait := s.WaitUntil.Sub(now); wait > 0 {
-		return wait
+// longestWait bounds the wait of an address.
+const longestWait = 15 * time.Minute
+
+// Waits is how long an address must wait before its next attempt; zero is not at all. First reports that this attempt
+// is the first one that comes during the wait: the audit log needs one, and not as many as somebody sends.
+func (s *Source) Waits(now time.Time) (wait time.Duration, first bool) {
+	if wait = s.WaitUntil.Sub(now); wait <= 0 {
+		return 0, false
 	}
+	began := s.WaitUntil.Add(-waitAfter(s.Failures, longestWait))
+	if first = !s.At.After(began); first {
+		s.At = now
+		if !now.After(began) { // in the millisecond in which the wait began
+			s.At = began.Add(time.Millisecond)
+		}
+	}
+	return wait, first
+}
+
+// Charge counts an attempt as a failure before its secrets are compared, so that concurrent attempts share the free
+// ones. The address doesn't wait: see [Source.Waits].
+func (s *Source) Charge(now time.Time) {
 	if now.Sub(s.At) >= SourceMemory {
 		s.Failures = 0
 	}
 	s.Failures++
-	s.At, s.WaitUntil = now, now.Add(waitAfter(s.Failures, 15*time.Minute))
-	return 0
+	s.At, s.WaitUntil = now, now.Add(waitAfter(s.Failures, longestWait))
 }
 
 // Refund takes back what [Source.Charge] counted, and no more: a person who has an account can't use it to guess at
-// others.
+// others. It is for attempts that succeed, and for those that nobody decided.
 func (s *Source) Refund() {
 	s.Failures = max(0, s.Failures-1)
 	s.WaitUntil = time.Time{}

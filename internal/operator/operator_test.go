@@ -126,12 +126,15 @@ func TestWaitsGrow(t *testing.T) {
 	now := noon
 	var got []string
 	for range 12 {
-		if wait := s.Charge(now); wait != 0 {
-			t.Fatalf("charge after the wait: got wait %v", wait)
+		if wait, _ := s.Waits(now); wait != 0 {
+			t.Fatalf("after the wait: got wait %v", wait)
 		}
+		s.Charge(now)
 		wait := max(0, s.WaitUntil.Sub(now))
-		if wait > 0 && s.Charge(now.Add(wait-1)) != 1 {
-			t.Error("the wait ends too early")
+		for i := range min(3, int(wait)) {
+			if left, first := s.Waits(now.Add(wait - 1)); left != 1 || first != (i == 0) {
+				t.Errorf("attempt %d in the last moment of a wait of %v: got %v, first %t", i, wait, left, first)
+			}
 		}
 		got = append(got, fmt.Sprint(wait))
 		now = now.Add(wait)

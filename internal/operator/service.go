@@ -11,18 +11,21 @@ import (
 
 // A Store keeps operators and their sessions. Each method is one transaction, in which it also writes the audit log.
 type Store interface {
-	// ChargeSource locks an address and charges an attempt to it: see [Source.Charge].
+	// ChargeSource locks an address and charges an attempt to it, or says how long the address has to wait: see
+	// [Source.Waits].
 	ChargeSource(ctx context.Context, address string) (wait time.Duration, err error)
+	// RefundSource takes back one charge: see [Source.Refund].
+	RefundSource(ctx context.Context, address string) error
 	// OperatorNamed fails with [ErrNoOperator].
 	OperatorNamed(ctx context.Context, name string) (Operator, error)
 	// SignIn decides an attempt under the operator's lock: see [Operator.Decide]. A failure is written as well. It
 	// fails with [ErrWrong].
 	SignIn(ctx context.Context, a Attempt) error
-	// OpenLink returns the operator whose link has the hash. It gives them a seed by fresh if they have none. It fails
-	// with [ErrLink].
-	OpenLink(ctx context.Context, link []byte, fresh func(*Operator) error) (Operator, error)
+	// OpenLink returns the operator whose link has the hash, or how long the address has to wait. It gives them a seed
+	// by fresh if they have none. It fails with [ErrLink], which it writes down and charges to the address.
+	OpenLink(ctx context.Context, link []byte, address string, fresh func(*Operator) error) (o Operator, wait time.Duration, err error)
 	// SetUp spends a link: it sets the password and the step, ends the operator's sessions and begins one. It fails with
-	// [ErrLink] if the link is spent or o isn't the row's any more.
+	// [ErrLink], which it writes down, if the link is spent meanwhile.
 	SetUp(ctx context.Context, link []byte, o Operator, begin Session) error
 	// Session returns a live session and its operator, and records the use. It fails with [ErrNoSession].
 	Session(ctx context.Context, hash []byte) (Session, Operator, error)
@@ -67,6 +70,15 @@ func (s *Service) SignIn(ctx context.Context, c Credentials, from Client) (verif
 	if err := s.charge(ctx, address); err != nil {
 		return "", err
 	}
+	token, err := s.try(ctx, c, address, from.Agent)
+	if err != nil && !errors.Is(err, ErrWrong) {
+		s.refund(ctx, address) // nobody learned whether the credentials are right
+	}
+	return token, err
+}
+
+// try compares credentials, and has the database decide.
+func (s *Service) try(ctx context.Context, c Credentials, address, agent string) (verify.Secret, error) {
 	o, err := s.store.OperatorNamed(ctx, c.Name)
 	if err != nil && !errors.Is(err, ErrNoOperator) {
 		return "", err
@@ -89,7 +101,7 @@ func (s *Service) SignIn(ctx context.Context, c Credentials, from Client) (verif
 		a.Step = step
 	}
 	var token verify.Secret
-	a.Session, token = newSession(o.ID, address, from.Agent, now)
+	a.Session, token = newSession(o.ID, address, agent, now)
 	return token, s.store.SignIn(ctx, a)
 }
 
@@ -100,33 +112,49 @@ func (s *Service) charge(ctx context.Context, address string) error {
 		return err
 	}
 	defer leave()
-	wait, err := s.store.ChargeSource(ctx, address)
+	return waited(s.store.ChargeSource(ctx, address))
+}
+
+// refund takes back the charge of an attempt that ended in an error, also when the client has gone. Where the
+// database is away, the charge stays, for a day at most: see [SourceMemory].
+func (s *Service) refund(ctx context.Context, address string) {
+	ctx = context.WithoutCancel(ctx)
+	leave, err := s.strangers.enter(ctx)
+	if err != nil {
+		return
+	}
+	defer leave()
+	s.store.RefundSource(ctx, address)
+}
+
+// waited is the error of a wait, if there is one.
+func waited(wait time.Duration, err error) error {
 	if err == nil && wait > 0 {
-		err = waits(wait)
+		return waits(wait)
 	}
 	return err
 }
 
 // OpenLink shows the operator of a link with the seed that they are to put into their app. Opening it again shows the
-// same. It fails with [ErrLink].
-func (s *Service) OpenLink(ctx context.Context, link verify.Secret) (Operator, Seed, error) {
+// same. It fails with [ErrLink], and with a wait after too many such failures.
+func (s *Service) OpenLink(ctx context.Context, link verify.Secret, from Client) (Operator, Seed, error) {
 	leave, err := s.strangers.enter(ctx)
 	if err != nil {
 		return Operator{}, nil, err
 	}
 	defer leave()
-	o, err := s.store.OpenLink(ctx, HashToken(link), func(o *Operator) error { return o.Seal(s.keys, NewSeed(), s.now()) })
-	if err != nil {
-		return o, nil, err
+	o, wait, err := s.store.OpenLink(ctx, HashToken(link), SourceOf(from.Remote), func(o *Operator) error { return o.Seal(s.keys, NewSeed(), s.now()) })
+	if err := waited(wait, err); err != nil {
+		return Operator{}, nil, err
 	}
 	seed, err := o.Open(s.keys)
 	return o, seed, err
 }
 
 // SetUp spends a link: it sets the operator's password and second factor, and begins a session. It fails with
-// [ErrLink] and [verify.ErrInvalid].
+// [ErrLink], [verify.ErrInvalid], and waits as [Service.OpenLink] does.
 func (s *Service) SetUp(ctx context.Context, link, password, code verify.Secret, from Client) (verify.Secret, error) {
-	o, seed, err := s.OpenLink(ctx, link)
+	o, seed, err := s.OpenLink(ctx, link, from)
 	if err != nil {
 		return "", err
 	}

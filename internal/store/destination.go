@@ -30,6 +30,26 @@ func (s *Store) Destination(ctx context.Context, p verify.ProjectID, n phone.Num
 	return verify.Destination{}, verify.ErrNoNumber
 }
 
+// DestinationsOf reads what each project remembers of a phone, as [Store.Destination] does for one. It is one question:
+// the key of the table begins with the project, so the database looks the number up in each of them.
+func (s *Store) DestinationsOf(ctx context.Context, n phone.Number) ([]verify.Destination, error) {
+	rows, err := pool.All(ctx, s.lists, destinationLayout.scan, `SELECT `+destinationLayout.names()+` FROM destination
+		WHERE project IN (SELECT id FROM project) AND number IN ($1, $2) ORDER BY project`, n.Key(), n)
+	if err != nil {
+		return nil, away("look a number up", err)
+	}
+	var all []verify.Destination
+	for _, d := range rows {
+		switch last := len(all) - 1; {
+		case last < 0 || all[last].Project != d.Project:
+			all = append(all, d)
+		case d.Number == n.Key():
+			all[last] = d
+		}
+	}
+	return all, nil
+}
+
 // History reads a number's verifications, the newest first, at most n.
 func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error) {
 	var all []verify.Verification

@@ -25,6 +25,18 @@ func TestARowUnderANumbersFormIsShown(t *testing.T) {
 	if form.Key() == form {
 		t.Fatalf("%s is its own key: this shows nothing", form)
 	}
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "P", Profile: verify.Compat}); err != nil {
+		t.Fatal(err)
+	}
+	check := func(want int) {
+		t.Helper()
+		if d, err := s.Destination(ctx, "p", form); err != nil || d.Failures != want {
+			t.Errorf("got %d failures, %v; want %d", d.Failures, err, want)
+		}
+		if all, err := s.DestinationsOf(ctx, form); err != nil || len(all) != 1 || all[0].Failures != want {
+			t.Errorf("of all projects: got %+v, %v; want %d failures", all, err, want)
+		}
+	}
 	remember := func(n phone.Number, failures int) {
 		t.Helper()
 		err := s.w.do(op{apply: func(r *rows, _ time.Time) error {
@@ -40,11 +52,7 @@ func TestARowUnderANumbersFormIsShown(t *testing.T) {
 		t.Errorf("an unknown number: got %v, want %v", err, verify.ErrNoNumber)
 	}
 	remember(form, 7)
-	if d, err := s.Destination(ctx, "p", form); err != nil || d.Failures != 7 {
-		t.Errorf("got %d failures, %v; want those of the form, 7", d.Failures, err)
-	}
+	check(7)
 	remember(form.Key(), 2)
-	if d, err := s.Destination(ctx, "p", form); err != nil || d.Failures != 2 {
-		t.Errorf("got %d failures, %v; want those of the key, 2", d.Failures, err)
-	}
+	check(2) // the key's
 }

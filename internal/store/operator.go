@@ -186,22 +186,56 @@ func (s *Store) EndSessions(_ context.Context, name string, by ...Audit) (ended 
 
 // ChargeSource implements [operator.Store].
 func (s *Store) ChargeSource(_ context.Context, address string) (wait time.Duration, err error) {
-	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		from, err := lockSource(ctx, tx, address)
-		if err != nil {
+	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
+		from, w, err := lockTrying(ctx, tx, now, address)
+		if wait = w; err != nil || wait > 0 {
 			return err
 		}
-		if wait = from.Charge(now); wait > 0 {
-			return nil
-		}
-		if now.Before(from.WaitUntil) {
-			if err := audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "sign-in waits", Detail: address + " waits " + from.WaitUntil.Sub(now).String() + " after this attempt"}}); err != nil {
-				return err
-			}
-		}
-		return updateSource(ctx, tx, &from)
+		return chargeSource(ctx, tx, now, &from)
 	})
 	return wait, err
+}
+
+// RefundSource implements [operator.Store].
+func (s *Store) RefundSource(_ context.Context, address string) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error { return refundSource(ctx, tx, address) })
+}
+
+// lockTrying locks an address from which somebody tries something, and says how long it has to wait instead. The first
+// attempt during a wait is written down.
+func lockTrying(ctx context.Context, tx *sql.Tx, now time.Time, address string) (from operator.Source, wait time.Duration, err error) {
+	if from, err = lockSource(ctx, tx, address); err != nil {
+		return from, 0, err
+	}
+	wait, first := from.Waits(now)
+	if !first {
+		return from, wait, nil
+	}
+	if err := audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "sign-in refused", Detail: address + " tries during its wait; its further attempts in this wait aren't written down"}}); err != nil {
+		return from, wait, err
+	}
+	return from, wait, updateSource(ctx, tx, &from)
+}
+
+// chargeSource charges an attempt to an address, and writes down a wait that this begins.
+func chargeSource(ctx context.Context, tx *sql.Tx, now time.Time, from *operator.Source) error {
+	from.Charge(now)
+	if now.Before(from.WaitUntil) {
+		if err := audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "sign-in waits", Detail: from.Address + " waits " + from.WaitUntil.Sub(now).String() + " after this attempt"}}); err != nil {
+			return err
+		}
+	}
+	return updateSource(ctx, tx, from)
+}
+
+// refundSource takes back one charge of an address.
+func refundSource(ctx context.Context, tx *sql.Tx, address string) error {
+	from, err := lockSource(ctx, tx, address)
+	if err != nil {
+		return err
+	}
+	from.Refund()
+	return updateSource(ctx, tx, &from)
 }
 
 // lockSource locks an address, which it adds if need be.
@@ -236,14 +270,9 @@ func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
 			return err
 		}
 		if reason != "" {
-			return auditRefusal(ctx, tx, now, who+" from "+a.Address+": "+string(reason))
+			return auditRefusal(ctx, tx, now, "sign-in refused", who, a.Address, reason)
 		}
-		from, err := lockSource(ctx, tx, a.Address)
-		if err != nil {
-			return err
-		}
-		from.Refund()
-		if err := updateSource(ctx, tx, &from); err != nil {
+		if err := refundSource(ctx, tx, a.Address); err != nil {
 			return err
 		}
 		return beginSession(ctx, tx, now, &a.Session, Audit{Actor: operatorActor(o), Action: "sign in", Detail: "from " + a.Address})
@@ -254,8 +283,8 @@ func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
 	return err
 }
 
-func auditRefusal(ctx context.Context, tx *sql.Tx, now time.Time, detail string) error {
-	return audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "sign-in refused", Detail: detail}})
+func auditRefusal(ctx context.Context, tx *sql.Tx, now time.Time, action, who, address string, why operator.Reason) error {
+	return audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: action, Detail: who + " from " + address + ": " + string(why)}})
 }
 
 // beginSession stores a session, and forgets what has ended: sessions of all, and addresses that nobody remembers.
@@ -273,31 +302,66 @@ func beginSession(ctx context.Context, tx *sql.Tx, now time.Time, begin *operato
 }
 
 // OpenLink implements [operator.Store].
-func (s *Store) OpenLink(_ context.Context, link []byte, fresh func(*operator.Operator) error) (o operator.Operator, err error) {
+func (s *Store) OpenLink(_ context.Context, link []byte, address string, fresh func(*operator.Operator) error) (o operator.Operator, wait time.Duration, err error) {
+	refused := false
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
-		if o, err = lockInvited(ctx, tx, link, now); err != nil || o.Seed != nil {
+		o, err = lockInvited(ctx, tx, link, now)
+		if refused = errors.Is(err, operator.ErrLink); err != nil && !refused {
 			return err
+		}
+		from, w, err := lockTrying(ctx, tx, now, address)
+		if wait = w; err != nil || wait > 0 {
+			return err
+		}
+		if refused {
+			if err := auditLink(ctx, tx, now, o, address); err != nil {
+				return err
+			}
+			return chargeSource(ctx, tx, now, &from)
+		}
+		if o.Seed != nil {
+			return nil
 		}
 		if err := fresh(&o); err != nil {
 			return err
 		}
 		return updateOperator(ctx, tx, &o)
 	})
-	return o, err
+	if err == nil && wait == 0 && refused {
+		err = operator.ErrLink
+	}
+	if err != nil || wait > 0 {
+		o = operator.Operator{}
+	}
+	return o, wait, err
 }
 
+// lockInvited locks the operator of a link. Beside [operator.ErrLink], it returns the operator whose link is too old.
 func lockInvited(ctx context.Context, tx *sql.Tx, link []byte, now time.Time) (operator.Operator, error) {
 	o, err := lockOperator(ctx, tx, "link", link)
 	if errors.Is(err, operator.ErrNoOperator) || err == nil && !o.Invited(now) {
-		return operator.Operator{}, operator.ErrLink
+		return o, operator.ErrLink
 	}
 	return o, err
 }
 
+// auditLink writes down that a link was refused: an old one of o, or one that is nobody's.
+func auditLink(ctx context.Context, tx *sql.Tx, now time.Time, o operator.Operator, address string) error {
+	who, why := o.Name, operator.OldLink
+	if who == "" {
+		who, why = "somebody", operator.UnknownLink
+	}
+	return auditRefusal(ctx, tx, now, "sign-in set-up refused", who, address, why)
+}
+
 // SetUp implements [operator.Store].
 func (s *Store) SetUp(_ context.Context, link []byte, ready operator.Operator, begin operator.Session) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	refused := false
+	err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		o, err := lockInvited(ctx, tx, link, now)
+		if refused = errors.Is(err, operator.ErrLink); refused {
+			return auditLink(ctx, tx, now, o, begin.Address)
+		}
 		if err != nil {
 			return err
 		}
@@ -310,6 +374,10 @@ func (s *Store) SetUp(_ context.Context, link []byte, ready operator.Operator, b
 		}
 		return beginSession(ctx, tx, now, &begin, Audit{Actor: operatorActor(o), Action: "sign-in set up", Detail: "password and second factor, from " + begin.Address})
 	})
+	if err == nil && refused {
+		return operator.ErrLink
+	}
+	return err
 }
 
 // Session implements [operator.Store].

@@ -146,6 +146,12 @@ func (s *Store) usageQuery(q *verify.UsageQuery) (text string, args []any) {
 	return fmt.Sprintf(`SELECT %s, %s FROM (%s) counted GROUP BY %s ORDER BY %s LIMIT %d`, strings.Join(columns, ", "), sumUsed, source, group, group, most), args
 }
 
+// ofEachProject names all projects that used something. The primary key leads from each to its hours; without a project,
+// the hours of all time would be read.
+const ofEachProject = `project IN (WITH RECURSIVE spender (project) AS (SELECT min(project) FROM usage_hour UNION ALL
+	SELECT (SELECT min(h.project) FROM usage_hour h WHERE h.project > u.project) FROM spender u WHERE u.project IS NOT NULL)
+	SELECT u.project FROM spender u WHERE u.project IS NOT NULL) AND `
+
 // usageSource are the rows that a query is about: of whole days, those of the days and what isn't folded yet, if the
 // query doesn't ask for hours.
 func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
@@ -157,10 +163,19 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	if q.Project != "" {
 		of = "project = " + arg(q.Project) + " AND "
 	}
+	for _, part := range verify.UsageParts {
+		if value, ok := q.Only[part]; ok {
+			of += string(part) + " = " + arg(value) + " AND "
+		}
+	}
 	from, until := max(verify.UsageHour(q.From), 0), max(verify.UsageHour(q.Until), 0)
+	hours := of
+	if q.Project == "" {
+		hours = ofEachProject + of
+	}
 	first, end := (from+23)/24, until/24
 	if q.Step == verify.ByHour || first >= end {
-		return fmt.Sprintf(`SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, of, arg(from), arg(until)), args
+		return fmt.Sprintf(`SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, arg(from), arg(until)), args
 	}
 	days := dayKeyLayout.list(func(i int, f field[used]) string {
 		if f.name == "day" {
@@ -175,8 +190,8 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	firstDay, endDay, firstHour, endHour := arg(first), arg(end), arg(first*24), arg(end*24)
 	return fmt.Sprintf(`SELECT %s, %s FROM usage_day WHERE %sday >= %s AND day < %s`, days, usedCountLayout.names(), of, firstDay, endDay) +
 		fmt.Sprintf(` UNION ALL SELECT %s FROM %s WHERE %shour >= %s AND hour < %s AND writer >= 0`, rows, fresh, of, firstHour, endHour) +
-		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, of, arg(from), firstHour) +
-		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, of, endHour, arg(until)), args
+		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, arg(from), firstHour) +
+		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, endHour, arg(until)), args
 }
 
 func scanUsage(q *verify.UsageQuery) func(scanner) (verify.UsageRow, error) {

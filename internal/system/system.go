@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,6 +67,9 @@ type Config struct {
 	// Syniverse is how the Syniverse face answers.
 	Syniverse syniverse.Options
 
+	// TLS is the public listener's, whose certificate is watched; nil: it has none.
+	TLS *tls.Config
+
 	// OperatorToken opens what of the operations listener costs money: "" closes it.
 	OperatorToken verify.Secret
 
@@ -90,6 +94,8 @@ type System struct {
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
 	operator  verify.Secret
+	tls       *tls.Config // of the public listener; nil: it has none
+	data      string      // the data folder
 	upkeep    sync.WaitGroup
 	stopped   context.CancelFunc
 }
@@ -183,7 +189,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Clock(st.ClockOffset)
 	c.Push = len(c.Routes[verify.Push]) > 0
 	s := &System{
-		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken, tls: c.TLS, data: c.Data,
 		Accounts: account.New(st, st.Now),
 		Verify:   verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
@@ -387,23 +393,26 @@ func WaitingOperations(m *metric.Metrics) http.Handler {
 // /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
 // It asks for no credentials, so by loopback it answers to loopback's names only.
 func (s *System) Operations() http.Handler {
-	mux := operations(s.metrics, func(r *http.Request) string {
-		if s.ready(r.Context(), readyLimit) != nil {
-			return "the database can't be read or written; the log says why"
-		}
-		if err := s.Store.ClockWrong(); err != nil {
-			return err.Error()
-		}
-		return s.ring.wrong()
-	})
+	mux := operations(s.metrics, func(r *http.Request) string { return s.unready(r.Context()) })
 	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"carriers": s.Dispatch.States()})
+		json.NewEncoder(w).Encode(map[string]any{"carriers": s.Carriers()})
 	})
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
 	}
 	return web.LocalNames(mux)
+}
+
+// unready says why the server can't work; "" is that it can.
+func (s *System) unready(ctx context.Context) string {
+	if s.ready(ctx, readyLimit) != nil {
+		return "the database can't be read or written; the log says why"
+	}
+	if err := s.Store.ClockWrong(); err != nil {
+		return err.Error()
+	}
+	return s.ring.wrong()
 }
 
 // operations answers what doesn't depend on the database. unready says why the server isn't ready; "" is ready.

@@ -156,6 +156,8 @@ type UsageQuery struct {
 	From, Until time.Time // of the starts: from From on, and before Until
 	Step        UsageStep
 	By          []UsagePart
+	// Only leaves out all rows but those with these values: of country, carrier, channel and purpose.
+	Only map[UsagePart]string
 }
 
 // MaxUsageRows bounds the answer to a query.

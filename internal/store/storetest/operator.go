@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -86,6 +88,44 @@ func aNumbersHistoryIsItsVerifications(t *testing.T, s suite) {
 	equal(t, "the newest two", history(2), want[:2])
 	if _, err := k.Destination(ctx, "another", number(1)); err != verify.ErrNoNumber {
 		t.Errorf("another project's: %v, want %v", err, verify.ErrNoNumber)
+	}
+}
+
+// A number is found in each project that knows it, as one by one.
+func aNumberIsLookedUpInAllProjects(t *testing.T, s suite) {
+	k := s.open(t)
+	const form phone.Number = "+541112345678"
+	if form.Key() == form {
+		t.Fatalf("%s is its own key: this shows nothing", form)
+	}
+	var want []verify.Destination
+	for i, id := range []verify.ProjectID{"a", "b", "c", "d"} {
+		if err := k.CreateProject(ctx, verify.Project{ID: id, Name: string(id), Profile: verify.Compat}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 2 {
+			continue // knows nothing
+		}
+		v := k.fresh(form.Key())
+		v.Project = id
+		if err := k.Start(ctx, v, verify.Limits{}, lease); err != nil {
+			t.Fatal(err)
+		}
+		d, err := k.Destination(ctx, id, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, d)
+	}
+	for _, n := range []phone.Number{form, form.Key()} {
+		got, err := k.DestinationsOf(ctx, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "found by "+string(n), fmt.Sprint(got), fmt.Sprint(want))
+	}
+	if got, err := k.DestinationsOf(ctx, number(9)); len(got) != 0 || err != nil {
+		t.Errorf("a number that nobody knows: got %v, %v", got, err)
 	}
 }
 

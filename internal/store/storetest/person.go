@@ -52,7 +52,7 @@ func (d *desk) invite(name string) (o operator.Operator, link verify.Secret) {
 func (d *desk) member(name string) (session verify.Secret) {
 	d.t.Helper()
 	_, link := d.invite(name)
-	_, seed, err := d.Service.OpenLink(ctx, link)
+	_, seed, err := d.Service.OpenLink(ctx, link, from(1))
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -139,11 +139,11 @@ func operatorsAreKeptAsGiven(t *testing.T, s suite) {
 func oneLinkSetsUpOnce(t *testing.T, s suite) {
 	d := newDesk(t, s)
 	_, link := d.invite("ann")
-	_, seed, err := d.Service.OpenLink(ctx, link)
+	_, seed, err := d.Service.OpenLink(ctx, link, from(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, again, err := d.Service.OpenLink(ctx, link); err != nil || string(again) != string(seed) {
+	if _, again, err := d.Service.OpenLink(ctx, link, from(1)); err != nil || string(again) != string(seed) {
 		t.Errorf("open again: got another seed, or %v", err)
 	}
 	d.seed = seed
@@ -168,15 +168,120 @@ func oneLinkSetsUpOnce(t *testing.T, s suite) {
 
 	_, late := d.invite("bob")
 	d.clock.advance(operator.LinkLife - 1)
-	if _, _, err := d.Service.OpenLink(ctx, late); err != nil {
+	if _, _, err := d.Service.OpenLink(ctx, late, from(1)); err != nil {
 		t.Errorf("a link's last moment: got %v", err)
 	}
 	d.clock.advance(time.Millisecond)
-	if _, _, err := d.Service.OpenLink(ctx, late); !errors.Is(err, operator.ErrLink) {
+	if _, _, err := d.Service.OpenLink(ctx, late, from(1)); !errors.Is(err, operator.ErrLink) {
 		t.Errorf("a late link: got %v", err)
 	}
 	if _, err := d.Service.SetUp(ctx, late, password, "000000", from(1)); !errors.Is(err, operator.ErrLink) {
 		t.Errorf("a late set-up: got %v", err)
+	}
+	refused := 0
+	for _, line := range d.audited() {
+		if strings.HasPrefix(line, "sign-in: sign-in set-up refused: somebody from 192.0.2.") && strings.HasSuffix(line, ": a link that is wrong or used") {
+			refused++
+		}
+	}
+	if refused != n-1 {
+		t.Errorf("%d refused uses of a used link are written down, want %d", refused, n-1)
+	}
+	if want := "sign-in: sign-in set-up refused: bob from 192.0.2.1: a link that is too old"; !slices.Contains(d.audited(), want) {
+		t.Errorf("the audit log lacks %q:\n%s", want, strings.Join(d.audited(), "\n"))
+	}
+}
+
+// audited is the audit log, the newest first.
+func (d *desk) audited() (lines []string) {
+	d.t.Helper()
+	all, err := d.Audits(ctx, 1000)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, a := range all {
+		lines = append(lines, a.Actor+": "+a.Action+": "+a.Detail)
+	}
+	return lines
+}
+
+// Links that open nothing count as failures of their address, so that nobody fills the audit log with them. A link that
+// works waits as well, and isn't spent by that.
+func refusedLinksMakeAnAddressWait(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	_, link := d.invite("ann")
+	for i := range 20 {
+		_, _, err := d.Service.OpenLink(ctx, "cl_guessed", from(9))
+		var known *verify.Error
+		if waits := errors.As(err, &known) && known.Kind == verify.Limited; waits != (i >= 5) || !waits && !errors.Is(err, operator.ErrLink) {
+			t.Errorf("attempt %d: got %v", i+1, err)
+		}
+	}
+	if o, _, err := d.Service.OpenLink(ctx, link, from(9)); err == nil || o.Name != "" {
+		t.Errorf("a right link during the wait: got %q, %v", o.Name, err)
+	}
+	if _, _, err := d.Service.OpenLink(ctx, link, from(1)); err != nil {
+		t.Errorf("from another address: got %v", err)
+	}
+	counts := map[string]int{}
+	for _, line := range d.audited() {
+		counts[line]++
+	}
+	for line, want := range map[string]int{
+		"sign-in: sign-in set-up refused: somebody from 192.0.2.9: a link that is wrong or used":                           5,
+		"sign-in: sign-in waits: 192.0.2.9 waits 30s after this attempt":                                                   1,
+		"sign-in: sign-in refused: 192.0.2.9 tries during its wait; its further attempts in this wait aren't written down": 1,
+	} {
+		if counts[line] != want {
+			t.Errorf("%q is written down %d times, want %d:\n%s", line, counts[line], want, strings.Join(d.audited(), "\n"))
+		}
+	}
+	d.clock.advance(30 * time.Second)
+	if _, _, err := d.Service.OpenLink(ctx, link, from(9)); err != nil {
+		t.Errorf("after the wait: got %v", err)
+	}
+}
+
+// An attempt that nobody decided isn't charged: see [operator.Source.Refund].
+func refundsTakeBackOneCharge(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	charge := func(n int, waits bool) {
+		t.Helper()
+		wait, err := d.ChargeSource(ctx, "192.0.2.9")
+		if err != nil || (wait > 0) != waits {
+			t.Errorf("charge %d: got wait %v, %v", n, wait, err)
+		}
+	}
+	for n := range 8 {
+		charge(n, false)
+		if err := d.RefundSource(ctx, "192.0.2.9"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 5 {
+		charge(n, false)
+	}
+	charge(5, true)
+	if err := d.RefundSource(ctx, "192.0.2.9"); err != nil {
+		t.Fatal(err)
+	}
+	charge(6, false)
+	charge(7, true)
+
+	d.member("ann")
+	others, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := operator.New(d.kit.Store, others, d.clock.Now) // can't open the second factor
+	for range 8 {
+		var known *verify.Error
+		if _, err := lost.SignIn(ctx, operator.Credentials{Name: "ann", Password: password, Code: d.code()}, from(8)); err == nil || errors.As(err, &known) {
+			t.Errorf("with a lost key: got %v, want an error that isn't the caller's", err)
+		}
+	}
+	if _, err := d.signIn("ann", password, d.code(), 8); err != nil {
+		t.Errorf("after errors of ours: got %v", err)
 	}
 }
 
@@ -258,14 +363,7 @@ func wrongCredentialsLookTheSame(t *testing.T, s suite) {
 	if _, err := d.signIn("ann", password, d.code(), 1); err != nil {
 		t.Errorf("after a stranger's guesses: got %v", err)
 	}
-	all, err := d.Audits(ctx, 100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines []string
-	for _, a := range all {
-		lines = append(lines, a.Actor+": "+a.Action+": "+a.Detail)
-	}
+	lines := d.audited()
 	text := strings.Join(lines, "\n")
 	for _, want := range []string{
 		"sign-in: sign-in refused: ann from 192.0.2.100: wrong password", "sign-in: sign-in refused: ann from 192.0.2.101: right password, wrong code",
@@ -298,7 +396,7 @@ func sessionsEnd(t *testing.T, s suite) {
 		t.Errorf("sessions: got %d, %v", len(all), err)
 	}
 	_, link := d.invite("bob")
-	other, _, _ := d.Service.OpenLink(ctx, link)
+	other, _, _ := d.Service.OpenLink(ctx, link, from(1))
 	if err := d.Service.EndSession(ctx, other, one.ID); !errors.Is(err, operator.ErrNoSession) {
 		t.Errorf("another operator's session: got %v", err)
 	}

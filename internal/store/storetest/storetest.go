@@ -49,6 +49,7 @@ type Store interface {
 	RevokeKey(ctx context.Context, id verify.ID, by ...store.Audit) (verify.ProjectID, error)
 
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)
+	DestinationsOf(ctx context.Context, n phone.Number) ([]verify.Destination, error)
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
 	ResetDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) error
 	ResetSends(ctx context.Context, p verify.ProjectID, n phone.Number, by ...store.Audit) error
@@ -176,6 +177,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AClockSetBackForgetsNoMessage", aClockSetBackForgetsNoMessage},
 		{"ARestoreVoidsWhatIsPending", aRestoreVoidsWhatIsPending},
 		{"ANumbersHistoryIsItsVerifications", aNumbersHistoryIsItsVerifications},
+		{"ANumberIsLookedUpInAllProjects", aNumberIsLookedUpInAllProjects},
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
 		{"AResetOfSendsKeepsGuesses", aResetOfSendsKeepsGuesses},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
@@ -225,6 +227,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
 		{"OperatorsAreKeptAsGiven", operatorsAreKeptAsGiven},
 		{"OneLinkSetsUpOnce", oneLinkSetsUpOnce},
+		{"RefusedLinksMakeAnAddressWait", refusedLinksMakeAnAddressWait},
+		{"RefundsTakeBackOneCharge", refundsTakeBackOneCharge},
 		{"OneCodeSignsInOnce", oneCodeSignsInOnce},
 		{"ConcurrentSignInsShareTheFreeOnes", concurrentSignInsShareTheFreeOnes},
 		{"WrongCredentialsLookTheSame", wrongCredentialsLookTheSame},

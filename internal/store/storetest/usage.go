@@ -121,6 +121,11 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 		of("trunk", verify.Usage{Messages: 1, Minutes: 2, Delivered: 1, Cost: 7_900, Price: 12_500}),
 	})
 
+	only := verify.UsageQuery{Project: project, Only: map[verify.UsagePart]string{verify.ByCarrier: "b", verify.ByCountry: k.used(verify.UsageQuery{By: []verify.UsagePart{verify.ByCountry}})[0].Country}}
+	equal(t, "one carrier's in one country", k.used(only), []verify.UsageRow{{UsageKey: key, Usage: verify.Usage{Messages: 2, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}}})
+	only.Only[verify.ByCountry] = "XX"
+	equal(t, "one carrier's in another country", k.used(only), []verify.UsageRow(nil))
+
 	first := verify.HourOf(verify.UsageHour(start))
 	for _, u := range k.used(verify.UsageQuery{Step: verify.ByHour, By: []verify.UsagePart{verify.ByProject, verify.ByApplication, verify.ByPurpose, verify.ByChannel, verify.ByCountry}}) {
 		want := verify.UsageKey{Project: project, Application: verify.ID{1}, Purpose: verify.MFA, Channel: u.Channel, Country: "AR", Currency: "EUR"}
@@ -204,7 +209,8 @@ func usageIsFolded(t *testing.T, s suite) {
 			for from := range 5 {
 				for until := from; until < 6; until++ {
 					q := verify.UsageQuery{Project: p, Step: step, From: start.Add(time.Duration(25*from) * time.Hour), Until: start.Add(time.Duration(25*until) * time.Hour)}
-					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.ByCarrier, verify.ByPurpose}})
+					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.ByCarrier, verify.ByPurpose}},
+						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.ByCarrier: "a"}})
 				}
 			}
 		}

@@ -1,0 +1,202 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/operator"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// rowsOf are the rows of a page's tables, as texts: cells are divided by "|".
+func rowsOf(page string) (all []string) {
+	for _, row := range regexp.MustCompile(`(?s)<tr>.*?</tr>`).FindAllString(page, -1) {
+		text := regexp.MustCompile(`<(td|th)[^>]*>`).ReplaceAllString(row, " | ")
+		all = append(all, strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(text, " ")), " "))
+	}
+	return all
+}
+
+// hrefs are the links of a page, to one path.
+func hrefs(page, path string) (all []string) {
+	for _, m := range regexp.MustCompile(`href="(`+regexp.QuoteMeta(path)+`\?[^"]*)"`).FindAllStringSubmatch(page, -1) {
+		all = append(all, strings.ReplaceAll(m[1], "&amp;", "&"))
+	}
+	return all
+}
+
+func TestHeatIsByCountryAndCarrier(t *testing.T) {
+	t.Parallel()
+	row := func(country, carrier, currency string, u verify.Usage) verify.UsageRow {
+		r := verify.UsageRow{Usage: u}
+		r.Country, r.Carrier = country, carrier
+		r.Currency = "EUR"
+		if currency != "" {
+			r.Currency = "CHF"
+		}
+		return r
+	}
+	h := heatOf([]verify.UsageRow{
+		row("DE", "", "", verify.Usage{Started: 10, Approved: 4}),
+		row("DE", "a", "", verify.Usage{Messages: 10, Delivered: 9, Cost: 800_000}),
+		row("DE", "b", "", verify.Usage{Messages: 5}),
+		row("DE", "a", "x", verify.Usage{Messages: 10, Delivered: 10, Cost: 100_000}),
+		row("US", "", "", verify.Usage{Started: 50}),
+		row("US", "a", "", verify.Usage{Messages: 40, Delivered: 20, Cost: 400_000}),
+		row("US", "", "", verify.Usage{Messages: 1}),
+	}, filter{span: "24h"})
+	if len(h.Carriers) != 3 || h.Carriers[0].Name != "no known carrier" || h.Carriers[1].Name != "a" || h.Carriers[2].Name != "b" {
+		t.Errorf("carriers: got %+v", h.Carriers)
+	}
+	if len(h.Countries) != 2 || h.Countries[0].Country != "US" {
+		t.Fatalf("countries: got %+v", h.Countries)
+	}
+	us, de := h.Countries[0], h.Countries[1]
+	if us.Messages != 41 || us.Approved != "0 %" || us.Cost != "0.40 EUR" || us.Each != "" {
+		t.Errorf("US: got %+v", us)
+	}
+	if de.Messages != 25 || de.Approved != "40 %" || de.Cost != "0.10 CHF + 0.80 EUR" || de.Each != "0.025 CHF + 0.20 EUR" {
+		t.Errorf("DE: got %+v", de)
+	}
+	for _, c := range []struct {
+		got              heatCell
+		class, delivered string
+		sent             int
+	}{
+		{us.Cells[0], "none", "0 %", 1}, {us.Cells[1], "h0", "50 %", 40}, {us.Cells[2], "", "", 0},
+		{de.Cells[0], "", "", 0}, {de.Cells[1], "h4", "95 %", 20}, {de.Cells[2], "none", "0 %", 5}, // b sends no receipts
+	} {
+		if c.got.Class != c.class || c.got.Delivered != c.delivered || c.got.Sent != c.sent || (c.got.Link == "") != (c.sent == 0) {
+			t.Errorf("got %+v, want %s %s of %d", c.got, c.class, c.delivered, c.sent)
+		}
+	}
+	if want := "66 messages to 2 countries by 3 carriers: 59 % delivered, 7 % of 60 starts approved."; h.Summary != want {
+		t.Errorf("summary: got %q, want %q", h.Summary, want)
+	}
+	for share, want := range map[int]string{0: "h0", 69: "h0", 70: "h1", 85: "h2", 90: "h3", 94: "h4", 100: "h4"} {
+		if got := warmth(share, 100, 1); got != want {
+			t.Errorf("%d %%: got %s, want %s", share, got, want)
+		}
+	}
+}
+
+// Each cell leads to the rows behind it, which add up to it, and the time stays.
+func TestACellLeadsToItsRows(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t) // one to US by the simulator
+	german := l.Start("+4930123456", "")
+	l.Await("the message", func() bool { return l.Verification(german).Delivery == verify.Sent })
+	ann := &Person{Name: "ann", Role: operator.Viewer}
+	page := l.ask(ann, "GET", "/traffic?range=7d", nil).Body.String()
+	want := []string{"| Country | Messages | simulator | Started | Approved | Cost | Cost per approval", "| DE | 1 | 0 % of 1 | 1 | 0 % | |", "| US | 1 | 0 % of 1 | 1 | 0 % | |"}
+	if got := rowsOf(page); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("traffic: got\n%s", strings.Join(got, "\n"))
+	}
+	cells := 0
+	for _, to := range hrefs(page, "/traffic/rows") {
+		u, _ := url.Parse(to)
+		if u.Query().Get("range") != "7d" {
+			t.Errorf("%s loses the time", to)
+		}
+		if !u.Query().Has("country") || !u.Query().Has("carrier") {
+			continue
+		}
+		cells++
+		w := l.ask(ann, "GET", to, nil)
+		rows := rowsOf(w.Body.String())
+		if len(rows) != 2 || rows[1] != "| 2026-05-04 | Test | sms | 1 | 0 0 % |" || !strings.Contains(w.Body.String(), "<h1>"+u.Query().Get("country")+" by simulator</h1>") {
+			t.Errorf("%s: got %d\n%s", to, w.Code, strings.Join(rows, "\n"))
+		}
+		days := hrefs(w.Body.String(), "/traffic/rows")
+		if len(days) != 1 {
+			t.Fatalf("%s: got links %q, want one to the day", to, days)
+		}
+		if rows := rowsOf(l.ask(ann, "GET", days[0], nil).Body.String()); len(rows) != 2 || rows[1] != "| 2026-05-04 12:00 | Test | sms | 1 | 0 0 % |" {
+			t.Errorf("%s: got\n%s", days[0], strings.Join(rows, "\n"))
+		}
+	}
+	if cells != 2 {
+		t.Errorf("got %d cells with a link, want 2", cells)
+	}
+	if rows := rowsOf(l.ask(ann, "GET", "/traffic/rows?country=US", nil).Body.String()); len(rows) != 3 || rows[1] != "| 2026-05-04 12:00 | Test | – | sms | 1 | 0 | 0 – | 0 0 % |" {
+		t.Errorf("a country: got\n%s", strings.Join(rows, "\n"))
+	}
+}
+
+func TestTheTimeRangeStandsInTheURL(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	l.Clock.Advance(3 * time.Hour)
+	ann := &Person{Name: "ann", Role: operator.Viewer}
+	for query, found := range map[string]bool{
+		"":          true,
+		"range=1h":  false,
+		"range=24h": true,
+		"range=30d": true,
+		"from=2026-05-04T12:00:00Z&until=2026-05-04T13:00:00Z":               true,
+		"from=2026-05-04T14:00:00%2B02:00&until=2026-05-04T15:00:00%2B02:00": true,
+		"from=2026-05-04T13:00:00Z&until=2026-05-04T14:00:00Z":               false,
+		"project=test": true,
+	} {
+		for _, path := range []string{"/traffic?", "/traffic/rows?"} {
+			w := l.ask(ann, "GET", path+query, nil)
+			if got := len(rowsOf(w.Body.String())) > 1; w.Code != http.StatusOK || got != found {
+				t.Errorf("%s%s: got %d, rows %t, want %t", path, query, w.Code, got, found)
+			}
+		}
+	}
+	for query, want := range map[string]int{
+		"range=1y": http.StatusUnprocessableEntity, "from=2026-05-04T12:00:00Z": http.StatusUnprocessableEntity, "from=x&until=y": http.StatusUnprocessableEntity,
+		"from=2026-05-04T12:00:00Z&until=2026-05-04T12:00:00Z": http.StatusUnprocessableEntity, "from=2020-05-04T12:00:00Z&until=2026-05-04T12:00:00Z": http.StatusUnprocessableEntity,
+	} {
+		for _, path := range []string{"/traffic?", "/traffic/rows?"} {
+			if w := l.ask(ann, "GET", path+query, nil); w.Code != want || !strings.Contains(w.Body.String(), "That is no time range") {
+				t.Errorf("%s%s: got %d, want %d", path, query, w.Code, want)
+			}
+		}
+	}
+}
+
+// Another project's traffic is as absent: by its name, and in the sums.
+func TestTrafficIsOfThePersonsProjects(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
+	bob := &Person{Name: "bob", Role: operator.Admin, Projects: []verify.ProjectID{"other"}}
+	for _, path := range []string{"/traffic?", "/traffic/rows?", "/traffic/rows?country=US&carrier=simulator&"} {
+		one, two := l.ask(bob, "GET", path+"project=test", nil), l.ask(bob, "GET", path+"project=none", nil)
+		if one.Code != http.StatusNotFound || one.Code != two.Code || one.Body.String() != two.Body.String() {
+			t.Errorf("%sproject=test: got %d, and %d for an absent one", path, one.Code, two.Code)
+		}
+		if page := l.ask(bob, "GET", path, nil).Body.String(); len(rowsOf(page)) != 0 || strings.Contains(page, `"test"`) {
+			t.Errorf("%s: another project's traffic:\n%s", path, page)
+		}
+	}
+}
+
+// What a carrier is called, and what stands in the URL, is text.
+func TestTrafficEscapesNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range payloads {
+		h := heatOf([]verify.UsageRow{{UsageKey: verify.UsageKey{Country: name, Carrier: name}, Usage: verify.Usage{Messages: 1}}}, filter{span: "24h"})
+		w := &strings.Builder{}
+		if err := trafficPage.Execute(w, view{Data: h}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsAny(name, "<\"'") && strings.Contains(w.String(), name) {
+			t.Errorf("%q stands there as it came", name)
+		}
+	}
+	l := newLobby(t)
+	for _, name := range payloads {
+		w := l.ask(&Person{Name: "ann", Role: operator.Viewer}, "GET", "/traffic/rows?"+url.Values{"country": {name}, "carrier": {name}}.Encode(), nil)
+		if text := w.Body.String(); w.Code != http.StatusOK || strings.ContainsAny(name, "<\"'") && strings.Contains(text, name) || strings.Count(text, "<script") != 1 {
+			t.Errorf("%q: got %d, or it stands there as it came", name, w.Code)
+		}
+	}
+}
