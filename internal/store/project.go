@@ -24,7 +24,7 @@ var ErrPending = errors.New("verifications are pending")
 // The first step deletes the keys, together with the audit's entry, and settle is how long servers may still remember
 // these. Then it cancels the pending verifications. If there were some before, it does nothing without force, and fails
 // with [ErrPending]. Users of applications are left to [Store.FinishDeletions], and verifications to [Store.Retain]. What was
-// used and the audit log stay. It fails with [verify.ErrNoProject].
+// used, its ledger and the audit log stay. It fails with [verify.ErrNoProject].
 func (s *Store) DeleteProject(ctx context.Context, id verify.ProjectID, force bool, settle time.Duration, by Audit) (canceled int, err error) {
 	if !force {
 		n, err := s.pendingOf(ctx, id)
@@ -56,6 +56,9 @@ func (s *Store) DeleteProject(ctx context.Context, id verify.ProjectID, force bo
 		}
 	}
 	return canceled, s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM budget WHERE project = $1`, id); err != nil {
+			return err
+		}
 		result, err := tx.ExecContext(ctx, `DELETE FROM project WHERE id = $1`, id)
 		if err := changedOne(result, err, verify.ErrNoProject); err != nil {
 			return fmt.Errorf("delete project %s: %w", id, err)
