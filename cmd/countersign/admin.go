@@ -163,7 +163,7 @@ func actor() admin.Actor {
 // flags are what a command's input is called on the command line.
 var flags = map[verify.Field]string{
 	admin.FieldID: "--id", verify.FieldName: "name", admin.FieldProfile: "--profile", admin.FieldSenders: "--sender", admin.FieldLinkHosts: "--link-host",
-	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldStyle: "--webotp, --android-hash",
+	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldOnly: "--only-number", admin.FieldStyle: "--webotp, --android-hash",
 	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
 	admin.FieldDayMessages: "--day-messages", admin.FieldMonthMessages: "--month-messages", admin.FieldDayAmount: "--day-amount",
 	admin.FieldMonthAmount: "--month-amount", admin.FieldCurrency: "--currency", admin.FieldCredit: "the amount", admin.FieldCountry: "country", admin.FieldNote: "--note",
@@ -205,6 +205,7 @@ type policyFlags struct {
 	PublicText    *bool    `negatable:"" help:"Allow requests with a text of their own and no sender (a new project: no)."`
 	Country       []string `help:"Country whose numbers messages may go to, two letters, 001 for numbers of no country, or 'any'; may be repeated (a new project: any with compat; with standard it must be said)." placeholder:"CC"`
 	AllowKind     []string `help:"Kind of numbers that are refused otherwise, or 'none': premium, shared-cost, satellite, pager, uan, personal; may be repeated (a new project: none)." placeholder:"KIND"`
+	OnlyNumber    []string `help:"The only numbers that messages may go to, while the project is tried: E.164, at most 100; 'any' for all. May be repeated (a new project: any)." placeholder:"NUMBER"`
 	Transliterate *bool    `negatable:"" help:"Write typographic characters (curly quotes, dashes) in the GSM alphabet where that saves segments (a new project: no)."`
 	LinkHost      []string `help:"Web site that texts may name, with the sites below it: its host; 'any' for all, 'none' for none but that of --webotp. May be repeated (a new project: none)." placeholder:"HOST"`
 	WebOTP        *string  `name:"webotp" help:"Web site that may read the code by itself: its host, \"\" for none. Messages end with '@HOST #CODE'." placeholder:"HOST"`
@@ -244,7 +245,7 @@ func (c *projectCreate) Run(w world) error {
 // change is what the flags change.
 func (c *policyFlags) change() admin.ProjectChange {
 	change := admin.ProjectChange{
-		Senders: list(c.Sender, "public"), LinkHosts: list(c.LinkHost, "none"), PublicText: c.PublicText, Countries: c.Country,
+		Senders: list(c.Sender, "public"), LinkHosts: list(c.LinkHost, "none"), OnlyNumbers: list(c.OnlyNumber, "any"), PublicText: c.PublicText, Countries: c.Country,
 		Transliterate: c.Transliterate, WebOTP: c.WebOTP, AndroidHash: c.AndroidHash,
 		Burst: c.SendBurst, Interval: c.SendInterval, Daily: c.SendDaily,
 	}
@@ -317,11 +318,15 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	if len(p.Kinds) > 0 {
 		kinds = fmt.Sprint(p.Kinds)
 	}
+	numbers := "any"
+	if len(p.OnlyNumbers) > 0 {
+		numbers = strings.Trim(fmt.Sprint(p.OnlyNumbers), "[]")
+	}
 	return printSettings(w, asJSON, row{
 		{"project", "id", p.ID}, {"name", "name", p.Name}, {"policy", "policy", p.Profile},
 		{"senders", "", listed(p.Senders, p.AnySender, "public")}, {"", "senders", p.Senders}, {"", "any_sender", p.AnySender},
 		{"link-hosts", "", listed(p.LinkHosts, p.AnyLink, "none")}, {"", "link_hosts", p.LinkHosts}, {"", "any_link", p.AnyLink}, {"public-text", "public_text", p.PublicText},
-		{"countries", "", countries}, {"", "countries", p.Countries}, {"allow-kind", "", kinds}, {"", "allow_kind", p.Kinds},
+		{"countries", "", countries}, {"", "countries", p.Countries}, {"allow-kind", "", kinds}, {"", "allow_kind", p.Kinds}, {"only-number", "", numbers}, {"", "only_numbers", p.OnlyNumbers},
 		{"transliterate", "transliterate", p.Style.Transliterate}, {"webotp", "webotp", p.Style.WebOTP}, {"android-hash", "android_hash", p.Style.AndroidHash},
 		{"send-burst", "send_burst", p.Limits.Burst}, {"send-interval", "send_interval_seconds", p.Limits.Interval}, {"send-daily", "send_daily", p.Limits.Daily},
 	})

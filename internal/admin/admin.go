@@ -45,6 +45,7 @@ const (
 	FieldSenders   verify.Field = "senders"
 	FieldLinkHosts verify.Field = "link_hosts"
 	FieldCountries verify.Field = "countries"
+	FieldOnly      verify.Field = "only_numbers"
 	FieldKinds     verify.Field = "allow_kind"
 	FieldStyle     verify.Field = "style"
 	FieldSends     verify.Field = "sends"

@@ -25,6 +25,7 @@ type ProjectChange struct {
 	PublicText    *bool
 	Countries     []string // two letters each, or [verify.AnyCountry]
 	Kinds         *[]phone.Kind
+	OnlyNumbers   *List // Any: every number
 	Transliterate *bool
 	WebOTP        *string
 	AndroidHash   *string
@@ -78,6 +79,7 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 	wrong.list(FieldSenders, c.Senders, &p.Senders, &p.AnySender, verify.ParseSender)
 	wrong.list(FieldLinkHosts, c.LinkHosts, &p.LinkHosts, &p.AnyLink, wording.ParseHost)
 	wrong.reach(c, p, before)
+	wrong.only(c, p)
 	if problem := p.Style.Problem(); problem != "" {
 		wrong.add(FieldStyle, "%s", problem)
 	}
@@ -120,6 +122,28 @@ func (wrong *problems) reach(c *ProjectChange, p *verify.Project, before verify.
 		if !slices.Contains(phone.Kinds, kind) {
 			wrong.addOf(FieldKinds, string(kind), "must be one of %v, or none", phone.Kinds)
 		}
+	}
+}
+
+// maxOnly is how many numbers a project may be bound to.
+const maxOnly = 100
+
+// only binds the project to some numbers, all forms of which are one.
+func (wrong *problems) only(c *ProjectChange, p *verify.Project) {
+	if c.OnlyNumbers == nil {
+		return
+	}
+	p.OnlyNumbers = nil
+	for _, s := range c.OnlyNumbers.Items {
+		n, err := phone.Parse(s)
+		if err != nil {
+			wrong.addOf(FieldOnly, s, "%v", err)
+			continue
+		}
+		p.OnlyNumbers = append(p.OnlyNumbers, n.Key())
+	}
+	if len(p.OnlyNumbers) > maxOnly || c.OnlyNumbers.Any && len(p.OnlyNumbers) > 0 {
+		wrong.add(FieldOnly, "must be at most %d numbers, or any", maxOnly)
 	}
 }
 
@@ -250,6 +274,7 @@ func settings(p verify.Project) [][2]string {
 		{"public-text", fmt.Sprint(p.PublicText)},
 		{"countries", fmt.Sprint(p.Countries)},
 		{"allow-kind", fmt.Sprint(p.Kinds)},
+		{"only-number", fmt.Sprint(maskedNumbers(p.OnlyNumbers))},
 		{"transliterate", fmt.Sprint(p.Style.Transliterate)},
 		{"webotp", cmp.Or(p.Style.WebOTP, "none")},
 		{"android-hash", cmp.Or(p.Style.AndroidHash, "none")},
@@ -257,6 +282,14 @@ func settings(p verify.Project) [][2]string {
 		{"send-interval", p.Limits.Interval.String()},
 		{"send-daily", fmt.Sprint(p.Limits.Daily)},
 	}
+}
+
+func maskedNumbers(all []phone.Number) []string {
+	masked := make([]string, len(all))
+	for i, n := range all {
+		masked[i] = n.Masked()
+	}
+	return masked
 }
 
 // masked hides the digits of senders that are numbers: the audit log has no whole numbers.

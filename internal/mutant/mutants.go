@@ -1472,6 +1472,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestADrainedCarrierGetsNothing$"},
 	},
 	{
+		"tried-project-sends-to-anybody", "A project that is being tried sends to its own numbers only.",
+		[]edit{{"internal/verify/policy.go", "case len(project.OnlyNumbers) > 0 &&", "case len(project.OnlyNumbers) > 1000 &&"}},
+		test{"./internal/verify", "^TestATriedProjectSendsToItsNumbersOnly$"},
+	},
+	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
 		[]edit{{userRowFile, "r.use(v.value.UsageKey(), verify.Usage{Approved: 1})", ""}},
 		stores("UsageIsCountedOnce"),

@@ -21,7 +21,7 @@ import (
 // written in the change's transaction: neither is there without the other.
 
 const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
-	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link, p.bound`
+	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link, p.bound, p.only_numbers`
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
@@ -31,16 +31,18 @@ type projectDest struct {
 	countries  string
 	kinds      string
 	hosts      string
+	only       string
 }
 
 func (d *projectDest) fields() []any {
 	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
 		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash, &d.countries, &d.kinds,
-		&d.p.AnySender, &d.hosts, &d.p.AnyLink, &d.p.Bound}
+		&d.p.AnySender, &d.hosts, &d.p.AnyLink, &d.p.Bound, &d.only}
 }
 
 func (d *projectDest) done() {
 	d.p.Limits.Interval = time.Duration(d.intervalMS) * time.Millisecond
+	d.p.OnlyNumbers = split[phone.Number](d.only)
 	d.p.Senders, d.p.LinkHosts, d.p.Countries, d.p.Kinds = split[string](d.senders), split[string](d.hosts), split[string](d.countries), split[phone.Kind](d.kinds)
 }
 
@@ -108,10 +110,10 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) 
 		}
 		application := verify.NewID(now)
 		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
-				transliterate, webotp, android_hash, any_sender, link_hosts, any_link, countries, number_kinds)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING`,
+				transliterate, webotp, android_hash, any_sender, link_hosts, any_link, countries, number_kinds, only_numbers)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING`,
 			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText, application[:], millis(now),
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds))
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds), joined(p.OnlyNumbers))
 		if err := changedOne(result, err, verify.ErrExists); err != nil {
 			return fmt.Errorf("create project %s: %w", p.ID, err)
 		}
@@ -146,9 +148,9 @@ func (s *Store) ChangeProject(_ context.Context, id verify.ProjectID, change fun
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE project SET name = $2, profile = $3, send_burst = $4, send_interval_ms = $5, send_daily = $6, senders = $7, public_text = $8,
-				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16
+				transliterate = $9, webotp = $10, android_hash = $11, any_sender = $12, link_hosts = $13, any_link = $14, countries = $15, number_kinds = $16, only_numbers = $17
 			WHERE id = $1`, id, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText,
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds)); err != nil {
+			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds), joined(p.OnlyNumbers)); err != nil {
 			return fmt.Errorf("update project %s: %w", id, err)
 		}
 		return audits(ctx, tx, now, id, by)

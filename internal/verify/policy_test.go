@@ -318,6 +318,22 @@ func TestNumbersOfOtherKindsMustBeAllowed(t *testing.T) {
 	}
 }
 
+// A project that is tried sends to its own numbers only, in whatever form they are written.
+func TestATriedProjectSendsToItsNumbersOnly(t *testing.T) {
+	t.Parallel()
+	acct := account(Compat)
+	acct.Project.OnlyNumbers = []phone.Number{phone.Number("+5491123456789").Key(), "+12025550100"}
+	for _, to := range []string{"+1 202 555 0100", "+54 11 2345 6789", "+54 9 11 2345-6789"} {
+		if err := new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: SMS, To: to}); err != nil {
+			t.Errorf("to its number %s: %v", to, err)
+		}
+	}
+	want := []Problem{{Field: FieldTo, Message: "isn't one of the numbers that this project may send to while it is tried"}}
+	if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: Voice, To: "+12025550101"}))); diff != "" {
+		t.Errorf("to another number: problems (-want +got)\n%s", diff)
+	}
+}
+
 func TestCountriesMustBeAllowed(t *testing.T) {
 	t.Parallel()
 	const none = ""

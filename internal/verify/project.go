@@ -37,6 +37,9 @@ type Project struct {
 	// has them called.
 	Kinds []phone.Kind
 
+	// OnlyNumbers are the keys of the only numbers that may be sent to, for a project that is being tried; nil: all.
+	OnlyNumbers []phone.Number
+
 	// Bound says that the project has a [Budget]. A store writes it with that.
 	Bound bool
 }

@@ -28,7 +28,7 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 		Style:     wording.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
 		Countries: []string{"US", "001"}, Kinds: []phone.Kind{phone.UAN, phone.SharedCost},
 	}
-	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits, AnySender: true, LinkHosts: []string{"example.com", "example.org"}}
+	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits, AnySender: true, OnlyNumbers: []phone.Number{number(4), number(5)}, LinkHosts: []string{"example.com", "example.org"}}
 	wantError(t, "update before creation", k.UpdateProject(ctx, b), verify.ErrNoProject)
 	for _, p := range []verify.Project{b, a} {
 		wantError(t, "create", k.CreateProject(ctx, p), nil)
