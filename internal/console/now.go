@@ -53,8 +53,7 @@ func (d desk) now(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	hours, before := newSeries(rows, first, shownHours+1), newSeries(old, current.Add(-time.Hour-week), 1)
 	slices.SortStableFunc(projects, func(a, b usageLine) int { return b.Started - a.Started })
-	more := max(0, len(projects)-shownProjects)
-	projects = projects[:len(projects)-more]
+	projects, more := firstOf(projects, shownProjects)
 	o := overview{
 		Hour: current.Add(-time.Hour).Format("15:04") + " to " + current.Format("15:04"), Then: current.Add(-time.Hour-week).Weekday().String() + " last week",
 		Tiles: hours.tiles(before), Hours: hours.lines(), Projects: projects, More: more, Whole: len(p.Projects) == 0,
@@ -64,6 +63,12 @@ func (d desk) now(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	d.show(w, r, http.StatusOK, nowPage, "Now", o)
 	return nil
+}
+
+// firstOf are the first elements, at most so many, and how many others there are.
+func firstOf[T any](all []T, most int) (first []T, others int) {
+	n := min(len(all), most)
+	return all[:n], len(all) - n
 }
 
 // A series is what was used in each of some hours.

@@ -415,24 +415,23 @@ func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []
 		names[x.ID] = cmp.Or(x.Name, string(x.ID))
 	}
 	rows, err := d.rows(ctx, p, q)
+	behind := filter{project: q.Project, from: q.From.UTC(), until: q.Until.UTC()}
 	for _, u := range rows {
-		name := "all"
+		name, link := "all", ""
 		switch {
-		case !u.Begin.IsZero():
-			name = u.Begin.Format(time.DateOnly)
 		case slices.Contains(q.By, verify.ByProject):
-			name = cmp.Or(names[u.Project], string(u.Project))
+			name, link = cmp.Or(names[u.Project], string(u.Project)), "/usage?"+url.Values{"project": {string(u.Project)}}.Encode()
 		case slices.Contains(q.By, verify.ByCountry):
-			name = cmp.Or(u.Country, "unknown")
+			name, link = cmp.Or(u.Country, "unknown"), "/traffic/rows?"+behind.query("country", u.Country)
+		case slices.Contains(q.By, verify.ByCarrier) && u.Carrier == "":
+			name = "verifications themselves"
 		case slices.Contains(q.By, verify.ByCarrier):
-			name = cmp.Or(u.Carrier, "verifications themselves")
+			name, link = u.Carrier, "/traffic/rows?"+behind.query("carrier", u.Carrier)
 		case slices.Contains(q.By, verify.ByChannel):
 			name = string(u.Channel)
 		}
 		l := lineOf(name, u)
-		if u.Project != "" {
-			l.Link = "/usage?" + url.Values{"project": {string(u.Project)}}.Encode()
-		}
+		l.Link = link
 		lines = append(lines, l)
 	}
 	return lines, err
@@ -508,7 +507,7 @@ func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
 	if err != nil {
 		return err
 	}
-	u.draw(days, from)
+	u.draw(days, filter{project: chosen, from: from, until: now.UTC().Add(time.Hour)})
 	if u.Parts, err = d.used(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}}); err != nil {
 		return err
 	}
@@ -517,10 +516,10 @@ func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
 }
 
 // draw makes the line of each day's starts, 600 by 80, and the table beside it.
-func (u *usages) draw(rows []verify.UsageRow, from time.Time) {
+func (u *usages) draw(rows []verify.UsageRow, f filter) {
 	var days [shownDays]verify.UsageRow
 	for _, row := range rows {
-		if i := int(row.Begin.Sub(from) / (24 * time.Hour)); i >= 0 && i < shownDays {
+		if i := int(row.Begin.Sub(f.from) / (24 * time.Hour)); i >= 0 && i < shownDays {
 			days[i].Add(row.Usage) // of all currencies; money has none here
 			days[i].Cost, days[i].Price = 0, 0
 		}
@@ -534,7 +533,10 @@ func (u *usages) draw(rows []verify.UsageRow, from time.Time) {
 			u.Chart += fmt.Sprintf("%d,%d ", i*600/(shownDays-1), 78-days[i].Started*74/u.Most)
 		}
 		if days[i].Started+days[i].Messages > 0 {
-			u.Days = append(u.Days, lineOf(from.AddDate(0, 0, i).Format(time.DateOnly), days[i]))
+			begin := f.from.AddDate(0, 0, i)
+			l := lineOf(begin.Format(time.DateOnly), days[i])
+			l.Link = "/traffic/rows?" + f.day(begin).query()
+			u.Days = append(u.Days, l)
 		}
 	}
 	slices.Reverse(u.Days)

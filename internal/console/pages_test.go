@@ -239,9 +239,28 @@ func TestFindShowsTheNewestProjects(t *testing.T) {
 		if n := strings.Count(page, "<section"); n != want || !strings.Contains(page, tt.want) || tt.want == "" && strings.Contains(page, "more projects") {
 			t.Errorf("%s: got %d projects, want %d, and %q:\n%s", name, n, want, tt.want, page)
 		}
+		now := l.ask(tt.person, "GET", "/", nil).Body.String()
+		if tt.want != "" != strings.Contains(now, "more projects</a> started less") {
+			t.Errorf("%s: the first page:\n%s", name, now)
+		}
 		if i, j := strings.Index(page, "<h2>"), strings.Index(page, "<h2>"+tt.first); i != j {
 			t.Errorf("%s: %s isn't the first one", name, tt.first)
 		}
+	}
+}
+
+func TestListsAreShort(t *testing.T) {
+	t.Parallel()
+	for most, want := range map[int]string{0: "[] 3", 2: "[a b] 1", 3: "[a b c] 0", 4: "[a b c] 0"} {
+		first, others := firstOf([]string{"a", "b", "c"}, most)
+		if got := fmt.Sprint(first, others); got != want {
+			t.Errorf("at most %d: got %s, want %s", most, got, want)
+		}
+	}
+	rows := trafficRows{More: 7, Rows: []trafficRow{{}}}
+	var page strings.Builder
+	if err := trafficRowsPage.Execute(&page, view{Data: rows}); err != nil || !strings.Contains(page.String(), "7 more rows are older") {
+		t.Errorf("the page doesn't say that there are more: %v", err)
 	}
 }
 
@@ -353,7 +372,7 @@ func TestTheFirstPageIsSmall(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
 	size := l.ask(&Person{Name: "ann", Role: operator.Viewer}, "GET", "/", nil).Body.Len()
-	for _, file := range []string{"console.css", "console.js"} {
+	for _, file := range []string{"console.css", "console.js", "icon.svg"} {
 		text, err := static.ReadFile("static/" + file)
 		if err != nil {
 			t.Fatal(err)

@@ -327,9 +327,7 @@ func (d desk) rowsBehind(w http.ResponseWriter, r *http.Request, p Person) error
 		t.Rows = append(t.Rows, line)
 	}
 	slices.SortStableFunc(t.Rows, func(a, b trafficRow) int { return cmp.Compare(b.Time, a.Time) })
-	if t.More = max(0, len(t.Rows)-shownRows); t.More > 0 {
-		t.Rows = t.Rows[:shownRows]
-	}
+	t.Rows, t.More = firstOf(t.Rows, shownRows)
 	t.name()
 	t.Back = "/traffic?" + f.query()
 	d.show(w, r, http.StatusOK, trafficRowsPage, t.Title, t)

@@ -128,6 +128,28 @@ func TestACellLeadsToItsRows(t *testing.T) {
 	}
 }
 
+// The figures of the page of usage lead to their rows as well.
+func TestUsageLeadsToItsRows(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	ann := &Person{Name: "ann", Role: operator.Viewer}
+	for path, want := range map[string][]string{
+		"/usage?project=test":            {"country=US", "until="}, // and the day
+		"/usage?project=test&by=carrier": {"carrier=simulator", "until="},
+	} {
+		links := hrefs(l.ask(ann, "GET", path, nil).Body.String(), "/traffic/rows")
+		if len(links) != len(want) {
+			t.Fatalf("%s: got links %q, want %d", path, links, len(want))
+		}
+		for i, to := range links {
+			w := l.ask(ann, "GET", to, nil)
+			if rows := rowsOf(w.Body.String()); !strings.Contains(to, want[i]) || !strings.Contains(to, "project=test") || w.Code != http.StatusOK || len(rows) < 2 {
+				t.Errorf("%s: got %d, %q", to, w.Code, rows)
+			}
+		}
+	}
+}
+
 func TestTheTimeRangeStandsInTheURL(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
