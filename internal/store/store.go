@@ -522,8 +522,9 @@ type state struct {
 	dueAt        time.Time
 	sealedLength int
 	resent       verify.Resent
+	prompt       verify.Prompt
 }
 
 func stateOf(v *verify.Verification) state {
-	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent}
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Prompt}
 }

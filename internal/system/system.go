@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/face/device"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/face/v1"
@@ -318,6 +319,7 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
 	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
 	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
+	faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.New(s.Verify, s.outages), Refuse: device.Refuse})
 	faces = append(faces, documentation()...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
@@ -326,6 +328,7 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
 	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
 	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away(), Refuse: v1.Refuse})
+	faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.Away(), Refuse: device.Refuse})
 	faces = append(faces, documentation()...)
 	return web.Handler(log, o, append(faces, more...)...)
 }

@@ -3,6 +3,8 @@ package verify
 import (
 	"context"
 	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -48,6 +50,9 @@ type Subscription struct {
 	Endpoint string `json:"e"` // an https URL
 	Key      []byte `json:"k"` // the device's public key, a point of P-256
 	Auth     []byte `json:"a"` // its authentication secret
+	// Sign is the public key of the device's signatures, a point of P-256. It is sealed too, so that nobody who writes
+	// to the database can put a key of theirs in its place. Without one, the device gets codes only.
+	Sign []byte `json:"s,omitempty"`
 }
 
 // String and LogValue keep a subscription out of logs and errors.
@@ -64,6 +69,7 @@ type Receiver struct {
 type NewDevice struct {
 	Kind                   DeviceKind
 	Endpoint, P256dh, Auth string
+	Key                    string // of its signatures; "": it has none
 	Name, Locale           string
 }
 
@@ -191,6 +197,14 @@ func (p *problems) subscription(n *NewDevice) (sub Subscription) {
 	}
 	if sub.Auth, err = base64url(n.Auth); err != nil || len(sub.Auth) != authLength {
 		p.add(FieldAuth, "must be the base64url of %d bytes", authLength)
+	}
+	if n.Key != "" {
+		if sub.Sign, err = base64url(n.Key); err == nil {
+			_, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), sub.Sign)
+		}
+		if err != nil {
+			p.add(FieldKey, "must be the base64url of an uncompressed point of P-256, 65 bytes")
+		}
 	}
 	if n.Name != "" && !IsLabel(n.Name, maxDeviceName) {
 		p.add(FieldName, "must have at most %d printable characters", maxDeviceName)

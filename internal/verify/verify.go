@@ -40,6 +40,7 @@ type Store interface {
 	ApplicationStore
 	UserStore
 	DeviceStore
+	PromptStore
 	TemplateStore
 	TextStore
 	KeptStore
@@ -101,6 +102,8 @@ type Service struct {
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
+	waiting *share.Places // of checks that wait for an outcome
+	waiters *waiters
 }
 
 // Config is what a [Service] needs.
@@ -172,7 +175,7 @@ func New(c Config) *Service {
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
 		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), maxKept: cmp.Or(c.MaxKept, DefaultMaxKept), push: c.Push,
-		bodies: share.New(maxLarge, maxLarge),
+		bodies: share.New(maxLarge, maxLarge), waiting: share.New(maxWaiting, maxWaiting), waiters: newWaiters(),
 	}
 }
 

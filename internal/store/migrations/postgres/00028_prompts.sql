@@ -1,0 +1,7 @@
+-- +goose Up
+-- What a user's devices are asked in place of a code, and whether a check was told of their answer: see verify.Prompt. The
+-- program before asks no device: it pushes the code of such a verification.
+ALTER TABLE verification ADD COLUMN prompt TEXT NOT NULL DEFAULT '';
+-- How many prompts a user got since the last success, and when they said that it wasn't them who asked (0: they haven't).
+ALTER TABLE app_user ADD COLUMN prompts BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE app_user ADD COLUMN denied_at BIGINT NOT NULL DEFAULT 0;
