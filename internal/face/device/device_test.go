@@ -344,14 +344,14 @@ func TestPromptsEnd(t *testing.T) {
 			only.Mode = api.Approve
 			_, err := k.client.StartFor(t.Context(), k.app, "ada", only)
 			if p, ok := err.(*api.Problem); !ok || p.Status != 409 || p.Code != code {
-				t.Errorf("a prompt: %v, want %s", err, code)
+				t.Fatalf("a prompt: %v, want %s", err, code)
 			}
 		}
 		falls := func() {
 			t.Helper()
 			v := k.start("ada", api.UserVerification{})
 			if v.Show != "" {
-				t.Errorf("the page is to show %s, though nobody is asked", v.Show)
+				t.Fatalf("the page is to show %s, though nobody is asked", v.Show)
 			}
 			code := k.texted("+12025550100", v.ID)
 			if len(k.pushes.of(v.ID)) > 0 {
