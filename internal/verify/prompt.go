@@ -91,10 +91,9 @@ func (v *Verification) ask() *Question {
 	return q
 }
 
-// text is what a device shows that knows nothing of prompts.
-func (q *Question) text() string {
-	return q.Asker + " asks whether this is you. Open this message and pick the number that you see there. If it isn't you, say so."
-}
+// promptText is what a device shows that knows nothing of prompts. It names nobody, so that the longest names fit into a
+// push beside it.
+const promptText = "Is this you? Open this message and pick the number that you see on the page. If it isn't you, say so."
 
 // A Client is who asked a caller for what a user is to approve. The prompt shows it.
 type Client struct {

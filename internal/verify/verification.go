@@ -320,7 +320,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 	if v.prompts(c) {
 		m.ByPrompt, m.Question, m.Asker = true, v.ask(), v.Asker
 		if m.Question != nil {
-			m.Body = Secret(m.Question.text())
+			m.Body = promptText
 		}
 		return m
 	}

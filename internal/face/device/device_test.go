@@ -579,3 +579,87 @@ func TestACodeOrADeviceApproves(t *testing.T) {
 		t.Errorf("the outcome after the code: %+v", r)
 	}
 }
+
+// What is wrong with a start is told by the fields' names, and a key makes one prompt of a request that is sent twice.
+func TestAStartOfAUsersVerification(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKit(t, o, "push,sms")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		k.enrol(k.client, k.app, "ada")
+		for field, v := range map[string]api.UserVerification{
+			"mode":       {Mode: "approve", Channel: "sms"},
+			"client_ip":  {Mode: "approve", ClientIP: "203.0.113"},
+			"user_agent": {Mode: "approve", UserAgent: "a\nb"},
+			"purpose":    {Purpose: "Pay"},
+			"amount":     {Amount: "50", Payee: "Example Shop"},
+			"payee":      {Amount: "50 EUR"},
+			"channel":    {Channel: "voice"},
+		} {
+			_, err := k.client.StartFor(t.Context(), k.app, "ada", v)
+			if p, ok := err.(*api.Problem); !ok || len(p.Errors) != 1 || p.Errors[0].Field != field {
+				t.Errorf("%+v: got %v, want that %s is wrong", v, err, field)
+			}
+		}
+		long := k.start("ada", api.UserVerification{UserAgent: strings.Repeat("\"", 512), Metadata: map[string]string{"order": "7"}})
+		if q := k.question(long.ID); len(q.UserAgent) != 512 || long.Metadata["order"] != "7" {
+			t.Errorf("the longest: %+v of %+v", q, long)
+		}
+		k.Clock.Advance(time.Minute)
+		ctx := api.WithIdempotencyKey(t.Context(), "once")
+		var shown []string
+		for range 2 {
+			v, err := k.client.StartFor(ctx, k.app, "ada", api.UserVerification{Mode: api.Approve})
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown = append(shown, v.ID+" "+v.Show)
+		}
+		if shown[0] != shown[1] || len(shown[0]) < 39 {
+			t.Errorf("with a key, the answers are %q, want the same twice", shown)
+		}
+		// A code, with what only this start can say.
+		k.Clock.Advance(time.Minute)
+		v, err := k.client.StartFor(t.Context(), k.app, "ada", api.UserVerification{Channel: "sms", Purpose: "payment", Amount: "49.90 EUR", Payee: "Example Shop"})
+		if err != nil || v.Mode != "" || v.Show != "" {
+			t.Fatalf("a code: %+v, %v", v, err)
+		}
+		code := k.texted("+12025550100", v.ID)
+		if r, err := k.client.CheckFor(t.Context(), v.ID, api.Check{Code: code}); err != nil || r.Reason != "wrong_amount" {
+			t.Errorf("without the payment: %+v, %v", r, err)
+		}
+		if r, err := k.client.CheckFor(t.Context(), v.ID, api.Check{Code: code, Purpose: "payment", Amount: "49.90 EUR", Payee: "Example Shop"}); err != nil || !r.Valid {
+			t.Errorf("with it: %+v, %v", r, err)
+		}
+		for _, bad := range []api.Check{{}, {Wait: new(31)}, {Code: code, Wait: new(1)}} { // of a code, too long, and both
+			_, err := k.client.CheckFor(t.Context(), v.ID, bad)
+			if p, ok := err.(*api.Problem); !ok || p.Status != 422 || len(p.Errors) != 1 {
+				t.Errorf("check %+v: %v, want one field that is wrong", bad, err)
+			}
+		}
+	})
+}
+
+// A device without a key of its own gets codes, and no prompts.
+func TestADeviceWithoutAKeyIsNotAsked(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, countersigntest.Options{}, "push,sms")
+	k.user(k.client, k.app, "ada", "+12025550100")
+	receiver, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := api.NewDevice{Kind: api.WebPush, Endpoint: "https://push.example.net/plain", P256dh: b64.EncodeToString(receiver.PublicKey().Bytes()), Auth: b64.EncodeToString(make([]byte, 16))}
+	if _, err := k.client.RegisterDevice(t.Context(), k.app, "ada", plain); err != nil {
+		t.Fatal(err)
+	}
+	v := k.start("ada", api.UserVerification{})
+	if code := k.texted("+12025550100", v.ID); code == "" || len(k.pushes.of(v.ID)) > 0 {
+		t.Errorf("the code came as %q, and %d prompts were pushed", code, len(k.pushes.of(v.ID)))
+	}
+	plain.Key = b64.EncodeToString(make([]byte, 65))
+	_, err = k.client.RegisterDevice(t.Context(), k.app, "ada", plain)
+	if p, ok := err.(*api.Problem); !ok || len(p.Errors) != 1 || p.Errors[0].Field != "key" {
+		t.Errorf("a key that is no point: %v", err)
+	}
+}
