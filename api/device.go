@@ -35,9 +35,21 @@ type Device struct {
 	LastUsedAt *time.Time `json:"last_used_at,omitempty" doc:"When its push service last took a message for it."`
 }
 
+// An Enrolment lets a browser register itself as a user's device, once. Give it to nobody but the user.
+type Enrolment struct {
+	Code      string    `json:"code" example:"JBSW-Y3DP-EHPK" doc:"What the user types on the server's page /device/."`
+	URL       string    `json:"url,omitempty" example:"https://verify.example.com/device/#JBSW-Y3DP-EHPK" doc:"That page with the code in it, for a link or a QR code. Absent if the server doesn't know where browsers reach it (public.url)."`
+	ExpiresAt time.Time `json:"expires_at" doc:"The code works until then, ten minutes from now."`
+}
+
 // Devices are all of a user's, the oldest first.
 type Devices struct {
 	Devices []Device `json:"devices" doc:"All of them."`
+}
+
+// Invite makes a code with which a user's browser can register itself.
+func (c *Client) Invite(ctx context.Context, application, user string) (e Enrolment, err error) {
+	return e, c.call(ctx, http.MethodPost, "/v1/applications/"+url.PathEscape(application)+"/users/"+url.PathEscape(user)+"/enrolments", nil, &e)
 }
 
 // ResetPrompts lets a user get prompts again who said that it wasn't them who asked, or let too many be.

@@ -783,6 +783,11 @@ var mutants = []mutant{
 		test{inDevice, "^TestACodeOrADeviceApproves$"},
 	},
 	{
+		"enrolment-used-twice", "A code of an enrolment works once, for ten minutes.",
+		[]edit{{"internal/store/enrol.go", "`DELETE FROM enrolment", "`UPDATE enrolment SET expires_at = expires_at"}},
+		test{inDevice, "^TestAnEnrolment"},
+	},
+	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
 		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},

@@ -108,17 +108,23 @@ func (s *Service) RegisterDevice(ctx context.Context, acct *Account, application
 	if err := p.err(); err != nil {
 		return Device{}, err
 	}
+	d, err := s.sealed(k, n, sub)
+	if err != nil {
+		return Device{}, err
+	}
+	return d, s.store.AddDevice(context.WithoutCancel(ctx), k, d, s.maxDevices, acct.KeyID)
+}
+
+// sealed makes a user's device with its subscription sealed.
+func (s *Service) sealed(k UserKey, n NewDevice, sub Subscription) (Device, error) {
 	d := Device{
-		ID: NewID(s.instant()), Application: application, User: user, Kind: n.Kind, Name: n.Name, Locale: n.Locale,
-		Fingerprint: sub.fingerprint(application), KeyID: s.keys.Primary(),
+		ID: NewID(s.instant()), Application: k.Application, User: k.Name, Kind: n.Kind, Name: n.Name, Locale: n.Locale,
+		Fingerprint: sub.fingerprint(k.Application), KeyID: s.keys.Primary(),
 	}
 	if d.KeyID == 0 {
 		return Device{}, ErrNoKey
 	}
-	if err := d.seal(s.keys, sub); err != nil {
-		return Device{}, err
-	}
-	return d, s.store.AddDevice(context.WithoutCancel(ctx), k, d, s.maxDevices, acct.KeyID)
+	return d, d.seal(s.keys, sub)
 }
 
 // Devices lists a user's devices, the oldest first.

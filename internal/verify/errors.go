@@ -132,6 +132,8 @@ var (
 
 	ErrRejected = &Error{Kind: Conflict, Code: "rejected", Message: "the person said that it wasn't they who asked"}
 
+	ErrNoEnrolment = &Error{Kind: NotFound, Code: "no_enrolment", Message: "the enrolment code is wrong, was used, or is older than ten minutes; ask for a new one"}
+
 	ErrNoPrompt      = &Error{Kind: NotFound, Code: "no_prompt", Message: "there is no such prompt for this device, or its signature is wrong"}
 	ErrPromptsSpent  = &Error{Kind: Conflict, Code: "prompts_spent", Message: "the user got as many prompts as they may without a success; send a code by another channel"}
 	ErrPromptsDenied = &Error{Kind: Conflict, Code: "prompts_denied", Message: "the user said that it wasn't they who asked, so they get no prompts; send a code by another channel"}

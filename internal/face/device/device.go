@@ -1,5 +1,8 @@
 // Package device is the face of the devices to which prompts are pushed. A device has no API key: it signs what it says
 // with its own. Browsers of all sites may ask, since a signature, and no cookie, is what counts.
+//
+// It serves an authenticator as well, a small app that people add to a browser by its page: it registers the browser by
+// a code, and shows codes and prompts.
 package device
 
 import (
@@ -19,16 +22,33 @@ import (
 const Prefix = "/device/"
 
 // maxBody is the size of the largest body, in bytes. Nobody is known before it is read.
-const maxBody = 2 << 10
+const maxBody = 4 << 10
 
-type server struct{ face.API }
+type server struct {
+	face.API
+	vapid string
+}
 
-// New returns the face's handler, which serves all paths that begin with [Prefix].
-func New(service *verify.Service, log *outage.Log) http.Handler {
-	s := &server{face.API{Service: service, Log: log, Shape: shape}}
+// New returns the face's handler, which serves all paths that begin with [Prefix]. vapid is the key for which browsers
+// subscribe to pushes; "": the server pushes to none.
+func New(service *verify.Service, vapid string, log *outage.Log) http.Handler {
+	s := &server{API: face.API{Service: service, Log: log, Shape: shape}, vapid: vapid}
 	mux := http.NewServeMux()
 	mux.Handle("POST /device/v1/answers", s.Endpoint(0, s.answer))
-	return fromAnywhere(s.Exact(mux))
+	mux.Handle("POST /device/v1/enrolments", s.Endpoint(0, s.enrol))
+	mux.Handle("GET /device/v1/settings", s.Endpoint(0, s.settings))
+	for path, file := range files {
+		mux.Handle("GET "+path, file)
+	}
+	served := fromAnywhere(s.Exact(mux))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == Prefix && (r.Method == http.MethodGet || r.Method == http.MethodHead) { // Exact takes no path with a slash at its end
+			r.Pattern = "GET " + Prefix
+			index.ServeHTTP(w, r)
+			return
+		}
+		served.ServeHTTP(w, r)
+	})
 }
 
 // Away answers 503 while there is no database yet.
@@ -54,7 +74,10 @@ func fromAnywhere(h http.Handler) http.Handler {
 var shape = face.Shape{
 	Authenticate: anybody,
 	Types:        []string{request.JSON},
-	Fields:       map[verify.Field]string{},
+	Fields: map[verify.Field]string{
+		verify.FieldKind: "kind", verify.FieldEndpoint: "endpoint", verify.FieldP256dh: "p256dh", verify.FieldAuth: "auth", verify.FieldKey: "key",
+		verify.FieldName: "name", verify.FieldLocale: "locale",
+	},
 	Statuses: map[verify.Kind]int{
 		verify.Invalid:     http.StatusUnprocessableEntity,
 		verify.NotFound:    http.StatusNotFound,
@@ -140,6 +163,41 @@ func (s *server) answer(c face.Call) (any, error) {
 		w.Reason = "ended"
 	}
 	return w, nil
+}
+
+// settings are what a page needs to subscribe to pushes.
+type settings struct {
+	VAPIDKey string `json:"vapid_key"`
+}
+
+func (s *server) settings(face.Call) (any, error) {
+	if s.vapid == "" {
+		return nil, verify.ErrNoCarrier
+	}
+	return settings{s.vapid}, nil
+}
+
+// An enrolled is a browser that is registered.
+type enrolled struct {
+	ID    string `json:"device_id"`
+	Asker string `json:"asker"` // whose users it belongs to
+}
+
+// enrol registers a browser by a code.
+func (s *server) enrol(c face.Call) (any, error) {
+	n := verify.NewDevice{
+		Kind: verify.WebPush, Endpoint: c.In.Text("endpoint"), P256dh: c.In.Text("p256dh"), Auth: c.In.Text("auth"), Key: c.In.Text("key"),
+		Name: c.In.Text("name"), Locale: c.In.Text("locale"),
+	}
+	code := verify.Secret(c.In.Text("code"))
+	if len(c.In.Problems) > 0 {
+		return nil, s.Invalid(c.In, nil)
+	}
+	d, app, err := s.Service.Enrol(c.Context(), code, n)
+	if err != nil {
+		return nil, err
+	}
+	return enrolled{d.ID.String(), app.Asker()}, nil
 }
 
 func id(in *request.Fields, name string) verify.ID {

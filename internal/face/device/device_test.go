@@ -203,16 +203,22 @@ type answered struct {
 	Challenge         string
 	AttemptsRemaining int `json:"attempts_remaining"`
 	Code              string
+
+	Device string `json:"device_id"`
+	Asker  string
 }
 
 // send sends an answer.
-func (k kit) send(a any) (out answered) {
+func (k kit) send(a answer) answered { k.t.Helper(); return k.post("answers", a) }
+
+// post sends what a device says.
+func (k kit) post(to string, a any) (out answered) {
 	k.t.Helper()
 	text, err := json.Marshal(a)
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	resp, err := http.Post(k.URL+"/device/v1/answers", "application/json", strings.NewReader(string(text)))
+	resp, err := http.Post(k.URL+"/device/v1/"+to, "application/json", strings.NewReader(string(text)))
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -21,6 +21,18 @@ func (s *Server) registerDevice(c face.Call, in api.NewDevice) (api.Device, erro
 	return wireDevice(d), nil
 }
 
+func (s *Server) invite(c face.Call, _ none) (api.Enrolment, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.Enrolment{}, err
+	}
+	code, expires, err := s.Service.Invite(c.Context(), c.Account, id, c.PathValue("user"))
+	if err != nil {
+		return api.Enrolment{}, err
+	}
+	return api.Enrolment{Code: code.Reveal(), URL: s.Service.EnrolmentURL(code), ExpiresAt: expires.UTC()}, nil
+}
+
 func (s *Server) listDevices(c face.Call, _ none) (api.Devices, error) {
 	id, err := application(c)
 	if err != nil {
