@@ -785,7 +785,7 @@ var mutants = []mutant{
 	{
 		"enrolment-used-twice", "A code of an enrolment works once, for ten minutes.",
 		[]edit{{"internal/store/enrol.go", "`DELETE FROM enrolment", "`UPDATE enrolment SET expires_at = expires_at"}},
-		test{inDevice, "^TestAnEnrolment"},
+		test{inDevice, "^TestAnEnrolmentWorksOnce$"},
 	},
 	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
