@@ -202,7 +202,7 @@ func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, 
 	}
 	style := &acct.Project.Style
 	if !o.Payment.IsZero() {
-		if o.occasion != nil && o.sender.Public && !acct.Project.PublicText {
+		if o.occasion != nil && c != Push && o.sender.Public && !acct.Project.PublicText { // a push comes from nobody
 			p.add(FieldPayee, "needs a sender of the project's own: the public one says the default text only")
 		}
 		text = style.Write(c.medium(), wording.Payment(t.Locale, c.medium(), o.Amount, o.Payee))
