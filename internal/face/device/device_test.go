@@ -674,16 +674,23 @@ func TestADeviceWithoutAKeyIsNotAsked(t *testing.T) {
 func TestAPromptOfAPaymentNeedsNoSender(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{}, "push,sms")
+	secret := account.NewSecret()
+	k.AddProject(verify.Project{ID: "plain", Name: "Plain", Profile: verify.Compat, Countries: []string{verify.AnyCountry}}, secret)
+	k.client = &api.Client{URL: k.URL, Key: secret.Reveal(), MaxWait: -1}
+	app, err := k.client.CreateApplication(t.Context(), api.NewApplication{Name: "Shop", Channels: []string{"push", "sms"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.app = app.ID
 	k.user(k.client, k.app, "ada", "+12025550100")
 	k.enrol(k.client, k.app, "ada")
-	k.AddProject(verify.Project{ID: "test", Name: "Test", Profile: verify.Compat, Countries: []string{verify.AnyCountry}}, account.NewSecret())
 	payment := api.UserVerification{Channel: "push", Amount: "49.90 EUR", Payee: "Example Shop"}
 	v := k.start("ada", payment)
 	if q := k.question(v.ID); q.Payee != "Example Shop" {
 		t.Errorf("the prompt is %+v", q)
 	}
 	payment.Channel = "sms"
-	_, err := k.client.StartFor(t.Context(), k.app, "ada", payment)
+	_, err = k.client.StartFor(t.Context(), k.app, "ada", payment)
 	if p, ok := err.(*api.Problem); !ok || len(p.Errors) != 1 || p.Errors[0].Field != "payee" {
 		t.Errorf("by SMS: %v, want that the payee needs a sender", err)
 	}
