@@ -9,10 +9,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +28,7 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
@@ -693,5 +696,42 @@ func TestAPromptOfAPaymentNeedsNoSender(t *testing.T) {
 	_, err = k.client.StartFor(t.Context(), k.app, "ada", payment)
 	if p, ok := err.(*api.Problem); !ok || len(p.Errors) != 1 || p.Errors[0].Field != "payee" {
 		t.Errorf("by SMS: %v, want that the payee needs a sender", err)
+	}
+}
+
+// A check that waits hears of an answer that another server of the database took.
+func TestACheckHearsOfAnotherServersAnswer(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, countersigntest.Options{}, "push")
+	k.user(k.client, k.app, "ada", "+12025550100")
+	d := k.enrol(k.client, k.app, "ada")
+	keys, err := keyset.Load(filepath.Join(k.Data, "keyset.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := verify.New(verify.Config{Store: k.Store, Keys: keys, Now: k.Clock.Now})
+	v := k.start("ada", api.UserVerification{})
+	result := make(chan api.CheckResult)
+	go func() {
+		r, err := k.client.Outcome(context.Background(), v.ID, 30)
+		if err != nil {
+			t.Error(err)
+		}
+		result <- r
+	}()
+	a := d.sign(t, v.ID, k.question(v.ID).Challenge, v.Show)
+	id, err1 := verify.ParseID(a.Verification)
+	by, err2 := verify.ParseID(a.Device)
+	number, err3 := strconv.Atoi(a.Answer)
+	signature, err4 := b64.DecodeString(a.Signature)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := other.AnswerPrompt(t.Context(), verify.PromptAnswer{Verification: id, Device: by, Challenge: a.Challenge, Number: number, Signature: signature}); err != nil || !out.Approved {
+		t.Errorf("the other server: %+v, %v", out, err)
+	}
+	began := time.Now()
+	if r := <-result; !r.Valid || time.Since(began) > 20*time.Second {
+		t.Errorf("after %v: %+v", time.Since(began), r)
 	}
 }
