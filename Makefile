@@ -22,7 +22,7 @@ FUZZSHARE  ?= 1
 PARALLEL   ?= -parallel 8
 RACING     ?= -parallel 4
 
-.PHONY: test postgresql check lint race slow calls long fuzz kannel bench rates mutants docs build release
+.PHONY: test postgresql check lint race slow calls long fuzz kannel browser bench rates mutants docs build release
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
@@ -65,6 +65,10 @@ fuzz:
 
 kannel:
 	internal/carrier/smpp/testdata/kannel/run.sh
+
+# In Firefox: apt-get install firefox-esr; npm ci --prefix internal/face/device/testdata/firefox
+browser: build
+	node internal/face/device/testdata/firefox/run.js $(CURDIR)/countersign
 
 bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)

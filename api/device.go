@@ -20,6 +20,7 @@ type NewDevice struct {
 	Endpoint string `json:"endpoint" example:"https://push.example.net/send/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV" doc:"The URL that the device's push service gave it. Only https."`
 	P256dh   string `json:"p256dh" example:"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" doc:"The device's public key: keys.p256dh of the subscription, in base64url."`
 	Auth     string `json:"auth" example:"BTBZMqHH6r4Tts7J_aSIgg" doc:"The device's secret: keys.auth of the subscription, in base64url."`
+	Key      string `json:"key,omitempty" example:"BBqDZmHAmYr0kSLdmOyhUNZEXhTUHXCrAwPwRzPkn2U_QfKSuRPgNqsEJFJ7OHtOMvUGxV5BdrD0UPYb9Ei2-HI" doc:"The public key with which the device signs approvals, in base64url: an uncompressed point of P-256, as WebCrypto exports it in the format raw. Without one, the device gets codes and no prompts."`
 	Name     string `json:"name,omitempty" example:"Firefox on Ada's laptop" doc:"For people: at most 100 characters."`
 	Locale   string `json:"locale,omitempty" example:"de" doc:"The device's language, a BCP 47 tag."`
 }
@@ -34,9 +35,36 @@ type Device struct {
 	LastUsedAt *time.Time `json:"last_used_at,omitempty" doc:"When its push service last took a message for it."`
 }
 
+// An Enrolment lets a browser register itself as a user's device, once. Give it to nobody but the user.
+type Enrolment struct {
+	Code      string    `json:"code" example:"JBSW-Y3DP-EHPK" doc:"What the user types on the server's page /device/."`
+	URL       string    `json:"url,omitempty" example:"https://verify.example.com/device/#JBSW-Y3DP-EHPK" doc:"That page with the code in it, for a link or a QR code. Absent if the server doesn't know where browsers reach it (public.url)."`
+	ExpiresAt time.Time `json:"expires_at" doc:"The code works until then, ten minutes from now."`
+}
+
 // Devices are all of a user's, the oldest first.
 type Devices struct {
 	Devices []Device `json:"devices" doc:"All of them."`
+}
+
+// Invite makes a code with which a user's browser can register itself.
+func (c *Client) Invite(ctx context.Context, application, user string) (e Enrolment, err error) {
+	return e, c.call(ctx, http.MethodPost, "/v1/applications/"+url.PathEscape(application)+"/users/"+url.PathEscape(user)+"/enrolments", nil, &e)
+}
+
+// ResetPrompts lets a user get prompts again who said that it wasn't them who asked, or let too many be.
+func (c *Client) ResetPrompts(ctx context.Context, application, user string) error {
+	return c.call(ctx, http.MethodPost, "/v1/applications/"+url.PathEscape(application)+"/users/"+url.PathEscape(user)+"/prompts/reset", nil, nil)
+}
+
+// StartFor starts a verification of an application's user.
+func (c *Client) StartFor(ctx context.Context, application, user string, v UserVerification) (started Verification, err error) {
+	return started, c.call(ctx, http.MethodPost, "/v1/applications/"+url.PathEscape(application)+"/users/"+url.PathEscape(user)+"/verifications", v, &started)
+}
+
+// Outcome reads what came of a verification in mode approve, and waits for up to so many seconds for it.
+func (c *Client) Outcome(ctx context.Context, id string, wait int) (r CheckResult, err error) {
+	return c.CheckFor(ctx, id, Check{Wait: &wait})
 }
 
 // RegisterDevice registers a device of an application's user.

@@ -29,6 +29,21 @@ type Login struct {
 	DisplayName string `json:"display_name,omitempty" doc:"What the message calls you, instead of the application's name."`
 }
 
+// A UserVerification asks for a verification of a user whose number is validated. In mode approve, a push asks on the
+// user's devices: the user picks or types the number that your page shows. What its devices can't ask goes on as a code, by
+// the application's other channels.
+type UserVerification struct {
+	Channel     string            `json:"channel,omitempty" enum:"sms,voice,push" doc:"The only channel by which the message goes; push is to the user's devices. By default, the application's channels in their order; in mode approve, push first."`
+	Mode        string            `json:"mode,omitempty" enum:"code,approve" default:"code" doc:"code sends a code. approve asks on the user's devices."`
+	DisplayName string            `json:"display_name,omitempty" doc:"What the message calls you, instead of the application's name."`
+	Purpose     string            `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What it is for, in a word of your own. The device shows it."`
+	Amount      string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the user authorizes, together with payee. The message says both, and a check must repeat both."`
+	Payee       string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets the amount."`
+	ClientIP    string            `json:"client_ip,omitempty" example:"203.0.113.7" doc:"The address of the browser that asks you. The device shows it."`
+	UserAgent   string            `json:"user_agent,omitempty" example:"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0" doc:"That browser's User-Agent, at most 512 characters. The device shows it."`
+	Metadata    map[string]string `json:"metadata,omitempty" doc:"At most 10 pairs of your own: keys of at most 40 characters, values of at most 200. Answers return them; nothing else uses or logs them."`
+}
+
 // A UserCheck is a code that a user typed.
 type UserCheck struct {
 	Code string `json:"code" example:"123456" doc:"What was typed. Spaces and hyphens don't count, nor does the case of letters."`

@@ -17,6 +17,12 @@ const (
 	Alphanumeric = "alphanumeric"
 )
 
+// Modes of a verification of a user.
+const (
+	ByCode  = "code"    // a code is sent, and typed
+	Approve = "approve" // the user's devices ask them, see [UserVerification]
+)
+
 // Statuses of a verification. A pending one ends in one of the others and then never changes again.
 const (
 	Pending    = "pending"
@@ -65,6 +71,8 @@ type Verification struct {
 	Amount            string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes."`
 	Payee             string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets it."`
 	Metadata          map[string]string `json:"metadata,omitempty" doc:"Your own, as the start had it."`
+	Mode              string            `json:"mode,omitempty" enum:"approve" doc:"approve if the user's devices ask them. Absent for codes."`
+	Show              string            `json:"show,omitempty" pattern:"^[0-9]{2}$" example:"47" doc:"The number to show on your page, which the user picks or types on their device. Only the answer to the start has it. Absent if the user gets no prompt, so that the code goes by the next channel."`
 	Cost              *Money            `json:"cost,omitempty" doc:"What the project is charged for the verification, beside its deliveries, if the server has prices."`
 	Deliveries        []Delivery        `json:"deliveries,omitempty" doc:"The attempts to hand the message to a carrier that have ended, the oldest first. A list leaves them out."`
 }
@@ -112,7 +120,8 @@ type Check struct {
 	Purpose string `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" example:"login" doc:"What the code must be for. A verification for another purpose is answered as one that isn't there. Send it where the id comes from a browser: a code for one thing must not open another."`
 	Amount  string `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount of the start, where that had one."`
 	Payee   string `json:"payee,omitempty" example:"Example Shop" doc:"The payee of the start, where that had one."`
-	Code    string `json:"code" example:"123456" doc:"What was typed. Spaces and hyphens around and between the characters don't count, nor does the case of letters."`
+	Code    string `json:"code,omitempty" example:"123456" doc:"What was typed. Spaces and hyphens around and between the characters don't count, nor does the case of letters. Leave it out to read the outcome of a verification in mode approve, which spends no guess."`
+	Wait    *int   `json:"wait,omitempty" minimum:"0" maximum:"30" default:"0" doc:"Without a code: for how many seconds the answer may wait for the outcome."`
 }
 
 // A NumberCheck is a code that somebody typed, for the latest verification of a number and purpose.
@@ -129,13 +138,14 @@ const (
 	WrongCode       = "wrong_code"
 	WrongAmount     = "wrong_amount" // or another payee; whether the code is right isn't said
 	AlreadyApproved = "already_approved"
+	Rejected        = "rejected" // the user said that it wasn't they who asked; only a check without a code says it
 )
 
 // A CheckResult says whether a code is right. What became of a known verification is never an error.
 type CheckResult struct {
 	ID                string `json:"id" format:"uuid" doc:"The verification's."`
-	Valid             bool   `json:"valid" doc:"Whether the code is right and was accepted now. Only one check of a verification ever gets true."`
+	Valid             bool   `json:"valid" doc:"Whether the code is right and was accepted now, or the user's device has approved. Only one check of a verification ever gets true."`
 	Status            string `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"The verification's, after this check."`
-	Reason            string `json:"reason,omitempty" enum:"wrong_code,wrong_amount,already_approved,exhausted,expired,canceled,superseded" doc:"Why valid is false."`
+	Reason            string `json:"reason,omitempty" enum:"wrong_code,wrong_amount,already_approved,exhausted,expired,canceled,rejected,superseded" doc:"Why valid is false. Absent while the user hasn't answered."`
 	AttemptsRemaining int    `json:"attempts_remaining" minimum:"0" doc:"How many guesses are left."`
 }

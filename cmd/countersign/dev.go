@@ -134,8 +134,10 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 		web.Mount{Name: "root", Prefix: "/", Handler: web.Root("/simulator")},
 	)
 	gate := web.NewGate("dev", web.Limits{}, log) // for all
+	apis := web.NewServer(handler, log)
+	apis.RegisterOnShutdown(s.Verify.EndWaits)
 	return serveUntilDone(w.ctx, log, []listening{
-		{gate.Listen(public), web.NewServer(handler, log)},
+		{gate.Listen(public), apis},
 		{gate.Listen(operations), web.NewServer(s.Operations(), log)},
 		{gate.Listen(pages), web.NewServer(console.Open(s, log), log)},
 	},

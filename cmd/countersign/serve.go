@@ -125,6 +125,7 @@ func (c *serveCommand) Run(w world) error {
 		if s, err = openPatiently(ctx, parts, where...); err != nil {
 			return remedied(err)
 		}
+		api.RegisterOnShutdown(s.Verify.EndWaits)
 		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
 		inside.lead(s.Operations())
 		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), s, log))

@@ -17,6 +17,7 @@ type userCommand struct {
 	Associate userAssociate `cmd:"" help:"Give a user a number, and send a code there."`
 	Remove    userRemove    `cmd:"" help:"Take a user's number, or delete the user."`
 	Import    userImport    `cmd:"" help:"Import users whose numbers another service has validated."`
+	Prompts   userPrompts   `cmd:"" help:"Let a user get prompts again, who denied one or let three be."`
 }
 
 // ofApplication are the flags of commands about an application's users.
@@ -120,6 +121,25 @@ func (c *userAssociate) Run(w world) error {
 		return c.explain(err)
 	}
 	return printUser(w, c.JSON, u)
+}
+
+type userPrompts struct{ oneUser }
+
+// Help explains more than a line can.
+func (userPrompts) Help() string {
+	return `Be sure that it is them who ask you. ` + asksByKey + ` The key needs the scope applications.`
+}
+
+// Run implements the command.
+func (c *userPrompts) Run(w world) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	if err := client.ResetPrompts(w.ctx, c.Application, c.User); err != nil {
+		return c.explain(err)
+	}
+	return printDone(w, c.JSON, row{{"", "application", c.Application}, {"", "user", c.User}}, "User %s gets prompts again.", c.User)
 }
 
 type userRemove struct {

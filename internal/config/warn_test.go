@@ -17,6 +17,7 @@ func TestAConfigurationThatSendsNothingIsWarnedOf(t *testing.T) {
 		"a carrier beside": {Config{Carriers: []carrierConfig{a, b}, Channels: channelsConfig{SMS: []string{"a"}}},
 			[]string{"carriers[1]: b is in no channel and in no route, so it sends nothing"}},
 		"all by channels": {Config{Carriers: []carrierConfig{a, b}, Channels: channelsConfig{SMS: []string{"a"}, Voice: []string{"b"}}}, nil},
+		"pushes only":     {Config{Carriers: []carrierConfig{a}, Channels: channelsConfig{Push: []string{"a"}}}, nil},
 		"all by a route":  {Config{Carriers: []carrierConfig{a}, Routes: []routeConfig{{Carriers: []choiceConfig{{Name: "a"}}}}}, nil},
 	} {
 		if diff := cmp.Diff(tt.want, (&Loaded{Config: tt.c}).Warnings()); diff != "" {

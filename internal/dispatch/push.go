@@ -15,11 +15,17 @@ import (
 // usedEvery is how exactly the time of a device's last use is stored: not each push is a write.
 const usedEvery = 10 * time.Minute
 
-// errNoDevice is the error of a push to a user without devices.
-var errNoDevice = errors.New("the user has no device")
+// Errors of pushes to users who have no device that fits, and who get no prompts.
+var (
+	errNoDevice = errors.New("the user has no device")
+	errNoPrompt = errors.New("the user gets no prompts at the moment")
+)
 
 // push hands over a message with the devices that its user has now, and records what the carrier says of them.
 func (d *Dispatcher) push(ctx context.Context, l *line, m verify.Message) (carrier.Result, error) {
+	if m.ByPrompt && m.Question == nil {
+		return carrier.Result{}, carrier.Because(verify.ReasonNoPrompt, carrier.Refused(errNoPrompt))
+	}
 	k := verify.UserKey{Project: m.Project, Application: m.Application, Name: m.User}
 	all, err := d.config.Store.Devices(ctx, k)
 	if err != nil && !errors.Is(err, verify.ErrNoUser) && !errors.Is(err, verify.ErrNoApplication) {
@@ -30,6 +36,9 @@ func (d *Dispatcher) push(ctx context.Context, l *line, m verify.Message) (carri
 		sub, err := all[i].Open(d.config.Keys)
 		if err != nil { // its key is gone
 			d.config.Log.ErrorContext(ctx, "open device", "device", all[i].ID, "err", err)
+			continue
+		}
+		if m.ByPrompt && len(sub.Sign) == 0 { // it can't answer
 			continue
 		}
 		to = append(to, verify.Receiver{ID: all[i].ID, Subscription: sub})

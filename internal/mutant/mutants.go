@@ -17,6 +17,7 @@ const (
 	inWeb       = "./internal/web"
 	inRoute     = "./internal/route"
 	inV1        = "./internal/face/v1"
+	inDevice    = "./internal/face/device"
 	inSyniverse = "./internal/face/syniverse"
 	inSystem    = "./internal/system"
 	inProvider  = "./internal/carrier/provider"
@@ -72,6 +73,7 @@ const (
 	approvalFile = "internal/verify/approval.go"
 	speechFile   = "internal/speech/speech.go"
 	userFile     = "internal/verify/user.go"
+	promptFile   = "internal/verify/prompt.go"
 	latestFile   = "internal/store/latest.go"
 )
 
@@ -357,7 +359,7 @@ var mutants = []mutant{
 	},
 	{
 		"users-answer-not-in-their-commit", "The answer to a request about a user that has an Idempotency-Key is committed with what the request does.",
-		[]edit{{"internal/store/user.go", "op{user: k, keep: keep(ctx, &begun)}", "op{user: k, keep: keep(context.Background(), &begun)}"}},
+		[]edit{{"internal/store/user.go", "kept := keep(ctx, &begun)", "kept := keep(context.Background(), &begun)"}},
 		test{"./internal/countersigntest", "^TestUsersRequestsAreAnsweredInTheirCommit$"},
 	},
 	{
@@ -767,6 +769,51 @@ var mutants = []mutant{
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
+		"forged-answer-taken", "Only a device of the user can answer a prompt, with its own key.",
+		[]edit{{promptFile, "	if !a.signedBy(sub.Sign) {", "	if len(sub.Sign) == 0 {"}},
+		test{inDevice, "^TestForgedAnswersAreNeverAccepted$"},
+	},
+	{
+		"answer-unbound", "A device's answer is for one verification.",
+		[]edit{{promptFile, `"countersign answer 1", a.Verification.String(), `, `"countersign answer 1", `}},
+		test{inDevice, "^TestAUserApprovesOnTheirDevice$"},
+	},
+	{
+		"answer-replayed", "A device's answer counts once.",
+		[]edit{{promptFile, `strconv.Itoa(v.Guesses)+" "), v.Prompt`, `"0 "), v.Prompt`}},
+		test{inDevice, "^TestWrongNumbersAreGuesses$"},
+	},
+	{
+		"wrong-number-costs-nothing", "A wrong number on a device is a wrong guess.",
+		[]edit{{promptFile, "		v.Guesses++\n", "		v.Guesses += 0\n"}},
+		test{inDevice, "^TestWrongNumbersAreGuesses$"},
+	},
+	{
+		"prompts-without-end", "A user gets three prompts without a success.",
+		[]edit{{promptFile, "u.Prompts >= maxPrompts", "u.Prompts > maxPrompts"}},
+		test{inDevice, "^TestPromptsEnd$"},
+	},
+	{
+		"denial-forgotten", "A user who says that it wasn't them who asked gets no more prompts.",
+		[]edit{{promptFile, "		u.DeniedAt = now\n", "		u.DeniedAt = time.Time{}\n"}},
+		test{inDevice, "^TestPromptsEnd$"},
+	},
+	{
+		"approval-told-twice", "One check hears that a device approved.",
+		[]edit{{promptFile, "		v.Prompt.Told = now\n", "		v.Prompt.Told = time.Time{}\n"}},
+		test{inDevice, "^TestAUserApprovesOnTheirDevice$"},
+	},
+	{
+		"code-and-device-both-approve", "A verification is approved once, by a code or by a device.",
+		[]edit{{verificationFile, "			v.Prompt.Told = now\n", "			v.Prompt.Told = time.Time{}\n"}},
+		test{inDevice, "^TestACodeOrADeviceApproves$"},
+	},
+	{
+		"enrolment-used-twice", "A code of an enrolment works once, for ten minutes.",
+		[]edit{{"internal/store/enrol.go", "`DELETE FROM enrolment", "`UPDATE enrolment SET expires_at = expires_at"}},
+		test{inDevice, "^TestAnEnrolmentWorksOnce$"},
+	},
+	{
 		"reloaded-key-used-at-once", "A reloaded keyset doesn't change which key makes codes until it was compared with the other servers'.",
 		[]edit{{"internal/keyset/keyset.go", "\tif s.chosen {\n", "\tif false {\n"}},
 		test{inSystem, "^TestAPromotedKeyWaitsForAllServers$"},
@@ -1105,7 +1152,7 @@ var mutants = []mutant{
 	},
 	{
 		"channel-unasked", "A fallback uses only channels of the application that the client left open.",
-		[]edit{{"internal/verify/settle.go", `if r.channel == "" && to.channel == "" {`, "if true {"}},
+		[]edit{{"internal/verify/settle.go", `if r.channel == "" && (to.channel == "" || r.byPrompt) {`, "if true {"}},
 		test{inDispatch, "^TestAnotherChannelIsOnlyForThoseWhoWantIt$"},
 	},
 	{

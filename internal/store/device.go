@@ -29,21 +29,26 @@ func (s *Store) AddDevice(ctx context.Context, k verify.UserKey, d verify.Device
 		if err := lockUser(ctx, tx, k); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM device WHERE application = $1 AND fingerprint = $2`, k.Application[:], d.Fingerprint); err != nil {
-			return err
-		}
-		var n int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM device WHERE application = $1 AND app_user = $2`, k.Application[:], k.Name).Scan(&n); err != nil {
-			return err
-		}
-		if n >= most {
-			return verify.ErrTooManyDevices
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO device (`+deviceLayout.names()+`) VALUES (`+deviceLayout.dollars()+`)`, deviceLayout.arguments(&d)...); err != nil {
-			return err
-		}
-		return auditDevice(ctx, tx, now, k, "device register", d.ID, by)
+		return addDevice(ctx, tx, now, k, d, most, "device register", by)
 	})
+}
+
+// addDevice stores a device of a user who is locked.
+func addDevice(ctx context.Context, tx *sql.Tx, now time.Time, k verify.UserKey, d verify.Device, most int, action string, by verify.ID) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM device WHERE application = $1 AND fingerprint = $2`, k.Application[:], d.Fingerprint); err != nil {
+		return err
+	}
+	var n int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM device WHERE application = $1 AND app_user = $2`, k.Application[:], k.Name).Scan(&n); err != nil {
+		return err
+	}
+	if n >= most {
+		return verify.ErrTooManyDevices
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO device (`+deviceLayout.names()+`) VALUES (`+deviceLayout.dollars()+`)`, deviceLayout.arguments(&d)...); err != nil {
+		return err
+	}
+	return auditDevice(ctx, tx, now, k, action, d.ID, by)
 }
 
 // lockUser locks a user of a project's application, where an engine locks rows, or fails with [verify.ErrNoApplication]

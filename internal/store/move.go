@@ -17,7 +17,7 @@ import (
 // moved are the tables of an installation, those first that others refer to. The watermark is no row
 // to copy.
 var moved = []string{
-	"project", "application", "deleted_application", "api_key", "message_template", "text_template", "app_user", "device",
+	"project", "application", "deleted_application", "api_key", "message_template", "text_template", "app_user", "device", "enrolment",
 	"destination", "phone", "verification", "delivery", "retry", "audit", "made_with",
 	"kept_answer", "kept_count", "usage_hour", "usage_day", "budget", "spending", "ledger", "stop", "operator", "operator_session",
 }

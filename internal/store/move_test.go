@@ -107,6 +107,7 @@ func fill(t *testing.T, n int) (path string) {
 	demand(s.AddDevice(ctx, verify.UserKey{Project: "p", Application: app.ID, Name: "somebody"}, verify.Device{
 		ID: verify.NewID(time.Now()), Application: app.ID, User: "somebody", Kind: verify.WebPush, Fingerprint: []byte{1}, KeyID: 7, Sealed: []byte{2},
 	}, 1, verify.ID{}))
+	demand(s.AddEnrolment(ctx, verify.UserKey{Project: "p", Application: app.ID, Name: "somebody"}, verify.Enrolment{Hash: []byte{1}, ExpiresAt: time.Now()}))
 	_, err := s.HoldKeys(keyset.Holder{Prints: []keyset.Print{{ID: 7}}}, func([]keyset.Holder) uint32 { return 7 })
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)

@@ -56,6 +56,7 @@ var (
 		blobColumn("code_sealed", func(v *verify.Verification) *[]byte { return &v.SealedCode }),
 		resentColumn("resent", func(v *verify.Verification) *verify.Resent { return &v.Resent }),
 		heldColumn("held", func(v *verify.Verification) *verify.Held { return &v.Held }),
+		promptColumn("prompt", func(v *verify.Verification) *verify.Prompt { return &v.Prompt }),
 	}
 	verificationLayout = slices.Concat(identityLayout, stateLayout)
 	// changeLayout is the key, and what changes.
@@ -172,7 +173,7 @@ func detailsColumn[T any](name string, at func(*T) *verify.Details) field[T] {
 }
 
 func detailsText(d *verify.Details) string {
-	if len(d.Metadata) == 0 && d.Payment.IsZero() {
+	if len(d.Metadata) == 0 && d.Payment.IsZero() && d.Client == (verify.Client{}) {
 		return ""
 	}
 	text, err := json.Marshal(d)
@@ -187,6 +188,29 @@ func resentColumn[T any](name string, at func(*T) *verify.Resent) field[T] {
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = parseResent(c.text()); return err },
 		func(p parameters, v *T) error { p.text(resentText(at(v))); return nil }}
+}
+
+// promptColumn holds what only pushes may have.
+func promptColumn[T any](name string, at func(*T) *verify.Prompt) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) (err error) {
+			if text := c.text(); text != "" {
+				err = json.Unmarshal([]byte(text), at(v))
+			}
+			return err
+		},
+		func(p parameters, v *T) error { p.text(promptText(at(v))); return nil }}
+}
+
+func promptText(p *verify.Prompt) string {
+	if p.IsZero() {
+		return ""
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // never: numbers, bytes and a time
+	}
+	return string(text)
 }
 
 // feeColumn, chargeColumn and heldColumn hold money, where there are prices and budgets.

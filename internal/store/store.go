@@ -547,8 +547,9 @@ type state struct {
 	sealedLength int
 	resent       verify.Resent
 	held         verify.Held
+	prompt       verify.Prompt
 }
 
 func stateOf(v *verify.Verification) state {
-	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Held}
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Held, v.Prompt}
 }

@@ -48,6 +48,8 @@ var userLayout = layout[verify.User]{
 	timeColumn("updated_at", func(u *verify.User) *time.Time { return &u.UpdatedAt }),
 	numberColumn("version", func(u *verify.User) *int { return &u.Version }),
 	timeColumn("verified_at", func(u *verify.User) *time.Time { return &u.VerifiedAt }),
+	numberColumn("prompts", func(u *verify.User) *int { return &u.Prompts }),
+	timeColumn("denied_at", func(u *verify.User) *time.Time { return &u.DeniedAt }),
 }
 
 // What both engines say alike of users. A default application has none.
@@ -64,7 +66,11 @@ var (
 func (s *Store) StartUser(ctx context.Context, v *verify.Verification, req verify.UserStart) error {
 	k := userOf(v)
 	var begun verify.User
-	return s.start(v, op{user: k, keep: keep(ctx, &begun)}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+	kept := keep(ctx, &begun)
+	if kept == nil {
+		kept = keep(ctx, v)
+	}
+	return s.start(v, op{user: k, keep: kept}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		if err := r.has(k.application, v.Project); err != nil {
 			return err
 		}

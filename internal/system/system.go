@@ -22,7 +22,9 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/dispatch"
+	"github.com/countersign/countersign/internal/face/device"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/face/v1"
@@ -351,14 +353,26 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
 	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
 	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
+	faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.New(s.Verify, s.vapid(), s.outages), Refuse: device.Refuse})
 	faces = append(faces, documentation()...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
+}
+
+// vapid is the key for which browsers subscribe to the pushes of the first carrier that makes some; "" without one.
+func (s *System) vapid() string {
+	for _, l := range s.carriers {
+		if c, ok := l.Carrier.(*webpush.Carrier); ok {
+			return c.Key.Public()
+		}
+	}
+	return ""
 }
 
 // Waiting answers the public APIs while there is no database yet: 503, in each API's own shape.
 func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
 	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
 	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away(), Refuse: v1.Refuse})
+	faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.Away(), Refuse: device.Refuse})
 	faces = append(faces, documentation()...)
 	return web.Handler(log, o, append(faces, more...)...)
 }

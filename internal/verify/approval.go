@@ -16,6 +16,9 @@ const (
 	ByKey Approval = 1
 	// AfterKey is ByCode, but a call tells the code only to somebody who pressed a key.
 	AfterKey Approval = 2
+	// ByPrompt is for pushes: a device names the number that its person sees elsewhere, see [Prompt]. There is a code as
+	// well, which the message tells if it goes on by another channel; a call tells it as with AfterKey.
+	ByPrompt Approval = 3
 )
 
 // approval is how a policy has calls made that tell a code. Standard wants to know that somebody is there
@@ -88,6 +91,7 @@ func (u *User) Answer(v *Verification, d *Destination, s *Settlement, now time.T
 	if approved {
 		u.Status, u.UpdatedAt, u.VerifiedAt = Validated, now, now
 		u.Version++
+		u.ForgivePrompts()
 	}
 	return approved, err
 }

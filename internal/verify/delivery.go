@@ -54,6 +54,10 @@ type Message struct {
 	ByKey    bool   // asks for a key, in the words of the locale, and tells no code
 	AfterKey bool   // tells the code only after a key was pressed, where a carrier can wait for one
 	Asker    string // who asks, if anybody is to be named
+	// ByPrompt says that the message tells no code either, but asks a device the Question. Without one, the user gets
+	// no prompts at the moment.
+	ByPrompt bool
+	Question *Question
 
 	// Whose message it is, if it is an application's user's.
 	Application ID

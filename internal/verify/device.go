@@ -3,6 +3,8 @@ package verify
 import (
 	"context"
 	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -48,6 +50,9 @@ type Subscription struct {
 	Endpoint string `json:"e"` // an https URL
 	Key      []byte `json:"k"` // the device's public key, a point of P-256
 	Auth     []byte `json:"a"` // its authentication secret
+	// Sign is the public key of the device's signatures, a point of P-256. It is sealed too, so that nobody who writes
+	// to the database can put a key of theirs in its place. Without one, the device gets codes only.
+	Sign []byte `json:"s,omitempty"`
 }
 
 // String and LogValue keep a subscription out of logs and errors.
@@ -64,6 +69,7 @@ type Receiver struct {
 type NewDevice struct {
 	Kind                   DeviceKind
 	Endpoint, P256dh, Auth string
+	Key                    string // of its signatures; "": it has none
 	Name, Locale           string
 }
 
@@ -102,17 +108,23 @@ func (s *Service) RegisterDevice(ctx context.Context, acct *Account, application
 	if err := p.err(); err != nil {
 		return Device{}, err
 	}
+	d, err := s.sealed(k, n, sub)
+	if err != nil {
+		return Device{}, err
+	}
+	return d, s.store.AddDevice(context.WithoutCancel(ctx), k, d, s.maxDevices, acct.KeyID)
+}
+
+// sealed makes a user's device with its subscription sealed.
+func (s *Service) sealed(k UserKey, n NewDevice, sub Subscription) (Device, error) {
 	d := Device{
-		ID: NewID(s.instant()), Application: application, User: user, Kind: n.Kind, Name: n.Name, Locale: n.Locale,
-		Fingerprint: sub.fingerprint(application), KeyID: s.keys.Primary(),
+		ID: NewID(s.instant()), Application: k.Application, User: k.Name, Kind: n.Kind, Name: n.Name, Locale: n.Locale,
+		Fingerprint: sub.fingerprint(k.Application), KeyID: s.keys.Primary(),
 	}
 	if d.KeyID == 0 {
 		return Device{}, ErrNoKey
 	}
-	if err := d.seal(s.keys, sub); err != nil {
-		return Device{}, err
-	}
-	return d, s.store.AddDevice(context.WithoutCancel(ctx), k, d, s.maxDevices, acct.KeyID)
+	return d, d.seal(s.keys, sub)
 }
 
 // Devices lists a user's devices, the oldest first.
@@ -191,6 +203,14 @@ func (p *problems) subscription(n *NewDevice) (sub Subscription) {
 	}
 	if sub.Auth, err = base64url(n.Auth); err != nil || len(sub.Auth) != authLength {
 		p.add(FieldAuth, "must be the base64url of %d bytes", authLength)
+	}
+	if n.Key != "" {
+		if sub.Sign, err = base64url(n.Key); err == nil {
+			_, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), sub.Sign)
+		}
+		if err != nil {
+			p.add(FieldKey, "must be the base64url of an uncompressed point of P-256, 65 bytes")
+		}
 	}
 	if n.Name != "" && !IsLabel(n.Name, maxDeviceName) {
 		p.add(FieldName, "must have at most %d printable characters", maxDeviceName)

@@ -80,6 +80,11 @@ const (
 	FieldEndpoint Field = "endpoint"
 	FieldP256dh   Field = "p256dh"
 	FieldAuth     Field = "auth"
+	FieldKey      Field = "key"
+
+	FieldMode      Field = "mode"
+	FieldClientIP  Field = "client_ip"
+	FieldUserAgent Field = "user_agent"
 )
 
 // CodeOf is a word for an error: its stable code, or "error".
@@ -125,6 +130,14 @@ var (
 	ErrGuessesSpent = &Error{Kind: Conflict, Code: "guesses_spent", Message: "no guesses are left"}
 	ErrExpired      = &Error{Kind: Conflict, Code: "expired", Message: "the verification has expired"}
 	ErrCanceled     = &Error{Kind: Conflict, Code: "canceled", Message: "the verification was canceled"}
+
+	ErrRejected = &Error{Kind: Conflict, Code: "rejected", Message: "the person said that it wasn't they who asked"}
+
+	ErrNoEnrolment = &Error{Kind: NotFound, Code: "no_enrolment", Message: "the enrolment code is wrong, was used, or is older than ten minutes; ask for a new one"}
+
+	ErrNoPrompt      = &Error{Kind: NotFound, Code: "no_prompt", Message: "there is no such prompt for this device, or its signature is wrong"}
+	ErrPromptsSpent  = &Error{Kind: Conflict, Code: "prompts_spent", Message: "the user got as many prompts as they may without a success; send a code by another channel"}
+	ErrPromptsDenied = &Error{Kind: Conflict, Code: "prompts_denied", Message: "the user said that it wasn't they who asked, so they get no prompts; send a code by another channel"}
 
 	ErrNoResends = &Error{Kind: Conflict, Code: "no_resends_left", Message: "the code was sent as often as it may be; start a new verification"}
 	ErrNoCalls   = &Error{Kind: Conflict, Code: "no_calls_left", Message: "the phone isn't called again for this verification; send a text or start a new one"}

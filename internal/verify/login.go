@@ -29,24 +29,41 @@ func (s *Service) Associate(ctx context.Context, acct *Account, application ID, 
 	if err != nil {
 		return err
 	}
-	return s.startUser(ctx, acct, k, association, userRequest{r.Address, r.DisplayName, r.Channel})
+	_, err = s.startUser(ctx, acct, k, association, userRequest{address: r.Address, displayName: r.DisplayName, channel: r.Channel})
+	return err
 }
 
 // LoginStart sends a code to a user whose address is validated.
 func (s *Service) LoginStart(ctx context.Context, acct *Account, application ID, user string, r LoginRequest) error {
+	_, err := s.StartFor(ctx, acct, application, user, UserStartRequest{LoginRequest: r})
+	return err
+}
+
+// A UserStartRequest asks for a verification of a user whose address is validated.
+type UserStartRequest struct {
+	LoginRequest
+	Prompt  bool    // ask on the user's devices, instead of sending a code: see [Prompt]
+	Purpose Purpose // "": [MFA]
+	Details
+}
+
+// StartFor starts a verification of a user whose address is validated.
+func (s *Service) StartFor(ctx context.Context, acct *Account, application ID, user string, r UserStartRequest) (*Verification, error) {
 	k, err := userKey(acct, application, user)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
 	u, err := s.store.User(ctx, k)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if u.Status != Validated {
-		return ErrNotValidated
+		return nil, ErrNotValidated
 	}
-	return s.startUser(ctx, acct, k, login, userRequest{u.Address, r.DisplayName, r.Channel})
+	return s.startUser(ctx, acct, k, login, userRequest{
+		address: u.Address, displayName: r.DisplayName, channel: r.Channel, byPrompt: r.Prompt, purpose: r.Purpose, details: r.Details,
+	})
 }
 
 // A userRequest is what both of them ask for.
@@ -54,18 +71,24 @@ type userRequest struct {
 	address     string
 	displayName string
 	channel     Channel
+	byPrompt    bool
+	purpose     Purpose
+	details     Details
 }
 
 // startUser starts a verification of a user's address.
-func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *occasion, r userRequest) error {
+func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *occasion, r userRequest) (*Verification, error) {
 	ctx = context.WithoutCancel(ctx) // nothing is left half done because the caller hangs up
 	with, err := s.in(ctx, acct, k.Application)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o := s.userOrder(with, why, r)
 	v := s.begin(with)
-	v.User = k.Name
+	v.User, v.Purpose = k.Name, o.Purpose
+	if o.byPrompt {
+		v.Prompt = newPrompt(acct.Project.Profile)
+	}
 	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)
 	if err == nil {
 		err = s.launch(ctx, acct, v, "", func(place Place) error {
@@ -76,7 +99,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 		})
 	}
 	s.observer.Started(acct.Project.ID, o.Channel, err)
-	return err
+	return v, err
 }
 
 // Validate spends one guess on a user's latest code, of an association or of a login, and says what

@@ -19,6 +19,7 @@ const (
 	ReasonForbidden
 	ReasonNoMedia
 	ReasonNoDevice
+	ReasonNoPrompt
 	ReasonBusy
 	ReasonNoAnswer
 	ReasonDeclined
@@ -108,6 +109,7 @@ var reasons = [reasonCount]struct {
 	ReasonForbidden:      {"forbidden", BlameMessage, noEffect},       // the trunk doesn't call this number for us
 	ReasonNoMedia:        {"no_media", BlameMessage, noEffect},        // no sound to agree on
 	ReasonNoDevice:       {"no_device", BlameMessage, noEffect},       // the user has no device for a push, or none that its service still knows
+	ReasonNoPrompt:       {"no_prompt", BlameMessage, noEffect},       // the user gets no prompts: three had no success, or they said that it wasn't them
 	ReasonBusy:           {"busy", BlameMessage, rings},
 	ReasonNoAnswer:       {"no_answer", BlameMessage, rings},  // it rang, or the phone is off
 	ReasonDeclined:       {"declined", BlameMessage, refuses}, // by the callee

@@ -103,6 +103,14 @@ func (r *Resending) Resend(v *Verification, u *User, d *Destination, now time.Ti
 	if u.Name != "" && wait > 0 {
 		return ErrTooManySends.After(wait)
 	}
+	if v.prompts(r.By) {
+		if err := u.mayPrompt(); err != nil {
+			return err
+		}
+		if v.Prompt.IsZero() { // the start might not prompt
+			return ErrPromptsSpent
+		}
+	}
 	switch wait, why := r.admit(v, d, r.Limits, now); {
 	case wait <= 0:
 	case why == ReasonCalling:
@@ -111,6 +119,9 @@ func (r *Resending) Resend(v *Verification, u *User, d *Destination, now time.Ti
 		return ErrTooSoon.After(wait)
 	default:
 		return ErrTooManySends.After(wait)
+	}
+	if v.prompts(r.By) {
+		u.Prompts++
 	}
 	u.Sends = sends
 	v.Resent = Resent{v.Resent.Count + 1, now, v.Attempt + 1, r.Asked}

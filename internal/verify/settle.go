@@ -29,6 +29,7 @@ type order struct {
 	occasion    *occasion // of a user's; nil for a request
 	displayName string
 	byKey       bool // a call asks for a key
+	byPrompt    bool // a push asks on a device
 
 	problems problems // all that is wrong with what was read
 }
@@ -77,11 +78,20 @@ func (s *Service) userOrder(acct *Account, why *occasion, r userRequest) order {
 	o := order{occasion: why, displayName: r.displayName}
 	app := &acct.Application
 	o.problems.text(FieldDisplayName, r.displayName, maxDisplayName)
+	o.Purpose, o.Details, o.byPrompt = o.problems.purpose(r.purpose), r.details, r.byPrompt
+	o.problems.details(&o.Details)
 	to := o.problems.address(r.address, &acct.Project)
-	o.to, o.Channel = to.number, app.channel(r.channel, to, why.associates, &o.problems)
+	channel := r.channel
+	if r.byPrompt && channel == "" {
+		channel = Push
+	}
+	o.to, o.Channel = to.number, app.channel(channel, to, why.associates, &o.problems)
+	if r.byPrompt && channel != Push {
+		o.problems.add(FieldMode, "asks on a device, which needs the channel push")
+	}
 	o.sender = o.problems.sender(&acct.Project, app.From, s.senders)
 	o.byKey = app.Calls.ByKey && o.Channel == Voice
-	if r.channel == "" && to.channel == "" { // who names a channel gets that one
+	if r.channel == "" && (to.channel == "" || r.byPrompt) { // who names a channel gets that one
 		o.then = s.fallbacks(app, o.Channel)
 		if why.associates {
 			o.then = withoutPush(o.then)
@@ -122,6 +132,9 @@ func (s *Service) settle(ctx context.Context, acct *Account, o *order, began tim
 			o.problems.add(FieldChannel, "is a call that is approved by a key, which the project's policy doesn't allow")
 		}
 		t.Approval, t.Asker, ours = ByKey, app.asker(o.displayName), true
+	}
+	if o.byPrompt {
+		t.Approval, t.Asker = ByPrompt, cmp.Or(app.asker(o.displayName), project.Name)
 	}
 	if err := o.problems.err(); err != nil {
 		return err
@@ -180,7 +193,7 @@ func (p *problems) ownCode(r *StartRequest, b bounds, t *Terms) {
 // write writes the text of an order's message for a channel, framed. It notes why the text can't go out, and
 // reports whether the words are ours, so that a voice can say them in other languages.
 func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, c Channel, p *problems) (text string, ours bool, err error) {
-	if o.occasion != nil {
+	if o.occasion != nil && o.Payment.IsZero() {
 		return s.render(ctx, acct, o, t, c, p)
 	}
 	if o.Template != "" {
@@ -189,6 +202,9 @@ func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, 
 	}
 	style := &acct.Project.Style
 	if !o.Payment.IsZero() {
+		if o.occasion != nil && c != Push && o.sender.Public && !acct.Project.PublicText { // a push comes from nobody
+			p.add(FieldPayee, "needs a sender of the project's own: the public one says the default text only")
+		}
 		text = style.Write(c.medium(), wording.Payment(t.Locale, c.medium(), o.Amount, o.Payee))
 		if problem := unfit(&acct.Project, t, c, text, maxSpoken, s.maxSegments); problem != "" {
 			p.add(FieldPayee, "makes a text that %s", problem)

@@ -30,6 +30,8 @@ type User struct {
 	Status      UserStatus
 	Current     ID        // the latest verification, live or not; zero: none
 	Sends       limit.Log // for the limits of [UserLimits]
+	Prompts     int       // that were pushed since the last success
+	DeniedAt    time.Time // when they said that it wasn't them who asked: no prompts since; zero: they haven't
 
 	// VerifiedAt is when a right code, or a key in a call, last showed that the address is theirs. Zero, with a
 	// validated one: see [User.Verified].
@@ -167,8 +169,15 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 	if wait > 0 {
 		return ErrTooManySends.After(wait)
 	}
+	unasked := u.mayPrompt()
+	if unasked != nil && v.prompts(v.Channel) && len(v.Fallbacks) == 0 {
+		return unasked
+	}
 	if err := v.Begin(d, r.Limits, r.Lease, now); err != nil {
 		return err
+	}
+	if v.prompts(v.Channel) {
+		u.prompt(v, unasked == nil)
 	}
 	u.Sends, u.Current = sends, v.ID
 	if r.Associate {
@@ -185,6 +194,10 @@ func (u *User) Check(v *Verification, d *Destination, g Guess, now time.Time) (O
 		u.become(Validated, u.Address, now)
 		if !v.pushed() {
 			u.VerifiedAt = now
+		}
+		u.Prompts = 0
+		if !v.pushed() || v.Approval == ByPrompt { // devices get no code of a prompt
+			u.DeniedAt = time.Time{}
 		}
 	}
 	return out, err

@@ -84,6 +84,8 @@ type Progress struct {
 	Delivery DeliveryState
 	Reason   Reason // why the delivery failed, or isn't known to have succeeded
 	Attempt  int    // the latest attempt's number, from 1; 0 before the first
+	// Prompt is what the user's devices are asked.
+	Prompt Prompt
 	// Resent says whether the message was to go out again, after the one of the start.
 	Resent Resent
 	// Held is what the attempt under way has taken of the project's budget.
@@ -197,7 +199,9 @@ type Outcome struct {
 	GuessesLeft int
 	// WrongPayment says that the guess was for another payment than the code's. Whether the code was right, nobody learns.
 	WrongPayment bool
-	Channel      Channel // by which the code went out
+	// Waiting says that no code was guessed, and that no device has answered yet: see [Verification.Outcome].
+	Waiting bool
+	Channel Channel // by which the code went out
 
 	// Verification is whose code was guessed, where the guess didn't name it. A store fills it in, also beside
 	// the error that says how that verification ended.
@@ -225,6 +229,9 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 	case right:
 		d.Clear()
 		v.end(Approved, now)
+		if !v.Prompt.IsZero() { // no check without a code hears it as well
+			v.Prompt.Told = now
+		}
 	default:
 		d.fail(g.Profile, now)
 		if left <= 0 {
@@ -315,7 +322,14 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		m.ByKey, m.Asker, m.Body = true, v.Asker, Secret(v.question())
 		return m
 	}
-	m.AfterKey = v.Approval == AfterKey && c == Voice
+	if v.prompts(c) {
+		m.ByPrompt, m.Question, m.Asker = true, v.ask(), v.Asker
+		if m.Question != nil {
+			m.Body = promptText
+		}
+		return m
+	}
+	m.AfterKey = (v.Approval == AfterKey || v.Approval == ByPrompt) && c == Voice
 	m.Body, m.Code, m.Text = Secret(wording.Fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
 	return m
 }

@@ -40,6 +40,8 @@ type Store interface {
 	ApplicationStore
 	UserStore
 	DeviceStore
+	PromptStore
+	EnrolmentStore
 	TemplateStore
 	TextStore
 	KeptStore
@@ -100,10 +102,13 @@ type Service struct {
 
 	maxApplications, maxTemplates, maxDevices, maxKept int
 
-	push bool
+	push   bool
+	public string
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
+	waiting *share.Places // of checks that wait for an outcome
+	waiters *waiters
 }
 
 // Config is what a [Service] needs.
@@ -139,6 +144,8 @@ type Settings struct {
 	MaxApplications, MaxTemplates int
 	// Push says that a carrier serves the channel push. Else nobody can ask for it.
 	Push bool
+	// PublicURL is where browsers reach the server; "": nobody knows.
+	PublicURL string
 	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
 	MaxDevices int
 	// MaxKept is how many answers to requests that have a key and cost no message are kept for one project: default
@@ -174,8 +181,8 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), maxKept: cmp.Or(c.MaxKept, DefaultMaxKept), push: c.Push,
-		bodies: share.New(maxLarge, maxLarge),
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), maxKept: cmp.Or(c.MaxKept, DefaultMaxKept), push: c.Push, public: c.PublicURL,
+		bodies: share.New(maxLarge, maxLarge), waiting: share.New(maxWaiting, maxWaiting), waiters: newWaiters(),
 	}
 }
 

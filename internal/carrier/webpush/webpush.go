@@ -7,6 +7,8 @@
 //	{"id":"…","verification_id":"…","body":"Your code is 493817","code":"493817",
 //	 "expires_at":"2026-05-04T13:00:00.000Z"}
 //
+// A message that asks for an approval has no code, but a prompt: what to show, and the challenge to sign an answer for.
+//
 // Endpoints come from outside, so the carrier calls only https and public addresses, follows no redirects, and reads
 // little of an answer. A service that fails says nothing of the carrier: no device can close it for others.
 package webpush
@@ -84,11 +86,44 @@ func (c *Carrier) Name() string { return c.Config.Name }
 
 // A payload is what a device decrypts.
 type payload struct {
-	ID             string `json:"id"`
-	VerificationID string `json:"verification_id"`
-	Body           string `json:"body"`
-	Code           string `json:"code"`
-	ExpiresAt      string `json:"expires_at"` // RFC 3339, UTC, milliseconds
+	ID             string  `json:"id"`
+	VerificationID string  `json:"verification_id"`
+	Body           string  `json:"body"`
+	Code           string  `json:"code,omitempty"`
+	ExpiresAt      string  `json:"expires_at"` // RFC 3339, UTC, milliseconds
+	Prompt         *prompt `json:"prompt,omitempty"`
+}
+
+// A prompt is what a device shows to ask its person, and what it needs for the answer.
+type prompt struct {
+	Challenge string `json:"challenge"`
+	Choices   []int  `json:"choices,omitempty"` // without any, the person types the number
+	Asker     string `json:"asker"`
+	Purpose   string `json:"purpose"`
+	Amount    string `json:"amount,omitempty"`
+	Payee     string `json:"payee,omitempty"`
+	IP        string `json:"client_ip,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+	StartedAt string `json:"started_at"`
+}
+
+// stamp writes a time as contents have it.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// content is what the devices of a message decrypt. Characters of HTML stay as they are, for a push holds little.
+func content(m *verify.Message) ([]byte, error) {
+	p := payload{ID: m.ID.String(), VerificationID: m.Verification.String(), Body: m.Body.Reveal(), Code: m.Code.Reveal(), ExpiresAt: stamp(m.ExpiresAt)}
+	if q := m.Question; q != nil {
+		p.Prompt = &prompt{
+			Challenge: q.Challenge, Choices: q.Choices, Asker: q.Asker, Purpose: string(q.Purpose), Amount: q.Amount, Payee: q.Payee,
+			IP: q.IP, UserAgent: q.UserAgent, StartedAt: stamp(q.StartedAt),
+		}
+	}
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	err := e.Encode(p)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // errNoDevices is for a message without devices: a trial's, say.
@@ -101,10 +136,7 @@ func (c *Carrier) Send(context.Context, verify.Message) (carrier.Result, error) 
 
 // Push implements [carrier.Pusher]. It pushes to all devices concurrently.
 func (c *Carrier) Push(ctx context.Context, m verify.Message, to []verify.Receiver) (used, gone []verify.ID, err error) {
-	text, err := json.Marshal(payload{
-		ID: m.ID.String(), VerificationID: m.Verification.String(), Body: m.Body.Reveal(), Code: m.Code.Reveal(),
-		ExpiresAt: m.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
-	})
+	text, err := content(&m)
 	if err != nil {
 		return nil, nil, err
 	}

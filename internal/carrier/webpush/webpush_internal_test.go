@@ -101,3 +101,25 @@ func TestAVAPIDKeyIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("claims: got %s, want %s", claims, want)
 	}
 }
+
+// Whatever a start may say fits into a push.
+func TestTheLongestPromptFits(t *testing.T) {
+	t.Parallel()
+	most := func(n int) string { return strings.Repeat("𝔸", n) }
+	m := verify.Message{
+		ID: verify.NewID(time.Now()), Verification: verify.NewID(time.Now()), ExpiresAt: time.Now(), ByPrompt: true,
+		Body: verify.Secret(strings.Repeat("x", 120)),
+		Question: &verify.Question{
+			Challenge: strings.Repeat("x", 43), Choices: []int{10, 11, 12}, Asker: most(255), Purpose: verify.Purpose(strings.Repeat("x", 32)),
+			Payment: verify.Payment{Amount: "123456789012.1234 EUR", Payee: most(64)},
+			Client:  verify.Client{IP: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", UserAgent: most(512)}, StartedAt: time.Now(),
+		},
+	}
+	text, err := content(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if room := recordSize - overhead; len(text) > room {
+		t.Errorf("it has %d bytes, and a push may have %d", len(text), room)
+	}
+}

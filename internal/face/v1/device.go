@@ -13,12 +13,24 @@ func (s *Server) registerDevice(c face.Call, in api.NewDevice) (api.Device, erro
 	}
 	answers(c, func(_ face.Call, d *verify.Device) api.Device { return wireDevice(*d) })
 	d, err := s.Service.RegisterDevice(c.Context(), c.Account, id, c.PathValue("user"), verify.NewDevice{
-		Kind: verify.DeviceKind(in.Kind), Endpoint: in.Endpoint, P256dh: in.P256dh, Auth: in.Auth, Name: in.Name, Locale: in.Locale,
+		Kind: verify.DeviceKind(in.Kind), Endpoint: in.Endpoint, P256dh: in.P256dh, Auth: in.Auth, Key: in.Key, Name: in.Name, Locale: in.Locale,
 	})
 	if err != nil {
 		return api.Device{}, err
 	}
 	return wireDevice(d), nil
+}
+
+func (s *Server) invite(c face.Call, _ none) (api.Enrolment, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.Enrolment{}, err
+	}
+	code, expires, err := s.Service.Invite(c.Context(), c.Account, id, c.PathValue("user"))
+	if err != nil {
+		return api.Enrolment{}, err
+	}
+	return api.Enrolment{Code: code.Reveal(), URL: s.Service.EnrolmentURL(code), ExpiresAt: expires.UTC()}, nil
 }
 
 func (s *Server) listDevices(c face.Call, _ none) (api.Devices, error) {

@@ -2,6 +2,7 @@ package v1
 
 import (
 	"encoding/base64"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,44 @@ func (s *Server) login(c face.Call, in api.Login) (api.User, error) {
 		return api.User{}, err
 	}
 	return s.user(c, id, name)
+}
+
+func (s *Server) startFor(c face.Call, in api.UserVerification) (api.Verification, error) {
+	id, err := application(c)
+	if err != nil {
+		return api.Verification{}, err
+	}
+	answers(c, startedFor)
+	v, err := s.Service.StartFor(c.Context(), c.Account, id, c.PathValue("user"), verify.UserStartRequest{
+		LoginRequest: verify.LoginRequest{DisplayName: in.DisplayName, Channel: verify.Channel(in.Channel)},
+		Prompt:       in.Mode == api.Approve,
+		Purpose:      purpose(in.Purpose),
+		Details: verify.Details{
+			Metadata: in.Metadata, Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee},
+			Client: verify.Client{IP: in.ClientIP, UserAgent: in.UserAgent},
+		},
+	})
+	if err != nil {
+		return api.Verification{}, err
+	}
+	return startedFor(c, v), nil
+}
+
+// startedFor is a verification of a user, with the number that only the answer to its start has.
+func startedFor(c face.Call, v *verify.Verification) api.Verification {
+	w := started(c, v)
+	if !v.Prompt.IsZero() {
+		w.Show = strconv.Itoa(v.Prompt.Number)
+	}
+	return w
+}
+
+func (s *Server) resetPrompts(c face.Call, _ none) (none, error) {
+	id, err := application(c)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, s.Service.ForgivePrompts(c.Context(), c.Account, id, c.PathValue("user"))
 }
 
 func (s *Server) checkUser(c face.Call, in api.UserCheck) (api.CheckResult, error) {

@@ -53,6 +53,11 @@ var names = map[verify.Field]string{
 	verify.FieldEndpoint: "endpoint",
 	verify.FieldP256dh:   "p256dh",
 	verify.FieldAuth:     "auth",
+	verify.FieldKey:      "key",
+
+	verify.FieldMode:      "mode",
+	verify.FieldClientIP:  "client_ip",
+	verify.FieldUserAgent: "user_agent",
 
 	account.FieldScopes: "scopes",
 	account.FieldEndsAt: "expires_at",
@@ -163,9 +168,36 @@ func (s *Server) check(c face.Call, in api.Check) (api.CheckResult, error) {
 	if err != nil {
 		return api.CheckResult{}, err
 	}
+	e := verify.Entry{Purpose: verify.Purpose(in.Purpose), Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}, Code: verify.Secret(in.Code)}
+	if c.In.Raw("code") == nil {
+		return s.outcome(c, id, e, in.Wait)
+	}
+	if in.Wait != nil {
+		c.In.Wrong("wait", "can't be given with a code")
+		return api.CheckResult{}, s.Invalid(c.In, nil)
+	}
 	answers(c, checked)
-	out, err := s.Service.CheckFor(c.Context(), c.Account, id, verify.Entry{Purpose: verify.Purpose(in.Purpose), Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}, Code: verify.Secret(in.Code)})
+	out, err := s.Service.CheckFor(c.Context(), c.Account, id, e)
 	return result(c, id, out, err)
+}
+
+// outcome is what a check without a code is told.
+func (s *Server) outcome(c face.Call, id verify.ID, e verify.Entry, wait *int) (api.CheckResult, error) {
+	var most time.Duration
+	if wait != nil {
+		if *wait < 0 || *wait > int(verify.MaxWait/time.Second) {
+			c.In.Wrong("wait", "must be 0 to 30, in seconds")
+			return api.CheckResult{}, s.Invalid(c.In, nil)
+		}
+		most = time.Duration(*wait) * time.Second
+	}
+	answers(c, checked)
+	out, err := s.Service.Outcome(c.Context(), c.Account, id, e, most)
+	r, err := result(c, id, out, err)
+	if out.WrongPayment { // it waits for a check with the right one
+		r.Status = api.Approved
+	}
+	return r, err
 }
 
 // checked is the result of a guess that was spent. Its outcome doesn't name the verification if the path does.
@@ -190,6 +222,7 @@ var endings = map[string]struct{ status, reason string }{
 	verify.ErrGuessesSpent.Code: {api.Exhausted, api.Exhausted},
 	verify.ErrExpired.Code:      {api.Expired, api.Expired},
 	verify.ErrCanceled.Code:     {api.Canceled, api.Canceled},
+	verify.ErrRejected.Code:     {api.Canceled, api.Rejected},
 	verify.ErrSuperseded.Code:   {api.Superseded, api.Superseded},
 }
 
@@ -205,6 +238,8 @@ func result(c face.Call, id verify.ID, out verify.Outcome, err error) (api.Check
 		return r, err
 	case out.Approved:
 		r.Valid, r.Status = true, api.Approved
+	case out.Waiting:
+		r.Status = api.Pending
 	default:
 		r.Status, r.Reason = api.Pending, api.WrongCode
 		if out.GuessesLeft == 0 {
@@ -325,6 +360,9 @@ func wire(s verify.Snapshot) api.Verification {
 		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
 		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
 		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata, Cost: priced(v.Fee.Price, v.Fee.Currency),
+	}
+	if v.Approval == verify.ByPrompt {
+		w.Mode = api.Approve
 	}
 	switch s.Status {
 	case verify.Pending:

@@ -64,7 +64,7 @@ func start(v NewVerification) Verification {
 }
 
 func check(v Verification, code string) CheckResult {
-	r := call[*CheckCodeResponse](client.CheckCodeWithResponse, v.Id, Check{Code: code})
+	r := call[*CheckCodeResponse](client.CheckCodeWithResponse, v.Id, Check{Code: &code})
 	if r.JSON200 == nil {
 		log.Fatalf("check: %s", r.Body)
 	}

@@ -1,0 +1,17 @@
+-- +goose Up
+-- What a user's devices are asked in place of a code, and whether a check was told of their answer: see verify.Prompt. The
+-- program before asks no device: it pushes the code of such a verification.
+ALTER TABLE verification ADD COLUMN prompt TEXT NOT NULL DEFAULT '';
+-- How many prompts a user got since the last success, and when they said that it wasn't them who asked (0: they haven't).
+ALTER TABLE app_user ADD COLUMN prompts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE app_user ADD COLUMN denied_at INTEGER NOT NULL DEFAULT 0;
+-- The code with which a user's browser registers itself, once. A user has one at a time.
+CREATE TABLE enrolment (
+    application BLOB    NOT NULL,
+    app_user    TEXT    NOT NULL,
+    hash        BLOB    NOT NULL UNIQUE, -- of the code
+    expires_at  INTEGER NOT NULL,
+    api_key     BLOB    NOT NULL, -- that asked for it
+    PRIMARY KEY (application, app_user),
+    FOREIGN KEY (application, app_user) REFERENCES app_user (application, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
