@@ -20,7 +20,7 @@ func TestAProjectReadsItsOwnBounds(t *testing.T) {
 	}, key)
 	want := api.Project{
 		ID: "other", Name: "Other", Policy: "standard", MinCodeLength: 4, MaxCodeLength: 20, MaxValidFor: 600, MaxMaxAttempts: 5, SendBurst: 2, SendInterval: 60, SendDaily: 9,
-		Countries: []string{"US"}, Kinds: []string{}, Senders: []string{"ACME"}, LinkHosts: []string{},
+		Countries: []string{"US"}, Kinds: []string{}, OnlyNumbers: []string{}, Senders: []string{"ACME"}, LinkHosts: []string{},
 	}
 	if diff := cmp.Diff(want, read[api.Project](t, k.call(key, "GET", "/v1/project", "", 200))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
