@@ -109,6 +109,9 @@ func (r *rows) pay(p *payment, v *verify.Verification, price money.Amount) {
 	if p == nil {
 		return
 	}
+	if h := v.Held; h.Day != 0 { // of an attempt whose end nobody records any more: it may have sent, and has no charge
+		r.spend(budgetKey{v.Project, h.Day}, verify.Spending{Amount: -h.Price}, verify.Spending{})
+	}
 	v.Held = verify.Held{Day: p.day, Price: price}
 	if p.made {
 		return
@@ -165,8 +168,10 @@ func (s *Store) doPaying(o op) error {
 	if p == nil {
 		return s.w.do(o)
 	}
-	if err := s.budgets.refusal(p, s.now()); err != nil {
-		return err
+	if o.project != "" { // a message of ours that goes out again was itself given back, perhaps since the refusal
+		if err := s.budgets.refusal(p, s.now()); err != nil {
+			return err
+		}
 	}
 	err := s.w.do(o)
 	if !errors.Is(err, errAllot) {
@@ -495,7 +500,7 @@ func (s *Store) ChangeBudget(_ context.Context, p verify.ProjectID, change func(
 				return err
 			}
 		}
-		if b.Prepaid && !prepaid && b.Ever.Amount != b.Credit {
+		if b.Prepaid && !prepaid && b.Ever.Amount > b.Credit { // what was paid in stays
 			opening := verify.LedgerEntry{Kind: verify.LedgerOpening, Amount: b.Ever.Amount - b.Credit, Actor: "countersign"}
 			if err := enter(ctx, tx, now, p, opening); err != nil {
 				return err
@@ -557,6 +562,7 @@ func (s *Store) countUsage(ctx context.Context, tx *sql.Tx, p verify.ProjectID, 
 		return add, err
 	}
 	add = used.Minus(counted)
+	add = verify.Spending{Messages: max(add.Messages, 0), Amount: max(add.Amount, 0)} // what is under way isn't used yet
 	row := spent{project: p, day: from, writer: folded, Spending: add}
 	_, err = tx.ExecContext(ctx, upsertSpent, spentLayout.arguments(&row)...)
 	return add, err

@@ -255,6 +255,9 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		}
 		d.dirty = true
 		r.pay(o.pays, &started, v.Toll.Price)
+		if !started.Open() { // its code died before: nothing is sent
+			r.letGo(&started, &verify.Delivery{Outcome: verify.Dropped})
+		}
 		r.insert(started)
 		stored := &r.verifications[started.ID].value
 		stored.Calling, stored.Supersedes, stored.Toll = 0, false, verify.Toll{} // they aren't stored
