@@ -198,8 +198,19 @@ const maxAllotted = 256
 
 // budgets are what this process knows of the projects' budgets.
 type budgets struct {
-	mu  sync.Mutex
-	all map[verify.ProjectID]*purse
+	dividing sync.WaitGroup // of the goroutines that divide one
+
+	mu     sync.Mutex // guards what follows, and dividing.Go against dividing.Wait
+	all    map[verify.ProjectID]*purse
+	closed bool
+}
+
+// close waits until nobody divides a budget any more.
+func (b *budgets) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.dividing.Wait()
 }
 
 // A purse is what waits for one budget to be divided, and what the last division left.
@@ -251,11 +262,15 @@ func (s *Store) allot(p *payment) (day int, err error) {
 	w := &wish{toll: p.toll, done: make(chan struct{})}
 	b := &s.budgets
 	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return 0, verify.ErrNoStore
+	}
 	all := b.purse(p.project)
 	all.waiting = append(all.waiting, w)
 	if !all.busy {
 		all.busy = true
-		go s.divideFor(p.project, all)
+		b.dividing.Go(func() { s.divideFor(p.project, all) })
 	}
 	b.mu.Unlock()
 	<-w.done
@@ -278,6 +293,9 @@ func (s *Store) divideFor(p verify.ProjectID, all *purse) {
 		state, err := s.divide(p, wishes)
 		now := s.now()
 		b.mu.Lock()
+		if err != nil { // the database is away, or the budget is held: nobody waits for that twice
+			wishes, all.waiting = append(wishes, all.waiting...), nil
+		}
 		all.refused = nil
 		for _, w := range wishes {
 			if err != nil {
@@ -288,7 +306,10 @@ func (s *Store) divideFor(p verify.ProjectID, all *purse) {
 			}
 			close(w.done)
 		}
-		steps := all.news(state, now)
+		var steps []verify.CapUse
+		if err == nil {
+			steps = all.news(state, now)
+		}
 		b.mu.Unlock()
 		for _, use := range steps {
 			s.tellUse(p, use)
@@ -349,16 +370,39 @@ func (s *Store) divide(p verify.ProjectID, wishes []*wish) (state verify.BudgetS
 
 // aloneCommitted runs f as [Store.alone] does, where each statement sees what was committed before it: what waits for a lock
 // of groups reads what they wrote.
-func (s *Store) aloneCommitted(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		if s.postgres {
-			if _, err := tx.ExecContext(ctx, `SET TRANSACTION ISOLATION LEVEL READ COMMITTED`); err != nil {
-				return err
+//
+// A group of a replica that hangs may hold such a lock. Then f lets go of its own locks and of its lane, and runs again: its
+// process's groups, which may wait for it, are other projects' too. So it also can't deadlock with them for long.
+func (s *Store) aloneCommitted(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) (err error) {
+	for range spendingTries {
+		err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+			if s.postgres {
+				for _, text := range []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, spendingWait} {
+					if _, err := tx.ExecContext(ctx, text); err != nil {
+						return err
+					}
+				}
 			}
+			err := f(ctx, tx, now)
+			if pgCode(err) == codeLockTimeout {
+				return errSpendingHeld
+			}
+			return err
+		})
+		if !errors.Is(err, errSpendingHeld) {
+			return err
 		}
-		return f(ctx, tx, now)
-	})
+	}
+	return fmt.Errorf("%w: %w", verify.ErrBusy, err)
 }
+
+// spendingWait bounds the wait for a lock on what projects have spent. A group holds one for a few milliseconds.
+const (
+	spendingWait  = `SET LOCAL lock_timeout = 100`
+	spendingTries = 10
+)
+
+var errSpendingHeld = errors.New("another transaction holds what the project has spent")
 
 // lockSpending locks a project's budget, and reads the rows of which somebody may still spend: those of today, and of the
 // days beside it, for the clocks of servers differ.
