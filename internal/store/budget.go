@@ -225,8 +225,12 @@ type purse struct {
 	told map[string]told // the steps of which operators were told, by cap
 }
 
-// told is a step of a cap in a period.
-type told struct{ period, step int }
+// told is the largest step of a cap that was reached in a period.
+type told struct {
+	period int
+	most   int64
+	step   int
+}
 
 // A wish is a payment that waits.
 type wish struct {
@@ -324,11 +328,14 @@ func (all *purse) news(state verify.BudgetState, now time.Time) (news []verify.C
 		switch use.Name {
 		case "month_messages", "month_amount":
 			period = verify.FirstDay(period)
-		case "balance":
-			period = int(use.Cap) // a top-up begins another
+		case "balance": // a top-up raises its cap
+			period = 0
 		}
-		is := told{period, use.Step()}
-		if was := all.told[use.Name]; is.step > 0 && (was.period != is.period || was.step < is.step) {
+		was, is := all.told[use.Name], told{period, use.Cap, use.Step()}
+		if was.period == is.period && was.most == is.most && was.step >= is.step {
+			continue // also where less is used than before, for messages were given back
+		}
+		if is.step > 0 {
 			news = append(news, use)
 		}
 		if all.told == nil {

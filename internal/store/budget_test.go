@@ -114,3 +114,37 @@ func TestAnotherProjectsStartsDoNotWaitForABudget(t *testing.T) {
 	time.AfterFunc(time.Until(end), func() { close(let) })
 	all.Wait()
 }
+
+// Operators are told once that a cap is used up, also where messages that no carrier took are given back and spent again.
+func TestABudgetsUseIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	s, err := store.Open(ctx, store.Options{Path: newFile(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	withBudget(t, s, "p", 10)
+	var started []*verify.Verification
+	start := func(n int) {
+		t.Helper()
+		for range n {
+			v := bound(len(started))
+			if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			started = append(started, v)
+		}
+	}
+	start(10)
+	for _, v := range started[:3] {
+		refused := verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Outcome: verify.Refused, Reason: verify.ReasonRefused, StartedAt: time.Now()}}
+		if _, err := s.Settle(ctx, refused); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(3)
+	s.Close()
+	if got := strings.Count(log.String(), "percent=100"); got != 1 {
+		t.Errorf("got %d lines that the budget is used up, want one\n%s", got, log.String())
+	}
+}
