@@ -165,10 +165,10 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	next := passable(all, j.passenger(), now)
 	if next != nil && next.calls < failed.calls { // at once
 		channel := next.channel
-		if !end.FreeNext(channel) {
+		if !end.FreeNext(channel) || d.dearer(*next, j) {
 			return // the poller claims it
 		}
-		fewer := slices.DeleteFunc(all, func(w way) bool { return w.calls >= failed.calls || w.channel != channel })
+		fewer := slices.DeleteFunc(all, func(w way) bool { return w.calls >= failed.calls || w.channel != channel || d.dearer(w, j) })
 		if w, ok := d.book(fewer, j.passenger(), now); ok {
 			j.next, end.Next = &w, d.config.Lease
 		}
@@ -178,6 +178,13 @@ func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.D
 	if next == nil {
 		end.RetryAt = later(end.RetryAt, d.lookAgain(all, j.verification.ID, j.passenger(), now))
 	}
+}
+
+// dearer reports whether the next attempt by a way takes more of the project's budget than this one holds. A settlement
+// takes nothing more: a claim does.
+func (d *Dispatcher) dearer(w way, j *job) bool {
+	held := j.verification.Held
+	return held.Day != 0 && d.priceNext(w, j.verification, j.passenger()) > held.Price
 }
 
 // spent reports whether so many messages of v have gone out, or may have, that we send none of our own accord any

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -104,5 +105,23 @@ func TestAStoppedCountryGetsNothing(t *testing.T) {
 	k.Await("the end", func() bool { k.Advance(5 * time.Second); return !k.Verification(again).Open() })
 	if v := k.Verification(again); v.Reason != verify.ReasonStopped || len(a.seen()) != before {
 		t.Errorf("a retry: got %v after %d more messages, want %v after none", v.Reason, len(a.seen())-before, verify.ReasonStopped)
+	}
+}
+
+// An operator's test message is a message, too.
+func TestAStoppedCountryGetsNoTestMessage(t *testing.T) {
+	t.Parallel()
+	a := &way{name: "a"}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Unattended: true})
+	k.Dispatch.SetStops([]verify.Stop{{Kind: verify.StopCountry, Name: "GB"}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := k.Dispatch.Try(ctx, "a", verify.SMS, "+447700900123", func(s dispatch.Step) {
+		if s.What == verify.Accepted.String() {
+			cancel()
+		}
+	})
+	if !errors.Is(err, verify.ErrCountryStopped) || len(a.seen()) != 0 {
+		t.Errorf("got %v and %d messages, want %v and none", err, len(a.seen()), verify.ErrCountryStopped)
 	}
 }

@@ -44,6 +44,9 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	if l.Channel != "" && c != l.Channel {
 		return last, fmt.Errorf("carrier %s is for %s, not for %s", name, l.Channel, c)
 	}
+	if d.stopped(to.Region()) {
+		return last, verify.ErrCountryStopped
+	}
 	if d.reserve(l, "", d.config.Now()) != share.Taken {
 		return last, verify.ErrBusy
 	}

@@ -109,6 +109,9 @@ func (r *rows) pay(p *payment, v *verify.Verification, price money.Amount) {
 	if p == nil {
 		return
 	}
+	if h := v.Held; h.Day != 0 { // of an attempt whose end nobody records any more: it may have sent, and has no charge
+		r.spend(budgetKey{v.Project, h.Day}, verify.Spending{Amount: -h.Price}, verify.Spending{})
+	}
 	v.Held = verify.Held{Day: p.day, Price: price}
 	if p.made {
 		return
@@ -165,8 +168,10 @@ func (s *Store) doPaying(o op) error {
 	if p == nil {
 		return s.w.do(o)
 	}
-	if err := s.budgets.refusal(p, s.now()); err != nil {
-		return err
+	if o.project != "" { // a message of ours that goes out again was itself given back, perhaps since the refusal
+		if err := s.budgets.refusal(p, s.now()); err != nil {
+			return err
+		}
 	}
 	err := s.w.do(o)
 	if !errors.Is(err, errAllot) {
@@ -193,8 +198,19 @@ const maxAllotted = 256
 
 // budgets are what this process knows of the projects' budgets.
 type budgets struct {
-	mu  sync.Mutex
-	all map[verify.ProjectID]*purse
+	dividing sync.WaitGroup // of the goroutines that divide one
+
+	mu     sync.Mutex // guards what follows, and dividing.Go against dividing.Wait
+	all    map[verify.ProjectID]*purse
+	closed bool
+}
+
+// close waits until nobody divides a budget any more.
+func (b *budgets) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.dividing.Wait()
 }
 
 // A purse is what waits for one budget to be divided, and what the last division left.
@@ -209,8 +225,12 @@ type purse struct {
 	told map[string]told // the steps of which operators were told, by cap
 }
 
-// told is a step of a cap in a period.
-type told struct{ period, step int }
+// told is the largest step of a cap that was reached in a period.
+type told struct {
+	period int
+	most   int64
+	step   int
+}
 
 // A wish is a payment that waits.
 type wish struct {
@@ -246,11 +266,15 @@ func (s *Store) allot(p *payment) (day int, err error) {
 	w := &wish{toll: p.toll, done: make(chan struct{})}
 	b := &s.budgets
 	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return 0, verify.ErrNoStore
+	}
 	all := b.purse(p.project)
 	all.waiting = append(all.waiting, w)
 	if !all.busy {
 		all.busy = true
-		go s.divideFor(p.project, all)
+		b.dividing.Go(func() { s.divideFor(p.project, all) })
 	}
 	b.mu.Unlock()
 	<-w.done
@@ -273,6 +297,9 @@ func (s *Store) divideFor(p verify.ProjectID, all *purse) {
 		state, err := s.divide(p, wishes)
 		now := s.now()
 		b.mu.Lock()
+		if err != nil { // the database is away, or the budget is held: nobody waits for that twice
+			wishes, all.waiting = append(wishes, all.waiting...), nil
+		}
 		all.refused = nil
 		for _, w := range wishes {
 			if err != nil {
@@ -283,7 +310,10 @@ func (s *Store) divideFor(p verify.ProjectID, all *purse) {
 			}
 			close(w.done)
 		}
-		steps := all.news(state, now)
+		var steps []verify.CapUse
+		if err == nil {
+			steps = all.news(state, now)
+		}
 		b.mu.Unlock()
 		for _, use := range steps {
 			s.tellUse(p, use)
@@ -298,11 +328,14 @@ func (all *purse) news(state verify.BudgetState, now time.Time) (news []verify.C
 		switch use.Name {
 		case "month_messages", "month_amount":
 			period = verify.FirstDay(period)
-		case "balance":
-			period = int(use.Cap) // a top-up begins another
+		case "balance": // a top-up raises its cap
+			period = 0
 		}
-		is := told{period, use.Step()}
-		if was := all.told[use.Name]; is.step > 0 && (was.period != is.period || was.step < is.step) {
+		was, is := all.told[use.Name], told{period, use.Cap, use.Step()}
+		if was.period == is.period && was.most == is.most && was.step >= is.step {
+			continue // also where less is used than before, for messages were given back
+		}
+		if is.step > 0 {
 			news = append(news, use)
 		}
 		if all.told == nil {
@@ -344,16 +377,39 @@ func (s *Store) divide(p verify.ProjectID, wishes []*wish) (state verify.BudgetS
 
 // aloneCommitted runs f as [Store.alone] does, where each statement sees what was committed before it: what waits for a lock
 // of groups reads what they wrote.
-func (s *Store) aloneCommitted(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
-	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		if s.postgres {
-			if _, err := tx.ExecContext(ctx, `SET TRANSACTION ISOLATION LEVEL READ COMMITTED`); err != nil {
-				return err
+//
+// A group of a replica that hangs may hold such a lock. Then f lets go of its own locks and of its lane, and runs again: its
+// process's groups, which may wait for it, are other projects' too. So it also can't deadlock with them for long.
+func (s *Store) aloneCommitted(f func(ctx context.Context, tx *sql.Tx, now time.Time) error) (err error) {
+	for range spendingTries {
+		err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+			if s.postgres {
+				for _, text := range []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, spendingWait} {
+					if _, err := tx.ExecContext(ctx, text); err != nil {
+						return err
+					}
+				}
 			}
+			err := f(ctx, tx, now)
+			if pgCode(err) == codeLockTimeout {
+				return errSpendingHeld
+			}
+			return err
+		})
+		if !errors.Is(err, errSpendingHeld) {
+			return err
 		}
-		return f(ctx, tx, now)
-	})
+	}
+	return fmt.Errorf("%w: %w", verify.ErrBusy, err)
 }
+
+// spendingWait bounds the wait for a lock on what projects have spent. A group holds one for a few milliseconds.
+const (
+	spendingWait  = `SET LOCAL lock_timeout = 100`
+	spendingTries = 10
+)
+
+var errSpendingHeld = errors.New("another transaction holds what the project has spent")
 
 // lockSpending locks a project's budget, and reads the rows of which somebody may still spend: those of today, and of the
 // days beside it, for the clocks of servers differ.
@@ -495,7 +551,7 @@ func (s *Store) ChangeBudget(_ context.Context, p verify.ProjectID, change func(
 				return err
 			}
 		}
-		if b.Prepaid && !prepaid && b.Ever.Amount != b.Credit {
+		if b.Prepaid && !prepaid && b.Ever.Amount > b.Credit { // what was paid in stays
 			opening := verify.LedgerEntry{Kind: verify.LedgerOpening, Amount: b.Ever.Amount - b.Credit, Actor: "countersign"}
 			if err := enter(ctx, tx, now, p, opening); err != nil {
 				return err
@@ -557,6 +613,7 @@ func (s *Store) countUsage(ctx context.Context, tx *sql.Tx, p verify.ProjectID, 
 		return add, err
 	}
 	add = used.Minus(counted)
+	add = verify.Spending{Messages: max(add.Messages, 0), Amount: max(add.Amount, 0)} // what is under way isn't used yet
 	row := spent{project: p, day: from, writer: folded, Spending: add}
 	_, err = tx.ExecContext(ctx, upsertSpent, spentLayout.arguments(&row)...)
 	return add, err

@@ -64,3 +64,8 @@ func (p *Postgres) Name() string { return p.name() }
 
 // MaxShared is how many operations of projects wait while several want something.
 const MaxShared = maxShared
+
+// Renumber has PostgreSQL's only writer count in rows of another number.
+func (s *Store) Renumber(n int) {
+	s.writers[0], s.w.hot[0].(*postgresSession).writer = n, n
+}

@@ -168,6 +168,7 @@ func (s *Store) Close() error {
 	if s.w != nil {
 		s.abandoned.end()
 		s.w.close()
+		s.budgets.close()
 	}
 	if s.leave != nil {
 		s.leave()
@@ -255,6 +256,9 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		}
 		d.dirty = true
 		r.pay(o.pays, &started, v.Toll.Price)
+		if !started.Open() { // its code died before: nothing is sent
+			r.letGo(&started, &verify.Delivery{Outcome: verify.Dropped})
+		}
 		r.insert(started)
 		stored := &r.verifications[started.ID].value
 		stored.Calling, stored.Supersedes, stored.Toll = 0, false, verify.Toll{} // they aren't stored
@@ -388,11 +392,17 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 	}
 	took := false
 	v, err := s.changeWith(names, o.Verification.ID, func(r *rows, v *verify.Verification, now time.Time) error {
-		if took = false; v.Delivery == verify.Sending && !s.clock.judges() {
-			return nil
-		}
+		took = false
 		if err := r.affords(names.pays, now); err != nil {
 			return err
+		}
+		defer func() {
+			if p := names.pays; !took && p != nil && p.made {
+				r.spend(p.budgetKey, verify.Spending{}.Minus(p.toll), verify.Spending{})
+			}
+		}()
+		if v.Delivery == verify.Sending && !s.clock.judges() {
+			return nil
 		}
 		d := &row[verify.Destination]{}
 		if names.withDestination {
@@ -409,11 +419,8 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 		if lost != nil {
 			r.ended(v, *lost)
 		}
-		switch p := names.pays; {
-		case took:
-			r.pay(p, v, o.Price)
-		case p != nil && p.made:
-			r.spend(p.budgetKey, verify.Spending{}.Minus(p.toll), verify.Spending{})
+		if took {
+			r.pay(names.pays, v, o.Price)
 		}
 		r.drop(hint{o.Hint, v.ID})
 		return nil

@@ -327,3 +327,82 @@ func (k *kit) project() verify.Project {
 	}
 	return all[0]
 }
+
+// A start that was refused a moment ago says nothing of a retry: its own message was given back since.
+func aRefusedStartEndsNoRetry(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(perDay(1))
+	v := k.start(number(0), bound(0))
+	wantError(t, "a start while it is under way", k.tries(k, 1), verify.ErrBudget)
+	failed := k.sent(v)
+	failed.Outcome, failed.Reason, failed.Retry, failed.RetryAt = verify.Errored, verify.ReasonUnreachable, true, k.clock.Now()
+	k.settle(failed)
+	o := verify.Overdue{Hint: k.stored(v.ID).DueAt, Verification: k.stored(v.ID), Deliveries: k.deliveries(v.ID), By: verify.SMS}
+	if again, _, err := k.Claim(ctx, o, lease); err != nil || again == nil {
+		t.Errorf("its retry: got %v, %v; want it claimed", again, err)
+	}
+	equal(t, "spent", k.spentOf().Day.Messages, 1)
+}
+
+// A start whose code is dead when it is committed is counted for its number, and sends nothing.
+func whatIsNeverSentIsGivenBack(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(func(b *verify.Budget) { b.DayMessages, b.Currency = 1, "EUR" })
+	dead := k.start(number(0), paid, bound(9_000), lives(0))
+	equal(t, "what it holds", k.stored(dead.ID).Held, verify.Held{})
+	equal(t, "spent, its own price", k.spentOf().Day, verify.Spending{Amount: 40_000})
+	k.start(number(1), bound(0))
+}
+
+// An attempt may still be under way when its message has arrived by an earlier one and goes out again. Nobody records its end
+// then: it has no charge, and holds nothing.
+func aResendHoldsOneMessage(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(func(b *verify.Budget) { b.DayMessages, b.Currency = 10, "EUR" })
+	v := k.start(number(0), bound(9_000))
+	sent := k.charged(v, "a")
+	sent.Watch = time.Second
+	k.settle(sent)
+	k.clock.advance(time.Second)
+	o := verify.Overdue{Hint: k.stored(v.ID).DueAt, Verification: k.stored(v.ID), Deliveries: k.deliveries(v.ID), By: verify.SMS, Price: 8_000}
+	second := k.claim(o)
+	k.receive(verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true})
+	k.clock.advance(time.Minute)
+	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(v.ID), By: verify.SMS, Price: 7_000}, Lease: lease, Bound: true}
+	third, err := k.Resend(ctx, resend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.Settle(ctx, k.charged(second, "a"))
+	wantError(t, "the end of the second", err, verify.ErrLeaseLost)
+	k.settle(k.charged(third, "a"))
+	equal(t, "spent", k.spentOf().Day, verify.Spending{Messages: 3, Amount: 2 * 12_500})
+}
+
+// A budget that is taken away and given back knows what is under way.
+func aBudgetThatComesBackKnowsWhatItHolds(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(perDay(2))
+	k.start(number(0), bound(0))
+	k.budget(perDay(verify.NoCap))
+	b := k.budget(perDay(2))
+	equal(t, "spent", b.Day.Messages, 1)
+	k.start(number(1), bound(0))
+	wantError(t, "the day's third", k.tries(k, 2), verify.ErrBudget)
+}
+
+// What was paid in stays, whether the project is prepaid or not.
+func whatWasPaidInStays(t *testing.T, s suite) {
+	k := s.open(t)
+	k.project()
+	prepaid := func(is bool) verify.BudgetState {
+		return k.budget(func(b *verify.Budget) { b.Prepaid, b.Currency = is, "EUR" })
+	}
+	if _, err := k.AddCredit(ctx, project, verify.LedgerEntry{Kind: verify.LedgerTopUp, Amount: 50_000, Actor: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "balance of a project that becomes prepaid", prepaid(true).Balance(), money.Amount(50_000))
+	k.start(number(0), bound(20_000))
+	prepaid(false)
+	equal(t, "balance of a project that is prepaid again", prepaid(true).Balance(), money.Amount(30_000))
+}
