@@ -84,7 +84,7 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 	if said := in.fails(1, destination("reset", to)...); !strings.Contains(said, "nothing is known of this number") {
 		t.Errorf("reset before the first message: got %q, want that nothing is known of it", said)
 	}
-	if said := in.fails(2, destination("show", "12")...); !strings.Contains(said, "number ") {
+	if said := in.fails(2, destination("show", "12")...); !strings.Contains(said, "number: ") {
 		t.Errorf("show of no number: got %q, want what is wrong with it", said)
 	}
 
