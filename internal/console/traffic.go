@@ -238,9 +238,18 @@ func heatOf(rows []verify.UsageRow, f filter) (h heat) {
 	slices.SortFunc(h.Countries, func(a, b heatRow) int {
 		return cmp.Or(b.Messages-a.Messages, b.Started-a.Started, cmp.Compare(a.Country, b.Country))
 	})
-	h.Summary = fmt.Sprintf("%d messages to %d countries by %d carriers: %s delivered, %s of %d starts approved.",
-		all.Messages, len(h.Countries), len(names), share(all.Delivered, all.Messages), share(all.Approved, all.Started), all.Started)
+	h.Summary = fmt.Sprintf("%s to %s by %s: %s delivered, %s of %s approved.",
+		counted(all.Messages, "message", "messages"), counted(len(h.Countries), "country", "countries"), counted(len(names), "carrier", "carriers"),
+		share(all.Delivered, all.Messages), share(all.Approved, all.Started), counted(all.Started, "start", "starts"))
 	return h
+}
+
+// counted writes how many things there are, in the word for one or for several.
+func counted(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", several)
 }
 
 // totalOf is the total of a key, which it adds if need be.
