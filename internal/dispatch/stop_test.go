@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // slow is a carrier that has one message at a time, until the test lets it go.
 func slow(name string) (w *way, begun, let chan struct{}) {
-	begun, let = make(chan struct{}, 10), make(chan struct{})
+	begun, let = make(chan struct{}, 1000), make(chan struct{})
 	return &way{name: name, send: func(ctx context.Context, _ int) error {
 		begun <- struct{}{}
 		select {
@@ -70,6 +71,14 @@ func TestADrainedCarrierGetsNothing(t *testing.T) {
 func TestAStoppedCountryGetsNothing(t *testing.T) {
 	t.Parallel()
 	a, begun, let := slow("a")
+	var fails atomic.Bool
+	takes := a.send
+	a.send = func(ctx context.Context, n int) error {
+		if fails.Load() {
+			return errDown
+		}
+		return takes(ctx, n)
+	}
 	k := countersigntest.New(t, countersigntest.Options{
 		Carriers: []carrier.Carrier{a}, Lines: map[string]dispatch.Line{"a": {Concurrency: 1}}, Unattended: true,
 	})
@@ -97,7 +106,7 @@ func TestAStoppedCountryGetsNothing(t *testing.T) {
 	}
 
 	k.Dispatch.SetStops(nil)
-	a.send = func(_ context.Context, n int) error { return errDown }
+	fails.Store(true)
 	again := k.Start("+447700900125", "")
 	k.Await("the first attempt", func() bool { return k.Verification(again).Delivery == verify.Queued })
 	k.Dispatch.SetStops([]verify.Stop{{Kind: verify.StopCountry, Name: "GB"}})
