@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -734,4 +735,47 @@ func TestACheckHearsOfAnotherServersAnswer(t *testing.T) {
 	if r := <-result; !r.Valid || time.Since(began) > 20*time.Second {
 		t.Errorf("after %v: %+v", time.Since(began), r)
 	}
+}
+
+// An answer that can change nothing costs no transaction: a device may send it again and again, without a key of the API.
+func TestAnAnswerThatComesTooLateIsNoWrite(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		var held atomic.Bool
+		release := make(chan struct{})
+		defer close(release)
+		o.Commit = func(_ int, commit func() error) error {
+			if held.Load() {
+				<-release
+			}
+			return commit()
+		}
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		d := k.enrol(k.client, k.app, "ada")
+		v := k.start("ada", api.UserVerification{})
+		k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.Sent })
+		first := d.sign(t, v.ID, k.question(v.ID).Challenge, wrong(v.Show))
+		next := k.send(first)
+		quick := func(what, reason string, a answer) {
+			t.Helper()
+			held.Store(true)
+			defer held.Store(false)
+			result := make(chan answered, 1)
+			go func() { result <- k.send(a) }()
+			select {
+			case got := <-result:
+				if got.HTTP != 200 || got.Reason != reason {
+					t.Errorf("%s: %+v, want %s", what, got, reason)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%s waits for a commit", what)
+			}
+		}
+		quick("an answer that was sent before", "old_challenge", first)
+		if got := k.send(d.sign(t, v.ID, next.Challenge, v.Show)); !got.Accepted {
+			t.Fatalf("the right number: %+v", got)
+		}
+		quick("an answer after the end", "ended", first)
+	})
 }
