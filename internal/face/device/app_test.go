@@ -213,9 +213,9 @@ func TestAnEnrolmentIsForOneOfMany(t *testing.T) {
 	})
 }
 
-// The authenticator's own script, in another runtime's WebCrypto, enrols and answers prompts.
-func TestTheAuthenticatorAnswers(t *testing.T) {
-	t.Parallel()
+// lookForNode finds the runtime of the authenticator's scripts, or skips the test.
+func lookForNode(t *testing.T) string {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		const missing = "NOT RUN: there is no node on PATH; install it: apt-get install nodejs"
@@ -224,6 +224,30 @@ func TestTheAuthenticatorAnswers(t *testing.T) {
 		}
 		t.Skip(missing)
 	}
+	return node
+}
+
+// What the server says of one prompt changes nothing of a newer one, which came meanwhile.
+func TestAnAnswerIsAboutThePromptThatWasShown(t *testing.T) {
+	t.Parallel()
+	node := lookForNode(t)
+	for kind, want := range map[string]string{
+		"deny":  `{"left":{"newer":"challenge of newer"},"shown":"newer"}`,
+		"wrong": `{"left":{"older":"next of older","newer":"challenge of newer"},"shown":"newer"}`,
+	} {
+		cmd := exec.CommandContext(t.Context(), node, "testdata/page.js", "app/page.js", kind)
+		cmd.Stderr = os.Stderr
+		got, err := cmd.Output()
+		if err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("%s: got %s, %v\nwant %s", kind, got, err, want)
+		}
+	}
+}
+
+// The authenticator's own script, in another runtime's WebCrypto, enrols and answers prompts.
+func TestTheAuthenticatorAnswers(t *testing.T) {
+	t.Parallel()
+	node := lookForNode(t)
 	k := newKit(t, countersigntest.Options{}, "push")
 	k.user(k.client, k.app, "ada", "+12025550100")
 	e, err := k.client.Invite(t.Context(), k.app, "ada")
