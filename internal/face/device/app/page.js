@@ -104,9 +104,9 @@ async function answer(says) {
     const got = await authenticator.answer(base, await authenticator.all('devices'), m.verification_id, m.prompt.challenge, says);
     if (got.accepted) return await over(m, says === 'deny' ? 'Thank you. The request was stopped.' : 'Approved. You can go on.');
     if (got.reason === 'ended') return await over(m, endings[got.status] || 'The request is over.', true);
-    if (got.reason === 'wrong_number' && got.challenge) {
+    if (got.challenge) { // for the number that they type
       await authenticator.put('messages', {...m, prompt: {...m.prompt, challenge: got.challenge, choices: undefined}});
-      say('That isn\'t the number. Look at the page, and type what it shows. If no page shows one, it isn\'t you.', true);
+      say((got.reason === 'wrong_number' ? 'That isn\'t the number. ' : 'Somebody has tried another number or code. ') + 'Look at the page, and type what it shows. If no page shows one, it isn\'t you.', true);
       await refresh();
       return $('number').focus();
     }

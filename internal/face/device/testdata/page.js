@@ -37,7 +37,7 @@ const idle = () => new Promise(done => setImmediate(done));
   messages.set('newer', prompt('newer', 2));
   worker.listeners.message();
   await idle();
-  tell(kind === 'deny' ? {accepted: true, status: 'canceled'} : {accepted: false, status: 'pending', reason: 'wrong_number', challenge: 'next of older'});
+  tell(kind === 'deny' ? {accepted: true, status: 'canceled'} : {accepted: false, status: 'pending', reason: kind, challenge: 'next of older'});
   await idle();
   const left = Object.fromEntries([...messages].map(([id, m]) => [id, m.prompt.challenge]));
   console.log(JSON.stringify({left, shown: byID('facts').children[1].textContent}));
