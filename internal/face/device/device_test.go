@@ -779,3 +779,35 @@ func TestAnAnswerThatComesTooLateIsNoWrite(t *testing.T) {
 		quick("an answer after the end", "ended", first)
 	})
 }
+
+// A check with a key is told of the approval as often as it is sent, and as long as nobody has answered, it asks anew.
+func TestACheckWithAKeyIsToldOfTheApprovalAgain(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		d := k.enrol(k.client, k.app, "ada")
+		v := k.start("ada", api.UserVerification{})
+		ctx := api.WithIdempotencyKey(t.Context(), "outcome")
+		check := func(ctx context.Context) api.CheckResult {
+			t.Helper()
+			r, err := k.client.Outcome(ctx, v.ID, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		if r := check(ctx); r.Status != "pending" {
+			t.Fatalf("before the answer: %+v", r)
+		}
+		k.send(d.sign(t, v.ID, k.question(v.ID).Challenge, v.Show))
+		for range 2 {
+			if r := check(ctx); !r.Valid || r.Status != "approved" {
+				t.Errorf("with the key: %+v", r)
+			}
+		}
+		if r := check(t.Context()); r.Valid || r.Reason != "already_approved" {
+			t.Errorf("without it: %+v", r)
+		}
+	})
+}
