@@ -405,6 +405,32 @@ func TestPromptsEnd(t *testing.T) {
 	})
 }
 
+// A resend of a prompt is one of the three.
+func TestResentPromptsCount(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		d := k.enrol(k.client, k.app, "ada")
+		v := k.start("ada", api.UserVerification{})
+		for n := 1; n <= 3; n++ {
+			k.Await("a push", func() bool { return len(k.pushes.of(v.ID)) == n && k.Verification(v.ID).Delivery == verify.Sent })
+			k.Clock.Advance(2 * time.Minute)
+			_, err := k.client.Resend(t.Context(), v.ID, "")
+			if p, ok := err.(*api.Problem); n < 3 && err != nil || n == 3 && (!ok || p.Code != "prompts_spent") {
+				t.Fatalf("resend %d: %v, want the third refused", n, err)
+			}
+		}
+		if _, err := k.client.StartFor(t.Context(), k.app, "ada", api.UserVerification{Mode: api.Approve}); err == nil {
+			t.Error("a start after three prompts is not refused")
+		}
+		if a := k.send(d.sign(t, v.ID, k.question(v.ID).Challenge, v.Show)); !a.Accepted {
+			t.Errorf("the answer to the first: %+v", a)
+		}
+		k.start("ada", api.UserVerification{})
+	})
+}
+
 // texted is the code that came by SMS.
 func (k kit) texted(number, id string) (code string) {
 	k.t.Helper()
