@@ -340,6 +340,44 @@ func TestWrongNumbersAreGuesses(t *testing.T) {
 	})
 }
 
+// Of answers that devices send concurrently for one challenge, one counts: a wrong number is one guess, and a right one
+// approves once.
+func TestOneAnswerOfManyCounts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		devices := []device{k.enrol(k.client, k.app, "ada"), k.enrol(k.client, k.app, "ada")}
+		v := k.start("ada", api.UserVerification{})
+		together := func(challenge, says string, counts func(answered) bool) (n int) {
+			t.Helper()
+			const many = 16
+			results := make(chan answered, many)
+			for i := range many {
+				a := devices[i%len(devices)].sign(t, v.ID, challenge, says)
+				go func() { results <- k.send(a) }()
+			}
+			for range many {
+				if counts(<-results) {
+					n++
+				}
+			}
+			return n
+		}
+		challenge := k.question(v.ID).Challenge
+		if n := together(challenge, wrong(v.Show), func(a answered) bool { return a.Reason == "wrong_number" }); n != 1 {
+			t.Errorf("%d wrong numbers for one challenge were guesses, want 1", n)
+		}
+		next := k.send(devices[0].sign(t, v.ID, challenge, v.Show))
+		if next.Reason != "old_challenge" || next.AttemptsRemaining != 4 {
+			t.Fatalf("afterwards: %+v, want 4 guesses left", next)
+		}
+		if n := together(next.Challenge, v.Show, func(a answered) bool { return a.Accepted }); n != 1 {
+			t.Errorf("%d right numbers were accepted, want 1", n)
+		}
+	})
+}
+
 // Three prompts without a success, or one that was denied, end the prompts to a user. A code by another channel lets
 // them begin again, and so does somebody who knows the user.
 func TestPromptsEnd(t *testing.T) {
