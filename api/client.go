@@ -28,12 +28,13 @@ type Client struct {
 	// MaxWait is how long a call waits in all to try again: where the server says when, with 409, 429 or 503, and where
 	// an answer got lost. Beyond that the call returns the error. 0 is 10 seconds, and a negative one never waits.
 	MaxWait time.Duration
-	// HTTP makes the requests; nil is one with a timeout of 30 seconds that follows no redirects.
+	// HTTP makes the requests; nil is one with a timeout of 45 seconds that follows no redirects: a check may
+	// wait for 30.
 	HTTP *http.Client
 }
 
 var defaultHTTP = &http.Client{
-	Timeout:       30 * time.Second,
+	Timeout:       45 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

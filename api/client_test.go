@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -206,5 +208,18 @@ func TestARangeBeginsWithTheFirstPage(t *testing.T) {
 	defer mu.Unlock()
 	if got := fmt.Sprintf("%q", asked); got != `["" "2" "" "2"]` {
 		t.Errorf("two ranges asked for the pages after %s", got)
+	}
+}
+
+// A client waits for longer than a check may wait: else the outcome that comes last would be told to nobody.
+func TestAClientOutwaitsACheck(t *testing.T) {
+	t.Parallel()
+	wait, _ := reflect.TypeFor[api.Check]().FieldByName("Wait")
+	most, err := strconv.Atoi(wait.Tag.Get("maximum"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least := time.Duration(most)*time.Second + 5*time.Second; api.Timeout < least {
+		t.Errorf("requests end after %v, and a check may wait for %d seconds: want %v or more", api.Timeout, most, least)
 	}
 }

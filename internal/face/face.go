@@ -120,18 +120,23 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, needs verify.Scopes
 	if !a.hasBody(r) {
 		return f(c)
 	}
-	if request.Large(r) {
-		leave, err := a.Service.ReadLarge(acct)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
-	}
-	c.In, err = request.Read(r, a.Types...)
+	c.In, err = a.read(r, acct)
 	if err != nil && !(a.Optional && errors.Is(err, request.ErrEmpty)) {
 		return nil, err
 	}
 	return f(c)
+}
+
+// read reads a request's body. A large one has a place meanwhile, and no longer: what it asks for may take a while.
+func (a *API) read(r *http.Request, acct *verify.Account) (request.Fields, error) {
+	if request.Large(r) {
+		leave, err := a.Service.ReadLarge(acct)
+		if err != nil {
+			return request.Fields{}, err
+		}
+		defer leave()
+	}
+	return request.Read(r, a.Types...)
 }
 
 func (a *API) hasBody(r *http.Request) bool {

@@ -784,6 +784,11 @@ var mutants = []mutant{
 		test{inDevice, "^TestWrongNumbersAreGuesses$"},
 	},
 	{
+		"late-answer-takes-a-transaction", "A device can't flood the writer with answers that change nothing.",
+		[]edit{{promptFile, "!v.awaits(&a, now) {", "v == nil {"}},
+		test{inDevice, "^TestAnAnswerThatComesTooLateIsNoWrite$"},
+	},
+	{
 		"wrong-number-costs-nothing", "A wrong number on a device is a wrong guess.",
 		[]edit{{promptFile, "		v.Guesses++\n", "		v.Guesses += 0\n"}},
 		test{inDevice, "^TestWrongNumbersAreGuesses$"},

@@ -188,35 +188,48 @@ type PromptOutcome struct {
 	GuessesLeft int
 }
 
+// awaits reports whether an answer is for the present challenge of v. Another one changes nothing.
+func (v *Verification) awaits(a *PromptAnswer, now time.Time) bool {
+	return v.ended(now) == nil && subtle.ConstantTimeCompare([]byte(a.Challenge), []byte(v.challenge())) == 1
+}
+
+// standing is where v stands, for a device.
+func (v *Verification) standing(now time.Time) PromptOutcome {
+	out := PromptOutcome{Status: v.StatusAt(now)}
+	if out.Status == Pending {
+		out.Challenge, out.GuessesLeft = v.challenge(), v.MaxAttempts-v.Guesses
+	}
+	return out
+}
+
 // Respond applies a device's answer to v: the right number approves it as a right code would, another one spends a
 // guess, and a denial cancels it. The device's signature was checked before.
-func (v *Verification) Respond(d *Destination, a *PromptAnswer, now time.Time) (out PromptOutcome, err error) {
+func (v *Verification) Respond(d *Destination, a *PromptAnswer, now time.Time) (PromptOutcome, error) {
+	approved, denied := false, false
 	switch {
-	case v.ended(now) != nil:
-	case subtle.ConstantTimeCompare([]byte(a.Challenge), []byte(v.challenge())) != 1:
+	case !v.awaits(a, now):
+		return v.standing(now), nil
 	case a.Denied:
+		denied = true
 		v.end(Canceled, now)
 		v.fail(ReasonRejected)
-		out.Denied = true
 	default:
 		if err := d.admit(v, v.Prompt.Profile, now); err != nil {
 			return PromptOutcome{}, err
 		}
 		v.Guesses++
-		if out.Approved = a.Number == v.Prompt.Number; out.Approved {
+		if approved = a.Number == v.Prompt.Number; approved {
 			d.Clear()
 			v.end(Approved, now)
 			break
 		}
-		out.Wrong = true
 		d.fail(v.Prompt.Profile, now)
 		if v.Guesses >= v.MaxAttempts {
 			v.end(Exhausted, now)
 		}
 	}
-	if out.Status = v.StatusAt(now); out.Status == Pending {
-		out.Challenge, out.GuessesLeft = v.challenge(), v.MaxAttempts-v.Guesses
-	}
+	out := v.standing(now)
+	out.Approved, out.Denied, out.Wrong = approved, denied, !approved && !denied
 	return out, nil
 }
 
@@ -295,6 +308,9 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 		return PromptOutcome{}, err
 	}
 	about.Project, about.Application = string(v.Project), record.ID(v.Application)
+	if now := s.now(); !v.awaits(&a, now) { // a device may send it again and again, so it costs no transaction
+		return v.standing(now), nil
+	}
 	out, err := s.store.AnswerPrompt(context.WithoutCancel(ctx), v.Project, &a)
 	s.waiters.wake(a.Verification)
 	if out.Approved || out.Wrong || err != nil {

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -339,6 +340,44 @@ func TestWrongNumbersAreGuesses(t *testing.T) {
 	})
 }
 
+// Of answers that devices send concurrently for one challenge, one counts: a wrong number is one guess, and a right one
+// approves once.
+func TestOneAnswerOfManyCounts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		devices := []device{k.enrol(k.client, k.app, "ada"), k.enrol(k.client, k.app, "ada")}
+		v := k.start("ada", api.UserVerification{})
+		together := func(challenge, says string, counts func(answered) bool) (n int) {
+			t.Helper()
+			const many = 16
+			results := make(chan answered, many)
+			for i := range many {
+				a := devices[i%len(devices)].sign(t, v.ID, challenge, says)
+				go func() { results <- k.send(a) }()
+			}
+			for range many {
+				if counts(<-results) {
+					n++
+				}
+			}
+			return n
+		}
+		challenge := k.question(v.ID).Challenge
+		if n := together(challenge, wrong(v.Show), func(a answered) bool { return a.Reason == "wrong_number" }); n != 1 {
+			t.Errorf("%d wrong numbers for one challenge were guesses, want 1", n)
+		}
+		next := k.send(devices[0].sign(t, v.ID, challenge, v.Show))
+		if next.Reason != "old_challenge" || next.AttemptsRemaining != 4 {
+			t.Fatalf("afterwards: %+v, want 4 guesses left", next)
+		}
+		if n := together(next.Challenge, v.Show, func(a answered) bool { return a.Accepted }); n != 1 {
+			t.Errorf("%d right numbers were accepted, want 1", n)
+		}
+	})
+}
+
 // Three prompts without a success, or one that was denied, end the prompts to a user. A code by another channel lets
 // them begin again, and so does somebody who knows the user.
 func TestPromptsEnd(t *testing.T) {
@@ -401,6 +440,32 @@ func TestPromptsEnd(t *testing.T) {
 			t.Error(err)
 		}
 		k.start("ada", only)
+	})
+}
+
+// A resend of a prompt is one of the three.
+func TestResentPromptsCount(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		d := k.enrol(k.client, k.app, "ada")
+		v := k.start("ada", api.UserVerification{})
+		for n := 1; n <= 3; n++ {
+			k.Await("a push", func() bool { return len(k.pushes.of(v.ID)) == n && k.Verification(v.ID).Delivery == verify.Sent })
+			k.Clock.Advance(2 * time.Minute)
+			_, err := k.client.Resend(t.Context(), v.ID, "")
+			if p, ok := err.(*api.Problem); n < 3 && err != nil || n == 3 && (!ok || p.Code != "prompts_spent") {
+				t.Fatalf("resend %d: %v, want the third refused", n, err)
+			}
+		}
+		if _, err := k.client.StartFor(t.Context(), k.app, "ada", api.UserVerification{Mode: api.Approve}); err == nil {
+			t.Error("a start after three prompts is not refused")
+		}
+		if a := k.send(d.sign(t, v.ID, k.question(v.ID).Challenge, v.Show)); !a.Accepted {
+			t.Errorf("the answer to the first: %+v", a)
+		}
+		k.start("ada", api.UserVerification{})
 	})
 }
 
@@ -734,4 +799,79 @@ func TestACheckHearsOfAnotherServersAnswer(t *testing.T) {
 	if r := <-result; !r.Valid || time.Since(began) > 20*time.Second {
 		t.Errorf("after %v: %+v", time.Since(began), r)
 	}
+}
+
+// An answer that can change nothing costs no transaction: a device may send it again and again, without a key of the API.
+func TestAnAnswerThatComesTooLateIsNoWrite(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		var held atomic.Bool
+		release := make(chan struct{})
+		defer close(release)
+		o.Commit = func(_ int, commit func() error) error {
+			if held.Load() {
+				<-release
+			}
+			return commit()
+		}
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		d := k.enrol(k.client, k.app, "ada")
+		v := k.start("ada", api.UserVerification{})
+		k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.Sent })
+		first := d.sign(t, v.ID, k.question(v.ID).Challenge, wrong(v.Show))
+		next := k.send(first)
+		quick := func(what, reason string, a answer) {
+			t.Helper()
+			held.Store(true)
+			defer held.Store(false)
+			result := make(chan answered, 1)
+			go func() { result <- k.send(a) }()
+			select {
+			case got := <-result:
+				if got.HTTP != 200 || got.Reason != reason {
+					t.Errorf("%s: %+v, want %s", what, got, reason)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%s waits for a commit", what)
+			}
+		}
+		quick("an answer that was sent before", "old_challenge", first)
+		if got := k.send(d.sign(t, v.ID, next.Challenge, v.Show)); !got.Accepted {
+			t.Fatalf("the right number: %+v", got)
+		}
+		quick("an answer after the end", "ended", first)
+	})
+}
+
+// A check with a key is told of the approval as often as it is sent, and as long as nobody has answered, it asks anew.
+func TestACheckWithAKeyIsToldOfTheApprovalAgain(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKit(t, o, "push")
+		k.user(k.client, k.app, "ada", "+12025550100")
+		d := k.enrol(k.client, k.app, "ada")
+		v := k.start("ada", api.UserVerification{})
+		ctx := api.WithIdempotencyKey(t.Context(), "outcome")
+		check := func(ctx context.Context) api.CheckResult {
+			t.Helper()
+			r, err := k.client.Outcome(ctx, v.ID, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		if r := check(ctx); r.Status != "pending" {
+			t.Fatalf("before the answer: %+v", r)
+		}
+		k.send(d.sign(t, v.ID, k.question(v.ID).Challenge, v.Show))
+		for range 2 {
+			if r := check(ctx); !r.Valid || r.Status != "approved" {
+				t.Errorf("with the key: %+v", r)
+			}
+		}
+		if r := check(t.Context()); r.Valid || r.Reason != "already_approved" {
+			t.Errorf("without it: %+v", r)
+		}
+	})
 }

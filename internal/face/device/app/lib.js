@@ -25,12 +25,13 @@ const authenticator = (() => {
   }
 
   // answer says it with the key of the device that the prompt is for. A browser may be the device of several users, and a
-  // push doesn't tell of which. Where the challenge is an old one, it signs once more.
+  // push doesn't tell of which. Where the challenge is an old one, it signs a denial once more. A number may have been
+  // picked among choices of which somebody has tried one by now, so its person has to type it.
   async function answer(base, devices, id, challenge, says) {
     let last = {http: 404, code: 'no_prompt'};
     for (const device of devices) {
       last = await respond(base, device, id, challenge, says);
-      if (last.reason === 'old_challenge') last = await respond(base, device, id, last.challenge, says);
+      if (last.reason === 'old_challenge' && says === 'deny') last = await respond(base, device, id, last.challenge, says);
       if (last.http !== 404) break;
     }
     return last;

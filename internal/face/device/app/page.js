@@ -79,14 +79,14 @@ function prompt(m) {
 
 function tick() {
   const left = Math.ceil((Date.parse(message.expires_at) - Date.now()) / 1000);
-  if (left <= 0) return over('The request has expired.');
+  if (left <= 0) return over(message, 'The request has expired.');
   $('left').textContent = `This request expires in ${Math.floor(left / 60)} min ${left % 60} s.`;
 }
 
-// over forgets the message that is shown.
-async function over(text, bad) {
+// over forgets a message. A newer one may be shown by now.
+async function over(m, text, bad) {
   clearInterval(ticking);
-  await authenticator.remove('messages', message.verification_id);
+  await authenticator.remove('messages', m.verification_id);
   say(text, bad);
   await refresh();
 }
@@ -97,21 +97,20 @@ const endings = {
 };
 
 async function answer(says) {
+  const m = message; // a newer one may come before the server's answer
   const buttons = document.querySelectorAll('#prompt button');
   for (const b of buttons) b.disabled = true;
   try {
-    const got = await authenticator.answer(base, await authenticator.all('devices'), message.verification_id, message.prompt.challenge, says);
-    if (got.accepted) return await over(says === 'deny' ? 'Thank you. The request was stopped.' : 'Approved. You can go on.');
-    if (got.reason === 'ended') return await over(endings[got.status] || 'The request is over.', true);
-    if (got.reason === 'wrong_number' && got.challenge) {
-      message.prompt = {...message.prompt, challenge: got.challenge, choices: undefined};
-      await authenticator.put('messages', message);
-      say('That isn\'t the number. Look at the page, and type what it shows. If no page shows one, it isn\'t you.', true);
-      clearInterval(ticking);
-      prompt(message);
+    const got = await authenticator.answer(base, await authenticator.all('devices'), m.verification_id, m.prompt.challenge, says);
+    if (got.accepted) return await over(m, says === 'deny' ? 'Thank you. The request was stopped.' : 'Approved. You can go on.');
+    if (got.reason === 'ended') return await over(m, endings[got.status] || 'The request is over.', true);
+    if (got.challenge) { // for the number that they type
+      await authenticator.put('messages', {...m, prompt: {...m.prompt, challenge: got.challenge, choices: undefined}});
+      say((got.reason === 'wrong_number' ? 'That isn\'t the number. ' : 'Somebody has tried another number or code. ') + 'Look at the page, and type what it shows. If no page shows one, it isn\'t you.', true);
+      await refresh();
       return $('number').focus();
     }
-    if (got.reason === 'wrong_number') return await over(endings.exhausted, true);
+    if (got.reason === 'wrong_number') return await over(m, endings.exhausted, true);
     say(problemOf(got), true);
   } catch {
     say('The server can\'t be reached. Try again.', true);
@@ -154,7 +153,7 @@ $('answer-form').addEventListener('submit', event => {
   else say('The number has two digits.', true);
 });
 $('deny').addEventListener('click', () => answer('deny'));
-$('told-done').addEventListener('click', () => over(''));
+$('told-done').addEventListener('click', () => over(message, ''));
 $('more').addEventListener('click', () => { say(''); show('enrol'); $('code').focus(); });
 
 if ('serviceWorker' in navigator) navigator.serviceWorker.addEventListener('message', () => { say(''); refresh(); });
