@@ -227,22 +227,30 @@ func lookForNode(t *testing.T) string {
 	return node
 }
 
+// page does something in the authenticator's page, and demands what comes of it.
+func page(t *testing.T, what, want string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), lookForNode(t), "testdata/page.js", "app/page.js", what)
+	cmd.Stderr = os.Stderr
+	got, err := cmd.Output()
+	if err != nil || strings.TrimSpace(string(got)) != want {
+		t.Errorf("%s: got %s, %v\nwant %s", what, got, err, want)
+	}
+}
+
 // What the server says of one prompt changes nothing of a newer one, which came meanwhile.
 func TestAnAnswerIsAboutThePromptThatWasShown(t *testing.T) {
 	t.Parallel()
-	node := lookForNode(t)
-	for kind, want := range map[string]string{
-		"deny":          `{"left":{"newer":"challenge of newer"},"shown":"newer"}`,
-		"wrong_number":  `{"left":{"older":"next of older","newer":"challenge of newer"},"shown":"newer"}`,
-		"old_challenge": `{"left":{"older":"next of older","newer":"challenge of newer"},"shown":"newer"}`,
-	} {
-		cmd := exec.CommandContext(t.Context(), node, "testdata/page.js", "app/page.js", kind)
-		cmd.Stderr = os.Stderr
-		got, err := cmd.Output()
-		if err != nil || strings.TrimSpace(string(got)) != want {
-			t.Errorf("%s: got %s, %v\nwant %s", kind, got, err, want)
-		}
+	page(t, "deny", `{"left":{"newer":"challenge of newer"},"shown":"newer"}`)
+	for _, reason := range []string{"wrong_number", "old_challenge"} {
+		page(t, reason, `{"left":{"older":"next of older","newer":"challenge of newer"},"shown":"newer"}`)
 	}
+}
+
+// Once the operator has another VAPID key, browsers with a subscription for the one before can connect again.
+func TestABrowserConnectsForAnotherKey(t *testing.T) {
+	t.Parallel()
+	page(t, "connect", `{"key":"of now","says":"This browser is connected."}`)
 }
 
 // The authenticator's own script, in another runtime's WebCrypto, enrols and answers prompts.

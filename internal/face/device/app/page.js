@@ -129,13 +129,26 @@ async function connect(code) {
   const settings = await response.json();
   if (!response.ok) return say(problemOf(settings), true);
   const worker = await ready();
-  const subscription = await worker.pushManager.subscribe({userVisibleOnly: true, applicationServerKey: settings.vapid_key});
+  const subscription = await subscribe(worker.pushManager, settings.vapid_key);
   const device = await authenticator.enrol(base, code, subscription.toJSON(), authenticator.browserOf(navigator.userAgent));
   if (!device.id) return say(problemOf(device), true);
   await authenticator.put('devices', device);
   $('code').value = '';
   say('This browser is connected.');
   await refresh();
+}
+
+// subscribe subscribes for the server's key. A browser has one subscription, so one for the key before must go.
+async function subscribe(manager, key) {
+  const options = {userVisibleOnly: true, applicationServerKey: key};
+  try {
+    return await manager.subscribe(options);
+  } catch (err) {
+    const before = await manager.getSubscription();
+    if (err.name !== 'InvalidStateError' || !before) throw err;
+    await before.unsubscribe();
+    return manager.subscribe(options);
+  }
 }
 
 async function ready() {

@@ -1,5 +1,6 @@
-// The authenticator's page in as little of a browser as it needs, while a newer prompt comes before the server has answered
-// what its person says of the one before. It prints which prompts are left, and the one that is shown.
+// The authenticator's page in as little of a browser as it needs. A newer prompt comes before the server has answered what
+// its person says of the one before: it prints which prompts are left, and the one that is shown. Or the browser connects
+// that has a subscription for another key: it prints for which one it has one then.
 'use strict';
 const fs = require('fs'), vm = require('vm');
 const [script, kind] = process.argv.slice(2);
@@ -22,16 +23,35 @@ const authenticator = {
   remove: async (_, id) => { messages.delete(id); },
   current: async () => [...messages.values()].sort((a, b) => b.received - a.received)[0],
   browserOf: () => '',
+  enrol: async () => ({id: 'device'}),
   answer: () => new Promise(told => { tell = told; }),
 };
+let key = 'of before'; // of the browser's subscription
+const pushManager = {
+  getSubscription: async () => key && {unsubscribe: async () => { key = undefined; }},
+  subscribe: async options => {
+    if (key && key !== options.applicationServerKey) throw new DOMException('it has another key', 'InvalidStateError');
+    key = options.applicationServerKey;
+    return {toJSON: () => ({})};
+  },
+};
+worker.register = async () => {};
+worker.ready = Promise.resolve({pushManager});
 const idle = () => new Promise(done => setImmediate(done));
 
 (async () => {
   vm.runInNewContext(fs.readFileSync(script, 'utf8'), {
     authenticator, URL, setInterval: () => 0, clearInterval() {}, decodeURIComponent, location: {href: 'https://verify.example.com/device/', hash: ''},
-    navigator: {serviceWorker: worker}, document: {getElementById: byID, createElement: element, querySelectorAll: () => [], addEventListener() {}},
+    navigator: {serviceWorker: worker}, window: {PushManager: {}}, Notification: {requestPermission: async () => 'granted'},
+    fetch: async () => ({ok: true, json: async () => ({vapid_key: 'of now'})}), document: {getElementById: byID, createElement: element, querySelectorAll: () => [], addEventListener() {}},
   });
   await idle();
+  if (kind === 'connect') {
+    byID('enrol-form').listeners.submit({preventDefault() {}});
+    await idle();
+    console.log(JSON.stringify({key, says: byID('status').textContent}));
+    return;
+  }
   if (kind === 'deny') byID('deny').listeners.click();
   else byID('choices').children[0].listeners.click();
   messages.set('newer', prompt('newer', 2));
