@@ -56,11 +56,19 @@ func TestADrainedCarrierGetsNothing(t *testing.T) {
 		t.Errorf("a got %d messages and b %d, want the first and the two after it", len(a.seen()), len(b.seen()))
 	}
 
-	k.Dispatch.SetStops([]verify.Stop{{Kind: verify.StopCarrier, Name: "a"}, {Kind: verify.StopCarrier, Name: "b"}})
+	if err := k.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCarrier, Name: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	k.Await("the server's look at b", func() bool {
+		return !slices.ContainsFunc(k.Dispatch.States(), func(s dispatch.State) bool { return !s.Drained })
+	})
 	if status, body := k.Post("sms", `{"to":"`+to+`"}`); status != 503 {
 		t.Errorf("with all carriers drained: got %d %s, want 503", status, body)
 	}
-	k.Dispatch.SetStops(nil)
+	if err := k.Store.Allow(t.Context(), verify.StopCarrier, "a"); err != nil {
+		t.Fatal(err)
+	}
+	k.Await("the server's look at a", func() bool { return !drained() })
 	settled(t, k, k.Start("+12025550103", ""))
 	if len(a.seen()) != 2 {
 		t.Errorf("a got %d messages, want one more when it takes some again", len(a.seen()))
@@ -105,11 +113,18 @@ func TestAStoppedCountryGetsNothing(t *testing.T) {
 		}
 	}
 
-	k.Dispatch.SetStops(nil)
+	if err := k.Store.Allow(t.Context(), verify.StopCountry, "GB"); err != nil {
+		t.Fatal(err)
+	}
 	fails.Store(true)
+	k.Await("the server's look", func() bool { return !refused() })
 	again := k.Start("+447700900125", "")
 	k.Await("the first attempt", func() bool { return k.Verification(again).Delivery == verify.Queued })
-	k.Dispatch.SetStops([]verify.Stop{{Kind: verify.StopCountry, Name: "GB"}})
+	if err := k.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "GB"}); err != nil {
+		t.Fatal(err)
+	}
+	k.Await("the server's look", refused)
+	k.Await("the end of what is under way", func() bool { return k.Dispatch.Depth("a") == 0 })
 	before := len(a.seen())
 	k.Await("the end", func() bool { k.Advance(5 * time.Second); return !k.Verification(again).Open() })
 	if v := k.Verification(again); v.Reason != verify.ReasonStopped || len(a.seen()) != before {
