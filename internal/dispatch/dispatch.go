@@ -139,7 +139,7 @@ type Dispatcher struct {
 	trials  trials
 	flights flights
 	traces  traces
-	stops   atomic.Pointer[stops] // nil: nothing is stopped
+	stops   atomic.Pointer[map[string]bool] // countries to which nothing may go; nil: none
 
 	calls       context.Context // of the carriers' calls: ends when draining takes too long
 	abortCalls  context.CancelFunc

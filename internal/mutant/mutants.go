@@ -1490,12 +1490,12 @@ var mutants = []mutant{
 	},
 	{
 		"retry-for-nothing", "A message that goes out again takes of the budget again.",
-		[]edit{{storeFile, "pays: s.payment(o.Verification.Project, bound && o.By != \"\",", "pays: s.payment(o.Verification.Project, bound && false,"}},
+		[]edit{{storeFile, "verify.Toll{Bound: bound && o.By != \"\",", "verify.Toll{Bound: bound && false,"}},
 		stores("RetriesTakeOfTheBudget"),
 	},
 	{
 		"resend-for-nothing", "A resend takes of the budget.",
-		[]edit{{storeFile, "s.payment(seen.Project, again.Bound,", "s.payment(seen.Project, false,"}},
+		[]edit{{storeFile, "s.payment(seen.Project, again.Toll, 0)", "s.payment(seen.Project, verify.Toll{}, 0)"}},
 		stores("RetriesTakeOfTheBudget"),
 	},
 	{

@@ -66,16 +66,17 @@ func (k budgetKey) compare(o budgetKey) int {
 // A payment is what an operation takes of its project's budget.
 type payment struct {
 	budgetKey
-	toll verify.Spending
-	made bool // when the budget was divided: the operation only has to hold it
+	toll  verify.Spending
+	price money.Amount // of the message in it, which the verification holds
+	made  bool         // when the budget was divided: the operation only has to hold it
 }
 
-// payment is what an operation of a project takes, or nil if that has no budget.
-func (s *Store) payment(p verify.ProjectID, bound bool, toll verify.Spending) *payment {
-	if !bound {
+// payment is what a message of a project takes, with a fee beside it, or nil if that has no budget.
+func (s *Store) payment(p verify.ProjectID, t verify.Toll, fee money.Amount) *payment {
+	if !t.Bound {
 		return nil
 	}
-	return &payment{budgetKey: budgetKey{p, verify.Day(s.now())}, toll: toll}
+	return &payment{budgetKey: budgetKey{p, verify.Day(s.now())}, toll: verify.Spending{Messages: 1, Amount: t.Price + fee}, price: t.Price}
 }
 
 // budgetKeys are those that a group names, sorted, each once.
@@ -104,21 +105,26 @@ func (r *rows) affords(p *payment, now time.Time) error {
 	return nil
 }
 
-// pay makes a payment that the writer affords. v holds what its message has taken, at a price.
-func (r *rows) pay(p *payment, v *verify.Verification, price money.Amount) {
+// pay makes a payment that the writer affords. v holds what its message has taken.
+func (r *rows) pay(p *payment, v *verify.Verification) {
 	if p == nil {
 		return
 	}
 	if h := v.Held; h.Day != 0 { // of an attempt whose end nobody records any more: it may have sent, and has no charge
 		r.spend(budgetKey{v.Project, h.Day}, verify.Spending{Amount: -h.Price}, verify.Spending{})
 	}
-	v.Held = verify.Held{Day: p.day, Price: price}
+	v.Held = verify.Held{Day: p.day, Price: p.price}
 	if p.made {
 		return
 	}
 	share := r.shares[p.budgetKey]
 	*share = share.Minus(p.toll)
 	r.spend(p.budgetKey, p.toll, verify.Spending{}.Minus(p.toll))
+}
+
+// giveBack undoes a payment that was made when the budget was divided, and is for nothing.
+func (r *rows) giveBack(p *payment) {
+	r.spend(p.budgetKey, verify.Spending{}.Minus(p.toll), verify.Spending{})
 }
 
 // letGo ends what a verification holds for an attempt that has ended.
@@ -183,7 +189,7 @@ func (s *Store) doPaying(o op) error {
 	p.made = true
 	if err = s.w.do(o); err != nil && !errors.Is(err, errUncertain) && !errors.Is(err, verify.ErrNoStore) {
 		s.w.do(op{apply: func(r *rows, _ time.Time) error { // if that fails, the project has a message less
-			r.spend(p.budgetKey, verify.Spending{}.Minus(p.toll), verify.Spending{})
+			r.giveBack(p)
 			return nil
 		}})
 	}
@@ -473,61 +479,40 @@ func (s *Store) share(ctx context.Context, tx *sql.Tx, rows []spent, state *veri
 var setShare = `INSERT INTO spending AS u (` + spentLayout.names() + `) VALUES (` + spentLayout.dollars() + `) ON CONFLICT (` + spentKeyLayout.names() + `)
 	DO UPDATE SET messages = u.messages + excluded.messages, amount = u.amount + excluded.amount, free_messages = excluded.free_messages, free_amount = excluded.free_amount`
 
-// Each is read in one transaction, or of one moment.
+// selectBudget is the budget of project $1, if it has one, with what was spent on the day $2, on the days from $3 on and ever, and
+// what the ledger comes to: all of one moment, and one way to the server and back.
+const selectBudget = `SELECT COALESCE(b.day_messages, -1), COALESCE(b.month_messages, -1), COALESCE(b.day_amount, -1), COALESCE(b.month_amount, -1),
+		COALESCE(b.prepaid, $4), COALESCE(b.currency, ''), s.day_messages, s.day_amount, s.month_messages, s.month_amount, s.messages, s.amount, l.amount
+	FROM (SELECT CAST(COALESCE(sum(CASE WHEN day = $2 THEN messages ELSE 0 END), 0) AS BIGINT) AS day_messages, CAST(COALESCE(sum(CASE WHEN day = $2 THEN amount ELSE 0 END), 0) AS BIGINT) AS day_amount,
+			CAST(COALESCE(sum(CASE WHEN day >= $3 THEN messages ELSE 0 END), 0) AS BIGINT) AS month_messages, CAST(COALESCE(sum(CASE WHEN day >= $3 THEN amount ELSE 0 END), 0) AS BIGINT) AS month_amount,
+			CAST(COALESCE(sum(messages), 0) AS BIGINT) AS messages, CAST(COALESCE(sum(amount), 0) AS BIGINT) AS amount FROM spending WHERE project = $1) s
+	CROSS JOIN (SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) AS amount FROM ledger WHERE project = $1) l
+	LEFT JOIN budget b ON b.project = $1`
 
-const selectBudget = `SELECT day_messages, month_messages, day_amount, month_amount, prepaid, currency FROM budget WHERE project = $1`
+func budgetOf(p verify.ProjectID, now time.Time) []any {
+	today := verify.Day(now)
+	return []any{p, today, verify.FirstDay(today), false}
+}
 
-// sumSpent are the sums of project $1 of the day $2, of the days from $3 on, and of all.
-const sumSpent = `SELECT CAST(COALESCE(sum(CASE WHEN day = $2 THEN messages ELSE 0 END), 0) AS BIGINT), CAST(COALESCE(sum(CASE WHEN day = $2 THEN amount ELSE 0 END), 0) AS BIGINT),
-	CAST(COALESCE(sum(CASE WHEN day >= $3 THEN messages ELSE 0 END), 0) AS BIGINT), CAST(COALESCE(sum(CASE WHEN day >= $3 THEN amount ELSE 0 END), 0) AS BIGINT),
-	CAST(COALESCE(sum(messages), 0) AS BIGINT), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM spending WHERE project = $1`
+func scanBudget(row scanner) (b verify.BudgetState, err error) {
+	err = row.Scan(&b.DayMessages, &b.MonthMessages, &b.DayAmount, &b.MonthAmount, &b.Prepaid, &b.Currency,
+		&b.Day.Messages, &b.Day.Amount, &b.Month.Messages, &b.Month.Amount, &b.Ever.Messages, &b.Ever.Amount, &b.Credit)
+	return b, err
+}
 
 func readBudget(ctx context.Context, tx *sql.Tx, p verify.ProjectID, now time.Time) (b verify.BudgetState, err error) {
-	b.Budget, err = scanBudget(tx.QueryRowContext(ctx, selectBudget, p))
+	b, err = scanBudget(tx.QueryRowContext(ctx, selectBudget, budgetOf(p, now)...))
 	b.Project = p
-	if errors.Is(err, sql.ErrNoRows) {
-		b.Budget, err = verify.NoBudget(p), nil
-	}
-	if err != nil {
-		return b, err
-	}
-	today := verify.Day(now)
-	if b.Spent, err = scanSpent(tx.QueryRowContext(ctx, sumSpent, p, today, verify.FirstDay(today))); err != nil {
-		return b, err
-	}
-	err = tx.QueryRowContext(ctx, `SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM ledger WHERE project = $1`, p).Scan(&b.Credit)
 	return b, err
-}
-
-func scanBudget(row scanner) (b verify.Budget, err error) {
-	err = row.Scan(&b.DayMessages, &b.MonthMessages, &b.DayAmount, &b.MonthAmount, &b.Prepaid, &b.Currency)
-	return b, err
-}
-
-func scanSpent(row scanner) (s verify.Spent, err error) {
-	err = row.Scan(&s.Day.Messages, &s.Day.Amount, &s.Month.Messages, &s.Month.Amount, &s.Ever.Messages, &s.Ever.Amount)
-	return s, err
 }
 
 // Budget implements [verify.BudgetStore].
 func (s *Store) Budget(ctx context.Context, p verify.ProjectID) (b verify.BudgetState, err error) {
-	b.Budget, err = pool.One(ctx, s.hot, scanBudget, selectBudget, p)
-	if errors.Is(err, sql.ErrNoRows) {
-		return verify.BudgetState{Budget: verify.NoBudget(p)}, nil
+	if b, err = pool.One(ctx, s.hot, scanBudget, selectBudget, budgetOf(p, s.now())...); err != nil {
+		err = away("load budget", err)
 	}
 	b.Project = p
-	if err != nil {
-		return b, away("load budget", err)
-	}
-	today := verify.Day(s.now())
-	if b.Spent, err = pool.One(ctx, s.hot, scanSpent, sumSpent, p, today, verify.FirstDay(today)); err != nil {
-		return b, away("load what was spent", err)
-	}
-	b.Credit, err = pool.One(ctx, s.hot, scanValue[money.Amount], `SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM ledger WHERE project = $1`, p)
-	if err != nil {
-		return b, away("load ledger", err)
-	}
-	return b, nil
+	return b, err
 }
 
 // ChangeBudget has change decide on a project's budget as it is stored, and writes what came of it and the audit, in one

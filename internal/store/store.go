@@ -238,7 +238,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 	if v.Calling > 0 {
 		o.phone = v.To
 	}
-	o.pays = s.payment(v.Project, v.Toll.Bound, v.StartSpending())
+	o.pays = s.payment(v.Project, v.Toll, v.Fee.Price)
 	o.apply = func(r *rows, now time.Time) error {
 		started = *v
 		if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
@@ -255,7 +255,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 			return err
 		}
 		d.dirty = true
-		r.pay(o.pays, &started, v.Toll.Price)
+		r.pay(o.pays, &started)
 		if !started.Open() { // its code died before: nothing is sent
 			r.letGo(&started, &verify.Delivery{Outcome: verify.Dropped})
 		}
@@ -329,7 +329,7 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 	if again.By == verify.Voice {
 		names.phone = seen.To
 	}
-	names.pays = s.payment(seen.Project, again.Bound, verify.Toll{Price: again.Price}.Spending())
+	names.pays = s.payment(seen.Project, again.Toll, 0)
 	return s.changeWith(names, seen.ID, func(r *rows, v *verify.Verification, now time.Time) error {
 		if v.Project != seen.Project {
 			return verify.ErrNotFound
@@ -345,7 +345,7 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 			return err
 		}
 		d.dirty, u.dirty = true, true
-		r.pay(names.pays, v, again.Price)
+		r.pay(names.pays, v)
 		resent = *v
 		return nil
 	})
@@ -386,7 +386,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 	if err != nil {
 		return nil, nil, err
 	}
-	names := op{withDestination: o.By != "", pays: s.payment(o.Verification.Project, bound && o.By != "", verify.Toll{Price: o.Price}.Spending())}
+	names := op{withDestination: o.By != "", pays: s.payment(o.Verification.Project, verify.Toll{Bound: bound && o.By != "", Price: o.Price}, 0)}
 	if o.By == verify.Voice {
 		names.phone = o.Verification.To
 	}
@@ -398,7 +398,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 		}
 		defer func() {
 			if p := names.pays; !took && p != nil && p.made {
-				r.spend(p.budgetKey, verify.Spending{}.Minus(p.toll), verify.Spending{})
+				r.giveBack(p)
 			}
 		}()
 		if v.Delivery == verify.Sending && !s.clock.judges() {
@@ -420,7 +420,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 			r.ended(v, *lost)
 		}
 		if took {
-			r.pay(names.pays, v, o.Price)
+			r.pay(names.pays, v)
 		}
 		r.drop(hint{o.Hint, v.ID})
 		return nil

@@ -124,17 +124,11 @@ func DayOf(day int) time.Time {
 // FirstDay is the first day of the month of a day.
 func FirstDay(day int) int { return day - DayOf(day).Day() + 1 }
 
-// A Toll is what a message that is about to be sent takes of its project's budget.
+// A Toll is what a message that is about to be sent takes of its project's budget: one message, and its price.
 type Toll struct {
 	Bound bool // the project has a budget
 	Price money.Amount
 }
-
-// Spending is the toll of one message.
-func (t Toll) Spending() Spending { return Spending{1, t.Price} }
-
-// StartSpending is what the start of v takes of its project's budget: its message's toll, and its own price.
-func (v *Verification) StartSpending() Spending { return Spending{1, v.Toll.Price + v.Fee.Price} }
 
 // Held is what the attempt under way has taken of its project's budget. The zero Held is nothing: the project had none.
 type Held struct {

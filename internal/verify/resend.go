@@ -83,7 +83,7 @@ type Resending struct {
 	Limits     Limits
 	UserLimits UserLimits
 	Lease      time.Duration
-	Bound      bool // the project has a budget
+	Toll       Toll
 }
 
 // Resend leases an attempt that v's caller asked for: the same code, with the guesses and the life that it has left. It
@@ -183,10 +183,9 @@ func (s *Service) resend(ctx context.Context, acct *Account, v *Verification, hi
 	if err != nil {
 		return Snapshot{}, unserved(v, err)
 	}
-	message := next.Message(place.Channel(), Secret(secret))
 	resent, err := s.store.Resend(context.WithoutCancel(ctx), Resending{
-		Overdue: Overdue{Verification: v, Deliveries: history, By: place.Channel(), Calling: place.Calling(), Price: place.Price(message)},
-		Asked:   by, Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(), Bound: acct.Project.Bound,
+		Overdue: Overdue{Verification: v, Deliveries: history, By: place.Channel(), Calling: place.Calling()},
+		Asked:   by, Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(), Toll: toll(acct, place, &next, Secret(secret)),
 	})
 	if err != nil {
 		place.Release()

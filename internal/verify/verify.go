@@ -311,9 +311,7 @@ func (s *Service) launch(ctx context.Context, acct *Account, v *Verification, ow
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
 	v.Address, v.Fee = about.Address, v.fee(&s.prices)
-	if acct.Project.Bound {
-		v.Toll = Toll{true, place.Price(v.Message(place.Channel(), secret))}
-	}
+	v.Toll = toll(acct, place, v, secret)
 	if err := commit(place); err != nil {
 		return err
 	}
@@ -323,6 +321,14 @@ func (s *Service) launch(ctx context.Context, acct *Account, v *Verification, ow
 		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}
 	return nil
+}
+
+// toll is what v's message takes of the account's budget, if it has one.
+func toll(acct *Account, place Place, v *Verification, secret Secret) Toll {
+	if !acct.Project.Bound {
+		return Toll{}
+	}
+	return Toll{true, place.Price(v.Message(place.Channel(), secret))}
 }
 
 // unserved adds to an [ErrNotServed] or an [ErrCountryStopped] the field that its number came by. It returns any other error as it is.

@@ -197,7 +197,7 @@ func retriesTakeOfTheBudget(t *testing.T, s suite) {
 	equal(t, "spent, for the lost attempt may have sent it", k.spentOf().Day.Messages, 2)
 	k.settle(k.sent(again))
 	k.clock.advance(time.Minute)
-	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(lost.ID), By: verify.SMS}, Lease: lease, Bound: true}
+	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(lost.ID), By: verify.SMS}, Lease: lease, Toll: verify.Toll{Bound: true}}
 	if _, err := k.Resend(ctx, resend); err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +368,7 @@ func aResendHoldsOneMessage(t *testing.T, s suite) {
 	second := k.claim(o)
 	k.receive(verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true})
 	k.clock.advance(time.Minute)
-	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(v.ID), By: verify.SMS, Price: 7_000}, Lease: lease, Bound: true}
+	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(v.ID), By: verify.SMS}, Lease: lease, Toll: verify.Toll{Bound: true, Price: 7_000}}
 	third, err := k.Resend(ctx, resend)
 	if err != nil {
 		t.Fatal(err)
