@@ -1176,11 +1176,18 @@ func testWaits(t *testing.T, p *process) {
 		t.Errorf("while the number waits, %d guesses were spent", got)
 	}
 	p.want(p.check(ended, endedCode), 404, notFound) // ended is ended, wait or not
-	// A new code buys one guess, so that nobody can shut a person out. The wait begins again with it.
-	later, laterCode := start()
+	// A new code buys one guess, so that nobody can shut a person out. The wait begins again with it. A code is newer than a
+	// guess if it was started in a later millisecond.
+	newer := func() (id, code string) {
+		for at := time.Now().UnixMilli(); time.Now().UnixMilli() <= at; {
+			time.Sleep(time.Millisecond)
+		}
+		return start()
+	}
+	later, laterCode := newer()
 	p.want(p.check(later, otherThan(laterCode)), 200, wrongBody)
 	limited(p.check(later, laterCode))
-	last, lastCode := start()
+	last, lastCode := newer()
 	p.want(p.check(last, lastCode), 200, approvedBody)
 	other, otherCode := p.start("")
 	p.want(p.check(other, otherCode), 200, approvedBody)

@@ -577,7 +577,10 @@ func TestAServerWhoseClockIsWrongIsNotReady(t *testing.T) {
 	id := k.Start(string(number(0)), "")
 	for n, ahead := range []time.Duration{6 * time.Second, -6 * time.Second, time.Hour, -time.Hour} {
 		m.ahead.Store(int64(ahead))
-		c.look(k.Store)
+		k.Await("a comparison of the clocks", func() bool { // one that began before may come between
+			c.look(k.Store)
+			return (k.Store.ClockOffset() - ahead).Abs() < time.Second
+		})
 		direction := map[bool]string{true: "ahead of", false: "behind"}[ahead > 0]
 		if status, text := ready(k); status != http.StatusServiceUnavailable || !strings.Contains(text, direction) || !strings.Contains(text, "NTP") {
 			t.Errorf("%v ahead: /readyz answers %d %s", ahead, status, text)
