@@ -124,7 +124,7 @@ func keepToBudget(t *testing.T, servers int, start func(data, phones string, lif
 		change(func(st *store.Store) (err error) { b, err = st.Budget(t.Context(), "crash"); return err })
 		return b
 	}
-	// What wasn't handed over is given back, and spent by somebody else.
+	// A failed hand-over gives its message back, and another start spends it.
 	if !within(patience, func() bool { return refused.Load() >= clients && spent().Month.Messages == most }) {
 		t.Errorf("spent %d of %d messages, %d starts refused", spent().Month.Messages, most, refused.Load())
 	}

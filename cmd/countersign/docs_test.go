@@ -382,7 +382,7 @@ func TestContainersConfiguration(t *testing.T) {
 	}
 }
 
-// What the files for two replicas say of each other is right: there is no Docker here to try it.
+// The files for two replicas name each other's services, files and ports rightly. No Docker is here to try them.
 func TestReplicasFilesAgree(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(repository, "deploy/replicas")

@@ -32,7 +32,7 @@ func manual(t *testing.T) (folder string, pages map[string]string) {
 	return folder, pages
 }
 
-// Each command that --help lists has its page, and each of its flags stands there.
+// Each command that --help lists has a page, and the page lists each of the command's flags.
 func TestTheManualHasAllCommands(t *testing.T) {
 	t.Parallel()
 	_, pages := manual(t)

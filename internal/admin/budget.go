@@ -36,7 +36,7 @@ type BudgetChange struct {
 	Currency                   *money.Currency
 }
 
-// apply makes the change, or says all that is wrong with the budget then.
+// apply changes the budget, or fails with all problems that the changed budget has.
 func (c *BudgetChange) apply(b *verify.Budget) error {
 	before := b.Currency
 	assign(&b.DayMessages, c.DayMessages)

@@ -32,8 +32,8 @@ type Try struct {
 // A Finding is what came of a [Try]. It quotes no secret, and of URLs only the host.
 type Finding struct {
 	Status FindingStatus
-	Result string // what was found
-	Advice string // what to do; empty if nothing
+	Result string // what the try found
+	Advice string // what an operator should do; empty if there is nothing to do
 }
 
 // A FindingStatus says whether the server can work with what was found.

@@ -99,7 +99,7 @@ func (f failing) Send(context.Context, verify.Message) (carrier.Result, error) {
 	return carrier.Result{}, f.err
 }
 
-// What waits for an operator stands on the first page of those who see all projects.
+// The first page shows what waits for an operator, to people who see all projects.
 func TestNowSaysWhatNeedsSomebody(t *testing.T) {
 	t.Parallel()
 	broke := failing{"<b>broke", carrier.Coded("E402", carrier.Because(verify.ReasonNoCredit, errors.New("no money")))}

@@ -125,8 +125,7 @@ func TestAnEnrolmentWorksOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
 		o.Settings.PublicURL = "https://verify.example.com/"
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		point, err := newKey(t).PublicKey.Bytes()
 		if err != nil {
 			t.Fatal(err)
@@ -182,8 +181,7 @@ func TestAnEnrolmentWorksOnce(t *testing.T) {
 func TestAnEnrolmentIsForOneOfMany(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		point, err := newKey(t).PublicKey.Bytes()
 		if err != nil {
 			t.Fatal(err)
@@ -257,8 +255,7 @@ func TestABrowserConnectsForAnotherKey(t *testing.T) {
 func TestTheAuthenticatorAnswers(t *testing.T) {
 	t.Parallel()
 	node := lookForNode(t)
-	k := newKit(t, countersigntest.Options{}, "push")
-	k.user(k.client, k.app, "ada", "+12025550100")
+	k := newKitOfAda(t, countersigntest.Options{}, "push")
 	e, err := k.client.Invite(t.Context(), k.app, "ada")
 	if err != nil {
 		t.Fatal(err)

@@ -99,6 +99,14 @@ func newKit(t *testing.T, o countersigntest.Options, channels string) kit {
 	return k
 }
 
+// newKitOfAda is one whose application has the user ada.
+func newKitOfAda(t *testing.T, o countersigntest.Options, channels string) kit {
+	t.Helper()
+	k := newKit(t, o, channels)
+	k.user(k.client, k.app, "ada", "+12025550100")
+	return k
+}
+
 // project makes a key of a project, and an application.
 func (k *kit) project(id verify.ProjectID, channels string) (*api.Client, string) {
 	k.t.Helper()
@@ -263,8 +271,7 @@ func onBoth(t *testing.T, test func(t *testing.T, o countersigntest.Options)) {
 func TestAUserApprovesOnTheirDevice(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		d := k.enrol(k.client, k.app, "ada")
 		v := k.start("ada", api.UserVerification{Purpose: "payment", Amount: "49.90 EUR", Payee: "Example Shop", ClientIP: "::ffff:203.0.113.7", UserAgent: "Firefox <140>"})
 		q := k.question(v.ID)
@@ -312,8 +319,7 @@ func TestAUserApprovesOnTheirDevice(t *testing.T) {
 func TestWrongNumbersAreGuesses(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		d := k.enrol(k.client, k.app, "ada")
 		v := k.start("ada", api.UserVerification{})
 		challenge := k.question(v.ID).Challenge
@@ -345,8 +351,7 @@ func TestWrongNumbersAreGuesses(t *testing.T) {
 func TestOneAnswerOfManyCounts(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		devices := []device{k.enrol(k.client, k.app, "ada"), k.enrol(k.client, k.app, "ada")}
 		v := k.start("ada", api.UserVerification{})
 		together := func(challenge, says string, counts func(answered) bool) (n int) {
@@ -383,8 +388,7 @@ func TestOneAnswerOfManyCounts(t *testing.T) {
 func TestPromptsEnd(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push,sms")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push,sms")
 		d := k.enrol(k.client, k.app, "ada")
 		only := api.UserVerification{Channel: "push"}
 		refused := func(code string) {
@@ -447,8 +451,7 @@ func TestPromptsEnd(t *testing.T) {
 func TestResentPromptsCount(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		d := k.enrol(k.client, k.app, "ada")
 		v := k.start("ada", api.UserVerification{})
 		for n := 1; n <= 3; n++ {
@@ -486,8 +489,7 @@ func (k kit) texted(number, id string) (code string) {
 // A check that waits is answered when the device answers, and not before.
 func TestACheckWaitsForTheDevice(t *testing.T) {
 	t.Parallel()
-	k := newKit(t, countersigntest.Options{}, "push")
-	k.user(k.client, k.app, "ada", "+12025550100")
+	k := newKitOfAda(t, countersigntest.Options{}, "push")
 	d := k.enrol(k.client, k.app, "ada")
 	v := k.start("ada", api.UserVerification{})
 	began := time.Now()
@@ -632,8 +634,7 @@ func (k kit) foreign(c *api.Client, app, user string) string {
 // A code and a device approve a verification once together, whichever comes first.
 func TestACodeOrADeviceApproves(t *testing.T) {
 	t.Parallel()
-	k := newKit(t, countersigntest.Options{}, "push,sms")
-	k.user(k.client, k.app, "ada", "+12025550100")
+	k := newKitOfAda(t, countersigntest.Options{}, "push,sms")
 	d := k.enrol(k.client, k.app, "ada")
 	v := k.start("ada", api.UserVerification{})
 	q := k.question(v.ID)
@@ -658,8 +659,7 @@ func TestACodeOrADeviceApproves(t *testing.T) {
 func TestAStartOfAUsersVerification(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push,sms")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push,sms")
 		k.enrol(k.client, k.app, "ada")
 		for field, v := range map[string]api.UserVerification{
 			"mode":       {Mode: "approve", Channel: "sms"},
@@ -717,8 +717,7 @@ func TestAStartOfAUsersVerification(t *testing.T) {
 // A device without a key of its own gets codes, and no prompts.
 func TestADeviceWithoutAKeyIsNotAsked(t *testing.T) {
 	t.Parallel()
-	k := newKit(t, countersigntest.Options{}, "push,sms")
-	k.user(k.client, k.app, "ada", "+12025550100")
+	k := newKitOfAda(t, countersigntest.Options{}, "push,sms")
 	receiver, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -767,8 +766,7 @@ func TestAPromptOfAPaymentNeedsNoSender(t *testing.T) {
 // A check that waits hears of an answer that another server of the database took.
 func TestACheckHearsOfAnotherServersAnswer(t *testing.T) {
 	t.Parallel()
-	k := newKit(t, countersigntest.Options{}, "push")
-	k.user(k.client, k.app, "ada", "+12025550100")
+	k := newKitOfAda(t, countersigntest.Options{}, "push")
 	d := k.enrol(k.client, k.app, "ada")
 	keys, err := keyset.Load(filepath.Join(k.Data, "keyset.json"))
 	if err != nil {
@@ -814,8 +812,7 @@ func TestAnAnswerThatComesTooLateIsNoWrite(t *testing.T) {
 			}
 			return commit()
 		}
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		d := k.enrol(k.client, k.app, "ada")
 		v := k.start("ada", api.UserVerification{})
 		k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.Sent })
@@ -848,8 +845,7 @@ func TestAnAnswerThatComesTooLateIsNoWrite(t *testing.T) {
 func TestACheckWithAKeyIsToldOfTheApprovalAgain(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
-		k := newKit(t, o, "push")
-		k.user(k.client, k.app, "ada", "+12025550100")
+		k := newKitOfAda(t, o, "push")
 		d := k.enrol(k.client, k.app, "ada")
 		v := k.start("ada", api.UserVerification{})
 		ctx := api.WithIdempotencyKey(t.Context(), "outcome")
