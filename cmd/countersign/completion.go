@@ -80,10 +80,8 @@ func candidates(n *kong.Node, words []string) (found []string) {
 	if open != nil {
 		return choices(open.Value)
 	}
-	for _, c := range n.Children {
-		if !c.Hidden {
-			found = append(found, c.Name)
-		}
+	for _, c := range visible(n.Children) {
+		found = append(found, c.Name)
 	}
 	for _, p := range n.Positional {
 		found = append(found, choices(p)...)

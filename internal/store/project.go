@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -87,15 +86,10 @@ func (s *Store) closeProject(by *Audit) error {
 	})
 }
 
-// pendingOf counts a project's pending verifications. It reads all projects' rows in pages, so that nobody waits for it.
+// pendingOf counts a project's pending verifications.
 func (s *Store) pendingOf(ctx context.Context, p verify.ProjectID) (n int, err error) {
-	after := oldestPending(s.now())
-	for {
-		page, err := pool.All(ctx, s.upkeep, scanPending, `SELECT id, project, app_user, status, expires_at FROM verification
-			WHERE id > $1 ORDER BY id LIMIT $2`, after[:], usagePage)
-		if err != nil {
-			return n, away("count pending verifications", err)
-		}
+	const what = "count pending verifications"
+	err = eachPage(ctx, s.upkeep, what, "id, project, app_user, status, expires_at", scanPending, idOf, oldestPending(s.now()), func(_ verify.ID, page []verify.Verification) error {
 		var own []*verify.Verification
 		for i := range page {
 			if v := &page[i]; v.Project == p && v.Status == verify.Pending && s.now().Before(v.ExpiresAt) {
@@ -103,18 +97,16 @@ func (s *Store) pendingOf(ctx context.Context, p verify.ProjectID) (n int, err e
 			}
 		}
 		if err := s.supersessions(ctx, s.upkeep, own); err != nil {
-			return n, away("count pending verifications", err)
+			return away(what, err)
 		}
 		for _, v := range own {
 			if !v.Superseded {
 				n++
 			}
 		}
-		if len(page) < usagePage {
-			return n, nil
-		}
-		after = page[len(page)-1].ID
-	}
+		return nil
+	})
+	return n, err
 }
 
 func scanPending(row scanner) (v verify.Verification, err error) {

@@ -248,14 +248,7 @@ func (s *Store) Recount(ctx context.Context, from time.Time, differ func(k verif
 		sum.Add(u)
 		again[k] = sum
 	}
-	for after := verify.FirstID(from); ; {
-		page, err := pool.All(ctx, s.upkeep, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification WHERE id > $1 ORDER BY id LIMIT $2`, after[:], usagePage)
-		if err != nil {
-			return away("count again", err)
-		}
-		if len(page) == 0 {
-			break
-		}
+	if err := eachPage(ctx, s.upkeep, "count again", verificationLayout.names(), verificationLayout.scan, idOf, verify.FirstID(from), func(after verify.ID, page []verify.Verification) error {
 		last := page[len(page)-1].ID
 		ends, err := pool.All(ctx, s.upkeep, deliveryLayout.scan, selectDeliveries+` WHERE verification > $1 AND verification <= $2 AND ended_at <> 0`, after[:], last[:])
 		if err != nil {
@@ -268,7 +261,9 @@ func (s *Store) Recount(ctx context.Context, from time.Time, differ func(k verif
 		for i := range page {
 			verify.Recount(&page[i], attempts[page[i].ID], add)
 		}
-		after = last
+		return nil
+	}); err != nil {
+		return err
 	}
 	counted := map[verify.UsageKey]verify.Usage{}
 	rows, err := pool.All(ctx, s.upkeep, usedLayout.scan, `SELECT `+usedLayout.names()+` FROM usage_hour WHERE hour >= $1`, verify.UsageHour(from))
