@@ -156,10 +156,7 @@ func TestAStoppedVoidSaysHowManyItVoided(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	raw, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := openRaw(t, path)
 	defer raw.Close()
 	last := all[n-1].ID
 	if _, err := raw.Exec(fmt.Sprintf(`CREATE TRIGGER stop BEFORE UPDATE ON verification WHEN NEW.id = x'%x' BEGIN SELECT RAISE(ABORT, 'stop'); END`, last[:])); err != nil {

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"database/sql"
 	"log/slog"
 	"math"
 	"strings"
@@ -44,10 +43,7 @@ func TestABudgetThatCannotBeReadIsNotUsedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	withBudget(t, s, "p", 1000)
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := openRaw(t, path)
 	defer db.Close()
 	if _, err := db.Exec(`DROP TABLE budget`); err != nil {
 		t.Fatal(err)

@@ -141,17 +141,17 @@ func (s *Store) Now() time.Time { return s.clock.now() }
 // ClockOffset is how far the machine's clock is ahead of the database's.
 func (s *Store) ClockOffset() time.Duration { return s.clock.skew() }
 
-// ClockWrong is an error if the machine's clock is too far from the database's. Then nothing starts; all else
-// goes on by the database's time.
-func (s *Store) ClockWrong() error {
-	if !s.clock.wrong() {
-		return nil
-	}
+// Clock tells how far the machine's clock is ahead of the database's, and an error if that is too far. Then nothing
+// starts; all else goes on by the database's time.
+func (s *Store) Clock() (time.Duration, error) {
 	skew, direction := s.clock.skew(), "ahead of"
+	if skew.Abs() <= maxSkew {
+		return skew, nil
+	}
 	if skew < 0 {
 		direction = "behind"
 	}
-	return fmt.Errorf("this machine's clock is %.1f s %s the database's: synchronize both with NTP; nothing starts until they agree within %v",
+	return skew, fmt.Errorf("this machine's clock is %.1f s %s the database's: synchronize both with NTP; nothing starts until they agree within %v",
 		skew.Abs().Seconds(), direction, maxSkew)
 }
 

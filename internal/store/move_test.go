@@ -261,10 +261,7 @@ func refused(t *testing.T, path, says string) {
 			s.Close()
 		}
 	}
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := openRaw(t, path)
 	defer raw.Close()
 	for _, text := range []string{`UPDATE verification SET guesses = 0`, `DELETE FROM api_key`, `INSERT INTO audit VALUES (x'01', '', '', '', '')`} {
 		if _, err := raw.Exec(text); err == nil || !strings.Contains(err.Error(), "moves to PostgreSQL") {
@@ -359,4 +356,14 @@ func TestAbortOfAWholeMoveVoidsWhatIsPending(t *testing.T) {
 	if all, err := again.Audits(ctx, 1); err != nil || len(all) != 1 || all[0].Action != "migrate abort" || all[0].Actor != "operator" {
 		t.Errorf("audit: got %+v, %v; want who aborted the move", all, err)
 	}
+}
+
+// openRaw opens a SQLite file past the store, and waits while somebody else has its lock.
+func openRaw(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }

@@ -92,15 +92,12 @@ func TestReopenedDatabaseHasKeptAll(t *testing.T) {
 func TestNewerSchemaIsRefused(t *testing.T) {
 	t.Parallel()
 	path := newFile(t)
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := openRaw(t, path)
 	defer raw.Close()
 	if _, err := raw.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
 		t.Fatal(err)
 	}
-	_, err = store.Open(ctx, store.Options{Path: path})
+	_, err := store.Open(ctx, store.Options{Path: path})
 	if err == nil || !strings.Contains(err.Error(), "version 9999") || !strings.Contains(err.Error(), "newer countersign") || !strings.Contains(err.Error(), path) {
 		t.Errorf("got error %v, want one that names the file, the version 9999 and a newer countersign", err)
 	}
@@ -118,10 +115,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 func TestTheSchemaBeforeUsersIsBroughtUpToDate(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "countersign.db")
-	raw, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := openRaw(t, path)
 	defer raw.Close()
 	steps, err := goose.NewProvider(goose.DialectSQLite3, raw, os.DirFS("migrations"))
 	if err != nil {

@@ -699,7 +699,7 @@ func TestSilentHostIsPassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	both := strings.Replace(first.String(), first.Host, first.Host+","+second.Host, 1)
-	s := replica(t, both, func(o *store.Options) { o.Postgres.Timeout = time.Second })
+	s := replica(t, both, func(o *store.Options) { o.Postgres.Timeout = 3 * time.Second })
 	v := pending(time.Now(), number(0))
 	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
 		t.Fatal(err)
@@ -711,7 +711,7 @@ func TestSilentHostIsPassedOver(t *testing.T) {
 	all.Wait()
 	silent.Cut(true)
 	var out verify.Outcome
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		if out, err = s.Check(ctx, guess(v, "483920")); err == nil {
 			break
 		}

@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"crypto/tls"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -47,10 +46,7 @@ func TestATryOfAFile(t *testing.T) {
 	if err != nil || got.Schema == 0 || got.Schema != got.Wanted {
 		t.Errorf("got %+v, %v; want a schema that is up to date", got, err)
 	}
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := openRaw(t, path)
 	defer raw.Close()
 	if _, err := raw.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
 		t.Fatal(err)
@@ -70,10 +66,7 @@ func TestATryOfAFile(t *testing.T) {
 func TestATryRefusesAFileThatMoves(t *testing.T) {
 	t.Parallel()
 	path := newFile(t)
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := openRaw(t, path)
 	defer raw.Close()
 	if _, err := raw.Exec(`INSERT INTO moving (name, last) VALUES ('to', 'db.example/x'), ('since', '2026-01-02T03:04:05Z'), ('token', 'x')`); err != nil {
 		t.Fatal(err)

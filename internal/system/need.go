@@ -40,8 +40,8 @@ type Need struct {
 func (s *System) Needs(ctx context.Context) (all []Need) {
 	if why := s.unready(ctx); why != "" {
 		all = append(all, Need{Fails: true, What: "This server isn't ready", Advice: why})
-	} else if s.Store.ClockOffset().Abs() > warnSkew {
-		all = append(all, Need{What: "This machine's clock and the database's differ by " + s.Store.ClockOffset().Abs().Round(time.Millisecond).String(), Advice: "Synchronize both with NTP."})
+	} else if ahead := s.Store.ClockOffset().Abs(); ahead > warnSkew {
+		all = append(all, Need{What: "This machine's clock and the database's differ by " + ahead.Round(time.Millisecond).String(), Advice: "Synchronize both with NTP."})
 	}
 	all = append(all, certificateNeeds(s.tls, s.Store.Now())...)
 	if s.data != "" {

@@ -324,11 +324,11 @@ const warnSkew = time.Second
 // lookAtClock logs that the machine's clock is wrong, and that it is right again.
 func (s *System) lookAtClock() {
 	const clock, advice = "clock", "this machine's clock and the database's differ: synchronize both with NTP"
-	switch err := s.Store.ClockWrong(); {
+	switch ahead, err := s.Store.Clock(); {
 	case err != nil:
 		s.outages.Failed(clock, slog.LevelError, "not ready: "+err.Error())
-	case s.Store.ClockOffset().Abs() > warnSkew:
-		s.outages.Failed(clock, slog.LevelWarn, advice, "ahead", s.Store.ClockOffset().Round(time.Millisecond))
+	case ahead.Abs() > warnSkew:
+		s.outages.Failed(clock, slog.LevelWarn, advice, "ahead", ahead.Round(time.Millisecond))
 	default:
 		s.outages.Works(clock, "this machine's clock is right again")
 	}
@@ -423,7 +423,7 @@ func (s *System) unready(ctx context.Context) string {
 	if s.ready(ctx, readyLimit) != nil {
 		return "the database can't be read or written; the log says why"
 	}
-	if err := s.Store.ClockWrong(); err != nil {
+	if _, err := s.Store.Clock(); err != nil {
 		return err.Error()
 	}
 	return s.ring.wrong()
