@@ -108,7 +108,7 @@ func attempts(conf *config.Loaded, rules []route.Rule, e *verify.Envelope, text 
 			cost: line.Cost(country, e.Channel, message, time.Now()),
 			per:  per(e.Channel, minutes), why: where + because(&rules[i], e) + turn(&rules[i], choice),
 		}
-		if e.Channel == verify.SMS {
+		if e.Channel.InSegments() {
 			a.segments = sms.Segments(message.Reveal())
 		}
 		all = append(all, a)
@@ -119,7 +119,7 @@ func attempts(conf *config.Loaded, rules []route.Rule, e *verify.Envelope, text 
 // per is what a cost is of.
 func per(c verify.Channel, minutes bool) string {
 	switch {
-	case c == verify.SMS:
+	case c.InSegments():
 		return "message"
 	case minutes:
 		return "minute"

@@ -181,7 +181,7 @@ func (j *job) settlement(l *line, started time.Time) verify.Settlement {
 	s := verify.Settlement{Delivery: verify.Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Channel: j.message.Channel, Carrier: l.name(), StartedAt: started,
 	}}
-	if j.message.Channel == verify.Voice {
+	if j.message.Channel.IsCall() {
 		s.Called = v.To
 	}
 	return s
@@ -410,7 +410,7 @@ func (p *place) Price(m verify.Message) money.Amount {
 
 // calling is how long a call by a way may take: 0 if it makes none.
 func (d *Dispatcher) calling(w way) time.Duration {
-	if w.channel != verify.Voice {
+	if !w.channel.IsCall() {
 		return 0
 	}
 	return max(w.limit, d.config.CallLimit)
@@ -495,7 +495,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 // holdPhone makes sure that the phone is ours as long as a call may take. It was taken for that from the
 // commit on, so only a call that has waited here needs more time.
 func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
-	if j.message.Channel != verify.Voice || now.Sub(j.since) < d.config.Lease/2 {
+	if !j.message.Channel.IsCall() || now.Sub(j.since) < d.config.Lease/2 {
 		return true
 	}
 	v := j.verification
@@ -620,7 +620,7 @@ func (d *Dispatcher) hand(ctx context.Context, l *line, m verify.Message) (r car
 			err = carrier.Unknown(fmt.Errorf("carrier %s panicked: %v", l.name(), p))
 		}
 	}()
-	if m.Channel == verify.Push {
+	if m.Channel.ToDevices() {
 		return d.push(ctx, l, m)
 	}
 	if m.ByKey {

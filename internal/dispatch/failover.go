@@ -71,7 +71,7 @@ func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (al
 	round := v.Round(history)
 	redial, may := verify.Redial(v, history, d.config.Now())
 	for w := range d.ways(v.Envelope(), v.Then()) {
-		if w.channel == verify.Voice {
+		if w.channel.IsCall() {
 			if !may {
 				continue
 			}

@@ -217,7 +217,7 @@ func (l *Line) each(country string, c verify.Channel, now time.Time) money.Amoun
 
 // unitsOf is how many units a carrier bills for a text: the segments of a message, or one call.
 func unitsOf(c verify.Channel, text verify.Secret) int {
-	if c != verify.SMS {
+	if !c.InSegments() {
 		return 1
 	}
 	return sms.Segments(text.Reveal())

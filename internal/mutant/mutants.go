@@ -436,7 +436,7 @@ var mutants = []mutant{
 	},
 	{
 		"text-names-any-site", "A text message may link only to the project's web sites.",
-		[]edit{{"internal/verify/settle.go", "if c != Voice && project.foreignSite(", "if c == Voice && project.foreignSite("}},
+		[]edit{{"internal/verify/settle.go", "if !c.IsCall() && project.foreignSite(", "if c.IsCall() && project.foreignSite("}},
 		test{inVerify, "^TestWhereATextMayNoForeignSiteBeNamed$"},
 	},
 	{
@@ -1728,7 +1728,7 @@ var mutants = []mutant{
 	},
 	{
 		"key-approves-a-code", "A key approves only a verification that asked for one.",
-		[]edit{{approvalFile, "return v.Approval == ByKey && c == Voice", "return c == Voice"}},
+		[]edit{{approvalFile, "return v.Approval == ByKey && c.IsCall()", "return c.IsCall()"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{

@@ -41,7 +41,7 @@ func (r *Rule) Matches(e *verify.Envelope) bool {
 
 // matchesBesides reports whether the rule would apply to a message if its number were another.
 func (r *Rule) matchesBesides(e *verify.Envelope) bool {
-	if e.Channel == verify.Push && len(r.Channels) == 0 { // only a carrier of pushes takes one
+	if e.Channel.ToDevices() && len(r.Channels) == 0 { // only a carrier of pushes takes one
 		return false
 	}
 	return has(r.Channels, e.Channel) && has(r.Projects, e.Project) && has(r.Applications, e.Application)

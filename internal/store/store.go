@@ -326,7 +326,7 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 	seen := again.Verification
 	var resent verify.Verification
 	names := op{project: seen.Project, withDestination: true, keep: keep(ctx, &resent)}
-	if again.By == verify.Voice {
+	if again.By.IsCall() {
 		names.phone = seen.To
 	}
 	names.pays = s.payment(seen.Project, again.Toll, 0)
@@ -341,7 +341,7 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 		if u == nil {
 			u = &row[verify.User]{} // nobody; and nobody writes it
 		}
-		if err := r.withPhone(&d.value, again.By == verify.Voice, func() error { return again.Resend(v, &u.value, &d.value, now) }); err != nil {
+		if err := r.withPhone(&d.value, again.By.IsCall(), func() error { return again.Resend(v, &u.value, &d.value, now) }); err != nil {
 			return err
 		}
 		d.dirty, u.dirty = true, true
@@ -387,7 +387,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 		return nil, nil, err
 	}
 	names := op{withDestination: o.By != "", pays: s.payment(o.Verification.Project, verify.Toll{Bound: bound && o.By != "", Price: o.Price}, 0)}
-	if o.By == verify.Voice {
+	if o.By.IsCall() {
 		names.phone = o.Verification.To
 	}
 	took := false
@@ -409,7 +409,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 			d = r.destination(destinationKey{v.Project, v.To})
 		}
 		tat, sends := d.value.TAT, d.value.Sends
-		if err := r.withPhone(&d.value, o.By == verify.Voice, func() error {
+		if err := r.withPhone(&d.value, o.By.IsCall(), func() error {
 			lost, took = o.Claim(v, &d.value, limits, lease, now)
 			return nil
 		}); err != nil {

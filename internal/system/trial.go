@@ -44,7 +44,7 @@ func (s *System) try(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	to, err := phone.Parse(t.To)
-	if err != nil || t.Channel != "" && t.Channel != verify.SMS && t.Channel != verify.Voice || t.Wait < 0 || t.Wait > maxTrial {
+	if err != nil || t.Channel != "" && !t.Channel.ToNumber() || t.Wait < 0 || t.Wait > maxTrial {
 		http.Error(w, "to must be a number, channel sms or voice, and the wait at most 10m", http.StatusUnprocessableEntity)
 		return
 	}

@@ -223,9 +223,9 @@ func (p *problems) codes(profile Profile, a *Application) {
 func (p *problems) channels(all []Channel, push bool) {
 	for i, c := range all {
 		switch {
-		case c == Push && !push:
+		case c.ToDevices() && !push:
 			p.add(FieldChannels, "has push, which is not available")
-		case c != SMS && c != Voice && c != Push:
+		case !c.Known():
 			p.add(FieldChannels, "has an unknown method")
 		case slices.Contains(all[:i], c):
 			p.add(FieldChannels, "has %s twice", c)
@@ -251,9 +251,9 @@ func (a *Application) channel(asked Channel, to address, associates bool, p *pro
 	switch {
 	case slices.Contains(all, c):
 		return c
-	case c == Push && associates && slices.Contains(a.Channels, Push):
+	case c.ToDevices() && associates && slices.Contains(a.Channels, c):
 		p.add(field, "asks for push, which doesn't show whose the number is; name another channel")
-	case c == Push:
+	case c.ToDevices():
 		p.add(field, "asks for push, which is not available")
 	case c != "":
 		p.add(field, "asks for %s, which is not among the application's methods", c)
@@ -263,10 +263,10 @@ func (a *Application) channel(asked Channel, to address, associates bool, p *pro
 
 // withoutPush is a list without push.
 func withoutPush(all []Channel) []Channel {
-	if !slices.Contains(all, Push) {
+	if !slices.ContainsFunc(all, Channel.ToDevices) {
 		return all
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(c Channel) bool { return c == Push })
+	return slices.DeleteFunc(slices.Clone(all), Channel.ToDevices)
 }
 
 // text checks a text that is stored: its length in characters, and that it is one.

@@ -49,7 +49,7 @@ func (v Verdict) String() string {
 }
 
 // asks reports whether the message on a channel asks for a key instead of telling the code.
-func (v *Verification) asks(c Channel) bool { return v.Approval == ByKey && c == Voice }
+func (v *Verification) asks(c Channel) bool { return v.Approval == ByKey && c.IsCall() }
 
 // question is what a call asks, for people who read it. Carriers say it in the words of the locale.
 func (v *Verification) question() string {

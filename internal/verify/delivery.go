@@ -218,7 +218,7 @@ type Settlement struct {
 
 // FreeNext reports whether the next attempt needs neither a charge nor the phone, so that a settlement may
 // lease it: see [Overdue.Claim] for the others.
-func (s *Settlement) FreeNext(by Channel) bool { return by != Voice && !s.sent() && !s.rang() }
+func (s *Settlement) FreeNext(by Channel) bool { return !by.IsCall() && !s.sent() && !s.rang() }
 
 // lease gives the caller the next attempt until now+d.
 func (v *Verification) lease(d time.Duration, now time.Time) {

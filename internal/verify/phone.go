@@ -2,7 +2,6 @@ package verify
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -91,9 +90,9 @@ func (v *Verification) mayHaveRung(d *Delivery) bool {
 		return false
 	}
 	if d.Carrier == "" && d.Channel == "" { // lost: nobody knows by which channel it went
-		return v.Channel == Voice || slices.ContainsFunc(v.Fallbacks, func(f Fallback) bool { return f.Channel == Voice })
+		return v.mayGoBy(Channel.IsCall)
 	}
-	return cmp.Or(d.Channel, v.Channel) == Voice
+	return cmp.Or(d.Channel, v.Channel).IsCall()
 }
 
 // Redial says whether v's phone may be called once more after the attempts so far, and if it may, from when on. A
@@ -163,7 +162,7 @@ func (o *Overdue) Claim(v *Verification, d *Destination, limits Limits, lease ti
 		}
 	}
 	lost, claimed = v.Claim(lease, now)
-	if claimed && o.By == Voice {
+	if claimed && o.By.IsCall() {
 		d.Phone.hold(v, lease+o.Calling, now)
 	}
 	return lost, claimed
@@ -172,7 +171,7 @@ func (o *Overdue) Claim(v *Verification, d *Destination, limits Limits, lease ti
 // admit charges v's next message, or says how long it must wait and why. Then nothing has changed.
 func (o *Overdue) admit(v *Verification, d *Destination, limits Limits, now time.Time) (wait time.Duration, reason Reason) {
 	spent := o.spent()
-	if o.By == Voice {
+	if o.By.IsCall() {
 		// Only a receipt says that an own call is over: one whose server died may still ring.
 		last := o.latest()
 		over := last != nil && last.Receipt != NoReceipt
@@ -194,7 +193,7 @@ func (o *Overdue) admit(v *Verification, d *Destination, limits Limits, now time
 func (o *Overdue) quiet(v *Verification, d *Destination, spent bool, now time.Time) time.Duration {
 	after := o.latest()
 	switch {
-	case after != nil && after.Channel == Voice && d.Latest == v.ID:
+	case after != nil && after.Channel.IsCall() && d.Latest == v.ID:
 		return 0
 	case spent:
 		return d.quiet(ID{}, now)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/countersign/countersign/internal/code"
 	"github.com/countersign/countersign/internal/phone"
-	"github.com/countersign/countersign/internal/wording"
 )
 
 // A Profile is a named set of bounds and defaults; a project has one. A value outside of it is
@@ -94,28 +93,6 @@ func (p Profile) latestWait(failures int) time.Duration {
 	return 0
 }
 
-// A Channel is a way to reach a person.
-type Channel string
-
-const (
-	SMS   Channel = "sms"
-	Voice Channel = "voice"
-	Push  Channel = "push" // to the devices of an application's user
-)
-
-// medium is how its texts reach a person.
-func (c Channel) medium() wording.Medium {
-	if c == Voice {
-		return wording.Spoken
-	}
-	return wording.Written
-}
-
-// ApprovedText is what the public sender says, and the default, with a code in it.
-func ApprovedText(c Channel, code Secret) Secret {
-	return Secret(strings.ReplaceAll(wording.Approved.In(c.medium()), wording.Placeholder, code.Reveal()))
-}
-
 // maxSpoken is how many characters a call may say, including the code.
 const maxSpoken = 500
 
@@ -181,7 +158,7 @@ func (p *problems) from(acct *Account, r *StartRequest, all senders) Sender {
 	} else if !alphanumeric(from) {
 		p.add(FieldFrom, "must be a number in E.164, or a name of 1 to 11 letters A to Z, in either case, and digits")
 		return Sender{}
-	} else if r.Channel == Voice {
+	} else if r.Channel.IsCall() {
 		p.add(FieldFrom, "is a name, and calls come from numbers only")
 		return Sender{}
 	}

@@ -66,7 +66,7 @@ func (v *Verification) challenge() string {
 }
 
 // prompts reports whether the message on a channel asks a device instead of telling the code.
-func (v *Verification) prompts(c Channel) bool { return v.Approval == ByPrompt && c == Push }
+func (v *Verification) prompts(c Channel) bool { return v.Approval == ByPrompt && c.ToDevices() }
 
 // A Question is what a prompt shows, and what an answer to it needs.
 type Question struct {

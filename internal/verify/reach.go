@@ -24,7 +24,7 @@ func (s *Service) Reaches(acct *Account, to string) (phone.Number, []Reach, erro
 		return "", nil, err
 	}
 	var all []Reach
-	for _, c := range []Channel{SMS, Voice} {
+	for _, c := range NumberChannels() {
 		// Where a rule has weights, the id decides their order only.
 		err := s.outbox.Reaches(Envelope{Project: acct.Project.ID, Application: acct.Application.ID, Channel: c, To: n})
 		r := Reach{Channel: c, Served: !errors.Is(err, ErrNoCarrier)}

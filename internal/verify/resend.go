@@ -126,7 +126,7 @@ func (r *Resending) Resend(v *Verification, u *User, d *Destination, now time.Ti
 	u.Sends = sends
 	v.Resent = Resent{v.Resent.Count + 1, now, v.Attempt + 1, r.Asked}
 	v.lease(r.Lease, now)
-	if r.By == Voice {
+	if r.By.IsCall() {
 		d.Phone.hold(v, r.Lease+r.Calling, now)
 	}
 	return nil
@@ -164,7 +164,7 @@ func (s *Service) resend(ctx context.Context, acct *Account, v *Verification, hi
 	}
 	next := *v
 	next.Resent = Resent{v.Resent.Count + 1, now, v.Attempt + 1, by}
-	if next.Envelope().Channel == Voice {
+	if next.Envelope().Channel.IsCall() {
 		switch at, may := Redial(v, history, now); {
 		case !may:
 			return Snapshot{}, ErrNoCalls

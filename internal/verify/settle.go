@@ -86,11 +86,11 @@ func (s *Service) userOrder(acct *Account, why *occasion, r userRequest) order {
 		channel = Push
 	}
 	o.to, o.Channel = to.number, app.channel(channel, to, why.associates, &o.problems)
-	if r.byPrompt && channel != Push {
+	if r.byPrompt && !channel.ToDevices() {
 		o.problems.add(FieldMode, "asks on a device, which needs the channel push")
 	}
 	o.sender = o.problems.sender(&acct.Project, app.From, s.senders)
-	o.byKey = app.Calls.ByKey && o.Channel == Voice
+	o.byKey = app.Calls.ByKey && o.Channel.IsCall()
 	if r.channel == "" && (to.channel == "" || r.byPrompt) { // who names a channel gets that one
 		o.then = s.fallbacks(app, o.Channel)
 		if why.associates {
@@ -202,7 +202,7 @@ func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, 
 	}
 	style := &acct.Project.Style
 	if !o.Payment.IsZero() {
-		if o.occasion != nil && c != Push && o.sender.Public && !acct.Project.PublicText { // a push comes from nobody
+		if o.occasion != nil && !c.ToDevices() && o.sender.Public && !acct.Project.PublicText { // a push comes from nobody
 			p.add(FieldPayee, "needs a sender of the project's own: the public one says the default text only")
 		}
 		text = style.Write(c.medium(), wording.Payment(t.Locale, c.medium(), o.Amount, o.Payee))
@@ -229,7 +229,7 @@ func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, 
 // segments in a message.
 func unfit(project *Project, t *Terms, c Channel, text string, spoken, segments int) string {
 	// Zeros may be part of a site's name; other characters of codes end it.
-	if c != Voice && project.foreignSite(wording.Fill(text, t.Prefix+strings.Repeat("0", t.Length), t.Format)) {
+	if !c.IsCall() && project.foreignSite(wording.Fill(text, t.Prefix+strings.Repeat("0", t.Length), t.Format)) {
 		return foreignSite
 	}
 	full := wording.Fill(text, t.Prefix+wording.Longest(t.Format, t.Length), t.Format)

@@ -33,7 +33,7 @@ func (v *Verification) SenderOf(d *Delivery) string { return cmp.Or(d.Sender, v.
 // SegmentsOf is how many segments the text message of an attempt has; 0 for a call.
 func (v *Verification) SegmentsOf(d *Delivery) int {
 	c := cmp.Or(d.Channel, v.Channel)
-	if c != SMS {
+	if !c.InSegments() {
 		return 0
 	}
 	return sms.Segments(wording.Fill(v.textBy(c), v.Prefix+wording.Longest(v.Format, v.Length), v.Format))

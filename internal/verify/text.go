@@ -142,7 +142,7 @@ func (s *Service) checkText(project *Project, x *Text, p *problems) {
 			note("purpose", "%s", one.Message)
 		}
 	}
-	if x.Channel != "" && x.Channel != SMS && x.Channel != Voice {
+	if x.Channel != "" && !x.Channel.ToNumber() {
 		note("channel", "must be sms or voice")
 	}
 	if x.Locale != "" && (len(x.Locale) > maxLocale || !locale.MatchString(x.Locale)) {
@@ -179,7 +179,7 @@ func (x *Text) channels() []Channel {
 	if x.Channel != "" {
 		return []Channel{x.Channel}
 	}
-	return []Channel{SMS, Voice}
+	return NumberChannels()
 }
 
 // typical are the terms of the code with which a text is measured before anybody has started a verification.
@@ -207,7 +207,7 @@ func (x *Text) Measure(project *Project) Measure {
 	c := x.channels()[0]
 	full := wording.Fill(x.typical(project, c), wording.Longest(typical.Format, typical.Length), typical.Format)
 	m := Measure{Characters: utf8.RuneCountInString(full)}
-	if c == SMS {
+	if c.InSegments() {
 		encoding, _ := sms.Measure(full)
 		m.Segments, m.Encoding = sms.Segments(full), encoding.String()
 	}
@@ -284,7 +284,7 @@ func (s *Service) fromTemplate(ctx context.Context, acct *Account, o *order, t *
 		p.add(FieldTemplate, "makes a text that %s", problem)
 		return "", nil
 	}
-	if x.Locale != "" && (c == Voice || t.Locale == "") {
+	if x.Locale != "" && (c.IsCall() || t.Locale == "") {
 		t.Locale = x.Locale
 	}
 	return text, nil

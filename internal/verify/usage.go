@@ -82,7 +82,7 @@ func (v *Verification) EndUsage(d *Delivery) (u Usage) {
 	}
 	u = Usage{Messages: 1, Cost: c.Cost, Price: c.Price}
 	switch {
-	case cmp.Or(d.Channel, v.Channel) == SMS:
+	case cmp.Or(d.Channel, v.Channel).InSegments():
 		u.Segments = c.Units
 	case d.Call.Made():
 		u.Minutes = c.Units

@@ -293,9 +293,14 @@ func (v *Verification) end(s Status, now time.Time) {
 // is for them to know.
 func (v *Verification) Reach() phone.Number { return cmp.Or(v.Written, v.To) }
 
+// mayGoBy reports whether the start decided on a channel that is such a one.
+func (v *Verification) mayGoBy(such func(Channel) bool) bool {
+	return such(v.Channel) || slices.ContainsFunc(v.Fallbacks, func(f Fallback) bool { return such(f.Channel) })
+}
+
 // pushed reports whether the code may have gone to a device instead of the number.
 func (v *Verification) pushed() bool {
-	return v.Channel == Push || v.Resent.Channel == Push || slices.ContainsFunc(v.Fallbacks, func(f Fallback) bool { return f.Channel == Push })
+	return v.Resent.Channel.ToDevices() || v.mayGoBy(Channel.ToDevices)
 }
 
 // Message is what a carrier of a channel gets, with the code in its place; one that asks for a key has
@@ -329,7 +334,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		}
 		return m
 	}
-	m.AfterKey = (v.Approval == AfterKey || v.Approval == ByPrompt) && c == Voice
+	m.AfterKey = (v.Approval == AfterKey || v.Approval == ByPrompt) && c.IsCall()
 	m.Body, m.Code, m.Text = Secret(wording.Fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
 	return m
 }

@@ -136,7 +136,7 @@ func (s *Simulator) Send(ctx context.Context, m verify.Message) (carrier.Result,
 		s.fail(m)
 	}
 	r := carrier.Result{Ref: m.ID.String()}
-	if m.Channel == verify.Voice { // the call is over, so the phone is free
+	if m.Channel.IsCall() { // the call is over, so the phone is free
 		r.Call = verify.Call{Answered: s.now(), Status: 200}
 	}
 	return r, nil

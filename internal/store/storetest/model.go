@@ -446,7 +446,7 @@ func (m *machine) claim(rt *rapid.T) call {
 			claimed := false
 			v, err := model.change(o.Verification.ID, func(v *verify.Verification) error {
 				d := model.destination(v.Project, v.To)
-				model.withPhone(&d, o.By == verify.Voice, func() error {
+				model.withPhone(&d, o.By.IsCall(), func() error {
 					lost, claimed = o.Claim(v, &d, verify.Limits{}, lease, now)
 					return nil
 				})
