@@ -11,6 +11,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ import (
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -94,6 +97,9 @@ func New(t testing.TB, o Options) *Kit {
 		o.Data = t.TempDir()
 	}
 	k.Data = o.Data
+	if path := filepath.Join(o.Data, system.DatabaseFile); o.Database == "" && !exists(path) {
+		storetest.File(t, path)
+	}
 	if o.Profile == "" {
 		o.Profile = verify.Compat
 	}
@@ -161,6 +167,11 @@ func New(t testing.TB, o Options) *Kit {
 		k.Sim.Close()
 	})
 	return k
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (o *Options) log(t testing.TB) *slog.Logger {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,39 +22,15 @@ func TestSQLiteIsAStore(t *testing.T) {
 	})
 }
 
-// empty is a database without rows: copying it is faster than migrating each time.
-var empty = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "countersign-store-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "empty.db")
-	s, err := store.Open(ctx, store.Options{Path: path})
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Close(); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
-
 // newFile makes an empty database.
 func newFile(t *testing.T) (path string) {
 	t.Helper()
-	data, err := empty()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir, err := os.MkdirTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	path = filepath.Join(dir, "countersign.db")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	storetest.File(t, path)
 	return path
 }
 
