@@ -417,6 +417,9 @@ type providerSecretConfig struct {
 type smppConfig struct {
 	// Addr is where the SMSC listens, host:port.
 	Addr string `yaml:"addr"`
+	// Others are further addresses of the same SMSC: up to 7. The binds begin at one address each, and go to the next one
+	// if theirs doesn't let them bind. Optional.
+	Others []string `yaml:"others"`
 	// Plaintext connects without TLS: everybody on the way can then read the password and the codes. It
 	// is for a private line or a tunnel. Each start warns of it.
 	Plaintext bool `yaml:"plaintext" default:"false"`
@@ -481,9 +484,23 @@ type smppConfig struct {
 	Receipts bool `yaml:"receipts" default:"true"`
 	// ReceiptID is how receipts write the ids of responses: same, hex-then-decimal or decimal-then-hex.
 	ReceiptID string `yaml:"receipt_id" default:"same"`
+	// ErrCodes is what the codes after err: in receipts are: own, the SMSC's, or gsm, those of GSM networks, which
+	// docs/smpp.md lists.
+	ErrCodes string `yaml:"err_codes" default:"own"`
+	// Reasons give codes of receipts a reason, before err_codes: those after err:, or in the parameter
+	// network_error_code. Optional.
+	Reasons []codeReasonConfig `yaml:"reasons"`
 	// Refuse are statuses that refuse a message for good, such as "0x410", whatever docs/smpp.md says of
 	// them. Optional.
 	Refuse []string `yaml:"refuse"`
+}
+
+// codeReasonConfig gives some codes a reason.
+type codeReasonConfig struct {
+	// Reason is one of those in docs/providers.md.
+	Reason string `yaml:"reason" example:"unreachable"`
+	// Codes are those of the network, such as "027". Leading zeros don't count.
+	Codes []string `yaml:"codes" example:"[\"027\"]"`
 }
 
 // tlvConfig is an optional parameter of messages.

@@ -132,17 +132,25 @@ func (w *providerWay) try(ctx context.Context, at string) Finding {
 	return reach(ctx, endpoint, w.RootCAs, at+".provider", "reached; credentials not tried")
 }
 
-// try implements [way].
+// try implements [way]. It tries each address of the SMSC.
 func (w *smppWay) try(ctx context.Context, at string) Finding {
 	key := at + ".smpp"
-	err := smpp.Try(ctx, smpp.Config(*w))
-	switch {
-	case err == nil:
-		return fine("%s: bound and unbound", w.Addr)
-	case refuses(err):
-		return broken(fmt.Errorf("%s: %w", w.Addr, err), key+": compare system_id, password, system_type and mode with the account; a server that runs may already use its binds")
+	addrs := append([]string{w.Addr}, w.Others...)
+	for i, addr := range addrs {
+		one := smpp.Config(*w)
+		one.Addr, one.Others = addr, nil
+		err := smpp.Try(ctx, one)
+		switch {
+		case err == nil:
+			continue
+		case refuses(err):
+			return broken(fmt.Errorf("%s: %w", addr, err), key+": compare system_id, password, system_type and mode with the account; a server that runs may already use its binds")
+		case i > 0:
+			return broken(fmt.Errorf("%s: %w", addr, err), explain(err, fmt.Sprintf("%s.others[%d]", key, i-1)))
+		}
+		return broken(fmt.Errorf("%s: %w", addr, err), explain(err, key+".addr"))
 	}
-	return broken(fmt.Errorf("%s: %w", w.Addr, err), explain(err, key+".addr"))
+	return fine("%s: bound and unbound", strings.Join(addrs, ", "))
 }
 
 func (w *smppWay) certificate() *tls.Certificate { return w.Certificate }

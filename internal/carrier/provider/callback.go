@@ -336,7 +336,7 @@ func (s CallbackSpec) reason(code, status string) verify.Reason {
 	for _, text := range []string{code, status} {
 		for _, r := range s.Reasons {
 			if text != "" && slices.Contains(r.Codes, text) {
-				return reasons[r.Reason]
+				return carrier.Reasons[r.Reason]
 			}
 		}
 	}

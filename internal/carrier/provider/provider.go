@@ -217,7 +217,7 @@ func (c *Carrier) judge(resp *http.Response, doc any, m verify.Message) (ref str
 			err = carrier.Unknown(cause)
 		}
 		if rule.Reason != "" {
-			err = carrier.Because(reasons[rule.Reason], err)
+			err = carrier.Because(carrier.Reasons[rule.Reason], err)
 		}
 		return "", err
 	}

@@ -3,12 +3,12 @@ package provider
 import (
 	"embed"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -258,23 +258,6 @@ var (
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
 
-// reasons are those that rules and callbacks may name, by their words.
-var reasons = func() map[string]verify.Reason {
-	all := map[string]verify.Reason{}
-	for _, r := range []verify.Reason{
-		verify.ReasonUnreachable, verify.ReasonInvalidNumber, verify.ReasonInvalidSender, verify.ReasonBlocked,
-		verify.ReasonSpamFiltered, verify.ReasonInvalidMessage, verify.ReasonNoCredit, verify.ReasonThrottled,
-		verify.ReasonExpired, verify.ReasonNetwork, verify.ReasonMisconfigured, verify.ReasonRedirected, verify.ReasonUnknown,
-		verify.ReasonBusy, verify.ReasonNoAnswer, verify.ReasonDeclined,
-	} {
-		all[r.String()] = r
-	}
-	return all
-}()
-
-// reasonWords are their words, sorted.
-var reasonWords = slices.Sorted(maps.Keys(reasons))
-
 // check returns the first error in the parts that aren't templates.
 func (s Spec) check() error {
 	one := func(key, value string, of []string) error {
@@ -294,7 +277,7 @@ func (s Spec) check() error {
 		key := fmt.Sprintf("rules[%d]", i)
 		errs = append(errs, one(key+".then", r.Then, outcomes))
 		if r.Reason != "" {
-			errs = append(errs, one(key+".reason", r.Reason, reasonWords))
+			errs = append(errs, one(key+".reason", r.Reason, carrier.ReasonWords))
 		}
 		for _, status := range r.Status {
 			if !statusPattern(status) {
@@ -306,7 +289,7 @@ func (s Spec) check() error {
 		}
 	}
 	for i, r := range s.Callback.Reasons {
-		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, reasonWords))
+		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, carrier.ReasonWords))
 	}
 	if a := s.Answer; a.Body != "" && (a.Type == "" || a.None == "" || s.Callback.Check == "") {
 		errs = append(errs, fmt.Errorf("answer: needs type and none, and callback.check to prove the request"))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -173,11 +174,12 @@ func (l *ledger) get(ids []string) (*shipment, string) {
 	return nil, ""
 }
 
-// lostTo returns the lost shipment to one of the addresses, if there is only one.
-func (l *ledger) lostTo(ends [2]string, now time.Time) *shipment {
+// lostTo returns the lost shipment to one of the addresses, if there is only one. A receipt may repeat the prefix that was
+// submitted, or leave it out.
+func (l *ledger) lostTo(ends [2]string, prefix string, now time.Time) *shipment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, to := range ends {
+	for _, to := range []string{ends[0], ends[1], strings.TrimPrefix(ends[0], prefix), strings.TrimPrefix(ends[1], prefix)} {
 		if at, ok := l.lost.Peek(to); ok && at.until.After(now) {
 			return at.shipment
 		}

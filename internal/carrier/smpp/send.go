@@ -121,7 +121,7 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	case life <= 0:
 		return nil, nil, unfit(verify.ReasonExpired, errExpired)
 	}
-	to := c.Prefix + bare(string(m.To))
+	to := c.Prefix + bare(string(m.To)) // receipts may leave out the prefix
 	template := message{
 		service: c.Service, source: source, dest: address{c.International.TON, c.International.NPI, to},
 		coding: coding, registered: 1, others: c.TLVs,
@@ -132,7 +132,7 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	if c.NoReceipts {
 		template.registered = 0
 	}
-	s := &shipment{verification: m.Verification, attempt: m.Attempt, to: to, parts: len(parts), expires: m.ExpiresAt}
+	s := &shipment{verification: m.Verification, attempt: m.Attempt, to: bare(string(m.To)), parts: len(parts), expires: m.ExpiresAt}
 	return s, c.encodeParts(template, parts), nil
 }
 
