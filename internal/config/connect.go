@@ -123,13 +123,22 @@ func (w *httpWay) try(ctx context.Context, at string) Finding {
 	return reach(ctx, w.URL, w.RootCAs, at+".http.url", "reached")
 }
 
-// try implements [way]. No preset has a URL at which credentials can be tried without a message.
+// try implements [way]. Credentials can be tried without a message only where they buy a token.
 func (w *providerWay) try(ctx context.Context, at string) Finding {
 	endpoint, err := provider.Config(*w).Endpoint()
 	if err != nil {
 		return broken(errors.New("the URL can't be made"), at+".provider.api: check url")
 	}
-	return reach(ctx, endpoint, w.RootCAs, at+".provider", "reached; credentials not tried")
+	needed, err := provider.TryToken(ctx, provider.Config(*w))
+	switch {
+	case !needed:
+		return reach(ctx, endpoint, w.RootCAs, at+".provider", "reached; credentials not tried")
+	case err == nil:
+		return reach(ctx, endpoint, w.RootCAs, at+".provider", "reached; a token was given")
+	case refuses(err):
+		return broken(err, at+".provider: compare account and secret with the provider's console, and scope and token_url of api with its documentation")
+	}
+	return broken(err, explain(err, at+".provider.api: token_url"))
 }
 
 // try implements [way]. It tries each address of the SMSC.

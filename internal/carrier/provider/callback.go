@@ -262,6 +262,7 @@ func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.WriteHeader(http.StatusOK)
+	io.WriteString(w, c.Spec.Callback.Reply)
 }
 
 // receipts returns the receipts of a report. It skips items that aren't final.

@@ -23,13 +23,23 @@ func parse(text []byte) any {
 }
 
 // at returns the value at a path of names and indexes with dots between them, or nil if there
-// is none.
+// is none. In XML, one element is like a list of one.
 func at(doc any, path string) any {
 	if path == "" {
 		return doc
 	}
 	for step := range strings.SplitSeq(path, ".") {
 		switch in := doc.(type) {
+		case element:
+			inner, ok := in[step]
+			if !ok && step == "0" {
+				continue
+			}
+			doc = inner
+		case text:
+			if step != "0" {
+				return nil
+			}
 		case map[string]any:
 			doc = in[step]
 		case []any:
@@ -53,6 +63,11 @@ func find(doc any, path string) string {
 	switch v := at(doc, path).(type) {
 	case string:
 		return v
+	case text:
+		return string(v)
+	case element:
+		inner, _ := v[""].(text)
+		return string(inner)
 	case json.Number:
 		return v.String()
 	case bool:

@@ -50,9 +50,11 @@ type Config struct {
 type Carrier struct {
 	Config
 	templates *templates
+	read      reader
 	sign      signer
-	prove     proof // nil without callbacks
-	used      *used // signatures of the provider
+	tokens    *tokens // nil unless requests need one
+	prove     proof   // nil without callbacks
+	used      *used   // signatures of the provider
 	client    *exchange.Client
 	receive   func(context.Context, carrier.Receipt) error
 	words     func(ctx context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error)
@@ -65,6 +67,7 @@ func New(c Config) (*Carrier, error) {
 	c.Spec.Method = cmp.Or(c.Spec.Method, http.MethodPost)
 	c.Spec.Auth.Kind = cmp.Or(c.Spec.Auth.Kind, "none")
 	c.Spec.Auth.User = cmp.Or(c.Spec.Auth.User, "{{.Account}}")
+	c.Spec.Answers = cmp.Or(c.Spec.Answers, "json")
 	if err := c.Spec.check(); err != nil {
 		return nil, err
 	}
@@ -81,6 +84,14 @@ func New(c Config) (*Carrier, error) {
 	}
 	if p.sign, err = newSigner(c.Spec.Auth, c); err != nil {
 		return nil, err
+	}
+	if p.read, err = c.Spec.reader(); err != nil {
+		return nil, err
+	}
+	if c.Spec.Auth.Kind == "oauth2" {
+		if p.tokens, err = p.newTokens(); err != nil {
+			return nil, err
+		}
 	}
 	if p.Receives() {
 		if p.prove, err = newProof(c.Spec.Callback.Check, c.Spec.Channel, c.CallbackSecret); err != nil {
@@ -169,25 +180,55 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, e
 		key, _, _ := strings.Cut(err.Error(), ":")
 		return carrier.Result{}, c.noted(carrier.Blaming(verify.BlameUs, carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key))))
 	}
-	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
-		if err != nil {
-			return nil, errors.New("the URL can't be used") // the error's text may hold the message
-		}
-		req.Header = r.header.Clone()
-		return req, c.sign(req, r.user, r.body, c.Now())
-	})
+	resp, err := c.request(ctx, r)
 	if err != nil {
-		return carrier.Result{}, err
+		return carrier.Result{}, c.noted(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, exchange.MaxAnswer))
 	var doc any
 	if err == nil {
-		doc = parse(answer)
+		doc = c.read(answer)
 	}
 	ref, err := c.judge(resp, doc, m)
 	return carrier.Result{Ref: ref}, c.noted(err)
+}
+
+// request makes a request. With tokens, it makes another one if the provider doesn't take the token that it had: it may be
+// revoked, and a request that was answered 401 wasn't carried out.
+func (c *Carrier) request(ctx context.Context, r *rendered) (*http.Response, error) {
+	if c.tokens == nil {
+		return c.post(ctx, r, "")
+	}
+	token, err := c.tokens.get(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.post(ctx, r, token)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	other, err := c.tokens.get(ctx, token)
+	if err != nil || other == token { // then the refusal stands
+		return resp, nil
+	}
+	resp.Body.Close()
+	return c.post(ctx, r, other)
+}
+
+// post makes one request. token is empty unless requests need one.
+func (c *Carrier) post(ctx context.Context, r *rendered, token string) (*http.Response, error) {
+	return c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
+		if err != nil {
+			return nil, errors.New("the URL can't be used") // the error's text may hold the message
+		}
+		req.Header = r.header.Clone()
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		return req, c.sign(req, r.user, r.body, c.Now())
+	})
 }
 
 // judge decides what an answer means, by the rules.

@@ -43,6 +43,8 @@ func newSigner(a AuthSpec, c Config) (signer, error) {
 		return header("Authorization", "Bearer "+secret), nil
 	case "header":
 		return header(a.Header, a.Prefix+secret), nil
+	case "hmac":
+		return newHMAC(a, c)
 	case "jwt":
 		key, err := privateKey(c.Secret)
 		if err != nil {
@@ -62,7 +64,7 @@ func newSigner(a AuthSpec, c Config) (signer, error) {
 			return nil
 		}, nil
 	}
-	return func(*http.Request, string, []byte, time.Time) error { return nil }, nil
+	return func(*http.Request, string, []byte, time.Time) error { return nil }, nil // none, or oauth2: see tokens
 }
 
 func header(name, value string) signer {

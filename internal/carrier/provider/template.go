@@ -43,6 +43,22 @@ func (f Fields) ExpiresWithin(seconds int) string {
 	return f.now.Add(time.Duration(min(f.TTL, seconds)) * time.Second).UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
+// Unix returns the present time in seconds since 1970, and UnixMilli in milliseconds.
+func (f Fields) Unix() int64 { return f.now.Unix() }
+
+// UnixMilli is as Unix.
+func (f Fields) UnixMilli() int64 { return f.now.UnixMilli() }
+
+// ExpiresUnixWithin returns what ExpiresWithin returns in seconds since 1970, and ExpiresUnixMilliWithin in milliseconds.
+func (f Fields) ExpiresUnixWithin(seconds int) int64 {
+	return f.now.Unix() + int64(min(f.TTL, seconds))
+}
+
+// ExpiresUnixMilliWithin is as ExpiresUnixWithin.
+func (f Fields) ExpiresUnixMilliWithin(seconds int) int64 {
+	return f.now.UnixMilli() + 1000*int64(min(f.TTL, seconds))
+}
+
 // functions are the functions that templates may call.
 var functions = template.FuncMap{
 	// json formats a text as a JSON string, including the quotes.
@@ -222,6 +238,8 @@ func (r *rendered) values(u *url.URL) (all []string, err error) {
 			return nil, errors.New("body: not a form: write {{query .Text}} into one")
 		}
 		collect(form)
+	case strings.HasSuffix(media, "xml") && !wellFormed(r.body):
+		return nil, errors.New("body: not XML: write {{xml .Text}} into it")
 	case strings.HasSuffix(media, "json") || strings.Contains(media, "json-"):
 		if !json.Valid(r.body) {
 			return nil, errors.New("body: not JSON: write {{json .Text}} into it")
