@@ -375,9 +375,10 @@ type httpCarrierConfig struct {
 
 // providerConfig is a provider's account.
 type providerConfig struct {
-	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, syniverse, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
-	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
+	// Preset is a provider that is known: 46elks, africastalking, aws, azure, bandwidth, bird, bird-channels, cm, gatewayapi,
+	// infobip, messagebird, plivo, signalwire, sinch, smsapi, solapi, syniverse, telesign, telnyx, twilio, unifonic, vonage,
+	// vonage-messages or zenvia; for calls infobip-voice, plivo-voice, signalwire-voice, sinch-voice, telnyx-voice,
+	// twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`

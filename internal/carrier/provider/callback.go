@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -247,6 +248,9 @@ func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request) {
 	if rep == nil {
 		return
 	}
+	if h.shakeHands(w, c, rep) {
+		return
+	}
 	for _, receipt := range c.receipts(rep) {
 		switch err := c.receive(r.Context(), receipt); {
 		case errors.Is(err, verify.ErrNotFound):
@@ -265,12 +269,28 @@ func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, c.Spec.Callback.Reply)
 }
 
+// shakeHands answers a request with which a provider tries whether the URL is ours.
+func (h *handler) shakeHands(w http.ResponseWriter, c *Carrier, r *report) bool {
+	spec := c.Spec.Callback
+	said := find(r.document(r.URL.Query()), spec.Handshake)
+	if said == "" {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]string{spec.HandshakeReply: said})
+	return true
+}
+
 // receipts returns the receipts of a report. It skips items that aren't final.
 func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 	spec := c.Spec.Callback
 	query := r.URL.Query()
 	items := []any{r.document(query)}
-	if spec.Each != "" {
+	switch spec.Each {
+	case "":
+	case ".":
+		items, _ = items[0].([]any)
+	default:
 		items, _ = at(items[0], spec.Each).([]any)
 	}
 	for _, item := range items[:min(len(items), maxReports)] {

@@ -132,3 +132,66 @@ func FuzzParseXML(f *testing.F) {
 		}
 	})
 }
+
+// Event Grid tries a URL before it reports there: only a request that is proven gets its text back.
+func TestAHandshake(t *testing.T) {
+	t.Parallel()
+	_, handler, got := reports(t, configOf(t, "azure", nil))
+	const hello = `[{"id":"1","eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"512d38b6-c7b8","validationUrl":"https://eventgrid.example/"}}]`
+	w := ask(handler, reportFrom("azure", callbackOf("/"+testKey), hello, testNow))
+	if w.Code != http.StatusOK || strings.TrimSpace(w.Body.String()) != `{"validationResponse":"512d38b6-c7b8"}` || got.receipts != nil {
+		t.Errorf("got %d %s, %v", w.Code, w.Body, got.receipts)
+	}
+	if w := ask(handler, reportFrom("azure", callbackOf("/"+testKey+"x"), hello, testNow)); w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "512d") {
+		t.Errorf("without the secret: got %d %s", w.Code, w.Body)
+	}
+}
+
+// A provider that wants the secret in the body gets it there and nowhere else.
+func TestTheSecretIsInTheBodyOnly(t *testing.T) {
+	t.Parallel()
+	c := configOf(t, "plivo-voice", nil)
+	c.Spec.Auth = AuthSpec{Kind: "body", User: "u{{.Secret}}"}
+	c.Spec.URL, c.Spec.Headers = "https://provider.example/a{{.Secret}}", []HeaderSpec{{"X-Key", "k{{.Secret}}"}}
+	c.Spec.Body = `to={{.To}}&a={{query .Answer}}&s={{.Secret}}`
+	c.Spec.Headers = append(c.Spec.Headers, HeaderSpec{"Content-Type", formType})
+	c.Spec.Answer.Body = `<Response>{{xml .Text}}{{.Secret}}</Response>`
+	way := carrierOf(t, c)
+	r, err := way.templates.render(way.Spec, way.fields(message()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := way.templates.say(way.fields(message()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(r.body), "&s="+testSecret) || strings.Contains(r.url+r.user+r.header.Get("X-Key")+string(said), testSecret) {
+		t.Errorf("got %s, %s, %s, %s and the body %s", r.url, r.user, r.header, said, r.body)
+	}
+	c.Spec.Auth.Kind = "basic"
+	if way := carrierOf(t, c); way.fields(message()).Secret != "" {
+		t.Error("another kind tells the secret to templates")
+	}
+}
+
+func TestARegionInTheSecret(t *testing.T) {
+	t.Parallel()
+	for secret, want := range map[string]string{"bk_us1_abc": "us1", "bk_us1": "", "abc": "", "bk_us1.evil_x": "", "bk_a23456789_x": ""} {
+		c := configOf(t, "bird", nil)
+		c.Secret, c.Region, c.Host = verify.Secret(secret), "", ""
+		way, err := New(c)
+		switch {
+		case want == "":
+			if err == nil || !strings.HasPrefix(err.Error(), "region: must not be empty") || strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: got %v", secret, err)
+			}
+		case err != nil || way.Region != want:
+			t.Errorf("%s: got %v, want %s", secret, err, want)
+		}
+	}
+	c := configOf(t, "bird", nil)
+	c.Secret, c.Region = "anything", "eu1"
+	if way, err := New(c); err != nil || way.Region != "eu1" {
+		t.Errorf("a configured region: got %v", err)
+	}
+}

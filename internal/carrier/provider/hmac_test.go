@@ -90,7 +90,7 @@ func TestSignaturesAreChecked(t *testing.T) {
 		"auth.canonical: the template fails":                 func(a *AuthSpec) { a.Canonical = "{{.Text}}" },
 		"auth.headers[0].value: the template fails":          func(a *AuthSpec) { a.Headers = []HeaderSpec{{"X-Signature", "{{.To}}"}} },
 		"secret: must be hex":                                func(a *AuthSpec) { a.Key = "hex" },
-		"auth.kind: must be one of none, basic, bearer, hea": func(a *AuthSpec) { a.Kind = "digest" },
+		"auth.kind: must be one of none, basic, key, bearer": func(a *AuthSpec) { a.Kind = "digest" },
 	} {
 		c := configOf(t, "telnyx", nil)
 		c.Spec.Auth = good

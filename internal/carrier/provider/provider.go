@@ -16,7 +16,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -71,6 +73,9 @@ func New(c Config) (*Carrier, error) {
 	if err := c.Spec.check(); err != nil {
 		return nil, err
 	}
+	if err := c.findRegion(); err != nil {
+		return nil, err
+	}
 	if c.CallbackSecret == "" && c.Spec.Callback.Shared && c.Spec.Callback.Check != "path" { // the secret of requests must not be in a URL
 		c.CallbackSecret = c.Secret
 	}
@@ -103,6 +108,26 @@ func New(c Config) (*Carrier, error) {
 	}
 	return p, nil
 }
+
+// findRegion takes the region from the secret, where the provider's keys name it.
+func (c *Config) findRegion() error {
+	if c.Region != "" || c.Spec.Region == "" {
+		return nil
+	}
+	pattern, err := regexp.Compile(c.Spec.Region)
+	if err != nil || pattern.NumSubexp() != 1 {
+		return errors.New("region: must be a regular expression with one group")
+	}
+	found := pattern.FindStringSubmatch(c.Secret.Reveal())
+	if found == nil || len(found[1]) > maxRegion || strings.Trim(found[1], "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return carrier.Fault{Field: "region", Message: "must not be empty: the secret names none"}
+	}
+	c.Region = found[1]
+	return nil
+}
+
+// maxRegion is the length of the longest region in a secret. It becomes a part of a URL, so that little of a secret can.
+const maxRegion = 8
 
 // Check says what is wrong with a configuration: a field of the account's, or else "api", the description.
 func (c Config) Check() []carrier.Fault {
@@ -152,6 +177,13 @@ func (c *Carrier) fields(m verify.Message) Fields {
 		Account: c.Account, User: c.User, Host: c.Host, Region: c.Region, Profile: c.Profile,
 	}
 	f.Spoken = spell(f.Text, m.Code.Reveal())
+	if code := m.To.CountryCode(); code > 0 {
+		f.CountryCode = strconv.Itoa(code)
+		f.National = strings.TrimPrefix(f.To, "+"+f.CountryCode)
+	}
+	if c.Spec.Auth.Kind == "body" {
+		f.Secret = c.Secret.Reveal()
+	}
 	if c.Receives() {
 		f.Callback = c.publicURL("status", f.Token)
 		if c.Spec.Answer.Body != "" {

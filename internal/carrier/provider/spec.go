@@ -27,6 +27,9 @@ var Source []byte
 type Spec struct {
 	// Needs lists which of account, user, host, region and profile must be configured.
 	Needs []string `yaml:"needs"`
+	// Region is a regular expression of which the first group is the region in the secret, for providers whose keys name
+	// it. It counts where no region is configured. Optional.
+	Region string `yaml:"region"`
 	// Channel is sms or voice. Without a preset, the default is sms.
 	Channel string `yaml:"channel"`
 	// Method of the request. Without a preset, the default is POST.
@@ -73,7 +76,8 @@ type HeaderSpec struct {
 
 // AuthSpec describes how requests authenticate.
 type AuthSpec struct {
-	// Kind is none, basic, bearer, header, jwt (RS256, for Vonage: the secret is a private key in PEM),
+	// Kind is none, basic, key (basic with the secret as the user and no password), bearer, header, body (the template of
+	// the body uses .Secret), jwt (RS256, for Vonage: the secret is a private key in PEM),
 	// aws (Signature Version 4), hmac (a signature of a text that canonical describes) or oauth2 (client credentials).
 	Kind string `yaml:"kind"`
 	// User is the user of basic, the issuer of jwt, the access key of aws or the client of oauth2; a template.
@@ -147,7 +151,7 @@ type CallbackSpec struct {
 	Check string `yaml:"check"`
 	// Shared says that the secret of requests also signs reports, unless there is a callback_secret.
 	Shared bool `yaml:"shared"`
-	// Each is the path of a list, if one request holds several reports.
+	// Each is the path of a list, if one request holds several reports; "." means that the whole body is one.
 	Each string `yaml:"each"`
 	// Ref is the path of the provider's id of the message.
 	Ref string `yaml:"ref"`
@@ -164,6 +168,11 @@ type CallbackSpec struct {
 	Code string `yaml:"code"`
 	// Reply is the body of our answer to a report, for providers that want one, such as OK. Optional.
 	Reply string `yaml:"reply"`
+	// Handshake is the path of a text in a request with which the provider tries the URL. The answer repeats it in the JSON
+	// field HandshakeReply. Optional.
+	Handshake string `yaml:"handshake"`
+	// HandshakeReply is that field.
+	HandshakeReply string `yaml:"handshake_reply"`
 	// Reasons map codes, or else statuses, to reasons. The preset's reasons follow
 	// these.
 	Reasons []ReasonSpec `yaml:"reasons"`
@@ -233,6 +242,7 @@ func (s Spec) Over(base Spec) Spec {
 	if len(s.Needs) > 0 {
 		out.Needs = s.Needs
 	}
+	set(&out.Region, s.Region)
 	set(&out.Channel, s.Channel)
 	set(&out.Method, s.Method)
 	set(&out.URL, s.URL)
@@ -260,6 +270,8 @@ func (s Spec) Over(base Spec) Spec {
 	set(&c.Status, over.Status)
 	set(&c.Code, over.Code)
 	set(&c.Reply, over.Reply)
+	set(&c.Handshake, over.Handshake)
+	set(&c.HandshakeReply, over.HandshakeReply)
 	c.Shared = c.Shared || over.Shared
 	if len(over.Delivered) > 0 {
 		c.Delivered = over.Delivered
@@ -285,7 +297,7 @@ var usual = []RuleSpec{
 }
 
 var (
-	authKinds  = []string{"none", "basic", "bearer", "header", "jwt", "aws", "hmac", "oauth2"}
+	authKinds  = []string{"none", "basic", "key", "bearer", "header", "body", "jwt", "aws", "hmac", "oauth2"}
 	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "webhook", "path"}
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
@@ -306,6 +318,9 @@ func (s Spec) check() error {
 	errs = append(errs, one("answers", s.Answers, []string{"json", "xml", "text"}))
 	if (s.Answers == "text") != (s.Pattern != "") {
 		errs = append(errs, errors.New("pattern: belongs to the answers text, and is needed there"))
+	}
+	if c := s.Callback; (c.Handshake == "") != (c.HandshakeReply == "") {
+		errs = append(errs, errors.New("callback.handshake: belongs to handshake_reply"))
 	}
 	for i, need := range s.Needs {
 		errs = append(errs, one(fmt.Sprintf("needs[%d]", i), need, []string{"account", "user", "host", "region", "profile"}))
