@@ -589,6 +589,11 @@ type sipConfig struct {
 	Times int `yaml:"times" default:"2"`
 	// Spell says "A as in Alpha", in the languages that have such words.
 	Spell bool `yaml:"spell" default:"false"`
+	// Zwo says "zwo" for 2 in German, which nobody mistakes for "drei".
+	Zwo bool `yaml:"zwo" default:"false"`
+	// Recordings is a folder with recordings of your own, in place of the program's: LOCALE/PROMPT.wav. docs/voice.md names
+	// the prompts. Optional.
+	Recordings string `yaml:"recordings"`
 	// Engine is a program, with its arguments, that reads a caller's own text and writes a WAV file.
 	// {locale} becomes the language. It never gets a code. Optional.
 	Engine []string `yaml:"engine"`

@@ -39,7 +39,7 @@ func NewMatcher(t testing.TB, voice, characters string) Matcher {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m[characters[i]] = cepstra(trim(floats(speech.Linear(speech.MuLaw(louder(pcm))))))
+		m[characters[i]] = cepstra(trim(floats(speech.Linear(speech.MuLaw(speech.Level(speech.Trim(pcm)))))))
 	}
 	return m
 }
@@ -70,18 +70,6 @@ func floats(pcm []int16) []float64 {
 		out[i] = float64(s) / 32768
 	}
 	return out
-}
-
-// louder makes a template as loud as the prompts, so that quiet parts count equally.
-func louder(pcm []int16) []int16 {
-	loudest := 1
-	for _, v := range pcm {
-		loudest = max(loudest, int(v), -int(v))
-	}
-	for i, v := range pcm {
-		pcm[i] = int16(int(v) * 26000 / loudest)
-	}
-	return pcm
 }
 
 const (
