@@ -72,16 +72,17 @@ func (l *ledger) submit(s *shipment) {
 	s.submitted++
 }
 
-// accept records the SMSC's id of a part.
-func (l *ledger) accept(s *shipment, id string) {
+// accept records the SMSC's id of a part, and reports whether the SMSC has now accepted all of them.
+func (l *ledger) accept(s *shipment, id string) (whole bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.accepted++
 	if at, ok := l.lost.Peek(s.to); ok && at.shipment == s {
 		l.lost.Remove(s.to)
 	}
+	whole = s.accepted == s.parts && !s.dropped
 	if id == "" {
-		return
+		return whole
 	}
 	s.ref = id
 	l.known.Add(id, s)
@@ -93,6 +94,7 @@ func (l *ledger) accept(s *shipment, id string) {
 		}
 	}
 	delete(l.waiting, id)
+	return whole
 }
 
 // lose records that a part's response didn't come. Its receipt can then only be matched by the

@@ -226,6 +226,7 @@ func TestAResponseThatDoesNotComeIsUnknownAndNothingIsSentTwice(t *testing.T) {
 		}
 		// It comes late, and then its receipt.
 		p.answer(asked, statusOK, "late\x00")
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Taken: true})
 		p.deliver(dlr("late", "DELIVRD"))
 		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "late", Delivered: true})
 	})

@@ -39,7 +39,7 @@ func NewMatcher(t testing.TB, voice, characters string) Matcher {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m[characters[i]] = cepstra(trim(floats(speech.Linear(speech.MuLaw(speech.Level(speech.Trim(pcm)))))))
+		m[characters[i]] = cepstra(trim(floats(speech.Linear(speech.MuLaw(speech.Level(pcm))))))
 	}
 	return m
 }
@@ -77,8 +77,8 @@ const (
 	hop    = 80
 	bands  = 20
 	terms  = 12
-	gap    = 20 // hops of silence between characters: 0.2 s; the program leaves 0.35 s
-	loud   = 0.004
+	gap    = 20     // hops of silence between characters: 0.2 s; the program leaves 0.35 s
+	loud   = 0.0027 // 31 dB below prompts
 )
 
 // segments splits a recording at its pauses.
