@@ -1915,7 +1915,7 @@ var mutants = []mutant{
 	},
 	{
 		"code-said-once", "The code is said as often as configured.",
-		[]edit{{speechFile, "for i := range times {", "for i := range min(1, times) {"}},
+		[]edit{{speechFile, "for i := range c.Times {", "for i := range min(1, times) {"}},
 		test{inSpeech, "^TestACallSaysTheCodeCharacterByCharacter$"},
 	},
 	{
@@ -2069,5 +2069,46 @@ var mutants = []mutant{
 		"lost-report-is-answered", "A report that couldn't be stored is sent again.",
 		[]edit{{callbackFile, "case err != nil:\n\t\t\tif once(rep) {", "case err != nil && false:\n\t\t\tif once(rep) {"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
+	},
+	// Carriers as they are found.
+	{
+		"second-address-of-an-smsc", "A bind that can't be made at one address is made at the next.",
+		[]edit{{"internal/carrier/smpp/smpp.go", "for n := range 1 + len(c.Others) {\n\t\tsessions, failed", "for n := range 1 {\n\t\tsessions, failed"}},
+		test{"./internal/carrier/smpp", "^TestASecondAddressTakesOver$"},
+	},
+	{
+		"own-code-taken-for-gsm", "An SMSC's own code isn't read as one of GSM.",
+		[]edit{{"internal/carrier/smpp/reason.go", "case !c.GSMCodes:", "case false:"}},
+		test{"./internal/carrier/smpp", "^TestCodesOfNetworksAreReasons$"},
+	},
+	{
+		"late-answer-says-nothing", "An SMSC that takes a message late has it.",
+		[]edit{{"internal/carrier/smpp/send.go", "if late && whole {", "if false && whole {"}},
+		test{"./internal/carrier/smpp", "^TestAResponseThatDoesNotComeIsUnknownAndNothingIsSentTwice$"},
+	},
+	{
+		"late-answer-of-another-attempt", "A late answer about an attempt ends no doubt about the next one.",
+		[]edit{{"internal/verify/delivery.go", "if r.Attempt != v.Attempt || v.Delivery != Sent ||", "if v.Delivery != Sent ||"}},
+		test{inVerify, "^TestALateAnswerEndsTheDoubt$"},
+	},
+	{
+		"secret-in-a-url", "A provider's secret is in the body only.",
+		[]edit{{templateFile, "\tf.Secret = \"\" // the body alone may hold it\n", ""}},
+		test{inProvider, "^TestTheSecretIsInTheBodyOnly$"},
+	},
+	{
+		"token-for-each-message", "A token is asked for once.",
+		[]edit{{"internal/carrier/provider/token.go", "t.token != refused && t.now().Before(t.until) {", "false {"}},
+		test{inProvider, "^TestATokenIsAskedForOnce$"},
+	},
+	{
+		"token-lost-message-doubtful", "A message for which there was no token wasn't sent.",
+		[]edit{{"internal/carrier/provider/token.go", "carrier.Because(verify.ReasonUnreachable, fmt.Errorf(\"no token: %w\", errors.Unwrap(err)))", "err"}},
+		test{inProvider, "^TestWithoutATokenNothingIsSent$"},
+	},
+	{
+		"handshake-with-anybody", "Only a provider gets its handshake's text back.",
+		[]edit{{callbackFile, "\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands", "\tif c := h.carriers[r.PathValue(\"name\")]; c != nil {\n\t\tbody, _ := io.ReadAll(r.Body)\n\t\tr.Body = io.NopCloser(strings.NewReader(string(body)))\n\t\tif h.shakeHands(w, c, &report{Request: r, body: body}) {\n\t\t\treturn\n\t\t}\n\t}\n\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands"}},
+		test{inProvider, "^TestAHandshake$"},
 	},
 }
