@@ -1915,7 +1915,7 @@ var mutants = []mutant{
 	},
 	{
 		"code-said-once", "The code is said as often as configured.",
-		[]edit{{speechFile, "for i := range c.Times {", "for i := range min(1, times) {"}},
+		[]edit{{speechFile, "for i := range c.Times {", "for i := range min(1, c.Times) {"}},
 		test{inSpeech, "^TestACallSaysTheCodeCharacterByCharacter$"},
 	},
 	{
