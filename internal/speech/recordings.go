@@ -74,6 +74,10 @@ func promptOf(file string, v voice) (name string, ok bool) {
 
 // readRecording reads a WAV file as a prompt: without silence around it, and as loud as all prompts.
 func readRecording(root *os.Root, file string) ([]byte, error) {
+	info, err := root.Stat(file)
+	if err != nil || !info.Mode().IsRegular() { // a pipe would be waited for
+		return nil, errors.New("can't be read")
+	}
 	f, err := root.Open(file)
 	if err != nil {
 		return nil, errors.New("can't be read")

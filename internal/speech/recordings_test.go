@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -77,6 +78,17 @@ func TestRecordingsThatCantBe(t *testing.T) {
 	}
 	if field, problem := (Config{Recordings: "/nonexistent"}).Check(); field != "recordings" || problem != "must be a folder that the server may read" {
 		t.Errorf("got %s: %s", field, problem)
+	}
+	// A pipe isn't waited for.
+	pipes := t.TempDir()
+	if err := os.Mkdir(filepath.Join(pipes, "de"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(pipes, "de", "6.wav"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, problem := (Config{Recordings: pipes}).Check(); problem != "de/6.wav: can't be read" {
+		t.Errorf("a pipe: got %q", problem)
 	}
 	// Only what is in the folder is read.
 	dir, elsewhere := t.TempDir(), t.TempDir()

@@ -78,7 +78,7 @@ func find(doc any, path string) string {
 }
 
 // fits reports whether a rule applies to an answer. matched is the value of the rule that the
-// answer holds, if the rule has values.
+// answer holds, if the rule has values, as the rule writes it: the answer may hold more.
 func (r RuleSpec) fits(status int, doc any) (matched string, ok bool) {
 	text := strconv.Itoa(status)
 	if len(r.Status) > 0 && !slices.ContainsFunc(r.Status, func(p string) bool {
@@ -96,10 +96,14 @@ func (r RuleSpec) fits(status int, doc any) (matched string, ok bool) {
 	case len(r.Values) == 0:
 		return "", true
 	}
-	return value, slices.ContainsFunc(r.Values, func(v string) bool {
+	i := slices.IndexFunc(r.Values, func(v string) bool {
 		end, ok := strings.CutPrefix(v, "*")
 		return value == v || ok && strings.HasSuffix(value, end)
 	})
+	if i < 0 {
+		return "", false
+	}
+	return r.Values[i], true
 }
 
 // usualCodes are the paths at which providers often have the code of an error.

@@ -133,6 +133,19 @@ func FuzzParseXML(f *testing.F) {
 	})
 }
 
+// An error tells a rule's value, not what else the answer says.
+func TestAnErrorTellsTheRuleOnly(t *testing.T) {
+	t.Parallel()
+	server, _ := providerServer(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ERROR: " + testTo + " " + testCode)) })
+	c := configOf(t, "telnyx", server)
+	c.Spec.Answers, c.Spec.Pattern, c.Spec.Ref = "text", `^(?P<all>.*)$`, "all"
+	c.Spec.Rules = []RuleSpec{{Path: "all", Values: []string{"*"}, Then: "refused"}}
+	_, err := carrierOf(t, c).Send(t.Context(), message())
+	if err == nil || strings.Contains(err.Error(), testTo[1:]) || strings.Contains(err.Error(), testCode) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Event Grid tries a URL before it reports there: only a request that is proven gets its text back.
 func TestAHandshake(t *testing.T) {
 	t.Parallel()
