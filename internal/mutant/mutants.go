@@ -572,8 +572,13 @@ var mutants = []mutant{
 	},
 	{
 		"superseded-by-an-old-look", "Of starts of a number at the same time that supersede the older ones, one code is left.",
-		[]edit{{latestFile, "if d.Latest != found.latest {", "if false {"}},
+		[]edit{{latestFile, "if d.Latest != found.latest && compareIDs(d.Latest, eldest) >= 0 {", "if false {"}},
 		stores("AStartBetweenALookAndItsOperation"),
+	},
+	{
+		"start-forgets-what-lives", "A start ends the older codes of its number and purpose, as long as any of them may live.",
+		[]edit{{latestFile, "-verify.MaxLife - time.Minute)) // of those that may live", "-time.Hour))"}},
+		stores("StartsLookAsFarBackAsCodesLive"),
 	},
 	{
 		"key-opens-any-project", "A key works for its own project only.",

@@ -113,6 +113,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"NewerStartSupersedesThoseOfItsPurpose", newerStartSupersedesThoseOfItsPurpose},
 		{"StartsAtOnceLeaveOneCode", startsAtOnceLeaveOneCode},
 		{"AStartBetweenALookAndItsOperation", aStartBetweenALookAndItsOperation},
+		{"StartsLookAsFarBackAsCodesLive", startsLookAsFarBackAsCodesLive},
 		{"GuessesByNumberAndByIDShareTheAttempts", guessesByNumberAndByIDShareTheAttempts},
 		{"VerificationIsReadByItsProject", verificationIsReadByItsProject},
 		{"VerificationsAreListed", verificationsAreListed},
