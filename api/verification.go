@@ -58,6 +58,8 @@ type NewVerification struct {
 type Verification struct {
 	ID                string            `json:"id" format:"uuid" doc:"Names the verification in later requests."`
 	To                string            `json:"to" example:"+12025550123" doc:"The number, in E.164."`
+	Application       string            `json:"application,omitempty" format:"uuid" doc:"The application of the user whose verification it is. Absent if it is no user's."`
+	User              string            `json:"user,omitempty" example:"ada" doc:"That user, by your own name of them."`
 	Channel           string            `json:"channel" enum:"sms,voice,push" doc:"How the code is sent first."`
 	Purpose           string            `json:"purpose" example:"login" doc:"What the code is for."`
 	Status            string            `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"Only pending ever changes."`

@@ -581,6 +581,26 @@ var mutants = []mutant{
 		stores("StartsLookAsFarBackAsCodesLive"),
 	},
 	{
+		"number-of-two-users", "Where numbers are unique, a user isn't sent a code for a number that another user has.",
+		[]edit{{"internal/verify/user.go", "return time.Time{}, true", "return time.Time{}, false"}},
+		stores("AUniqueNumberIsOneUsers"),
+	},
+	{
+		"number-of-two-who-ask", "Of users who ask for a unique number at the same time, one is sent a code.",
+		[]edit{{"internal/store/holder.go", "if d.Latest != found.latest || ", "if "}},
+		stores("OfManyWhoAskForANumberOneHasIt"),
+	},
+	{
+		"number-imported-meanwhile", "An import that gives a unique number to a user is seen by an association that has looked before.",
+		[]edit{{"internal/store/holder.go", " || r.applications[v.Application].imports != found.imports {", " {"}},
+		stores("AnImportComesBetweenALookAndAnAssociation"),
+	},
+	{
+		"replacement-forgets-uniqueness", "Syniverse's API, which doesn't show it, doesn't change whether an application's numbers are unique.",
+		[]edit{{"internal/face/syniverse/application.go", "UniqueNumbers: stored.UniqueNumbers", "UniqueNumbers: false"}},
+		test{inV1, "^TestANumberThatIsOneUsers$/^SQLite$"},
+	},
+	{
 		"key-opens-any-project", "A key works for its own project only.",
 		[]edit{{accountFile, "[]byte(p)) != 1 {", "[]byte(p)) < 0 {"}},
 		test{inAccount, "^TestAKeyOpensItsOwnProjectOnly$"},

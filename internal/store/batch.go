@@ -501,7 +501,7 @@ func away(op string, err error) error {
 
 // rows are what a group works on: each row it needs, once, and what it wants written.
 type rows struct {
-	applications  map[verify.ID]verify.ProjectID // whose they are; only for looking
+	applications  map[verify.ID]home // only for looking
 	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
@@ -519,6 +519,12 @@ type rows struct {
 	epoch int64     // PostgreSQL's transaction that set void
 
 	decided *row[verify.Verification] // last: it was started, guessed at or ended
+}
+
+// A home is the application of users.
+type home struct {
+	project verify.ProjectID
+	imports int64 // so far, where numbers are unique
 }
 
 type attemptKey struct {
@@ -694,7 +700,7 @@ func attemptKeys(group []op) []attemptKey {
 func newRows(n int) *rows {
 	return &rows{
 		attempts:      map[attemptKey]*row[verify.Delivery]{},
-		applications:  map[verify.ID]verify.ProjectID{},
+		applications:  map[verify.ID]home{},
 		users:         map[userKey]*row[verify.User]{},
 		verifications: make(map[verify.ID]*row[verify.Verification], n),
 		destinations:  make(map[destinationKey]*row[verify.Destination], n),

@@ -35,6 +35,7 @@ const (
 type looked struct {
 	latest  verify.ID   // of the number, for whatever purpose; zero: none
 	matches []verify.ID // what was looked for, the newest first
+	imports int64       // of the user's application so far, where that was looked for
 }
 
 // again runs an operation on what a look finds, until nothing comes between.

@@ -168,7 +168,7 @@ var (
 	pgPlainMarks = `SELECT name, id FROM watermark WHERE name IN ('announced', 'void')`
 
 	// An application that is looked at must not be deleted before we commit.
-	pgLockApplications = `SELECT id, project FROM application WHERE version > 0 AND id IN (
+	pgLockApplications = `SELECT id, project, imports FROM application WHERE version > 0 AND id IN (
 			SELECT application FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
 			UNION SELECT unnest($2::bytea[]))
 		ORDER BY id FOR KEY SHARE`
@@ -484,7 +484,7 @@ func (r *rows) readKept(c *cells) error {
 func (r *rows) readApplication(c *cells) error {
 	var id verify.ID
 	c.id(&id)
-	r.applications[id] = verify.ProjectID(c.text())
+	r.applications[id] = home{verify.ProjectID(c.text()), c.number()}
 	return nil
 }
 

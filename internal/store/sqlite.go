@@ -174,7 +174,7 @@ type sqliteSession struct {
 	beginNow, commitNow, rollbackNow, dataVersion              *direct.Stmt
 	selectVerification, insertVerification, updateVerification *direct.Stmt
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
-	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
+	selectHome, selectUser, upsertUser, deleteUser             *direct.Stmt
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
 	selectPhone, upsertPhone, selectKept, upsertKept           *direct.Stmt
 	insertHint, deleteHint, selectSwept, upsertUsed            *direct.Stmt
@@ -243,7 +243,7 @@ func (s *sqliteSession) prepare() error {
 		&s.selectDestination:  selectDestination,
 		&s.insertDestination:  `INSERT INTO destination (` + destinationLayout.names() + `) VALUES (` + destinationLayout.dollars() + `)`,
 		&s.updateDestination:  `UPDATE destination SET ` + destinationLayout[2:].setMarks(2) + ` WHERE project = ?1 AND number = ?2`,
-		&s.selectOwner:        selectOwner,
+		&s.selectHome:         selectHome,
 		&s.selectUser:         selectUser,
 		&s.upsertUser:         upsertUser,
 		&s.deleteUser:         deleteUser,
@@ -434,8 +434,8 @@ func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
 // loadUsers reads users and whose applications theirs are.
 func (s *sqliteSession) loadUsers(r *rows, keys []userKey) error {
 	for _, id := range applicationIDs(keys) {
-		s.selectOwner.BindBytes(1, id[:])
-		if _, err := one(s.selectOwner, func(q *direct.Stmt) { r.applications[id] = verify.ProjectID(q.ColumnText(0)) }); err != nil {
+		s.selectHome.BindBytes(1, id[:])
+		if _, err := one(s.selectHome, func(q *direct.Stmt) { r.applications[id] = home{verify.ProjectID(q.ColumnText(0)), q.ColumnInt64(1)} }); err != nil {
 			return err
 		}
 	}

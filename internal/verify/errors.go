@@ -158,6 +158,7 @@ var (
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
 	ErrUserDiffers   = &Error{Kind: Conflict, Code: "user_differs", Message: "the user is there with another number, or theirs isn't validated; an import changes no user, so delete this one first"}
+	ErrNumberTaken   = &Error{Kind: Conflict, Code: "number_taken", Message: "another user of the application has this number, or was just sent a code to show so"}
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
 
 	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].

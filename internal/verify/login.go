@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/record"
 )
 
@@ -93,7 +94,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 	if err == nil {
 		err = s.launch(ctx, acct, v, "", func(place Place) error {
 			return s.store.StartUser(ctx, v, UserStart{
-				Associate: why.associates, Address: r.address,
+				Associate: why.associates, Unique: with.Application.UniqueNumbers, Address: r.address,
 				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
 			})
 		})
@@ -165,10 +166,18 @@ func (s *Service) User(ctx context.Context, acct *Account, application ID, user 
 	return s.store.User(ctx, k)
 }
 
-// UsersAfter returns an application's users with a status, in the order of their names, behind a name, and whether
-// there may be more. Zero values let all pass.
-func (s *Service) UsersAfter(ctx context.Context, acct *Account, application ID, status UserStatus, after string, limit int) (users []User, more bool, err error) {
-	users, err = s.store.UsersAfter(ctx, acct.Project.ID, application, status, after, limit+1)
+// UsersAfter returns an application's users with a status and a number, in the order of their names, behind a name, and
+// whether there may be more. Zero values let all pass. It fails with [ErrInvalid] if that is no number.
+func (s *Service) UsersAfter(ctx context.Context, acct *Account, application ID, status UserStatus, number, after string, limit int) (users []User, more bool, err error) {
+	var n phone.Number
+	if number != "" {
+		var p problems
+		n = p.parse(FieldAddress, number).Key()
+		if err := p.err(); err != nil {
+			return nil, false, err
+		}
+	}
+	users, err = s.store.UsersAfter(ctx, acct.Project.ID, application, status, n, after, limit+1)
 	if len(users) > limit {
 		return users[:limit], true, err
 	}

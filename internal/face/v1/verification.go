@@ -361,6 +361,9 @@ func wire(s verify.Snapshot) api.Verification {
 		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
 		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata, Cost: priced(v.Fee.Price, v.Fee.Currency),
 	}
+	if v.User != "" {
+		w.Application, w.User = v.Application.String(), v.User
+	}
 	if v.Approval == verify.ByPrompt {
 		w.Mode = api.Approve
 	}

@@ -199,6 +199,10 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 
 		{"UsersLifeIsKept", usersLifeIsKept},
 		{"NewerCodeSupersedesTheOlder", newerCodeSupersedesTheOlder},
+		{"AUniqueNumberIsOneUsers", aUniqueNumberIsOneUsers},
+		{"OfManyWhoAskForANumberOneHasIt", ofManyWhoAskForANumberOneHasIt},
+		{"AnImportComesBetweenALookAndAnAssociation", anImportComesBetweenALookAndAnAssociation},
+		{"UsersAreFoundByTheirNumber", usersAreFoundByTheirNumber},
 		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
 		{"AGroupSeesWhatItDidToAUser", aGroupSeesWhatItDidToAUser},
 		{"ACheckByIDTellsTheUser", aCheckByIDTellsTheUser},
