@@ -581,6 +581,11 @@ var mutants = []mutant{
 		stores("StartsLookAsFarBackAsCodesLive"),
 	},
 	{
+		"resend-beside-a-send", "A code isn't sent again while a carrier has the message before.",
+		[]edit{{"internal/verify/resend.go", "case v.Delivery == Sending:", "case false:"}},
+		test{inV1, "^TestAResendWaitsForAMessageThatIsUnderWay$/^SQLite$"},
+	},
+	{
 		"number-of-two-users", "Where numbers are unique, a user isn't sent a code for a number that another user has.",
 		[]edit{{"internal/verify/user.go", "return time.Time{}, true", "return time.Time{}, false"}},
 		stores("AUniqueNumberIsOneUsers"),
