@@ -164,7 +164,7 @@ func (p *process) post(path, body string) (*http.Response, string, error) {
 	return do(req)
 }
 
-// postOnce sends JSON to a path of /v1, with a key that makes it be carried out once.
+// postOnce sends JSON to a path of /v1, with a key that makes it be carried out once; "" is none.
 func (p *process) postOnce(key, path, body string) (*http.Response, string, error) {
 	req, err := http.NewRequest("POST", p.URL+"/v1/"+path, strings.NewReader(body))
 	if err != nil {
@@ -172,7 +172,9 @@ func (p *process) postOnce(key, path, body string) (*http.Response, string, erro
 	}
 	req.Header.Set("Authorization", "Bearer "+p.Token)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", key)
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	return do(req)
 }
 

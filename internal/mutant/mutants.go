@@ -586,6 +586,11 @@ var mutants = []mutant{
 		test{inV1, "^TestAResendWaitsForAMessageThatIsUnderWay$/^SQLite$"},
 	},
 	{
+		"foreign-settings", "A start takes the settings of its own project's applications only.",
+		[]edit{{"internal/store/application.go", "FROM application WHERE id = $1 AND project = $2 AND version > 0`\n", "FROM application WHERE id = $1 AND $2 <> '' AND version > 0`\n"}},
+		test{inV1, "^TestAStartTakesTheSettingsOfItsApplication$/^SQLite$"},
+	},
+	{
 		"number-of-two-users", "Where numbers are unique, a user isn't sent a code for a number that another user has.",
 		[]edit{{"internal/verify/user.go", "return time.Time{}, true", "return time.Time{}, false"}},
 		stores("AUniqueNumberIsOneUsers"),
@@ -602,7 +607,7 @@ var mutants = []mutant{
 	},
 	{
 		"replacement-forgets-uniqueness", "Syniverse's API, which doesn't show it, doesn't change whether an application's numbers are unique.",
-		[]edit{{"internal/face/syniverse/application.go", "UniqueNumbers: stored.UniqueNumbers", "UniqueNumbers: false"}},
+		[]edit{{"internal/face/syniverse/application.go", "UniqueNumbers: stored.UniqueNumbers", "UniqueNumbers: stored.UniqueNumbers && false"}},
 		test{inV1, "^TestANumberThatIsOneUsers$/^SQLite$"},
 	},
 	{

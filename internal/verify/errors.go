@@ -82,7 +82,9 @@ const (
 	FieldAuth     Field = "auth"
 	FieldKey      Field = "key"
 
-	FieldMode      Field = "mode"
+	FieldMode        Field = "mode"
+	FieldApplication Field = "application"
+
 	FieldClientIP  Field = "client_ip"
 	FieldUserAgent Field = "user_agent"
 )

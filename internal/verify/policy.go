@@ -139,7 +139,10 @@ func (p problems) err() error {
 
 // ValidateStart says all that is wrong with a request in an [ErrInvalid], without starting anything.
 func (s *Service) ValidateStart(ctx context.Context, acct *Account, r StartRequest) error {
-	o := s.orderOf(acct, r)
+	acct, o, err := s.read(ctx, acct, &r)
+	if err != nil {
+		return err
+	}
 	return s.settle(ctx, acct, &o, time.Time{}, &Terms{})
 }
 

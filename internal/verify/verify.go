@@ -221,24 +221,44 @@ func (s *Service) instant() time.Time { return s.now().Truncate(time.Millisecond
 // Start makes a code, commits a verification of it and hands its message to a carrier. On return
 // without an error, the verification is on disk. The caller going away doesn't stop it.
 func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
-	v, err := s.start(ctx, acct, r)
+	v, err := s.start(ctx, acct, &r)
 	s.observer.Started(acct.Project.ID, r.Channel, err)
 	return v, err
 }
 
-func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
-	if !r.Application.IsZero() {
-		var err error
-		if acct, err = s.in(ctx, acct, r.Application); err != nil {
-			return nil, err
-		}
+// read reads what a start asks for, and returns the account with the application that it names. A start that names no
+// channel goes by the first of the application's that needs no user.
+func (s *Service) read(ctx context.Context, acct *Account, r *StartRequest) (*Account, order, error) {
+	given := r.Channel
+	r.Channel = cmp.Or(given, SMS)
+	if r.Application.IsZero() {
+		return acct, s.orderOf(acct, *r), nil
 	}
+	with, err := s.in(ctx, acct, r.Application)
+	if errors.Is(err, ErrNoApplication) {
+		o := s.orderOf(acct, *r)
+		o.problems.add(FieldApplication, "is the id of no application of the project")
+		return acct, o, nil
+	}
+	if err != nil {
+		return acct, order{}, err
+	}
+	if all := withoutPush(with.Application.Channels); given == "" && len(all) > 0 {
+		r.Channel = all[0]
+	}
+	return with, s.orderOf(with, *r), nil
+}
+
+func (s *Service) start(ctx context.Context, acct *Account, r *StartRequest) (*Verification, error) {
 	if r.Code != "" {
 		if err := acct.Forbids(ScopeOwnCode); err != nil {
 			return nil, err
 		}
 	}
-	o := s.orderOf(acct, r)
+	acct, o, err := s.read(ctx, acct, r)
+	if err != nil {
+		return nil, err
+	}
 	v := s.begin(acct)
 	v.Purpose, v.Supersedes = o.Purpose, o.Supersedes
 	if err := s.settle(ctx, acct, &o, v.ID.Time(), &v.Terms); err != nil {
