@@ -7,7 +7,7 @@
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME; FUZZSHARE=4: a quarter of them, others for each commit
 # make kannel  the SMPP carrier against Kannel, which has to be installed
-# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers
+# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs
 # make rates   how fast messages move on, against how fast they are handed over at first
 # make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
 # make docs    the generated pages of docs/
