@@ -349,7 +349,7 @@ var mutants = []mutant{
 	},
 	{
 		"deleted-application-validates", "From the first commit of an application's deletion, none of its codes validates.",
-		[]edit{{userRowFile, "!ok || owner != p {", "ok && owner != p {"}},
+		[]edit{{userRowFile, "!ok || home.project != p {", "ok && home.project != p {"}},
 		stores("CrashedDeletionIsFinished"),
 	},
 	{
@@ -364,7 +364,7 @@ var mutants = []mutant{
 	},
 	{
 		"users-sends-not-counted", "A user gets one code per interval, and a limited number per period.",
-		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
+		[]edit{{userFile, "u.Sends, u.Current, u.NumberKey = sends, v.ID, v.To", "_, u.Current, u.NumberKey = sends, v.ID, v.To"}},
 		stores("UsersLimitsAreExact"),
 	},
 	{

@@ -146,8 +146,8 @@ func TestAStartMayNameAnApplication(t *testing.T) {
 		t.Errorf("got %+v, want the application's settings", v)
 	}
 	for what, id := range map[string]ID{"another project's": {9}, "nobody's": {8}} {
-		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Application: id}); err != ErrNoApplication {
-			t.Errorf("%s: got %v, want %v", what, err, ErrNoApplication)
+		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Application: id}); CodeOf(err) != ErrInvalid.Code || err.Error() != "application is the id of no application of the project" {
+			t.Errorf("%s: got %v, want the field named", what, err)
 		}
 	}
 	if v, _ := e.start(t, StartRequest{Channel: SMS, To: number1}); v.Application != e.acct.Application.ID {
