@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -88,20 +89,68 @@ func (s *Store) lookForHolder(ctx context.Context, v *verify.Verification) (foun
 	return found, h.refuses(s.now())
 }
 
-// lockUnique reports whether an application's numbers are unique. If so, an import is about to give some to users: it
-// keeps associations away until it is committed, and counts itself, so that they look again.
-func lockUnique(ctx context.Context, tx *sql.Tx, postgres bool, application verify.ID) (bool, error) {
-	if postgres { // an update alone doesn't keep those away who only look at the row
-		if _, err := tx.ExecContext(ctx, `SELECT 1 FROM application WHERE id = $1 AND unique_numbers FOR UPDATE`, application[:]); err != nil {
-			return false, err
+// An importing brings users into an application.
+type importing struct {
+	ctx         context.Context
+	tx          *sql.Tx
+	application verify.ID
+	unique      bool // its numbers are
+	locked      bool // no association comes between any more
+	postgres    bool
+}
+
+// importsInto begins to bring users into a project's application, which must not be deleted before they are there. It
+// fails with [verify.ErrNoApplication].
+func (s *Store) importsInto(ctx context.Context, tx *sql.Tx, p verify.ProjectID, application verify.ID) (*importing, error) {
+	into := &importing{ctx: ctx, tx: tx, application: application, postgres: s.postgres}
+	text := `SELECT unique_numbers FROM application WHERE id = $1 AND project = $2 AND version > 0`
+	err := tx.QueryRowContext(ctx, text, application[:], p).Scan(&into.unique)
+	if err == nil && s.postgres && !into.unique { // else it is locked later, in another way
+		err = tx.QueryRowContext(ctx, text+` FOR SHARE`, application[:], p).Scan(&into.unique)
+	}
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, verify.ErrNoApplication
+	case err != nil:
+		return nil, err
+	}
+	return into, nil
+}
+
+// refuses says why a user may not be brought, or returns nil.
+func (i *importing) refuses(u *verify.User, now time.Time) (refused, err error) {
+	if !i.unique {
+		return nil, nil
+	}
+	if refused, err = i.held(u, now); refused != nil || err != nil || i.locked {
+		return refused, err
+	}
+	if err := i.lock(); err != nil {
+		return nil, err
+	}
+	return i.held(u, now)
+}
+
+// held says whether another user has the number.
+func (i *importing) held(u *verify.User, now time.Time) (refused, err error) {
+	h, err := scanNumberHolder(i.tx.QueryRowContext(i.ctx, selectHolder, i.application[:], u.NumberKey, u.Name))
+	if err != nil {
+		return nil, err
+	}
+	return h.refuses(now), nil
+}
+
+// lock keeps associations away until the import is committed, and counts it, so that they look again. It comes before
+// the first user who is brought: an import that brings nobody delays nobody.
+func (i *importing) lock() error {
+	if i.postgres { // an update alone doesn't keep those away who only look at the row
+		if _, err := i.tx.ExecContext(i.ctx, `SELECT 1 FROM application WHERE id = $1 FOR UPDATE`, i.application[:]); err != nil {
+			return err
 		}
 	}
-	result, err := tx.ExecContext(ctx, `UPDATE application SET imports = imports + 1 WHERE id = $1 AND unique_numbers`, application[:])
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n > 0, err
+	result, err := i.tx.ExecContext(i.ctx, `UPDATE application SET imports = imports + 1 WHERE id = $1 AND unique_numbers`, i.application[:])
+	i.locked = err == nil
+	return changedOne(result, err, errRaced) // it was changed or deleted since we looked
 }
 
 // keyStep is how many users get the keys of their numbers together.

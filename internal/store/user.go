@@ -142,18 +142,7 @@ func (s *Store) ImportUsersBy(_ context.Context, p verify.ProjectID, application
 
 // importUsers inserts the users that aren't there. Where somebody else inserts one meanwhile, it fails and is run again.
 func (s *Store) importUsers(ctx context.Context, tx *sql.Tx, now time.Time, p verify.ProjectID, application verify.ID, users []verify.User, refused []error, actor string) ([]verify.Imported, error) {
-	owner := selectOwner
-	if s.postgres { // it must not be deleted before we commit
-		owner += ` FOR SHARE`
-	}
-	of, err := scanValue[verify.ProjectID](tx.QueryRowContext(ctx, owner, application[:]))
-	if errors.Is(err, sql.ErrNoRows) || err == nil && of != p {
-		return nil, verify.ErrNoApplication
-	}
-	if err != nil {
-		return nil, err
-	}
-	unique, err := lockUnique(ctx, tx, s.postgres, application)
+	into, err := s.importsInto(ctx, tx, p, application)
 	if err != nil {
 		return nil, err
 	}
@@ -172,14 +161,11 @@ func (s *Store) importUsers(ctx context.Context, tx *sql.Tx, now time.Time, p ve
 		case !errors.Is(err, sql.ErrNoRows):
 			return nil, err
 		}
-		if unique {
-			h, err := scanNumberHolder(tx.QueryRowContext(ctx, selectHolder, application[:], u.NumberKey, u.Name))
-			if err != nil {
-				return nil, err
-			}
-			if results[i].Err = h.refuses(now); results[i].Err != nil {
-				continue
-			}
+		if results[i].Err, err = into.refuses(u, now); err != nil {
+			return nil, err
+		}
+		if results[i].Err != nil {
+			continue
 		}
 		if _, err := tx.ExecContext(ctx, insertUser, userLayout.arguments(u)...); err != nil {
 			return nil, err

@@ -123,6 +123,37 @@ func anImportComesBetweenALookAndAnAssociation(t *testing.T, s suite) {
 	equal(t, "import", made, []verify.Imported{taken, {Created: true}, taken, {}})
 }
 
+// However many imports bring a user with one number concurrently, beside associations, one user has it.
+func importsRaceForUniqueNumbers(t *testing.T, s suite) {
+	k := s.open(t)
+	a, to := k.application(project, unique), number(0)
+	var all sync.WaitGroup
+	var won atomic.Int32
+	for i := range 8 {
+		all.Go(func() {
+			made, err := k.imports(a, verify.User{Name: fmt.Sprintf("i%d", i), Address: string(to)}, verify.User{Name: fmt.Sprintf("o%d", i), Address: string(number(1 + i))})
+			if err != nil || !made[1].Created {
+				t.Errorf("import: %+v, %v", made, err)
+			} else if made[0].Created {
+				won.Add(1)
+			}
+		})
+		all.Go(func() {
+			err := k.person(a, fmt.Sprintf("a%d", i), to).asks()
+			for errors.Is(err, verify.ErrBusy) {
+				err = k.person(a, fmt.Sprintf("a%d", i), to).asks()
+			}
+			if err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, verify.ErrNumberTaken) {
+				t.Errorf("associate: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	equal(t, "users who have it", won.Load(), int32(1))
+}
+
 func usersAreFoundByTheirNumber(t *testing.T, s suite) {
 	k := s.open(t)
 	a, to := k.application(project), number(0)

@@ -202,6 +202,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AUniqueNumberIsOneUsers", aUniqueNumberIsOneUsers},
 		{"OfManyWhoAskForANumberOneHasIt", ofManyWhoAskForANumberOneHasIt},
 		{"AnImportComesBetweenALookAndAnAssociation", anImportComesBetweenALookAndAnAssociation},
+		{"ImportsRaceForUniqueNumbers", importsRaceForUniqueNumbers},
 		{"UsersAreFoundByTheirNumber", usersAreFoundByTheirNumber},
 		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
 		{"AGroupSeesWhatItDidToAUser", aGroupSeesWhatItDidToAUser},
