@@ -775,7 +775,7 @@ var mutants = []mutant{
 	},
 	{
 		"import-into-another-project", "An import goes into the project's own applications only.",
-		[]edit{{"internal/store/user.go", "errors.Is(err, sql.ErrNoRows) || err == nil && of != p {\n\t\treturn nil, verify", "errors.Is(err, sql.ErrNoRows) || of == \"\" {\n\t\treturn nil, verify"}},
+		[]edit{{"internal/store/holder.go", "WHERE id = $1 AND project = $2 AND version > 0`", "WHERE id = $1 AND $2 <> '' AND version > 0`"}},
 		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
 	},
 	{
