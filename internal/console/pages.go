@@ -42,8 +42,13 @@ var all = []page{
 	{"GET /traffic", operator.Viewer, false, desk.traffic},
 	{"GET /traffic/rows", operator.Viewer, false, desk.rowsBehind},
 	{"GET /carriers", operator.Viewer, true, desk.carriers},
+	{"GET /stop", operator.Ops, true, desk.askStop},
+	{"POST /stop", operator.Ops, true, desk.stop},
+	{"POST /allow", operator.Ops, true, desk.allow},
 	{"GET /usage", operator.Viewer, false, desk.usage},
+	{"GET /texts", operator.Viewer, false, desk.texts},
 	{"GET /projects", operator.Viewer, false, desk.projects},
+	{"GET /projects/{project}", operator.Viewer, false, desk.project},
 	{"GET /audit", operator.Ops, true, desk.audit},
 }
 
@@ -58,6 +63,7 @@ var menu = []struct {
 	{link{Name: "Traffic", Path: "/traffic"}, operator.Viewer, false},
 	{link{Name: "Carriers", Path: "/carriers"}, operator.Viewer, true},
 	{link{Name: "Usage", Path: "/usage"}, operator.Viewer, false},
+	{link{Name: "Texts", Path: "/texts"}, operator.Viewer, false},
 	{link{Name: "Projects", Path: "/projects"}, operator.Viewer, false},
 	{link{Name: "Audit", Path: "/audit"}, operator.Ops, true},
 }
@@ -102,9 +108,9 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errRole):
 		status, problem = http.StatusForbidden, "Your role doesn't allow this. Ask an admin."
-	case errors.Is(err, verify.ErrNotFound):
+	case errors.Is(err, verify.ErrNotFound), errors.Is(err, verify.ErrNoTemplate), errors.Is(err, verify.ErrNoProject):
 		status, problem = http.StatusNotFound, "There is no such page or verification here. It may be past its retention, or in a project that you don't see."
-	case errors.Is(err, errRange), errors.Is(err, verify.ErrTooMuchUsage):
+	case errors.Is(err, errRange), errors.Is(err, errNothingToStop), errors.Is(err, verify.ErrTooMuchUsage):
 		status, problem = http.StatusUnprocessableEntity, strings.ToUpper(err.Error()[:1])+err.Error()[1:]+"."
 	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
 		status = http.StatusServiceUnavailable
@@ -123,7 +129,8 @@ func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *templa
 			if !person.may(l.role, l.whole) {
 				continue
 			}
-			l.Current = l.Path == r.URL.Path || l.Path == "/find" && strings.HasPrefix(r.URL.Path, "/verification/") || l.Path == "/traffic" && r.URL.Path == "/traffic/rows"
+			l.Current = l.Path == r.URL.Path || l.Path == "/find" && strings.HasPrefix(r.URL.Path, "/verification/") || l.Path == "/traffic" && r.URL.Path == "/traffic/rows" ||
+				l.Path == "/projects" && strings.HasPrefix(r.URL.Path, "/projects/")
 			v.Pages = append(v.Pages, l.link)
 		}
 	}
@@ -156,7 +163,10 @@ var (
 	trafficRowsPage  = parse("rows.html")
 	carriersPage     = parse("carriers.html")
 	usagePage        = parse("usage.html")
+	stopPage         = parse("stop.html")
+	textsPage        = parse("texts.html")
 	projectsPage     = parse("projects.html")
+	projectPage      = parse("project.html")
 	auditPage        = parse("audit.html")
 	problemPage      = parse("problem.html")
 )
@@ -437,20 +447,12 @@ func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []
 	return lines, err
 }
 
-// rows asks for all projects at once, or for each of those that the person may see.
-func (d desk) rows(ctx context.Context, p Person, q verify.UsageQuery) (rows []verify.UsageRow, err error) {
-	if q.Project != "" || len(p.Projects) == 0 {
-		return d.books.UsageRows(ctx, q)
+// rows asks for usage in the projects that the person may see.
+func (d desk) rows(ctx context.Context, p Person, q verify.UsageQuery) ([]verify.UsageRow, error) {
+	if q.Project == "" {
+		q.Among = p.Projects
 	}
-	for _, id := range p.Projects {
-		q.Project = id
-		more, err := d.books.UsageRows(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, more...)
-	}
-	return rows, nil
+	return d.books.UsageRows(ctx, q)
 }
 
 // usages is what the page of usage shows.
@@ -541,22 +543,6 @@ func (u *usages) draw(rows []verify.UsageRow, f filter) {
 	}
 	slices.Reverse(u.Days)
 	u.Summary = fmt.Sprintf("%d verifications started in the last %d days, at most %d on one day.", sum, shownDays, u.Most)
-}
-
-// A projectLine is a row of the list of projects.
-type projectLine struct{ Name, ID, Profile, Usage string }
-
-func (d desk) projects(w http.ResponseWriter, r *http.Request, p Person) error {
-	projects, err := d.visible(r.Context(), p)
-	if err != nil {
-		return err
-	}
-	var lines []projectLine
-	for _, x := range projects {
-		lines = append(lines, projectLine{cmp.Or(x.Name, "–"), string(x.ID), string(x.Profile), "/usage?project=" + url.QueryEscape(string(x.ID))})
-	}
-	d.show(w, r, http.StatusOK, projectsPage, "Projects", lines)
-	return nil
 }
 
 // shownAudits is how many entries of the audit log are shown.

@@ -68,16 +68,27 @@ func who(projects ...verify.ProjectID) (all []*Person) {
 	return all
 }
 
+// requestFor is a request for a page, which finds something there.
+func (l *lobby) requestFor(p page) (method, path string, form url.Values) {
+	method, path, _ = strings.Cut(p.pattern, " ")
+	path = strings.NewReplacer("{$}", "", "{id}", l.id, "{project}", "test").Replace(path)
+	if p.pattern == "GET /stop" {
+		path += "?country=LK"
+	}
+	return method, path, url.Values{"q": {callee}, "country": {"LK"}, "note": {"why"}}
+}
+
 // Each page and action is for its role and those above, and for nobody else.
 func TestEachPageIsForItsRoles(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
 	for _, p := range all {
-		method, path, _ := strings.Cut(p.pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path)
-		form := url.Values{"q": {callee}}
+		method, path, form := l.requestFor(p)
 		for _, person := range append(who(), who("test")...) {
 			want := http.StatusOK
+			if path == "/stop" || path == "/allow" {
+				want = http.StatusSeeOther
+			}
 			if !person.Role.AtLeast(p.role) || p.whole && len(person.Projects) > 0 {
 				want = http.StatusForbidden
 			}
@@ -92,11 +103,12 @@ func TestEachPageIsForItsRoles(t *testing.T) {
 		}
 		other := map[string]string{"GET": "POST", "POST": "GET"}[method]
 		served := slices.ContainsFunc(all, func(q page) bool { return q.pattern == other+strings.TrimPrefix(p.pattern, method) })
+		path, _, _ = strings.Cut(path, "?")
 		if got := l.ask(who()[3], other, path, form).Code; got == http.StatusOK && !served {
 			t.Errorf("%s %s: got 200", other, path)
 		}
 	}
-	for i, want := range []string{"Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects Audit", "Now Find Traffic Carriers Usage Projects Audit"} {
+	for i, want := range []string{"Now Find Traffic Carriers Usage Texts Projects", "Now Find Traffic Carriers Usage Texts Projects", "Now Find Traffic Carriers Usage Texts Projects Audit", "Now Find Traffic Carriers Usage Texts Projects Audit"} {
 		page := l.ask(who()[i], "GET", "/", nil).Body.String()
 		var got []string
 		for _, m := range menu {
@@ -160,9 +172,8 @@ func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
 	whole := strings.TrimPrefix(callee, "+")
 	ann := &Person{Name: "ann", Role: operator.Admin}
 	for _, p := range all {
-		method, path, _ := strings.Cut(p.pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path)
-		text := l.ask(ann, method, path, url.Values{"q": {callee}}).Body.String()
+		method, path, form := l.requestFor(p)
+		text := l.ask(ann, method, path, form).Body.String()
 		if revealed := strings.HasSuffix(path, "/reveal"); strings.Contains(text, whole) != revealed {
 			t.Errorf("%s %s: shows the whole number: %t", method, path, !revealed)
 		}
@@ -317,8 +328,8 @@ func TestForeignTextsAreText(t *testing.T) {
 	}
 	paths := []string{"/usage?by=project"}
 	for _, p := range all {
-		if method, path, _ := strings.Cut(p.pattern, " "); method == "GET" {
-			paths = append(paths, strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path))
+		if method, path, _ := l.requestFor(p); method == "GET" {
+			paths = append(paths, path)
 		}
 	}
 	for _, path := range paths {

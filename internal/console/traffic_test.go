@@ -85,6 +85,22 @@ func TestHeatIsByCountryAndCarrier(t *testing.T) {
 	}
 }
 
+// Which country has the lowest share approved, and what it cost, stands above the table. Chance decides nothing.
+func TestTheLowestConversionIsSaid(t *testing.T) {
+	t.Parallel()
+	for want, totals := range map[string]map[string]*total{
+		"": {"DE": {Usage: verify.Usage{Started: fewStarts - 1}}, "": {Usage: verify.Usage{Started: 1000}}},
+		"Lowest share approved: LK, 25 % of 20 starts, at a cost of 1.50 EUR.": {
+			"US": {Usage: verify.Usage{Started: 1000, Approved: 900}}, "LK": {Usage: verify.Usage{Started: 20, Approved: 5}, costs: costs{"EUR": 1_500_000}}, "ZW": {Usage: verify.Usage{Started: 2}},
+		},
+		"Lowest share approved: AT, 0 % of 30 starts, at a cost of 0.": {"AT": {Usage: verify.Usage{Started: 30}}, "BE": {Usage: verify.Usage{Started: 40}}},
+	} {
+		if got := lowest(totals); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // Each cell leads to the rows behind it, which add up to it, and the time stays.
 func TestACellLeadsToItsRows(t *testing.T) {
 	t.Parallel()

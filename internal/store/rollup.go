@@ -162,6 +162,12 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	rows, of := hourKeyLayout.names()+", "+usedCountLayout.names(), ""
 	if q.Project != "" {
 		of = "project = " + arg(q.Project) + " AND "
+	} else if len(q.Among) > 0 {
+		var among []string
+		for _, p := range q.Among {
+			among = append(among, arg(p))
+		}
+		of = "project IN (" + strings.Join(among, ", ") + ") AND "
 	}
 	for _, part := range verify.UsageParts {
 		if value, ok := q.Only[part]; ok {
@@ -170,7 +176,7 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	}
 	from, until := max(verify.UsageHour(q.From), 0), max(verify.UsageHour(q.Until), 0)
 	hours := of
-	if q.Project == "" {
+	if q.Project == "" && len(q.Among) == 0 {
 		hours = ofEachProject + of
 	}
 	first, end := (from+23)/24, until/24

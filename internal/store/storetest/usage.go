@@ -110,6 +110,8 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 		Started: 5, Messages: 5, Segments: 6, Minutes: 2, Delivered: 2, Approved: 2, Cost: 4 * 7_900, Price: 5*40_000 + 4*12_500,
 	}}})
 	equal(t, "another project's", k.used(verify.UsageQuery{Project: "another"}), []verify.UsageRow(nil))
+	equal(t, "some projects'", k.used(verify.UsageQuery{Among: []verify.ProjectID{"another", project}}), k.used(verify.UsageQuery{Project: project}))
+	equal(t, "others'", k.used(verify.UsageQuery{Among: []verify.ProjectID{"another", "third"}}), []verify.UsageRow(nil))
 
 	of := func(carrier string, u verify.Usage) verify.UsageRow {
 		return verify.UsageRow{UsageKey: verify.UsageKey{Carrier: carrier, Currency: "EUR"}, Usage: u}
@@ -209,6 +211,9 @@ func usageIsFolded(t *testing.T, s suite) {
 			for from := range 5 {
 				for until := from; until < 6; until++ {
 					q := verify.UsageQuery{Project: p, Step: step, From: start.Add(time.Duration(25*from) * time.Hour), Until: start.Add(time.Duration(25*until) * time.Hour)}
+					if p == "another" {
+						q.Project, q.Among = "", []verify.ProjectID{p, project}
+					}
 					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.ByCarrier, verify.ByPurpose}},
 						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.ByCarrier: "a"}})
 				}
