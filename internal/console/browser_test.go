@@ -7,16 +7,22 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/sim"
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
@@ -25,18 +31,18 @@ import (
 // requireAll says that what a test needs from outside must be there: CI sets it.
 const requireAll = "COUNTERSIGN_TEST_REQUIRE"
 
-// browser finds Chromium and the program that drives it.
-func browser(t *testing.T) (chromium, script string) {
+// browser finds a browser, by the names of its program and of Debian's package, and a script that drives it.
+func browser(t *testing.T, name, program string) (path, script string) {
 	t.Helper()
-	chromium, err := exec.LookPath("chromium")
+	path, err := exec.LookPath(name)
 	missing := ""
 	if err != nil {
-		missing = "NOT RUN: there is no chromium; install it: apt-get install chromium"
-	} else if _, err := os.Stat(filepath.Join("testdata", "browser", "node_modules", "playwright-core")); err != nil {
-		missing = "NOT RUN: there is no playwright-core; install it: npm ci --prefix internal/console/testdata/browser"
+		missing = fmt.Sprintf("NOT RUN: there is no %s; install it: apt-get install %[1]s", name)
+	} else if _, err := os.Stat(filepath.Join("testdata", "browser", "node_modules", "puppeteer-core")); err != nil {
+		missing = "NOT RUN: there is no puppeteer-core; install it: npm ci --prefix internal/console/testdata/browser"
 	}
 	if missing == "" {
-		return chromium, filepath.Join("testdata", "browser", "check.mjs")
+		return path, filepath.Join("testdata", "browser", program)
 	}
 	if os.Getenv(requireAll) != "" {
 		t.Fatal(missing)
@@ -49,16 +55,12 @@ func browser(t *testing.T) (chromium, script string) {
 func TestPagesInABrowser(t *testing.T) {
 	testsize.Full(t, "looks at each page with Chromium, in about a minute")
 	t.Parallel()
-	chromium, script := browser(t)
-	l := lobbyOf(t, countersigntest.Options{Carriers: []carrier.Carrier{
-		failing{"broke", carrier.Coded("402", carrier.Because(verify.ReasonNoCredit, errors.New("no money")))}, failing{"down", carrier.Coded("503", errors.New("down"))}, sim.New(time.Now),
-	}, BreakAfter: 2, MaxMessages: 3})
-	for i := range 2 {
-		for j := range 3 {
-			l.id = l.Start(fmt.Sprintf("+1202555010%d", 3*i+j), "")
-		}
-		l.Await("the failures", func() bool { return l.Carriers()[0].Failed != nil })
-		l.Clock.Advance(time.Hour)
+	chromium, script := browser(t, "chromium", "check.mjs")
+	l := asked(t)
+	l.id = l.Start("+12025550105", "")
+	l.Clock.Advance(time.Hour) // the first page is about hours that are over
+	for _, form := range []url.Values{{"country": {"LK"}}, {"carrier": {"broke"}}} {
+		l.ask(&Person{Name: "ann", Role: operator.Admin}, "POST", "/stop", form)
 	}
 	keys, err := keyset.New()
 	if err != nil {
@@ -72,7 +74,7 @@ func TestPagesInABrowser(t *testing.T) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 
-	paths := []string{"/sign-in", "/sign-in/set-up", "/nothing"}
+	paths := []string{"/sign-in", "/sign-in/set-up", "/nothing", "/stop?country=US", "/stop?carrier=simulator"}
 	for _, p := range all {
 		if method, path, _ := l.requestFor(p); method == "GET" {
 			paths = append(paths, path)
@@ -84,4 +86,96 @@ func TestPagesInABrowser(t *testing.T) {
 	if want := fmt.Sprintf("looked at %d pages\n", 4*len(paths)); err != nil || string(out) != want {
 		t.Errorf("%v\n%s\nwant only %s", err, out, want)
 	}
+}
+
+// Twelve questions of operators are answered in three clicks each, by browsers of two makes: docs/console.md.
+func TestTwelveQuestionsTakeThreeClicks(t *testing.T) {
+	for name, make := range map[string]string{"chromium": "chrome", "firefox-esr": "firefox"} {
+		t.Run(make, func(t *testing.T) {
+			testsize.Full(t, "asks twelve questions with "+name+", in about half a minute")
+			t.Parallel()
+			path, script := browser(t, name, "questions.mjs")
+			server := httptest.NewServer(Open(asked(t).System, slog.New(slog.DiscardHandler)))
+			defer server.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			out, err := exec.CommandContext(ctx, "node", script, make, path, server.URL).CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			t.Logf("%s", out)
+			page, err := os.ReadFile(filepath.Join("..", "..", "docs", "console.md"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := regexp.MustCompile(`(?m)^[0-3] .*$`).FindAllString(string(out), -1)
+			if len(lines) != 12 {
+				t.Errorf("got %d answers, want 12", len(lines))
+			}
+			for _, line := range lines {
+				if _, question, _ := strings.Cut(line, " "); !strings.Contains(string(page), question) {
+					t.Errorf("docs/console.md doesn't have %q", question)
+				}
+			}
+		})
+	}
+}
+
+// asked is a server with what the questions are about.
+func asked(t *testing.T) *lobby {
+	t.Helper()
+	simulator := sim.New(time.Now)
+	t.Cleanup(func() { simulator.Close() })
+	cheap := dispatch.Line{Costs: money.Table{{Channel: "sms"}: {{Each: 10_000}}}}
+	l := lobbyOf(t, countersigntest.Options{
+		Carriers: []carrier.Carrier{failing{"broke", carrier.Coded("402", carrier.Because(verify.ReasonNoCredit, errors.New("no money")))}, simulator},
+		Lines:    map[string]dispatch.Line{simulator.Name(): cheap}, BreakAfter: 1, Settings: verify.Settings{Prices: money.Prices{Currency: "EUR"}},
+	})
+	sent := func(id string) {
+		l.Await("the end of the message", func() bool {
+			return l.Verification(id).Delivery != verify.Sending && l.Verification(id).Delivery != verify.Queued
+		})
+	}
+	lost := l.Start("+12025550102", "") // first by the carrier without credit, whose breaker opens
+	sent(lost)
+	id, err := verify.ParseID(lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Dispatch.Receive(t.Context(), carrier.Receipt{Verification: id, Attempt: 2, Carrier: simulator.Name(), Reason: verify.ReasonUnreachable, Code: "27"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		sent(l.Start(fmt.Sprintf("+947123456%02d", i), ""))
+		id := l.Start(fmt.Sprintf("+1202555%04d", 110+i), "")
+		sent(id)
+		l.Check(id, codeOf(simulator, id))
+	}
+	waits := l.Start("+12025550103", "")
+	sent(waits)
+	for range 3 {
+		l.Check(waits, "000000")
+	}
+	sent(l.Start("+12025550101", ""))
+	books, by := admin.New(l.Store), admin.User("me")
+	if _, err := books.ChangeBudget(t.Context(), by, "test", admin.BudgetChange{DayMessages: new(1000), Prepaid: new(true), Currency: new(money.Currency("EUR"))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := books.TopUp(t.Context(), by, "test", 50_000_000, "invoice 7"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.System.Verify.CreateText(t.Context(), l.Account(), verify.TextTemplate{Name: "login", Texts: []verify.Text{{Text: "{code} is your code."}, {Locale: "de", Text: "{code} ist Ihr Code."}}}); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// codeOf is the code in a verification's message.
+func codeOf(s *sim.Simulator, id string) string {
+	for _, m := range s.All() {
+		if m.Verification == id {
+			return m.Code
+		}
+	}
+	return ""
 }
