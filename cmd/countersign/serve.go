@@ -128,7 +128,7 @@ func (c *serveCommand) Run(w world) error {
 		api.RegisterOnShutdown(s.Verify.EndWaits)
 		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
 		inside.lead(s.Operations())
-		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), s, log))
+		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), conf.Provider, s, log))
 		log.Info("serving", append(where, "version", version())...)
 		return nil
 	}

@@ -176,6 +176,40 @@ type consoleConfig struct {
 	// URL is how browsers reach it, such as https://console.example.com. Without it, browsers on this
 	// machine ask the address above.
 	URL string `yaml:"url"`
+	// OIDC lets people sign in by a provider of OpenID Connect, beside those with a password: docs/operators.md. Optional.
+	OIDC oidcConfig `yaml:"oidc"`
+}
+
+// oidcConfig is a provider of OpenID Connect. Register this console there, with the redirect URI
+// URL/sign-in/oidc/callback, where URL is console.url.
+type oidcConfig struct {
+	// Issuer is the provider's URL, below which /.well-known/openid-configuration is. Without it there is no provider.
+	Issuer string `yaml:"issuer"`
+	// ClientID is what the provider calls this console.
+	ClientID string `yaml:"client_id"`
+	// ClientSecret is what the provider gave with it. Optional: PKCE protects sign-ins in any case.
+	ClientSecret providerSecretConfig `yaml:"client_secret"`
+	// Scopes are asked for beside openid.
+	Scopes []string `yaml:"scopes" default:"profile"`
+	// NameClaim is the claim of the ID token by which operators are called. It names nobody: the issuer and sub do.
+	NameClaim string `yaml:"name_claim" default:"preferred_username"`
+	// Claim is the claim of the ID token whose values grants name: a text, or a list of texts.
+	Claim string `yaml:"claim" default:"groups"`
+	// Grants say what people may do. The first one counts whose value a person's claim has. Without one
+	// they get no session.
+	Grants []grantConfig `yaml:"grants"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+}
+
+// grantConfig is what people may do.
+type grantConfig struct {
+	// Value of the claim.
+	Value string `yaml:"value"`
+	// Role is viewer, support, operator or admin.
+	Role string `yaml:"role"`
+	// Projects are the ids of those that they may see. None: all.
+	Projects []string `yaml:"projects"`
 }
 
 // senderConfig is what messages come from.

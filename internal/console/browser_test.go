@@ -68,8 +68,8 @@ func TestPagesInABrowser(t *testing.T) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	mux := http.NewServeMux()
-	mux.Handle("/sign-in", NewSignIn(operator.New(l.Store, keys, l.Clock.Now), log, false, "/").Handler())
-	mux.Handle("/sign-in/", NewSignIn(operator.New(l.Store, keys, l.Clock.Now), log, false, "/").Handler())
+	mux.Handle("/sign-in", NewSignIn(operator.New(l.Store, keys, l.Clock.Now), log, "http://localhost").Handler())
+	mux.Handle("/sign-in/", NewSignIn(operator.New(l.Store, keys, l.Clock.Now), log, "http://localhost").Handler())
 	mux.Handle("/", Open(l.System, log))
 	server := httptest.NewServer(mux)
 	defer server.Close()
@@ -80,7 +80,7 @@ func TestPagesInABrowser(t *testing.T) {
 			paths = append(paths, path)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "node", append([]string{script, chromium, server.URL}, paths...)...).CombinedOutput()
 	if want := fmt.Sprintf("looked at %d pages\n", 4*len(paths)); err != nil || string(out) != want {

@@ -19,18 +19,29 @@ import (
 type SignIn struct {
 	service *operator.Service
 	log     *slog.Logger
+	at      string      // the console's URL
 	cookie  http.Cookie // without a value
-	home    string      // the page after the sign-in
+	oidc    *oidcClient // nil: no provider signs people in
 }
 
-// NewSignIn returns the sign-in. Secure says that browsers come by TLS.
-func NewSignIn(s *operator.Service, log *slog.Logger, secure bool, home string) *SignIn {
-	c := http.Cookie{Name: "countersign", Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: secure}
-	if secure {
-		c.Name = "__Host-" + c.Name // browsers take it from this host only, by TLS only
-	}
-	return &SignIn{s, log, c, home}
+// NewSignIn returns the sign-in of the console at a URL.
+func NewSignIn(s *operator.Service, log *slog.Logger, at string) *SignIn {
+	in := &SignIn{service: s, log: log, at: strings.TrimRight(at, "/")}
+	in.cookie = in.newCookie("countersign", http.SameSiteStrictMode)
+	return in
 }
+
+// newCookie is a cookie without a value, for this host only. Where browsers come by TLS, they take it by TLS only.
+func (s *SignIn) newCookie(name string, same http.SameSite) http.Cookie {
+	c := http.Cookie{Name: name, Path: "/", HttpOnly: true, SameSite: same}
+	if strings.HasPrefix(s.at, "https://") {
+		c.Name, c.Secure = "__Host-"+name, true
+	}
+	return c
+}
+
+// home is the page after the sign-in.
+const home = "/"
 
 // Handler serves the pages:
 //
@@ -41,6 +52,8 @@ func NewSignIn(s *operator.Service, log *slog.Logger, secure bool, home string) 
 //	GET  /sign-in/sessions       one's own sessions
 //	POST /sign-in/sessions/end   id
 //	POST /sign-in/out            ends this session
+//	GET  /sign-in/oidc           leads to the company's provider
+//	GET  /sign-in/oidc/callback  code, state: to which the provider leads back
 //
 // Secrets are only in bodies of POSTs, which other sites can't make.
 func (s *SignIn) Handler() http.Handler {
@@ -52,6 +65,10 @@ func (s *SignIn) Handler() http.Handler {
 	mux.Handle("GET /sign-in/sessions", s.Require(http.HandlerFunc(s.sessions)))
 	mux.Handle("POST /sign-in/sessions/end", s.Require(http.HandlerFunc(s.endSession)))
 	mux.Handle("POST /sign-in/out", s.Require(http.HandlerFunc(s.signOut)))
+	if s.oidc != nil {
+		mux.HandleFunc("GET /sign-in/oidc", s.toProvider)
+		mux.HandleFunc("GET /sign-in/oidc/callback", s.fromProvider)
+	}
 	bounded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -97,12 +114,19 @@ func (s *SignIn) Require(next http.Handler) http.Handler {
 
 var (
 	signInPage   = parse("signin.html")
+	signedInPage = parse("signedin.html")
 	setUpPage    = parse("setup.html")
 	sessionsPage = parse("sessions.html")
 )
 
+// signInForm is what the page of the sign-in shows.
+type signInForm struct {
+	Name, Problem string
+	Provider      bool // signs people in
+}
+
 func (s *SignIn) form(w http.ResponseWriter, status int, name, problem string) {
-	show(w, status, signInPage, view{Title: "Sign in", Data: struct{ Name, Problem string }{name, problem}})
+	show(w, status, signInPage, view{Title: "Sign in", Data: signInForm{Name: name, Problem: problem, Provider: s.oidc != nil}})
 }
 
 func client(r *http.Request) operator.Client {
@@ -122,12 +146,17 @@ func (s *SignIn) signIn(w http.ResponseWriter, r *http.Request) {
 	s.begin(w, r, token)
 }
 
-// begin gives the browser a session. The token is always new: one that the browser had before opens nothing.
+// begin gives the browser a session, and leads to the first page.
 func (s *SignIn) begin(w http.ResponseWriter, r *http.Request, token verify.Secret) {
+	s.give(w, token)
+	http.Redirect(w, r, home, http.StatusSeeOther)
+}
+
+// give gives the browser a session. The token is always new: one that the browser had before opens nothing.
+func (s *SignIn) give(w http.ResponseWriter, token verify.Secret) {
 	c := s.cookie
 	c.Value, c.MaxAge = token.Reveal(), int(operator.Absolute/time.Second)
 	http.SetCookie(w, &c)
-	http.Redirect(w, r, s.home, http.StatusSeeOther)
 }
 
 // explain says what a person reads about an error. It logs those that they can't mend.

@@ -44,7 +44,7 @@ func newDoor(t *testing.T) *door {
 		t.Fatal(err)
 	}
 	d.admin = admin.New(st)
-	s := NewSignIn(operator.New(st, keys, d.clock), slog.New(slog.NewTextHandler(&d.log, nil)), true, "/")
+	s := NewSignIn(operator.New(st, keys, d.clock), slog.New(slog.NewTextHandler(&d.log, nil)), "https://console.example")
 	mux := http.NewServeMux()
 	mux.Handle("/sign-in", s.Handler())
 	mux.Handle("/sign-in/", s.Handler())

@@ -118,7 +118,7 @@ var mutants = []mutant{
 	},
 	{
 		"strangers-at-the-door", "People who aren't signed in write one at a time.",
-		[]edit{{"internal/operator/service.go", "now, make(slots, 1)}", "now, make(slots, 9)}"}},
+		[]edit{{"internal/operator/service.go", "now, make(slots, 1), ", "now, make(slots, 9), "}},
 		test{"./internal/operator", "^TestStrangersWriteOneAtATime$"},
 	},
 	{

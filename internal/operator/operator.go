@@ -48,6 +48,7 @@ type Operator struct {
 	WaitUntil time.Time // until when every code is refused
 	Link      []byte    // the hash of the link's token; nil: no link
 	LinkUntil time.Time // the link is refused at or after this instant
+	Subject   string    // of the provider that signs them in; "": they have a password
 }
 
 // Fields of what is given about operators, beside those of package verify.
@@ -105,6 +106,8 @@ func (o *Operator) Granted() string {
 // State says how far an operator is, for people.
 func (o *Operator) State(now time.Time) string {
 	switch {
+	case o.Provided():
+		return "by provider"
 	case o.Password != "":
 		return "active"
 	case now.Before(o.LinkUntil):

@@ -21,6 +21,10 @@ type Store interface {
 	// SignIn decides an attempt under the operator's lock: see [Operator.Decide]. A failure is written as well. It
 	// fails with [ErrWrong].
 	SignIn(ctx context.Context, a Attempt) error
+	// Admit lets a person in whom a provider has signed in: it creates their operator, or changes what they may do, which
+	// ends their other sessions. A refusal is written as well, and ends all of their sessions. It fails with [ErrNoGrant] and
+	// [ErrNameTaken].
+	Admit(ctx context.Context, a Admission) error
 	// OpenLink returns the operator whose link has the hash, or how long the address has to wait. It gives them a seed
 	// by fresh if they have none. It fails with [ErrLink], which it writes down and charges to the address.
 	OpenLink(ctx context.Context, link []byte, address string, fresh func(*Operator) error) (o Operator, wait time.Duration, err error)
@@ -44,11 +48,12 @@ type Service struct {
 	// Strangers write one at a time: what they do here delays the engine's commits, whatever their number, by one
 	// transaction each.
 	strangers slots
+	asking    slots // at a provider
 }
 
 // New returns a service.
 func New(s Store, keys *keyset.Set, now func() time.Time) *Service {
-	return &Service{s, keys, NewHasher(), now, make(slots, 1)}
+	return &Service{s, keys, NewHasher(), now, make(slots, 1), make(slots, exchanges)}
 }
 
 // Credentials are what a person types to sign in.
