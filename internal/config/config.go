@@ -191,9 +191,9 @@ type oidcConfig struct {
 	ClientSecret providerSecretConfig `yaml:"client_secret"`
 	// Scopes are asked for beside openid.
 	Scopes []string `yaml:"scopes" default:"profile"`
-	// NameClaim is the claim of the ID token by which operators are called. It names nobody: the issuer and sub do.
+	// NameClaim is the claim by which operators are called, of the ID token or of the userinfo endpoint. It names nobody: the issuer and sub do.
 	NameClaim string `yaml:"name_claim" default:"preferred_username"`
-	// Claim is the claim of the ID token whose values grants name: a text, or a list of texts.
+	// Claim is the claim whose values grants name: a text, or a list of texts.
 	Claim string `yaml:"claim" default:"groups"`
 	// Grants say what people may do. The first one counts whose value a person's claim has. Without one
 	// they get no session.

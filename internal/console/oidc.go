@@ -166,9 +166,33 @@ func (c *oidcClient) identity(ctx context.Context, code string, p passage) (who 
 	if err := id.Claims(&claims); err != nil {
 		return who, fmt.Errorf("%w: %v", operator.ErrIdentity, err)
 	}
+	if err := c.complete(ctx, provider, token, id.Subject, claims); err != nil {
+		return who, err
+	}
 	who = operator.Identity{Issuer: id.Issuer, Subject: id.Subject, Values: texts(claims[c.Claim])}
 	who.Name, _ = claims[c.NameClaim].(string)
 	return who, nil
+}
+
+// complete asks the provider's userinfo endpoint for the claims that the ID token doesn't have: many providers put
+// them only there (OpenID Connect Core 5.4).
+func (c *oidcClient) complete(ctx context.Context, provider *oidc.Provider, token *oauth2.Token, subject string, claims map[string]any) error {
+	missing := slices.DeleteFunc([]string{c.Claim, c.NameClaim}, func(name string) bool { return claims[name] != nil })
+	if len(missing) == 0 || provider.UserInfoEndpoint() == "" {
+		return nil
+	}
+	info, err := provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil {
+		return fmt.Errorf("ask %s about a person: %w", c.Issuer, err)
+	}
+	var more map[string]any
+	if err := info.Claims(&more); err != nil || info.Subject != subject {
+		return fmt.Errorf("%w: the provider tells of somebody else", operator.ErrIdentity)
+	}
+	for _, name := range missing {
+		claims[name] = more[name]
+	}
+	return nil
 }
 
 // texts are the values of a claim: a text, or a list of them. Whatever else it is has none.

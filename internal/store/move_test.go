@@ -112,7 +112,7 @@ func fill(t *testing.T, n int) (path string) {
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO operator VALUES (x'01', 'ann', 'admin', '', 1, 'h', 2, x'03', 4, 5, 6, x'07', 8)`)
+	_, err = s.raw.Exec(`INSERT INTO operator VALUES (x'01', 'ann', 'admin', '', 1, 'h', 2, x'03', 4, 5, 6, x'07', 8, 'x y')`)
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO operator_session VALUES (x'02', x'01', x'03', 4, 5, 6, 'a', 'b')`)
 	demand(err)

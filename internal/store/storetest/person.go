@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -461,6 +463,87 @@ func operatorsChangesEndTheirSessions(t *testing.T, s suite) {
 		}
 		if _, _, err := d.Service.Session(ctx, token); !errors.Is(err, operator.ErrNoSession) {
 			t.Errorf("a session after %s: got %v", name, err)
+		}
+	}
+}
+
+// A provider's word counts each time: the first time makes an operator, another grant ends what they were signed in as, and
+// none ends all. Two sign-ins at a time make one operator.
+func providedOperatorsAreAdmitted(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	ann := operator.Identity{Issuer: "https://login.example", Subject: "1", Name: "Ann", Values: []string{"sre"}}
+	grants := operator.Grants{{Value: "sre", Role: operator.Admin}, {Value: "shop", Role: operator.Viewer, Projects: []verify.ProjectID{"shop"}}}
+	client := 0
+	admit := func(i operator.Identity) (verify.Secret, error) {
+		client++
+		return d.Service.SignInBy(ctx, grants, from(client), func(context.Context) (operator.Identity, error) { return i, nil })
+	}
+	got := concurrently(4, func(n int) error {
+		_, err := d.Service.SignInBy(ctx, grants, from(100+n), func(context.Context) (operator.Identity, error) { return ann, nil })
+		for errors.Is(err, operator.ErrBusy) || errors.Is(err, verify.ErrExists) {
+			_, err = d.Service.SignInBy(ctx, grants, from(100+n), func(context.Context) (operator.Identity, error) { return ann, nil })
+		}
+		return err
+	})
+	if got[nil] != 4 {
+		t.Errorf("concurrent sign-ins: got %v", got)
+	}
+	all, err := d.Operators(ctx)
+	if err != nil || len(all) != 1 || all[0].Name != "ann" || all[0].Role != operator.Admin || all[0].Subject != "https://login.example 1" || all[0].State(d.clock.Now()) != "by provider" {
+		t.Fatalf("got operators %+v, %v", all, err)
+	}
+	first, err := admit(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann.Values = []string{"other", "shop"}
+	ann.Name = "renamed"
+	second, err := admit(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.Service.Session(ctx, first); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("the session of the former role: got %v", err)
+	}
+	if _, o, err := d.Service.Session(ctx, second); err != nil || o.Name != "ann" || o.Role != operator.Viewer || fmt.Sprint(o.Projects) != "[shop]" {
+		t.Errorf("the session of the new role: got %+v, %v", o, err)
+	}
+	if _, err := d.signIn("ann", "", "", 50); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("without a password: got %v", err)
+	}
+	ann.Values = nil
+	if _, err := admit(ann); !errors.Is(err, operator.ErrNoGrant) {
+		t.Errorf("without a grant: got %v", err)
+	}
+	if _, _, err := d.Service.Session(ctx, second); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("the session after the grant: got %v", err)
+	}
+	// Another person has neither the name nor the row, and no identity is nobody's.
+	for what, i := range map[string]operator.Identity{
+		"another's name": {Issuer: "https://login.example", Subject: "2", Name: "ann", Values: []string{"sre"}}, "the same word of another issuer": {Issuer: "https://evil.example", Subject: "1", Name: "ann", Values: []string{"sre"}},
+		"no name": {Issuer: "https://login.example", Subject: "3", Values: []string{"sre"}}, "a name with a line end": {Issuer: "https://login.example", Subject: "3", Name: "x\ny", Values: []string{"sre"}},
+	} {
+		if _, err := admit(i); !errors.Is(err, operator.ErrNameTaken) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	for _, i := range []operator.Identity{{Subject: "1", Name: "bob", Values: []string{"sre"}}, {Issuer: "https://login.example", Name: "bob", Values: []string{"sre"}}} {
+		if _, err := admit(i); !errors.Is(err, operator.ErrIdentity) {
+			t.Errorf("without an identity: got %v", err)
+		}
+	}
+	if all, err := d.Operators(ctx); err != nil || len(all) != 1 {
+		t.Errorf("got operators %+v, %v", all, err)
+	}
+	// What the provider refuses counts as a failure of its address; what nobody decided doesn't.
+	for i := range 7 {
+		_, err := d.Service.SignInBy(ctx, grants, from(60), func(context.Context) (operator.Identity, error) { return operator.Identity{}, operator.ErrIdentity })
+		var known *verify.Error
+		if waits := errors.As(err, &known) && known.Kind == verify.Limited; waits != (i >= 5) {
+			t.Errorf("refusal %d: got %v", i, err)
+		}
+		if _, err := d.Service.SignInBy(ctx, grants, from(61), func(context.Context) (operator.Identity, error) { return operator.Identity{}, io.EOF }); !errors.Is(err, io.EOF) {
+			t.Errorf("the provider is away: got %v", err)
 		}
 	}
 }

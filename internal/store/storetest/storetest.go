@@ -231,6 +231,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"KeyOpensItsProjectUntilRevoked", keyOpensItsProjectUntilRevoked},
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
 		{"OperatorsAreKeptAsGiven", operatorsAreKeptAsGiven},
+		{"ProvidedOperatorsAreAdmitted", providedOperatorsAreAdmitted},
 		{"OneLinkSetsUpOnce", oneLinkSetsUpOnce},
 		{"RefusedLinksMakeAnAddressWait", refusedLinksMakeAnAddressWait},
 		{"RefundsTakeBackOneCharge", refundsTakeBackOneCharge},
