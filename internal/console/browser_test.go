@@ -179,3 +179,54 @@ func codeOf(s *sim.Simulator, id string) string {
 	}
 	return ""
 }
+
+// A passkey is a second factor beside the password, made and used in a browser. What it signed works once.
+func TestPasskeysSignIn(t *testing.T) {
+	testsize.Full(t, "adds and uses a passkey with Chromium")
+	t.Parallel()
+	chromium, script := browser(t, "chromium", "passkeys.mjs")
+	l := lobbyOf(t, countersigntest.Options{})
+	keys, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	operators, books := operator.New(l.Store, keys, l.Clock.Now), admin.New(l.Store)
+	var site http.Handler
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/advance" {
+			l.Clock.Advance(25 * time.Hour)
+			return
+		}
+		site.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	at := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+	site = Site(at, operators, nil, l.System, slog.New(slog.DiscardHandler))
+	var session verify.Secret
+	for _, name := range []string{"bob", "ann"} {
+		_, link, err := books.CreateOperator(t.Context(), "me", name, operator.Viewer, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := operator.Client{Remote: "192.0.2.1:5"}
+		_, seed, err := operators.OpenLink(t.Context(), link, here)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if session, err = operators.SetUp(t.Context(), link, secretWord, verify.Secret(operator.CodeAt(seed, l.Clock.Now())), here); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "node", script, chromium, at, session.Reveal()).CombinedOutput()
+	if got := regexp.MustCompile(`(?m)^right `).FindAllString(string(out), -1); err != nil || len(got) != 16 || strings.Contains(string(out), "FAILED") {
+		t.Errorf("%d steps went right, want 16, %v\n%s", len(got), err, out)
+	}
+	text := strings.Join(audits(t, l), "\n")
+	for _, want := range []string{"operator ann passkey add laptop", "operator ann passkey remove "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the audit log has no %q:\n%s", want, text)
+		}
+	}
+}

@@ -31,6 +31,13 @@ type Store interface {
 	// SetUp spends a link: it sets the password and the step, ends the operator's sessions and begins one. It fails with
 	// [ErrLink], which it writes down, if the link is spent meanwhile.
 	SetUp(ctx context.Context, link []byte, o Operator, begin Session) error
+	// Passkeys lists an operator's, the oldest first.
+	Passkeys(ctx context.Context, operator verify.ID) ([]Passkey, error)
+	// AddPasskey stores one. It fails with [ErrTooManyPasskeys] if the operator has most, and with [ErrPasskey] if somebody
+	// has the credential.
+	AddPasskey(ctx context.Context, o Operator, k Passkey, most int) error
+	// RemovePasskey fails with [ErrNoPasskey].
+	RemovePasskey(ctx context.Context, o Operator, id verify.ID) error
 	// Session returns a live session and its operator, and records the use. It fails with [ErrNoSession].
 	Session(ctx context.Context, hash []byte) (Session, Operator, error)
 	// Sessions lists the live sessions of an operator, the oldest first.
@@ -60,6 +67,9 @@ func New(s Store, keys *keyset.Set, now func() time.Time) *Service {
 type Credentials struct {
 	Name           string
 	Password, Code verify.Secret
+	// Prove checks what a device signed, in place of a code, by the passkeys of the operator who has the name. It returns nil
+	// where none of them did. Nil: a code was typed.
+	Prove func(keys []Passkey) *Proof
 }
 
 // A Client is the browser of a person.
@@ -102,8 +112,15 @@ func (s *Service) try(ctx context.Context, c Credentials, address, agent string)
 		}
 	}
 	now := s.now()
-	if step := MatchCode(seed, c.Code, now); o.Seed != nil {
+	if step := MatchCode(seed, c.Code, now); o.Seed != nil && c.Prove == nil {
 		a.Step = step
+	}
+	if c.Prove != nil {
+		keys, err := s.store.Passkeys(ctx, o.ID)
+		if err != nil {
+			return "", err
+		}
+		a.Proof = c.Prove(keys)
 	}
 	var token verify.Secret
 	a.Session, token = newSession(o.ID, address, agent, now)

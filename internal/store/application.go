@@ -138,9 +138,9 @@ func lockProject(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
 }
 
 // hasRoom fails with full if a project, which is locked, has most, or more, of what count counts.
-func hasRoom(ctx context.Context, tx *sql.Tx, count string, p verify.ProjectID, most int, full error) error {
+func hasRoom(ctx context.Context, tx *sql.Tx, count string, of any, most int, full error) error {
 	var n int
-	if err := tx.QueryRowContext(ctx, count, p).Scan(&n); err != nil {
+	if err := tx.QueryRowContext(ctx, count, of).Scan(&n); err != nil {
 		return err
 	}
 	if n >= most {

@@ -114,7 +114,8 @@ func fill(t *testing.T, n int) (path string) {
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO operator VALUES (x'01', 'ann', 'admin', '', 1, 'h', 2, x'03', 4, 5, 6, x'07', 8, 'x y')`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO operator_session VALUES (x'02', x'01', x'03', 4, 5, 6, 'a', 'b')`)
+	_, err = s.raw.Exec(`INSERT INTO operator_session VALUES (x'02', x'01', x'03', 4, 5, 6, 'a', 'b');
+		INSERT INTO operator_passkey VALUES (x'04', x'01', x'05', '{}', 'key', 6, 7, x'08')`)
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at) VALUES (x'01', x'02', 7, x'03', x'04', 5);
 		INSERT INTO kept_count (project, hour, n) VALUES ('p', 1, 2)`)

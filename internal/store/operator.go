@@ -121,6 +121,11 @@ func (s *Store) ChangeOperator(_ context.Context, name string, change func(*oper
 		if _, err := endSessions(ctx, tx, o.ID); err != nil {
 			return err
 		}
+		if o.Password == "" { // a new link takes the second factors too
+			if err := removePasskeys(ctx, tx, o.ID); err != nil {
+				return err
+			}
+		}
 		return audits(ctx, tx, now, "", []Audit{by})
 	})
 	return o, err
@@ -134,6 +139,9 @@ func (s *Store) RemoveOperator(_ context.Context, name string, by ...Audit) erro
 			return err
 		}
 		if _, err := endSessions(ctx, tx, o.ID); err != nil {
+			return err
+		}
+		if err := removePasskeys(ctx, tx, o.ID); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM operator WHERE id = $1`, o.ID[:]); err != nil {
@@ -263,7 +271,14 @@ func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
 		if err != nil {
 			who, reason = "somebody", operator.UnknownName // a name that isn't there may be a password
 		} else {
-			reason = o.Decide(a, now)
+			if a.Passkey, err = lockPasskey(ctx, tx, o.ID, a.Proof); err != nil {
+				return err
+			}
+			if reason = o.Decide(a, now); a.Passkey != nil {
+				if err := updatePasskey(ctx, tx, a.Passkey); err != nil {
+					return err
+				}
+			}
 		}
 		if err := updateOperator(ctx, tx, &o); err != nil { // also where nothing changed: the time tells nothing
 			return err

@@ -547,3 +547,134 @@ func providedOperatorsAreAdmitted(t *testing.T, s suite) {
 		}
 	}
 }
+
+// A passkey is kept for its operator, signs in in place of a code, once for each challenge, and goes with the operator's other
+// secrets.
+func passkeysSignInOnce(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	d.member("ann")
+	d.member("bob")
+	ann, err := d.OperatorNamed(ctx, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := d.OperatorNamed(ctx, "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := func(credential string) func() ([]byte, []byte, error) {
+		return func() ([]byte, []byte, error) { return []byte(credential), []byte(`{"n":0}`), nil }
+	}
+	if err := d.Service.AddPasskey(ctx, ann, "laptop", "another password", from(1), made("c")); !errors.Is(err, operator.ErrPassword) {
+		t.Errorf("a wrong password: got %v", err)
+	}
+	var known *verify.Error
+	if err := d.Service.AddPasskey(ctx, ann, " ", password, from(1), made("c")); !errors.As(err, &known) || known.Kind != verify.Invalid {
+		t.Errorf("no name: got %v", err)
+	}
+	added := d.clock.Now()
+	if err := d.Service.AddPasskey(ctx, ann, "laptop", password, from(1), made("c")); err != nil {
+		t.Fatal(err)
+	}
+	d.clock.advance(time.Second) // the oldest is the first
+	if err := d.Service.AddPasskey(ctx, bob, "laptop", password, from(1), made("c")); !errors.Is(err, operator.ErrPasskey) {
+		t.Errorf("a credential that somebody has: got %v", err)
+	}
+	for i := range 9 {
+		if err := d.Service.AddPasskey(ctx, ann, "phone", password, from(1), made(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Service.AddPasskey(ctx, ann, "phone", password, from(1), made("eleventh")); !errors.Is(err, operator.ErrTooManyPasskeys) {
+		t.Errorf("the eleventh: got %v", err)
+	}
+	keys, err := d.Service.Passkeys(ctx, ann.ID)
+	if err != nil || len(keys) != 10 || keys[0].Name != "laptop" || string(keys[0].Credential) != "c" || string(keys[0].Record) != `{"n":0}` || !keys[0].UsedAt.IsZero() || !keys[0].CreatedAt.Equal(added) {
+		t.Fatalf("got %+v, %v", keys, err)
+	}
+
+	sign := func(name string, p *operator.Proof) error {
+		_, err := d.Service.SignIn(ctx, operator.Credentials{Name: name, Password: password, Prove: func([]operator.Passkey) *operator.Proof { return p }}, from(2))
+		d.clock.advance(25 * time.Hour)
+		return err
+	}
+	challenge := func() verify.ID {
+		t.Helper()
+		text, err := d.Service.Challenge(verify.ID{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, ok := d.Service.CheckChallenge(text, verify.ID{})
+		if _, others := d.Service.CheckChallenge(text, ann.ID); !ok || others {
+			t.Errorf("a challenge: right %t, and for another purpose %t", ok, others)
+		}
+		text[0] ^= 1
+		if _, ok := d.Service.CheckChallenge(text, verify.ID{}); ok {
+			t.Error("a changed challenge is right")
+		}
+		if _, ok := d.Service.CheckChallenge(text[:16], verify.ID{}); ok {
+			t.Error("half a challenge is right")
+		}
+		return id
+	}
+	older := challenge()
+	d.clock.advance(time.Second)
+	first := operator.Proof{Passkey: keys[0].ID, Record: []byte(`{"n":1}`), Challenge: challenge()}
+	for _, step := range []struct {
+		what, name string
+		proof      *operator.Proof
+		want       error
+	}{
+		{"another operator's", "bob", &first, operator.ErrWrong},
+		{"nothing signed", "ann", nil, operator.ErrWrong},
+		{"no such passkey", "ann", &operator.Proof{Passkey: verify.ID{1}, Challenge: first.Challenge}, operator.ErrWrong},
+		{"right", "ann", &first, nil},
+		{"the same again", "ann", &first, operator.ErrWrong},
+		{"an older challenge", "ann", &operator.Proof{Passkey: keys[0].ID, Record: []byte("x"), Challenge: older}, operator.ErrWrong},
+		{"nobody's name", "eve", &first, operator.ErrWrong},
+	} {
+		if err := sign(step.name, step.proof); !errors.Is(err, step.want) {
+			t.Errorf("%s: got %v, want %v", step.what, err, step.want)
+		}
+	}
+	next := operator.Proof{Passkey: keys[0].ID, Record: []byte(`{"n":2}`), Challenge: challenge()}
+	got := concurrently(4, func(i int) error {
+		_, err := d.Service.SignIn(ctx, operator.Credentials{Name: "ann", Password: password, Prove: func([]operator.Passkey) *operator.Proof { return &next }}, from(10+i))
+		for errors.Is(err, operator.ErrBusy) {
+			_, err = d.Service.SignIn(ctx, operator.Credentials{Name: "ann", Password: password, Prove: func([]operator.Passkey) *operator.Proof { return &next }}, from(10+i))
+		}
+		return err
+	})
+	if got[nil] != 1 || got[operator.ErrWrong] != 3 {
+		t.Errorf("one signature four times: got %v", got)
+	}
+	if after, err := d.Service.Passkeys(ctx, ann.ID); err != nil || string(after[0].Record) != `{"n":2}` || after[0].UsedAt.IsZero() || after[0].Challenge != next.Challenge {
+		t.Errorf("after the sign-ins: got %+v, %v", after, err)
+	}
+	if err := d.Service.RemovePasskey(ctx, bob, keys[0].ID); !errors.Is(err, operator.ErrNoPasskey) {
+		t.Errorf("another operator removes it: got %v", err)
+	}
+	if err := d.Service.RemovePasskey(ctx, ann, keys[0].ID); err != nil {
+		t.Error(err)
+	}
+	last := operator.Proof{Passkey: keys[0].ID, Record: []byte("x"), Challenge: challenge()}
+	if err := sign("ann", &last); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("a removed one: got %v", err)
+	}
+	// A reset takes them with the password.
+	if _, err := d.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) {
+		o.Invite(d.clock.Now())
+		return store.Audit{Actor: "me", Action: "operator reset"}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := d.Service.Passkeys(ctx, ann.ID); err != nil || len(left) != 0 {
+		t.Errorf("after a reset: got %+v, %v", left, err)
+	}
+	if err := d.Service.AddPasskey(ctx, bob, "key", password, from(70), made("c")); err != nil {
+		t.Errorf("the credential of a removed one: got %v", err)
+	}
+	if err := d.RemoveOperator(ctx, "bob"); err != nil {
+		t.Errorf("remove an operator with a passkey: got %v", err)
+	}
+}

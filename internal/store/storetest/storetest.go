@@ -232,6 +232,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
 		{"OperatorsAreKeptAsGiven", operatorsAreKeptAsGiven},
 		{"ProvidedOperatorsAreAdmitted", providedOperatorsAreAdmitted},
+		{"PasskeysSignInOnce", passkeysSignInOnce},
 		{"OneLinkSetsUpOnce", oneLinkSetsUpOnce},
 		{"RefusedLinksMakeAnAddressWait", refusedLinksMakeAnAddressWait},
 		{"RefundsTakeBackOneCharge", refundsTakeBackOneCharge},
