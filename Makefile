@@ -50,6 +50,7 @@ lint:
 
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 60m -run 'PagesAreQuick' ./internal/console
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'NPMRates' ./internal/carrier/smpp
 
 calls:
