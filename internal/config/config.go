@@ -189,8 +189,8 @@ type oidcConfig struct {
 	ClientID string `yaml:"client_id"`
 	// ClientSecret is what the provider gave with it. Optional: PKCE protects sign-ins in any case.
 	ClientSecret providerSecretConfig `yaml:"client_secret"`
-	// Scopes are asked for beside openid.
-	Scopes []string `yaml:"scopes" default:"profile"`
+	// Scopes are asked for beside openid. None: profile.
+	Scopes []string `yaml:"scopes" example:"groups"`
 	// NameClaim is the claim by which operators are called, of the ID token or of the userinfo endpoint. It names nobody: the issuer and sub do.
 	NameClaim string `yaml:"name_claim" default:"preferred_username"`
 	// Claim is the claim whose values grants name: a text, or a list of texts.

@@ -17,7 +17,7 @@ func (c *Loaded) checkConsole(p *yamlconf.Problems) {
 	at := c.Console
 	if at.Listen == "" {
 		p.Check("console.url", at.URL == "", "needs console.listen")
-		p.Check("console.oidc.issuer", at.OIDC.Issuer == "", "needs console.listen")
+		p.Check("console.oidc", at.OIDC.Issuer == "" && at.OIDC.ClientID == "" && len(at.OIDC.Grants) == 0, "needs console.listen")
 		return
 	}
 	checkAddress(p, "console.listen", at.Listen)
@@ -47,6 +47,9 @@ func (c *Loaded) checkOIDC(p *yamlconf.Problems) {
 	p.Check(key+".name_claim", o.NameClaim != "", "must name a claim of the ID token, such as preferred_username")
 	p.Check(key+".grants", len(o.Grants) > 0, "must say what people may do: without a grant nobody gets in")
 	provider := &operator.Provider{Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes, NameClaim: o.NameClaim, Claim: o.Claim, RootCAs: c.authorities(p, key+".ca_file", o.CAFile)}
+	if len(o.Scopes) == 0 {
+		provider.Scopes = []string{"profile"}
+	}
 	if o.ClientSecret != (providerSecretConfig{}) {
 		var err error
 		if provider.Secret, err = c.secret(secretConfig(o.ClientSecret), theirSecret); err != nil {

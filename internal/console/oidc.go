@@ -27,8 +27,10 @@ type oidcClient struct {
 	client   *http.Client
 	cookie   http.Cookie // that carries a sign-in to the provider and back, without a value
 
-	mu    sync.Mutex // guards found
-	found *oidc.Provider
+	mu     sync.Mutex // guards what follows
+	found  *oidc.Provider
+	failed error     // the last discovery's
+	until  time.Time // when the next one may begin
 }
 
 // AddProvider lets a provider sign people in.
@@ -46,22 +48,29 @@ func (s *SignIn) AddProvider(p *operator.Provider) {
 const providerTimeout = 10 * time.Second
 
 // discover reads what the provider says of itself. It is read once: at the first sign-in, so that a provider that is away
-// doesn't keep the server from starting.
+// doesn't keep the server from starting. Those who ask soon after a failure get the same: strangers don't queue up here.
 func (c *oidcClient) discover(ctx context.Context) (*oidc.Provider, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.found != nil {
 		return c.found, nil
 	}
-	limited, cancel := context.WithTimeout(oidc.ClientContext(ctx, c.client), providerTimeout)
+	if time.Now().Before(c.until) {
+		return nil, c.failed
+	}
+	limited, cancel := context.WithTimeout(oidc.ClientContext(context.WithoutCancel(ctx), c.client), providerTimeout)
 	defer cancel()
 	found, err := oidc.NewProvider(limited, c.Issuer)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s for its endpoints: %w", c.Issuer, err)
+		c.failed, c.until = fmt.Errorf("ask %s for its endpoints: %w", c.Issuer, err), time.Now().Add(discoverAgain)
+		return nil, c.failed
 	}
 	c.found = found
 	return found, nil
 }
+
+// discoverAgain is how long a failed discovery counts.
+const discoverAgain = 5 * time.Second
 
 func (c *oidcClient) oauth(p *oidc.Provider) *oauth2.Config {
 	return &oauth2.Config{ClientID: c.ClientID, ClientSecret: c.Secret.Reveal(), Endpoint: p.Endpoint(), RedirectURL: c.callback, Scopes: append([]string{oidc.ScopeOpenID}, c.Scopes...)}

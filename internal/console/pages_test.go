@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -326,7 +327,32 @@ func TestForeignTextsAreText(t *testing.T) {
 			t.Fatalf("a key with the name %q: %v", payload, err)
 		}
 	}
-	paths := []string{"/usage?by=project"}
+	words := regexp.MustCompile(`^[^{}$]*$`) // a text with braces is refused
+	var texts []verify.Text
+	for i, payload := range payloads {
+		if words.MatchString(payload) && len(texts) < 30 {
+			texts = append(texts, verify.Text{Locale: fmt.Sprintf("x%c-x%c", 'a'+i/26, 'a'+i%26), Channel: verify.SMS, Text: "{code} " + payload})
+		}
+		if _, err := books.TopUp(t.Context(), admin.User(payload), "test", 1_000_000, payload); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCarrier, Name: payload, Actor: payload, Note: payload}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Store.CreateTemplate(t.Context(), verify.MessageTemplate{ID: verify.NewID(l.Clock.Now()), Project: "test", Designation: payload, Name: fmt.Sprint(i, payload), Pattern: payload, CreatedAt: l.Clock.Now(), UpdatedAt: l.Clock.Now(), Version: 1}, 1000); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Store.CreateApplication(t.Context(), verify.Application{ID: verify.NewID(l.Clock.Now()), Project: "test", Name: fmt.Sprint(i, payload), Version: 1}, true, 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Store.CreateText(t.Context(), verify.TextTemplate{ID: verify.NewID(l.Clock.Now()), Project: "test", Name: "foreign", Texts: texts, Version: 1}, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "<u>", Actor: payloads[0], Note: payloads[1]}); err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{"/usage?by=project", "/texts?project=test", "/texts?" + url.Values{"template": {payloads[0]}}.Encode(), "/stop?" + url.Values{"carrier": {payloads[0]}}.Encode(), "/stop?country=%3Cu%3E"}
 	for _, p := range all {
 		if method, path, _ := l.requestFor(p); method == "GET" {
 			paths = append(paths, path)
@@ -349,6 +375,11 @@ func TestForeignTextsAreText(t *testing.T) {
 	}
 	if text := l.ask(ann, "GET", "/projects", nil).Body.String(); !strings.Contains(text, "&lt;script&gt;alert(1)&lt;/script&gt;") {
 		t.Error("the projects' names aren't there: this shows nothing")
+	}
+	for path, fields := range map[string]int{"/projects/test": 3 * 10, "/texts?project=test": 10, "/carriers": 30} {
+		if n := strings.Count(l.ask(ann, "GET", path, nil).Body.String(), "&lt;"); n < fields {
+			t.Errorf("%s: %d texts are escaped, want at least %d: this shows nothing", path, n, fields)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // A door is the sign-in with a page behind it, over a database of its own.
@@ -259,5 +260,111 @@ func TestAnAddressWaits(t *testing.T) {
 	}
 	if w := d.post("/sign-in", url.Values{"name": {`"><script>`}}); strings.Contains(w.Body.String(), "<script>") {
 		t.Error("a name is markup")
+	}
+}
+
+// Requests that another site has forged, or that come with another's or an ended session, change nothing: on every page and
+// action of the console, for every role.
+func TestForgedAndReplayedRequestsAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	keys, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	operators, books := operator.New(l.Store, keys, l.Clock.Now), admin.New(l.Store)
+	site := Site("https://console.example", operators, nil, l.System, slog.New(slog.DiscardHandler))
+	here := operator.Client{Remote: "192.0.2.1:5"}
+	session := func(name string, role operator.Role) string {
+		_, link, err := books.CreateOperator(t.Context(), "me", name, role, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, seed, err := operators.OpenLink(t.Context(), link, here)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := operators.SetUp(t.Context(), link, secretWord, verify.Secret(operator.CodeAt(seed, l.Clock.Now())), here)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token.Reveal()
+	}
+	ann, ended := session("ann", operator.Admin), session("bob", operator.Admin)
+	if _, err := books.SignOut(t.Context(), "me", "bob"); err != nil {
+		t.Fatal(err)
+	}
+	type request struct {
+		method, path string
+		form         url.Values
+	}
+	var actions []request
+	for _, p := range all {
+		if method, path, form := l.requestFor(p); method == "POST" && path != "/find" { // which changes nothing
+			actions = append(actions, request{method, path, form})
+		}
+	}
+	for _, path := range []string{"/sign-in/out", "/sign-in/sessions/end", "/sign-in/passkeys/add", "/sign-in/passkeys/remove"} {
+		actions = append(actions, request{"POST", path, url.Values{"id": {"x"}, "name": {"x"}, "password": {secretWord}, "passkey": {"{}"}}})
+	}
+	before := len(audits(t, l))
+	accepted, tried := 0, 0
+	for _, a := range actions {
+		for what, edit := range map[string]func(r *http.Request){
+			"another site's form":          func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+			"a page below the same domain": func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
+			"an old browser, elsewhere":    func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
+			"an opaque origin":             func(r *http.Request) { r.Header.Set("Origin", "null") },
+			"a session that ended":         func(r *http.Request) { cookieOf(r, ended) },
+			"a session that nobody has":    func(r *http.Request) { cookieOf(r, "cn_"+strings.Repeat("A", 43)) },
+			"no session":                   func(r *http.Request) { cookieOf(r, "") },
+			"a session under another name": func(r *http.Request) { r.Header.Set("Cookie", "countersign="+ann) },
+			"another host's name":          func(r *http.Request) { r.Host = "evil.example" },
+			"a method that browsers can't": func(r *http.Request) { r.Method = "PUT" },
+			"the same as a link: GET":      func(r *http.Request) { r.Method = "GET"; r.URL.RawQuery = a.form.Encode() },
+			"HEAD, which some let through": func(r *http.Request) { r.Method = "HEAD"; r.URL.RawQuery = a.form.Encode() },
+		} {
+			r := httptest.NewRequest(a.method, "https://console.example"+a.path, strings.NewReader(a.form.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("Sec-Fetch-Site", "same-origin")
+			r.RemoteAddr = "192.0.2.1:5"
+			cookieOf(r, ann)
+			if strings.Contains(what, "old browser") || strings.Contains(what, "opaque") {
+				r.Header.Del("Sec-Fetch-Site")
+			}
+			edit(r)
+			w := httptest.NewRecorder()
+			site.ServeHTTP(w, r)
+			tried++
+			if after := len(audits(t, l)); after != before {
+				accepted++
+				t.Errorf("%s to %s %s: got %d, and something is in the audit log", what, a.method, a.path, w.Code)
+				before = after
+			}
+			if w.Code == http.StatusSeeOther && w.Header().Get("Location") != "/sign-in" {
+				accepted++
+				t.Errorf("%s to %s %s: leads to %s", what, a.method, a.path, w.Header().Get("Location"))
+			}
+		}
+	}
+	t.Logf("%d of %d accepted", accepted, tried)
+	// The same requests of the page itself do something: else this shows nothing.
+	for _, a := range actions[:4] {
+		r := httptest.NewRequest(a.method, "https://console.example"+a.path, strings.NewReader(a.form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		cookieOf(r, ann)
+		w := httptest.NewRecorder()
+		if site.ServeHTTP(w, r); w.Code != http.StatusOK && w.Code != http.StatusSeeOther {
+			t.Errorf("%s of the page itself: got %d", a.path, w.Code)
+		}
+	}
+}
+
+// cookieOf replaces the session of a request.
+func cookieOf(r *http.Request, session string) {
+	r.Header.Del("Cookie")
+	if session != "" {
+		r.AddCookie(&http.Cookie{Name: "__Host-countersign", Value: session})
 	}
 }
