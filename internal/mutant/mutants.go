@@ -107,6 +107,71 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestTrafficIsOfThePersonsProjects$"},
 	},
 	{
+		"console-stop-by-anybody", "Countries are stopped by operators of all projects only.",
+		[]edit{{"internal/console/pages.go", `{"POST /stop", operator.Ops, true, desk.stop}`, `{"POST /stop", operator.Viewer, false, desk.stop}`}},
+		test{"./internal/console", "^TestOnlyWhatIsThereIsStopped$|^TestEachPageIsForItsRoles$"},
+	},
+	{
+		"console-project-of-another", "An operator of some projects can't open another one's page.",
+		[]edit{{"internal/console/pages.go", "slices.DeleteFunc(projects, func(x verify.Project) bool { return !p.sees(x.ID) })", "projects"}},
+		test{"./internal/console", "^TestAnotherProjectsPageIsAsAbsent$"},
+	},
+	{
+		"console-usage-of-others", "An operator of some projects sees the usage of those only.",
+		[]edit{{"internal/console/pages.go", "		q.Among = p.Projects\n", "		_ = p.Projects\n"}},
+		test{"./internal/console", "^TestTrafficIsOfThePersonsProjects$"},
+	},
+	{
+		"console-forged-posts", "No other site can act by an operator's browser.",
+		[]edit{{"internal/console/signin.go", "	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {\n		found", "	return http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {\n		found"}},
+		test{"./internal/console", "^TestForgedAndReplayedRequestsAreRefused$"},
+	},
+	{
+		"provider-grants-nothing", "A person to whom nothing is granted gets no session.",
+		[]edit{{"internal/operator/provided.go", "if !ok || len(granted.Role.Problems()) > 0 {", "if false {"}},
+		stores("ProvidedOperatorsAreAdmitted"),
+	},
+	{
+		"provider-takes-a-name", "A provider's name is no other operator's.",
+		[]edit{{"internal/store/operator.go", "	case err == nil || errors.Is(err, operator.ErrNoOperator) && len(o.Problems()) > 0:", "	case err == nil && false:"}},
+		stores("ProvidedOperatorsAreAdmitted"),
+	},
+	{
+		"provider-former-role", "Another role at the provider ends what somebody was signed in as.",
+		[]edit{{"internal/store/operator.go", "} else if !known.SameGrant(&a.Operator) {", "} else if false {"}},
+		stores("ProvidedOperatorsAreAdmitted"),
+	},
+	{
+		"provider-state", "A provider's answer counts in the browser that began the sign-in.",
+		[]edit{{"internal/console/oidc.go", `ok = ok && subtle.ConstantTimeCompare([]byte(p.state), []byte(q.Get("state"))) == 1`, ""}},
+		test{"./internal/console", "^TestMixedUpSignInsAreRefused$"},
+	},
+	{
+		"provider-nonce", "An ID token counts for the sign-in that it was made for.",
+		[]edit{{"internal/console/oidc.go", "if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(p.nonce)) != 1 {", "if false {"}},
+		test{"./internal/console", "^TestMixedUpSignInsAreRefused$"},
+	},
+	{
+		"passkey-signs-twice", "What a passkey signed works once.",
+		[]edit{{"internal/operator/passkey.go", "k.Challenge[:]) > 0 }", "k.Challenge[:]) >= 0 }"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-any-challenge", "A passkey signs challenges of this installation only.",
+		[]edit{{"internal/operator/passkey.go", "err == nil && subtle.ConstantTimeCompare(tag, challenge[n+4:]) == 1 && age", "err == nil && age"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-by-a-session", "A passkey is added with the password, and not by a session alone.",
+		[]edit{{"internal/operator/passkey.go", "if err == nil && !right {", "if false {"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-survives-a-reset", "A reset takes an operator's passkeys.",
+		[]edit{{"internal/store/operator.go", `if o.Password == "" { // a new link`, `if false { // a new link`}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
 		"console-reveal-unaudited", "Who sees a whole number is written down.",
 		[]edit{{"internal/admin/verification.go", "return v.Reach(), s.store.Record(ctx, entry)", "_ = entry\n\treturn v.Reach(), nil"}},
 		test{"./internal/console", "^TestNumbersAreMaskedAndCodesNeverShown$"},
