@@ -67,14 +67,25 @@ func TestPagesInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
+	operators := operator.New(l.Store, keys, l.Clock.Now)
+	in := NewSignIn(operators, log, "http://localhost")
+	in.AddProvider(&operator.Provider{Issuer: "http://localhost:1"})
+	session := member(t, l, operators, "ann")
 	mux := http.NewServeMux()
-	mux.Handle("/sign-in", NewSignIn(operator.New(l.Store, keys, l.Clock.Now), log, "http://localhost").Handler())
-	mux.Handle("/sign-in/", NewSignIn(operator.New(l.Store, keys, l.Clock.Now), log, "http://localhost").Handler())
+	mux.Handle("/sign-in", in.Handler())
+	mux.Handle("/sign-in/", in.Handler())
+	mux.HandleFunc("/sign-in/sessions", func(w http.ResponseWriter, r *http.Request) {
+		r.AddCookie(&http.Cookie{Name: "countersign", Value: session.Reveal()})
+		in.Handler().ServeHTTP(w, r)
+	})
+	mux.HandleFunc("/signed-in", func(w http.ResponseWriter, _ *http.Request) {
+		show(w, http.StatusOK, signedInPage, view{Title: "Signed in"})
+	})
 	mux.Handle("/", Open(l.System, log))
 	server := httptest.NewServer(mux)
 	defer server.Close()
 
-	paths := []string{"/sign-in", "/sign-in/set-up", "/nothing", "/stop?country=US", "/stop?carrier=simulator"}
+	paths := []string{"/sign-in", "/sign-in/set-up", "/sign-in/sessions", "/signed-in", "/sign-in/oidc/callback", "/nothing", "/stop?country=US", "/stop?carrier=simulator"}
 	for _, p := range all {
 		if method, path, _ := l.requestFor(p); method == "GET" {
 			paths = append(paths, path)
@@ -190,7 +201,7 @@ func TestPasskeysSignIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operators, books := operator.New(l.Store, keys, l.Clock.Now), admin.New(l.Store)
+	operators := operator.New(l.Store, keys, l.Clock.Now)
 	var site http.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/advance" {
@@ -202,21 +213,8 @@ func TestPasskeysSignIn(t *testing.T) {
 	defer server.Close()
 	at := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 	site = Site(at, operators, nil, l.System, slog.New(slog.DiscardHandler))
-	var session verify.Secret
-	for _, name := range []string{"bob", "ann"} {
-		_, link, err := books.CreateOperator(t.Context(), "me", name, operator.Viewer, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		here := operator.Client{Remote: "192.0.2.1:5"}
-		_, seed, err := operators.OpenLink(t.Context(), link, here)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if session, err = operators.SetUp(t.Context(), link, secretWord, verify.Secret(operator.CodeAt(seed, l.Clock.Now())), here); err != nil {
-			t.Fatal(err)
-		}
-	}
+	member(t, l, operators, "bob")
+	session := member(t, l, operators, "ann")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "node", script, chromium, at, session.Reveal()).CombinedOutput()
@@ -229,4 +227,22 @@ func TestPasskeysSignIn(t *testing.T) {
 			t.Errorf("the audit log has no %q:\n%s", want, text)
 		}
 	}
+}
+
+// member makes an operator who has set up their sign-in, and returns their session.
+func member(t *testing.T, l *lobby, operators *operator.Service, name string) (session verify.Secret) {
+	t.Helper()
+	_, link, err := admin.New(l.Store).CreateOperator(t.Context(), "me", name, operator.Admin, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := operator.Client{Remote: "192.0.2.1:5"}
+	_, seed, err := operators.OpenLink(t.Context(), link, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if session, err = operators.SetUp(t.Context(), link, secretWord, verify.Secret(operator.CodeAt(seed, l.Clock.Now())), here); err != nil {
+		t.Fatal(err)
+	}
+	return session
 }

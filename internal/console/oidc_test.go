@@ -3,6 +3,7 @@ package console
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -335,5 +336,24 @@ func TestMixedUpSignInsAreRefused(t *testing.T) {
 		if strings.Contains(o.log.String(), secret) {
 			t.Errorf("the log has %q", secret)
 		}
+	}
+}
+
+// Browsers come back from the provider's site with a session: its cookie doesn't go along with requests from other sites.
+func TestAProviderSignsPeopleInInABrowser(t *testing.T) {
+	for name, make := range map[string]string{"chromium": "chrome", "firefox-esr": "firefox"} {
+		t.Run(make, func(t *testing.T) {
+			t.Parallel()
+			testsize.Full(t, "builds a provider of OpenID Connect, and signs in with "+name)
+			path, script := browser(t, name, "provider.mjs")
+			o := newOffice(t)
+			o.groups("id2", "sre")
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			out, err := exec.CommandContext(ctx, "node", script, make, path, o.at, "test-user2").CombinedOutput()
+			if want := "test-user2admin · sessions\n"; err != nil || string(out) != want {
+				t.Errorf("got %q, %v; want %q", out, err, want)
+			}
+		})
 	}
 }

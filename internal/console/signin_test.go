@@ -18,7 +18,6 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/store"
-	"github.com/countersign/countersign/internal/verify"
 )
 
 // A door is the sign-in with a page behind it, over a database of its own.
@@ -274,23 +273,7 @@ func TestForgedAndReplayedRequestsAreRefused(t *testing.T) {
 	}
 	operators, books := operator.New(l.Store, keys, l.Clock.Now), admin.New(l.Store)
 	site := Site("https://console.example", operators, nil, l.System, slog.New(slog.DiscardHandler))
-	here := operator.Client{Remote: "192.0.2.1:5"}
-	session := func(name string, role operator.Role) string {
-		_, link, err := books.CreateOperator(t.Context(), "me", name, role, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, seed, err := operators.OpenLink(t.Context(), link, here)
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := operators.SetUp(t.Context(), link, secretWord, verify.Secret(operator.CodeAt(seed, l.Clock.Now())), here)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return token.Reveal()
-	}
-	ann, ended := session("ann", operator.Admin), session("bob", operator.Admin)
+	ann, ended := member(t, l, operators, "ann").Reveal(), member(t, l, operators, "bob").Reveal()
 	if _, err := books.SignOut(t.Context(), "me", "bob"); err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ await wants("a passkey without the password signs nobody in", (await text()).inc
 await sign("bob", password);
 await wants("another operator's passkey signs nobody in", (await text()).includes("is wrong"));
 await sign("ann", password);
-await wants("a passkey signs in", page.url() === url + "/" && (await page.content()).includes("ann<br>viewer"));
+await wants("a passkey signs in", page.url() === url + "/" && (await page.content()).includes("ann<br>admin"));
 await page.goto(url + "/sign-in/sessions");
 await leads(() => page.click("form[action='/sign-in/out'] button"));
 
