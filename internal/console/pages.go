@@ -129,12 +129,27 @@ func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *templa
 			if !person.may(l.role, l.whole) {
 				continue
 			}
-			l.Current = l.Path == r.URL.Path || l.Path == "/find" && strings.HasPrefix(r.URL.Path, "/verification/") || l.Path == "/traffic" && r.URL.Path == "/traffic/rows" ||
-				l.Path == "/projects" && strings.HasPrefix(r.URL.Path, "/projects/")
+			l.Current = l.Path == pageOf(r)
 			v.Pages = append(v.Pages, l.link)
 		}
 	}
 	show(w, status, t, v)
+}
+
+// pageOf is the page of the menu to which a request belongs.
+func pageOf(r *http.Request) string {
+	path := r.URL.Path
+	switch {
+	case strings.HasPrefix(path, "/verification/"):
+		return "/find"
+	case path == "/traffic/rows", path == "/stop" && r.FormValue("country") != "":
+		return "/traffic"
+	case path == "/stop":
+		return "/carriers"
+	case strings.HasPrefix(path, "/projects/"):
+		return "/projects"
+	}
+	return path
 }
 
 // may reports whether a person has a role, and sees all projects where that is needed.

@@ -35,8 +35,8 @@ func stopLink(kind verify.StopKind, name string) string {
 	return "/stop?" + url.Values{string(kind): {name}}.Encode()
 }
 
-// back is the page on which the change is seen.
-func (s stopping) back() string {
+// Back is the page on which the change is seen.
+func (s stopping) Back() string {
 	if s.Country() {
 		return "/traffic"
 	}
@@ -133,7 +133,7 @@ func (d desk) allow(w http.ResponseWriter, r *http.Request, p Person) error {
 // done leads to the page on which a change is seen.
 func (s stopping) done(w http.ResponseWriter, r *http.Request, err error) error {
 	if err == nil {
-		http.Redirect(w, r, s.back(), http.StatusSeeOther)
+		http.Redirect(w, r, s.Back(), http.StatusSeeOther)
 	}
 	return err
 }
