@@ -430,7 +430,16 @@ func share(part, of int) string {
 }
 
 // used lists usage by one part, in the projects that the person may see.
-func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []usageLine, err error) {
+func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) ([]usageLine, error) {
+	rows, err := d.rows(ctx, p, q)
+	if err != nil {
+		return nil, err
+	}
+	return d.usageLines(ctx, p, q, rows)
+}
+
+// usageLines names the rows that a query by one part found.
+func (d desk) usageLines(ctx context.Context, p Person, q verify.UsageQuery, rows []verify.UsageRow) (lines []usageLine, err error) {
 	projects, err := d.visible(ctx, p)
 	if err != nil {
 		return nil, err
@@ -439,7 +448,6 @@ func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []
 	for _, x := range projects {
 		names[x.ID] = cmp.Or(x.Name, string(x.ID))
 	}
-	rows, err := d.rows(ctx, p, q)
 	behind := filter{project: q.Project, from: q.From.UTC(), until: q.Until.UTC()}
 	for _, u := range rows {
 		name, link := "all", ""
@@ -520,16 +528,50 @@ func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	now := d.books.Now()
 	from := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-shownDays)
-	days, err := d.rows(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), Step: verify.ByDay})
+	days, sums, err := d.byDayAndPart(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}})
 	if err != nil {
 		return err
 	}
 	u.draw(days, filter{project: chosen, from: from, until: now.UTC().Add(time.Hour)})
-	if u.Parts, err = d.used(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}}); err != nil {
+	if u.Parts, err = d.usageLines(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}}, sums); err != nil {
 		return err
 	}
 	d.show(w, r, http.StatusOK, usagePage, "Usage", u)
 	return nil
+}
+
+// byDayAndPart asks once for what two lists show: usage by day, and by part. Where that is too much for one list, it asks for
+// each.
+func (d desk) byDayAndPart(ctx context.Context, p Person, q verify.UsageQuery) (days, sums []verify.UsageRow, err error) {
+	both, daily := q, q
+	both.Step, daily.Step, daily.By = verify.ByDay, verify.ByDay, nil
+	days, err = d.rows(ctx, p, both)
+	if !errors.Is(err, verify.ErrTooMuchUsage) {
+		return days, sumDays(days), err
+	}
+	if days, err = d.rows(ctx, p, daily); err != nil {
+		return nil, nil, err
+	}
+	sums, err = d.rows(ctx, p, q)
+	return days, sums, err
+}
+
+// sumDays adds up the days of each part and currency, sorted as a list without days is.
+func sumDays(days []verify.UsageRow) (sums []verify.UsageRow) {
+	found := map[verify.UsageKey]int{}
+	for _, day := range days {
+		i, ok := found[day.UsageKey]
+		if !ok {
+			i = len(sums)
+			found[day.UsageKey] = i
+			sums = append(sums, verify.UsageRow{UsageKey: day.UsageKey})
+		}
+		sums[i].Add(day.Usage)
+	}
+	slices.SortFunc(sums, func(a, b verify.UsageRow) int {
+		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Country, b.Country), cmp.Compare(a.Carrier, b.Carrier), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Currency, b.Currency))
+	})
+	return sums
 }
 
 // draw makes the line of each day's starts, 600 by 80, and the table beside it.

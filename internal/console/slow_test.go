@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite" // beside the store, to fill its file quickly
-
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/operator"
