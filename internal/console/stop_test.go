@@ -95,6 +95,17 @@ func TestOnlyWhatIsThereIsStopped(t *testing.T) {
 			}
 		}
 	}
+	// Who may stop is said here once more, beside the table of pages.
+	for _, p := range []*Person{nil, {Name: "bob", Role: operator.Viewer}, {Name: "bob", Role: operator.Support}, {Name: "bob", Role: operator.Admin, Projects: who("test")[0].Projects}} {
+		for _, path := range []string{"/stop", "/allow"} {
+			if w := l.ask(p, "POST", path, url.Values{"country": {"US"}}); w.Code != http.StatusForbidden {
+				t.Errorf("POST %s by %+v: got %d, want 403", path, p, w.Code)
+			}
+		}
+	}
+	if stops, err := l.Store.Stops(t.Context()); err != nil || len(stops) != 0 {
+		t.Errorf("stopped: got %+v, %v", stops, err)
+	}
 	l.ask(admin, "POST", "/stop", url.Values{"country": {"LK"}})
 	l.ask(admin, "POST", "/stop", url.Values{"carrier": {"simulator"}})
 	for _, p := range []*Person{{Name: "bob", Role: operator.Support}, {Name: "bob", Role: operator.Admin, Projects: admin.Projects}} {
