@@ -203,7 +203,7 @@ var mutants = []mutant{
 	},
 	{
 		"operator-code-works-twice", "A code of an operator's app signs in once.",
-		[]edit{{"internal/operator/operator.go", "case a.Step <= o.Step:", "case a.Step < o.Step:"}},
+		[]edit{{"internal/operator/operator.go", "return a.Step <= o.Step", "return a.Step < o.Step"}},
 		test{"./internal/operator", "^TestAnAttemptIsDecided$"},
 	},
 	{
