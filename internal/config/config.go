@@ -288,8 +288,12 @@ type carrierConfig struct {
 	SMPP smppConfig `yaml:"smpp"`
 	// SIP calls phones over a trunk and says the code: docs/voice.md. This, http, provider or smpp.
 	SIP sipConfig `yaml:"sip"`
-	// WebPush pushes to the devices of applications' users: docs/push.md. This, http, provider, smpp or sip.
+	// WebPush pushes to browsers of applications' users: docs/push.md. This, http, provider, smpp or sip.
 	WebPush webPushConfig `yaml:"webpush"`
+	// FCM are Firebase projects, to whose apps messages are pushed: docs/push.md. Beside webpush and apns, or alone.
+	FCM []fcmConfig `yaml:"fcm"`
+	// APNS are apps for Apple's devices, to which messages are pushed: docs/push.md. Beside webpush and fcm, or alone.
+	APNS []apnsConfig `yaml:"apns"`
 	// Concurrency is how many calls are made at once: 1 to 1024. With smpp it is binds times window
 	// instead, with sip its calls.
 	Concurrency int `yaml:"concurrency" default:"64"`
@@ -580,7 +584,7 @@ type sipConfig struct {
 type webPushConfig struct {
 	// VAPIDKey signs pushes. It is not written here: this says where it is. Make one with "countersign secret vapid". A
 	// device is registered for one key, so keep it.
-	VAPIDKey vapidKeyConfig `yaml:"vapid_key"`
+	VAPIDKey pushKeyConfig `yaml:"vapid_key"`
 	// Contact is how push services reach you: a mailto: or https: URL.
 	Contact string `yaml:"contact"`
 	// Timeout is for one device: 100ms to 9s.
@@ -592,9 +596,47 @@ type webPushConfig struct {
 	CAFile string `yaml:"ca_file"`
 }
 
-// vapidKeyConfig says where the key of pushes is: give one of the two. It is a [secretConfig] without an example,
+// fcmConfig is how messages are pushed by Firebase Cloud Messaging.
+type fcmConfig struct {
+	// App is how devices name the app, such as com.example.shop: 1 to 255 of A-Z a-z 0-9 . _ -.
+	App string `yaml:"app"`
+	// ServiceAccount is the JSON of the project's service account. It is not written here: this says where it is.
+	ServiceAccount pushKeyConfig `yaml:"service_account"`
+	// Content is what a push says: wake lets the app fetch the message with its device's key. text pushes the text and the
+	// code, and Google can read both.
+	Content string `yaml:"content" default:"wake"`
+	// Timeout is for one device: 100ms to 9s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// URL is where messages are handed over, for a stand-in in tests. Optional.
+	URL string `yaml:"url" default:"https://fcm.googleapis.com"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+}
+
+// apnsConfig is how messages are pushed by the Apple Push Notification service.
+type apnsConfig struct {
+	// App is the app's bundle id, by which devices name it too.
+	App string `yaml:"app"`
+	// Team is the id of the developer's team: 10 of A-Z 0-9.
+	Team string `yaml:"team"`
+	// KeyID is the id of the key: 10 of A-Z 0-9.
+	KeyID string `yaml:"key_id"`
+	// Key is the .p8 file of the key. It is not written here: this says where it is.
+	Key pushKeyConfig `yaml:"key"`
+	// Content is what a push says: wake lets the app fetch the message with its device's key. text pushes the text and the
+	// code, and Apple can read both.
+	Content string `yaml:"content" default:"wake"`
+	// Timeout is for one device: 100ms to 9s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// URL is Apple's: https://api.sandbox.push.apple.com is for apps that developers install themselves.
+	URL string `yaml:"url" default:"https://api.push.apple.com"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+}
+
+// pushKeyConfig says where a key of pushes is: give one of the two. It is a [secretConfig] without an example,
 // because the long configuration has no pushes.
-type vapidKeyConfig struct {
+type pushKeyConfig struct {
 	// File is a file that only its owner can read.
 	File string `yaml:"file"`
 	// Env is the name of an environment variable.
@@ -615,7 +657,7 @@ type channelsConfig struct {
 	SMS []string `yaml:"sms" example:"gateway"`
 	// Voice are the names of the carriers of calls.
 	Voice []string `yaml:"voice" example:"gateway"`
-	// Push are the names of the carriers of pushes to users' devices, which have webpush.
+	// Push are the names of the carriers of pushes to users' devices, which have webpush, fcm or apns.
 	Push []string `yaml:"push"`
 }
 

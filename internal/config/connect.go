@@ -165,11 +165,6 @@ func (w *sipWay) certificate() *tls.Certificate { return w.Certificate }
 // refuses reports whether a carrier answered that it doesn't want us.
 func refuses(err error) bool { return carrier.Decision(err).Reason == verify.ReasonMisconfigured }
 
-// try implements [way]. Each device names a push service of its own.
-func (w *webPushWay) try(context.Context, string) Finding {
-	return fine("nothing to try: devices name their push services")
-}
-
 // publicURL tries how the outside reaches us. It may not be there yet, or not for this machine.
 func (c *Loaded) publicURL() Try {
 	return Try{"public.url", func(ctx context.Context) Finding {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/push"
 	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/device"
@@ -361,8 +362,10 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 // vapid is the key for which browsers subscribe to the pushes of the first carrier that makes some; "" without one.
 func (s *System) vapid() string {
 	for _, l := range s.carriers {
-		if c, ok := l.Carrier.(*webpush.Carrier); ok {
-			return c.Key.Public()
+		if c, ok := l.Carrier.(*push.Carrier); ok {
+			if web, ok := c.Service(verify.WebPush).(*webpush.Service); ok {
+				return web.Key.Public()
+			}
 		}
 	}
 	return ""

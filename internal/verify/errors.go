@@ -79,6 +79,8 @@ const (
 	FieldKind     Field = "kind"
 	FieldEndpoint Field = "endpoint"
 	FieldP256dh   Field = "p256dh"
+	FieldToken    Field = "token"
+	FieldApp      Field = "app"
 	FieldAuth     Field = "auth"
 	FieldKey      Field = "key"
 
@@ -135,7 +137,7 @@ var (
 
 	ErrNoEnrolment = &Error{Kind: NotFound, Code: "no_enrolment", Message: "the enrolment code is wrong, was used, or is older than ten minutes; ask for a new one"}
 
-	ErrNoPrompt      = &Error{Kind: NotFound, Code: "no_prompt", Message: "there is no such prompt for this device, or its signature is wrong"}
+	ErrNoPrompt      = &Error{Kind: NotFound, Code: "no_prompt", Message: "there is no such prompt or message for this device, or its signature is wrong"}
 	ErrPromptsSpent  = &Error{Kind: Conflict, Code: "prompts_spent", Message: "the user got as many prompts as they may without a success; send a code by another channel"}
 	ErrPromptsDenied = &Error{Kind: Conflict, Code: "prompts_denied", Message: "the user said that it wasn't they who asked, so they get no prompts; send a code by another channel"}
 

@@ -165,15 +165,15 @@ func (a *PromptAnswer) signed() []byte {
 	return []byte(strings.Join([]string{"countersign answer 1", a.Verification.String(), a.Device.String(), a.Challenge, says}, "\n"))
 }
 
-// signedBy reports whether the answer has the signature of a device: ECDSA with P-256 and SHA-256, as WebCrypto makes
-// it, two numbers of 32 bytes each.
-func (a *PromptAnswer) signedBy(point []byte) bool {
+// isSigned reports whether a signature is one of a text by the holder of a device's key: ECDSA with P-256 and SHA-256, as
+// WebCrypto makes it, two numbers of 32 bytes each.
+func isSigned(text, signature, point []byte) bool {
 	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
-	if err != nil || len(a.Signature) != 64 {
+	if err != nil || len(signature) != 64 {
 		return false
 	}
-	sum := sha256.Sum256(a.signed())
-	return ecdsa.Verify(public, sum[:], new(big.Int).SetBytes(a.Signature[:32]), new(big.Int).SetBytes(a.Signature[32:]))
+	sum := sha256.Sum256(text)
+	return ecdsa.Verify(public, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 }
 
 // A PromptOutcome is what came of a device's answer.
@@ -304,7 +304,7 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 	if v.Approval != ByPrompt || v.Prompt.IsZero() {
 		return PromptOutcome{}, ErrNoPrompt
 	}
-	if err := s.checkSigner(ctx, v, &a); err != nil {
+	if err := s.checkSigner(ctx, v, a.Device, a.signed(), a.Signature); err != nil {
 		return PromptOutcome{}, err
 	}
 	about.Project, about.Application = string(v.Project), record.ID(v.Application)
@@ -319,8 +319,8 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 	return out, err
 }
 
-// checkSigner fails with [ErrNoPrompt] unless the device that an answer names is one of v's user, and has signed it.
-func (s *Service) checkSigner(ctx context.Context, v *Verification, a *PromptAnswer) error {
+// checkSigner fails with [ErrNoPrompt] unless a device is one of v's user, and has signed a text.
+func (s *Service) checkSigner(ctx context.Context, v *Verification, device ID, text, signature []byte) error {
 	all, err := s.store.Devices(ctx, UserKey{v.Project, v.Application, v.User})
 	if errors.Is(err, ErrNoUser) || errors.Is(err, ErrNoApplication) {
 		return ErrNoPrompt
@@ -328,7 +328,7 @@ func (s *Service) checkSigner(ctx context.Context, v *Verification, a *PromptAns
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(all, func(d Device) bool { return d.ID == a.Device })
+	i := slices.IndexFunc(all, func(d Device) bool { return d.ID == device })
 	if i < 0 {
 		return ErrNoPrompt
 	}
@@ -339,7 +339,7 @@ func (s *Service) checkSigner(ctx context.Context, v *Verification, a *PromptAns
 	if err != nil {
 		return err
 	}
-	if !a.signedBy(sub.Sign) {
+	if !isSigned(text, signature, sub.Sign) {
 		return ErrNoPrompt
 	}
 	return nil

@@ -28,6 +28,7 @@ import (
 
 	"github.com/countersign/countersign/api"
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/carrier/push"
 	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -228,11 +229,11 @@ func newKit(t *testing.T, o countersigntest.Options, private bool, channels ...s
 	s := newService(t, key.Public())
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	pushes, err := webpush.New(webpush.Config{Name: "pushes", Key: key, Contact: "mailto:ops@example.com", Private: private, RootCAs: roots, Timeout: 5 * time.Second, Conns: 4})
+	web, err := webpush.New(webpush.Config{Key: key, Contact: "mailto:ops@example.com", Private: private, RootCAs: roots, Timeout: 5 * time.Second, Conns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Pushes = pushes
+	o.Pushes = push.New("pushes", map[verify.DeviceKind]push.Service{verify.WebPush: web})
 	k := kit{countersigntest.New(t, o), t, s, nil, ""}
 	secret := account.NewSecret()
 	if err := k.Store.CreateKey(t.Context(), account.Key{ID: verify.NewID(k.Clock.Now()), Project: "test", Scopes: verify.AllScopes, Hash: account.HashKey(secret)}); err != nil {

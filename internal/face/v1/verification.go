@@ -52,6 +52,8 @@ var names = map[verify.Field]string{
 	verify.FieldKind:     "kind",
 	verify.FieldEndpoint: "endpoint",
 	verify.FieldP256dh:   "p256dh",
+	verify.FieldToken:    "token",
+	verify.FieldApp:      "app",
 	verify.FieldAuth:     "auth",
 	verify.FieldKey:      "key",
 
