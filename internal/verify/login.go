@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
@@ -31,6 +32,33 @@ func (s *Service) Associate(ctx context.Context, acct *Account, application ID, 
 	}
 	_, err = s.startUser(ctx, acct, k, association, userRequest{address: r.Address, displayName: r.DisplayName, channel: r.Channel})
 	return err
+}
+
+// AssociateDevice registers a device for a user whose number is validated, and pushes a code, which a login's check takes.
+// A device alone is no address: all limits are of numbers.
+func (s *Service) AssociateDevice(ctx context.Context, acct *Account, application ID, user string, n NewDevice, displayName string) error {
+	app, err := s.store.Application(ctx, acct.Project.ID, application)
+	if err != nil {
+		return err
+	}
+	u, err := s.User(ctx, acct, application, user)
+	if err != nil && !errors.Is(err, ErrNoUser) {
+		return err
+	}
+	var p problems
+	switch {
+	case !slices.Contains(app.Channels, Push):
+		p.add(FieldAddress, "asks for push, which is none of the application's channels")
+	case err != nil || u.Status != Validated:
+		p.add(FieldAddress, "is a device's, which needs a user with a validated phone number; associate that first")
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	if _, err := s.RegisterDevice(ctx, acct, application, user, n); err != nil {
+		return err
+	}
+	return s.LoginStart(ctx, acct, application, user, LoginRequest{DisplayName: displayName, Channel: Push})
 }
 
 // LoginStart sends a code to a user whose address is validated.

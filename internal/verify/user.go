@@ -281,7 +281,7 @@ func (p *problems) address(s string, project *Project) address {
 		case "voice":
 			a.channel, s = Voice, rest
 		case "push", "psh":
-			p.add(FieldAddress, "asks for push, which is not available")
+			p.add(FieldAddress, "is a device's; register it as a device of the user")
 			return a
 		}
 	}
