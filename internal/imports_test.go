@@ -53,7 +53,7 @@ var may = []struct{ packages, imports string }{
 	{"internal/carrier/push", "internal/carrier internal/carrier/exchange internal/verify " + pure}, // one carrier of three kinds of services
 	{"internal/carrier/webpush internal/carrier/fcm internal/carrier/apns", "internal/carrier internal/carrier/exchange internal/carrier/push internal/notice internal/verify " + pure},
 	{"internal/carrier/http", "internal/carrier internal/carrier/exchange internal/verify " + pure},
-	{"internal/carrier/provider", "internal/carrier internal/carrier/exchange internal/yamlconf internal/verify " + pure},
+	{"internal/carrier/provider", "internal/carrier internal/carrier/exchange internal/web internal/yamlconf internal/verify " + pure},
 	{"internal/route", "internal/verify " + pure},
 	{"internal/dispatch", "internal/route internal/carrier internal/verify " + pure},
 	{"internal/face", "internal/web internal/request internal/account internal/verify " + pure},

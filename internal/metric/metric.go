@@ -27,6 +27,7 @@ type Metrics struct {
 	projectStarts  *prometheus.CounterVec
 	checks         *prometheus.CounterVec
 	approvals      *prometheus.CounterVec
+	denials        prometheus.Counter
 	sends          *prometheus.CounterVec
 	handOver       *prometheus.HistogramVec
 	failures       *prometheus.CounterVec
@@ -57,6 +58,8 @@ func New() *Metrics {
 			Name: "countersign_checks_total", Help: "Guesses, by result: right, wrong, or the error's code."}, []string{"result"}),
 		approvals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_approvals_total", Help: "Verifications approved, by channel. Divided by the starts that were ok: the conversion."}, []string{"channel"}),
+		denials: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_denials_total", Help: "Prompts whose person said on a device that it wasn't them who asked."}),
 		sends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_sends_total", Help: "Attempts to hand a message to a carrier, by carrier, country and outcome."}, []string{"carrier", "country", "outcome"}),
 		handOver: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -79,7 +82,7 @@ func New() *Metrics {
 			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk; with PostgreSQL, of the writes too.", Buckets: fine}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.starts, m.projectStarts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.batchSize, m.commitSeconds,
+		m.requests, m.requestSeconds, m.starts, m.projectStarts, m.checks, m.approvals, m.denials, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.batchSize, m.commitSeconds,
 		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -215,6 +218,9 @@ func (m *Metrics) Checked(out verify.Outcome, err error) {
 	}
 	m.checks.WithLabelValues(result(right, err)).Inc()
 }
+
+// Denied counts a device's denial.
+func (m *Metrics) Denied() { m.denials.Inc() }
 
 // result returns the label for a result.
 func result(ok string, err error) string {

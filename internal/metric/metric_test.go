@@ -63,6 +63,7 @@ func used() *Metrics {
 	m.Checked(verify.Outcome{Approved: true, Channel: verify.SMS}, nil)
 	m.Checked(verify.Outcome{Channel: verify.SMS}, nil)
 	m.Checked(verify.Outcome{}, verify.ErrExpired)
+	m.Denied()
 	m.Checked(verify.Outcome{}, errors.New("493817 is odd"))
 	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Accepted, Reason: verify.NoReason, Charge: verify.Charge{Units: 1, Cost: 12_500}}, "US", 2*time.Second)
 	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Unknown, Reason: verify.ReasonBusy}, "US", time.Second)
@@ -117,6 +118,7 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_commit_seconds_sum 1`,
 		`countersign_cost_total{carrier="gateway",country="US"} 0.0125`,
 		`countersign_cost_total{carrier="trunk",country="US"} 0.05`,
+		`countersign_denials_total 1`,
 		`countersign_failures_total{carrier="gateway",country="CA",reason="unreachable"} 1`,
 		`countersign_failures_total{carrier="gateway",country="US",reason="busy"} 2`,
 		`countersign_failures_total{carrier="none",country="US",reason="key_missing"} 1`,

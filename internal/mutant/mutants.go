@@ -41,6 +41,7 @@ const (
 	proofFile        = "internal/carrier/provider/proof.go"
 	gateFile         = "internal/web/gate.go"
 	callbackFile     = "internal/carrier/provider/callback.go"
+	unprovenFile     = "internal/web/unproven.go"
 	storeFile        = "internal/store/store.go"
 	budgetFile       = "internal/store/budget.go"
 	userRowFile      = "internal/store/user.go"
@@ -745,7 +746,7 @@ var mutants = []mutant{
 	},
 	{
 		"gone-device-kept", "A device whose service says that it is gone is removed.",
-		[]edit{{"internal/carrier/webpush/webpush.go", "			gone = append(gone, to[i].ID)\n", ""}},
+		[]edit{{"internal/carrier/push/push.go", "			gone = append(gone, to[i].ID)\n", ""}},
 		test{inWebPush, "^TestAGoneDeviceIsRemovedAndTheCodeGoesOn$"},
 	},
 	{
@@ -769,8 +770,58 @@ var mutants = []mutant{
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
+		"late-denial-lost", "A denial counts also where the verification has ended.",
+		[]edit{{promptFile, "	case out.Denied, out.Noted:\n", "	case out.Denied:\n"}},
+		test{inDevice, "^TestADenialIsWrittenDown$"},
+	},
+	{
+		"late-denial-again", "A denial counts once.",
+		[]edit{{promptFile, "v.Prompt.Denied.IsZero() && ", ""}},
+		test{inDevice, "^TestADenialIsWrittenDown$"},
+	},
+	{
+		"denial-unwritten", "A denial is in the audit log.",
+		[]edit{{promptFile, "		err = s.store.RecordDenial(context.WithoutCancel(ctx), v.Project, a.Verification, a.Device)\n", ""}},
+		test{inDevice, "^TestADenialIsWrittenDown$"},
+	},
+	{
+		"unseen-prompt-counts", "A prompt that no device can answer isn't one of the three.",
+		[]edit{{promptFile, "	case !v.Prompt.IsZero():\n		u.Prompts++", "	default:\n		u.Prompts++"}},
+		test{inDevice, "^TestAPromptThatNobodyGetsDoesNotCount$"},
+	},
+	{
+		"fetch-unsigned", "Only a device of the user fetches a message.",
+		[]edit{{"internal/verify/fetch.go", "	if err := s.checkSigner(ctx, v, f.Device, f.signed(), f.Signature); err != nil {\n		return Message{}, err\n	}\n", ""}},
+		test{inDevice, "^TestOnlyTheUsersDevicesFetch$"},
+	},
+	{
+		"fetch-after-the-end", "Nothing is fetched of a verification that has ended.",
+		[]edit{{"internal/verify/fetch.go", "	if v.ended(s.now()) != nil {\n		return Message{}, ErrNoPrompt\n	}\n", ""}},
+		test{inDevice, "^TestADeviceFetchesItsMessage$"},
+	},
+	{
+		"wake-up-tells-google", "A push by Google has no code unless the operator allows it.",
+		[]edit{{"internal/carrier/fcm/fcm.go", "	if a.Text && !m.ByPrompt {", "	if !m.ByPrompt {"}},
+		test{"./internal/carrier/fcm", "^TestAPushWakesTheApp$"},
+	},
+	{
+		"wake-up-tells-apple", "A push by Apple has no code unless the operator allows it.",
+		[]edit{{"internal/carrier/apns/apns.go", "	if a.Text && !m.ByPrompt {", "	if !m.ByPrompt {"}},
+		test{"./internal/carrier/apns", "^TestAPushWakesTheApp$"},
+	},
+	{
+		"misnamed-project-loses-devices", "Only FCM's UNREGISTERED removes a device.",
+		[]edit{{"internal/carrier/fcm/fcm.go", "	case code == unregistered:", "	case code == unregistered || resp.StatusCode == http.StatusNotFound:"}},
+		test{"./internal/carrier/fcm", "^TestRefusals$"},
+	},
+	{
+		"sandbox-loses-devices", "A token that Apple calls bad stays.",
+		[]edit{{"internal/carrier/apns/apns.go", "	case resp.StatusCode == http.StatusGone:", "	case resp.StatusCode == http.StatusGone || reason == badToken:"}},
+		test{"./internal/carrier/apns", "^TestRefusals$"},
+	},
+	{
 		"forged-answer-taken", "Only a device of the user can answer a prompt, with its own key.",
-		[]edit{{promptFile, "	if !a.signedBy(sub.Sign) {", "	if len(sub.Sign) == 0 {"}},
+		[]edit{{promptFile, "	if !isSigned(text, signature, sub.Sign) {", "	if len(sub.Sign) == 0 {"}},
 		test{inDevice, "^TestForgedAnswersAreNeverAccepted$"},
 	},
 	{
@@ -785,7 +836,7 @@ var mutants = []mutant{
 	},
 	{
 		"late-answer-takes-a-transaction", "A device can't flood the writer with answers that change nothing.",
-		[]edit{{promptFile, "!v.awaits(&a, now) {", "v == nil {"}},
+		[]edit{{promptFile, "!v.awaits(&a, now) && !v.deniesLate(&a, now) {", "v == nil {"}},
 		test{inDevice, "^TestAnAnswerThatComesTooLateIsNoWrite$"},
 	},
 	{
@@ -2007,12 +2058,12 @@ var mutants = []mutant{
 	},
 	{
 		"unproven-bodies-without-bound", "The number of unproven bodies that are read concurrently is limited.",
-		[]edit{{callbackFile, "h.reading >= maxUnproven ||", ""}},
+		[]edit{{unprovenFile, "u.reading >= MaxUnproven ||", ""}},
 		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
 		"unproven-bodies-of-one-address", "One address can't take all places for unproven bodies.",
-		[]edit{{callbackFile, " || h.unproven[client] >= maxUnprovenOfOne", ""}},
+		[]edit{{unprovenFile, " || u.clients[client] >= MaxUnprovenOfOne", ""}},
 		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{

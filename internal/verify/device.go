@@ -150,6 +150,20 @@ func (s *Service) Devices(ctx context.Context, acct *Account, application ID, us
 	return s.store.Devices(ctx, k)
 }
 
+// canAnswer reports whether a user has a device that can answer a prompt. A prompt that nobody gets must not count.
+func (s *Service) canAnswer(ctx context.Context, k UserKey) (bool, error) {
+	all, err := s.store.Devices(ctx, k)
+	if errors.Is(err, ErrNoUser) || errors.Is(err, ErrNoApplication) { // the start itself says so
+		return false, nil
+	}
+	for i := range all {
+		if sub, err := all[i].Open(s.keys); err == nil && len(sub.Sign) > 0 {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
 // RemoveDevice removes a user's device.
 func (s *Service) RemoveDevice(ctx context.Context, acct *Account, application ID, user string, id ID) error {
 	k, err := userKey(acct, application, user)

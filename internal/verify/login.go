@@ -115,7 +115,13 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 	v := s.begin(with)
 	v.User, v.Purpose = k.Name, o.Purpose
 	if o.byPrompt {
-		v.Prompt = newPrompt(acct.Project.Profile)
+		able, err := s.canAnswer(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		if able {
+			v.Prompt = newPrompt(acct.Project.Profile)
+		}
 	}
 	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)
 	if err == nil {

@@ -31,6 +31,7 @@ type Prompt struct {
 	Nonce   [16]byte  // of the challenges
 	Profile Profile   // decides how long the number has to wait after wrong ones
 	Told    time.Time // when a check was told that a device approved; zero: none was
+	Denied  time.Time // when a device said that it wasn't its person who asked; zero: none has
 }
 
 // IsZero reports whether nobody is asked.
@@ -133,12 +134,14 @@ func (u *User) mayPrompt() error {
 	return nil
 }
 
-// prompt counts a prompt of v, which is about to be pushed. Where the user may get none, v goes on by its next channel.
+// prompt counts a prompt of v, which is about to be pushed. Where the user may get none, or has no device that can answer,
+// v goes on by its next channel.
 func (u *User) prompt(v *Verification, may bool) {
-	if may {
-		u.Prompts++
-	} else {
+	switch {
+	case !may:
 		v.Prompt = Prompt{}
+	case !v.Prompt.IsZero():
+		u.Prompts++
 	}
 }
 
@@ -181,6 +184,7 @@ type PromptOutcome struct {
 	Approved bool // by this answer
 	Denied   bool // by this answer
 	Wrong    bool // this answer named another number
+	Noted    bool // this answer denied a verification that has ended: nothing but the user has changed
 	Status   Status
 	// Challenge is for the next answer, while the verification is pending. Where nothing else is said of the answer, it
 	// was for an earlier challenge and counts as none.
@@ -191,6 +195,15 @@ type PromptOutcome struct {
 // awaits reports whether an answer is for the present challenge of v. Another one changes nothing.
 func (v *Verification) awaits(a *PromptAnswer, now time.Time) bool {
 	return v.ended(now) == nil && subtle.ConstantTimeCompare([]byte(a.Challenge), []byte(v.challenge())) == 1
+}
+
+// lateDenial is for how long a denial counts of a verification that may have ended. A device that was away, or whose person
+// looks after the approval, says so then; somebody who repeats it later says nothing.
+const lateDenial = 24 * time.Hour
+
+// deniesLate reports whether an answer is the first denial of v, which has ended.
+func (v *Verification) deniesLate(a *PromptAnswer, now time.Time) bool {
+	return a.Denied && v.ended(now) != nil && v.Prompt.Denied.IsZero() && now.Sub(v.ID.Time()) < lateDenial
 }
 
 // standing is where v stands, for a device.
@@ -207,10 +220,16 @@ func (v *Verification) standing(now time.Time) PromptOutcome {
 func (v *Verification) Respond(d *Destination, a *PromptAnswer, now time.Time) (PromptOutcome, error) {
 	approved, denied := false, false
 	switch {
+	case v.deniesLate(a, now):
+		v.Prompt.Denied = now
+		out := v.standing(now)
+		out.Noted = true
+		return out, nil
 	case !v.awaits(a, now):
 		return v.standing(now), nil
 	case a.Denied:
 		denied = true
+		v.Prompt.Denied = now
 		v.end(Canceled, now)
 		v.fail(ReasonRejected)
 	default:
@@ -239,7 +258,7 @@ func (u *User) Respond(v *Verification, d *Destination, a *PromptAnswer, now tim
 	switch {
 	case out.Approved:
 		u.Prompts = 0
-	case out.Denied:
+	case out.Denied, out.Noted:
 		u.DeniedAt = now
 	}
 	return out, err
@@ -283,6 +302,8 @@ type PromptStore interface {
 	// AnswerPrompt applies a device's answer to a verification of a project's user: see [User.Respond]. It fails with
 	// [ErrNoPrompt] if either is gone.
 	AnswerPrompt(ctx context.Context, p ProjectID, a *PromptAnswer) (PromptOutcome, error)
+	// RecordDenial writes down that a device said that it wasn't its person who asked.
+	RecordDenial(ctx context.Context, p ProjectID, verification, device ID) error
 	// TellOutcome tells a check how a verification ended: see [Verification.Tell].
 	TellOutcome(ctx context.Context, p ProjectID, id ID) (Outcome, error)
 	// ForgivePrompts lets a user get prompts again, see [User.ForgivePrompts], and writes down for whom.
@@ -308,13 +329,17 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 		return PromptOutcome{}, err
 	}
 	about.Project, about.Application = string(v.Project), record.ID(v.Application)
-	if now := s.now(); !v.awaits(&a, now) { // a device may send it again and again, so it costs no transaction
+	if now := s.now(); !v.awaits(&a, now) && !v.deniesLate(&a, now) { // a device may send it again and again, so it costs no transaction
 		return v.standing(now), nil
 	}
 	out, err := s.store.AnswerPrompt(context.WithoutCancel(ctx), v.Project, &a)
 	s.waiters.wake(a.Verification)
 	if out.Approved || out.Wrong || err != nil {
 		s.observer.Checked(Outcome{Approved: out.Approved, GuessesLeft: out.GuessesLeft, Channel: Push}, err)
+	}
+	if err == nil && (out.Denied || out.Noted) {
+		s.observer.Denied()
+		err = s.store.RecordDenial(context.WithoutCancel(ctx), v.Project, a.Verification, a.Device)
 	}
 	return out, err
 }

@@ -525,6 +525,8 @@ type tally []string
 func (o *tally) Started(_ ProjectID, c Channel, err error) {
 	*o = append(*o, fmt.Sprintf("start %s: %v", c, err))
 }
+func (o *tally) Denied() { *o = append(*o, "denied") }
+
 func (o *tally) Checked(out Outcome, err error) {
 	*o = append(*o, fmt.Sprintf("check %s %t: %v", out.Channel, out.Approved, err))
 }

@@ -82,6 +82,7 @@ type Place interface {
 type Observer interface {
 	Started(p ProjectID, c Channel, err error)
 	Checked(out Outcome, err error)
+	Denied() // a device said that it wasn't its person who asked
 }
 
 // A Service does what callers ask for.
@@ -190,6 +191,7 @@ type unobserved struct{}
 
 func (unobserved) Started(ProjectID, Channel, error) {}
 func (unobserved) Checked(Outcome, error)            {}
+func (unobserved) Denied()                           {}
 
 // ReadLarge takes one of the places for large requests, of which a project has its share. Leave it when the
 // request is read.

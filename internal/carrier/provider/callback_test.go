@@ -26,6 +26,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
 )
 
 // told is what a handler's receiver was told.
@@ -389,9 +390,9 @@ func TestSoManyBodiesAreReadBeforeTheyAreProven(t *testing.T) {
 		r.RemoteAddr = client + ":1"
 		return ask(h, r).Code
 	}
-	for i := range maxUnproven {
-		client := fmt.Sprintf("192.0.2.%d", i/maxUnprovenOfOne)
-		if i == maxUnprovenOfOne && (status("192.0.2.0") != 503 || status("192.0.2.9") != 200) {
+	for i := range web.MaxUnproven {
+		client := fmt.Sprintf("192.0.2.%d", i/web.MaxUnprovenOfOne)
+		if i == web.MaxUnprovenOfOne && (status("192.0.2.0") != 503 || status("192.0.2.9") != 200) {
 			t.Error("one address has all its places: it must be told to come later, and others must not")
 		}
 		send(client)

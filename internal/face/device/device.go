@@ -43,7 +43,7 @@ func New(service *verify.Service, vapid string, log *outage.Log) http.Handler {
 	for path, file := range files {
 		mux.Handle("GET "+path, file)
 	}
-	served := fromAnywhere(s.Exact(mux))
+	served := fromAnywhere(new(web.Unproven).Handler(s.Exact(mux), maxBody, shape.RefuseStatus))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == Prefix && (r.Method == http.MethodGet || r.Method == http.MethodHead) { // Exact takes no path with a slash at its end
 			r.Pattern = "GET " + Prefix
@@ -154,6 +154,9 @@ func (s *server) answer(c face.Call) (any, error) {
 	out, err := s.Service.AnswerPrompt(c.Context(), a)
 	if err != nil {
 		return nil, err
+	}
+	if out.Denied || out.Noted {
+		s.Log.WarnContext(c.Context(), "a user says that it wasn't them who asked: somebody may know their password", "verification", a.Verification)
 	}
 	w := answered{Accepted: out.Approved || out.Denied, Status: out.Status.String(), Challenge: out.Challenge, Remaining: out.GuessesLeft}
 	switch {
