@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,6 +156,33 @@ channels: {sms: [gateway], push: [push]}
 		}
 	}
 	t.Logf("%d approvals were told to devices and outlived kill -9; %d answers were lost and sent again", kept, lost)
+}
+
+// Without public.devices, nothing is below /device/.
+func TestDevicesCanBeSwitchedOff(t *testing.T) {
+	t.Parallel()
+	for _, off := range []bool{false, true} {
+		in := install(t, thisBinary, func(text string) string {
+			if off {
+				return strings.Replace(text, "  devices: true", "  devices: false", 1)
+			}
+			return text
+		})
+		p := in.serve()
+		for path, want := range map[string]int{"/device/": 200, "/device/worker.js": 200, "/device/v1/settings": 503} {
+			if off {
+				want = 404
+			}
+			resp, err := httpClient.Get(p.URL + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("off %v, %s: %d, want %d", off, path, resp.StatusCode, want)
+			}
+		}
+	}
 }
 
 func registerHandset(t *testing.T, c *api.Client, app, user string) *handset {

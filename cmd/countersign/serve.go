@@ -94,7 +94,7 @@ func (c *serveCommand) Run(w world) error {
 	defer out.Close()
 	m := out.Metrics()
 	parts := system.Config{
-		Data: conf.Folder(), Postgres: conf.Postgres, Keys: conf.Keys, Log: log, Outages: outages, Settings: conf.Settings(), Syniverse: conf.SyniverseOptions(), Metrics: m, Tracer: traces.tracer(),
+		Data: conf.Folder(), Postgres: conf.Postgres, Keys: conf.Keys, Log: log, Outages: outages, Settings: conf.Settings(), Syniverse: conf.SyniverseOptions(), NoDevices: !conf.Public.Devices, Metrics: m, Tracer: traces.tracer(),
 		Carriers: out.Lines, Rules: conf.Rules(), Routes: conf.Fallback(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token, TLS: conf.TLS,
 	}

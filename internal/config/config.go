@@ -150,6 +150,9 @@ type publicConfig struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// ClientHeader is the header in which a trusted proxy adds the address of its client.
 	ClientHeader string `yaml:"client_header" default:"X-Forwarded-For"`
+	// Devices serves the authenticator, and what users' devices ask, below /device/: docs/push.md. Without it, nobody
+	// approves on a device, and no app fetches what a push woke it for.
+	Devices bool `yaml:"devices" default:"true"`
 }
 
 // tlsConfig names a certificate. Both files are read again when they change.
@@ -306,7 +309,7 @@ type carrierConfig struct {
 	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once:
 	// 1s to 1h, 0s for ever. Set it only where receipts come back from this carrier.
 	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
-	// UnknownTimeout is how long to wait for word of a text whose answer got lost, before the next carrier
+	// UnknownTimeout is how long to wait for word of a text or a push whose answer got lost, before the next carrier
 	// gets it: 1s to 1h. 0s waits for twice receipt_timeout, as calls always do.
 	UnknownTimeout yamlconf.Duration `yaml:"unknown_timeout" default:"3s"`
 	// Costs are what the carrier takes for a segment, for a call, or with sip for a minute that was begun. Optional.

@@ -213,13 +213,13 @@ func backoff(n int) time.Duration {
 }
 
 // watch is how long to wait for word of a message that a carrier has, or may have, before another carrier gets it.
-// Silence of one that has it moves on once after a start or a resend. A text that may be lost moves on each time,
+// Silence of one that has it moves on once after a start or a resend. A text or a push that may be lost moves on each time,
 // until enough messages may have gone out.
 func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duration {
 	wait, doubt := l.ReceiptTimeout, end.Outcome == verify.Unknown
 	if doubt {
 		wait *= 2
-		if l.UnknownTimeout > 0 && j.message.Channel == verify.SMS {
+		if l.UnknownTimeout > 0 && j.message.Channel != verify.Voice {
 			wait = l.UnknownTimeout
 		}
 	}

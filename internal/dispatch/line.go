@@ -34,7 +34,7 @@ type Line struct {
 	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it. 0 is
 	// for ever: a carrier whose receipts don't reach us is always silent.
 	ReceiptTimeout time.Duration
-	// UnknownTimeout is how long we wait for word of a text of which we don't know whether this carrier has it,
+	// UnknownTimeout is how long we wait for word of a text or a push of which we don't know whether this carrier has it,
 	// before another carrier gets it. 0 is twice the ReceiptTimeout.
 	UnknownTimeout time.Duration
 	// Costs are what it takes for a segment, for a call that somebody else makes, or for a minute of one that we make.

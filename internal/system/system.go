@@ -69,6 +69,8 @@ type Config struct {
 
 	// Syniverse is how the Syniverse face answers.
 	Syniverse syniverse.Options
+	// NoDevices leaves out what devices ask, and their authenticator.
+	NoDevices bool
 
 	// TLS is the public listener's, whose certificate is watched; nil: it has none.
 	TLS *tls.Config
@@ -96,6 +98,7 @@ type System struct {
 	ring      *keyring
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
+	noDevices bool
 	operator  verify.Secret
 	tls       *tls.Config // of the public listener; nil: it has none
 	data      string      // the data folder
@@ -192,7 +195,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Clock(st.ClockOffset)
 	c.Push = len(c.Routes[verify.Push]) > 0
 	s := &System{
-		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken, tls: c.TLS, data: c.Data,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, noDevices: c.NoDevices, operator: c.OperatorToken, tls: c.TLS, data: c.Data,
 		Accounts: account.New(st, st.Now),
 		Verify:   verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
@@ -354,7 +357,9 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
 	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
 	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
-	faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.New(s.Verify, s.vapid(), s.outages), Refuse: device.Refuse})
+	if !s.noDevices {
+		faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.New(s.Verify, s.vapid(), s.outages), Refuse: device.Refuse})
+	}
 	faces = append(faces, documentation()...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }

@@ -65,6 +65,9 @@ type content struct {
 	ExpiresAt      time.Time `json:"expires_at"`
 }
 
+// hangs is a status that never comes.
+const hangs = 599
+
 // A service is a push service on this machine.
 type service struct {
 	*httptest.Server
@@ -104,7 +107,14 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusGone)
 		return
 	}
-	if status := b.status.Load(); status != 0 {
+	if status := b.status.Load(); status == hangs {
+		io.Copy(io.Discard, r.Body) // else nobody notices that the client hangs up
+		<-r.Context().Done()
+		return
+	} else if status != 0 {
+		if status == 429 {
+			w.Header().Set("Retry-After", "600")
+		}
 		w.Header().Set("Location", s.URL+"/stray")
 		w.WriteHeader(int(status))
 		return
@@ -454,5 +464,58 @@ func TestAnAssociationNeverGoesByPush(t *testing.T) {
 	v := read[api.Verification](k, 200, "GET", "/v1/verifications/"+u.Verification, "")
 	if v.Channel != "sms" || len(b.contents()) != 0 {
 		t.Errorf("verification %+v, the device got %+v", v, b.contents())
+	}
+}
+
+// What becomes of a code whose push service is dead, throttled, broken, hanging or away: the same code comes by SMS, once.
+func TestServicesThatFail(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		status   int64
+		reason   string
+		devices  int // that are left
+		messages int // to the phone
+	}{
+		{"takes it", 0, "", 1, 0}, {"410", 410, "no_device", 0, 1}, {"404", 404, "no_device", 0, 1}, {"429, Retry-After 600", 429, "throttled", 1, 1},
+		{"503", 503, "later", 1, 1}, {"hangs", hangs, "unknown", 1, 1}, {"refuses connections", -1, "unreachable", 1, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			k := newKit(t, countersigntest.Options{Lines: map[string]dispatch.Line{"pushes": {UnknownTimeout: time.Second}}}, true, "push", "sms")
+			b := k.service.subscribe("b")
+			k.register("ada", b)
+			if test.status < 0 {
+				k.service.CloseClientConnections()
+				k.service.Listener.Close()
+			} else {
+				b.status.Store(test.status)
+			}
+			k.Clock.Advance(31 * time.Second)
+			before := len(k.Sim.Messages("+12025550100"))
+			begun := time.Now()
+			id := read[api.User](k, 200, "POST", k.path("/ada/login"), `{}`).Verification
+			var v api.Verification
+			waited := false
+			k.Await("the end of it", func() bool {
+				v = read[api.Verification](k, 200, "GET", "/v1/verifications/"+id, "")
+				if !waited && test.reason == "unknown" && len(v.Deliveries) == 1 && v.Delivery == "sent" {
+					waited = true
+					k.Clock.Advance(2 * time.Second) // UnknownTimeout
+				}
+				return v.Delivery == "sent" && len(v.Deliveries) == 1+test.messages
+			})
+			took := time.Since(begun)
+			got := len(k.Sim.Messages("+12025550100")) - before
+			if v.Deliveries[0].Reason != test.reason || len(k.devices("ada")) != test.devices || got != test.messages {
+				t.Errorf("deliveries %+v, devices %v, %d messages", v.Deliveries, k.devices("ada"), got)
+			}
+			if got == 1 {
+				k.right("ada", k.texted("+12025550100", id))
+			} else {
+				k.right("ada", b.contents()[0].Code)
+			}
+			t.Logf("| %s | %s %s | %d | %d | %v |", test.name, v.Deliveries[0].Outcome, v.Deliveries[0].Reason, test.devices, got, took.Round(time.Millisecond))
+		})
 	}
 }
