@@ -219,7 +219,7 @@ func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duratio
 	wait, doubt := l.ReceiptTimeout, end.Outcome == verify.Unknown
 	if doubt {
 		wait *= 2
-		if l.UnknownTimeout > 0 && j.message.Channel != verify.Voice {
+		if l.UnknownTimeout > 0 && !j.message.Channel.IsCall() {
 			wait = l.UnknownTimeout
 		}
 	}

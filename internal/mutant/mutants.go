@@ -770,6 +770,11 @@ var mutants = []mutant{
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
+		"hanging-push-stays", "A push whose service hangs goes on by the next channel.",
+		[]edit{{"internal/dispatch/failover.go", "!j.message.Channel.IsCall() {", "j.message.Channel == verify.SMS {"}},
+		test{inWebPush, "^TestServicesThatFail$"},
+	},
+	{
 		"late-denial-lost", "A denial counts also where the verification has ended.",
 		[]edit{{promptFile, "	case out.Denied, out.Noted:\n", "	case out.Denied:\n"}},
 		test{inDevice, "^TestADenialIsWrittenDown$"},
@@ -2073,7 +2078,7 @@ var mutants = []mutant{
 	},
 	{
 		"doubtful-text-is-given-up", "A text that may be lost goes to the next carrier.",
-		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout < 0"}},
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && !j.message.Channel.IsCall()", "l.UnknownTimeout < 0"}},
 		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
 	},
 	{
@@ -2083,7 +2088,7 @@ var mutants = []mutant{
 	},
 	{
 		"doubtful-call-is-made-again", "A call that may ring isn't made again by the next carrier.",
-		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout > 0"}},
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && !j.message.Channel.IsCall()", "l.UnknownTimeout > 0"}},
 		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
 	},
 	{
