@@ -61,6 +61,10 @@ type Config struct {
 	// Prices are what projects are charged: docs/money.md. Optional.
 	Prices pricesConfig `yaml:"prices"`
 
+	// TrialPrefix stands before the texts of projects that are being tried: at most 40 printable characters. Carriers that send
+	// approved texts only refuse it. Optional.
+	TrialPrefix string `yaml:"trial_prefix" example:"Trial:"`
+
 	// Carriers are the ways out, each with a name of its own.
 	Carriers []carrierConfig `yaml:"carriers"`
 

@@ -1465,7 +1465,7 @@ var mutants = []mutant{
 	},
 	{
 		"budget-not-asked", "A start is refused that the project's budget doesn't leave.",
-		[]edit{{budgetFile, "share == nil || p.day != verify.Day(now) || !share.Covers(p.toll)", "share == nil"}},
+		[]edit{{budgetFile, "if !of.Covers(p.toll) {", "if !of.Covers(p.toll) && p.granted {"}},
 		stores("BudgetIsSpentExactly"),
 	},
 	{
@@ -1490,12 +1490,12 @@ var mutants = []mutant{
 	},
 	{
 		"retry-for-nothing", "A message that goes out again takes of the budget again.",
-		[]edit{{storeFile, "verify.Toll{Bound: bound && o.By != \"\",", "verify.Toll{Bound: bound && false,"}},
+		[]edit{{storeFile, "verify.Toll{Bound: bound, Price: o.Price}", "verify.Toll{Bound: bound && false, Price: o.Price}"}},
 		stores("RetriesTakeOfTheBudget"),
 	},
 	{
 		"resend-for-nothing", "A resend takes of the budget.",
-		[]edit{{storeFile, "s.payment(seen.Project, again.Toll, 0)", "s.payment(seen.Project, verify.Toll{}, 0)"}},
+		[]edit{{storeFile, "again.By.ToNumber(), again.Toll, 0)", "again.By.ToNumber(), verify.Toll{}, 0)"}},
 		stores("RetriesTakeOfTheBudget"),
 	},
 	{
@@ -1505,7 +1505,7 @@ var mutants = []mutant{
 	},
 	{
 		"shares-of-the-budget-before", "A budget that is lowered holds for whoever has a share of the one before.",
-		[]edit{{budgetFile, "WHERE project = $1 AND (free_messages <> 0 OR free_amount <> 0)", "WHERE project = $1 AND false"}},
+		[]edit{{budgetFile, "WHERE project = $1 AND (free_messages <> 0 OR", "WHERE project = $1 AND false AND (free_messages <> 0 OR"}},
 		stores("LowerBudgetHoldsAtOnce"),
 	},
 	{
@@ -1525,8 +1525,73 @@ var mutants = []mutant{
 	},
 	{
 		"tried-project-sends-to-anybody", "A project that is being tried sends to its own numbers only.",
-		[]edit{{"internal/verify/policy.go", "case len(project.OnlyNumbers) > 0 &&", "case len(project.OnlyNumbers) > 1000 &&"}},
+		[]edit{{"internal/verify/policy.go", "case project.sendsOnlyTo() &&", "case project.sendsOnlyTo() && len(project.OnlyNumbers) > 1000 &&"}},
 		test{"./internal/verify", "^TestATriedProjectSendsToItsNumbersOnly$"},
+	},
+	{
+		"own-code-confirms-a-number", "Nobody confirms a stranger's number with a code that they chose.",
+		[]edit{{"internal/verify/trial.go", "if r.Code != \"\" ||", "if"}},
+		test{"./internal/countersigntest", "^TestATrialSendsToConfirmedNumbersOnly$"},
+	},
+	{
+		"trial-without-confirmed-numbers", "A project that is being tried and has confirmed nothing sends to nobody.",
+		[]edit{{"internal/verify/trial.go", "return p.Trial() || len(p.OnlyNumbers) > 0", "return len(p.OnlyNumbers) > 0"}},
+		test{"./internal/countersigntest", "^TestATrialSendsToConfirmedNumbersOnly$"},
+	},
+	{
+		"step-told-again", "Each part of a cap is told once in a period.",
+		[]edit{{"internal/verify/budget.go", "if step > last.Step && step <= u.Percent() {", "if step <= u.Percent() {"}},
+		stores("ABudgetsUseIsMarkedOnce"),
+	},
+	{
+		"step-told-late", "The message that reaches a part of a cap tells it.",
+		[]edit{{budgetFile, "share := d.Share.AtMost(state.Ahead(now).Minus(free).Part(2 * max(writers, 1)))", "share := d.Share"}},
+		stores("ABudgetsUseIsMarkedOnce"),
+	},
+	{
+		"hour-never-ends", "An hour's messages are those of the hour.",
+		[]edit{{budgetFile, "hour_messages = CASE WHEN excluded.hour > u.hour THEN excluded.hour_messages WHEN", "hour_messages = CASE WHEN"}},
+		stores("AnHoursBudgetEndsWithTheHour"),
+	},
+	{
+		"countrys-limit-not-asked", "A start is refused that its country's limit doesn't leave.",
+		[]edit{{budgetFile, "if (*counted)[key] {", "if (*counted)[key] && v.Project == \"\" {"}},
+		stores("CountryLimitsHoldForAllProjects"),
+	},
+	{
+		"granted-to-two", "What a process was granted for its messages isn't given to anybody else.",
+		[]edit{{budgetFile, "if r.grantedAt > fresh {", "if r.grantedAt > fresh && false {"}},
+		test{inStore, "^TestPostgresIsAStore$/^AGrantIsNobodyElses$"},
+	},
+	{
+		"dead-process-keeps-its-grant", "What a dead process was granted goes to others.",
+		[]edit{{budgetFile, "if err := dropGrants(ctx, tx, rows, fresh, today); err != nil {", "if err := dropGrants(ctx, tx, rows, 0, today); err != nil {"}},
+		stores("AGrantIsNobodyElses"),
+	},
+	{
+		"refused-start-divides", "A start that its number's limits refuse divides no budget.",
+		[]edit{{storeFile, "refused != nil {", "refused != nil && false {"}},
+		stores("AStartThatIsRefusedDividesNothing"),
+	},
+	{
+		"folded-spending-lost", "What was spent is the same when it is folded.",
+		[]edit{{"internal/store/fold.go", "sums[into] = sums[into].Plus(r.Spending)", "sums[into] = r.Spending"}},
+		stores("FoldedSpendingAddsUp"),
+	},
+	{
+		"dear-carrier-called", "No carrier is called that comes to more than the country's limit allows.",
+		[]edit{{"internal/dispatch/stop.go", ".Times(units) > most {", ".Times(units) > most && false {"}},
+		test{inDispatch, "^TestNoMessageIsDearerThanItsCountryAllows$"},
+	},
+	{
+		"dear-retry", "No retry goes by a carrier that has become too dear.",
+		[]edit{{"internal/dispatch/failover.go", "if d.dearNext(w, v) {", "if d.dearNext(w, v) && false {"}},
+		test{inDispatch, "^TestARetryIsNoDearerThanItsCountryAllows$"},
+	},
+	{
+		"weights-of-the-configuration", "Weights that an operator sets hold while servers run.",
+		[]edit{{"internal/dispatch/stop.go", "d.table.Store(route.New(route.Weigh(d.rules, all)))", ""}},
+		test{inDispatch, "^TestWeightsHoldWhileAServerRuns$"},
 	},
 	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
@@ -2047,7 +2112,7 @@ var mutants = []mutant{
 	},
 	{
 		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
-		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
+		[]edit{{failoverFile, "d.table.Load().ServesOthers(&e)", "d.table.Load() == nil"}},
 		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
 	},
 	{

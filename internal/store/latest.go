@@ -142,7 +142,7 @@ func (s *Store) startLatest(ctx context.Context, v *verify.Verification, limits 
 		eldest := verify.FirstID(now.Add(-verify.MaxLife - time.Minute))
 		return s.look(ctx, lookPending, v.Project, v.To, v.Purpose, eldest[:], millis(now.Add(-time.Minute)))
 	}, func(found looked) error {
-		return s.start(v, op{others: found.matches, keep: keep(ctx, v)}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+		return s.start(v, op{others: found.matches, keep: keep(ctx, v)}, limits, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 			if d.Latest != found.latest {
 				return errMoved
 			}

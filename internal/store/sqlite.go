@@ -318,7 +318,7 @@ func (s *sqliteSession) forget() {
 
 // load has nothing to lock: the transaction has the whole file.
 func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
-	r := newRows(len(group))
+	r := newRows(len(group), s.writerNumber())
 	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
 		return nil, err
 	}
@@ -354,7 +354,7 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	if err := s.loadKept(r, keptNames(group)); err != nil {
 		return nil, err
 	}
-	if err := s.loadShares(r, budgetKeys(group)); err != nil {
+	if err := s.loadShares(r, budgetKeys(group, r.writer)); err != nil {
 		return nil, err
 	}
 	return r, s.loadAttempts(r, attemptKeys(group))
@@ -364,7 +364,7 @@ func (s *sqliteSession) loadShares(r *rows, keys []budgetKey) error {
 	for _, k := range keys {
 		s.selectSpent.BindText(1, string(k.project))
 		s.selectSpent.BindInt64(2, int64(k.day))
-		s.selectSpent.BindInt64(3, int64(s.writerNumber()))
+		s.selectSpent.BindInt64(3, int64(k.writer))
 		if _, err := one(s.selectSpent, func(q *direct.Stmt) { r.readShare(&columns{Stmt: q}) }); err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func (s *Store) StartUser(ctx context.Context, v *verify.Verification, req verif
 	if kept == nil {
 		kept = keep(ctx, v)
 	}
-	return s.start(v, op{user: k, keep: kept}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+	return s.start(v, op{user: k, keep: kept}, req.Limits, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		if err := r.has(k.application, v.Project); err != nil {
 			return err
 		}

@@ -163,7 +163,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	stopped, err := st.Stops(ctx)
+	live, err := readLive(ctx, st)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -195,7 +195,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		Accounts: account.New(st, st.Now),
 		Verify:   verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
-	d.SetStops(stopped)
+	live.hold(d)
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
@@ -204,7 +204,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
 	s.upkeep.Go(func() { s.saveUse(upkeep) })
-	s.upkeep.Go(func() { s.watchStops(upkeep) })
+	s.upkeep.Go(func() { s.watchLive(upkeep) })
 	return s, nil
 }
 
@@ -224,25 +224,46 @@ func (s *System) retain(ctx context.Context, keep time.Duration) {
 	}
 }
 
-// stopsLook is how often a server looks at what operators have stopped.
-const stopsLook = 500 * time.Millisecond
+// liveLook is how often a server looks at what operators have changed while it runs.
+const liveLook = 500 * time.Millisecond
 
-// watchStops keeps to what operators have stopped. While the database is away, what was read last holds.
-func (s *System) watchStops(ctx context.Context) {
-	for ctx.Err() == nil {
-		wait(ctx, stopsLook)
-		if err := s.readStops(ctx); err != nil && ctx.Err() == nil {
-			complain(s.outages, "look at what is stopped", err)
-		}
-	}
+// live is what operators have changed while servers run.
+type live struct {
+	stops   []verify.Stop
+	limits  []verify.CountryLimit
+	weights []verify.Weight
 }
 
-func (s *System) readStops(ctx context.Context) error {
-	all, err := s.Store.Stops(ctx)
-	if err == nil {
-		s.Dispatch.SetStops(all)
+func readLive(ctx context.Context, st *store.Store) (l live, err error) {
+	if l.stops, err = st.Stops(ctx); err != nil {
+		return l, err
 	}
-	return err
+	if l.limits, err = st.CountryLimits(ctx); err != nil {
+		return l, err
+	}
+	l.weights, err = st.Weights(ctx)
+	return l, err
+}
+
+// hold has a dispatcher keep to it.
+func (l live) hold(d *dispatch.Dispatcher) {
+	d.SetStops(l.stops)
+	d.SetLimits(l.limits)
+	d.SetWeights(l.weights)
+}
+
+// watchLive keeps to what operators have changed. While the database is away, what was read last holds.
+func (s *System) watchLive(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, liveLook)
+		now, err := readLive(ctx, s.Store)
+		switch {
+		case err == nil:
+			now.hold(s.Dispatch)
+		case ctx.Err() == nil:
+			complain(s.outages, "look at what operators have changed", err)
+		}
+	}
 }
 
 // finishDeletions deletes what deleted applications have left, once a minute.

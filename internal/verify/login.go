@@ -98,7 +98,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 			})
 		})
 	}
-	s.observer.Started(acct.Project.ID, o.Channel, err)
+	s.observer.Started(acct.Project.ID, o.Channel, countryOf(v, ""), err)
 	return v, err
 }
 
@@ -134,7 +134,7 @@ func (s *Service) checkUser(ctx context.Context, acct *Account, application ID, 
 		return text
 	}))
 	about.Verification = record.ID(out.Verification)
-	s.observer.Checked(out, err)
+	s.observer.Checked(acct.Project.ID, out, err)
 	return out, err
 }
 

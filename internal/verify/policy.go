@@ -180,7 +180,7 @@ func (p *problems) number(f Field, s string, project *Project) phone.Number {
 	switch {
 	case !n.Possible():
 		p.add(f, "has a length that its country's numbers don't have")
-	case len(project.OnlyNumbers) > 0 && !slices.Contains(project.OnlyNumbers, n.Key()):
+	case project.sendsOnlyTo() && !slices.Contains(project.OnlyNumbers, n.Key()):
 		p.add(f, "isn't one of the numbers that this project may send to while it is tried")
 	case kind != phone.Ordinary && !slices.Contains(project.Kinds, kind):
 		p.add(f, "is a number of the kind %s, which this project may not send to", kind)

@@ -314,7 +314,7 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 	out, err := s.store.AnswerPrompt(context.WithoutCancel(ctx), v.Project, &a)
 	s.waiters.wake(a.Verification)
 	if out.Approved || out.Wrong || err != nil {
-		s.observer.Checked(Outcome{Approved: out.Approved, GuessesLeft: out.GuessesLeft, Channel: Push}, err)
+		s.observer.Checked(v.Project, Outcome{Approved: out.Approved, GuessesLeft: out.GuessesLeft, Channel: Push, Country: countryOf(v, "")}, err)
 	}
 	return out, err
 }

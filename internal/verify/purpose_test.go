@@ -77,10 +77,10 @@ func TestALatestCodeIsCheckedByNumberAndPurpose(t *testing.T) {
 		{"no number", "12", "login", loginCode, Outcome{}, ErrInvalid},
 		{"another purpose's code", number1, "login", resetCode, Outcome{GuessesLeft: 2, Channel: SMS, Verification: login.ID}, nil},
 		{"the superseded code", number1, "login", olderCode, Outcome{GuessesLeft: 1, Channel: SMS, Verification: login.ID}, nil},
-		{"the right code", "+1 (202) 555-0100", "login", loginCode, Outcome{Approved: true, Channel: SMS, Verification: login.ID}, nil},
+		{"the right code", "+1 (202) 555-0100", "login", loginCode, Outcome{Approved: true, Channel: SMS, Country: "US", Verification: login.ID}, nil},
 		{"it once more", number1, "login", loginCode, Outcome{Verification: login.ID}, ErrApproved},
-		{"the other purpose's", number1, "reset", resetCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Verification: reset.ID}, nil},
-		{"one that names no purpose", number1, "", unnamedCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Verification: unnamed.ID}, nil},
+		{"the other purpose's", number1, "reset", resetCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US", Verification: reset.ID}, nil},
+		{"one that names no purpose", number1, "", unnamedCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US", Verification: unnamed.ID}, nil},
 	} {
 		got, err := check(tt.to, tt.of, tt.typed)
 		if got != tt.want || !errors.Is(err, tt.err) {

@@ -62,6 +62,12 @@ type Store interface {
 	FinishDeletions(ctx context.Context) error
 
 	ChangeBudget(ctx context.Context, p verify.ProjectID, change func(*verify.Budget) ([]store.Audit, error)) (verify.BudgetState, error)
+	ChangeCountryLimit(ctx context.Context, p verify.ProjectID, country string, change func(*verify.CountryLimit) ([]store.Audit, error)) (verify.CountryLimit, error)
+	CountryLimits(ctx context.Context) ([]verify.CountryLimit, error)
+	CountryUse(ctx context.Context, l verify.CountryLimit) (verify.Spent, error)
+	Weights(ctx context.Context) ([]verify.Weight, error)
+	SetWeights(ctx context.Context, all []verify.Weight, by ...store.Audit) error
+	ResetWeights(ctx context.Context, route string, by ...store.Audit) error
 	AddCredit(ctx context.Context, p verify.ProjectID, e verify.LedgerEntry, by ...store.Audit) (verify.BudgetState, error)
 	Ledger(ctx context.Context, p verify.ProjectID, n int) ([]verify.LedgerEntry, error)
 
@@ -152,10 +158,19 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResendHoldsOneMessage", aResendHoldsOneMessage},
 		{"ABudgetThatComesBackKnowsWhatItHolds", aBudgetThatComesBackKnowsWhatItHolds},
 		{"WhatWasPaidInStays", whatWasPaidInStays},
+		{"ABudgetsUseIsMarkedOnce", aBudgetsUseIsMarkedOnce},
+		{"AnHoursBudgetEndsWithTheHour", anHoursBudgetEndsWithTheHour},
+		{"CountryLimitsHoldForAllProjects", countryLimitsHoldForAllProjects},
+		{"ACountrysLimitIsSpentExactly", aCountrysLimitIsSpentExactly},
+		{"AStartThatIsRefusedDividesNothing", aStartThatIsRefusedDividesNothing},
+		{"AGrantIsNobodyElses", aGrantIsNobodyElses},
+		{"FoldedSpendingAddsUp", foldedSpendingAddsUp},
+		{"WeightsAreKept", weightsAreKept},
 		{"UsageIsCountedOnce", usageIsCountedOnce},
 		{"ProcessesCountTogether", processesCountTogether},
 		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},
 		{"UsageIsFolded", usageIsFolded},
+		{"UsageIsFoldedIntoMonths", usageIsFoldedIntoMonths},
 		{"WritersAddToFoldedHours", writersAddToFoldedHours},
 
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
@@ -511,7 +526,7 @@ func wrong(v *verify.Verification) verify.Guess { return guess(v, "000000") }
 
 // approvedWith and wrongWith are what comes of a guess that leaves n.
 func approvedWith(n int) verify.Outcome {
-	return verify.Outcome{Approved: true, GuessesLeft: n, Channel: verify.SMS}
+	return verify.Outcome{Approved: true, GuessesLeft: n, Channel: verify.SMS, Country: "AR"}
 }
 
 func wrongWith(n int) verify.Outcome { return verify.Outcome{GuessesLeft: n, Channel: verify.SMS} }

@@ -282,3 +282,53 @@ func writersAddToFoldedHours(t *testing.T, s suite) {
 	k.countedRight("beside a process that folds")
 	equal(t, "all", k.used(verify.UsageQuery{Step: verify.ByDay})[0].Messages, n)
 }
+
+// Lists by month and of the whole time are the same when days are folded, wherever they begin and end, and however late something
+// comes.
+func usageIsFoldedIntoMonths(t *testing.T, s suite) {
+	k := s.open(t)
+	begin := k.clock.Now()
+	var late []*verify.Verification
+	for i := range 50 { // a hundred days
+		v := k.start(number(i), paid)
+		if i%5 == 0 {
+			late = append(late, v)
+		} else {
+			k.settle(k.charged(v, "a"))
+		}
+		k.clock.advance(49 * time.Hour)
+	}
+	var queries []verify.UsageQuery
+	for _, step := range []verify.UsageStep{verify.WholeTime, verify.ByMonth, verify.ByDay} {
+		for from := range 11 {
+			for until := from; until <= 11; until++ {
+				q := verify.UsageQuery{Step: step, From: begin.Add(time.Duration(from) * 247 * time.Hour), Until: begin.Add(time.Duration(until) * 247 * time.Hour)}
+				of := q
+				of.Project, of.By = project, []verify.UsagePart{verify.ByCarrier}
+				queries = append(queries, q, of)
+			}
+		}
+	}
+	lists := func() (all [][]verify.UsageRow) {
+		for _, q := range queries {
+			all = append(all, k.used(q))
+		}
+		return all
+	}
+	fold := func(when string) {
+		t.Helper()
+		before := lists()
+		for range 2 {
+			if _, err := k.Retain(ctx, begin.Add(-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, when, lists(), before)
+		}
+	}
+	fold("lists when it is folded")
+	for _, v := range late {
+		k.settle(k.charged(v, "b"))
+	}
+	fold("lists when what came late is folded")
+	equal(t, "verifications of the whole time", k.used(verify.UsageQuery{Until: k.clock.Now()})[0].Started, 50)
+}
