@@ -186,3 +186,45 @@ func (s *Service) Sessions(ctx context.Context, operator verify.ID) ([]Session, 
 func (s *Service) EndSession(ctx context.Context, o Operator, id verify.ID) error {
 	return s.store.EndSession(ctx, o, id)
 }
+
+// A SeedStore is what [ResealSeeds] needs of a store.
+type SeedStore interface {
+	// Operators lists all operators.
+	Operators(ctx context.Context) ([]Operator, error)
+	// ReplaceSeed stores what o has sealed, unless the operator is gone, or has another seed than before had.
+	ReplaceSeed(ctx context.Context, o, before Operator) error
+}
+
+// ResealSeeds seals with the primary key all second factors that another key has sealed, so that the other key can be
+// removed from the keyset. Those of keys that this server lacks stay as they are. It returns how many it sealed.
+func ResealSeeds(ctx context.Context, s SeedStore, keys *keyset.Set, now time.Time) (n int, err error) {
+	primary := keys.Primary()
+	if primary == 0 {
+		return 0, nil
+	}
+	all, err := s.Operators(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range all {
+		if o.Seed == nil || o.KeyID == primary {
+			continue
+		}
+		seed, err := o.Open(keys)
+		if errors.Is(err, keyset.ErrUnknownKey) {
+			continue
+		}
+		before := o
+		if err == nil {
+			err = o.Seal(keys, seed, now)
+		}
+		if err == nil {
+			err = s.ReplaceSeed(ctx, o, before)
+		}
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}

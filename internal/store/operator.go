@@ -159,6 +159,15 @@ func updateOperator(ctx context.Context, tx *sql.Tx, o *operator.Operator) error
 	return err
 }
 
+// ReplaceSeed implements [operator.SeedStore].
+func (s *Store) ReplaceSeed(_ context.Context, o, before operator.Operator) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, `UPDATE operator SET key_id = $2, seed = $3 WHERE id = $1 AND key_id = $4 AND seed = $5`,
+			o.ID[:], int64(o.KeyID), o.Seed, int64(before.KeyID), before.Seed)
+		return err
+	})
+}
+
 func endSessions(ctx context.Context, tx *sql.Tx, id verify.ID) (ended int64, err error) {
 	result, err := tx.ExecContext(ctx, `DELETE FROM operator_session WHERE operator = $1`, id[:])
 	if err != nil {

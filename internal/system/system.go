@@ -31,6 +31,7 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/manual"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
@@ -200,7 +201,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
-	s.upkeep.Go(func() { s.resealDevices(upkeep) })
+	s.upkeep.Go(func() { s.reseal(upkeep, c.Keys) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
 	s.upkeep.Go(func() { s.saveUse(upkeep) })
@@ -255,17 +256,24 @@ func (s *System) finishDeletions(ctx context.Context) {
 	}
 }
 
-// resealDevices seals devices of former keys with the primary one, once a minute. It writes only after a rotation.
-func (s *System) resealDevices(ctx context.Context) {
+// reseal seals users' devices and operators' second factors of former keys with the primary one, once a minute. It
+// writes only after a rotation.
+func (s *System) reseal(ctx context.Context, keys *keyset.Set) {
 	for ctx.Err() == nil {
 		n, err := s.Verify.ResealDevices(ctx)
-		if err != nil && ctx.Err() == nil {
-			complain(s.outages, "seal devices with the primary key", err)
-		}
-		if n > 0 {
-			s.log.InfoContext(ctx, "sealed devices with the primary key", "count", n)
-		}
+		s.resealed(ctx, "devices", n, err)
+		n, err = operator.ResealSeeds(ctx, s.Store, keys, s.Store.Now())
+		s.resealed(ctx, "operators' second factors", n, err)
 		wait(ctx, time.Minute)
+	}
+}
+
+func (s *System) resealed(ctx context.Context, what string, n int, err error) {
+	if err != nil && ctx.Err() == nil {
+		complain(s.outages, "seal "+what+" with the primary key", err)
+	}
+	if n > 0 {
+		s.log.InfoContext(ctx, "sealed "+what+" with the primary key", "count", n)
 	}
 }
 

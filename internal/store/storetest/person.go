@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -424,6 +426,72 @@ func sessionsEnd(t *testing.T, s suite) {
 	d.clock.advance(operator.Idle)
 	if _, _, err := d.Service.Session(ctx, third); !errors.Is(err, operator.ErrNoSession) {
 		t.Errorf("an idle session: got %v", err)
+	}
+}
+
+// After a rotation, the former key may be removed: nobody has to set up their sign-in again.
+func operatorsSecondFactorsAreResealed(t *testing.T, s suite) {
+	file := filepath.Join(t.TempDir(), "keyset.json")
+	keys, err := keyset.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{kit: s.open(t)}
+	d.Service = operator.New(d.kit.Store, keys, d.clock.Now)
+	d.member("ann")
+	d.invite("bob") // has no second factor yet
+	reseal := func() int {
+		t.Helper()
+		n, err := operator.ResealSeeds(ctx, d.kit.Store, keys, d.clock.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := reseal(); n != 0 {
+		t.Errorf("before a rotation: sealed %d", n)
+	}
+	before, err := d.OperatorNamed(ctx, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changeKeys := func(change func() error) {
+		t.Helper()
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		other, err := keyset.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys.Replace(other)
+	}
+	next, err := keyset.Add(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changeKeys(func() error { return keyset.Promote(file, next) })
+	keys.Use(next)
+	if n := reseal(); n != 1 {
+		t.Errorf("after the rotation: sealed %d, want 1", n)
+	}
+	if n := reseal(); n != 0 {
+		t.Errorf("once more: sealed %d, want none", n)
+	}
+	changeKeys(func() error { return keyset.Remove(file, before.KeyID) })
+	if _, err := d.signIn("ann", password, d.code(), 1); err != nil {
+		t.Errorf("sign-in without the former key: %v", err)
+	}
+	// A seed that was replaced meanwhile stays.
+	now, err := d.OperatorNamed(ctx, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.ReplaceSeed(ctx, before, before); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.OperatorNamed(ctx, "ann"); err != nil || got.KeyID != now.KeyID || !bytes.Equal(got.Seed, now.Seed) {
+		t.Errorf("an old seed came back: %v", err)
 	}
 }
 

@@ -26,6 +26,7 @@ type Store interface {
 	verify.Store
 	account.Store
 	operator.Store
+	operator.SeedStore
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, *verify.Delivery, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
@@ -68,7 +69,6 @@ type Store interface {
 	Recount(ctx context.Context, from time.Time, differ func(k verify.UsageKey, counted, again verify.Usage)) error
 
 	CreateOperator(ctx context.Context, o operator.Operator, by ...store.Audit) error
-	Operators(ctx context.Context) ([]operator.Operator, error)
 	ChangeOperator(ctx context.Context, name string, change func(*operator.Operator) (store.Audit, error)) (operator.Operator, error)
 	RemoveOperator(ctx context.Context, name string, by ...store.Audit) error
 	EndSessions(ctx context.Context, name string, by ...store.Audit) (ended int, err error)
@@ -238,6 +238,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ConcurrentSignInsShareTheFreeOnes", concurrentSignInsShareTheFreeOnes},
 		{"WrongCredentialsLookTheSame", wrongCredentialsLookTheSame},
 		{"SessionsEnd", sessionsEnd},
+		{"OperatorsSecondFactorsAreResealed", operatorsSecondFactorsAreResealed},
 		{"OperatorsChangesEndTheirSessions", operatorsChangesEndTheirSessions},
 		{"ProcessesSeeWhatEachOtherWrote", processesSeeWhatEachOtherWrote},
 	} {
