@@ -98,6 +98,7 @@ func commandLine(w world, exit func(code int)) *kong.Kong {
 	if err != nil {
 		panic(err) // the struct above is wrong
 	}
+	explain(parser.Model.Node)
 	return parser
 }
 

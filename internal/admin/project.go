@@ -86,6 +86,9 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 	if l := p.Limits; l.Burst < 0 || l.Burst > 1000 || l.Daily < 0 || l.Daily > 1000 {
 		wrong.add(FieldSends, "must be 0 to 1000")
 	}
+	if p.Limits.Interval == 0 && c.Interval == nil { // as in a project without limits, such as dev's
+		p.Limits.Interval = verify.DefaultLimits.Interval
+	}
 	if i := p.Limits.Interval; i < time.Second || i > 24*time.Hour {
 		wrong.add(FieldInterval, "must be 1s to 24h")
 	}
