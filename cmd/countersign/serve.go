@@ -112,6 +112,7 @@ func (c *serveCommand) Run(w world) error {
 	var reloading sync.WaitGroup
 	reloading.Go(func() { conf.Reload(ctx, log, hangup) })
 	defer func() { done(); reloading.Wait() }()
+	go conf.Certify(ctx, outages)
 	var s *system.System
 	where := []any{"public", public.Addr().String(), "tls", conf.TLS != nil, "operations", operations.Addr().String()}
 	servers := []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(inside, log)}}

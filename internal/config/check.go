@@ -144,7 +144,7 @@ func (c *Loaded) checkKeyset(p *yamlconf.Problems) {
 // checkCertificate loads the public listener's certificate.
 func (c *Loaded) checkCertificate(p *yamlconf.Problems) {
 	t := c.Public.TLS
-	if t.Cert == "" && t.Key == "" {
+	if c.checkACME(p) || t.Cert == "" && t.Key == "" {
 		return
 	}
 	p.Check("public.tls.cert", t.Cert != "", "must be given together with key")

@@ -152,12 +152,27 @@ type publicConfig struct {
 	ClientHeader string `yaml:"client_header" default:"X-Forwarded-For"`
 }
 
-// tlsConfig names a certificate. Both files are read again when they change.
+// tlsConfig names a certificate, or says who makes one. Both files are read again when they change.
 type tlsConfig struct {
 	// Cert is the file of the certificate chain, PEM.
 	Cert string `yaml:"cert"`
 	// Key is the file of its private key, PEM.
 	Key string `yaml:"key"`
+	// ACME gets the certificate from an authority, such as Let's Encrypt, and renews it. Instead of cert and key. Optional.
+	ACME acmeConfig `yaml:"acme"`
+}
+
+// acmeConfig says for which names an authority makes a certificate. It asks for them at this listener, which must be
+// reachable at port 443 of each name.
+type acmeConfig struct {
+	// Domains are the names, such as verify.example.com. Naming one accepts the authority's terms.
+	Domains []string `yaml:"domains"`
+	// Email is where the authority writes when something is wrong with a certificate. Optional.
+	Email string `yaml:"email"`
+	// Directory is the authority's ACME URL.
+	Directory string `yaml:"directory" default:"https://acme-v02.api.letsencrypt.org/directory"`
+	// CAFile holds the certificates to trust instead of the system's, PEM, for an authority of your own. Optional.
+	CAFile string `yaml:"ca_file"`
 }
 
 // operationsConfig is the operations listener.

@@ -60,7 +60,10 @@ func OneLine(text string) string {
 
 // Tries are all that can be tried of a configuration but its database.
 func (c *Loaded) Tries(now time.Time) (all []Try) {
-	if c.TLS != nil {
+	switch {
+	case c.acme != nil:
+		all = append(all, c.authority())
+	case c.TLS != nil:
 		all = append(all, c.publicCertificate(now))
 	}
 	if c.Public.URL != "" {

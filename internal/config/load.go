@@ -31,6 +31,7 @@ type Loaded struct {
 
 	Keys     *keyset.Set
 	TLS      *tls.Config     // of the public listener; nil: no TLS
+	acme     *certifier      // where TLS has its certificates from; nil: from files
 	Postgres *store.Postgres // nil: a file in the data folder
 	Clients  web.Limits      // bound the public listener's
 

@@ -709,6 +709,21 @@ var mutants = []mutant{
 		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
 	},
 	{
+		"seed-of-a-former-key", "After a rotation, operators' second factors open without the former key.",
+		[]edit{{"internal/operator/service.go", "if o.Seed == nil || o.KeyID == primary {", "if o.Seed == nil || o.KeyID != primary {"}},
+		test{"./internal/store", "^TestSQLiteIsAStore$/^OperatorsSecondFactorsAreResealed$"},
+	},
+	{
+		"seed-that-comes-back", "Sealing a second factor again replaces no newer one.",
+		[]edit{{"internal/store/operator.go", "WHERE id = $1 AND key_id = $4 AND seed = $5`,", "WHERE id = $1 AND $4 <> -1 AND $5 <> ''`,"}},
+		test{"./internal/store", "^TestSQLiteIsAStore$/^OperatorsSecondFactorsAreResealed$"},
+	},
+	{
+		"handshakes-ask-the-authority", "A client's handshake never asks the ACME authority.",
+		[]edit{{"internal/config/acme.go", `return nil, errors.New("no certificate for this name")`, `_ = errors.New; return c.manager.GetCertificate(hello)`}},
+		test{"./internal/config", "^TestAHandshakeAsksNoAuthority$"},
+	},
+	{
 		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
 		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
 		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
