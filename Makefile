@@ -84,6 +84,7 @@ mutants:
 
 docs:
 	go run ./cmd/countersign config reference > docs/configuration.md
+	for preset in $$(go run ./cmd/countersign config preset) smpp sip; do go run ./cmd/countersign config example --preset $$preset > deploy/providers/$$preset.yaml; done
 	COUNTERSIGN_WRITE_DOCS=1 go test -count=1 -run 'TestTheDescriptionIsTheRouters|TestThePageOfErrorsIsTheSources' ./internal/face/v1
 
 build:
