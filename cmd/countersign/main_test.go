@@ -86,15 +86,16 @@ func (t *texts) UnmarshalJSON(text []byte) error {
 
 // A process is the real program, started by a test.
 type process struct {
-	t       testing.TB
-	cmd     *exec.Cmd
-	values  map[string]string // what the greeting says: "API", "Token", ...
-	curl    []string          // the lines to paste
-	stderr  *lockedBuffer
-	Project string
-	Token   string
-	URL     string // of the server, without a path
-	Ops     string
+	t        testing.TB
+	cmd      *exec.Cmd
+	values   map[string]string // what the greeting says: "API", "Token", ...
+	curl     []string          // the lines to paste
+	greeting string            // up to these lines
+	stderr   *lockedBuffer
+	Project  string
+	Token    string
+	URL      string // of the server, without a path
+	Ops      string
 }
 
 // startDev starts "countersign dev" on free ports and waits for its greeting.
@@ -122,6 +123,9 @@ func startProgram(t testing.TB, program string, env []string, args ...string) *p
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
+		if p.values["Data"] == "" {
+			p.greeting += lines.Text() + "\n"
+		}
 		if name, value, ok := strings.Cut(line, "  "); ok {
 			p.values[name] = strings.TrimSpace(value)
 		}
