@@ -569,3 +569,30 @@ func TestNginxReadsItsFile(t *testing.T) {
 		t.Errorf("%v, %s", err, text)
 	}
 }
+
+// A passer-by meets no trade's word without what it means.
+func TestTheReadmeExplainsItsTerms(t *testing.T) {
+	t.Parallel()
+	text := pages(t)["README.md"]
+	for term, meaning := range map[string]string{
+		"MFA": "multi-factor authentication", "SMPP": "mobile network", "SIP": "phone line over the internet", "NIST": "US standard for sign-ins", "OpenAPI": "generators of clients",
+	} {
+		i := strings.Index(text, term)
+		if i < 0 {
+			t.Errorf("%s isn't there: is the test still right?", term)
+			continue
+		}
+		near := text[max(0, i-200):min(len(text), i+200)]
+		if term == "NIST" { // it comes in what dev prints, and is explained below that
+			near = text[i:min(len(text), i+500)]
+		}
+		if !strings.Contains(near, meaning) {
+			t.Errorf("%s first appears without %q:\n%s", term, meaning, near)
+		}
+	}
+	for _, word := range []string{"SMSC", "E.164", "TOTP", "VAPID", "GSM", "MAC", "STIR"} {
+		if strings.Contains(text, word) {
+			t.Errorf("%s stands in the README: explain it here and there", word)
+		}
+	}
+}
