@@ -7,7 +7,7 @@
 # make long    the race, crash and random tests, ten times as long
 # make fuzz    every fuzz target for FUZZTIME; FUZZSHARE=4: a quarter of them, others for each commit
 # make kannel  the SMPP carrier against Kannel, which has to be installed
-# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers
+# make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs
 # make rates   how fast messages move on, against how fast they are handed over at first
 # make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
 # make docs    the generated pages of docs/
@@ -50,6 +50,7 @@ lint:
 
 slow:
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 30m -run 'SlowClients|TheTimeOfACheck|OfflineAttack' ./cmd/countersign
+	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 60m -run 'PagesAreQuick' ./internal/console
 	COUNTERSIGN_TEST_SLOW=1 go test -count=1 -v -timeout 10m -run 'NPMRates' ./internal/carrier/smpp
 
 calls:
@@ -84,6 +85,7 @@ mutants:
 
 docs:
 	go run ./cmd/countersign config reference > docs/configuration.md
+	for preset in $$(go run ./cmd/countersign config preset) smpp sip; do go run ./cmd/countersign config example --preset $$preset > deploy/providers/$$preset.yaml; done
 	COUNTERSIGN_WRITE_DOCS=1 go test -count=1 -run 'TestTheDescriptionIsTheRouters|TestThePageOfErrorsIsTheSources' ./internal/face/v1
 
 build:

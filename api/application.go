@@ -22,6 +22,7 @@ type NewApplication struct {
 	LoginTemplate     *string  `json:"login_template,omitempty" doc:"The text that has a login's code."`
 	DisplayName       *string  `json:"display_name,omitempty" doc:"What these texts call you; the name by default."`
 	Sender            *string  `json:"sender,omitempty" doc:"The number or name that messages come from. The project must be allowed to use it."`
+	UniqueNumbers     *bool    `json:"unique_numbers,omitempty" doc:"Whether a number is one user's at most: false by default."`
 }
 
 // An ApplicationChange changes what it names of an application. The rest stays as it is.
@@ -38,6 +39,7 @@ type ApplicationChange struct {
 	LoginTemplate     *string  `json:"login_template,omitempty" doc:"The text that has a login's code."`
 	DisplayName       *string  `json:"display_name,omitempty" doc:"What these texts call you; the name by default."`
 	Sender            *string  `json:"sender,omitempty" doc:"The number or name that messages come from. The project must be allowed to use it."`
+	UniqueNumbers     *bool    `json:"unique_numbers,omitempty" doc:"Whether a number is one user's at most: false by default."`
 }
 
 // An Application is a project's named settings of codes and messages. It has users.
@@ -55,6 +57,7 @@ type Application struct {
 	LoginTemplate     string    `json:"login_template,omitempty" doc:"The text that has a login's code."`
 	DisplayName       string    `json:"display_name,omitempty" doc:"What these texts call you."`
 	Sender            string    `json:"sender,omitempty" doc:"The number or name that messages come from."`
+	UniqueNumbers     bool      `json:"unique_numbers" doc:"Whether a number is one user's at most."`
 	CreatedAt         time.Time `json:"created_at" doc:"When it was made."`
 	UpdatedAt         time.Time `json:"updated_at" doc:"When it was changed last."`
 }

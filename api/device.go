@@ -11,16 +11,20 @@ import (
 const (
 	WebPush     = "webpush"     // a browser
 	UnifiedPush = "unifiedpush" // an Android app, by ntfy or another distributor
+	FCM         = "fcm"         // an app, by Firebase Cloud Messaging
+	APNS        = "apns"        // an app, by the Apple Push Notification service
 )
 
-// A NewDevice registers a browser or an app of a user. Its endpoint and keys are those of a push subscription, as
-// browsers write them in JSON.
+// A NewDevice registers a browser or an app of a user. The endpoint and keys of a browser or an app with UnifiedPush are
+// those of a push subscription, as browsers write them in JSON. Apps with FCM or APNs have a token instead.
 type NewDevice struct {
-	Kind     string `json:"kind" enum:"webpush,unifiedpush" example:"webpush" doc:"How the device is reached: a browser, or an app with UnifiedPush."`
-	Endpoint string `json:"endpoint" example:"https://push.example.net/send/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV" doc:"The URL that the device's push service gave it. Only https."`
-	P256dh   string `json:"p256dh" example:"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" doc:"The device's public key: keys.p256dh of the subscription, in base64url."`
-	Auth     string `json:"auth" example:"BTBZMqHH6r4Tts7J_aSIgg" doc:"The device's secret: keys.auth of the subscription, in base64url."`
-	Key      string `json:"key,omitempty" example:"BBqDZmHAmYr0kSLdmOyhUNZEXhTUHXCrAwPwRzPkn2U_QfKSuRPgNqsEJFJ7OHtOMvUGxV5BdrD0UPYb9Ei2-HI" doc:"The public key with which the device signs approvals, in base64url: an uncompressed point of P-256, as WebCrypto exports it in the format raw. Without one, the device gets codes and no prompts."`
+	Kind     string `json:"kind" enum:"webpush,unifiedpush,fcm,apns" example:"webpush" doc:"How the device is reached: a browser, an app with UnifiedPush, or an app by Google's or Apple's service."`
+	Endpoint string `json:"endpoint,omitempty" example:"https://push.example.net/send/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV" doc:"The URL that the device's push service gave it. Only https. Of webpush and unifiedpush."`
+	P256dh   string `json:"p256dh,omitempty" example:"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" doc:"The device's public key: keys.p256dh of the subscription, in base64url. Of webpush and unifiedpush."`
+	Auth     string `json:"auth,omitempty" example:"BTBZMqHH6r4Tts7J_aSIgg" doc:"The device's secret: keys.auth of the subscription, in base64url. Of webpush and unifiedpush."`
+	Token    string `json:"token,omitempty" doc:"What the service calls the device: the registration token of FCM, or the device token of APNs in hex. Of fcm and apns."`
+	App      string `json:"app,omitempty" doc:"The app's name in the server's configuration, for APNs its bundle id, such as com.example.shop. Of fcm and apns."`
+	Key      string `json:"key,omitempty" example:"BAf3gLoVV0yTHtsjU7AYuG-UXnjlqU9sIwBc54IJxHcOq6Uec1fDDHlYF94-IDAe1aKdVM9I760BNK5DKOTyE60" doc:"The public key with which the device signs approvals, in base64url: an uncompressed point of P-256, as WebCrypto exports it in the format raw. Without one, the device gets codes and no prompts, and can't fetch messages."`
 	Name     string `json:"name,omitempty" example:"Firefox on Ada's laptop" doc:"For people: at most 100 characters."`
 	Locale   string `json:"locale,omitempty" example:"de" doc:"The device's language, a BCP 47 tag."`
 }
@@ -28,7 +32,7 @@ type NewDevice struct {
 // A Device is a browser or an app of a user. Its endpoint and keys are stored encrypted, and can't be read again.
 type Device struct {
 	ID         string     `json:"id" format:"uuid" doc:"Names the device in later requests."`
-	Kind       string     `json:"kind" enum:"webpush,unifiedpush" doc:"How the device is reached."`
+	Kind       string     `json:"kind" enum:"webpush,unifiedpush,fcm,apns" doc:"How the device is reached."`
 	Name       string     `json:"name,omitempty" doc:"For people."`
 	Locale     string     `json:"locale,omitempty" doc:"The device's language."`
 	CreatedAt  time.Time  `json:"created_at" doc:"When it was registered."`

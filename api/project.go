@@ -21,6 +21,7 @@ type Project struct {
 	Countries      []string `json:"countries" nullable:"false" doc:"Where they may go otherwise: two letters each; 001 is numbers of no country."`
 	Kinds          []string `json:"kinds" nullable:"false" doc:"Kinds of numbers that are allowed beside ordinary ones."`
 	OnlyNumbers    []string `json:"only_numbers" nullable:"false" doc:"The only numbers that messages may go to, while the project is tried; none: all."`
+	Trial          bool     `json:"trial" doc:"Whether the project is being tried: messages go to only_numbers alone, also if there are none. A verification of the purpose trial_number confirms one."`
 	Senders        []string `json:"senders" nullable:"false" doc:"Numbers and names that messages may come from, beside the server's public sender."`
 	AnySender      bool     `json:"any_sender" doc:"Whether they may come from all that aren't another project's."`
 	LinkHosts      []string `json:"link_hosts" nullable:"false" doc:"Web sites that texts may name, with the sites below them."`

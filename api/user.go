@@ -146,9 +146,18 @@ func (c *Client) DeleteUser(ctx context.Context, application, user string) error
 // Users ranges over an application's users, in the order of their names; status, if it isn't "", selects some. It
 // stops after an error.
 func (c *Client) Users(ctx context.Context, application, status string) iter.Seq2[User, error] {
+	return c.users(ctx, application, "status", status)
+}
+
+// UsersOf ranges over an application's users who have a number, as Users does.
+func (c *Client) UsersOf(ctx context.Context, application, number string) iter.Seq2[User, error] {
+	return c.users(ctx, application, "number", number)
+}
+
+func (c *Client) users(ctx context.Context, application, filter, value string) iter.Seq2[User, error] {
 	query := url.Values{}
-	if status != "" {
-		query.Set("status", status)
+	if value != "" {
+		query.Set(filter, value)
 	}
 	return pages(ctx, c, "/v1/applications/"+url.PathEscape(application)+"/users", query, func(p *UserPage) ([]User, string) { return p.Users, p.Next })
 }

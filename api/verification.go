@@ -37,8 +37,9 @@ const (
 // profile after that.
 type NewVerification struct {
 	To          string            `json:"to" example:"+12025550123" doc:"The number to verify, in E.164: a plus, the country calling code and the number."`
-	Channel     string            `json:"channel,omitempty" enum:"sms,voice" default:"sms" doc:"How the code is sent."`
+	Channel     string            `json:"channel,omitempty" enum:"sms,voice" doc:"How the code is sent: sms by default, or the first of the application's channels."`
 	Channels    []string          `json:"channels,omitempty" enum:"sms,voice" doc:"In place of channel: by which channels the code is sent, in this order. The next one gets its turn when no carrier of the one before can deliver the message, or when its receipt doesn't come in time."`
+	Application string            `json:"application,omitempty" example:"01a20001-6a64-717b-aab1-8ad86b1658e8" doc:"The id of an application whose settings hold where this request says nothing: the code's length, format, life and attempts, its prefix, the channels, the sender, the language of calls."`
 	Purpose     string            `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What the code is for, in a word of your own. A code for one purpose doesn't answer another. A newer verification of the same number and purpose supersedes the older one."`
 	CodeLength  *int              `json:"code_length,omitempty" minimum:"4" maximum:"20" example:"6" doc:"How many characters the code has. The project's profile may allow fewer lengths."`
 	CodeFormat  string            `json:"code_format,omitempty" enum:"numeric,alphanumeric" doc:"What the code is made of."`
@@ -58,6 +59,8 @@ type NewVerification struct {
 type Verification struct {
 	ID                string            `json:"id" format:"uuid" doc:"Names the verification in later requests."`
 	To                string            `json:"to" example:"+12025550123" doc:"The number, in E.164."`
+	Application       string            `json:"application,omitempty" format:"uuid" doc:"The application that the start named, or the application of the user whose verification it is."`
+	User              string            `json:"user,omitempty" example:"ada" doc:"The user whose verification it is, by your own name of them. Absent if it is no user's."`
 	Channel           string            `json:"channel" enum:"sms,voice,push" doc:"How the code is sent first."`
 	Purpose           string            `json:"purpose" example:"login" doc:"What the code is for."`
 	Status            string            `json:"status" enum:"pending,approved,exhausted,expired,canceled,superseded" doc:"Only pending ever changes."`

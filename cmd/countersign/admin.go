@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
@@ -165,8 +166,8 @@ var flags = map[verify.Field]string{
 	admin.FieldID: "--id", verify.FieldName: "name", admin.FieldProfile: "--profile", admin.FieldSenders: "--sender", admin.FieldLinkHosts: "--link-host",
 	admin.FieldCountries: "--country", admin.FieldKinds: "--allow-kind", admin.FieldOnly: "--only-number", admin.FieldStyle: "--webotp, --android-hash",
 	admin.FieldSends: "--send-burst, --send-daily", admin.FieldInterval: "--send-interval", admin.FieldLocale: "--locale",
-	admin.FieldDayMessages: "--day-messages", admin.FieldMonthMessages: "--month-messages", admin.FieldDayAmount: "--day-amount",
-	admin.FieldMonthAmount: "--month-amount", admin.FieldCurrency: "--currency", admin.FieldCredit: "the amount", admin.FieldCountry: "country", admin.FieldNote: "--note",
+	admin.FieldHourMessages: "--hour-messages", admin.FieldMaxPrice: "--max-price", admin.FieldWeight: "weight", admin.FieldDayMessages: "--day-messages", admin.FieldMonthMessages: "--month-messages", admin.FieldDayAmount: "--day-amount",
+	admin.FieldMonthAmount: "--month-amount", admin.FieldCurrency: "--currency", admin.FieldCredit: "the amount", admin.FieldTrial: "--trial-messages", admin.FieldCountry: "country", admin.FieldNote: "--note",
 	account.FieldScopes: "--scope", account.FieldEndsAt: "--expires", operator.FieldRole: "--role",
 }
 
@@ -219,17 +220,27 @@ type policyFlags struct {
 type projectCreate struct {
 	database
 	policyFlags
-	Name   string `arg:"" help:"Name, for people: 1 to 100 printable characters."`
-	ID     string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
-	Create bool   `help:"Make the database too, where --data names a folder without one. With --config it is made anyway."`
+	Name string `arg:"" help:"Name, for people: 1 to 100 printable characters."`
+	ID   string `name:"id" help:"Project id (default: a new UUID)." placeholder:"ID"`
+
+	Trial         bool   `help:"The project is tried: it sends only to numbers that it has confirmed, at most 5, until it is topped up: docs/money.md."`
+	TrialMessages int    `default:"${trial}" help:"Messages a day while it is tried (default ${default})." placeholder:"N"`
+	Credit        string `help:"What it may spend while it is tried, in the currency of the configuration's prices (default: its messages alone are bounded)." placeholder:"AMOUNT"`
+	Currency      string `help:"Currency of the credit." placeholder:"EUR"`
+
+	Create bool `help:"Make the database too, where --data names a folder without one. With --config it is made anyway."`
 }
 
 func (c *projectCreate) Run(w world) error {
-	n := admin.NewProject{ID: verify.ProjectID(c.ID), Name: c.Name, ProjectChange: c.change()}
+	trial, err := c.trial()
+	if err != nil {
+		return err
+	}
+	n := admin.NewProject{ID: verify.ProjectID(c.ID), Name: c.Name, ProjectChange: c.change(), Trial: trial}
 	if _, err := n.Project(); err != nil { // before a database is made
 		return inFlags(err)
 	}
-	err := c.with(w.ctx, c.Create || c.byConfig(), func(st *store.Store) error {
+	err = c.with(w.ctx, c.Create || c.byConfig(), func(st *store.Store) error {
 		p, err := admin.New(st).CreateProject(w.ctx, actor(), n)
 		if err != nil {
 			return err
@@ -240,6 +251,25 @@ func (c *projectCreate) Run(w world) error {
 		return fmt.Errorf("there is no database in %s: make one with --create, or with countersign serve or dev", string(folder))
 	}
 	return err
+}
+
+// trial is what a project that is being tried gets; nil: it isn't.
+func (c *projectCreate) trial() (*admin.Trial, error) {
+	if !c.Trial {
+		if c.Credit != "" || c.Currency != "" {
+			return nil, usageError("--credit and --currency go with --trial; to pay something in later: countersign project topup")
+		}
+		return nil, nil
+	}
+	t := &admin.Trial{Messages: c.TrialMessages, Currency: money.Currency(c.Currency)}
+	if c.Credit == "" {
+		return t, nil
+	}
+	var err error
+	if t.Credit, err = money.Parse(c.Credit); err != nil {
+		return nil, usageError("--credit " + err.Error())
+	}
+	return t, nil
 }
 
 // change is what the flags change.
@@ -319,11 +349,18 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 		kinds = fmt.Sprint(p.Kinds)
 	}
 	numbers := "any"
+	if p.Trial() {
+		numbers = "none"
+	}
 	if len(p.OnlyNumbers) > 0 {
 		numbers = strings.Trim(fmt.Sprint(p.OnlyNumbers), "[]")
 	}
+	trial := "no"
+	if p.Trial() {
+		trial = fmt.Sprintf("%d messages a day, to %d of at most %d numbers", p.TrialMessages, len(p.OnlyNumbers), verify.MaxTrialNumbers)
+	}
 	return printSettings(w, asJSON, row{
-		{"project", "id", p.ID}, {"name", "name", p.Name}, {"policy", "policy", p.Profile},
+		{"project", "id", p.ID}, {"name", "name", p.Name}, {"policy", "policy", p.Profile}, {"trial", "", trial}, {"", "trial", p.Trial()},
 		{"senders", "", listed(p.Senders, p.AnySender, "public")}, {"", "senders", p.Senders}, {"", "any_sender", p.AnySender},
 		{"link-hosts", "", listed(p.LinkHosts, p.AnyLink, "none")}, {"", "link_hosts", p.LinkHosts}, {"", "any_link", p.AnyLink}, {"public-text", "public_text", p.PublicText},
 		{"countries", "", countries}, {"", "countries", p.Countries}, {"allow-kind", "", kinds}, {"", "allow_kind", p.Kinds}, {"only-number", "", numbers}, {"", "only_numbers", p.OnlyNumbers},

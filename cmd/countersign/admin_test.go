@@ -116,7 +116,7 @@ func TestAnOperatorResetsANumber(t *testing.T) {
 		}
 	}
 	shown := in.run(destination("show", to)...)
-	if !strings.Contains(shown, "0140: 2 wrong guesses since the last right one\n") || strings.Contains(shown, to) || strings.Contains(shown, code) {
+	if !strings.Contains(shown, "0140: 2 wrong guesses since the last right one\n") || !strings.Contains(shown, "0140: 2 of 20 messages in 24 hours; the next may go now\n") || strings.Contains(shown, to) || strings.Contains(shown, code) {
 		t.Errorf("got\n%s\nwant 2 wrong guesses of the masked number, and no code", shown)
 	}
 

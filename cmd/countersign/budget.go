@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/money"
@@ -13,6 +15,7 @@ import (
 type projectBudget struct {
 	database
 	Project       string `arg:"" help:"Project's id or name."`
+	HourMessages  string `help:"Most messages in an hour; 'none' for any number." placeholder:"N|none"`
 	DayMessages   string `help:"Most messages in a day, of UTC; 'none' for any number." placeholder:"N|none"`
 	MonthMessages string `help:"Most messages in a calendar month." placeholder:"N|none"`
 	DayAmount     string `help:"Most that the project may be charged for a day." placeholder:"AMOUNT|none"`
@@ -54,33 +57,10 @@ func (c *projectBudget) Run(w world) error {
 // change is what the flags say.
 func (c *projectBudget) change() (change admin.BudgetChange, changes bool, err error) {
 	var wrong []string
-	number := func(flag, text string) *int {
-		n, err := strconv.Atoi(text)
-		switch {
-		case text == "":
-			return nil
-		case text == "none":
-			n = verify.NoCap
-		case err != nil || n < 0:
-			wrong = append(wrong, "--"+flag+" must be a number, or none")
-		}
-		return &n
-	}
-	amount := func(flag, text string) *money.Amount {
-		if text == "" {
-			return nil
-		}
-		if text == "none" {
-			return new(money.Amount(verify.NoCap))
-		}
-		a, err := money.Parse(text)
-		if err != nil {
-			wrong = append(wrong, "--"+flag+" "+err.Error()+", or none")
-		}
-		return &a
-	}
+	number := func(flag, text string) *int { return numberCap(flag, text, &wrong) }
+	amount := func(flag, text string) *money.Amount { return amountCap(flag, text, &wrong) }
 	change = admin.BudgetChange{
-		DayMessages: number("day-messages", c.DayMessages), MonthMessages: number("month-messages", c.MonthMessages),
+		HourMessages: number("hour-messages", c.HourMessages), DayMessages: number("day-messages", c.DayMessages), MonthMessages: number("month-messages", c.MonthMessages),
 		DayAmount: amount("day-amount", c.DayAmount), MonthAmount: amount("month-amount", c.MonthAmount), Prepaid: c.Prepaid,
 	}
 	if c.Currency != "" {
@@ -90,6 +70,35 @@ func (c *projectBudget) change() (change admin.BudgetChange, changes bool, err e
 		return change, false, usageError(strings.Join(wrong, "; "))
 	}
 	return change, change != (admin.BudgetChange{}), nil
+}
+
+// numberCap reads a cap of messages; nil is that the flag isn't given.
+func numberCap(flag, text string, wrong *[]string) *int {
+	n, err := strconv.Atoi(text)
+	switch {
+	case text == "":
+		return nil
+	case text == "none":
+		n = verify.NoCap
+	case err != nil || n < 0:
+		*wrong = append(*wrong, "--"+flag+" must be a number, or none")
+	}
+	return &n
+}
+
+// amountCap does so for an amount.
+func amountCap(flag, text string, wrong *[]string) *money.Amount {
+	if text == "" {
+		return nil
+	}
+	if text == "none" {
+		return new(money.Amount(verify.NoCap))
+	}
+	a, err := money.Parse(text)
+	if err != nil {
+		*wrong = append(*wrong, "--"+flag+" "+err.Error()+", or none")
+	}
+	return &a
 }
 
 // showBudget prints a budget, one cap a line, and what of it is used.
@@ -107,6 +116,9 @@ func showBudget(w world, asJSON bool, b verify.BudgetState) error {
 		return row{{name, "", used.String() + " of " + most.String() + " " + string(b.Currency)}, {"", strings.ReplaceAll(name, "-", "_"), most.String()}}
 	}
 	r := row{{"project", "project", b.Project}}
+	if b.HourMessages != verify.NoCap {
+		r = append(r, messages("hour-messages", b.Hour.Messages, b.HourMessages)...)
+	}
 	r = append(r, messages("day-messages", b.Day.Messages, b.DayMessages)...)
 	r = append(r, messages("month-messages", b.Month.Messages, b.MonthMessages)...)
 	r = append(r, amount("day-amount", b.Day.Amount, b.DayAmount)...)
@@ -119,7 +131,16 @@ func showBudget(w world, asJSON bool, b verify.BudgetState) error {
 	if b.Prepaid {
 		r = append(r, row{{"balance", "", b.Balance().String() + " " + string(b.Currency)}, {"", "balance", b.Balance().String()}}...)
 	}
+	r = append(r, row{{"", "reached", objects(b.Reached(time.Now()), markRow)}}...)
+	for _, m := range b.Reached(time.Now()) {
+		r = append(r, row{{"reached", "", fmt.Sprintf("%d%% of %s at %s", m.Step, strings.ReplaceAll(m.Cap, "_", "-"), m.At.Format(time.RFC3339))}}...)
+	}
 	return printSettings(w, asJSON, r)
+}
+
+// markRow is a part of a cap that was reached.
+func markRow(m verify.Mark) row {
+	return row{{"", "cap", m.Cap}, {"", "percent", m.Step}, {"", "at", m.At}}
 }
 
 type projectTopup struct {

@@ -142,3 +142,127 @@ func keepToBudget(t *testing.T, servers int, start func(data, phones string, lif
 		t.Errorf("%d messages are spent, %d were allowed", b.Month.Messages, most)
 	}
 }
+
+// A country that is stopped by command gets nothing more from any replica, once they have looked: within a second. What a replica
+// held of a budget when it died is spent by the others.
+func TestReplicasStopACountryAndSpendWhatADeadOneHeld(t *testing.T) {
+	t.Parallel()
+	const most, clients = 300, 20
+	url := pgtest.Database(t, "")
+	data := filepath.Join(t.TempDir(), "data")
+	var mu sync.Mutex // guards last and sent
+	var last time.Time
+	var sent int
+	phones := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		last, sent = time.Now(), sent+1
+	}))
+	defer phones.Close()
+	running := make([]*process, replicas)
+	for i := range running {
+		running[i] = devReplica(t, data, url, phones.URL, i+1)
+	}
+	st, err := system.OpenStore(t.Context(), data, store.Options{Postgres: &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	var started atomic.Int64
+	over := make(chan struct{})
+	var all sync.WaitGroup
+	load := func(servers []*process, answers func(resp *http.Response, body string) (goOn bool)) {
+		for i := range clients {
+			all.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+					}
+					resp, body, err := servers[i%len(servers)].post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
+					if err == nil && resp.StatusCode == 200 {
+						started.Add(1)
+					} else if err == nil && !answers(resp, body) {
+						return
+					}
+				}
+			})
+		}
+	}
+	refused := make([]atomic.Bool, replicas)
+	load(running, func(resp *http.Response, body string) bool {
+		if strings.Contains(body, "has stopped messages") {
+			for i, p := range running {
+				if strings.HasPrefix(resp.Request.URL.String(), p.URL) {
+					refused[i].Store(true)
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return true
+	})
+	if !within(patience, func() bool { return started.Load() > 100 }) {
+		t.Fatalf("%d starts in time", started.Load())
+	}
+	if err := st.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "US", Actor: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	stopped := time.Now()
+	if !within(patience, func() bool { return refused[0].Load() && refused[1].Load() && refused[2].Load() }) {
+		t.Fatal("a replica goes on")
+	}
+	took := time.Since(stopped)
+	time.Sleep(100 * time.Millisecond) // hand-overs that were under way
+	mu.Lock()
+	before, after := sent, last.Sub(stopped)
+	mu.Unlock()
+	if !within(patience, func() bool { s := started.Load(); time.Sleep(200 * time.Millisecond); return started.Load() == s }) {
+		t.Error("starts go on")
+	}
+	close(over)
+	all.Wait()
+	mu.Lock()
+	if sent != before {
+		t.Errorf("%d messages after the country was stopped everywhere, want none", sent-before)
+	}
+	mu.Unlock()
+	t.Logf("all replicas refuse %v after the command, under the load of %d clients; the last message went out %v after it", took, clients, after)
+
+	if err := st.Allow(t.Context(), verify.StopCountry, "US"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.ChangeBudget(t.Context(), "crash", func(b *verify.Budget) ([]store.Audit, error) {
+		b.MonthMessages = most + int(started.Load())
+		return nil, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	spent := func() (b verify.BudgetState) {
+		b, err := st.Budget(t.Context(), "crash")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, p := range running { // each takes a share
+		if !within(patience, func() bool {
+			resp, _, err := p.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
+			return err == nil && resp.StatusCode == 200 && spent().Month.Messages > 0
+		}) {
+			t.Fatal("a replica starts nothing")
+		}
+	}
+	running[0].kill()
+	died := time.Now()
+	over = make(chan struct{})
+	load(running[1:], func(_ *http.Response, body string) bool {
+		return !strings.Contains(body, "no_credit") || spent().Month.Messages < spent().MonthMessages
+	})
+	if !within(patience, func() bool { b := spent(); return b.Month.Messages == b.MonthMessages }) {
+		t.Errorf("spent %+v of %+v", spent().Month, spent().MonthMessages)
+	}
+	t.Logf("the others have spent all %v after a replica was killed", time.Since(died))
+	close(over)
+	all.Wait()
+}

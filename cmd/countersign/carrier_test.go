@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -75,35 +76,15 @@ func TestAReceiverReportsDelivery(t *testing.T) {
 	}
 	m := in.receiver.message(t, id)
 	in.wantDelivery(id, verify.Pending, verify.Sent, "")
-	report := func(token, status string) int {
+	report := func(status string) int {
 		t.Helper()
-		path, ok := strings.CutPrefix(m.StatusURL, testPublicURL)
-		if !ok {
-			t.Fatalf("got the URL %q, want one below %s", m.StatusURL, testPublicURL)
-		}
-		body, now := `{"token":"`+token+`","status":"`+status+`","code":"unreachable"}`, time.Now()
-		lib, err := standardwebhooks.NewWebhook(in.receiver.secret)
+		got, err := in.report(p, m, status)
 		if err != nil {
 			t.Fatal(err)
 		}
-		signature, err := lib.Sign("r1", now, []byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req, err := http.NewRequest("POST", p.URL+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Webhook-Id", "r1")
-		req.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
-		req.Header.Set("Webhook-Signature", signature)
-		resp, _, err := do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode
+		return got
 	}
-	if status := report(m.StatusToken, "delivered"); status != http.StatusOK {
+	if status := report("delivered"); status != http.StatusOK {
 		t.Errorf("got %d, want 200", status)
 	}
 	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
@@ -113,6 +94,35 @@ func TestAReceiverReportsDelivery(t *testing.T) {
 	if text, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(text), "no receipt came within 10ms") {
 		t.Errorf("without a report: %v, %s", err, text)
 	}
+}
+
+// report sends the receiver's report of a message, signed, and returns the answer's status.
+func (in *installation) report(p *process, m receivedMessage, status string) (int, error) {
+	path, ok := strings.CutPrefix(m.StatusURL, testPublicURL)
+	if !ok {
+		return 0, fmt.Errorf("got the URL %q, want one below %s", m.StatusURL, testPublicURL)
+	}
+	body, now := `{"token":"`+m.StatusToken+`","status":"`+status+`","code":"unreachable"}`, time.Now()
+	lib, err := standardwebhooks.NewWebhook(in.receiver.secret)
+	if err != nil {
+		return 0, err
+	}
+	signature, err := lib.Sign("r1", now, []byte(body))
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequest("POST", p.URL+path, strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Webhook-Id", "r1")
+	req.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set("Webhook-Signature", signature)
+	resp, _, err := do(req)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, nil
 }
 
 // An operator asks a running server to try a carrier. Only who can read the server's data may.

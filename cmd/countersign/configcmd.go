@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/carrier/provider"
 	"github.com/countersign/countersign/internal/config"
 )
@@ -121,14 +122,48 @@ func (c *configCheck) load(w world) (path string, conf *config.Loaded, err error
 	return path, conf, err
 }
 
-type configPrint struct{ configFile }
+type configPrint struct {
+	configFile
+	Live bool `help:"Print also what operators have changed while servers run, which holds beside the file or in place of it: what, when and who."`
+}
 
 func (c *configPrint) Run(w world) error {
 	conf, err := loadConfig(c.path())
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(w.stdout, conf.Print())
+	if _, err = fmt.Fprint(w.stdout, conf.Print()); err != nil || !c.Live {
+		return err
+	}
+	return database{Config: c.path()}.administer(w.ctx, func(a *admin.Service) error {
+		all, err := liveChanges(w.ctx, a)
+		if err != nil {
+			return err
+		}
+		return printLive(w, all, orphans(conf.Rules(), all))
+	})
+}
+
+// printLive prints what was changed while servers run as comments, so that the whole is a configuration still.
+func printLive(w world, all []liveChange, gone []string) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w.stdout, "\n# Nothing was changed while servers run.")
+		return err
+	}
+	var table strings.Builder
+	to := w
+	to.stdout = &table
+	if err := printRows(to, false, all, liveChange.row); err != nil {
+		return err
+	}
+	lines := []string{"", "# Changed while servers run. It holds beside the configuration above, and its weights in place of those there."}
+	for line := range strings.Lines(table.String()) {
+		lines = append(lines, "# "+strings.TrimRight(line, "\n"))
+	}
+	for _, name := range gone {
+		lines = append(lines, "# The configuration has no route and carrier "+name+": this weight changes nothing.")
+	}
+	_, err := fmt.Fprintln(w.stdout, strings.Join(lines, "\n"))
 	return err
 }
 

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/testsize"
@@ -36,6 +37,7 @@ const (
 	crashClock    = "COUNTERSIGN_TEST_CLOCK"   // how far the child's clock is ahead
 	crashCommits  = "COUNTERSIGN_TEST_COMMITS" // how late the child's commits begin
 	crashAnswers  = "COUNTERSIGN_TEST_ANSWERS" // how long after a commit its callers hear of it
+	crashPrices   = "COUNTERSIGN_TEST_PRICES"  // set: verifications and messages have a price
 )
 
 // handedOver is one message as the parent gets it.
@@ -58,6 +60,11 @@ type phoneCarrier struct{ name string }
 // crashConfig is the child's: its messages go to the parent, and its commits may be slow.
 func crashConfig(c *system.Config) {
 	c.Carriers[0].Carrier = phoneCarrier{c.Carriers[0].Carrier.Name()}
+	if os.Getenv(crashPrices) != "" {
+		c.Prices.Currency = "EUR"
+		c.Prices.Verifications, _ = money.NewTable([]money.Rule{{Each: 41_003}})
+		c.Prices.Messages, _ = money.NewTable([]money.Rule{{Each: 12_507}})
+	}
 	if ahead, err := time.ParseDuration(os.Getenv(crashClock)); err == nil {
 		c.Machine = func() store.Reading {
 			r := store.ReadMachine()

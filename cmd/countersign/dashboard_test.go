@@ -75,6 +75,14 @@ func TestDashboardQueriesFindWhatTheServerCounts(t *testing.T) {
 	prom.wait("the first traffic", fmt.Sprintf("sum(countersign_requests_total) >= %d", requestsOfTraffic))
 	traffic(in, p)
 	prom.wait("the second traffic", fmt.Sprintf("sum(countersign_requests_total) >= %d", 2*requestsOfTraffic))
+	in.run("project", "budget", in.project, "--day-messages", "1")
+	if !within(patience, func() bool {
+		resp, _, err := p.post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
+		return err == nil && resp.StatusCode == http.StatusUnprocessableEntity
+	}) {
+		t.Fatal("the budget doesn't hold")
+	}
+	prom.wait("a budget that is used up", `countersign_budget_reached_timestamp_seconds{step="100"} > 0`)
 	prom.wait("two scrapes of the process", "count_over_time(up[1m]) >= 3")
 
 	queries := 0

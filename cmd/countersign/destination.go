@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/phone"
@@ -13,7 +14,7 @@ import (
 )
 
 type destinationCommand struct {
-	Show  destinationShow  `cmd:"" help:"Show a number's wrong guesses, its wait, and its newest verifications."`
+	Show  destinationShow  `cmd:"" help:"Show a number's wrong guesses, what the send limits still allow, and its newest verifications."`
 	Reset destinationReset `cmd:"" help:"Forget a number's wrong guesses, so that it can be checked again. It is written down who did it."`
 }
 
@@ -69,12 +70,17 @@ func (c *destinationShow) Run(w world) error {
 			}
 		}
 		if c.JSON {
+			sent, wait := d.Sending(p.Limits, now)
+			next := time.Time{} // now
+			if wait > 0 {
+				next = now.Add(wait)
+			}
 			return printOne(w, true, row{
 				{"", "number", n.Masked()}, {"", "wrong_guesses", d.Failures}, {"", "locked", d.Failures >= verify.MaxFailures},
-				{"", "wait_until", d.WaitUntil}, {"", "verifications", objects(history, toRow)},
+				{"", "wait_until", d.WaitUntil}, {"", "sent_in_24h", sent}, {"", "max_in_24h", p.Limits.Daily}, {"", "next_message_at", next}, {"", "verifications", objects(history, toRow)},
 			})
 		}
-		fmt.Fprintf(w.stdout, "%s: %s\n\n", n.Masked(), admin.Standing(d, now))
+		fmt.Fprintf(w.stdout, "%s: %s\n%s: %s\n\n", n.Masked(), admin.Standing(d, now), n.Masked(), admin.Sending(d, p.Limits, now))
 		return printRows(w, false, history, toRow)
 	})
 }

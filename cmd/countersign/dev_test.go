@@ -344,3 +344,30 @@ func TestTheLogHoldsNoSecretAndNoNumber(t *testing.T) {
 		t.Errorf("the log holds what looks like a number: %s", found)
 	}
 }
+
+// The commonest mistake with curl: the answer is the vendor's, which doesn't say it, so the log does.
+func TestJSONSentAsAFormGetsAHint(t *testing.T) {
+	t.Parallel()
+	p := startDev(t, nil)
+	const hint = `hint="the body is JSON: send it with Content-Type: application/json"`
+	for _, contentType := range []string{"application/json", "application/x-www-form-urlencoded"} {
+		p.ask(request{path: "sms", body: `{"to":"+12025550100"}`, contentType: contentType})
+	}
+	if !within(patience, func() bool { return strings.Contains(p.stderr.String(), hint) }) {
+		t.Errorf("the log has no hint:\n%s", p.stderr)
+	}
+	if n := strings.Count(p.stderr.String(), hint); n != 1 {
+		t.Errorf("the log has %d hints, want one, for the form:\n%s", n, p.stderr)
+	}
+}
+
+// dev's project has no send limits. A change of one of them asks for no other.
+func TestALimitOfDevsProjectCanBeSet(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := startDev(t, nil, "--data", data)
+	exit, stdout, stderr := runHere(t, "project", "policy", "--data", data, "--send-burst", "3", p.Project)
+	if exit != 0 || !regexp.MustCompile(`(?m)^send-burst +3$`).MatchString(stdout) || !regexp.MustCompile(`(?m)^send-interval +2m0s$`).MatchString(stdout) {
+		t.Errorf("got exit %d\n%s%s\nwant the burst, and the interval of a new project", exit, stdout, stderr)
+	}
+}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -89,6 +90,7 @@ func commandLine(w world, exit func(code int)) *kong.Kong {
 		kong.Vars{
 			"version":  version(),
 			"config":   "./" + defaultConfig,
+			"trial":    strconv.Itoa(admin.DefaultTrialMessages),
 			"burst":    strconv.Itoa(verify.DefaultLimits.Burst),
 			"interval": verify.DefaultLimits.Interval.String(),
 			"daily":    strconv.Itoa(verify.DefaultLimits.Daily),
@@ -98,6 +100,7 @@ func commandLine(w world, exit func(code int)) *kong.Kong {
 	if err != nil {
 		panic(err) // the struct above is wrong
 	}
+	explain(parser.Model.Node)
 	return parser
 }
 

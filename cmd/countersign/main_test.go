@@ -86,15 +86,16 @@ func (t *texts) UnmarshalJSON(text []byte) error {
 
 // A process is the real program, started by a test.
 type process struct {
-	t       testing.TB
-	cmd     *exec.Cmd
-	values  map[string]string // what the greeting says: "API", "Token", ...
-	curl    []string          // the lines to paste
-	stderr  *lockedBuffer
-	Project string
-	Token   string
-	URL     string // of the server, without a path
-	Ops     string
+	t        testing.TB
+	cmd      *exec.Cmd
+	values   map[string]string // what the greeting says: "API", "Token", ...
+	curl     []string          // the lines to paste
+	greeting string            // up to these lines
+	stderr   *lockedBuffer
+	Project  string
+	Token    string
+	URL      string // of the server, without a path
+	Ops      string
 }
 
 // startDev starts "countersign dev" on free ports and waits for its greeting.
@@ -122,6 +123,9 @@ func startProgram(t testing.TB, program string, env []string, args ...string) *p
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
+		if p.values["Data"] == "" {
+			p.greeting += lines.Text() + "\n"
+		}
 		if name, value, ok := strings.Cut(line, "  "); ok {
 			p.values[name] = strings.TrimSpace(value)
 		}
@@ -164,7 +168,7 @@ func (p *process) post(path, body string) (*http.Response, string, error) {
 	return do(req)
 }
 
-// postOnce sends JSON to a path of /v1, with a key that makes it be carried out once.
+// postOnce sends JSON to a path of /v1, with a key that makes it be carried out once; "" is none.
 func (p *process) postOnce(key, path, body string) (*http.Response, string, error) {
 	req, err := http.NewRequest("POST", p.URL+"/v1/"+path, strings.NewReader(body))
 	if err != nil {
@@ -172,7 +176,9 @@ func (p *process) postOnce(key, path, body string) (*http.Response, string, erro
 	}
 	req.Header.Set("Authorization", "Bearer "+p.Token)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", key)
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	return do(req)
 }
 

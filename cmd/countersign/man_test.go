@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,4 +106,34 @@ func needProgram(t *testing.T, name string) {
 		t.Fatal(missing)
 	}
 	t.Skip(missing)
+}
+
+// Each command's help has an example, and each is a command line of its own command.
+func TestEveryCommandHasAnExample(t *testing.T) {
+	t.Parallel()
+	parser := commandLine(world{stdout: io.Discard, stderr: io.Discard}, func(int) {})
+	known := map[string]bool{}
+	for _, leaf := range leavesOf(parser.Model.Node) {
+		name := strings.TrimPrefix(leaf.FullPath(), program+" ")
+		known[name] = true
+		lines := regexp.MustCompile(`(?m)^ +countersign .*$`).FindAllString(leaf.Detail, -1)
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.HasPrefix(strings.TrimSpace(line)+" ", program+" "+strings.TrimSuffix(name, " move")+" ")
+		}) {
+			t.Errorf("%s has no example: %q", name, lines)
+		}
+		for i, line := range lines {
+			if slices.Contains(lines[:i], line) {
+				t.Errorf("%s: %s stands there twice", name, line)
+			}
+			if _, err := parser.Parse(splitWords(strings.ReplaceAll(line, "'", `"`))[1:]); err != nil {
+				t.Errorf("%s: %s: %v", name, line, err)
+			}
+		}
+	}
+	for name := range examples {
+		if !known[name] {
+			t.Errorf("%s: there is no such command", name)
+		}
+	}
 }

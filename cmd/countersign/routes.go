@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 )
 
 type routeCommand struct {
+	Weight  routeWeight  `cmd:"" help:"Change how often the carriers of a route come first, while servers run."`
 	Explain routeExplain `cmd:"" help:"Print which carriers a message to a number would be tried on, in which order, and why."`
 }
 
@@ -55,12 +57,19 @@ func (c *routeExplain) Run(w world) error {
 			then = append(then, verify.Channel(s))
 		}
 	}
-	rules := dispatch.Rules(conf.Rules(), conf.Fallback())
+	live, err := readPolicy(w.ctx, c.path())
+	if none := noDatabase(""); err != nil && !errors.As(err, &none) {
+		fmt.Fprintln(w.stderr, "what was changed while servers run isn't known:", err)
+	}
+	if refused := live.refusals(&e); refused != nil {
+		return fmt.Errorf("starts are refused: %s", strings.Join(refused, "; "))
+	}
+	rules := route.Weigh(dispatch.Rules(conf.Rules(), conf.Fallback()), live.weights)
 	var tried []attempt
 	var nobody []string
 	for i, channel := range append([]verify.Channel{e.Channel}, then...) {
 		e.Channel = channel
-		all, where := attempts(conf, rules, &e, c.Text)
+		all, where := attempts(conf, rules, &live, &e, c.Text)
 		if len(all) == 0 {
 			nobody = append(nobody, fmt.Sprintf("%s to %s: %s has no carriers", channel, to.Region(), where))
 		}
@@ -71,9 +80,18 @@ func (c *routeExplain) Run(w world) error {
 			tried = append(tried, a)
 		}
 	}
+	if len(tried) > 0 && !slices.ContainsFunc(tried, func(a attempt) bool { return a.against == "" }) {
+		return fmt.Errorf("starts are refused: no carrier takes the message: %s: %s", tried[0].carrier, tried[0].against)
+	}
 	if len(tried) == 0 {
 		return fmt.Errorf("%s: starts are refused; give a rule for this number carriers", strings.Join(nobody, ", "))
 	}
+	for _, a := range tried {
+		if a.against != "" {
+			nobody = append(nobody, fmt.Sprintf("%s is passed by: %s", a.carrier, a.against))
+		}
+	}
+	tried = slices.DeleteFunc(tried, func(a attempt) bool { return a.against != "" })
 	for _, text := range nobody {
 		fmt.Fprintln(w.stderr, text)
 	}
@@ -89,12 +107,13 @@ func (c *routeExplain) Run(w world) error {
 type attempt struct {
 	channel                   verify.Channel
 	carrier, sender, per, why string
-	segments                  any // of an SMS; nil of a call
+	against                   string // why it isn't called; "": nothing is against it
+	segments                  any    // of an SMS; nil of a call
 	cost                      money.Amount
 }
 
 // attempts are those that a message's route would make, and where that stands.
-func attempts(conf *config.Loaded, rules []route.Rule, e *verify.Envelope, text string) (all []attempt, where string) {
+func attempts(conf *config.Loaded, rules []route.Rule, live *policy, e *verify.Envelope, text string) (all []attempt, where string) {
 	i := slices.IndexFunc(rules, func(r route.Rule) bool { return r.Matches(e) })
 	where = "channels." + string(e.Channel)
 	if i < len(conf.Routes) {
@@ -107,6 +126,7 @@ func attempts(conf *config.Loaded, rules []route.Rule, e *verify.Envelope, text 
 			channel: e.Channel, carrier: choice.Carrier, sender: line.Sender(conf.PublicSender, country, e.To),
 			cost: line.Cost(country, e.Channel, message, time.Now()),
 			per:  per(e.Channel, minutes), why: where + because(&rules[i], e) + turn(&rules[i], choice),
+			against: live.against(conf, e, &line, choice.Carrier, message, time.Now()),
 		}
 		if e.Channel.InSegments() {
 			a.segments = sms.Segments(message.Reveal())

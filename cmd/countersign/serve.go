@@ -94,7 +94,7 @@ func (c *serveCommand) Run(w world) error {
 	defer out.Close()
 	m := out.Metrics()
 	parts := system.Config{
-		Data: conf.Folder(), Postgres: conf.Postgres, Keys: conf.Keys, Log: log, Outages: outages, Settings: conf.Settings(), Syniverse: conf.SyniverseOptions(), Metrics: m, Tracer: traces.tracer(),
+		Data: conf.Folder(), Postgres: conf.Postgres, Keys: conf.Keys, Log: log, Outages: outages, Settings: conf.Settings(), Syniverse: conf.SyniverseOptions(), NoDevices: !conf.Public.Devices, Metrics: m, Tracer: traces.tracer(),
 		Carriers: out.Lines, Rules: conf.Rules(), Routes: conf.Fallback(), MaxMessages: conf.MaxMessages, BreakAfter: conf.BreakAfter,
 		Retention: time.Duration(conf.Retention), OperatorToken: token, TLS: conf.TLS,
 	}
@@ -112,6 +112,7 @@ func (c *serveCommand) Run(w world) error {
 	var reloading sync.WaitGroup
 	reloading.Go(func() { conf.Reload(ctx, log, hangup) })
 	defer func() { done(); reloading.Wait() }()
+	go conf.Certify(ctx, outages)
 	var s *system.System
 	where := []any{"public", public.Addr().String(), "tls", conf.TLS != nil, "operations", operations.Addr().String()}
 	servers := []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(inside, log)}}
@@ -128,7 +129,7 @@ func (c *serveCommand) Run(w world) error {
 		api.RegisterOnShutdown(s.Verify.EndWaits)
 		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
 		inside.lead(s.Operations())
-		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), s, log))
+		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), conf.Provider, s, log))
 		log.Info("serving", append(where, "version", version())...)
 		return nil
 	}

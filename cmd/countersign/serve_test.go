@@ -187,6 +187,8 @@ func (in *installation) serveUntil(message string) *process {
 		in.t.Fatal(err)
 	}
 	in.t.Cleanup(p.kill)
+	late := time.AfterFunc(patience, func() { p.cmd.Process.Kill() })
+	defer late.Stop()
 	lines := bufio.NewReader(io.TeeReader(log, p.stderr))
 	for {
 		line, err := lines.ReadBytes('\n')

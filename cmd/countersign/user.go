@@ -30,6 +30,7 @@ type ofApplication struct {
 type userList struct {
 	ofApplication
 	Status string `enum:",initial,pending,validated" default:"" help:"Only those with a status: initial, pending or validated."`
+	Number string `help:"Only those who have a number, in E.164." placeholder:"NUMBER"`
 	Limit  int    `default:"50" help:"How many, in the order of their names: 1 to 100000."`
 }
 
@@ -41,12 +42,19 @@ func (c *userList) Run(w world) error {
 	if c.Limit < 1 || c.Limit > 100_000 {
 		return usageError("--limit: must be 1 to 100000")
 	}
+	if c.Status != "" && c.Number != "" {
+		return usageError("--number: can't be used with --status")
+	}
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
+	users := client.Users(w.ctx, c.Application, c.Status)
+	if c.Number != "" {
+		users = client.UsersOf(w.ctx, c.Application, c.Number)
+	}
 	all := []api.User{}
-	for u, err := range client.Users(w.ctx, c.Application, c.Status) {
+	for u, err := range users {
 		if err != nil {
 			return c.explain(err)
 		}

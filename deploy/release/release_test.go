@@ -265,7 +265,7 @@ func TestTheSBOMNamesTheModules(t *testing.T) {
 func TestTheUnitIsForThePackagesProgram(t *testing.T) {
 	t.Parallel()
 	r, _ := tryRelease(t)
-	unit, err := r.unit()
+	unit, err := r.unit("countersign.service")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,13 @@ import (
 
 // Fields of budgets and ledgers.
 const (
+	FieldHourMessages  verify.Field = "hour_messages"
 	FieldDayMessages   verify.Field = "day_messages"
 	FieldMonthMessages verify.Field = "month_messages"
 	FieldDayAmount     verify.Field = "day_amount"
 	FieldMonthAmount   verify.Field = "month_amount"
 	FieldCurrency      verify.Field = "currency"
+	FieldTrial         verify.Field = "trial"
 	FieldCredit        verify.Field = "credit"
 	FieldNote          verify.Field = "note"
 )
@@ -30,15 +32,16 @@ const (
 // A BudgetChange has the parts of a project's budget that are to change. What is nil stays as it is; [verify.NoCap] takes a
 // cap away.
 type BudgetChange struct {
-	DayMessages, MonthMessages *int
-	DayAmount, MonthAmount     *money.Amount
-	Prepaid                    *bool
-	Currency                   *money.Currency
+	HourMessages, DayMessages, MonthMessages *int
+	DayAmount, MonthAmount                   *money.Amount
+	Prepaid                                  *bool
+	Currency                                 *money.Currency
 }
 
 // apply changes the budget, or fails with all problems that the changed budget has.
 func (c *BudgetChange) apply(b *verify.Budget) error {
 	before := b.Currency
+	assign(&b.HourMessages, c.HourMessages)
 	assign(&b.DayMessages, c.DayMessages)
 	assign(&b.MonthMessages, c.MonthMessages)
 	assign(&b.DayAmount, c.DayAmount)
@@ -46,6 +49,7 @@ func (c *BudgetChange) apply(b *verify.Budget) error {
 	assign(&b.Prepaid, c.Prepaid)
 	assign(&b.Currency, c.Currency)
 	var wrong problems
+	wrong.messages(FieldHourMessages, b.HourMessages)
 	wrong.messages(FieldDayMessages, b.DayMessages)
 	wrong.messages(FieldMonthMessages, b.MonthMessages)
 	wrong.amount(FieldDayAmount, b.DayAmount)
@@ -93,6 +97,7 @@ func (s *Service) ChangeBudget(ctx context.Context, by Actor, p verify.ProjectID
 // budgetSettings are a budget's caps, by the names of their flags.
 func budgetSettings(b verify.Budget) [][2]string {
 	return [][2]string{
+		{"hour-messages", capText(b.HourMessages, strconv.Itoa(b.HourMessages))},
 		{"day-messages", capText(b.DayMessages, strconv.Itoa(b.DayMessages))},
 		{"month-messages", capText(b.MonthMessages, strconv.Itoa(b.MonthMessages))},
 		{"day-amount", capText(int(b.DayAmount), b.DayAmount.String())},
@@ -132,9 +137,7 @@ func (s *Service) CorrectBalance(ctx context.Context, by Actor, p verify.Project
 }
 
 func (s *Service) enter(ctx context.Context, by Actor, action string, p verify.ProjectID, kind verify.LedgerKind, amount money.Amount, note string, wrong problems) (verify.BudgetState, error) {
-	if note != "" && !verify.IsLabel(note, maxNote) {
-		wrong.add(FieldNote, "must be at most %d printable characters", maxNote)
-	}
+	wrong.note(note)
 	if err := wrong.err(); err != nil {
 		return verify.BudgetState{}, err
 	}

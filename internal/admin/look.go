@@ -83,6 +83,19 @@ func Standing(d verify.Destination, now time.Time) string {
 	return guesses
 }
 
+// Sending says what a project's send limits still allow to a number.
+func Sending(d verify.Destination, limits verify.Limits, now time.Time) string {
+	sent, wait := d.Sending(limits, now)
+	said := fmt.Sprintf("%d of %d messages in 24 hours", sent, limits.Daily)
+	if limits.Daily <= 0 {
+		said = "no limit of messages in 24 hours"
+	}
+	if wait > 0 {
+		return said + "; the next from " + now.Add(wait).UTC().Format(time.RFC3339) + " on"
+	}
+	return said + "; the next may go now"
+}
+
 // UsageRows lists what was used: see [verify.UsageQuery].
 func (s *Service) UsageRows(ctx context.Context, q verify.UsageQuery) ([]verify.UsageRow, error) {
 	return s.store.Usage(ctx, q)

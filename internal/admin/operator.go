@@ -37,7 +37,7 @@ func (s *Service) projectIDs(ctx context.Context, projects []string) (ids []veri
 }
 
 // ChangeRole gives an operator another role and, unless they are nil, other projects; none is all. It ends their
-// sessions. It fails with [verify.ErrInvalid], [operator.ErrNoOperator] and [verify.ErrNoProject].
+// sessions. It fails with [verify.ErrInvalid], [operator.ErrNoOperator], [operator.ErrProvided] and [verify.ErrNoProject].
 func (s *Service) ChangeRole(ctx context.Context, by Actor, name string, role operator.Role, projects []string) (operator.Operator, error) {
 	if err := problems(role.Problems()).err(); err != nil {
 		return operator.Operator{}, err
@@ -47,6 +47,9 @@ func (s *Service) ChangeRole(ctx context.Context, by Actor, name string, role op
 		return operator.Operator{}, err
 	}
 	return s.store.ChangeOperator(ctx, name, func(o *operator.Operator) (store.Audit, error) {
+		if o.Provided() {
+			return store.Audit{}, operator.ErrProvided
+		}
 		o.Role = role
 		if projects != nil {
 			o.Projects = ids
@@ -56,9 +59,12 @@ func (s *Service) ChangeRole(ctx context.Context, by Actor, name string, role op
 }
 
 // ResetOperator takes an operator's password, second factor and sessions, and returns the token of a new link. It fails
-// with [operator.ErrNoOperator].
+// with [operator.ErrNoOperator] and [operator.ErrProvided].
 func (s *Service) ResetOperator(ctx context.Context, by Actor, name string) (o operator.Operator, link verify.Secret, err error) {
 	o, err = s.store.ChangeOperator(ctx, name, func(o *operator.Operator) (store.Audit, error) {
+		if o.Provided() {
+			return store.Audit{}, operator.ErrProvided
+		}
 		link = o.Invite(s.store.Now())
 		return by.did("operator reset", o.Granted()), nil
 	})

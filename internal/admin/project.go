@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -46,13 +47,39 @@ type NewProject struct {
 	ID   verify.ProjectID // "": a new UUID
 	Name string
 	ProjectChange
+
+	Trial *Trial // nil: it isn't tried
 }
+
+// A Trial is what a project that is being tried gets.
+type Trial struct {
+	Messages int          // a day
+	Credit   money.Amount // 0: it isn't prepaid, and its messages alone are bounded
+	Currency money.Currency
+}
+
+// DefaultTrialMessages are how many messages a day a project sends that is being tried.
+const DefaultTrialMessages = 50
 
 // Project is the project that would be created, or all that is wrong with it in a [verify.ErrInvalid].
 func (n *NewProject) Project() (verify.Project, error) {
 	p := verify.Project{ID: n.ID, Name: n.Name, Profile: verify.Compat, Limits: verify.DefaultLimits}
 	if p.ID == "" {
 		p.ID = verify.ProjectID(uuid.NewString())
+	}
+	var wrong problems
+	if t := n.Trial; t != nil {
+		p.TrialMessages = t.Messages
+		if t.Messages < 1 || t.Messages > maxTrialMessages {
+			wrong.add(FieldTrial, "must be 1 to %d messages", maxTrialMessages)
+		}
+		wrong.amount(FieldCredit, t.Credit)
+		if t.Credit > 0 && !t.Currency.Valid() {
+			wrong.add(FieldCurrency, "must be given with a credit: three capital letters, such as EUR")
+		}
+	}
+	if err := wrong.err(); err != nil {
+		return p, err
 	}
 	return p, n.apply(&p)
 }
@@ -85,6 +112,9 @@ func (c *ProjectChange) apply(p *verify.Project) error {
 	}
 	if l := p.Limits; l.Burst < 0 || l.Burst > 1000 || l.Daily < 0 || l.Daily > 1000 {
 		wrong.add(FieldSends, "must be 0 to 1000")
+	}
+	if p.Limits.Interval == 0 && c.Interval == nil { // as in a project without limits, such as dev's
+		p.Limits.Interval = verify.DefaultLimits.Interval
 	}
 	if i := p.Limits.Interval; i < time.Second || i > 24*time.Hour {
 		wrong.add(FieldInterval, "must be 1s to 24h")
@@ -125,8 +155,11 @@ func (wrong *problems) reach(c *ProjectChange, p *verify.Project, before verify.
 	}
 }
 
-// maxOnly is how many numbers a project may be bound to.
-const maxOnly = 100
+// maxOnly is how many numbers a project may be bound to. maxTrialMessages is how many messages a day one may send that is tried.
+const (
+	maxOnly          = 100
+	maxTrialMessages = 1000
+)
 
 // only binds the project to some numbers, all forms of which are one.
 func (wrong *problems) only(c *ProjectChange, p *verify.Project) {
@@ -141,6 +174,9 @@ func (wrong *problems) only(c *ProjectChange, p *verify.Project) {
 			continue
 		}
 		p.OnlyNumbers = append(p.OnlyNumbers, n.Key())
+	}
+	if p.Trial() && len(p.OnlyNumbers) > verify.MaxTrialNumbers {
+		wrong.add(FieldOnly, "must be at most %d numbers while the project is tried", verify.MaxTrialNumbers)
 	}
 	if len(p.OnlyNumbers) > maxOnly || c.OnlyNumbers.Any && len(p.OnlyNumbers) > 0 {
 		wrong.add(FieldOnly, "must be at most %d numbers, or any", maxOnly)
@@ -209,7 +245,12 @@ func (s *Service) CreateProject(ctx context.Context, by Actor, n NewProject) (ve
 	if err != nil {
 		return p, err
 	}
-	return p, s.store.CreateProject(ctx, p, by.did("project create", created(p)))
+	did := by.did("project create", created(p))
+	if t := n.Trial; t != nil {
+		did.Detail += fmt.Sprintf(", trial of %d messages a day and a credit of %v", t.Messages, t.Credit)
+		return p, s.store.CreateTrial(ctx, p, t.Credit, t.Currency, did)
+	}
+	return p, s.store.CreateProject(ctx, p, did)
 }
 
 // created says how a project's settings differ from a new one's, and its policy.

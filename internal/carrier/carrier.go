@@ -77,6 +77,8 @@ type Receipt struct {
 	Delivered bool
 	Reason    verify.Reason // when not delivered
 	Code      string        // the carrier's own for it; see [Coded]
+	// Taken says that the carrier has the message after all, when its answer comes late. It says nothing of the phone.
+	Taken bool
 	// Doubt says that the carrier itself doesn't know: another carrier gets the message, and where there is none,
 	// nothing has failed.
 	Doubt bool

@@ -32,8 +32,13 @@ func TestEveryBeginningIsRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			secret := []byte("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
-			if b.spec().Auth.Kind == "jwt" {
+			switch spec := b.spec(); {
+			case spec.Auth.Kind == "jwt":
 				secret = private
+			case spec.Auth.Key == "base64":
+				secret = []byte("MDEyMzQ1Njc4OWFiY2RlZg==")
+			case spec.Region != "":
+				secret = []byte("bk_us1_0123456789abcdef")
 			}
 			if err := os.WriteFile(filepath.Join(dir, b.Secret), secret, 0o600); err != nil {
 				t.Fatal(err)

@@ -28,6 +28,9 @@ type kind struct {
 	// minutes says that a call takes minutes, as do its costs. No message waits behind calls: another
 	// carrier is quicker, and so is somebody who is told to come again.
 	minutes bool
+	// pushes says that the carrier pushes to devices. Carriers may be of several kinds that do, so that a message goes to
+	// all devices of its user.
+	pushes bool
 }
 
 // kinds are all kinds of carriers. Of several that are given, the first one is meant and the others are wrong.
@@ -35,7 +38,9 @@ var kinds = []*kind{
 	{name: "a provider", key: "provider", given: func(cc *carrierConfig) bool { return cc.Provider.given() }, check: (*Loaded).checkProvider},
 	{name: "smpp", key: "smpp", given: func(cc *carrierConfig) bool { return cc.SMPP.given() }, check: (*Loaded).checkSMPP, calls: smppCalls},
 	{name: "sip", key: "sip", given: func(cc *carrierConfig) bool { return cc.SIP.given() }, check: (*Loaded).checkSIP, calls: sipCalls, minutes: true},
-	{name: "webpush", key: "webpush", given: func(cc *carrierConfig) bool { return cc.WebPush.given() }, check: (*Loaded).checkWebPush},
+	{name: "webpush", key: "webpush", given: func(cc *carrierConfig) bool { return cc.WebPush.given() }, check: (*Loaded).checkPush, pushes: true},
+	{name: "fcm", key: "fcm", given: func(cc *carrierConfig) bool { return slices.ContainsFunc(cc.FCM, fcmConfig.given) }, check: (*Loaded).checkPush, pushes: true},
+	{name: "apns", key: "apns", given: func(cc *carrierConfig) bool { return slices.ContainsFunc(cc.APNS, apnsConfig.given) }, check: (*Loaded).checkPush, pushes: true},
 	postsJSON,
 }
 
@@ -77,7 +82,7 @@ func (c *Loaded) checkCarrier(p *yamlconf.Problems, key string, cc *carrierConfi
 func (c *Loaded) checkWay(p *yamlconf.Problems, key string, cc *carrierConfig) way {
 	own := cc.kind()
 	for _, other := range kinds {
-		p.Check(key+"."+other.key, other == own || !other.given(cc), "must be empty where there is %s: a carrier is one of the two", own.name)
+		p.Check(key+"."+other.key, other == own || own.pushes && other.pushes || !other.given(cc), "must be empty where there is %s: a carrier is one of the two", own.name)
 	}
 	p.Check(key+".provider", cc.Provider.given() || !cc.Provider.stray(), "needs a preset or api")
 	return own.check(c, p, key, cc)

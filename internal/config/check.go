@@ -77,7 +77,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 		for i, name := range channel.carriers {
 			at := fmt.Sprintf("%s[%d]", channel.key, i)
 			p.Check(at, names[name], "there is no carrier %q", name)
-			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, SIP for voice, webpush for push, and a provider's preset or api says its own", name)
+			p.Check(at, c.serves(name, strings.TrimPrefix(channel.key, "channels.")), "%q isn't for this channel: SMPP is for sms, SIP for voice, webpush, fcm and apns for push, and a provider's preset or api says its own", name)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (c *Loaded) checkKeyset(p *yamlconf.Problems) {
 // checkCertificate loads the public listener's certificate.
 func (c *Loaded) checkCertificate(p *yamlconf.Problems) {
 	t := c.Public.TLS
-	if t.Cert == "" && t.Key == "" {
+	if c.checkACME(p) || t.Cert == "" && t.Key == "" {
 		return
 	}
 	p.Check("public.tls.cert", t.Cert != "", "must be given together with key")

@@ -61,6 +61,10 @@ type Config struct {
 	// Prices are what projects are charged: docs/money.md. Optional.
 	Prices pricesConfig `yaml:"prices"`
 
+	// TrialPrefix stands before the texts of projects that are being tried: at most 40 printable characters. Carriers that send
+	// approved texts only refuse it. Optional.
+	TrialPrefix string `yaml:"trial_prefix" example:"Trial:"`
+
 	// Carriers are the ways out, each with a name of its own.
 	Carriers []carrierConfig `yaml:"carriers"`
 
@@ -150,14 +154,32 @@ type publicConfig struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// ClientHeader is the header in which a trusted proxy adds the address of its client.
 	ClientHeader string `yaml:"client_header" default:"X-Forwarded-For"`
+	// Devices serves the authenticator, and what users' devices ask, below /device/: docs/push.md. Without it, nobody
+	// approves on a device, and no app fetches what a push woke it for.
+	Devices bool `yaml:"devices" default:"true"`
 }
 
-// tlsConfig names a certificate. Both files are read again when they change.
+// tlsConfig names a certificate, or says who makes one. Both files are read again when they change.
 type tlsConfig struct {
 	// Cert is the file of the certificate chain, PEM.
 	Cert string `yaml:"cert"`
 	// Key is the file of its private key, PEM.
 	Key string `yaml:"key"`
+	// ACME gets the certificate from an authority, such as Let's Encrypt, and renews it. Instead of cert and key. Optional.
+	ACME acmeConfig `yaml:"acme"`
+}
+
+// acmeConfig says for which names an authority makes a certificate. It asks for them at this listener, which must be
+// reachable at port 443 of each name.
+type acmeConfig struct {
+	// Domains are the names, such as verify.example.com. Naming one accepts the authority's terms.
+	Domains []string `yaml:"domains"`
+	// Email is where the authority writes when something is wrong with a certificate. Optional.
+	Email string `yaml:"email"`
+	// Directory is the authority's ACME URL.
+	Directory string `yaml:"directory" default:"https://acme-v02.api.letsencrypt.org/directory"`
+	// CAFile holds the certificates to trust instead of the system's, PEM, for an authority of your own. Optional.
+	CAFile string `yaml:"ca_file"`
 }
 
 // operationsConfig is the operations listener.
@@ -176,6 +198,40 @@ type consoleConfig struct {
 	// URL is how browsers reach it, such as https://console.example.com. Without it, browsers on this
 	// machine ask the address above.
 	URL string `yaml:"url"`
+	// OIDC lets people sign in by a provider of OpenID Connect, beside those with a password: docs/operators.md. Optional.
+	OIDC oidcConfig `yaml:"oidc"`
+}
+
+// oidcConfig is a provider of OpenID Connect. Register this console there, with the redirect URI
+// URL/sign-in/oidc/callback, where URL is console.url.
+type oidcConfig struct {
+	// Issuer is the provider's URL, below which /.well-known/openid-configuration is. Without it there is no provider.
+	Issuer string `yaml:"issuer"`
+	// ClientID is what the provider calls this console.
+	ClientID string `yaml:"client_id"`
+	// ClientSecret is what the provider gave with it. Optional: PKCE protects sign-ins in any case.
+	ClientSecret providerSecretConfig `yaml:"client_secret"`
+	// Scopes are asked for beside openid. None: profile.
+	Scopes []string `yaml:"scopes" example:"groups"`
+	// NameClaim is the claim by which operators are called, of the ID token or of the userinfo endpoint. It names nobody: the issuer and sub do.
+	NameClaim string `yaml:"name_claim" default:"preferred_username"`
+	// Claim is the claim whose values grants name: a text, or a list of texts.
+	Claim string `yaml:"claim" default:"groups"`
+	// Grants say what people may do. The first one counts whose value a person's claim has. Without one
+	// they get no session.
+	Grants []grantConfig `yaml:"grants"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+}
+
+// grantConfig is what people may do.
+type grantConfig struct {
+	// Value of the claim.
+	Value string `yaml:"value"`
+	// Role is viewer, support, operator or admin.
+	Role string `yaml:"role"`
+	// Projects are the ids of those that they may see. None: all.
+	Projects []string `yaml:"projects"`
 }
 
 // senderConfig is what messages come from.
@@ -288,8 +344,12 @@ type carrierConfig struct {
 	SMPP smppConfig `yaml:"smpp"`
 	// SIP calls phones over a trunk and says the code: docs/voice.md. This, http, provider or smpp.
 	SIP sipConfig `yaml:"sip"`
-	// WebPush pushes to the devices of applications' users: docs/push.md. This, http, provider, smpp or sip.
+	// WebPush pushes to browsers of applications' users: docs/push.md. This, http, provider, smpp or sip.
 	WebPush webPushConfig `yaml:"webpush"`
+	// FCM are Firebase projects, to whose apps messages are pushed: docs/push.md. Beside webpush and apns, or alone.
+	FCM []fcmConfig `yaml:"fcm"`
+	// APNS are apps for Apple's devices, to which messages are pushed: docs/push.md. Beside webpush and fcm, or alone.
+	APNS []apnsConfig `yaml:"apns"`
 	// Concurrency is how many calls are made at once: 1 to 1024. With smpp it is binds times window
 	// instead, with sip its calls.
 	Concurrency int `yaml:"concurrency" default:"64"`
@@ -302,7 +362,7 @@ type carrierConfig struct {
 	// ReceiptTimeout is how long to wait for a message's receipt before another carrier gets it, once:
 	// 1s to 1h, 0s for ever. Set it only where receipts come back from this carrier.
 	ReceiptTimeout yamlconf.Duration `yaml:"receipt_timeout" default:"0s"`
-	// UnknownTimeout is how long to wait for word of a text whose answer got lost, before the next carrier
+	// UnknownTimeout is how long to wait for word of a text or a push whose answer got lost, before the next carrier
 	// gets it: 1s to 1h. 0s waits for twice receipt_timeout, as calls always do.
 	UnknownTimeout yamlconf.Duration `yaml:"unknown_timeout" default:"3s"`
 	// Costs are what the carrier takes for a segment, for a call, or with sip for a minute that was begun. Optional.
@@ -375,9 +435,10 @@ type httpCarrierConfig struct {
 
 // providerConfig is a provider's account.
 type providerConfig struct {
-	// Preset is a provider that is known: africastalking, aws, bird, infobip, messagebird, plivo,
-	// signalwire, sinch, syniverse, telnyx, twilio, vonage or vonage-messages; for calls plivo-voice,
-	// signalwire-voice, telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
+	// Preset is a provider that is known: 46elks, africastalking, aws, azure, bandwidth, bird, bird-channels, cm, gatewayapi,
+	// infobip, messagebird, plivo, signalwire, sinch, smsapi, solapi, syniverse, telesign, telnyx, twilio, unifonic, vonage,
+	// vonage-messages or zenvia; for calls infobip-voice, plivo-voice, signalwire-voice, sinch-voice, telnyx-voice,
+	// twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`
@@ -417,6 +478,9 @@ type providerSecretConfig struct {
 type smppConfig struct {
 	// Addr is where the SMSC listens, host:port.
 	Addr string `yaml:"addr"`
+	// Others are further addresses of the same SMSC: up to 7. The binds begin at one address each, and go to the next one
+	// if theirs doesn't let them bind. Optional.
+	Others []string `yaml:"others"`
 	// Plaintext connects without TLS: everybody on the way can then read the password and the codes. It
 	// is for a private line or a tunnel. Each start warns of it.
 	Plaintext bool `yaml:"plaintext" default:"false"`
@@ -481,9 +545,23 @@ type smppConfig struct {
 	Receipts bool `yaml:"receipts" default:"true"`
 	// ReceiptID is how receipts write the ids of responses: same, hex-then-decimal or decimal-then-hex.
 	ReceiptID string `yaml:"receipt_id" default:"same"`
+	// ErrCodes is what the codes after err: in receipts are: own, the SMSC's, or gsm, those of GSM networks, which
+	// docs/smpp.md lists.
+	ErrCodes string `yaml:"err_codes" default:"own"`
+	// Reasons give codes of receipts a reason, before err_codes: those after err:, or in the parameter
+	// network_error_code. Optional.
+	Reasons []codeReasonConfig `yaml:"reasons"`
 	// Refuse are statuses that refuse a message for good, such as "0x410", whatever docs/smpp.md says of
 	// them. Optional.
 	Refuse []string `yaml:"refuse"`
+}
+
+// codeReasonConfig gives some codes a reason.
+type codeReasonConfig struct {
+	// Reason is one of those in docs/providers.md.
+	Reason string `yaml:"reason" example:"unreachable"`
+	// Codes are those of the network, such as "027". Leading zeros don't count.
+	Codes []string `yaml:"codes" example:"[\"027\"]"`
 }
 
 // tlvConfig is an optional parameter of messages.
@@ -571,6 +649,11 @@ type sipConfig struct {
 	Times int `yaml:"times" default:"2"`
 	// Spell says "A as in Alpha", in the languages that have such words.
 	Spell bool `yaml:"spell" default:"false"`
+	// Zwo says "zwo" for 2 in German, which nobody mistakes for "drei".
+	Zwo bool `yaml:"zwo" default:"false"`
+	// Recordings is a folder with recordings of your own, in place of the program's: LOCALE/PROMPT.wav. docs/voice.md names
+	// the prompts. Optional.
+	Recordings string `yaml:"recordings"`
 	// Engine is a program, with its arguments, that reads a caller's own text and writes a WAV file.
 	// {locale} becomes the language. It never gets a code. Optional.
 	Engine []string `yaml:"engine"`
@@ -580,7 +663,7 @@ type sipConfig struct {
 type webPushConfig struct {
 	// VAPIDKey signs pushes. It is not written here: this says where it is. Make one with "countersign secret vapid". A
 	// device is registered for one key, so keep it.
-	VAPIDKey vapidKeyConfig `yaml:"vapid_key"`
+	VAPIDKey pushKeyConfig `yaml:"vapid_key"`
 	// Contact is how push services reach you: a mailto: or https: URL.
 	Contact string `yaml:"contact"`
 	// Timeout is for one device: 100ms to 9s.
@@ -592,9 +675,47 @@ type webPushConfig struct {
 	CAFile string `yaml:"ca_file"`
 }
 
-// vapidKeyConfig says where the key of pushes is: give one of the two. It is a [secretConfig] without an example,
+// fcmConfig is how messages are pushed by Firebase Cloud Messaging.
+type fcmConfig struct {
+	// App is how devices name the app, such as com.example.shop: 1 to 255 of A-Z a-z 0-9 . _ -.
+	App string `yaml:"app"`
+	// ServiceAccount is the JSON of the project's service account. It is not written here: this says where it is.
+	ServiceAccount pushKeyConfig `yaml:"service_account"`
+	// Content is what a push says: wake lets the app fetch the message with its device's key. text pushes the text and the
+	// code, and Google can read both.
+	Content string `yaml:"content" default:"wake"`
+	// Timeout is for one device: 100ms to 9s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// URL is where messages are handed over, for a stand-in in tests. Optional.
+	URL string `yaml:"url" default:"https://fcm.googleapis.com"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+}
+
+// apnsConfig is how messages are pushed by the Apple Push Notification service.
+type apnsConfig struct {
+	// App is the app's bundle id, by which devices name it too.
+	App string `yaml:"app"`
+	// Team is the id of the developer's team: 10 of A-Z 0-9.
+	Team string `yaml:"team"`
+	// KeyID is the id of the key: 10 of A-Z 0-9.
+	KeyID string `yaml:"key_id"`
+	// Key is the .p8 file of the key. It is not written here: this says where it is.
+	Key pushKeyConfig `yaml:"key"`
+	// Content is what a push says: wake lets the app fetch the message with its device's key. text pushes the text and the
+	// code, and Apple can read both.
+	Content string `yaml:"content" default:"wake"`
+	// Timeout is for one device: 100ms to 9s.
+	Timeout yamlconf.Duration `yaml:"timeout" default:"5s"`
+	// URL is Apple's: https://api.sandbox.push.apple.com is for apps that developers install themselves.
+	URL string `yaml:"url" default:"https://api.push.apple.com"`
+	// CAFile holds the certificates to trust instead of the system's, PEM. Optional.
+	CAFile string `yaml:"ca_file"`
+}
+
+// pushKeyConfig says where a key of pushes is: give one of the two. It is a [secretConfig] without an example,
 // because the long configuration has no pushes.
-type vapidKeyConfig struct {
+type pushKeyConfig struct {
 	// File is a file that only its owner can read.
 	File string `yaml:"file"`
 	// Env is the name of an environment variable.
@@ -615,7 +736,7 @@ type channelsConfig struct {
 	SMS []string `yaml:"sms" example:"gateway"`
 	// Voice are the names of the carriers of calls.
 	Voice []string `yaml:"voice" example:"gateway"`
-	// Push are the names of the carriers of pushes to users' devices, which have webpush.
+	// Push are the names of the carriers of pushes to users' devices, which have webpush, fcm or apns.
 	Push []string `yaml:"push"`
 }
 

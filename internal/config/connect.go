@@ -60,7 +60,10 @@ func OneLine(text string) string {
 
 // Tries are all that can be tried of a configuration but its database.
 func (c *Loaded) Tries(now time.Time) (all []Try) {
-	if c.TLS != nil {
+	switch {
+	case c.acme != nil:
+		all = append(all, c.authority())
+	case c.TLS != nil:
 		all = append(all, c.publicCertificate(now))
 	}
 	if c.Public.URL != "" {
@@ -123,26 +126,43 @@ func (w *httpWay) try(ctx context.Context, at string) Finding {
 	return reach(ctx, w.URL, w.RootCAs, at+".http.url", "reached")
 }
 
-// try implements [way]. No preset has a URL at which credentials can be tried without a message.
+// try implements [way]. Credentials can be tried without a message only where they buy a token.
 func (w *providerWay) try(ctx context.Context, at string) Finding {
 	endpoint, err := provider.Config(*w).Endpoint()
 	if err != nil {
 		return broken(errors.New("the URL can't be made"), at+".provider.api: check url")
 	}
-	return reach(ctx, endpoint, w.RootCAs, at+".provider", "reached; credentials not tried")
+	needed, err := provider.TryToken(ctx, provider.Config(*w))
+	switch {
+	case !needed:
+		return reach(ctx, endpoint, w.RootCAs, at+".provider", "reached; credentials not tried")
+	case err == nil:
+		return reach(ctx, endpoint, w.RootCAs, at+".provider", "reached; a token was given")
+	case refuses(err):
+		return broken(err, at+".provider: compare account and secret with the provider's console, and scope and token_url of api with its documentation")
+	}
+	return broken(err, explain(err, at+".provider.api: token_url"))
 }
 
-// try implements [way].
+// try implements [way]. It tries each address of the SMSC.
 func (w *smppWay) try(ctx context.Context, at string) Finding {
 	key := at + ".smpp"
-	err := smpp.Try(ctx, smpp.Config(*w))
-	switch {
-	case err == nil:
-		return fine("%s: bound and unbound", w.Addr)
-	case refuses(err):
-		return broken(fmt.Errorf("%s: %w", w.Addr, err), key+": compare system_id, password, system_type and mode with the account; a server that runs may already use its binds")
+	addrs := append([]string{w.Addr}, w.Others...)
+	for i, addr := range addrs {
+		one := smpp.Config(*w)
+		one.Addr, one.Others = addr, nil
+		err := smpp.Try(ctx, one)
+		switch {
+		case err == nil:
+			continue
+		case refuses(err):
+			return broken(fmt.Errorf("%s: %w", addr, err), key+": compare system_id, password, system_type and mode with the account; a server that runs may already use its binds")
+		case i > 0:
+			return broken(fmt.Errorf("%s: %w", addr, err), explain(err, fmt.Sprintf("%s.others[%d]", key, i-1)))
+		}
+		return broken(fmt.Errorf("%s: %w", addr, err), explain(err, key+".addr"))
 	}
-	return broken(fmt.Errorf("%s: %w", w.Addr, err), explain(err, key+".addr"))
+	return fine("%s: bound and unbound", strings.Join(addrs, ", "))
 }
 
 func (w *smppWay) certificate() *tls.Certificate { return w.Certificate }
@@ -164,11 +184,6 @@ func (w *sipWay) certificate() *tls.Certificate { return w.Certificate }
 
 // refuses reports whether a carrier answered that it doesn't want us.
 func refuses(err error) bool { return carrier.Decision(err).Reason == verify.ReasonMisconfigured }
-
-// try implements [way]. Each device names a push service of its own.
-func (w *webPushWay) try(context.Context, string) Finding {
-	return fine("nothing to try: devices name their push services")
-}
 
 // publicURL tries how the outside reaches us. It may not be there yet, or not for this machine.
 func (c *Loaded) publicURL() Try {

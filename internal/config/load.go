@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/money"
+	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/web"
 	"github.com/countersign/countersign/internal/yamlconf"
@@ -30,9 +31,11 @@ type Loaded struct {
 	prices money.Prices
 
 	Keys     *keyset.Set
-	TLS      *tls.Config     // of the public listener; nil: no TLS
-	Postgres *store.Postgres // nil: a file in the data folder
-	Clients  web.Limits      // bound the public listener's
+	TLS      *tls.Config        // of the public listener; nil: no TLS
+	acme     *certifier         // where TLS has its certificates from; nil: from files
+	Postgres *store.Postgres    // nil: a file in the data folder
+	Clients  web.Limits         // bound the public listener's
+	Provider *operator.Provider // signs operators in; nil: none does
 
 	// reloads are what may change while we run, as it was before it was loaded.
 	reloads []reloader

@@ -2,10 +2,13 @@ package config
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
@@ -61,6 +64,9 @@ func checkDay(p *yamlconf.Problems, key, text string) (day time.Time) {
 	return day
 }
 
+// maxTrialPrefix leaves most of a segment to the text.
+const maxTrialPrefix = 40
+
 // checkPrices reads what projects are charged. Carriers are those that there are.
 func (c *Loaded) checkPrices(p *yamlconf.Problems, carriers map[string]bool) {
 	conf := &c.Prices
@@ -74,11 +80,18 @@ func (c *Loaded) checkPrices(p *yamlconf.Problems, carriers map[string]bool) {
 		messages = append(messages, entry{at, "price", m.Price, m.Channel, m.Country, m.Carrier, m.From, m.Until})
 	}
 	c.prices = money.Prices{Currency: money.Currency(conf.Currency), Verifications: checkEntries(p, verifications), Messages: checkEntries(p, messages)}
+	p.Check("trial_prefix", c.TrialPrefix == "" || verify.IsLabel(c.TrialPrefix, maxTrialPrefix) && !strings.ContainsAny(c.TrialPrefix, "{}"), "must be at most %d printable characters, without { and }", maxTrialPrefix)
 	given := len(verifications)+len(messages) > 0
 	p.Check("prices.currency", conf.Currency != "" || !given, "must be given with prices: three letters, such as EUR")
 	p.Check("prices.currency", conf.Currency == "" || c.prices.Currency.Valid(), "must be three capital letters, such as EUR")
 	checkComplete(p, "prices.verifications", c.prices.Verifications)
 	checkComplete(p, "prices.messages", c.prices.Messages)
+}
+
+// MessagePrice is what a project is charged for a text, or for a call or its first minute.
+func (c *Loaded) MessagePrice(channel verify.Channel, country, carrier string, text verify.Secret, now time.Time) money.Amount {
+	each, _ := c.prices.Messages.Find(money.Subject{Channel: string(channel), Country: country, Carrier: carrier}, now)
+	return each.Times(dispatch.Units(channel, text))
 }
 
 // checkComplete makes sure that nothing is free because nobody thought of it.

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/internal/yamlconf"
 )
 
-// channels are those that a route matches. Only webpush serves push, so a route must name it.
+// channels are those that a route matches. Only carriers that push serve it, so a route must name it.
 func (r *routeConfig) channels() []string {
 	if len(r.Channels) == 0 {
 		return []string{string(verify.SMS), string(verify.Voice)}
@@ -45,7 +45,7 @@ func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, ca
 		seen[choice.Name] = true
 		p.Check(at+".weight", choice.Weight >= 0 && choice.Weight <= 1000, "must be 0 to 1000")
 		for _, channel := range channels {
-			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, SIP for voice, webpush for push, and a provider's preset or api says its own", choice.Name, channel)
+			p.Check(at+".name", c.serves(choice.Name, channel), "%q isn't for %s: a route has a list of channels; SMPP is for sms, SIP for voice, webpush, fcm and apns for push, and a provider's preset or api says its own", choice.Name, channel)
 		}
 	}
 }

@@ -33,7 +33,8 @@ func variable(name string) (verify.Secret, error) {
 	if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
 		return "", errors.New("env must be the name of an environment variable: A-Z 0-9 _")
 	}
-	value := os.Getenv(name)
+	// Tools that fill variables from files, such as kubectl, keep the file's last line break.
+	value := strings.TrimRight(os.Getenv(name), "\r\n")
 	if value == "" {
 		return "", fmt.Errorf("the environment variable %s is not set", name)
 	}

@@ -34,7 +34,7 @@ func (c *Loaded) checkSenders(p *yamlconf.Problems) {
 func (c *Loaded) Settings() verify.Settings {
 	s := verify.Settings{
 		PublicSender: c.PublicSender, Senders: map[string]verify.Sender{}, StrictSenders: c.StrictSenders,
-		Locale: c.Locale, MaxSegments: c.MaxSegments, UniqueNames: c.Syniverse.UniqueNames, Failover: c.After(), Prices: c.prices, PublicURL: c.Public.URL,
+		Locale: c.Locale, MaxSegments: c.MaxSegments, UniqueNames: c.Syniverse.UniqueNames, Failover: c.After(), Prices: c.prices, TrialPrefix: c.TrialPrefix, PublicURL: c.Public.URL,
 		MaxApplications: c.ProjectLimits.Applications, MaxTemplates: c.ProjectLimits.Templates, MaxDevices: c.ProjectLimits.Devices, MaxKept: c.ProjectLimits.KeptAnswers,
 		UserLimits: verify.UserLimits{
 			Interval: time.Duration(c.UserLimits.Interval), Max: c.UserLimits.Max, Period: time.Duration(c.UserLimits.Period),

@@ -77,7 +77,10 @@ func (c *Loaded) checkSIP(p *yamlconf.Problems, carrier string, cc *carrierConfi
 		p.Check(key+".cert_file", err == nil, "must be a certificate that fits key_file, both in PEM")
 		way.Certificate = &pair
 	}
-	talk := speech.Config{Locale: s.Locale, Times: s.Times, Spell: s.Spell, Engine: s.Engine}
+	talk := speech.Config{Locale: s.Locale, Times: s.Times, Spell: s.Spell, Zwo: s.Zwo, Engine: s.Engine}
+	if s.Recordings != "" {
+		talk.Recordings = c.path(s.Recordings)
+	}
 	if field, problem := talk.Check(); problem != "" {
 		p.Check(key+"."+field, false, "%s", problem)
 		talk = speech.Config{}

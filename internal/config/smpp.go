@@ -92,7 +92,7 @@ func (c *Loaded) checkSMPP(p *yamlconf.Problems, carrier string, cc *carrierConf
 // config is the account without what is read from files.
 func (s *smppConfig) config(p *yamlconf.Problems, key string) *smpp.Config {
 	way := &smpp.Config{
-		Addr: s.Addr, Plaintext: s.Plaintext, SystemID: s.SystemID, SystemType: s.SystemType, Service: s.Service,
+		Addr: s.Addr, Others: s.Others, Plaintext: s.Plaintext, SystemID: s.SystemID, SystemType: s.SystemType, Service: s.Service,
 		AddressRange: s.AddressRange, Prefix: s.Prefix,
 		Binds: s.Binds, Window: s.Window, Rate: s.Rate,
 		BindTimeout: time.Duration(s.BindTimeout), Response: time.Duration(s.Response), Enquire: time.Duration(s.Enquire), Inactivity: time.Duration(s.Inactivity),
@@ -151,6 +151,23 @@ func (s *smppConfig) config(p *yamlconf.Problems, key string) *smpp.Config {
 		value, err := hex.DecodeString(t.Hex)
 		p.Check(at+".hex", err == nil && (t.Hex == "" || t.Value == ""), "must be hexadecimal, and no value beside it")
 		way.TLVs = append(way.TLVs, smpp.TLV{Tag: uint16(tag), Value: append([]byte(t.Value), value...)})
+	}
+	switch s.ErrCodes {
+	case "own":
+	case "gsm":
+		way.GSMCodes = true
+	default:
+		p.Check(key+".err_codes", false, "must be own or gsm")
+	}
+	way.Reasons = smpp.Meanings{}
+	for i, r := range s.Reasons {
+		at := fmt.Sprintf("%s.reasons[%d]", key, i)
+		reason, known := carrier.Reasons[r.Reason]
+		p.Check(at+".reason", known, "must be one of %s", strings.Join(carrier.ReasonWords, ", "))
+		p.Check(at+".codes", len(r.Codes) > 0, "must name one at least")
+		for j, code := range r.Codes {
+			p.Check(fmt.Sprintf("%s.codes[%d]", at, j), way.Reasons.Add(code, reason), "must be 1 to 16 letters and digits, not all zeros, and named once only")
+		}
 	}
 	for i, text := range s.Refuse {
 		n, err := strconv.ParseUint(text, 0, 32)

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/internal/system"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // A carrierLine is a carrier as its page shows it.
 type carrierLine struct {
 	Name, Link, State, Tone string
+	Stop                    string // to the page that drains it; "": not for this person, or drained
 	Binds, Queue, Rate      string
 	Accepted, Failed, Why   string
 	Breakers                []breakerLine
@@ -24,13 +27,29 @@ type breakerLine struct {
 	Failures                             int
 }
 
+// carriersShown is what the page of carriers shows.
+type carriersShown struct {
+	Carriers []carrierLine
+	MayStop  bool
+	Stopped  []stopping // also those that this server doesn't have
+}
+
 // carriers shows how the carriers do on the server that answers.
-func (d desk) carriers(w http.ResponseWriter, r *http.Request, _ Person) error {
-	var lines []carrierLine
-	for _, c := range d.server.Carriers() {
-		lines = append(lines, lineOfCarrier(&c))
+func (d desk) carriers(w http.ResponseWriter, r *http.Request, p Person) error {
+	page := carriersShown{MayStop: p.mayStop()}
+	var err error
+	if page.Stopped, err = d.stopsOf(r.Context(), verify.StopCarrier); err != nil {
+		return err
 	}
-	d.show(w, r, http.StatusOK, carriersPage, "Carriers", lines)
+	for _, c := range d.server.Carriers() {
+		line := lineOfCarrier(&c)
+		drained := slices.ContainsFunc(page.Stopped, func(s stopping) bool { return s.Name == c.Name })
+		if page.MayStop && !drained {
+			line.Stop = stopLink(verify.StopCarrier, c.Name)
+		}
+		page.Carriers = append(page.Carriers, line)
+	}
+	d.show(w, r, http.StatusOK, carriersPage, "Carriers", page)
 	return nil
 }
 

@@ -42,8 +42,13 @@ var all = []page{
 	{"GET /traffic", operator.Viewer, false, desk.traffic},
 	{"GET /traffic/rows", operator.Viewer, false, desk.rowsBehind},
 	{"GET /carriers", operator.Viewer, true, desk.carriers},
+	{"GET /stop", operator.Ops, true, desk.askStop},
+	{"POST /stop", operator.Ops, true, desk.stop},
+	{"POST /allow", operator.Ops, true, desk.allow},
 	{"GET /usage", operator.Viewer, false, desk.usage},
+	{"GET /texts", operator.Viewer, false, desk.texts},
 	{"GET /projects", operator.Viewer, false, desk.projects},
+	{"GET /projects/{project}", operator.Viewer, false, desk.project},
 	{"GET /audit", operator.Ops, true, desk.audit},
 }
 
@@ -58,6 +63,7 @@ var menu = []struct {
 	{link{Name: "Traffic", Path: "/traffic"}, operator.Viewer, false},
 	{link{Name: "Carriers", Path: "/carriers"}, operator.Viewer, true},
 	{link{Name: "Usage", Path: "/usage"}, operator.Viewer, false},
+	{link{Name: "Texts", Path: "/texts"}, operator.Viewer, false},
 	{link{Name: "Projects", Path: "/projects"}, operator.Viewer, false},
 	{link{Name: "Audit", Path: "/audit"}, operator.Ops, true},
 }
@@ -102,9 +108,9 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errRole):
 		status, problem = http.StatusForbidden, "Your role doesn't allow this. Ask an admin."
-	case errors.Is(err, verify.ErrNotFound):
+	case errors.Is(err, verify.ErrNotFound), errors.Is(err, verify.ErrNoTemplate), errors.Is(err, verify.ErrNoProject):
 		status, problem = http.StatusNotFound, "There is no such page or verification here. It may be past its retention, or in a project that you don't see."
-	case errors.Is(err, errRange), errors.Is(err, verify.ErrTooMuchUsage):
+	case errors.Is(err, errRange), errors.Is(err, errNothingToStop), errors.Is(err, verify.ErrTooMuchUsage):
 		status, problem = http.StatusUnprocessableEntity, strings.ToUpper(err.Error()[:1])+err.Error()[1:]+"."
 	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
 		status = http.StatusServiceUnavailable
@@ -123,11 +129,27 @@ func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *templa
 			if !person.may(l.role, l.whole) {
 				continue
 			}
-			l.Current = l.Path == r.URL.Path || l.Path == "/find" && strings.HasPrefix(r.URL.Path, "/verification/") || l.Path == "/traffic" && r.URL.Path == "/traffic/rows"
+			l.Current = l.Path == pageOf(r)
 			v.Pages = append(v.Pages, l.link)
 		}
 	}
 	show(w, status, t, v)
+}
+
+// pageOf is the page of the menu to which a request belongs.
+func pageOf(r *http.Request) string {
+	path := r.URL.Path
+	switch {
+	case strings.HasPrefix(path, "/verification/"):
+		return "/find"
+	case path == "/traffic/rows", path == "/stop" && r.FormValue("country") != "":
+		return "/traffic"
+	case path == "/stop":
+		return "/carriers"
+	case strings.HasPrefix(path, "/projects/"):
+		return "/projects"
+	}
+	return path
 }
 
 // may reports whether a person has a role, and sees all projects where that is needed.
@@ -156,7 +178,10 @@ var (
 	trafficRowsPage  = parse("rows.html")
 	carriersPage     = parse("carriers.html")
 	usagePage        = parse("usage.html")
+	stopPage         = parse("stop.html")
+	textsPage        = parse("texts.html")
 	projectsPage     = parse("projects.html")
+	projectPage      = parse("project.html")
 	auditPage        = parse("audit.html")
 	problemPage      = parse("problem.html")
 )
@@ -405,7 +430,16 @@ func share(part, of int) string {
 }
 
 // used lists usage by one part, in the projects that the person may see.
-func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []usageLine, err error) {
+func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) ([]usageLine, error) {
+	rows, err := d.rows(ctx, p, q)
+	if err != nil {
+		return nil, err
+	}
+	return d.usageLines(ctx, p, q, rows)
+}
+
+// usageLines names the rows that a query by one part found.
+func (d desk) usageLines(ctx context.Context, p Person, q verify.UsageQuery, rows []verify.UsageRow) (lines []usageLine, err error) {
 	projects, err := d.visible(ctx, p)
 	if err != nil {
 		return nil, err
@@ -414,7 +448,6 @@ func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []
 	for _, x := range projects {
 		names[x.ID] = cmp.Or(x.Name, string(x.ID))
 	}
-	rows, err := d.rows(ctx, p, q)
 	behind := filter{project: q.Project, from: q.From.UTC(), until: q.Until.UTC()}
 	for _, u := range rows {
 		name, link := "all", ""
@@ -437,20 +470,12 @@ func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) (lines []
 	return lines, err
 }
 
-// rows asks for all projects at once, or for each of those that the person may see.
-func (d desk) rows(ctx context.Context, p Person, q verify.UsageQuery) (rows []verify.UsageRow, err error) {
-	if q.Project != "" || len(p.Projects) == 0 {
-		return d.books.UsageRows(ctx, q)
+// rows asks for usage in the projects that the person may see.
+func (d desk) rows(ctx context.Context, p Person, q verify.UsageQuery) ([]verify.UsageRow, error) {
+	if q.Project == "" {
+		q.Among = p.Projects
 	}
-	for _, id := range p.Projects {
-		q.Project = id
-		more, err := d.books.UsageRows(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, more...)
-	}
-	return rows, nil
+	return d.books.UsageRows(ctx, q)
 }
 
 // usages is what the page of usage shows.
@@ -503,16 +528,50 @@ func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	now := d.books.Now()
 	from := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-shownDays)
-	days, err := d.rows(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), Step: verify.ByDay})
+	days, sums, err := d.byDayAndPart(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}})
 	if err != nil {
 		return err
 	}
 	u.draw(days, filter{project: chosen, from: from, until: now.UTC().Add(time.Hour)})
-	if u.Parts, err = d.used(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}}); err != nil {
+	if u.Parts, err = d.usageLines(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}}, sums); err != nil {
 		return err
 	}
 	d.show(w, r, http.StatusOK, usagePage, "Usage", u)
 	return nil
+}
+
+// byDayAndPart asks once for what two lists show: usage by day, and by part. Where that is too much for one list, it asks for
+// each.
+func (d desk) byDayAndPart(ctx context.Context, p Person, q verify.UsageQuery) (days, sums []verify.UsageRow, err error) {
+	both, daily := q, q
+	both.Step, daily.Step, daily.By = verify.ByDay, verify.ByDay, nil
+	days, err = d.rows(ctx, p, both)
+	if !errors.Is(err, verify.ErrTooMuchUsage) {
+		return days, sumDays(days), err
+	}
+	if days, err = d.rows(ctx, p, daily); err != nil {
+		return nil, nil, err
+	}
+	sums, err = d.rows(ctx, p, q)
+	return days, sums, err
+}
+
+// sumDays adds up the days of each part and currency, sorted as a list without days is.
+func sumDays(days []verify.UsageRow) (sums []verify.UsageRow) {
+	found := map[verify.UsageKey]int{}
+	for _, day := range days {
+		i, ok := found[day.UsageKey]
+		if !ok {
+			i = len(sums)
+			found[day.UsageKey] = i
+			sums = append(sums, verify.UsageRow{UsageKey: day.UsageKey})
+		}
+		sums[i].Add(day.Usage)
+	}
+	slices.SortFunc(sums, func(a, b verify.UsageRow) int {
+		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Country, b.Country), cmp.Compare(a.Carrier, b.Carrier), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Currency, b.Currency))
+	})
+	return sums
 }
 
 // draw makes the line of each day's starts, 600 by 80, and the table beside it.
@@ -541,22 +600,6 @@ func (u *usages) draw(rows []verify.UsageRow, f filter) {
 	}
 	slices.Reverse(u.Days)
 	u.Summary = fmt.Sprintf("%d verifications started in the last %d days, at most %d on one day.", sum, shownDays, u.Most)
-}
-
-// A projectLine is a row of the list of projects.
-type projectLine struct{ Name, ID, Profile, Usage string }
-
-func (d desk) projects(w http.ResponseWriter, r *http.Request, p Person) error {
-	projects, err := d.visible(r.Context(), p)
-	if err != nil {
-		return err
-	}
-	var lines []projectLine
-	for _, x := range projects {
-		lines = append(lines, projectLine{cmp.Or(x.Name, "–"), string(x.ID), string(x.Profile), "/usage?project=" + url.QueryEscape(string(x.ID))})
-	}
-	d.show(w, r, http.StatusOK, projectsPage, "Projects", lines)
-	return nil
 }
 
 // shownAudits is how many entries of the audit log are shown.

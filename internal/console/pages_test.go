@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -68,16 +69,27 @@ func who(projects ...verify.ProjectID) (all []*Person) {
 	return all
 }
 
+// requestFor is a request for a page, which finds something there.
+func (l *lobby) requestFor(p page) (method, path string, form url.Values) {
+	method, path, _ = strings.Cut(p.pattern, " ")
+	path = strings.NewReplacer("{$}", "", "{id}", l.id, "{project}", "test").Replace(path)
+	if p.pattern == "GET /stop" {
+		path += "?country=LK"
+	}
+	return method, path, url.Values{"q": {callee}, "country": {"LK"}, "note": {"why"}}
+}
+
 // Each page and action is for its role and those above, and for nobody else.
 func TestEachPageIsForItsRoles(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
 	for _, p := range all {
-		method, path, _ := strings.Cut(p.pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path)
-		form := url.Values{"q": {callee}}
+		method, path, form := l.requestFor(p)
 		for _, person := range append(who(), who("test")...) {
 			want := http.StatusOK
+			if path == "/stop" || path == "/allow" {
+				want = http.StatusSeeOther
+			}
 			if !person.Role.AtLeast(p.role) || p.whole && len(person.Projects) > 0 {
 				want = http.StatusForbidden
 			}
@@ -92,11 +104,12 @@ func TestEachPageIsForItsRoles(t *testing.T) {
 		}
 		other := map[string]string{"GET": "POST", "POST": "GET"}[method]
 		served := slices.ContainsFunc(all, func(q page) bool { return q.pattern == other+strings.TrimPrefix(p.pattern, method) })
+		path, _, _ = strings.Cut(path, "?")
 		if got := l.ask(who()[3], other, path, form).Code; got == http.StatusOK && !served {
 			t.Errorf("%s %s: got 200", other, path)
 		}
 	}
-	for i, want := range []string{"Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects", "Now Find Traffic Carriers Usage Projects Audit", "Now Find Traffic Carriers Usage Projects Audit"} {
+	for i, want := range []string{"Now Find Traffic Carriers Usage Texts Projects", "Now Find Traffic Carriers Usage Texts Projects", "Now Find Traffic Carriers Usage Texts Projects Audit", "Now Find Traffic Carriers Usage Texts Projects Audit"} {
 		page := l.ask(who()[i], "GET", "/", nil).Body.String()
 		var got []string
 		for _, m := range menu {
@@ -160,9 +173,8 @@ func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
 	whole := strings.TrimPrefix(callee, "+")
 	ann := &Person{Name: "ann", Role: operator.Admin}
 	for _, p := range all {
-		method, path, _ := strings.Cut(p.pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path)
-		text := l.ask(ann, method, path, url.Values{"q": {callee}}).Body.String()
+		method, path, form := l.requestFor(p)
+		text := l.ask(ann, method, path, form).Body.String()
 		if revealed := strings.HasSuffix(path, "/reveal"); strings.Contains(text, whole) != revealed {
 			t.Errorf("%s %s: shows the whole number: %t", method, path, !revealed)
 		}
@@ -315,10 +327,35 @@ func TestForeignTextsAreText(t *testing.T) {
 			t.Fatalf("a key with the name %q: %v", payload, err)
 		}
 	}
-	paths := []string{"/usage?by=project"}
+	words := regexp.MustCompile(`^[^{}$]*$`) // a text with braces is refused
+	var texts []verify.Text
+	for i, payload := range payloads {
+		if words.MatchString(payload) && len(texts) < 30 {
+			texts = append(texts, verify.Text{Locale: fmt.Sprintf("x%c-x%c", 'a'+i/26, 'a'+i%26), Channel: verify.SMS, Text: "{code} " + payload})
+		}
+		if _, err := books.TopUp(t.Context(), admin.User(payload), "test", 1_000_000, payload); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCarrier, Name: payload, Actor: payload, Note: payload}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Store.CreateTemplate(t.Context(), verify.MessageTemplate{ID: verify.NewID(l.Clock.Now()), Project: "test", Designation: payload, Name: fmt.Sprint(i, payload), Pattern: payload, CreatedAt: l.Clock.Now(), UpdatedAt: l.Clock.Now(), Version: 1}, 1000); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Store.CreateApplication(t.Context(), verify.Application{ID: verify.NewID(l.Clock.Now()), Project: "test", Name: fmt.Sprint(i, payload), Version: 1}, true, 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Store.CreateText(t.Context(), verify.TextTemplate{ID: verify.NewID(l.Clock.Now()), Project: "test", Name: "foreign", Texts: texts, Version: 1}, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "<u>", Actor: payloads[0], Note: payloads[1]}); err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{"/usage?by=project", "/texts?project=test", "/texts?" + url.Values{"template": {payloads[0]}}.Encode(), "/stop?" + url.Values{"carrier": {payloads[0]}}.Encode(), "/stop?country=%3Cu%3E"}
 	for _, p := range all {
-		if method, path, _ := strings.Cut(p.pattern, " "); method == "GET" {
-			paths = append(paths, strings.NewReplacer("{$}", "", "{id}", l.id).Replace(path))
+		if method, path, _ := l.requestFor(p); method == "GET" {
+			paths = append(paths, path)
 		}
 	}
 	for _, path := range paths {
@@ -338,6 +375,11 @@ func TestForeignTextsAreText(t *testing.T) {
 	}
 	if text := l.ask(ann, "GET", "/projects", nil).Body.String(); !strings.Contains(text, "&lt;script&gt;alert(1)&lt;/script&gt;") {
 		t.Error("the projects' names aren't there: this shows nothing")
+	}
+	for path, fields := range map[string]int{"/projects/test": 3 * 10, "/texts?project=test": 10, "/carriers": 30} {
+		if n := strings.Count(l.ask(ann, "GET", path, nil).Body.String(), "&lt;"); n < fields {
+			t.Errorf("%s: %d texts are escaped, want at least %d: this shows nothing", path, n, fields)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-webauthn/webauthn/webauthn"
 	"rsc.io/qr"
 
 	"github.com/countersign/countersign/internal/operator"
@@ -19,28 +20,49 @@ import (
 type SignIn struct {
 	service *operator.Service
 	log     *slog.Logger
+	at      string      // the console's URL
 	cookie  http.Cookie // without a value
-	home    string      // the page after the sign-in
+	oidc    *oidcClient // nil: no provider signs people in
+	// passkeys are the second factors that devices hold; nil where the console's address is no name.
+	passkeys *webauthn.WebAuthn
 }
 
-// NewSignIn returns the sign-in. Secure says that browsers come by TLS.
-func NewSignIn(s *operator.Service, log *slog.Logger, secure bool, home string) *SignIn {
-	c := http.Cookie{Name: "countersign", Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: secure}
-	if secure {
-		c.Name = "__Host-" + c.Name // browsers take it from this host only, by TLS only
-	}
-	return &SignIn{s, log, c, home}
+// NewSignIn returns the sign-in of the console at a URL.
+func NewSignIn(s *operator.Service, log *slog.Logger, at string) *SignIn {
+	at = strings.TrimRight(at, "/")
+	in := &SignIn{service: s, log: log, at: at, passkeys: relyingParty(at)}
+	in.cookie = in.newCookie("countersign", http.SameSiteStrictMode)
+	return in
 }
+
+// newCookie is a cookie without a value, for this host only. Where browsers come by TLS, they take it by TLS only.
+func (s *SignIn) newCookie(name string, same http.SameSite) http.Cookie {
+	c := http.Cookie{Name: name, Path: "/", HttpOnly: true, SameSite: same}
+	if strings.HasPrefix(s.at, "https://") {
+		c.Name, c.Secure = "__Host-"+name, true
+	}
+	return c
+}
+
+// maxSignIn is the largest form of these pages, in bytes: devices answer with certificates and keys.
+const maxSignIn = 16 << 10
+
+// home is the page after the sign-in.
+const home = "/"
 
 // Handler serves the pages:
 //
 //	GET  /sign-in                the form
-//	POST /sign-in                name, password, code
+//	POST /sign-in                name, password; code, or passkey
 //	GET  /sign-in/set-up         the form for a link's token, which a script takes from the fragment
 //	POST /sign-in/set-up         token; and password, code
 //	GET  /sign-in/sessions       one's own sessions
 //	POST /sign-in/sessions/end   id
 //	POST /sign-in/out            ends this session
+//	POST /sign-in/passkeys/add     name, password, passkey: adds one to one's own
+//	POST /sign-in/passkeys/remove  id
+//	GET  /sign-in/oidc           leads to the company's provider
+//	GET  /sign-in/oidc/callback  code, state: to which the provider leads back
 //
 // Secrets are only in bodies of POSTs, which other sites can't make.
 func (s *SignIn) Handler() http.Handler {
@@ -52,9 +74,17 @@ func (s *SignIn) Handler() http.Handler {
 	mux.Handle("GET /sign-in/sessions", s.Require(http.HandlerFunc(s.sessions)))
 	mux.Handle("POST /sign-in/sessions/end", s.Require(http.HandlerFunc(s.endSession)))
 	mux.Handle("POST /sign-in/out", s.Require(http.HandlerFunc(s.signOut)))
+	if s.passkeys != nil {
+		mux.Handle("POST /sign-in/passkeys/add", s.Require(http.HandlerFunc(s.addPasskey)))
+		mux.Handle("POST /sign-in/passkeys/remove", s.Require(http.HandlerFunc(s.removePasskey)))
+	}
+	if s.oidc != nil {
+		mux.HandleFunc("GET /sign-in/oidc", s.toProvider)
+		mux.HandleFunc("GET /sign-in/oidc/callback", s.fromProvider)
+	}
 	bounded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		r.Body = http.MaxBytesReader(w, r.Body, maxSignIn)
 		mux.ServeHTTP(w, r)
 	})
 	return http.NewCrossOriginProtection().Handler(bounded)
@@ -97,12 +127,27 @@ func (s *SignIn) Require(next http.Handler) http.Handler {
 
 var (
 	signInPage   = parse("signin.html")
+	signedInPage = parse("signedin.html")
 	setUpPage    = parse("setup.html")
 	sessionsPage = parse("sessions.html")
 )
 
+// signInForm is what the page of the sign-in shows.
+type signInForm struct {
+	Name, Problem string
+	Provider      bool   // signs people in
+	Options       string // with which a device is asked to sign; "": no passkeys
+}
+
 func (s *SignIn) form(w http.ResponseWriter, status int, name, problem string) {
-	show(w, status, signInPage, view{Title: "Sign in", Data: struct{ Name, Problem string }{name, problem}})
+	form := signInForm{Name: name, Problem: problem, Provider: s.oidc != nil}
+	if s.passkeys != nil {
+		var err error
+		if form.Options, err = s.signOptions(); err != nil {
+			s.log.Error("make a challenge for passkeys", "err", err) // a code signs in as well
+		}
+	}
+	show(w, status, signInPage, view{Title: "Sign in", Data: form})
 }
 
 func client(r *http.Request) operator.Client {
@@ -111,9 +156,11 @@ func client(r *http.Request) operator.Client {
 
 func (s *SignIn) signIn(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimSpace(r.PostFormValue("name"))
-	token, err := s.service.SignIn(r.Context(), operator.Credentials{
-		Name: name, Password: verify.Secret(r.PostFormValue("password")), Code: verify.Secret(r.PostFormValue("code")),
-	}, client(r))
+	typed := operator.Credentials{Name: name, Password: verify.Secret(r.PostFormValue("password")), Code: verify.Secret(r.PostFormValue("code"))}
+	if signed := r.PostFormValue("passkey"); signed != "" && s.passkeys != nil {
+		typed.Prove = s.prove(signed)
+	}
+	token, err := s.service.SignIn(r.Context(), typed, client(r))
 	if err != nil {
 		status, problem := s.explain(w, r, err)
 		s.form(w, status, name, problem)
@@ -122,12 +169,17 @@ func (s *SignIn) signIn(w http.ResponseWriter, r *http.Request) {
 	s.begin(w, r, token)
 }
 
-// begin gives the browser a session. The token is always new: one that the browser had before opens nothing.
+// begin gives the browser a session, and leads to the first page.
 func (s *SignIn) begin(w http.ResponseWriter, r *http.Request, token verify.Secret) {
+	s.give(w, token)
+	http.Redirect(w, r, home, http.StatusSeeOther)
+}
+
+// give gives the browser a session. The token is always new: one that the browser had before opens nothing.
+func (s *SignIn) give(w http.ResponseWriter, token verify.Secret) {
 	c := s.cookie
 	c.Value, c.MaxAge = token.Reveal(), int(operator.Absolute/time.Second)
 	http.SetCookie(w, &c)
-	http.Redirect(w, r, s.home, http.StatusSeeOther)
 }
 
 // explain says what a person reads about an error. It logs those that they can't mend.
@@ -226,16 +278,40 @@ func (s *SignIn) sessions(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	s.showSessions(w, r, http.StatusOK, found, "")
+}
+
+// ownSignIn is what the page of sessions shows.
+type ownSignIn struct {
+	Problem  string
+	Sessions []sitting
+	Passkeys bool // has a place for them
+	Keys     []heldKey
+	Options  string // with which a device is asked to make one
+}
+
+func (s *SignIn) showSessions(w http.ResponseWriter, r *http.Request, status int, found current, problem string) {
 	all, err := s.service.Sessions(r.Context(), found.Operator.ID)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	var data []sitting
+	own := ownSignIn{Problem: problem, Passkeys: s.passkeys != nil && !found.Operator.Provided()}
 	for _, x := range all {
-		data = append(data, sitting{x.ID.String(), at(x.CreatedAt), at(x.UsedAt), x.Address, cmp.Or(x.Agent, "unknown"), x.ID == found.Session.ID})
+		own.Sessions = append(own.Sessions, sitting{x.ID.String(), at(x.CreatedAt), at(x.UsedAt), x.Address, cmp.Or(x.Agent, "unknown"), x.ID == found.Session.ID})
 	}
-	show(w, http.StatusOK, sessionsPage, view{Title: "Your sessions", Who: found.Operator.Name, Data: data})
+	if own.Passkeys {
+		keys, err := s.service.Passkeys(r.Context(), found.Operator.ID)
+		if err == nil {
+			own.Keys = heldKeys(keys)
+			own.Options, err = s.addOptions(&holder{found.Operator, keys})
+		}
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+	}
+	show(w, status, sessionsPage, view{Title: "Your sign-in", Who: found.Operator.Name, Role: string(found.Operator.Role), SignedIn: true, Data: own})
 }
 
 func at(t time.Time) string { return t.UTC().Format(time.DateTime) }

@@ -13,9 +13,12 @@ import (
 )
 
 // Site serves the console as browsers reach it at a URL: what the pages are made of, the sign-in, and behind it the
-// pages.
-func Site(at string, operators *operator.Service, server *system.System, log *slog.Logger) http.Handler {
-	in := NewSignIn(operators, log, strings.HasPrefix(at, "https://"), "/")
+// pages. A provider signs people in as well, unless it is nil.
+func Site(at string, operators *operator.Service, provider *operator.Provider, server *system.System, log *slog.Logger) http.Handler {
+	in := NewSignIn(operators, log, at)
+	if provider != nil {
+		in.AddProvider(provider)
+	}
 	mux := http.NewServeMux()
 	mux.Handle(Prefix, Assets())
 	mux.Handle("/sign-in", in.Handler())

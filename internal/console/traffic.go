@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/money"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -165,11 +166,15 @@ type heat struct {
 	Carriers  []link
 	Countries []heatRow
 	Summary   string
+	Lowest    string // the country with the smallest share approved; "": too few starts
+	MayStop   bool
+	Stopped   []stopping // countries
 }
 
 // A heatRow is a country. Starts and approvals are the verifications', so they are of no carrier.
 type heatRow struct {
 	Country, Link     string
+	Stop              string // to the page that stops messages to it; "": no country, or not for this person
 	Started, Messages int
 	Cells             []heatCell
 	Approved          string
@@ -196,6 +201,19 @@ func (d desk) traffic(w http.ResponseWriter, r *http.Request, p Person) error {
 	if h.period, err = d.period(r.Context(), p, f); err != nil {
 		return err
 	}
+	if p.mayStop() {
+		h.MayStop = true
+		for i := range h.Countries {
+			if phone.IsRegion(h.Countries[i].Country) {
+				h.Countries[i].Stop = stopLink(verify.StopCountry, h.Countries[i].Country)
+			}
+		}
+	}
+	if len(p.Projects) == 0 {
+		if h.Stopped, err = d.stopsOf(r.Context(), verify.StopCountry); err != nil {
+			return err
+		}
+	}
 	d.show(w, r, http.StatusOK, trafficPage, "Traffic", h)
 	return nil
 }
@@ -216,6 +234,7 @@ func heatOf(rows []verify.UsageRow, f filter) (h heat) {
 		h.Carriers = append(h.Carriers, link{Name: cmp.Or(name, "no known carrier"), Path: "/traffic/rows?" + f.query("carrier", name)})
 	}
 	var all total
+	h.Lowest = lowest(countries)
 	for country, t := range countries {
 		row := heatRow{
 			Country: cmp.Or(country, "unknown"), Link: "/traffic/rows?" + f.query("country", country), Started: t.Started, Messages: t.Messages,
@@ -242,6 +261,25 @@ func heatOf(rows []verify.UsageRow, f filter) (h heat) {
 		counted(all.Messages, "message", "messages"), counted(len(h.Countries), "country", "countries"), counted(len(names), "carrier", "carriers"),
 		share(all.Delivered, all.Messages), share(all.Approved, all.Started), counted(all.Started, "start", "starts"))
 	return h
+}
+
+// fewStarts says little about a country: of fewer, chance decides what share is approved.
+const fewStarts = 20
+
+// lowest says which country has the smallest share approved, and what it cost.
+func lowest(countries map[string]*total) string {
+	found := ""
+	for _, country := range slices.Sorted(maps.Keys(countries)) {
+		t := countries[country]
+		if worst := countries[found]; t.Started >= fewStarts && country != "" && (found == "" || t.Approved*worst.Started < worst.Approved*t.Started) {
+			found = country
+		}
+	}
+	if found == "" {
+		return ""
+	}
+	t := countries[found]
+	return fmt.Sprintf("Lowest share approved: %s, %s of %d starts, at a cost of %s.", found, share(t.Approved, t.Started), t.Started, cmp.Or(t.String(), "0"))
 }
 
 // counted writes how many things there are, in the word for one or for several.

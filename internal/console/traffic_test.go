@@ -1,14 +1,22 @@
 package console
 
 import (
+	"database/sql"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	_ "modernc.org/sqlite" // beside the store, to write many rows quickly
+
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -85,6 +93,22 @@ func TestHeatIsByCountryAndCarrier(t *testing.T) {
 	}
 }
 
+// Which country has the lowest share approved, and what it cost, stands above the table. Chance decides nothing.
+func TestTheLowestConversionIsSaid(t *testing.T) {
+	t.Parallel()
+	for want, totals := range map[string]map[string]*total{
+		"": {"DE": {Usage: verify.Usage{Started: fewStarts - 1}}, "": {Usage: verify.Usage{Started: 1000}}},
+		"Lowest share approved: LK, 25 % of 20 starts, at a cost of 1.50 EUR.": {
+			"US": {Usage: verify.Usage{Started: 1000, Approved: 900}}, "LK": {Usage: verify.Usage{Started: 20, Approved: 5}, costs: costs{"EUR": 1_500_000}}, "ZW": {Usage: verify.Usage{Started: 2}},
+		},
+		"Lowest share approved: AT, 0 % of 30 starts, at a cost of 0.": {"AT": {Usage: verify.Usage{Started: 30}}, "BE": {Usage: verify.Usage{Started: 40}}},
+	} {
+		if got := lowest(totals); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // Each cell leads to the rows behind it, which add up to it, and the time stays.
 func TestACellLeadsToItsRows(t *testing.T) {
 	t.Parallel()
@@ -147,6 +171,49 @@ func TestUsageLeadsToItsRows(t *testing.T) {
 				t.Errorf("%s: got %d, %q", to, w.Code, rows)
 			}
 		}
+	}
+}
+
+// The two lists of the page of usage are the same whether they come from one query, or from two where one would be too much.
+func TestUsageIsTheSameByOneQueryOrTwo(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	db, err := sql.Open("sqlite", filepath.Join(l.Data, "countersign.db")+"?_pragma=busy_timeout(60000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	fill := func(carriers int) {
+		t.Helper()
+		if _, err := db.Exec(`INSERT OR IGNORE INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
+			WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i + 1 < $1)
+			SELECT 'test', $2 - 24 * (i % 2), x'01', 'mfa', 'sms', 'US', printf('c%05d', i / 2), CASE i % 4 WHEN 0 THEN 'CHF' ELSE 'EUR' END, 1, 0, 1, 1, 0, 1, 0, 2500000, 0 FROM s`, carriers, countersigntest.Start.Unix()/3600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := desk{l.System, admin.New(l.Store), slog.New(slog.DiscardHandler)}
+	ann := Person{Name: "ann", Role: operator.Viewer}
+	ask := func() (days, sums []verify.UsageRow) {
+		t.Helper()
+		q := verify.UsageQuery{From: countersigntest.Start.AddDate(0, 0, -29), Until: countersigntest.Start.Add(time.Hour), By: []verify.UsagePart{verify.ByCarrier}}
+		days, sums, err := d.byDayAndPart(t.Context(), ann, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := d.rows(t.Context(), ann, q)
+		if diff := cmp.Diff(want, sums); diff != "" || err != nil {
+			t.Errorf("by carrier (-alone +with the days): %v\n%s", err, diff)
+		}
+		return days, sums
+	}
+	fill(9)
+	if days, sums := ask(); len(days) <= 9 || len(sums) < 9 {
+		t.Errorf("got %d days and %d sums, want those of one query", len(days), len(sums))
+	}
+	fill(verify.MaxUsageRows + 10) // more than one query lists by day, and fewer by carrier
+	days, sums := ask()
+	if len(days) > 4 || len(sums) < 5000 {
+		t.Errorf("got %d days and %d sums, want those of two queries", len(days), len(sums))
 	}
 }
 

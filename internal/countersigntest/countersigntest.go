@@ -27,6 +27,7 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/face/syniverse"
+	"github.com/countersign/countersign/internal/logtest"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
@@ -175,10 +176,11 @@ func exists(path string) bool {
 }
 
 func (o *Options) log(t testing.TB) *slog.Logger {
+	all := &slog.HandlerOptions{Level: slog.LevelDebug}
 	if o.Log != nil {
-		return slog.New(web.Log(slog.NewJSONHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		return slog.New(web.Log(slog.NewJSONHandler(io.MultiWriter(o.Log, logtest.Log{T: t, Quiet: true}), all)))
 	}
-	return slog.New(web.Log(slog.NewTextHandler(testLog{t}, nil)))
+	return slog.New(web.Log(slog.NewTextHandler(logtest.Log{T: t}, all)))
 }
 
 // AddProject makes a project and a key of it. One that is there already is left alone.
@@ -394,12 +396,4 @@ func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
-}
-
-// testLog shows the server's log with the test that it belongs to.
-type testLog struct{ t testing.TB }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Logf("%s", strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
 }

@@ -134,12 +134,15 @@ const (
 type Dispatcher struct {
 	config  Config
 	lines   map[string]*line
-	table   *route.Table
+	table   atomic.Pointer[route.Table]
+	rules   []route.Rule    // of the configuration: the table has the weights that hold
+	weights []verify.Weight // that were set last
 	early   early
 	trials  trials
 	flights flights
 	traces  traces
-	stops   atomic.Pointer[map[string]bool] // countries to which nothing may go; nil: none
+	stops   atomic.Pointer[map[string]bool]                   // countries to which nothing may go; nil: none
+	dearest atomic.Pointer[map[verify.ProjectID]money.Amount] // what a message may be at most, by the limit's key; nil: nothing is bound
 
 	calls       context.Context // of the carriers' calls: ends when draining takes too long
 	abortCalls  context.CancelFunc
@@ -216,7 +219,8 @@ func New(c Config) (*Dispatcher, error) {
 			}
 		}
 	}
-	d.table = route.New(rules)
+	d.rules = rules
+	d.table.Store(route.New(rules))
 	d.calls, d.abortCalls = context.WithCancel(context.Background())
 	d.records, d.stopRecords = context.WithCancel(context.Background())
 	for _, l := range c.Carriers {
@@ -314,6 +318,9 @@ func (d *Dispatcher) Reaches(e verify.Envelope) error {
 	}
 	var opens time.Time // the first breaker
 	for w := range d.ways(e, nil) {
+		if d.tooDear(w, m, 1) {
+			continue
+		}
 		at := w.opens(m, now)
 		if at.IsZero() {
 			return nil
@@ -336,10 +343,15 @@ func (d *Dispatcher) reserveBy(ways iter.Seq[way], e verify.Envelope) (*place, e
 	}
 	var busy verify.Channel // is no reason to go by another one
 	spent := false          // the project has its share of a queue
+	dear := false           // a carrier comes to more than may be
 	var opens time.Time     // the first breaker
 	for w := range ways {
 		if busy != "" && busy != w.channel {
 			break
+		}
+		if d.tooDear(w, m, 1) {
+			dear = true
+			continue
 		}
 		if at := w.opens(m, now); !at.IsZero() {
 			if opens.IsZero() || at.Before(opens) {
@@ -363,6 +375,8 @@ func (d *Dispatcher) reserveBy(ways iter.Seq[way], e verify.Envelope) (*place, e
 		return nil, verify.ErrShareSpent
 	case busy != "":
 		return nil, verify.ErrBusy
+	case opens.IsZero() && dear:
+		return nil, verify.ErrTooDear
 	case opens.IsZero():
 		return nil, verify.ErrNoCarrier
 	}
@@ -406,6 +420,14 @@ func (p *place) Calling() time.Duration { return p.d.calling(way{line: p.l, chan
 
 func (p *place) Price(m verify.Message) money.Amount {
 	return p.d.price(p.l, p.passenger.country, m, p.d.config.Now())
+}
+
+// Admits implements [verify.Place].
+func (p *place) Admits(m verify.Message) error {
+	if p.d.tooDear(way{line: p.l, channel: p.channel}, p.passenger, Units(m.Channel, m.Body)) {
+		return verify.ErrTooDear
+	}
+	return nil
 }
 
 // calling is how long a call by a way may take: 0 if it makes none.
@@ -579,7 +601,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	case r.Call.Made():
 		end.Charge = d.charge(l, j, minutesOf(r.Call), end.StartedAt)
 	case end.Outcome == verify.Accepted, end.Outcome == verify.Unknown, end.Verdict != verify.NoVerdict:
-		end.Charge = d.charge(l, j, unitsOf(j.message.Channel, j.message.Body), end.StartedAt)
+		end.Charge = d.charge(l, j, Units(j.message.Channel, j.message.Body), end.StartedAt)
 	}
 	var ended over
 	switch {

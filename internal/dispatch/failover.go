@@ -35,7 +35,7 @@ func (w *way) opens(m passenger, now time.Time) time.Time {
 func (d *Dispatcher) ways(e verify.Envelope, then []verify.Channel) iter.Seq[way] {
 	return func(yield func(way) bool) {
 		for i := 0; ; i++ {
-			names, _ := d.table.Route(&e)
+			names, _ := d.table.Load().Route(&e)
 			for _, name := range names {
 				if !yield(way{line: d.lines[name], channel: e.Channel, turn: i}) {
 					return
@@ -55,7 +55,7 @@ func (d *Dispatcher) unserved(e verify.Envelope, then []verify.Channel) error {
 		return verify.ErrNoCarrier // some serve the number, but can't have this message
 	}
 	for _, c := range append([]verify.Channel{e.Channel}, then...) {
-		if e.Channel = c; d.table.ServesOthers(&e) {
+		if e.Channel = c; d.table.Load().ServesOthers(&e) {
 			return verify.ErrNotServed
 		}
 	}
@@ -76,6 +76,9 @@ func (d *Dispatcher) next(v *verify.Verification, history []verify.Delivery) (al
 				continue
 			}
 			w.notBefore = redial
+		}
+		if d.dearNext(w, v) {
+			continue
 		}
 		if w.count(v, round) {
 			earlier := way{line: w.line, channel: w.channel}
@@ -213,13 +216,13 @@ func backoff(n int) time.Duration {
 }
 
 // watch is how long to wait for word of a message that a carrier has, or may have, before another carrier gets it.
-// Silence of one that has it moves on once after a start or a resend. A text that may be lost moves on each time,
+// Silence of one that has it moves on once after a start or a resend. A text or a push that may be lost moves on each time,
 // until enough messages may have gone out.
 func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duration {
 	wait, doubt := l.ReceiptTimeout, end.Outcome == verify.Unknown
 	if doubt {
 		wait *= 2
-		if l.UnknownTimeout > 0 && j.message.Channel == verify.SMS {
+		if l.UnknownTimeout > 0 && !j.message.Channel.IsCall() {
 			wait = l.UnknownTimeout
 		}
 	}

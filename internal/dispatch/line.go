@@ -34,7 +34,7 @@ type Line struct {
 	// ReceiptTimeout is how long we wait for the receipt of a message before another carrier gets it. 0 is
 	// for ever: a carrier whose receipts don't reach us is always silent.
 	ReceiptTimeout time.Duration
-	// UnknownTimeout is how long we wait for word of a text of which we don't know whether this carrier has it,
+	// UnknownTimeout is how long we wait for word of a text or a push of which we don't know whether this carrier has it,
 	// before another carrier gets it. 0 is twice the ReceiptTimeout.
 	UnknownTimeout time.Duration
 	// Costs are what it takes for a segment, for a call that somebody else makes, or for a minute of one that we make.
@@ -206,7 +206,7 @@ func (l *Line) Sender(public, country string, to phone.Number) string {
 
 // Cost is what a text would cost on its way.
 func (l *Line) Cost(country string, c verify.Channel, text verify.Secret, now time.Time) money.Amount {
-	return l.each(country, c, now).Times(unitsOf(c, text))
+	return l.each(country, c, now).Times(Units(c, text))
 }
 
 // each is what the carrier takes for one segment, call or minute.
@@ -215,8 +215,8 @@ func (l *Line) each(country string, c verify.Channel, now time.Time) money.Amoun
 	return each
 }
 
-// unitsOf is how many units a carrier bills for a text: the segments of a message, or one call.
-func unitsOf(c verify.Channel, text verify.Secret) int {
+// Units is how many units a carrier bills for a text: the segments of a message, or one call.
+func Units(c verify.Channel, text verify.Secret) int {
 	if !c.InSegments() {
 		return 1
 	}
@@ -249,7 +249,7 @@ func (d *Dispatcher) price(l *line, country string, m verify.Message, now time.T
 	if d.config.Prices.Currency == "" {
 		return 0
 	}
-	return d.eachPrice(l, country, m.Channel, now).Times(unitsOf(m.Channel, m.Body))
+	return d.eachPrice(l, country, m.Channel, now).Times(Units(m.Channel, m.Body))
 }
 
 // eachPrice is what the project is charged for one segment, call or minute.

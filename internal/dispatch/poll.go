@@ -352,8 +352,16 @@ func (d *Dispatcher) takers(o verify.Overdue) (all []way, why verify.Reason) {
 	if v.Watched() {
 		return d.untried(v, history), verify.NoReason
 	}
-	// Without one, its carriers are gone from the configuration, or all refused it before we died.
-	return d.next(v, history), verify.ReasonNoCarrier
+	if all = d.next(v, history); len(all) > 0 {
+		return all, verify.NoReason
+	}
+	for w := range d.ways(v.Envelope(), v.Then()) {
+		if d.dearNext(w, v) {
+			return nil, verify.ReasonTooDear
+		}
+	}
+	// Its carriers are gone from the configuration, or all refused it before we died.
+	return nil, verify.ReasonNoCarrier
 }
 
 // claim claims a due message for a way on which it has a place, and queues it.
@@ -369,9 +377,11 @@ func (d *Dispatcher) claim(ctx context.Context, w way, o verify.Overdue, m passe
 	}()
 	o.By, o.Calling, o.Price = w.channel, d.calling(w), d.priceNext(w, o.Verification, m)
 	v, err := d.claimNext(ctx, o)
-	if errors.Is(err, verify.ErrBudget) {
-		o.By, o.Calling, o.Price = "", 0, 0
-		return d.giveUp(ctx, o, verify.ReasonBudget)
+	for refused, reason := range map[error]verify.Reason{verify.ErrBudget: verify.ReasonBudget, verify.ErrCountryLimit: verify.ReasonCountryLimit} {
+		if errors.Is(err, refused) {
+			o.By, o.Calling, o.Price = "", 0, 0
+			return d.giveUp(ctx, o, reason)
+		}
 	}
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (d *Dispatcher) push(ctx context.Context, l *line, m verify.Message) (carri
 		if m.ByPrompt && len(sub.Sign) == 0 { // it can't answer
 			continue
 		}
-		to = append(to, verify.Receiver{ID: all[i].ID, Subscription: sub})
+		to = append(to, verify.Receiver{ID: all[i].ID, Kind: all[i].Kind, Locale: all[i].Locale, Subscription: sub})
 	}
 	if len(to) == 0 {
 		return carrier.Result{}, carrier.Because(verify.ReasonNoDevice, carrier.Refused(errNoDevice))

@@ -81,7 +81,10 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 			return fmt.Errorf("receipt of carrier %s: %w", r.Carrier, err)
 		}
 	}
-	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason, Doubt: r.Doubt}
+	receipt := verify.Receipt{Verification: r.Verification, Attempt: r.Attempt, Delivered: r.Delivered, Reason: r.Reason, Doubt: r.Doubt, Taken: r.Taken}
+	if r.Taken {
+		receipt.Watch = d.watchTaken(r.Carrier)
+	}
 	if named || !r.Delivered { // else the carrier's own id has found the carrier's own
 		if receipt.Retry, receipt.Code, err = d.judge(ctx, r); err != nil {
 			return fmt.Errorf("receipt for %v: %w", r.Verification, err)
@@ -90,6 +93,12 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 	v, news, err := d.config.Store.Receive(ctx, receipt)
 	if err != nil {
 		return fmt.Errorf("receipt for %v: %w", r.Verification, err)
+	}
+	if r.Taken {
+		if news != nil {
+			d.config.Log.InfoContext(ctx, "the carrier has the message after all", "verification", v.ID, "attempt", r.Attempt, "carrier", r.Carrier)
+		}
+		return nil
 	}
 	if news != nil {
 		if news.Carrier == "" { // the attempt of a replica that died
@@ -104,6 +113,14 @@ func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error)
 		d.lookNow()
 	}
 	return nil
+}
+
+// watchTaken is how long to wait for the receipt of a message that a carrier has after all.
+func (d *Dispatcher) watchTaken(carrier string) time.Duration {
+	if l := d.lines[carrier]; l != nil {
+		return l.ReceiptTimeout
+	}
+	return 0
 }
 
 // logReceipt logs a receipt that says something new. Most messages arrive: that is said at debug level only.
@@ -137,7 +154,7 @@ func (d *Dispatcher) judge(ctx context.Context, r carrier.Receipt) (retry bool, 
 	case history[i].Carrier != "" && history[i].Carrier != r.Carrier:
 		return false, "", errForeign
 	}
-	if r.Delivered {
+	if r.Delivered || r.Taken {
 		return false, "", nil
 	}
 	history[i].Receipt, history[i].ReceiptReason, history[i].ReceiptAt = verify.ReceiptFailed, r.Reason, d.config.Now()

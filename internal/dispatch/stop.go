@@ -1,8 +1,12 @@
 package dispatch
 
 import (
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/money"
+	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -25,6 +29,60 @@ func (d *Dispatcher) SetStops(all []verify.Stop) {
 	for name, l := range d.lines {
 		l.drained.Store(carriers[name])
 	}
+}
+
+// SetLimits says what a message to a country may be at most, in place of what was said before.
+func (d *Dispatcher) SetLimits(all []verify.CountryLimit) {
+	var dearest map[verify.ProjectID]money.Amount
+	for _, l := range all {
+		if l.MaxPrice == verify.NoCap {
+			continue
+		}
+		if dearest == nil {
+			dearest = map[verify.ProjectID]money.Amount{}
+		}
+		dearest[l.Key()] = l.MaxPrice
+	}
+	d.dearest.Store(&dearest)
+}
+
+// tooDear reports whether a message of so many units on a way comes to more than its country's limits allow: to the carrier,
+// or to the project.
+func (d *Dispatcher) tooDear(w way, m passenger, units int) bool {
+	all := d.dearest.Load()
+	if all == nil || *all == nil || w.channel.ToDevices() {
+		return false
+	}
+	for _, key := range []verify.ProjectID{verify.CountryKey("", m.country), verify.CountryKey(m.project, m.country)} {
+		most, bound := (*all)[key]
+		if !bound {
+			continue
+		}
+		now := d.config.Now()
+		if max(w.each(m.country, w.channel, now), d.eachPrice(w.line, m.country, w.channel, now)).Times(units) > most {
+			return true
+		}
+	}
+	return false
+}
+
+// dearNext reports whether v's next message would be too dear on a way. All codes of a length take the same room.
+func (d *Dispatcher) dearNext(w way, v *verify.Verification) bool {
+	if all := d.dearest.Load(); all == nil || *all == nil {
+		return false
+	}
+	units := Units(w.channel, v.Message(w.channel, verify.Secret(strings.Repeat("0", v.Length))).Body)
+	return d.tooDear(w, passenger{project: v.Project, country: v.Reach().Region()}, units)
+}
+
+// SetWeights says which weights carriers have in place of the configuration's, in place of what was said before. It isn't
+// called concurrently.
+func (d *Dispatcher) SetWeights(all []verify.Weight) {
+	if slices.Equal(all, d.weights) {
+		return
+	}
+	d.weights = all
+	d.table.Store(route.New(route.Weigh(d.rules, all)))
 }
 
 // stopped reports whether no message may go to a country.

@@ -137,7 +137,12 @@ func TestAStoppedCountryGetsNoTestMessage(t *testing.T) {
 	t.Parallel()
 	a := &way{name: "a"}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Unattended: true})
-	k.Dispatch.SetStops([]verify.Stop{{Kind: verify.StopCountry, Name: "GB"}})
+	if err := k.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "GB"}); err != nil {
+		t.Fatal(err)
+	}
+	k.Await("the server's look", func() bool {
+		return errors.Is(k.Dispatch.Reaches(verify.Envelope{Channel: verify.SMS, To: "+447700900123"}), verify.ErrCountryStopped)
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	_, err := k.Dispatch.Try(ctx, "a", verify.SMS, "+447700900123", func(s dispatch.Step) {

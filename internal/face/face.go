@@ -136,7 +136,11 @@ func (a *API) read(r *http.Request, acct *verify.Account) (request.Fields, error
 		}
 		defer leave()
 	}
-	return request.Read(r, a.Types...)
+	in, err := request.Read(r, a.Types...)
+	if in.JSONAsForm() {
+		record.Of(r.Context()).Hint = "the body is JSON: send it with Content-Type: application/json"
+	}
+	return in, err
 }
 
 func (a *API) hasBody(r *http.Request) bool {

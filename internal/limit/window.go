@@ -71,6 +71,9 @@ func (w Window) Idle(log Log, now time.Time) bool {
 	return w.none() || len(w.live(log, now)) == 0
 }
 
+// Count is how many events of log still count.
+func (w Window) Count(log Log, now time.Time) int { return len(w.live(log, now)) }
+
 func (w Window) none() bool { return w.Max <= 0 || w.Period <= 0 }
 
 // live returns the events of log that still count at now.

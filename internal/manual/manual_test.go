@@ -78,7 +78,7 @@ func TestThePageHasAllOfTheDescription(t *testing.T) {
 			t.Errorf("%s has %d calls to try, want one for each of %d operations", a.Path, strings.Count(page, "<h4>Try it</h4>"), operations)
 		}
 	}
-	want := []string{"4 to 20", "one of <code>sms</code>, <code>voice</code>; default <code>sms</code>", "at least 1"}
+	want := []string{"4 to 20", "one of <code>code</code>, <code>approve</code>; default <code>code</code>", "at least 1"}
 	for _, w := range want {
 		if page := text(t, "/docs", "text/html; charset=utf-8"); !strings.Contains(page, w) {
 			t.Errorf("/docs lacks the bound %q", w)

@@ -21,23 +21,27 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	requests       *prometheus.CounterVec
-	requestSeconds *prometheus.HistogramVec
-	starts         *prometheus.CounterVec
-	projectStarts  *prometheus.CounterVec
-	checks         *prometheus.CounterVec
-	approvals      *prometheus.CounterVec
-	sends          *prometheus.CounterVec
-	handOver       *prometheus.HistogramVec
-	failures       *prometheus.CounterVec
-	receipts       *prometheus.CounterVec
-	handset        *prometheus.HistogramVec
-	ring, talk     *prometheus.HistogramVec
-	cost           *prometheus.CounterVec
-	projects       words
-	batchSize      prometheus.Histogram
-	commitSeconds  prometheus.Histogram
-	carriers       carriers
+	requests         *prometheus.CounterVec
+	requestSeconds   *prometheus.HistogramVec
+	starts           *prometheus.CounterVec
+	projectStarts    *prometheus.CounterVec
+	countryStarts    *prometheus.CounterVec
+	checks           *prometheus.CounterVec
+	approvals        *prometheus.CounterVec
+	denials          prometheus.Counter
+	projectApprovals *prometheus.CounterVec
+	sends            *prometheus.CounterVec
+	handOver         *prometheus.HistogramVec
+	failures         *prometheus.CounterVec
+	receipts         *prometheus.CounterVec
+	handset          *prometheus.HistogramVec
+	ring, talk       *prometheus.HistogramVec
+	cost             *prometheus.CounterVec
+	projects         words
+	reached          *prometheus.GaugeVec
+	batchSize        prometheus.Histogram
+	commitSeconds    prometheus.Histogram
+	carriers         carriers
 }
 
 // New returns metrics with all counters at zero.
@@ -52,11 +56,17 @@ func New() *Metrics {
 			Name: "countersign_starts_total", Help: "Verifications asked for, by channel and result: ok, or the error's code."}, []string{"channel", "result"}),
 		projectStarts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_project_starts_total", Help: "Verifications asked for, by project and result: ok, or the error's code."}, []string{"project", "result"}),
+		countryStarts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_country_starts_total", Help: "Verifications asked for, by the number's country and result: ok, or the error's code."}, []string{"country", "result"}),
 		projects: words{most: 256},
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_checks_total", Help: "Guesses, by result: right, wrong, or the error's code."}, []string{"result"}),
 		approvals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_approvals_total", Help: "Verifications approved, by channel. Divided by the starts that were ok: the conversion."}, []string{"channel"}),
+		projectApprovals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_project_approvals_total", Help: "Verifications approved, by project and the number's country."}, []string{"project", "country"}),
+		denials: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_denials_total", Help: "Prompts whose person said on a device that it wasn't them who asked."}),
 		sends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_sends_total", Help: "Attempts to hand a message to a carrier, by carrier, country and outcome."}, []string{"carrier", "country", "outcome"}),
 		handOver: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -73,13 +83,15 @@ func New() *Metrics {
 			Name: "countersign_call_talk_seconds", Help: "Time from a call's answer to its end.", Buckets: calls}, []string{"carrier"}),
 		cost: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_cost_total", Help: "What the messages cost that carriers have, or may have, and calls that were answered, as configured."}, []string{"carrier", "country"}),
+		reached: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "countersign_budget_reached_timestamp_seconds", Help: "When this server paid the message by which a part of a budget was used up: step is 50, 80 or 100 percent. A country's limit names the country, and no project if it is for all."}, []string{"project", "country", "cap", "step"}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_batch_operations", Help: "Operations committed together.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk; with PostgreSQL, of the writes too.", Buckets: fine}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.starts, m.projectStarts, m.checks, m.approvals, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.batchSize, m.commitSeconds,
+		m.requests, m.requestSeconds, m.starts, m.projectStarts, m.countryStarts, m.checks, m.approvals, m.projectApprovals, m.denials, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.reached, m.batchSize, m.commitSeconds,
 		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -200,21 +212,26 @@ func (m *Metrics) Answered(face, route string, status int, took time.Duration) {
 }
 
 // Started counts a start.
-func (m *Metrics) Started(p verify.ProjectID, c verify.Channel, err error) {
+func (m *Metrics) Started(p verify.ProjectID, c verify.Channel, country string, err error) {
 	word := result("ok", err)
 	m.starts.WithLabelValues(string(c), word).Inc()
 	m.projectStarts.WithLabelValues(m.projects.known(string(p)), word).Inc()
+	m.countryStarts.WithLabelValues(country, word).Inc()
 }
 
 // Checked counts a guess.
-func (m *Metrics) Checked(out verify.Outcome, err error) {
+func (m *Metrics) Checked(p verify.ProjectID, out verify.Outcome, err error) {
 	right := "wrong"
 	if out.Approved {
 		right = "right"
 		m.approvals.WithLabelValues(string(out.Channel)).Inc()
+		m.projectApprovals.WithLabelValues(m.projects.known(string(p)), out.Country).Inc()
 	}
 	m.checks.WithLabelValues(result(right, err)).Inc()
 }
+
+// Denied counts a device's denial.
+func (m *Metrics) Denied() { m.denials.Inc() }
 
 // result returns the label for a result.
 func result(ok string, err error) string {
@@ -309,6 +326,15 @@ func (w *words) known(word string) string {
 	}
 	w.seen[word] = true
 	return word
+}
+
+// Reached notes when a budget's use reached a part of one of its caps.
+func (m *Metrics) Reached(p verify.ProjectID, country string, mark verify.Mark) {
+	project := string(p)
+	if project != "" {
+		project = m.projects.known(project)
+	}
+	m.reached.WithLabelValues(project, country, mark.Cap, strconv.Itoa(mark.Step)).Set(float64(mark.At.Unix()))
 }
 
 // Committed counts a group commit.

@@ -55,15 +55,16 @@ func used() *Metrics {
 	m.Answered("signalwire", "POST /api/relay/rest/mfa/{id}/verify", 200, 750*time.Millisecond)
 	m.Answered("signalwire", "POST /api/relay/rest/mfa/sms", 422, time.Second)
 	m.Answered("none", "", 404, 0)
-	m.Started("p", verify.SMS, nil)
-	m.Started("p", verify.SMS, nil)
-	m.Started("p", verify.Voice, verify.ErrBusy)
-	m.Started("p", verify.SMS, fmt.Errorf("start: %w", verify.ErrTooManySends))
-	m.Started("p", verify.SMS, errors.New("+12025550100: the disk is full"))
-	m.Checked(verify.Outcome{Approved: true, Channel: verify.SMS}, nil)
-	m.Checked(verify.Outcome{Channel: verify.SMS}, nil)
-	m.Checked(verify.Outcome{}, verify.ErrExpired)
-	m.Checked(verify.Outcome{}, errors.New("493817 is odd"))
+	m.Started("p", verify.SMS, "US", nil)
+	m.Started("p", verify.SMS, "US", nil)
+	m.Started("p", verify.Voice, "GB", verify.ErrBusy)
+	m.Started("p", verify.SMS, "US", fmt.Errorf("start: %w", verify.ErrTooManySends))
+	m.Started("p", verify.SMS, "US", errors.New("+12025550100: the disk is full"))
+	m.Checked("p", verify.Outcome{Approved: true, Channel: verify.SMS, Country: "US"}, nil)
+	m.Checked("p", verify.Outcome{Channel: verify.SMS}, nil)
+	m.Checked("p", verify.Outcome{}, verify.ErrExpired)
+	m.Denied()
+	m.Checked("p", verify.Outcome{}, errors.New("493817 is odd"))
 	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Accepted, Reason: verify.NoReason, Charge: verify.Charge{Units: 1, Cost: 12_500}}, "US", 2*time.Second)
 	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Unknown, Reason: verify.ReasonBusy}, "US", time.Second)
 	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Errored, Reason: verify.ReasonBusy}, "US", time.Second)
@@ -88,6 +89,8 @@ func used() *Metrics {
 	})
 	m.Committed(3, 500*time.Millisecond)
 	m.Committed(256, 500*time.Millisecond)
+	m.Reached("p", "", verify.Mark{Cap: "day_messages", Step: 50, At: time.Unix(1000, 0)})
+	m.Reached("", "US", verify.Mark{Cap: "hour_messages", Step: 100, At: time.Unix(2000, 0)})
 	return m
 }
 
@@ -103,6 +106,8 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_breaker_state{carrier="gateway",country="CA"} 1`,
 		`countersign_breaker_state{carrier="gateway",country="US"} 2`,
 		`countersign_breaker_state{carrier="other",country="US"} 0`,
+		`countersign_budget_reached_timestamp_seconds{cap="day_messages",country="",project="p",step="50"} 1000`,
+		`countersign_budget_reached_timestamp_seconds{cap="hour_messages",country="US",project="",step="100"} 2000`,
 		`countersign_call_ring_seconds_count{answered="false",carrier="trunk"} 1`,
 		`countersign_call_ring_seconds_count{answered="true",carrier="trunk"} 1`,
 		`countersign_call_ring_seconds_sum{answered="false",carrier="trunk"} 1`,
@@ -117,6 +122,11 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_commit_seconds_sum 1`,
 		`countersign_cost_total{carrier="gateway",country="US"} 0.0125`,
 		`countersign_cost_total{carrier="trunk",country="US"} 0.05`,
+		`countersign_country_starts_total{country="GB",result="busy"} 1`,
+		`countersign_country_starts_total{country="US",result="error"} 1`,
+		`countersign_country_starts_total{country="US",result="ok"} 2`,
+		`countersign_country_starts_total{country="US",result="too_many_sends"} 1`,
+		`countersign_denials_total 1`,
 		`countersign_failures_total{carrier="gateway",country="CA",reason="unreachable"} 1`,
 		`countersign_failures_total{carrier="gateway",country="US",reason="busy"} 2`,
 		`countersign_failures_total{carrier="none",country="US",reason="key_missing"} 1`,
@@ -128,6 +138,7 @@ func TestEverythingIsCounted(t *testing.T) {
 		`countersign_handover_seconds_sum{carrier="trunk"} 60`,
 		`countersign_handset_seconds_count{carrier="gateway",country="US"} 1`,
 		`countersign_handset_seconds_sum{carrier="gateway",country="US"} 3`,
+		`countersign_project_approvals_total{country="US",project="p"} 1`,
 		`countersign_project_starts_total{project="p",result="busy"} 1`,
 		`countersign_project_starts_total{project="p",result="error"} 1`,
 		`countersign_project_starts_total{project="p",result="ok"} 2`,
@@ -200,7 +211,7 @@ func TestLabelsAreWordsFromSmallSets(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "country": true, "reason": true, "answered": true, "project": true, "le": true}
+	want := map[string]bool{"face": true, "route": true, "status": true, "channel": true, "result": true, "carrier": true, "outcome": true, "country": true, "reason": true, "answered": true, "project": true, "le": true, "cap": true, "step": true}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("label names (-want +got):\n%s", diff)
 	}
@@ -222,7 +233,7 @@ func TestAQueuesDepthIsReadWhenAsked(t *testing.T) {
 func TestTwoServersInOneProcessCountApart(t *testing.T) {
 	t.Parallel()
 	a, b := New(), New()
-	a.Started("p", verify.SMS, nil)
+	a.Started("p", verify.SMS, "US", nil)
 	if got := scrape(t, b); strings.Contains(got, "countersign_starts_total{") {
 		t.Errorf("the other one counted too:\n%s", got)
 	}
@@ -238,7 +249,7 @@ func TestNothingIsLostUnderConcurrency(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for i := range 500 {
-				m.Started("p", verify.SMS, nil)
+				m.Started("p", verify.SMS, "US", nil)
 				m.Committed(1, time.Millisecond)
 				if i%100 == 0 {
 					scrape(t, m)

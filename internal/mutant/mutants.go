@@ -41,6 +41,7 @@ const (
 	proofFile        = "internal/carrier/provider/proof.go"
 	gateFile         = "internal/web/gate.go"
 	callbackFile     = "internal/carrier/provider/callback.go"
+	unprovenFile     = "internal/web/unproven.go"
 	storeFile        = "internal/store/store.go"
 	budgetFile       = "internal/store/budget.go"
 	userRowFile      = "internal/store/user.go"
@@ -107,6 +108,71 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestTrafficIsOfThePersonsProjects$"},
 	},
 	{
+		"console-stop-by-anybody", "Countries are stopped by operators of all projects only.",
+		[]edit{{"internal/console/pages.go", `{"POST /stop", operator.Ops, true, desk.stop}`, `{"POST /stop", operator.Viewer, false, desk.stop}`}},
+		test{"./internal/console", "^TestOnlyWhatIsThereIsStopped$"},
+	},
+	{
+		"console-project-of-another", "An operator of some projects can't open another one's page.",
+		[]edit{{"internal/console/pages.go", "slices.DeleteFunc(projects, func(x verify.Project) bool { return !p.sees(x.ID) })", "projects"}},
+		test{"./internal/console", "^TestAnotherProjectsPageIsAsAbsent$"},
+	},
+	{
+		"console-usage-of-others", "An operator of some projects sees the usage of those only.",
+		[]edit{{"internal/console/pages.go", "		q.Among = p.Projects\n", "		_ = p.Projects\n"}},
+		test{"./internal/console", "^TestTrafficIsOfThePersonsProjects$"},
+	},
+	{
+		"console-forged-posts", "No other site can act by an operator's browser.",
+		[]edit{{"internal/console/signin.go", "	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {\n		found", "	return http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {\n		found"}},
+		test{"./internal/console", "^TestForgedAndReplayedRequestsAreRefused$"},
+	},
+	{
+		"provider-grants-nothing", "A person to whom nothing is granted gets no session.",
+		[]edit{{"internal/operator/provided.go", "if !ok || len(granted.Role.Problems()) > 0 {", "if !ok && false {"}},
+		stores("ProvidedOperatorsAreAdmitted"),
+	},
+	{
+		"provider-takes-a-name", "A provider's name is no other operator's.",
+		[]edit{{"internal/store/operator.go", "	case err == nil || errors.Is(err, operator.ErrNoOperator) && len(o.Problems()) > 0:", "	case err == nil && false:"}},
+		stores("ProvidedOperatorsAreAdmitted"),
+	},
+	{
+		"provider-former-role", "Another role at the provider ends what somebody was signed in as.",
+		[]edit{{"internal/store/operator.go", "} else if !known.SameGrant(&a.Operator) {", "} else if false {"}},
+		stores("ProvidedOperatorsAreAdmitted"),
+	},
+	{
+		"provider-state", "A provider's answer counts in the browser that began the sign-in.",
+		[]edit{{"internal/console/oidc.go", `ok = ok && subtle.ConstantTimeCompare([]byte(p.state), []byte(q.Get("state"))) == 1`, ""}},
+		test{"./internal/console", "^TestMixedUpSignInsAreRefused$"},
+	},
+	{
+		"provider-nonce", "An ID token counts for the sign-in that it was made for.",
+		[]edit{{"internal/console/oidc.go", "if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(p.nonce)) != 1 {", "if false {"}},
+		test{"./internal/console", "^TestMixedUpSignInsAreRefused$"},
+	},
+	{
+		"passkey-signs-twice", "What a passkey signed works once.",
+		[]edit{{"internal/operator/passkey.go", "k.Challenge[:]) > 0 }", "k.Challenge[:]) >= 0 }"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-any-challenge", "A passkey signs challenges of this installation only.",
+		[]edit{{"internal/operator/passkey.go", "subtle.ConstantTimeCompare(tag, challenge[n+4:]) == 1", "subtle.ConstantTimeCompare(tag, challenge[n+4:]) >= 0"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-by-a-session", "A passkey is added with the password, and not by a session alone.",
+		[]edit{{"internal/operator/passkey.go", "if err == nil && !right {", "if err == nil && !right && false {"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-survives-a-reset", "A reset takes an operator's passkeys.",
+		[]edit{{"internal/store/operator.go", `if o.Password == "" { // a new link`, `if false { // a new link`}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
 		"console-reveal-unaudited", "Who sees a whole number is written down.",
 		[]edit{{"internal/admin/verification.go", "return v.Reach(), s.store.Record(ctx, entry)", "_ = entry\n\treturn v.Reach(), nil"}},
 		test{"./internal/console", "^TestNumbersAreMaskedAndCodesNeverShown$"},
@@ -118,7 +184,7 @@ var mutants = []mutant{
 	},
 	{
 		"strangers-at-the-door", "People who aren't signed in write one at a time.",
-		[]edit{{"internal/operator/service.go", "now, make(slots, 1)}", "now, make(slots, 9)}"}},
+		[]edit{{"internal/operator/service.go", "now, make(slots, 1), ", "now, make(slots, 9), "}},
 		test{"./internal/operator", "^TestStrangersWriteOneAtATime$"},
 	},
 	{
@@ -138,7 +204,7 @@ var mutants = []mutant{
 	},
 	{
 		"operator-code-works-twice", "A code of an operator's app signs in once.",
-		[]edit{{"internal/operator/operator.go", "case a.Step <= o.Step:", "case a.Step < o.Step:"}},
+		[]edit{{"internal/operator/operator.go", "return a.Step <= o.Step", "return a.Step < o.Step"}},
 		test{"./internal/operator", "^TestAnAttemptIsDecided$"},
 	},
 	{
@@ -349,7 +415,7 @@ var mutants = []mutant{
 	},
 	{
 		"deleted-application-validates", "From the first commit of an application's deletion, none of its codes validates.",
-		[]edit{{userRowFile, "!ok || owner != p {", "ok && owner != p {"}},
+		[]edit{{userRowFile, "!ok || home.project != p {", "ok && home.project != p {"}},
 		stores("CrashedDeletionIsFinished"),
 	},
 	{
@@ -364,7 +430,7 @@ var mutants = []mutant{
 	},
 	{
 		"users-sends-not-counted", "A user gets one code per interval, and a limited number per period.",
-		[]edit{{userFile, "u.Sends, u.Current = sends, v.ID", "_, u.Current = sends, v.ID"}},
+		[]edit{{userFile, "u.Sends, u.Current, u.NumberKey = sends, v.ID, v.To", "_, u.Current, u.NumberKey = sends, v.ID, v.To"}},
 		stores("UsersLimitsAreExact"),
 	},
 	{
@@ -572,8 +638,43 @@ var mutants = []mutant{
 	},
 	{
 		"superseded-by-an-old-look", "Of starts of a number at the same time that supersede the older ones, one code is left.",
-		[]edit{{latestFile, "if d.Latest != found.latest {", "if false {"}},
+		[]edit{{latestFile, "if d.Latest != found.latest && compareIDs(d.Latest, eldest) >= 0 {", "if false {"}},
 		stores("AStartBetweenALookAndItsOperation"),
+	},
+	{
+		"start-forgets-what-lives", "A start ends the older codes of its number and purpose, as long as any of them may live.",
+		[]edit{{latestFile, "-verify.MaxLife - time.Minute)) // of those that may live", "-time.Hour))"}},
+		stores("StartsLookAsFarBackAsCodesLive"),
+	},
+	{
+		"resend-beside-a-send", "A code isn't sent again while a carrier has the message before.",
+		[]edit{{"internal/verify/resend.go", "case v.Delivery == Sending:", "case false:"}},
+		test{inV1, "^TestAResendWaitsForAMessageThatIsUnderWay$/^SQLite$"},
+	},
+	{
+		"foreign-settings", "A start takes the settings of its own project's applications only.",
+		[]edit{{"internal/store/application.go", "FROM application WHERE id = $1 AND project = $2 AND version > 0`\n", "FROM application WHERE id = $1 AND $2 <> '' AND version > 0`\n"}},
+		test{inV1, "^TestAStartTakesTheSettingsOfItsApplication$/^SQLite$"},
+	},
+	{
+		"number-of-two-users", "Where numbers are unique, a user isn't sent a code for a number that another user has.",
+		[]edit{{"internal/verify/user.go", "return time.Time{}, true", "return time.Time{}, false"}},
+		stores("AUniqueNumberIsOneUsers"),
+	},
+	{
+		"number-of-two-who-ask", "Of users who ask for a unique number at the same time, one is sent a code.",
+		[]edit{{"internal/store/holder.go", "if d.Latest != found.latest || ", "if "}},
+		stores("OfManyWhoAskForANumberOneHasIt"),
+	},
+	{
+		"number-imported-meanwhile", "An import that gives a unique number to a user is seen by an association that has looked before.",
+		[]edit{{"internal/store/holder.go", " || r.applications[v.Application].imports != found.imports {", " {"}},
+		stores("AnImportComesBetweenALookAndAnAssociation"),
+	},
+	{
+		"replacement-forgets-uniqueness", "Syniverse's API, which doesn't show it, doesn't change whether an application's numbers are unique.",
+		[]edit{{"internal/face/syniverse/application.go", "UniqueNumbers: stored.UniqueNumbers", "UniqueNumbers: stored.UniqueNumbers && false"}},
+		test{inV1, "^TestANumberThatIsOneUsers$/^SQLite$"},
 	},
 	{
 		"key-opens-any-project", "A key works for its own project only.",
@@ -709,6 +810,21 @@ var mutants = []mutant{
 		test{inV1, "^TestKeptAnswersToFreeRequestsAreBounded$/^SQLite$"},
 	},
 	{
+		"seed-of-a-former-key", "After a rotation, operators' second factors open without the former key.",
+		[]edit{{"internal/operator/service.go", "if o.Seed == nil || o.KeyID == primary {", "if o.Seed == nil || o.KeyID != primary {"}},
+		test{"./internal/store", "^TestSQLiteIsAStore$/^OperatorsSecondFactorsAreResealed$"},
+	},
+	{
+		"seed-that-comes-back", "Sealing a second factor again replaces no newer one.",
+		[]edit{{"internal/store/operator.go", "WHERE id = $1 AND key_id = $4 AND seed = $5`,", "WHERE id = $1 AND $4 <> -1 AND $5 <> ''`,"}},
+		test{"./internal/store", "^TestSQLiteIsAStore$/^OperatorsSecondFactorsAreResealed$"},
+	},
+	{
+		"handshakes-ask-the-authority", "A client's handshake never asks the ACME authority.",
+		[]edit{{"internal/config/acme.go", `return nil, errors.New("no certificate for this name")`, `_ = errors.New; return c.manager.GetCertificate(hello)`}},
+		test{"./internal/config", "^TestAHandshakeAsksNoAuthority$"},
+	},
+	{
 		"device-in-the-clear", "A device's endpoint and keys are stored sealed.",
 		[]edit{{"internal/verify/device.go", "if d.Sealed, err = keys.Seal(d.KeyID, d.binding(), string(text)); err != nil {", "if d.Sealed = text; err != nil {"}, {"internal/verify/device.go", "text, err := keys.Open(d.KeyID, d.binding(), d.Sealed)", "text, err := string(d.Sealed), error(nil)"}},
 		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
@@ -740,12 +856,12 @@ var mutants = []mutant{
 	},
 	{
 		"import-into-another-project", "An import goes into the project's own applications only.",
-		[]edit{{"internal/store/user.go", "errors.Is(err, sql.ErrNoRows) || err == nil && of != p {\n\t\treturn nil, verify", "errors.Is(err, sql.ErrNoRows) || of == \"\" {\n\t\treturn nil, verify"}},
+		[]edit{{"internal/store/holder.go", "WHERE id = $1 AND project = $2 AND version > 0`", "WHERE id = $1 AND $2 <> '' AND version > 0`"}},
 		test{inStore, "^TestSQLiteIsAStore$/^AnImportCreatesAndChangesNothing$"},
 	},
 	{
 		"gone-device-kept", "A device whose service says that it is gone is removed.",
-		[]edit{{"internal/carrier/webpush/webpush.go", "			gone = append(gone, to[i].ID)\n", ""}},
+		[]edit{{"internal/carrier/push/push.go", "			gone = append(gone, to[i].ID)\n", ""}},
 		test{inWebPush, "^TestAGoneDeviceIsRemovedAndTheCodeGoesOn$"},
 	},
 	{
@@ -769,8 +885,63 @@ var mutants = []mutant{
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
+		"hanging-push-stays", "A push whose service hangs goes on by the next channel.",
+		[]edit{{"internal/dispatch/failover.go", "!j.message.Channel.IsCall() {", "j.message.Channel == verify.SMS {"}},
+		test{inWebPush, "^TestServicesThatFail$"},
+	},
+	{
+		"late-denial-lost", "A denial counts also where the verification has ended.",
+		[]edit{{promptFile, "	case out.Denied, out.Noted:\n", "	case out.Denied:\n"}},
+		test{inDevice, "^TestADenialIsWrittenDown$"},
+	},
+	{
+		"late-denial-again", "A denial counts once.",
+		[]edit{{promptFile, "v.Prompt.Denied.IsZero() && ", ""}},
+		test{inDevice, "^TestADenialIsWrittenDown$"},
+	},
+	{
+		"denial-unwritten", "A denial is in the audit log.",
+		[]edit{{promptFile, "		err = s.store.RecordDenial(context.WithoutCancel(ctx), v.Project, a.Verification, a.Device)\n", ""}},
+		test{inDevice, "^TestADenialIsWrittenDown$"},
+	},
+	{
+		"unseen-prompt-counts", "A prompt that no device can answer isn't one of the three.",
+		[]edit{{promptFile, "	case !v.Prompt.IsZero():\n		u.Prompts++", "	default:\n		u.Prompts++"}},
+		test{inDevice, "^TestAPromptThatNobodyGetsDoesNotCount$"},
+	},
+	{
+		"fetch-unsigned", "Only a device of the user fetches a message.",
+		[]edit{{"internal/verify/fetch.go", "	if err := s.checkSigner(ctx, v, f.Device, f.signed(), f.Signature); err != nil {\n		return Message{}, err\n	}\n", ""}},
+		test{inDevice, "^TestOnlyTheUsersDevicesFetch$"},
+	},
+	{
+		"fetch-after-the-end", "Nothing is fetched of a verification that has ended.",
+		[]edit{{"internal/verify/fetch.go", "	if v.ended(s.now()) != nil {\n		return Message{}, ErrNoPrompt\n	}\n", ""}},
+		test{inDevice, "^TestADeviceFetchesItsMessage$"},
+	},
+	{
+		"wake-up-tells-google", "A push by Google has no code unless the operator allows it.",
+		[]edit{{"internal/carrier/fcm/fcm.go", "	if a.Text && !m.ByPrompt {", "	if !m.ByPrompt {"}},
+		test{"./internal/carrier/fcm", "^TestAPushWakesTheApp$"},
+	},
+	{
+		"wake-up-tells-apple", "A push by Apple has no code unless the operator allows it.",
+		[]edit{{"internal/carrier/apns/apns.go", "	if a.Text && !m.ByPrompt {", "	if !m.ByPrompt {"}},
+		test{"./internal/carrier/apns", "^TestAPushWakesTheApp$"},
+	},
+	{
+		"misnamed-project-loses-devices", "Only FCM's UNREGISTERED removes a device.",
+		[]edit{{"internal/carrier/fcm/fcm.go", "	case code == unregistered:", "	case code == unregistered || resp.StatusCode == http.StatusNotFound:"}},
+		test{"./internal/carrier/fcm", "^TestRefusals$"},
+	},
+	{
+		"sandbox-loses-devices", "A token that Apple calls bad stays.",
+		[]edit{{"internal/carrier/apns/apns.go", "	case resp.StatusCode == http.StatusGone:", "	case resp.StatusCode == http.StatusGone || reason == badToken:"}},
+		test{"./internal/carrier/apns", "^TestRefusals$"},
+	},
+	{
 		"forged-answer-taken", "Only a device of the user can answer a prompt, with its own key.",
-		[]edit{{promptFile, "	if !a.signedBy(sub.Sign) {", "	if len(sub.Sign) == 0 {"}},
+		[]edit{{promptFile, "	if !isSigned(text, signature, sub.Sign) {", "	if len(sub.Sign) == 0 {"}},
 		test{inDevice, "^TestForgedAnswersAreNeverAccepted$"},
 	},
 	{
@@ -785,7 +956,7 @@ var mutants = []mutant{
 	},
 	{
 		"late-answer-takes-a-transaction", "A device can't flood the writer with answers that change nothing.",
-		[]edit{{promptFile, "!v.awaits(&a, now) {", "v == nil {"}},
+		[]edit{{promptFile, "!v.awaits(&a, now) && !v.deniesLate(&a, now) {", "v == nil {"}},
 		test{inDevice, "^TestAnAnswerThatComesTooLateIsNoWrite$"},
 	},
 	{
@@ -1465,7 +1636,7 @@ var mutants = []mutant{
 	},
 	{
 		"budget-not-asked", "A start is refused that the project's budget doesn't leave.",
-		[]edit{{budgetFile, "share == nil || p.day != verify.Day(now) || !share.Covers(p.toll)", "share == nil"}},
+		[]edit{{budgetFile, "if !of.Covers(p.toll) {", "if !of.Covers(p.toll) && p.granted {"}},
 		stores("BudgetIsSpentExactly"),
 	},
 	{
@@ -1490,12 +1661,12 @@ var mutants = []mutant{
 	},
 	{
 		"retry-for-nothing", "A message that goes out again takes of the budget again.",
-		[]edit{{storeFile, "verify.Toll{Bound: bound && o.By != \"\",", "verify.Toll{Bound: bound && false,"}},
+		[]edit{{storeFile, "verify.Toll{Bound: bound, Price: o.Price}", "verify.Toll{Bound: bound && false, Price: o.Price}"}},
 		stores("RetriesTakeOfTheBudget"),
 	},
 	{
 		"resend-for-nothing", "A resend takes of the budget.",
-		[]edit{{storeFile, "s.payment(seen.Project, again.Toll, 0)", "s.payment(seen.Project, verify.Toll{}, 0)"}},
+		[]edit{{storeFile, "again.By.ToNumber(), again.Toll, 0)", "again.By.ToNumber(), verify.Toll{}, 0)"}},
 		stores("RetriesTakeOfTheBudget"),
 	},
 	{
@@ -1505,7 +1676,7 @@ var mutants = []mutant{
 	},
 	{
 		"shares-of-the-budget-before", "A budget that is lowered holds for whoever has a share of the one before.",
-		[]edit{{budgetFile, "WHERE project = $1 AND (free_messages <> 0 OR free_amount <> 0)", "WHERE project = $1 AND false"}},
+		[]edit{{budgetFile, "WHERE project = $1 AND (free_messages <> 0 OR", "WHERE project = $1 AND false AND (free_messages <> 0 OR"}},
 		stores("LowerBudgetHoldsAtOnce"),
 	},
 	{
@@ -1525,8 +1696,73 @@ var mutants = []mutant{
 	},
 	{
 		"tried-project-sends-to-anybody", "A project that is being tried sends to its own numbers only.",
-		[]edit{{"internal/verify/policy.go", "case len(project.OnlyNumbers) > 0 &&", "case len(project.OnlyNumbers) > 1000 &&"}},
+		[]edit{{"internal/verify/policy.go", "case project.sendsOnlyTo() &&", "case project.sendsOnlyTo() && len(project.OnlyNumbers) > 1000 &&"}},
 		test{"./internal/verify", "^TestATriedProjectSendsToItsNumbersOnly$"},
+	},
+	{
+		"own-code-confirms-a-number", "Nobody confirms a stranger's number with a code that they chose.",
+		[]edit{{"internal/verify/trial.go", "if r.Code != \"\" ||", "if"}},
+		test{"./internal/countersigntest", "^TestATrialSendsToConfirmedNumbersOnly$"},
+	},
+	{
+		"trial-without-confirmed-numbers", "A project that is being tried and has confirmed nothing sends to nobody.",
+		[]edit{{"internal/verify/trial.go", "return p.Trial() || len(p.OnlyNumbers) > 0", "return len(p.OnlyNumbers) > 0"}},
+		test{"./internal/countersigntest", "^TestATrialSendsToConfirmedNumbersOnly$"},
+	},
+	{
+		"step-told-again", "Each part of a cap is told once in a period.",
+		[]edit{{"internal/verify/budget.go", "if step > last.Step && step <= u.Percent() {", "if step <= u.Percent() {"}},
+		stores("ABudgetsUseIsMarkedOnce"),
+	},
+	{
+		"step-told-late", "The message that reaches a part of a cap tells it.",
+		[]edit{{budgetFile, "share := d.Share.AtMost(state.Ahead(now).Minus(free).Part(2 * max(writers, 1)))", "share := d.Share"}},
+		stores("ABudgetsUseIsMarkedOnce"),
+	},
+	{
+		"hour-never-ends", "An hour's messages are those of the hour.",
+		[]edit{{budgetFile, "hour_messages = CASE WHEN excluded.hour > u.hour THEN excluded.hour_messages WHEN", "hour_messages = CASE WHEN"}},
+		stores("AnHoursBudgetEndsWithTheHour"),
+	},
+	{
+		"countrys-limit-not-asked", "A start is refused that its country's limit doesn't leave.",
+		[]edit{{budgetFile, "if (*counted)[key] {", "if (*counted)[key] && v.Project == \"\" {"}},
+		stores("CountryLimitsHoldForAllProjects"),
+	},
+	{
+		"granted-to-two", "What a process was granted for its messages isn't given to anybody else.",
+		[]edit{{budgetFile, "if r.grantedAt > fresh {", "if r.grantedAt > fresh && false {"}},
+		test{inStore, "^TestPostgresIsAStore$/^AGrantIsNobodyElses$"},
+	},
+	{
+		"dead-process-keeps-its-grant", "What a dead process was granted goes to others.",
+		[]edit{{budgetFile, "if err := dropGrants(ctx, tx, rows, fresh, today); err != nil {", "if err := dropGrants(ctx, tx, rows, 0, today); err != nil {"}},
+		stores("AGrantIsNobodyElses"),
+	},
+	{
+		"refused-start-divides", "A start that its number's limits refuse divides no budget.",
+		[]edit{{storeFile, "refused != nil {", "refused != nil && false {"}},
+		stores("AStartThatIsRefusedDividesNothing"),
+	},
+	{
+		"folded-spending-lost", "What was spent is the same when it is folded.",
+		[]edit{{"internal/store/fold.go", "sums[into] = sums[into].Plus(r.Spending)", "sums[into] = r.Spending"}},
+		stores("FoldedSpendingAddsUp"),
+	},
+	{
+		"dear-carrier-called", "No carrier is called that comes to more than the country's limit allows.",
+		[]edit{{"internal/dispatch/stop.go", ".Times(units) > most {", ".Times(units) > most && false {"}},
+		test{inDispatch, "^TestNoMessageIsDearerThanItsCountryAllows$"},
+	},
+	{
+		"dear-retry", "No retry goes by a carrier that has become too dear.",
+		[]edit{{"internal/dispatch/failover.go", "if d.dearNext(w, v) {", "if d.dearNext(w, v) && false {"}},
+		test{inDispatch, "^TestARetryIsNoDearerThanItsCountryAllows$"},
+	},
+	{
+		"weights-of-the-configuration", "Weights that an operator sets hold while servers run.",
+		[]edit{{"internal/dispatch/stop.go", "d.table.Store(route.New(route.Weigh(d.rules, all)))", ""}},
+		test{inDispatch, "^TestWeightsHoldWhileAServerRuns$"},
 	},
 	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
@@ -1915,7 +2151,7 @@ var mutants = []mutant{
 	},
 	{
 		"code-said-once", "The code is said as often as configured.",
-		[]edit{{speechFile, "for i := range times {", "for i := range min(1, times) {"}},
+		[]edit{{speechFile, "for i := range c.Times {", "for i := range min(1, c.Times) {"}},
 		test{inSpeech, "^TestACallSaysTheCodeCharacterByCharacter$"},
 	},
 	{
@@ -2007,12 +2243,12 @@ var mutants = []mutant{
 	},
 	{
 		"unproven-bodies-without-bound", "The number of unproven bodies that are read concurrently is limited.",
-		[]edit{{callbackFile, "h.reading >= maxUnproven ||", ""}},
+		[]edit{{unprovenFile, "u.reading >= MaxUnproven ||", ""}},
 		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
 		"unproven-bodies-of-one-address", "One address can't take all places for unproven bodies.",
-		[]edit{{callbackFile, " || h.unproven[client] >= maxUnprovenOfOne", ""}},
+		[]edit{{unprovenFile, " || u.clients[client] >= MaxUnprovenOfOne", ""}},
 		test{inProvider, "^TestSoManyBodiesAreReadBeforeTheyAreProven$"},
 	},
 	{
@@ -2022,7 +2258,7 @@ var mutants = []mutant{
 	},
 	{
 		"doubtful-text-is-given-up", "A text that may be lost goes to the next carrier.",
-		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout < 0"}},
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && !j.message.Channel.IsCall()", "l.UnknownTimeout < 0"}},
 		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
 	},
 	{
@@ -2032,7 +2268,7 @@ var mutants = []mutant{
 	},
 	{
 		"doubtful-call-is-made-again", "A call that may ring isn't made again by the next carrier.",
-		[]edit{{failoverFile, "l.UnknownTimeout > 0 && j.message.Channel == verify.SMS", "l.UnknownTimeout > 0"}},
+		[]edit{{failoverFile, "l.UnknownTimeout > 0 && !j.message.Channel.IsCall()", "l.UnknownTimeout > 0"}},
 		test{inDispatch, "^TestADoubtfulTextGoesToTheNextCarrier$"},
 	},
 	{
@@ -2047,7 +2283,7 @@ var mutants = []mutant{
 	},
 	{
 		"unserved-number-is-asked-again", "A number that no route serves is refused for good, and the error names its field.",
-		[]edit{{failoverFile, "d.table.ServesOthers(&e)", "d.table == nil"}},
+		[]edit{{failoverFile, "d.table.Load().ServesOthers(&e)", "d.table.Load() == nil"}},
 		test{inDispatch, "^TestRoutesAndSendersByCountry$"},
 	},
 	{
@@ -2069,5 +2305,46 @@ var mutants = []mutant{
 		"lost-report-is-answered", "A report that couldn't be stored is sent again.",
 		[]edit{{callbackFile, "case err != nil:\n\t\t\tif once(rep) {", "case err != nil && false:\n\t\t\tif once(rep) {"}},
 		test{inProvider, "^TestWhatTheProviderIsAnswered$"},
+	},
+	// Carriers as they are found.
+	{
+		"second-address-of-an-smsc", "A bind that can't be made at one address is made at the next.",
+		[]edit{{"internal/carrier/smpp/smpp.go", "for n := range 1 + len(c.Others) {\n\t\tsessions, failed", "for n := range 1 {\n\t\tsessions, failed"}},
+		test{"./internal/carrier/smpp", "^TestASecondAddressTakesOver$"},
+	},
+	{
+		"own-code-taken-for-gsm", "An SMSC's own code isn't read as one of GSM.",
+		[]edit{{"internal/carrier/smpp/reason.go", "case !c.GSMCodes:", "case false:"}},
+		test{"./internal/carrier/smpp", "^TestCodesOfNetworksAreReasons$"},
+	},
+	{
+		"late-answer-says-nothing", "An SMSC that takes a message late has it.",
+		[]edit{{"internal/carrier/smpp/send.go", "if late && whole {", "if false && whole {"}},
+		test{"./internal/carrier/smpp", "^TestAResponseThatDoesNotComeIsUnknownAndNothingIsSentTwice$"},
+	},
+	{
+		"late-answer-of-another-attempt", "A late answer about an attempt ends no doubt about the next one.",
+		[]edit{{"internal/verify/delivery.go", "if r.Attempt != v.Attempt || v.Delivery != Sent ||", "if v.Delivery != Sent ||"}},
+		test{inVerify, "^TestALateAnswerEndsTheDoubt$"},
+	},
+	{
+		"secret-in-a-url", "A provider's secret is in the body only.",
+		[]edit{{templateFile, "\tf.Secret = \"\" // the body alone may hold it\n", ""}},
+		test{inProvider, "^TestTheSecretIsInTheBodyOnly$"},
+	},
+	{
+		"token-for-each-message", "A token is asked for once.",
+		[]edit{{"internal/carrier/provider/token.go", "t.token != refused && t.now().Before(t.until) {", "false {"}},
+		test{inProvider, "^TestATokenIsAskedForOnce$"},
+	},
+	{
+		"token-lost-message-doubtful", "A message for which there was no token wasn't sent.",
+		[]edit{{"internal/carrier/provider/token.go", "carrier.Because(verify.ReasonUnreachable, fmt.Errorf(\"no token: %w\", errors.Unwrap(err)))", "err"}},
+		test{inProvider, "^TestWithoutATokenNothingIsSent$"},
+	},
+	{
+		"handshake-with-anybody", "Only a provider gets its handshake's text back.",
+		[]edit{{callbackFile, "\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands", "\tif c := h.carriers[r.PathValue(\"name\")]; c != nil {\n\t\tbody, _ := io.ReadAll(r.Body)\n\t\tr.Body = io.NopCloser(strings.NewReader(string(body)))\n\t\tif h.shakeHands(w, c, &report{Request: r, body: body}) {\n\t\t\treturn\n\t\t}\n\t}\n\tc, rep := h.proven(w, r, false)\n\tif rep == nil {\n\t\treturn\n\t}\n\tif h.shakeHands"}},
+		test{inProvider, "^TestAHandshake$"},
 	},
 }

@@ -48,6 +48,7 @@ type Operator struct {
 	WaitUntil time.Time // until when every code is refused
 	Link      []byte    // the hash of the link's token; nil: no link
 	LinkUntil time.Time // the link is refused at or after this instant
+	Subject   string    // of the provider that signs them in; "": they have a password
 }
 
 // Fields of what is given about operators, beside those of package verify.
@@ -105,6 +106,8 @@ func (o *Operator) Granted() string {
 // State says how far an operator is, for people.
 func (o *Operator) State(now time.Time) string {
 	switch {
+	case o.Provided():
+		return "by provider"
 	case o.Password != "":
 		return "active"
 	case now.Before(o.LinkUntil):
@@ -132,6 +135,8 @@ type Attempt struct {
 	Password string    // the hash that it was compared with
 	Rehashed string    // the hash by today's parameters; "": it has them
 	Step     int       // of the code; 0: it is wrong
+	Proof    *Proof    // of a passkey, in place of a code; nil: there is none
+	Passkey  *Passkey  // the proof's, which the database has locked; nil: there is none
 	Session  Session   // that begins when all is right
 }
 
@@ -149,7 +154,7 @@ const (
 	OldLink       Reason = "a link that is too old"
 )
 
-// Decide says whether an attempt is right, and records it in o, which the caller has locked. Only those who have the
+// Decide says whether an attempt is right, and records it in o and in the proof's passkey, which the caller has locked. Only those who have the
 // password can make an operator wait: strangers can't lock anybody out.
 func (o *Operator) Decide(a Attempt, now time.Time) Reason {
 	switch {
@@ -157,18 +162,31 @@ func (o *Operator) Decide(a Attempt, now time.Time) Reason {
 		return WrongPassword
 	case now.Before(o.WaitUntil):
 		return Waits
-	case a.Step == 0:
+	case a.Step == 0 && (a.Proof == nil || a.Passkey == nil):
 		o.fail(now)
 		return WrongCode
-	case a.Step <= o.Step:
+	case a.used(o):
 		o.fail(now)
 		return UsedCode
 	}
-	o.Step, o.Failures, o.WaitUntil = a.Step, 0, time.Time{}
+	o.Failures, o.WaitUntil = 0, time.Time{}
+	if a.Proof != nil {
+		a.Passkey.Record, a.Passkey.Challenge, a.Passkey.UsedAt = a.Proof.Record, a.Proof.Challenge, now
+	} else {
+		o.Step = a.Step
+	}
 	if a.Rehashed != "" {
 		o.Password = a.Rehashed
 	}
 	return ""
+}
+
+// used reports whether a second factor was accepted before, or a later one was.
+func (a *Attempt) used(o *Operator) bool {
+	if a.Proof != nil {
+		return !a.Proof.newer(a.Passkey)
+	}
+	return a.Step <= o.Step
 }
 
 func (o *Operator) fail(now time.Time) {

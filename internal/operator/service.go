@@ -21,12 +21,23 @@ type Store interface {
 	// SignIn decides an attempt under the operator's lock: see [Operator.Decide]. A failure is written as well. It
 	// fails with [ErrWrong].
 	SignIn(ctx context.Context, a Attempt) error
+	// Admit lets a person in whom a provider has signed in: it creates their operator, or changes what they may do, which
+	// ends their other sessions. A refusal is written as well, and ends all of their sessions. It fails with [ErrNoGrant] and
+	// [ErrNameTaken].
+	Admit(ctx context.Context, a Admission) error
 	// OpenLink returns the operator whose link has the hash, or how long the address has to wait. It gives them a seed
 	// by fresh if they have none. It fails with [ErrLink], which it writes down and charges to the address.
 	OpenLink(ctx context.Context, link []byte, address string, fresh func(*Operator) error) (o Operator, wait time.Duration, err error)
 	// SetUp spends a link: it sets the password and the step, ends the operator's sessions and begins one. It fails with
 	// [ErrLink], which it writes down, if the link is spent meanwhile.
 	SetUp(ctx context.Context, link []byte, o Operator, begin Session) error
+	// Passkeys lists an operator's, the oldest first.
+	Passkeys(ctx context.Context, operator verify.ID) ([]Passkey, error)
+	// AddPasskey stores one. It fails with [ErrTooManyPasskeys] if the operator has most, and with [ErrPasskey] if somebody
+	// has the credential.
+	AddPasskey(ctx context.Context, o Operator, k Passkey, most int) error
+	// RemovePasskey fails with [ErrNoPasskey].
+	RemovePasskey(ctx context.Context, o Operator, id verify.ID) error
 	// Session returns a live session and its operator, and records the use. It fails with [ErrNoSession].
 	Session(ctx context.Context, hash []byte) (Session, Operator, error)
 	// Sessions lists the live sessions of an operator, the oldest first.
@@ -44,17 +55,21 @@ type Service struct {
 	// Strangers write one at a time: what they do here delays the engine's commits, whatever their number, by one
 	// transaction each.
 	strangers slots
+	asking    slots // at a provider
 }
 
 // New returns a service.
 func New(s Store, keys *keyset.Set, now func() time.Time) *Service {
-	return &Service{s, keys, NewHasher(), now, make(slots, 1)}
+	return &Service{s, keys, NewHasher(), now, make(slots, 1), make(slots, exchanges)}
 }
 
 // Credentials are what a person types to sign in.
 type Credentials struct {
 	Name           string
 	Password, Code verify.Secret
+	// Prove checks what a device signed, in place of a code, by the passkeys of the operator who has the name. It returns nil
+	// where none of them did. Nil: a code was typed.
+	Prove func(keys []Passkey) *Proof
 }
 
 // A Client is the browser of a person.
@@ -97,8 +112,15 @@ func (s *Service) try(ctx context.Context, c Credentials, address, agent string)
 		}
 	}
 	now := s.now()
-	if step := MatchCode(seed, c.Code, now); o.Seed != nil {
+	if step := MatchCode(seed, c.Code, now); o.Seed != nil && c.Prove == nil {
 		a.Step = step
+	}
+	if c.Prove != nil {
+		keys, err := s.store.Passkeys(ctx, o.ID)
+		if err != nil {
+			return "", err
+		}
+		a.Proof = c.Prove(keys)
 	}
 	var token verify.Secret
 	a.Session, token = newSession(o.ID, address, agent, now)
@@ -185,4 +207,46 @@ func (s *Service) Sessions(ctx context.Context, operator verify.ID) ([]Session, 
 // EndSession ends one of an operator's own sessions. It fails with [ErrNoSession].
 func (s *Service) EndSession(ctx context.Context, o Operator, id verify.ID) error {
 	return s.store.EndSession(ctx, o, id)
+}
+
+// A SeedStore is what [ResealSeeds] needs of a store.
+type SeedStore interface {
+	// Operators lists all operators.
+	Operators(ctx context.Context) ([]Operator, error)
+	// ReplaceSeed stores what o has sealed, unless the operator is gone, or has another seed than before had.
+	ReplaceSeed(ctx context.Context, o, before Operator) error
+}
+
+// ResealSeeds seals with the primary key all second factors that another key has sealed, so that the other key can be
+// removed from the keyset. Those of keys that this server lacks stay as they are. It returns how many it sealed.
+func ResealSeeds(ctx context.Context, s SeedStore, keys *keyset.Set, now time.Time) (n int, err error) {
+	primary := keys.Primary()
+	if primary == 0 {
+		return 0, nil
+	}
+	all, err := s.Operators(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range all {
+		if o.Seed == nil || o.KeyID == primary {
+			continue
+		}
+		seed, err := o.Open(keys)
+		if errors.Is(err, keyset.ErrUnknownKey) {
+			continue
+		}
+		before := o
+		if err == nil {
+			err = o.Seal(keys, seed, now)
+		}
+		if err == nil {
+			err = s.ReplaceSeed(ctx, o, before)
+		}
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }

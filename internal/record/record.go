@@ -25,6 +25,7 @@ type Record struct {
 	Application  ID
 	Verification ID
 	Code         string // of the error that was answered; "": none
+	Hint         string // at what the client seems to have got wrong; "": none
 }
 
 // recorded is a context with a record. One value holds both, since every request has one.
@@ -111,6 +112,7 @@ func (r *Record) Append(line []slog.Attr) []slog.Attr {
 	addID("application", r.Application)
 	addID("verification", r.Verification)
 	addText("code", r.Code)
+	addText("hint", r.Hint)
 	addText("request_id", r.RequestID)
 	return line
 }

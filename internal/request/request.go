@@ -233,6 +233,16 @@ func (f *Fields) Wrong(name, problem string) {
 // AsText reports whether every value was sent as text: in a form, or in a query.
 func (f *Fields) AsText() bool { return f.form }
 
+// JSONAsForm reports whether the body is JSON that was sent as a form, as curl -d does without a header.
+func (f *Fields) JSONAsForm() bool {
+	for name := range f.raw {
+		if f.form && strings.HasPrefix(strings.TrimSpace(name), "{") {
+			return true
+		}
+	}
+	return false
+}
+
 // Names returns the fields' names, sorted.
 func (f *Fields) Names() []string { return slices.Sorted(maps.Keys(f.raw)) }
 

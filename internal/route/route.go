@@ -49,6 +49,52 @@ func (r *Rule) matchesBesides(e *verify.Envelope) bool {
 
 func has[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }
 
+// Name names the rule by its conditions, so that it keeps its name when other rules come and go.
+func (r *Rule) Name() string {
+	var all []string
+	add := func(name string, values []string) {
+		if len(values) > 0 {
+			all = append(all, name+"="+strings.Join(values, ","))
+		}
+	}
+	add("channels", texts(r.Channels))
+	add("countries", r.Countries)
+	add("prefixes", r.Prefixes)
+	add("projects", texts(r.Projects))
+	var applications []string
+	for _, id := range r.Applications {
+		applications = append(applications, id.String())
+	}
+	add("applications", applications)
+	return cmp.Or(strings.Join(all, " "), "any")
+}
+
+func texts[T ~string](all []T) []string {
+	list := make([]string, len(all))
+	for i, s := range all {
+		list[i] = string(s)
+	}
+	return list
+}
+
+// Weigh returns the rules with other weights in place of some of theirs. A weight for a rule or a carrier that isn't there
+// changes nothing.
+func Weigh(rules []Rule, weights []verify.Weight) []Rule {
+	all := slices.Clone(rules)
+	for i := range all {
+		name := all[i].Name()
+		for _, w := range weights {
+			at := slices.IndexFunc(all[i].Carriers, func(c Choice) bool { return c.Carrier == w.Carrier })
+			if w.Route != name || at < 0 {
+				continue
+			}
+			all[i].Carriers = slices.Clone(all[i].Carriers)
+			all[i].Carriers[at].Weight = w.Weight
+		}
+	}
+	return all
+}
+
 // A Table is a list of rules. The first rule that matches a message applies, even if none of
 // its carriers can take the message.
 type Table struct {

@@ -23,8 +23,11 @@ type Config struct {
 	Locale string   // if the message's locale has no prompts; default "en"
 	Times  int      // how many times the code is said: 1 to 5, default 2
 	Spell  bool     // say "A as in Alpha", if the locale has such words: see [Spells]
+	Zwo    bool     // say "zwo" for 2, in locales that have such a word
 	Engine []string // the command that speaks texts, with its arguments; optional
-	Log    *slog.Logger
+	// Recordings is a folder of the operator's own prompts; see [readRecordings]. Optional.
+	Recordings string
+	Log        *slog.Logger
 }
 
 const maxTimes = 5
@@ -43,13 +46,17 @@ func (c Config) Check() (field, problem string) {
 	if len(c.Engine) > 0 && c.Engine[0] == "" {
 		return "engine", "must name a program"
 	}
+	if _, err := readRecordings(c.Recordings); err != nil {
+		return "recordings", err.Error()
+	}
 	return "", ""
 }
 
 // A Speaker makes the sound of calls. It is safe for concurrent use.
 type Speaker struct {
 	Config
-	engine *engine // may be nil
+	voices map[string]voice // by locale
+	engine *engine          // may be nil
 	spoken *lru.Cache[text, []byte]
 	mute   sync.Once // logs only the first text that can't be spoken
 }
@@ -79,7 +86,11 @@ func New(c Config) (*Speaker, error) {
 	if err != nil {
 		return nil, err // New fails only for a size below 1
 	}
-	s := &Speaker{Config: c, spoken: spoken}
+	own, err := readRecordings(c.Recordings)
+	if err != nil {
+		return nil, fmt.Errorf("recordings: %w", err)
+	}
+	s := &Speaker{Config: c, voices: own, spoken: spoken}
 	if len(c.Engine) > 0 {
 		s.engine = &engine{command: c.Engine}
 	}
@@ -107,11 +118,11 @@ func (s *Speaker) Script(ctx context.Context, locale string, around []string, co
 	if len(around) > 1 {
 		spoken, err := s.speak(ctx, name, around)
 		if err == nil {
-			return v.script(spoken, code, s.Times, s.Spell)
+			return v.script(spoken, code, s.Config)
 		}
 		s.silent(err)
 	}
-	return v.script([][]byte{v[intro], nil}, code, s.Times, s.Spell)
+	return v.script([][]byte{v[intro], nil}, code, s.Config)
 }
 
 // voice returns the prompts of a locale, or of the configured locale if there
@@ -121,7 +132,7 @@ func (s *Speaker) voice(locale string) (name string, v voice) {
 	if !ok {
 		name, _ = Match(s.Locale)
 	}
-	return name, voices()[name]
+	return name, s.voices[name]
 }
 
 // silent logs the first text that can't be spoken.
@@ -133,16 +144,16 @@ func (s *Speaker) silent(err error) {
 
 // Pauses, in samples.
 const (
-	lead         = Rate / 2 // before the first word, because a connection takes a moment to pass sound
+	lead         = Rate // before the first word, because a connection takes a moment to pass sound, and a hand to get to the ear
 	betweenChars = Rate * 35 / 100
 	aroundCode   = Rate * 45 / 100
 	betweenTimes = Rate * 8 / 10
 )
 
-// script joins a text's parts with the code between them, repeated the given number of times.
+// script joins a text's parts with the code between them, repeated as often as configured.
 // It is a pure function.
-func (v voice) script(parts [][]byte, code string, times int, spell bool) Script {
-	said := v.say(code, spell)
+func (v voice) script(parts [][]byte, code string, c Config) Script {
+	said := v.say(code, c)
 	var once []byte
 	for i, p := range parts {
 		if i > 0 {
@@ -152,7 +163,7 @@ func (v voice) script(parts [][]byte, code string, times int, spell bool) Script
 	}
 	var all Script
 	all.Code = pause(nil, lead)
-	for i := range times {
+	for i := range c.Times {
 		if i > 0 {
 			all.Code = pause(append(pause(all.Code, betweenTimes), v[again]...), aroundCode)
 		}
@@ -173,7 +184,7 @@ func whole(s []byte) []byte { return pause(s, (Frame-len(s)%Frame)%Frame) }
 // say speaks a code's characters one by one. If the code has lower-case letters, "capital" is
 // said before each upper-case one. A character without a prompt is left out; no code format has
 // one.
-func (v voice) say(code string, spell bool) []byte {
+func (v voice) say(code string, c Config) []byte {
 	var said []byte
 	upper := strings.ToUpper(code)
 	mixed := upper != code
@@ -185,8 +196,11 @@ func (v voice) say(code string, spell bool) []byte {
 		if mixed && code[i] >= 'A' && code[i] <= 'Z' {
 			said = pause(append(said, v[capital]...), Rate/20)
 		}
+		if name == "2" && c.Zwo && v[zwo] != nil {
+			name = zwo
+		}
 		said = append(said, v[name]...)
-		if w := v[word+name]; spell && w != nil {
+		if w := v[word+name]; c.Spell && w != nil {
 			said = append(pause(append(pause(said, Rate/10), v[as]...), Rate/20), w...)
 		}
 	}

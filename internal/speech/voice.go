@@ -2,6 +2,7 @@ package speech
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"path"
@@ -29,6 +30,7 @@ const (
 	thanks  = "thanks"  // "Thank you"
 	capital = "capital" // before an upper-case letter, if the code also has lower-case ones
 	as      = "as"      // "as in", between a letter and its spelling word
+	zwo     = "zwo"     // another word for 2
 	word    = "word-"   // followed by a letter: the spelling word of that letter
 )
 
@@ -99,19 +101,30 @@ func Encode(prompts map[string][]byte) []byte {
 }
 
 // Locales returns the languages that have prompts, sorted.
-func Locales() []string {
-	names := make([]string, 0, len(voices()))
+func Locales() (names []string) {
 	for name := range voices() {
-		names = append(names, name)
+		if !strings.Contains(name, "-") { // a variant
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names
 }
 
+// latinAmerica holds the regions of BCP 47 tags that the variant es-419 is for.
+var latinAmerica = strings.Fields("419 ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve")
+
+// otherNames are further names of languages: Norwegian has several.
+var otherNames = map[string]string{"no": "nb", "nn": "nb"}
+
 // Match returns the locale of the prompts for a BCP 47 tag, by the tag's language: "pt-BR"
-// and "pt_br" give "pt".
+// and "pt_br" give "pt". Spanish of Latin America has a variant of its own.
 func Match(locale string) (string, bool) {
-	language, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(locale), "_", "-"), "-")
+	parts := strings.Split(strings.ReplaceAll(strings.ToLower(locale), "_", "-"), "-")
+	language := cmp.Or(otherNames[parts[0]], parts[0])
+	if language == "es" && slices.ContainsFunc(parts[1:], func(p string) bool { return slices.Contains(latinAmerica, p) }) {
+		language = "es-419"
+	}
 	_, ok := voices()[language]
 	return language, ok
 }

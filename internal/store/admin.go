@@ -21,7 +21,7 @@ import (
 // written in the change's transaction: neither is there without the other.
 
 const projectColumns = `p.id, p.name, p.profile, p.send_burst, p.send_interval_ms, p.send_daily, p.senders, p.public_text,
-	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link, p.bound, p.only_numbers`
+	p.transliterate, p.webotp, p.android_hash, p.countries, p.number_kinds, COALESCE(p.any_sender, p.senders = ''), p.link_hosts, p.any_link, p.bound, p.only_numbers, p.trial_messages`
 
 // projectDest are the targets of projectColumns; assign what they read with done.
 type projectDest struct {
@@ -37,7 +37,7 @@ type projectDest struct {
 func (d *projectDest) fields() []any {
 	return []any{&d.p.ID, &d.p.Name, &d.p.Profile, &d.p.Limits.Burst, &d.intervalMS, &d.p.Limits.Daily, &d.senders, &d.p.PublicText,
 		&d.p.Style.Transliterate, &d.p.Style.WebOTP, &d.p.Style.AndroidHash, &d.countries, &d.kinds,
-		&d.p.AnySender, &d.hosts, &d.p.AnyLink, &d.p.Bound, &d.only}
+		&d.p.AnySender, &d.hosts, &d.p.AnyLink, &d.p.Bound, &d.only, &d.p.TrialMessages}
 }
 
 func (d *projectDest) done() {
@@ -101,29 +101,33 @@ func scanAccount(row scanner) (a verify.Account, err error) {
 // It fails with [verify.ErrExists] where the id is taken, or was a deleted project's, whose verifications may be there.
 func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		var deleted bool
-		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM audit WHERE project = $1 AND action = $2)`, p.ID, ProjectDeleted).Scan(&deleted); err != nil {
-			return err
-		}
-		if deleted {
-			return fmt.Errorf("create project %s, which was deleted: its id isn't given again: %w", p.ID, verify.ErrExists)
-		}
-		application := verify.NewID(now)
-		result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
-				transliterate, webotp, android_hash, any_sender, link_hosts, any_link, countries, number_kinds, only_numbers)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING`,
-			p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText, application[:], millis(now),
-			p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds), joined(p.OnlyNumbers))
-		if err := changedOne(result, err, verify.ErrExists); err != nil {
-			return fmt.Errorf("create project %s: %w", p.ID, err)
-		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO application (id, project, name, format, length, life_ms, attempts, sender)
-			VALUES ($1, $2, 'default', '', 0, 0, 0, '')`, application[:], p.ID)
-		if err != nil {
+		if err := createProject(ctx, tx, &p, now); err != nil {
 			return err
 		}
 		return audits(ctx, tx, now, p.ID, by)
 	})
+}
+
+func createProject(ctx context.Context, tx *sql.Tx, p *verify.Project, now time.Time) error {
+	var deleted bool
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM audit WHERE project = $1 AND action = $2)`, p.ID, ProjectDeleted).Scan(&deleted); err != nil {
+		return err
+	}
+	if deleted {
+		return fmt.Errorf("create project %s, which was deleted: its id isn't given again: %w", p.ID, verify.ErrExists)
+	}
+	application := verify.NewID(now)
+	result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,
+			transliterate, webotp, android_hash, any_sender, link_hosts, any_link, countries, number_kinds, only_numbers, trial_messages)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) ON CONFLICT DO NOTHING`,
+		p.ID, p.Name, p.Profile, p.Limits.Burst, p.Limits.Interval.Milliseconds(), p.Limits.Daily, joined(p.Senders), p.PublicText, application[:], millis(now),
+		p.Style.Transliterate, p.Style.WebOTP, p.Style.AndroidHash, p.AnySender, joined(p.LinkHosts), p.AnyLink, joined(p.Countries), joined(p.Kinds), joined(p.OnlyNumbers), p.TrialMessages)
+	if err := changedOne(result, err, verify.ErrExists); err != nil {
+		return fmt.Errorf("create project %s: %w", p.ID, err)
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO application (id, project, name, format, length, life_ms, attempts, sender)
+		VALUES ($1, $2, 'default', '', 0, 0, 0, '')`, application[:], p.ID)
+	return err
 }
 
 // UpdateProject changes a project's name and settings, whatever they were, or fails with [verify.ErrNoProject].

@@ -15,7 +15,7 @@ import (
 // The columns of applications, in the order in which scanApplication and applicationValues take them.
 // Those of calls stand last: an update by an API caller leaves them alone.
 const applicationColumns = `id, project, name, description, format, length, life_ms, attempts, prefix, channels,
-	associate_template, login_template, display_name, sender, created_at, updated_at, version, locale, by_key`
+	associate_template, login_template, display_name, sender, created_at, updated_at, version, unique_numbers, locale, by_key`
 
 func applicationValues(a *verify.Application) []any {
 	channels := make([]string, len(a.Channels))
@@ -25,7 +25,7 @@ func applicationValues(a *verify.Application) []any {
 	return []any{
 		a.ID[:], a.Project, a.Name, a.Description, a.Format, a.Length, a.Life.Milliseconds(), a.Attempts, a.Prefix, strings.Join(channels, " "),
 		a.AssociateTemplate, a.LoginTemplate, a.DisplayName, a.From, millis(a.CreatedAt), millis(a.UpdatedAt), a.Version,
-		a.Calls.Locale, a.Calls.ByKey,
+		a.UniqueNumbers, a.Calls.Locale, a.Calls.ByKey,
 	}
 }
 
@@ -35,7 +35,7 @@ func scanApplication(row scanner) (a verify.Application, err error) {
 	var channels string
 	err = row.Scan(&id, &a.Project, &a.Name, &a.Description, &a.Format, &a.Length, &life, &a.Attempts, &a.Prefix, &channels,
 		&a.AssociateTemplate, &a.LoginTemplate, &a.DisplayName, &a.From, &created, &updated, &a.Version,
-		&a.Calls.Locale, &a.Calls.ByKey)
+		&a.UniqueNumbers, &a.Calls.Locale, &a.Calls.ByKey)
 	copy(a.ID[:], id)
 	a.Life, a.CreatedAt, a.UpdatedAt = time.Duration(life)*time.Millisecond, fromMillis(created), fromMillis(updated)
 	for _, c := range strings.Fields(channels) {
@@ -64,7 +64,7 @@ func (s *Store) CreateApplication(ctx context.Context, a verify.Application, uni
 }
 
 const insertApplication = `INSERT INTO application (` + applicationColumns + `)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`
 
 // ImportApplication makes an application that has its id from elsewhere, because an operator says so, and writes down
 // who it was. One that the project has already stays as it is. It fails with [verify.ErrNoProject], with
@@ -124,8 +124,8 @@ func (s *Store) UpdateApplication(_ context.Context, a verify.Application, uniqu
 		a.CreatedAt = stored.CreatedAt
 		result, err := tx.ExecContext(ctx, `UPDATE application SET project = $2, name = $3, description = $4, format = $5, length = $6, life_ms = $7,
 				attempts = $8, prefix = $9, channels = $10, associate_template = $11, login_template = $12, display_name = $13,
-				sender = $14, created_at = $15, updated_at = $16, version = $17
-			WHERE id = $1 AND version = $17 - 1`, applicationValues(&a)[:17]...)
+				sender = $14, created_at = $15, updated_at = $16, version = $17, unique_numbers = $18
+			WHERE id = $1 AND version = $17 - 1`, applicationValues(&a)[:18]...)
 		return changedOne(result, err, verify.ErrStale) // where others write beside us
 	})
 }
@@ -138,9 +138,9 @@ func lockProject(ctx context.Context, tx *sql.Tx, p verify.ProjectID) error {
 }
 
 // hasRoom fails with full if a project, which is locked, has most, or more, of what count counts.
-func hasRoom(ctx context.Context, tx *sql.Tx, count string, p verify.ProjectID, most int, full error) error {
+func hasRoom(ctx context.Context, tx *sql.Tx, count string, of any, most int, full error) error {
 	var n int
-	if err := tx.QueryRowContext(ctx, count, p).Scan(&n); err != nil {
+	if err := tx.QueryRowContext(ctx, count, of).Scan(&n); err != nil {
 		return err
 	}
 	if n >= most {

@@ -46,7 +46,7 @@ type op struct {
 	// alone runs by itself in a transaction of its own, instead of all the above.
 	alone func(ctx context.Context, tx *sql.Tx, now time.Time) error
 
-	pays *payment // of a message that it starts; nil: its project has no budget
+	pays []*payment // of a message that it starts; nil: nothing bounds it
 
 	keep *keeping // of a request that has a key; nil: it has none
 
@@ -501,7 +501,7 @@ func away(op string, err error) error {
 
 // rows are what a group works on: each row it needs, once, and what it wants written.
 type rows struct {
-	applications  map[verify.ID]verify.ProjectID // whose they are; only for looking
+	applications  map[verify.ID]home // only for looking
 	users         map[userKey]*row[verify.User]
 	verifications map[verify.ID]*row[verify.Verification]
 	destinations  map[destinationKey]*row[verify.Destination]
@@ -510,15 +510,22 @@ type rows struct {
 	deliveries    []verify.Delivery                        // that ended
 	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
-	used          []used                         // what the operations used, each key once
-	shares        map[budgetKey]*verify.Spending // that the group's writer may spend by itself
-	spent         []spent                        // what the operations have spent, each key once
+	used          []used               // what the operations used, each key once
+	writer        int                  // whose rows count what the group uses and spends
+	shares        map[budgetKey]*spent // what may be spent, of the rows that pay
+	spent         []spent              // what the operations have spent, each key once
 
 	swept verify.ID // the sweeper doesn't come by up to here any more
 	void  verify.ID // what was made up to here is void
 	epoch int64     // PostgreSQL's transaction that set void
 
 	decided *row[verify.Verification] // last: it was started, guessed at or ended
+}
+
+// A home is the application of users.
+type home struct {
+	project verify.ProjectID
+	imports int64 // so far, where numbers are unique
 }
 
 type attemptKey struct {
@@ -691,10 +698,11 @@ func attemptKeys(group []op) []attemptKey {
 	return slices.Compact(keys)
 }
 
-func newRows(n int) *rows {
+func newRows(n, writer int) *rows {
 	return &rows{
+		writer:        writer,
 		attempts:      map[attemptKey]*row[verify.Delivery]{},
-		applications:  map[verify.ID]verify.ProjectID{},
+		applications:  map[verify.ID]home{},
 		users:         map[userKey]*row[verify.User]{},
 		verifications: make(map[verify.ID]*row[verify.Verification], n),
 		destinations:  make(map[destinationKey]*row[verify.Destination], n),

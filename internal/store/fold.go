@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/store/pool"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // folded is the writer of rows of usage_hour that are folded: one row stands for those of all writers, and is part of
@@ -89,4 +91,66 @@ func (s *Store) foldSome(ctx context.Context, tx *sql.Tx, before int64, most int
 		}
 	}
 	return len(fresh), err
+}
+
+// foldedMonth is the writer of rows of spending that are of a whole month, under its first day.
+const foldedMonth = -2
+
+// spendingKept is how many days the rows of spending stay as their writers left them: nobody may spend of them any more, and
+// ends of attempts seldom change them.
+const spendingKept = 3
+
+// foldSpending folds what was spent: each day's rows into one of writer -1, and those of months before the last into one of
+// writer -2. No sum that a budget asks for changes by that.
+func (s *Store) foldSpending(ctx context.Context) error {
+	today := verify.Day(s.now())
+	days, months := today-spendingKept, verify.FirstDay(verify.FirstDay(today)-1)
+	const old = ` FROM spending WHERE writer >= 0 AND day < $1 OR writer = -1 AND day < $2`
+	return inSteps(ctx, func(most int) (more bool, err error) {
+		_, err = pool.One(ctx, s.upkeep, scanValue[int], `SELECT 1`+old+` LIMIT 1`, days, months)
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, nil
+		}
+		if err != nil {
+			return false, away("look for what was spent long ago", err)
+		}
+		n := 0
+		err = s.aloneCommitted(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+			text := `SELECT ` + spentLayout.names() + old + ` ORDER BY ` + spentKeyLayout.names() + ` LIMIT $3`
+			if s.postgres {
+				text += ` FOR UPDATE SKIP LOCKED`
+			}
+			rows, err := query(ctx, tx, spentLayout.scan, text, days, months, most)
+			n = len(rows)
+			if err != nil {
+				return err
+			}
+			return foldSpent(ctx, tx, rows, months)
+		})
+		return n > 0, err
+	})
+}
+
+// foldSpent folds some rows. It adds in the order of keys, as another replica does that folds.
+func foldSpent(ctx context.Context, tx *sql.Tx, rows []spent, months int) error {
+	sums := map[spent]verify.Spending{}
+	for _, r := range rows {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM spending WHERE project = $1 AND day = $2 AND writer = $3`, r.project, r.day, r.writer); err != nil {
+			return err
+		}
+		into := spent{project: r.project, day: r.day, writer: folded}
+		if r.day < months {
+			into.day, into.writer = verify.FirstDay(r.day), foldedMonth
+		}
+		sums[into] = sums[into].Plus(r.Spending)
+	}
+	for _, into := range slices.SortedFunc(maps.Keys(sums), func(a, b spent) int {
+		return a.key().compare(b.key())
+	}) {
+		into.Spending = sums[into]
+		if _, err := tx.ExecContext(ctx, upsertSpent, spentLayout.arguments(&into)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

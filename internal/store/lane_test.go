@@ -16,7 +16,7 @@ import (
 type fakeSession struct{ let chan struct{} }
 
 func (f *fakeSession) begin(context.Context) error               { return nil }
-func (f *fakeSession) load(context.Context, []op) (*rows, error) { return newRows(0), nil }
+func (f *fakeSession) load(context.Context, []op) (*rows, error) { return newRows(0, 0), nil }
 func (f *fakeSession) save(context.Context, *rows) error         { return nil }
 func (f *fakeSession) commit(_ context.Context, _ *rows) error   { <-f.let; return nil }
 func (f *fakeSession) rollback(context.Context)                  {}

@@ -19,7 +19,8 @@ import (
 var errMoved = errors.New("the number has a newer verification")
 
 const (
-	// lookTries is how often an operation looks again. Each time another start of its number was committed.
+	// lookTries is how often an operation is tried. Each time another start of its number was committed, but for the
+	// first try of a start, which hasn't looked.
 	lookTries = 20
 	// lookBack is how many verifications of a number a look for the latest of a purpose goes back.
 	lookBack = 100
@@ -34,6 +35,7 @@ const (
 type looked struct {
 	latest  verify.ID   // of the number, for whatever purpose; zero: none
 	matches []verify.ID // what was looked for, the newest first
+	imports int64       // of the user's application so far, where that was looked for
 }
 
 // again runs an operation on what a look finds, until nothing comes between.
@@ -135,15 +137,20 @@ func (s *Store) CheckLatest(ctx context.Context, k verify.LatestKey, g verify.Gu
 	return out, err
 }
 
-// startLatest commits a new verification that supersedes others.
+// startLatest commits a new verification that supersedes others. Its first try looks at nothing: most starts are for a
+// number without a verification that may live, which the number's own row says.
 func (s *Store) startLatest(ctx context.Context, v *verify.Verification, limits verify.Limits, lease time.Duration) error {
-	return again(func() (looked, error) {
-		now := s.now()
-		eldest := verify.FirstID(now.Add(-verify.MaxLife - time.Minute))
-		return s.look(ctx, lookPending, v.Project, v.To, v.Purpose, eldest[:], millis(now.Add(-time.Minute)))
+	eldest := verify.FirstID(s.now().Add(-verify.MaxLife - time.Minute)) // of those that may live
+	unseen := true
+	return again(func() (found looked, err error) {
+		if unseen {
+			unseen = false
+			return looked{}, nil
+		}
+		return s.look(ctx, lookPending, v.Project, v.To, v.Purpose, eldest[:], millis(s.now().Add(-time.Minute)))
 	}, func(found looked) error {
-		return s.start(v, op{others: found.matches, keep: keep(ctx, v)}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
-			if d.Latest != found.latest {
+		return s.start(v, op{others: found.matches, keep: keep(ctx, v)}, limits, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+			if d.Latest != found.latest && compareIDs(d.Latest, eldest) >= 0 {
 				return errMoved
 			}
 			if err := started.Begin(d, limits, lease, now); err != nil {

@@ -19,7 +19,7 @@ import (
 var moved = []string{
 	"project", "application", "deleted_application", "api_key", "message_template", "text_template", "app_user", "device", "enrolment",
 	"destination", "phone", "verification", "delivery", "retry", "audit", "made_with",
-	"kept_answer", "kept_count", "usage_hour", "usage_day", "budget", "spending", "ledger", "stop", "operator", "operator_session",
+	"kept_answer", "kept_count", "usage_hour", "usage_day", "budget", "spending", "ledger", "stop", "weight", "operator", "operator_session", "operator_passkey",
 }
 
 // moveStep is how many rows are committed together.

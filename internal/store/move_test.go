@@ -112,17 +112,19 @@ func fill(t *testing.T, n int) (path string) {
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO deleted_application (id) VALUES (x'00')`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO operator VALUES (x'01', 'ann', 'admin', '', 1, 'h', 2, x'03', 4, 5, 6, x'07', 8)`)
+	_, err = s.raw.Exec(`INSERT INTO operator VALUES (x'01', 'ann', 'admin', '', 1, 'h', 2, x'03', 4, 5, 6, x'07', 8, 'x y')`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO operator_session VALUES (x'02', x'01', x'03', 4, 5, 6, 'a', 'b')`)
+	_, err = s.raw.Exec(`INSERT INTO operator_session VALUES (x'02', x'01', x'03', 4, 5, 6, 'a', 'b');
+		INSERT INTO operator_passkey VALUES (x'04', x'01', x'05', '{}', 'key', 6, 7, x'08')`)
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at) VALUES (x'01', x'02', 7, x'03', x'04', 5);
 		INSERT INTO kept_count (project, hour, n) VALUES ('p', 1, 2)`)
 	demand(err)
 	_, err = s.raw.Exec(`INSERT INTO usage_day VALUES ('p', 20000, x'01', '', 'sms', 'US', 'c', '', 1, 1, 1, 0, 1, 1, 0, 0)`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO budget VALUES ('p', 1, 2, 3, 4, 1, 'EUR');
-		INSERT INTO spending VALUES ('p', 20000, 0, 1, 2, 3, 4);
+	_, err = s.raw.Exec(`INSERT INTO budget VALUES ('p', 1, 2, 3, 4, 1, 'EUR', 5, 6, '', 7, 'a', 'b', 'day_messages 20000 1 100 7');
+		INSERT INTO spending VALUES ('p', 20000, 0, 1, 2, 3, 4, 480000, 1, 5, 6, 7);
+		INSERT INTO weight VALUES ('sms', 'c', 1, 2, 'a', 'b');
 		INSERT INTO stop VALUES ('country', 'RU', 1, 'a', 'b');
 		INSERT INTO ledger VALUES ('p', x'01', 'top-up', 5, 'a', 'b')`)
 	demand(err)

@@ -27,6 +27,7 @@ var operatorLayout = layout[operator.Operator]{
 	timeColumn("wait_until", func(o *operator.Operator) *time.Time { return &o.WaitUntil }),
 	blobColumn("link", func(o *operator.Operator) *[]byte { return &o.Link }),
 	timeColumn("link_until", func(o *operator.Operator) *time.Time { return &o.LinkUntil }),
+	textColumn("subject", func(o *operator.Operator) *string { return &o.Subject }),
 }
 
 var sessionLayout = layout[operator.Session]{
@@ -60,9 +61,7 @@ func (s *Store) CreateOperator(_ context.Context, o operator.Operator, by ...Aud
 		if err := projectsExist(ctx, tx, o.Projects); err != nil {
 			return err
 		}
-		result, err := tx.ExecContext(ctx, `INSERT INTO operator (`+operatorLayout.names()+`) VALUES (`+operatorLayout.dollars()+`) ON CONFLICT DO NOTHING`,
-			operatorLayout.arguments(&o)...)
-		if err := changedOne(result, err, verify.ErrExists); err != nil {
+		if err := insertOperator(ctx, tx, &o); err != nil {
 			return err
 		}
 		return audits(ctx, tx, now, "", by)
@@ -122,6 +121,11 @@ func (s *Store) ChangeOperator(_ context.Context, name string, change func(*oper
 		if _, err := endSessions(ctx, tx, o.ID); err != nil {
 			return err
 		}
+		if o.Password == "" { // a new link takes the second factors too
+			if err := removePasskeys(ctx, tx, o.ID); err != nil {
+				return err
+			}
+		}
 		return audits(ctx, tx, now, "", []Audit{by})
 	})
 	return o, err
@@ -135,6 +139,9 @@ func (s *Store) RemoveOperator(_ context.Context, name string, by ...Audit) erro
 			return err
 		}
 		if _, err := endSessions(ctx, tx, o.ID); err != nil {
+			return err
+		}
+		if err := removePasskeys(ctx, tx, o.ID); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM operator WHERE id = $1`, o.ID[:]); err != nil {
@@ -155,8 +162,17 @@ func lockOperator(ctx context.Context, tx *sql.Tx, column string, value any) (op
 // updateOperator writes all that can change.
 func updateOperator(ctx context.Context, tx *sql.Tx, o *operator.Operator) error {
 	_, err := tx.ExecContext(ctx, `UPDATE operator SET name = $2, role = $3, projects = $4, created_at = $5, password = $6, key_id = $7, seed = $8, step = $9,
-		failures = $10, wait_until = $11, link = $12, link_until = $13 WHERE id = $1`, operatorLayout.arguments(o)...)
+		failures = $10, wait_until = $11, link = $12, link_until = $13, subject = $14 WHERE id = $1`, operatorLayout.arguments(o)...)
 	return err
+}
+
+// ReplaceSeed implements [operator.SeedStore].
+func (s *Store) ReplaceSeed(_ context.Context, o, before operator.Operator) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, `UPDATE operator SET key_id = $2, seed = $3 WHERE id = $1 AND key_id = $4 AND seed = $5`,
+			o.ID[:], int64(o.KeyID), o.Seed, int64(before.KeyID), before.Seed)
+		return err
+	})
 }
 
 func endSessions(ctx context.Context, tx *sql.Tx, id verify.ID) (ended int64, err error) {
@@ -264,7 +280,14 @@ func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
 		if err != nil {
 			who, reason = "somebody", operator.UnknownName // a name that isn't there may be a password
 		} else {
-			reason = o.Decide(a, now)
+			if a.Passkey, err = lockPasskey(ctx, tx, o.ID, a.Proof); err != nil {
+				return err
+			}
+			if reason = o.Decide(a, now); a.Passkey != nil {
+				if err := updatePasskey(ctx, tx, a.Passkey); err != nil {
+					return err
+				}
+			}
 		}
 		if err := updateOperator(ctx, tx, &o); err != nil { // also where nothing changed: the time tells nothing
 			return err
@@ -299,6 +322,88 @@ func beginSession(ctx context.Context, tx *sql.Tx, now time.Time, begin *operato
 		return err
 	}
 	return audits(ctx, tx, now, "", []Audit{by})
+}
+
+// Admit implements [operator.Store].
+func (s *Store) Admit(_ context.Context, a operator.Admission) error {
+	refused := a.Refused
+	err := s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		known, err := lockOperator(ctx, tx, "subject", a.Operator.Subject)
+		if err != nil && !errors.Is(err, operator.ErrNoOperator) {
+			return err
+		}
+		first := err != nil
+		if first && refused == "" {
+			if refused, err = nameProblem(ctx, tx, &a.Operator); err != nil {
+				return err
+			}
+		}
+		if refused != "" {
+			return refuseProvided(ctx, tx, now, known, a, refused)
+		}
+		if err := refundSource(ctx, tx, a.Address); err != nil {
+			return err
+		}
+		if first {
+			if err := insertOperator(ctx, tx, &a.Operator); err != nil {
+				return err
+			}
+			if err := audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "operator create", Detail: a.Operator.Granted() + ", by " + a.Issuer}}); err != nil {
+				return err
+			}
+			known = a.Operator
+		} else if !known.SameGrant(&a.Operator) {
+			known.Role, known.Projects = a.Operator.Role, a.Operator.Projects
+			if err := updateOperator(ctx, tx, &known); err != nil {
+				return err
+			}
+			if _, err := endSessions(ctx, tx, known.ID); err != nil {
+				return err
+			}
+			if err := audits(ctx, tx, now, "", []Audit{{Actor: signIn, Action: "operator role", Detail: known.Granted() + ", by " + a.Issuer}}); err != nil {
+				return err
+			}
+		}
+		a.Session.Operator = known.ID
+		return beginSession(ctx, tx, now, &a.Session, Audit{Actor: operatorActor(known), Action: "sign in", Detail: "from " + a.Address + " by " + a.Issuer})
+	})
+	switch {
+	case err == nil && refused == operator.NameTaken:
+		return operator.ErrNameTaken
+	case err == nil && refused != "":
+		return operator.ErrNoGrant
+	}
+	return err
+}
+
+// nameProblem says whether a name can't be that of a new operator.
+func nameProblem(ctx context.Context, tx *sql.Tx, o *operator.Operator) (operator.Reason, error) {
+	_, err := lockOperator(ctx, tx, "name", o.Name)
+	switch {
+	case err == nil || errors.Is(err, operator.ErrNoOperator) && len(o.Problems()) > 0:
+		return operator.NameTaken, nil
+	case errors.Is(err, operator.ErrNoOperator):
+		return "", nil
+	}
+	return "", err
+}
+
+// refuseProvided writes down that a person got no session, and ends those that they have. Their own word for themselves
+// isn't written: an operator's name is.
+func refuseProvided(ctx context.Context, tx *sql.Tx, now time.Time, known operator.Operator, a operator.Admission, why operator.Reason) error {
+	who := known.Name
+	if who == "" {
+		who = "somebody"
+	} else if _, err := endSessions(ctx, tx, known.ID); err != nil {
+		return err
+	}
+	return auditRefusal(ctx, tx, now, "sign-in refused", who, a.Address, why)
+}
+
+func insertOperator(ctx context.Context, tx *sql.Tx, o *operator.Operator) error {
+	result, err := tx.ExecContext(ctx, `INSERT INTO operator (`+operatorLayout.names()+`) VALUES (`+operatorLayout.dollars()+`) ON CONFLICT DO NOTHING`,
+		operatorLayout.arguments(o)...)
+	return changedOne(result, err, verify.ErrExists)
 }
 
 // OpenLink implements [operator.Store].

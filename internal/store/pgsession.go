@@ -168,7 +168,7 @@ var (
 	pgPlainMarks = `SELECT name, id FROM watermark WHERE name IN ('announced', 'void')`
 
 	// An application that is looked at must not be deleted before we commit.
-	pgLockApplications = `SELECT id, project FROM application WHERE version > 0 AND id IN (
+	pgLockApplications = `SELECT id, project, imports FROM application WHERE version > 0 AND id IN (
 			SELECT application FROM verification WHERE id = ANY ($1::bytea[]) AND app_user <> ''
 			UNION SELECT unnest($2::bytea[]))
 		ORDER BY id FOR KEY SHARE`
@@ -333,12 +333,12 @@ func (b *bundle) names(all []verify.RequestName) *table {
 	return t
 }
 
-func (b *bundle) budgets(all []budgetKey, writer int) *table {
+func (b *bundle) budgets(all []budgetKey) *table {
 	t := b.table(oidText, oidInt8, oidInt8)
 	for _, k := range all {
 		t.text(string(k.project))
 		t.number(int64(k.day))
-		t.number(int64(writer))
+		t.number(int64(k.writer))
 		t.end()
 	}
 	return t
@@ -358,7 +358,7 @@ func (b *bundle) attempts(all []attemptKey) *table {
 // there, or has restored a dump into the tables that we use: then we look at the server again before we
 // decide anything. While tables are being restored there is none.
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
-	r, w, b := newRows(len(group)), wantsOf(group), &s.bundle
+	r, w, b := newRows(len(group), s.writer), wantsOf(group), &s.bundle
 	known, unknown := s.recall(w.ids)
 	b.reset()
 	ids := b.ids(w.ids)
@@ -403,8 +403,8 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	if names := keptNames(group); names != nil {
 		b.add(pgLockKept, r.readKept, b.names(names))
 	}
-	if keys := budgetKeys(group); keys != nil {
-		b.add(pgLockSpent, func(c *cells) error { return r.readShare(c) }, b.budgets(keys, s.writer))
+	if keys := budgetKeys(group, s.writer); keys != nil {
+		b.add(pgLockSpent, func(c *cells) error { return r.readShare(c) }, b.budgets(keys))
 	}
 	if keys := attemptKeys(group); keys != nil {
 		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))
@@ -484,7 +484,7 @@ func (r *rows) readKept(c *cells) error {
 func (r *rows) readApplication(c *cells) error {
 	var id verify.ID
 	c.id(&id)
-	r.applications[id] = verify.ProjectID(c.text())
+	r.applications[id] = home{verify.ProjectID(c.text()), c.number()}
 	return nil
 }
 
@@ -544,7 +544,7 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 	if err := b.saveUsed(r.sortedUsed(s.writer)); err != nil {
 		return err
 	}
-	if err := b.saveSpent(r.sortedSpent(s.writer)); err != nil {
+	if err := b.saveSpent(r.sortedSpent()); err != nil {
 		return err
 	}
 	s.fresh = len(b.asks)

@@ -55,7 +55,7 @@ func (s *Store) DeleteProject(ctx context.Context, id verify.ProjectID, force bo
 		}
 	}
 	return canceled, s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM budget WHERE project = $1`, id); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM budget WHERE project = $1 OR country <> '' AND project = $1 || '/' || country`, id); err != nil {
 			return err
 		}
 		result, err := tx.ExecContext(ctx, `DELETE FROM project WHERE id = $1`, id)

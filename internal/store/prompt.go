@@ -26,6 +26,9 @@ func (s *Store) AnswerPrompt(_ context.Context, p verify.ProjectID, a *verify.Pr
 			if out, err = u.value.Respond(&v.value, &d.value, a, now); err != nil {
 				return err
 			}
+			if out.Noted {
+				v.dirty, u.dirty = true, true
+			}
 			if out.Approved || out.Denied || out.Wrong {
 				v.dirty, u.dirty, d.dirty, r.decided = true, true, true, v
 			}
@@ -36,6 +39,13 @@ func (s *Store) AnswerPrompt(_ context.Context, p verify.ProjectID, a *verify.Pr
 		},
 	})
 	return out, err
+}
+
+// RecordDenial implements [verify.PromptStore].
+func (s *Store) RecordDenial(_ context.Context, p verify.ProjectID, verification, device verify.ID) error {
+	return s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		return audits(ctx, tx, now, p, []Audit{{Actor: "device " + device.String(), Action: "prompt deny", Detail: "verification " + verification.String() + ": it wasn't the user who asked"}})
+	})
 }
 
 // TellOutcome implements [verify.PromptStore].

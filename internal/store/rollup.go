@@ -162,6 +162,12 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	rows, of := hourKeyLayout.names()+", "+usedCountLayout.names(), ""
 	if q.Project != "" {
 		of = "project = " + arg(q.Project) + " AND "
+	} else if len(q.Among) > 0 {
+		var among []string
+		for _, p := range q.Among {
+			among = append(among, arg(p))
+		}
+		of = "project IN (" + strings.Join(among, ", ") + ") AND "
 	}
 	for _, part := range verify.UsageParts {
 		if value, ok := q.Only[part]; ok {
@@ -170,28 +176,46 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	}
 	from, until := max(verify.UsageHour(q.From), 0), max(verify.UsageHour(q.Until), 0)
 	hours := of
-	if q.Project == "" {
+	if q.Project == "" && len(q.Among) == 0 {
 		hours = ofEachProject + of
 	}
 	first, end := (from+23)/24, until/24
 	if q.Step == verify.ByHour || first >= end {
 		return fmt.Sprintf(`SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, arg(from), arg(until)), args
 	}
-	days := dayKeyLayout.list(func(i int, f field[used]) string {
-		if f.name == "day" {
-			return "day * 24 AS hour"
-		}
-		return f.name
-	})
+	table := func(name, unit string) string { // its rows begin with the hour
+		columns := dayKeyLayout.list(func(_ int, f field[used]) string {
+			if f.name == "day" {
+				return unit + " * 24 AS hour"
+			}
+			return f.name
+		})
+		return "SELECT " + columns + ", " + usedCountLayout.names() + " FROM " + name + " WHERE " + of + unit
+	}
 	fresh := "usage_hour"
 	if !s.postgres {
 		fresh += " INDEXED BY usage_fresh" // the primary key leads to all hours of a project
 	}
 	firstDay, endDay, firstHour, endHour := arg(first), arg(end), arg(first*24), arg(end*24)
-	return fmt.Sprintf(`SELECT %s, %s FROM usage_day WHERE %sday >= %s AND day < %s`, days, usedCountLayout.names(), of, firstDay, endDay) +
+	days := table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s`, firstDay, endDay)
+	if firstMonth, endMonth := monthsIn(int(first), int(end)); q.Step != verify.ByDay && firstMonth < endMonth {
+		from, until := arg(firstMonth), arg(endMonth)
+		days = table("usage_month", "month") + fmt.Sprintf(` >= %s AND month < %s UNION ALL `, from, until) +
+			table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s UNION ALL `, firstDay, from) +
+			table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s`, until, endDay)
+	}
+	return days +
 		fmt.Sprintf(` UNION ALL SELECT %s FROM %s WHERE %shour >= %s AND hour < %s AND writer >= 0`, rows, fresh, of, firstHour, endHour) +
 		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, arg(from), firstHour) +
 		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, endHour, arg(until)), args
+}
+
+// monthsIn are the whole months of some days: the first day of the first one, and the day after the last one.
+func monthsIn(first, end int) (from, until int) {
+	if from = verify.FirstDay(first); from < first {
+		from = verify.FirstDay(from + 31)
+	}
+	return from, verify.FirstDay(end)
 }
 
 func scanUsage(q *verify.UsageQuery) func(scanner) (verify.UsageRow, error) {

@@ -174,7 +174,7 @@ type sqliteSession struct {
 	beginNow, commitNow, rollbackNow, dataVersion              *direct.Stmt
 	selectVerification, insertVerification, updateVerification *direct.Stmt
 	selectDestination, insertDestination, updateDestination    *direct.Stmt
-	selectOwner, selectUser, upsertUser, deleteUser            *direct.Stmt
+	selectHome, selectUser, upsertUser, deleteUser             *direct.Stmt
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
 	selectPhone, upsertPhone, selectKept, upsertKept           *direct.Stmt
 	insertHint, deleteHint, selectSwept, upsertUsed            *direct.Stmt
@@ -243,7 +243,7 @@ func (s *sqliteSession) prepare() error {
 		&s.selectDestination:  selectDestination,
 		&s.insertDestination:  `INSERT INTO destination (` + destinationLayout.names() + `) VALUES (` + destinationLayout.dollars() + `)`,
 		&s.updateDestination:  `UPDATE destination SET ` + destinationLayout[2:].setMarks(2) + ` WHERE project = ?1 AND number = ?2`,
-		&s.selectOwner:        selectOwner,
+		&s.selectHome:         selectHome,
 		&s.selectUser:         selectUser,
 		&s.upsertUser:         upsertUser,
 		&s.deleteUser:         deleteUser,
@@ -318,7 +318,7 @@ func (s *sqliteSession) forget() {
 
 // load has nothing to lock: the transaction has the whole file.
 func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
-	r := newRows(len(group))
+	r := newRows(len(group), s.writerNumber())
 	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
 		return nil, err
 	}
@@ -354,7 +354,7 @@ func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	if err := s.loadKept(r, keptNames(group)); err != nil {
 		return nil, err
 	}
-	if err := s.loadShares(r, budgetKeys(group)); err != nil {
+	if err := s.loadShares(r, budgetKeys(group, r.writer)); err != nil {
 		return nil, err
 	}
 	return r, s.loadAttempts(r, attemptKeys(group))
@@ -364,7 +364,7 @@ func (s *sqliteSession) loadShares(r *rows, keys []budgetKey) error {
 	for _, k := range keys {
 		s.selectSpent.BindText(1, string(k.project))
 		s.selectSpent.BindInt64(2, int64(k.day))
-		s.selectSpent.BindInt64(3, int64(s.writerNumber()))
+		s.selectSpent.BindInt64(3, int64(k.writer))
 		if _, err := one(s.selectSpent, func(q *direct.Stmt) { r.readShare(&columns{Stmt: q}) }); err != nil {
 			return err
 		}
@@ -434,8 +434,8 @@ func (s *sqliteSession) loadVerifications(r *rows, ids []verify.ID) error {
 // loadUsers reads users and whose applications theirs are.
 func (s *sqliteSession) loadUsers(r *rows, keys []userKey) error {
 	for _, id := range applicationIDs(keys) {
-		s.selectOwner.BindBytes(1, id[:])
-		if _, err := one(s.selectOwner, func(q *direct.Stmt) { r.applications[id] = verify.ProjectID(q.ColumnText(0)) }); err != nil {
+		s.selectHome.BindBytes(1, id[:])
+		if _, err := one(s.selectHome, func(q *direct.Stmt) { r.applications[id] = home{verify.ProjectID(q.ColumnText(0)), q.ColumnInt64(1)} }); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -38,7 +39,9 @@ type Store struct {
 	sweptFrom earliest // for the next look at hints
 	limits    *limitCache
 	budgets   budgets
-	writers   []int // the numbers of the sessions' writers
+	counting  atomic.Pointer[map[verify.ProjectID]bool] // countries' limits that count messages; nil: none. See [Store.Live]
+	reached   Observer                                  // may be nil
+	writers   []int                                     // the numbers of the sessions' writers
 
 	// Reads of one kind must not wait for those of another.
 	hot    *pool.Pool // what requests, the poller, receipts and /readyz look up by key
@@ -104,6 +107,8 @@ func (o Options) name() string {
 // An Observer counts the groups that were committed.
 type Observer interface {
 	Committed(ops int, took time.Duration)
+	// Reached counts that a budget's use has reached a part of a cap; a country of "" is the project's own budget.
+	Reached(p verify.ProjectID, country string, m verify.Mark)
 }
 
 // Open opens the database and starts the writer. A schema that is newer than this program is refused,
@@ -118,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
 	s := &Store{
-		now: o.Now, clock: clock, log: o.Log, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit,
+		now: o.Now, clock: clock, log: o.Log, reached: o.Observer, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit,
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
@@ -220,13 +225,13 @@ func (s *Store) Start(ctx context.Context, v *verify.Verification, limits verify
 	if v.Supersedes {
 		return s.startLatest(ctx, v, limits, lease)
 	}
-	return s.start(v, op{keep: keep(ctx, v)}, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+	return s.start(v, op{keep: keep(ctx, v)}, limits, func(_ *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		return started.Begin(d, limits, lease, now)
 	})
 }
 
 // start commits a new verification that begin has begun.
-func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Verification, *verify.Destination, time.Time) error) error {
+func (s *Store) start(v *verify.Verification, o op, limits verify.Limits, begin func(*rows, *verify.Verification, *verify.Destination, time.Time) error) error {
 	if s.clock.wrong() {
 		return verify.ErrClock
 	}
@@ -238,7 +243,7 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 	if v.Calling > 0 {
 		o.phone = v.To
 	}
-	o.pays = s.payment(v.Project, v.Toll, v.Fee.Price)
+	o.pays = s.payments(v, v.Channel.ToNumber(), v.Toll, v.Fee.Price)
 	o.apply = func(r *rows, now time.Time) error {
 		started = *v
 		if compareIDs(v.ID, r.void) <= 0 { // our clock is behind: wait for it
@@ -247,15 +252,18 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		if r.verifications[v.ID] != nil { // of the same group; one on disk fails the insert
 			return fmt.Errorf("start verification %v: it exists already", v.ID)
 		}
+		d := r.destination(o.destination)
 		if err := r.affords(o.pays, now); err != nil {
+			if refused := r.refuses(d.value, started, limits, now); refused != nil {
+				return refused
+			}
 			return err
 		}
-		d := r.destination(o.destination)
 		if err := r.withPhone(&d.value, v.Calling > 0, func() error { return begin(r, &started, &d.value, now) }); err != nil {
 			return err
 		}
 		d.dirty = true
-		r.pay(o.pays, &started)
+		r.pay(o.pays, &started, now)
 		if !started.Open() { // its code died before: nothing is sent
 			r.letGo(&started, &verify.Delivery{Outcome: verify.Dropped})
 		}
@@ -276,6 +284,11 @@ func (s *Store) start(v *verify.Verification, o op, begin func(*rows, *verify.Ve
 		s.abandoned.add(&started)
 	}
 	return err
+}
+
+// refuses says why a number's limits refuse a start, before a budget is divided for it. It works on copies.
+func (r *rows) refuses(d verify.Destination, v verify.Verification, limits verify.Limits, now time.Time) error {
+	return r.withPhone(&d, v.Calling > 0, func() error { return d.Begin(&v, limits, now) })
 }
 
 // Check implements [verify.Store].
@@ -329,7 +342,7 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 	if again.By.IsCall() {
 		names.phone = seen.To
 	}
-	names.pays = s.payment(seen.Project, again.Toll, 0)
+	names.pays = s.payments(seen, again.By.ToNumber(), again.Toll, 0)
 	return s.changeWith(names, seen.ID, func(r *rows, v *verify.Verification, now time.Time) error {
 		if v.Project != seen.Project {
 			return verify.ErrNotFound
@@ -345,7 +358,7 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 			return err
 		}
 		d.dirty, u.dirty = true, true
-		r.pay(names.pays, v)
+		r.pay(names.pays, v, now)
 		resent = *v
 		return nil
 	})
@@ -386,7 +399,10 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 	if err != nil {
 		return nil, nil, err
 	}
-	names := op{withDestination: o.By != "", pays: s.payment(o.Verification.Project, verify.Toll{Bound: bound && o.By != "", Price: o.Price}, 0)}
+	names := op{withDestination: o.By != ""}
+	if o.By != "" {
+		names.pays = s.payments(o.Verification, o.By.ToNumber() && o.Counts(), verify.Toll{Bound: bound, Price: o.Price}, 0)
+	}
 	if o.By.IsCall() {
 		names.phone = o.Verification.To
 	}
@@ -397,8 +413,8 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 			return err
 		}
 		defer func() {
-			if p := names.pays; !took && p != nil && p.made {
-				r.giveBack(p)
+			if !took {
+				r.giveBack(names.pays, now)
 			}
 		}()
 		if v.Delivery == verify.Sending && !s.clock.judges() {
@@ -420,7 +436,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 			r.ended(v, *lost)
 		}
 		if took {
-			r.pay(names.pays, v)
+			r.pay(names.pays, v, now)
 		}
 		r.drop(hint{o.Hint, v.ID})
 		return nil

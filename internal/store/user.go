@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/countersign/countersign/internal/limit"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -41,6 +42,7 @@ var userLayout = layout[verify.User]{
 	idColumn("application", func(u *verify.User) *verify.ID { return &u.Application }),
 	textColumn("name", func(u *verify.User) *string { return &u.Name }),
 	textColumn("address", func(u *verify.User) *string { return &u.Address }),
+	textColumn("number", func(u *verify.User) *phone.Number { return &u.NumberKey }),
 	numberColumn("status", func(u *verify.User) *verify.UserStatus { return &u.Status }),
 	idColumn("latest", func(u *verify.User) *verify.ID { return &u.Current }),
 	logColumn("sends", func(u *verify.User) *limit.Log { return &u.Sends }),
@@ -55,6 +57,7 @@ var userLayout = layout[verify.User]{
 // What both engines say alike of users. A default application has none.
 var (
 	selectOwner = `SELECT project FROM application WHERE id = $1 AND version > 0`
+	selectHome  = `SELECT project, imports FROM application WHERE id = $1 AND version > 0`
 	selectUser  = `SELECT ` + userLayout.names() + ` FROM app_user WHERE application = $1 AND name = $2`
 	insertUser  = `INSERT INTO app_user (` + userLayout.names() + `) VALUES (` + userLayout.dollars() + `)`
 	upsertUser  = insertUser + `
@@ -70,7 +73,7 @@ func (s *Store) StartUser(ctx context.Context, v *verify.Verification, req verif
 	if kept == nil {
 		kept = keep(ctx, v)
 	}
-	return s.start(v, op{user: k, keep: kept}, func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
+	begin := func(r *rows, started *verify.Verification, d *verify.Destination, now time.Time) error {
 		if err := r.has(k.application, v.Project); err != nil {
 			return err
 		}
@@ -86,7 +89,12 @@ func (s *Store) StartUser(ctx context.Context, v *verify.Verification, req verif
 		r.put(u)
 		begun = u
 		return nil
-	})
+	}
+	o := op{user: k, keep: kept}
+	if !req.Associate || !req.Unique {
+		return s.start(v, o, req.Limits, begin)
+	}
+	return s.startUnique(ctx, v, o, req.Limits, begin)
 }
 
 // CheckUser implements [verify.UserStore].
@@ -134,14 +142,7 @@ func (s *Store) ImportUsersBy(_ context.Context, p verify.ProjectID, application
 
 // importUsers inserts the users that aren't there. Where somebody else inserts one meanwhile, it fails and is run again.
 func (s *Store) importUsers(ctx context.Context, tx *sql.Tx, now time.Time, p verify.ProjectID, application verify.ID, users []verify.User, refused []error, actor string) ([]verify.Imported, error) {
-	owner := selectOwner
-	if s.postgres { // it must not be deleted before we commit
-		owner += ` FOR SHARE`
-	}
-	of, err := scanValue[verify.ProjectID](tx.QueryRowContext(ctx, owner, application[:]))
-	if errors.Is(err, sql.ErrNoRows) || err == nil && of != p {
-		return nil, verify.ErrNoApplication
-	}
+	into, err := s.importsInto(ctx, tx, p, application)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +160,12 @@ func (s *Store) importUsers(ctx context.Context, tx *sql.Tx, now time.Time, p ve
 			continue
 		case !errors.Is(err, sql.ErrNoRows):
 			return nil, err
+		}
+		if results[i].Err, err = into.refuses(u, now); err != nil {
+			return nil, err
+		}
+		if results[i].Err != nil {
+			continue
 		}
 		if _, err := tx.ExecContext(ctx, insertUser, userLayout.arguments(u)...); err != nil {
 			return nil, err
@@ -296,7 +303,7 @@ func atLeast(page verify.Page, n int) int {
 }
 
 // UsersAfter implements [verify.UserStore].
-func (s *Store) UsersAfter(ctx context.Context, p verify.ProjectID, application verify.ID, status verify.UserStatus, after string, limit int) ([]verify.User, error) {
+func (s *Store) UsersAfter(ctx context.Context, p verify.ProjectID, application verify.ID, status verify.UserStatus, n phone.Number, after string, limit int) ([]verify.User, error) {
 	if err := s.owns(ctx, p, application); err != nil {
 		return nil, err
 	}
@@ -308,6 +315,10 @@ func (s *Store) UsersAfter(ctx context.Context, p verify.ProjectID, application 
 	where, args := "", []any{application[:], after, limit}
 	if status != 0 {
 		where, args = " AND status = $4", append(args, status)
+	}
+	if n != "" {
+		args = append(args, n)
+		where += fmt.Sprintf(" AND number <> '' AND number = $%d", len(args)) // both, for its index has no empty ones
 	}
 	return readAll(ctx, s.lists, userLayout.scan, `SELECT `+userLayout.names()+` FROM app_user WHERE application = $1 AND name > $2`+where+` ORDER BY name LIMIT $3`, args...)
 }
@@ -467,7 +478,7 @@ func (s *Store) supersession(ctx context.Context, v *verify.Verification) error 
 
 // has fails with [verify.ErrNoApplication] unless a project has an application.
 func (r *rows) has(application verify.ID, p verify.ProjectID) error {
-	if owner, ok := r.applications[application]; !ok || owner != p {
+	if home, ok := r.applications[application]; !ok || home.project != p {
 		return verify.ErrNoApplication
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/carrier/push"
 	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/device"
@@ -31,6 +32,7 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/manual"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
@@ -68,6 +70,8 @@ type Config struct {
 
 	// Syniverse is how the Syniverse face answers.
 	Syniverse syniverse.Options
+	// NoDevices leaves out what devices ask, and their authenticator.
+	NoDevices bool
 
 	// TLS is the public listener's, whose certificate is watched; nil: it has none.
 	TLS *tls.Config
@@ -95,6 +99,7 @@ type System struct {
 	ring      *keyring
 	metrics   *metric.Metrics
 	syniverse syniverse.Options
+	noDevices bool
 	operator  verify.Secret
 	tls       *tls.Config // of the public listener; nil: it has none
 	data      string      // the data folder
@@ -163,7 +168,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	stopped, err := st.Stops(ctx)
+	live, err := readLive(ctx, st)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -191,20 +196,20 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Clock(st.ClockOffset)
 	c.Push = len(c.Routes[verify.Push]) > 0
 	s := &System{
-		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, operator: c.OperatorToken, tls: c.TLS, data: c.Data,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, noDevices: c.NoDevices, operator: c.OperatorToken, tls: c.TLS, data: c.Data,
 		Accounts: account.New(st, st.Now),
 		Verify:   verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
-	d.SetStops(stopped)
+	live.hold(d)
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
-	s.upkeep.Go(func() { s.resealDevices(upkeep) })
+	s.upkeep.Go(func() { s.reseal(upkeep, c.Keys) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
 	s.upkeep.Go(func() { ring.run(upkeep) })
 	s.upkeep.Go(func() { s.saveUse(upkeep) })
-	s.upkeep.Go(func() { s.watchStops(upkeep) })
+	s.upkeep.Go(func() { s.watchLive(upkeep) })
 	return s, nil
 }
 
@@ -224,25 +229,46 @@ func (s *System) retain(ctx context.Context, keep time.Duration) {
 	}
 }
 
-// stopsLook is how often a server looks at what operators have stopped.
-const stopsLook = 500 * time.Millisecond
+// liveLook is how often a server looks at what operators have changed while it runs.
+const liveLook = 500 * time.Millisecond
 
-// watchStops keeps to what operators have stopped. While the database is away, what was read last holds.
-func (s *System) watchStops(ctx context.Context) {
-	for ctx.Err() == nil {
-		wait(ctx, stopsLook)
-		if err := s.readStops(ctx); err != nil && ctx.Err() == nil {
-			complain(s.outages, "look at what is stopped", err)
-		}
-	}
+// live is what operators have changed while servers run.
+type live struct {
+	stops   []verify.Stop
+	limits  []verify.CountryLimit
+	weights []verify.Weight
 }
 
-func (s *System) readStops(ctx context.Context) error {
-	all, err := s.Store.Stops(ctx)
-	if err == nil {
-		s.Dispatch.SetStops(all)
+func readLive(ctx context.Context, st *store.Store) (l live, err error) {
+	if l.stops, err = st.Stops(ctx); err != nil {
+		return l, err
 	}
-	return err
+	if l.limits, err = st.CountryLimits(ctx); err != nil {
+		return l, err
+	}
+	l.weights, err = st.Weights(ctx)
+	return l, err
+}
+
+// hold has a dispatcher keep to it.
+func (l live) hold(d *dispatch.Dispatcher) {
+	d.SetStops(l.stops)
+	d.SetLimits(l.limits)
+	d.SetWeights(l.weights)
+}
+
+// watchLive keeps to what operators have changed. While the database is away, what was read last holds.
+func (s *System) watchLive(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, liveLook)
+		now, err := readLive(ctx, s.Store)
+		switch {
+		case err == nil:
+			now.hold(s.Dispatch)
+		case ctx.Err() == nil:
+			complain(s.outages, "look at what operators have changed", err)
+		}
+	}
 }
 
 // finishDeletions deletes what deleted applications have left, once a minute.
@@ -255,17 +281,24 @@ func (s *System) finishDeletions(ctx context.Context) {
 	}
 }
 
-// resealDevices seals devices of former keys with the primary one, once a minute. It writes only after a rotation.
-func (s *System) resealDevices(ctx context.Context) {
+// reseal seals users' devices and operators' second factors of former keys with the primary one, once a minute. It
+// writes only after a rotation.
+func (s *System) reseal(ctx context.Context, keys *keyset.Set) {
 	for ctx.Err() == nil {
 		n, err := s.Verify.ResealDevices(ctx)
-		if err != nil && ctx.Err() == nil {
-			complain(s.outages, "seal devices with the primary key", err)
-		}
-		if n > 0 {
-			s.log.InfoContext(ctx, "sealed devices with the primary key", "count", n)
-		}
+		s.resealed(ctx, "devices", n, err)
+		n, err = operator.ResealSeeds(ctx, s.Store, keys, s.Store.Now())
+		s.resealed(ctx, "operators' second factors", n, err)
 		wait(ctx, time.Minute)
+	}
+}
+
+func (s *System) resealed(ctx context.Context, what string, n int, err error) {
+	if err != nil && ctx.Err() == nil {
+		complain(s.outages, "seal "+what+" with the primary key", err)
+	}
+	if n > 0 {
+		s.log.InfoContext(ctx, "sealed "+what+" with the primary key", "count", n)
 	}
 }
 
@@ -353,7 +386,9 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
 	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
 	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
-	faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.New(s.Verify, s.vapid(), s.outages), Refuse: device.Refuse})
+	if !s.noDevices {
+		faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.New(s.Verify, s.vapid(), s.outages), Refuse: device.Refuse})
+	}
 	faces = append(faces, documentation()...)
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
@@ -361,8 +396,10 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 // vapid is the key for which browsers subscribe to the pushes of the first carrier that makes some; "" without one.
 func (s *System) vapid() string {
 	for _, l := range s.carriers {
-		if c, ok := l.Carrier.(*webpush.Carrier); ok {
-			return c.Key.Public()
+		if c, ok := l.Carrier.(*push.Carrier); ok {
+			if web, ok := c.Service(verify.WebPush).(*webpush.Service); ok {
+				return web.Key.Public()
+			}
 		}
 	}
 	return ""

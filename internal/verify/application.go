@@ -38,6 +38,9 @@ type Application struct {
 	// or a name; "" is the public sender. See [Sender].
 	From string
 
+	// UniqueNumbers lets a number be one user's at most: see [HeldUntil].
+	UniqueNumbers bool
+
 	Calls CallSettings // no API shows or changes them, and they count into no version
 
 	CreatedAt, UpdatedAt time.Time

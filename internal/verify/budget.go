@@ -15,11 +15,12 @@ import (
 // NoCap stands for a cap that a budget doesn't have.
 const NoCap = -1
 
-// A Budget bounds what a project may spend: messages, and money at the prices that the project is charged. Days and
-// months are those of UTC.
+// A Budget bounds what a project may spend: messages, and money at the prices that the project is charged. Hours, days and
+// months are those of UTC. A [CountryLimit] is kept as a budget as well.
 type Budget struct {
-	Project       ProjectID
-	DayMessages   int // [NoCap]: any number
+	Project       ProjectID // or a country's: see [CountryKey]
+	HourMessages  int       // [NoCap]: any number
+	DayMessages   int
 	MonthMessages int
 	DayAmount     money.Amount
 	MonthAmount   money.Amount
@@ -29,12 +30,12 @@ type Budget struct {
 
 // NoBudget bounds nothing.
 func NoBudget(p ProjectID) Budget {
-	return Budget{Project: p, DayMessages: NoCap, MonthMessages: NoCap, DayAmount: NoCap, MonthAmount: NoCap}
+	return Budget{Project: p, HourMessages: NoCap, DayMessages: NoCap, MonthMessages: NoCap, DayAmount: NoCap, MonthAmount: NoCap}
 }
 
 // Bounds reports whether anything is bound.
 func (b *Budget) Bounds() bool {
-	return b.Prepaid || b.DayMessages != NoCap || b.MonthMessages != NoCap || b.DayAmount != NoCap || b.MonthAmount != NoCap
+	return b.Prepaid || b.HourMessages != NoCap || b.DayMessages != NoCap || b.MonthMessages != NoCap || b.DayAmount != NoCap || b.MonthAmount != NoCap
 }
 
 // A Spending is what was, or may be, spent.
@@ -58,17 +59,29 @@ func (s Spending) Covers(o Spending) bool {
 	return (o.Messages <= 0 || s.Messages >= o.Messages) && (o.Amount <= 0 || s.Amount >= o.Amount)
 }
 
-// part is the n-th part of it, of what is there.
-func (s Spending) part(n int) Spending {
+// AtMost is the lesser of both.
+func (s Spending) AtMost(o Spending) Spending {
+	return Spending{min(s.Messages, o.Messages), min(s.Amount, o.Amount)}
+}
+
+// Part is the n-th part of it, of what is there.
+func (s Spending) Part(n int) Spending {
 	return Spending{max(0, s.Messages) / n, max(0, s.Amount) / money.Amount(n)}
 }
 
 // plenty is what is left where nothing is bound. It can be added to itself without an overflow.
 var plenty = Spending{math.MaxInt / 4, math.MaxInt64 / 4}
 
-// Spent is what a project has spent, in the day and the month of an instant, and ever since its budget was first set.
+// Spent is what a project has spent, in the hour, the day and the month of an instant, and ever since its budget was first
+// set. Of the hour only the messages are counted.
 type Spent struct {
-	Day, Month, Ever Spending
+	Hour, Day, Month, Ever Spending
+}
+
+// Pay adds a spending of now.
+func (s *Spent) Pay(p Spending) {
+	s.Hour.Messages += p.Messages
+	s.Day, s.Month, s.Ever = s.Day.Plus(p), s.Month.Plus(p), s.Ever.Plus(p)
 }
 
 // Credit is what was paid into a project's balance, and taken out by corrections, ever.
@@ -77,6 +90,9 @@ type Credit = money.Amount
 // Left is what a budget leaves after what was spent.
 func (b *Budget) Left(s Spent, c Credit) Spending {
 	left := plenty
+	if b.HourMessages != NoCap {
+		left.Messages = min(left.Messages, b.HourMessages-s.Hour.Messages)
+	}
 	if b.DayMessages != NoCap {
 		left.Messages = min(left.Messages, b.DayMessages-s.Day.Messages)
 	}
@@ -98,19 +114,26 @@ func (b *Budget) Left(s Spent, c Credit) Spending {
 // Refusal is the error for a spending that the budget doesn't leave, with the time until that may change by itself: 0 if
 // only an operator can change it.
 func (b *Budget) Refusal(s Spent, c Credit, want Spending, now time.Time) error {
-	day, month := *b, *b
-	day.MonthMessages, day.MonthAmount, day.Prepaid = NoCap, NoCap, false
-	month.DayMessages, month.DayAmount, month.Prepaid = NoCap, NoCap, false
-	balance := NoBudget(b.Project)
-	balance.Prepaid = b.Prepaid
+	refused := ErrBudget
+	if _, country := SplitKey(b.Project); country != "" {
+		refused = ErrCountryLimit
+	}
+	lacks := func(only func(o *Budget)) bool {
+		one := NoBudget(b.Project)
+		only(&one)
+		left := one.Left(s, c)
+		return !left.Covers(want)
+	}
 	today := DayOf(Day(now))
 	switch {
-	case !balance.Left(s, c).Covers(want):
-		return ErrBudget
-	case !month.Left(s, c).Covers(want):
-		return ErrBudget.After(time.Date(today.Year(), today.Month()+1, 1, 0, 0, 0, 0, time.UTC).Sub(now))
+	case lacks(func(o *Budget) { o.Prepaid = b.Prepaid }):
+		return refused
+	case lacks(func(o *Budget) { o.MonthMessages, o.MonthAmount = b.MonthMessages, b.MonthAmount }):
+		return refused.After(time.Date(today.Year(), today.Month()+1, 1, 0, 0, 0, 0, time.UTC).Sub(now))
+	case lacks(func(o *Budget) { o.DayMessages, o.DayAmount = b.DayMessages, b.DayAmount }):
+		return refused.After(today.AddDate(0, 0, 1).Sub(now))
 	}
-	return ErrBudget.After(today.AddDate(0, 0, 1).Sub(now))
+	return refused.After(HourOf(UsageHour(now) + 1).Sub(now))
 }
 
 // Day is the day of an instant, since 1970.
@@ -207,7 +230,7 @@ func Divide(left, free Spending, n, own int, wanted []Spending) (d Division) {
 		}
 		d.Taken = append(d.Taken, taken)
 	}
-	d.Share = rest.part(2 * max(n, own, 1))
+	d.Share = rest.Part(2 * max(n, own, 1))
 	return d
 }
 
@@ -216,11 +239,13 @@ type BudgetState struct {
 	Budget
 	Spent
 	Credit Credit
+	Marks  []Mark // of the caps, one each at most
 }
 
 // A CapUse is how much of a cap is used: messages, or millionths of the currency's unit.
 type CapUse struct {
-	Name      string // "day_messages", "month_messages", "day_amount", "month_amount", "balance"
+	Name      string // "hour_messages", "day_messages", "month_messages", "day_amount", "month_amount", "balance"
+	Period    int64  // which hour, day or month: its beginning. A balance has one
 	Used, Cap int64
 }
 
@@ -232,19 +257,39 @@ func (u CapUse) Percent() int {
 	return int(min(u.Used, math.MaxInt64/100) * 100 / u.Cap)
 }
 
-// Uses lists the caps that the budget has.
-func (s BudgetState) Uses() (all []CapUse) {
-	add := func(name string, used, most int64) {
-		if most != NoCap {
-			all = append(all, CapUse{name, used, most})
+// String says it for people, such as "day_messages 800 of 1000".
+func (u CapUse) String() string {
+	if strings.HasSuffix(u.Name, "_messages") {
+		return fmt.Sprintf("%s %d of %d", u.Name, u.Used, u.Cap)
+	}
+	return fmt.Sprintf("%s %v of %v", u.Name, money.Amount(u.Used), money.Amount(u.Cap))
+}
+
+// ahead is what may be used before the use that reaches the next step.
+func (u CapUse) ahead() int64 {
+	for _, step := range BudgetSteps {
+		if u.Percent() < step {
+			return (min(u.Cap, math.MaxInt64/101)*int64(step)+99)/100 - 1 - u.Used
 		}
 	}
-	add("day_messages", int64(s.Day.Messages), int64(s.DayMessages))
-	add("month_messages", int64(s.Month.Messages), int64(s.MonthMessages))
-	add("day_amount", int64(s.Day.Amount), int64(s.DayAmount))
-	add("month_amount", int64(s.Month.Amount), int64(s.MonthAmount))
+	return math.MaxInt64
+}
+
+// Uses lists the caps that the budget has.
+func (s BudgetState) Uses(now time.Time) (all []CapUse) {
+	today := Day(now)
+	add := func(name string, period, used, most int64) {
+		if most != NoCap {
+			all = append(all, CapUse{name, period, used, most})
+		}
+	}
+	add("hour_messages", UsageHour(now), int64(s.Hour.Messages), int64(s.HourMessages))
+	add("day_messages", int64(today), int64(s.Day.Messages), int64(s.DayMessages))
+	add("month_messages", int64(FirstDay(today)), int64(s.Month.Messages), int64(s.MonthMessages))
+	add("day_amount", int64(today), int64(s.Day.Amount), int64(s.DayAmount))
+	add("month_amount", int64(FirstDay(today)), int64(s.Month.Amount), int64(s.MonthAmount))
 	if s.Prepaid {
-		add("balance", int64(s.Ever.Amount), int64(s.Credit))
+		add("balance", 0, int64(s.Ever.Amount), int64(s.Credit))
 	}
 	return all
 }
@@ -255,16 +300,87 @@ func (s BudgetState) Balance() money.Amount { return s.Credit - s.Ever.Amount }
 // BudgetSteps are the parts of a cap, in percent, at whose use operators are told.
 var BudgetSteps = []int{50, 80, 100}
 
-// Step is the largest of the [BudgetSteps] that a use has reached: 0 if none.
-func (u CapUse) Step() int {
-	i, found := slices.BinarySearch(BudgetSteps, u.Percent())
-	if !found {
-		i--
+// A Mark says of the use of which part of a cap operators were told last. Another cap, and another period, begin anew.
+type Mark struct {
+	Cap    string
+	Period int64
+	Most   int64
+	Step   int // one of the [BudgetSteps]
+	At     time.Time
+}
+
+// NextMarks are the steps that the uses have reached since the marks were made, in order, and the marks with them.
+func NextMarks(uses []CapUse, marks []Mark, now time.Time) (news []Mark, all []Mark) {
+	for _, u := range uses {
+		at := slices.IndexFunc(marks, func(m Mark) bool { return m.Cap == u.Name })
+		last := Mark{Cap: u.Name, Period: u.Period, Most: u.Cap}
+		if at >= 0 && marks[at].Period == u.Period && marks[at].Most == u.Cap {
+			last = marks[at]
+		}
+		for _, step := range BudgetSteps {
+			if step > last.Step && step <= u.Percent() {
+				last.Step, last.At = step, now
+				news = append(news, last)
+			}
+		}
+		if last.Step > 0 {
+			all = append(all, last)
+		}
 	}
-	if i < 0 {
-		return 0
+	return news, all
+}
+
+// Reached are the marks that hold at an instant: those of the caps and periods that there are.
+func (s BudgetState) Reached(now time.Time) (all []Mark) {
+	for _, u := range s.Uses(now) {
+		for _, m := range s.Marks {
+			if m.Cap == u.Name && m.Period == u.Period && m.Most == u.Cap {
+				all = append(all, m)
+			}
+		}
 	}
-	return BudgetSteps[i]
+	return all
+}
+
+// Ahead is what may be spent before a message that reaches the next step of a cap: that one is paid where the budget is
+// divided, and the step is told in the same commit.
+func (s BudgetState) Ahead(now time.Time) Spending {
+	ahead := plenty
+	for _, u := range s.Uses(now) {
+		switch n := u.ahead(); u.Name {
+		case "hour_messages", "day_messages", "month_messages":
+			ahead.Messages = int(min(int64(ahead.Messages), n))
+		default:
+			ahead.Amount = min(ahead.Amount, money.Amount(n))
+		}
+	}
+	return ahead
+}
+
+// FormatMarks writes marks as they are stored.
+func FormatMarks(all []Mark) string {
+	words := make([]string, len(all))
+	for i, m := range all {
+		words[i] = fmt.Sprintf("%s %d %d %d %d", m.Cap, m.Period, m.Most, m.Step, m.At.UnixMilli())
+	}
+	return strings.Join(words, ";")
+}
+
+// ParseMarks reads marks that were stored.
+func ParseMarks(text string) (all []Mark, err error) {
+	for word := range strings.SplitSeq(text, ";") {
+		if word == "" {
+			continue
+		}
+		var m Mark
+		var at int64
+		if _, err := fmt.Sscanf(word, "%s %d %d %d %d", &m.Cap, &m.Period, &m.Most, &m.Step, &at); err != nil {
+			return nil, fmt.Errorf("a mark of a budget: %w", err)
+		}
+		m.At = time.UnixMilli(at).UTC()
+		all = append(all, m)
+	}
+	return all, nil
 }
 
 // A LedgerKind says why a balance changed.
@@ -274,6 +390,7 @@ type LedgerKind string
 const (
 	LedgerTopUp      LedgerKind = "top-up"
 	LedgerCorrection LedgerKind = "correction"
+	LedgerTrial      LedgerKind = "trial"   // the credit of a project that is being tried
 	LedgerOpening    LedgerKind = "opening" // makes up for what was spent before the project was prepaid
 )
 

@@ -346,6 +346,10 @@ type Receipt struct {
 	Code         string // the carrier's own for that
 	Retry        bool   // when not delivered: there is another carrier to try
 	Doubt        bool   // when not delivered: the carrier doesn't know
+	// Taken says that the carrier has a message after all of which nobody knew, and nothing of the phone. Watch is how long
+	// to wait for a receipt then, as in a [Settlement].
+	Taken bool
+	Watch time.Duration
 }
 
 // state is how a receipt is recorded.
@@ -362,6 +366,9 @@ func (r *Receipt) state() ReceiptState {
 // way; that it arrived says that nobody needs a later one, also one that waits for its turn, unless a caller asked
 // for that one since.
 func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool) {
+	if r.Taken {
+		return r.take(v, d, now)
+	}
 	if r.Attempt < 1 || r.Attempt > v.Attempt || d.Receipt == ReceiptDelivered || d.Receipt == r.state() {
 		return false
 	}
@@ -377,6 +384,18 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	case r.Doubt: // nobody is left who could do better
 	default:
 		v.fail(r.Reason)
+	}
+	return true
+}
+
+// take ends the doubt whether the carrier has the latest message, so that no other carrier gets it for that reason.
+func (r Receipt) take(v *Verification, d *Delivery, now time.Time) (news bool) {
+	if r.Attempt != v.Attempt || v.Delivery != Sent || v.Reason != ReasonUnknown || d.Receipt != NoReceipt {
+		return false
+	}
+	v.Reason, v.DueAt = NoReason, time.Time{}
+	if until := now.Add(r.Watch); r.Watch > 0 && v.ended(until) == nil {
+		v.DueAt = until.Truncate(time.Millisecond)
 	}
 	return true
 }

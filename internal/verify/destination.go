@@ -70,6 +70,14 @@ func (d *Destination) charge(limits Limits, now time.Time) (wait time.Duration) 
 	return 0
 }
 
+// Sending says how many messages of the last day count towards the limits, and how long the next one has to wait.
+func (d Destination) Sending(limits Limits, now time.Time) (sent int, wait time.Duration) {
+	if limits.Daily > 0 {
+		sent = limits.window().Count(d.Sends, now)
+	}
+	return sent, d.charge(limits, now) // a copy is charged
+}
+
 // admit refuses a guess at v while the number has to wait, and when it has failed too often.
 //
 // A stranger's wrong guesses must not keep a person out who asks for a new code. So the first guess at a

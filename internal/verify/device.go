@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -38,18 +39,26 @@ type Device struct {
 // A DeviceKind is how a device is reached.
 type DeviceKind string
 
-// Both take RFC 8030's requests with RFC 8291's contents.
+// The first two take RFC 8030's requests with RFC 8291's contents.
 const (
 	WebPush     DeviceKind = "webpush"     // a browser's service worker
 	UnifiedPush DeviceKind = "unifiedpush" // an Android app, by ntfy and the like
+	FCM         DeviceKind = "fcm"         // an app, by Firebase Cloud Messaging
+	APNS        DeviceKind = "apns"        // an app, by the Apple Push Notification service
 )
+
+// native reports whether a device is an app that a token of Google's or Apple's names.
+func (k DeviceKind) native() bool { return k == FCM || k == APNS }
 
 // A Subscription is where a device is reached, and the keys that encrypt for it. Whoever has it can push to the
 // device, so it is stored sealed.
 type Subscription struct {
-	Endpoint string `json:"e"` // an https URL
-	Key      []byte `json:"k"` // the device's public key, a point of P-256
-	Auth     []byte `json:"a"` // its authentication secret
+	Endpoint string `json:"e,omitempty"` // an https URL
+	Key      []byte `json:"k,omitempty"` // the device's public key, a point of P-256
+	Auth     []byte `json:"a,omitempty"` // its authentication secret
+	// Token and App are in place of those for FCM and APNs: what the service calls the device, and the app's name there.
+	Token string `json:"t,omitempty"`
+	App   string `json:"n,omitempty"`
 	// Sign is the public key of the device's signatures, a point of P-256. It is sealed too, so that nobody who writes
 	// to the database can put a key of theirs in its place. Without one, the device gets codes only.
 	Sign []byte `json:"s,omitempty"`
@@ -61,14 +70,17 @@ func (Subscription) LogValue() slog.Value { return slog.StringValue("[subscripti
 
 // A Receiver is a device that a message is pushed to.
 type Receiver struct {
-	ID ID
+	ID     ID
+	Kind   DeviceKind
+	Locale string
 	Subscription
 }
 
 // A NewDevice asks for a device to be registered. Its keys are in base64url, as browsers write them.
 type NewDevice struct {
 	Kind                   DeviceKind
-	Endpoint, P256dh, Auth string
+	Endpoint, P256dh, Auth string // of WebPush and UnifiedPush
+	Token, App             string // of FCM and APNS
 	Key                    string // of its signatures; "": it has none
 	Name, Locale           string
 }
@@ -93,6 +105,8 @@ type DeviceStore interface {
 
 const (
 	maxEndpoint   = 2048
+	maxToken      = 2048
+	maxApp        = 255
 	maxDeviceName = 100
 	authLength    = 16 // RFC 8291 §3.2
 )
@@ -134,6 +148,20 @@ func (s *Service) Devices(ctx context.Context, acct *Account, application ID, us
 		return nil, err
 	}
 	return s.store.Devices(ctx, k)
+}
+
+// canAnswer reports whether a user has a device that can answer a prompt. A prompt that nobody gets must not count.
+func (s *Service) canAnswer(ctx context.Context, k UserKey) (bool, error) {
+	all, err := s.store.Devices(ctx, k)
+	if errors.Is(err, ErrNoUser) || errors.Is(err, ErrNoApplication) { // the start itself says so
+		return false, nil
+	}
+	for i := range all {
+		if sub, err := all[i].Open(s.keys); err == nil && len(sub.Sign) > 0 {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // RemoveDevice removes a user's device.
@@ -184,25 +212,15 @@ func (s *Service) ResealDevices(ctx context.Context) (n int, err error) {
 
 // subscription reads a new device's, and checks the rest of it.
 func (p *problems) subscription(n *NewDevice) (sub Subscription) {
-	if n.Kind != WebPush && n.Kind != UnifiedPush {
-		p.add(FieldKind, "must be %s or %s", WebPush, UnifiedPush)
-	}
-	u, err := url.Parse(n.Endpoint)
+	var err error
 	switch {
-	case len(n.Endpoint) > maxEndpoint:
-		p.add(FieldEndpoint, "is too long (maximum is %d characters)", maxEndpoint)
-	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || u.Opaque != "":
-		p.add(FieldEndpoint, "must be an https URL without credentials and fragment")
-	}
-	sub.Endpoint = n.Endpoint
-	if sub.Key, err = base64url(n.P256dh); err == nil {
-		_, err = ecdh.P256().NewPublicKey(sub.Key)
-	}
-	if err != nil {
-		p.add(FieldP256dh, "must be the base64url of an uncompressed point of P-256, 65 bytes")
-	}
-	if sub.Auth, err = base64url(n.Auth); err != nil || len(sub.Auth) != authLength {
-		p.add(FieldAuth, "must be the base64url of %d bytes", authLength)
+	case n.Kind.native():
+		p.token(n, &sub)
+	case n.Kind == WebPush || n.Kind == UnifiedPush:
+		p.endpoint(n, &sub)
+	default:
+		p.add(FieldKind, "must be %s, %s, %s or %s", WebPush, UnifiedPush, FCM, APNS)
+		return sub
 	}
 	if n.Key != "" {
 		if sub.Sign, err = base64url(n.Key); err == nil {
@@ -221,15 +239,78 @@ func (p *problems) subscription(n *NewDevice) (sub Subscription) {
 	return sub
 }
 
+// endpoint reads the subscription of a browser or an app with UnifiedPush.
+func (p *problems) endpoint(n *NewDevice, sub *Subscription) {
+	u, err := url.Parse(n.Endpoint)
+	switch {
+	case len(n.Endpoint) > maxEndpoint:
+		p.add(FieldEndpoint, "is too long (maximum is %d characters)", maxEndpoint)
+	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || u.Opaque != "":
+		p.add(FieldEndpoint, "must be an https URL without credentials and fragment")
+	}
+	sub.Endpoint = n.Endpoint
+	if sub.Key, err = base64url(n.P256dh); err == nil {
+		_, err = ecdh.P256().NewPublicKey(sub.Key)
+	}
+	if err != nil {
+		p.add(FieldP256dh, "must be the base64url of an uncompressed point of P-256, 65 bytes")
+	}
+	if sub.Auth, err = base64url(n.Auth); err != nil || len(sub.Auth) != authLength {
+		p.add(FieldAuth, "must be the base64url of %d bytes", authLength)
+	}
+	p.unless(FieldToken, n.Token == "", n.Kind)
+	p.unless(FieldApp, n.App == "", n.Kind)
+}
+
+// token reads what FCM or APNs call an app on a device.
+func (p *problems) token(n *NewDevice, sub *Subscription) {
+	switch {
+	case n.Kind == APNS && !hexToken.MatchString(n.Token):
+		p.add(FieldToken, "must be the device token of APNs in hex, 64 to 200 digits")
+	case n.Kind == FCM && !(len(n.Token) <= maxToken && registrationToken.MatchString(n.Token)):
+		p.add(FieldToken, "must be a registration token of FCM: 1 to %d of A-Z a-z 0-9 _ - :", maxToken)
+	}
+	if !IsAppName(n.App) {
+		p.add(FieldApp, "must be the name of the app in the server's configuration, such as com.example.shop: 1 to %d of A-Z a-z 0-9 . _ -", maxApp)
+	}
+	sub.Token, sub.App = n.Token, n.App
+	if n.Kind == APNS {
+		sub.Token = strings.ToLower(n.Token) // one token has one fingerprint
+	}
+	p.unless(FieldEndpoint, n.Endpoint == "", n.Kind)
+	p.unless(FieldP256dh, n.P256dh == "", n.Kind)
+	p.unless(FieldAuth, n.Auth == "", n.Kind)
+}
+
+var (
+	hexToken          = regexp.MustCompile(`^([0-9A-Fa-f]{2}){32,100}$`)
+	registrationToken = regexp.MustCompile(`^[A-Za-z0-9_:-]+$`)
+	appName           = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+)
+
+// IsAppName reports whether a text can name an app of FCM or APNs.
+func IsAppName(s string) bool { return len(s) <= maxApp && appName.MatchString(s) }
+
+// unless notes a field that devices of a kind don't have.
+func (p *problems) unless(f Field, absent bool, k DeviceKind) {
+	if !absent {
+		p.add(f, "must be absent for %s", k)
+	}
+}
+
 // base64url reads it with or without padding.
 func base64url(s string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(strings.TrimRight(s, "="))
 }
 
-// fingerprint finds a subscription's endpoint among an application's. Endpoints are capabilities with many random bits,
-// so a fingerprint tells nobody the endpoint.
+// fingerprint finds a subscription's endpoint or token among an application's. Both are capabilities with many random
+// bits, so a fingerprint tells nobody what they are. No endpoint has a space in it.
 func (sub *Subscription) fingerprint(application ID) []byte {
-	sum := sha256.Sum256(append(application[:], sub.Endpoint...))
+	address := sub.Endpoint
+	if sub.Token != "" {
+		address = sub.App + " " + sub.Token
+	}
+	sum := sha256.Sum256(append(application[:], address...))
 	return sum[:]
 }
 

@@ -79,10 +79,14 @@ const (
 	FieldKind     Field = "kind"
 	FieldEndpoint Field = "endpoint"
 	FieldP256dh   Field = "p256dh"
+	FieldToken    Field = "token"
+	FieldApp      Field = "app"
 	FieldAuth     Field = "auth"
 	FieldKey      Field = "key"
 
-	FieldMode      Field = "mode"
+	FieldMode        Field = "mode"
+	FieldApplication Field = "application"
+
 	FieldClientIP  Field = "client_ip"
 	FieldUserAgent Field = "user_agent"
 )
@@ -135,7 +139,7 @@ var (
 
 	ErrNoEnrolment = &Error{Kind: NotFound, Code: "no_enrolment", Message: "the enrolment code is wrong, was used, or is older than ten minutes; ask for a new one"}
 
-	ErrNoPrompt      = &Error{Kind: NotFound, Code: "no_prompt", Message: "there is no such prompt for this device, or its signature is wrong"}
+	ErrNoPrompt      = &Error{Kind: NotFound, Code: "no_prompt", Message: "there is no such prompt or message for this device, or its signature is wrong"}
 	ErrPromptsSpent  = &Error{Kind: Conflict, Code: "prompts_spent", Message: "the user got as many prompts as they may without a success; send a code by another channel"}
 	ErrPromptsDenied = &Error{Kind: Conflict, Code: "prompts_denied", Message: "the user said that it wasn't they who asked, so they get no prompts; send a code by another channel"}
 
@@ -150,6 +154,7 @@ var (
 	ErrNoProject     = &Error{Kind: NotFound, Code: "no_project", Message: "there is no such project"}
 	ErrNoAPIKey      = &Error{Kind: NotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
 	ErrNoDevice      = &Error{Kind: NotFound, Code: "no_device", Message: "there is no such device"}
+	ErrNotWeighed    = &Error{Kind: NotFound, Code: "not_weighed", Message: "the route has the configuration's weights"}
 	ErrNotStopped    = &Error{Kind: NotFound, Code: "not_stopped", Message: "it isn't stopped"}
 	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
 	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
@@ -158,6 +163,7 @@ var (
 	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
 	ErrUserDiffers   = &Error{Kind: Conflict, Code: "user_differs", Message: "the user is there with another number, or theirs isn't validated; an import changes no user, so delete this one first"}
+	ErrNumberTaken   = &Error{Kind: Conflict, Code: "number_taken", Message: "another user of the application has this number, or was just sent a code to show so"}
 	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
 
 	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].
@@ -170,6 +176,7 @@ var (
 	ErrInFlight  = &Error{Kind: Conflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}
 
 	ErrTooManyApplications = &Error{Kind: Conflict, Code: "too_many_applications", Message: "the project may have no more applications"}
+	ErrTrialNumbers        = &Error{Kind: Conflict, Code: "too_many_trial_numbers", Message: "the project may confirm no more numbers while it is tried"}
 	ErrTooManyKeys         = &Error{Kind: Conflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
 	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
 
@@ -183,6 +190,10 @@ var (
 	ErrTooManyKept = &Error{Kind: Limited, Code: "too_many_kept_answers", Message: "the project has as many answers kept for Idempotency-Keys as it may; wait, or send the request without a key"}
 
 	ErrBudget = &Error{Kind: Unpaid, Code: "budget_exhausted", Message: "the project's budget is used up; ask the operator to raise it or to top up the balance"}
+
+	// ErrTooDear lasts until an operator changes the limit or the routes. Callers get it with the number's field, as ErrNotServed.
+	ErrTooDear      = &Error{Kind: Invalid, Code: "country_price_limit", Message: "a message to this number's country would come to more than the operator allows"}
+	ErrCountryLimit = &Error{Kind: Limited, Code: "country_message_limit", Message: "as many messages as the operator allows have gone to this number's country"}
 
 	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}
 

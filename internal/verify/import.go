@@ -43,7 +43,7 @@ func (s *Service) ImportUsers(ctx context.Context, acct *Account, application ID
 func ImportUser(acct *Account, application ID, in *ImportedUser, now time.Time) (User, error) {
 	var p problems
 	p.userName(in.Name)
-	p.address(in.Address, &acct.Project)
+	number := p.address(in.Address, &acct.Project).number
 	if in.VerifiedAt.After(now) {
 		p.add(FieldVerifiedAt, "is in the future")
 	}
@@ -52,7 +52,7 @@ func ImportUser(acct *Account, application ID, in *ImportedUser, now time.Time) 
 	}
 	verified := cmp.Or(in.VerifiedAt, now).Truncate(time.Millisecond)
 	return User{
-		Application: application, Name: in.Name, Address: in.Address, Status: Validated, VerifiedAt: verified,
+		Application: application, Name: in.Name, Address: in.Address, NumberKey: number.Key(), Status: Validated, VerifiedAt: verified,
 		CreatedAt: now, UpdatedAt: now, Version: 1,
 	}, p.err()
 }

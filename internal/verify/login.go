@@ -3,9 +3,11 @@ package verify
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/record"
 )
 
@@ -31,6 +33,33 @@ func (s *Service) Associate(ctx context.Context, acct *Account, application ID, 
 	}
 	_, err = s.startUser(ctx, acct, k, association, userRequest{address: r.Address, displayName: r.DisplayName, channel: r.Channel})
 	return err
+}
+
+// AssociateDevice registers a device for a user whose number is validated, and pushes a code, which a login's check takes.
+// A device alone is no address: all limits are of numbers.
+func (s *Service) AssociateDevice(ctx context.Context, acct *Account, application ID, user string, n NewDevice, displayName string) error {
+	app, err := s.store.Application(ctx, acct.Project.ID, application)
+	if err != nil {
+		return err
+	}
+	u, err := s.User(ctx, acct, application, user)
+	if err != nil && !errors.Is(err, ErrNoUser) {
+		return err
+	}
+	var p problems
+	switch {
+	case !slices.Contains(app.Channels, Push):
+		p.add(FieldAddress, "asks for push, which is none of the application's channels")
+	case err != nil || u.Status != Validated:
+		p.add(FieldAddress, "is a device's, which needs a user with a validated phone number; associate that first")
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	if _, err := s.RegisterDevice(ctx, acct, application, user, n); err != nil {
+		return err
+	}
+	return s.LoginStart(ctx, acct, application, user, LoginRequest{DisplayName: displayName, Channel: Push})
 }
 
 // LoginStart sends a code to a user whose address is validated.
@@ -87,18 +116,24 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 	v := s.begin(with)
 	v.User, v.Purpose = k.Name, o.Purpose
 	if o.byPrompt {
-		v.Prompt = newPrompt(acct.Project.Profile)
+		able, err := s.canAnswer(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		if able {
+			v.Prompt = newPrompt(acct.Project.Profile)
+		}
 	}
 	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)
 	if err == nil {
 		err = s.launch(ctx, acct, v, "", func(place Place) error {
 			return s.store.StartUser(ctx, v, UserStart{
-				Associate: why.associates, Address: r.address,
+				Associate: why.associates, Unique: with.Application.UniqueNumbers, Address: r.address,
 				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
 			})
 		})
 	}
-	s.observer.Started(acct.Project.ID, o.Channel, err)
+	s.observer.Started(acct.Project.ID, o.Channel, countryOf(v, ""), err)
 	return v, err
 }
 
@@ -134,7 +169,7 @@ func (s *Service) checkUser(ctx context.Context, acct *Account, application ID, 
 		return text
 	}))
 	about.Verification = record.ID(out.Verification)
-	s.observer.Checked(out, err)
+	s.observer.Checked(acct.Project.ID, out, err)
 	return out, err
 }
 
@@ -165,10 +200,18 @@ func (s *Service) User(ctx context.Context, acct *Account, application ID, user 
 	return s.store.User(ctx, k)
 }
 
-// UsersAfter returns an application's users with a status, in the order of their names, behind a name, and whether
-// there may be more. Zero values let all pass.
-func (s *Service) UsersAfter(ctx context.Context, acct *Account, application ID, status UserStatus, after string, limit int) (users []User, more bool, err error) {
-	users, err = s.store.UsersAfter(ctx, acct.Project.ID, application, status, after, limit+1)
+// UsersAfter returns an application's users with a status and a number, in the order of their names, behind a name, and
+// whether there may be more. Zero values let all pass. It fails with [ErrInvalid] if that is no number.
+func (s *Service) UsersAfter(ctx context.Context, acct *Account, application ID, status UserStatus, number, after string, limit int) (users []User, more bool, err error) {
+	var n phone.Number
+	if number != "" {
+		var p problems
+		n = p.parse(FieldAddress, number).Key()
+		if err := p.err(); err != nil {
+			return nil, false, err
+		}
+	}
+	users, err = s.store.UsersAfter(ctx, acct.Project.ID, application, status, n, after, limit+1)
 	if len(users) > limit {
 		return users[:limit], true, err
 	}

@@ -356,7 +356,7 @@ func TestWhereTheLanguageOfACallComesFrom(t *testing.T) {
 		application, server, template, to, want string
 	}{
 		{"", "", "", "+4930901820", "de"},
-		{"", "", "", "+46701234567", ""},
+		{"", "", "", "+66812345678", ""},
 		{"", "", own, "+4930901820", ""},
 		{"", "fr", "", "+4930901820", "fr"},
 		{"", "fr", own, "+4930901820", "fr"},

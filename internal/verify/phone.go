@@ -134,6 +134,9 @@ func (o *Overdue) spent() bool {
 	return d == nil || d.sent() || d.rang()
 }
 
+// Counts reports whether the attempt is another message, for the limits of its number and its country.
+func (o *Overdue) Counts() bool { return o.spent() }
+
 // latest is the end of the latest attempt, or nil.
 func (o *Overdue) latest() *Delivery {
 	for i := range o.Deliveries {

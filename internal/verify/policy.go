@@ -139,7 +139,10 @@ func (p problems) err() error {
 
 // ValidateStart says all that is wrong with a request in an [ErrInvalid], without starting anything.
 func (s *Service) ValidateStart(ctx context.Context, acct *Account, r StartRequest) error {
-	o := s.orderOf(acct, r)
+	acct, o, err := s.read(ctx, acct, &r)
+	if err != nil {
+		return err
+	}
 	return s.settle(ctx, acct, &o, time.Time{}, &Terms{})
 }
 
@@ -180,7 +183,7 @@ func (p *problems) number(f Field, s string, project *Project) phone.Number {
 	switch {
 	case !n.Possible():
 		p.add(f, "has a length that its country's numbers don't have")
-	case len(project.OnlyNumbers) > 0 && !slices.Contains(project.OnlyNumbers, n.Key()):
+	case project.sendsOnlyTo() && !slices.Contains(project.OnlyNumbers, n.Key()):
 		p.add(f, "isn't one of the numbers that this project may send to while it is tried")
 	case kind != phone.Ordinary && !slices.Contains(project.Kinds, kind):
 		p.add(f, "is a number of the kind %s, which this project may not send to", kind)

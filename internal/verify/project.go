@@ -40,6 +40,10 @@ type Project struct {
 	// OnlyNumbers are the keys of the only numbers that may be sent to, for a project that is being tried; nil: all.
 	OnlyNumbers []phone.Number
 
+	// TrialMessages is how many messages a day a project may send that is being tried: see [Project.Trial]. 0: it isn't. A store
+	// writes it with its budget.
+	TrialMessages int
+
 	// Bound says that the project has a [Budget]. A store writes it with that.
 	Bound bool
 }

@@ -31,6 +31,7 @@ type Prompt struct {
 	Nonce   [16]byte  // of the challenges
 	Profile Profile   // decides how long the number has to wait after wrong ones
 	Told    time.Time // when a check was told that a device approved; zero: none was
+	Denied  time.Time // when a device said that it wasn't its person who asked; zero: none has
 }
 
 // IsZero reports whether nobody is asked.
@@ -133,12 +134,14 @@ func (u *User) mayPrompt() error {
 	return nil
 }
 
-// prompt counts a prompt of v, which is about to be pushed. Where the user may get none, v goes on by its next channel.
+// prompt counts a prompt of v, which is about to be pushed. Where the user may get none, or has no device that can answer,
+// v goes on by its next channel.
 func (u *User) prompt(v *Verification, may bool) {
-	if may {
-		u.Prompts++
-	} else {
+	switch {
+	case !may:
 		v.Prompt = Prompt{}
+	case !v.Prompt.IsZero():
+		u.Prompts++
 	}
 }
 
@@ -165,15 +168,15 @@ func (a *PromptAnswer) signed() []byte {
 	return []byte(strings.Join([]string{"countersign answer 1", a.Verification.String(), a.Device.String(), a.Challenge, says}, "\n"))
 }
 
-// signedBy reports whether the answer has the signature of a device: ECDSA with P-256 and SHA-256, as WebCrypto makes
-// it, two numbers of 32 bytes each.
-func (a *PromptAnswer) signedBy(point []byte) bool {
+// isSigned reports whether a signature is one of a text by the holder of a device's key: ECDSA with P-256 and SHA-256, as
+// WebCrypto makes it, two numbers of 32 bytes each.
+func isSigned(text, signature, point []byte) bool {
 	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
-	if err != nil || len(a.Signature) != 64 {
+	if err != nil || len(signature) != 64 {
 		return false
 	}
-	sum := sha256.Sum256(a.signed())
-	return ecdsa.Verify(public, sum[:], new(big.Int).SetBytes(a.Signature[:32]), new(big.Int).SetBytes(a.Signature[32:]))
+	sum := sha256.Sum256(text)
+	return ecdsa.Verify(public, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 }
 
 // A PromptOutcome is what came of a device's answer.
@@ -181,6 +184,7 @@ type PromptOutcome struct {
 	Approved bool // by this answer
 	Denied   bool // by this answer
 	Wrong    bool // this answer named another number
+	Noted    bool // this answer denied a verification that has ended: nothing but the user has changed
 	Status   Status
 	// Challenge is for the next answer, while the verification is pending. Where nothing else is said of the answer, it
 	// was for an earlier challenge and counts as none.
@@ -191,6 +195,15 @@ type PromptOutcome struct {
 // awaits reports whether an answer is for the present challenge of v. Another one changes nothing.
 func (v *Verification) awaits(a *PromptAnswer, now time.Time) bool {
 	return v.ended(now) == nil && subtle.ConstantTimeCompare([]byte(a.Challenge), []byte(v.challenge())) == 1
+}
+
+// lateDenial is for how long a denial counts of a verification that may have ended. A device that was away, or whose person
+// looks after the approval, says so then; somebody who repeats it later says nothing.
+const lateDenial = 24 * time.Hour
+
+// deniesLate reports whether an answer is the first denial of v, which has ended.
+func (v *Verification) deniesLate(a *PromptAnswer, now time.Time) bool {
+	return a.Denied && v.ended(now) != nil && v.Prompt.Denied.IsZero() && now.Sub(v.ID.Time()) < lateDenial
 }
 
 // standing is where v stands, for a device.
@@ -207,10 +220,16 @@ func (v *Verification) standing(now time.Time) PromptOutcome {
 func (v *Verification) Respond(d *Destination, a *PromptAnswer, now time.Time) (PromptOutcome, error) {
 	approved, denied := false, false
 	switch {
+	case v.deniesLate(a, now):
+		v.Prompt.Denied = now
+		out := v.standing(now)
+		out.Noted = true
+		return out, nil
 	case !v.awaits(a, now):
 		return v.standing(now), nil
 	case a.Denied:
 		denied = true
+		v.Prompt.Denied = now
 		v.end(Canceled, now)
 		v.fail(ReasonRejected)
 	default:
@@ -239,7 +258,7 @@ func (u *User) Respond(v *Verification, d *Destination, a *PromptAnswer, now tim
 	switch {
 	case out.Approved:
 		u.Prompts = 0
-	case out.Denied:
+	case out.Denied, out.Noted:
 		u.DeniedAt = now
 	}
 	return out, err
@@ -283,6 +302,8 @@ type PromptStore interface {
 	// AnswerPrompt applies a device's answer to a verification of a project's user: see [User.Respond]. It fails with
 	// [ErrNoPrompt] if either is gone.
 	AnswerPrompt(ctx context.Context, p ProjectID, a *PromptAnswer) (PromptOutcome, error)
+	// RecordDenial writes down that a device said that it wasn't its person who asked.
+	RecordDenial(ctx context.Context, p ProjectID, verification, device ID) error
 	// TellOutcome tells a check how a verification ended: see [Verification.Tell].
 	TellOutcome(ctx context.Context, p ProjectID, id ID) (Outcome, error)
 	// ForgivePrompts lets a user get prompts again, see [User.ForgivePrompts], and writes down for whom.
@@ -304,23 +325,27 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 	if v.Approval != ByPrompt || v.Prompt.IsZero() {
 		return PromptOutcome{}, ErrNoPrompt
 	}
-	if err := s.checkSigner(ctx, v, &a); err != nil {
+	if err := s.checkSigner(ctx, v, a.Device, a.signed(), a.Signature); err != nil {
 		return PromptOutcome{}, err
 	}
 	about.Project, about.Application = string(v.Project), record.ID(v.Application)
-	if now := s.now(); !v.awaits(&a, now) { // a device may send it again and again, so it costs no transaction
+	if now := s.now(); !v.awaits(&a, now) && !v.deniesLate(&a, now) { // a device may send it again and again, so it costs no transaction
 		return v.standing(now), nil
 	}
 	out, err := s.store.AnswerPrompt(context.WithoutCancel(ctx), v.Project, &a)
 	s.waiters.wake(a.Verification)
 	if out.Approved || out.Wrong || err != nil {
-		s.observer.Checked(Outcome{Approved: out.Approved, GuessesLeft: out.GuessesLeft, Channel: Push}, err)
+		s.observer.Checked(v.Project, Outcome{Approved: out.Approved, GuessesLeft: out.GuessesLeft, Channel: Push, Country: countryOf(v, "")}, err)
+	}
+	if err == nil && (out.Denied || out.Noted) {
+		s.observer.Denied()
+		err = s.store.RecordDenial(context.WithoutCancel(ctx), v.Project, a.Verification, a.Device)
 	}
 	return out, err
 }
 
-// checkSigner fails with [ErrNoPrompt] unless the device that an answer names is one of v's user, and has signed it.
-func (s *Service) checkSigner(ctx context.Context, v *Verification, a *PromptAnswer) error {
+// checkSigner fails with [ErrNoPrompt] unless a device is one of v's user, and has signed a text.
+func (s *Service) checkSigner(ctx context.Context, v *Verification, device ID, text, signature []byte) error {
 	all, err := s.store.Devices(ctx, UserKey{v.Project, v.Application, v.User})
 	if errors.Is(err, ErrNoUser) || errors.Is(err, ErrNoApplication) {
 		return ErrNoPrompt
@@ -328,7 +353,7 @@ func (s *Service) checkSigner(ctx context.Context, v *Verification, a *PromptAns
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(all, func(d Device) bool { return d.ID == a.Device })
+	i := slices.IndexFunc(all, func(d Device) bool { return d.ID == device })
 	if i < 0 {
 		return ErrNoPrompt
 	}
@@ -339,7 +364,7 @@ func (s *Service) checkSigner(ctx context.Context, v *Verification, a *PromptAns
 	if err != nil {
 		return err
 	}
-	if !a.signedBy(sub.Sign) {
+	if !isSigned(text, signature, sub.Sign) {
 		return ErrNoPrompt
 	}
 	return nil

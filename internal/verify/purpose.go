@@ -78,6 +78,9 @@ func (s *Service) CheckLatest(ctx context.Context, acct *Account, number string,
 	g.Payment = e.Payment
 	out, err := s.store.CheckLatest(context.WithoutCancel(ctx), LatestKey{acct.Project.ID, n.Key(), purpose}, g)
 	record.Of(ctx).Verification = record.ID(out.Verification)
-	s.observer.Checked(out, err)
+	s.observer.Checked(acct.Project.ID, out, err)
+	if err == nil && out.Approved {
+		err = s.confirmNumber(context.WithoutCancel(ctx), acct, out.Verification)
+	}
 	return out, err
 }

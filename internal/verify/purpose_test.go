@@ -77,10 +77,10 @@ func TestALatestCodeIsCheckedByNumberAndPurpose(t *testing.T) {
 		{"no number", "12", "login", loginCode, Outcome{}, ErrInvalid},
 		{"another purpose's code", number1, "login", resetCode, Outcome{GuessesLeft: 2, Channel: SMS, Verification: login.ID}, nil},
 		{"the superseded code", number1, "login", olderCode, Outcome{GuessesLeft: 1, Channel: SMS, Verification: login.ID}, nil},
-		{"the right code", "+1 (202) 555-0100", "login", loginCode, Outcome{Approved: true, Channel: SMS, Verification: login.ID}, nil},
+		{"the right code", "+1 (202) 555-0100", "login", loginCode, Outcome{Approved: true, Channel: SMS, Country: "US", Verification: login.ID}, nil},
 		{"it once more", number1, "login", loginCode, Outcome{Verification: login.ID}, ErrApproved},
-		{"the other purpose's", number1, "reset", resetCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Verification: reset.ID}, nil},
-		{"one that names no purpose", number1, "", unnamedCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Verification: unnamed.ID}, nil},
+		{"the other purpose's", number1, "reset", resetCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US", Verification: reset.ID}, nil},
+		{"one that names no purpose", number1, "", unnamedCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US", Verification: unnamed.ID}, nil},
 	} {
 		got, err := check(tt.to, tt.of, tt.typed)
 		if got != tt.want || !errors.Is(err, tt.err) {
@@ -146,8 +146,8 @@ func TestAStartMayNameAnApplication(t *testing.T) {
 		t.Errorf("got %+v, want the application's settings", v)
 	}
 	for what, id := range map[string]ID{"another project's": {9}, "nobody's": {8}} {
-		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Application: id}); err != ErrNoApplication {
-			t.Errorf("%s: got %v, want %v", what, err, ErrNoApplication)
+		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Application: id}); CodeOf(err) != ErrInvalid.Code || err.Error() != "application is the id of no application of the project" {
+			t.Errorf("%s: got %v, want the field named", what, err)
 		}
 	}
 	if v, _ := e.start(t, StartRequest{Channel: SMS, To: number1}); v.Application != e.acct.Application.ID {

@@ -62,6 +62,8 @@ const (
 	ReasonTooSoon
 	ReasonBudget
 	ReasonStopped
+	ReasonCountryLimit
+	ReasonTooDear
 
 	reasonCount
 )
@@ -149,6 +151,8 @@ var reasons = [reasonCount]struct {
 	ReasonTooSoon:      {"too_soon", BlameUs, noEffect},         // after another message to the number
 	ReasonBudget:       {"budget_exhausted", BlameUs, noEffect}, // the project's budget is used up
 	ReasonStopped:      {"country_stopped", BlameUs, noEffect},  // an operator has stopped messages to the number's country
+	ReasonCountryLimit: {"country_message_limit", BlameUs, noEffect},
+	ReasonTooDear:      {"country_price_limit", BlameUs, noEffect},
 }
 
 // words finds reasons by their words.

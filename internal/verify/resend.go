@@ -189,10 +189,23 @@ func (s *Service) resend(ctx context.Context, acct *Account, v *Verification, hi
 	})
 	if err != nil {
 		place.Release()
+		if next := v.unprompted(); by == "" && next != "" && (errors.Is(err, ErrPromptsSpent) || errors.Is(err, ErrPromptsDenied)) {
+			return s.resend(ctx, acct, v, history, next)
+		}
 		return Snapshot{}, err
 	}
 	place.Send(ctx, resent, resent.Message(place.Channel(), Secret(secret)))
 	return snapshot(resent, now), nil
+}
+
+// unprompted is the channel by which v's code goes on where its user gets no prompts: "" if there is none.
+func (v *Verification) unprompted() Channel {
+	for _, f := range v.Fallbacks {
+		if !v.prompts(f.Channel) {
+			return f.Channel
+		}
+	}
+	return ""
 }
 
 // canGo says why v's message can't go by a channel, or returns nil. A channel that its start didn't decide says the

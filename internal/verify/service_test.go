@@ -173,6 +173,7 @@ func (r *room) Channel() Channel       { return r.channel }
 func (r *room) Lease() time.Duration   { return lease }
 func (r *room) Calling() time.Duration { return 0 }
 
+func (r *room) Admits(Message) error       { return nil }
 func (r *room) Price(Message) money.Amount { return 0 }
 
 func (r *room) Release() {
@@ -522,10 +523,12 @@ func TestAnotherProjectsVerificationDoesNotExist(t *testing.T) {
 // tally is an [Observer] that writes down what it is told.
 type tally []string
 
-func (o *tally) Started(_ ProjectID, c Channel, err error) {
+func (o *tally) Started(_ ProjectID, c Channel, _ string, err error) {
 	*o = append(*o, fmt.Sprintf("start %s: %v", c, err))
 }
-func (o *tally) Checked(out Outcome, err error) {
+func (o *tally) Denied() { *o = append(*o, "denied") }
+
+func (o *tally) Checked(_ ProjectID, out Outcome, err error) {
 	*o = append(*o, fmt.Sprintf("check %s %t: %v", out.Channel, out.Approved, err))
 }
 

@@ -54,7 +54,7 @@ func (s *Service) orderOf(acct *Account, r StartRequest) order {
 	if r.Template != "" && r.Text != "" {
 		o.problems.add(FieldTemplate, "can't be given with a text")
 	}
-	o.to = o.problems.number(FieldTo, r.To, &acct.Project)
+	o.to = o.problems.number(FieldTo, r.To, o.problems.confirmation(&r, &acct.Project))
 	o.sender = o.problems.from(acct, &r, s.senders)
 	o.Purpose = o.problems.purpose(r.Purpose)
 	if r.Text != "" {
@@ -191,8 +191,18 @@ func (p *problems) ownCode(r *StartRequest, b bounds, t *Terms) {
 }
 
 // write writes the text of an order's message for a channel, framed. It notes why the text can't go out, and
-// reports whether the words are ours, so that a voice can say them in other languages.
+// reports whether the words are ours, so that a voice can say them in other languages. A text of a project that is being tried
+// says so first, if the operator has words for that.
 func (s *Service) write(ctx context.Context, acct *Account, o *order, t *Terms, c Channel, p *problems) (text string, ours bool, err error) {
+	text, ours, err = s.compose(ctx, acct, o, t, c, p)
+	if c.InSegments() && text != "" && s.trialPrefix != "" && acct.Project.Trial() {
+		text = s.trialPrefix + " " + text
+	}
+	return text, ours, err
+}
+
+// compose does so without these words.
+func (s *Service) compose(ctx context.Context, acct *Account, o *order, t *Terms, c Channel, p *problems) (text string, ours bool, err error) {
 	if o.occasion != nil && o.Payment.IsZero() {
 		return s.render(ctx, acct, o, t, c, p)
 	}

@@ -202,10 +202,16 @@ type Measure struct {
 	Encoding string
 }
 
+// Preview is a text as a project sends it, with a code, an amount and a payee that stand for real ones, and the channel
+// by which it goes then.
+func (x *Text) Preview(project *Project) (full string, c Channel) {
+	c = x.channels()[0]
+	return wording.Fill(x.typical(project, c), wording.Longest(typical.Format, typical.Length), typical.Format), c
+}
+
 // Measure measures a text as a project sends it.
 func (x *Text) Measure(project *Project) Measure {
-	c := x.channels()[0]
-	full := wording.Fill(x.typical(project, c), wording.Longest(typical.Format, typical.Length), typical.Format)
+	full, c := x.Preview(project)
 	m := Measure{Characters: utf8.RuneCountInString(full)}
 	if c.InSegments() {
 		encoding, _ := sms.Measure(full)

@@ -152,7 +152,8 @@ var UsageParts = []UsagePart{ByProject, ByApplication, ByPurpose, ByChannel, ByC
 
 // A UsageQuery asks for usage. Its times are cut to the hour.
 type UsageQuery struct {
-	Project     ProjectID // "": of all
+	Project     ProjectID // "": of all, or of those in Among
+	Among       []ProjectID
 	From, Until time.Time // of the starts: from From on, and before Until
 	Step        UsageStep
 	By          []UsagePart

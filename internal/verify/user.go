@@ -25,8 +25,9 @@ import (
 // He has one code at a time: that of Current. A newer one supersedes it, without a write to its row.
 type User struct {
 	Application ID
-	Name        string // the caller's, case-sensitive
-	Address     string // as the caller wrote it; "" while initial
+	Name        string       // the caller's, case-sensitive
+	Address     string       // as the caller wrote it; "" while initial
+	NumberKey   phone.Number // of Address, by which those who have a number are found: see [phone.Number.Key]
 	Status      UserStatus
 	Current     ID        // the latest verification, live or not; zero: none
 	Sends       limit.Log // for the limits of [UserLimits]
@@ -64,6 +65,20 @@ func (u *User) Number() phone.Number {
 	return n
 }
 
+// HeldUntil is until when a user whose address has a status holds a number against other users, where numbers are
+// unique: forever once it is validated, and before as long as the code that asks for it may be used. live says until
+// when that is, or is zero. So nobody loses a number that they have shown to be theirs, and nobody keeps one that they
+// only asked for.
+func HeldUntil(s UserStatus, live time.Time) (until time.Time, forever bool) {
+	switch s {
+	case Validated:
+		return time.Time{}, true
+	case ValidationPending:
+		return live, false
+	}
+	return time.Time{}, false
+}
+
 // A UserKey names a user. One of another project's application doesn't exist.
 type UserKey struct {
 	Project     ProjectID
@@ -76,7 +91,8 @@ type UserKey struct {
 // to a user while his application is being deleted is nothing. All but StartUser and ImportUsers fail with [ErrNoUser].
 type UserStore interface {
 	// StartUser commits a user's new verification: see [User.Begin]. It makes a user who is associated
-	// and isn't there. v is filled in.
+	// and isn't there. v is filled in. It fails with [ErrNumberTaken] where numbers are unique and another user has
+	// this one: see [HeldUntil].
 	StartUser(ctx context.Context, v *Verification, r UserStart) error
 	// CheckUser spends a guess at a user's current verification: see [User.Check]. g has no ID. It fails
 	// with [ErrNoCode] if there is no such verification (any more).
@@ -84,15 +100,16 @@ type UserStore interface {
 	// Dissociate takes a user's address: see [User.Dissociate].
 	Dissociate(ctx context.Context, k UserKey) error
 	// ImportUsers commits the users that aren't there and that nothing refuses, all together, writes down which key asked
-	// for it, and says what became of each: see [User.MeetsImport].
+	// for it, and says what became of each: see [User.MeetsImport]. Where numbers are unique, it refuses those whose
+	// number another user has, as StartUser does.
 	ImportUsers(ctx context.Context, p ProjectID, application ID, users []User, refused []error, by ID) ([]Imported, error)
 	// DeleteUser deletes a user and cancels his live verification.
 	DeleteUser(ctx context.Context, k UserKey) error
 
 	User(ctx context.Context, k UserKey) (User, error)
-	// UsersAfter returns those of an application with a status, in the order of their names, behind a name. Zero
-	// values let all pass.
-	UsersAfter(ctx context.Context, p ProjectID, application ID, status UserStatus, after string, limit int) ([]User, error)
+	// UsersAfter returns those of an application with a status and a number, of which n is the key, in the order of
+	// their names, behind a name. Zero values let all pass.
+	UsersAfter(ctx context.Context, p ProjectID, application ID, status UserStatus, n phone.Number, after string, limit int) ([]User, error)
 	// Users returns a page of those that pass the filter, and how many do.
 	Users(ctx context.Context, p ProjectID, application ID, f UserFilter, page Page) ([]User, int, error)
 }
@@ -148,6 +165,7 @@ func (l UserLimits) take(log limit.Log, now time.Time) (next limit.Log, wait tim
 // A UserStart is what a user's new code is for, and the terms of sending it.
 type UserStart struct {
 	Associate  bool   // the address with the user, else it is for his login
+	Unique     bool   // no other user of the application may have the number
 	Address    string // as the caller wrote it
 	Limits     Limits
 	UserLimits UserLimits
@@ -179,7 +197,7 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 	if v.prompts(v.Channel) {
 		u.prompt(v, unasked == nil)
 	}
-	u.Sends, u.Current = sends, v.ID
+	u.Sends, u.Current, u.NumberKey = sends, v.ID, v.To
 	if r.Associate {
 		u.become(ValidationPending, r.Address, now)
 	}
@@ -215,7 +233,7 @@ func (u *User) Verified() time.Time {
 // Dissociate takes the user's address, and cancels v, his current verification if there is one.
 func (u *User) Dissociate(v *Verification, now time.Time) {
 	u.Drop(v, now)
-	u.Current = ID{}
+	u.Current, u.NumberKey = ID{}, ""
 	u.become(Initial, "", now)
 }
 
@@ -281,7 +299,7 @@ func (p *problems) address(s string, project *Project) address {
 		case "voice":
 			a.channel, s = Voice, rest
 		case "push", "psh":
-			p.add(FieldAddress, "asks for push, which is not available")
+			p.add(FieldAddress, "is a device's; register it as a device of the user")
 			return a
 		}
 	}

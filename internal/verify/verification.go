@@ -202,6 +202,7 @@ type Outcome struct {
 	// Waiting says that no code was guessed, and that no device has answered yet: see [Verification.Outcome].
 	Waiting bool
 	Channel Channel // by which the code went out
+	Country string  // of the number of a verification that was approved
 
 	// Verification is whose code was guessed, where the guess didn't name it. A store fills it in, also beside
 	// the error that says how that verification ended.
@@ -238,7 +239,11 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 			v.end(Exhausted, now)
 		}
 	}
-	return Outcome{Approved: right, GuessesLeft: left, WrongPayment: !paid, Channel: v.Channel}, nil
+	out := Outcome{Approved: right, GuessesLeft: left, WrongPayment: !paid, Channel: v.Channel}
+	if right {
+		out.Country = v.Reach().Region()
+	}
+	return out, nil
 }
 
 // read turns what somebody typed into the code that it spells, which may have the prefix before it.

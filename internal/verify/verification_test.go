@@ -68,11 +68,11 @@ func TestEveryEventInEveryState(t *testing.T) {
 		guesses  int
 		failures int
 	}{
-		{"pending", right, "", Outcome{Approved: true, GuessesLeft: 2, Channel: SMS}, Approved, 1, 0},
+		{"pending", right, "", Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US"}, Approved, 1, 0},
 		{"pending", wrong, "", Outcome{GuessesLeft: 2, Channel: SMS}, Pending, 1, 1},
 		{"pending", cancel, "", Outcome{}, Canceled, 0, 0},
 
-		{"last guess", right, "", Outcome{Approved: true, GuessesLeft: 0, Channel: SMS}, Approved, 3, 0},
+		{"last guess", right, "", Outcome{Approved: true, GuessesLeft: 0, Channel: SMS, Country: "US"}, Approved, 3, 0},
 		{"last guess", wrong, "", Outcome{GuessesLeft: 0, Channel: SMS}, Exhausted, 3, 3},
 		{"last guess", cancel, "", Outcome{}, Canceled, 2, 2},
 
@@ -228,7 +228,7 @@ func TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore(t *testing.T) {
 			d.WaitUntil = time.Time{}
 		}
 		got, err := v.Check(d, guess(true), t0)
-		if want := (Outcome{Approved: true, GuessesLeft: 0, Channel: SMS}); got != want || err != nil || v.Status != Approved {
+		if want := (Outcome{Approved: true, GuessesLeft: 0, Channel: SMS, Country: "US"}); got != want || err != nil || v.Status != Approved {
 			t.Errorf("%d attempts, the last one right: got %+v, %v, %v; want %+v, approved", attempts, got, err, v.Status, want)
 		}
 		if got, err := v.Check(d, guess(true), t0); !errors.Is(err, ErrApproved) || got.Approved {

@@ -39,6 +39,7 @@ type Store interface {
 	VerificationStore
 	ApplicationStore
 	UserStore
+	TrialStore
 	DeviceStore
 	PromptStore
 	EnrolmentStore
@@ -74,14 +75,18 @@ type Place interface {
 	Lease() time.Duration
 	// Calling is how long its call may take, from when it begins; 0 if it makes none.
 	Calling() time.Duration
+	// Admits fails with [ErrTooDear] if the message would come to more than its country's limits allow.
+	Admits(m Message) error
 	// Price is what the project will be charged for a message, as far as can be told before it is sent.
 	Price(m Message) money.Amount
 }
 
 // An Observer counts what callers asked for and what they got.
 type Observer interface {
-	Started(p ProjectID, c Channel, err error)
-	Checked(out Outcome, err error)
+	// Started counts a start, to a number of a country; "" where nobody could read the number.
+	Started(p ProjectID, c Channel, country string, err error)
+	Checked(p ProjectID, out Outcome, err error)
+	Denied() // a device said that it wasn't its person who asked
 }
 
 // A Service does what callers ask for.
@@ -99,6 +104,7 @@ type Service struct {
 	uniqueNames bool
 	failover    map[Channel][]Channel
 	prices      money.Prices
+	trialPrefix string
 
 	maxApplications, maxTemplates, maxDevices, maxKept int
 
@@ -158,6 +164,8 @@ type Settings struct {
 	Failover map[Channel][]Channel
 	// Prices are what projects are charged.
 	Prices money.Prices
+	// TrialPrefix stands before the texts of projects that are being tried, with a space behind it.
+	TrialPrefix string
 }
 
 // How many applications, templates and kept answers a project may have, and a user devices, unless [Settings] say otherwise.
@@ -179,7 +187,7 @@ func New(c Config) *Service {
 	return &Service{
 		store: c.Store, outbox: c.Outbox, keys: c.Keys, now: c.Now, observer: c.Observer,
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
-		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices,
+		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices, trialPrefix: c.TrialPrefix,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
 		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), maxKept: cmp.Or(c.MaxKept, DefaultMaxKept), push: c.Push, public: c.PublicURL,
 		bodies: share.New(maxLarge, maxLarge), waiting: share.New(maxWaiting, maxWaiting), waiters: newWaiters(),
@@ -188,8 +196,9 @@ func New(c Config) *Service {
 
 type unobserved struct{}
 
-func (unobserved) Started(ProjectID, Channel, error) {}
-func (unobserved) Checked(Outcome, error)            {}
+func (unobserved) Started(ProjectID, Channel, string, error) {}
+func (unobserved) Checked(ProjectID, Outcome, error)         {}
+func (unobserved) Denied()                                   {}
 
 // ReadLarge takes one of the places for large requests, of which a project has its share. Leave it when the
 // request is read.
@@ -221,24 +230,56 @@ func (s *Service) instant() time.Time { return s.now().Truncate(time.Millisecond
 // Start makes a code, commits a verification of it and hands its message to a carrier. On return
 // without an error, the verification is on disk. The caller going away doesn't stop it.
 func (s *Service) Start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
-	v, err := s.start(ctx, acct, r)
-	s.observer.Started(acct.Project.ID, r.Channel, err)
+	v, err := s.start(ctx, acct, &r)
+	s.observer.Started(acct.Project.ID, r.Channel, countryOf(v, r.To), err)
 	return v, err
 }
 
-func (s *Service) start(ctx context.Context, acct *Account, r StartRequest) (*Verification, error) {
-	if !r.Application.IsZero() {
-		var err error
-		if acct, err = s.in(ctx, acct, r.Application); err != nil {
-			return nil, err
-		}
+// countryOf is the country of a start's number: of v's, or if that didn't begin, of the number in the request.
+func countryOf(v *Verification, to string) string {
+	if v != nil && v.To != "" {
+		return v.Reach().Region()
 	}
+	n, err := phone.Parse(to)
+	if err != nil {
+		return ""
+	}
+	return n.Region()
+}
+
+// read reads what a start asks for, and returns the account with the application that it names. A start that names no
+// channel goes by the first of the application's that needs no user.
+func (s *Service) read(ctx context.Context, acct *Account, r *StartRequest) (*Account, order, error) {
+	given := r.Channel
+	r.Channel = cmp.Or(given, SMS)
+	if r.Application.IsZero() {
+		return acct, s.orderOf(acct, *r), nil
+	}
+	with, err := s.in(ctx, acct, r.Application)
+	if errors.Is(err, ErrNoApplication) {
+		o := s.orderOf(acct, *r)
+		o.problems.add(FieldApplication, "is the id of no application of the project")
+		return acct, o, nil
+	}
+	if err != nil {
+		return acct, order{}, err
+	}
+	if all := withoutPush(with.Application.Channels); given == "" && len(all) > 0 {
+		r.Channel = all[0]
+	}
+	return with, s.orderOf(with, *r), nil
+}
+
+func (s *Service) start(ctx context.Context, acct *Account, r *StartRequest) (*Verification, error) {
 	if r.Code != "" {
 		if err := acct.Forbids(ScopeOwnCode); err != nil {
 			return nil, err
 		}
 	}
-	o := s.orderOf(acct, r)
+	acct, o, err := s.read(ctx, acct, r)
+	if err != nil {
+		return nil, err
+	}
 	v := s.begin(acct)
 	v.Purpose, v.Supersedes = o.Purpose, o.Supersedes
 	if err := s.settle(ctx, acct, &o, v.ID.Time(), &v.Terms); err != nil {
@@ -311,6 +352,9 @@ func (s *Service) launch(ctx context.Context, acct *Account, v *Verification, ow
 	about := record.Of(ctx)
 	about.Application = record.ID(v.Application)
 	v.Address, v.Fee = about.Address, v.fee(&s.prices)
+	if err := place.Admits(v.Message(place.Channel(), secret)); err != nil {
+		return unserved(v, err)
+	}
 	v.Toll = toll(acct, place, v, secret)
 	if err := commit(place); err != nil {
 		return err
@@ -340,6 +384,8 @@ func unserved(v *Verification, err error) error {
 		with = *ErrNotServed
 	case errors.Is(err, ErrCountryStopped):
 		with, problem = *ErrCountryStopped, "is in a country to which the operator has stopped messages"
+	case errors.Is(err, ErrTooDear):
+		with, problem = *ErrTooDear, "is in a country to which this message would come to more than the operator allows"
 	default:
 		return err
 	}
@@ -384,7 +430,10 @@ func (s *Service) CheckFor(ctx context.Context, acct *Account, id ID, e Entry) (
 	g.ID, g.Purpose, g.Payment = id, e.Purpose, e.Payment
 	record.Of(ctx).Verification = record.ID(id)
 	out, err := s.store.Check(context.WithoutCancel(ctx), g)
-	s.observer.Checked(out, err)
+	s.observer.Checked(acct.Project.ID, out, err)
+	if err == nil && out.Approved {
+		err = s.confirmNumber(context.WithoutCancel(ctx), acct, id)
+	}
 	return out, err
 }
 

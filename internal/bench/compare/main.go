@@ -31,6 +31,7 @@ var (
 	rowCounts  = flag.String("rows", "0,1000000", "verifications in the database before")
 	server     = flag.String("postgres", "", "URL of a PostgreSQL server on this machine that may make databases, instead of SQLite")
 	replicas   = flag.String("replicas", "1", "how many replicas of the server, with PostgreSQL")
+	byFace     = flag.Bool("faces", false, "compare /v1 to SignalWire's API on one server, and not the server to the floor")
 	overSMPP   = flag.Bool("smpp", false, "compare the server with an SMPP carrier to the same with its HTTP carrier, and not to the floor")
 	idle       = flag.Int("idle", 900, "idle connections to measure memory with")
 	plotFile   = flag.String("plot", "", "SVG to write")
@@ -89,8 +90,11 @@ func run() error {
 			return fmt.Errorf("build %s: %w", pkg, err)
 		}
 	}
-	if *overSMPP {
+	switch {
+	case *overSMPP:
 		return compareCarriers(dir)
+	case *byFace:
+		return compareFaces(dir)
 	}
 	var out report
 	for _, rows := range numbers(*rowCounts) {
@@ -129,12 +133,10 @@ func numbers(list string) (all []int) {
 
 // atSize measures with that many rows in the database.
 func atSize(binaries string, rows int) ([]point, memory, error) {
-	sink, err := net.Listen("tcp", "127.0.0.1:0")
+	sinkAddr, err := freeAddress()
 	if err != nil {
 		return nil, memory{}, err
 	}
-	sinkAddr := sink.Addr().String()
-	sink.Close() // each run listens on it again
 	ctx := context.Background()
 	db, err := openDatabase(ctx, rows)
 	if err != nil {
@@ -168,6 +170,15 @@ func atSize(binaries string, rows int) ([]point, memory, error) {
 		points = append(points, more...)
 	}
 	return points, mem, nil
+}
+
+// freeAddress returns an address on which each run listens again.
+func freeAddress() (string, error) {
+	sink, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return sink.Addr().String(), sink.Close()
 }
 
 // withReplicas measures n replicas of the server at each concurrency.
@@ -221,11 +232,16 @@ func (r *outcome) sum() error {
 
 // drive makes one run against programs that are replicas of each other.
 func drive(in *installation, db *database, programs []*program, sinkAddr string, concurrency int) (r outcome, err error) {
+	return driveFace(in, db, programs, sinkAddr, concurrency, bench.SignalWire)
+}
+
+// driveFace does so by one of their APIs.
+func driveFace(in *installation, db *database, programs []*program, sinkAddr string, concurrency int, face bench.Face) (r outcome, err error) {
 	sink, err := net.Listen("tcp", sinkAddr)
 	if err != nil {
 		return r, err
 	}
-	o := bench.Options{Project: in.project, Token: in.token, Sink: sink, Concurrency: concurrency, Duration: *duration}
+	o := bench.Options{Project: in.project, Token: in.token, Face: face, Sink: sink, Concurrency: concurrency, Duration: *duration}
 	for _, p := range programs {
 		o.URLs, o.PIDs = append(o.URLs, p.url), append(o.PIDs, p.cmd.Process.Pid)
 	}
@@ -357,32 +373,54 @@ type installation struct {
 	binary, dir, project, token string
 }
 
-// posting returns an edit that makes the example's carrier post to an address,
-// and sets the database.
-func posting(sinkAddr, database string) func(string) string {
-	return func(config string) string {
-		config = strings.Replace(config, "\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", 1) // the first url is the database's
-		return strings.Replace(config, "http://127.0.0.1:9000/messages", "http://"+sinkAddr+"/", 1)
+// An edit changes the example configuration.
+type edit func(string) (string, error)
+
+// posting returns an edit that makes the example's carrier post to an address, and sets the database.
+func posting(sinkAddr, database string) edit {
+	return replacing(
+		"\n  url: \"\"\n", "\n  url: "+strconv.Quote(database)+"\n", // the first url is the database's
+		"http://127.0.0.1:9000/messages", "http://"+sinkAddr+"/",
+	)
+}
+
+// replacing returns an edit that replaces the first occurrence of each old text by the new text that follows it. It fails
+// where there is none: what was measured would be something else.
+func replacing(oldnew ...string) edit {
+	return func(config string) (string, error) {
+		for pair := range slices.Chunk(oldnew, 2) {
+			if !strings.Contains(config, pair[0]) {
+				return "", fmt.Errorf("the example configuration has no %q", pair[0])
+			}
+			config = strings.Replace(config, pair[0], pair[1], 1)
+		}
+		return config, nil
 	}
 }
 
 // install follows the instructions at the top of the example configuration, after
 // editing it.
-func install(binaries string, edit func(string) string, db *database) (*installation, error) {
+func install(binaries string, change edit, db *database) (*installation, error) {
 	dir, err := os.MkdirTemp("", "countersign-bench-data-")
 	if err != nil {
 		return nil, err
 	}
 	in := &installation{binary: filepath.Join(binaries, "countersign"), dir: dir}
-	config, err := in.run("config", "example")
+	example, err := in.run("config", "example", "--all")
 	if err != nil {
 		return nil, err
 	}
-	config = []byte(strings.NewReplacer(
-		"timeout: 750ms", "timeout: 10s", // a disk that stalls should slow the run down, not end it
-		`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`,
-	).Replace(edit(string(config))))
-	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), config, 0o644); err != nil {
+	config, err := change(string(example))
+	if err == nil {
+		config, err = replacing(
+			"timeout: 750ms", "timeout: 10s", // a disk that stalls should slow the run down, not end it
+			`":8080"`, `"127.0.0.1:0"`, `"127.0.0.1:8081"`, `"127.0.0.1:0"`,
+		)(config)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "countersign.yaml"), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
 	var last []byte

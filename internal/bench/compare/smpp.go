@@ -6,7 +6,6 @@ import (
 	"log"
 	"net"
 	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -85,21 +84,19 @@ func (a *arm) begin(binaries string) (err error) {
 		return err
 	}
 	addr := a.sink.Addr().String()
-	edit := posting(addr, "")
+	change := posting(addr, "")
 	if a.name == "HTTP" {
 		a.sink.Close() // each run listens on it again
 	} else {
 		a.smsc = &bench.SMSC{}
 		go a.smsc.Serve(a.sink)
-		edit = func(config string) string {
-			return strings.NewReplacer(
-				"\ncarriers:\n", fmt.Sprintf("\ncarriers:\n  - name: smsc\n    smpp: {addr: %q, plaintext: true, system_id: bench, binds: %d, window: %d, receipts: %t}\n",
-					addr, binds, window, a.name != "SMPP"),
-				"  sms:\n    - \"gateway\"\n", "  sms:\n    - smsc\n",
-			).Replace(config)
-		}
+		change = replacing(
+			"\ncarriers:\n", fmt.Sprintf("\ncarriers:\n  - name: smsc\n    smpp: {addr: %q, plaintext: true, system_id: bench, binds: %d, window: %d, receipts: %t}\n",
+				addr, binds, window, a.name != "SMPP"),
+			"  sms:\n    - \"gateway\"\n", "  sms:\n    - smsc\n",
+		)
 	}
-	if a.in, err = install(binaries, edit, &database{}); err != nil {
+	if a.in, err = install(binaries, change, &database{}); err != nil {
 		return err
 	}
 	if a.server, err = a.in.serve(); err != nil || a.smsc == nil {

@@ -3,21 +3,20 @@ package provider
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
 )
 
 // Prefix is the path below which [Handler] serves.
@@ -26,12 +25,6 @@ const Prefix = "/carriers/"
 const (
 	maxReport  = 64 << 10 // bytes of one request
 	maxReports = 1000     // in one request
-
-	// Anybody can send a body that pretends to be signed. These constants bound how many such bodies
-	// are read concurrently, how many of them from one address, and how long each may take. Together
-	// the bodies take at most 8 MiB.
-	maxUnproven, maxUnprovenOfOne = 128, 32
-	bodyTimeout                   = 5 * time.Second
 )
 
 // callbackURL returns the URL at which a carrier's provider reaches us.
@@ -67,7 +60,7 @@ func (c *Carrier) publicURL(of, token string) string {
 // A report tells whether a message arrived. It can't change a verification, because a [carrier.Receipt] has
 // no field for that.
 func Handler(log *outage.Log, carriers ...*Carrier) http.Handler {
-	h := &handler{log: log, carriers: map[string]*Carrier{}, unproven: map[string]int{}}
+	h := &handler{log: log, carriers: map[string]*Carrier{}}
 	for _, c := range carriers {
 		if c.Receives() {
 			h.carriers[c.Name()] = c
@@ -87,9 +80,7 @@ type handler struct {
 	log      *outage.Log
 	carriers map[string]*Carrier
 
-	mu       sync.Mutex     // guards the fields below
-	unproven map[string]int // number of bodies that are being read, by address
-	reading  int            // sum of unproven
+	unproven web.Unproven // bodies together take at most 8 MiB
 }
 
 // once reports whether a proven request is accepted only once. That applies to requests for a call's words,
@@ -151,44 +142,21 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request, proven bool) ([]b
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, true
 	}
-	if !proven {
-		client, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if !h.enter(client) {
-			w.Header().Set("Retry-After", "5")
-			http.Error(w, "too many reports at once", http.StatusServiceUnavailable)
-			return nil, false
-		}
-		defer h.leave(client)
+	read := h.unproven.Read
+	if proven {
+		read = web.ReadSoon
 	}
-	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Now().Add(bodyTimeout)) // fails without a connection, as in tests
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
-	if err != nil {
-		http.Error(w, "the body is too large, or ended early", http.StatusRequestEntityTooLarge)
+	body, err := read(w, r, maxReport)
+	switch {
+	case errors.Is(err, web.ErrManyUnproven):
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "too many reports at once", http.StatusServiceUnavailable)
+		return nil, false
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 		return nil, false
 	}
-	control.SetReadDeadline(time.Time{})
 	return body, true
-}
-
-func (h *handler) enter(client string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.reading >= maxUnproven || h.unproven[client] >= maxUnprovenOfOne {
-		return false
-	}
-	h.reading++
-	h.unproven[client]++
-	return true
-}
-
-func (h *handler) leave(client string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.reading--
-	if h.unproven[client]--; h.unproven[client] == 0 {
-		delete(h.unproven, client)
-	}
 }
 
 // serveAnswer answers a provider's request for the words of a call. The answer holds the code, as a
@@ -247,6 +215,9 @@ func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request) {
 	if rep == nil {
 		return
 	}
+	if h.shakeHands(w, c, rep) {
+		return
+	}
 	for _, receipt := range c.receipts(rep) {
 		switch err := c.receive(r.Context(), receipt); {
 		case errors.Is(err, verify.ErrNotFound):
@@ -262,6 +233,19 @@ func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.WriteHeader(http.StatusOK)
+	io.WriteString(w, c.Spec.Callback.Reply)
+}
+
+// shakeHands answers a request with which a provider tries whether the URL is ours.
+func (h *handler) shakeHands(w http.ResponseWriter, c *Carrier, r *report) bool {
+	spec := c.Spec.Callback
+	said := find(r.document(r.URL.Query()), spec.Handshake)
+	if said == "" {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]string{spec.HandshakeReply: said})
+	return true
 }
 
 // receipts returns the receipts of a report. It skips items that aren't final.
@@ -269,7 +253,11 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 	spec := c.Spec.Callback
 	query := r.URL.Query()
 	items := []any{r.document(query)}
-	if spec.Each != "" {
+	switch spec.Each {
+	case "":
+	case ".":
+		items, _ = items[0].([]any)
+	default:
 		items, _ = at(items[0], spec.Each).([]any)
 	}
 	for _, item := range items[:min(len(items), maxReports)] {
@@ -336,7 +324,7 @@ func (s CallbackSpec) reason(code, status string) verify.Reason {
 	for _, text := range []string{code, status} {
 		for _, r := range s.Reasons {
 			if text != "" && slices.Contains(r.Codes, text) {
-				return reasons[r.Reason]
+				return carrier.Reasons[r.Reason]
 			}
 		}
 	}

@@ -23,13 +23,23 @@ func parse(text []byte) any {
 }
 
 // at returns the value at a path of names and indexes with dots between them, or nil if there
-// is none.
+// is none. In XML, one element is like a list of one.
 func at(doc any, path string) any {
 	if path == "" {
 		return doc
 	}
 	for step := range strings.SplitSeq(path, ".") {
 		switch in := doc.(type) {
+		case element:
+			inner, ok := in[step]
+			if !ok && step == "0" {
+				continue
+			}
+			doc = inner
+		case text:
+			if step != "0" {
+				return nil
+			}
 		case map[string]any:
 			doc = in[step]
 		case []any:
@@ -53,6 +63,11 @@ func find(doc any, path string) string {
 	switch v := at(doc, path).(type) {
 	case string:
 		return v
+	case text:
+		return string(v)
+	case element:
+		inner, _ := v[""].(text)
+		return string(inner)
 	case json.Number:
 		return v.String()
 	case bool:
@@ -63,7 +78,7 @@ func find(doc any, path string) string {
 }
 
 // fits reports whether a rule applies to an answer. matched is the value of the rule that the
-// answer holds, if the rule has values.
+// answer holds, if the rule has values, as the rule writes it: the answer may hold more.
 func (r RuleSpec) fits(status int, doc any) (matched string, ok bool) {
 	text := strconv.Itoa(status)
 	if len(r.Status) > 0 && !slices.ContainsFunc(r.Status, func(p string) bool {
@@ -81,10 +96,14 @@ func (r RuleSpec) fits(status int, doc any) (matched string, ok bool) {
 	case len(r.Values) == 0:
 		return "", true
 	}
-	return value, slices.ContainsFunc(r.Values, func(v string) bool {
+	i := slices.IndexFunc(r.Values, func(v string) bool {
 		end, ok := strings.CutPrefix(v, "*")
 		return value == v || ok && strings.HasSuffix(value, end)
 	})
+	if i < 0 {
+		return "", false
+	}
+	return r.Values[i], true
 }
 
 // usualCodes are the paths at which providers often have the code of an error.

@@ -24,7 +24,7 @@ func OwnStatusURL(public, name string) string { return callbackURL(public, name,
 // own.
 func Own(name, public string, secret carrier.Secret) (*Carrier, error) {
 	spec := CallbackSpec{Check: "webhook", Token: "token", Status: "status", Delivered: []string{"delivered"}, Failed: []string{"failed"}, Code: "code"}
-	for _, word := range reasonWords {
+	for _, word := range carrier.ReasonWords {
 		spec.Reasons = append(spec.Reasons, ReasonSpec{Codes: []string{word}, Reason: word})
 	}
 	c := Config{Name: name, Public: public, CallbackSecret: secret.Encode(), Spec: Spec{Callback: spec}, Now: time.Now}

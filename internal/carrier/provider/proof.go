@@ -107,7 +107,7 @@ func sameMAC(written string, mac []byte) bool {
 }
 
 // provesTwilio checks a signature of Twilio, or of SignalWire's compatible API: HMAC-SHA1 of the URL followed
-// by the form's names and values, sorted. The signature holds no time. Twilio leaves out the default port.
+// by the form's names and values, sorted. The signature holds no time.
 // Source: twilio.com/docs/usage/security, "Validating requests";
 // developer.signalwire.com/guides/webhook-security.
 func provesTwilio(r *report, key string) bool {
@@ -129,16 +129,17 @@ func provesTwilio(r *report, key string) bool {
 	})
 }
 
-// withAndWithoutPort returns a URL with and without its scheme's default port. A URL with
-// another port comes back alone.
+// withAndWithoutPort returns a URL as it is, without its port, and with the default port of its scheme if it has none:
+// Twilio signs with and without the port.
 func withAndWithoutPort(s string) []string {
 	u, err := url.Parse(s)
-	usual := map[string]string{"https": ":443", "http": ":80"}
-	if err != nil || u.Port() != "" && ":"+u.Port() != usual[u.Scheme] {
+	if err != nil {
 		return []string{s}
 	}
-	bare := strings.TrimSuffix(u.Host, usual[u.Scheme])
-	return []string{strings.Replace(s, "//"+u.Host, "//"+bare, 1), strings.Replace(s, "//"+u.Host, "//"+bare+usual[u.Scheme], 1)}
+	if u.Port() == "" {
+		return []string{s, strings.Replace(s, "//"+u.Host, "//"+u.Host+map[string]string{"https": ":443", "http": ":80"}[u.Scheme], 1)}
+	}
+	return []string{s, strings.Replace(s, "//"+u.Host, "//"+strings.TrimSuffix(u.Host, ":"+u.Port()), 1)}
 }
 
 // provesTelnyx checks an Ed25519 signature of the time and the body.

@@ -73,8 +73,8 @@ func TestVendorsOwnSignatures(t *testing.T) {
 	}
 }
 
-// Twilio writes no default port, but an operator may.
-func TestTheUsualPortMayBeWritten(t *testing.T) {
+// Twilio signs the URL with its port or without it, whichever port that is and whether or not public.url has it.
+func TestTwilioSignsWithAndWithoutThePort(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		signed, known string
@@ -82,8 +82,9 @@ func TestTheUsualPortMayBeWritten(t *testing.T) {
 	}{
 		{"https://x.example/a", "https://x.example:443/a", true}, {"https://x.example:443/a", "https://x.example/a", true},
 		{"http://x.example/a", "http://x.example:80/a", true}, {"https://x.example:8443/a", "https://x.example:8443/a", true},
-		{"https://x.example/a", "https://x.example:8443/a", false}, {"https://x.example/a", "https://y.example/a", false},
-		{"https://[2001:db8::1]/a", "https://[2001:db8::1]:443/a", true},
+		{"https://x.example/a", "https://x.example:8443/a", true}, {"https://x.example:8443/a", "https://x.example/a", false},
+		{"https://x.example:8443/a", "https://x.example:443/a", false}, {"https://x.example/a", "https://y.example/a", false},
+		{"https://[2001:db8::1]/a", "https://[2001:db8::1]:443/a", true}, {"https://[2001:db8::1]/a", "https://[2001:db8::1]:8443/a", true},
 	} {
 		m := hmac.New(sha1.New, []byte("k"))
 		m.Write([]byte(tt.signed + "a1b2b3"))

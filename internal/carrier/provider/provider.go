@@ -16,7 +16,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -50,9 +52,11 @@ type Config struct {
 type Carrier struct {
 	Config
 	templates *templates
+	read      reader
 	sign      signer
-	prove     proof // nil without callbacks
-	used      *used // signatures of the provider
+	tokens    *tokens // nil unless requests need one
+	prove     proof   // nil without callbacks
+	used      *used   // signatures of the provider
 	client    *exchange.Client
 	receive   func(context.Context, carrier.Receipt) error
 	words     func(ctx context.Context, carrier string, v verify.ID, attempt int) (verify.Message, error)
@@ -65,7 +69,11 @@ func New(c Config) (*Carrier, error) {
 	c.Spec.Method = cmp.Or(c.Spec.Method, http.MethodPost)
 	c.Spec.Auth.Kind = cmp.Or(c.Spec.Auth.Kind, "none")
 	c.Spec.Auth.User = cmp.Or(c.Spec.Auth.User, "{{.Account}}")
+	c.Spec.Answers = cmp.Or(c.Spec.Answers, "json")
 	if err := c.Spec.check(); err != nil {
+		return nil, err
+	}
+	if err := c.findRegion(); err != nil {
 		return nil, err
 	}
 	if c.CallbackSecret == "" && c.Spec.Callback.Shared && c.Spec.Callback.Check != "path" { // the secret of requests must not be in a URL
@@ -82,6 +90,14 @@ func New(c Config) (*Carrier, error) {
 	if p.sign, err = newSigner(c.Spec.Auth, c); err != nil {
 		return nil, err
 	}
+	if p.read, err = c.Spec.reader(); err != nil {
+		return nil, err
+	}
+	if c.Spec.Auth.Kind == "oauth2" {
+		if p.tokens, err = p.newTokens(); err != nil {
+			return nil, err
+		}
+	}
 	if p.Receives() {
 		if p.prove, err = newProof(c.Spec.Callback.Check, c.Spec.Channel, c.CallbackSecret); err != nil {
 			return nil, carrier.Fault{Field: "callback_secret", Message: err.Error()}
@@ -92,6 +108,26 @@ func New(c Config) (*Carrier, error) {
 	}
 	return p, nil
 }
+
+// findRegion takes the region from the secret, where the provider's keys name it.
+func (c *Config) findRegion() error {
+	if c.Region != "" || c.Spec.Region == "" {
+		return nil
+	}
+	pattern, err := regexp.Compile(c.Spec.Region)
+	if err != nil || pattern.NumSubexp() != 1 {
+		return errors.New("region: must be a regular expression with one group")
+	}
+	found := pattern.FindStringSubmatch(c.Secret.Reveal())
+	if found == nil || len(found[1]) > maxRegion || strings.Trim(found[1], "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return carrier.Fault{Field: "region", Message: "must not be empty: the secret names none"}
+	}
+	c.Region = found[1]
+	return nil
+}
+
+// maxRegion is the length of the longest region in a secret. It becomes a part of a URL, so that little of a secret can.
+const maxRegion = 8
 
 // Check says what is wrong with a configuration: a field of the account's, or else "api", the description.
 func (c Config) Check() []carrier.Fault {
@@ -141,6 +177,13 @@ func (c *Carrier) fields(m verify.Message) Fields {
 		Account: c.Account, User: c.User, Host: c.Host, Region: c.Region, Profile: c.Profile,
 	}
 	f.Spoken = spell(f.Text, m.Code.Reveal())
+	if code := m.To.CountryCode(); code > 0 {
+		f.CountryCode = strconv.Itoa(code)
+		f.National = strings.TrimPrefix(f.To, "+"+f.CountryCode)
+	}
+	if c.Spec.Auth.Kind == "body" {
+		f.Secret = c.Secret.Reveal()
+	}
 	if c.Receives() {
 		f.Callback = c.publicURL("status", f.Token)
 		if c.Spec.Answer.Body != "" {
@@ -169,25 +212,55 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (carrier.Result, e
 		key, _, _ := strings.Cut(err.Error(), ":")
 		return carrier.Result{}, c.noted(carrier.Blaming(verify.BlameUs, carrier.Misconfigured(fmt.Errorf("the template %s fails for this message", key))))
 	}
-	resp, err := c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
-		if err != nil {
-			return nil, errors.New("the URL can't be used") // the error's text may hold the message
-		}
-		req.Header = r.header.Clone()
-		return req, c.sign(req, r.user, r.body, c.Now())
-	})
+	resp, err := c.request(ctx, r)
 	if err != nil {
-		return carrier.Result{}, err
+		return carrier.Result{}, c.noted(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, exchange.MaxAnswer))
 	var doc any
 	if err == nil {
-		doc = parse(answer)
+		doc = c.read(answer)
 	}
 	ref, err := c.judge(resp, doc, m)
 	return carrier.Result{Ref: ref}, c.noted(err)
+}
+
+// request makes a request. With tokens, it makes another one if the provider doesn't take the token that it had: it may be
+// revoked, and a request that was answered 401 wasn't carried out.
+func (c *Carrier) request(ctx context.Context, r *rendered) (*http.Response, error) {
+	if c.tokens == nil {
+		return c.post(ctx, r, "")
+	}
+	token, err := c.tokens.get(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.post(ctx, r, token)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	other, err := c.tokens.get(ctx, token)
+	if err != nil || other == token { // then the refusal stands
+		return resp, nil
+	}
+	resp.Body.Close()
+	return c.post(ctx, r, other)
+}
+
+// post makes one request. token is empty unless requests need one.
+func (c *Carrier) post(ctx context.Context, r *rendered, token string) (*http.Response, error) {
+	return c.client.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, c.Spec.Method, r.url, bytes.NewReader(r.body))
+		if err != nil {
+			return nil, errors.New("the URL can't be used") // the error's text may hold the message
+		}
+		req.Header = r.header.Clone()
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		return req, c.sign(req, r.user, r.body, c.Now())
+	})
 }
 
 // judge decides what an answer means, by the rules.
@@ -217,7 +290,7 @@ func (c *Carrier) judge(resp *http.Response, doc any, m verify.Message) (ref str
 			err = carrier.Unknown(cause)
 		}
 		if rule.Reason != "" {
-			err = carrier.Because(reasons[rule.Reason], err)
+			err = carrier.Because(carrier.Reasons[rule.Reason], err)
 		}
 		return "", err
 	}

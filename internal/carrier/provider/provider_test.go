@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -23,12 +24,13 @@ import (
 )
 
 const (
-	testCode   = "493817"
-	testTo     = "+12025550100"
-	testSecret = "an-api-secret-of-tests"
-	testKey    = "0123456789abcdef0123456789abcdef" // of callbacks
-	testPublic = "https://verify.example.com"
-	testToken  = "019a5c1d-b54f-7eb3-919b-2585f8217934.1"
+	testCode       = "493817"
+	testTo         = "+12025550100"
+	testSecret     = "an-api-secret-of-tests"
+	testKey        = "0123456789abcdef0123456789abcdef" // of callbacks
+	testWebhookKey = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	testPublic     = "https://verify.example.com"
+	testToken      = "019a5c1d-b54f-7eb3-919b-2585f8217934.1"
 )
 
 var (
@@ -111,8 +113,14 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 		Region: "eu-west-1", Profile: "", Timeout: 20 * time.Second, Conns: 8, Now: func() time.Time { return testNow }, Log: slog.New(slog.DiscardHandler),
 	}
 	switch preset {
-	case "bird", "syniverse":
+	case "bird-channels", "syniverse":
 		c.Profile = "a-channel"
+	case "bandwidth":
+		c.User, c.Profile = "api-user", "93de2206"
+	case "bird":
+		c.Secret, c.CallbackSecret, c.Region = "bk_eu1_"+testSecret, testWebhookKey, ""
+	case "azure":
+		c.Secret = verify.Secret(base64.StdEncoding.EncodeToString([]byte(testSecret)))
 	case "telnyx":
 		c.CallbackSecret = telnyxPublic
 	case "telnyx-voice":

@@ -39,10 +39,17 @@ func newSigner(a AuthSpec, c Config) (signer, error) {
 			req.SetBasicAuth(user, secret)
 			return nil
 		}, nil
+	case "key":
+		return func(req *http.Request, _ string, _ []byte, _ time.Time) error {
+			req.SetBasicAuth(secret, "")
+			return nil
+		}, nil
 	case "bearer":
 		return header("Authorization", "Bearer "+secret), nil
 	case "header":
 		return header(a.Header, a.Prefix+secret), nil
+	case "hmac":
+		return newHMAC(a, c)
 	case "jwt":
 		key, err := privateKey(c.Secret)
 		if err != nil {
@@ -62,7 +69,7 @@ func newSigner(a AuthSpec, c Config) (signer, error) {
 			return nil
 		}, nil
 	}
-	return func(*http.Request, string, []byte, time.Time) error { return nil }, nil
+	return func(*http.Request, string, []byte, time.Time) error { return nil }, nil // none; body: see Fields; oauth2: see tokens
 }
 
 func header(name, value string) signer {

@@ -2,13 +2,14 @@ package provider
 
 import (
 	"embed"
+	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/yamlconf"
 )
@@ -26,6 +27,9 @@ var Source []byte
 type Spec struct {
 	// Needs lists which of account, user, host, region and profile must be configured.
 	Needs []string `yaml:"needs"`
+	// Region is a regular expression of which the first group is the region in the secret, for providers whose keys name
+	// it. It counts where no region is configured. Optional.
+	Region string `yaml:"region"`
 	// Channel is sms or voice. Without a preset, the default is sms.
 	Channel string `yaml:"channel"`
 	// Method of the request. Without a preset, the default is POST.
@@ -43,10 +47,16 @@ type Spec struct {
 	// Rules say what an answer means. The first rule that fits decides. The preset's rules follow
 	// these, and the usual meanings of HTTP statuses come last.
 	Rules []RuleSpec `yaml:"rules"`
-	// Code is the path of the provider's error code in a JSON answer. Without it, or without a value there, it is the
+	// Answers is the form of the API's answers: json, xml or text. Without a preset, the default is json. In XML, a path names elements
+	// from the outermost on, and attributes by @: such as response.message.0.@id.
+	Answers string `yaml:"answers"`
+	// Pattern reads answers of the form text: a regular expression (RE2), whose named groups are what paths name, such as
+	// "^OK: (?P<id>[0-9]+)".
+	Pattern string `yaml:"pattern"`
+	// Code is the path of the provider's error code in an answer. Without it, or without a value there, it is the
 	// first value at the paths of rules, or at code, error.code and other usual places.
 	Code string `yaml:"code"`
-	// Ref is the path of the provider's id of the message in a JSON answer, such as messages.0.id.
+	// Ref is the path of the provider's id of the message in an answer, such as messages.0.id.
 	Ref string `yaml:"ref"`
 	// Answer is the response to a provider that asks for the words of a call once a person has
 	// picked up.
@@ -66,10 +76,11 @@ type HeaderSpec struct {
 
 // AuthSpec describes how requests authenticate.
 type AuthSpec struct {
-	// Kind is none, basic, bearer, header, jwt (RS256, for Vonage: the secret is a private key in PEM)
-	// or aws (Signature Version 4).
+	// Kind is none, basic, key (basic with the secret as the user and no password), bearer, header, body (the template of
+	// the body uses .Secret), jwt (RS256, for Vonage: the secret is a private key in PEM),
+	// aws (Signature Version 4), hmac (a signature of a text that canonical describes) or oauth2 (client credentials).
 	Kind string `yaml:"kind"`
-	// User is the user of basic, the issuer of jwt or the access key of aws; a template.
+	// User is the user of basic, the issuer of jwt, the access key of aws or the client of oauth2; a template.
 	// The default is the account.
 	User string `yaml:"user"`
 	// Header that holds the secret, if kind is header.
@@ -78,6 +89,26 @@ type AuthSpec struct {
 	Prefix string `yaml:"prefix"`
 	// Service to sign for, if kind is aws.
 	Service string `yaml:"service"`
+
+	// Canonical is the text to sign, if kind is hmac: a template over [Signing].
+	Canonical string `yaml:"canonical"`
+	// Hash of hmac is sha1, sha256 or sha512. The default is sha256.
+	Hash string `yaml:"hash"`
+	// Key says how the secret holds the key of hmac: text, base64 or hex. The default is text.
+	Key string `yaml:"key"`
+	// Encoding of the signature is base64 or hex. The default is base64.
+	Encoding string `yaml:"encoding"`
+	// Headers that hold the signature, and what was signed with it; templates over [Signing].
+	Headers []HeaderSpec `yaml:"headers"`
+
+	// TokenURL is where oauth2 gets its tokens, a template over the account's fields. It must be https.
+	TokenURL string `yaml:"token_url"`
+	// Scope of the token. Optional.
+	Scope string `yaml:"scope"`
+	// Client says where the token's request holds the client and its secret: header (basic) or body. The default is header.
+	Client string `yaml:"client"`
+	// Parameters are further ones of the token's request, such as an audience. Optional.
+	Parameters []HeaderSpec `yaml:"parameters"`
 }
 
 // RuleSpec gives the meaning of some answers.
@@ -85,7 +116,7 @@ type RuleSpec struct {
 	// Status of the answers that the rule applies to, such as 400 or 4xx. An
 	// empty list means all.
 	Status []string `yaml:"status"`
-	// Path of a value in a JSON answer, such as errors.0.code. Without a path, the status alone
+	// Path of a value in an answer, such as errors.0.code. Without a path, the status alone
 	// decides.
 	Path string `yaml:"path"`
 	// Values that the path may have; one such as "*#1120" means all that end so. An empty list means any
@@ -120,7 +151,7 @@ type CallbackSpec struct {
 	Check string `yaml:"check"`
 	// Shared says that the secret of requests also signs reports, unless there is a callback_secret.
 	Shared bool `yaml:"shared"`
-	// Each is the path of a list, if one request holds several reports.
+	// Each is the path of a list, if one request holds several reports; "." means that the whole body is one.
 	Each string `yaml:"each"`
 	// Ref is the path of the provider's id of the message.
 	Ref string `yaml:"ref"`
@@ -135,6 +166,13 @@ type CallbackSpec struct {
 	Failed []string `yaml:"failed"`
 	// Code is the path of the code that explains a failure.
 	Code string `yaml:"code"`
+	// Reply is the body of our answer to a report, for providers that want one, such as OK. Optional.
+	Reply string `yaml:"reply"`
+	// Handshake is the path of a text in a request with which the provider tries the URL. The answer repeats it in the JSON
+	// field HandshakeReply. Optional.
+	Handshake string `yaml:"handshake"`
+	// HandshakeReply is that field.
+	HandshakeReply string `yaml:"handshake_reply"`
 	// Reasons map codes, or else statuses, to reasons. The preset's reasons follow
 	// these.
 	Reasons []ReasonSpec `yaml:"reasons"`
@@ -204,12 +242,15 @@ func (s Spec) Over(base Spec) Spec {
 	if len(s.Needs) > 0 {
 		out.Needs = s.Needs
 	}
+	set(&out.Region, s.Region)
 	set(&out.Channel, s.Channel)
 	set(&out.Method, s.Method)
 	set(&out.URL, s.URL)
 	set(&out.Body, s.Body)
 	set(&out.Code, s.Code)
 	set(&out.Ref, s.Ref)
+	set(&out.Answers, s.Answers)
+	set(&out.Pattern, s.Pattern)
 	if len(s.Headers) > 0 {
 		out.Headers = s.Headers
 	}
@@ -228,6 +269,9 @@ func (s Spec) Over(base Spec) Spec {
 	set(&c.Token, over.Token)
 	set(&c.Status, over.Status)
 	set(&c.Code, over.Code)
+	set(&c.Reply, over.Reply)
+	set(&c.Handshake, over.Handshake)
+	set(&c.HandshakeReply, over.HandshakeReply)
 	c.Shared = c.Shared || over.Shared
 	if len(over.Delivered) > 0 {
 		c.Delivered = over.Delivered
@@ -253,27 +297,10 @@ var usual = []RuleSpec{
 }
 
 var (
-	authKinds  = []string{"none", "basic", "bearer", "header", "jwt", "aws"}
+	authKinds  = []string{"none", "basic", "key", "bearer", "header", "body", "jwt", "aws", "hmac", "oauth2"}
 	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "webhook", "path"}
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
-
-// reasons are those that rules and callbacks may name, by their words.
-var reasons = func() map[string]verify.Reason {
-	all := map[string]verify.Reason{}
-	for _, r := range []verify.Reason{
-		verify.ReasonUnreachable, verify.ReasonInvalidNumber, verify.ReasonInvalidSender, verify.ReasonBlocked,
-		verify.ReasonSpamFiltered, verify.ReasonInvalidMessage, verify.ReasonNoCredit, verify.ReasonThrottled,
-		verify.ReasonExpired, verify.ReasonNetwork, verify.ReasonMisconfigured, verify.ReasonRedirected, verify.ReasonUnknown,
-		verify.ReasonBusy, verify.ReasonNoAnswer, verify.ReasonDeclined,
-	} {
-		all[r.String()] = r
-	}
-	return all
-}()
-
-// reasonWords are their words, sorted.
-var reasonWords = slices.Sorted(maps.Keys(reasons))
 
 // check returns the first error in the parts that aren't templates.
 func (s Spec) check() error {
@@ -287,6 +314,14 @@ func (s Spec) check() error {
 	if s.Auth.Kind == "header" && s.Auth.Header == "" {
 		errs = append(errs, fmt.Errorf("auth.header: must not be empty"))
 	}
+	errs = append(errs, s.Auth.check(one)...)
+	errs = append(errs, one("answers", s.Answers, []string{"json", "xml", "text"}))
+	if (s.Answers == "text") != (s.Pattern != "") {
+		errs = append(errs, errors.New("pattern: belongs to the answers text, and is needed there"))
+	}
+	if c := s.Callback; (c.Handshake == "") != (c.HandshakeReply == "") {
+		errs = append(errs, errors.New("callback.handshake: belongs to handshake_reply"))
+	}
 	for i, need := range s.Needs {
 		errs = append(errs, one(fmt.Sprintf("needs[%d]", i), need, []string{"account", "user", "host", "region", "profile"}))
 	}
@@ -294,7 +329,7 @@ func (s Spec) check() error {
 		key := fmt.Sprintf("rules[%d]", i)
 		errs = append(errs, one(key+".then", r.Then, outcomes))
 		if r.Reason != "" {
-			errs = append(errs, one(key+".reason", r.Reason, reasonWords))
+			errs = append(errs, one(key+".reason", r.Reason, carrier.ReasonWords))
 		}
 		for _, status := range r.Status {
 			if !statusPattern(status) {
@@ -306,7 +341,7 @@ func (s Spec) check() error {
 		}
 	}
 	for i, r := range s.Callback.Reasons {
-		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, reasonWords))
+		errs = append(errs, one(fmt.Sprintf("callback.reasons[%d].reason", i), r.Reason, carrier.ReasonWords))
 	}
 	if a := s.Answer; a.Body != "" && (a.Type == "" || a.None == "" || s.Callback.Check == "") {
 		errs = append(errs, fmt.Errorf("answer: needs type and none, and callback.check to prove the request"))
@@ -320,6 +355,26 @@ func (s Spec) check() error {
 		}
 	}
 	return nil
+}
+
+// check returns the errors of the kinds that describe more than the secret's place.
+func (a AuthSpec) check(one func(key, value string, of []string) error) (errs []error) {
+	must := func(ok bool, key string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("auth.%s: must not be empty", key))
+		}
+	}
+	switch a.Kind {
+	case "hmac":
+		must(a.Canonical != "", "canonical")
+		must(len(a.Headers) > 0, "headers")
+		errs = append(errs, one("auth.hash", a.Hash, []string{"", "sha1", "sha256", "sha512"}),
+			one("auth.key", a.Key, []string{"", "text", "base64", "hex"}), one("auth.encoding", a.Encoding, []string{"", "base64", "hex"}))
+	case "oauth2":
+		must(a.TokenURL != "", "token_url")
+		errs = append(errs, one("auth.client", a.Client, []string{"", "header", "body"}))
+	}
+	return errs
 }
 
 // statusPattern reports whether a text is a status from 100 to 599, or a class such

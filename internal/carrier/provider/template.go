@@ -24,15 +24,19 @@ import (
 // Fields holds the values that templates may use.
 type Fields struct {
 	To, From string // E.164; From may be a name
-	Text     string // holds the code
-	Spoken   string // the text for a voice, with the characters of the code separated
-	TTL      int    // seconds until the code expires, at least 1
-	ID       string // of the message, the same in all attempts
-	Token    string // of the attempt; a report that repeats it needs no ref
-	Callback string // the URL for reports about this attempt; "" without callbacks
-	Answer   string // the URL for the words of this attempt's call; "" without an answer
+	// CountryCode and National are the two parts of To: 44 and 2079460000.
+	CountryCode, National string
+	Text                  string // holds the code
+	Spoken                string // the text for a voice, with the characters of the code separated
+	TTL                   int    // seconds until the code expires, at least 1
+	ID                    string // of the message, the same in all attempts
+	Token                 string // of the attempt; a report that repeats it needs no ref
+	Callback              string // the URL for reports about this attempt; "" without callbacks
+	Answer                string // the URL for the words of this attempt's call; "" without an answer
 
 	Account, User, Host, Region, Profile string // as configured
+
+	Secret string // in the body only, and only if auth.kind is body
 
 	now time.Time
 }
@@ -41,6 +45,22 @@ type Fields struct {
 // RFC 3339 in UTC with milliseconds.
 func (f Fields) ExpiresWithin(seconds int) string {
 	return f.now.Add(time.Duration(min(f.TTL, seconds)) * time.Second).UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+// Unix returns the present time in seconds since 1970, and UnixMilli in milliseconds.
+func (f Fields) Unix() int64 { return f.now.Unix() }
+
+// UnixMilli is as Unix.
+func (f Fields) UnixMilli() int64 { return f.now.UnixMilli() }
+
+// ExpiresUnixWithin returns what ExpiresWithin returns in seconds since 1970, and ExpiresUnixMilliWithin in milliseconds.
+func (f Fields) ExpiresUnixWithin(seconds int) int64 {
+	return f.now.Unix() + int64(min(f.TTL, seconds))
+}
+
+// ExpiresUnixMilliWithin is as ExpiresUnixWithin.
+func (f Fields) ExpiresUnixMilliWithin(seconds int) int64 {
+	return f.now.UnixMilli() + 1000*int64(min(f.TTL, seconds))
 }
 
 // functions are the functions that templates may call.
@@ -66,6 +86,8 @@ var functions = template.FuncMap{
 	"spaced": func(between, s string) string {
 		return digitRun.ReplaceAllStringFunc(s, func(d string) string { return strings.Join(strings.Split(d, ""), between) })
 	},
+	// plain replaces the characters of markup by spaces, for voices that read it.
+	"plain": plain,
 	// gsm reports whether a text fits the GSM default alphabet.
 	"gsm": func(s string) bool { enc, _ := sms.Measure(s); return enc == sms.GSM7 },
 	// between limits a number to bounds.
@@ -73,6 +95,8 @@ var functions = template.FuncMap{
 	// times multiplies two numbers.
 	"times": func(a, b int) int { return a * b },
 }
+
+var plain = strings.NewReplacer("<", " ", ">", " ", "[", " ", "]", " ", "&", " ").Replace
 
 var digitRun = regexp.MustCompile(`[0-9]{3,}`)
 
@@ -109,16 +133,18 @@ type rendered struct {
 // message.
 func (t *templates) render(s Spec, f Fields) (*rendered, error) {
 	var failed error
-	one := func(t *template.Template) []byte {
+	one := func(t *template.Template, f Fields) []byte {
 		var b bytes.Buffer
 		if err := t.Execute(&b, f); err != nil && failed == nil {
 			failed = fmt.Errorf("%s: the template fails: %w", t.Name(), err)
 		}
 		return b.Bytes()
 	}
-	r := &rendered{url: string(one(t.url)), user: string(one(t.user)), body: one(t.body), header: http.Header{"User-Agent": {"Countersign"}}}
+	r := &rendered{body: one(t.body, f), header: http.Header{"User-Agent": {"Countersign"}}}
+	f.Secret = "" // the body alone may hold it
+	r.url, r.user = string(one(t.url, f)), string(one(t.user, f))
 	for i, h := range s.Headers {
-		value := string(one(t.headers[i]))
+		value := string(one(t.headers[i], f))
 		if strings.ContainsAny(value, "\r\n\x00") {
 			failed = errors.Join(failed, fmt.Errorf("headers[%d].value: must be one line", i))
 		}
@@ -130,6 +156,7 @@ func (t *templates) render(s Spec, f Fields) (*rendered, error) {
 // say renders the response to a request for the words of a call.
 func (t *templates) say(f Fields) ([]byte, error) {
 	var b bytes.Buffer
+	f.Secret = ""
 	if err := t.answer.Execute(&b, f); err != nil {
 		return nil, errors.New("answer.body: the template fails") // the error may quote the message
 	}
@@ -140,12 +167,18 @@ func (t *templates) say(f Fields) ([]byte, error) {
 // wrong.
 func (t *templates) try(s Spec, f Fields) error {
 	hosts := map[string]bool{}
+	if f.Secret != "" {
+		f.Secret = "a secret" // an error may quote it
+	}
 	for _, m := range []struct{ to, from, text, callback, answer string }{
 		{"+12025550100", "+12025550199", `Code "4938\17" & <b>=+%25 {{.To}}` + "\nñ €🔑", "https://verify.example.com/carriers/x/status?m=1&n=2", "https://verify.example.com/carriers/x/answer?m=1&n=2"},
 		{"+442079460000", "Ünï & 1", "4938", "", "https://verify.example.com/a"},
 	} {
 		f.To, f.From, f.Text, f.Callback, f.Answer = m.to, m.from, m.text, m.callback, m.answer
-		f.Spoken = f.Text
+		f.Spoken, f.CountryCode, f.National = f.Text, "1", "2025550100"
+		if m.to != "+12025550100" {
+			f.CountryCode, f.National = "44", "2079460000"
+		}
 		f.TTL, f.ID, f.Token = 600, verify.ID{}.String(), carrier.Token(verify.ID{}, 1)
 		r, err := t.render(s, f)
 		if err != nil {
@@ -177,7 +210,7 @@ func (t *templates) try(s Spec, f Fields) error {
 		} else if !carries(values, m.text) {
 			return errors.New("body: doesn't contain the text correctly: write {{json .Text}} into JSON, {{query .Text}} into a form")
 		}
-		if !carries(values, m.to) && !carries(values, m.to[1:]) {
+		if !carries(values, m.to) && !carries(values, m.to[1:]) && !(carries(values, f.National) && carries(values, f.CountryCode)) {
 			return errors.New("body: doesn't contain the number correctly: write {{json .To}} into JSON, {{query .To}} into a form")
 		}
 	}
@@ -222,6 +255,8 @@ func (r *rendered) values(u *url.URL) (all []string, err error) {
 			return nil, errors.New("body: not a form: write {{query .Text}} into one")
 		}
 		collect(form)
+	case strings.HasSuffix(media, "xml") && !wellFormed(r.body):
+		return nil, errors.New("body: not XML: write {{xml .Text}} into it")
 	case strings.HasSuffix(media, "json") || strings.Contains(media, "json-"):
 		if !json.Valid(r.body) {
 			return nil, errors.New("body: not JSON: write {{json .Text}} into it")
@@ -252,16 +287,17 @@ func texts(doc any) (all []string) {
 	return all
 }
 
-// carries reports whether a value holds the text: as it is, escaped for XML, or with separated
+// carries reports whether a value holds the text: as it is, escaped for XML, without markup, or with separated
 // digits.
 func carries(values []string, text string) bool {
 	apart := func(s string) string { return strings.NewReplacer(" ", "", ",", "").Replace(s) }
 	var escaped strings.Builder
 	xml.EscapeText(&escaped, []byte(text))
 	for _, v := range values {
-		if strings.Contains(v, text) || strings.Contains(v, escaped.String()) ||
-			strings.Contains(apart(v), apart(text)) || strings.Contains(apart(v), apart(escaped.String())) {
-			return true
+		for _, form := range []string{text, escaped.String(), plain(text)} {
+			if strings.Contains(v, form) || strings.Contains(apart(v), apart(form)) {
+				return true
+			}
 		}
 	}
 	return false

@@ -17,6 +17,7 @@ import (
 	wire "github.com/emiago/sipgo/sip"
 
 	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/logtest"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -280,7 +281,7 @@ func trunk(t *testing.T, addr string, change func(*Config)) *Carrier {
 	}
 	c := Config{
 		Name: "trunk", Trunk: addr, Listen: "127.0.0.1:0", Ports: [2]uint16{21000, 29999},
-		Speech: s, Log: slog.New(slog.NewTextHandler(logTo{t}, nil)),
+		Speech: s, Log: slog.New(slog.NewTextHandler(logtest.Log{T: t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
 		change(&c)
@@ -300,14 +301,6 @@ func trunk(t *testing.T, addr string, change func(*Config)) *Carrier {
 func (p *peer) trunk(change func(*Config)) *Carrier {
 	p.t.Helper()
 	return trunk(p.t, p.conn.LocalAddr().String(), change)
-}
-
-// logTo writes a test's log.
-type logTo struct{ t *testing.T }
-
-func (l logTo) Write(b []byte) (int, error) {
-	l.t.Logf("%s", strings.TrimSpace(string(b)))
-	return len(b), nil
 }
 
 var message = verify.Message{

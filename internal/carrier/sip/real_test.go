@@ -27,7 +27,8 @@ import (
 const slow = "COUNTERSIGN_TEST_SLOW"
 
 // The prompts that are embedded say what they should: the voice of each language, asked again now,
-// says the same. (Where letters have names of their own in the renderer's table, only digits are asked.)
+// says the same. (Where letters have names of their own in the renderer's table, only digits are asked; of Korean's,
+// those that the voice says as it reads the figures.)
 func TestThePromptsSayWhatTheyShould(t *testing.T) {
 	testsize.Full(t, "takes a minute of CPU")
 	t.Parallel()
@@ -37,6 +38,9 @@ func TestThePromptsSayWhatTheyShould(t *testing.T) {
 		"ar": {"ar", digits}, "de": {"de", siptest.Alphabet}, "en": {"en-us", siptest.Alphabet}, "es": {"es", siptest.Alphabet}, "fr": {"fr", siptest.Alphabet},
 		"hi": {"hi", digits}, "id": {"id", siptest.Alphabet}, "it": {"it", siptest.Alphabet}, "nl": {"nl", siptest.Alphabet}, "pl": {"pl", siptest.Alphabet},
 		"pt": {"pt-br", siptest.Alphabet}, "ru": {"ru", digits}, "tr": {"tr", siptest.Alphabet},
+		"cs": {"cs", siptest.Alphabet}, "da": {"da", siptest.Alphabet}, "el": {"el", digits}, "es-419": {"es-419", siptest.Alphabet}, "fi": {"fi", siptest.Alphabet},
+		"hu": {"hu", siptest.Alphabet}, "ko": {"ko", "234569"}, "nb": {"nb", siptest.Alphabet}, "ro": {"ro", siptest.Alphabet}, "sv": {"sv", siptest.Alphabet},
+		"uk": {"uk", digits}, "vi": {"vi", digits},
 	} {
 		t.Run(locale, func(t *testing.T) {
 			t.Parallel()

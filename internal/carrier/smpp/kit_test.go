@@ -27,6 +27,7 @@ type kit struct {
 
 	mu      sync.Mutex // guards all below
 	receive func(carrier.Receipt) error
+	dialed  []string // addresses
 	log     bytes.Buffer
 }
 
@@ -48,7 +49,12 @@ func story(t *testing.T, configure func(*Config), script func(k *kit)) {
 		if wrong := c.Check(); wrong != nil {
 			t.Fatal(wrong)
 		}
-		k.Carrier = start(c, pipes(k.dials))
+		k.Carrier = start(c, func(ctx context.Context, addr string) (net.Conn, error) {
+			k.mu.Lock()
+			k.dialed = append(k.dialed, addr)
+			k.mu.Unlock()
+			return pipes(k.dials)(ctx, addr)
+		})
 		k.OnReceipt(func(_ context.Context, r carrier.Receipt) error {
 			k.mu.Lock()
 			receive := k.receive

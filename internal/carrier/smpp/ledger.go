@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,16 +72,17 @@ func (l *ledger) submit(s *shipment) {
 	s.submitted++
 }
 
-// accept records the SMSC's id of a part.
-func (l *ledger) accept(s *shipment, id string) {
+// accept records the SMSC's id of a part, and reports whether the SMSC has now accepted all of them.
+func (l *ledger) accept(s *shipment, id string) (whole bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.accepted++
 	if at, ok := l.lost.Peek(s.to); ok && at.shipment == s {
 		l.lost.Remove(s.to)
 	}
+	whole = s.accepted == s.parts && !s.dropped
 	if id == "" {
-		return
+		return whole
 	}
 	s.ref = id
 	l.known.Add(id, s)
@@ -92,6 +94,7 @@ func (l *ledger) accept(s *shipment, id string) {
 		}
 	}
 	delete(l.waiting, id)
+	return whole
 }
 
 // lose records that a part's response didn't come. Its receipt can then only be matched by the
@@ -173,11 +176,12 @@ func (l *ledger) get(ids []string) (*shipment, string) {
 	return nil, ""
 }
 
-// lostTo returns the lost shipment to one of the addresses, if there is only one.
-func (l *ledger) lostTo(ends [2]string, now time.Time) *shipment {
+// lostTo returns the lost shipment to one of the addresses, if there is only one. A receipt may repeat the prefix that was
+// submitted, or leave it out.
+func (l *ledger) lostTo(ends [2]string, prefix string, now time.Time) *shipment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, to := range ends {
+	for _, to := range []string{ends[0], ends[1], strings.TrimPrefix(ends[0], prefix), strings.TrimPrefix(ends[1], prefix)} {
 		if at, ok := l.lost.Peek(to); ok && at.until.After(now) {
 			return at.shipment
 		}

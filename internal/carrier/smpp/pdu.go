@@ -164,7 +164,8 @@ type message struct {
 	payload      []byte // message_payload, instead of text
 	receiptedID  string // receipted_message_id
 	state        byte   // message_state; 0 if absent
-	networkError int    // the code in network_error_code; 0 if absent
+	network      byte   // the kind of network in network_error_code; 0 if absent
+	networkError int    // the code in it
 	others       []TLV  // to submit
 }
 
@@ -250,7 +251,7 @@ func (m message) decodeOptional(f *fields) (message, error) {
 			m.receiptedID = cleanID(value)
 		case tagNetwork:
 			if len(value) == 3 { // the type of network, and the code
-				m.networkError = int(binary.BigEndian.Uint16(value[1:]))
+				m.network, m.networkError = value[0], int(binary.BigEndian.Uint16(value[1:]))
 			}
 		case tagState:
 			if len(value) == 1 {

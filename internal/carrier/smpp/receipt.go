@@ -62,7 +62,7 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 		return receipt{}, false
 	}
 	id, stat, code := parseText(string(text))
-	if code == "" && m.networkError != 0 {
+	if strings.Trim(code, "0") == "" && m.networkError != 0 {
 		code = strconv.Itoa(m.networkError)
 	}
 	if m.receiptedID != "" {
@@ -84,6 +84,9 @@ func (c Config) parseReceipt(m message) (r receipt, ok bool) {
 		}
 	}
 	r.code = code
+	if r.final && !r.delivered && !r.doubt {
+		r.reason = c.reasonOf(r, m)
+	}
 	r.ends = [2]string{bare(m.source.addr), bare(m.dest.addr)}
 	return r, len(r.ids) > 0
 }
@@ -261,7 +264,7 @@ func (c *Carrier) receive(r receipt) Status {
 			return status
 		}
 	}
-	if s := c.ledger.lostTo(r.ends, time.Now()); s != nil && !r.unmarked {
+	if s := c.ledger.lostTo(r.ends, c.Prefix, time.Now()); s != nil && !r.unmarked {
 		return c.passOn(s, r.ids[0], r)
 	}
 	status, _ := c.recordReceipt(carrier.Receipt{Ref: r.ids[0], Delivered: r.delivered, Reason: r.reason, Code: r.cause(), Doubt: r.doubt})

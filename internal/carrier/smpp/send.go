@@ -66,10 +66,16 @@ func (c *Carrier) submit(ctx context.Context, shipment *shipment, body []byte) (
 
 // noteResponse records a response to a submit_sm as soon as it is read, so that the ledger knows
 // the id before a receipt that follows immediately. A late response has no caller that waits for
-// it, so noteResponse also reports its failure.
+// it, so noteResponse also reports what it says: that the message failed, or that the SMSC has it, so that no other
+// carrier gets it too.
 func (c *Carrier) noteResponse(s *shipment, p pdu, late bool) {
 	if p.status == statusOK {
-		c.ledger.accept(s, c.ReceiptID.sent(decodeID(p.body)))
+		whole := c.ledger.accept(s, c.ReceiptID.sent(decodeID(p.body)))
+		if late && whole {
+			c.work.Go(func() {
+				c.recordReceipt(carrier.Receipt{Verification: s.verification, Attempt: s.attempt, Taken: true})
+			})
+		}
 		return
 	}
 	if late {
@@ -121,7 +127,7 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	case life <= 0:
 		return nil, nil, unfit(verify.ReasonExpired, errExpired)
 	}
-	to := c.Prefix + bare(string(m.To))
+	to := c.Prefix + bare(string(m.To)) // receipts may leave out the prefix
 	template := message{
 		service: c.Service, source: source, dest: address{c.International.TON, c.International.NPI, to},
 		coding: coding, registered: 1, others: c.TLVs,
@@ -132,7 +138,7 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	if c.NoReceipts {
 		template.registered = 0
 	}
-	s := &shipment{verification: m.Verification, attempt: m.Attempt, to: to, parts: len(parts), expires: m.ExpiresAt}
+	s := &shipment{verification: m.Verification, attempt: m.Attempt, to: bare(string(m.To)), parts: len(parts), expires: m.ExpiresAt}
 	return s, c.encodeParts(template, parts), nil
 }
 

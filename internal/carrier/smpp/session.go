@@ -68,11 +68,11 @@ type request struct {
 	given   bool      // nobody waits for the response any more
 }
 
-// open connects and binds.
-func (c *Carrier) open(ctx context.Context, as command) (*session, error) {
+// open connects to an address and binds.
+func (c *Carrier) open(ctx context.Context, addr string, as command) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.BindTimeout)
 	defer cancel()
-	conn, err := c.dial(ctx, c.Addr)
+	conn, err := c.dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -226,8 +226,32 @@ func TestAResponseThatDoesNotComeIsUnknownAndNothingIsSentTwice(t *testing.T) {
 		}
 		// It comes late, and then its receipt.
 		p.answer(asked, statusOK, "late\x00")
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Taken: true})
 		p.deliver(dlr("late", "DELIVRD"))
 		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "late", Delivered: true})
+	})
+}
+
+// A text in parts is taken with its last part; before, the SMSC may have too little of it.
+func TestALateResponseToAPart(t *testing.T) {
+	story(t, nil, func(k *kit) {
+		p := k.bound()
+		m := k.sms()
+		m.Body = verify.Secret(strings.Repeat("Your code is 493817. ", 12))
+		done := k.sending(m)
+		first, _ := p.submitted()
+		k.want(done, "", verify.Unknown, verify.ReasonUnknown) // its second part was never sent
+		p.answer(first, statusOK, "one\x00")
+		k.noReceipt()
+		p.answer(p.read(enquireLink), statusOK, "")
+		synctest.Wait()
+		done = k.sending(m)
+		first, _ = p.submitted()
+		p.answer(first, statusOK, "two\x00")
+		second, _ := p.submitted()
+		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+		p.answer(second, statusOK, "three\x00")
+		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Taken: true})
 	})
 }
 

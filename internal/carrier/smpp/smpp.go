@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,9 @@ const (
 type Config struct {
 	Name string // of the carrier
 	Addr string // host:port
+	// Others are further addresses of the same SMSC. The first bind begins with Addr, the second one with the first of
+	// these, and so on. A bind that can't be made at one address is tried at the next immediately. Optional.
+	Others []string
 
 	// Plaintext connects without TLS. Anybody on the way can then read the password and the codes,
 	// so use it only on a private line or in a tunnel. Default: TLS 1.2 or later.
@@ -82,6 +86,8 @@ type Config struct {
 	NoValidity bool     // leaves out validity_period, for SMSCs that refuse its relative form
 	NoReceipts bool     // doesn't ask for receipts
 	ReceiptID  IDForm   // how receipts write ids
+	GSMCodes   bool     // err: in a receipt's text is a code of GSM: see gsmErrors
+	Reasons    Meanings // of codes of networks, before all others
 	Refuse     []Status // statuses that refuse a message permanently, whatever the table says
 
 	Log     *slog.Logger // Default: none.
@@ -130,8 +136,11 @@ func (c Config) Check() (all []carrier.Fault) {
 			all = append(all, carrier.Fault{Field: field, Message: fmt.Sprintf(format, args...)})
 		}
 	}
-	host, _, err := net.SplitHostPort(c.Addr)
-	must(err == nil && host != "", "addr", "must be host:port")
+	must(isAddr(c.Addr), "addr", "must be host:port")
+	must(len(c.Others) < maxAddrs, "others", "must be at most %d", maxAddrs-1)
+	for i, other := range c.Others {
+		must(isAddr(other) && other != c.Addr && !slices.Contains(c.Others[:i], other), fmt.Sprintf("others[%d]", i), "must be host:port, and another one than those before it")
+	}
 	must(c.SystemID != "" && fits(c.SystemID, 15), "system_id", "must have 1 to 15 characters of ASCII")
 	// The specification allows 8, but some SMSCs assign longer ones.
 	must(fits(c.Password.Reveal(), 64), "password", "must have at most 64 characters of ASCII")
@@ -161,9 +170,16 @@ func (c Config) Check() (all []carrier.Fault) {
 }
 
 const (
+	maxAddrs  = 8   // of one SMSC
 	maxPrefix = 5   // digits: with a number's 15, an address is full
 	maxTLV    = 255 // bytes of a value
 )
+
+// isAddr reports whether s is a host and a port.
+func isAddr(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && host != "" && port != ""
+}
 
 // fits reports whether s can be sent as a C-octet string of at most n characters.
 func fits(s string, n int) bool {
@@ -283,7 +299,8 @@ func (c *Carrier) Close(ctx context.Context) {
 
 // keepBound keeps one bind up until the carrier is closed.
 func (c *Carrier) keepBound(n int) {
-	alone := 0 // failures in a row while other binds were up
+	at := n - 1 // the address to begin with
+	alone := 0  // failures in a row while other binds were up
 	for {
 		if alone > 0 {
 			if sleep(c.ctx, backoff(alone)) != nil {
@@ -294,8 +311,8 @@ func (c *Carrier) keepBound(n int) {
 		if err != nil {
 			return
 		}
-		log := c.Log.With("carrier", c.Config.Name, "bind", n)
-		sessions, err := c.bindAll()
+		sessions, next, err := c.bindSomewhere(at)
+		at = next
 		if err != nil {
 			alone = c.failed(try, alone)
 			c.pool.fail(err)
@@ -304,7 +321,7 @@ func (c *Carrier) keepBound(n int) {
 			}
 			continue
 		}
-		log.Info("SMSC bound")
+		c.Log.Info("SMSC bound", "carrier", c.Config.Name, "bind", n, "addr", c.addr(at))
 		alone, err = c.serve(sessions, try, alone)
 		if c.ctx.Err() != nil {
 			return
@@ -325,15 +342,46 @@ func (c *Carrier) failed(t *try, alone int) int {
 	return 0
 }
 
-// bindAll opens the session of a transceiver, or both sessions of a pair.
-func (c *Carrier) bindAll() ([]*session, error) {
+// addr returns one of the SMSC's addresses, counted round and round.
+func (c *Carrier) addr(n int) string {
+	if n %= 1 + len(c.Others); n > 0 {
+		return c.Others[n-1]
+	}
+	return c.Addr
+}
+
+// bindSomewhere binds at the first address that lets it, and returns which one that is. If none does, the next attempt
+// begins with the address after the first one.
+func (c *Carrier) bindSomewhere(first int) (sessions []*session, at int, err error) {
+	for n := range 1 + len(c.Others) {
+		sessions, failed := c.bindAll(c.addr(first + n))
+		if failed == nil {
+			return sessions, first + n, nil
+		}
+		if len(c.Others) > 0 {
+			failed = fmt.Errorf("%s: %w", c.addr(first+n), failed)
+		}
+		if err == nil {
+			err = failed
+		} else {
+			err = fmt.Errorf("%w; %w", err, failed)
+		}
+		if c.ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first + 1, err
+}
+
+// bindAll opens the session of a transceiver, or both sessions of a pair, at one address.
+func (c *Carrier) bindAll(addr string) ([]*session, error) {
 	as := []command{bindTransceiver}
 	if c.Mode == Pair {
 		as = []command{bindReceiver, bindTransmitter} // the receiver first, to be ready for the first receipt
 	}
 	var sessions []*session
 	for _, command := range as {
-		s, err := c.open(c.ctx, command)
+		s, err := c.open(c.ctx, addr, command)
 		if err != nil {
 			endAll(sessions, err)
 			return nil, err

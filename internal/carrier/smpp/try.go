@@ -7,7 +7,7 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 )
 
-// Try binds as the configuration says, once in each direction, and unbinds. It submits nothing, and
+// Try binds at Addr as the configuration says, once in each direction, and unbinds. It submits nothing, and
 // receipts that the SMSC sends meanwhile are left with the SMSC. The error is [carrier.Misconfigured]
 // if the SMSC refuses the bind.
 func Try(ctx context.Context, config Config) error {
@@ -18,7 +18,7 @@ func Try(ctx context.Context, config Config) error {
 }
 
 func (c *Carrier) try(ctx context.Context) error {
-	sessions, err := c.bindAll()
+	sessions, err := c.bindAll(c.Addr)
 	for _, s := range sessions {
 		s.close(ctx)
 		s.work.Wait()

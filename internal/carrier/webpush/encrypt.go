@@ -15,12 +15,18 @@ import (
 )
 
 const (
-	// recordSize is that of the only record (RFC 8188 §2.1), and so the most that a body may have beside its header.
-	recordSize = 4096
+	// maxBody is the size of the longest body that every push service takes (RFC 8291 §4).
+	maxBody = 4096
+	// header is the size of a body's header: a salt, the record size, and the sender's key (RFC 8188 §2.1).
+	header = 16 + 4 + 1 + 65
+	// recordSize is the size that the header tells. The only record is no longer.
+	recordSize = maxBody
 	// padTo is how long all shorter contents look to others.
 	padTo = 1024
 	// overhead is the delimiter and the tag of a record.
 	overhead = 1 + 16
+	// maxText is the size of the longest content.
+	maxText = maxBody - header - overhead
 )
 
 // encrypt encrypts a content so that only the device can read it (RFC 8291, aes128gcm of RFC 8188).
@@ -36,8 +42,8 @@ func encrypt(to verify.Subscription, text []byte) ([]byte, error) {
 
 // encryptWith encrypts with a key and a salt that are used only this once, and so many bytes of padding.
 func encryptWith(to verify.Subscription, text []byte, sender *ecdh.PrivateKey, salt []byte, padding int) ([]byte, error) {
-	if len(text)+padding+overhead > recordSize {
-		return nil, fmt.Errorf("the message has %d bytes, and a push may have %d", len(text), recordSize-overhead)
+	if len(text)+padding > maxText {
+		return nil, fmt.Errorf("the message has %d bytes, and a push may have %d", len(text), maxText)
 	}
 	device, err := ecdh.P256().NewPublicKey(to.Key)
 	if err != nil {
@@ -74,7 +80,7 @@ func encryptWith(to verify.Subscription, text []byte, sender *ecdh.PrivateKey, s
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, 16+4+1+len(own)+len(text)+padding+overhead)
+	out := make([]byte, 0, header+len(text)+padding+overhead)
 	out = append(out, salt...)
 	out = binary.BigEndian.AppendUint32(out, recordSize)
 	out = append(out, byte(len(own)))

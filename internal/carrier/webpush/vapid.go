@@ -4,7 +4,6 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -22,7 +21,7 @@ import (
 type Key struct {
 	private *ecdsa.PrivateKey
 	public  string // as browsers take it: base64url of the uncompressed point
-	topics  []byte // of [Carrier.topic]
+	secret  []byte // its private half
 }
 
 // pemType is that of a key's file.
@@ -61,9 +60,7 @@ func ParseKey(text []byte) (*Key, error) {
 }
 
 func newKey(private *ecdsa.PrivateKey, agreeing *ecdh.PrivateKey) *Key {
-	topics := hmac.New(sha256.New, agreeing.Bytes())
-	topics.Write([]byte("countersign push topics"))
-	return &Key{private, base64.RawURLEncoding.EncodeToString(agreeing.PublicKey().Bytes()), topics.Sum(nil)}
+	return &Key{private, base64.RawURLEncoding.EncodeToString(agreeing.PublicKey().Bytes()), agreeing.Bytes()}
 }
 
 // Public is the public key as a browser takes it: the applicationServerKey of a subscription.

@@ -1,13 +1,7 @@
-// Package webpush is the carrier for browsers and apps: it pushes messages to the devices of an application's user.
+// Package webpush pushes messages to browsers and apps with UnifiedPush.
 // A push is a POST to the device's endpoint (RFC 8030), whose body only the device can decrypt (RFC 8291), signed with
-// the server's VAPID key (RFC 8292). Apps with UnifiedPush, by ntfy and others, take the same requests.
-//
-// The content is JSON in UTF-8:
-//
-//	{"id":"…","verification_id":"…","body":"Your code is 493817","code":"493817",
-//	 "expires_at":"2026-05-04T13:00:00.000Z"}
-//
-// A message that asks for an approval has no code, but a prompt: what to show, and the challenge to sign an answer for.
+// the server's VAPID key (RFC 8292). Apps with UnifiedPush, by ntfy and others, take the same requests. The content is
+// the message's notice.
 //
 // Endpoints come from outside, so the carrier calls only https and public addresses, follows no redirects, and reads
 // little of an answer. A service that fails says nothing of the carrier: no device can close it for others.
@@ -16,11 +10,7 @@ package webpush
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -28,18 +18,18 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/exchange"
+	"github.com/countersign/countersign/internal/carrier/push"
+	"github.com/countersign/countersign/internal/notice"
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Config describes the carrier.
+// Config describes how push services are called.
 type Config struct {
-	Name string
-	Key  *Key
+	Key *Key
 	// Contact is how push services reach the operator: a mailto: or https: URL.
 	Contact string
 	// Private allows endpoints at private addresses and on this machine. Anybody who registers a device can then make
@@ -50,9 +40,10 @@ type Config struct {
 	Conns   int            // maximum number of connections to a service
 }
 
-// A Carrier pushes to devices. It implements [carrier.Pusher].
-type Carrier struct {
+// A Service pushes to devices whose push services speak RFC 8030. It implements [push.Service].
+type Service struct {
 	Config
+	topics push.Topic
 	client *exchange.Client
 	now    func() time.Time
 }
@@ -68,9 +59,9 @@ func (c Config) Check() (all []carrier.Fault) {
 	return all
 }
 
-// New returns a carrier. It doesn't connect yet.
-func New(c Config) (*Carrier, error) {
-	if err := carrier.Faulty(c.Name, c.Check()); err != nil {
+// New returns a service. It doesn't connect yet.
+func New(c Config) (*Service, error) {
+	if err := carrier.Faulty("webpush", c.Check()); err != nil {
 		return nil, err
 	}
 	guard := public
@@ -78,118 +69,15 @@ func New(c Config) (*Carrier, error) {
 		guard = nil
 	}
 	client := exchange.New(exchange.Options{Dial: c.Timeout, Conns: c.Conns, Roots: c.RootCAs, Guard: guard})
-	return &Carrier{Config: c, client: client, now: time.Now}, nil
+	return &Service{Config: c, topics: push.NewTopic(c.Key.secret), client: client, now: time.Now}, nil
 }
 
-// Name implements [carrier.Carrier].
-func (c *Carrier) Name() string { return c.Config.Name }
-
-// A payload is what a device decrypts.
-type payload struct {
-	ID             string  `json:"id"`
-	VerificationID string  `json:"verification_id"`
-	Body           string  `json:"body"`
-	Code           string  `json:"code,omitempty"`
-	ExpiresAt      string  `json:"expires_at"` // RFC 3339, UTC, milliseconds
-	Prompt         *prompt `json:"prompt,omitempty"`
-}
-
-// A prompt is what a device shows to ask its person, and what it needs for the answer.
-type prompt struct {
-	Challenge string `json:"challenge"`
-	Choices   []int  `json:"choices,omitempty"` // without any, the person types the number
-	Asker     string `json:"asker"`
-	Purpose   string `json:"purpose"`
-	Amount    string `json:"amount,omitempty"`
-	Payee     string `json:"payee,omitempty"`
-	IP        string `json:"client_ip,omitempty"`
-	UserAgent string `json:"user_agent,omitempty"`
-	StartedAt string `json:"started_at"`
-}
-
-// stamp writes a time as contents have it.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
-
-// content is what the devices of a message decrypt. Characters of HTML stay as they are, for a push holds little.
-func content(m *verify.Message) ([]byte, error) {
-	p := payload{ID: m.ID.String(), VerificationID: m.Verification.String(), Body: m.Body.Reveal(), Code: m.Code.Reveal(), ExpiresAt: stamp(m.ExpiresAt)}
-	if q := m.Question; q != nil {
-		p.Prompt = &prompt{
-			Challenge: q.Challenge, Choices: q.Choices, Asker: q.Asker, Purpose: string(q.Purpose), Amount: q.Amount, Payee: q.Payee,
-			IP: q.IP, UserAgent: q.UserAgent, StartedAt: stamp(q.StartedAt),
-		}
-	}
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	err := e.Encode(p)
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
-}
-
-// errNoDevices is for a message without devices: a trial's, say.
-var errNoDevices = carrier.Because(verify.ReasonNoDevice, carrier.Refused(errors.New("the message is for no user with a device")))
-
-// Send implements [carrier.Carrier]. Without devices, nothing can be sent: see [Carrier.Push].
-func (c *Carrier) Send(context.Context, verify.Message) (carrier.Result, error) {
-	return carrier.Result{}, errNoDevices
-}
-
-// Push implements [carrier.Pusher]. It pushes to all devices concurrently.
-func (c *Carrier) Push(ctx context.Context, m verify.Message, to []verify.Receiver) (used, gone []verify.ID, err error) {
-	text, err := content(&m)
+// Push implements [push.Service].
+func (c *Service) Push(ctx context.Context, m *verify.Message, d *verify.Receiver) error {
+	text, err := notice.Within(m, maxText)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	errs := make([]error, len(to))
-	var pushes sync.WaitGroup
-	for i := range to {
-		pushes.Go(func() { errs[i] = c.push(ctx, &m, &to[i], text) })
-	}
-	pushes.Wait()
-	for i, err := range errs {
-		switch {
-		case err == nil:
-			used = append(used, to[i].ID)
-		case errors.Is(err, errGone):
-			gone = append(gone, to[i].ID)
-		}
-	}
-	return used, gone, outcome(errs)
-}
-
-// outcome is what came of all pushes together. It is success if a service took one. Otherwise it is the error of a push
-// that a service may have taken, or else of one that may succeed later.
-func outcome(errs []error) error {
-	var worst error
-	for _, err := range errs {
-		if err == nil {
-			return nil
-		}
-		if worst == nil || rank(err) > rank(worst) {
-			worst = err
-		}
-	}
-	if worst == nil {
-		return errNoDevices
-	}
-	return carrier.Blaming(verify.BlameUs, worst)
-}
-
-func rank(err error) int {
-	switch carrier.Decision(err).Outcome {
-	case verify.Unknown:
-		return 2
-	case verify.Errored:
-		return 1
-	}
-	return 0
-}
-
-// errGone is the error of a device that its service doesn't know any more.
-var errGone = errors.New("the push service says that the device is gone")
-
-// push pushes to one device.
-func (c *Carrier) push(ctx context.Context, m *verify.Message, d *verify.Receiver, text []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	endpoint, err := url.Parse(d.Endpoint)
@@ -210,9 +98,9 @@ func (c *Carrier) push(ctx context.Context, m *verify.Message, d *verify.Receive
 			req.Header.Set("Authorization", authorization)
 			req.Header.Set("Content-Encoding", "aes128gcm")
 			req.Header.Set("Content-Type", "application/octet-stream")
-			req.Header.Set("TTL", strconv.Itoa(c.ttl(m.ExpiresAt)))
+			req.Header.Set("TTL", strconv.Itoa(push.TTL(m.ExpiresAt, c.now())))
 			req.Header.Set("Urgency", "high")
-			req.Header.Set("Topic", c.topic(m))
+			req.Header.Set("Topic", c.topics.Of(m))
 			req.Header.Set("User-Agent", "Countersign")
 		}
 		return req, err
@@ -228,40 +116,12 @@ func (c *Carrier) push(ctx context.Context, m *verify.Message, d *verify.Receive
 	return decide(resp, c.now())
 }
 
-// ttl is for how many seconds a service keeps a message for a device that is away: as long as the code lives.
-func (c *Carrier) ttl(until time.Time) int { return max(0, int(until.Sub(c.now())/time.Second)) }
-
-// topic is the same for all messages of a user, so that a newer one replaces the older, also where the service still
-// keeps it. It tells the service nothing of the user.
-func (c *Carrier) topic(m *verify.Message) string {
-	mac := hmac.New(sha256.New, c.Key.topics)
-	mac.Write(m.Application[:])
-	mac.Write([]byte(m.User))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:24]) // 32 characters, as many as may be
-}
-
 // decide maps a service's status to the error that tells what to do next (RFC 8030 §5, §7.3).
 func decide(resp *http.Response, now time.Time) error {
-	code := resp.StatusCode
-	if code >= 200 && code < 300 {
-		return nil
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
+		return push.Gone(exchange.Status(resp))
 	}
-	err := exchange.Status(resp)
-	after := exchange.RetryAfter(resp.Header.Get("Retry-After"), now)
-	switch {
-	case code == http.StatusNotFound, code == http.StatusGone:
-		return carrier.Because(verify.ReasonNoDevice, carrier.Refused(errors.Join(errGone, err)))
-	case code == http.StatusTooManyRequests:
-		return carrier.Because(verify.ReasonThrottled, carrier.Later(after, err))
-	case code >= 500:
-		return carrier.Later(after, err)
-	case code == http.StatusUnauthorized, code == http.StatusForbidden: // of our VAPID key, or of the device's
-		return carrier.Because(verify.ReasonMisconfigured, carrier.Refused(err))
-	case code >= 400:
-		return carrier.Refused(err)
-	default: // a redirect, which we don't follow
-		return carrier.Because(verify.ReasonRedirected, carrier.Refused(err))
-	}
+	return push.Decide(resp, now)
 }
 
 // errPrivate is the error of an endpoint whose name leads to an address that isn't public.

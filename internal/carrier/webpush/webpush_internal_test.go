@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/notice"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -54,10 +55,10 @@ func TestAContentHasABound(t *testing.T) {
 	if err != nil || len(short) != len(longer) {
 		t.Errorf("contents of 1 and %d bytes have bodies of %d and %d, %v; want that they look alike", padTo, len(short), len(longer), err)
 	}
-	if body, err := encrypt(to, make([]byte, recordSize-overhead)); err != nil || len(body) != 16+4+1+65+recordSize {
+	if body, err := encrypt(to, make([]byte, maxText)); err != nil || len(body) != 4096 {
 		t.Errorf("the longest: %d bytes, %v", len(body), err)
 	}
-	if _, err := encrypt(to, make([]byte, recordSize-overhead+1)); err == nil {
+	if _, err := encrypt(to, make([]byte, maxText+1)); err == nil {
 		t.Error("one byte too many was encrypted")
 	}
 }
@@ -115,11 +116,16 @@ func TestTheLongestPromptFits(t *testing.T) {
 			Client:  verify.Client{IP: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", UserAgent: most(512)}, StartedAt: time.Now(),
 		},
 	}
-	text, err := content(&m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if room := recordSize - overhead; len(text) > room {
-		t.Errorf("it has %d bytes, and a push may have %d", len(text), room)
+	for name, m := range map[string]verify.Message{
+		"prompt": m,
+		"code":   {ID: m.ID, Verification: m.Verification, Code: verify.Secret(most(36)), Body: verify.Secret(most(1600))},
+	} {
+		text, err := notice.Within(&m, maxText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) > maxText {
+			t.Errorf("the %s has %d bytes, and a push may have %d", name, len(text), maxText)
+		}
 	}
 }

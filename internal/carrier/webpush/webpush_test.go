@@ -28,6 +28,7 @@ import (
 
 	"github.com/countersign/countersign/api"
 	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/carrier/push"
 	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
@@ -63,6 +64,9 @@ type content struct {
 	Body, Code     string
 	ExpiresAt      time.Time `json:"expires_at"`
 }
+
+// hangs is a status that never comes.
+const hangs = 599
 
 // A service is a push service on this machine.
 type service struct {
@@ -103,7 +107,14 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusGone)
 		return
 	}
-	if status := b.status.Load(); status != 0 {
+	if status := b.status.Load(); status == hangs {
+		io.Copy(io.Discard, r.Body) // else nobody notices that the client hangs up
+		<-r.Context().Done()
+		return
+	} else if status != 0 {
+		if status == 429 {
+			w.Header().Set("Retry-After", "600")
+		}
 		w.Header().Set("Location", s.URL+"/stray")
 		w.WriteHeader(int(status))
 		return
@@ -228,11 +239,11 @@ func newKit(t *testing.T, o countersigntest.Options, private bool, channels ...s
 	s := newService(t, key.Public())
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	pushes, err := webpush.New(webpush.Config{Name: "pushes", Key: key, Contact: "mailto:ops@example.com", Private: private, RootCAs: roots, Timeout: 5 * time.Second, Conns: 4})
+	web, err := webpush.New(webpush.Config{Key: key, Contact: "mailto:ops@example.com", Private: private, RootCAs: roots, Timeout: 5 * time.Second, Conns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Pushes = pushes
+	o.Pushes = push.New("pushes", map[verify.DeviceKind]push.Service{verify.WebPush: web})
 	k := kit{countersigntest.New(t, o), t, s, nil, ""}
 	secret := account.NewSecret()
 	if err := k.Store.CreateKey(t.Context(), account.Key{ID: verify.NewID(k.Clock.Now()), Project: "test", Scopes: verify.AllScopes, Hash: account.HashKey(secret)}); err != nil {
@@ -453,5 +464,58 @@ func TestAnAssociationNeverGoesByPush(t *testing.T) {
 	v := read[api.Verification](k, 200, "GET", "/v1/verifications/"+u.Verification, "")
 	if v.Channel != "sms" || len(b.contents()) != 0 {
 		t.Errorf("verification %+v, the device got %+v", v, b.contents())
+	}
+}
+
+// What becomes of a code whose push service is dead, throttled, broken, hanging or away: the same code comes by SMS, once.
+func TestServicesThatFail(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		status   int64
+		reason   string
+		devices  int // that are left
+		messages int // to the phone
+	}{
+		{"takes it", 0, "", 1, 0}, {"410", 410, "no_device", 0, 1}, {"404", 404, "no_device", 0, 1}, {"429, Retry-After 600", 429, "throttled", 1, 1},
+		{"503", 503, "later", 1, 1}, {"hangs", hangs, "unknown", 1, 1}, {"refuses connections", -1, "unreachable", 1, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			k := newKit(t, countersigntest.Options{Lines: map[string]dispatch.Line{"pushes": {UnknownTimeout: time.Second}}}, true, "push", "sms")
+			b := k.service.subscribe("b")
+			k.register("ada", b)
+			if test.status < 0 {
+				k.service.CloseClientConnections()
+				k.service.Listener.Close()
+			} else {
+				b.status.Store(test.status)
+			}
+			k.Clock.Advance(31 * time.Second)
+			before := len(k.Sim.Messages("+12025550100"))
+			begun := time.Now()
+			id := read[api.User](k, 200, "POST", k.path("/ada/login"), `{}`).Verification
+			var v api.Verification
+			waited := false
+			k.Await("the end of it", func() bool {
+				v = read[api.Verification](k, 200, "GET", "/v1/verifications/"+id, "")
+				if !waited && test.reason == "unknown" && len(v.Deliveries) == 1 && v.Delivery == "sent" {
+					waited = true
+					k.Clock.Advance(2 * time.Second) // UnknownTimeout
+				}
+				return v.Delivery == "sent" && len(v.Deliveries) == 1+test.messages
+			})
+			took := time.Since(begun)
+			got := len(k.Sim.Messages("+12025550100")) - before
+			if v.Deliveries[0].Reason != test.reason || len(k.devices("ada")) != test.devices || got != test.messages {
+				t.Errorf("deliveries %+v, devices %v, %d messages", v.Deliveries, k.devices("ada"), got)
+			}
+			if got == 1 {
+				k.right("ada", k.texted("+12025550100", id))
+			} else {
+				k.right("ada", b.contents()[0].Code)
+			}
+			t.Logf("| %s | %s %s | %d | %d | %v |", test.name, v.Deliveries[0].Outcome, v.Deliveries[0].Reason, test.devices, got, took.Round(time.Millisecond))
+		})
 	}
 }

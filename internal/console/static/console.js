@@ -39,3 +39,34 @@ if (tokenForm && location.hash.length > 1) {
   history.replaceState(null, "", location.pathname);
   tokenForm.requestSubmit();
 }
+
+// Passkeys: the device answers what the form asks it with, and the form takes the answer along.
+async function askDevice(form) {
+  const status = form.querySelector("[role=status]"), asked = JSON.parse(form.dataset.options);
+  try {
+    status.textContent = "Your device asks you.";
+    const answer = form.dataset.passkey === "create"
+      ? await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(asked) })
+      : await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(asked) });
+    form.elements.passkey.value = JSON.stringify(answer.toJSON());
+    form.submit();
+  } catch (error) {
+    status.textContent = `No passkey was used: ${error.message}`;
+  }
+}
+const deviceForm = document.querySelector("form[data-passkey]");
+if (deviceForm && window.PublicKeyCredential?.parseRequestOptionsFromJSON) {
+  deviceForm.addEventListener("submit", (event) => {
+    if (deviceForm.dataset.passkey !== "create") return;
+    event.preventDefault();
+    askDevice(deviceForm);
+  });
+  const button = deviceForm.querySelector("[data-use-passkey]");
+  if (button) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const { name, password } = deviceForm.elements; // form.elements: a form's own name is another thing
+      if (name.reportValidity() && password.reportValidity()) askDevice(deviceForm);
+    });
+  }
+}

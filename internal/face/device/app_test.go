@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/api"
+	pushcarrier "github.com/countersign/countersign/internal/carrier/push"
 	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/verify"
@@ -95,11 +96,11 @@ func TestThePageLearnsTheKeyOfPushes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := webpush.New(webpush.Config{Name: "pushes", Key: key, Contact: "mailto:ops@example.com", RootCAs: x509.NewCertPool(), Timeout: time.Second, Conns: 1})
+	c, err := webpush.New(webpush.Config{Key: key, Contact: "mailto:ops@example.com", RootCAs: x509.NewCertPool(), Timeout: time.Second, Conns: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := kit{Kit: countersigntest.New(t, countersigntest.Options{Pushes: c}), t: t}
+	k := kit{Kit: countersigntest.New(t, countersigntest.Options{Pushes: pushcarrier.New("pushes", map[verify.DeviceKind]pushcarrier.Service{verify.WebPush: c})}), t: t}
 	if _, got := k.get("/device/v1/settings"); got != `{"vapid_key":"`+key.Public()+`"}` {
 		t.Errorf("got %s, want the key %s", got, key.Public())
 	}

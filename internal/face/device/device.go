@@ -6,12 +6,14 @@
 package device
 
 import (
+	"cmp"
 	"encoding/base64"
 	"net/http"
 	"strconv"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/face"
+	"github.com/countersign/countersign/internal/notice"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/request"
 	"github.com/countersign/countersign/internal/verify"
@@ -35,12 +37,13 @@ func New(service *verify.Service, vapid string, log *outage.Log) http.Handler {
 	s := &server{API: face.API{Service: service, Log: log, Shape: shape}, vapid: vapid}
 	mux := http.NewServeMux()
 	mux.Handle("POST /device/v1/answers", s.Endpoint(0, s.answer))
+	mux.Handle("POST /device/v1/messages", s.Endpoint(0, s.fetch))
 	mux.Handle("POST /device/v1/enrolments", s.Endpoint(0, s.enrol))
 	mux.Handle("GET /device/v1/settings", s.Endpoint(0, s.settings))
 	for path, file := range files {
 		mux.Handle("GET "+path, file)
 	}
-	served := fromAnywhere(s.Exact(mux))
+	served := fromAnywhere(new(web.Unproven).Handler(s.Exact(mux), maxBody, shape.RefuseStatus))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == Prefix && (r.Method == http.MethodGet || r.Method == http.MethodHead) { // Exact takes no path with a slash at its end
 			r.Pattern = "GET " + Prefix
@@ -75,7 +78,7 @@ var shape = face.Shape{
 	Authenticate: anybody,
 	Types:        []string{request.JSON},
 	Fields: map[verify.Field]string{
-		verify.FieldKind: "kind", verify.FieldEndpoint: "endpoint", verify.FieldP256dh: "p256dh", verify.FieldAuth: "auth", verify.FieldKey: "key",
+		verify.FieldKind: "kind", verify.FieldEndpoint: "endpoint", verify.FieldP256dh: "p256dh", verify.FieldToken: "token", verify.FieldApp: "app", verify.FieldAuth: "auth", verify.FieldKey: "key",
 		verify.FieldName: "name", verify.FieldLocale: "locale",
 	},
 	Statuses: map[verify.Kind]int{
@@ -152,6 +155,9 @@ func (s *server) answer(c face.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if out.Denied || out.Noted {
+		s.Log.WarnContext(c.Context(), "a user says that it wasn't them who asked: somebody may know their password", "verification", a.Verification)
+	}
 	w := answered{Accepted: out.Approved || out.Denied, Status: out.Status.String(), Challenge: out.Challenge, Remaining: out.GuessesLeft}
 	switch {
 	case w.Accepted:
@@ -163,6 +169,19 @@ func (s *server) answer(c face.Call) (any, error) {
 		w.Reason = "ended"
 	}
 	return w, nil
+}
+
+// fetch tells a device what a push woke it for.
+func (s *server) fetch(c face.Call) (any, error) {
+	f := verify.Fetch{Verification: id(&c.In, "verification_id"), Device: id(&c.In, "device_id"), Signature: signature(&c.In)}
+	if len(c.In.Problems) > 0 {
+		return nil, s.Invalid(c.In, nil)
+	}
+	m, err := s.Service.Fetch(c.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	return notice.Of(&m), nil
 }
 
 // settings are what a page needs to subscribe to pushes.
@@ -186,7 +205,8 @@ type enrolled struct {
 // enrol registers a browser by a code.
 func (s *server) enrol(c face.Call) (any, error) {
 	n := verify.NewDevice{
-		Kind: verify.WebPush, Endpoint: c.In.Text("endpoint"), P256dh: c.In.Text("p256dh"), Auth: c.In.Text("auth"), Key: c.In.Text("key"),
+		Kind: verify.DeviceKind(cmp.Or(c.In.Text("kind"), string(verify.WebPush))), Token: c.In.Text("token"), App: c.In.Text("app"),
+		Endpoint: c.In.Text("endpoint"), P256dh: c.In.Text("p256dh"), Auth: c.In.Text("auth"), Key: c.In.Text("key"),
 		Name: c.In.Text("name"), Locale: c.In.Text("locale"),
 	}
 	code := verify.Secret(c.In.Text("code"))

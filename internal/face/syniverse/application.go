@@ -130,7 +130,11 @@ func (s *Server) changeApplication(c face.Call, id verify.ID) (any, error) {
 // replaceApplication changes all fields. A field that the body lacks gets its
 // default.
 func (s *Server) replaceApplication(c face.Call, id verify.ID) (any, error) {
-	return nil, s.updateApplication(c, verify.Application{ID: id})
+	stored, err := s.Service.Application(c.Context(), c.Account, id)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.updateApplication(c, verify.Application{ID: id, UniqueNumbers: stored.UniqueNumbers}) // which this API doesn't show
 }
 
 // updateApplication stores an application with the settings in a body. The body must name the

@@ -128,6 +128,8 @@ func refuse(w http.ResponseWriter, f face.Failure, own map[string]Refusal) {
 var published = map[verify.Field]string{
 	verify.FieldUser:              "User_ID",
 	verify.FieldAddress:           "address",
+	verify.FieldToken:             "address", // of a device
+	verify.FieldApp:               "address",
 	verify.FieldChannel:           "validation_method",
 	verify.FieldName:              "name",
 	verify.FieldDescription:       "description",

@@ -117,8 +117,12 @@ func (s *Server) deleteUser(c face.Call, app verify.ID) (any, error) {
 
 func (s *Server) associate(c face.Call, app verify.ID) (any, error) {
 	r := verify.AssociateRequest{Address: c.In.Text("address"), DisplayName: c.In.Text("display_name"), Channel: method(&c.In)}
+	device, isDevice := deviceOf(&c.In, r.Address)
 	if c.In.Problems != nil {
 		return nil, invalidFrom(c.In, nil)
+	}
+	if isDevice {
+		return nil, s.Service.AssociateDevice(c.Context(), c.Account, app, userName(c), device, r.DisplayName)
 	}
 	return nil, s.Service.Associate(c.Context(), c.Account, app, userName(c), r)
 }
@@ -145,6 +149,28 @@ func (s *Server) validate(c face.Call, app verify.ID) (any, error) {
 		err = errWrong
 	}
 	return nil, err
+}
+
+// pushServices are the names of push services in addresses.
+var pushServices = map[string]verify.DeviceKind{"FCM": verify.FCM, "APN": verify.APNS}
+
+// deviceOf reads the address of a device, in one of two forms: push:TOKEN@APP@SERVICE, and psh:SERVICE@SENDER@TOKEN. The
+// sender id is how the server's configuration calls the app.
+func deviceOf(in *request.Fields, address string) (n verify.NewDevice, ok bool) {
+	kind, rest, _ := strings.Cut(strings.TrimSpace(address), ":")
+	var service string
+	switch parts := strings.Split(rest, "@"); {
+	case strings.EqualFold(kind, "push") && len(parts) == 3:
+		n.Token, n.App, service = parts[0], parts[1], parts[2]
+	case strings.EqualFold(kind, "psh") && len(parts) == 3:
+		service, n.App, n.Token = parts[0], parts[1], parts[2]
+	case !strings.EqualFold(kind, "push") && !strings.EqualFold(kind, "psh"):
+		return n, false
+	}
+	if n.Kind, ok = pushServices[strings.ToUpper(service)]; !ok {
+		in.Wrong("address", "must be push:TOKEN@APP@SERVICE or psh:SERVICE@SENDER@TOKEN for a device, where SERVICE is FCM or APN")
+	}
+	return n, true
 }
 
 // methodFields are the fields that may hold the channel to the user. The first one with a value

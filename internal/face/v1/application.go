@@ -39,7 +39,7 @@ func (s *Server) createApplication(c face.Call, in api.NewApplication) (api.Appl
 	a, err := s.Service.CreateApplication(c.Context(), c.Account, changed(verify.Application{Name: in.Name}, api.ApplicationChange{
 		Description: in.Description, CodeLength: in.CodeLength, CodeFormat: in.CodeFormat, ValidFor: in.ValidFor, MaxAttempts: in.MaxAttempts,
 		Prefix: in.Prefix, Channels: in.Channels, AssociateTemplate: in.AssociateTemplate, LoginTemplate: in.LoginTemplate,
-		DisplayName: in.DisplayName, Sender: in.Sender,
+		DisplayName: in.DisplayName, Sender: in.Sender, UniqueNumbers: in.UniqueNumbers,
 	}))
 	return tagged(c, a), err
 }
@@ -119,6 +119,9 @@ func changed(a verify.Application, in api.ApplicationChange) verify.Application 
 	if in.CodeFormat != nil {
 		a.Format = code.Format(*in.CodeFormat)
 	}
+	if in.UniqueNumbers != nil {
+		a.UniqueNumbers = *in.UniqueNumbers
+	}
 	// For the service, 0 is what nobody has said. In a request it is below each bound.
 	said := func(n int) int {
 		if n == 0 {
@@ -181,7 +184,7 @@ func wireApplication(a verify.Application) api.Application {
 	w := api.Application{
 		ID: a.ID.String(), Name: a.Name, Description: a.Description, CodeLength: a.Length, CodeFormat: string(a.Format), ValidFor: int(a.Life / time.Second),
 		MaxAttempts: a.Attempts, Prefix: a.Prefix, Channels: []string{}, AssociateTemplate: a.AssociateTemplate, LoginTemplate: a.LoginTemplate,
-		DisplayName: a.DisplayName, Sender: a.From, CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
+		DisplayName: a.DisplayName, Sender: a.From, UniqueNumbers: a.UniqueNumbers, CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
 	}
 	for _, channel := range a.Channels {
 		w.Channels = append(w.Channels, string(channel))

@@ -16,6 +16,15 @@ func (s *Server) readBudget(c face.Call, _ none) (api.Budget, error) {
 		Day:   budgetPeriod(b.Day, b.DayMessages, b.DayAmount, b.Currency),
 		Month: budgetPeriod(b.Month, b.MonthMessages, b.MonthAmount, b.Currency),
 	}
+	answer.Hour = api.BudgetHour{Messages: b.Hour.Messages}
+	if b.HourMessages != verify.NoCap {
+		answer.Hour.MaxMessages = &b.HourMessages
+	}
+	answer.Reached = []api.BudgetMark{}
+	now := s.Service.Now()
+	for _, m := range b.Reached(now) {
+		answer.Reached = append(answer.Reached, api.BudgetMark{Cap: m.Cap, Percent: m.Step, At: m.At})
+	}
 	if b.Prepaid {
 		answer.Balance = priced(b.Balance(), b.Currency)
 	}

@@ -3,6 +3,7 @@ package v1_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -51,10 +52,19 @@ func TestAllAPIsSpendOneBudget(t *testing.T) {
 		amount := func(a string) *api.Money { return &api.Money{Amount: a, Currency: "EUR"} }
 		two := 2
 		want := api.Budget{
-			Day:   api.BudgetPeriod{Messages: 2, MaxMessages: &two, Amount: amount("0.105")},
-			Month: api.BudgetPeriod{Messages: 2, Amount: amount("0.105"), MaxAmount: amount("1.00")},
+			Hour:    api.BudgetHour{Messages: 2},
+			Day:     api.BudgetPeriod{Messages: 2, MaxMessages: &two, Amount: amount("0.105")},
+			Month:   api.BudgetPeriod{Messages: 2, Amount: amount("0.105"), MaxAmount: amount("1.00")},
+			Reached: []api.BudgetMark{{Cap: "day_messages", Percent: 100}},
 		}
-		if diff := cmp.Diff(want, read[api.Budget](t, k.call("", "GET", "/v1/budget", "", 200))); diff != "" {
+		got := read[api.Budget](t, k.call("", "GET", "/v1/budget", "", 200))
+		for i := range got.Reached {
+			if got.Reached[i].At.IsZero() {
+				t.Errorf("%s was reached: got no time", got.Reached[i].Cap)
+			}
+			got.Reached[i].At = time.Time{}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("the budget (-want +got):\n%s", diff)
 		}
 	})

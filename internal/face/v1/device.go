@@ -13,7 +13,7 @@ func (s *Server) registerDevice(c face.Call, in api.NewDevice) (api.Device, erro
 	}
 	answers(c, func(_ face.Call, d *verify.Device) api.Device { return wireDevice(*d) })
 	d, err := s.Service.RegisterDevice(c.Context(), c.Account, id, c.PathValue("user"), verify.NewDevice{
-		Kind: verify.DeviceKind(in.Kind), Endpoint: in.Endpoint, P256dh: in.P256dh, Auth: in.Auth, Key: in.Key, Name: in.Name, Locale: in.Locale,
+		Kind: verify.DeviceKind(in.Kind), Endpoint: in.Endpoint, P256dh: in.P256dh, Auth: in.Auth, Token: in.Token, App: in.App, Key: in.Key, Name: in.Name, Locale: in.Locale,
 	})
 	if err != nil {
 		return api.Device{}, err

@@ -94,10 +94,10 @@ func body(r v1.Route) string {
 	for i := range r.In.NumField() {
 		f := r.In.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if options != "" {
+		example := f.Tag.Get("example")
+		if options != "" && (r.In != reflect.TypeFor[api.NewDevice]() || example == "") { // a device needs what its kind has
 			continue
 		}
-		example := f.Tag.Get("example")
 		if f.Type.Kind() == reflect.String {
 			example = `"` + example + `"`
 		}

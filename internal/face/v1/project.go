@@ -15,7 +15,7 @@ func (s *Server) readProject(c face.Call, _ none) (api.Project, error) {
 		MinCodeLength: b.MinLength, MaxCodeLength: b.MaxLength, MaxValidFor: int(b.MaxLife / time.Second), MaxMaxAttempts: b.MaxAttempts,
 		SendBurst: p.Limits.Burst, SendInterval: int(p.Limits.Interval / time.Second), SendDaily: p.Limits.Daily,
 		AnyCountry: p.AnyCountry(), Countries: []string{}, Kinds: []string{}, OnlyNumbers: []string{},
-		Senders: append([]string{}, p.Senders...), AnySender: p.AnySender, LinkHosts: append([]string{}, p.LinkHosts...), AnyLink: p.AnyLink, OwnText: p.PublicText,
+		Senders: append([]string{}, p.Senders...), AnySender: p.AnySender, LinkHosts: append([]string{}, p.LinkHosts...), AnyLink: p.AnyLink, Trial: p.Trial(), OwnText: p.PublicText,
 	}
 	if !w.AnyCountry {
 		w.Countries = append(w.Countries, p.Countries...)

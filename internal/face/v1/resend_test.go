@@ -299,3 +299,46 @@ func (*sink) Name() string { return "sink" }
 func (*sink) Send(context.Context, verify.Message) (carrier.Result, error) {
 	return carrier.Result{}, nil
 }
+
+// A hangingCarrier has each text until it may let it go, however long that takes, and takes calls.
+type hangingCarrier struct{ let chan struct{} }
+
+func (hangingCarrier) Name() string { return "hanging" }
+
+func (h hangingCarrier) Send(_ context.Context, m verify.Message) (carrier.Result, error) {
+	if m.Channel == verify.SMS {
+		<-h.let
+	}
+	return carrier.Result{}, nil
+}
+
+// While a carrier has the text, nobody knows whether it goes out. A resend beside it, by whichever channel, might send the
+// code twice at the same time, so it waits, and is told for how long.
+func TestAResendWaitsForAMessageThatIsUnderWay(t *testing.T) {
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		h := hangingCarrier{make(chan struct{})}
+		let := sync.OnceFunc(func() { close(h.let) })
+		defer let()
+		o.Carriers = []carrier.Carrier{h}
+		k := newKit(t, o)
+		v := k.start(to, "")
+		k.Advance(time.Minute)
+		for _, body := range []string{`{"channel":"voice"}`, `{"channel":"sms"}`, ""} {
+			status, header, answer := k.Call("", "POST", "/v1/verifications/"+v.ID+"/resend", body)
+			if p := read[api.Problem](t, answer); status != 429 || p.Code != "too_soon" || header.Get("Retry-After") != "5" {
+				t.Errorf("resend %s while the text is under way: %d %s, Retry-After %s; want 429 too_soon, 5", body, status, answer, header.Get("Retry-After"))
+			}
+		}
+		if seen := k.read(v.ID); seen.Delivery != "sending" || k.Verification(v.ID).Resent.Count != 0 {
+			t.Errorf("after refused resends: %+v, want it sending as before", seen)
+		}
+		let()
+		k.sent(v.ID, 1)
+		k.Advance(time.Minute) // somebody reads the text
+		k.resend(v.ID, `{"channel":"voice"}`)
+		k.sent(v.ID, 2)
+		if d := k.read(v.ID).Deliveries; d[0].Channel != "sms" || d[1].Channel != "voice" {
+			t.Errorf("got the deliveries %+v, want the text and then the call", d)
+		}
+	})
+}

@@ -130,6 +130,7 @@ func (s *Server) removeNumber(c face.Call, _ none) (none, error) {
 
 // A userFilter selects users of an application.
 type userFilter struct {
+	Number string `json:"number,omitempty" example:"+12025550123" doc:"Only those with this number, in E.164."`
 	Status string `json:"status,omitempty" enum:"initial,pending,validated" doc:"Only those with this status."`
 	After  string `json:"after,omitempty" doc:"The cursor next of the page before."`
 	Limit  *int   `json:"limit,omitempty" minimum:"1" maximum:"200" default:"50" doc:"How many."`
@@ -148,7 +149,7 @@ func (s *Server) listUsers(c face.Call, in userFilter) (api.UserPage, error) {
 	if len(c.In.Problems) > 0 {
 		return api.UserPage{}, s.Invalid(c.In, nil)
 	}
-	found, more, err := s.Service.UsersAfter(c.Context(), c.Account, id, userStatus(in.Status), string(after), limit)
+	found, more, err := s.Service.UsersAfter(c.Context(), c.Account, id, userStatus(in.Status), in.Number, string(after), limit)
 	if err != nil {
 		return api.UserPage{}, err
 	}

@@ -252,7 +252,7 @@ func TestProblemsNameTheFieldAndTheBound(t *testing.T) {
 		{"verifications", `{"to":1,"code_length":"6","number":"x","channel":"fax"}`, []api.FieldProblem{
 			{Field: "channel", Message: "must be one of: sms, voice"},
 			{Field: "code_length", Message: "must be an integer"},
-			{Field: "number", Message: "is unknown; known: to, channel, channels, purpose, code_length, code_format, code, valid_for, max_attempts, sender, text, template, locale, amount, payee, metadata"},
+			{Field: "number", Message: "is unknown; known: to, channel, channels, application, purpose, code_length, code_format, code, valid_for, max_attempts, sender, text, template, locale, amount, payee, metadata"},
 			{Field: "to", Message: "must be a string"},
 		}},
 		{"verifications", `{"to":"` + to + `","code_length":21,"max_attempts":0,"purpose":"Log in","valid_for":604801}`, []api.FieldProblem{

@@ -28,6 +28,8 @@ var names = map[verify.Field]string{
 	verify.FieldPurpose:  "purpose",
 	verify.FieldChannel:  "channel",
 
+	verify.FieldApplication: "application",
+
 	verify.FieldChannels: "channels",
 	verify.FieldLocale:   "locale",
 	verify.FieldAmount:   "amount",
@@ -52,6 +54,8 @@ var names = map[verify.Field]string{
 	verify.FieldKind:     "kind",
 	verify.FieldEndpoint: "endpoint",
 	verify.FieldP256dh:   "p256dh",
+	verify.FieldToken:    "token",
+	verify.FieldApp:      "app",
 	verify.FieldAuth:     "auth",
 	verify.FieldKey:      "key",
 
@@ -66,9 +70,11 @@ var names = map[verify.Field]string{
 // none is the input of an operation that has none.
 type none struct{}
 
+// nobodys is the id of nothing: what can't be an id is answered as one that nothing has.
+var nobodys = verify.ID{15: 1}
+
 func startRequest(in api.NewVerification) verify.StartRequest {
 	r := verify.StartRequest{
-		Channel:    verify.SMS,
 		To:         in.To,
 		From:       in.Sender,
 		Named:      true,
@@ -83,9 +89,13 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		Locale:     in.Locale,
 		Details:    verify.Details{Metadata: in.Metadata, Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}},
 	}
-	if in.Channel == api.Voice {
-		r.Channel = verify.Voice
+	if in.Application != "" {
+		var err error
+		if r.Application, err = verify.ParseID(in.Application); err != nil {
+			r.Application = nobodys
+		}
 	}
+	r.Channel = verify.Channel(in.Channel)
 	for i, c := range in.Channels {
 		if i == 0 {
 			r.Channel, r.Then = verify.Channel(c), []verify.Channel{}
@@ -149,8 +159,8 @@ func (s *Server) start(c face.Call, in api.NewVerification) (api.Verification, e
 	return started(c, v), nil
 }
 
-func started(_ face.Call, v *verify.Verification) api.Verification {
-	return wire(verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.ID.Time())})
+func started(c face.Call, v *verify.Verification) api.Verification {
+	return wire(c, verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.ID.Time())})
 }
 
 func (s *Server) read(c face.Call, _ none) (api.Verification, error) {
@@ -159,7 +169,7 @@ func (s *Server) read(c face.Call, _ none) (api.Verification, error) {
 		return api.Verification{}, err
 	}
 	seen, err := s.Service.Verification(c.Context(), c.Account, id)
-	return wire(seen), err
+	return wire(c, seen), err
 }
 
 // A check ends in a result wherever the verification is known: err says then how it ended before.
@@ -257,11 +267,11 @@ func (s *Server) resend(c face.Call, in api.Resend) (api.Verification, error) {
 	if err != nil {
 		return api.Verification{}, err
 	}
-	answers(c, func(_ face.Call, v *verify.Verification) api.Verification {
-		return wire(verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.Resent.At)})
+	answers(c, func(c face.Call, v *verify.Verification) api.Verification {
+		return wire(c, verify.Snapshot{Verification: *v, Status: v.Status, ResendAt: v.ResendAt(v.Resent.At)})
 	})
 	resent, err := s.Service.Resend(c.Context(), c.Account, id, verify.Channel(in.Channel))
-	return wire(resent), err
+	return wire(c, resent), err
 }
 
 func (s *Server) cancel(c face.Call, _ none) (api.Verification, error) {
@@ -274,9 +284,9 @@ func (s *Server) cancel(c face.Call, _ none) (api.Verification, error) {
 		if err != nil {
 			return api.Verification{}, err
 		}
-		answers(c, func(_ face.Call, v *verify.Verification) api.Verification {
+		answers(c, func(c face.Call, v *verify.Verification) api.Verification {
 			before.Verification, before.Status = *v, v.Status
-			return wire(before)
+			return wire(c, before)
 		})
 	}
 	if err := s.Service.Cancel(c.Context(), c.Account, id); err != nil {
@@ -325,7 +335,7 @@ func (s *Server) list(c face.Call, in filter) (api.Page, error) {
 	}
 	page := api.Page{Verifications: make([]api.Verification, len(found))}
 	for i, v := range found {
-		page.Verifications[i] = wire(v)
+		page.Verifications[i] = wire(c, v)
 	}
 	if !next.IsZero() {
 		page.Next = next.String()
@@ -353,13 +363,16 @@ func statusNamed(word string) verify.Status {
 	return verify.Pending
 }
 
-func wire(s verify.Snapshot) api.Verification {
+func wire(c face.Call, s verify.Snapshot) api.Verification {
 	v := s.Verification
 	w := api.Verification{
 		ID: v.ID.String(), To: string(v.Reach()), Channel: string(v.Channel), Purpose: string(v.Purpose),
 		Status: s.Status.String(), Delivery: v.Delivery.String(), Reason: v.Reason.String(),
 		CreatedAt: v.ID.Time().UTC(), ExpiresAt: v.ExpiresAt.UTC(), ResendAfter: when(s.ResendAt), EndedAt: when(v.EndedAt),
 		Amount: v.Amount, Payee: v.Payee, Metadata: v.Metadata, Cost: priced(v.Fee.Price, v.Fee.Currency),
+	}
+	if v.Application != c.Account.Application.ID { // the project's default one, which no API shows
+		w.Application, w.User = v.Application.String(), v.User
 	}
 	if v.Approval == verify.ByPrompt {
 		w.Mode = api.Approve

@@ -67,6 +67,9 @@ func (w words) render() (map[string][]byte, error) {
 		}
 		add(strconv.Itoa(i), w.voice, digit, characterSpeed)
 	}
+	if w.zwo != "" {
+		add("zwo", w.voice, w.zwo, characterSpeed)
+	}
 	for i := range 26 {
 		letter := string(rune('A' + i))
 		switch {
@@ -109,12 +112,5 @@ func say(voice, ssml string, speed int) ([]byte, error) {
 	if pcm = speech.Trim(pcm); len(pcm) < speech.Rate/20 {
 		return nil, fmt.Errorf("said nothing")
 	}
-	loudest := 0
-	for _, s := range pcm {
-		loudest = max(loudest, int(s), -int(s))
-	}
-	for i, s := range pcm {
-		pcm[i] = int16(int(s) * 26000 / loudest)
-	}
-	return speech.MuLaw(pcm), nil
+	return speech.MuLaw(speech.Level(pcm)), nil
 }

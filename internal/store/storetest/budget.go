@@ -306,7 +306,8 @@ func budgetCountsWhatWasUsedBefore(t *testing.T, s suite) {
 	}
 	b := k.budget(func(b *verify.Budget) { b.DayMessages, b.MonthMessages = 3, 4 })
 	equal(t, "spent", b.Spent, verify.Spent{
-		Day: verify.Spending{Messages: 2, Amount: 2 * 52_500}, Month: verify.Spending{Messages: 3, Amount: 3 * 52_500}, Ever: verify.Spending{Messages: 3, Amount: 3 * 52_500},
+		Hour: verify.Spending{Messages: 2},
+		Day:  verify.Spending{Messages: 2, Amount: 2 * 52_500}, Month: verify.Spending{Messages: 3, Amount: 3 * 52_500}, Ever: verify.Spending{Messages: 3, Amount: 3 * 52_500},
 	})
 	equal(t, "what is stored of that", k.spentOf().Spent, b.Spent)
 	k.start(number(3), bound(0))

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -13,6 +14,7 @@ import (
 func (k *kit) imports(a verify.Application, users ...verify.User) ([]verify.Imported, error) {
 	for i := range users {
 		u := &users[i]
+		u.NumberKey = phone.Number(u.Address)
 		u.Application, u.Status, u.VerifiedAt, u.CreatedAt, u.UpdatedAt, u.Version = a.ID, verify.Validated, start, k.clock.Now(), k.clock.Now(), 1
 	}
 	return k.ImportUsers(ctx, a.Project, a.ID, users, make([]error, len(users)), verify.ID{})

@@ -167,12 +167,12 @@ func startsAtOnceLeaveOneCode(t *testing.T, s suite) {
 	equal(t, "codes that are left", live, 1)
 }
 
-// What is looked up before an operation may be out of date when that is decided: another start was committed between.
+// What is looked up before an operation, or not even looked up, may be out of date when that is decided: another start was
+// committed between.
 func aStartBetweenALookAndItsOperation(t *testing.T, s suite) {
 	k := s.open(t)
-	to := number(0)
-	first := k.start(to, forPurpose("login"))
-	begin := func() (*verify.Verification, func()) {
+	to, other := number(0), number(1)
+	begin := func(to phone.Number) (*verify.Verification, func()) {
 		v := k.fresh(to)
 		v.Purpose, v.Supersedes = "login", true
 		return v, func() {
@@ -181,20 +181,47 @@ func aStartBetweenALookAndItsOperation(t *testing.T, s suite) {
 			}
 		}
 	}
-	second, start := begin()
+	k.start(to, forPurpose("login"))
+	k.clock.advance(verify.MaxLife + 2*time.Minute) // so that the next start doesn't look
+	first, start := begin(to)
 	var out verify.Outcome
 	var err error
 	k.together(start, func() { out, err = k.latest(to, "login", secret) })
-	if err != nil || !out.Approved || out.Verification != second.ID {
+	if err != nil || !out.Approved || out.Verification != first.ID {
 		t.Errorf("a guess behind a start: got %+v, %v; want one at the newer", out, err)
 	}
-	equal(t, "status of the older", k.stored(first.ID).Status, verify.Superseded)
 
-	third, startThird := begin()
-	fourth, startFourth := begin()
-	k.together(startThird, startFourth)
-	equal(t, "status of the first of two", k.stored(third.ID).Status, verify.Superseded)
-	equal(t, "status of the second of two", k.stored(fourth.ID).Status, verify.Pending)
+	second, startSecond := begin(other)
+	third, startThird := begin(other)
+	k.together(startSecond, startThird)
+	equal(t, "status of the first of two", k.stored(second.ID).Status, verify.Superseded)
+	equal(t, "status of the second of two", k.stored(third.ID).Status, verify.Pending)
+
+	// These two look, because the number has a verification that lives.
+	fourth, startFourth := begin(other)
+	fifth, startFifth := begin(other)
+	k.together(startFourth, startFifth)
+	equal(t, "status of the one before both", k.stored(third.ID).Status, verify.Superseded)
+	older, newer := fourth, fifth
+	if k.destination(other).Latest == fourth.ID {
+		older, newer = fifth, fourth
+	}
+	equal(t, "status of the older of both", k.stored(older.ID).Status, verify.Superseded)
+	equal(t, "status of the newer of both", k.stored(newer.ID).Status, verify.Pending)
+}
+
+// A start doesn't look where the number's latest verification can't live any more; one that may, it ends.
+func startsLookAsFarBackAsCodesLive(t *testing.T, s suite) {
+	k := s.open(t)
+	to := number(0)
+	long := k.start(to, forPurpose("login"), lives(verify.MaxLife))
+	k.clock.advance(verify.MaxLife - time.Second)
+	next := k.start(to, forPurpose("login"), supersedes)
+	equal(t, "status of a code that lives for another second", k.stored(long.ID).Status, verify.Superseded)
+	k.clock.advance(verify.MaxLife + 2*time.Minute)
+	last := k.start(to, forPurpose("login"), supersedes)
+	equal(t, "status of one that has expired", k.stored(next.ID).Status, verify.Pending)
+	k.guessed(last, secret, approvedWith(2))
 }
 
 // However a guess names the verification, it shares the attempts and counts against the number.

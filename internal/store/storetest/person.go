@@ -1,8 +1,12 @@
 package storetest
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -427,6 +431,72 @@ func sessionsEnd(t *testing.T, s suite) {
 	}
 }
 
+// After a rotation, the former key may be removed: nobody has to set up their sign-in again.
+func operatorsSecondFactorsAreResealed(t *testing.T, s suite) {
+	file := filepath.Join(t.TempDir(), "keyset.json")
+	keys, err := keyset.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{kit: s.open(t)}
+	d.Service = operator.New(d.kit.Store, keys, d.clock.Now)
+	d.member("ann")
+	d.invite("bob") // has no second factor yet
+	reseal := func() int {
+		t.Helper()
+		n, err := operator.ResealSeeds(ctx, d.kit.Store, keys, d.clock.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := reseal(); n != 0 {
+		t.Errorf("before a rotation: sealed %d", n)
+	}
+	before, err := d.OperatorNamed(ctx, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changeKeys := func(change func() error) {
+		t.Helper()
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		other, err := keyset.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys.Replace(other)
+	}
+	next, err := keyset.Add(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changeKeys(func() error { return keyset.Promote(file, next) })
+	keys.Use(next)
+	if n := reseal(); n != 1 {
+		t.Errorf("after the rotation: sealed %d, want 1", n)
+	}
+	if n := reseal(); n != 0 {
+		t.Errorf("once more: sealed %d, want none", n)
+	}
+	changeKeys(func() error { return keyset.Remove(file, before.KeyID) })
+	if _, err := d.signIn("ann", password, d.code(), 1); err != nil {
+		t.Errorf("sign-in without the former key: %v", err)
+	}
+	// A seed that was replaced meanwhile stays.
+	now, err := d.OperatorNamed(ctx, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.ReplaceSeed(ctx, before, before); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.OperatorNamed(ctx, "ann"); err != nil || got.KeyID != now.KeyID || !bytes.Equal(got.Seed, now.Seed) {
+		t.Errorf("an old seed came back: %v", err)
+	}
+}
+
 func operatorsChangesEndTheirSessions(t *testing.T, s suite) {
 	for name, change := range map[string]func(d *desk) error{
 		"role": func(d *desk) error {
@@ -462,5 +532,217 @@ func operatorsChangesEndTheirSessions(t *testing.T, s suite) {
 		if _, _, err := d.Service.Session(ctx, token); !errors.Is(err, operator.ErrNoSession) {
 			t.Errorf("a session after %s: got %v", name, err)
 		}
+	}
+}
+
+// A provider's word counts each time: the first time makes an operator, another grant ends what they were signed in as, and
+// none ends all. Two sign-ins at a time make one operator.
+func providedOperatorsAreAdmitted(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	ann := operator.Identity{Issuer: "https://login.example", Subject: "1", Name: "Ann", Values: []string{"sre"}}
+	grants := operator.Grants{{Value: "sre", Role: operator.Admin}, {Value: "shop", Role: operator.Viewer, Projects: []verify.ProjectID{"shop"}}}
+	client := 0
+	admit := func(i operator.Identity) (verify.Secret, error) {
+		client++
+		return d.Service.SignInBy(ctx, grants, from(client), func(context.Context) (operator.Identity, error) { return i, nil })
+	}
+	got := concurrently(4, func(n int) error {
+		_, err := d.Service.SignInBy(ctx, grants, from(100+n), func(context.Context) (operator.Identity, error) { return ann, nil })
+		for errors.Is(err, operator.ErrBusy) || errors.Is(err, verify.ErrExists) {
+			_, err = d.Service.SignInBy(ctx, grants, from(100+n), func(context.Context) (operator.Identity, error) { return ann, nil })
+		}
+		return err
+	})
+	if got[nil] != 4 {
+		t.Errorf("concurrent sign-ins: got %v", got)
+	}
+	all, err := d.Operators(ctx)
+	if err != nil || len(all) != 1 || all[0].Name != "ann" || all[0].Role != operator.Admin || all[0].Subject != "https://login.example 1" || all[0].State(d.clock.Now()) != "by provider" {
+		t.Fatalf("got operators %+v, %v", all, err)
+	}
+	first, err := admit(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann.Values = []string{"other", "shop"}
+	ann.Name = "renamed"
+	second, err := admit(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.Service.Session(ctx, first); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("the session of the former role: got %v", err)
+	}
+	if _, o, err := d.Service.Session(ctx, second); err != nil || o.Name != "ann" || o.Role != operator.Viewer || fmt.Sprint(o.Projects) != "[shop]" {
+		t.Errorf("the session of the new role: got %+v, %v", o, err)
+	}
+	if _, err := d.signIn("ann", "", "", 50); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("without a password: got %v", err)
+	}
+	ann.Values = nil
+	if _, err := admit(ann); !errors.Is(err, operator.ErrNoGrant) {
+		t.Errorf("without a grant: got %v", err)
+	}
+	if _, _, err := d.Service.Session(ctx, second); !errors.Is(err, operator.ErrNoSession) {
+		t.Errorf("the session after the grant: got %v", err)
+	}
+	// Another person has neither the name nor the row, and no identity is nobody's.
+	for what, i := range map[string]operator.Identity{
+		"another's name": {Issuer: "https://login.example", Subject: "2", Name: "ann", Values: []string{"sre"}}, "the same word of another issuer": {Issuer: "https://evil.example", Subject: "1", Name: "ann", Values: []string{"sre"}},
+		"no name": {Issuer: "https://login.example", Subject: "3", Values: []string{"sre"}}, "a name with a line end": {Issuer: "https://login.example", Subject: "3", Name: "x\ny", Values: []string{"sre"}},
+	} {
+		if _, err := admit(i); !errors.Is(err, operator.ErrNameTaken) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	for _, i := range []operator.Identity{{Subject: "1", Name: "bob", Values: []string{"sre"}}, {Issuer: "https://login.example", Name: "bob", Values: []string{"sre"}}} {
+		if _, err := admit(i); !errors.Is(err, operator.ErrIdentity) {
+			t.Errorf("without an identity: got %v", err)
+		}
+	}
+	if all, err := d.Operators(ctx); err != nil || len(all) != 1 {
+		t.Errorf("got operators %+v, %v", all, err)
+	}
+	// What the provider refuses counts as a failure of its address; what nobody decided doesn't.
+	for i := range 7 {
+		_, err := d.Service.SignInBy(ctx, grants, from(60), func(context.Context) (operator.Identity, error) { return operator.Identity{}, operator.ErrIdentity })
+		var known *verify.Error
+		if waits := errors.As(err, &known) && known.Kind == verify.Limited; waits != (i >= 5) {
+			t.Errorf("refusal %d: got %v", i, err)
+		}
+		if _, err := d.Service.SignInBy(ctx, grants, from(61), func(context.Context) (operator.Identity, error) { return operator.Identity{}, io.EOF }); !errors.Is(err, io.EOF) {
+			t.Errorf("the provider is away: got %v", err)
+		}
+	}
+}
+
+// A passkey is kept for its operator, signs in in place of a code, once for each challenge, and goes with the operator's other
+// secrets.
+func passkeysSignInOnce(t *testing.T, s suite) {
+	d := newDesk(t, s)
+	d.member("ann")
+	d.member("bob")
+	ann, err := d.OperatorNamed(ctx, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := d.OperatorNamed(ctx, "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := func(credential string) func() ([]byte, []byte, error) {
+		return func() ([]byte, []byte, error) { return []byte(credential), []byte(`{"n":0}`), nil }
+	}
+	if err := d.Service.AddPasskey(ctx, ann, "laptop", "another password", from(1), made("c")); !errors.Is(err, operator.ErrPassword) {
+		t.Errorf("a wrong password: got %v", err)
+	}
+	var known *verify.Error
+	if err := d.Service.AddPasskey(ctx, ann, " ", password, from(1), made("c")); !errors.As(err, &known) || known.Kind != verify.Invalid {
+		t.Errorf("no name: got %v", err)
+	}
+	added := d.clock.Now()
+	if err := d.Service.AddPasskey(ctx, ann, "laptop", password, from(1), made("c")); err != nil {
+		t.Fatal(err)
+	}
+	d.clock.advance(time.Second) // the oldest is the first
+	if err := d.Service.AddPasskey(ctx, bob, "laptop", password, from(1), made("c")); !errors.Is(err, operator.ErrPasskey) {
+		t.Errorf("a credential that somebody has: got %v", err)
+	}
+	for i := range 9 {
+		if err := d.Service.AddPasskey(ctx, ann, "phone", password, from(1), made(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Service.AddPasskey(ctx, ann, "phone", password, from(1), made("eleventh")); !errors.Is(err, operator.ErrTooManyPasskeys) {
+		t.Errorf("the eleventh: got %v", err)
+	}
+	keys, err := d.Service.Passkeys(ctx, ann.ID)
+	if err != nil || len(keys) != 10 || keys[0].Name != "laptop" || string(keys[0].Credential) != "c" || string(keys[0].Record) != `{"n":0}` || !keys[0].UsedAt.IsZero() || !keys[0].CreatedAt.Equal(added) {
+		t.Fatalf("got %+v, %v", keys, err)
+	}
+
+	sign := func(name string, p *operator.Proof) error {
+		_, err := d.Service.SignIn(ctx, operator.Credentials{Name: name, Password: password, Prove: func([]operator.Passkey) *operator.Proof { return p }}, from(2))
+		d.clock.advance(25 * time.Hour)
+		return err
+	}
+	challenge := func() verify.ID {
+		t.Helper()
+		text, err := d.Service.Challenge(verify.ID{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, ok := d.Service.CheckChallenge(text, verify.ID{})
+		if _, others := d.Service.CheckChallenge(text, ann.ID); !ok || others {
+			t.Errorf("a challenge: right %t, and for another purpose %t", ok, others)
+		}
+		text[0] ^= 1
+		if _, ok := d.Service.CheckChallenge(text, verify.ID{}); ok {
+			t.Error("a changed challenge is right")
+		}
+		if _, ok := d.Service.CheckChallenge(text[:16], verify.ID{}); ok {
+			t.Error("half a challenge is right")
+		}
+		return id
+	}
+	older := challenge()
+	d.clock.advance(time.Second)
+	first := operator.Proof{Passkey: keys[0].ID, Record: []byte(`{"n":1}`), Challenge: challenge()}
+	for _, step := range []struct {
+		what, name string
+		proof      *operator.Proof
+		want       error
+	}{
+		{"another operator's", "bob", &first, operator.ErrWrong},
+		{"nothing signed", "ann", nil, operator.ErrWrong},
+		{"no such passkey", "ann", &operator.Proof{Passkey: verify.ID{1}, Challenge: first.Challenge}, operator.ErrWrong},
+		{"right", "ann", &first, nil},
+		{"the same again", "ann", &first, operator.ErrWrong},
+		{"an older challenge", "ann", &operator.Proof{Passkey: keys[0].ID, Record: []byte("x"), Challenge: older}, operator.ErrWrong},
+		{"nobody's name", "eve", &first, operator.ErrWrong},
+	} {
+		if err := sign(step.name, step.proof); !errors.Is(err, step.want) {
+			t.Errorf("%s: got %v, want %v", step.what, err, step.want)
+		}
+	}
+	next := operator.Proof{Passkey: keys[0].ID, Record: []byte(`{"n":2}`), Challenge: challenge()}
+	got := concurrently(4, func(i int) error {
+		_, err := d.Service.SignIn(ctx, operator.Credentials{Name: "ann", Password: password, Prove: func([]operator.Passkey) *operator.Proof { return &next }}, from(10+i))
+		for errors.Is(err, operator.ErrBusy) {
+			_, err = d.Service.SignIn(ctx, operator.Credentials{Name: "ann", Password: password, Prove: func([]operator.Passkey) *operator.Proof { return &next }}, from(10+i))
+		}
+		return err
+	})
+	if got[nil] != 1 || got[operator.ErrWrong] != 3 {
+		t.Errorf("one signature four times: got %v", got)
+	}
+	if after, err := d.Service.Passkeys(ctx, ann.ID); err != nil || string(after[0].Record) != `{"n":2}` || after[0].UsedAt.IsZero() || after[0].Challenge != next.Challenge {
+		t.Errorf("after the sign-ins: got %+v, %v", after, err)
+	}
+	if err := d.Service.RemovePasskey(ctx, bob, keys[0].ID); !errors.Is(err, operator.ErrNoPasskey) {
+		t.Errorf("another operator removes it: got %v", err)
+	}
+	if err := d.Service.RemovePasskey(ctx, ann, keys[0].ID); err != nil {
+		t.Error(err)
+	}
+	last := operator.Proof{Passkey: keys[0].ID, Record: []byte("x"), Challenge: challenge()}
+	if err := sign("ann", &last); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("a removed one: got %v", err)
+	}
+	// A reset takes them with the password.
+	if _, err := d.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) {
+		o.Invite(d.clock.Now())
+		return store.Audit{Actor: "me", Action: "operator reset"}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := d.Service.Passkeys(ctx, ann.ID); err != nil || len(left) != 0 {
+		t.Errorf("after a reset: got %+v, %v", left, err)
+	}
+	if err := d.Service.AddPasskey(ctx, bob, "key", password, from(70), made("c")); err != nil {
+		t.Errorf("the credential of a removed one: got %v", err)
+	}
+	if err := d.RemoveOperator(ctx, "bob"); err != nil {
+		t.Errorf("remove an operator with a passkey: got %v", err)
 	}
 }

@@ -26,6 +26,7 @@ type Store interface {
 	verify.Store
 	account.Store
 	operator.Store
+	operator.SeedStore
 	Settle(ctx context.Context, s verify.Settlement) (*verify.Verification, error)
 	Claim(ctx context.Context, o verify.Overdue, lease time.Duration) (*verify.Verification, *verify.Delivery, error)
 	Renew(ctx context.Context, id verify.ID, attempt int, lease time.Duration) (*verify.Verification, error)
@@ -62,13 +63,18 @@ type Store interface {
 	FinishDeletions(ctx context.Context) error
 
 	ChangeBudget(ctx context.Context, p verify.ProjectID, change func(*verify.Budget) ([]store.Audit, error)) (verify.BudgetState, error)
+	ChangeCountryLimit(ctx context.Context, p verify.ProjectID, country string, change func(*verify.CountryLimit) ([]store.Audit, error)) (verify.CountryLimit, error)
+	CountryLimits(ctx context.Context) ([]verify.CountryLimit, error)
+	CountryUse(ctx context.Context, l verify.CountryLimit) (verify.Spent, error)
+	Weights(ctx context.Context) ([]verify.Weight, error)
+	SetWeights(ctx context.Context, all []verify.Weight, by ...store.Audit) error
+	ResetWeights(ctx context.Context, route string, by ...store.Audit) error
 	AddCredit(ctx context.Context, p verify.ProjectID, e verify.LedgerEntry, by ...store.Audit) (verify.BudgetState, error)
 	Ledger(ctx context.Context, p verify.ProjectID, n int) ([]verify.LedgerEntry, error)
 
 	Recount(ctx context.Context, from time.Time, differ func(k verify.UsageKey, counted, again verify.Usage)) error
 
 	CreateOperator(ctx context.Context, o operator.Operator, by ...store.Audit) error
-	Operators(ctx context.Context) ([]operator.Operator, error)
 	ChangeOperator(ctx context.Context, name string, change func(*operator.Operator) (store.Audit, error)) (operator.Operator, error)
 	RemoveOperator(ctx context.Context, name string, by ...store.Audit) error
 	EndSessions(ctx context.Context, name string, by ...store.Audit) (ended int, err error)
@@ -113,6 +119,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"NewerStartSupersedesThoseOfItsPurpose", newerStartSupersedesThoseOfItsPurpose},
 		{"StartsAtOnceLeaveOneCode", startsAtOnceLeaveOneCode},
 		{"AStartBetweenALookAndItsOperation", aStartBetweenALookAndItsOperation},
+		{"StartsLookAsFarBackAsCodesLive", startsLookAsFarBackAsCodesLive},
 		{"GuessesByNumberAndByIDShareTheAttempts", guessesByNumberAndByIDShareTheAttempts},
 		{"VerificationIsReadByItsProject", verificationIsReadByItsProject},
 		{"VerificationsAreListed", verificationsAreListed},
@@ -152,10 +159,19 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResendHoldsOneMessage", aResendHoldsOneMessage},
 		{"ABudgetThatComesBackKnowsWhatItHolds", aBudgetThatComesBackKnowsWhatItHolds},
 		{"WhatWasPaidInStays", whatWasPaidInStays},
+		{"ABudgetsUseIsMarkedOnce", aBudgetsUseIsMarkedOnce},
+		{"AnHoursBudgetEndsWithTheHour", anHoursBudgetEndsWithTheHour},
+		{"CountryLimitsHoldForAllProjects", countryLimitsHoldForAllProjects},
+		{"ACountrysLimitIsSpentExactly", aCountrysLimitIsSpentExactly},
+		{"AStartThatIsRefusedDividesNothing", aStartThatIsRefusedDividesNothing},
+		{"AGrantIsNobodyElses", aGrantIsNobodyElses},
+		{"FoldedSpendingAddsUp", foldedSpendingAddsUp},
+		{"WeightsAreKept", weightsAreKept},
 		{"UsageIsCountedOnce", usageIsCountedOnce},
 		{"ProcessesCountTogether", processesCountTogether},
 		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},
 		{"UsageIsFolded", usageIsFolded},
+		{"UsageIsFoldedIntoMonths", usageIsFoldedIntoMonths},
 		{"WritersAddToFoldedHours", writersAddToFoldedHours},
 
 		{"DeadHoldersMessageIsDueAtTheEndOfItsLease", deadHoldersMessageIsDueAtTheEndOfItsLease},
@@ -198,6 +214,11 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 
 		{"UsersLifeIsKept", usersLifeIsKept},
 		{"NewerCodeSupersedesTheOlder", newerCodeSupersedesTheOlder},
+		{"AUniqueNumberIsOneUsers", aUniqueNumberIsOneUsers},
+		{"OfManyWhoAskForANumberOneHasIt", ofManyWhoAskForANumberOneHasIt},
+		{"AnImportComesBetweenALookAndAnAssociation", anImportComesBetweenALookAndAnAssociation},
+		{"ImportsRaceForUniqueNumbers", importsRaceForUniqueNumbers},
+		{"UsersAreFoundByTheirNumber", usersAreFoundByTheirNumber},
 		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
 		{"AGroupSeesWhatItDidToAUser", aGroupSeesWhatItDidToAUser},
 		{"ACheckByIDTellsTheUser", aCheckByIDTellsTheUser},
@@ -231,6 +252,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"KeyOpensItsProjectUntilRevoked", keyOpensItsProjectUntilRevoked},
 		{"RevocationWorksInAnotherProcess", revocationWorksInAnotherProcess},
 		{"OperatorsAreKeptAsGiven", operatorsAreKeptAsGiven},
+		{"ProvidedOperatorsAreAdmitted", providedOperatorsAreAdmitted},
+		{"PasskeysSignInOnce", passkeysSignInOnce},
 		{"OneLinkSetsUpOnce", oneLinkSetsUpOnce},
 		{"RefusedLinksMakeAnAddressWait", refusedLinksMakeAnAddressWait},
 		{"RefundsTakeBackOneCharge", refundsTakeBackOneCharge},
@@ -238,6 +261,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ConcurrentSignInsShareTheFreeOnes", concurrentSignInsShareTheFreeOnes},
 		{"WrongCredentialsLookTheSame", wrongCredentialsLookTheSame},
 		{"SessionsEnd", sessionsEnd},
+		{"OperatorsSecondFactorsAreResealed", operatorsSecondFactorsAreResealed},
 		{"OperatorsChangesEndTheirSessions", operatorsChangesEndTheirSessions},
 		{"ProcessesSeeWhatEachOtherWrote", processesSeeWhatEachOtherWrote},
 	} {
@@ -511,7 +535,7 @@ func wrong(v *verify.Verification) verify.Guess { return guess(v, "000000") }
 
 // approvedWith and wrongWith are what comes of a guess that leaves n.
 func approvedWith(n int) verify.Outcome {
-	return verify.Outcome{Approved: true, GuessesLeft: n, Channel: verify.SMS}
+	return verify.Outcome{Approved: true, GuessesLeft: n, Channel: verify.SMS, Country: "AR"}
 }
 
 func wrongWith(n int) verify.Outcome { return verify.Outcome{GuessesLeft: n, Channel: verify.SMS} }

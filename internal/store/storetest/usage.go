@@ -110,6 +110,8 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 		Started: 5, Messages: 5, Segments: 6, Minutes: 2, Delivered: 2, Approved: 2, Cost: 4 * 7_900, Price: 5*40_000 + 4*12_500,
 	}}})
 	equal(t, "another project's", k.used(verify.UsageQuery{Project: "another"}), []verify.UsageRow(nil))
+	equal(t, "some projects'", k.used(verify.UsageQuery{Among: []verify.ProjectID{"another", project}}), k.used(verify.UsageQuery{Project: project}))
+	equal(t, "others'", k.used(verify.UsageQuery{Among: []verify.ProjectID{"another", "third"}}), []verify.UsageRow(nil))
 
 	of := func(carrier string, u verify.Usage) verify.UsageRow {
 		return verify.UsageRow{UsageKey: verify.UsageKey{Carrier: carrier, Currency: "EUR"}, Usage: u}
@@ -209,6 +211,9 @@ func usageIsFolded(t *testing.T, s suite) {
 			for from := range 5 {
 				for until := from; until < 6; until++ {
 					q := verify.UsageQuery{Project: p, Step: step, From: start.Add(time.Duration(25*from) * time.Hour), Until: start.Add(time.Duration(25*until) * time.Hour)}
+					if p == "another" {
+						q.Project, q.Among = "", []verify.ProjectID{p, project}
+					}
 					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.ByCarrier, verify.ByPurpose}},
 						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.ByCarrier: "a"}})
 				}
@@ -281,4 +286,54 @@ func writersAddToFoldedHours(t *testing.T, s suite) {
 	folding.Wait()
 	k.countedRight("beside a process that folds")
 	equal(t, "all", k.used(verify.UsageQuery{Step: verify.ByDay})[0].Messages, n)
+}
+
+// Lists by month and of the whole time are the same when days are folded, wherever they begin and end, and however late something
+// comes.
+func usageIsFoldedIntoMonths(t *testing.T, s suite) {
+	k := s.open(t)
+	begin := k.clock.Now()
+	var late []*verify.Verification
+	for i := range 50 { // a hundred days
+		v := k.start(number(i), paid)
+		if i%5 == 0 {
+			late = append(late, v)
+		} else {
+			k.settle(k.charged(v, "a"))
+		}
+		k.clock.advance(49 * time.Hour)
+	}
+	var queries []verify.UsageQuery
+	for _, step := range []verify.UsageStep{verify.WholeTime, verify.ByMonth, verify.ByDay} {
+		for from := range 11 {
+			for until := from; until <= 11; until++ {
+				q := verify.UsageQuery{Step: step, From: begin.Add(time.Duration(from) * 247 * time.Hour), Until: begin.Add(time.Duration(until) * 247 * time.Hour)}
+				of := q
+				of.Project, of.By = project, []verify.UsagePart{verify.ByCarrier}
+				queries = append(queries, q, of)
+			}
+		}
+	}
+	lists := func() (all [][]verify.UsageRow) {
+		for _, q := range queries {
+			all = append(all, k.used(q))
+		}
+		return all
+	}
+	fold := func(when string) {
+		t.Helper()
+		before := lists()
+		for range 2 {
+			if _, err := k.Retain(ctx, begin.Add(-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, when, lists(), before)
+		}
+	}
+	fold("lists when it is folded")
+	for _, v := range late {
+		k.settle(k.charged(v, "b"))
+	}
+	fold("lists when what came late is folded")
+	equal(t, "verifications of the whole time", k.used(verify.UsageQuery{Until: k.clock.Now()})[0].Started, 50)
 }

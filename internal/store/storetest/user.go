@@ -101,7 +101,7 @@ func (p *person) is(status verify.UserStatus, address string, current verify.ID,
 		p.t.Fatalf("user: %v", err)
 	}
 	got.CreatedAt, got.UpdatedAt, got.VerifiedAt, got.Sends = time.Time{}, time.Time{}, time.Time{}, nil
-	equal(p.t, "user", got, verify.User{Application: p.key.Application, Name: p.key.Name, Status: status, Address: address, Current: current, Version: version})
+	equal(p.t, "user", got, verify.User{Application: p.key.Application, Name: p.key.Name, Status: status, Address: address, NumberKey: phone.Number(address), Current: current, Version: version})
 }
 
 // every tells the four operations on a user that is there what they must say.

@@ -39,7 +39,7 @@ func NewMatcher(t testing.TB, voice, characters string) Matcher {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m[characters[i]] = cepstra(trim(floats(speech.Linear(speech.MuLaw(louder(pcm))))))
+		m[characters[i]] = cepstra(trim(floats(speech.Linear(speech.MuLaw(speech.Level(pcm))))))
 	}
 	return m
 }
@@ -72,25 +72,13 @@ func floats(pcm []int16) []float64 {
 	return out
 }
 
-// louder makes a template as loud as the prompts, so that quiet parts count equally.
-func louder(pcm []int16) []int16 {
-	loudest := 1
-	for _, v := range pcm {
-		loudest = max(loudest, int(v), -int(v))
-	}
-	for i, v := range pcm {
-		pcm[i] = int16(int(v) * 26000 / loudest)
-	}
-	return pcm
-}
-
 const (
 	window = 256
 	hop    = 80
 	bands  = 20
 	terms  = 12
-	gap    = 20 // hops of silence between characters: 0.2 s; the program leaves 0.35 s
-	loud   = 0.004
+	gap    = 20     // hops of silence between characters: 0.2 s; the program leaves 0.35 s
+	loud   = 0.0027 // 31 dB below prompts
 )
 
 // segments splits a recording at its pauses.

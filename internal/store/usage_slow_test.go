@@ -1,0 +1,86 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/testsize"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// A year over 10^7 verifications, of 20 projects, two purposes, two channels, 12 countries and two carriers: how long its lists
+// take. A list by month of all projects reads months, and so far fewer rows than one by day.
+func TestAYearOfUsageIsListed(t *testing.T) {
+	t.Parallel()
+	testsize.Full(t, "writes a year of usage")
+	for _, engine := range []string{"SQLite", "PostgreSQL"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			var s *store.Store
+			driver, source := "sqlite", newFile(t)
+			series := `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i FROM n`
+			zero := `x'01'`
+			if engine == "PostgreSQL" {
+				driver, source, zero = "pgx", pgtest.Database(t, ""), `'\x01'`
+				s = replica(t, source)
+			} else {
+				s = openSQLite(t, source, nil, nil).Store
+				source += "?_pragma=busy_timeout(60000)"
+			}
+			raw, err := sql.Open(driver, source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer raw.Close()
+			first := verify.Day(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))
+			of := func(n int) string { return "(" + fmt.Sprintf(series, n-1) + ")" }
+			if _, err := raw.Exec(fmt.Sprintf(`INSERT INTO usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price)
+				SELECT 'p' || p.i, %d + d.i, %s, 'u' || u.i, CASE c.i WHEN 0 THEN 'sms' ELSE 'voice' END, 'C' || k.i, CASE r.i WHEN 0 THEN '' ELSE 'c' || r.i END, 'EUR', 15, 15, 15, 0, 14, 10, 100, 200
+				FROM %s p, %s d, %s u, %s c, %s k, %s r`, first, zero, of(20), of(365), of(2), of(2), of(12), of(3))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := raw.Exec(`ANALYZE`); err != nil {
+				t.Fatal(err)
+			}
+			from, until := verify.DayOf(first), verify.DayOf(first+365)
+			for _, q := range []struct {
+				name string
+				verify.UsageQuery
+			}{
+				{"all projects, by month", verify.UsageQuery{Step: verify.ByMonth, By: []verify.UsagePart{verify.ByProject}}},
+				{"all projects, the whole year by country and carrier", verify.UsageQuery{By: []verify.UsagePart{verify.ByCountry, verify.ByCarrier}}},
+				{"one project, by month and country", verify.UsageQuery{Project: "p1", Step: verify.ByMonth, By: []verify.UsagePart{verify.ByCountry}}},
+				{"one project, by day", verify.UsageQuery{Project: "p1", Step: verify.ByDay}},
+			} {
+				q.From, q.Until = from, until
+				var took []time.Duration
+				started := 0
+				for range 20 {
+					began := time.Now()
+					rows, err := s.Usage(ctx, q.UsageQuery)
+					if err != nil {
+						t.Fatalf("%s: %v", q.name, err)
+					}
+					took, started = append(took, time.Since(began)), 0
+					for _, u := range rows {
+						started += u.Started
+					}
+				}
+				slices.Sort(took)
+				t.Logf("%s: p50 %v, p95 %v", q.name, took[9], took[18])
+				projects := 20
+				if q.Project != "" {
+					projects = 1
+				}
+				if want := projects * 365 * 2 * 2 * 12 * 3 * 15; started != want {
+					t.Errorf("%s: got %d verifications, want %d", q.name, started, want)
+				}
+			}
+		})
+	}
+}
