@@ -73,7 +73,7 @@ func TestTheExampleIsRightOnceItsFilesExist(t *testing.T) {
 	}
 	lineOf := func(key string) int { return 1 + strings.Count(example[:strings.Index(example, key+":")], "\n") }
 	noKeyset := fmt.Sprintf("  line %d: keyset.file: there is none at DIR/keyset.json; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create DIR/keyset.json\n", lineOf("\n  file")+1)
-	noSecret := fmt.Sprintf("  line %d: carriers[0].http.secret: stat DIR/gateway.secret: no such file or directory; to make it: countersign secret create DIR/gateway.secret\n", lineOf("secret"))
+	noSecret := fmt.Sprintf("  line %d: carriers[0].http.secret: stat DIR/gateway.secret: no such file or directory; to make it: countersign secret create DIR/gateway.secret\n", lineOf(" secret"))
 	check(2, "countersign: DIR/countersign.yaml: 2 errors:\n"+noKeyset+noSecret)
 	if exit, _, stderr := runHere(t, "secret", "create", filepath.Join(dir, "gateway.secret")); exit != 0 {
 		t.Fatal(stderr)

@@ -17,7 +17,7 @@ func (c *Loaded) checkConsole(p *yamlconf.Problems) {
 	at := c.Console
 	if at.Listen == "" {
 		p.Check("console.url", at.URL == "", "needs console.listen")
-		p.Check("console.oidc", at.OIDC.Issuer == "" && at.OIDC.ClientID == "" && len(at.OIDC.Grants) == 0, "needs console.listen")
+		p.Check("console.oidc", at.OIDC.Issuer == "", "needs console.listen")
 		return
 	}
 	checkAddress(p, "console.listen", at.Listen)
