@@ -153,6 +153,21 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestMixedUpSignInsAreRefused$"},
 	},
 	{
+		"provider-unverified-address", "An e-mail address grants what it is verified for.",
+		[]edit{{"internal/console/oidc.go", `claims[verifiedClaim] != true && claims[verifiedClaim] != "true"`, "false"}},
+		test{"./internal/console", "^TestAnAddressThatNobodyVerifiedGrantsNothing$"},
+	},
+	{
+		"provider-endless", "A provider's endless answer is cut off.",
+		[]edit{{"internal/console/oidc.go", "	if err == nil {\n		resp.Body = http.MaxBytesReader", "	if false {\n		resp.Body = http.MaxBytesReader"}},
+		test{"./internal/console", "^TestAnEndlessAnswerOfAProviderIsCutOff$"},
+	},
+	{
+		"provider-without-tls", "A code goes to an https provider by https only.",
+		[]edit{{"internal/console/oidc.go", `if b.https && r.URL.Scheme != "https" {`, "if false {"}},
+		test{"./internal/console", "^TestAProviderIsAskedByTLSOnly$"},
+	},
+	{
 		"passkey-signs-twice", "What a passkey signed works once.",
 		[]edit{{"internal/operator/passkey.go", "k.Challenge[:]) > 0 }", "k.Challenge[:]) >= 0 }"}},
 		stores("PasskeysSignInOnce"),
