@@ -38,6 +38,8 @@ type forger struct {
 	token   map[string]any // claims of the ID token, beside those that make it right
 	person  map[string]any // claims of the userinfo endpoint
 	other   map[string]any // of the discovery document
+	refused string         // the path that answers with an error
+	reason  string         // of it
 	endless string         // the path that answers without an end
 	written atomic.Int64   // bytes of that answer
 	asked   atomic.Int64   // requests to the token endpoint
@@ -81,6 +83,11 @@ func newForger(t *testing.T, claim string) *forger {
 
 func (f *forger) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
+	if r.URL.Path == f.refused {
+		w.WriteHeader(http.StatusUnauthorized)
+		json.NewEncoder(w).Encode(map[string]string{"error": f.reason})
+		return
+	}
 	if r.URL.Path == f.endless {
 		for f.written.Load() < mostEndless {
 			n, err := w.Write(bytes.Repeat([]byte(" "), 1<<16))
@@ -218,6 +225,31 @@ func TestAProviderIsAskedByTLSOnly(t *testing.T) {
 	}
 	if !strings.Contains(f.log.String(), "isn't https") || strings.Contains(f.log.String(), "a client secret") {
 		t.Errorf("the log: %s", f.log.String())
+	}
+}
+
+// Where the provider refuses this console, or its keys are away, people didn't fail: their address doesn't wait, from which an admin
+// signs in with a password.
+func TestOnlyPeoplesFailuresCount(t *testing.T) {
+	t.Parallel()
+	for path, reason := range map[string]string{"/token": "invalid_client", "/keys": "temporarily_unavailable"} {
+		f := newForger(t, "groups")
+		f.refused, f.reason = path, reason
+		for i := range 6 {
+			if status, page := f.visit(code()); status != http.StatusInternalServerError {
+				t.Errorf("%s, try %d: got %d\n%s", path, i+1, status, page)
+			}
+		}
+		if strings.Contains(f.log.String(), "a client secret") {
+			t.Errorf("the log: %s", f.log.String())
+		}
+	}
+	f := newForger(t, "groups")
+	f.refused, f.reason = "/token", "invalid_grant"
+	for i, want := range []int{403, 403, 403, 403, 403, 429} {
+		if status, _ := f.visit(code()); status != want {
+			t.Errorf("a wrong code, try %d: got %d, want %d", i+1, status, want)
+		}
 	}
 }
 

@@ -178,7 +178,7 @@ func (s *SignIn) endPassage(w http.ResponseWriter, r *http.Request) (p passage, 
 }
 
 // identity trades a code for an ID token, and reads who it is about. It fails with [operator.ErrIdentity] where the provider
-// refuses the code, or the token isn't right.
+// refuses the code, or the token is of another sign-in.
 func (c *oidcClient) identity(ctx context.Context, code string, p passage) (who operator.Identity, err error) {
 	provider, err := c.discover(ctx)
 	if err != nil {
@@ -187,16 +187,17 @@ func (c *oidcClient) identity(ctx context.Context, code string, p passage) (who 
 	ctx = oidc.ClientContext(ctx, c.client)
 	token, err := c.oauth(provider).Exchange(ctx, code, oauth2.VerifierOption(p.verifier))
 	if err != nil {
+		// Other refusals are of this console, such as a wrong client secret: people didn't fail.
 		var refused *oauth2.RetrieveError
-		if errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode < http.StatusInternalServerError {
+		if errors.As(err, &refused) && (refused.ErrorCode == "invalid_grant" || refused.ErrorCode == "invalid_request") {
 			return who, fmt.Errorf("%w: the provider refuses the code: %s", operator.ErrIdentity, refused.ErrorCode)
 		}
 		return who, fmt.Errorf("trade a code at %s: %w", c.Issuer, err)
 	}
 	raw, _ := token.Extra("id_token").(string)
 	id, err := provider.Verifier(&oidc.Config{ClientID: c.ClientID}).Verify(ctx, raw)
-	if err != nil {
-		return who, fmt.Errorf("%w: %v", operator.ErrIdentity, err)
+	if err != nil { // the provider's keys are away, or it takes this console for another: people can't send ID tokens
+		return who, fmt.Errorf("verify an ID token of %s: %w", c.Issuer, err)
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(p.nonce)) != 1 {
 		return who, fmt.Errorf("%w: the ID token is of another sign-in", operator.ErrIdentity)
