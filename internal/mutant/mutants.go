@@ -183,6 +183,16 @@ var mutants = []mutant{
 		stores("PasskeysSignInOnce"),
 	},
 	{
+		"passkey-behind-a-reset", "A reset also takes the passkey that a session adds meanwhile.",
+		[]edit{{"internal/store/passkey.go", "if locked.Password != o.Password {", "if false {"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-cloned", "A passkey that two devices have signs nobody in, and the audit log says so.",
+		[]edit{{"internal/operator/operator.go", "case a.Proof != nil && a.Proof.Cloned:", "case false:"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
 		"passkey-survives-a-reset", "A reset takes an operator's passkeys.",
 		[]edit{{"internal/store/operator.go", `if o.Password == "" { // a new link`, `if false { // a new link`}},
 		stores("PasskeysSignInOnce"),

@@ -298,7 +298,11 @@ func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
 		if err := refundSource(ctx, tx, a.Address); err != nil {
 			return err
 		}
-		return beginSession(ctx, tx, now, &a.Session, Audit{Actor: operatorActor(o), Action: "sign in", Detail: "from " + a.Address})
+		from := "from " + a.Address
+		if a.Passkey != nil {
+			from += " with the passkey " + a.Passkey.Name
+		}
+		return beginSession(ctx, tx, now, &a.Session, Audit{Actor: operatorActor(o), Action: "sign in", Detail: from})
 	})
 	if err == nil && reason != "" {
 		return operator.ErrWrong
