@@ -134,7 +134,7 @@ var mutants = []mutant{
 	},
 	{
 		"provider-takes-a-name", "A provider's name is no other operator's.",
-		[]edit{{"internal/store/operator.go", "	case err == nil || errors.Is(err, operator.ErrNoOperator) && len(o.Problems()) > 0:", "	case err == nil && false:"}},
+		[]edit{{"internal/store/operator.go", "	case err == nil:\n		return operator.NameTaken, nil", "	case err == nil && false:\n		return operator.NameTaken, nil"}},
 		stores("ProvidedOperatorsAreAdmitted"),
 	},
 	{

@@ -382,9 +382,12 @@ func (s *Store) Admit(_ context.Context, a operator.Admission) error {
 
 // nameProblem says whether a name can't be that of a new operator.
 func nameProblem(ctx context.Context, tx *sql.Tx, o *operator.Operator) (operator.Reason, error) {
+	if len(o.Problems()) > 0 {
+		return operator.NameTaken, nil
+	}
 	_, err := lockOperator(ctx, tx, "name", o.Name)
 	switch {
-	case err == nil || errors.Is(err, operator.ErrNoOperator) && len(o.Problems()) > 0:
+	case err == nil:
 		return operator.NameTaken, nil
 	case errors.Is(err, operator.ErrNoOperator):
 		return "", nil

@@ -350,6 +350,8 @@ func wrongCredentialsLookTheSame(t *testing.T, s suite) {
 		{Name: "nobody", Password: password, Code: d.code()},
 		{Name: "new", Password: "", Code: ""},
 		{Name: "ann' OR '1'='1", Password: password, Code: d.code()},
+		{Name: "ann\x00", Password: password, Code: d.code()},
+		{Name: "ann\xff", Password: password, Code: d.code()},
 		{Name: "ann", Password: verify.Secret(strings.Repeat("x", 5000)), Code: d.code()},
 	} {
 		token, err := d.Service.SignIn(ctx, c, from(100+i))
@@ -590,6 +592,7 @@ func providedOperatorsAreAdmitted(t *testing.T, s suite) {
 	for what, i := range map[string]operator.Identity{
 		"another's name": {Issuer: "https://login.example", Subject: "2", Name: "ann", Values: []string{"sre"}}, "the same word of another issuer": {Issuer: "https://evil.example", Subject: "1", Name: "ann", Values: []string{"sre"}},
 		"no name": {Issuer: "https://login.example", Subject: "3", Values: []string{"sre"}}, "a name with a line end": {Issuer: "https://login.example", Subject: "3", Name: "x\ny", Values: []string{"sre"}},
+		"a name that PostgreSQL can't write": {Issuer: "https://login.example", Subject: "3", Name: "x\x00", Values: []string{"sre"}},
 	} {
 		if _, err := admit(i); !errors.Is(err, operator.ErrNameTaken) {
 			t.Errorf("%s: got %v", what, err)
