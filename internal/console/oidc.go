@@ -38,14 +38,41 @@ func (s *SignIn) AddProvider(p *operator.Provider) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: p.RootCAs, MinVersion: tls.VersionTLS12}
 	s.oidc = &oidcClient{
-		Provider: *p, callback: s.at + "/sign-in/oidc/callback", client: &http.Client{Transport: transport, Timeout: providerTimeout},
+		Provider: *p, callback: s.at + "/sign-in/oidc/callback",
+		client: &http.Client{Transport: bounded{transport, strings.HasPrefix(p.Issuer, "https:")}, Timeout: providerTimeout},
 		// The provider's page leads here, so the cookie must come along from another site.
 		cookie: s.newCookie("countersign-oidc", http.SameSiteLaxMode),
 	}
 }
 
-// providerTimeout bounds each request to a provider.
-const providerTimeout = 10 * time.Second
+const (
+	// providerTimeout bounds each request to a provider.
+	providerTimeout = 10 * time.Second
+
+	// maxProviderAnswer bounds each answer of a provider, in bytes. The library reads answers whole.
+	maxProviderAnswer = 1 << 20
+)
+
+// A bounded transport cuts long answers off. Requests to an https provider never leave TLS, whatever its discovery document or
+// a redirect says: they carry codes and the client's secret.
+type bounded struct {
+	http.RoundTripper
+	https bool
+}
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.https && r.URL.Scheme != "https" {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, errors.New("the provider names an address that isn't https")
+	}
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxProviderAnswer)
+	}
+	return resp, err
+}
 
 // discover reads what the provider says of itself. It is read once: at the first sign-in, so that a provider that is away
 // doesn't keep the server from starting. Those who ask soon after a failure get the same: strangers don't queue up here.
@@ -117,6 +144,9 @@ func (s *SignIn) fromProvider(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, err := s.service.SignInBy(r.Context(), s.oidc.Grants, client(r), func(ctx context.Context) (operator.Identity, error) {
+		if refusal := r.URL.Query().Get("error"); refusal != "" {
+			return operator.Identity{}, fmt.Errorf("%w: the provider answers %q", operator.ErrIdentity, refusal)
+		}
 		return s.oidc.identity(ctx, r.URL.Query().Get("code"), p)
 	})
 	if err != nil {
@@ -148,7 +178,7 @@ func (s *SignIn) endPassage(w http.ResponseWriter, r *http.Request) (p passage, 
 }
 
 // identity trades a code for an ID token, and reads who it is about. It fails with [operator.ErrIdentity] where the provider
-// refuses the code, or the token isn't right.
+// refuses the code, or the token is of another sign-in.
 func (c *oidcClient) identity(ctx context.Context, code string, p passage) (who operator.Identity, err error) {
 	provider, err := c.discover(ctx)
 	if err != nil {
@@ -157,16 +187,17 @@ func (c *oidcClient) identity(ctx context.Context, code string, p passage) (who 
 	ctx = oidc.ClientContext(ctx, c.client)
 	token, err := c.oauth(provider).Exchange(ctx, code, oauth2.VerifierOption(p.verifier))
 	if err != nil {
+		// Other refusals are of this console, such as a wrong client secret: people didn't fail.
 		var refused *oauth2.RetrieveError
-		if errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode < http.StatusInternalServerError {
+		if errors.As(err, &refused) && (refused.ErrorCode == "invalid_grant" || refused.ErrorCode == "invalid_request") {
 			return who, fmt.Errorf("%w: the provider refuses the code: %s", operator.ErrIdentity, refused.ErrorCode)
 		}
 		return who, fmt.Errorf("trade a code at %s: %w", c.Issuer, err)
 	}
 	raw, _ := token.Extra("id_token").(string)
 	id, err := provider.Verifier(&oidc.Config{ClientID: c.ClientID}).Verify(ctx, raw)
-	if err != nil {
-		return who, fmt.Errorf("%w: %v", operator.ErrIdentity, err)
+	if err != nil { // the provider's keys are away, or it takes this console for another: people can't send ID tokens
+		return who, fmt.Errorf("verify an ID token of %s: %w", c.Issuer, err)
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(p.nonce)) != 1 {
 		return who, fmt.Errorf("%w: the ID token is of another sign-in", operator.ErrIdentity)
@@ -178,7 +209,7 @@ func (c *oidcClient) identity(ctx context.Context, code string, p passage) (who 
 	if err := c.complete(ctx, provider, token, id.Subject, claims); err != nil {
 		return who, err
 	}
-	who = operator.Identity{Issuer: id.Issuer, Subject: id.Subject, Values: texts(claims[c.Claim])}
+	who = operator.Identity{Issuer: id.Issuer, Subject: id.Subject, Values: c.values(claims)}
 	who.Name, _ = claims[c.NameClaim].(string)
 	return who, nil
 }
@@ -186,7 +217,14 @@ func (c *oidcClient) identity(ctx context.Context, code string, p passage) (who 
 // complete asks the provider's userinfo endpoint for the claims that the ID token doesn't have: many providers put
 // them only there (OpenID Connect Core 5.4).
 func (c *oidcClient) complete(ctx context.Context, provider *oidc.Provider, token *oauth2.Token, subject string, claims map[string]any) error {
-	missing := slices.DeleteFunc([]string{c.Claim, c.NameClaim}, func(name string) bool { return claims[name] != nil })
+	needed := []string{c.Claim, c.NameClaim}
+	if c.Claim == emailClaim {
+		needed = append(needed, verifiedClaim)
+		if claims[verifiedClaim] == nil {
+			delete(claims, emailClaim) // both are of one answer: the other's word is for its own address
+		}
+	}
+	missing := slices.DeleteFunc(needed, func(name string) bool { return claims[name] != nil })
 	if len(missing) == 0 || provider.UserInfoEndpoint() == "" {
 		return nil
 	}
@@ -202,6 +240,18 @@ func (c *oidcClient) complete(ctx context.Context, provider *oidc.Provider, toke
 		claims[name] = more[name]
 	}
 	return nil
+}
+
+// The claims of an e-mail address (OpenID Connect Core 5.1).
+const emailClaim, verifiedClaim = "email", "email_verified"
+
+// values are what grants are compared with. An e-mail address that the provider hasn't verified is none: at many
+// providers, people type any address. Some providers write true as a text.
+func (c *oidcClient) values(claims map[string]any) []string {
+	if c.Claim == emailClaim && claims[verifiedClaim] != true && claims[verifiedClaim] != "true" {
+		return nil
+	}
+	return texts(claims[c.Claim])
 }
 
 // texts are the values of a claim: a text, or a list of them. Whatever else it is has none.

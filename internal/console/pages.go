@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/money"
@@ -94,10 +95,26 @@ func (d desk) open(p page, w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, errRole)
 		return
 	}
+	if !isText(r.URL.Query()) {
+		d.fail(w, r, verify.ErrNotFound)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := p.serve(d, w, r, person); err != nil {
 		d.fail(w, r, err)
 	}
+}
+
+// isText reports whether a URL asks for what a database can hold: PostgreSQL refuses other bytes as a fault of ours.
+func isText(q url.Values) bool {
+	for _, values := range q {
+		for _, v := range values {
+			if !utf8.ValidString(v) || strings.Contains(v, "\x00") {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 var errRole = errors.New("your role doesn't allow this: ask an admin")

@@ -27,6 +27,9 @@ func relyingParty(at string) *webauthn.WebAuthn {
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return nil
 	}
+	// Browsers write a host in small letters, and no port that is the scheme's own (RFC 6454).
+	u.Host = strings.ToLower(u.Host)
+	u.Host = strings.TrimSuffix(u.Host, map[string]string{"https": ":443", "http": ":80"}[u.Scheme])
 	w, err := webauthn.New(&webauthn.Config{RPID: u.Hostname(), RPDisplayName: "Countersign", RPOrigins: []string{u.Scheme + "://" + u.Host}})
 	if err != nil {
 		return nil
@@ -133,14 +136,14 @@ func (s *SignIn) prove(signed string) func(keys []operator.Passkey) *operator.Pr
 			}
 			return h, nil
 		}, session, parsed)
-		if err != nil || credential.Authenticator.CloneWarning { // two devices count the same key's signatures
+		if err != nil {
 			return nil
 		}
 		record, err := json.Marshal(credential)
 		if err != nil {
 			return nil
 		}
-		return &operator.Proof{Passkey: keys[i].ID, Record: record, Challenge: challenge}
+		return &operator.Proof{Passkey: keys[i].ID, Record: record, Challenge: challenge, Cloned: credential.Authenticator.CloneWarning}
 	}
 }
 

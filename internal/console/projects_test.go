@@ -76,6 +76,20 @@ func TestAnotherProjectsPageIsAsAbsent(t *testing.T) {
 	}
 }
 
+// What no database holds is absent on each engine.
+func TestBytesThatAreNoTextAreAbsent(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	ann := &Person{Name: "ann", Role: operator.Admin}
+	for _, path := range []string{"/traffic/rows?country=", "/traffic/rows?carrier=", "/traffic?project=", "/usage?project=", "/texts?template="} {
+		for _, bytes := range []string{"%00", "%ff"} {
+			if w := l.ask(ann, "GET", path+bytes, nil); w.Code != http.StatusNotFound {
+				t.Errorf("%s%s: got %d", path, bytes, w.Code)
+			}
+		}
+	}
+}
+
 // A text is shown for what it is, with its segments and as a phone shows it.
 func TestTextsAreShownAsAPhoneShowsThem(t *testing.T) {
 	t.Parallel()

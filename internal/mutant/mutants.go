@@ -134,7 +134,7 @@ var mutants = []mutant{
 	},
 	{
 		"provider-takes-a-name", "A provider's name is no other operator's.",
-		[]edit{{"internal/store/operator.go", "	case err == nil || errors.Is(err, operator.ErrNoOperator) && len(o.Problems()) > 0:", "	case err == nil && false:"}},
+		[]edit{{"internal/store/operator.go", "	case err == nil:\n		return operator.NameTaken, nil", "	case err == nil && false:\n		return operator.NameTaken, nil"}},
 		stores("ProvidedOperatorsAreAdmitted"),
 	},
 	{
@@ -153,6 +153,21 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestMixedUpSignInsAreRefused$"},
 	},
 	{
+		"provider-unverified-address", "An e-mail address grants what it is verified for.",
+		[]edit{{"internal/console/oidc.go", `claims[verifiedClaim] != true && claims[verifiedClaim] != "true"`, "false"}},
+		test{"./internal/console", "^TestAnAddressThatNobodyVerifiedGrantsNothing$"},
+	},
+	{
+		"provider-endless", "A provider's endless answer is cut off.",
+		[]edit{{"internal/console/oidc.go", "	if err == nil {\n		resp.Body = http.MaxBytesReader", "	if false {\n		resp.Body = http.MaxBytesReader"}},
+		test{"./internal/console", "^TestAnEndlessAnswerOfAProviderIsCutOff$"},
+	},
+	{
+		"provider-without-tls", "A code goes to an https provider by https only.",
+		[]edit{{"internal/console/oidc.go", `if b.https && r.URL.Scheme != "https" {`, "if false {"}},
+		test{"./internal/console", "^TestAProviderIsAskedByTLSOnly$"},
+	},
+	{
 		"passkey-signs-twice", "What a passkey signed works once.",
 		[]edit{{"internal/operator/passkey.go", "k.Challenge[:]) > 0 }", "k.Challenge[:]) >= 0 }"}},
 		stores("PasskeysSignInOnce"),
@@ -165,6 +180,16 @@ var mutants = []mutant{
 	{
 		"passkey-by-a-session", "A passkey is added with the password, and not by a session alone.",
 		[]edit{{"internal/operator/passkey.go", "if err == nil && !right {", "if err == nil && !right && false {"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-behind-a-reset", "A reset also takes the passkey that a session adds meanwhile.",
+		[]edit{{"internal/store/passkey.go", "if locked.Password != o.Password {", "if false {"}},
+		stores("PasskeysSignInOnce"),
+	},
+	{
+		"passkey-cloned", "A passkey that two devices have signs nobody in, and the audit log says so.",
+		[]edit{{"internal/operator/operator.go", "case a.Proof != nil && a.Proof.Cloned:", "case false:"}},
 		stores("PasskeysSignInOnce"),
 	},
 	{

@@ -149,6 +149,7 @@ const (
 	WrongPassword Reason = "wrong password"
 	WrongCode     Reason = "right password, wrong code"
 	UsedCode      Reason = "right password, used code"
+	ClonedPasskey Reason = "right password, a passkey that another device has a copy of: reset this operator"
 	Waits         Reason = "right password, while codes wait"
 	UnknownLink   Reason = "a link that is wrong or used"
 	OldLink       Reason = "a link that is too old"
@@ -165,6 +166,9 @@ func (o *Operator) Decide(a Attempt, now time.Time) Reason {
 	case a.Step == 0 && (a.Proof == nil || a.Passkey == nil):
 		o.fail(now)
 		return WrongCode
+	case a.Proof != nil && a.Proof.Cloned:
+		o.fail(now)
+		return ClonedPasskey
 	case a.used(o):
 		o.fail(now)
 		return UsedCode

@@ -49,6 +49,7 @@ type Proof struct {
 	Passkey   verify.ID
 	Record    []byte // of the passkey from now on
 	Challenge verify.ID
+	Cloned    bool // another device has counted the key's signatures further: it has a copy
 }
 
 // challengeBinding is what a challenge's tag is made for: who may answer it. zero is somebody who signs in.
@@ -93,6 +94,9 @@ func (s *Service) AddPasskey(ctx context.Context, o Operator, name string, passw
 	}
 	right, _, err := s.hash.Match(ctx, o.Password, password)
 	if err == nil && !right {
+		if err := s.store.RefusePasskey(ctx, o, address); err != nil {
+			return err
+		}
 		return ErrPassword // its charge stays: a session can't guess the password
 	}
 	s.refund(ctx, address)

@@ -33,9 +33,11 @@ type Store interface {
 	SetUp(ctx context.Context, link []byte, o Operator, begin Session) error
 	// Passkeys lists an operator's, the oldest first.
 	Passkeys(ctx context.Context, operator verify.ID) ([]Passkey, error)
-	// AddPasskey stores one. It fails with [ErrTooManyPasskeys] if the operator has most, and with [ErrPasskey] if somebody
-	// has the credential.
+	// AddPasskey stores one. It fails with [ErrTooManyPasskeys] if the operator has most, with [ErrPasskey] if somebody
+	// has the credential, and with [ErrPassword] if the operator has another password by now.
 	AddPasskey(ctx context.Context, o Operator, k Passkey, most int) error
+	// RefusePasskey writes down that somebody with an operator's session didn't know the password.
+	RefusePasskey(ctx context.Context, o Operator, address string) error
 	// RemovePasskey fails with [ErrNoPasskey].
 	RemovePasskey(ctx context.Context, o Operator, id verify.ID) error
 	// Session returns a live session and its operator, and records the use. It fails with [ErrNoSession].
@@ -94,6 +96,9 @@ func (s *Service) SignIn(ctx context.Context, c Credentials, from Client) (verif
 
 // try compares credentials, and has the database decide.
 func (s *Service) try(ctx context.Context, c Credentials, address, agent string) (verify.Secret, error) {
+	if !names.MatchString(c.Name) {
+		c.Name = "" // nobody has it either, and no engine refuses it
+	}
 	o, err := s.store.OperatorNamed(ctx, c.Name)
 	if err != nil && !errors.Is(err, ErrNoOperator) {
 		return "", err

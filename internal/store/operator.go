@@ -298,7 +298,11 @@ func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
 		if err := refundSource(ctx, tx, a.Address); err != nil {
 			return err
 		}
-		return beginSession(ctx, tx, now, &a.Session, Audit{Actor: operatorActor(o), Action: "sign in", Detail: "from " + a.Address})
+		from := "from " + a.Address
+		if a.Passkey != nil {
+			from += " with the passkey " + a.Passkey.Name
+		}
+		return beginSession(ctx, tx, now, &a.Session, Audit{Actor: operatorActor(o), Action: "sign in", Detail: from})
 	})
 	if err == nil && reason != "" {
 		return operator.ErrWrong
@@ -378,9 +382,12 @@ func (s *Store) Admit(_ context.Context, a operator.Admission) error {
 
 // nameProblem says whether a name can't be that of a new operator.
 func nameProblem(ctx context.Context, tx *sql.Tx, o *operator.Operator) (operator.Reason, error) {
+	if len(o.Problems()) > 0 {
+		return operator.NameTaken, nil
+	}
 	_, err := lockOperator(ctx, tx, "name", o.Name)
 	switch {
-	case err == nil || errors.Is(err, operator.ErrNoOperator) && len(o.Problems()) > 0:
+	case err == nil:
 		return operator.NameTaken, nil
 	case errors.Is(err, operator.ErrNoOperator):
 		return "", nil

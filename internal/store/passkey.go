@@ -31,8 +31,12 @@ func (s *Store) Passkeys(ctx context.Context, id verify.ID) ([]operator.Passkey,
 // AddPasskey implements [operator.Store].
 func (s *Store) AddPasskey(_ context.Context, o operator.Operator, k operator.Passkey, most int) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		if _, err := lockOperator(ctx, tx, "id", o.ID[:]); err != nil {
+		locked, err := lockOperator(ctx, tx, "id", o.ID[:])
+		if err != nil {
 			return err
+		}
+		if locked.Password != o.Password { // a reset came meanwhile, which took all passkeys
+			return operator.ErrPassword
 		}
 		if err := hasRoom(ctx, tx, `SELECT count(*) FROM operator_passkey WHERE operator = $1`, o.ID[:], most, operator.ErrTooManyPasskeys); err != nil {
 			return err
@@ -42,6 +46,13 @@ func (s *Store) AddPasskey(_ context.Context, o operator.Operator, k operator.Pa
 			return err
 		}
 		return audits(ctx, tx, now, "", []Audit{{Actor: operatorActor(o), Action: "passkey add", Detail: k.Name}})
+	})
+}
+
+// RefusePasskey implements [operator.Store].
+func (s *Store) RefusePasskey(_ context.Context, o operator.Operator, address string) error {
+	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
+		return auditRefusal(ctx, tx, now, "passkey refused", o.Name, address, operator.WrongPassword)
 	})
 }
 

@@ -350,6 +350,8 @@ func wrongCredentialsLookTheSame(t *testing.T, s suite) {
 		{Name: "nobody", Password: password, Code: d.code()},
 		{Name: "new", Password: "", Code: ""},
 		{Name: "ann' OR '1'='1", Password: password, Code: d.code()},
+		{Name: "ann\x00", Password: password, Code: d.code()},
+		{Name: "ann\xff", Password: password, Code: d.code()},
 		{Name: "ann", Password: verify.Secret(strings.Repeat("x", 5000)), Code: d.code()},
 	} {
 		token, err := d.Service.SignIn(ctx, c, from(100+i))
@@ -590,6 +592,7 @@ func providedOperatorsAreAdmitted(t *testing.T, s suite) {
 	for what, i := range map[string]operator.Identity{
 		"another's name": {Issuer: "https://login.example", Subject: "2", Name: "ann", Values: []string{"sre"}}, "the same word of another issuer": {Issuer: "https://evil.example", Subject: "1", Name: "ann", Values: []string{"sre"}},
 		"no name": {Issuer: "https://login.example", Subject: "3", Values: []string{"sre"}}, "a name with a line end": {Issuer: "https://login.example", Subject: "3", Name: "x\ny", Values: []string{"sre"}},
+		"a name that PostgreSQL can't write": {Issuer: "https://login.example", Subject: "3", Name: "x\x00", Values: []string{"sre"}},
 	} {
 		if _, err := admit(i); !errors.Is(err, operator.ErrNameTaken) {
 			t.Errorf("%s: got %v", what, err)
@@ -696,6 +699,7 @@ func passkeysSignInOnce(t *testing.T, s suite) {
 		{"another operator's", "bob", &first, operator.ErrWrong},
 		{"nothing signed", "ann", nil, operator.ErrWrong},
 		{"no such passkey", "ann", &operator.Proof{Passkey: verify.ID{1}, Challenge: first.Challenge}, operator.ErrWrong},
+		{"one that another device has a copy of", "ann", &operator.Proof{Passkey: keys[0].ID, Record: []byte("x"), Challenge: first.Challenge, Cloned: true}, operator.ErrWrong},
 		{"right", "ann", &first, nil},
 		{"the same again", "ann", &first, operator.ErrWrong},
 		{"an older challenge", "ann", &operator.Proof{Passkey: keys[0].ID, Record: []byte("x"), Challenge: older}, operator.ErrWrong},
@@ -739,10 +743,34 @@ func passkeysSignInOnce(t *testing.T, s suite) {
 	if left, err := d.Service.Passkeys(ctx, ann.ID); err != nil || len(left) != 0 {
 		t.Errorf("after a reset: got %+v, %v", left, err)
 	}
+	// Also one that a session added with the old password while the reset came.
+	if err := d.Service.AddPasskey(ctx, ann, "laptop", password, from(69), made("late")); !errors.Is(err, operator.ErrPassword) {
+		t.Errorf("the old password, behind a reset: got %v", err)
+	}
+	if left, err := d.Service.Passkeys(ctx, ann.ID); err != nil || len(left) != 0 {
+		t.Errorf("behind a reset: got %+v, %v", left, err)
+	}
 	if err := d.Service.AddPasskey(ctx, bob, "key", password, from(70), made("c")); err != nil {
 		t.Errorf("the credential of a removed one: got %v", err)
 	}
 	if err := d.RemoveOperator(ctx, "bob"); err != nil {
 		t.Errorf("remove an operator with a passkey: got %v", err)
+	}
+	entries, err := d.Audits(ctx, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range entries {
+		lines = append(lines, e.Actor+" "+e.Action+" "+e.Detail)
+	}
+	for _, want := range []string{
+		"sign-in passkey refused ann from 192.0.2.1: wrong password",
+		"sign-in sign-in refused ann from 192.0.2.2: " + string(operator.ClonedPasskey),
+		"operator ann sign in from 192.0.2.2 with the passkey laptop",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("the audit log has no %q:\n%s", want, strings.Join(lines, "\n"))
+		}
 	}
 }
