@@ -75,6 +75,21 @@ func TestAllAddressesAreAskedBeforeTheWait(t *testing.T) {
 	})
 }
 
+// A node that accepts a bind and drops it, as one behind a proxy that is up while the node isn't, doesn't keep the bind from
+// the other addresses.
+func TestAnAddressThatDropsBindsIsLeft(t *testing.T) {
+	story(t, func(c *Config) { c.Others, c.Enquire, c.Inactivity = []string{"b:1"}, -1, time.Hour }, func(k *kit) {
+		k.bound().conn.Close()
+		second := k.bound()
+		time.Sleep(time.Minute)
+		second.conn.Close() // it was steady: the address may be tried again
+		k.bound()
+		if got, want := k.addrs(), []string{"smsc.example:2775", "b:1", "b:1"}; !slices.Equal(got, want) {
+			k.Errorf("dialed %v, want %v", got, want)
+		}
+	})
+}
+
 func TestOtherAddressesAreChecked(t *testing.T) {
 	t.Parallel()
 	for want, others := range map[string][]string{

@@ -322,9 +322,13 @@ func (c *Carrier) keepBound(n int) {
 			continue
 		}
 		c.Log.Info("SMSC bound", "carrier", c.Config.Name, "bind", n, "addr", c.addr(at))
+		begun := time.Now()
 		alone, err = c.serve(sessions, try, alone)
 		if c.ctx.Err() != nil {
 			return
+		}
+		if time.Since(begun) < stable { // this address accepts binds and drops them
+			at++
 		}
 		c.Outages.Failed(c.Config.Name, slog.LevelWarn, "SMSC bind lost", "carrier", c.Config.Name, "bind", n, "err", err)
 	}
