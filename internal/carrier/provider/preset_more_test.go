@@ -165,6 +165,7 @@ func init() {
 			accepted(200, `{"count":1,"list":[{"id":"1","points":0.1,"number":"48100200300","date_sent":1460969712,"submitted_number":"48100200300","status":"QUEUE"}]}`, "1"),
 			failed(200, `{"invalid_numbers":[{"number":"48100200300","message":"Invalid phone number"}],"error":13,"message":"No correct phone numbers"}`, refused(verify.ReasonInvalidNumber)),
 			failed(200, `{"error":14}`, refused(verify.ReasonRefused)), failed(200, `{}`, unknown), failed(401, ``, misconfigured),
+			failed(200, `{"error":101}`, misconfigured), failed(200, `{"error":103}`, noCredit), failed(200, `{"error":201}`, later),
 		},
 	}
 	stories["cm"] = story{
