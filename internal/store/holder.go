@@ -37,9 +37,14 @@ func scanNumberHolder(row scanner) (h numberHolder, err error) {
 	return h, err
 }
 
+// heldOn is how much longer a number is held than its code lives. A right guess that came in time may be committed after
+// it, and who looks in between sees neither a code that lives nor a number that was validated.
+const heldOn = time.Minute
+
 // refuses says why another user may not have the number, or returns nil.
 func (h numberHolder) refuses(now time.Time) error {
 	until, forever := verify.HeldUntil(h.status, h.live)
+	until = until.Add(heldOn)
 	switch {
 	case forever:
 		return verify.ErrNumberTaken

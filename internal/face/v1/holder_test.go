@@ -39,7 +39,7 @@ func TestANumberThatIsOneUsers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken("while her code lives", "bob", 10*time.Minute)
+		taken("while her code lives", "bob", 11*time.Minute)
 		if r, err := c.CheckUser(ctx, app.ID, "ada", k.userCode(to, ada.Verification)); err != nil || !r.Valid {
 			t.Fatalf("her code: %+v, %v", r, err)
 		}

@@ -41,19 +41,21 @@ func aUniqueNumberIsOneUsers(t *testing.T, s suite) {
 	ada, bob := k.person(a, "ada", to), k.person(a, "bob", to)
 	wantError(t, "the first", ada.asks(), nil)
 	k.clock.advance(time.Minute)
-	bob.taken("while another's code lives", time.Hour-time.Minute)
+	bob.taken("while another's code lives", time.Hour)
 	wantError(t, "another number", k.person(a, "eve", number(1)).asks(), nil)
 	wantError(t, "in another application", k.person(k.application(project, unique), "bob", to).asks(), nil)
 	wantError(t, "the same user again", ada.asks(), nil)
 	k.clock.advance(time.Hour - time.Millisecond)
-	bob.taken("in the last instant of another's code", time.Millisecond)
+	bob.taken("in the last instant of another's code", time.Minute+time.Millisecond)
 	ada.validates()
 	k.clock.advance(time.Hour)
 	bob.taken("once it is another's", 0)
 	ada.login()
 
 	wantError(t, "the same user, who has it", ada.asks(), nil)
-	k.clock.advance(time.Hour) // nobody has shown again that it is hers
+	k.clock.advance(time.Hour + time.Minute - time.Millisecond) // nobody has shown again that it is hers
+	bob.taken("in the last instant in which a check of another's code may be committed", time.Millisecond)
+	k.clock.advance(time.Millisecond)
 	wantError(t, "once nobody's code lives", bob.asks(), nil)
 	_, err := ada.types(secret)
 	wantError(t, "the code of who had it", err, verify.ErrExpired)
@@ -152,6 +154,42 @@ func importsRaceForUniqueNumbers(t *testing.T, s suite) {
 	}
 	all.Wait()
 	equal(t, "users who have it", won.Load(), int32(1))
+}
+
+// A right code that came in time may be committed after its time, while another user asks for the number: the look still
+// sees a user whose code has ended.
+func aNumberIsValidatedWhileItsCodeEnds(t *testing.T, s suite) {
+	k := s.open(t)
+	a, to := k.application(project, unique), number(0)
+	ada, bob := k.person(a, "ada", to), k.person(a, "bob", to)
+	wantError(t, "the first", ada.asks(), nil)
+	k.clock.advance(time.Hour - time.Millisecond)
+	h := k.gate.hold()
+	var all sync.WaitGroup
+	all.Go(ada.validates)
+	await(t, "the commit to hold", h.begun)
+	k.clock.advance(time.Millisecond)
+	arrived := k.Waiting()
+	var err error
+	done := make(chan struct{})
+	all.Go(func() {
+		defer close(done)
+		err = bob.asks()
+	})
+	until(t, "the association's arrival", func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return k.Waiting() > arrived
+		}
+	})
+	close(h.let)
+	all.Wait()
+	wantError(t, "while another's right code is committed", err, verify.ErrNumberTaken)
+	_, err = k.User(ctx, bob.key)
+	wantError(t, "user", err, verify.ErrNoUser)
+	ada.login()
 }
 
 func usersAreFoundByTheirNumber(t *testing.T, s suite) {

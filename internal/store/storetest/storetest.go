@@ -218,6 +218,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"OfManyWhoAskForANumberOneHasIt", ofManyWhoAskForANumberOneHasIt},
 		{"AnImportComesBetweenALookAndAnAssociation", anImportComesBetweenALookAndAnAssociation},
 		{"ImportsRaceForUniqueNumbers", importsRaceForUniqueNumbers},
+		{"ANumberIsValidatedWhileItsCodeEnds", aNumberIsValidatedWhileItsCodeEnds},
 		{"UsersAreFoundByTheirNumber", usersAreFoundByTheirNumber},
 		{"NothingIsSentForASupersededCode", nothingIsSentForASupersededCode},
 		{"AGroupSeesWhatItDidToAUser", aGroupSeesWhatItDidToAUser},
