@@ -122,7 +122,10 @@ func (t *tokens) fetch(ctx context.Context) (token string, life time.Duration, e
 		return "", 0, carrier.Because(verify.ReasonUnreachable, fmt.Errorf("no token: %w", errors.Unwrap(err)))
 	}
 	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, exchange.MaxAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, exchange.MaxAnswer))
+	if err != nil {
+		return "", 0, carrier.Because(verify.ReasonUnreachable, fmt.Errorf("no token: %w", carrier.Broken(err)))
+	}
 	doc := parse(answer)
 	cause := carrier.Coded(cmp.Or(codeAt(doc, "error"), fmt.Sprintf("http:%d", resp.StatusCode)), fmt.Errorf("no token: %w", exchange.Status(resp)))
 	switch {

@@ -168,6 +168,11 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 		"two lines":       {say(200, `{"access_token":"t-1\r\nX-Evil: 1"}`), verify.Errored, verify.ReasonMisconfigured, ""},
 		"a book":          {say(200, `{"access_token":"`+strings.Repeat("t", maxToken+1)+`"}`), verify.Errored, verify.ReasonMisconfigured, ""},
 		"a broken answer": {func(http.ResponseWriter, int32) { panic(http.ErrAbortHandler) }, verify.Errored, verify.ReasonUnreachable, ""},
+		"half an answer": {func(w http.ResponseWriter, _ int32) {
+			fmt.Fprint(w, `{"access_token":"t-`)
+			http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}, verify.Errored, verify.ReasonUnreachable, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
