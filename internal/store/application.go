@@ -113,6 +113,11 @@ func (s *Store) UpdateApplication(_ context.Context, a verify.Application, uniqu
 		case stored.Version != a.Version-1:
 			return verify.ErrStale
 		}
+		if a.UniqueNumbers && !stored.UniqueNumbers {
+			if err := keyed(ctx, tx, a.ID); err != nil {
+				return err
+			}
+		}
 		if unique {
 			if err := lockProject(ctx, tx, a.Project); err != nil {
 				return err

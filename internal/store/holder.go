@@ -158,6 +158,19 @@ func (i *importing) lock() error {
 	return changedOne(result, err, errRaced) // it was changed or deleted since we looked
 }
 
+// keyed fails with [verify.ErrNumbersUnready] while a user of an application has a number without a key, because nobody
+// would find out that they have it.
+func keyed(ctx context.Context, tx *sql.Tx, application verify.ID) error {
+	_, err := scanValue[int](tx.QueryRowContext(ctx, `SELECT 1 FROM app_user WHERE application = $1 AND number = '' AND address <> '' LIMIT 1`, application[:]))
+	switch {
+	case err == nil:
+		return verify.ErrNumbersUnready
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	}
+	return err
+}
+
 // keyStep is how many users get the keys of their numbers together.
 const keyStep = 100
 

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // Users from before numbers had keys get them, and then an index leads to them.
@@ -16,8 +18,15 @@ func TestUsersFromBeforeAreFoundByTheirNumber(t *testing.T) {
 		s.write.Exec(`UPDATE app_user SET address = 'voice:+541123456789' WHERE name = 'u1'`)
 		s.write.Exec(`UPDATE app_user SET address = 'what?' WHERE name = 'u2'`)
 		s.write.Exec(`UPDATE app_user SET address = '' WHERE name = 'u3'`)
+		unique := verify.Application{ID: application, Project: "p", Name: "shop", Version: 2, UniqueNumbers: true}
+		if err := s.UpdateApplication(t.Context(), unique, false); !errors.Is(err, verify.ErrNumbersUnready) {
+			t.Errorf("unique numbers, while those of users have no keys: %v, want %v", err, verify.ErrNumbersUnready)
+		}
 		if _, err := s.Retain(t.Context(), s.now()); err != nil {
 			t.Fatal(err)
+		}
+		if err := s.UpdateApplication(t.Context(), unique, false); err != nil {
+			t.Errorf("unique numbers, once those of users have keys: %v", err)
 		}
 		var empty int
 		if err := s.write.QueryRow(`SELECT count(*) FROM app_user WHERE number = ''`).Scan(&empty); err != nil || empty != 1 {

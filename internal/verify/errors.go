@@ -164,7 +164,9 @@ var (
 	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
 	ErrUserDiffers   = &Error{Kind: Conflict, Code: "user_differs", Message: "the user is there with another number, or theirs isn't validated; an import changes no user, so delete this one first"}
 	ErrNumberTaken   = &Error{Kind: Conflict, Code: "number_taken", Message: "another user of the application has this number, or was just sent a code to show so"}
-	ErrNoCode        = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
+	// ErrNumbersUnready lasts until upkeep has read the numbers of users from before the program could tell whose they are.
+	ErrNumbersUnready = &Error{Kind: Conflict, Code: "numbers_unready", Message: "the numbers of the application's users are still being prepared; try again later", RetryAfter: time.Minute}
+	ErrNoCode         = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
 
 	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].
 	ErrNotServed = &Error{Kind: Invalid, Code: "number_not_served", Message: "no carrier of this server sends to this number's country or network; ask the operator for a route"}
