@@ -697,6 +697,16 @@ var mutants = []mutant{
 		stores("AnImportComesBetweenALookAndAnAssociation"),
 	},
 	{
+		"number-validated-late", "A unique number is held while a right code that came in time is committed.",
+		[]edit{{"internal/store/holder.go", "until = until.Add(heldOn)", "until = until.Add(heldOn * 0)"}},
+		stores("ANumberIsValidatedWhileItsCodeEnds"),
+	},
+	{
+		"unique-before-keys", "Numbers aren't unique before it is known who has which.",
+		[]edit{{"internal/store/application.go", "if a.UniqueNumbers && !stored.UniqueNumbers {", "if false {"}},
+		test{inStore, "^TestUsersFromBeforeAreFoundByTheirNumber$/^SQLite$"},
+	},
+	{
 		"replacement-forgets-uniqueness", "Syniverse's API, which doesn't show it, doesn't change whether an application's numbers are unique.",
 		[]edit{{"internal/face/syniverse/application.go", "UniqueNumbers: stored.UniqueNumbers", "UniqueNumbers: stored.UniqueNumbers && false"}},
 		test{inV1, "^TestANumberThatIsOneUsers$/^SQLite$"},
@@ -2336,6 +2346,11 @@ var mutants = []mutant{
 		"second-address-of-an-smsc", "A bind that can't be made at one address is made at the next.",
 		[]edit{{"internal/carrier/smpp/smpp.go", "for n := range 1 + len(c.Others) {\n\t\tsessions, failed", "for n := range 1 {\n\t\tsessions, failed"}},
 		test{"./internal/carrier/smpp", "^TestASecondAddressTakesOver$"},
+	},
+	{
+		"dropped-at-one-address", "A bind that an SMSC's address drops at once is made at the next one.",
+		[]edit{{"internal/carrier/smpp/smpp.go", "if time.Since(begun) < stable {", "if time.Since(begun) < 0 {"}},
+		test{"./internal/carrier/smpp", "^TestAnAddressThatDropsBindsIsLeft$"},
 	},
 	{
 		"own-code-taken-for-gsm", "An SMSC's own code isn't read as one of GSM.",
