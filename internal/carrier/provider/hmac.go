@@ -106,6 +106,9 @@ func newHMAC(a AuthSpec, c Config) (signer, error) {
 			if err != nil {
 				return err
 			}
+			if strings.ContainsAny(value, "\r\n\x00") {
+				return fmt.Errorf("%s: must be one line", headers[i].Name())
+			}
 			req.Header.Set(h.Name, value)
 		}
 		return nil
@@ -114,7 +117,7 @@ func newHMAC(a AuthSpec, c Config) (signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sign, sign(sample, "", nil, time.Unix(0, 0))
+	return sign, sign(sample, "", []byte("{\n}"), time.Unix(0, 0))
 }
 
 // fill fills in a template of a signature. Its errors don't quote the request.

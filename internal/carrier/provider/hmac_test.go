@@ -89,6 +89,8 @@ func TestSignaturesAreChecked(t *testing.T) {
 		"auth.canonical: not a template":                     func(a *AuthSpec) { a.Canonical = "{{" },
 		"auth.canonical: the template fails":                 func(a *AuthSpec) { a.Canonical = "{{.Text}}" },
 		"auth.headers[0].value: the template fails":          func(a *AuthSpec) { a.Headers = []HeaderSpec{{"X-Signature", "{{.To}}"}} },
+		"auth.headers[0].value: must be one line":            func(a *AuthSpec) { a.Headers = []HeaderSpec{{"X-Signature", "{{.Body}}"}} },
+		"auth.headers[0].name: must be a header's name":      func(a *AuthSpec) { a.Headers = []HeaderSpec{{"X Signature", "{{.Signature}}"}} },
 		"secret: must be hex":                                func(a *AuthSpec) { a.Key = "hex" },
 		"auth.kind: must be one of none, basic, key, bearer": func(a *AuthSpec) { a.Kind = "digest" },
 	} {

@@ -449,6 +449,8 @@ func TestAConfigurationIsTriedAtTheStart(t *testing.T) {
 		"body: doesn't contain the text":           func(c *Config) { c.Spec.Body = "to={{query .To}}&text={{query (digits .To)}}" },
 		"body: doesn't contain the number":         func(c *Config) { c.Spec.Body = "text={{query .Text}}" },
 		"headers[0].value: must":                   func(c *Config) { c.Spec.Headers = []HeaderSpec{{"X-Text", "{{.Text}}"}} },
+		"headers[0].name: must be a header's name": func(c *Config) { c.Spec.Headers = []HeaderSpec{{"X-Text:", "1"}} },
+		"auth.header: must be a header's name":     func(c *Config) { c.Spec.Auth.Kind, c.Spec.Auth.Header = "header", "X Key" },
 		"channel: must be one of":                  func(c *Config) { c.Spec.Channel = "fax" },
 		"auth.kind: must be one of":                func(c *Config) { c.Spec.Auth.Kind = "digest" },
 		"auth.header: must not":                    func(c *Config) { c.Spec.Auth.Kind = "header" },

@@ -313,6 +313,11 @@ func (s Spec) check() error {
 	errs := []error{one("channel", s.Channel, []string{string(verify.SMS), string(verify.Voice)}), one("auth.kind", s.Auth.Kind, authKinds), one("callback.check", s.Callback.Check, checkKinds)}
 	if s.Auth.Kind == "header" && s.Auth.Header == "" {
 		errs = append(errs, fmt.Errorf("auth.header: must not be empty"))
+	} else if s.Auth.Header != "" {
+		errs = append(errs, headerName("auth.header", s.Auth.Header))
+	}
+	for i, h := range s.Headers {
+		errs = append(errs, headerName(fmt.Sprintf("headers[%d].name", i), h.Name))
 	}
 	errs = append(errs, s.Auth.check(one)...)
 	errs = append(errs, one("answers", s.Answers, []string{"json", "xml", "text"}))
@@ -368,6 +373,9 @@ func (a AuthSpec) check(one func(key, value string, of []string) error) (errs []
 	case "hmac":
 		must(a.Canonical != "", "canonical")
 		must(len(a.Headers) > 0, "headers")
+		for i, h := range a.Headers {
+			errs = append(errs, headerName(fmt.Sprintf("auth.headers[%d].name", i), h.Name))
+		}
 		errs = append(errs, one("auth.hash", a.Hash, []string{"", "sha1", "sha256", "sha512"}),
 			one("auth.key", a.Key, []string{"", "text", "base64", "hex"}), one("auth.encoding", a.Encoding, []string{"", "base64", "hex"}))
 	case "oauth2":
@@ -375,6 +383,18 @@ func (a AuthSpec) check(one func(key, value string, of []string) error) (errs []
 		errs = append(errs, one("auth.client", a.Client, []string{"", "header", "body"}))
 	}
 	return errs
+}
+
+// headerName returns an error for what can't be a header's name: no request could be made with it.
+// Source: RFC 9110, 5.6.2, tokens.
+func headerName(key, name string) error {
+	const others = "!#$%&'*+-.^_`|~"
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(others, r))
+	}) {
+		return fmt.Errorf("%s: must be a header's name, such as X-Signature", key)
+	}
+	return nil
 }
 
 // statusPattern reports whether a text is a status from 100 to 599, or a class such
