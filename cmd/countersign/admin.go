@@ -174,7 +174,7 @@ var flags = map[verify.Field]string{
 // inFlags says what is wrong with a command's input in the words of the command line. Other errors stay as they are.
 func inFlags(err error) error {
 	var wrong *verify.Error
-	if !errors.As(err, &wrong) || wrong.Kind != verify.Invalid {
+	if !errors.As(err, &wrong) || wrong.Kind != verify.KindInvalid {
 		return err
 	}
 	var all []string
@@ -342,7 +342,7 @@ func (c *projectShow) Run(w world) error {
 func showProject(w world, asJSON bool, p verify.Project) error {
 	countries := fmt.Sprint(p.Countries)
 	if len(p.Countries) == 0 {
-		countries = map[bool]string{true: "none", false: "any"}[p.Profile == verify.Standard]
+		countries = map[bool]string{true: "none", false: "any"}[p.Profile == verify.ProfileStandard]
 	}
 	kinds := "none"
 	if len(p.Kinds) > 0 {

@@ -296,7 +296,7 @@ func TestNoLiveCodeIsLeftAnywhere(t *testing.T) {
 		if err := db.QueryRow(`SELECT code_sealed IS NOT NULL, status FROM verification WHERE id = ?`, id).Scan(&kept, &status); err != nil {
 			t.Fatal(err)
 		}
-		if ended := [...]verify.Status{verify.Approved, verify.Exhausted}[i%2]; kept || status != ended {
+		if ended := [...]verify.Status{verify.StatusApproved, verify.StatusExhausted}[i%2]; kept || status != ended {
 			t.Errorf("verification %s: %v, with a sealed code: %v; want %v, without", v.id, status, kept, ended)
 		}
 	}

@@ -143,11 +143,11 @@ func (c *carrierTest) Run(w world) error {
 // verdict says what became of a message by its last step.
 func (c *carrierTest) verdict(last system.TrialLine) error {
 	switch {
-	case last.What == verify.ReceiptDelivered.String(), last.What == verify.Accepted.String() && (c.Wait == 0 || last.Final):
+	case last.What == verify.ReceiptDelivered.String(), last.What == verify.AttemptAccepted.String() && (c.Wait == 0 || last.Final):
 		return nil
-	case last.What == verify.Accepted.String():
+	case last.What == verify.AttemptAccepted.String():
 		return fmt.Errorf("no receipt came within %v: does this carrier send receipts, and do they reach this server?", c.Wait)
-	case last.What == verify.Unknown.String():
+	case last.What == verify.AttemptUnknown.String():
 		return fmt.Errorf("nobody knows whether the message was sent: the carrier's answer got lost, and no receipt came within %v", c.Wait)
 	}
 	why := fmt.Sprintf("the message was not delivered: %s %s", last.What, last.Reason)

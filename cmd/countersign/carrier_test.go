@@ -75,7 +75,7 @@ func TestAReceiverReportsDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := in.receiver.message(t, id)
-	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 	report := func(status string) int {
 		t.Helper()
 		got, err := in.report(p, m, status)
@@ -87,7 +87,7 @@ func TestAReceiverReportsDelivery(t *testing.T) {
 	if status := report("delivered"); status != http.StatusOK {
 		t.Errorf("got %d, want 200", status)
 	}
-	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliveryDelivered, "")
 
 	cmd := in.binary("carrier", "test", "--data", "data", "--wait", "10ms", "gateway", "+12025550100")
 	cmd.Dir = in.dir

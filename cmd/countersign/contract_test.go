@@ -1272,15 +1272,15 @@ type outcome struct {
 }
 
 var outcomes = map[string]outcome{
-	"refused":     {to: sim.RefusedNumber, delivery: verify.Failed, reason: "refused", attempts: 1},
-	"unreachable": {to: sim.UnreachableNumber, delivery: verify.Queued, reason: "unreachable", attempts: 2},
+	"refused":     {to: sim.RefusedNumber, delivery: verify.DeliveryFailed, reason: "refused", attempts: 1},
+	"unreachable": {to: sim.UnreachableNumber, delivery: verify.DeliveryQueued, reason: "unreachable", attempts: 2},
 	// Its next attempt is due after its code's death, or is late for it.
-	"given up":            {to: sim.UnreachableNumber, fields: `"valid_for":5`, delivery: verify.Failed, reason: "unreachable|expired", attempts: 1},
-	"accepts after 2 s":   {to: sim.SlowNumber, delivery: verify.Sent, messages: 1, attempts: 1, after: 2 * time.Second},
-	"receipt failed":      {to: sim.FailedReceiptNumber, delivery: verify.Failed, reason: "unreachable", messages: 1, attempts: 1},
-	"never answers":       {to: sim.SilentNumber, delivery: verify.Sent, reason: "unknown", attempts: 1},
-	"an ordinary number":  {to: "+12025550115", delivery: verify.Sent, messages: 1, attempts: 1},
-	"the next one is not": {to: "+15550100006", delivery: verify.Sent, messages: 1, attempts: 1},
+	"given up":            {to: sim.UnreachableNumber, fields: `"valid_for":5`, delivery: verify.DeliveryFailed, reason: "unreachable|expired", attempts: 1},
+	"accepts after 2 s":   {to: sim.SlowNumber, delivery: verify.DeliverySent, messages: 1, attempts: 1, after: 2 * time.Second},
+	"receipt failed":      {to: sim.FailedReceiptNumber, delivery: verify.DeliveryFailed, reason: "unreachable", messages: 1, attempts: 1},
+	"never answers":       {to: sim.SilentNumber, delivery: verify.DeliverySent, reason: "unknown", attempts: 1},
+	"an ordinary number":  {to: "+12025550115", delivery: verify.DeliverySent, messages: 1, attempts: 1},
+	"the next one is not": {to: "+15550100006", delivery: verify.DeliverySent, messages: 1, attempts: 1},
 }
 
 // startOutcomes starts a verification for each outcome, long before somebody awaits what becomes of

@@ -503,7 +503,7 @@ func (c *crowd) settle() {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		open = 0
 		for _, row := range c.stored() {
-			if row.delivery == int(verify.Queued) || row.delivery == int(verify.Sending) {
+			if row.delivery == int(verify.DeliveryQueued) || row.delivery == int(verify.DeliverySending) {
 				open++
 			}
 		}
@@ -534,12 +534,12 @@ func (c *crowd) judge(kills int) {
 		if row.guesses > crashAttempts {
 			t.Errorf("%s: %d guesses, more than %d", p.id, row.guesses, crashAttempts)
 		}
-		if p.approved > 1 || p.approved == 1 && row.status != int(verify.Approved) {
+		if p.approved > 1 || p.approved == 1 && row.status != int(verify.StatusApproved) {
 			twice++
 			t.Errorf("%s: approved %d times, stored as %d", p.id, p.approved, row.status)
 		}
 		messages := c.phones.messages(p.id)
-		if len(messages) == 0 && row.delivery != int(verify.Failed) {
+		if len(messages) == 0 && row.delivery != int(verify.DeliveryFailed) {
 			forgotten++
 			t.Errorf("%s: promised, not handed over, and its delivery is %d (%s)", p.id, row.delivery, row.reason)
 		}
@@ -568,10 +568,10 @@ func (c *crowd) judge(kills int) {
 		}
 		c.guess(p, code)
 		switch row := rows[p.id]; {
-		case row.status != int(verify.Pending) && p.approved != before.approved:
+		case row.status != int(verify.StatusPending) && p.approved != before.approved:
 			twice++
 			t.Errorf("%s: an ended verification was approved", p.id)
-		case row.status == int(verify.Pending) && p.approved != 1:
+		case row.status == int(verify.StatusPending) && p.approved != 1:
 			lost++
 			t.Errorf("%s: a pending verification refuses its code", p.id)
 		}

@@ -107,7 +107,7 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 	config := system.Config{
 		Data: c.Data, Postgres: c.postgres(), Log: log, Settings: c.settings(),
 		Carriers: []dispatch.Line{{Carrier: simulator, Queue: devQueue, Concurrency: devConcurrency}},
-		Routes:   map[verify.Channel][]string{verify.SMS: {sim.Name}, verify.Voice: {sim.Name}},
+		Routes:   map[verify.Channel][]string{verify.ChannelSMS: {sim.Name}, verify.ChannelVoice: {sim.Name}},
 		// The numbers that fail on purpose must not stop the messages to all others.
 		BreakAfter: -1,
 	}
@@ -180,7 +180,7 @@ func (c *devCommand) credentials(ctx context.Context, st *store.Store) (verify.S
 			}
 		}
 	}
-	p := verify.Project{ID: verify.ProjectID(c.Project), Name: devProject, Profile: verify.Compat, PublicText: true, AnySender: true, AnyLink: true}
+	p := verify.Project{ID: verify.ProjectID(c.Project), Name: devProject, Profile: verify.ProfileCompat, PublicText: true, AnySender: true, AnyLink: true}
 	if c.Limits {
 		p.Limits = verify.DefaultLimits
 	}
@@ -329,7 +329,7 @@ func (d devDesk) Start(ctx context.Context, to string, channel verify.Channel) (
 	if err != nil {
 		return verify.ID{}, err
 	}
-	v, err := d.system.Verify.Start(ctx, acct, verify.StartRequest{Channel: channel, To: to, Purpose: verify.DefaultPurpose, Supersedes: true})
+	v, err := d.system.Verify.Start(ctx, acct, verify.StartRequest{Channel: channel, To: to, Purpose: verify.PurposeVerify, Supersedes: true})
 	if err != nil {
 		return verify.ID{}, err
 	}

@@ -197,7 +197,7 @@ func TestAVerificationOutlivesARestart(t *testing.T) {
 	p = startDev(t, nil, args...)
 	p.want(p.check(used, usedCode), 404, notFound)
 	p.want(p.check(id, code), 200, approvedBody)
-	if r := p.record(slow); r.Delivery != verify.Sent || r.Attempt != 1 {
+	if r := p.record(slow); r.Delivery != verify.DeliverySent || r.Attempt != 1 {
 		t.Errorf("the message under way at the stop: got %v after %d attempts, want sent after 1", r.Delivery, r.Attempt)
 	}
 	p.stopInTime()

@@ -80,7 +80,7 @@ func TestJSONLogsSayWordsAndSeconds(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	log, stop := newLogger(&out, "info", "json")
-	log.Info("call ended", "verdict", verify.Approves, "ring", 4100*time.Millisecond, "reason", verify.ReasonBusy, "verification", verify.ID{}, "err", errors.New("no"),
+	log.Info("call ended", "verdict", verify.VerdictApproves, "ring", 4100*time.Millisecond, "reason", verify.ReasonBusy, "verification", verify.ID{}, "err", errors.New("no"),
 		"code", verify.Secret("493817"), "status", 200)
 	stop()
 	_, got, _ := strings.Cut(out.String(), `"level"`)

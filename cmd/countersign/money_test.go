@@ -226,11 +226,11 @@ func (l *ledgerTest) check() (spent verify.Spending) {
 		return err
 	})
 	l.raw(`SELECT outcome, charge FROM delivery WHERE ended_at <> 0`, func(rows *sql.Rows) error {
-		var outcome verify.DeliveryOutcome
+		var outcome verify.AttemptOutcome
 		var charge string
 		err := rows.Scan(&outcome, &charge)
 		want.Amount += number(charge, 2)
-		if outcome == verify.Accepted || outcome == verify.Unknown || charge != "" {
+		if outcome == verify.AttemptAccepted || outcome == verify.AttemptUnknown || charge != "" {
 			want.Messages++
 		}
 		return err
@@ -278,7 +278,7 @@ func (l *ledgerTest) invoice() {
 	}
 	var rows []verify.UsageRow
 	l.open(func(st *store.Store) (err error) {
-		rows, err = st.Usage(t.Context(), verify.UsageQuery{Project: "crash", From: time.Now().AddDate(0, -2, 0), Until: time.Now().AddDate(0, 0, 2), Step: verify.ByMonth, By: []verify.UsagePart{verify.ByCarrier}})
+		rows, err = st.Usage(t.Context(), verify.UsageQuery{Project: "crash", From: time.Now().AddDate(0, -2, 0), Until: time.Now().AddDate(0, 0, 2), Step: verify.StepMonth, By: []verify.UsagePart{verify.PartCarrier}})
 		return err
 	})
 	got := [][]string{{"month", "carrier", "currency", "started", "messages", "segments", "cost", "price"}}

@@ -433,7 +433,7 @@ func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
 	}
 	sent := func() (n int) {
 		for _, v := range storedIn(t, databaseURL) {
-			if v.delivery == int(verify.Sent) {
+			if v.delivery == int(verify.DeliverySent) {
 				n++
 			}
 		}
@@ -649,7 +649,7 @@ func guessInTheEnd(in *installation, p *process, databaseURL string) {
 	if err := db.QueryRow(`SELECT status, guesses FROM verification WHERE encode(id, 'hex') = replace($1, '-', '')`, id).Scan(&row.status, &row.guesses); err != nil {
 		in.t.Fatal(err)
 	}
-	if got != "right" && !(got == "gone" && lost > 0) || row.status != int(verify.Approved) || row.guesses != 1 {
+	if got != "right" && !(got == "gone" && lost > 0) || row.status != int(verify.StatusApproved) || row.guesses != 1 {
 		in.t.Errorf("guess: got %s after %d answers that got lost, and %+v is stored; want it approved by one guess", got, lost, row)
 	}
 }
@@ -707,7 +707,7 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 	primary.Kill(t)
 	standby.Promote(t)
 	for id, v := range storedIn(t, onStandby) {
-		if v.status != int(verify.Pending) {
+		if v.status != int(verify.StatusPending) {
 			t.Fatalf("%s is %d on the standby: nothing was lost, so this shows nothing", id, v.status)
 		}
 	}

@@ -137,26 +137,26 @@ func TestAProvidersReportAdvancesADelivery(t *testing.T) {
 	if sent.Get("To") != "+12025550100" || code == "" {
 		t.Fatalf("got %v", sent)
 	}
-	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 
 	delivered := url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {"delivered"}}
 	failed := url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}}
 	if status := provider.report(p, sent, provider.token+"x", delivered); status != http.StatusForbidden {
 		t.Errorf("a forged report: got %d, want 403", status)
 	}
-	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 	for _, again := range []url.Values{delivered, delivered, failed} { // twice, and too late
 		if status := provider.report(p, sent, provider.token, again); status != http.StatusOK {
 			t.Errorf("%v: got %d, want 200", again, status)
 		}
-		in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+		in.wantDelivery(id, verify.StatusPending, verify.DeliveryDelivered, "")
 	}
 	// No report is a verdict.
 	if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+code+`"}`); answer != `{"success":true}` {
 		t.Errorf("verify: %s, %v", answer, err)
 	}
 	provider.report(p, sent, provider.token, failed)
-	in.wantDelivery(id, verify.Approved, verify.Delivered, "")
+	in.wantDelivery(id, verify.StatusApproved, verify.DeliveryDelivered, "")
 	p.kill()
 	for _, secret := range []string{provider.token, code, "+12025550100"} {
 		if strings.Contains(p.stderr.String(), secret) {
@@ -171,7 +171,7 @@ func TestAFailedReportMovesOn(t *testing.T) {
 	provider, in := installProvider(t)
 	p := in.serve()
 	id, sent := provider.start(in, p)
-	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 	if status := provider.report(p, sent, provider.token, url.Values{"MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}}); status != http.StatusOK {
 		t.Errorf("got %d, want 200", status)
 	}
@@ -191,19 +191,19 @@ func TestAProviderReportsOfItsOwnMessagesOnly(t *testing.T) {
 	provider, in := installProvider(t, strings.NewReplacer("\ncarriers:\n", "\ncarriers:\n  - name: other\n    provider: {preset: twilio, account: AC4567, secret: {file: "+file+"}}\n"))
 	p := in.serve()
 	id, sent := provider.start(in, p)
-	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 	target := strings.Replace(sent.Get("StatusCallback"), "/carriers/twilio/", "/carriers/other/", 1)
 	for _, status := range []string{"delivered", "undelivered"} {
 		if got := provider.reportTo(p, target, token, url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {status}}); got != http.StatusOK {
 			t.Errorf("got %d, want 200, for there is nothing to do again", got)
 		}
-		in.wantDelivery(id, verify.Pending, verify.Sent, "")
+		in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 	}
 	if metrics := get(t, p.Ops+"/metrics"); !strings.Contains(metrics, `countersign_receipts_total{carrier="other",country="",result="unmatched"} 2`+"\n") {
 		t.Errorf("the metrics don't count them:\n%s", metrics)
 	}
 	provider.report(p, sent, provider.token, url.Values{"MessageSid": {"SM0123"}, "MessageStatus": {"delivered"}})
-	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliveryDelivered, "")
 }
 
 // What no carrier of texts could deliver is said in a call, with the same code, where the operator wants that.
@@ -212,7 +212,7 @@ func TestAFailedReportCallsByTheNextChannel(t *testing.T) {
 	provider, in := installProvider(t, strings.NewReplacer("    - twilio\n    - \"gateway\"\n", "    - twilio\n", "  sms: []\n", "  sms: [voice]\n"))
 	p := in.serve()
 	id, sent := provider.start(in, p)
-	in.wantDelivery(id, verify.Pending, verify.Sent, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 	provider.report(p, sent, provider.token, url.Values{"MessageStatus": {"undelivered"}, "ErrorCode": {"30003"}})
 	code := codeInBody.FindString(sent.Get("Body"))
 	if got := in.receiver.message(t, id); got.Channel != "voice" || codeInBody.FindString(got.Body) != code {
@@ -289,7 +289,7 @@ func TestACallAsksTheServerWhatToSay(t *testing.T) {
 	if resp, _ := signed(o.HangupURL, url.Values{"CallStatus": {"completed"}, "ALegRequestUUID": {"9834029e"}}); resp.StatusCode != 200 {
 		t.Errorf("the report: %s", resp.Status)
 	}
-	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliveryDelivered, "")
 	code := strings.ReplaceAll(said, ", ", "")
 	if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+code+`"}`); answer != `{"success":true}` {
 		t.Errorf("verify: %s, %v", answer, err)

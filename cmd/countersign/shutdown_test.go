@@ -97,8 +97,8 @@ func TestAStopWithAFullQueueLosesNothing(t *testing.T) {
 			t.Errorf("message %s was given to the carrier %d times, want once", id, n)
 		}
 		if !held {
-			in.wantDelivery(id, verify.Pending, verify.Sent, "")
-		} else if v := readVerifications(t, filepath.Join(in.dir, "data"))[id]; v.delivery == int(verify.Queued) || v.delivery == int(verify.Sending) {
+			in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
+		} else if v := readVerifications(t, filepath.Join(in.dir, "data"))[id]; v.delivery == int(verify.DeliveryQueued) || v.delivery == int(verify.DeliverySending) {
 			t.Errorf("message %s, which the carrier was given, is to be sent again: %+v", id, v)
 		}
 	}

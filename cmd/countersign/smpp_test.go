@@ -51,7 +51,7 @@ func TestACodeLeavesOverSMPPAndItsReceiptComesBack(t *testing.T) {
 	if err != nil || id == "" {
 		t.Fatalf("start: %s, %v", answer, err)
 	}
-	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliveryDelivered, "")
 	sent := smsc.Messages()
 	if len(sent) != 1 || sent[0].From != "1 1 12025550199" || sent[0].To != "1 1 12025550100" {
 		t.Fatalf("the SMSC got %+v", sent)
@@ -135,7 +135,7 @@ func TestTheReceiptOfALostResponseFindsItsMessage(t *testing.T) {
 	if err != nil || id == "" {
 		t.Fatalf("start: %s, %v", answer, err)
 	}
-	in.wantDelivery(id, verify.Pending, verify.Sent, "unknown")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "unknown")
 	body := "\x00\x01\x0112025550100\x00\x03\x0012345\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00"
 	text := "id:4711 sub:001 dlvrd:001 stat:DELIVRD err:000 text:Your code"
 	body += string(rune(len(text))) + text
@@ -143,7 +143,7 @@ func TestTheReceiptOfALostResponseFindsItsMessage(t *testing.T) {
 	const deliverSM = 0x05
 	binary.Write(conn, binary.BigEndian, [4]uint32{uint32(16 + len(body)), deliverSM, 0, 1})
 	io.WriteString(conn, body)
-	in.wantDelivery(id, verify.Pending, verify.Delivered, "")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliveryDelivered, "")
 }
 
 func accept(l net.Listener, serve func(net.Conn)) {

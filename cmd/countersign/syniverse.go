@@ -226,7 +226,7 @@ func (t *table) bringUsers(ctx context.Context, by *admin.Import, id verify.ID, 
 // isKnown reports whether an error is about what was to be imported.
 func isKnown(err error) bool {
 	var known *verify.Error
-	return errors.As(err, &known) && known.Kind != verify.Unavailable
+	return errors.As(err, &known) && known.Kind != verify.KindUnavailable
 }
 
 // A refusedLine is what is wrong with one field of a line.

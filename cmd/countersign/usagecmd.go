@@ -91,13 +91,13 @@ func (c *usageCommand) query(now time.Time) (q verify.UsageQuery, err error) {
 // usageRow has the time and the parts that the list is divided by, then the counts.
 func usageRow(q *verify.UsageQuery, u *verify.UsageRow) row {
 	var r row
-	if q.Step != verify.WholeTime {
+	if q.Step != verify.StepWhole {
 		r = append(r, field{"FROM", "begin", u.Begin})
 	}
 	for _, part := range q.By {
 		value := map[verify.UsagePart]any{
-			verify.ByProject: u.Project, verify.ByApplication: uuid.UUID(u.Application).String(), verify.ByPurpose: u.Purpose,
-			verify.ByChannel: u.Channel, verify.ByCountry: u.Country, verify.ByCarrier: u.Carrier,
+			verify.PartProject: u.Project, verify.PartApplication: uuid.UUID(u.Application).String(), verify.PartPurpose: u.Purpose,
+			verify.PartChannel: u.Channel, verify.PartCountry: u.Country, verify.PartCarrier: u.Carrier,
 		}[part]
 		r = append(r, field{strings.ToUpper(string(part)), string(part), value})
 	}

@@ -114,9 +114,9 @@ func (s shown) facts(number string, now time.Time) row {
 // next says what is still to come of a message, and when.
 func (s shown) next() (what string, at time.Time) {
 	switch {
-	case s.Delivery == verify.Queued:
+	case s.Delivery == verify.DeliveryQueued:
 		what = "next attempt at"
-	case s.Delivery == verify.Sending:
+	case s.Delivery == verify.DeliverySending:
 		what = fmt.Sprintf("attempt %d has until", s.Attempt)
 	case s.Watched():
 		what = "its receipt is awaited until"

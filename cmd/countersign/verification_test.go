@@ -167,14 +167,14 @@ func TestTimelines(t *testing.T) {
 	t.Parallel()
 	began := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	at := func(s float64) time.Time { return began.Add(time.Duration(s * float64(time.Second))) }
-	attempt := func(n int, c string, o verify.DeliveryOutcome, reason verify.Reason, from, to float64) verify.Delivery {
+	attempt := func(n int, c string, o verify.AttemptOutcome, reason verify.Reason, from, to float64) verify.Delivery {
 		return verify.Delivery{Attempt: n, Carrier: c, Outcome: o, Reason: reason, StartedAt: at(from), EndedAt: at(to)}
 	}
-	received := attempt(1, "a", verify.Accepted, verify.NoReason, 1, 2)
+	received := attempt(1, "a", verify.AttemptAccepted, verify.NoReason, 1, 2)
 	received.Receipt, received.ReceiptAt, received.ReceiptReason = verify.ReceiptFailed, at(5), verify.ReasonUnreachable
-	call := attempt(2, "trunk", verify.Refused, verify.ReasonNoKey, 6, 30)
-	call.Channel, call.Call = verify.Voice, verify.Call{Ring: 3 * time.Second, Answered: at(9), Talk: 20 * time.Second, Status: 200}
-	lost := attempt(1, "", verify.Unknown, verify.ReasonLeaseLost, 20, 20)
+	call := attempt(2, "trunk", verify.AttemptRefused, verify.ReasonNoKey, 6, 30)
+	call.Channel, call.Call = verify.ChannelVoice, verify.Call{Ring: 3 * time.Second, Answered: at(9), Talk: 20 * time.Second, Status: 200}
+	lost := attempt(1, "", verify.AttemptUnknown, verify.ReasonLeaseLost, 20, 20)
 	for name, tt := range map[string]struct {
 		v        verify.Verification
 		attempts []verify.Delivery
@@ -182,22 +182,22 @@ func TestTimelines(t *testing.T) {
 		want     []string
 		next     string
 	}{
-		"just started": {verify.Verification{Progress: verify.Progress{Delivery: verify.Sending, Attempt: 1, DueAt: at(20)}}, nil, 1,
+		"just started": {verify.Verification{Progress: verify.Progress{Delivery: verify.DeliverySending, Attempt: 1, DueAt: at(20)}}, nil, 1,
 			[]string{"0 started sms"}, "attempt 1 has until 2026-11-28T12:00:20.000Z"},
-		"waits for a retry": {verify.Verification{Progress: verify.Progress{Delivery: verify.Queued, Attempt: 1, DueAt: at(3)}}, []verify.Delivery{attempt(1, "a", verify.Errored, verify.ReasonUnreachable, 1, 2)}, 2,
+		"waits for a retry": {verify.Verification{Progress: verify.Progress{Delivery: verify.DeliveryQueued, Attempt: 1, DueAt: at(3)}}, []verify.Delivery{attempt(1, "a", verify.AttemptErrored, verify.ReasonUnreachable, 1, 2)}, 2,
 			[]string{"0 started sms", "1 attempt 1 sms a", "2 errored 1 sms a unreachable"}, "next attempt at 2026-11-28T12:00:03.000Z"},
-		"waits for a receipt": {verify.Verification{Progress: verify.Progress{Delivery: verify.Sent, Attempt: 1, DueAt: at(22)}}, []verify.Delivery{attempt(1, "a", verify.Accepted, verify.NoReason, 1, 2)}, 3,
+		"waits for a receipt": {verify.Verification{Progress: verify.Progress{Delivery: verify.DeliverySent, Attempt: 1, DueAt: at(22)}}, []verify.Delivery{attempt(1, "a", verify.AttemptAccepted, verify.NoReason, 1, 2)}, 3,
 			[]string{"0 started sms", "1 attempt 1 sms a", "2 accepted 1 sms a"}, "its receipt is awaited until 2026-11-28T12:00:22.000Z"},
-		"went on by a call": {verify.Verification{Progress: verify.Progress{Delivery: verify.Failed, Attempt: 2}}, []verify.Delivery{received, call}, 40,
+		"went on by a call": {verify.Verification{Progress: verify.Progress{Delivery: verify.DeliveryFailed, Attempt: 2}}, []verify.Delivery{received, call}, 40,
 			[]string{"0 started sms", "1 attempt 1 sms a", "2 accepted 1 sms a", "5 receipt 1 failed sms a unreachable", "6 attempt 2 voice trunk",
 				"30 refused 2 voice trunk no_key rang 3s, talked 20s, 0 keys, status 200"}, ""},
-		"its server died, it expired": {verify.Verification{Progress: verify.Progress{Delivery: verify.Failed, Attempt: 1, Guesses: 1}}, []verify.Delivery{lost}, 700,
+		"its server died, it expired": {verify.Verification{Progress: verify.Progress{Delivery: verify.DeliveryFailed, Attempt: 1, Guesses: 1}}, []verify.Delivery{lost}, 700,
 			[]string{"0 started sms", "20 unknown 1 sms lease_lost", "600 expired after 1 of 5 guesses"}, ""},
-		"canceled": {verify.Verification{Progress: verify.Progress{Status: verify.Canceled, EndedAt: at(7), Delivery: verify.Failed}}, nil, 8,
+		"canceled": {verify.Verification{Progress: verify.Progress{Status: verify.StatusCanceled, EndedAt: at(7), Delivery: verify.DeliveryFailed}}, nil, 8,
 			[]string{"0 started sms", "7 canceled after 0 of 5 guesses"}, ""},
 	} {
 		v := tt.v
-		v.ID, v.Channel, v.MaxAttempts, v.ExpiresAt = verify.NewID(began), verify.SMS, 5, at(600)
+		v.ID, v.Channel, v.MaxAttempts, v.ExpiresAt = verify.NewID(began), verify.ChannelSMS, 5, at(600)
 		s := shown{admin.Story{Verification: &v, Attempts: tt.attempts}}
 		var got []string
 		for _, e := range s.Timeline(at(tt.now)) {

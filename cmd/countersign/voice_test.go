@@ -68,12 +68,14 @@ func hearTheCode(t *testing.T) (busy bool, err error) {
 		t.Fatalf("start: %s, %v", answer, err)
 	}
 	row := func() (v storedVerification) { return readVerifications(t, filepath.Join(in.dir, "data"))[id] }
-	if !within(patience, func() bool { return row().delivery > int(verify.Sent) || row().delivery == int(verify.Queued) }) {
+	if !within(patience, func() bool {
+		return row().delivery > int(verify.DeliverySent) || row().delivery == int(verify.DeliveryQueued)
+	}) {
 		t.Fatalf("the call never ended: %+v\n%s", row(), p.stderr)
 	}
 	took := time.Since(began)
 	busy = stoodStill.MatchString(p.stderr.String())
-	if got := row(); got.delivery != int(verify.Delivered) {
+	if got := row(); got.delivery != int(verify.DeliveryDelivered) {
 		return busy, fmt.Errorf("the delivery is %+v, want it delivered without a receipt\n%s", got, p.stderr)
 	}
 	heard := siptest.NewMatcher(t, "en-us", siptest.Alphabet).Recognise(phone.Recording())
@@ -161,7 +163,7 @@ func TestSIGTERMHangsUp(t *testing.T) {
 	if took := time.Since(began); took > 11*time.Second {
 		t.Errorf("the shutdown took %v, want 10s", took)
 	}
-	in.wantDelivery(id, verify.Pending, verify.Queued, "interrupted")
+	in.wantDelivery(id, verify.StatusPending, verify.DeliveryQueued, "interrupted")
 	again := in.serve()
 	if !within(patience, func() bool { return talked(phone) == 2 }) {
 		t.Errorf("nobody was called after the next start\n%s", again.stderr)
@@ -259,12 +261,12 @@ func TestCallsMoveOn(t *testing.T) {
 				} else {
 					t.Logf("%-44s a text after %v", name, took.Round(10*time.Millisecond))
 				}
-				in.wantDelivery(id, verify.Pending, verify.Sent, "")
+				in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 				if _, answer, err := in.ask(p, id+"/verify", `{"token":"`+regexp.MustCompile(`\b\d{4}\b`).FindString(sms.Body)+`"}`); answer != `{"success":true}` {
 					t.Errorf("the code of the text: %s, %v", answer, err)
 				}
 			} else {
-				in.wantDelivery(id, verify.Pending, verify.Sent, "")
+				in.wantDelivery(id, verify.StatusPending, verify.DeliverySent, "")
 			}
 			if got := in.attempts(id); !slices.Equal(got, tt.want) {
 				t.Errorf("attempts %q, want %q", got, tt.want)

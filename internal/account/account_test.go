@@ -102,7 +102,7 @@ func newEngine(t *testing.T) *engine {
 // open makes a project with a key.
 func (e *engine) open(p verify.ProjectID) verify.Secret {
 	key := NewSecret()
-	e.store.accounts[HashKey(key)] = verify.Account{Project: verify.Project{ID: p, Profile: verify.Compat}}
+	e.store.accounts[HashKey(key)] = verify.Account{Project: verify.Project{ID: p, Profile: verify.ProfileCompat}}
 	return key
 }
 

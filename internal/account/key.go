@@ -104,7 +104,7 @@ func (s *Service) CreateKey(ctx context.Context, acct *verify.Account, n NewKey,
 		}
 	}
 	if len(all) > 0 {
-		return Key{}, &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: all}
+		return Key{}, &verify.Error{Kind: verify.KindInvalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: all}
 	}
 	k := Key{ID: verify.NewID(now), Project: acct.Project.ID, Name: n.Name, Scopes: n.Scopes, EndsAt: n.EndsAt.Truncate(time.Millisecond), Hash: HashKey(secret)}
 	return k, s.store.AddKey(context.WithoutCancel(ctx), k, acct.KeyID, maxKeys, now.Add(-keysCount))

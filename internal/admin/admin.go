@@ -1,7 +1,7 @@
 // Package admin is what operators do: each function joins a rule, a change of the database, and the entry of the
 // audit log that is committed with the change. The command line calls it, and so can whatever else operators use.
 //
-// A caller may see the errors that are a [verify.Error]. Those of kind [verify.Invalid] name the fields.
+// A caller may see the errors that are a [verify.Error]. Those of kind [verify.KindInvalid] name the fields.
 package admin
 
 import (
@@ -70,7 +70,7 @@ func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
 	}
-	return &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: p}
+	return &verify.Error{Kind: verify.KindInvalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: p}
 }
 
 // maxProjectName is how many characters the name of a project may have.

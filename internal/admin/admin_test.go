@@ -32,7 +32,7 @@ func TestOperatorsMistakesAreErrorsThatCallersMaySee(t *testing.T) {
 	if got, err := s.As(ctx, "shop", k.Token); got != "project shop" || err != nil {
 		t.Errorf("a project's own key: got %q, %v", got, err)
 	}
-	standard, byKey, klingon := verify.Standard, true, "tlh"
+	standard, byKey, klingon := verify.ProfileStandard, true, "tlh"
 	for what, tt := range map[string]struct {
 		do   func() error
 		want *verify.Error

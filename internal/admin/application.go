@@ -63,8 +63,8 @@ func (c *CallsChange) Check() error {
 
 // Errors of calls that were to be approved by a key.
 var (
-	ErrPolicyWantsCode = &verify.Error{Kind: verify.Conflict, Code: "policy_wants_code", Message: "the project's policy is standard, which wants a code (NIST SP 800-63B-4 §3.1.3)"}
-	ErrNobodyLearns    = &verify.Error{Kind: verify.Conflict, Code: "default_application", Message: "not for the default application, whose callers have no way to learn that a call was approved"}
+	ErrPolicyWantsCode = &verify.Error{Kind: verify.KindConflict, Code: "policy_wants_code", Message: "the project's policy is standard, which wants a code (NIST SP 800-63B-4 §3.1.3)"}
+	ErrNobodyLearns    = &verify.Error{Kind: verify.KindConflict, Code: "default_application", Message: "not for the default application, whose callers have no way to learn that a call was approved"}
 )
 
 // ChangeCalls changes how an application's calls are made, and returns the application. What is under way keeps the

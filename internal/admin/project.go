@@ -63,7 +63,7 @@ const DefaultTrialMessages = 50
 
 // Project is the project that would be created, or all that is wrong with it in a [verify.ErrInvalid].
 func (n *NewProject) Project() (verify.Project, error) {
-	p := verify.Project{ID: n.ID, Name: n.Name, Profile: verify.Compat, Limits: verify.DefaultLimits}
+	p := verify.Project{ID: n.ID, Name: n.Name, Profile: verify.ProfileCompat, Limits: verify.DefaultLimits}
 	if p.ID == "" {
 		p.ID = verify.ProjectID(uuid.NewString())
 	}
@@ -136,7 +136,7 @@ func (wrong *problems) reach(c *ProjectChange, p *verify.Project, before verify.
 		p.Countries = c.Countries
 	}
 	anywhere := len(p.Countries) == 0 || slices.Contains(p.Countries, verify.AnyCountry)
-	if p.Profile == verify.Standard && before != verify.Standard && anywhere && len(c.Countries) == 0 {
+	if p.Profile == verify.ProfileStandard && before != verify.ProfileStandard && anywhere && len(c.Countries) == 0 {
 		wrong.add(FieldCountries, "a standard project must say where it may send: the two letters of each country, or any")
 	}
 	for _, country := range c.Countries {

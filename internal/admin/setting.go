@@ -16,10 +16,10 @@ func (s Setting) Changed() bool { return s.Value != s.Default }
 
 // Settings are a project's policy beside a new project's, without whole numbers.
 func Settings(p verify.Project) (all []Setting) {
-	fresh := settings(verify.Project{Name: p.Name, Profile: verify.Compat, Limits: verify.DefaultLimits})
+	fresh := settings(verify.Project{Name: p.Name, Profile: verify.ProfileCompat, Limits: verify.DefaultLimits})
 	for i, s := range settings(p) {
 		if s[0] != "name" {
-			all = append(all, Setting{s[0], emptyText(s, p.Profile), emptyText(fresh[i], verify.Compat)})
+			all = append(all, Setting{s[0], emptyText(s, p.Profile), emptyText(fresh[i], verify.ProfileCompat)})
 		}
 	}
 	return all
@@ -33,7 +33,7 @@ func emptyText(setting [2]string, profile verify.Profile) string {
 	switch {
 	case setting[0] == "senders":
 		return "public"
-	case setting[0] == "only-number", setting[0] == "countries" && profile != verify.Standard:
+	case setting[0] == "only-number", setting[0] == "countries" && profile != verify.ProfileStandard:
 		return "any"
 	}
 	return "none"

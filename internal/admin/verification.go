@@ -84,7 +84,7 @@ func (s Story) Timeline(now time.Time) []Event {
 	}
 	status := s.StatusAt(now)
 	end := Event{At: s.EndedAt, What: status.String(), Guesses: fmt.Sprintf("%d of %d", s.Guesses, s.MaxAttempts)}
-	if end.At.IsZero() && status == verify.Expired {
+	if end.At.IsZero() && status == verify.StatusExpired {
 		end.At = s.ExpiresAt
 	}
 	if !end.At.IsZero() {

@@ -34,7 +34,7 @@ func TestTheSMPPCarrierSendsToTheSMSC(t *testing.T) {
 	receipts := make(chan carrier.Receipt, 1)
 	c.OnReceipt(func(_ context.Context, r carrier.Receipt) error { receipts <- r; return nil })
 	m := verify.Message{
-		Verification: verify.NewID(time.Now()), Attempt: 1, Channel: verify.SMS, To: "+12025550100", From: "ACME",
+		Verification: verify.NewID(time.Now()), Attempt: 1, Channel: verify.ChannelSMS, To: "+12025550100", From: "ACME",
 		Body: "Your code is 493817", ExpiresAt: time.Now().Add(time.Hour),
 	}
 	r, err := c.Send(ctx, m)

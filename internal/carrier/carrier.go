@@ -88,7 +88,7 @@ type Receipt struct {
 
 // An Error carries a decision. It never holds a number or a code.
 type Error struct {
-	Outcome verify.DeliveryOutcome
+	Outcome verify.AttemptOutcome
 	Reason  verify.Reason
 	Code    string        // the carrier's own for it, see [Coded]
 	After   time.Duration // not before; 0 leaves the time to the dispatcher
@@ -102,17 +102,17 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Refused marks an error as final: this carrier will never send the message.
 func Refused(err error) error {
-	return &Error{Outcome: verify.Refused, Reason: verify.ReasonRefused, Code: codeOf(err), Err: err}
+	return &Error{Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused, Code: codeOf(err), Err: err}
 }
 
 // Later marks an error as passing: try again after d.
 func Later(d time.Duration, err error) error {
-	return &Error{Outcome: verify.Errored, Reason: verify.ReasonLater, Code: codeOf(err), After: d, Err: err}
+	return &Error{Outcome: verify.AttemptErrored, Reason: verify.ReasonLater, Code: codeOf(err), After: d, Err: err}
 }
 
 // Unknown marks an error after which the message may have been sent.
 func Unknown(err error) error {
-	return &Error{Outcome: verify.Unknown, Reason: verify.ReasonUnknown, Code: codeOf(err), Err: err}
+	return &Error{Outcome: verify.AttemptUnknown, Reason: verify.ReasonUnknown, Code: codeOf(err), Err: err}
 }
 
 // Misconfigured marks an error that lasts until an operator changes something: bad credentials, an
@@ -157,5 +157,5 @@ func Decision(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	return &Error{Outcome: verify.Errored, Reason: verify.ReasonError, Err: err}
+	return &Error{Outcome: verify.AttemptErrored, Reason: verify.ReasonError, Err: err}
 }

@@ -14,22 +14,22 @@ func TestAnErrorSaysWhatHappensNext(t *testing.T) {
 	base := errors.New("the line is dead")
 	for name, c := range map[string]struct {
 		err     error
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 		reason  verify.Reason
 		after   time.Duration
 	}{
-		"a plain error":                       {base, verify.Errored, verify.ReasonError, 0},
-		"refused":                             {Refused(base), verify.Refused, verify.ReasonRefused, 0},
-		"later":                               {Later(time.Minute, base), verify.Errored, verify.ReasonLater, time.Minute},
-		"unknown":                             {Unknown(base), verify.Unknown, verify.ReasonUnknown, 0},
-		"a plain error with a reason":         {Because(verify.ReasonUnreachable, base), verify.Errored, verify.ReasonUnreachable, 0},
-		"refused with a reason":               {Because(verify.ReasonBlocked, Refused(base)), verify.Refused, verify.ReasonBlocked, 0},
-		"later with a reason":                 {Because(verify.ReasonBusy, Later(time.Second, base)), verify.Errored, verify.ReasonBusy, time.Second},
-		"unknown with a reason":               {Because(verify.ReasonLost, Unknown(base)), verify.Unknown, verify.ReasonLost, 0},
-		"the last reason":                     {Because(verify.ReasonBlocked, Because(verify.ReasonBusy, Refused(base))), verify.Refused, verify.ReasonBlocked, 0},
-		"the outermost decision":              {Later(time.Second, Refused(base)), verify.Errored, verify.ReasonLater, time.Second},
-		"a decision that was wrapped":         {fmt.Errorf("send: %w", Refused(base)), verify.Refused, verify.ReasonRefused, 0},
-		"a decision joined with other errors": {errors.Join(errors.New("and so on"), Later(time.Hour, base)), verify.Errored, verify.ReasonLater, time.Hour},
+		"a plain error":                       {base, verify.AttemptErrored, verify.ReasonError, 0},
+		"refused":                             {Refused(base), verify.AttemptRefused, verify.ReasonRefused, 0},
+		"later":                               {Later(time.Minute, base), verify.AttemptErrored, verify.ReasonLater, time.Minute},
+		"unknown":                             {Unknown(base), verify.AttemptUnknown, verify.ReasonUnknown, 0},
+		"a plain error with a reason":         {Because(verify.ReasonUnreachable, base), verify.AttemptErrored, verify.ReasonUnreachable, 0},
+		"refused with a reason":               {Because(verify.ReasonBlocked, Refused(base)), verify.AttemptRefused, verify.ReasonBlocked, 0},
+		"later with a reason":                 {Because(verify.ReasonBusy, Later(time.Second, base)), verify.AttemptErrored, verify.ReasonBusy, time.Second},
+		"unknown with a reason":               {Because(verify.ReasonLost, Unknown(base)), verify.AttemptUnknown, verify.ReasonLost, 0},
+		"the last reason":                     {Because(verify.ReasonBlocked, Because(verify.ReasonBusy, Refused(base))), verify.AttemptRefused, verify.ReasonBlocked, 0},
+		"the outermost decision":              {Later(time.Second, Refused(base)), verify.AttemptErrored, verify.ReasonLater, time.Second},
+		"a decision that was wrapped":         {fmt.Errorf("send: %w", Refused(base)), verify.AttemptRefused, verify.ReasonRefused, 0},
+		"a decision joined with other errors": {errors.Join(errors.New("and so on"), Later(time.Hour, base)), verify.AttemptErrored, verify.ReasonLater, time.Hour},
 	} {
 		d := Decision(c.err)
 		if d.Outcome != c.outcome || d.Reason != c.reason || d.After != c.after {
@@ -71,7 +71,7 @@ func TestAnErrorSaysWhoseFailureItIs(t *testing.T) {
 			t.Errorf("%s: a failure of %v, want %v", name, got, c.want)
 		}
 	}
-	if d := Decision(Blaming(verify.BlameUs, Later(time.Hour, base))); d.Outcome != verify.Errored || d.Reason.String() != "later" || d.After != time.Hour {
+	if d := Decision(Blaming(verify.BlameUs, Later(time.Hour, base))); d.Outcome != verify.AttemptErrored || d.Reason.String() != "later" || d.After != time.Hour {
 		t.Errorf("a blame changed what the error decides: %+v", d)
 	}
 }

@@ -147,10 +147,10 @@ func tellsNothing(t *testing.T, open func(*slog.Logger) (carrier.Carrier, error)
 	defer cancel()
 	m := verify.Message{
 		Verification: verify.NewID(time.Unix(0, 0)), Attempt: 1, To: "+1" + callee, From: "+12025550199", Code: code,
-		Channel: verify.SMS, Body: "Your code is " + code, ExpiresAt: time.Now().Add(time.Minute),
+		Channel: verify.ChannelSMS, Body: "Your code is " + code, ExpiresAt: time.Now().Add(time.Minute),
 	}
 	if _, ok := c.(carrier.Asker); ok {
-		m.Channel = verify.Voice
+		m.Channel = verify.ChannelVoice
 	}
 	_, err = c.Send(ctx, m)
 	if err == nil {

@@ -98,11 +98,11 @@ func (b Beginning) asks() bool { return b.spec().Answer.Body != "" }
 func (b Beginning) Channels() []verify.Channel {
 	switch {
 	case b.Carrier == "http":
-		return []verify.Channel{verify.SMS, verify.Voice}
-	case b.Carrier == "sip", b.spec().Channel == string(verify.Voice):
-		return []verify.Channel{verify.Voice}
+		return []verify.Channel{verify.ChannelSMS, verify.ChannelVoice}
+	case b.Carrier == "sip", b.spec().Channel == string(verify.ChannelVoice):
+		return []verify.Channel{verify.ChannelVoice}
 	}
-	return []verify.Channel{verify.SMS}
+	return []verify.Channel{verify.ChannelSMS}
 }
 
 // Text is the configuration.

@@ -95,7 +95,7 @@ func (c *Loaded) serves(name, channel string) bool {
 			return channel == string(own)
 		}
 	}
-	return channel != string(verify.Push)
+	return channel != string(verify.ChannelPush)
 }
 
 // checkUse checks how a carrier is used, of whatever kind it is.

@@ -31,7 +31,7 @@ type providerWay provider.Config
 
 // channel implements [way].
 func (w *providerWay) channel() verify.Channel {
-	return verify.Channel(cmp.Or(w.Spec.Channel, string(verify.SMS)))
+	return verify.Channel(cmp.Or(w.Spec.Channel, string(verify.ChannelSMS)))
 }
 
 // open implements [way].

@@ -36,7 +36,7 @@ type pushWay struct {
 }
 
 // channel implements [way].
-func (w *pushWay) channel() verify.Channel { return verify.Push }
+func (w *pushWay) channel() verify.Channel { return verify.ChannelPush }
 
 // open implements [way].
 func (w *pushWay) open(log *outage.Log, _ *Carriers) (carrier.Carrier, error) {
@@ -49,13 +49,13 @@ func (w *pushWay) open(log *outage.Log, _ *Carriers) (carrier.Carrier, error) {
 		if err != nil {
 			return nil, err
 		}
-		services[verify.WebPush], services[verify.UnifiedPush] = web, web
+		services[verify.DeviceWebPush], services[verify.DeviceUnifiedPush] = web, web
 	}
 	if len(w.fcm) > 0 {
-		services[verify.FCM] = fcm.New(w.fcm...)
+		services[verify.DeviceFCM] = fcm.New(w.fcm...)
 	}
 	if len(w.apns) > 0 {
-		services[verify.APNS] = apns.New(w.apns...)
+		services[verify.DeviceAPNS] = apns.New(w.apns...)
 	}
 	return push.New(w.name, services), nil
 }

@@ -65,7 +65,7 @@ channels: {sms: [gateway], push: [push]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []verify.DeviceKind{verify.WebPush, verify.UnifiedPush, verify.FCM, verify.APNS} {
+	for _, kind := range []verify.DeviceKind{verify.DeviceWebPush, verify.DeviceUnifiedPush, verify.DeviceFCM, verify.DeviceAPNS} {
 		if made.(*push.Carrier).Service(kind) == nil {
 			t.Errorf("no service for %s", kind)
 		}

@@ -14,7 +14,7 @@ import (
 // channels are those that a route matches. Only carriers that push serve it, so a route must name it.
 func (r *routeConfig) channels() []string {
 	if len(r.Channels) == 0 {
-		return []string{string(verify.SMS), string(verify.Voice)}
+		return []string{string(verify.ChannelSMS), string(verify.ChannelVoice)}
 	}
 	return r.Channels
 }
@@ -27,7 +27,7 @@ func (c *Loaded) checkRoute(p *yamlconf.Problems, key string, r *routeConfig, ca
 		}
 	}
 	each("channels", r.Channels, func(s string) bool {
-		return s == string(verify.SMS) || s == string(verify.Voice) || s == string(verify.Push)
+		return s == string(verify.ChannelSMS) || s == string(verify.ChannelVoice) || s == string(verify.ChannelPush)
 	}, "must be sms, voice or push")
 	each("countries", r.Countries, phone.IsRegion, "must be a country in two letters, such as US")
 	each("prefixes", r.Prefixes, func(s string) bool {
@@ -75,7 +75,7 @@ func (c *Loaded) Rules() []route.Rule {
 
 // Fallback are the carriers of what no rule matches, by channel.
 func (c *Loaded) Fallback() map[verify.Channel][]string {
-	return map[verify.Channel][]string{verify.SMS: c.Channels.SMS, verify.Voice: c.Channels.Voice, verify.Push: c.Channels.Push}
+	return map[verify.Channel][]string{verify.ChannelSMS: c.Channels.SMS, verify.ChannelVoice: c.Channels.Voice, verify.ChannelPush: c.Channels.Push}
 }
 
 // checkFailover checks by which channels messages go on.
@@ -90,7 +90,7 @@ func checkFailover(p *yamlconf.Problems, key string, then []string, others ...st
 // After are the channels by which messages go on.
 func (c *Loaded) After() map[verify.Channel][]verify.Channel {
 	all := map[verify.Channel][]verify.Channel{}
-	for from, then := range map[verify.Channel][]string{verify.SMS: c.Failover.SMS, verify.Voice: c.Failover.Voice, verify.Push: c.Failover.Push} {
+	for from, then := range map[verify.Channel][]string{verify.ChannelSMS: c.Failover.SMS, verify.ChannelVoice: c.Failover.Voice, verify.ChannelPush: c.Failover.Push} {
 		for _, s := range then {
 			all[from] = append(all[from], verify.Channel(s))
 		}

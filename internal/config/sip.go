@@ -28,7 +28,7 @@ func sipCalls(cc *carrierConfig) int { return cc.SIP.Calls }
 type sipWay sip.Config
 
 // channel implements [way].
-func (w *sipWay) channel() verify.Channel { return verify.Voice }
+func (w *sipWay) channel() verify.Channel { return verify.ChannelVoice }
 
 // open implements [way].
 func (w *sipWay) open(log *outage.Log, _ *Carriers) (carrier.Carrier, error) {

@@ -33,7 +33,7 @@ func smppCalls(cc *carrierConfig) int { return cc.SMPP.Binds * cc.SMPP.Window }
 type smppWay smpp.Config
 
 // channel implements [way].
-func (w *smppWay) channel() verify.Channel { return verify.SMS }
+func (w *smppWay) channel() verify.Channel { return verify.ChannelSMS }
 
 // open implements [way].
 func (w *smppWay) open(log *outage.Log, made *Carriers) (carrier.Carrier, error) {

@@ -60,7 +60,7 @@ func TestPagesInABrowser(t *testing.T) {
 	l.id = l.Start("+12025550105", "")
 	l.Clock.Advance(time.Hour) // the first page is about hours that are over
 	for _, form := range []url.Values{{"country": {"LK"}}, {"carrier": {"broke"}}} {
-		l.ask(&Person{Name: "ann", Role: operator.Admin}, "POST", "/stop", form)
+		l.ask(&Person{Name: "ann", Role: operator.RoleAdmin}, "POST", "/stop", form)
 	}
 	keys, err := keyset.New()
 	if err != nil {
@@ -144,7 +144,7 @@ func asked(t *testing.T) *lobby {
 	})
 	sent := func(id string) {
 		l.Await("the end of the message", func() bool {
-			return l.Verification(id).Delivery != verify.Sending && l.Verification(id).Delivery != verify.Queued
+			return l.Verification(id).Delivery != verify.DeliverySending && l.Verification(id).Delivery != verify.DeliveryQueued
 		})
 	}
 	lost := l.Start("+12025550102", "") // first by the carrier without credit, whose breaker opens
@@ -232,7 +232,7 @@ func TestPasskeysSignIn(t *testing.T) {
 // member makes an operator who has set up their sign-in, and returns their session.
 func member(t *testing.T, l *lobby, operators *operator.Service, name string) (session verify.Secret) {
 	t.Helper()
-	_, link, err := admin.New(l.Store).CreateOperator(t.Context(), "me", name, operator.Admin, nil)
+	_, link, err := admin.New(l.Store).CreateOperator(t.Context(), "me", name, operator.RoleAdmin, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

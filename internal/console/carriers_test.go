@@ -21,7 +21,7 @@ func TestCarriersShowHowTheyDo(t *testing.T) {
 	l := lobbyOf(t, countersigntest.Options{Carriers: []carrier.Carrier{down}, BreakAfter: 1, MaxMessages: 1})
 	l.Start(callee, "")
 	l.Await("the breaker", func() bool { c := l.Carriers()[0]; return len(c.Breakers) == 2 && c.Queued == 0 })
-	ann := &Person{Name: "ann", Role: operator.Viewer}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	page := l.ask(ann, "GET", "/carriers", nil).Body.String()
 	for i, want := range []string{
 		"| Carrier | State | Queue | Binds | Rate | Last message taken (UTC) | Last failure (UTC)",

@@ -124,7 +124,7 @@ func (v *device) answer(response map[string][]byte) string {
 func TestADeviceSignsForOneSignIn(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
-	session := d.join("ann", operator.Admin)
+	session := d.join("ann", operator.RoleAdmin)
 	v := newDevice(t)
 	adding, user := d.options(d.ask("GET", "/sign-in/sessions", session, "none", nil))
 	add := func(origin string) int {

@@ -75,7 +75,7 @@ func newForger(t *testing.T, claim string) *forger {
 	s := NewSignIn(operator.New(st, keys, st.Now), slog.New(slog.NewTextHandler(&f.log, nil)), f.site.URL)
 	s.AddProvider(&operator.Provider{
 		Issuer: f.server.URL, ClientID: "console", Secret: "a client secret", NameClaim: "preferred_username", Claim: claim, RootCAs: roots,
-		Grants: operator.Grants{{Value: "ann@example.com", Role: operator.Admin}},
+		Grants: operator.Grants{{Value: "ann@example.com", Role: operator.RoleAdmin}},
 	})
 	handler = s.Handler()
 	return f

@@ -38,16 +38,16 @@ type tile struct {
 func (d desk) now(w http.ResponseWriter, r *http.Request, p Person) error {
 	current := d.books.Now().UTC().Truncate(time.Hour)
 	first := current.Add(-shownHours * time.Hour)
-	rows, err := d.rows(r.Context(), p, verify.UsageQuery{From: first, Until: current.Add(time.Hour), Step: verify.ByHour})
+	rows, err := d.rows(r.Context(), p, verify.UsageQuery{From: first, Until: current.Add(time.Hour), Step: verify.StepHour})
 	if err != nil {
 		return err
 	}
 	const week = 7 * 24 * time.Hour
-	old, err := d.rows(r.Context(), p, verify.UsageQuery{From: current.Add(-time.Hour - week), Until: current.Add(-week), Step: verify.ByHour})
+	old, err := d.rows(r.Context(), p, verify.UsageQuery{From: current.Add(-time.Hour - week), Until: current.Add(-week), Step: verify.StepHour})
 	if err != nil {
 		return err
 	}
-	projects, err := d.used(r.Context(), p, verify.UsageQuery{From: first, Until: current.Add(time.Hour), By: []verify.UsagePart{verify.ByProject}})
+	projects, err := d.used(r.Context(), p, verify.UsageQuery{From: first, Until: current.Add(time.Hour), By: []verify.UsagePart{verify.PartProject}})
 	if err != nil {
 		return err
 	}

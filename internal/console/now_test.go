@@ -35,13 +35,13 @@ func TestNowShowsTheLastHour(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.Await("the message", func() bool { return l.Verification(id).Delivery == verify.Sent })
+		l.Await("the message", func() bool { return l.Verification(id).Delivery == verify.DeliverySent })
 		l.Check(id, l.Code(number, id))
 		if err := l.Dispatch.Receive(t.Context(), carrier.Receipt{Verification: parsed, Attempt: 1, Carrier: "simulator", Delivered: true}); err != nil {
 			t.Error(err)
 		}
 	}
-	ann := &Person{Name: "ann", Role: operator.Viewer}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	page := l.ask(ann, "GET", "/", nil).Body.String()
 	if got := tilesOf(page); len(got) != 3 || !strings.HasPrefix(got[0], "Started 0 nothing last week · 0 in 24 h, 2 in this hour") {
 		t.Errorf("before the hour is over: got %q", got)
@@ -106,7 +106,7 @@ func TestNowSaysWhatNeedsSomebody(t *testing.T) {
 	l := lobbyOf(t, countersigntest.Options{Carriers: []carrier.Carrier{broke}, MaxMessages: 1, BreakAfter: -1})
 	l.Start(callee, "")
 	l.Await("the failure", func() bool { return l.Carriers()[0].Failed != nil })
-	whole, part := &Person{Name: "ann", Role: operator.Viewer}, &Person{Name: "bob", Role: operator.Admin, Projects: []verify.ProjectID{"test"}}
+	whole, part := &Person{Name: "ann", Role: operator.RoleViewer}, &Person{Name: "bob", Role: operator.RoleAdmin, Projects: []verify.ProjectID{"test"}}
 	page := l.ask(whole, "GET", "/", nil).Body.String()
 	if !strings.Contains(page, "&lt;b&gt;broke: no credit") || !strings.Contains(page, "top it up") || !strings.Contains(page, `dot bad`) {
 		t.Errorf("the carrier without money isn't there:\n%s", page)
@@ -120,10 +120,10 @@ func TestNowSaysWhatNeedsSomebody(t *testing.T) {
 func TestNowCountsTheProjectsOfAPerson(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
+	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true, AnySender: true}, account.NewSecret())
 	l.Clock.Advance(time.Hour)
 	for project, want := range map[verify.ProjectID]string{"test": "Started 1 ", "other": "Started 0 "} {
-		got := tilesOf(l.ask(&Person{Name: "bob", Role: operator.Admin, Projects: []verify.ProjectID{project}}, "GET", "/", nil).Body.String())
+		got := tilesOf(l.ask(&Person{Name: "bob", Role: operator.RoleAdmin, Projects: []verify.ProjectID{project}}, "GET", "/", nil).Body.String())
 		if len(got) != 3 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("%s: got %q, want %q", project, got, want)
 		}

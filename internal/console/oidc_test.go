@@ -110,7 +110,7 @@ func newOffice(t *testing.T) *office {
 	o.issuer = lines.Text()
 	site = Site(o.at, o.operator, &operator.Provider{
 		Issuer: o.issuer, ClientID: "console", Secret: "a client secret", Scopes: []string{"profile"}, NameClaim: "preferred_username", Claim: "groups",
-		Grants: operator.Grants{{Value: "sre", Role: operator.Admin}, {Value: "shop", Role: operator.Support, Projects: []verify.ProjectID{"test"}}},
+		Grants: operator.Grants{{Value: "sre", Role: operator.RoleAdmin}, {Value: "shop", Role: operator.RoleSupport, Projects: []verify.ProjectID{"test"}}},
 	}, o.l.System, slog.New(slog.NewTextHandler(&o.log, nil)))
 	return o
 }
@@ -246,7 +246,7 @@ func TestAProviderSignsPeopleIn(t *testing.T) {
 		t.Errorf("without a group any more: got %d, sees %q, and the older session %q", status, last.sees(), again.sees())
 	}
 	// What the provider says counts, and no command.
-	if _, err := o.books.ChangeRole(t.Context(), "me", "test-user@localhost", operator.Admin, nil); err != operator.ErrProvided {
+	if _, err := o.books.ChangeRole(t.Context(), "me", "test-user@localhost", operator.RoleAdmin, nil); err != operator.ErrProvided {
 		t.Errorf("a command changes the role: got %v", err)
 	}
 	if _, _, err := o.books.ResetOperator(t.Context(), "me", "test-user@localhost"); err != operator.ErrProvided {
@@ -254,7 +254,7 @@ func TestAProviderSignsPeopleIn(t *testing.T) {
 	}
 
 	// A name at the provider is nobody's here.
-	if _, _, err := o.books.CreateOperator(t.Context(), "me", "test-user2", operator.Viewer, nil); err != nil {
+	if _, _, err := o.books.CreateOperator(t.Context(), "me", "test-user2", operator.RoleViewer, nil); err != nil {
 		t.Fatal(err)
 	}
 	o.groups("id2", "sre")

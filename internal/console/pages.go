@@ -34,23 +34,23 @@ type page struct {
 
 // all are the pages and actions. Their test goes through this table.
 var all = []page{
-	{"GET /{$}", operator.Viewer, false, desk.now},
-	{"GET /find", operator.Viewer, false, desk.findBox},
-	{"POST /find", operator.Viewer, false, desk.find},
-	{"GET /verification/{id}", operator.Viewer, false, desk.verification},
-	{"POST /verification/{id}/reveal", operator.Support, false, desk.reveal},
-	{"POST /verification/{id}/reset", operator.Ops, false, desk.reset},
-	{"GET /traffic", operator.Viewer, false, desk.traffic},
-	{"GET /traffic/rows", operator.Viewer, false, desk.rowsBehind},
-	{"GET /carriers", operator.Viewer, true, desk.carriers},
-	{"GET /stop", operator.Ops, true, desk.askStop},
-	{"POST /stop", operator.Ops, true, desk.stop},
-	{"POST /allow", operator.Ops, true, desk.allow},
-	{"GET /usage", operator.Viewer, false, desk.usage},
-	{"GET /texts", operator.Viewer, false, desk.texts},
-	{"GET /projects", operator.Viewer, false, desk.projects},
-	{"GET /projects/{project}", operator.Viewer, false, desk.project},
-	{"GET /audit", operator.Ops, true, desk.audit},
+	{"GET /{$}", operator.RoleViewer, false, desk.now},
+	{"GET /find", operator.RoleViewer, false, desk.findBox},
+	{"POST /find", operator.RoleViewer, false, desk.find},
+	{"GET /verification/{id}", operator.RoleViewer, false, desk.verification},
+	{"POST /verification/{id}/reveal", operator.RoleSupport, false, desk.reveal},
+	{"POST /verification/{id}/reset", operator.RoleOperator, false, desk.reset},
+	{"GET /traffic", operator.RoleViewer, false, desk.traffic},
+	{"GET /traffic/rows", operator.RoleViewer, false, desk.rowsBehind},
+	{"GET /carriers", operator.RoleViewer, true, desk.carriers},
+	{"GET /stop", operator.RoleOperator, true, desk.askStop},
+	{"POST /stop", operator.RoleOperator, true, desk.stop},
+	{"POST /allow", operator.RoleOperator, true, desk.allow},
+	{"GET /usage", operator.RoleViewer, false, desk.usage},
+	{"GET /texts", operator.RoleViewer, false, desk.texts},
+	{"GET /projects", operator.RoleViewer, false, desk.projects},
+	{"GET /projects/{project}", operator.RoleViewer, false, desk.project},
+	{"GET /audit", operator.RoleOperator, true, desk.audit},
 }
 
 // menu is what the frame links to, for whom the pages are.
@@ -59,14 +59,14 @@ var menu = []struct {
 	role  Role
 	whole bool
 }{
-	{link{Name: "Now", Path: "/"}, operator.Viewer, false},
-	{link{Name: "Find", Path: "/find"}, operator.Viewer, false},
-	{link{Name: "Traffic", Path: "/traffic"}, operator.Viewer, false},
-	{link{Name: "Carriers", Path: "/carriers"}, operator.Viewer, true},
-	{link{Name: "Usage", Path: "/usage"}, operator.Viewer, false},
-	{link{Name: "Texts", Path: "/texts"}, operator.Viewer, false},
-	{link{Name: "Projects", Path: "/projects"}, operator.Viewer, false},
-	{link{Name: "Audit", Path: "/audit"}, operator.Ops, true},
+	{link{Name: "Now", Path: "/"}, operator.RoleViewer, false},
+	{link{Name: "Find", Path: "/find"}, operator.RoleViewer, false},
+	{link{Name: "Traffic", Path: "/traffic"}, operator.RoleViewer, false},
+	{link{Name: "Carriers", Path: "/carriers"}, operator.RoleViewer, true},
+	{link{Name: "Usage", Path: "/usage"}, operator.RoleViewer, false},
+	{link{Name: "Texts", Path: "/texts"}, operator.RoleViewer, false},
+	{link{Name: "Projects", Path: "/projects"}, operator.RoleViewer, false},
+	{link{Name: "Audit", Path: "/audit"}, operator.RoleOperator, true},
 }
 
 // A desk is what the pages work with.
@@ -265,9 +265,9 @@ func (d desk) find(w http.ResponseWriter, r *http.Request, p Person) error {
 // toneOf is the class of a status's pill.
 func toneOf(s verify.Status) string {
 	switch s {
-	case verify.Approved:
+	case verify.StatusApproved:
 		return ""
-	case verify.Pending:
+	case verify.StatusPending:
 		return "wait"
 	}
 	return "bad"
@@ -352,7 +352,7 @@ func (d desk) tell(w http.ResponseWriter, r *http.Request, p Person, s admin.Sto
 	}
 	status := s.StatusAt(now)
 	t.ID, t.Status, t.Tone = s.ID.String(), status.String(), toneOf(status)
-	t.MayReveal, t.MayReset = p.Role.AtLeast(operator.Support) && !t.Revealed, p.Role.AtLeast(operator.Ops)
+	t.MayReveal, t.MayReset = p.Role.AtLeast(operator.RoleSupport) && !t.Revealed, p.Role.AtLeast(operator.RoleOperator)
 	t.Facts = [][2]string{
 		{"Project", project}, {"Application", s.Application}, {"Key", cmp.Or(s.KeyName, "unknown")}, {"Client", cmp.Or(s.Address, "unknown")},
 		{"Purpose", string(s.Purpose)}, {"Channel", string(s.Channel)}, {"Guesses", fmt.Sprintf("%d of %d", s.Guesses, s.MaxAttempts)},
@@ -469,15 +469,15 @@ func (d desk) usageLines(ctx context.Context, p Person, q verify.UsageQuery, row
 	for _, u := range rows {
 		name, link := "all", ""
 		switch {
-		case slices.Contains(q.By, verify.ByProject):
+		case slices.Contains(q.By, verify.PartProject):
 			name, link = cmp.Or(names[u.Project], string(u.Project)), "/usage?"+url.Values{"project": {string(u.Project)}}.Encode()
-		case slices.Contains(q.By, verify.ByCountry):
+		case slices.Contains(q.By, verify.PartCountry):
 			name, link = cmp.Or(u.Country, "unknown"), "/traffic/rows?"+behind.query("country", u.Country)
-		case slices.Contains(q.By, verify.ByCarrier) && u.Carrier == "":
+		case slices.Contains(q.By, verify.PartCarrier) && u.Carrier == "":
 			name = "verifications themselves"
-		case slices.Contains(q.By, verify.ByCarrier):
+		case slices.Contains(q.By, verify.PartCarrier):
 			name, link = u.Carrier, "/traffic/rows?"+behind.query("carrier", u.Carrier)
-		case slices.Contains(q.By, verify.ByChannel):
+		case slices.Contains(q.By, verify.PartChannel):
 			name = string(u.Channel)
 		}
 		l := lineOf(name, u)
@@ -561,7 +561,7 @@ func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
 // each.
 func (d desk) byDayAndPart(ctx context.Context, p Person, q verify.UsageQuery) (days, sums []verify.UsageRow, err error) {
 	both, daily := q, q
-	both.Step, daily.Step, daily.By = verify.ByDay, verify.ByDay, nil
+	both.Step, daily.Step, daily.By = verify.StepDay, verify.StepDay, nil
 	days, err = d.rows(ctx, p, both)
 	if !errors.Is(err, verify.ErrTooMuchUsage) {
 		return days, sumDays(days), err

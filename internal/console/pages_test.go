@@ -35,7 +35,7 @@ func newLobby(t *testing.T) *lobby {
 	t.Helper()
 	l := lobbyOf(t, countersigntest.Options{})
 	l.id = l.Start(callee, "")
-	l.Await("the message", func() bool { return l.Verification(l.id).Delivery == verify.Sent })
+	l.Await("the message", func() bool { return l.Verification(l.id).Delivery == verify.DeliverySent })
 	return l
 }
 
@@ -127,8 +127,8 @@ func TestEachPageIsForItsRoles(t *testing.T) {
 func TestAnotherProjectIsAsAbsent(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
-	stranger := &Person{Name: "bob", Role: operator.Admin, Projects: []verify.ProjectID{"other"}}
+	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true, AnySender: true}, account.NewSecret())
+	stranger := &Person{Name: "bob", Role: operator.RoleAdmin, Projects: []verify.ProjectID{"other"}}
 	absent := "01a22623-8d1e-7636-996d-26cf7d02a2eb"
 	for _, action := range []string{"GET /verification/%s", "POST /verification/%s/reveal", "POST /verification/%s/reset"} {
 		method, path, _ := strings.Cut(action, " ")
@@ -171,7 +171,7 @@ func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
 	l := newLobby(t)
 	code := l.Code(callee, l.id)
 	whole := strings.TrimPrefix(callee, "+")
-	ann := &Person{Name: "ann", Role: operator.Admin}
+	ann := &Person{Name: "ann", Role: operator.RoleAdmin}
 	for _, p := range all {
 		method, path, form := l.requestFor(p)
 		text := l.ask(ann, method, path, form).Body.String()
@@ -195,7 +195,7 @@ func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
 func TestFind(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	ann := &Person{Name: "ann", Role: operator.Viewer}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	for _, q := range []string{callee, "+1 (202) 555-0100", "  +1-202-555-0100 "} {
 		w := l.ask(ann, "POST", "/find", url.Values{"q": {q}})
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "/verification/"+l.id) || !strings.Contains(w.Body.String(), "0 wrong guesses") {
@@ -222,7 +222,7 @@ func TestFindShowsTheNewestProjects(t *testing.T) {
 	const others = shownProjects + 2
 	var some []verify.ProjectID
 	for i := range others {
-		p := verify.Project{ID: verify.ProjectID(fmt.Sprintf("p%02d", i)), Name: fmt.Sprintf("Project %02d", i), Profile: verify.Compat, PublicText: true, AnySender: true}
+		p := verify.Project{ID: verify.ProjectID(fmt.Sprintf("p%02d", i)), Name: fmt.Sprintf("Project %02d", i), Profile: verify.ProfileCompat, PublicText: true, AnySender: true}
 		key := account.NewSecret()
 		l.AddProject(p, key)
 		some = append(some, p.ID)
@@ -231,7 +231,7 @@ func TestFindShowsTheNewestProjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.System.Verify.Start(t.Context(), acct, verify.StartRequest{To: callee, Channel: verify.SMS}); err != nil {
+		if _, err := l.System.Verify.Start(t.Context(), acct, verify.StartRequest{To: callee, Channel: verify.ChannelSMS}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -239,9 +239,9 @@ func TestFindShowsTheNewestProjects(t *testing.T) {
 		person      *Person
 		want, first string
 	}{
-		"all projects": {&Person{Name: "ann", Role: operator.Viewer}, "3 more projects know this number", "Project 21"},
-		"some":         {&Person{Name: "ann", Role: operator.Viewer, Projects: some[:shownProjects+1]}, "1 more projects know this number", "Project 20"},
-		"few":          {&Person{Name: "ann", Role: operator.Viewer, Projects: some[:2]}, "", "Project 01"},
+		"all projects": {&Person{Name: "ann", Role: operator.RoleViewer}, "3 more projects know this number", "Project 21"},
+		"some":         {&Person{Name: "ann", Role: operator.RoleViewer, Projects: some[:shownProjects+1]}, "1 more projects know this number", "Project 20"},
+		"few":          {&Person{Name: "ann", Role: operator.RoleViewer, Projects: some[:2]}, "", "Project 01"},
 	} {
 		page := l.ask(tt.person, "POST", "/find", url.Values{"q": {callee}}).Body.String()
 		want := min(shownProjects, max(len(tt.person.Projects), 2))
@@ -282,7 +282,7 @@ func TestThePagesTellTheStory(t *testing.T) {
 	l := newLobby(t)
 	l.Check(l.id, "000000")
 	l.Check(l.id, l.Code(callee, l.id))
-	ann := &Person{Name: "ann", Role: operator.Viewer, SignedIn: true}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer, SignedIn: true}
 	for path, want := range map[string][]string{
 		"/verification/" + l.id: {">approved<", "Started", "Attempt 1: sms by", "Attempt 1: accepted", "Approved", "2 of ", "6 characters, never shown", "/sign-in/sessions"},
 		"/usage":                {"1 verifications started in the last 30 days, at most 1 on one day.", ">US<", "100 %", "<polyline"},
@@ -319,10 +319,10 @@ var payloads = func() (all []string) {
 func TestForeignTextsAreText(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	ann := &Person{Name: "<u>ann", Role: operator.Admin}
+	ann := &Person{Name: "<u>ann", Role: operator.RoleAdmin}
 	books := admin.New(l.Store)
 	for i, payload := range payloads {
-		l.AddProject(verify.Project{ID: verify.ProjectID(fmt.Sprintf("p%d", i)), Name: payload, Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
+		l.AddProject(verify.Project{ID: verify.ProjectID(fmt.Sprintf("p%d", i)), Name: payload, Profile: verify.ProfileCompat, PublicText: true, AnySender: true}, account.NewSecret())
 		if _, err := books.CreateKey(t.Context(), admin.User(payload), admin.NewKey{Project: "test", Name: payload}); err != nil {
 			t.Fatalf("a key with the name %q: %v", payload, err)
 		}
@@ -331,7 +331,7 @@ func TestForeignTextsAreText(t *testing.T) {
 	var texts []verify.Text
 	for i, payload := range payloads {
 		if words.MatchString(payload) && len(texts) < 30 {
-			texts = append(texts, verify.Text{Locale: fmt.Sprintf("x%c-x%c", 'a'+i/26, 'a'+i%26), Channel: verify.SMS, Text: "{code} " + payload})
+			texts = append(texts, verify.Text{Locale: fmt.Sprintf("x%c-x%c", 'a'+i/26, 'a'+i%26), Channel: verify.ChannelSMS, Text: "{code} " + payload})
 		}
 		if _, err := books.TopUp(t.Context(), admin.User(payload), "test", 1_000_000, payload); err != nil {
 			t.Fatal(err)
@@ -413,7 +413,7 @@ func TestDevsConsoleIsForThisMachine(t *testing.T) {
 func TestTheFirstPageIsSmall(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	size := l.ask(&Person{Name: "ann", Role: operator.Viewer}, "GET", "/", nil).Body.Len()
+	size := l.ask(&Person{Name: "ann", Role: operator.RoleViewer}, "GET", "/", nil).Body.Len()
 	for _, file := range []string{"console.css", "console.js", "icon.svg"} {
 		text, err := static.ReadFile("static/" + file)
 		if err != nil {

@@ -125,10 +125,10 @@ func (p phones) look(ctx context.Context, id verify.ID) *tried {
 	t := &tried{ID: id.String(), To: string(v.Verification.To), Status: v.Status.String()}
 	left := v.Verification.MaxAttempts - v.Verification.Guesses
 	switch v.Status {
-	case verify.Pending:
+	case verify.StatusPending:
 		t.Waits = true
 		t.Says = fmt.Sprintf("%d of %d guesses are left. The code can be used until %s.", left, v.Verification.MaxAttempts, v.Verification.ExpiresAt.UTC().Format(time.TimeOnly+" UTC"))
-	case verify.Approved:
+	case verify.StatusApproved:
 		t.Ended, t.Says = true, "The code was right. It works only once."
 	default:
 		t.Ended, t.Bad, t.Says = true, true, "This verification has ended; start another one."

@@ -80,19 +80,19 @@ func send(t *testing.T, s *sim.Simulator, to phone.Number, c verify.Channel, bod
 
 func TestPhonesShowTheirMessages(t *testing.T) {
 	t.Parallel()
-	s, d := sim.New(func() time.Time { return noon }), newDesk(verify.Pending)
+	s, d := sim.New(func() time.Time { return noon }), newDesk(verify.StatusPending)
 	w := look(s, d, "/simulator")
 	if page := w.Body.String(); w.Code != 200 || !strings.Contains(page, "Three steps") {
 		t.Errorf("an empty page doesn't say how to begin: %d\n%s", w.Code, page)
 	}
-	call := send(t, s, "+12025550101", verify.Voice, "Your code is 493817", "493817")
+	call := send(t, s, "+12025550101", verify.ChannelVoice, "Your code is 493817", "493817")
 	for range 2 { // two attempts of one message
 		m := call
 		m.To, m.ID = sim.UnreachableNumber, verify.ID{1}
 		s.Send(t.Context(), m)
 	}
-	send(t, s, sim.RefusedNumber, verify.SMS, "Your code is 555555", "555555")
-	send(t, s, "+12025550102", verify.SMS, "<script>alert(1)</script> 1234", "1234")
+	send(t, s, sim.RefusedNumber, verify.ChannelSMS, "Your code is 555555", "555555")
+	send(t, s, "+12025550102", verify.ChannelSMS, "<script>alert(1)</script> 1234", "1234")
 	w = look(s, d, "/simulator")
 	page := w.Body.String()
 	for what, want := range map[string]string{
@@ -118,7 +118,7 @@ func TestPhonesShowTheirMessages(t *testing.T) {
 		}
 	}
 	for range shown {
-		send(t, s, "+12025550103", verify.SMS, "more", "")
+		send(t, s, "+12025550103", verify.ChannelSMS, "more", "")
 	}
 	if page := look(s, d, "/simulator").Body.String(); !strings.Contains(page, "4 older messages are at") {
 		t.Error("the page doesn't say that it leaves messages out")
@@ -127,7 +127,7 @@ func TestPhonesShowTheirMessages(t *testing.T) {
 
 func TestAPersonStartsAndChecks(t *testing.T) {
 	t.Parallel()
-	s, d := sim.New(func() time.Time { return noon }), newDesk(verify.Pending)
+	s, d := sim.New(func() time.Time { return noon }), newDesk(verify.StatusPending)
 	id := d.v.Verification.ID.String()
 	post := func(path string, form url.Values) *httptest.ResponseRecorder {
 		return ask(s, d, "POST", path, form.Encode(), "same-origin", local, here)
@@ -144,7 +144,7 @@ func TestAPersonStartsAndChecks(t *testing.T) {
 		t.Errorf("check: got %d, typed %v", w.Code, d.typed)
 	}
 
-	d.err = &verify.Error{Kind: verify.Limited, Code: "x", Message: "too many <messages>"}
+	d.err = &verify.Error{Kind: verify.KindLimited, Code: "x", Message: "too many <messages>"}
 	if w := post("/simulator/start", url.Values{"to": {"+12025550101"}}); w.Code != 422 || !strings.Contains(w.Body.String(), "too many &lt;messages&gt;") {
 		t.Errorf("a refused start: got %d\n%s", w.Code, w.Body)
 	}
@@ -155,7 +155,7 @@ func TestAPersonStartsAndChecks(t *testing.T) {
 	if w := post("/simulator/check", url.Values{"id": {"nobody"}, "code": {"1"}}); w.Code != 422 {
 		t.Errorf("no id: got %d, want 422", w.Code)
 	}
-	for status, want := range map[verify.Status]string{verify.Approved: "The code was right", verify.Expired: "has ended"} {
+	for status, want := range map[verify.Status]string{verify.StatusApproved: "The code was right", verify.StatusExpired: "has ended"} {
 		if page := look(s, newDesk(status), "/simulator?v="+newDesk(status).v.Verification.ID.String()).Body.String(); strings.Contains(page, want) {
 			t.Errorf("a verification that the desk doesn't know is shown as %v", status)
 		}
@@ -168,8 +168,8 @@ func TestAPersonStartsAndChecks(t *testing.T) {
 
 func TestPhonesAnswerThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	s, d := sim.New(func() time.Time { return noon }), newDesk(verify.Pending)
-	send(t, s, "+12025550101", verify.SMS, "493817", "493817")
+	s, d := sim.New(func() time.Time { return noon }), newDesk(verify.StatusPending)
+	send(t, s, "+12025550101", verify.ChannelSMS, "493817", "493817")
 	for _, tt := range []struct {
 		method, path, site, host, remote string
 		want                             int

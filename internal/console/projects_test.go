@@ -36,7 +36,7 @@ func TestAProjectsPage(t *testing.T) {
 	if _, err := books.CreateKey(ctx, by, admin.NewKey{Project: "test", Name: "web", EndsAt: l.Clock.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	text := l.ask(&Person{Name: "ann", Role: operator.Viewer}, "GET", "/projects/test", nil).Body.String()
+	text := l.ask(&Person{Name: "ann", Role: operator.RoleViewer}, "GET", "/projects/test", nil).Body.String()
 	rows := strings.Join(rowsOf(text), "\n")
 	for _, want := range []string{
 		"| Messages today | 1 | 2 | 50 %", "| Charged this month | 0.00 EUR | 100.00 EUR | 0 %", "| 2026-05-04 12:00:00 | top-up | 50.00 EUR | me | invoice &lt;7&gt;",
@@ -60,8 +60,8 @@ func TestAProjectsPage(t *testing.T) {
 func TestAnotherProjectsPageIsAsAbsent(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, account.NewSecret())
-	bob := &Person{Name: "bob", Role: operator.Admin, Projects: []verify.ProjectID{"other"}}
+	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat}, account.NewSecret())
+	bob := &Person{Name: "bob", Role: operator.RoleAdmin, Projects: []verify.ProjectID{"other"}}
 	for _, path := range []string{"/projects/", "/texts?project="} {
 		one, two := l.ask(bob, "GET", path+"test", nil), l.ask(bob, "GET", path+"none", nil)
 		if one.Code != http.StatusNotFound || one.Code != two.Code || one.Body.String() != two.Body.String() {
@@ -80,7 +80,7 @@ func TestAnotherProjectsPageIsAsAbsent(t *testing.T) {
 func TestBytesThatAreNoTextAreAbsent(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	ann := &Person{Name: "ann", Role: operator.Admin}
+	ann := &Person{Name: "ann", Role: operator.RoleAdmin}
 	for _, path := range []string{"/traffic/rows?country=", "/traffic/rows?carrier=", "/traffic?project=", "/usage?project=", "/texts?template="} {
 		for _, bytes := range []string{"%00", "%ff"} {
 			if w := l.ask(ann, "GET", path+bytes, nil); w.Code != http.StatusNotFound {
@@ -97,8 +97,8 @@ func TestTextsAreShownAsAPhoneShowsThem(t *testing.T) {
 	ctx, acct := context.Background(), l.Account()
 	for _, x := range []verify.TextTemplate{
 		{Name: "login", Texts: []verify.Text{
-			{Text: "{code} is your <b>code</b>."}, {Locale: "de", Channel: verify.SMS, Text: "{code} – " + strings.Repeat("ü", 70)},
-			{Channel: verify.Voice, Text: "Your code is {code}."}, {Purpose: "payment", Text: "{code} pays {amount} to {payee}"},
+			{Text: "{code} is your <b>code</b>."}, {Locale: "de", Channel: verify.ChannelSMS, Text: "{code} – " + strings.Repeat("ü", 70)},
+			{Channel: verify.ChannelVoice, Text: "Your code is {code}."}, {Purpose: "payment", Text: "{code} pays {amount} to {payee}"},
 		}},
 		{Name: "other", Texts: []verify.Text{{Text: "Another {code}"}}},
 	} {
@@ -107,7 +107,7 @@ func TestTextsAreShownAsAPhoneShowsThem(t *testing.T) {
 		}
 		l.Clock.Advance(time.Second) // the oldest is the first
 	}
-	ann := &Person{Name: "ann", Role: operator.Viewer}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	rows := strings.Join(rowsOf(l.ask(ann, "GET", "/texts", nil).Body.String()), "\n")
 	for _, want := range []string{
 		"| all | all | all | 27 | 1 GSM-7 | 000000 is your &lt;b&gt;code&lt;/b&gt;.", "| all | sms | de | 79 | 2 UCS-2 | 000000 – ü", "| all | voice | all | 30 | | A voice says: Your code is 0, 0, 0, 0, 0, 0.", "| payment | all | all |",

@@ -194,11 +194,11 @@ func (s *SignIn) explain(w http.ResponseWriter, r *http.Request, err error) (sta
 		problem += "; the " + string(p.Field) + " " + p.Message
 	}
 	switch known.Kind {
-	case verify.Limited, verify.Unavailable:
+	case verify.KindLimited, verify.KindUnavailable:
 		wait := max(1, int((known.RetryAfter+time.Second-1)/time.Second))
 		w.Header().Set("Retry-After", strconv.Itoa(wait))
 		return http.StatusTooManyRequests, problem + ": wait " + (time.Duration(wait) * time.Second).String()
-	case verify.Invalid:
+	case verify.KindInvalid:
 		return http.StatusUnprocessableEntity, strings.TrimPrefix(problem, known.Message+"; ")
 	}
 	return http.StatusForbidden, problem

@@ -156,7 +156,7 @@ func TestPeopleSetUpAndSignIn(t *testing.T) {
 	if got := d.sees(""); got != "/sign-in" {
 		t.Errorf("nobody: got %q", got)
 	}
-	first := d.join("ann", operator.Admin)
+	first := d.join("ann", operator.RoleAdmin)
 	if got := d.sees(first); got != "ann admin [] true" {
 		t.Errorf("after the set-up: got %q", got)
 	}
@@ -207,7 +207,7 @@ func TestPeopleSetUpAndSignIn(t *testing.T) {
 func TestOtherSitesCannotPost(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
-	session := d.join("ann", operator.Admin)
+	session := d.join("ann", operator.RoleAdmin)
 	for _, site := range []string{"cross-site", "same-site"} {
 		for _, path := range []string{"/sign-in", "/sign-in/set-up", "/sign-in/out", "/sign-in/sessions/end", "/anything"} {
 			if w := d.ask("POST", path, session, site, d.right()); w.Code != http.StatusForbidden || cookie(w).Name != "" {
@@ -223,8 +223,8 @@ func TestOtherSitesCannotPost(t *testing.T) {
 func TestChangesEndOpenSessions(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
-	session := d.join("ann", operator.Admin)
-	if _, err := d.admin.ChangeRole(t.Context(), "me", "ann", operator.Viewer, nil); err != nil {
+	session := d.join("ann", operator.RoleAdmin)
+	if _, err := d.admin.ChangeRole(t.Context(), "me", "ann", operator.RoleViewer, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := d.sees(session); got != "/sign-in" {
@@ -243,7 +243,7 @@ func TestChangesEndOpenSessions(t *testing.T) {
 func TestAnAddressWaits(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
-	d.join("ann", operator.Admin)
+	d.join("ann", operator.RoleAdmin)
 	for range 5 {
 		d.post("/sign-in", url.Values{"name": {"ann"}, "password": {"x"}, "code": {"1"}})
 	}

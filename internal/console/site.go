@@ -38,7 +38,7 @@ func Open(server *system.System, log *slog.Logger) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		pages.ServeHTTP(w, r.WithContext(WithPerson(r.Context(), Person{Name: "dev", Role: operator.Admin})))
+		pages.ServeHTTP(w, r.WithContext(WithPerson(r.Context(), Person{Name: "dev", Role: operator.RoleAdmin})))
 	})
 	return named("http://localhost", mux)
 }

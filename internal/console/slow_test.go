@@ -41,10 +41,10 @@ func filled(t *testing.T, n int) *lobby {
 	t.Helper()
 	l := lobbyOf(t, countersigntest.Options{Data: os.Getenv("COUNTERSIGN_TEST_DATA")})
 	l.id = l.Start("+12025550100", "")
-	l.Await("the message", func() bool { return l.Verification(l.id).Delivery == verify.Sent })
+	l.Await("the message", func() bool { return l.Verification(l.id).Delivery == verify.DeliverySent })
 	l.Clock.Advance(time.Minute)
 	for i := range manyProjects {
-		l.AddProject(verify.Project{ID: projectOf(i), Name: fmt.Sprintf("Project %d", i), Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
+		l.AddProject(verify.Project{ID: projectOf(i), Name: fmt.Sprintf("Project %d", i), Profile: verify.ProfileCompat, PublicText: true, AnySender: true}, account.NewSecret())
 	}
 	db, err := sql.Open("sqlite", filepath.Join(l.Data, "countersign.db")+"?_pragma=busy_timeout(60000)&_pragma=synchronous(0)")
 	if err != nil {
@@ -142,8 +142,8 @@ func TestPagesAreQuickWithManyVerifications(t *testing.T) {
 	began := time.Now()
 	l := filled(t, n)
 	t.Logf("made %d verifications in %v", n, time.Since(began).Round(time.Second))
-	all := &Person{Name: "ann", Role: operator.Admin}
-	some := &Person{Name: "bob", Role: operator.Admin}
+	all := &Person{Name: "ann", Role: operator.RoleAdmin}
+	some := &Person{Name: "bob", Role: operator.RoleAdmin}
 	for i := range manyProjects - 1 {
 		some.Projects = append(some.Projects, projectOf(i))
 	}
@@ -236,7 +236,7 @@ func (l *lobby) rates(t *testing.T, pages []func(*Person) int, who *Person) (alo
 					default:
 					}
 					to := fmt.Sprintf("+1212%07d", 2_000_000+number.Add(1)%7_000_000)
-					if _, err := l.System.Verify.Start(t.Context(), acct, verify.StartRequest{To: to, Channel: verify.SMS}); err == nil {
+					if _, err := l.System.Verify.Start(t.Context(), acct, verify.StartRequest{To: to, Channel: verify.ChannelSMS}); err == nil {
 						done.Add(1)
 					}
 				}

@@ -106,7 +106,7 @@ func (d desk) stop(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	err = do(r.Context(), p.actor(), s.Name, s.Why)
 	var known *verify.Error
-	if errors.As(err, &known) && known.Kind == verify.Invalid && len(known.Problems) > 0 {
+	if errors.As(err, &known) && known.Kind == verify.KindInvalid && len(known.Problems) > 0 {
 		s.Problem = "The " + string(known.Problems[0].Field) + " " + known.Problems[0].Message + "."
 		d.showStop(w, r, http.StatusUnprocessableEntity, s)
 		return nil
@@ -139,4 +139,4 @@ func (s stopping) done(w http.ResponseWriter, r *http.Request, err error) error 
 }
 
 // mayStop reports whether a person may stop something.
-func (p Person) mayStop() bool { return p.may(operator.Ops, true) }
+func (p Person) mayStop() bool { return p.may(operator.RoleOperator, true) }

@@ -14,7 +14,7 @@ import (
 func TestACountryIsStoppedAndAllowed(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	ann := &Person{Name: "ann", Role: operator.Ops}
+	ann := &Person{Name: "ann", Role: operator.RoleOperator}
 	l.steps(t, ann, "/traffic", "US", "Stop messages to US", "Allow messages to US", "country=US")
 	// By the box, for a country without traffic, in small letters.
 	if page := l.ask(ann, "GET", "/stop?country=lk", nil).Body.String(); !strings.Contains(page, "Stop messages to LK?") {
@@ -29,7 +29,7 @@ func TestACountryIsStoppedAndAllowed(t *testing.T) {
 func TestACarrierIsDrainedAndResumed(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	ann := &Person{Name: "ann", Role: operator.Ops}
+	ann := &Person{Name: "ann", Role: operator.RoleOperator}
 	l.steps(t, ann, "/carriers", "simulator", "Drain simulator", "Give simulator messages again", "carrier=simulator")
 	want := []string{"operator ann carrier resume simulator", "operator ann carrier drain simulator fraud since 02:10"}
 	if got := audits(t, l); strings.Join(got[:2], "\n") != strings.Join(want, "\n") {
@@ -85,7 +85,7 @@ func (l *lobby) steps(t *testing.T, p *Person, list, name, stop, allow, query st
 func TestOnlyWhatIsThereIsStopped(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	admin := &Person{Name: "ann", Role: operator.Admin}
+	admin := &Person{Name: "ann", Role: operator.RoleAdmin}
 	for _, form := range []url.Values{{}, {"country": {"XX"}}, {"country": {"USA"}}, {"carrier": {"none"}}, {"carrier": {"<b>"}}} {
 		for _, method := range []string{"POST /stop", "POST /allow", "GET /stop"} {
 			method, path, _ := strings.Cut(method, " ")
@@ -96,7 +96,7 @@ func TestOnlyWhatIsThereIsStopped(t *testing.T) {
 		}
 	}
 	// Who may stop is said here once more, beside the table of pages.
-	for _, p := range []*Person{nil, {Name: "bob", Role: operator.Viewer}, {Name: "bob", Role: operator.Support}, {Name: "bob", Role: operator.Admin, Projects: who("test")[0].Projects}} {
+	for _, p := range []*Person{nil, {Name: "bob", Role: operator.RoleViewer}, {Name: "bob", Role: operator.RoleSupport}, {Name: "bob", Role: operator.RoleAdmin, Projects: who("test")[0].Projects}} {
 		for _, path := range []string{"/stop", "/allow"} {
 			if w := l.ask(p, "POST", path, url.Values{"country": {"US"}}); w.Code != http.StatusForbidden {
 				t.Errorf("POST %s by %+v: got %d, want 403", path, p, w.Code)
@@ -108,15 +108,15 @@ func TestOnlyWhatIsThereIsStopped(t *testing.T) {
 	}
 	l.ask(admin, "POST", "/stop", url.Values{"country": {"LK"}})
 	l.ask(admin, "POST", "/stop", url.Values{"carrier": {"simulator"}})
-	for _, p := range []*Person{{Name: "bob", Role: operator.Support}, {Name: "bob", Role: operator.Admin, Projects: admin.Projects}} {
+	for _, p := range []*Person{{Name: "bob", Role: operator.RoleSupport}, {Name: "bob", Role: operator.RoleAdmin, Projects: admin.Projects}} {
 		for _, path := range []string{"/traffic", "/carriers"} {
 			text := l.ask(p, "GET", path, nil).Body.String()
-			if links := hrefs(text, "/stop"); (len(links) > 0) != p.Role.AtLeast(operator.Ops) || !strings.Contains(text, "2026-05-04 12:00:00") {
+			if links := hrefs(text, "/stop"); (len(links) > 0) != p.Role.AtLeast(operator.RoleOperator) || !strings.Contains(text, "2026-05-04 12:00:00") {
 				t.Errorf("%s as %s: got links %q", path, p.Role, links)
 			}
 		}
 	}
-	some := &Person{Name: "bob", Role: operator.Admin, Projects: who("test")[0].Projects}
+	some := &Person{Name: "bob", Role: operator.RoleAdmin, Projects: who("test")[0].Projects}
 	if text := l.ask(some, "GET", "/traffic", nil).Body.String(); strings.Contains(text, "LK") || strings.Contains(text, "/stop") {
 		t.Errorf("an operator of one project sees what is stopped:\n%s", text)
 	}

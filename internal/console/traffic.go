@@ -193,7 +193,7 @@ func (d desk) traffic(w http.ResponseWriter, r *http.Request, p Person) error {
 	if err != nil {
 		return err
 	}
-	rows, err := d.rows(r.Context(), p, f.usage(verify.ByCountry, verify.ByCarrier))
+	rows, err := d.rows(r.Context(), p, f.usage(verify.PartCountry, verify.PartCarrier))
 	if err != nil {
 		return err
 	}
@@ -341,13 +341,13 @@ func (d desk) rowsBehind(w http.ResponseWriter, r *http.Request, p Person) error
 	if err != nil {
 		return err
 	}
-	q := f.usage(verify.ByProject, verify.ByCountry, verify.ByCarrier, verify.ByChannel)
-	q.Step, q.Only = verify.ByHour, map[verify.UsagePart]string{}
+	q := f.usage(verify.PartProject, verify.PartCountry, verify.PartCarrier, verify.PartChannel)
+	q.Step, q.Only = verify.StepHour, map[verify.UsagePart]string{}
 	if f.until.Sub(f.from) > hourly {
-		q.Step = verify.ByDay
+		q.Step = verify.StepDay
 	}
 	t, more := trafficRows{Title: "All traffic"}, []string(nil)
-	for part, into := range map[verify.UsagePart]**string{verify.ByCountry: &t.Country, verify.ByCarrier: &t.Carrier} {
+	for part, into := range map[verify.UsagePart]**string{verify.PartCountry: &t.Country, verify.PartCarrier: &t.Carrier} {
 		if name := string(part); r.URL.Query().Has(name) {
 			value := r.URL.Query().Get(name)
 			q.Only[part], *into = value, &value
@@ -367,7 +367,7 @@ func (d desk) rowsBehind(w http.ResponseWriter, r *http.Request, p Person) error
 	}
 	for _, u := range rows {
 		line := trafficRow{Project: cmp.Or(names[string(u.Project)], string(u.Project)), Country: cmp.Or(u.Country, "unknown"), Carrier: cmp.Or(u.Carrier, "–"), Channel: string(u.Channel), usageLine: lineOf("", u)}
-		if line.Time = u.Begin.Format("2006-01-02 15:04"); q.Step == verify.ByDay {
+		if line.Time = u.Begin.Format("2006-01-02 15:04"); q.Step == verify.StepDay {
 			line.Time = u.Begin.Format(time.DateOnly)
 			line.Link = "/traffic/rows?" + f.day(u.Begin).query(more...)
 		}

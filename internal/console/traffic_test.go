@@ -114,8 +114,8 @@ func TestACellLeadsToItsRows(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t) // one to US by the simulator
 	german := l.Start("+4930123456", "")
-	l.Await("the message", func() bool { return l.Verification(german).Delivery == verify.Sent })
-	ann := &Person{Name: "ann", Role: operator.Viewer}
+	l.Await("the message", func() bool { return l.Verification(german).Delivery == verify.DeliverySent })
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	page := l.ask(ann, "GET", "/traffic?range=7d", nil).Body.String()
 	want := []string{"| Country | Messages | simulator | Started | Approved | Cost | Cost per approval", "| DE | 1 | 0 % of 1 | 1 | 0 % | |", "| US | 1 | 0 % of 1 | 1 | 0 % | |"}
 	if got := rowsOf(page); strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -156,7 +156,7 @@ func TestACellLeadsToItsRows(t *testing.T) {
 func TestUsageLeadsToItsRows(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	ann := &Person{Name: "ann", Role: operator.Viewer}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	for path, want := range map[string][]string{
 		"/usage?project=test":            {"country=US", "until="}, // and the day
 		"/usage?project=test&by=carrier": {"carrier=simulator", "until="},
@@ -192,10 +192,10 @@ func TestUsageIsTheSameByOneQueryOrTwo(t *testing.T) {
 		}
 	}
 	d := desk{l.System, admin.New(l.Store), slog.New(slog.DiscardHandler)}
-	ann := Person{Name: "ann", Role: operator.Viewer}
+	ann := Person{Name: "ann", Role: operator.RoleViewer}
 	ask := func() (days, sums []verify.UsageRow) {
 		t.Helper()
-		q := verify.UsageQuery{From: countersigntest.Start.AddDate(0, 0, -29), Until: countersigntest.Start.Add(time.Hour), By: []verify.UsagePart{verify.ByCarrier}}
+		q := verify.UsageQuery{From: countersigntest.Start.AddDate(0, 0, -29), Until: countersigntest.Start.Add(time.Hour), By: []verify.UsagePart{verify.PartCarrier}}
 		days, sums, err := d.byDayAndPart(t.Context(), ann, q)
 		if err != nil {
 			t.Fatal(err)
@@ -221,7 +221,7 @@ func TestTheTimeRangeStandsInTheURL(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
 	l.Clock.Advance(3 * time.Hour)
-	ann := &Person{Name: "ann", Role: operator.Viewer}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	for query, found := range map[string]bool{
 		"":          true,
 		"range=1h":  false,
@@ -255,8 +255,8 @@ func TestTheTimeRangeStandsInTheURL(t *testing.T) {
 func TestTrafficIsOfThePersonsProjects(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
-	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, AnySender: true}, account.NewSecret())
-	bob := &Person{Name: "bob", Role: operator.Admin, Projects: []verify.ProjectID{"other"}}
+	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true, AnySender: true}, account.NewSecret())
+	bob := &Person{Name: "bob", Role: operator.RoleAdmin, Projects: []verify.ProjectID{"other"}}
 	for _, path := range []string{"/traffic?", "/traffic/rows?", "/traffic/rows?country=US&carrier=simulator&"} {
 		one, two := l.ask(bob, "GET", path+"project=test", nil), l.ask(bob, "GET", path+"project=none", nil)
 		if one.Code != http.StatusNotFound || one.Code != two.Code || one.Body.String() != two.Body.String() {
@@ -283,7 +283,7 @@ func TestTrafficEscapesNames(t *testing.T) {
 	}
 	l := newLobby(t)
 	for _, name := range payloads {
-		w := l.ask(&Person{Name: "ann", Role: operator.Viewer}, "GET", "/traffic/rows?"+url.Values{"country": {name}, "carrier": {name}}.Encode(), nil)
+		w := l.ask(&Person{Name: "ann", Role: operator.RoleViewer}, "GET", "/traffic/rows?"+url.Values{"country": {name}, "carrier": {name}}.Encode(), nil)
 		if text := w.Body.String(); w.Code != http.StatusOK || strings.ContainsAny(name, "<\"'") && strings.Contains(text, name) || strings.Count(text, "<script") != 1 {
 			t.Errorf("%q: got %d, or it stands there as it came", name, w.Code)
 		}

@@ -102,7 +102,7 @@ func New(t testing.TB, o Options) *Kit {
 		storetest.File(t, path)
 	}
 	if o.Profile == "" {
-		o.Profile = verify.Compat
+		o.Profile = verify.ProfileCompat
 	}
 	if o.Carriers == nil {
 		o.Carriers = []carrier.Carrier{k.Sim}
@@ -135,15 +135,15 @@ func New(t testing.TB, o Options) *Kit {
 		line := o.Lines[way.Name()]
 		line.Carrier, line.Queue, line.Concurrency = way, cmp.Or(line.Queue, o.Queue), cmp.Or(line.Concurrency, o.Concurrency)
 		c.Carriers = append(c.Carriers, line)
-		for _, channel := range []verify.Channel{verify.SMS, verify.Voice} {
+		for _, channel := range []verify.Channel{verify.ChannelSMS, verify.ChannelVoice} {
 			c.Routes[channel] = append(c.Routes[channel], way.Name())
 		}
 	}
 	if o.Pushes != nil {
 		line := o.Lines[o.Pushes.Name()]
-		line.Carrier, line.Channel, line.Queue, line.Concurrency = o.Pushes, verify.Push, o.Queue, o.Concurrency
+		line.Carrier, line.Channel, line.Queue, line.Concurrency = o.Pushes, verify.ChannelPush, o.Queue, o.Concurrency
 		c.Carriers = append(c.Carriers, line)
-		c.Routes[verify.Push] = []string{o.Pushes.Name()}
+		c.Routes[verify.ChannelPush] = []string{o.Pushes.Name()}
 	}
 	ctx := context.Background()
 	s, err := system.Open(ctx, c)

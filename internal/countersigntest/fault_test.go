@@ -77,7 +77,7 @@ func TestGuessesAreExactWhileCommitsFail(t *testing.T) {
 		if v.Guesses > attempts || answered > int64(v.Guesses) {
 			t.Errorf("%v; stored %d guesses, at most %d are allowed", &c, v.Guesses, attempts)
 		}
-		if c.right.Load() > 1 || c.right.Load() == 1 && v.Status != verify.Approved {
+		if c.right.Load() > 1 || c.right.Load() == 1 && v.Status != verify.StatusApproved {
 			t.Errorf("%v; stored as %v", &c, v.Status)
 		}
 	}

@@ -285,7 +285,7 @@ func (s *naive) do(verification any, event string) string {
 	if event == "cancel" {
 		result = output("ok", read.v.Cancel(now))
 	} else {
-		out, err := read.v.Check(&read.d, verify.Guess{Profile: verify.Compat, Matches: func(*verify.Verification) (bool, error) {
+		out, err := read.v.Check(&read.d, verify.Guess{Profile: verify.ProfileCompat, Matches: func(*verify.Verification) (bool, error) {
 			return event == "right", nil
 		}}, now)
 		result = output(answer(out), err)

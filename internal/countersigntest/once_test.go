@@ -123,7 +123,7 @@ func TestTwinsAreCarriedOutOnce(t *testing.T) {
 		if want := `200 {"id":"` + v + `","valid":true,"status":"approved","attempts_remaining":1}`; right != want {
 			t.Errorf("a right guess: got %s, want %s", right, want)
 		}
-		if stored := replicas[1].Verification(v); stored.Guesses != 2 || stored.Status != verify.Approved {
+		if stored := replicas[1].Verification(v); stored.Guesses != 2 || stored.Status != verify.StatusApproved {
 			t.Errorf("stored: %d guesses, %v; want 2, approved", stored.Guesses, stored.Status)
 		}
 
@@ -180,7 +180,7 @@ func TestAKeyBelongsToOneRequest(t *testing.T) {
 			}
 		}
 		token := account.NewSecret()
-		k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, Countries: []string{verify.AnyCountry}}, token)
+		k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true, Countries: []string{verify.AnyCountry}}, token)
 		if other := post(k, token, "key", starts, body); !strings.HasPrefix(other, "201 ") || id(t, other) == id(t, first) {
 			t.Errorf("another project's request with the same key: got %s, after %s", other, first)
 		}
@@ -308,12 +308,12 @@ func TestTwinsOfResendsAndKeysAreCarriedOutOnce(t *testing.T) {
 			}
 			return n
 		}
-		replicas[0].Await("the first message", func() bool { return delivered() == 1 && replicas[0].Verification(v).Delivery == verify.Sent })
+		replicas[0].Await("the first message", func() bool { return delivered() == 1 && replicas[0].Verification(v).Delivery == verify.DeliverySent })
 		replicas[0].Clock.Advance(30 * time.Second)
 		if resent := twins(t, replicas, 100, starts+"/"+v+"/resend", `{}`); !strings.HasPrefix(resent, "200 ") || !strings.Contains(resent, `"resend_after":"2026-05-04T12:01:30Z"`) {
 			t.Errorf("a resend: got %s", resent)
 		}
-		replicas[0].Await("the second message", func() bool { return delivered() >= 2 && replicas[0].Verification(v).Delivery == verify.Sent })
+		replicas[0].Await("the second message", func() bool { return delivered() >= 2 && replicas[0].Verification(v).Delivery == verify.DeliverySent })
 		if n := delivered(); n != 2 {
 			t.Errorf("%d messages for a start and one resend", n)
 		}

@@ -38,7 +38,7 @@ func TestADeletedProjectIsGoneBesideAServer(t *testing.T) {
 	if status, body := k.Post("sms", `{"to":"`+to+`"}`); status != 401 {
 		t.Errorf("a start: got %d %s, want 401", status, body)
 	}
-	if v := k.Verification(id); v.Status != verify.Canceled || v.SealedCode != nil {
+	if v := k.Verification(id); v.Status != verify.StatusCanceled || v.SealedCode != nil {
 		t.Errorf("got status %v, sealed code %d bytes; want canceled without", v.Status, len(v.SealedCode))
 	}
 }

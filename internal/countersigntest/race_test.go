@@ -115,7 +115,7 @@ func TestParallelWrongGuessesAreEachCharged(t *testing.T) {
 			if got := c.wrong.Load(); got != int64(attempts) || c.gone.Load() != int64(parallel-attempts) {
 				t.Errorf("%d attempts: %v; want %d wrong and the rest gone", attempts, &c, attempts)
 			}
-			if v := k.Verification(id); v.Guesses != attempts || v.Status != verify.Exhausted || v.SealedCode != nil {
+			if v := k.Verification(id); v.Guesses != attempts || v.Status != verify.StatusExhausted || v.SealedCode != nil {
 				t.Errorf("stored: %d guesses, %v, sealed copy %v; want %d, exhausted, none", v.Guesses, v.Status, v.SealedCode != nil, attempts)
 			}
 			evaluated.Add(c.wrong.Load())
@@ -150,7 +150,7 @@ func TestParallelRightCodesApproveOnce(t *testing.T) {
 // Many clients share one number's failures, whatever verifications they ask for.
 func TestGuessesAtOneNumberAreCappedOverAllVerifications(t *testing.T) {
 	t.Parallel()
-	for profile, free := range map[verify.Profile]int64{verify.Compat: 20, verify.Standard: 5} {
+	for profile, free := range map[verify.Profile]int64{verify.ProfileCompat: 20, verify.ProfileStandard: 5} {
 		k := countersigntest.New(t, countersigntest.Options{Profile: profile})
 		var c tally
 		at(40, func(int) {

@@ -16,7 +16,7 @@ func TestAProjectHasItsShareOfLargeRequests(t *testing.T) {
 	t.Parallel()
 	k := countersigntest.New(t, countersigntest.Options{})
 	other, key := verify.ProjectID("other"), account.NewSecret()
-	k.AddProject(verify.Project{ID: other, Name: "Other", Profile: verify.Compat}, key)
+	k.AddProject(verify.Project{ID: other, Name: "Other", Profile: verify.ProfileCompat}, key)
 	large := fmt.Sprintf(`{"to":"+12025550100","name":"Shop","unused":%q}`, strings.Repeat("x", 5000))
 	ask := func(body string) string {
 		signalwire, _ := k.Post("sms", body)

@@ -35,7 +35,7 @@ func TestATrialSendsToConfirmedNumbersOnly(t *testing.T) {
 	}
 	number := func(i int) string { return fmt.Sprintf("+1202555%04d", 100+i) }
 	start := func(i int, purpose verify.Purpose, edits ...func(*verify.StartRequest)) (*verify.Verification, error) {
-		r := verify.StartRequest{Channel: verify.SMS, To: number(i), Purpose: purpose}
+		r := verify.StartRequest{Channel: verify.ChannelSMS, To: number(i), Purpose: purpose}
 		for _, edit := range edits {
 			edit(&r)
 		}

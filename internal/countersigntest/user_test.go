@@ -151,7 +151,7 @@ func deletionDuringALoginLeavesNothingThatValidates(t *testing.T, options func()
 					t.Fatal(err)
 				}
 				for _, v := range history {
-					if got := v.StatusAt(k.Clock.Now()); got == verify.Pending {
+					if got := v.StatusAt(k.Clock.Now()); got == verify.StatusPending {
 						t.Errorf("after the deletion of the %s, a verification is %v", deletes, got)
 					}
 				}
@@ -204,7 +204,7 @@ func aServersStartFinishesDeletions(t *testing.T, options func() countersigntest
 		t.Fatal(err)
 	}
 	dying.Store(true)
-	if v := first.Verification(d.Latest.String()); v.Status != verify.Pending || v.SealedCode == nil {
+	if v := first.Verification(d.Latest.String()); v.Status != verify.StatusPending || v.SealedCode == nil {
 		t.Fatalf("the deletion was finished: this tests nothing")
 	}
 	if err := first.Close(ctx); err != nil {
@@ -213,6 +213,6 @@ func aServersStartFinishesDeletions(t *testing.T, options func() countersigntest
 	second := countersigntest.New(t, o)
 	second.Await("the end of the deletion", func() bool {
 		v := second.Verification(d.Latest.String())
-		return v.Status == verify.Canceled && v.SealedCode == nil
+		return v.Status == verify.StatusCanceled && v.SealedCode == nil
 	})
 }

@@ -28,7 +28,7 @@ func asked(t *testing.T, k *countersigntest.Kit) (*verify.Verification, verify.U
 	t.Helper()
 	ctx := context.Background()
 	acct := k.Account()
-	a, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: []verify.Channel{verify.Voice}})
+	a, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: []verify.Channel{verify.ChannelVoice}})
 	if err == nil {
 		_, err = k.Store.ChangeCalls(ctx, a.Project, a.ID, "test", func(_ verify.Project, a *verify.Application) error { a.Calls.ByKey = true; return nil })
 	}
@@ -64,33 +64,33 @@ func TestACallAsksForAKey(t *testing.T) {
 		reason verify.Reason
 	}{
 		"yes": {
-			asks("a", verify.Approves, nil), []string{"a accepted "},
-			verify.Approved, verify.Delivered, verify.NoReason,
+			asks("a", verify.VerdictApproves, nil), []string{"a accepted "},
+			verify.StatusApproved, verify.DeliveryDelivered, verify.NoReason,
 		},
 		"no": {
-			asks("a", verify.Rejects, always(carrier.Because(verify.ReasonRejected, carrier.Refused(errDown)))), []string{"a refused rejected"},
-			verify.Canceled, verify.Failed, verify.ReasonRejected,
+			asks("a", verify.VerdictRejects, always(carrier.Because(verify.ReasonRejected, carrier.Refused(errDown)))), []string{"a refused rejected"},
+			verify.StatusCanceled, verify.DeliveryFailed, verify.ReasonRejected,
 		},
 		"nothing": {
-			asks("a", verify.Unanswered, gone), []string{"a refused no_key"},
-			verify.Pending, verify.Failed, verify.ReasonNoKey,
+			asks("a", verify.VerdictUnanswered, gone), []string{"a refused no_key"},
+			verify.StatusPending, verify.DeliveryFailed, verify.ReasonNoKey,
 		},
 		"out of reach": {
 			asks("a", verify.NoVerdict, always(carrier.Because(verify.ReasonUnreachable, errDown))), []string{"a errored unreachable", "b accepted "},
-			verify.Approved, verify.Delivered, verify.NoReason,
+			verify.StatusApproved, verify.DeliveryDelivered, verify.NoReason,
 		},
 		"a panic": { // the phone may have rung
 			asks("a", verify.NoVerdict, func(context.Context, int) error { panic("boom") }), []string{"a unknown unknown"},
-			verify.Pending, verify.Sent, verify.ReasonUnknown,
+			verify.StatusPending, verify.DeliverySent, verify.ReasonUnknown,
 		},
 		"a carrier that can't ask": {
 			&way{name: "a"}, []string{"a refused cant_ask", "b accepted "},
-			verify.Approved, verify.Delivered, verify.NoReason,
+			verify.StatusApproved, verify.DeliveryDelivered, verify.NoReason,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			second := asks("b", verify.Approves, nil)
+			second := asks("b", verify.VerdictApproves, nil)
 			k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{tt.first, second}})
 			v, u := asked(t, k)
 			if v.Status != tt.status || v.Delivery != tt.state || v.Reason != tt.reason {
@@ -99,7 +99,7 @@ func TestACallAsksForAKey(t *testing.T) {
 			if diff := cmp.Diff(tt.want, attempts(t, k, v)); diff != "" {
 				t.Errorf("attempts (-want +got):\n%s", diff)
 			}
-			want := map[bool]verify.UserStatus{true: verify.Validated, false: verify.ValidationPending}[tt.status == verify.Approved]
+			want := map[bool]verify.UserStatus{true: verify.UserValidated, false: verify.UserPending}[tt.status == verify.StatusApproved]
 			if u.Status != want {
 				t.Errorf("the user is %v, want %v", u.Status, want)
 			}
@@ -120,7 +120,7 @@ func TestWhereNobodyCanAskNobodyIsToldTheCode(t *testing.T) {
 	a, b := &way{name: "a"}, &way{name: "b"}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}})
 	v, _ := asked(t, k)
-	if v.Status != verify.Pending || v.Delivery != verify.Failed || v.Reason != verify.ReasonCantAsk {
+	if v.Status != verify.StatusPending || v.Delivery != verify.DeliveryFailed || v.Reason != verify.ReasonCantAsk {
 		t.Errorf("got %v, its message %v (%s)", v.Status, v.Delivery, v.Reason)
 	}
 	if n := len(a.seen()) + len(b.seen()); n > 0 {

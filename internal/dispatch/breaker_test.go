@@ -288,16 +288,16 @@ func TestCostIsBySegmentAndCountry(t *testing.T) {
 		body    verify.Secret
 		want    string
 	}{
-		{"US", verify.SMS, "short", "0.01"},
-		{"US", verify.SMS, long, "0.02"},
-		{"US", verify.Voice, long, "0.01"},
-		{"GB", verify.SMS, "short", "0.05"},
+		{"US", verify.ChannelSMS, "short", "0.01"},
+		{"US", verify.ChannelSMS, long, "0.02"},
+		{"US", verify.ChannelVoice, long, "0.01"},
+		{"GB", verify.ChannelSMS, "short", "0.05"},
 	} {
 		if got := l.Cost(tt.country, tt.channel, tt.body, t0).String(); got != tt.want {
 			t.Errorf("%s, %s, %d characters: %v, want %v", tt.country, tt.channel, len(tt.body), got, tt.want)
 		}
 	}
-	if got := (&line{}).Cost("US", verify.SMS, "short", t0); got != 0 {
+	if got := (&line{}).Cost("US", verify.ChannelSMS, "short", t0); got != 0 {
 		t.Errorf("without costs: %v", got)
 	}
 }

@@ -23,8 +23,8 @@ func TestADearerCarrierIsPaidBefore(t *testing.T) {
 		why   verify.Reason
 		left  money.Amount
 	}{
-		{50, verify.Failed, verify.ReasonBudget, 50},
-		{110, verify.Sent, verify.NoReason, 10},
+		{50, verify.DeliveryFailed, verify.ReasonBudget, 50},
+		{110, verify.DeliverySent, verify.NoReason, 10},
 	} {
 		a := &way{name: "a", send: func(context.Context, int) error { return carrier.Refused(errors.New("no")) }}
 		b := &way{name: "b"}

@@ -79,7 +79,7 @@ func TestATrialShowsTheCarriersCode(t *testing.T) {
 	say := "21608"
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{&failing{name: "a", say: func(verify.Message) string { return say }}}})
 	for _, want := range []string{"21608", ""} {
-		last, err := k.Dispatch.Try(t.Context(), "a", verify.SMS, to, func(dispatch.Step) {})
+		last, err := k.Dispatch.Try(t.Context(), "a", verify.ChannelSMS, to, func(dispatch.Step) {})
 		if err != nil || last.Code != want {
 			t.Errorf("got the code %q, %v, want %q", last.Code, err, want)
 		}

@@ -481,26 +481,26 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	case s.err != nil:
 		l.spare(j.passenger())
 		d.config.Log.Warn("not sent, left for later", what, "err", s.err)
-		d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.config.Now())
+		d.traces.end(j, verify.AttemptErrored, verify.ReasonInterrupted, d.config.Now())
 		return
-	case s.ended != verify.Pending:
+	case s.ended != verify.StatusPending:
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Dropped, s.ended.Reason()
+		end.Outcome, end.Reason = verify.AttemptDropped, s.ended.Reason()
 	case d.stopped(j.country):
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Dropped, verify.ReasonStopped
+		end.Outcome, end.Reason = verify.AttemptDropped, verify.ReasonStopped
 	case l.drained.Load():
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Errored, verify.ReasonInterrupted
+		end.Outcome, end.Reason = verify.AttemptErrored, verify.ReasonInterrupted
 		d.retry(&end, l, j, 0)
 	case j.message.ByKey && !l.asks():
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Refused, verify.ReasonCantAsk
+		end.Outcome, end.Reason = verify.AttemptRefused, verify.ReasonCantAsk
 		d.config.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
 	case !d.holdPhone(l, j, started):
 		l.spare(j.passenger())
-		end.Outcome, end.Reason = verify.Errored, verify.ReasonInterrupted
+		end.Outcome, end.Reason = verify.AttemptErrored, verify.ReasonInterrupted
 		d.retry(&end, l, j, d.config.Lease)
 	default:
 		j.until = s.until
@@ -521,7 +521,7 @@ func (d *Dispatcher) holdPhone(l *line, j *job, now time.Time) bool {
 		return true
 	}
 	v := j.verification
-	ours, err := d.config.Store.Hold(context.Background(), v.To, v.ID, v.Attempt, d.calling(way{line: l, channel: verify.Voice}))
+	ours, err := d.config.Store.Hold(context.Background(), v.To, v.ID, v.Attempt, d.calling(way{line: l, channel: verify.ChannelVoice}))
 	if err != nil {
 		d.config.Log.Warn("phone not held for a call, left for later", slog.Any("", about{v, l}), "err", err)
 	}
@@ -540,7 +540,7 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job) {
 	d.traces.end(j, end.Outcome, end.Reason, d.config.Now())
 	if j.next != nil {
 		d.goOn(end, v, j)
-	} else if v != nil && v.Delivery == verify.Queued && end.RetryAt.IsZero() { // a retry that must wait is found by a later look
+	} else if v != nil && v.Delivery == verify.DeliveryQueued && end.RetryAt.IsZero() { // a retry that must wait is found by a later look
 		d.lookNow()
 	}
 }
@@ -590,7 +590,7 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	switch whose := carrier.Decision(err).Whose(); {
 	case err == nil, whose == verify.BlameMessage: // it answers
 		l.answered(j.country)
-	case whose == verify.BlameUs, end.Outcome == verify.Errored && j.cut != nil:
+	case whose == verify.BlameUs, end.Outcome == verify.AttemptErrored && j.cut != nil:
 		l.spare(j.passenger())
 	default:
 		if l.failed(j.passenger(), d.config.BreakAfter, d.config.Now()) {
@@ -600,18 +600,18 @@ func (d *Dispatcher) send(what slog.Attr, l *line, j *job, end *verify.Settlemen
 	switch {
 	case r.Call.Made():
 		end.Charge = d.charge(l, j, minutesOf(r.Call), end.StartedAt)
-	case end.Outcome == verify.Accepted, end.Outcome == verify.Unknown, end.Verdict != verify.NoVerdict:
+	case end.Outcome == verify.AttemptAccepted, end.Outcome == verify.AttemptUnknown, end.Verdict != verify.NoVerdict:
 		end.Charge = d.charge(l, j, Units(j.message.Channel, j.message.Body), end.StartedAt)
 	}
 	var ended over
 	switch {
 	case end.Verdict != verify.NoVerdict: // who was asked and didn't say yes isn't called again
-	case end.Outcome == verify.Accepted, end.Outcome == verify.Unknown:
+	case end.Outcome == verify.AttemptAccepted, end.Outcome == verify.AttemptUnknown:
 		if !end.Delivered {
 			end.Watch = d.watch(end, l, j)
 		}
-	case errors.As(j.cut, &ended) && end.Outcome == verify.Errored:
-		end.Outcome, end.Reason = verify.Dropped, verify.Status(ended).Reason()
+	case errors.As(j.cut, &ended) && end.Outcome == verify.AttemptErrored:
+		end.Outcome, end.Reason = verify.AttemptDropped, verify.Status(ended).Reason()
 	default:
 		d.retry(end, l, j, after)
 	}
@@ -681,7 +681,7 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 // it is said at debug level only.
 func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verify.Verification, j *job) {
 	ctx, level := context.Background(), slog.LevelInfo
-	if end.Outcome == verify.Accepted {
+	if end.Outcome == verify.AttemptAccepted {
 		level = slog.LevelDebug
 	}
 	if !d.config.Log.Enabled(ctx, level) {
@@ -692,9 +692,9 @@ func (d *Dispatcher) logSettled(what slog.Attr, end *verify.Settlement, v *verif
 		line = append(line, "verdict", end.Verdict.String())
 	}
 	switch {
-	case v.Delivery == verify.Sending && j.next != nil:
+	case v.Delivery == verify.DeliverySending && j.next != nil:
 		line = append(line, "next", j.next.name())
-	case v.Delivery == verify.Queued, v.Watched():
+	case v.Delivery == verify.DeliveryQueued, v.Watched():
 		line = append(line, "next_at", v.DueAt)
 	}
 	d.config.Log.Log(ctx, level, "attempt settled", line...)
@@ -729,5 +729,5 @@ func (d *Dispatcher) complain(level slog.Level, msg string, err error, args ...a
 // unavailable reports whether an error says that the database can't do it at the moment.
 func unavailable(err error) bool {
 	var known *verify.Error
-	return errors.As(err, &known) && known.Kind == verify.Unavailable
+	return errors.As(err, &known) && known.Kind == verify.KindUnavailable
 }

@@ -90,15 +90,15 @@ func TestFirstAttempt(t *testing.T) {
 		reason verify.Reason
 		want   string
 	}{
-		"accepted": {nil, verify.Sent, verify.NoReason, "a accepted "},
-		"refused":  {always(carrier.Refused(errDown)), verify.Failed, verify.ReasonRefused, "a refused refused"},
-		"unknown":  {always(carrier.Unknown(errDown)), verify.Sent, verify.ReasonUnknown, "a unknown unknown"},
-		"panic":    {func(context.Context, int) error { panic("boom") }, verify.Sent, verify.ReasonUnknown, "a unknown unknown"},
-		"named":    {always(carrier.Because(verify.ReasonBlocked, carrier.Refused(errDown))), verify.Failed, verify.ReasonBlocked, "a refused blocked"},
+		"accepted": {nil, verify.DeliverySent, verify.NoReason, "a accepted "},
+		"refused":  {always(carrier.Refused(errDown)), verify.DeliveryFailed, verify.ReasonRefused, "a refused refused"},
+		"unknown":  {always(carrier.Unknown(errDown)), verify.DeliverySent, verify.ReasonUnknown, "a unknown unknown"},
+		"panic":    {func(context.Context, int) error { panic("boom") }, verify.DeliverySent, verify.ReasonUnknown, "a unknown unknown"},
+		"named":    {always(carrier.Because(verify.ReasonBlocked, carrier.Refused(errDown))), verify.DeliveryFailed, verify.ReasonBlocked, "a refused blocked"},
 		"hangs": {func(ctx context.Context, _ int) error {
 			<-ctx.Done()
 			return carrier.Unknown(ctx.Err())
-		}, verify.Sent, verify.ReasonUnknown, "a unknown unknown"},
+		}, verify.DeliverySent, verify.ReasonUnknown, "a unknown unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -126,9 +126,9 @@ func TestErrorIsRetriedWithGrowingWaitsUntilTheCodeDies(t *testing.T) {
 	id := k.Start(to, `"valid_for":60`)
 	var waits []time.Duration
 	for {
-		k.Await("an attempt's end", func() bool { return k.Verification(id).Delivery != verify.Sending })
+		k.Await("an attempt's end", func() bool { return k.Verification(id).Delivery != verify.DeliverySending })
 		v := k.Verification(id)
-		if v.Delivery != verify.Queued {
+		if v.Delivery != verify.DeliveryQueued {
 			break
 		}
 		wait := v.DueAt.Sub(k.Clock.Now())
@@ -149,7 +149,7 @@ func TestErrorIsRetriedWithGrowingWaitsUntilTheCodeDies(t *testing.T) {
 	if len(waits) < 4 {
 		t.Errorf("%d retries within a minute, want at least 4", len(waits))
 	}
-	if v := k.Verification(id); v.Delivery != verify.Failed || v.Reason.String() != "error" {
+	if v := k.Verification(id); v.Delivery != verify.DeliveryFailed || v.Reason.String() != "error" {
 		t.Errorf("in the end the delivery is %v (%s), want failed (error)", v.Delivery, v.Reason)
 	}
 	first := w.seen()[0]
@@ -175,7 +175,7 @@ func TestLaterIsHonoured(t *testing.T) {
 	}}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}})
 	id := k.Start(to, "")
-	k.Await("the first attempt's end", func() bool { return k.Verification(id).Delivery == verify.Queued })
+	k.Await("the first attempt's end", func() bool { return k.Verification(id).Delivery == verify.DeliveryQueued })
 	k.Advance(time.Minute - time.Millisecond)
 	if n := len(w.seen()); n != 1 {
 		t.Fatalf("called %d times within the minute, want 1", n)
@@ -194,10 +194,10 @@ func TestFailover(t *testing.T) {
 		want  []string
 		state verify.DeliveryState
 	}{
-		"error moves on at once":   {errDown, nil, []string{"a errored error", "b accepted "}, verify.Sent},
-		"refused moves on at once": {carrier.Refused(errDown), nil, []string{"a refused refused", "b accepted "}, verify.Sent},
-		"refused by all is failed": {carrier.Refused(errDown), carrier.Refused(errDown), []string{"a refused refused", "b refused refused"}, verify.Failed},
-		"unknown doesn't move on":  {carrier.Unknown(errDown), nil, []string{"a unknown unknown"}, verify.Sent},
+		"error moves on at once":   {errDown, nil, []string{"a errored error", "b accepted "}, verify.DeliverySent},
+		"refused moves on at once": {carrier.Refused(errDown), nil, []string{"a refused refused", "b accepted "}, verify.DeliverySent},
+		"refused by all is failed": {carrier.Refused(errDown), carrier.Refused(errDown), []string{"a refused refused", "b refused refused"}, verify.DeliveryFailed},
+		"unknown doesn't move on":  {carrier.Unknown(errDown), nil, []string{"a unknown unknown"}, verify.DeliverySent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -248,20 +248,20 @@ func TestFailedReceiptMovesOnToTheNextCarrier(t *testing.T) {
 	if err := k.Dispatch.Receive(ctx, undelivered); err != nil { // again: carriers repeat themselves
 		t.Fatal(err)
 	}
-	if got := k.Verification(v.ID.String()); got.Delivery != verify.Sent {
+	if got := k.Verification(v.ID.String()); got.Delivery != verify.DeliverySent {
 		t.Errorf("a repeated receipt of the first attempt made the second %v (%s)", got.Delivery, got.Reason)
 	}
 	undelivered.Carrier, undelivered.Attempt = "b", 2
 	if err := k.Dispatch.Receive(ctx, undelivered); err != nil {
 		t.Fatal(err)
 	}
-	if got := k.Verification(v.ID.String()); got.Delivery != verify.Failed || got.Reason.String() != "unreachable" {
+	if got := k.Verification(v.ID.String()); got.Delivery != verify.DeliveryFailed || got.Reason.String() != "unreachable" {
 		t.Errorf("with no carrier left it is %v (%s), want failed (unreachable)", got.Delivery, got.Reason)
 	}
 	if err := k.Dispatch.Receive(ctx, carrier.Receipt{Carrier: "b", Verification: v.ID, Attempt: 2, Delivered: true}); err != nil {
 		t.Fatal(err)
 	}
-	if got := k.Verification(v.ID.String()); got.Delivery != verify.Failed || got.Status != verify.Pending {
+	if got := k.Verification(v.ID.String()); got.Delivery != verify.DeliveryFailed || got.Status != verify.StatusPending {
 		t.Errorf("a late receipt made it %v and %v; a final delivery and a verdict stand", got.Delivery, got.Status)
 	}
 }
@@ -296,14 +296,14 @@ func TestDeadReplicasMessageIsNotSentAfterItsCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.Advance(20 * time.Second)
-	if v := settled(t, k, canceled); v.Delivery != verify.Failed || v.Reason.String() != "canceled" {
+	if v := settled(t, k, canceled); v.Delivery != verify.DeliveryFailed || v.Reason.String() != "canceled" {
 		t.Errorf("canceled: %v (%s)", v.Delivery, v.Reason)
 	}
 	k.Await("the live one to be sent", func() bool { return len(w.seen()) == 1 })
 
 	late := startAndDie(t, k, 20*time.Second)
 	k.Advance(time.Hour)
-	if v := settled(t, k, late); v.Delivery != verify.Failed || v.Reason.String() != "expired" {
+	if v := settled(t, k, late); v.Delivery != verify.DeliveryFailed || v.Reason.String() != "expired" {
 		t.Errorf("expired: %v (%s)", v.Delivery, v.Reason)
 	}
 	if n := len(w.seen()); n != 1 {
@@ -321,8 +321,8 @@ func startAndDieWith(t *testing.T, k *countersigntest.Kit, keys *keyset.Set, lea
 	t.Helper()
 	acct := k.Account()
 	v := &verify.Verification{
-		ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.MFA,
-		Terms: verify.Terms{Channel: verify.SMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour)},
+		ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.PurposeMFA,
+		Terms: verify.Terms{Channel: verify.ChannelSMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour)},
 		Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},
 	}
 	for _, edit := range edits {
@@ -357,7 +357,7 @@ func TestAMessageWithoutACarrierHereIsLeftToOthers(t *testing.T) {
 		return d
 	}
 	phones, texts := &way{name: "phones"}, &way{name: "texts"}
-	without, with := replica(phones, verify.Voice), replica(texts, verify.SMS)
+	without, with := replica(phones, verify.ChannelVoice), replica(texts, verify.ChannelSMS)
 	look := func(d *dispatch.Dispatcher, after time.Duration) {
 		t.Helper()
 		k.Clock.Advance(after)
@@ -371,16 +371,16 @@ func TestAMessageWithoutACarrierHereIsLeftToOthers(t *testing.T) {
 
 	taken := startAndDie(t, k, 20*time.Second)
 	look(without, 20*time.Second)
-	if v := k.Verification(taken); v.Delivery != verify.Sending {
+	if v := k.Verification(taken); v.Delivery != verify.DeliverySending {
 		t.Fatalf("a message that others may have a carrier for is %v", v.Delivery)
 	}
 	look(with, time.Second)
-	k.Await("the replica that has a carrier", func() bool { return k.Verification(taken).Delivery == verify.Sent })
+	k.Await("the replica that has a carrier", func() bool { return k.Verification(taken).Delivery == verify.DeliverySent })
 
 	given := startAndDie(t, k, 20*time.Second)
 	look(without, 20*time.Second)
 	look(without, 20*time.Second)
-	if v := k.Verification(given); v.Delivery != verify.Failed || v.Reason != verify.ReasonNoCarrier {
+	if v := k.Verification(given); v.Delivery != verify.DeliveryFailed || v.Reason != verify.ReasonNoCarrier {
 		t.Errorf("a message that nobody has a carrier for is %v, %v", v.Delivery, v.Reason)
 	}
 	if n := len(phones.seen()); n != 0 {
@@ -406,7 +406,7 @@ func TestAMessageOfAKeyThatIsMissingIsLeftToOthers(t *testing.T) {
 		}
 	}
 	k.Advance(time.Hour)
-	if v := settled(t, k, id); v.Delivery != verify.Failed || v.Reason.String() != "expired" || len(w.seen()) != 0 {
+	if v := settled(t, k, id); v.Delivery != verify.DeliveryFailed || v.Reason.String() != "expired" || len(w.seen()) != 0 {
 		t.Errorf("when the code has ended: %v (%s), and %d messages were sent", v.Delivery, v.Reason, len(w.seen()))
 	}
 }
@@ -434,7 +434,7 @@ func TestThawedReplicaSettlesNothing(t *testing.T) {
 	other, err := dispatch.New(dispatch.Config{
 		Store: k.Store, Keys: keysOf(t, k), Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
 		Carriers: []dispatch.Line{{Carrier: b, Queue: 1, Concurrency: 1}},
-		Routes:   map[verify.Channel][]string{verify.SMS: {"b"}},
+		Routes:   map[verify.Channel][]string{verify.ChannelSMS: {"b"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -451,7 +451,7 @@ func TestThawedReplicaSettlesNothing(t *testing.T) {
 	defer cancel()
 	other.Close(drain)
 	v := settled(t, k, id)
-	if v.Delivery != verify.Sent {
+	if v.Delivery != verify.DeliverySent {
 		t.Errorf("delivery is %v (%s), want sent: the thawed replica has settled it", v.Delivery, v.Reason)
 	}
 	if diff := cmp.Diff([]string{" unknown lease_lost", "b accepted "}, attempts(t, k, v)); diff != "" {
@@ -595,7 +595,7 @@ func TestCloseDrainsTheQueue(t *testing.T) {
 	close(release)
 	<-closed
 	for _, id := range ids {
-		if v := k.Verification(id); v.Delivery != verify.Sent {
+		if v := k.Verification(id); v.Delivery != verify.DeliverySent {
 			t.Errorf("after the drain a delivery is %v (%s)", v.Delivery, v.Reason)
 		}
 	}
@@ -612,7 +612,7 @@ func TestCloseLeavesTheRestForLater(t *testing.T) {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	k.Dispatch.Close(now)
-	if v := k.Verification(hanging); v.Delivery != verify.Sent || v.Reason != verify.ReasonUnknown {
+	if v := k.Verification(hanging); v.Delivery != verify.DeliverySent || v.Reason != verify.ReasonUnknown {
 		t.Errorf("the call under way: %v (%s), want sent (unknown)", v.Delivery, v.Reason)
 	}
 	if v := k.Verification(waiting); !v.Open() {
@@ -622,7 +622,7 @@ func TestCloseLeavesTheRestForLater(t *testing.T) {
 	next := &way{name: "a"}
 	again := countersigntest.New(t, countersigntest.Options{Data: data, Carriers: []carrier.Carrier{next}})
 	again.Advance(20 * time.Second)
-	if v := settled(t, again, waiting); v.Delivery != verify.Sent || len(next.seen()) != 1 {
+	if v := settled(t, again, waiting); v.Delivery != verify.DeliverySent || len(next.seen()) != 1 {
 		t.Errorf("after the restart: %v (%s), %d sent; want sent, 1", v.Delivery, v.Reason, len(next.seen()))
 	}
 }
@@ -659,7 +659,7 @@ func TestSettlingSurvivesFaultsOfTheDatabase(t *testing.T) {
 			})
 			v := settled(t, k, k.Start(to, ""))
 			k.Await("the end of the faults", func() bool { mu.Lock(); defer mu.Unlock(); return faults == 0 })
-			if diff := cmp.Diff([]string{"a accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.Sent {
+			if diff := cmp.Diff([]string{"a accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.DeliverySent {
 				t.Errorf("delivery %v; attempts (-want +got):\n%s", v.Delivery, diff)
 			}
 			k.Advance(time.Minute)
@@ -678,7 +678,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"call over the lease": {Lease: 10 * time.Second, CallLimit: 6 * time.Second},
 		"no queue":            {Carriers: []dispatch.Line{{Carrier: line.Carrier, Concurrency: 1}}},
 		"no concurrency":      {Carriers: []dispatch.Line{{Carrier: line.Carrier, Queue: 1}}},
-		"unknown carrier":     {Carriers: []dispatch.Line{line}, Routes: map[verify.Channel][]string{verify.SMS: {"b"}}},
+		"unknown carrier":     {Carriers: []dispatch.Line{line}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"b"}}},
 	} {
 		if _, err := dispatch.New(c); err == nil {
 			t.Errorf("%s: no error", name)

@@ -31,21 +31,21 @@ func TestADoubtfulTextGoesToTheNextCarrier(t *testing.T) {
 		want     []string
 		delivery verify.DeliveryState
 	}{
-		"to the second":               {sends: []func(context.Context, int) error{lost, nil}, line: impatient, want: []string{"a unknown unknown", "b accepted "}, delivery: verify.Sent},
-		"and to the third":            {sends: []func(context.Context, int) error{lost, lost, nil}, line: impatient, want: []string{"a unknown unknown", "b unknown unknown", "c accepted "}, delivery: verify.Sent},
-		"no more messages than may":   {sends: []func(context.Context, int) error{lost, lost, nil}, line: impatient, most: 2, want: []string{"a unknown unknown", "b unknown unknown"}, delivery: verify.Sent},
-		"there is no second":          {sends: []func(context.Context, int) error{lost}, line: impatient, want: []string{"a unknown unknown"}, delivery: verify.Sent},
-		"a setting keeps patience":    {sends: []func(context.Context, int) error{lost, nil}, want: []string{"a unknown unknown"}, delivery: verify.Sent},
-		"as with receipts":            {sends: []func(context.Context, int) error{lost, nil}, line: dispatch.Line{ReceiptTimeout: time.Minute}, want: []string{"a unknown unknown"}, delivery: verify.Sent},
-		"a call isn't made twice":     {sends: []func(context.Context, int) error{lost, nil}, line: impatient, voice: true, want: []string{"a unknown unknown"}, delivery: verify.Sent},
-		"it has arrived":              {sends: []func(context.Context, int) error{lost, nil}, line: impatient, receipt: &carrier.Receipt{Delivered: true}, want: []string{"a unknown unknown"}, delivery: verify.Delivered},
-		"it was taken after all":      {sends: []func(context.Context, int) error{lost, nil}, line: impatient, receipt: &carrier.Receipt{Taken: true}, want: []string{"a unknown unknown"}, delivery: verify.Sent},
-		"taken, without a receipt":    {sends: []func(context.Context, int) error{lost, nil}, line: dispatch.Line{UnknownTimeout: unknownTimeout, ReceiptTimeout: 2 * unknownTimeout}, receipt: &carrier.Receipt{Taken: true}, want: []string{"a unknown unknown", "b accepted "}, delivery: verify.Sent},
-		"taken says nothing new":      {sends: []func(context.Context, int) error{nil, nil}, line: impatient, receipt: &carrier.Receipt{Taken: true}, want: []string{"a accepted "}, delivery: verify.Sent},
-		"its receipt is in doubt":     {sends: []func(context.Context, int) error{nil, nil}, receipt: &carrier.Receipt{Reason: verify.ReasonUnknown, Doubt: true}, want: []string{"a accepted ", "b accepted "}, delivery: verify.Sent},
-		"in doubt, without a second":  {sends: []func(context.Context, int) error{nil}, receipt: &carrier.Receipt{Reason: verify.ReasonUnknown, Doubt: true}, want: []string{"a accepted "}, delivery: verify.Sent},
-		"failed, without a second":    {sends: []func(context.Context, int) error{nil}, receipt: &carrier.Receipt{Reason: verify.ReasonUnknown}, want: []string{"a accepted "}, delivery: verify.Failed},
-		"accepted, without a receipt": {sends: []func(context.Context, int) error{nil, nil}, line: impatient, want: []string{"a accepted "}, delivery: verify.Sent},
+		"to the second":               {sends: []func(context.Context, int) error{lost, nil}, line: impatient, want: []string{"a unknown unknown", "b accepted "}, delivery: verify.DeliverySent},
+		"and to the third":            {sends: []func(context.Context, int) error{lost, lost, nil}, line: impatient, want: []string{"a unknown unknown", "b unknown unknown", "c accepted "}, delivery: verify.DeliverySent},
+		"no more messages than may":   {sends: []func(context.Context, int) error{lost, lost, nil}, line: impatient, most: 2, want: []string{"a unknown unknown", "b unknown unknown"}, delivery: verify.DeliverySent},
+		"there is no second":          {sends: []func(context.Context, int) error{lost}, line: impatient, want: []string{"a unknown unknown"}, delivery: verify.DeliverySent},
+		"a setting keeps patience":    {sends: []func(context.Context, int) error{lost, nil}, want: []string{"a unknown unknown"}, delivery: verify.DeliverySent},
+		"as with receipts":            {sends: []func(context.Context, int) error{lost, nil}, line: dispatch.Line{ReceiptTimeout: time.Minute}, want: []string{"a unknown unknown"}, delivery: verify.DeliverySent},
+		"a call isn't made twice":     {sends: []func(context.Context, int) error{lost, nil}, line: impatient, voice: true, want: []string{"a unknown unknown"}, delivery: verify.DeliverySent},
+		"it has arrived":              {sends: []func(context.Context, int) error{lost, nil}, line: impatient, receipt: &carrier.Receipt{Delivered: true}, want: []string{"a unknown unknown"}, delivery: verify.DeliveryDelivered},
+		"it was taken after all":      {sends: []func(context.Context, int) error{lost, nil}, line: impatient, receipt: &carrier.Receipt{Taken: true}, want: []string{"a unknown unknown"}, delivery: verify.DeliverySent},
+		"taken, without a receipt":    {sends: []func(context.Context, int) error{lost, nil}, line: dispatch.Line{UnknownTimeout: unknownTimeout, ReceiptTimeout: 2 * unknownTimeout}, receipt: &carrier.Receipt{Taken: true}, want: []string{"a unknown unknown", "b accepted "}, delivery: verify.DeliverySent},
+		"taken says nothing new":      {sends: []func(context.Context, int) error{nil, nil}, line: impatient, receipt: &carrier.Receipt{Taken: true}, want: []string{"a accepted "}, delivery: verify.DeliverySent},
+		"its receipt is in doubt":     {sends: []func(context.Context, int) error{nil, nil}, receipt: &carrier.Receipt{Reason: verify.ReasonUnknown, Doubt: true}, want: []string{"a accepted ", "b accepted "}, delivery: verify.DeliverySent},
+		"in doubt, without a second":  {sends: []func(context.Context, int) error{nil}, receipt: &carrier.Receipt{Reason: verify.ReasonUnknown, Doubt: true}, want: []string{"a accepted "}, delivery: verify.DeliverySent},
+		"failed, without a second":    {sends: []func(context.Context, int) error{nil}, receipt: &carrier.Receipt{Reason: verify.ReasonUnknown}, want: []string{"a accepted "}, delivery: verify.DeliveryFailed},
+		"accepted, without a receipt": {sends: []func(context.Context, int) error{nil, nil}, line: impatient, want: []string{"a accepted "}, delivery: verify.DeliverySent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -101,11 +101,11 @@ func (w *way) count(v *verify.Verification, history []verify.Delivery) (open boo
 		if h.Carrier != w.name() || cmp.Or(h.Channel, v.Channel) != w.channel {
 			continue
 		}
-		if h.Outcome == verify.Errored && !h.Reason.Turn() {
+		if h.Outcome == verify.AttemptErrored && !h.Reason.Turn() {
 			continue
 		}
 		w.calls++
-		if h.Outcome != verify.Errored && h.Outcome != verify.Dropped {
+		if h.Outcome != verify.AttemptErrored && h.Outcome != verify.AttemptDropped {
 			open = false
 		}
 	}
@@ -155,7 +155,7 @@ func ownTrouble(id verify.ID, now time.Time) time.Duration {
 // called less often, else after a wait that grows.
 func (d *Dispatcher) retry(end *verify.Settlement, l *line, j *job, after time.Duration) {
 	history := append(slices.Clip(j.history), end.Delivery)
-	if end.Outcome == verify.Unknown || d.spent(j.verification, history) {
+	if end.Outcome == verify.AttemptUnknown || d.spent(j.verification, history) {
 		return
 	}
 	all, now := d.next(j.verification, history), d.config.Now()
@@ -200,7 +200,7 @@ func (d *Dispatcher) spent(v *verify.Verification, history []verify.Delivery) bo
 // verification is as it was settled, or nil: without the lease, the place is given back.
 func (d *Dispatcher) goOn(end verify.Settlement, v *verify.Verification, j *job) {
 	d.flights.begin(j.verification.ID)
-	if v == nil || v.Delivery != verify.Sending || v.Attempt != end.Attempt+1 ||
+	if v == nil || v.Delivery != verify.DeliverySending || v.Attempt != end.Attempt+1 ||
 		!d.begin(context.Background(), *j.next, v, append(slices.Clip(j.history), end.Delivery), j.passenger(), j.request) {
 		d.flights.end(j.verification.ID)
 		j.next.spare(j.passenger())
@@ -219,7 +219,7 @@ func backoff(n int) time.Duration {
 // Silence of one that has it moves on once after a start or a resend. A text or a push that may be lost moves on each time,
 // until enough messages may have gone out.
 func (d *Dispatcher) watch(end *verify.Settlement, l *line, j *job) time.Duration {
-	wait, doubt := l.ReceiptTimeout, end.Outcome == verify.Unknown
+	wait, doubt := l.ReceiptTimeout, end.Outcome == verify.AttemptUnknown
 	if doubt {
 		wait *= 2
 		if l.UnknownTimeout > 0 && !j.message.Channel.IsCall() {

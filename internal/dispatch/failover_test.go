@@ -28,7 +28,7 @@ func quiet(t *testing.T, k *countersigntest.Kit, id string) *verify.Verification
 	var v *verify.Verification
 	k.Await("the message of "+id, func() bool {
 		v = k.Verification(id)
-		return v.Delivery != verify.Sending && !(v.Delivery == verify.Queued && v.Due(k.Clock.Now()))
+		return v.Delivery != verify.DeliverySending && !(v.Delivery == verify.DeliveryQueued && v.Due(k.Clock.Now()))
 	})
 	return v
 }
@@ -50,8 +50,8 @@ const (
 // many messages the person may have got, and when the last one was handed over, after the start.
 func TestFailoverStories(t *testing.T) {
 	t.Parallel()
-	t.Run("to the next carrier", func(t *testing.T) { t.Parallel(); failoverStories(t, verify.SMS) })
-	t.Run("to the next channel", func(t *testing.T) { t.Parallel(); failoverStories(t, verify.Voice) })
+	t.Run("to the next carrier", func(t *testing.T) { t.Parallel(); failoverStories(t, verify.ChannelSMS) })
+	t.Run("to the next channel", func(t *testing.T) { t.Parallel(); failoverStories(t, verify.ChannelVoice) })
 }
 
 // failoverStories tells them of a first carrier for texts and a second one for the given channel.
@@ -70,36 +70,36 @@ func failoverStories(t *testing.T, second verify.Channel) {
 		last     time.Duration
 		attempts []string
 	}{
-		{name: "works", a1: "delivered", state: verify.Delivered, messages: 1, attempts: []string{"a accepted  delivered"}},
+		{name: "works", a1: "delivered", state: verify.DeliveryDelivered, messages: 1, attempts: []string{"a accepted  delivered"}},
 		{name: "refuses the number", a: always(carrier.Refused(errDown)), b1: "delivered",
-			state: verify.Delivered, messages: 1, attempts: []string{"a refused refused none", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 1, attempts: []string{"a refused refused none", "b accepted  delivered"}},
 		{name: "can't be reached", a: always(unreachable), b1: "delivered",
-			state: verify.Delivered, messages: 1, attempts: []string{"a errored unreachable none", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 1, attempts: []string{"a errored unreachable none", "b accepted  delivered"}},
 		{name: "is misconfigured", a: always(carrier.Because(verify.ReasonMisconfigured, errDown)), b1: "delivered",
-			state: verify.Delivered, messages: 1, attempts: []string{"a errored misconfigured none", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 1, attempts: []string{"a errored misconfigured none", "b accepted  delivered"}},
 		{name: "throttles", a: always(carrier.Later(time.Minute, errDown)), b1: "delivered",
-			state: verify.Delivered, messages: 1, attempts: []string{"a errored later none", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 1, attempts: []string{"a errored later none", "b accepted  delivered"}},
 		{name: "has failed five times: its breaker is open", a: always(unreachable), before: 5, b1: "delivered",
-			state: verify.Delivered, messages: 1, attempts: []string{"b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 1, attempts: []string{"b accepted  delivered"}},
 		{name: "breaks down in our process", a: func(context.Context, int) error { panic("boom") }, b1: "delivered",
-			state: verify.Delivered, messages: 2, last: 2 * receiptTimeout, attempts: []string{"a unknown unknown none", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 2, last: 2 * receiptTimeout, attempts: []string{"a unknown unknown none", "b accepted  delivered"}},
 		{name: "doesn't answer", a: hang, b1: "delivered",
-			state: verify.Delivered, messages: 2, last: 2 * receiptTimeout, attempts: []string{"a unknown unknown none", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 2, last: 2 * receiptTimeout, attempts: []string{"a unknown unknown none", "b accepted  delivered"}},
 		{name: "says that it didn't arrive", a1: "failed", b1: "delivered",
-			state: verify.Delivered, messages: 2, attempts: []string{"a accepted  failed", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 2, attempts: []string{"a accepted  failed", "b accepted  delivered"}},
 		{name: "never says anything", b1: "delivered",
-			state: verify.Delivered, messages: 2, last: receiptTimeout, attempts: []string{"a accepted  none", "b accepted  delivered"}},
+			state: verify.DeliveryDelivered, messages: 2, last: receiptTimeout, attempts: []string{"a accepted  none", "b accepted  delivered"}},
 		{name: "says nothing, nor does the other", // silence moves on once
-			state: verify.Sent, messages: 2, last: receiptTimeout, attempts: []string{"a accepted  none", "b accepted  none"}},
+			state: verify.DeliverySent, messages: 2, last: receiptTimeout, attempts: []string{"a accepted  none", "b accepted  none"}},
 		{name: "doesn't arrive, nor by the other", a1: "failed", b1: "failed",
-			state: verify.Failed, messages: 2, attempts: []string{"a accepted  failed", "b accepted  failed"}},
+			state: verify.DeliveryFailed, messages: 2, attempts: []string{"a accepted  failed", "b accepted  failed"}},
 		{name: "is silent, and the code is used", at: use,
-			state: verify.Delivered, messages: 1, attempts: []string{"a accepted  none"}},
+			state: verify.DeliveryDelivered, messages: 1, attempts: []string{"a accepted  none"}},
 		{name: "is silent, and the code is canceled", at: func(_ *testing.T, k *countersigntest.Kit, id string) {
 			k.Verify.Cancel(context.Background(), k.Account(), k.Verification(id).ID)
-		}, state: verify.Sent, messages: 1, attempts: []string{"a accepted  none"}},
+		}, state: verify.DeliverySent, messages: 1, attempts: []string{"a accepted  none"}},
 		{name: "is silent, and the other can't be reached", b: always(unreachable),
-			state: verify.Failed, messages: 1}, // the other is tried until the code dies
+			state: verify.DeliveryFailed, messages: 1}, // the other is tried until the code dies
 	} {
 		a, b := &way{name: "a", send: tt.a}, &way{name: "b", send: tt.b}
 		var last time.Duration
@@ -144,7 +144,7 @@ func failoverStories(t *testing.T, second verify.Channel) {
 			t.Fatal(err)
 		}
 		messages := verify.Messages(all)
-		if second == verify.Voice && tt.messages == 2 { // a call comes a minute after the text
+		if second == verify.ChannelVoice && tt.messages == 2 { // a call comes a minute after the text
 			tt.last = max(tt.last, time.Minute)
 		}
 		t.Logf("the first carrier %-45s %-9v %d messages, the last after %v", tt.name, v.Delivery, messages, last)
@@ -154,7 +154,7 @@ func failoverStories(t *testing.T, second verify.Channel) {
 		var attempts []string
 		for _, d := range all {
 			attempts = append(attempts, fmt.Sprintf("%s %v %s %v", d.Carrier, d.Outcome, d.Reason, d.Receipt))
-			if want := map[string]verify.Channel{"a": verify.SMS, "b": second}[d.Carrier]; d.Channel != want {
+			if want := map[string]verify.Channel{"a": verify.ChannelSMS, "b": second}[d.Carrier]; d.Channel != want {
 				t.Errorf("%s: attempt %d by %s is recorded as %q, want %q", tt.name, d.Attempt, d.Carrier, d.Channel, want)
 			}
 		}
@@ -179,16 +179,16 @@ func failoverStories(t *testing.T, second verify.Channel) {
 	}
 }
 
-var smsThenVoice = map[verify.Channel][]verify.Channel{verify.SMS: {verify.Voice}}
+var smsThenVoice = map[verify.Channel][]verify.Channel{verify.ChannelSMS: {verify.ChannelVoice}}
 
 // apart are the rules by which carrier a has the texts, and b those of the other channel; where that is
 // the same one, both have them.
 func apart(second verify.Channel) []route.Rule {
-	if second == verify.SMS {
-		return []route.Rule{{Channels: []verify.Channel{verify.Voice}}}
+	if second == verify.ChannelSMS {
+		return []route.Rule{{Channels: []verify.Channel{verify.ChannelVoice}}}
 	}
 	return []route.Rule{
-		{Channels: []verify.Channel{verify.SMS}, Carriers: []route.Choice{{Carrier: "a"}}},
+		{Channels: []verify.Channel{verify.ChannelSMS}, Carriers: []route.Choice{{Carrier: "a"}}},
 		{Channels: []verify.Channel{second}, Carriers: []route.Choice{{Carrier: "b"}}},
 	}
 }
@@ -209,21 +209,21 @@ func TestAnotherChannelIsOnlyForThoseWhoWantIt(t *testing.T) {
 	}{
 		{name: "nobody says so", a: refuse, want: []string{"a refused refused"}},
 		{name: "the operator does", failover: smsThenVoice, a: refuse, want: []string{"a refused refused", "b accepted "}},
-		{name: "for calls only", failover: map[verify.Channel][]verify.Channel{verify.Voice: {verify.SMS}}, a: refuse, want: []string{"a refused refused"}},
-		{name: "the application does", channels: []verify.Channel{verify.SMS, verify.Voice}, a: refuse, want: []string{"a refused refused", "b accepted "}},
-		{name: "it prefers calls", channels: []verify.Channel{verify.Voice, verify.SMS}, a: refuse, want: []string{"b accepted ", "a refused refused"}},
-		{name: "the operator does, the application doesn't", failover: smsThenVoice, channels: []verify.Channel{verify.SMS}, a: refuse, want: []string{"a refused refused"}},
-		{name: "the caller wants a text", channels: []verify.Channel{verify.SMS, verify.Voice}, request: verify.AssociateRequest{Channel: verify.SMS}, a: refuse, want: []string{"a refused refused"}},
+		{name: "for calls only", failover: map[verify.Channel][]verify.Channel{verify.ChannelVoice: {verify.ChannelSMS}}, a: refuse, want: []string{"a refused refused"}},
+		{name: "the application does", channels: []verify.Channel{verify.ChannelSMS, verify.ChannelVoice}, a: refuse, want: []string{"a refused refused", "b accepted "}},
+		{name: "it prefers calls", channels: []verify.Channel{verify.ChannelVoice, verify.ChannelSMS}, a: refuse, want: []string{"b accepted ", "a refused refused"}},
+		{name: "the operator does, the application doesn't", failover: smsThenVoice, channels: []verify.Channel{verify.ChannelSMS}, a: refuse, want: []string{"a refused refused"}},
+		{name: "the caller wants a text", channels: []verify.Channel{verify.ChannelSMS, verify.ChannelVoice}, request: verify.AssociateRequest{Channel: verify.ChannelSMS}, a: refuse, want: []string{"a refused refused"}},
 		{name: "the carrier has the only message", failover: smsThenVoice, most: 1, want: []string{"a accepted "}},
 	} {
 		a, b := &way{name: "a", send: tt.a}, &way{name: "b"}
 		k := countersigntest.New(t, countersigntest.Options{
-			Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.Voice), Settings: verify.Settings{Failover: tt.failover}, MaxMessages: tt.most,
+			Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.ChannelVoice), Settings: verify.Settings{Failover: tt.failover}, MaxMessages: tt.most,
 		})
 		acct := k.Account()
 		var id verify.ID
 		if tt.channels == nil {
-			v, err := k.Verify.Start(ctx, acct, verify.StartRequest{Channel: verify.SMS, To: to})
+			v, err := k.Verify.Start(ctx, acct, verify.StartRequest{Channel: verify.ChannelSMS, To: to})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,7 +248,7 @@ func TestAnotherChannelIsOnlyForThoseWhoWantIt(t *testing.T) {
 		receive(t, k, carrier.Receipt{Carrier: last[:1], Verification: id, Attempt: v.Attempt, Reason: verify.ReasonUnreachable})
 		k.Advance(time.Second)
 		v = quiet(t, k, id.String())
-		if diff := cmp.Diff(tt.want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed {
+		if diff := cmp.Diff(tt.want, attempts(t, k, v)); diff != "" || v.Delivery != verify.DeliveryFailed {
 			t.Errorf("%s: the delivery is %v, want failed; attempts (-want +got)\n%s", tt.name, v.Delivery, diff)
 		}
 	}
@@ -261,9 +261,9 @@ func TestTheNextChannelIsFrozenAtTheStart(t *testing.T) {
 	calling, answer := make(chan struct{}), make(chan struct{})
 	a := &way{name: "a", send: func(context.Context, int) error { close(calling); <-answer; return carrier.Refused(errDown) }}
 	b := &way{name: "b"}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.Voice)})
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.ChannelVoice)})
 	acct := k.Account()
-	app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: []verify.Channel{verify.SMS, verify.Voice}})
+	app, err := k.Verify.CreateApplication(ctx, acct, verify.Application{Name: "Shop", Channels: []verify.Channel{verify.ChannelSMS, verify.ChannelVoice}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestTheNextChannelIsFrozenAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-calling
-	app.Name, app.Channels = "Store", []verify.Channel{verify.SMS}
+	app.Name, app.Channels = "Store", []verify.Channel{verify.ChannelSMS}
 	if err := k.Verify.UpdateApplication(ctx, acct, app, app.Version); err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestACarrierOfTwoChannelsIsAskedForEach(t *testing.T) {
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Settings: verify.Settings{Failover: smsThenVoice}})
 	quiet(t, k, k.Start(to, ""))
 	all := w.seen()
-	if len(all) != 2 || all[0].Channel != verify.SMS || all[1].Channel != verify.Voice || all[0].Code != all[1].Code {
+	if len(all) != 2 || all[0].Channel != verify.ChannelSMS || all[1].Channel != verify.ChannelVoice || all[0].Code != all[1].Code {
 		t.Fatalf("%d messages, want a text and a call with its code", len(all))
 	}
 	if all[0].ID == all[1].ID {
@@ -316,11 +316,11 @@ func TestNoRoomIsNoReasonToCall(t *testing.T) {
 		return nil
 	}}
 	k := countersigntest.New(t, countersigntest.Options{
-		Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.Voice), Settings: verify.Settings{Failover: smsThenVoice},
+		Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.ChannelVoice), Settings: verify.Settings{Failover: smsThenVoice},
 		Lines: map[string]dispatch.Line{"a": {Queue: 1}}, BreakAfter: 2,
 	})
 	start := func() error {
-		_, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.SMS, To: to})
+		_, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.ChannelSMS, To: to})
 		return err
 	}
 	first := k.Start(to, "")
@@ -337,12 +337,12 @@ func TestNoRoomIsNoReasonToCall(t *testing.T) {
 	k.Start("+12025550101", "")
 	<-calling
 	k.Advance(5 * time.Second)
-	if v := k.Verification(first); v.Delivery != verify.Queued || v.Attempt != 2 {
+	if v := k.Verification(first); v.Delivery != verify.DeliveryQueued || v.Attempt != 2 {
 		t.Errorf("while there is no room for its text, attempt %d of the first is %v; want the second, and that it waits", v.Attempt, v.Delivery)
 	}
 	answer <- errDown // which opens the breaker
 	k.Await("the calls for both", func() bool { return len(b.seen()) == 3 })
-	if _, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.SMS, To: "+12025550102"}); err != nil {
+	if _, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.ChannelSMS, To: "+12025550102"}); err != nil {
 		t.Errorf("a start while the carrier of texts can't be reached: %v", err)
 	}
 	k.Await("its call", func() bool { return len(b.seen()) == 4 })
@@ -377,7 +377,7 @@ func TestMessagesOfAVerificationAreBounded(t *testing.T) {
 		v = quiet(t, k, v.ID.String())
 	}
 	want := []string{"a accepted ", "b accepted ", "c accepted "}
-	if diff := cmp.Diff(want, attempts(t, k, v)); diff != "" || v.Delivery != verify.Failed || v.Reason.String() != "unreachable" {
+	if diff := cmp.Diff(want, attempts(t, k, v)); diff != "" || v.Delivery != verify.DeliveryFailed || v.Reason.String() != "unreachable" {
 		t.Errorf("delivery %v (%s); attempts (-want +got):\n%s", v.Delivery, v.Reason, diff)
 	}
 	if n := len(ways["d"].seen()); n != 0 {
@@ -412,7 +412,7 @@ func TestACarrierReportsOfItsOwnMessagesOnly(t *testing.T) {
 	close(answer)
 	unchanged := func(when string) {
 		t.Helper()
-		if v := quiet(t, k, id); v.Delivery != verify.Sent || v.Attempt != 1 {
+		if v := quiet(t, k, id); v.Delivery != verify.DeliverySent || v.Attempt != 1 {
 			t.Errorf("%s: attempt %d is %v; want the first, and sent", when, v.Attempt, v.Delivery)
 		}
 	}
@@ -423,7 +423,7 @@ func TestACarrierReportsOfItsOwnMessagesOnly(t *testing.T) {
 	says("b", false)
 	unchanged("after that")
 	says("a", true)
-	if v := k.Verification(id); v.Delivery != verify.Delivered {
+	if v := k.Verification(id); v.Delivery != verify.DeliveryDelivered {
 		t.Errorf("by its own carrier: the message is %v", v.Delivery)
 	}
 }
@@ -450,7 +450,7 @@ func TestLostLeasesCountAsMessages(t *testing.T) {
 	}
 	k.Advance(7 * time.Second)
 	v := settled(t, k, id)
-	if v.Delivery != verify.Failed || v.Reason != verify.ReasonMaxMessages || len(w.seen()) != 0 {
+	if v.Delivery != verify.DeliveryFailed || v.Reason != verify.ReasonMaxMessages || len(w.seen()) != 0 {
 		t.Errorf("delivery %v (%s), sent %d times; want failed (max_messages), never", v.Delivery, v.Reason, len(w.seen()))
 	}
 }
@@ -475,7 +475,7 @@ func TestStartsAreRefusedWhileEveryBreakerIsOpen(t *testing.T) {
 	}
 	refusedFor := func(wait time.Duration) {
 		t.Helper()
-		_, err := k.Verify.Start(context.Background(), k.Account(), verify.StartRequest{Channel: verify.SMS, To: to})
+		_, err := k.Verify.Start(context.Background(), k.Account(), verify.StartRequest{Channel: verify.ChannelSMS, To: to})
 		var known *verify.Error
 		if !errors.As(err, &known) || known.Code != verify.ErrCarriersDown.Code || known.RetryAfter != wait {
 			t.Errorf("start while the breaker is open: %v, want %v after %v", err, verify.ErrCarriersDown, wait)
@@ -519,7 +519,7 @@ func TestStartsAreRefusedWhileEveryBreakerIsOpen(t *testing.T) {
 	mu.Unlock()
 	k.Await("the messages that waited", func() bool {
 		k.Advance(time.Second)
-		return !slices.ContainsFunc(ids, func(id string) bool { return k.Verification(id).Delivery != verify.Sent })
+		return !slices.ContainsFunc(ids, func(id string) bool { return k.Verification(id).Delivery != verify.DeliverySent })
 	})
 	quiet(t, k, k.Start(to, ""))
 	if states := k.Dispatch.States(); len(states[0].Breakers) != 0 {
@@ -550,7 +550,7 @@ func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
 	// Before the carrier's own answer: it waits.
 	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "ref", Reason: verify.ReasonUnreachable})
 	receive(t, k, carrier.Receipt{Carrier: "a", Ref: "another's", Delivered: true})
-	if v := k.Verification(id); v.Delivery != verify.Sending {
+	if v := k.Verification(id); v.Delivery != verify.DeliverySending {
 		t.Fatalf("the message is %v before its attempt has ended", v.Delivery)
 	}
 	close(answer)
@@ -560,7 +560,7 @@ func TestReceiptIsMatchedByTheCarriersOwnID(t *testing.T) {
 		t.Errorf("attempts (-want +got):\n%s", diff)
 	}
 	receive(t, k, carrier.Receipt{Carrier: "b", Ref: "ref", Delivered: true})
-	if v := k.Verification(id); v.Delivery != verify.Delivered {
+	if v := k.Verification(id); v.Delivery != verify.DeliveryDelivered {
 		t.Errorf("the message is %v, want delivered", v.Delivery)
 	}
 	receive(t, k, carrier.Receipt{Carrier: "b", Ref: "ref", Unsure: true, Delivered: true}) // again
@@ -612,7 +612,7 @@ func TestReceiptsRaceWithAttempts(t *testing.T) {
 	starts.Wait()
 	for _, id := range ids {
 		k.Await("the delivery", func() bool {
-			if k.Verification(id).Delivery == verify.Delivered {
+			if k.Verification(id).Delivery == verify.DeliveryDelivered {
 				return true
 			}
 			k.Advance(10 * time.Millisecond)
@@ -677,7 +677,7 @@ func TestTrialIsFollowedToItsReceipt(t *testing.T) {
 	ctx := context.Background()
 	var k *countersigntest.Kit
 	accepts := &hook{"accepts", func(m verify.Message) string {
-		if m.Body.Reveal() != "This is a test message. You need not do anything." || m.To != to || m.Channel != verify.Voice {
+		if m.Body.Reveal() != "This is a test message. You need not do anything." || m.To != to || m.Channel != verify.ChannelVoice {
 			t.Errorf("sent %+v", m)
 		}
 		return "7"
@@ -687,7 +687,7 @@ func TestTrialIsFollowedToItsReceipt(t *testing.T) {
 	try := func(ctx context.Context, name string, receipt *carrier.Receipt) string {
 		t.Helper()
 		var steps []string
-		last, err := k.Dispatch.Try(ctx, name, verify.Voice, to, func(s dispatch.Step) {
+		last, err := k.Dispatch.Try(ctx, name, verify.ChannelVoice, to, func(s dispatch.Step) {
 			steps = append(steps, strings.TrimSpace(s.What+" "+s.Ref+s.Reason.String()))
 			if s.What == "accepted" && receipt != nil {
 				// What carriers say before we know the message's id waits, and is found all the same.
@@ -719,7 +719,7 @@ func TestTrialIsFollowedToItsReceipt(t *testing.T) {
 	if got := try(canceled, "accepts", nil); got != "sending, accepted 7" {
 		t.Errorf("without a receipt: %s", got)
 	}
-	if _, err := k.Dispatch.Try(ctx, "none", verify.SMS, to, func(dispatch.Step) {}); err == nil {
+	if _, err := k.Dispatch.Try(ctx, "none", verify.ChannelSMS, to, func(dispatch.Step) {}); err == nil {
 		t.Error("a carrier that isn't there: no error")
 	}
 }
@@ -739,7 +739,7 @@ func TestSilenceMovesOnOnce(t *testing.T) {
 		k.Advance(receiptTimeout)
 	}
 	v := quiet(t, k, id)
-	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.Sent || v.Watched() {
+	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.DeliverySent || v.Watched() {
 		t.Errorf("delivery %v, watched %t; attempts (-want +got):\n%s", v.Delivery, v.Watched(), diff)
 	}
 	// A loss that becomes known later still moves on.
@@ -778,14 +778,14 @@ func TestWhatHasArrivedIsNotTriedAgain(t *testing.T) {
 			k.Advance(tt.wait)
 			v := quiet(t, k, id)
 			last := tt.carriers[len(tt.carriers)-1]
-			if n := len(last.seen()); n != tt.calls || v.Delivery != verify.Queued {
+			if n := len(last.seen()); n != tt.calls || v.Delivery != verify.DeliveryQueued {
 				t.Fatalf("%d calls, %v; want %d, and the message to wait for another", n, v.Delivery, tt.calls)
 			}
 			receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Delivered: true})
 			for range 10 {
 				k.Advance(30 * time.Second)
 			}
-			if v = quiet(t, k, id); len(last.seen()) != tt.calls || v.Delivery != verify.Delivered || v.Reason != verify.NoReason {
+			if v = quiet(t, k, id); len(last.seen()) != tt.calls || v.Delivery != verify.DeliveryDelivered || v.Reason != verify.NoReason {
 				t.Errorf("after the receipt: %d calls more, %v %s; want none, delivered", len(last.seen())-tt.calls, v.Delivery, v.Reason)
 			}
 		})
@@ -798,13 +798,13 @@ func TestLossWaitsForTheEndOfItsAttempt(t *testing.T) {
 	t.Parallel()
 	k, id, b, answer := handingOver(t)
 	receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: verify.ReasonUnreachable})
-	if v := k.Verification(id); v.Delivery != verify.Sending || v.Attempt != 1 {
+	if v := k.Verification(id); v.Delivery != verify.DeliverySending || v.Attempt != 1 {
 		t.Errorf("before the attempt's end: %v, attempt %d", v.Delivery, v.Attempt)
 	}
 	close(answer)
 	k.Await("the second carrier, or the code's end", func() bool {
 		k.Advance(time.Second)
-		return len(b.seen()) == 1 || k.Verification(id).StatusAt(k.Clock.Now()) != verify.Pending
+		return len(b.seen()) == 1 || k.Verification(id).StatusAt(k.Clock.Now()) != verify.StatusPending
 	})
 	if diff := cmp.Diff([]string{"a accepted ", "b accepted "}, attempts(t, k, quiet(t, k, id))); diff != "" {
 		t.Errorf("attempts (-want +got):\n%s", diff)
@@ -870,7 +870,7 @@ func TestAnotherProjectsFailuresCostNoStart(t *testing.T) {
 	w := picky{&way{name: "a"}}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}})
 	key := account.NewSecret()
-	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true}, key)
+	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true}, key)
 	other, err := k.Accounts.Authenticate(t.Context(), "other", key)
 	if err != nil {
 		t.Fatal(err)
@@ -881,7 +881,7 @@ func TestAnotherProjectsFailuresCostNoStart(t *testing.T) {
 	served := 0
 	for i := range 48 {
 		k.Advance(10 * time.Second) // while the first ones are tried again
-		if _, err := k.Verify.Start(t.Context(), other, verify.StartRequest{Channel: verify.SMS, To: fmt.Sprintf("+120255502%02d", i)}); err == nil {
+		if _, err := k.Verify.Start(t.Context(), other, verify.StartRequest{Channel: verify.ChannelSMS, To: fmt.Sprintf("+120255502%02d", i)}); err == nil {
 			served++
 		}
 	}
@@ -910,7 +910,7 @@ func TestRateBoundsWhatWaits(t *testing.T) {
 	cancel()
 	k.Dispatch.Close(now) // what waits is left for later
 	for _, id := range ids {
-		if v := k.Verification(id); v.Delivery != verify.Sent && !v.Open() {
+		if v := k.Verification(id); v.Delivery != verify.DeliverySent && !v.Open() {
 			t.Errorf("a message is %v (%s)", v.Delivery, v.Reason)
 		}
 	}
@@ -935,7 +935,7 @@ func TestABrokenLinkOfOneReplicaDelaysNobody(t *testing.T) {
 	o.Data, o.Clock, o.Carriers = k.Data, k.Clock, []carrier.Carrier{works}
 	other := countersigntest.New(t, o)
 	other.Advance(2 * time.Second)
-	if v := settled(t, other, id); v.Delivery != verify.Sent || len(works.seen()) != 1 {
+	if v := settled(t, other, id); v.Delivery != verify.DeliverySent || len(works.seen()) != 1 {
 		t.Errorf("with another replica the message is %v, sent %d times; want sent once", v.Delivery, len(works.seen()))
 	}
 }
@@ -958,7 +958,7 @@ func TestAShutdownMatchesEarlyReceipts(t *testing.T) {
 			k.Await("the end of taking more", func() bool { status, _ := k.Post("sms", `{"to":"`+to+`"}`); return status == 503 })
 			close(answer)
 			<-closed
-			if v := k.Verification(id); v.Delivery != verify.Delivered {
+			if v := k.Verification(id); v.Delivery != verify.DeliveryDelivered {
 				t.Errorf("after the shutdown the message is %v, want delivered", v.Delivery)
 			}
 		})

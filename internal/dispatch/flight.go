@@ -61,8 +61,8 @@ func (d *Dispatcher) interrupt(l *line, j *job) {
 	l.spare(j.passenger())
 	d.config.Log.Info("not sent before the shutdown, left for later", what, "reason", verify.ReasonInterrupted)
 	end := j.settlement(l, now)
-	end.Outcome, end.Reason, end.Retry = verify.Errored, verify.ReasonInterrupted, true
+	end.Outcome, end.Reason, end.Retry = verify.AttemptErrored, verify.ReasonInterrupted, true
 	d.observe(&end.Delivery, j.country)
 	d.settle(what, end, j)
-	d.traces.end(j, verify.Errored, verify.ReasonInterrupted, d.config.Now())
+	d.traces.end(j, verify.AttemptErrored, verify.ReasonInterrupted, d.config.Now())
 }

@@ -47,7 +47,7 @@ func TestWhatWaitsAtAShutdownIsDueAndUnsent(t *testing.T) {
 				if !called[id] {
 					k.Await("a message that waited to be queued and due", func() bool {
 						v := k.Verification(id)
-						return v.Delivery == verify.Queued && !v.DueAt.After(k.Clock.Now())
+						return v.Delivery == verify.DeliveryQueued && !v.DueAt.After(k.Clock.Now())
 					})
 				}
 			}
@@ -270,7 +270,7 @@ func TestAStepOfTheClockRepeatsNothing(t *testing.T) {
 			close(c.ends)
 			k.Await("all messages", func() bool {
 				for _, id := range ids {
-					if k.Verification(id).Delivery != verify.Sent {
+					if k.Verification(id).Delivery != verify.DeliverySent {
 						return false
 					}
 				}

@@ -73,7 +73,7 @@ func TestNoCodeIsSentThatNoCallerKnows(t *testing.T) {
 						t.Fatal(err)
 					}
 					for _, v := range all {
-						if v.Status == verify.Canceled && v.Delivery == verify.Failed {
+						if v.Status == verify.StatusCanceled && v.Delivery == verify.DeliveryFailed {
 							canceled++
 						}
 					}
@@ -127,7 +127,7 @@ func supersedingStartWithoutAnAnswer(t *testing.T, engine string, happens bool) 
 	}
 	k := countersigntest.New(t, o)
 	start := func() (*verify.Verification, error) {
-		return k.Verify.Start(t.Context(), k.Account(), verify.StartRequest{Channel: verify.SMS, To: to, Purpose: "login", Supersedes: true})
+		return k.Verify.Start(t.Context(), k.Account(), verify.StartRequest{Channel: verify.ChannelSMS, To: to, Purpose: "login", Supersedes: true})
 	}
 	var older *verify.Verification
 	var code string
@@ -161,9 +161,9 @@ func supersedingStartWithoutAnAnswer(t *testing.T, engine string, happens bool) 
 		lose.Store(n)
 	}
 	if happens {
-		k.Await("the cancellation", func() bool { return k.Verification(d.Latest.String()).Status == verify.Canceled })
+		k.Await("the cancellation", func() bool { return k.Verification(d.Latest.String()).Status == verify.StatusCanceled })
 	}
-	want := map[bool]verify.Status{true: verify.Superseded, false: verify.Pending}[happens]
+	want := map[bool]verify.Status{true: verify.StatusSuperseded, false: verify.StatusPending}[happens]
 	if got := k.Verification(older.ID.String()).StatusAt(k.Clock.Now()); got != want {
 		t.Errorf("the older verification is %v, want %v", got, want)
 	}

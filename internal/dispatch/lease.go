@@ -21,7 +21,7 @@ var errLeaseEnds = errors.New("the lease on this attempt ends")
 
 // A standing is how an attempt stands.
 type standing struct {
-	ended verify.Status // how its verification did, [verify.Pending] if it hasn't: else nothing must be sent any more
+	ended verify.Status // how its verification did, [verify.StatusPending] if it hasn't: else nothing must be sent any more
 	until time.Time     // when the lease ends
 	err   error         // the attempt isn't ours, or nobody can tell
 }
@@ -35,7 +35,7 @@ func (d *Dispatcher) look(j *job, now time.Time) standing {
 	case now.Add(d.config.CallLimit + d.margin()).After(j.until):
 		current, err = d.config.Store.Renew(context.Background(), v.ID, v.Attempt, d.config.Lease)
 		var ended *verify.Error
-		if errors.Is(err, verify.ErrLeaseLost) || errors.As(err, &ended) && ended.Kind == verify.Conflict {
+		if errors.Is(err, verify.ErrLeaseLost) || errors.As(err, &ended) && ended.Kind == verify.KindConflict {
 			current, err = d.config.Store.Verification(context.Background(), v.ID) // it says how
 		}
 	case now.Sub(j.since) > fresh:
@@ -44,10 +44,10 @@ func (d *Dispatcher) look(j *job, now time.Time) standing {
 	if err != nil {
 		return standing{err: err}
 	}
-	if s := current.StatusAt(now); s != verify.Pending && current.Attempt == v.Attempt {
+	if s := current.StatusAt(now); s != verify.StatusPending && current.Attempt == v.Attempt {
 		return standing{ended: s}
 	}
-	if current.Attempt != v.Attempt || current.Delivery != verify.Sending {
+	if current.Attempt != v.Attempt || current.Delivery != verify.DeliverySending {
 		return standing{err: verify.ErrLeaseLost}
 	}
 	return standing{until: current.DueAt}
@@ -97,10 +97,10 @@ func (d *Dispatcher) hold(ctx context.Context, end context.CancelCauseFunc, j *j
 		s := d.look(j, now)
 		var gone *verify.Error
 		switch {
-		case s.ended != verify.Pending:
+		case s.ended != verify.StatusPending:
 			end(over(s.ended))
 			return
-		case errors.Is(s.err, verify.ErrLeaseLost), errors.As(s.err, &gone) && gone.Kind == verify.NotFound:
+		case errors.Is(s.err, verify.ErrLeaseLost), errors.As(s.err, &gone) && gone.Kind == verify.KindNotFound:
 			end(s.err)
 			return
 		case s.err != nil && ending:

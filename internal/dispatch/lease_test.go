@@ -102,7 +102,7 @@ func TestALongCallKeepsItsLease(t *testing.T) {
 	goOn(t, k, id, 105*time.Second)
 	w.ends <- nil
 	v := settled(t, k, id)
-	if diff := cmp.Diff([]string{"a accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.Sent {
+	if diff := cmp.Diff([]string{"a accepted "}, attempts(t, k, v)); diff != "" || v.Delivery != verify.DeliverySent {
 		t.Errorf("%v; attempts (-want +got):\n%s", v.Delivery, diff)
 	}
 	k.Advance(time.Hour) // what was noted down for the lease's ends
@@ -142,8 +142,8 @@ func TestACallTellsWhatBecameOfIt(t *testing.T) {
 		send  func(context.Context, int) error
 		state verify.DeliveryState
 	}{
-		"said":          {carrier.Result{Delivered: true, Call: answered}, nil, verify.Delivered},
-		"hung up early": {carrier.Result{Call: answered}, always(carrier.Because(verify.ReasonHungUp, carrier.Refused(errDown))), verify.Failed},
+		"said":          {carrier.Result{Delivered: true, Call: answered}, nil, verify.DeliveryDelivered},
+		"hung up early": {carrier.Result{Call: answered}, always(carrier.Because(verify.ReasonHungUp, carrier.Refused(errDown))), verify.DeliveryFailed},
 	} {
 		w, b := newTrunk("a"), &way{name: "b"}
 		w.says, w.send = tt.says, tt.send
@@ -254,7 +254,7 @@ func TestACallEndsWithItsLease(t *testing.T) {
 	k.Clock.Advance(4 * time.Second)
 	w.ended(t)
 	k.Await("the end of the first call", func() bool { return k.Dispatch.Depth("a") == 1 })
-	if after := k.Verification(id); after.Attempt != 2 || after.Delivery != verify.Sending {
+	if after := k.Verification(id); after.Attempt != 2 || after.Delivery != verify.DeliverySending {
 		t.Errorf("the call that lost its lease made it attempt %d, %v; want 2, sending", after.Attempt, after.Delivery)
 	}
 	w.ends <- nil
@@ -390,7 +390,7 @@ func TestADeadReplicasCallIsMadeByAnother(t *testing.T) {
 	other, err := dispatch.New(dispatch.Config{
 		Store: st, Keys: keysOf(t, k), Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Millisecond,
 		Carriers: []dispatch.Line{{Carrier: theirs, Queue: 1, Concurrency: 1}},
-		Routes:   map[verify.Channel][]string{verify.SMS: {"a"}},
+		Routes:   map[verify.Channel][]string{verify.ChannelSMS: {"a"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -461,13 +461,13 @@ func TestAShutdownHangsUp(t *testing.T) {
 	cancel()
 	k.Dispatch.Close(now)
 	w.ended(t)
-	if v := k.Verification(id); v.Delivery != verify.Queued || v.Reason.String() != "interrupted" {
+	if v := k.Verification(id); v.Delivery != verify.DeliveryQueued || v.Reason.String() != "interrupted" {
 		t.Errorf("after the shutdown it is %v (%s), want queued (interrupted)", v.Delivery, v.Reason)
 	}
 	next, other := &way{name: "a"}, &way{name: "b"}
 	again := countersigntest.New(t, countersigntest.Options{Data: data, Carriers: []carrier.Carrier{next, other}, Clock: k.Clock})
 	again.Advance(time.Second)
-	if v := settled(t, again, id); v.Delivery != verify.Sent || len(next.seen()) != 1 {
+	if v := settled(t, again, id); v.Delivery != verify.DeliverySent || len(next.seen()) != 1 {
 		t.Errorf("after the restart: %v (%s), %d calls by the same carrier and %d by another; want sent, 1, 0",
 			v.Delivery, v.Reason, len(next.seen()), len(other.seen()))
 	}

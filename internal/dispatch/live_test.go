@@ -18,7 +18,7 @@ import (
 func TestWeightsHoldWhileAServerRuns(t *testing.T) {
 	t.Parallel()
 	a, b := &way{name: "a"}, &way{name: "b"}
-	rule := route.Rule{Channels: []verify.Channel{verify.SMS}, Carriers: []route.Choice{{Carrier: "a", Weight: 1}, {Carrier: "b"}}}
+	rule := route.Rule{Channels: []verify.Channel{verify.ChannelSMS}, Carriers: []route.Choice{{Carrier: "a", Weight: 1}, {Carrier: "b"}}}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}, Rules: []route.Rule{rule}})
 	next := 100
 	taken := func(by *way) func() bool {
@@ -103,7 +103,7 @@ func TestARetryIsNoDearerThanItsCountryAllows(t *testing.T) {
 	a := &way{name: "a", send: func(context.Context, int) error { return errDown }}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Lines: map[string]dispatch.Line{"a": {Costs: costs}}, Unattended: true})
 	id := k.Start(to, "")
-	k.Await("the first attempt", func() bool { return k.Verification(id).Delivery == verify.Queued })
+	k.Await("the first attempt", func() bool { return k.Verification(id).Delivery == verify.DeliveryQueued })
 	if _, err := k.Store.ChangeCountryLimit(t.Context(), "", "US", func(l *verify.CountryLimit) ([]store.Audit, error) { l.MaxPrice = 10; return nil, nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -76,14 +76,14 @@ func TestTheLogTellsAMessagesStory(t *testing.T) {
 		}},
 		"the receipt failed": {then: func(t *testing.T, k *countersigntest.Kit, id string) {
 			receive(t, k, carrier.Receipt{Carrier: "a", Verification: k.Verification(id).ID, Attempt: 1, Reason: verify.ReasonUnreachable})
-			k.Await("the second attempt", func() bool { v := k.Verification(id); return v.Attempt == 2 && v.Delivery == verify.Sent })
+			k.Await("the second attempt", func() bool { v := k.Verification(id); return v.Attempt == 2 && v.Delivery == verify.DeliverySent })
 		}, want: []string{
 			"DEBUG carrier called 1 a", "DEBUG attempt settled 1 a accepted sent", "INFO receipt 1 a failed unreachable queued",
 			"INFO attempt claimed 2 b unreachable", "DEBUG carrier called 2 b", "DEBUG attempt settled 2 b accepted sent",
 		}},
 		"silence": {then: func(_ *testing.T, k *countersigntest.Kit, id string) {
 			k.Advance(receiptTimeout)
-			k.Await("the second attempt", func() bool { v := k.Verification(id); return v.Attempt == 2 && v.Delivery == verify.Sent })
+			k.Await("the second attempt", func() bool { v := k.Verification(id); return v.Attempt == 2 && v.Delivery == verify.DeliverySent })
 		}, want: []string{
 			"DEBUG carrier called 1 a", "DEBUG attempt settled 1 a accepted sent",
 			"INFO attempt claimed 2 b no_receipt", "DEBUG carrier called 2 b", "DEBUG attempt settled 2 b accepted sent",

@@ -41,10 +41,10 @@ func TestEachEndOfAnAttemptIsCounted(t *testing.T) {
 		most    int    // messages
 		want    []string
 	}{
-		"a lost lease":         {channel: verify.SMS, most: 3, want: []string{"1  unknown lease_lost US", "2 b accepted  US"}},
-		"no carrier":           {channel: verify.Voice, most: 3, want: []string{"1  unknown lease_lost US", "2  dropped no_carrier US"}},
-		"as many as allowed":   {channel: verify.SMS, most: 1, want: []string{"1  unknown lease_lost US", "2  dropped max_messages US"}},
-		"a key that is no use": {channel: verify.SMS, sealed: []byte("x"), most: 3, want: []string{"1  unknown lease_lost US", "2  dropped key_missing US"}},
+		"a lost lease":         {channel: verify.ChannelSMS, most: 3, want: []string{"1  unknown lease_lost US", "2 b accepted  US"}},
+		"no carrier":           {channel: verify.ChannelVoice, most: 3, want: []string{"1  unknown lease_lost US", "2  dropped no_carrier US"}},
+		"as many as allowed":   {channel: verify.ChannelSMS, most: 1, want: []string{"1  unknown lease_lost US", "2  dropped max_messages US"}},
+		"a key that is no use": {channel: verify.ChannelSMS, sealed: []byte("x"), most: 3, want: []string{"1  unknown lease_lost US", "2  dropped key_missing US"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +52,7 @@ func TestEachEndOfAnAttemptIsCounted(t *testing.T) {
 			k := countersigntest.New(t, countersigntest.Options{Unattended: true})
 			keys, acct := keysOf(t, k), k.Account()
 			v := &verify.Verification{
-				ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.MFA,
+				ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.PurposeMFA,
 				Terms: verify.Terms{Channel: tt.channel, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour)},
 				Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}, SealedCode: tt.sealed},
 			}
@@ -69,7 +69,7 @@ func TestEachEndOfAnAttemptIsCounted(t *testing.T) {
 			d, err := dispatch.New(dispatch.Config{
 				Store: k.Store, Keys: keys, Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour, Observer: seen,
 				Carriers: []dispatch.Line{{Carrier: &way{name: "b"}, Queue: 1, Concurrency: 1}},
-				Routes:   map[verify.Channel][]string{verify.SMS: {"b"}}, MaxMessages: tt.most,
+				Routes:   map[verify.Channel][]string{verify.ChannelSMS: {"b"}}, MaxMessages: tt.most,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -96,7 +96,7 @@ func TestWhatAShutdownEndsIsCounted(t *testing.T) {
 	d, err := dispatch.New(dispatch.Config{
 		Store: k.Store, Keys: keysOf(t, k), Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour, Observer: seen,
 		Carriers: []dispatch.Line{{Carrier: &until{"b", calling}, Queue: 2, Concurrency: 1}},
-		Routes:   map[verify.Channel][]string{verify.SMS: {"b"}},
+		Routes:   map[verify.Channel][]string{verify.ChannelSMS: {"b"}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -296,10 +296,10 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if !o.Verification.Due(now) { // the hint is out of date
 		return postpone(o.Verification.DueAt)
 	}
-	if o.Verification.Delivery == verify.Sending && d.flights.has(o.Verification.ID) {
+	if o.Verification.Delivery == verify.DeliverySending && d.flights.has(o.Verification.ID) {
 		return postpone(now.Add(d.config.Lease / 2))
 	}
-	if o.Verification.Delivery == verify.Sending && !d.config.Store.JudgesLeases() {
+	if o.Verification.Delivery == verify.DeliverySending && !d.config.Store.JudgesLeases() {
 		return nil
 	}
 	if len(all) == 0 && d.config.Shared && c.why == verify.ReasonNoCarrier && now.Before(o.Hint.Add(d.config.Lease)) {
@@ -308,7 +308,7 @@ func (d *Dispatcher) take(ctx context.Context, c candidate) (act func() error) {
 	if len(all) == 0 {
 		return func() error { return d.giveUp(ctx, o, c.why) }
 	}
-	if !d.config.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.Pending {
+	if !d.config.Keys.Has(o.Verification.KeyID) && o.Verification.StatusAt(now) == verify.StatusPending {
 		return nil // a server that has the key claims it: to put it off would put it off for that one, too
 	}
 	if passable(all, m, now) == nil {
@@ -406,10 +406,10 @@ func (d *Dispatcher) priceNext(w way, v *verify.Verification, m passenger) money
 // withLost returns a message's attempts so far, with the one that was lost with its lease: its server may have sent the
 // message.
 func withLost(o verify.Overdue) []verify.Delivery {
-	if o.Verification.Delivery != verify.Sending {
+	if o.Verification.Delivery != verify.DeliverySending {
 		return o.Deliveries
 	}
-	return append(slices.Clip(o.Deliveries), verify.Delivery{Attempt: o.Verification.Attempt, Channel: o.Verification.Resent.Channel, Outcome: verify.Unknown})
+	return append(slices.Clip(o.Deliveries), verify.Delivery{Attempt: o.Verification.Attempt, Channel: o.Verification.Resent.Channel, Outcome: verify.AttemptUnknown})
 }
 
 // claimNext leases a due message's next attempt, and counts the one before if that has lost its lease.
@@ -425,9 +425,9 @@ func (d *Dispatcher) claimNext(ctx context.Context, o verify.Overdue) (*verify.V
 // before died over it, or why that one failed.
 func claimed(before *verify.Verification) string {
 	switch before.Delivery {
-	case verify.Sent:
+	case verify.DeliverySent:
 		return "no_receipt"
-	case verify.Sending:
+	case verify.DeliverySending:
 		return verify.ReasonLeaseLost.String()
 	}
 	return before.Reason.String()
@@ -442,9 +442,9 @@ func (d *Dispatcher) logUnclaimed(ctx context.Context, o verify.Overdue) {
 	v, err := d.config.Store.Verification(ctx, o.Verification.ID)
 	switch {
 	case err != nil, v.Attempt != o.Verification.Attempt:
-	case v.Delivery == verify.Failed:
+	case v.Delivery == verify.DeliveryFailed:
 		d.config.Log.InfoContext(ctx, "message given up", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason)
-	case v.Delivery == verify.Queued && v.DueAt.After(o.Verification.DueAt):
+	case v.Delivery == verify.DeliveryQueued && v.DueAt.After(o.Verification.DueAt):
 		d.config.Log.InfoContext(ctx, "message put off", "verification", v.ID, "attempt", v.Attempt, "reason", v.Reason, "next_at", v.DueAt)
 	}
 }
@@ -481,7 +481,7 @@ func (d *Dispatcher) giveUp(ctx context.Context, o verify.Overdue, reason verify
 // drop fails a message that we hold the lease for and can't send.
 func (d *Dispatcher) drop(ctx context.Context, v *verify.Verification, reason verify.Reason) error {
 	end := verify.Settlement{Delivery: verify.Delivery{
-		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.Dropped, Reason: reason, StartedAt: d.config.Now(),
+		Verification: v.ID, Attempt: v.Attempt, Outcome: verify.AttemptDropped, Reason: reason, StartedAt: d.config.Now(),
 	}, Called: v.To}
 	_, err := d.config.Store.Settle(ctx, end)
 	if err == nil {

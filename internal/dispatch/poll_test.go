@@ -60,8 +60,8 @@ func orphan(t *testing.T, k *countersigntest.Kit, p verify.ProjectID, to phone.N
 	t.Helper()
 	keys := keysOf(t, k)
 	v := &verify.Verification{
-		ID: verify.NewID(k.Clock.Now()), Project: p, Application: k.Account().Application.ID, Purpose: verify.MFA,
-		Terms: verify.Terms{Channel: verify.SMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(10 * time.Hour)},
+		ID: verify.NewID(k.Clock.Now()), Project: p, Application: k.Account().Application.ID, Purpose: verify.PurposeMFA,
+		Terms: verify.Terms{Channel: verify.ChannelSMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(10 * time.Hour)},
 		Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},
 	}
 	var err error
@@ -85,7 +85,7 @@ func TestARefusedMessageGoesOnWithoutThePoller(t *testing.T) {
 	k.Account()
 	before := c.ops.Load()
 	v := quiet(t, k, k.Start("+12025550123", ""))
-	if v.Delivery != verify.Sent || v.Attempt != 2 || len(a.got()) != 1 || len(b.got()) != 1 {
+	if v.Delivery != verify.DeliverySent || v.Attempt != 2 || len(a.got()) != 1 || len(b.got()) != 1 {
 		t.Errorf("got %v after attempt %d, %d and %d calls; want sent after attempt 2, one call each", v.Delivery, v.Attempt, len(a.got()), len(b.got()))
 	}
 	if got := c.ops.Load() - before; got != 3 {

@@ -114,7 +114,7 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 	switch {
 	case err == nil:
 		l.queue.renewed(j, renewed.DueAt)
-	case errors.Is(err, verify.ErrLeaseLost), errors.As(err, &gone) && gone.Kind != verify.Unavailable:
+	case errors.Is(err, verify.ErrLeaseLost), errors.As(err, &gone) && gone.Kind != verify.KindUnavailable:
 		l.queue.renewed(j, now.Add(d.config.Lease)) // whoever takes it will see what has become of it
 	default:
 		d.complain(slog.LevelWarn, "lease of a message that waits not renewed, will try again", err, slog.Any("", about{v, l}))
@@ -125,7 +125,7 @@ func (d *Dispatcher) moveOrRenew(l *line, j *job) {
 func (d *Dispatcher) move(l *line, j *job, now time.Time) {
 	l.spare(j.passenger())
 	end := j.settlement(l, now)
-	end.Outcome, end.Reason = verify.Errored, verify.ReasonThrottled
+	end.Outcome, end.Reason = verify.AttemptErrored, verify.ReasonThrottled
 	d.retry(&end, l, j, 0)
 	d.end(slog.Any("", about{j.verification, l}), end, j)
 }

@@ -37,7 +37,7 @@ func TestAMessageThatWaitsKeepsItsLease(t *testing.T) {
 	k, id, _, answer := waitingBehind(t)
 	for range 20 {
 		k.Advance(9 * time.Second)
-		if v := k.Verification(id); v.Attempt != 1 || v.Delivery != verify.Sending || !v.DueAt.After(k.Clock.Now()) {
+		if v := k.Verification(id); v.Attempt != 1 || v.Delivery != verify.DeliverySending || !v.DueAt.After(k.Clock.Now()) {
 			t.Fatalf("while it waits: attempt %d, %v, due %v", v.Attempt, v.Delivery, v.DueAt)
 		}
 	}
@@ -80,7 +80,7 @@ func TestWhatWaitsInVainIsDropped(t *testing.T) {
 		k.Advance(9 * time.Second)
 	}
 	close(answer)
-	if v := settled(t, k, id); v.Delivery != verify.Failed || v.Reason.String() != "canceled" {
+	if v := settled(t, k, id); v.Delivery != verify.DeliveryFailed || v.Reason.String() != "canceled" {
 		t.Errorf("the message is %v, %s", v.Delivery, v.Reason)
 	}
 	k.Dispatch.Close(context.Background()) // all that waited has had its turn

@@ -144,7 +144,7 @@ func concurrently(n int, f func(i int)) {
 func startAll(b *phase, k *countersigntest.Kit) {
 	acct := k.Account()
 	concurrently(rated, func(i int) {
-		r := verify.StartRequest{Channel: verify.SMS, To: fmt.Sprintf("+1202%07d", 2000000+i)}
+		r := verify.StartRequest{Channel: verify.ChannelSMS, To: fmt.Sprintf("+1202%07d", 2000000+i)}
 		if _, err := k.Verify.Start(b.Context(), acct, r); err != nil {
 			b.Error(err)
 		}
@@ -191,9 +191,9 @@ func takeoverRate(b *phase, url string) float64 {
 	acct := k.Account()
 	concurrently(rated, func(i int) {
 		v := &verify.Verification{
-			ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.MFA,
+			ID: verify.NewID(k.Clock.Now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: verify.PurposeMFA,
 			Terms: verify.Terms{
-				Channel: verify.SMS, To: phone.Number(fmt.Sprintf("+1202%07d", 2000000+i)), Text: "Code {code}", Format: "numeric", Length: 6,
+				Channel: verify.ChannelSMS, To: phone.Number(fmt.Sprintf("+1202%07d", 2000000+i)), Text: "Code {code}", Format: "numeric", Length: 6,
 				MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(time.Hour),
 			},
 			Code: verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},

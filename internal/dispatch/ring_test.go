@@ -21,14 +21,14 @@ import (
 
 // call starts a call to a number.
 func call(k *countersigntest.Kit, number string) (*verify.Verification, error) {
-	return k.Verify.Start(context.Background(), k.Account(), verify.StartRequest{Channel: verify.Voice, To: number})
+	return k.Verify.Start(context.Background(), k.Account(), verify.StartRequest{Channel: verify.ChannelVoice, To: number})
 }
 
 // waits demands that a start is refused with an error that says how long to wait.
 func waits(t *testing.T, when string, err, want error, after time.Duration) {
 	t.Helper()
 	var known *verify.Error
-	if !errors.Is(err, want) || !errors.As(err, &known) || known.Kind != verify.Limited || known.RetryAfter != after {
+	if !errors.Is(err, want) || !errors.As(err, &known) || known.Kind != verify.KindLimited || known.RetryAfter != after {
 		t.Errorf("%s: got %v, want %v after %v", when, err, want, after)
 	}
 }
@@ -70,7 +70,7 @@ func TestAPhoneRingsTwiceAtMost(t *testing.T) {
 			after := quiet(t, k, v.ID.String())
 			mu.Lock()
 			defer mu.Unlock()
-			if diff := cmp.Diff(tt.want, calls); diff != "" || after.Delivery != verify.Failed || after.Reason != reason {
+			if diff := cmp.Diff(tt.want, calls); diff != "" || after.Delivery != verify.DeliveryFailed || after.Reason != reason {
 				t.Errorf("%v (%s); calls (-want +got):\n%s", after.Delivery, after.Reason, diff)
 			}
 			d, err := k.Store.Destination(t.Context(), after.Project, after.To)
@@ -85,17 +85,17 @@ func TestAPhoneRingsTwiceAtMost(t *testing.T) {
 func TestAPhoneThatIsBusyGetsATextAtOnce(t *testing.T) {
 	t.Parallel()
 	a, b := &way{name: "a", send: always(carrier.Because(verify.ReasonBusy, errDown))}, &way{name: "b"}
-	rules := apart(verify.SMS)
-	rules[0].Channels = []verify.Channel{verify.Voice}
+	rules := apart(verify.ChannelSMS)
+	rules[0].Channels = []verify.Channel{verify.ChannelVoice}
 	k := countersigntest.New(t, countersigntest.Options{
 		Carriers: []carrier.Carrier{a, b}, Rules: rules,
-		Settings: verify.Settings{Failover: map[verify.Channel][]verify.Channel{verify.Voice: {verify.SMS}}},
+		Settings: verify.Settings{Failover: map[verify.Channel][]verify.Channel{verify.ChannelVoice: {verify.ChannelSMS}}},
 	})
 	v, err := call(k, to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.Await("the text", func() bool { return len(b.seen()) > 0 && b.seen()[0].Channel == verify.SMS })
+	k.Await("the text", func() bool { return len(b.seen()) > 0 && b.seen()[0].Channel == verify.ChannelSMS })
 	quiet(t, k, v.ID.String())
 	k.Advance(10 * time.Minute)
 	if n := len(a.seen()); n != 1 {
@@ -123,7 +123,7 @@ func oneCallAtATime(t *testing.T, to, again string) {
 	}
 	k.Await("the call", func() bool { return w.calling.Load() == 1 })
 	key := account.NewSecret()
-	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true}, key)
+	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true}, key)
 	other, err := k.Accounts.Authenticate(t.Context(), "other", key)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func oneCallAtATime(t *testing.T, to, again string) {
 		if i%2 == 0 {
 			acct = other
 		}
-		if _, err := k.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.Voice, To: again}); !errors.Is(err, verify.ErrCalling) {
+		if _, err := k.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.ChannelVoice, To: again}); !errors.Is(err, verify.ErrCalling) {
 			t.Errorf("start %d beside the call: %v, want %v", i, err, verify.ErrCalling)
 		}
 	}
@@ -142,7 +142,7 @@ func oneCallAtATime(t *testing.T, to, again string) {
 	}
 	w.ends <- carrier.Because(verify.ReasonNoAnswer, errDown)
 	k.Await("the phone to be free", func() bool {
-		_, err := k.Verify.Start(t.Context(), other, verify.StartRequest{Channel: verify.Voice, To: again})
+		_, err := k.Verify.Start(t.Context(), other, verify.StartRequest{Channel: verify.ChannelVoice, To: again})
 		return err == nil
 	})
 	k.Await("the next call", func() bool { return w.calling.Load() == 1 })
@@ -181,7 +181,7 @@ func TestACallAfterATextThatFailed(t *testing.T) {
 			t.Parallel()
 			a, b := &way{name: "a", send: tt.send}, &way{name: "b"}
 			k := countersigntest.New(t, countersigntest.Options{
-				Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.Voice), Settings: verify.Settings{Failover: smsThenVoice},
+				Carriers: []carrier.Carrier{a, b}, Rules: apart(verify.ChannelVoice), Settings: verify.Settings{Failover: smsThenVoice},
 				Lines: map[string]dispatch.Line{"a": {ReceiptTimeout: 10 * time.Second}},
 			})
 			id := k.Start(to, "")
@@ -230,7 +230,7 @@ func TestEveryMessageIsCharged(t *testing.T) {
 			}
 			left := 0 // starts that the limits still let through
 			for range 3 {
-				if _, err := k.Verify.Start(t.Context(), k.Account(), verify.StartRequest{Channel: verify.SMS, To: to}); err == nil {
+				if _, err := k.Verify.Start(t.Context(), k.Account(), verify.StartRequest{Channel: verify.ChannelSMS, To: to}); err == nil {
 					left++
 				}
 			}
@@ -250,8 +250,8 @@ func TestAMessageWaitsForItsLimits(t *testing.T) {
 		calls int
 		state verify.DeliveryState
 	}{
-		"and its code lives": {`"valid_for":3600`, 1, verify.Sent},
-		"and its code dies":  {`"valid_for":300`, 0, verify.Sent},
+		"and its code lives": {`"valid_for":3600`, 1, verify.DeliverySent},
+		"and its code dies":  {`"valid_for":300`, 0, verify.DeliverySent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -284,7 +284,7 @@ func TestAMessageWaitsForItsLimits(t *testing.T) {
 		id := k.Start(to, `"valid_for":300`)
 		v := quiet(t, k, id)
 		receive(t, k, carrier.Receipt{Carrier: "a", Verification: v.ID, Attempt: 1, Reason: verify.ReasonUnreachable})
-		k.Await("the end", func() bool { return k.Verification(id).Delivery == verify.Failed })
+		k.Await("the end", func() bool { return k.Verification(id).Delivery == verify.DeliveryFailed })
 		if v := k.Verification(id); v.Reason != verify.ReasonTooManySends || len(b.seen()) != 0 {
 			t.Errorf("it failed because %s, after %d more messages; want %s and none", v.Reason, len(b.seen()), verify.ReasonTooManySends)
 		}
@@ -379,7 +379,7 @@ func TestACallThatNobodyKnowsOfCountsAsARing(t *testing.T) {
 		t.Parallel()
 		w := &way{name: "a", send: noAnswer}
 		k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Unattended: true})
-		id := startAndDie(t, k, lease, func(v *verify.Verification) { v.Channel, v.Calling = verify.Voice, 10*time.Second })
+		id := startAndDie(t, k, lease, func(v *verify.Verification) { v.Channel, v.Calling = verify.ChannelVoice, 10*time.Second })
 		untilTheEnd(k, id)
 		if n := len(w.seen()); n != 1 {
 			t.Errorf("after a call that was lost with its server, the phone was called %d times, want once: %v", n, attempts(t, k, k.Verification(id)))
@@ -408,7 +408,7 @@ func TestACallThatWasLostMayStillRing(t *testing.T) {
 	w := &way{name: "a"}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{w}, Unattended: true})
 	const longest = 2 * time.Minute
-	id := startAndDie(t, k, lease, func(v *verify.Verification) { v.Channel, v.Calling = verify.Voice, longest })
+	id := startAndDie(t, k, lease, func(v *verify.Verification) { v.Channel, v.Calling = verify.ChannelVoice, longest })
 	for passed := 10 * time.Second; passed < lease+longest; passed += 10 * time.Second {
 		k.Advance(10 * time.Second)
 		if v := k.Verification(id); v.Attempt != 1 || len(w.seen()) != 0 {
@@ -428,11 +428,11 @@ func TestATextForABusyPhoneWaitsForNoTick(t *testing.T) {
 		return carrier.Because(verify.ReasonBusy, errDown)
 	}}
 	b := &way{name: "b"}
-	rules := apart(verify.SMS)
-	rules[0].Channels = []verify.Channel{verify.Voice}
+	rules := apart(verify.ChannelSMS)
+	rules[0].Channels = []verify.Channel{verify.ChannelVoice}
 	k = countersigntest.New(t, countersigntest.Options{
 		Carriers: []carrier.Carrier{a, b}, Rules: rules, Unattended: true,
-		Settings: verify.Settings{Failover: map[verify.Channel][]verify.Channel{verify.Voice: {verify.SMS}}},
+		Settings: verify.Settings{Failover: map[verify.Channel][]verify.Channel{verify.ChannelVoice: {verify.ChannelSMS}}},
 		Commit: func(_ int, commit func() error) error {
 			if slow.CompareAndSwap(true, false) {
 				k.Clock.Advance(3 * time.Millisecond)

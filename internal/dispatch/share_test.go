@@ -20,14 +20,14 @@ func beside(t *testing.T, a carrier.Carrier, queue int) (k *countersigntest.Kit,
 	t.Helper()
 	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Queue: queue, Concurrency: 1, Unattended: true, BreakAfter: -1})
 	key := account.NewSecret()
-	k.AddProject(verify.Project{ID: "quiet", Name: "Quiet", Profile: verify.Compat}, key)
+	k.AddProject(verify.Project{ID: "quiet", Name: "Quiet", Profile: verify.ProfileCompat}, key)
 	other, err := k.Accounts.AuthenticateKey(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := func(acct *verify.Account, prefix string) func(int) error {
 		return func(n int) error {
-			_, err := k.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.SMS, To: fmt.Sprintf("%s%04d", prefix, n)})
+			_, err := k.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.ChannelSMS, To: fmt.Sprintf("%s%04d", prefix, n)})
 			return err
 		}
 	}
@@ -55,7 +55,7 @@ func TestAFloodTakesNoPlacesOfOthers(t *testing.T) {
 			t.Fatalf("the flood's start %d: got %v, want %v", n, err, verify.ErrShareSpent)
 		default:
 			var known *verify.Error
-			if errors.As(err, &known); known.Kind != verify.Limited || known.RetryAfter <= 0 {
+			if errors.As(err, &known); known.Kind != verify.KindLimited || known.RetryAfter <= 0 {
 				t.Fatalf("got %+v, want 429 with a time to wait", known)
 			}
 		}

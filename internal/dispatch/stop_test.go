@@ -107,8 +107,8 @@ func TestAStoppedCountryGetsNothing(t *testing.T) {
 	k.Await("the server's look", refused)
 	close(let)
 	settled(t, k, elsewhere)
-	for id, want := range map[string]verify.DeliveryState{first: verify.Sent, waiting: verify.Failed, elsewhere: verify.Sent} {
-		if v := settled(t, k, id); v.Delivery != want || want == verify.Failed && v.Reason != verify.ReasonStopped {
+	for id, want := range map[string]verify.DeliveryState{first: verify.DeliverySent, waiting: verify.DeliveryFailed, elsewhere: verify.DeliverySent} {
+		if v := settled(t, k, id); v.Delivery != want || want == verify.DeliveryFailed && v.Reason != verify.ReasonStopped {
 			t.Errorf("%s: got %v %v, want %v", v.To, v.Delivery, v.Reason, want)
 		}
 	}
@@ -119,7 +119,7 @@ func TestAStoppedCountryGetsNothing(t *testing.T) {
 	fails.Store(true)
 	k.Await("the server's look", func() bool { return !refused() })
 	again := k.Start("+447700900125", "")
-	k.Await("the first attempt", func() bool { return k.Verification(again).Delivery == verify.Queued })
+	k.Await("the first attempt", func() bool { return k.Verification(again).Delivery == verify.DeliveryQueued })
 	if err := k.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "GB"}); err != nil {
 		t.Fatal(err)
 	}
@@ -141,12 +141,12 @@ func TestAStoppedCountryGetsNoTestMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.Await("the server's look", func() bool {
-		return errors.Is(k.Dispatch.Reaches(verify.Envelope{Channel: verify.SMS, To: "+447700900123"}), verify.ErrCountryStopped)
+		return errors.Is(k.Dispatch.Reaches(verify.Envelope{Channel: verify.ChannelSMS, To: "+447700900123"}), verify.ErrCountryStopped)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := k.Dispatch.Try(ctx, "a", verify.SMS, "+447700900123", func(s dispatch.Step) {
-		if s.What == verify.Accepted.String() {
+	_, err := k.Dispatch.Try(ctx, "a", verify.ChannelSMS, "+447700900123", func(s dispatch.Step) {
+		if s.What == verify.AttemptAccepted.String() {
 			cancel()
 		}
 	})

@@ -21,8 +21,8 @@ type floodedStore struct {
 func (s *floodedStore) Due(_ context.Context, _ verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error) {
 	for range n {
 		v := &verify.Verification{
-			ID: verify.NewID(s.now), Project: "flood", Terms: verify.Terms{Channel: verify.SMS, To: number(1), ExpiresAt: s.now.Add(time.Hour)},
-			Code: verify.Code{KeyID: s.key}, Progress: verify.Progress{Delivery: verify.Queued, Attempt: 1, DueAt: s.now},
+			ID: verify.NewID(s.now), Project: "flood", Terms: verify.Terms{Channel: verify.ChannelSMS, To: number(1), ExpiresAt: s.now.Add(time.Hour)},
+			Code: verify.Code{KeyID: s.key}, Progress: verify.Progress{Delivery: verify.DeliveryQueued, Attempt: 1, DueAt: s.now},
 		}
 		due = append(due, verify.Overdue{Verification: v, Hint: s.now})
 		next = verify.Hint{Due: s.now, ID: v.ID}
@@ -53,7 +53,7 @@ func TestALookIsBoundedHoweverLongAQueueIs(t *testing.T) {
 	s := &floodedStore{key: keys.Primary(), now: t0}
 	d, err := New(Config{
 		Store: s, Keys: keys, Now: func() time.Time { return t0 }, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
-		Carriers: []Line{{Carrier: named("a"), Queue: 1, Concurrency: 1}}, Routes: map[verify.Channel][]string{verify.SMS: {"a"}},
+		Carriers: []Line{{Carrier: named("a"), Queue: 1, Concurrency: 1}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"a"}},
 	})
 	if err != nil {
 		t.Fatal(err)

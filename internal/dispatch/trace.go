@@ -74,7 +74,7 @@ func (t *traces) begin(l *line, j *job) {
 }
 
 // end ends the span of an attempt. The carrier's error isn't in it: the log has that.
-func (t *traces) end(j *job, outcome verify.DeliveryOutcome, reason verify.Reason, now time.Time) {
+func (t *traces) end(j *job, outcome verify.AttemptOutcome, reason verify.Reason, now time.Time) {
 	if j.span == nil {
 		return
 	}
@@ -91,7 +91,7 @@ func (t *traces) call(ctx context.Context, l *line, j *job, call func(context.Co
 	defer span.End()
 	r, err := call(ctx, l, j)
 	if err == nil {
-		conclude(span, verify.Accepted, verify.NoReason)
+		conclude(span, verify.AttemptAccepted, verify.NoReason)
 	} else {
 		decision := carrier.Decision(err)
 		conclude(span, decision.Outcome, decision.Reason)
@@ -106,9 +106,9 @@ func described(l *line, j *job) []attribute.KeyValue {
 	}
 }
 
-func conclude(span trace.Span, outcome verify.DeliveryOutcome, reason verify.Reason) {
+func conclude(span trace.Span, outcome verify.AttemptOutcome, reason verify.Reason) {
 	span.SetAttributes(attribute.String("countersign.outcome", outcome.String()))
-	if outcome != verify.Accepted {
+	if outcome != verify.AttemptAccepted {
 		span.SetAttributes(attribute.String("countersign.reason", reason.String()))
 		span.SetStatus(codes.Error, reason.String())
 	}

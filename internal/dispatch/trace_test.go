@@ -62,7 +62,7 @@ func TestAttemptsAreTracedFromTheRequestToTheCarrier(t *testing.T) {
 	b := &way{name: "b", send: always(carrier.Refused(errDown))}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}, Tracer: tracer})
 	ctx, span := tracer.Start(context.Background(), "request")
-	v, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.SMS, To: to})
+	v, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.ChannelSMS, To: to})
 	span.End()
 	if err != nil {
 		t.Fatal(err)

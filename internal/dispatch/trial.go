@@ -40,7 +40,7 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	if l == nil {
 		return last, fmt.Errorf("there is no carrier %q", name)
 	}
-	c = cmp.Or(c, l.Channel, verify.SMS)
+	c = cmp.Or(c, l.Channel, verify.ChannelSMS)
 	if l.Channel != "" && c != l.Channel {
 		return last, fmt.Errorf("carrier %s is for %s, not for %s", name, l.Channel, c)
 	}
@@ -81,14 +81,14 @@ func (d *Dispatcher) Try(ctx context.Context, name string, c verify.Channel, to 
 	if err != nil {
 		decision := carrier.Decision(err)
 		step(Step{What: decision.Outcome.String(), Reason: decision.Reason, Code: withoutNumber(decision.Code, to), Detail: err.Error(), Ref: r.Ref})
-		if decision.Outcome != verify.Unknown {
+		if decision.Outcome != verify.AttemptUnknown {
 			return last, nil
 		}
 	} else if s, ok := l.Carrier.(carrier.Silencer); ok && s.Silent() {
-		step(Step{What: verify.Accepted.String(), Ref: r.Ref, Final: true, Hint: "this carrier can't report what became of the message: that takes public.url, and for a provider the secret of its reports"})
+		step(Step{What: verify.AttemptAccepted.String(), Ref: r.Ref, Final: true, Hint: "this carrier can't report what became of the message: that takes public.url, and for a provider the secret of its reports"})
 		return last, nil
 	} else {
-		step(Step{What: verify.Accepted.String(), Ref: r.Ref})
+		step(Step{What: verify.AttemptAccepted.String(), Ref: r.Ref})
 	}
 	if r.Delivered {
 		step(Step{What: verify.ReceiptDelivered.String()})

@@ -22,7 +22,7 @@ func (d *Dispatcher) Words(ctx context.Context, carrier string, id verify.ID, at
 	if err != nil {
 		return m, fmt.Errorf("words for %v: %w", id, err)
 	}
-	if v.StatusAt(d.config.Now()) != verify.Pending || v.Attempt != attempt || v.Delivery != verify.Sending && v.Delivery != verify.Sent {
+	if v.StatusAt(d.config.Now()) != verify.StatusPending || v.Attempt != attempt || v.Delivery != verify.DeliverySending && v.Delivery != verify.DeliverySent {
 		return m, verify.ErrNotFound
 	}
 	history, err := d.config.Store.Deliveries(ctx, id)
@@ -55,6 +55,6 @@ func (d *Dispatcher) wayOf(v *verify.Verification, history []verify.Delivery, ca
 		return cmp.Or(h.Channel, v.Channel), h.Carrier == carrier
 	}
 	all := d.next(v, history)
-	i := slices.IndexFunc(all, func(w way) bool { return w.name() == carrier && w.channel == verify.Voice })
-	return verify.Voice, i >= 0
+	i := slices.IndexFunc(all, func(w way) bool { return w.name() == carrier && w.channel == verify.ChannelVoice })
+	return verify.ChannelVoice, i >= 0
 }

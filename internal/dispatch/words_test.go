@@ -26,14 +26,14 @@ func TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives(t *testing.T) {
 	other, err := dispatch.New(dispatch.Config{
 		Store: k.Store, Keys: keysOf(t, k), Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
 		Carriers: []dispatch.Line{{Carrier: a, Queue: 1, Concurrency: 1}, {Carrier: b, Queue: 1, Concurrency: 1}},
-		Routes:   map[verify.Channel][]string{verify.Voice: {"a", "b"}},
+		Routes:   map[verify.Channel][]string{verify.ChannelVoice: {"a", "b"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close(ctx)
 
-	v, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.Voice, To: to})
+	v, err := k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.ChannelVoice, To: to})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives(t *testing.T) {
 			switch {
 			case !want && !errors.Is(err, verify.ErrNotFound):
 				t.Errorf("%s, %s asks %s replica about attempt %d: got %v, want %v", when, name, replica, attempt, err, verify.ErrNotFound)
-			case want && (err != nil || m.Channel != verify.Voice || m.Body != a.seen()[0].Body):
+			case want && (err != nil || m.Channel != verify.ChannelVoice || m.Body != a.seen()[0].Body):
 				t.Errorf("%s, %s asks %s replica about attempt %d: got %v, want what the call says", when, name, replica, attempt, err)
 			}
 		}
@@ -74,7 +74,7 @@ func TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives(t *testing.T) {
 		"late":     func() { k.Clock.Advance(10*time.Minute + time.Millisecond) },
 	} {
 		go func() { <-calling; answer <- nil }()
-		if v, err = k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.Voice, To: "+1202555011" + fmt.Sprint(len(name))}); err != nil {
+		if v, err = k.Verify.Start(ctx, k.Account(), verify.StartRequest{Channel: verify.ChannelVoice, To: "+1202555011" + fmt.Sprint(len(name))}); err != nil {
 			t.Fatal(err)
 		}
 		quiet(t, k, v.ID.String())
@@ -106,7 +106,7 @@ func TestATestCallHasWords(t *testing.T) {
 	k = countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{h, &way{name: "b"}}})
 	done, cancel := context.WithCancel(ctx)
 	cancel()
-	if last, err := k.Dispatch.Try(done, "a", verify.Voice, to, func(dispatch.Step) {}); err != nil || last.What != "accepted" {
+	if last, err := k.Dispatch.Try(done, "a", verify.ChannelVoice, to, func(dispatch.Step) {}); err != nil || last.What != "accepted" {
 		t.Errorf("got %+v, %v", last, err)
 	}
 }

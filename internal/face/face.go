@@ -174,9 +174,9 @@ func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, request.ErrMediaType):
 		a.RefuseStatus(w, http.StatusUnsupportedMediaType)
 	case errors.As(err, &bad):
-		a.Refuse(w, Failure{Status: a.Statuses[verify.Invalid], Invalid: bad})
+		a.Refuse(w, Failure{Status: a.Statuses[verify.KindInvalid], Invalid: bad})
 	case errors.As(err, &known) && len(known.Problems) > 0:
-		f := Failure{Status: a.Statuses[verify.Invalid], Invalid: a.invalid(request.Fields{}, known)}
+		f := Failure{Status: a.Statuses[verify.KindInvalid], Invalid: a.invalid(request.Fields{}, known)}
 		if known.Code != verify.ErrInvalid.Code {
 			f.Known = known
 		}
@@ -192,18 +192,18 @@ func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) {
 // explain answers with an error that the caller may see.
 func (a *API) explain(w http.ResponseWriter, r *http.Request, known *verify.Error, err error) {
 	switch known.Kind {
-	case verify.Unauthenticated:
+	case verify.KindUnauthenticated:
 		if a.Challenge != "" {
 			w.Header().Set("WWW-Authenticate", a.Challenge)
 		}
-	case verify.Limited, verify.Unavailable:
+	case verify.KindLimited, verify.KindUnavailable:
 		w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
-	case verify.Conflict, verify.Unpaid:
+	case verify.KindConflict, verify.KindUnpaid:
 		if known.RetryAfter > 0 {
 			w.Header().Set("Retry-After", web.Seconds(known.RetryAfter))
 		}
 	}
-	if known.Kind == verify.Unavailable {
+	if known.Kind == verify.KindUnavailable {
 		a.unavailable(r.Context(), known, err)
 	}
 	a.Refuse(w, Failure{Status: a.Statuses[known.Kind], Known: known})

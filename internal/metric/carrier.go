@@ -67,7 +67,7 @@ func (s *carriers) settled(d *verify.Delivery, country string, at time.Time) {
 	}
 	s.of(d.Carrier, func(c *carrierState) {
 		switch {
-		case d.Outcome == verify.Accepted:
+		case d.Outcome == verify.AttemptAccepted:
 			c.Accepted = at
 		case d.Reason.Blame() != verify.BlameUs:
 			c.Failed = &Failure{At: at, Country: country, Reason: d.Reason, Code: d.CarrierCode}

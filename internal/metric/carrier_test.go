@@ -21,12 +21,12 @@ func TestTheLastOfEachCarrierIsKept(t *testing.T) {
 	}{
 		{func() {}, `{"binds":{"up":1,"wanted":2,"in_flight":0,"window":0,"made":0,"throttled":0,"unread":0}}`},
 		{func() {
-			m.Settled(&verify.Delivery{Carrier: "b", Outcome: verify.Refused, Reason: verify.ReasonBlocked, CarrierCode: "21610", Verification: id}, "US", 0)
+			m.Settled(&verify.Delivery{Carrier: "b", Outcome: verify.AttemptRefused, Reason: verify.ReasonBlocked, CarrierCode: "21610", Verification: id}, "US", 0)
 		}, `{"last_failure":{"at":"2026-05-04T12:00:00Z","country":"US","reason":"blocked","code":"21610"}}`},
 		{func() {
-			m.Settled(&verify.Delivery{Carrier: "b", Outcome: verify.Errored, Reason: verify.ReasonThrottled, Verification: id}, "US", time.Second)
-			m.Settled(&verify.Delivery{Outcome: verify.Refused, Reason: verify.ReasonNoCarrier, Verification: id}, "US", time.Second)
-			m.Settled(&verify.Delivery{Carrier: "b", Outcome: verify.Accepted, Verification: id}, "US", 2*time.Second)
+			m.Settled(&verify.Delivery{Carrier: "b", Outcome: verify.AttemptErrored, Reason: verify.ReasonThrottled, Verification: id}, "US", time.Second)
+			m.Settled(&verify.Delivery{Outcome: verify.AttemptRefused, Reason: verify.ReasonNoCarrier, Verification: id}, "US", time.Second)
+			m.Settled(&verify.Delivery{Carrier: "b", Outcome: verify.AttemptAccepted, Verification: id}, "US", 2*time.Second)
 			m.Received(&verify.Delivery{Carrier: "b", Receipt: verify.ReceiptDelivered, ReceiptAt: at.Add(3 * time.Second)}, "US")
 		}, `{"accepted_at":"2026-05-04T12:00:02Z","last_failure":{"at":"2026-05-04T12:00:00Z","country":"US","reason":"blocked","code":"21610"}}`},
 		{func() {

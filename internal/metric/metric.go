@@ -246,7 +246,7 @@ func (m *Metrics) Settled(d *verify.Delivery, country string, since time.Duratio
 	m.carriers.settled(d, country, d.Verification.Time().Add(since))
 	carrier := cmp.Or(d.Carrier, "none")
 	m.sends.WithLabelValues(carrier, country, d.Outcome.String()).Inc()
-	if d.Outcome == verify.Accepted {
+	if d.Outcome == verify.AttemptAccepted {
 		m.handOver.WithLabelValues(carrier).Observe(since.Seconds())
 	} else {
 		m.failures.WithLabelValues(carrier, country, d.Reason.String()).Inc()

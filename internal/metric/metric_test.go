@@ -55,26 +55,26 @@ func used() *Metrics {
 	m.Answered("signalwire", "POST /api/relay/rest/mfa/{id}/verify", 200, 750*time.Millisecond)
 	m.Answered("signalwire", "POST /api/relay/rest/mfa/sms", 422, time.Second)
 	m.Answered("none", "", 404, 0)
-	m.Started("p", verify.SMS, "US", nil)
-	m.Started("p", verify.SMS, "US", nil)
-	m.Started("p", verify.Voice, "GB", verify.ErrBusy)
-	m.Started("p", verify.SMS, "US", fmt.Errorf("start: %w", verify.ErrTooManySends))
-	m.Started("p", verify.SMS, "US", errors.New("+12025550100: the disk is full"))
-	m.Checked("p", verify.Outcome{Approved: true, Channel: verify.SMS, Country: "US"}, nil)
-	m.Checked("p", verify.Outcome{Channel: verify.SMS}, nil)
+	m.Started("p", verify.ChannelSMS, "US", nil)
+	m.Started("p", verify.ChannelSMS, "US", nil)
+	m.Started("p", verify.ChannelVoice, "GB", verify.ErrBusy)
+	m.Started("p", verify.ChannelSMS, "US", fmt.Errorf("start: %w", verify.ErrTooManySends))
+	m.Started("p", verify.ChannelSMS, "US", errors.New("+12025550100: the disk is full"))
+	m.Checked("p", verify.Outcome{Approved: true, Channel: verify.ChannelSMS, Country: "US"}, nil)
+	m.Checked("p", verify.Outcome{Channel: verify.ChannelSMS}, nil)
 	m.Checked("p", verify.Outcome{}, verify.ErrExpired)
 	m.Denied()
 	m.Checked("p", verify.Outcome{}, errors.New("493817 is odd"))
-	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Accepted, Reason: verify.NoReason, Charge: verify.Charge{Units: 1, Cost: 12_500}}, "US", 2*time.Second)
-	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Unknown, Reason: verify.ReasonBusy}, "US", time.Second)
-	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.Errored, Reason: verify.ReasonBusy}, "US", time.Second)
-	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.Refused, Reason: verify.ReasonBusy}, "US", time.Second)
-	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.Dropped, Reason: verify.ReasonBusy}, "US", time.Second)
-	m.Settled(&verify.Delivery{Outcome: verify.Dropped, Reason: verify.ReasonKeyMissing}, "US", time.Second)
+	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.AttemptAccepted, Reason: verify.NoReason, Charge: verify.Charge{Units: 1, Cost: 12_500}}, "US", 2*time.Second)
+	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.AttemptUnknown, Reason: verify.ReasonBusy}, "US", time.Second)
+	m.Settled(&verify.Delivery{Carrier: "gateway", Outcome: verify.AttemptErrored, Reason: verify.ReasonBusy}, "US", time.Second)
+	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.AttemptRefused, Reason: verify.ReasonBusy}, "US", time.Second)
+	m.Settled(&verify.Delivery{Carrier: "other", Outcome: verify.AttemptDropped, Reason: verify.ReasonBusy}, "US", time.Second)
+	m.Settled(&verify.Delivery{Outcome: verify.AttemptDropped, Reason: verify.ReasonKeyMissing}, "US", time.Second)
 	began := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 	delivered := verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptDelivered, StartedAt: began, ReceiptAt: began.Add(3 * time.Second)}
 	m.Settled(&verify.Delivery{Carrier: "trunk", Call: verify.Call{Ring: 3 * time.Second, Answered: began, Talk: 16 * time.Second, Status: 200}, Charge: verify.Charge{Units: 1, Cost: 50_000}}, "US", time.Minute)
-	m.Settled(&verify.Delivery{Carrier: "trunk", Outcome: verify.Errored, Reason: verify.ReasonBusy, Call: verify.Call{Ring: time.Second, Status: 486}}, "US", time.Minute)
+	m.Settled(&verify.Delivery{Carrier: "trunk", Outcome: verify.AttemptErrored, Reason: verify.ReasonBusy, Call: verify.Call{Ring: time.Second, Status: 486}}, "US", time.Minute)
 	m.Received(&delivered, "US")
 	m.Received(&verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptDelivered, ReceiptAt: began}, "US") // before the attempt's own end
 	m.Received(&verify.Delivery{Carrier: "gateway", Receipt: verify.ReceiptFailed, ReceiptReason: verify.ReasonUnreachable}, "CA")
@@ -233,7 +233,7 @@ func TestAQueuesDepthIsReadWhenAsked(t *testing.T) {
 func TestTwoServersInOneProcessCountApart(t *testing.T) {
 	t.Parallel()
 	a, b := New(), New()
-	a.Started("p", verify.SMS, "US", nil)
+	a.Started("p", verify.ChannelSMS, "US", nil)
 	if got := scrape(t, b); strings.Contains(got, "countersign_starts_total{") {
 		t.Errorf("the other one counted too:\n%s", got)
 	}
@@ -249,7 +249,7 @@ func TestNothingIsLostUnderConcurrency(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for i := range 500 {
-				m.Started("p", verify.SMS, "US", nil)
+				m.Started("p", verify.ChannelSMS, "US", nil)
 				m.Committed(1, time.Millisecond)
 				if i%100 == 0 {
 					scrape(t, m)

@@ -109,7 +109,7 @@ var mutants = []mutant{
 	},
 	{
 		"console-stop-by-anybody", "Countries are stopped by operators of all projects only.",
-		[]edit{{"internal/console/pages.go", `{"POST /stop", operator.Ops, true, desk.stop}`, `{"POST /stop", operator.Viewer, false, desk.stop}`}},
+		[]edit{{"internal/console/pages.go", `{"POST /stop", operator.RoleOperator, true, desk.stop}`, `{"POST /stop", operator.RoleViewer, false, desk.stop}`}},
 		test{"./internal/console", "^TestOnlyWhatIsThereIsStopped$"},
 	},
 	{
@@ -234,7 +234,7 @@ var mutants = []mutant{
 	},
 	{
 		"operator-locked-by-strangers", "Wrong passwords don't make an operator wait.",
-		[]edit{{"internal/operator/operator.go", "		return WrongPassword\n	case", "		o.fail(now)\n		return WrongPassword\n	case"}},
+		[]edit{{"internal/operator/operator.go", "		return ReasonWrongPassword\n	case", "		o.fail(now)\n		return ReasonWrongPassword\n	case"}},
 		test{"./internal/operator", "^TestAnAttemptIsDecided$"},
 	},
 	{
@@ -351,7 +351,7 @@ var mutants = []mutant{
 	},
 	{
 		"expiry-left-to-a-cleaner", "A code is invalid from the instant of its expiry, whether or not it was cleaned up.",
-		[]edit{{verificationFile, "if v.Status == Pending && !now.Before(v.ExpiresAt) {", "if false {"}},
+		[]edit{{verificationFile, "if v.Status == StatusPending && !now.Before(v.ExpiresAt) {", "if false {"}},
 		test{inVerify, "^TestGuessesAreRefusedFromTheInstantOfExpiry$"},
 	},
 	{
@@ -391,7 +391,7 @@ var mutants = []mutant{
 	},
 	{
 		"impossible-length-sent-to", "A number is refused if its country has no numbers of that length.",
-		[]edit{{policyFile, "case !n.Possible():", "case !n.Possible() && project.Profile == Standard:"}},
+		[]edit{{policyFile, "case !n.Possible():", "case !n.Possible() && project.Profile == ProfileStandard:"}},
 		test{inVerify, "^TestNumbersAreReadAsTheProfileSays$"},
 	},
 	{
@@ -406,7 +406,7 @@ var mutants = []mutant{
 	},
 	{
 		"standard-sends-anywhere", "A standard project sends only to the countries that it allows; without any, it sends nowhere.",
-		[]edit{{"internal/verify/project.go", "return p.Profile != Standard", "return true"}},
+		[]edit{{"internal/verify/project.go", "return p.Profile != ProfileStandard", "return true"}},
 		test{inVerify, "^TestCountriesMustBeAllowed$"},
 	},
 	{
@@ -582,12 +582,12 @@ var mutants = []mutant{
 	// Keys in standard.
 	{
 		"standard-says-the-code-to-mailboxes", "In a standard project, a call says its code only after a key was pressed.",
-		[]edit{{approvalFile, "if p == Standard {\n\t\treturn AfterKey", "if p == Compat {\n\t\treturn AfterKey"}},
+		[]edit{{approvalFile, "if p == ProfileStandard {\n\t\treturn ApprovalAfterKey", "if p == ProfileCompat {\n\t\treturn ApprovalAfterKey"}},
 		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
 	},
 	{
 		"standard-approves-by-a-key", "In a standard project, a key alone approves nothing.",
-		[]edit{{approvalFile, "return p != Standard }", `return p != "" }`}},
+		[]edit{{approvalFile, "return p != ProfileStandard }", `return p != "" }`}},
 		test{inVerify, "^TestStandardSaysACodeAfterAKeyAndTakesNoneInstead$"},
 	},
 	{
@@ -621,7 +621,7 @@ var mutants = []mutant{
 	},
 	{
 		"older-signature-for-calls", "Plivo's older signature, which doesn't cover the form, isn't accepted for calls.",
-		[]edit{{proofFile, "channel != string(verify.Voice) && provesPlivoURL(r, text)", "provesPlivoURL(r, text)"}},
+		[]edit{{proofFile, "channel != string(verify.ChannelVoice) && provesPlivoURL(r, text)", "provesPlivoURL(r, text)"}},
 		test{inProvider, "^TestPlivosSecondVersionCountsWhereThereIsNoThird$"},
 	},
 	{
@@ -673,7 +673,7 @@ var mutants = []mutant{
 	},
 	{
 		"resend-beside-a-send", "A code isn't sent again while a carrier has the message before.",
-		[]edit{{"internal/verify/resend.go", "case v.Delivery == Sending:", "case false:"}},
+		[]edit{{"internal/verify/resend.go", "case v.Delivery == DeliverySending:", "case false:"}},
 		test{inV1, "^TestAResendWaitsForAMessageThatIsUnderWay$/^SQLite$"},
 	},
 	{
@@ -786,7 +786,7 @@ var mutants = []mutant{
 	},
 	{
 		"lost-call-is-over", "One call at a time, also where a server died during one.",
-		[]edit{{"internal/verify/phone.go", "over := last != nil", "over := v.Delivery == Sending || last != nil"}},
+		[]edit{{"internal/verify/phone.go", "over := last != nil", "over := v.Delivery == DeliverySending || last != nil"}},
 		test{"./internal/dispatch", "^TestACallThatWasLostMayStillRing$"},
 	},
 	{
@@ -921,7 +921,7 @@ var mutants = []mutant{
 	},
 	{
 		"hanging-push-stays", "A push whose service hangs goes on by the next channel.",
-		[]edit{{"internal/dispatch/failover.go", "!j.message.Channel.IsCall() {", "j.message.Channel == verify.SMS {"}},
+		[]edit{{"internal/dispatch/failover.go", "!j.message.Channel.IsCall() {", "j.message.Channel == verify.ChannelSMS {"}},
 		test{inWebPush, "^TestServicesThatFail$"},
 	},
 	{
@@ -1283,7 +1283,7 @@ var mutants = []mutant{
 	},
 	{
 		"renewed-without-the-lease", "A dispatcher that lost the lease can't renew it.",
-		[]edit{{deliveryFile, "if v.Attempt != attempt || v.Delivery != Sending {", "if v.Delivery != Sending {"}},
+		[]edit{{deliveryFile, "if v.Attempt != attempt || v.Delivery != DeliverySending {", "if v.Delivery != DeliverySending {"}},
 		test{inVerify, "^TestWhoLostTheLeaseSettlesAndRenewsNothing$"},
 	},
 	{
@@ -1293,12 +1293,12 @@ var mutants = []mutant{
 	},
 	{
 		"receipt-not-fenced", "A failed receipt of an earlier attempt doesn't affect a later attempt.",
-		[]edit{{deliveryFile, "case v.Delivery == Queued, r.Attempt != v.Attempt:", "case v.Delivery == Queued:"}},
+		[]edit{{deliveryFile, "case v.Delivery == DeliveryQueued, r.Attempt != v.Attempt:", "case v.Delivery == DeliveryQueued:"}},
 		test{inVerify, "^TestAReceiptAdvancesWhatIsOnItsWay$"},
 	},
 	{
 		"arrived-and-tried-again", "After a receipt says that the message arrived, it isn't sent again.",
-		[]edit{{deliveryFile, "	case v.Delivery == Delivered, v.Delivery == Failed:\n", "	case v.Delivery == Delivered, v.Delivery == Failed, v.Delivery == Queued:\n"}},
+		[]edit{{deliveryFile, "	case v.Delivery == DeliveryDelivered, v.Delivery == DeliveryFailed:\n", "	case v.Delivery == DeliveryDelivered, v.Delivery == DeliveryFailed, v.Delivery == DeliveryQueued:\n"}},
 		test{inDispatch, "^TestWhatHasArrivedIsNotTriedAgain$"},
 	},
 	{
@@ -1463,7 +1463,7 @@ var mutants = []mutant{
 	},
 	{
 		"words-of-a-dead-code", "A call doesn't say a code that has expired.",
-		[]edit{{"internal/dispatch/words.go", "v.StatusAt(d.config.Now()) != verify.Pending || ", ""}},
+		[]edit{{"internal/dispatch/words.go", "v.StatusAt(d.config.Now()) != verify.StatusPending || ", ""}},
 		test{inDispatch, "^TestTheWordsOfACallAreForItsCarrierWhileTheCodeLives$"},
 	},
 	{
@@ -1523,12 +1523,12 @@ var mutants = []mutant{
 	},
 	{
 		"lost-answer-sent-again", "A message whose response got lost isn't sent again, because it may have been sent.",
-		[]edit{{deliveryFile, "case s.sent():", "case s.Outcome == Accepted:"}},
+		[]edit{{deliveryFile, "case s.sent():", "case s.Outcome == AttemptAccepted:"}},
 		test{inVerify, "^TestAnAttemptThatEndsDecidesWhatIsNext$"},
 	},
 	{
 		"dead-message-sent", "A message isn't sent if its code expired while it waited.",
-		[]edit{{leaseFile, "s != verify.Pending &&", "s != verify.Pending && s.String() == \"\" &&"}},
+		[]edit{{leaseFile, "s != verify.StatusPending &&", "s != verify.StatusPending && s.String() == \"\" &&"}},
 		test{inDispatch, "^TestQueuedMessageDiesWithItsCode$"},
 	},
 	{
@@ -1566,7 +1566,7 @@ var mutants = []mutant{
 	},
 	{
 		"unsent-counts-as-sent", "What never left the queue at a shutdown doesn't count as a message.",
-		[]edit{{flightFile, "= verify.Errored, verify.ReasonInterrupted, true", "= verify.Unknown, verify.ReasonInterrupted, true"}},
+		[]edit{{flightFile, "= verify.AttemptErrored, verify.ReasonInterrupted, true", "= verify.AttemptUnknown, verify.ReasonInterrupted, true"}},
 		test{inDispatch, "^TestWhatWaitsAtAShutdownIsDueAndUnsent$"},
 	},
 	{
@@ -1631,7 +1631,7 @@ var mutants = []mutant{
 	},
 	{
 		"call-waits-for-a-receipt", "A call that said the code counts as delivered when it ends.",
-		[]edit{{deliveryFile, "case s.Delivered && s.Outcome == Accepted:", "case false:"}},
+		[]edit{{deliveryFile, "case s.Delivered && s.Outcome == AttemptAccepted:", "case false:"}},
 		test{inVerify, "^TestWhatIsDeliveredAtOnceWaitsForNoReceipt$"},
 	},
 	{
@@ -1889,7 +1889,7 @@ var mutants = []mutant{
 		"limits-after-the-send", "A start that the limits refuse sends nothing.",
 		[]edit{
 			{serviceFile, "if err := commit(", "sent = true\n\tplace.Send(ctx, v, v.Message(place.Channel(), secret))\n\tif err := commit("},
-			{serviceFile, "if v.Delivery == Sending {", "if !sent {"},
+			{serviceFile, "if v.Delivery == DeliverySending {", "if !sent {"},
 		},
 		test{inVerify, "^TestAPlaceIsUsedOnceOrGivenBack$"},
 	},
@@ -1974,7 +1974,7 @@ var mutants = []mutant{
 	// Approval by a key.
 	{
 		"key-after-the-lease", "A replica that lost the lease can't approve, even if nobody else holds it yet.",
-		[]edit{{approvalFile, " || v.Delivery == Sending && !now.Before(v.DueAt) {", " {"}},
+		[]edit{{approvalFile, " || v.Delivery == DeliverySending && !now.Before(v.DueAt) {", " {"}},
 		stores("AKeyFromWhoLostTheLeaseIsNothing"),
 	},
 	{
@@ -1989,17 +1989,17 @@ var mutants = []mutant{
 	},
 	{
 		"key-for-a-superseded-call", "A key doesn't approve a call that a newer one has superseded.",
-		[]edit{{approvalFile, " && v.ended(now) == nil {", " && v.Status == Pending && now.Before(v.ExpiresAt) {"}},
+		[]edit{{approvalFile, " && v.ended(now) == nil {", " && v.Status == StatusPending && now.Before(v.ExpiresAt) {"}},
 		stores("AKeyForASupersededCallIsNothing"),
 	},
 	{
 		"key-while-the-number-waits", "A key is refused whenever a right code would be refused.",
-		[]edit{{approvalFile, "approved = d.admit(v, Compat, now) == nil; approved", "approved = true; approved"}},
+		[]edit{{approvalFile, "approved = d.admit(v, ProfileCompat, now) == nil; approved", "approved = true; approved"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{
 		"key-approves-a-code", "A key approves only a verification that asked for one.",
-		[]edit{{approvalFile, "return v.Approval == ByKey && c.IsCall()", "return c.IsCall()"}},
+		[]edit{{approvalFile, "return v.Approval == ApprovalByKey && c.IsCall()", "return c.IsCall()"}},
 		test{inVerify, "^TestWhereAKeyApprovesNothing$"},
 	},
 	{
@@ -2364,7 +2364,7 @@ var mutants = []mutant{
 	},
 	{
 		"late-answer-of-another-attempt", "A late answer about an attempt ends no doubt about the next one.",
-		[]edit{{"internal/verify/delivery.go", "if r.Attempt != v.Attempt || v.Delivery != Sent ||", "if v.Delivery != Sent ||"}},
+		[]edit{{"internal/verify/delivery.go", "if r.Attempt != v.Attempt || v.Delivery != DeliverySent ||", "if v.Delivery != DeliverySent ||"}},
 		test{inVerify, "^TestALateAnswerEndsTheDoubt$"},
 	},
 	{

@@ -18,14 +18,14 @@ type Role string
 
 // The roles. Each may do what those before it may.
 const (
-	Viewer  Role = "viewer"
-	Support Role = "support"
-	Ops     Role = "operator"
-	Admin   Role = "admin"
+	RoleViewer   Role = "viewer"
+	RoleSupport  Role = "support"
+	RoleOperator Role = "operator"
+	RoleAdmin    Role = "admin"
 )
 
 // Roles lists all roles.
-var Roles = []Role{Viewer, Support, Ops, Admin}
+var Roles = []Role{RoleViewer, RoleSupport, RoleOperator, RoleAdmin}
 
 // AtLeast reports whether a role may do what another may. A word that is no role may do nothing.
 func (r Role) AtLeast(other Role) bool {
@@ -61,16 +61,16 @@ const (
 // What callers see. [ErrWrong] is the same for an unknown name, a wrong password, a wrong, old or used code, and a code
 // that comes during a wait, so that nobody learns which of them was right.
 var (
-	ErrWrong      = &verify.Error{Kind: verify.Unauthenticated, Code: "sign_in_refused", Message: "the name, the password or the code is wrong, or the code was used before"}
-	ErrLink       = &verify.Error{Kind: verify.Unauthenticated, Code: "link_refused", Message: "the link is wrong, too old or used"}
-	ErrNoSession  = &verify.Error{Kind: verify.Unauthenticated, Code: "no_session", Message: "sign in first"}
-	ErrNoOperator = &verify.Error{Kind: verify.NotFound, Code: "no_operator", Message: "there is no such operator"}
-	ErrBusy       = &verify.Error{Kind: verify.Unavailable, Code: "busy", Message: "too many people are signing in; try again in a moment", RetryAfter: 2 * time.Second}
+	ErrWrong      = &verify.Error{Kind: verify.KindUnauthenticated, Code: "sign_in_refused", Message: "the name, the password or the code is wrong, or the code was used before"}
+	ErrLink       = &verify.Error{Kind: verify.KindUnauthenticated, Code: "link_refused", Message: "the link is wrong, too old or used"}
+	ErrNoSession  = &verify.Error{Kind: verify.KindUnauthenticated, Code: "no_session", Message: "sign in first"}
+	ErrNoOperator = &verify.Error{Kind: verify.KindNotFound, Code: "no_operator", Message: "there is no such operator"}
+	ErrBusy       = &verify.Error{Kind: verify.KindUnavailable, Code: "busy", Message: "too many people are signing in; try again in a moment", RetryAfter: 2 * time.Second}
 )
 
 // waits is the error of an address that has to wait.
 func waits(d time.Duration) error {
-	return &verify.Error{Kind: verify.Limited, Code: "sign_in_waits", Message: "too many failures came from this address", RetryAfter: d}
+	return &verify.Error{Kind: verify.KindLimited, Code: "sign_in_waits", Message: "too many failures came from this address", RetryAfter: d}
 }
 
 // LinkLife is how long a link works.
@@ -145,14 +145,14 @@ type Reason string
 
 // Why sign-ins and set-ups are refused.
 const (
-	UnknownName   Reason = "unknown name"
-	WrongPassword Reason = "wrong password"
-	WrongCode     Reason = "right password, wrong code"
-	UsedCode      Reason = "right password, used code"
-	ClonedPasskey Reason = "right password, a passkey that another device has a copy of: reset this operator"
-	Waits         Reason = "right password, while codes wait"
-	UnknownLink   Reason = "a link that is wrong or used"
-	OldLink       Reason = "a link that is too old"
+	ReasonUnknownName   Reason = "unknown name"
+	ReasonWrongPassword Reason = "wrong password"
+	ReasonWrongCode     Reason = "right password, wrong code"
+	ReasonUsedCode      Reason = "right password, used code"
+	ClonedPasskey       Reason = "right password, a passkey that another device has a copy of: reset this operator"
+	ReasonWaits         Reason = "right password, while codes wait"
+	ReasonUnknownLink   Reason = "a link that is wrong or used"
+	ReasonOldLink       Reason = "a link that is too old"
 )
 
 // Decide says whether an attempt is right, and records it in o and in the proof's passkey, which the caller has locked. Only those who have the
@@ -160,18 +160,18 @@ const (
 func (o *Operator) Decide(a Attempt, now time.Time) Reason {
 	switch {
 	case !a.Right || o.Password == "" || a.Password != o.Password:
-		return WrongPassword
+		return ReasonWrongPassword
 	case now.Before(o.WaitUntil):
-		return Waits
+		return ReasonWaits
 	case a.Step == 0 && (a.Proof == nil || a.Passkey == nil):
 		o.fail(now)
-		return WrongCode
+		return ReasonWrongCode
 	case a.Proof != nil && a.Proof.Cloned:
 		o.fail(now)
 		return ClonedPasskey
 	case a.used(o):
 		o.fail(now)
-		return UsedCode
+		return ReasonUsedCode
 	}
 	o.Failures, o.WaitUntil = 0, time.Time{}
 	if a.Proof != nil {

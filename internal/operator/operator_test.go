@@ -105,13 +105,13 @@ func TestAnAttemptIsDecided(t *testing.T) {
 		failures int
 	}{
 		{"all right", right, Operator{Password: "h", Step: 7, Failures: 3}, "", 0},
-		{"wrong password", with(func(a *Attempt) { a.Right = false }), Operator{Password: "h"}, WrongPassword, 0},
-		{"password changed meanwhile", right, Operator{Password: "i"}, WrongPassword, 0},
-		{"no password yet", with(func(a *Attempt) { a.Password = "" }), Operator{}, WrongPassword, 0},
-		{"wrong code", with(func(a *Attempt) { a.Step = 0 }), Operator{Password: "h"}, WrongCode, 1},
-		{"used code", right, Operator{Password: "h", Step: 8}, UsedCode, 1},
-		{"older code", right, Operator{Password: "h", Step: 9}, UsedCode, 1},
-		{"waits", right, Operator{Password: "h", Failures: 5, WaitUntil: noon.Add(1)}, Waits, 5},
+		{"wrong password", with(func(a *Attempt) { a.Right = false }), Operator{Password: "h"}, ReasonWrongPassword, 0},
+		{"password changed meanwhile", right, Operator{Password: "i"}, ReasonWrongPassword, 0},
+		{"no password yet", with(func(a *Attempt) { a.Password = "" }), Operator{}, ReasonWrongPassword, 0},
+		{"wrong code", with(func(a *Attempt) { a.Step = 0 }), Operator{Password: "h"}, ReasonWrongCode, 1},
+		{"used code", right, Operator{Password: "h", Step: 8}, ReasonUsedCode, 1},
+		{"older code", right, Operator{Password: "h", Step: 9}, ReasonUsedCode, 1},
+		{"waits", right, Operator{Password: "h", Failures: 5, WaitUntil: noon.Add(1)}, ReasonWaits, 5},
 		{"waited", right, Operator{Password: "h", Failures: 5, WaitUntil: noon}, "", 0},
 	} {
 		if got := test.o.Decide(test.a, noon); got != test.want || test.o.Failures != test.failures {
@@ -202,7 +202,7 @@ func TestSeedsAreSealedForTheirOperator(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	for name, ok := range map[string]bool{"ann": true, "ann.b@x.example": true, "": false, "Ann": false, "a b": false, "-a": false, "a\n": false, strings.Repeat("a", 65): false} {
-		o := Operator{Name: name, Role: Admin}
+		o := Operator{Name: name, Role: RoleAdmin}
 		if got := o.Problems(); (len(got) == 0) != ok {
 			t.Errorf("name %q: got %v", name, got)
 		}

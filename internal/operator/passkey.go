@@ -38,10 +38,10 @@ const FieldPasskey verify.Field = "passkey"
 
 // What people see of passkeys.
 var (
-	ErrPassword        = &verify.Error{Kind: verify.Unauthenticated, Code: "password_refused", Message: "the password is wrong"}
-	ErrTooManyPasskeys = &verify.Error{Kind: verify.Conflict, Code: "too_many_passkeys", Message: "you have 10 passkeys: remove one first"}
-	ErrNoPasskey       = &verify.Error{Kind: verify.NotFound, Code: "no_passkey", Message: "there is no such passkey"}
-	ErrPasskey         = &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: []verify.Problem{{Field: FieldPasskey, Message: "isn't right, or took too long: try again"}}}
+	ErrPassword        = &verify.Error{Kind: verify.KindUnauthenticated, Code: "password_refused", Message: "the password is wrong"}
+	ErrTooManyPasskeys = &verify.Error{Kind: verify.KindConflict, Code: "too_many_passkeys", Message: "you have 10 passkeys: remove one first"}
+	ErrNoPasskey       = &verify.Error{Kind: verify.KindNotFound, Code: "no_passkey", Message: "there is no such passkey"}
+	ErrPasskey         = &verify.Error{Kind: verify.KindInvalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: []verify.Problem{{Field: FieldPasskey, Message: "isn't right, or took too long: try again"}}}
 )
 
 // A Proof is what a device has signed.
@@ -86,7 +86,7 @@ func (s *Service) Passkeys(ctx context.Context, operator verify.ID) ([]Passkey, 
 // [Service.SignIn] does.
 func (s *Service) AddPasskey(ctx context.Context, o Operator, name string, password verify.Secret, from Client, made func() (credential, record []byte, err error)) error {
 	if name = strings.TrimSpace(name); !verify.IsLabel(name, maxPasskeyName) {
-		return &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: []verify.Problem{{Field: verify.FieldName, Message: "must be 1 to 50 printable characters"}}}
+		return &verify.Error{Kind: verify.KindInvalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: []verify.Problem{{Field: verify.FieldName, Message: "must be 1 to 50 printable characters"}}}
 	}
 	address := SourceOf(from.Remote)
 	if err := s.charge(ctx, address); err != nil {

@@ -54,10 +54,10 @@ type Provider struct {
 
 // What people see whose provider signs them in.
 var (
-	ErrIdentity  = &verify.Error{Kind: verify.Unauthenticated, Code: "identity_refused", Message: "the sign-in at your company's provider failed, took too long or was used before: begin again"}
-	ErrNoGrant   = &verify.Error{Kind: verify.Unauthenticated, Code: "no_grant", Message: "your company's provider signed you in, but none of your groups may use this console: ask an admin"}
-	ErrNameTaken = &verify.Error{Kind: verify.Unauthenticated, Code: "name_taken", Message: "your company's provider signed you in with a name that can't be an operator's, or that another operator has: ask an admin"}
-	ErrProvided  = &verify.Error{Kind: verify.Conflict, Code: "operator_by_provider", Message: "a provider signs this operator in, and says what they may do"}
+	ErrIdentity  = &verify.Error{Kind: verify.KindUnauthenticated, Code: "identity_refused", Message: "the sign-in at your company's provider failed, took too long or was used before: begin again"}
+	ErrNoGrant   = &verify.Error{Kind: verify.KindUnauthenticated, Code: "no_grant", Message: "your company's provider signed you in, but none of your groups may use this console: ask an admin"}
+	ErrNameTaken = &verify.Error{Kind: verify.KindUnauthenticated, Code: "name_taken", Message: "your company's provider signed you in with a name that can't be an operator's, or that another operator has: ask an admin"}
+	ErrProvided  = &verify.Error{Kind: verify.KindConflict, Code: "operator_by_provider", Message: "a provider signs this operator in, and says what they may do"}
 )
 
 // Reasons why a person is refused whose provider has signed them in.

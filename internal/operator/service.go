@@ -81,7 +81,7 @@ type Client struct {
 }
 
 // SignIn begins a session and returns its token. An unknown name, a wrong password and a wrong code cost the same and
-// have one error, [ErrWrong]. Other errors are [ErrBusy] and waits, of kind [verify.Limited].
+// have one error, [ErrWrong]. Other errors are [ErrBusy] and waits, of kind [verify.KindLimited].
 func (s *Service) SignIn(ctx context.Context, c Credentials, from Client) (verify.Secret, error) {
 	address := SourceOf(from.Remote)
 	if err := s.charge(ctx, address); err != nil {
@@ -190,7 +190,7 @@ func (s *Service) SetUp(ctx context.Context, link, password, code verify.Secret,
 		wrong = append(wrong, verify.Problem{Field: FieldCode, Message: "isn't the one that the app shows now: check the clock of the phone"})
 	}
 	if len(wrong) > 0 {
-		return "", &verify.Error{Kind: verify.Invalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: wrong}
+		return "", &verify.Error{Kind: verify.KindInvalid, Code: verify.ErrInvalid.Code, Message: verify.ErrInvalid.Message, Problems: wrong}
 	}
 	if o.Password, err = s.hash.Hash(ctx, password); err != nil {
 		return "", err

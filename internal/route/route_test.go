@@ -25,12 +25,12 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 	t.Parallel()
 	app := verify.NewID(t0)
 	table := New([]Rule{
-		{Projects: []verify.ProjectID{"p"}, Channels: []verify.Channel{verify.Voice}, Carriers: choices("calls of p")},
+		{Projects: []verify.ProjectID{"p"}, Channels: []verify.Channel{verify.ChannelVoice}, Carriers: choices("calls of p")},
 		{Applications: []verify.ID{app}, Carriers: choices("app")},
-		{Prefixes: []string{"+1202", "+1212"}, Channels: []verify.Channel{verify.SMS}, Carriers: choices("capital", "other")},
+		{Prefixes: []string{"+1202", "+1212"}, Channels: []verify.Channel{verify.ChannelSMS}, Carriers: choices("capital", "other")},
 		{Countries: []string{"DE", "AT"}, Carriers: choices("german")},
 		{Countries: []string{"FR"}},
-		{Channels: []verify.Channel{verify.SMS}, Carriers: choices("texts")},
+		{Channels: []verify.Channel{verify.ChannelSMS}, Carriers: choices("texts")},
 	})
 	for _, tt := range []struct {
 		name     string
@@ -38,14 +38,14 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 		want     []string
 		rule     int
 	}{
-		{"channel and project", verify.Envelope{Project: "p", Channel: verify.Voice, To: "+12025550100"}, []string{"calls of p"}, 0},
-		{"one of the two only", verify.Envelope{Project: "p", Channel: verify.SMS, To: "+12025550100"}, []string{"capital", "other"}, 2},
-		{"application", verify.Envelope{Application: app, Channel: verify.SMS, To: "+4930901820"}, []string{"app"}, 1},
-		{"second prefix", verify.Envelope{Channel: verify.SMS, To: "+12125550100"}, []string{"capital", "other"}, 2},
-		{"country", verify.Envelope{Channel: verify.Voice, To: "+4315330001"}, []string{"german"}, 3},
-		{"a rule without carriers", verify.Envelope{Channel: verify.SMS, To: "+33140205050"}, []string{}, 4},
-		{"the rest", verify.Envelope{Channel: verify.SMS, To: "+442079460018"}, []string{"texts"}, 5},
-		{"none", verify.Envelope{Channel: verify.Voice, To: "+442079460018"}, nil, -1},
+		{"channel and project", verify.Envelope{Project: "p", Channel: verify.ChannelVoice, To: "+12025550100"}, []string{"calls of p"}, 0},
+		{"one of the two only", verify.Envelope{Project: "p", Channel: verify.ChannelSMS, To: "+12025550100"}, []string{"capital", "other"}, 2},
+		{"application", verify.Envelope{Application: app, Channel: verify.ChannelSMS, To: "+4930901820"}, []string{"app"}, 1},
+		{"second prefix", verify.Envelope{Channel: verify.ChannelSMS, To: "+12125550100"}, []string{"capital", "other"}, 2},
+		{"country", verify.Envelope{Channel: verify.ChannelVoice, To: "+4315330001"}, []string{"german"}, 3},
+		{"a rule without carriers", verify.Envelope{Channel: verify.ChannelSMS, To: "+33140205050"}, []string{}, 4},
+		{"the rest", verify.Envelope{Channel: verify.ChannelSMS, To: "+442079460018"}, []string{"texts"}, 5},
+		{"none", verify.Envelope{Channel: verify.ChannelVoice, To: "+442079460018"}, nil, -1},
 	} {
 		got, rule := table.Route(&tt.envelope)
 		if diff := cmp.Diff(tt.want, got); diff != "" || rule != tt.rule {
@@ -59,20 +59,20 @@ func TestANumberThatNoRuleServes(t *testing.T) {
 	table := New([]Rule{
 		{Projects: []verify.ProjectID{"closed"}},
 		{Countries: []string{"FR"}},
-		{Prefixes: []string{"+1202"}, Channels: []verify.Channel{verify.Push}},
-		{Channels: []verify.Channel{verify.SMS}, Carriers: choices("texts")},
-		{Countries: []string{"DE"}, Channels: []verify.Channel{verify.Voice}, Carriers: choices("german calls")},
-		{Channels: []verify.Channel{verify.Voice}},
+		{Prefixes: []string{"+1202"}, Channels: []verify.Channel{verify.ChannelPush}},
+		{Channels: []verify.Channel{verify.ChannelSMS}, Carriers: choices("texts")},
+		{Countries: []string{"DE"}, Channels: []verify.Channel{verify.ChannelVoice}, Carriers: choices("german calls")},
+		{Channels: []verify.Channel{verify.ChannelVoice}},
 	})
 	for _, tt := range []struct {
 		name     string
 		envelope verify.Envelope
 		want     bool
 	}{
-		{"a text to a country without carriers", verify.Envelope{Channel: verify.SMS, To: "+33140205050"}, true},
-		{"a call outside the one country that has carriers", verify.Envelope{Channel: verify.Voice, To: "+12025550100"}, true},
-		{"a project without carriers", verify.Envelope{Project: "closed", Channel: verify.SMS, To: "+33140205050"}, false},
-		{"a channel without carriers", verify.Envelope{Channel: verify.Push, To: "+33140205050"}, false},
+		{"a text to a country without carriers", verify.Envelope{Channel: verify.ChannelSMS, To: "+33140205050"}, true},
+		{"a call outside the one country that has carriers", verify.Envelope{Channel: verify.ChannelVoice, To: "+12025550100"}, true},
+		{"a project without carriers", verify.Envelope{Project: "closed", Channel: verify.ChannelSMS, To: "+33140205050"}, false},
+		{"a channel without carriers", verify.Envelope{Channel: verify.ChannelPush, To: "+33140205050"}, false},
 	} {
 		if got := table.ServesOthers(&tt.envelope); got != tt.want {
 			t.Errorf("%s: other numbers are served: %v, want %v", tt.name, got, tt.want)
@@ -156,8 +156,8 @@ func TestSendersStickToANumber(t *testing.T) {
 }
 
 func BenchmarkRoute(b *testing.B) {
-	table := New([]Rule{{Countries: []string{"DE"}, Carriers: choices("x")}, {Channels: []verify.Channel{verify.SMS}, Carriers: choices("a", "b")}})
-	e := &verify.Envelope{Channel: verify.SMS, To: "+12025550100"}
+	table := New([]Rule{{Countries: []string{"DE"}, Carriers: choices("x")}, {Channels: []verify.Channel{verify.ChannelSMS}, Carriers: choices("a", "b")}})
+	e := &verify.Envelope{Channel: verify.ChannelSMS, To: "+12025550100"}
 	b.ReportAllocs()
 	for b.Loop() {
 		table.Route(e)

@@ -87,8 +87,8 @@ func (a *abandoned) cancel(r *rows, now time.Time) {
 	for id, v := range r.verifications {
 		if _, ok := a.all[id]; ok && v.value.Abandon(now) {
 			v.dirty = true
-			if v.value.Delivery == verify.Failed { // nobody has sent its message
-				r.letGo(&v.value, &verify.Delivery{Verification: id, Attempt: 1, Outcome: verify.Errored})
+			if v.value.Delivery == verify.DeliveryFailed { // nobody has sent its message
+				r.letGo(&v.value, &verify.Delivery{Verification: id, Attempt: 1, Outcome: verify.AttemptErrored})
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func (l lostAnswer) release(id verify.ID) op {
 	o.apply = func(r *rows, now time.Time) error {
 		if l.phone != "" {
 			p := r.phone(l.phone)
-			never := verify.Settlement{Delivery: verify.Delivery{Verification: id, Attempt: 1, Outcome: verify.Errored}}
+			never := verify.Settlement{Delivery: verify.Delivery{Verification: id, Attempt: 1, Outcome: verify.AttemptErrored}}
 			p.dirty = p.value.Settle(&never, now) || p.dirty
 		}
 		return nil

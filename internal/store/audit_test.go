@@ -52,10 +52,10 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			p, k := verify.Project{ID: "p", Name: "One", Profile: verify.Compat}, account.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "k", Hash: account.HashKey("k")}
+			p, k := verify.Project{ID: "p", Name: "One", Profile: verify.ProfileCompat}, account.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "k", Hash: account.HashKey("k")}
 			renamed := p
 			renamed.Name = "Two"
-			ann := operator.Operator{ID: verify.NewID(time.Now()), Name: "ann", Role: operator.Viewer, CreatedAt: time.Now()}
+			ann := operator.Operator{ID: verify.NewID(time.Now()), Name: "ann", Role: operator.RoleViewer, CreatedAt: time.Now()}
 			v := pending(time.Now(), number(1))
 			if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
 				t.Fatal(err)
@@ -86,11 +86,11 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 					return err == nil
 				}},
 				{"operator role", func(by store.Audit) error {
-					_, err := s.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) { o.Role = operator.Admin; return by, nil })
+					_, err := s.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) { o.Role = operator.RoleAdmin; return by, nil })
 					return err
 				}, func() bool {
 					o, err := s.OperatorNamed(ctx, "ann")
-					return err == nil && o.Role == operator.Admin
+					return err == nil && o.Role == operator.RoleAdmin
 				}},
 				{"operator remove", func(by store.Audit) error { return s.RemoveOperator(ctx, "ann", by) }, func() bool {
 					_, err := s.OperatorNamed(ctx, "ann")

@@ -126,7 +126,7 @@ func voidSome(ctx context.Context, tx *sql.Tx, after verify.ID, of verify.Projec
 	}
 	last = step[len(step)-1]
 	pending, err := query(ctx, tx, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification
-		WHERE id > $1 AND id <= $2 AND status = $3 AND ($4 = '' OR project = $4) ORDER BY id`, after[:], last[:], verify.Pending, of)
+		WHERE id > $1 AND id <= $2 AND status = $3 AND ($4 = '' OR project = $4) ORDER BY id`, after[:], last[:], verify.StatusPending, of)
 	if err != nil {
 		return last, 0, err
 	}

@@ -22,14 +22,14 @@ import (
 func pending(now time.Time, to phone.Number) *verify.Verification {
 	id := verify.NewID(now)
 	return &verify.Verification{
-		ID: id, Project: "p", Purpose: verify.MFA,
-		Terms: verify.Terms{Channel: verify.SMS, To: to, Text: "{code}", Length: 6, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
+		ID: id, Project: "p", Purpose: verify.PurposeMFA,
+		Terms: verify.Terms{Channel: verify.ChannelSMS, To: to, Text: "{code}", Length: 6, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
 		Code:  verify.Code{CodeMAC: []byte("483920"), SealedCode: []byte("sealed")},
 	}
 }
 
 func guess(v *verify.Verification, typed string) verify.Guess {
-	return verify.Guess{Project: v.Project, ID: v.ID, Profile: verify.Compat, Matches: func(v *verify.Verification) (bool, error) {
+	return verify.Guess{Project: v.Project, ID: v.ID, Profile: verify.ProfileCompat, Matches: func(v *verify.Verification) (bool, error) {
 		return string(v.CodeMAC) == typed, nil
 	}}
 }
@@ -143,7 +143,7 @@ func TestLockedDatabaseApprovesNothingAndIsReadStill(t *testing.T) {
 	path := newFile(t)
 	s := openSQLite(t, path, nil, nil)
 	defer s.Close()
-	if err := s.CreateProject(ctx, verify.Project{ID: "p", Profile: verify.Compat}); err != nil {
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	key := account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey("k")}

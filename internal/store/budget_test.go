@@ -18,7 +18,7 @@ import (
 // withBudget makes a project that may send so many messages a day.
 func withBudget(t *testing.T, s *store.Store, p verify.ProjectID, most int) {
 	t.Helper()
-	if err := s.CreateProject(ctx, verify.Project{ID: p, Name: string(p), Profile: verify.Compat}); err != nil {
+	if err := s.CreateProject(ctx, verify.Project{ID: p, Name: string(p), Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.ChangeBudget(ctx, p, func(b *verify.Budget) ([]store.Audit, error) { b.DayMessages = most; return nil, nil }); err != nil {
@@ -133,7 +133,7 @@ func TestABudgetsUseIsToldOnce(t *testing.T) {
 	}
 	start(10)
 	for _, v := range started[:3] {
-		refused := verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Outcome: verify.Refused, Reason: verify.ReasonRefused, StartedAt: time.Now()}}
+		refused := verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused, StartedAt: time.Now()}}
 		if _, err := s.Settle(ctx, refused); err != nil {
 			t.Fatal(err)
 		}

@@ -144,7 +144,7 @@ func (w *world) takesOver(s *store.Store, v *verify.Verification) bool {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	claimed, _, err := s.Claim(ctx, verify.Overdue{Hint: seen.DueAt, Verification: seen, By: verify.SMS}, lease)
+	claimed, _, err := s.Claim(ctx, verify.Overdue{Hint: seen.DueAt, Verification: seen, By: verify.ChannelSMS}, lease)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestAFailoverVoidsTheFutureAndStopsNoStart(t *testing.T) {
 				o.Now = func() time.Time { return w.time().Add(time.Hour) }
 			})
 			future, queued := w.start(other, 1), w.start(other, 2)
-			if _, err := other.Settle(ctx, verify.Settlement{Retry: true, Delivery: verify.Delivery{Verification: queued.ID, Attempt: 1, Outcome: verify.Errored}}); err != nil {
+			if _, err := other.Settle(ctx, verify.Settlement{Retry: true, Delivery: verify.Delivery{Verification: queued.ID, Attempt: 1, Outcome: verify.AttemptErrored}}); err != nil {
 				t.Fatal(err)
 			}
 			w.exec(`INSERT INTO verification SELECT (jsonb_populate_record(v, jsonb_build_object('id', set_byte(set_byte(set_byte(v.id, 13, get_byte(v.id, 13) # 1), 14, n / 256), 15, n % 256)))).*
@@ -351,7 +351,7 @@ func TestAFailoverVoidsTheFutureAndStopsNoStart(t *testing.T) {
 				t.Errorf("%d verifications are pending, want none", got)
 			}
 			w.isCanceled(s, past, future)
-			if got, err := s.Verification(ctx, queued.ID); err != nil || got.Delivery != verify.Failed || got.Reason != verify.ReasonCanceled || !got.DueAt.IsZero() {
+			if got, err := s.Verification(ctx, queued.ID); err != nil || got.Delivery != verify.DeliveryFailed || got.Reason != verify.ReasonCanceled || !got.DueAt.IsZero() {
 				t.Errorf("a message that waited: got %+v, %v; want it failed", got, err)
 			}
 		})

@@ -25,7 +25,7 @@ func TestARowUnderANumbersFormIsShown(t *testing.T) {
 	if form.Key() == form {
 		t.Fatalf("%s is its own key: this shows nothing", form)
 	}
-	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "P", Profile: verify.Compat}); err != nil {
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "P", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	check := func(want int) {

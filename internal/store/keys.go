@@ -145,7 +145,7 @@ func (s *Store) Pending(ctx context.Context, k MissingKey) (bool, error) {
 			SELECT id, key_id, status, expires_at FROM verification
 			WHERE id > $1 AND id < $2 AND id > COALESCE((SELECT id FROM watermark WHERE name = 'void'), $1) ORDER BY id DESC LIMIT $3
 		) newest WHERE key_id = $4 AND status = $5 AND expires_at > $6 LIMIT 1`,
-		from[:], to[:], keyScan, int64(k.ID), verify.Pending, millis(now))
+		from[:], to[:], keyScan, int64(k.ID), verify.StatusPending, millis(now))
 	switch {
 	case err == nil:
 		return true, nil

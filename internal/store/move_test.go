@@ -94,7 +94,7 @@ func fill(t *testing.T, n int) (path string) {
 			t.Fatal(err)
 		}
 	}
-	demand(s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat, PublicText: true}))
+	demand(s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.ProfileCompat, PublicText: true}))
 	demand(s.CreateKey(ctx, account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey("k")}))
 	demand(s.Record(ctx, store.Audit{Actor: "a", Action: "b", Project: "p", Detail: "c"}))
 	demand(s.CreateText(ctx, verify.TextTemplate{ID: verify.NewID(time.Now()), Project: "p", Name: "t", Texts: []verify.Text{{Text: "{code}"}}, Version: 1}, 1))
@@ -105,7 +105,7 @@ func fill(t *testing.T, n int) (path string) {
 	user.Application, user.User = app.ID, "somebody"
 	demand(s.StartUser(ctx, user, verify.UserStart{Associate: true, Address: string(number(0)), Lease: time.Minute}))
 	demand(s.AddDevice(ctx, verify.UserKey{Project: "p", Application: app.ID, Name: "somebody"}, verify.Device{
-		ID: verify.NewID(time.Now()), Application: app.ID, User: "somebody", Kind: verify.WebPush, Fingerprint: []byte{1}, KeyID: 7, Sealed: []byte{2},
+		ID: verify.NewID(time.Now()), Application: app.ID, User: "somebody", Kind: verify.DeviceWebPush, Fingerprint: []byte{1}, KeyID: 7, Sealed: []byte{2},
 	}, 1, verify.ID{}))
 	demand(s.AddEnrolment(ctx, verify.UserKey{Project: "p", Application: app.ID, Name: "somebody"}, verify.Enrolment{Hash: []byte{1}, ExpiresAt: time.Now()}))
 	_, err := s.HoldKeys(keyset.Holder{Prints: []keyset.Print{{ID: 7}}}, func([]keyset.Holder) uint32 { return 7 })
@@ -131,12 +131,12 @@ func fill(t *testing.T, n int) (path string) {
 	for i := range n {
 		v := pending(time.Now(), number(i))
 		if i == 1 {
-			v.Channel, v.Calling = verify.Voice, time.Minute
+			v.Channel, v.Calling = verify.ChannelVoice, time.Minute
 		}
 		demand(s.Start(ctx, v, verify.Limits{Daily: 5}, time.Minute))
 		st := verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Carrier: "c", Ref: "r", StartedAt: time.Now()}}
 		if i%2 == 0 {
-			st.Outcome, st.Retry = verify.Errored, true
+			st.Outcome, st.Retry = verify.AttemptErrored, true
 		}
 		_, err := s.Settle(ctx, st)
 		demand(err)

@@ -43,7 +43,7 @@ func TestWriterSyncsEachCommitToDisk(t *testing.T) {
 func TestReopenedDatabaseHasKeptAll(t *testing.T) {
 	t.Parallel()
 	s := openSQLite(t, newFile(t), nil, nil)
-	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	v := pending(time.Now(), "+12025550123")
@@ -279,7 +279,7 @@ func TestNoSecretAndNoCodeStandsInTheFiles(t *testing.T) {
 	}
 	s := openSQLite(t, newFile(t), nil, nil)
 	secret := account.NewSecret()
-	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	key := account.Key{ID: verify.NewID(time.Now()), Project: "p", Name: "first", Hash: account.HashKey(secret)}
@@ -306,7 +306,7 @@ func TestNoSecretAndNoCodeStandsInTheFiles(t *testing.T) {
 	}
 	check := func(v *verify.Verification, text string) {
 		t.Helper()
-		if _, err := s.Check(ctx, verify.Guess{Project: "p", ID: v.ID, Profile: verify.Compat, Matches: func(v *verify.Verification) (bool, error) {
+		if _, err := s.Check(ctx, verify.Guess{Project: "p", ID: v.ID, Profile: verify.ProfileCompat, Matches: func(v *verify.Verification) (bool, error) {
 			mac, err := keys.MAC(v.KeyID, v.Binding(), text)
 			return bytes.Equal(mac, v.CodeMAC), err
 		}}); err != nil {

@@ -278,7 +278,7 @@ func (s *Store) SignIn(_ context.Context, a operator.Attempt) error {
 		}
 		who := o.Name
 		if err != nil {
-			who, reason = "somebody", operator.UnknownName // a name that isn't there may be a password
+			who, reason = "somebody", operator.ReasonUnknownName // a name that isn't there may be a password
 		} else {
 			if a.Passkey, err = lockPasskey(ctx, tx, o.ID, a.Proof); err != nil {
 				return err
@@ -459,9 +459,9 @@ func lockInvited(ctx context.Context, tx *sql.Tx, link []byte, now time.Time) (o
 
 // auditLink writes down that a link was refused: an old one of o, or one that is nobody's.
 func auditLink(ctx context.Context, tx *sql.Tx, now time.Time, o operator.Operator, address string) error {
-	who, why := o.Name, operator.OldLink
+	who, why := o.Name, operator.ReasonOldLink
 	if who == "" {
-		who, why = "somebody", operator.UnknownLink
+		who, why = "somebody", operator.ReasonUnknownLink
 	}
 	return auditRefusal(ctx, tx, now, "sign-in set-up refused", who, address, why)
 }

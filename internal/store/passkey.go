@@ -52,7 +52,7 @@ func (s *Store) AddPasskey(_ context.Context, o operator.Operator, k operator.Pa
 // RefusePasskey implements [operator.Store].
 func (s *Store) RefusePasskey(_ context.Context, o operator.Operator, address string) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		return auditRefusal(ctx, tx, now, "passkey refused", o.Name, address, operator.WrongPassword)
+		return auditRefusal(ctx, tx, now, "passkey refused", o.Name, address, operator.ReasonWrongPassword)
 	})
 }
 

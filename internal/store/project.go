@@ -92,7 +92,7 @@ func (s *Store) pendingOf(ctx context.Context, p verify.ProjectID) (n int, err e
 	err = eachPage(ctx, s.upkeep, what, "id, project, app_user, status, expires_at", scanPending, idOf, oldestPending(s.now()), func(_ verify.ID, page []verify.Verification) error {
 		var own []*verify.Verification
 		for i := range page {
-			if v := &page[i]; v.Project == p && v.Status == verify.Pending && s.now().Before(v.ExpiresAt) {
+			if v := &page[i]; v.Project == p && v.Status == verify.StatusPending && s.now().Before(v.ExpiresAt) {
 				own = append(own, v)
 			}
 		}

@@ -33,23 +33,23 @@ func TestRowsOfOlderServersKeepTheirReasons(t *testing.T) {
 			for _, tt := range []struct {
 				name     string
 				approval verify.Approval
-				outcome  verify.DeliveryOutcome
+				outcome  verify.AttemptOutcome
 				word     string
 				want     verify.Reason
 			}{
-				{"nobody pressed a key", verify.ByKey, verify.Refused, "no_key", verify.ReasonNoKey},
-				{"nobody pressed a key before the code", verify.AfterKey, verify.Refused, "no_key", verify.ReasonNoKey},
-				{"the keyset lacked the key", verify.ByCode, verify.Dropped, "no_key", verify.ReasonKeyMissing},
-				{"the trunk knew no such number", verify.ByCode, verify.Refused, "no_number", verify.ReasonInvalidNumber},
-				{"a word of a newer server", verify.ByCode, verify.Refused, "sunspots", verify.ReasonUnknown},
-				{"a word of today", verify.ByCode, verify.Refused, "too_many_sends", verify.ReasonTooManySends},
+				{"nobody pressed a key", verify.ApprovalByKey, verify.AttemptRefused, "no_key", verify.ReasonNoKey},
+				{"nobody pressed a key before the code", verify.ApprovalAfterKey, verify.AttemptRefused, "no_key", verify.ReasonNoKey},
+				{"the keyset lacked the key", verify.ApprovalByCode, verify.AttemptDropped, "no_key", verify.ReasonKeyMissing},
+				{"the trunk knew no such number", verify.ApprovalByCode, verify.AttemptRefused, "no_number", verify.ReasonInvalidNumber},
+				{"a word of a newer server", verify.ApprovalByCode, verify.AttemptRefused, "sunspots", verify.ReasonUnknown},
+				{"a word of today", verify.ApprovalByCode, verify.AttemptRefused, "too_many_sends", verify.ReasonTooManySends},
 			} {
 				id := verify.NewID(time.Now())
 				v := &verify.Verification{
 					ID: id, Project: "p",
-					Terms:    verify.Terms{Channel: verify.Voice, To: "+12025550100", Approval: tt.approval, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
+					Terms:    verify.Terms{Channel: verify.ChannelVoice, To: "+12025550100", Approval: tt.approval, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
 					Code:     verify.Code{CodeMAC: []byte("m")},
-					Progress: verify.Progress{Delivery: verify.Failed, Attempt: 1},
+					Progress: verify.Progress{Delivery: verify.DeliveryFailed, Attempt: 1},
 				}
 				d := verify.Delivery{Verification: id, Attempt: 1, Carrier: "c", Outcome: tt.outcome, StartedAt: id.Time(), EndedAt: id.Time()}
 				if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.insert(*v); r.ended(v, d); return nil }}); err != nil {

@@ -53,11 +53,11 @@ func TestARepeatedReceiptWritesNothing(t *testing.T) {
 			id := verify.NewID(time.Now())
 			v := verify.Verification{
 				ID: id, Project: "p",
-				Terms:    verify.Terms{Channel: verify.SMS, To: "+12025550100", MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
+				Terms:    verify.Terms{Channel: verify.ChannelSMS, To: "+12025550100", MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
 				Code:     verify.Code{CodeMAC: []byte("m"), SealedCode: []byte("s")},
-				Progress: verify.Progress{Delivery: verify.Sent, Attempt: 1, DueAt: id.Time().Add(time.Minute)},
+				Progress: verify.Progress{Delivery: verify.DeliverySent, Attempt: 1, DueAt: id.Time().Add(time.Minute)},
 			}
-			d := verify.Delivery{Verification: id, Attempt: 1, Carrier: "c", Outcome: verify.Accepted, StartedAt: id.Time(), EndedAt: id.Time()}
+			d := verify.Delivery{Verification: id, Attempt: 1, Carrier: "c", Outcome: verify.AttemptAccepted, StartedAt: id.Time(), EndedAt: id.Time()}
 			if err := s.w.do(op{apply: func(r *rows, _ time.Time) error { r.insert(v); r.ended(&v, d); return nil }}); err != nil {
 				t.Fatal(err)
 			}

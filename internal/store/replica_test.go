@@ -77,7 +77,7 @@ func TestReplicasCallOneAtATime(t *testing.T) {
 			all.Go(func() {
 				v := pending(now(), number(i%numbers))
 				v.Project = verify.ProjectID(fmt.Sprintf("project-%d", i))
-				v.Channel, v.Calling = verify.Voice, 2*time.Minute
+				v.Channel, v.Calling = verify.ChannelVoice, 2*time.Minute
 				switch err := replicas[i%3].Start(ctx, v, verify.Limits{}, 20*time.Second); {
 				case err == nil:
 					mu.Lock()
@@ -98,7 +98,7 @@ func TestReplicasCallOneAtATime(t *testing.T) {
 	calls("beside them", 0)
 	for i, v := range first[:2] {
 		if _, err := replicas[i].Settle(ctx, verify.Settlement{Called: v.To, Delivery: verify.Delivery{
-			Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "a", Outcome: verify.Errored, Reason: verify.ReasonNoAnswer, StartedAt: now(),
+			Verification: v.ID, Attempt: 1, Channel: verify.ChannelVoice, Carrier: "a", Outcome: verify.AttemptErrored, Reason: verify.ReasonNoAnswer, StartedAt: now(),
 		}}); err != nil {
 			t.Fatal(err)
 		}
@@ -255,13 +255,13 @@ func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 	}{
 		{"a number, for guesses at two of its verifications",
 			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) },
-			func(s *store.Store, _, second *verify.Verification) error { return wrongly(s, second) }, verify.Sending, 1, 2},
+			func(s *store.Store, _, second *verify.Verification) error { return wrongly(s, second) }, verify.DeliverySending, 1, 2},
 		{"a verification, for a guess beside its settlement",
 			func(s *store.Store, first, _ *verify.Verification) error {
 				_, err := s.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{Verification: first.ID, Attempt: 1, StartedAt: time.Now()}})
 				return err
 			},
-			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) }, verify.Sent, 1, 1},
+			func(s *store.Store, first, _ *verify.Verification) error { return wrongly(s, first) }, verify.DeliverySent, 1, 1},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			other := replica(t, url)
@@ -305,7 +305,7 @@ func TestReplicasShareAProjectsRoom(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t, newTemplate(t))
 	now := time.Now()
-	if err := replica(t, url).CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.Compat}); err != nil {
+	if err := replica(t, url).CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -432,7 +432,7 @@ func TestReplicasLoseNoUpdate(t *testing.T) {
 		}
 		all.Wait()
 		for _, v := range []*verify.Verification{first, second} {
-			if got, err := replicas[0].Verification(ctx, v.ID); err != nil || got.Guesses != guesses || got.Delivery != verify.Sent {
+			if got, err := replicas[0].Verification(ctx, v.ID); err != nil || got.Guesses != guesses || got.Delivery != verify.DeliverySent {
 				t.Errorf("round %d: got %+v, %v; want %d guesses, and it sent", n, got, err, guesses)
 			}
 		}
@@ -484,7 +484,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 					case 2, 3:
 						_, err = s.Check(ctx, guess(v, "000000"))
 					case 4:
-						_, err = s.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Outcome: verify.Errored}, Retry: true})
+						_, err = s.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Outcome: verify.AttemptErrored}, Retry: true})
 					case 5:
 						s.Sweep(ctx) // who meets another sweeper tries again with the next tick
 					case 6:
@@ -614,7 +614,7 @@ func TestACommitThatComesLateIsCanceled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Status == verify.Canceled && got.Delivery == verify.Failed {
+		if got.Status == verify.StatusCanceled && got.Delivery == verify.DeliveryFailed {
 			break
 		}
 		if time.Now().After(end) {
@@ -650,7 +650,7 @@ func TestFailoverVoidsWhatIsPending(t *testing.T) {
 
 	// To whom says that nothing is lost, the lost approval is news.
 	lossless := replica(t, standby.URL(name), func(o *store.Options) { o.Postgres.SynchronousStandby = true })
-	if v, err := lossless.Verification(ctx, used.ID); err != nil || v.Status != verify.Pending {
+	if v, err := lossless.Verification(ctx, used.ID); err != nil || v.Status != verify.StatusPending {
 		t.Fatalf("verification on the standby: got %+v, %v; want it pending", v, err)
 	}
 	lossless.Close()
@@ -666,7 +666,7 @@ func TestFailoverVoidsWhatIsPending(t *testing.T) {
 			}
 		}
 	}
-	if v, err := replicas[0].Verification(ctx, used.ID); err != nil || v.Status != verify.Canceled || v.SealedCode != nil {
+	if v, err := replicas[0].Verification(ctx, used.ID); err != nil || v.Status != verify.StatusCanceled || v.SealedCode != nil {
 		t.Errorf("verification after the check: got %+v, %v; want it canceled and wiped", v, err)
 	}
 	// A clock that is behind makes ids that are void already.
@@ -784,7 +784,7 @@ func TestNoSecretAndNoCodeStandsInPostgres(t *testing.T) {
 	c := pgtest.New(t)
 	s := replica(t, c.URL("postgres"))
 	secret := account.NewSecret()
-	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.Compat}); err != nil {
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "One", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	key := account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey(secret)}
@@ -806,7 +806,7 @@ func TestNoSecretAndNoCodeStandsInPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{typed, code} {
-		if _, err := s.Check(ctx, verify.Guess{Project: "p", ID: v.ID, Profile: verify.Compat, Matches: func(v *verify.Verification) (bool, error) {
+		if _, err := s.Check(ctx, verify.Guess{Project: "p", ID: v.ID, Profile: verify.ProfileCompat, Matches: func(v *verify.Verification) (bool, error) {
 			mac, err := keys.MAC(v.KeyID, v.Binding(), text)
 			return bytes.Equal(mac, v.CodeMAC), err
 		}}); err != nil {
@@ -1025,7 +1025,7 @@ func TestReplicasChangeAProjectOneAfterTheOther(t *testing.T) {
 	url := pgtest.Database(t, "")
 	a := replica(t, url)
 	b := replica(t, url)
-	if err := a.CreateProject(ctx, verify.Project{ID: "p", Name: "P", Profile: verify.Compat}); err != nil {
+	if err := a.CreateProject(ctx, verify.Project{ID: "p", Name: "P", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	const each = 20

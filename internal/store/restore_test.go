@@ -303,7 +303,7 @@ func TestVoidBesideReplicas(t *testing.T) {
 	if _, err := s.Check(ctx, guess(first, "483920")); !errors.Is(err, verify.ErrCanceled) {
 		t.Errorf("check: got error %v, want %v", err, verify.ErrCanceled)
 	}
-	if got, err := s.Verification(ctx, first.ID); err != nil || got.Status != verify.Canceled || got.SealedCode != nil {
+	if got, err := s.Verification(ctx, first.ID); err != nil || got.Status != verify.StatusCanceled || got.SealedCode != nil {
 		t.Errorf("verification: got %+v, %v; want it canceled and wiped", got, err)
 	}
 	next := pending(time.Now(), number(1))

@@ -110,7 +110,7 @@ func (s *Store) Usage(ctx context.Context, q verify.UsageQuery) ([]verify.UsageR
 	if err != nil {
 		return nil, away("list usage", err)
 	}
-	if q.Step == verify.ByMonth {
+	if q.Step == verify.StepMonth {
 		rows = byMonth(rows)
 	}
 	if len(rows) > verify.MaxUsageRows {
@@ -120,7 +120,7 @@ func (s *Store) Usage(ctx context.Context, q verify.UsageQuery) ([]verify.UsageR
 }
 
 // hoursOf is how many hours of the table make a row; a month is made of days.
-var hoursOf = map[verify.UsageStep]int{verify.ByHour: 1, verify.ByDay: 24, verify.ByMonth: 24}
+var hoursOf = map[verify.UsageStep]int{verify.StepHour: 1, verify.StepDay: 24, verify.StepMonth: 24}
 
 // usageQuery is a query's text and its arguments: the beginning, the parts, the currency and the sums, by all but the sums.
 func (s *Store) usageQuery(q *verify.UsageQuery) (text string, args []any) {
@@ -139,7 +139,7 @@ func (s *Store) usageQuery(q *verify.UsageQuery) (text string, args []any) {
 	}
 	group := strings.Join(order, ", ")
 	most := verify.MaxUsageRows + 1
-	if q.Step == verify.ByMonth {
+	if q.Step == verify.StepMonth {
 		most *= 31
 	}
 	source, args := s.usageSource(q)
@@ -180,7 +180,7 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 		hours = ofEachProject + of
 	}
 	first, end := (from+23)/24, until/24
-	if q.Step == verify.ByHour || first >= end {
+	if q.Step == verify.StepHour || first >= end {
 		return fmt.Sprintf(`SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, arg(from), arg(until)), args
 	}
 	table := func(name, unit string) string { // its rows begin with the hour
@@ -198,7 +198,7 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	}
 	firstDay, endDay, firstHour, endHour := arg(first), arg(end), arg(first*24), arg(end*24)
 	days := table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s`, firstDay, endDay)
-	if firstMonth, endMonth := monthsIn(int(first), int(end)); q.Step != verify.ByDay && firstMonth < endMonth {
+	if firstMonth, endMonth := monthsIn(int(first), int(end)); q.Step != verify.StepDay && firstMonth < endMonth {
 		from, until := arg(firstMonth), arg(endMonth)
 		days = table("usage_month", "month") + fmt.Sprintf(` >= %s AND month < %s UNION ALL `, from, until) +
 			table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s UNION ALL `, firstDay, from) +
@@ -222,8 +222,8 @@ func scanUsage(q *verify.UsageQuery) func(scanner) (verify.UsageRow, error) {
 	return func(row scanner) (u verify.UsageRow, err error) {
 		var application []byte
 		at := map[verify.UsagePart]any{
-			verify.ByProject: &u.Project, verify.ByApplication: &application, verify.ByPurpose: &u.Purpose,
-			verify.ByChannel: &u.Channel, verify.ByCountry: &u.Country, verify.ByCarrier: &u.Carrier,
+			verify.PartProject: &u.Project, verify.PartApplication: &application, verify.PartPurpose: &u.Purpose,
+			verify.PartChannel: &u.Channel, verify.PartCountry: &u.Country, verify.PartCarrier: &u.Carrier,
 		}
 		into := []any{&u.Hour}
 		for _, part := range q.By {

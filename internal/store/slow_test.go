@@ -17,7 +17,7 @@ func TestALockThatIsHeldIsNoOutage(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t, "")
 	s := replica(t, url, func(o *store.Options) { o.Postgres.Writers, o.Postgres.Timeout = 1, 2*time.Second })
-	p := verify.Project{ID: "held", Name: "Held", Profile: verify.Compat}
+	p := verify.Project{ID: "held", Name: "Held", Profile: verify.ProfileCompat}
 	if err := s.CreateProject(ctx, p); err != nil {
 		t.Fatal(err)
 	}

@@ -265,7 +265,7 @@ func (s *Store) start(v *verify.Verification, o op, limits verify.Limits, begin 
 		d.dirty = true
 		r.pay(o.pays, &started, now)
 		if !started.Open() { // its code died before: nothing is sent
-			r.letGo(&started, &verify.Delivery{Outcome: verify.Dropped})
+			r.letGo(&started, &verify.Delivery{Outcome: verify.AttemptDropped})
 		}
 		r.insert(started)
 		stored := &r.verifications[started.ID].value
@@ -417,7 +417,7 @@ func (s *Store) Claim(ctx context.Context, o verify.Overdue, lease time.Duration
 				r.giveBack(names.pays, now)
 			}
 		}()
-		if v.Delivery == verify.Sending && !s.clock.judges() {
+		if v.Delivery == verify.DeliverySending && !s.clock.judges() {
 			return nil
 		}
 		d := &row[verify.Destination]{}

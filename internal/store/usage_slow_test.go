@@ -52,10 +52,10 @@ func TestAYearOfUsageIsListed(t *testing.T) {
 				name string
 				verify.UsageQuery
 			}{
-				{"all projects, by month", verify.UsageQuery{Step: verify.ByMonth, By: []verify.UsagePart{verify.ByProject}}},
-				{"all projects, the whole year by country and carrier", verify.UsageQuery{By: []verify.UsagePart{verify.ByCountry, verify.ByCarrier}}},
-				{"one project, by month and country", verify.UsageQuery{Project: "p1", Step: verify.ByMonth, By: []verify.UsagePart{verify.ByCountry}}},
-				{"one project, by day", verify.UsageQuery{Project: "p1", Step: verify.ByDay}},
+				{"all projects, by month", verify.UsageQuery{Step: verify.StepMonth, By: []verify.UsagePart{verify.PartProject}}},
+				{"all projects, the whole year by country and carrier", verify.UsageQuery{By: []verify.UsagePart{verify.PartCountry, verify.PartCarrier}}},
+				{"one project, by month and country", verify.UsageQuery{Project: "p1", Step: verify.StepMonth, By: []verify.UsagePart{verify.PartCountry}}},
+				{"one project, by day", verify.UsageQuery{Project: "p1", Step: verify.StepDay}},
 			} {
 				q.From, q.Until = from, until
 				var took []time.Duration

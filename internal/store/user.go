@@ -232,8 +232,8 @@ func (s *Store) owns(ctx context.Context, p verify.ProjectID, application verify
 
 // userOrders are the columns that users are sorted by.
 var userOrders = map[verify.UserOrder]string{
-	verify.ByCreation: "created_at", verify.ByName: "name", verify.ByAddress: "address",
-	verify.ByStatus: "status", verify.ByUpdate: "updated_at", verify.ByVersion: "version",
+	verify.OrderByCreation: "created_at", verify.OrderByName: "name", verify.OrderByAddress: "address",
+	verify.OrderByStatus: "status", verify.OrderByUpdate: "updated_at", verify.OrderByVersion: "version",
 }
 
 // userPage reads the users whose names another query finds. A cross join because SQLite keeps the order of

@@ -50,7 +50,7 @@ func eachEngine(t *testing.T, f func(t *testing.T, s *Store)) {
 func makeApplication(t testing.TB, s *Store) verify.ID {
 	t.Helper()
 	ctx := context.Background()
-	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.Compat}); err != nil {
+	if err := s.CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	a := verify.Application{ID: verify.NewID(time.Now()), Project: "p", Name: "shop", Version: 1}

@@ -131,7 +131,7 @@ func (w *witness) forget(before time.Time) {
 
 // lost reports whether a verification as it is read shows that a decision is lost.
 func (d decision) lost(found bool, status verify.Status, guesses int) bool {
-	return !found || guesses < d.Guesses || d.Status != verify.Pending && status == verify.Pending
+	return !found || guesses < d.Guesses || d.Status != verify.StatusPending && status == verify.StatusPending
 }
 
 // save writes the file, if there is something new. It needn't be on disk: an older one proves less, that

@@ -70,8 +70,8 @@ func (r *replica) start() bool {
 	}
 	id := verify.NewID(time.Now())
 	v := &verify.Verification{
-		ID: id, Project: "p", Purpose: verify.MFA,
-		Terms: verify.Terms{Channel: verify.SMS, To: phone.Number(fmt.Sprintf("+1202555%04d", time.Now().UnixNano()%10000)), Text: "{code}", Length: 6, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
+		ID: id, Project: "p", Purpose: verify.PurposeMFA,
+		Terms: verify.Terms{Channel: verify.ChannelSMS, To: phone.Number(fmt.Sprintf("+1202555%04d", time.Now().UnixNano()%10000)), Text: "{code}", Length: 6, MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour)},
 		Code:  verify.Code{CodeMAC: []byte("x"), SealedCode: []byte("x"), KeyID: key},
 	}
 	if err := r.store.Start(context.Background(), v, verify.Limits{}, time.Minute); err != nil {

@@ -34,7 +34,7 @@ func TestTheSweeperKeepsUpOnASlowDisk(t *testing.T) {
 	const lease = 4 * time.Second
 	s, err := Open(t.Context(), Config{
 		Data: t.TempDir(), Keys: keys, Log: slog.New(slog.DiscardHandler), Lease: lease, Settings: verify.Settings{PublicSender: "+12025550199"},
-		Carriers: []dispatch.Line{{Carrier: messages, Queue: 1000, Concurrency: 16}}, Routes: map[verify.Channel][]string{verify.SMS: {messages.Name()}},
+		Carriers: []dispatch.Line{{Carrier: messages, Queue: 1000, Concurrency: 16}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {messages.Name()}},
 		Commit: func(_ int, commit func() error) error {
 			if slow.Load() {
 				time.Sleep(time.Second)
@@ -55,7 +55,7 @@ func TestTheSweeperKeepsUpOnASlowDisk(t *testing.T) {
 		messages.Close()
 	}()
 	token := account.NewSecret()
-	if err := s.Store.CreateProject(t.Context(), verify.Project{ID: "p", Name: "P", Profile: verify.Compat}); err != nil {
+	if err := s.Store.CreateProject(t.Context(), verify.Project{ID: "p", Name: "P", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Store.CreateKey(t.Context(), account.Key{ID: verify.NewID(time.Now()), Project: "p", Hash: account.HashKey(token)}); err != nil {
@@ -67,8 +67,8 @@ func TestTheSweeperKeepsUpOnASlowDisk(t *testing.T) {
 	}
 	lost := phone.Number("+12025550100")
 	v := &verify.Verification{
-		ID: verify.NewID(time.Now()), Project: "p", Application: acct.Application.ID, Purpose: verify.MFA,
-		Terms: verify.Terms{Channel: verify.SMS, To: lost, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: time.Now().Add(time.Hour)},
+		ID: verify.NewID(time.Now()), Project: "p", Application: acct.Application.ID, Purpose: verify.PurposeMFA,
+		Terms: verify.Terms{Channel: verify.ChannelSMS, To: lost, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: time.Now().Add(time.Hour)},
 		Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},
 	}
 	if v.SealedCode, err = keys.Seal(v.KeyID, v.Binding(), "493817"); err != nil {
@@ -90,7 +90,7 @@ func TestTheSweeperKeepsUpOnASlowDisk(t *testing.T) {
 				default:
 				}
 				before := commits.Load()
-				_, err := s.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.SMS, To: fmt.Sprintf("+1202%03d%04d", 600+client, i)})
+				_, err := s.Verify.Start(t.Context(), acct, verify.StartRequest{Channel: verify.ChannelSMS, To: fmt.Sprintf("+1202%03d%04d", 600+client, i)})
 				if err != nil {
 					t.Errorf("a start beside the sweeper: %v", err)
 					return

@@ -194,7 +194,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Pool(st.Pool)
 	c.Metrics.Lags(d.Lags)
 	c.Metrics.Clock(st.ClockOffset)
-	c.Push = len(c.Routes[verify.Push]) > 0
+	c.Push = len(c.Routes[verify.ChannelPush]) > 0
 	s := &System{
 		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, noDevices: c.NoDevices, operator: c.OperatorToken, tls: c.TLS, data: c.Data,
 		Accounts: account.New(st, st.Now),
@@ -397,7 +397,7 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 func (s *System) vapid() string {
 	for _, l := range s.carriers {
 		if c, ok := l.Carrier.(*push.Carrier); ok {
-			if web, ok := c.Service(verify.WebPush).(*webpush.Service); ok {
+			if web, ok := c.Service(verify.DeviceWebPush).(*webpush.Service); ok {
 				return web.Key.Public()
 			}
 		}

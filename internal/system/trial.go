@@ -59,7 +59,7 @@ func (s *System) try(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	_, err = s.Dispatch.Try(ctx, r.PathValue("name"), t.Channel, to, func(step dispatch.Step) {
 		line(TrialLine{Step: step})
-		if step.What == verify.Accepted.String() || step.What == verify.Unknown.String() {
+		if step.What == verify.AttemptAccepted.String() || step.What == verify.AttemptUnknown.String() {
 			time.AfterFunc(t.Wait, cancel)
 		}
 	})

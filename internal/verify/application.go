@@ -163,7 +163,7 @@ func (a *Application) complete() {
 		a.Attempts = applicationAttempts
 	}
 	if len(a.Channels) == 0 {
-		a.Channels = []Channel{SMS}
+		a.Channels = []Channel{ChannelSMS}
 	}
 }
 
@@ -249,7 +249,7 @@ func (a *Application) channel(asked Channel, to address, associates bool, p *pro
 		all = withoutPush(all)
 	}
 	if len(all) == 0 {
-		all = []Channel{SMS}
+		all = []Channel{ChannelSMS}
 	}
 	switch {
 	case slices.Contains(all, c):

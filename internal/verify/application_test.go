@@ -18,7 +18,7 @@ func TestAnApplicationHasDefaults(t *testing.T) {
 	got := e.application(t)
 	want := Application{
 		ID: got.ID, Project: "project", Name: "Shop", Format: code.Numeric, Length: 6, Life: 10 * time.Minute, Attempts: 5,
-		Channels: []Channel{SMS}, CreatedAt: t0, UpdatedAt: t0, Version: 1,
+		Channels: []Channel{ChannelSMS}, CreatedAt: t0, UpdatedAt: t0, Version: 1,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !got.ID.Time().Equal(t0) {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -39,44 +39,44 @@ func TestBoundsOfAnApplicationHoldOnBothSides(t *testing.T) {
 		field   Field
 		want    string // "" for none
 	}{
-		{"no name", Compat, func(a *Application) { a.Name = "" }, FieldName, "can't be blank"},
-		{"longest name", Compat, func(a *Application) { a.Name = long(255) }, "", ""},
-		{"longer name", Compat, func(a *Application) { a.Name = long(256) }, FieldName, "is too long (maximum is 255 characters)"},
-		{"a name that is none", Compat, func(a *Application) { a.Name = "\xff" }, FieldName, "is not valid UTF-8"},
-		{"longest description", Compat, func(a *Application) { a.Description = long(1024) }, "", ""},
-		{"longer description", Compat, func(a *Application) { a.Description = long(1025) }, FieldDescription, "is too long (maximum is 1024 characters)"},
-		{"longest prefix", Compat, func(a *Application) { a.Prefix = strings.Repeat("G", 16) }, "", ""},
-		{"longer prefix", Compat, func(a *Application) { a.Prefix = strings.Repeat("G", 17) }, FieldPrefix, "is too long (maximum is 16 characters)"},
-		{"prefix that can't be shown", Compat, func(a *Application) { a.Prefix = "G\n" }, FieldPrefix, "has a character that can't be shown"},
-		{"longer display name", Compat, func(a *Application) { a.DisplayName = long(256) }, FieldDisplayName, "is too long (maximum is 255 characters)"},
-		{"longer template", Compat, func(a *Application) { a.AssociateTemplate = long(1601) }, FieldAssociateTemplate, "is too long (maximum is 1600 characters)"},
-		{"longer template for logins", Compat, func(a *Application) { a.LoginTemplate = long(1601) }, FieldLoginTemplate, "is too long (maximum is 1600 characters)"},
-		{"longer sender", Compat, func(a *Application) { a.From = long(256) }, FieldFrom, "is too long (maximum is 255 characters)"},
-		{"unknown format", Compat, func(a *Application) { a.Format = "hex" }, FieldFormat, "is not one of numeric, alpha, alphanumeric and complex"},
-		{"shortest", Compat, func(a *Application) { a.Length = 4 }, "", ""},
-		{"shorter", Compat, func(a *Application) { a.Length = 3 }, FieldLength, low + "4"},
-		{"negative", Compat, func(a *Application) { a.Length = -1 }, FieldLength, low + "4"},
-		{"longest", Compat, func(a *Application) { a.Length = 20 }, "", ""},
-		{"longer", Compat, func(a *Application) { a.Length = 21 }, FieldLength, high + "20"},
-		{"shortest life", Compat, func(a *Application) { a.Life = 30 * time.Second }, "", ""},
-		{"shorter life", Compat, func(a *Application) { a.Life = 29 * time.Second }, FieldLife, low + "30"},
-		{"longest life", Compat, func(a *Application) { a.Life = 24 * time.Hour }, "", ""},
-		{"longer life", Compat, func(a *Application) { a.Life = 24*time.Hour + time.Second }, FieldLife, high + "86400"},
-		{"half a second", Compat, func(a *Application) { a.Life = 30500 * time.Millisecond }, FieldLife, "must be whole seconds"},
-		{"push", Compat, func(a *Application) { a.Channels = []Channel{SMS, Push} }, FieldChannels, "has push, which is not available"},
-		{"fax", Compat, func(a *Application) { a.Channels = []Channel{"fax"} }, FieldChannels, "has an unknown method"},
-		{"twice", Compat, func(a *Application) { a.Channels = []Channel{SMS, Voice, SMS} }, FieldChannels, "has sms twice"},
-		{"a sender that isn't the project's", Compat, func(a *Application) { a.From = "+12025550122" }, FieldFrom, "is not a sender of this project"},
-		{"a name that isn't the project's", Compat, func(a *Application) { a.From = "Acme" }, FieldFrom, "is not a sender of this project"},
-		{"the project's sender", Compat, func(a *Application) { a.From = "+1 202 555 0111" }, "", ""},
-		{"an unknown sender", Compat, func(a *Application) { a.From = "channel:x" }, FieldFrom, "is not a sender or a channel of this server"},
-		{"a known one", Compat, func(a *Application) { a.From = "channel:known" }, "", ""},
+		{"no name", ProfileCompat, func(a *Application) { a.Name = "" }, FieldName, "can't be blank"},
+		{"longest name", ProfileCompat, func(a *Application) { a.Name = long(255) }, "", ""},
+		{"longer name", ProfileCompat, func(a *Application) { a.Name = long(256) }, FieldName, "is too long (maximum is 255 characters)"},
+		{"a name that is none", ProfileCompat, func(a *Application) { a.Name = "\xff" }, FieldName, "is not valid UTF-8"},
+		{"longest description", ProfileCompat, func(a *Application) { a.Description = long(1024) }, "", ""},
+		{"longer description", ProfileCompat, func(a *Application) { a.Description = long(1025) }, FieldDescription, "is too long (maximum is 1024 characters)"},
+		{"longest prefix", ProfileCompat, func(a *Application) { a.Prefix = strings.Repeat("G", 16) }, "", ""},
+		{"longer prefix", ProfileCompat, func(a *Application) { a.Prefix = strings.Repeat("G", 17) }, FieldPrefix, "is too long (maximum is 16 characters)"},
+		{"prefix that can't be shown", ProfileCompat, func(a *Application) { a.Prefix = "G\n" }, FieldPrefix, "has a character that can't be shown"},
+		{"longer display name", ProfileCompat, func(a *Application) { a.DisplayName = long(256) }, FieldDisplayName, "is too long (maximum is 255 characters)"},
+		{"longer template", ProfileCompat, func(a *Application) { a.AssociateTemplate = long(1601) }, FieldAssociateTemplate, "is too long (maximum is 1600 characters)"},
+		{"longer template for logins", ProfileCompat, func(a *Application) { a.LoginTemplate = long(1601) }, FieldLoginTemplate, "is too long (maximum is 1600 characters)"},
+		{"longer sender", ProfileCompat, func(a *Application) { a.From = long(256) }, FieldFrom, "is too long (maximum is 255 characters)"},
+		{"unknown format", ProfileCompat, func(a *Application) { a.Format = "hex" }, FieldFormat, "is not one of numeric, alpha, alphanumeric and complex"},
+		{"shortest", ProfileCompat, func(a *Application) { a.Length = 4 }, "", ""},
+		{"shorter", ProfileCompat, func(a *Application) { a.Length = 3 }, FieldLength, low + "4"},
+		{"negative", ProfileCompat, func(a *Application) { a.Length = -1 }, FieldLength, low + "4"},
+		{"longest", ProfileCompat, func(a *Application) { a.Length = 20 }, "", ""},
+		{"longer", ProfileCompat, func(a *Application) { a.Length = 21 }, FieldLength, high + "20"},
+		{"shortest life", ProfileCompat, func(a *Application) { a.Life = 30 * time.Second }, "", ""},
+		{"shorter life", ProfileCompat, func(a *Application) { a.Life = 29 * time.Second }, FieldLife, low + "30"},
+		{"longest life", ProfileCompat, func(a *Application) { a.Life = 24 * time.Hour }, "", ""},
+		{"longer life", ProfileCompat, func(a *Application) { a.Life = 24*time.Hour + time.Second }, FieldLife, high + "86400"},
+		{"half a second", ProfileCompat, func(a *Application) { a.Life = 30500 * time.Millisecond }, FieldLife, "must be whole seconds"},
+		{"push", ProfileCompat, func(a *Application) { a.Channels = []Channel{ChannelSMS, ChannelPush} }, FieldChannels, "has push, which is not available"},
+		{"fax", ProfileCompat, func(a *Application) { a.Channels = []Channel{"fax"} }, FieldChannels, "has an unknown method"},
+		{"twice", ProfileCompat, func(a *Application) { a.Channels = []Channel{ChannelSMS, ChannelVoice, ChannelSMS} }, FieldChannels, "has sms twice"},
+		{"a sender that isn't the project's", ProfileCompat, func(a *Application) { a.From = "+12025550122" }, FieldFrom, "is not a sender of this project"},
+		{"a name that isn't the project's", ProfileCompat, func(a *Application) { a.From = "Acme" }, FieldFrom, "is not a sender of this project"},
+		{"the project's sender", ProfileCompat, func(a *Application) { a.From = "+1 202 555 0111" }, "", ""},
+		{"an unknown sender", ProfileCompat, func(a *Application) { a.From = "channel:x" }, FieldFrom, "is not a sender or a channel of this server"},
+		{"a known one", ProfileCompat, func(a *Application) { a.From = "channel:known" }, "", ""},
 
-		{"standard's defaults", Standard, func(*Application) {}, "", ""},
-		{"standard, five digits", Standard, func(a *Application) { a.Length = 5 }, FieldLength, "is too short for a secure code"},
-		{"standard, four of all", Standard, func(a *Application) { a.Length, a.Format = 4, code.Complex }, "", ""},
-		{"standard, a longer life", Standard, func(a *Application) { a.Life = 601 * time.Second }, FieldLife, high + "600"},
-		{"standard, six attempts", Standard, func(a *Application) { a.Attempts = 6 }, FieldAttempts, high + "5"},
+		{"standard's defaults", ProfileStandard, func(*Application) {}, "", ""},
+		{"standard, five digits", ProfileStandard, func(a *Application) { a.Length = 5 }, FieldLength, "is too short for a secure code"},
+		{"standard, four of all", ProfileStandard, func(a *Application) { a.Length, a.Format = 4, code.Complex }, "", ""},
+		{"standard, a longer life", ProfileStandard, func(a *Application) { a.Life = 601 * time.Second }, FieldLife, high + "600"},
+		{"standard, six attempts", ProfileStandard, func(a *Application) { a.Attempts = 6 }, FieldAttempts, high + "5"},
 	} {
 		e := newEngine(t)
 		e.acct.Project.Profile = tt.profile
@@ -154,7 +154,7 @@ func TestAnApplicationIsChangedAtItsVersion(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
 		}
 	}
-	theirs := account(Compat)
+	theirs := account(ProfileCompat)
 	theirs.Project.ID = "other"
 	if err := e.UpdateApplication(t.Context(), theirs, next, 2); !errors.Is(err, ErrNoApplication) {
 		t.Errorf("another project's: got %v", err)

@@ -10,38 +10,38 @@ type Approval int
 
 // The numbers are stored.
 const (
-	ByCode Approval = 0 // somebody types the code from the message
-	// ByKey is for calls: the callee presses a key. There is a code all the same, so that a guess is
+	ApprovalByCode Approval = 0 // somebody types the code from the message
+	// ApprovalByKey is for calls: the callee presses a key. There is a code all the same, so that a guess is
 	// answered and counted as ever, but nobody is told it.
-	ByKey Approval = 1
-	// AfterKey is ByCode, but a call tells the code only to somebody who pressed a key.
-	AfterKey Approval = 2
-	// ByPrompt is for pushes: a device names the number that its person sees elsewhere, see [Prompt]. There is a code as
-	// well, which the message tells if it goes on by another channel; a call tells it as with AfterKey.
-	ByPrompt Approval = 3
+	ApprovalByKey Approval = 1
+	// ApprovalAfterKey is ApprovalByCode, but a call tells the code only to somebody who pressed a key.
+	ApprovalAfterKey Approval = 2
+	// ApprovalByPrompt is for pushes: a device names the number that its person sees elsewhere, see [Prompt]. There is a code as
+	// well, which the message tells if it goes on by another channel; a call tells it as with ApprovalAfterKey.
+	ApprovalByPrompt Approval = 3
 )
 
 // approval is how a policy has calls made that tell a code. Standard wants to know that somebody is there
 // before a code is said: a mailbox presses no key.
 func (p Profile) approval() Approval {
-	if p == Standard {
-		return AfterKey
+	if p == ProfileStandard {
+		return ApprovalAfterKey
 	}
-	return ByCode
+	return ApprovalByCode
 }
 
 // AllowsKey reports whether calls may be approved by a key alone. Standard wants a secret carried from one
 // channel to the other (NIST SP 800-63B-4 §3.1.3): who is called again and again presses 1 in the end.
-func (p Profile) AllowsKey() bool { return p != Standard }
+func (p Profile) AllowsKey() bool { return p != ProfileStandard }
 
 // A Verdict is what the callee said by a key, of a call that asked for one.
 type Verdict int
 
 const (
-	NoVerdict  Verdict = iota // nobody was asked
-	Unanswered                // who was asked hung up, or pressed nothing that means anything
-	Approves                  // pressed 1
-	Rejects                   // pressed 9
+	NoVerdict         Verdict = iota // nobody was asked
+	VerdictUnanswered                // who was asked hung up, or pressed nothing that means anything
+	VerdictApproves                  // pressed 1
+	VerdictRejects                   // pressed 9
 )
 
 func (v Verdict) String() string {
@@ -49,7 +49,7 @@ func (v Verdict) String() string {
 }
 
 // asks reports whether the message on a channel asks for a key instead of telling the code.
-func (v *Verification) asks(c Channel) bool { return v.Approval == ByKey && c.IsCall() }
+func (v *Verification) asks(c Channel) bool { return v.Approval == ApprovalByKey && c.IsCall() }
 
 // question is what a call asks, for people who read it. Carriers say it in the words of the locale.
 func (v *Verification) question() string {
@@ -65,19 +65,19 @@ func (v *Verification) question() string {
 // after wrong guesses. No cancels v. Either counts only from who holds the lease, as long as it
 // lasts; of what has ended, only the attempt's end is recorded.
 func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (approved bool, err error) {
-	if v.Attempt != s.Attempt || v.Delivery == Sending && !now.Before(v.DueAt) {
+	if v.Attempt != s.Attempt || v.Delivery == DeliverySending && !now.Before(v.DueAt) {
 		return false, ErrLeaseLost // others are asking, or may be
 	}
-	if v.Delivery == Sending && v.asks(cmp.Or(s.Channel, v.Channel)) && v.ended(now) == nil {
+	if v.Delivery == DeliverySending && v.asks(cmp.Or(s.Channel, v.Channel)) && v.ended(now) == nil {
 		switch s.Verdict {
-		case Approves:
-			if approved = d.admit(v, Compat, now) == nil; approved { // its waits begin latest: the stricter of both
+		case VerdictApproves:
+			if approved = d.admit(v, ProfileCompat, now) == nil; approved { // its waits begin latest: the stricter of both
 				v.Guesses++
 				d.Clear()
-				v.end(Approved, now)
+				v.end(StatusApproved, now)
 			}
-		case Rejects:
-			v.end(Canceled, now)
+		case VerdictRejects:
+			v.end(StatusCanceled, now)
 			v.fail(ReasonRejected)
 		}
 	}
@@ -89,7 +89,7 @@ func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (app
 func (u *User) Answer(v *Verification, d *Destination, s *Settlement, now time.Time) (approved bool, err error) {
 	approved, err = v.Answer(d, s, now)
 	if approved {
-		u.Status, u.UpdatedAt, u.VerifiedAt = Validated, now, now
+		u.Status, u.UpdatedAt, u.VerifiedAt = UserValidated, now, now
 		u.Version++
 		u.ForgivePrompts()
 	}

@@ -14,15 +14,15 @@ import (
 // asking is a call that asks for a key, under way.
 func asking() *Verification {
 	v := started()
-	v.Channel, v.Text, v.Approval, v.Asker = Voice, wording.Approved.Spoken, ByKey, "The Shop"
+	v.Channel, v.Text, v.Approval, v.Asker = ChannelVoice, wording.Approved.Spoken, ApprovalByKey, "The Shop"
 	return v
 }
 
 // pressed is the end of a call whose callee said something.
 func pressed(v *Verification, what Verdict) *Settlement {
 	s := &Settlement{Delivery: Delivery{Verification: v.ID, Attempt: v.Attempt}, Verdict: what}
-	if what != Approves {
-		s.Outcome, s.Reason = Refused, ReasonNoKey
+	if what != VerdictApproves {
+		s.Outcome, s.Reason = AttemptRefused, ReasonNoKey
 	}
 	return s
 }
@@ -35,18 +35,18 @@ func TestAKeyApprovesAsARightCodeDoes(t *testing.T) {
 	if _, err := byCode.Check(cleared, guess(true), t0); err != nil {
 		t.Fatal(err)
 	}
-	s := pressed(v, Approves)
+	s := pressed(v, VerdictApproves)
 	if approved, err := v.Answer(d, s, t0); !approved || err != nil {
 		t.Fatalf("got %t, %v", approved, err)
 	}
 	if diff := cmp.Diff(byCode, v) + cmp.Diff(cleared, d); diff != "" {
 		t.Errorf("otherwise than by a code (-code +key)\n%s", diff)
 	}
-	if v.Status != Approved || v.Guesses != 2 || v.SealedCode != nil || v.Delivery != Delivered || d.Failures != 0 || !s.EndedAt.Equal(t0) {
+	if v.Status != StatusApproved || v.Guesses != 2 || v.SealedCode != nil || v.Delivery != DeliveryDelivered || d.Failures != 0 || !s.EndedAt.Equal(t0) {
 		t.Errorf("got %+v, %+v, ended at %v", v, d, s.EndedAt)
 	}
 	again := v.clone()
-	if approved, err := v.Answer(d, pressed(v, Approves), t0.Add(time.Second)); approved || err != nil {
+	if approved, err := v.Answer(d, pressed(v, VerdictApproves), t0.Add(time.Second)); approved || err != nil {
 		t.Errorf("again: got %t, %v", approved, err)
 	}
 	if _, err := v.Check(d, unasked(t), t0); !errors.Is(err, ErrApproved) {
@@ -64,22 +64,22 @@ func TestWhereAKeyApprovesNothing(t *testing.T) {
 		at   time.Duration
 		lost bool
 	}{
-		"no key":                  {edit: func(_ *Verification, _ *Destination, s *Settlement) { s.Verdict = Unanswered }},
+		"no key":                  {edit: func(_ *Verification, _ *Destination, s *Settlement) { s.Verdict = VerdictUnanswered }},
 		"not asked":               {edit: func(_ *Verification, _ *Destination, s *Settlement) { s.Verdict = NoVerdict }},
-		"a code was told":         {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Approval = ByCode }},
-		"not a call":              {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Channel = SMS }},
+		"a code was told":         {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Approval = ApprovalByCode }},
+		"not a call":              {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Channel = ChannelSMS }},
 		"expired":                 {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.ExpiresAt = t0 }},
 		"superseded":              {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Superseded = true }},
 		"canceled":                {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Cancel(t0) }},
 		"exhausted":               {edit: func(v *Verification, d *Destination, _ *Settlement) { v.MaxAttempts = 1; v.Check(d, guess(false), t0) }},
 		"the number has to wait":  {edit: func(_ *Verification, d *Destination, _ *Settlement) { d.WaitUntil = t0.Add(1) }},
 		"the number is locked":    {edit: func(_ *Verification, d *Destination, _ *Settlement) { d.Failures = MaxFailures }},
-		"settled before":          {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Delivery = Sent }},
+		"settled before":          {edit: func(v *Verification, _ *Destination, _ *Settlement) { v.Delivery = DeliverySent }},
 		"an earlier attempt":      {edit: func(_ *Verification, _ *Destination, s *Settlement) { s.Attempt-- }, lost: true},
 		"at the end of its lease": {edit: func(*Verification, *Destination, *Settlement) {}, at: 20 * time.Second, lost: true},
 	} {
 		v, d := asking(), destination()
-		s, now := pressed(v, Approves), t0.Add(tt.at)
+		s, now := pressed(v, VerdictApproves), t0.Add(tt.at)
 		tt.edit(v, d, s)
 		vBefore, dBefore := v.clone(), d.clone()
 		approved, err := v.Answer(d, s, now)
@@ -98,10 +98,10 @@ func TestNoByKeyCancels(t *testing.T) {
 	v, d := asking(), destination()
 	d.Failures, d.WaitUntil = 7, t0.Add(time.Minute) // a no needs no patience
 	before := d.clone()
-	if approved, err := v.Answer(d, pressed(v, Rejects), t0); approved || err != nil {
+	if approved, err := v.Answer(d, pressed(v, VerdictRejects), t0); approved || err != nil {
 		t.Fatalf("got %t, %v", approved, err)
 	}
-	if v.Status != Canceled || v.Delivery != Failed || v.Reason != ReasonRejected || v.SealedCode != nil || v.Guesses != 0 || !v.DueAt.IsZero() {
+	if v.Status != StatusCanceled || v.Delivery != DeliveryFailed || v.Reason != ReasonRejected || v.SealedCode != nil || v.Guesses != 0 || !v.DueAt.IsZero() {
 		t.Errorf("got %+v", v)
 	}
 	if diff := cmp.Diff(before, d); diff != "" {
@@ -116,7 +116,7 @@ func TestNoByKeyCancels(t *testing.T) {
 		t.Fatal(err)
 	}
 	same := ended.clone()
-	if approved, err := ended.Answer(d, pressed(ended, Rejects), t0); approved || err != nil || ended.Status != Approved {
+	if approved, err := ended.Answer(d, pressed(ended, VerdictRejects), t0); approved || err != nil || ended.Status != StatusApproved {
 		t.Errorf("after an approval: got %t, %v, %v", approved, err, ended.Status)
 	}
 	if diff := cmp.Diff(same, ended); diff != "" {
@@ -127,7 +127,7 @@ func TestNoByKeyCancels(t *testing.T) {
 func TestAnUnansweredQuestionIsAFailedDelivery(t *testing.T) {
 	t.Parallel()
 	v, d := asking(), destination()
-	if approved, err := v.Answer(d, pressed(v, Unanswered), t0); approved || err != nil || v.Status != Pending || v.Delivery != Failed || v.Reason.String() != "no_key" {
+	if approved, err := v.Answer(d, pressed(v, VerdictUnanswered), t0); approved || err != nil || v.Status != StatusPending || v.Delivery != DeliveryFailed || v.Reason.String() != "no_key" {
 		t.Errorf("got %t, %v, %+v", approved, err, v)
 	}
 	if out, err := v.Check(d, guess(true), t0); err != nil || !out.Approved {
@@ -137,20 +137,20 @@ func TestAnUnansweredQuestionIsAFailedDelivery(t *testing.T) {
 
 func TestAYesValidatesTheUser(t *testing.T) {
 	t.Parallel()
-	for _, status := range []UserStatus{ValidationPending, Validated} {
+	for _, status := range []UserStatus{UserPending, UserValidated} {
 		v, d := asking(), destination()
 		u := User{Status: status, Address: number1, Current: v.ID, UpdatedAt: t0, Version: 3}
 		now := t0.Add(time.Second)
-		for _, no := range []Verdict{Unanswered, Rejects} {
+		for _, no := range []Verdict{VerdictUnanswered, VerdictRejects} {
 			same := u
 			if approved, err := same.Answer(v.clone(), d, pressed(v, no), now); approved || err != nil || same.Version != 3 || same.Status != status {
 				t.Errorf("%v of one who is %v: got %t, %v, %+v", no, status, approved, err, same)
 			}
 		}
-		if approved, err := u.Answer(v, d, pressed(v, Approves), now); !approved || err != nil {
+		if approved, err := u.Answer(v, d, pressed(v, VerdictApproves), now); !approved || err != nil {
 			t.Fatalf("got %t, %v", approved, err)
 		}
-		if u.Status != Validated || u.Version != 4 || !u.UpdatedAt.Equal(now) || u.Address != number1 {
+		if u.Status != UserValidated || u.Version != 4 || !u.UpdatedAt.Equal(now) || u.Address != number1 {
 			t.Errorf("one who was %v: got %+v, want that he changed", status, u)
 		}
 	}
@@ -170,7 +170,7 @@ func TestACallForAKeyTellsNoCode(t *testing.T) {
 	if got := v.Message(v.Channel, secret).Body.Reveal(); !strings.HasPrefix(got, "You have a verification request. ") {
 		t.Errorf("of nobody: got %q", got)
 	}
-	v.Channel, v.Text = SMS, wording.Approved.Written
+	v.Channel, v.Text = ChannelSMS, wording.Approved.Written
 	if m := v.Message(v.Channel, secret); m.ByKey || m.Asker != "" || m.Code != secret {
 		t.Errorf("by another channel: got %+v, want an ordinary code", m)
 	}
@@ -183,7 +183,7 @@ func TestAnApplicationsCallsAskForAKey(t *testing.T) {
 	e := newEngine(t)
 	e.acct.Project.PublicText = true
 	a := e.application(t, func(a *Application) {
-		a.Channels, a.DisplayName, a.AssociateTemplate = []Channel{Voice, SMS}, "The\nShop", "Hello, your code is $code"
+		a.Channels, a.DisplayName, a.AssociateTemplate = []Channel{ChannelVoice, ChannelSMS}, "The\nShop", "Hello, your code is $code"
 	})
 	a.Calls.ByKey = true
 	e.store.applications[a.ID] = a
@@ -194,9 +194,9 @@ func TestAnApplicationsCallsAskForAKey(t *testing.T) {
 		asker   string
 		locale  string
 	}{
-		{Voice, "", true, "The Shop", "de"},
-		{Voice, "The Bank, see www.bank.example", true, "The Bank, see", "de"},
-		{SMS, "", false, "", ""},
+		{ChannelVoice, "", true, "The Shop", "de"},
+		{ChannelVoice, "The Bank, see www.bank.example", true, "The Bank, see", "de"},
+		{ChannelSMS, "", false, "", ""},
 	} {
 		if err := e.Associate(t.Context(), e.acct, a.ID, "kola", AssociateRequest{Address: "+4930901820", Channel: tt.channel, DisplayName: tt.name}); err != nil {
 			t.Fatal(err)
@@ -226,7 +226,7 @@ func TestStandardSaysACodeAfterAKeyAndTakesNoneInstead(t *testing.T) {
 		profile Profile
 		channel Channel
 		after   bool
-	}{{Compat, Voice, false}, {Standard, Voice, true}, {Standard, SMS, false}} {
+	}{{ProfileCompat, ChannelVoice, false}, {ProfileStandard, ChannelVoice, true}, {ProfileStandard, ChannelSMS, false}} {
 		e := newEngine(t)
 		e.acct.Project.Profile = tt.profile
 		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: tt.channel, To: number1}); err != nil {
@@ -236,23 +236,23 @@ func TestStandardSaysACodeAfterAKeyAndTakesNoneInstead(t *testing.T) {
 			t.Errorf("%s by %s: got %+v, want the code after a key: %t", tt.profile, tt.channel, m, tt.after)
 		}
 	}
-	for _, profile := range []Profile{Compat, Standard} {
+	for _, profile := range []Profile{ProfileCompat, ProfileStandard} {
 		e := newEngine(t)
 		e.acct.Project.Profile = profile
-		a := e.application(t, func(a *Application) { a.Channels = []Channel{SMS, Voice} })
+		a := e.application(t, func(a *Application) { a.Channels = []Channel{ChannelSMS, ChannelVoice} })
 		a.Calls.ByKey = true
 		e.store.applications[a.ID] = a
 		by := func(c Channel) error {
 			return e.Associate(t.Context(), e.acct, a.ID, "kola", AssociateRequest{Address: number1, Channel: c})
 		}
-		err := by(Voice)
-		if allowed := profile == Compat; allowed && err != nil || !allowed && (!errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "approved by a key")) {
+		err := by(ChannelVoice)
+		if allowed := profile == ProfileCompat; allowed && err != nil || !allowed && (!errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "approved by a key")) {
 			t.Errorf("%s: a call that is approved by a key: got %v", profile, err)
 		}
-		if profile == Compat && !e.latest().ByKey {
+		if profile == ProfileCompat && !e.latest().ByKey {
 			t.Error("compat: the call doesn't ask for a key")
 		}
-		if err := by(SMS); profile == Standard && err != nil {
+		if err := by(ChannelSMS); profile == ProfileStandard && err != nil {
 			t.Errorf("standard: its text: %v", err)
 		}
 	}

@@ -195,7 +195,7 @@ func (v *Verification) LetGo(d *Delivery) (day int, add Spending) {
 	switch u := v.EndUsage(d); {
 	case u.Messages > 0:
 		add = Spending{0, u.Price - h.Price}
-	case v.Delivery == Sending && v.Attempt > d.Attempt:
+	case v.Delivery == DeliverySending && v.Attempt > d.Attempt:
 		return 0, add
 	default:
 		add = Spending{-1, -h.Price}

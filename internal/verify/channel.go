@@ -10,9 +10,9 @@ import (
 type Channel string
 
 const (
-	SMS   Channel = "sms"
-	Voice Channel = "voice"
-	Push  Channel = "push" // to the devices of an application's user
+	ChannelSMS   Channel = "sms"
+	ChannelVoice Channel = "voice"
+	ChannelPush  Channel = "push" // to the devices of an application's user
 )
 
 // A trait is what rules ask of a channel. Another channel is another line of [channels].
@@ -24,9 +24,9 @@ type trait struct {
 }
 
 var channels = [...]trait{
-	{channel: SMS, segments: true},
-	{channel: Voice, call: true},
-	{channel: Push, devices: true},
+	{channel: ChannelSMS, segments: true},
+	{channel: ChannelVoice, call: true},
+	{channel: ChannelPush, devices: true},
 }
 
 // trait is what is known of the channel; of none that isn't in the table.

@@ -13,7 +13,7 @@ func TestAnUnknownChannelIsNone(t *testing.T) {
 			t.Errorf("%q is taken for a channel: %+v", c, c.trait())
 		}
 	}
-	if got, want := NumberChannels(), []Channel{SMS, Voice}; !slices.Equal(got, want) {
+	if got, want := NumberChannels(), []Channel{ChannelSMS, ChannelVoice}; !slices.Equal(got, want) {
 		t.Errorf("by number go %v, want %v", got, want)
 	}
 	for _, c := range channels {

@@ -92,11 +92,11 @@ type DeliveryState int
 
 // The numbers are stored.
 const (
-	Queued    DeliveryState = 0 // waits for its next attempt, at DueAt
-	Sending   DeliveryState = 1 // somebody holds the lease for an attempt, until DueAt
-	Sent      DeliveryState = 2 // a carrier has it, or may have it (then there is a reason)
-	Delivered DeliveryState = 3 // a receipt says so, or the carrier at once, or the right code does
-	Failed    DeliveryState = 4 // for good; there is a reason
+	DeliveryQueued    DeliveryState = 0 // waits for its next attempt, at DueAt
+	DeliverySending   DeliveryState = 1 // somebody holds the lease for an attempt, until DueAt
+	DeliverySent      DeliveryState = 2 // a carrier has it, or may have it (then there is a reason)
+	DeliveryDelivered DeliveryState = 3 // a receipt says so, or the carrier at once, or the right code does
+	DeliveryFailed    DeliveryState = 4 // for good; there is a reason
 )
 
 func (s DeliveryState) String() string {
@@ -109,7 +109,7 @@ type Delivery struct {
 	Attempt      int
 	Channel      Channel // by which the message went; "": the verification's, or nobody knows
 	Carrier      string
-	Outcome      DeliveryOutcome
+	Outcome      AttemptOutcome
 	Reason       Reason // of a failure
 	CarrierCode  string // the carrier's own for it; never this message's code
 	Ref          string // the carrier's own id of the message
@@ -151,7 +151,7 @@ const (
 func (s ReceiptState) String() string { return [...]string{"none", "delivered", "failed"}[s] }
 
 // sent reports whether the person may have got a message from an attempt.
-func (d *Delivery) sent() bool { return d.Outcome == Accepted || d.Outcome == Unknown }
+func (d *Delivery) sent() bool { return d.Outcome == AttemptAccepted || d.Outcome == AttemptUnknown }
 
 // Messages counts the messages that ended attempts may have brought to the person.
 func Messages(history []Delivery) (n int) {
@@ -176,24 +176,24 @@ func MovedOn(history []Delivery) bool {
 	return false
 }
 
-// A DeliveryOutcome is what came of one attempt.
-type DeliveryOutcome int
+// An AttemptOutcome is what came of one attempt.
+type AttemptOutcome int
 
 // The numbers are stored.
 const (
-	Accepted DeliveryOutcome = 0 // the carrier has the message
-	Refused  DeliveryOutcome = 1 // this carrier will never send it
-	Errored  DeliveryOutcome = 2 // it wasn't sent; another try may help
-	Unknown  DeliveryOutcome = 3 // it may have been sent
-	Dropped  DeliveryOutcome = 4 // the code died before the carrier was called, or while it was calling
+	AttemptAccepted AttemptOutcome = 0 // the carrier has the message
+	AttemptRefused  AttemptOutcome = 1 // this carrier will never send it
+	AttemptErrored  AttemptOutcome = 2 // it wasn't sent; another try may help
+	AttemptUnknown  AttemptOutcome = 3 // it may have been sent
+	AttemptDropped  AttemptOutcome = 4 // the code died before the carrier was called, or while it was calling
 )
 
-func (o DeliveryOutcome) String() string {
+func (o AttemptOutcome) String() string {
 	return [...]string{"accepted", "refused", "errored", "unknown", "dropped"}[o]
 }
 
 // LogValue writes the word, in JSON as well.
-func (o DeliveryOutcome) LogValue() slog.Value { return slog.StringValue(o.String()) }
+func (o AttemptOutcome) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // A Settlement reports what came of an attempt, and what to do if that wasn't the end of it.
 type Settlement struct {
@@ -223,19 +223,21 @@ func (s *Settlement) FreeNext(by Channel) bool { return !by.IsCall() && !s.sent(
 // lease gives the caller the next attempt until now+d.
 func (v *Verification) lease(d time.Duration, now time.Time) {
 	v.Attempt++
-	v.Delivery, v.Reason, v.DueAt = Sending, NoReason, now.Add(d)
+	v.Delivery, v.Reason, v.DueAt = DeliverySending, NoReason, now.Add(d)
 }
 
 func (v *Verification) fail(reason Reason) {
-	v.Delivery, v.Reason, v.DueAt = Failed, reason, time.Time{}
+	v.Delivery, v.Reason, v.DueAt = DeliveryFailed, reason, time.Time{}
 }
 
 // Open reports whether somebody still has to do something about the message, at DueAt.
-func (v *Verification) Open() bool { return v.Delivery == Queued || v.Delivery == Sending }
+func (v *Verification) Open() bool {
+	return v.Delivery == DeliveryQueued || v.Delivery == DeliverySending
+}
 
 // Watched reports whether somebody should look at DueAt whether the receipt of a message that was
 // sent has come.
-func (v *Verification) Watched() bool { return v.Delivery == Sent && !v.DueAt.IsZero() }
+func (v *Verification) Watched() bool { return v.Delivery == DeliverySent && !v.DueAt.IsZero() }
 
 // Due reports whether it is time for somebody to look.
 func (v *Verification) Due(now time.Time) bool {
@@ -260,19 +262,19 @@ func (v *Verification) Claim(lease time.Duration, now time.Time) (lost *Delivery
 
 // lost is the end of an attempt whose lease ran out, if v is in one.
 func (v *Verification) lost() *Delivery {
-	if v.Delivery != Sending {
+	if v.Delivery != DeliverySending {
 		return nil
 	}
 	return &Delivery{
 		Verification: v.ID, Attempt: v.Attempt, Channel: v.Resent.Channel,
-		Outcome: Unknown, Reason: ReasonLeaseLost,
+		Outcome: AttemptUnknown, Reason: ReasonLeaseLost,
 		StartedAt: v.DueAt, EndedAt: v.DueAt, // all that is known: it had the lease until then
 	}
 }
 
 // giveUp ends the delivery of a message whose code has died.
 func (v *Verification) giveUp(now time.Time) {
-	if v.Delivery == Sent {
+	if v.Delivery == DeliverySent {
 		v.DueAt = time.Time{}
 		return
 	}
@@ -284,7 +286,7 @@ func (v *Verification) giveUp(now time.Time) {
 func (v *Verification) Postpone(until, now time.Time) {
 	switch {
 	case !v.Due(now):
-	case until.IsZero() && v.Delivery != Sent:
+	case until.IsZero() && v.Delivery != DeliverySent:
 	case until.IsZero() || v.ended(now) == nil:
 		v.DueAt = until.Truncate(time.Millisecond)
 	default:
@@ -295,7 +297,7 @@ func (v *Verification) Postpone(until, now time.Time) {
 // Renew extends the lease of an attempt, whether its call is still to come or under way. Its error
 // means that the call must not begin, or must end: the lease is another's, or the code is dead.
 func (v *Verification) Renew(attempt int, lease time.Duration, now time.Time) error {
-	if v.Attempt != attempt || v.Delivery != Sending {
+	if v.Attempt != attempt || v.Delivery != DeliverySending {
 		return ErrLeaseLost
 	}
 	if err := v.ended(now); err != nil {
@@ -313,17 +315,17 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 		return ErrLeaseLost
 	}
 	s.EndedAt = now
-	if v.Delivery != Sending {
+	if v.Delivery != DeliverySending {
 		return nil
 	}
 	if s.RetryAt.Before(now) {
 		s.RetryAt = now
 	}
 	switch {
-	case s.Delivered && s.Outcome == Accepted:
-		v.Delivery, v.Reason, v.DueAt = Delivered, NoReason, time.Time{}
+	case s.Delivered && s.Outcome == AttemptAccepted:
+		v.Delivery, v.Reason, v.DueAt = DeliveryDelivered, NoReason, time.Time{}
 	case s.sent():
-		v.Delivery, v.Reason, v.DueAt = Sent, s.Reason, time.Time{}
+		v.Delivery, v.Reason, v.DueAt = DeliverySent, s.Reason, time.Time{}
 		if until := now.Add(s.Watch); s.Watch > 0 && v.ended(until) == nil {
 			v.DueAt = until.Truncate(time.Millisecond)
 		}
@@ -332,7 +334,7 @@ func (v *Verification) Settle(s *Settlement, now time.Time) error {
 	case s.Next > 0 && !s.RetryAt.After(now) && !s.rang():
 		v.lease(s.Next, now)
 	default:
-		v.Delivery, v.Reason, v.DueAt = Queued, s.Reason, s.RetryAt.Truncate(time.Millisecond)
+		v.Delivery, v.Reason, v.DueAt = DeliveryQueued, s.Reason, s.RetryAt.Truncate(time.Millisecond)
 	}
 	return nil
 }
@@ -374,13 +376,13 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 	}
 	d.Receipt, d.ReceiptAt, d.ReceiptReason, d.ReceiptCode = r.state(), now, r.Reason, r.Code
 	switch {
-	case v.Delivery == Delivered, v.Delivery == Failed:
+	case v.Delivery == DeliveryDelivered, v.Delivery == DeliveryFailed:
 	case r.Attempt < v.Resent.Attempt: // of a message that didn't satisfy the caller
 	case r.Delivered:
-		v.Delivery, v.Reason, v.DueAt = Delivered, NoReason, time.Time{}
-	case v.Delivery == Queued, r.Attempt != v.Attempt:
+		v.Delivery, v.Reason, v.DueAt = DeliveryDelivered, NoReason, time.Time{}
+	case v.Delivery == DeliveryQueued, r.Attempt != v.Attempt:
 	case r.Retry && v.ended(now) == nil:
-		v.Delivery, v.Reason, v.DueAt = Queued, r.Reason, now
+		v.Delivery, v.Reason, v.DueAt = DeliveryQueued, r.Reason, now
 	case r.Doubt: // nobody is left who could do better
 	default:
 		v.fail(r.Reason)
@@ -390,7 +392,7 @@ func (r Receipt) Settle(v *Verification, d *Delivery, now time.Time) (news bool)
 
 // take ends the doubt whether the carrier has the latest message, so that no other carrier gets it for that reason.
 func (r Receipt) take(v *Verification, d *Delivery, now time.Time) (news bool) {
-	if r.Attempt != v.Attempt || v.Delivery != Sent || v.Reason != ReasonUnknown || d.Receipt != NoReceipt {
+	if r.Attempt != v.Attempt || v.Delivery != DeliverySent || v.Reason != ReasonUnknown || d.Receipt != NoReceipt {
 		return false
 	}
 	v.Reason, v.DueAt = NoReason, time.Time{}

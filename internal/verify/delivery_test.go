@@ -17,17 +17,17 @@ func with(s DeliveryState) *Verification {
 	v := started()
 	v.Delivery, v.Attempt, v.DueAt, v.Reason = s, 2, time.Time{}, NoReason
 	switch s {
-	case Queued:
+	case DeliveryQueued:
 		v.DueAt, v.Reason = t0, ReasonBusy
-	case Sending:
+	case DeliverySending:
 		v.DueAt = t0
-	case Failed:
+	case DeliveryFailed:
 		v.Reason = ReasonRefused
 	}
 	return v
 }
 
-var deliveryStates = []DeliveryState{Queued, Sending, Sent, Delivered, Failed}
+var deliveryStates = []DeliveryState{DeliveryQueued, DeliverySending, DeliverySent, DeliveryDelivered, DeliveryFailed}
 
 // ends are what may have become of a verification while its message was on its way.
 var ends = map[string]struct {
@@ -37,8 +37,8 @@ var ends = map[string]struct {
 }{
 	"pending":  {func(*Verification) {}, NoReason, nil},
 	"expired":  {func(v *Verification) { v.ExpiresAt = t0 }, ReasonExpired, ErrExpired},
-	"spent":    {func(v *Verification) { v.Status, v.SealedCode = Exhausted, nil }, ReasonExhausted, ErrGuessesSpent},
-	"canceled": {func(v *Verification) { v.Status, v.SealedCode = Canceled, nil }, ReasonCanceled, ErrCanceled},
+	"spent":    {func(v *Verification) { v.Status, v.SealedCode = StatusExhausted, nil }, ReasonExhausted, ErrGuessesSpent},
+	"canceled": {func(v *Verification) { v.Status, v.SealedCode = StatusCanceled, nil }, ReasonCanceled, ErrCanceled},
 }
 
 func TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives(t *testing.T) {
@@ -56,14 +56,14 @@ func TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives(t *testing.T) {
 				var wantLost *Delivery
 				wantClaimed := false
 				if v.Open() && early <= 0 {
-					if s == Sending {
-						wantLost = &Delivery{Verification: v.ID, Attempt: 2, Outcome: Unknown, Reason: ReasonLeaseLost, StartedAt: v.DueAt, EndedAt: v.DueAt}
+					if s == DeliverySending {
+						wantLost = &Delivery{Verification: v.ID, Attempt: 2, Outcome: AttemptUnknown, Reason: ReasonLeaseLost, StartedAt: v.DueAt, EndedAt: v.DueAt}
 					}
 					if tt.reason != NoReason {
-						want.Delivery, want.Reason, want.DueAt = Failed, tt.reason, time.Time{}
+						want.Delivery, want.Reason, want.DueAt = DeliveryFailed, tt.reason, time.Time{}
 					} else {
 						wantClaimed = true
-						want.Delivery, want.Reason, want.DueAt, want.Attempt = Sending, NoReason, t0.Add(lease), 3
+						want.Delivery, want.Reason, want.DueAt, want.Attempt = DeliverySending, NoReason, t0.Add(lease), 3
 					}
 				}
 				lost, claimed := v.Claim(lease, t0)
@@ -83,7 +83,7 @@ func TestAnAttemptIsClaimedWhenItIsDueAndTheCodeLives(t *testing.T) {
 
 func TestOnlyOneClaimWins(t *testing.T) {
 	t.Parallel()
-	v := with(Queued)
+	v := with(DeliveryQueued)
 	if _, claimed := v.Claim(lease, t0); !claimed {
 		t.Fatal("not claimed")
 	}
@@ -112,7 +112,7 @@ func TestALeaseIsRenewedByItsHolderOnly(t *testing.T) {
 				}
 				want, wantErr := v.clone(), tt.err
 				switch {
-				case s != Sending || attempt != 2:
+				case s != DeliverySending || attempt != 2:
 					wantErr = ErrLeaseLost
 				case wantErr == nil:
 					want.DueAt = now.Add(lease)
@@ -133,7 +133,7 @@ func TestAnAttemptThatEndsDecidesWhatIsNext(t *testing.T) {
 	soon, never := t0.Add(time.Minute), time.Time{}
 	for _, tt := range []struct {
 		name    string
-		outcome DeliveryOutcome
+		outcome AttemptOutcome
 		reason  Reason
 		retry   bool
 		at      time.Time
@@ -142,25 +142,25 @@ func TestAnAttemptThatEndsDecidesWhatIsNext(t *testing.T) {
 		reason2, ended Reason // reasons, also where the verification has ended
 		due            time.Time
 	}{
-		{"accepted", Accepted, NoReason, false, never, Sent, NoReason, NoReason, never},
-		{"accepted, whatever it says of a retry", Accepted, NoReason, true, soon, Sent, NoReason, NoReason, never},
+		{"accepted", AttemptAccepted, NoReason, false, never, DeliverySent, NoReason, NoReason, never},
+		{"accepted, whatever it says of a retry", AttemptAccepted, NoReason, true, soon, DeliverySent, NoReason, NoReason, never},
 		// It may have been sent: a second one at once would be one too many.
-		{"unknown", Unknown, ReasonUnknown, false, never, Sent, ReasonUnknown, ReasonUnknown, never},
-		{"unknown, whatever it says of a retry", Unknown, ReasonUnknown, true, soon, Sent, ReasonUnknown, ReasonUnknown, never},
-		{"refused for good", Refused, ReasonRefused, false, never, Failed, ReasonRefused, ReasonRefused, never},
-		{"refused, another carrier at once", Refused, ReasonRefused, true, never, Queued, ReasonRefused, ReasonRefused, t0},
-		{"errored for good", Errored, ReasonError, false, never, Failed, ReasonError, ReasonError, never},
-		{"errored, later", Errored, ReasonError, true, soon, Queued, ReasonError, ReasonError, soon},
-		{"errored, at a time that has passed", Errored, ReasonError, true, t0.Add(-time.Minute), Queued, ReasonError, ReasonError, t0},
-		{"dropped", Dropped, ReasonExpired, false, never, Failed, ReasonExpired, ReasonExpired, never},
+		{"unknown", AttemptUnknown, ReasonUnknown, false, never, DeliverySent, ReasonUnknown, ReasonUnknown, never},
+		{"unknown, whatever it says of a retry", AttemptUnknown, ReasonUnknown, true, soon, DeliverySent, ReasonUnknown, ReasonUnknown, never},
+		{"refused for good", AttemptRefused, ReasonRefused, false, never, DeliveryFailed, ReasonRefused, ReasonRefused, never},
+		{"refused, another carrier at once", AttemptRefused, ReasonRefused, true, never, DeliveryQueued, ReasonRefused, ReasonRefused, t0},
+		{"errored for good", AttemptErrored, ReasonError, false, never, DeliveryFailed, ReasonError, ReasonError, never},
+		{"errored, later", AttemptErrored, ReasonError, true, soon, DeliveryQueued, ReasonError, ReasonError, soon},
+		{"errored, at a time that has passed", AttemptErrored, ReasonError, true, t0.Add(-time.Minute), DeliveryQueued, ReasonError, ReasonError, t0},
+		{"dropped", AttemptDropped, ReasonExpired, false, never, DeliveryFailed, ReasonExpired, ReasonExpired, never},
 	} {
 		for end, e := range ends {
-			v := with(Sending)
+			v := with(DeliverySending)
 			e.end(v)
 			want := v.clone()
 			want.Delivery, want.Reason, want.DueAt = tt.want, tt.reason2, tt.due
-			if e.err != nil && tt.want == Queued { // nothing is sent for a dead code
-				want.Delivery, want.Reason, want.DueAt = Failed, tt.ended, time.Time{}
+			if e.err != nil && tt.want == DeliveryQueued { // nothing is sent for a dead code
+				want.Delivery, want.Reason, want.DueAt = DeliveryFailed, tt.ended, time.Time{}
 			}
 			s := &Settlement{Delivery: Delivery{Verification: v.ID, Attempt: 2, Outcome: tt.outcome, Reason: tt.reason}, Retry: tt.retry, RetryAt: tt.at}
 			if err := v.Settle(s, t0); err != nil {
@@ -182,12 +182,12 @@ func TestNoRetryIsPlannedForAfterTheCodesDeath(t *testing.T) {
 		before time.Duration // of the expiry
 		want   DeliveryState
 	}{
-		{time.Millisecond, Queued},
-		{0, Failed},
-		{-time.Millisecond, Failed},
+		{time.Millisecond, DeliveryQueued},
+		{0, DeliveryFailed},
+		{-time.Millisecond, DeliveryFailed},
 	} {
-		v := with(Sending)
-		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: Errored, Reason: ReasonBusy}, Retry: true, RetryAt: v.ExpiresAt.Add(-tt.before)}
+		v := with(DeliverySending)
+		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: AttemptErrored, Reason: ReasonBusy}, Retry: true, RetryAt: v.ExpiresAt.Add(-tt.before)}
 		if err := v.Settle(s, t0); err != nil {
 			t.Fatal(err)
 		}
@@ -200,13 +200,13 @@ func TestNoRetryIsPlannedForAfterTheCodesDeath(t *testing.T) {
 // A carrier that sees it through to the end, as a call is, says at once that the person has the message.
 func TestWhatIsDeliveredAtOnceWaitsForNoReceipt(t *testing.T) {
 	t.Parallel()
-	for outcome := Accepted; outcome <= Dropped; outcome++ {
-		v := with(Sending)
+	for outcome := AttemptAccepted; outcome <= AttemptDropped; outcome++ {
+		v := with(DeliverySending)
 		s := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonLost}, Delivered: true, Watch: time.Minute}
 		if err := v.Settle(s, t0); err != nil {
 			t.Fatal(err)
 		}
-		if (v.Delivery == Delivered) != (outcome == Accepted) || outcome == Accepted && (v.Watched() || v.Reason != NoReason) {
+		if (v.Delivery == DeliveryDelivered) != (outcome == AttemptAccepted) || outcome == AttemptAccepted && (v.Watched() || v.Reason != NoReason) {
 			t.Errorf("%v: got %v (%s), watched %t", outcome, v.Delivery, v.Reason, v.Watched())
 		}
 	}
@@ -215,8 +215,8 @@ func TestWhatIsDeliveredAtOnceWaitsForNoReceipt(t *testing.T) {
 // What somebody else made of the delivery meanwhile stands; the attempt is recorded all the same.
 func TestAnAttemptThatEndsLateChangesNothing(t *testing.T) {
 	t.Parallel()
-	for _, s := range []DeliveryState{Queued, Sent, Delivered, Failed} {
-		for outcome := Accepted; outcome <= Dropped; outcome++ {
+	for _, s := range []DeliveryState{DeliveryQueued, DeliverySent, DeliveryDelivered, DeliveryFailed} {
+		for outcome := AttemptAccepted; outcome <= AttemptDropped; outcome++ {
 			v := with(s)
 			before := v.clone()
 			settled := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonNetwork}, Retry: true, RetryAt: t0.Add(time.Minute)}
@@ -233,9 +233,9 @@ func TestAnAttemptThatEndsLateChangesNothing(t *testing.T) {
 // A commit can fail and yet have happened, so whoever settles may settle again.
 func TestSettlingTwiceIsSettlingOnce(t *testing.T) {
 	t.Parallel()
-	for outcome := Accepted; outcome <= Dropped; outcome++ {
+	for outcome := AttemptAccepted; outcome <= AttemptDropped; outcome++ {
 		for _, retry := range []bool{false, true} {
-			v := with(Sending)
+			v := with(DeliverySending)
 			settle := func(now time.Time) error {
 				return v.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonBusy}, Retry: retry, RetryAt: t0.Add(time.Minute)}, now)
 			}
@@ -258,26 +258,26 @@ func TestSettlingTwiceIsSettlingOnce(t *testing.T) {
 func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
 	t.Parallel()
 	for _, s := range deliveryStates {
-		v := with(Sending)
+		v := with(DeliverySending)
 		if _, claimed := v.Claim(lease, t0); !claimed || v.Attempt != 3 {
 			t.Fatalf("claimed %t, attempt %d", claimed, v.Attempt)
 		}
 		now := t0.Add(time.Second)
 		switch s { // what the new holder has made of it
-		case Queued:
-			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Errored, Reason: ReasonBusy}, Retry: true}, now)
-		case Sent:
-			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Accepted}}, now)
-		case Failed:
-			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: Refused, Reason: ReasonRefused}}, now)
-		case Delivered:
+		case DeliveryQueued:
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: AttemptErrored, Reason: ReasonBusy}, Retry: true}, now)
+		case DeliverySent:
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: AttemptAccepted}}, now)
+		case DeliveryFailed:
+			v.Settle(&Settlement{Delivery: Delivery{Attempt: 3, Outcome: AttemptRefused, Reason: ReasonRefused}}, now)
+		case DeliveryDelivered:
 			Receipt{Attempt: 3, Delivered: true}.Settle(v, &Delivery{}, now)
 		}
 		if v.Delivery != s {
 			t.Fatalf("new holder: %v, want %v", v.Delivery, s)
 		}
 		before := v.clone()
-		for outcome := Accepted; outcome <= Dropped; outcome++ {
+		for outcome := AttemptAccepted; outcome <= AttemptDropped; outcome++ {
 			late := &Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome, Reason: ReasonLater}, Retry: true}
 			unsettled := *late
 			if err := v.Settle(late, now); !errors.Is(err, ErrLeaseLost) {
@@ -300,11 +300,11 @@ func TestWhoLostTheLeaseSettlesAndRenewsNothing(t *testing.T) {
 func TestALeaseThatIsOverIsItsHoldersUntilSomebodyClaimsIt(t *testing.T) {
 	t.Parallel()
 	now := t0.Add(time.Minute)
-	renewed, settled := with(Sending), with(Sending)
+	renewed, settled := with(DeliverySending), with(DeliverySending)
 	if err := renewed.Renew(2, lease, now); err != nil || !renewed.DueAt.Equal(now.Add(lease)) {
 		t.Errorf("renew: %v, due at %v", err, renewed.DueAt)
 	}
-	if err := settled.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: Accepted}}, now); err != nil || settled.Delivery != Sent {
+	if err := settled.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: AttemptAccepted}}, now); err != nil || settled.Delivery != DeliverySent {
 		t.Errorf("settle: %v, %v", err, settled.Delivery)
 	}
 }
@@ -322,22 +322,22 @@ func TestAReceiptAdvancesWhatIsOnItsWay(t *testing.T) {
 		for end, e := range ends {
 			for kind, r := range receipts {
 				v := with(s)
-				if s == Sent {
+				if s == DeliverySent {
 					v.Reason = ReasonUnknown // nobody knew; now somebody does
 				}
 				e.end(v)
 				want := v.clone()
 				switch {
-				case s == Delivered, s == Failed:
+				case s == DeliveryDelivered, s == DeliveryFailed:
 				case r.Delivered: // also where it waits for another try
-					want.Delivery, want.Reason, want.DueAt = Delivered, NoReason, time.Time{}
-				case s == Sent, s == Sending:
+					want.Delivery, want.Reason, want.DueAt = DeliveryDelivered, NoReason, time.Time{}
+				case s == DeliverySent, s == DeliverySending:
 					switch {
 					case r.Attempt == 1: // the second one is on its way
 					case r.Retry && e.err == nil:
-						want.Delivery, want.Reason, want.DueAt = Queued, ReasonUnreachable, t0
+						want.Delivery, want.Reason, want.DueAt = DeliveryQueued, ReasonUnreachable, t0
 					default:
-						want.Delivery, want.Reason, want.DueAt = Failed, ReasonUnreachable, time.Time{}
+						want.Delivery, want.Reason, want.DueAt = DeliveryFailed, ReasonUnreachable, time.Time{}
 					}
 				}
 				r.Settle(v, &Delivery{}, t0)
@@ -357,14 +357,14 @@ func TestAReceiptMayComeBeforeItsAttemptIsSettled(t *testing.T) {
 		receipt Receipt
 		want    DeliveryState
 	}{
-		{Receipt{Attempt: 2, Delivered: true}, Delivered},
-		{Receipt{Attempt: 2, Reason: ReasonUnreachable, Retry: true}, Queued},
-		{Receipt{Attempt: 2, Reason: ReasonUnreachable}, Failed},
+		{Receipt{Attempt: 2, Delivered: true}, DeliveryDelivered},
+		{Receipt{Attempt: 2, Reason: ReasonUnreachable, Retry: true}, DeliveryQueued},
+		{Receipt{Attempt: 2, Reason: ReasonUnreachable}, DeliveryFailed},
 	} {
-		v := with(Sending)
+		v := with(DeliverySending)
 		tt.receipt.Settle(v, &Delivery{}, t0)
 		before := v.clone()
-		s := &Settlement{Delivery: Delivery{Attempt: 2, Carrier: "a", Outcome: Accepted}}
+		s := &Settlement{Delivery: Delivery{Attempt: 2, Carrier: "a", Outcome: AttemptAccepted}}
 		if err := v.Settle(s, t0.Add(time.Millisecond)); err != nil || s.EndedAt.IsZero() {
 			t.Errorf("%+v: %v, ended at %v; want the attempt recorded", tt.receipt, err, s.EndedAt)
 		}
@@ -380,15 +380,15 @@ func TestSilenceMakesASentMessageDue(t *testing.T) {
 	const watch = time.Minute
 	for end, e := range ends {
 		for _, life := range []time.Duration{watch, watch + time.Millisecond} {
-			for _, outcome := range []DeliveryOutcome{Accepted, Unknown} {
+			for _, outcome := range []AttemptOutcome{AttemptAccepted, AttemptUnknown} {
 				name := fmt.Sprintf("%v, %s, code lives %v", outcome, end, life)
-				v := with(Sending)
+				v := with(DeliverySending)
 				v.ExpiresAt = t0.Add(life)
 				e.end(v)
 				if err := v.Settle(&Settlement{Delivery: Delivery{Attempt: 2, Outcome: outcome}, Watch: watch}, t0); err != nil {
 					t.Fatal(err)
 				}
-				if want := e.err == nil && life > watch; v.Watched() != want || want != !v.DueAt.IsZero() || v.Delivery != Sent {
+				if want := e.err == nil && life > watch; v.Watched() != want || want != !v.DueAt.IsZero() || v.Delivery != DeliverySent {
 					t.Errorf("%s: %v, watched %t until %v; want it sent, watched %t", name, v.Delivery, v.Watched(), v.DueAt, want)
 				}
 				if !v.Watched() {
@@ -398,7 +398,7 @@ func TestSilenceMakesASentMessageDue(t *testing.T) {
 					t.Errorf("%s: claimed before its time", name)
 				}
 				lost, claimed := v.Claim(lease, t0.Add(watch))
-				if lost != nil || !claimed || v.Attempt != 3 || v.Delivery != Sending {
+				if lost != nil || !claimed || v.Attempt != 3 || v.Delivery != DeliverySending {
 					t.Errorf("%s: claimed %t, lost %v, attempt %d, %v; want attempt 3", name, claimed, lost, v.Attempt, v.Delivery)
 				}
 			}
@@ -413,10 +413,10 @@ func TestAWatchEndsWithTheCode(t *testing.T) {
 		if e.err == nil {
 			continue
 		}
-		v := with(Sent)
+		v := with(DeliverySent)
 		v.DueAt = t0
 		e.end(v)
-		if lost, claimed := v.Claim(lease, t0); lost != nil || claimed || v.Delivery != Sent || v.Watched() || v.Attempt != 2 {
+		if lost, claimed := v.Claim(lease, t0); lost != nil || claimed || v.Delivery != DeliverySent || v.Watched() || v.Attempt != 2 {
 			t.Errorf("%s: claimed %t, lost %v, %v, watched %t", end, claimed, lost, v.Delivery, v.Watched())
 		}
 	}
@@ -425,14 +425,14 @@ func TestAWatchEndsWithTheCode(t *testing.T) {
 func TestAReceiptEndsTheWatch(t *testing.T) {
 	t.Parallel()
 	for _, r := range []Receipt{{Attempt: 2, Delivered: true}, {Attempt: 2, Reason: ReasonUnreachable}, {Attempt: 1, Delivered: true}} {
-		v := with(Sent)
+		v := with(DeliverySent)
 		v.DueAt = t0.Add(time.Minute)
 		r.Settle(v, &Delivery{}, t0)
 		if v.Watched() {
 			t.Errorf("%+v: still watched", r)
 		}
 	}
-	v := with(Sent) // of an earlier attempt that was lost: this one may yet arrive
+	v := with(DeliverySent) // of an earlier attempt that was lost: this one may yet arrive
 	v.DueAt = t0.Add(time.Minute)
 	Receipt{Attempt: 1, Reason: ReasonUnreachable}.Settle(v, &Delivery{}, t0)
 	if !v.Watched() {
@@ -446,11 +446,11 @@ func TestPostpone(t *testing.T) {
 	for _, s := range deliveryStates {
 		for _, until := range []time.Time{{}, later} {
 			v := with(s)
-			if s == Sent {
+			if s == DeliverySent {
 				v.DueAt = t0
 			}
 			want := v.clone()
-			if s == Sent || v.Open() && !until.IsZero() {
+			if s == DeliverySent || v.Open() && !until.IsZero() {
 				want.DueAt = until
 			}
 			v.Postpone(until, t0)
@@ -468,9 +468,9 @@ func TestPostpone(t *testing.T) {
 			t.Errorf("%v, not due: it changed (-before +after)\n%s", s, diff)
 		}
 	}
-	dead := with(Queued)
+	dead := with(DeliveryQueued)
 	dead.ExpiresAt = t0
-	if dead.Postpone(later, t0); dead.Delivery != Failed || dead.Reason != ReasonExpired {
+	if dead.Postpone(later, t0); dead.Delivery != DeliveryFailed || dead.Reason != ReasonExpired {
 		t.Errorf("a dead code's: %v (%s), want failed (expired)", dead.Delivery, dead.Reason)
 	}
 }
@@ -478,15 +478,15 @@ func TestPostpone(t *testing.T) {
 func TestHistoryTellsWhatWasSentAndWhetherSilenceMovedOn(t *testing.T) {
 	t.Parallel()
 	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
-	sent := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0)}
-	unknown := Delivery{Carrier: "a", Outcome: Unknown, StartedAt: at(0)}
-	lostInTime := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0), Receipt: ReceiptFailed, ReceiptAt: at(60)}
-	lostLate := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0), Receipt: ReceiptFailed, ReceiptAt: at(61)}
-	cameLate := Delivery{Carrier: "a", Outcome: Accepted, StartedAt: at(0), Receipt: ReceiptDelivered, ReceiptAt: at(61)}
-	errored := Delivery{Carrier: "a", Outcome: Errored, StartedAt: at(0)}
-	refused := Delivery{Carrier: "a", Outcome: Refused, StartedAt: at(0)}
-	crashed := Delivery{Outcome: Unknown, StartedAt: at(0)}
-	next := Delivery{Carrier: "b", Outcome: Accepted, StartedAt: at(60)}
+	sent := Delivery{Carrier: "a", Outcome: AttemptAccepted, StartedAt: at(0)}
+	unknown := Delivery{Carrier: "a", Outcome: AttemptUnknown, StartedAt: at(0)}
+	lostInTime := Delivery{Carrier: "a", Outcome: AttemptAccepted, StartedAt: at(0), Receipt: ReceiptFailed, ReceiptAt: at(60)}
+	lostLate := Delivery{Carrier: "a", Outcome: AttemptAccepted, StartedAt: at(0), Receipt: ReceiptFailed, ReceiptAt: at(61)}
+	cameLate := Delivery{Carrier: "a", Outcome: AttemptAccepted, StartedAt: at(0), Receipt: ReceiptDelivered, ReceiptAt: at(61)}
+	errored := Delivery{Carrier: "a", Outcome: AttemptErrored, StartedAt: at(0)}
+	refused := Delivery{Carrier: "a", Outcome: AttemptRefused, StartedAt: at(0)}
+	crashed := Delivery{Outcome: AttemptUnknown, StartedAt: at(0)}
+	next := Delivery{Carrier: "b", Outcome: AttemptAccepted, StartedAt: at(60)}
 	for _, tt := range []struct {
 		name    string
 		history []Delivery
@@ -503,7 +503,7 @@ func TestHistoryTellsWhatWasSentAndWhetherSilenceMovedOn(t *testing.T) {
 		{"an error", []Delivery{errored, next}, 1, false},
 		{"a refusal", []Delivery{refused, next}, 1, false},
 		{"a crash", []Delivery{crashed, next}, 2, false},
-		{"two losses", []Delivery{lostInTime, {Carrier: "b", Outcome: Accepted, StartedAt: at(60), Receipt: ReceiptFailed, ReceiptAt: at(70)}, {Carrier: "c", StartedAt: at(70)}}, 3, false},
+		{"two losses", []Delivery{lostInTime, {Carrier: "b", Outcome: AttemptAccepted, StartedAt: at(60), Receipt: ReceiptFailed, ReceiptAt: at(70)}, {Carrier: "c", StartedAt: at(70)}}, 3, false},
 	} {
 		if got := Messages(tt.history); got != tt.sent {
 			t.Errorf("%s: %d messages, want %d", tt.name, got, tt.sent)

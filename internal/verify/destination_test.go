@@ -16,7 +16,7 @@ func TestWaitsGrowWithTheFailures(t *testing.T) {
 		wait     time.Duration
 	}
 	for profile, steps := range map[Profile][]step{
-		Standard: {
+		ProfileStandard: {
 			{1, 4, 0},
 			{5, 5, 30 * time.Second},
 			{6, 9, 0},
@@ -26,7 +26,7 @@ func TestWaitsGrowWithTheFailures(t *testing.T) {
 			{16, 19, 0},
 			{20, 101, time.Hour},
 		},
-		Compat: {
+		ProfileCompat: {
 			{1, 19, 0},
 			{20, 20, 30 * time.Second},
 			{21, 24, 0},
@@ -74,7 +74,7 @@ func TestWaitsGrowWithTheFailures(t *testing.T) {
 
 func TestAWaitIsNeverNegative(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Profile{Compat, Standard, "", "lenient"} {
+	for _, p := range []Profile{ProfileCompat, ProfileStandard, "", "lenient"} {
 		for n := -30; n <= 200; n++ {
 			if got := p.wait(n); got < 0 || n <= 0 && got != 0 {
 				t.Errorf("%q, failure %d: wait %v", p, n, got)
@@ -192,7 +192,7 @@ func TestASuccessClearsTheFailuresAndNothingElseDoes(t *testing.T) {
 			return begun(NewID(t0)).Begin(d, DefaultLimits, 20*time.Second, t0)
 		}, 19},
 		{"a cancel", func(*Destination) error { return started().Cancel(t0) }, 19},
-		{"a day", func(d *Destination) error { return d.admit(started(), Compat, t0.Add(24*time.Hour)) }, 19},
+		{"a day", func(d *Destination) error { return d.admit(started(), ProfileCompat, t0.Add(24*time.Hour)) }, 19},
 		{"a receipt", func(*Destination) error {
 			Receipt{Attempt: 1, Delivered: true}.Settle(started(), &Delivery{}, t0)
 			return nil
@@ -387,7 +387,7 @@ func TestErrorsThatSayHowLongToWaitDoNotTouchTheirSentinel(t *testing.T) {
 	t.Parallel()
 	d := destination()
 	d.Failures = MaxFailures
-	err := fmt.Errorf("check: %w", d.admit(started(), Compat, t0))
+	err := fmt.Errorf("check: %w", d.admit(started(), ProfileCompat, t0))
 	if !errors.Is(err, ErrTooManyGuesses) || retryAfter(err) != lockedFor {
 		t.Errorf("got %v after %v, want %v after %v", err, retryAfter(err), ErrTooManyGuesses, lockedFor)
 	}
@@ -406,7 +406,7 @@ func TestErrorsThatSayHowLongToWaitDoNotTouchTheirSentinel(t *testing.T) {
 // asks for then is evaluated, once; the guesses of the old one end before the reserve does.
 func TestANewCodeIsEvaluatedInSpiteOfAStrangersGuesses(t *testing.T) {
 	t.Parallel()
-	for _, profile := range []Profile{Compat, Standard} {
+	for _, profile := range []Profile{ProfileCompat, ProfileStandard} {
 		d, now := destination(), t0
 		wrong, right := guess(false), guess(true)
 		wrong.Profile, right.Profile = profile, profile

@@ -41,14 +41,14 @@ type DeviceKind string
 
 // The first two take RFC 8030's requests with RFC 8291's contents.
 const (
-	WebPush     DeviceKind = "webpush"     // a browser's service worker
-	UnifiedPush DeviceKind = "unifiedpush" // an Android app, by ntfy and the like
-	FCM         DeviceKind = "fcm"         // an app, by Firebase Cloud Messaging
-	APNS        DeviceKind = "apns"        // an app, by the Apple Push Notification service
+	DeviceWebPush     DeviceKind = "webpush"     // a browser's service worker
+	DeviceUnifiedPush DeviceKind = "unifiedpush" // an Android app, by ntfy and the like
+	DeviceFCM         DeviceKind = "fcm"         // an app, by Firebase Cloud Messaging
+	DeviceAPNS        DeviceKind = "apns"        // an app, by the Apple Push Notification service
 )
 
 // native reports whether a device is an app that a token of Google's or Apple's names.
-func (k DeviceKind) native() bool { return k == FCM || k == APNS }
+func (k DeviceKind) native() bool { return k == DeviceFCM || k == DeviceAPNS }
 
 // A Subscription is where a device is reached, and the keys that encrypt for it. Whoever has it can push to the
 // device, so it is stored sealed.
@@ -216,10 +216,10 @@ func (p *problems) subscription(n *NewDevice) (sub Subscription) {
 	switch {
 	case n.Kind.native():
 		p.token(n, &sub)
-	case n.Kind == WebPush || n.Kind == UnifiedPush:
+	case n.Kind == DeviceWebPush || n.Kind == DeviceUnifiedPush:
 		p.endpoint(n, &sub)
 	default:
-		p.add(FieldKind, "must be %s, %s, %s or %s", WebPush, UnifiedPush, FCM, APNS)
+		p.add(FieldKind, "must be %s, %s, %s or %s", DeviceWebPush, DeviceUnifiedPush, DeviceFCM, DeviceAPNS)
 		return sub
 	}
 	if n.Key != "" {
@@ -265,16 +265,16 @@ func (p *problems) endpoint(n *NewDevice, sub *Subscription) {
 // token reads what FCM or APNs call an app on a device.
 func (p *problems) token(n *NewDevice, sub *Subscription) {
 	switch {
-	case n.Kind == APNS && !hexToken.MatchString(n.Token):
+	case n.Kind == DeviceAPNS && !hexToken.MatchString(n.Token):
 		p.add(FieldToken, "must be the device token of APNs in hex, 64 to 200 digits")
-	case n.Kind == FCM && !(len(n.Token) <= maxToken && registrationToken.MatchString(n.Token)):
+	case n.Kind == DeviceFCM && !(len(n.Token) <= maxToken && registrationToken.MatchString(n.Token)):
 		p.add(FieldToken, "must be a registration token of FCM: 1 to %d of A-Z a-z 0-9 _ - :", maxToken)
 	}
 	if !IsAppName(n.App) {
 		p.add(FieldApp, "must be the name of the app in the server's configuration, such as com.example.shop: 1 to %d of A-Z a-z 0-9 . _ -", maxApp)
 	}
 	sub.Token, sub.App = n.Token, n.App
-	if n.Kind == APNS {
+	if n.Kind == DeviceAPNS {
 		sub.Token = strings.ToLower(n.Token) // one token has one fingerprint
 	}
 	p.unless(FieldEndpoint, n.Endpoint == "", n.Kind)

@@ -11,16 +11,16 @@ import (
 type Kind int
 
 const (
-	Internal        Kind = iota // nothing: the fault is ours
-	Invalid                     // send something else
-	Unauthenticated             // send a valid key
-	Forbidden                   // send a key with more scopes
-	Unpaid                      // pay, or ask the operator for a larger budget; or wait for the next day or month
-	NotFound                    // it doesn't exist, or isn't yours to see
-	Changed                     // read it again: it isn't what you said that it was
-	Conflict                    // it isn't in a state for this
-	Limited                     // wait: you, or others, asked too often
-	Unavailable                 // wait: we can't at the moment
+	KindInternal        Kind = iota // nothing: the fault is ours
+	KindInvalid                     // send something else
+	KindUnauthenticated             // send a valid key
+	KindForbidden                   // send a key with more scopes
+	KindUnpaid                      // pay, or ask the operator for a larger budget; or wait for the next day or month
+	KindNotFound                    // it doesn't exist, or isn't yours to see
+	KindChanged                     // read it again: it isn't what you said that it was
+	KindConflict                    // it isn't in a state for this
+	KindLimited                     // wait: you, or others, asked too often
+	KindUnavailable                 // wait: we can't at the moment
 )
 
 // An Error is what a caller may see. Every other error is logged whole and answered "internal error".
@@ -125,90 +125,90 @@ func (e *Error) After(d time.Duration) *Error {
 }
 
 var (
-	ErrInvalid         = &Error{Kind: Invalid, Code: "invalid", Message: "the request is invalid"}
-	ErrUnauthenticated = &Error{Kind: Unauthenticated, Code: "unauthenticated", Message: "the project or its key is wrong"}
-	ErrForbidden       = &Error{Kind: Forbidden, Code: "forbidden", Message: "the key lacks a scope"}
-	ErrNotFound        = &Error{Kind: NotFound, Code: "not_found", Message: "there is no such verification"}
+	ErrInvalid         = &Error{Kind: KindInvalid, Code: "invalid", Message: "the request is invalid"}
+	ErrUnauthenticated = &Error{Kind: KindUnauthenticated, Code: "unauthenticated", Message: "the project or its key is wrong"}
+	ErrForbidden       = &Error{Kind: KindForbidden, Code: "forbidden", Message: "the key lacks a scope"}
+	ErrNotFound        = &Error{Kind: KindNotFound, Code: "not_found", Message: "there is no such verification"}
 
-	ErrApproved     = &Error{Kind: Conflict, Code: "approved", Message: "the verification was approved before"}
-	ErrGuessesSpent = &Error{Kind: Conflict, Code: "guesses_spent", Message: "no guesses are left"}
-	ErrExpired      = &Error{Kind: Conflict, Code: "expired", Message: "the verification has expired"}
-	ErrCanceled     = &Error{Kind: Conflict, Code: "canceled", Message: "the verification was canceled"}
+	ErrApproved     = &Error{Kind: KindConflict, Code: "approved", Message: "the verification was approved before"}
+	ErrGuessesSpent = &Error{Kind: KindConflict, Code: "guesses_spent", Message: "no guesses are left"}
+	ErrExpired      = &Error{Kind: KindConflict, Code: "expired", Message: "the verification has expired"}
+	ErrCanceled     = &Error{Kind: KindConflict, Code: "canceled", Message: "the verification was canceled"}
 
-	ErrRejected = &Error{Kind: Conflict, Code: "rejected", Message: "the person said that it wasn't they who asked"}
+	ErrRejected = &Error{Kind: KindConflict, Code: "rejected", Message: "the person said that it wasn't they who asked"}
 
-	ErrNoEnrolment = &Error{Kind: NotFound, Code: "no_enrolment", Message: "the enrolment code is wrong, was used, or is older than ten minutes; ask for a new one"}
+	ErrNoEnrolment = &Error{Kind: KindNotFound, Code: "no_enrolment", Message: "the enrolment code is wrong, was used, or is older than ten minutes; ask for a new one"}
 
-	ErrNoPrompt      = &Error{Kind: NotFound, Code: "no_prompt", Message: "there is no such prompt or message for this device, or its signature is wrong"}
-	ErrPromptsSpent  = &Error{Kind: Conflict, Code: "prompts_spent", Message: "the user got as many prompts as they may without a success; send a code by another channel"}
-	ErrPromptsDenied = &Error{Kind: Conflict, Code: "prompts_denied", Message: "the user said that it wasn't they who asked, so they get no prompts; send a code by another channel"}
+	ErrNoPrompt      = &Error{Kind: KindNotFound, Code: "no_prompt", Message: "there is no such prompt or message for this device, or its signature is wrong"}
+	ErrPromptsSpent  = &Error{Kind: KindConflict, Code: "prompts_spent", Message: "the user got as many prompts as they may without a success; send a code by another channel"}
+	ErrPromptsDenied = &Error{Kind: KindConflict, Code: "prompts_denied", Message: "the user said that it wasn't they who asked, so they get no prompts; send a code by another channel"}
 
-	ErrNoResends = &Error{Kind: Conflict, Code: "no_resends_left", Message: "the code was sent as often as it may be; start a new verification"}
-	ErrNoCalls   = &Error{Kind: Conflict, Code: "no_calls_left", Message: "the phone isn't called again for this verification; send a text or start a new one"}
+	ErrNoResends = &Error{Kind: KindConflict, Code: "no_resends_left", Message: "the code was sent as often as it may be; start a new verification"}
+	ErrNoCalls   = &Error{Kind: KindConflict, Code: "no_calls_left", Message: "the phone isn't called again for this verification; send a text or start a new one"}
 
-	ErrSuperseded = &Error{Kind: Conflict, Code: "superseded", Message: "a newer code was sent to this user"}
+	ErrSuperseded = &Error{Kind: KindConflict, Code: "superseded", Message: "a newer code was sent to this user"}
 
-	ErrNoApplication = &Error{Kind: NotFound, Code: "no_application", Message: "there is no such application"}
-	ErrNoUser        = &Error{Kind: NotFound, Code: "no_user", Message: "there is no such user"}
-	ErrNoNumber      = &Error{Kind: NotFound, Code: "no_number", Message: "nothing is known of this number"}
-	ErrNoProject     = &Error{Kind: NotFound, Code: "no_project", Message: "there is no such project"}
-	ErrNoAPIKey      = &Error{Kind: NotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
-	ErrNoDevice      = &Error{Kind: NotFound, Code: "no_device", Message: "there is no such device"}
-	ErrNotWeighed    = &Error{Kind: NotFound, Code: "not_weighed", Message: "the route has the configuration's weights"}
-	ErrNotStopped    = &Error{Kind: NotFound, Code: "not_stopped", Message: "it isn't stopped"}
-	ErrNoTemplate    = &Error{Kind: NotFound, Code: "no_template", Message: "there is no such template"}
-	ErrStale         = &Error{Kind: Conflict, Code: "stale", Message: "it was changed meanwhile"}
-	ErrChanged       = &Error{Kind: Changed, Code: "changed", Message: "it was changed since the version that If-Match names; read it again"}
-	ErrExists        = &Error{Kind: Conflict, Code: "exists", Message: "it exists already"}
-	ErrDuplicate     = &Error{Kind: Conflict, Code: "duplicate", Message: "the name is taken"}
-	ErrNotValidated  = &Error{Kind: Conflict, Code: "not_validated", Message: "the user's address has to be validated first"}
-	ErrUserDiffers   = &Error{Kind: Conflict, Code: "user_differs", Message: "the user is there with another number, or theirs isn't validated; an import changes no user, so delete this one first"}
-	ErrNumberTaken   = &Error{Kind: Conflict, Code: "number_taken", Message: "another user of the application has this number, or was just sent a code to show so"}
+	ErrNoApplication = &Error{Kind: KindNotFound, Code: "no_application", Message: "there is no such application"}
+	ErrNoUser        = &Error{Kind: KindNotFound, Code: "no_user", Message: "there is no such user"}
+	ErrNoNumber      = &Error{Kind: KindNotFound, Code: "no_number", Message: "nothing is known of this number"}
+	ErrNoProject     = &Error{Kind: KindNotFound, Code: "no_project", Message: "there is no such project"}
+	ErrNoAPIKey      = &Error{Kind: KindNotFound, Code: "no_api_key", Message: "there is no such key, or it was revoked before"}
+	ErrNoDevice      = &Error{Kind: KindNotFound, Code: "no_device", Message: "there is no such device"}
+	ErrNotWeighed    = &Error{Kind: KindNotFound, Code: "not_weighed", Message: "the route has the configuration's weights"}
+	ErrNotStopped    = &Error{Kind: KindNotFound, Code: "not_stopped", Message: "it isn't stopped"}
+	ErrNoTemplate    = &Error{Kind: KindNotFound, Code: "no_template", Message: "there is no such template"}
+	ErrStale         = &Error{Kind: KindConflict, Code: "stale", Message: "it was changed meanwhile"}
+	ErrChanged       = &Error{Kind: KindChanged, Code: "changed", Message: "it was changed since the version that If-Match names; read it again"}
+	ErrExists        = &Error{Kind: KindConflict, Code: "exists", Message: "it exists already"}
+	ErrDuplicate     = &Error{Kind: KindConflict, Code: "duplicate", Message: "the name is taken"}
+	ErrNotValidated  = &Error{Kind: KindConflict, Code: "not_validated", Message: "the user's address has to be validated first"}
+	ErrUserDiffers   = &Error{Kind: KindConflict, Code: "user_differs", Message: "the user is there with another number, or theirs isn't validated; an import changes no user, so delete this one first"}
+	ErrNumberTaken   = &Error{Kind: KindConflict, Code: "number_taken", Message: "another user of the application has this number, or was just sent a code to show so"}
 	// ErrNumbersUnready lasts until upkeep has read the numbers of users from before the program could tell whose they are.
-	ErrNumbersUnready = &Error{Kind: Conflict, Code: "numbers_unready", Message: "the numbers of the application's users are still being prepared; try again later", RetryAfter: time.Minute}
-	ErrNoCode         = &Error{Kind: Conflict, Code: "no_code", Message: "no code waits for this user"}
+	ErrNumbersUnready = &Error{Kind: KindConflict, Code: "numbers_unready", Message: "the numbers of the application's users are still being prepared; try again later", RetryAfter: time.Minute}
+	ErrNoCode         = &Error{Kind: KindConflict, Code: "no_code", Message: "no code waits for this user"}
 
 	// ErrNotServed lasts until an operator changes the routes. Callers get it with the number's field: see [unserved].
-	ErrNotServed = &Error{Kind: Invalid, Code: "number_not_served", Message: "no carrier of this server sends to this number's country or network; ask the operator for a route"}
+	ErrNotServed = &Error{Kind: KindInvalid, Code: "number_not_served", Message: "no carrier of this server sends to this number's country or network; ask the operator for a route"}
 
 	// ErrCountryStopped lasts until an operator allows the country again. Callers get it with the number's field, as ErrNotServed.
-	ErrCountryStopped = &Error{Kind: Invalid, Code: "country_stopped", Message: "the operator has stopped messages to this number's country"}
+	ErrCountryStopped = &Error{Kind: KindInvalid, Code: "country_stopped", Message: "the operator has stopped messages to this number's country"}
 
-	ErrKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Message: "another request was sent with this Idempotency-Key; use a new key for a new request"}
-	ErrInFlight  = &Error{Kind: Conflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}
+	ErrKeyReused = &Error{Kind: KindInvalid, Code: "idempotency_key_reused", Message: "another request was sent with this Idempotency-Key; use a new key for a new request"}
+	ErrInFlight  = &Error{Kind: KindConflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}
 
-	ErrTooManyApplications = &Error{Kind: Conflict, Code: "too_many_applications", Message: "the project may have no more applications"}
-	ErrTrialNumbers        = &Error{Kind: Conflict, Code: "too_many_trial_numbers", Message: "the project may confirm no more numbers while it is tried"}
-	ErrTooManyKeys         = &Error{Kind: Conflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
-	ErrTooManyTemplates    = &Error{Kind: Conflict, Code: "too_many_templates", Message: "the project may have no more templates"}
+	ErrTooManyApplications = &Error{Kind: KindConflict, Code: "too_many_applications", Message: "the project may have no more applications"}
+	ErrTrialNumbers        = &Error{Kind: KindConflict, Code: "too_many_trial_numbers", Message: "the project may confirm no more numbers while it is tried"}
+	ErrTooManyKeys         = &Error{Kind: KindConflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
+	ErrTooManyTemplates    = &Error{Kind: KindConflict, Code: "too_many_templates", Message: "the project may have no more templates"}
 
-	ErrTooManyDevices = &Error{Kind: Conflict, Code: "too_many_devices", Message: "the user may have no more devices; remove one first"}
+	ErrTooManyDevices = &Error{Kind: KindConflict, Code: "too_many_devices", Message: "the user may have no more devices; remove one first"}
 
-	ErrTooManySends   = &Error{Kind: Limited, Code: "too_many_sends", Message: "too many messages to this number or user"}
-	ErrCalling        = &Error{Kind: Limited, Code: "calling", Message: "a call to this number is under way"}
-	ErrTooSoon        = &Error{Kind: Limited, Code: "too_soon", Message: "the message before is too recent"}
-	ErrTooManyGuesses = &Error{Kind: Limited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
+	ErrTooManySends   = &Error{Kind: KindLimited, Code: "too_many_sends", Message: "too many messages to this number or user"}
+	ErrCalling        = &Error{Kind: KindLimited, Code: "calling", Message: "a call to this number is under way"}
+	ErrTooSoon        = &Error{Kind: KindLimited, Code: "too_soon", Message: "the message before is too recent"}
+	ErrTooManyGuesses = &Error{Kind: KindLimited, Code: "too_many_guesses", Message: "too many wrong guesses for this number"}
 
-	ErrTooManyKept = &Error{Kind: Limited, Code: "too_many_kept_answers", Message: "the project has as many answers kept for Idempotency-Keys as it may; wait, or send the request without a key"}
+	ErrTooManyKept = &Error{Kind: KindLimited, Code: "too_many_kept_answers", Message: "the project has as many answers kept for Idempotency-Keys as it may; wait, or send the request without a key"}
 
-	ErrBudget = &Error{Kind: Unpaid, Code: "budget_exhausted", Message: "the project's budget is used up; ask the operator to raise it or to top up the balance"}
+	ErrBudget = &Error{Kind: KindUnpaid, Code: "budget_exhausted", Message: "the project's budget is used up; ask the operator to raise it or to top up the balance"}
 
 	// ErrTooDear lasts until an operator changes the limit or the routes. Callers get it with the number's field, as ErrNotServed.
-	ErrTooDear      = &Error{Kind: Invalid, Code: "country_price_limit", Message: "a message to this number's country would come to more than the operator allows"}
-	ErrCountryLimit = &Error{Kind: Limited, Code: "country_message_limit", Message: "as many messages as the operator allows have gone to this number's country"}
+	ErrTooDear      = &Error{Kind: KindInvalid, Code: "country_price_limit", Message: "a message to this number's country would come to more than the operator allows"}
+	ErrCountryLimit = &Error{Kind: KindLimited, Code: "country_message_limit", Message: "as many messages as the operator allows have gone to this number's country"}
 
-	ErrShareSpent = &Error{Kind: Limited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}
+	ErrShareSpent = &Error{Kind: KindLimited, Code: "share_spent", Message: "the project has as much under way as is its share while others want some", RetryAfter: time.Second}
 
-	ErrBusy      = &Error{Kind: Unavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}
-	ErrNoCarrier = &Error{Kind: Unavailable, Code: "no_carrier", Message: "no carrier serves this channel", RetryAfter: 30 * time.Second}
+	ErrBusy      = &Error{Kind: KindUnavailable, Code: "busy", Message: "too much work is waiting", RetryAfter: time.Second}
+	ErrNoCarrier = &Error{Kind: KindUnavailable, Code: "no_carrier", Message: "no carrier serves this channel", RetryAfter: 30 * time.Second}
 
-	ErrCarriersDown = &Error{Kind: Unavailable, Code: "carriers_down", Message: "no carrier takes messages to this number at the moment", RetryAfter: 10 * time.Second}
+	ErrCarriersDown = &Error{Kind: KindUnavailable, Code: "carriers_down", Message: "no carrier takes messages to this number at the moment", RetryAfter: 10 * time.Second}
 
-	ErrNoKey = &Error{Kind: Unavailable, Code: "key_missing", Message: "the server lacks a key that others have", RetryAfter: time.Second}
+	ErrNoKey = &Error{Kind: KindUnavailable, Code: "key_missing", Message: "the server lacks a key that others have", RetryAfter: time.Second}
 
-	ErrClock = &Error{Kind: Unavailable, Code: "clock_wrong", Message: "the server's clock is wrong", RetryAfter: time.Second}
+	ErrClock = &Error{Kind: KindUnavailable, Code: "clock_wrong", Message: "the server's clock is wrong", RetryAfter: time.Second}
 
-	ErrNoStore = &Error{Kind: Unavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
+	ErrNoStore = &Error{Kind: KindUnavailable, Code: "no_store", Message: "the database is away", RetryAfter: time.Second}
 )
 
 // ErrLeaseLost means that an attempt is no longer the caller's to settle. No API caller sees it.

@@ -42,11 +42,11 @@ func (s *Service) Fetch(ctx context.Context, f Fetch) (Message, error) {
 	if v.ended(s.now()) != nil {
 		return Message{}, ErrNoPrompt
 	}
-	if v.prompts(Push) {
+	if v.prompts(ChannelPush) {
 		if v.Prompt.IsZero() {
 			return Message{}, ErrNoPrompt
 		}
-		return v.Message(Push, ""), nil
+		return v.Message(ChannelPush, ""), nil
 	}
 	code, err := s.keys.Open(v.KeyID, v.Binding(), v.SealedCode)
 	if errors.Is(err, keyset.ErrUnknownKey) {
@@ -55,5 +55,5 @@ func (s *Service) Fetch(ctx context.Context, f Fetch) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("open the code of %v: %w", v.ID, err)
 	}
-	return v.Message(Push, Secret(code)), nil
+	return v.Message(ChannelPush, Secret(code)), nil
 }

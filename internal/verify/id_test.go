@@ -136,7 +136,7 @@ func TestAMessagesIdIsStableAndTellsNothingOfTheVerifications(t *testing.T) {
 		t.Errorf("attempt 1 has id %v, attempt 7 %v, the verification %v; want one and another", first.ID, again.ID, v.ID)
 	}
 	// So does this one: it must not be taken for a repeat of the text.
-	if got, want := id.message(Voice, 0).String(), "8356477b-97f8-86b4-864a-cd3c2ae8ae5b"; got != want {
+	if got, want := id.message(ChannelVoice, 0).String(), "8356477b-97f8-86b4-864a-cd3c2ae8ae5b"; got != want {
 		t.Errorf("by voice: got %s, want %s", got, want)
 	}
 	if other := NewID(t0).message("", 0); other == first.ID {

@@ -52,14 +52,14 @@ func ImportUser(acct *Account, application ID, in *ImportedUser, now time.Time) 
 	}
 	verified := cmp.Or(in.VerifiedAt, now).Truncate(time.Millisecond)
 	return User{
-		Application: application, Name: in.Name, Address: in.Address, NumberKey: number.Key(), Status: Validated, VerifiedAt: verified,
+		Application: application, Name: in.Name, Address: in.Address, NumberKey: number.Key(), Status: UserValidated, VerifiedAt: verified,
 		CreatedAt: now, UpdatedAt: now, Version: 1,
 	}, p.err()
 }
 
 // MeetsImport says what becomes of an imported user where the user is there already.
 func (u *User) MeetsImport(imported *User) Imported {
-	if u.Status == Validated && u.Number() == imported.Number() {
+	if u.Status == UserValidated && u.Number() == imported.Number() {
 		return Imported{}
 	}
 	return Imported{Err: ErrUserDiffers}

@@ -23,7 +23,7 @@ func TestAProjectsWebSites(t *testing.T) {
 
 func TestWhereATextMayNoForeignSiteBeNamed(t *testing.T) {
 	t.Parallel()
-	strict := account(Compat)
+	strict := account(ProfileCompat)
 	strict.Project.AnyLink, strict.Project.LinkHosts = false, []string{"example.com"}
 	problem := func(f Field) []Problem { return []Problem{{Field: f, Message: foreignSite}} }
 	from := senders{public: public}
@@ -34,15 +34,15 @@ func TestWhereATextMayNoForeignSiteBeNamed(t *testing.T) {
 		want    []Problem
 		others  int // channels by which the message may go on
 	}{
-		{SMS, "Code:", nil, nil, 0},
-		{SMS, "See https://example.com/{code}", nil, nil, 0},
-		{SMS, "See https://evil.com/{code}", nil, problem(FieldText), 0},
-		{SMS, "Code {code}\n@evil.com #{code}", nil, problem(FieldText), 0},
-		{SMS, "See {code}.evil.com", nil, problem(FieldText), 0},
-		{SMS, "See {code}.com", nil, problem(FieldText), 0},
-		{Voice, "See evil.com", nil, nil, 0}, // nobody taps what is said
-		{Voice, "See evil.com", []Channel{SMS}, nil, 0},
-		{Voice, "See example.com", []Channel{SMS}, nil, 1},
+		{ChannelSMS, "Code:", nil, nil, 0},
+		{ChannelSMS, "See https://example.com/{code}", nil, nil, 0},
+		{ChannelSMS, "See https://evil.com/{code}", nil, problem(FieldText), 0},
+		{ChannelSMS, "Code {code}\n@evil.com #{code}", nil, problem(FieldText), 0},
+		{ChannelSMS, "See {code}.evil.com", nil, problem(FieldText), 0},
+		{ChannelSMS, "See {code}.com", nil, problem(FieldText), 0},
+		{ChannelVoice, "See evil.com", nil, nil, 0}, // nobody taps what is said
+		{ChannelVoice, "See evil.com", []Channel{ChannelSMS}, nil, 0},
+		{ChannelVoice, "See example.com", []Channel{ChannelSMS}, nil, 1},
 	} {
 		got, err := settle(strict, StartRequest{Channel: tt.channel, To: number1, From: "+12025550111", Text: tt.text}, from, tt.then)
 		if diff := cmp.Diff(tt.want, found(t, err)); diff != "" || len(got.Fallbacks) != tt.others {
@@ -67,7 +67,7 @@ func TestWhereATextMayNoForeignSiteBeNamed(t *testing.T) {
 		{func(a *Application) { a.DisplayName, a.AssociateTemplate = "Evil.com", "$code for $display_name" }, problem(FieldDisplayName)},
 		{func(a *Application) { a.Prefix = "evil.com/" }, problem(FieldPrefix)},
 		{func(a *Application) { a.Prefix = "G-" }, nil},
-		{func(a *Application) { a.Channels, a.AssociateTemplate = []Channel{Voice}, "$code for evil.com" }, nil},
+		{func(a *Application) { a.Channels, a.AssociateTemplate = []Channel{ChannelVoice}, "$code for evil.com" }, nil},
 	} {
 		a := Application{Name: "Shop", From: "+12025550111"}
 		tt.edit(&a)

@@ -48,9 +48,9 @@ func (s *Service) AssociateDevice(ctx context.Context, acct *Account, applicatio
 	}
 	var p problems
 	switch {
-	case !slices.Contains(app.Channels, Push):
+	case !slices.Contains(app.Channels, ChannelPush):
 		p.add(FieldAddress, "asks for push, which is none of the application's channels")
-	case err != nil || u.Status != Validated:
+	case err != nil || u.Status != UserValidated:
 		p.add(FieldAddress, "is a device's, which needs a user with a validated phone number; associate that first")
 	}
 	if err := p.err(); err != nil {
@@ -59,7 +59,7 @@ func (s *Service) AssociateDevice(ctx context.Context, acct *Account, applicatio
 	if _, err := s.RegisterDevice(ctx, acct, application, user, n); err != nil {
 		return err
 	}
-	return s.LoginStart(ctx, acct, application, user, LoginRequest{DisplayName: displayName, Channel: Push})
+	return s.LoginStart(ctx, acct, application, user, LoginRequest{DisplayName: displayName, Channel: ChannelPush})
 }
 
 // LoginStart sends a code to a user whose address is validated.
@@ -72,7 +72,7 @@ func (s *Service) LoginStart(ctx context.Context, acct *Account, application ID,
 type UserStartRequest struct {
 	LoginRequest
 	Prompt  bool    // ask on the user's devices, instead of sending a code: see [Prompt]
-	Purpose Purpose // "": [MFA]
+	Purpose Purpose // "": [PurposeMFA]
 	Details
 }
 
@@ -87,7 +87,7 @@ func (s *Service) StartFor(ctx context.Context, acct *Account, application ID, u
 	if err != nil {
 		return nil, err
 	}
-	if u.Status != Validated {
+	if u.Status != UserValidated {
 		return nil, ErrNotValidated
 	}
 	return s.startUser(ctx, acct, k, login, userRequest{

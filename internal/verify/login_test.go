@@ -81,7 +81,7 @@ func TestAUserIsValidatedAndLogsIn(t *testing.T) {
 	if got, want := e.latest().Body.Reveal(), secret+" is your Shop verification code."; got != want {
 		t.Errorf("message %q, want %q", got, want)
 	}
-	if m := e.latest(); m.To != number1 || m.From != public || m.Channel != SMS {
+	if m := e.latest(); m.To != number1 || m.From != public || m.Channel != ChannelSMS {
 		t.Errorf("message %+v", m)
 	}
 	if v := e.outbox.verifications[0]; v.MaxAttempts != 5 || v.Length != 6 || v.ExpiresAt.Sub(v.ID.Time()) != 10*time.Minute || v.Format != code.Numeric {
@@ -229,7 +229,7 @@ func TestARequestChoosesNameAndChannel(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
 	a := e.application(t, func(a *Application) {
-		a.Channels, a.From, a.DisplayName, a.Prefix = []Channel{SMS, Voice}, "+12025550111", "Acme & Co", "G"
+		a.Channels, a.From, a.DisplayName, a.Prefix = []Channel{ChannelSMS, ChannelVoice}, "+12025550111", "Acme & Co", "G"
 	})
 	associate := func(r AssociateRequest) (Message, error) {
 		err := e.Associate(t.Context(), e.acct, a.ID, "kola", r)
@@ -244,7 +244,7 @@ func TestARequestChoosesNameAndChannel(t *testing.T) {
 	}
 	spelled := "G, " + strings.Join(strings.Split(e.sealed(t), ""), ", ")
 	want := "Your Acme & Co verification code is: " + spelled + ". Again, it is: " + spelled + "."
-	if m.Channel != Voice || m.Body.Reveal() != want || m.From != "+12025550111" || m.To != number1 {
+	if m.Channel != ChannelVoice || m.Body.Reveal() != want || m.From != "+12025550111" || m.To != number1 {
 		t.Errorf("got %+v %q, want %q", m, m.Body.Reveal(), want)
 	}
 	if u := e.store.users[UserKey{"project", a.ID, "kola"}]; u.Address != "voice:"+number1 {
@@ -254,18 +254,18 @@ func TestARequestChoosesNameAndChannel(t *testing.T) {
 		t.Fatal(got)
 	}
 	// A login goes as the address says, unless the request says otherwise.
-	if err := e.LoginStart(t.Context(), e.acct, a.ID, "kola", LoginRequest{}); err != nil || e.latest().Channel != Voice {
+	if err := e.LoginStart(t.Context(), e.acct, a.ID, "kola", LoginRequest{}); err != nil || e.latest().Channel != ChannelVoice {
 		t.Errorf("login: got %v by %v", err, e.latest().Channel)
 	}
-	if err := e.LoginStart(t.Context(), e.acct, a.ID, "kola", LoginRequest{Channel: SMS, DisplayName: "Acme\r\nwww.evil.example Ltd"}); err != nil {
+	if err := e.LoginStart(t.Context(), e.acct, a.ID, "kola", LoginRequest{Channel: ChannelSMS, DisplayName: "Acme\r\nwww.evil.example Ltd"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := e.latest().Body.Reveal(), "G"+e.sealed(t)+" is your Acme Ltd login code."; got != want || e.latest().Channel != SMS {
+	if got, want := e.latest().Body.Reveal(), "G"+e.sealed(t)+" is your Acme Ltd login code."; got != want || e.latest().Channel != ChannelSMS {
 		t.Errorf("got %q by %v, want %q", got, e.latest().Channel, want)
 	}
 	for field, r := range map[Field]AssociateRequest{
 		FieldAddress:     {Address: "408"},
-		FieldChannel:     {Address: number1, Channel: Push},
+		FieldChannel:     {Address: number1, Channel: ChannelPush},
 		FieldDisplayName: {Address: number1, DisplayName: strings.Repeat("x", 256)},
 	} {
 		_, err := associate(r)
@@ -325,8 +325,8 @@ func FuzzRender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pattern, name string) {
 		e := newEngine(t)
 		e.acct.Project.PublicText = true
-		app := Application{Name: "Shop", AssociateTemplate: "x " + pattern, Channels: []Channel{SMS}, Length: 6, Life: time.Minute, Format: code.Numeric}
-		text, p, err := e.rendered(app, association, SMS, Sender{}, name)
+		app := Application{Name: "Shop", AssociateTemplate: "x " + pattern, Channels: []Channel{ChannelSMS}, Length: 6, Life: time.Minute, Format: code.Numeric}
+		text, p, err := e.rendered(app, association, ChannelSMS, Sender{}, name)
 		if err != nil || len(p) > 0 {
 			return
 		}
@@ -365,7 +365,7 @@ func TestWhereTheLanguageOfACallComesFrom(t *testing.T) {
 	} {
 		e := newEngine(t)
 		e.locale, e.acct.Project.PublicText = tt.server, true
-		a := e.application(t, func(a *Application) { a.Channels, a.AssociateTemplate = []Channel{Voice}, tt.template })
+		a := e.application(t, func(a *Application) { a.Channels, a.AssociateTemplate = []Channel{ChannelVoice}, tt.template })
 		a.Calls.Locale = tt.application
 		e.store.applications[a.ID] = a
 		if err := e.Associate(t.Context(), e.acct, a.ID, "kola", AssociateRequest{Address: tt.to}); err != nil {
@@ -381,7 +381,7 @@ func TestWhereTheLanguageOfACallComesFrom(t *testing.T) {
 		// The same without an application.
 		text := strings.ReplaceAll(tt.template, "$code", "{code}")
 		e.acct.Application.Calls.Locale = tt.application
-		e.start(t, StartRequest{Channel: Voice, To: tt.to, Text: text})
+		e.start(t, StartRequest{Channel: ChannelVoice, To: tt.to, Text: text})
 		if got := e.latest().Locale; got != tt.want {
 			t.Errorf("%+v: a request's: got %q", tt, got)
 		}

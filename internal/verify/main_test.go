@@ -31,10 +31,10 @@ const number1 = "+12025550100"
 // guesses and ten minutes from t0.
 func started() *Verification {
 	return &Verification{
-		ID: NewID(t0), Project: "project", Application: NewID(t0), Purpose: MFA,
-		Terms:    Terms{Channel: SMS, To: number1, Sender: "+12025550199", Text: wording.Approved.Written, Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: t0.Add(10 * time.Minute)},
+		ID: NewID(t0), Project: "project", Application: NewID(t0), Purpose: PurposeMFA,
+		Terms:    Terms{Channel: ChannelSMS, To: number1, Sender: "+12025550199", Text: wording.Approved.Written, Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: t0.Add(10 * time.Minute)},
 		Code:     Code{KeyID: 1, CodeMAC: []byte("mac"), SealedCode: []byte("sealed")},
-		Progress: Progress{Delivery: Sending, Attempt: 1, DueAt: t0.Add(20 * time.Second)},
+		Progress: Progress{Delivery: DeliverySending, Attempt: 1, DueAt: t0.Add(20 * time.Second)},
 	}
 }
 
@@ -73,12 +73,12 @@ func (d *Destination) clone() *Destination {
 
 // guess is one whose answer is known.
 func guess(right bool) Guess {
-	return Guess{Profile: Standard, Matches: func(*Verification) (bool, error) { return right, nil }}
+	return Guess{Profile: ProfileStandard, Matches: func(*Verification) (bool, error) { return right, nil }}
 }
 
 // unasked is a guess that must be answered without comparing codes.
 func unasked(t *testing.T) Guess {
-	return Guess{Profile: Standard, Matches: func(*Verification) (bool, error) {
+	return Guess{Profile: ProfileStandard, Matches: func(*Verification) (bool, error) {
 		t.Error("the code was compared")
 		return false, nil
 	}}

@@ -62,7 +62,7 @@ func (r *Repeated) Error() string { return errRepeated.Message }
 // Unwrap returns an error with a code, for those that count.
 func (r *Repeated) Unwrap() error { return errRepeated }
 
-var errRepeated = &Error{Kind: Conflict, Code: "repeated", Message: "the request was carried out before"}
+var errRepeated = &Error{Kind: KindConflict, Code: "repeated", Message: "the request was carried out before"}
 
 // A Once is a request that has a key, so that it is carried out once, however often it is sent. A store finds it in
 // the context of an event, and commits the answer together with the event: no crash comes between the two.
@@ -169,7 +169,7 @@ func (k *Kept) binding(p ProjectID) keyset.Binding {
 // refused reports whether an error is a decision about a request, and not an outage.
 func refused(err error) bool {
 	var known *Error
-	return errors.As(err, &known) && known.Kind != Unavailable
+	return errors.As(err, &known) && known.Kind != KindUnavailable
 }
 
 func seal(keys *keyset.Set, p ProjectID, name RequestName, request [sha256.Size]byte, answer []byte, now time.Time) (k Kept, err error) {

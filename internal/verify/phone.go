@@ -127,7 +127,7 @@ func Redial(v *Verification, history []Delivery, now time.Time) (at time.Time, m
 // the phone have rung. The next one is charged then; else it goes out at the expense of the one that didn't.
 func (o *Overdue) spent() bool {
 	v := o.Verification
-	if v.Delivery != Queued { // sent, or lost with its lease
+	if v.Delivery != DeliveryQueued { // sent, or lost with its lease
 		return true
 	}
 	d := o.latest()
@@ -228,13 +228,13 @@ func (d *Destination) quiet(own ID, now time.Time) time.Duration {
 func (v *Verification) putOff(wait time.Duration, reason Reason, now time.Time) {
 	at := now.Add(wait).Truncate(time.Millisecond)
 	switch {
-	case v.ended(at) != nil && v.Delivery == Sent:
+	case v.ended(at) != nil && v.Delivery == DeliverySent:
 		v.DueAt = time.Time{}
 	case v.ended(at) != nil:
 		v.fail(reason)
-	case v.Delivery == Sent:
+	case v.Delivery == DeliverySent:
 		v.DueAt = at
 	default:
-		v.Delivery, v.Reason, v.DueAt = Queued, reason, at
+		v.Delivery, v.Reason, v.DueAt = DeliveryQueued, reason, at
 	}
 }

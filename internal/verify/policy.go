@@ -18,13 +18,13 @@ type Profile string
 
 const (
 	// Compat keeps the hosted vendors' published bounds to the letter, so that their clients work.
-	Compat Profile = "compat"
+	ProfileCompat Profile = "compat"
 	// Standard keeps NIST SP 800-63B-4 §3.1.3.2 and OWASP ASVS 5 §6.5.
-	Standard Profile = "standard"
+	ProfileStandard Profile = "standard"
 )
 
 // Valid reports whether the profile exists.
-func (p Profile) Valid() bool { return p == Compat || p == Standard }
+func (p Profile) Valid() bool { return p == ProfileCompat || p == ProfileStandard }
 
 // MaxLife is how long a verification may live at most, under any profile.
 const MaxLife = 604800 * time.Second
@@ -39,13 +39,13 @@ type bounds struct {
 }
 
 var profiles = map[Profile]bounds{
-	Compat: {
+	ProfileCompat: {
 		minLength: 4, maxLength: 20, length: 6,
 		maxLife: MaxLife, life: 3600 * time.Second,
 		minAttempts: 1, maxAttempts: 20, attempts: 3,
 		freeFailures: 15,
 	},
-	Standard: {
+	ProfileStandard: {
 		// Six digits are 19.9 bits, just short of the 20 that other alphabets need.
 		minLength: 4, maxLength: 20, length: 6, minBits: 6 * 3.3219,
 		maxLife: 600 * time.Second, life: 300 * time.Second,
@@ -113,7 +113,7 @@ type StartRequest struct {
 
 	// Application has the settings; zero: the account's, which is the project's default one.
 	Application ID
-	Purpose     Purpose // "": [MFA]
+	Purpose     Purpose // "": [PurposeMFA]
 	// Then are the channels by which the message may go on; nil: those that the application and the server name.
 	Then   []Channel
 	Locale string // of the texts that we write; "": the application's, else the number's
@@ -134,7 +134,7 @@ func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
 	}
-	return &Error{Kind: Invalid, Code: ErrInvalid.Code, Message: ErrInvalid.Message, Problems: p}
+	return &Error{Kind: KindInvalid, Code: ErrInvalid.Code, Message: ErrInvalid.Message, Problems: p}
 }
 
 // ValidateStart says all that is wrong with a request in an [ErrInvalid], without starting anything.

@@ -29,7 +29,7 @@ func found(t *testing.T, err error) []Problem {
 		return nil
 	}
 	var e *Error
-	if !errors.As(err, &e) || !errors.Is(err, ErrInvalid) || e.Kind != Invalid || len(e.Problems) == 0 {
+	if !errors.As(err, &e) || !errors.Is(err, ErrInvalid) || e.Kind != KindInvalid || len(e.Problems) == 0 {
 		t.Fatalf("got %#v, want an ErrInvalid with problems", err)
 	}
 	all := slices.Clone(e.Problems)
@@ -52,56 +52,56 @@ func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
 		value   int
 		want    string // "": accepted
 	}{
-		{Compat, FieldLength, code.Numeric, 3, atLeast(4)},
-		{Compat, FieldLength, code.Numeric, 4, ""},
-		{Compat, FieldLength, code.Numeric, 20, ""},
-		{Compat, FieldLength, code.Numeric, 21, atMost(20)},
-		{Compat, FieldLength, code.Numeric, 0, atLeast(4)},
-		{Compat, FieldLength, code.Numeric, -1, atLeast(4)},
-		{Compat, FieldLength, code.Alpha, 4, ""},
-		{Compat, FieldLength, code.Alphanumeric, 4, ""},
-		{Compat, FieldLength, code.Alphanumeric, 20, ""},
-		{Compat, FieldLength, code.Alphanumeric, 21, atMost(20)},
-		{Compat, FieldLength, code.Complex, 3, atLeast(4)},
-		{Compat, FieldLength, code.Complex, 4, ""},
+		{ProfileCompat, FieldLength, code.Numeric, 3, atLeast(4)},
+		{ProfileCompat, FieldLength, code.Numeric, 4, ""},
+		{ProfileCompat, FieldLength, code.Numeric, 20, ""},
+		{ProfileCompat, FieldLength, code.Numeric, 21, atMost(20)},
+		{ProfileCompat, FieldLength, code.Numeric, 0, atLeast(4)},
+		{ProfileCompat, FieldLength, code.Numeric, -1, atLeast(4)},
+		{ProfileCompat, FieldLength, code.Alpha, 4, ""},
+		{ProfileCompat, FieldLength, code.Alphanumeric, 4, ""},
+		{ProfileCompat, FieldLength, code.Alphanumeric, 20, ""},
+		{ProfileCompat, FieldLength, code.Alphanumeric, 21, atMost(20)},
+		{ProfileCompat, FieldLength, code.Complex, 3, atLeast(4)},
+		{ProfileCompat, FieldLength, code.Complex, 4, ""},
 
 		// Six digits, or 20 bits: 24 letters have 4.6 each, 32 letters and digits exactly 5.
-		{Standard, FieldLength, code.Numeric, 3, atLeast(4)},
-		{Standard, FieldLength, code.Numeric, 4, short},
-		{Standard, FieldLength, code.Numeric, 5, short},
-		{Standard, FieldLength, code.Numeric, 6, ""},
-		{Standard, FieldLength, code.Numeric, 20, ""},
-		{Standard, FieldLength, code.Numeric, 21, atMost(20)},
-		{Standard, FieldLength, code.Alpha, 3, atLeast(4)},
-		{Standard, FieldLength, code.Alpha, 4, short},
-		{Standard, FieldLength, code.Alpha, 5, ""},
-		{Standard, FieldLength, code.Alphanumeric, 3, atLeast(4)},
-		{Standard, FieldLength, code.Alphanumeric, 4, ""},
-		{Standard, FieldLength, code.Complex, 3, atLeast(4)},
-		{Standard, FieldLength, code.Complex, 4, ""},
+		{ProfileStandard, FieldLength, code.Numeric, 3, atLeast(4)},
+		{ProfileStandard, FieldLength, code.Numeric, 4, short},
+		{ProfileStandard, FieldLength, code.Numeric, 5, short},
+		{ProfileStandard, FieldLength, code.Numeric, 6, ""},
+		{ProfileStandard, FieldLength, code.Numeric, 20, ""},
+		{ProfileStandard, FieldLength, code.Numeric, 21, atMost(20)},
+		{ProfileStandard, FieldLength, code.Alpha, 3, atLeast(4)},
+		{ProfileStandard, FieldLength, code.Alpha, 4, short},
+		{ProfileStandard, FieldLength, code.Alpha, 5, ""},
+		{ProfileStandard, FieldLength, code.Alphanumeric, 3, atLeast(4)},
+		{ProfileStandard, FieldLength, code.Alphanumeric, 4, ""},
+		{ProfileStandard, FieldLength, code.Complex, 3, atLeast(4)},
+		{ProfileStandard, FieldLength, code.Complex, 4, ""},
 
-		{Compat, FieldLife, "", -1, atLeast(0)},
-		{Compat, FieldLife, "", 0, ""},
-		{Compat, FieldLife, "", 1, ""},
-		{Compat, FieldLife, "", 604800, ""},
-		{Compat, FieldLife, "", 604801, atMost(604800)},
-		{Standard, FieldLife, "", -1, atLeast(0)},
-		{Standard, FieldLife, "", 0, ""},
-		{Standard, FieldLife, "", 600, ""},
-		{Standard, FieldLife, "", 601, atMost(600)},
+		{ProfileCompat, FieldLife, "", -1, atLeast(0)},
+		{ProfileCompat, FieldLife, "", 0, ""},
+		{ProfileCompat, FieldLife, "", 1, ""},
+		{ProfileCompat, FieldLife, "", 604800, ""},
+		{ProfileCompat, FieldLife, "", 604801, atMost(604800)},
+		{ProfileStandard, FieldLife, "", -1, atLeast(0)},
+		{ProfileStandard, FieldLife, "", 0, ""},
+		{ProfileStandard, FieldLife, "", 600, ""},
+		{ProfileStandard, FieldLife, "", 601, atMost(600)},
 
-		{Compat, FieldAttempts, "", -1, atLeast(1)},
-		{Compat, FieldAttempts, "", 0, atLeast(1)},
-		{Compat, FieldAttempts, "", 1, ""},
-		{Compat, FieldAttempts, "", 20, ""},
-		{Compat, FieldAttempts, "", 21, atMost(20)},
-		{Standard, FieldAttempts, "", 0, atLeast(1)},
-		{Standard, FieldAttempts, "", 1, ""},
-		{Standard, FieldAttempts, "", 5, ""},
-		{Standard, FieldAttempts, "", 6, atMost(5)},
+		{ProfileCompat, FieldAttempts, "", -1, atLeast(1)},
+		{ProfileCompat, FieldAttempts, "", 0, atLeast(1)},
+		{ProfileCompat, FieldAttempts, "", 1, ""},
+		{ProfileCompat, FieldAttempts, "", 20, ""},
+		{ProfileCompat, FieldAttempts, "", 21, atMost(20)},
+		{ProfileStandard, FieldAttempts, "", 0, atLeast(1)},
+		{ProfileStandard, FieldAttempts, "", 1, ""},
+		{ProfileStandard, FieldAttempts, "", 5, ""},
+		{ProfileStandard, FieldAttempts, "", 6, atMost(5)},
 	} {
 		name := fmt.Sprintf("%s %s %s %d", tt.profile, tt.field, tt.format, tt.value)
-		r := StartRequest{Channel: SMS, To: number1, Format: tt.format}
+		r := StartRequest{Channel: ChannelSMS, To: number1, Format: tt.format}
 		switch tt.field {
 		case FieldLength:
 			r.Length = &tt.value
@@ -132,7 +132,7 @@ func TestBoundsOfEachProfileHoldOnBothSides(t *testing.T) {
 func TestEnormousValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{math.MaxInt, math.MinInt, math.MaxInt32, math.MinInt32} {
-		_, err := settle(account(Compat), StartRequest{Channel: SMS, To: number1, Length: &n, Life: &n, Attempts: &n}, senders{public: public}, nil)
+		_, err := settle(account(ProfileCompat), StartRequest{Channel: ChannelSMS, To: number1, Length: &n, Life: &n, Attempts: &n}, senders{public: public}, nil)
 		if got := found(t, err); len(got) != 3 {
 			t.Errorf("%d: got problems %v, want one with each", n, got)
 		}
@@ -143,7 +143,7 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 	t.Parallel()
 	app := Application{Format: code.Alpha, Length: 8, Life: 2 * time.Minute, Attempts: 2, From: "+12025550111"}
 	seven, sixty, four := 7, 60, 4
-	request := StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: "Code:", Format: code.Complex, Length: &seven, Life: &sixty, Attempts: &four}
+	request := StartRequest{Channel: ChannelSMS, To: number1, From: "+12025550122", Text: "Code:", Format: code.Complex, Length: &seven, Life: &sixty, Attempts: &four}
 
 	for _, tt := range []struct {
 		name    string
@@ -153,20 +153,20 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 		want    Terms
 	}{
 		{
-			"compat's own", Compat, Application{}, StartRequest{Channel: SMS, To: number1},
-			Terms{Channel: SMS, Sender: public, Text: wording.Approved.Written, Locale: "en", Format: code.Numeric, Length: 6, ExpiresAt: t0.Add(time.Hour), MaxAttempts: 3},
+			"compat's own", ProfileCompat, Application{}, StartRequest{Channel: ChannelSMS, To: number1},
+			Terms{Channel: ChannelSMS, Sender: public, Text: wording.Approved.Written, Locale: "en", Format: code.Numeric, Length: 6, ExpiresAt: t0.Add(time.Hour), MaxAttempts: 3},
 		}, {
-			"standard's own", Standard, Application{}, StartRequest{Channel: Voice, To: number1},
-			Terms{Channel: Voice, Sender: public, Text: wording.Approved.Spoken, Locale: "en", Format: code.Numeric, Length: 6, ExpiresAt: t0.Add(5 * time.Minute), MaxAttempts: 5, Approval: AfterKey},
+			"standard's own", ProfileStandard, Application{}, StartRequest{Channel: ChannelVoice, To: number1},
+			Terms{Channel: ChannelVoice, Sender: public, Text: wording.Approved.Spoken, Locale: "en", Format: code.Numeric, Length: 6, ExpiresAt: t0.Add(5 * time.Minute), MaxAttempts: 5, Approval: ApprovalAfterKey},
 		}, {
-			"the application's", Compat, app, StartRequest{Channel: SMS, To: number1},
-			Terms{Channel: SMS, Sender: "+12025550111", Text: wording.Approved.Written, Locale: "en", Format: code.Alpha, Length: 8, ExpiresAt: t0.Add(2 * time.Minute), MaxAttempts: 2},
+			"the application's", ProfileCompat, app, StartRequest{Channel: ChannelSMS, To: number1},
+			Terms{Channel: ChannelSMS, Sender: "+12025550111", Text: wording.Approved.Written, Locale: "en", Format: code.Alpha, Length: 8, ExpiresAt: t0.Add(2 * time.Minute), MaxAttempts: 2},
 		}, {
-			"the request's", Standard, app, request,
-			Terms{Channel: SMS, Sender: "+12025550122", Text: "Code: {code}", Format: code.Complex, Length: 7, ExpiresAt: t0.Add(time.Minute), MaxAttempts: 4, Approval: AfterKey},
+			"the request's", ProfileStandard, app, request,
+			Terms{Channel: ChannelSMS, Sender: "+12025550122", Text: "Code: {code}", Format: code.Complex, Length: 7, ExpiresAt: t0.Add(time.Minute), MaxAttempts: 4, Approval: ApprovalAfterKey},
 		}, {
-			"one of each", Standard, Application{Length: 8}, StartRequest{Channel: SMS, To: number1, Attempts: &four},
-			Terms{Channel: SMS, Sender: public, Text: wording.Approved.Written, Locale: "en", Format: code.Numeric, Length: 8, ExpiresAt: t0.Add(5 * time.Minute), MaxAttempts: 4, Approval: AfterKey},
+			"one of each", ProfileStandard, Application{Length: 8}, StartRequest{Channel: ChannelSMS, To: number1, Attempts: &four},
+			Terms{Channel: ChannelSMS, Sender: public, Text: wording.Approved.Written, Locale: "en", Format: code.Numeric, Length: 8, ExpiresAt: t0.Add(5 * time.Minute), MaxAttempts: 4, Approval: ApprovalAfterKey},
 		},
 	} {
 		acct := account(tt.profile)
@@ -186,9 +186,9 @@ func TestSettingsComeFromTheRequestThenTheApplicationThenTheProfile(t *testing.T
 // like a request's: a life that is silently cut would be a promise broken in silence.
 func TestApplicationSettingsOutsideOfTheProfileAreRefused(t *testing.T) {
 	t.Parallel()
-	acct := account(Standard)
+	acct := account(ProfileStandard)
 	acct.Application = Application{Length: 21, Life: time.Hour, Attempts: 20}
-	_, err := settle(acct, StartRequest{Channel: SMS, To: number1}, senders{public: public}, nil)
+	_, err := settle(acct, StartRequest{Channel: ChannelSMS, To: number1}, senders{public: public}, nil)
 	want := []Problem{
 		{Field: FieldAttempts, Message: "must be less than or equal to 5"},
 		{Field: FieldLength, Message: "must be less than or equal to 20"},
@@ -198,7 +198,7 @@ func TestApplicationSettingsOutsideOfTheProfileAreRefused(t *testing.T) {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
 	six, life, attempts := 6, 600, 5
-	if _, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &six, Life: &life, Attempts: &attempts}, senders{public: public}, nil); err != nil {
+	if _, err := settle(acct, StartRequest{Channel: ChannelSMS, To: number1, Length: &six, Life: &life, Attempts: &attempts}, senders{public: public}, nil); err != nil {
 		t.Errorf("with the request's own settings: %v", err)
 	}
 }
@@ -206,9 +206,9 @@ func TestApplicationSettingsOutsideOfTheProfileAreRefused(t *testing.T) {
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	zero, minus := 0, -1
-	acct := account(Standard)
+	acct := account(ProfileStandard)
 	acct.Project.Senders, acct.Project.AnySender = []string{"+12025550111"}, false
-	r := StartRequest{Channel: SMS, From: "+12025550122", Text: "\x07", Length: &zero, Life: &minus, Attempts: &zero}
+	r := StartRequest{Channel: ChannelSMS, From: "+12025550122", Text: "\x07", Length: &zero, Life: &minus, Attempts: &zero}
 	want := []Problem{
 		{Field: FieldAttempts, Message: "must be greater than or equal to 1"},
 		{Field: FieldFrom, Message: "is not a sender of this project"},
@@ -233,7 +233,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	if ErrInvalid.Problems != nil {
 		t.Errorf("ErrInvalid has problems %v", ErrInvalid.Problems)
 	}
-	if err := new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: SMS, To: number1}); err != nil {
+	if err := new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: ChannelSMS, To: number1}); err != nil {
 		t.Errorf("ValidateStart of a good request: %v", err)
 	}
 }
@@ -271,8 +271,8 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 		{"+12025550100 ext. 5", format, format},
 		{"+9991234567", nation, nation},
 	} {
-		for p, want := range map[Profile]string{Compat: tt.compat, Standard: tt.standard} {
-			got, err := settle(account(p), StartRequest{Channel: SMS, To: tt.to}, senders{public: public}, nil)
+		for p, want := range map[Profile]string{ProfileCompat: tt.compat, ProfileStandard: tt.standard} {
+			got, err := settle(account(p), StartRequest{Channel: ChannelSMS, To: tt.to}, senders{public: public}, nil)
 			var problem []Problem
 			if want != "" {
 				problem = []Problem{{Field: FieldTo, Message: want}}
@@ -286,7 +286,7 @@ func TestNumbersAreReadAsTheProfileSays(t *testing.T) {
 		}
 	}
 	// Nobody is called at the sender's number, so its length is the carrier's matter.
-	got, err := settle(account(Standard), StartRequest{Channel: SMS, To: number1, From: "+1 202 555-010"}, senders{public: public}, nil)
+	got, err := settle(account(ProfileStandard), StartRequest{Channel: ChannelSMS, To: number1, From: "+1 202 555-010"}, senders{public: public}, nil)
 	if got.Sender != "+1202555010" || err != nil {
 		t.Errorf("sender of impossible length: got %q, %v; want it accepted in E.164", got.Sender, err)
 	}
@@ -299,8 +299,8 @@ func TestNumbersOfOtherKindsMustBeAllowed(t *testing.T) {
 		phone.Pager: "+44 7640 123456", phone.UAN: "+44 300 123 4567", phone.Personal: "+1 500 234 5678",
 	} {
 		refused := []Problem{{Field: FieldTo, Message: "is a number of the kind " + string(kind) + ", which this project may not send to"}}
-		for _, profile := range []Profile{Compat, Standard} {
-			for _, c := range []Channel{SMS, Voice} {
+		for _, profile := range []Profile{ProfileCompat, ProfileStandard} {
+			for _, c := range []Channel{ChannelSMS, ChannelVoice} {
 				acct, r := account(profile), StartRequest{Channel: c, To: to}
 				if diff := cmp.Diff(refused, found(t, new(Service).ValidateStart(t.Context(), acct, r))); diff != "" {
 					t.Errorf("%s, %s to %s: problems (-want +got)\n%s", profile, c, to, diff)
@@ -321,15 +321,15 @@ func TestNumbersOfOtherKindsMustBeAllowed(t *testing.T) {
 // A project that is tried sends to its own numbers only, in whatever form they are written.
 func TestATriedProjectSendsToItsNumbersOnly(t *testing.T) {
 	t.Parallel()
-	acct := account(Compat)
+	acct := account(ProfileCompat)
 	acct.Project.OnlyNumbers = []phone.Number{phone.Number("+5491123456789").Key(), "+12025550100"}
 	for _, to := range []string{"+1 202 555 0100", "+54 11 2345 6789", "+54 9 11 2345-6789"} {
-		if err := new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: SMS, To: to}); err != nil {
+		if err := new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: ChannelSMS, To: to}); err != nil {
 			t.Errorf("to its number %s: %v", to, err)
 		}
 	}
 	want := []Problem{{Field: FieldTo, Message: "isn't one of the numbers that this project may send to while it is tried"}}
-	if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: Voice, To: "+12025550101"}))); diff != "" {
+	if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: ChannelVoice, To: "+12025550101"}))); diff != "" {
 		t.Errorf("to another number: problems (-want +got)\n%s", diff)
 	}
 }
@@ -346,20 +346,20 @@ func TestCountriesMustBeAllowed(t *testing.T) {
 		to        string
 		want      string // where it may not be sent
 	}{
-		{Compat, "", number1, none},
-		{Compat, "", "+44 7400 123456", none},
-		{Compat, "any", "+44 7400 123456", none},
-		{Compat, "US GB", "+44 7400 123456", none},
-		{Compat, "US", "+44 7400 123456", "the country GB"},
-		{Compat, "US", "+1 876 555 0123", "the country JM"}, // the calling code says little
-		{Standard, "", number1, "the country US"},
-		{Standard, "any", number1, none},
-		{Standard, "US", number1, none},
-		{Standard, "US", "+1 416 555 0123", "the country CA"},
-		{Standard, "CA GB", "+1 416 555 0123", none},
-		{Standard, "RU", "+7 701 123 4567", "the country KZ"},
-		{Standard, "US", "+800 1234 5678", "no country"},
-		{Standard, "US 001", "+800 1234 5678", none},
+		{ProfileCompat, "", number1, none},
+		{ProfileCompat, "", "+44 7400 123456", none},
+		{ProfileCompat, "any", "+44 7400 123456", none},
+		{ProfileCompat, "US GB", "+44 7400 123456", none},
+		{ProfileCompat, "US", "+44 7400 123456", "the country GB"},
+		{ProfileCompat, "US", "+1 876 555 0123", "the country JM"}, // the calling code says little
+		{ProfileStandard, "", number1, "the country US"},
+		{ProfileStandard, "any", number1, none},
+		{ProfileStandard, "US", number1, none},
+		{ProfileStandard, "US", "+1 416 555 0123", "the country CA"},
+		{ProfileStandard, "CA GB", "+1 416 555 0123", none},
+		{ProfileStandard, "RU", "+7 701 123 4567", "the country KZ"},
+		{ProfileStandard, "US", "+800 1234 5678", "no country"},
+		{ProfileStandard, "US 001", "+800 1234 5678", none},
 	} {
 		acct := account(tt.profile)
 		acct.Project.Countries = strings.Fields(tt.countries)
@@ -367,7 +367,7 @@ func TestCountriesMustBeAllowed(t *testing.T) {
 		if tt.want != none {
 			want = refused(tt.want)
 		}
-		if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: SMS, To: tt.to}))); diff != "" {
+		if diff := cmp.Diff(want, found(t, new(Service).ValidateStart(t.Context(), acct, StartRequest{Channel: ChannelSMS, To: tt.to}))); diff != "" {
 			t.Errorf("%s, %q, to %s: problems (-want +got)\n%s", tt.profile, tt.countries, tt.to, diff)
 		}
 	}
@@ -400,9 +400,9 @@ func TestFromMustBeASenderOfTheProject(t *testing.T) {
 		{list, "", public},
 		{list, "ACME", "is not an E.164 number: + and 7 to 15 digits"}, // once, not also for the list
 	} {
-		acct := account(Compat)
+		acct := account(ProfileCompat)
 		acct.Project.Senders, acct.Project.AnySender, acct.Project.Taken = tt.senders, slices.Contains(tt.senders, "any"), []string{"SHOP", "12025550144"}
-		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: tt.from}, senders{public: public}, nil)
+		got, err := settle(acct, StartRequest{Channel: ChannelSMS, To: number1, From: tt.from}, senders{public: public}, nil)
 		if err != nil {
 			if diff := cmp.Diff([]Problem{{Field: FieldFrom, Message: tt.want}}, found(t, err)); diff != "" {
 				t.Errorf("senders %v, from %q: problems (-want +got)\n%s", tt.senders, tt.from, diff)
@@ -426,31 +426,31 @@ func TestThePublicSenderSaysTheApprovedTextOnly(t *testing.T) {
 		publicText bool
 		want       []Problem
 	}{
-		{name: "no text", channel: SMS},
-		{name: "no text, own sender", channel: SMS, from: "+12025550111"},
-		{name: "own text", channel: SMS, text: "Code:", want: refused},
-		{name: "own text, spoken", channel: Voice, text: "Code", want: refused},
-		{name: "own text, project allows it", channel: SMS, text: "Code:", publicText: true},
-		{name: "own text, own sender", channel: SMS, text: "Code:", from: "+12025550111"},
-		{name: "own text, application's sender", channel: SMS, text: "Code:", app: "+12025550111"},
-		{name: "no text, the public sender by its number", channel: SMS, from: public},
-		{name: "own text, the public sender by its number", channel: SMS, text: "Code:", from: public, want: named},
-		{name: "own text, the same spelled otherwise", channel: SMS, text: "Code:", from: "001 202 555-0199", want: named},
-		{name: "own text, the public sender by its number, project allows it", channel: SMS, text: "Code:", from: public, publicText: true},
-		{name: "white space is a text", channel: SMS, text: " ", want: refused},
+		{name: "no text", channel: ChannelSMS},
+		{name: "no text, own sender", channel: ChannelSMS, from: "+12025550111"},
+		{name: "own text", channel: ChannelSMS, text: "Code:", want: refused},
+		{name: "own text, spoken", channel: ChannelVoice, text: "Code", want: refused},
+		{name: "own text, project allows it", channel: ChannelSMS, text: "Code:", publicText: true},
+		{name: "own text, own sender", channel: ChannelSMS, text: "Code:", from: "+12025550111"},
+		{name: "own text, application's sender", channel: ChannelSMS, text: "Code:", app: "+12025550111"},
+		{name: "no text, the public sender by its number", channel: ChannelSMS, from: public},
+		{name: "own text, the public sender by its number", channel: ChannelSMS, text: "Code:", from: public, want: named},
+		{name: "own text, the same spelled otherwise", channel: ChannelSMS, text: "Code:", from: "001 202 555-0199", want: named},
+		{name: "own text, the public sender by its number, project allows it", channel: ChannelSMS, text: "Code:", from: public, publicText: true},
+		{name: "white space is a text", channel: ChannelSMS, text: " ", want: refused},
 
 		// Whoever spells the approved text out says nothing of their own.
-		{name: "approved", channel: SMS, text: approved},
-		{name: "approved and a space", channel: SMS, text: approved + " "},
-		{name: "approved and {code}", channel: SMS, text: approved + " {code}"},
-		{name: "approved and {{code}}", channel: SMS, text: approved + " {{code}}"},
-		{name: "approved, spoken", channel: Voice, text: spoken},
-		{name: "approved and a line break", channel: SMS, text: approved + "\n", want: refused},
-		{name: "approved and more", channel: SMS, text: approved + " {code} or so", want: refused},
-		{name: "the other channel's", channel: SMS, text: spoken, want: refused},
-		{name: "the other channel's, spoken", channel: Voice, text: approved, want: refused},
+		{name: "approved", channel: ChannelSMS, text: approved},
+		{name: "approved and a space", channel: ChannelSMS, text: approved + " "},
+		{name: "approved and {code}", channel: ChannelSMS, text: approved + " {code}"},
+		{name: "approved and {{code}}", channel: ChannelSMS, text: approved + " {{code}}"},
+		{name: "approved, spoken", channel: ChannelVoice, text: spoken},
+		{name: "approved and a line break", channel: ChannelSMS, text: approved + "\n", want: refused},
+		{name: "approved and more", channel: ChannelSMS, text: approved + " {code} or so", want: refused},
+		{name: "the other channel's", channel: ChannelSMS, text: spoken, want: refused},
+		{name: "the other channel's, spoken", channel: ChannelVoice, text: approved, want: refused},
 	} {
-		acct := account(Compat)
+		acct := account(ProfileCompat)
 		acct.Project.PublicText, acct.Application.From = tt.publicText, tt.app
 		_, err := settle(acct, StartRequest{Channel: tt.channel, To: number1, From: tt.from, Text: tt.text}, senders{public: public}, nil)
 		if diff := cmp.Diff(tt.want, found(t, err)); diff != "" {
@@ -506,51 +506,51 @@ func TestTextsThatDoNotFitTheirChannelAreRefused(t *testing.T) {
 		want    string
 	}{
 		// The text, a space, six digits.
-		{"160 septets", SMS, a(153), 6, ""},
-		{"161 septets", SMS, a(154), 6, gsm},
-		{"160 septets, own white space", SMS, a(153) + " ", 6, ""},
-		{"161 septets, own white space", SMS, a(154) + " ", 6, gsm},
-		{"160 septets, a longer code", SMS, a(139), 20, ""},
-		{"161 septets, a longer code", SMS, a(140), 20, gsm},
-		{"160 septets, the code in the middle", SMS, a(77) + "{code}" + a(77), 6, ""},
-		{"161 septets, the code in the middle", SMS, a(77) + "{code}" + a(78), 6, gsm},
-		{"160 septets, the code twice", SMS, "{code}" + a(148) + "{{code}}", 6, ""},
-		{"161 septets, the code twice", SMS, "{code}" + a(149) + "{{code}}", 6, gsm},
-		{"160 septets, accents of the alphabet", SMS, strings.Repeat("é", 153), 6, ""},
-		{"160 septets, an extension character", SMS, "€" + a(151), 6, ""},
-		{"161 septets, an extension character", SMS, "€" + a(152), 6, gsm},
-		{"160 septets, brackets only", SMS, strings.Repeat("[", 76) + "a", 6, ""},
-		{"161 septets, brackets only", SMS, strings.Repeat("[", 77), 6, gsm},
-		{"70 units", SMS, zhe(63), 6, ""},
-		{"71 units", SMS, zhe(64), 6, ucs2},
-		{"70 units, an emoji", SMS, "😀" + zhe(61), 6, ""},
-		{"71 units, an emoji", SMS, "😀" + zhe(62), 6, ucs2},
-		{"70 units, one character outside of the alphabet", SMS, "ê" + a(62), 6, ""},
-		{"71 units, one character outside of the alphabet", SMS, "ê" + a(63), 6, ucs2},
+		{"160 septets", ChannelSMS, a(153), 6, ""},
+		{"161 septets", ChannelSMS, a(154), 6, gsm},
+		{"160 septets, own white space", ChannelSMS, a(153) + " ", 6, ""},
+		{"161 septets, own white space", ChannelSMS, a(154) + " ", 6, gsm},
+		{"160 septets, a longer code", ChannelSMS, a(139), 20, ""},
+		{"161 septets, a longer code", ChannelSMS, a(140), 20, gsm},
+		{"160 septets, the code in the middle", ChannelSMS, a(77) + "{code}" + a(77), 6, ""},
+		{"161 septets, the code in the middle", ChannelSMS, a(77) + "{code}" + a(78), 6, gsm},
+		{"160 septets, the code twice", ChannelSMS, "{code}" + a(148) + "{{code}}", 6, ""},
+		{"161 septets, the code twice", ChannelSMS, "{code}" + a(149) + "{{code}}", 6, gsm},
+		{"160 septets, accents of the alphabet", ChannelSMS, strings.Repeat("é", 153), 6, ""},
+		{"160 septets, an extension character", ChannelSMS, "€" + a(151), 6, ""},
+		{"161 septets, an extension character", ChannelSMS, "€" + a(152), 6, gsm},
+		{"160 septets, brackets only", ChannelSMS, strings.Repeat("[", 76) + "a", 6, ""},
+		{"161 septets, brackets only", ChannelSMS, strings.Repeat("[", 77), 6, gsm},
+		{"70 units", ChannelSMS, zhe(63), 6, ""},
+		{"71 units", ChannelSMS, zhe(64), 6, ucs2},
+		{"70 units, an emoji", ChannelSMS, "😀" + zhe(61), 6, ""},
+		{"71 units, an emoji", ChannelSMS, "😀" + zhe(62), 6, ucs2},
+		{"70 units, one character outside of the alphabet", ChannelSMS, "ê" + a(62), 6, ""},
+		{"71 units, one character outside of the alphabet", ChannelSMS, "ê" + a(63), 6, ucs2},
 
-		{"500 characters", Voice, a(493), 6, ""},
-		{"501 characters", Voice, a(494), 6, voice},
-		{"500 characters, more bytes", Voice, zhe(493), 6, ""},
-		{"501 characters, more bytes", Voice, zhe(494), 6, voice},
-		{"500 characters, more units", Voice, strings.Repeat("😀", 493), 6, ""},
-		{"501 characters, more units", Voice, strings.Repeat("😀", 494), 6, voice},
-		{"500 characters, a longer code", Voice, a(479), 20, ""},
-		{"501 characters, a longer code", Voice, a(480), 20, voice},
+		{"500 characters", ChannelVoice, a(493), 6, ""},
+		{"501 characters", ChannelVoice, a(494), 6, voice},
+		{"500 characters, more bytes", ChannelVoice, zhe(493), 6, ""},
+		{"501 characters, more bytes", ChannelVoice, zhe(494), 6, voice},
+		{"500 characters, more units", ChannelVoice, strings.Repeat("😀", 493), 6, ""},
+		{"501 characters, more units", ChannelVoice, strings.Repeat("😀", 494), 6, voice},
+		{"500 characters, a longer code", ChannelVoice, a(479), 20, ""},
+		{"501 characters, a longer code", ChannelVoice, a(480), 20, voice},
 
-		{"line breaks and tabs", SMS, "a\r\n\tb", 6, ""},
-		{"line breaks and tabs, spoken", Voice, "a\r\n\tb", 6, ""},
-		{"NUL", SMS, "a\x00", 6, control},
-		{"escape", SMS, "\x1b[31m", 6, control},
-		{"delete", SMS, "a\x7f", 6, control},
-		{"form feed, which GSM-7 has", SMS, "a\fb", 6, control},
-		{"unit separator", SMS, "a\x1f", 6, control},
-		{"NUL, spoken", Voice, "a\x00", 6, control},
-		{"stray byte", SMS, "a\xffb", 6, utf8},
-		{"cut character", SMS, "a\xc3", 6, utf8},
-		{"surrogate", Voice, "a\xed\xa0\x80b", 6, utf8},
-		{"replacement character, which is valid", SMS, "a\uFFFDb", 6, ""},
+		{"line breaks and tabs", ChannelSMS, "a\r\n\tb", 6, ""},
+		{"line breaks and tabs, spoken", ChannelVoice, "a\r\n\tb", 6, ""},
+		{"NUL", ChannelSMS, "a\x00", 6, control},
+		{"escape", ChannelSMS, "\x1b[31m", 6, control},
+		{"delete", ChannelSMS, "a\x7f", 6, control},
+		{"form feed, which GSM-7 has", ChannelSMS, "a\fb", 6, control},
+		{"unit separator", ChannelSMS, "a\x1f", 6, control},
+		{"NUL, spoken", ChannelVoice, "a\x00", 6, control},
+		{"stray byte", ChannelSMS, "a\xffb", 6, utf8},
+		{"cut character", ChannelSMS, "a\xc3", 6, utf8},
+		{"surrogate", ChannelVoice, "a\xed\xa0\x80b", 6, utf8},
+		{"replacement character, which is valid", ChannelSMS, "a\uFFFDb", 6, ""},
 	} {
-		acct := account(Compat)
+		acct := account(ProfileCompat)
 		r := StartRequest{Channel: tt.channel, To: number1, From: "+12025550111", Text: tt.text, Length: &tt.length}
 		_, err := settle(acct, r, senders{public: public}, nil)
 		var want []Problem
@@ -565,7 +565,7 @@ func TestTextsThatDoNotFitTheirChannelAreRefused(t *testing.T) {
 
 func TestTheApprovedTextFitsEveryCode(t *testing.T) {
 	t.Parallel()
-	for _, c := range []Channel{SMS, Voice} {
+	for _, c := range []Channel{ChannelSMS, ChannelVoice} {
 		text := wording.Approved.In(c.medium())
 		if n := strings.Count(text, wording.Placeholder); n != 1 {
 			t.Errorf("%s: the code stands in it %d times, want once", c, n)
@@ -582,11 +582,11 @@ func TestTheApprovedTextFitsEveryCode(t *testing.T) {
 // Settings that no face can send may still stand in a damaged row. They must fail, not panic.
 func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Profile{Compat, Standard, "", "lenient"} {
+	for _, p := range []Profile{ProfileCompat, ProfileStandard, "", "lenient"} {
 		acct := account(p)
 		acct.Application.Format = "hex"
 		acct.Project.PublicText = true
-		got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Text: "Code:"}, senders{public: public}, nil)
+		got, err := settle(acct, StartRequest{Channel: ChannelSMS, To: number1, Text: "Code:"}, senders{public: public}, nil)
 		if err != nil {
 			continue
 		}
@@ -594,7 +594,7 @@ func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
 			t.Errorf("profile %q: a code of format %q and length %d was made", p, got.Format, got.Length)
 		}
 	}
-	if Profile("").Valid() || Profile("lenient").Valid() || !Compat.Valid() || !Standard.Valid() {
+	if Profile("").Valid() || Profile("lenient").Valid() || !ProfileCompat.Valid() || !ProfileStandard.Valid() {
 		t.Error("a profile is valid that doesn't exist, or the other way round")
 	}
 }
@@ -602,7 +602,7 @@ func TestAnUnknownFormatOrProfileStartsNothing(t *testing.T) {
 // A message goes on with a text for the channel by which it goes on, or doesn't.
 func TestEachChannelHasItsText(t *testing.T) {
 	t.Parallel()
-	both := map[Channel][]Channel{SMS: {Voice}, Voice: {SMS}}
+	both := map[Channel][]Channel{ChannelSMS: {ChannelVoice}, ChannelVoice: {ChannelSMS}}
 	long := strings.Repeat("No more than five hundred characters. ", 5)
 	for _, tt := range []struct {
 		name    string
@@ -610,14 +610,14 @@ func TestEachChannelHasItsText(t *testing.T) {
 		request StartRequest
 		want    []Fallback
 	}{
-		{"the default text", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: SMS}, []Fallback{{Voice, wording.Approved.Spoken}}},
-		{"the default text of calls", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: Voice}, []Fallback{{SMS, wording.Approved.Written + "\n@example.com #{code}"}}},
-		{"the approved text, written out", wording.Style{}, StartRequest{Channel: SMS, Text: wording.Approved.Written}, []Fallback{{Voice, wording.Approved.Spoken}}},
-		{"the caller's", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: SMS, From: "+12025550122", Text: "Hello"}, []Fallback{{Voice, "Hello {code}"}}},
-		{"the caller's for a call", wording.Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: "Hello"}, []Fallback{{SMS, "Hello {code}"}}},
-		{"a call's that is too long for a message", wording.Style{}, StartRequest{Channel: Voice, From: "+12025550122", Text: long}, nil},
+		{"the default text", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: ChannelSMS}, []Fallback{{ChannelVoice, wording.Approved.Spoken}}},
+		{"the default text of calls", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: ChannelVoice}, []Fallback{{ChannelSMS, wording.Approved.Written + "\n@example.com #{code}"}}},
+		{"the approved text, written out", wording.Style{}, StartRequest{Channel: ChannelSMS, Text: wording.Approved.Written}, []Fallback{{ChannelVoice, wording.Approved.Spoken}}},
+		{"the caller's", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: ChannelSMS, From: "+12025550122", Text: "Hello"}, []Fallback{{ChannelVoice, "Hello {code}"}}},
+		{"the caller's for a call", wording.Style{}, StartRequest{Channel: ChannelVoice, From: "+12025550122", Text: "Hello"}, []Fallback{{ChannelSMS, "Hello {code}"}}},
+		{"a call's that is too long for a message", wording.Style{}, StartRequest{Channel: ChannelVoice, From: "+12025550122", Text: long}, nil},
 	} {
-		acct := account(Compat)
+		acct := account(ProfileCompat)
 		acct.Project.Style = tt.style
 		tt.request.To = number1
 		got, err := settle(acct, tt.request, senders{public: public}, both[tt.request.Channel])

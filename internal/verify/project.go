@@ -54,7 +54,7 @@ const AnyCountry = "any"
 // AnyCountry reports whether the project may send to every country.
 func (p *Project) AnyCountry() bool {
 	if len(p.Countries) == 0 {
-		return p.Profile != Standard
+		return p.Profile != ProfileStandard
 	}
 	return slices.Contains(p.Countries, AnyCountry)
 }

@@ -67,7 +67,9 @@ func (v *Verification) challenge() string {
 }
 
 // prompts reports whether the message on a channel asks a device instead of telling the code.
-func (v *Verification) prompts(c Channel) bool { return v.Approval == ByPrompt && c.ToDevices() }
+func (v *Verification) prompts(c Channel) bool {
+	return v.Approval == ApprovalByPrompt && c.ToDevices()
+}
 
 // A Question is what a prompt shows, and what an answer to it needs.
 type Question struct {
@@ -209,7 +211,7 @@ func (v *Verification) deniesLate(a *PromptAnswer, now time.Time) bool {
 // standing is where v stands, for a device.
 func (v *Verification) standing(now time.Time) PromptOutcome {
 	out := PromptOutcome{Status: v.StatusAt(now)}
-	if out.Status == Pending {
+	if out.Status == StatusPending {
 		out.Challenge, out.GuessesLeft = v.challenge(), v.MaxAttempts-v.Guesses
 	}
 	return out
@@ -230,7 +232,7 @@ func (v *Verification) Respond(d *Destination, a *PromptAnswer, now time.Time) (
 	case a.Denied:
 		denied = true
 		v.Prompt.Denied = now
-		v.end(Canceled, now)
+		v.end(StatusCanceled, now)
 		v.fail(ReasonRejected)
 	default:
 		if err := d.admit(v, v.Prompt.Profile, now); err != nil {
@@ -239,12 +241,12 @@ func (v *Verification) Respond(d *Destination, a *PromptAnswer, now time.Time) (
 		v.Guesses++
 		if approved = a.Number == v.Prompt.Number; approved {
 			d.Clear()
-			v.end(Approved, now)
+			v.end(StatusApproved, now)
 			break
 		}
 		d.fail(v.Prompt.Profile, now)
 		if v.Guesses >= v.MaxAttempts {
-			v.end(Exhausted, now)
+			v.end(StatusExhausted, now)
 		}
 	}
 	out := v.standing(now)
@@ -279,16 +281,16 @@ func (v *Verification) Outcome(now time.Time) (Outcome, error) {
 	out := Outcome{Channel: v.Channel, Verification: v.ID}
 	err := v.ended(now)
 	switch {
-	case v.Approval != ByPrompt:
+	case v.Approval != ApprovalByPrompt:
 		var p problems
 		p.add(FieldCode, "is required")
 		return out, p.err()
 	case err == nil:
 		out.GuessesLeft, out.Waiting = v.MaxAttempts-v.Guesses, true
 		return out, nil
-	case v.Status == Canceled && v.Reason == ReasonRejected:
+	case v.Status == StatusCanceled && v.Reason == ReasonRejected:
 		return out, ErrRejected
-	case v.Status == Approved && !v.Prompt.IsZero() && v.Prompt.Told.IsZero():
+	case v.Status == StatusApproved && !v.Prompt.IsZero() && v.Prompt.Told.IsZero():
 		out.Approved = true
 		return out, nil
 	}
@@ -322,7 +324,7 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 	if err != nil {
 		return PromptOutcome{}, err
 	}
-	if v.Approval != ByPrompt || v.Prompt.IsZero() {
+	if v.Approval != ApprovalByPrompt || v.Prompt.IsZero() {
 		return PromptOutcome{}, ErrNoPrompt
 	}
 	if err := s.checkSigner(ctx, v, a.Device, a.signed(), a.Signature); err != nil {
@@ -335,7 +337,7 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 	out, err := s.store.AnswerPrompt(context.WithoutCancel(ctx), v.Project, &a)
 	s.waiters.wake(a.Verification)
 	if out.Approved || out.Wrong || err != nil {
-		s.observer.Checked(v.Project, Outcome{Approved: out.Approved, GuessesLeft: out.GuessesLeft, Channel: Push, Country: countryOf(v, "")}, err)
+		s.observer.Checked(v.Project, Outcome{Approved: out.Approved, GuessesLeft: out.GuessesLeft, Channel: ChannelPush, Country: countryOf(v, "")}, err)
 	}
 	if err == nil && (out.Denied || out.Noted) {
 		s.observer.Denied()

@@ -13,18 +13,18 @@ import (
 type Purpose string
 
 const (
-	// MFA is the purpose of a start that names none, as those of the vendors' APIs do, which know no purposes.
-	MFA Purpose = "mfa"
-	// DefaultPurpose is for an API that knows purposes, where its caller names none.
-	DefaultPurpose Purpose = "verify"
+	// PurposeMFA is the purpose of a start that names none, as those of the vendors' APIs do, which know no purposes.
+	PurposeMFA Purpose = "mfa"
+	// PurposeVerify is for an API that knows purposes, where its caller names none.
+	PurposeVerify Purpose = "verify"
 )
 
 const maxPurpose = 32
 
-// purpose checks a purpose, and returns [MFA] for none.
+// purpose checks a purpose, and returns [PurposeMFA] for none.
 func (p *problems) purpose(given Purpose) Purpose {
 	if given == "" {
-		return MFA
+		return PurposeMFA
 	}
 	if len(given) > maxPurpose {
 		p.add(FieldPurpose, "is too long (maximum is %d characters)", maxPurpose)
@@ -61,7 +61,7 @@ func (v *Verification) Supersede(older *Verification, now time.Time) bool {
 	if !v.Supersedes || older.ID == v.ID || !v.LatestKey().Names(older) || older.ended(now) != nil {
 		return false
 	}
-	older.end(Superseded, now)
+	older.end(StatusSuperseded, now)
 	return true
 }
 

@@ -22,7 +22,7 @@ func TestAPurposeIsAShortWord(t *testing.T) {
 		"é": "purpose may have a to z, 0 to 9, _ and - only", "a\x00": "purpose may have a to z, 0 to 9, _ and - only",
 	} {
 		for what, err := range map[string]error{
-			"start": e.ValidateStart(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Purpose: purpose}),
+			"start": e.ValidateStart(t.Context(), e.acct, StartRequest{Channel: ChannelSMS, To: number1, Purpose: purpose}),
 			"check": second(e.CheckLatest(t.Context(), e.acct, number1, Entry{Purpose: purpose, Code: "000000"})),
 			"list":  third(e.Verifications(t.Context(), e.acct, ListRequest{To: number1, Purpose: purpose})),
 		} {
@@ -46,7 +46,7 @@ func TestALatestCodeIsCheckedByNumberAndPurpose(t *testing.T) {
 	e := newEngine(t)
 	start := func(p Purpose, supersedes bool) (*Verification, Secret) {
 		e.clock = e.clock.Add(time.Minute)
-		return e.start(t, StartRequest{Channel: SMS, To: number1, Purpose: p, Supersedes: supersedes})
+		return e.start(t, StartRequest{Channel: ChannelSMS, To: number1, Purpose: p, Supersedes: supersedes})
 	}
 	check := func(to string, p Purpose, typed Secret) (Outcome, error) {
 		t.Helper()
@@ -75,12 +75,12 @@ func TestALatestCodeIsCheckedByNumberAndPurpose(t *testing.T) {
 		{"an unknown number", "+12025550101", "login", loginCode, Outcome{}, ErrNotFound},
 		{"a purpose without a code", number1, "payment", loginCode, Outcome{}, ErrNotFound},
 		{"no number", "12", "login", loginCode, Outcome{}, ErrInvalid},
-		{"another purpose's code", number1, "login", resetCode, Outcome{GuessesLeft: 2, Channel: SMS, Verification: login.ID}, nil},
-		{"the superseded code", number1, "login", olderCode, Outcome{GuessesLeft: 1, Channel: SMS, Verification: login.ID}, nil},
-		{"the right code", "+1 (202) 555-0100", "login", loginCode, Outcome{Approved: true, Channel: SMS, Country: "US", Verification: login.ID}, nil},
+		{"another purpose's code", number1, "login", resetCode, Outcome{GuessesLeft: 2, Channel: ChannelSMS, Verification: login.ID}, nil},
+		{"the superseded code", number1, "login", olderCode, Outcome{GuessesLeft: 1, Channel: ChannelSMS, Verification: login.ID}, nil},
+		{"the right code", "+1 (202) 555-0100", "login", loginCode, Outcome{Approved: true, Channel: ChannelSMS, Country: "US", Verification: login.ID}, nil},
 		{"it once more", number1, "login", loginCode, Outcome{Verification: login.ID}, ErrApproved},
-		{"the other purpose's", number1, "reset", resetCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US", Verification: reset.ID}, nil},
-		{"one that names no purpose", number1, "", unnamedCode, Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US", Verification: unnamed.ID}, nil},
+		{"the other purpose's", number1, "reset", resetCode, Outcome{Approved: true, GuessesLeft: 2, Channel: ChannelSMS, Country: "US", Verification: reset.ID}, nil},
+		{"one that names no purpose", number1, "", unnamedCode, Outcome{Approved: true, GuessesLeft: 2, Channel: ChannelSMS, Country: "US", Verification: unnamed.ID}, nil},
 	} {
 		got, err := check(tt.to, tt.of, tt.typed)
 		if got != tt.want || !errors.Is(err, tt.err) {
@@ -106,7 +106,7 @@ func TestAStartSupersedesWhatIsPendingAndAlike(t *testing.T) {
 			t.Errorf("%s: superseded %t", state, got)
 		}
 		if ended == nil {
-			before.Status, before.EndedAt, before.SealedCode = Superseded, now, nil
+			before.Status, before.EndedAt, before.SealedCode = StatusSuperseded, now, nil
 		}
 		if diff := cmp.Diff(before, older); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", state, diff)
@@ -123,13 +123,13 @@ func TestAStartSupersedesWhatIsPendingAndAlike(t *testing.T) {
 		newer, older := started(), started()
 		newer.Supersedes = true
 		change(newer, older)
-		if newer.Supersede(older, t0) || older.Status != Pending {
+		if newer.Supersede(older, t0) || older.Status != StatusPending {
 			t.Errorf("%s was superseded", what)
 		}
 	}
 	queued, newer := started(), started()
-	queued.Delivery, newer.Supersedes = Queued, true
-	if newer.Supersede(queued, t0); queued.Delivery != Failed || queued.Reason != ReasonSuperseded {
+	queued.Delivery, newer.Supersedes = DeliveryQueued, true
+	if newer.Supersede(queued, t0); queued.Delivery != DeliveryFailed || queued.Reason != ReasonSuperseded {
 		t.Errorf("a queued message: got %v, %v; want it failed as superseded", queued.Delivery, queued.Reason)
 	}
 }
@@ -141,16 +141,16 @@ func TestAStartMayNameAnApplication(t *testing.T) {
 		a.Format, a.Length, a.Life, a.Attempts, a.Prefix = code.Alpha, 8, time.Minute, 2, "G-"
 	})
 	e.store.applications[ID{9}] = Application{ID: ID{9}, Project: "other", Version: 1}
-	v, _ := e.start(t, StartRequest{Channel: SMS, To: number1, Application: a.ID})
+	v, _ := e.start(t, StartRequest{Channel: ChannelSMS, To: number1, Application: a.ID})
 	if v.Application != a.ID || v.Format != code.Alpha || v.Length != 8 || v.MaxAttempts != 2 || v.Prefix != "G-" || !v.ExpiresAt.Equal(t0.Add(time.Minute)) {
 		t.Errorf("got %+v, want the application's settings", v)
 	}
 	for what, id := range map[string]ID{"another project's": {9}, "nobody's": {8}} {
-		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Application: id}); CodeOf(err) != ErrInvalid.Code || err.Error() != "application is the id of no application of the project" {
+		if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: ChannelSMS, To: number1, Application: id}); CodeOf(err) != ErrInvalid.Code || err.Error() != "application is the id of no application of the project" {
 			t.Errorf("%s: got %v, want the field named", what, err)
 		}
 	}
-	if v, _ := e.start(t, StartRequest{Channel: SMS, To: number1}); v.Application != e.acct.Application.ID {
+	if v, _ := e.start(t, StartRequest{Channel: ChannelSMS, To: number1}); v.Application != e.acct.Application.ID {
 		t.Errorf("without one: got application %v, want the account's", v.Application)
 	}
 }
@@ -158,7 +158,7 @@ func TestAStartMayNameAnApplication(t *testing.T) {
 func TestASnapshotHoldsTheStatusOfNowAndNothingOfTheCode(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
-	v, _ := e.start(t, StartRequest{Channel: SMS, To: number1})
+	v, _ := e.start(t, StartRequest{Channel: ChannelSMS, To: number1})
 	e.clock = v.ExpiresAt
 	one, err := e.Verification(t.Context(), e.acct, v.ID)
 	if err != nil {
@@ -169,7 +169,7 @@ func TestASnapshotHoldsTheStatusOfNowAndNothingOfTheCode(t *testing.T) {
 		t.Fatalf("list: got %d, %v, %v", len(page), next, err)
 	}
 	for what, s := range map[string]Snapshot{"one": one, "listed": page[0]} {
-		if s.Verification.ID != v.ID || s.Status != Expired || s.Verification.CodeMAC != nil || s.Verification.SealedCode != nil {
+		if s.Verification.ID != v.ID || s.Status != StatusExpired || s.Verification.CodeMAC != nil || s.Verification.SealedCode != nil {
 			t.Errorf("%s: got %+v", what, s)
 		}
 	}

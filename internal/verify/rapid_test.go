@@ -12,11 +12,11 @@ import (
 
 // arrows are where a delivery may go: see [DeliveryState].
 var arrows = map[DeliveryState][]DeliveryState{
-	Queued:    {Sending, Failed, Delivered},
-	Sending:   {Queued, Sent, Failed, Delivered},
-	Sent:      {Queued, Sending, Failed, Delivered},
-	Delivered: {},
-	Failed:    {},
+	DeliveryQueued:    {DeliverySending, DeliveryFailed, DeliveryDelivered},
+	DeliverySending:   {DeliveryQueued, DeliverySent, DeliveryFailed, DeliveryDelivered},
+	DeliverySent:      {DeliveryQueued, DeliverySending, DeliveryFailed, DeliveryDelivered},
+	DeliveryDelivered: {},
+	DeliveryFailed:    {},
 }
 
 func allowed(from, to DeliveryState) bool {
@@ -55,13 +55,13 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 		failures := rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 40), rapid.IntRange(75, 85), rapid.IntRange(95, MaxFailures)).Draw(t, "failures before")
 		w := &world{d: destination(), now: t0, failures: failures}
 		limits := Limits{Burst: 2, Interval: time.Minute, Daily: 3}
-		profile := rapid.SampledFrom([]Profile{Compat, Standard}).Draw(t, "profile")
+		profile := rapid.SampledFrom([]Profile{ProfileCompat, ProfileStandard}).Draw(t, "profile")
 
 		start := func(t *rapid.T) {
 			v := begun(NewID(w.now))
 			v.MaxAttempts = rapid.IntRange(1, 20).Draw(t, "attempts")
-			v.Channel = rapid.SampledFrom([]Channel{SMS, Voice}).Draw(t, "channel")
-			v.Approval = rapid.SampledFrom([]Approval{ByCode, ByKey}).Draw(t, "approval")
+			v.Channel = rapid.SampledFrom([]Channel{ChannelSMS, ChannelVoice}).Draw(t, "channel")
+			v.Approval = rapid.SampledFrom([]Approval{ApprovalByCode, ApprovalByKey}).Draw(t, "approval")
 			v.ExpiresAt = v.ID.Time().Add(time.Duration(rapid.SampledFrom([]int{0, 1, 60, 3600, 604800}).Draw(t, "life")) * time.Second)
 			before := w.d.clone()
 			if err := v.Begin(w.d, limits, lease, w.now); err != nil {
@@ -124,9 +124,9 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 			"claim": func(t *rapid.T) {
 				s := w.pick(t)
 				due := !s.v.DueAt.IsZero() && !w.now.Before(s.v.DueAt)
-				live := s.v.StatusAt(w.now) == Pending
+				live := s.v.StatusAt(w.now) == StatusPending
 				lost, claimed := s.v.Claim(lease, w.now)
-				if claimed != (due && live) || (lost != nil) != (due && s.before.Delivery == Sending) {
+				if claimed != (due && live) || (lost != nil) != (due && s.before.Delivery == DeliverySending) {
 					t.Fatalf("due %t, live %t, was %v: claimed %t, lost %v", due, live, s.before.Delivery, claimed, lost)
 				}
 			},
@@ -137,10 +137,10 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 			"settle": func(t *rapid.T) {
 				s := w.pick(t)
 				end := &Settlement{
-					Delivery: Delivery{Attempt: w.attempt(t, s), Outcome: DeliveryOutcome(rapid.IntRange(0, 4).Draw(t, "outcome"))},
+					Delivery: Delivery{Attempt: w.attempt(t, s), Outcome: AttemptOutcome(rapid.IntRange(0, 4).Draw(t, "outcome"))},
 					Retry:    rapid.Bool().Draw(t, "retry"),
 				}
-				if end.Outcome != Accepted {
+				if end.Outcome != AttemptAccepted {
 					end.Reason = ReasonBusy
 				}
 				if rapid.Bool().Draw(t, "watched") {
@@ -158,26 +158,26 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 				s := w.pick(t)
 				end := &Settlement{
 					Delivery: Delivery{Attempt: w.attempt(t, s)},
-					Verdict:  rapid.SampledFrom([]Verdict{Approves, Approves, Rejects, Unanswered}).Draw(t, "verdict"),
+					Verdict:  rapid.SampledFrom([]Verdict{VerdictApproves, VerdictApproves, VerdictRejects, VerdictUnanswered}).Draw(t, "verdict"),
 				}
-				if end.Verdict != Approves {
-					end.Outcome, end.Reason = Refused, ReasonNoKey
+				if end.Verdict != VerdictApproves {
+					end.Outcome, end.Reason = AttemptRefused, ReasonNoKey
 				}
 				// Who asked holds the lease, and it was this that was asked.
-				if profile == Standard && w.waits() && w.fresh(s) {
+				if profile == ProfileStandard && w.waits() && w.fresh(s) {
 					t.Skip("standard has no approval by key")
 				}
-				holds := s.before.Delivery == Sending && end.Attempt == s.before.Attempt && w.now.Before(s.before.DueAt)
+				holds := s.before.Delivery == DeliverySending && end.Attempt == s.before.Attempt && w.now.Before(s.before.DueAt)
 				expected := w.expect(s)
-				answers := holds && s.v.Approval == ByKey && s.v.Channel == Voice
-				approves := answers && end.Verdict == Approves && expected == nil
-				rejects := answers && end.Verdict == Rejects && (expected == nil || errors.Is(expected, ErrTooManyGuesses))
+				answers := holds && s.v.Approval == ApprovalByKey && s.v.Channel == ChannelVoice
+				approves := answers && end.Verdict == VerdictApproves && expected == nil
+				rejects := answers && end.Verdict == VerdictRejects && (expected == nil || errors.Is(expected, ErrTooManyGuesses))
 				got, err := s.v.Answer(w.d, end, w.now)
-				if got != approves || (s.v.Status == Canceled && s.before.Status == Pending) != rejects {
+				if got != approves || (s.v.Status == StatusCanceled && s.before.Status == StatusPending) != rejects {
 					t.Fatalf("key %v for attempt %d of %d, %v until %v, answers %t, check says %v: approved %t, now %v",
 						end.Verdict, end.Attempt, s.before.Attempt, s.before.Delivery, s.before.DueAt, answers, expected, got, s.v.Status)
 				}
-				if stale := end.Attempt != s.before.Attempt || s.before.Delivery == Sending && !holds; stale != errors.Is(err, ErrLeaseLost) {
+				if stale := end.Attempt != s.before.Attempt || s.before.Delivery == DeliverySending && !holds; stale != errors.Is(err, ErrLeaseLost) {
 					t.Fatalf("key for attempt %d of %d: %v", end.Attempt, s.before.Attempt, err)
 				}
 				if approves {
@@ -286,10 +286,10 @@ func (w *world) hold(t *rapid.T) {
 		if v.Guesses != s.evaluated || v.Guesses > v.MaxAttempts {
 			t.Fatalf("%s: %d guesses counted, %d evaluated, of %d", name, v.Guesses, s.evaluated, v.MaxAttempts)
 		}
-		if s.approvals > 1 || (s.approvals == 1) != (v.Status == Approved) {
+		if s.approvals > 1 || (s.approvals == 1) != (v.Status == StatusApproved) {
 			t.Fatalf("%s: approved %d times", name, s.approvals)
 		}
-		if s.ended != (v.Status != Pending) || s.ended != (v.SealedCode == nil) || s.ended == v.EndedAt.IsZero() {
+		if s.ended != (v.Status != StatusPending) || s.ended != (v.SealedCode == nil) || s.ended == v.EndedAt.IsZero() {
 			t.Fatalf("%s: ended %t, sealed code %q, ended at %v", name, s.ended, v.SealedCode, v.EndedAt)
 		}
 		if !allowed(was.Delivery, v.Delivery) {
@@ -301,10 +301,10 @@ func (w *world) hold(t *rapid.T) {
 		if v.Open() && v.DueAt.IsZero() || !v.Open() && !v.Watched() && !v.DueAt.IsZero() {
 			t.Fatalf("%s: due at %v", name, v.DueAt)
 		}
-		if v.Delivery == Failed && v.Reason == NoReason || v.Delivery == Delivered && v.Reason != NoReason {
+		if v.Delivery == DeliveryFailed && v.Reason == NoReason || v.Delivery == DeliveryDelivered && v.Reason != NoReason {
 			t.Fatalf("%s: reason %q", name, v.Reason)
 		}
-		if was.Status != Pending {
+		if was.Status != StatusPending {
 			// All but the delivery, which runs beside it, stays as it was.
 			same := was.clone()
 			same.Delivery, same.Reason, same.Attempt, same.DueAt = v.Delivery, v.Reason, v.Attempt, v.DueAt

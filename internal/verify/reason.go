@@ -212,6 +212,6 @@ func ReadReason(word string, asked bool) Reason {
 
 // Reason is why a message isn't sent whose verification has ended so.
 func (s Status) Reason() Reason {
-	return [...]Reason{Pending: NoReason, Approved: ReasonApproved, Exhausted: ReasonExhausted,
-		Canceled: ReasonCanceled, Expired: ReasonExpired, Superseded: ReasonSuperseded}[s]
+	return [...]Reason{StatusPending: NoReason, StatusApproved: ReasonApproved, StatusExhausted: ReasonExhausted,
+		StatusCanceled: ReasonCanceled, StatusExpired: ReasonExpired, StatusSuperseded: ReasonSuperseded}[s]
 }

@@ -101,7 +101,7 @@ func TestWordsOfOlderServersMeanWhatTheyMeant(t *testing.T) {
 // A message that isn't sent because its verification ended says how.
 func TestEachEndOfAVerificationIsAReason(t *testing.T) {
 	t.Parallel()
-	for s := Approved; s <= Superseded; s++ {
+	for s := StatusApproved; s <= StatusSuperseded; s++ {
 		if s.Reason().String() != s.String() {
 			t.Errorf("%v: got the reason %v", s, s.Reason())
 		}

@@ -60,7 +60,7 @@ func (v *Verification) mayResend(now time.Time) error {
 		return ErrNoResends
 	case now.Before(at):
 		return ErrTooSoon.After(at.Sub(now))
-	case v.Delivery == Sending: // what comes of that isn't known yet
+	case v.Delivery == DeliverySending: // what comes of that isn't known yet
 		return ErrTooSoon.After(handOverWait)
 	}
 	return nil

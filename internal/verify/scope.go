@@ -60,5 +60,5 @@ func (a *Account) Forbids(needed Scopes) error {
 	if a.Scopes.Has(needed) {
 		return nil
 	}
-	return &Error{Kind: Forbidden, Code: ErrForbidden.Code, Message: "the key lacks the scope " + (needed &^ a.Scopes).String() + "; use a key that has it"}
+	return &Error{Kind: KindForbidden, Code: ErrForbidden.Code, Message: "the key lacks the scope " + (needed &^ a.Scopes).String() + "; use a key that has it"}
 }

@@ -206,7 +206,7 @@ func newEngine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(Compat)}
+	e := &engine{outbox: &outbox{}, keys: keys, clock: t0, acct: account(ProfileCompat)}
 	now := func() time.Time { return e.clock }
 	e.store = &memory{now: now, verifications: map[ID]Verification{}, destinations: map[string]Destination{}}
 	e.store.directory = directory{applications: map[ID]Application{}, users: map[UserKey]User{}}
@@ -230,17 +230,17 @@ func TestAStartCommitsAndHandsOverItsMessage(t *testing.T) {
 	e := newEngine(t)
 	e.clock = t0.Add(700 * time.Microsecond) // ids, and so lives, begin at whole milliseconds
 	eight, life, four := 8, 7200, 4
-	r := StartRequest{Channel: SMS, To: "+1 (555) 778-8999", From: "+5554433222", Text: "Here is your code: ", Format: code.Alphanumeric, Length: &eight, Life: &life, Attempts: &four}
+	r := StartRequest{Channel: ChannelSMS, To: "+1 (555) 778-8999", From: "+5554433222", Text: "Here is your code: ", Format: code.Alphanumeric, Length: &eight, Life: &life, Attempts: &four}
 	v, secret := e.start(t, r)
 
 	want := Verification{
-		ID: v.ID, Project: e.acct.Project.ID, Application: e.acct.Application.ID, Purpose: MFA,
+		ID: v.ID, Project: e.acct.Project.ID, Application: e.acct.Application.ID, Purpose: PurposeMFA,
 		Terms: Terms{
-			Channel: SMS, To: "+15557788999", Sender: "+5554433222", Text: "Here is your code: {code}",
+			Channel: ChannelSMS, To: "+15557788999", Sender: "+5554433222", Text: "Here is your code: {code}",
 			Format: code.Alphanumeric, Length: 8, MaxAttempts: 4, ExpiresAt: t0.Add(2 * time.Hour),
 		},
 		Code:     Code{KeyID: e.keys.Primary(), CodeMAC: v.CodeMAC, SealedCode: v.SealedCode},
-		Progress: Progress{Delivery: Sending, Attempt: 1, DueAt: e.clock.Add(lease)},
+		Progress: Progress{Delivery: DeliverySending, Attempt: 1, DueAt: e.clock.Add(lease)},
 	}
 	for name, got := range map[string]Verification{"returned": *v, "stored": e.store.verifications[v.ID], "handed over": *e.outbox.verifications[0]} {
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -271,7 +271,7 @@ func TestAStartCommitsAndHandsOverItsMessage(t *testing.T) {
 func TestAPlaceIsUsedOnceOrGivenBack(t *testing.T) {
 	t.Parallel()
 	zero, five := 0, 5
-	good := StartRequest{Channel: SMS, To: number1}
+	good := StartRequest{Channel: ChannelSMS, To: number1}
 	broken := errors.New("disk on fire")
 	const (
 		none  = "0 reserved, 0 sent, 0 released"
@@ -287,10 +287,10 @@ func TestAPlaceIsUsedOnceOrGivenBack(t *testing.T) {
 		stored  int
 	}{
 		{"success", func(*engine) {}, good, nil, taken, 1},
-		{"no number", func(*engine) {}, StartRequest{Channel: SMS}, ErrInvalid, none, 0},
-		{"a bound", func(*engine) {}, StartRequest{Channel: SMS, To: number1, Length: &zero}, ErrInvalid, none, 0},
-		{"text without from", func(*engine) {}, StartRequest{Channel: SMS, To: number1, Text: "x"}, ErrInvalid, none, 0},
-		{"too short for the profile", func(e *engine) { e.acct.Project.Profile = Standard }, StartRequest{Channel: SMS, To: number1, Length: &five}, ErrInvalid, none, 0},
+		{"no number", func(*engine) {}, StartRequest{Channel: ChannelSMS}, ErrInvalid, none, 0},
+		{"a bound", func(*engine) {}, StartRequest{Channel: ChannelSMS, To: number1, Length: &zero}, ErrInvalid, none, 0},
+		{"text without from", func(*engine) {}, StartRequest{Channel: ChannelSMS, To: number1, Text: "x"}, ErrInvalid, none, 0},
+		{"too short for the profile", func(e *engine) { e.acct.Project.Profile = ProfileStandard }, StartRequest{Channel: ChannelSMS, To: number1, Length: &five}, ErrInvalid, none, 0},
 		{"no place", func(e *engine) { e.outbox.fail = ErrBusy }, good, ErrBusy, none, 0},
 		{"no carrier", func(e *engine) { e.outbox.fail = ErrNoCarrier }, good, ErrNoCarrier, none, 0},
 		{"no such format", func(e *engine) { e.acct.Application.Format = "hex" }, good, nil, back, 0},
@@ -332,7 +332,7 @@ func TestAPlaceIsUsedOnceOrGivenBack(t *testing.T) {
 			t.Errorf("%s: %d verifications stored, want %d", tt.name, got, tt.stored)
 		}
 		if v != nil && tt.places == back {
-			if v.Delivery != Failed || v.Reason != ReasonExpired || v.Attempt != 0 {
+			if v.Delivery != DeliveryFailed || v.Reason != ReasonExpired || v.Attempt != 0 {
 				t.Errorf("%s: delivery %v (%s), attempt %d; want failed (expired), 0", tt.name, v.Delivery, v.Reason, v.Attempt)
 			}
 		}
@@ -345,7 +345,7 @@ func TestACallerThatHangsUpStopsNothing(t *testing.T) {
 	gone, hangUp := context.WithCancel(t.Context())
 	hangUp()
 
-	v, err := e.Start(gone, e.acct, StartRequest{Channel: SMS, To: number1})
+	v, err := e.Start(gone, e.acct, StartRequest{Channel: ChannelSMS, To: number1})
 	if err != nil {
 		t.Fatalf("start: %v", err)
 	}
@@ -353,7 +353,7 @@ func TestACallerThatHangsUpStopsNothing(t *testing.T) {
 		t.Errorf("start: %s, want %s", got, want)
 	}
 	// A guess whose answer nobody waits for is spent: else hanging up would buy guesses.
-	if out, err := e.Check(gone, e.acct, v.ID, "wrong"); err != nil || out != (Outcome{GuessesLeft: 2, Channel: SMS}) {
+	if out, err := e.Check(gone, e.acct, v.ID, "wrong"); err != nil || out != (Outcome{GuessesLeft: 2, Channel: ChannelSMS}) {
 		t.Errorf("check: got %+v, %v; want wrong, 2 left", out, err)
 	}
 	if got := e.store.verifications[v.ID]; got.Guesses != 1 {
@@ -362,7 +362,7 @@ func TestACallerThatHangsUpStopsNothing(t *testing.T) {
 	if err := e.Cancel(gone, e.acct, v.ID); err != nil {
 		t.Errorf("cancel: %v", err)
 	}
-	if got := e.store.verifications[v.ID]; got.Status != Canceled {
+	if got := e.store.verifications[v.ID]; got.Status != StatusCanceled {
 		t.Errorf("cancel: %v stored, want canceled", got.Status)
 	}
 }
@@ -386,7 +386,7 @@ func TestACodeIsBoundToItsVerification(t *testing.T) {
 		{"parts moved between fields", func(v *Verification) { v.To, v.Purpose = v.To[:11], "0mfa" }, false},
 	} {
 		e := newEngine(t)
-		v, secret := e.start(t, StartRequest{Channel: SMS, To: number1, Length: &twenty})
+		v, secret := e.start(t, StartRequest{Channel: ChannelSMS, To: number1, Length: &twenty})
 		b := *v
 		tt.change(&b)
 		e.store.verifications[b.ID] = b
@@ -404,7 +404,7 @@ func TestACodeIsBoundToItsVerification(t *testing.T) {
 func TestARowOfAnotherKeyMayBeReadByAnotherServer(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
-	v, secret := e.start(t, StartRequest{Channel: SMS, To: number1})
+	v, secret := e.start(t, StartRequest{Channel: ChannelSMS, To: number1})
 	row := e.store.verifications[v.ID]
 	row.KeyID++
 	e.store.verifications[v.ID] = row
@@ -427,10 +427,10 @@ func TestATextThatCanNotBeACodeSpendsAGuess(t *testing.T) {
 		"{code}", "' OR 1=1", Secret(strings.Repeat("1", code.MaxLength+1)), Secret(strings.Repeat("9", 60_000)),
 	} {
 		e := newEngine(t)
-		v, _ := e.start(t, StartRequest{Channel: SMS, To: number1})
+		v, _ := e.start(t, StartRequest{Channel: ChannelSMS, To: number1})
 		for left := 2; left >= 0; left-- {
 			out, err := e.Check(t.Context(), e.acct, v.ID, typed)
-			if err != nil || out != (Outcome{GuessesLeft: left, Channel: SMS}) {
+			if err != nil || out != (Outcome{GuessesLeft: left, Channel: ChannelSMS}) {
 				t.Errorf("%.20q: got %+v, %v; want wrong, %d left", typed.Reveal(), out, err, left)
 			}
 		}
@@ -444,7 +444,7 @@ func TestATextThatCanNotBeACodeSpendsAGuess(t *testing.T) {
 func TestAnEmptyGuessNeverMatches(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
-	v, _ := e.start(t, StartRequest{Channel: SMS, To: number1})
+	v, _ := e.start(t, StartRequest{Channel: ChannelSMS, To: number1})
 	mac, err := e.keys.MAC(v.KeyID, v.Binding(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -493,7 +493,7 @@ func TestACodeIsReadAsPeopleTypeIt(t *testing.T) {
 	} {
 		e := newEngine(t)
 		twenty := 20 // long enough for a letter to be among them, short of a wonder
-		v, secret := e.start(t, StartRequest{Channel: SMS, To: number1, Format: tt.format, Length: &twenty})
+		v, secret := e.start(t, StartRequest{Channel: ChannelSMS, To: number1, Format: tt.format, Length: &twenty})
 		typed := Secret(tt.typed(secret.Reveal()))
 		if out, err := e.Check(t.Context(), e.acct, v.ID, typed); err != nil || out.Approved != tt.want {
 			t.Errorf("%s, %q typed as %q: got %+v, %v; want approved %t", tt.format, secret.Reveal(), typed.Reveal(), out, err, tt.want)
@@ -504,8 +504,8 @@ func TestACodeIsReadAsPeopleTypeIt(t *testing.T) {
 func TestAnotherProjectsVerificationDoesNotExist(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
-	v, secret := e.start(t, StartRequest{Channel: SMS, To: number1})
-	other := account(Compat)
+	v, secret := e.start(t, StartRequest{Channel: ChannelSMS, To: number1})
+	other := account(ProfileCompat)
 	other.Project.ID = "other"
 	for name, id := range map[string]ID{"another's": v.ID, "nobody's": NewID(t0)} {
 		if out, err := e.Check(t.Context(), other, id, secret); err != ErrNotFound || out != (Outcome{}) {
@@ -536,10 +536,10 @@ func TestTheObserverIsToldOfEachAnswerOnce(t *testing.T) {
 	t.Parallel()
 	e, got := newEngine(t), &tally{}
 	e.observer = got
-	v, secret := e.start(t, StartRequest{Channel: Voice, To: number1})
-	e.Start(t.Context(), e.acct, StartRequest{Channel: SMS})
+	v, secret := e.start(t, StartRequest{Channel: ChannelVoice, To: number1})
+	e.Start(t.Context(), e.acct, StartRequest{Channel: ChannelSMS})
 	e.outbox.fail = ErrBusy
-	e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1})
+	e.Start(t.Context(), e.acct, StartRequest{Channel: ChannelSMS, To: number1})
 	for _, typed := range []Secret{"wrong", secret, secret} {
 		e.Check(t.Context(), e.acct, v.ID, typed)
 	}
@@ -565,7 +565,7 @@ func TestAServiceServesManyAtOnce(t *testing.T) {
 	for n := range callers {
 		all.Go(func() {
 			for i := range 20 {
-				v, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: fmt.Sprintf("+1202555%02d%02d", n, i)})
+				v, err := e.Start(t.Context(), e.acct, StartRequest{Channel: ChannelSMS, To: fmt.Sprintf("+1202555%02d%02d", n, i)})
 				if err != nil {
 					t.Error(err)
 					return
@@ -598,7 +598,7 @@ func TestAllFormsOfANumberAreOnePhone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v, _ := e.start(t, StartRequest{Channel: SMS, To: form})
+			v, _ := e.start(t, StartRequest{Channel: ChannelSMS, To: form})
 			if got := e.outbox.messages[i].To; got != written || v.Reach() != written {
 				t.Errorf("%s: the message goes to %s, and %s is answered", form, got, v.Reach())
 			}
@@ -607,7 +607,7 @@ func TestAllFormsOfANumberAreOnePhone(t *testing.T) {
 			}
 		}
 		for _, form := range forms {
-			if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: form}); !errors.Is(err, ErrTooManySends) {
+			if _, err := e.Start(t.Context(), e.acct, StartRequest{Channel: ChannelSMS, To: form}); !errors.Is(err, ErrTooManySends) {
 				t.Errorf("%s after its phone's last message: got %v, want %v", form, err, ErrTooManySends)
 			}
 		}
@@ -646,8 +646,8 @@ func TestWhatNeverLivesIsNotKept(t *testing.T) {
 	e.acct.Project.Limits = DefaultLimits
 	zero := 0
 	for range 100 {
-		v, err := e.Start(t.Context(), e.acct, StartRequest{Channel: SMS, To: number1, Life: &zero})
-		if err != nil || v.ID.IsZero() || v.To != number1 || v.Delivery != Failed || v.Reason != ReasonExpired {
+		v, err := e.Start(t.Context(), e.acct, StartRequest{Channel: ChannelSMS, To: number1, Life: &zero})
+		if err != nil || v.ID.IsZero() || v.To != number1 || v.Delivery != DeliveryFailed || v.Reason != ReasonExpired {
 			t.Fatalf("got %+v, %v; want one that failed", v, err)
 		}
 		if _, err := e.Check(t.Context(), e.acct, v.ID, "000000"); !errors.Is(err, ErrNotFound) {

@@ -83,7 +83,7 @@ func (s *Service) userOrder(acct *Account, why *occasion, r userRequest) order {
 	to := o.problems.address(r.address, &acct.Project)
 	channel := r.channel
 	if r.byPrompt && channel == "" {
-		channel = Push
+		channel = ChannelPush
 	}
 	o.to, o.Channel = to.number, app.channel(channel, to, why.associates, &o.problems)
 	if r.byPrompt && !channel.ToDevices() {
@@ -131,10 +131,10 @@ func (s *Service) settle(ctx context.Context, acct *Account, o *order, began tim
 		if !project.Profile.AllowsKey() { // the policy was changed, or is newer than the application
 			o.problems.add(FieldChannel, "is a call that is approved by a key, which the project's policy doesn't allow")
 		}
-		t.Approval, t.Asker, ours = ByKey, app.asker(o.displayName), true
+		t.Approval, t.Asker, ours = ApprovalByKey, app.asker(o.displayName), true
 	}
 	if o.byPrompt {
-		t.Approval, t.Asker = ByPrompt, cmp.Or(app.asker(o.displayName), project.Name)
+		t.Approval, t.Asker = ApprovalByPrompt, cmp.Or(app.asker(o.displayName), project.Name)
 	}
 	if err := o.problems.err(); err != nil {
 		return err

@@ -21,15 +21,15 @@ func TestAStyleEndsTextMessages(t *testing.T) {
 		request StartRequest
 		want    string
 	}{
-		{"none", wording.Style{}, StartRequest{Channel: SMS}, "Your Personal Authorization Code is: 123456"},
-		{"a web site", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: SMS}, "Your Personal Authorization Code is: 123456\n@example.com #123456"},
-		{"an app", wording.Style{AndroidHash: "FA+9qCX9VSu"}, StartRequest{Channel: SMS}, "Your Personal Authorization Code is: 123456\nFA+9qCX9VSu"},
-		{"both", both, StartRequest{Channel: SMS, From: "+12025550122", Text: "Code {code} of Acme"}, "Code 123456 of Acme\nFA+9qCX9VSu\n@example.com #123456"},
-		{"a call", both, StartRequest{Channel: Voice}, "Your Personal Authorization Code is 123456"},
-		{"typography", wording.Style{Transliterate: true}, StartRequest{Channel: SMS, From: "+12025550122", Text: "It’s {code} – “Acme”"}, "It's 123456 - \"Acme\""},
-		{"typography as it is", wording.Style{}, StartRequest{Channel: SMS, From: "+12025550122", Text: "It’s {code}"}, "It’s 123456"},
+		{"none", wording.Style{}, StartRequest{Channel: ChannelSMS}, "Your Personal Authorization Code is: 123456"},
+		{"a web site", wording.Style{WebOTP: "example.com"}, StartRequest{Channel: ChannelSMS}, "Your Personal Authorization Code is: 123456\n@example.com #123456"},
+		{"an app", wording.Style{AndroidHash: "FA+9qCX9VSu"}, StartRequest{Channel: ChannelSMS}, "Your Personal Authorization Code is: 123456\nFA+9qCX9VSu"},
+		{"both", both, StartRequest{Channel: ChannelSMS, From: "+12025550122", Text: "Code {code} of Acme"}, "Code 123456 of Acme\nFA+9qCX9VSu\n@example.com #123456"},
+		{"a call", both, StartRequest{Channel: ChannelVoice}, "Your Personal Authorization Code is 123456"},
+		{"typography", wording.Style{Transliterate: true}, StartRequest{Channel: ChannelSMS, From: "+12025550122", Text: "It’s {code} – “Acme”"}, "It's 123456 - \"Acme\""},
+		{"typography as it is", wording.Style{}, StartRequest{Channel: ChannelSMS, From: "+12025550122", Text: "It’s {code}"}, "It’s 123456"},
 	} {
-		acct := account(Compat)
+		acct := account(ProfileCompat)
 		acct.Project.Style = tt.style
 		tt.request.To = number1
 		got, err := settle(acct, tt.request, senders{public: public}, nil)
@@ -45,18 +45,18 @@ func TestAStyleEndsTextMessages(t *testing.T) {
 
 func TestAStyleCountsIntoTheSegments(t *testing.T) {
 	t.Parallel()
-	acct := account(Compat)
+	acct := account(ProfileCompat)
 	end := "\n@example.com #000000"
 	fits := strings.Repeat("x", sms.SingleGSM7-len(" 000000"+end))
 	for text, problems := range map[string]int{fits: 0, fits + "x": 1} {
 		acct.Project.Style = wording.Style{WebOTP: "example.com"}
-		_, err := settle(acct, StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: text}, senders{public: public}, nil)
+		_, err := settle(acct, StartRequest{Channel: ChannelSMS, To: number1, From: "+12025550122", Text: text}, senders{public: public}, nil)
 		if got := found(t, err); len(got) != problems {
 			t.Errorf("%d characters: problems %v, want %d", len(text), got, problems)
 		}
 	}
 	// Typographic characters that need not be there need no second segment.
-	long := StartRequest{Channel: SMS, To: number1, From: "+12025550122", Text: "It’s " + strings.Repeat("x", 100)}
+	long := StartRequest{Channel: ChannelSMS, To: number1, From: "+12025550122", Text: "It’s " + strings.Repeat("x", 100)}
 	for transliterate, problems := range map[bool]int{true: 0, false: 1} {
 		acct.Project.Style = wording.Style{Transliterate: transliterate}
 		_, err := settle(acct, long, senders{public: public}, nil)
@@ -67,7 +67,7 @@ func TestAStyleCountsIntoTheSegments(t *testing.T) {
 	// The longest host, the longest code and the approved text take one.
 	acct.Project.Style = wording.Style{WebOTP: strings.Repeat("a", wording.MaxHost-4) + ".com", AndroidHash: "FA+9qCX9VSu"}
 	twenty := 20
-	got, err := settle(acct, StartRequest{Channel: SMS, To: number1, Length: &twenty}, senders{public: public}, nil)
+	got, err := settle(acct, StartRequest{Channel: ChannelSMS, To: number1, Length: &twenty}, senders{public: public}, nil)
 	if problem := acct.Project.Style.Problem(); err != nil || problem != "" || sms.Segments(wording.Fill(got.Text, strings.Repeat("0", 20), code.Numeric)) != 1 {
 		t.Errorf("the longest end: %v, %q, %d segments", err, problem, sms.Segments(wording.Fill(got.Text, strings.Repeat("0", 20), code.Numeric)))
 	}
@@ -88,7 +88,7 @@ func TestAStyleEndsUsersMessages(t *testing.T) {
 		{"the application's", all, func(a *Application) { a.AssociateTemplate = "It’s $code – bye" }, "It's # - bye\nFA+9qCX9VSu\n@example.com ##"},
 		{"a prefix", wording.Style{WebOTP: "example.com"}, func(a *Application) { a.AssociateTemplate, a.Prefix = "$code {code}", "G-" }, "G-# {code}\n@example.com #G-#"},
 		{"typography that must stay", all, func(a *Application) { a.AssociateTemplate = "“$code” 日" }, "“#” 日\nFA+9qCX9VSu\n@example.com ##"},
-		{"a call", all, func(a *Application) { a.Channels, a.AssociateTemplate = []Channel{Voice}, "It’s $code" }, "It’s ~"},
+		{"a call", all, func(a *Application) { a.Channels, a.AssociateTemplate = []Channel{ChannelVoice}, "It’s $code" }, "It’s ~"},
 	} {
 		e := newEngine(t)
 		e.acct.Project.Style = tt.style
@@ -103,9 +103,9 @@ func TestAStyleEndsUsersMessages(t *testing.T) {
 	// It ends the text of the channel by which the message goes on, too.
 	e := newEngine(t)
 	e.acct.Project.Style = all
-	a := e.application(t, func(a *Application) { a.Channels = []Channel{Voice, SMS} })
+	a := e.application(t, func(a *Application) { a.Channels = []Channel{ChannelVoice, ChannelSMS} })
 	e.associate(t, a, "kola")
-	want := []Fallback{{SMS, wording.CodeMark + " is your Shop verification code.\nFA+9qCX9VSu\n@example.com #" + wording.CodeMark}}
+	want := []Fallback{{ChannelSMS, wording.CodeMark + " is your Shop verification code.\nFA+9qCX9VSu\n@example.com #" + wording.CodeMark}}
 	if diff := cmp.Diff(want, e.outbox.verifications[0].Fallbacks); diff != "" {
 		t.Errorf("fallbacks (-want +got)\n%s", diff)
 	}

@@ -19,14 +19,14 @@ func TestALateAnswerEndsTheDoubt(t *testing.T) {
 		due     time.Time // afterwards
 		news    bool
 	}{
-		"in doubt":                     {2, Sent, ReasonUnknown, NoReceipt, 0, time.Time{}, true},
-		"in doubt, with receipts":      {2, Sent, ReasonUnknown, NoReceipt, time.Minute, later, true},
-		"longer than the code lives":   {2, Sent, ReasonUnknown, NoReceipt, time.Hour, time.Time{}, true},
-		"of the attempt before":        {1, Sent, ReasonUnknown, NoReceipt, 0, soon, false},
-		"not in doubt":                 {2, Sent, NoReason, NoReceipt, time.Minute, soon, false},
-		"moved on":                     {2, Sending, NoReason, NoReceipt, 0, soon, false},
-		"delivered":                    {2, Delivered, NoReason, ReceiptDelivered, 0, soon, false},
-		"failed by the receipt before": {2, Sent, ReasonUnknown, ReceiptFailed, 0, soon, false},
+		"in doubt":                     {2, DeliverySent, ReasonUnknown, NoReceipt, 0, time.Time{}, true},
+		"in doubt, with receipts":      {2, DeliverySent, ReasonUnknown, NoReceipt, time.Minute, later, true},
+		"longer than the code lives":   {2, DeliverySent, ReasonUnknown, NoReceipt, time.Hour, time.Time{}, true},
+		"of the attempt before":        {1, DeliverySent, ReasonUnknown, NoReceipt, 0, soon, false},
+		"not in doubt":                 {2, DeliverySent, NoReason, NoReceipt, time.Minute, soon, false},
+		"moved on":                     {2, DeliverySending, NoReason, NoReceipt, 0, soon, false},
+		"delivered":                    {2, DeliveryDelivered, NoReason, ReceiptDelivered, 0, soon, false},
+		"failed by the receipt before": {2, DeliverySent, ReasonUnknown, ReceiptFailed, 0, soon, false},
 	} {
 		v := new(Verification)
 		v.Attempt, v.Delivery, v.Reason, v.DueAt, v.ExpiresAt = 2, tt.state, tt.reason, soon, now.Add(10*time.Minute)

@@ -37,7 +37,7 @@ func TestATextIsAnIdANameOrATextItself(t *testing.T) {
 		{"{code}", ""},
 	} {
 		a := Application{Project: e.acct.Project.ID, Name: "Shop", Length: 6, Life: time.Minute, LoginTemplate: tt.named}
-		text, p, err := e.rendered(a, login, SMS, Sender{From: "+12025550111"}, "")
+		text, p, err := e.rendered(a, login, ChannelSMS, Sender{From: "+12025550111"}, "")
 		if (tt.want == "") != errors.Is(err, ErrNoTemplate) || (err == nil) != (tt.want != "") || len(p) > 0 {
 			t.Errorf("%q: got %v, %v", tt.named, err, p)
 		}
@@ -55,13 +55,13 @@ func TestATextIsFilledIn(t *testing.T) {
 		pattern, want string
 		life          time.Duration
 	}{
-		{SMS, "$validation_code $token $auth_token $auth_code $code", "123456 123456 123456 123456 123456", time.Minute},
-		{SMS, `\$5 off: $code for $unknown ${other} at $display_name`, "$5 off: 123456 for $unknown ${other} at Shop", time.Minute},
-		{SMS, "$code {code} {{code}}", "123456 {code} {{code}}", time.Minute},
-		{SMS, "$code, for $validity_minutes minutes", "123456, for 10 minutes", 10 * time.Minute},
-		{SMS, "$code, for $validity_minutes minutes", "123456, for 1 minutes", 30 * time.Second},
-		{SMS, "$code, for $validity_minutes minutes", "123456, for 1 minutes", 119 * time.Second}, // never more than it is
-		{Voice, "It is $code", "It is 1, 2, 3, 4, 5, 6", time.Minute},
+		{ChannelSMS, "$validation_code $token $auth_token $auth_code $code", "123456 123456 123456 123456 123456", time.Minute},
+		{ChannelSMS, `\$5 off: $code for $unknown ${other} at $display_name`, "$5 off: 123456 for $unknown ${other} at Shop", time.Minute},
+		{ChannelSMS, "$code {code} {{code}}", "123456 {code} {{code}}", time.Minute},
+		{ChannelSMS, "$code, for $validity_minutes minutes", "123456, for 10 minutes", 10 * time.Minute},
+		{ChannelSMS, "$code, for $validity_minutes minutes", "123456, for 1 minutes", 30 * time.Second},
+		{ChannelSMS, "$code, for $validity_minutes minutes", "123456, for 1 minutes", 119 * time.Second}, // never more than it is
+		{ChannelVoice, "It is $code", "It is 1, 2, 3, 4, 5, 6", time.Minute},
 	} {
 		a := Application{Project: e.acct.Project.ID, Name: "Shop", Length: 6, Life: tt.life, LoginTemplate: tt.pattern}
 		text, p, err := e.rendered(a, login, tt.channel, Sender{From: "+12025550111"}, "")
@@ -90,13 +90,13 @@ func TestATextThatCanNotGoOutIsRefusedWhenItIsNamed(t *testing.T) {
 		{"a display name", func(a *Application) {
 			a.AssociateTemplate, a.DisplayName = strings.Repeat("x", 300)+"$code $display_name", strings.Repeat("y", 250)
 		}, "is too long (with the code it takes 4 segments of GSM-7, maximum is 3)"},
-		{"the same in a call", func(a *Application) { a.AssociateTemplate, a.Channels = "x"+fits, []Channel{Voice} }, ""},
-		{"the same in one of both", func(a *Application) { a.AssociateTemplate, a.Channels = "x"+fits, []Channel{Voice, SMS} }, "is too long (with the code it takes 4 segments of GSM-7, maximum is 3)"},
+		{"the same in a call", func(a *Application) { a.AssociateTemplate, a.Channels = "x"+fits, []Channel{ChannelVoice} }, ""},
+		{"the same in one of both", func(a *Application) { a.AssociateTemplate, a.Channels = "x"+fits, []Channel{ChannelVoice, ChannelSMS} }, "is too long (with the code it takes 4 segments of GSM-7, maximum is 3)"},
 		{"a long call", func(a *Application) {
-			a.AssociateTemplate, a.Channels, a.Length, a.Format = strings.Repeat("$code ", 10), []Channel{Voice}, 20, code.Complex
+			a.AssociateTemplate, a.Channels, a.Length, a.Format = strings.Repeat("$code ", 10), []Channel{ChannelVoice}, 20, code.Complex
 		}, "is too long (maximum is 2000 characters with the code)"},
 		{"the default one in a call", func(a *Application) {
-			a.Channels, a.Length, a.Format, a.DisplayName, a.Prefix = []Channel{Voice}, 20, code.Complex, strings.Repeat("y", 255), strings.Repeat("!", 16)
+			a.Channels, a.Length, a.Format, a.DisplayName, a.Prefix = []Channel{ChannelVoice}, 20, code.Complex, strings.Repeat("y", 255), strings.Repeat("!", 16)
 		}, ""},
 		{"by the public sender", func(a *Application) { a.AssociateTemplate, a.From = "$code", "" }, "needs a sender of the project's own: the public one says the default text only"},
 		{"by the public sender's number", func(a *Application) { a.AssociateTemplate, a.From = "$code", public }, "needs a sender of the project's own: the public one says the default text only"},

@@ -13,11 +13,11 @@ func TestATemplateHasTheTextForEach(t *testing.T) {
 		{Text: "any"},
 		{Locale: "de", Text: "de"},
 		{Locale: "pt-BR", Text: "pt-BR"},
-		{Channel: Voice, Text: "voice"},
-		{Channel: Voice, Locale: "de", Text: "voice de"},
+		{Channel: ChannelVoice, Text: "voice"},
+		{Channel: ChannelVoice, Locale: "de", Text: "voice de"},
 		{Purpose: "payment", Text: "payment"},
 		{Purpose: "payment", Locale: "DE-at", Text: "payment de-AT"},
-		{Purpose: "reset", Channel: SMS, Locale: "fr", Text: "reset sms fr"},
+		{Purpose: "reset", Channel: ChannelSMS, Locale: "fr", Text: "reset sms fr"},
 	}}
 	for _, tt := range []struct {
 		purpose Purpose
@@ -25,22 +25,22 @@ func TestATemplateHasTheTextForEach(t *testing.T) {
 		locale  string
 		want    string
 	}{
-		{"login", SMS, "", "any"},
-		{"login", SMS, "en", "any"},
-		{"login", SMS, "de", "de"},
-		{"login", SMS, "de-CH", "de"},
-		{"login", SMS, "den", "any"},
-		{"login", SMS, "pt", "pt-BR"},
-		{"login", SMS, "pt-br", "pt-BR"},
-		{"login", SMS, "pt-PT", "any"},
-		{"login", Voice, "en", "voice"},
-		{"login", Voice, "de-DE", "voice de"},
-		{"login", Voice, "pt-BR", "pt-BR"},   // people must understand it
-		{"payment", SMS, "de-CH", "payment"}, // and be told of a payment
-		{"payment", Voice, "de-AT", "payment de-AT"},
-		{"reset", SMS, "fr", "reset sms fr"},
-		{"reset", SMS, "en", "any"},
-		{"reset", Voice, "fr", "voice"},
+		{"login", ChannelSMS, "", "any"},
+		{"login", ChannelSMS, "en", "any"},
+		{"login", ChannelSMS, "de", "de"},
+		{"login", ChannelSMS, "de-CH", "de"},
+		{"login", ChannelSMS, "den", "any"},
+		{"login", ChannelSMS, "pt", "pt-BR"},
+		{"login", ChannelSMS, "pt-br", "pt-BR"},
+		{"login", ChannelSMS, "pt-PT", "any"},
+		{"login", ChannelVoice, "en", "voice"},
+		{"login", ChannelVoice, "de-DE", "voice de"},
+		{"login", ChannelVoice, "pt-BR", "pt-BR"},   // people must understand it
+		{"payment", ChannelSMS, "de-CH", "payment"}, // and be told of a payment
+		{"payment", ChannelVoice, "de-AT", "payment de-AT"},
+		{"reset", ChannelSMS, "fr", "reset sms fr"},
+		{"reset", ChannelSMS, "en", "any"},
+		{"reset", ChannelVoice, "fr", "voice"},
 	} {
 		got := "none"
 		if best := x.choose(tt.purpose, tt.channel, tt.locale); best != nil {
@@ -50,7 +50,7 @@ func TestATemplateHasTheTextForEach(t *testing.T) {
 			t.Errorf("for %s by %s in %q: got %s, want %s", tt.purpose, tt.channel, tt.locale, got, tt.want)
 		}
 	}
-	if x := (&TextTemplate{Texts: []Text{{Locale: "de"}, {Channel: Voice}, {Purpose: "login"}}}).choose("reset", SMS, "fr"); x != nil {
+	if x := (&TextTemplate{Texts: []Text{{Locale: "de"}, {Channel: ChannelVoice}, {Purpose: "login"}}}).choose("reset", ChannelSMS, "fr"); x != nil {
 		t.Errorf("got a text for %+v, want none", x)
 	}
 }

@@ -94,12 +94,12 @@ func (v *Verification) EndUsage(d *Delivery) (u Usage) {
 }
 
 // said reports whether the attempt is a call of ours that said the code: no receipt follows.
-func (d *Delivery) said() bool { return d.Outcome == Accepted && !d.Call.Answered.IsZero() }
+func (d *Delivery) said() bool { return d.Outcome == AttemptAccepted && !d.Call.Answered.IsZero() }
 
 // Recount counts all that a verification and its attempts, as they are stored, have used.
 func Recount(v *Verification, attempts []Delivery, count func(UsageKey, Usage)) {
 	u := v.StartUsage()
-	if v.Status == Approved {
+	if v.Status == StatusApproved {
 		u.Approved = 1
 	}
 	count(v.UsageKey(), u)
@@ -128,10 +128,10 @@ type UsageStep string
 
 // The steps. Days and months are those of UTC.
 const (
-	WholeTime UsageStep = ""
-	ByHour    UsageStep = "hour"
-	ByDay     UsageStep = "day"
-	ByMonth   UsageStep = "month"
+	StepWhole UsageStep = ""
+	StepHour  UsageStep = "hour"
+	StepDay   UsageStep = "day"
+	StepMonth UsageStep = "month"
 )
 
 // A UsagePart is what a usage list may be divided by, beside the time.
@@ -139,16 +139,16 @@ type UsagePart string
 
 // The parts.
 const (
-	ByProject     UsagePart = "project"
-	ByApplication UsagePart = "application"
-	ByPurpose     UsagePart = "purpose"
-	ByChannel     UsagePart = "channel"
-	ByCountry     UsagePart = "country"
-	ByCarrier     UsagePart = "carrier"
+	PartProject     UsagePart = "project"
+	PartApplication UsagePart = "application"
+	PartPurpose     UsagePart = "purpose"
+	PartChannel     UsagePart = "channel"
+	PartCountry     UsagePart = "country"
+	PartCarrier     UsagePart = "carrier"
 )
 
 // UsageParts are all parts, in the order in which people read them.
-var UsageParts = []UsagePart{ByProject, ByApplication, ByPurpose, ByChannel, ByCountry, ByCarrier}
+var UsageParts = []UsagePart{PartProject, PartApplication, PartPurpose, PartChannel, PartCountry, PartCarrier}
 
 // A UsageQuery asks for usage. Its times are cut to the hour.
 type UsageQuery struct {

@@ -46,9 +46,9 @@ type UserStatus int
 
 // The numbers are stored.
 const (
-	Initial           UserStatus = 1 // without an address
-	ValidationPending UserStatus = 2 // nobody has shown yet that the address is his
-	Validated         UserStatus = 3
+	UserInitial   UserStatus = 1 // without an address
+	UserPending   UserStatus = 2 // nobody has shown yet that the address is his
+	UserValidated UserStatus = 3
 )
 
 func (s UserStatus) String() string {
@@ -71,9 +71,9 @@ func (u *User) Number() phone.Number {
 // only asked for.
 func HeldUntil(s UserStatus, live time.Time) (until time.Time, forever bool) {
 	switch s {
-	case Validated:
+	case UserValidated:
 		return time.Time{}, true
-	case ValidationPending:
+	case UserPending:
 		return live, false
 	}
 	return time.Time{}, false
@@ -125,12 +125,12 @@ type UserFilter struct {
 type UserOrder string
 
 const (
-	ByCreation UserOrder = "" // when they were made
-	ByName     UserOrder = "name"
-	ByAddress  UserOrder = "address"
-	ByStatus   UserOrder = "status"
-	ByUpdate   UserOrder = "update" // when they were changed
-	ByVersion  UserOrder = "version"
+	OrderByCreation UserOrder = "" // when they were made
+	OrderByName     UserOrder = "name"
+	OrderByAddress  UserOrder = "address"
+	OrderByStatus   UserOrder = "status"
+	OrderByUpdate   UserOrder = "update" // when they were changed
+	OrderByVersion  UserOrder = "version"
 )
 
 // A Page is a part of a sorted list.
@@ -178,7 +178,7 @@ type UserStart struct {
 func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time) error {
 	switch {
 	case r.Associate:
-	case u.Status != Validated:
+	case u.Status != UserValidated:
 		return ErrNotValidated
 	case u.Address != r.Address:
 		return ErrStale
@@ -199,7 +199,7 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 	}
 	u.Sends, u.Current, u.NumberKey = sends, v.ID, v.To
 	if r.Associate {
-		u.become(ValidationPending, r.Address, now)
+		u.become(UserPending, r.Address, now)
 	}
 	return nil
 }
@@ -209,12 +209,12 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 func (u *User) Check(v *Verification, d *Destination, g Guess, now time.Time) (Outcome, error) {
 	out, err := v.Check(d, g, now)
 	if err == nil && out.Approved {
-		u.become(Validated, u.Address, now)
+		u.become(UserValidated, u.Address, now)
 		if !v.pushed() {
 			u.VerifiedAt = now
 		}
 		u.Prompts = 0
-		if !v.pushed() || v.Approval == ByPrompt { // devices get no code of a prompt
+		if !v.pushed() || v.Approval == ApprovalByPrompt { // devices get no code of a prompt
 			u.DeniedAt = time.Time{}
 		}
 	}
@@ -224,7 +224,7 @@ func (u *User) Check(v *Verification, d *Destination, g Guess, now time.Time) (O
 // Verified is when the user's address was last shown to be theirs; zero: nobody has shown it. The program before
 // didn't record it, but when the user last changed.
 func (u *User) Verified() time.Time {
-	if u.Status != Validated {
+	if u.Status != UserValidated {
 		return time.Time{}
 	}
 	return cmp.Or(u.VerifiedAt, u.UpdatedAt)
@@ -234,7 +234,7 @@ func (u *User) Verified() time.Time {
 func (u *User) Dissociate(v *Verification, now time.Time) {
 	u.Drop(v, now)
 	u.Current, u.NumberKey = ID{}, ""
-	u.become(Initial, "", now)
+	u.become(UserInitial, "", now)
 }
 
 // Drop cancels v, the user's current verification if there is one, as he goes.
@@ -252,7 +252,7 @@ func (u *User) Supersedes(v *Verification) bool {
 }
 
 func (u *User) become(s UserStatus, address string, now time.Time) {
-	if s != Validated {
+	if s != UserValidated {
 		u.VerifiedAt = time.Time{}
 	}
 	if u.Status == s && u.Address == address {
@@ -297,7 +297,7 @@ func (p *problems) address(s string, project *Project) address {
 	if qualified {
 		switch strings.ToLower(kind) {
 		case "voice":
-			a.channel, s = Voice, rest
+			a.channel, s = ChannelVoice, rest
 		case "push", "psh":
 			p.add(FieldAddress, "is a device's; register it as a device of the user")
 			return a

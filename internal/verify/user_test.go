@@ -49,27 +49,27 @@ func TestAUsersStatesAndEvents(t *testing.T) {
 	}{
 		{
 			name: "new", status: 0,
-			associate: event{nil, ValidationPending, old, 8}, move: event{nil, ValidationPending, moved, 8},
+			associate: event{nil, UserPending, old, 8}, move: event{nil, UserPending, moved, 8},
 			right: same(ErrNoCode, 0, old), wrong: same(ErrNoCode, 0, old), login: same(ErrNotValidated, 0, old), elsewhere: same(ErrNotValidated, 0, old),
-			dissociated: event{nil, Initial, "", 8},
+			dissociated: event{nil, UserInitial, "", 8},
 		}, {
-			name: "pending", status: ValidationPending, live: true,
-			associate: same(nil, ValidationPending, old), move: event{nil, ValidationPending, moved, 8},
-			right: event{nil, Validated, old, 8}, wrong: same(nil, ValidationPending, old),
-			login: same(ErrNotValidated, ValidationPending, old), elsewhere: same(ErrNotValidated, ValidationPending, old),
-			dissociated: event{nil, Initial, "", 8},
+			name: "pending", status: UserPending, live: true,
+			associate: same(nil, UserPending, old), move: event{nil, UserPending, moved, 8},
+			right: event{nil, UserValidated, old, 8}, wrong: same(nil, UserPending, old),
+			login: same(ErrNotValidated, UserPending, old), elsewhere: same(ErrNotValidated, UserPending, old),
+			dissociated: event{nil, UserInitial, "", 8},
 		}, {
-			name: "validated, without a code", status: Validated,
-			associate: event{nil, ValidationPending, old, 8}, move: event{nil, ValidationPending, moved, 8},
-			right: same(ErrNoCode, Validated, old), wrong: same(ErrNoCode, Validated, old),
-			login: same(nil, Validated, old), elsewhere: same(ErrStale, Validated, old),
-			dissociated: event{nil, Initial, "", 8},
+			name: "validated, without a code", status: UserValidated,
+			associate: event{nil, UserPending, old, 8}, move: event{nil, UserPending, moved, 8},
+			right: same(ErrNoCode, UserValidated, old), wrong: same(ErrNoCode, UserValidated, old),
+			login: same(nil, UserValidated, old), elsewhere: same(ErrStale, UserValidated, old),
+			dissociated: event{nil, UserInitial, "", 8},
 		}, {
-			name: "validated, with a login's code", status: Validated, live: true,
-			associate: event{nil, ValidationPending, old, 8}, move: event{nil, ValidationPending, moved, 8},
-			right: same(nil, Validated, old), wrong: same(nil, Validated, old),
-			login: same(nil, Validated, old), elsewhere: same(ErrStale, Validated, old),
-			dissociated: event{nil, Initial, "", 8},
+			name: "validated, with a login's code", status: UserValidated, live: true,
+			associate: event{nil, UserPending, old, 8}, move: event{nil, UserPending, moved, 8},
+			right: same(nil, UserValidated, old), wrong: same(nil, UserValidated, old),
+			login: same(nil, UserValidated, old), elsewhere: same(ErrStale, UserValidated, old),
+			dissociated: event{nil, UserInitial, "", 8},
 		},
 	} {
 		now := t0.Add(time.Minute)
@@ -132,7 +132,7 @@ func TestAUsersStatesAndEvents(t *testing.T) {
 			if begins == (u.Current == before.Current) && name != "dissociate" {
 				t.Errorf("%s, %s: his current verification went from %v to %v", tt.name, name, before.Current, u.Current)
 			}
-			if name == "dissociate" && (!u.Current.IsZero() || v != nil && (v.Status != Canceled || v.SealedCode != nil)) {
+			if name == "dissociate" && (!u.Current.IsZero() || v != nil && (v.Status != StatusCanceled || v.SealedCode != nil)) {
 				t.Errorf("%s, dissociate: current %v, %+v", tt.name, u.Current, v)
 			}
 		}
@@ -165,11 +165,11 @@ func TestANewerCodeSupersedesALiveOne(t *testing.T) {
 func TestNothingMoreHappensToASupersededVerification(t *testing.T) {
 	t.Parallel()
 	now := t0.Add(time.Second)
-	for name, state := range map[string]DeliveryState{"queued": Queued, "sending": Sending, "sent": Sent} {
+	for name, state := range map[string]DeliveryState{"queued": DeliveryQueued, "sending": DeliverySending, "sent": DeliverySent} {
 		v := with(state)
 		v.Superseded = true
 		before := v.clone()
-		if got := v.StatusAt(now); got != Superseded {
+		if got := v.StatusAt(now); got != StatusSuperseded {
 			t.Errorf("%s: got %v, want superseded", name, got)
 		}
 		if _, err := v.Check(destination(), unasked(t), now); !errors.Is(err, ErrSuperseded) {
@@ -178,7 +178,7 @@ func TestNothingMoreHappensToASupersededVerification(t *testing.T) {
 		if err := v.Cancel(now); !errors.Is(err, ErrSuperseded) {
 			t.Errorf("%s: cancel: got %v", name, err)
 		}
-		if state == Sending {
+		if state == DeliverySending {
 			if err := v.Renew(v.Attempt, lease, now); !errors.Is(err, ErrSuperseded) {
 				t.Errorf("%s: renew: got %v", name, err)
 			}
@@ -187,15 +187,15 @@ func TestNothingMoreHappensToASupersededVerification(t *testing.T) {
 			t.Errorf("%s: it changed (-before +after)\n%s", name, diff)
 		}
 		if v.Open() {
-			if _, claimed := v.Claim(lease, t0.Add(time.Hour)); claimed || v.Delivery != Failed || v.Reason.String() != "superseded" {
+			if _, claimed := v.Claim(lease, t0.Add(time.Hour)); claimed || v.Delivery != DeliveryFailed || v.Reason.String() != "superseded" {
 				t.Errorf("%s: claimed %t, %v, %q; want failed, superseded", name, claimed, v.Delivery, v.Reason)
 			}
 		}
 	}
 	// What was approved stays so, whoever gets the next code.
-	v := with(Delivered)
-	v.Status, v.Superseded = Approved, true
-	if got := v.StatusAt(now); got != Approved {
+	v := with(DeliveryDelivered)
+	v.Status, v.Superseded = StatusApproved, true
+	if got := v.StatusAt(now); got != StatusApproved {
 		t.Errorf("got %v, want approved", got)
 	}
 }
@@ -263,7 +263,7 @@ func TestWhateverHappensToAUserTheRulesHold(t *testing.T) {
 			err := u.Begin(v, d, starting(associate, address), now)
 			var want error
 			switch {
-			case !associate && before.Status != Validated:
+			case !associate && before.Status != UserValidated:
 				want = ErrNotValidated
 			case !associate && before.Address != address:
 				want = ErrStale
@@ -285,7 +285,7 @@ func TestWhateverHappensToAUserTheRulesHold(t *testing.T) {
 			}
 			waits := now.Before(d.WaitUntil) || d.Failures >= MaxFailures-Reserve
 			fresh := v.Guesses == 0 && v.ID.Time().After(failedAt)
-			live := v.StatusAt(now) == Pending && d.Failures < MaxFailures && (!waits || fresh)
+			live := v.StatusAt(now) == StatusPending && d.Failures < MaxFailures && (!waits || fresh)
 			if live && !right {
 				failedAt = now
 			}
@@ -295,7 +295,7 @@ func TestWhateverHappensToAUserTheRulesHold(t *testing.T) {
 			}
 			if out.Approved {
 				approvals[v.ID]++
-				if u.Status != Validated {
+				if u.Status != UserValidated {
 					t.Fatalf("approved, and the user is %v", u.Status)
 				}
 			}
@@ -312,7 +312,7 @@ func TestWhateverHappensToAUserTheRulesHold(t *testing.T) {
 			"": func(t *rapid.T) {
 				pending := 0
 				for id, v := range all {
-					if v.StatusAt(now) == Pending {
+					if v.StatusAt(now) == StatusPending {
 						pending++
 						if id != u.Current {
 							t.Fatalf("%v is pending, the current one is %v", id, u.Current)
@@ -325,7 +325,7 @@ func TestWhateverHappensToAUserTheRulesHold(t *testing.T) {
 				if pending > 1 {
 					t.Fatalf("%d codes are live", pending)
 				}
-				if (u.Status == Initial || u.Status == 0) != (u.Address == "") || u.Address == "" && !u.Current.IsZero() {
+				if (u.Status == UserInitial || u.Status == 0) != (u.Address == "") || u.Address == "" && !u.Current.IsZero() {
 					t.Fatalf("%v with address %q, current %v", u.Status, u.Address, u.Current)
 				}
 				changed := before.Status != u.Status || before.Address != u.Address
@@ -350,7 +350,7 @@ func TestUsersNamesHaveAForm(t *testing.T) {
 		"a\u0085b":               "has a slash or a control character",
 		"\xff":                   "is not valid UTF-8",
 	} {
-		k, err := userKey(account(Compat), ID{1}, name)
+		k, err := userKey(account(ProfileCompat), ID{1}, name)
 		var got []string
 		for _, p := range found(t, err) {
 			got = append(got, p.Message)
@@ -376,8 +376,8 @@ func TestAnAddressSaysWhomAndMaybeHow(t *testing.T) {
 	}{
 		{"+14085551212", address{"", "+14085551212"}, false},
 		{" +1 (408) 555-1212 ", address{"", "+14085551212"}, false},
-		{"voice:+14085551212", address{Voice, "+14085551212"}, false},
-		{"VOICE: +1-408-555-1212", address{Voice, "+14085551212"}, false},
+		{"voice:+14085551212", address{ChannelVoice, "+14085551212"}, false},
+		{"VOICE: +1-408-555-1212", address{ChannelVoice, "+14085551212"}, false},
 		{"push:token@app@FCM", address{}, true},
 		{"psh:fcm@sender@token", address{}, true},
 		{"sms:+14085551212", address{}, true}, // nobody publishes it
@@ -386,11 +386,11 @@ func TestAnAddressSaysWhomAndMaybeHow(t *testing.T) {
 		{"+123456", address{}, true},
 		{"+1234567890123456", address{}, true},
 		{"", address{}, true},
-		{"voice:", address{Voice, ""}, true},
+		{"voice:", address{ChannelVoice, ""}, true},
 		{strings.Repeat(" ", 256) + "+14085551212", address{}, true},
 	} {
 		var p problems
-		got := p.address(tt.text, &Project{Profile: Compat})
+		got := p.address(tt.text, &Project{Profile: ProfileCompat})
 		if got != tt.want || (len(p) > 0) != tt.bad || len(p) > 1 {
 			t.Errorf("%q: got %+v with %v; want %+v", tt.text, got, p, tt.want)
 		}
@@ -411,17 +411,17 @@ func TestTheChannelIsTheRequestsElseTheAddresssElseThePreferredOne(t *testing.T)
 		want     Channel
 		field    Field // of a problem
 	}{
-		{nil, "", "", SMS, ""},
-		{nil, SMS, "", SMS, ""},
-		{nil, Voice, "", SMS, FieldChannel},
-		{nil, "", Voice, SMS, FieldAddress},
-		{[]Channel{Voice, SMS}, "", "", Voice, ""},
-		{[]Channel{Voice, SMS}, SMS, "", SMS, ""},
-		{[]Channel{SMS, Voice}, "", Voice, Voice, ""},
-		{[]Channel{SMS, Voice}, SMS, Voice, SMS, ""},
-		{[]Channel{SMS}, SMS, Voice, SMS, ""},
-		{[]Channel{SMS, Voice}, Push, "", SMS, FieldChannel},
-		{[]Channel{Voice, SMS}, "fax", "", Voice, FieldChannel},
+		{nil, "", "", ChannelSMS, ""},
+		{nil, ChannelSMS, "", ChannelSMS, ""},
+		{nil, ChannelVoice, "", ChannelSMS, FieldChannel},
+		{nil, "", ChannelVoice, ChannelSMS, FieldAddress},
+		{[]Channel{ChannelVoice, ChannelSMS}, "", "", ChannelVoice, ""},
+		{[]Channel{ChannelVoice, ChannelSMS}, ChannelSMS, "", ChannelSMS, ""},
+		{[]Channel{ChannelSMS, ChannelVoice}, "", ChannelVoice, ChannelVoice, ""},
+		{[]Channel{ChannelSMS, ChannelVoice}, ChannelSMS, ChannelVoice, ChannelSMS, ""},
+		{[]Channel{ChannelSMS}, ChannelSMS, ChannelVoice, ChannelSMS, ""},
+		{[]Channel{ChannelSMS, ChannelVoice}, ChannelPush, "", ChannelSMS, FieldChannel},
+		{[]Channel{ChannelVoice, ChannelSMS}, "fax", "", ChannelVoice, FieldChannel},
 	} {
 		var p problems
 		a := Application{Channels: tt.channels}

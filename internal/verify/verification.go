@@ -106,15 +106,15 @@ type Status int
 
 // The numbers are stored.
 const (
-	Pending   Status = 0
-	Approved  Status = 1
-	Exhausted Status = 2
-	Canceled  Status = 3
+	StatusPending   Status = 0
+	StatusApproved  Status = 1
+	StatusExhausted Status = 2
+	StatusCanceled  Status = 3
 	// Never stored: see Verification.StatusAt.
-	Expired Status = 4
+	StatusExpired Status = 4
 	// Stored where a start took the place of older ones of its number: see Verification.Supersede. A user's newer
 	// code is seen from the user's row instead.
-	Superseded Status = 5
+	StatusSuperseded Status = 5
 )
 
 func (s Status) String() string {
@@ -124,11 +124,11 @@ func (s Status) String() string {
 // StatusAt is the status at an instant. Expiry is decided here, when somebody asks, and not by a
 // cleaner that may come late; and that a newer one took its place, too.
 func (v *Verification) StatusAt(now time.Time) Status {
-	if v.Status == Pending && v.Superseded {
-		return Superseded
+	if v.Status == StatusPending && v.Superseded {
+		return StatusSuperseded
 	}
-	if v.Status == Pending && !now.Before(v.ExpiresAt) {
-		return Expired
+	if v.Status == StatusPending && !now.Before(v.ExpiresAt) {
+		return StatusExpired
 	}
 	return v.Status
 }
@@ -136,15 +136,15 @@ func (v *Verification) StatusAt(now time.Time) Status {
 // ended is the error that says how the verification ended, or nil.
 func (v *Verification) ended(now time.Time) error {
 	switch v.StatusAt(now) {
-	case Approved:
+	case StatusApproved:
 		return ErrApproved
-	case Exhausted:
+	case StatusExhausted:
 		return ErrGuessesSpent
-	case Canceled:
+	case StatusCanceled:
 		return ErrCanceled
-	case Expired:
+	case StatusExpired:
 		return ErrExpired
-	case Superseded:
+	case StatusSuperseded:
 		return ErrSuperseded
 	}
 	return nil
@@ -229,14 +229,14 @@ func (v *Verification) Check(d *Destination, g Guess, now time.Time) (Outcome, e
 	switch {
 	case right:
 		d.Clear()
-		v.end(Approved, now)
+		v.end(StatusApproved, now)
 		if !v.Prompt.IsZero() { // no check without a code hears it as well
 			v.Prompt.Told = now
 		}
 	default:
 		d.fail(g.Profile, now)
 		if left <= 0 {
-			v.end(Exhausted, now)
+			v.end(StatusExhausted, now)
 		}
 	}
 	out := Outcome{Approved: right, GuessesLeft: left, WrongPayment: !paid, Channel: v.Channel}
@@ -264,7 +264,7 @@ func (v *Verification) Cancel(now time.Time) error {
 	if err := v.ended(now); err != nil {
 		return err
 	}
-	v.end(Canceled, now)
+	v.end(StatusCanceled, now)
 	return nil
 }
 
@@ -275,7 +275,7 @@ func (v *Verification) Abandon(now time.Time) bool {
 	if v.Cancel(now) != nil {
 		return false
 	}
-	if v.Delivery == Sending && v.Attempt == 1 {
+	if v.Delivery == DeliverySending && v.Attempt == 1 {
 		v.fail(v.Status.Reason())
 	}
 	return true
@@ -287,9 +287,9 @@ func (v *Verification) Abandon(now time.Time) bool {
 func (v *Verification) end(s Status, now time.Time) {
 	v.Status, v.EndedAt, v.SealedCode = s, now, nil
 	switch {
-	case s == Approved && v.Delivery != Failed:
-		v.Delivery, v.Reason, v.DueAt = Delivered, NoReason, time.Time{}
-	case s != Approved && v.Delivery == Queued:
+	case s == StatusApproved && v.Delivery != DeliveryFailed:
+		v.Delivery, v.Reason, v.DueAt = DeliveryDelivered, NoReason, time.Time{}
+	case s != StatusApproved && v.Delivery == DeliveryQueued:
 		v.fail(s.Reason())
 	}
 }
@@ -339,7 +339,7 @@ func (v *Verification) Message(c Channel, code Secret) Message {
 		}
 		return m
 	}
-	m.AfterKey = (v.Approval == AfterKey || v.Approval == ByPrompt) && c.IsCall()
+	m.AfterKey = (v.Approval == ApprovalAfterKey || v.Approval == ApprovalByPrompt) && c.IsCall()
 	m.Body, m.Code, m.Text = Secret(wording.Fill(framed, v.Prefix+code.Reveal(), v.Format)), Secret(v.Prefix)+code, v.around(c, framed)
 	return m
 }

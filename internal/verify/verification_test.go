@@ -68,29 +68,29 @@ func TestEveryEventInEveryState(t *testing.T) {
 		guesses  int
 		failures int
 	}{
-		{"pending", right, "", Outcome{Approved: true, GuessesLeft: 2, Channel: SMS, Country: "US"}, Approved, 1, 0},
-		{"pending", wrong, "", Outcome{GuessesLeft: 2, Channel: SMS}, Pending, 1, 1},
-		{"pending", cancel, "", Outcome{}, Canceled, 0, 0},
+		{"pending", right, "", Outcome{Approved: true, GuessesLeft: 2, Channel: ChannelSMS, Country: "US"}, StatusApproved, 1, 0},
+		{"pending", wrong, "", Outcome{GuessesLeft: 2, Channel: ChannelSMS}, StatusPending, 1, 1},
+		{"pending", cancel, "", Outcome{}, StatusCanceled, 0, 0},
 
-		{"last guess", right, "", Outcome{Approved: true, GuessesLeft: 0, Channel: SMS, Country: "US"}, Approved, 3, 0},
-		{"last guess", wrong, "", Outcome{GuessesLeft: 0, Channel: SMS}, Exhausted, 3, 3},
-		{"last guess", cancel, "", Outcome{}, Canceled, 2, 2},
+		{"last guess", right, "", Outcome{Approved: true, GuessesLeft: 0, Channel: ChannelSMS, Country: "US"}, StatusApproved, 3, 0},
+		{"last guess", wrong, "", Outcome{GuessesLeft: 0, Channel: ChannelSMS}, StatusExhausted, 3, 3},
+		{"last guess", cancel, "", Outcome{}, StatusCanceled, 2, 2},
 
-		{"approved", right, "approved", Outcome{}, Approved, 2, 0},
-		{"approved", wrong, "approved", Outcome{}, Approved, 2, 0},
-		{"approved", cancel, "approved", Outcome{}, Approved, 2, 0},
+		{"approved", right, "approved", Outcome{}, StatusApproved, 2, 0},
+		{"approved", wrong, "approved", Outcome{}, StatusApproved, 2, 0},
+		{"approved", cancel, "approved", Outcome{}, StatusApproved, 2, 0},
 
-		{"exhausted", right, "guesses_spent", Outcome{}, Exhausted, 3, 3},
-		{"exhausted", wrong, "guesses_spent", Outcome{}, Exhausted, 3, 3},
-		{"exhausted", cancel, "guesses_spent", Outcome{}, Exhausted, 3, 3},
+		{"exhausted", right, "guesses_spent", Outcome{}, StatusExhausted, 3, 3},
+		{"exhausted", wrong, "guesses_spent", Outcome{}, StatusExhausted, 3, 3},
+		{"exhausted", cancel, "guesses_spent", Outcome{}, StatusExhausted, 3, 3},
 
-		{"canceled", right, "canceled", Outcome{}, Canceled, 1, 1},
-		{"canceled", wrong, "canceled", Outcome{}, Canceled, 1, 1},
-		{"canceled", cancel, "canceled", Outcome{}, Canceled, 1, 1},
+		{"canceled", right, "canceled", Outcome{}, StatusCanceled, 1, 1},
+		{"canceled", wrong, "canceled", Outcome{}, StatusCanceled, 1, 1},
+		{"canceled", cancel, "canceled", Outcome{}, StatusCanceled, 1, 1},
 
-		{"expired", right, "expired", Outcome{}, Pending, 1, 1},
-		{"expired", wrong, "expired", Outcome{}, Pending, 1, 1},
-		{"expired", cancel, "expired", Outcome{}, Pending, 1, 1},
+		{"expired", right, "expired", Outcome{}, StatusPending, 1, 1},
+		{"expired", wrong, "expired", Outcome{}, StatusPending, 1, 1},
+		{"expired", cancel, "expired", Outcome{}, StatusPending, 1, 1},
 	} {
 		name := tt.state + ", " + string(tt.event)
 		v, d, now := made[tt.state]()
@@ -114,7 +114,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 			continue
 		}
 		// The sealed copy lives exactly as long as somebody may have to send it.
-		if ended := tt.status != Pending; ended != (v.SealedCode == nil) || ended != v.EndedAt.Equal(now) {
+		if ended := tt.status != StatusPending; ended != (v.SealedCode == nil) || ended != v.EndedAt.Equal(now) {
 			t.Errorf("%s: sealed code %q, ended at %v; want both only while, and from when, it has ended", name, v.SealedCode, v.EndedAt)
 		}
 		// The MAC stays: what a row was is not what it says of its code.
@@ -191,13 +191,13 @@ func TestStatusAtIsThePredicateThatTheCheckUses(t *testing.T) {
 			t.Errorf("%s: got %s", state, got)
 		}
 		// Time ends only what is pending: an approval doesn't turn into an expiry.
-		if v.Status == Pending {
+		if v.Status == StatusPending {
 			want = "expired"
 		}
 		if got := v.StatusAt(v.ExpiresAt.Add(time.Hour)).String(); got != want {
 			t.Errorf("%s, an hour past its time: got %s, want %s", state, got, want)
 		}
-		if v.Status == Expired {
+		if v.Status == StatusExpired {
 			t.Errorf("%s: expiry was stored", state)
 		}
 	}
@@ -210,7 +210,7 @@ func TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore(t *testing.T) {
 		v.MaxAttempts = attempts
 		for n := 1; n <= attempts; n++ {
 			got, err := v.Check(d, guess(false), t0)
-			if want := (Outcome{GuessesLeft: attempts - n, Channel: SMS}); got != want || err != nil {
+			if want := (Outcome{GuessesLeft: attempts - n, Channel: ChannelSMS}); got != want || err != nil {
 				t.Fatalf("%d attempts, wrong guess %d: got %+v, %v; want %+v", attempts, n, got, err, want)
 			}
 			d.WaitUntil = time.Time{} // the number's waits are another rule
@@ -228,7 +228,7 @@ func TestMaxAttemptsGuessesAreEvaluatedAndNotOneMore(t *testing.T) {
 			d.WaitUntil = time.Time{}
 		}
 		got, err := v.Check(d, guess(true), t0)
-		if want := (Outcome{Approved: true, GuessesLeft: 0, Channel: SMS, Country: "US"}); got != want || err != nil || v.Status != Approved {
+		if want := (Outcome{Approved: true, GuessesLeft: 0, Channel: ChannelSMS, Country: "US"}); got != want || err != nil || v.Status != StatusApproved {
 			t.Errorf("%d attempts, the last one right: got %+v, %v, %v; want %+v, approved", attempts, got, err, v.Status, want)
 		}
 		if got, err := v.Check(d, guess(true), t0); !errors.Is(err, ErrApproved) || got.Approved {
@@ -245,7 +245,7 @@ func TestAGuessThatNobodyCanJudgeSpendsNothing(t *testing.T) {
 	broken := errors.New("the key is gone")
 	// Also when whoever couldn't tell said "right" all the same.
 	for _, claim := range []bool{false, true} {
-		g := Guess{Profile: Standard, Matches: func(*Verification) (bool, error) { return claim, broken }}
+		g := Guess{Profile: ProfileStandard, Matches: func(*Verification) (bool, error) { return claim, broken }}
 		if got, err := v.Check(d, g, t0); got != (Outcome{}) || !errors.Is(err, broken) {
 			t.Errorf("got %+v, %v; want nothing, %v", got, err, broken)
 		}
@@ -264,12 +264,12 @@ func TestTheEndOfAVerificationDecidesItsOpenDelivery(t *testing.T) {
 		DueAt  time.Time
 	}
 	var (
-		queued    = delivery{Queued, ReasonBusy, due}
-		sending   = delivery{Sending, NoReason, due}
-		sent      = delivery{Sent, NoReason, time.Time{}}
-		maybeSent = delivery{Sent, ReasonUnknown, time.Time{}}
-		delivered = delivery{Delivered, NoReason, time.Time{}}
-		failed    = delivery{Failed, ReasonRefused, time.Time{}}
+		queued    = delivery{DeliveryQueued, ReasonBusy, due}
+		sending   = delivery{DeliverySending, NoReason, due}
+		sent      = delivery{DeliverySent, NoReason, time.Time{}}
+		maybeSent = delivery{DeliverySent, ReasonUnknown, time.Time{}}
+		delivered = delivery{DeliveryDelivered, NoReason, time.Time{}}
+		failed    = delivery{DeliveryFailed, ReasonRefused, time.Time{}}
 	)
 	for _, tt := range []struct {
 		name      string
@@ -280,18 +280,18 @@ func TestTheEndOfAVerificationDecidesItsOpenDelivery(t *testing.T) {
 	}{
 		// The right code proves the delivery. Otherwise a message that waits for its turn is given
 		// up, and one in a carrier's hands is left to whoever holds the lease.
-		{"queued", queued, delivered, delivery{Failed, ReasonExhausted, time.Time{}}, delivery{Failed, ReasonCanceled, time.Time{}}},
+		{"queued", queued, delivered, delivery{DeliveryFailed, ReasonExhausted, time.Time{}}, delivery{DeliveryFailed, ReasonCanceled, time.Time{}}},
 		{"sending", sending, delivered, sending, sending},
 		{"sent", sent, delivered, sent, sent},
 		{"maybe sent", maybeSent, delivered, maybeSent, maybeSent},
 		{"delivered", delivered, delivered, delivered, delivered},
 		{"failed", failed, failed, failed, failed},
 	} {
-		for e, want := range map[Status]delivery{Approved: tt.approved, Exhausted: tt.exhausted, Canceled: tt.canceled} {
+		for e, want := range map[Status]delivery{StatusApproved: tt.approved, StatusExhausted: tt.exhausted, StatusCanceled: tt.canceled} {
 			v, d := started(), destination()
 			v.MaxAttempts, v.Attempt = 1, 4
 			v.Delivery, v.Reason, v.DueAt = tt.from.State, tt.from.Reason, tt.from.DueAt
-			happened := map[Status]event{Approved: right, Exhausted: wrong, Canceled: cancel}[e]
+			happened := map[Status]event{StatusApproved: right, StatusExhausted: wrong, StatusCanceled: cancel}[e]
 			if _, err := happened.happen(v, d, t0); err != nil || v.Status != e {
 				t.Fatalf("%s, %v: now %v, %v", tt.name, e, v.Status, err)
 			}
@@ -325,7 +325,7 @@ func TestAWrongGuessLeavesTheDeliveryAlone(t *testing.T) {
 // begun is a verification as the service makes it, before its start.
 func begun(id ID) *Verification {
 	v := started()
-	v.ID, v.Delivery, v.Attempt, v.DueAt = id, Queued, 0, time.Time{}
+	v.ID, v.Delivery, v.Attempt, v.DueAt = id, DeliveryQueued, 0, time.Time{}
 	return v
 }
 
@@ -335,7 +335,7 @@ func TestBeginLeasesTheFirstAttempt(t *testing.T) {
 	d.Latest = NewID(t0.Add(-time.Hour))
 	before := d.Latest
 	want := v.clone()
-	want.Delivery, want.Attempt, want.DueAt, want.Previous = Sending, 1, t0.Add(21*time.Second), before
+	want.Delivery, want.Attempt, want.DueAt, want.Previous = DeliverySending, 1, t0.Add(21*time.Second), before
 	if err := v.Begin(d, DefaultLimits, 20*time.Second, t0.Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -377,10 +377,10 @@ func TestAVerificationThatIsDeadOnArrivalIsCountedAndNeverSent(t *testing.T) {
 	if err := v.Begin(d, DefaultLimits, 20*time.Second, t0); err != nil {
 		t.Fatal(err)
 	}
-	if v.Delivery != Failed || v.Reason != ReasonExpired || v.Attempt != 0 || !v.DueAt.IsZero() || v.Open() {
+	if v.Delivery != DeliveryFailed || v.Reason != ReasonExpired || v.Attempt != 0 || !v.DueAt.IsZero() || v.Open() {
 		t.Errorf("delivery %v (%q), attempt %d, due %v; want failed (expired), 0, never", v.Delivery, v.Reason, v.Attempt, v.DueAt)
 	}
-	if v.StatusAt(t0) != Expired {
+	if v.StatusAt(t0) != StatusExpired {
 		t.Errorf("status %v, want expired", v.StatusAt(t0))
 	}
 	if d.Latest != v.ID || len(d.Sends) != 1 || !d.TAT.Equal(t0.Add(2*time.Minute)) {
@@ -424,7 +424,7 @@ func TestTheMessageHoldsWhatWasFrozenAtTheStart(t *testing.T) {
 	v := started()
 	v.Attempt = 3
 	want := Message{
-		ID: v.ID.message("", 0), Verification: v.ID, Project: v.Project, Application: v.Application, Channel: SMS, To: number1, From: public,
+		ID: v.ID.message("", 0), Verification: v.ID, Project: v.Project, Application: v.Application, Channel: ChannelSMS, To: number1, From: public,
 		Body: "Your Personal Authorization Code is: 123456", Code: "123456", ExpiresAt: v.ExpiresAt, Attempt: 3,
 	}
 	if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(v.Message(v.Channel, "123456"))); diff != "" {
@@ -442,9 +442,9 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 		channel    Channel
 		text, want string
 	}{
-		{SMS, wording.Approved.Written, ""}, {Voice, wording.Approved.Spoken, ""},
-		{Voice, "Hello, {code}", "Hello, " + CodePlace}, {Voice, wording.Approved.Written, strings.ReplaceAll(wording.Approved.Written, "{code}", CodePlace)},
-		{Voice, "{code} says \x02, \x02", "{code} says " + CodePlace + ", " + CodePlace},
+		{ChannelSMS, wording.Approved.Written, ""}, {ChannelVoice, wording.Approved.Spoken, ""},
+		{ChannelVoice, "Hello, {code}", "Hello, " + CodePlace}, {ChannelVoice, wording.Approved.Written, strings.ReplaceAll(wording.Approved.Written, "{code}", CodePlace)},
+		{ChannelVoice, "{code} says \x02, \x02", "{code} says " + CodePlace + ", " + CodePlace},
 	} {
 		v := started()
 		v.Channel, v.Text = tt.channel, tt.text
@@ -455,7 +455,7 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 	const from = "Your The Shop login code is: \x02. Again, it is: \x02."
 	for locale, want := range map[string]string{"": wording.Marked(from), "en-GB": wording.Marked(from), "EN": wording.Marked(from), "de": "", "pt-BR": "", "eng": ""} {
 		v := started()
-		v.Channel, v.Text, v.Locale = Voice, from, locale
+		v.Channel, v.Text, v.Locale = ChannelVoice, from, locale
 		if got := v.Message(v.Channel, "1").Text; got != want {
 			t.Errorf("our own text in %q: got %q, want %q", locale, got, want)
 		}
@@ -473,11 +473,11 @@ func TestTheMessageNamesATextOnlyWhereItIsTheCallers(t *testing.T) {
 func TestStatesHaveNames(t *testing.T) {
 	t.Parallel()
 	// The numbers are stored, so each name keeps its own.
-	got := fmt.Sprint(Pending, Approved, Exhausted, Canceled, Expired, Superseded, "|",
-		Queued, Sending, Sent, Delivered, Failed, "|", Accepted, Refused, Errored, Unknown, Dropped, "|",
-		int(Pending), int(Approved), int(Exhausted), int(Canceled), "|",
-		int(Queued), int(Sending), int(Sent), int(Delivered), int(Failed), "|",
-		int(Accepted), int(Refused), int(Errored), int(Unknown), int(Dropped))
+	got := fmt.Sprint(StatusPending, StatusApproved, StatusExhausted, StatusCanceled, StatusExpired, StatusSuperseded, "|",
+		DeliveryQueued, DeliverySending, DeliverySent, DeliveryDelivered, DeliveryFailed, "|", AttemptAccepted, AttemptRefused, AttemptErrored, AttemptUnknown, AttemptDropped, "|",
+		int(StatusPending), int(StatusApproved), int(StatusExhausted), int(StatusCanceled), "|",
+		int(DeliveryQueued), int(DeliverySending), int(DeliverySent), int(DeliveryDelivered), int(DeliveryFailed), "|",
+		int(AttemptAccepted), int(AttemptRefused), int(AttemptErrored), int(AttemptUnknown), int(AttemptDropped))
 	const want = "pending approved exhausted canceled expired superseded|queued sending sent delivered failed|" +
 		"accepted refused errored unknown dropped|0 1 2 3|0 1 2 3 4|0 1 2 3 4"
 	if got != want {

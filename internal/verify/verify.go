@@ -251,7 +251,7 @@ func countryOf(v *Verification, to string) string {
 // channel goes by the first of the application's that needs no user.
 func (s *Service) read(ctx context.Context, acct *Account, r *StartRequest) (*Account, order, error) {
 	given := r.Channel
-	r.Channel = cmp.Or(given, SMS)
+	r.Channel = cmp.Or(given, ChannelSMS)
 	if r.Application.IsZero() {
 		return acct, s.orderOf(acct, *r), nil
 	}
@@ -327,7 +327,7 @@ func (s *Service) fallbacks(a *Application, c Channel) []Channel {
 
 // begin makes a verification of an account, without terms and code.
 func (s *Service) begin(acct *Account) *Verification {
-	return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: MFA, APIKey: acct.KeyID}
+	return &Verification{ID: NewID(s.now()), Project: acct.Project.ID, Application: acct.Application.ID, Purpose: PurposeMFA, APIKey: acct.KeyID}
 }
 
 // launch takes a place for the message of a verification, makes its code unless there is one, has it committed and
@@ -360,7 +360,7 @@ func (s *Service) launch(ctx context.Context, acct *Account, v *Verification, ow
 		return err
 	}
 	about.Verification = record.ID(v.ID)
-	if v.Delivery == Sending {
+	if v.Delivery == DeliverySending {
 		sent = true
 		place.Send(ctx, v, v.Message(place.Channel(), secret))
 	}

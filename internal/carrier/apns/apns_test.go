@@ -188,7 +188,7 @@ func (a *apple) service(t *testing.T, text bool, timeout time.Duration) *apns.Se
 const generous = 30 * time.Second
 
 func receiver(name string) *verify.Receiver {
-	d := &verify.Receiver{ID: verify.NewID(time.Now()), Kind: verify.APNS}
+	d := &verify.Receiver{ID: verify.NewID(time.Now()), Kind: verify.DeviceAPNS}
 	d.App, d.Token, d.Sign = topic, strings.Repeat(name, 64), []byte("key")
 	return d
 }
@@ -265,22 +265,22 @@ func TestRefusals(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		answer  func(http.ResponseWriter)
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 		reason  verify.Reason
 		gone    bool
 		after   time.Duration
 	}{
-		{"a gone device", refuse(410, "Unregistered"), verify.Refused, verify.ReasonNoDevice, true, 0},
-		{"an expired token", refuse(410, "ExpiredToken"), verify.Refused, verify.ReasonNoDevice, true, 0},
-		{"a bad token", refuse(400, "BadDeviceToken"), verify.Refused, verify.ReasonMisconfigured, false, 0},
-		{"another app's", refuse(400, "DeviceTokenNotForTopic"), verify.Refused, verify.ReasonMisconfigured, false, 0},
-		{"our key", refuse(403, "InvalidProviderToken"), verify.Refused, verify.ReasonMisconfigured, false, 0},
-		{"throttled", refuse(429, "TooManyRequests", "Retry-After", "17"), verify.Errored, verify.ReasonThrottled, false, 17 * time.Second},
-		{"too many keys", refuse(429, "TooManyProviderTokenUpdates"), verify.Refused, verify.ReasonMisconfigured, false, 0},
-		{"busy", refuse(503, "ServiceUnavailable", "Retry-After", "3"), verify.Errored, verify.ReasonLater, false, 3 * time.Second},
-		{"broken", refuse(500, "InternalServerError"), verify.Errored, verify.ReasonLater, false, 0},
-		{"too large", refuse(413, "PayloadTooLarge"), verify.Refused, verify.ReasonRefused, false, 0},
-		{"no JSON", func(w http.ResponseWriter) { w.WriteHeader(400); io.WriteString(w, "<html>493817") }, verify.Refused, verify.ReasonRefused, false, 0},
+		{"a gone device", refuse(410, "Unregistered"), verify.AttemptRefused, verify.ReasonNoDevice, true, 0},
+		{"an expired token", refuse(410, "ExpiredToken"), verify.AttemptRefused, verify.ReasonNoDevice, true, 0},
+		{"a bad token", refuse(400, "BadDeviceToken"), verify.AttemptRefused, verify.ReasonMisconfigured, false, 0},
+		{"another app's", refuse(400, "DeviceTokenNotForTopic"), verify.AttemptRefused, verify.ReasonMisconfigured, false, 0},
+		{"our key", refuse(403, "InvalidProviderToken"), verify.AttemptRefused, verify.ReasonMisconfigured, false, 0},
+		{"throttled", refuse(429, "TooManyRequests", "Retry-After", "17"), verify.AttemptErrored, verify.ReasonThrottled, false, 17 * time.Second},
+		{"too many keys", refuse(429, "TooManyProviderTokenUpdates"), verify.AttemptRefused, verify.ReasonMisconfigured, false, 0},
+		{"busy", refuse(503, "ServiceUnavailable", "Retry-After", "3"), verify.AttemptErrored, verify.ReasonLater, false, 3 * time.Second},
+		{"broken", refuse(500, "InternalServerError"), verify.AttemptErrored, verify.ReasonLater, false, 0},
+		{"too large", refuse(413, "PayloadTooLarge"), verify.AttemptRefused, verify.ReasonRefused, false, 0},
+		{"no JSON", func(w http.ResponseWriter) { w.WriteHeader(400); io.WriteString(w, "<html>493817") }, verify.AttemptRefused, verify.ReasonRefused, false, 0},
 	} {
 		a.mu.Lock()
 		a.answers[receiver("c").Token] = test.answer
@@ -331,7 +331,7 @@ func TestAHangingServiceIsGivenUp(t *testing.T) {
 	s := apns.New(apns.App{Name: topic, Team: team, KeyID: keyID, Key: key, URL: slow.URL, RootCAs: roots, Timeout: 300 * time.Millisecond, Conns: 4})
 	ctx, cancel := context.WithTimeout(t.Context(), generous)
 	defer cancel()
-	if err := s.Push(ctx, message("x"), hung); carrier.Decision(err).Outcome != verify.Unknown || ctx.Err() != nil {
+	if err := s.Push(ctx, message("x"), hung); carrier.Decision(err).Outcome != verify.AttemptUnknown || ctx.Err() != nil {
 		t.Errorf("got %v, want that it may have been sent", err)
 	}
 }

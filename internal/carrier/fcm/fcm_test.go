@@ -224,7 +224,7 @@ func (g *google) app(account *fcm.Account, text bool, timeout time.Duration) fcm
 }
 
 func receiver(token string) *verify.Receiver {
-	d := &verify.Receiver{ID: verify.NewID(time.Now()), Kind: verify.FCM, Locale: "fr-CA"}
+	d := &verify.Receiver{ID: verify.NewID(time.Now()), Kind: verify.DeviceFCM, Locale: "fr-CA"}
 	d.App, d.Token, d.Sign = "com.example.shop", token, []byte("key")
 	return d
 }
@@ -298,20 +298,20 @@ func TestRefusals(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		answer  func(http.ResponseWriter)
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 		reason  verify.Reason
 		gone    bool
 		after   time.Duration
 	}{
-		{"a gone device", refuse(404, "UNREGISTERED"), verify.Refused, verify.ReasonNoDevice, true, 0},
-		{"no such project", func(w http.ResponseWriter) { w.WriteHeader(404) }, verify.Refused, verify.ReasonMisconfigured, false, 0},
-		{"a bad token", refuse(400, "INVALID_ARGUMENT"), verify.Refused, verify.ReasonRefused, false, 0},
-		{"another sender's", refuse(403, "SENDER_ID_MISMATCH"), verify.Refused, verify.ReasonMisconfigured, false, 0},
-		{"throttled", refuse(429, "QUOTA_EXCEEDED", "Retry-After", "17"), verify.Errored, verify.ReasonThrottled, false, 17 * time.Second},
-		{"busy", refuse(503, "UNAVAILABLE", "Retry-After", "3"), verify.Errored, verify.ReasonLater, false, 3 * time.Second},
-		{"broken", refuse(500, "INTERNAL"), verify.Errored, verify.ReasonLater, false, 0},
-		{"Apple's key", refuse(401, "THIRD_PARTY_AUTH_ERROR"), verify.Refused, verify.ReasonMisconfigured, false, 0},
-		{"no JSON", func(w http.ResponseWriter) { w.WriteHeader(400); io.WriteString(w, "<html>493817") }, verify.Refused, verify.ReasonRefused, false, 0},
+		{"a gone device", refuse(404, "UNREGISTERED"), verify.AttemptRefused, verify.ReasonNoDevice, true, 0},
+		{"no such project", func(w http.ResponseWriter) { w.WriteHeader(404) }, verify.AttemptRefused, verify.ReasonMisconfigured, false, 0},
+		{"a bad token", refuse(400, "INVALID_ARGUMENT"), verify.AttemptRefused, verify.ReasonRefused, false, 0},
+		{"another sender's", refuse(403, "SENDER_ID_MISMATCH"), verify.AttemptRefused, verify.ReasonMisconfigured, false, 0},
+		{"throttled", refuse(429, "QUOTA_EXCEEDED", "Retry-After", "17"), verify.AttemptErrored, verify.ReasonThrottled, false, 17 * time.Second},
+		{"busy", refuse(503, "UNAVAILABLE", "Retry-After", "3"), verify.AttemptErrored, verify.ReasonLater, false, 3 * time.Second},
+		{"broken", refuse(500, "INTERNAL"), verify.AttemptErrored, verify.ReasonLater, false, 0},
+		{"Apple's key", refuse(401, "THIRD_PARTY_AUTH_ERROR"), verify.AttemptRefused, verify.ReasonMisconfigured, false, 0},
+		{"no JSON", func(w http.ResponseWriter) { w.WriteHeader(400); io.WriteString(w, "<html>493817") }, verify.AttemptRefused, verify.ReasonRefused, false, 0},
 	} {
 		g.answer("c", test.answer)
 		err := s.Push(t.Context(), newMessage("x"), receiver("c"))
@@ -427,7 +427,7 @@ func TestAHangingServiceIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), generous)
 	defer cancel()
 	// Without a token nothing was sent, so the next carrier may have the message at once.
-	if err := fcm.New(app).Push(ctx, newMessage("x"), receiver("a")); carrier.Decision(err).Outcome != verify.Errored || ctx.Err() != nil {
+	if err := fcm.New(app).Push(ctx, newMessage("x"), receiver("a")); carrier.Decision(err).Outcome != verify.AttemptErrored || ctx.Err() != nil {
 		t.Errorf("got %v, want that nothing was sent", err)
 	}
 }

@@ -46,7 +46,7 @@ var (
 // message is one to send, as the given attempt.
 func message(attempt int) verify.Message {
 	return verify.Message{
-		ID: messageID, Verification: verificationID, Channel: verify.SMS, To: testTo, From: "+12025550199",
+		ID: messageID, Verification: verificationID, Channel: verify.ChannelSMS, To: testTo, From: "+12025550199",
 		Body: "Your code is " + testCode, Attempt: attempt,
 		ExpiresAt: time.Date(2026, 5, 4, 15, 0, 0, 7e6, time.FixedZone("", 2*60*60)),
 	}
@@ -149,7 +149,7 @@ func status(code int) http.HandlerFunc {
 
 // decided is what the dispatcher makes of an error.
 type decided struct {
-	Outcome verify.DeliveryOutcome
+	Outcome verify.AttemptOutcome
 	Reason  verify.Reason
 	After   time.Duration
 }
@@ -182,8 +182,8 @@ func wantSilent(t testing.TB, err error) {
 }
 
 var (
-	unreachable = decided{Outcome: verify.Errored, Reason: verify.ReasonUnreachable}
-	unknown     = decided{Outcome: verify.Unknown, Reason: verify.ReasonUnknown}
+	unreachable = decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonUnreachable}
+	unknown     = decided{Outcome: verify.AttemptUnknown, Reason: verify.ReasonUnknown}
 )
 
 func TestARequestIsExactlyAsDocumented(t *testing.T) {
@@ -272,7 +272,7 @@ func TestAnyTextArrivesAsItIs(t *testing.T) {
 		m.Body = verify.Secret(rapid.String().Draw(rt, "text"))
 		m.From = rapid.String().Draw(rt, "from")
 		m.To = phone.Number(rapid.StringMatching(`\+[1-9][0-9]{6,14}`).Draw(rt, "to"))
-		m.Channel = rapid.SampledFrom([]verify.Channel{verify.SMS, verify.Voice}).Draw(rt, "channel")
+		m.Channel = rapid.SampledFrom([]verify.Channel{verify.ChannelSMS, verify.ChannelVoice}).Draw(rt, "channel")
 		if _, err := c.Send(t.Context(), m); err != nil {
 			rt.Fatal(err)
 		}
@@ -297,10 +297,10 @@ func TestAnyTextArrivesAsItIs(t *testing.T) {
 
 func TestTheStatusDecides(t *testing.T) {
 	t.Parallel()
-	later := func(d time.Duration) *decided { return &decided{verify.Errored, verify.ReasonLater, d} }
-	slower := func(d time.Duration) *decided { return &decided{verify.Errored, verify.ReasonThrottled, d} }
-	refused := &decided{Outcome: verify.Refused, Reason: verify.ReasonRefused}
-	redirected := &decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected}
+	later := func(d time.Duration) *decided { return &decided{verify.AttemptErrored, verify.ReasonLater, d} }
+	slower := func(d time.Duration) *decided { return &decided{verify.AttemptErrored, verify.ReasonThrottled, d} }
+	refused := &decided{Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused}
+	redirected := &decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonRedirected}
 	for _, c := range []struct {
 		status     int
 		retryAfter string
@@ -345,7 +345,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		server, got := receiver(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL+"/elsewhere", code) })
 		_, err := carrierTo(t, server.URL).Send(t.Context(), message(1))
-		wantError(t, err, decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected})
+		wantError(t, err, decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonRedirected})
 		if n := len(got.all()); n != 1 {
 			t.Errorf("%d: got %d requests, want 1", code, n)
 		}
@@ -359,11 +359,11 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 func TestWhatTheReceiverWritesIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]decided{
-		"HTTP/1.1 400 Your code is 493817\r\nContent-Length: 0\r\n\r\n":                      {Outcome: verify.Refused, Reason: verify.ReasonRefused},
-		"HTTP/1.1 503 no way to +12025550100\r\nContent-Length: 0\r\n\r\n":                   {Outcome: verify.Errored, Reason: verify.ReasonLater},
-		"HTTP/1.1 302 493817\r\nLocation: http://493817/\r\nContent-Length: 0\r\n\r\n":       {Outcome: verify.Errored, Reason: verify.ReasonRedirected},
-		"HTTP/1.1 400 Bad Request\r\nRetry-After: 493817\r\nContent-Length: 6\r\n\r\n493817": {Outcome: verify.Refused, Reason: verify.ReasonRefused},
-		"HTTP/1.1 302 Found\r\nLocation: http://[493817\r\nContent-Length: 0\r\n\r\n":        {Outcome: verify.Errored, Reason: verify.ReasonRedirected},
+		"HTTP/1.1 400 Your code is 493817\r\nContent-Length: 0\r\n\r\n":                      {Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused},
+		"HTTP/1.1 503 no way to +12025550100\r\nContent-Length: 0\r\n\r\n":                   {Outcome: verify.AttemptErrored, Reason: verify.ReasonLater},
+		"HTTP/1.1 302 493817\r\nLocation: http://493817/\r\nContent-Length: 0\r\n\r\n":       {Outcome: verify.AttemptErrored, Reason: verify.ReasonRedirected},
+		"HTTP/1.1 400 Bad Request\r\nRetry-After: 493817\r\nContent-Length: 6\r\n\r\n493817": {Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused},
+		"HTTP/1.1 302 Found\r\nLocation: http://[493817\r\nContent-Length: 0\r\n\r\n":        {Outcome: verify.AttemptErrored, Reason: verify.ReasonRedirected},
 		"Your code is 493817\r\n\r\n":                          unknown,
 		"HTTP/1.1 493817\r\n\r\n":                              unknown,
 		"HTTP/1.1 200 OK\r\nYour code is 493817\r\n\r\n":       unknown,
@@ -693,7 +693,7 @@ func TestAHugeAnswerIsNotRead(t *testing.T) {
 
 func TestASlowAnswersStatusCounts(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[int]*decided{200: nil, 404: {Outcome: verify.Refused, Reason: verify.ReasonRefused}} {
+	for code, want := range map[int]*decided{200: nil, 404: {Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused}} {
 		server, _ := receiver(t, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(code)
 			io.WriteString(w, "so far")

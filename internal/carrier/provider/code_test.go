@@ -41,7 +41,7 @@ func TestACodeHasAPathOfItsOwn(t *testing.T) {
 	c := configOf(t, "twilio", server)
 	c.Spec = Spec{Code: "fault.number"}.Over(c.Spec)
 	_, err := carrierOf(t, c).Send(t.Context(), message())
-	if d := carrier.Decision(err); d.Code != "17.4" || d.Outcome != verify.Refused {
+	if d := carrier.Decision(err); d.Code != "17.4" || d.Outcome != verify.AttemptRefused {
 		t.Errorf("got %v, %q, want it refused with 17.4", d.Outcome, d.Code)
 	}
 }

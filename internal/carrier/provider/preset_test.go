@@ -295,7 +295,7 @@ var stories = map[string]story{
 			failed(201, `{"SMSMessageData":{"Recipients":[{"statusCode":403,"status":"InvalidPhoneNumber","messageId":"None"}]}}`, refused(verify.ReasonInvalidNumber)),
 			failed(201, `{"SMSMessageData":{"Recipients":[{"statusCode":405,"status":"InsufficientBalance"}]}}`, noCredit),
 			failed(201, `{"SMSMessageData":{"Recipients":[{"statusCode":406,"status":"UserInBlacklist"}]}}`, refused(verify.ReasonBlocked)),
-			failed(201, `{"SMSMessageData":{"Recipients":[{"statusCode":501,"status":"GatewayError"}]}}`, decided{Outcome: verify.Errored, Reason: verify.ReasonNetwork}),
+			failed(201, `{"SMSMessageData":{"Recipients":[{"statusCode":501,"status":"GatewayError"}]}}`, decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonNetwork}),
 			failed(201, `{"SMSMessageData":{"Recipients":[{"statusCode":502,"status":"RejectedByGateway"}]}}`, refused(verify.ReasonRefused)),
 			failed(201, `{"SMSMessageData":{"Message":"InvalidSenderId","Recipients":[]}}`, refused(verify.ReasonInvalidSender)),
 			failed(201, `{}`, unknown), failed(401, `The supplied authentication is invalid`, misconfigured),
@@ -593,7 +593,7 @@ func TestATextIsNoMarkup(t *testing.T) {
 	const markup = `<speak><audio src="https://evil.example/a.mp3"/></speak></Say></Speak><Dial>+4490012345</Dial>&amp;`
 	for name := range stories {
 		p, _ := PresetNamed(name)
-		if p.Channel != string(verify.Voice) {
+		if p.Channel != string(verify.ChannelVoice) {
 			continue
 		}
 		m := message()

@@ -89,7 +89,7 @@ func newProof(kind, channel string, key verify.Secret) (proof, error) {
 		return func(r *report, now time.Time) bool { return provesWebhook(r, secret, now) }, nil
 	case "plivo":
 		return func(r *report, _ time.Time) bool {
-			return r.signedWhole() && (provesPlivo(r, text) || channel != string(verify.Voice) && provesPlivoURL(r, text))
+			return r.signedWhole() && (provesPlivo(r, text) || channel != string(verify.ChannelVoice) && provesPlivoURL(r, text))
 		}, nil
 	}
 	if len(text) < 24 || strings.Trim(text, letters+"-_") != "" {

@@ -224,11 +224,11 @@ func TestPlivosSecondVersionCountsWhereThereIsNoThird(t *testing.T) {
 		more    []string
 		want    bool
 	}{
-		{verify.SMS, nil, true},
-		{verify.Voice, nil, false},
-		{verify.SMS, []string{"X-Plivo-Signature-V3", "AAAA"}, false},
-		{verify.SMS, []string{"X-Plivo-Signature-Ma-V3", "AAAA"}, false},
-		{verify.SMS, []string{"X-Plivo-Signature-V3-Nonce", "m"}, false},
+		{verify.ChannelSMS, nil, true},
+		{verify.ChannelVoice, nil, false},
+		{verify.ChannelSMS, []string{"X-Plivo-Signature-V3", "AAAA"}, false},
+		{verify.ChannelSMS, []string{"X-Plivo-Signature-Ma-V3", "AAAA"}, false},
+		{verify.ChannelSMS, []string{"X-Plivo-Signature-V3-Nonce", "m"}, false},
 	} {
 		prove, err := newProof("plivo", string(tt.channel), testKey)
 		if err != nil {

@@ -65,7 +65,7 @@ type Carrier struct {
 
 // New returns a carrier, or an error if the configuration is invalid. It doesn't connect yet.
 func New(c Config) (*Carrier, error) {
-	c.Spec.Channel = cmp.Or(c.Spec.Channel, string(verify.SMS))
+	c.Spec.Channel = cmp.Or(c.Spec.Channel, string(verify.ChannelSMS))
 	c.Spec.Method = cmp.Or(c.Spec.Method, http.MethodPost)
 	c.Spec.Auth.Kind = cmp.Or(c.Spec.Auth.Kind, "none")
 	c.Spec.Auth.User = cmp.Or(c.Spec.Auth.User, "{{.Account}}")

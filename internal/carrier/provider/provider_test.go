@@ -42,7 +42,7 @@ var (
 // message is one to send. Its text has what JSON, forms and XML must escape.
 func message() verify.Message {
 	return verify.Message{
-		ID: messageID, Verification: verificationID, Channel: verify.SMS, To: testTo, From: "+12025550199",
+		ID: messageID, Verification: verificationID, Channel: verify.ChannelSMS, To: testTo, From: "+12025550199",
 		Body: "Your \"code\" & more: " + testCode, Code: testCode, Attempt: 1, ExpiresAt: testNow.Add(10 * time.Minute),
 	}
 }
@@ -51,7 +51,7 @@ func message() verify.Message {
 func messageFor(c Config) verify.Message {
 	m := message()
 	if c.Spec.Channel == "voice" {
-		m.Channel = verify.Voice
+		m.Channel = verify.ChannelVoice
 	}
 	return m
 }
@@ -149,21 +149,23 @@ func carrierOf(t testing.TB, c Config) *Carrier {
 
 // decided is what the dispatcher makes of an error.
 type decided struct {
-	Outcome verify.DeliveryOutcome
+	Outcome verify.AttemptOutcome
 	Reason  verify.Reason
 	After   time.Duration
 }
 
 var (
-	unreachable   = decided{Outcome: verify.Errored, Reason: verify.ReasonUnreachable}
-	unknown       = decided{Outcome: verify.Unknown, Reason: verify.ReasonUnknown}
-	misconfigured = decided{Outcome: verify.Errored, Reason: verify.ReasonMisconfigured}
-	noCredit      = decided{Outcome: verify.Errored, Reason: verify.ReasonNoCredit}
-	throttled     = decided{Outcome: verify.Errored, Reason: verify.ReasonThrottled}
-	later         = decided{Outcome: verify.Errored, Reason: verify.ReasonLater}
+	unreachable   = decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonUnreachable}
+	unknown       = decided{Outcome: verify.AttemptUnknown, Reason: verify.ReasonUnknown}
+	misconfigured = decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonMisconfigured}
+	noCredit      = decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonNoCredit}
+	throttled     = decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonThrottled}
+	later         = decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonLater}
 )
 
-func refused(reason verify.Reason) decided { return decided{Outcome: verify.Refused, Reason: reason} }
+func refused(reason verify.Reason) decided {
+	return decided{Outcome: verify.AttemptRefused, Reason: reason}
+}
 
 // wantError compares a decision, and makes sure that the error's text tells nothing.
 func wantError(t testing.TB, err error, want decided) {
@@ -219,19 +221,19 @@ func TestTheFirstRuleThatFitsDecides(t *testing.T) {
 		{200, `{"messages":[{"id":"` + testCode + `"}]}`, "", nil},
 		{200, `{"messages":[{"id":"x-` + testCode + `-y"}]}`, "", nil},
 		{200, `{"messages":[{"id":"` + strings.Repeat("x", 129) + `"}]}`, "", nil},
-		{200, `{"messages":[{"state":3}]}`, "", &decided{Outcome: verify.Errored, Reason: verify.ReasonNetwork}},
-		{200, `{"messages":[{"state":true}]}`, "", &decided{Outcome: verify.Errored, Reason: verify.ReasonNetwork}},
+		{200, `{"messages":[{"state":3}]}`, "", &decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonNetwork}},
+		{200, `{"messages":[{"state":true}]}`, "", &decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonNetwork}},
 		{201, `{"messages":[{"state":"late"}]}`, "", nil},
-		{200, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonBlocked}},
-		{500, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonBlocked}},
+		{200, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.AttemptRefused, Reason: verify.ReasonBlocked}},
+		{500, `{"messages":[{"state":"bad"}]}`, "", &decided{Outcome: verify.AttemptRefused, Reason: verify.ReasonBlocked}},
 		{400, `{"error":"` + testCode + `"}`, "", &misconfigured},
 		{503, `{"error":1}`, "", &misconfigured},
-		{400, `{"error":""}`, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonRefused}},
+		{400, `{"error":""}`, "", &decided{Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused}},
 		{202, `{}`, "", &unknown},
-		{302, ``, "", &decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected}},
+		{302, ``, "", &decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonRedirected}},
 		{401, ``, "", &misconfigured}, {403, ``, "", &misconfigured}, {404, ``, "", &misconfigured},
 		{402, ``, "", &noCredit}, {429, ``, "", &throttled}, {408, ``, "", &later}, {502, ``, "", &later},
-		{422, ``, "", &decided{Outcome: verify.Refused, Reason: verify.ReasonRefused}},
+		{422, ``, "", &decided{Outcome: verify.AttemptRefused, Reason: verify.ReasonRefused}},
 	} {
 		t.Run(fmt.Sprint(tt.status, tt.body), func(t *testing.T) {
 			t.Parallel()
@@ -265,7 +267,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 		w.WriteHeader(429)
 	})
 	_, err := carrierOf(t, configOf(t, "twilio", server)).Send(t.Context(), message())
-	wantError(t, err, decided{verify.Errored, verify.ReasonThrottled, 7 * time.Second})
+	wantError(t, err, decided{verify.AttemptErrored, verify.ReasonThrottled, 7 * time.Second})
 }
 
 // A request that was written may have been carried out; one that never left was not.
@@ -372,7 +374,7 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 func TestACarrierIsForOneChannel(t *testing.T) {
 	t.Parallel()
 	server, got := providerServer(t, answer(201, `{"sid":"SM1"}`))
-	for preset, channel := range map[string]verify.Channel{"twilio": verify.Voice, "twilio-voice": verify.SMS} {
+	for preset, channel := range map[string]verify.Channel{"twilio": verify.ChannelVoice, "twilio-voice": verify.ChannelSMS} {
 		m := message()
 		m.Channel = channel
 		_, err := carrierOf(t, configOf(t, preset, server)).Send(t.Context(), m)
@@ -389,7 +391,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		server, _ := providerServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL, code) })
 		_, err := carrierOf(t, configOf(t, "twilio", server)).Send(t.Context(), message())
-		wantError(t, err, decided{Outcome: verify.Errored, Reason: verify.ReasonRedirected})
+		wantError(t, err, decided{Outcome: verify.AttemptErrored, Reason: verify.ReasonRedirected})
 	}
 	if n := len(reached.all()); n != 0 {
 		t.Errorf("got %d requests at the redirect's target, want none", n)

@@ -310,7 +310,7 @@ func (s Spec) check() error {
 		}
 		return fmt.Errorf("%s: must be one of %s", key, strings.Join(of, ", "))
 	}
-	errs := []error{one("channel", s.Channel, []string{string(verify.SMS), string(verify.Voice)}), one("auth.kind", s.Auth.Kind, authKinds), one("callback.check", s.Callback.Check, checkKinds)}
+	errs := []error{one("channel", s.Channel, []string{string(verify.ChannelSMS), string(verify.ChannelVoice)}), one("auth.kind", s.Auth.Kind, authKinds), one("callback.check", s.Callback.Check, checkKinds)}
 	if s.Auth.Kind == "header" && s.Auth.Header == "" {
 		errs = append(errs, fmt.Errorf("auth.header: must not be empty"))
 	} else if s.Auth.Header != "" {

@@ -154,25 +154,25 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		token   func(http.ResponseWriter, int32)
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 		reason  verify.Reason
 		code    string
 	}{
-		"a wrong client":  {say(401, `{"error":"invalid_client","error_description":"`+testSecret+`"}`), verify.Errored, verify.ReasonMisconfigured, "invalid_client"},
-		"a wrong scope":   {say(400, `{"error":"invalid_scope"}`), verify.Errored, verify.ReasonMisconfigured, "invalid_scope"},
-		"an error":        {say(503, ``), verify.Errored, verify.ReasonLater, "http:503"},
-		"too many":        {say(429, ``), verify.Errored, verify.ReasonThrottled, "http:429"},
-		"a redirect":      {say(307, ``), verify.Errored, verify.ReasonRedirected, "http:307"},
-		"a page":          {say(200, `<html>`), verify.Errored, verify.ReasonMisconfigured, ""},
-		"another kind":    {say(200, `{"access_token":"t-1","token_type":"mac"}`), verify.Errored, verify.ReasonMisconfigured, ""},
-		"two lines":       {say(200, `{"access_token":"t-1\r\nX-Evil: 1"}`), verify.Errored, verify.ReasonMisconfigured, ""},
-		"a book":          {say(200, `{"access_token":"`+strings.Repeat("t", maxToken+1)+`"}`), verify.Errored, verify.ReasonMisconfigured, ""},
-		"a broken answer": {func(http.ResponseWriter, int32) { panic(http.ErrAbortHandler) }, verify.Errored, verify.ReasonUnreachable, ""},
+		"a wrong client":  {say(401, `{"error":"invalid_client","error_description":"`+testSecret+`"}`), verify.AttemptErrored, verify.ReasonMisconfigured, "invalid_client"},
+		"a wrong scope":   {say(400, `{"error":"invalid_scope"}`), verify.AttemptErrored, verify.ReasonMisconfigured, "invalid_scope"},
+		"an error":        {say(503, ``), verify.AttemptErrored, verify.ReasonLater, "http:503"},
+		"too many":        {say(429, ``), verify.AttemptErrored, verify.ReasonThrottled, "http:429"},
+		"a redirect":      {say(307, ``), verify.AttemptErrored, verify.ReasonRedirected, "http:307"},
+		"a page":          {say(200, `<html>`), verify.AttemptErrored, verify.ReasonMisconfigured, ""},
+		"another kind":    {say(200, `{"access_token":"t-1","token_type":"mac"}`), verify.AttemptErrored, verify.ReasonMisconfigured, ""},
+		"two lines":       {say(200, `{"access_token":"t-1\r\nX-Evil: 1"}`), verify.AttemptErrored, verify.ReasonMisconfigured, ""},
+		"a book":          {say(200, `{"access_token":"`+strings.Repeat("t", maxToken+1)+`"}`), verify.AttemptErrored, verify.ReasonMisconfigured, ""},
+		"a broken answer": {func(http.ResponseWriter, int32) { panic(http.ErrAbortHandler) }, verify.AttemptErrored, verify.ReasonUnreachable, ""},
 		"half an answer": {func(w http.ResponseWriter, _ int32) {
 			fmt.Fprint(w, `{"access_token":"t-`)
 			http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
-		}, verify.Errored, verify.ReasonUnreachable, ""},
+		}, verify.AttemptErrored, verify.ReasonUnreachable, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -206,7 +206,7 @@ func TestATokenIsWaitedForAsLongAsTheMessageMay(t *testing.T) {
 	short, stop := context.WithTimeout(t.Context(), time.Millisecond)
 	defer stop()
 	_, err := c.Send(short, message())
-	if d := carrier.Decision(err); d.Outcome != verify.Errored || d.Reason != verify.ReasonUnreachable {
+	if d := carrier.Decision(err); d.Outcome != verify.AttemptErrored || d.Reason != verify.ReasonUnreachable {
 		t.Errorf("got %v", err)
 	}
 	cancel()

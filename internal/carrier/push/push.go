@@ -108,9 +108,9 @@ func outcome(errs []error) error {
 func rank(err error) int {
 	d := carrier.Decision(err)
 	switch {
-	case d.Outcome == verify.Unknown:
+	case d.Outcome == verify.AttemptUnknown:
 		return 3
-	case d.Outcome == verify.Errored:
+	case d.Outcome == verify.AttemptErrored:
 		return 2
 	case d.Reason != verify.ReasonNoDevice:
 		return 1

@@ -23,7 +23,7 @@ var (
 // question is a call that asks for a key.
 func question() verify.Message {
 	m := message("+12025550101", "Press 1.")
-	m.Channel, m.ByKey, m.Locale = verify.Voice, true, "de"
+	m.Channel, m.ByKey, m.Locale = verify.ChannelVoice, true, "de"
 	return m
 }
 
@@ -73,19 +73,19 @@ func TestSomebodyPressesAKey(t *testing.T) {
 		time.Sleep(time.Second)
 		press('1', nil)
 		press('9', ErrNotAsked) // the first one counts
-		if got := <-out; got.verdict != verify.Approves || got.err != nil || got.took != time.Second {
+		if got := <-out; got.verdict != verify.VerdictApproves || got.err != nil || got.took != time.Second {
 			t.Errorf("after a 1: got %+v", got)
 		}
 		asks("")
 
 		out = ask(s, m) // once more, as another attempt
 		press('9', nil)
-		if got := <-out; got.verdict != verify.Rejects || carrier.Decision(got.err).Outcome != verify.Refused || carrier.Decision(got.err).Reason != verify.ReasonRejected {
+		if got := <-out; got.verdict != verify.VerdictRejects || carrier.Decision(got.err).Outcome != verify.AttemptRefused || carrier.Decision(got.err).Reason != verify.ReasonRejected {
 			t.Errorf("after a 9: got %+v", got)
 		}
 
 		got := <-ask(s, m)
-		if got.verdict != verify.Unanswered || carrier.Decision(got.err).Outcome != verify.Refused || carrier.Decision(got.err).Reason != verify.ReasonNoKey || got.took != 30*time.Second {
+		if got.verdict != verify.VerdictUnanswered || carrier.Decision(got.err).Outcome != verify.AttemptRefused || carrier.Decision(got.err).Reason != verify.ReasonNoKey || got.took != 30*time.Second {
 			t.Errorf("after nothing: got %+v", got)
 		}
 		asks("")
@@ -93,7 +93,7 @@ func TestSomebodyPressesAKey(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if r, err := s.Ask(ctx, m); r.Verdict != verify.NoVerdict || carrier.Decision(err).Outcome != verify.Errored {
+		if r, err := s.Ask(ctx, m); r.Verdict != verify.NoVerdict || carrier.Decision(err).Outcome != verify.AttemptErrored {
 			t.Errorf("at a shutdown: got %v, %v; want that it may be asked again", r.Verdict, err)
 		}
 
@@ -107,7 +107,7 @@ func TestSomebodyPressesAKey(t *testing.T) {
 		if err := s.Press(ordinary.ID.String(), '1'); !errors.Is(err, ErrNoCall) {
 			t.Errorf("press a key in a text message: got %v", err)
 		}
-		ordinary.ID, ordinary.Channel = verify.NewID(noon), verify.Voice
+		ordinary.ID, ordinary.Channel = verify.NewID(noon), verify.ChannelVoice
 		send(t, s, ordinary)
 		if err := s.Press(ordinary.ID.String(), '1'); !errors.Is(err, ErrNotAsked) {
 			t.Errorf("press a key in a call that tells a code: got %v", err)
@@ -155,7 +155,7 @@ func TestAKeyIsPressedOverHTTP(t *testing.T) {
 		if w := post(path, form, "key=1", here, "same-origin"); w.Code != 303 || w.Header().Get("Location") != "/simulator" {
 			t.Errorf("the page's form: got %d %s", w.Code, w.Body)
 		}
-		if got := <-out; got.verdict != verify.Approves {
+		if got := <-out; got.verdict != verify.VerdictApproves {
 			t.Errorf("got %+v", got)
 		}
 		if w := post(path, asJSON, `{"key":"1"}`, here, "none"); w.Code != 409 {
@@ -169,7 +169,7 @@ func TestAKeyIsPressedOverHTTP(t *testing.T) {
 		if w := post(path, asJSON, `{"key":"9"}`, here, ""); w.Code != 204 {
 			t.Errorf("a program's: got %d %s", w.Code, w.Body)
 		}
-		if got := <-out; got.verdict != verify.Rejects {
+		if got := <-out; got.verdict != verify.VerdictRejects {
 			t.Errorf("got %+v", got)
 		}
 

@@ -90,7 +90,7 @@ func (m Message) Pressable() []string {
 }
 
 // Call reports whether the message is a call.
-func (m Message) Call() bool { return m.Channel == string(verify.Voice) }
+func (m Message) Call() bool { return m.Channel == string(verify.ChannelVoice) }
 
 // A Simulator implements [carrier.Asker].
 type Simulator struct {
@@ -162,16 +162,16 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 	select {
 	case key := <-keys:
 		if key == yes {
-			r.Verdict = verify.Approves
+			r.Verdict = verify.VerdictApproves
 			return r, nil
 		}
-		r.Verdict = verify.Rejects
+		r.Verdict = verify.VerdictRejects
 		return r, carrier.Because(verify.ReasonRejected, carrier.Refused(errors.New("the callee pressed 9")))
 	default:
 		if errors.Is(ctx.Err(), context.Canceled) { // it is we who hang up
 			return r, carrier.Because(verify.ReasonInterrupted, ctx.Err())
 		}
-		r.Verdict = verify.Unanswered
+		r.Verdict = verify.VerdictUnanswered
 		return r, carrier.Because(verify.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
 	}
 }

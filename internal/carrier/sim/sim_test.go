@@ -27,7 +27,7 @@ func newSim() *Simulator { return New(func() time.Time { return noon }) }
 
 func message(to phone.Number, text string) verify.Message {
 	return verify.Message{
-		ID: verify.NewID(noon), Verification: verify.NewID(noon), Channel: verify.SMS,
+		ID: verify.NewID(noon), Verification: verify.NewID(noon), Channel: verify.ChannelSMS,
 		To: to, From: "+12025550199", Body: verify.Secret(text), Attempt: 1,
 	}
 }
@@ -51,7 +51,7 @@ func TestWhatWasSentIsKeptNewestFirst(t *testing.T) {
 	t.Parallel()
 	s := newSim()
 	first, second, other := message("+12025550101", "first"), message("+12025550101", "second"), message("+12025550102", "other")
-	second.Channel = verify.Voice
+	second.Channel = verify.ChannelVoice
 	for _, m := range []verify.Message{first, second, other} {
 		send(t, s, m)
 	}
@@ -90,7 +90,7 @@ func TestTheOldestMessagesAreForgotten(t *testing.T) {
 
 // outcome is what a number with a meaning does.
 type outcome struct {
-	Outcome verify.DeliveryOutcome // Accepted where there is no error
+	Outcome verify.AttemptOutcome // Accepted where there is no error
 	Reason  verify.Reason
 	Took    time.Duration
 	Kept    int
@@ -99,13 +99,13 @@ type outcome struct {
 func TestNumbersWithAMeaning(t *testing.T) {
 	t.Parallel()
 	want := map[phone.Number]outcome{
-		RefusedNumber:       {verify.Refused, verify.ReasonRefused, 0, 0},
-		UnreachableNumber:   {verify.Errored, verify.ReasonUnreachable, 0, 0},
-		SlowNumber:          {verify.Accepted, verify.NoReason, 2 * time.Second, 1},
-		FailedReceiptNumber: {verify.Accepted, verify.NoReason, 0, 1},
-		SilentNumber:        {verify.Unknown, verify.ReasonUnknown, 10 * time.Second, 0},
-		"+15550100006":      {verify.Accepted, verify.NoReason, 0, 1},
-		"+12025550101":      {verify.Accepted, verify.NoReason, 0, 1},
+		RefusedNumber:       {verify.AttemptRefused, verify.ReasonRefused, 0, 0},
+		UnreachableNumber:   {verify.AttemptErrored, verify.ReasonUnreachable, 0, 0},
+		SlowNumber:          {verify.AttemptAccepted, verify.NoReason, 2 * time.Second, 1},
+		FailedReceiptNumber: {verify.AttemptAccepted, verify.NoReason, 0, 1},
+		SilentNumber:        {verify.AttemptUnknown, verify.ReasonUnknown, 10 * time.Second, 0},
+		"+15550100006":      {verify.AttemptAccepted, verify.NoReason, 0, 1},
+		"+12025550101":      {verify.AttemptAccepted, verify.NoReason, 0, 1},
 	}
 	for to, want := range want {
 		t.Run(string(to), func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestASlowSendEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := s.Send(ctx, message(SlowNumber, "x"))
-	if got := carrier.Decision(err).Outcome; err == nil || got != verify.Unknown || !errors.Is(err, context.Canceled) {
+	if got := carrier.Decision(err).Outcome; err == nil || got != verify.AttemptUnknown || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, %v, want unknown: it may have been sent", got, err)
 	}
 	if got := len(s.Messages("")); got != 0 {
@@ -270,7 +270,7 @@ func TestACallCanBeHeard(t *testing.T) {
 	t.Parallel()
 	s := newSim()
 	call, text := message("+12025550101", "Your Personal Authorization Code is 493817"), message("+12025550101", "493817")
-	call.Channel, call.Code, call.Locale = verify.Voice, "493817", "de-AT"
+	call.Channel, call.Code, call.Locale = verify.ChannelVoice, "493817", "de-AT"
 	send(t, s, call)
 	send(t, s, text)
 

@@ -38,7 +38,7 @@ func ask(ctx context.Context, c *Carrier) <-chan said {
 }
 
 // wantSaid waits for the end of a call, and compares what the callee said.
-func wantSaid(t *testing.T, got <-chan said, verdict verify.Verdict, o verify.DeliveryOutcome, reason verify.Reason) {
+func wantSaid(t *testing.T, got <-chan said, verdict verify.Verdict, o verify.AttemptOutcome, reason verify.Reason) {
 	t.Helper()
 	select {
 	case s := <-got:
@@ -60,17 +60,17 @@ func TestACallAsksForAKey(t *testing.T) {
 		keys    string
 		hangsUp bool
 		verdict verify.Verdict
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 		reason  verify.Reason
 	}{
-		{"1", false, verify.Approves, verify.Accepted, verify.NoReason},
-		{"1", true, verify.Approves, verify.Accepted, verify.NoReason},
-		{"9", false, verify.Rejects, verify.Refused, verify.ReasonRejected},
-		{"9", true, verify.Rejects, verify.Refused, verify.ReasonRejected},
-		{"51", false, verify.Approves, verify.Accepted, verify.NoReason}, // the question is asked again
-		{"19", false, verify.Approves, verify.Accepted, verify.NoReason}, // the first one counts
-		{"", true, verify.Unanswered, verify.Refused, verify.ReasonHungUp},
-		{"5", true, verify.Unanswered, verify.Refused, verify.ReasonHungUp},
+		{"1", false, verify.VerdictApproves, verify.AttemptAccepted, verify.NoReason},
+		{"1", true, verify.VerdictApproves, verify.AttemptAccepted, verify.NoReason},
+		{"9", false, verify.VerdictRejects, verify.AttemptRefused, verify.ReasonRejected},
+		{"9", true, verify.VerdictRejects, verify.AttemptRefused, verify.ReasonRejected},
+		{"51", false, verify.VerdictApproves, verify.AttemptAccepted, verify.NoReason}, // the question is asked again
+		{"19", false, verify.VerdictApproves, verify.AttemptAccepted, verify.NoReason}, // the first one counts
+		{"", true, verify.VerdictUnanswered, verify.AttemptRefused, verify.ReasonHungUp},
+		{"5", true, verify.VerdictUnanswered, verify.AttemptRefused, verify.ReasonHungUp},
 	} {
 		t.Run(fmt.Sprint(tt.keys, " hangs up ", tt.hangsUp), func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +116,7 @@ func TestAnAnsweringMachineApprovesNothing(t *testing.T) {
 	out := ask(t.Context(), c)
 	p.answer()
 	p.reply(p.expect(wire.BYE), 200, "")
-	wantSaid(t, out, verify.Unanswered, verify.Refused, verify.ReasonNoKey)
+	wantSaid(t, out, verify.VerdictUnanswered, verify.AttemptRefused, verify.ReasonNoKey)
 	q := c.Speech.Question(t.Context(), "", "")
 	if n := bytes.Count(listen(t, p.heard(1), mu), q.Ask); n != askTimes {
 		t.Errorf("it was asked %d times, want %d", n, askTimes)
@@ -134,7 +134,7 @@ func TestAKeyBeforeTheQuestionApprovesNothing(t *testing.T) {
 	p.status()
 	p.heard(60)
 	p.bye(invite)
-	wantSaid(t, out, verify.Unanswered, verify.Refused, verify.ReasonHungUp)
+	wantSaid(t, out, verify.VerdictUnanswered, verify.AttemptRefused, verify.ReasonHungUp)
 }
 
 // Who wasn't reached wasn't asked, and may be called by others.
@@ -143,7 +143,7 @@ func TestWhoIsNotReachedHasSaidNothing(t *testing.T) {
 	p := newPeer(t)
 	out := ask(t.Context(), p.trunk(nil))
 	p.reply(p.expect(wire.INVITE), 486, "")
-	wantSaid(t, out, verify.NoVerdict, verify.Errored, verify.ReasonBusy)
+	wantSaid(t, out, verify.NoVerdict, verify.AttemptErrored, verify.ReasonBusy)
 
 	p = newPeer(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -152,5 +152,5 @@ func TestWhoIsNotReachedHasSaidNothing(t *testing.T) {
 	p.heard(5)
 	cancel()
 	p.reply(p.expect(wire.BYE), 200, "")
-	wantSaid(t, out, verify.NoVerdict, verify.Errored, verify.ReasonInterrupted)
+	wantSaid(t, out, verify.NoVerdict, verify.AttemptErrored, verify.ReasonInterrupted)
 }

@@ -124,7 +124,7 @@ func TestBrokenDatagramsHurtNobody(t *testing.T) {
 	}
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7777777777").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 }
 
 // ping asks whether the carrier lives until it says so.

@@ -304,7 +304,7 @@ func (p *peer) trunk(change func(*Config)) *Carrier {
 }
 
 var message = verify.Message{
-	Verification: verify.NewID(time.Unix(0, 0)), Channel: verify.Voice,
+	Verification: verify.NewID(time.Unix(0, 0)), Channel: verify.ChannelVoice,
 	To: "+12025550100", From: "+12025550199", Code: "7", Attempt: 1,
 }
 
@@ -327,7 +327,7 @@ func send(ctx context.Context, c *Carrier, m verify.Message) <-chan outcome {
 }
 
 // want waits for the end of a call, and compares.
-func want(t *testing.T, got <-chan outcome, o verify.DeliveryOutcome, reason verify.Reason) outcome {
+func want(t *testing.T, got <-chan outcome, o verify.AttemptOutcome, reason verify.Reason) outcome {
 	t.Helper()
 	out := endOf(t, got)
 	compare(t, out, o, reason)
@@ -347,9 +347,9 @@ func endOf(t *testing.T, got <-chan outcome) outcome {
 }
 
 // compare compares the end of a call.
-func compare(t *testing.T, out outcome, o verify.DeliveryOutcome, reason verify.Reason) {
+func compare(t *testing.T, out outcome, o verify.AttemptOutcome, reason verify.Reason) {
 	t.Helper()
-	if o == verify.Accepted {
+	if o == verify.AttemptAccepted {
 		if out.err != nil {
 			t.Fatalf("got %v, want accepted", out.err)
 		}

@@ -195,7 +195,7 @@ func TestASoftphonePressesAKey(t *testing.T) {
 func TestASoftphoneAnswersAQuestion(t *testing.T) {
 	testsize.Full(t, "talks to a softphone in real time")
 	t.Parallel()
-	for key, verdict := range map[string]verify.Verdict{"1": verify.Approves, "9": verify.Rejects} {
+	for key, verdict := range map[string]verify.Verdict{"1": verify.VerdictApproves, "9": verify.VerdictRejects} {
 		undisturbed(t, func() (Call, error) {
 			b := siptest.Start(t, string(message.To), "answermode=auto;audio_codecs=PCMU/8000/1")
 			ended := make(chan Call, 1)
@@ -243,7 +243,7 @@ func TestASoftphoneDies(t *testing.T) {
 	}()
 	<-heard
 	b.Kill()
-	want(t, out, verify.Errored, verify.ReasonLost)
+	want(t, out, verify.AttemptErrored, verify.ReasonLost)
 	if r := <-ended; r.Status != 200 {
 		t.Errorf("recorded %+v", r)
 	}
@@ -267,21 +267,21 @@ func TestTrunksOfSipp(t *testing.T) {
 	for name, tt := range map[string]struct {
 		script  []string
 		change  func(*Config)
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 		reason  verify.Reason
 		least   time.Duration
 		most    time.Duration
 	}{
 		"busy": {
 			script:  []string{siptest.Invited, siptest.Answering("486 Busy Here", ""), acked},
-			outcome: verify.Errored, reason: verify.ReasonBusy,
+			outcome: verify.AttemptErrored, reason: verify.ReasonBusy,
 		},
 		"no answer": {
 			script: []string{siptest.Invited, siptest.Answering("180 Ringing", ""), `<recv request="CANCEL"/>`,
 				"<send><![CDATA[\nSIP/2.0 200 OK\n" + siptest.Within + "Content-Length: 0\n\n]]></send>",
 				"<send><![CDATA[\nSIP/2.0 487 Request Terminated\n[last_Via:]\n[last_From:]\n[last_To:];tag=x\n[last_Call-ID:]\nCSeq: 1 INVITE\nContent-Length: 0\n\n]]></send>", acked},
 			change:  func(c *Config) { c.Ring = 2 * time.Second },
-			outcome: verify.Errored, reason: verify.ReasonNoAnswer, least: 2 * time.Second,
+			outcome: verify.AttemptErrored, reason: verify.ReasonNoAnswer, least: 2 * time.Second,
 		},
 		"early hang-up": {
 			script: []string{`<recv request="INVITE"><action><ereg regexp=".*" search_in="hdr" header="From:" assign_to="caller"/></action></recv>`,
@@ -289,23 +289,23 @@ func TestTrunksOfSipp(t *testing.T) {
 				"<send retrans=\"500\"><![CDATA[\nBYE sip:x@127.0.0.1 SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n" +
 					"From: <sip:" + "+12025550100@127.0.0.1>;tag=[pid]-[call_number]\nTo: [$caller]\n[last_Call-ID:]\nCSeq: 7 BYE\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>",
 				`<recv response="200"/>`},
-			outcome: verify.Refused, reason: verify.ReasonHungUp, least: time.Second,
+			outcome: verify.AttemptRefused, reason: verify.ReasonHungUp, least: time.Second,
 		},
 		"401": {
 			script: []string{siptest.Invited, challenge("401 Unauthorized", "WWW-Authenticate"), acked, checked},
 			change: func(c *Config) { c.Username, c.Password = "alice", password },
 			// sipp found the credentials right, and went on.
-			outcome: verify.Errored, reason: verify.ReasonBusy,
+			outcome: verify.AttemptErrored, reason: verify.ReasonBusy,
 		},
 		"401, wrong password": {
 			script:  []string{siptest.Invited, challenge("401 Unauthorized", "WWW-Authenticate"), acked, checked},
 			change:  func(c *Config) { c.Username, c.Password = "alice", "wrong" },
-			outcome: verify.Refused, reason: verify.ReasonForbidden,
+			outcome: verify.AttemptRefused, reason: verify.ReasonForbidden,
 		},
 		"407": { // sipp 3.6 can't check these; see TestChallengesAreAnswered
 			script:  []string{siptest.Invited, challenge("407 Proxy Authentication Required", "Proxy-Authenticate"), acked, shown},
 			change:  func(c *Config) { c.Username, c.Password = "alice", password },
-			outcome: verify.Errored, reason: verify.ReasonBusy,
+			outcome: verify.AttemptErrored, reason: verify.ReasonBusy,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -351,7 +351,7 @@ func TestCallsAtOnceKeepTime(t *testing.T) {
 		all = append(all, send(t.Context(), c, message))
 	}
 	for _, out := range all {
-		want(t, out, verify.Accepted, verify.NoReason)
+		want(t, out, verify.AttemptAccepted, verify.NoReason)
 	}
 	took := time.Since(began)
 	syscall.Getrusage(syscall.RUSAGE_SELF, &after)

@@ -43,7 +43,7 @@ func TestAnAnsweredCallSaysTheCode(t *testing.T) {
 			out := send(t.Context(), c, message)
 			invite := p.answer(kind, keys)
 			p.reply(p.expect(wire.BYE), 200, "")
-			got := want(t, out, verify.Accepted, verify.NoReason)
+			got := want(t, out, verify.AttemptAccepted, verify.NoReason)
 			if got.ref != string(*invite.CallID()) {
 				t.Errorf("the reference is %q, want the Call-ID %q", got.ref, *invite.CallID())
 			}
@@ -92,36 +92,36 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		status  int
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 		reason  verify.Reason
 		after   time.Duration
 		whose   verify.Blame
 		cause   string // the answer's Reason
 	}{
-		{486, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, ""},
-		{600, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, ""},
-		{480, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
-		{408, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
-		{603, verify.Refused, verify.ReasonDeclined, 0, verify.BlameMessage, ""},
-		{404, verify.Refused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, ""},
-		{403, verify.Refused, verify.ReasonForbidden, 0, verify.BlameMessage, ""},
-		{401, verify.Refused, verify.ReasonAuth, 0, verify.BlameCarrier, ""}, // we have no credentials
-		{488, verify.Refused, verify.ReasonNoMedia, 0, verify.BlameMessage, ""},
-		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, ""}, // as it says
-		{500, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, ""},
-		{502, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `Q.850;cause=27;text="destination out of order"`},
-		{500, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `q.850 ; text="x" ; cause=31`},
-		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=34"}, // no circuit
-		{503, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "SIP;cause=20"},
-		{480, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, `Q.850;cause=17;text="User busy"`},
-		{500, verify.Errored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, `SIP;cause=480, Q.850;cause=19;text="a, b"`},
-		{503, verify.Refused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, "Q.850;cause=1"},
-		{480, verify.Refused, verify.ReasonDeclined, 0, verify.BlameMessage, "Q.850;cause=21"},
-		{404, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=38"}, // not the number's fault
-		{486, verify.Errored, verify.ReasonBusy, busyWait, verify.BlameMessage, "Q.850;cause=16"},
-		{429, verify.Errored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameUs, ""},
-		{302, verify.Errored, verify.ReasonRedirected, 0, verify.BlameMessage, ""},
-		{420, verify.Refused, verify.ReasonRefused, 0, verify.BlameMessage, ""},
+		{486, verify.AttemptErrored, verify.ReasonBusy, busyWait, verify.BlameMessage, ""},
+		{600, verify.AttemptErrored, verify.ReasonBusy, busyWait, verify.BlameMessage, ""},
+		{480, verify.AttemptErrored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
+		{408, verify.AttemptErrored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, ""},
+		{603, verify.AttemptRefused, verify.ReasonDeclined, 0, verify.BlameMessage, ""},
+		{404, verify.AttemptRefused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, ""},
+		{403, verify.AttemptRefused, verify.ReasonForbidden, 0, verify.BlameMessage, ""},
+		{401, verify.AttemptRefused, verify.ReasonAuth, 0, verify.BlameCarrier, ""}, // we have no credentials
+		{488, verify.AttemptRefused, verify.ReasonNoMedia, 0, verify.BlameMessage, ""},
+		{503, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, ""}, // as it says
+		{500, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, ""},
+		{502, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `Q.850;cause=27;text="destination out of order"`},
+		{500, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameMessage, `q.850 ; text="x" ; cause=31`},
+		{503, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=34"}, // no circuit
+		{503, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "SIP;cause=20"},
+		{480, verify.AttemptErrored, verify.ReasonBusy, busyWait, verify.BlameMessage, `Q.850;cause=17;text="User busy"`},
+		{500, verify.AttemptErrored, verify.ReasonNoAnswer, busyWait, verify.BlameMessage, `SIP;cause=480, Q.850;cause=19;text="a, b"`},
+		{503, verify.AttemptRefused, verify.ReasonInvalidNumber, 0, verify.BlameMessage, "Q.850;cause=1"},
+		{480, verify.AttemptRefused, verify.ReasonDeclined, 0, verify.BlameMessage, "Q.850;cause=21"},
+		{404, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameCarrier, "Q.850;cause=38"}, // not the number's fault
+		{486, verify.AttemptErrored, verify.ReasonBusy, busyWait, verify.BlameMessage, "Q.850;cause=16"},
+		{429, verify.AttemptErrored, verify.ReasonUnavailable, 7 * time.Second, verify.BlameUs, ""},
+		{302, verify.AttemptErrored, verify.ReasonRedirected, 0, verify.BlameMessage, ""},
+		{420, verify.AttemptRefused, verify.ReasonRefused, 0, verify.BlameMessage, ""},
 	} {
 		t.Run(fmt.Sprint(tt.status, tt.cause), func(t *testing.T) {
 			t.Parallel()
@@ -160,7 +160,7 @@ func TestADeadTrunkIsGivenUp(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t) // nobody reads; and nobody listens on TCP
 			c := p.trunk(func(c *Config) { c.Transport, c.First = transport, 300*time.Millisecond })
-			got := want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonUnreachable)
+			got := want(t, send(t.Context(), c, message), verify.AttemptErrored, verify.ReasonUnreachable)
 			if got.took > 10*time.Second {
 				t.Errorf("it took %v", got.took)
 			}
@@ -179,7 +179,7 @@ func TestALateAnswerIsHungUp(t *testing.T) {
 			c := p.trunk(func(c *Config) { c.First = 200 * time.Millisecond })
 			out := send(t.Context(), c, message)
 			invite := p.expect(wire.INVITE)
-			want(t, out, verify.Errored, verify.ReasonUnreachable)
+			want(t, out, verify.AttemptErrored, verify.ReasonUnreachable)
 			if status == 180 {
 				p.reply(invite, 180, "")
 				cancel := p.expect(wire.CANCEL)
@@ -207,7 +207,7 @@ func TestAPhoneThatIsNotAnsweredIsCancelled(t *testing.T) {
 	p.reply(p.expect(wire.CANCEL), 200, "")
 	p.reply(invite, 487, "")
 	p.expect(wire.ACK)
-	want(t, out, verify.Errored, verify.ReasonNoAnswer)
+	want(t, out, verify.AttemptErrored, verify.ReasonNoAnswer)
 }
 
 // A trunk may say a hundred times that it rings.
@@ -221,7 +221,7 @@ func TestRingingMayBeSaidOften(t *testing.T) {
 	}
 	p.reply(invite, 486, "")
 	p.expect(wire.ACK)
-	want(t, out, verify.Errored, verify.ReasonBusy)
+	want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 }
 
 // The phone is answered in the moment in which it is cancelled: the call is taken and hung up.
@@ -237,7 +237,7 @@ func TestAnAnswerThatCrossesTheCancelIsHungUp(t *testing.T) {
 	p.reply(cancel, 481, "")
 	p.expect(wire.ACK)
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Errored, verify.ReasonNoAnswer)
+	want(t, out, verify.AttemptErrored, verify.ReasonNoAnswer)
 }
 
 // An answer that comes again was not acknowledged, as far as the trunk knows.
@@ -253,7 +253,7 @@ func TestARepeatedAnswerIsAcknowledgedAgain(t *testing.T) {
 		t.Errorf("and then came\n%s", <-p.requests)
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, verify.ReasonHungUp)
+	want(t, out, verify.AttemptRefused, verify.ReasonHungUp)
 }
 
 func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
@@ -266,7 +266,7 @@ func TestWhoHangsUpEarlyHasNotHeardTheCode(t *testing.T) {
 	if r := p.status(); r.StatusCode != 200 {
 		t.Errorf("the BYE was answered %d", r.StatusCode)
 	}
-	want(t, out, verify.Refused, verify.ReasonHungUp)
+	want(t, out, verify.AttemptRefused, verify.ReasonHungUp)
 }
 
 // A trunk wants its provisional responses acknowledged, each once, and describes its sound in one of them only.
@@ -299,7 +299,7 @@ func TestReliableRingingIsAcknowledged(t *testing.T) {
 		t.Errorf("the BYE's number is %d", bye.CSeq().SeqNo)
 	}
 	p.reply(bye, 200, "")
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 }
 
 // A nonce that grew old isn't always said to be stale.
@@ -310,7 +310,7 @@ func TestAnotherNonceIsTriedOnce(t *testing.T) {
 	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="1"`)
 	p.reply(p.expect(wire.INVITE), 407, "", `Proxy-Authenticate: Digest realm="a", nonce="2"`)
 	p.reply(p.expect(wire.INVITE), 486, "")
-	want(t, out, verify.Errored, verify.ReasonBusy)
+	want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 }
 
 // The telephone network, not the callee, ends a call before the code was said.
@@ -326,7 +326,7 @@ func TestACallThatTheNetworkCutsIsLost(t *testing.T) {
 	bye := p.request(wire.BYE, invite, 100, "", "")
 	bye.AppendHeader(wire.NewHeader("Reason", "Q.850;cause=41"))
 	p.write(bye.String(), invite.Source())
-	want(t, out, verify.Errored, verify.ReasonLost)
+	want(t, out, verify.AttemptErrored, verify.ReasonLost)
 }
 
 func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
@@ -337,7 +337,7 @@ func TestWhoHangsUpAfterTheCodeHasHeardIt(t *testing.T) {
 	invite := p.answer()
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 }
 
 // A key that is pressed asks for the code again, by an event of RTP or by INFO; an event is repeated in
@@ -404,7 +404,7 @@ func TestOneHearsItAgain(t *testing.T) {
 			press(p, invite)
 			packets := p.heard((len(script.All())+script.Once)/frame + 30)
 			p.bye(invite)
-			want(t, out, verify.Accepted, verify.NoReason)
+			want(t, out, verify.AttemptAccepted, verify.NoReason)
 			sound := listen(t, packets, mu)
 			if n := bytes.Count(sound, script.Code[Rate:script.Once-frame]); n != 2 {
 				t.Errorf("the code was said %d times, want twice", n)
@@ -490,7 +490,7 @@ func codeWaitsForAKey(t *testing.T, edit func(*Config), message verify.Message) 
 	p.ask(wire.INFO, invite, 7, "application/dtmf", "5")
 	after := listen(t, p.heard(len(before)/frame+script.Once/frame+10), mu)
 	p.bye(invite)
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 	if !bytes.HasPrefix(before, script.Confirm) || bytes.Contains(before, script.Code[Rate:Rate*2]) {
 		t.Error("before the key something else was said")
 	}
@@ -510,7 +510,7 @@ func TestWithSkipKeypressACodeIsSaidAtOnce(t *testing.T) {
 	script := c.Speech.Script(t.Context(), "", nil, "7")
 	heard := listen(t, p.heard(script.Once/frame+10), mu)
 	p.bye(invite)
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 	if bytes.HasPrefix(heard, script.Confirm) || !bytes.Contains(heard, script.Code[Rate:script.Once-frame]) {
 		t.Error("the code wasn't said at once")
 	}
@@ -523,7 +523,7 @@ func TestAnAnsweringMachineHearsNoCode(t *testing.T) {
 	out := send(t.Context(), c, message)
 	p.answer()
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Refused, verify.ReasonNoKey)
+	want(t, out, verify.AttemptRefused, verify.ReasonNoKey)
 	sound := listen(t, p.heard(1), mu)
 	script := c.Speech.Script(t.Context(), "", nil, "7")
 	if bytes.Count(sound, script.Confirm) != confirmTimes {
@@ -601,7 +601,7 @@ func TestChallengesAreAnswered(t *testing.T) {
 				}
 				p.reply(invite, 486, "")
 				p.expect(wire.ACK)
-				want(t, out, verify.Errored, verify.ReasonBusy)
+				want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 			})
 		}
 	}
@@ -623,7 +623,7 @@ func TestSeveralChallengesAreAnswered(t *testing.T) {
 		t.Errorf("want credentials for both:\n%s", invite)
 	}
 	p.reply(invite, 486, "")
-	want(t, out, verify.Errored, verify.ReasonBusy)
+	want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 }
 
 func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
@@ -644,7 +644,7 @@ func TestWrongCredentialsAreRefusedAtOnce(t *testing.T) {
 				p.reply(p.expect(wire.INVITE), 401, "", tt.second)
 				p.reply(p.expect(wire.INVITE), 401, "", strings.Replace(tt.second, `"2"`, `"3"`, 1))
 			}
-			got := want(t, out, verify.Refused, verify.ReasonAuth)
+			got := want(t, out, verify.AttemptRefused, verify.ReasonAuth)
 			if strings.Contains(got.err.Error(), "horse") {
 				t.Errorf("the error holds the password: %v", got.err)
 			}
@@ -660,13 +660,13 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 		hears   bool // whether the trunk sends sound before it disappears
 		after   bool // whether it disappears after the code was said
 		key     bool // whether the call asks for a key
-		outcome verify.DeliveryOutcome
+		outcome verify.AttemptOutcome
 	}{
-		"before the code was said":              {hears: true, outcome: verify.Errored},
-		"after it was said":                     {hears: true, after: true, outcome: verify.Accepted},
-		"nobody knows when":                     {outcome: verify.Unknown},
-		"before a key was asked for":            {key: true, outcome: verify.Errored},
-		"before a key was asked for, but heard": {key: true, hears: true, outcome: verify.Errored},
+		"before the code was said":              {hears: true, outcome: verify.AttemptErrored},
+		"after it was said":                     {hears: true, after: true, outcome: verify.AttemptAccepted},
+		"nobody knows when":                     {outcome: verify.AttemptUnknown},
+		"before a key was asked for":            {key: true, outcome: verify.AttemptErrored},
+		"before a key was asked for, but heard": {key: true, hears: true, outcome: verify.AttemptErrored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -684,7 +684,7 @@ func TestATrunkThatDiesInMidCall(t *testing.T) {
 				p.expect(wire.BYE)
 				// On a busy machine the sound may come so late that the code has begun.
 				end := endOf(t, out)
-				if tt.hears && !tt.after && carrier.Decision(end.err).Outcome == verify.Unknown {
+				if tt.hears && !tt.after && carrier.Decision(end.err).Outcome == verify.AttemptUnknown {
 					continue
 				}
 				compare(t, end, tt.outcome, verify.ReasonLost)
@@ -711,7 +711,7 @@ func TestSilenceEndsNoCall(t *testing.T) {
 	}
 	bye := p.expect(wire.BYE) // and no other request before it
 	p.reply(bye, 200, "")
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 	if !bytes.HasPrefix(listen(t, p.heard(1), mu), script) {
 		t.Error("not the whole code was said")
 	}
@@ -733,7 +733,7 @@ func TestAHangUpMayBeChallenged(t *testing.T) {
 		t.Errorf("got\n%s", again)
 	}
 	p.reply(again, 200, "")
-	want(t, out, verify.Errored, verify.ReasonInterrupted)
+	want(t, out, verify.AttemptErrored, verify.ReasonInterrupted)
 }
 
 func TestTheShutdownHangsUp(t *testing.T) {
@@ -749,9 +749,9 @@ func TestTheShutdownHangsUp(t *testing.T) {
 		go func() { c.Close(t.Context()); close(closed) }()
 		p.reply(p.expect(wire.CANCEL), 200, "")
 		p.reply(invite, 487, "")
-		want(t, out, verify.Errored, verify.ReasonInterrupted)
+		want(t, out, verify.AttemptErrored, verify.ReasonInterrupted)
 		<-closed
-		want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonInterrupted)
+		want(t, send(t.Context(), c, message), verify.AttemptErrored, verify.ReasonInterrupted)
 	})
 	t.Run("while it speaks", func(t *testing.T) {
 		t.Parallel()
@@ -763,7 +763,7 @@ func TestTheShutdownHangsUp(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { c.Close(t.Context()); close(closed) }()
 		p.reply(p.expect(wire.BYE), 200, "")
-		want(t, out, verify.Errored, verify.ReasonInterrupted)
+		want(t, out, verify.AttemptErrored, verify.ReasonInterrupted)
 		<-closed
 	})
 }
@@ -777,7 +777,7 @@ func TestWhoSendsMayStop(t *testing.T) {
 	p.heard(10)
 	cancel()
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Errored, verify.ReasonInterrupted)
+	want(t, out, verify.AttemptErrored, verify.ReasonInterrupted)
 }
 
 // Who has no more time hasn't stopped: the next try is somebody else's turn.
@@ -792,7 +792,7 @@ func TestACallThatTakesTooLongInAllIsTheTrunksFailure(t *testing.T) {
 	p.reply(invite, 180, "")
 	p.reply(p.expect(wire.CANCEL), 200, "")
 	p.reply(invite, 487, "")
-	want(t, out, verify.Errored, verify.ReasonUnavailable)
+	want(t, out, verify.AttemptErrored, verify.ReasonUnavailable)
 }
 
 func TestATalkHasALimit(t *testing.T) {
@@ -801,7 +801,7 @@ func TestATalkHasALimit(t *testing.T) {
 	out := send(t.Context(), p.trunk(func(c *Config) { c.Talk = time.Second }), message)
 	p.answer()
 	p.reply(p.expect(wire.BYE), 200, "")
-	want(t, out, verify.Refused, verify.ReasonTooLong)
+	want(t, out, verify.AttemptRefused, verify.ReasonTooLong)
 }
 
 func TestCallsAtOnceAreBounded(t *testing.T) {
@@ -810,12 +810,12 @@ func TestCallsAtOnceAreBounded(t *testing.T) {
 	c := p.trunk(func(c *Config) { c.Calls = 1 })
 	out := send(t.Context(), c, message)
 	invite := p.expect(wire.INVITE)
-	want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonFull)
+	want(t, send(t.Context(), c, message), verify.AttemptErrored, verify.ReasonFull)
 	p.reply(invite, 486, "")
-	want(t, out, verify.Errored, verify.ReasonBusy)
+	want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 	out = send(t.Context(), c, message)
 	p.reply(p.expect(wire.INVITE), 603, "")
-	want(t, out, verify.Refused, verify.ReasonDeclined)
+	want(t, out, verify.AttemptRefused, verify.ReasonDeclined)
 }
 
 // What is played is a code: a stranger who finds the port must not get it, whatever he sends there.
@@ -846,7 +846,7 @@ func TestSoundFollowsTheTrunkAndNobodyElse(t *testing.T) {
 		t.Errorf("the stranger got %d bytes of the call", n)
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, verify.ReasonHungUp)
+	want(t, out, verify.AttemptRefused, verify.ReasonHungUp)
 }
 
 // Who isn't the trunk is not listened to: he can't end calls, nor press keys.
@@ -868,7 +868,7 @@ func TestStrangersAreNotListenedTo(t *testing.T) {
 	}
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 }
 
 // A new address of the other side counts for requests of ours.
@@ -892,7 +892,7 @@ func TestTheOtherSideMayMove(t *testing.T) {
 				t.Errorf("the BYE is for %s", bye.Recipient.String())
 			}
 			moved.reply(bye, 200, "")
-			want(t, out, verify.Accepted, verify.NoReason)
+			want(t, out, verify.AttemptAccepted, verify.NoReason)
 		})
 	}
 }
@@ -958,7 +958,7 @@ func TestTheOtherSideMayOfferAgain(t *testing.T) {
 		t.Errorf("an offer of a film was answered %d", r.StatusCode)
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, verify.ReasonHungUp)
+	want(t, out, verify.AttemptRefused, verify.ReasonHungUp)
 }
 
 // Who holds the call hears nothing, and misses nothing.
@@ -1001,7 +1001,7 @@ func TestWhoHoldsTheCallMissesNothing(t *testing.T) {
 		sound = append(sound, packet[header:]...)
 	}
 	p.bye(invite)
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 	if !bytes.HasPrefix(sound, script.Code[:script.Once]) {
 		t.Error("something is missing of what was said before and after the hold")
 	}
@@ -1023,7 +1023,7 @@ func TestEarlyMedia(t *testing.T) {
 	p.expect(wire.ACK)
 	listen(t, p.heard(5), aLaw)
 	p.bye(invite)
-	want(t, out, verify.Refused, verify.ReasonHungUp)
+	want(t, out, verify.AttemptRefused, verify.ReasonHungUp)
 }
 
 func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
@@ -1041,7 +1041,7 @@ func TestAnAnswerWithoutSoundIsHungUp(t *testing.T) {
 			p.reply(p.expect(wire.INVITE), 200, sdp)
 			p.expect(wire.ACK)
 			p.reply(p.expect(wire.BYE), 200, "")
-			want(t, out, verify.Refused, verify.ReasonNoMedia)
+			want(t, out, verify.AttemptRefused, verify.ReasonNoMedia)
 		})
 	}
 }
@@ -1108,7 +1108,7 @@ func TestRecordedRoutesAreFollowed(t *testing.T) {
 		t.Errorf("the acknowledgement is for %s", ack.Recipient.String())
 	}
 	p.bye(invite)
-	want(t, out, verify.Refused, verify.ReasonHungUp)
+	want(t, out, verify.AttemptRefused, verify.ReasonHungUp)
 }
 
 // Trunks find the account by From, or the caller by another header, and want numbers in their own form.
@@ -1179,7 +1179,7 @@ func TestCallersAndNumbersAsTheTrunkWantsThem(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 			}
 			p.reply(invite, 486, "")
-			want(t, out, verify.Errored, verify.ReasonBusy)
+			want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 		})
 	}
 }
@@ -1207,8 +1207,8 @@ func TestAnExchangeFindsTheAccountByFrom(t *testing.T) {
 				p.asterisk("alice", "correct horse")
 			}()
 			if tt.wrong == "" {
-				want(t, out, verify.Errored, verify.ReasonBusy)
-			} else if got := want(t, out, verify.Refused, verify.ReasonAuth); !strings.Contains(got.err.Error(), tt.wrong) {
+				want(t, out, verify.AttemptErrored, verify.ReasonBusy)
+			} else if got := want(t, out, verify.AttemptRefused, verify.ReasonAuth); !strings.Contains(got.err.Error(), tt.wrong) {
 				t.Errorf("the error is %q, want %q in it", got.err, tt.wrong)
 			}
 			p.close()
@@ -1287,7 +1287,7 @@ func TestAddressesKeepThePort(t *testing.T) {
 		}
 	}
 	p.reply(invite, 404, "")
-	if got := want(t, out, verify.Refused, verify.ReasonInvalidNumber); !strings.Contains(got.err.Error(), "404 for a number at "+own) {
+	if got := want(t, out, verify.AttemptRefused, verify.ReasonInvalidNumber); !strings.Contains(got.err.Error(), "404 for a number at "+own) {
 		t.Errorf("the error is %q", got.err)
 	}
 	p.takesBack(c, register)
@@ -1408,7 +1408,7 @@ func TestRegistration(t *testing.T) {
 
 	out := send(t.Context(), c, message) // a call doesn't mind
 	p.reply(p.expect(wire.INVITE), 486, "")
-	want(t, out, verify.Errored, verify.ReasonBusy)
+	want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 
 	p.takesBack(c, again)
 }
@@ -1513,7 +1513,7 @@ func TestRefusedCredentialsAreLoggedOnce(t *testing.T) {
 	for range 2 {
 		out := send(t.Context(), c, message)
 		refuse(wire.INVITE)
-		want(t, out, verify.Refused, verify.ReasonAuth)
+		want(t, out, verify.AttemptRefused, verify.ReasonAuth)
 	}
 	log.next(t, `level=ERROR msg="the trunk takes no calls from us until somebody acts" carrier=trunk reason=misconfigured`)
 	refuse(wire.REGISTER) // the next try
@@ -1576,7 +1576,7 @@ func TestATrunkWithAWrongCertificateIsNotSpokenTo(t *testing.T) {
 		said <- buf[:n]
 	}()
 	c := trunk(t, l.Addr().String(), func(c *Config) { c.Transport = TLS })
-	want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonUnreachable)
+	want(t, send(t.Context(), c, message), verify.AttemptErrored, verify.ReasonUnreachable)
 	if got := <-said; len(got) > 0 {
 		t.Error("something was said to it")
 	}
@@ -1622,7 +1622,7 @@ func TestATrunkWithTLSGetsWhatItWants(t *testing.T) {
 			if invite := <-got; !strings.Contains(invite, " "+name+" 0 8 101") || strings.Contains(invite, "a=crypto") == skip {
 				t.Errorf("want %s in the invitation:\n%s", name, invite)
 			}
-			want(t, out, verify.Errored, verify.ReasonUnreachable)
+			want(t, out, verify.AttemptErrored, verify.ReasonUnreachable)
 		})
 	}
 }
@@ -1736,7 +1736,7 @@ func TestCredentialsMayBeLong(t *testing.T) {
 		t.Errorf("%d bytes with credentials that are right: %v", len(invite.String()), right)
 	}
 	p.reply(invite, 486, "")
-	want(t, out, verify.Errored, verify.ReasonBusy)
+	want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 }
 
 // Where one call is answered is not where others are: a phone whose trunk lets it name its own address
@@ -1769,10 +1769,10 @@ func TestThePhoneOfOneCallIsAStrangerToOthers(t *testing.T) {
 		t.Errorf("the phone of another call got %d bytes of the sound", n)
 	}
 	p.bye(invite)
-	want(t, second, verify.Refused, verify.ReasonHungUp)
+	want(t, second, verify.AttemptRefused, verify.ReasonHungUp)
 
 	hangUp()
-	want(t, first, verify.Errored, verify.ReasonInterrupted)
+	want(t, first, verify.AttemptErrored, verify.ReasonInterrupted)
 	if c.hears(netip.MustParseAddr("127.0.0.2")) {
 		t.Error("after its call the phone is still listened to")
 	}
@@ -1803,7 +1803,7 @@ func TestASecondPhoneIsHungUp(t *testing.T) {
 	}
 	p.heard(c.Speech.Script(t.Context(), "", nil, "7").Once/frame + 2)
 	p.bye(invite)
-	want(t, out, verify.Accepted, verify.NoReason)
+	want(t, out, verify.AttemptAccepted, verify.NoReason)
 }
 
 // A connected is a request that came by a connection.
@@ -1903,9 +1903,9 @@ func TestOneCallThatIsNotAnsweredLeavesOthersAlone(t *testing.T) {
 	silent := send(t.Context(), c, message)
 	requests.next(t)
 	first.reply(t, 180) // it still rings
-	want(t, silent, verify.Errored, verify.ReasonUnreachable)
+	want(t, silent, verify.AttemptErrored, verify.ReasonUnreachable)
 	first.reply(t, 486)
-	want(t, rings, verify.Errored, verify.ReasonBusy)
+	want(t, rings, verify.AttemptErrored, verify.ReasonBusy)
 }
 
 // A connection breaks while a phone rings: another carrier gets the call, so this phone must stop.
@@ -1926,7 +1926,7 @@ func TestAPhoneThatRingsBehindABrokenConnectionIsCancelled(t *testing.T) {
 		cancel = requests.next(t)
 	}
 	cancel.reply(t, 200)
-	want(t, out, verify.Errored, verify.ReasonUnreachable)
+	want(t, out, verify.AttemptErrored, verify.ReasonUnreachable)
 }
 
 // Without a port for its sound a call isn't made, and takes nobody's place.
@@ -1945,12 +1945,12 @@ func TestPortsForSoundRunOut(t *testing.T) {
 	p := newPeer(t)
 	c := p.trunk(func(c *Config) { c.Ports, c.Calls = [2]uint16{uint16(first), uint16(first + 3)}, 1 })
 	for range 3 {
-		want(t, send(t.Context(), c, message), verify.Errored, verify.ReasonFull)
+		want(t, send(t.Context(), c, message), verify.AttemptErrored, verify.ReasonFull)
 	}
 	taken[1].Close()
 	for range 3 { // each gives its port back
 		out := send(t.Context(), c, message)
 		p.reply(p.expect(wire.INVITE), 486, "")
-		want(t, out, verify.Errored, verify.ReasonBusy)
+		want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 	}
 }

@@ -125,9 +125,9 @@ func (t *talk) begin(ctx context.Context, question []byte) (said int, err error)
 func (t *talk) decides(key byte) bool {
 	switch key {
 	case '1':
-		t.Verdict = verify.Approves
+		t.Verdict = verify.VerdictApproves
 	case '9':
-		t.Verdict = verify.Rejects
+		t.Verdict = verify.VerdictRejects
 	default:
 		return false
 	}
@@ -281,15 +281,15 @@ func (t *talk) verdict(err error, alive bool) error {
 		err = errLost // so nobody was there to press a key
 	}
 	if t.question != nil && t.Verdict == verify.NoVerdict && (errors.Is(err, errHungUp) || errors.Is(err, errNoKey) || errors.Is(err, errTime)) {
-		t.Verdict = verify.Unanswered
+		t.Verdict = verify.VerdictUnanswered
 	}
 	certain := alive || t.seenAt.After(t.saidAt)
 	// A phone that sent media, and stopped before the code was said, has most likely not heard it.
 	vanished := t.said() && !certain && t.media.heard.Load() != 0
 	switch {
-	case t.Verdict == verify.Approves:
+	case t.Verdict == verify.VerdictApproves:
 		return nil
-	case t.Verdict == verify.Rejects:
+	case t.Verdict == verify.VerdictRejects:
 		return carrier.Because(verify.ReasonRejected, carrier.Refused(errNo))
 	case t.said() && certain:
 		return nil

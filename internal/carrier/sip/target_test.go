@@ -101,7 +101,7 @@ func TestTheNextAddressOfATrunkGetsTheCall(t *testing.T) {
 		}
 		alive.reply(invite, 486, "")
 		alive.expect(wire.ACK)
-		return want(t, out, verify.Errored, verify.ReasonBusy)
+		return want(t, out, verify.AttemptErrored, verify.ReasonBusy)
 	}
 	got := call()
 	dead.expect(wire.INVITE)
@@ -121,7 +121,7 @@ func TestTheNextAddressOfATrunkGetsTheCall(t *testing.T) {
 	out := send(t.Context(), c, message)
 	dead.reply(dead.expect(wire.INVITE), 503, "") // it lives, but can't
 	alive.reply(alive.expect(wire.INVITE), 603, "")
-	want(t, out, verify.Refused, verify.ReasonDeclined)
+	want(t, out, verify.AttemptRefused, verify.ReasonDeclined)
 }
 
 func TestAddressesOfATrunk(t *testing.T) {

@@ -65,11 +65,11 @@ func TestADeadLinkTakesNoMoreMessages(t *testing.T) {
 				p.submitted()
 				begun := time.Now()
 				ask := p.read(enquireLink)
-				k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+				k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown)
 				if took := time.Since(begun); took != 8*time.Second {
 					t.Errorf("asked after %v, want the response's 8s", took)
 				}
-				k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonUnreachable)
+				k.want(k.sending(k.sms()), "", verify.AttemptErrored, verify.ReasonUnreachable)
 				if took := time.Since(begun); took != 8*time.Second {
 					t.Errorf("the next message waited until %v", took)
 				}
@@ -86,7 +86,7 @@ func TestADeadLinkTakesNoMoreMessages(t *testing.T) {
 				done = k.sending(k.sms())
 				asked, _ := p.submitted()
 				p.answer(asked, statusOK, "1\x00")
-				k.want(done, "1", verify.Accepted, verify.NoReason)
+				k.want(done, "1", verify.AttemptAccepted, verify.NoReason)
 			})
 		})
 	}

@@ -183,7 +183,7 @@ func TestKannel(t *testing.T) {
 			switch {
 			case err == nil && times != 1, times > 1:
 				t.Errorf("message %d: %v, and the phone has it %d times", i, err, times)
-			case err != nil && carrier.Decision(err).Outcome != verify.Unknown:
+			case err != nil && carrier.Decision(err).Outcome != verify.AttemptUnknown:
 				t.Errorf("message %d: %v", i, err)
 			case err != nil:
 				unknown++

@@ -240,7 +240,7 @@ func dlr(id, stat string) message {
 // sms is a message, with an id of its own.
 func (k *kit) sms() verify.Message {
 	return verify.Message{
-		Verification: verify.NewID(time.Now()), Channel: verify.SMS, To: "+12025550100", From: "+12025550199",
+		Verification: verify.NewID(time.Now()), Channel: verify.ChannelSMS, To: "+12025550100", From: "+12025550199",
 		Body: "Your code is 493817", ExpiresAt: time.Now().Add(10 * time.Minute), Attempt: 1,
 	}
 }
@@ -265,10 +265,10 @@ func (k *kit) sending(m verify.Message) chan outcome {
 }
 
 // want checks what Send returns: a ref, or what is decided and why.
-func (k *kit) want(done chan outcome, ref string, o verify.DeliveryOutcome, reason verify.Reason) {
+func (k *kit) want(done chan outcome, ref string, o verify.AttemptOutcome, reason verify.Reason) {
 	k.Helper()
 	got := <-done
-	if o == verify.Accepted {
+	if o == verify.AttemptAccepted {
 		if got.err != nil || got.ref != ref {
 			k.Errorf("got %q, %v; want %q", got.ref, got.err, ref)
 		}

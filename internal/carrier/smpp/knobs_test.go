@@ -32,7 +32,7 @@ func TestWhatAnSMSCAsksFor(t *testing.T) {
 			k.Errorf("got %q, want it to end with %q", asked.body, want)
 		}
 		p.answer(asked, statusOK, "id-1\x00")
-		k.want(done, "id-1", verify.Accepted, verify.NoReason)
+		k.want(done, "id-1", verify.AttemptAccepted, verify.NoReason)
 	})
 }
 

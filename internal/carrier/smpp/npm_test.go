@@ -86,7 +86,7 @@ func (k *client) wait(t *testing.T, n int64) {
 // text is a message to the nth number.
 func text(n int, body string) verify.Message {
 	return verify.Message{
-		Verification: verify.NewID(time.Now()), Channel: verify.SMS, To: phone.Number(fmt.Sprintf("+1202555%04d", n)), From: "12345",
+		Verification: verify.NewID(time.Now()), Channel: verify.ChannelSMS, To: phone.Number(fmt.Sprintf("+1202555%04d", n)), From: "12345",
 		Body: verify.Secret(body), ExpiresAt: time.Now().Add(10*time.Minute + 500*time.Millisecond), Attempt: 1,
 	}
 }
@@ -185,7 +185,7 @@ func (k *client) sendAll(t *testing.T, n, atOnce int, after func(i int, err erro
 				for begun := time.Now(); ; {
 					_, err := k.Send(t.Context(), m)
 					d := carrier.Decision(err)
-					if err == nil || d.Outcome != verify.Errored || time.Since(begun) > time.Minute {
+					if err == nil || d.Outcome != verify.AttemptErrored || time.Since(begun) > time.Minute {
 						after(i, err)
 						break
 					}
@@ -260,7 +260,7 @@ func TestNPMIsKilledInMidWindow(t *testing.T) {
 			t.Errorf("message %d has %d outcomes", i, counts[i])
 		case err == nil && times != 1:
 			t.Errorf("message %d: accepted, and taken %d times", i, times)
-		case err != nil && d.Outcome != verify.Unknown:
+		case err != nil && d.Outcome != verify.AttemptUnknown:
 			t.Errorf("message %d: %v", i, err)
 		case err != nil && times > 1:
 			t.Errorf("message %d: unknown, and taken %d times", i, times)

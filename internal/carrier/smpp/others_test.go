@@ -63,7 +63,7 @@ func TestAllAddressesAreAskedBeforeTheWait(t *testing.T) {
 		if took := time.Since(begun); took != 0 {
 			k.Errorf("the second address was asked after %v", took)
 		}
-		k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonMisconfigured)
+		k.want(k.sending(k.sms()), "", verify.AttemptErrored, verify.ReasonMisconfigured)
 		refuse()
 		if took := time.Since(begun); took < firstWait/2 {
 			k.Errorf("the second round began after %v", took)

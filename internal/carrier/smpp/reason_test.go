@@ -81,7 +81,7 @@ func TestAReceiptWithoutThePrefixFindsALostMessage(t *testing.T) {
 		m := k.sms()
 		done := k.sending(m)
 		p.submitted()
-		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown)
 		p.answer(p.read(enquireLink), statusOK, "")
 		r := dlr("7", "DELIVRD") // from +1 202 555 0100
 		if got := p.deliver(r); got != statusOK {

@@ -301,7 +301,7 @@ func (c *Carrier) recordReceipt(r carrier.Receipt) (status Status, known bool) {
 		return statusOK, true
 	case errors.Is(err, verify.ErrNotFound):
 		return statusOK, false
-	case errors.As(err, &final) && final.Kind != verify.Unavailable:
+	case errors.As(err, &final) && final.Kind != verify.KindUnavailable:
 		return statusOK, true // a repeat would have the same result
 	case errors.Is(err, verify.ErrNoStore):
 		c.Outages.DatabaseFailed("receipt not recorded; the SMSC is asked to send it again", err, "carrier", c.Config.Name)

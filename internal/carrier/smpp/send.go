@@ -22,7 +22,7 @@ func (c *Carrier) Send(ctx context.Context, m verify.Message) (r carrier.Result,
 	for i, body := range bodies {
 		r.Ref, err = c.submit(ctx, s, body)
 		if err != nil {
-			whole := i == len(bodies)-1 && carrier.Decision(err).Outcome == verify.Unknown
+			whole := i == len(bodies)-1 && carrier.Decision(err).Outcome == verify.AttemptUnknown
 			if !whole {
 				c.ledger.drop(s)
 			}
@@ -118,7 +118,7 @@ func (c *Carrier) prepare(m verify.Message, now time.Time) (*shipment, [][]byte,
 	source, ok := c.sender(m.From)
 	life := m.ExpiresAt.Sub(now)
 	switch {
-	case m.Channel != verify.SMS:
+	case m.Channel != verify.ChannelSMS:
 		return nil, nil, unfit(verify.ReasonMisconfigured, errChannel)
 	case len(parts) > sms.MaxParts:
 		return nil, nil, unfit(verify.ReasonInvalidMessage, errParts)

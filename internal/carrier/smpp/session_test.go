@@ -35,7 +35,7 @@ func TestAMessageIsSubmittedAndItsReceiptPassedOn(t *testing.T) {
 			k.Errorf("got %+v, want %+v", got, want)
 		}
 		p.answer(asked, statusOK, "id-1\x00")
-		k.want(done, "id-1", verify.Accepted, verify.NoReason)
+		k.want(done, "id-1", verify.AttemptAccepted, verify.NoReason)
 		if got := p.deliver(dlr("id-1", "DELIVRD")); got != statusOK {
 			k.Errorf("got %v for the receipt", got)
 		}
@@ -72,7 +72,7 @@ func TestAPairBindsBothWays(t *testing.T) {
 		done := k.sending(m)
 		asked, _ := tx.submitted()
 		tx.answer(asked, statusOK, "id-1\x00")
-		k.want(done, "id-1", verify.Accepted, verify.NoReason)
+		k.want(done, "id-1", verify.AttemptAccepted, verify.NoReason)
 		rx.deliver(dlr("id-1", "UNDELIV"))
 		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "id-1", Reason: verify.ReasonUnreachable, Code: "UNDELIV"})
 
@@ -113,7 +113,7 @@ func TestBindsShareTheLoad(t *testing.T) {
 			p.answer(asked[i], statusOK, "x\x00")
 		}
 		for _, d := range done {
-			k.want(d, "x", verify.Accepted, verify.NoReason)
+			k.want(d, "x", verify.AttemptAccepted, verify.NoReason)
 		}
 	})
 }
@@ -125,8 +125,8 @@ func TestAFullWindowIsNotWaitedForLongerThanTheCallerDoes(t *testing.T) {
 		asked, _ := p.submitted()
 		k.patience = 5 * time.Second
 		second := k.sending(k.sms())
-		k.want(second, "", verify.Errored, verify.ReasonThrottled)
-		k.want(first, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(second, "", verify.AttemptErrored, verify.ReasonThrottled)
+		k.want(first, "", verify.AttemptUnknown, verify.ReasonUnknown)
 		p.answer(p.read(enquireLink), statusOK, "")
 		synctest.Wait()
 		// What nobody waited for any more must not be sent.
@@ -134,7 +134,7 @@ func TestAFullWindowIsNotWaitedForLongerThanTheCallerDoes(t *testing.T) {
 		p.answer(asked, statusOK, "1\x00")
 		asked, _ = p.submitted()
 		p.answer(asked, statusOK, "3\x00")
-		k.want(third, "3", verify.Accepted, verify.NoReason)
+		k.want(third, "3", verify.AttemptAccepted, verify.NoReason)
 	})
 }
 
@@ -144,7 +144,7 @@ func TestAWrongPasswordIsSaidAtOnceAndTriedSeldom(t *testing.T) {
 		for n := range 8 {
 			p := k.accept()
 			if n > 0 {
-				k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonMisconfigured)
+				k.want(k.sending(k.sms()), "", verify.AttemptErrored, verify.ReasonMisconfigured)
 			}
 			p.answer(p.read(bindTransceiver), 0x0E, "")
 			p.ended()
@@ -157,7 +157,7 @@ func TestAWrongPasswordIsSaidAtOnceAndTriedSeldom(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(done, "1", verify.Accepted, verify.NoReason)
+		k.want(done, "1", verify.AttemptAccepted, verify.NoReason)
 	})
 }
 
@@ -206,7 +206,7 @@ func TestABindThatLastedIsMadeAgainAtOnce(t *testing.T) {
 			}
 			asked, _ := p.submitted()
 			p.answer(asked, statusOK, "1\x00")
-			k.want(done, "1", verify.Accepted, verify.NoReason)
+			k.want(done, "1", verify.AttemptAccepted, verify.NoReason)
 			time.Sleep(stable + time.Millisecond)
 			p.conn.Close()
 		}
@@ -220,7 +220,7 @@ func TestAResponseThatDoesNotComeIsUnknownAndNothingIsSentTwice(t *testing.T) {
 		begun := time.Now()
 		done := k.sending(m)
 		asked, _ := p.submitted()
-		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown)
 		if took := time.Since(begun); took != 8*time.Second {
 			k.Errorf("gave up after %v", took)
 		}
@@ -240,7 +240,7 @@ func TestALateResponseToAPart(t *testing.T) {
 		m.Body = verify.Secret(strings.Repeat("Your code is 493817. ", 12))
 		done := k.sending(m)
 		first, _ := p.submitted()
-		k.want(done, "", verify.Unknown, verify.ReasonUnknown) // its second part was never sent
+		k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown) // its second part was never sent
 		p.answer(first, statusOK, "one\x00")
 		k.noReceipt()
 		p.answer(p.read(enquireLink), statusOK, "")
@@ -249,7 +249,7 @@ func TestALateResponseToAPart(t *testing.T) {
 		first, _ = p.submitted()
 		p.answer(first, statusOK, "two\x00")
 		second, _ := p.submitted()
-		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown)
 		p.answer(second, statusOK, "three\x00")
 		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Taken: true})
 	})
@@ -261,7 +261,7 @@ func TestALateRefusalIsPassedOn(t *testing.T) {
 		m := k.sms()
 		done := k.sending(m)
 		asked, _ := p.submitted()
-		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown)
 		p.answer(asked, 0x0B, "")
 		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Reason: verify.ReasonInvalidNumber, Code: "ESME_RINVDSTADR"})
 	})
@@ -278,15 +278,15 @@ func TestADropInMidWindowLeavesEachMessageOneOutcome(t *testing.T) {
 		b := k.sending(unanswered)
 		p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(a, "1", verify.Accepted, verify.NoReason)
+		k.want(a, "1", verify.AttemptAccepted, verify.NoReason)
 		p.conn.Close()
-		k.want(b, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(b, "", verify.AttemptUnknown, verify.ReasonUnknown)
 		synctest.Wait()
 		c := k.sending(waiting)
 		p = k.bound()
 		asked, _ = p.submitted()
 		p.answer(asked, statusOK, "3\x00")
-		k.want(c, "3", verify.Accepted, verify.NoReason)
+		k.want(c, "3", verify.AttemptAccepted, verify.NoReason)
 
 		// The receipt of the one whose response got lost: nobody knows its id, and only it went to that number.
 		k.onReceipt(k.unlessUnsure)
@@ -306,8 +306,8 @@ func TestTwoLostMessagesToOneNumberAreNotToldApart(t *testing.T) {
 		p.submitted()
 		p.submitted()
 		p.conn.Close()
-		k.want(a, "", verify.Unknown, verify.ReasonUnknown)
-		k.want(b, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(a, "", verify.AttemptUnknown, verify.ReasonUnknown)
+		k.want(b, "", verify.AttemptUnknown, verify.ReasonUnknown)
 		k.onReceipt(k.unlessUnsure)
 		p = k.bound()
 		if got := p.deliver(dlr("2", "DELIVRD")); got != statusOK {
@@ -330,12 +330,12 @@ func TestAnUnbindIsAnsweredAndTheLastResponsesHeard(t *testing.T) {
 		}
 		after := k.sending(k.sms()) // goes over the next bind
 		p.answer(asked, statusOK, "1\x00")
-		k.want(before, "1", verify.Accepted, verify.NoReason)
+		k.want(before, "1", verify.AttemptAccepted, verify.NoReason)
 		p.conn.Close()
 		p = k.bound()
 		asked, _ = p.submitted()
 		p.answer(asked, statusOK, "2\x00")
-		k.want(after, "2", verify.Accepted, verify.NoReason)
+		k.want(after, "2", verify.AttemptAccepted, verify.NoReason)
 
 		// One that unbinds and stays is left.
 		time.Sleep(stable + time.Millisecond)
@@ -431,9 +431,9 @@ func TestASlowReader(t *testing.T) {
 			k.Fatal(err)
 		}
 		queued := k.sending(k.sms())
-		k.want(read, "", verify.Unknown, verify.ReasonUnknown)
-		k.want(begunTo, "", verify.Errored, verify.ReasonUnreachable)
-		k.want(queued, "", verify.Errored, verify.ReasonUnreachable)
+		k.want(read, "", verify.AttemptUnknown, verify.ReasonUnknown)
+		k.want(begunTo, "", verify.AttemptErrored, verify.ReasonUnreachable)
+		k.want(queued, "", verify.AttemptErrored, verify.ReasonUnreachable)
 		if took := time.Since(begun); took != 5*time.Second/2 {
 			k.Errorf("held for %v", took)
 		}
@@ -448,17 +448,17 @@ func TestWhatWasGivenUpIsNotSent(t *testing.T) {
 		first := k.sending(k.sms())
 		synctest.Wait() // it is being written
 		k.patience = time.Second
-		k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonUnreachable)
+		k.want(k.sending(k.sms()), "", verify.AttemptErrored, verify.ReasonUnreachable)
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(first, "1", verify.Accepted, verify.NoReason)
+		k.want(first, "1", verify.AttemptAccepted, verify.NoReason)
 		third := k.sending(k.sms())
 		again, _ := p.submitted()
 		if want := asked.seq + 2; again.seq != want {
 			k.Errorf("got message %d, want %d", again.seq, want)
 		}
 		p.answer(again, statusOK, "3\x00")
-		k.want(third, "3", verify.Accepted, verify.NoReason)
+		k.want(third, "3", verify.AttemptAccepted, verify.NoReason)
 	})
 }
 
@@ -496,7 +496,7 @@ func TestWhatIsNoPDUIsAnsweredAsTheSpecificationSays(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "1\x00")
-		k.want(done, "1", verify.Accepted, verify.NoReason)
+		k.want(done, "1", verify.AttemptAccepted, verify.NoReason)
 
 		for _, length := range []uint32{0, 15, maxPDU + 1, 0xFFFFFFFF} {
 			time.Sleep(stable + time.Millisecond)
@@ -513,11 +513,11 @@ func TestAGenericNackIsAnAnswer(t *testing.T) {
 		p := k.bound()
 		for _, tt := range []struct {
 			status  Status
-			outcome verify.DeliveryOutcome
+			outcome verify.AttemptOutcome
 			reason  verify.Reason
 		}{
-			{0x03, verify.Refused, verify.ReasonMisconfigured},
-			{0x00, verify.Errored, verify.ReasonNetwork}, // it says no and all is well
+			{0x03, verify.AttemptRefused, verify.ReasonMisconfigured},
+			{0x00, verify.AttemptErrored, verify.ReasonNetwork}, // it says no and all is well
 		} {
 			done := k.sending(k.sms())
 			asked, _ := p.submitted()
@@ -528,7 +528,7 @@ func TestAGenericNackIsAnAnswer(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.send(enquireLink|response, statusOK, asked.seq, "")
-		k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+		k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown)
 	})
 }
 
@@ -541,7 +541,7 @@ func TestThrottlingSlowsDown(t *testing.T) {
 			asked, _ := p.submitted()
 			p.answer(asked, s, "")
 			got := <-done
-			if d := carrier.Decision(got.err); d.Outcome != verify.Errored || d.Reason.String() != "throttled" || d.After != after {
+			if d := carrier.Decision(got.err); d.Outcome != verify.AttemptErrored || d.Reason.String() != "throttled" || d.After != after {
 				k.Errorf("got %v, %q, after %v; want errored, throttled, after %v", d.Outcome, d.Reason, d.After, after)
 			}
 		}
@@ -565,7 +565,7 @@ func TestThrottlingSlowsDown(t *testing.T) {
 			done = k.sending(k.sms())
 			asked, _ := p.submitted()
 			p.answer(asked, statusOK, "1\x00")
-			k.want(done, "1", verify.Accepted, verify.NoReason)
+			k.want(done, "1", verify.AttemptAccepted, verify.NoReason)
 		}
 		throttle(0x58, 250*time.Millisecond)
 		if n := k.Stats().Throttled; n != 5 {
@@ -587,7 +587,7 @@ func TestARateIsKept(t *testing.T) {
 			go p.answer(asked, statusOK, "1\x00")
 		}
 		for _, d := range done {
-			k.want(d, "1", verify.Accepted, verify.NoReason)
+			k.want(d, "1", verify.AttemptAccepted, verify.NoReason)
 		}
 		if took := time.Since(begun); took < 1980*time.Millisecond || took > 2*time.Second {
 			k.Errorf("101 messages at 50/s took %v", took)
@@ -600,18 +600,18 @@ func TestStatusesDecide(t *testing.T) {
 		p := k.bound()
 		for _, tt := range []struct {
 			status  Status
-			outcome verify.DeliveryOutcome
+			outcome verify.AttemptOutcome
 			reason  verify.Reason
 		}{
-			{0x0B, verify.Refused, verify.ReasonInvalidNumber},
-			{0x0A, verify.Refused, verify.ReasonInvalidSender},
-			{0x01, verify.Refused, verify.ReasonInvalidMessage},
-			{0x62, verify.Refused, verify.ReasonMisconfigured},
-			{0x66, verify.Refused, verify.ReasonRefused},
-			{0x08, verify.Errored, verify.ReasonNetwork},
-			{0x45, verify.Errored, verify.ReasonNetwork},
-			{0x400, verify.Refused, verify.ReasonRefused},
-			{0x401, verify.Errored, verify.ReasonNetwork},
+			{0x0B, verify.AttemptRefused, verify.ReasonInvalidNumber},
+			{0x0A, verify.AttemptRefused, verify.ReasonInvalidSender},
+			{0x01, verify.AttemptRefused, verify.ReasonInvalidMessage},
+			{0x62, verify.AttemptRefused, verify.ReasonMisconfigured},
+			{0x66, verify.AttemptRefused, verify.ReasonRefused},
+			{0x08, verify.AttemptErrored, verify.ReasonNetwork},
+			{0x45, verify.AttemptErrored, verify.ReasonNetwork},
+			{0x400, verify.AttemptRefused, verify.ReasonRefused},
+			{0x401, verify.AttemptErrored, verify.ReasonNetwork},
 		} {
 			done := k.sending(k.sms())
 			asked, _ := p.submitted()
@@ -650,7 +650,7 @@ func TestATextOfSeveralParts(t *testing.T) {
 		if want := []string{strings.Repeat("a", 152), "\x1be" + strings.Repeat("b", 151), "b"}; strings.Join(texts, "|") != strings.Join(want, "|") {
 			k.Errorf("got parts %q, want %q", texts, want)
 		}
-		k.want(done, "p3", verify.Accepted, verify.NoReason)
+		k.want(done, "p3", verify.AttemptAccepted, verify.NoReason)
 		p.deliver(dlr("p3", "DELIVRD"))
 		p.deliver(dlr("p1", "DELIVRD"))
 		p.deliver(dlr("p1", "DELIVRD")) // again, since its response got lost, say
@@ -670,7 +670,7 @@ func TestATextOfSeveralParts(t *testing.T) {
 			}
 			p.answer(asked, statusOK, id+"\x00")
 		}
-		k.want(done, "q3", verify.Accepted, verify.NoReason)
+		k.want(done, "q3", verify.AttemptAccepted, verify.NoReason)
 		p.deliver(dlr("q2", "EXPIRED"))
 		k.receipt(carrier.Receipt{Verification: m.Verification, Attempt: 1, Carrier: "smsc", Ref: "q3", Reason: verify.ReasonExpired, Code: "EXPIRED"})
 	})
@@ -687,7 +687,7 @@ func TestPartsOfWhatWasNotHandedOverWhole(t *testing.T) {
 		p.answer(asked, statusOK, "p1\x00")
 		asked, _ = p.submitted()
 		p.answer(asked, 0x58, "")
-		k.want(done, "", verify.Errored, verify.ReasonThrottled)
+		k.want(done, "", verify.AttemptErrored, verify.ReasonThrottled)
 		p.deliver(dlr("p1", "UNDELIV"))
 		k.noReceipt()
 	})
@@ -703,7 +703,7 @@ func TestAReceiptMayComeBeforeItsResponse(t *testing.T) {
 		k.noReceipt()
 		time.Sleep(100 * time.Millisecond)
 		p.answer(asked, statusOK, "1\x00")
-		k.want(done, "1", verify.Accepted, verify.NoReason)
+		k.want(done, "1", verify.AttemptAccepted, verify.NoReason)
 		if got := p.read(deliverSM | response); got.status != statusOK {
 			k.Errorf("got %+v", got)
 		}
@@ -780,10 +780,10 @@ func TestAResponseWithoutAnID(t *testing.T) {
 		done := k.sending(k.sms())
 		asked, _ := p.submitted()
 		p.answer(asked, statusOK, "")
-		k.want(done, "", verify.Accepted, verify.NoReason)
+		k.want(done, "", verify.AttemptAccepted, verify.NoReason)
 		call := k.sms()
-		call.Channel = verify.Voice
-		k.want(k.sending(call), "", verify.Refused, verify.ReasonMisconfigured)
+		call.Channel = verify.ChannelVoice
+		k.want(k.sending(call), "", verify.AttemptRefused, verify.ReasonMisconfigured)
 	})
 }
 
@@ -795,7 +795,7 @@ func TestLatenessEnds(t *testing.T) {
 				p := k.bound()
 				done := k.sending(k.sms())
 				asked, _ := p.submitted()
-				k.want(done, "", verify.Unknown, verify.ReasonUnknown)
+				k.want(done, "", verify.AttemptUnknown, verify.ReasonUnknown)
 				p.answer(p.read(enquireLink), statusOK, "")
 				for begun := time.Now(); time.Since(begun) < 2*lateLimit+time.Second; {
 					if enquire > 0 {
@@ -839,10 +839,10 @@ func TestAClosedCarrierTakesNothing(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { k.Close(k.Context()); close(closed) }()
 		synctest.Wait()
-		k.want(k.sending(k.sms()), "", verify.Errored, verify.ReasonUnreachable)
+		k.want(k.sending(k.sms()), "", verify.AttemptErrored, verify.ReasonUnreachable)
 		time.Sleep(3 * time.Second)
 		p.answer(asked, statusOK, "1\x00") // what is under way is waited for
-		k.want(done, "1", verify.Accepted, verify.NoReason)
+		k.want(done, "1", verify.AttemptAccepted, verify.NoReason)
 		p.answer(p.read(unbind), statusOK, "")
 		<-closed
 		if got := k.Stats(); got.Bound != 0 || got.InFlight != 0 {
@@ -861,7 +861,7 @@ func TestAnSMSCThatDoesNotAnswerTheBind(t *testing.T) {
 		if took := time.Since(begun); took != 10*time.Second {
 			k.Errorf("left after %v", took)
 		}
-		k.want(done, "", verify.Errored, verify.ReasonUnreachable)
+		k.want(done, "", verify.AttemptErrored, verify.ReasonUnreachable)
 		for _, answer := range []func(p *peer, hello pdu){
 			func(p *peer, hello pdu) { p.send(submitSM|response, statusOK, hello.seq, "") },
 			func(p *peer, hello pdu) { p.send(bindTransceiver|response, statusOK, hello.seq+1, "") },

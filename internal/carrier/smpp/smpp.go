@@ -257,7 +257,7 @@ func unbound(ctx context.Context, config Config, dial func(context.Context, stri
 func (c *Carrier) Name() string { return c.Config.Name }
 
 // OnReceipt sets the function that records receipts. It returns [verify.ErrNotFound] if the message is
-// unknown. The SMSC is asked to send a receipt again after a [verify.Unavailable] error, after any
+// unknown. The SMSC is asked to send a receipt again after a [verify.KindUnavailable] error, after any
 // error that isn't a [verify.Error], and while no function is set.
 func (c *Carrier) OnReceipt(receive func(context.Context, carrier.Receipt) error) {
 	c.receiver.Store(&receive)

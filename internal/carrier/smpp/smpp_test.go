@@ -151,7 +151,7 @@ func TestValidityIsTheCodesLife(t *testing.T) {
 func TestAMessageBecomesSubmissions(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	base := verify.Message{Channel: verify.SMS, To: "+12025550100", From: "12345", Body: "Code: 493817", ExpiresAt: now.Add(5 * time.Minute), Attempt: 2}
+	base := verify.Message{Channel: verify.ChannelSMS, To: "+12025550100", From: "12345", Body: "Code: 493817", ExpiresAt: now.Add(5 * time.Minute), Attempt: 2}
 	for name, tt := range map[string]struct {
 		change func(*Config, *verify.Message)
 		want   func(m message) bool // of each part
@@ -171,7 +171,7 @@ func TestAMessageBecomesSubmissions(t *testing.T) {
 		"no validity":      {func(c *Config, _ *verify.Message) { c.NoValidity = true }, func(m message) bool { return m.validity == "" }, 1, verify.NoReason},
 		"no receipts":      {func(c *Config, _ *verify.Message) { c.NoReceipts = true }, func(m message) bool { return m.registered == 0 }, 1, verify.NoReason},
 		"a dead code":      {func(_ *Config, m *verify.Message) { m.ExpiresAt = now }, nil, 0, verify.ReasonExpired},
-		"a call":           {func(_ *Config, m *verify.Message) { m.Channel = verify.Voice }, nil, 0, verify.ReasonMisconfigured},
+		"a call":           {func(_ *Config, m *verify.Message) { m.Channel = verify.ChannelVoice }, nil, 0, verify.ReasonMisconfigured},
 		"a strange sender": {func(_ *Config, m *verify.Message) { m.From = "a name too long" }, nil, 0, verify.ReasonInvalidSender},
 	} {
 		config, m := Config{}, base
@@ -181,7 +181,7 @@ func TestAMessageBecomesSubmissions(t *testing.T) {
 		c := &Carrier{Config: config.withDefaults()}
 		s, bodies, err := c.prepare(m, now)
 		if tt.reason != verify.NoReason {
-			if d := carrier.Decision(err); err == nil || d.Outcome != verify.Refused || d.Reason != tt.reason {
+			if d := carrier.Decision(err); err == nil || d.Outcome != verify.AttemptRefused || d.Reason != tt.reason {
 				t.Errorf("%s: got %v, want it refused for %s", name, err, tt.reason)
 			}
 			continue
@@ -235,7 +235,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		r, err := c.Send(ctx, verify.Message{Channel: verify.SMS, To: "+12025550100", Body: "Code: 493817", ExpiresAt: time.Now().Add(time.Minute)})
+		r, err := c.Send(ctx, verify.Message{Channel: verify.ChannelSMS, To: "+12025550100", Body: "Code: 493817", ExpiresAt: time.Now().Add(time.Minute)})
 		if tt.sent != (r.Ref == "1" && err == nil) {
 			t.Errorf("%s: got %q, %v", name, r.Ref, err)
 		}

@@ -243,7 +243,7 @@ func newKit(t *testing.T, o countersigntest.Options, private bool, channels ...s
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Pushes = push.New("pushes", map[verify.DeviceKind]push.Service{verify.WebPush: web})
+	o.Pushes = push.New("pushes", map[verify.DeviceKind]push.Service{verify.DeviceWebPush: web})
 	k := kit{countersigntest.New(t, o), t, s, nil, ""}
 	secret := account.NewSecret()
 	if err := k.Store.CreateKey(t.Context(), account.Key{ID: verify.NewID(k.Clock.Now()), Project: "test", Scopes: verify.AllScopes, Hash: account.HashKey(secret)}); err != nil {

@@ -100,7 +100,7 @@ func TestThePageLearnsTheKeyOfPushes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := kit{Kit: countersigntest.New(t, countersigntest.Options{Pushes: pushcarrier.New("pushes", map[verify.DeviceKind]pushcarrier.Service{verify.WebPush: c})}), t: t}
+	k := kit{Kit: countersigntest.New(t, countersigntest.Options{Pushes: pushcarrier.New("pushes", map[verify.DeviceKind]pushcarrier.Service{verify.DeviceWebPush: c})}), t: t}
 	if _, got := k.get("/device/v1/settings"); got != `{"vapid_key":"`+key.Public()+`"}` {
 		t.Errorf("got %s, want the key %s", got, key.Public())
 	}

@@ -120,7 +120,7 @@ func TestAResendGoesOnWithoutPrompts(t *testing.T) {
 	k.enrol(k.client, k.app, "ada")
 	v := k.start("ada", api.UserVerification{})
 	for n := 1; n <= 3; n++ {
-		k.Await("a push", func() bool { return k.Verification(v.ID).Delivery == verify.Sent })
+		k.Await("a push", func() bool { return k.Verification(v.ID).Delivery == verify.DeliverySent })
 		k.Clock.Advance(2 * time.Minute)
 		if _, err := k.client.Resend(t.Context(), v.ID, ""); err != nil {
 			t.Fatalf("resend %d: %v", n, err)

@@ -82,11 +82,11 @@ var shape = face.Shape{
 		verify.FieldName: "name", verify.FieldLocale: "locale",
 	},
 	Statuses: map[verify.Kind]int{
-		verify.Invalid:     http.StatusUnprocessableEntity,
-		verify.NotFound:    http.StatusNotFound,
-		verify.Conflict:    http.StatusConflict,
-		verify.Limited:     http.StatusTooManyRequests,
-		verify.Unavailable: http.StatusServiceUnavailable,
+		verify.KindInvalid:     http.StatusUnprocessableEntity,
+		verify.KindNotFound:    http.StatusNotFound,
+		verify.KindConflict:    http.StatusConflict,
+		verify.KindLimited:     http.StatusTooManyRequests,
+		verify.KindUnavailable: http.StatusServiceUnavailable,
 	},
 	Refuse: refuse,
 }
@@ -163,7 +163,7 @@ func (s *server) answer(c face.Call) (any, error) {
 	case w.Accepted:
 	case out.Wrong:
 		w.Reason = "wrong_number"
-	case out.Status == verify.Pending:
+	case out.Status == verify.StatusPending:
 		w.Reason = "old_challenge"
 	default:
 		w.Reason = "ended"
@@ -205,7 +205,7 @@ type enrolled struct {
 // enrol registers a browser by a code.
 func (s *server) enrol(c face.Call) (any, error) {
 	n := verify.NewDevice{
-		Kind: verify.DeviceKind(cmp.Or(c.In.Text("kind"), string(verify.WebPush))), Token: c.In.Text("token"), App: c.In.Text("app"),
+		Kind: verify.DeviceKind(cmp.Or(c.In.Text("kind"), string(verify.DeviceWebPush))), Token: c.In.Text("token"), App: c.In.Text("app"),
 		Endpoint: c.In.Text("endpoint"), P256dh: c.In.Text("p256dh"), Auth: c.In.Text("auth"), Key: c.In.Text("key"),
 		Name: c.In.Text("name"), Locale: c.In.Text("locale"),
 	}

@@ -112,7 +112,7 @@ func newKitOfAda(t *testing.T, o countersigntest.Options, channels string) kit {
 func (k *kit) project(id verify.ProjectID, channels string) (*api.Client, string) {
 	k.t.Helper()
 	secret := account.NewSecret()
-	k.AddProject(verify.Project{ID: id, Name: "Test", Profile: verify.Compat, PublicText: true, AnySender: true, AnyLink: true, Countries: []string{verify.AnyCountry}}, secret)
+	k.AddProject(verify.Project{ID: id, Name: "Test", Profile: verify.ProfileCompat, PublicText: true, AnySender: true, AnyLink: true, Countries: []string{verify.AnyCountry}}, secret)
 	c := &api.Client{URL: k.URL, Key: secret.Reveal(), MaxWait: -1}
 	app, err := c.CreateApplication(k.t.Context(), api.NewApplication{Name: "Shop", Channels: strings.Split(channels, ",")})
 	if err != nil {
@@ -456,7 +456,9 @@ func TestResentPromptsCount(t *testing.T) {
 		d := k.enrol(k.client, k.app, "ada")
 		v := k.start("ada", api.UserVerification{})
 		for n := 1; n <= 3; n++ {
-			k.Await("a push", func() bool { return len(k.pushes.of(v.ID)) == n && k.Verification(v.ID).Delivery == verify.Sent })
+			k.Await("a push", func() bool {
+				return len(k.pushes.of(v.ID)) == n && k.Verification(v.ID).Delivery == verify.DeliverySent
+			})
 			k.Clock.Advance(2 * time.Minute)
 			_, err := k.client.Resend(t.Context(), v.ID, "")
 			if p, ok := err.(*api.Problem); n < 3 && err != nil || n == 3 && (!ok || p.Code != "prompts_spent") {
@@ -640,7 +642,7 @@ func TestACodeOrADeviceApproves(t *testing.T) {
 	d := k.enrol(k.client, k.app, "ada")
 	v := k.start("ada", api.UserVerification{})
 	q := k.question(v.ID)
-	k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.Sent })
+	k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.DeliverySent })
 	k.Clock.Advance(time.Minute)
 	if _, err := k.client.Resend(t.Context(), v.ID, "sms"); err != nil {
 		t.Fatal(err)
@@ -744,7 +746,7 @@ func TestAPromptOfAPaymentNeedsNoSender(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{}, "push,sms")
 	secret := account.NewSecret()
-	k.AddProject(verify.Project{ID: "plain", Name: "Plain", Profile: verify.Compat, Countries: []string{verify.AnyCountry}}, secret)
+	k.AddProject(verify.Project{ID: "plain", Name: "Plain", Profile: verify.ProfileCompat, Countries: []string{verify.AnyCountry}}, secret)
 	k.client = &api.Client{URL: k.URL, Key: secret.Reveal(), MaxWait: -1}
 	app, err := k.client.CreateApplication(t.Context(), api.NewApplication{Name: "Shop", Channels: []string{"push", "sms"}})
 	if err != nil {
@@ -817,7 +819,7 @@ func TestAnAnswerThatComesTooLateIsNoWrite(t *testing.T) {
 		k := newKitOfAda(t, o, "push")
 		d := k.enrol(k.client, k.app, "ada")
 		v := k.start("ada", api.UserVerification{})
-		k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.Sent })
+		k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.DeliverySent })
 		first := d.sign(t, v.ID, k.question(v.ID).Challenge, wrong(v.Show))
 		next := k.send(first)
 		quick := func(what, reason string, a answer) {

@@ -18,14 +18,14 @@ var shape = face.Shape{
 	Types:        []string{request.JSON, request.Form},
 	Fields:       attributes,
 	Statuses: map[verify.Kind]int{
-		verify.Invalid:         http.StatusUnprocessableEntity,
-		verify.Unauthenticated: http.StatusUnauthorized,
-		verify.Forbidden:       http.StatusForbidden,
-		verify.Unpaid:          http.StatusUnprocessableEntity,
-		verify.NotFound:        http.StatusNotFound,
-		verify.Conflict:        http.StatusNotFound,
-		verify.Limited:         http.StatusTooManyRequests,
-		verify.Unavailable:     http.StatusServiceUnavailable,
+		verify.KindInvalid:         http.StatusUnprocessableEntity,
+		verify.KindUnauthenticated: http.StatusUnauthorized,
+		verify.KindForbidden:       http.StatusForbidden,
+		verify.KindUnpaid:          http.StatusUnprocessableEntity,
+		verify.KindNotFound:        http.StatusNotFound,
+		verify.KindConflict:        http.StatusNotFound,
+		verify.KindLimited:         http.StatusTooManyRequests,
+		verify.KindUnavailable:     http.StatusServiceUnavailable,
 	},
 	Refuse: refuse,
 }
@@ -53,7 +53,7 @@ type attributeError struct {
 // refuse answers {"error":"<the status's name>"}, and names each bad attribute. What can't be paid is an error of SignalWire's
 // format without an attribute.
 func refuse(w http.ResponseWriter, f face.Failure) {
-	if f.Known != nil && f.Known.Kind == verify.Unpaid {
+	if f.Known != nil && f.Known.Kind == verify.KindUnpaid {
 		web.Respond(w, f.Status, validationError{[]attributeError{{f.Known.Message, "422", "Insufficient Credit", "no_credit"}}})
 		return
 	}

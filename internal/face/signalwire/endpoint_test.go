@@ -51,13 +51,13 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		"limited":         {&limited, answer{429, `{"error":"Too Many Requests"}`, "91", false}, false}, // rounded up
 		"busy":            {verify.ErrBusy, answer{503, absent, "1", false}, true},
 		"no carrier":      {verify.ErrNoCarrier, answer{503, absent, "30", false}, true},
-		"no route to the number": {&verify.Error{Kind: verify.Invalid, Code: verify.ErrNotServed.Code, Problems: []verify.Problem{{Field: verify.FieldTo, Message: "is far away"}}},
+		"no route to the number": {&verify.Error{Kind: verify.KindInvalid, Code: verify.ErrNotServed.Code, Problems: []verify.Problem{{Field: verify.FieldTo, Message: "is far away"}}},
 			answer{422, `{"errors":[{"detail":"To is far away","status":"422","title":"Invalid Attribute","code":"422"}]}`, "", false}, false},
 		"the database away": {fmt.Errorf("commit: %w: %w", verify.ErrNoStore, errors.New("disk full")), answer{503, absent, "1", false}, true},
 		"anything else":     {errors.New("a bug"), answer{500, ours, "", false}, true},
-		"an internal one":   {&verify.Error{Kind: verify.Internal, Code: "odd"}, answer{500, ours, "", false}, true},
+		"an internal one":   {&verify.Error{Kind: verify.KindInternal, Code: "odd"}, answer{500, ours, "", false}, true},
 		"a canceled call":   {context.Canceled, answer{500, ours, "", false}, true},
-		"invalid": {&verify.Error{Kind: verify.Invalid, Problems: []verify.Problem{{Field: verify.FieldText, Message: "is too long"}, {Field: verify.FieldTo, Message: "can't be blank"}}},
+		"invalid": {&verify.Error{Kind: verify.KindInvalid, Problems: []verify.Problem{{Field: verify.FieldText, Message: "is too long"}, {Field: verify.FieldTo, Message: "can't be blank"}}},
 			answer{422, `{"errors":[{"detail":"To can't be blank","status":"422","title":"Invalid Attribute","code":"422"},` +
 				`{"detail":"Message is too long","status":"422","title":"Invalid Attribute","code":"422"}]}`, "", false}, false},
 	} {

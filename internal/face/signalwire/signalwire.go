@@ -63,11 +63,11 @@ type checkAnswer struct {
 }
 
 func (s *Server) sms(c face.Call) (any, error) {
-	return s.start(c, verify.SMS, "sms")
+	return s.start(c, verify.ChannelSMS, "sms")
 }
 
 func (s *Server) call(c face.Call) (any, error) {
-	return s.start(c, verify.Voice, "call")
+	return s.start(c, verify.ChannelVoice, "call")
 }
 
 func (s *Server) start(c face.Call, channel verify.Channel, name string) (any, error) {

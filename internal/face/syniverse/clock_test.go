@@ -308,7 +308,7 @@ func TestUniqueNames(t *testing.T) {
 	k.is("POST", app, `{"name":"Shop","version_number":1}`, 204, "") // its own
 	// Another project may use the same names.
 	token := account.NewSecret()
-	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
+	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
 	// Of many concurrent creates, one succeeds.
 	var made atomic.Int32
@@ -343,7 +343,7 @@ func TestAProjectsApplicationsAndTemplatesAreBounded(t *testing.T) {
 	k.is("POST", "applications", `{"name":"Shop"}`, 200, "")
 	// Another project may use the same names.
 	token := account.NewSecret()
-	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat}, token)
+	k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat}, token)
 	k.isAs(token, "POST", "applications", `{"name":"Shop"}`, 200, "")
 }
 
@@ -388,7 +388,7 @@ func TestSenders(t *testing.T) {
 			// A shared sender says the default texts, except for a project that is trusted with other
 			// texts.
 			token := account.NewSecret()
-			k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, AnySender: true}, token)
+			k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, AnySender: true}, token)
 			for from, status := range map[string]int{"": 400, "sender_id:shared": 400, "sender_id:main": 200, "+12025550133": 200} {
 				code := ""
 				if status == 400 {
@@ -403,7 +403,7 @@ func TestSenders(t *testing.T) {
 
 func TestTheStandardPolicyHolds(t *testing.T) {
 	t.Parallel()
-	k := newKit(t, countersigntest.Options{Profile: verify.Standard})
+	k := newKit(t, countersigntest.Options{Profile: verify.ProfileStandard})
 	k.application(`,"auth_token_validity_duration":600,"auth_code_length":6`)
 	k.application(`,"auth_token_type":"ALPHANUMERIC","auth_code_length":4`)
 	for _, settings := range []string{`"auth_token_validity_duration":601`, `"auth_code_length":5`} {

@@ -53,7 +53,7 @@ type failure struct {
 
 // errWrong means that a validation code is wrong. That is an error in Syniverse's API, but not
 // in the service.
-var errWrong = &verify.Error{Kind: verify.Conflict, Code: "wrong_code", Message: "the validation code is wrong"}
+var errWrong = &verify.Error{Kind: verify.KindConflict, Code: "wrong_code", Message: "the validation code is wrong"}
 
 // codeTooLong is the error_code for a field that is too long.
 const codeTooLong = "1023"
@@ -85,14 +85,14 @@ func refusals(o Refusals) map[string]Refusal {
 // statuses maps the kinds of the other errors that clients see to HTTP
 // statuses.
 var statuses = map[verify.Kind]int{
-	verify.Invalid:         http.StatusBadRequest,
-	verify.Unauthenticated: http.StatusUnauthorized,
-	verify.Forbidden:       http.StatusForbidden,
-	verify.Unpaid:          http.StatusPaymentRequired,
-	verify.NotFound:        http.StatusNotFound,
-	verify.Conflict:        http.StatusConflict,
-	verify.Limited:         http.StatusTooManyRequests,
-	verify.Unavailable:     http.StatusServiceUnavailable,
+	verify.KindInvalid:         http.StatusBadRequest,
+	verify.KindUnauthenticated: http.StatusUnauthorized,
+	verify.KindForbidden:       http.StatusForbidden,
+	verify.KindUnpaid:          http.StatusPaymentRequired,
+	verify.KindNotFound:        http.StatusNotFound,
+	verify.KindConflict:        http.StatusConflict,
+	verify.KindLimited:         http.StatusTooManyRequests,
+	verify.KindUnavailable:     http.StatusServiceUnavailable,
 }
 
 // descriptions are of the failures of which the service knows nothing.

@@ -24,7 +24,7 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 	limited := *verify.ErrTooManySends
 	limited.RetryAfter = 90*time.Second + time.Millisecond
 	problems := func(all ...verify.Problem) error {
-		return &verify.Error{Kind: verify.Invalid, Code: "invalid", Problems: all}
+		return &verify.Error{Kind: verify.KindInvalid, Code: "invalid", Problems: all}
 	}
 	long := verify.Problem{Field: verify.FieldName, Message: "is too long", TooLong: true}
 	type answer struct {
@@ -62,10 +62,10 @@ func TestEveryErrorHasItsShape(t *testing.T) {
 		"too many guesses":        {verify.ErrTooManyGuesses, answer{429, "2004", "1", ""}, false},
 		"busy":                    {verify.ErrBusy, answer{503, "503", "1", ""}, true},
 		"no carrier":              {verify.ErrNoCarrier, answer{503, "503", "30", ""}, true},
-		"no route to the number":  {&verify.Error{Kind: verify.Invalid, Code: verify.ErrNotServed.Code, Message: "no", Problems: []verify.Problem{{Field: verify.FieldAddress, Message: "is far away"}}}, answer{400, "2005", "", ""}, false},
+		"no route to the number":  {&verify.Error{Kind: verify.KindInvalid, Code: verify.ErrNotServed.Code, Message: "no", Problems: []verify.Problem{{Field: verify.FieldAddress, Message: "is far away"}}}, answer{400, "2005", "", ""}, false},
 		"the database away":       {fmt.Errorf("commit: %w: %w", verify.ErrNoStore, errors.New("disk full")), answer{503, "503", "1", ""}, true},
 		"anything else":           {errors.New("a bug"), answer{500, "500", "", ""}, true},
-		"an internal one":         {&verify.Error{Kind: verify.Internal, Code: "odd"}, answer{500, "500", "", ""}, true},
+		"an internal one":         {&verify.Error{Kind: verify.KindInternal, Code: "odd"}, answer{500, "500", "", ""}, true},
 		"a canceled call":         {context.Canceled, answer{500, "500", "", ""}, true},
 	} {
 		var log strings.Builder
@@ -145,7 +145,7 @@ func TestAllThatIsWrongIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	var in request.Fields
 	in.Wrong("name", "must be a string")
-	rules := &verify.Error{Kind: verify.Invalid, Problems: []verify.Problem{
+	rules := &verify.Error{Kind: verify.KindInvalid, Problems: []verify.Problem{
 		{Field: verify.FieldLife, Message: "is odd"}, {Field: verify.FieldName, Message: "can't be blank"}, {Field: verify.FieldLength, Message: "is odd too"},
 	}}
 	want := "auth_code_length is odd too; auth_token_validity_duration is odd; name must be a string"

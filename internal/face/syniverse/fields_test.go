@@ -27,7 +27,7 @@ func given(t *testing.T, body string) request.Fields {
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	before := verify.Application{
-		Name: "n", Description: "d", Format: code.Alpha, Length: 8, Life: time.Minute, Prefix: "p", Channels: []verify.Channel{verify.Voice},
+		Name: "n", Description: "d", Format: code.Alpha, Length: 8, Life: time.Minute, Prefix: "p", Channels: []verify.Channel{verify.ChannelVoice},
 		AssociateTemplate: "a", LoginTemplate: "l", DisplayName: "dn", From: "f", Version: 7,
 	}
 	changed := func(change func(*verify.Application)) verify.Application {
@@ -56,12 +56,12 @@ func TestSettings(t *testing.T) {
 		`{"auth_token_type":"NUMERIC"}`:                             changed(func(a *verify.Application) { a.Format = code.Numeric }),
 		`{"auth_token_type":"alphanumeric"}`:                        changed(func(a *verify.Application) { a.Format = code.Alphanumeric }),
 		`{"auth_token_type":"Complex"}`:                             changed(func(a *verify.Application) { a.Format = code.Complex }),
-		`{"auth_token_delivery_methods":"SMS"}`:                     changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.SMS} }),
-		`{"auth_token_delivery_methods":" voice , Sms "}`:           changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.Voice, verify.SMS} }),
-		`{"auth_token_delivery_methods":["SMS","VOICE"]}`:           changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.SMS, verify.Voice} }),
+		`{"auth_token_delivery_methods":"SMS"}`:                     changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.ChannelSMS} }),
+		`{"auth_token_delivery_methods":" voice , Sms "}`:           changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.ChannelVoice, verify.ChannelSMS} }),
+		`{"auth_token_delivery_methods":["SMS","VOICE"]}`:           changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.ChannelSMS, verify.ChannelVoice} }),
 		`{"auth_token_delivery_methods":[]}`:                        changed(func(a *verify.Application) { a.Channels = nil }),
-		`{"auth_token_delivery_methods":"SMS,,PIGEON"}`:             changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.SMS, "", "pigeon"} }), // for the service to refuse
-		`{"auth_token_delivery_methods":["PUSH",null,"SMS,VOICE"]}`: changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.Push, "", "sms,voice"} }),
+		`{"auth_token_delivery_methods":"SMS,,PIGEON"}`:             changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.ChannelSMS, "", "pigeon"} }), // for the service to refuse
+		`{"auth_token_delivery_methods":["PUSH",null,"SMS,VOICE"]}`: changed(func(a *verify.Application) { a.Channels = []verify.Channel{verify.ChannelPush, "", "sms,voice"} }),
 	} {
 		in := given(t, body)
 		got := settings(&in, before)
@@ -119,10 +119,10 @@ func TestValidationCode(t *testing.T) {
 func TestMethod(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]verify.Channel{
-		`{}`: "", `{"validation_method":null}`: "", `{"validation_method":"SMS"}`: verify.SMS, `{"validation_method":" voice "}`: verify.Voice,
-		`{"auth_token_delivery_method":"VOICE"}`: verify.Voice, `{"delivery_method":"push"}`: verify.Push, `{"delivery_method":"PIGEON"}`: "pigeon",
-		`{"delivery_method":"SMS","validation_method":"VOICE"}`: verify.Voice, `{"Validation_Method":"SMS"}`: "",
-		`{"validation_method":"","delivery_method":"VOICE"}`: verify.Voice, `{"validation_method":" ","delivery_method":""}`: "",
+		`{}`: "", `{"validation_method":null}`: "", `{"validation_method":"SMS"}`: verify.ChannelSMS, `{"validation_method":" voice "}`: verify.ChannelVoice,
+		`{"auth_token_delivery_method":"VOICE"}`: verify.ChannelVoice, `{"delivery_method":"push"}`: verify.ChannelPush, `{"delivery_method":"PIGEON"}`: "pigeon",
+		`{"delivery_method":"SMS","validation_method":"VOICE"}`: verify.ChannelVoice, `{"Validation_Method":"SMS"}`: "",
+		`{"validation_method":"","delivery_method":"VOICE"}`: verify.ChannelVoice, `{"validation_method":" ","delivery_method":""}`: "",
 	} {
 		in := given(t, body)
 		if got := method(&in); got != want || in.Problems != nil {

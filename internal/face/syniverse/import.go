@@ -32,7 +32,7 @@ func ReadUser(in *request.Fields) (u verify.ImportedUser, application verify.ID,
 		application = readID(in, "application")
 	}
 	u = verify.ImportedUser{Name: in.Text("id"), Address: in.Text("user_address")}
-	status := verify.Validated
+	status := verify.UserValidated
 	if text := in.Text("status"); text != "" {
 		var err error
 		if status, err = asStatus(text); err != nil {
@@ -46,7 +46,7 @@ func ReadUser(in *request.Fields) (u verify.ImportedUser, application verify.ID,
 		}
 		u.VerifiedAt = time.UnixMilli(ms)
 	}
-	return u, application, status == verify.Validated
+	return u, application, status == verify.UserValidated
 }
 
 // readID reads an application's id, which isn't ours to choose.

@@ -22,9 +22,9 @@ var start = time.Date(2026, 5, 4, 13, 0, 0, 0, time.UTC)
 // them.
 func some() []verify.Application {
 	return []verify.Application{
-		{ID: verify.NewID(start), Name: "b", Length: 6, Life: 600 * time.Second, Format: code.Numeric, Channels: []verify.Channel{verify.SMS}, CreatedAt: start, UpdatedAt: start.Add(3 * time.Second)},
-		{ID: verify.NewID(start), Name: "a", Length: 8, Life: 600 * time.Second, Format: code.Complex, Prefix: "G-", Channels: []verify.Channel{verify.Voice, verify.SMS}, CreatedAt: start, UpdatedAt: start},
-		{ID: verify.NewID(start), Name: "a", Length: 6, Life: 30 * time.Second, Format: code.Numeric, From: "channel:x", Channels: []verify.Channel{verify.SMS}, CreatedAt: start.Add(time.Second), UpdatedAt: start.Add(time.Second)},
+		{ID: verify.NewID(start), Name: "b", Length: 6, Life: 600 * time.Second, Format: code.Numeric, Channels: []verify.Channel{verify.ChannelSMS}, CreatedAt: start, UpdatedAt: start.Add(3 * time.Second)},
+		{ID: verify.NewID(start), Name: "a", Length: 8, Life: 600 * time.Second, Format: code.Complex, Prefix: "G-", Channels: []verify.Channel{verify.ChannelVoice, verify.ChannelSMS}, CreatedAt: start, UpdatedAt: start},
+		{ID: verify.NewID(start), Name: "a", Length: 6, Life: 30 * time.Second, Format: code.Numeric, From: "channel:x", Channels: []verify.Channel{verify.ChannelSMS}, CreatedAt: start.Add(time.Second), UpdatedAt: start.Add(time.Second)},
 	}
 }
 
@@ -136,11 +136,11 @@ func TestUserFilter(t *testing.T) {
 	for raw, want := range map[string]verify.UserFilter{
 		"":                             {},
 		"id=kola":                      {Name: "kola"},
-		"status=VALIDATION%20PENDING":  {Status: verify.ValidationPending},
-		"status=VALIDATION+PENDING":    {Status: verify.ValidationPending},
-		"status=VALIDATION_PENDING":    {Status: verify.ValidationPending},
-		"status=validated&id=x":        {Status: verify.Validated, Name: "x"},
-		"status=INITIAL":               {Status: verify.Initial},
+		"status=VALIDATION%20PENDING":  {Status: verify.UserPending},
+		"status=VALIDATION+PENDING":    {Status: verify.UserPending},
+		"status=VALIDATION_PENDING":    {Status: verify.UserPending},
+		"status=validated&id=x":        {Status: verify.UserValidated, Name: "x"},
+		"status=INITIAL":               {Status: verify.UserInitial},
 		"created_date=1000":            {CreatedAt: time.UnixMilli(1000)},
 		"created_date=0":               {CreatedAt: time.UnixMilli(0)},
 		"created_date=-62135596800000": {CreatedAt: time.UnixMilli(0)}, // the zero time would be no filter

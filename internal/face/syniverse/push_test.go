@@ -68,7 +68,7 @@ func TestPush(t *testing.T) {
 	k.Clock.Advance(31 * time.Second)
 	k.is("POST", ada+"/associate", `{"address":"`+apple+`"}`, 204, "")
 	k.Await("a push", func() bool { return len(p.all()) == 1 })
-	if d := p.all()[0]; d.Kind != verify.APNS || d.Token != strings.Repeat("0a", 32) || d.App != "com.example.shop" {
+	if d := p.all()[0]; d.Kind != verify.DeviceAPNS || d.Token != strings.Repeat("0a", 32) || d.App != "com.example.shop" {
 		t.Errorf("pushed to %+v", d)
 	}
 	k.is("POST", ada+"/validate", `{"validation_code":"`+p.all()[0].code+`"}`, 204, "")
@@ -76,7 +76,7 @@ func TestPush(t *testing.T) {
 	k.Clock.Advance(31 * time.Second)
 	k.is("POST", ada+"/associate", `{"address":"psh:fcm@com.example.shop@abc:APA91"}`, 204, "")
 	k.Await("a push to each device", func() bool { return len(p.all()) == 3 })
-	if d := p.all()[2]; d.Kind != verify.FCM || d.Token != "abc:APA91" {
+	if d := p.all()[2]; d.Kind != verify.DeviceFCM || d.Token != "abc:APA91" {
 		t.Errorf("pushed to %+v", d)
 	}
 	k.Clock.Advance(31 * time.Second)

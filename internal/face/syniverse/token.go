@@ -46,8 +46,8 @@ const (
 // refreshShape is how the token service writes what went wrong. Wrong credentials have the published status 500.
 var refreshShape = face.Shape{
 	Statuses: map[verify.Kind]int{
-		verify.Unauthenticated: http.StatusInternalServerError,
-		verify.Unavailable:     http.StatusServiceUnavailable,
+		verify.KindUnauthenticated: http.StatusInternalServerError,
+		verify.KindUnavailable:     http.StatusServiceUnavailable,
 	},
 	Refuse: refuseRefresh,
 }
@@ -59,7 +59,7 @@ func refuseRefresh(w http.ResponseWriter, f face.Failure) {
 	case f.Known == nil && f.Status < http.StatusInternalServerError: // another path or method
 		answer = refreshFailure{refreshBad, http.StatusText(f.Status), "The request is wrong."}
 	case f.Known == nil:
-	case f.Known.Kind == verify.Unauthenticated:
+	case f.Known.Kind == verify.KindUnauthenticated:
 		web.CountAs(w, http.StatusUnauthorized) // not our fault, although 500 is the published status
 		answer = refreshFailure{refreshRefused, "the consumer key or the consumer secret is wrong", "No token for these credentials."}
 	default:

@@ -33,9 +33,9 @@ func (s *Server) wireUser(u verify.User) user {
 
 // statusNames are Syniverse's names; one has a space.
 var statusNames = map[verify.UserStatus]string{
-	verify.Initial:           "INITIAL",
-	verify.ValidationPending: "VALIDATION PENDING",
-	verify.Validated:         "VALIDATED",
+	verify.UserInitial:   "INITIAL",
+	verify.UserPending:   "VALIDATION PENDING",
+	verify.UserValidated: "VALIDATED",
 }
 
 // asStatus parses a status, in any case and also with _ for the space.
@@ -52,8 +52,8 @@ func asStatus(s string) (verify.UserStatus, error) {
 var userFilters = []string{"id", "status", "created_date", "last_updated_date"}
 
 var userOrders = map[string]verify.UserOrder{
-	"id": verify.ByName, "user_address": verify.ByAddress, "status": verify.ByStatus,
-	"created_date": verify.ByCreation, "last_updated_date": verify.ByUpdate, "version_number": verify.ByVersion,
+	"id": verify.OrderByName, "user_address": verify.OrderByAddress, "status": verify.OrderByStatus,
+	"created_date": verify.OrderByCreation, "last_updated_date": verify.OrderByUpdate, "version_number": verify.OrderByVersion,
 }
 
 // userFilter parses the filters of a query.
@@ -152,7 +152,7 @@ func (s *Server) validate(c face.Call, app verify.ID) (any, error) {
 }
 
 // pushServices are the names of push services in addresses.
-var pushServices = map[string]verify.DeviceKind{"FCM": verify.FCM, "APN": verify.APNS}
+var pushServices = map[string]verify.DeviceKind{"FCM": verify.DeviceFCM, "APN": verify.DeviceAPNS}
 
 // deviceOf reads the address of a device, in one of two forms: push:TOKEN@APP@SERVICE, and psh:SERVICE@SENDER@TOKEN. The
 // sender id is how the server's configuration calls the app.

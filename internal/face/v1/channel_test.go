@@ -16,10 +16,10 @@ import (
 func TestChannelsAreThoseOfTheCountryAndTheProject(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{Rules: []route.Rule{
-		{Channels: []verify.Channel{verify.Voice}, Countries: []string{"DE"}},
-		{Projects: []verify.ProjectID{"textless"}, Channels: []verify.Channel{verify.SMS}},
+		{Channels: []verify.Channel{verify.ChannelVoice}, Countries: []string{"DE"}},
+		{Projects: []verify.ProjectID{"textless"}, Channels: []verify.Channel{verify.ChannelSMS}},
 	}})
-	k.AddProject(verify.Project{ID: "textless", Name: "textless", Profile: verify.Compat, Countries: []string{"DE"}}, "textless-key")
+	k.AddProject(verify.Project{ID: "textless", Name: "textless", Profile: verify.ProfileCompat, Countries: []string{"DE"}}, "textless-key")
 	for _, tt := range []struct{ key, to, country, sms, voice string }{
 		{k.client().Key, "+4915123456789", "DE", "available", "unserved"},
 		{k.client().Key, "+12025550123", "US", "available", "available"},

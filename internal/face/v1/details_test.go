@@ -122,7 +122,7 @@ func TestThePublicSenderSaysNoPayments(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
 	const key = "the-key-of-a-project-without-senders"
-	k.AddProject(verify.Project{ID: "plain", Name: "plain", Profile: verify.Compat, Countries: []string{verify.AnyCountry}}, key)
+	k.AddProject(verify.Project{ID: "plain", Name: "plain", Profile: verify.ProfileCompat, Countries: []string{verify.AnyCountry}}, key)
 	p := read[api.Problem](t, k.call(key, "POST", "/v1/verifications", `{"to":"`+to+`","amount":"1 EUR","payee":"Shop"}`, 422))
 	if len(p.Errors) != 1 || p.Errors[0].Field != "sender" {
 		t.Errorf("got %+v, want the sender refused", p)
@@ -146,7 +146,7 @@ func TestPaymentsHaveTheLanguagesOfCalls(t *testing.T) {
 type picky struct{ sink }
 
 func (p *picky) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
-	if m.Channel == verify.SMS {
+	if m.Channel == verify.ChannelSMS {
 		return carrier.Result{}, carrier.Refused(errors.New("no texts"))
 	}
 	return p.sink.Send(ctx, m)

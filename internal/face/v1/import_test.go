@@ -107,7 +107,7 @@ func TestKeptAnswersToFreeRequestsAreBounded(t *testing.T) {
 		o.Settings.MaxKept = 3
 		k := newKit(t, o)
 		const stranger = "the-key-of-another-project"
-		k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true}, stranger)
+		k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.ProfileCompat, AnySender: true}, stranger)
 		keys := 0
 		post := func(token verify.Secret, path, body string, status int) http.Header {
 			t.Helper()

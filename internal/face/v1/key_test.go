@@ -226,7 +226,7 @@ func TestACallersOwnCode(t *testing.T) {
 		}
 	}
 
-	strict := newKit(t, countersigntest.Options{Profile: verify.Standard})
+	strict := newKit(t, countersigntest.Options{Profile: verify.ProfileStandard})
 	p = read[api.Problem](t, strict.call("", "POST", "/v1/verifications", `{"to":"`+to+`","code":"73916"}`, 422))
 	if diff := cmp.Diff([]api.FieldProblem{{Field: "code", Message: "is too short for a secure code"}}, p.Errors); diff != "" {
 		t.Errorf("standard (-want +got):\n%s", diff)

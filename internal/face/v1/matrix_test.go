@@ -141,7 +141,7 @@ func TestTheAuthorisationMatrix(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
 	const stranger = "the-key-of-another-project"
-	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true}, stranger)
+	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.ProfileCompat, AnySender: true}, stranger)
 	keys := map[verify.Scopes]verify.Secret{0: k.addKey(0)}
 	for scope := verify.ScopeStart; scope <= verify.ScopeManage; scope <<= 1 {
 		keys[scope], keys[verify.AllScopes&^scope] = k.addKey(scope), k.addKey(verify.AllScopes&^scope)
@@ -195,7 +195,7 @@ func TestListsHaveNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
 	const stranger = "the-key-of-another-project"
-	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true}, stranger)
+	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.ProfileCompat, AnySender: true}, stranger)
 	var made []string
 	for segment, thing := range things {
 		if segment != "users" && segment != "devices" {
@@ -220,7 +220,7 @@ func TestAForeignNumberIsAnUnknownOne(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
 	const stranger = "the-key-of-another-project"
-	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true}, stranger)
+	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.ProfileCompat, AnySender: true}, stranger)
 	mine := k.start(to, "")
 	check := func(to string) string {
 		return k.call(stranger, "POST", "/v1/checks", `{"to":"`+to+`","code":"123456"}`, 404)

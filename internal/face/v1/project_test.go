@@ -16,7 +16,7 @@ func TestAProjectReadsItsOwnBounds(t *testing.T) {
 	k := newKit(t, countersigntest.Options{})
 	const key = "the-key-of-another-project"
 	k.AddProject(verify.Project{
-		ID: "other", Name: "Other", Profile: verify.Standard, Limits: verify.Limits{Burst: 2, Interval: time.Minute, Daily: 9}, Countries: []string{"US"}, Senders: []string{"ACME"},
+		ID: "other", Name: "Other", Profile: verify.ProfileStandard, Limits: verify.Limits{Burst: 2, Interval: time.Minute, Daily: 9}, Countries: []string{"US"}, Senders: []string{"ACME"},
 	}, key)
 	want := api.Project{
 		ID: "other", Name: "Other", Policy: "standard", MinCodeLength: 4, MaxCodeLength: 20, MaxValidFor: 600, MaxMaxAttempts: 5, SendBurst: 2, SendInterval: 60, SendDaily: 9,

@@ -306,7 +306,7 @@ type hangingCarrier struct{ let chan struct{} }
 func (hangingCarrier) Name() string { return "hanging" }
 
 func (h hangingCarrier) Send(_ context.Context, m verify.Message) (carrier.Result, error) {
-	if m.Channel == verify.SMS {
+	if m.Channel == verify.ChannelSMS {
 		<-h.let
 	}
 	return carrier.Result{}, nil

@@ -16,7 +16,7 @@ import (
 func TestANumberThatNoRouteServes(t *testing.T) {
 	t.Parallel()
 	const french, british = "+33140205050", "+442079460018"
-	k := newKit(t, countersigntest.Options{Rules: []route.Rule{{Countries: []string{"FR"}}, {Countries: []string{"GB"}, Channels: []verify.Channel{verify.Voice}}}})
+	k := newKit(t, countersigntest.Options{Rules: []route.Rule{{Countries: []string{"FR"}}, {Countries: []string{"GB"}, Channels: []verify.Channel{verify.ChannelVoice}}}})
 	app := read[api.Application](t, k.call("", "POST", "/v1/applications", `{"name":"shop"}`, 201))
 	started := k.start(british, "")
 	k.sent(started.ID, 1)

@@ -16,9 +16,9 @@ import (
 func TestAProjectSendsFromItsNames(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
-	k.AddProject(verify.Project{ID: "acme", Name: "acme", Profile: verify.Compat, Senders: []string{"ACME", "+12025550111"}}, "acme-key")
-	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, Senders: []string{"OTHER"}}, "other-key")
-	k.AddProject(verify.Project{ID: "any", Name: "any", Profile: verify.Compat, AnySender: true, PublicText: true}, "any-key")
+	k.AddProject(verify.Project{ID: "acme", Name: "acme", Profile: verify.ProfileCompat, Senders: []string{"ACME", "+12025550111"}}, "acme-key")
+	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.ProfileCompat, Senders: []string{"OTHER"}}, "other-key")
+	k.AddProject(verify.Project{ID: "any", Name: "any", Profile: verify.ProfileCompat, AnySender: true, PublicText: true}, "any-key")
 
 	for _, tt := range []struct {
 		key  verify.Secret

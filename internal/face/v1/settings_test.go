@@ -55,7 +55,7 @@ func TestAStartTakesTheSettingsOfItsApplication(t *testing.T) {
 
 		// Another project's application is answered as one that isn't there.
 		token := account.NewSecret()
-		k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.Compat, PublicText: true, Countries: []string{verify.AnyCountry}}, token)
+		k.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true, Countries: []string{verify.AnyCountry}}, token)
 		var answers []string
 		for _, id := range []string{app.ID, verify.NewID(k.Clock.Now()).String(), "what"} {
 			status, _, answer := k.Call(token, "POST", "/v1/verifications", `{"to":"`+to+`","application":"`+id+`"}`)

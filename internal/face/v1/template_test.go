@@ -142,7 +142,7 @@ func TestAStartChoosesATextOfItsTemplate(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, countersigntest.Options{})
 	const stranger = "the-key-of-another-project"
-	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.Compat, AnySender: true, PublicText: true}, stranger)
+	k.AddProject(verify.Project{ID: "other", Name: "other", Profile: verify.ProfileCompat, AnySender: true, PublicText: true}, stranger)
 	k.call("", "POST", "/v1/templates", `{"name":"t","texts":[{"text":"{code} any"},{"locale":"de","text":"{code} de"},{"locale":"sv","text":"{code} sv"},
 		{"purpose":"payment","text":"{code} {amount} {payee}"},{"purpose":"voice","channel":"voice","text":"{code} voice"},{"purpose":"none","locale":"ja","channel":"voice","text":"{code} ja"}]}`, 201)
 	k.call("", "POST", "/v1/templates", `{"name":"german","texts":[{"locale":"de","text":"{code} de"}]}`, 201)
@@ -189,7 +189,7 @@ func TestAStartChoosesATextOfItsTemplate(t *testing.T) {
 	}
 
 	// The public sender says what carriers approved, and a template isn't that.
-	k.AddProject(verify.Project{ID: "plain", Name: "plain", Profile: verify.Compat}, "plain-key")
+	k.AddProject(verify.Project{ID: "plain", Name: "plain", Profile: verify.ProfileCompat}, "plain-key")
 	k.call("plain-key", "POST", "/v1/templates", `{"name":"t","texts":[{"text":"{code}"}]}`, 201)
 	p := read[api.Problem](t, k.call("plain-key", "POST", "/v1/verifications", `{"to":"`+to+`","template":"t"}`, 422))
 	if len(p.Errors) != 1 || p.Errors[0].Field != "sender" {

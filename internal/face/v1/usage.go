@@ -33,7 +33,7 @@ func (s *Server) readUsage(c face.Call, in usageFilter) (api.Usage, error) {
 		for word := range strings.SplitSeq(in.By, ",") {
 			part := verify.UsagePart(word)
 			switch {
-			case part == verify.ByProject || !slices.Contains(verify.UsageParts, part):
+			case part == verify.PartProject || !slices.Contains(verify.UsageParts, part):
 				c.In.Wrong("by", "may have application, purpose, channel, country and carrier, with commas between")
 			case slices.Contains(q.By, part):
 				c.In.Wrong("by", "has a part twice")
@@ -65,7 +65,7 @@ func usageRow(q *verify.UsageQuery, u *verify.UsageRow) api.UsageRow {
 		Started: u.Started, Messages: u.Messages, Segments: u.Segments, Minutes: u.Minutes, Delivered: u.Delivered, Approved: u.Approved,
 		Cost: priced(u.Price, u.Currency),
 	}
-	if slices.Contains(q.By, verify.ByApplication) {
+	if slices.Contains(q.By, verify.PartApplication) {
 		w.Application = uuid.UUID(u.Application).String()
 	}
 	return w

@@ -37,8 +37,8 @@ func TestUsageIsWhatTheProjectDid(t *testing.T) {
 		}
 		first, second := countersigntest.Start.Truncate(24*time.Hour), countersigntest.Start.Truncate(24*time.Hour).Add(24*time.Hour)
 		want := []api.UsageRow{
-			{Begin: &first, Purpose: string(verify.DefaultPurpose), Channel: "sms", Country: "US", Started: 2, Cost: cost("0.08")},
-			{Begin: &first, Purpose: string(verify.DefaultPurpose), Channel: "sms", Country: "US", Carrier: "sink", Messages: 2, Segments: 2, Cost: cost("0.025")},
+			{Begin: &first, Purpose: string(verify.PurposeVerify), Channel: "sms", Country: "US", Started: 2, Cost: cost("0.08")},
+			{Begin: &first, Purpose: string(verify.PurposeVerify), Channel: "sms", Country: "US", Carrier: "sink", Messages: 2, Segments: 2, Cost: cost("0.025")},
 			{Begin: &second, Purpose: "login", Channel: "sms", Country: "US", Started: 1, Cost: cost("0.04")},
 			{Begin: &second, Purpose: "login", Channel: "sms", Country: "US", Carrier: "sink", Messages: 1, Segments: 1, Cost: cost("0.0125")},
 		}

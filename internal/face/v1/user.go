@@ -165,7 +165,7 @@ func (s *Server) listUsers(c face.Call, in userFilter) (api.UserPage, error) {
 
 // userStatus returns the status of a word that is one; 0 of "".
 func userStatus(word string) verify.UserStatus {
-	for s := verify.Validated; s > 0; s-- {
+	for s := verify.UserValidated; s > 0; s-- {
 		if s.String() == word {
 			return s
 		}

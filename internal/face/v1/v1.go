@@ -180,15 +180,15 @@ var shape = face.Shape{
 
 // statuses are those of the service's errors.
 var statuses = map[verify.Kind]int{
-	verify.Invalid:         http.StatusUnprocessableEntity,
-	verify.Unauthenticated: http.StatusUnauthorized,
-	verify.Forbidden:       http.StatusForbidden,
-	verify.Unpaid:          http.StatusPaymentRequired,
-	verify.Changed:         http.StatusPreconditionFailed,
-	verify.NotFound:        http.StatusNotFound,
-	verify.Conflict:        http.StatusConflict,
-	verify.Limited:         http.StatusTooManyRequests,
-	verify.Unavailable:     http.StatusServiceUnavailable,
+	verify.KindInvalid:         http.StatusUnprocessableEntity,
+	verify.KindUnauthenticated: http.StatusUnauthorized,
+	verify.KindForbidden:       http.StatusForbidden,
+	verify.KindUnpaid:          http.StatusPaymentRequired,
+	verify.KindChanged:         http.StatusPreconditionFailed,
+	verify.KindNotFound:        http.StatusNotFound,
+	verify.KindConflict:        http.StatusConflict,
+	verify.KindLimited:         http.StatusTooManyRequests,
+	verify.KindUnavailable:     http.StatusServiceUnavailable,
 }
 
 // refuse writes a problem.

@@ -111,7 +111,7 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 
 func purpose(given string) verify.Purpose {
 	if given == "" {
-		return verify.DefaultPurpose
+		return verify.PurposeVerify
 	}
 	return verify.Purpose(given)
 }
@@ -355,12 +355,12 @@ func readTime(in *request.Fields, name, text string, t *time.Time) {
 
 // statusNamed returns the status of a word that is one.
 func statusNamed(word string) verify.Status {
-	for s := verify.Pending; s <= verify.Superseded; s++ {
+	for s := verify.StatusPending; s <= verify.StatusSuperseded; s++ {
 		if s.String() == word {
 			return s
 		}
 	}
-	return verify.Pending
+	return verify.StatusPending
 }
 
 func wire(c face.Call, s verify.Snapshot) api.Verification {
@@ -374,13 +374,13 @@ func wire(c face.Call, s verify.Snapshot) api.Verification {
 	if v.Application != c.Account.Application.ID { // the project's default one, which no API shows
 		w.Application, w.User = v.Application.String(), v.User
 	}
-	if v.Approval == verify.ByPrompt {
+	if v.Approval == verify.ApprovalByPrompt {
 		w.Mode = api.Approve
 	}
 	switch s.Status {
-	case verify.Pending:
+	case verify.StatusPending:
 		w.AttemptsRemaining = v.MaxAttempts - v.Guesses
-	case verify.Expired:
+	case verify.StatusExpired:
 		w.EndedAt = when(v.ExpiresAt)
 	}
 	for _, d := range s.Deliveries {
@@ -399,7 +399,7 @@ func delivery(v *verify.Verification, d verify.Delivery) api.Delivery {
 		w.Sender, w.Segments = v.SenderOf(&d), v.SegmentsOf(&d)
 	}
 	w.Cost = priced(d.Charge.Price, d.Charge.Currency)
-	if d.Outcome == verify.Accepted {
+	if d.Outcome == verify.AttemptAccepted {
 		w.HandedOver = w.EndedAt
 	}
 	if !d.ReceiptAt.IsZero() {

@@ -22,13 +22,13 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 	}
 	list()
 	b := verify.Project{
-		ID: "p-1", Name: "Beta", Profile: verify.Compat,
+		ID: "p-1", Name: "Beta", Profile: verify.ProfileCompat,
 		Limits:  verify.Limits{Burst: 3, Interval: 1500 * time.Millisecond, Daily: 7},
 		Senders: []string{string(number(1)), "ACME"}, AnyLink: true, PublicText: true,
 		Style:     wording.Style{Transliterate: true, WebOTP: "example.com", AndroidHash: "FA+9qCX9VSu"},
 		Countries: []string{"US", "001"}, Kinds: []phone.Kind{phone.UAN, phone.SharedCost},
 	}
-	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.Standard, Limits: verify.DefaultLimits, AnySender: true, OnlyNumbers: []phone.Number{number(4), number(5)}, LinkHosts: []string{"example.com", "example.org"}}
+	a := verify.Project{ID: "p-2", Name: "Alpha", Profile: verify.ProfileStandard, Limits: verify.DefaultLimits, AnySender: true, OnlyNumbers: []phone.Number{number(4), number(5)}, LinkHosts: []string{"example.com", "example.org"}}
 	wantError(t, "update before creation", k.UpdateProject(ctx, b), verify.ErrNoProject)
 	for _, p := range []verify.Project{b, a} {
 		wantError(t, "create", k.CreateProject(ctx, p), nil)
@@ -37,7 +37,7 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 	wantError(t, "create again", k.CreateProject(ctx, verify.Project{ID: a.ID, Name: "Other"}), verify.ErrExists)
 	list(a, b)
 
-	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.Compat, []string{string(number(2))}, true, verify.Limits{}
+	a.Name, a.Profile, a.Senders, a.PublicText, a.Limits = "Gamma", verify.ProfileCompat, []string{string(number(2))}, true, verify.Limits{}
 	a.AnySender, a.LinkHosts, b.AnyLink = false, nil, false
 	b.Senders, b.PublicText, b.Style, b.Countries, b.Kinds = nil, false, wording.Style{}, nil, nil
 	a.Countries, a.Kinds = []string{verify.AnyCountry}, []phone.Kind{phone.Premium}
@@ -51,8 +51,8 @@ func projectsAreKeptAsGiven(t *testing.T, s suite) {
 
 func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	k := s.open(t)
-	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat, Limits: verify.DefaultLimits, Senders: []string{string(number(0))}}
-	q := verify.Project{ID: "q", Name: "Two", Profile: verify.Standard}
+	p := verify.Project{ID: project, Name: "One", Profile: verify.ProfileCompat, Limits: verify.DefaultLimits, Senders: []string{string(number(0))}}
+	q := verify.Project{ID: "q", Name: "Two", Profile: verify.ProfileStandard}
 	word := account.NewSecret()
 	key := account.Key{ID: verify.NewID(start), Project: project, Name: "first", Hash: account.HashKey(word)}
 	wantError(t, "create a key before its project", k.CreateKey(ctx, key), verify.ErrNoProject)
@@ -112,7 +112,7 @@ func keyOpensItsProjectUntilRevoked(t *testing.T, s suite) {
 	opens("another", p)
 
 	// A project that may use any sender is told which are others'.
-	third := verify.Project{ID: "r", Name: "Three", Profile: verify.Compat, Senders: []string{"SHOP"}}
+	third := verify.Project{ID: "r", Name: "Three", Profile: verify.ProfileCompat, Senders: []string{"SHOP"}}
 	wantError(t, "a third project", k.CreateProject(ctx, third), nil)
 	p.AnySender = true
 	wantError(t, "allow any sender", k.UpdateProject(ctx, p), nil)
@@ -152,7 +152,7 @@ func revocationWorksInAnotherProcess(t *testing.T, s suite) {
 	k := s.open(t)
 	other := k.Again(t, k.clock.Now, k.gate.commit)
 	defer other.Close()
-	wantError(t, "create project", k.CreateProject(ctx, verify.Project{ID: project, Name: "One", Profile: verify.Compat}), nil)
+	wantError(t, "create project", k.CreateProject(ctx, verify.Project{ID: project, Name: "One", Profile: verify.ProfileCompat}), nil)
 	key := account.Key{ID: verify.NewID(start), Project: project, Hash: account.HashKey(secret)}
 	wantError(t, "create key", k.CreateKey(ctx, key), nil)
 	for _, s := range []Store{k, other} {

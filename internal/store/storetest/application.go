@@ -56,7 +56,7 @@ func applicationsAreKeptAsGiven(t *testing.T, s suite) {
 
 	k.clock.advance(time.Second)
 	next := a
-	next.Name, next.Prefix, next.Channels, next.LoginTemplate, next.UpdatedAt, next.Version = "other", "", []verify.Channel{verify.SMS}, "", k.clock.Now(), 2
+	next.Name, next.Prefix, next.Channels, next.LoginTemplate, next.UpdatedAt, next.Version = "other", "", []verify.Channel{verify.ChannelSMS}, "", k.clock.Now(), 2
 	sent := next
 	sent.CreatedAt = time.Time{} // stays as it was, whatever the caller sends
 	wantError(t, "update", k.UpdateApplication(ctx, sent, false), nil)
@@ -193,7 +193,7 @@ func aProjectsApplicationsAndTemplatesAreBounded(t *testing.T, s suite) {
 	k := s.open(t)
 	k.application("q")
 	wantError(t, "create theirs", k.CreateTemplate(ctx, verify.MessageTemplate{ID: verify.NewID(start), Project: "q", Name: "theirs", Version: 1}, most), nil)
-	wantError(t, "create project", k.CreateProject(ctx, verify.Project{ID: project, Name: "p", Profile: verify.Compat}), nil)
+	wantError(t, "create project", k.CreateProject(ctx, verify.Project{ID: project, Name: "p", Profile: verify.ProfileCompat}), nil)
 	bounded := func(full error, create func(verify.ID) error, remove func(verify.ID) error) {
 		t.Helper()
 		var mu sync.Mutex

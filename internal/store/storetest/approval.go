@@ -13,15 +13,15 @@ import (
 
 // asks makes a verification one that is approved by a key.
 func asks(v *verify.Verification) {
-	v.Channel, v.Approval, v.Asker = verify.Voice, verify.ByKey, "Shop"
+	v.Channel, v.Approval, v.Asker = verify.ChannelVoice, verify.ApprovalByKey, "Shop"
 }
 
 // pressed is the report of a call whose callee said something.
 func (k *kit) pressed(v *verify.Verification, what verify.Verdict) verify.Settlement {
 	end := k.sent(v)
 	end.Verdict = what
-	if what != verify.Approves {
-		end.Outcome, end.Reason = verify.Refused, verify.ReasonNoKey
+	if what != verify.VerdictApproves {
+		end.Outcome, end.Reason = verify.AttemptRefused, verify.ReasonNoKey
 	}
 	return end
 }
@@ -44,18 +44,18 @@ func aKeyApprovesOnce(t *testing.T, s suite) {
 	k.check(wrong(other), wrongWith(2))
 	v := k.start(number(0), asks)
 	equal(t, "what was started", k.stored(v.ID), v)
-	k.check(wrong(v), verify.Outcome{GuessesLeft: 2, Channel: verify.Voice})
+	k.check(wrong(v), verify.Outcome{GuessesLeft: 2, Channel: verify.ChannelVoice})
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if got, err := k.Settle(ctx, k.pressed(v, verify.Approves)); err != nil || got.Status != verify.Approved {
+			if got, err := k.Settle(ctx, k.pressed(v, verify.VerdictApproves)); err != nil || got.Status != verify.StatusApproved {
 				t.Errorf("settle: got %+v, %v", got, err)
 			}
 		})
 	}
 	all.Wait()
 	got := k.stored(v.ID)
-	if got.Guesses != 2 || got.SealedCode != nil || got.Delivery != verify.Delivered {
+	if got.Guesses != 2 || got.SealedCode != nil || got.Delivery != verify.DeliveryDelivered {
 		t.Errorf("got %d guesses, sealed code %q, message %v; want 2 of them, none, and delivered", got.Guesses, got.SealedCode, got.Delivery)
 	}
 	equal(t, "failures of the number", k.destination(v.To).Failures, 0)
@@ -71,7 +71,7 @@ func aKeyAmongOthersIsDecidedInOrder(t *testing.T, s suite) {
 	k := s.open(t)
 	yes := func(v *verify.Verification, want *verify.Status) func() {
 		return func() {
-			if got, err := k.Settle(ctx, k.pressed(v, verify.Approves)); err != nil {
+			if got, err := k.Settle(ctx, k.pressed(v, verify.VerdictApproves)); err != nil {
 				t.Errorf("settle: %v", err)
 			} else {
 				*want = got.Status
@@ -93,25 +93,25 @@ func aKeyAmongOthersIsDecidedInOrder(t *testing.T, s suite) {
 	}{
 		{"key, last wrong guess", 1, func(v *verify.Verification, s *verify.Status, err *error) []func() {
 			return []func(){yes(v, s), types(wrong(v), err)}
-		}, verify.Approved, verify.ErrApproved, 1, 0},
+		}, verify.StatusApproved, verify.ErrApproved, 1, 0},
 		{"last wrong guess, key", 1, func(v *verify.Verification, s *verify.Status, err *error) []func() {
 			return []func(){types(wrong(v), err), yes(v, s)}
-		}, verify.Exhausted, nil, 1, 1},
+		}, verify.StatusExhausted, nil, 1, 1},
 		{"wrong guess, key", 3, func(v *verify.Verification, s *verify.Status, err *error) []func() {
 			return []func(){types(wrong(v), err), yes(v, s)}
-		}, verify.Approved, nil, 2, 0},
+		}, verify.StatusApproved, nil, 2, 0},
 		{"key, right code", 3, func(v *verify.Verification, s *verify.Status, err *error) []func() {
 			return []func(){yes(v, s), types(right(v), err)}
-		}, verify.Approved, verify.ErrApproved, 1, 0},
+		}, verify.StatusApproved, verify.ErrApproved, 1, 0},
 		{"right code, key", 3, func(v *verify.Verification, s *verify.Status, err *error) []func() {
 			return []func(){types(right(v), err), yes(v, s)}
-		}, verify.Approved, nil, 1, 0},
+		}, verify.StatusApproved, nil, 1, 0},
 		{"key, cancel", 3, func(v *verify.Verification, s *verify.Status, err *error) []func() {
 			return []func(){yes(v, s), cancels(v, err)}
-		}, verify.Approved, verify.ErrApproved, 1, 0},
+		}, verify.StatusApproved, verify.ErrApproved, 1, 0},
 		{"cancel, key", 3, func(v *verify.Verification, s *verify.Status, err *error) []func() {
 			return []func(){cancels(v, err), yes(v, s)}
-		}, verify.Canceled, nil, 0, 0},
+		}, verify.StatusCanceled, nil, 0, 0},
 	} {
 		v := k.start(number(i), asks, allows(test.attempts))
 		var status verify.Status
@@ -128,8 +128,8 @@ func aKeyAmongOthersIsDecidedInOrder(t *testing.T, s suite) {
 	// Its time may be over as well.
 	v := k.start(number(100), asks, lives(lease/2))
 	k.clock.advance(lease / 2)
-	got, err := k.Settle(ctx, k.pressed(v, verify.Approves))
-	if err != nil || got.StatusAt(k.clock.Now()) != verify.Expired || got.Guesses != 0 {
+	got, err := k.Settle(ctx, k.pressed(v, verify.VerdictApproves))
+	if err != nil || got.StatusAt(k.clock.Now()) != verify.StatusExpired || got.Guesses != 0 {
 		t.Errorf("key at the instant of expiry: got %+v, %v", got, err)
 	}
 }
@@ -143,7 +143,7 @@ func aKeyAndACodeInTwoProcessesApproveOnce(t *testing.T, s suite) {
 	for i := range 20 {
 		v := k.start(number(i), asks)
 		all.Go(func() {
-			if got, err := k.Settle(ctx, k.pressed(v, verify.Approves)); err != nil || got.Status != verify.Approved {
+			if got, err := k.Settle(ctx, k.pressed(v, verify.VerdictApproves)); err != nil || got.Status != verify.StatusApproved {
 				t.Errorf("settle: got %+v, %v", got, err)
 			}
 		})
@@ -155,7 +155,7 @@ func aKeyAndACodeInTwoProcessesApproveOnce(t *testing.T, s suite) {
 	}
 	all.Wait()
 	for i := range 20 {
-		if got := k.stored(k.destination(number(i)).Latest); got.Status != verify.Approved || got.Guesses != 1 || got.Delivery != verify.Delivered {
+		if got := k.stored(k.destination(number(i)).Latest); got.Status != verify.StatusApproved || got.Guesses != 1 || got.Delivery != verify.DeliveryDelivered {
 			t.Errorf("got %v after %d guesses, its message %v; want approved after one, and delivered", got.Status, got.Guesses, got.Delivery)
 		}
 	}
@@ -166,9 +166,9 @@ func aKeyFromWhoLostTheLeaseIsNothing(t *testing.T, s suite) {
 	v := k.start(number(0), asks)
 	frozen := *v
 	k.clock.advance(lease)
-	_, err := k.Settle(ctx, k.pressed(&frozen, verify.Approves))
+	_, err := k.Settle(ctx, k.pressed(&frozen, verify.VerdictApproves))
 	wantError(t, "a key at the lease's end", err, verify.ErrLeaseLost)
-	_, err = k.Settle(ctx, k.pressed(&frozen, verify.Rejects))
+	_, err = k.Settle(ctx, k.pressed(&frozen, verify.VerdictRejects))
 	wantError(t, "a no at the lease's end", err, verify.ErrLeaseLost)
 	equal(t, "verification", k.stored(v.ID), v)
 	k.sweep()
@@ -180,12 +180,12 @@ func aKeyFromWhoLostTheLeaseIsNothing(t *testing.T, s suite) {
 	if second == nil {
 		t.Fatal("claim: got none")
 	}
-	for _, what := range []verify.Verdict{verify.Approves, verify.Rejects} {
+	for _, what := range []verify.Verdict{verify.VerdictApproves, verify.VerdictRejects} {
 		_, err = k.Settle(ctx, k.pressed(&frozen, what))
 		wantError(t, "a key in attempt 1", err, verify.ErrLeaseLost)
 	}
 	equal(t, "verification", k.stored(v.ID), second)
-	k.answers(second, verify.Approves, verify.Approved, verify.Delivered)
+	k.answers(second, verify.VerdictApproves, verify.StatusApproved, verify.DeliveryDelivered)
 }
 
 func aKeyTellsTheUser(t *testing.T, s suite) {
@@ -194,15 +194,15 @@ func aKeyTellsTheUser(t *testing.T, s suite) {
 	p.edits = append(p.edits, asks)
 	v := p.associate()
 	k.clock.advance(time.Second)
-	k.answers(v, verify.Approves, verify.Approved, verify.Delivered)
-	p.is(verify.Validated, string(p.to), v.ID, 2)
+	k.answers(v, verify.VerdictApproves, verify.StatusApproved, verify.DeliveryDelivered)
+	p.is(verify.UserValidated, string(p.to), v.ID, 2)
 
 	login := p.login()
-	k.answers(login, verify.Unanswered, verify.Pending, verify.Failed)
-	p.is(verify.Validated, string(p.to), login.ID, 2)
+	k.answers(login, verify.VerdictUnanswered, verify.StatusPending, verify.DeliveryFailed)
+	p.is(verify.UserValidated, string(p.to), login.ID, 2)
 	login = p.login()
-	k.answers(login, verify.Approves, verify.Approved, verify.Delivered)
-	p.is(verify.Validated, string(p.to), login.ID, 3)
+	k.answers(login, verify.VerdictApproves, verify.StatusApproved, verify.DeliveryDelivered)
+	p.is(verify.UserValidated, string(p.to), login.ID, 3)
 	u, err := p.User(ctx, p.key)
 	if err != nil || !u.UpdatedAt.Equal(k.clock.Now()) {
 		t.Errorf("user: got %+v, %v; want that he changed now", u, err)
@@ -219,11 +219,11 @@ func aKeyForASupersededCallIsNothing(t *testing.T, s suite) {
 	old := p.associate()
 	k.clock.advance(time.Second)
 	newer := p.associate()
-	k.answers(old, verify.Approves, verify.Pending, verify.Sent)
-	p.is(verify.ValidationPending, string(p.to), newer.ID, 1)
-	equal(t, "status", k.stored(old.ID).StatusAt(k.clock.Now()), verify.Superseded)
-	k.answers(newer, verify.Approves, verify.Approved, verify.Delivered)
-	p.is(verify.Validated, string(p.to), newer.ID, 2)
+	k.answers(old, verify.VerdictApproves, verify.StatusPending, verify.DeliverySent)
+	p.is(verify.UserPending, string(p.to), newer.ID, 1)
+	equal(t, "status", k.stored(old.ID).StatusAt(k.clock.Now()), verify.StatusSuperseded)
+	k.answers(newer, verify.VerdictApproves, verify.StatusApproved, verify.DeliveryDelivered)
+	p.is(verify.UserValidated, string(p.to), newer.ID, 2)
 
 	// In one group: the newer one begins before the key is read.
 	old = p.login()
@@ -231,18 +231,18 @@ func aKeyForASupersededCallIsNothing(t *testing.T, s suite) {
 	var began, settled error
 	k.together(
 		func() { newer, began = p.begin(verify.UserStart{}) },
-		func() { _, settled = k.Settle(ctx, k.pressed(old, verify.Approves)) },
+		func() { _, settled = k.Settle(ctx, k.pressed(old, verify.VerdictApproves)) },
 	)
 	wantError(t, "login", errors.Join(began, settled), nil)
-	p.is(verify.Validated, string(p.to), newer.ID, 2)
-	equal(t, "status", k.stored(old.ID).StatusAt(k.clock.Now()), verify.Superseded)
+	p.is(verify.UserValidated, string(p.to), newer.ID, 2)
+	equal(t, "status", k.stored(old.ID).StatusAt(k.clock.Now()), verify.StatusSuperseded)
 
 	// Nor does one approve anything whose user or application is gone.
 	wantError(t, "delete user", p.DeleteUser(ctx, p.key), nil)
-	k.answers(newer, verify.Approves, verify.Canceled, verify.Sent)
+	k.answers(newer, verify.VerdictApproves, verify.StatusCanceled, verify.DeliverySent)
 	last := p.associate()
 	wantError(t, "delete application", k.DeleteApplication(ctx, project, a.ID, 0), nil)
-	k.answers(last, verify.Approves, verify.Canceled, verify.Sent)
+	k.answers(last, verify.VerdictApproves, verify.StatusCanceled, verify.DeliverySent)
 }
 
 func noByKeyCancels(t *testing.T, s suite) {
@@ -251,13 +251,13 @@ func noByKeyCancels(t *testing.T, s suite) {
 	p.edits = append(p.edits, asks)
 	v := p.associate()
 	before := k.destination(v.To)
-	k.answers(v, verify.Rejects, verify.Canceled, verify.Failed)
+	k.answers(v, verify.VerdictRejects, verify.StatusCanceled, verify.DeliveryFailed)
 	got := k.stored(v.ID)
 	if got.Reason != verify.ReasonRejected || got.SealedCode != nil {
 		t.Errorf("got reason %q, sealed code %q", got.Reason, got.SealedCode)
 	}
 	equal(t, "destination", k.destination(v.To), before)
-	p.is(verify.ValidationPending, string(p.to), v.ID, 1)
+	p.is(verify.UserPending, string(p.to), v.ID, 1)
 	_, err := p.types(secret)
 	wantError(t, "its code", err, verify.ErrCanceled)
 }
@@ -269,16 +269,16 @@ func failedCommitOfAKeyApprovesNothing(t *testing.T, s suite) {
 	v := p.associate()
 	destination := k.destination(v.To)
 	k.gate.fail()
-	if _, err := k.Settle(ctx, k.pressed(v, verify.Approves)); err == nil {
+	if _, err := k.Settle(ctx, k.pressed(v, verify.VerdictApproves)); err == nil {
 		t.Error("settle: got no error")
 	}
 	equal(t, "verification", k.stored(v.ID), v)
 	equal(t, "destination", k.destination(v.To), destination)
-	p.is(verify.ValidationPending, string(p.to), v.ID, 1)
+	p.is(verify.UserPending, string(p.to), v.ID, 1)
 
 	k.gate.failAfter() // and it had happened: the next report changes nothing
-	k.Settle(ctx, k.pressed(v, verify.Approves))
-	k.answers(v, verify.Approves, verify.Approved, verify.Delivered)
-	p.is(verify.Validated, string(p.to), v.ID, 2)
+	k.Settle(ctx, k.pressed(v, verify.VerdictApproves))
+	k.answers(v, verify.VerdictApproves, verify.StatusApproved, verify.DeliveryDelivered)
+	p.is(verify.UserValidated, string(p.to), v.ID, 2)
 	equal(t, "guesses", k.stored(v.ID).Guesses, 1)
 }

@@ -149,7 +149,7 @@ func whatWasNotHandedOverIsGivenBack(t *testing.T, s suite) {
 	full("while two are under way")
 
 	next := k.sent(first)
-	next.Outcome, next.Reason, next.Retry, next.Next = verify.Refused, verify.ReasonRefused, true, lease
+	next.Outcome, next.Reason, next.Retry, next.Next = verify.AttemptRefused, verify.ReasonRefused, true, lease
 	k.settle(next)
 	full("while the next carrier has the first")
 	taken := k.sent(k.stored(first.ID))
@@ -157,7 +157,7 @@ func whatWasNotHandedOverIsGivenBack(t *testing.T, s suite) {
 	full("when it was sent")
 
 	refused := k.sent(second)
-	refused.Outcome, refused.Reason = verify.Refused, verify.ReasonRefused
+	refused.Outcome, refused.Reason = verify.AttemptRefused, verify.ReasonRefused
 	k.settle(refused)
 	refused.Again = true
 	k.settle(refused) // is counted once
@@ -166,7 +166,7 @@ func whatWasNotHandedOverIsGivenBack(t *testing.T, s suite) {
 	third := k.start(number(2), bound(0))
 	full("with another in its place")
 	unknown := k.sent(third)
-	unknown.Outcome, unknown.Reason = verify.Unknown, verify.ReasonUnknown
+	unknown.Outcome, unknown.Reason = verify.AttemptUnknown, verify.ReasonUnknown
 	k.settle(unknown)
 	full("when that may have been sent")
 }
@@ -182,7 +182,7 @@ func retriesTakeOfTheBudget(t *testing.T, s suite) {
 		k.sweep()
 		for _, o := range k.due() {
 			if o.Hint.Equal(o.Verification.DueAt) {
-				o.By = verify.SMS
+				o.By = verify.ChannelSMS
 				v, _, err := k.Claim(ctx, o, lease)
 				return v, err
 			}
@@ -197,7 +197,7 @@ func retriesTakeOfTheBudget(t *testing.T, s suite) {
 	equal(t, "spent, for the lost attempt may have sent it", k.spentOf().Day.Messages, 2)
 	k.settle(k.sent(again))
 	k.clock.advance(time.Minute)
-	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(lost.ID), By: verify.SMS}, Lease: lease, Toll: verify.Toll{Bound: true}}
+	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(lost.ID), By: verify.ChannelSMS}, Lease: lease, Toll: verify.Toll{Bound: true}}
 	if _, err := k.Resend(ctx, resend); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func balanceAddsUp(t *testing.T, s suite) {
 	equal(t, "balance when it was sent", k.spentOf().Balance(), money.Amount(200_000-52_500))
 	failed := k.start(number(1), paid, bound(9_000))
 	refused := k.charged(failed, "a")
-	refused.Outcome, refused.Reason, refused.Charge = verify.Refused, verify.ReasonRefused, verify.Charge{}
+	refused.Outcome, refused.Reason, refused.Charge = verify.AttemptRefused, verify.ReasonRefused, verify.Charge{}
 	k.settle(refused)
 	equal(t, "balance when one wasn't handed over", k.spentOf().Balance(), money.Amount(200_000-52_500-40_000))
 
@@ -319,7 +319,7 @@ func budgetCountsWhatWasUsedBefore(t *testing.T, s suite) {
 // project makes the project, or reads it.
 func (k *kit) project() verify.Project {
 	k.t.Helper()
-	if err := k.CreateProject(ctx, verify.Project{ID: project, Name: "p", Profile: verify.Compat, Limits: verify.DefaultLimits}); err != nil && !errors.Is(err, verify.ErrExists) {
+	if err := k.CreateProject(ctx, verify.Project{ID: project, Name: "p", Profile: verify.ProfileCompat, Limits: verify.DefaultLimits}); err != nil && !errors.Is(err, verify.ErrExists) {
 		k.t.Fatal(err)
 	}
 	all, err := k.Projects(ctx)
@@ -336,9 +336,9 @@ func aRefusedStartEndsNoRetry(t *testing.T, s suite) {
 	v := k.start(number(0), bound(0))
 	wantError(t, "a start while it is under way", k.tries(k, 1), verify.ErrBudget)
 	failed := k.sent(v)
-	failed.Outcome, failed.Reason, failed.Retry, failed.RetryAt = verify.Errored, verify.ReasonUnreachable, true, k.clock.Now()
+	failed.Outcome, failed.Reason, failed.Retry, failed.RetryAt = verify.AttemptErrored, verify.ReasonUnreachable, true, k.clock.Now()
 	k.settle(failed)
-	o := verify.Overdue{Hint: k.stored(v.ID).DueAt, Verification: k.stored(v.ID), Deliveries: k.deliveries(v.ID), By: verify.SMS}
+	o := verify.Overdue{Hint: k.stored(v.ID).DueAt, Verification: k.stored(v.ID), Deliveries: k.deliveries(v.ID), By: verify.ChannelSMS}
 	if again, _, err := k.Claim(ctx, o, lease); err != nil || again == nil {
 		t.Errorf("its retry: got %v, %v; want it claimed", again, err)
 	}
@@ -365,11 +365,11 @@ func aResendHoldsOneMessage(t *testing.T, s suite) {
 	sent.Watch = time.Second
 	k.settle(sent)
 	k.clock.advance(time.Second)
-	o := verify.Overdue{Hint: k.stored(v.ID).DueAt, Verification: k.stored(v.ID), Deliveries: k.deliveries(v.ID), By: verify.SMS, Price: 8_000}
+	o := verify.Overdue{Hint: k.stored(v.ID).DueAt, Verification: k.stored(v.ID), Deliveries: k.deliveries(v.ID), By: verify.ChannelSMS, Price: 8_000}
 	second := k.claim(o)
 	k.receive(verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true})
 	k.clock.advance(time.Minute)
-	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(v.ID), By: verify.SMS}, Lease: lease, Toll: verify.Toll{Bound: true, Price: 7_000}}
+	resend := verify.Resending{Overdue: verify.Overdue{Verification: k.stored(v.ID), By: verify.ChannelSMS}, Lease: lease, Toll: verify.Toll{Bound: true, Price: 7_000}}
 	third, err := k.Resend(ctx, resend)
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,7 @@ func anHoursBudgetEndsWithTheHour(t *testing.T, s suite) {
 func countryLimitsHoldForAllProjects(t *testing.T, s suite) {
 	k := s.open(t)
 	for _, p := range []verify.ProjectID{project, "other"} {
-		if err := k.CreateProject(ctx, verify.Project{ID: p, Name: string(p), Profile: verify.Compat}); err != nil {
+		if err := k.CreateProject(ctx, verify.Project{ID: p, Name: string(p), Profile: verify.ProfileCompat}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,7 +259,7 @@ func foldedSpendingAddsUp(t *testing.T, s suite) {
 		equal(t, "spent when it is folded", k.spentOf().Spent, before)
 	}
 	refused := k.sent(first[0])
-	refused.Outcome, refused.Reason = verify.Refused, verify.ReasonRefused
+	refused.Outcome, refused.Reason = verify.AttemptRefused, verify.ReasonRefused
 	k.settle(refused)
 	if _, err := k.Retain(ctx, k.clock.Now().Add(-1000*24*time.Hour)); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ const most = 3
 // device makes a device of the person, for an endpoint that n names.
 func (p *person) device(n int) verify.Device {
 	return verify.Device{
-		ID: verify.NewID(p.clock.Now()), Application: p.key.Application, User: p.key.Name, Kind: verify.WebPush, Name: fmt.Sprint("browser ", n), Locale: "de",
+		ID: verify.NewID(p.clock.Now()), Application: p.key.Application, User: p.key.Name, Kind: verify.DeviceWebPush, Name: fmt.Sprint("browser ", n), Locale: "de",
 		Fingerprint: bytes.Repeat([]byte{byte(n)}, 32), KeyID: 0xf0000001, Sealed: []byte{1, 2, byte(n)},
 	}
 }

@@ -95,7 +95,7 @@ func failedCommitStoresNothing(t *testing.T, s suite) {
 		wantError(t, fmt.Sprintf("operation %d again", i), err, nil)
 	}
 	c.happened()
-	equal(t, "status of the started one", k.stored(c.started.ID).Status, verify.Pending)
+	equal(t, "status of the started one", k.stored(c.started.ID).Status, verify.StatusPending)
 }
 
 func failedCommitThatHappenedStoresOnce(t *testing.T, s suite) {
@@ -133,19 +133,19 @@ func (c *crowd) happened() {
 	equal(t, "latest of its number", k.destination(c.started.To).Latest, c.started.ID)
 	equal(t, "guesses", k.stored(c.checked.ID).Guesses, 2)
 	equal(t, "failures", k.destination(c.checked.To).Failures, 2)
-	equal(t, "delivery of the settled one", k.stored(c.settled.ID).Delivery, verify.Sent)
+	equal(t, "delivery of the settled one", k.stored(c.settled.ID).Delivery, verify.DeliverySent)
 	equal(t, "deliveries of the settled one", len(k.deliveries(c.settled.ID)), 1)
 	equal(t, "attempt of the claimed one", k.stored(c.claimed.ID).Attempt, 2)
 	equal(t, "deliveries of the claimed one", len(k.deliveries(c.claimed.ID)), 1)
-	equal(t, "delivery after the receipt", k.stored(c.receipted.ID).Delivery, verify.Delivered)
+	equal(t, "delivery after the receipt", k.stored(c.receipted.ID).Delivery, verify.DeliveryDelivered)
 }
 
 // canceled demands that a verification is soon canceled, and its message failed.
 func (k *kit) canceled(v *verify.Verification) {
 	k.t.Helper()
-	until(k.t, "the cancellation", func() bool { return k.stored(v.ID).Status == verify.Canceled })
+	until(k.t, "the cancellation", func() bool { return k.stored(v.ID).Status == verify.StatusCanceled })
 	after := k.stored(v.ID)
-	equal(k.t, "delivery", after.Delivery, verify.Failed)
+	equal(k.t, "delivery", after.Delivery, verify.DeliveryFailed)
 	equal(k.t, "sealed code", after.SealedCode, []byte(nil))
 }
 
@@ -179,11 +179,11 @@ func startWithoutAnAnswerIsCanceled(t *testing.T, s suite) {
 	k.canceled(v)
 	k.neverSent(v)
 	again := p.associate()
-	equal(t, "status of the next one", k.stored(again.ID).StatusAt(k.clock.Now()), verify.Pending)
+	equal(t, "status of the next one", k.stored(again.ID).StatusAt(k.clock.Now()), verify.StatusPending)
 
 	call := func() *verify.Verification {
 		v := k.fresh(number(2))
-		v.Channel, v.Calling = verify.Voice, time.Minute
+		v.Channel, v.Calling = verify.ChannelVoice, time.Minute
 		return v
 	}
 	v = call()
@@ -203,7 +203,7 @@ func startWithoutAnAnswerIsCanceled(t *testing.T, s suite) {
 
 func failedCommitOfAnAdministratorStoresNothing(t *testing.T, s suite) {
 	k := s.open(t)
-	p := verify.Project{ID: project, Name: "One", Profile: verify.Compat}
+	p := verify.Project{ID: project, Name: "One", Profile: verify.ProfileCompat}
 	k.gate.fail()
 	wantError(t, "create project", k.CreateProject(ctx, p), verify.ErrNoStore)
 	if all, err := k.Projects(ctx); err != nil || len(all) != 0 {

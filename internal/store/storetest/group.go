@@ -30,8 +30,8 @@ func whatArrivesTogetherIsCommittedTogether(t *testing.T, s suite) {
 	equal(t, "outcome", out, wrongWith(2))
 	equal(t, "started", k.stored(started.ID), started)
 	equal(t, "guesses", k.stored(checked.ID).Guesses, 1)
-	equal(t, "delivery", k.stored(settled.ID).Delivery, verify.Sent)
-	equal(t, "status", k.stored(canceled.ID).Status, verify.Canceled)
+	equal(t, "delivery", k.stored(settled.ID).Delivery, verify.DeliverySent)
+	equal(t, "status", k.stored(canceled.ID).Status, verify.StatusCanceled)
 }
 
 func operationsOnOneRowAreAppliedInOrderOfArrival(t *testing.T, s suite) {
@@ -79,20 +79,20 @@ func operationsOnOneRowAreAppliedInOrderOfArrival(t *testing.T, s suite) {
 	test("the right one too late", run(true, v, wrong(v), wrong(v), wrong(v), right(v)),
 		left(2), left(1), left(0), answer{err: verify.ErrGuessesSpent})
 	equal(t, "failures", k.destination(v.To).Failures, 3)
-	equal(t, "status", k.stored(v.ID).Status, verify.Exhausted)
+	equal(t, "status", k.stored(v.ID).Status, verify.StatusExhausted)
 
 	// Both verifications share the number's failures within a group, too.
 	v, w := k.start(number(2), allows(5)), k.start(number(2), allows(5))
 	gs := []verify.Guess{wrong(v), wrong(w), wrong(v), wrong(w), wrong(v), wrong(w)}
 	for i := range gs {
-		gs[i].Profile = verify.Standard // waits after five
+		gs[i].Profile = verify.ProfileStandard // waits after five
 	}
 	test("two of one number", run(true, v, gs...),
 		left(4), left(4), left(3), left(3), left(2), answer{err: verify.ErrTooManyGuesses})
 
 	v = k.fresh(number(3))
 	test("started in the same group", run(false, v, wrong(v), right(v)), left(2), answer{out: approvedWith(1)})
-	equal(t, "delivery", k.stored(v.ID).Delivery, verify.Delivered)
+	equal(t, "delivery", k.stored(v.ID).Delivery, verify.DeliveryDelivered)
 }
 
 // A guess whose comparison panics fails while the group decides, a row that breaks a constraint
@@ -181,7 +181,7 @@ func hungUpCallerIsCharged(t *testing.T, s suite) {
 	all.Wait()
 	equal(t, "guesses", k.stored(v.ID).Guesses, 1)
 	equal(t, "failures", k.destination(v.To).Failures, 1)
-	equal(t, "status", k.stored(w.ID).Status, verify.Pending)
+	equal(t, "status", k.stored(w.ID).Status, verify.StatusPending)
 
 	// Also one that had hung up before.
 	k.Check(gone, wrong(v))

@@ -209,7 +209,7 @@ func usersAreFoundByTheirNumber(t *testing.T, s suite) {
 	}
 	equal(t, "of a number", names(0, to, ""), []string{"u0", "u2"})
 	equal(t, "behind a name", names(0, to, "u0"), []string{"u2"})
-	equal(t, "of a status", names(verify.Validated, to, ""), []string(nil))
+	equal(t, "of a status", names(verify.UserValidated, to, ""), []string(nil))
 	equal(t, "of all numbers", names(0, "", ""), []string{"u0", "u1", "u2"})
 	equal(t, "of nobody's", names(0, number(3), ""), []string(nil))
 }

@@ -15,7 +15,7 @@ func (k *kit) imports(a verify.Application, users ...verify.User) ([]verify.Impo
 	for i := range users {
 		u := &users[i]
 		u.NumberKey = phone.Number(u.Address)
-		u.Application, u.Status, u.VerifiedAt, u.CreatedAt, u.UpdatedAt, u.Version = a.ID, verify.Validated, start, k.clock.Now(), k.clock.Now(), 1
+		u.Application, u.Status, u.VerifiedAt, u.CreatedAt, u.UpdatedAt, u.Version = a.ID, verify.UserValidated, start, k.clock.Now(), k.clock.Now(), 1
 	}
 	return k.ImportUsers(ctx, a.Project, a.ID, users, make([]error, len(users)), verify.ID{})
 }
@@ -51,7 +51,7 @@ func anImportCreatesAndChangesNothing(t *testing.T, s suite) {
 	wantError(t, "import again", err, nil)
 	equal(t, "import again", got, []verify.Imported{{}})
 	login := k.person(a, "eve", number(2))
-	if u := login.user(); u.Status != verify.Validated || !u.VerifiedAt.Equal(start) || u.Version != 1 {
+	if u := login.user(); u.Status != verify.UserValidated || !u.VerifiedAt.Equal(start) || u.Version != 1 {
 		t.Errorf("imported: %+v", u)
 	}
 	login.login()

@@ -60,7 +60,7 @@ func latestOfEachPurposeIsChecked(t *testing.T, s suite) {
 	equal(t, "whose code it was", out.Verification, second.ID)
 	k.guessed(reset, secret, approvedWith(1))
 	equal(t, "guesses at the one before", k.stored(first.ID).Guesses, 0)
-	equal(t, "status of the one before", k.stored(first.ID).Status, verify.Pending)
+	equal(t, "status of the one before", k.stored(first.ID).Status, verify.StatusPending)
 
 	// A user's code is the user's, whatever its number.
 	p := k.person(k.application(project), "kola", other)
@@ -100,7 +100,7 @@ func newerStartSupersedesThoseOfItsPurpose(t *testing.T, s suite) {
 	refused.Purpose, refused.Supersedes = "login", true
 	k.clock.advance(time.Second)
 	wantError(t, "a start that the limits refuse", k.Start(ctx, refused, verify.Limits{Daily: 1}, lease), verify.ErrTooManySends)
-	equal(t, "status after a refused start", k.stored(second.ID).Status, verify.Pending)
+	equal(t, "status after a refused start", k.stored(second.ID).Status, verify.StatusPending)
 
 	k.clock.advance(time.Second)
 	newest := k.start(to, forPurpose("login"), supersedes)
@@ -109,21 +109,21 @@ func newerStartSupersedesThoseOfItsPurpose(t *testing.T, s suite) {
 		wantError(t, "check of a superseded one", err, verify.ErrSuperseded)
 		wantError(t, "cancel of a superseded one", k.Cancel(ctx, project, v.ID), verify.ErrSuperseded)
 		got := k.stored(v.ID)
-		if got.Status != verify.Superseded || got.SealedCode != nil || !got.EndedAt.Equal(k.clock.Now()) {
+		if got.Status != verify.StatusSuperseded || got.SealedCode != nil || !got.EndedAt.Equal(k.clock.Now()) {
 			t.Errorf("superseded: got status %v, sealed code %q, ended at %v", got.Status, got.SealedCode, got.EndedAt)
 		}
 		// Nobody sends it any more.
-		settled, err := k.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Outcome: verify.Errored, Reason: verify.ReasonBusy}, Retry: true})
-		if err != nil || settled.Delivery != verify.Failed {
+		settled, err := k.Settle(ctx, verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: 1, Outcome: verify.AttemptErrored, Reason: verify.ReasonBusy}, Retry: true})
+		if err != nil || settled.Delivery != verify.DeliveryFailed {
 			t.Errorf("settlement of a superseded one: got delivery %v, %v", settled.Delivery, err)
 		}
 	}
 	for what, v := range map[string]*verify.Verification{"another purpose's": reset, "another number's": elsewhere, "another project's": foreign} {
 		k.check(right(v), approvedWith(2))
-		equal(t, what, k.stored(v.ID).Status, verify.Approved)
+		equal(t, what, k.stored(v.ID).Status, verify.StatusApproved)
 	}
-	equal(t, "one that was approved", k.stored(ended.ID).Status, verify.Approved)
-	equal(t, "one whose time was over", k.stored(dead.ID).Status, verify.Pending)
+	equal(t, "one that was approved", k.stored(ended.ID).Status, verify.StatusApproved)
+	equal(t, "one whose time was over", k.stored(dead.ID).Status, verify.StatusPending)
 	k.guessed(newest, secret, approvedWith(2))
 
 	// One that doesn't supersede leaves the older ones.
@@ -159,7 +159,7 @@ func startsAtOnceLeaveOneCode(t *testing.T, s suite) {
 	all.Wait()
 	live := 0
 	for _, id := range ids {
-		if k.stored(id).Status == verify.Pending {
+		if k.stored(id).Status == verify.StatusPending {
 			live++
 			equal(t, "the number's latest", k.destination(to).Latest, id)
 		}
@@ -194,20 +194,20 @@ func aStartBetweenALookAndItsOperation(t *testing.T, s suite) {
 	second, startSecond := begin(other)
 	third, startThird := begin(other)
 	k.together(startSecond, startThird)
-	equal(t, "status of the first of two", k.stored(second.ID).Status, verify.Superseded)
-	equal(t, "status of the second of two", k.stored(third.ID).Status, verify.Pending)
+	equal(t, "status of the first of two", k.stored(second.ID).Status, verify.StatusSuperseded)
+	equal(t, "status of the second of two", k.stored(third.ID).Status, verify.StatusPending)
 
 	// These two look, because the number has a verification that lives.
 	fourth, startFourth := begin(other)
 	fifth, startFifth := begin(other)
 	k.together(startFourth, startFifth)
-	equal(t, "status of the one before both", k.stored(third.ID).Status, verify.Superseded)
+	equal(t, "status of the one before both", k.stored(third.ID).Status, verify.StatusSuperseded)
 	older, newer := fourth, fifth
 	if k.destination(other).Latest == fourth.ID {
 		older, newer = fifth, fourth
 	}
-	equal(t, "status of the older of both", k.stored(older.ID).Status, verify.Superseded)
-	equal(t, "status of the newer of both", k.stored(newer.ID).Status, verify.Pending)
+	equal(t, "status of the older of both", k.stored(older.ID).Status, verify.StatusSuperseded)
+	equal(t, "status of the newer of both", k.stored(newer.ID).Status, verify.StatusPending)
 }
 
 // A start doesn't look where the number's latest verification can't live any more; one that may, it ends.
@@ -217,10 +217,10 @@ func startsLookAsFarBackAsCodesLive(t *testing.T, s suite) {
 	long := k.start(to, forPurpose("login"), lives(verify.MaxLife))
 	k.clock.advance(verify.MaxLife - time.Second)
 	next := k.start(to, forPurpose("login"), supersedes)
-	equal(t, "status of a code that lives for another second", k.stored(long.ID).Status, verify.Superseded)
+	equal(t, "status of a code that lives for another second", k.stored(long.ID).Status, verify.StatusSuperseded)
 	k.clock.advance(verify.MaxLife + 2*time.Minute)
 	last := k.start(to, forPurpose("login"), supersedes)
-	equal(t, "status of one that has expired", k.stored(next.ID).Status, verify.Pending)
+	equal(t, "status of one that has expired", k.stored(next.ID).Status, verify.StatusPending)
 	k.guessed(last, secret, approvedWith(2))
 }
 
@@ -352,10 +352,10 @@ func verificationsAreListed(t *testing.T, s suite) {
 	for _, l := range []verify.Listing{
 		{}, {Number: number(0)}, {Number: number(1)}, {Number: number(7)},
 		{Purpose: "reset"}, {Purpose: "none"}, {Number: number(0), Purpose: "login"},
-		{Statuses: []verify.Status{verify.Pending}}, {Statuses: []verify.Status{verify.Expired}}, {Statuses: []verify.Status{verify.Superseded}},
-		{Statuses: []verify.Status{verify.Approved, verify.Canceled}, Number: number(1)},
+		{Statuses: []verify.Status{verify.StatusPending}}, {Statuses: []verify.Status{verify.StatusExpired}}, {Statuses: []verify.Status{verify.StatusSuperseded}},
+		{Statuses: []verify.Status{verify.StatusApproved, verify.StatusCanceled}, Number: number(1)},
 		{From: expired.ID.Time()}, {Until: expired.ID.Time()}, {From: all[3].ID.Time(), Until: all[9].ID.Time()},
-		{Number: number(1), From: all[3].ID.Time(), Until: all[9].ID.Time(), Statuses: []verify.Status{verify.Expired}},
+		{Number: number(1), From: all[3].ID.Time(), Until: all[9].ID.Time(), Statuses: []verify.Status{verify.StatusExpired}},
 	} {
 		l.Project = project
 		for _, limit := range []int{1, 7, 100} {

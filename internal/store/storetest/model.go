@@ -170,7 +170,7 @@ func (m *model) history(id verify.ID) []verify.Delivery {
 func (m *model) retain(before, now time.Time) (gone []verify.ID) {
 	for id, v := range m.verifications {
 		v.Superseded = false // its row doesn't say
-		if compare(id, verify.FirstID(before)) >= 0 || v.StatusAt(now) == verify.Pending {
+		if compare(id, verify.FirstID(before)) >= 0 || v.StatusAt(now) == verify.StatusPending {
 			continue
 		}
 		gone = append(gone, id)
@@ -304,7 +304,7 @@ func (m *machine) check(rt *rapid.T) call {
 	g := verify.Guess{
 		Project: projects.Draw(rt, "project"),
 		ID:      m.known(rt),
-		Profile: rapid.SampledFrom([]verify.Profile{verify.Compat, verify.Standard}).Draw(rt, "profile"),
+		Profile: rapid.SampledFrom([]verify.Profile{verify.ProfileCompat, verify.ProfileStandard}).Draw(rt, "profile"),
 	}
 	typed := rapid.SampledFrom([]string{secret, "000000", "000000", "000000", ""}).Draw(rt, "typed")
 	g.Matches = func(v *verify.Verification) (bool, error) {
@@ -372,15 +372,15 @@ func (m *machine) settle(rt *rapid.T) call {
 	now := m.clock.Now().Truncate(time.Millisecond)
 	s := verify.Settlement{Delivery: verify.Delivery{
 		Verification: id, Attempt: m.attempt(rt, id), Carrier: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "carrier"),
-		Outcome: verify.DeliveryOutcome(rapid.IntRange(0, 4).Draw(rt, "outcome")), Ref: "ref", StartedAt: now,
+		Outcome: verify.AttemptOutcome(rapid.IntRange(0, 4).Draw(rt, "outcome")), Ref: "ref", StartedAt: now,
 	}}
 	if rapid.Bool().Draw(rt, "watch") {
 		s.Watch = rapid.SampledFrom([]time.Duration{time.Second, time.Minute, 2 * time.Hour}).Draw(rt, "watch for")
 	}
 	if rapid.Bool().Draw(rt, "key") {
-		s.Verdict = rapid.SampledFrom([]verify.Verdict{verify.Approves, verify.Approves, verify.Rejects, verify.Unanswered}).Draw(rt, "verdict")
+		s.Verdict = rapid.SampledFrom([]verify.Verdict{verify.VerdictApproves, verify.VerdictApproves, verify.VerdictRejects, verify.VerdictUnanswered}).Draw(rt, "verdict")
 	}
-	if s.Outcome != verify.Accepted {
+	if s.Outcome != verify.AttemptAccepted {
 		s.Reason = verify.ReasonNetwork
 		s.Retry = rapid.Bool().Draw(rt, "retry")
 		s.RetryAt = now.Add(rapid.SampledFrom([]time.Duration{-time.Hour, 0, time.Second, time.Minute}).Draw(rt, "wait"))
@@ -435,9 +435,9 @@ func (m *machine) claim(rt *rapid.T) call {
 	o := m.overdue(rt)
 	lease := leases.Draw(rt, "lease")
 	if o.Calling = callings.Draw(rt, "calling"); o.Calling > 0 {
-		o.By = verify.Voice
+		o.By = verify.ChannelVoice
 	} else if rapid.Bool().Draw(rt, "sends") {
-		o.By = verify.SMS
+		o.By = verify.ChannelSMS
 	}
 	return call{"claim", o.Verification.ID,
 		func() (any, error) { return m.claimNow(o, lease) },

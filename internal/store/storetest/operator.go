@@ -54,8 +54,8 @@ func aRestoreVoidsWhatIsPending(t *testing.T, s suite) {
 	if got := k.stored(pending[0].ID); got.SealedCode != nil {
 		t.Error("a voided one keeps its sealed code")
 	}
-	equal(t, "status of the expired one", k.stored(expired.ID).Status, verify.Pending)
-	equal(t, "status of the approved one", k.stored(approved.ID).Status, verify.Approved)
+	equal(t, "status of the expired one", k.stored(expired.ID).Status, verify.StatusPending)
+	equal(t, "status of the approved one", k.stored(approved.ID).Status, verify.StatusApproved)
 	if all, err := k.Audits(ctx, 10); err != nil || len(all) != 1 || all[0].Actor != "operator" || all[0].Action != "void" || all[0].Detail != "voided 600 pending verifications" {
 		t.Errorf("audit: got %+v, %v", all, err)
 	}
@@ -100,7 +100,7 @@ func aNumberIsLookedUpInAllProjects(t *testing.T, s suite) {
 	}
 	var want []verify.Destination
 	for i, id := range []verify.ProjectID{"a", "b", "c", "d"} {
-		if err := k.CreateProject(ctx, verify.Project{ID: id, Name: string(id), Profile: verify.Compat}); err != nil {
+		if err := k.CreateProject(ctx, verify.Project{ID: id, Name: string(id), Profile: verify.ProfileCompat}); err != nil {
 			t.Fatal(err)
 		}
 		if i == 2 {

@@ -44,7 +44,7 @@ func newDesk(t *testing.T, s suite) *desk {
 func (d *desk) invite(name string) (o operator.Operator, link verify.Secret) {
 	d.t.Helper()
 	now := d.clock.Now()
-	o = operator.Operator{ID: verify.NewID(now), Name: name, Role: operator.Admin, CreatedAt: now}
+	o = operator.Operator{ID: verify.NewID(now), Name: name, Role: operator.RoleAdmin, CreatedAt: now}
 	link = o.Invite(now)
 	if err := d.CreateOperator(ctx, o, store.Audit{Actor: "me", Action: "operator create", Detail: o.Granted()}); err != nil {
 		d.t.Fatal(err)
@@ -90,7 +90,7 @@ func concurrently(n int, f func(i int) error) map[error]int {
 	got := map[error]int{}
 	for _, err := range errs {
 		var known *verify.Error
-		if errors.As(err, &known) && known.Kind == verify.Limited {
+		if errors.As(err, &known) && known.Kind == verify.KindLimited {
 			err = errWaits
 		}
 		got[err]++
@@ -109,11 +109,11 @@ func operatorsAreKeptAsGiven(t *testing.T, s suite) {
 	if err := d.CreateOperator(ctx, operator.Operator{ID: verify.NewID(start), Name: "bob", Projects: []verify.ProjectID{"none"}}); !errors.Is(err, verify.ErrNoProject) {
 		t.Errorf("a project that isn't there: got %v", err)
 	}
-	if err := d.CreateProject(ctx, verify.Project{ID: "shop", Name: "Shop", Profile: verify.Compat}); err != nil {
+	if err := d.CreateProject(ctx, verify.Project{ID: "shop", Name: "Shop", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
 	}
 	want, err := d.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) {
-		o.Role, o.Projects = operator.Viewer, []verify.ProjectID{"shop"}
+		o.Role, o.Projects = operator.RoleViewer, []verify.ProjectID{"shop"}
 		o.Password, o.KeyID, o.Seed, o.Step, o.Failures, o.WaitUntil = "h", 1<<32-1, []byte{1}, 7, 8, start.Add(time.Hour)
 		return store.Audit{Actor: "me", Action: "operator role"}, nil
 	})
@@ -126,7 +126,7 @@ func operatorsAreKeptAsGiven(t *testing.T, s suite) {
 	}
 	for i, got := range []operator.Operator{all[0], want} {
 		got.CreatedAt, got.WaitUntil, got.LinkUntil = got.CreatedAt.UTC(), got.WaitUntil.UTC(), got.LinkUntil.UTC()
-		w := operator.Operator{ID: o.ID, Name: "ann", Role: operator.Viewer, Projects: []verify.ProjectID{"shop"}, CreatedAt: start, Password: "h", KeyID: 1<<32 - 1,
+		w := operator.Operator{ID: o.ID, Name: "ann", Role: operator.RoleViewer, Projects: []verify.ProjectID{"shop"}, CreatedAt: start, Password: "h", KeyID: 1<<32 - 1,
 			Seed: []byte{1}, Step: 7, Failures: 8, WaitUntil: start.Add(time.Hour), Link: o.Link, LinkUntil: start.Add(operator.LinkLife)}
 		if diff := cmp.Diff(w, got); diff != "" {
 			t.Errorf("operator %d (-want +got):\n%s", i, diff)
@@ -217,7 +217,7 @@ func refusedLinksMakeAnAddressWait(t *testing.T, s suite) {
 	for i := range 20 {
 		_, _, err := d.Service.OpenLink(ctx, "cl_guessed", from(9))
 		var known *verify.Error
-		if waits := errors.As(err, &known) && known.Kind == verify.Limited; waits != (i >= 5) || !waits && !errors.Is(err, operator.ErrLink) {
+		if waits := errors.As(err, &known) && known.Kind == verify.KindLimited; waits != (i >= 5) || !waits && !errors.Is(err, operator.ErrLink) {
 			t.Errorf("attempt %d: got %v", i+1, err)
 		}
 	}
@@ -503,7 +503,7 @@ func operatorsChangesEndTheirSessions(t *testing.T, s suite) {
 	for name, change := range map[string]func(d *desk) error{
 		"role": func(d *desk) error {
 			_, err := d.ChangeOperator(ctx, "ann", func(o *operator.Operator) (store.Audit, error) {
-				o.Role = operator.Viewer
+				o.Role = operator.RoleViewer
 				return store.Audit{Actor: "me", Action: "operator role"}, nil
 			})
 			return err
@@ -542,7 +542,7 @@ func operatorsChangesEndTheirSessions(t *testing.T, s suite) {
 func providedOperatorsAreAdmitted(t *testing.T, s suite) {
 	d := newDesk(t, s)
 	ann := operator.Identity{Issuer: "https://login.example", Subject: "1", Name: "Ann", Values: []string{"sre"}}
-	grants := operator.Grants{{Value: "sre", Role: operator.Admin}, {Value: "shop", Role: operator.Viewer, Projects: []verify.ProjectID{"shop"}}}
+	grants := operator.Grants{{Value: "sre", Role: operator.RoleAdmin}, {Value: "shop", Role: operator.RoleViewer, Projects: []verify.ProjectID{"shop"}}}
 	client := 0
 	admit := func(i operator.Identity) (verify.Secret, error) {
 		client++
@@ -559,7 +559,7 @@ func providedOperatorsAreAdmitted(t *testing.T, s suite) {
 		t.Errorf("concurrent sign-ins: got %v", got)
 	}
 	all, err := d.Operators(ctx)
-	if err != nil || len(all) != 1 || all[0].Name != "ann" || all[0].Role != operator.Admin || all[0].Subject != "https://login.example 1" || all[0].State(d.clock.Now()) != "by provider" {
+	if err != nil || len(all) != 1 || all[0].Name != "ann" || all[0].Role != operator.RoleAdmin || all[0].Subject != "https://login.example 1" || all[0].State(d.clock.Now()) != "by provider" {
 		t.Fatalf("got operators %+v, %v", all, err)
 	}
 	first, err := admit(ann)
@@ -575,7 +575,7 @@ func providedOperatorsAreAdmitted(t *testing.T, s suite) {
 	if _, _, err := d.Service.Session(ctx, first); !errors.Is(err, operator.ErrNoSession) {
 		t.Errorf("the session of the former role: got %v", err)
 	}
-	if _, o, err := d.Service.Session(ctx, second); err != nil || o.Name != "ann" || o.Role != operator.Viewer || fmt.Sprint(o.Projects) != "[shop]" {
+	if _, o, err := d.Service.Session(ctx, second); err != nil || o.Name != "ann" || o.Role != operator.RoleViewer || fmt.Sprint(o.Projects) != "[shop]" {
 		t.Errorf("the session of the new role: got %+v, %v", o, err)
 	}
 	if _, err := d.signIn("ann", "", "", 50); !errors.Is(err, operator.ErrWrong) {
@@ -610,7 +610,7 @@ func providedOperatorsAreAdmitted(t *testing.T, s suite) {
 	for i := range 7 {
 		_, err := d.Service.SignInBy(ctx, grants, from(60), func(context.Context) (operator.Identity, error) { return operator.Identity{}, operator.ErrIdentity })
 		var known *verify.Error
-		if waits := errors.As(err, &known) && known.Kind == verify.Limited; waits != (i >= 5) {
+		if waits := errors.As(err, &known) && known.Kind == verify.KindLimited; waits != (i >= 5) {
 			t.Errorf("refusal %d: got %v", i, err)
 		}
 		if _, err := d.Service.SignInBy(ctx, grants, from(61), func(context.Context) (operator.Identity, error) { return operator.Identity{}, io.EOF }); !errors.Is(err, io.EOF) {
@@ -640,7 +640,7 @@ func passkeysSignInOnce(t *testing.T, s suite) {
 		t.Errorf("a wrong password: got %v", err)
 	}
 	var known *verify.Error
-	if err := d.Service.AddPasskey(ctx, ann, " ", password, from(1), made("c")); !errors.As(err, &known) || known.Kind != verify.Invalid {
+	if err := d.Service.AddPasskey(ctx, ann, " ", password, from(1), made("c")); !errors.As(err, &known) || known.Kind != verify.KindInvalid {
 		t.Errorf("no name: got %v", err)
 	}
 	added := d.clock.Now()

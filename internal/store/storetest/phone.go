@@ -17,13 +17,13 @@ func phonesAreHeldWhileACallMayLast(t *testing.T, s suite) {
 		projects++
 		v := k.fresh(number(0))
 		v.Project = verify.ProjectID("p-" + string(rune('a'+projects)))
-		v.Channel, v.Calling = verify.Voice, callTime
+		v.Channel, v.Calling = verify.ChannelVoice, callTime
 		return v, k.Start(ctx, v, verify.Limits{}, lease)
 	}
-	settle := func(v *verify.Verification, o verify.DeliveryOutcome) {
+	settle := func(v *verify.Verification, o verify.AttemptOutcome) {
 		t.Helper()
 		_, err := k.Settle(ctx, verify.Settlement{Called: v.To, Delivery: verify.Delivery{
-			Verification: v.ID, Attempt: v.Attempt, Channel: verify.Voice, Carrier: "a", Outcome: o, StartedAt: k.clock.Now(),
+			Verification: v.ID, Attempt: v.Attempt, Channel: verify.ChannelVoice, Carrier: "a", Outcome: o, StartedAt: k.clock.Now(),
 		}})
 		wantError(t, "settle", err, nil)
 	}
@@ -37,15 +37,15 @@ func phonesAreHeldWhileACallMayLast(t *testing.T, s suite) {
 	first, err := call()
 	wantError(t, "the first", err, nil)
 	refused("beside it", lease+callTime)
-	settle(first, verify.Errored)
+	settle(first, verify.AttemptErrored)
 	second, err := call()
 	wantError(t, "after its end", err, nil)
-	settle(second, verify.Accepted)
+	settle(second, verify.AttemptAccepted)
 	refused("while another one calls for us", time.Minute)
 	k.clock.advance(time.Minute)
 	third, err := call()
 	wantError(t, "a minute later", err, nil)
-	settle(first, verify.Errored) // what was settled before releases nobody's phone
+	settle(first, verify.AttemptErrored) // what was settled before releases nobody's phone
 	refused("beside the third", lease+callTime)
 	k.clock.advance(lease + callTime - time.Millisecond)
 	refused("just before its time is over", time.Millisecond)

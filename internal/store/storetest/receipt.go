@@ -14,7 +14,7 @@ func (k *kit) watched(v *verify.Verification, d time.Duration) *verify.Verificat
 	st := k.sent(v)
 	st.Watch = d
 	sent, err := k.Settle(ctx, st)
-	if err != nil || sent.Delivery != verify.Sent {
+	if err != nil || sent.Delivery != verify.DeliverySent {
 		k.t.Fatalf("settle: got %+v, %v; want it sent", sent, err)
 	}
 	return sent
@@ -56,7 +56,7 @@ func messageOfSilenceIsDueWhenItsWatchEnds(t *testing.T, s suite) {
 	}
 	equal(t, "hints after the claims", k.hints(), []Hint{{k.clock.Now().Add(lease), silent.ID}})
 	for v, want := range map[*verify.Verification]verify.DeliveryState{
-		silent: verify.Sending, delivered: verify.Delivered, canceled: verify.Sent, expiring: verify.Sent,
+		silent: verify.DeliverySending, delivered: verify.DeliveryDelivered, canceled: verify.DeliverySent, expiring: verify.DeliverySent,
 	} {
 		if got := k.stored(v.ID); got.Delivery != want || got.Watched() {
 			t.Errorf("delivery: got %v, watched %t; want %v", got.Delivery, got.Watched(), want)
@@ -68,7 +68,7 @@ func postponedMessageIsDueThen(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(0))
 	st := k.sent(v)
-	st.Outcome, st.Reason, st.Retry = verify.Errored, verify.ReasonBusy, true
+	st.Outcome, st.Reason, st.Retry = verify.AttemptErrored, verify.ReasonBusy, true
 	if _, err := k.Settle(ctx, st); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func postponedMessageIsDueThen(t *testing.T, s suite) {
 	if err := k.Postpone(ctx, k.due()[0], time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := k.stored(w.ID); got.Delivery != verify.Sent || got.Watched() {
+	if got := k.stored(w.ID); got.Delivery != verify.DeliverySent || got.Watched() {
 		t.Errorf("postponed for ever: got %v, watched %t", got.Delivery, got.Watched())
 	}
 	equal(t, "due", k.due(), []verify.Overdue(nil))
@@ -110,7 +110,7 @@ func whatHasChangedIsNotPutOff(t *testing.T, s suite) {
 		t.Fatalf("due: got %+v, want a hint that is out of date", seen)
 	}
 	st := k.sent(v)
-	st.Outcome, st.Reason, st.Retry = verify.Errored, verify.ReasonInterrupted, true
+	st.Outcome, st.Reason, st.Retry = verify.AttemptErrored, verify.ReasonInterrupted, true
 	if _, err := k.Settle(ctx, st); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func callIsRecordedWithItsAttempt(t *testing.T, s suite) {
 			st.CarrierCode = "sip:486/Q.850:17" // of a text as well
 		}
 		settled, err := k.Settle(ctx, st)
-		if err != nil || (settled.Delivery == verify.Delivered) != st.Delivered {
+		if err != nil || (settled.Delivery == verify.DeliveryDelivered) != st.Delivered {
 			t.Errorf("settle %+v: got %+v, %v", call, settled, err)
 		}
 		record := st.Delivery
@@ -163,7 +163,7 @@ func receiptIsRecordedOnce(t *testing.T, s suite) {
 	}
 	failed := verify.Receipt{Verification: v.ID, Attempt: 1, Reason: verify.ReasonUnreachable, Code: "err:027"}
 	delivered := verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true}
-	record := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: start, EndedAt: start}
+	record := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.ChannelVoice, Carrier: "c", Ref: "ref", StartedAt: start, EndedAt: start}
 	for _, test := range []struct {
 		name    string
 		receipt verify.Receipt
@@ -225,9 +225,9 @@ func receiptAndEndOfAnAttemptComeInAnyOrder(t *testing.T, s suite) {
 		})
 		now := k.clock.Now()
 		equal(t, name, k.deliveries(v.ID), []verify.Delivery{{
-			Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: now, EndedAt: now, Receipt: verify.ReceiptDelivered, ReceiptAt: now,
+			Verification: v.ID, Attempt: 1, Channel: verify.ChannelVoice, Carrier: "c", Ref: "ref", StartedAt: now, EndedAt: now, Receipt: verify.ReceiptDelivered, ReceiptAt: now,
 		}})
-		if got := k.stored(v.ID).Delivery; got != verify.Delivered || news != 1 {
+		if got := k.stored(v.ID).Delivery; got != verify.DeliveryDelivered || news != 1 {
 			t.Errorf("%s: got %v, %d times news; want delivered, once", name, got, news)
 		}
 	}

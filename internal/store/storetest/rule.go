@@ -114,9 +114,9 @@ func endWipesTheSealedCode(t *testing.T, s suite) {
 		end  func(*verify.Verification)
 		want verify.Status
 	}{
-		{"approve", func(v *verify.Verification) { k.check(right(v), approvedWith(0)) }, verify.Approved},
-		{"exhaust", func(v *verify.Verification) { k.check(wrong(v), wrongWith(0)) }, verify.Exhausted},
-		{"cancel", func(v *verify.Verification) { wantError(t, "cancel", k.Cancel(ctx, project, v.ID), nil) }, verify.Canceled},
+		{"approve", func(v *verify.Verification) { k.check(right(v), approvedWith(0)) }, verify.StatusApproved},
+		{"exhaust", func(v *verify.Verification) { k.check(wrong(v), wrongWith(0)) }, verify.StatusExhausted},
+		{"cancel", func(v *verify.Verification) { wantError(t, "cancel", k.Cancel(ctx, project, v.ID), nil) }, verify.StatusCanceled},
 	} {
 		v := k.start(number(0), allows(1))
 		if k.stored(v.ID).SealedCode == nil {
@@ -154,12 +154,12 @@ func whoLostTheLeaseSettlesNothing(t *testing.T, s suite) {
 	equal(t, "deliveries", k.deliveries(v.ID), deliveries)
 
 	settled, err := k.Settle(ctx, k.sent(second))
-	if err != nil || settled.Delivery != verify.Sent {
+	if err != nil || settled.Delivery != verify.DeliverySent {
 		t.Fatalf("settle attempt 2: got %+v, %v; want it sent", settled, err)
 	}
 	equal(t, "deliveries", k.deliveries(v.ID), []verify.Delivery{
-		{Verification: v.ID, Attempt: 1, Outcome: verify.Unknown, Reason: verify.ReasonLeaseLost, StartedAt: start.Add(lease), EndedAt: start.Add(lease)},
-		{Verification: v.ID, Attempt: 2, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: k.clock.Now(), EndedAt: k.clock.Now()},
+		{Verification: v.ID, Attempt: 1, Outcome: verify.AttemptUnknown, Reason: verify.ReasonLeaseLost, StartedAt: start.Add(lease), EndedAt: start.Add(lease)},
+		{Verification: v.ID, Attempt: 2, Channel: verify.ChannelVoice, Carrier: "c", Ref: "ref", StartedAt: k.clock.Now(), EndedAt: k.clock.Now()},
 	})
 	equal(t, "hints", k.due(), []verify.Overdue(nil))
 }

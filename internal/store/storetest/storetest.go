@@ -466,10 +466,10 @@ func number(i int) phone.Number { return phone.Number(fmt.Sprintf("+1202%07d", 2
 func (k *kit) fresh(to phone.Number) *verify.Verification {
 	id := verify.NewID(k.clock.Now())
 	return &verify.Verification{
-		ID: id, Project: project, Application: verify.ID{1}, Purpose: verify.MFA, APIKey: verify.ID{2}, Address: "192.0.2.1",
+		ID: id, Project: project, Application: verify.ID{1}, Purpose: verify.PurposeMFA, APIKey: verify.ID{2}, Address: "192.0.2.1",
 		Terms: verify.Terms{
-			Channel: verify.SMS, To: to, Written: "+541123456789", Sender: "+12025550100", Text: "Your code is {code}", Locale: "pt-BR",
-			Fallbacks: []verify.Fallback{{Channel: verify.Voice, Text: "It is\u00a0\x02.\n"}},
+			Channel: verify.ChannelSMS, To: to, Written: "+541123456789", Sender: "+12025550100", Text: "Your code is {code}", Locale: "pt-BR",
+			Fallbacks: []verify.Fallback{{Channel: verify.ChannelVoice, Text: "It is\u00a0\x02.\n"}},
 			Format:    code.Numeric, Length: len(secret), MaxAttempts: 3, ExpiresAt: id.Time().Add(time.Hour),
 		},
 		Code: verify.Code{KeyID: 1 << 31, CodeMAC: []byte(secret), SealedCode: []byte("sealed")},
@@ -526,7 +526,7 @@ func allows(attempts int) func(*verify.Verification) {
 
 // guess is somebody's typing of a code.
 func guess(v *verify.Verification, typed string) verify.Guess {
-	return verify.Guess{Project: v.Project, ID: v.ID, Profile: verify.Compat, Matches: func(v *verify.Verification) (bool, error) {
+	return verify.Guess{Project: v.Project, ID: v.ID, Profile: verify.ProfileCompat, Matches: func(v *verify.Verification) (bool, error) {
 		return string(v.CodeMAC) == typed, nil
 	}}
 }
@@ -536,10 +536,12 @@ func wrong(v *verify.Verification) verify.Guess { return guess(v, "000000") }
 
 // approvedWith and wrongWith are what comes of a guess that leaves n.
 func approvedWith(n int) verify.Outcome {
-	return verify.Outcome{Approved: true, GuessesLeft: n, Channel: verify.SMS, Country: "AR"}
+	return verify.Outcome{Approved: true, GuessesLeft: n, Channel: verify.ChannelSMS, Country: "AR"}
 }
 
-func wrongWith(n int) verify.Outcome { return verify.Outcome{GuessesLeft: n, Channel: verify.SMS} }
+func wrongWith(n int) verify.Outcome {
+	return verify.Outcome{GuessesLeft: n, Channel: verify.ChannelSMS}
+}
 
 // check checks a guess and demands an outcome.
 func (k *kit) check(g verify.Guess, want verify.Outcome) {
@@ -624,7 +626,7 @@ func (k *kit) claim(o verify.Overdue) *verify.Verification {
 	if err != nil {
 		k.t.Fatalf("claim: %v", err)
 	}
-	if ran := o.Verification.Delivery == verify.Sending; v != nil && (lost != nil) != ran {
+	if ran := o.Verification.Delivery == verify.DeliverySending; v != nil && (lost != nil) != ran {
 		k.t.Errorf("claim: told of the lost attempt %+v; one lost its lease: %t", lost, ran)
 	}
 	return v
@@ -633,7 +635,7 @@ func (k *kit) claim(o verify.Overdue) *verify.Verification {
 // sent is the report of an attempt that a carrier accepted.
 func (k *kit) sent(v *verify.Verification) verify.Settlement {
 	now := k.clock.Now()
-	return verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: v.Attempt, Channel: verify.Voice, Carrier: "c", Ref: "ref", StartedAt: now}}
+	return verify.Settlement{Delivery: verify.Delivery{Verification: v.ID, Attempt: v.Attempt, Channel: verify.ChannelVoice, Carrier: "c", Ref: "ref", StartedAt: now}}
 }
 
 // equal compares what was got with what must be.

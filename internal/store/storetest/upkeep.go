@@ -59,7 +59,7 @@ func deadHoldersMessageIsDueAtTheEndOfItsLease(t *testing.T, s suite) {
 		t.Errorf("claim after the code's death: got %+v, want none", dead)
 	}
 	got := k.stored(v.ID)
-	equal(t, "delivery", []any{got.Delivery, got.Reason}, []any{verify.Failed, verify.ReasonExpired})
+	equal(t, "delivery", []any{got.Delivery, got.Reason}, []any{verify.DeliveryFailed, verify.ReasonExpired})
 	equal(t, "deliveries", len(k.deliveries(v.ID)), 2)
 	equal(t, "hints at the end", k.hints(), []Hint(nil))
 }
@@ -162,7 +162,7 @@ func leaseIsRenewedAsLongAsACallTakes(t *testing.T, s suite) {
 			continue
 		}
 		settled, err := k.Settle(ctx, k.sent(v))
-		if err != nil || settled.Delivery != verify.Sent {
+		if err != nil || settled.Delivery != verify.DeliverySent {
 			t.Errorf("settle: got %+v, %v; want it sent", settled, err)
 		}
 		_, err = k.Renew(ctx, v.ID, v.Attempt, lease)
@@ -203,16 +203,16 @@ func messageToRetryIsDueThen(t *testing.T, s suite) {
 	k := s.open(t)
 	v := k.start(number(0))
 	st := k.sent(v)
-	st.Outcome, st.Reason, st.Retry, st.RetryAt = verify.Errored, verify.ReasonBusy, true, start.Add(time.Minute)
+	st.Outcome, st.Reason, st.Retry, st.RetryAt = verify.AttemptErrored, verify.ReasonBusy, true, start.Add(time.Minute)
 	queued, err := k.Settle(ctx, st)
-	if err != nil || queued.Delivery != verify.Queued {
+	if err != nil || queued.Delivery != verify.DeliveryQueued {
 		t.Fatalf("settle: got %+v, %v; want it queued", queued, err)
 	}
 	k.clock.advance(time.Minute - time.Millisecond)
 	equal(t, "due before", k.due(), []verify.Overdue(nil))
 	k.clock.advance(time.Millisecond)
 	due := k.due()
-	end := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.Voice, Carrier: "c", Outcome: verify.Errored, Reason: verify.ReasonBusy, Ref: "ref", StartedAt: start, EndedAt: start}
+	end := verify.Delivery{Verification: v.ID, Attempt: 1, Channel: verify.ChannelVoice, Carrier: "c", Outcome: verify.AttemptErrored, Reason: verify.ReasonBusy, Ref: "ref", StartedAt: start, EndedAt: start}
 	equal(t, "due", due, []verify.Overdue{{Hint: start.Add(time.Minute), Verification: queued, Deliveries: []verify.Delivery{end}}})
 	if got := k.claim(due[0]); got == nil || got.Attempt != 2 {
 		t.Errorf("claim: got %+v, want attempt 2", got)
@@ -413,16 +413,16 @@ func retentionDeletesOnlyWhatHasEndedBefore(t *testing.T, s suite) {
 	}
 	retain(start, 0)
 	retain(start.Add(-time.Hour), 0)
-	equal(t, "verification before its time", k.stored(canceled.ID).Status, verify.Canceled)
+	equal(t, "verification before its time", k.stored(canceled.ID).Status, verify.StatusCanceled)
 	retain(start.Add(day), 3)
 	for _, v := range []*verify.Verification{approved, exhausted, canceled} {
 		k.gone(v.ID)
 		equal(t, "deliveries", len(k.deliveries(v.ID)), 0)
 	}
-	equal(t, "one that lives for two days", k.stored(expired.ID).StatusAt(k.clock.Now()), verify.Pending)
-	equal(t, "one that lives for a week", k.stored(live.ID).Status, verify.Pending)
+	equal(t, "one that lives for two days", k.stored(expired.ID).StatusAt(k.clock.Now()), verify.StatusPending)
+	equal(t, "one that lives for a week", k.stored(live.ID).Status, verify.StatusPending)
 	equal(t, "its deliveries", len(k.deliveries(live.ID)), 1)
-	equal(t, "one that was started after the instant", k.stored(young.ID).Status, verify.Canceled)
+	equal(t, "one that was started after the instant", k.stored(young.ID).Status, verify.StatusCanceled)
 
 	k.clock.set(start.Add(2*day - time.Millisecond))
 	retain(start.Add(day), 0)

@@ -50,7 +50,7 @@ func (k *kit) usage(q verify.UsageQuery) (rows []verify.UsageRow, err error) {
 // charged is the end of an attempt by a carrier that takes 7.9 thousandths, of which the project pays 12.5.
 func (k *kit) charged(v *verify.Verification, carrier string) verify.Settlement {
 	st := k.sent(v)
-	st.Channel, st.Carrier, st.Charge = verify.SMS, carrier, verify.Charge{Units: 2, Currency: "EUR", Cost: 7_900, Price: 12_500}
+	st.Channel, st.Carrier, st.Charge = verify.ChannelSMS, carrier, verify.Charge{Units: 2, Currency: "EUR", Cost: 7_900, Price: 12_500}
 	return st
 }
 
@@ -76,7 +76,7 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 
 	retried := k.start(number(1), paid) // the first carrier refuses it
 	refused := k.charged(retried, "a")
-	refused.Outcome, refused.Reason, refused.Retry, refused.Next, refused.Charge = verify.Refused, verify.ReasonRefused, true, lease, verify.Charge{}
+	refused.Outcome, refused.Reason, refused.Retry, refused.Next, refused.Charge = verify.AttemptRefused, verify.ReasonRefused, true, lease, verify.Charge{}
 	k.settle(refused)
 	retried = k.stored(retried.ID)
 	k.settle(k.charged(retried, "b"))
@@ -91,7 +91,7 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 
 	call := k.start(number(3), paid)
 	said := k.charged(call, "trunk")
-	said.Channel, said.Delivered, said.Call = verify.Voice, true, verify.Call{Ring: time.Second, Answered: k.clock.Now(), Talk: 70 * time.Second, Status: 200}
+	said.Channel, said.Delivered, said.Call = verify.ChannelVoice, true, verify.Call{Ring: time.Second, Answered: k.clock.Now(), Talk: 70 * time.Second, Status: 200}
 	k.settle(said)
 	k.receive(verify.Receipt{Verification: call.ID, Attempt: 1, Delivered: true}) // nothing new
 
@@ -116,27 +116,27 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 	of := func(carrier string, u verify.Usage) verify.UsageRow {
 		return verify.UsageRow{UsageKey: verify.UsageKey{Carrier: carrier, Currency: "EUR"}, Usage: u}
 	}
-	equal(t, "by carrier", k.used(verify.UsageQuery{Project: project, By: []verify.UsagePart{verify.ByCarrier}}), []verify.UsageRow{
+	equal(t, "by carrier", k.used(verify.UsageQuery{Project: project, By: []verify.UsagePart{verify.PartCarrier}}), []verify.UsageRow{
 		of("", verify.Usage{Started: 5, Approved: 2, Messages: 1, Price: 5 * 40_000}),
 		of("a", verify.Usage{Messages: 1, Segments: 2, Delivered: 1, Cost: 7_900, Price: 12_500}),
 		of("b", verify.Usage{Messages: 2, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}),
 		of("trunk", verify.Usage{Messages: 1, Minutes: 2, Delivered: 1, Cost: 7_900, Price: 12_500}),
 	})
 
-	only := verify.UsageQuery{Project: project, Only: map[verify.UsagePart]string{verify.ByCarrier: "b", verify.ByCountry: k.used(verify.UsageQuery{By: []verify.UsagePart{verify.ByCountry}})[0].Country}}
+	only := verify.UsageQuery{Project: project, Only: map[verify.UsagePart]string{verify.PartCarrier: "b", verify.PartCountry: k.used(verify.UsageQuery{By: []verify.UsagePart{verify.PartCountry}})[0].Country}}
 	equal(t, "one carrier's in one country", k.used(only), []verify.UsageRow{{UsageKey: key, Usage: verify.Usage{Messages: 2, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}}})
-	only.Only[verify.ByCountry] = "XX"
+	only.Only[verify.PartCountry] = "XX"
 	equal(t, "one carrier's in another country", k.used(only), []verify.UsageRow(nil))
 
 	first := verify.HourOf(verify.UsageHour(start))
-	for _, u := range k.used(verify.UsageQuery{Step: verify.ByHour, By: []verify.UsagePart{verify.ByProject, verify.ByApplication, verify.ByPurpose, verify.ByChannel, verify.ByCountry}}) {
-		want := verify.UsageKey{Project: project, Application: verify.ID{1}, Purpose: verify.MFA, Channel: u.Channel, Country: "AR", Currency: "EUR"}
+	for _, u := range k.used(verify.UsageQuery{Step: verify.StepHour, By: []verify.UsagePart{verify.PartProject, verify.PartApplication, verify.PartPurpose, verify.PartChannel, verify.PartCountry}}) {
+		want := verify.UsageKey{Project: project, Application: verify.ID{1}, Purpose: verify.PurposeMFA, Channel: u.Channel, Country: "AR", Currency: "EUR"}
 		equal(t, "the key of an hour", u.UsageKey, want)
-		if started := map[time.Time]int{first: 4, first.Add(time.Hour): 1}[u.Begin]; u.Channel == verify.SMS && u.Started != started {
+		if started := map[time.Time]int{first: 4, first.Add(time.Hour): 1}[u.Begin]; u.Channel == verify.ChannelSMS && u.Started != started {
 			t.Errorf("started from %v: got %d, want %d", u.Begin, u.Started, started)
 		}
 	}
-	for step, begin := range map[verify.UsageStep]time.Time{verify.ByDay: first.Truncate(24 * time.Hour), verify.ByMonth: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)} {
+	for step, begin := range map[verify.UsageStep]time.Time{verify.StepDay: first.Truncate(24 * time.Hour), verify.StepMonth: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)} {
 		if rows := k.used(verify.UsageQuery{Step: step}); len(rows) != 1 || !rows[0].Begin.Equal(begin) || rows[0].Started != 5 {
 			t.Errorf("by %s: got %+v, want five starts from %v", step, rows, begin)
 		}
@@ -180,7 +180,7 @@ func processesCountTogether(t *testing.T, s suite) {
 func tooMuchUsageIsRefused(t *testing.T, s suite) {
 	k := s.open(t)
 	k.startMany(verify.MaxUsageRows+1, func(v *verify.Verification) { v.Purpose = verify.Purpose(v.ID.String()[24:]) })
-	_, err := k.usage(verify.UsageQuery{By: []verify.UsagePart{verify.ByPurpose}})
+	_, err := k.usage(verify.UsageQuery{By: []verify.UsagePart{verify.PartPurpose}})
 	wantError(t, "usage by purpose", err, verify.ErrTooMuchUsage)
 	equal(t, "in one row", fmt.Sprint(k.used(verify.UsageQuery{})[0].Started), fmt.Sprint(verify.MaxUsageRows+1))
 }
@@ -206,7 +206,7 @@ func usageIsFolded(t *testing.T, s suite) {
 		k.clock.advance(3 * time.Hour)
 	}
 	var queries []verify.UsageQuery
-	for _, step := range []verify.UsageStep{verify.WholeTime, verify.ByHour, verify.ByDay, verify.ByMonth} {
+	for _, step := range []verify.UsageStep{verify.StepWhole, verify.StepHour, verify.StepDay, verify.StepMonth} {
 		for _, p := range []verify.ProjectID{"", project, "another"} {
 			for from := range 5 {
 				for until := from; until < 6; until++ {
@@ -214,8 +214,8 @@ func usageIsFolded(t *testing.T, s suite) {
 					if p == "another" {
 						q.Project, q.Among = "", []verify.ProjectID{p, project}
 					}
-					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.ByCarrier, verify.ByPurpose}},
-						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.ByCarrier: "a"}})
+					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.PartCarrier, verify.PartPurpose}},
+						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.PartCarrier: "a"}})
 				}
 			}
 		}
@@ -285,7 +285,7 @@ func writersAddToFoldedHours(t *testing.T, s suite) {
 	close(done)
 	folding.Wait()
 	k.countedRight("beside a process that folds")
-	equal(t, "all", k.used(verify.UsageQuery{Step: verify.ByDay})[0].Messages, n)
+	equal(t, "all", k.used(verify.UsageQuery{Step: verify.StepDay})[0].Messages, n)
 }
 
 // Lists by month and of the whole time are the same when days are folded, wherever they begin and end, and however late something
@@ -304,12 +304,12 @@ func usageIsFoldedIntoMonths(t *testing.T, s suite) {
 		k.clock.advance(49 * time.Hour)
 	}
 	var queries []verify.UsageQuery
-	for _, step := range []verify.UsageStep{verify.WholeTime, verify.ByMonth, verify.ByDay} {
+	for _, step := range []verify.UsageStep{verify.StepWhole, verify.StepMonth, verify.StepDay} {
 		for from := range 11 {
 			for until := from; until <= 11; until++ {
 				q := verify.UsageQuery{Step: step, From: begin.Add(time.Duration(from) * 247 * time.Hour), Until: begin.Add(time.Duration(until) * 247 * time.Hour)}
 				of := q
-				of.Project, of.By = project, []verify.UsagePart{verify.ByCarrier}
+				of.Project, of.By = project, []verify.UsagePart{verify.PartCarrier}
 				queries = append(queries, q, of)
 			}
 		}

@@ -23,11 +23,11 @@ const plenty = 1000
 // application makes an application of a project, which it makes if need be.
 func (k *kit) application(p verify.ProjectID, edits ...func(*verify.Application)) verify.Application {
 	k.t.Helper()
-	k.CreateProject(ctx, verify.Project{ID: p, Name: string(p), Profile: verify.Compat}) // or it is there
+	k.CreateProject(ctx, verify.Project{ID: p, Name: string(p), Profile: verify.ProfileCompat}) // or it is there
 	now := k.clock.Now()
 	a := verify.Application{
 		ID: verify.NewID(now), Project: p, Name: "shop", Description: "The shop", Format: code.Complex, Length: 8, Life: 90 * time.Second, Attempts: 5,
-		Prefix: "G-", Channels: []verify.Channel{verify.Voice, verify.SMS}, AssociateTemplate: "$code", LoginTemplate: "login", DisplayName: "The Shop",
+		Prefix: "G-", Channels: []verify.Channel{verify.ChannelVoice, verify.ChannelSMS}, AssociateTemplate: "$code", LoginTemplate: "login", DisplayName: "The Shop",
 		From: "channel:x", Calls: verify.CallSettings{Locale: "de", ByKey: true}, CreatedAt: now, UpdatedAt: now, Version: 1,
 	}
 	for _, edit := range edits {
@@ -129,7 +129,7 @@ func (p *person) everyOther(want error) {
 func (k *kit) wiped(v *verify.Verification) {
 	k.t.Helper()
 	got := k.stored(v.ID)
-	if got.Status != verify.Canceled || got.SealedCode != nil {
+	if got.Status != verify.StatusCanceled || got.SealedCode != nil {
 		k.t.Errorf("verification: got status %v, sealed code %q; want canceled without", got.Status, got.SealedCode)
 	}
 }
@@ -140,7 +140,7 @@ func usersLifeIsKept(t *testing.T, s suite) {
 	p.everyOther(verify.ErrNoUser)
 	began := k.clock.Now()
 	first := p.associate()
-	p.is(verify.ValidationPending, string(p.to), first.ID, 1)
+	p.is(verify.UserPending, string(p.to), first.ID, 1)
 	_, err := p.begin(verify.UserStart{})
 	wantError(t, "login before validation", err, verify.ErrNotValidated)
 	guessed := wrongWith(4)
@@ -148,18 +148,18 @@ func usersLifeIsKept(t *testing.T, s suite) {
 	if out, err := p.types("000000"); err != nil || out != guessed {
 		t.Errorf("a wrong code: got %+v, %v; want %+v", out, err, guessed)
 	}
-	p.is(verify.ValidationPending, string(p.to), first.ID, 1)
+	p.is(verify.UserPending, string(p.to), first.ID, 1)
 	k.clock.advance(time.Minute)
 	p.validates()
-	p.is(verify.Validated, string(p.to), first.ID, 2)
+	p.is(verify.UserValidated, string(p.to), first.ID, 2)
 	out, err := p.types(secret)
 	wantError(t, "the same code again", err, verify.ErrApproved)
 	equal(t, "whose code was guessed again", out.Verification, first.ID)
 
 	second := p.login()
-	p.is(verify.Validated, string(p.to), second.ID, 2)
+	p.is(verify.UserValidated, string(p.to), second.ID, 2)
 	p.validates()
-	p.is(verify.Validated, string(p.to), second.ID, 2)
+	p.is(verify.UserValidated, string(p.to), second.ID, 2)
 	u, err := p.User(ctx, p.key)
 	if err != nil {
 		t.Fatal(err)
@@ -172,18 +172,18 @@ func usersLifeIsKept(t *testing.T, s suite) {
 	_, err = other.begin(verify.UserStart{})
 	wantError(t, "login at another address", err, verify.ErrStale)
 	moved := other.associate()
-	p.is(verify.ValidationPending, string(other.to), moved.ID, 3)
+	p.is(verify.UserPending, string(other.to), moved.ID, 3)
 	k.reopen(t)
-	p.is(verify.ValidationPending, string(other.to), moved.ID, 3)
+	p.is(verify.UserPending, string(other.to), moved.ID, 3)
 	wantError(t, "dissociate", p.Dissociate(ctx, p.key), nil)
-	p.is(verify.Initial, "", verify.ID{}, 4)
+	p.is(verify.UserInitial, "", verify.ID{}, 4)
 	k.wiped(moved)
 	wantError(t, "dissociate again", p.Dissociate(ctx, p.key), nil)
-	p.is(verify.Initial, "", verify.ID{}, 4)
+	p.is(verify.UserInitial, "", verify.ID{}, 4)
 	_, err = p.types(secret)
 	wantError(t, "validate without a code", err, verify.ErrNoCode)
 	last := p.associate()
-	p.is(verify.ValidationPending, string(p.to), last.ID, 5)
+	p.is(verify.UserPending, string(p.to), last.ID, 5)
 	wantError(t, "delete", p.DeleteUser(ctx, p.key), nil)
 	k.wiped(last)
 	p.everyOther(verify.ErrNoUser)
@@ -209,11 +209,11 @@ func newerCodeSupersedesTheOlder(t *testing.T, s suite) {
 	k := s.open(t)
 	p := k.person(k.application(project), "Kola", number(0))
 	old := k.stored(p.associate().ID)
-	equal(t, "status", old.StatusAt(k.clock.Now()), verify.Pending)
+	equal(t, "status", old.StatusAt(k.clock.Now()), verify.StatusPending)
 	k.clock.advance(time.Second)
 	now := p.associate()
 	k.unwritten(old)
-	equal(t, "status", k.stored(old.ID).StatusAt(k.clock.Now()), verify.Superseded)
+	equal(t, "status", k.stored(old.ID).StatusAt(k.clock.Now()), verify.StatusSuperseded)
 
 	_, err := k.Check(ctx, right(old))
 	wantError(t, "check by id", err, verify.ErrSuperseded)
@@ -222,7 +222,7 @@ func newerCodeSupersedesTheOlder(t *testing.T, s suite) {
 	wantError(t, "renew", err, verify.ErrSuperseded)
 	k.unwritten(old)
 	p.validates() // the newer one's: both have the same here
-	equal(t, "the newer one's status", k.stored(now.ID).Status, verify.Approved)
+	equal(t, "the newer one's status", k.stored(now.ID).Status, verify.StatusApproved)
 	k.reopen(t)
 	k.unwritten(old)
 }
@@ -232,13 +232,13 @@ func nothingIsSentForASupersededCode(t *testing.T, s suite) {
 	a := k.application(project)
 	failed := func(v *verify.Verification, reason verify.Reason) {
 		t.Helper()
-		if got := k.stored(v.ID); got.Delivery != verify.Failed || got.Reason != reason {
+		if got := k.stored(v.ID); got.Delivery != verify.DeliveryFailed || got.Reason != reason {
 			t.Errorf("got %v, reason %q; want failed, %q", got.Delivery, got.Reason, reason)
 		}
 	}
 	retry := func(v *verify.Verification) verify.Settlement {
 		end := k.sent(v)
-		end.Outcome, end.Reason, end.Retry = verify.Errored, verify.ReasonBusy, true
+		end.Outcome, end.Reason, end.Retry = verify.AttemptErrored, verify.ReasonBusy, true
 		return end
 	}
 
@@ -303,7 +303,7 @@ func aGroupSeesWhatItDidToAUser(t *testing.T, s suite) {
 	wantError(t, "check the older one", checked, verify.ErrSuperseded)
 	wantError(t, "renew the older one", claimed, verify.ErrSuperseded)
 	wantError(t, "validate", validated, nil)
-	p.is(verify.Validated, string(p.to), newer.ID, 2)
+	p.is(verify.UserValidated, string(p.to), newer.ID, 2)
 
 	var gone, again, after error
 	var fresh *verify.Verification
@@ -317,7 +317,7 @@ func aGroupSeesWhatItDidToAUser(t *testing.T, s suite) {
 	wantError(t, "validate the deleted one", after, verify.ErrNoUser)
 	wantError(t, "associate him again", again, nil)
 	wantError(t, "a wrong code", validated, nil)
-	p.is(verify.ValidationPending, string(p.to), fresh.ID, 1)
+	p.is(verify.UserPending, string(p.to), fresh.ID, 1)
 
 	// One who came and went in the same group leaves nothing.
 	q := k.person(verify.Application{ID: p.key.Application, Project: project}, "Nobody", number(1))
@@ -338,7 +338,7 @@ func aCheckByIDTellsTheUser(t *testing.T, s suite) {
 	if out, err := k.Check(ctx, right(v)); err != nil || !out.Approved {
 		t.Fatalf("check: got %+v, %v", out, err)
 	}
-	p.is(verify.Validated, string(p.to), v.ID, 2)
+	p.is(verify.UserValidated, string(p.to), v.ID, 2)
 	_, err := p.types(secret)
 	wantError(t, "validate", err, verify.ErrApproved)
 }
@@ -401,7 +401,7 @@ func anotherProjectsUserDoesNotExist(t *testing.T, s suite) {
 	}
 	opened.Application.Project = project
 	k.person(opened.Application, "Kola", number(0)).every(verify.ErrNoApplication)
-	p.is(verify.ValidationPending, string(p.to), v.ID, 1)
+	p.is(verify.UserPending, string(p.to), v.ID, 1)
 }
 
 func deletedApplicationLeavesNothing(t *testing.T, s suite) {
@@ -426,8 +426,8 @@ func deletedApplicationLeavesNothing(t *testing.T, s suite) {
 		k.wiped(live[i])
 	}
 	people[0].every(verify.ErrNoApplication)
-	bystander.is(verify.ValidationPending, string(bystander.to), kept.ID, 1)
-	equal(t, "the bystander's", k.stored(kept.ID).StatusAt(k.clock.Now()), verify.Pending)
+	bystander.is(verify.UserPending, string(bystander.to), kept.ID, 1)
+	equal(t, "the bystander's", k.stored(kept.ID).StatusAt(k.clock.Now()), verify.StatusPending)
 }
 
 // A crash behind the first commit leaves users of an application that is gone.
@@ -444,7 +444,7 @@ func crashedDeletionIsFinished(t *testing.T, s suite) {
 	p.every(verify.ErrNoApplication)
 	_, err := k.Check(ctx, right(v))
 	wantError(t, "check by id", err, verify.ErrSuperseded)
-	equal(t, "status", k.stored(v.ID).StatusAt(k.clock.Now()), verify.Superseded)
+	equal(t, "status", k.stored(v.ID).StatusAt(k.clock.Now()), verify.StatusSuperseded)
 	if k.stored(v.ID).SealedCode == nil {
 		t.Error("the crash left nothing: this tests nothing")
 	}
@@ -506,7 +506,7 @@ func deletionAmongLoginsLeavesNothing(t *testing.T, s suite) {
 				if _, err := k.Check(ctx, right(v)); err == nil {
 					t.Errorf("%s: a code that began before the deletion is approved after it", what)
 				}
-				if got := k.stored(v.ID).StatusAt(k.clock.Now()); got == verify.Pending {
+				if got := k.stored(v.ID).StatusAt(k.clock.Now()); got == verify.StatusPending {
 					t.Errorf("%s: a verification is pending after the deletion", what)
 				}
 			}
@@ -597,22 +597,22 @@ func usersAreListed(t *testing.T, s suite) {
 	}{
 		{"all", verify.UserFilter{}, verify.Page{Limit: 100}, "b a d c B", 5},
 		{"the newest first", verify.UserFilter{}, verify.Page{Descending: true, Limit: 100}, "B c d a b", 5},
-		{"by name", verify.UserFilter{}, verify.Page{Order: verify.ByName, Limit: 100}, "B a b c d", 5},
-		{"by name, backwards", verify.UserFilter{}, verify.Page{Order: verify.ByName, Descending: true, Limit: 100}, "d c b a B", 5},
-		{"by address", verify.UserFilter{}, verify.Page{Order: verify.ByAddress, Limit: 100}, "d B c a b", 5},
-		{"by status, then name", verify.UserFilter{}, verify.Page{Order: verify.ByStatus, Limit: 100}, "d B c a b", 5},
-		{"by change", verify.UserFilter{}, verify.Page{Order: verify.ByUpdate, Limit: 100}, "b a c d B", 5},
-		{"by version", verify.UserFilter{}, verify.Page{Order: verify.ByVersion, Limit: 100}, "B c a b d", 5},
+		{"by name", verify.UserFilter{}, verify.Page{Order: verify.OrderByName, Limit: 100}, "B a b c d", 5},
+		{"by name, backwards", verify.UserFilter{}, verify.Page{Order: verify.OrderByName, Descending: true, Limit: 100}, "d c b a B", 5},
+		{"by address", verify.UserFilter{}, verify.Page{Order: verify.OrderByAddress, Limit: 100}, "d B c a b", 5},
+		{"by status, then name", verify.UserFilter{}, verify.Page{Order: verify.OrderByStatus, Limit: 100}, "d B c a b", 5},
+		{"by change", verify.UserFilter{}, verify.Page{Order: verify.OrderByUpdate, Limit: 100}, "b a c d B", 5},
+		{"by version", verify.UserFilter{}, verify.Page{Order: verify.OrderByVersion, Limit: 100}, "B c a b d", 5},
 		{"a page", verify.UserFilter{}, verify.Page{Offset: 1, Limit: 2}, "a d", 5},
 		{"none of it", verify.UserFilter{}, verify.Page{}, "", 5},
 		{"past the end", verify.UserFilter{}, verify.Page{Offset: 5, Limit: 2}, "", 5},
 		{"of a name", verify.UserFilter{Name: "b"}, verify.Page{Limit: 100}, "b", 1},
-		{"of a status", verify.UserFilter{Status: verify.Validated}, verify.Page{Limit: 100}, "b a", 2},
-		{"of a status, a page", verify.UserFilter{Status: verify.ValidationPending}, verify.Page{Offset: 1, Limit: 1}, "B", 2},
+		{"of a status", verify.UserFilter{Status: verify.UserValidated}, verify.Page{Limit: 100}, "b a", 2},
+		{"of a status, a page", verify.UserFilter{Status: verify.UserPending}, verify.Page{Offset: 1, Limit: 1}, "B", 2},
 		{"made then", verify.UserFilter{CreatedAt: start.Add(time.Second)}, verify.Page{Limit: 100}, "a", 1},
 		{"changed then", verify.UserFilter{UpdatedAt: start.Add(3 * time.Second)}, verify.Page{Limit: 100}, "d c", 2},
-		{"all at once", verify.UserFilter{Name: "a", Status: verify.Validated, CreatedAt: start.Add(time.Second), UpdatedAt: start.Add(2 * time.Second)}, verify.Page{Limit: 100}, "a", 1},
-		{"nobody", verify.UserFilter{Name: "b", Status: verify.Initial}, verify.Page{Limit: 100}, "", 0},
+		{"all at once", verify.UserFilter{Name: "a", Status: verify.UserValidated, CreatedAt: start.Add(time.Second), UpdatedAt: start.Add(2 * time.Second)}, verify.Page{Limit: 100}, "a", 1},
+		{"nobody", verify.UserFilter{Name: "b", Status: verify.UserInitial}, verify.Page{Limit: 100}, "", 0},
 	} {
 		list, total, err := k.Users(ctx, project, a.ID, tt.filter, tt.page)
 		if err != nil {
