@@ -92,8 +92,9 @@ func (c *clock) compare(asked, answered Reading, said time.Time) {
 	defer c.mu.Unlock()
 	last, margin := c.last.Load(), (answered.Mono-asked.Mono)/2
 	at := Reading{asked.Wall.Add(margin), asked.Mono + margin}
-	if c.fixed != nil || last.compared && (margin > maxStep || at.Mono < last.at.Mono) {
-		return // of no use, too vague, or overtaken
+	stepped := (answered.Wall.Sub(asked.Wall) - (answered.Mono - asked.Mono)).Abs() > maxStep
+	if c.fixed != nil || last.compared && (margin > maxStep || at.Mono < last.at.Mono || stepped) {
+		return // of no use, too vague, overtaken, or of a clock that stepped meanwhile
 	}
 	next := &comparison{at: at, time: said, skew: at.Wall.Sub(said), broke: last.broke, compared: true}
 	if last.compared {

@@ -74,3 +74,18 @@ func TestAStepOfTheWallClockIsDoubtful(t *testing.T) {
 		}
 	}
 }
+
+// A question in whose middle the wall clock steps was asked by one clock and answered by another.
+func TestAnAnswerAcrossAStepSaysNothing(t *testing.T) {
+	t.Parallel()
+	c := newClock(nil, func() Reading { return at(0, 0) })
+	c.compare(at(1, 0), at(1, 0), instant(1))
+	c.compare(at(2, 3600), at(2.2, 0), instant(2.1))
+	if got := c.skew(); got != 0 {
+		t.Errorf("the machine is ahead by %v, want by nothing", got)
+	}
+	c.compare(at(3, 3600), at(3.2, 3600), instant(3.1))
+	if got := c.skew(); got != time.Hour {
+		t.Errorf("after the step the machine is ahead by %v, want by an hour", got)
+	}
+}
