@@ -1796,7 +1796,7 @@ var mutants = []mutant{
 	},
 	{
 		"weights-of-the-configuration", "Weights that an operator sets hold while servers run.",
-		[]edit{{"internal/dispatch/stop.go", "d.table.Store(route.New(route.Weigh(d.rules, all)))", ""}},
+		[]edit{{"internal/dispatch/stop.go", "route.Weigh(d.rules, all)", "route.Weigh(d.rules, nil)"}},
 		test{inDispatch, "^TestWeightsHoldWhileAServerRuns$"},
 	},
 	{
