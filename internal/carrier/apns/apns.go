@@ -71,9 +71,6 @@ func New(apps ...App) *Service {
 // errApp is the error of a device of an app that isn't configured.
 var errApp = carrier.Because(verify.ReasonNoDevice, carrier.Refused(errors.New("the device is of an app that isn't in carriers[].apns")))
 
-// errKeyless is the error of a device that can't fetch messages.
-var errKeyless = carrier.Because(verify.ReasonNoDevice, carrier.Refused(errors.New("the device was registered without a key, so it can't fetch what a wake-up is about")))
-
 // Push implements [push.Service].
 func (s *Service) Push(ctx context.Context, m *verify.Message, d *verify.Receiver) error {
 	a := s.apps[d.App]
@@ -81,7 +78,7 @@ func (s *Service) Push(ctx context.Context, m *verify.Message, d *verify.Receive
 	case a == nil:
 		return errApp
 	case !a.Text && len(d.Sign) == 0:
-		return errKeyless
+		return push.ErrKeyless
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()

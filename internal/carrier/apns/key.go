@@ -3,16 +3,13 @@ package apns
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
+
+	"github.com/countersign/countersign/internal/carrier/push"
 )
 
 // A Key is a signing key of an Apple developer's team.
@@ -60,32 +57,9 @@ func (k *Key) provide(id, team string, now time.Time, refused string) (string, e
 	if k.token != "" && age < tokenLife && age > -clockSpread && (k.token != refused || age < tokenLeast) {
 		return k.token, nil
 	}
-	token, err := k.sign(id, team, now)
+	token, err := push.SignES256(k.private, map[string]string{"alg": "ES256", "kid": id}, map[string]any{"iss": team, "iat": now.Unix()})
 	if err == nil {
 		k.token, k.made = token, now
 	}
 	return token, err
-}
-
-// sign makes a token: a JWT with ES256 (RFC 7518 §3.4).
-func (k *Key) sign(id, team string, now time.Time) (string, error) {
-	header, err := json.Marshal(map[string]string{"alg": "ES256", "kid": id})
-	if err != nil {
-		return "", err
-	}
-	claims, err := json.Marshal(map[string]any{"iss": team, "iat": now.Unix()})
-	if err != nil {
-		return "", err
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	signed := encode(header) + "." + encode(claims)
-	sum := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
-	if err != nil {
-		return "", fmt.Errorf("sign a token: %w", err)
-	}
-	signature := make([]byte, 64)
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	return signed + "." + encode(signature), nil
 }

@@ -31,6 +31,9 @@ func Gone(err error) error {
 	return carrier.Because(verify.ReasonNoDevice, carrier.Refused(errors.Join(ErrGone, err)))
 }
 
+// ErrKeyless is the error of a device that a service would wake, and that can't fetch the message.
+var ErrKeyless = carrier.Because(verify.ReasonNoDevice, carrier.Refused(errors.New("the device was registered without a key, so it can't fetch what a wake-up is about")))
+
 // A Carrier pushes to devices. It implements [carrier.Pusher].
 type Carrier struct {
 	name     string

@@ -5,15 +5,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"net/url"
 	"time"
+
+	"github.com/countersign/countersign/internal/carrier/push"
 )
 
 // A Key is a server's VAPID key (RFC 8292): push services tell by it that messages come from the server that the device
@@ -71,7 +71,7 @@ const tokenLife = 12 * time.Hour
 
 // authorize makes the header Authorization of a request to an endpoint.
 func (k *Key) authorize(endpoint *url.URL, contact string, now time.Time) (string, error) {
-	claims, err := json.Marshal(struct {
+	token, err := push.SignES256(k.private, json.RawMessage(`{"typ":"JWT","alg":"ES256"}`), struct {
 		Audience string `json:"aud"`
 		Expires  int64  `json:"exp"`
 		Subject  string `json:"sub"`
@@ -79,15 +79,5 @@ func (k *Key) authorize(endpoint *url.URL, contact string, now time.Time) (strin
 	if err != nil {
 		return "", err
 	}
-	encode := base64.RawURLEncoding.EncodeToString
-	signed := encode([]byte(`{"typ":"JWT","alg":"ES256"}`)) + "." + encode(claims)
-	sum := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
-	if err != nil {
-		return "", fmt.Errorf("sign a token: %w", err)
-	}
-	signature := make([]byte, 64) // RFC 7518 §3.4
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	return "vapid t=" + signed + "." + encode(signature) + ", k=" + k.public, nil
+	return "vapid t=" + token + ", k=" + k.public, nil
 }
