@@ -88,7 +88,7 @@ func (t *texts) UnmarshalJSON(text []byte) error {
 type process struct {
 	t        testing.TB
 	cmd      *exec.Cmd
-	values   map[string]string // what the greeting says: "API", "Token", ...
+	values   map[string]string // the values in the greeting, by name: "API", "Token", ...
 	curl     []string          // the lines to paste
 	greeting string            // up to these lines
 	stderr   *lockedBuffer

@@ -293,8 +293,8 @@ func (l *ledgerTest) invoice() {
 	t.Logf("invoice: %v", got)
 }
 
-// What prices, a budget and a country's limit add to the CPU time of a start: the median of some runs without and with them. It
-// only says it: other work on the machine changes both.
+// This test prints how much CPU time prices, a budget and a country's limit add to a start: the median of some runs without and
+// with them. It demands nothing, because other work on the machine changes both.
 func TestWhatMoneyCosts(t *testing.T) {
 	testsize.Full(t, "measures CPU time")
 	const starts, clients, runs = 3000, 20, 3

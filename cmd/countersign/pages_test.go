@@ -589,7 +589,7 @@ func readQuickstart(r *reader) {
 		r.merge(map[string]any{"public": map[string]any{"listen": ":0"}, "operations": map[string]any{"listen": "127.0.0.1:0"}})
 	}
 	r.write("token.txt", "secret")
-	r.instead["countersign serve"] = func() string { // what init made
+	r.instead["countersign serve"] = func() string { // with the configuration that init made
 		listens()
 		s.start()
 		s.process.stop()
@@ -662,7 +662,7 @@ func readDeploy(r *reader) {
 		r.instead[command] = func() string { return "" }
 	}
 
-	// What init made is for Twilio; from here on the messages go to a receiver of the test.
+	// The configuration that init made is for Twilio. From here on, the messages go to a receiver of the test.
 	var s *served
 	var token, operations string
 	r.after["runuser -u countersign -- countersign init"] = func() {

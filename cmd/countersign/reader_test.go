@@ -46,22 +46,22 @@ type reader struct {
 	dir       string // the working folder
 	settings  string // the folder of the configuration
 	here      []standIn
-	before    map[string]func()        // what happened before, for example that the person got a message
-	after     map[string]func()        // what the reader does then
-	instead   map[string]func() string // what to do in place of a command that doesn't end; it returns what was printed
-	prints    map[string]func() string // what prints a block that follows no command
-	typed     map[string]func() string // what the reader types when a command asks
-	takes     map[string]func(string)  // what the reader does with a block that is a file
-	around    map[string]string        // what stands around a part of a configuration
+	before    map[string]func()        // runs before the command: it may wait until the person has a message
+	after     map[string]func()        // runs after the command
+	instead   map[string]func() string // runs in place of a command that doesn't end, and returns the output
+	prints    map[string]func() string // returns the output for a block that follows no command
+	typed     map[string]func() string // returns the answer that the reader types when a command asks
+	takes     map[string]func(string)  // takes a block that is a file
+	around    map[string]string        // the text that makes a part of a configuration whole
 	unchecked map[string]bool          // a part that isn't right yet
 	keeps     bool                     // the configuration keeps the parts that the page shows
 	refused   map[string]string        // a command that is refused here, and what it must say
 	variables string
 	printed   *string // which a block may be compared with
-	last      string  // what the last command printed
+	last      string  // the output of the last command
 }
 
-// A standIn is what the page says, and what it is on this machine now.
+// A standIn is a text of the page, and this machine's text for it now.
 type standIn struct {
 	page string
 	here func() string
