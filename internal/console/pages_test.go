@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/logtest"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -178,7 +179,7 @@ func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
 		if revealed := strings.HasSuffix(path, "/reveal"); strings.Contains(text, whole) != revealed {
 			t.Errorf("%s %s: shows the whole number: %t", method, path, !revealed)
 		}
-		if strings.Contains(text, code) {
+		if strings.Contains(logtest.Meant(text), code) {
 			t.Errorf("%s %s: shows the code", method, path)
 		}
 	}
@@ -186,7 +187,7 @@ func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
 	if want := "operator ann verification reveal " + l.id + ", number +*******0100"; strings.Count(got, want) != 1 {
 		t.Errorf("audited:\n%s\nwant once %s", got, want)
 	}
-	if strings.Contains(got+l.log.String(), whole) || strings.Contains(got+l.log.String(), code) {
+	if strings.Contains(got+l.log.String(), whole) || strings.Contains(logtest.Meant(got+l.log.String()), code) {
 		t.Error("the audit log or the log has the number or the code")
 	}
 }
