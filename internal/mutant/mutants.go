@@ -702,6 +702,11 @@ var mutants = []mutant{
 		stores("ANumberIsValidatedWhileItsCodeEnds"),
 	},
 	{
+		"number-lost-by-asking-again", "A user who has shown a unique number to be theirs keeps it while they are asked for it again.",
+		[]edit{{"internal/verify/user.go", "u.VerifiedAt = verified", "_ = verified"}},
+		stores("AUniqueNumberIsOneUsers"),
+	},
+	{
 		"unique-before-keys", "Numbers aren't unique before it is known who has which.",
 		[]edit{{"internal/store/application.go", "if a.UniqueNumbers && !stored.UniqueNumbers {", "if false {"}},
 		test{inStore, "^TestUsersFromBeforeAreFoundByTheirNumber$/^SQLite$"},

@@ -18,22 +18,22 @@ import (
 
 // A numberHolder is a user who has a number, of all who have it the one who keeps it for longest. The zero one is nobody.
 type numberHolder struct {
-	status verify.UserStatus
-	live   time.Time // until when their code may be used
+	status         verify.UserStatus
+	verified, live time.Time // since when the number was shown to be theirs, and until when their code may be used
 }
 
 // selectHolder looks for one beside the user $3. The names come first, out of the index of numbers, and in a cross join
 // with a limit: else SQLite thinks that an application has few users, and reads all of them.
-const selectHolder = `SELECT coalesce(max(u.status), 0), coalesce(max(CASE WHEN v.status = 0 THEN v.expires_at ELSE 0 END), 0)
+const selectHolder = `SELECT coalesce(max(u.status), 0), coalesce(max(u.verified_at), 0), coalesce(max(CASE WHEN v.status = 0 THEN v.expires_at ELSE 0 END), 0)
 	FROM (SELECT name AS listed FROM app_user WHERE application = $1 AND number <> '' AND number = $2 AND name <> $3
 		ORDER BY name LIMIT 10000) AS named
 	CROSS JOIN app_user u LEFT JOIN verification v ON v.id = u.latest
 	WHERE u.application = $1 AND u.name = listed`
 
 func scanNumberHolder(row scanner) (h numberHolder, err error) {
-	var live int64
-	err = row.Scan(&h.status, &live)
-	h.live = fromMillis(live)
+	var verified, live int64
+	err = row.Scan(&h.status, &verified, &live)
+	h.verified, h.live = fromMillis(verified), fromMillis(live)
 	return h, err
 }
 
@@ -43,7 +43,7 @@ const heldOn = time.Minute
 
 // refuses says why another user may not have the number, or returns nil.
 func (h numberHolder) refuses(now time.Time) error {
-	until, forever := verify.HeldUntil(h.status, h.live)
+	until, forever := verify.HeldUntil(h.status, h.verified, h.live)
 	until = until.Add(heldOn)
 	switch {
 	case forever:

@@ -34,8 +34,8 @@ type User struct {
 	Prompts     int       // that were pushed since the last success
 	DeniedAt    time.Time // when they said that it wasn't them who asked: no prompts since; zero: they haven't
 
-	// VerifiedAt is when a right code, or a key in a call, last showed that the address is theirs. Zero, with a
-	// validated one: see [User.Verified].
+	// VerifiedAt is when a right code, or a key in a call, last showed that the number is theirs. A user who asks for the
+	// same number again keeps it while pending. Zero, with a validated one: see [User.Verified].
 	VerifiedAt           time.Time
 	CreatedAt, UpdatedAt time.Time
 	Version              int // one more with each change of address or status, and each approval by a key; a new code is none
@@ -65,15 +65,15 @@ func (u *User) Number() phone.Number {
 	return n
 }
 
-// HeldUntil is until when a user whose address has a status holds a number against other users, where numbers are
-// unique: forever once it is validated, and before as long as the code that asks for it may be used. live says until
-// when that is, or is zero. So nobody loses a number that they have shown to be theirs, and nobody keeps one that they
-// only asked for.
-func HeldUntil(s UserStatus, live time.Time) (until time.Time, forever bool) {
-	switch s {
-	case UserValidated:
+// HeldUntil is until when a user with a status holds a number against other users, where numbers are unique: forever
+// once it was shown to be theirs, also while they show it again, and before as long as the code that asks for it may be
+// used. verified says when it was shown ([User.VerifiedAt]), live until when the code may be used; both may be zero. So
+// nobody loses a number that they have shown to be theirs, and nobody keeps one that they only asked for.
+func HeldUntil(s UserStatus, verified, live time.Time) (until time.Time, forever bool) {
+	switch {
+	case s == UserValidated || !verified.IsZero():
 		return time.Time{}, true
-	case UserPending:
+	case s == UserPending:
 		return live, false
 	}
 	return time.Time{}, false
@@ -197,9 +197,11 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 	if v.prompts(v.Channel) {
 		u.prompt(v, unasked == nil)
 	}
+	verified := u.verified(v.To)
 	u.Sends, u.Current, u.NumberKey = sends, v.ID, v.To
 	if r.Associate {
 		u.become(UserPending, r.Address, now)
+		u.VerifiedAt = verified
 	}
 	return nil
 }
@@ -228,6 +230,14 @@ func (u *User) Verified() time.Time {
 		return time.Time{}
 	}
 	return cmp.Or(u.VerifiedAt, u.UpdatedAt)
+}
+
+// verified is when the number with a key was last shown to be the user's; zero: never.
+func (u *User) verified(key phone.Number) time.Time {
+	if u.Number().Key() != key {
+		return time.Time{}
+	}
+	return cmp.Or(u.VerifiedAt, u.Verified())
 }
 
 // Dissociate takes the user's address, and cancels v, his current verification if there is one.

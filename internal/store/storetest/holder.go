@@ -53,14 +53,24 @@ func aUniqueNumberIsOneUsers(t *testing.T, s suite) {
 	ada.login()
 
 	wantError(t, "the same user, who has it", ada.asks(), nil)
-	k.clock.advance(time.Hour + time.Minute - time.Millisecond) // nobody has shown again that it is hers
+	k.clock.advance(2 * time.Hour) // nobody has shown again that it is hers
+	bob.taken("once its user's second code has ended", 0)
+	wantError(t, "its user, another time", ada.asks(), nil)
+	k.clock.advance(2 * time.Hour)
+	bob.taken("once its user's third code has ended", 0)
+	_, err := ada.begin(verify.UserStart{})
+	wantError(t, "a login of a user who hasn't shown again that it is theirs", err, verify.ErrNotValidated)
+	wantError(t, "dissociate", k.Dissociate(ctx, ada.key), nil)
+
+	wantError(t, "a user who only asks", ada.asks(), nil)
+	k.clock.advance(time.Hour + time.Minute - time.Millisecond)
 	bob.taken("in the last instant in which a check of another's code may be committed", time.Millisecond)
 	k.clock.advance(time.Millisecond)
 	wantError(t, "once nobody's code lives", bob.asks(), nil)
-	_, err := ada.types(secret)
-	wantError(t, "the code of who had it", err, verify.ErrExpired)
+	_, err = ada.types(secret)
+	wantError(t, "the code of who only asked", err, verify.ErrExpired)
 	bob.validates()
-	wantError(t, "the one who had it", ada.asks(), verify.ErrNumberTaken)
+	wantError(t, "the one who only asked", ada.asks(), verify.ErrNumberTaken)
 	wantError(t, "dissociate", k.Dissociate(ctx, bob.key), nil)
 	wantError(t, "once it was given back", ada.asks(), nil)
 	ada.validates()
