@@ -182,6 +182,57 @@ func init() {
 			failed(400, `{"errorCode":202}`, refused(verify.ReasonRefused)), failed(200, `{}`, unknown),
 		},
 	}
+	stories["bulksms"] = story{
+		host:   "api.bulksms.com",
+		path:   "/v1/messages",
+		header: jsonOnly("Authorization", basic("AC0123", testSecret)),
+		body: `{"to":"+12025550100","from":{"type":"INTERNATIONAL","address":"+12025550199"},` + "\n" +
+			` "body":` + quoted + `,"encoding":"TEXT","longMessageMaxParts":8}`,
+		answers: []exchanged{
+			accepted(201, `[{"id":"4023457654","type":"SENT","to":"12025550100","body":"…","encoding":"TEXT","status":{"id":"ACCEPTED.null","type":"ACCEPTED"},"submission":{"id":"1-00000000000522347562","date":"2019-02-18T13:00:00+02:00"}}]`, "4023457654"),
+			failed(403, `{"type":"https://developer.bulksms.com/json/v1/errors#insufficient-credits","title":"Insufficient Credits","status":403}`, noCredit),
+			failed(400, `{"type":"https://developer.bulksms.com/json/v1/errors/#bad-request","title":"Bad Request","status":400,"detail":"…"}`, refused(verify.ReasonRefused)),
+			failed(201, `[{"id":"1","type":"SENT","status":{"id":"FAILED.NOT_SENT","type":"FAILED","subtype":"NOT_SENT"}}]`, refused(verify.ReasonRefused)),
+			failed(201, `[{"id":"1","type":"SENT","status":{"id":"FAILED.BLOCKED","type":"FAILED","subtype":"BLOCKED"}}]`, refused(verify.ReasonBlocked)),
+			failed(201, `[]`, unknown), failed(401, ``, misconfigured), failed(403, `{}`, misconfigured), failed(429, ``, throttled), failed(503, ``, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			`[{"id":"4023","type":"SENT","from":"12025550199","to":"12025550100","body":"…","userSuppliedId":null,"status":{"id":"DELIVERED.null","type":"DELIVERED"}}]`: arrived("4023"),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.EXPIRED","type":"FAILED","subtype":"EXPIRED"}}]`:                                                         lost("4023", verify.ReasonExpired),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.HANDSET_ERROR","type":"FAILED","subtype":"HANDSET_ERROR"}}]`:                                             lost("4023", verify.ReasonUnreachable),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.BLOCKED","type":"FAILED","subtype":"BLOCKED"}}]`:                                                         lost("4023", verify.ReasonBlocked),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.NOT_SENT","type":"FAILED","subtype":"NOT_SENT"}}]`:                                                       lost("4023", verify.ReasonUnknown),
+			`[{"id":"4023","type":"SENT","status":{"id":"SENT.null","type":"SENT"}}]`:                                                                                    nil,
+			`[]`: nil, // with which BulkSMS tries a new webhook
+		},
+	}
+	stories["linkmobility"] = story{
+		path:   "/sms/send",
+		header: jsonOnly("Authorization", basic("api-user", testSecret)),
+		body: `{"source":"+12025550199","sourceTON":"MSISDN","destination":"+12025550100",` + "\n" +
+			` "userData":` + quoted + `,"platformId":"COOL","platformPartnerId":"AC0123","refId":"` + testToken + `",` + "\n" +
+			` "relativeValidityTime":600000,"ignoreResponse":false,` + "\n" +
+			` "useDeliveryReport":true,"deliveryReportGates":["BVldZyQt"]}`,
+		answers: []exchanged{
+			accepted(200, `{"messageId":"Dcshuhod0PMAAAFQ+/PbnR3x","resultCode":1005,"description":"Queued"}`, "Dcshuhod0PMAAAFQ+/PbnR3x"),
+			accepted(204, ``, ""),
+			failed(400, `{"status":106200,"description":"Invalid or missing platformId"}`, misconfigured),
+			failed(400, `{"status":106301,"description":"Specified gate unavailable"}`, misconfigured),
+			failed(400, `{"status":106000,"description":"Unknown Error"}`, refused(verify.ReasonRefused)), failed(400, ``, refused(verify.ReasonRefused)),
+			failed(401, `{"status":106100}`, misconfigured), failed(403, `{"status":106101}`, misconfigured), failed(500, ``, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"refId":"` + testToken + `","id":"Dcsh","operator":"no.telenor","sentTimestamp":"2015-11-19T09:37:35Z","timestamp":"2015-11-19T09:37:00Z","resultCode":1001,"operatorResultCode":"2","segments":1,"gateCustomParameters":{},"customParameters":{"received":"2015-11-19 10:37:36"}}`: arrived(""),
+			`{"refId":"` + testToken + `","id":"Dcsh","operator":null,"resultCode":2106,"operatorResultCode":null,"segments":1}`:                                                                                                                                                                  lost("", verify.ReasonInvalidNumber),
+			`{"refId":"` + testToken + `","id":"Dcsh$0","resultCode":1002}`: lost("", verify.ReasonExpired), // one of several parts
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":2105}`:   lost("", verify.ReasonBlocked),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":2000}`:   lost("", verify.ReasonInvalidSender),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":2}`:      lost("", verify.ReasonNetwork),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":0}`:      lost("", verify.ReasonUnknown),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":1000}`:   nil, // sent to the operator
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":1010}`:   nil, // expired without a report: nobody knows
+		},
+	}
 	stories["solapi"] = story{
 		host:   "api.solapi.com",
 		path:   "/messages/v4/send-many/detail",

@@ -115,6 +115,8 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 	switch preset {
 	case "bird-channels", "syniverse":
 		c.Profile = "a-channel"
+	case "linkmobility":
+		c.User, c.Region, c.Profile = "api-user", "COOL", "BVldZyQt"
 	case "bandwidth":
 		c.User, c.Profile = "api-user", "93de2206"
 	case "bird":

@@ -88,6 +88,8 @@ var functions = template.FuncMap{
 	},
 	// plain replaces the characters of markup by spaces, for voices that read it.
 	"plain": plain,
+	// shortcode reports whether a sender is a number of one network only, which has no country code and so no plus.
+	"shortcode": func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" },
 	// gsm reports whether a text fits the GSM default alphabet.
 	"gsm": func(s string) bool { enc, _ := sms.Measure(s); return enc == sms.GSM7 },
 	// between limits a number to bounds.
