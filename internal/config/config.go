@@ -437,8 +437,8 @@ type httpCarrierConfig struct {
 type providerConfig struct {
 	// Preset is a provider that is known: 46elks, africastalking, aws, azure, bandwidth, bird, bird-channels, bulksms, cm,
 	// gatewayapi, infobip, linkmobility, messagebird, plivo, signalwire, sinch, smsapi, solapi, syniverse, telesign, telnyx,
-	// twilio, unifonic, vonage, vonage-messages or zenvia; for calls infobip-voice, plivo-voice, signalwire-voice, sinch-voice, telnyx-voice,
-	// twilio-voice or vonage-voice. Any other is described in api.
+	// twilio, unifonic, vonage, vonage-messages or zenvia; for calls infobip-voice, plivo-voice, signalwire-voice, sinch-voice, syniverse-voice,
+	// telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`

@@ -267,6 +267,28 @@ func init() {
 			`{"event":"ace","callid":"d8c4","custom":"` + testToken + `"}`:                                                                                                           nil,
 		},
 	}
+	stories["syniverse-voice"] = story{
+		host:   "api.syniverse.com",
+		path:   "/scg-external-api/api/v1/messaging/message_requests",
+		header: jsonOnly("Accept", jsonType, "Authorization", "Bearer "+testSecret),
+		body: `{"from":"a-channel","to":["voice:+12025550100"],"consent_requirement":"NONE","external_id":"` + testToken + `",` + "\n" +
+			` "body":"\u003cspeak\u003e` + escapedTwice + `\u003c/speak\u003e"}`,
+		answers: []exchanged{
+			accepted(201, `{"id":"bLMjduDTxrMf5"}`, "bLMjduDTxrMf5"),
+			failed(400, `{"error_code":"SCG_ERROR_40024","error_description":"Invalid recipient"}`, refused(verify.ReasonInvalidNumber)),
+			failed(400, `{"error_code":"SCG_ERROR_40012","error_description":"No sender addresses capable of sending requested message type"}`, refused(verify.ReasonInvalidSender)),
+			failed(404, `{"error_code":"SCG_ERROR_4046"}`, misconfigured), failed(402, `{"error_code":"402"}`, noCredit), failed(401, ``, misconfigured),
+			failed(400, `{"error_code":"SCG_ERROR_40025"}`, refused(verify.ReasonRefused)), failed(429, `{}`, throttled), failed(500, `{}`, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"topic":"SCG-Message","attempt":1,"event_id":"e","event":{"evt-tp":"message_state_change","timestamp":"t","fld-val-list":{"message_request_id":"bLMj","message_id":"m","external_message_request_id":"` + testToken + `","previous_state":"SENT","new_state":"DELIVERED"}}}`: arrived("bLMj"),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","external_message_request_id":"` + testToken + `","new_state":"FAILED","reason_code":"1003"}}}`:                                                                                                   lost("bLMj", verify.ReasonInvalidSender),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","new_state":"FAILED","reason_code":"1009"}}}`:                                                                                                                                                     lost("bLMj", verify.ReasonUnknown),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","new_state":"EXPIRED"}}}`:                                                                                                                                                                         lost("bLMj", verify.ReasonExpired),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","new_state":"SENT"}}}`:                                                                                                                                                                            nil,
+			`{"topic":"SCG-Voice-Call","event":{"evt-tp":"call_state_change","fld-val-list":{"call_id":"c","external_call_id":"x","previous_state":"ACTIVE","new_state":"COMPLETED","reason_code":"0","call_duration":12}}}`:                                                               nil,
+		},
+	}
 	stories["infobip-voice"] = story{
 		path:   "/tts/3/advanced",
 		header: jsonOnly("Accept", jsonType, "Authorization", "App "+testSecret),

@@ -165,6 +165,7 @@ var stories = map[string]story{
 		reports: map[string]*carrier.Receipt{
 			`{"topic":"SCG-Message","event":{"evt-tp":"mo_message_state","fld-val-list":{"message_request_id":"8vfH","external_message_request_id":"` + testToken + `","new_state":"DELIVERED"}}}`: arrived("8vfH"),
 			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"8vfH","external_message_request_id":"` + testToken + `","new_state":"FAILED","reason_code":"1002"}}}`:           lost("8vfH", verify.ReasonInvalidNumber),
+			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"FAILED","reason_code":"1006"}}}`:                                                                                   lost("8vfH", verify.ReasonInvalidMessage),
 			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"EXPIRED"}}}`:                                                                                                       lost("8vfH", verify.ReasonExpired),
 			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"SENT"}}}`:                                                                                                          nil,
 		},
