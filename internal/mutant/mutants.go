@@ -2223,8 +2223,23 @@ var mutants = []mutant{
 	},
 	{
 		"report-names-its-attempt-unsigned", "The report of an operator's own receiver names its attempt in what it signs.",
-		[]edit{{"internal/carrier/provider/callback.go", ` && spec.Check != "webhook" {`, " {"}},
-		test{"./internal/carrier/provider", "^TestAnOwnReceiverReports$"},
+		[]edit{{callbackFile, `s.Check != "webhook" && `, ""}},
+		test{inProvider, "^TestAnOwnReceiverReports$"},
+	},
+	{
+		"body-moved-to-another-attempt", "A report whose body alone is signed is about the message that the body names.",
+		[]edit{{callbackFile, ` && s.Check != "telesign"`, ""}},
+		test{inProvider, "^TestASignedBodyIsOfItsOwnMessage$"},
+	},
+	{
+		"telesign-signs-nothing", "Telesign's signature covers the report.",
+		[]edit{{proofFile, "mac256(key, string(r.body))", `mac256(key, "")`}},
+		test{inProvider, "^TestPresetsReadTheirProvidersReports$"},
+	},
+	{
+		"one-report-for-all-of-a-list", "Each report of a list is about its own message.",
+		[]edit{{callbackFile, "value = parts[i]", "value = parts[0]"}},
+		test{inProvider, "^TestAFormMayHoldSeveralReports$"},
 	},
 	{
 		"providers-words-quoted", "Errors never quote a provider's words.",

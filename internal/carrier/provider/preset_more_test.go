@@ -2,6 +2,7 @@ package provider
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/countersign/countersign/internal/carrier"
@@ -145,6 +146,11 @@ func init() {
 			failed(200, `{"success":false,"errorCode":"ER-08"}`, refused(verify.ReasonInvalidSender)), failed(200, `{"success":false,"errorCode":"ER-99"}`, refused(verify.ReasonRefused)),
 			failed(200, `{}`, unknown), failed(401, ``, misconfigured),
 		},
+		reports: map[string]*carrier.Receipt{
+			"MessageID=3200017889310&DLR=Delivered&Recipient=4452023498&TimeCreated=2026-05-04+12%3A00%3A00&SCTS=2026-05-04+12%3A00%3A01&DLRTimestamp=2026-05-04+12%3A00%3A02": arrived("3200017889310"),
+			`{"MessageID":3200017889310,"DLR":"Undeliverable","Recipient":"4452023498"}`:                                                                                       lost("3200017889310", verify.ReasonUnreachable),
+			"MessageID=3200017889310&DLR=": nil,
+		},
 	}
 	stories["telesign"] = story{
 		host:   "rest-api.telesign.com",
@@ -155,17 +161,38 @@ func init() {
 			accepted(200, `{"reference_id":"355F0C3EB0F40C089105DE9D0B5C1C3A","status":{"updated_on":"2026-05-04T12:00:00Z","code":290,"description":"Message in progress"}}`, "355F0C3EB0F40C089105DE9D0B5C1C3A"),
 			failed(400, `{"errors":[{"code":-40002}]}`, refused(verify.ReasonRefused)), failed(401, `{}`, misconfigured), failed(429, `{}`, throttled), failed(500, `{}`, later),
 		},
+		reports: map[string]*carrier.Receipt{
+			`{"status":{"updated_on":"Thu, 23 Jun 2022 19:03:44 GMT","code":200,"description":"Delivered to handset"},"errors":[],"sub_resource":"sms","additional_info":{"mcc":"310","mnc":"004","message_parts_count":"2"},"reference_id":"0123456789ABCDEF0123456789ABCDEF"}`: arrived("0123456789ABCDEF0123456789ABCDEF"),
+			`{"status":{"code":238,"description":"Destination blocked by prefix"},"reference_id":"0123"}`: lost("0123", verify.ReasonBlocked),
+			`{"status":{"code":210},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonUnreachable),
+			`{"status":{"code":211},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonInvalidNumber),
+			`{"status":{"code":220},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonNetwork),
+			`{"status":{"code":221},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonExpired),
+			`{"status":{"code":231},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonInvalidMessage),
+			`{"status":{"code":515},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonSpamFiltered),
+			`{"status":{"code":207},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonUnknown),
+			`{"status":{"code":203},"reference_id":"0123"}`:                                               nil, // delivered to the gateway
+			`{"status":{"code":250},"reference_id":"0123"}`:                                               nil, // nobody knows
+		},
 	}
 	stories["smsapi"] = story{
 		host:   "api.smsapi.com",
 		path:   "/sms.do",
 		header: form("Authorization", "Bearer "+testSecret),
-		body:   "to=12025550100&from=12025550199&message=" + escaped + "&encoding=utf-8&idx=" + testToken + "&format=json",
+		body:   "to=12025550100&from=12025550199&message=" + escaped + "&encoding=utf-8&idx=" + testToken + "&format=json&notify_url=" + url.QueryEscape(withCallback),
 		answers: []exchanged{
 			accepted(200, `{"count":1,"list":[{"id":"1","points":0.1,"number":"48100200300","date_sent":1460969712,"submitted_number":"48100200300","status":"QUEUE"}]}`, "1"),
 			failed(200, `{"invalid_numbers":[{"number":"48100200300","message":"Invalid phone number"}],"error":13,"message":"No correct phone numbers"}`, refused(verify.ReasonInvalidNumber)),
 			failed(200, `{"error":14}`, refused(verify.ReasonRefused)), failed(200, `{}`, unknown), failed(401, ``, misconfigured),
 			failed(200, `{"error":101}`, misconfigured), failed(200, `{"error":103}`, noCredit), failed(200, `{"error":201}`, later),
+		},
+		query: true,
+		reports: map[string]*carrier.Receipt{
+			"MsgId=613F1B14346335B944450980&status=404&status_name=DELIVERED&idx=" + testToken + "&points=0.086&to=12025550100&sent_at=1631525640&donedate=1631525653&username=shop&mcc=255&mnc=6&from=Test": arrived("613F1B14346335B944450980"),
+			"MsgId=613F&status=402&status_name=EXPIRED&idx=" + testToken:     lost("613F", verify.ReasonExpired),
+			"MsgId=613F&status=405&status_name=UNDELIVERED&idx=" + testToken: lost("613F", verify.ReasonUnknown),
+			"MsgId=613F&status=403&status_name=SENT&idx=" + testToken:        nil,
+			"MsgId=613F&status=408&status_name=UNKNOWN&idx=" + testToken:     nil,
 		},
 	}
 	stories["cm"] = story{
@@ -173,13 +200,19 @@ func init() {
 		path:   "/v1.0/message",
 		header: jsonOnly("Accept", jsonType),
 		body: `{"messages":{"authentication":{"producttoken":"` + testSecret + `"},"msg":[{"allowedChannels":["SMS"],"from":"12025550199","to":[{"number":"0012025550100"}],` + "\n" +
-			` "body":{"type":"auto","content":` + quoted + `},"reference":"` + testToken + `","minimumNumberOfMessageParts":1,"maximumNumberOfMessageParts":8}]}}`,
+			` "body":{"type":"auto","content":` + quoted + `},"reference":"` + carrier.ShortToken(verificationID, 1) + `","minimumNumberOfMessageParts":1,"maximumNumberOfMessageParts":8}]}}`,
 		answers: []exchanged{
 			accepted(200, `{"details":"Created 1 message(s)","errorCode":0,"messages":[{"to":"0012025550100","status":"Accepted","parts":1,"messageErrorCode":0}]}`, ""),
 			failed(401, `{"details":"Authentication failed","errorCode":101}`, misconfigured), failed(402, `{"errorCode":102}`, noCredit),
 			failed(400, `{"errorCode":201,"messages":[{"status":"Rejected","messageErrorCode":303}]}`, refused(verify.ReasonInvalidNumber)),
 			failed(400, `{"errorCode":201,"messages":[{"status":"Rejected","messageErrorCode":301}]}`, refused(verify.ReasonInvalidSender)),
 			failed(400, `{"errorCode":202}`, refused(verify.ReasonRefused)), failed(200, `{}`, unknown),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"messages":{"msg":{"received":"2026-05-04T12:00:00","to":"0012025550100","reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":"2","errorCode":"","errorDescription":"Delivered"},"operator":"310260"}}}`: arrived(""),
+			`{"messages":{"msg":{"reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":"3","errorCode":"1","errorDescription":"…"}}}}`:                                                                                  lost("", verify.ReasonUnreachable),
+			`{"messages":{"msg":{"reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":1}}}}`:                                                                                                                           lost("", verify.ReasonBlocked),
+			`{"messages":{"msg":{"reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":"0"}}}}`:                                                                                                                         nil,
 		},
 	}
 	stories["bulksms"] = story{
