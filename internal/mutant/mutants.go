@@ -2238,7 +2238,7 @@ var mutants = []mutant{
 	},
 	{
 		"one-report-for-all-of-a-list", "Each report of a list is about its own message.",
-		[]edit{{callbackFile, "value = parts[i]", "value = parts[0]"}},
+		[]edit{{callbackFile, "value = parts[i]", "value = parts[i*0]"}},
 		test{inProvider, "^TestAFormMayHoldSeveralReports$"},
 	},
 	{
