@@ -925,6 +925,26 @@ var mutants = []mutant{
 		test{inWebPush, "^TestServicesThatFail$"},
 	},
 	{
+		"untaken-prompt-counts", "A prompt that no service took isn't one of the three.",
+		[]edit{{promptFile, "		u.Prompts = max(0, u.Prompts-1) // a success may have come between\n", ""}},
+		test{inDevice, "^TestAPromptThatNoServiceTakesDoesNotCount$"},
+	},
+	{
+		"retaken-prompt-free", "A prompt counts that a service takes after it was away.",
+		[]edit{{promptFile, "	} else {\n		u.Prompts++\n", "	} else {\n		u.Prompts += 0\n"}},
+		test{inDevice, "^TestAPromptThatIsTakenLaterCounts$"},
+	},
+	{
+		"restore-keeps-enrolments", "An enrolment's code doesn't work after a restore.",
+		[]edit{{"internal/store/enrol.go", "const forgetEnrolments = `DELETE FROM enrolment`", "const forgetEnrolments = `DELETE FROM enrolment WHERE expires_at < 0`"}},
+		test{inStore, "^TestSQLiteIsAStore$/^ARestoreForgetsEnrolments$"},
+	},
+	{
+		"damaged-device-stops-rotation", "A device that can't be opened keeps no other on a former key.",
+		[]edit{{"internal/verify/device.go", "					damaged = cmp.Or(damaged, err)\n", "					return n, err\n"}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
 		"late-denial-lost", "A denial counts also where the verification has ended.",
 		[]edit{{promptFile, "	case out.Denied, out.Noted:\n", "	case out.Denied:\n"}},
 		test{inDevice, "^TestADenialIsWrittenDown$"},
@@ -936,7 +956,7 @@ var mutants = []mutant{
 	},
 	{
 		"denial-unwritten", "A denial is in the audit log.",
-		[]edit{{promptFile, "		err = s.store.RecordDenial(context.WithoutCancel(ctx), v.Project, a.Verification, a.Device)\n", ""}},
+		[]edit{{"internal/store/prompt.go", "			if out.Denied || out.Noted {\n", "			if false {\n"}},
 		test{inDevice, "^TestADenialIsWrittenDown$"},
 	},
 	{

@@ -510,6 +510,7 @@ type rows struct {
 	deliveries    []verify.Delivery                        // that ended
 	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
+	audits        []Audit              // of what devices said
 	used          []used               // what the operations used, each key once
 	writer        int                  // whose rows count what the group uses and spends
 	shares        map[budgetKey]*spent // what may be spent, of the rows that pay

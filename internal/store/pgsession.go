@@ -225,9 +225,10 @@ var (
 	pgSelectAttempts = selectDeliveries + ` WHERE (verification, attempt) IN (SELECT unnest($1::bytea[]), unnest($2::bigint[]))`
 	pgInsertReceipts = `INSERT INTO delivery (` + receivedLayout.names() + `, ` + endLayout.names() + `)
 		SELECT ` + receivedLayout.names() + `, ` + endLayout.zeros() + ` FROM (SELECT ` + receivedLayout.named() + `) r` + receiveDelivery
-	pgInsertHints = `INSERT INTO retry (due, id) SELECT unnest($1::bigint[]), unnest($2::bytea[]) ON CONFLICT DO NOTHING`
-	pgAddUsed     = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) SELECT ` + usedLayout.arrays() + addUsed
-	pgDeleteHints = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
+	pgInsertAudits = `INSERT INTO audit (` + auditLayout.names() + `) SELECT ` + auditLayout.arrays()
+	pgInsertHints  = `INSERT INTO retry (due, id) SELECT unnest($1::bigint[]), unnest($2::bytea[]) ON CONFLICT DO NOTHING`
+	pgAddUsed      = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) SELECT ` + usedLayout.arrays() + addUsed
+	pgDeleteHints  = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
 )
 
 // wants are the keys that a group names.
@@ -537,7 +538,7 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 	b.reset()
 	destinations, users, phones, kept := b.table(), b.table(), b.table(), b.table()
 	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users), b.savePhones(r, phones), b.saveKept(r, kept),
-		b.saveVerifications(r), b.saveDeliveries(r), b.saveReceipts(r)); err != nil {
+		b.saveVerifications(r), b.saveDeliveries(r), b.saveReceipts(r), b.saveAudits(r)); err != nil {
 		return err
 	}
 	b.saveHints(r)
@@ -682,6 +683,17 @@ func (b *bundle) saveReceipts(r *rows) error {
 		}
 	}
 	b.addRows(pgInsertReceipts, t)
+	return nil
+}
+
+func (b *bundle) saveAudits(r *rows) error {
+	t := b.table()
+	for i := range r.audits {
+		if err := addRow(t, auditLayout, &r.audits[i]); err != nil {
+			return err
+		}
+	}
+	b.addRows(pgInsertAudits, t)
 	return nil
 }
 

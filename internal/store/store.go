@@ -383,6 +383,9 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 		if err != nil {
 			return err
 		}
+		if u := r.users[userOf(v)]; u != nil {
+			u.dirty = u.value.Recount(v, &settled) || u.dirty
+		}
 		r.ended(v, settled.Delivery)
 		if st.Called != "" {
 			p := r.phone(st.Called)

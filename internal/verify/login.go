@@ -129,7 +129,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 		err = s.launch(ctx, acct, v, "", func(place Place) error {
 			return s.store.StartUser(ctx, v, UserStart{
 				Associate: why.associates, Unique: with.Application.UniqueNumbers, Address: r.address,
-				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
+				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(), By: place.Channel(),
 			})
 		})
 	}

@@ -46,8 +46,16 @@ var b64 = base64.RawURLEncoding
 
 // pushes is a push service that delivers everything at once.
 type pushes struct {
-	mu  sync.Mutex // guards got
-	got []push
+	mu   sync.Mutex // guards got and away
+	got  []push
+	away error // that every push fails with
+}
+
+// fail lets all pushes fail from now on; nil: they are delivered again.
+func (p *pushes) fail(with error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = with
 }
 
 type push struct {
@@ -67,6 +75,9 @@ func (p *pushes) Push(_ context.Context, m verify.Message, to []verify.Receiver)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.away != nil {
+		return nil, nil, p.away
+	}
 	p.got = append(p.got, push{m, used})
 	return used, nil, nil
 }

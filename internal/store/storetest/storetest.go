@@ -238,6 +238,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ImportsRace", importsRace},
 		{"DevicesAreBoundedExactly", devicesAreBoundedExactly},
 		{"DevicesAreResealedAndSettled", devicesAreResealedAndSettled},
+		{"ARestoreForgetsEnrolments", aRestoreForgetsEnrolments},
 
 		{"ApplicationsAreKeptAsGiven", applicationsAreKeptAsGiven},
 		{"AnOperatorSaysHowCallsAreMade", anOperatorSaysHowCallsAreMade},
