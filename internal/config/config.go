@@ -48,6 +48,10 @@ type Config struct {
 	// it the number's country decides, see docs/voice.md. Optional.
 	Locale string `yaml:"locale"`
 
+	// GeoIP is a database of places in MaxMind's format, such as GeoLite2-City.mmdb, read at start: prompts
+	// then say in words where the browser is that asks, see docs/push.md. Optional.
+	GeoIP string `yaml:"geoip"`
+
 	// UserLimits bound the codes sent to one user of an application, beside its project's limits for a
 	// number.
 	UserLimits userLimitsConfig `yaml:"user_limits"`

@@ -173,7 +173,7 @@ func detailsColumn[T any](name string, at func(*T) *verify.Details) field[T] {
 }
 
 func detailsText(d *verify.Details) string {
-	if len(d.Metadata) == 0 && d.Payment.IsZero() && d.Client == (verify.Client{}) {
+	if len(d.Metadata) == 0 && d.Payment.IsZero() {
 		return ""
 	}
 	text, err := json.Marshal(d)

@@ -271,11 +271,14 @@ func (s *System) watchLive(ctx context.Context) {
 	}
 }
 
-// finishDeletions deletes what deleted applications have left, once a minute.
+// finishDeletions deletes what deleted applications have left, and who asked for what has ended, once a minute.
 func (s *System) finishDeletions(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
 			complain(s.outages, "delete users of deleted applications", err)
+		}
+		if err := s.Store.ForgetClients(ctx); err != nil && ctx.Err() == nil {
+			complain(s.outages, "forget who asked for what has ended", err)
 		}
 		wait(ctx, time.Minute)
 	}

@@ -87,8 +87,9 @@ const (
 	FieldMode        Field = "mode"
 	FieldApplication Field = "application"
 
-	FieldClientIP  Field = "client_ip"
-	FieldUserAgent Field = "user_agent"
+	FieldClientIP     Field = "client_ip"
+	FieldUserAgent    Field = "user_agent"
+	FieldClientDevice Field = "client_device"
 )
 
 // CodeOf is a word for an error: its stable code, or "error".

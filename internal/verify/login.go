@@ -122,6 +122,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 		}
 		if able {
 			v.Prompt = newPrompt(acct.Project.Profile)
+			v.Prompt.Client = o.Client
 		}
 	}
 	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)

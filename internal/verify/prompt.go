@@ -35,6 +35,8 @@ type Prompt struct {
 	Denied  time.Time // when a device said that it wasn't its person who asked; zero: none has
 	// Unseen says that it doesn't count among the user's prompts: so far, no service has taken it.
 	Unseen bool `json:",omitempty"`
+	// Client is who asked. It goes with the verification's end: nothing shows it then.
+	Client Client `json:",omitzero"`
 }
 
 // IsZero reports whether nobody is asked.
@@ -81,7 +83,7 @@ type Question struct {
 	Asker     string
 	Purpose   Purpose
 	Payment
-	Client
+	Client    Client
 	StartedAt time.Time
 }
 
@@ -90,7 +92,7 @@ func (v *Verification) ask() *Question {
 	if v.Prompt.IsZero() {
 		return nil
 	}
-	q := &Question{Challenge: v.challenge(), Asker: v.Asker, Purpose: v.Purpose, Payment: v.Payment, Client: v.Client, StartedAt: v.ID.Time()}
+	q := &Question{Challenge: v.challenge(), Asker: v.Asker, Purpose: v.Purpose, Payment: v.Payment, Client: v.Prompt.Client, StartedAt: v.ID.Time()}
 	if v.Guesses == 0 {
 		q.Choices = v.Prompt.Choices[:]
 	}
@@ -105,19 +107,35 @@ const promptText = "Is this you? Open this message and pick the number that you 
 type Client struct {
 	IP        string `json:",omitempty"`
 	UserAgent string `json:",omitempty"`
+	Device    string `json:",omitempty"` // in the caller's words
+	Place     string `json:",omitempty"` // of the address, where the server can tell; ours
 }
 
-const maxUserAgent = 512
+// Bounds of a client, in characters.
+const (
+	maxUserAgent    = 512
+	maxClientDevice = 100
+	maxPlace        = 100
+)
 
-// client checks a client, and writes its address in the usual form.
-func (p *problems) client(c *Client) {
+// client checks a client, writes its address in the usual form, and finds its place.
+func (s *Service) client(p *problems, c *Client, locale string) {
 	if c.IP != "" {
 		a, err := netip.ParseAddr(c.IP)
 		if err != nil || a.Zone() != "" {
 			p.add(FieldClientIP, "must be an IP address, such as 203.0.113.7")
 		} else {
 			c.IP = a.Unmap().String()
+			if s.place != nil {
+				c.Place = s.place(a.Unmap(), locale)
+			}
+			if !IsLabel(c.Place, maxPlace) { // whoever made the database
+				c.Place = ""
+			}
 		}
+	}
+	if c.Device != "" && !IsLabel(c.Device, maxClientDevice) {
+		p.add(FieldClientDevice, "must have at most %d printable characters", maxClientDevice)
 	}
 	if c.UserAgent != "" && !IsLabel(c.UserAgent, maxUserAgent) {
 		p.add(FieldUserAgent, "must have at most %d printable characters", maxUserAgent)
