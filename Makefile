@@ -70,9 +70,10 @@ fuzz:
 kannel:
 	internal/carrier/smpp/testdata/kannel/run.sh
 
-# In Firefox: apt-get install firefox-esr; npm ci --prefix internal/face/device/testdata/firefox
+# In Firefox and Chromium: apt-get install firefox-esr chromium; npm ci --prefix internal/face/device/testdata/browser
 browser: build
-	node internal/face/device/testdata/firefox/run.js $(CURDIR)/countersign
+	node internal/face/device/testdata/browser/run.js $(CURDIR)/countersign firefox
+	node internal/face/device/testdata/browser/run.js $(CURDIR)/countersign chromium
 
 bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)
