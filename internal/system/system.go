@@ -23,7 +23,6 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/push"
-	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/device"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -400,8 +399,8 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 func (s *System) vapid() string {
 	for _, l := range s.carriers {
 		if c, ok := l.Carrier.(*push.Carrier); ok {
-			if web, ok := c.Service(verify.DeviceWebPush).(*webpush.Service); ok {
-				return web.Key.Public()
+			if web, ok := c.Service(verify.DeviceWebPush).(interface{ PublicKey() string }); ok {
+				return web.PublicKey()
 			}
 		}
 	}

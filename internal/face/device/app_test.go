@@ -281,6 +281,12 @@ func TestALinkCanBringAnything(t *testing.T) {
 	page(t, "link %E0%A4%A", `{"code":"%E0%A4%A"}`)
 }
 
+// Companies' pages use the same scripts by a module.
+func TestThePackageServesOtherPages(t *testing.T) {
+	t.Parallel()
+	page(t, "sdk", `{"refused":"no_enrolment","scope":"https://shop.example.com/countersign/of/","seen":["changed"],"wrong":"wrong_number","right":"approved","left":null,"asked":["ada 1","ada 1"],"devices":[],"registrations":0}`)
+}
+
 // Each language has all texts, with the same places, and is chosen by the browser's languages.
 func TestTheAuthenticatorSpeaksLanguages(t *testing.T) {
 	t.Parallel()

@@ -195,7 +195,7 @@ func (s *server) settings(face.Call) (any, error) {
 	if s.vapid == "" {
 		return nil, verify.ErrNoCarrier
 	}
-	return settings{s.vapid, s.Service.Now().UTC()}, nil
+	return settings{s.vapid, s.Service.Now().UTC().Truncate(time.Millisecond)}, nil
 }
 
 // An enrolled is a browser that is registered.

@@ -164,6 +164,28 @@ const stories = {
     return {notified, tags: tags.size, current: first, afterwards: await current()};
   },
 
+  // A page of a company's own, by the module.
+  async sdk() {
+    Object.assign(globalThis, {indexedDB, fetch, Date: Clock, navigator: {serviceWorker: {...container, startMessages() {}, addEventListener: (event, f) => { container.listeners[event] = f; }}}, document: {baseURI: 'https://shop.example.com/account'}});
+    const {Authenticator} = await import(require('url').pathToFileURL(path.resolve(sdk, 'index.js')));
+    const authenticator = new Authenticator({server: 'https://verify.example.com', worker: '/countersign/worker.js'});
+    let refused;
+    await authenticator.connect('wrong').catch(err => { refused = err.code; });
+    const {id} = await authenticator.connect('ada 1');
+    const scope = stores.devices.get(id).scope, seen = [];
+    const stop = authenticator.watch(() => seen.push('changed'));
+    stores.messages.set('1', {...prompt('1'), scope});
+    container.listeners.message();
+    const message = await authenticator.pending();
+    answered = {accepted: false, status: 'pending', reason: 'wrong_number', challenge: 'next', attempts_remaining: 4};
+    const wrong = await authenticator.answer(message, '10');
+    answered = {accepted: true, status: 'approved', attempts_remaining: 0};
+    const right = await authenticator.answer({...message, prompt: {...message.prompt, challenge: wrong.challenge}}, '20');
+    const left = await authenticator.pending();
+    await authenticator.forget(id);
+    return {refused, scope: scope.slice(0, scope.indexOf('/of/') + 4), seen, wrong: wrong.reason, right: right.status, left, asked, devices: await authenticator.devices(), registrations: registrations.size};
+  },
+
   async link() {
     openPage();
     await later();
