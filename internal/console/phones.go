@@ -144,7 +144,10 @@ func (p phones) look(ctx context.Context, id verify.ID) *tried {
 		}
 		t.Says = fmt.Sprintf("%d of %d guesses are left. The code can be used until %s.", left, v.Verification.MaxAttempts, v.Verification.ExpiresAt.UTC().Format(time.TimeOnly+" UTC"))
 	case verify.StatusApproved:
-		t.Ended, t.Says = true, "It was approved, and works only once."
+		t.Ended, t.Says = true, "The code was right. It works only once."
+		if !v.Verification.Prompt.IsZero() {
+			t.Says = "The device approved."
+		}
 	default:
 		t.Ended, t.Bad, t.Says = true, true, "This verification has ended; start another one."
 	}
