@@ -54,8 +54,8 @@ type Store interface {
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
 	Sweep(ctx context.Context) error
 	// Due returns the messages of up to n hints behind another that somebody should look at now, and the last
-	// of those hints: zero at the end.
-	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
+	// of those hints: zero at the end. It doesn't read what the caller remembers.
+	Due(ctx context.Context, after verify.Hint, n int, remembered func(verify.Hint) (verify.Overdue, bool)) (due []verify.Overdue, next verify.Hint, err error)
 	// JudgesLeases reports whether a lease of another process that looks ended may be taken over.
 	JudgesLeases() bool
 	// Devices returns the devices of an application's user.
@@ -153,6 +153,7 @@ type Dispatcher struct {
 	jobs        sync.WaitGroup // places that are taken
 	workers     sync.WaitGroup // of the lines, and what looks after messages
 	due         look
+	memory      *memory
 
 	mu     sync.RWMutex // guards closed, and jobs.Add against jobs.Wait
 	closed bool
@@ -203,7 +204,7 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, c.Now)
 	}
-	d := &Dispatcher{config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer)}
+	d := &Dispatcher{config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer), memory: newMemory()}
 	for _, l := range c.Carriers {
 		made, err := newLine(l, c.Lease, c.CallLimit)
 		if err != nil {
@@ -659,6 +660,7 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 		v, err := d.config.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
+			d.memory.keep(&end.Delivery, v, j)
 			d.logSettled(what, &end, v, j)
 			return v
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):

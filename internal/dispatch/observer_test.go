@@ -107,7 +107,7 @@ func TestWhatAShutdownEndsIsCounted(t *testing.T) {
 	if err := k.Store.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	due, _, err := k.Store.Due(ctx, verify.Hint{}, 10)
+	due, _, err := k.Store.Due(ctx, verify.Hint{}, 10, nil)
 	if err != nil || len(due) != 2 {
 		t.Fatalf("due: %v, %v; want two", due, err)
 	}

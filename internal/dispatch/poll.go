@@ -186,7 +186,7 @@ func (d *Dispatcher) claimDue(ctx context.Context) (stuck time.Duration, err err
 	after := d.due.begin(d.config.Now())
 	for left := 0; left < maxStuck; {
 		began := time.Now()
-		due, next, err := d.config.Store.Due(ctx, after, pollStep)
+		due, next, err := d.config.Store.Due(ctx, after, pollStep, d.memory.take)
 		took := time.Since(began)
 		if err != nil {
 			return stuck, err

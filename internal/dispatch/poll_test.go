@@ -190,7 +190,7 @@ func TestADamagedRowHidesNoOther(t *testing.T) {
 	if got := a.got()[0].Verification; got != whole {
 		t.Errorf("got %v, want %v", got, whole)
 	}
-	due, _, err := k.Store.Due(context.Background(), verify.Hint{}, 10)
+	due, _, err := k.Store.Due(context.Background(), verify.Hint{}, 10, nil)
 	if err != nil || len(due) != 1 || due[0].Damaged == nil {
 		t.Errorf("due: got %v, %v; want the damaged one", due, err)
 	}

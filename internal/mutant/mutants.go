@@ -1590,6 +1590,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
+		"stale-memory", "A message that another server has had meanwhile is read again.",
+		[]edit{{"internal/dispatch/memory.go", "!ok || !o.Verification.DueAt.Equal(h.Due)", "!ok"}},
+		test{inDispatch, "^TestWhatIsRememberedOfARetry$"},
+	},
+	{
 		"nothing-swept", "A dead server's messages are found also while each commit takes a second.",
 		[]edit{{"internal/dispatch/poll.go", "func() { d.sweep(ctx) })", "func() {})"}},
 		test{inSystem, "^TestTheSweeperKeepsUpOnASlowDisk$"},

@@ -38,7 +38,7 @@ type Store interface {
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
 
 	Sweep(ctx context.Context) error
-	Due(ctx context.Context, after verify.Hint, n int) ([]verify.Overdue, verify.Hint, error)
+	Due(ctx context.Context, after verify.Hint, n int, remembered func(verify.Hint) (verify.Overdue, bool)) ([]verify.Overdue, verify.Hint, error)
 	Retain(ctx context.Context, before time.Time) (deleted int, err error)
 
 	CreateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
@@ -612,7 +612,7 @@ func (k *kit) sweep() {
 
 func (k *kit) due() []verify.Overdue {
 	k.t.Helper()
-	all, _, err := k.Due(ctx, verify.Hint{}, 10_000)
+	all, _, err := k.Due(ctx, verify.Hint{}, 10_000, nil)
 	if err != nil {
 		k.t.Fatalf("due: %v", err)
 	}
