@@ -718,7 +718,7 @@ var mutants = []mutant{
 	},
 	{
 		"key-kept-for-ever", "A revoked key stops working within a second.",
-		[]edit{{accountFile, "known := ok && age >= 0 && age < Remembered", "known := ok && age >= 0"}},
+		[]edit{{accountFile, "return age >= 0 && age < Remembered", "return age >= 0"}},
 		test{inAccount, "^TestARevokedKeyStopsWorkingWithinASecond$"},
 	},
 	{
@@ -1588,6 +1588,16 @@ var mutants = []mutant{
 		"look-that-fails-forgets", "The poller retries first the messages that failed in its previous round.",
 		[]edit{{"internal/dispatch/poll.go", "d.due.again(due)", ""}},
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
+	},
+	{
+		"each-client-looks-up", "Concurrent requests with one key look it up once.",
+		[]edit{{accountFile, "s.lookups.Do(string(hash[:]), func()", "s.lookups.Do(fmt.Sprint(rand.Int()), func()"}, {accountFile, "\"errors\"\n", "\"errors\"\n\"fmt\"\n\"math/rand/v2\"\n"}},
+		test{inAccount, "^TestConcurrentRequestsShareALookUp$"},
+	},
+	{
+		"strangers-take-all", "Keys that are made up take few connections.",
+		[]edit{{"internal/store/admin.go", "case s.strangers <- struct{}{}:", "default:\ns.strangers <- struct{}{}"}},
+		test{inStore, "^TestStrangersTakeFewConnections$"},
 	},
 	{
 		"stale-memory", "A message that another server has had meanwhile is read again.",

@@ -51,7 +51,9 @@ type Store struct {
 	turns    *turns        // of the projects that list something
 	looks    *turns        // of those that look for a number's verifications
 	turnWait time.Duration // for one
-	counted  userCounts
+
+	strangers chan struct{} // a place for each look-up of a key that may be nobody's
+	counted   userCounts
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
@@ -123,7 +125,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
 	s := &Store{
-		now: o.Now, clock: clock, log: o.Log, reached: o.Observer, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit,
+		now: o.Now, clock: clock, log: o.Log, reached: o.Observer, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit, strangers: make(chan struct{}, strangers),
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1

@@ -192,14 +192,17 @@ func (s *Store) overdue(ctx context.Context, named []verify.ID, found map[verify
 	if err != nil {
 		return err
 	}
-	deliveries, err := pool.All(ctx, s.hot, readable(deliveryLayout.scan), selectDeliveries+`
-		WHERE verification IN `+among+` AND ended_at <> 0 ORDER BY verification, attempt`, ids)
+	rows, tried := make([]*verify.Verification, len(verifications)), named[:0:0]
+	for i := range verifications {
+		v := &verifications[i].row
+		rows[i] = v
+		if v.Attempt != 1 || v.Delivery != verify.DeliverySending { // else no attempt has ended
+			tried = append(tried, v.ID)
+		}
+	}
+	deliveries, err := s.ended(ctx, tried)
 	if err != nil {
 		return err
-	}
-	rows := make([]*verify.Verification, len(verifications))
-	for i := range verifications {
-		rows[i] = &verifications[i].row
 	}
 	if err := s.supersessions(ctx, s.hot, rows); err != nil {
 		return err
@@ -216,6 +219,16 @@ func (s *Store) overdue(ctx context.Context, named []verify.ID, found map[verify
 		}
 	}
 	return nil
+}
+
+// ended reads the attempts of some verifications that have ended, oldest first.
+func (s *Store) ended(ctx context.Context, of []verify.ID) ([]read[verify.Delivery], error) {
+	if len(of) == 0 {
+		return nil, nil
+	}
+	among, ids := s.among(of)
+	return pool.All(ctx, s.hot, readable(deliveryLayout.scan), selectDeliveries+`
+		WHERE verification IN `+among+` AND ended_at <> 0 ORDER BY verification, attempt`, ids)
 }
 
 // supersessions finds out which of the verifications that were read are still their users' current ones.
