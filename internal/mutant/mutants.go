@@ -1600,6 +1600,11 @@ var mutants = []mutant{
 		test{inStore, "^TestStrangersTakeFewConnections$"},
 	},
 	{
+		"damage-at-each-look", "A row that can't be read is logged once a minute.",
+		[]edit{{"internal/dispatch/poll.go", "d.complain(slog.LevelError, \"due message can't be read, skipped\", o.Damaged, ", "d.config.Log.Error(\"due message can't be read, skipped\", \"err\", o.Damaged, "}},
+		test{inDispatch, "^TestADamagedRowHidesNoOther$"},
+	},
+	{
 		"stale-memory", "A message that another server has had meanwhile is read again.",
 		[]edit{{"internal/dispatch/memory.go", "!ok || !o.Verification.DueAt.Equal(h.Due)", "!ok"}},
 		test{inDispatch, "^TestWhatIsRememberedOfARetry$"},
