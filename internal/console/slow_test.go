@@ -103,6 +103,11 @@ func filled(t *testing.T, n int) *lobby {
 		}) + series + `CROSS JOIN (SELECT * FROM verification WHERE project = 'test' LIMIT 1) v`)
 		do(copied("delivery", map[string]string{"verification": id("i"), "ref": "''"}) + series + `CROSS JOIN (SELECT * FROM delivery WHERE ref IS NOT NULL LIMIT 1) v`)
 	}
+	defer func() {
+		if err := l.System.Store.FoldUsage(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}()
 	if has("usage_day") {
 		return l
 	}
@@ -117,8 +122,8 @@ func filled(t *testing.T, n int) *lobby {
 		CROSS JOIN (SELECT column1 AS carrier FROM (VALUES (''), ('a'), ('b')))`, first/3_600_000, countersigntest.Start.UnixMilli()/3_600_000)
 	fresh := countersigntest.Start.Add(-48*time.Hour).UnixMilli() / 3_600_000
 	do(fmt.Sprintf(`INSERT OR IGNORE INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
-		SELECT %s, h, x'01', 'mfa', 'sms', country, carrier, 'EUR', CASE WHEN h < %d THEN -1 ELSE 1 END, iif(carrier = '', 9, 0), iif(carrier = '', 0, 5), 5, 0, iif(carrier = '', 0, 4), iif(carrier = '', 7, 0), 50000, 0 %s`, project, fresh, hours))
-	do(`INSERT INTO usage_day SELECT project, hour / 24, application, purpose, channel, country, carrier, currency, sum(started), sum(messages), sum(segments), sum(minutes), sum(delivered), sum(approved), sum(cost), sum(price)
+		SELECT %s, h, x'01000000000000000000000000000000', 'mfa', 'sms', country, carrier, 'EUR', CASE WHEN h < %d THEN -1 ELSE 1 END, iif(carrier = '', 9, 0), iif(carrier = '', 0, 5), 5, 0, iif(carrier = '', 0, 4), iif(carrier = '', 7, 0), 50000, 0 %s`, project, fresh, hours))
+	do(`INSERT INTO usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price) SELECT project, hour / 24, application, purpose, channel, country, carrier, currency, sum(started), sum(messages), sum(segments), sum(minutes), sum(delivered), sum(approved), sum(cost), sum(price)
 		FROM usage_hour WHERE writer = -1 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`)
 	return l
 }

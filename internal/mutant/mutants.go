@@ -1661,8 +1661,28 @@ var mutants = []mutant{
 	},
 	{
 		"folded-and-fresh", "A list by day reads what isn't folded yet beside the days, and nothing twice.",
-		[]edit{{"internal/store/rollup.go", " AND hour < %s AND writer >= 0`, rows, fresh", " AND hour < %s AND writer >= -1`, rows, \"usage_hour\"+fresh[:0]"}},
+		[]edit{{"internal/store/rollup.go", `arm(fresh, where+"writer >= 0 AND "`, `arm("usage_hour", where+"writer >= -1 AND "`}},
 		stores("UsageIsFolded"),
+	},
+	{
+		"sums-of-all-projects", "A list of all projects by country reads their sums, and not those of one project too.",
+		[]edit{{"internal/store/rollup.go", "return rollup{\"usage_sum\", day + `project = '' AND ` + where", "return rollup{\"usage_sum\", day + where"}},
+		stores("UsageIsFolded"),
+	},
+	{
+		"approval-of-no-carrier", "An approval before the end of its attempt counts for the carrier, too.",
+		[]edit{{batchFile, "if v.Bear(&d) {", "if v.Bear(&d) && false {"}},
+		stores("UsageIsCountedOnce"),
+	},
+	{
+		"bearer-not-written", "The carrier that had the message is written with the attempt's end.",
+		[]edit{{"internal/store/store.go", "v.Held, v.Bearer, v.Prompt}", "v.Held, verify.Bearer{}, v.Prompt}"}},
+		stores("UsageIsCountedOnce"),
+	},
+	{
+		"country-used-before-its-limit", "A limit of a country counts what was folded of today already.",
+		[]edit{{budgetFile, "ofEachProject+`country = $3`", "`writer >= 0 AND country = $3`"}},
+		stores("CountryLimitCountsWhatWasFolded"),
 	},
 	{
 		"folded-into-another-day-postgresql", "PostgreSQL adds an hour to its own day.",
@@ -1801,7 +1821,7 @@ var mutants = []mutant{
 	},
 	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
-		[]edit{{userRowFile, "r.use(v.value.UsageKey(), verify.Usage{Approved: 1})", ""}},
+		[]edit{{userRowFile, "v.value.ApprovalUsage(r.use)", ""}},
 		stores("UsageIsCountedOnce"),
 	},
 	{

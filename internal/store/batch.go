@@ -721,6 +721,9 @@ func (r *rows) ended(v *verify.Verification, d verify.Delivery) {
 	}
 	r.deliveries = append(r.deliveries, d)
 	r.use(v.MessageKey(&d), v.EndUsage(&d))
+	if v.Bear(&d) {
+		r.use(v.BearerKey(), verify.Usage{Converted: 1})
+	}
 	r.letGo(v, &d)
 }
 

@@ -731,8 +731,8 @@ func usedBetween(ctx context.Context, tx *sql.Tx, key verify.ProjectID, from, un
 	project, country := verify.SplitKey(key)
 	where, args := `project = $3`, []any{from, until, project}
 	switch {
-	case project == "": // the index of rows that aren't folded yet leads to the hours of today
-		where, args[2] = `writer >= 0 AND country = $3`, country
+	case project == "":
+		where, args[2] = ofEachProject+`country = $3`, country
 	case country != "":
 		where, args = where+` AND country = $4`, append(args, country)
 	}

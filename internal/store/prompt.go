@@ -33,7 +33,7 @@ func (s *Store) AnswerPrompt(_ context.Context, p verify.ProjectID, a *verify.Pr
 				v.dirty, u.dirty, d.dirty, r.decided = true, true, true, v
 			}
 			if out.Approved {
-				r.use(v.value.UsageKey(), verify.Usage{Approved: 1})
+				v.value.ApprovalUsage(r.use)
 			}
 			return nil
 		},

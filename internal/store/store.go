@@ -570,9 +570,10 @@ type state struct {
 	sealedLength int
 	resent       verify.Resent
 	held         verify.Held
+	bearer       verify.Bearer
 	prompt       verify.Prompt
 }
 
 func stateOf(v *verify.Verification) state {
-	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Held, v.Prompt}
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Held, v.Bearer, v.Prompt}
 }

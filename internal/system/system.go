@@ -204,6 +204,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
+	s.upkeep.Go(func() { s.fold(upkeep) })
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	s.upkeep.Go(func() { s.reseal(upkeep, c.Keys) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
@@ -226,6 +227,17 @@ func (s *System) retain(ctx context.Context, keep time.Duration) {
 			s.log.InfoContext(ctx, "deleted old verifications", "count", n)
 		}
 		wait(ctx, next)
+	}
+}
+
+// foldEvery is how often usage is folded: so lists read few rows of single writers.
+const foldEvery = 10 * time.Minute
+
+func (s *System) fold(ctx context.Context) {
+	for wait(ctx, foldEvery); ctx.Err() == nil; wait(ctx, foldEvery) {
+		if err := s.Store.FoldUsage(ctx); err != nil && ctx.Err() == nil {
+			complain(s.outages, "fold usage", err)
+		}
 	}
 }
 

@@ -88,6 +88,8 @@ type Progress struct {
 	Prompt Prompt
 	// Resent says whether the message was to go out again, after the one of the start.
 	Resent Resent
+	// Bearer is who had the message last.
+	Bearer Bearer
 	// Held is what the attempt under way has taken of the project's budget.
 	Held Held
 	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is

@@ -39,6 +39,7 @@ type Store interface {
 
 	Sweep(ctx context.Context) error
 	Due(ctx context.Context, after verify.Hint, n int) ([]verify.Overdue, verify.Hint, error)
+	FoldUsage(ctx context.Context) error
 	Retain(ctx context.Context, before time.Time) (deleted int, err error)
 
 	CreateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
@@ -163,6 +164,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AnHoursBudgetEndsWithTheHour", anHoursBudgetEndsWithTheHour},
 		{"CountryLimitsHoldForAllProjects", countryLimitsHoldForAllProjects},
 		{"ACountrysLimitIsSpentExactly", aCountrysLimitIsSpentExactly},
+		{"CountryLimitCountsWhatWasFolded", countryLimitCountsWhatWasFolded},
 		{"AStartThatIsRefusedDividesNothing", aStartThatIsRefusedDividesNothing},
 		{"AGrantIsNobodyElses", aGrantIsNobodyElses},
 		{"FoldedSpendingAddsUp", foldedSpendingAddsUp},
