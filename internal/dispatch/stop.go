@@ -75,6 +75,9 @@ func (d *Dispatcher) dearNext(w way, v *verify.Verification) bool {
 	return d.tooDear(w, passenger{project: v.Project, country: v.Reach().Region()}, units)
 }
 
+// Rules are the rules with the configuration's weights. Callers must not modify them.
+func (d *Dispatcher) Rules() []route.Rule { return d.rules }
+
 // SetWeights says which weights carriers have in place of the configuration's, in place of what was said before. It isn't
 // called concurrently.
 func (d *Dispatcher) SetWeights(all []verify.Weight) {

@@ -1665,6 +1665,12 @@ var mutants = []mutant{
 		stores("UsageIsFolded"),
 	},
 	{
+		"usage-shown-to-others", "The console shows a person's answer about usage again only to the same question.",
+		[]edit{{"internal/console/recent.go", `key := fmt.Sprintf("%q %q %d`, `q.Project, q.Among = "", nil
+	key := fmt.Sprintf("%q %q %d`}},
+		test{"./internal/console", "^TestUsageIsAskedOnceForMany$"},
+	},
+	{
 		"sums-of-all-projects", "A list of all projects by country reads their sums, and not those of one project too.",
 		[]edit{{"internal/store/rollup.go", "return rollup{\"usage_sum\", day + `project = '' AND ` + where", "return rollup{\"usage_sum\", day + where"}},
 		stores("UsageIsFolded"),
@@ -1681,7 +1687,7 @@ var mutants = []mutant{
 	},
 	{
 		"country-used-before-its-limit", "A limit of a country counts what was folded of today already.",
-		[]edit{{budgetFile, "ofEachProject+`country = $3`", "`writer >= 0 AND country = $3`"}},
+		[]edit{{budgetFile, "ofEachProject(\"usage_hour\", \"\")+`country = $3`", "`writer >= 0 AND country = $3`"}},
 		stores("CountryLimitCountsWhatWasFolded"),
 	},
 	{

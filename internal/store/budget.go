@@ -732,7 +732,7 @@ func usedBetween(ctx context.Context, tx *sql.Tx, key verify.ProjectID, from, un
 	where, args := `project = $3`, []any{from, until, project}
 	switch {
 	case project == "":
-		where, args[2] = ofEachProject+`country = $3`, country
+		where, args[2] = ofEachProject("usage_hour", "")+`country = $3`, country
 	case country != "":
 		where, args = where+` AND country = $4`, append(args, country)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -153,10 +154,18 @@ func audit(ctx context.Context, tx *sql.Tx, a Audit) error {
 
 // Audits lists what operators did, the newest first, at most n.
 func (s *Store) Audits(ctx context.Context, n int) ([]Audit, error) {
+	return s.AuditsBefore(ctx, verify.ID{}, n)
+}
+
+// AuditsBefore lists what they did before an entry; before the zero id, all of it.
+func (s *Store) AuditsBefore(ctx context.Context, before verify.ID, n int) ([]Audit, error) {
+	if before.IsZero() {
+		before = verify.ID(bytes.Repeat([]byte{0xff}, len(before)))
+	}
 	return readAll(ctx, s.lists, func(row scanner) (a Audit, err error) {
 		var id []byte
 		err = row.Scan(&id, &a.Actor, &a.Action, &a.Project, &a.Detail)
 		copy(a.ID[:], id)
 		return a, err
-	}, `SELECT id, actor, action, project, detail FROM audit ORDER BY id DESC LIMIT $1`, n)
+	}, `SELECT id, actor, action, project, detail FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2`, before[:], n)
 }

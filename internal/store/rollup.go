@@ -159,17 +159,19 @@ func (s *Store) usageQuery(q *verify.UsageQuery) (text string, args []any) {
 	return fmt.Sprintf(`SELECT %s, %s FROM (%s) counted GROUP BY %s ORDER BY %s LIMIT %d`, strings.Join(columns, ", "), sumUsed, source, group, group, most), args
 }
 
-// ofEachProject names all projects that used something. The primary key leads from each to its hours; without a project,
-// the hours of all time would be read.
-const ofEachProject = `project IN (WITH RECURSIVE spender (project) AS (SELECT min(project) FROM usage_hour UNION ALL
-	SELECT (SELECT min(h.project) FROM usage_hour h WHERE h.project > u.project) FROM spender u WHERE u.project IS NOT NULL)
-	SELECT u.project FROM spender u WHERE u.project IS NOT NULL) AND `
+// ofEachProject names all projects of a table whose key begins with the project, behind what in fixes of it. The key leads from
+// each to its rows; without a project, the rows of all time would be read.
+func ofEachProject(table, in string) string {
+	return in + fmt.Sprintf(`project IN (WITH RECURSIVE spender (project) AS (SELECT min(project) FROM %[1]s WHERE %[2]sproject > '' UNION ALL
+	SELECT (SELECT min(h.project) FROM %[1]s h WHERE %[2]sh.project > u.project) FROM spender u WHERE u.project IS NOT NULL)
+	SELECT u.project FROM spender u WHERE u.project IS NOT NULL) AND `, table, in)
+}
 
 // A rollup is a table of sums of days or of months: what leads to the rows of a query, and the column with the day.
 type rollup struct{ table, where, day string }
 
 // rollups are the smallest tables of days and of months that have all that a query asks for. where is its own condition.
-func rollups(q *verify.UsageQuery, where, each string) (days, months rollup) {
+func rollups(q *verify.UsageQuery, where string, each func(table, in string) string) (days, months rollup) {
 	asks := func(parts ...verify.UsagePart) bool {
 		for _, part := range verify.UsageParts {
 			_, only := q.Only[part]
@@ -182,11 +184,11 @@ func rollups(q *verify.UsageQuery, where, each string) (days, months rollup) {
 	const day, month = `unit = 'day' AND `, `unit = 'month' AND `
 	switch {
 	case asks(verify.PartProject):
-		return rollup{"usage_sum", day + each, "day"}, rollup{"usage_sum", month + each, "day"}
+		return rollup{"usage_sum", each("usage_sum", day), "day"}, rollup{"usage_sum", each("usage_sum", month), "day"}
 	case q.Project == "" && len(q.Among) == 0 && asks(verify.PartChannel, verify.PartCountry, verify.PartCarrier):
 		return rollup{"usage_sum", day + `project = '' AND ` + where, "day"}, rollup{"usage_sum", month + `project = '' AND ` + where, "day"}
 	}
-	return rollup{"usage_day", each, "day"}, rollup{"usage_month", each, "month"}
+	return rollup{"usage_day", each("usage_day", ""), "day"}, rollup{"usage_month", each("usage_month", ""), "month"}
 }
 
 // usageSource are the rows that a query is about: of whole days, those of the days and what isn't folded yet, if the
@@ -211,9 +213,11 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 			where += string(part) + " = " + arg(value) + " AND "
 		}
 	}
-	each := where // leads to the rows by a key that begins with the project
-	if q.Project == "" && len(q.Among) == 0 {
-		each = ofEachProject + where
+	each := func(table, in string) string { // leads to the rows by a key that begins with the project, behind what in fixes
+		if q.Project == "" && len(q.Among) == 0 {
+			in = ofEachProject(table, in)
+		}
+		return in + where
 	}
 	var arms []string
 	arm := func(table, where, hour, unit string, from, until any) {
@@ -226,7 +230,7 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	}
 	hours := func(from, until int64) {
 		if from < until {
-			arm("usage_hour", each, "hour", "hour", from, until)
+			arm("usage_hour", each("usage_hour", ""), "hour", "hour", from, until)
 		}
 	}
 	sums := func(r rollup, from, until int) {
@@ -240,7 +244,7 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 	}
 	first, end := (from+23)/24, until/24
 	if q.Step == verify.StepHour || first >= end {
-		arm("usage_hour", each, "hour", "hour", from, until)
+		arm("usage_hour", each("usage_hour", ""), "hour", "hour", from, until)
 		return arms[0], args
 	}
 	days, months := rollups(q, where, each)

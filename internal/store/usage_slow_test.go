@@ -88,7 +88,6 @@ func TestAYearOfUsageIsListed(t *testing.T) {
 				{"one project, by month and country", verify.UsageQuery{Project: "p1", Step: verify.StepMonth, By: []verify.UsagePart{verify.PartCountry}}},
 				{"all projects, by day and country", verify.UsageQuery{Step: verify.StepDay, By: []verify.UsagePart{verify.PartCountry}}},
 				{"one project, by month, application and purpose", verify.UsageQuery{Project: "p1", Step: verify.StepMonth, By: []verify.UsagePart{verify.PartApplication, verify.PartPurpose}}},
-				{"one project, by day and country", verify.UsageQuery{Project: "p1", Step: verify.StepDay, By: []verify.UsagePart{verify.PartCountry}}},
 				{"one project, by day", verify.UsageQuery{Project: "p1", Step: verify.StepDay}},
 			} {
 				q.From, q.Until = from, until
