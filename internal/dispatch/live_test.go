@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -21,31 +22,49 @@ func TestWeightsHoldWhileAServerRuns(t *testing.T) {
 	rule := route.Rule{Channels: []verify.Channel{verify.ChannelSMS}, Carriers: []route.Choice{{Carrier: "a", Weight: 1}, {Carrier: "b"}}}
 	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a, b}, Rules: []route.Rule{rule}})
 	next := 100
-	taken := func(by *way) func() bool {
-		return func() bool {
-			before := len(by.seen())
+	byB := func(n int) int { // of so many messages
+		before := len(b.seen())
+		for range n {
 			next++
 			settled(t, k, k.Start("+12025550"+digits(next), ""))
-			return len(by.seen()) > before
 		}
+		return len(b.seen()) - before
 	}
-	k.Await("the configuration's order", taken(a))
+	if n := byB(1); n != 0 {
+		t.Errorf("with the configuration's weights, b got %d messages, want none", n)
+	}
 	// b takes turns as well, and comes first in nearly all.
 	if err := k.Store.SetWeights(t.Context(), []verify.Weight{{Route: rule.Name(), Carrier: "b", Weight: 1000}, {Route: "any", Carrier: "a", Weight: 1000}}); err != nil {
 		t.Fatal(err)
 	}
-	k.Await("the weights", taken(b))
+	awaitLook(t, k)
+	if n := byB(10); n < 5 {
+		t.Errorf("with other weights, b got %d messages of 10, want nearly all", n)
+	}
 	if err := k.Store.ResetWeights(t.Context(), rule.Name()); err != nil {
 		t.Fatal(err)
 	}
-	in := 0
-	k.Await("the configuration's order again", func() bool { // b would get ten of these nearly always
-		in++
-		if !taken(a)() {
-			in = 0
-		}
-		return in == 10
-	})
+	awaitLook(t, k)
+	if n := byB(10); n != 0 {
+		t.Errorf("with the configuration's weights again, b got %d messages of 10, want none", n)
+	}
+}
+
+// awaitLook waits until the server has looked at what operators have changed so far.
+func awaitLook(t *testing.T, k *countersigntest.Kit) {
+	t.Helper()
+	const country, number = "GB", "+447700900123"
+	stopped := func() bool {
+		return errors.Is(k.Dispatch.Reaches(verify.Envelope{Channel: verify.ChannelSMS, To: number}), verify.ErrCountryStopped)
+	}
+	if err := k.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: country}); err != nil {
+		t.Fatal(err)
+	}
+	k.Await("the server's look", stopped)
+	if err := k.Store.Allow(t.Context(), verify.StopCountry, country); err != nil {
+		t.Fatal(err)
+	}
+	k.Await("the server's next look", func() bool { return !stopped() }) // the one before is through
 }
 
 func digits(n int) string {
@@ -73,23 +92,17 @@ func TestNoMessageIsDearerThanItsCountryAllows(t *testing.T) {
 		t.Fatalf("without a limit, a got %d messages, want 1", len(a.seen()))
 	}
 	limit(49)
-	next := 101
-	k.Await("the cheaper carrier", func() bool {
-		before := len(b.seen())
-		next++
-		settled(t, k, k.Start("+12025550"+digits(next), ""))
-		return len(b.seen()) > before
-	})
+	awaitLook(t, k)
+	settled(t, k, k.Start("+12025550102", ""))
+	if len(a.seen()) != 1 || len(b.seen()) != 1 {
+		t.Errorf("with a limit below its cost, a got %d messages and b %d, want 1 each", len(a.seen()), len(b.seen()))
+	}
 	before := len(a.seen())
 	limit(19)
-	k.Await("the refusal", func() bool {
-		next++
-		status, body := k.Post("sms", `{"to":"+12025550`+digits(next)+`"}`)
-		if status != 200 && status != 422 {
-			t.Fatalf("got %d %s", status, body)
-		}
-		return status == 422
-	})
+	awaitLook(t, k)
+	if status, body := k.Post("sms", `{"to":"+12025550103"}`); status != 422 {
+		t.Errorf("a start: got %d %s, want 422", status, body)
+	}
 	settled(t, k, k.Start("+447700900123", "")) // by a
 	if len(a.seen()) != before+1 {
 		t.Errorf("a got %d messages more, want the British one", len(a.seen())-before)
