@@ -74,6 +74,8 @@ type Observer interface {
 	Settled(d *verify.Delivery, country string, since time.Duration)
 	// Received counts a receipt that said something new.
 	Received(d *verify.Delivery, country string)
+	// Watched counts a message to a country that operators watch.
+	Watched(country string)
 	// Unmatched counts a receipt for no message that is known.
 	Unmatched(carrier string)
 }
@@ -142,6 +144,7 @@ type Dispatcher struct {
 	flights flights
 	traces  traces
 	stops   atomic.Pointer[map[string]bool]                   // countries to which nothing may go; nil: none
+	watched atomic.Pointer[map[string]bool]                   // countries whose messages are counted and logged; nil: none
 	dearest atomic.Pointer[map[verify.ProjectID]money.Amount] // what a message may be at most, by the limit's key; nil: nothing is bound
 
 	calls       context.Context // of the carriers' calls: ends when draining takes too long
@@ -424,7 +427,7 @@ func (p *place) Price(m verify.Message) money.Amount {
 
 // Admits implements [verify.Place].
 func (p *place) Admits(m verify.Message) error {
-	if p.d.tooDear(way{line: p.l, channel: p.channel}, p.passenger, Units(m.Channel, m.Body)) {
+	if p.d.limitsPrices() && p.d.tooDear(way{line: p.l, channel: p.channel}, p.passenger, Units(m.Channel, m.Body)) {
 		return verify.ErrTooDear
 	}
 	return nil
@@ -498,6 +501,10 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		end.Outcome, end.Reason = verify.AttemptRefused, verify.ReasonCantAsk
 		d.config.Log.Warn("carrier can't ask for a key", what)
 		d.retry(&end, l, j, 0)
+	case d.limitsPrices() && d.tooDear(way{line: l, channel: j.message.Channel}, j.passenger(), Units(j.message.Channel, j.message.Body)): // since it was queued
+		l.spare(j.passenger())
+		end.Outcome, end.Reason = verify.AttemptRefused, verify.ReasonTooDear
+		d.retry(&end, l, j, 0)
 	case !d.holdPhone(l, j, started):
 		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.AttemptErrored, verify.ReasonInterrupted
@@ -547,6 +554,7 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job) {
 
 // observe counts an attempt's end. Each end of an attempt passes here.
 func (d *Dispatcher) observe(end *verify.Delivery, country string) {
+	d.noteWatched(end, country)
 	if d.config.Observer != nil {
 		d.config.Observer.Settled(end, country, d.config.Now().Sub(end.Verification.Time()))
 	}

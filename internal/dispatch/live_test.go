@@ -3,6 +3,8 @@ package dispatch_test
 import (
 	"context"
 	"errors"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +109,64 @@ func TestNoMessageIsDearerThanItsCountryAllows(t *testing.T) {
 	if len(a.seen()) != before+1 {
 		t.Errorf("a got %d messages more, want the British one", len(a.seen())-before)
 	}
+}
+
+// A message that waits for its carrier isn't sent when it has become too dear.
+func TestAMessageInTheQueueIsNoDearerThanItsCountryAllows(t *testing.T) {
+	t.Parallel()
+	costs, _ := money.NewTable([]money.Rule{{Each: 50}})
+	a, begun, let := slow("a")
+	k := countersigntest.New(t, countersigntest.Options{
+		Carriers: []carrier.Carrier{a}, Lines: map[string]dispatch.Line{"a": {Costs: costs, Concurrency: 1}}, Unattended: true,
+	})
+	first := k.Start(to, "")
+	<-begun
+	waiting := k.Start("+12025550101", "")
+	if _, err := k.Store.ChangeCountryLimit(t.Context(), "", "US", func(l *verify.CountryLimit) ([]store.Audit, error) { l.MaxPrice = 49; return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	awaitLook(t, k)
+	close(let)
+	settled(t, k, first)
+	if v := settled(t, k, waiting); v.Delivery != verify.DeliveryFailed || v.Reason != verify.ReasonTooDear || len(a.seen()) != 1 {
+		t.Errorf("got %v %v after %d messages, want %v %v after the first", v.Delivery, v.Reason, len(a.seen()), verify.DeliveryFailed, verify.ReasonTooDear)
+	}
+}
+
+// Messages to a country that operators watch go out, and are counted; others aren't.
+func TestMessagesToAWatchedCountryAreCounted(t *testing.T) {
+	t.Parallel()
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{&way{name: "a"}}, Unattended: true})
+	count := func() int {
+		answer := httptest.NewRecorder()
+		k.Operations().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+		if strings.Contains(answer.Body.String(), `countersign_watched_messages_total{country="US"} 1`) && strings.Count(answer.Body.String(), "\ncountersign_watched_messages_total{") == 1 {
+			return 1
+		}
+		return strings.Count(answer.Body.String(), "\ncountersign_watched_messages_total{") * 100
+	}
+	send := func(number string, want int) {
+		t.Helper()
+		settled(t, k, k.Start(number, ""))
+		if got := count(); got != want {
+			t.Errorf("after a message to %s: %d counted, want %d", number, got, want)
+		}
+	}
+	send("+12025550101", 0)
+	if err := k.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "US"}); err != nil { // from which it is watched only
+		t.Fatal(err)
+	}
+	if err := k.Store.Stop(t.Context(), verify.Stop{Kind: verify.Watch, Name: "US"}); err != nil {
+		t.Fatal(err)
+	}
+	awaitLook(t, k)
+	send("+12025550102", 1)
+	send("+447700900123", 1)
+	if err := k.Store.Allow(t.Context(), verify.StopCountry, "US"); err != nil {
+		t.Fatal(err)
+	}
+	awaitLook(t, k)
+	send("+12025550103", 1)
 }
 
 // A message that waits for another attempt isn't sent when it has become too dear.

@@ -31,6 +31,7 @@ func (l *ledger) Settled(d *verify.Delivery, country string, _ time.Duration) {
 
 func (l *ledger) Received(*verify.Delivery, string) {}
 func (l *ledger) Unmatched(string)                  {}
+func (l *ledger) Watched(string)                    {}
 
 // What is recorded of attempts is counted, also where no carrier was called: each end once.
 func TestEachEndOfAnAttemptIsCounted(t *testing.T) {

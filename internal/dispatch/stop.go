@@ -16,16 +16,19 @@ const drainedLook = 10 * time.Second
 // SetStops says what operators have stopped, in place of what was said before. What a carrier has already isn't called back;
 // what waits for it goes to others.
 func (d *Dispatcher) SetStops(all []verify.Stop) {
-	countries, carriers := map[string]bool{}, map[string]bool{}
+	countries, watched, carriers := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, s := range all {
 		switch s.Kind {
 		case verify.StopCountry:
 			countries[s.Name] = true
+		case verify.Watch:
+			watched[s.Name] = true
 		case verify.StopCarrier:
 			carriers[s.Name] = true
 		}
 	}
 	d.stops.Store(&countries)
+	d.watched.Store(&watched)
 	for name, l := range d.lines {
 		l.drained.Store(carriers[name])
 	}
@@ -46,13 +49,19 @@ func (d *Dispatcher) SetLimits(all []verify.CountryLimit) {
 	d.dearest.Store(&dearest)
 }
 
+// limitsPrices reports whether a message to some country may come to so much and no more.
+func (d *Dispatcher) limitsPrices() bool {
+	all := d.dearest.Load()
+	return all != nil && *all != nil
+}
+
 // tooDear reports whether a message of so many units on a way comes to more than its country's limits allow: to the carrier,
 // or to the project.
 func (d *Dispatcher) tooDear(w way, m passenger, units int) bool {
-	all := d.dearest.Load()
-	if all == nil || *all == nil || w.channel.ToDevices() {
+	if !d.limitsPrices() || w.channel.ToDevices() {
 		return false
 	}
+	all := d.dearest.Load()
 	for _, key := range []verify.ProjectID{verify.CountryKey("", m.country), verify.CountryKey(m.project, m.country)} {
 		most, bound := (*all)[key]
 		if !bound {
@@ -68,7 +77,7 @@ func (d *Dispatcher) tooDear(w way, m passenger, units int) bool {
 
 // dearNext reports whether v's next message would be too dear on a way. All codes of a length take the same room.
 func (d *Dispatcher) dearNext(w way, v *verify.Verification) bool {
-	if all := d.dearest.Load(); all == nil || *all == nil {
+	if !d.limitsPrices() {
 		return false
 	}
 	units := Units(w.channel, v.Message(w.channel, verify.Secret(strings.Repeat("0", v.Length))).Body)
@@ -83,6 +92,18 @@ func (d *Dispatcher) SetWeights(all []verify.Weight) {
 	}
 	d.weights = all
 	d.table.Store(route.New(route.Weigh(d.rules, all)))
+}
+
+// noteWatched counts and logs an attempt to a country that operators watch, if its message may have gone out.
+func (d *Dispatcher) noteWatched(end *verify.Delivery, country string) {
+	all := d.watched.Load()
+	if all == nil || !(*all)[country] || end.Outcome != verify.AttemptAccepted && end.Outcome != verify.AttemptUnknown {
+		return
+	}
+	d.config.Log.Info("message to a country that is watched", "country", country, "verification", end.Verification, "attempt", end.Attempt, "carrier", end.Carrier)
+	if d.config.Observer != nil {
+		d.config.Observer.Watched(country)
+	}
 }
 
 // stopped reports whether no message may go to a country.

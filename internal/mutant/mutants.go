@@ -1756,7 +1756,7 @@ var mutants = []mutant{
 	},
 	{
 		"hour-never-ends", "An hour's messages are those of the hour.",
-		[]edit{{budgetFile, "hour_messages = CASE WHEN excluded.hour > u.hour THEN excluded.hour_messages WHEN", "hour_messages = CASE WHEN"}},
+		[]edit{{budgetFile, "hour_messages = CASE WHEN o.hour > u.hour THEN o.hour_messages WHEN", "hour_messages = CASE WHEN"}},
 		stores("AnHoursBudgetEndsWithTheHour"),
 	},
 	{
@@ -1783,6 +1783,41 @@ var mutants = []mutant{
 		"folded-spending-lost", "What was spent is the same when it is folded.",
 		[]edit{{"internal/store/fold.go", "sums[into] = sums[into].Plus(r.Spending)", "sums[into] = r.Spending"}},
 		stores("FoldedSpendingAddsUp"),
+	},
+	{
+		"late-end-counts-twice", "An attempt counts once that was taken for lost before its server reported its end.",
+		[]edit{{storeFile, "if o.attempt == 0 && v.Attempt == st.Attempt &&", "if false && v.Attempt == st.Attempt &&"}},
+		stores("LateEndsCountOnce"),
+	},
+	{
+		"early-receipt-not-counted", "A receipt counts that is faster than the end of its attempt.",
+		[]edit{{"internal/store/batch.go", "if known != nil { // its receipt was faster", "if known != nil && false {"}},
+		stores("LateEndsCountOnce"),
+	},
+	{
+		"balance-of-all-time", "Operators are told of the parts of what a project had after its latest top-up.",
+		[]edit{{budgetFile, "b.Before = b.Ever.Amount", ""}},
+		stores("ATopUpBeginsAnotherBalance"),
+	},
+	{
+		"trial-ends-without-a-bound", "A top-up of a project without a balance doesn't end its trial.",
+		[]edit{{budgetFile, "if !b.Prepaid {\n\t\t\t\treturn", "if false {\n\t\t\t\treturn"}},
+		stores("OnlyABalanceEndsATrial"),
+	},
+	{
+		"guessed-share-spent", "What another server took back of a writer's share isn't spent.",
+		[]edit{{budgetFile, "AND u.free_messages + n.free_messages >= 0 AND u.free_amount + n.free_amount >= 0 RETURNING 1", "RETURNING 1"}},
+		test{inStore, "^TestPostgresIsAStore$/^(BudgetIsSpentExactly|LowerBudgetHoldsAtOnce)$"},
+	},
+	{
+		"dear-message-in-the-queue", "A message that has become too dear isn't sent from the queue.",
+		[]edit{{dispatchFile, "case d.limitsPrices() && d.tooDear(way{line: l,", "case false && d.tooDear(way{line: l,"}},
+		test{inDispatch, "^TestAMessageInTheQueueIsNoDearerThanItsCountryAllows$"},
+	},
+	{
+		"watched-country-not-counted", "Messages to a country that operators watch are counted.",
+		[]edit{{"internal/dispatch/stop.go", "d.config.Observer.Watched(country)", "_ = country"}},
+		test{inDispatch, "^TestMessagesToAWatchedCountryAreCounted$"},
 	},
 	{
 		"dear-carrier-called", "No carrier is called that comes to more than the country's limit allows.",

@@ -425,6 +425,9 @@ func (l *lane) transact(group []op) (results []error, err error) {
 			results[i] = o.apply(r, now)
 		}
 	}
+	if r.guessed && r.lacked { // others may have got more meanwhile
+		return nil, errRaced
+	}
 	if err := l.session.save(ctx, r); err != nil {
 		return nil, away("save", err)
 	}
@@ -513,6 +516,8 @@ type rows struct {
 	used          []used               // what the operations used, each key once
 	writer        int                  // whose rows count what the group uses and spends
 	shares        map[budgetKey]*spent // what may be spent, of the rows that pay
+	guessed       bool                 // that is what the session left, and may have been taken back since: the commit finds out
+	lacked        bool                 // it wasn't enough for somebody
 	spent         []spent              // what the operations have spent, each key once
 
 	swept verify.ID // the sweeper doesn't come by up to here any more
@@ -716,11 +721,17 @@ func (r *rows) ended(v *verify.Verification, d verify.Delivery) {
 	if r.end(k) != nil {
 		return
 	}
-	if known := r.attempts[k]; known != nil && !known.value.EndedAt.IsZero() {
+	known := r.attempts[k]
+	if known != nil && !known.value.EndedAt.IsZero() {
 		return
 	}
 	r.deliveries = append(r.deliveries, d)
-	r.use(v.MessageKey(&d), v.EndUsage(&d))
+	u := v.EndUsage(&d)
+	if known != nil { // its receipt was faster
+		d.Receipt = known.value.Receipt
+		u.Add(d.ReceiptUsage())
+	}
+	r.use(v.MessageKey(&d), u)
 	r.letGo(v, &d)
 }
 

@@ -28,7 +28,7 @@ var (
 	dayLayout     = slices.Concat(dayKeyLayout, usedCountLayout)
 
 	sumUsed   = usedCountLayout.list(func(_ int, f field[used]) string { return "CAST(sum(" + f.name + ") AS BIGINT)" })
-	addDay    = ` ON CONFLICT (` + dayKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout)
+	addDay    = ` ON CONFLICT (` + dayKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout, "excluded")
 	upsertDay = `INSERT INTO usage_day AS u (` + dayLayout.names() + `) VALUES (` + dayLayout.dollars() + `)` + addDay
 
 	selectFresh = `SELECT ` + usedKeyLayout.names() + ` FROM usage_hour WHERE writer >= 0 AND hour < $1 ORDER BY hour LIMIT $2`

@@ -55,13 +55,13 @@ var (
 	}
 	usedLayout = slices.Concat(usedKeyLayout, usedCountLayout)
 
-	addUsed    = ` ON CONFLICT (` + usedKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout)
+	addUsed    = ` ON CONFLICT (` + usedKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout, "excluded")
 	upsertUsed = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) VALUES (` + usedLayout.dollars() + `)` + addUsed
 )
 
-// added adds to the counts of a row u.
-func added[T any](counts layout[T]) string {
-	return counts.list(func(_ int, f field[T]) string { return f.name + " = u." + f.name + " + excluded." + f.name })
+// added adds another row to the counts of a row u.
+func added[T any](counts layout[T], other string) string {
+	return counts.list(func(_ int, f field[T]) string { return f.name + " = u." + f.name + " + " + other + "." + f.name })
 }
 
 func int64Column[T any, N ~int64](name string, at func(*T) *N) field[T] {

@@ -11,6 +11,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -347,12 +348,13 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 		if v.Project != seen.Project {
 			return verify.ErrNotFound
 		}
-		if err := r.affords(names.pays, now); err != nil {
-			return err
-		}
 		d, u := r.destination(destinationKey{v.Project, v.To}), r.users[userOf(v)]
 		if u == nil {
 			u = &row[verify.User]{} // nobody; and nobody writes it
+		}
+		if err := r.affords(names.pays, now); err != nil { // what is refused anyway divides no budget
+			seen, user, number := *v, u.value, d.value
+			return cmp.Or(r.withPhone(&number, again.By.IsCall(), func() error { return again.Resend(&seen, &user, &number, now) }), err)
 		}
 		if err := r.withPhone(&d.value, again.By.IsCall(), func() error { return again.Resend(v, &u.value, &d.value, now) }); err != nil {
 			return err
@@ -373,7 +375,10 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 	if st.Again {
 		o.attempt = st.Attempt
 	}
-	return s.changeWith(o, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
+	settle := func(r *rows, v *verify.Verification, now time.Time) (err error) {
+		if o.attempt == 0 && v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {
+			return errLookAtAttempt
+		}
 		settled := st
 		if asked {
 			err = r.answer(v, &settled, now)
@@ -389,8 +394,18 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 			p.dirty = p.value.Settle(&settled, now) || p.dirty
 		}
 		return nil
-	})
+	}
+	v, err := s.changeWith(o, st.Verification, settle)
+	if errors.Is(err, errLookAtAttempt) {
+		o.attempt = st.Attempt
+		v, err = s.changeWith(o, st.Verification, settle)
+	}
+	return v, err
 }
+
+// errLookAtAttempt says that something is known of an attempt before its end is reported: a receipt was faster, or a server that
+// stood still has lost its lease, and the attempt was ended for it. What is counted depends on that.
+var errLookAtAttempt = errors.New("the attempt's row is needed")
 
 // Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns no verification if there
 // is none to take, and the end of the attempt before if that has lost its lease.

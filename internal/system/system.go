@@ -172,6 +172,11 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	if foreign, err := st.Foreign(ctx, c.Prices.Currency, 10); err != nil {
+		return nil, errors.Join(err, st.Close())
+	} else if len(foreign) > 0 {
+		c.Log.WarnContext(ctx, "budgets are in another currency than prices.currency: amounts are compared all the same; set prices.currency to theirs", "currency", c.Prices.Currency, "projects", foreign)
+	}
 	d, err := dispatch.New(dispatch.Config{
 		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, Prices: c.Prices, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
@@ -451,6 +456,9 @@ func (s *System) Operations() http.Handler {
 	})
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
+		mux.HandleFunc("GET /policy", s.readPolicy)
+		mux.HandleFunc("PUT /policy/countries/{name}", s.changePolicy(s.countryStates()))
+		mux.HandleFunc("PUT /policy/carriers/{name}", s.changePolicy(s.carrierStates()))
 	}
 	return web.LocalNames(mux)
 }

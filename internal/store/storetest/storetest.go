@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
@@ -62,6 +63,7 @@ type Store interface {
 	VoidPending(ctx context.Context, actor, action string) (voided int, err error)
 	FinishDeletions(ctx context.Context) error
 
+	CreateTrial(ctx context.Context, p verify.Project, credit money.Amount, currency money.Currency, by store.Audit) error
 	ChangeBudget(ctx context.Context, p verify.ProjectID, change func(*verify.Budget) ([]store.Audit, error)) (verify.BudgetState, error)
 	ChangeCountryLimit(ctx context.Context, p verify.ProjectID, country string, change func(*verify.CountryLimit) ([]store.Audit, error)) (verify.CountryLimit, error)
 	CountryLimits(ctx context.Context) ([]verify.CountryLimit, error)
@@ -159,6 +161,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResendHoldsOneMessage", aResendHoldsOneMessage},
 		{"ABudgetThatComesBackKnowsWhatItHolds", aBudgetThatComesBackKnowsWhatItHolds},
 		{"WhatWasPaidInStays", whatWasPaidInStays},
+		{"ATopUpBeginsAnotherBalance", aTopUpBeginsAnotherBalance},
+		{"OnlyABalanceEndsATrial", onlyABalanceEndsATrial},
 		{"ABudgetsUseIsMarkedOnce", aBudgetsUseIsMarkedOnce},
 		{"AnHoursBudgetEndsWithTheHour", anHoursBudgetEndsWithTheHour},
 		{"CountryLimitsHoldForAllProjects", countryLimitsHoldForAllProjects},
@@ -168,6 +172,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"FoldedSpendingAddsUp", foldedSpendingAddsUp},
 		{"WeightsAreKept", weightsAreKept},
 		{"UsageIsCountedOnce", usageIsCountedOnce},
+		{"LateEndsCountOnce", lateEndsCountOnce},
 		{"ProcessesCountTogether", processesCountTogether},
 		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},
 		{"UsageIsFolded", usageIsFolded},

@@ -337,3 +337,31 @@ func usageIsFoldedIntoMonths(t *testing.T, s suite) {
 	fold("lists when what came late is folded")
 	equal(t, "verifications of the whole time", k.used(verify.UsageQuery{Until: k.clock.Now()})[0].Started, 50)
 }
+
+// An attempt counts once whose server stood still until others had taken it for lost, and its code had died. A receipt counts that
+// was faster than the end of its attempt.
+func lateEndsCountOnce(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(func(b *verify.Budget) { b.DayMessages, b.Currency = 10, "EUR" })
+	hung := k.start(number(0), paid, bound(12_500))
+	if err := k.Cancel(ctx, project, hung.ID); err != nil {
+		t.Fatal(err)
+	}
+	k.clock.advance(lease)
+	k.sweep()
+	for _, o := range k.due() {
+		k.claim(o) // there is nothing to claim, but its end is recorded
+	}
+	equal(t, "attempts that ended", len(k.deliveries(hung.ID)), 1)
+	k.settle(k.charged(hung, "a"))
+	k.countedRight("after the late end")
+
+	early := k.start(number(1), paid, bound(12_500))
+	k.receive(verify.Receipt{Verification: early.ID, Attempt: 1, Delivered: true})
+	k.settle(k.charged(early, "a"))
+	k.countedRight("after the early receipt")
+	equal(t, "used", k.used(verify.UsageQuery{}), []verify.UsageRow{{UsageKey: verify.UsageKey{Currency: "EUR"}, Usage: verify.Usage{
+		Started: 2, Messages: 2, Segments: 2, Delivered: 1, Cost: 7_900, Price: 2*40_000 + 12_500,
+	}}})
+	equal(t, "spent", k.spentOf().Day, verify.Spending{Messages: 2, Amount: 2*40_000 + 12_500})
+}
