@@ -143,6 +143,7 @@ type Dispatcher struct {
 	trials  trials
 	flights flights
 	traces  traces
+	looked  atomic.Pointer[time.Time]                         // when what operators have changed was last looked at; nil: nobody looks
 	stops   atomic.Pointer[map[string]bool]                   // countries to which nothing may go; nil: none
 	watched atomic.Pointer[map[string]bool]                   // countries whose messages are counted and logged; nil: none
 	dearest atomic.Pointer[map[verify.ProjectID]money.Amount] // what a message may be at most, by the limit's key; nil: nothing is bound
@@ -470,7 +471,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
 	d.traces.begin(l, j)
-	if !d.wait(l) {
+	if !d.wait(l) || !d.awaitPolicy() {
 		d.interrupt(l, j)
 		return
 	}

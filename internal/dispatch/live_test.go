@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -188,5 +189,36 @@ func TestARetryIsNoDearerThanItsCountryAllows(t *testing.T) {
 	k.Await("the end", func() bool { k.Advance(5 * time.Second); return !k.Verification(id).Open() })
 	if v := k.Verification(id); v.Reason != verify.ReasonTooDear || len(a.seen()) != before {
 		t.Errorf("got %v after %d more messages, want %v after none", v.Reason, len(a.seen())-before, verify.ReasonTooDear)
+	}
+}
+
+// A server that stood still doesn't know what operators have stopped meanwhile: it looks before it sends what it has.
+func TestAServerThatStoodStillLooksBeforeItSends(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	k := countersigntest.New(t, countersigntest.Options{Unattended: true})
+	a := &way{name: "a"}
+	d, err := dispatch.New(dispatch.Config{
+		Store: k.Store, Keys: keysOf(t, k), Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
+		Carriers: []dispatch.Line{{Carrier: a, Queue: 2, Concurrency: 1}},
+		Routes:   map[verify.Channel][]string{verify.ChannelSMS: {"a"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close(ctx) })
+	d.Looked(time.Now().Add(-time.Minute))
+	id := startAndDie(t, k, time.Second)
+	k.Clock.Advance(20 * time.Second)
+	if err := k.Store.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Poll(ctx); err != nil { // it has the message now
+		t.Fatal(err)
+	}
+	d.SetStops([]verify.Stop{{Kind: verify.StopCountry, Name: "US"}})
+	d.Looked(time.Now())
+	if v := settled(t, k, id); v.Delivery != verify.DeliveryFailed || v.Reason != verify.ReasonStopped || len(a.seen()) > 0 {
+		t.Errorf("got %v %v and %d messages, want %v and none", v.Delivery, v.Reason, len(a.seen()), verify.ReasonStopped)
 	}
 }

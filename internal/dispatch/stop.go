@@ -13,6 +13,26 @@ import (
 // drainedLook is how long a message waits before somebody looks again whether its drained carriers take messages.
 const drainedLook = 10 * time.Second
 
+// policyLife is how old what operators have changed may be when a message is sent. It holds within a second on all servers, also on
+// one that stood still meanwhile.
+const policyLife = time.Second
+
+// Looked says when somebody began to look at what operators have changed, once that was set.
+func (d *Dispatcher) Looked(at time.Time) { d.looked.Store(&at) }
+
+// awaitPolicy waits until what operators have changed is known as it was a moment ago. It reports false when we shut down
+// meanwhile.
+func (d *Dispatcher) awaitPolicy() bool {
+	for at := d.looked.Load(); at != nil && time.Since(*at) > policyLife; at = d.looked.Load() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-d.calls.Done():
+			return false
+		}
+	}
+	return true
+}
+
 // SetStops says what operators have stopped, in place of what was said before. What a carrier has already isn't called back;
 // what waits for it goes to others.
 func (d *Dispatcher) SetStops(all []verify.Stop) {

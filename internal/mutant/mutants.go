@@ -1786,7 +1786,7 @@ var mutants = []mutant{
 	},
 	{
 		"late-end-counts-twice", "An attempt counts once that was taken for lost before its server reported its end.",
-		[]edit{{storeFile, "if o.attempt == 0 && v.Attempt == st.Attempt &&", "if false && v.Attempt == st.Attempt &&"}},
+		[]edit{{storeFile, "if v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {", "if false {"}},
 		stores("LateEndsCountOnce"),
 	},
 	{
@@ -1813,6 +1813,11 @@ var mutants = []mutant{
 		"dear-message-in-the-queue", "A message that has become too dear isn't sent from the queue.",
 		[]edit{{dispatchFile, "case d.limitsPrices() && d.tooDear(way{line: l,", "case false && d.tooDear(way{line: l,"}},
 		test{inDispatch, "^TestAMessageInTheQueueIsNoDearerThanItsCountryAllows$"},
+	},
+	{
+		"sends-by-an-old-policy", "A server that stood still looks at what operators have stopped before it sends.",
+		[]edit{{dispatchFile, "if !d.wait(l) || !d.awaitPolicy() {", "if !d.wait(l) {"}},
+		test{inDispatch, "^TestAServerThatStoodStillLooksBeforeItSends$"},
 	},
 	{
 		"watched-country-not-counted", "Messages to a country that operators watch are counted.",

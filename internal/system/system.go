@@ -239,12 +239,14 @@ const liveLook = 500 * time.Millisecond
 
 // live is what operators have changed while servers run.
 type live struct {
+	at      time.Time // when it was asked for
 	stops   []verify.Stop
 	limits  []verify.CountryLimit
 	weights []verify.Weight
 }
 
 func readLive(ctx context.Context, st *store.Store) (l live, err error) {
+	l.at = time.Now()
 	if l.stops, err = st.Stops(ctx); err != nil {
 		return l, err
 	}
@@ -260,9 +262,11 @@ func (l live) hold(d *dispatch.Dispatcher) {
 	d.SetStops(l.stops)
 	d.SetLimits(l.limits)
 	d.SetWeights(l.weights)
+	d.Looked(l.at)
 }
 
-// watchLive keeps to what operators have changed. While the database is away, what was read last holds.
+// watchLive keeps to what operators have changed. While the database is away, what was read last holds for starts, and nothing is
+// sent.
 func (s *System) watchLive(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait(ctx, liveLook)
