@@ -510,6 +510,7 @@ type rows struct {
 	destinations  map[destinationKey]*row[verify.Destination]
 	phones        map[phone.Number]*row[verify.Phone]      // nil if there are none
 	attempts      map[attemptKey]*row[verify.Delivery]     // that were asked for; only their receipts change
+	loadAttempt   func(attemptKey) error                   // in the group's transaction
 	deliveries    []verify.Delivery                        // that ended
 	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
@@ -733,6 +734,14 @@ func (r *rows) ended(v *verify.Verification, d verify.Delivery) {
 	}
 	r.use(v.MessageKey(&d), u)
 	r.letGo(v, &d)
+}
+
+// lookAt loads what is known of an attempt that the operation hasn't asked for: few need that.
+func (r *rows) lookAt(k attemptKey) error {
+	if r.attempts[k] != nil || r.end(k) != nil || r.loadAttempt == nil {
+		return nil
+	}
+	return r.loadAttempt(k)
 }
 
 // end returns the end of an attempt that this group has recorded, or nil.

@@ -399,6 +399,12 @@ func (b *bundle) attempts(all []attemptKey) *table {
 // decide anything. While tables are being restored there is none.
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w, b := newRows(len(group), s.writer), wantsOf(group), &s.bundle
+	r.loadAttempt = func(k attemptKey) error {
+		b.reset()
+		b.add(pgSelectAttempts, r.readAttempt, b.attempts([]attemptKey{k}))
+		_, _, err := s.send(ctx)
+		return err
+	}
 	known, unknown := s.recall(w.ids)
 	b.reset()
 	ids := b.ids(w.ids)

@@ -319,6 +319,7 @@ func (s *sqliteSession) forget() {
 // load has nothing to lock: the transaction has the whole file.
 func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	r := newRows(len(group), s.writerNumber())
+	r.loadAttempt = func(k attemptKey) error { return s.loadAttempts(r, []attemptKey{k}) }
 	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
 		return nil, err
 	}

@@ -375,9 +375,13 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 	if st.Again {
 		o.attempt = st.Attempt
 	}
-	settle := func(r *rows, v *verify.Verification, now time.Time) (err error) {
-		if o.attempt == 0 && v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {
-			return errLookAtAttempt
+	return s.changeWith(o, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
+		// Something may be known of the attempt: its receipt was faster, or a server that stood still has lost its lease, and the
+		// attempt was ended for it.
+		if v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {
+			if err := r.lookAt(attemptKey{v.ID, st.Attempt}); err != nil {
+				return err
+			}
 		}
 		settled := st
 		if asked {
@@ -394,18 +398,8 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 			p.dirty = p.value.Settle(&settled, now) || p.dirty
 		}
 		return nil
-	}
-	v, err := s.changeWith(o, st.Verification, settle)
-	if errors.Is(err, errLookAtAttempt) {
-		o.attempt = st.Attempt
-		v, err = s.changeWith(o, st.Verification, settle)
-	}
-	return v, err
+	})
 }
-
-// errLookAtAttempt says that something is known of an attempt before its end is reported: a receipt was faster, or a server that
-// stood still has lost its lease, and the attempt was ended for it. What is counted depends on that.
-var errLookAtAttempt = errors.New("the attempt's row is needed")
 
 // Claim takes an overdue message's next attempt: see [verify.Overdue.Claim]. It returns no verification if there
 // is none to take, and the end of the attempt before if that has lost its lease.
