@@ -197,7 +197,8 @@ func TestAServerThatStoodStillLooksBeforeItSends(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	k := countersigntest.New(t, countersigntest.Options{Unattended: true})
-	a := &way{name: "a"}
+	called := make(chan struct{}, 1)
+	a := &way{name: "a", send: func(context.Context, int) error { called <- struct{}{}; return nil }}
 	d, err := dispatch.New(dispatch.Config{
 		Store: k.Store, Keys: keysOf(t, k), Now: k.Clock.Now, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
 		Carriers: []dispatch.Line{{Carrier: a, Queue: 2, Concurrency: 1}},
@@ -215,6 +216,11 @@ func TestAServerThatStoodStillLooksBeforeItSends(t *testing.T) {
 	}
 	if err := d.Poll(ctx); err != nil { // it has the message now
 		t.Fatal(err)
+	}
+	select { // that it waits is no event
+	case <-called:
+		t.Error("it sent before it looked")
+	case <-time.After(time.Second):
 	}
 	d.SetStops([]verify.Stop{{Kind: verify.StopCountry, Name: "US"}})
 	d.Looked(time.Now())
