@@ -9,6 +9,7 @@
 # make kannel  the SMPP carrier against Kannel, which has to be installed
 # make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs
 # make rates   how fast messages move on, against how fast they are handed over at first
+# make floods  how one project's starts do beside another's floods, on one server and on three over PostgreSQL
 # make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
 # make docs    the generated pages of docs/
 # make build   the static binary
@@ -25,7 +26,7 @@ RACING     ?= -parallel 4
 # of the database take three times as long.
 RACE        = -race '-gcflags=modernc.org/...=-race=false -d=checkptr=0'
 
-.PHONY: test postgresql check lint race slow calls long fuzz kannel browser bench rates mutants docs build release
+.PHONY: test postgresql check lint race slow calls long fuzz kannel browser bench rates floods mutants docs build release
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
@@ -70,15 +71,19 @@ fuzz:
 kannel:
 	internal/carrier/smpp/testdata/kannel/run.sh
 
-# In Firefox: apt-get install firefox-esr; npm ci --prefix internal/face/device/testdata/firefox
+# In Firefox and Chromium: apt-get install firefox-esr chromium; npm ci --prefix internal/face/device/testdata/browser
 browser: build
-	node internal/face/device/testdata/firefox/run.js $(CURDIR)/countersign
+	node internal/face/device/testdata/browser/run.js $(CURDIR)/countersign firefox
+	node internal/face/device/testdata/browser/run.js $(CURDIR)/countersign chromium
 
 bench:
 	go run ./internal/bench/compare $(BENCHFLAGS)
 
 rates: postgresql
 	go test -timeout 30m -run '^$$' -bench HandOver -benchtime 9x ./internal/dispatch
+
+floods: postgresql
+	go test -timeout 60m -run '^$$' -bench Beside -benchtime 5x ./internal/dispatch
 
 mutants:
 	go run ./internal/mutant $(MUTANTS)

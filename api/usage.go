@@ -27,7 +27,16 @@ type UsageRow struct {
 	Minutes     int        `json:"minutes" doc:"The minutes that were begun of calls that the server made itself."`
 	Delivered   int        `json:"delivered" doc:"Messages that arrived, as their carriers reported."`
 	Approved    int        `json:"approved" doc:"Verifications that a right code approved."`
+	Converted   int        `json:"converted" doc:"Verifications that were approved and whose last message the carrier had. Beside a carrier's messages, it is the carrier's conversion."`
 	Cost        *Money     `json:"cost,omitempty" doc:"What the project is charged, if the server has prices. Amounts of several currencies are in several rows."`
+	PerApproval *Money     `json:"cost_per_approval,omitempty" doc:"The cost divided by the approvals, if there were any: by approved, or by converted in the row of a carrier."`
+	ToHandset   *ToHandset `json:"time_to_handset,omitempty" doc:"How long messages took until their carriers reported them as delivered, or until their calls were answered. It is missing where nothing is known to have arrived."`
+}
+
+// ToHandset says how long messages took. The server counts them in ten spans of time, so the times are estimates.
+type ToHandset struct {
+	P50 float64 `json:"p50" doc:"Half of the messages arrived within so many seconds. 60 stands for a minute and more."`
+	P95 float64 `json:"p95" doc:"95 % arrived within so many seconds. 60 stands for a minute and more."`
 }
 
 // A UsageFilter says which usage to read.

@@ -39,8 +39,7 @@ type UserVerification struct {
 	Purpose     string            `json:"purpose,omitempty" pattern:"^[a-z0-9_-]{1,32}$" default:"verify" example:"login" doc:"What it is for, in a word of your own. The device shows it."`
 	Amount      string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the user authorizes, together with payee. The message says both, and a check must repeat both."`
 	Payee       string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets the amount."`
-	ClientIP    string            `json:"client_ip,omitempty" example:"203.0.113.7" doc:"The address of the browser that asks you. The device shows it."`
-	UserAgent   string            `json:"user_agent,omitempty" example:"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0" doc:"That browser's User-Agent, at most 512 characters. The device shows it."`
+	Client      *Asking           `json:"client,omitempty" doc:"The browser or app that asks you. A prompt shows it."`
 	Metadata    map[string]string `json:"metadata,omitempty" doc:"At most 10 pairs of your own: keys of at most 40 characters, values of at most 200. Answers return them; nothing else uses or logs them."`
 }
 

@@ -53,6 +53,15 @@ type NewVerification struct {
 	Amount      string            `json:"amount,omitempty" example:"49.90 EUR" doc:"The amount that the code authorizes, together with payee. The message says both, and a check must repeat both."`
 	Payee       string            `json:"payee,omitempty" example:"Example Shop" doc:"Who gets the amount."`
 	Metadata    map[string]string `json:"metadata,omitempty" doc:"At most 10 pairs of your own: keys of at most 40 characters, values of at most 200. Answers return them; nothing else uses or logs them."`
+	Client      *Asking           `json:"client,omitempty" doc:"The browser or app that asks you. It is checked and not kept: no device shows it for a number."`
+}
+
+// Asking is the browser or app for which you start a verification. A prompt shows it to the user, so that they notice
+// somebody else. It is kept only as long as a prompt is pending, and no answer has it.
+type Asking struct {
+	IP        string `json:"ip,omitempty" example:"203.0.113.7" doc:"Its address. Where the operator has a database of places, the prompt says the city and country as well."`
+	UserAgent string `json:"user_agent,omitempty" example:"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0" doc:"Its User-Agent, at most 512 characters."`
+	Device    string `json:"device,omitempty" example:"Ada's laptop" doc:"What you call it, if you have seen it before: at most 100 characters."`
 }
 
 // A Verification is a code that was sent, and what became of it. It never holds the code.

@@ -269,7 +269,7 @@ func (c *projectCreate) trial() (*admin.Trial, error) {
 	if t.Credit, err = money.Parse(c.Credit); err != nil {
 		return nil, usageError("--credit " + err.Error())
 	}
-	return t, nil
+	return t, c.priced(t.Currency)
 }
 
 // change is what the flags change.

@@ -38,6 +38,9 @@ sent or charged. What the project used before in the same day and month counts.`
 
 func (c *projectBudget) Run(w world) error {
 	change, changes, err := c.change()
+	if err == nil && change.Currency != nil {
+		err = c.priced(*change.Currency)
+	}
 	if err != nil {
 		return err
 	}
@@ -52,6 +55,24 @@ func (c *projectBudget) Run(w world) error {
 		}
 		return showBudget(w, c.JSON, state)
 	})
+}
+
+// priced says what is wrong with the currency of a budget, where a configuration says which one projects are charged in: amounts in
+// another one would be compared all the same.
+func (d database) priced(c money.Currency) error {
+	if c == "" || !d.byConfig() {
+		return nil
+	}
+	conf, err := loadConfig(d.resolve().Config)
+	switch {
+	case err != nil:
+		return err
+	case conf.Prices.Currency == "":
+		return usageError("--currency: the configuration has no prices, so nothing is charged; set prices.currency first")
+	case conf.Prices.Currency != string(c):
+		return usageError("--currency must be that of the configuration's prices: " + conf.Prices.Currency)
+	}
+	return nil
 }
 
 // change is what the flags say.

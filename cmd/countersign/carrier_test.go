@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -178,6 +179,8 @@ func TestOperatorTriesACarrier(t *testing.T) {
 		}
 	}
 
+	policyByAPI(t, in, p.Ops, path)
+
 	var states struct {
 		Carriers []struct {
 			Name     string
@@ -196,4 +199,67 @@ func TestOperatorTriesACarrier(t *testing.T) {
 		t.Errorf("%s is still there after the server's end", path)
 	}
 	fails("no server runs on data", "gateway", "+12025550100")
+}
+
+// policyByAPI has programs change where messages go, as operators do by command.
+func policyByAPI(t *testing.T, in *installation, ops, operator string) {
+	t.Helper()
+	found, err := readOperator(filepath.Dir(operator))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path, token, body string) (status int, answer string) {
+		t.Helper()
+		req, err := http.NewRequest(method, ops+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		read, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(read)
+	}
+	for _, c := range []struct {
+		path, token, body string
+		status            int
+	}{
+		{"/countries/LK", "", `{"state":"stopped","actor":"nightwatch"}`, 401},
+		{"/countries/LK", found.Token, `{"state":"stopped","actor":"nightwatch","note":"a wave"}`, 204},
+		{"/countries/LK", found.Token, `{"state":"stopped"}`, 422},
+		{"/countries/LK", found.Token, `{"state":"drained","actor":"nightwatch"}`, 422},
+		{"/countries/LK", found.Token, `{"state":"stopped","actor":"nightwatch","country":"LK"}`, 400},
+		{"/countries/UK", found.Token, `{"state":"stopped","actor":"nightwatch"}`, 422},
+		{"/countries/GB", found.Token, `{"state":"watched","actor":"nightwatch"}`, 204},
+		{"/countries/FR", found.Token, `{"state":"allowed","actor":"nightwatch"}`, 204},
+		{"/carriers/nobody", found.Token, `{"state":"drained","actor":"nightwatch"}`, 404},
+		{"/carriers/gateway", found.Token, `{"state":"drained","actor":"nightwatch"}`, 204},
+	} {
+		if status, answer := ask("PUT", "/policy"+c.path, c.token, c.body); status != c.status {
+			t.Errorf("%s %s: got %d %s, want %d", c.path, c.body, status, answer, c.status)
+		}
+	}
+	status, answer := ask("GET", "/policy", found.Token, "")
+	for _, want := range []string{`{"name":"LK","state":"stopped"`, `"actor":"api: nightwatch","note":"a wave"`, `{"name":"GB","state":"watched"`, `{"name":"gateway","state":"drained"`} {
+		if status != 200 || !strings.Contains(answer, want) {
+			t.Errorf("the policy: got %d %s, want %s in it", status, answer, want)
+		}
+	}
+	if status, _ := ask("GET", "/policy", "wrong", ""); status != 401 {
+		t.Errorf("the policy without the token: got %d, want 401", status)
+	}
+	if status, answer := ask("PUT", "/policy/carriers/gateway", found.Token, `{"state":"allowed","actor":"nightwatch"}`); status != 204 {
+		t.Errorf("resume: got %d %s", status, answer)
+	}
+	audit := in.binary("audit", "list", "--data", "data")
+	audit.Dir = in.dir
+	if said, err := audit.CombinedOutput(); err != nil || !strings.Contains(string(said), "api: nightwatch") {
+		t.Errorf("the audit log: %v, %s", err, said)
+	}
 }

@@ -71,6 +71,7 @@ func TestDashboardQueriesFindWhatTheServerCounts(t *testing.T) {
 	prom.scrape(p.Ops)
 
 	// The first traffic makes the series, the second makes them move: a rate needs both.
+	in.run("country", "watch", "US")
 	traffic(in, p)
 	prom.wait("the first traffic", fmt.Sprintf("sum(countersign_requests_total) >= %d", requestsOfTraffic))
 	traffic(in, p)
@@ -83,6 +84,7 @@ func TestDashboardQueriesFindWhatTheServerCounts(t *testing.T) {
 		t.Fatal("the budget doesn't hold")
 	}
 	prom.wait("a budget that is used up", `countersign_budget_reached_timestamp_seconds{step="100"} > 0`)
+	prom.wait("messages to a country that is watched", "count_over_time(countersign_watched_messages_total[1m]) >= 2")
 	prom.wait("two scrapes of the process", "count_over_time(up[1m]) >= 3")
 
 	queries := 0

@@ -131,7 +131,8 @@ func (c *destinationReset) asProject(w world, a *admin.Service, p verify.Project
 }
 
 type auditCommand struct {
-	List auditList `cmd:"" help:"List the newest entries."`
+	List   auditList   `cmd:"" help:"List the newest entries."`
+	Export auditExport `cmd:"" help:"Print all entries as JSON, one a line, the newest first."`
 }
 
 type auditList struct {
@@ -152,4 +153,11 @@ func (c *auditList) Run(w world) error {
 			return row{{"TIME", "time", a.ID.Time()}, {"ACTOR", "actor", a.Actor}, {"ACTION", "action", a.Action}, {"PROJECT", "project", a.Project}, {"DETAIL", "detail", a.Detail}}
 		})
 	})
+}
+
+type auditExport struct{ database }
+
+// Run implements the command.
+func (c *auditExport) Run(w world) error {
+	return c.administer(w.ctx, func(a *admin.Service) error { return a.ExportAudits(w.ctx, w.stdout) })
 }

@@ -104,10 +104,17 @@ func (c *devCommand) serve(w world, log *slog.Logger) error {
 	defer pages.Close()
 
 	simulator := sim.New(time.Now)
+	pushes, err := c.pushes(simulator, log)
+	if err != nil {
+		return err
+	}
 	config := system.Config{
 		Data: c.Data, Postgres: c.postgres(), Log: log, Settings: c.settings(),
-		Carriers: []dispatch.Line{{Carrier: simulator, Queue: devQueue, Concurrency: devConcurrency}},
-		Routes:   map[verify.Channel][]string{verify.ChannelSMS: {sim.Name}, verify.ChannelVoice: {sim.Name}},
+		Carriers: []dispatch.Line{
+			{Carrier: simulator, Queue: devQueue, Concurrency: devConcurrency},
+			{Carrier: pushes, Channel: verify.ChannelPush, Queue: devQueue, Concurrency: devConcurrency},
+		},
+		Routes: map[verify.Channel][]string{verify.ChannelSMS: {sim.Name}, verify.ChannelVoice: {sim.Name}, verify.ChannelPush: {pushes.Name()}},
 		// The numbers that fail on purpose must not stop the messages to all others.
 		BreakAfter: -1,
 	}

@@ -67,6 +67,7 @@ var examples = map[string][]string{
 	"template change":     {`countersign template change login --file texts.json`},
 	"template delete":     {`countersign template delete login`},
 	"audit list":          {`countersign audit list --limit 20`},
+	"audit export":        {`countersign audit export > audit.jsonl`},
 	"bench":               {`countersign bench --project shop`},
 	"backup":              {`countersign backup backup.db`},
 	"restore":             {`countersign restore backup.db`},

@@ -64,6 +64,9 @@ func (c *routeExplain) Run(w world) error {
 	if refused := live.refusals(&e); refused != nil {
 		return fmt.Errorf("starts are refused: %s", strings.Join(refused, "; "))
 	}
+	if s := live.stopped(verify.Watch, to.Region()); s != nil {
+		fmt.Fprintf(w.stderr, "%s is watched %s\n", s.Name, since(s.At, s.Actor, s.Note))
+	}
 	rules := route.Weigh(dispatch.Rules(conf.Rules(), conf.Fallback()), live.weights)
 	var tried []attempt
 	var nobody []string

@@ -13,7 +13,8 @@ import (
 
 type countryCommand struct {
 	Stop  countryStop  `cmd:"" help:"Stop messages to a country, of all projects, within a second."`
-	Allow countryAllow `cmd:"" help:"Allow messages to a country again."`
+	Watch countryWatch `cmd:"" help:"Count and log messages to a country, which go on."`
+	Allow countryAllow `cmd:"" help:"Allow messages to a country again, and watch it no longer."`
 	Limit countryLimit `cmd:"" help:"Show or change how many messages go to a country, and what one may be at most."`
 	List  countryList  `cmd:"" help:"List what operators have changed while servers run: countries, carriers and weights."`
 }
@@ -40,6 +41,31 @@ func (c *countryStop) Run(w world) error {
 			return inFlags(err)
 		}
 		return printDone(w, c.JSON, row{{"", "country", country}, {"", "stopped", true}}, "No messages go to %s from now on.", country)
+	})
+}
+
+type countryWatch struct {
+	database
+	Country string `arg:"" help:"Country in two letters, or 001 for numbers of no country."`
+	Note    string `help:"Why: the list and the audit log say it. At most 200 printable characters." placeholder:"TEXT"`
+}
+
+// Help explains more than a line can.
+func (countryWatch) Help() string {
+	return `Has all servers log each message to a country's numbers and count it in the metric countersign_watched_messages_total, within a
+second and without a restart. The messages go on. A country that was stopped is allowed by this. It holds until countersign
+country allow or stop.
+
+  countersign country watch LK --note 'opened yesterday'`
+}
+
+func (c *countryWatch) Run(w world) error {
+	country := strings.ToUpper(c.Country)
+	return c.administer(w.ctx, func(a *admin.Service) error {
+		if err := a.WatchCountry(w.ctx, actor(), country, c.Note); err != nil {
+			return inFlags(err)
+		}
+		return printDone(w, c.JSON, row{{"", "country", country}, {"", "watched", true}}, "Messages to %s go on, and are counted and logged.", country)
 	})
 }
 
@@ -96,7 +122,11 @@ func (c *countryLimit) Run(w world) error {
 		if i := slices.IndexFunc(all, func(o verify.CountryLimit) bool { return o.Key() == l.Key() }); i >= 0 {
 			l = all[i]
 		}
-		if err == nil && (change.MaxPrice != nil || change.HourMessages != nil || change.DayMessages != nil) {
+		changes := change.MaxPrice != nil || change.HourMessages != nil || change.DayMessages != nil
+		if !changes && c.Note != "" {
+			return usageError("--note says why a limit is changed: give --hour-messages, --day-messages or --max-price as well")
+		}
+		if err == nil && changes {
 			l, err = a.LimitCountry(w.ctx, actor(), p, country, change)
 		}
 		if err != nil {

@@ -383,8 +383,8 @@ func testRefusedApplications(t *testing.T, p *process) {
 			"auth_token_prefix is too long (maximum is 16 characters); description is too long (maximum is 1024 characters)"},
 		{`"description":"` + long(1025) + `","auth_code_length":3`, "400",
 			"auth_code_length must be greater than or equal to 4; description is too long (maximum is 1024 characters)"},
-		{`"display_name":5,"auth_code_length":3,"auth_token_type":"x","auth_token_delivery_methods":"PUSH","auth_token_validity_duration":"y"`, "400",
-			"auth_code_length must be greater than or equal to 4; auth_token_delivery_methods has push, which is not available; " +
+		{`"display_name":5,"auth_code_length":3,"auth_token_type":"x","auth_token_delivery_methods":"SMS,SMS","auth_token_validity_duration":"y"`, "400",
+			"auth_code_length must be greater than or equal to 4; auth_token_delivery_methods has sms twice; " +
 				"auth_token_type must be NUMERIC, ALPHA, ALPHANUMERIC or COMPLEX; auth_token_validity_duration is not a number; display_name must be a string"},
 		{`"auth_token_prefix":"a\nb"`, "400", "auth_token_prefix has a character that can't be shown"},
 		{`"auth_code_length":3`, "400", "auth_code_length must be greater than or equal to 4"},
@@ -399,8 +399,6 @@ func testRefusedApplications(t *testing.T, p *process) {
 		{`"auth_token_validity_duration":86401`, "400", "auth_token_validity_duration must be less than or equal to 86400"},
 		{`"auth_token_validity_duration":"99999999999999999999"`, "400", "auth_token_validity_duration must be less than or equal to 86400"},
 		{`"auth_token_type":"HEX"`, "400", "auth_token_type must be NUMERIC, ALPHA, ALPHANUMERIC or COMPLEX"},
-		{`"auth_token_delivery_methods":"PUSH"`, "400", "auth_token_delivery_methods has push, which is not available"},
-		{`"auth_token_delivery_methods":"SMS,PUSH"`, "400", "auth_token_delivery_methods has push, which is not available"},
 		{`"auth_token_delivery_methods":"PIGEON"`, "400", "auth_token_delivery_methods has an unknown method"},
 		{`"auth_token_delivery_methods":"SMS,"`, "400", "auth_token_delivery_methods has an unknown method"},
 		{`"auth_token_delivery_methods":["SMS","sms"]`, "400", "auth_token_delivery_methods has sms twice"},

@@ -33,7 +33,8 @@ func (usageCommand) Help() string {
   countersign usage --step month --by project
   countersign usage --project 'My shop' --step day --by country,carrier --from 2026-11-01 --until 2026-12-01 --csv
 
-All that a verification uses counts for the hour in which it started. Verifications and their approvals are of no carrier.`
+All that a verification uses counts for the hour in which it started. Verifications are of no carrier; an approval also counts
+for the carrier that had the last message. P50 and P95 are seconds until half and 95 % of the messages arrived.`
 }
 
 // Run implements the command.
@@ -102,13 +103,27 @@ func usageRow(q *verify.UsageQuery, u *verify.UsageRow) row {
 		r = append(r, field{strings.ToUpper(string(part)), string(part), value})
 	}
 	conversion := ""
-	if u.Started > 0 {
-		conversion = fmt.Sprintf("%d.%d %%", u.Approved*100/u.Started, u.Approved*1000/u.Started%10)
+	if approved, of := u.Approvals(); of > 0 {
+		conversion = fmt.Sprintf("%d.%d %%", approved*100/of, approved*1000/of%10)
+	}
+	each := ""
+	if cost, ok := u.PerApproval(u.Cost); ok {
+		each = cost.String()
 	}
 	return append(r,
 		field{"STARTED", "started", u.Started}, field{"MESSAGES", "messages", u.Messages}, field{"SEGMENTS", "segments", u.Segments}, field{"MINUTES", "minutes", u.Minutes},
-		field{"DELIVERED", "delivered", u.Delivered}, field{"APPROVED", "approved", u.Approved}, field{"CONVERSION", "", conversion},
-		field{"COST", "cost", u.Cost.String()}, field{"PRICE", "price", u.Price.String()}, field{"CURRENCY", "currency", u.Currency})
+		field{"DELIVERED", "delivered", u.Delivered}, field{"APPROVED", "approved", u.Approved}, field{"", "converted", u.Converted}, field{"CONVERSION", "", conversion},
+		field{"P50", "p50_seconds", toHandset(&u.Times, 0.5)}, field{"P95", "p95_seconds", toHandset(&u.Times, 0.95)},
+		field{"COST", "cost", u.Cost.String()}, field{"PER APPROVAL", "cost_per_approval", each}, field{"PRICE", "price", u.Price.String()}, field{"CURRENCY", "currency", u.Currency})
+}
+
+// toHandset is the time within which a share of the messages arrived, in seconds; "" if nothing is known to have arrived.
+func toHandset(t *verify.Times, share float64) string {
+	if *t == (verify.Times{}) {
+		return ""
+	}
+	d, _ := t.Quantile(share)
+	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64)
 }
 
 // printCSV writes the rows under their names for programs.

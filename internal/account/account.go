@@ -5,11 +5,13 @@ package account
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/countersign/countersign/internal/record"
 	"github.com/countersign/countersign/internal/verify"
@@ -19,6 +21,9 @@ import (
 type Store interface {
 	// Account returns what a key opens, or [verify.ErrUnauthenticated].
 	Account(ctx context.Context, key KeyHash) (verify.Account, error)
+	// StrangersAccount does so for a key that may be nobody's. Few such look-ups are made concurrently, so that those who
+	// make keys up don't hold up what others look up.
+	StrangersAccount(ctx context.Context, key KeyHash) (verify.Account, error)
 	// Consumer returns the key that a consumer key names, also a revoked one, or [verify.ErrUnauthenticated].
 	Consumer(ctx context.Context, consumer string) (Key, error)
 	// ReplaceSecret gives a key another secret and an end: k has both. It fails with
@@ -44,6 +49,7 @@ type Service struct {
 	now   func() time.Time
 
 	accounts *lru.Cache[KeyHash, cachedAccount]
+	lookups  singleflight.Group // of accounts, by the key's hash
 
 	using sync.Mutex // guards used
 	used  map[verify.ID]time.Time
@@ -76,6 +82,12 @@ type cachedAccount struct {
 	at      time.Time
 }
 
+// holds reports whether an account is so new that it isn't looked up again.
+func (c cachedAccount) holds(now time.Time) bool {
+	age := now.Sub(c.at)
+	return age >= 0 && age < Remembered
+}
+
 // Authenticate returns the account that a project's key opens, or [verify.ErrUnauthenticated].
 func (s *Service) Authenticate(ctx context.Context, p verify.ProjectID, key verify.Secret) (*verify.Account, error) {
 	acct, err := s.AuthenticateKey(ctx, key)
@@ -91,16 +103,13 @@ func (s *Service) Authenticate(ctx context.Context, p verify.ProjectID, key veri
 // AuthenticateKey returns the account that a key opens, of whatever project, or [verify.ErrUnauthenticated].
 func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*verify.Account, error) {
 	hash, now := HashKey(key), s.now()
-	cached, ok := s.accounts.Get(hash)
-	age := now.Sub(cached.at)
-	known := ok && age >= 0 && age < Remembered
+	cached, met := s.accounts.Get(hash)
+	known := met && cached.holds(now)
 	if !known {
-		account, err := s.store.Account(ctx, hash)
-		if err != nil {
+		var err error
+		if cached, err = s.lookUp(ctx, hash, met, now); err != nil {
 			return nil, err
 		}
-		cached = cachedAccount{&account, now}
-		s.accounts.Add(hash, cached)
 	}
 	if end := cached.account.KeyExpires; !end.IsZero() && !now.Before(end) {
 		return nil, verify.ErrUnauthenticated
@@ -111,6 +120,34 @@ func (s *Service) AuthenticateKey(ctx context.Context, key verify.Secret) (*veri
 	about := record.Of(ctx)
 	about.Project, about.Key = string(cached.account.Project.ID), record.ID(cached.account.KeyID)
 	return cached.account, nil
+}
+
+// lookUp looks up the account of a key that was met here before, or wasn't. Concurrent requests with one key share the
+// look-up, so that a project with many clients takes one connection for it.
+func (s *Service) lookUp(ctx context.Context, hash KeyHash, met bool, now time.Time) (cachedAccount, error) {
+	find := s.store.StrangersAccount
+	if met {
+		find = s.store.Account
+	}
+	found, err, _ := s.lookups.Do(string(hash[:]), func() (any, error) {
+		if cached, ok := s.accounts.Get(hash); ok && cached.holds(now) { // another was faster
+			return cached, nil
+		}
+		account, err := find(context.WithoutCancel(ctx), hash) // also for the others
+		if errors.Is(err, verify.ErrUnauthenticated) {
+			s.accounts.Remove(hash) // it is a stranger's from now on
+		}
+		if err != nil {
+			return nil, err
+		}
+		cached := cachedAccount{&account, now}
+		s.accounts.Add(hash, cached)
+		return cached, nil
+	})
+	if err != nil {
+		return cachedAccount{}, err
+	}
+	return found.(cachedAccount), nil
 }
 
 // useEvery is how exactly it is kept when a key was last used. Its holder wants to know whether anything still uses

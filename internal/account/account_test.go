@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -22,9 +23,17 @@ type memory struct {
 	lookups   int
 	used      []map[verify.ID]time.Time // the uses that were stored, by call
 	fail      error                     // answers everything, if set
+	before    func()                    // is called before an account is looked up, if set
+}
+
+func (m *memory) StrangersAccount(ctx context.Context, key KeyHash) (verify.Account, error) {
+	return m.Account(ctx, key)
 }
 
 func (m *memory) Account(_ context.Context, key KeyHash) (verify.Account, error) {
+	if m.before != nil {
+		m.before()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lookups++
@@ -196,5 +205,38 @@ func TestTheAccountsKeptAreBounded(t *testing.T) {
 	lookups := e.store.lookups
 	if _, err := e.Authenticate(t.Context(), "project", first); err != nil || e.store.lookups != lookups+1 {
 		t.Errorf("a key that isn't kept: %v, %d lookups", err, e.store.lookups-lookups)
+	}
+}
+
+// Concurrent requests with one key look it up once, so that a project with many clients holds up no other's.
+func TestConcurrentRequestsShareALookUp(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	key := e.open("project")
+	let := make(chan struct{})
+	e.store.before = func() { <-let }
+	const clients = 50
+	errs := make(chan error, clients)
+	var begun sync.WaitGroup
+	begun.Add(clients)
+	for range clients {
+		go func() {
+			begun.Done()
+			_, err := e.AuthenticateKey(t.Context(), key)
+			errs <- err
+		}()
+	}
+	begun.Wait()
+	for range 1000 { // whoever comes after the look-up finds what it has found
+		runtime.Gosched()
+	}
+	close(let)
+	for range clients {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if e.store.lookups != 1 {
+		t.Errorf("%d clients made %d look-ups, want one", clients, e.store.lookups)
 	}
 }

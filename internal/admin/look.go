@@ -3,7 +3,9 @@ package admin
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -101,7 +103,52 @@ func (s *Service) UsageRows(ctx context.Context, q verify.UsageQuery) ([]verify.
 	return s.store.Usage(ctx, q)
 }
 
-// Audits lists what operators did, the newest first, at most n.
-func (s *Service) Audits(ctx context.Context, n int) ([]store.Audit, error) {
-	return s.store.Audits(ctx, n)
+// AuditsBefore lists what operators did before an entry, the newest first, at most n; before the zero id, all of it.
+func (s *Service) AuditsBefore(ctx context.Context, before verify.ID, n int) ([]store.Audit, error) {
+	return s.store.AuditsBefore(ctx, before, n)
+}
+
+// exportPage is how many entries of the audit log are read together.
+const exportPage = 1000
+
+// ExportAudits writes the whole audit log as JSON, an entry a line, the newest first. It writes each page when it has read it.
+func (s *Service) ExportAudits(ctx context.Context, w io.Writer) error {
+	var before verify.ID
+	for {
+		page, err := s.store.AuditsBefore(ctx, before, exportPage)
+		if err != nil {
+			return err
+		}
+		var lines bytes.Buffer
+		for _, a := range page {
+			before = a.ID
+			line := json.NewEncoder(&lines)
+			line.SetEscapeHTML(false)
+			if err := line.Encode(auditEntry{a.ID.String(), a.ID.Time().UTC(), a.Actor, a.Action, string(a.Project), a.Detail}); err != nil {
+				return err
+			}
+		}
+		if _, err := w.Write(lines.Bytes()); err != nil || len(page) < exportPage {
+			return err
+		}
+	}
+}
+
+type auditEntry struct {
+	ID      string    `json:"id"`
+	Time    time.Time `json:"time"`
+	Actor   string    `json:"actor"`
+	Action  string    `json:"action"`
+	Project string    `json:"project"`
+	Detail  string    `json:"detail"`
+}
+
+// AuditExport writes down who exported the audit log.
+func (s *Service) AuditExport(ctx context.Context, by Actor) error {
+	return s.store.Record(ctx, by.did("audit export", ""))
+}
+
+// CarrierTest writes down who sends a test message.
+func (s *Service) CarrierTest(ctx context.Context, by Actor, carrier string, to phone.Number) error {
+	return s.store.Record(ctx, by.did("carrier test", carrier+" to "+to.Masked()))
 }

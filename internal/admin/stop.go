@@ -27,14 +27,24 @@ func (s *Service) Stops(ctx context.Context) ([]verify.Stop, error) { return s.s
 // StopCountry stops messages to a country's numbers, of all projects and on all servers, within a second. It fails with
 // [verify.ErrInvalid].
 func (s *Service) StopCountry(ctx context.Context, by Actor, country, note string) error {
+	return s.stopCountry(ctx, by, "country stop", verify.StopCountry, country, note)
+}
+
+func (s *Service) stopCountry(ctx context.Context, by Actor, action string, kind verify.StopKind, country, note string) error {
 	var wrong problems
 	if !phone.IsRegion(country) {
 		wrong.add(FieldCountry, "must be a country in two letters, such as US")
 	}
-	return s.stop(ctx, by, "country stop", verify.Stop{Kind: verify.StopCountry, Name: country, Note: note}, wrong)
+	return s.stop(ctx, by, action, verify.Stop{Kind: kind, Name: country, Note: note}, wrong)
 }
 
-// AllowCountry allows messages to a country again. It fails with [verify.ErrNotStopped].
+// WatchCountry has messages to a country's numbers counted and logged, on all servers, within a second. A country that was stopped
+// is allowed by that. It fails with [verify.ErrInvalid].
+func (s *Service) WatchCountry(ctx context.Context, by Actor, country, note string) error {
+	return s.stopCountry(ctx, by, "country watch", verify.Watch, country, note)
+}
+
+// AllowCountry allows messages to a country again, which isn't watched any more either. It fails with [verify.ErrNotStopped].
 func (s *Service) AllowCountry(ctx context.Context, by Actor, country string) error {
 	return s.store.Allow(ctx, verify.StopCountry, country, by.did("country allow", country))
 }

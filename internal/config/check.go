@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/internal/geo"
 	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -38,6 +39,7 @@ func (c *Loaded) check(p *yamlconf.Problems) {
 	if problem := speech.Problem(c.Locale); problem != "" {
 		p.Check("locale", false, "%s", problem)
 	}
+	c.checkPlaces(p)
 	checkDuration(p, "user_limits.interval", c.UserLimits.Interval, 0, time.Hour)
 	checkDuration(p, "user_limits.period", c.UserLimits.Period, time.Duration(c.UserLimits.Interval), 24*time.Hour)
 	p.Check("user_limits.max", c.UserLimits.Max >= 0 && c.UserLimits.Max <= 1000, "must be 0 to 1000")
@@ -138,6 +140,17 @@ func (c *Loaded) checkKeyset(p *yamlconf.Problems) {
 		p.Check("keyset.file", false, "there is none at %s; if this is a new installation, make one and keep a copy in a safe place: countersign keyset create %s", path, path)
 	case err != nil:
 		p.Check("keyset", false, "%v", err)
+	}
+}
+
+// checkPlaces reads the database of places.
+func (c *Loaded) checkPlaces(p *yamlconf.Problems) {
+	if c.GeoIP == "" {
+		return
+	}
+	var err error
+	if c.places, err = geo.Open(c.path(c.GeoIP)); err != nil {
+		p.Check("geoip", false, "%v", err)
 	}
 }
 

@@ -48,6 +48,10 @@ type Config struct {
 	// it the number's country decides, see docs/voice.md. Optional.
 	Locale string `yaml:"locale"`
 
+	// GeoIP is a database of places in MaxMind's format, such as GeoLite2-City.mmdb, read at start: prompts
+	// then say in words where the browser is that asks, see docs/push.md. Optional.
+	GeoIP string `yaml:"geoip"`
+
 	// UserLimits bound the codes sent to one user of an application, beside its project's limits for a
 	// number.
 	UserLimits userLimitsConfig `yaml:"user_limits"`
@@ -435,21 +439,21 @@ type httpCarrierConfig struct {
 
 // providerConfig is a provider's account.
 type providerConfig struct {
-	// Preset is a provider that is known: 46elks, africastalking, aws, azure, bandwidth, bird, bird-channels, cm, gatewayapi,
-	// infobip, messagebird, plivo, signalwire, sinch, smsapi, solapi, syniverse, telesign, telnyx, twilio, unifonic, vonage,
-	// vonage-messages or zenvia; for calls infobip-voice, plivo-voice, signalwire-voice, sinch-voice, telnyx-voice,
-	// twilio-voice or vonage-voice. Any other is described in api.
+	// Preset is a provider that is known: 46elks, africastalking, aws, azure, bandwidth, bird, bird-channels, bulksms, cm,
+	// gatewayapi, infobip, linkmobility, messagebird, plivo, signalwire, sinch, smsapi, solapi, syniverse, telesign, telnyx,
+	// twilio, unifonic, vonage, vonage-messages or zenvia; for calls infobip-voice, plivo-voice, signalwire-voice, sinch-voice, syniverse-voice,
+	// telnyx-voice, twilio-voice or vonage-voice. Any other is described in api.
 	Preset string `yaml:"preset"`
 	// Account is the account's id, or whatever the provider calls it.
 	Account string `yaml:"account"`
-	// User is the id of an API key, where that isn't the account's; of telnyx-voice, a TeXML application's.
+	// User is the name or id that requests authenticate with, where that isn't the account; of telnyx-voice, a TeXML application's id.
 	// Else optional.
 	User string `yaml:"user"`
 	// Host is the provider's host, where accounts have hosts of their own. Else optional.
 	Host string `yaml:"host"`
-	// Region is the provider's region, where it has some.
+	// Region is the provider's region or platform, where it has some.
 	Region string `yaml:"region"`
-	// Profile is a messaging service, messaging profile, channel or configuration set; for calls the
+	// Profile is a messaging service, messaging profile, channel, configuration set or gate for reports; for calls the
 	// language that is spoken. Optional for most.
 	Profile string `yaml:"profile"`
 	// Secret is what the provider knows us by: a token, a password or a private key.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign/countersign/internal/geo"
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
@@ -29,6 +30,7 @@ type Loaded struct {
 
 	costs  []money.Table // as the carriers
 	prices money.Prices
+	places *geo.Places // nil: nobody knows places
 
 	Keys     *keyset.Set
 	TLS      *tls.Config        // of the public listener; nil: no TLS

@@ -40,6 +40,9 @@ func (c *Loaded) Settings() verify.Settings {
 			Interval: time.Duration(c.UserLimits.Interval), Max: c.UserLimits.Max, Period: time.Duration(c.UserLimits.Period),
 		},
 	}
+	if c.places != nil {
+		s.Place = c.places.Of
+	}
 	for _, sender := range c.Senders {
 		from := sender.From
 		if n, err := phone.Parse(from); err == nil {

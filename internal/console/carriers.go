@@ -17,6 +17,7 @@ import (
 type carrierLine struct {
 	Name, Link, State, Tone string
 	Stop                    string // to the page that drains it; "": not for this person, or drained
+	Test                    string // to the page that sends a test message; "": not for this person
 	Binds, Queue, Rate      string
 	Accepted, Failed, Why   string
 	Breakers                []breakerLine
@@ -46,6 +47,9 @@ func (d desk) carriers(w http.ResponseWriter, r *http.Request, p Person) error {
 		drained := slices.ContainsFunc(page.Stopped, func(s stopping) bool { return s.Name == c.Name })
 		if page.MayStop && !drained {
 			line.Stop = stopLink(verify.StopCarrier, c.Name)
+		}
+		if page.MayStop {
+			line.Test = "/test?" + url.Values{"carrier": {c.Name}}.Encode()
 		}
 		page.Carriers = append(page.Carriers, line)
 	}

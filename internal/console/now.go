@@ -38,7 +38,8 @@ type tile struct {
 func (d desk) now(w http.ResponseWriter, r *http.Request, p Person) error {
 	current := d.books.Now().UTC().Truncate(time.Hour)
 	first := current.Add(-shownHours * time.Hour)
-	rows, err := d.rows(r.Context(), p, verify.UsageQuery{From: first, Until: current.Add(time.Hour), Step: verify.StepHour})
+	day := verify.UsageQuery{From: first, Until: current.Add(time.Hour), By: []verify.UsagePart{verify.PartProject}}
+	rows, sums, err := d.byStepAndPart(r.Context(), p, verify.StepHour, day)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (d desk) now(w http.ResponseWriter, r *http.Request, p Person) error {
 	if err != nil {
 		return err
 	}
-	projects, err := d.used(r.Context(), p, verify.UsageQuery{From: first, Until: current.Add(time.Hour), By: []verify.UsagePart{verify.PartProject}})
+	projects, err := d.usageLines(r.Context(), p, day, sums)
 	if err != nil {
 		return err
 	}

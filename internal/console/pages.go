@@ -19,7 +19,6 @@ import (
 	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
-	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -42,7 +41,11 @@ var all = []page{
 	{"POST /verification/{id}/reset", operator.RoleOperator, false, desk.reset},
 	{"GET /traffic", operator.RoleViewer, false, desk.traffic},
 	{"GET /traffic/rows", operator.RoleViewer, false, desk.rowsBehind},
+	{"GET /weights", operator.RoleOperator, true, desk.askWeights},
+	{"POST /weights", operator.RoleOperator, true, desk.setWeights},
 	{"GET /carriers", operator.RoleViewer, true, desk.carriers},
+	{"GET /test", operator.RoleOperator, true, desk.askTrial},
+	{"POST /test", operator.RoleOperator, true, desk.try},
 	{"GET /stop", operator.RoleOperator, true, desk.askStop},
 	{"POST /stop", operator.RoleOperator, true, desk.stop},
 	{"POST /allow", operator.RoleOperator, true, desk.allow},
@@ -51,6 +54,7 @@ var all = []page{
 	{"GET /projects", operator.RoleViewer, false, desk.projects},
 	{"GET /projects/{project}", operator.RoleViewer, false, desk.project},
 	{"GET /audit", operator.RoleOperator, true, desk.audit},
+	{"POST /audit/export", operator.RoleOperator, true, desk.exportAudit},
 }
 
 // menu is what the frame links to, for whom the pages are.
@@ -74,12 +78,13 @@ type desk struct {
 	server *system.System // that serves them
 	books  *admin.Service
 	log    *slog.Logger
+	recent *recents
 }
 
 // Pages serves the pages for people who run the server. Each request has a [Person]: see [SignIn.Require]. What a person
 // may not see is answered as what isn't there.
 func Pages(server *system.System, log *slog.Logger) http.Handler {
-	d := desk{server, admin.New(server.Store), log}
+	d := desk{server, admin.New(server.Store), log, &recents{}}
 	mux := http.NewServeMux()
 	for _, p := range all {
 		mux.HandleFunc(p.pattern, func(w http.ResponseWriter, r *http.Request) { d.open(p, w, r) })
@@ -127,7 +132,7 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, problem = http.StatusForbidden, "Your role doesn't allow this. Ask an admin."
 	case errors.Is(err, verify.ErrNotFound), errors.Is(err, verify.ErrNoTemplate), errors.Is(err, verify.ErrNoProject):
 		status, problem = http.StatusNotFound, "There is no such page or verification here. It may be past its retention, or in a project that you don't see."
-	case errors.Is(err, errRange), errors.Is(err, errNothingToStop), errors.Is(err, verify.ErrTooMuchUsage):
+	case errors.Is(err, errRange), errors.Is(err, errNothingToStop), errors.Is(err, errNoCountry), errors.Is(err, verify.ErrTooMuchUsage):
 		status, problem = http.StatusUnprocessableEntity, strings.ToUpper(err.Error()[:1])+err.Error()[1:]+"."
 	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
 		status = http.StatusServiceUnavailable
@@ -159,9 +164,9 @@ func pageOf(r *http.Request) string {
 	switch {
 	case strings.HasPrefix(path, "/verification/"):
 		return "/find"
-	case path == "/traffic/rows", path == "/stop" && r.FormValue("country") != "":
+	case path == "/traffic/rows", path == "/weights", path == "/stop" && r.FormValue("country") != "":
 		return "/traffic"
-	case path == "/stop":
+	case path == "/stop", path == "/test":
 		return "/carriers"
 	case strings.HasPrefix(path, "/projects/"):
 		return "/projects"
@@ -196,6 +201,8 @@ var (
 	carriersPage     = parse("carriers.html")
 	usagePage        = parse("usage.html")
 	stopPage         = parse("stop.html")
+	weightsPage      = parse("weights.html")
+	trialPage        = parse("trial.html")
 	textsPage        = parse("texts.html")
 	projectsPage     = parse("projects.html")
 	projectPage      = parse("project.html")
@@ -424,14 +431,35 @@ type usageLine struct {
 	Name, Link                             string // to the rows behind it; "": none
 	Started, Messages, Delivered, Approved int
 	DeliveredShare, ApprovedShare, Cost    string
+	Handset                                string // how long messages took to the handset; "": nobody knows
 }
 
 func lineOf(name string, u verify.UsageRow) usageLine {
-	l := usageLine{Name: name, Started: u.Started, Messages: u.Messages, Delivered: u.Delivered, Approved: u.Approved, DeliveredShare: share(u.Delivered, u.Messages), ApprovedShare: share(u.Approved, u.Started)}
+	approved, of := u.Approvals()
+	l := usageLine{Name: name, Started: u.Started, Messages: u.Messages, Delivered: u.Delivered, Approved: approved, DeliveredShare: share(u.Delivered, u.Messages), ApprovedShare: share(approved, of), Handset: toHandset(&u.Times)}
 	if u.Cost != 0 {
 		l.Cost = priced(u.Cost, u.Currency)
 	}
 	return l
+}
+
+// toHandset says how long messages took to the handset: "p50 3 s, p95 9 s".
+func toHandset(t *verify.Times) string {
+	if *t == (verify.Times{}) {
+		return ""
+	}
+	within := func(share float64) string {
+		d, more := t.Quantile(share)
+		seconds := strconv.FormatFloat(d.Seconds(), 'f', 1, 64)
+		if d >= 10*time.Second {
+			seconds = strconv.Itoa(int(d.Seconds()))
+		}
+		if more {
+			return "over " + seconds + " s"
+		}
+		return seconds + " s"
+	}
+	return "p50 " + within(0.5) + ", p95 " + within(0.95)
 }
 
 // priced writes an amount for people.
@@ -444,15 +472,6 @@ func share(part, of int) string {
 		return "–"
 	}
 	return strconv.Itoa((100*part+of/2)/of) + " %"
-}
-
-// used lists usage by one part, in the projects that the person may see.
-func (d desk) used(ctx context.Context, p Person, q verify.UsageQuery) ([]usageLine, error) {
-	rows, err := d.rows(ctx, p, q)
-	if err != nil {
-		return nil, err
-	}
-	return d.usageLines(ctx, p, q, rows)
 }
 
 // usageLines names the rows that a query by one part found.
@@ -492,7 +511,7 @@ func (d desk) rows(ctx context.Context, p Person, q verify.UsageQuery) ([]verify
 	if q.Project == "" {
 		q.Among = p.Projects
 	}
-	return d.books.UsageRows(ctx, q)
+	return d.recent.usage(ctx, d.books.Now(), q, d.books.UsageRows)
 }
 
 // usages is what the page of usage shows.
@@ -545,7 +564,7 @@ func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
 	}
 	now := d.books.Now()
 	from := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-shownDays)
-	days, sums, err := d.byDayAndPart(r.Context(), p, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}})
+	days, sums, err := d.byStepAndPart(r.Context(), p, verify.StepDay, verify.UsageQuery{Project: chosen, From: from, Until: now.Add(time.Hour), By: []verify.UsagePart{part}})
 	if err != nil {
 		return err
 	}
@@ -557,26 +576,26 @@ func (d desk) usage(w http.ResponseWriter, r *http.Request, p Person) error {
 	return nil
 }
 
-// byDayAndPart asks once for what two lists show: usage by day, and by part. Where that is too much for one list, it asks for
-// each.
-func (d desk) byDayAndPart(ctx context.Context, p Person, q verify.UsageQuery) (days, sums []verify.UsageRow, err error) {
-	both, daily := q, q
-	both.Step, daily.Step, daily.By = verify.StepDay, verify.StepDay, nil
-	days, err = d.rows(ctx, p, both)
+// byStepAndPart asks once for what two lists show: usage by hour or day, and by part. Where that is too much for one list, it asks
+// for each.
+func (d desk) byStepAndPart(ctx context.Context, p Person, step verify.UsageStep, q verify.UsageQuery) (steps, sums []verify.UsageRow, err error) {
+	both, alone := q, q
+	both.Step, alone.Step, alone.By = step, step, nil
+	steps, err = d.rows(ctx, p, both)
 	if !errors.Is(err, verify.ErrTooMuchUsage) {
-		return days, sumDays(days), err
+		return steps, sumSteps(steps), err
 	}
-	if days, err = d.rows(ctx, p, daily); err != nil {
+	if steps, err = d.rows(ctx, p, alone); err != nil {
 		return nil, nil, err
 	}
 	sums, err = d.rows(ctx, p, q)
-	return days, sums, err
+	return steps, sums, err
 }
 
-// sumDays adds up the days of each part and currency, sorted as a list without days is.
-func sumDays(days []verify.UsageRow) (sums []verify.UsageRow) {
+// sumSteps adds up the hours or days of each part and currency, sorted as a list without days is.
+func sumSteps(steps []verify.UsageRow) (sums []verify.UsageRow) {
 	found := map[verify.UsageKey]int{}
-	for _, day := range days {
+	for _, day := range steps {
 		i, ok := found[day.UsageKey]
 		if !ok {
 			i = len(sums)
@@ -617,25 +636,4 @@ func (u *usages) draw(rows []verify.UsageRow, f filter) {
 	}
 	slices.Reverse(u.Days)
 	u.Summary = fmt.Sprintf("%d verifications started in the last %d days, at most %d on one day.", sum, shownDays, u.Most)
-}
-
-// shownAudits is how many entries of the audit log are shown.
-const shownAudits = 200
-
-type auditLine struct{ Time, Actor, Action, Project, Detail string }
-
-func (d desk) audit(w http.ResponseWriter, r *http.Request, _ Person) error {
-	entries, err := d.books.Audits(r.Context(), shownAudits)
-	if err != nil {
-		return err
-	}
-	d.show(w, r, http.StatusOK, auditPage, "Audit", auditLines(entries))
-	return nil
-}
-
-func auditLines(entries []store.Audit) (lines []auditLine) {
-	for _, e := range entries {
-		lines = append(lines, auditLine{at(e.ID.Time()), e.Actor, e.Action, string(e.Project), e.Detail})
-	}
-	return lines
 }

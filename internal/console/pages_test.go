@@ -74,10 +74,17 @@ func who(projects ...verify.ProjectID) (all []*Person) {
 func (l *lobby) requestFor(p page) (method, path string, form url.Values) {
 	method, path, _ = strings.Cut(p.pattern, " ")
 	path = strings.NewReplacer("{$}", "", "{id}", l.id, "{project}", "test").Replace(path)
-	if p.pattern == "GET /stop" {
+	switch p.pattern {
+	case "GET /stop", "GET /weights":
 		path += "?country=LK"
+	case "GET /test":
+		path += "?carrier=simulator"
 	}
-	return method, path, url.Values{"q": {callee}, "country": {"LK"}, "note": {"why"}}
+	form = url.Values{"q": {callee}, "country": {"LK"}, "note": {"why"}}
+	if path == "/test" {
+		form = url.Values{"carrier": {"simulator"}, "to": {"nobody"}} // a message would be followed for minutes
+	}
+	return method, path, form
 }
 
 // Each page and action is for its role and those above, and for nobody else.
@@ -88,7 +95,10 @@ func TestEachPageIsForItsRoles(t *testing.T) {
 		method, path, form := l.requestFor(p)
 		for _, person := range append(who(), who("test")...) {
 			want := http.StatusOK
-			if path == "/stop" || path == "/allow" {
+			if path == "/test" && method == "POST" {
+				want = http.StatusUnprocessableEntity
+			}
+			if path == "/stop" || path == "/allow" || path == "/weights" && method == "POST" {
 				want = http.StatusSeeOther
 			}
 			if !person.Role.AtLeast(p.role) || p.whole && len(person.Projects) > 0 {

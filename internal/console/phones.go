@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +20,9 @@ type Desk interface {
 	Start(ctx context.Context, to string, channel verify.Channel) (verify.ID, error)
 	Check(ctx context.Context, id verify.ID, typed verify.Secret) error
 	Look(ctx context.Context, id verify.ID) (verify.Snapshot, error)
+	// Invite makes a code by which the developer's browser registers itself, and Ask asks it, from a client.
+	Invite(ctx context.Context) (verify.Secret, error)
+	Ask(ctx context.Context, from verify.Client) (verify.ID, error)
 }
 
 // shown is how many messages the page shows.
@@ -32,6 +36,8 @@ const maxForm = 4 << 10
 //	GET  /simulator        the page; ?v=ID shows the verification with that id
 //	POST /simulator/start  to, channel
 //	POST /simulator/check  id, code
+//	POST /simulator/browser  registers the person's own browser as a device
+//	POST /simulator/ask      asks it
 //
 // Below /simulator/messages the simulator itself answers. Only clients on loopback are served: see [sim.Guard].
 func Phones(s *sim.Simulator, desk Desk) http.Handler {
@@ -40,6 +46,8 @@ func Phones(s *sim.Simulator, desk Desk) http.Handler {
 	mux.HandleFunc("GET /simulator", p.page)
 	mux.HandleFunc("POST /simulator/start", p.start)
 	mux.HandleFunc("POST /simulator/check", p.check)
+	mux.HandleFunc("POST /simulator/browser", p.browser)
+	mux.HandleFunc("POST /simulator/ask", p.ask)
 	mux.Handle("/simulator/", s.Handler())
 	return sim.Guard(mux)
 }
@@ -103,7 +111,7 @@ func handsets(all []sim.Message) (found []*handset) {
 			h = &handset{Number: m.To, Fate: sim.Fate(m.To)}
 			byNumber[m.To], found = h, append(found, h)
 		}
-		kind := map[bool]string{false: "SMS", true: "call"}[m.Call()]
+		kind := kinds[verify.Channel(m.Channel)]
 		if !strings.Contains(h.Channels, kind) {
 			h.Channels = strings.Trim(h.Channels+", "+kind, ", ")
 		}
@@ -117,6 +125,9 @@ func handsets(all []sim.Message) (found []*handset) {
 	return found
 }
 
+// kinds are what the page calls the messages of channels.
+var kinds = map[verify.Channel]string{verify.ChannelSMS: "SMS", verify.ChannelVoice: "call", verify.ChannelPush: "push"}
+
 func (p phones) look(ctx context.Context, id verify.ID) *tried {
 	v, err := p.desk.Look(ctx, id)
 	if err != nil {
@@ -127,9 +138,16 @@ func (p phones) look(ctx context.Context, id verify.ID) *tried {
 	switch v.Status {
 	case verify.StatusPending:
 		t.Waits = true
+		if q := v.Verification.Prompt; !q.IsZero() {
+			t.Says = fmt.Sprintf("Pick %d on the device. A page of yours would show this number.", q.Number)
+			break
+		}
 		t.Says = fmt.Sprintf("%d of %d guesses are left. The code can be used until %s.", left, v.Verification.MaxAttempts, v.Verification.ExpiresAt.UTC().Format(time.TimeOnly+" UTC"))
 	case verify.StatusApproved:
 		t.Ended, t.Says = true, "The code was right. It works only once."
+		if !v.Verification.Prompt.IsZero() {
+			t.Says = "The device approved."
+		}
 	default:
 		t.Ended, t.Bad, t.Says = true, true, "This verification has ended; start another one."
 	}
@@ -155,6 +173,27 @@ func (p phones) check(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		p.show(w, r, http.StatusUnprocessableEntity, r.PostFormValue("id"), explain(err))
+		return
+	}
+	back(w, r, url.Values{"v": {id.String()}})
+}
+
+// browser leads the person to the authenticator, with a code by which it registers the browser.
+func (p phones) browser(w http.ResponseWriter, r *http.Request) {
+	code, err := p.desk.Invite(r.Context())
+	if err != nil {
+		p.show(w, r, http.StatusUnprocessableEntity, "", explain(err))
+		return
+	}
+	http.Redirect(w, r, "/device/#"+code.Reveal(), http.StatusSeeOther)
+}
+
+func (p phones) ask(w http.ResponseWriter, r *http.Request) {
+	address, _, _ := net.SplitHostPort(r.RemoteAddr)
+	agent := r.UserAgent()
+	id, err := p.desk.Ask(r.Context(), verify.Client{IP: address, UserAgent: agent[:min(len(agent), 512)], Device: "this page"})
+	if err != nil {
+		p.show(w, r, http.StatusUnprocessableEntity, "", explain(err))
 		return
 	}
 	back(w, r, url.Values{"v": {id.String()}})

@@ -42,6 +42,14 @@ func (d *fakeDesk) Look(_ context.Context, id verify.ID) (verify.Snapshot, error
 	return d.v, nil
 }
 
+func (d *fakeDesk) Invite(context.Context) (verify.Secret, error) { return "JBSW-Y3DP-EHPK", d.err }
+
+func (d *fakeDesk) Ask(_ context.Context, from verify.Client) (verify.ID, error) {
+	d.started = append(d.started, "asked from "+from.IP)
+	d.v.Verification.Prompt.Number = 47
+	return d.v.Verification.ID, d.err
+}
+
 func newDesk(s verify.Status) *fakeDesk {
 	d := &fakeDesk{}
 	d.v.Status = s
@@ -202,6 +210,34 @@ func TestAssetsHoldNothingFromElsewhere(t *testing.T) {
 		Assets().ServeHTTP(w, httptest.NewRequest("GET", Prefix+name, nil))
 		if text := w.Body.String(); w.Code != 200 || text == "" || strings.Contains(text, "://") || strings.Contains(text, "eval(") {
 			t.Errorf("%s: got %d, %d bytes, or it names another host", name, w.Code, len(text))
+		}
+	}
+}
+
+// A person registers their own browser and asks it, and the page shows a push as a phone would.
+func TestPhonesShowPushes(t *testing.T) {
+	t.Parallel()
+	s, d := sim.New(func() time.Time { return noon }), newDesk(verify.StatusPending)
+	if w := ask(s, d, "POST", "/simulator/browser", "", "same-origin", local, here); w.Code != 303 || w.Header().Get("Location") != "/device/#JBSW-Y3DP-EHPK" {
+		t.Errorf("registering: got %d to %q", w.Code, w.Header().Get("Location"))
+	}
+	if w := ask(s, d, "POST", "/simulator/browser", "", "cross-site", local, here); w.Code != 403 {
+		t.Errorf("registering from another site: got %d, want 403", w.Code)
+	}
+	w := ask(s, d, "POST", "/simulator/ask", "", "same-origin", local, here)
+	if w.Code != 303 || len(d.started) != 1 || d.started[0] != "asked from 127.0.0.1" {
+		t.Errorf("asking: got %d, %v", w.Code, d.started)
+	}
+	m := verify.Message{
+		ID: verify.NewID(noon), Channel: verify.ChannelPush, To: "+12025550101", Asker: "Shop", ByPrompt: true,
+		Question: &verify.Question{Asker: "Shop", Purpose: "payment", Payment: verify.Payment{Amount: "49.90 EUR", Payee: "Cheese"}, Client: verify.Client{Device: "laptop", Place: "Munich"}, Choices: []int{18, 47, 93}},
+	}
+	s.Show(m)
+	s.Show(m) // on another device
+	page := look(s, d, w.Header().Get("Location")).Body.String()
+	for _, want := range []string{"Pick 47 on the device", "from Shop", "Shop: is this you? For payment. Amount 49.90 EUR. To Cheese. From laptop, Munich. Pick 18, 47, 93."} {
+		if strings.Count(page, want) != 1 {
+			t.Errorf("the page doesn't say once %q:\n%s", want, page)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
 )
 
 // A door is the sign-in with a page behind it, over a database of its own.
@@ -176,7 +177,7 @@ func TestPeopleSetUpAndSignIn(t *testing.T) {
 	if used.Code != http.StatusForbidden || asked.ReplaceAllString(used.Body.String(), "") != asked.ReplaceAllString(wrong.Body.String(), "") {
 		t.Errorf("used code: got %d; it must look like a wrong password", used.Code)
 	}
-	entries, err := d.admin.Audits(t.Context(), 100)
+	entries, err := d.admin.AuditsBefore(t.Context(), verify.ID{}, 100)
 	refusals := 0
 	for _, e := range entries {
 		if e.Action == "sign-in set-up refused" && e.Detail == "somebody from 192.0.2.1: a link that is wrong or used" {
@@ -338,7 +339,7 @@ func TestForgedAndReplayedRequestsAreRefused(t *testing.T) {
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
 		cookieOf(r, ann)
 		w := httptest.NewRecorder()
-		if site.ServeHTTP(w, r); w.Code != http.StatusOK && w.Code != http.StatusSeeOther {
+		if site.ServeHTTP(w, r); w.Code != http.StatusOK && w.Code != http.StatusSeeOther && (a.path != "/test" || w.Code != http.StatusUnprocessableEntity) { // which has a wrong number
 			t.Errorf("%s of the page itself: got %d", a.path, w.Code)
 		}
 	}

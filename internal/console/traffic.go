@@ -63,6 +63,9 @@ func (d desk) filterOf(r *http.Request, p Person) (f filter, err error) {
 	for _, x := range ranges {
 		if x.value == f.span {
 			f.from, f.until = current.Add(-x.length), current.Add(time.Hour)
+			if x.length > hourly { // of whole days: their sums are quick to read
+				f.from = f.from.Truncate(24 * time.Hour)
+			}
 			return f, nil
 		}
 	}
@@ -174,17 +177,20 @@ type heat struct {
 // A heatRow is a country. Starts and approvals are the verifications', so they are of no carrier.
 type heatRow struct {
 	Country, Link     string
+	Weigh             string // to the page that changes its route's weights, likewise
 	Stop              string // to the page that stops messages to it; "": no country, or not for this person
 	Started, Messages int
 	Cells             []heatCell
-	Approved          string
+	Approved, Handset string
 	Cost, Each        string // of all messages, and for each approval
 }
 
 // A heatCell is a carrier's messages to a country.
 type heatCell struct {
-	Link, Class, Delivered, Cost string
-	Sent                         int
+	Link, Class, Delivered string
+	Approved, Handset      string
+	Cost, Each             string
+	Sent                   int
 }
 
 // traffic shows what each carrier delivered to each country: GET /traffic?project=ID&range=24h.
@@ -206,6 +212,7 @@ func (d desk) traffic(w http.ResponseWriter, r *http.Request, p Person) error {
 		for i := range h.Countries {
 			if phone.IsRegion(h.Countries[i].Country) {
 				h.Countries[i].Stop = stopLink(verify.StopCountry, h.Countries[i].Country)
+				h.Countries[i].Weigh = "/weights?" + url.Values{"country": {h.Countries[i].Country}, "project": {string(f.project)}}.Encode()
 			}
 		}
 	}
@@ -238,7 +245,7 @@ func heatOf(rows []verify.UsageRow, f filter) (h heat) {
 	for country, t := range countries {
 		row := heatRow{
 			Country: cmp.Or(country, "unknown"), Link: "/traffic/rows?" + f.query("country", country), Started: t.Started, Messages: t.Messages,
-			Approved: share(t.Approved, t.Started), Cost: t.String(), Each: t.each(t.Approved),
+			Approved: share(t.Approved, t.Started), Handset: toHandset(&t.Times), Cost: t.String(), Each: t.each(t.Approved),
 		}
 		for _, name := range names {
 			c, ok := cells[cell{country, name}]
@@ -247,7 +254,8 @@ func heatOf(rows []verify.UsageRow, f filter) (h heat) {
 				continue
 			}
 			row.Cells = append(row.Cells, heatCell{
-				Link: "/traffic/rows?" + f.query("country", country, "carrier", name), Sent: c.Messages, Cost: c.String(),
+				Link: "/traffic/rows?" + f.query("country", country, "carrier", name), Sent: c.Messages, Cost: c.String(), Each: c.each(c.Converted),
+				Approved: share(c.Converted, c.Messages), Handset: toHandset(&c.Times),
 				Class: warmth(c.Delivered, c.Messages, carriers[name].Delivered), Delivered: share(c.Delivered, c.Messages),
 			})
 		}

@@ -51,7 +51,7 @@ func TestHeatIsByCountryAndCarrier(t *testing.T) {
 	}
 	h := heatOf([]verify.UsageRow{
 		row("DE", "", "", verify.Usage{Started: 10, Approved: 4}),
-		row("DE", "a", "", verify.Usage{Messages: 10, Delivered: 9, Cost: 800_000}),
+		row("DE", "a", "", verify.Usage{Messages: 10, Delivered: 9, Converted: 4, Times: verify.Times{3: 9}, Cost: 800_000}),
 		row("DE", "b", "", verify.Usage{Messages: 5}),
 		row("DE", "a", "x", verify.Usage{Messages: 10, Delivered: 10, Cost: 100_000}),
 		row("US", "", "", verify.Usage{Started: 50}),
@@ -70,6 +70,9 @@ func TestHeatIsByCountryAndCarrier(t *testing.T) {
 	}
 	if de.Messages != 25 || de.Approved != "40 %" || de.Cost != "0.10 CHF + 0.80 EUR" || de.Each != "0.025 CHF + 0.20 EUR" {
 		t.Errorf("DE: got %+v", de)
+	}
+	if c := de.Cells[1]; c.Approved != "20 %" || c.Each != "0.025 CHF + 0.20 EUR" || c.Handset != "p50 4.0 s, p95 4.9 s" || de.Handset != c.Handset || us.Handset != "" {
+		t.Errorf("DE by a: got %+v, %q", c, de.Handset)
 	}
 	for _, c := range []struct {
 		got              heatCell
@@ -117,7 +120,7 @@ func TestACellLeadsToItsRows(t *testing.T) {
 	l.Await("the message", func() bool { return l.Verification(german).Delivery == verify.DeliverySent })
 	ann := &Person{Name: "ann", Role: operator.RoleViewer}
 	page := l.ask(ann, "GET", "/traffic?range=7d", nil).Body.String()
-	want := []string{"| Country | Messages | simulator | Started | Approved | Cost | Cost per approval", "| DE | 1 | 0 % of 1 | 1 | 0 % | |", "| US | 1 | 0 % of 1 | 1 | 0 % | |"}
+	want := []string{"| Country | Messages | simulator | Started | Approved | To handset | Cost | Cost per approval", "| DE | 1 | 0 % of 1 approved 0 % | 1 | 0 % | | |", "| US | 1 | 0 % of 1 approved 0 % | 1 | 0 % | | |"}
 	if got := rowsOf(page); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("traffic: got\n%s", strings.Join(got, "\n"))
 	}
@@ -133,21 +136,21 @@ func TestACellLeadsToItsRows(t *testing.T) {
 		cells++
 		w := l.ask(ann, "GET", to, nil)
 		rows := rowsOf(w.Body.String())
-		if len(rows) != 2 || rows[1] != "| 2026-05-04 | Test | sms | 1 | 0 0 % |" || !strings.Contains(w.Body.String(), "<h1>"+u.Query().Get("country")+" by simulator</h1>") {
+		if len(rows) != 2 || rows[1] != "| 2026-05-04 | Test | sms | 1 | 0 0 % | | 0 0 % |" || !strings.Contains(w.Body.String(), "<h1>"+u.Query().Get("country")+" by simulator</h1>") {
 			t.Errorf("%s: got %d\n%s", to, w.Code, strings.Join(rows, "\n"))
 		}
 		days := hrefs(w.Body.String(), "/traffic/rows")
 		if len(days) != 1 {
 			t.Fatalf("%s: got links %q, want one to the day", to, days)
 		}
-		if rows := rowsOf(l.ask(ann, "GET", days[0], nil).Body.String()); len(rows) != 2 || rows[1] != "| 2026-05-04 12:00 | Test | sms | 1 | 0 0 % |" {
+		if rows := rowsOf(l.ask(ann, "GET", days[0], nil).Body.String()); len(rows) != 2 || rows[1] != "| 2026-05-04 12:00 | Test | sms | 1 | 0 0 % | | 0 0 % |" {
 			t.Errorf("%s: got\n%s", days[0], strings.Join(rows, "\n"))
 		}
 	}
 	if cells != 2 {
 		t.Errorf("got %d cells with a link, want 2", cells)
 	}
-	if rows := rowsOf(l.ask(ann, "GET", "/traffic/rows?country=US", nil).Body.String()); len(rows) != 3 || rows[1] != "| 2026-05-04 12:00 | Test | – | sms | 1 | 0 | 0 – | 0 0 % |" {
+	if rows := rowsOf(l.ask(ann, "GET", "/traffic/rows?country=US", nil).Body.String()); len(rows) != 3 || rows[1] != "| 2026-05-04 12:00 | Test | – | sms | 1 | 0 | 0 – | | 0 0 % |" {
 		t.Errorf("a country: got\n%s", strings.Join(rows, "\n"))
 	}
 }
@@ -187,16 +190,16 @@ func TestUsageIsTheSameByOneQueryOrTwo(t *testing.T) {
 		t.Helper()
 		if _, err := db.Exec(`INSERT OR IGNORE INTO usage_hour (project, hour, application, purpose, channel, country, carrier, currency, writer, started, messages, segments, minutes, delivered, approved, cost, price)
 			WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i + 1 < $1)
-			SELECT 'test', $2 - 24 * (i % 2), x'01', 'mfa', 'sms', 'US', printf('c%05d', i / 2), CASE i % 4 WHEN 0 THEN 'CHF' ELSE 'EUR' END, 1, 0, 1, 1, 0, 1, 0, 2500000, 0 FROM s`, carriers, countersigntest.Start.Unix()/3600); err != nil {
+			SELECT 'test', $2 - 24 * (i % 2), x'01000000000000000000000000000000', 'mfa', 'sms', 'US', printf('c%05d', i / 2), CASE i % 4 WHEN 0 THEN 'CHF' ELSE 'EUR' END, 1, 0, 1, 1, 0, 1, 0, 2500000, 0 FROM s`, carriers, countersigntest.Start.Unix()/3600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d := desk{l.System, admin.New(l.Store), slog.New(slog.DiscardHandler)}
 	ann := Person{Name: "ann", Role: operator.RoleViewer}
 	ask := func() (days, sums []verify.UsageRow) {
 		t.Helper()
+		d := desk{l.System, admin.New(l.Store), slog.New(slog.DiscardHandler), &recents{}}
 		q := verify.UsageQuery{From: countersigntest.Start.AddDate(0, 0, -29), Until: countersigntest.Start.Add(time.Hour), By: []verify.UsagePart{verify.PartCarrier}}
-		days, sums, err := d.byDayAndPart(t.Context(), ann, q)
+		days, sums, err := d.byStepAndPart(t.Context(), ann, verify.StepDay, q)
 		if err != nil {
 			t.Fatal(err)
 		}

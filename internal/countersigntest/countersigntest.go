@@ -69,6 +69,8 @@ type Options struct {
 	BreakAfter  int
 	// Queue and Concurrency are each carrier's: default 20 000 and 16.
 	Queue, Concurrency int
+	// Tick is how often it looks for due messages: default 5 ms.
+	Tick time.Duration
 	// Unattended leaves it to the test to look for due messages, with Advance.
 	Unattended bool
 	// Lease, CallLimit and Commit are passed on, see [system.Config].
@@ -79,6 +81,8 @@ type Options struct {
 	Syniverse syniverse.Options
 	// Log gets all of the log in JSON, instead of the test's own.
 	Log io.Writer
+	// Logger is used instead of the test's own, unchecked: by benchmarks, of which checking each line would be a fifth.
+	Logger *slog.Logger
 	// Tracer is passed on.
 	Tracer trace.Tracer
 }
@@ -116,13 +120,13 @@ func New(t testing.TB, o Options) *Kit {
 	if o.Settings.PublicSender == "" {
 		o.Settings.PublicSender = "+12025550199"
 	}
-	tick := 5 * time.Millisecond
+	o.Tick = cmp.Or(o.Tick, 5*time.Millisecond)
 	if o.Unattended {
-		tick = time.Hour
+		o.Tick = time.Hour
 	}
 	c := system.Config{
 		Data: o.Data, Now: k.Clock.Now, Log: o.log(t), Tracer: o.Tracer, Settings: o.Settings, Syniverse: o.Syniverse,
-		ReadLimit: patience, Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: tick,
+		ReadLimit: patience, Lease: o.Lease, CallLimit: o.CallLimit, Commit: o.Commit, Tick: o.Tick,
 		Rules: o.Rules, Routes: map[verify.Channel][]string{}, MaxMessages: o.MaxMessages, BreakAfter: o.BreakAfter,
 	}
 	if o.Machine != nil {
@@ -176,6 +180,9 @@ func exists(path string) bool {
 }
 
 func (o *Options) log(t testing.TB) *slog.Logger {
+	if o.Logger != nil {
+		return o.Logger
+	}
 	all := &slog.HandlerOptions{Level: slog.LevelDebug}
 	if o.Log != nil {
 		return slog.New(web.Log(slog.NewJSONHandler(io.MultiWriter(o.Log, logtest.Log{T: t, Quiet: true}), all)))

@@ -54,8 +54,8 @@ type Store interface {
 	// Sweep notes down the messages whose lease somebody should look at when it ends.
 	Sweep(ctx context.Context) error
 	// Due returns the messages of up to n hints behind another that somebody should look at now, and the last
-	// of those hints: zero at the end.
-	Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error)
+	// of those hints: zero at the end. It doesn't read what the caller remembers.
+	Due(ctx context.Context, after verify.Hint, n int, remembered func(verify.Hint) (verify.Overdue, bool)) (due []verify.Overdue, next verify.Hint, err error)
 	// JudgesLeases reports whether a lease of another process that looks ended may be taken over.
 	JudgesLeases() bool
 	// Devices returns the devices of an application's user.
@@ -74,6 +74,8 @@ type Observer interface {
 	Settled(d *verify.Delivery, country string, since time.Duration)
 	// Received counts a receipt that said something new.
 	Received(d *verify.Delivery, country string)
+	// Watched counts a message to a country that operators watch.
+	Watched(country string)
 	// Unmatched counts a receipt for no message that is known.
 	Unmatched(carrier string)
 }
@@ -141,7 +143,9 @@ type Dispatcher struct {
 	trials  trials
 	flights flights
 	traces  traces
+	looked  atomic.Pointer[time.Time]                         // when what operators have changed was last looked at; nil: nobody looks
 	stops   atomic.Pointer[map[string]bool]                   // countries to which nothing may go; nil: none
+	watched atomic.Pointer[map[string]bool]                   // countries whose messages are counted and logged; nil: none
 	dearest atomic.Pointer[map[verify.ProjectID]money.Amount] // what a message may be at most, by the limit's key; nil: nothing is bound
 
 	calls       context.Context // of the carriers' calls: ends when draining takes too long
@@ -153,6 +157,7 @@ type Dispatcher struct {
 	jobs        sync.WaitGroup // places that are taken
 	workers     sync.WaitGroup // of the lines, and what looks after messages
 	due         look
+	memory      *memory
 
 	mu     sync.RWMutex // guards closed, and jobs.Add against jobs.Wait
 	closed bool
@@ -203,7 +208,7 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Outages == nil {
 		c.Outages = outage.New(c.Log, c.Now)
 	}
-	d := &Dispatcher{config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer)}
+	d := &Dispatcher{config: c, lines: map[string]*line{}, wake: make(chan struct{}, 1), traces: newTraces(c.Tracer), memory: newMemory()}
 	for _, l := range c.Carriers {
 		made, err := newLine(l, c.Lease, c.CallLimit)
 		if err != nil {
@@ -424,7 +429,7 @@ func (p *place) Price(m verify.Message) money.Amount {
 
 // Admits implements [verify.Place].
 func (p *place) Admits(m verify.Message) error {
-	if p.d.tooDear(way{line: p.l, channel: p.channel}, p.passenger, Units(m.Channel, m.Body)) {
+	if p.d.limitsPrices() && p.d.tooDear(way{line: p.l, channel: p.channel}, p.passenger, Units(m.Channel, m.Body)) {
 		return verify.ErrTooDear
 	}
 	return nil
@@ -467,7 +472,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
 	d.traces.begin(l, j)
-	if !d.wait(l) {
+	if !d.wait(l) || !d.awaitPolicy() {
 		d.interrupt(l, j)
 		return
 	}
@@ -497,6 +502,10 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		l.spare(j.passenger())
 		end.Outcome, end.Reason = verify.AttemptRefused, verify.ReasonCantAsk
 		d.config.Log.Warn("carrier can't ask for a key", what)
+		d.retry(&end, l, j, 0)
+	case d.limitsPrices() && d.tooDear(way{line: l, channel: j.message.Channel}, j.passenger(), Units(j.message.Channel, j.message.Body)): // since it was queued
+		l.spare(j.passenger())
+		end.Outcome, end.Reason = verify.AttemptRefused, verify.ReasonTooDear
 		d.retry(&end, l, j, 0)
 	case !d.holdPhone(l, j, started):
 		l.spare(j.passenger())
@@ -547,6 +556,7 @@ func (d *Dispatcher) end(what slog.Attr, end verify.Settlement, j *job) {
 
 // observe counts an attempt's end. Each end of an attempt passes here.
 func (d *Dispatcher) observe(end *verify.Delivery, country string) {
+	d.noteWatched(end, country)
 	if d.config.Observer != nil {
 		d.config.Observer.Settled(end, country, d.config.Now().Sub(end.Verification.Time()))
 	}
@@ -659,6 +669,7 @@ func (d *Dispatcher) settle(what slog.Attr, end verify.Settlement, j *job) *veri
 		v, err := d.config.Store.Settle(context.Background(), end)
 		switch {
 		case err == nil:
+			d.memory.keep(&end.Delivery, v, j)
 			d.logSettled(what, &end, v, j)
 			return v
 		case errors.Is(err, verify.ErrLeaseLost), errors.Is(err, verify.ErrNotFound):

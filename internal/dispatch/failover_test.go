@@ -440,7 +440,7 @@ func TestLostLeasesCountAsMessages(t *testing.T) {
 		if err := k.Store.Sweep(ctx); err != nil {
 			t.Fatal(err)
 		}
-		due, _, err := k.Store.Due(ctx, verify.Hint{}, 10)
+		due, _, err := k.Store.Due(ctx, verify.Hint{}, 10, nil)
 		if err != nil || len(due) != 1 {
 			t.Fatalf("due: %v, %v; want one", due, err)
 		}

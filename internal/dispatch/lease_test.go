@@ -369,13 +369,13 @@ func (s *cutOff) Verification(ctx context.Context, id verify.ID) (*verify.Verifi
 	return s.Store.Verification(ctx, id)
 }
 
-func (s *cutOff) Due(ctx context.Context, after verify.Hint, n int) ([]verify.Overdue, verify.Hint, error) {
+func (s *cutOff) Due(ctx context.Context, after verify.Hint, n int, remembered func(verify.Hint) (verify.Overdue, bool)) ([]verify.Overdue, verify.Hint, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.away {
 		return nil, verify.Hint{}, errAway
 	}
-	return s.Store.Due(ctx, after, n)
+	return s.Store.Due(ctx, after, n, remembered)
 }
 
 // A replica dies, or loses the database, in the middle of a call. Another makes the call again, soon

@@ -31,6 +31,7 @@ func (l *ledger) Settled(d *verify.Delivery, country string, _ time.Duration) {
 
 func (l *ledger) Received(*verify.Delivery, string) {}
 func (l *ledger) Unmatched(string)                  {}
+func (l *ledger) Watched(string)                    {}
 
 // What is recorded of attempts is counted, also where no carrier was called: each end once.
 func TestEachEndOfAnAttemptIsCounted(t *testing.T) {
@@ -107,7 +108,7 @@ func TestWhatAShutdownEndsIsCounted(t *testing.T) {
 	if err := k.Store.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	due, _, err := k.Store.Due(ctx, verify.Hint{}, 10)
+	due, _, err := k.Store.Due(ctx, verify.Hint{}, 10, nil)
 	if err != nil || len(due) != 2 {
 		t.Fatalf("due: %v, %v; want two", due, err)
 	}

@@ -186,7 +186,7 @@ func (d *Dispatcher) claimDue(ctx context.Context) (stuck time.Duration, err err
 	after := d.due.begin(d.config.Now())
 	for left := 0; left < maxStuck; {
 		began := time.Now()
-		due, next, err := d.config.Store.Due(ctx, after, pollStep)
+		due, next, err := d.config.Store.Due(ctx, after, pollStep, d.memory.take)
 		took := time.Since(began)
 		if err != nil {
 			return stuck, err
@@ -238,7 +238,7 @@ func (d *Dispatcher) takeAll(ctx context.Context, due []verify.Overdue) (moved i
 			case unavailable(err):
 				errs <- err
 			default: // it is about this message
-				d.config.Log.ErrorContext(ctx, "due message skipped", "verification", c.Verification.ID, "attempt", c.Verification.Attempt, "err", err)
+				d.complain(slog.LevelError, "due message skipped", err, "verification", c.Verification.ID, "attempt", c.Verification.Attempt)
 			}
 		})
 	}
@@ -261,7 +261,7 @@ func (d *Dispatcher) inTurn(due []verify.Overdue) []candidate {
 	byTurn := make([][]candidate, 0, len(due))
 	for _, o := range due {
 		if o.Damaged != nil {
-			d.config.Log.Error("due message can't be read, skipped", "verification", o.Verification.ID, "err", o.Damaged)
+			d.complain(slog.LevelError, "due message can't be read, skipped", o.Damaged, "verification", o.Verification.ID)
 			d.due.left(o.Hint)
 			continue
 		}

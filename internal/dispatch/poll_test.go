@@ -165,11 +165,11 @@ func TestProjectsTakeTurns(t *testing.T) {
 	}
 }
 
-// A row that can't be read hides no other.
+// A row that can't be read hides no other, and isn't logged at each look.
 func TestADamagedRowHidesNoOther(t *testing.T) {
 	t.Parallel()
-	a := &tape{name: "a"}
-	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Unattended: true})
+	a, log := &tape{name: "a"}, &buffer{}
+	k := countersigntest.New(t, countersigntest.Options{Carriers: []carrier.Carrier{a}, Unattended: true, Log: log})
 	damaged, whole := orphan(t, k, "test", "+12025550123"), orphan(t, k, "test", "+12025550124")
 	k.Clock.Advance(time.Minute)
 	if err := k.Store.Sweep(context.Background()); err != nil {
@@ -190,9 +190,17 @@ func TestADamagedRowHidesNoOther(t *testing.T) {
 	if got := a.got()[0].Verification; got != whole {
 		t.Errorf("got %v, want %v", got, whole)
 	}
-	due, _, err := k.Store.Due(context.Background(), verify.Hint{}, 10)
+	due, _, err := k.Store.Due(context.Background(), verify.Hint{}, 10, nil)
 	if err != nil || len(due) != 1 || due[0].Damaged == nil {
 		t.Errorf("due: got %v, %v; want the damaged one", due, err)
+	}
+	for range 3 {
+		if err := k.Dispatch.Poll(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := log.about(t, damaged.String()); len(lines) != 1 {
+		t.Errorf("four looks within a minute logged %q, want one line", lines)
 	}
 }
 

@@ -13,19 +13,42 @@ import (
 // drainedLook is how long a message waits before somebody looks again whether its drained carriers take messages.
 const drainedLook = 10 * time.Second
 
+// policyLife is how old what operators have changed may be when a message is sent. It holds within a second on all servers, also on
+// one that stood still meanwhile.
+const policyLife = time.Second
+
+// Looked says when somebody began to look at what operators have changed, once that was set.
+func (d *Dispatcher) Looked(at time.Time) { d.looked.Store(&at) }
+
+// awaitPolicy waits until what operators have changed is known as it was a moment ago. It reports false when we shut down
+// meanwhile.
+func (d *Dispatcher) awaitPolicy() bool {
+	for at := d.looked.Load(); at != nil && time.Since(*at) > policyLife; at = d.looked.Load() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-d.calls.Done():
+			return false
+		}
+	}
+	return true
+}
+
 // SetStops says what operators have stopped, in place of what was said before. What a carrier has already isn't called back;
 // what waits for it goes to others.
 func (d *Dispatcher) SetStops(all []verify.Stop) {
-	countries, carriers := map[string]bool{}, map[string]bool{}
+	countries, watched, carriers := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, s := range all {
 		switch s.Kind {
 		case verify.StopCountry:
 			countries[s.Name] = true
+		case verify.Watch:
+			watched[s.Name] = true
 		case verify.StopCarrier:
 			carriers[s.Name] = true
 		}
 	}
 	d.stops.Store(&countries)
+	d.watched.Store(&watched)
 	for name, l := range d.lines {
 		l.drained.Store(carriers[name])
 	}
@@ -46,13 +69,19 @@ func (d *Dispatcher) SetLimits(all []verify.CountryLimit) {
 	d.dearest.Store(&dearest)
 }
 
+// limitsPrices reports whether a message to some country may come to so much and no more.
+func (d *Dispatcher) limitsPrices() bool {
+	all := d.dearest.Load()
+	return all != nil && *all != nil
+}
+
 // tooDear reports whether a message of so many units on a way comes to more than its country's limits allow: to the carrier,
 // or to the project.
 func (d *Dispatcher) tooDear(w way, m passenger, units int) bool {
-	all := d.dearest.Load()
-	if all == nil || *all == nil || w.channel.ToDevices() {
+	if !d.limitsPrices() || w.channel.ToDevices() {
 		return false
 	}
+	all := d.dearest.Load()
 	for _, key := range []verify.ProjectID{verify.CountryKey("", m.country), verify.CountryKey(m.project, m.country)} {
 		most, bound := (*all)[key]
 		if !bound {
@@ -68,12 +97,15 @@ func (d *Dispatcher) tooDear(w way, m passenger, units int) bool {
 
 // dearNext reports whether v's next message would be too dear on a way. All codes of a length take the same room.
 func (d *Dispatcher) dearNext(w way, v *verify.Verification) bool {
-	if all := d.dearest.Load(); all == nil || *all == nil {
+	if !d.limitsPrices() {
 		return false
 	}
 	units := Units(w.channel, v.Message(w.channel, verify.Secret(strings.Repeat("0", v.Length))).Body)
 	return d.tooDear(w, passenger{project: v.Project, country: v.Reach().Region()}, units)
 }
+
+// Rules are the rules with the configuration's weights. Callers must not modify them.
+func (d *Dispatcher) Rules() []route.Rule { return d.rules }
 
 // SetWeights says which weights carriers have in place of the configuration's, in place of what was said before. It isn't
 // called concurrently.
@@ -83,6 +115,18 @@ func (d *Dispatcher) SetWeights(all []verify.Weight) {
 	}
 	d.weights = all
 	d.table.Store(route.New(route.Weigh(d.rules, all)))
+}
+
+// noteWatched counts and logs an attempt to a country that operators watch, if its message may have gone out.
+func (d *Dispatcher) noteWatched(end *verify.Delivery, country string) {
+	all := d.watched.Load()
+	if all == nil || !(*all)[country] || end.Outcome != verify.AttemptAccepted && end.Outcome != verify.AttemptUnknown {
+		return
+	}
+	d.config.Log.Info("message to a country that is watched", "country", country, "verification", end.Verification, "attempt", end.Attempt, "carrier", end.Carrier)
+	if d.config.Observer != nil {
+		d.config.Observer.Watched(country)
+	}
 }
 
 // stopped reports whether no message may go to a country.

@@ -18,7 +18,7 @@ type floodedStore struct {
 	read  int // messages
 }
 
-func (s *floodedStore) Due(_ context.Context, _ verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error) {
+func (s *floodedStore) Due(_ context.Context, _ verify.Hint, n int, _ func(verify.Hint) (verify.Overdue, bool)) (due []verify.Overdue, next verify.Hint, err error) {
 	for range n {
 		v := &verify.Verification{
 			ID: verify.NewID(s.now), Project: "flood", Terms: verify.Terms{Channel: verify.ChannelSMS, To: number(1), ExpiresAt: s.now.Add(time.Hour)},

@@ -39,6 +39,7 @@ type Metrics struct {
 	cost             *prometheus.CounterVec
 	projects         words
 	reached          *prometheus.GaugeVec
+	watched          *prometheus.CounterVec
 	batchSize        prometheus.Histogram
 	commitSeconds    prometheus.Histogram
 	carriers         carriers
@@ -85,13 +86,15 @@ func New() *Metrics {
 			Name: "countersign_cost_total", Help: "What the messages cost that carriers have, or may have, and calls that were answered, as configured."}, []string{"carrier", "country"}),
 		reached: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "countersign_budget_reached_timestamp_seconds", Help: "When this server paid the message by which a part of a budget was used up: step is 50, 80 or 100 percent. A country's limit names the country, and no project if it is for all."}, []string{"project", "country", "cap", "step"}),
+		watched: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_watched_messages_total", Help: "Messages that carriers have, or may have, to countries that operators watch."}, []string{"country"}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_batch_operations", Help: "Operations committed together.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "countersign_commit_seconds", Help: "Time of a commit, with its sync to disk; with PostgreSQL, of the writes too.", Buckets: fine}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestSeconds, m.starts, m.projectStarts, m.countryStarts, m.checks, m.approvals, m.projectApprovals, m.denials, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.reached, m.batchSize, m.commitSeconds,
+		m.requests, m.requestSeconds, m.starts, m.projectStarts, m.countryStarts, m.checks, m.approvals, m.projectApprovals, m.denials, m.sends, m.handOver, m.failures, m.receipts, m.handset, m.ring, m.talk, m.cost, m.reached, m.watched, m.batchSize, m.commitSeconds,
 		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -336,6 +339,9 @@ func (m *Metrics) Reached(p verify.ProjectID, country string, mark verify.Mark) 
 	}
 	m.reached.WithLabelValues(project, country, mark.Cap, strconv.Itoa(mark.Step)).Set(float64(mark.At.Unix()))
 }
+
+// Watched counts a message to a country that operators watch.
+func (m *Metrics) Watched(country string) { m.watched.WithLabelValues(country).Inc() }
 
 // Committed counts a group commit.
 func (m *Metrics) Committed(ops int, took time.Duration) {

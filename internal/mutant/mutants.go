@@ -723,7 +723,7 @@ var mutants = []mutant{
 	},
 	{
 		"key-kept-for-ever", "A revoked key stops working within a second.",
-		[]edit{{accountFile, "known := ok && age >= 0 && age < Remembered", "known := ok && age >= 0"}},
+		[]edit{{accountFile, "return age >= 0 && age < Remembered", "return age >= 0"}},
 		test{inAccount, "^TestARevokedKeyStopsWorkingWithinASecond$"},
 	},
 	{
@@ -930,6 +930,26 @@ var mutants = []mutant{
 		test{inWebPush, "^TestServicesThatFail$"},
 	},
 	{
+		"untaken-prompt-counts", "A prompt that no service took isn't one of the three.",
+		[]edit{{promptFile, "		u.Prompts = max(0, u.Prompts-1) // a success may have come between\n", ""}},
+		test{inDevice, "^TestAPromptThatNoServiceTakesDoesNotCount$"},
+	},
+	{
+		"retaken-prompt-free", "A prompt counts that a service takes after it was away.",
+		[]edit{{promptFile, "	} else {\n		u.Prompts++\n", "	} else {\n		u.Prompts += 0\n"}},
+		test{inDevice, "^TestAPromptThatIsTakenLaterCounts$"},
+	},
+	{
+		"restore-keeps-enrolments", "An enrolment's code doesn't work after a restore.",
+		[]edit{{"internal/store/enrol.go", "const forgetEnrolments = `DELETE FROM enrolment`", "const forgetEnrolments = `DELETE FROM enrolment WHERE expires_at < 0`"}},
+		test{inStore, "^TestSQLiteIsAStore$/^ARestoreForgetsEnrolments$"},
+	},
+	{
+		"damaged-device-stops-rotation", "A device that can't be opened keeps no other on a former key.",
+		[]edit{{"internal/verify/device.go", "					damaged = cmp.Or(damaged, err)\n", "					return n, err\n"}},
+		test{inV1, "^TestDevicesAreSealedAndSurviveARotation$"},
+	},
+	{
 		"late-denial-lost", "A denial counts also where the verification has ended.",
 		[]edit{{promptFile, "	case out.Denied, out.Noted:\n", "	case out.Denied:\n"}},
 		test{inDevice, "^TestADenialIsWrittenDown$"},
@@ -941,7 +961,7 @@ var mutants = []mutant{
 	},
 	{
 		"denial-unwritten", "A denial is in the audit log.",
-		[]edit{{promptFile, "		err = s.store.RecordDenial(context.WithoutCancel(ctx), v.Project, a.Verification, a.Device)\n", ""}},
+		[]edit{{"internal/store/prompt.go", "			if out.Denied || out.Noted {\n", "			if false {\n"}},
 		test{inDevice, "^TestADenialIsWrittenDown$"},
 	},
 	{
@@ -1026,7 +1046,7 @@ var mutants = []mutant{
 	},
 	{
 		"enrolment-used-twice", "A code of an enrolment works once, for ten minutes.",
-		[]edit{{"internal/store/enrol.go", "`DELETE FROM enrolment", "`UPDATE enrolment SET expires_at = expires_at"}},
+		[]edit{{"internal/store/enrol.go", "`DELETE FROM enrolment WHERE hash", "`UPDATE enrolment SET expires_at = expires_at WHERE hash"}},
 		test{inDevice, "^TestAnEnrolmentWorksOnce$"},
 	},
 	{
@@ -1046,7 +1066,7 @@ var mutants = []mutant{
 	},
 	{
 		"sealed-copy-outlives-approval", "The write that ends a verification also removes the sealed copy of its code.",
-		[]edit{{verificationFile, "v.Status, v.EndedAt, v.SealedCode = s, now, nil", "v.Status, v.EndedAt = s, now"}},
+		[]edit{{verificationFile, "v.Status, v.EndedAt, v.SealedCode, v.Prompt.Client = s, now, nil, Client{}", "v.Status, v.EndedAt, v.Prompt.Client = s, now, Client{}"}},
 		stores("EndWipesTheSealedCode"),
 	},
 	{
@@ -1595,6 +1615,26 @@ var mutants = []mutant{
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
+		"each-client-looks-up", "Concurrent requests with one key look it up once.",
+		[]edit{{accountFile, "s.lookups.Do(string(hash[:]), func()", "s.lookups.Do(fmt.Sprint(rand.Int()), func()"}, {accountFile, "\"errors\"\n", "\"errors\"\n\"fmt\"\n\"math/rand/v2\"\n"}},
+		test{inAccount, "^TestConcurrentRequestsShareALookUp$"},
+	},
+	{
+		"strangers-take-all", "Keys that are made up take few connections.",
+		[]edit{{"internal/store/admin.go", "case s.strangers <- struct{}{}:", "default:\ns.strangers <- struct{}{}"}},
+		test{inStore, "^TestStrangersTakeFewConnections$"},
+	},
+	{
+		"damage-at-each-look", "A row that can't be read is logged once a minute.",
+		[]edit{{"internal/dispatch/poll.go", "d.complain(slog.LevelError, \"due message can't be read, skipped\", o.Damaged, ", "d.config.Log.Error(\"due message can't be read, skipped\", \"err\", o.Damaged, "}},
+		test{inDispatch, "^TestADamagedRowHidesNoOther$"},
+	},
+	{
+		"stale-memory", "A message that another server has had meanwhile is read again.",
+		[]edit{{"internal/dispatch/memory.go", "!ok || !o.Verification.DueAt.Equal(h.Due)", "!ok"}},
+		test{inDispatch, "^TestWhatIsRememberedOfARetry$"},
+	},
+	{
 		"nothing-swept", "A dead server's messages are found also while each commit takes a second.",
 		[]edit{{"internal/dispatch/poll.go", "func() { d.sweep(ctx) })", "func() {})"}},
 		test{inSystem, "^TestTheSweeperKeepsUpOnASlowDisk$"},
@@ -1666,8 +1706,34 @@ var mutants = []mutant{
 	},
 	{
 		"folded-and-fresh", "A list by day reads what isn't folded yet beside the days, and nothing twice.",
-		[]edit{{"internal/store/rollup.go", " AND hour < %s AND writer >= 0`, rows, fresh", " AND hour < %s AND writer >= -1`, rows, \"usage_hour\"+fresh[:0]"}},
+		[]edit{{"internal/store/rollup.go", `arm(fresh, where+"writer >= 0 AND "`, `arm("usage_hour", where+"writer >= -1 AND "`}},
 		stores("UsageIsFolded"),
+	},
+	{
+		"usage-shown-to-others", "The console shows a person's answer about usage again only to the same question.",
+		[]edit{{"internal/console/recent.go", `key := fmt.Sprintf("%q %q %d`, `q.Project, q.Among = "", nil
+	key := fmt.Sprintf("%q %q %d`}},
+		test{"./internal/console", "^TestUsageIsAskedOnceForMany$"},
+	},
+	{
+		"sums-of-all-projects", "A list of all projects by country reads their sums, and not those of one project too.",
+		[]edit{{"internal/store/rollup.go", "return rollup{\"usage_sum\", day + `project = '' AND ` + where", "return rollup{\"usage_sum\", day + where"}},
+		stores("UsageIsFolded"),
+	},
+	{
+		"approval-of-no-carrier", "An approval before the end of its attempt counts for the carrier, too.",
+		[]edit{{batchFile, "if v.Bear(&d) {", "if v.Bear(&d) && false {"}},
+		stores("UsageIsCountedOnce"),
+	},
+	{
+		"bearer-not-written", "The carrier that had the message is written with the attempt's end.",
+		[]edit{{"internal/store/store.go", "v.Held, v.Bearer, v.Prompt}", "v.Held, verify.Bearer{}, v.Prompt}"}},
+		stores("UsageIsCountedOnce"),
+	},
+	{
+		"country-used-before-its-limit", "A limit of a country counts what was folded of today already.",
+		[]edit{{budgetFile, "ofEachProject(\"usage_hour\", \"\")+`country = $3`", "`writer >= 0 AND country = $3`"}},
+		stores("CountryLimitCountsWhatWasFolded"),
 	},
 	{
 		"folded-into-another-day-postgresql", "PostgreSQL adds an hour to its own day.",
@@ -1761,7 +1827,7 @@ var mutants = []mutant{
 	},
 	{
 		"hour-never-ends", "An hour's messages are those of the hour.",
-		[]edit{{budgetFile, "hour_messages = CASE WHEN excluded.hour > u.hour THEN excluded.hour_messages WHEN", "hour_messages = CASE WHEN"}},
+		[]edit{{budgetFile, "hour_messages = CASE WHEN o.hour > u.hour THEN o.hour_messages WHEN", "hour_messages = CASE WHEN"}},
 		stores("AnHoursBudgetEndsWithTheHour"),
 	},
 	{
@@ -1790,6 +1856,46 @@ var mutants = []mutant{
 		stores("FoldedSpendingAddsUp"),
 	},
 	{
+		"late-end-counts-twice", "An attempt counts once that was taken for lost before its server reported its end.",
+		[]edit{{storeFile, "if v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {", "if false {"}},
+		stores("LateEndsCountOnce"),
+	},
+	{
+		"early-receipt-not-counted", "A receipt counts that is faster than the end of its attempt.",
+		[]edit{{"internal/store/batch.go", "if known != nil { // its receipt was faster", "if known != nil && false {"}},
+		stores("LateEndsCountOnce"),
+	},
+	{
+		"balance-of-all-time", "Operators are told of the parts of what a project had after its latest top-up.",
+		[]edit{{budgetFile, "b.Before = b.Ever.Amount", ""}},
+		stores("ATopUpBeginsAnotherBalance"),
+	},
+	{
+		"trial-ends-without-a-bound", "A top-up of a project without a balance doesn't end its trial.",
+		[]edit{{budgetFile, "if !b.Prepaid {\n\t\t\t\treturn", "if false {\n\t\t\t\treturn"}},
+		stores("OnlyABalanceEndsATrial"),
+	},
+	{
+		"guessed-share-spent", "What another server took back of a writer's share isn't spent.",
+		[]edit{{budgetFile, "AND u.free_messages + n.free_messages >= 0 AND u.free_amount + n.free_amount >= 0 RETURNING 1", "RETURNING 1"}},
+		test{inStore, "^TestPostgresIsAStore$/^(BudgetIsSpentExactly|LowerBudgetHoldsAtOnce)$"},
+	},
+	{
+		"dear-message-in-the-queue", "A message that has become too dear isn't sent from the queue.",
+		[]edit{{dispatchFile, "case d.limitsPrices() && d.tooDear(way{line: l,", "case false && d.tooDear(way{line: l,"}},
+		test{inDispatch, "^TestAMessageInTheQueueIsNoDearerThanItsCountryAllows$"},
+	},
+	{
+		"sends-by-an-old-policy", "A server that stood still looks at what operators have stopped before it sends.",
+		[]edit{{dispatchFile, "if !d.wait(l) || !d.awaitPolicy() {", "if !d.wait(l) {"}},
+		test{inDispatch, "^TestAServerThatStoodStillLooksBeforeItSends$"},
+	},
+	{
+		"watched-country-not-counted", "Messages to a country that operators watch are counted.",
+		[]edit{{"internal/dispatch/stop.go", "d.config.Observer.Watched(country)", "_ = country"}},
+		test{inDispatch, "^TestMessagesToAWatchedCountryAreCounted$"},
+	},
+	{
 		"dear-carrier-called", "No carrier is called that comes to more than the country's limit allows.",
 		[]edit{{"internal/dispatch/stop.go", ".Times(units) > most {", ".Times(units) > most && false {"}},
 		test{inDispatch, "^TestNoMessageIsDearerThanItsCountryAllows$"},
@@ -1806,7 +1912,7 @@ var mutants = []mutant{
 	},
 	{
 		"approval-not-counted", "An approval counts for the hour in which its verification started.",
-		[]edit{{userRowFile, "r.use(v.value.UsageKey(), verify.Usage{Approved: 1})", ""}},
+		[]edit{{userRowFile, "v.value.ApprovalUsage(r.use)", ""}},
 		stores("UsageIsCountedOnce"),
 	},
 	{
@@ -2223,8 +2329,23 @@ var mutants = []mutant{
 	},
 	{
 		"report-names-its-attempt-unsigned", "The report of an operator's own receiver names its attempt in what it signs.",
-		[]edit{{"internal/carrier/provider/callback.go", ` && spec.Check != "webhook" {`, " {"}},
-		test{"./internal/carrier/provider", "^TestAnOwnReceiverReports$"},
+		[]edit{{callbackFile, `s.Check != "webhook" && `, ""}},
+		test{inProvider, "^TestAnOwnReceiverReports$"},
+	},
+	{
+		"body-moved-to-another-attempt", "A report whose body alone is signed is about the message that the body names.",
+		[]edit{{callbackFile, ` && s.Check != "telesign"`, ""}},
+		test{inProvider, "^TestASignedBodyIsOfItsOwnMessage$"},
+	},
+	{
+		"telesign-signs-nothing", "Telesign's signature covers the report.",
+		[]edit{{proofFile, "mac256(key, string(r.body))", `mac256(key, "")`}},
+		test{inProvider, "^TestPresetsReadTheirProvidersReports$"},
+	},
+	{
+		"one-report-for-all-of-a-list", "Each report of a list is about its own message.",
+		[]edit{{callbackFile, "value = parts[i]", "value = parts[i*0]"}},
+		test{inProvider, "^TestAFormMayHoldSeveralReports$"},
 	},
 	{
 		"providers-words-quoted", "Errors never quote a provider's words.",
@@ -2338,7 +2459,7 @@ var mutants = []mutant{
 	},
 	{
 		"list-shares-its-urls-message", "A report in a list is about the message that it names.",
-		[]edit{{callbackFile, `if !ok && spec.Each == "" && spec`, `if !ok && spec`}},
+		[]edit{{callbackFile, `s.Each == "" && s.Check`, `s.Check`}},
 		test{inProvider, "^TestOneReportMayBeAboutSeveralMessages$"},
 	},
 	{

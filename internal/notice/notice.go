@@ -38,6 +38,8 @@ type Prompt struct {
 	Payee     string `json:"payee,omitempty"`
 	IP        string `json:"client_ip,omitempty"`
 	UserAgent string `json:"user_agent,omitempty"`
+	Device    string `json:"device,omitempty"`
+	Place     string `json:"place,omitempty"`
 	StartedAt string `json:"started_at"`
 }
 
@@ -47,7 +49,7 @@ func Of(m *verify.Message) Notice {
 	if q := m.Question; q != nil {
 		n.Prompt = &Prompt{
 			Challenge: q.Challenge, Choices: q.Choices, Asker: q.Asker, Purpose: string(q.Purpose), Amount: q.Amount, Payee: q.Payee,
-			IP: q.IP, UserAgent: q.UserAgent, StartedAt: stamp(q.StartedAt),
+			IP: q.Client.IP, UserAgent: q.Client.UserAgent, Device: q.Client.Device, Place: q.Client.Place, StartedAt: stamp(q.StartedAt),
 		}
 	}
 	return n

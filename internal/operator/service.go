@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -233,19 +234,20 @@ func ResealSeeds(ctx context.Context, s SeedStore, keys *keyset.Set, now time.Ti
 	if err != nil {
 		return 0, err
 	}
+	var damaged error // the first
 	for _, o := range all {
 		if o.Seed == nil || o.KeyID == primary {
 			continue
 		}
 		seed, err := o.Open(keys)
-		if errors.Is(err, keyset.ErrUnknownKey) {
+		if err != nil {
+			if !errors.Is(err, keyset.ErrUnknownKey) {
+				damaged = cmp.Or(damaged, err)
+			}
 			continue
 		}
 		before := o
-		if err == nil {
-			err = o.Seal(keys, seed, now)
-		}
-		if err == nil {
+		if err = o.Seal(keys, seed, now); err == nil {
 			err = s.ReplaceSeed(ctx, o, before)
 		}
 		if err != nil {
@@ -253,5 +255,5 @@ func ResealSeeds(ctx context.Context, s SeedStore, keys *keyset.Set, now time.Ti
 		}
 		n++
 	}
-	return n, nil
+	return n, damaged
 }

@@ -26,6 +26,19 @@ func (n Number) Region() string {
 	return n.plan().region
 }
 
+// Example is a mobile number of a country, which need not exist; "" if the country has none of its own.
+func Example(region string) Number {
+	example := phonenumbers.GetExampleNumberForType(region, phonenumbers.MOBILE)
+	if example == nil {
+		return ""
+	}
+	n, err := Parse(phonenumbers.Format(example, phonenumbers.E164))
+	if err != nil || n.Region() != region {
+		return ""
+	}
+	return n
+}
+
 // An area describes an area code of the calling code 1, which twenty-five countries share. The library
 // takes eight microseconds to find this out.
 type area struct {

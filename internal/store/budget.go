@@ -64,17 +64,29 @@ var (
 	spentLayout = slices.Concat(spentKeyLayout, spentCountLayout, spentGrantLayout, spentHourLayout)
 
 	selectSpent = `SELECT ` + spentLayout.names() + ` FROM spending WHERE project = $1 AND day = $2 AND writer = $3`
-	addSpent    = ` ON CONFLICT (` + spentKeyLayout.names() + `) DO UPDATE SET ` + added(spentCountLayout) + `, ` + added(spentGrantLayout) + `, ` + addHour
+	addSpent    = ` ON CONFLICT (` + spentKeyLayout.names() + `) DO UPDATE SET ` + added(spentCountLayout, "excluded") + `, ` + added(spentGrantLayout, "excluded") + `, ` + addHour
 	upsertSpent = `INSERT INTO spending AS u (` + spentLayout.names() + `) VALUES (` + spentLayout.dollars() + `)` + addSpent
 	pgAddSpent  = `INSERT INTO spending AS u (` + spentLayout.names() + `) SELECT ` + spentLayout.arrays() + addSpent
 	pgLockSpent = `SELECT ` + spentLayout.names() + ` FROM spending WHERE (` + spentKeyLayout.names() + `) IN (SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]))
 		ORDER BY ` + spentKeyLayout.names() + ` FOR UPDATE`
+	// What isn't there any more can't be committed: the division fails.
+	pgSpendGuessed = `WITH n AS MATERIALIZED (SELECT ` + spentLayout.named() + `), done AS (UPDATE spending u SET ` + added(spentCountLayout, "n") + `, ` + hourAdded("n") + `
+			FROM n WHERE (` + spentKeyLayout.of("u") + `) = (` + spentKeyLayout.of("n") + `) AND u.free_messages + n.free_messages >= 0 AND u.free_amount + n.free_amount >= 0 RETURNING 1)
+		SELECT 1 / CASE WHEN (SELECT count(*) FROM done) = (SELECT count(*) FROM n) THEN 1 ELSE 0 END`
+	// While a budget is divided, its rows aren't there: what needs them waits for the next division, and not the whole group for
+	// this one, whose server may stand still.
+	pgTakeSpent = pgLockSpent + ` SKIP LOCKED`
 )
 
 // addHour adds to the messages of the hour, of which a later one begins anew, and keeps the latest time of a grant.
-const addHour = `granted_at = CASE WHEN excluded.granted_at > u.granted_at THEN excluded.granted_at ELSE u.granted_at END,
-	hour_messages = CASE WHEN excluded.hour > u.hour THEN excluded.hour_messages WHEN excluded.hour = u.hour THEN u.hour_messages + excluded.hour_messages ELSE u.hour_messages END,
-	hour = CASE WHEN excluded.hour > u.hour THEN excluded.hour ELSE u.hour END`
+var addHour = `granted_at = CASE WHEN excluded.granted_at > u.granted_at THEN excluded.granted_at ELSE u.granted_at END,
+	` + hourAdded("excluded")
+
+// hourAdded adds another row's messages of the hour.
+func hourAdded(other string) string {
+	return strings.ReplaceAll(`hour_messages = CASE WHEN o.hour > u.hour THEN o.hour_messages WHEN o.hour = u.hour THEN u.hour_messages + o.hour_messages ELSE u.hour_messages END,
+	hour = CASE WHEN o.hour > u.hour THEN o.hour ELSE u.hour END`, "o.", other+".")
+}
 
 // A budgetKey names a writer's row of a project and a day.
 type budgetKey struct {
@@ -106,6 +118,16 @@ func (p *payment) key(writer int) budgetKey {
 		k.writer = writer
 	}
 	return k
+}
+
+// granted reports whether a group makes a payment that was granted when a budget was divided.
+func granted(group []op) bool {
+	for i := range group {
+		if slices.ContainsFunc(group[i].pays, func(p *payment) bool { return p.granted }) {
+			return true
+		}
+	}
+	return false
 }
 
 // payments are what a message of v takes, with a fee beside it, of the budgets that there are: its project's, and if it counts
@@ -161,7 +183,7 @@ func (r *rows) purse(p *payment, now time.Time) *verify.Spending {
 func (r *rows) affords(all []*payment, now time.Time) (err error) {
 	for _, p := range all {
 		if p.lacks = r.purse(p, now) == nil; p.lacks {
-			err = errAllot
+			err, r.lacked = errAllot, true
 		}
 	}
 	return err
@@ -573,6 +595,9 @@ func (s *Store) share(ctx context.Context, tx *sql.Tx, rows []spent, state *veri
 	}
 	state.Pay(granted)
 	share := d.Share.AtMost(state.Ahead(now).Minus(free).Part(2 * max(writers, 1)))
+	if !state.Bounds() { // it was taken away a moment ago, and may come back: nobody keeps a share of any size
+		share = verify.Spending{}
+	}
 	for _, w := range s.writers {
 		row := spent{project: state.Project, day: today, writer: w, free: share, granted: granted}
 		if granted != (verify.Spending{}) {
@@ -596,12 +621,12 @@ func dropGrants(ctx context.Context, tx *sql.Tx, rows []spent, before int64, tod
 
 // setShare sets what a writer may spend by itself, and adds what its process was granted.
 var setShare = `INSERT INTO spending AS u (` + spentLayout.names() + `) VALUES (` + spentLayout.dollars() + `) ON CONFLICT (` + spentKeyLayout.names() + `)
-	DO UPDATE SET free_messages = excluded.free_messages, free_amount = excluded.free_amount, ` + added(spentGrantLayout) + `, ` + addHour
+	DO UPDATE SET free_messages = excluded.free_messages, free_amount = excluded.free_amount, ` + added(spentGrantLayout, "excluded") + `, ` + addHour
 
 // selectBudget is the budget of project $1, if it has one, with what was spent on the day $2, on the days from $3 on, in the hour $5 and ever, and
 // what the ledger comes to: all of one moment, and one way to the server and back.
 const selectBudget = `SELECT COALESCE(b.day_messages, -1), COALESCE(b.month_messages, -1), COALESCE(b.day_amount, -1), COALESCE(b.month_amount, -1),
-		COALESCE(b.prepaid, $4), COALESCE(b.currency, ''), COALESCE(b.hour_messages, -1), COALESCE(b.marks, ''), s.hour_messages, s.day_messages, s.day_amount, s.month_messages, s.month_amount, s.messages, s.amount, l.amount
+		COALESCE(b.prepaid, $4), COALESCE(b.currency, ''), COALESCE(b.hour_messages, -1), COALESCE(b.spent_before, 0), COALESCE(b.marks, ''), s.hour_messages, s.day_messages, s.day_amount, s.month_messages, s.month_amount, s.messages, s.amount, l.amount
 	FROM (SELECT CAST(COALESCE(sum(CASE WHEN day = $2 THEN messages ELSE 0 END), 0) AS BIGINT) AS day_messages, CAST(COALESCE(sum(CASE WHEN day = $2 THEN amount ELSE 0 END), 0) AS BIGINT) AS day_amount,
 			CAST(COALESCE(sum(CASE WHEN day >= $3 THEN messages ELSE 0 END), 0) AS BIGINT) AS month_messages, CAST(COALESCE(sum(CASE WHEN day >= $3 THEN amount ELSE 0 END), 0) AS BIGINT) AS month_amount,
 			CAST(COALESCE(sum(CASE WHEN hour = $5 THEN hour_messages ELSE 0 END), 0) AS BIGINT) AS hour_messages,
@@ -616,7 +641,7 @@ func budgetOf(p verify.ProjectID, now time.Time) []any {
 
 func scanBudget(row scanner) (b verify.BudgetState, err error) {
 	var marks string
-	if err = row.Scan(&b.DayMessages, &b.MonthMessages, &b.DayAmount, &b.MonthAmount, &b.Prepaid, &b.Currency, &b.HourMessages, &marks, &b.Hour.Messages,
+	if err = row.Scan(&b.DayMessages, &b.MonthMessages, &b.DayAmount, &b.MonthAmount, &b.Prepaid, &b.Currency, &b.HourMessages, &b.Before, &marks, &b.Hour.Messages,
 		&b.Day.Messages, &b.Day.Amount, &b.Month.Messages, &b.Month.Amount, &b.Ever.Messages, &b.Ever.Amount, &b.Credit); err == nil {
 		b.Marks, err = verify.ParseMarks(marks)
 	}
@@ -636,6 +661,11 @@ func (s *Store) Budget(ctx context.Context, p verify.ProjectID) (b verify.Budget
 	}
 	b.Project = p
 	return b, err
+}
+
+// Foreign lists projects, at most n, whose amounts are bounded in another currency than the one in which they are charged.
+func (s *Store) Foreign(ctx context.Context, charged money.Currency, n int) ([]verify.ProjectID, error) {
+	return readAll(ctx, s.lists, scanValue[verify.ProjectID], `SELECT project FROM budget WHERE country = '' AND currency <> $1 AND currency <> '' AND (prepaid OR day_amount >= 0 OR month_amount >= 0) ORDER BY project LIMIT $2`, charged, n)
 }
 
 // ChangeBudget has change decide on a project's budget as it is stored, and writes what came of it and the audit, in one
@@ -669,10 +699,22 @@ func (s *Store) ChangeBudget(_ context.Context, p verify.ProjectID, change func(
 		if err := writeBudget(ctx, tx, &b.Budget); err != nil {
 			return err
 		}
+		if b.Prepaid && !prepaid {
+			if err := beginBalance(ctx, tx, &b); err != nil {
+				return err
+			}
+		}
 		return audits(ctx, tx, now, p, by)
 	})
 	s.budgets.forget(p)
 	return b, err
+}
+
+// beginBalance has operators told of the parts of what is left now.
+func beginBalance(ctx context.Context, tx *sql.Tx, b *verify.BudgetState) error {
+	b.Before = b.Ever.Amount
+	_, err := tx.ExecContext(ctx, `UPDATE budget SET spent_before = $2 WHERE project = $1`, b.Project, b.Before)
+	return err
 }
 
 // writeBudget writes a project's budget, and takes back what writers may spend by themselves: that was divided by the one
@@ -731,8 +773,8 @@ func usedBetween(ctx context.Context, tx *sql.Tx, key verify.ProjectID, from, un
 	project, country := verify.SplitKey(key)
 	where, args := `project = $3`, []any{from, until, project}
 	switch {
-	case project == "": // the index of rows that aren't folded yet leads to the hours of today
-		where, args[2] = `writer >= 0 AND country = $3`, country
+	case project == "":
+		where, args[2] = ofEachProject("usage_hour", "")+`country = $3`, country
 	case country != "":
 		where, args = where+` AND country = $4`, append(args, country)
 	}
@@ -767,7 +809,15 @@ func (s *Store) AddCredit(_ context.Context, p verify.ProjectID, e verify.Ledger
 				return err
 			}
 		}
+		if e.Kind == verify.LedgerTopUp {
+			if err := beginBalance(ctx, tx, &b); err != nil {
+				return err
+			}
+		}
 		if e.Kind == verify.LedgerTopUp && project.Trial() {
+			if !b.Prepaid {
+				return fmt.Errorf("top up project %s: %w", p, verify.ErrTrialUnpaid)
+			}
 			if err := endTrial(ctx, tx, &project, &b, Audit{Actor: e.Actor, Action: "trial end", Detail: "by a top-up"}, now); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -123,6 +124,17 @@ type Audit struct {
 	Detail  string // never a whole number, a code or a secret
 }
 
+// auditLayout has all columns. The first is the key.
+var auditLayout = layout[Audit]{
+	idColumn("id", func(a *Audit) *verify.ID { return &a.ID }),
+	textColumn("actor", func(a *Audit) *string { return &a.Actor }),
+	textColumn("action", func(a *Audit) *string { return &a.Action }),
+	textColumn("project", func(a *Audit) *verify.ProjectID { return &a.Project }),
+	textColumn("detail", func(a *Audit) *string { return &a.Detail }),
+}
+
+var insertAudit = `INSERT INTO audit (` + auditLayout.names() + `) VALUES (` + auditLayout.dollars() + `)`
+
 // Record writes down what an operator did that changes nothing.
 func (s *Store) Record(_ context.Context, a Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
@@ -144,8 +156,7 @@ func audits(ctx context.Context, tx *sql.Tx, now time.Time, p verify.ProjectID, 
 
 // audit writes an entry, or what has become of the one with its id.
 func audit(ctx context.Context, tx *sql.Tx, a Audit) error {
-	if _, err := tx.ExecContext(ctx, `INSERT INTO audit (id, actor, action, project, detail) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (id) DO UPDATE SET detail = excluded.detail`, a.ID[:], a.Actor, a.Action, a.Project, a.Detail); err != nil {
+	if _, err := tx.ExecContext(ctx, insertAudit+` ON CONFLICT (id) DO UPDATE SET detail = excluded.detail`, auditLayout.arguments(&a)...); err != nil {
 		return fmt.Errorf("write audit: %w", err)
 	}
 	return nil
@@ -153,10 +164,13 @@ func audit(ctx context.Context, tx *sql.Tx, a Audit) error {
 
 // Audits lists what operators did, the newest first, at most n.
 func (s *Store) Audits(ctx context.Context, n int) ([]Audit, error) {
-	return readAll(ctx, s.lists, func(row scanner) (a Audit, err error) {
-		var id []byte
-		err = row.Scan(&id, &a.Actor, &a.Action, &a.Project, &a.Detail)
-		copy(a.ID[:], id)
-		return a, err
-	}, `SELECT id, actor, action, project, detail FROM audit ORDER BY id DESC LIMIT $1`, n)
+	return s.AuditsBefore(ctx, verify.ID{}, n)
+}
+
+// AuditsBefore lists what they did before an entry; before the zero id, all of it.
+func (s *Store) AuditsBefore(ctx context.Context, before verify.ID, n int) ([]Audit, error) {
+	if before.IsZero() {
+		before = verify.ID(bytes.Repeat([]byte{0xff}, len(before)))
+	}
+	return readAll(ctx, s.lists, auditLayout.scan, `SELECT `+auditLayout.names()+` FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2`, before[:], n)
 }

@@ -10,6 +10,10 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
+// forgetEnrolments is for a database that may be older than it was: a code that was used since would work again, for
+// somebody who has found it.
+const forgetEnrolments = `DELETE FROM enrolment`
+
 // AddEnrolment implements [verify.EnrolmentStore].
 func (s *Store) AddEnrolment(_ context.Context, k verify.UserKey, e verify.Enrolment) error {
 	return s.aloneFor(k.Project, func(ctx context.Context, tx *sql.Tx, now time.Time) error {

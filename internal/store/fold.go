@@ -18,9 +18,12 @@ import (
 // fewer.
 const folded = -1
 
-// foldAfter is the age of the hours that are folded. Receipts of that age are rare, so writers seldom add to such an
-// hour. What they add is a row of their own until the next time.
-const foldAfter = 48 * time.Hour
+// foldAfter is how long an hour is over when it is folded. Most receipts and approvals have come by then. What comes later is a
+// row of its writer's own until the next time. An hour that isn't over stays as its writers have it: a fold would have them wait.
+const foldAfter = 10 * time.Minute
+
+// foldStep bounds how many rows a step folds in an SQLite file, where no other write goes on meanwhile.
+const foldStep = 100
 
 var (
 	hourKeyLayout = usedKeyLayout[:len(usedKeyLayout)-1] // without the writer
@@ -28,7 +31,7 @@ var (
 	dayLayout     = slices.Concat(dayKeyLayout, usedCountLayout)
 
 	sumUsed   = usedCountLayout.list(func(_ int, f field[used]) string { return "CAST(sum(" + f.name + ") AS BIGINT)" })
-	addDay    = ` ON CONFLICT (` + dayKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout)
+	addDay    = ` ON CONFLICT (` + dayKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout, "excluded")
 	upsertDay = `INSERT INTO usage_day AS u (` + dayLayout.names() + `) VALUES (` + dayLayout.dollars() + `)` + addDay
 
 	selectFresh = `SELECT ` + usedKeyLayout.names() + ` FROM usage_hour WHERE writer >= 0 AND hour < $1 ORDER BY hour LIMIT $2`
@@ -53,9 +56,12 @@ func onDays(hours layout[used]) layout[used] {
 	return days
 }
 
-// foldUsage folds the usage of hours that are over for long. It writes only where there is some.
-func (s *Store) foldUsage(ctx context.Context) error {
+// FoldUsage folds the usage of hours that are over. It writes only where there is some.
+func (s *Store) FoldUsage(ctx context.Context) error {
 	return inSteps(ctx, func(most int) (more bool, err error) {
+		if !s.postgres {
+			most = min(most, foldStep)
+		}
 		before := s.now().Add(-foldAfter).UnixMilli() / time.Hour.Milliseconds()
 		_, err = pool.One(ctx, s.upkeep, scanValue[int], `SELECT 1 FROM usage_hour WHERE writer >= 0 AND hour < $1 LIMIT 1`, before)
 		if errors.Is(err, sql.ErrNoRows) {

@@ -120,9 +120,9 @@ func fill(t *testing.T, n int) (path string) {
 	_, err = s.raw.Exec(`INSERT INTO kept_answer (name, id, key_id, request, sealed, expires_at) VALUES (x'01', x'02', 7, x'03', x'04', 5);
 		INSERT INTO kept_count (project, hour, n) VALUES ('p', 1, 2)`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO usage_day VALUES ('p', 20000, x'01', '', 'sms', 'US', 'c', '', 1, 1, 1, 0, 1, 1, 0, 0)`)
+	_, err = s.raw.Exec(`INSERT INTO usage_day (project, day, application, purpose, channel, country, carrier, currency, started, messages, segments, minutes, delivered, approved, cost, price) VALUES ('p', 20000, x'01', '', 'sms', 'US', 'c', '', 1, 1, 1, 0, 1, 1, 0, 0)`)
 	demand(err)
-	_, err = s.raw.Exec(`INSERT INTO budget VALUES ('p', 1, 2, 3, 4, 1, 'EUR', 5, 6, '', 7, 'a', 'b', 'day_messages 20000 1 100 7');
+	_, err = s.raw.Exec(`INSERT INTO budget VALUES ('p', 1, 2, 3, 4, 1, 'EUR', 5, 6, '', 7, 'a', 'b', 'day_messages 20000 1 100 7', 8);
 		INSERT INTO spending VALUES ('p', 20000, 0, 1, 2, 3, 4, 480000, 1, 5, 6, 7);
 		INSERT INTO weight VALUES ('sms', 'c', 1, 2, 'a', 'b');
 		INSERT INTO stop VALUES ('country', 'RU', 1, 'a', 'b');

@@ -261,8 +261,11 @@ func (s *server) store(ctx context.Context, tx pgx.Tx, is identity) error {
 	return err
 }
 
-// void voids what is there and writes down why. It reports whether there was anything.
+// void voids what is there, forgets enrolments, and writes down why. It reports whether there was anything.
 func (s *server) void(ctx context.Context, tx pgx.Tx, why string) (bool, error) {
+	if _, err := tx.Exec(ctx, forgetEnrolments); err != nil {
+		return false, err
+	}
 	moved, err := tx.Exec(ctx, pgVoid)
 	if err != nil || moved.RowsAffected() == 0 {
 		return false, err

@@ -66,6 +66,10 @@ type postgresSession struct {
 	fresh  int    // from which of the writes on rows are inserted that another may insert as well
 
 	planned time.Time // when its plans were thrown away
+
+	// shares are what its writer may spend by itself, as its last commits left it. Only a division takes it back, which is rare:
+	// then the database refuses to commit what spends it.
+	shares map[budgetKey]verify.Spending
 }
 
 // planLife is how long a connection keeps its plans. One that was made while a table had few rows may
@@ -131,6 +135,8 @@ func (s *postgresSession) commit(ctx context.Context, r *rows) error {
 	case err == nil:
 	case pgCode(err) == "" || n >= last:
 		return err
+	case r.guessed && pgCode(err) == codeDivision:
+		return &poisonError{fmt.Errorf("%w: %v", errRaced, err)}
 	case n >= s.fresh && taken(err):
 		return &poisonError{fmt.Errorf("%w: %v", errRaced, err)}
 	default:
@@ -141,10 +147,44 @@ func (s *postgresSession) commit(ctx context.Context, r *rows) error {
 			s.remember(v.value)
 		}
 	}
+	s.rememberShares(r)
 	return nil
 }
 
+// maxShares bounds how many shares a session remembers.
+const maxShares = 4096
+
+// rememberShares notes what a group has left of its writer's shares.
+func (s *postgresSession) rememberShares(r *rows) {
+	for k, row := range r.shares {
+		if k.writer != s.writer {
+			continue
+		}
+		if s.shares == nil || len(s.shares) >= maxShares {
+			s.shares = map[budgetKey]verify.Spending{}
+		}
+		s.shares[k] = row.free
+	}
+}
+
+// guessShares has a group spend what is remembered, if that is known of all rows that pay.
+func (s *postgresSession) guessShares(r *rows, keys []budgetKey) bool {
+	for _, k := range keys {
+		free, ok := s.shares[k]
+		if !ok || free.Messages <= 0 {
+			return false
+		}
+		if r.shares == nil {
+			r.shares = map[budgetKey]*spent{}
+		}
+		r.shares[k] = &spent{project: k.project, day: k.day, writer: k.writer, free: free}
+	}
+	r.guessed = true
+	return true
+}
+
 func (s *postgresSession) rollback(context.Context) {
+	s.shares = nil // whatever went wrong
 	if s.conn == nil || s.conn.IsClosed() {
 		return
 	}
@@ -225,9 +265,10 @@ var (
 	pgSelectAttempts = selectDeliveries + ` WHERE (verification, attempt) IN (SELECT unnest($1::bytea[]), unnest($2::bigint[]))`
 	pgInsertReceipts = `INSERT INTO delivery (` + receivedLayout.names() + `, ` + endLayout.names() + `)
 		SELECT ` + receivedLayout.names() + `, ` + endLayout.zeros() + ` FROM (SELECT ` + receivedLayout.named() + `) r` + receiveDelivery
-	pgInsertHints = `INSERT INTO retry (due, id) SELECT unnest($1::bigint[]), unnest($2::bytea[]) ON CONFLICT DO NOTHING`
-	pgAddUsed     = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) SELECT ` + usedLayout.arrays() + addUsed
-	pgDeleteHints = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
+	pgInsertAudits = `INSERT INTO audit (` + auditLayout.names() + `) SELECT ` + auditLayout.arrays()
+	pgInsertHints  = `INSERT INTO retry (due, id) SELECT unnest($1::bigint[]), unnest($2::bytea[]) ON CONFLICT DO NOTHING`
+	pgAddUsed      = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) SELECT ` + usedLayout.arrays() + addUsed
+	pgDeleteHints  = `DELETE FROM retry r USING (SELECT unnest($1::bigint[]) AS due, unnest($2::bytea[]) AS id) n WHERE r.due = n.due AND r.id = n.id`
 )
 
 // wants are the keys that a group names.
@@ -359,6 +400,12 @@ func (b *bundle) attempts(all []attemptKey) *table {
 // decide anything. While tables are being restored there is none.
 func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	r, w, b := newRows(len(group), s.writer), wantsOf(group), &s.bundle
+	r.loadAttempt = func(k attemptKey) error {
+		b.reset()
+		b.add(pgSelectAttempts, r.readAttempt, b.attempts([]attemptKey{k}))
+		_, _, err := s.send(ctx)
+		return err
+	}
 	known, unknown := s.recall(w.ids)
 	b.reset()
 	ids := b.ids(w.ids)
@@ -403,8 +450,13 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	if names := keptNames(group); names != nil {
 		b.add(pgLockKept, r.readKept, b.names(names))
 	}
-	if keys := budgetKeys(group, s.writer); keys != nil {
+	switch keys := budgetKeys(group, s.writer); {
+	case keys == nil:
+	case granted(group):
 		b.add(pgLockSpent, func(c *cells) error { return r.readShare(c) }, b.budgets(keys))
+	case !s.guessShares(r, keys):
+		r.shares = nil
+		b.add(pgTakeSpent, func(c *cells) error { return r.readShare(c) }, b.budgets(keys))
 	}
 	if keys := attemptKeys(group); keys != nil {
 		b.add(pgSelectAttempts, r.readAttempt, b.attempts(keys))
@@ -537,20 +589,23 @@ func (s *postgresSession) save(_ context.Context, r *rows) error {
 	b.reset()
 	destinations, users, phones, kept := b.table(), b.table(), b.table(), b.table()
 	if err := errors.Join(b.saveDestinations(r, destinations), b.saveUsers(r, users), b.savePhones(r, phones), b.saveKept(r, kept),
-		b.saveVerifications(r), b.saveDeliveries(r), b.saveReceipts(r)); err != nil {
+		b.saveVerifications(r), b.saveDeliveries(r), b.saveReceipts(r), b.saveAudits(r)); err != nil {
 		return err
 	}
 	b.saveHints(r)
 	if err := b.saveUsed(r.sortedUsed(s.writer)); err != nil {
 		return err
 	}
-	if err := b.saveSpent(r.sortedSpent()); err != nil {
+	guessed, sure := b.table(), b.table()
+	if err := b.saveSpent(r, guessed, sure); err != nil {
 		return err
 	}
+	b.addRows(pgAddSpent, sure)
 	s.fresh = len(b.asks)
-	if destinations.rows+users.rows+phones.rows+kept.rows > 0 {
+	if guessed.rows+destinations.rows+users.rows+phones.rows+kept.rows > 0 {
 		b.add(newRowWait, nil)
 	}
+	b.addRows(pgSpendGuessed, guessed) // they aren't locked: while their budget is divided, look again
 	b.addRows(pgInsertDestinations, destinations)
 	b.addRows(pgInsertPhones, phones)
 	b.addRows(pgInsertUsers, users)
@@ -685,6 +740,17 @@ func (b *bundle) saveReceipts(r *rows) error {
 	return nil
 }
 
+func (b *bundle) saveAudits(r *rows) error {
+	t := b.table()
+	for i := range r.audits {
+		if err := addRow(t, auditLayout, &r.audits[i]); err != nil {
+			return err
+		}
+	}
+	b.addRows(pgInsertAudits, t)
+	return nil
+}
+
 // saveHints inserts before it deletes: while it waits for the sweeper, which inserts in the same
 // order, it holds nothing that the sweeper could wait for. A hint that is dropped and left again stays.
 func (b *bundle) saveHints(r *rows) {
@@ -714,15 +780,18 @@ func (b *bundle) saveUsed(all []used) error {
 	return nil
 }
 
-// saveSpent adds to rows that only an allotment writes as well.
-func (b *bundle) saveSpent(all []spent) error {
-	t := b.table()
+// saveSpent adds to rows that only an allotment writes as well: to sure, but for shares that the group has guessed.
+func (b *bundle) saveSpent(r *rows, guessed, sure *table) error {
+	all := r.sortedSpent()
 	for i := range all {
+		t := sure
+		if r.guessed && r.shares[all[i].key()] != nil {
+			t = guessed
+		}
 		if err := addRow(t, spentLayout, &all[i]); err != nil {
 			return err
 		}
 	}
-	b.addRows(pgAddSpent, t)
 	return nil
 }
 

@@ -323,6 +323,7 @@ const (
 	codeUnknown      = "40003" // a commit that may have happened
 	codeCanceled     = "57014" // by a time limit
 	codeUnique       = "23505"
+	codeDivision     = "22012" // by zero
 	codeLockTimeout  = "55P03"
 	codeNoFunction   = "42883"
 	codeNotSupported = "0A000" // also: a plan's result would have another type now

@@ -32,8 +32,11 @@ func (s *Store) AnswerPrompt(_ context.Context, p verify.ProjectID, a *verify.Pr
 			if out.Approved || out.Denied || out.Wrong {
 				v.dirty, u.dirty, d.dirty, r.decided = true, true, true, v
 			}
+			if out.Denied || out.Noted {
+				r.audits = append(r.audits, denial(p, a, now))
+			}
 			if out.Approved {
-				r.use(v.value.UsageKey(), verify.Usage{Approved: 1})
+				v.value.ApprovalUsage(r.use)
 			}
 			return nil
 		},
@@ -41,11 +44,12 @@ func (s *Store) AnswerPrompt(_ context.Context, p verify.ProjectID, a *verify.Pr
 	return out, err
 }
 
-// RecordDenial implements [verify.PromptStore].
-func (s *Store) RecordDenial(_ context.Context, p verify.ProjectID, verification, device verify.ID) error {
-	return s.aloneFor(p, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		return audits(ctx, tx, now, p, []Audit{{Actor: "device " + device.String(), Action: "prompt deny", Detail: "verification " + verification.String() + ": it wasn't the user who asked"}})
-	})
+// denial is the audit log's entry of one. It is committed with what the denial does, so that no crash comes between.
+func denial(p verify.ProjectID, a *verify.PromptAnswer, now time.Time) Audit {
+	return Audit{
+		ID: verify.NewID(now), Project: p, Actor: "device " + a.Device.String(), Action: "prompt deny",
+		Detail: "verification " + a.Verification.String() + ": it wasn't the user who asked",
+	}
 }
 
 // TellOutcome implements [verify.PromptStore].

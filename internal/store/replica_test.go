@@ -489,7 +489,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 						s.Sweep(ctx) // who meets another sweeper tries again with the next tick
 					case 6:
 						var due []verify.Overdue
-						if due, _, err = s.Due(ctx, verify.Hint{}, 20); err == nil {
+						if due, _, err = s.Due(ctx, verify.Hint{}, 20, nil); err == nil {
 							for _, o := range due {
 								s.Claim(ctx, o, time.Millisecond)
 							}
@@ -560,7 +560,7 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	offset.Add(int64(10 * time.Second)) // rows that appear late wait for a moment
-	if due, _, err := other.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 2 {
+	if due, _, err := other.Due(ctx, verify.Hint{}, 10, nil); err != nil || len(due) != 2 {
 		t.Errorf("due: got %v, %v; want both", due, err)
 	}
 
@@ -606,7 +606,7 @@ func TestACommitThatComesLateIsCanceled(t *testing.T) {
 	if err := later.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if due, _, err := later.Due(ctx, verify.Hint{}, 10); err != nil || len(due) != 0 {
+	if due, _, err := later.Due(ctx, verify.Hint{}, 10, nil); err != nil || len(due) != 0 {
 		t.Errorf("due at once: got %v, %v; want none", due, err)
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"net/url"
 	"os"
@@ -165,6 +166,7 @@ func restoredOnce(t *testing.T, c *pgtest.Cluster, how copying, who string) {
 			t.Fatal(err)
 		}
 	}
+	enrolment := invite(t, decided)
 	restore := how.save(t, c, database)
 	if err := answered(t, func() error { _, err := decided.Check(ctx, guess(used, "483920")); return err }); err != nil {
 		t.Fatal(err)
@@ -200,6 +202,9 @@ func restoredOnce(t *testing.T, c *pgtest.Cluster, how copying, who string) {
 			t.Errorf("%s: check after the restore: got error %v, want %v", who, err, verify.ErrCanceled)
 		}
 	}
+	if err := answered(t, func() error { _, _, err := s.Enrolment(ctx, enrolment); return err }); !errors.Is(err, verify.ErrNoEnrolment) {
+		t.Errorf("%s: an enrolment after the restore: got error %v, want %v", who, err, verify.ErrNoEnrolment)
+	}
 	// Once is enough: what starts now lives.
 	v := pending(time.Now(), number(5))
 	if err := answered(t, func() error { return s.Start(ctx, v, verify.Limits{}, time.Minute) }); err != nil {
@@ -211,6 +216,37 @@ func restoredOnce(t *testing.T, c *pgtest.Cluster, how copying, who string) {
 	}
 	s.Close()
 	other.Close()
+}
+
+// invite makes a user with an enrolment, and returns its hash.
+func invite(t *testing.T, s *store.Store) (hash []byte) {
+	t.Helper()
+	now := time.Now()
+	app := verify.Application{ID: verify.NewID(now), Project: "p", Name: "shop", Version: 1}
+	user := verify.User{Application: app.ID, Name: "ada", Address: string(number(9)), NumberKey: number(9), Status: verify.UserValidated, CreatedAt: now, UpdatedAt: now}
+	hash = bytes.Repeat([]byte{1}, 32)
+	steps := []func() error{
+		func() error {
+			return s.CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.ProfileCompat})
+		},
+		func() error { return s.CreateApplication(ctx, app, false, 1) },
+		func() error {
+			_, err := s.ImportUsers(ctx, "p", app.ID, []verify.User{user}, make([]error, 1), verify.ID{7})
+			return err
+		},
+		func() error {
+			return s.AddEnrolment(ctx, verify.UserKey{Project: "p", Application: app.ID, Name: "ada"}, verify.Enrolment{Hash: hash, ExpiresAt: now.Add(time.Hour), By: verify.ID{7}})
+		},
+	}
+	for i, step := range steps {
+		if err := step(); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+	}
+	if _, _, err := s.Enrolment(ctx, hash); err != nil {
+		t.Fatal(err)
+	}
+	return hash
 }
 
 // A crash loses nothing, and neither does anything that rewrites the tables.

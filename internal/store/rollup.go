@@ -43,7 +43,7 @@ var (
 		textColumn("currency", func(u *used) *money.Currency { return &u.Currency }),
 		numberColumn("writer", func(u *used) *int { return &u.writer }),
 	}
-	usedCountLayout = layout[used]{
+	usedCountLayout = slices.Concat(layout[used]{
 		numberColumn("started", func(u *used) *int { return &u.Started }),
 		numberColumn("messages", func(u *used) *int { return &u.Messages }),
 		numberColumn("segments", func(u *used) *int { return &u.Segments }),
@@ -52,16 +52,29 @@ var (
 		numberColumn("approved", func(u *used) *int { return &u.Approved }),
 		int64Column("cost", func(u *used) *money.Amount { return &u.Cost }),
 		int64Column("price", func(u *used) *money.Amount { return &u.Price }),
-	}
+		numberColumn("converted", func(u *used) *int { return &u.Converted }),
+	}, timesLayout())
 	usedLayout = slices.Concat(usedKeyLayout, usedCountLayout)
 
-	addUsed    = ` ON CONFLICT (` + usedKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout)
+	addUsed    = ` ON CONFLICT (` + usedKeyLayout.names() + `) DO UPDATE SET ` + added(usedCountLayout, "excluded")
 	upsertUsed = `INSERT INTO usage_hour AS u (` + usedLayout.names() + `) VALUES (` + usedLayout.dollars() + `)` + addUsed
 )
 
-// added adds to the counts of a row u.
-func added[T any](counts layout[T]) string {
-	return counts.list(func(_ int, f field[T]) string { return f.name + " = u." + f.name + " + excluded." + f.name })
+// timesLayout are the columns of [verify.Times]: took_1s, and so on, and took_more.
+func timesLayout() (l layout[used]) {
+	for i := range (verify.Times{}) {
+		name := "took_more"
+		if i < len(verify.TimeBounds) {
+			name = fmt.Sprintf("took_%ds", int(verify.TimeBounds[i].Seconds()))
+		}
+		l = append(l, numberColumn(name, func(u *used) *int { return &u.Times[i] }))
+	}
+	return l
+}
+
+// added adds another row to the counts of a row u.
+func added[T any](counts layout[T], other string) string {
+	return counts.list(func(_ int, f field[T]) string { return f.name + " = u." + f.name + " + " + other + "." + f.name })
 }
 
 func int64Column[T any, N ~int64](name string, at func(*T) *N) field[T] {
@@ -146,11 +159,37 @@ func (s *Store) usageQuery(q *verify.UsageQuery) (text string, args []any) {
 	return fmt.Sprintf(`SELECT %s, %s FROM (%s) counted GROUP BY %s ORDER BY %s LIMIT %d`, strings.Join(columns, ", "), sumUsed, source, group, group, most), args
 }
 
-// ofEachProject names all projects that used something. The primary key leads from each to its hours; without a project,
-// the hours of all time would be read.
-const ofEachProject = `project IN (WITH RECURSIVE spender (project) AS (SELECT min(project) FROM usage_hour UNION ALL
-	SELECT (SELECT min(h.project) FROM usage_hour h WHERE h.project > u.project) FROM spender u WHERE u.project IS NOT NULL)
-	SELECT u.project FROM spender u WHERE u.project IS NOT NULL) AND `
+// ofEachProject names all projects of a table whose key begins with the project, behind what in fixes of it. The key leads from
+// each to its rows; without a project, the rows of all time would be read.
+func ofEachProject(table, in string) string {
+	return in + fmt.Sprintf(`project IN (WITH RECURSIVE spender (project) AS (SELECT min(project) FROM %[1]s WHERE %[2]sproject > '' UNION ALL
+	SELECT (SELECT min(h.project) FROM %[1]s h WHERE %[2]sh.project > u.project) FROM spender u WHERE u.project IS NOT NULL)
+	SELECT u.project FROM spender u WHERE u.project IS NOT NULL) AND `, table, in)
+}
+
+// A rollup is a table of sums of days or of months: what leads to the rows of a query, and the column with the day.
+type rollup struct{ table, where, day string }
+
+// rollups are the smallest tables of days and of months that have all that a query asks for. where is its own condition.
+func rollups(q *verify.UsageQuery, where string, each func(table, in string) string) (days, months rollup) {
+	asks := func(parts ...verify.UsagePart) bool {
+		for _, part := range verify.UsageParts {
+			_, only := q.Only[part]
+			if (only || slices.Contains(q.By, part)) && !slices.Contains(parts, part) {
+				return false
+			}
+		}
+		return true
+	}
+	const day, month = `unit = 'day' AND `, `unit = 'month' AND `
+	switch {
+	case asks(verify.PartProject):
+		return rollup{"usage_sum", each("usage_sum", day), "day"}, rollup{"usage_sum", each("usage_sum", month), "day"}
+	case q.Project == "" && len(q.Among) == 0 && asks(verify.PartChannel, verify.PartCountry, verify.PartCarrier):
+		return rollup{"usage_sum", day + `project = '' AND ` + where, "day"}, rollup{"usage_sum", month + `project = '' AND ` + where, "day"}
+	}
+	return rollup{"usage_day", each("usage_day", ""), "day"}, rollup{"usage_month", each("usage_month", ""), "month"}
+}
 
 // usageSource are the rows that a query is about: of whole days, those of the days and what isn't folded yet, if the
 // query doesn't ask for hours.
@@ -159,55 +198,71 @@ func (s *Store) usageSource(q *verify.UsageQuery) (text string, args []any) {
 		args = append(args, v)
 		return fmt.Sprintf("$%d", len(args))
 	}
-	rows, of := hourKeyLayout.names()+", "+usedCountLayout.names(), ""
+	where := ""
 	if q.Project != "" {
-		of = "project = " + arg(q.Project) + " AND "
+		where = "project = " + arg(q.Project) + " AND "
 	} else if len(q.Among) > 0 {
 		var among []string
 		for _, p := range q.Among {
 			among = append(among, arg(p))
 		}
-		of = "project IN (" + strings.Join(among, ", ") + ") AND "
+		where = "project IN (" + strings.Join(among, ", ") + ") AND "
 	}
 	for _, part := range verify.UsageParts {
 		if value, ok := q.Only[part]; ok {
-			of += string(part) + " = " + arg(value) + " AND "
+			where += string(part) + " = " + arg(value) + " AND "
+		}
+	}
+	each := func(table, in string) string { // leads to the rows by a key that begins with the project, behind what in fixes
+		if q.Project == "" && len(q.Among) == 0 {
+			in = ofEachProject(table, in)
+		}
+		return in + where
+	}
+	var arms []string
+	arm := func(table, where, hour, unit string, from, until any) {
+		columns := []string{hour}
+		for _, part := range q.By {
+			columns = append(columns, string(part))
+		}
+		arms = append(arms, fmt.Sprintf("SELECT %s, currency, %s FROM %s WHERE %s%s >= %s AND %[5]s < %[7]s",
+			strings.Join(columns, ", "), usedCountLayout.names(), table, where, unit, arg(from), arg(until)))
+	}
+	hours := func(from, until int64) {
+		if from < until {
+			arm("usage_hour", each("usage_hour", ""), "hour", "hour", from, until)
+		}
+	}
+	sums := func(r rollup, from, until int) {
+		if from < until {
+			arm(r.table, r.where, r.day+" * 24 AS hour", r.day, from, until)
 		}
 	}
 	from, until := max(verify.UsageHour(q.From), 0), max(verify.UsageHour(q.Until), 0)
-	hours := of
-	if q.Project == "" && len(q.Among) == 0 {
-		hours = ofEachProject + of
+	if until > verify.UsageHour(s.now()) { // nothing has started after now: so the day is a whole one
+		until = (until + 23) / 24 * 24
 	}
 	first, end := (from+23)/24, until/24
 	if q.Step == verify.StepHour || first >= end {
-		return fmt.Sprintf(`SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, arg(from), arg(until)), args
+		arm("usage_hour", each("usage_hour", ""), "hour", "hour", from, until)
+		return arms[0], args
 	}
-	table := func(name, unit string) string { // its rows begin with the hour
-		columns := dayKeyLayout.list(func(_ int, f field[used]) string {
-			if f.name == "day" {
-				return unit + " * 24 AS hour"
-			}
-			return f.name
-		})
-		return "SELECT " + columns + ", " + usedCountLayout.names() + " FROM " + name + " WHERE " + of + unit
+	days, months := rollups(q, where, each)
+	firstMonth, endMonth := monthsIn(int(first), int(end))
+	if q.Step == verify.StepDay || firstMonth >= endMonth {
+		firstMonth, endMonth = int(end), int(end)
 	}
+	sums(days, int(first), firstMonth)
+	sums(months, firstMonth, endMonth)
+	sums(days, endMonth, int(end))
 	fresh := "usage_hour"
 	if !s.postgres {
 		fresh += " INDEXED BY usage_fresh" // the primary key leads to all hours of a project
 	}
-	firstDay, endDay, firstHour, endHour := arg(first), arg(end), arg(first*24), arg(end*24)
-	days := table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s`, firstDay, endDay)
-	if firstMonth, endMonth := monthsIn(int(first), int(end)); q.Step != verify.StepDay && firstMonth < endMonth {
-		from, until := arg(firstMonth), arg(endMonth)
-		days = table("usage_month", "month") + fmt.Sprintf(` >= %s AND month < %s UNION ALL `, from, until) +
-			table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s UNION ALL `, firstDay, from) +
-			table("usage_day", "day") + fmt.Sprintf(` >= %s AND day < %s`, until, endDay)
-	}
-	return days +
-		fmt.Sprintf(` UNION ALL SELECT %s FROM %s WHERE %shour >= %s AND hour < %s AND writer >= 0`, rows, fresh, of, firstHour, endHour) +
-		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, arg(from), firstHour) +
-		fmt.Sprintf(` UNION ALL SELECT %s FROM usage_hour WHERE %shour >= %s AND hour < %s`, rows, hours, endHour, arg(until)), args
+	arm(fresh, where+"writer >= 0 AND ", "hour", "hour", first*24, end*24)
+	hours(from, first*24)
+	hours(end*24, until)
+	return strings.Join(arms, " UNION ALL "), args
 }
 
 // monthsIn are the whole months of some days: the first day of the first one, and the day after the last one.
@@ -229,7 +284,10 @@ func scanUsage(q *verify.UsageQuery) func(scanner) (verify.UsageRow, error) {
 		for _, part := range q.By {
 			into = append(into, at[part])
 		}
-		into = append(into, &u.Currency, &u.Started, &u.Messages, &u.Segments, &u.Minutes, &u.Delivered, &u.Approved, &u.Cost, &u.Price)
+		into = append(into, &u.Currency, &u.Started, &u.Messages, &u.Segments, &u.Minutes, &u.Delivered, &u.Approved, &u.Cost, &u.Price, &u.Converted)
+		for i := range u.Times {
+			into = append(into, &u.Times[i])
+		}
 		err = row.Scan(into...)
 		copy(u.Application[:], application)
 		if hoursOf[q.Step] > 0 {

@@ -56,6 +56,7 @@ var (
 		blobColumn("code_sealed", func(v *verify.Verification) *[]byte { return &v.SealedCode }),
 		resentColumn("resent", func(v *verify.Verification) *verify.Resent { return &v.Resent }),
 		heldColumn("held", func(v *verify.Verification) *verify.Held { return &v.Held }),
+		bearerColumn("bearer", func(v *verify.Verification) *verify.Bearer { return &v.Bearer }),
 		promptColumn("prompt", func(v *verify.Verification) *verify.Prompt { return &v.Prompt }),
 	}
 	verificationLayout = slices.Concat(identityLayout, stateLayout)
@@ -173,7 +174,7 @@ func detailsColumn[T any](name string, at func(*T) *verify.Details) field[T] {
 }
 
 func detailsText(d *verify.Details) string {
-	if len(d.Metadata) == 0 && d.Payment.IsZero() && d.Client == (verify.Client{}) {
+	if len(d.Metadata) == 0 && d.Payment.IsZero() {
 		return ""
 	}
 	text, err := json.Marshal(d)
@@ -230,6 +231,24 @@ func heldColumn[T any](name string, at func(*T) *verify.Held) field[T] {
 	return field[T]{name, textKind,
 		func(c fields, v *T) (err error) { *at(v), err = verify.ParseHeld(c.text()); return err },
 		func(p parameters, v *T) error { p.text(at(v).String()); return nil }}
+}
+
+// bearerColumn has the channel and the carrier with a space between, which no channel has.
+func bearerColumn[T any](name string, at func(*T) *verify.Bearer) field[T] {
+	return field[T]{name, textKind,
+		func(c fields, v *T) error {
+			channel, carrier, _ := strings.Cut(c.text(), " ")
+			*at(v) = verify.Bearer{Channel: verify.Channel(channel), Carrier: carrier}
+			return nil
+		},
+		func(p parameters, v *T) error {
+			text := ""
+			if b := at(v); b.Carrier != "" {
+				text = string(b.Channel) + " " + b.Carrier
+			}
+			p.text(text)
+			return nil
+		}}
 }
 
 func resentText(r *verify.Resent) string {

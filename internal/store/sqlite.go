@@ -178,6 +178,7 @@ type sqliteSession struct {
 	selectDelivery, insertDelivery, insertCall, insertReceipt  *direct.Stmt
 	selectPhone, upsertPhone, selectKept, upsertKept           *direct.Stmt
 	insertHint, deleteHint, selectSwept, upsertUsed            *direct.Stmt
+	insertAudit                                                *direct.Stmt
 	selectSpent, upsertSpent                                   *direct.Stmt
 
 	gone atomic.Bool // the file isn't where it was opened any more
@@ -256,6 +257,7 @@ func (s *sqliteSession) prepare() error {
 		&s.insertCall:         insertCall,
 		&s.insertReceipt:      insertReceipt,
 		&s.insertHint:         insertHint,
+		&s.insertAudit:        insertAudit,
 		&s.deleteHint:         deleteHint,
 		&s.upsertUsed:         upsertUsed,
 		&s.selectSpent:        selectSpent,
@@ -319,6 +321,7 @@ func (s *sqliteSession) forget() {
 // load has nothing to lock: the transaction has the whole file.
 func (s *sqliteSession) load(_ context.Context, group []op) (*rows, error) {
 	r := newRows(len(group), s.writerNumber())
+	r.loadAttempt = func(k attemptKey) error { return s.loadAttempts(r, []attemptKey{k}) }
 	if _, err := one(s.selectSwept, func(q *direct.Stmt) { q.ColumnBytes(0, r.swept[:]) }); err != nil {
 		return nil, err
 	}
@@ -498,6 +501,11 @@ func (s *sqliteSession) save(_ context.Context, r *rows) error {
 			if err := s.saveReceipt(&a.value); err != nil {
 				return err
 			}
+		}
+	}
+	for i := range r.audits {
+		if err := write(s.insertAudit, auditLayout, &r.audits[i]); err != nil {
+			return err
 		}
 	}
 	for i := range r.used { // of writer 0: the file has one at a time

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"time"
@@ -27,10 +28,18 @@ func (s *Store) Stops(ctx context.Context) ([]verify.Stop, error) {
 	return readAll(ctx, s.hot, stopLayout.scan, selectStops)
 }
 
-// Stop stops something on all servers within a second, and writes that down.
+// otherwise is what a country may be in place of something.
+var otherwise = map[verify.StopKind]verify.StopKind{verify.StopCountry: verify.Watch, verify.Watch: verify.StopCountry}
+
+// Stop stops something, or watches a country, on all servers within a second, and writes that down.
 func (s *Store) Stop(_ context.Context, stop verify.Stop, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		stop.At = now
+		if other, ok := otherwise[stop.Kind]; ok {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM stop WHERE kind = $1 AND name = $2`, other, stop.Name); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.ExecContext(ctx, insertStop, stopLayout.arguments(&stop)...); err != nil {
 			return err
 		}
@@ -38,10 +47,10 @@ func (s *Store) Stop(_ context.Context, stop verify.Stop, by ...Audit) error {
 	})
 }
 
-// Allow allows again what was stopped, and writes that down. It fails with [verify.ErrNotStopped].
+// Allow allows again what was stopped, or watches a country no longer, and writes that down. It fails with [verify.ErrNotStopped].
 func (s *Store) Allow(_ context.Context, kind verify.StopKind, name string, by ...Audit) error {
 	return s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
-		result, err := tx.ExecContext(ctx, `DELETE FROM stop WHERE kind = $1 AND name = $2`, kind, name)
+		result, err := tx.ExecContext(ctx, `DELETE FROM stop WHERE name = $2 AND kind IN ($1, $3)`, kind, name, cmp.Or(otherwise[kind], kind))
 		if err := changedOne(result, err, verify.ErrNotStopped); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -51,7 +52,9 @@ type Store struct {
 	turns    *turns        // of the projects that list something
 	looks    *turns        // of those that look for a number's verifications
 	turnWait time.Duration // for one
-	counted  userCounts
+
+	strangers chan struct{} // a place for each look-up of a key that may be nobody's
+	counted   userCounts
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
@@ -123,7 +126,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Commit = func(_ int, commit func() error) error { return commit() }
 	}
 	s := &Store{
-		now: o.Now, clock: clock, log: o.Log, reached: o.Observer, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit,
+		now: o.Now, clock: clock, log: o.Log, reached: o.Observer, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit, strangers: make(chan struct{}, strangers),
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1
@@ -347,12 +350,13 @@ func (s *Store) Resend(ctx context.Context, again verify.Resending) (*verify.Ver
 		if v.Project != seen.Project {
 			return verify.ErrNotFound
 		}
-		if err := r.affords(names.pays, now); err != nil {
-			return err
-		}
 		d, u := r.destination(destinationKey{v.Project, v.To}), r.users[userOf(v)]
 		if u == nil {
 			u = &row[verify.User]{} // nobody; and nobody writes it
+		}
+		if err := r.affords(names.pays, now); err != nil { // what is refused anyway divides no budget
+			seen, user, number := *v, u.value, d.value
+			return cmp.Or(r.withPhone(&number, again.By.IsCall(), func() error { return again.Resend(&seen, &user, &number, now) }), err)
 		}
 		if err := r.withPhone(&d.value, again.By.IsCall(), func() error { return again.Resend(v, &u.value, &d.value, now) }); err != nil {
 			return err
@@ -374,6 +378,13 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 		o.attempt = st.Attempt
 	}
 	return s.changeWith(o, st.Verification, func(r *rows, v *verify.Verification, now time.Time) (err error) {
+		// Something may be known of the attempt: its receipt was faster, or a server that stood still has lost its lease, and the
+		// attempt was ended for it.
+		if v.Attempt == st.Attempt && v.Delivery != verify.DeliverySending {
+			if err := r.lookAt(attemptKey{v.ID, st.Attempt}); err != nil {
+				return err
+			}
+		}
 		settled := st
 		if asked {
 			err = r.answer(v, &settled, now)
@@ -382,6 +393,9 @@ func (s *Store) Settle(_ context.Context, st verify.Settlement) (*verify.Verific
 		}
 		if err != nil {
 			return err
+		}
+		if u := r.users[userOf(v)]; u != nil {
+			u.dirty = u.value.Recount(v, &settled) || u.dirty
 		}
 		r.ended(v, settled.Delivery)
 		if st.Called != "" {
@@ -570,9 +584,10 @@ type state struct {
 	sealedLength int
 	resent       verify.Resent
 	held         verify.Held
+	bearer       verify.Bearer
 	prompt       verify.Prompt
 }
 
 func stateOf(v *verify.Verification) state {
-	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Held, v.Prompt}
+	return state{v.Status, v.Guesses, v.EndedAt, v.Delivery, v.Reason, v.Attempt, v.DueAt, len(v.SealedCode), v.Resent, v.Held, v.Bearer, v.Prompt}
 }

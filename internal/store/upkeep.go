@@ -130,8 +130,9 @@ func (s *Store) nothingBefore(ctx context.Context, to verify.ID) (bool, error) {
 }
 
 // Due returns the verifications of up to n hints behind another one, whose message somebody should look at
-// now. It reads them in a few statements. next is the last hint that it read, or zero at the end.
-func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify.Overdue, next verify.Hint, err error) {
+// now. It reads them in a few statements, but for those that the caller remembers; nil remembers none. next is the last
+// hint that it read, or zero at the end.
+func (s *Store) Due(ctx context.Context, after verify.Hint, n int, remembered func(verify.Hint) (verify.Overdue, bool)) (due []verify.Overdue, next verify.Hint, err error) {
 	if from := after.Due; after.ID.IsZero() { // a look begins
 		after.Due = s.sweptFrom.take(from)
 		defer func() {
@@ -148,8 +149,18 @@ func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify
 	if len(hints) == 0 {
 		return nil, next, nil
 	}
-	found, err := s.overdue(ctx, hints)
-	if err != nil {
+	found := make(map[verify.ID]verify.Overdue, len(hints))
+	var unknown []verify.ID
+	for _, h := range hints {
+		if remembered != nil {
+			if o, ok := remembered(verify.Hint{Due: h.due, ID: h.id}); ok {
+				found[h.id] = o
+				continue
+			}
+		}
+		unknown = append(unknown, h.id)
+	}
+	if err := s.overdue(ctx, unknown, found); err != nil {
 		return nil, next, away("load due messages", err)
 	}
 	var gone []op
@@ -171,30 +182,31 @@ func (s *Store) Due(ctx context.Context, after verify.Hint, n int) (due []verify
 	return due, next, nil
 }
 
-// overdue reads what hints are about. A row that can't be read doesn't hide the others.
-func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify.Overdue, error) {
-	named := make([]verify.ID, len(hints))
-	for i := range hints {
-		named[i] = hints[i].id
+// overdue reads what hints are about into found. A row that can't be read doesn't hide the others.
+func (s *Store) overdue(ctx context.Context, named []verify.ID, found map[verify.ID]verify.Overdue) error {
+	if len(named) == 0 {
+		return nil
 	}
 	among, ids := s.among(named)
 	verifications, err := pool.All(ctx, s.hot, readable(verificationLayout.scan), `SELECT `+verificationLayout.names()+` FROM verification WHERE id IN `+among, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	deliveries, err := pool.All(ctx, s.hot, readable(deliveryLayout.scan), selectDeliveries+`
-		WHERE verification IN `+among+` AND ended_at <> 0 ORDER BY verification, attempt`, ids)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]*verify.Verification, len(verifications))
+	rows, tried := make([]*verify.Verification, len(verifications)), named[:0:0]
 	for i := range verifications {
-		rows[i] = &verifications[i].row
+		v := &verifications[i].row
+		rows[i] = v
+		if v.Attempt != 1 || v.Delivery != verify.DeliverySending { // else no attempt has ended
+			tried = append(tried, v.ID)
+		}
+	}
+	deliveries, err := s.ended(ctx, tried)
+	if err != nil {
+		return err
 	}
 	if err := s.supersessions(ctx, s.hot, rows); err != nil {
-		return nil, err
+		return err
 	}
-	found := make(map[verify.ID]verify.Overdue, len(verifications))
 	for i := range verifications {
 		v := rows[i]
 		found[v.ID] = verify.Overdue{Verification: v, Damaged: verifications[i].damage}
@@ -206,7 +218,17 @@ func (s *Store) overdue(ctx context.Context, hints []hint) (map[verify.ID]verify
 			found[d.row.Verification] = o
 		}
 	}
-	return found, nil
+	return nil
+}
+
+// ended reads the attempts of some verifications that have ended, oldest first.
+func (s *Store) ended(ctx context.Context, of []verify.ID) ([]read[verify.Delivery], error) {
+	if len(of) == 0 {
+		return nil, nil
+	}
+	among, ids := s.among(of)
+	return pool.All(ctx, s.hot, readable(deliveryLayout.scan), selectDeliveries+`
+		WHERE verification IN `+among+` AND ended_at <> 0 ORDER BY verification, attempt`, ids)
 }
 
 // supersessions finds out which of the verifications that were read are still their users' current ones.
@@ -327,7 +349,7 @@ func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err 
 	if err != nil {
 		return deleted, err
 	}
-	return deleted, errors.Join(s.purge(ctx), s.releasePhones(ctx), s.forgetAnswers(ctx), s.foldUsage(ctx), s.keyNumbers(ctx), s.foldSpending(ctx))
+	return deleted, errors.Join(s.purge(ctx), s.releasePhones(ctx), s.forgetAnswers(ctx), s.FoldUsage(ctx), s.keyNumbers(ctx), s.foldSpending(ctx))
 }
 
 // stepTries is how often a step is tried, each time with an eighth of the rows.

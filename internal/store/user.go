@@ -525,7 +525,7 @@ func (r *rows) check(v *row[verify.Verification], g verify.Guess, now time.Time)
 		v.dirty, r.decided = true, v
 		d.dirty = d.dirty || d.value.Failures != failures || !d.value.WaitUntil.Equal(waitUntil)
 		if out.Approved {
-			r.use(v.value.UsageKey(), verify.Usage{Approved: 1})
+			v.value.ApprovalUsage(r.use)
 			if u != nil {
 				u.dirty = true
 			}
@@ -547,7 +547,7 @@ func (r *rows) answer(v *verify.Verification, s *verify.Settlement, now time.Tim
 	approved, err := answer(&d.value, s, now)
 	if approved {
 		d.dirty = true
-		r.use(v.UsageKey(), verify.Usage{Approved: 1})
+		v.ApprovalUsage(r.use)
 		if u != nil {
 			u.dirty = true
 		}

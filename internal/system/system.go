@@ -23,7 +23,6 @@ import (
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/carrier/push"
-	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/face/device"
 	"github.com/countersign/countersign/internal/face/signalwire"
@@ -172,6 +171,11 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	if foreign, err := st.Foreign(ctx, c.Prices.Currency, 10); err != nil {
+		return nil, errors.Join(err, st.Close())
+	} else if len(foreign) > 0 {
+		c.Log.WarnContext(ctx, "budgets are in another currency than prices.currency: amounts are compared all the same; set prices.currency to theirs", "currency", c.Prices.Currency, "projects", foreign)
+	}
 	d, err := dispatch.New(dispatch.Config{
 		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, Prices: c.Prices, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
@@ -204,6 +208,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	upkeep, stop := context.WithCancel(context.Background())
 	s.stopped = stop
 	s.upkeep.Go(func() { s.retain(upkeep, c.Retention) })
+	s.upkeep.Go(func() { s.fold(upkeep) })
 	s.upkeep.Go(func() { s.finishDeletions(upkeep) })
 	s.upkeep.Go(func() { s.reseal(upkeep, c.Keys) })
 	s.upkeep.Go(func() { s.watch(upkeep) })
@@ -229,17 +234,30 @@ func (s *System) retain(ctx context.Context, keep time.Duration) {
 	}
 }
 
+// foldEvery is how often usage is folded: so lists read few rows of single writers.
+const foldEvery = 10 * time.Minute
+
+func (s *System) fold(ctx context.Context) {
+	for wait(ctx, foldEvery); ctx.Err() == nil; wait(ctx, foldEvery) {
+		if err := s.Store.FoldUsage(ctx); err != nil && ctx.Err() == nil {
+			complain(s.outages, "fold usage", err)
+		}
+	}
+}
+
 // liveLook is how often a server looks at what operators have changed while it runs.
 const liveLook = 500 * time.Millisecond
 
 // live is what operators have changed while servers run.
 type live struct {
+	at      time.Time // when it was asked for
 	stops   []verify.Stop
 	limits  []verify.CountryLimit
 	weights []verify.Weight
 }
 
 func readLive(ctx context.Context, st *store.Store) (l live, err error) {
+	l.at = time.Now()
 	if l.stops, err = st.Stops(ctx); err != nil {
 		return l, err
 	}
@@ -255,9 +273,11 @@ func (l live) hold(d *dispatch.Dispatcher) {
 	d.SetStops(l.stops)
 	d.SetLimits(l.limits)
 	d.SetWeights(l.weights)
+	d.Looked(l.at)
 }
 
-// watchLive keeps to what operators have changed. While the database is away, what was read last holds.
+// watchLive keeps to what operators have changed. While the database is away, what was read last holds for starts, and nothing is
+// sent.
 func (s *System) watchLive(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait(ctx, liveLook)
@@ -271,11 +291,14 @@ func (s *System) watchLive(ctx context.Context) {
 	}
 }
 
-// finishDeletions deletes what deleted applications have left, once a minute.
+// finishDeletions deletes what deleted applications have left, and who asked for what has ended, once a minute.
 func (s *System) finishDeletions(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := s.Store.FinishDeletions(ctx); err != nil && ctx.Err() == nil {
 			complain(s.outages, "delete users of deleted applications", err)
+		}
+		if err := s.Store.ForgetClients(ctx); err != nil && ctx.Err() == nil {
+			complain(s.outages, "forget who asked for what has ended", err)
 		}
 		wait(ctx, time.Minute)
 	}
@@ -397,8 +420,8 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 func (s *System) vapid() string {
 	for _, l := range s.carriers {
 		if c, ok := l.Carrier.(*push.Carrier); ok {
-			if web, ok := c.Service(verify.DeviceWebPush).(*webpush.Service); ok {
-				return web.Key.Public()
+			if web, ok := c.Service(verify.DeviceWebPush).(interface{ PublicKey() string }); ok {
+				return web.PublicKey()
 			}
 		}
 	}
@@ -451,6 +474,9 @@ func (s *System) Operations() http.Handler {
 	})
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
+		mux.HandleFunc("GET /policy", s.readPolicy)
+		mux.HandleFunc("PUT /policy/countries/{name}", s.changePolicy(s.countryStates()))
+		mux.HandleFunc("PUT /policy/carriers/{name}", s.changePolicy(s.carrierStates()))
 	}
 	return web.LocalNames(mux)
 }

@@ -30,12 +30,20 @@ type TrialLine struct {
 	Error string `json:"error,omitempty"`
 }
 
+// byOperator reports whether a request shows the token that only the server's own user can read, and refuses it if not.
+func (s *System) byOperator(w http.ResponseWriter, r *http.Request) bool {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if subtle.ConstantTimeCompare([]byte(token), []byte(s.operator.Reveal())) == 1 {
+		return true
+	}
+	http.Error(w, "the token is wrong", http.StatusUnauthorized)
+	return false
+}
+
 // try sends a test message. It costs money and needs a number: whoever asks shows the token that only
 // the server's own user can read.
 func (s *System) try(w http.ResponseWriter, r *http.Request) {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if subtle.ConstantTimeCompare([]byte(token), []byte(s.operator.Reveal())) != 1 {
-		http.Error(w, "the token is wrong", http.StatusUnauthorized)
+	if !s.byOperator(w, r) {
 		return
 	}
 	var t Trial

@@ -74,6 +74,7 @@ func (v *Verification) Answer(d *Destination, s *Settlement, now time.Time) (app
 			if approved = d.admit(v, ProfileCompat, now) == nil; approved { // its waits begin latest: the stricter of both
 				v.Guesses++
 				d.Clear()
+				v.bear(&s.Delivery)
 				v.end(StatusApproved, now)
 			}
 		case VerdictRejects:

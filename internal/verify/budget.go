@@ -164,7 +164,7 @@ func (h Held) String() string {
 	if h.Day == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d %d", h.Day, h.Price)
+	return strconv.Itoa(h.Day) + " " + decimal(h.Price)
 }
 
 // ParseHeld reads what was stored.
@@ -239,13 +239,14 @@ type BudgetState struct {
 	Budget
 	Spent
 	Credit Credit
-	Marks  []Mark // of the caps, one each at most
+	Before money.Amount // what had been spent ever when the balance was last topped up
+	Marks  []Mark       // of the caps, one each at most
 }
 
 // A CapUse is how much of a cap is used: messages, or millionths of the currency's unit.
 type CapUse struct {
 	Name      string // "hour_messages", "day_messages", "month_messages", "day_amount", "month_amount", "balance"
-	Period    int64  // which hour, day or month: its beginning. A balance has one
+	Period    int64  // which hour, day or month: its beginning; of a balance, what was spent before it was topped up
 	Used, Cap int64
 }
 
@@ -288,8 +289,8 @@ func (s BudgetState) Uses(now time.Time) (all []CapUse) {
 	add("month_messages", int64(FirstDay(today)), int64(s.Month.Messages), int64(s.MonthMessages))
 	add("day_amount", int64(today), int64(s.Day.Amount), int64(s.DayAmount))
 	add("month_amount", int64(FirstDay(today)), int64(s.Month.Amount), int64(s.MonthAmount))
-	if s.Prepaid {
-		add("balance", 0, int64(s.Ever.Amount), int64(s.Credit))
+	if s.Prepaid { // all that was ever paid in says little of what is left
+		add("balance", int64(s.Before), int64(s.Ever.Amount-s.Before), int64(s.Credit-s.Before))
 	}
 	return all
 }

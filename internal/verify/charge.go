@@ -29,7 +29,7 @@ func (c Charge) String() string {
 	case c.Currency == "" && c.Cost == 0 && c.Price == 0:
 		return strconv.Itoa(c.Units)
 	}
-	return fmt.Sprintf("%d %d %d %s", c.Units, c.Cost, c.Price, c.Currency)
+	return strconv.Itoa(c.Units) + " " + decimal(c.Cost) + " " + decimal(c.Price) + " " + string(c.Currency)
 }
 
 // ParseCharge reads a charge that was stored.
@@ -65,8 +65,11 @@ func (f Fee) String() string {
 	if f == (Fee{}) {
 		return ""
 	}
-	return fmt.Sprintf("%d %s", f.Price, f.Currency)
+	return decimal(f.Price) + " " + string(f.Currency)
 }
+
+// decimal writes an amount in millionths.
+func decimal(a money.Amount) string { return strconv.FormatInt(int64(a), 10) }
 
 // ParseFee reads a fee that was stored.
 func ParseFee(text string) (f Fee, err error) {

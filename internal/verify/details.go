@@ -14,7 +14,7 @@ import (
 type Details struct {
 	Metadata map[string]string // for the caller alone: no log, no text and no rule has it
 	Payment
-	Client
+	Client Client `json:"-"` // kept with the prompt that shows it, and else not: see [Prompt]
 }
 
 // A Payment is what a code authorizes (PSD2 calls it dynamic linking). The message says it, the code is bound to it, and
@@ -69,7 +69,6 @@ func (p *problems) details(d *Details) {
 			break
 		}
 	}
-	p.client(&d.Client)
 	if d.Payment.IsZero() {
 		return
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -177,25 +178,27 @@ func (s *Service) RemoveDevice(ctx context.Context, acct *Account, application I
 const resealStep = 100
 
 // ResealDevices seals with the primary key all devices that another key has sealed, so that the other key can be
-// removed from the keyset. Devices of keys that this server lacks stay as they are. It returns how many it sealed.
+// removed from the keyset. Devices of keys that this server lacks stay as they are. One that can't be opened doesn't
+// keep the others from it. It returns how many it sealed.
 func (s *Service) ResealDevices(ctx context.Context) (n int, err error) {
 	primary := s.keys.Primary()
 	if primary == 0 {
 		return 0, nil
 	}
+	var damaged error // the first
 	for after := (ID{}); ; {
 		some, err := s.store.DevicesOfOtherKeys(ctx, primary, after, resealStep)
 		if err != nil || len(some) == 0 {
-			return n, err
+			return n, cmp.Or(err, damaged)
 		}
 		for _, d := range some {
 			after = d.ID
 			sub, err := d.Open(s.keys)
-			if errors.Is(err, keyset.ErrUnknownKey) {
-				continue
-			}
 			if err != nil {
-				return n, err
+				if !errors.Is(err, keyset.ErrUnknownKey) {
+					damaged = cmp.Or(damaged, err)
+				}
+				continue
 			}
 			before := d.KeyID
 			d.KeyID = primary

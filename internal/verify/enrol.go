@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 	"time"
 
@@ -80,6 +81,12 @@ func (s *Service) Enrol(ctx context.Context, typed Secret, n NewDevice) (Device,
 		return Device{}, nil, err
 	}
 	return d, app, s.store.Enrol(context.WithoutCancel(ctx), k, hash, d, s.maxDevices)
+}
+
+// Owner is the same for all devices of a user: a browser tells by it that it was connected before.
+func (d *Device) Owner() string {
+	sum := sha256.Sum256([]byte("countersign owner " + d.Application.String() + "/" + d.User))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // Asker is how an application calls itself to its users.

@@ -87,8 +87,9 @@ const (
 	FieldMode        Field = "mode"
 	FieldApplication Field = "application"
 
-	FieldClientIP  Field = "client_ip"
-	FieldUserAgent Field = "user_agent"
+	FieldClientIP     Field = "client_ip"
+	FieldUserAgent    Field = "user_agent"
+	FieldClientDevice Field = "client_device"
 )
 
 // CodeOf is a word for an error: its stable code, or "error".
@@ -178,6 +179,7 @@ var (
 	ErrInFlight  = &Error{Kind: KindConflict, Code: "idempotency_in_flight", Message: "the request with this Idempotency-Key is being carried out; send it again to get its answer", RetryAfter: time.Second}
 
 	ErrTooManyApplications = &Error{Kind: KindConflict, Code: "too_many_applications", Message: "the project may have no more applications"}
+	ErrTrialUnpaid         = &Error{Kind: KindConflict, Code: "trial_unpaid", Message: "the project is tried and isn't prepaid, so nothing would bound it after the top-up that ends the trial; make it prepaid first: countersign project budget PROJECT --prepaid --currency EUR"}
 	ErrTrialNumbers        = &Error{Kind: KindConflict, Code: "too_many_trial_numbers", Message: "the project may confirm no more numbers while it is tried"}
 	ErrTooManyKeys         = &Error{Kind: KindConflict, Code: "too_many_keys", Message: "the project may have no more keys; those revoked in the last 30 days count as well"}
 	ErrTooManyTemplates    = &Error{Kind: KindConflict, Code: "too_many_templates", Message: "the project may have no more templates"}

@@ -122,6 +122,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 		}
 		if able {
 			v.Prompt = newPrompt(acct.Project.Profile)
+			v.Prompt.Client = o.Client
 		}
 	}
 	err = s.settle(ctx, with, &o, v.ID.Time(), &v.Terms)
@@ -129,7 +130,7 @@ func (s *Service) startUser(ctx context.Context, acct *Account, k UserKey, why *
 		err = s.launch(ctx, acct, v, "", func(place Place) error {
 			return s.store.StartUser(ctx, v, UserStart{
 				Associate: why.associates, Unique: with.Application.UniqueNumbers, Address: r.address,
-				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(),
+				Limits: acct.Project.Limits, UserLimits: s.userLimits, Lease: place.Lease(), By: place.Channel(),
 			})
 		})
 	}

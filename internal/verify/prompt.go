@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -32,6 +33,10 @@ type Prompt struct {
 	Profile Profile   // decides how long the number has to wait after wrong ones
 	Told    time.Time // when a check was told that a device approved; zero: none was
 	Denied  time.Time // when a device said that it wasn't its person who asked; zero: none has
+	// Unseen says that it doesn't count among the user's prompts: so far, no service has taken it.
+	Unseen bool `json:",omitempty"`
+	// Client is who asked. It goes with the verification's end: nothing shows it then.
+	Client Client `json:",omitzero"`
 }
 
 // IsZero reports whether nobody is asked.
@@ -78,7 +83,7 @@ type Question struct {
 	Asker     string
 	Purpose   Purpose
 	Payment
-	Client
+	Client    Client
 	StartedAt time.Time
 }
 
@@ -87,7 +92,7 @@ func (v *Verification) ask() *Question {
 	if v.Prompt.IsZero() {
 		return nil
 	}
-	q := &Question{Challenge: v.challenge(), Asker: v.Asker, Purpose: v.Purpose, Payment: v.Payment, Client: v.Client, StartedAt: v.ID.Time()}
+	q := &Question{Challenge: v.challenge(), Asker: v.Asker, Purpose: v.Purpose, Payment: v.Payment, Client: v.Prompt.Client, StartedAt: v.ID.Time()}
 	if v.Guesses == 0 {
 		q.Choices = v.Prompt.Choices[:]
 	}
@@ -102,19 +107,35 @@ const promptText = "Is this you? Open this message and pick the number that you 
 type Client struct {
 	IP        string `json:",omitempty"`
 	UserAgent string `json:",omitempty"`
+	Device    string `json:",omitempty"` // in the caller's words
+	Place     string `json:",omitempty"` // of the address, where the server can tell; ours
 }
 
-const maxUserAgent = 512
+// Bounds of a client, in characters.
+const (
+	maxUserAgent    = 512
+	maxClientDevice = 100
+	maxPlace        = 100
+)
 
-// client checks a client, and writes its address in the usual form.
-func (p *problems) client(c *Client) {
+// client checks a client, writes its address in the usual form, and finds its place.
+func (s *Service) client(p *problems, c *Client, locale string) {
 	if c.IP != "" {
 		a, err := netip.ParseAddr(c.IP)
 		if err != nil || a.Zone() != "" {
 			p.add(FieldClientIP, "must be an IP address, such as 203.0.113.7")
 		} else {
 			c.IP = a.Unmap().String()
+			if s.place != nil {
+				c.Place = s.place(a.Unmap(), locale)
+			}
+			if !IsLabel(c.Place, maxPlace) { // whoever made the database
+				c.Place = ""
+			}
 		}
+	}
+	if c.Device != "" && !IsLabel(c.Device, maxClientDevice) {
+		p.add(FieldClientDevice, "must have at most %d printable characters", maxClientDevice)
 	}
 	if c.UserAgent != "" && !IsLabel(c.UserAgent, maxUserAgent) {
 		p.add(FieldUserAgent, "must have at most %d printable characters", maxUserAgent)
@@ -145,6 +166,22 @@ func (u *User) prompt(v *Verification, may bool) {
 	case !v.Prompt.IsZero():
 		u.Prompts++
 	}
+}
+
+// Recount counts the prompt of v by what came of an attempt to push it: one that certainly no service took was seen by
+// nobody. Otherwise services that are away would end a user's prompts. It reports whether that changed anything.
+func (u *User) Recount(v *Verification, s *Settlement) bool {
+	unseen := s.Outcome == AttemptRefused || s.Outcome == AttemptErrored
+	if v.Prompt.IsZero() || !v.prompts(cmp.Or(s.Channel, v.Channel)) || unseen == v.Prompt.Unseen {
+		return false
+	}
+	v.Prompt.Unseen = unseen
+	if unseen {
+		u.Prompts = max(0, u.Prompts-1) // a success may have come between
+	} else {
+		u.Prompts++
+	}
+	return true
 }
 
 // ForgivePrompts lets the user get prompts again: after a success by another channel, or because somebody says so who
@@ -302,10 +339,8 @@ type PromptStore interface {
 	// Verification reads a verification of whatever project, or fails with [ErrNotFound].
 	Verification(ctx context.Context, id ID) (*Verification, error)
 	// AnswerPrompt applies a device's answer to a verification of a project's user: see [User.Respond]. It fails with
-	// [ErrNoPrompt] if either is gone.
+	// [ErrNoPrompt] if either is gone. In the same transaction, it writes down a denial.
 	AnswerPrompt(ctx context.Context, p ProjectID, a *PromptAnswer) (PromptOutcome, error)
-	// RecordDenial writes down that a device said that it wasn't its person who asked.
-	RecordDenial(ctx context.Context, p ProjectID, verification, device ID) error
 	// TellOutcome tells a check how a verification ended: see [Verification.Tell].
 	TellOutcome(ctx context.Context, p ProjectID, id ID) (Outcome, error)
 	// ForgivePrompts lets a user get prompts again, see [User.ForgivePrompts], and writes down for whom.
@@ -341,7 +376,6 @@ func (s *Service) AnswerPrompt(ctx context.Context, a PromptAnswer) (PromptOutco
 	}
 	if err == nil && (out.Denied || out.Noted) {
 		s.observer.Denied()
-		err = s.store.RecordDenial(context.WithoutCancel(ctx), v.Project, a.Verification, a.Device)
 	}
 	return out, err
 }

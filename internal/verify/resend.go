@@ -122,6 +122,7 @@ func (r *Resending) Resend(v *Verification, u *User, d *Destination, now time.Ti
 	}
 	if v.prompts(r.By) {
 		u.Prompts++
+		v.Prompt.Unseen = false
 	}
 	u.Sends = sends
 	v.Resent = Resent{v.Resent.Count + 1, now, v.Attempt + 1, r.Asked}

@@ -48,6 +48,7 @@ func (s *Service) orderOf(acct *Account, r StartRequest) order {
 		o.problems.add(FieldLocale, "must be a language tag such as de or pt-BR, of one of %s", strings.Join(wording.Languages(), " "))
 	}
 	o.problems.details(&r.Details)
+	s.client(&o.problems, &o.Client, "") // no device shows it, so it isn't kept
 	if !r.Payment.IsZero() && r.Text != "" {
 		o.problems.add(FieldText, "can't be given with a payment, whose text is ours")
 	}
@@ -80,6 +81,7 @@ func (s *Service) userOrder(acct *Account, why *occasion, r userRequest) order {
 	o.problems.text(FieldDisplayName, r.displayName, maxDisplayName)
 	o.Purpose, o.Details, o.byPrompt = o.problems.purpose(r.purpose), r.details, r.byPrompt
 	o.problems.details(&o.Details)
+	s.client(&o.problems, &o.Client, cmp.Or(app.Calls.Locale, s.locale))
 	to := o.problems.address(r.address, &acct.Project)
 	channel := r.channel
 	if r.byPrompt && channel == "" {

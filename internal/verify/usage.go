@@ -31,6 +31,8 @@ type Usage struct {
 	Minutes   int // that were begun, of calls that we made
 	Delivered int // messages of which a carrier says that they arrived
 	Approved  int // verifications
+	Converted int // verifications that were approved, of the carrier that had the message last: see [Bearer]
+	Times     Times
 	Cost      money.Amount
 	Price     money.Amount
 }
@@ -43,6 +45,10 @@ func (u *Usage) Add(o Usage) {
 	u.Minutes += o.Minutes
 	u.Delivered += o.Delivered
 	u.Approved += o.Approved
+	u.Converted += o.Converted
+	for i := range o.Times {
+		u.Times[i] += o.Times[i]
+	}
 	u.Cost += o.Cost
 	u.Price += o.Price
 }
@@ -89,6 +95,7 @@ func (v *Verification) EndUsage(d *Delivery) (u Usage) {
 	}
 	if d.said() {
 		u.Delivered = 1
+		u.Times.add(d.Call.Answered.Sub(d.StartedAt))
 	}
 	return u
 }
@@ -103,12 +110,13 @@ func Recount(v *Verification, attempts []Delivery, count func(UsageKey, Usage)) 
 		u.Approved = 1
 	}
 	count(v.UsageKey(), u)
+	if v.converted() {
+		count(v.BearerKey(), Usage{Converted: 1})
+	}
 	for i := range attempts {
 		d := &attempts[i]
 		u := v.EndUsage(d)
-		if d.Receipt == ReceiptDelivered && !d.said() {
-			u.Delivered++
-		}
+		u.Add(d.ReceiptUsage())
 		if u != (Usage{}) {
 			count(v.MessageKey(d), u)
 		}
@@ -119,8 +127,89 @@ func Recount(v *Verification, attempts []Delivery, count func(UsageKey, Usage)) 
 func (d *Delivery) ReceiptUsage() (u Usage) {
 	if d.Receipt == ReceiptDelivered && !d.said() {
 		u.Delivered = 1
+		u.Times.add(d.ReceiptAt.Sub(d.StartedAt))
 	}
 	return u
+}
+
+// A Bearer is the carrier that had a verification's message last, and the channel by which it went. An approval counts for
+// it: see [Usage.Converted]. A later message of a verification that is approved changes nothing.
+type Bearer struct {
+	Channel Channel
+	Carrier string // "": none had it yet, or nobody knows which
+}
+
+// Bear notes who had the message, when an attempt ends, and reports whether that is the first that is known of it of a
+// verification which is approved already.
+func (v *Verification) Bear(d *Delivery) (converted bool) {
+	if v.converted() {
+		return false
+	}
+	v.bear(d)
+	return v.converted()
+}
+
+func (v *Verification) bear(d *Delivery) {
+	if d.sent() && d.Carrier != "" {
+		v.Bearer = Bearer{cmp.Or(d.Channel, v.Channel), d.Carrier}
+	}
+}
+
+// converted reports whether v's approval counts for a carrier.
+func (v *Verification) converted() bool { return v.Status == StatusApproved && v.Bearer.Carrier != "" }
+
+// BearerKey is where v's approval is counted for its carrier.
+func (v *Verification) BearerKey() UsageKey {
+	k := v.UsageKey()
+	k.Channel, k.Carrier = v.Bearer.Channel, v.Bearer.Carrier
+	return k
+}
+
+// ApprovalUsage calls count with what the approval of v uses.
+func (v *Verification) ApprovalUsage(count func(UsageKey, Usage)) {
+	count(v.UsageKey(), Usage{Approved: 1})
+	if v.converted() {
+		count(v.BearerKey(), Usage{Converted: 1})
+	}
+}
+
+// TimeBounds are the ends of the spans of [Times], in order. The last span has no end.
+var TimeBounds = [...]time.Duration{
+	time.Second, 2 * time.Second, 3 * time.Second, 5 * time.Second, 8 * time.Second, 13 * time.Second, 20 * time.Second, 30 * time.Second, time.Minute,
+}
+
+// Times say how long messages took to the handset: how many took each span of time, from the attempt's begin until its
+// carrier reported it as delivered, or until its call was answered.
+type Times [len(TimeBounds) + 1]int
+
+func (t *Times) add(d time.Duration) {
+	i := 0
+	for i < len(TimeBounds) && d > TimeBounds[i] {
+		i++
+	}
+	t[i]++
+}
+
+// Quantile is the time within which a share of the messages arrived, such as 0.95. Within a span, it takes messages as evenly
+// spread. More says that it is longer than the last bound, which it then is. It is zero without messages.
+func (t *Times) Quantile(share float64) (d time.Duration, more bool) {
+	sum := 0
+	for _, n := range t {
+		sum += n
+	}
+	rest := share * float64(sum)
+	begin := time.Duration(0)
+	for i, end := range TimeBounds {
+		if n := float64(t[i]); n > 0 && rest <= n {
+			return begin + time.Duration(rest/n*float64(end-begin)), false
+		}
+		rest -= float64(t[i])
+		begin = end
+	}
+	if sum == 0 {
+		return 0, false
+	}
+	return begin, true
 }
 
 // A UsageStep is the time that a row of a usage list is about.
@@ -169,6 +258,24 @@ type UsageRow struct {
 	Begin time.Time // of the step; zero for the whole time
 	UsageKey
 	Usage
+}
+
+// Approvals are how many verifications of a row were approved, and of how many: of a carrier's row, how many of its messages led
+// to an approval.
+func (u *UsageRow) Approvals() (approved, of int) {
+	if u.Carrier != "" {
+		return u.Converted, u.Messages
+	}
+	return u.Approved, u.Started
+}
+
+// PerApproval divides an amount of the row by its approvals. It is false without any.
+func (u *UsageRow) PerApproval(a money.Amount) (money.Amount, bool) {
+	approved, _ := u.Approvals()
+	if approved == 0 {
+		return 0, false
+	}
+	return a / money.Amount(approved), true
 }
 
 // ErrTooMuchUsage refuses a list of more rows than [MaxUsageRows].

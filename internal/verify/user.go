@@ -170,6 +170,7 @@ type UserStart struct {
 	Limits     Limits
 	UserLimits UserLimits
 	Lease      time.Duration
+	By         Channel // by which the message goes first; "": by the verification's
 }
 
 // Begin starts v for its user, as [Verification.Begin] does for its number, and makes it his current
@@ -195,7 +196,7 @@ func (u *User) Begin(v *Verification, d *Destination, r UserStart, now time.Time
 		return err
 	}
 	if v.prompts(v.Channel) {
-		u.prompt(v, unasked == nil)
+		u.prompt(v, unasked == nil && v.prompts(cmp.Or(r.By, v.Channel)))
 	}
 	verified := u.verified(v.To)
 	u.Sends, u.Current, u.NumberKey = sends, v.ID, v.To

@@ -88,6 +88,8 @@ type Progress struct {
 	Prompt Prompt
 	// Resent says whether the message was to go out again, after the one of the start.
 	Resent Resent
+	// Bearer is who had the message last.
+	Bearer Bearer
 	// Held is what the attempt under way has taken of the project's budget.
 	Held Held
 	// DueAt is the lease's end while Sending, and the next attempt's time while Queued. While Sent it is
@@ -281,11 +283,11 @@ func (v *Verification) Abandon(now time.Time) bool {
 	return true
 }
 
-// end makes s final. The code is wiped. An approval settles an open delivery, for the code proves
+// end makes s final. The code is wiped, and who asked for it. An approval settles an open delivery, for the code proves
 // it; else a message that waits for its turn is given up, and one in a carrier's hands is left to
 // whoever holds its lease.
 func (v *Verification) end(s Status, now time.Time) {
-	v.Status, v.EndedAt, v.SealedCode = s, now, nil
+	v.Status, v.EndedAt, v.SealedCode, v.Prompt.Client = s, now, nil, Client{}
 	switch {
 	case s == StatusApproved && v.Delivery != DeliveryFailed:
 		v.Delivery, v.Reason, v.DueAt = DeliveryDelivered, NoReason, time.Time{}

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/countersign/countersign/internal/code"
@@ -110,6 +111,7 @@ type Service struct {
 
 	push   bool
 	public string
+	place  func(netip.Addr, string) string
 
 	bodies  *share.Places // of large requests that are being read
 	flights flights
@@ -152,6 +154,8 @@ type Settings struct {
 	Push bool
 	// PublicURL is where browsers reach the server; "": nobody knows.
 	PublicURL string
+	// Place says in words where an address is, in a language if it can, or ""; nil: nobody knows.
+	Place func(a netip.Addr, locale string) string
 	// MaxDevices is how many devices one user may have: default [DefaultMaxDevices].
 	MaxDevices int
 	// MaxKept is how many answers to requests that have a key and cost no message are kept for one project: default
@@ -189,7 +193,7 @@ func New(c Config) *Service {
 		senders:     senders{named: c.Senders, public: c.PublicSender, strict: c.StrictSenders},
 		maxSegments: cmp.Or(c.MaxSegments, 3), userLimits: c.UserLimits, locale: c.Locale, uniqueNames: c.UniqueNames, failover: c.Failover, prices: c.Prices, trialPrefix: c.TrialPrefix,
 		maxApplications: cmp.Or(c.MaxApplications, DefaultMaxApplications), maxTemplates: cmp.Or(c.MaxTemplates, DefaultMaxTemplates),
-		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), maxKept: cmp.Or(c.MaxKept, DefaultMaxKept), push: c.Push, public: c.PublicURL,
+		maxDevices: cmp.Or(c.MaxDevices, DefaultMaxDevices), maxKept: cmp.Or(c.MaxKept, DefaultMaxKept), push: c.Push, public: c.PublicURL, place: c.Place,
 		bodies: share.New(maxLarge, maxLarge), waiting: share.New(maxWaiting, maxWaiting), waiters: newWaiters(),
 	}
 }

@@ -257,6 +257,8 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 	case "":
 	case ".":
 		items, _ = items[0].([]any)
+	case ",":
+		items = spec.split(items[0])
 	default:
 		items, _ = at(items[0], spec.Each).([]any)
 	}
@@ -268,7 +270,7 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 		// The URL names one attempt. A list may report on several and names each
 		// of them.
 		v, attempt, ok := carrier.ParseToken(find(item, spec.Token))
-		if !ok && spec.Each == "" && spec.Check != "webhook" { // it signs the body, and names the attempt there
+		if !ok && spec.namedByURL() {
 			v, attempt, ok = carrier.ParseToken(query.Get("m"))
 		}
 		if ok {
@@ -279,6 +281,34 @@ func (c *Carrier) receipts(r *report) (all []carrier.Receipt) {
 		}
 		if receipt.Carrier = c.Config.Name; ok || receipt.Ref != "" {
 			all = append(all, receipt)
+		}
+	}
+	return all
+}
+
+// namedByURL reports whether the URL of a report names the attempt. It doesn't where a report may be about several messages, and where
+// the provider signs the body only: somebody could move that body to another attempt's URL.
+func (s CallbackSpec) namedByURL() bool {
+	return s.Each == "" && s.Check != "webhook" && s.Check != "telesign"
+}
+
+// split returns the reports of a form whose fields are lists with commas. A field that isn't as long a list as the status belongs to
+// each report.
+func (s CallbackSpec) split(doc any) []any {
+	n := strings.Count(find(doc, s.Status), ",") + 1
+	fields, _ := doc.(map[string]any)
+	all := make([]any, min(n, maxReports))
+	for i := range all {
+		all[i] = map[string]any{}
+	}
+	for name := range fields {
+		value := find(fields, name)
+		parts := strings.Split(value, ",")
+		for i, one := range all {
+			if len(parts) == n {
+				value = parts[i]
+			}
+			one.(map[string]any)[name] = value
 		}
 	}
 	return all

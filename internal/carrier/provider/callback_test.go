@@ -80,6 +80,9 @@ func reportFrom(preset, target, body string, at time.Time) *http.Request {
 		r.Header.Set("Webhook-Timestamp", stamp)
 		key, _ := carrier.ParseSecret(testWebhookKey)
 		r.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac256(key, "msg_1."+stamp+"."+body)))
+	case "telesign":
+		key, _ := base64.StdEncoding.DecodeString(testKey)
+		r.Header.Set("Authorization", "TSA AC0123:"+base64.StdEncoding.EncodeToString(mac256(key, body)))
 	case "plivo":
 		nonce := fmt.Sprint("n", nonces.Add(1))
 		r.Header.Set("X-Plivo-Signature-V3-Nonce", nonce)
@@ -109,14 +112,14 @@ func TestPresetsReadTheirProvidersReports(t *testing.T) {
 				if s.query {
 					r = httptest.NewRequest("GET", strings.TrimPrefix(target, testPublic)+"&"+body, nil)
 				}
-				if w := ask(h, r); w.Code != http.StatusOK || w.Body.Len() > 0 {
-					t.Errorf("got %d %s, want 200", w.Code, w.Body)
+				if w := ask(h, r); w.Code != http.StatusOK || w.Body.String() != way.Spec.Callback.Reply {
+					t.Errorf("got %d %q, want 200 and %q", w.Code, w.Body, way.Spec.Callback.Reply)
 				}
 				var receipts []carrier.Receipt
 				if want != nil {
 					full := *want
 					full.Carrier = "way"
-					if s.query || way.Spec.Callback.Each == "" || strings.Contains(body, testToken) {
+					if s.query || way.Spec.Callback.Each == "" && name != "telesign" || strings.Contains(body, testToken) {
 						full.Verification, full.Attempt = verificationID, 1
 					}
 					if !full.Delivered && len(got.receipts) == 1 {
@@ -146,6 +149,8 @@ func TestAReportWithoutItsMessagesURL(t *testing.T) {
 		"bird":            `{"type":"sms.delivered","data":{"sms_id":"m","metadata":{"countersign":"` + testToken + `"}}}`,
 		"bandwidth":       `[{"type":"message-delivered","message":{"id":"m","tag":"` + testToken + `"}}]`,
 		"bird-channels":   `{"payload":{"id":"m","status":"delivered","reference":"` + testToken + `"}}`,
+		"syniverse-voice": `{"event":{"fld-val-list":{"message_request_id":"m","external_message_request_id":"` + testToken + `","new_state":"DELIVERED"}}}`,
+		"smsapi":          "MsgId=m&idx=" + testToken + "&status=404",
 		"vonage-messages": `{"message_uuid":"m","status":"delivered","client_ref":"` + testToken + `"}`,
 	} {
 		way, h, got := reports(t, configOf(t, preset, nil))
@@ -182,6 +187,78 @@ func TestOneReportMayBeAboutSeveralMessages(t *testing.T) {
 	w := ask(h, reportFrom("infobip", testPublic+"/carriers/way/status/"+testKey+"?m="+testToken, `{"results":[`+strings.TrimSuffix(all.String(), ",")+`]}`, testNow))
 	if w.Code != 200 || len(got.receipts) != maxReports || got.receipts[7] != (carrier.Receipt{Carrier: "way", Ref: "m7", Delivered: true}) {
 		t.Errorf("got %d and %d receipts", w.Code, len(got.receipts))
+	}
+}
+
+// SMSAPI joins the reports about several messages field by field.
+func TestAFormMayHoldSeveralReports(t *testing.T) {
+	t.Parallel()
+	one := func(n int, r carrier.Receipt) carrier.Receipt {
+		r.Carrier, r.Verification, r.Attempt = "way", verificationID, n
+		return r
+	}
+	other := strings.TrimSuffix(testToken, "1")
+	for form, want := range map[string][]carrier.Receipt{
+		"MsgId=a,b,c&status=404,402,403&idx=" + testToken + "," + other + "2," + other + "3&username=shop": {
+			one(1, carrier.Receipt{Ref: "a", Delivered: true}), one(2, carrier.Receipt{Ref: "b", Reason: verify.ReasonExpired, Code: "402"})},
+		"MsgId=a,b&status=404,404&idx=,":              {{Carrier: "way", Ref: "a", Delivered: true}, {Carrier: "way", Ref: "b", Delivered: true}},
+		"MsgId=a,b&status=404,404&idx=" + other + "5": {one(5, carrier.Receipt{Ref: "a", Delivered: true}), one(5, carrier.Receipt{Ref: "b", Delivered: true})},
+		"MsgId=a&status=404,404,404":                  {{Carrier: "way", Ref: "a", Delivered: true}, {Carrier: "way", Ref: "a", Delivered: true}, {Carrier: "way", Ref: "a", Delivered: true}},
+		"MsgId=a,b&status=404":                        {{Carrier: "way", Ref: "a,b", Delivered: true}},
+		"status=404,404":                              nil, "MsgId=a,b": nil, "": nil,
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			_, h, got := reports(t, configOf(t, "smsapi", nil))
+			// The URL is that of one message: it must not stand for the others.
+			target := "/carriers/way/status/" + testKey + "?m=" + testToken
+			r := httptest.NewRequest("GET", target+"&"+form, nil)
+			if method == "POST" {
+				r = reportFrom("smsapi", testPublic+target, form, testNow)
+			}
+			if w := ask(h, r); w.Code != 200 || w.Body.String() != "OK" {
+				t.Errorf("%s %s: got %d %q, want OK", method, form, w.Code, w.Body)
+			}
+			if diff := cmp.Diff(want, got.receipts); diff != "" {
+				t.Errorf("%s %s (-want +got):\n%s", method, form, diff)
+			}
+		}
+	}
+	_, h, got := reports(t, configOf(t, "smsapi", nil))
+	many := strings.Repeat("404,", maxReports+10) + "404"
+	if ask(h, reportFrom("smsapi", testPublic+"/carriers/way/status/"+testKey, "MsgId=a&status="+many, testNow)); len(got.receipts) != maxReports {
+		t.Errorf("got %d receipts of too many, want %d", len(got.receipts), maxReports)
+	}
+	for _, body := range []string{`{"MsgId":"a","status":404}`, `["MsgId"]`, `"status"`, `{`} {
+		_, h, got := reports(t, configOf(t, "smsapi", nil))
+		if w := ask(h, reportFrom("smsapi", testPublic+"/carriers/way/status/"+testKey, body, testNow)); w.Code != 200 || len(got.receipts) > 1 {
+			t.Errorf("%s: got %d, %v", body, w.Code, got.receipts)
+		}
+	}
+}
+
+// Telesign signs the body and not the URL, so the URL names no attempt.
+func TestASignedBodyIsOfItsOwnMessage(t *testing.T) {
+	t.Parallel()
+	way, h, got := reports(t, configOf(t, "telesign", nil))
+	for _, m := range []string{testToken, strings.TrimSuffix(testToken, "1") + "2", "x"} {
+		target := testPublic + "/carriers/way/status?m=" + m
+		got.receipts = nil
+		if w := ask(h, reportFrom("telesign", target, `{"reference_id":"0123","status":{"code":200}}`, testNow)); w.Code != 200 {
+			t.Errorf("got %d, want 200", w.Code)
+		}
+		if diff := cmp.Diff([]carrier.Receipt{{Carrier: "way", Ref: "0123", Delivered: true}}, got.receipts); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		got.receipts = nil
+		if ask(h, reportFrom("telesign", target, `{"status":{"code":200}}`, testNow)); got.receipts != nil {
+			t.Errorf("got %v of a report about no message", got.receipts)
+		}
+	}
+	if _, err := newProof("telesign", way.Spec.Channel, "no base64!"); err == nil || strings.Contains(err.Error(), "no base64") {
+		t.Errorf("got %v, want an error that doesn't quote the key", err)
+	}
+	if _, err := newProof("telesign", way.Spec.Channel, " "); err == nil {
+		t.Error("an empty key proves reports")
 	}
 }
 
@@ -286,7 +363,7 @@ func TestWhereThereAreNoCallbacks(t *testing.T) {
 // Twilio signs with the secret of requests, unless that is an API key's.
 func TestTheCallbacksSecretIsTheRequestsWhereItIsShared(t *testing.T) {
 	t.Parallel()
-	for preset, want := range map[string]bool{"twilio": true, "plivo": true, "signalwire": false, "vonage": false, "sinch": false} {
+	for preset, want := range map[string]bool{"twilio": true, "plivo": true, "telesign": false, "signalwire": false, "vonage": false, "sinch": false} {
 		c := configOf(t, preset, nil)
 		c.CallbackSecret = ""
 		if got := carrierOf(t, c).Receives(); got != want {

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/countersign/countersign/internal/carrier"
@@ -145,6 +146,11 @@ func init() {
 			failed(200, `{"success":false,"errorCode":"ER-08"}`, refused(verify.ReasonInvalidSender)), failed(200, `{"success":false,"errorCode":"ER-99"}`, refused(verify.ReasonRefused)),
 			failed(200, `{}`, unknown), failed(401, ``, misconfigured),
 		},
+		reports: map[string]*carrier.Receipt{
+			"MessageID=3200017889310&DLR=Delivered&Recipient=4452023498&TimeCreated=2026-05-04+12%3A00%3A00&SCTS=2026-05-04+12%3A00%3A01&DLRTimestamp=2026-05-04+12%3A00%3A02": arrived("3200017889310"),
+			`{"MessageID":3200017889310,"DLR":"Undeliverable","Recipient":"4452023498"}`:                                                                                       lost("3200017889310", verify.ReasonUnreachable),
+			"MessageID=3200017889310&DLR=": nil,
+		},
 	}
 	stories["telesign"] = story{
 		host:   "rest-api.telesign.com",
@@ -155,17 +161,38 @@ func init() {
 			accepted(200, `{"reference_id":"355F0C3EB0F40C089105DE9D0B5C1C3A","status":{"updated_on":"2026-05-04T12:00:00Z","code":290,"description":"Message in progress"}}`, "355F0C3EB0F40C089105DE9D0B5C1C3A"),
 			failed(400, `{"errors":[{"code":-40002}]}`, refused(verify.ReasonRefused)), failed(401, `{}`, misconfigured), failed(429, `{}`, throttled), failed(500, `{}`, later),
 		},
+		reports: map[string]*carrier.Receipt{
+			`{"status":{"updated_on":"Thu, 23 Jun 2022 19:03:44 GMT","code":200,"description":"Delivered to handset"},"errors":[],"sub_resource":"sms","additional_info":{"mcc":"310","mnc":"004","message_parts_count":"2"},"reference_id":"0123456789ABCDEF0123456789ABCDEF"}`: arrived("0123456789ABCDEF0123456789ABCDEF"),
+			`{"status":{"code":238,"description":"Destination blocked by prefix"},"reference_id":"0123"}`: lost("0123", verify.ReasonBlocked),
+			`{"status":{"code":210},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonUnreachable),
+			`{"status":{"code":211},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonInvalidNumber),
+			`{"status":{"code":220},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonNetwork),
+			`{"status":{"code":221},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonExpired),
+			`{"status":{"code":231},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonInvalidMessage),
+			`{"status":{"code":515},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonSpamFiltered),
+			`{"status":{"code":207},"reference_id":"0123"}`:                                               lost("0123", verify.ReasonUnknown),
+			`{"status":{"code":203},"reference_id":"0123"}`:                                               nil, // delivered to the gateway
+			`{"status":{"code":250},"reference_id":"0123"}`:                                               nil, // nobody knows
+		},
 	}
 	stories["smsapi"] = story{
 		host:   "api.smsapi.com",
 		path:   "/sms.do",
 		header: form("Authorization", "Bearer "+testSecret),
-		body:   "to=12025550100&from=12025550199&message=" + escaped + "&encoding=utf-8&idx=" + testToken + "&format=json",
+		body:   "to=12025550100&from=12025550199&message=" + escaped + "&encoding=utf-8&idx=" + testToken + "&format=json&notify_url=" + url.QueryEscape(withCallback),
 		answers: []exchanged{
 			accepted(200, `{"count":1,"list":[{"id":"1","points":0.1,"number":"48100200300","date_sent":1460969712,"submitted_number":"48100200300","status":"QUEUE"}]}`, "1"),
 			failed(200, `{"invalid_numbers":[{"number":"48100200300","message":"Invalid phone number"}],"error":13,"message":"No correct phone numbers"}`, refused(verify.ReasonInvalidNumber)),
 			failed(200, `{"error":14}`, refused(verify.ReasonRefused)), failed(200, `{}`, unknown), failed(401, ``, misconfigured),
 			failed(200, `{"error":101}`, misconfigured), failed(200, `{"error":103}`, noCredit), failed(200, `{"error":201}`, later),
+		},
+		query: true,
+		reports: map[string]*carrier.Receipt{
+			"MsgId=613F1B14346335B944450980&status=404&status_name=DELIVERED&idx=" + testToken + "&points=0.086&to=12025550100&sent_at=1631525640&donedate=1631525653&username=shop&mcc=255&mnc=6&from=Test": arrived("613F1B14346335B944450980"),
+			"MsgId=613F&status=402&status_name=EXPIRED&idx=" + testToken:     lost("613F", verify.ReasonExpired),
+			"MsgId=613F&status=405&status_name=UNDELIVERED&idx=" + testToken: lost("613F", verify.ReasonUnknown),
+			"MsgId=613F&status=403&status_name=SENT&idx=" + testToken:        nil,
+			"MsgId=613F&status=408&status_name=UNKNOWN&idx=" + testToken:     nil,
 		},
 	}
 	stories["cm"] = story{
@@ -173,13 +200,70 @@ func init() {
 		path:   "/v1.0/message",
 		header: jsonOnly("Accept", jsonType),
 		body: `{"messages":{"authentication":{"producttoken":"` + testSecret + `"},"msg":[{"allowedChannels":["SMS"],"from":"12025550199","to":[{"number":"0012025550100"}],` + "\n" +
-			` "body":{"type":"auto","content":` + quoted + `},"reference":"` + testToken + `","minimumNumberOfMessageParts":1,"maximumNumberOfMessageParts":8}]}}`,
+			` "body":{"type":"auto","content":` + quoted + `},"reference":"` + carrier.ShortToken(verificationID, 1) + `","minimumNumberOfMessageParts":1,"maximumNumberOfMessageParts":8}]}}`,
 		answers: []exchanged{
 			accepted(200, `{"details":"Created 1 message(s)","errorCode":0,"messages":[{"to":"0012025550100","status":"Accepted","parts":1,"messageErrorCode":0}]}`, ""),
 			failed(401, `{"details":"Authentication failed","errorCode":101}`, misconfigured), failed(402, `{"errorCode":102}`, noCredit),
 			failed(400, `{"errorCode":201,"messages":[{"status":"Rejected","messageErrorCode":303}]}`, refused(verify.ReasonInvalidNumber)),
 			failed(400, `{"errorCode":201,"messages":[{"status":"Rejected","messageErrorCode":301}]}`, refused(verify.ReasonInvalidSender)),
 			failed(400, `{"errorCode":202}`, refused(verify.ReasonRefused)), failed(200, `{}`, unknown),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"messages":{"msg":{"received":"2026-05-04T12:00:00","to":"0012025550100","reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":"2","errorCode":"","errorDescription":"Delivered"},"operator":"310260"}}}`: arrived(""),
+			`{"messages":{"msg":{"reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":"3","errorCode":"1","errorDescription":"…"}}}}`:                                                                                  lost("", verify.ReasonUnreachable),
+			`{"messages":{"msg":{"reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":1}}}}`:                                                                                                                           lost("", verify.ReasonBlocked),
+			`{"messages":{"msg":{"reference":"` + carrier.ShortToken(verificationID, 1) + `","status":{"code":"0"}}}}`:                                                                                                                         nil,
+		},
+	}
+	stories["bulksms"] = story{
+		host:   "api.bulksms.com",
+		path:   "/v1/messages",
+		header: jsonOnly("Authorization", basic("AC0123", testSecret)),
+		body: `{"to":"+12025550100","from":{"type":"INTERNATIONAL","address":"+12025550199"},` + "\n" +
+			` "body":` + quoted + `,"encoding":"TEXT","longMessageMaxParts":8}`,
+		answers: []exchanged{
+			accepted(201, `[{"id":"4023457654","type":"SENT","to":"12025550100","body":"…","encoding":"TEXT","status":{"id":"ACCEPTED.null","type":"ACCEPTED"},"submission":{"id":"1-00000000000522347562","date":"2019-02-18T13:00:00+02:00"}}]`, "4023457654"),
+			failed(403, `{"type":"https://developer.bulksms.com/json/v1/errors#insufficient-credits","title":"Insufficient Credits","status":403}`, noCredit),
+			failed(400, `{"type":"https://developer.bulksms.com/json/v1/errors/#bad-request","title":"Bad Request","status":400,"detail":"…"}`, refused(verify.ReasonRefused)),
+			failed(201, `[{"id":"1","type":"SENT","status":{"id":"FAILED.NOT_SENT","type":"FAILED","subtype":"NOT_SENT"}}]`, refused(verify.ReasonRefused)),
+			failed(201, `[{"id":"1","type":"SENT","status":{"id":"FAILED.BLOCKED","type":"FAILED","subtype":"BLOCKED"}}]`, refused(verify.ReasonBlocked)),
+			failed(201, `[]`, unknown), failed(401, ``, misconfigured), failed(403, `{}`, misconfigured), failed(429, ``, throttled), failed(503, ``, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			`[{"id":"4023","type":"SENT","from":"12025550199","to":"12025550100","body":"…","userSuppliedId":null,"status":{"id":"DELIVERED.null","type":"DELIVERED"}}]`: arrived("4023"),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.EXPIRED","type":"FAILED","subtype":"EXPIRED"}}]`:                                                         lost("4023", verify.ReasonExpired),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.HANDSET_ERROR","type":"FAILED","subtype":"HANDSET_ERROR"}}]`:                                             lost("4023", verify.ReasonUnreachable),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.BLOCKED","type":"FAILED","subtype":"BLOCKED"}}]`:                                                         lost("4023", verify.ReasonBlocked),
+			`[{"id":"4023","type":"SENT","status":{"id":"FAILED.NOT_SENT","type":"FAILED","subtype":"NOT_SENT"}}]`:                                                       lost("4023", verify.ReasonUnknown),
+			`[{"id":"4023","type":"SENT","status":{"id":"SENT.null","type":"SENT"}}]`:                                                                                    nil,
+			`[]`: nil, // with which BulkSMS tries a new webhook
+		},
+	}
+	stories["linkmobility"] = story{
+		path:   "/sms/send",
+		header: jsonOnly("Authorization", basic("api-user", testSecret)),
+		body: `{"source":"+12025550199","sourceTON":"MSISDN","destination":"+12025550100",` + "\n" +
+			` "userData":` + quoted + `,"platformId":"COOL","platformPartnerId":"AC0123","refId":"` + testToken + `",` + "\n" +
+			` "relativeValidityTime":600000,"ignoreResponse":false,` + "\n" +
+			` "useDeliveryReport":true,"deliveryReportGates":["BVldZyQt"]}`,
+		answers: []exchanged{
+			accepted(200, `{"messageId":"Dcshuhod0PMAAAFQ+/PbnR3x","resultCode":1005,"description":"Queued"}`, "Dcshuhod0PMAAAFQ+/PbnR3x"),
+			accepted(204, ``, ""),
+			failed(400, `{"status":106200,"description":"Invalid or missing platformId"}`, misconfigured),
+			failed(400, `{"status":106301,"description":"Specified gate unavailable"}`, misconfigured),
+			failed(400, `{"status":106000,"description":"Unknown Error"}`, refused(verify.ReasonRefused)), failed(400, ``, refused(verify.ReasonRefused)),
+			failed(401, `{"status":106100}`, misconfigured), failed(403, `{"status":106101}`, misconfigured), failed(500, ``, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"refId":"` + testToken + `","id":"Dcsh","operator":"no.telenor","sentTimestamp":"2015-11-19T09:37:35Z","timestamp":"2015-11-19T09:37:00Z","resultCode":1001,"operatorResultCode":"2","segments":1,"gateCustomParameters":{},"customParameters":{"received":"2015-11-19 10:37:36"}}`: arrived(""),
+			`{"refId":"` + testToken + `","id":"Dcsh","operator":null,"resultCode":2106,"operatorResultCode":null,"segments":1}`:                                                                                                                                                                  lost("", verify.ReasonInvalidNumber),
+			`{"refId":"` + testToken + `","id":"Dcsh$0","resultCode":1002}`: lost("", verify.ReasonExpired), // one of several parts
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":2105}`:   lost("", verify.ReasonBlocked),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":2000}`:   lost("", verify.ReasonInvalidSender),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":2}`:      lost("", verify.ReasonNetwork),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":0}`:      lost("", verify.ReasonUnknown),
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":1000}`:   nil, // sent to the operator
+			`{"refId":"` + testToken + `","id":"Dcsh","resultCode":1010}`:   nil, // expired without a report: nobody knows
 		},
 	}
 	stories["solapi"] = story{
@@ -214,6 +298,28 @@ func init() {
 			`{"event":"dice","callid":"d8c4","reason":"NOCREDITPARTNER","result":"FAILED","custom":"` + testToken + `"}`:                                                             lost("d8c4", verify.ReasonNoCredit),
 			`{"event":"dice","callid":"d8c4","reason":"GENERALERROR","result":"FAILED","custom":"` + testToken + `"}`:                                                                lost("d8c4", verify.ReasonUnknown),
 			`{"event":"ace","callid":"d8c4","custom":"` + testToken + `"}`:                                                                                                           nil,
+		},
+	}
+	stories["syniverse-voice"] = story{
+		host:   "api.syniverse.com",
+		path:   "/scg-external-api/api/v1/messaging/message_requests",
+		header: jsonOnly("Accept", jsonType, "Authorization", "Bearer "+testSecret),
+		body: `{"from":"a-channel","to":["voice:+12025550100"],"consent_requirement":"NONE","external_id":"` + testToken + `",` + "\n" +
+			` "body":"\u003cspeak\u003e` + escapedTwice + `\u003c/speak\u003e"}`,
+		answers: []exchanged{
+			accepted(201, `{"id":"bLMjduDTxrMf5"}`, "bLMjduDTxrMf5"),
+			failed(400, `{"error_code":"SCG_ERROR_40024","error_description":"Invalid recipient"}`, refused(verify.ReasonInvalidNumber)),
+			failed(400, `{"error_code":"SCG_ERROR_40012","error_description":"No sender addresses capable of sending requested message type"}`, refused(verify.ReasonInvalidSender)),
+			failed(404, `{"error_code":"SCG_ERROR_4046"}`, misconfigured), failed(402, `{"error_code":"402"}`, noCredit), failed(401, ``, misconfigured),
+			failed(400, `{"error_code":"SCG_ERROR_40025"}`, refused(verify.ReasonRefused)), failed(429, `{}`, throttled), failed(500, `{}`, later),
+		},
+		reports: map[string]*carrier.Receipt{
+			`{"topic":"SCG-Message","attempt":1,"event_id":"e","event":{"evt-tp":"message_state_change","timestamp":"t","fld-val-list":{"message_request_id":"bLMj","message_id":"m","external_message_request_id":"` + testToken + `","previous_state":"SENT","new_state":"DELIVERED"}}}`: arrived("bLMj"),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","external_message_request_id":"` + testToken + `","new_state":"FAILED","reason_code":"1003"}}}`:                                                                                                   lost("bLMj", verify.ReasonInvalidSender),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","new_state":"FAILED","reason_code":"1009"}}}`:                                                                                                                                                     lost("bLMj", verify.ReasonUnknown),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","new_state":"EXPIRED"}}}`:                                                                                                                                                                         lost("bLMj", verify.ReasonExpired),
+			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"bLMj","new_state":"SENT"}}}`:                                                                                                                                                                            nil,
+			`{"topic":"SCG-Voice-Call","event":{"evt-tp":"call_state_change","fld-val-list":{"call_id":"c","external_call_id":"x","previous_state":"ACTIVE","new_state":"COMPLETED","reason_code":"0","call_duration":12}}}`:                                                               nil,
 		},
 	}
 	stories["infobip-voice"] = story{

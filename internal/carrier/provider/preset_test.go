@@ -165,6 +165,7 @@ var stories = map[string]story{
 		reports: map[string]*carrier.Receipt{
 			`{"topic":"SCG-Message","event":{"evt-tp":"mo_message_state","fld-val-list":{"message_request_id":"8vfH","external_message_request_id":"` + testToken + `","new_state":"DELIVERED"}}}`: arrived("8vfH"),
 			`{"topic":"SCG-Message","event":{"fld-val-list":{"message_request_id":"8vfH","external_message_request_id":"` + testToken + `","new_state":"FAILED","reason_code":"1002"}}}`:           lost("8vfH", verify.ReasonInvalidNumber),
+			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"FAILED","reason_code":"1006"}}}`:                                                                                   lost("8vfH", verify.ReasonInvalidMessage),
 			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"EXPIRED"}}}`:                                                                                                       lost("8vfH", verify.ReasonExpired),
 			`{"event":{"fld-val-list":{"message_request_id":"8vfH","new_state":"SENT"}}}`:                                                                                                          nil,
 		},
@@ -520,12 +521,12 @@ func TestPresetsUnderstandTheirProvidersAnswers(t *testing.T) {
 func TestPresetsGoToTheirProviders(t *testing.T) {
 	t.Parallel()
 	hosts := map[string]string{"signalwire": "space.signalwire.com", "signalwire-voice": "space.signalwire.com", "infobip": "x.api.infobip.com", "sinch": "eu.sms.api.sinch.com", "aws": "sms-voice.eu-west-1.amazonaws.com",
-		"azure": "contoso.communication.azure.com", "infobip-voice": "x.api.infobip.com", "sinch-voice": "calling-euc1.api.sinch.com"}
+		"azure": "contoso.communication.azure.com", "linkmobility": "n-eu.linkmobility.io", "infobip-voice": "x.api.infobip.com", "sinch-voice": "calling-euc1.api.sinch.com"}
 	for name, s := range stories {
 		c := configOf(t, name, nil)
 		c.Host = ""
 		switch name {
-		case "signalwire", "signalwire-voice", "infobip", "infobip-voice", "azure": // nothing goes without one
+		case "signalwire", "signalwire-voice", "infobip", "infobip-voice", "azure", "linkmobility": // nothing goes without one
 			if _, err := New(c); err == nil {
 				t.Errorf("%s: got no error without a host", name)
 			}
@@ -574,6 +575,15 @@ func TestPresetsKnowTheirProvidersCases(t *testing.T) {
 		{"solapi", `"to":"01012345678","country":"82"`, "", func(_ *Config, m *verify.Message) { m.To = "+821012345678" }},
 		{"gatewayapi", `"encoding":"UCS2"`, "", func(_ *Config, m *verify.Message) { m.Body = "Код 4938" }},
 		{"telesign", "message_type=OTP&external_id", "sender_id", func(_ *Config, m *verify.Message) { m.From = "" }},
+		{"bulksms", `"type":"ALPHANUMERIC","address":"Shop"`, "", func(_ *Config, m *verify.Message) { m.From = "Shop" }},
+		{"bulksms", `"type":"SHORTCODE","address":"2333"`, "", func(_ *Config, m *verify.Message) { m.From = "2333" }},
+		{"bulksms", `"encoding":"UNICODE"`, "", func(_ *Config, m *verify.Message) { m.Body = "Код 4938" }},
+		{"linkmobility", `"source":"Shop","sourceTON":"ALPHANUMERIC"`, "", func(_ *Config, m *verify.Message) { m.From = "Shop" }},
+		{"linkmobility", `"source":"2333","sourceTON":"SHORTNUMBER"`, "", func(_ *Config, m *verify.Message) { m.From = "2333" }},
+		{"linkmobility", `"useDeliveryReport":false`, "Gates", func(c *Config, _ *verify.Message) { c.Public = "" }},
+		{"linkmobility", `"useDeliveryReport":false`, "Gates", func(c *Config, _ *verify.Message) { c.Profile = "" }},
+		{"linkmobility", `"relativeValidityTime":60000,`, "", func(_ *Config, m *verify.Message) { m.ExpiresAt = testNow.Add(1) }},
+		{"linkmobility", `"relativeValidityTime":172800000,`, "", func(_ *Config, m *verify.Message) { m.ExpiresAt = testNow.AddDate(0, 0, 7) }},
 		{"zenvia", `"from":"user-id"`, "", func(c *Config, _ *verify.Message) { c.Profile = "user-id" }},
 		{"sinch", `"expire_at":"2026-05-07T12:00:00.000Z"`, "", func(_ *Config, m *verify.Message) { m.ExpiresAt = testNow.AddDate(0, 0, 7) }},
 	} {

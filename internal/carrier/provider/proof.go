@@ -87,6 +87,12 @@ func newProof(kind, channel string, key verify.Secret) (proof, error) {
 			return nil, err
 		}
 		return func(r *report, now time.Time) bool { return provesWebhook(r, secret, now) }, nil
+	case "telesign":
+		apiKey, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(apiKey) == 0 {
+			return nil, errors.New("must be the API key as the console shows it: base64")
+		}
+		return func(r *report, _ time.Time) bool { return provesTelesign(r, apiKey) }, nil
 	case "plivo":
 		return func(r *report, _ time.Time) bool {
 			return r.signedWhole() && (provesPlivo(r, text) || channel != string(verify.ChannelVoice) && provesPlivoURL(r, text))
@@ -167,6 +173,13 @@ func provesWebhook(r *report, key []byte, now time.Time) bool {
 		sig, ok := strings.CutPrefix(one, "v1,")
 		return ok && sameMAC(sig, sum)
 	})
+}
+
+// provesTelesign checks a signature of Telesign: HMAC-SHA256 of the body, after the customer's id. The signature holds no time.
+// Source: developer.telesign.com/enterprise/docs/authenticate-callbacks.
+func provesTelesign(r *report, key []byte) bool {
+	written, ok := strings.CutPrefix(r.Header.Get("Authorization"), "TSA ")
+	return ok && sameMAC(written[strings.LastIndexByte(written, ':')+1:], mac256(key, string(r.body)))
 }
 
 // recent reports whether a time is within clockSkew of now.

@@ -172,7 +172,7 @@ func (c *Carrier) OnAnswer(words func(ctx context.Context, carrier string, v ver
 func (c *Carrier) fields(m verify.Message) Fields {
 	now := c.Now()
 	f := Fields{
-		To: string(m.To), From: m.From, Text: m.Body.Reveal(), ID: m.ID.String(), Token: carrier.Token(m.Verification, m.Attempt),
+		To: string(m.To), From: m.From, Text: m.Body.Reveal(), ID: m.ID.String(), Token: carrier.Token(m.Verification, m.Attempt), ShortToken: carrier.ShortToken(m.Verification, m.Attempt),
 		TTL: max(1, int(m.ExpiresAt.Sub(now)/time.Second)), now: now,
 		Account: c.Account, User: c.User, Host: c.Host, Region: c.Region, Profile: c.Profile,
 	}

@@ -113,8 +113,10 @@ func configOf(t testing.TB, preset string, server *httptest.Server) Config {
 		Region: "eu-west-1", Profile: "", Timeout: 20 * time.Second, Conns: 8, Now: func() time.Time { return testNow }, Log: slog.New(slog.DiscardHandler),
 	}
 	switch preset {
-	case "bird-channels", "syniverse":
+	case "bird-channels", "syniverse", "syniverse-voice":
 		c.Profile = "a-channel"
+	case "linkmobility":
+		c.User, c.Region, c.Profile = "api-user", "COOL", "BVldZyQt"
 	case "bandwidth":
 		c.User, c.Profile = "api-user", "93de2206"
 	case "bird":

@@ -145,13 +145,14 @@ type AnswerSpec struct {
 // CallbackSpec describes how a provider reports on messages. Values are found by path in JSON, or by
 // name in a form.
 type CallbackSpec struct {
-	// Check is the proof of a report's origin: twilio, telnyx, vonage, plivo, webhook (Standard
+	// Check is the proof of a report's origin: twilio, telnyx, vonage, plivo, telesign, webhook (Standard
 	// Webhooks), or path, which means that the secret is part of the URL. Without it there are no
 	// reports.
 	Check string `yaml:"check"`
 	// Shared says that the secret of requests also signs reports, unless there is a callback_secret.
 	Shared bool `yaml:"shared"`
-	// Each is the path of a list, if one request holds several reports; "." means that the whole body is one.
+	// Each is the path of a list, if one request holds several reports; "." means that the whole body is one, and ","
+	// that each field of a form or query is a list with commas.
 	Each string `yaml:"each"`
 	// Ref is the path of the provider's id of the message.
 	Ref string `yaml:"ref"`
@@ -298,7 +299,7 @@ var usual = []RuleSpec{
 
 var (
 	authKinds  = []string{"none", "basic", "key", "bearer", "header", "body", "jwt", "aws", "hmac", "oauth2"}
-	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "webhook", "path"}
+	checkKinds = []string{"", "twilio", "telnyx", "vonage", "plivo", "telesign", "webhook", "path"}
 	outcomes   = []string{"accepted", "retry", "refused", "misconfigured", "unknown"}
 )
 

@@ -31,6 +31,7 @@ type Fields struct {
 	TTL                   int    // seconds until the code expires, at least 1
 	ID                    string // of the message, the same in all attempts
 	Token                 string // of the attempt; a report that repeats it needs no ref
+	ShortToken            string // the same in at most 32 letters and digits
 	Callback              string // the URL for reports about this attempt; "" without callbacks
 	Answer                string // the URL for the words of this attempt's call; "" without an answer
 
@@ -88,6 +89,8 @@ var functions = template.FuncMap{
 	},
 	// plain replaces the characters of markup by spaces, for voices that read it.
 	"plain": plain,
+	// shortcode reports whether a sender is a number of one network only, which has no country code and so no plus.
+	"shortcode": func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" },
 	// gsm reports whether a text fits the GSM default alphabet.
 	"gsm": func(s string) bool { enc, _ := sms.Measure(s); return enc == sms.GSM7 },
 	// between limits a number to bounds.
@@ -180,6 +183,7 @@ func (t *templates) try(s Spec, f Fields) error {
 			f.CountryCode, f.National = "44", "2079460000"
 		}
 		f.TTL, f.ID, f.Token = 600, verify.ID{}.String(), carrier.Token(verify.ID{}, 1)
+		f.ShortToken = carrier.ShortToken(verify.ID{}, 1)
 		r, err := t.render(s, f)
 		if err != nil {
 			return err

@@ -6,9 +6,11 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +63,7 @@ const keep = 10_000
 type Message struct {
 	ID           string    `json:"id"`
 	Verification string    `json:"verification_id"`
-	Channel      string    `json:"channel"` // "sms" or "voice"
+	Channel      string    `json:"channel"` // "sms", "voice" or "push"
 	To           string    `json:"to"`
 	From         string    `json:"from"`
 	Body         string    `json:"body"` // the text, or the words of the call, with the code in clear
@@ -174,6 +176,40 @@ func (s *Simulator) Ask(ctx context.Context, m verify.Message) (carrier.Result, 
 		r.Verdict = verify.VerdictUnanswered
 		return r, carrier.Because(verify.ReasonNoKey, carrier.Refused(errors.New("nobody pressed a key")))
 	}
+}
+
+// Show keeps what was pushed to a device of a user, once for all of their devices. It stands beside the messages to their
+// number.
+func (s *Simulator) Show(m verify.Message) {
+	if q := m.Question; q != nil {
+		m.Body = verify.Secret(asked(q))
+	}
+	m.From = cmp.Or(m.Asker, m.From)
+	if _, shown := s.find(m.ID.String()); !shown {
+		s.keep(kept{sent: m})
+	}
+}
+
+// asked is what a device shows of a question, in one line.
+func asked(q *verify.Question) string {
+	text := q.Asker + ": is this you?"
+	say := func(word string, values ...string) {
+		if all := strings.Join(slices.DeleteFunc(values, func(v string) bool { return v == "" }), ", "); all != "" {
+			text += " " + word + " " + all + "."
+		}
+	}
+	if q.Purpose != verify.PurposeVerify { // which is nobody's word
+		say("For", string(q.Purpose))
+	}
+	say("Amount", q.Amount)
+	say("To", q.Payee)
+	say("From", q.Client.Device, q.Client.UserAgent, q.Client.Place, q.Client.IP)
+	numbers := make([]string, len(q.Choices))
+	for i, n := range q.Choices {
+		numbers[i] = strconv.Itoa(n)
+	}
+	say("Pick", numbers...)
+	return text
 }
 
 // reach applies the special outcome of a message's number.

@@ -72,6 +72,9 @@ func New(c Config) (*Service, error) {
 	return &Service{Config: c, topics: push.NewTopic(c.Key.secret), client: client, now: time.Now}, nil
 }
 
+// PublicKey is the key for which browsers subscribe.
+func (c *Service) PublicKey() string { return c.Key.Public() }
+
 // Push implements [push.Service].
 func (c *Service) Push(ctx context.Context, m *verify.Message, d *verify.Receiver) error {
 	text, err := notice.Within(m, maxText)

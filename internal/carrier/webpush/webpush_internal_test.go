@@ -113,7 +113,7 @@ func TestTheLongestPromptFits(t *testing.T) {
 		Question: &verify.Question{
 			Challenge: strings.Repeat("x", 43), Choices: []int{10, 11, 12}, Asker: most(255), Purpose: verify.Purpose(strings.Repeat("x", 32)),
 			Payment: verify.Payment{Amount: "123456789012.1234 EUR", Payee: most(64)},
-			Client:  verify.Client{IP: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", UserAgent: most(512)}, StartedAt: time.Now(),
+			Client:  verify.Client{IP: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", UserAgent: most(512), Device: most(100), Place: most(100)}, StartedAt: time.Now(),
 		},
 	}
 	for name, m := range map[string]verify.Message{

@@ -501,6 +501,9 @@ func TestServicesThatFail(t *testing.T) {
 				v = read[api.Verification](k, 200, "GET", "/v1/verifications/"+id, "")
 				if !waited && test.reason == "unknown" && len(v.Deliveries) == 1 && v.Delivery == "sent" {
 					waited = true
+					if !k.Verification(id).Watched() {
+						t.Fatal("nobody waits for word of it")
+					}
 					k.Clock.Advance(2 * time.Second) // UnknownTimeout
 				}
 				return v.Delivery == "sent" && len(v.Deliveries) == 1+test.messages

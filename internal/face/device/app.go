@@ -2,10 +2,14 @@ package device
 
 import (
 	"embed"
+	"io/fs"
 	"net/http"
+
+	"github.com/countersign/countersign/sdk/web"
 )
 
-// The authenticator: a page, its scripts and its service worker. It has no dependencies, and loads nothing from elsewhere.
+// The authenticator: a page, and the SDK's scripts and service worker. It has no dependencies, and loads nothing from
+// elsewhere.
 //
 //go:embed app
 var app embed.FS
@@ -13,21 +17,24 @@ var app embed.FS
 // policy is the page's Content-Security-Policy (CSP level 3): everything comes from this server, nothing is inline.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-var index = embedded("index.html", "text/html; charset=utf-8")
+var index = embedded(app, "app/index.html", "text/html; charset=utf-8")
 
 // files are what the page loads.
 var files = map[string]http.Handler{
-	"/device/style.css":            embedded("style.css", "text/css; charset=utf-8"),
-	"/device/lib.js":               embedded("lib.js", "text/javascript; charset=utf-8"),
-	"/device/page.js":              embedded("page.js", "text/javascript; charset=utf-8"),
-	"/device/worker.js":            embedded("worker.js", "text/javascript; charset=utf-8"),
-	"/device/manifest.webmanifest": embedded("manifest.webmanifest", "application/manifest+json"),
-	"/device/icon.svg":             embedded("icon.svg", "image/svg+xml"),
+	"/device/style.css":            embedded(app, "app/style.css", "text/css; charset=utf-8"),
+	"/device/page.js":              embedded(app, "app/page.js", javascript),
+	"/device/lib.js":               embedded(web.Files, "lib.js", javascript),
+	"/device/words.js":             embedded(web.Files, "words.js", javascript),
+	"/device/worker.js":            embedded(web.Files, "worker.js", javascript),
+	"/device/manifest.webmanifest": embedded(app, "app/manifest.webmanifest", "application/manifest+json"),
+	"/device/icon.svg":             embedded(app, "app/icon.svg", "image/svg+xml"),
 }
 
-// embedded serves a file of the app.
-func embedded(name, kind string) http.Handler {
-	text, err := app.ReadFile("app/" + name)
+const javascript = "text/javascript; charset=utf-8"
+
+// embedded serves a file.
+func embedded(files fs.ReadFileFS, name, kind string) http.Handler {
+	text, err := files.ReadFile(name)
 	if err != nil {
 		panic(err) // it is embedded
 	}

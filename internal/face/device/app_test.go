@@ -39,7 +39,7 @@ func (k kit) get(path string) (*http.Response, string) {
 	return resp, string(text)
 }
 
-var loads = regexp.MustCompile(`(?:href|src)="([^"]+)"|importScripts\('([^']+)'\)|register\('([^']+)'\)|icon: '([^']+)'|"src": "([^"]+)"`)
+var loads = regexp.MustCompile(`(?:href|src)="([^"]+)"|importScripts\('([^']+)', '([^']+)'\)|base \+ '([a-z]+\.js)'|icon: '([^']+)'|"src": "([^"]+)"`)
 
 // The authenticator's page and all that it loads are there, come from this server, and nothing is inline.
 func TestTheAuthenticatorIsServed(t *testing.T) {
@@ -58,14 +58,16 @@ func TestTheAuthenticatorIsServed(t *testing.T) {
 			t.Errorf("/device/%s loads from elsewhere, or has something inline", name)
 		}
 		for _, m := range loads.FindAllStringSubmatch(text, -1) {
-			if to := strings.Join(m[1:], ""); !seen[to] {
-				seen[to] = true
-				waiting = append(waiting, to)
+			for _, to := range m[1:] {
+				if to != "" && !seen[to] {
+					seen[to] = true
+					waiting = append(waiting, to)
+				}
 			}
 		}
 	}
-	if len(seen) != 7 {
-		t.Errorf("the page loads %v, want 6 files", seen)
+	if len(seen) != 8 {
+		t.Errorf("the page loads %v, want 7 files", seen)
 	}
 	if resp, _ := k.get("/device/x"); resp.StatusCode != 404 {
 		t.Errorf("what isn't there: got %d", resp.StatusCode)
@@ -101,8 +103,8 @@ func TestThePageLearnsTheKeyOfPushes(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := kit{Kit: countersigntest.New(t, countersigntest.Options{Pushes: pushcarrier.New("pushes", map[verify.DeviceKind]pushcarrier.Service{verify.DeviceWebPush: c})}), t: t}
-	if _, got := k.get("/device/v1/settings"); got != `{"vapid_key":"`+key.Public()+`"}` {
-		t.Errorf("got %s, want the key %s", got, key.Public())
+	if _, got := k.get("/device/v1/settings"); got != `{"vapid_key":"`+key.Public()+`","now":"`+k.Clock.Now().UTC().Format(time.RFC3339)+`"}` {
+		t.Errorf("got %s, want the key %s and the time", got, key.Public())
 	}
 	without := kit{Kit: countersigntest.New(t, countersigntest.Options{}), t: t}
 	if resp, got := without.get("/device/v1/settings"); resp.StatusCode != 503 || !strings.Contains(got, "no_carrier") {
@@ -229,7 +231,7 @@ func lookForNode(t *testing.T) string {
 // page does something in the authenticator's page, and demands what comes of it.
 func page(t *testing.T, what, want string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), lookForNode(t), "testdata/page.js", "app/page.js", what)
+	cmd := exec.CommandContext(t.Context(), lookForNode(t), "testdata/page.js", "app/page.js", "../../../sdk/web", what)
 	cmd.Stderr = os.Stderr
 	got, err := cmd.Output()
 	if err != nil || strings.TrimSpace(string(got)) != want {
@@ -240,16 +242,55 @@ func page(t *testing.T, what, want string) {
 // What the server says of one prompt changes nothing of a newer one, which came meanwhile.
 func TestAnAnswerIsAboutThePromptThatWasShown(t *testing.T) {
 	t.Parallel()
-	page(t, "deny", `{"left":{"newer":"challenge of newer"},"shown":"newer"}`)
+	page(t, "answer deny", `{"left":{"2 newer":"challenge of 2 newer"},"choices":3}`)
 	for _, reason := range []string{"wrong_number", "old_challenge"} {
-		page(t, reason, `{"left":{"older":"next of older","newer":"challenge of newer"},"shown":"newer"}`)
+		page(t, "answer "+reason, `{"left":{"1 older":"next","2 newer":"challenge of 2 newer"},"choices":3}`)
 	}
 }
 
-// Once the operator has another VAPID key, browsers with a subscription for the one before can connect again.
-func TestABrowserConnectsForAnotherKey(t *testing.T) {
+// Each user of a browser is connected with a subscription of their own, also of the same application. A user who connects
+// again takes the place of themselves, a code that is refused leaves nothing behind, and an answer is signed with the key of
+// the user whose push asked.
+func TestTwoUsersShareABrowser(t *testing.T) {
 	t.Parallel()
-	page(t, "connect", `{"key":"of now","says":"This browser is connected."}`)
+	page(t, "users", `{"subscriptions":["key of ada","key of eve"],"kept":["ada 2","eve"],"asked":["eve"],"says":["This browser is connected.","That code is wrong, was used, or is too old. Ask for a new one."]}`)
+}
+
+// Messages live by the server's clock: a phone whose clock is a day off shows them, and forgets those that have expired.
+func TestAWrongClockHidesNothing(t *testing.T) {
+	t.Parallel()
+	for _, clock := range []string{"right", "a day ahead", "a day behind", "unknown"} {
+		want := `{"shown":"live","left":["live"]}`
+		if clock == "unknown" {
+			want = `{"shown":"live","left":["dead","live"]}`
+		}
+		page(t, "clock "+clock, want)
+	}
+}
+
+// A push that its service delivers again isn't shown again, one without contents is no error, and the newest verification
+// is shown whatever came last.
+func TestPushesOfAServiceThatRepeatsAndReorders(t *testing.T) {
+	t.Parallel()
+	page(t, "pushes", `{"notified":["Shop: Is this you?","Your code","Your code"],"tags":1,"current":"2 newer","afterwards":"1 older"}`)
+}
+
+// A link whose fragment is no code breaks nothing.
+func TestALinkCanBringAnything(t *testing.T) {
+	t.Parallel()
+	page(t, "link %E0%A4%A", `{"code":"%E0%A4%A"}`)
+}
+
+// Companies' pages use the same scripts by a module.
+func TestThePackageServesOtherPages(t *testing.T) {
+	t.Parallel()
+	page(t, "sdk", `{"refused":"no_enrolment","scope":"https://shop.example.com/countersign/of/","seen":["changed"],"wrong":"wrong_number","right":"approved","left":null,"asked":["ada 1","ada 1"],"devices":[],"registrations":0}`)
+}
+
+// Each language has all texts, with the same places, and is chosen by the browser's languages.
+func TestTheAuthenticatorSpeaksLanguages(t *testing.T) {
+	t.Parallel()
+	page(t, "words", `{"languages":"ar de en es fr it ja nl pl pt sv zh","wrong":[],"chosen":["de ltr","zh ltr","ar rtl","en ltr","pt ltr"]}`)
 }
 
 // The authenticator's own script, in another runtime's WebCrypto, enrols and answers prompts.
@@ -262,7 +303,7 @@ func TestTheAuthenticatorAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, sub := subscription(t)
-	cmd := exec.CommandContext(t.Context(), node, "testdata/authenticator.js", "app/lib.js", k.URL+"/device/", e.Code, sub)
+	cmd := exec.CommandContext(t.Context(), node, "testdata/authenticator.js", "../../../sdk/web/lib.js", k.URL+"/device/", e.Code, sub)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -332,10 +373,10 @@ func TestTheAuthenticatorAnswers(t *testing.T) {
 		t.Errorf("no prompt: %+v", a)
 	}
 	for agent, want := range map[string]string{
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0":                                              "Firefox on Windows",
-		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15":         "Safari on Mac",
-		"Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36":                  "Chrome on Android",
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0": "Edge on Windows",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0":                                              "Firefox / Windows",
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15":         "Safari / Mac",
+		"Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36":                  "Chrome / Android",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0": "Edge / Windows",
 		"curl/8.5.0": "curl/8.5.0",
 	} {
 		fmt.Fprintf(in, `{"agent":"%s"}`+"\n", agent)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/api"
+	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
@@ -94,6 +95,34 @@ func TestADenialIsWrittenDown(t *testing.T) {
 	})
 }
 
+// A denial is committed with its entry in the audit log: a crash between them would leave a user without prompts, and
+// nobody would know why.
+func TestADenialIsCommittedWithItsEntry(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKitOfAda(t, o, "push")
+		d := k.enrol(k.client, k.app, "ada")
+		v := k.start("ada", api.UserVerification{})
+		id, device := parse(t, v.ID), parse(t, d.id)
+		a := verify.PromptAnswer{Verification: id, Device: device, Challenge: k.question(v.ID).Challenge, Denied: true}
+		if out, err := k.Store.AnswerPrompt(t.Context(), "test", &a); err != nil || !out.Denied {
+			t.Fatalf("a denial: %+v, %v", out, err)
+		}
+		if all := k.denials(); len(all) != 1 || !strings.Contains(all[0], d.id) || !strings.Contains(all[0], v.ID) {
+			t.Errorf("the audit log has %v", all)
+		}
+	})
+}
+
+func parse(t *testing.T, id string) verify.ID {
+	t.Helper()
+	parsed, err := verify.ParseID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
 // A start for a user without a device that can answer isn't one of the three prompts.
 func TestAPromptThatNobodyGetsDoesNotCount(t *testing.T) {
 	t.Parallel()
@@ -111,6 +140,56 @@ func TestAPromptThatNobodyGetsDoesNotCount(t *testing.T) {
 		}
 		k.Clock.Advance(time.Hour)
 	}
+}
+
+// A prompt that certainly no service took isn't one of the three either: else an outage of a push service would leave its
+// users without prompts. Once one takes it, it counts.
+func TestAPromptThatNoServiceTakesDoesNotCount(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKitOfAda(t, o, "push,sms")
+		k.enrol(k.client, k.app, "ada")
+		k.pushes.fail(carrier.Refused(io.EOF))
+		for range 4 {
+			v := k.start("ada", api.UserVerification{})
+			if v.Show == "" {
+				t.Error("the user isn't asked")
+			}
+			k.texted("+12025550100", v.ID)
+			k.Clock.Advance(time.Hour)
+		}
+		k.pushes.fail(nil)
+		for n := 1; n <= 4; n++ {
+			v := k.start("ada", api.UserVerification{})
+			if (v.Show != "") != (n <= 3) {
+				t.Errorf("start %d after the outage shows %q", n, v.Show)
+			}
+			if v.Show != "" {
+				k.Await("the push", func() bool { return k.Verification(v.ID).Delivery == verify.DeliverySent })
+			}
+			k.Clock.Advance(time.Hour)
+		}
+	})
+}
+
+// A service that takes a prompt after it was away for a while makes it count.
+func TestAPromptThatIsTakenLaterCounts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKitOfAda(t, o, "push")
+		k.enrol(k.client, k.app, "ada")
+		for n := 1; n <= 3; n++ {
+			k.pushes.fail(carrier.Later(time.Second, io.EOF))
+			v := k.start("ada", api.UserVerification{})
+			k.Await("the failure", func() bool { return k.Verification(v.ID).Delivery == verify.DeliveryQueued })
+			k.pushes.fail(nil)
+			k.Await("the push", func() bool { k.Clock.Advance(time.Second); return k.Verification(v.ID).Delivery == verify.DeliverySent })
+			k.Clock.Advance(time.Hour)
+		}
+		if _, err := k.client.StartFor(t.Context(), k.app, "ada", api.UserVerification{Mode: api.Approve}); code(err) != "prompts_spent" {
+			t.Errorf("the fourth prompt: got %v, want prompts_spent", err)
+		}
+	})
 }
 
 // A resend that names no channel goes on by the next one when the prompts are spent.

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/face"
@@ -184,22 +185,24 @@ func (s *server) fetch(c face.Call) (any, error) {
 	return notice.Of(&m), nil
 }
 
-// settings are what a page needs to subscribe to pushes.
+// settings are what a page needs to subscribe to pushes, and to tell which messages have expired.
 type settings struct {
-	VAPIDKey string `json:"vapid_key"`
+	VAPIDKey string    `json:"vapid_key"`
+	Now      time.Time `json:"now"`
 }
 
 func (s *server) settings(face.Call) (any, error) {
 	if s.vapid == "" {
 		return nil, verify.ErrNoCarrier
 	}
-	return settings{s.vapid}, nil
+	return settings{s.vapid, s.Service.Now().UTC().Truncate(time.Millisecond)}, nil
 }
 
 // An enrolled is a browser that is registered.
 type enrolled struct {
 	ID    string `json:"device_id"`
 	Asker string `json:"asker"` // whose users it belongs to
+	Owner string `json:"owner"` // the same for all devices of a user, and tells nothing of them
 }
 
 // enrol registers a browser by a code.
@@ -217,7 +220,7 @@ func (s *server) enrol(c face.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return enrolled{d.ID.String(), app.Asker()}, nil
+	return enrolled{d.ID.String(), app.Asker(), d.Owner()}, nil
 }
 
 func id(in *request.Fields, name string) verify.ID {

@@ -46,8 +46,16 @@ var b64 = base64.RawURLEncoding
 
 // pushes is a push service that delivers everything at once.
 type pushes struct {
-	mu  sync.Mutex // guards got
-	got []push
+	mu   sync.Mutex // guards got and away
+	got  []push
+	away error // that every push fails with
+}
+
+// fail lets all pushes fail from now on; nil: they are delivered again.
+func (p *pushes) fail(with error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = with
 }
 
 type push struct {
@@ -67,6 +75,9 @@ func (p *pushes) Push(_ context.Context, m verify.Message, to []verify.Receiver)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.away != nil {
+		return nil, nil, p.away
+	}
 	p.got = append(p.got, push{m, used})
 	return used, nil, nil
 }
@@ -272,9 +283,10 @@ func onBoth(t *testing.T, test func(t *testing.T, o countersigntest.Options)) {
 func TestAUserApprovesOnTheirDevice(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		o.Settings.Place = places
 		k := newKitOfAda(t, o, "push")
 		d := k.enrol(k.client, k.app, "ada")
-		v := k.start("ada", api.UserVerification{Purpose: "payment", Amount: "49.90 EUR", Payee: "Example Shop", ClientIP: "::ffff:203.0.113.7", UserAgent: "Firefox <140>"})
+		v := k.start("ada", api.UserVerification{Purpose: "payment", Amount: "49.90 EUR", Payee: "Example Shop", Client: &api.Asking{IP: "::ffff:203.0.113.7", UserAgent: "Firefox <140>", Device: "Ada's laptop"}})
 		q := k.question(v.ID)
 		show, err := strconv.Atoi(v.Show)
 		if err != nil || v.Mode != "approve" || len(q.Choices) != 3 || !slices.Contains(q.Choices, show) || !slices.IsSorted(q.Choices) {
@@ -282,7 +294,7 @@ func TestAUserApprovesOnTheirDevice(t *testing.T) {
 		}
 		want := verify.Question{
 			Challenge: q.Challenge, Choices: q.Choices, Asker: "Shop", Purpose: "payment", Payment: verify.Payment{Amount: "49.90 EUR", Payee: "Example Shop"},
-			Client: verify.Client{IP: "203.0.113.7", UserAgent: "Firefox <140>"}, StartedAt: v.CreatedAt,
+			Client: verify.Client{IP: "203.0.113.7", UserAgent: "Firefox <140>", Device: "Ada's laptop", Place: "Munich ()"}, StartedAt: v.CreatedAt,
 		}
 		got := *q
 		got.StartedAt = got.StartedAt.UTC()
@@ -666,21 +678,22 @@ func TestAStartOfAUsersVerification(t *testing.T) {
 		k := newKitOfAda(t, o, "push,sms")
 		k.enrol(k.client, k.app, "ada")
 		for field, v := range map[string]api.UserVerification{
-			"mode":       {Mode: "approve", Channel: "sms"},
-			"client_ip":  {Mode: "approve", ClientIP: "203.0.113"},
-			"user_agent": {Mode: "approve", UserAgent: "a\nb"},
-			"purpose":    {Purpose: "Pay"},
-			"amount":     {Amount: "50", Payee: "Example Shop"},
-			"payee":      {Amount: "50 EUR"},
-			"channel":    {Channel: "voice"},
+			"mode":              {Mode: "approve", Channel: "sms"},
+			"client.ip":         {Mode: "approve", Client: &api.Asking{IP: "203.0.113"}},
+			"client.user_agent": {Mode: "approve", Client: &api.Asking{UserAgent: "a\nb"}},
+			"client.device":     {Mode: "approve", Client: &api.Asking{Device: strings.Repeat("x", 101)}},
+			"purpose":           {Purpose: "Pay"},
+			"amount":            {Amount: "50", Payee: "Example Shop"},
+			"payee":             {Amount: "50 EUR"},
+			"channel":           {Channel: "voice"},
 		} {
 			_, err := k.client.StartFor(t.Context(), k.app, "ada", v)
 			if p, ok := err.(*api.Problem); !ok || len(p.Errors) != 1 || p.Errors[0].Field != field {
 				t.Errorf("%+v: got %v, want that %s is wrong", v, err, field)
 			}
 		}
-		long := k.start("ada", api.UserVerification{UserAgent: strings.Repeat("\"", 512), Metadata: map[string]string{"order": "7"}})
-		if q := k.question(long.ID); len(q.UserAgent) != 512 || long.Metadata["order"] != "7" {
+		long := k.start("ada", api.UserVerification{Client: &api.Asking{UserAgent: strings.Repeat("\"", 512)}, Metadata: map[string]string{"order": "7"}})
+		if q := k.question(long.ID); len(q.Client.UserAgent) != 512 || long.Metadata["order"] != "7" {
 			t.Errorf("the longest: %+v of %+v", q, long)
 		}
 		k.Clock.Advance(time.Minute)

@@ -46,6 +46,18 @@ func (p *phones) all() []pushed {
 	return p.got
 }
 
+// Where no carrier pushes, the method is refused by its field.
+func TestPushWithoutACarrierIsRefused(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, countersigntest.Options{})
+	for _, methods := range []string{`"PUSH"`, `"SMS,PUSH"`, `["PUSH"]`} {
+		_, answer := k.is("POST", "applications", `{"name":"Shop","auth_token_delivery_methods":`+methods+`}`, 400, "400")
+		if !strings.Contains(answer, "auth_token_delivery_methods has push, which is not available") {
+			t.Errorf("%s: got %s", methods, answer)
+		}
+	}
+}
+
 // PUSH by Syniverse's requests: an application with the method, a device's address, the code that it shows, a login.
 func TestPush(t *testing.T) {
 	t.Parallel()

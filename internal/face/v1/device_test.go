@@ -168,7 +168,18 @@ func TestDevicesAreSealedAndSurviveARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := verify.New(verify.Config{Store: k.Store, Keys: set, Now: k.Clock.Now})
-	for i, want := range []int{1, 0} {
+	// A row that can't be opened keeps no other from it, and is reported.
+	damaged := verify.Device{ID: verify.ID{1}, Application: id, User: "ada", Kind: verify.DeviceWebPush, Fingerprint: []byte{1}, KeyID: before.KeyID, Sealed: []byte{1}}
+	if err := k.Store.AddDevice(t.Context(), key, damaged, 2, verify.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := service.ResealDevices(t.Context()); err == nil || n != 1 {
+		t.Errorf("beside a damaged row: got %d sealed, %v; want 1, and an error", n, err)
+	}
+	if err := k.Store.RemoveDevice(t.Context(), key, damaged.ID, verify.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{0, 0} {
 		if n, err := service.ResealDevices(t.Context()); err != nil || n != want {
 			t.Errorf("time %d: got %d sealed, %v; want %d", i+1, n, err, want)
 		}

@@ -62,11 +62,25 @@ func (s *Server) readUsage(c face.Call, in usageFilter) (api.Usage, error) {
 func usageRow(q *verify.UsageQuery, u *verify.UsageRow) api.UsageRow {
 	w := api.UsageRow{
 		Begin: when(u.Begin), Purpose: string(u.Purpose), Channel: string(u.Channel), Country: u.Country, Carrier: u.Carrier,
-		Started: u.Started, Messages: u.Messages, Segments: u.Segments, Minutes: u.Minutes, Delivered: u.Delivered, Approved: u.Approved,
-		Cost: priced(u.Price, u.Currency),
+		Started: u.Started, Messages: u.Messages, Segments: u.Segments, Minutes: u.Minutes, Delivered: u.Delivered, Approved: u.Approved, Converted: u.Converted,
+		Cost: priced(u.Price, u.Currency), ToHandset: toHandset(&u.Times),
+	}
+	if each, ok := u.PerApproval(u.Price); ok {
+		w.PerApproval = priced(each, u.Currency)
 	}
 	if slices.Contains(q.By, verify.PartApplication) {
 		w.Application = uuid.UUID(u.Application).String()
 	}
 	return w
+}
+
+func toHandset(t *verify.Times) *api.ToHandset {
+	if *t == (verify.Times{}) {
+		return nil
+	}
+	seconds := func(share float64) float64 {
+		d, _ := t.Quantile(share)
+		return d.Round(100 * time.Millisecond).Seconds()
+	}
+	return &api.ToHandset{P50: seconds(0.5), P95: seconds(0.95)}
 }

@@ -54,7 +54,7 @@ func (s *Server) startFor(c face.Call, in api.UserVerification) (api.Verificatio
 		Purpose:      purpose(in.Purpose),
 		Details: verify.Details{
 			Metadata: in.Metadata, Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee},
-			Client: verify.Client{IP: in.ClientIP, UserAgent: in.UserAgent},
+			Client: asking(in.Client),
 		},
 	})
 	if err != nil {

@@ -252,7 +252,7 @@ func TestProblemsNameTheFieldAndTheBound(t *testing.T) {
 		{"verifications", `{"to":1,"code_length":"6","number":"x","channel":"fax"}`, []api.FieldProblem{
 			{Field: "channel", Message: "must be one of: sms, voice"},
 			{Field: "code_length", Message: "must be an integer"},
-			{Field: "number", Message: "is unknown; known: to, channel, channels, application, purpose, code_length, code_format, code, valid_for, max_attempts, sender, text, template, locale, amount, payee, metadata"},
+			{Field: "number", Message: "is unknown; known: to, channel, channels, application, purpose, code_length, code_format, code, valid_for, max_attempts, sender, text, template, locale, amount, payee, metadata, client"},
 			{Field: "to", Message: "must be a string"},
 		}},
 		{"verifications", `{"to":"` + to + `","code_length":21,"max_attempts":0,"purpose":"Log in","valid_for":604801}`, []api.FieldProblem{
@@ -262,6 +262,7 @@ func TestProblemsNameTheFieldAndTheBound(t *testing.T) {
 			{Field: "valid_for", Message: "must be less than or equal to 604800"},
 		}},
 		{"verifications", `{"to":"` + to + `","valid_for":0}`, []api.FieldProblem{{Field: "valid_for", Message: "must be greater than or equal to 1"}}},
+		{"verifications", `{"to":"` + to + `","client":{"ip":"somewhere"}}`, []api.FieldProblem{{Field: "client.ip", Message: "must be an IP address, such as 203.0.113.7"}}},
 		{"checks", `{"purpose":"login"}`, []api.FieldProblem{{Field: "code", Message: "is required"}, {Field: "to", Message: "is required"}}},
 	} {
 		p := read[api.Problem](t, k.call("", "POST", "/v1/"+test.path, test.body, 422))

@@ -59,9 +59,10 @@ var names = map[verify.Field]string{
 	verify.FieldAuth:     "auth",
 	verify.FieldKey:      "key",
 
-	verify.FieldMode:      "mode",
-	verify.FieldClientIP:  "client_ip",
-	verify.FieldUserAgent: "user_agent",
+	verify.FieldMode:         "mode",
+	verify.FieldClientIP:     "client.ip",
+	verify.FieldUserAgent:    "client.user_agent",
+	verify.FieldClientDevice: "client.device",
 
 	account.FieldScopes: "scopes",
 	account.FieldEndsAt: "expires_at",
@@ -87,7 +88,7 @@ func startRequest(in api.NewVerification) verify.StartRequest {
 		Purpose:    purpose(in.Purpose),
 		Supersedes: true,
 		Locale:     in.Locale,
-		Details:    verify.Details{Metadata: in.Metadata, Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}},
+		Details:    verify.Details{Metadata: in.Metadata, Payment: verify.Payment{Amount: in.Amount, Payee: in.Payee}, Client: asking(in.Client)},
 	}
 	if in.Application != "" {
 		var err error
@@ -426,4 +427,12 @@ func when(t time.Time) *time.Time {
 	}
 	t = t.UTC()
 	return &t
+}
+
+// asking is who a caller says asks it.
+func asking(c *api.Asking) verify.Client {
+	if c == nil {
+		return verify.Client{}
+	}
+	return verify.Client{IP: c.IP, UserAgent: c.UserAgent, Device: c.Device}
 }

@@ -407,3 +407,55 @@ func whatWasPaidInStays(t *testing.T, s suite) {
 	prepaid(false)
 	equal(t, "balance of a project that is prepaid again", prepaid(true).Balance(), money.Amount(30_000))
 }
+
+// Operators are told of the parts of what a prepaid project had after its latest top-up, however much was paid in before.
+func aTopUpBeginsAnotherBalance(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(func(b *verify.Budget) { b.Prepaid, b.Currency = true, "EUR" })
+	topUp := func(amount money.Amount) {
+		t.Helper()
+		if _, err := k.AddCredit(ctx, project, verify.LedgerEntry{Kind: verify.LedgerTopUp, Amount: amount, Actor: "test"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reached := func() (steps []int) {
+		for _, m := range k.spentOf().Reached(k.clock.Now()) {
+			steps = append(steps, m.Step)
+		}
+		return steps
+	}
+	topUp(100)
+	k.start(number(0), bound(100))
+	equal(t, "reached when all is spent", reached(), []int{100})
+	topUp(100)
+	equal(t, "reached after a top-up", reached(), []int(nil))
+	k.start(number(1), bound(20))
+	equal(t, "reached at a fifth of it", reached(), []int(nil))
+	k.start(number(2), bound(30))
+	equal(t, "reached at half of it", reached(), []int{50})
+	topUp(1000)
+	equal(t, "reached after another one", reached(), []int(nil))
+	equal(t, "balance", k.spentOf().Balance(), money.Amount(1050))
+}
+
+// A top-up ends a trial, after which only the balance bounds the project: without one, nothing would.
+func onlyABalanceEndsATrial(t *testing.T, s suite) {
+	k := s.open(t)
+	if err := k.CreateTrial(ctx, verify.Project{ID: project, Name: "tried", Profile: verify.ProfileCompat, TrialMessages: 5}, 0, "", store.Audit{Actor: "test", Action: "project create"}); err != nil {
+		t.Fatal(err)
+	}
+	pay := func() error {
+		_, err := k.AddCredit(ctx, project, verify.LedgerEntry{Kind: verify.LedgerTopUp, Amount: 100, Actor: "test"})
+		return err
+	}
+	wantError(t, "a top-up", pay(), verify.ErrTrialUnpaid)
+	if all, err := k.Ledger(ctx, project, 10); err != nil || len(all) > 0 {
+		t.Errorf("the ledger has %+v, %v", all, err)
+	}
+	k.budget(func(b *verify.Budget) { b.Prepaid, b.Currency = true, "EUR" })
+	if err := pay(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "more than the balance", k.tries(k, 0, bound(101)), verify.ErrBudget)
+	k.start(number(1), bound(100))
+}

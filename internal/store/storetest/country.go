@@ -291,3 +291,22 @@ func weightsAreKept(t *testing.T, s suite) {
 		t.Errorf("after the reset: got %+v, %v", all, err)
 	}
 }
+
+// A limit of a country that is set in the afternoon counts what was sent since midnight, also what is folded by then.
+func countryLimitCountsWhatWasFolded(t *testing.T, s suite) {
+	k := s.open(t)
+	k.clock.advance(verify.HourOf(verify.UsageHour(k.clock.Now().Truncate(24 * time.Hour))).Add(25 * time.Hour).Sub(k.clock.Now()))
+	for i := range 6 {
+		k.settle(k.charged(k.start(number(i)), "a"))
+	}
+	k.clock.advance(5 * time.Hour)
+	if err := k.FoldUsage(ctx); err != nil {
+		t.Fatal(err)
+	}
+	k.limit("", func(l *verify.CountryLimit) { l.DayMessages = 100 })
+	use, err := k.CountryUse(ctx, k.look(k.Store)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "messages of today", use.Day.Messages, 6)
+}

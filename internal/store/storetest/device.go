@@ -183,3 +183,24 @@ func devicesAreResealedAndSettled(t *testing.T, s suite) {
 		t.Error(err)
 	}
 }
+
+// A code that was used since a database was saved must not work again.
+func aRestoreForgetsEnrolments(t *testing.T, s suite) {
+	k := s.open(t)
+	ada := k.person(k.application(project), "ada", number(0))
+	ada.associate()
+	e := verify.Enrolment{Hash: bytes.Repeat([]byte{1}, 32), ExpiresAt: k.clock.Now().Add(time.Minute), By: verify.ID{7}}
+	if err := k.AddEnrolment(ctx, ada.key, e); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := k.Enrolment(ctx, e.Hash); err != nil || got != ada.key {
+		t.Fatalf("enrolment: got %v, %v; want that of %v", got, err, ada.key)
+	}
+	if _, err := k.VoidPending(ctx, "operator", "void"); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Enrol(ctx, ada.key, e.Hash, ada.device(1), most); err != verify.ErrNoEnrolment {
+		t.Errorf("enrol after a restore: got %v, want %v", err, verify.ErrNoEnrolment)
+	}
+	ada.has()
+}

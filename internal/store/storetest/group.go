@@ -307,7 +307,7 @@ func everyCallAfterCloseFindsNoStore(t *testing.T, s suite) {
 		"Verification":  second(k.Verification(ctx, v.ID)),
 		"Deliveries":    second(k.Deliveries(ctx, v.ID)),
 		"Sweep":         k.Sweep(ctx),
-		"Due":           third(k.Due(ctx, verify.Hint{}, 1)),
+		"Due":           third(k.Due(ctx, verify.Hint{}, 1, nil)),
 		"Retain":        second(k.Retain(ctx, start)),
 		"CreateProject": k.CreateProject(ctx, verify.Project{ID: "q"}),
 		"UpdateProject": k.UpdateProject(ctx, verify.Project{ID: "q"}),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
@@ -38,7 +39,8 @@ type Store interface {
 	Deliveries(ctx context.Context, id verify.ID) ([]verify.Delivery, error)
 
 	Sweep(ctx context.Context) error
-	Due(ctx context.Context, after verify.Hint, n int) ([]verify.Overdue, verify.Hint, error)
+	Due(ctx context.Context, after verify.Hint, n int, remembered func(verify.Hint) (verify.Overdue, bool)) ([]verify.Overdue, verify.Hint, error)
+	FoldUsage(ctx context.Context) error
 	Retain(ctx context.Context, before time.Time) (deleted int, err error)
 
 	CreateProject(ctx context.Context, p verify.Project, by ...store.Audit) error
@@ -62,6 +64,7 @@ type Store interface {
 	VoidPending(ctx context.Context, actor, action string) (voided int, err error)
 	FinishDeletions(ctx context.Context) error
 
+	CreateTrial(ctx context.Context, p verify.Project, credit money.Amount, currency money.Currency, by store.Audit) error
 	ChangeBudget(ctx context.Context, p verify.ProjectID, change func(*verify.Budget) ([]store.Audit, error)) (verify.BudgetState, error)
 	ChangeCountryLimit(ctx context.Context, p verify.ProjectID, country string, change func(*verify.CountryLimit) ([]store.Audit, error)) (verify.CountryLimit, error)
 	CountryLimits(ctx context.Context) ([]verify.CountryLimit, error)
@@ -159,15 +162,19 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"AResendHoldsOneMessage", aResendHoldsOneMessage},
 		{"ABudgetThatComesBackKnowsWhatItHolds", aBudgetThatComesBackKnowsWhatItHolds},
 		{"WhatWasPaidInStays", whatWasPaidInStays},
+		{"ATopUpBeginsAnotherBalance", aTopUpBeginsAnotherBalance},
+		{"OnlyABalanceEndsATrial", onlyABalanceEndsATrial},
 		{"ABudgetsUseIsMarkedOnce", aBudgetsUseIsMarkedOnce},
 		{"AnHoursBudgetEndsWithTheHour", anHoursBudgetEndsWithTheHour},
 		{"CountryLimitsHoldForAllProjects", countryLimitsHoldForAllProjects},
 		{"ACountrysLimitIsSpentExactly", aCountrysLimitIsSpentExactly},
+		{"CountryLimitCountsWhatWasFolded", countryLimitCountsWhatWasFolded},
 		{"AStartThatIsRefusedDividesNothing", aStartThatIsRefusedDividesNothing},
 		{"AGrantIsNobodyElses", aGrantIsNobodyElses},
 		{"FoldedSpendingAddsUp", foldedSpendingAddsUp},
 		{"WeightsAreKept", weightsAreKept},
 		{"UsageIsCountedOnce", usageIsCountedOnce},
+		{"LateEndsCountOnce", lateEndsCountOnce},
 		{"ProcessesCountTogether", processesCountTogether},
 		{"TooMuchUsageIsRefused", tooMuchUsageIsRefused},
 		{"UsageIsFolded", usageIsFolded},
@@ -238,6 +245,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ImportsRace", importsRace},
 		{"DevicesAreBoundedExactly", devicesAreBoundedExactly},
 		{"DevicesAreResealedAndSettled", devicesAreResealedAndSettled},
+		{"ARestoreForgetsEnrolments", aRestoreForgetsEnrolments},
 
 		{"ApplicationsAreKeptAsGiven", applicationsAreKeptAsGiven},
 		{"AnOperatorSaysHowCallsAreMade", anOperatorSaysHowCallsAreMade},
@@ -612,7 +620,7 @@ func (k *kit) sweep() {
 
 func (k *kit) due() []verify.Overdue {
 	k.t.Helper()
-	all, _, err := k.Due(ctx, verify.Hint{}, 10_000)
+	all, _, err := k.Due(ctx, verify.Hint{}, 10_000, nil)
 	if err != nil {
 		k.t.Fatalf("due: %v", err)
 	}

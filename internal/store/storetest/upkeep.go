@@ -300,7 +300,7 @@ func sweepOfManyLetsOthersWrite(t *testing.T, s suite) {
 
 	// Due reads no more than it is asked for, the oldest first.
 	k.clock.advance(lease)
-	due, _, err := k.Due(ctx, verify.Hint{}, 10)
+	due, _, err := k.Due(ctx, verify.Hint{}, 10, nil)
 	if err != nil || len(due) != 10 {
 		t.Fatalf("due: got %d, %v; want 10", len(due), err)
 	}

@@ -68,7 +68,8 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 	k := s.open(t)
 	delivered := k.start(number(0), paid)
 	k.settle(k.charged(delivered, "a"))
-	for range 2 { // carriers repeat themselves
+	k.clock.advance(4 * time.Second) // to the handset
+	for range 2 {                    // carriers repeat themselves
 		k.receive(verify.Receipt{Verification: delivered.ID, Attempt: 1, Delivered: true})
 	}
 	k.check(wrong(delivered), wrongWith(2))
@@ -107,7 +108,7 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 
 	key := verify.UsageKey{Currency: "EUR"}
 	equal(t, "all", k.used(verify.UsageQuery{}), []verify.UsageRow{{UsageKey: key, Usage: verify.Usage{
-		Started: 5, Messages: 5, Segments: 6, Minutes: 2, Delivered: 2, Approved: 2, Cost: 4 * 7_900, Price: 5*40_000 + 4*12_500,
+		Started: 5, Messages: 5, Segments: 6, Minutes: 2, Delivered: 2, Approved: 2, Converted: 2, Times: verify.Times{0: 1, 3: 1}, Cost: 4 * 7_900, Price: 5*40_000 + 4*12_500,
 	}}})
 	equal(t, "another project's", k.used(verify.UsageQuery{Project: "another"}), []verify.UsageRow(nil))
 	equal(t, "some projects'", k.used(verify.UsageQuery{Among: []verify.ProjectID{"another", project}}), k.used(verify.UsageQuery{Project: project}))
@@ -118,13 +119,13 @@ func usageIsCountedOnce(t *testing.T, s suite) {
 	}
 	equal(t, "by carrier", k.used(verify.UsageQuery{Project: project, By: []verify.UsagePart{verify.PartCarrier}}), []verify.UsageRow{
 		of("", verify.Usage{Started: 5, Approved: 2, Messages: 1, Price: 5 * 40_000}),
-		of("a", verify.Usage{Messages: 1, Segments: 2, Delivered: 1, Cost: 7_900, Price: 12_500}),
-		of("b", verify.Usage{Messages: 2, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}),
-		of("trunk", verify.Usage{Messages: 1, Minutes: 2, Delivered: 1, Cost: 7_900, Price: 12_500}),
+		of("a", verify.Usage{Messages: 1, Segments: 2, Delivered: 1, Converted: 1, Times: verify.Times{3: 1}, Cost: 7_900, Price: 12_500}),
+		of("b", verify.Usage{Messages: 2, Converted: 1, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}),
+		of("trunk", verify.Usage{Messages: 1, Minutes: 2, Delivered: 1, Times: verify.Times{1}, Cost: 7_900, Price: 12_500}),
 	})
 
 	only := verify.UsageQuery{Project: project, Only: map[verify.UsagePart]string{verify.PartCarrier: "b", verify.PartCountry: k.used(verify.UsageQuery{By: []verify.UsagePart{verify.PartCountry}})[0].Country}}
-	equal(t, "one carrier's in one country", k.used(only), []verify.UsageRow{{UsageKey: key, Usage: verify.Usage{Messages: 2, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}}})
+	equal(t, "one carrier's in one country", k.used(only), []verify.UsageRow{{UsageKey: key, Usage: verify.Usage{Messages: 2, Converted: 1, Segments: 4, Cost: 2 * 7_900, Price: 2 * 12_500}}})
 	only.Only[verify.PartCountry] = "XX"
 	equal(t, "one carrier's in another country", k.used(only), []verify.UsageRow(nil))
 
@@ -172,7 +173,7 @@ func processesCountTogether(t *testing.T, s suite) {
 	all.Wait()
 	k.countedRight("by two processes")
 	equal(t, "all", k.used(verify.UsageQuery{}), []verify.UsageRow{{UsageKey: verify.UsageKey{Currency: "EUR"}, Usage: verify.Usage{
-		Started: 2 * n, Messages: 2 * n, Segments: 4 * n, Approved: 2 * n, Cost: 2 * n * 7_900, Price: 2 * n * (40_000 + 12_500),
+		Started: 2 * n, Messages: 2 * n, Segments: 4 * n, Approved: 2 * n, Converted: 2 * n, Cost: 2 * n * 7_900, Price: 2 * n * (40_000 + 12_500),
 	}}})
 }
 
@@ -202,6 +203,9 @@ func usageIsFolded(t *testing.T, s suite) {
 			late = append(late, v)
 		} else {
 			k.settle(k.charged(v, "a"))
+			k.clock.advance(time.Duration(i) * time.Second)
+			k.receive(verify.Receipt{Verification: v.ID, Attempt: 1, Delivered: true})
+			k.check(right(v), approvedWith(2))
 		}
 		k.clock.advance(3 * time.Hour)
 	}
@@ -215,7 +219,9 @@ func usageIsFolded(t *testing.T, s suite) {
 						q.Project, q.Among = "", []verify.ProjectID{p, project}
 					}
 					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.PartCarrier, verify.PartPurpose}},
-						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.PartCarrier: "a"}})
+						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.PartCarrier: "a"}},
+						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, By: []verify.UsagePart{verify.PartCountry, verify.PartCarrier, verify.PartChannel}},
+						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, By: []verify.UsagePart{verify.PartProject}})
 				}
 			}
 		}
@@ -310,7 +316,9 @@ func usageIsFoldedIntoMonths(t *testing.T, s suite) {
 				q := verify.UsageQuery{Step: step, From: begin.Add(time.Duration(from) * 247 * time.Hour), Until: begin.Add(time.Duration(until) * 247 * time.Hour)}
 				of := q
 				of.Project, of.By = project, []verify.UsagePart{verify.PartCarrier}
-				queries = append(queries, q, of)
+				carriers, projects := q, q
+				carriers.By, projects.By = of.By, []verify.UsagePart{verify.PartProject}
+				queries = append(queries, q, of, carriers, projects)
 			}
 		}
 	}
@@ -336,4 +344,32 @@ func usageIsFoldedIntoMonths(t *testing.T, s suite) {
 	}
 	fold("lists when what came late is folded")
 	equal(t, "verifications of the whole time", k.used(verify.UsageQuery{Until: k.clock.Now()})[0].Started, 50)
+}
+
+// An attempt counts once whose server stood still until others had taken it for lost, and its code had died. A receipt counts that
+// was faster than the end of its attempt.
+func lateEndsCountOnce(t *testing.T, s suite) {
+	k := s.open(t)
+	k.budget(func(b *verify.Budget) { b.DayMessages, b.Currency = 10, "EUR" })
+	hung := k.start(number(0), paid, bound(12_500))
+	if err := k.Cancel(ctx, project, hung.ID); err != nil {
+		t.Fatal(err)
+	}
+	k.clock.advance(lease)
+	k.sweep()
+	for _, o := range k.due() {
+		k.claim(o) // there is nothing to claim, but its end is recorded
+	}
+	equal(t, "attempts that ended", len(k.deliveries(hung.ID)), 1)
+	k.settle(k.charged(hung, "a"))
+	k.countedRight("after the late end")
+
+	early := k.start(number(1), paid, bound(12_500))
+	k.receive(verify.Receipt{Verification: early.ID, Attempt: 1, Delivered: true})
+	k.settle(k.charged(early, "a"))
+	k.countedRight("after the early receipt")
+	equal(t, "used", k.used(verify.UsageQuery{}), []verify.UsageRow{{UsageKey: verify.UsageKey{Currency: "EUR"}, Usage: verify.Usage{
+		Started: 2, Messages: 2, Segments: 2, Delivered: 1, Cost: 7_900, Price: 2*40_000 + 12_500,
+	}}})
+	equal(t, "spent", k.spentOf().Day, verify.Spending{Messages: 2, Amount: 2*40_000 + 12_500})
 }

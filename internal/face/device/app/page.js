@@ -6,6 +6,11 @@ const sections = ['enrol', 'prompt', 'told', 'idle'];
 
 let message; // that is shown
 let ticking;
+let behind; // how far this clock is behind the server's; undefined: not known yet
+
+document.documentElement.lang = words.language;
+document.documentElement.dir = words.direction;
+for (const e of document.querySelectorAll('[data-word]')) e.textContent = words.of(e.dataset.word);
 
 function show(section) {
   for (const name of sections) $(name).hidden = name !== section;
@@ -16,22 +21,20 @@ function say(text, bad) {
   $('status').className = bad ? 'bad' : '';
 }
 
-// problems are what people read for the server's codes.
-const problems = {
-  no_enrolment: 'That code is wrong, was used, or is too old. Ask for a new one.',
-  too_many_devices: 'You have as many devices as you may. Remove one first.',
-  no_prompt: 'This browser can\'t answer that request.',
-  too_many_guesses: 'There were too many wrong numbers. Wait a while.',
-  no_carrier: 'This server sends nothing to browsers.',
-};
+// problemOf is what people read for the server's codes.
+const problemOf = got => words.of(['no_enrolment', 'too_many_devices', 'no_prompt', 'too_many_guesses', 'no_carrier'].includes(got.code) ? got.code : 'failed');
 
-const problemOf = got => problems[got.code] || 'That didn\'t work. Try again later.';
+// serverTime is what time it is by the server's clock, which is what messages expire by; undefined: nobody knows.
+async function serverTime() {
+  behind ??= await authenticator.settings(base).then(s => s.behind, () => undefined);
+  return behind === undefined ? undefined : Date.now() + behind;
+}
 
 // refresh shows what waits.
 async function refresh() {
   const devices = await authenticator.all('devices');
   if (!devices.length) return show('enrol');
-  message = await authenticator.current(Date.now());
+  message = await authenticator.current(await serverTime());
   clearInterval(ticking);
   if (!message) return idle(devices);
   if (message.prompt) return prompt(message);
@@ -51,18 +54,22 @@ function element(name, text) {
   return e;
 }
 
+// from says where a prompt comes from: whose browser, which, and where that is.
+const from = p => [p.device, p.user_agent && authenticator.browserOf(p.user_agent), p.place, p.client_ip].filter(Boolean).join(', ');
+
 // prompt shows who asks, for what, from where and when.
 function prompt(m) {
   const p = m.prompt;
-  const facts = [['Who', p.asker], ['For', p.purpose === 'verify' ? '' : p.purpose], ['Amount', p.amount], ['To', p.payee],
-    ['From', [p.user_agent && authenticator.browserOf(p.user_agent), p.client_ip].filter(Boolean).join(', ')], ['When', new Date(p.started_at).toLocaleTimeString()]];
+  const facts = [['who', p.asker], ['purpose', p.purpose === 'verify' ? '' : p.purpose], ['amount', p.amount], ['payee', p.payee],
+    ['from', from(p)], ['when', new Date(p.started_at).toLocaleTimeString(words.language)]];
   $('facts').replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => {
     const dd = element('dd', value);
-    if (name === 'Amount' || name === 'To') dd.className = 'big';
-    return [element('dt', name), dd];
+    dd.dir = 'auto';
+    if (name === 'amount' || name === 'payee') dd.className = 'big';
+    return [element('dt', words.of(name)), dd];
   }));
   const picks = Boolean(p.choices && p.choices.length);
-  $('ask').textContent = picks ? 'Pick the number that the page shows.' : 'Type the number that the page shows.';
+  $('ask').textContent = words.of(picks ? 'pick' : 'type');
   $('choices').replaceChildren(...(p.choices || []).map(n => {
     const b = element('button', n);
     b.type = 'button';
@@ -78,92 +85,69 @@ function prompt(m) {
 }
 
 function tick() {
-  const left = Math.ceil((Date.parse(message.expires_at) - Date.now()) / 1000);
-  if (left <= 0) return over(message, 'The request has expired.');
-  $('left').textContent = `This request expires in ${Math.floor(left / 60)} min ${left % 60} s.`;
+  if (behind === undefined) return $('left').textContent = ''; // only the server knows
+  const left = Math.ceil((Date.parse(message.expires_at) - Date.now() - behind) / 1000);
+  if (left <= 0) return over(message, words.of('expired'));
+  $('left').textContent = words.of('left', Math.floor(left / 60), left % 60);
 }
 
-// over forgets a message. A newer one may be shown by now.
+// over ends a message. A newer one may be shown by now.
 async function over(m, text, bad) {
   clearInterval(ticking);
-  await authenticator.remove('messages', m.verification_id);
+  await authenticator.done(m);
   say(text, bad);
   await refresh();
 }
 
-const endings = {
-  approved: 'The request was approved before.', canceled: 'The request was canceled.', expired: 'The request has expired.',
-  exhausted: 'There were too many wrong numbers. The request is over.', superseded: 'There is a newer request.',
-};
+const endings = {approved: 'earlier', canceled: 'canceled', expired: 'expired', exhausted: 'exhausted', superseded: 'superseded'};
 
 async function answer(says) {
   const m = message; // a newer one may come before the server's answer
   const buttons = document.querySelectorAll('#prompt button');
   for (const b of buttons) b.disabled = true;
   try {
-    const got = await authenticator.answer(base, await authenticator.all('devices'), m.verification_id, m.prompt.challenge, says);
-    if (got.accepted) return await over(m, says === 'deny' ? 'Thank you. The request was stopped.' : 'Approved. You can go on.');
-    if (got.reason === 'ended') return await over(m, endings[got.status] || 'The request is over.', true);
+    const devices = authenticator.devicesOf(await authenticator.all('devices'), m);
+    const got = await authenticator.answer(base, devices, m.verification_id, m.prompt.challenge, says);
+    if (got.accepted) return await over(m, words.of(says === 'deny' ? 'stopped' : 'approved'));
+    if (got.reason === 'ended') return await over(m, words.of(endings[got.status] || 'over'), true);
     if (got.challenge) { // for the number that they type
       await authenticator.put('messages', {...m, prompt: {...m.prompt, challenge: got.challenge, choices: undefined}});
-      say((got.reason === 'wrong_number' ? 'That isn\'t the number. ' : 'Somebody has tried another number or code. ') + 'Look at the page, and type what it shows. If no page shows one, it isn\'t you.', true);
+      say(words.of(got.reason === 'wrong_number' ? 'wrong' : 'tried') + ' ' + words.of('look'), true);
       await refresh();
       return $('number').focus();
     }
-    if (got.reason === 'wrong_number') return await over(m, endings.exhausted, true);
+    if (got.reason === 'wrong_number') return await over(m, words.of('exhausted'), true);
     say(problemOf(got), true);
   } catch {
-    say('The server can\'t be reached. Try again.', true);
+    say(words.of('unreachable'), true);
   } finally {
     for (const b of buttons) b.disabled = false;
   }
 }
 
 async function connect(code) {
-  if (!('serviceWorker' in navigator) || !('PushManager' in window)) {
-    return say('This browser can\'t receive messages. On an iPhone or iPad, add this page to the Home Screen first, and open it there.', true);
-  }
-  if (await Notification.requestPermission() !== 'granted') return say('Allow notifications for this page, and try again.', true);
-  say('Connecting…');
-  const response = await fetch(base + 'v1/settings');
-  const settings = await response.json();
-  if (!response.ok) return say(problemOf(settings), true);
-  const worker = await ready();
-  const subscription = await subscribe(worker.pushManager, settings.vapid_key);
-  const device = await authenticator.enrol(base, code, subscription.toJSON(), authenticator.browserOf(navigator.userAgent));
+  if (!('serviceWorker' in navigator) || !('PushManager' in window)) return say(words.of('unable'), true);
+  if (await Notification.requestPermission() !== 'granted') return say(words.of('allow'), true);
+  say(words.of('connecting'));
+  const settings = await authenticator.settings(base);
+  if (!settings.vapid_key) return say(problemOf(settings), true);
+  const device = await authenticator.connect({
+    base, worker: base + 'worker.js', code, key: settings.vapid_key, name: authenticator.browserOf(navigator.userAgent), locale: words.language,
+  });
   if (!device.id) return say(problemOf(device), true);
-  await authenticator.put('devices', device);
   $('code').value = '';
-  say('This browser is connected.');
+  say(words.of('connected'));
   await refresh();
-}
-
-// subscribe subscribes for the server's key. A browser has one subscription, so one for the key before must go.
-async function subscribe(manager, key) {
-  const options = {userVisibleOnly: true, applicationServerKey: key};
-  try {
-    return await manager.subscribe(options);
-  } catch (err) {
-    const before = await manager.getSubscription();
-    if (err.name !== 'InvalidStateError' || !before) throw err;
-    await before.unsubscribe();
-    return manager.subscribe(options);
-  }
-}
-
-async function ready() {
-  await navigator.serviceWorker.register('worker.js');
-  return navigator.serviceWorker.ready;
 }
 
 $('enrol-form').addEventListener('submit', event => {
   event.preventDefault();
-  connect($('code').value).catch(() => say('The browser couldn\'t connect. Try again.', true));
+  connect($('code').value).catch(() => say(words.of('failed'), true));
 });
 $('answer-form').addEventListener('submit', event => {
   event.preventDefault();
   if (/^[1-9][0-9]$/.test($('number').value)) answer($('number').value);
-  else say('The number has two digits.', true);
+  else say(words.of('digits'), true);
 });
 $('deny').addEventListener('click', () => answer('deny'));
 $('told-done').addEventListener('click', () => over(message, ''));
@@ -172,8 +156,8 @@ $('more').addEventListener('click', () => { say(''); show('enrol'); $('code').fo
 if ('serviceWorker' in navigator) navigator.serviceWorker.addEventListener('message', () => { say(''); refresh(); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
 
-// A link or QR code brings the code in the fragment, which the server never sees. It goes from the address at once.
-const brought = decodeURIComponent(location.hash.slice(1));
+// A link or QR code brings the code in the fragment, which the server never sees. It goes from the address immediately.
+const brought = location.hash.slice(1);
 if (brought) {
   history.replaceState(null, '', './');
   $('code').value = brought;

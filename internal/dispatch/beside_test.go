@@ -1,0 +1,237 @@
+package dispatch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/account"
+	"github.com/countersign/countersign/internal/carrier"
+	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/route"
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/web"
+)
+
+// BenchmarkBeside has one project flood a server, or three replicas over one PostgreSQL, and measures how the starts of
+// another project do: which share of them is served, and their p99 by that of the same project alone, just before.
+// "make floods" runs it. The clients are in this process, so a part of what it measures is their own load.
+func BenchmarkBeside(b *testing.B) {
+	for _, engine := range []struct {
+		name     string
+		replicas int
+	}{{"sqlite", 1}, {"postgresql", 3}} {
+		b.Run(engine.name, func(b *testing.B) {
+			for name, flood := range floods {
+				b.Run(name, func(b *testing.B) {
+					n := newNeighbors(b, engine.replicas)
+					var ratios, alone, served []float64
+					refused, flooded := 0, 0
+					for range b.N {
+						base, _ := n.quiet(b, aside)
+						stop := n.flood(flood)
+						p99, ok := n.quiet(b, aside)
+						r, f := stop()
+						refused, flooded = refused+r, flooded+f
+						ratios, alone, served = append(ratios, p99/base), append(alone, base), append(served, ok)
+					}
+					b.ReportMetric(0, "ns/op") // says nothing
+					b.ReportMetric(median(alone), "alone-ms")
+					b.ReportMetric(median(ratios), "p99-ratio")
+					b.ReportMetric(100*slices.Min(served), "%served")
+					b.ReportMetric(float64(flooded)/(float64(b.N)*aside.Seconds()), "flood/s")
+					b.ReportMetric(100*float64(refused)/float64(max(flooded, 1)), "%flood-refused")
+				})
+			}
+		})
+	}
+}
+
+const (
+	aside     = 4 * time.Second       // how long the quiet project is measured, alone and beside a flood
+	quietly   = 10 * time.Millisecond // between its starts
+	flooders  = 96                    // clients of a flood
+	slowReply = 200 * time.Millisecond
+)
+
+// A nuisance makes the n-th request of a flood to one replica. It returns the status.
+type nuisance func(n *neighbors, k *countersigntest.Kit, i int) int
+
+var floods = map[string]nuisance{
+	"starts": func(n *neighbors, k *countersigntest.Kit, i int) int {
+		return n.post(k, n.loud, "sms", fmt.Sprintf(`{"to":"+1202%07d"}`, 2000000+i))
+	},
+	"failing": func(n *neighbors, k *countersigntest.Kit, i int) int { // each is tried again and again
+		return n.post(k, n.loud, "sms", fmt.Sprintf(`{"to":"+4479%08d"}`, 10000000+i))
+	},
+	"calls": func(n *neighbors, k *countersigntest.Kit, i int) int {
+		return n.post(k, n.loud, "call", fmt.Sprintf(`{"to":"+1202%07d"}`, 2000000+i))
+	},
+	"guesses": func(n *neighbors, k *countersigntest.Kit, i int) int {
+		return n.post(k, n.loud, n.guessed+"/verify", `{"token":"000000"}`)
+	},
+	"large": func(n *neighbors, k *countersigntest.Kit, i int) int {
+		return n.post(k, n.loud, "sms", fmt.Sprintf(`{"to":"+1202%07d","unused":%q}`, 2000000+i, strings.Repeat("x", 50_000)))
+	},
+	"lists": func(n *neighbors, k *countersigntest.Kit, i int) int {
+		return n.do(k, n.loud, "GET", "/v1/verifications?limit=100", "")
+	},
+	"strangers": func(n *neighbors, k *countersigntest.Kit, i int) int {
+		return n.post(k, identity{"loud", account.NewSecret()}, "sms", `{"to":"+12025550100"}`)
+	},
+}
+
+type identity struct {
+	project verify.ProjectID
+	key     verify.Secret
+}
+
+type neighbors struct {
+	replicas    []*countersigntest.Kit
+	loud, other identity
+	guessed     string
+	client      *http.Client
+	next        atomic.Int64
+}
+
+func newNeighbors(b *testing.B, replicas int) *neighbors {
+	n := &neighbors{
+		loud: identity{"loud", account.NewSecret()}, other: identity{"other", account.NewSecret()},
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * flooders}},
+	}
+	b.Cleanup(n.client.CloseIdleConnections)
+	began, database := time.Now(), ""
+	if replicas > 1 {
+		database = pgtest.New(b).Database(b, "")
+	}
+	data := b.TempDir()
+	for range replicas {
+		slow := carrierFunc{"slow", func(ctx context.Context, _ verify.Message) (carrier.Result, error) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(slowReply):
+			}
+			return carrier.Result{}, nil
+		}}
+		failing := carrierFunc{"failing", func(context.Context, verify.Message) (carrier.Result, error) {
+			return carrier.Result{}, errors.New("not now")
+		}}
+		k := countersigntest.New(b, countersigntest.Options{
+			Data: data, Database: database, Carriers: []carrier.Carrier{slow, failing}, Queue: 1024, Concurrency: 64, BreakAfter: -1,
+			Rules:  []route.Rule{{Countries: []string{"GB"}, Carriers: []route.Choice{{Carrier: "failing"}}}},
+			Tick:   250 * time.Millisecond,
+			Logger: slog.New(web.Log(slog.NewJSONHandler(io.Discard, nil))),
+			Machine: func() store.Reading {
+				now := time.Now()
+				return store.Reading{Wall: now.Round(0), Mono: now.Sub(began)}
+			},
+		})
+		n.replicas = append(n.replicas, k)
+	}
+	for _, i := range []identity{n.loud, n.other} {
+		n.replicas[0].AddProject(verify.Project{ID: i.project, Name: string(i.project), Profile: verify.ProfileCompat, PublicText: true, AnySender: true, Countries: []string{verify.AnyCountry}}, i.key)
+	}
+	n.guessed = verify.NewID(time.Now()).String()
+	return n
+}
+
+type carrierFunc struct {
+	name string
+	send func(context.Context, verify.Message) (carrier.Result, error)
+}
+
+func (c carrierFunc) Name() string { return c.name }
+func (c carrierFunc) Send(ctx context.Context, m verify.Message) (carrier.Result, error) {
+	return c.send(ctx, m)
+}
+
+func (n *neighbors) post(k *countersigntest.Kit, who identity, path, body string) int {
+	return n.do(k, who, "POST", signalwire.Prefix+path, body)
+}
+
+func (n *neighbors) do(k *countersigntest.Kit, who identity, method, path, body string) int {
+	req, err := http.NewRequest(method, k.URL+path, strings.NewReader(body))
+	if err != nil {
+		panic(err)
+	}
+	if strings.HasPrefix(path, "/v1/") {
+		req.Header.Set("Authorization", "Bearer "+who.key.Reveal())
+	} else {
+		req.SetBasicAuth(string(who.project), who.key.Reveal())
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := n.client.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// quiet starts verifications of the quiet project for a while, one at a time on its own clock, however long each takes. It
+// returns the p99 in milliseconds, and the share that was served.
+func (n *neighbors) quiet(b *testing.B, d time.Duration) (p99, served float64) {
+	var mu sync.Mutex // guards took and ok
+	var took []time.Duration
+	ok, statuses := 0, map[int]int{}
+	var all sync.WaitGroup
+	ticker := time.NewTicker(quietly)
+	defer ticker.Stop()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		<-ticker.C
+		all.Go(func() {
+			i := int(n.next.Add(1))
+			began := time.Now()
+			status := n.post(n.replicas[i%len(n.replicas)], n.other, "sms", fmt.Sprintf(`{"to":"+1303%07d"}`, 2000000+i))
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, time.Since(began))
+			statuses[status]++
+			if status == http.StatusOK {
+				ok++
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(took)
+	if ok < len(took) {
+		b.Logf("the quiet project's answers: %v", statuses)
+	}
+	return float64(took[len(took)*99/100].Microseconds()) / 1000, float64(ok) / float64(len(took))
+}
+
+// flood begins one. Call stop to end it: it says how many requests were refused, and how many there were.
+func (n *neighbors) flood(f nuisance) (stop func() (refused, all int)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	var refused, all atomic.Int64
+	for c := range flooders {
+		k := n.replicas[c%len(n.replicas)]
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				if status := f(n, k, int(n.next.Add(1))); status == 429 || status >= 500 || status == 0 {
+					refused.Add(1)
+				}
+				all.Add(1)
+			}
+		})
+	}
+	return func() (int, int) {
+		cancel()
+		clients.Wait()
+		return int(refused.Load()), int(all.Load())
+	}
+}
