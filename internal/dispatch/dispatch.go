@@ -472,7 +472,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
 	d.traces.begin(l, j)
-	if !d.wait(l) || !d.awaitPolicy() {
+	if !d.wait(l) || !d.awaitPolicy(policyLife) {
 		d.interrupt(l, j)
 		return
 	}

@@ -20,10 +20,11 @@ const policyLife = time.Second
 // Looked says when somebody began to look at what operators have changed, once that was set.
 func (d *Dispatcher) Looked(at time.Time) { d.looked.Store(&at) }
 
-// awaitPolicy waits until what operators have changed is known as it was a moment ago. It reports false when we shut down
-// meanwhile.
-func (d *Dispatcher) awaitPolicy() bool {
-	for at := d.looked.Load(); at != nil && time.Since(*at) > policyLife; at = d.looked.Load() {
+// awaitPolicy waits until what operators have changed is known as it was a moment ago, or at least as it was when the wait began: a
+// database that is slow delays messages, and stops none. life is how old it may be. It reports false when we shut down meanwhile.
+func (d *Dispatcher) awaitPolicy(life time.Duration) bool {
+	began := time.Now()
+	for at := d.looked.Load(); at != nil && at.Before(began) && time.Since(*at) > life; at = d.looked.Load() {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-d.calls.Done():

@@ -1887,7 +1887,7 @@ var mutants = []mutant{
 	},
 	{
 		"sends-by-an-old-policy", "A server that stood still looks at what operators have stopped before it sends.",
-		[]edit{{dispatchFile, "if !d.wait(l) || !d.awaitPolicy() {", "if !d.wait(l) {"}},
+		[]edit{{dispatchFile, "if !d.wait(l) || !d.awaitPolicy(policyLife) {", "if !d.wait(l) {"}},
 		test{inDispatch, "^TestAServerThatStoodStillLooksBeforeItSends$"},
 	},
 	{
