@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/countersign/countersign/internal/store/pool"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -34,7 +33,7 @@ const needless = `SELECT id, prompt FROM verification v WHERE prompt LIKE '%"Cli
 func (s *Store) ForgetClients(ctx context.Context) error {
 	var after verify.ID
 	return inSteps(ctx, func(most int) (more bool, err error) {
-		found, err := pool.All(ctx, s.upkeep, scanTold, needless, after[:], millis(s.now()), most)
+		found, err := readAll(ctx, s.upkeep, scanTold, needless, after[:], millis(s.now()), most)
 		if err != nil || len(found) == 0 {
 			return false, err
 		}
