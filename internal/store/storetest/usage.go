@@ -369,7 +369,7 @@ func lateEndsCountOnce(t *testing.T, s suite) {
 	k.settle(k.charged(early, "a"))
 	k.countedRight("after the early receipt")
 	equal(t, "used", k.used(verify.UsageQuery{}), []verify.UsageRow{{UsageKey: verify.UsageKey{Currency: "EUR"}, Usage: verify.Usage{
-		Started: 2, Messages: 2, Segments: 2, Delivered: 1, Cost: 7_900, Price: 2*40_000 + 12_500,
+		Started: 2, Messages: 2, Segments: 2, Delivered: 1, Times: verify.Times{1}, Cost: 7_900, Price: 2*40_000 + 12_500,
 	}}})
 	equal(t, "spent", k.spentOf().Day, verify.Spending{Messages: 2, Amount: 2*40_000 + 12_500})
 }
