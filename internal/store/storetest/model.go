@@ -137,11 +137,12 @@ func (m *model) change(id verify.ID, f func(v *verify.Verification) error) (any,
 	return v, nil
 }
 
-// ended records an attempt's end. An attempt ends once.
-func (m *model) ended(d verify.Delivery) {
+// ended records an attempt's end, and who had v's message by it. An attempt ends once.
+func (m *model) ended(v *verify.Verification, d verify.Delivery) {
 	all := m.deliveries[d.Verification]
 	if !slices.ContainsFunc(all, func(o verify.Delivery) bool { return o.Attempt == d.Attempt }) {
 		m.deliveries[d.Verification] = append(slices.Clip(all), d)
+		v.Bear(&d)
 	}
 }
 
@@ -393,9 +394,14 @@ func (m *machine) settle(rt *rapid.T) call {
 		func() (any, error) { return got(m.Settle(ctx, s)) },
 		func(model *model, now time.Time) (any, error) {
 			s := s
-			v, err := model.change(id, func(v *verify.Verification) error { return model.settle(v, &s, now) })
+			v, err := model.change(id, func(v *verify.Verification) error {
+				if err := model.settle(v, &s, now); err != nil {
+					return err
+				}
+				model.ended(v, s.Delivery)
+				return nil
+			})
 			if err == nil {
-				model.ended(s.Delivery)
 				if p, ok := model.phones[s.Called]; ok && p.Settle(&s, now) {
 					model.phones[s.Called] = p
 				}
@@ -442,12 +448,14 @@ func (m *machine) claim(rt *rapid.T) call {
 	return call{"claim", o.Verification.ID,
 		func() (any, error) { return m.claimNow(o, lease) },
 		func(model *model, now time.Time) (any, error) {
-			var lost *verify.Delivery
 			claimed := false
 			v, err := model.change(o.Verification.ID, func(v *verify.Verification) error {
 				d := model.destination(v.Project, v.To)
 				model.withPhone(&d, o.By.IsCall(), func() error {
-					lost, claimed = o.Claim(v, &d, verify.Limits{}, lease, now)
+					var lost *verify.Delivery
+					if lost, claimed = o.Claim(v, &d, verify.Limits{}, lease, now); lost != nil {
+						model.ended(v, *lost)
+					}
 					return nil
 				})
 				if key := (destination{v.Project, v.To}); o.By != "" && (len(d.Sends) > 0 || !d.TAT.IsZero()) {
@@ -455,9 +463,6 @@ func (m *machine) claim(rt *rapid.T) call {
 				}
 				return nil
 			})
-			if lost != nil {
-				model.ended(*lost)
-			}
 			if !claimed {
 				return nil, err
 			}
@@ -717,7 +722,7 @@ func (m *machine) poll(rt *rapid.T) {
 			v, _ := m.model.verification(o.Verification.ID)
 			lost, claimed := v.Claim(lease, now.Truncate(time.Millisecond))
 			if lost != nil {
-				m.model.ended(*lost)
+				m.model.ended(&v, *lost)
 			}
 			m.model.verifications[v.ID] = v
 			if (real != nil) != claimed || err != nil {
