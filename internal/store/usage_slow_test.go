@@ -20,7 +20,7 @@ import (
 func sumsOfDays(t *testing.T, engine string) (all []string) {
 	t.Helper()
 	folder := map[string]string{"SQLite": "migrations", "PostgreSQL": "migrations/postgres"}[engine]
-	for _, name := range []string{"00034_live.sql", "00045_usage_sums.sql"} {
+	for _, name := range []string{"00034_live.sql", "00046_usage_sums.sql"} {
 		text, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			t.Fatal(err)

@@ -1,14 +1,8 @@
 -- +goose Up
--- All of this only adds, so that the program before may still run on it. That program counts neither times nor whose messages
--- were approved, and folds hours after two days.
+-- It only adds, so that the program before may still run on it: the triggers add up what that folds, too.
 
--- The channel and the carrier that had the verification's message last: see verify.Bearer. '' is none.
-ALTER TABLE verification ADD COLUMN bearer TEXT NOT NULL DEFAULT '';
-
--- Approvals by carrier, and how many messages took how long to the handset: see verify.Times.
-ALTER TABLE usage_hour ADD COLUMN converted BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_1s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_2s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_3s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_5s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_8s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_13s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_20s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_30s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_60s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_more BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE usage_day ADD COLUMN converted BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_1s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_2s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_3s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_5s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_8s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_13s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_20s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_30s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_60s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_more BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE usage_month ADD COLUMN converted BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_1s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_2s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_3s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_5s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_8s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_13s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_20s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_30s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_60s BIGINT NOT NULL DEFAULT 0, ADD COLUMN took_more BIGINT NOT NULL DEFAULT 0;
+-- Nobody folds meanwhile. Lists read on, and so does all that isn't about usage.
+LOCK TABLE usage_day IN SHARE ROW EXCLUSIVE MODE;
 
 -- Sums of usage_day by day and, under its first day, by month. Rows with a project are all that it used; rows without are what all
 -- projects used by channel, country and carrier. So lists of many projects and applications read few rows.
