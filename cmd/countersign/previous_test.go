@@ -16,8 +16,8 @@ import (
 	"github.com/countersign/countersign/internal/testsize"
 )
 
-// previous is the last commit that servers may run before they run this one: the one before migration 8.
-const previous = "d73f4b8641dcce8a74f2d2f1ed150ad839dc82a6"
+// previous is the last commit that servers may run before they run this one: the one before migration 32.
+const previous = "199a13acb45383aca3fbc4abd8d017da076ac89b"
 
 // buildPrevious builds the previous program from this repository's history.
 func buildPrevious(t *testing.T) (program string) {
