@@ -349,7 +349,7 @@ func (s *Store) Retain(ctx context.Context, before time.Time) (deleted int, err 
 	if err != nil {
 		return deleted, err
 	}
-	return deleted, errors.Join(s.purge(ctx), s.releasePhones(ctx), s.forgetAnswers(ctx), s.FoldUsage(ctx), s.keyNumbers(ctx), s.foldSpending(ctx))
+	return deleted, errors.Join(s.purge(ctx), s.releasePhones(ctx), s.forgetAnswers(ctx), s.keyNumbers(ctx), s.foldSpending(ctx))
 }
 
 // stepTries is how often a step is tried, each time with an eighth of the rows.

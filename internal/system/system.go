@@ -238,7 +238,7 @@ func (s *System) retain(ctx context.Context, keep time.Duration) {
 const foldEvery = 10 * time.Minute
 
 func (s *System) fold(ctx context.Context) {
-	for wait(ctx, foldEvery); ctx.Err() == nil; wait(ctx, foldEvery) {
+	for ; ctx.Err() == nil; wait(ctx, foldEvery) {
 		if err := s.Store.FoldUsage(ctx); err != nil && ctx.Err() == nil {
 			complain(s.outages, "fold usage", err)
 		}
