@@ -34,11 +34,11 @@ func liveChanges(ctx context.Context, a *admin.Service) (all []liveChange, err e
 		return nil, err
 	}
 	for _, s := range stops {
-		kind, value := string(s.Kind), map[verify.StopKind]string{verify.StopCountry: "stopped", verify.Watch: "watched", verify.StopCarrier: "drained"}[s.Kind]
+		kind := string(s.Kind)
 		if s.Kind == verify.Watch {
 			kind = string(verify.StopCountry)
 		}
-		all = append(all, liveChange{kind, s.Name, value, s.At, s.Actor, s.Note})
+		all = append(all, liveChange{kind, s.Name, s.Kind.State(), s.At, s.Actor, s.Note})
 	}
 	limits, err := a.CountryLimits(ctx)
 	if err != nil {

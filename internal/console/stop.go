@@ -10,7 +10,6 @@ import (
 
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
-	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -69,7 +68,7 @@ func (d desk) stopNamed(r *http.Request) (s stopping, err error) {
 	}
 	known := phone.IsRegion(s.Name)
 	if !s.Country() {
-		known = slices.ContainsFunc(d.server.Carriers(), func(c system.Carrier) bool { return c.Name == s.Name })
+		known = d.server.HasCarrier(s.Name)
 	}
 	if !known {
 		return s, errNothingToStop

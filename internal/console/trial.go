@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/phone"
-	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -30,22 +28,18 @@ type trying struct {
 // askTrial shows the form for a test message by a carrier: GET /test?carrier=gateway.
 func (d desk) askTrial(w http.ResponseWriter, r *http.Request, _ Person) error {
 	t := trying{Carrier: r.URL.Query().Get("carrier")}
-	if !d.has(t.Carrier) {
+	if !d.server.HasCarrier(t.Carrier) {
 		return verify.ErrNotFound
 	}
 	d.show(w, r, http.StatusOK, trialPage, "Test message", t)
 	return nil
 }
 
-func (d desk) has(carrier string) bool {
-	return slices.ContainsFunc(d.server.Carriers(), func(c system.Carrier) bool { return c.Name == carrier })
-}
-
 // try sends a test message, as countersign carrier test does, and writes each of its steps when it happens. The request lasts
 // until the message's end is known, or until the browser leaves.
 func (d desk) try(w http.ResponseWriter, r *http.Request, p Person) error {
 	t := trying{Carrier: r.PostFormValue("carrier")}
-	if !d.has(t.Carrier) {
+	if !d.server.HasCarrier(t.Carrier) {
 		return verify.ErrNotFound
 	}
 	to, err := phone.Parse(r.PostFormValue("to"))

@@ -19,6 +19,11 @@ type Carrier struct {
 	metric.Carrier
 }
 
+// HasCarrier reports whether this server's configuration has a carrier.
+func (s *System) HasCarrier(name string) bool {
+	return slices.ContainsFunc(s.Dispatch.States(), func(line dispatch.State) bool { return line.Name == name })
+}
+
 // Carriers says how the carriers do on this server, by name.
 func (s *System) Carriers() []Carrier {
 	all := []Carrier{}

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/admin"
@@ -36,9 +34,6 @@ type PolicyChange struct {
 	Note  string `json:"note"`
 }
 
-// states are the words for what operators have stopped or watch.
-var states = map[verify.StopKind]string{verify.StopCountry: "stopped", verify.Watch: "watched", verify.StopCarrier: "drained"}
-
 func (s *System) readPolicy(w http.ResponseWriter, r *http.Request) {
 	if !s.byOperator(w, r) {
 		return
@@ -54,7 +49,7 @@ func (s *System) readPolicy(w http.ResponseWriter, r *http.Request) {
 		if stop.Kind == verify.StopCarrier {
 			all = &p.Carriers
 		}
-		*all = append(*all, PolicyEntry{stop.Name, states[stop.Kind], stop.At.UTC(), stop.Actor, stop.Note})
+		*all = append(*all, PolicyEntry{stop.Name, stop.Kind.State(), stop.At.UTC(), stop.Actor, stop.Note})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(p)
@@ -102,7 +97,7 @@ func (s *System) carrierStates() map[string]func(ctx context.Context, by admin.A
 	a := admin.New(s.Store)
 	return map[string]func(ctx context.Context, by admin.Actor, name, note string) error{
 		"drained": func(ctx context.Context, by admin.Actor, name, note string) error {
-			if !slices.ContainsFunc(s.Carriers(), func(c Carrier) bool { return c.Name == name }) {
+			if !s.HasCarrier(name) {
 				return verify.ErrNotFound
 			}
 			return a.DrainCarrier(ctx, by, name, note)
@@ -118,11 +113,7 @@ func (s *System) refusePolicy(w http.ResponseWriter, err error) {
 	case errors.Is(err, verify.ErrNotFound):
 		http.Error(w, "this server's configuration has no such carrier", http.StatusNotFound)
 	case errors.As(err, &known) && known.Kind == verify.KindInvalid:
-		var all []string
-		for _, p := range known.Problems {
-			all = append(all, string(p.Field)+" "+p.Message)
-		}
-		http.Error(w, strings.Join(all, "; "), http.StatusUnprocessableEntity)
+		http.Error(w, known.Error(), http.StatusUnprocessableEntity)
 	default:
 		complain(s.outages, "change where messages go", err)
 		http.Error(w, "the database can't do it now: try again", http.StatusServiceUnavailable)

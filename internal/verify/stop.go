@@ -12,6 +12,11 @@ const (
 	StopCarrier StopKind = "carrier" // it gets no message; others do
 )
 
+// State is the word for what a stop of the kind does: "stopped", "watched" or "drained".
+func (k StopKind) State() string {
+	return map[StopKind]string{StopCountry: "stopped", Watch: "watched", StopCarrier: "drained"}[k]
+}
+
 // A Stop is what an operator has stopped, or watches, while servers run, until they allow it again. A country is stopped or watched,
 // and never both.
 type Stop struct {
