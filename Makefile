@@ -1,7 +1,7 @@
 # make test    all packages' tests in a few minutes: no race detector, long tests shortened or left out
 # make check   formatting, vet, static checks, then all tests whole, with the race detector
 # make lint    of these the formatting, vet and the static checks
-# make race    make test with the race detector
+# make race    make test with the race detector, but for the commands' scripts
 # make slow    tests that measure, so that they need the machine to themselves
 # make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
@@ -18,10 +18,12 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
-# Most of a test's time is waiting: for a disk, a process, a lease. So more of a package's tests run at once
-# than there are processors; fewer with the race detector, which makes them work.
-PARALLEL   ?= -parallel 8
-RACING     ?= -parallel 4
+# Most of a test's time is waiting: for a disk, a process, a lease. So more packages, and more of a package's tests,
+# run at once than there are processors; fewer tests with the race detector, which makes them work.
+PARALLEL   ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 8
+RACING     ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 4
+# Those that take longest are first, so that none of them runs alone at the end.
+PACKAGES    = ./cmd/countersign ./internal/store ./internal/carrier/sip ./...
 # The race detector watches our code and all that it uses, but for SQLite in Go, which is made from C: watched, tests
 # of the database take three times as long.
 RACE        = -race '-gcflags=modernc.org/...=-race=false -d=checkptr=0'
@@ -31,17 +33,17 @@ RACE        = -race '-gcflags=modernc.org/...=-race=false -d=checkptr=0'
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
 	@echo "make test: the tests of all packages without the race detector, long ones shortened (make check runs them whole); about 10 minutes on two cores the first time, with compiling."
-	@go run ./internal/testrun -short $(PARALLEL) -vet=off -timeout 30m $(TESTFLAGS) ./...
+	@go run ./internal/testrun -short $(PARALLEL) -vet=off -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
 # On Debian as root, the PostgreSQL that the tests start is installed if it is missing.
 postgresql:
 	@.ci/postgresql
 
 check: lint postgresql
-	go run ./internal/testrun $(RACE) $(RACING) -vet=off -timeout 60m $(TESTFLAGS) ./...
+	go run ./internal/testrun $(RACE) $(RACING) -vet=off -timeout 60m $(TESTFLAGS) $(PACKAGES)
 
 race: postgresql
-	go run ./internal/testrun $(RACE) -short $(RACING) -vet=off -timeout 30m $(TESTFLAGS) ./...
+	go run ./internal/testrun $(RACE) -short $(RACING) -vet=off -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/porttest"
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 // runAs makes this test binary behave as the program when a test starts it again.
@@ -60,6 +61,9 @@ func (m tidy) Run() int {
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	if testsize.Race && testing.Short() {
+		t.Skip("NOT RUN: they are hundreds of short programs, in which the race detector finds little; make test and make check run them")
+	}
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: scriptCommands, Setup: func(e *testscript.Env) error {
 		e.Setenv("GORACE", os.Getenv("GORACE"))
 		e.Setenv("ADDR", porttest.Address(t)) // for a script that serves

@@ -26,6 +26,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/porttest"
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 // notRun are the blocks that this test leaves out, by page and beginning, and why. There are no others.
@@ -73,6 +74,7 @@ var readers = map[string]func(*reader){
 // Each fenced block of the documentation is run, and compared with what is printed. The decisions are history.
 func TestThePagesShowWhatHappens(t *testing.T) {
 	t.Parallel()
+	testsize.Full(t, "runs all that the documentation shows, on ten servers")
 	needProgram(t, "curl")
 	left := map[string]bool{}
 	for name, text := range pages(t) {
