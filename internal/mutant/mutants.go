@@ -1240,6 +1240,16 @@ var mutants = []mutant{
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^snapshot$"},
 	},
 	{
+		"schema-ignored", "Every connection uses the tables of the schema that the configuration names.",
+		[]edit{{"internal/store/postgres.go", "c.RuntimeParams[searchPath] = p.Schema", "_ = searchPath"}},
+		test{inStore, "^TestEachConnectionKeepsToItsSchema$"},
+	},
+	{
+		"another-schema-taken-for-an-older-copy", "What a server decided in one schema of a database voids nothing in another.",
+		[]edit{{identityFile, ", nullif(current_schema(), 'public'))", ")"}},
+		test{inStore, "^TestAnotherSchemaIsAnotherDatabase$"},
+	},
+	{
 		"lost-decision-unnoticed", "A process notices that its last decision is lost, even if only that one is.",
 		[]edit{{"internal/store/witness.go", "return !found || guesses < d.Guesses || d.Status", "return !found || d.Status"}},
 		test{inStore, "^TestOlderFileIsVoid$"},

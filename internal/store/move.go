@@ -77,7 +77,7 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if err != nil {
 		return err
 	}
-	if err := migratePostgres(ctx, c, Options{Migrate: true}); err != nil {
+	if err := migratePostgres(ctx, c, Options{Postgres: to, Migrate: true}); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
 	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {

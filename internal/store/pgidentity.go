@@ -68,7 +68,7 @@ func (p position) before(earlier position) bool {
 type sight struct {
 	is, was identity
 	at      position
-	name    string // of the database, among all
+	name    string // of the database and the schema, among all
 	epoch   int64  // the transaction that wrote the watermark "void"
 	synced  bool   // commits wait for a standby
 	micros  int64  // the server's time
@@ -85,7 +85,7 @@ const databaseTime = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 // then there would be too little to void.
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
-		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint,
+		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid, nullif(current_schema(), 'public')), w.xmin::text::bigint,
 		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `, w.id
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'

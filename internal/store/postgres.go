@@ -30,6 +30,10 @@ type Postgres struct {
 	URL      string // postgres://user@host/database?sslmode=…
 	Password verify.Secret
 
+	// Schema holds the tables, and nothing outside it is looked at. "" is the schema that the URL's search_path,
+	// or the user's, names first.
+	Schema string
+
 	Writers int // connections that commit groups: default 2
 	Conns   int // connections for everything else: default 12; see openPools
 
@@ -112,13 +116,17 @@ func (s *Store) openPools(open func() *sql.DB, lanes, conns int, limit time.Dura
 	s.upkeep = pool.New(open(), upkeep, limit)
 }
 
-// name is the server and the database.
+// name is the server and the database, and the schema if one is named.
 func (p *Postgres) name() string {
 	c, err := pgx.ParseConfig(p.URL)
 	if err != nil {
 		return "" // the error says it
 	}
-	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
+	name := net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
+	if p.Schema != "" {
+		name += ", schema " + p.Schema
+	}
+	return name
 }
 
 func (p *Postgres) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }
@@ -190,6 +198,9 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "countersign"
 	}
+	if p.Schema != "" {
+		c.RuntimeParams[searchPath] = p.Schema
+	}
 	// One host that says nothing must leave time for the next one.
 	addresses := map[string]bool{c.Host + " " + strconv.Itoa(int(c.Port)): true}
 	for _, f := range c.Fallbacks {
@@ -199,12 +210,15 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// migratePostgres brings the schema up to date. It may take longer than anything later, so that it
+// migratePostgres makes the schema if it is missing, and brings it up to date. It may take longer than anything later, so that it
 // has a connection without limits.
 func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
 	patient := c.Copy()
 	patient.ConnectTimeout = 10 * time.Second
 	patient.RuntimeParams["lock_timeout"] = strconv.FormatInt(schemaLock.Milliseconds(), 10)
+	if err := makeSchema(ctx, patient, o.Postgres.Schema); err != nil {
+		return err
+	}
 	db := stdlib.OpenDB(*patient)
 	defer db.Close()
 	tables, err := newSchema(db, goose.DialectPostgres, o)
