@@ -1166,7 +1166,7 @@ var mutants = []mutant{
 	},
 	{
 		"sweeper-waits-for-nobody", "A start that commits after the sweeper has passed leaves a hint, however long the commit takes.",
-		[]edit{{pgSessionFile, "b.add(pgGate, nil)", "_ = pgGate"}},
+		[]edit{{pgSessionFile, "s.bundle.add(pgGate, nil)", "_ = pgGate"}},
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"net/url"
 	"regexp"
 	"strings"
@@ -57,9 +56,7 @@ func migrationLock(p *Postgres) int64 {
 	if p == nil || p.Schema == "" {
 		return lock.DefaultLockID
 	}
-	h := fnv.New64a()
-	h.Write([]byte("countersign schema " + p.Schema))
-	return int64(h.Sum64())
+	return advisoryLock("schema", p.Schema)
 }
 
 // A foundSchema is what a look for a schema shows.
@@ -110,6 +107,9 @@ func makeSchema(ctx context.Context, c *pgx.ConnConfig, name string) error {
 		return err
 	}
 	if err := found.refusal(); err != nil || found.exists {
+		return err
+	}
+	if _, err := conn.Exec(ctx, distributeSchemas); err != nil {
 		return err
 	}
 	if _, err = conn.Exec(ctx, `CREATE SCHEMA `+quoteSchema(name)); err == nil {
