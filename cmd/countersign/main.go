@@ -52,6 +52,7 @@ type commands struct {
 	Backup       backupCommand       `cmd:"" help:"Copy the database while a server runs on it."`
 	Restore      restoreCommand      `cmd:"" help:"Make a database of a backup. Pending verifications are voided."`
 	Void         voidCommand         `cmd:"" help:"Void pending verifications, after a restore that the server can't notice."`
+	Schema       schemasCommand      `cmd:"" help:"Create, list and move the schemas of a PostgreSQL database."`
 	Health       healthCommand       `cmd:"" help:"Ask whether the server on this machine can work."`
 	Status       statusCommand       `cmd:"" help:"Say how the server on this machine and its carriers do."`
 	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in bash, zsh or fish."`

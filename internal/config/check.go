@@ -116,14 +116,18 @@ func (c *Loaded) checkDatabase(p *yamlconf.Problems) {
 	}
 	if d.URL == "" {
 		p.Check("database.password", d.Password == passwordConfig{}, "is given without a url")
+		p.Check("database.schema", d.Schema == "", "is given without a url: only PostgreSQL has schemas")
 		return
 	}
 	c.Postgres = &store.Postgres{
-		URL: d.URL, Password: password, Writers: d.Writers, Conns: d.Connections,
+		URL: d.URL, Schema: d.Schema, Password: password, Writers: d.Writers, Conns: d.Connections,
 		Timeout: time.Duration(d.Timeout), SynchronousStandby: d.SynchronousStandby,
 	}
 	if err := c.Postgres.Check(); err != nil {
 		p.Check("database.url", false, "%v", err)
+	}
+	if err := c.Postgres.CheckSchema(); err != nil {
+		p.Check("database.schema", false, "%v", err)
 	}
 }
 

@@ -108,6 +108,9 @@ type databaseConfig struct {
 	// may name several hosts, of which the primary is taken. Without it, the database is a file in
 	// the data folder. Optional.
 	URL string `yaml:"url"`
+	// Schema of that database which holds the tables, such as verify_a: several installations can share a database.
+	// It is made if it is missing. Without it, the first schema of the user's search_path does: public. Optional.
+	Schema string `yaml:"schema"`
 	// Password of the URL's user. It is not written here: this says where it is. Optional.
 	Password passwordConfig `yaml:"password"`
 	// Writers is how many connections commit starts and checks: 1 to 64.

@@ -55,6 +55,7 @@ type Kit struct {
 type Options struct {
 	Data     string               // the data folder; "" is a temporary one
 	Database string               // URL of a PostgreSQL, instead of a file in that folder
+	Schema   string               // of it; "" is public
 	Clock    *Clock               // nil: a new one, at Start
 	Machine  func() store.Reading // the machine's clocks, beside a database that has its own time, instead of Clock
 	Profile  verify.Profile
@@ -133,7 +134,7 @@ func New(t testing.TB, o Options) *Kit {
 		c.Now, c.Machine = nil, o.Machine
 	}
 	if o.Database != "" {
-		c.Postgres = &store.Postgres{URL: o.Database, Timeout: 10 * time.Second} // tests may be slow
+		c.Postgres = &store.Postgres{URL: o.Database, Schema: o.Schema, Timeout: 10 * time.Second} // tests may be slow
 	}
 	for _, way := range o.Carriers {
 		line := o.Lines[way.Name()]

@@ -11,10 +11,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -283,6 +285,38 @@ func TestDeadReplicasMessageIsSentWhenItsLeaseEnds(t *testing.T) {
 	}
 	if m := w.seen()[0]; m.Body.Reveal() != "Code 493817" || m.Attempt != 2 {
 		t.Errorf("sent attempt %d, %q; want 2 with the code of the start", m.Attempt, m.Body.Reveal())
+	}
+}
+
+// Two servers in two schemas of a database are no replicas of each other: what one leaves behind, the other doesn't see,
+// and neither knows the other's projects, keys, limits and verifications.
+func TestAServerInAnotherSchemaSendsNothing(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Database(t, "")
+	mine, others := &way{name: "a"}, &way{name: "a"}
+	a := countersigntest.New(t, countersigntest.Options{Database: database, Schema: "a", Carriers: []carrier.Carrier{mine}, Unattended: true, Limits: verify.Limits{Burst: 1, Interval: time.Hour}})
+	b := countersigntest.New(t, countersigntest.Options{Database: database, Schema: "b", Carriers: []carrier.Carrier{others}, Unattended: true, Clock: a.Clock, Limits: verify.Limits{Burst: 1, Interval: time.Hour}})
+	left := startAndDie(t, a, 20*time.Second)
+	b.Advance(time.Minute)
+	b.Advance(time.Minute) // what the sweeper found
+	own := b.Start(to, "") // its limit is its own
+	settled(t, b, own)
+	if sent := others.seen(); len(sent) != 1 || sent[0].Verification.String() == left {
+		t.Errorf("the server of the other schema sent %d messages, want its own one", len(sent))
+	}
+	if got := b.Check(left, "493817"); got != "gone" {
+		t.Errorf("a check of it there: got %q, want gone", got)
+	}
+	key := account.NewSecret()
+	a.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat}, key)
+	if status, _, _ := b.Call(key, "GET", "/v1/budget", ""); status != 401 {
+		t.Errorf("b answers a key of a's %d, want 401", status)
+	}
+	a.Advance(time.Minute)
+	a.Advance(time.Minute)
+	settled(t, a, left)
+	if len(mine.seen()) != 1 || len(others.seen()) != 1 {
+		t.Errorf("sent %d messages by a, and %d by b; want 1 each", len(mine.seen()), len(others.seen()))
 	}
 }
 

@@ -1166,7 +1166,7 @@ var mutants = []mutant{
 	},
 	{
 		"sweeper-waits-for-nobody", "A start that commits after the sweeper has passed leaves a hint, however long the commit takes.",
-		[]edit{{pgSessionFile, "b.add(pgGate, nil)", "_ = pgGate"}},
+		[]edit{{pgSessionFile, "s.bundle.add(pgGate, nil)", "_ = pgGate"}},
 		test{inStore, "^TestSweeperWaitsForStartsThatAreUnderWay$"},
 	},
 	{
@@ -1238,6 +1238,16 @@ var mutants = []mutant{
 		"lost-decision-unnoticed-in-postgres", "A server that starts on restored PostgreSQL files, and still has its witness file, voids pending codes.",
 		[]edit{{identityFile, "if d.lost(err == nil, status, guesses) {", "if d.lost(err == nil, status, guesses) && false {"}},
 		test{inStore, "^TestRestoredDatabaseIsVoid$/^snapshot$"},
+	},
+	{
+		"schema-ignored", "Every connection uses the tables of the schema that the configuration names.",
+		[]edit{{"internal/store/postgres.go", "c.RuntimeParams[searchPath] = p.Schema", "_ = searchPath"}},
+		test{inStore, "^TestEachConnectionKeepsToItsSchema$"},
+	},
+	{
+		"another-schema-taken-for-an-older-copy", "What a server decided in one schema of a database voids nothing in another.",
+		[]edit{{identityFile, ", nullif(current_schema(), 'public'))", ")"}},
+		test{inStore, "^TestAnotherSchemaIsAnotherDatabase$"},
 	},
 	{
 		"lost-decision-unnoticed", "A process notices that its last decision is lost, even if only that one is.",

@@ -23,6 +23,9 @@ func (s *Store) Enqueue(applied func()) (done <-chan error, err error) {
 	return o.done, s.w.enqueue(o)
 }
 
+// MigrationLock is the lock of those who change a schema.
+func MigrationLock(schema string) int64 { return migrationLock(&Postgres{Schema: schema}) }
+
 // Pragma reads or sets a pragma on the connection that writes groups.
 func (s *Store) Pragma(_ context.Context, text string) (value string, err error) {
 	return s.w.hot[0].(*sqliteSession).pragma(text)

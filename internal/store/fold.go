@@ -39,13 +39,14 @@ var (
 
 	// pgFold does it in one statement, as each would be a way to the server and back. It passes rows over that a
 	// writer is about to add to, and adds in the order of keys, as another replica does that folds.
-	pgFold = `WITH step AS MATERIALIZED (` + selectFresh + ` FOR UPDATE SKIP LOCKED),
+	pgFold = pgFoldInto + `
+		SELECT count(*) FROM gone`
+	pgFoldInto = `WITH step AS MATERIALIZED (` + selectFresh + ` FOR UPDATE SKIP LOCKED),
 		gone AS (DELETE FROM usage_hour u USING step s WHERE (` + usedKeyLayout.of("u") + `) = (` + usedKeyLayout.of("s") + `) RETURNING ` + usedLayout.of("u") + `),
 		hours AS (INSERT INTO usage_hour AS u (` + usedLayout.names() + `) SELECT ` + hourKeyLayout.names() + `, ` + fmt.Sprint(folded) + `, ` + sumUsed +
 		` FROM gone GROUP BY ` + hourKeyLayout.names() + ` ORDER BY ` + hourKeyLayout.names() + addUsed + `),
 		days AS (INSERT INTO usage_day AS u (` + dayLayout.names() + `) SELECT ` + dayKeyLayout.names() + `, ` + sumUsed +
-		` FROM (SELECT *, hour / 24 AS day FROM gone) g GROUP BY ` + dayKeyLayout.names() + ` ORDER BY ` + dayKeyLayout.names() + addDay + `)
-		SELECT count(*) FROM gone`
+		` FROM (SELECT *, hour / 24 AS day FROM gone) g GROUP BY ` + dayKeyLayout.names() + ` ORDER BY ` + dayKeyLayout.names() + addDay + `)`
 )
 
 // onDays are the same columns with the day in place of the hour.
@@ -82,7 +83,11 @@ func (s *Store) FoldUsage(ctx context.Context) error {
 // foldSome folds some rows of hours before another one, and returns how many.
 func (s *Store) foldSome(ctx context.Context, tx *sql.Tx, before int64, most int) (n int, err error) {
 	if s.postgres {
-		err = tx.QueryRowContext(ctx, pgFold, before, most).Scan(&n)
+		text := pgFold
+		if s.citus() != nil {
+			text = citusFold
+		}
+		err = tx.QueryRowContext(ctx, text, before, most).Scan(&n)
 		return n, err
 	}
 	fresh, err := query(ctx, tx, usedLayout.scan, takeFresh, before, most)

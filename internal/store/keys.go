@@ -41,7 +41,7 @@ type MissingKey struct {
 func (s *Store) HoldKeys(me keyset.Holder, choose func(others []keyset.Holder) (primary uint32)) (missing []MissingKey, err error) {
 	err = s.alone(func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if s.postgres {
-			if now, err = takeTurn(ctx, tx); err != nil {
+			if now, err = s.takeKeyTurn(ctx, tx); err != nil {
 				return err
 			}
 		}
@@ -71,10 +71,13 @@ func (s *Store) HoldKeys(me keyset.Holder, choose func(others []keyset.Holder) (
 	return missing, err
 }
 
-// takeTurn takes the turn, unless another server has it, and returns the database's time: the servers' own clocks may
+// takeKeyTurn takes the turn, unless another server has it, and returns the database's time: the servers' own clocks may
 // differ.
-func takeTurn(ctx context.Context, tx *sql.Tx) (now time.Time, err error) {
+func (s *Store) takeKeyTurn(ctx context.Context, tx *sql.Tx) (now time.Time, err error) {
 	// It doesn't wait in the database: a server that froze in its turn must not stop this one's writer.
+	if c := s.citus(); c != nil {
+		return c.takeKeyTurn(ctx, tx)
+	}
 	if _, err := tx.ExecContext(ctx, `LOCK TABLE key_holder IN SHARE ROW EXCLUSIVE MODE NOWAIT`); err != nil {
 		return now, err
 	}

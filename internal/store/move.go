@@ -53,6 +53,7 @@ type move struct {
 	db       *sql.DB
 	from     *sql.Tx
 	to       *pgx.Conn
+	server   *server // that to is connected to
 
 	tables    []Moved
 	done, all int
@@ -77,13 +78,14 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if err != nil {
 		return err
 	}
-	if err := migratePostgres(ctx, c, Options{Migrate: true}); err != nil {
+	if err := migratePostgres(ctx, c, Options{Postgres: to, Migrate: true}); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
 	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
-	_, err = (&server{timeout: time.Hour, clock: newClock(nil, nil), witness: &witness{}}).admit(ctx, m.to)
+	m.server = &server{timeout: time.Hour, clock: newClock(nil, nil), witness: &witness{}}
+	_, err = m.server.admit(ctx, m.to)
 	return err
 }
 
@@ -194,6 +196,11 @@ func (m *move) finish(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, m.to, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE watermark SET id = $1 WHERE name IN ('sweep', 'announced')`, swept); err != nil {
 			return err
+		}
+		if m.server.citus.Load() != nil {
+			if err := sumCitusUsage(ctx, tx); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM moving`)
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,6 +31,7 @@ type server struct {
 	clock    *clock
 	log      *slog.Logger
 	witness  *witness
+	citus    atomic.Pointer[citus] // nil: the schema isn't distributed
 
 	mu      sync.Mutex // guards the following
 	seen    position
@@ -68,11 +70,15 @@ func (p position) before(earlier position) bool {
 type sight struct {
 	is, was identity
 	at      position
-	name    string // of the database, among all
+	name    string // of the database and the schema, among all
 	epoch   int64  // the transaction that wrote the watermark "void"
 	synced  bool   // commits wait for a standby
 	micros  int64  // the server's time
 	void    []byte // the watermark "void"
+
+	// With Citus: the shard that holds the verifications, and where [MoveSchema] is moving it. See [sight.moved].
+	shard string
+	next  identity
 }
 
 // errIncomplete refuses a database in which tables are missing or not loaded yet.
@@ -85,7 +91,7 @@ const databaseTime = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 // then there would be too little to void.
 const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
 		concat_ws('.', d.oid, to_regclass('verification')::oid, s.xmin), s.system, s.timeline, s.incarnation,
-		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid), w.xmin::text::bigint,
+		(pg_current_wal_flush_lsn() - '0/0')::bigint, concat_ws('.', c.system_identifier, d.oid, nullif(current_schema(), 'public')), w.xmin::text::bigint,
 		coalesce(current_setting('synchronous_standby_names', true), '') <> '', ` + databaseTime + `, w.id
 	FROM pg_control_system() c, pg_database d, server s, watermark w
 	WHERE d.datname = current_database() AND s.name = 'primary' AND w.name = 'void'
@@ -93,6 +99,13 @@ const lookAt = `SELECT c.system_identifier::text, substr(pg_walfile_name(pg_curr
 
 type pgQueryer interface {
 	QueryRow(ctx context.Context, text string, args ...any) pgx.Row
+}
+
+func (s *server) look(ctx context.Context, conn pgQueryer) (sight, error) {
+	if s.citus.Load() != nil {
+		return lookCitus(ctx, conn)
+	}
+	return look(ctx, conn)
 }
 
 func look(ctx context.Context, conn pgQueryer) (s sight, err error) {
@@ -117,7 +130,7 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 	seen := s.seen
 	s.mu.Unlock()
 	asked := s.clock.machine()
-	found, err := look(ctx, conn)
+	found, err := s.look(ctx, conn)
 	if unknownFunction(err) {
 		return 0, s.askTime(ctx, conn)
 	}
@@ -125,6 +138,11 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 		return 0, err
 	}
 	s.clock.compare(asked, s.clock.machine(), time.UnixMicro(found.micros))
+	if found.moved() {
+		if found, err = s.follow(ctx, conn); err != nil {
+			return 0, err
+		}
+	}
 	why := s.changed(found)
 	changed := why != ""
 	if why == "" && found.at.before(seen) {
@@ -162,7 +180,11 @@ func (s *server) recognize(ctx context.Context, conn *pgx.Conn) (epoch int64, er
 func (s *server) askTime(ctx context.Context, conn pgQueryer) error {
 	var micros int64
 	asked := s.clock.machine()
-	if err := conn.QueryRow(ctx, `SELECT `+databaseTime, pgx.QueryExecModeSimpleProtocol).Scan(&micros); err != nil {
+	text := `SELECT ` + databaseTime
+	if s.citus.Load() != nil {
+		text = citusTime
+	}
+	if err := conn.QueryRow(ctx, text, pgx.QueryExecModeSimpleProtocol).Scan(&micros); err != nil {
 		return fmt.Errorf("ask the server for its time: %w", err)
 	}
 	s.clock.compare(asked, s.clock.machine(), time.UnixMicro(micros))
@@ -226,7 +248,7 @@ func (s *server) settle(ctx context.Context, conn *pgx.Conn, why string, changed
 		if _, err := tx.Exec(ctx, `SELECT FROM server WHERE name = 'primary' FOR UPDATE`); err != nil {
 			return err
 		}
-		if found, err = look(ctx, tx); err != nil {
+		if found, err = s.look(ctx, tx); err != nil {
 			return err
 		}
 		if changed && s.changed(found) == "" {
@@ -244,7 +266,7 @@ func (s *server) settle(ctx context.Context, conn *pgx.Conn, why string, changed
 	if voided && s.log != nil {
 		s.log.ErrorContext(ctx, "all pending verifications are void: commits may have been lost", "why", why)
 	}
-	return look(ctx, conn)
+	return s.look(ctx, conn)
 }
 
 // unknown reports whether there is nothing to compare with yet: the database is new, or it was used on this
@@ -255,6 +277,9 @@ func (f sight) unknown() bool {
 
 // store writes an identity.
 func (s *server) store(ctx context.Context, tx pgx.Tx, is identity) error {
+	if s.citus.Load() != nil {
+		return storeCitus(ctx, tx)
+	}
 	_, err := tx.Exec(ctx, `UPDATE server SET system = $1, timeline = $2,
 			incarnation = concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('verification')::oid, mod(txid_current(), 4294967296))
 		WHERE name = 'primary'`, is.system, is.timeline)
@@ -301,7 +326,7 @@ func (s *server) lower(ctx context.Context, conn *pgx.Conn, mark []byte) (found 
 			return found, fmt.Errorf("bring the void mark back to the time: %w", err)
 		}
 	}
-	return look(ctx, conn)
+	return s.look(ctx, conn)
 }
 
 // pgVoidAhead does to rows what verify.Verification.Cancel does, a step of them in well less than a transaction may take.

@@ -109,7 +109,7 @@ func (s *postgresSession) begin(ctx context.Context) error {
 		return err
 	}
 	s.conn = conn
-	s.bundle.connected()
+	s.bundle.connected(s.server.citus.Load() != nil)
 	return nil
 }
 
@@ -415,7 +415,7 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 	}
 	b.add(pgBegin, nil)
 	if w.destinations != nil {
-		b.add(pgGate, nil)
+		s.addGate()
 	}
 	if s.epoch != 0 {
 		b.add(pgMarks, r.readMark)
@@ -478,6 +478,15 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 		}
 	}
 	return r, nil
+}
+
+// addGate locks the gate, as those who start something do.
+func (s *postgresSession) addGate() {
+	if c := s.server.citus.Load(); c != nil {
+		s.bundle.add(c.gate, nil)
+		return
+	}
+	s.bundle.add(pgGate, nil)
 }
 
 // stale reports whether plans are to be made anew. CockroachDB does that by itself.

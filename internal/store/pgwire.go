@@ -24,6 +24,7 @@ type bundle struct {
 
 	prepared map[string]*pgconn.StatementDescription // on this connection, by their text
 	named    int                                     // statements that got a name so far
+	pushed   map[string]string                       // statements in the form that Citus pushes down; nil without it
 }
 
 // An ask is a statement. Its parameters are whole columns, in the binary format.
@@ -37,7 +38,12 @@ type ask struct {
 var allBinary = []int16{1}
 
 // connected forgets what the connection before knew.
-func (b *bundle) connected() { b.prepared = map[string]*pgconn.StatementDescription{} }
+func (b *bundle) connected(citus bool) {
+	b.prepared, b.pushed = map[string]*pgconn.StatementDescription{}, nil
+	if citus {
+		b.pushed = map[string]string{}
+	}
+}
 
 // reset empties the bundle.
 func (b *bundle) reset() {
@@ -47,13 +53,26 @@ func (b *bundle) reset() {
 
 // add adds a statement whose parameters are the tables' columns.
 func (b *bundle) add(text string, read func(*cells) error, of ...*table) {
-	a := ask{text: text, read: read}
+	a := ask{text: b.form(text), read: read}
 	for _, t := range of {
 		for i := range t.columns {
 			a.params = append(a.params, t.columns[i].array())
 		}
 	}
 	b.asks = append(b.asks, a)
+}
+
+// form is the form that a statement has on this connection.
+func (b *bundle) form(text string) string {
+	if b.pushed == nil {
+		return text
+	}
+	form, ok := b.pushed[text]
+	if !ok {
+		form = pushed(text)
+		b.pushed[text] = form
+	}
+	return form
 }
 
 // addRows adds a statement on rows that are written, unless there are none.

@@ -23,7 +23,7 @@ func newBundle(t *testing.T) (*bundle, *pgconn.PgConn) {
 	}
 	t.Cleanup(func() { conn.Close(ctx) })
 	b := &bundle{}
-	b.connected()
+	b.connected(false)
 	return b, conn
 }
 
@@ -112,5 +112,34 @@ func TestABundleEndsAtTheStatementThatFails(t *testing.T) {
 	b.add(`SELECT 3::bigint`, number)
 	if _, n, err := b.send(ctx, conn); err != nil || n != 1 {
 		t.Errorf("afterwards: got %d, %v; want 1", n, err)
+	}
+}
+
+// What groups insert reads a row on Citus, and inserts the same rows as without.
+func TestInsertsArePushedDown(t *testing.T) {
+	t.Parallel()
+	all := []string{
+		pgInsertPhones, pgInsertKept, pgInsertDestinations, pgInsertVerifications, pgInsertUsers, pgInsertDeliveries, pgInsertCalls,
+		pgInsertReceipts, pgInsertAudits, pgInsertHints, pgAddUsed, pgAddSpent,
+	}
+	const row = ` FROM watermark WHERE name = 'void'`
+	for _, text := range all {
+		if got := pushed(text); strings.Count(got, row) != 1 || strings.Replace(got, row, "", 1) != text {
+			t.Errorf("%s: got %s", text, got)
+		}
+	}
+	for _, text := range []string{pgUpdatePhones, pgDeleteHints, pgMarks} {
+		if got := pushed(text); got != text {
+			t.Errorf("%s: got %s, want it as it is", text, got)
+		}
+	}
+	for text, want := range map[string]string{
+		`INSERT INTO a (b) SELECT unnest($1::text[])`:                                    `INSERT INTO a (b) SELECT unnest($1::text[])` + row,
+		`INSERT INTO a (b) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING`:             `INSERT INTO a (b) SELECT unnest($1::text[])` + row + ` ON CONFLICT DO NOTHING`,
+		`INSERT INTO a (b) SELECT b FROM (SELECT unnest($1::text[]) AS b) r ON CONFLICT`: `INSERT INTO a (b) SELECT b FROM (SELECT unnest($1::text[]) AS b` + row + `) r ON CONFLICT`,
+	} {
+		if got := pushed(text); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
 	}
 }

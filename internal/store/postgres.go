@@ -30,6 +30,10 @@ type Postgres struct {
 	URL      string // postgres://user@host/database?sslmode=…
 	Password verify.Secret
 
+	// Schema holds the tables, and nothing outside it is looked at. "" is the schema that the URL's search_path,
+	// or the user's, names first.
+	Schema string
+
 	Writers int // connections that commit groups: default 2
 	Conns   int // connections for everything else: default 12; see openPools
 
@@ -74,6 +78,7 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 		return db
 	}, writers, cmp.Or(o.Postgres.Conns, defaultConns), srv.timeout)
 	s.postgres = true
+	s.citus = srv.citus.Load
 	s.txOptions = sql.TxOptions{Isolation: sql.LevelRepeatableRead}
 	s.limit = srv.timeout
 	s.announce = s.announceSweep
@@ -112,13 +117,17 @@ func (s *Store) openPools(open func() *sql.DB, lanes, conns int, limit time.Dura
 	s.upkeep = pool.New(open(), upkeep, limit)
 }
 
-// name is the server and the database.
+// name is the server and the database, and the schema if one is named.
 func (p *Postgres) name() string {
 	c, err := pgx.ParseConfig(p.URL)
 	if err != nil {
 		return "" // the error says it
 	}
-	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
+	name := net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
+	if p.Schema != "" {
+		name += ", schema " + p.Schema
+	}
+	return name
 }
 
 func (p *Postgres) timeout() time.Duration { return cmp.Or(p.Timeout, defaultTimeout) }
@@ -190,6 +199,9 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "countersign"
 	}
+	if p.Schema != "" {
+		c.RuntimeParams[searchPath] = p.Schema
+	}
 	// One host that says nothing must leave time for the next one.
 	addresses := map[string]bool{c.Host + " " + strconv.Itoa(int(c.Port)): true}
 	for _, f := range c.Fallbacks {
@@ -199,19 +211,28 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// migratePostgres brings the schema up to date. It may take longer than anything later, so that it
+// migratePostgres makes the schema if it is missing, and brings it up to date. It may take longer than anything later, so that it
 // has a connection without limits.
 func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
 	patient := c.Copy()
 	patient.ConnectTimeout = 10 * time.Second
 	patient.RuntimeParams["lock_timeout"] = strconv.FormatInt(schemaLock.Milliseconds(), 10)
-	db := stdlib.OpenDB(*patient)
+	if err := makeSchema(ctx, patient, o.Postgres.Schema); err != nil {
+		return err
+	}
+	db := stdlib.OpenDB(*patient, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, citusTriggers)
+		return err
+	}))
 	defer db.Close()
 	tables, err := newSchema(db, goose.DialectPostgres, o)
 	if err != nil {
 		return err
 	}
-	return tables.update(ctx)
+	if err := tables.update(ctx); err != nil {
+		return err
+	}
+	return fitCitus(ctx, db)
 }
 
 // unmoved fails while a database is half moved from another one: see [Move].
@@ -241,25 +262,35 @@ func (s *server) admit(ctx context.Context, conn *pgx.Conn) (epoch int64, err er
 
 // configure sets what each connection needs, and looks at what the server is set to. What not every
 // relative of PostgreSQL knows is only set where it exists. Plans must use the primary keys from the
-// first row on, also while a table is empty or small: see planLife for the rest of that.
+// first row on, also while a table is empty or small: see planLife for the rest of that. Citus has no generic plan
+// for some statements, and chooses.
 //
 // The simple protocol spares a round trip for each statement: a new connection is waited for.
 func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
-	const settings = `SELECT set_config('synchronous_commit', 'on', false), set_config('statement_timeout', $1, false),
+	const settings = `SELECT c.there, set_config('synchronous_commit', 'on', false), set_config('statement_timeout', $1, false),
 		(SELECT count(set_config(s.name, w.value, false)) FROM pg_settings s JOIN (VALUES
 			('idle_in_transaction_session_timeout', $2),
 			('transaction_timeout', $2),
 			('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('enable_bitmapscan', 'off'), ('jit', 'off'),
-			('plan_cache_mode', 'force_generic_plan'),
+			('plan_cache_mode', CASE WHEN c.there THEN 'auto' ELSE 'force_generic_plan' END),
 			('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')
-		) AS w (name, value) ON s.name = w.name)`
+		) AS w (name, value) ON s.name = w.name)
+		FROM (SELECT count(*) > 0 AS there FROM pg_extension WHERE extname = 'citus') c`
 	once := strconv.FormatInt(s.timeout.Milliseconds(), 10)
 	twice := strconv.FormatInt(2*s.timeout.Milliseconds(), 10) // what we have given up ends at the server as well, with its locks
-	if _, err := conn.Exec(ctx, settings, pgx.QueryExecModeSimpleProtocol, once, twice); err != nil {
+	var citus bool
+	if err := conn.QueryRow(ctx, settings, pgx.QueryExecModeSimpleProtocol, once, twice).Scan(&citus, nil, nil, nil); err != nil {
 		return fmt.Errorf("set up connection: %w", err)
 	}
-	const wrong = `SELECT name, setting FROM pg_settings
-		WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name`
+	if err := refuseLossy(ctx, conn, "the server", `SELECT name, setting FROM pg_settings`); err != nil || !citus {
+		return err
+	}
+	return s.configureCitus(ctx, conn)
+}
+
+// refuseLossy fails if the settings that a query reads let commits be lost. It reads the columns name and setting.
+func refuseLossy(ctx context.Context, conn *pgx.Conn, who, from string) error {
+	wrong := from + ` WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name`
 	var name, value string
 	switch err := conn.QueryRow(ctx, wrong, pgx.QueryExecModeSimpleProtocol).Scan(&name, &value); {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -267,7 +298,7 @@ func (s *server) configure(ctx context.Context, conn *pgx.Conn) error {
 	case err != nil:
 		return fmt.Errorf("read settings: %w", err)
 	}
-	return fmt.Errorf("the server has %s = %s: what it says is committed could be lost; set it to on", name, value)
+	return fmt.Errorf("%s has %s = %s: what it says is committed could be lost; set it to on", who, name, value)
 }
 
 // announceSweep makes it known that the sweeper will read up to an id, and waits for the starts that
@@ -297,6 +328,9 @@ func (s *Store) announceSweep(ctx context.Context, to verify.ID) error {
 
 // startsUnderWay names the transactions that hold the gate.
 func (s *Store) startsUnderWay(ctx context.Context) ([]string, error) {
+	if c := s.citus(); c != nil {
+		return query(ctx, s.write, scanText, c.gated)
+	}
 	return query(ctx, s.write, scanText, `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted
 		AND relation = 'sweep_gate'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 }
@@ -328,6 +362,7 @@ const (
 	codeNoFunction   = "42883"
 	codeNotSupported = "0A000" // also: a plan's result would have another type now
 	codeNoStatement  = "26000"
+	codeNoTable      = "42P01"
 )
 
 func pgCode(err error) string {

@@ -11,11 +11,14 @@ import (
 	"github.com/countersign/countersign/internal/store/storetest"
 )
 
+// TestPostgresIsAStore runs in a schema of its own. Most other tests use the one that the user's search_path finds.
 func TestPostgresIsAStore(t *testing.T) {
 	t.Parallel()
-	template := newTemplate(t)
+	const schema = "verify_a"
+	template := pgtest.Database(t, "")
+	fillSchema(t, template, schema)
 	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
-		return openPostgres(t, pgtest.Database(t, template), now, commit)
+		return openPostgres(t, inSchema(pgtest.Database(t, template), schema), now, commit)
 	})
 }
 
@@ -23,13 +26,7 @@ func TestPostgresIsAStore(t *testing.T) {
 func newTemplate(t *testing.T) (url string) {
 	t.Helper()
 	url = pgtest.Database(t, "")
-	s, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: url, Timeout: time.Minute}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	fillSchema(t, url, "")
 	return url
 }
 
@@ -40,11 +37,12 @@ type postgres struct {
 	url string
 }
 
-// openPostgres opens a database with one writer, and with time for the commits that a test holds.
+// openPostgres opens a database, and the schema that its URL names, with one writer, and with time for the commits that a test holds.
 func openPostgres(t *testing.T, url string, now func() time.Time, commit storetest.Commit) *postgres {
 	t.Helper()
+	direct, schema := cutSchema(url)
 	opened, err := store.Open(ctx, store.Options{
-		Postgres: &store.Postgres{URL: url, Writers: 1, Conns: 4, Timeout: time.Minute}, Now: now, Commit: commit,
+		Postgres: &store.Postgres{URL: direct, Schema: schema, Writers: 1, Conns: 4, Timeout: time.Minute}, Now: now, Commit: commit,
 	})
 	if err != nil {
 		t.Fatal(err)

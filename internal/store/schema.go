@@ -43,7 +43,7 @@ func newSchema(db *sql.DB, dialect goose.Dialect, o Options) (*schema, error) {
 	folder, options := "migrations", []goose.ProviderOption{}
 	if dialect == goose.DialectPostgres {
 		folder = "migrations/postgres"
-		one, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, math.MaxInt32)) // until ctx ends
+		one, err := lock.NewPostgresSessionLocker(lock.WithLockID(migrationLock(o.Postgres)), lock.WithLockTimeout(1, math.MaxInt32)) // until ctx ends
 		if err != nil {
 			return nil, err
 		}

@@ -58,6 +58,7 @@ type Store struct {
 
 	// An engine's own, set by whoever opens it.
 	postgres  bool
+	citus     func() *citus                                              // what it returns is nil unless the schema is distributed
 	txOptions sql.TxOptions                                              // of what runs alone
 	limit     time.Duration                                              // of a transaction; 0: none
 	announce  func(ctx context.Context, to verify.ID) error              // before a sweep reads up to an id; may be nil
@@ -127,6 +128,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		now: o.Now, clock: clock, log: o.Log, reached: o.Observer, turns: newTurns(listConns, maxTurns), looks: newTurns(lookTurns, maxLooks), turnWait: o.ReadLimit, strangers: make(chan struct{}, strangers),
+		citus:     func() *citus { return nil },
 		abandoned: abandoned{all: map[verify.ID]lostAnswer{}, wake: make(chan struct{}, 1), stop: make(chan struct{})},
 	}
 	s.counted.counts, _ = simplelru.NewLRU[string, userCount](countsKept, nil) // fails only for sizes below 1

@@ -53,6 +53,16 @@ func (t *Trial) postgres(ctx context.Context, o Options) error {
 	if err := conn.QueryRow(ctx, look).Scan(&t.Engine, &present, &mayCreate); err != nil {
 		return err
 	}
+	if name := o.Postgres.Schema; name != "" {
+		found, err := lookForSchema(ctx, conn, name)
+		if err == nil {
+			err = found.refusal()
+		}
+		if err != nil {
+			return err
+		}
+		mayCreate = mayCreate || !found.exists
+	}
 	t.Engine = "PostgreSQL " + t.Engine
 	if present {
 		if err := conn.QueryRow(ctx, readVersion).Scan(&t.Schema); err != nil {
@@ -67,6 +77,8 @@ func (t *Trial) postgres(ctx context.Context, o Options) error {
 	switch {
 	case t.Schema == t.Wanted:
 		return unmoved(ctx, c)
+	case t.Schema < t.Wanted && !mayCreate && o.Postgres.Schema != "":
+		return fmt.Errorf("its user may not create tables in schema %s: make it the owner of the schema", o.Postgres.Schema)
 	case t.Schema < t.Wanted && !mayCreate:
 		return errMayNotCreate
 	}

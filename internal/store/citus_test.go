@@ -1,0 +1,265 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/testsize"
+	"github.com/countersign/countersign/internal/verify"
+)
+
+// coordinator is the URL of a coordinator of Citus with two workers, on which a test may make schemas. A test for which there
+// is none isn't run.
+func coordinator(t *testing.T) string {
+	t.Helper()
+	text := os.Getenv("COUNTERSIGN_TEST_CITUS")
+	if text == "" {
+		t.Skip("NOT RUN: COUNTERSIGN_TEST_CITUS names no coordinator of Citus")
+	}
+	if _, err := url.Parse(text); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// holder is the URL of the worker that holds a schema.
+func holder(t *testing.T, coordinator, schema string) string {
+	t.Helper()
+	u, err := url.Parse(coordinator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = query[string](t, coordinator, `SELECT DISTINCT nodename || ':' || nodeport FROM citus_shards WHERE table_name = ($1 || '.verification')::regclass`, schema)
+	return u.String()
+}
+
+var schemas atomic.Int64
+
+// newSchema names a schema that isn't there, and is dropped when the test ends.
+func newSchema(t *testing.T, url string) (name string) {
+	t.Helper()
+	name = fmt.Sprintf("test_%d_%d", os.Getpid(), schemas.Add(1))
+	t.Cleanup(func() { execute(t, url, "DROP SCHEMA IF EXISTS "+name+" CASCADE") })
+	return name
+}
+
+func TestCitusIsAStore(t *testing.T) {
+	t.Parallel()
+	url := coordinator(t)
+	testsize.Full(t, "takes minutes: Citus makes the tables anew for each test")
+	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+		return openPostgres(t, inSchema(url, newSchema(t, url)), now, commit)
+	})
+}
+
+// A worker that would acknowledge commits before they are on disk is refused, for what we set doesn't reach it.
+func TestAWorkerThatMayLoseCommitsIsRefused(t *testing.T) {
+	t.Parallel()
+	url := coordinator(t)
+	schema := newSchema(t, url)
+	fillSchema(t, url, schema)
+	worker := holder(t, url, schema)
+	role := "lossy_" + schema
+	execute(t, url, "CREATE ROLE "+role+" LOGIN SUPERUSER")
+	t.Cleanup(func() { execute(t, url, "DROP ROLE "+role) })
+	open := func() error {
+		s, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: as(t, url, role), Schema: schema, Timeout: time.Minute}})
+		if err == nil {
+			s.Close()
+		}
+		return err
+	}
+	set := func(to string) {
+		execute(t, worker, "SET citus.enable_ddl_propagation = off; ALTER ROLE "+role+" SET synchronous_commit = "+to)
+	}
+	set("off")
+	if err := open(); err == nil || !strings.Contains(err.Error(), "worker of Citus that holds schema "+schema+" has synchronous_commit = off") {
+		t.Errorf("got error %v, want one that names the worker and synchronous_commit", err)
+	}
+	set("on")
+	if err := open(); err != nil {
+		t.Error(err)
+	}
+}
+
+// as is the URL with another user.
+func as(t *testing.T, databaseURL, user string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(user)
+	return u.String()
+}
+
+// What a promoted standby of a worker may lack is void for the schemas that the worker holds, and for no others. A server
+// sees such a standby by its timeline, wherever it is connected.
+func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
+	t.Parallel()
+	url := coordinator(t)
+	mine, others := newSchema(t, url), newSchema(t, url)
+	a, b := schemaReplica(t, url, mine), schemaReplica(t, url, others)
+	for _, name := range []string{mine, others} {
+		at := holder(t, url, name)
+		if got, want := query[string](t, inSchema(url, name), `SELECT system FROM server WHERE name = 'primary'`), query[string](t, at, `SELECT system_identifier::text FROM pg_control_system()`); got != want {
+			t.Fatalf("schema %s is known to be on %s, want %s, the worker that holds it", name, got, want)
+		}
+	}
+	waiting := map[*store.Store]*verify.Verification{a: pending(time.Now(), number(1)), b: pending(time.Now(), number(1))}
+	for s, v := range waiting {
+		if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	direct := schemaReplica(t, holder(t, url, mine), mine)
+	if err := direct.Watch(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := voids(t, url, mine); got != 0 {
+		t.Errorf("a server that is connected to the worker voids what was started through the coordinator")
+	}
+	execute(t, inSchema(url, mine), `UPDATE server SET timeline = '000000FF' WHERE name = 'primary'`)
+	for _, s := range []*store.Store{a, b} {
+		if err := s.Watch(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.Check(ctx, guess(waiting[a], "483920")); !errors.Is(err, verify.ErrCanceled) {
+		t.Errorf("check in the worker's schema: got error %v, want %v", err, verify.ErrCanceled)
+	}
+	if out, err := b.Check(ctx, guess(waiting[b], "483920")); err != nil || !out.Approved {
+		t.Errorf("check in the other schema: got %+v, %v; want it approved", out, err)
+	}
+}
+
+// A sweep waits for a start whichever way each is connected: see store.announceSweep.
+func TestASweepWaitsForStartsByBothWays(t *testing.T) {
+	t.Parallel()
+	url := coordinator(t)
+	schema := newSchema(t, url)
+	fillSchema(t, url, schema)
+	worker := holder(t, url, schema)
+	for name, ways := range map[string][2]string{"by the coordinator": {url, worker}, "by the worker": {worker, url}} {
+		var by atomic.Int64
+		now := func(o *store.Options) {
+			o.Now = func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
+			o.Postgres.Writers = 1
+		}
+		begun, let := make(chan struct{}), make(chan struct{})
+		var held atomic.Bool
+		starts := schemaReplica(t, ways[0], schema, now, func(o *store.Options) {
+			o.Commit = func(ops int, commit func() error) error {
+				if held.CompareAndSwap(true, false) {
+					close(begun)
+					<-let
+				}
+				return commit()
+			}
+		})
+		sweeps := schemaReplica(t, ways[1], schema, now)
+		if err := sweeps.Start(ctx, pending(time.Now(), number(1)), verify.Limits{}, time.Second); err != nil { // there is something to sweep
+			t.Fatal(err)
+		}
+		held.Store(true)
+		started := make(chan error, 1)
+		go func() { started <- starts.Start(ctx, pending(time.Now(), number(2)), verify.Limits{}, time.Second) }()
+		<-begun
+		by.Add(int64(time.Minute))
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		if err := sweeps.Sweep(short); err == nil {
+			t.Errorf("%s: a sweep passed a start that hadn't committed", name)
+		}
+		cancel()
+		close(let)
+		if err := <-started; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := sweeps.Sweep(ctx); err != nil {
+			t.Errorf("%s: a sweep afterwards: %v", name, err)
+		}
+	}
+}
+
+// A schema moves to the other worker and back while a server works on it: what is pending works on, and nothing is void.
+func TestASchemaMovesUnderAServer(t *testing.T) {
+	t.Parallel()
+	url := coordinator(t)
+	p := &store.Postgres{URL: url, Schema: newSchema(t, url), Timeout: time.Minute}
+	made, err := store.CreateSchema(ctx, p, "operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := store.Schemas(ctx, p); err != nil || made.Node == "" || made.Version == 0 {
+		t.Errorf("created %+v among %+v, %v", made, all, err)
+	}
+	s := schemaReplica(t, url, p.Schema)
+	at := made.Node
+	for i := range 2 {
+		waiting := pending(time.Now(), number(i))
+		if err := s.Start(ctx, waiting, verify.Limits{}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		m, err := store.MoveSchema(ctx, p, "", "operator", func(int, int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.From != at || m.To == at {
+			t.Errorf("moved from %s to %s, want from %s", m.From, m.To, at)
+		}
+		at = m.To
+		if _, err := store.MoveSchema(ctx, p, at, "operator", func(int, int) {}); err == nil || !strings.Contains(err.Error(), "already") {
+			t.Errorf("a move to where it is: got error %v", err)
+		}
+		if err := answered(t, func() error { return s.Watch(ctx) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := answered(t, func() error {
+			out, err := s.Check(ctx, guess(waiting, "483920"))
+			if err == nil && !out.Approved {
+				t.Errorf("check after the move: got %+v", out)
+			}
+			return err
+		}); err != nil {
+			t.Errorf("check after the move: %v", err)
+		}
+	}
+	if n := voids(t, url, p.Schema); n != 0 {
+		t.Errorf("the audit log says %d times that all is void, want 0", n)
+	}
+	if n := query[int](t, inSchema(url, p.Schema), `SELECT count(*) FROM audit WHERE action = 'schema move'`); n < 2 {
+		t.Errorf("the audit log has %d moves, want 2 at least", n)
+	}
+	if _, err := store.MoveSchema(ctx, p, "192.0.2.1:5432", "operator", func(int, int) {}); err == nil || !strings.Contains(err.Error(), "no active worker") {
+		t.Errorf("a move to a server that isn't there: got error %v", err)
+	}
+}
+
+// A move that somebody makes by hand may be a restore as well: it voids.
+func TestASchemaMovedByHandIsVoid(t *testing.T) {
+	t.Parallel()
+	url := coordinator(t)
+	schema := newSchema(t, url)
+	s := schemaReplica(t, url, schema)
+	waiting := pending(time.Now(), number(1))
+	if err := s.Start(ctx, waiting, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, url, fmt.Sprintf(`SELECT citus_schema_move('%s', nodename, nodeport) FROM pg_dist_node WHERE shouldhaveshards AND noderole = 'primary'
+		AND (nodename, nodeport) NOT IN (SELECT nodename, nodeport FROM citus_shards WHERE table_name = '%[1]s.verification'::regclass) LIMIT 1`, schema))
+	if err := answered(t, func() error { return s.Watch(ctx) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := answered(t, func() error { _, err := s.Check(ctx, guess(waiting, "483920")); return err }); !errors.Is(err, verify.ErrCanceled) {
+		t.Errorf("check: got error %v, want %v", err, verify.ErrCanceled)
+	}
+}
