@@ -240,13 +240,34 @@ func policyByAPI(t *testing.T, in *installation, ops, operator string) {
 		{"/countries/FR", found.Token, `{"state":"allowed","actor":"nightwatch"}`, 204},
 		{"/carriers/nobody", found.Token, `{"state":"drained","actor":"nightwatch"}`, 404},
 		{"/carriers/gateway", found.Token, `{"state":"drained","actor":"nightwatch"}`, 204},
+		{"/limits/LK", "", `{"day_messages":5,"actor":"nightwatch"}`, 401},
+		{"/limits/LK", found.Token, `{"day_messages":5,"max_price":"0.15","actor":"nightwatch","note":"a wave"}`, 204},
+		{"/limits/LK", found.Token, `{"hour_messages":2,"max_price":"0.15","actor":"nightwatch"}`, 204}, // in place of the one before
+		{"/limits/LK", found.Token, `{"day_messages":5}`, 422},
+		{"/limits/LK", found.Token, `{"day_messages":-7,"actor":"nightwatch"}`, 422},
+		{"/limits/LK", found.Token, `{"max_price":"1e3","actor":"nightwatch"}`, 422},
+		{"/limits/LK", found.Token, `{"max_price":0.15,"actor":"nightwatch"}`, 400},
+		{"/limits/UK", found.Token, `{"day_messages":5,"actor":"nightwatch"}`, 422},
+		{"/limits/LK", found.Token, `{"project":"nobody","day_messages":5,"actor":"nightwatch"}`, 404},
+		{"/limits/PK", found.Token, `{"day_messages":5,"actor":"nightwatch"}`, 204},
+		{"/limits/PK", found.Token, `{"actor":"nightwatch"}`, 204}, // none any more
+		{"/routes/0", "", `{"weights":{"gateway":7},"actor":"nightwatch"}`, 401},
+		{"/routes/0", found.Token, `{"actor":"nightwatch"}`, 204}, // they are the configuration's
+		{"/routes/0", found.Token, `{"weights":{"gateway":7},"actor":"nightwatch","note":"slow"}`, 204},
+		{"/routes/0", found.Token, `{"weights":{"gateway":7}}`, 422},
+		{"/routes/0", found.Token, `{"weights":{"gateway":1001},"actor":"nightwatch"}`, 422},
+		{"/routes/0", found.Token, `{"weights":{"nobody":1},"actor":"nightwatch"}`, 422},
+		{"/routes/9", found.Token, `{"weights":{"gateway":1},"actor":"nightwatch"}`, 404},
+		{"/routes/first", found.Token, `{"weights":{"gateway":1},"actor":"nightwatch"}`, 404},
 	} {
 		if status, answer := ask("PUT", "/policy"+c.path, c.token, c.body); status != c.status {
 			t.Errorf("%s %s: got %d %s, want %d", c.path, c.body, status, answer, c.status)
 		}
 	}
 	status, answer := ask("GET", "/policy", found.Token, "")
-	for _, want := range []string{`{"name":"LK","state":"stopped"`, `"actor":"api: nightwatch","note":"a wave"`, `{"name":"GB","state":"watched"`, `{"name":"gateway","state":"drained"`} {
+	for _, want := range []string{`{"name":"LK","state":"stopped"`, `"actor":"api: nightwatch","note":"a wave"`, `{"name":"GB","state":"watched"`, `{"name":"gateway","state":"drained"`,
+		`"limits":[{"country":"LK","project":"","hour_messages":2,"day_messages":null,"max_price":"0.15","at":"2`, `"place":0,"carrier":"gateway","weight":7,"at":"2`, `"actor":"api: nightwatch","note":"slow"`,
+	} {
 		if status != 200 || !strings.Contains(answer, want) {
 			t.Errorf("the policy: got %d %s, want %s in it", status, answer, want)
 		}
@@ -257,9 +278,16 @@ func policyByAPI(t *testing.T, in *installation, ops, operator string) {
 	if status, answer := ask("PUT", "/policy/carriers/gateway", found.Token, `{"state":"allowed","actor":"nightwatch"}`); status != 204 {
 		t.Errorf("resume: got %d %s", status, answer)
 	}
+	if status, answer := ask("PUT", "/policy/routes/0", found.Token, `{"weights":{},"actor":"nightwatch"}`); status != 204 {
+		t.Errorf("the configuration's weights: got %d %s", status, answer)
+	}
+	if _, answer := ask("GET", "/policy", found.Token, ""); !strings.Contains(answer, `"weights":[]`) {
+		t.Errorf("afterwards: got %s", answer)
+	}
 	audit := in.binary("audit", "list", "--data", "data")
 	audit.Dir = in.dir
-	if said, err := audit.CombinedOutput(); err != nil || !strings.Contains(string(said), "api: nightwatch") {
+	if said, err := audit.CombinedOutput(); err != nil || !strings.Contains(string(said), "api: nightwatch") ||
+		!strings.Contains(string(said), "hour-messages from none to 2, day-messages from 5 to none") || !strings.Contains(string(said), "gateway=7 slow") {
 		t.Errorf("the audit log: %v, %s", err, said)
 	}
 }

@@ -14,8 +14,9 @@ import (
 )
 
 type destinationCommand struct {
-	Show  destinationShow  `cmd:"" help:"Show a number's wrong guesses, what the send limits still allow, and its newest verifications."`
-	Reset destinationReset `cmd:"" help:"Forget a number's wrong guesses, so that it can be checked again. It is written down who did it."`
+	Show   destinationShow   `cmd:"" help:"Show a number's wrong guesses, what the send limits still allow, and its newest verifications."`
+	Reset  destinationReset  `cmd:"" help:"Forget a number's wrong guesses, so that it can be checked again. It is written down who did it."`
+	Export destinationExport `cmd:"" help:"Print all that is kept of a number, as JSON, one object a line. It is written down who did it."`
 }
 
 type destinationFlags struct {
@@ -90,6 +91,28 @@ func delivery(v verify.Verification) string {
 		return fmt.Sprintf("%v (%s)", v.Delivery, v.Reason)
 	}
 	return v.Delivery.String()
+}
+
+type destinationExport struct{ destinationFlags }
+
+// Help explains more than a line can.
+func (destinationExport) Help() string {
+	return `For a person who asks what is kept of them. It prints the whole number, the users who have it with their devices, and its verifications with the attempts to send them, the newest first. It prints no code and no secret of a device.
+
+  countersign destination export --config countersign.yaml --project PROJECT +12025550100 > number.jsonl
+
+A verification past its retention isn't kept any more. Usage, the audit log, logs and backups hold no whole number, or aren't in the export: see the documentation of retention.`
+}
+
+// Run implements the command.
+func (c *destinationExport) Run(w world) error {
+	n, err := c.number()
+	if err != nil {
+		return err
+	}
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		return c.explain(n, admin.New(st).ExportNumber(w.ctx, actor(), w.stdout, p.ID, n))
+	})
 }
 
 type destinationReset struct {

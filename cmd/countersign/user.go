@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +16,8 @@ type userCommand struct {
 	List      userList      `cmd:"" help:"List an application's users, by a running server."`
 	Show      userShow      `cmd:"" help:"Show a user."`
 	Associate userAssociate `cmd:"" help:"Give a user a number, and send a code there."`
-	Remove    userRemove    `cmd:"" help:"Take a user's number, or delete the user."`
+	Devices   userDevices   `cmd:"" help:"List a user's devices, to which codes are pushed."`
+	Remove    userRemove    `cmd:"" help:"Take a user's number or device, or delete the user."`
 	Import    userImport    `cmd:"" help:"Import users whose numbers another service has validated."`
 	Prompts   userPrompts   `cmd:"" help:"Let a user get prompts again, who denied one or let three be."`
 }
@@ -150,14 +152,42 @@ func (c *userPrompts) Run(w world) error {
 	return printDone(w, c.JSON, row{{"", "application", c.Application}, {"", "user", c.User}}, "User %s gets prompts again.", c.User)
 }
 
+type userDevices struct{ oneUser }
+
+// Help explains more than a line can.
+func (userDevices) Help() string { return asksByKey + ` The key needs the scope read.` }
+
+// Run implements the command.
+func (c *userDevices) Run(w world) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	all, err := client.Devices(w.ctx, c.Application, c.User)
+	if err != nil {
+		return c.explain(err)
+	}
+	if c.JSON {
+		return printJSON(w, all)
+	}
+	return printRows(w, false, all, func(d api.Device) row {
+		used := "never"
+		if d.LastUsedAt != nil {
+			used = stamp(*d.LastUsedAt)
+		}
+		return row{{"DEVICE", "", d.ID}, {"KIND", "", d.Kind}, {"NAME", "", d.Name}, {"LANGUAGE", "", d.Locale}, {"REGISTERED", "", d.CreatedAt}, {"LAST USED", "", used}}
+	})
+}
+
 type userRemove struct {
 	oneUser
-	NumberOnly bool `help:"Take the number only, and keep the user with their devices."`
+	NumberOnly bool   `help:"Take the number only, and keep the user with their devices." xor:"part"`
+	Device     string `help:"Remove a device only, by its id: 'user devices' lists them." placeholder:"ID" xor:"part"`
 }
 
 // Help explains more than a line can.
 func (userRemove) Help() string {
-	return `The user's code isn't accepted any more. ` + asksByKey + ` The key needs the scope applications.`
+	return `Without --number-only and --device it deletes the user with their devices. The user's code isn't accepted any more; a removed device changes nothing about it. ` + asksByKey + ` The key needs the scope applications.`
 }
 
 // Run implements the command.
@@ -167,13 +197,18 @@ func (c *userRemove) Run(w world) error {
 		return err
 	}
 	remove, done := client.DeleteUser, "Deleted user %s."
-	if c.NumberOnly {
+	switch {
+	case c.NumberOnly:
 		remove, done = client.RemoveNumber, "Removed the number of user %s."
+	case c.Device != "":
+		remove, done = func(ctx context.Context, application, user string) error {
+			return client.RemoveDevice(ctx, application, user, c.Device)
+		}, "Removed a device of user %s."
 	}
 	if err := remove(w.ctx, c.Application, c.User); err != nil {
 		return c.explain(err)
 	}
-	return printDone(w, c.JSON, row{{"", "application", c.Application}, {"", "user", c.User}, {"", "number_only", c.NumberOnly}}, done, c.User)
+	return printDone(w, c.JSON, row{{"", "application", c.Application}, {"", "user", c.User}, {"", "number_only", c.NumberOnly}, {"", "device", c.Device}}, done, c.User)
 }
 
 type userImport struct {

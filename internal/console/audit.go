@@ -1,6 +1,8 @@
 package console
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -12,7 +14,7 @@ import (
 // shownAudits is how many entries of the audit log are on a page.
 const shownAudits = 200
 
-// exportTime is how long a browser may take over the whole audit log.
+// exportTime is how long a browser may take over an export, such as the whole audit log.
 const exportTime = 10 * time.Minute
 
 type auditLine struct{ Time, Actor, Action, Project, Detail string }
@@ -56,21 +58,45 @@ func auditLines(entries []store.Audit) (lines []auditLine) {
 	return lines
 }
 
-// exportAudit streams the whole audit log, as countersign audit export prints it. Where it can't be read to the end, the
-// connection breaks, so that nobody takes a part for the whole.
+// exportAudit streams the whole audit log, as countersign audit export prints it.
 func (d desk) exportAudit(w http.ResponseWriter, r *http.Request, p Person) error {
-	if err := d.books.AuditExport(r.Context(), p.actor()); err != nil {
-		return err
-	}
+	return d.download(w, r, "audit.jsonl", func(ctx context.Context, to io.Writer) error {
+		if err := d.books.AuditExport(ctx, p.actor()); err != nil {
+			return err
+		}
+		return d.books.ExportAudits(ctx, to)
+	})
+}
+
+// download streams an export as a file. Where it can't be read to the end, the connection breaks, so that nobody takes a part for the
+// whole. An export that fails before it has written anything is answered as any other request.
+func (d desk) download(w http.ResponseWriter, r *http.Request, name string, export func(context.Context, io.Writer) error) error {
 	control := http.NewResponseController(w)
 	control.SetWriteDeadline(time.Now().Add(exportTime)) // fails where there is none
-	w.Header().Set("Content-Type", "application/jsonl")
-	w.Header().Set("Content-Disposition", `attachment; filename="audit.jsonl"`)
-	if err := d.books.ExportAudits(r.Context(), flushing{w, control}); err != nil {
-		d.log.ErrorContext(r.Context(), "export of the audit log broke off", "err", err)
+	to := &file{flushing: flushing{w, control}, name: name}
+	err := export(r.Context(), to)
+	if err != nil && to.begun {
+		d.log.ErrorContext(r.Context(), "export broke off", "file", name, "err", err)
 		panic(http.ErrAbortHandler)
 	}
-	return nil
+	return err
+}
+
+// A file is what a browser saves. Its headers are set with the first bytes.
+type file struct {
+	flushing
+	name  string
+	begun bool
+}
+
+// Write implements [io.Writer].
+func (f *file) Write(p []byte) (int, error) {
+	if !f.begun {
+		f.begun = true
+		f.Header().Set("Content-Type", "application/jsonl")
+		f.Header().Set("Content-Disposition", `attachment; filename="`+f.name+`"`)
+	}
+	return f.flushing.Write(p)
 }
 
 // flushing sends each write on its way.

@@ -58,6 +58,9 @@ func TestPagesInABrowser(t *testing.T) {
 	chromium, script := browser(t, "chromium", "check.mjs")
 	l := asked(t)
 	l.id = l.Start("+12025550105", "")
+	l.withUser("ada")
+	l.associate("bob", "+12025550105")
+	l.device("ada", verify.NewID(l.Clock.Now().Add(time.Second)), "")
 	l.Clock.Advance(time.Hour) // the first page is about hours that are over
 	for _, form := range []url.Values{{"country": {"LK"}}, {"carrier": {"broke"}}} {
 		l.ask(&Person{Name: "ann", Role: operator.RoleAdmin}, "POST", "/stop", form)
@@ -82,10 +85,18 @@ func TestPagesInABrowser(t *testing.T) {
 		show(w, http.StatusOK, signedInPage, view{Title: "Signed in"})
 	})
 	mux.Handle("/", Open(l.System, log))
+	mux.HandleFunc("/posted/", func(w http.ResponseWriter, r *http.Request) { // a page that a form leads to
+		posted := httptest.NewRequest("POST", strings.TrimPrefix(r.URL.Path, "/posted"), strings.NewReader(r.URL.RawQuery))
+		posted.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		l.pages.ServeHTTP(w, posted.WithContext(WithPerson(r.Context(), Person{Name: "ann", Role: operator.RoleAdmin})))
+	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
 
-	paths := []string{"/sign-in", "/sign-in/set-up", "/sign-in/sessions", "/signed-in", "/sign-in/oidc/callback", "/nothing", "/stop?country=US", "/stop?carrier=simulator"}
+	ada := l.of("ada").Encode()
+	paths := []string{
+		"/posted/find?" + url.Values{"q": {callee}}.Encode(), "/posted/find?q=ada", "/posted/find?q=nobody", "/posted/user?" + ada, "/posted/user?" + l.of("bob").Encode(), "/posted/user/erase?" + ada,
+		"/sign-in", "/sign-in/set-up", "/sign-in/sessions", "/signed-in", "/sign-in/oidc/callback", "/nothing", "/stop?country=US", "/stop?carrier=simulator"}
 	for _, p := range all {
 		if method, path, _ := l.requestFor(p); method == "GET" {
 			paths = append(paths, path)

@@ -18,7 +18,6 @@ import (
 	"github.com/countersign/countersign/internal/admin"
 	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
-	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -36,9 +35,15 @@ var all = []page{
 	{"GET /{$}", operator.RoleViewer, false, desk.now},
 	{"GET /find", operator.RoleViewer, false, desk.findBox},
 	{"POST /find", operator.RoleViewer, false, desk.find},
+	{"POST /user", operator.RoleViewer, false, desk.user},
+	{"POST /user/device", operator.RoleOperator, false, desk.removeDevice},
+	{"POST /user/export", operator.RoleOperator, false, desk.exportUser},
+	{"POST /user/erase", operator.RoleAdmin, false, desk.askErase},
+	{"POST /user/erased", operator.RoleAdmin, false, desk.erase},
 	{"GET /verification/{id}", operator.RoleViewer, false, desk.verification},
 	{"POST /verification/{id}/reveal", operator.RoleSupport, false, desk.reveal},
 	{"POST /verification/{id}/reset", operator.RoleOperator, false, desk.reset},
+	{"POST /verification/{id}/export", operator.RoleOperator, false, desk.exportNumber},
 	{"GET /traffic", operator.RoleViewer, false, desk.traffic},
 	{"GET /traffic/rows", operator.RoleViewer, false, desk.rowsBehind},
 	{"GET /weights", operator.RoleOperator, true, desk.askWeights},
@@ -130,8 +135,8 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errRole):
 		status, problem = http.StatusForbidden, "Your role doesn't allow this. Ask an admin."
-	case errors.Is(err, verify.ErrNotFound), errors.Is(err, verify.ErrNoTemplate), errors.Is(err, verify.ErrNoProject):
-		status, problem = http.StatusNotFound, "There is no such page or verification here. It may be past its retention, or in a project that you don't see."
+	case errors.Is(err, verify.ErrNotFound), errors.Is(err, verify.ErrNoTemplate), errors.Is(err, verify.ErrNoProject), errors.Is(err, verify.ErrNoUser), errors.Is(err, verify.ErrNoNumber):
+		status, problem = http.StatusNotFound, "There is no such page, verification or user here. It may be past its retention, or in a project that you don't see."
 	case errors.Is(err, errRange), errors.Is(err, errNothingToStop), errors.Is(err, errNoCountry), errors.Is(err, verify.ErrTooMuchUsage):
 		status, problem = http.StatusUnprocessableEntity, strings.ToUpper(err.Error()[:1])+err.Error()[1:]+"."
 	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
@@ -162,7 +167,7 @@ func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *templa
 func pageOf(r *http.Request) string {
 	path := r.URL.Path
 	switch {
-	case strings.HasPrefix(path, "/verification/"):
+	case strings.HasPrefix(path, "/verification/"), path == "/user", strings.HasPrefix(path, "/user/"):
 		return "/find"
 	case path == "/traffic/rows", path == "/weights", path == "/stop" && r.FormValue("country") != "":
 		return "/traffic"
@@ -195,6 +200,8 @@ func (d desk) visible(ctx context.Context, p Person) ([]verify.Project, error) {
 var (
 	nowPage          = parse("now.html")
 	findPage         = parse("find.html")
+	userPage         = parse("user.html")
+	erasePage        = parse("erase.html")
 	verificationPage = parse("verification.html")
 	trafficPage      = parse("traffic.html")
 	trafficRowsPage  = parse("rows.html")
@@ -209,65 +216,6 @@ var (
 	auditPage        = parse("audit.html")
 	problemPage      = parse("problem.html")
 )
-
-// found is what the page of finding shows.
-type found struct {
-	Number, Problem string
-	Searched        bool
-	Projects        []foundIn
-	More            int // projects that know the number and aren't shown
-}
-
-// shownProjects is how many projects are shown that know a number.
-const shownProjects = 20
-
-type foundIn struct {
-	Project, Standing string
-	Verifications     []foundVerification
-}
-
-type foundVerification struct{ ID, Started, Channel, Status, Tone, Guesses, Delivery string }
-
-// findBox shows the box alone.
-func (d desk) findBox(w http.ResponseWriter, r *http.Request, _ Person) error {
-	d.show(w, r, http.StatusOK, findPage, "Find", found{})
-	return nil
-}
-
-// find looks for a number or an id. It is a POST, because a number in a URL stays in histories.
-func (d desk) find(w http.ResponseWriter, r *http.Request, p Person) error {
-	text := strings.TrimSpace(r.PostFormValue("q"))
-	if id, err := verify.ParseID(text); err == nil {
-		http.Redirect(w, r, "/verification/"+id.String(), http.StatusSeeOther)
-		return nil
-	}
-	n, err := phone.Parse(text)
-	if err != nil {
-		d.show(w, r, http.StatusUnprocessableEntity, findPage, "Find", found{Problem: "That is no id of 36 characters and no number with its country, such as +1 202 555 0100."})
-		return nil
-	}
-	projects, err := d.visible(r.Context(), p)
-	if err != nil {
-		return err
-	}
-	numbers, more, err := d.books.Numbers(r.Context(), projects, n, shownProjects)
-	if err != nil {
-		return err
-	}
-	f, now := found{Number: n.Masked(), Searched: true, More: more}, d.books.Now()
-	for _, known := range numbers {
-		in := foundIn{Project: cmp.Or(known.Project.Name, string(known.Project.ID)), Standing: known.Standing}
-		for _, v := range known.History {
-			status := v.StatusAt(now)
-			in.Verifications = append(in.Verifications, foundVerification{
-				v.ID.String(), at(v.ID.Time()), string(v.Channel), status.String(), toneOf(status), fmt.Sprintf("%d of %d", v.Guesses, v.MaxAttempts), delivery(&v),
-			})
-		}
-		f.Projects = append(f.Projects, in)
-	}
-	d.show(w, r, http.StatusOK, findPage, "Find", f)
-	return nil
-}
 
 // toneOf is the class of a status's pill.
 func toneOf(s verify.Status) string {

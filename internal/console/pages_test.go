@@ -26,10 +26,12 @@ const callee = "+12025550100"
 
 // A lobby is the pages over a system with a verification.
 type lobby struct {
+	t *testing.T
 	*countersigntest.Kit
 	pages http.Handler
 	log   bytes.Buffer
-	id    string // of the verification
+	id    string    // of the verification
+	app   verify.ID // of ada and her device, where l.withUser has made them
 }
 
 func newLobby(t *testing.T) *lobby {
@@ -43,7 +45,7 @@ func newLobby(t *testing.T) *lobby {
 // lobbyOf is a lobby without a verification.
 func lobbyOf(t *testing.T, o countersigntest.Options) *lobby {
 	t.Helper()
-	l := &lobby{Kit: countersigntest.New(t, o)}
+	l := &lobby{t: t, Kit: countersigntest.New(t, o)}
 	l.pages = Pages(l.System, slog.New(slog.NewTextHandler(&l.log, nil)))
 	return l
 }
@@ -80,7 +82,7 @@ func (l *lobby) requestFor(p page) (method, path string, form url.Values) {
 	case "GET /test":
 		path += "?carrier=simulator"
 	}
-	form = url.Values{"q": {callee}, "country": {"LK"}, "note": {"why"}}
+	form = url.Values{"q": {callee}, "country": {"LK"}, "note": {"why"}, "application": {l.app.Base62()}, "user": {"ada"}, "device": {l.app.String()}}
 	if path == "/test" {
 		form = url.Values{"carrier": {"simulator"}, "to": {"nobody"}} // a message would be followed for minutes
 	}
@@ -91,10 +93,14 @@ func (l *lobby) requestFor(p page) (method, path string, form url.Values) {
 func TestEachPageIsForItsRoles(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
+	l.withUser("ada")
 	for _, p := range all {
 		method, path, form := l.requestFor(p)
 		for _, person := range append(who(), who("test")...) {
 			want := http.StatusOK
+			if path == "/user/erased" {
+				l.associate("ada", callee) // the one before may have deleted her
+			}
 			if path == "/test" && method == "POST" {
 				want = http.StatusUnprocessableEntity
 			}
@@ -141,7 +147,7 @@ func TestAnotherProjectIsAsAbsent(t *testing.T) {
 	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat, PublicText: true, AnySender: true}, account.NewSecret())
 	stranger := &Person{Name: "bob", Role: operator.RoleAdmin, Projects: []verify.ProjectID{"other"}}
 	absent := "01a22623-8d1e-7636-996d-26cf7d02a2eb"
-	for _, action := range []string{"GET /verification/%s", "POST /verification/%s/reveal", "POST /verification/%s/reset"} {
+	for _, action := range []string{"GET /verification/%s", "POST /verification/%s/reveal", "POST /verification/%s/reset", "POST /verification/%s/export"} {
 		method, path, _ := strings.Cut(action, " ")
 		one, two := l.ask(stranger, method, fmt.Sprintf(path, l.id), nil), l.ask(stranger, method, fmt.Sprintf(path, absent), nil)
 		if one.Code != http.StatusNotFound || one.Code != two.Code || one.Body.String() != two.Body.String() {
@@ -149,7 +155,7 @@ func TestAnotherProjectIsAsAbsent(t *testing.T) {
 		}
 	}
 	for _, entry := range audits(t, l) {
-		if strings.Contains(entry, "reveal") || strings.Contains(entry, "reset") {
+		if strings.Contains(entry, "reveal") || strings.Contains(entry, "reset") || strings.Contains(entry, "export") {
 			t.Errorf("audited %s, which didn't happen", entry)
 		}
 	}
@@ -180,13 +186,14 @@ func audits(t *testing.T, l *lobby) (lines []string) {
 func TestNumbersAreMaskedAndCodesNeverShown(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
+	l.withUser("ada")
 	code := l.Code(callee, l.id)
 	whole := strings.TrimPrefix(callee, "+")
 	ann := &Person{Name: "ann", Role: operator.RoleAdmin}
 	for _, p := range all {
 		method, path, form := l.requestFor(p)
 		text := l.ask(ann, method, path, form).Body.String()
-		if revealed := strings.HasSuffix(path, "/reveal"); strings.Contains(text, whole) != revealed {
+		if revealed := strings.HasSuffix(path, "/reveal") || strings.HasSuffix(path, "/export") && path != "/audit/export"; strings.Contains(text, whole) != revealed {
 			t.Errorf("%s %s: shows the whole number: %t", method, path, !revealed)
 		}
 		if strings.Contains(logtest.Meant(text), code) {
@@ -219,7 +226,7 @@ func TestFind(t *testing.T) {
 	if w := l.ask(ann, "POST", "/find", url.Values{"q": {"+12025550199"}}); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "No project that you see knows this number") {
 		t.Errorf("an unknown number: got %d", w.Code)
 	}
-	for _, q := range []string{"", "somebody", "12", "<script>", strings.Repeat("9", 4000)} {
+	for _, q := range []string{"", "somebody", "12", "<script>", "\x00", "\xff", strings.Repeat("9", 4000)} {
 		if w := l.ask(ann, "POST", "/find", url.Values{"q": {q}}); w.Code != http.StatusUnprocessableEntity {
 			t.Errorf("%.20q: got %d, want 422", q, w.Code)
 		}
@@ -360,6 +367,19 @@ func TestForeignTextsAreText(t *testing.T) {
 	if err := l.Store.CreateText(t.Context(), verify.TextTemplate{ID: verify.NewID(l.Clock.Now()), Project: "test", Name: "foreign", Texts: texts, Version: 1}, 1000); err != nil {
 		t.Fatal(err)
 	}
+	l.withUser("ada")
+	for i, payload := range payloads {
+		device := verify.Device{
+			ID: verify.NewID(l.Clock.Now()), Application: l.app, User: "ada", Kind: verify.DeviceKind(payload), Name: payload, Locale: payload,
+			Fingerprint: []byte(payload), Sealed: []byte{1},
+		}
+		if err := l.Store.AddDevice(t.Context(), l.ada(), device, 1000, verify.ID{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(payload, "/") { // no name has one
+			l.associate(payload, fmt.Sprintf("+120255502%02d", i))
+		}
+	}
 	if err := l.Store.Stop(t.Context(), verify.Stop{Kind: verify.StopCountry, Name: "<u>", Actor: payloads[0], Note: payloads[1]}); err != nil {
 		t.Fatal(err)
 	}
@@ -369,8 +389,22 @@ func TestForeignTextsAreText(t *testing.T) {
 			paths = append(paths, path)
 		}
 	}
+	named := func(name string) url.Values {
+		return url.Values{"application": {l.app.Base62()}, "user": {name}, "q": {name}}
+	}
+	asked := map[string]*httptest.ResponseRecorder{}
 	for _, path := range paths {
-		w := l.ask(ann, "GET", path, nil)
+		asked[path] = l.ask(ann, "GET", path, nil)
+	}
+	for _, path := range []string{"/user", "/user/erase"} {
+		asked["of ada: "+path] = l.ask(ann, "POST", path, named("ada"))
+	}
+	for _, payload := range payloads {
+		for _, path := range []string{"/find", "/user", "/user/erase", "/user/erased"} {
+			asked[path+" "+payload] = l.ask(ann, "POST", path, named(payload))
+		}
+	}
+	for path, w := range asked {
 		text := w.Body.String()
 		for _, payload := range append(payloads, "<u>ann") {
 			if strings.ContainsAny(payload, "<\"'") && strings.Contains(text, payload) {
@@ -382,6 +416,11 @@ func TestForeignTextsAreText(t *testing.T) {
 		}
 		if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "script-src 'self'") || strings.Contains(policy, "unsafe") {
 			t.Errorf("%s: policy %q", path, policy)
+		}
+	}
+	for path, fields := range map[string]int{"of ada: /user": 3 * 30, "of ada: /user/erase": 2 * 30, "/find " + payloads[4]: 1} {
+		if n := strings.Count(asked[path].Body.String(), "&lt;"); n < fields {
+			t.Errorf("%s: %d texts are escaped, want at least %d: this shows nothing", path, n, fields)
 		}
 	}
 	if text := l.ask(ann, "GET", "/projects", nil).Body.String(); !strings.Contains(text, "&lt;script&gt;alert(1)&lt;/script&gt;") {

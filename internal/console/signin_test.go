@@ -268,6 +268,7 @@ func TestAnAddressWaits(t *testing.T) {
 func TestForgedAndReplayedRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	l := newLobby(t)
+	l.withUser("ada")
 	keys, err := keyset.New()
 	if err != nil {
 		t.Fatal(err)
@@ -333,7 +334,7 @@ func TestForgedAndReplayedRequestsAreRefused(t *testing.T) {
 	}
 	t.Logf("%d of %d accepted", accepted, tried)
 	// The same requests of the page itself do something: else this shows nothing.
-	for _, a := range actions[:4] {
+	for _, a := range actions[:10] {
 		r := httptest.NewRequest(a.method, "https://console.example"+a.path, strings.NewReader(a.form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")

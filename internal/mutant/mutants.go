@@ -98,6 +98,31 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestAnotherProjectIsAsAbsent$"},
 	},
 	{
+		"console-user-of-another-project", "An operator of one project sees and changes no other's users.",
+		[]edit{{"internal/console/user.go", "d.books.KnownUser(r.Context(), p.Projects, application, name)", "d.books.KnownUser(r.Context(), nil, application, name)"}},
+		test{"./internal/console", "^TestAnotherProjectsUserIsAsAbsent$"},
+	},
+	{
+		"console-user-deleted-by-operator", "Users are deleted by admins only.",
+		[]edit{{"internal/console/pages.go", `{"POST /user/erased", operator.RoleAdmin, false, desk.erase}`, `{"POST /user/erased", operator.RoleOperator, false, desk.erase}`}},
+		test{"./internal/console", "^TestAUserIsDeletedByAnAdmin$"},
+	},
+	{
+		"user-found-in-all-projects", "Users are looked for in the projects that are named.",
+		[]edit{{"internal/store/user.go", "if len(search.Among) > 0 {", "if false {"}},
+		stores("UsersAreFoundInAllApplications"),
+	},
+	{
+		"user-deleted-unaudited", "Who deletes a user is written down.",
+		[]edit{{"internal/store/user.go", "r.audits = append(r.audits, Audit{", "_ = append(r.audits, Audit{"}},
+		stores("AnOperatorDeletesAUser"),
+	},
+	{
+		"number-exported-unaudited", "Who exports what is kept of a number is written down.",
+		[]edit{{"internal/admin/user.go", "if err := s.recordExport(ctx, by, p, n.Masked()); err != nil {", "if err != nil {"}},
+		test{"./internal/console", "^TestANumberIsExported$"},
+	},
+	{
 		"console-needs-of-all", "An operator of some projects sees nothing of the carriers.",
 		[]edit{{"internal/console/now.go", "Whole: len(p.Projects) == 0,", "Whole: true,"}},
 		test{"./internal/console", "^TestNowSaysWhatNeedsSomebody$"},

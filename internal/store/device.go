@@ -48,7 +48,7 @@ func addDevice(ctx context.Context, tx *sql.Tx, now time.Time, k verify.UserKey,
 	if _, err := tx.ExecContext(ctx, `INSERT INTO device (`+deviceLayout.names()+`) VALUES (`+deviceLayout.dollars()+`)`, deviceLayout.arguments(&d)...); err != nil {
 		return err
 	}
-	return auditDevice(ctx, tx, now, k, action, d.ID, by)
+	return auditDevice(ctx, tx, now, k, action, d.ID, keyActor(by))
 }
 
 // lockUser locks a user of a project's application, where an engine locks rows, or fails with [verify.ErrNoApplication]
@@ -66,8 +66,8 @@ func lockUser(ctx context.Context, tx *sql.Tx, k verify.UserKey) error {
 }
 
 // auditDevice writes down a change of a user's devices. The entry outlives the user, so it doesn't name them.
-func auditDevice(ctx context.Context, tx *sql.Tx, now time.Time, k verify.UserKey, action string, device, by verify.ID) error {
-	return audits(ctx, tx, now, k.Project, []Audit{{Actor: keyActor(by), Action: action, Detail: device.String() + " of a user of application " + k.Application.String()}})
+func auditDevice(ctx context.Context, tx *sql.Tx, now time.Time, k verify.UserKey, action string, device verify.ID, actor string) error {
+	return audits(ctx, tx, now, k.Project, []Audit{{Actor: actor, Action: action, Detail: device.String() + " of a user of application " + k.Application.String()}})
 }
 
 // Devices implements [verify.DeviceStore].
@@ -79,7 +79,7 @@ func (s *Store) Devices(ctx context.Context, k verify.UserKey) ([]verify.Device,
 }
 
 // RemoveDevice implements [verify.DeviceStore].
-func (s *Store) RemoveDevice(_ context.Context, k verify.UserKey, id, by verify.ID) error {
+func (s *Store) RemoveDevice(_ context.Context, k verify.UserKey, id verify.ID, actor string) error {
 	return s.aloneFor(k.Project, func(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		if err := lockUser(ctx, tx, k); err != nil {
 			return err
@@ -88,7 +88,7 @@ func (s *Store) RemoveDevice(_ context.Context, k verify.UserKey, id, by verify.
 		if err := changedOne(result, err, verify.ErrNoDevice); err != nil {
 			return err
 		}
-		return auditDevice(ctx, tx, now, k, "device remove", id, by)
+		return auditDevice(ctx, tx, now, k, "device remove", id, actor)
 	})
 }
 

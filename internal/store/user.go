@@ -187,6 +187,15 @@ func (s *Store) DeleteUser(_ context.Context, k verify.UserKey) error {
 	})
 }
 
+// DeleteUserBy does so because an operator says so. The entry of the audit log outlives the user, so it doesn't name them.
+func (s *Store) DeleteUserBy(_ context.Context, k verify.UserKey, actor string) error {
+	return s.changeUser(op{}, k, func(r *rows, u *row[verify.User], now time.Time) error {
+		r.remove(u, now)
+		r.audits = append(r.audits, Audit{ID: verify.NewID(now), Project: k.Project, Actor: actor, Action: "user remove", Detail: "a user of application " + k.Application.Base62()})
+		return nil
+	})
+}
+
 // changeUser applies f to a user whose application is there, with his current verification loaded.
 func (s *Store) changeUser(o op, k verify.UserKey, f func(*rows, *row[verify.User], time.Time) error) error {
 	o.project, o.user, o.withCurrent = k.Project, rowOf(k), true
@@ -216,6 +225,80 @@ func (s *Store) User(ctx context.Context, k verify.UserKey) (verify.User, error)
 		return u, away("load user", err)
 	}
 	return u, nil
+}
+
+// A UserSearch looks for users in all applications of some projects.
+type UserSearch struct {
+	Among       []verify.ProjectID // none: all
+	Application verify.ID          // zero: all
+	Number      phone.Number       // its key; "": any, also none
+	Name        string             // "": any
+}
+
+// A FoundUser is a user, with the project of their application.
+type FoundUser struct {
+	Project verify.ProjectID
+	verify.User
+}
+
+// FindUsers looks for users by number, by name or by both, and returns at most n. The keys of users begin with the application, so
+// the database looks in each of them.
+func (s *Store) FindUsers(ctx context.Context, search UserSearch, n int) ([]FoundUser, error) {
+	args := []any{n}
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args))
+	}
+	within, where := "version > 0", ""
+	if len(search.Among) > 0 {
+		var among []string
+		for _, p := range search.Among {
+			among = append(among, arg(p))
+		}
+		within += " AND project IN (" + strings.Join(among, ", ") + ")"
+	}
+	if !search.Application.IsZero() {
+		within += " AND id = " + arg(search.Application[:])
+	}
+	if search.Number != "" {
+		where += " AND number <> '' AND number = " + arg(search.Number) // both, for its index has no empty ones
+	}
+	if search.Name != "" {
+		where += " AND name = " + arg(search.Name)
+	}
+	users, err := readAll(ctx, s.lists, userLayout.scan, `SELECT `+userLayout.names()+` FROM app_user
+		WHERE application IN (SELECT id FROM application WHERE `+within+`)`+where+` ORDER BY application, name LIMIT $1`, args...)
+	if err != nil || len(users) == 0 {
+		return nil, err
+	}
+	var applications []verify.ID
+	for _, u := range users {
+		applications = append(applications, u.Application)
+	}
+	among, ids := s.among(applications)
+	owners, err := readAll(ctx, s.lists, scanApplicationOwner, `SELECT id, project FROM application WHERE id IN `+among, ids)
+	if err != nil {
+		return nil, err
+	}
+	var found []FoundUser
+	for _, u := range users {
+		if i := slices.IndexFunc(owners, func(o applicationOwner) bool { return o.application == u.Application }); i >= 0 { // else it was deleted meanwhile
+			found = append(found, FoundUser{owners[i].project, u})
+		}
+	}
+	return found, nil
+}
+
+type applicationOwner struct {
+	application verify.ID
+	project     verify.ProjectID
+}
+
+func scanApplicationOwner(row scanner) (o applicationOwner, err error) {
+	var id []byte
+	err = row.Scan(&id, &o.project)
+	copy(o.application[:], id)
+	return o, err
 }
 
 // owns fails with [verify.ErrNoApplication] unless a project has an application.

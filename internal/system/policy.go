@@ -5,83 +5,244 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/money"
+	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// Policy is what operators have changed of where messages go: GET /policy on the operations listener. What isn't named is allowed.
+// Policy is what operators have changed of where messages go: GET /policy on the operations listener. What isn't named is allowed, has
+// no limit, or has the configuration's weight.
 type Policy struct {
-	Countries []PolicyEntry `json:"countries"`
-	Carriers  []PolicyEntry `json:"carriers"`
+	Countries []PolicyEntry  `json:"countries"`
+	Carriers  []PolicyEntry  `json:"carriers"`
+	Limits    []PolicyLimit  `json:"limits"`
+	Weights   []PolicyWeight `json:"weights"`
 }
 
 // A PolicyEntry is the state of a country or a carrier, and who has changed it.
 type PolicyEntry struct {
-	Name  string    `json:"name"`
-	State string    `json:"state"`
+	Name  string `json:"name"`
+	State string `json:"state"`
+	changed
+}
+
+// changed says who has changed something, when and why.
+type changed struct {
 	At    time.Time `json:"at"`
 	Actor string    `json:"actor"`
 	Note  string    `json:"note"`
 }
 
-// A PolicyChange asks for another state: PUT /policy/countries/{name} and /policy/carriers/{name}. Actor is who asks, for the audit
-// log.
-type PolicyChange struct {
-	State string `json:"state"` // of a country: allowed, watched or stopped; of a carrier: allowed or drained
+// A PolicyLimit is what bounds the messages to a country.
+type PolicyLimit struct {
+	Country string `json:"country"`
+	bounds
+	changed
+}
+
+// bounds are a country's limit, of all projects or of one. What is null bounds nothing.
+type bounds struct {
+	Project      string  `json:"project"` // its id; "": all together
+	HourMessages *int    `json:"hour_messages"`
+	DayMessages  *int    `json:"day_messages"`
+	MaxPrice     *string `json:"max_price"` // decimal
+}
+
+// A PolicyWeight is a carrier's weight in place of the configuration's.
+type PolicyWeight struct {
+	Route   string `json:"route"` // its conditions
+	Place   *int   `json:"place"` // of the route in this server's configuration, from 0 on; null: it has none with these conditions
+	Carrier string `json:"carrier"`
+	Weight  int    `json:"weight"`
+	changed
+}
+
+// asking is who asks for a change, for the audit log, and why.
+type asking struct {
 	Actor string `json:"actor"`
 	Note  string `json:"note"`
+}
+
+func (a asking) by() admin.Actor { return admin.Actor("api: " + a.Actor) }
+
+// A PolicyChange asks for another state: PUT /policy/countries/{name} and /policy/carriers/{name}.
+type PolicyChange struct {
+	State string `json:"state"` // of a country: allowed, watched or stopped; of a carrier: allowed or drained
+	asking
+}
+
+// A LimitChange asks for a limit of a country in place of the one it has: PUT /policy/limits/{country}.
+type LimitChange struct {
+	bounds
+	asking
+}
+
+// A WeightChange asks for other weights of some carriers of a route: PUT /policy/routes/{place}. Without any, the configuration's
+// weights hold for all of them again.
+type WeightChange struct {
+	Weights map[string]int `json:"weights"`
+	asking
 }
 
 func (s *System) readPolicy(w http.ResponseWriter, r *http.Request) {
 	if !s.byOperator(w, r) {
 		return
 	}
-	stops, err := admin.New(s.Store).Stops(r.Context())
+	p, err := s.policy(r.Context())
 	if err != nil {
 		s.refusePolicy(w, err)
 		return
-	}
-	p := Policy{Countries: []PolicyEntry{}, Carriers: []PolicyEntry{}}
-	for _, stop := range stops {
-		all := &p.Countries
-		if stop.Kind == verify.StopCarrier {
-			all = &p.Carriers
-		}
-		*all = append(*all, PolicyEntry{stop.Name, stop.Kind.State(), stop.At.UTC(), stop.Actor, stop.Note})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(p)
 }
 
+// policy reads what operators have changed.
+func (s *System) policy(ctx context.Context) (p Policy, err error) {
+	a := admin.New(s.Store)
+	p = Policy{Countries: []PolicyEntry{}, Carriers: []PolicyEntry{}, Limits: []PolicyLimit{}, Weights: []PolicyWeight{}}
+	stops, err := a.Stops(ctx)
+	if err != nil {
+		return p, err
+	}
+	for _, stop := range stops {
+		all := &p.Countries
+		if stop.Kind == verify.StopCarrier {
+			all = &p.Carriers
+		}
+		*all = append(*all, PolicyEntry{stop.Name, stop.Kind.State(), changed{stop.At.UTC(), stop.Actor, stop.Note}})
+	}
+	limits, err := a.CountryLimits(ctx)
+	if err != nil {
+		return p, err
+	}
+	for _, l := range limits {
+		p.Limits = append(p.Limits, PolicyLimit{l.Country, boundsOf(l), changed{l.At.UTC(), l.Actor, l.Note}})
+	}
+	weights, err := a.Weights(ctx)
+	for _, x := range weights {
+		entry := PolicyWeight{Route: x.Route, Carrier: x.Carrier, Weight: x.Weight, changed: changed{x.At.UTC(), x.Actor, x.Note}}
+		if i := slices.IndexFunc(s.Dispatch.Rules(), func(rule route.Rule) bool { return rule.Name() == x.Route }); i >= 0 {
+			entry.Place = &i
+		}
+		p.Weights = append(p.Weights, entry)
+	}
+	return p, err
+}
+
+func boundsOf(l verify.CountryLimit) bounds {
+	b := bounds{Project: string(l.Project)}
+	if l.HourMessages != verify.NoCap {
+		b.HourMessages = &l.HourMessages
+	}
+	if l.DayMessages != verify.NoCap {
+		b.DayMessages = &l.DayMessages
+	}
+	if l.MaxPrice != verify.NoCap {
+		price := l.MaxPrice.String()
+		b.MaxPrice = &price
+	}
+	return b
+}
+
+// limit is the whole limit that the bounds ask for.
+func (b bounds) limit(note string) (c admin.CountryLimitChange, err error) {
+	hour, day, price := verify.NoCap, verify.NoCap, money.Amount(verify.NoCap)
+	if b.HourMessages != nil {
+		hour = *b.HourMessages
+	}
+	if b.DayMessages != nil {
+		day = *b.DayMessages
+	}
+	if b.MaxPrice != nil {
+		if price, err = money.Parse(*b.MaxPrice); err != nil {
+			return c, err
+		}
+	}
+	return admin.CountryLimitChange{HourMessages: &hour, DayMessages: &day, MaxPrice: &price, Note: note}, nil
+}
+
 // maxActor bounds the name of who asks.
 const maxActor = 100
 
-// changePolicy carries out a change with the function for the state that it asks for.
-func (s *System) changePolicy(to map[string]func(ctx context.Context, by admin.Actor, name, note string) error) http.HandlerFunc {
+// change reads what an operator's program asks for and carries it out. An error of do that says what is wrong with it is a [refusal].
+func change[T any](s *System, who func(T) asking, holds string, do func(r *http.Request, c T) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.byOperator(w, r) {
 			return
 		}
-		var c PolicyChange
+		var c T
 		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096))
 		body.DisallowUnknownFields()
 		if err := body.Decode(&c); err != nil {
-			http.Error(w, "the body must be JSON with state, actor and note: "+err.Error(), http.StatusBadRequest)
+			http.Error(w, "the body must be JSON with "+holds+", actor and note: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		change := to[c.State]
-		if change == nil || !verify.IsLabel(c.Actor, maxActor) {
-			http.Error(w, "state must be allowed, or watched or stopped of a country, or drained of a carrier; actor must be who asks, in 1 to 100 printable characters", http.StatusUnprocessableEntity)
-			return
+		var err error = refusal("actor must be who asks, in 1 to 100 printable characters")
+		if verify.IsLabel(who(c).Actor, maxActor) {
+			err = do(r, c)
 		}
-		if err := change(r.Context(), admin.Actor("api: "+c.Actor), r.PathValue("name"), c.Note); err != nil && !errors.Is(err, verify.ErrNotStopped) {
+		if err != nil && !errors.Is(err, verify.ErrNotStopped) && !errors.Is(err, verify.ErrNotWeighed) {
 			s.refusePolicy(w, err)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// A refusal says what is wrong with a change.
+type refusal string
+
+// Error implements error.
+func (r refusal) Error() string { return string(r) }
+
+// changeState carries out a change with the function for the state that it asks for.
+func (s *System) changeState(to map[string]func(ctx context.Context, by admin.Actor, name, note string) error) http.HandlerFunc {
+	return change(s, func(c PolicyChange) asking { return c.asking }, "state", func(r *http.Request, c PolicyChange) error {
+		do := to[c.State]
+		if do == nil {
+			return refusal("state must be allowed, or watched or stopped of a country, or drained of a carrier")
+		}
+		return do(r.Context(), c.by(), r.PathValue("name"), c.Note)
+	})
+}
+
+// changeLimit puts a limit in place of a country's, as countersign country limit does with all its flags.
+func (s *System) changeLimit() http.HandlerFunc {
+	return change(s, func(c LimitChange) asking { return c.asking }, "project, hour_messages, day_messages, max_price", func(r *http.Request, c LimitChange) error {
+		limit, err := c.limit(c.Note)
+		if err != nil {
+			return refusal("max_price must be a decimal amount in quotes, such as \"0.15\"")
+		}
+		_, err = admin.New(s.Store).LimitCountry(r.Context(), c.by(), verify.ProjectID(c.Project), r.PathValue("name"), limit)
+		return err
+	})
+}
+
+// changeWeights gives carriers of a route other weights, as countersign route weight does.
+func (s *System) changeWeights() http.HandlerFunc {
+	return change(s, func(c WeightChange) asking { return c.asking }, "weights", func(r *http.Request, c WeightChange) error {
+		rules := s.Dispatch.Rules()
+		place, err := strconv.Atoi(r.PathValue("place"))
+		if err != nil || place < 0 || place >= len(rules) {
+			return verify.ErrNotFound
+		}
+		rule := &rules[place]
+		if len(c.Weights) == 0 {
+			return admin.New(s.Store).ResetWeights(r.Context(), c.by(), rule.Name())
+		}
+		for name := range c.Weights {
+			if !slices.ContainsFunc(rule.Carriers, func(o route.Choice) bool { return o.Carrier == name }) {
+				return refusal("weights: the route has no carrier " + strconv.Quote(name))
+			}
+		}
+		return admin.New(s.Store).SetWeights(r.Context(), c.by(), rule.Name(), c.Weights, c.Note)
+	})
 }
 
 // countryStates and carrierStates are the changes by the states that they lead to.
@@ -109,9 +270,14 @@ func (s *System) carrierStates() map[string]func(ctx context.Context, by admin.A
 // refusePolicy says what is wrong with a change.
 func (s *System) refusePolicy(w http.ResponseWriter, err error) {
 	var known *verify.Error
+	var refused refusal
 	switch {
+	case errors.As(err, &refused):
+		http.Error(w, refused.Error(), http.StatusUnprocessableEntity)
 	case errors.Is(err, verify.ErrNotFound):
-		http.Error(w, "this server's configuration has no such carrier", http.StatusNotFound)
+		http.Error(w, "this server's configuration has no such carrier or route", http.StatusNotFound)
+	case errors.Is(err, verify.ErrNoProject):
+		http.Error(w, "there is no such project", http.StatusNotFound)
 	case errors.As(err, &known) && known.Kind == verify.KindInvalid:
 		http.Error(w, known.Error(), http.StatusUnprocessableEntity)
 	default:

@@ -475,8 +475,10 @@ func (s *System) Operations() http.Handler {
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
 		mux.HandleFunc("GET /policy", s.readPolicy)
-		mux.HandleFunc("PUT /policy/countries/{name}", s.changePolicy(s.countryStates()))
-		mux.HandleFunc("PUT /policy/carriers/{name}", s.changePolicy(s.carrierStates()))
+		mux.HandleFunc("PUT /policy/countries/{name}", s.changeState(s.countryStates()))
+		mux.HandleFunc("PUT /policy/carriers/{name}", s.changeState(s.carrierStates()))
+		mux.HandleFunc("PUT /policy/limits/{name}", s.changeLimit())
+		mux.HandleFunc("PUT /policy/routes/{place}", s.changeWeights())
 	}
 	return web.LocalNames(mux)
 }

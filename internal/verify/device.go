@@ -94,8 +94,8 @@ type DeviceStore interface {
 	AddDevice(ctx context.Context, k UserKey, d Device, most int, by ID) error
 	// Devices returns a user's, the oldest first.
 	Devices(ctx context.Context, k UserKey) ([]Device, error)
-	// RemoveDevice removes a user's device, and writes down which key asked for it. It fails with [ErrNoDevice].
-	RemoveDevice(ctx context.Context, k UserKey, id, by ID) error
+	// RemoveDevice removes a user's device, and writes down who asked for it. It fails with [ErrNoDevice].
+	RemoveDevice(ctx context.Context, k UserKey, id ID, actor string) error
 	// DevicesOfOtherKeys returns some devices that another key than key has sealed, in the order of their ids, behind one.
 	DevicesOfOtherKeys(ctx context.Context, key uint32, after ID, n int) ([]Device, error)
 	// SettleDevices stores that pushes to some devices of a user were taken at a time, and removes others that are gone.
@@ -171,7 +171,7 @@ func (s *Service) RemoveDevice(ctx context.Context, acct *Account, application I
 	if err != nil {
 		return err
 	}
-	return s.store.RemoveDevice(context.WithoutCancel(ctx), k, id, acct.KeyID)
+	return s.store.RemoveDevice(context.WithoutCancel(ctx), k, id, "key "+acct.KeyID.String())
 }
 
 // resealStep is how many devices are read together.

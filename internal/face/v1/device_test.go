@@ -176,7 +176,7 @@ func TestDevicesAreSealedAndSurviveARotation(t *testing.T) {
 	if n, err := service.ResealDevices(t.Context()); err == nil || n != 1 {
 		t.Errorf("beside a damaged row: got %d sealed, %v; want 1, and an error", n, err)
 	}
-	if err := k.Store.RemoveDevice(t.Context(), key, damaged.ID, verify.ID{}); err != nil {
+	if err := k.Store.RemoveDevice(t.Context(), key, damaged.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []int{0, 0} {

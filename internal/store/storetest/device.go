@@ -63,24 +63,24 @@ func devicesAreKeptAsGiven(t *testing.T, s suite) {
 	ada.has(third, again)
 
 	// Nobody removes what isn't theirs.
-	wantError(t, "another user's", ada.RemoveDevice(ctx, ada.key, bobs.ID, verify.ID{}), verify.ErrNoDevice)
+	wantError(t, "another user's", ada.RemoveDevice(ctx, ada.key, bobs.ID, ""), verify.ErrNoDevice)
 	stranger := ada.key
 	stranger.Project = "other"
-	wantError(t, "another project's", ada.RemoveDevice(ctx, stranger, again.ID, verify.ID{}), verify.ErrNoApplication)
+	wantError(t, "another project's", ada.RemoveDevice(ctx, stranger, again.ID, ""), verify.ErrNoApplication)
 	wantError(t, "another project adds", ada.AddDevice(ctx, stranger, ada.device(5), most, verify.ID{}), verify.ErrNoApplication)
 	_, err := ada.Devices(ctx, stranger)
 	wantError(t, "another project lists", err, verify.ErrNoApplication)
-	if err := ada.RemoveDevice(ctx, ada.key, third.ID, verify.ID{8}); err != nil {
+	if err := ada.RemoveDevice(ctx, ada.key, third.ID, "operator ann"); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, "a second time", ada.RemoveDevice(ctx, ada.key, third.ID, verify.ID{}), verify.ErrNoDevice)
+	wantError(t, "a second time", ada.RemoveDevice(ctx, ada.key, third.ID, ""), verify.ErrNoDevice)
 	ada.has(again)
 	bob.has(bobs)
 
 	audits, err := k.Audits(ctx, 1)
-	if err != nil || len(audits) != 1 || audits[0].Action != "device remove" || audits[0].Actor != "key "+(verify.ID{8}).String() ||
+	if err != nil || len(audits) != 1 || audits[0].Action != "device remove" || audits[0].Actor != "operator ann" ||
 		!strings.Contains(audits[0].Detail, third.ID.String()) || strings.Contains(audits[0].Detail, "ada") {
-		t.Errorf("audit: got %+v, %v; want the removal by key 8, without the user's name", audits, err)
+		t.Errorf("audit: got %+v, %v; want the removal by the operator, without the user's name", audits, err)
 	}
 }
 

@@ -53,6 +53,8 @@ type Store interface {
 
 	Destination(ctx context.Context, p verify.ProjectID, n phone.Number) (verify.Destination, error)
 	DestinationsOf(ctx context.Context, n phone.Number) ([]verify.Destination, error)
+	FindUsers(ctx context.Context, search store.UserSearch, n int) ([]store.FoundUser, error)
+	DeleteUserBy(ctx context.Context, k verify.UserKey, actor string) error
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
 	ResetDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) error
 	ResetSends(ctx context.Context, p verify.ProjectID, n phone.Number, by ...store.Audit) error
@@ -238,6 +240,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"UsersLimitsAreExact", usersLimitsAreExact},
 		{"PhonesAreHeldWhileACallMayLast", phonesAreHeldWhileACallMayLast},
 		{"UsersAreListed", usersAreListed},
+		{"UsersAreFoundInAllApplications", usersAreFoundInAllApplications},
+		{"AnOperatorDeletesAUser", anOperatorDeletesAUser},
 		{"DevicesAreKeptAsGiven", devicesAreKeptAsGiven},
 		{"DevicesGoWithTheirUser", devicesGoWithTheirUser},
 		{"ADeletionKeepsToItsVersion", aDeletionKeepsToItsVersion},
