@@ -59,6 +59,7 @@ var examples = map[string][]string{
 	"user list":           {`countersign user list --application 01a20001-6a64-717b-aab1-8ad86b1658e8`},
 	"user show":           {`countersign user show --application 01a20001-6a64-717b-aab1-8ad86b1658e8 ada`},
 	"user associate":      {`countersign user associate --application 01a20001-6a64-717b-aab1-8ad86b1658e8 ada +12025550100`},
+	"user devices":        {`countersign user devices --application 01a20001-6a64-717b-aab1-8ad86b1658e8 ada`},
 	"user remove":         {`countersign user remove --application 01a20001-6a64-717b-aab1-8ad86b1658e8 ada`},
 	"user import":         {`countersign user import --application 01a20001-6a64-717b-aab1-8ad86b1658e8 users.csv`},
 	"user prompts":        {`countersign user prompts --application 01a20001-6a64-717b-aab1-8ad86b1658e8 ada`},
