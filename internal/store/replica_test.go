@@ -496,6 +496,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 						}
 					case 7:
 						s.Retain(ctx, time.Now().Add(-time.Second)) // the same
+						s.FoldUsage(ctx)
 					}
 					if errors.Is(err, verify.ErrNoStore) {
 						t.Errorf("got error %v", err)

@@ -238,8 +238,8 @@ func usageIsFolded(t *testing.T, s suite) {
 		var both sync.WaitGroup
 		for _, store := range []Store{k.Store, other} {
 			both.Go(func() {
-				if _, err := store.Retain(ctx, start.Add(-time.Hour)); err != nil {
-					t.Errorf("retain: %v", err)
+				if err := store.FoldUsage(ctx); err != nil {
+					t.Errorf("fold: %v", err)
 				}
 			})
 		}
@@ -281,8 +281,8 @@ func writersAddToFoldedHours(t *testing.T, s suite) {
 	var folding sync.WaitGroup
 	folding.Go(func() {
 		for {
-			if _, err := k.Retain(ctx, start.Add(-time.Hour)); err != nil {
-				t.Errorf("retain: %v", err)
+			if err := k.FoldUsage(ctx); err != nil {
+				t.Errorf("fold: %v", err)
 			}
 			select {
 			case <-done:
@@ -345,7 +345,7 @@ func usageIsFoldedIntoMonths(t *testing.T, s suite) {
 		t.Helper()
 		before := lists()
 		for range 2 {
-			if _, err := k.Retain(ctx, begin.Add(-time.Hour)); err != nil {
+			if err := k.FoldUsage(ctx); err != nil {
 				t.Fatal(err)
 			}
 			equal(t, when, lists(), before)
