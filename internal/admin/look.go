@@ -122,9 +122,7 @@ func (s *Service) ExportAudits(ctx context.Context, w io.Writer) error {
 		var lines bytes.Buffer
 		for _, a := range page {
 			before = a.ID
-			line := json.NewEncoder(&lines)
-			line.SetEscapeHTML(false)
-			if err := line.Encode(auditEntry{a.ID.String(), a.ID.Time().UTC(), a.Actor, a.Action, string(a.Project), a.Detail}); err != nil {
+			if err := addLine(&lines, auditEntry{a.ID.String(), a.ID.Time().UTC(), a.Actor, a.Action, string(a.Project), a.Detail}); err != nil {
 				return err
 			}
 		}
@@ -132,6 +130,13 @@ func (s *Service) ExportAudits(ctx context.Context, w io.Writer) error {
 			return err
 		}
 	}
+}
+
+// addLine adds an object as a line of JSON.
+func addLine(to *bytes.Buffer, object any) error {
+	line := json.NewEncoder(to)
+	line.SetEscapeHTML(false)
+	return line.Encode(object)
 }
 
 type auditEntry struct {

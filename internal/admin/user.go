@@ -3,7 +3,6 @@ package admin
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -19,11 +18,6 @@ import (
 type KnownUser struct {
 	store.FoundUser
 	Devices []verify.Device
-}
-
-// Key names the user.
-func (u *KnownUser) Key() verify.UserKey {
-	return verify.UserKey{Project: u.Project, Application: u.Application, Name: u.Name}
 }
 
 // Users finds the users who have a number, if one is given, and those whose name a text is, in all applications of some projects; no
@@ -81,7 +75,7 @@ func (s *Service) DeleteUser(ctx context.Context, by Actor, u verify.UserKey) er
 // exportedUsers is how many users are read together for an export of a number.
 const exportedUsers = 1000
 
-// ExportNumber writes all that is kept of a number in a project as JSON, an object a line: the number itself, the users who have it
+// ExportNumber writes what a project keeps of a number as JSON, an object a line: the number itself, the users who have it
 // with their devices, and its verifications with their attempts, the newest first. It writes each when it has read it. It fails with
 // [verify.ErrNoNumber] before it has written anything.
 func (s *Service) ExportNumber(ctx context.Context, by Actor, w io.Writer, p verify.ProjectID, n phone.Number) error {
@@ -114,8 +108,8 @@ func (s *Service) ExportNumber(ctx context.Context, by Actor, w io.Writer, p ver
 	return e.verifications(ctx, d, func(*verify.Verification) bool { return true })
 }
 
-// ExportUser writes so all that is kept of a user: the user with their devices, and those verifications of their number that were
-// theirs.
+// ExportUser writes what is kept of a user in the same form: the user with their devices, and of their number's verifications
+// the ones that were theirs.
 func (s *Service) ExportUser(ctx context.Context, by Actor, w io.Writer, u KnownUser) error {
 	d, err := s.store.Destination(ctx, u.Project, u.Number())
 	if err != nil && !errors.Is(err, verify.ErrNoNumber) {
@@ -146,9 +140,7 @@ type export struct {
 
 func (e export) write(object any) error {
 	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(object); err != nil {
+	if err := addLine(&line, object); err != nil {
 		return err
 	}
 	_, err := e.to.Write(line.Bytes())
@@ -156,7 +148,7 @@ func (e export) write(object any) error {
 }
 
 func (e export) user(ctx context.Context, u store.FoundUser) error {
-	devices, err := e.store.Devices(ctx, verify.UserKey{Project: u.Project, Application: u.Application, Name: u.Name})
+	devices, err := e.store.Devices(ctx, u.Key())
 	if errors.Is(err, verify.ErrNoUser) || errors.Is(err, verify.ErrNoApplication) { // deleted since it was read
 		return nil
 	}

@@ -31,7 +31,7 @@ const (
 
 type foundIn struct {
 	Project, Standing string
-	Export            string // the newest verification, by which all that is kept is exported; "": not for this person
+	Export            string // the newest verification, whose id names the number to export; "": this person may not export
 	Verifications     []foundVerification
 }
 

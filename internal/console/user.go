@@ -128,7 +128,7 @@ func (d desk) erase(w http.ResponseWriter, r *http.Request, p Person) error {
 // HasDevices says how many devices the user has.
 func (s shownUser) HasDevices() string { return counted(len(s.Devices), "device", "devices") }
 
-// exportUser streams all that is kept of a user.
+// exportUser streams what is kept of a user.
 func (d desk) exportUser(w http.ResponseWriter, r *http.Request, p Person) error {
 	u, err := d.userNamed(r, p)
 	if err != nil {
@@ -139,7 +139,7 @@ func (d desk) exportUser(w http.ResponseWriter, r *http.Request, p Person) error
 	})
 }
 
-// exportNumber streams all that is kept of a verification's number in its project, as countersign destination export prints it.
+// exportNumber streams what the project keeps of a verification's number, as countersign destination export prints it.
 func (d desk) exportNumber(w http.ResponseWriter, r *http.Request, p Person) error {
 	s, err := d.story(r, p)
 	if err != nil {

@@ -38,6 +38,9 @@ func (s *server) configureCitus(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
+// citusThere reports whether the database has the extension.
+const citusThere = `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')`
+
 // distributeSchemas has Citus distribute the schemas that the session makes. Without Citus it does nothing.
 const distributeSchemas = `SELECT set_config('citus.enable_schema_based_sharding', 'on', false) FROM pg_extension WHERE extname = 'citus'`
 
@@ -72,7 +75,7 @@ func fitCitus(ctx context.Context, db *sql.DB) error {
 // isDistributed reports whether Citus distributes the schema. Only Citus has the table that says so.
 func isDistributed(ctx context.Context, db *sql.DB) (distributed bool, err error) {
 	var there bool
-	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')`).Scan(&there); err != nil || !there {
+	if err := db.QueryRowContext(ctx, citusThere).Scan(&there); err != nil || !there {
 		return false, err
 	}
 	err = db.QueryRowContext(ctx, `SELECT EXISTS (`+inDistributed+`)`).Scan(&distributed)

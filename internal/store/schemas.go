@@ -50,7 +50,7 @@ func (p *Postgres) connectPatiently(ctx context.Context) (*pgx.Conn, error) {
 
 // hasCitus reports whether the database has the extension.
 func hasCitus(ctx context.Context, conn pgQueryer) (there bool, err error) {
-	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')`).Scan(&there)
+	err = conn.QueryRow(ctx, citusThere).Scan(&there)
 	return there, err
 }
 

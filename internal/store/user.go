@@ -241,6 +241,11 @@ type FoundUser struct {
 	verify.User
 }
 
+// Key names the user.
+func (u *FoundUser) Key() verify.UserKey {
+	return verify.UserKey{Project: u.Project, Application: u.Application, Name: u.Name}
+}
+
 // FindUsers looks for users by number, by name or by both, and returns at most n. The keys of users begin with the application, so
 // the database looks in each of them.
 func (s *Store) FindUsers(ctx context.Context, search UserSearch, n int) ([]FoundUser, error) {

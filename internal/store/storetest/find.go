@@ -45,7 +45,7 @@ func usersAreFoundInAllApplications(t *testing.T, s suite) {
 				name = "p:"
 			}
 			got = append(got, name+u.Name)
-			whole, err := k.User(ctx, verify.UserKey{Project: u.Project, Application: u.Application, Name: u.Name})
+			whole, err := k.User(ctx, u.Key())
 			if err != nil {
 				t.Fatal(err)
 			}
