@@ -44,13 +44,20 @@ async function refresh() {
 }
 
 function idle(devices) {
-  $('devices').replaceChildren(...devices.map(d => element('li', d.asker)));
+  $('devices').replaceChildren(...devices.map(d => isolated('li', d.asker)));
   show('idle');
 }
 
 function element(name, text) {
   const e = document.createElement(name);
   e.textContent = text;
+  return e;
+}
+
+// isolated is an element whose text comes from elsewhere, and may be written the other way.
+function isolated(name, text) {
+  const e = element(name, '');
+  e.replaceChildren(element('bdi', text));
   return e;
 }
 
@@ -63,8 +70,7 @@ function prompt(m) {
   const facts = [['who', p.asker], ['purpose', p.purpose === 'verify' ? '' : p.purpose], ['amount', p.amount], ['payee', p.payee],
     ['from', from(p)], ['when', new Date(p.started_at).toLocaleTimeString(words.language)]];
   $('facts').replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => {
-    const dd = element('dd', value);
-    dd.dir = 'auto';
+    const dd = isolated('dd', value);
     if (name === 'amount' || name === 'payee') dd.className = 'big';
     return [element('dt', words.of(name)), dd];
   }));
