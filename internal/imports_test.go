@@ -38,7 +38,7 @@ var may = []struct{ packages, imports string }{
 	{"internal/web", "internal/record"},
 	{"internal/speech", "internal/share"},
 	{"internal/verify", pure},
-	{"internal/notice", "internal/verify"},
+	{"internal/notice", "internal/verify internal/wording"},
 	{"internal/account", "internal/verify internal/record"},
 	{"internal/operator", "internal/verify internal/keyset"},
 

@@ -935,6 +935,21 @@ var mutants = []mutant{
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
+		"authenticator-without-a-language", "The authenticator has the languages of calls.",
+		[]edit{{"sdk/web/words.js", "    'es-419': {", "    'es-418': {"}},
+		test{inDevice, "^TestTheAuthenticatorSpeaksTheLanguagesOfCalls$"},
+	},
+	{
+		"text-without-its-place", "Each language has the places of the English texts.",
+		[]edit{{"sdk/web/words.js", "Pyyntö vanhenee {0} min {1} s kuluttua.", "Pyyntö vanhenee {0} min kuluttua."}},
+		test{inDevice, "^TestTheAuthenticatorSpeaksTheLanguagesOfCalls$"},
+	},
+	{
+		"title-without-a-language", "Notifications have titles in the languages of calls.",
+		[]edit{{"internal/notice/title.go", "	\"uk\": {\"Ваш код\", \"Це ви?\"},\n", ""}},
+		test{"./internal/notice", "^TestTitlesHaveTheLanguagesOfCalls$"},
+	},
+	{
 		"private-endpoint-called", "A device's endpoint leads to public addresses only.",
 		[]edit{{"internal/carrier/exchange/exchange.go", "	if o.Guard != nil {", "	if false {"}},
 		test{inWebPush, "^TestAPrivateEndpointIsNotCalled$"},

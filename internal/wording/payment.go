@@ -40,12 +40,12 @@ var payments = map[string]string{
 func Languages() []string { return slices.Sorted(maps.Keys(payments)) }
 
 // Speaks reports whether a locale, a BCP 47 tag, is of one of the languages.
-func Speaks(locale string) bool { return payments[language(locale)] != "" }
+func Speaks(locale string) bool { return payments[Language(locale)] != "" }
 
 // Payment is the framed text of a message whose code pays an amount to a payee, in the language of a locale, else in
 // English. Whatever the payee is called, only the code's place is the code's.
 func Payment(locale string, m Medium, amount, payee string) string {
-	text := payments[language(locale)]
+	text := payments[Language(locale)]
 	if text == "" {
 		text = payments["en"]
 	}
@@ -56,7 +56,8 @@ func Payment(locale string, m Medium, amount, payee string) string {
 	return Parse(text).Render(map[string]string{"code": mark, "amount": amount, "payee": payee})
 }
 
-func language(locale string) string {
+// Language is the language of a locale, which may be none of [Languages].
+func Language(locale string) string {
 	first, _, _ := strings.Cut(strings.ToLower(locale), "-")
 	if first == "no" || first == "nn" { // as calls are spoken
 		return "nb"

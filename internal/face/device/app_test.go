@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,7 +22,9 @@ import (
 	pushcarrier "github.com/countersign/countersign/internal/carrier/push"
 	"github.com/countersign/countersign/internal/carrier/webpush"
 	"github.com/countersign/countersign/internal/countersigntest"
+	"github.com/countersign/countersign/internal/speech"
 	"github.com/countersign/countersign/internal/verify"
+	"github.com/countersign/countersign/internal/wording"
 )
 
 // get reads a file of the authenticator.
@@ -231,12 +234,21 @@ func lookForNode(t *testing.T) string {
 // page does something in the authenticator's page, and demands what comes of it.
 func page(t *testing.T, what, want string) {
 	t.Helper()
+	if got := told(t, what); got != want {
+		t.Errorf("%s: got %s\nwant %s", what, got, want)
+	}
+}
+
+// told does something in the authenticator's page, and returns what comes of it.
+func told(t *testing.T, what string) string {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), lookForNode(t), "testdata/page.js", "app/page.js", "../../../sdk/web", what)
 	cmd.Stderr = os.Stderr
 	got, err := cmd.Output()
-	if err != nil || strings.TrimSpace(string(got)) != want {
-		t.Errorf("%s: got %s, %v\nwant %s", what, got, err, want)
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
 	}
+	return strings.TrimSpace(string(got))
 }
 
 // What the server says of one prompt changes nothing of a newer one, which came meanwhile.
@@ -287,10 +299,47 @@ func TestThePackageServesOtherPages(t *testing.T) {
 	page(t, "sdk", `{"refused":"no_enrolment","scope":"https://shop.example.com/countersign/of/","seen":["changed"],"wrong":"wrong_number","right":"approved","left":null,"asked":["ada 1","ada 1"],"devices":[],"registrations":0}`)
 }
 
-// Each language has all texts, with the same places, and is chosen by the browser's languages.
-func TestTheAuthenticatorSpeaksLanguages(t *testing.T) {
+// The authenticator has the languages in which calls are spoken, with their variants. Each has all texts, with the same
+// places.
+func TestTheAuthenticatorSpeaksTheLanguagesOfCalls(t *testing.T) {
 	t.Parallel()
-	page(t, "words", `{"languages":"ar de en es fr it ja nl pl pt sv zh","wrong":[],"chosen":["de ltr","zh ltr","ar rtl","en ltr","pt ltr"]}`)
+	spoken, err := filepath.Glob("../../speech/assets/*.prompts")
+	if err != nil || len(spoken) < len(wording.Languages()) {
+		t.Fatalf("calls are spoken in %v, %v", spoken, err)
+	}
+	for i := range spoken {
+		spoken[i] = strings.TrimSuffix(filepath.Base(spoken[i]), ".prompts")
+	}
+	slices.Sort(spoken)
+	// Browsers with several languages read the first that there is, and others English.
+	tags, want := []string{"xx,de-AT", "xx", "pt-BR,en"}, []string{"de ltr", "en ltr", "pt ltr"}
+	for _, tag := range strings.Fields("zh-Hant-TW ar AR-eg es es-ES es-Latn-MX no nn-NO nb constructor " +
+		"es-419 es-AR es-BO es-CL es-CO es-CR es-CU es-DO es-EC es-GT es-HN es-MX es-NI es-PA es-PE es-PR es-PY es-SV es-US es-UY es-VE") {
+		language, ok := speech.Match(tag)
+		direction := "ltr"
+		switch {
+		case !ok:
+			language = "en"
+		case language == "ar":
+			direction = "rtl"
+		}
+		tags, want = append(tags, tag), append(want, language+" "+direction)
+	}
+	var got struct{ Languages, Wrong, Chosen []string }
+	if err := json.Unmarshal([]byte(told(t, "words "+strings.Join(tags, " "))), &got); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Languages, spoken) {
+		t.Errorf("the authenticator has the languages %v, and calls have %v", got.Languages, spoken)
+	}
+	if len(got.Wrong) > 0 {
+		t.Errorf("texts are missing, or have other places than the English ones: %v", got.Wrong)
+	}
+	for i := range tags {
+		if got.Chosen[i] != want[i] {
+			t.Errorf("a browser with %s reads %s, want %s", tags[i], got.Chosen[i], want[i])
+		}
+	}
 }
 
 // The authenticator's own script, in another runtime's WebCrypto, enrols and answers prompts.

@@ -213,20 +213,39 @@ async function subscribesHere(browser, page, url, subscribe) {
     want(!denied.valid && denied.reason === 'rejected', 'a denial is ' + JSON.stringify(denied));
     await visible('idle');
 
-    // All languages fit, also from right to left.
+    // All languages fit on narrow phones and usual ones, also from right to left: the page to enrol, and a prompt with a long message.
     const languages = await page.evaluate(() => Object.keys(words.tables));
+    const prompt = {id: '1', verification_id: '1', expires_at: new Date(Date.now() + 299e3).toISOString(), prompt: {
+      challenge: '', choices: [10, 47, 99], asker: 'My shop', purpose: 'payment', amount: '49.90 EUR', payee: 'Example Shop', client_ip: '203.0.113.7',
+      user_agent: 'Mozilla/5.0 (Windows NT 10.0) Gecko/20100101 Firefox/140.0', device: 'her laptop', place: 'Munich, Germany', started_at: '2026-05-04T12:55:00Z'}};
     for (const language of languages) {
       const spoken = await browser.newPage();
-      await spoken.setViewport({width: 320, height: 640});
       await spoken.evaluateOnNewDocument(l => Object.defineProperty(navigator, 'languages', {get: () => [l]}), language);
       await spoken.goto(`${url}/device/#`);
       await spoken.waitForSelector('#idle', {visible: true, timeout: patience});
-      await spoken.click('#more');
-      const [lang, dir, fits] = await spoken.evaluate(() => [document.documentElement.lang, getComputedStyle(document.body).direction, document.documentElement.scrollWidth <= innerWidth]);
-      want(lang === language && dir === (language === 'ar' ? 'rtl' : 'ltr') && fits, `in ${language}: ${lang}, ${dir}, fits: ${fits}`);
-      const violations = await spoken.evaluate(async source => { (0, Function)(source)(); return (await axe.run()).violations.map(v => v.id); }, axe);
-      want(violations.length === 0, `in ${language}: axe says ${violations}`);
-      if (pictures) await spoken.screenshot({path: path.join(pictures, kind + '-' + language + '.png')});
+      const see = async (what, change, ...args) => {
+        await spoken.evaluate(change, ...args);
+        await spoken.waitForSelector('#' + what, {visible: true, timeout: patience});
+        for (const width of [320, 390]) {
+          await spoken.setViewport({width, height: 860});
+          const wide = await spoken.evaluate(() => [document.documentElement, ...document.querySelectorAll('.card, .card *')].filter(e => e.scrollWidth > e.clientWidth && e.clientWidth).map(e => e.id || e.tagName));
+          want(wide.length === 0, `in ${language}, with ${width} pixels: ${what} is too wide: ${wide}`);
+          if (pictures) await spoken.screenshot({path: path.join(pictures, `${kind}-${language}-${what}-${width}.png`)});
+        }
+        const violations = await spoken.evaluate(async source => { (0, Function)(source)(); return (await axe.run()).violations.map(v => v.id); }, axe);
+        want(violations.length === 0, `in ${language}: axe says of ${what}: ${violations}`);
+      };
+      await see('enrol', () => { document.getElementById('more').click(); say(words.of('unable'), true); });
+      await see('prompt', async m => {
+        await authenticator.put('messages', m);
+        await refresh();
+        say(words.of('tried') + ' ' + words.of('look'), true);
+      }, prompt);
+      const [lang, dir] = await spoken.evaluate(async m => {
+        await authenticator.remove('messages', m.verification_id);
+        return [document.documentElement.lang, getComputedStyle(document.body).direction];
+      }, prompt);
+      want(lang === language && dir === (language === 'ar' ? 'rtl' : 'ltr'), `in ${language}: ${lang}, ${dir}`);
       await spoken.close();
     }
     console.log(`ok: in ${kind}, two users enrolled, approved three times and denied once; axe-core found nothing on four pages, light and dark, and in ${languages.length} languages`);
