@@ -98,10 +98,13 @@ func (u *Unproven) Handler(h http.Handler, most int64, refuse func(w http.Respon
 			refuse(w, http.StatusBadRequest)
 			return
 		}
-		if body != nil {
-			r = r.WithContext(r.Context()) // a copy: the server's own stays as it is
-			r.Body = io.NopCloser(bytes.NewReader(body))
+		if body == nil {
+			h.ServeHTTP(w, r)
+			return
 		}
-		h.ServeHTTP(w, r)
+		read := r.WithContext(r.Context()) // a copy: the server's own stays as it is
+		read.Body = io.NopCloser(bytes.NewReader(body))
+		h.ServeHTTP(w, read)
+		r.Pattern = read.Pattern // for the log and the metrics
 	})
 }
