@@ -935,6 +935,16 @@ var mutants = []mutant{
 		test{inWebPush, "^TestAPushGoesToTheUsersDevicesOnly$"},
 	},
 	{
+		"token-of-another-service", "A push service gets tokens that are for it.",
+		[]edit{{"internal/carrier/webpush/vapid.go", "had, ok := t.kept[origin]", "had, ok := t.kept[\"\"]"}, {"internal/carrier/webpush/vapid.go", "t.kept[origin] = token{header, now}", "t.kept[\"\"] = token{header, now}"}},
+		test{inWebPush, "^TestTokensAreUsedAgain$"},
+	},
+	{
+		"tokens-without-end", "Tokens are kept for a few push services, whatever devices name.",
+		[]edit{{"internal/carrier/webpush/vapid.go", "len(t.kept) >= maxOrigins || ", ""}},
+		test{inWebPush, "^TestTokensAreUsedAgain$"},
+	},
+	{
 		"authenticator-without-a-language", "The authenticator has the languages of calls.",
 		[]edit{{"sdk/web/words.js", "    'es-419': {", "    'es-418': {"}},
 		test{inDevice, "^TestTheAuthenticatorSpeaksTheLanguagesOfCalls$"},

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/internal/carrier/push"
@@ -66,16 +67,54 @@ func newKey(private *ecdsa.PrivateKey, agreeing *ecdh.PrivateKey) *Key {
 // Public is the public key as a browser takes it: the applicationServerKey of a subscription.
 func (k *Key) Public() string { return k.public }
 
-// tokenLife is how long a token lives: at most a day (RFC 8292 §2).
-const tokenLife = 12 * time.Hour
+// Tokens for one push service are the same for a while, as RFC 8292 §2 has it: a signature costs as much as half of the
+// encryption, and a header that is the same costs HTTP/2 a byte.
+const (
+	tokenLife  = 12 * time.Hour // at most a day
+	tokenUse   = time.Hour      // how long a token is used
+	maxOrigins = 256            // whose tokens are kept: devices choose their services
+)
 
-// authorize makes the header Authorization of a request to an endpoint.
-func (k *Key) authorize(endpoint *url.URL, contact string, now time.Time) (string, error) {
+// tokens keeps the headers Authorization for some push services, by their origins. It is safe for concurrent use.
+type tokens struct {
+	mu   sync.Mutex // guards the next
+	kept map[string]token
+}
+
+type token struct {
+	header string
+	made   time.Time
+}
+
+// authorize returns the header Authorization of a request to an endpoint.
+func (t *tokens) authorize(k *Key, endpoint *url.URL, contact string, now time.Time) (string, error) {
+	origin := endpoint.Scheme + "://" + endpoint.Host
+	t.mu.Lock()
+	had, ok := t.kept[origin]
+	t.mu.Unlock()
+	if age := now.Sub(had.made); ok && age >= 0 && age < tokenUse {
+		return had.header, nil
+	}
+	header, err := k.authorize(origin, contact, now)
+	if err != nil {
+		return "", err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.kept) >= maxOrigins || t.kept == nil {
+		t.kept = map[string]token{}
+	}
+	t.kept[origin] = token{header, now}
+	return header, nil
+}
+
+// authorize makes the header for the requests to an origin.
+func (k *Key) authorize(origin, contact string, now time.Time) (string, error) {
 	token, err := push.SignES256(k.private, json.RawMessage(`{"typ":"JWT","alg":"ES256"}`), struct {
 		Audience string `json:"aud"`
 		Expires  int64  `json:"exp"`
 		Subject  string `json:"sub"`
-	}{endpoint.Scheme + "://" + endpoint.Host, now.Add(tokenLife).Unix(), contact})
+	}{origin, now.Add(tokenLife).Unix(), contact})
 	if err != nil {
 		return "", err
 	}

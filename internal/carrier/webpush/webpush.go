@@ -44,6 +44,7 @@ type Config struct {
 type Service struct {
 	Config
 	topics push.Topic
+	tokens tokens
 	client *exchange.Client
 	now    func() time.Time
 }
@@ -91,7 +92,7 @@ func (c *Service) Push(ctx context.Context, m *verify.Message, d *verify.Receive
 	if err != nil {
 		return carrier.Refused(err)
 	}
-	authorization, err := c.Key.authorize(endpoint, c.Contact, c.now())
+	authorization, err := c.tokens.authorize(c.Key, endpoint, c.Contact, c.now())
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package webpush
 
 import (
 	"crypto/ecdh"
+	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -93,13 +95,53 @@ func TestAVAPIDKeyIsReadAsItWasWritten(t *testing.T) {
 			t.Errorf("a wrong key: %v", err)
 		}
 	}
-	a, err := key.authorize(&url.URL{Scheme: "https", Host: "push.example.net:8443", Path: "/SECRET"}, "mailto:a@example.com", time.Unix(1000, 0))
+	a, err := new(tokens).authorize(key, &url.URL{Scheme: "https", Host: "push.example.net:8443", Path: "/SECRET"}, "mailto:a@example.com", time.Unix(1000, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	claims := decode(t, strings.Split(a, ".")[1])
 	if want := `{"aud":"https://push.example.net:8443","exp":44200,"sub":"mailto:a@example.com"}`; string(claims) != want {
 		t.Errorf("claims: got %s, want %s", claims, want)
+	}
+}
+
+// A token is used for an hour, by the requests to one origin only, and a clock that was set back makes a new one. Devices
+// choose their services, so few are kept.
+func TestTokensAreUsedAgain(t *testing.T) {
+	t.Parallel()
+	text, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ParseKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept tokens
+	at := func(host string, after time.Duration) string {
+		t.Helper()
+		header, err := kept.authorize(key, &url.URL{Scheme: "https", Host: host, Path: "/" + rand.Text()}, "mailto:a@example.com", time.Unix(1e9, 0).Add(after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if claims := decode(t, strings.Split(header, ".")[1]); !strings.Contains(string(claims), `"aud":"https://`+host+`"`) {
+			t.Errorf("the token for %s says %s", host, claims)
+		}
+		return header
+	}
+	first := at("a.example", 0)
+	if at("a.example", tokenUse-time.Second) != first {
+		t.Error("a token isn't used again")
+	}
+	at("b.example", 0)
+	if at("a.example", tokenUse) == first || at("a.example", -time.Second) == first {
+		t.Error("an old token, or one of the future, is used again")
+	}
+	for i := range 2 * maxOrigins {
+		at(fmt.Sprint(i, ".example"), 0)
+		if len(kept.kept) > maxOrigins {
+			t.Fatalf("%d tokens are kept", len(kept.kept))
+		}
 	}
 }
 
