@@ -1,12 +1,12 @@
 // Runs the authenticator in a real browser against a server, as people would: two users of one application enrol in it, and
 // then pick a number, type one after a wrong one, and say that it wasn't them. axe-core looks at each page, in each language.
-// A stand-in for the browser's push service on this machine takes the server's pushes. Firefox gets them by its own
-// protocol, and decrypts them. Chromium would get them from Google's servers only: its subscription is made here, and the
-// stand-in decrypts for it and hands the contents to its service worker by the browser's debugging protocol.
+// A stand-in for the browser's push service on this machine takes the server's pushes, and hands them to the browser by its
+// own protocol: Mozilla's autopush for Firefox, Google's check-in, registration and MCS for Chromium. The browser subscribes,
+// and decrypts. Only the endpoints that Chromium names are Google's, and the page puts the stand-in's in their place.
 //
 //	node run.js COUNTERSIGN firefox|chromium [FOLDER for pictures]
 'use strict';
-const puppeteer = require('puppeteer-core'), ws = require('ws'), https = require('https'), fs = require('fs'), os = require('os'), path = require('path'), crypto = require('crypto');
+const puppeteer = require('puppeteer-core'), ws = require('ws'), http = require('http'), https = require('https'), tls = require('tls'), fs = require('fs'), os = require('os'), path = require('path'), crypto = require('crypto');
 const {execFileSync, spawn} = require('child_process');
 const [program, kind, pictures] = process.argv.slice(2);
 const axe = fs.readFileSync(require.resolve('axe-core'), 'utf8');
@@ -16,12 +16,13 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'authenticator-'));
 const run = (...args) => execFileSync(program, args, {encoding: 'utf8', cwd: folder});
 const want = (holds, what) => { if (!holds) throw new Error(what); };
 
-// pushService makes both sides of the stand-in: the WebSocket that Firefox keeps, and the endpoints that the server calls.
+// pushService makes the stand-in's endpoints, which the server calls, and the WebSocket that Firefox keeps.
 async function pushService() {
   execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem', '-out', 'cert.pem', '-days', '2',
     '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'], {stdio: 'ignore', cwd: folder});
   const channels = new Map();
-  const endpoints = https.createServer({key: fs.readFileSync(path.join(folder, 'key.pem')), cert: fs.readFileSync(path.join(folder, 'cert.pem'))}, (request, response) => {
+  const identity = {key: fs.readFileSync(path.join(folder, 'key.pem')), cert: fs.readFileSync(path.join(folder, 'cert.pem'))};
+  const endpoints = https.createServer(identity, (request, response) => {
     const parts = [];
     request.on('data', part => parts.push(part)).on('end', () => {
       const deliver = channels.get(request.url);
@@ -30,10 +31,11 @@ async function pushService() {
     });
   });
   await new Promise(done => endpoints.listen(0, '127.0.0.1', done));
+  const origin = `https://127.0.0.1:${endpoints.address().port}`;
   const subscribe = deliver => {
     const at = '/push/' + crypto.randomUUID();
     channels.set(at, deliver);
-    return `https://127.0.0.1:${endpoints.address().port}${at}`;
+    return origin + at;
   };
   const sockets = new ws.WebSocketServer({port: 0, host: '127.0.0.1', handleProtocols: () => 'push-notification'});
   sockets.on('connection', socket => socket.on('message', text => {
@@ -45,7 +47,7 @@ async function pushService() {
     } else if (!m.messageType) send({});
   }));
   await new Promise(done => sockets.on('listening', done));
-  return {port: sockets.address().port, subscribe};
+  return {port: sockets.address().port, subscribe, endpoint: origin + '/push/', identity};
 }
 
 // server starts a server that pushes, with a user, and returns a function that calls its API.
@@ -97,55 +99,69 @@ const firefox = port => puppeteer.launch({
   },
 });
 
-const chromium = () => puppeteer.launch({
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium', headless: true, protocolTimeout: patience, args: ['--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
+const chromium = ({google, mcs}) => puppeteer.launch({
+  executablePath: process.env.CHROMIUM || '/usr/bin/chromium', headless: true, protocolTimeout: patience,
+  args: ['--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1', '--ignore-certificate-errors',
+    `--gcm-checkin-url=http://127.0.0.1:${google}/checkin`, `--gcm-registration-url=http://127.0.0.1:${google}/register`, `--gcm-mcs-endpoint=https://127.0.0.1:${mcs}`],
 });
 
-// decrypt opens a push as a browser does (RFC 8291).
-function decrypt(body, device, auth) {
-  const hkdf = (key, salt, info, length) => Buffer.from(crypto.hkdfSync('sha256', key, salt, info, length));
-  const salt = body.subarray(0, 16), sender = body.subarray(21, 21 + body[20]), sealed = body.subarray(21 + body[20]);
-  const key = hkdf(device.computeSecret(sender), auth, Buffer.concat([Buffer.from('WebPush: info\0'), device.getPublicKey(), sender]), 32);
-  const opening = crypto.createDecipheriv('aes-128-gcm', hkdf(key, salt, 'Content-Encoding: aes128gcm\0', 16), hkdf(key, salt, 'Content-Encoding: nonce\0', 12));
-  opening.setAuthTag(sealed.subarray(-16));
-  const padded = Buffer.concat([opening.update(sealed.subarray(0, -16)), opening.final()]);
-  return padded.subarray(0, padded.lastIndexOf(2)).toString();
+// Protocol buffers, as much of them as Google's protocols need here.
+const varint = n => n < 128 ? Buffer.from([n]) : Buffer.concat([Buffer.from([n % 128 + 128]), varint(Math.floor(n / 128))]);
+const bytes = (field, value) => Buffer.concat([varint(field * 8 + 2), varint(Buffer.byteLength(value)), Buffer.from(value)]);
+const fixed64 = (field, n) => { const b = Buffer.alloc(9, field * 8 + 1); b.writeBigUInt64LE(n, 1); return b; };
+
+// pushServiceOfChromium stands in for Google's (google_apis/gcm/protocol in Chromium's source): a check-in that gives the browser an
+// id, the registrations of subscriptions, and the connection by which messages come.
+async function pushServiceOfChromium(subscribe, {key, cert}) {
+  let connected, connection = new Promise(done => { connected = done; });
+  const listen = async server => { await new Promise(done => server.listen(0, '127.0.0.1', done)); return server.address().port; };
+  const frame = (tag, message) => Buffer.concat([Buffer.from([tag]), varint(message.length), message]);
+  const mcs = tls.createServer({key, cert}, socket => socket.on('error', () => {}).once('data', () => {
+    socket.write(Buffer.concat([Buffer.from([41]), frame(3, bytes(1, 'login'))])); // the version, and a LoginResponse
+    connected(socket);
+    connection = Promise.resolve(socket);
+  })).on('tlsClientError', () => {});
+  const push = (registered, body, encoding) => {
+    const data = (name, value) => bytes(7, Buffer.concat([bytes(1, name), bytes(2, value)]));
+    return connection.then(socket => socket.write(frame(8, Buffer.concat([ // a DataMessageStanza
+      bytes(2, crypto.randomUUID()), bytes(3, registered.get('sender')), bytes(5, registered.get('app')), data('subtype', registered.get('X-subtype')),
+      data('content-encoding', encoding), bytes(9, crypto.randomUUID()), bytes(21, body),
+    ]))));
+  };
+  const google = http.createServer((request, response) => {
+    const parts = [];
+    request.on('data', part => parts.push(part)).on('end', () => {
+      if (request.url === '/checkin') { // an AndroidCheckinResponse
+        return response.writeHead(200, {'Content-Type': 'application/x-protobuf'}).end(Buffer.concat([Buffer.from([8, 1]), fixed64(7, 1n), fixed64(8, 2n)]));
+      }
+      const registered = new URLSearchParams(Buffer.concat(parts).toString());
+      response.end('token=' + path.basename(subscribe((body, encoding) => push(registered, body, encoding))));
+    });
+  });
+  return {google: await listen(google), mcs: await listen(mcs)};
 }
 
-// subscribesHere lets a page of Chromium subscribe at the stand-in.
-async function subscribesHere(browser, page, url, subscribe) {
+// endpointsHere puts the stand-in's endpoints in the place of Google's.
+async function endpointsHere(browser, page, url, endpoint) {
   await browser.defaultBrowserContext().overridePermissions(url, ['notifications']);
-  const session = await page.createCDPSession(), ids = new Map();
-  session.on('ServiceWorker.workerRegistrationUpdated', ({registrations}) => registrations.forEach(r => ids.set(r.scopeURL, r.registrationId)));
-  await session.send('ServiceWorker.enable');
-  await page.exposeFunction('subscribeHere', scope => {
-    const device = crypto.createECDH('prime256v1'), auth = crypto.randomBytes(16);
-    device.generateKeys();
-    const endpoint = subscribe(body => session.send('ServiceWorker.deliverPushMessage', {origin: url, registrationId: ids.get(scope), data: decrypt(body, device, auth)}));
-    return {endpoint, keys: {p256dh: device.getPublicKey().toString('base64url'), auth: auth.toString('base64url')}};
-  });
-  await page.evaluateOnNewDocument(() => {
-    const register = ServiceWorkerContainer.prototype.register;
-    ServiceWorkerContainer.prototype.register = async function (...args) {
-      const registration = await register.apply(this, args);
-      registration.pushManager.subscribe = async () => {
-        const subscription = await subscribeHere(registration.scope);
-        return {toJSON: () => subscription};
-      };
-      return registration;
+  await page.evaluateOnNewDocument(endpoint => {
+    const toJSON = PushSubscription.prototype.toJSON;
+    PushSubscription.prototype.toJSON = function () {
+      const subscription = toJSON.call(this);
+      return {...subscription, endpoint: endpoint + subscription.endpoint.split('/').pop()};
     };
-  });
+  }, endpoint);
 }
 
 (async () => {
-  const {port, subscribe} = await pushService();
+  const {port, subscribe, endpoint, identity} = await pushService();
   const {url, call} = await server();
-  const browser = kind === 'chromium' ? await chromium() : await firefox(port);
+  const browser = kind === 'chromium' ? await chromium(await pushServiceOfChromium(subscribe, identity)) : await firefox(port);
   try {
     const page = await browser.newPage();
     await page.setViewport({width: 390, height: 760});
     page.on('pageerror', error => { throw error; });
-    if (kind === 'chromium') await subscribesHere(browser, page, url, subscribe);
+    if (kind === 'chromium') await endpointsHere(browser, page, url, endpoint);
     const visible = id => page.waitForSelector('#' + id, {visible: true, timeout: patience});
     const text = id => page.$eval('#' + id, e => e.textContent);
     const pick = right => page.evaluate((right, yes) => [...document.querySelectorAll('#choices button')].find(b => (b.textContent === right) === yes).click(), right[0], right[1]);
