@@ -2,6 +2,7 @@ package device_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
@@ -87,6 +88,36 @@ func TestTheAuthenticatorIsServed(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != 204 || resp.Header.Get("Access-Control-Allow-Origin") != "*" || resp.Header.Get("Access-Control-Allow-Headers") != "Content-Type" || resp.Header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("a page of another site asks: got %d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+// Browsers get the files compressed, and others get the same as it is.
+func TestTheAuthenticatorIsCompressed(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, countersigntest.Options{}, "push")
+	_, plain := k.get("/device/words.js")
+	for accepted, want := range map[string]string{"gzip, deflate, br, zstd": "gzip", "br,GZIP": "gzip", "gzip;q=0": "", "xgzip": "", "identity": ""} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", k.URL+"/device/words.js", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept-Encoding", accepted)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body := io.Reader(resp.Body)
+		if got := resp.Header.Get("Content-Encoding"); got != want || resp.Header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("for %q: encoding %q, Vary %q", accepted, got, resp.Header.Get("Vary"))
+		} else if got == "gzip" {
+			if body, err = gzip.NewReader(resp.Body); err != nil || resp.ContentLength > int64(len(plain)/2) {
+				t.Fatalf("for %q: %d bytes of %d, %v", accepted, resp.ContentLength, len(plain), err)
+			}
+		}
+		if text, err := io.ReadAll(body); err != nil || string(text) != plain {
+			t.Errorf("for %q: %d bytes, %v; want %d", accepted, len(text), err, len(plain))
+		}
 	}
 }
 
