@@ -636,6 +636,36 @@ func TestForgedAnswersAreNeverAccepted(t *testing.T) {
 	}
 }
 
+// Who gets a name of an application after another user answers nothing that the former one was asked.
+func TestANamesakeAnswersNothing(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, o countersigntest.Options) {
+		k := newKitOfAda(t, o, "push")
+		former := k.enrol(k.client, k.app, "ada")
+		var asked []api.Verification
+		for range 2 { // the second supersedes the first
+			asked = append(asked, k.start("ada", api.UserVerification{}))
+			k.question(asked[len(asked)-1].ID)
+			k.Clock.Advance(31 * time.Second)
+		}
+		if err := k.client.DeleteUser(t.Context(), k.app, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		k.user(k.client, k.app, "ada", "+12025550177")
+		namesake := k.enrol(k.client, k.app, "ada")
+		for i, v := range asked {
+			for _, by := range []device{former, namesake} {
+				if got := k.send(by.sign(t, v.ID, k.question(v.ID).Challenge, v.Show)); got.Accepted {
+					t.Errorf("prompt %d: %+v", i, got)
+				}
+			}
+			if r, err := k.client.Outcome(t.Context(), v.ID, 0); err == nil && (r.Valid || r.Status == "pending") {
+				t.Errorf("prompt %d is %+v", i, r)
+			}
+		}
+	})
+}
+
 // foreign starts a prompt of another project's user.
 func (k kit) foreign(c *api.Client, app, user string) string {
 	k.t.Helper()
