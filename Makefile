@@ -10,6 +10,7 @@
 # make bench   the server against the floor program, for docs/performance.md; BENCHFLAGS=-smpp: its carriers, -faces: its APIs
 # make rates   how fast messages move on, against how fast they are handed over at first
 # make floods  how one project's starts do beside another's floods, on one server and on three over PostgreSQL
+# make pushes  a push's CPU time beside that of a message by the HTTP carrier
 # make mutants seeded faults, each alone, and the test that notices it; MUTANTS='-sample 24': so many, others for each commit
 # make docs    the generated pages of docs/
 # make build   the static binary
@@ -28,7 +29,7 @@ PACKAGES    = ./cmd/countersign ./internal/store ./internal/carrier/sip ./...
 # of the database take three times as long.
 RACE        = -race '-gcflags=modernc.org/...=-race=false -d=checkptr=0'
 
-.PHONY: test postgresql check lint race slow calls long fuzz kannel browser bench rates floods mutants docs build release
+.PHONY: test postgresql check lint race slow calls long fuzz kannel browser bench rates floods pushes mutants docs build release
 
 # TESTFLAGS are go test's, such as TESTFLAGS='-shuffle=on -cpu 4'. Vet is for check.
 test: postgresql
@@ -83,6 +84,9 @@ bench:
 
 rates: postgresql
 	go test -timeout 30m -run '^$$' -bench HandOver -benchtime 9x ./internal/dispatch
+
+pushes:
+	go test -timeout 30m -run '^$$' -bench Push -benchtime 40x ./internal/carrier/webpush
 
 floods: postgresql
 	go test -timeout 60m -run '^$$' -bench Beside -benchtime 5x ./internal/dispatch
