@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -79,9 +81,24 @@ func main() {
 	os.Exit(run(world{ctx, os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
 }
 
-// commandLine reads command lines. It calls exit after --help and --version.
-func commandLine(w world, exit func(code int)) *kong.Kong {
-	parser, err := kong.New(new(commands),
+// grammar says what a command line may be. It knows only the command that args begin with: to read the descriptions of
+// all of them takes longer than most commands. It knows all of them if args begin with none, or with one that lists the
+// others.
+func grammar(args []string) any {
+	all := reflect.TypeFor[commands]()
+	for i := range all.NumField() {
+		field := all.Field(i)
+		name := cmp.Or(field.Tag.Get("name"), strings.ToLower(field.Name))
+		if _, command := field.Tag.Lookup("cmd"); command && name == args[0] && name != "help" && name != "complete" {
+			return reflect.New(reflect.StructOf([]reflect.StructField{all.Field(0), field})).Interface()
+		}
+	}
+	return new(commands)
+}
+
+// commandLine reads command lines of a grammar. It calls exit after --help and --version.
+func commandLine(w world, grammar any, exit func(code int)) *kong.Kong {
+	parser, err := kong.New(grammar,
 		kong.Name(program),
 		kong.Description("A self-hosted verification server: one-time codes by SMS and voice call.\n\nTry it: countersign dev"),
 		kong.UsageOnError(),
@@ -108,13 +125,13 @@ func commandLine(w world, exit func(code int)) *kong.Kong {
 // run runs the command line. It returns 0, 1 for a failure, or 2 for a command line that can't be.
 func run(w world, args []string) int {
 	exit := -1
-	parser := commandLine(w, func(code int) { exit = code })
 	switch {
 	case len(args) == 0:
 		args = []string{"--help"}
 	case args[0] == "help" && !slices.Contains(args, "--man"):
 		args = append(args[1:len(args):len(args)], "--help")
 	}
+	parser := commandLine(w, grammar(args), func(code int) { exit = code })
 	k, err := parser.Parse(args)
 	if exit >= 0 { // --help
 		return exit

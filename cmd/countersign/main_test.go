@@ -48,6 +48,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))) // before the command line is read
 	os.Setenv("GORACE", noRaceSleep+" "+os.Getenv("GORACE"))
+	os.Setenv("GOGC", "400") // garbage is a third of the start of the thousands of programs that the tests run
 	testscript.Main(tidy{m}, map[string]func(){"countersign": main})
 }
 
@@ -66,6 +67,7 @@ func TestScripts(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: scriptCommands, Setup: func(e *testscript.Env) error {
 		e.Setenv("GORACE", os.Getenv("GORACE"))
+		e.Setenv("GOGC", os.Getenv("GOGC"))
 		e.Setenv("ADDR", porttest.Address(t)) // for a script that serves
 		return nil
 	}})

@@ -38,7 +38,7 @@ func manual(t *testing.T) (folder string, pages map[string]string) {
 func TestTheManualHasAllCommands(t *testing.T) {
 	t.Parallel()
 	_, pages := manual(t)
-	for _, c := range visible(commandLine(world{}, func(int) {}).Model.Children) {
+	for _, c := range visible(commandLine(world{}, new(commands), func(int) {}).Model.Children) {
 		text, ok := pages["countersign-"+c.Name+".1"]
 		if !ok {
 			t.Errorf("%s has no page", c.Name)
@@ -111,7 +111,7 @@ func needProgram(t *testing.T, name string) {
 // Each command's help has an example, and each is a command line of its own command.
 func TestEveryCommandHasAnExample(t *testing.T) {
 	t.Parallel()
-	parser := commandLine(world{stdout: io.Discard, stderr: io.Discard}, func(int) {})
+	parser := commandLine(world{stdout: io.Discard, stderr: io.Discard}, new(commands), func(int) {})
 	known := map[string]bool{}
 	for _, leaf := range leavesOf(parser.Model.Node) {
 		name := strings.TrimPrefix(leaf.FullPath(), program+" ")

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"sync"
 )
 
 // Prefix is the prefix of what the pages are made of: the style sheet and the script.
@@ -49,15 +50,19 @@ type link struct {
 	Current    bool
 }
 
-// parse reads the template of a page.
-func parse(name string) *template.Template {
-	return template.Must(template.ParseFS(pages, "frame.html", "lines.html", name))
+// A lazyTemplate is a page's template, which is read when the page is shown for the first time: most runs of the program show none.
+type lazyTemplate func() *template.Template
+
+func parse(name string) lazyTemplate {
+	return sync.OnceValue(func() *template.Template {
+		return template.Must(template.ParseFS(pages, "frame.html", "lines.html", name))
+	})
 }
 
 // show writes a page with its headers.
-func show(w http.ResponseWriter, status int, t *template.Template, v view) {
+func show(w http.ResponseWriter, status int, t lazyTemplate, v view) {
 	var page bytes.Buffer
-	if err := t.Execute(&page, v); err != nil {
+	if err := t().Execute(&page, v); err != nil {
 		http.Error(w, "the page can't be shown", http.StatusInternalServerError)
 		return
 	}

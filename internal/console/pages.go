@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -148,7 +147,7 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // show writes a page in the frame.
-func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t *template.Template, title string, data any) {
+func (d desk) show(w http.ResponseWriter, r *http.Request, status int, t lazyTemplate, title string, data any) {
 	v := view{Title: title, Data: data}
 	if person, ok := PersonOf(r.Context()); ok {
 		v.Who, v.Role, v.SignedIn = person.Name, string(person.Role), person.SignedIn

@@ -289,7 +289,7 @@ func TestListsAreShort(t *testing.T) {
 	}
 	rows := trafficRows{More: 7, Rows: []trafficRow{{}}}
 	var page strings.Builder
-	if err := trafficRowsPage.Execute(&page, view{Data: rows}); err != nil || !strings.Contains(page.String(), "7 more rows are older") {
+	if err := trafficRowsPage().Execute(&page, view{Data: rows}); err != nil || !strings.Contains(page.String(), "7 more rows are older") {
 		t.Errorf("the page doesn't say that there are more: %v", err)
 	}
 }

@@ -277,7 +277,7 @@ func TestTrafficEscapesNames(t *testing.T) {
 	for _, name := range payloads {
 		h := heatOf([]verify.UsageRow{{UsageKey: verify.UsageKey{Country: name, Carrier: name}, Usage: verify.Usage{Messages: 1}}}, filter{span: "24h"})
 		w := &strings.Builder{}
-		if err := trafficPage.Execute(w, view{Data: h}); err != nil {
+		if err := trafficPage().Execute(w, view{Data: h}); err != nil {
 			t.Fatal(err)
 		}
 		if strings.ContainsAny(name, "<\"'") && strings.Contains(w.String(), name) {

@@ -92,7 +92,7 @@ func stepLine(s dispatch.Step) []byte {
 
 func line(tone, after, what, why string) []byte {
 	var b bytes.Buffer
-	if err := trialPage.ExecuteTemplate(&b, "step", event{Time: after, Tone: tone, What: what, Why: why}); err != nil {
+	if err := trialPage().ExecuteTemplate(&b, "step", event{Time: after, Tone: tone, What: what, Why: why}); err != nil {
 		return nil // the template is ours, and its test executes it
 	}
 	return b.Bytes()
