@@ -16,8 +16,8 @@ import (
 )
 
 // installSMPP makes an installation whose first carrier is an SMSC, and whose second is the one that
-// every test has.
-func installSMPP(t *testing.T, addr, more string) *installation {
+// every test has. smpp and carrier are more of its settings.
+func installSMPP(t *testing.T, addr, smpp, carrier string) *installation {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "smsc.secret")
 	if err := os.WriteFile(file, []byte(smsctest.Password+"\n"), 0o600); err != nil {
@@ -26,7 +26,8 @@ func installSMPP(t *testing.T, addr, more string) *installation {
 	return install(t, thisBinary, func(text string) string {
 		text = strings.Replace(text, "\ncarriers:\n", "\ncarriers:\n"+fmt.Sprintf(`  - name: smsc
     smpp: {addr: %q, plaintext: true, system_id: %s, password: {file: %q}, binds: 2, window: 5%s}
-`, addr, smsctest.SystemID, file, more), 1)
+    %s
+`, addr, smsctest.SystemID, file, smpp, carrier), 1)
 		return strings.Replace(text, "  sms:\n", "  sms:\n    - smsc\n", 1)
 	})
 }
@@ -44,7 +45,7 @@ func bothBound(t *testing.T, p *process) {
 func TestACodeLeavesOverSMPPAndItsReceiptComesBack(t *testing.T) {
 	t.Parallel()
 	smsc := smsctest.Start(t, "../../internal/carrier/smpp/testdata/smsc")
-	in := installSMPP(t, smsc.Addr, "")
+	in := installSMPP(t, smsc.Addr, "", "")
 	p := in.serve()
 	bothBound(t, p)
 	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
@@ -85,7 +86,7 @@ func TestSIGTERMUnbinds(t *testing.T) {
 	go accept(l, func(conn net.Conn) {
 		agree(conn, func(_ net.Conn, command uint32) bool { asked <- command; return true })
 	})
-	in := installSMPP(t, l.Addr().String(), "")
+	in := installSMPP(t, l.Addr().String(), "", "")
 	p := in.serve()
 	want := func(command uint32) {
 		t.Helper()
@@ -128,7 +129,8 @@ func TestTheReceiptOfALostResponseFindsItsMessage(t *testing.T) {
 			return command != submitSM
 		})
 	})
-	in := installSMPP(t, l.Addr().String(), ", response: 100ms")
+	// A busy machine has these times to answer the other requests, and to bring the receipt.
+	in := installSMPP(t, l.Addr().String(), ", response: 3s", "unknown_timeout: 10m")
 	p := in.serve()
 	bothBound(t, p)
 	id, answer, err := in.ask(p, "sms", `{"to":"+12025550100"}`)
