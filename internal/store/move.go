@@ -78,10 +78,10 @@ func (m *move) open(ctx context.Context, to *Postgres) error {
 	if err != nil {
 		return err
 	}
-	if err := migratePostgres(ctx, c, Options{Postgres: to, Migrate: true}); err != nil {
+	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
-	if m.to, err = pgx.ConnectConfig(ctx, c); err != nil {
+	if err := preparePostgres(ctx, m.to, c, Options{Postgres: to, Migrate: true}); err != nil {
 		return fmt.Errorf("open database %s: %w", to.name(), err)
 	}
 	m.server = &server{timeout: time.Hour, clock: newClock(nil, nil), witness: &witness{}}

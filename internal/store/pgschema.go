@@ -93,15 +93,10 @@ func (f foundSchema) refusal() error {
 func quoteSchema(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // makeSchema makes a schema if it is missing. "" is one that the configuration doesn't name: that must be there.
-func makeSchema(ctx context.Context, c *pgx.ConnConfig, name string) error {
+func makeSchema(ctx context.Context, conn *pgx.Conn, name string) error {
 	if name == "" {
 		return nil
 	}
-	conn, err := pgx.ConnectConfig(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
 	found, err := lookForSchema(ctx, conn, name)
 	if err != nil {
 		return err

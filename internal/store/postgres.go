@@ -58,13 +58,15 @@ func (s *Store) openPostgres(ctx context.Context, o Options) ([]session, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := reach(ctx, c); err != nil {
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
 		return nil, err
 	}
-	if err := migratePostgres(ctx, c, o); err != nil {
+	defer conn.Close(ctx)
+	if err := preparePostgres(ctx, conn, c, o); err != nil {
 		return nil, err
 	}
-	if err := unmoved(ctx, c); err != nil {
+	if err := unmoved(ctx, conn); err != nil {
 		return nil, err
 	}
 	srv := newServer(o.Postgres, o, s.clock, s.witness)
@@ -211,15 +213,19 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// migratePostgres makes the schema if it is missing, and brings it up to date. It may take longer than anything later, so that it
-// has a connection without limits.
+// preparePostgres makes the schema and the tables if they are missing, and brings them up to date.
+func preparePostgres(ctx context.Context, conn *pgx.Conn, c *pgx.ConnConfig, o Options) error {
+	if err := makeSchema(ctx, conn, o.Postgres.Schema); err != nil {
+		return err
+	}
+	return migratePostgres(ctx, c, o)
+}
+
+// migratePostgres may take longer than anything later, so that it has a connection without limits.
 func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
 	patient := c.Copy()
 	patient.ConnectTimeout = 10 * time.Second
 	patient.RuntimeParams["lock_timeout"] = strconv.FormatInt(schemaLock.Milliseconds(), 10)
-	if err := makeSchema(ctx, patient, o.Postgres.Schema); err != nil {
-		return err
-	}
 	db := stdlib.OpenDB(*patient, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, citusTriggers)
 		return err
@@ -236,12 +242,7 @@ func migratePostgres(ctx context.Context, c *pgx.ConnConfig, o Options) error {
 }
 
 // unmoved fails while a database is half moved from another one: see [Move].
-func unmoved(ctx context.Context, c *pgx.ConnConfig) error {
-	conn, err := pgx.ConnectConfig(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
+func unmoved(ctx context.Context, conn *pgx.Conn) error {
 	var from string
 	switch err := conn.QueryRow(ctx, `SELECT last FROM moving WHERE name = ''`).Scan(&from); {
 	case err == nil:

@@ -10,7 +10,6 @@ import (
 	"net"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -64,13 +63,4 @@ func onlyPrimary(ctx context.Context, c *pgconn.PgConn) error {
 		return fmt.Errorf("%w: %w", errNoPrimary, err)
 	}
 	return nil
-}
-
-// reach makes one connection, within the time for one: what comes later is patient.
-func reach(ctx context.Context, c *pgx.ConnConfig) error {
-	conn, err := pgx.ConnectConfig(ctx, c)
-	if err != nil {
-		return err
-	}
-	return conn.Close(ctx)
 }

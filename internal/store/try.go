@@ -76,7 +76,7 @@ func (t *Trial) postgres(ctx context.Context, o Options) error {
 	}
 	switch {
 	case t.Schema == t.Wanted:
-		return unmoved(ctx, c)
+		return unmoved(ctx, conn)
 	case t.Schema < t.Wanted && !mayCreate && o.Postgres.Schema != "":
 		return fmt.Errorf("its user may not create tables in schema %s: make it the owner of the schema", o.Postgres.Schema)
 	case t.Schema < t.Wanted && !mayCreate:
