@@ -1745,6 +1745,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACallCostsEachMinuteThatWasBegun$"},
 	},
 	{
+		"usage-by-country-of-everybody-twice", "A list by day and country reads the sums of all projects, or each project's.",
+		[]edit{{"internal/store/rollup.go", "country + `project = '' AND ` + where", "country + where"}},
+		stores("UsageIsFolded"),
+	},
+	{
 		"usage-counted-twice", "An attempt whose end is reported again is counted once.",
 		[]edit{{batchFile, "known != nil && !known.value.EndedAt.IsZero()", "known != nil && false"}},
 		stores("FailedCommitThatHappenedStoresOnce"),
