@@ -688,7 +688,7 @@ var mutants = []mutant{
 	// Tenants and their keys.
 	{
 		"tenancy-not-checked", "Another project's verification is reported as not found.",
-		[]edit{{batchFile, "if v == nil || v.value.Project != p {", "if v == nil {"}},
+		[]edit{{batchFile, "if v == nil || v.value.Project != p || v.value.Erased() {", "if v == nil {"}},
 		stores("AnotherProjectsVerificationDoesNotExist"),
 	},
 	{
@@ -1782,7 +1782,7 @@ var mutants = []mutant{
 	},
 	{
 		"sums-of-all-projects", "A list of all projects by country reads their sums, and not those of one project too.",
-		[]edit{{"internal/store/rollup.go", "return rollup{\"usage_sum\", day + `project = '' AND ` + where", "return rollup{\"usage_sum\", day + where"}},
+		[]edit{{"internal/store/rollup.go", "days, months = rollup{\"usage_sum\", day + `project = '' AND ` + where", "days, months = rollup{\"usage_sum\", day + where"}},
 		stores("UsageIsFolded"),
 	},
 	{
