@@ -68,6 +68,40 @@ type shownDestination struct {
 	Verifications []map[string]any
 }
 
+// An operator has a number erased while the server runs. Its codes work no more, and its guesses and messages still count.
+func TestAnOperatorErasesANumber(t *testing.T) {
+	t.Parallel()
+	in := install(t, thisBinary, nil)
+	p := in.serve()
+	const to = "+12025550141"
+	erase := func(more ...string) []string {
+		return append([]string{"destination", "erase", "--config", "countersign.yaml", "--project", in.project, to}, more...)
+	}
+	if said := in.fails(1, erase("--yes")...); !strings.Contains(said, "nothing is known of this number") || strings.Contains(said, to) {
+		t.Errorf("before the first message: got %q", said)
+	}
+	id, code := in.start(p, to)
+	p.want(p.check(id, otherThan(code)), 200, wrongBody)
+	if said := in.fails(2, erase()...); !strings.Contains(said, "--yes: must be given") {
+		t.Errorf("without a terminal: got %q", said)
+	}
+	said := in.run(erase("--yes")...)
+	if want := "Erased +*******0141 in project"; !strings.HasPrefix(said, want) || !strings.Contains(said, ": verifications: 1, users who had the number: 0.\nIts wrong guesses and its messages of the last day still count.\n") {
+		t.Errorf("got %q", said)
+	}
+	if a := p.check(id, code); a.status == 200 {
+		t.Errorf("a right code afterwards: %s", a.body)
+	}
+	var told shownDestination
+	in.decode(&told, "destination", "show", "--config", "countersign.yaml", "--project", in.project, "--json", to)
+	if told.WrongGuesses != 1 || len(told.Verifications) != 0 {
+		t.Errorf("afterwards: got %+v, want the wrong guess alone", told)
+	}
+	if log := in.run("audit", "list", "--config", "countersign.yaml"); !strings.Contains(log, "destination erase") || !strings.Contains(log, "+*******0141, verifications: 1, users: 0") {
+		t.Errorf("the audit log:\n%s", log)
+	}
+}
+
 // An operator looks at a number and clears it, while the server runs.
 func TestAnOperatorResetsANumber(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
@@ -270,4 +272,125 @@ func TestReplicasStopACountryAndSpendWhatADeadOneHeld(t *testing.T) {
 	t.Logf("the others have spent all %v after a replica was killed", time.Since(died))
 	close(over)
 	all.Wait()
+}
+
+// What operators change holds on every server within a second, under load: three replicas, and one server with an SQLite file, beside
+// which a command writes. The durations are logged, for a busy machine measures itself.
+func TestWhatOperatorsChangeHoldsOnEveryServer(t *testing.T) {
+	t.Parallel()
+	for engine, servers := range map[string]int{"SQLite": 1, "PostgreSQL": replicas} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			data := filepath.Join(t.TempDir(), "data")
+			var sent atomic.Int64
+			phones := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))
+			defer phones.Close()
+			o, running := store.Options{}, make([]*process, servers)
+			if engine == "PostgreSQL" {
+				url := pgtest.Database(t, "")
+				o.Postgres = &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}
+				for i := range running {
+					running[i] = devReplica(t, data, url, phones.URL, i+1)
+				}
+			} else {
+				running[0] = startDev(t, []string{runAs + "=" + crashRole, crashPhoneURL + "=" + phones.URL, crashLife + "=1"}, "--data", data, "--project", "crash", "--token", "crash-test-token")
+			}
+			st, err := system.OpenStore(t.Context(), data, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			a, by := admin.New(st), admin.Actor("test")
+			// answers counts what each server says: [0] a start, [1] a refusal.
+			answers := make([][2]atomic.Int64, servers)
+			over := make(chan struct{})
+			var all sync.WaitGroup
+			for i := range 4 * servers {
+				all.Go(func() {
+					for n := i % servers; ; {
+						select {
+						case <-over:
+							return
+						default:
+						}
+						resp, _, err := running[n].post("sms", fmt.Sprintf(`{"to":%q}`, newNumber()))
+						switch {
+						case err != nil:
+						case resp.StatusCode == http.StatusOK:
+							answers[n][0].Add(1)
+						default:
+							answers[n][1].Add(1)
+							time.Sleep(time.Millisecond)
+						}
+					}
+				})
+			}
+			defer all.Wait()
+			defer close(over)
+			// every waits until each server has said something again, and says how long that took.
+			every := func(what string, said int) time.Duration {
+				t.Helper()
+				began, before := time.Now(), make([]int64, servers)
+				for n := range before {
+					before[n] = answers[n][said].Load()
+				}
+				if !within(patience, func() bool {
+					for n := range before {
+						if answers[n][said].Load() == before[n] {
+							return false
+						}
+					}
+					return true
+				}) {
+					t.Fatalf("%s: a server goes on as before", what)
+				}
+				return time.Since(began)
+			}
+			none, any := 0, verify.NoCap
+			noPrice := money.Amount(verify.NoCap)
+			for _, change := range []struct {
+				name     string
+				set, end func() error
+			}{
+				{"a country is stopped", func() error { return a.StopCountry(t.Context(), by, "US", "") }, func() error { return a.AllowCountry(t.Context(), by, "US") }},
+				{"a carrier is drained", func() error { return a.DrainCarrier(t.Context(), by, "simulator", "") }, func() error { return a.ResumeCarrier(t.Context(), by, "simulator") }},
+				{"a country is limited", func() error {
+					_, err := a.LimitCountry(t.Context(), by, "", "US", admin.CountryLimitChange{DayMessages: &none})
+					return err
+				}, func() error {
+					_, err := a.LimitCountry(t.Context(), by, "", "US", admin.CountryLimitChange{DayMessages: &any, MaxPrice: &noPrice})
+					return err
+				}},
+				{"a project is capped", func() error {
+					_, err := a.ChangeBudget(t.Context(), by, "crash", admin.BudgetChange{DayMessages: &none})
+					return err
+				}, func() error {
+					_, err := a.ChangeBudget(t.Context(), by, "crash", admin.BudgetChange{DayMessages: &any})
+					return err
+				}},
+			} {
+				every("before "+change.name, 0)
+				if err := change.set(); err != nil {
+					t.Fatalf("%s: %v", change.name, err)
+				}
+				took := every(change.name, 1)
+				for n := range servers { // starts that were under way
+					within(patience, func() bool {
+						before := answers[n][0].Load()
+						time.Sleep(100 * time.Millisecond)
+						return answers[n][0].Load() == before
+					})
+				}
+				before := sent.Load()
+				every(change.name+", again", 1)
+				if n := sent.Load() - before; n != 0 {
+					t.Errorf("%s: %d messages after every server knew it, want none", change.name, n)
+				}
+				if err := change.end(); err != nil {
+					t.Fatalf("the end of %s: %v", change.name, err)
+				}
+				t.Logf("%s: every server refuses after %v, and starts again after %v", change.name, took.Round(time.Millisecond), every("the end of "+change.name, 0).Round(time.Millisecond))
+			}
+		})
+	}
 }

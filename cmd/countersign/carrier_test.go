@@ -245,12 +245,28 @@ func policyByAPI(t *testing.T, in *installation, ops, operator string) {
 		{"/limits/LK", found.Token, `{"hour_messages":2,"max_price":"0.15","actor":"nightwatch"}`, 204}, // in place of the one before
 		{"/limits/LK", found.Token, `{"day_messages":5}`, 422},
 		{"/limits/LK", found.Token, `{"day_messages":-7,"actor":"nightwatch"}`, 422},
+		{"/limits/LK", found.Token, `{"day_messages":-1,"actor":"nightwatch"}`, 422}, // which is no word for none
+		{"/limits/LK", found.Token, `{"max_price":"-0.000001","actor":"nightwatch"}`, 422},
 		{"/limits/LK", found.Token, `{"max_price":"1e3","actor":"nightwatch"}`, 422},
 		{"/limits/LK", found.Token, `{"max_price":0.15,"actor":"nightwatch"}`, 400},
 		{"/limits/UK", found.Token, `{"day_messages":5,"actor":"nightwatch"}`, 422},
 		{"/limits/LK", found.Token, `{"project":"nobody","day_messages":5,"actor":"nightwatch"}`, 404},
 		{"/limits/PK", found.Token, `{"day_messages":5,"actor":"nightwatch"}`, 204},
 		{"/limits/PK", found.Token, `{"actor":"nightwatch"}`, 204}, // none any more
+		{"/budgets/" + in.project, "", `{"day_messages":5,"actor":"nightwatch"}`, 401},
+		{"/budgets/" + in.project, found.Token, `{"month_amount":"5","actor":"nightwatch"}`, 422}, // in which currency?
+		{"/budgets/" + in.project, found.Token, `{"month_amount":"5","currency":"USD","actor":"nightwatch"}`, 422},
+		{"/budgets/" + in.project, found.Token, `{"month_amount":"5","currency":"EUR","actor":"nightwatch"}`, 204},
+		{"/budgets/" + in.project, found.Token, `{"hour_messages":9,"month_messages":100,"actor":"nightwatch","note":"a tenant"}`, 204},
+		{"/budgets/" + in.project, found.Token, `{"day_messages":5,"month_messages":100,"actor":"nightwatch"}`, 204}, // in place of the ones before
+		{"/budgets/" + in.project, found.Token, `{"day_messages":5}`, 422},
+		{"/budgets/" + in.project, found.Token, `{"day_messages":-1,"actor":"nightwatch"}`, 422},
+		{"/budgets/" + in.project, found.Token, `{"day_messages":1000000001,"actor":"nightwatch"}`, 422},
+		{"/budgets/" + in.project, found.Token, `{"day_amount":"-0.000001","actor":"nightwatch"}`, 422},
+		{"/budgets/" + in.project, found.Token, `{"day_amount":5,"actor":"nightwatch"}`, 400},
+		{"/budgets/" + in.project, found.Token, `{"month_amount":"1e3","actor":"nightwatch"}`, 422},
+		{"/budgets/" + in.project, found.Token, `{"prepaid":true,"actor":"nightwatch"}`, 400},
+		{"/budgets/nobody", found.Token, `{"day_messages":5,"actor":"nightwatch"}`, 404},
 		{"/routes/0", "", `{"weights":{"gateway":7},"actor":"nightwatch"}`, 401},
 		{"/routes/0", found.Token, `{"actor":"nightwatch"}`, 204}, // they are the configuration's
 		{"/routes/0", found.Token, `{"weights":{"gateway":7},"actor":"nightwatch","note":"slow"}`, 204},
@@ -272,6 +288,22 @@ func policyByAPI(t *testing.T, in *installation, ops, operator string) {
 			t.Errorf("the policy: got %d %s, want %s in it", status, answer, want)
 		}
 	}
+	if _, answer := ask("PUT", "/policy/budgets/"+in.project, found.Token, `{"day_messages":1000000001,"actor":"nightwatch"}`); answer != "day_messages must be 0 to 1000000000, or none\n" {
+		t.Errorf("a cap beyond the bound: got %q", answer)
+	}
+	if status, answer := ask("GET", "/policy/budgets/"+in.project, found.Token, ""); status != 200 ||
+		answer != `{"project":"`+in.project+`","hour_messages":null,"day_messages":5,"month_messages":100,"day_amount":null,"month_amount":null,"currency":"EUR","prepaid":false}`+"\n" {
+		t.Errorf("the budget: got %d %s", status, answer)
+	}
+	for path, want := range map[string]int{"/policy/budgets/nobody": 404, "/policy/budgets/" + in.project: 401} {
+		token := found.Token
+		if want == 401 {
+			token = "wrong"
+		}
+		if status, answer := ask("GET", path, token, ""); status != want {
+			t.Errorf("%s: got %d %s, want %d", path, status, answer, want)
+		}
+	}
 	if status, _ := ask("GET", "/policy", "wrong", ""); status != 401 {
 		t.Errorf("the policy without the token: got %d, want 401", status)
 	}
@@ -287,7 +319,8 @@ func policyByAPI(t *testing.T, in *installation, ops, operator string) {
 	audit := in.binary("audit", "list", "--data", "data")
 	audit.Dir = in.dir
 	if said, err := audit.CombinedOutput(); err != nil || !strings.Contains(string(said), "api: nightwatch") ||
-		!strings.Contains(string(said), "hour-messages from none to 2, day-messages from 5 to none") || !strings.Contains(string(said), "gateway=7 slow") {
+		!strings.Contains(string(said), "hour-messages from none to 2, day-messages from 5 to none") || !strings.Contains(string(said), "gateway=7 slow") ||
+		!strings.Contains(string(said), "hour-messages from none to 9, month-messages from none to 100, month-amount from 5.00 to none a tenant") || !strings.Contains(string(said), "hour-messages from 9 to none, day-messages from none to 5") {
 		t.Errorf("the audit log: %v, %s", err, said)
 	}
 }

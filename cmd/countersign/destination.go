@@ -17,6 +17,7 @@ type destinationCommand struct {
 	Show   destinationShow   `cmd:"" help:"Show a number's wrong guesses, what the send limits still allow, and its newest verifications."`
 	Reset  destinationReset  `cmd:"" help:"Forget a number's wrong guesses, so that it can be checked again. It is written down who did it."`
 	Export destinationExport `cmd:"" help:"Print all that is kept of a number, as JSON, one object a line. It is written down who did it."`
+	Erase  destinationErase  `cmd:"" help:"Make what is kept of a number anonymous before its retention ends. It is written down who did it."`
 }
 
 type destinationFlags struct {
@@ -112,6 +113,43 @@ func (c *destinationExport) Run(w world) error {
 	}
 	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
 		return c.explain(n, admin.New(st).ExportNumber(w.ctx, actor(), w.stdout, p.ID, n))
+	})
+}
+
+type destinationErase struct {
+	destinationFlags
+	Yes bool `help:"Don't ask for the number again."`
+}
+
+// Help explains more than a line can.
+func (destinationErase) Help() string {
+	return `For a person who asks that nothing is kept of them. It asks for the number again. Then it makes the number's verifications in the project anonymous, so that nobody finds them any more, and takes the number from the users who have it. A pending verification is canceled. While a carrier is being given a message to the number, it changes nothing, and exits with 1. It can't be undone.
+
+  countersign destination erase --config countersign.yaml --project PROJECT +12025550100
+
+Usage, the ledger and the audit log stay. Wrong guesses since the last right one and the messages of the last day go on counting: their row keeps the number until they count no more. See the documentation of retention for copies that the command can't reach.`
+}
+
+// Run implements the command.
+func (c *destinationErase) Run(w world) error {
+	n, err := c.number()
+	if err != nil {
+		return err
+	}
+	return c.inProject(w.ctx, c.Project, func(st *store.Store, p verify.Project) error {
+		if err := askAgain(w, c.Yes, c.Number, fmt.Sprintf("This erases %s in project %s for good. The number, to go on: ", n.Masked(), p.Name), "that isn't the number: nothing was erased"); err != nil {
+			return err
+		}
+		e, err := admin.New(st).EraseNumber(w.ctx, actor(), p.ID, n)
+		if err != nil {
+			return c.explain(n, err)
+		}
+		said := "Erased %s in project %s: verifications: %d, users who had the number: %d."
+		if e.Limited {
+			said += "\nIts wrong guesses and its messages of the last day still count."
+		}
+		return printDone(w, c.JSON, row{{"", "number", n.Masked()}, {"", "verifications", e.Verifications}, {"", "users", e.Users}, {"", "limited", e.Limited}},
+			said, n.Masked(), p.Name, e.Verifications, e.Users)
 	})
 }
 

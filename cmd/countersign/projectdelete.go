@@ -47,18 +47,23 @@ func (c *projectDelete) Run(w world) error {
 	})
 }
 
-// confirm asks for the project's name, so that a slip of the shell's history deletes nothing.
+// confirm asks for the project's name.
 func (c *projectDelete) confirm(w world, p verify.Project) error {
-	if c.Yes {
+	return askAgain(w, c.Yes, p.Name, fmt.Sprintf("This deletes project %s (%s) for good. Its name, to go on: ", p.Name, p.ID), "that isn't its name: nothing was deleted")
+}
+
+// askAgain asks for a text again, unless yes says that nobody need ask, so that a slip of the shell's history deletes nothing.
+func askAgain(w world, yes bool, text, question, differs string) error {
+	if yes {
 		return nil
 	}
 	if _, ok := terminal(w.stdin); !ok {
 		return usageError("--yes: must be given, for there is no terminal to ask on")
 	}
-	fmt.Fprintf(w.stderr, "This deletes project %s (%s) for good. Its name, to go on: ", p.Name, p.ID)
+	fmt.Fprint(w.stderr, question)
 	line, err := bufio.NewReader(w.stdin).ReadString('\n')
-	if strings.TrimSpace(line) == p.Name {
+	if strings.TrimSpace(line) == text {
 		return nil
 	}
-	return errors.Join(errors.New("that isn't its name: nothing was deleted"), err)
+	return errors.Join(errors.New(differs), err)
 }

@@ -36,6 +36,7 @@ type BudgetChange struct {
 	DayAmount, MonthAmount                   *money.Amount
 	Prepaid                                  *bool
 	Currency                                 *money.Currency
+	Note                                     string // for the audit log
 }
 
 // apply changes the budget, or fails with all problems that the changed budget has.
@@ -62,6 +63,7 @@ func (c *BudgetChange) apply(b *verify.Budget) error {
 	case before != "" && before != b.Currency:
 		wrong.add(FieldCurrency, "is %s already; what was spent is in that", before)
 	}
+	wrong.note(c.Note)
 	return wrong.err()
 }
 
@@ -90,7 +92,7 @@ func (s *Service) ChangeBudget(ctx context.Context, by Actor, p verify.ProjectID
 		if err := c.apply(b); err != nil {
 			return nil, err
 		}
-		return []store.Audit{by.did("project budget", differences(budgetSettings(before), budgetSettings(*b)))}, nil
+		return []store.Audit{by.did("project budget", strings.TrimSpace(differences(budgetSettings(before), budgetSettings(*b))+" "+c.Note))}, nil
 	})
 }
 

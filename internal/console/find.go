@@ -31,7 +31,7 @@ const (
 
 type foundIn struct {
 	Project, Standing string
-	Export            string // the newest verification, whose id names the number to export; "": this person may not export
+	Export, Erase     string // the newest verification, whose id names the number; "": this person may not
 	Verifications     []foundVerification
 }
 
@@ -101,6 +101,9 @@ func (d desk) projectsOf(r *http.Request, p Person, projects []verify.Project, n
 		}
 		if len(in.Verifications) > 0 && p.Role.AtLeast(operator.RoleOperator) {
 			in.Export = in.Verifications[0].ID
+		}
+		if len(in.Verifications) > 0 && p.Role.AtLeast(operator.RoleAdmin) {
+			in.Erase = in.Verifications[0].ID
 		}
 		all = append(all, in)
 	}

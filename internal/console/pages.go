@@ -43,6 +43,8 @@ var all = []page{
 	{"POST /verification/{id}/reveal", operator.RoleSupport, false, desk.reveal},
 	{"POST /verification/{id}/reset", operator.RoleOperator, false, desk.reset},
 	{"POST /verification/{id}/export", operator.RoleOperator, false, desk.exportNumber},
+	{"POST /verification/{id}/erase", operator.RoleAdmin, false, desk.askEraseNumber},
+	{"POST /verification/{id}/erased", operator.RoleAdmin, false, desk.eraseNumber},
 	{"GET /traffic", operator.RoleViewer, false, desk.traffic},
 	{"GET /traffic/rows", operator.RoleViewer, false, desk.rowsBehind},
 	{"GET /weights", operator.RoleOperator, true, desk.askWeights},
@@ -138,6 +140,8 @@ func (d desk) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, problem = http.StatusNotFound, "There is no such page, verification or user here. It may be past its retention, or in a project that you don't see."
 	case errors.Is(err, errRange), errors.Is(err, errNothingToStop), errors.Is(err, errNoCountry), errors.Is(err, verify.ErrTooMuchUsage):
 		status, problem = http.StatusUnprocessableEntity, strings.ToUpper(err.Error()[:1])+err.Error()[1:]+"."
+	case errors.Is(err, verify.ErrUnderWay):
+		status, problem = http.StatusConflict, "A carrier is being given a message to this number. Nothing was changed. Try again in a minute."
 	case errors.Is(err, verify.ErrNoStore), errors.Is(err, verify.ErrBusy):
 		status = http.StatusServiceUnavailable
 	default:
@@ -201,6 +205,7 @@ var (
 	findPage         = parse("find.html")
 	userPage         = parse("user.html")
 	erasePage        = parse("erase.html")
+	eraseNumberPage  = parse("erasenumber.html")
 	verificationPage = parse("verification.html")
 	trafficPage      = parse("traffic.html")
 	trafficRowsPage  = parse("rows.html")

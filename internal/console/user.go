@@ -149,3 +149,35 @@ func (d desk) exportNumber(w http.ResponseWriter, r *http.Request, p Person) err
 		return d.books.ExportNumber(ctx, p.actor(), to, s.Project, s.Reach())
 	})
 }
+
+// askEraseNumber says what an erasure of a verification's number removes, and asks.
+func (d desk) askEraseNumber(w http.ResponseWriter, r *http.Request, p Person) error {
+	s, err := d.story(r, p)
+	if err != nil {
+		return err
+	}
+	project := string(s.Project)
+	if known, err := d.books.Project(r.Context(), s.Project); err == nil { // its name is a convenience
+		project = cmp.Or(known.Name, project)
+	}
+	d.show(w, r, http.StatusOK, eraseNumberPage, "Erase a number", struct{ ID, Number, Project string }{s.ID.String(), s.Reach().Masked(), project})
+	return nil
+}
+
+// eraseNumber erases a verification's number in its project, as countersign destination erase does.
+func (d desk) eraseNumber(w http.ResponseWriter, r *http.Request, p Person) error {
+	s, err := d.story(r, p)
+	if err != nil {
+		return err
+	}
+	e, err := d.books.EraseNumber(r.Context(), p.actor(), s.Project, s.Reach())
+	if err != nil {
+		return err
+	}
+	notice := fmt.Sprintf("%s is erased, with %s, and taken from %s.", s.Reach().Masked(), counted(e.Verifications, "verification", "verifications"), counted(e.Users, "user", "users"))
+	if e.Limited {
+		notice += " Its wrong guesses and its messages of the last day still count."
+	}
+	d.showFound(w, r, http.StatusOK, found{Notice: notice})
+	return nil
+}

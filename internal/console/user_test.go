@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/verify"
@@ -250,5 +251,80 @@ func TestANumberIsExported(t *testing.T) {
 	}
 	if err := admin.New(l.Store).ExportNumber(t.Context(), "me", &command, "test", "+12025550199"); err != verify.ErrNoNumber {
 		t.Errorf("an unknown number: got %v", err)
+	}
+}
+
+// An admin erases a number after having read what goes, once, and the audit log says so.
+func TestANumberIsErasedByAnAdmin(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	l.withUser("ada")
+	l.AddProject(verify.Project{ID: "other", Name: "Other", Profile: verify.ProfileCompat}, account.NewSecret())
+	ann := &Person{Name: "ann", Role: operator.RoleAdmin}
+	erase, erased := "/verification/"+l.id+"/erase", "/verification/"+l.id+"/erased"
+	before := len(audits(t, l))
+	for _, r := range []Role{operator.RoleViewer, operator.RoleSupport, operator.RoleOperator} {
+		p := &Person{Name: "bob", Role: r}
+		for _, path := range []string{erase, erased} {
+			if w := l.ask(p, "POST", path, nil); w.Code != http.StatusForbidden {
+				t.Errorf("%s as %s: got %d, want 403", path, r, w.Code)
+			}
+		}
+		if page := l.ask(p, "POST", "/find", url.Values{"q": {callee}}).Body.String(); strings.Contains(page, erase) {
+			t.Errorf("Find offers it to a %s", r)
+		}
+	}
+	if w := l.ask(&Person{Name: "bob", Role: operator.RoleAdmin, Projects: []verify.ProjectID{"other"}}, "POST", erased, nil); w.Code != http.StatusNotFound {
+		t.Errorf("as an admin of another project: got %d, want 404", w.Code)
+	}
+	if page := l.ask(ann, "POST", "/find", url.Values{"q": {callee}}).Body.String(); !strings.Contains(page, `action="`+erase+`"`) {
+		t.Errorf("Find doesn't offer it:\n%s", page)
+	}
+	ask := l.ask(ann, "POST", erase, nil).Body.String()
+	if !strings.Contains(ask, "Erase +*******0100 in Test?") && !strings.Contains(ask, "Erase &#43;*******0100 in Test?") || !strings.Contains(ask, `action="`+erased+`"`) {
+		t.Errorf("it doesn't ask:\n%s", ask)
+	}
+	if n := len(audits(t, l)); n != before {
+		t.Errorf("%d entries of the audit log before anything was done", n-before)
+	}
+	l.Clock.Advance(time.Millisecond)
+	w := l.ask(ann, "POST", erased, nil)
+	if text := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(text, "0100 is erased, with 1 verification, and taken from 1 user. Its wrong guesses and its messages of the last day still count.") {
+		t.Errorf("erase: got %d\n%s", w.Code, text)
+	}
+	if got, want := audits(t, l)[0], "operator ann destination erase +*******0100, verifications: 1, users: 1"; got != want {
+		t.Errorf("audited %q, want %q", got, want)
+	}
+	before = len(audits(t, l))
+	for _, path := range []string{erase, erased, "/verification/" + l.id + "/export", "/verification/" + l.id + "/reveal"} {
+		if w := l.ask(ann, "POST", path, nil); w.Code != http.StatusNotFound || len(audits(t, l)) != before {
+			t.Errorf("%s again: got %d and %d entries more", path, w.Code, len(audits(t, l))-before)
+		}
+	}
+	if page := l.ask(ann, "POST", "/find", url.Values{"q": {callee}}).Body.String(); strings.Contains(page, l.id) || strings.Contains(page, `value="ada"`) {
+		t.Errorf("afterwards:\n%s", page)
+	}
+}
+
+// While a carrier is being given a message to the number, nothing is erased, and the page says so.
+func TestANumberUnderWayIsntErased(t *testing.T) {
+	t.Parallel()
+	l := lobbyOf(t, countersigntest.Options{})
+	now := l.Clock.Now()
+	v := &verify.Verification{
+		ID: verify.NewID(now), Project: "test", Application: verify.ID{1}, Purpose: verify.PurposeMFA,
+		Terms: verify.Terms{Channel: verify.ChannelSMS, To: callee, Sender: "+12025550100", Text: "Your code is {code}", Length: 6, MaxAttempts: 3, ExpiresAt: now.Add(time.Hour)},
+		Code:  verify.Code{KeyID: 1, CodeMAC: []byte("mac"), SealedCode: []byte("sealed")},
+	}
+	if err := l.Store.Start(t.Context(), v, verify.Limits{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	before := len(audits(t, l))
+	w := l.ask(&Person{Name: "ann", Role: operator.RoleAdmin}, "POST", "/verification/"+v.ID.String()+"/erased", nil)
+	if text := w.Body.String(); w.Code != http.StatusConflict || !strings.Contains(text, "A carrier is being given a message to this number. Nothing was changed.") {
+		t.Errorf("got %d\n%s", w.Code, text)
+	}
+	if got := l.Verification(v.ID.String()); got.To != callee || len(audits(t, l)) != before {
+		t.Errorf("afterwards: %+v, %d entries more", got, len(audits(t, l))-before)
 	}
 }

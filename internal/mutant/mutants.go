@@ -108,6 +108,31 @@ var mutants = []mutant{
 		test{"./internal/console", "^TestAUserIsDeletedByAnAdmin$"},
 	},
 	{
+		"number-erased-by-operator", "Numbers are erased by admins only.",
+		[]edit{{"internal/console/pages.go", `{"POST /verification/{id}/erased", operator.RoleAdmin,`, `{"POST /verification/{id}/erased", operator.RoleOperator,`}},
+		test{"./internal/console", "^TestANumberIsErasedByAnAdmin$"},
+	},
+	{
+		"erasure-frees-guesses", "An erasure buys no guesses and no messages.",
+		[]edit{{"internal/store/erase.go", "if !d.Idle(now) {", "if false {"}},
+		stores("AnErasedNumberIsForgotten"),
+	},
+	{
+		"erasure-under-way", "A message that a carrier is being given isn't erased.",
+		[]edit{{"internal/verify/erase.go", "if v.Delivery == DeliverySending {", "if false {"}},
+		stores("AnErasureIsWholeOrRefused"),
+	},
+	{
+		"erasure-leaves-reference", "No carrier's reference leads to an erased number.",
+		[]edit{{"internal/store/erase.go", "`UPDATE delivery SET ref = '' WHERE verification = $1 AND ref <> ''`", "`UPDATE delivery SET ref = ref WHERE verification = $1 AND ref <> ''`"}},
+		test{inStore, "^TestNothingOfAnErasedNumberIsLeft$/^SQLite$"},
+	},
+	{
+		"erasure-looks-like-a-restore", "A decision on what is erased isn't lost.",
+		[]edit{{"internal/store/witness.go", "v, err := s.stored(ctx, d.ID)", "v, err := s.Verification(ctx, d.ID)"}},
+		test{inStore, "^TestAnErasureIsNoOlderCopy$"},
+	},
+	{
 		"user-found-in-all-projects", "Users are looked for in the projects that are named.",
 		[]edit{{"internal/store/user.go", "if len(search.Among) > 0 {", "if false {"}},
 		stores("UsersAreFoundInAllApplications"),
@@ -663,7 +688,7 @@ var mutants = []mutant{
 	// Tenants and their keys.
 	{
 		"tenancy-not-checked", "Another project's verification is reported as not found.",
-		[]edit{{batchFile, "if v == nil || v.value.Project != p {", "if v == nil {"}},
+		[]edit{{batchFile, "if v == nil || v.value.Project != p || v.value.Erased() {", "if v == nil {"}},
 		stores("AnotherProjectsVerificationDoesNotExist"),
 	},
 	{
@@ -1745,6 +1770,11 @@ var mutants = []mutant{
 		test{inDispatch, "^TestACallCostsEachMinuteThatWasBegun$"},
 	},
 	{
+		"usage-by-country-of-everybody-twice", "A list by day and country reads the sums of all projects, or each project's.",
+		[]edit{{"internal/store/rollup.go", "country + `project = '' AND ` + where", "country + where"}},
+		stores("UsageIsFolded"),
+	},
+	{
 		"usage-counted-twice", "An attempt whose end is reported again is counted once.",
 		[]edit{{batchFile, "known != nil && !known.value.EndedAt.IsZero()", "known != nil && false"}},
 		stores("FailedCommitThatHappenedStoresOnce"),
@@ -1777,7 +1807,7 @@ var mutants = []mutant{
 	},
 	{
 		"sums-of-all-projects", "A list of all projects by country reads their sums, and not those of one project too.",
-		[]edit{{"internal/store/rollup.go", "return rollup{\"usage_sum\", day + `project = '' AND ` + where", "return rollup{\"usage_sum\", day + where"}},
+		[]edit{{"internal/store/rollup.go", "days, months = rollup{\"usage_sum\", day + `project = '' AND ` + where", "days, months = rollup{\"usage_sum\", day + where"}},
 		stores("UsageIsFolded"),
 	},
 	{

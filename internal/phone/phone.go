@@ -49,6 +49,9 @@ type Number string
 // operator who already has the number can recognise it; nobody else can.
 func (n Number) Masked() string {
 	const shown = 4
+	if IsErased(n) {
+		return "erased"
+	}
 	if len(n) < minDigits+1 { // not made by Parse, and too short to show a part of
 		return strings.Repeat("*", len(n))
 	}

@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -10,8 +11,11 @@ import (
 // Region returns the number's country as two letters of ISO 3166: "US" for +1 202 …, "GB" for +44 20
 // …. If several countries share the calling code and the number is in none of their plans, Region
 // returns the main one of them. It returns [World] if no country has the code, as with +800, and ""
-// only for a Number that [Parse] didn't make.
+// only for a Number that [Parse] didn't make. Of an erased number, the region is what is left.
 func (n Number) Region() string {
+	if region, ok := strings.CutPrefix(string(n), erased); ok {
+		return region
+	}
 	code := n.CountryCode()
 	switch {
 	case code == 0:
@@ -79,3 +83,12 @@ const World = "001"
 
 // IsRegion reports whether [Number.Region] may return s.
 func IsRegion(s string) bool { return s == World || phonenumbers.GetSupportedRegions()[s] }
+
+// erased stands before the region of a number that is erased.
+const erased = "erased:"
+
+// Erased is what is left of the number where it is erased: its region.
+func (n Number) Erased() Number { return Number(erased + n.Region()) }
+
+// IsErased reports whether only the region of a number is left.
+func IsErased(n Number) bool { return strings.HasPrefix(string(n), erased) }

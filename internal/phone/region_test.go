@@ -28,6 +28,9 @@ func TestRegion(t *testing.T) {
 		"+882123456789":  "001",
 		"":               "",
 		"4930901820":     "",
+
+		Number("+447781123456").Erased(): "GG",
+		Number("4930901820").Erased():    "",
 	} {
 		for range 2 { // also from memory
 			if got := number.Region(); got != want {

@@ -572,7 +572,7 @@ func (r *rows) verification(id verify.ID) *row[verify.Verification] {
 // owned returns a project's verification. One of another project doesn't exist.
 func (r *rows) owned(id verify.ID, p verify.ProjectID) (*row[verify.Verification], error) {
 	v := r.verification(id)
-	if v == nil || v.value.Project != p {
+	if v == nil || v.value.Project != p || v.value.Erased() {
 		return nil, verify.ErrNotFound
 	}
 	return v, nil

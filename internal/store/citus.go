@@ -103,10 +103,13 @@ func citusMonths(from string) string {
 		` ON CONFLICT (` + key + `) DO UPDATE SET ` + added(usedCountLayout, "excluded")
 }
 
-// citusSums adds rows of days to those of all that a project used, and of what all projects used, by day and by month.
+// citusSums adds rows of days to those of all that a project used, and of what all projects used, by day and by month, and of both by day and country.
 func citusSums(from string) string {
 	const key = `unit, project, day, channel, country, carrier, currency`
 	var parts []string
+	for _, project := range []string{`project`, `''`} {
+		parts = append(parts, `SELECT 'country' AS unit, `+project+` AS project, day, '' AS channel, country, '' AS carrier, currency, `+usedCountLayout.names()+` FROM `+from)
+	}
 	for unit, day := range map[string]string{"day": "day", "month": citusMonth} {
 		for _, rest := range []string{`project, ` + day + ` AS day, '' AS channel, '' AS country, '' AS carrier`, `'' AS project, ` + day + ` AS day, channel, country, carrier`} {
 			parts = append(parts, `SELECT '`+unit+`' AS unit, `+rest+`, currency, `+usedCountLayout.names()+` FROM `+from)

@@ -251,7 +251,7 @@ func (s *Store) listProject(ctx context.Context, l *verify.Listing, behind verif
 		from = bound
 	}
 	all, err = readAll(ctx, s.lists, verificationLayout.scan, `SELECT `+verificationLayout.names()+` FROM verification
-		WHERE id < $1 AND id >= $2 AND project = $3 ORDER BY id DESC LIMIT $4`, before[:], from[:], l.Project, n)
+		WHERE id < $1 AND id >= $2 AND project = $3 AND destination NOT LIKE 'erased:%' ORDER BY id DESC LIMIT $4`, before[:], from[:], l.Project, n)
 	return all, bound, err
 }
 

@@ -182,13 +182,22 @@ func rollups(q *verify.UsageQuery, where string, each func(table, in string) str
 		return true
 	}
 	const day, month = `unit = 'day' AND `, `unit = 'month' AND `
+	days, months = rollup{"usage_day", each("usage_day", ""), "day"}, rollup{"usage_month", each("usage_month", ""), "month"}
+	everybody := q.Project == "" && len(q.Among) == 0
 	switch {
 	case asks(verify.PartProject):
 		return rollup{"usage_sum", each("usage_sum", day), "day"}, rollup{"usage_sum", each("usage_sum", month), "day"}
-	case q.Project == "" && len(q.Among) == 0 && asks(verify.PartChannel, verify.PartCountry, verify.PartCarrier):
-		return rollup{"usage_sum", day + `project = '' AND ` + where, "day"}, rollup{"usage_sum", month + `project = '' AND ` + where, "day"}
+	case everybody && asks(verify.PartChannel, verify.PartCountry, verify.PartCarrier):
+		days, months = rollup{"usage_sum", day + `project = '' AND ` + where, "day"}, rollup{"usage_sum", month + `project = '' AND ` + where, "day"}
 	}
-	return rollup{"usage_day", each("usage_day", ""), "day"}, rollup{"usage_month", each("usage_month", ""), "month"}
+	const country = `unit = 'country' AND ` // of days
+	switch {
+	case everybody && asks(verify.PartCountry):
+		days = rollup{"usage_sum", country + `project = '' AND ` + where, "day"}
+	case asks(verify.PartProject, verify.PartCountry):
+		days = rollup{"usage_sum", each("usage_sum", country), "day"}
+	}
+	return days, months
 }
 
 // usageSource are the rows that a query is about: of whole days, those of the days and what isn't folded yet, if the

@@ -308,8 +308,17 @@ func scanHint(row scanner) (h hint, err error) {
 	return h, err
 }
 
-// Verification reads one verification, of any project, or fails with [verify.ErrNotFound].
+// Verification reads one verification, of any project, or fails with [verify.ErrNotFound], also where it is erased.
 func (s *Store) Verification(ctx context.Context, id verify.ID) (*verify.Verification, error) {
+	v, err := s.stored(ctx, id)
+	if err == nil && v.Erased() {
+		return nil, verify.ErrNotFound
+	}
+	return v, err
+}
+
+// stored reads a verification as it is stored.
+func (s *Store) stored(ctx context.Context, id verify.ID) (*verify.Verification, error) {
 	v, err := pool.One(ctx, s.hot, verificationLayout.scan, selectVerification, id[:])
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, verify.ErrNotFound

@@ -20,14 +20,14 @@ import (
 func sumsOfDays(t *testing.T, engine string) (all []string) {
 	t.Helper()
 	folder := map[string]string{"SQLite": "migrations", "PostgreSQL": "migrations/postgres"}[engine]
-	for _, name := range []string{"00034_live.sql", "00046_usage_sums.sql"} {
+	for _, name := range []string{"00034_live.sql", "00046_usage_sums.sql", "00047_usage_countries.sql"} {
 		text, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for statement := range strings.SplitSeq(string(text), ";\n") {
-			if strings.HasPrefix(statement, "INSERT INTO usage_") {
-				all = append(all, statement)
+			if _, rest, ok := strings.Cut("\n"+statement, "\nINSERT INTO usage_"); ok { // behind comments
+				all = append(all, "INSERT INTO usage_"+rest)
 			}
 		}
 	}
@@ -62,7 +62,7 @@ func TestAYearOfUsageIsListed(t *testing.T) {
 			of := func(n int) string { return "(" + fmt.Sprintf(series, n-1) + ")" }
 			sums := sumsOfDays(t, engine)
 			if engine == "SQLite" { // it is a trigger for each row there
-				if _, err := raw.Exec(`DROP TRIGGER usage_day_inserted`); err != nil {
+				if _, err := raw.Exec(`DROP TRIGGER usage_day_inserted; DROP TRIGGER usage_day_inserted_by_country`); err != nil {
 					t.Fatal(err)
 				}
 			} else {
@@ -87,6 +87,7 @@ func TestAYearOfUsageIsListed(t *testing.T) {
 				{"all projects, the whole year by country and carrier", verify.UsageQuery{By: []verify.UsagePart{verify.PartCountry, verify.PartCarrier}}},
 				{"one project, by month and country", verify.UsageQuery{Project: "p1", Step: verify.StepMonth, By: []verify.UsagePart{verify.PartCountry}}},
 				{"all projects, by day and country", verify.UsageQuery{Step: verify.StepDay, By: []verify.UsagePart{verify.PartCountry}}},
+				{"one project, by day and country", verify.UsageQuery{Project: "p1", Step: verify.StepDay, By: []verify.UsagePart{verify.PartCountry}}},
 				{"one project, by month, application and purpose", verify.UsageQuery{Project: "p1", Step: verify.StepMonth, By: []verify.UsagePart{verify.PartApplication, verify.PartPurpose}}},
 				{"one project, by day", verify.UsageQuery{Project: "p1", Step: verify.StepDay}},
 			} {

@@ -183,7 +183,7 @@ const ofSQLite = "sqlite"
 func (s *Store) witnessed(ctx context.Context) error {
 	defer s.witness.of(ofSQLite)
 	for _, d := range s.witness.decisions(ofSQLite, s.now()) {
-		v, err := s.Verification(ctx, d.ID)
+		v, err := s.stored(ctx, d.ID)
 		if err != nil && !errors.Is(err, verify.ErrNotFound) {
 			return err
 		}

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,29 @@ type LimitChange struct {
 	asking
 }
 
+// A BudgetPolicy is what bounds a project's messages: GET /policy/budgets/{project}. What is null bounds nothing.
+type BudgetPolicy struct {
+	Project string `json:"project"`
+	caps
+	Prepaid bool `json:"prepaid"` // it may spend its balance and no more
+}
+
+// caps are those of a project's budget.
+type caps struct {
+	HourMessages  *int           `json:"hour_messages"`
+	DayMessages   *int           `json:"day_messages"`
+	MonthMessages *int           `json:"month_messages"`
+	DayAmount     *string        `json:"day_amount"` // decimal
+	MonthAmount   *string        `json:"month_amount"`
+	Currency      money.Currency `json:"currency"` // of the amounts
+}
+
+// A BudgetChange asks for caps of a project in place of the ones it has: PUT /policy/budgets/{project}.
+type BudgetChange struct {
+	caps
+	asking
+}
+
 // A WeightChange asks for other weights of some carriers of a route: PUT /policy/routes/{place}. Without any, the configuration's
 // weights hold for all of them again.
 type WeightChange struct {
@@ -136,35 +160,73 @@ func (s *System) policy(ctx context.Context) (p Policy, err error) {
 }
 
 func boundsOf(l verify.CountryLimit) bounds {
-	b := bounds{Project: string(l.Project)}
-	if l.HourMessages != verify.NoCap {
-		b.HourMessages = &l.HourMessages
+	return bounds{string(l.Project), messageCap(l.HourMessages), messageCap(l.DayMessages), amountCap(l.MaxPrice)}
+}
+
+func capsOf(b verify.Budget) caps {
+	return caps{messageCap(b.HourMessages), messageCap(b.DayMessages), messageCap(b.MonthMessages), amountCap(b.DayAmount), amountCap(b.MonthAmount), b.Currency}
+}
+
+// messageCap is a cap as JSON has it; nil bounds nothing.
+func messageCap(n int) *int {
+	if n == verify.NoCap {
+		return nil
 	}
-	if l.DayMessages != verify.NoCap {
-		b.DayMessages = &l.DayMessages
+	return &n
+}
+
+func amountCap(a money.Amount) *string {
+	if a == verify.NoCap {
+		return nil
 	}
-	if l.MaxPrice != verify.NoCap {
-		price := l.MaxPrice.String()
-		b.MaxPrice = &price
+	text := a.String()
+	return &text
+}
+
+// belowCaps is no cap: what is asked for below 0 must not pass for [verify.NoCap].
+const belowCaps = verify.NoCap - 1
+
+// messages is the cap that JSON asks for.
+func messages(asked *int) *int {
+	n := verify.NoCap
+	if asked != nil {
+		if n = *asked; n < 0 {
+			n = belowCaps
+		}
 	}
-	return b
+	return &n
+}
+
+// amount is the same for money, in a field of the request.
+func amount(f verify.Field, asked *string) (*money.Amount, error) {
+	a := money.Amount(verify.NoCap)
+	if asked != nil {
+		var err error
+		if a, err = money.Parse(*asked); err != nil {
+			return nil, refusal(string(f) + ` must be a decimal amount in quotes, such as "0.15"`)
+		}
+		if a < 0 {
+			a = belowCaps
+		}
+	}
+	return &a, nil
 }
 
 // limit is the whole limit that the bounds ask for.
-func (b bounds) limit(note string) (c admin.CountryLimitChange, err error) {
-	hour, day, price := verify.NoCap, verify.NoCap, money.Amount(verify.NoCap)
-	if b.HourMessages != nil {
-		hour = *b.HourMessages
+func (b bounds) limit(note string) (admin.CountryLimitChange, error) {
+	price, err := amount(admin.FieldMaxPrice, b.MaxPrice)
+	return admin.CountryLimitChange{HourMessages: messages(b.HourMessages), DayMessages: messages(b.DayMessages), MaxPrice: price, Note: note}, err
+}
+
+// change is the whole of the caps that are asked for. Whether the project is prepaid stays as it is.
+func (c caps) change(note string) (b admin.BudgetChange, err error) {
+	day, errDay := amount(admin.FieldDayAmount, c.DayAmount)
+	month, errMonth := amount(admin.FieldMonthAmount, c.MonthAmount)
+	b = admin.BudgetChange{HourMessages: messages(c.HourMessages), DayMessages: messages(c.DayMessages), MonthMessages: messages(c.MonthMessages), DayAmount: day, MonthAmount: month, Note: note}
+	if c.Currency != "" {
+		b.Currency = &c.Currency
 	}
-	if b.DayMessages != nil {
-		day = *b.DayMessages
-	}
-	if b.MaxPrice != nil {
-		if price, err = money.Parse(*b.MaxPrice); err != nil {
-			return c, err
-		}
-	}
-	return admin.CountryLimitChange{HourMessages: &hour, DayMessages: &day, MaxPrice: &price, Note: note}, nil
+	return b, cmp.Or(errDay, errMonth)
 }
 
 // maxActor bounds the name of who asks.
@@ -217,9 +279,46 @@ func (s *System) changeLimit() http.HandlerFunc {
 	return change(s, func(c LimitChange) asking { return c.asking }, "project, hour_messages, day_messages, max_price", func(r *http.Request, c LimitChange) error {
 		limit, err := c.limit(c.Note)
 		if err != nil {
-			return refusal("max_price must be a decimal amount in quotes, such as \"0.15\"")
+			return err
 		}
 		_, err = admin.New(s.Store).LimitCountry(r.Context(), c.by(), verify.ProjectID(c.Project), r.PathValue("name"), limit)
+		return err
+	})
+}
+
+// readBudget says what bounds a project's messages.
+func (s *System) readBudget(w http.ResponseWriter, r *http.Request) {
+	if !s.byOperator(w, r) {
+		return
+	}
+	a, id := admin.New(s.Store), verify.ProjectID(r.PathValue("project"))
+	_, err := a.Project(r.Context(), id)
+	var b verify.BudgetState
+	if err == nil {
+		b, err = a.Budget(r.Context(), id)
+	}
+	if err != nil {
+		s.refusePolicy(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(BudgetPolicy{string(b.Project), capsOf(b.Budget), b.Prepaid})
+}
+
+// changeBudget puts caps in place of a project's, as countersign project budget does with all its flags of caps.
+func (s *System) changeBudget() http.HandlerFunc {
+	const holds = "hour_messages, day_messages, month_messages, day_amount, month_amount, currency"
+	return change(s, func(c BudgetChange) asking { return c.asking }, holds, func(r *http.Request, c BudgetChange) error {
+		b, err := c.change(c.Note)
+		switch {
+		case err != nil:
+			return err
+		case c.Currency != "" && s.currency == "":
+			return refusal("currency: the configuration has no prices, so nothing is charged; set prices.currency first")
+		case c.Currency != "" && c.Currency != s.currency:
+			return refusal("currency must be that of the configuration's prices: " + string(s.currency))
+		}
+		_, err = admin.New(s.Store).ChangeBudget(r.Context(), c.by(), verify.ProjectID(r.PathValue("project")), b)
 		return err
 	})
 }

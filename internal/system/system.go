@@ -31,6 +31,7 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/manual"
 	"github.com/countersign/countersign/internal/metric"
+	"github.com/countersign/countersign/internal/money"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/outage"
 	"github.com/countersign/countersign/internal/route"
@@ -100,8 +101,9 @@ type System struct {
 	syniverse syniverse.Options
 	noDevices bool
 	operator  verify.Secret
-	tls       *tls.Config // of the public listener; nil: it has none
-	data      string      // the data folder
+	currency  money.Currency // of the configuration's prices
+	tls       *tls.Config    // of the public listener; nil: it has none
+	data      string         // the data folder
 	upkeep    sync.WaitGroup
 	stopped   context.CancelFunc
 }
@@ -200,7 +202,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	c.Metrics.Clock(st.ClockOffset)
 	c.Push = len(c.Routes[verify.ChannelPush]) > 0
 	s := &System{
-		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, noDevices: c.NoDevices, operator: c.OperatorToken, tls: c.TLS, data: c.Data,
+		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, noDevices: c.NoDevices, operator: c.OperatorToken, currency: c.Prices.Currency, tls: c.TLS, data: c.Data,
 		Accounts: account.New(st, st.Now),
 		Verify:   verify.New(verify.Config{Store: st, Outbox: d, Keys: c.Keys, Now: st.Now, Observer: c.Metrics, Settings: c.Settings}),
 	}
@@ -478,6 +480,8 @@ func (s *System) Operations() http.Handler {
 		mux.HandleFunc("PUT /policy/countries/{name}", s.changeState(s.countryStates()))
 		mux.HandleFunc("PUT /policy/carriers/{name}", s.changeState(s.carrierStates()))
 		mux.HandleFunc("PUT /policy/limits/{name}", s.changeLimit())
+		mux.HandleFunc("GET /policy/budgets/{project}", s.readBudget)
+		mux.HandleFunc("PUT /policy/budgets/{project}", s.changeBudget())
 		mux.HandleFunc("PUT /policy/routes/{place}", s.changeWeights())
 	}
 	return web.LocalNames(mux)

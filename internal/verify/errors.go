@@ -138,6 +138,8 @@ var (
 
 	ErrRejected = &Error{Kind: KindConflict, Code: "rejected", Message: "the person said that it wasn't they who asked"}
 
+	ErrUnderWay = &Error{Kind: KindConflict, Code: "under_way", Message: "a carrier is being given a message to this number; try again in a minute", RetryAfter: time.Minute}
+
 	ErrNoEnrolment = &Error{Kind: KindNotFound, Code: "no_enrolment", Message: "the enrolment code is wrong, was used, or is older than ten minutes; ask for a new one"}
 
 	ErrNoPrompt      = &Error{Kind: KindNotFound, Code: "no_prompt", Message: "there is no such prompt or message for this device, or its signature is wrong"}

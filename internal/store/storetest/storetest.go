@@ -58,6 +58,7 @@ type Store interface {
 	History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error)
 	ResetDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) error
 	ResetSends(ctx context.Context, p verify.ProjectID, n phone.Number, by ...store.Audit) error
+	EraseDestination(ctx context.Context, p verify.ProjectID, n phone.Number, actor string) (store.Erasure, error)
 	AllApplications(ctx context.Context, p verify.ProjectID) ([]verify.Application, error)
 	ChangeProject(ctx context.Context, id verify.ProjectID, change func(*verify.Project) ([]store.Audit, error)) (verify.Project, error)
 	ChangeCalls(ctx context.Context, p verify.ProjectID, id verify.ID, actor string, change func(verify.Project, *verify.Application) error) (verify.Application, error)
@@ -209,6 +210,8 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time, commit Comm
 		{"ANumbersHistoryIsItsVerifications", aNumbersHistoryIsItsVerifications},
 		{"ANumberIsLookedUpInAllProjects", aNumberIsLookedUpInAllProjects},
 		{"AResetIsWrittenDown", aResetIsWrittenDown},
+		{"AnErasedNumberIsForgotten", anErasedNumberIsForgotten},
+		{"AnErasureIsWholeOrRefused", anErasureIsWholeOrRefused},
 		{"AResetOfSendsKeepsGuesses", aResetOfSendsKeepsGuesses},
 		{"RetentionStopsWhenCanceled", retentionStopsWhenCanceled},
 

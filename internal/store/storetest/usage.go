@@ -221,7 +221,9 @@ func usageIsFolded(t *testing.T, s suite) {
 					queries = append(queries, q, verify.UsageQuery{Project: p, Step: step, Until: q.Until, By: []verify.UsagePart{verify.PartCarrier, verify.PartPurpose}},
 						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, Only: map[verify.UsagePart]string{verify.PartCarrier: "a"}},
 						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, By: []verify.UsagePart{verify.PartCountry, verify.PartCarrier, verify.PartChannel}},
-						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, By: []verify.UsagePart{verify.PartProject}})
+						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, By: []verify.UsagePart{verify.PartProject}},
+						verify.UsageQuery{Project: q.Project, Among: q.Among, Step: step, From: q.From, Until: q.Until, By: []verify.UsagePart{verify.PartCountry}},
+						verify.UsageQuery{Project: p, Step: step, From: q.From, Until: q.Until, By: []verify.UsagePart{verify.PartProject, verify.PartCountry}})
 				}
 			}
 		}
