@@ -446,6 +446,7 @@ func (a attack) try(r dumpedRow) string {
 // By itself it takes a row or two. Among the slow tests, the attack that works elsewhere takes all of
 // them, and each of the others 20, which COUNTERSIGN_TEST_LONG multiplies.
 func TestAnOfflineAttackFindsNoCode(t *testing.T) {
+	testsize.Alone(t, "computes")
 	attacked, others := 2, 1 // rows
 	if os.Getenv("COUNTERSIGN_TEST_SLOW") != "" {
 		attacked, others = liveCodes, min(testsize.Times(20), liveCodes)

@@ -25,6 +25,7 @@ import (
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/porttest"
 	"github.com/countersign/countersign/internal/speech"
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 // repository is its root, from here.
@@ -129,6 +130,7 @@ func parses(t *testing.T, line string) error {
 
 func TestCommandsInTheDocumentationExist(t *testing.T) {
 	t.Parallel()
+	testsize.Alone(t, "reads command lines")
 	found := 0
 	for name, text := range pages(t) {
 		for _, line := range commandLines(text) {
@@ -166,6 +168,7 @@ func anchors(text string) (all []string) {
 
 func TestLinksInTheDocumentationLead(t *testing.T) {
 	t.Parallel()
+	testsize.Alone(t, "reads pages")
 	texts := pages(t)
 	found := 0
 	for name, text := range texts {

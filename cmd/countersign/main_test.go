@@ -62,9 +62,7 @@ func (m tidy) Run() int {
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	if testsize.Race && testing.Short() {
-		t.Skip("NOT RUN: they are hundreds of short programs, in which the race detector finds little; make test and make check run them")
-	}
+	testsize.Alone(t, "runs hundreds of short programs")
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: scriptCommands, Setup: func(e *testscript.Env) error {
 		e.Setenv("GORACE", os.Getenv("GORACE"))
 		e.Setenv("GOGC", os.Getenv("GOGC"))

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 var formats = []Format{Numeric, Alpha, Alphanumeric, Complex}
@@ -92,6 +94,7 @@ func chi2(t *testing.T, f Format, generate func(io.Reader, Format, int) (string,
 
 func TestGenerateIsUniform(t *testing.T) {
 	t.Parallel()
+	testsize.Alone(t, "counts random codes")
 	// The obvious, wrong way. If it passed, the check would be useless.
 	modulo := func(r io.Reader, f Format, length int) (string, error) {
 		b := make([]byte, length)

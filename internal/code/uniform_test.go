@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"testing"
+
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 const (
@@ -183,6 +185,7 @@ func TestEveryPositionIsUniform(t *testing.T) {
 // A code of digits is a text and not a number: one in ten begins with a zero.
 func TestOneCodeInTenBeginsWithAZero(t *testing.T) {
 	t.Parallel()
+	testsize.Alone(t, "counts random codes")
 	bound := math.Sqrt2 * math.Erfinv(1-familyAlpha/uniformTests) // on either side
 	s := sampleOf(t, Numeric, Generate)
 	t.Logf("%d of %d begin with 0: %.2f deviations from a tenth, bound %.2f", s.at[0][0], uniformCodes, s.leadingZeros(), bound)
@@ -201,6 +204,7 @@ func TestOneCodeInTenBeginsWithAZero(t *testing.T) {
 // A character doesn't depend on the one before it.
 func TestNeighboursAreIndependent(t *testing.T) {
 	t.Parallel()
+	testsize.Alone(t, "counts random codes")
 	free := 9 * 9
 	bound := critical(free)
 	chi2 := sampleOf(t, Numeric, Generate).independent()

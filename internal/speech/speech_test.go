@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/internal/code"
+	"github.com/countersign/countersign/internal/testsize"
 )
 
 // TestMain lets the test be the engine of a Speaker as well: see testEngine.
@@ -106,6 +107,7 @@ func speaker(t *testing.T, c Config) *Speaker {
 
 func TestACallSaysTheCodeCharacterByCharacter(t *testing.T) {
 	t.Parallel()
+	testsize.Alone(t, "listens to sounds")
 	for _, tt := range []struct {
 		locale, code string
 		config       Config
@@ -140,6 +142,7 @@ func TestACallSaysTheCodeCharacterByCharacter(t *testing.T) {
 
 func TestAQuestionSaysWhichKeysThereAre(t *testing.T) {
 	t.Parallel()
+	testsize.Alone(t, "listens to sounds")
 	s := speaker(t, Config{})
 	for _, locale := range append(Locales(), "pt-BR", "es-AR", "nn-NO", "xx", "") {
 		name, ok := Match(locale)

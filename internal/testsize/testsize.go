@@ -40,3 +40,12 @@ func Full(t testing.TB, why string) {
 		t.Skipf("NOT RUN: it %s; make check runs it", why)
 	}
 }
+
+// Alone skips a test in the short form with the race detector, which it would slow down for nothing: little of
+// it happens at once. why is the reason, which completes a sentence that begins with "it".
+func Alone(t testing.TB, why string) {
+	t.Helper()
+	if Race && testing.Short() {
+		t.Skipf("NOT RUN: it %s, so that the race detector finds little; make test and make check run it", why)
+	}
+}
