@@ -3,6 +3,7 @@ package pgtest
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -17,11 +18,17 @@ func (c *Cluster) Dump(t testing.TB, database string) (file string) {
 }
 
 // Restore restores a dump into a database. args are further arguments of
-// pg_restore.
+// pg_restore. It may deadlock with those who use the database, and then runs again, as its user would.
 func (c *Cluster) Restore(t testing.TB, file, database string, args ...string) {
 	t.Helper()
-	if err := c.run("pg_restore", append(args, "--dbname="+c.URL(database), file)...); err != nil {
-		t.Fatal(err)
+	for tries := 10; ; tries-- {
+		err := c.run("pg_restore", append(args, "--dbname="+c.URL(database), file)...)
+		switch {
+		case err == nil:
+			return
+		case tries == 1 || !strings.Contains(err.Error(), "deadlock detected"):
+			t.Fatal(err)
+		}
 	}
 }
 
