@@ -559,7 +559,9 @@ func readOperate(r *reader) {
 	r.isNow("--config countersign.yaml PROJECT", func() string { return "--config countersign.yaml " + story.project })
 	r.isNow("--send-burst 3 PROJECT", func() string { return "--send-burst 3 " + story.project })
 	r.isNow(" KEY", func() string { return " " + key() })
-	r.is("countersign project delete", "countersign project delete --yes") // it asks on a terminal only
+	for _, command := range []string{"countersign project delete", "countersign destination erase"} {
+		r.is(command, command+" --yes") // it asks on a terminal only
+	}
 	r.after["countersign project delete"] = func() { project("My shop of today") }
 	var application texts
 	_, text, err := s.postOnce(uuid.NewString(), "applications", `{"name":"shop"}`)
