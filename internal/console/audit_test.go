@@ -87,18 +87,22 @@ func TestUsageIsAskedOnceForMany(t *testing.T) {
 			t.Errorf("after %v: got %+v, %v, want the answer %d", after, rows, err, want)
 		}
 	}
-	one := verify.UsageQuery{Project: "a", Until: now}
+	one := verify.UsageQuery{Project: "a", From: now.Add(-23 * time.Hour), Until: now}
 	if _, err := r.usage(t.Context(), now, one, ask); !errors.Is(err, verify.ErrBusy) {
 		t.Errorf("a failure: got %v", err)
 	}
 	fails = false
 	look(0, one, 2)
-	look(recentFor-1, one, 2)
-	look(0, verify.UsageQuery{Project: "b", Until: now}, 3)
-	look(0, verify.UsageQuery{Among: []verify.ProjectID{"a"}, Until: now}, 4)
-	look(recentFor, one, 5)
+	look(10*time.Second-1, one, 2)
+	look(0, verify.UsageQuery{Project: "b", From: now, Until: now}, 3)
+	look(0, verify.UsageQuery{Among: []verify.ProjectID{"a"}, From: now, Until: now}, 4)
+	look(10*time.Second, one, 5)
+	day := verify.UsageQuery{Project: "a", From: now.Add(-24 * time.Hour), Until: now}
+	look(0, day, 6)
+	look(30*time.Second-1, day, 6)
+	look(30*time.Second, day, 7)
 	for i := range 2 * maxRecent {
-		look(recentFor, verify.UsageQuery{Project: "c", From: now.Add(time.Duration(i) * time.Hour)}, 6+i)
+		look(0, verify.UsageQuery{Project: "c", From: now.Add(time.Duration(i) * time.Hour)}, 8+i)
 	}
 	if len(r.all) > maxRecent {
 		t.Errorf("%d answers are kept, want at most %d", len(r.all), maxRecent)

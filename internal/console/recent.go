@@ -11,9 +11,14 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// recentFor is how long an answer about usage is shown again. Many people who look at the same pages cost the server little more
-// than one does.
-const recentFor = 10 * time.Second
+// recentFor is how long the answer to a question about usage is shown again. Many people who look at the same pages cost the
+// server little more than one does. Of a day, half a minute is little, and its answer costs more.
+func recentFor(q verify.UsageQuery) time.Duration {
+	if q.Until.Sub(q.From) >= 24*time.Hour {
+		return 30 * time.Second
+	}
+	return 10 * time.Second
+}
 
 // maxRecent bounds how many answers are kept.
 const maxRecent = 200
@@ -26,10 +31,14 @@ type recents struct {
 
 type recent struct {
 	asked time.Time
+	lasts time.Duration
 	done  chan struct{} // closed when rows and err are there
 	rows  []verify.UsageRow
 	err   error
 }
+
+// old reports whether an answer isn't shown any more. The clock may have been set back.
+func (r *recent) old(now time.Time) bool { return now.Sub(r.asked).Abs() >= r.lasts }
 
 var errAsking = errors.New("no answer yet")
 
@@ -38,8 +47,8 @@ func (r *recents) usage(ctx context.Context, now time.Time, q verify.UsageQuery,
 	key := fmt.Sprintf("%q %q %d %d %s %q %q", q.Project, q.Among, q.From.UnixMilli(), verify.UsageHour(q.Until), q.Step, q.By, q.Only)
 	r.mu.Lock()
 	found := r.all[key]
-	if found == nil || now.Sub(found.asked).Abs() >= recentFor {
-		found = &recent{asked: now, done: make(chan struct{})}
+	if found == nil || found.old(now) {
+		found = &recent{asked: now, lasts: recentFor(q), done: make(chan struct{})}
 		r.keep(key, found, now)
 		r.mu.Unlock()
 		found.err = errAsking // until there is an answer
@@ -66,8 +75,8 @@ func (r *recents) usage(ctx context.Context, now time.Time, q verify.UsageQuery,
 
 // keep keeps an answer in place of those that are old; if there are too many, of all.
 func (r *recents) keep(key string, one *recent, now time.Time) {
-	for k, old := range r.all {
-		if now.Sub(old.asked).Abs() >= recentFor {
+	for k, kept := range r.all {
+		if kept.old(now) {
 			delete(r.all, k)
 		}
 	}
