@@ -543,10 +543,7 @@ func (s *Store) lockSpending(ctx context.Context, tx *sql.Tx, p verify.ProjectID
 		return nil, err
 	}
 	text := `SELECT ` + spentLayout.names() + ` FROM spending WHERE project = $1 AND day >= $2 ORDER BY day, writer`
-	if s.postgres {
-		text += ` FOR UPDATE`
-	}
-	return query(ctx, tx, spentLayout.scan, text, p, verify.Day(now)-1)
+	return query(ctx, tx, spentLayout.scan, text+s.locked(), p, verify.Day(now)-1)
 }
 
 // grantLife is how long nobody else gets what was granted: a group starts its messages within milliseconds.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/countersign/countersign/internal/phone"
@@ -21,10 +20,8 @@ type Erasure struct {
 }
 
 var (
-	updateVerification = `UPDATE verification SET ` + verificationLayout.list(func(i int, f field[verify.Verification]) string {
-		return f.name + " = $" + strconv.Itoa(i+1)
-	}) + ` WHERE id = $1`
-	selectChain = `WITH RECURSIVE chain (listed) AS (SELECT latest FROM destination WHERE project = $1 AND number = $2 UNION ALL SELECT v.previous FROM chain c JOIN verification v ON v.id = c.listed)
+	updateVerification = `UPDATE verification SET ` + verificationLayout.setDollars() + ` WHERE id = $1`
+	selectChain        = `WITH RECURSIVE chain (listed) AS (SELECT latest FROM destination WHERE project = $1 AND number = $2 UNION ALL SELECT v.previous FROM chain c JOIN verification v ON v.id = c.listed)
 		SELECT ` + verificationLayout.names() + ` FROM verification WHERE id IN (SELECT listed FROM chain) ORDER BY id`
 	selectUsersOf = `SELECT ` + userLayout.names() + ` FROM app_user WHERE number <> '' AND number = $1
 		AND application IN (SELECT id FROM application WHERE project = $2) ORDER BY application, name`
@@ -63,14 +60,6 @@ func (s *Store) EraseDestination(_ context.Context, p verify.ProjectID, n phone.
 		return audits(ctx, tx, now, p, []Audit{{Actor: actor, Action: "destination erase", Detail: fmt.Sprintf("%s, verifications: %d, users: %d", n.Masked(), e.Verifications, e.Users)}})
 	})
 	return e, err
-}
-
-// locked makes a SELECT lock its rows, where a transaction isn't alone anyway.
-func (s *Store) locked() string {
-	if s.postgres {
-		return ` FOR UPDATE`
-	}
-	return ""
 }
 
 // eraseUsers takes the number from its users.

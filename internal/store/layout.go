@@ -151,6 +151,11 @@ func (l layout[T]) setMarks(n int) string {
 	return l.list(func(i int, f field[T]) string { return f.name + " = ?" + strconv.Itoa(n+i+1) })
 }
 
+// setDollars takes all columns from parameters, for both engines: "a = $1, b = $2".
+func (l layout[T]) setDollars() string {
+	return l.list(func(i int, f field[T]) string { return f.name + " = $" + strconv.Itoa(i+1) })
+}
+
 // zeros are values of rows that don't have them yet: "”, 0".
 func (l layout[T]) zeros() string {
 	return l.list(func(_ int, f field[T]) string { return zeros[f.kind] })

@@ -67,12 +67,9 @@ func (s *Store) Hold(_ context.Context, to phone.Number, id verify.ID, attempt i
 	return ours && err == nil, err
 }
 
-// releasePhones deletes what holds no phone any more. It writes only where there is something.
+// releasePhones deletes what holds no phone any more. It writes only where there is something, and locks in the order in which
+// groups do.
 func (s *Store) releasePhones(ctx context.Context) error {
-	inOrder := `` // of their locks, as groups take them
-	if s.postgres {
-		inOrder = ` FOR UPDATE`
-	}
 	for ctx.Err() == nil {
 		before := millis(s.now().Add(-time.Minute))
 		_, err := pool.One(ctx, s.upkeep, scanValue[int], `SELECT 1 FROM phone WHERE until < $1 LIMIT 1`, before)
@@ -83,7 +80,7 @@ func (s *Store) releasePhones(ctx context.Context) error {
 			return away("look for phones that nobody holds", err)
 		}
 		if err := s.alone(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-			_, err := tx.ExecContext(ctx, `DELETE FROM phone WHERE until < $1 AND number IN (SELECT number FROM phone WHERE until < $1 ORDER BY number LIMIT $2`+inOrder+`)`,
+			_, err := tx.ExecContext(ctx, `DELETE FROM phone WHERE until < $1 AND number IN (SELECT number FROM phone WHERE until < $1 ORDER BY number LIMIT $2`+s.locked()+`)`,
 				before, retainStep)
 			return err
 		}); err != nil {

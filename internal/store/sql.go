@@ -307,3 +307,11 @@ func ended(d *verify.Delivery) layout[verify.Delivery] {
 
 // more reports whether an attempt has what most leave out.
 func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" || d.CarrierCode != "" }
+
+// locked makes a SELECT lock its rows, unless the engine has one transaction at a time anyway.
+func (s *Store) locked() string {
+	if s.postgres {
+		return ` FOR UPDATE`
+	}
+	return ""
+}
