@@ -274,7 +274,7 @@ func TestReplicasStopACountryAndSpendWhatADeadOneHeld(t *testing.T) {
 	all.Wait()
 }
 
-// What operators change holds on every server within a second, under load: three replicas, and one server with an SQLite file, beside
+// Every server follows a change by an operator within a second, under load: three replicas, and one server with an SQLite file, beside
 // which a command writes. The durations are logged, for a busy machine measures itself.
 func TestWhatOperatorsChangeHoldsOnEveryServer(t *testing.T) {
 	t.Parallel()

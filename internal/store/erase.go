@@ -28,8 +28,8 @@ var (
 )
 
 // EraseDestination makes what a project keeps of a number anonymous, as [verify.Verification.Erase] does, takes the number from the users
-// who have it, and writes down who said so, in one transaction. What the limits count stays in the number's row until it counts no
-// more: else an erasure would buy guesses and messages. It fails with [verify.ErrNoNumber] and with [verify.ErrUnderWay].
+// who have it, and writes down who said so, in one transaction. The number's row stays for as long as limits count what is in it, because
+// an erasure must not buy guesses and messages. It fails with [verify.ErrNoNumber] and with [verify.ErrUnderWay].
 //
 // Verifications aren't deleted. Usage is counted again from them, and a database that lacks a young one is taken for an older copy
 // of itself.

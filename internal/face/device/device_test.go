@@ -636,7 +636,7 @@ func TestForgedAnswersAreNeverAccepted(t *testing.T) {
 	}
 }
 
-// Who gets a name of an application after another user answers nothing that the former one was asked.
+// A user who takes the name of a deleted user can't answer what the deleted user was asked.
 func TestANamesakeAnswersNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o countersigntest.Options) {
