@@ -83,7 +83,7 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 		t.Fatalf("it isn't ready:\n%s", p.stderr)
 	}
 	id, code := startOn(in, p, newNumber(), 3)
-	if got := guessOn(p, id, code); got != "right" {
+	if got := guessSurely(p, id, code); got != "right" {
 		t.Errorf("a code afterwards: got %s, want right", got)
 	}
 	if !within(patience, func() bool { return strings.Contains(p.stderr.String(), saidBack) }) {
@@ -202,7 +202,7 @@ func TestReplicaWithAnotherKeysetIsNotReady(t *testing.T) {
 	if !good.ready(t) {
 		t.Error("the other server isn't ready")
 	}
-	if got := guessOn(good, id, code); got != "right" {
+	if got := guessSurely(good, id, code); got != "right" {
 		t.Errorf("the right code on the other server: got %s", got)
 	}
 	if said := stranger.stderr.String(); strings.Count(said, "not ready: the keyset lacks key") != 1 {
