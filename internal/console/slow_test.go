@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,6 +181,7 @@ func TestPagesAreQuickWithManyVerifications(t *testing.T) {
 			}
 		}
 	}
+	t.Logf("ten operators who look, each at a page every 2 s, take %.2f %% of %d processors", 100*l.lookingCosts(t, paths, all), runtime.NumCPU())
 	alone, looked := l.costs(t, paths, all)
 	t.Logf("CPU of a start: %v alone, %v with the pages that ten operators look at, each at one every 2 s", alone, looked)
 }
@@ -211,6 +213,50 @@ func pagesToMeasure(l *lobby) (some []measured) {
 		measured{"GET /traffic/rows?range=30d", "GET", "/traffic/rows?range=30d&country=US&carrier=a", nil}, measured{"GET /usage?by=project", "GET", "/usage?by=project", nil})
 }
 
+// browse has operators look at a page every two seconds each, all pages in turn, until stop is called.
+func browse(operators int, pages []func(*Person) int, who *Person) (stop func()) {
+	var looking sync.WaitGroup
+	quit := make(chan struct{})
+	for o := range operators {
+		looking.Go(func() {
+			tick := time.NewTicker(2 * time.Second)
+			defer tick.Stop()
+			for i := o; ; i++ {
+				select {
+				case <-quit:
+					return
+				case <-tick.C:
+					pages[i%len(pages)](who)
+				}
+			}
+		})
+	}
+	return func() { close(quit); looking.Wait() }
+}
+
+// goOn lets seconds pass, also by the clock, so that what the console remembers gets old.
+func (l *lobby) goOn(seconds int) {
+	for range seconds {
+		time.Sleep(time.Second)
+		l.Clock.Advance(time.Second)
+	}
+}
+
+// lookingCosts is the share of all processors that ten operators take who look while nothing else happens: what an engine that is
+// bound by its processors loses of its rate.
+func (l *lobby) lookingCosts(t *testing.T, pages []func(*Person) int, who *Person) float64 {
+	const seconds = 60
+	run := func(operators int) time.Duration {
+		before := used(t)
+		quit := browse(operators, pages, who)
+		l.goOn(seconds)
+		quit()
+		return used(t) - before
+	}
+	idle := run(0)
+	return (run(10) - idle).Seconds() / seconds / float64(runtime.NumCPU())
+}
+
 // costs measures the CPU time of the process for each start, alone and while ten operators look, in turns: the medians. The rate of an
 // engine that has no other work is the inverse of it; the rate itself depends on what else the machine does.
 func (l *lobby) costs(t *testing.T, pages []func(*Person) int, who *Person) (alone, looked time.Duration) {
@@ -218,22 +264,9 @@ func (l *lobby) costs(t *testing.T, pages []func(*Person) int, who *Person) (alo
 	acct := l.Account()
 	var number atomic.Int64
 	run := func(operators int) time.Duration {
-		var starting, looking sync.WaitGroup
-		stop, quit := make(chan struct{}), make(chan struct{})
-		for o := range operators {
-			looking.Go(func() {
-				tick := time.NewTicker(2 * time.Second)
-				defer tick.Stop()
-				for i := o; ; i++ {
-					select {
-					case <-quit:
-						return
-					case <-tick.C:
-						pages[i%len(pages)](who)
-					}
-				}
-			})
-		}
+		var starting sync.WaitGroup
+		stop := make(chan struct{})
+		quit := browse(operators, pages, who)
 		var done atomic.Int64
 		before := used(t)
 		for range 8 {
@@ -251,14 +284,10 @@ func (l *lobby) costs(t *testing.T, pages []func(*Person) int, who *Person) (alo
 				}
 			})
 		}
-		for range 30 { // the measurement, in which answers get old as the clock goes on
-			time.Sleep(time.Second)
-			l.Clock.Advance(time.Second)
-		}
+		l.goOn(30)
 		close(stop)
 		starting.Wait()
-		close(quit)
-		looking.Wait()
+		quit()
 		return (used(t) - before) / time.Duration(max(done.Load(), 1))
 	}
 	var a, b []time.Duration
