@@ -51,21 +51,29 @@ func (s *Store) DestinationsOf(ctx context.Context, n phone.Number) ([]verify.De
 	return all, nil
 }
 
-// History reads a number's verifications, the newest first, at most n.
+// selectHistory goes from a verification to those of the same number before it, $2 in all.
+var selectHistory = `WITH RECURSIVE history(link, earlier, nth) AS (
+	SELECT id, previous, 1 FROM verification WHERE id = $1
+	UNION ALL SELECT v.id, v.previous, nth + 1 FROM history JOIN verification v ON v.id = history.earlier WHERE nth < $2
+) SELECT ` + verificationLayout.of("v") + ` FROM history JOIN verification v ON v.id = link ORDER BY nth`
+
+// History reads a number's verifications, the newest first, at most n. It ends before one that is past its retention or erased.
 func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error) {
-	var all []verify.Verification
-	for id := d.Latest; !id.IsZero() && len(all) < n; {
-		v, err := s.Verification(ctx, id)
-		if errors.Is(err, verify.ErrNotFound) {
-			break // past its retention, and so are the ones before it
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, *v)
-		id = v.Previous
+	if d.Latest.IsZero() || n < 1 {
+		return nil, nil
 	}
-	return all, nil
+	all, err := pool.All(ctx, s.hot, verificationLayout.scan, selectHistory, d.Latest[:], n)
+	if err != nil {
+		return nil, away("load history", err)
+	}
+	if i := slices.IndexFunc(all, func(v verify.Verification) bool { return v.Erased() }); i >= 0 {
+		all = all[:i]
+	}
+	read := make([]*verify.Verification, len(all))
+	for i := range all {
+		read[i] = &all[i]
+	}
+	return all, s.supersessions(ctx, s.hot, read)
 }
 
 // ResetDestination forgets a phone's wrong guesses because an operator or the project says so, and writes down
