@@ -304,8 +304,32 @@ func TestListsAreShort(t *testing.T) {
 	}
 	rows := trafficRows{More: 7, Rows: []trafficRow{{}}}
 	var page strings.Builder
-	if err := trafficRowsPage().Execute(&page, view{Data: rows}); err != nil || !strings.Contains(page.String(), "7 more rows are older") {
+	if err := trafficRowsPage().Execute(&page, view{Data: rows}); err != nil || !strings.Contains(page.String(), "7 more rows are older. Choose a project") {
 		t.Errorf("the page doesn't say that there are more: %v", err)
+	}
+}
+
+// Rows behind the traffic are the newest; a link leads to more.
+func TestMoreRowsBehindTheTraffic(t *testing.T) {
+	t.Parallel()
+	l := newLobby(t)
+	from := l.Clock.Now().UTC().Truncate(time.Hour)
+	for range shownRows/5 + 1 { // five countries are at least five rows an hour
+		for _, to := range []string{"+12025550111", "+4930123456", "+33123456789", "+442079460000", "+390612345678"} {
+			l.Start(to, "")
+		}
+		l.Clock.Advance(time.Hour)
+	}
+	ann := &Person{Name: "ann", Role: operator.RoleViewer}
+	all := url.Values{"from": {from.Format(time.RFC3339)}, "until": {l.Clock.Now().UTC().Add(time.Hour).Truncate(time.Hour).Format(time.RFC3339)}}
+	short := l.ask(ann, "GET", "/traffic/rows?"+all.Encode(), nil).Body.String()
+	to := slices.DeleteFunc(hrefs(short, "/traffic/rows"), func(to string) bool { return !strings.Contains(to, "more=yes") })
+	if len(to) != 1 || len(rowsOf(short)) != 1+shownRows {
+		t.Fatalf("got %d rows and links to more %q, want %d and one", len(rowsOf(short))-1, to, shownRows)
+	}
+	long := l.ask(ann, "GET", to[0], nil).Body.String()
+	if got := rowsOf(long); len(got) <= 1+shownRows || !slices.Equal(got[:1+shownRows], rowsOf(short)) || strings.Contains(long, "more rows are older") {
+		t.Errorf("got %d rows, want all of them, and the newest first", len(got)-1)
 	}
 }
 

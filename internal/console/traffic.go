@@ -328,6 +328,7 @@ type trafficRows struct {
 	Carrier *string      // nil: all; else the rows have no starts and approvals
 	Rows    []trafficRow // the newest first
 	More    int          // older ones that aren't shown
+	Longer  string       // where more of them are; "": nowhere
 	Back    string
 }
 
@@ -337,8 +338,8 @@ type trafficRow struct {
 	usageLine
 }
 
-// shownRows is how many rows are shown.
-const shownRows = 500
+// shownRows is how many rows are shown at first, and mostRows how many to those who want more.
+const shownRows, mostRows = 100, 1000
 
 // hourly is the longest time whose rows are of single hours.
 const hourly = 49 * time.Hour
@@ -373,6 +374,14 @@ func (d desk) rowsBehind(w http.ResponseWriter, r *http.Request, p Person) error
 	for _, x := range t.Projects {
 		names[x.Value] = x.Name
 	}
+	slices.SortStableFunc(rows, func(a, b verify.UsageRow) int { return b.Begin.Compare(a.Begin) })
+	most := shownRows
+	if r.URL.Query().Has("more") {
+		most = mostRows
+	}
+	if rows, t.More = firstOf(rows, most); t.More > 0 && most < mostRows {
+		t.Longer = "/traffic/rows?" + f.query(append(more, "more", "yes")...)
+	}
 	for _, u := range rows {
 		line := trafficRow{Project: cmp.Or(names[string(u.Project)], string(u.Project)), Country: cmp.Or(u.Country, "unknown"), Carrier: cmp.Or(u.Carrier, "–"), Channel: string(u.Channel), usageLine: lineOf("", u)}
 		if line.Time = u.Begin.Format("2006-01-02 15:04"); q.Step == verify.StepDay {
@@ -381,8 +390,6 @@ func (d desk) rowsBehind(w http.ResponseWriter, r *http.Request, p Person) error
 		}
 		t.Rows = append(t.Rows, line)
 	}
-	slices.SortStableFunc(t.Rows, func(a, b trafficRow) int { return cmp.Compare(b.Time, a.Time) })
-	t.Rows, t.More = firstOf(t.Rows, shownRows)
 	t.name()
 	t.Back = "/traffic?" + f.query()
 	d.show(w, r, http.StatusOK, trafficRowsPage, t.Title, t)
