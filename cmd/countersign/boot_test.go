@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store/storetest"
 )
 
 // ask gets a URL, and returns the answer with its body.
@@ -183,7 +184,7 @@ func (in *installation) fail(args ...string) (status int, said string) {
 // A replica that was given another keyset isn't ready, says why, and neither makes codes nor denies right ones.
 func TestReplicaWithAnotherKeysetIsNotReady(t *testing.T) {
 	t.Parallel()
-	database := pgtest.Database(t, "")
+	database := storetest.Database(t)
 	in := installOn(t, database, patiently)
 	good := in.serve()
 	id, code := startOn(in, good, newNumber(), 3)

@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/money"
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
@@ -51,7 +51,7 @@ func TestMoneyAddsUpAfterKills(t *testing.T) {
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		url := pgtest.Database(t, "")
+		url := storetest.Database(t)
 		data := filepath.Join(t.TempDir(), "data")
 		l := &ledgerTest{t: t, data: data, driver: "pgx", source: url, options: store.Options{Postgres: &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}}}
 		l.addUp(replicas, func(phones string, life int) *process {
@@ -311,7 +311,7 @@ func TestWhatMoneyCosts(t *testing.T) {
 			l := &ledgerTest{t: t, data: filepath.Join(t.TempDir(), "data")}
 			args := []string{"--data", l.data, "--project", "crash", "--token", "crash-test-token"}
 			if engine == "PostgreSQL" {
-				url := pgtest.Database(t, "")
+				url := storetest.Database(t)
 				l.options.Postgres = &store.Postgres{URL: url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}
 				args = append(args, "--database", url)
 			}

@@ -27,6 +27,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -149,7 +150,7 @@ func guessOnce(p *process, key, id, typed string) string {
 // One verification is guessed at by both APIs and at all replicas.
 func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 	t.Parallel()
-	in := installOn(t, pgtest.Database(t, ""), patiently)
+	in := installOn(t, storetest.Database(t), patiently)
 	servers := in.serveReplicas(replicas)
 	const parallel = 30
 	var overLimit, approvedTwice atomic.Int64
@@ -216,7 +217,7 @@ const linearAttempts = 3
 
 func TestReplicasAreLinearizable(t *testing.T) {
 	t.Parallel()
-	in := installOn(t, pgtest.Database(t, ""), patiently)
+	in := installOn(t, storetest.Database(t), patiently)
 	servers := in.serveReplicas(replicas)
 	var clock atomic.Int64
 	var mu sync.Mutex // guards history
@@ -428,7 +429,7 @@ func (p *frozenPhones) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // messages to send: it must change nothing, and send nothing.
 func TestFrozenReplicaSettlesAndSendsNothing(t *testing.T) {
 	t.Parallel()
-	databaseURL := pgtest.Database(t, "")
+	databaseURL := storetest.Database(t)
 	phones := &frozenPhones{life: "1", held: make(chan struct{}, 1000), let: make(chan struct{}), got: map[string][]handedOver{}}
 	receiver := httptest.NewServer(phones)
 	defer receiver.Close()
@@ -737,7 +738,7 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 // A next version's migration only adds. While this program runs, it must not mind.
 func TestRunningProgramOutlivesTheNextMigration(t *testing.T) {
 	t.Parallel()
-	databaseURL := pgtest.Database(t, "")
+	databaseURL := storetest.Database(t)
 	in := installOn(t, databaseURL)
 	servers := in.serveReplicas(2)
 	id, code := startOn(in, servers[0], newNumber(), 5)

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/internal/admin"
-	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -94,7 +94,7 @@ func secondCarrier(text string) string {
 func TestLogAndCommandTellTheSameStory(t *testing.T) {
 	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); sameStory(t, install(t, thisBinary, nil)) })
-	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); sameStory(t, installOn(t, pgtest.Database(t, ""), patiently)) })
+	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); sameStory(t, installOn(t, storetest.Database(t), patiently)) })
 }
 
 func sameStory(t *testing.T, in *installation) {

@@ -17,8 +17,8 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/countersigntest"
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -36,7 +36,7 @@ type replica = *countersigntest.Kit
 // onBothEngines runs a test with two servers on one database of each engine.
 func onBothEngines(t *testing.T, o countersigntest.Options, f func(t *testing.T, replicas []replica)) {
 	for engine, database := range map[string]func() string{
-		"SQLite": func() string { return "" }, "PostgreSQL": func() string { return pgtest.Database(t, "") },
+		"SQLite": func() string { return "" }, "PostgreSQL": func() string { return storetest.Database(t) },
 	} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/internal/countersigntest"
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -36,7 +36,7 @@ func onEach(t *testing.T, test func(t *testing.T, options func() countersigntest
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, func() countersigntest.Options { return countersigntest.Options{Database: pgtest.Database(t, "")} })
+		test(t, func() countersigntest.Options { return countersigntest.Options{Database: storetest.Database(t)} })
 	})
 }
 

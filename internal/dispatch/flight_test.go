@@ -14,7 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
-	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -201,7 +201,7 @@ func TestAStepOfTheClockBeforeTheAnswerOfACommitRepeatsNothing(t *testing.T) {
 	var armed atomic.Bool
 	committed, let := make(chan struct{}), make(chan struct{})
 	w := &way{name: "a"}
-	url := pgtest.Database(t, "")
+	url := storetest.Database(t)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)

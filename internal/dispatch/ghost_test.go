@@ -10,8 +10,8 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -31,7 +31,7 @@ func TestNoCodeIsSentThatNoCallerKnows(t *testing.T) {
 				return err
 			}}
 			if engine == "postgres" {
-				o.Database = pgtest.Database(t, "")
+				o.Database = storetest.Database(t)
 			}
 			ours, theirs := &way{name: "a"}, &way{name: "a"}
 			o.Carriers = []carrier.Carrier{ours}
@@ -123,7 +123,7 @@ func supersedingStartWithoutAnAnswer(t *testing.T, engine string, happens bool) 
 		return commit()
 	}}
 	if engine == "postgres" {
-		o.Database = pgtest.Database(t, "")
+		o.Database = storetest.Database(t)
 	}
 	k := countersigntest.New(t, o)
 	start := func() (*verify.Verification, error) {

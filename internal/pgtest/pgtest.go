@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -50,12 +51,43 @@ func Database(t testing.TB, template string) (databaseURL string) {
 		missing(t, err)
 	}
 	commons.use(t)
-	made := database(t, server, template)
+	made, err := database(commons.execute, server, template)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		if err := execute(server, "DROP DATABASE "+databaseName(t, made)+" WITH (FORCE)"); err != nil {
+		if err := commons.drop(made); err != nil {
 			t.Errorf("drop database: %v", err)
 		}
 	})
+	return made
+}
+
+// Template makes a database on the shared server, once for all tests of this program, for [Database] to copy.
+// fill fills it, and leaves no connection to it. The name says which template it is.
+func Template(t testing.TB, name string, fill func(databaseURL string) error) (databaseURL string) {
+	t.Helper()
+	server, err := shared()
+	if err != nil {
+		missing(t, err)
+	}
+	c := &commons
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if made, ok := c.templates[name]; ok {
+		return made
+	}
+	made, err := database(c.execute, server, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(made); err != nil {
+		t.Fatal(errors.Join(err, c.drop(made)))
+	}
+	if c.templates == nil {
+		c.templates = map[string]string{}
+	}
+	c.templates[name] = made
 	return made
 }
 
@@ -76,8 +108,13 @@ type common struct {
 	url     string
 	cluster *Cluster // nil if the server isn't ours
 	err     error
+	// admins make and drop databases. Connecting would take longer than that does.
+	admins *pgxpool.Pool
 
 	users sync.Map // tests that hold a place
+
+	mu        sync.Mutex        // guards templates, also while one is made
+	templates map[string]string // URLs by name
 }
 
 // places limits the number of tests that use the shared server concurrently. More tests, each with its
@@ -99,47 +136,88 @@ func (c *common) use(t testing.TB) {
 func shared() (server string, err error) {
 	c := &commons
 	c.once.Do(func() {
-		if c.url = os.Getenv(existing); c.url != "" {
+		if c.url = os.Getenv(existing); c.url == "" {
+			if c.err = c.begin(); c.err != nil {
+				return
+			}
+		}
+		config, err := pgxpool.ParseConfig(c.url)
+		if c.err = err; err != nil {
 			return
 		}
-		if c.cluster, c.err = create(); c.err != nil {
-			return
-		}
-		if c.err = c.cluster.configure("max_connections = 300", "autovacuum = off"); c.err == nil {
-			c.err = c.cluster.start()
-		}
-		c.url = c.cluster.URL("postgres")
+		config.MaxConns = 4
+		c.admins, c.err = pgxpool.NewWithConfig(context.Background(), config)
 	})
 	return c.url, c.err
 }
 
-// Close stops the shared server. Call it at the end of TestMain. A program that is killed needs
-// no Close.
+// begin starts the shared server.
+func (c *common) begin() (err error) {
+	if c.cluster, err = create(); err != nil {
+		return err
+	}
+	c.url = c.cluster.URL("postgres")
+	if err := c.cluster.configure("max_connections = 300", "autovacuum = off"); err != nil {
+		return err
+	}
+	return c.cluster.start()
+}
+
+// execute runs one statement on the shared server.
+func (c *common) execute(text string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, err := c.admins.Exec(ctx, text)
+	return err
+}
+
+func (c *common) drop(databaseURL string) error {
+	name, err := databaseName(databaseURL)
+	if err != nil {
+		return err
+	}
+	return c.execute("DROP DATABASE " + name + " WITH (FORCE)")
+}
+
+// Close removes the templates and stops the shared server. Call it at the end of TestMain. A program that is killed needs
+// no Close where the server is ours.
 func Close() {
-	if c := commons.cluster; c != nil {
-		c.remove()
+	c := &commons
+	if c.cluster == nil {
+		for _, made := range c.templates {
+			c.drop(made) // or else the server keeps an empty database
+		}
+	}
+	if c.admins != nil {
+		c.admins.Close()
+	}
+	if c.cluster != nil {
+		c.cluster.remove()
 	}
 }
 
 var made atomic.Int64 // number of databases
 
-// database makes a database on a server.
-func database(t testing.TB, server, template string) string {
-	t.Helper()
+// database makes a database on a server, where execute runs a statement.
+func database(execute func(text string) error, server, template string) (databaseURL string, err error) {
 	name := fmt.Sprintf("test_%d_%d", os.Getpid(), made.Add(1))
 	create := "CREATE DATABASE " + name
 	if template != "" {
-		create += " TEMPLATE " + databaseName(t, template)
+		from, err := databaseName(template)
+		if err != nil {
+			return "", err
+		}
+		create += " TEMPLATE " + from
 	}
-	if err := execute(server, create+byFiles(server)); err != nil {
-		t.Fatalf("%s: %v", create, err)
+	if err := execute(create + byFiles(server)); err != nil {
+		return "", fmt.Errorf("%s: %w", create, err)
 	}
 	u, err := url.Parse(server)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	u.Path = "/" + name
-	return u.String()
+	return u.String(), nil
 }
 
 // byFiles returns the option that copies a database's files in our own clusters, of PostgreSQL 15 and later.
@@ -168,13 +246,12 @@ var copiesFiles = sync.OnceValue(func() bool {
 	return err == nil && n >= 15
 })
 
-func databaseName(t testing.TB, databaseURL string) string {
-	t.Helper()
+func databaseName(databaseURL string) (string, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	return strings.TrimPrefix(u.Path, "/")
+	return strings.TrimPrefix(u.Path, "/"), nil
 }
 
 // execute runs one statement on a new connection.
@@ -299,7 +376,12 @@ func (c *Cluster) socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432")
 // cluster.
 func (c *Cluster) Database(t testing.TB, template string) (databaseURL string) {
 	t.Helper()
-	return database(t, c.URL("postgres"), template)
+	server := c.URL("postgres")
+	databaseURL, err := database(func(text string) error { return execute(server, text) }, server, template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return databaseURL
 }
 
 // Exec runs one statement in a database of the cluster.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,24 @@ func TestEachDatabaseIsItsOwn(t *testing.T) {
 	}
 	if got := value(t, Database(t, first), "SELECT b FROM a"); got != "x" {
 		t.Errorf("the copy holds %q, want x", got)
+	}
+}
+
+func TestATemplateIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	var filled atomic.Int64
+	fill := func(databaseURL string) error {
+		filled.Add(1)
+		return execute(databaseURL, "CREATE TABLE a AS SELECT 'x' AS b")
+	}
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			made := Database(t, Template(t, "once", fill))
+			if got := value(t, made, "SELECT b FROM a"); got != "x" || filled.Load() != 1 {
+				t.Errorf("the copy holds %q after %d fills, want x after one", got, filled.Load())
+			}
+		})
 	}
 }
 

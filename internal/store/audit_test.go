@@ -11,8 +11,8 @@ import (
 
 	"github.com/countersign/countersign/internal/account"
 	"github.com/countersign/countersign/internal/operator"
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -33,7 +33,7 @@ func TestWithoutItsAuditNothingChanges(t *testing.T) {
 		{
 			"PostgreSQL", "pgx", `ALTER TABLE audit ADD CONSTRAINT refuse CHECK (false) NOT VALID`, `ALTER TABLE audit DROP CONSTRAINT refuse`,
 			func(t *testing.T) (*store.Store, string) {
-				url := pgtest.Database(t, "")
+				url := storetest.Database(t)
 				return replica(t, url), url
 			},
 		},

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -61,7 +61,7 @@ func TestABudgetThatCannotBeReadIsNotUsedUp(t *testing.T) {
 // waits for that one: other projects' starts go on.
 func TestAnotherProjectsStartsDoNotWaitForABudget(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	var armed atomic.Bool
 	held, let := make(chan struct{}), make(chan struct{})
 	stopped := replica(t, url, func(o *store.Options) {

@@ -18,8 +18,8 @@ import (
 
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -41,7 +41,7 @@ const handClock = `CREATE TABLE hand_clock (at TIMESTAMPTZ);
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -25,7 +25,7 @@ func TestNothingOfAnErasedNumberIsLeft(t *testing.T) {
 			o := store.Options{Now: func() time.Time { return now }}
 			driver, source, tables := "sqlite", newFile(t), `SELECT name FROM sqlite_master WHERE type = 'table'`
 			if engine == "PostgreSQL" {
-				driver, source, tables = "pgx", pgtest.Database(t, ""), `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()`
+				driver, source, tables = "pgx", storetest.Database(t), `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()`
 				o.Postgres = &store.Postgres{URL: source, Timeout: time.Minute}
 			} else {
 				o.Path = source

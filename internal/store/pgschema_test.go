@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -45,11 +46,7 @@ func cutSchema(databaseURL string) (without, schema string) {
 // fillSchema makes a schema with tables.
 func fillSchema(t *testing.T, url, schema string) {
 	t.Helper()
-	s, err := store.Open(ctx, store.Options{Postgres: &store.Postgres{URL: url, Schema: schema, Timeout: time.Minute}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
+	if err := storetest.Tables(url, schema); err != nil {
 		t.Fatal(err)
 	}
 }

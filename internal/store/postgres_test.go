@@ -6,7 +6,6 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
 
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
 )
@@ -15,19 +14,9 @@ import (
 func TestPostgresIsAStore(t *testing.T) {
 	t.Parallel()
 	const schema = "verify_a"
-	template := pgtest.Database(t, "")
-	fillSchema(t, template, schema)
 	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
-		return openPostgres(t, inSchema(pgtest.Database(t, template), schema), now, commit)
+		return openPostgres(t, inSchema(storetest.SchemaIn(t, schema), schema), now, commit)
 	})
-}
-
-// newTemplate is a database without rows: copying it is faster than migrating each time.
-func newTemplate(t *testing.T) (url string) {
-	t.Helper()
-	url = pgtest.Database(t, "")
-	fillSchema(t, url, "")
-	return url
 }
 
 // postgres is a store, and its database as another program sees it.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 )
 
 // What passes by itself is waited for at a start; all else ends the program.
@@ -70,7 +70,7 @@ func TestAReadOnlyServerAndAFullFilePass(t *testing.T) {
 		t.Errorf("a file without room: %v doesn't pass", err)
 	}
 
-	url := pgtest.Database(t, "")
+	url := storetest.Database(t)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -189,7 +190,7 @@ func TestReplicasShareLimitsAndGuesses(t *testing.T) {
 // the first: the limit is one for both.
 func TestANewNumberOfTwoReplicasIsOne(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	decided, let := make(chan struct{}), make(chan struct{})
 	var tries int
 	slow := replica(t, url, func(o *store.Options) {
@@ -223,7 +224,7 @@ func TestANewNumberOfTwoReplicasIsOne(t *testing.T) {
 // A right guess of a number without failures leaves its row as it is: that is a third of what a login writes.
 func TestARightGuessWritesNoDestinationThatHasNothingToForget(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	s := replica(t, url)
 	v := pending(time.Now(), number(1))
 	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
@@ -242,7 +243,7 @@ func TestARightGuessWritesNoDestinationThatHasNothingToForget(t *testing.T) {
 // What a replica has read and not yet written, another one must not read.
 func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	wrongly := func(s *store.Store, v *verify.Verification) error {
 		_, err := s.Check(ctx, guess(v, "000000"))
 		return err
@@ -303,7 +304,7 @@ func TestARowThatAnotherReplicaHoldsIsWaitedFor(t *testing.T) {
 // The last room of a project is not taken by two replicas.
 func TestReplicasShareAProjectsRoom(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	now := time.Now()
 	if err := replica(t, url).CreateProject(ctx, verify.Project{ID: "p", Name: "p", Profile: verify.ProfileCompat}); err != nil {
 		t.Fatal(err)
@@ -364,7 +365,7 @@ func TestReplicasShareAProjectsRoom(t *testing.T) {
 // A migration may change a column's type while we run, and an administrator may discard what is prepared.
 func TestStatementsThatBecameUselessArePreparedAnew(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	s := replica(t, url, func(o *store.Options) { o.Postgres.Writers = 1 })
 	login := func(n int) {
 		t.Helper()
@@ -395,7 +396,7 @@ func TestStatementsThatBecameUselessArePreparedAnew(t *testing.T) {
 // Rows that are there already are changed by several replicas at once, each in another way.
 func TestReplicasLoseNoUpdate(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	var replicas []*store.Store
 	for range 3 {
 		replicas = append(replicas, replica(t, url))
@@ -517,7 +518,7 @@ func TestReplicasDoNotDeadlock(t *testing.T) {
 // A start whose commit takes long must not appear behind the sweeper without a hint.
 func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	now := time.Now()
 	begun, let := make(chan struct{}), make(chan struct{})
 	slow := replica(t, url, func(o *store.Options) {
@@ -580,7 +581,7 @@ func TestSweeperWaitsForStartsThatAreUnderWay(t *testing.T) {
 // told nothing cancels it, and no other replica sends it before.
 func TestACommitThatComesLateIsCanceled(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	var lose atomic.Bool
 	s := replica(t, url, func(o *store.Options) {
 		o.Commit = func(_ int, commit func() error) error {
@@ -760,7 +761,7 @@ func TestCommitsAreSynchronousWhateverTheServerSays(t *testing.T) {
 
 func TestTextThatPostgresRefusesIsMended(t *testing.T) {
 	t.Parallel()
-	s := replica(t, pgtest.Database(t, newTemplate(t)))
+	s := replica(t, storetest.Database(t))
 	v := pending(time.Now(), number(0))
 	v.Text = "your\x00code {code}"
 	if err := s.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
@@ -871,7 +872,7 @@ func TestSeveralProcessesOpenANewDatabase(t *testing.T) {
 // The two engines' schemas are one: the same tables with the same columns, at the same version.
 func TestEnginesHaveTheSameSchema(t *testing.T) {
 	t.Parallel()
-	pg := pgtest.Database(t, newTemplate(t))
+	pg := storetest.Database(t)
 	columns := func(driver, name, text string) (all []string) {
 		t.Helper()
 		db, err := sql.Open(driver, name)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -324,7 +325,7 @@ func TestHalfRestoredDatabaseIsRefused(t *testing.T) {
 // An operator voids what is pending beside replicas, of which none decides on it any more. What starts then lives.
 func TestVoidBesideReplicas(t *testing.T) {
 	t.Parallel()
-	url := pgtest.Database(t, newTemplate(t))
+	url := storetest.Database(t)
 	s, other := replica(t, url), replica(t, url)
 	first := pending(time.Now().Add(-time.Second), number(0)) // the mark isn't ahead of the time
 	if err := s.Start(ctx, first, verify.Limits{}, time.Minute); err != nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -47,7 +47,7 @@ func TestAYearOfUsageIsListed(t *testing.T) {
 			series := `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i FROM n`
 			zero := `x'01'`
 			if engine == "PostgreSQL" {
-				driver, source, zero = "pgx", pgtest.Database(t, ""), `'\x01'`
+				driver, source, zero = "pgx", storetest.Database(t), `'\x01'`
 				s = replica(t, source)
 			} else {
 				s = openSQLite(t, source, nil, nil).Store

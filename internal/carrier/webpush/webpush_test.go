@@ -34,6 +34,7 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -373,7 +374,7 @@ func TestAPushGoesToTheUsersDevicesOnly(t *testing.T) {
 
 func TestAGoneDeviceIsRemovedAndTheCodeGoesOn(t *testing.T) {
 	t.Parallel()
-	for name, database := range map[string]func() string{"SQLite": func() string { return "" }, "PostgreSQL": func() string { return pgtest.Database(t, "") }} {
+	for name, database := range map[string]func() string{"SQLite": func() string { return "" }, "PostgreSQL": func() string { return storetest.Database(t) }} {
 		t.Run(name, func(t *testing.T) {
 			k := newKit(t, countersigntest.Options{Database: database()}, true, "push", "sms")
 			gone, lost, live := k.service.subscribe("gone"), k.service.subscribe("lost"), k.service.subscribe("live")

@@ -32,6 +32,7 @@ import (
 	"github.com/countersign/countersign/internal/keyset"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
@@ -276,7 +277,7 @@ func onBoth(t *testing.T, test func(t *testing.T, o countersigntest.Options)) {
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); test(t, countersigntest.Options{}) })
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, countersigntest.Options{Database: pgtest.Database(t, "")})
+		test(t, countersigntest.Options{Database: storetest.Database(t)})
 	})
 }
 

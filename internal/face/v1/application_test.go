@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/phone"
+	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -29,7 +30,7 @@ func onBothEngines(t *testing.T, test func(t *testing.T, o countersigntest.Optio
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); test(t, countersigntest.Options{}) })
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, countersigntest.Options{Database: pgtest.Database(t, "")})
+		test(t, countersigntest.Options{Database: storetest.Database(t)})
 	})
 }
 

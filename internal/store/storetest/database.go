@@ -1,0 +1,30 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/store"
+)
+
+// Database makes an empty PostgreSQL database with all tables, and returns its URL. It is dropped when the test ends.
+// Like [File], it is a copy.
+func Database(t testing.TB) (databaseURL string) { return SchemaIn(t, "") }
+
+// SchemaIn is a Database whose tables are in a schema of their own. An empty name is the schema that the user's
+// search_path finds.
+func SchemaIn(t testing.TB, schema string) (databaseURL string) {
+	t.Helper()
+	return pgtest.Database(t, pgtest.Template(t, "tables in "+schema, func(databaseURL string) error { return Tables(databaseURL, schema) }))
+}
+
+// Tables makes all tables in a schema.
+func Tables(databaseURL, schema string) error {
+	s, err := store.Open(context.Background(), store.Options{Postgres: &store.Postgres{URL: databaseURL, Schema: schema, Timeout: time.Minute}})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
