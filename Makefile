@@ -89,7 +89,7 @@ pushes:
 	go test -timeout 30m -run '^$$' -bench Push -benchtime 40x ./internal/carrier/webpush
 
 floods: postgresql
-	go test -timeout 60m -run '^$$' -bench Beside -benchtime 5x ./internal/dispatch
+	go test -timeout 60m -run '^$$' -bench Beside -benchtime 5x -skip TakenOver ./internal/dispatch
 
 mutants:
 	go run ./internal/mutant $(MUTANTS)

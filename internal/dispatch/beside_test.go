@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/face/signalwire"
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
@@ -56,6 +57,48 @@ func BenchmarkBeside(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+// BenchmarkTakenOverBeside measures how long messages of a replica that died wait for another while a project floods the
+// server: the slowest, from the start. Their lease is 20 s, and they should be sent within 25 s.
+func BenchmarkTakenOverBeside(b *testing.B) {
+	for _, engine := range []struct {
+		name     string
+		replicas int
+	}{{"sqlite", 1}, {"postgresql", 3}} {
+		for _, name := range []string{"starts", "failing", "lists"} {
+			b.Run(engine.name+"/"+name, func(b *testing.B) {
+				n := newNeighbors(b, engine.replicas)
+				k := n.replicas[0]
+				var slowest time.Duration
+				refused, flooded := 0, 0
+				for range b.N {
+					began, waiting := time.Now(), map[verify.ID]bool{}
+					for i := range 10 {
+						waiting[orphan(b, k, n.other.project, phone.Number(fmt.Sprintf("+1404%07d", 2000000+i)))] = true
+					}
+					stop := n.flood(floods[name])
+					for ; len(waiting) > 0; time.Sleep(10 * time.Millisecond) {
+						if time.Since(began) > 5*time.Minute {
+							b.Fatalf("%d messages of a dead replica wait still", len(waiting))
+						}
+						for id := range waiting {
+							if v, err := k.Store.Verification(b.Context(), id); err == nil && v.Delivery == verify.DeliverySent {
+								delete(waiting, id)
+							}
+						}
+					}
+					slowest = max(slowest, time.Since(began))
+					r, f := stop()
+					refused, flooded = refused+r, flooded+f
+				}
+				b.ReportMetric(0, "ns/op") // says nothing
+				b.ReportMetric(slowest.Seconds(), "slowest-s")
+				b.ReportMetric(float64(flooded)/float64(b.N), "flood")
+				b.ReportMetric(100*float64(refused)/float64(max(flooded, 1)), "%flood-refused")
+			})
+		}
 	}
 }
 
