@@ -127,11 +127,7 @@ func (s *Store) foldSpending(ctx context.Context) error {
 		}
 		n := 0
 		err = s.aloneCommitted(func(ctx context.Context, tx *sql.Tx, _ time.Time) error {
-			text := `SELECT ` + spentLayout.names() + old + ` ORDER BY ` + spentKeyLayout.names() + ` LIMIT $3`
-			if s.postgres {
-				text += ` FOR UPDATE SKIP LOCKED`
-			}
-			rows, err := query(ctx, tx, spentLayout.scan, text, days, months, most)
+			rows, err := query(ctx, tx, spentLayout.scan, `SELECT `+spentLayout.names()+old+` ORDER BY `+spentKeyLayout.names()+` LIMIT $3`+s.free(), days, months, most)
 			n = len(rows)
 			if err != nil {
 				return err

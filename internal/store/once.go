@@ -155,10 +155,7 @@ func (s *Store) Keep(ctx context.Context, p verify.ProjectID, answer *[]byte) er
 
 // forgetAnswers deletes the answers that are no longer kept. It writes only where there are some.
 func (s *Store) forgetAnswers(ctx context.Context) error {
-	free := `` // of groups that are about to put another answer in their place
-	if s.postgres {
-		free = ` FOR UPDATE SKIP LOCKED`
-	}
+	free := s.free() // of groups that are about to put another answer in their place
 	return inSteps(ctx, func(most int) (more bool, err error) {
 		before := millis(s.now())
 		_, err = pool.One(ctx, s.upkeep, scanValue[int], `SELECT 1 FROM kept_answer WHERE expires_at < $1 LIMIT 1`, before)

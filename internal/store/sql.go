@@ -308,6 +308,15 @@ func ended(d *verify.Delivery) layout[verify.Delivery] {
 // more reports whether an attempt has what most leave out.
 func more(d *verify.Delivery) bool { return d.Call.Made() || d.Sender != "" || d.CarrierCode != "" }
 
+// free makes a SELECT lock its rows and pass over those that others have locked, unless the engine has one transaction at a
+// time anyway.
+func (s *Store) free() string {
+	if s.postgres {
+		return s.locked() + ` SKIP LOCKED`
+	}
+	return ""
+}
+
 // locked makes a SELECT lock its rows, unless the engine has one transaction at a time anyway.
 func (s *Store) locked() string {
 	if s.postgres {
