@@ -7,29 +7,17 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
-
-// coordinator is the URL of a coordinator of Citus with two workers, on which a test may make schemas. A test for which there
-// is none isn't run.
-func coordinator(t *testing.T) string {
-	t.Helper()
-	text := os.Getenv("COUNTERSIGN_TEST_CITUS")
-	if text == "" {
-		t.Skip("NOT RUN: COUNTERSIGN_TEST_CITUS names no coordinator of Citus")
-	}
-	if _, err := url.Parse(text); err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
 
 // holder is the URL of the worker that holds a schema.
 func holder(t *testing.T, coordinator, schema string) string {
@@ -54,17 +42,107 @@ func newSchema(t *testing.T, url string) (name string) {
 
 func TestCitusIsAStore(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
-	testsize.Full(t, "takes minutes: Citus makes the tables anew for each test")
+	url := pgtest.CitusURL(t)
+	testsize.Full(t, "takes minutes")
+	pool := &schemaPool{t: t, url: url}
 	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
-		return openPostgres(t, inSchema(url, newSchema(t, url)), now, commit)
+		l := pool.lend(t)
+		return l.open(t, now, commit)
 	})
+}
+
+// A schemaPool lends empty schemas to subtests. Citus takes seconds to make the tables of a schema, and a fraction of a
+// second to empty them.
+type schemaPool struct {
+	t   *testing.T
+	url string
+
+	mu  sync.Mutex // guards all
+	all []*lentSchema
+}
+
+type lentSchema struct {
+	url   string
+	to    *testing.T   // nil: nobody
+	users atomic.Int64 // stores that are open on it
+}
+
+// lend lends a schema to a subtest until it ends. One that the subtest has already, and has closed, serves again.
+func (p *schemaPool) lend(t *testing.T) *lentSchema {
+	t.Helper()
+	if l := p.find(t); l != nil {
+		emptySchema(t, l.url)
+		return l
+	}
+	schema := newSchema(p.t, p.url)
+	fillSchema(t, p.url, schema)
+	l := &lentSchema{url: inSchema(p.url, schema), to: t}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, l)
+	t.Cleanup(func() { p.giveBack(l) })
+	return l
+}
+
+func (p *schemaPool) find(t *testing.T) *lentSchema {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.all {
+		if l.to == t && l.users.Load() == 0 {
+			return l
+		}
+	}
+	for _, l := range p.all {
+		if l.to == nil {
+			l.to = t
+			t.Cleanup(func() { p.giveBack(l) })
+			return l
+		}
+	}
+	return nil
+}
+
+func (p *schemaPool) giveBack(l *lentSchema) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.to = nil
+}
+
+func (l *lentSchema) open(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+	t.Helper()
+	l.users.Add(1)
+	return &lentStore{postgres: openPostgres(t, l.url, now, commit), of: l}
+}
+
+// A lentStore is a store on a lent schema.
+type lentStore struct {
+	*postgres
+	of     *lentSchema
+	closed sync.Once
+}
+
+func (s *lentStore) Close() error {
+	defer s.closed.Do(func() { s.of.users.Add(-1) })
+	return s.postgres.Close()
+}
+
+func (s *lentStore) Again(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+	t.Helper()
+	return s.of.open(t, now, commit)
+}
+
+// emptySchema leaves a schema as it was made: with its version, and where it is.
+func emptySchema(t *testing.T, in string) {
+	t.Helper()
+	execute(t, in, "TRUNCATE "+query[string](t, in, `SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
+		WHERE schemaname = current_schema() AND tablename NOT IN ('goose_db_version', 'server', 'watermark')`))
+	execute(t, in, `UPDATE watermark SET id = '\x00000000000000000000000000000000'`)
 }
 
 // A worker that would acknowledge commits before they are on disk is refused, for what we set doesn't reach it.
 func TestAWorkerThatMayLoseCommitsIsRefused(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	schema := newSchema(t, url)
 	fillSchema(t, url, schema)
 	worker := holder(t, url, schema)
@@ -106,7 +184,7 @@ func as(t *testing.T, databaseURL, user string) string {
 // sees such a standby by its timeline, wherever it is connected.
 func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	mine, others := newSchema(t, url), newSchema(t, url)
 	a, b := schemaReplica(t, url, mine), schemaReplica(t, url, others)
 	for _, name := range []string{mine, others} {
@@ -142,10 +220,20 @@ func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
 	}
 }
 
+// Replicas that are connected by both ways share limits and guesses as those on one PostgreSQL do.
+func TestReplicasOnCitusShareLimitsAndGuesses(t *testing.T) {
+	t.Parallel()
+	url := pgtest.CitusURL(t)
+	schema := newSchema(t, url)
+	fillSchema(t, url, schema)
+	direct := holder(t, url, schema)
+	shareLimitsAndGuesses(t, [3]*store.Store{schemaReplica(t, url, schema), schemaReplica(t, direct, schema), schemaReplica(t, url, schema)})
+}
+
 // A sweep waits for a start whichever way each is connected: see store.announceSweep.
 func TestASweepWaitsForStartsByBothWays(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	schema := newSchema(t, url)
 	fillSchema(t, url, schema)
 	worker := holder(t, url, schema)
@@ -193,7 +281,7 @@ func TestASweepWaitsForStartsByBothWays(t *testing.T) {
 // A schema moves to the other worker and back while a server works on it: what is pending works on, and nothing is void.
 func TestASchemaMovesUnderAServer(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	p := &store.Postgres{URL: url, Schema: newSchema(t, url), Timeout: time.Minute}
 	made, err := store.CreateSchema(ctx, p, "operator")
 	if err != nil {
@@ -247,7 +335,7 @@ func TestASchemaMovesUnderAServer(t *testing.T) {
 // A move that somebody makes by hand may be a restore as well: it voids.
 func TestASchemaMovedByHandIsVoid(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	schema := newSchema(t, url)
 	s := schemaReplica(t, url, schema)
 	waiting := pending(time.Now(), number(1))
