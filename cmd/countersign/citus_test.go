@@ -107,9 +107,42 @@ func TestASchemaOfCitusMovesUnderLoad(t *testing.T) {
 	c.settle()
 	c.judge(moves)
 	countedRight(t, data, store.Options{Postgres: &store.Postgres{URL: cluster.URL(), Schema: "verify_a", Writers: 1, Conns: 2, Timeout: 15 * time.Second}})
+	if odd := oddAttempts(t, inSchema(t, cluster.URL(), "verify_a")); len(odd) > 0 {
+		t.Errorf("attempts that aren't stored as their verifications say:\n%s", strings.Join(odd, "\n"))
+		for _, line := range odd {
+			id, _, _ := strings.Cut(line, " ")
+			t.Logf("%s: the phones got %+v", id, c.phones.messages(id))
+		}
+	}
 	if all := operator.run("audit", "list", "--config", "countersign.yaml"); strings.Contains(all, "void") {
 		t.Errorf("something was void:\n%s", all)
 	}
+}
+
+// oddAttempts lists the verifications of which not every attempt has its end.
+func oddAttempts(t *testing.T, databaseURL string) (odd []string) {
+	t.Helper()
+	db, err := sql.Open("pgx", databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT v.id::text || ' ' || v.attempt || ' attempts, delivery ' || v.delivery || ' ' || v.reason || ', due ' || v.due_at || ': ' ||
+			coalesce(string_agg(d.attempt || ' ' || d.carrier || ' ' || d.outcome || ' ' || d.reason || ' ' || d.started_at || ' ' || d.ended_at, ', ' ORDER BY d.attempt), '')
+		FROM verification v LEFT JOIN delivery d ON d.verification = v.id
+		GROUP BY v.id HAVING count(d.attempt) FILTER (WHERE d.ended_at > 0) <> v.attempt OR bool_or(d.carrier = '')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		odd = append(odd, line)
+	}
+	return odd
 }
 
 // longestOutage starts a verification at each server again and again, until the function that it returns is called. That

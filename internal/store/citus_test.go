@@ -332,6 +332,114 @@ func TestASchemaMovesUnderAServer(t *testing.T) {
 	}
 }
 
+// A move waits for transactions that have read. They would write on the other worker what they decided, over what others
+// wrote there meanwhile.
+func TestAMoveOnCitusWaitsForThoseWhoHaveRead(t *testing.T) {
+	t.Parallel()
+	c := pgtest.NewCitus(t) // another test's move would be taken for this one's
+	p := &store.Postgres{URL: c.URL(), Schema: "a", Timeout: time.Minute}
+	fillSchema(t, p.URL, p.Schema)
+	approve := func(s *store.Store, v *verify.Verification) error {
+		_, err := s.Check(ctx, guess(v, "483920"))
+		return err
+	}
+	create := func(s *store.Store, v *verify.Verification) error {
+		return s.CreateApplication(ctx, verify.Application{ID: verify.NewID(time.Now()), Project: v.Project, Name: "shop", Version: 1}, false, 1)
+	}
+	for _, test := range []struct {
+		name   string
+		direct bool // by the worker
+		decide func(s *store.Store, v *verify.Verification) error
+		second error
+	}{
+		{"a group, by the coordinator", false, approve, verify.ErrApproved},
+		{"a group, by the worker", true, approve, verify.ErrApproved},
+		{"alone, by the coordinator", false, create, verify.ErrTooManyApplications},
+		{"alone, by the worker", true, create, verify.ErrTooManyApplications},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			url := c.URL()
+			if test.direct {
+				url = c.URLBy(c.Workers[c.Holder(t, p.Schema)])
+			}
+			read, let := make(chan struct{}), make(chan struct{})
+			var holds atomic.Bool
+			patient := func(o *store.Options) { o.Postgres.Timeout = time.Minute }
+			first := schemaReplica(t, url, p.Schema, patient, func(o *store.Options) {
+				o.Commit = func(_ int, commit func() error) error {
+					if holds.CompareAndSwap(true, false) {
+						close(read)
+						<-let
+					}
+					return commit()
+				}
+			})
+			second := schemaReplica(t, c.URL(), p.Schema, patient)
+			v := pending(time.Now(), number(1))
+			v.Project = verify.ProjectID(test.name)
+			if err := first.CreateProject(ctx, verify.Project{ID: v.Project, Name: test.name, Profile: verify.ProfileCompat}); err != nil {
+				t.Fatal(err)
+			}
+			if err := first.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			decided, moved := make(chan error, 2), make(chan error, 1)
+			go func() {
+				_, err := store.MoveSchema(ctx, p, "", "operator", func(int, int) {})
+				moved <- err
+			}()
+			// What runs when the copying begins is waited for by PostgreSQL.
+			await(t, "the move copies nothing", func() bool {
+				return anywhere(t, c, `SELECT EXISTS (SELECT FROM pg_subscription WHERE subenabled AND subname LIKE 'citus_shard_move%')`)
+			})
+			holds.Store(true)
+			go func() { decided <- test.decide(first, v) }()
+			<-read
+			await(t, "the move neither ends nor waits", func() bool {
+				return len(moved) > 0 || anywhere(t, c, `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)`)
+			})
+			if len(moved) > 0 {
+				t.Error("the move didn't wait for a transaction that had read")
+			}
+			go func() { decided <- test.decide(second, v) }()
+			if len(moved) > 0 {
+				decided <- <-decided // the other one has nobody to wait for
+			}
+			close(let)
+			if err := <-moved; err != nil {
+				t.Error(err)
+			}
+			one, two := <-decided, <-decided
+			if one != nil {
+				one, two = two, one
+			}
+			if one != nil || !errors.Is(two, test.second) {
+				t.Errorf("got errors %v and %v, want one of them nil, and %v", one, two, test.second)
+			}
+		})
+	}
+}
+
+// anywhere reports whether a query says yes on one of the servers.
+func anywhere(t *testing.T, c *pgtest.Citus, text string) bool {
+	t.Helper()
+	for _, server := range append([]*pgtest.Cluster{c.Coordinator}, c.Workers...) {
+		if query[bool](t, c.URLBy(server), text) {
+			return true
+		}
+	}
+	return false
+}
+
+func await(t *testing.T, otherwise string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
 // A move that somebody makes by hand may be a restore as well: it voids.
 func TestASchemaMovedByHandIsVoid(t *testing.T) {
 	t.Parallel()
