@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
@@ -95,9 +96,7 @@ func TestASchemaOfCitusMovesUnderLoad(t *testing.T) {
 	stop, longest := c.drive(seed), c.longestOutage()
 	for range moves {
 		c.live(rnd)
-		if said := operator.run("schema", "move", "--config", "countersign.yaml", "verify_a"); !strings.Contains(said, "Moved schema verify_a from ") {
-			t.Errorf("schema move: got %q", said)
-		}
+		moveSchema(operator, "verify_a")
 		before := c.approved.Load()
 		c.await(func() bool { return c.approved.Load() > before }) // nobody goes on if all is void
 	}
@@ -109,13 +108,26 @@ func TestASchemaOfCitusMovesUnderLoad(t *testing.T) {
 	countedRight(t, data, store.Options{Postgres: &store.Postgres{URL: cluster.URL(), Schema: "verify_a", Writers: 1, Conns: 2, Timeout: 15 * time.Second}})
 	if odd := oddAttempts(t, inSchema(t, cluster.URL(), "verify_a")); len(odd) > 0 {
 		t.Errorf("attempts that aren't stored as their verifications say:\n%s", strings.Join(odd, "\n"))
-		for _, line := range odd {
-			id, _, _ := strings.Cut(line, " ")
-			t.Logf("%s: the phones got %+v", id, c.phones.messages(id))
-		}
 	}
 	if all := operator.run("audit", "list", "--config", "countersign.yaml"); strings.Contains(all, "void") {
 		t.Errorf("something was void:\n%s", all)
+	}
+}
+
+// moveSchema moves a schema to the other worker. Citus refuses that while transactions still see what the move before left there.
+func moveSchema(in *installation, name string) {
+	in.t.Helper()
+	var said []byte
+	if !within(patience, func() (done bool) {
+		cmd := in.binary("schema", "move", "--config", "countersign.yaml", name)
+		cmd.Dir = in.dir
+		var err error
+		if said, err = cmd.CombinedOutput(); err != nil && !bytes.Contains(said, []byte("could not be cleaned up")) {
+			in.t.Fatalf("schema move: %v %s", err, said)
+		}
+		return err == nil
+	}) {
+		in.t.Fatalf("schema move: %s", said)
 	}
 }
 
@@ -127,7 +139,7 @@ func oddAttempts(t *testing.T, databaseURL string) (odd []string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	rows, err := db.Query(`SELECT v.id::text || ' ' || v.attempt || ' attempts, delivery ' || v.delivery || ' ' || v.reason || ', due ' || v.due_at || ': ' ||
+	rows, err := db.Query(`SELECT encode(v.id, 'hex') || ' ' || v.attempt || ' attempts, delivery ' || v.delivery || ' ' || v.reason || ', due ' || v.due_at || ': ' ||
 			coalesce(string_agg(d.attempt || ' ' || d.carrier || ' ' || d.outcome || ' ' || d.reason || ' ' || d.started_at || ' ' || d.ended_at, ', ' ORDER BY d.attempt), '')
 		FROM verification v LEFT JOIN delivery d ON d.verification = v.id
 		GROUP BY v.id HAVING count(d.attempt) FILTER (WHERE d.ended_at > 0) <> v.attempt OR bool_or(d.carrier = '')`)
