@@ -49,6 +49,23 @@ func installOn(t *testing.T, databaseURL string, more ...string) *installation {
 	})
 }
 
+// connect has the configuration name another database, and a schema of it.
+func (in *installation) connect(databaseURL, schema string) {
+	in.t.Helper()
+	config := filepath.Join(in.dir, "countersign.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	for key, value := range map[string]string{"url": databaseURL, "schema": schema} {
+		at := regexp.MustCompile(`(?m)^  ` + key + `: .*$`).FindIndex(text) // the first is that of the section database
+		text = slices.Concat(text[:at[0]], []byte("  "+key+": "+strconv.Quote(value)), text[at[1]:])
+	}
+	if err := os.WriteFile(config, text, 0o644); err != nil {
+		in.t.Fatal(err)
+	}
+}
+
 // patiently is for tests that ask what is decided, not how soon: no answer is 503 because the machine is busy.
 const patiently = "timeout: 10s"
 
@@ -151,8 +168,12 @@ func guessOnce(p *process, key, id, typed string) string {
 func TestReplicasRaceForGuessesAndCodes(t *testing.T) {
 	t.Parallel()
 	in := installOn(t, storetest.Database(t), patiently)
-	servers := in.serveReplicas(replicas)
-	const parallel = 30
+	raceForGuesses(t, in, in.serveReplicas(replicas), 30)
+}
+
+// raceForGuesses guesses at verifications at all replicas, as many times in parallel, wrong and then right.
+func raceForGuesses(t *testing.T, in *installation, servers []*process, parallel int) {
+	t.Helper()
 	var overLimit, approvedTwice atomic.Int64
 	race := func(round int, typed func(code string) string, attempts int) map[string]int {
 		id, code := startOn(in, servers[round%replicas], newNumber(), attempts)
@@ -286,14 +307,14 @@ func devReplica(t *testing.T, data, databaseURL, phones string, life int, env ..
 // default would acknowledge what isn't on disk.
 func TestKilledReplicasAndDatabaseKeepTheirPromises(t *testing.T) {
 	t.Parallel()
-	killReplicas(t, conditions{})
+	killReplicas(t, onOnePostgres(t), conditions{})
 }
 
 // The same on machines whose clocks are far apart, with a database that is slow and an ocean away.
 func TestKilledReplicasInBadConditionsKeepTheirPromises(t *testing.T) {
 	t.Parallel()
 	testsize.Full(t, "takes minutes")
-	killReplicas(t, conditions{
+	killReplicas(t, onOnePostgres(t), conditions{
 		network: 500 * time.Microsecond, commits: 300 * time.Millisecond, clocks: [replicas]time.Duration{0, 30 * time.Second, -30 * time.Second},
 	})
 }
@@ -305,18 +326,35 @@ type conditions struct {
 	clocks  [replicas]time.Duration // how far each machine's clock is ahead
 }
 
-func killReplicas(t *testing.T, in conditions) {
+// A site is where the database of replicas is.
+type site struct {
+	url     string            // for the test
+	wires   []*pgtest.Wire    // for the replicas, in turn
+	ways    []string          // the URLs over these wires
+	servers []*pgtest.Cluster // that are shut down, in turn
+}
+
+// way is the URL for one of the replicas.
+func (s site) way(replica int) string { return s.ways[replica%len(s.ways)] }
+
+func onOnePostgres(t *testing.T) site {
+	t.Helper()
+	cluster := pgtest.New(t, "synchronous_commit = off", "wal_writer_delay = 10s")
+	wire, url := pgtest.NewWire(t, cluster), cluster.Database(t, "")
+	return site{url, []*pgtest.Wire{wire}, []string{wire.URL(url)}, []*pgtest.Cluster{cluster}}
+}
+
+func killReplicas(t *testing.T, on site, in conditions) {
 	t.Helper()
 	kills, shutdowns := testsize.Times(5), testsize.Times(2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	cluster := pgtest.New(t, "synchronous_commit = off", "wal_writer_delay = 10s")
-	databaseURL := cluster.Database(t, "")
-	wire := pgtest.NewWire(t, cluster)
-	wire.Delay(in.network)
+	for _, wire := range on.wires {
+		wire.Delay(in.network)
+	}
 	c := newCrowd(t, seed, replicas)
-	c.stored = func() map[string]storedVerification { return storedIn(t, databaseURL) }
+	c.stored = func() map[string]storedVerification { return storedIn(t, on.url) }
 	c.phones.slow = 100 * time.Millisecond // so that there are calls under way when a replica dies
 	receiver := httptest.NewServer(c.phones)
 	defer receiver.Close()
@@ -324,7 +362,7 @@ func killReplicas(t *testing.T, in conditions) {
 	start := func(i int) {
 		life++
 		lives[i] = life
-		c.servers[i].Store(devReplica(t, data, wire.URL(databaseURL), receiver.URL, life,
+		c.servers[i].Store(devReplica(t, data, on.way(i), receiver.URL, life,
 			crashCommits+"="+in.commits.String(), crashClock+"="+in.clocks[i].String()))
 	}
 	for i := range replicas {
@@ -336,12 +374,14 @@ func killReplicas(t *testing.T, in conditions) {
 		events[i] = true
 	}
 	rnd.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
-	held := false
+	held, shut := false, 0
 	for n, database := range events {
 		c.live(rnd)
 		if database {
-			cluster.Kill(t)
-			cluster.Start(t)
+			server := on.servers[shut%len(on.servers)]
+			server.Kill(t)
+			server.Start(t)
+			shut++
 			continue
 		}
 		// The first replica to die has a call under way, of which nothing is sent. Chance decides what the others
@@ -360,7 +400,7 @@ func killReplicas(t *testing.T, in conditions) {
 	c.settle()
 	c.judge(kills)
 	c.judgeDelays()
-	countedRight(t, data, store.Options{Postgres: &store.Postgres{URL: databaseURL, Writers: 1, Conns: 2, Timeout: 15 * time.Second}})
+	countedRight(t, data, store.Options{Postgres: &store.Postgres{URL: on.url, Writers: 1, Conns: 2, Timeout: 15 * time.Second}})
 }
 
 // leaseOfDev is how long a message may be with a replica before others may send it, and takeover how
@@ -685,6 +725,18 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 	in := installOn(t, u.String(), patiently)
 	servers := in.serveReplicas(replicas)
 
+	failOver(t, in, servers, failover{primary, standby, standby.URL(strings.TrimPrefix(u.Path, "/")), func() {}})
+}
+
+// A failover is one to a standby that lacks the last commits.
+type failover struct {
+	primary, standby *pgtest.Cluster
+	onStandby        string // the URL of the database there
+	announce         func() // tells others of the new primary
+}
+
+func failOver(t *testing.T, in *installation, servers []*process, f failover) {
+	t.Helper()
 	type made struct{ id, code string }
 	var used, unused []made
 	for i := range 12 {
@@ -696,22 +748,22 @@ func TestPromotedStandbyAcceptsNoUsedCode(t *testing.T) {
 		}
 	}
 	// They are there, the guesses aren't.
-	onStandby := standby.URL(strings.TrimPrefix(u.Path, "/"))
 	if !within(patience, func() bool {
-		there := storedIn(t, onStandby)
+		there := storedIn(t, f.onStandby)
 		return !slices.ContainsFunc(slices.Concat(used, unused), func(v made) bool { _, ok := there[v.id]; return !ok })
 	}) {
 		t.Fatal("the standby hasn't got the starts")
 	}
-	standby.Detach(t)
+	f.standby.Detach(t)
 	for i, v := range used {
 		if got := guessSurely(servers[i%replicas], v.id, v.code); got != "right" {
 			t.Fatalf("guess: got %s, want right", got)
 		}
 	}
-	primary.Kill(t)
-	standby.Promote(t)
-	for id, v := range storedIn(t, onStandby) {
+	f.primary.Kill(t)
+	f.standby.Promote(t)
+	f.announce()
+	for id, v := range storedIn(t, f.onStandby) {
 		if v.status != int(verify.StatusPending) {
 			t.Fatalf("%s is %d on the standby: nothing was lost, so this shows nothing", id, v.status)
 		}
@@ -780,6 +832,12 @@ func TestRunningProgramOutlivesTheNextMigration(t *testing.T) {
 // What was under way on SQLite goes on, on PostgreSQL.
 func TestMigrateMovesARunningInstallation(t *testing.T) {
 	t.Parallel()
+	migrateInto(t, pgtest.Database(t, ""), "")
+}
+
+// migrateInto moves a running installation into a schema. An empty name is the one that the user's search_path finds.
+func migrateInto(t *testing.T, databaseURL, schema string) {
+	t.Helper()
 	in := install(t, thisBinary, nil)
 	p := in.serve()
 	live, liveCode := startOn(in, p, newNumber(), 3)
@@ -795,21 +853,12 @@ func TestMigrateMovesARunningInstallation(t *testing.T) {
 	}
 	before := in.run("project", "show", "--config", "countersign.yaml", in.project)
 
-	databaseURL := pgtest.Database(t, "")
-	config := filepath.Join(in.dir, "countersign.yaml")
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	nowhere := thisBinary("migrate", "--from", "sqlite:data", "--to", "postgres:countersign.yaml")
 	nowhere.Dir = in.dir
 	if out, err := nowhere.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("names no database.url")) {
 		t.Errorf("migrate to a configuration without a database: got %v %s", err, out)
 	}
-	text = bytes.Replace(text, []byte("\n  url: \"\"\n"), []byte("\n  url: "+strconv.Quote(databaseURL)+"\n"), 1)
-	if err := os.WriteFile(config, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	in.connect(databaseURL, schema)
 	var moved struct {
 		File   string
 		Tables []struct {

@@ -61,6 +61,10 @@ func (w *Wire) URL(direct string) string {
 	return u.String()
 }
 
+func (w *Wire) host() string { return w.listener.Addr().(*net.TCPAddr).IP.String() }
+
+func (w *Wire) port() int { return w.listener.Addr().(*net.TCPAddr).Port }
+
 // Cut makes the wire silently pass nothing, like a pulled cable, or pass data again.
 func (w *Wire) Cut(cut bool) {
 	w.mu.Lock()

@@ -73,9 +73,8 @@ func (k destinationKey) compare(o destinationKey) int {
 // The fewer groups, the fewer commits. So what arrives while a lane commits waits for that lane, unless
 // it is a crowd, which is worth a commit of its own beside that; or the lane takes unusually long.
 type writer struct {
-	db     *sql.DB       // for what runs alone
-	tx     sql.TxOptions // of what runs alone
-	limit  time.Duration // of a transaction; 0: none
+	begin  func(ctx context.Context) (*sql.Tx, error) // of what runs alone
+	limit  time.Duration                              // of a transaction; 0: none
 	now    func() time.Time
 	commit func(ops int, commit func() error) error
 	seen   Observer
@@ -114,8 +113,8 @@ type lane struct {
 }
 
 // newWriter starts a writer on sessions that it closes in the end.
-func newWriter(hot []session, db *sql.DB, tx sql.TxOptions, limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
-	w := &writer{witness: remember, abandoned: a, hot: hot, db: db, tx: tx, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), places: share.New(maxWaiting, maxShared)}
+func newWriter(hot []session, begin func(ctx context.Context) (*sql.Tx, error), limit time.Duration, o Options, remember *witness, a *abandoned) *writer {
+	w := &writer{witness: remember, abandoned: a, hot: hot, begin: begin, limit: limit, now: o.Now, commit: o.Commit, seen: o.Observer, ops: make(chan op, maxWaiting), places: share.New(maxWaiting, maxShared)}
 	w.turn.free = sync.NewCond(&w.turn)
 	for i, s := range hot {
 		l := &lane{writer: w, number: i, session: s}
@@ -449,7 +448,7 @@ func (l *lane) transact(group []op) (results []error, err error) {
 func (l *lane) runAlone(o op) (err error) {
 	ctx, cancel := within(context.Background(), l.limit)
 	defer cancel()
-	tx, err := l.db.BeginTx(ctx, &l.tx)
+	tx, err := l.begin(ctx)
 	if err != nil {
 		return away("begin", err)
 	}

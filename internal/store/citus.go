@@ -130,6 +130,11 @@ func sumCitusUsage(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
+// citusStay has a schema stay where it is until the transaction ends: it changes nothing, and Citus ends a move only when nobody
+// is changing the schema. A transaction that only reads first, even FOR UPDATE, doesn't hold up a move. It would lock rows on one
+// worker, and write on another what it decided, over what others wrote there meanwhile.
+const citusStay = `DELETE FROM watermark WHERE name = ''`
+
 // A citus has the statements for one distributed schema that other databases have in another form.
 type citus struct {
 	gate  string // in place of pgGate

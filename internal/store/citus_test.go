@@ -7,29 +7,17 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
 	"github.com/countersign/countersign/internal/testsize"
 	"github.com/countersign/countersign/internal/verify"
 )
-
-// coordinator is the URL of a coordinator of Citus with two workers, on which a test may make schemas. A test for which there
-// is none isn't run.
-func coordinator(t *testing.T) string {
-	t.Helper()
-	text := os.Getenv("COUNTERSIGN_TEST_CITUS")
-	if text == "" {
-		t.Skip("NOT RUN: COUNTERSIGN_TEST_CITUS names no coordinator of Citus")
-	}
-	if _, err := url.Parse(text); err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
 
 // holder is the URL of the worker that holds a schema.
 func holder(t *testing.T, coordinator, schema string) string {
@@ -54,17 +42,107 @@ func newSchema(t *testing.T, url string) (name string) {
 
 func TestCitusIsAStore(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
-	testsize.Full(t, "takes minutes: Citus makes the tables anew for each test")
+	url := pgtest.CitusURL(t)
+	testsize.Full(t, "takes minutes")
+	pool := &schemaPool{t: t, url: url}
 	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
-		return openPostgres(t, inSchema(url, newSchema(t, url)), now, commit)
+		l := pool.lend(t)
+		return l.open(t, now, commit)
 	})
+}
+
+// A schemaPool lends empty schemas to subtests. Citus takes seconds to make the tables of a schema, and a fraction of a
+// second to empty them.
+type schemaPool struct {
+	t   *testing.T
+	url string
+
+	mu  sync.Mutex // guards all
+	all []*lentSchema
+}
+
+type lentSchema struct {
+	url   string
+	to    *testing.T   // nil: nobody
+	users atomic.Int64 // stores that are open on it
+}
+
+// lend lends a schema to a subtest until it ends. One that the subtest has already, and has closed, serves again.
+func (p *schemaPool) lend(t *testing.T) *lentSchema {
+	t.Helper()
+	if l := p.find(t); l != nil {
+		emptySchema(t, l.url)
+		return l
+	}
+	schema := newSchema(p.t, p.url)
+	fillSchema(t, p.url, schema)
+	l := &lentSchema{url: inSchema(p.url, schema), to: t}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, l)
+	t.Cleanup(func() { p.giveBack(l) })
+	return l
+}
+
+func (p *schemaPool) find(t *testing.T) *lentSchema {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.all {
+		if l.to == t && l.users.Load() == 0 {
+			return l
+		}
+	}
+	for _, l := range p.all {
+		if l.to == nil {
+			l.to = t
+			t.Cleanup(func() { p.giveBack(l) })
+			return l
+		}
+	}
+	return nil
+}
+
+func (p *schemaPool) giveBack(l *lentSchema) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.to = nil
+}
+
+func (l *lentSchema) open(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+	t.Helper()
+	l.users.Add(1)
+	return &lentStore{postgres: openPostgres(t, l.url, now, commit), of: l}
+}
+
+// A lentStore is a store on a lent schema.
+type lentStore struct {
+	*postgres
+	of     *lentSchema
+	closed sync.Once
+}
+
+func (s *lentStore) Close() error {
+	defer s.closed.Do(func() { s.of.users.Add(-1) })
+	return s.postgres.Close()
+}
+
+func (s *lentStore) Again(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
+	t.Helper()
+	return s.of.open(t, now, commit)
+}
+
+// emptySchema leaves a schema as it was made: with its version, and where it is.
+func emptySchema(t *testing.T, in string) {
+	t.Helper()
+	execute(t, in, "TRUNCATE "+query[string](t, in, `SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
+		WHERE schemaname = current_schema() AND tablename NOT IN ('goose_db_version', 'server', 'watermark')`))
+	execute(t, in, `UPDATE watermark SET id = '\x00000000000000000000000000000000'`)
 }
 
 // A worker that would acknowledge commits before they are on disk is refused, for what we set doesn't reach it.
 func TestAWorkerThatMayLoseCommitsIsRefused(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	schema := newSchema(t, url)
 	fillSchema(t, url, schema)
 	worker := holder(t, url, schema)
@@ -106,7 +184,7 @@ func as(t *testing.T, databaseURL, user string) string {
 // sees such a standby by its timeline, wherever it is connected.
 func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	mine, others := newSchema(t, url), newSchema(t, url)
 	a, b := schemaReplica(t, url, mine), schemaReplica(t, url, others)
 	for _, name := range []string{mine, others} {
@@ -142,10 +220,20 @@ func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
 	}
 }
 
+// Replicas that are connected by both ways share limits and guesses as those on one PostgreSQL do.
+func TestReplicasOnCitusShareLimitsAndGuesses(t *testing.T) {
+	t.Parallel()
+	url := pgtest.CitusURL(t)
+	schema := newSchema(t, url)
+	fillSchema(t, url, schema)
+	direct := holder(t, url, schema)
+	shareLimitsAndGuesses(t, [3]*store.Store{schemaReplica(t, url, schema), schemaReplica(t, direct, schema), schemaReplica(t, url, schema)})
+}
+
 // A sweep waits for a start whichever way each is connected: see store.announceSweep.
 func TestASweepWaitsForStartsByBothWays(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	schema := newSchema(t, url)
 	fillSchema(t, url, schema)
 	worker := holder(t, url, schema)
@@ -193,7 +281,7 @@ func TestASweepWaitsForStartsByBothWays(t *testing.T) {
 // A schema moves to the other worker and back while a server works on it: what is pending works on, and nothing is void.
 func TestASchemaMovesUnderAServer(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	p := &store.Postgres{URL: url, Schema: newSchema(t, url), Timeout: time.Minute}
 	made, err := store.CreateSchema(ctx, p, "operator")
 	if err != nil {
@@ -244,10 +332,118 @@ func TestASchemaMovesUnderAServer(t *testing.T) {
 	}
 }
 
+// A move waits for transactions that have read. They would write on the other worker what they decided, over what others
+// wrote there meanwhile.
+func TestAMoveOnCitusWaitsForThoseWhoHaveRead(t *testing.T) {
+	t.Parallel()
+	c := pgtest.NewCitus(t) // another test's move would be taken for this one's
+	p := &store.Postgres{URL: c.URL(), Schema: "a", Timeout: time.Minute}
+	fillSchema(t, p.URL, p.Schema)
+	approve := func(s *store.Store, v *verify.Verification) error {
+		_, err := s.Check(ctx, guess(v, "483920"))
+		return err
+	}
+	create := func(s *store.Store, v *verify.Verification) error {
+		return s.CreateApplication(ctx, verify.Application{ID: verify.NewID(time.Now()), Project: v.Project, Name: "shop", Version: 1}, false, 1)
+	}
+	for _, test := range []struct {
+		name   string
+		direct bool // by the worker
+		decide func(s *store.Store, v *verify.Verification) error
+		second error
+	}{
+		{"a group, by the coordinator", false, approve, verify.ErrApproved},
+		{"a group, by the worker", true, approve, verify.ErrApproved},
+		{"alone, by the coordinator", false, create, verify.ErrTooManyApplications},
+		{"alone, by the worker", true, create, verify.ErrTooManyApplications},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			url := c.URL()
+			if test.direct {
+				url = c.URLBy(c.Workers[c.Holder(t, p.Schema)])
+			}
+			read, let := make(chan struct{}), make(chan struct{})
+			var holds atomic.Bool
+			patient := func(o *store.Options) { o.Postgres.Timeout = time.Minute }
+			first := schemaReplica(t, url, p.Schema, patient, func(o *store.Options) {
+				o.Commit = func(_ int, commit func() error) error {
+					if holds.CompareAndSwap(true, false) {
+						close(read)
+						<-let
+					}
+					return commit()
+				}
+			})
+			second := schemaReplica(t, c.URL(), p.Schema, patient)
+			v := pending(time.Now(), number(1))
+			v.Project = verify.ProjectID(test.name)
+			if err := first.CreateProject(ctx, verify.Project{ID: v.Project, Name: test.name, Profile: verify.ProfileCompat}); err != nil {
+				t.Fatal(err)
+			}
+			if err := first.Start(ctx, v, verify.Limits{}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			decided, moved := make(chan error, 2), make(chan error, 1)
+			go func() {
+				_, err := store.MoveSchema(ctx, p, "", "operator", func(int, int) {})
+				moved <- err
+			}()
+			// What runs when the copying begins is waited for by PostgreSQL.
+			await(t, "the move copies nothing", func() bool {
+				return anywhere(t, c, `SELECT EXISTS (SELECT FROM pg_subscription WHERE subenabled AND subname LIKE 'citus_shard_move%')`)
+			})
+			holds.Store(true)
+			go func() { decided <- test.decide(first, v) }()
+			<-read
+			await(t, "the move neither ends nor waits", func() bool {
+				return len(moved) > 0 || anywhere(t, c, `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)`)
+			})
+			if len(moved) > 0 {
+				t.Error("the move didn't wait for a transaction that had read")
+			}
+			go func() { decided <- test.decide(second, v) }()
+			if len(moved) > 0 {
+				decided <- <-decided // the other one has nobody to wait for
+			}
+			close(let)
+			if err := <-moved; err != nil {
+				t.Error(err)
+			}
+			one, two := <-decided, <-decided
+			if one != nil {
+				one, two = two, one
+			}
+			if one != nil || !errors.Is(two, test.second) {
+				t.Errorf("got errors %v and %v, want one of them nil, and %v", one, two, test.second)
+			}
+		})
+	}
+}
+
+// anywhere reports whether a query says yes on one of the servers.
+func anywhere(t *testing.T, c *pgtest.Citus, text string) bool {
+	t.Helper()
+	for _, server := range append([]*pgtest.Cluster{c.Coordinator}, c.Workers...) {
+		if query[bool](t, c.URLBy(server), text) {
+			return true
+		}
+	}
+	return false
+}
+
+func await(t *testing.T, otherwise string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
 // A move that somebody makes by hand may be a restore as well: it voids.
 func TestASchemaMovedByHandIsVoid(t *testing.T) {
 	t.Parallel()
-	url := coordinator(t)
+	url := pgtest.CitusURL(t)
 	schema := newSchema(t, url)
 	s := schemaReplica(t, url, schema)
 	waiting := pending(time.Now(), number(1))

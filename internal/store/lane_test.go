@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"sync"
 	"testing"
@@ -32,7 +31,7 @@ func TestALaneBeginsBesideOthersOnlyForACrowd(t *testing.T) {
 		let := make(chan struct{})
 		var mu sync.Mutex // guards groups
 		var groups []int
-		w := newWriter([]session{&fakeSession{let}, &fakeSession{let}, &fakeSession{let}}, nil, sql.TxOptions{}, 0, Options{
+		w := newWriter([]session{&fakeSession{let}, &fakeSession{let}, &fakeSession{let}}, nil, 0, Options{
 			Now: time.Now,
 			Commit: func(ops int, commit func() error) error {
 				mu.Lock()

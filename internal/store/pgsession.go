@@ -414,6 +414,9 @@ func (s *postgresSession) load(ctx context.Context, group []op) (*rows, error) {
 		b.add(pgReplan, nil)
 	}
 	b.add(pgBegin, nil)
+	if s.server.citus.Load() != nil {
+		b.add(citusStay, nil)
+	}
 	if w.destinations != nil {
 		s.addGate()
 	}

@@ -157,7 +157,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	for _, session := range hot {
 		s.writers = append(s.writers, session.writerNumber())
 	}
-	s.w = newWriter(hot, s.write, s.txOptions, s.limit, o, s.witness, &s.abandoned)
+	s.w = newWriter(hot, s.beginAlone, s.limit, o, s.witness, &s.abandoned)
 	s.abandoned.done.Go(s.cancelAbandoned)
 	if o.Postgres == nil {
 		if err := s.witnessed(ctx); err != nil {
@@ -170,6 +170,19 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	wishes := s.counted.wishes
 	s.attending.Go(func() { s.countWished(attending, wishes) })
 	return nil
+}
+
+// beginAlone begins the transaction of an operation that runs alone.
+func (s *Store) beginAlone(ctx context.Context) (*sql.Tx, error) {
+	tx, err := s.write.BeginTx(ctx, &s.txOptions)
+	if err != nil || s.citus == nil || s.citus() == nil {
+		return tx, err
+	}
+	if _, err := tx.ExecContext(ctx, citusStay); err != nil {
+		tx.Rollback()
+		return nil, err
+	}
+	return tx, nil
 }
 
 // Close carries out what has been taken and closes the database.
