@@ -108,7 +108,7 @@ func (p *part) openPatiently(ctx context.Context, tried chan<- error) {
 			p.config.Log.InfoContext(ctx, "serving the shard")
 			return
 		}
-		p.config.Outages.DatabaseFailed("start", err)
+		p.config.Outages.DatabaseFailedContext(ctx, "start", err)
 		wait(ctx, openAgain)
 		if ctx.Err() != nil {
 			return
