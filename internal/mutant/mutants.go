@@ -1897,7 +1897,7 @@ var mutants = []mutant{
 	},
 	{
 		"receipt-goes-to-the-first-shard", "A receipt goes to the shard whose database has its message.",
-		[]edit{{"internal/dispatch/siblings.go", "return d.record(ctx, r)", "return s.joined()[0].record(ctx, r)"}},
+		[]edit{{"internal/dispatch/siblings.go", "case err == nil:\n\t\treturn d.record(ctx, r)", "case d != nil:\n\t\treturn s.joined()[0].record(ctx, r)"}},
 		test{inSystem, "^TestReceiptsOfSiblings$"},
 	},
 	{
