@@ -1,7 +1,7 @@
 # make test    all packages' tests in a few minutes: no race detector, long tests shortened or left out
 # make check   formatting, vet, static checks, then all tests whole, with the race detector
 # make lint    of these the formatting, vet and the static checks
-# make race    make test with the race detector, but for the commands' scripts
+# make race    make test with the race detector, but for the commands' scripts; RACESHARE=3: a third of the packages, others for each commit
 # make slow    tests that measure, so that they need the machine to themselves
 # make calls   the SIP carrier's long calls: all characters, and 100 at once
 # make long    the race, crash and random tests, ten times as long
@@ -19,6 +19,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 20s
 FUZZSHARE  ?= 1
+RACESHARE  ?= 1
 # Most of a test's time is waiting: for a disk, a process, a lease. So more packages, and more of a package's tests,
 # run at once than there are processors; fewer with the race detector, which makes them work and takes gigabytes.
 PARALLEL   ?= -p $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) -parallel 8
@@ -44,7 +45,7 @@ check: lint postgresql
 	go run ./internal/testrun $(RACE) $(RACING) -vet=off -timeout 60m $(TESTFLAGS) $(PACKAGES)
 
 race: postgresql
-	go run ./internal/testrun $(RACE) -short $(RACING) -vet=off -timeout 30m $(TESTFLAGS) $(PACKAGES)
+	go run ./internal/testrun $(RACE) -short $(RACING) -vet=off -timeout 30m $(TESTFLAGS) $$(.ci/part $(RACESHARE) $(PACKAGES))
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run: gofmt -w ."; exit 1; }
@@ -89,7 +90,7 @@ pushes:
 	go test -timeout 30m -run '^$$' -bench Push -benchtime 40x ./internal/carrier/webpush
 
 floods: postgresql
-	go test -timeout 60m -run '^$$' -bench Beside -benchtime 5x ./internal/dispatch
+	go test -timeout 60m -run '^$$' -bench Beside -benchtime 5x -skip TakenOver ./internal/dispatch
 
 mutants:
 	go run ./internal/mutant $(MUTANTS)

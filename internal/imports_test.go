@@ -82,9 +82,9 @@ var may = []struct{ packages, imports string }{
 	// It makes what is embedded in the package above it.
 	{"internal/speech/render", "internal/speech"},
 
-	// For tests only: no line but that of countersigntest allows these eight, nor any of cmd.
+	// For tests only: no line but those of storetest and countersigntest allows these, nor any of cmd.
 	{"internal/logtest internal/pgtest internal/porttest internal/smsctest internal/testsize", ""},
-	{"internal/store/storetest", "internal/store internal/account internal/operator internal/verify " + pure},
+	{"internal/store/storetest", "internal/store internal/pgtest internal/account internal/operator internal/verify " + pure},
 	{"internal/countersigntest", "internal/system internal/store/storetest internal/logtest " + parts},
 	{"internal/carrier/sip/siptest", "internal/speech internal/porttest"},
 }

@@ -62,7 +62,10 @@ func TestMoneyAddsUpAfterKills(t *testing.T) {
 
 func (l *ledgerTest) addUp(servers int, start func(phones string, life int) *process) {
 	const clients, credit = 20, 1000 * money.Amount(1_000_000)
-	t, kills := l.t, testsize.Times(50)
+	t, kills := l.t, testsize.Multiple(50)
+	if testing.Short() && !testsize.Long() { // each takes a second of CPU
+		kills = 4
+	}
 	var asked atomic.Int64
 	var codes sync.Map // by verification
 	phones := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -2,11 +2,13 @@ package dispatch_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,9 +20,12 @@ import (
 	"github.com/countersign/countersign/internal/carrier"
 	"github.com/countersign/countersign/internal/countersigntest"
 	"github.com/countersign/countersign/internal/face/signalwire"
+	"github.com/countersign/countersign/internal/face/syniverse"
 	"github.com/countersign/countersign/internal/pgtest"
+	"github.com/countersign/countersign/internal/phone"
 	"github.com/countersign/countersign/internal/route"
 	"github.com/countersign/countersign/internal/store"
+	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
@@ -37,11 +42,16 @@ func BenchmarkBeside(b *testing.B) {
 			for name, flood := range floods {
 				b.Run(name, func(b *testing.B) {
 					n := newNeighbors(b, engine.replicas)
+					clients := flooders
+					if name == "users" {
+						n.gather(b)
+						clients = listers
+					}
 					var ratios, alone, served []float64
 					refused, flooded := 0, 0
 					for range b.N {
 						base, _ := n.quiet(b, aside)
-						stop := n.flood(flood)
+						stop := n.flood(flood, clients)
 						p99, ok := n.quiet(b, aside)
 						r, f := stop()
 						refused, flooded = refused+r, flooded+f
@@ -59,10 +69,54 @@ func BenchmarkBeside(b *testing.B) {
 	}
 }
 
+// BenchmarkTakenOverBeside measures how long messages of a replica that died wait for another while a project floods the
+// server: the slowest, from the start. Their lease is 20 s, and they should be sent within 25 s.
+func BenchmarkTakenOverBeside(b *testing.B) {
+	for _, engine := range []struct {
+		name     string
+		replicas int
+	}{{"sqlite", 1}, {"postgresql", 3}} {
+		for _, name := range []string{"starts", "failing", "lists"} {
+			b.Run(engine.name+"/"+name, func(b *testing.B) {
+				n := newNeighbors(b, engine.replicas)
+				k := n.replicas[0]
+				var slowest time.Duration
+				refused, flooded := 0, 0
+				for range b.N {
+					began, waiting := time.Now(), map[verify.ID]bool{}
+					for i := range 10 {
+						waiting[orphan(b, k, n.other.project, phone.Number(fmt.Sprintf("+1404%07d", 2000000+i)))] = true
+					}
+					stop := n.flood(floods[name], flooders)
+					for ; len(waiting) > 0; time.Sleep(10 * time.Millisecond) {
+						if time.Since(began) > 5*time.Minute {
+							b.Fatalf("%d messages of a dead replica wait still", len(waiting))
+						}
+						for id := range waiting {
+							if v, err := k.Store.Verification(b.Context(), id); err == nil && v.Delivery == verify.DeliverySent {
+								delete(waiting, id)
+							}
+						}
+					}
+					slowest = max(slowest, time.Since(began))
+					r, f := stop()
+					refused, flooded = refused+r, flooded+f
+				}
+				b.ReportMetric(0, "ns/op") // says nothing
+				b.ReportMetric(slowest.Seconds(), "slowest-s")
+				b.ReportMetric(float64(flooded)/float64(b.N), "flood")
+				b.ReportMetric(100*float64(refused)/float64(max(flooded, 1)), "%flood-refused")
+			})
+		}
+	}
+}
+
 const (
 	aside     = 4 * time.Second       // how long the quiet project is measured, alone and beside a flood
 	quietly   = 10 * time.Millisecond // between its starts
-	flooders  = 96                    // clients of a flood
+	flooders  = 96                    // clients of a flood,
+	listers   = 16                    // and of one that lists many users
+	manyUsers = 1_000_000
 	slowReply = 200 * time.Millisecond
 )
 
@@ -88,6 +142,10 @@ var floods = map[string]nuisance{
 	"lists": func(n *neighbors, k *countersigntest.Kit, i int) int {
 		return n.do(k, n.loud, "GET", "/v1/verifications?limit=100", "")
 	},
+	"users": func(n *neighbors, k *countersigntest.Kit, i int) int { // 10^6 of them, in one of the orders
+		order := [...]string{"id", "-created_date", "last_updated_date", "-user_address", "status"}[i%5]
+		return n.do(k, n.loud, "GET", syniverse.Prefix+"applications/"+n.crowd+"/users?limit=1000&sort="+order, "")
+	},
 	"strangers": func(n *neighbors, k *countersigntest.Kit, i int) int {
 		return n.post(k, identity{"loud", account.NewSecret()}, "sms", `{"to":"+12025550100"}`)
 	},
@@ -102,6 +160,8 @@ type neighbors struct {
 	replicas    []*countersigntest.Kit
 	loud, other identity
 	guessed     string
+	crowd       string // an application with many users
+	database    func() (*sql.DB, error)
 	client      *http.Client
 	next        atomic.Int64
 }
@@ -144,7 +204,47 @@ func newNeighbors(b *testing.B, replicas int) *neighbors {
 		n.replicas[0].AddProject(verify.Project{ID: i.project, Name: string(i.project), Profile: verify.ProfileCompat, PublicText: true, AnySender: true, Countries: []string{verify.AnyCountry}}, i.key)
 	}
 	n.guessed = verify.NewID(time.Now()).String()
+	n.database = func() (*sql.DB, error) {
+		if database == "" {
+			return sql.Open("sqlite", "file:"+filepath.Join(data, system.DatabaseFile)+"?_pragma=busy_timeout(60000)")
+		}
+		return sql.Open("pgx", database)
+	}
 	return n
+}
+
+// gather makes an application with many users.
+func (n *neighbors) gather(b *testing.B) {
+	b.Helper()
+	app, err := n.replicas[0].Verify.CreateApplication(b.Context(), n.account(b, n.loud), verify.Application{Name: "Crowd"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n.crowd = app.ID.Base62()
+	db, err := n.database()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < $3)
+		INSERT INTO app_user (application, name, address, status, latest, sends, created_at, updated_at, version)
+		SELECT $1, 'u' || i, '+1202' || (i * 7919 % 1000003), 1 + i % 3, $1, $2, i, i * 31 % 1000003, i % 5 FROM numbers`, app.ID[:], []byte{}, manyUsers); err != nil {
+		b.Fatal(err)
+	}
+	for i := range 5 { // each order
+		if status := floods["users"](n, n.replicas[0], i); status != http.StatusOK {
+			b.Fatalf("list of users: got %d", status)
+		}
+	}
+}
+
+func (n *neighbors) account(b *testing.B, who identity) *verify.Account {
+	b.Helper()
+	acct, err := n.replicas[0].Accounts.Authenticate(b.Context(), who.project, who.key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return acct
 }
 
 type carrierFunc struct {
@@ -166,7 +266,7 @@ func (n *neighbors) do(k *countersigntest.Kit, who identity, method, path, body 
 	if err != nil {
 		panic(err)
 	}
-	if strings.HasPrefix(path, "/v1/") {
+	if !strings.HasPrefix(path, signalwire.Prefix) {
 		req.Header.Set("Authorization", "Bearer "+who.key.Reveal())
 	} else {
 		req.SetBasicAuth(string(who.project), who.key.Reveal())
@@ -214,7 +314,7 @@ func (n *neighbors) quiet(b *testing.B, d time.Duration) (p99, served float64) {
 }
 
 // flood begins one. Call stop to end it: it says how many requests were refused, and how many there were.
-func (n *neighbors) flood(f nuisance) (stop func() (refused, all int)) {
+func (n *neighbors) flood(f nuisance, flooders int) (stop func() (refused, all int)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
 	var refused, all atomic.Int64

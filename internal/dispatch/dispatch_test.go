@@ -445,7 +445,7 @@ func TestAMessageOfAKeyThatIsMissingIsLeftToOthers(t *testing.T) {
 	}
 }
 
-func keysOf(t *testing.T, k *countersigntest.Kit) *keyset.Set {
+func keysOf(t testing.TB, k *countersigntest.Kit) *keyset.Set {
 	t.Helper()
 	keys, err := keyset.Load(k.Data + "/" + system.KeysetFile)
 	if err != nil {

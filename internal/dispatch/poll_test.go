@@ -56,12 +56,12 @@ func (c *tape) got() []verify.Message {
 }
 
 // orphan starts a verification whose replica dies over it.
-func orphan(t *testing.T, k *countersigntest.Kit, p verify.ProjectID, to phone.Number) verify.ID {
+func orphan(t testing.TB, k *countersigntest.Kit, p verify.ProjectID, to phone.Number) verify.ID {
 	t.Helper()
 	keys := keysOf(t, k)
 	v := &verify.Verification{
-		ID: verify.NewID(k.Clock.Now()), Project: p, Application: k.Account().Application.ID, Purpose: verify.PurposeMFA,
-		Terms: verify.Terms{Channel: verify.ChannelSMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Clock.Now().Add(10 * time.Hour)},
+		ID: verify.NewID(k.Store.Now()), Project: p, Application: k.Account().Application.ID, Purpose: verify.PurposeMFA,
+		Terms: verify.Terms{Channel: verify.ChannelSMS, To: to, Text: "Code {code}", Format: "numeric", Length: 6, MaxAttempts: 3, ExpiresAt: k.Store.Now().Add(10 * time.Hour)},
 		Code:  verify.Code{KeyID: keys.Primary(), CodeMAC: []byte{1}},
 	}
 	var err error

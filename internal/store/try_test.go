@@ -16,8 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
-	"github.com/countersign/countersign/internal/store/storetest"
 )
 
 func TestATryMakesNoDatabase(t *testing.T) {
@@ -78,7 +78,7 @@ func TestATryRefusesAFileThatMoves(t *testing.T) {
 
 func TestATryOfPostgres(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := pgtest.Database(t, "")
 	o := store.Options{Postgres: &store.Postgres{URL: url, Timeout: time.Minute}}
 	got, err := store.Try(ctx, o)
 	if err != nil || got.Schema != 0 || got.Wanted == 0 || !strings.HasPrefix(got.Engine, "PostgreSQL ") {
@@ -101,7 +101,7 @@ func TestATryOfPostgres(t *testing.T) {
 
 func TestARemedyNamesTheKeyOfARefusal(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := pgtest.Database(t, "")
 	absent := regexp.MustCompile(`/[a-z0-9_]+\?`).ReplaceAllString(url, "/absent?")
 	_, err := store.Try(ctx, store.Options{Postgres: &store.Postgres{URL: absent, Timeout: time.Minute}})
 	if got := store.Remedy(err); !strings.HasPrefix(got, "database.url: ") || !strings.Contains(got, "create") {
