@@ -17,7 +17,7 @@ import (
 const module = "github.com/countersign/countersign/"
 
 // pure are the algorithms: they know nothing of us, and little of each other.
-const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/wording internal/outage internal/record internal/money"
+const pure = "internal/typed internal/code internal/phone internal/sms internal/limit internal/share internal/keyset internal/wording internal/outage internal/record internal/money internal/shard"
 
 // parts are what the program is wired from.
 const parts = "internal/store internal/route internal/dispatch internal/carrier internal/carrier/* internal/face internal/face/* " +

@@ -28,25 +28,21 @@ import (
 type database struct {
 	Config string `short:"c" help:"Configuration file that names the database (default: $$COUNTERSIGN_CONFIG, then ${config})." placeholder:"FILE" xor:"where"`
 	Data   string `help:"Folder of the database, instead ($$COUNTERSIGN_DATA)." placeholder:"DIR" xor:"where"`
+	Shard  string `help:"Which of database.shards to work on (default: the one that has the project, or all)." placeholder:"NAME"`
 	output
 }
 
 // find says where the database is: in a folder, or in a PostgreSQL. The rest of a configuration may
-// be wrong: this command doesn't need it.
+// be wrong: this command doesn't need it. Where there are shards, one must be named.
 func (d database) find() (folder string, pg *store.Postgres, err error) {
-	d = d.resolve()
-	switch {
-	case d.Data != "":
-		return d.Data, nil, nil
-	case d.Config == "":
-		return "", nil, usageError("say which database: --config FILE or --data DIR (there is no " + defaultConfig + " here)")
+	folder, all, err := d.findAll()
+	if err != nil {
+		return "", nil, err
 	}
-	folder, pg, err = config.Locate(d.Config)
-	if pg != nil {
-		pg.Writers, pg.Conns = 1, 2                  // one command needs no more
-		pg.Timeout = max(pg.Timeout, 15*time.Second) // a person waits longer than a request
+	if len(all) > 1 {
+		return "", nil, usageError("--shard: name one of " + names(all))
 	}
-	return folder, pg, err
+	return folder, all[0].Postgres, nil
 }
 
 // resolve says where the database is, in this order: a flag, a variable, the configuration in the working folder.
@@ -104,6 +100,11 @@ func (d database) open(ctx context.Context, create bool, o store.Options, f func
 	if err != nil {
 		return err
 	}
+	return openAt(ctx, folder, pg, create, o, f)
+}
+
+// openAt does so where the database is.
+func openAt(ctx context.Context, folder string, pg *store.Postgres, create bool, o store.Options, f func(*store.Store) error) error {
 	o.Postgres = pg
 	if pg == nil && !create {
 		switch _, err := os.Stat(filepath.Join(folder, system.DatabaseFile)); {
@@ -139,6 +140,15 @@ func (e remediedError) Unwrap() error { return e.error }
 
 // inProject runs f with the project that a command line names, by its id or its name.
 func (d database) inProject(ctx context.Context, idOrName string, f func(*store.Store, verify.Project) error) error {
+	_, all, err := d.findAll()
+	if err != nil {
+		return err
+	}
+	if len(all) > 1 {
+		if d.Shard, err = d.shardOf(ctx, idOrName); err != nil {
+			return err
+		}
+	}
 	return d.with(ctx, false, func(st *store.Store) error {
 		p, err := admin.New(st).FindProject(ctx, idOrName)
 		if err != nil {
@@ -236,16 +246,25 @@ func (c *projectCreate) Run(w world) error {
 	if err != nil {
 		return err
 	}
+	_, shards, err := c.findAll()
+	if err != nil {
+		return err
+	}
 	n := admin.NewProject{ID: verify.ProjectID(c.ID), Name: c.Name, ProjectChange: c.change(), Trial: trial}
 	if _, err := n.Project(); err != nil { // before a database is made
 		return inFlags(err)
+	}
+	if sharded(shards) {
+		if c.Shard, err = c.emptiest(w.ctx, n.ID); err != nil {
+			return err
+		}
 	}
 	err = c.with(w.ctx, c.Create || c.byConfig(), func(st *store.Store) error {
 		p, err := admin.New(st).CreateProject(w.ctx, actor(), n)
 		if err != nil {
 			return err
 		}
-		return printOne(w, c.JSON, projectRow(p))
+		return printOne(w, c.JSON, projectRow(sharded(shards))(ofShard{c.Shard, p}))
 	})
 	if folder := noDatabase(""); errors.As(err, &folder) {
 		return fmt.Errorf("there is no database in %s: make one with --create, or with countersign serve or dev", string(folder))
@@ -316,17 +335,39 @@ func listed(list []string, all bool, none string) string {
 type projectList struct{ database }
 
 func (c *projectList) Run(w world) error {
-	return c.with(w.ctx, false, func(st *store.Store) error {
-		all, err := st.Projects(w.ctx)
-		if err != nil {
-			return err
+	_, shards, err := c.findAll()
+	if err != nil {
+		return err
+	}
+	var all []ofShard
+	away := c.each(w.ctx, false, store.Options{}, func(s config.Shard, st *store.Store) error {
+		projects, err := st.Projects(w.ctx)
+		for _, p := range projects {
+			all = append(all, ofShard{s.Name, p})
 		}
-		return printRows(w, c.JSON, all, projectRow)
+		return err
 	})
+	if away != nil && len(all) == 0 {
+		return away
+	}
+	return errors.Join(printRows(w, c.JSON, all, projectRow(sharded(shards))), away)
 }
 
-func projectRow(p verify.Project) row {
-	return row{{"PROJECT", "id", p.ID}, {"NAME", "name", p.Name}, {"POLICY", "policy", p.Profile}}
+// An ofShard is a project, and the shard that has it.
+type ofShard struct {
+	shard string
+	verify.Project
+}
+
+// projectRow prints a project, with its shard where there are some.
+func projectRow(sharded bool) func(ofShard) row {
+	return func(p ofShard) row {
+		r := row{{"PROJECT", "id", p.ID}, {"NAME", "name", p.Name}, {"POLICY", "policy", p.Profile}}
+		if sharded {
+			r = append(r, field{"SHARD", "shard", p.shard})
+		}
+		return r
+	}
 }
 
 type projectShow struct {
@@ -335,11 +376,20 @@ type projectShow struct {
 }
 
 func (c *projectShow) Run(w world) error {
-	return c.inProject(w.ctx, c.Project, func(_ *store.Store, p verify.Project) error { return showProject(w, c.JSON, p) })
+	_, all, err := c.findAll()
+	if err != nil {
+		return err
+	}
+	if len(all) > 1 {
+		if c.Shard, err = c.shardOf(w.ctx, c.Project); err != nil {
+			return err
+		}
+	}
+	return c.inProject(w.ctx, c.Project, func(_ *store.Store, p verify.Project) error { return showProject(w, c.JSON, p, c.Shard) })
 }
 
-// showProject prints a project's settings, one a line.
-func showProject(w world, asJSON bool, p verify.Project) error {
+// showProject prints a project's settings, one a line. Its shard is "" where there is one database.
+func showProject(w world, asJSON bool, p verify.Project, shard string) error {
 	countries := fmt.Sprint(p.Countries)
 	if len(p.Countries) == 0 {
 		countries = map[bool]string{true: "none", false: "any"}[p.Profile == verify.ProfileStandard]
@@ -359,14 +409,18 @@ func showProject(w world, asJSON bool, p verify.Project) error {
 	if p.Trial() {
 		trial = fmt.Sprintf("%d messages a day, to %d of at most %d numbers", p.TrialMessages, len(p.OnlyNumbers), verify.MaxTrialNumbers)
 	}
-	return printSettings(w, asJSON, row{
+	settings := row{
 		{"project", "id", p.ID}, {"name", "name", p.Name}, {"policy", "policy", p.Profile}, {"trial", "", trial}, {"", "trial", p.Trial()},
 		{"senders", "", listed(p.Senders, p.AnySender, "public")}, {"", "senders", p.Senders}, {"", "any_sender", p.AnySender},
 		{"link-hosts", "", listed(p.LinkHosts, p.AnyLink, "none")}, {"", "link_hosts", p.LinkHosts}, {"", "any_link", p.AnyLink}, {"public-text", "public_text", p.PublicText},
 		{"countries", "", countries}, {"", "countries", p.Countries}, {"allow-kind", "", kinds}, {"", "allow_kind", p.Kinds}, {"only-number", "", numbers}, {"", "only_numbers", p.OnlyNumbers},
 		{"transliterate", "transliterate", p.Style.Transliterate}, {"webotp", "webotp", p.Style.WebOTP}, {"android-hash", "android_hash", p.Style.AndroidHash},
 		{"send-burst", "send_burst", p.Limits.Burst}, {"send-interval", "send_interval_seconds", p.Limits.Interval}, {"send-daily", "send_daily", p.Limits.Daily},
-	})
+	}
+	if shard != "" {
+		settings = append(settings, field{"shard", "shard", shard})
+	}
+	return printSettings(w, asJSON, settings)
 }
 
 type projectPolicy struct {
@@ -381,7 +435,7 @@ func (c *projectPolicy) Run(w world) error {
 		if err != nil {
 			return inFlags(err)
 		}
-		return showProject(w, c.JSON, p)
+		return showProject(w, c.JSON, p, c.Shard)
 	})
 }
 
@@ -397,7 +451,7 @@ func (c *projectRename) Run(w world) error {
 		if err != nil {
 			return inFlags(err)
 		}
-		return printOne(w, c.JSON, projectRow(p))
+		return printOne(w, c.JSON, projectRow(false)(ofShard{"", p}))
 	})
 }
 
@@ -507,8 +561,8 @@ func (c *keyRename) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		if err := a.RenameKey(w.ctx, actor(), id, c.Name); err != nil {
+	return c.wherever(w.ctx, func(_ config.Shard, st *store.Store) error {
+		if err := admin.New(st).RenameKey(w.ctx, actor(), id, c.Name); err != nil {
 			return inFlags(err)
 		}
 		return printDone(w, c.JSON, row{{"", "id", id}, {"", "name", c.Name}}, "Renamed key %v to %q.", id, c.Name)
@@ -538,5 +592,5 @@ func (c *keyRevoke) Run(w world) error {
 	if c.asksServer() {
 		return c.revokeRemote(w, id.String())
 	}
-	return c.administer(w.ctx, func(a *admin.Service) error { return a.RevokeKey(w.ctx, actor(), id) })
+	return c.wherever(w.ctx, func(_ config.Shard, st *store.Store) error { return admin.New(st).RevokeKey(w.ctx, actor(), id) })
 }

@@ -125,7 +125,7 @@ func (c *carrierTest) Run(w world) error {
 	if err != nil {
 		return usageError(fmt.Sprintf("number: %v", err))
 	}
-	folder, _, err := c.find()
+	folder, _, err := c.findAll()
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,8 @@ func (c *configCheck) load(w world) (path string, conf *config.Loaded, err error
 
 type configPrint struct {
 	configFile
-	Live bool `help:"Print also what operators have changed while servers run, which holds beside the file or in place of it: what, when and who."`
+	Shard string `help:"Which of database.shards --live is about." placeholder:"NAME"`
+	Live  bool   `help:"Print also what operators have changed while servers run, which holds beside the file or in place of it: what, when and who."`
 }
 
 func (c *configPrint) Run(w world) error {
@@ -135,7 +136,7 @@ func (c *configPrint) Run(w world) error {
 	if _, err = fmt.Fprint(w.stdout, conf.Print()); err != nil || !c.Live {
 		return err
 	}
-	return database{Config: c.path()}.administer(w.ctx, func(a *admin.Service) error {
+	return database{Config: c.path(), Shard: c.Shard}.administer(w.ctx, func(a *admin.Service) error {
 		all, err := liveChanges(w.ctx, a)
 		if err != nil {
 			return err

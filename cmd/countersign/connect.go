@@ -22,7 +22,7 @@ type tried struct {
 
 // connect tries all that a configuration relies on, concurrently. Each try ends after the limit.
 func connect(ctx context.Context, conf *config.Loaded, limit time.Duration, progress func(done, all int)) []tried {
-	tries := append([]config.Try{tryDatabase(conf)}, conf.Tries(time.Now())...)
+	tries := append(tryDatabases(conf), conf.Tries(time.Now())...)
 	all := make([]tried, len(tries))
 	ended := make(chan struct{}, len(tries))
 	var running sync.WaitGroup
@@ -58,13 +58,24 @@ func runTry(ctx context.Context, t config.Try, limit time.Duration) config.Findi
 // closing is how long a try may take to close its connections.
 const closing = 2 * time.Second
 
-// tryDatabase tries the database, without changing it.
-func tryDatabase(conf *config.Loaded) config.Try {
-	return config.Try{What: "database", Run: func(ctx context.Context) config.Finding {
-		t, err := store.Try(ctx, store.Options{Path: filepath.Join(conf.Folder(), system.DatabaseFile), Postgres: conf.Postgres})
+// tryDatabases tries the database, or each shard.
+func tryDatabases(conf *config.Loaded) (all []config.Try) {
+	for _, s := range conf.Shards {
+		all = append(all, tryDatabase(conf, "shard "+s.Name, s.Postgres))
+	}
+	if len(all) == 0 {
+		all = append(all, tryDatabase(conf, "database", conf.Postgres))
+	}
+	return all
+}
+
+// tryDatabase tries a database, without changing it.
+func tryDatabase(conf *config.Loaded, what string, pg *store.Postgres) config.Try {
+	return config.Try{What: what, Run: func(ctx context.Context) config.Finding {
+		t, err := store.Try(ctx, store.Options{Path: filepath.Join(conf.Folder(), system.DatabaseFile), Postgres: pg})
 		if err != nil {
 			advice := "data: check the folder and who owns it"
-			if conf.Postgres != nil {
+			if pg != nil {
 				advice = cmp.Or(store.Remedy(err), "database.url: check it")
 			}
 			return config.Finding{Status: config.Broken, Result: config.OneLine(fmt.Sprintf("%s: %v", t.Name, err)), Advice: advice}

@@ -62,7 +62,7 @@ const askTimeout = 5 * time.Second
 
 // askOperations asks the operations listener of the server that runs on this database.
 func (d database) askOperations(ctx context.Context, path string) ([]byte, error) {
-	folder, _, err := d.find()
+	folder, _, err := d.findAll()
 	if err != nil {
 		return nil, err
 	}

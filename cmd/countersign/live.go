@@ -109,23 +109,19 @@ func (c *routeWeight) Run(w world) error {
 		if len(c.Weights) > 0 {
 			return usageError("--reset: takes no weights")
 		}
-		return c.administer(w.ctx, func(a *admin.Service) error {
-			if err := a.ResetWeights(w.ctx, actor(), rule.Name()); err != nil {
-				return fmt.Errorf("routes[%d]: %w", n, err)
-			}
-			return printDone(w, c.JSON, row{{"", "route", rule.Name()}, {"", "reset", true}}, "routes[%d] has the configuration's weights again.", n)
-		})
+		if err := c.everywhere(w.ctx, func(a *admin.Service) error { return a.ResetWeights(w.ctx, actor(), rule.Name()) }); err != nil {
+			return fmt.Errorf("routes[%d]: %w", n, err)
+		}
+		return printDone(w, c.JSON, row{{"", "route", rule.Name()}, {"", "reset", true}}, "routes[%d] has the configuration's weights again.", n)
 	}
 	weights, err := carrierWeights(rule, c.Weights)
 	if err != nil {
 		return err
 	}
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		if err := a.SetWeights(w.ctx, actor(), rule.Name(), weights, c.Note); err != nil {
-			return inFlags(err)
-		}
-		return printDone(w, c.JSON, row{{"", "route", rule.Name()}, {"", "weights", weights}}, "routes[%d] (%s): %s", n, rule.Name(), strings.Join(c.Weights, " "))
-	})
+	if err := c.everywhere(w.ctx, func(a *admin.Service) error { return a.SetWeights(w.ctx, actor(), rule.Name(), weights, c.Note) }); err != nil {
+		return inFlags(err)
+	}
+	return printDone(w, c.JSON, row{{"", "route", rule.Name()}, {"", "weights", weights}}, "routes[%d] (%s): %s", n, rule.Name(), strings.Join(c.Weights, " "))
 }
 
 // carrierWeights reads weights for carriers of a rule.
@@ -157,8 +153,8 @@ type policy struct {
 }
 
 // readPolicy reads it from the database that the configuration names, if there is one.
-func readPolicy(ctx context.Context, path string) (p policy, err error) {
-	err = database{Config: path}.administer(ctx, func(a *admin.Service) error {
+func readPolicy(ctx context.Context, path, shard string) (p policy, err error) {
+	err = database{Config: path, Shard: shard}.administer(ctx, func(a *admin.Service) error {
 		if p.stops, err = a.Stops(ctx); err != nil {
 			return err
 		}

@@ -48,6 +48,7 @@ var notRun = map[string]string{
 	"docs/operate.md: apt-get install":             "deploy/release/try-deb.sh installs the package in a Debian root",
 	"docs/operate.md: createuser":                  "it asks for a password, and needs the machine's own PostgreSQL",
 	"docs/operate.md: CREATE SCHEMA":               "it takes a user that may make no schema; TestASchemaThatTheRoleMayNotMake has it",
+	"docs/scale.md: database:":                     "it takes two servers; TestOneServerOfTwoShards serves such a list",
 	"docs/operate.md: this machine's clock":        "it takes a clock that is wrong; TestAClockThatIsWrongIsLoggedOnce has it",
 	"docs/scale.md: countersign schema":            "it takes Citus; TestASchemaMovesUnderAServer moves a schema",
 	"docs/performance.md: make bench":              "it takes hours",

@@ -31,6 +31,7 @@ type routeExplain struct {
 	Application string   `help:"Application id (default: none that a route names)." placeholder:"ID"`
 	Then        []string `enum:"sms,voice" help:"Channels by which it may go on, as an application's methods (default: as failover says)." placeholder:"CHANNEL"`
 	Text        string   `help:"Text with its code (default: the default text)." placeholder:"TEXT"`
+	Shard       string   `help:"Which of database.shards has the project: what operators have changed there holds." placeholder:"NAME"`
 	output
 }
 
@@ -57,7 +58,7 @@ func (c *routeExplain) Run(w world) error {
 			then = append(then, verify.Channel(s))
 		}
 	}
-	live, err := readPolicy(w.ctx, c.path())
+	live, err := readPolicy(w.ctx, c.path(), c.Shard)
 	if none := noDatabase(""); err != nil && !errors.As(err, &none) {
 		fmt.Fprintln(w.stderr, "what was changed while servers run isn't known:", err)
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/store"
 )
 
@@ -15,9 +17,13 @@ type schemasCommand struct {
 
 // findPostgres is the PostgreSQL of a configuration. name, if given, takes the place of its schema.
 func (d database) findPostgres(name string) (*store.Postgres, error) {
-	_, pg, err := d.find()
+	_, all, err := d.findAll()
 	if err != nil {
 		return nil, err
+	}
+	pg := all[0].Postgres
+	if i := slices.IndexFunc(all, func(s config.Shard) bool { return sharded(all) && s.Schema == name }); i >= 0 {
+		pg = all[i].Postgres
 	}
 	if pg == nil {
 		return nil, errors.New("only PostgreSQL has schemas: this database is an SQLite file")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -50,14 +52,14 @@ func (c *serveCommand) Run(w world) error {
 		floor := make([]byte, gcFloor)
 		defer runtime.KeepAlive(floor)
 	}
-	if conf.Postgres == nil {
+	if conf.Postgres == nil && len(conf.Shards) == 0 {
 		release, err := claimFolder(conf.Folder())
 		if err != nil {
 			return err
 		}
 		defer release()
 	}
-	if conf.Postgres != nil && conf.Postgres.Unverified() {
+	if slices.ContainsFunc(databasesOf(conf), func(d system.Shard) bool { return d.Unverified() }) {
 		log.Warn("the database's certificate isn't checked: whoever is on the way to it can read numbers and texts, and change them; set sslmode=verify-full in database.url, with sslrootcert if its authority is your own")
 	}
 	hangup := noticed()
@@ -113,7 +115,7 @@ func (c *serveCommand) Run(w world) error {
 	reloading.Go(func() { conf.Reload(ctx, log, hangup) })
 	defer func() { done(); reloading.Wait() }()
 	go conf.Certify(ctx, outages)
-	var s *system.System
+	var s server
 	where := []any{"public", public.Addr().String(), "tls", conf.TLS != nil, "operations", operations.Addr().String()}
 	servers := []listening{{clients.Listen(public), api}, {operators.Listen(operations), web.NewServer(inside, log)}}
 	people := newEntrance(config.Away[0].Handler)
@@ -122,14 +124,27 @@ func (c *serveCommand) Run(w world) error {
 		servers = append(servers, listening{web.NewGate("console", web.Limits{}, log).Listen(pages), web.NewServer(people, log)})
 		where = append(where, "console", pages.Addr().String())
 	}
-	open := func(ctx context.Context) (err error) {
-		if s, err = openPatiently(ctx, parts, where...); err != nil {
-			return remedied(err)
+	open := func(ctx context.Context) error {
+		var receiver config.Receiver
+		if len(conf.Shards) > 0 {
+			all, err := system.OpenShards(ctx, parts, databasesOf(conf))
+			s = all
+			if err != nil {
+				return remedied(err)
+			}
+			api.RegisterOnShutdown(all.EndWaits)
+			receiver = all.Reports()
+		} else {
+			one, err := openPatiently(ctx, parts, where...)
+			if err != nil {
+				return remedied(err)
+			}
+			s, receiver = one, one.Dispatch
+			api.RegisterOnShutdown(one.Verify.EndWaits)
+			people.lead(console.Site(conf.ConsoleURL(), operator.New(one.Store, parts.Keys, one.Store.Now), conf.Provider, one, log))
 		}
-		api.RegisterOnShutdown(s.Verify.EndWaits)
-		outside.lead(s.Handler(out.Reports(outages, s.Dispatch)...))
+		outside.lead(s.Handler(out.Reports(outages, receiver)...))
 		inside.lead(s.Operations())
-		people.lead(console.Site(conf.ConsoleURL(), operator.New(s.Store, parts.Keys, s.Store.Now), conf.Provider, s, log))
 		log.Info("serving", append(where, "version", version())...)
 		return nil
 	}
@@ -140,6 +155,24 @@ func (c *serveCommand) Run(w world) error {
 			}
 			return errors.Join(err, traces.stop(drain))
 		})
+}
+
+// A server is a [system.System], or [system.Shards].
+type server interface {
+	Handler(more ...web.Mount) http.Handler
+	Operations() http.Handler
+	Close(context.Context) error
+}
+
+// databasesOf are the PostgreSQL databases of a configuration. One that is the only one has no name.
+func databasesOf(conf *config.Loaded) (all []system.Shard) {
+	if conf.Postgres != nil {
+		all = append(all, system.Shard{Postgres: conf.Postgres})
+	}
+	for _, s := range conf.Shards {
+		all = append(all, system.Shard(s))
+	}
+	return all
 }
 
 // listenConsole opens the console's listener, or returns nil where there is none.

@@ -36,12 +36,10 @@ countersign country allow. To decide where one project may send: countersign pro
 
 func (c *countryStop) Run(w world) error {
 	country := strings.ToUpper(c.Country)
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		if err := a.StopCountry(w.ctx, actor(), country, c.Note); err != nil {
-			return inFlags(err)
-		}
-		return printDone(w, c.JSON, row{{"", "country", country}, {"", "stopped", true}}, "No messages go to %s from now on.", country)
-	})
+	if err := c.everywhere(w.ctx, func(a *admin.Service) error { return a.StopCountry(w.ctx, actor(), country, c.Note) }); err != nil {
+		return inFlags(err)
+	}
+	return printDone(w, c.JSON, row{{"", "country", country}, {"", "stopped", true}}, "No messages go to %s from now on.", country)
 }
 
 type countryWatch struct {
@@ -61,12 +59,10 @@ country allow or stop.
 
 func (c *countryWatch) Run(w world) error {
 	country := strings.ToUpper(c.Country)
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		if err := a.WatchCountry(w.ctx, actor(), country, c.Note); err != nil {
-			return inFlags(err)
-		}
-		return printDone(w, c.JSON, row{{"", "country", country}, {"", "watched", true}}, "Messages to %s go on, and are counted and logged.", country)
-	})
+	if err := c.everywhere(w.ctx, func(a *admin.Service) error { return a.WatchCountry(w.ctx, actor(), country, c.Note) }); err != nil {
+		return inFlags(err)
+	}
+	return printDone(w, c.JSON, row{{"", "country", country}, {"", "watched", true}}, "Messages to %s go on, and are counted and logged.", country)
 }
 
 type countryAllow struct {
@@ -76,12 +72,10 @@ type countryAllow struct {
 
 func (c *countryAllow) Run(w world) error {
 	country := strings.ToUpper(c.Country)
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		if err := a.AllowCountry(w.ctx, actor(), country); err != nil {
-			return fmt.Errorf("country %s: %w", country, err)
-		}
-		return printDone(w, c.JSON, row{{"", "country", country}, {"", "stopped", false}}, "Messages go to %s again.", country)
-	})
+	if err := c.everywhere(w.ctx, func(a *admin.Service) error { return a.AllowCountry(w.ctx, actor(), country) }); err != nil {
+		return fmt.Errorf("country %s: %w", country, err)
+	}
+	return printDone(w, c.JSON, row{{"", "country", country}, {"", "stopped", false}}, "Messages go to %s again.", country)
 }
 
 type countryLimit struct {
@@ -199,12 +193,10 @@ func (c *carrierDrain) Run(w world) error {
 	if err := c.known(c.Carrier); err != nil {
 		return err
 	}
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		if err := a.DrainCarrier(w.ctx, actor(), c.Carrier, c.Note); err != nil {
-			return inFlags(err)
-		}
-		return printDone(w, c.JSON, row{{"", "carrier", c.Carrier}, {"", "drained", true}}, "%s gets no more messages.", c.Carrier)
-	})
+	if err := c.everywhere(w.ctx, func(a *admin.Service) error { return a.DrainCarrier(w.ctx, actor(), c.Carrier, c.Note) }); err != nil {
+		return inFlags(err)
+	}
+	return printDone(w, c.JSON, row{{"", "carrier", c.Carrier}, {"", "drained", true}}, "%s gets no more messages.", c.Carrier)
 }
 
 // known says what is wrong with the name of a carrier, where a configuration says which there are.
@@ -232,10 +224,8 @@ type carrierResume struct {
 }
 
 func (c *carrierResume) Run(w world) error {
-	return c.administer(w.ctx, func(a *admin.Service) error {
-		if err := a.ResumeCarrier(w.ctx, actor(), c.Carrier); err != nil {
-			return fmt.Errorf("carrier %s: %w", c.Carrier, err)
-		}
-		return printDone(w, c.JSON, row{{"", "carrier", c.Carrier}, {"", "drained", false}}, "%s gets messages again.", c.Carrier)
-	})
+	if err := c.everywhere(w.ctx, func(a *admin.Service) error { return a.ResumeCarrier(w.ctx, actor(), c.Carrier) }); err != nil {
+		return fmt.Errorf("carrier %s: %w", c.Carrier, err)
+	}
+	return printDone(w, c.JSON, row{{"", "carrier", c.Carrier}, {"", "drained", false}}, "%s gets messages again.", c.Carrier)
 }

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/admin"
+	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/money"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -48,11 +50,9 @@ func (c *verificationShow) Run(w world) error {
 	if c.asksServer() {
 		return c.showRemote(w, id.String())
 	}
-	return c.administer(w.ctx, func(a *admin.Service) error {
+	err = c.wherever(w.ctx, func(_ config.Shard, st *store.Store) error {
+		a := admin.New(st)
 		s, err := a.Story(w.ctx, id)
-		if errors.Is(err, verify.ErrNotFound) {
-			return fmt.Errorf("verification %v: there is none in this database; it may be in another one, or past its retention: 'countersign destination show' lists those of a number", id)
-		}
 		if err != nil {
 			return err
 		}
@@ -66,6 +66,10 @@ func (c *verificationShow) Run(w world) error {
 		}
 		return shown{s}.print(w, c.JSON, number, time.Now())
 	})
+	if errors.Is(err, verify.ErrNotFound) {
+		return fmt.Errorf("verification %v: there is none in this database; it may be in another one, or past its retention: 'countersign destination show' lists those of a number", id)
+	}
+	return err
 }
 
 // shown is a verification's story, as it is printed.

@@ -77,6 +77,18 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 	return Token{secret, k.remaining(now)}, nil
 }
 
+// HasConsumer reports whether a consumer key is that of a key here.
+func (s *Service) HasConsumer(ctx context.Context, consumer string) (bool, error) {
+	if !verify.Storable(consumer) {
+		return false, nil
+	}
+	_, err := s.store.Consumer(ctx, consumer)
+	if errors.Is(err, verify.ErrUnauthenticated) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // consumer returns the key whose consumer key and secret a request has, or [verify.ErrUnauthenticated].
 func (s *Service) consumer(ctx context.Context, r RefreshRequest) (Key, error) {
 	if !verify.Storable(r.ConsumerKey) {

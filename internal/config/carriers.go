@@ -11,6 +11,7 @@ import (
 	"github.com/countersign/countersign/internal/dispatch"
 	"github.com/countersign/countersign/internal/metric"
 	"github.com/countersign/countersign/internal/outage"
+	"github.com/countersign/countersign/internal/verify"
 	"github.com/countersign/countersign/internal/web"
 )
 
@@ -55,8 +56,14 @@ var Away = []web.Mount{{Name: "carriers", Prefix: provider.Prefix, Handler: http
 	http.Error(w, "not now", http.StatusServiceUnavailable)
 })}}
 
+// A Receiver takes what carriers report, and tells them what to say: a [dispatch.Dispatcher], or several of them.
+type Receiver interface {
+	Receive(context.Context, carrier.Receipt) error
+	Words(ctx context.Context, carrier string, id verify.ID, attempt int) (verify.Message, error)
+}
+
 // Reports lets carriers report what became of messages.
-func (l *Carriers) Reports(log *outage.Log, d *dispatch.Dispatcher) []web.Mount {
+func (l *Carriers) Reports(log *outage.Log, d Receiver) []web.Mount {
 	for _, c := range l.smscs {
 		c.OnReceipt(d.Receive)
 	}

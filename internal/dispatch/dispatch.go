@@ -105,6 +105,8 @@ type Config struct {
 	// default 5, below 0 never.
 	BreakAfter int
 
+	// Siblings are the dispatchers of this process's other databases; nil: it has one database.
+	Siblings *Siblings
 	// Shared means that other replicas send the same messages: what keeps one from a carrier here may not
 	// keep it from that carrier there.
 	Shared bool
@@ -135,6 +137,7 @@ const (
 // A Dispatcher owns the queues. It implements [verify.Outbox].
 type Dispatcher struct {
 	config  Config
+	now     func() time.Time // the clock of the carriers' paces
 	lines   map[string]*line
 	table   atomic.Pointer[route.Table]
 	rules   []route.Rule    // of the configuration: the table has the weights that hold
@@ -214,6 +217,9 @@ func New(c Config) (*Dispatcher, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.Siblings != nil {
+			c.Siblings.share(made)
+		}
 		d.lines[l.Carrier.Name()] = made
 	}
 	rules := Rules(c.Rules, c.Routes)
@@ -226,6 +232,10 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	d.rules = rules
 	d.table.Store(route.New(rules))
+	d.now = c.Now
+	if c.Siblings != nil {
+		d.now = time.Now // all databases' messages book one pace, and their clocks differ
+	}
 	d.calls, d.abortCalls = context.WithCancel(context.Background())
 	d.records, d.stopRecords = context.WithCancel(context.Background())
 	for _, l := range c.Carriers {
@@ -236,6 +246,9 @@ func New(c Config) (*Dispatcher, error) {
 	var poll context.Context
 	poll, d.stopPoll = context.WithCancel(context.Background())
 	d.startLooking(poll)
+	if c.Siblings != nil {
+		c.Siblings.join(d)
+	}
 	return d, nil
 }
 
@@ -472,18 +485,24 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 	v := j.verification
 	what := slog.Any("", about{v, l})
 	d.traces.begin(l, j)
-	if !d.wait(l) || !d.awaitPolicy(policyLife) {
+	if !d.wait(l) {
 		d.interrupt(l, j)
 		return
 	}
-	s := d.awaitLook(j)
+	s, leave, ok := d.awaitTurn(l, j)
+	if !ok {
+		d.interrupt(l, j)
+		return
+	}
 	started := d.config.Now()
 	end := j.settlement(l, started)
 	switch {
 	case unavailable(s.err): // and we shut down meanwhile
+		leave()
 		d.interrupt(l, j)
 		return
 	case s.err != nil:
+		leave()
 		l.spare(j.passenger())
 		d.config.Log.Warn("not sent, left for later", what, "err", s.err)
 		d.traces.end(j, verify.AttemptErrored, verify.ReasonInterrupted, d.config.Now())
@@ -520,6 +539,7 @@ func (d *Dispatcher) attempt(l *line, j *job) {
 		}
 		d.send(what, l, j, &end)
 	}
+	leave()
 	d.end(what, end, j)
 }
 
@@ -574,7 +594,7 @@ func (a about) LogValue() slog.Value {
 
 // wait waits for the carrier's pace. It reports false when we shut down meanwhile.
 func (d *Dispatcher) wait(l *line) bool {
-	if pause := l.pace.book(d.config.Now()); pause > 0 {
+	if pause := l.pace.book(d.now()); pause > 0 {
 		select {
 		case <-time.After(pause):
 		case <-d.calls.Done():

@@ -68,6 +68,40 @@ func (d *Dispatcher) awaitLook(j *job) standing {
 	}
 }
 
+// awaitTurn waits until an attempt may call its carrier: it is known what operators have changed, and how the verification
+// is, and the carrier takes another call. Call leave once the carrier was called. It reports false when we shut down
+// meanwhile.
+//
+// Where databases share a carrier, no call is taken while we wait for one of them: else a database that is away would keep
+// the messages of the others from the carrier.
+func (d *Dispatcher) awaitTurn(l *line, j *job) (s standing, leave func(), ok bool) {
+	for {
+		if !d.awaitPolicy(policyLife) {
+			return s, nil, false
+		}
+		s = d.awaitLook(j)
+		if l.calls == nil || s.err != nil || s.ended != verify.StatusPending {
+			return s, func() {}, true
+		}
+		began := time.Now()
+		select {
+		case l.calls <- struct{}{}:
+		case <-d.calls.Done():
+			return s, nil, false
+		}
+		leave = func() { <-l.calls }
+		if time.Since(began) <= fresh {
+			return s, leave, true
+		}
+		if d.knowsPolicy(policyLife) {
+			if s = d.look(j, d.config.Now()); !unavailable(s.err) {
+				return s, leave, true
+			}
+		}
+		leave()
+	}
+}
+
 // margin is how long before a lease ends its call must have ended. The clocks of two replicas that take
 // starts differ by less.
 func (d *Dispatcher) margin() time.Duration { return d.config.Lease / 4 }

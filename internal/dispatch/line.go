@@ -47,12 +47,19 @@ type Line struct {
 // A line is a carrier's queue, its workers, and what we know of how it does.
 type line struct {
 	Line
-	limit  time.Duration // of one call
-	places *share.Places // one for each message that is here
-	queue  *queue
-	pace   pace
+	*common
+	limit time.Duration // of one call
+	queue *queue
 
 	drained atomic.Bool // an operator has stopped it
+}
+
+// A common is what the lines of one carrier have in common in a process with several databases, each of which has its
+// own line: see [Siblings].
+type common struct {
+	places *share.Places // one for each message that is here
+	pace   pace
+	calls  chan struct{} // holds a token for each call under way; nil: the line has as many workers as there may be calls
 
 	troubles atomic.Int32 // in how many countries: most often in none, and nobody needs the lock
 	mu       sync.Mutex   // guards breakers
@@ -81,13 +88,14 @@ type passenger struct {
 	country string // of the number
 }
 
-// newLine checks a line. A message that can't leave before its lease is over isn't worth a place.
+// newLine checks a line, and makes one that has nothing in common with others. A message that can't leave before its lease
+// is over isn't worth a place.
 func newLine(l Line, lease, callLimit time.Duration) (*line, error) {
 	if l.Queue < 1 || l.Concurrency < 1 || l.Rate < 0 || l.ReceiptTimeout < 0 || l.UnknownTimeout < 0 {
 		return nil, fmt.Errorf("carrier %s: queue %d and concurrency %d must be at least 1, rate %v, receipt timeout %v and unknown timeout %v not below 0",
 			l.Carrier.Name(), l.Queue, l.Concurrency, l.Rate, l.ReceiptTimeout, l.UnknownTimeout)
 	}
-	made := &line{Line: l, limit: callLimit, breakers: map[string]*circuit{}}
+	made := &line{Line: l, limit: callLimit, common: &common{breakers: map[string]*circuit{}}}
 	if c, ok := l.Carrier.(carrier.Limiter); ok {
 		made.limit = c.Limit()
 	}

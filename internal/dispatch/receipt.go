@@ -34,7 +34,7 @@ var errForeign = errors.New("the attempt was another carrier's")
 // memory: whose message it is isn't on disk yet. A carrier that is unsure of its id is told
 // [verify.ErrNotFound] instead.
 func (d *Dispatcher) Receive(ctx context.Context, r carrier.Receipt) error {
-	if d.trials.receive(r) {
+	if d.receiveTrial(r) {
 		return nil
 	}
 	err := d.receive(ctx, r)
@@ -69,8 +69,24 @@ func attemptOf(r carrier.Receipt) slog.Attr {
 	return slog.Group("", "verification", r.Verification, "attempt", r.Attempt)
 }
 
-// receive finds the attempt that a receipt is about and records it.
-func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) (err error) {
+// receive records a receipt in the database that knows its message.
+func (d *Dispatcher) receive(ctx context.Context, r carrier.Receipt) error {
+	if s := d.config.Siblings; s != nil {
+		return s.receive(ctx, r)
+	}
+	return d.record(ctx, r)
+}
+
+// receiveTrial takes a receipt if it is a test message's.
+func (d *Dispatcher) receiveTrial(r carrier.Receipt) bool {
+	if s := d.config.Siblings; s != nil {
+		return slices.ContainsFunc(s.joined(), func(d *Dispatcher) bool { return d.trials.receive(r) })
+	}
+	return d.trials.receive(r)
+}
+
+// record finds the attempt that a receipt is about and records it.
+func (d *Dispatcher) record(ctx context.Context, r carrier.Receipt) (err error) {
 	named := !r.Verification.IsZero()
 	if !named {
 		r.Verification, r.Attempt, err = d.config.Store.Find(ctx, r.Carrier, r.Ref)
@@ -269,7 +285,7 @@ func (d *Dispatcher) matchLast() {
 
 // matchOne reports whether there is nothing more to do about an early receipt.
 func (d *Dispatcher) matchOne(ctx context.Context, w waiting, now time.Time) (done bool) {
-	if d.trials.receive(w.Receipt) {
+	if d.receiveTrial(w.Receipt) {
 		return true
 	}
 	last := now.Sub(w.since) >= earlyLife

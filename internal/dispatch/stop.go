@@ -34,6 +34,12 @@ func (d *Dispatcher) awaitPolicy(life time.Duration) bool {
 	return true
 }
 
+// knowsPolicy reports whether what operators have changed is known as it was so long ago.
+func (d *Dispatcher) knowsPolicy(life time.Duration) bool {
+	at := d.looked.Load()
+	return at == nil || time.Since(*at) <= life
+}
+
 // SetStops says what operators have stopped, in place of what was said before. What a carrier has already isn't called back;
 // what waits for it goes to others.
 func (d *Dispatcher) SetStops(all []verify.Stop) {

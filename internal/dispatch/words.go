@@ -15,6 +15,13 @@ import (
 // answered its call. It fails with [verify.ErrNotFound] unless that is the latest attempt of a live
 // verification, hasn't failed, and is the carrier's. Any replica can tell.
 func (d *Dispatcher) Words(ctx context.Context, carrier string, id verify.ID, attempt int) (m verify.Message, err error) {
+	if s := d.config.Siblings; s != nil {
+		return s.Words(ctx, carrier, id, attempt)
+	}
+	return d.words(ctx, carrier, id, attempt)
+}
+
+func (d *Dispatcher) words(ctx context.Context, carrier string, id verify.ID, attempt int) (m verify.Message, err error) {
 	if m, ok := d.trials.message(carrier, id); ok {
 		return m, nil
 	}

@@ -35,8 +35,9 @@ import (
 type Set struct {
 	now atomic.Pointer[keys]
 
-	mu     sync.Mutex // guards chosen, and changes of now
+	mu     sync.Mutex // guards all below, and changes of now
 	chosen bool       // whether [Set.Use], rather than the file, chose the key that makes new rows
+	twins  []*Set     // that [Set.Replace] replaces as well
 }
 
 // keys is the content of a set at one time.
@@ -317,6 +318,19 @@ func (s *Set) Replace(other *Set) {
 		}
 	}
 	s.now.Store(&next)
+	for _, twin := range s.twins {
+		twin.Replace(other)
+	}
+}
+
+// Twin returns a set with the same keys, also after each [Set.Replace] of s. The key that makes new rows is its own.
+func (s *Set) Twin() *Set {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	twin := new(Set)
+	twin.now.Store(s.now.Load())
+	s.twins = append(s.twins, twin)
+	return twin
 }
 
 // Use chooses the key that makes new rows, whatever the file says; 0 means no key. If the set doesn't

@@ -174,9 +174,29 @@ func (m *Metrics) Binds(carrier string, read func() Binds) {
 	counter("countersign_receipts_unread_total", "Receipts of an SMSC without an id or with an unknown state.", func(b Binds) uint64 { return b.Unread })
 }
 
-// Pool adds the database's connections. count is called on each scrape.
-func (m *Metrics) Pool(count func() (inUse, limit int)) {
-	m.registry.MustRegister(
+// of is the registry of what is counted for each database. Where a server has several, each has a label.
+func (m *Metrics) of(shard string) prometheus.Registerer {
+	if shard == "" {
+		return m.registry
+	}
+	return prometheus.WrapRegistererWith(prometheus.Labels{"shard": shard}, m.registry)
+}
+
+// ShardReady adds whether a shard can work. ready is called on each scrape.
+func (m *Metrics) ShardReady(shard string, ready func() bool) {
+	m.of(shard).MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "countersign_shard_ready", Help: "Whether the server can work on a shard: 1 or 0.",
+	}, func() float64 {
+		if ready() {
+			return 1
+		}
+		return 0
+	}))
+}
+
+// Pool adds the connections of a database. count is called on each scrape. shard is "" where there is one database.
+func (m *Metrics) Pool(shard string, count func() (inUse, limit int)) {
+	m.of(shard).MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "countersign_database_connections_in_use", Help: "Connections to the database that read at the moment; of PostgreSQL, all but those that commit groups.",
 		}, func() float64 { inUse, _ := count(); return float64(inUse) }),
@@ -186,9 +206,9 @@ func (m *Metrics) Pool(count func() (inUse, limit int)) {
 	)
 }
 
-// Lags adds the delays of the poller and the sweeper. read is called on each scrape.
-func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
-	m.registry.MustRegister(
+// Lags adds the delays of a database's poller and sweeper. read is called on each scrape.
+func (m *Metrics) Lags(shard string, read func() (oldest, sweep time.Duration)) {
+	m.of(shard).MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "countersign_due_oldest_seconds", Help: "How long the oldest message has been due that waits for its next attempt.",
 		}, func() float64 { oldest, _ := read(); return oldest.Seconds() }),
@@ -199,8 +219,8 @@ func (m *Metrics) Lags(read func() (oldest, sweep time.Duration)) {
 }
 
 // Clock adds the offset of the machine's clock from the database's. offset is called on each scrape.
-func (m *Metrics) Clock(offset func() time.Duration) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+func (m *Metrics) Clock(shard string, offset func() time.Duration) {
+	m.of(shard).MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "countersign_clock_offset_seconds", Help: "How far this machine's clock is ahead of the database's; negative: behind. With SQLite 0.",
 	}, func() float64 { return offset().Seconds() }))
 }

@@ -1891,6 +1891,26 @@ var mutants = []mutant{
 		test{inDispatch, "^TestADrainedCarrierGetsNothing$"},
 	},
 	{
+		"shard-that-is-away-refuses-keys", "While a shard is away, a key that no other shard knows is answered 503, and not 401.",
+		[]edit{{"internal/system/shards.go", "case err == nil && len(all) < len(s.all):", "case false:"}, {"internal/system/shards.go", "if p != nil || err != nil {\n\t\treturn p", "if p != nil {\n\t\treturn p"}},
+		test{inSystem, "^TestAKeyFindsItsShard$"},
+	},
+	{
+		"receipt-goes-to-the-first-shard", "A receipt goes to the shard whose database has its message.",
+		[]edit{{"internal/dispatch/siblings.go", "case err == nil:\n\t\treturn d.record(ctx, r)", "case d != nil:\n\t\treturn s.joined()[0].record(ctx, r)"}},
+		test{inSystem, "^TestReceiptsOfSiblings$"},
+	},
+	{
+		"shards-multiply-a-carriers-calls", "Shards share the calls of a carrier.",
+		[]edit{{"internal/dispatch/siblings.go", "s.carriers[l.name()] = c\n", "_ = c\n"}},
+		test{inSystem, "^TestShardsShareACarriersCalls$"},
+	},
+	{
+		"shard-that-is-away-keeps-a-carriers-calls", "A message of a shard that is away takes none of a carrier's calls from the others.",
+		[]edit{{dispatchFile, "\tleave()\n\td.end(what, end, j)\n", "\tdefer leave()\n\td.end(what, end, j)\n"}},
+		test{inSystem, "^TestAShardThatIsAwayKeepsNoCalls$"},
+	},
+	{
 		"tried-project-sends-to-anybody", "A project that is being tried sends to its own numbers only.",
 		[]edit{{"internal/verify/policy.go", "case project.sendsOnlyTo() &&", "case project.sendsOnlyTo() && len(project.OnlyNumbers) > 1000 &&"}},
 		test{"./internal/verify", "^TestATriedProjectSendsToItsNumbersOnly$"},
@@ -1977,7 +1997,7 @@ var mutants = []mutant{
 	},
 	{
 		"sends-by-an-old-policy", "A server that stood still looks at what operators have stopped before it sends.",
-		[]edit{{dispatchFile, "if !d.wait(l) || !d.awaitPolicy(policyLife) {", "if !d.wait(l) {"}},
+		[]edit{{"internal/dispatch/lease.go", "if !d.awaitPolicy(policyLife) {", "if false {"}},
 		test{inDispatch, "^TestAServerThatStoodStillLooksBeforeItSends$"},
 	},
 	{

@@ -50,6 +50,7 @@ const (
 type Config struct {
 	Data     string               // the folder of the database; it is made if need be
 	Postgres *store.Postgres      // the database, instead of a file in that folder
+	Shard    string               // the database's name, if the server has several: see [Shards]
 	Keys     *keyset.Set          // nil: the keyset in that folder, made if need be
 	Now      func() time.Time     // the clock, for tests; nil is the database's: see [store.Store.Now]
 	Machine  func() store.Reading // the machine's clocks; nil reads them
@@ -60,6 +61,7 @@ type Config struct {
 	verify.Settings
 
 	// See [dispatch.Config].
+	Siblings    *dispatch.Siblings
 	Carriers    []dispatch.Line
 	Rules       []route.Rule
 	Routes      map[verify.Channel][]string
@@ -151,7 +153,7 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	}
 	o := store.Options{Postgres: c.Postgres, Migrate: true, Now: c.Now, Machine: c.Machine, Commit: c.Commit, ReadLimit: c.ReadLimit, Observer: c.Metrics, Log: c.Log}
 	if c.Data != "" {
-		o.Witness = filepath.Join(c.Data, store.WitnessFile)
+		o.Witness = filepath.Join(c.Data, witnessFile(c.Shard))
 	}
 	st, err := OpenStore(ctx, c.Data, o)
 	if err != nil {
@@ -179,27 +181,19 @@ func Open(ctx context.Context, c Config) (*System, error) {
 		c.Log.WarnContext(ctx, "budgets are in another currency than prices.currency: amounts are compared all the same; set prices.currency to theirs", "currency", c.Prices.Currency, "projects", foreign)
 	}
 	d, err := dispatch.New(dispatch.Config{
-		Store: st, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
+		Store: st, Siblings: c.Siblings, Shared: c.Postgres != nil, Keys: c.Keys, Now: st.Now, Log: c.Log, Outages: c.Outages, Observer: c.Metrics, Tracer: c.Tracer, Carriers: c.Carriers, Rules: c.Rules, Routes: c.Routes,
 		PublicSender: c.PublicSender, Prices: c.Prices, MaxMessages: c.MaxMessages, BreakAfter: c.BreakAfter,
 		Lease: c.Lease, CallLimit: c.CallLimit, Tick: c.Tick,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start dispatch: %w", err), st.Close())
 	}
-	for _, l := range c.Carriers {
-		name := l.Carrier.Name()
-		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
+	if c.Siblings.IsFirst(d) {
+		countCarriers(c, d)
 	}
-	c.Metrics.Breakers(func(tell func(carrier, country, state string)) {
-		for _, line := range d.States() {
-			for country, state := range line.Worst() {
-				tell(line.Name, country, state)
-			}
-		}
-	})
-	c.Metrics.Pool(st.Pool)
-	c.Metrics.Lags(d.Lags)
-	c.Metrics.Clock(st.ClockOffset)
+	c.Metrics.Pool(c.Shard, st.Pool)
+	c.Metrics.Lags(c.Shard, d.Lags)
+	c.Metrics.Clock(c.Shard, st.ClockOffset)
 	c.Push = len(c.Routes[verify.ChannelPush]) > 0
 	s := &System{
 		Store: st, Dispatch: d, carriers: c.Carriers, log: c.Log, outages: c.Outages, ring: ring, metrics: c.Metrics, syniverse: c.Syniverse, noDevices: c.NoDevices, operator: c.OperatorToken, currency: c.Prices.Currency, tls: c.TLS, data: c.Data,
@@ -218,6 +212,29 @@ func Open(ctx context.Context, c Config) (*System, error) {
 	s.upkeep.Go(func() { s.saveUse(upkeep) })
 	s.upkeep.Go(func() { s.watchLive(upkeep) })
 	return s, nil
+}
+
+// countCarriers adds the carriers' queues and breakers to the metrics.
+func countCarriers(c Config, d *dispatch.Dispatcher) {
+	for _, l := range c.Carriers {
+		name := l.Carrier.Name()
+		c.Metrics.Queue(name, l.Queue, func() int { return d.Depth(name) })
+	}
+	c.Metrics.Breakers(func(tell func(carrier, country, state string)) {
+		for _, line := range d.States() {
+			for country, state := range line.Worst() {
+				tell(line.Name, country, state)
+			}
+		}
+	})
+}
+
+// witnessFile is the name of a database's witness in the data folder.
+func witnessFile(shard string) string {
+	if shard == "" {
+		return store.WitnessFile
+	}
+	return "shard-" + shard + "-" + store.WitnessFile
 }
 
 // retain deletes what is past its retention once an hour, or after a minute if that failed.
@@ -408,9 +425,7 @@ func (s *System) ready(ctx context.Context, limit time.Duration) error {
 
 // Handler answers the public APIs, and more where given.
 func (s *System) Handler(more ...web.Mount) http.Handler {
-	faces := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
-	faces = append(faces, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
-	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
+	faces := s.faces()
 	if !s.noDevices {
 		faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.New(s.Verify, s.vapid(), s.outages), Refuse: device.Refuse})
 	}
@@ -418,9 +433,24 @@ func (s *System) Handler(more ...web.Mount) http.Handler {
 	return web.Handler(s.log, s.metrics, append(faces, more...)...)
 }
 
+// faces are the APIs whose callers have keys.
+func (s *System) faces() []web.Mount {
+	all := []web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.New(s.Accounts, s.Verify, s.outages)}}
+	all = append(all, syniverse.New(s.Accounts, s.Verify, s.outages, s.syniverse)...) // before /v1, below which Syniverse has a path as well
+	return append(all, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.New(s.Accounts, s.Verify, s.outages), Refuse: v1.Refuse})
+}
+
+// facesAway are the same while there is no database.
+func facesAway() []web.Mount {
+	all := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
+	return append(all, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away(), Refuse: v1.Refuse})
+}
+
+func (s *System) vapid() string { return vapid(s.carriers) }
+
 // vapid is the key for which browsers subscribe to the pushes of the first carrier that makes some; "" without one.
-func (s *System) vapid() string {
-	for _, l := range s.carriers {
+func vapid(carriers []dispatch.Line) string {
+	for _, l := range carriers {
 		if c, ok := l.Carrier.(*push.Carrier); ok {
 			if web, ok := c.Service(verify.DeviceWebPush).(interface{ PublicKey() string }); ok {
 				return web.PublicKey()
@@ -432,9 +462,7 @@ func (s *System) vapid() string {
 
 // Waiting answers the public APIs while there is no database yet: 503, in each API's own shape.
 func Waiting(log *slog.Logger, o web.Observer, more ...web.Mount) http.Handler {
-	faces := append([]web.Mount{{Name: "signalwire", Prefix: signalwire.Prefix, Handler: signalwire.Away()}}, syniverse.Away()...)
-	faces = append(faces, web.Mount{Name: "v1", Prefix: v1.Prefix, Handler: v1.Away(), Refuse: v1.Refuse})
-	faces = append(faces, web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.Away(), Refuse: device.Refuse})
+	faces := append(facesAway(), web.Mount{Name: "device", Prefix: device.Prefix, Handler: device.Away(), Refuse: device.Refuse})
 	faces = append(faces, documentation()...)
 	return web.Handler(log, o, append(faces, more...)...)
 }
@@ -460,7 +488,7 @@ func description() web.Mount {
 // WaitingOperations answers the operations listener meanwhile.
 func WaitingOperations(m *metric.Metrics) http.Handler {
 	const why = "the database is away since the server was started, which waits for it; the log says why"
-	mux := operations(m, func(*http.Request) string { return why })
+	mux := operations(m, func(*http.Request) (string, string) { return why, "" })
 	mux.HandleFunc("/carriers/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusServiceUnavailable) })
 	return web.LocalNames(mux)
 }
@@ -469,7 +497,7 @@ func WaitingOperations(m *metric.Metrics) http.Handler {
 // /carriers with how each of them does, and a test message by one of them (see [Trial]), /metrics for Prometheus, and /debug/pprof.
 // It asks for no credentials, so by loopback it answers to loopback's names only.
 func (s *System) Operations() http.Handler {
-	mux := operations(s.metrics, func(r *http.Request) string { return s.unready(r.Context()) })
+	mux := operations(s.metrics, func(r *http.Request) (string, string) { return s.unready(r.Context()), "" })
 	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{"carriers": s.Carriers()})
@@ -498,16 +526,14 @@ func (s *System) unready(ctx context.Context) string {
 	return s.ring.wrong()
 }
 
-// operations answers what doesn't depend on the database. unready says why the server isn't ready; "" is ready.
-func operations(m *metric.Metrics, unready func(*http.Request) string) *http.ServeMux {
+// operations answers what doesn't depend on the database. unready says why the server isn't ready; "" is ready, with
+// what isn't.
+func operations(m *metric.Metrics, unready func(*http.Request) (why, but string)) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if why := unready(r); why != "" {
-			http.Error(w, why, http.StatusServiceUnavailable)
-			return
-		}
-		w.Write([]byte("ready\n"))
+		why, but := unready(r)
+		answerReady(w, why, but)
 	})
 	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -517,15 +543,37 @@ func operations(m *metric.Metrics, unready func(*http.Request) string) *http.Ser
 	return mux
 }
 
+// answerReady says that the server is ready, but for something, or why it isn't.
+func answerReady(w http.ResponseWriter, why, but string) {
+	switch {
+	case why != "":
+		http.Error(w, why, http.StatusServiceUnavailable)
+	case but != "":
+		w.Write([]byte("ready, but for\n" + but + "\n"))
+	default:
+		w.Write([]byte("ready\n"))
+	}
+}
+
 // Close sends what is queued, until ctx is done, and closes the carriers and the database. What is left is on disk
 // and will be sent by whoever opens it next. Stop the listeners first.
 func (s *System) Close(ctx context.Context) error {
 	s.Dispatch.Close(ctx)
-	for _, l := range s.carriers { // while there is still a database for their receipts
+	closeCarriers(ctx, s.carriers)
+	return s.closeStore()
+}
+
+// closeCarriers closes carriers while there is still a database for their receipts.
+func closeCarriers(ctx context.Context, all []dispatch.Line) {
+	for _, l := range all {
 		if c, ok := l.Carrier.(carrier.Closer); ok {
 			c.Close(ctx)
 		}
 	}
+}
+
+// closeStore ends upkeep and closes the database.
+func (s *System) closeStore() error {
 	s.stopped()
 	s.upkeep.Wait()
 	s.ring.leave()

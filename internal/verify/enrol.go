@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"time"
 
@@ -57,6 +58,15 @@ var enrolmentLooks = strings.NewReplacer("0", "O", "1", "I", "8", "B", "-", "", 
 func hashEnrolment(typed string) []byte {
 	sum := sha256.Sum256([]byte("countersign enrolment " + enrolmentLooks.Replace(strings.ToUpper(typed))))
 	return sum[:]
+}
+
+// Invited reports whether the code of an enrolment is that of a user here.
+func (s *Service) Invited(ctx context.Context, typed Secret) (bool, error) {
+	_, _, err := s.store.Enrolment(ctx, hashEnrolment(typed.Reveal()))
+	if errors.Is(err, ErrNoEnrolment) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Enrol registers a browser by the code of an enrolment, and says for which application.

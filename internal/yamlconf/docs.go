@@ -50,7 +50,8 @@ func (d Docs) text(t reflect.Type, f reflect.StructField) string {
 }
 
 // Print formats a configuration as YAML, each key below its comment. If examples is true, an
-// empty key with an example tag shows the example, and an empty list of structs shows one entry.
+// empty key with an example tag shows the example, and an empty list of structs shows one entry,
+// unless its examples tag is none: where an entry changes what everything else means.
 func (d Docs) Print(config any, examples bool) string {
 	p := printer{docs: d, examples: examples}
 	p.fields(reflect.ValueOf(config), "", "")
@@ -104,7 +105,7 @@ func (p *printer) value(v reflect.Value, t reflect.StructField, indent string) {
 }
 
 func (p *printer) list(v reflect.Value, t reflect.StructField, indent string) {
-	if example := t.Tag.Get("example"); v.Len() == 0 && p.examples {
+	if example := t.Tag.Get("example"); v.Len() == 0 && p.examples && t.Tag.Get("examples") != "none" {
 		one := reflect.New(v.Type().Elem()).Elem()
 		if one.Kind() == reflect.Struct {
 			preset(one)

@@ -7,6 +7,7 @@ package device
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"net/http"
 	"strconv"
@@ -27,15 +28,24 @@ const Prefix = "/device/"
 // maxBody is the size of the largest body, in bytes. Nobody is known before it is read.
 const maxBody = 4 << 10
 
+// A Service is what devices ask.
+type Service interface {
+	AnswerPrompt(context.Context, verify.PromptAnswer) (verify.PromptOutcome, error)
+	Fetch(context.Context, verify.Fetch) (verify.Message, error)
+	Enrol(context.Context, verify.Secret, verify.NewDevice) (verify.Device, *verify.Application, error)
+	Now() time.Time
+}
+
 type server struct {
-	face.API
-	vapid string
+	face.API // without a service: no body here is a large one, which needs a place
+	service  Service
+	vapid    string
 }
 
 // New returns the face's handler, which serves all paths that begin with [Prefix]. vapid is the key for which browsers
 // subscribe to pushes; "": the server pushes to none.
-func New(service *verify.Service, vapid string, log *outage.Log) http.Handler {
-	s := &server{API: face.API{Service: service, Log: log, Shape: shape}, vapid: vapid}
+func New(service Service, vapid string, log *outage.Log) http.Handler {
+	s := &server{API: face.API{Log: log, Shape: shape}, service: service, vapid: vapid}
 	mux := http.NewServeMux()
 	mux.Handle("POST /device/v1/answers", s.Endpoint(0, s.answer))
 	mux.Handle("POST /device/v1/messages", s.Endpoint(0, s.fetch))
@@ -152,7 +162,7 @@ func (s *server) answer(c face.Call) (any, error) {
 	if len(c.In.Problems) > 0 {
 		return nil, s.Invalid(c.In, nil)
 	}
-	out, err := s.Service.AnswerPrompt(c.Context(), a)
+	out, err := s.service.AnswerPrompt(c.Context(), a)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +188,7 @@ func (s *server) fetch(c face.Call) (any, error) {
 	if len(c.In.Problems) > 0 {
 		return nil, s.Invalid(c.In, nil)
 	}
-	m, err := s.Service.Fetch(c.Context(), f)
+	m, err := s.service.Fetch(c.Context(), f)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +205,7 @@ func (s *server) settings(face.Call) (any, error) {
 	if s.vapid == "" {
 		return nil, verify.ErrNoCarrier
 	}
-	return settings{s.vapid, s.Service.Now().UTC().Truncate(time.Millisecond)}, nil
+	return settings{s.vapid, s.service.Now().UTC().Truncate(time.Millisecond)}, nil
 }
 
 // An enrolled is a browser that is registered.
@@ -216,7 +226,7 @@ func (s *server) enrol(c face.Call) (any, error) {
 	if len(c.In.Problems) > 0 {
 		return nil, s.Invalid(c.In, nil)
 	}
-	d, app, err := s.Service.Enrol(c.Context(), code, n)
+	d, app, err := s.service.Enrol(c.Context(), code, n)
 	if err != nil {
 		return nil, err
 	}
