@@ -161,6 +161,12 @@ func (d database) emptiest(ctx context.Context, id verify.ProjectID) (best strin
 		if slices.ContainsFunc(all, func(p verify.Project) bool { return p.ID == id }) {
 			return fmt.Errorf("project %s: %w", id, verify.ErrExists)
 		}
+		switch deleted, err := st.WasDeleted(ctx, id); {
+		case err != nil:
+			return err
+		case deleted:
+			return fmt.Errorf("project %s, which was deleted: its id isn't given again: %w", id, verify.ErrExists)
+		}
 		if chosen == s.Name || chosen == "" && (least < 0 || len(all) < least) {
 			best, least = s.Name, len(all)
 		}

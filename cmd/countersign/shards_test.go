@@ -250,18 +250,21 @@ func TestCommandsAcrossShards(t *testing.T) {
 		}
 	}
 	s.run("migrate", "schema")
+	s.decode(&made, "project", "create", "--json", "--shard", "b", "--id", "gone", "Gone")
+	s.run("project", "delete", "gone", "--yes")
 	for want, try := range map[string]struct {
 		exit int
 		args []string
 	}{
-		"third: it exists already":                   {1, []string{"project", "create", "--shard", "a", "--id", "third", "Third again"}},
-		"shards a, b each have a project":            {1, []string{"project", "show", "Third"}},
-		"there is no such project":                   {1, []string{"project", "show", "Fifth"}},
-		"--shard: name one of a, b":                  {2, []string{"audit", "list"}},
-		`there is no shard "c"; there are a, b`:      {2, []string{"project", "create", "--shard", "c", "Fifth"}},
-		"there is no such key":                       {1, []string{"key", "revoke", "01a20029-6a76-707d-92b4-bf58e9f1b6d1"}},
-		"there is none in this database":             {1, []string{"verification", "show", "01a20029-6a76-707d-92b4-bf58e9f1b6d1"}},
-		"--shard: the configuration has no database": {2, []string{"project", "list", "--data", "data", "--shard", "a"}},
+		"third: it exists already":                    {1, []string{"project", "create", "--shard", "a", "--id", "third", "Third again"}},
+		"which was deleted: its id isn't given again": {1, []string{"project", "create", "--shard", "a", "--id", "gone", "Gone again"}},
+		"shards a, b each have a project":             {1, []string{"project", "show", "Third"}},
+		"there is no such project":                    {1, []string{"project", "show", "Fifth"}},
+		"--shard: name one of a, b":                   {2, []string{"audit", "list"}},
+		`there is no shard "c"; there are a, b`:       {2, []string{"project", "create", "--shard", "c", "Fifth"}},
+		"there is no such key":                        {1, []string{"key", "revoke", "01a20029-6a76-707d-92b4-bf58e9f1b6d1"}},
+		"there is none in this database":              {1, []string{"verification", "show", "01a20029-6a76-707d-92b4-bf58e9f1b6d1"}},
+		"--shard: the configuration has no database":  {2, []string{"project", "list", "--data", "data", "--shard", "a"}},
 	} {
 		if said := s.fails(try.exit, try.args...); !strings.Contains(said, want) {
 			t.Errorf("%s: got %q, want %q", strings.Join(try.args, " "), said, want)

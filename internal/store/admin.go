@@ -124,9 +124,20 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) 
 	})
 }
 
+const selectDeleted = `SELECT EXISTS (SELECT 1 FROM audit WHERE project = $1 AND action = $2)`
+
+// WasDeleted reports whether there was a project with an id, which no other project gets then.
+func (s *Store) WasDeleted(ctx context.Context, id verify.ProjectID) (bool, error) {
+	was, err := pool.One(ctx, s.lists, scanValue[bool], selectDeleted, id, ProjectDeleted)
+	if err != nil {
+		return false, away("look for a deleted project", err)
+	}
+	return was, nil
+}
+
 func createProject(ctx context.Context, tx *sql.Tx, p *verify.Project, now time.Time) error {
 	var deleted bool
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM audit WHERE project = $1 AND action = $2)`, p.ID, ProjectDeleted).Scan(&deleted); err != nil {
+	if err := tx.QueryRowContext(ctx, selectDeleted, p.ID, ProjectDeleted).Scan(&deleted); err != nil {
 		return err
 	}
 	if deleted {
