@@ -226,7 +226,7 @@ func (n *neighbors) gather(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec(`WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < $3)
+	if _, err := db.Exec(`WITH RECURSIVE numbers (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM numbers WHERE i < $3)
 		INSERT INTO app_user (application, name, address, status, latest, sends, created_at, updated_at, version)
 		SELECT $1, 'u' || i, '+1202' || (i * 7919 % 1000003), 1 + i % 3, $1, $2, i, i * 31 % 1000003, i % 5 FROM numbers`, app.ID[:], []byte{}, manyUsers); err != nil {
 		b.Fatal(err)
