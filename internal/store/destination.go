@@ -51,11 +51,15 @@ func (s *Store) DestinationsOf(ctx context.Context, n phone.Number) ([]verify.De
 	return all, nil
 }
 
+// chainFrom is a WITH clause for the table chain: the ids of a number's verifications, from one to those before it, with their
+// places in that order. first selects the first id and the place 1; condition is one for going on.
+func chainFrom(first, condition string) string {
+	return `WITH RECURSIVE chain (listed, nth) AS (` + first + ` UNION ALL SELECT v.previous, c.nth + 1 FROM chain c JOIN verification v ON v.id = c.listed` + condition + `)`
+}
+
 // selectHistory goes from a verification to those of the same number before it, $2 in all.
-var selectHistory = `WITH RECURSIVE history(link, earlier, nth) AS (
-	SELECT id, previous, 1 FROM verification WHERE id = $1
-	UNION ALL SELECT v.id, v.previous, nth + 1 FROM history JOIN verification v ON v.id = history.earlier WHERE nth < $2
-) SELECT ` + verificationLayout.of("v") + ` FROM history JOIN verification v ON v.id = link ORDER BY nth`
+var selectHistory = chainFrom(`SELECT id, 1 FROM verification WHERE id = $1`, ` WHERE c.nth < $2`) +
+	` SELECT ` + verificationLayout.of("v") + ` FROM chain JOIN verification v ON v.id = listed ORDER BY nth`
 
 // History reads a number's verifications, the newest first, at most n. It ends before one that is past its retention or erased.
 func (s *Store) History(ctx context.Context, d verify.Destination, n int) ([]verify.Verification, error) {

@@ -21,15 +21,14 @@ type Erasure struct {
 
 var (
 	updateVerification = `UPDATE verification SET ` + verificationLayout.setDollars() + ` WHERE id = $1`
-	selectChain        = `WITH RECURSIVE chain (listed) AS (SELECT latest FROM destination WHERE project = $1 AND number = $2 UNION ALL SELECT v.previous FROM chain c JOIN verification v ON v.id = c.listed)
-		SELECT ` + verificationLayout.names() + ` FROM verification WHERE id IN (SELECT listed FROM chain) ORDER BY id`
-	selectUsersOf = `SELECT ` + userLayout.names() + ` FROM app_user WHERE number <> '' AND number = $1
+	selectChain        = chainFrom(`SELECT latest, 1 FROM destination WHERE project = $1 AND number = $2`, ``) + ` SELECT ` + verificationLayout.names() + ` FROM verification WHERE id IN (SELECT listed FROM chain) ORDER BY id`
+	selectUsersOf      = `SELECT ` + userLayout.names() + ` FROM app_user WHERE number <> '' AND number = $1
 		AND application IN (SELECT id FROM application WHERE project = $2) ORDER BY application, name`
 )
 
 // EraseDestination makes what a project keeps of a number anonymous, as [verify.Verification.Erase] does, takes the number from the users
-// who have it, and writes down who said so, in one transaction. The number's row stays for as long as limits count what is in it, because
-// an erasure must not buy guesses and messages. It fails with [verify.ErrNoNumber] and with [verify.ErrUnderWay].
+// who have it, and writes the operator's name into the audit log, in one transaction. The number's row, which has its guesses and messages, stays
+// for as long as a limit counts them: an erasure must not give new ones. It fails with [verify.ErrNoNumber] and with [verify.ErrUnderWay].
 //
 // Verifications aren't deleted. Usage is counted again from them, and a database that lacks a young one is taken for an older copy
 // of itself.
