@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -32,19 +31,6 @@ func makeSchema(t *testing.T, c *pgtest.Citus, schema string) (worker int) {
 	return c.Holder(t, schema)
 }
 
-// inSchema is the URL of a database for a program that is told no schema otherwise.
-func inSchema(t *testing.T, databaseURL, schema string) string {
-	t.Helper()
-	u, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	return u.String()
-}
-
 func TestReplicasOnCitusRaceForGuessesAndCodes(t *testing.T) {
 	t.Parallel()
 	c := pgtest.NewCitus(t)
@@ -60,10 +46,10 @@ func onCitus(t *testing.T) site {
 	t.Helper()
 	c := pgtest.NewCitus(t)
 	worker := c.Workers[makeSchema(t, c, "verify_a")]
-	p := site{url: inSchema(t, c.URL(), "verify_a"), servers: []*pgtest.Cluster{worker, c.Coordinator}}
+	p := site{url: pgtest.InSchema(c.URL(), "verify_a"), servers: []*pgtest.Cluster{worker, c.Coordinator}}
 	for _, server := range []*pgtest.Cluster{c.Coordinator, worker} {
 		wire := pgtest.NewWire(t, server)
-		p.wires, p.ways = append(p.wires, wire), append(p.ways, wire.URL(inSchema(t, c.URLBy(server), "verify_a")))
+		p.wires, p.ways = append(p.wires, wire), append(p.ways, wire.URL(pgtest.InSchema(c.URLBy(server), "verify_a")))
 	}
 	return p
 }
@@ -86,12 +72,12 @@ func TestASchemaOfCitusMovesUnderLoad(t *testing.T) {
 	operator := install(t, thisBinary, nil)
 	operator.connect(cluster.URL(), "verify_a")
 	c := newCrowd(t, seed, replicas)
-	c.stored = func() map[string]storedVerification { return storedIn(t, inSchema(t, cluster.URL(), "verify_a")) }
+	c.stored = func() map[string]storedVerification { return storedIn(t, pgtest.InSchema(cluster.URL(), "verify_a")) }
 	receiver := httptest.NewServer(c.phones)
 	defer receiver.Close()
 	data := t.TempDir()
 	for i, way := range ways {
-		c.servers[i].Store(devReplica(t, data, inSchema(t, way, "verify_a"), receiver.URL, i+1))
+		c.servers[i].Store(devReplica(t, data, pgtest.InSchema(way, "verify_a"), receiver.URL, i+1))
 	}
 	stop, longest := c.drive(seed), c.longestOutage()
 	for range moves {
@@ -106,7 +92,7 @@ func TestASchemaOfCitusMovesUnderLoad(t *testing.T) {
 	c.settle()
 	c.judge(moves)
 	countedRight(t, data, store.Options{Postgres: &store.Postgres{URL: cluster.URL(), Schema: "verify_a", Writers: 1, Conns: 2, Timeout: 15 * time.Second}})
-	if odd := oddAttempts(t, inSchema(t, cluster.URL(), "verify_a")); len(odd) > 0 {
+	if odd := oddAttempts(t, pgtest.InSchema(cluster.URL(), "verify_a")); len(odd) > 0 {
 		t.Errorf("attempts that aren't stored as their verifications say:\n%s", strings.Join(odd, "\n"))
 	}
 	if all := operator.run("audit", "list", "--config", "countersign.yaml"); strings.Contains(all, "void") {
@@ -216,7 +202,7 @@ func TestAPromotedWorkerOfCitusAcceptsNoUsedCode(t *testing.T) {
 	servers, other := in.serveReplicas(replicas), others.serveReplicas(1)[0]
 	id, code := startOn(others, other, newNumber(), 5)
 	standby := c.Standby(t, worker)
-	failOver(t, in, servers, failover{c.Workers[worker], standby, inSchema(t, c.URLBy(standby), "verify_a"), func() { c.Replace(t, worker, standby) }})
+	failOver(t, in, servers, failover{c.Workers[worker], standby, pgtest.InSchema(c.URLBy(standby), "verify_a"), func() { c.Replace(t, worker, standby) }})
 	if got := guessSurely(other, id, code); got != "right" {
 		t.Errorf("a code of the other worker's schema: got %s, want right", got)
 	}
@@ -254,7 +240,7 @@ func TestServersOfCitusThatAreAway(t *testing.T) {
 		t.Run(outage.name, func(t *testing.T) {
 			a.t = t
 			id, code := startOn(a, needy, newNumber(), 5)
-			stored, messages := len(storedIn(t, inSchema(t, c.URL(), "verify_a"))), a.receiver.count()
+			stored, messages := len(storedIn(t, pgtest.InSchema(c.URL(), "verify_a"))), a.receiver.count()
 			outage.begin()
 			began := time.Now()
 			var asked, slow atomic.Int64
@@ -298,7 +284,7 @@ func TestServersOfCitusThatAreAway(t *testing.T) {
 			if !within(patience, func() bool { return needy.ready(t) }) {
 				t.Fatal("it isn't ready again")
 			}
-			if got := len(storedIn(t, inSchema(t, c.URL(), "verify_a"))); got != stored {
+			if got := len(storedIn(t, pgtest.InSchema(c.URL(), "verify_a"))); got != stored {
 				t.Errorf("%d verifications were started meanwhile", got-stored)
 			}
 			if got := guessSurely(needy, id, code); got != "right" {

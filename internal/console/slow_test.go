@@ -181,10 +181,10 @@ func TestPagesAreQuickWithManyVerifications(t *testing.T) {
 			}
 		}
 	}
-	if lost := l.lookingCosts(t, paths, all); lost > 0.01 {
-		t.Errorf("ten operators who look, each at a page every 2 s, take %.2f %% of %d processors, want at most 1 %%", 100*lost, runtime.NumCPU())
-	} else {
-		t.Logf("ten operators who look, each at a page every 2 s, take %.2f %% of %d processors", 100*lost, runtime.NumCPU())
+	lost := l.lookingCosts(t, paths, all)
+	t.Logf("ten operators who look, each at a page every 2 s, take %.2f %% of %d processors", 100*lost, runtime.NumCPU())
+	if lost > 0.01 {
+		t.Errorf("that is more than 1 %%")
 	}
 	alone, looked := l.costs(t, paths, all)
 	t.Logf("CPU of a start: %v alone, %v with the pages that ten operators look at, each at one every 2 s", alone, looked)

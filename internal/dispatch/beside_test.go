@@ -30,14 +30,17 @@ import (
 	"github.com/countersign/countersign/internal/web"
 )
 
+// sites are where one project is measured beside another.
+var sites = []struct {
+	name     string
+	replicas int
+}{{"sqlite", 1}, {"postgresql", 3}}
+
 // BenchmarkBeside has one project flood a server, or three replicas over one PostgreSQL, and measures how the starts of
 // another project do: which share of them is served, and their p99 by that of the same project alone, just before.
 // "make floods" runs it. The clients are in this process, so a part of what it measures is their own load.
 func BenchmarkBeside(b *testing.B) {
-	for _, engine := range []struct {
-		name     string
-		replicas int
-	}{{"sqlite", 1}, {"postgresql", 3}} {
+	for _, engine := range sites {
 		b.Run(engine.name, func(b *testing.B) {
 			for name, flood := range floods {
 				b.Run(name, func(b *testing.B) {
@@ -72,10 +75,7 @@ func BenchmarkBeside(b *testing.B) {
 // BenchmarkTakenOverBeside measures how long messages of a replica that died wait for another while a project floods the
 // server: the slowest, from the start. Their lease is 20 s, and they should be sent within 25 s.
 func BenchmarkTakenOverBeside(b *testing.B) {
-	for _, engine := range []struct {
-		name     string
-		replicas int
-	}{{"sqlite", 1}, {"postgresql", 3}} {
+	for _, engine := range sites {
 		for _, name := range []string{"starts", "failing", "lists"} {
 			b.Run(engine.name+"/"+name, func(b *testing.B) {
 				n := newNeighbors(b, engine.replicas)

@@ -246,6 +246,18 @@ var copiesFiles = sync.OnceValue(func() bool {
 	return err == nil && n >= 15
 })
 
+// InSchema returns the URL of a database for a program that finds the tables of one schema only.
+func InSchema(databaseURL, schema string) string {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		panic(err)
+	}
+	q := u.Query()
+	q.Set("search_path", schema)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
 func databaseName(databaseURL string) (string, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil {

@@ -40,6 +40,14 @@ func newSchema(t *testing.T, url string) (name string) {
 	return name
 }
 
+// newHeldSchema makes a schema with tables, and returns its name and the URL of the worker that holds it.
+func newHeldSchema(t *testing.T, url string) (name, worker string) {
+	t.Helper()
+	name = newSchema(t, url)
+	fillSchema(t, url, name)
+	return name, holder(t, url, name)
+}
+
 func TestCitusIsAStore(t *testing.T) {
 	t.Parallel()
 	url := pgtest.CitusURL(t)
@@ -76,7 +84,7 @@ func (p *schemaPool) lend(t *testing.T) *lentSchema {
 	}
 	schema := newSchema(p.t, p.url)
 	fillSchema(t, p.url, schema)
-	l := &lentSchema{url: inSchema(p.url, schema), to: t}
+	l := &lentSchema{url: pgtest.InSchema(p.url, schema), to: t}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all = append(p.all, l)
@@ -143,9 +151,7 @@ func emptySchema(t *testing.T, in string) {
 func TestAWorkerThatMayLoseCommitsIsRefused(t *testing.T) {
 	t.Parallel()
 	url := pgtest.CitusURL(t)
-	schema := newSchema(t, url)
-	fillSchema(t, url, schema)
-	worker := holder(t, url, schema)
+	schema, worker := newHeldSchema(t, url)
 	role := "lossy_" + schema
 	execute(t, url, "CREATE ROLE "+role+" LOGIN SUPERUSER")
 	t.Cleanup(func() { execute(t, url, "DROP ROLE "+role) })
@@ -189,7 +195,7 @@ func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
 	a, b := schemaReplica(t, url, mine), schemaReplica(t, url, others)
 	for _, name := range []string{mine, others} {
 		at := holder(t, url, name)
-		if got, want := query[string](t, inSchema(url, name), `SELECT system FROM server WHERE name = 'primary'`), query[string](t, at, `SELECT system_identifier::text FROM pg_control_system()`); got != want {
+		if got, want := query[string](t, pgtest.InSchema(url, name), `SELECT system FROM server WHERE name = 'primary'`), query[string](t, at, `SELECT system_identifier::text FROM pg_control_system()`); got != want {
 			t.Fatalf("schema %s is known to be on %s, want %s, the worker that holds it", name, got, want)
 		}
 	}
@@ -206,7 +212,7 @@ func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
 	if got := voids(t, url, mine); got != 0 {
 		t.Errorf("a server that is connected to the worker voids what was started through the coordinator")
 	}
-	execute(t, inSchema(url, mine), `UPDATE server SET timeline = '000000FF' WHERE name = 'primary'`)
+	execute(t, pgtest.InSchema(url, mine), `UPDATE server SET timeline = '000000FF' WHERE name = 'primary'`)
 	for _, s := range []*store.Store{a, b} {
 		if err := s.Watch(ctx); err != nil {
 			t.Fatal(err)
@@ -224,9 +230,7 @@ func TestAFailoverOfAWorkerVoidsItsSchemas(t *testing.T) {
 func TestReplicasOnCitusShareLimitsAndGuesses(t *testing.T) {
 	t.Parallel()
 	url := pgtest.CitusURL(t)
-	schema := newSchema(t, url)
-	fillSchema(t, url, schema)
-	direct := holder(t, url, schema)
+	schema, direct := newHeldSchema(t, url)
 	shareLimitsAndGuesses(t, [3]*store.Store{schemaReplica(t, url, schema), schemaReplica(t, direct, schema), schemaReplica(t, url, schema)})
 }
 
@@ -234,9 +238,7 @@ func TestReplicasOnCitusShareLimitsAndGuesses(t *testing.T) {
 func TestASweepWaitsForStartsByBothWays(t *testing.T) {
 	t.Parallel()
 	url := pgtest.CitusURL(t)
-	schema := newSchema(t, url)
-	fillSchema(t, url, schema)
-	worker := holder(t, url, schema)
+	schema, worker := newHeldSchema(t, url)
 	for name, ways := range map[string][2]string{"by the coordinator": {url, worker}, "by the worker": {worker, url}} {
 		var by atomic.Int64
 		now := func(o *store.Options) {
@@ -324,7 +326,7 @@ func TestASchemaMovesUnderAServer(t *testing.T) {
 	if n := voids(t, url, p.Schema); n != 0 {
 		t.Errorf("the audit log says %d times that all is void, want 0", n)
 	}
-	if n := query[int](t, inSchema(url, p.Schema), `SELECT count(*) FROM audit WHERE action = 'schema move'`); n < 2 {
+	if n := query[int](t, pgtest.InSchema(url, p.Schema), `SELECT count(*) FROM audit WHERE action = 'schema move'`); n < 2 {
 		t.Errorf("the audit log has %d moves, want 2 at least", n)
 	}
 	if _, err := store.MoveSchema(ctx, p, "192.0.2.1:5432", "operator", func(int, int) {}); err == nil || !strings.Contains(err.Error(), "no active worker") {
@@ -388,7 +390,7 @@ func TestAMoveOnCitusWaitsForThoseWhoHaveRead(t *testing.T) {
 				_, err := store.MoveSchema(ctx, p, "", "operator", func(int, int) {})
 				moved <- err
 			}()
-			// What runs when the copying begins is waited for by PostgreSQL.
+			// PostgreSQL itself waits for transactions that run when the copying begins.
 			await(t, "the move copies nothing", func() bool {
 				return anywhere(t, c, `SELECT EXISTS (SELECT FROM pg_subscription WHERE subenabled AND subname LIKE 'citus_shard_move%')`)
 			})

@@ -18,19 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/verify"
 )
 
-// inSchema is the URL of a database for a program that finds the tables of one schema only.
-func inSchema(databaseURL, schema string) string {
-	u, err := url.Parse(databaseURL)
-	if err != nil {
-		panic(err)
-	}
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	return u.String()
-}
-
-// cutSchema undoes inSchema.
+// cutSchema undoes [pgtest.InSchema].
 func cutSchema(databaseURL string) (without, schema string) {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
@@ -155,9 +143,9 @@ func TestTwoSchemasAreTwoInstallations(t *testing.T) {
 	t.Run("messages", func(t *testing.T) {
 		// A start that a crash leaves behind in one is found by that one's sweeper. The other's waits for no
 		// start of the first.
-		execute(t, inSchema(database, "a"), "DELETE FROM retry")
-		execute(t, inSchema(database, "b"), "DELETE FROM retry")
-		held := hold(t, inSchema(database, "a"), "LOCK TABLE sweep_gate IN ROW EXCLUSIVE MODE")
+		execute(t, pgtest.InSchema(database, "a"), "DELETE FROM retry")
+		execute(t, pgtest.InSchema(database, "b"), "DELETE FROM retry")
+		held := hold(t, pgtest.InSchema(database, "a"), "LOCK TABLE sweep_gate IN ROW EXCLUSIVE MODE")
 		by.Add(int64(time.Minute))
 		short, cancel := context.WithTimeout(ctx, 5*time.Second) // less than it would wait for a start
 		defer cancel()
@@ -212,7 +200,7 @@ func TestTwoSchemasAreTwoInstallations(t *testing.T) {
 
 func voids(t *testing.T, database, schema string) int {
 	t.Helper()
-	return query[int](t, inSchema(database, schema), `SELECT count(*) FROM audit WHERE action = 'void'`)
+	return query[int](t, pgtest.InSchema(database, schema), `SELECT count(*) FROM audit WHERE action = 'void'`)
 }
 
 func dueIDs(t *testing.T, s *store.Store) (ids []verify.ID) {
@@ -387,7 +375,7 @@ func TestAMoveIntoASchema(t *testing.T) {
 	if _, err := store.Move(ctx, path, to, func(int, int) {}); err != nil {
 		t.Fatal(err)
 	}
-	if a, public := query[int](t, inSchema(database, "a"), `SELECT count(*) FROM verification`), query[int](t, database, `SELECT count(*) FROM verification`); a == 0 || public != 0 {
+	if a, public := query[int](t, pgtest.InSchema(database, "a"), `SELECT count(*) FROM verification`), query[int](t, database, `SELECT count(*) FROM verification`); a == 0 || public != 0 {
 		t.Errorf("%d verifications are in the schema and %d in public, want all in the schema", a, public)
 	}
 	refused(t, path, ", schema a")

@@ -6,6 +6,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
 
+	"github.com/countersign/countersign/internal/pgtest"
 	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/store/storetest"
 )
@@ -15,7 +16,7 @@ func TestPostgresIsAStore(t *testing.T) {
 	t.Parallel()
 	const schema = "verify_a"
 	storetest.Run(t, func(t *testing.T, now func() time.Time, commit storetest.Commit) storetest.Store {
-		return openPostgres(t, inSchema(storetest.SchemaIn(t, schema), schema), now, commit)
+		return openPostgres(t, pgtest.InSchema(storetest.SchemaIn(t, schema), schema), now, commit)
 	})
 }
 
