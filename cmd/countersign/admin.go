@@ -140,14 +140,9 @@ func (e remediedError) Unwrap() error { return e.error }
 
 // inProject runs f with the project that a command line names, by its id or its name.
 func (d database) inProject(ctx context.Context, idOrName string, f func(*store.Store, verify.Project) error) error {
-	_, all, err := d.findAll()
+	d, err := d.of(ctx, idOrName)
 	if err != nil {
 		return err
-	}
-	if len(all) > 1 {
-		if d.Shard, err = d.shardOf(ctx, idOrName); err != nil {
-			return err
-		}
 	}
 	return d.with(ctx, false, func(st *store.Store) error {
 		p, err := admin.New(st).FindProject(ctx, idOrName)
@@ -264,7 +259,7 @@ func (c *projectCreate) Run(w world) error {
 		if err != nil {
 			return err
 		}
-		return printOne(w, c.JSON, projectRow(sharded(shards))(ofShard{c.Shard, p}))
+		return printOne(w, c.JSON, projectRow(ofShard{c.Shard, p}))
 	})
 	if folder := noDatabase(""); errors.As(err, &folder) {
 		return fmt.Errorf("there is no database in %s: make one with --create, or with countersign serve or dev", string(folder))
@@ -335,12 +330,8 @@ func listed(list []string, all bool, none string) string {
 type projectList struct{ database }
 
 func (c *projectList) Run(w world) error {
-	_, shards, err := c.findAll()
-	if err != nil {
-		return err
-	}
 	var all []ofShard
-	away := c.each(w.ctx, false, store.Options{}, func(s config.Shard, st *store.Store) error {
+	away := c.each(w.ctx, store.Options{}, func(s store.Shard, st *store.Store) error {
 		projects, err := st.Projects(w.ctx)
 		for _, p := range projects {
 			all = append(all, ofShard{s.Name, p})
@@ -350,24 +341,21 @@ func (c *projectList) Run(w world) error {
 	if away != nil && len(all) == 0 {
 		return away
 	}
-	return errors.Join(printRows(w, c.JSON, all, projectRow(sharded(shards))), away)
+	return errors.Join(printRows(w, c.JSON, all, projectRow), away)
 }
 
-// An ofShard is a project, and the shard that has it.
+// An ofShard is a project, and the shard that has it; "": there are none.
 type ofShard struct {
 	shard string
 	verify.Project
 }
 
-// projectRow prints a project, with its shard where there are some.
-func projectRow(sharded bool) func(ofShard) row {
-	return func(p ofShard) row {
-		r := row{{"PROJECT", "id", p.ID}, {"NAME", "name", p.Name}, {"POLICY", "policy", p.Profile}}
-		if sharded {
-			r = append(r, field{"SHARD", "shard", p.shard})
-		}
-		return r
+func projectRow(p ofShard) row {
+	r := row{{"PROJECT", "id", p.ID}, {"NAME", "name", p.Name}, {"POLICY", "policy", p.Profile}}
+	if p.shard != "" {
+		r = append(r, field{"SHARD", "shard", p.shard})
 	}
+	return r
 }
 
 type projectShow struct {
@@ -376,16 +364,11 @@ type projectShow struct {
 }
 
 func (c *projectShow) Run(w world) error {
-	_, all, err := c.findAll()
+	d, err := c.of(w.ctx, c.Project)
 	if err != nil {
 		return err
 	}
-	if len(all) > 1 {
-		if c.Shard, err = c.shardOf(w.ctx, c.Project); err != nil {
-			return err
-		}
-	}
-	return c.inProject(w.ctx, c.Project, func(_ *store.Store, p verify.Project) error { return showProject(w, c.JSON, p, c.Shard) })
+	return d.inProject(w.ctx, c.Project, func(_ *store.Store, p verify.Project) error { return showProject(w, c.JSON, p, d.Shard) })
 }
 
 // showProject prints a project's settings, one a line. Its shard is "" where there is one database.
@@ -451,7 +434,7 @@ func (c *projectRename) Run(w world) error {
 		if err != nil {
 			return inFlags(err)
 		}
-		return printOne(w, c.JSON, projectRow(false)(ofShard{"", p}))
+		return printOne(w, c.JSON, projectRow(ofShard{"", p}))
 	})
 }
 
@@ -561,8 +544,8 @@ func (c *keyRename) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	return c.wherever(w.ctx, func(_ config.Shard, st *store.Store) error {
-		if err := admin.New(st).RenameKey(w.ctx, actor(), id, c.Name); err != nil {
+	return c.wherever(w.ctx, func(a *admin.Service) error {
+		if err := a.RenameKey(w.ctx, actor(), id, c.Name); err != nil {
 			return inFlags(err)
 		}
 		return printDone(w, c.JSON, row{{"", "id", id}, {"", "name", c.Name}}, "Renamed key %v to %q.", id, c.Name)
@@ -592,5 +575,5 @@ func (c *keyRevoke) Run(w world) error {
 	if c.asksServer() {
 		return c.revokeRemote(w, id.String())
 	}
-	return c.wherever(w.ctx, func(_ config.Shard, st *store.Store) error { return admin.New(st).RevokeKey(w.ctx, actor(), id) })
+	return c.wherever(w.ctx, func(a *admin.Service) error { return a.RevokeKey(w.ctx, actor(), id) })
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/store"
 )
 
@@ -21,7 +20,7 @@ lets everybody else through meanwhile.`
 
 // Run implements the command.
 func (c *schemaCommand) Run(w world) error {
-	if err := c.each(w.ctx, false, store.Options{Migrate: true}, func(config.Shard, *store.Store) error { return nil }); err != nil {
+	if err := c.each(w.ctx, store.Options{Migrate: true}, func(store.Shard, *store.Store) error { return nil }); err != nil {
 		return err
 	}
 	return printDone(w, c.JSON, row{{"", "schema", "current"}}, "The schema is up to date.")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/store"
 )
 
@@ -22,7 +21,7 @@ func (d database) findPostgres(name string) (*store.Postgres, error) {
 		return nil, err
 	}
 	pg := all[0].Postgres
-	if i := slices.IndexFunc(all, func(s config.Shard) bool { return sharded(all) && s.Schema == name }); i >= 0 {
+	if i := slices.IndexFunc(all, func(s store.Shard) bool { return sharded(all) && s.Schema == name }); i >= 0 {
 		pg = all[i].Postgres
 	}
 	if pg == nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/console"
 	"github.com/countersign/countersign/internal/operator"
 	"github.com/countersign/countersign/internal/outage"
+	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/system"
 	"github.com/countersign/countersign/internal/web"
 )
@@ -59,7 +60,7 @@ func (c *serveCommand) Run(w world) error {
 		}
 		defer release()
 	}
-	if slices.ContainsFunc(databasesOf(conf), func(d system.Shard) bool { return d.Unverified() }) {
+	if slices.ContainsFunc(databasesOf(conf), func(d store.Shard) bool { return d.Unverified() }) {
 		log.Warn("the database's certificate isn't checked: whoever is on the way to it can read numbers and texts, and change them; set sslmode=verify-full in database.url, with sslrootcert if its authority is your own")
 	}
 	hangup := noticed()
@@ -165,14 +166,11 @@ type server interface {
 }
 
 // databasesOf are the PostgreSQL databases of a configuration. One that is the only one has no name.
-func databasesOf(conf *config.Loaded) (all []system.Shard) {
+func databasesOf(conf *config.Loaded) (all []store.Shard) {
 	if conf.Postgres != nil {
-		all = append(all, system.Shard{Postgres: conf.Postgres})
+		all = append(all, store.Shard{Postgres: conf.Postgres})
 	}
-	for _, s := range conf.Shards {
-		all = append(all, system.Shard(s))
-	}
-	return all
+	return append(all, conf.Shards...)
 }
 
 // listenConsole opens the console's listener, or returns nil where there is none.

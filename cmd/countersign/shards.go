@@ -17,10 +17,10 @@ import (
 
 // findAll says where the databases are that a command may work on: one, or the shards of a configuration. The one of a folder
 // has no PostgreSQL; one that isn't a shard has no name.
-func (d database) findAll() (folder string, all []config.Shard, err error) {
+func (d database) findAll() (folder string, all []store.Shard, err error) {
 	r := d.resolve()
 	if r.Data != "" {
-		return r.Data, []config.Shard{{}}, d.noShards()
+		return r.Data, []store.Shard{{}}, d.noShards()
 	}
 	if r.Config == "" {
 		return "", nil, usageError("say which database: --config FILE or --data DIR (there is no " + defaultConfig + " here)")
@@ -30,10 +30,10 @@ func (d database) findAll() (folder string, all []config.Shard, err error) {
 		return "", nil, err
 	}
 	if len(all) == 0 {
-		all, err = []config.Shard{{Postgres: pg}}, d.noShards()
+		all, err = []store.Shard{{Postgres: pg}}, d.noShards()
 	}
 	if named := all[0].Name != ""; named && d.Shard != "" {
-		i := slices.IndexFunc(all, func(s config.Shard) bool { return s.Name == d.Shard })
+		i := slices.IndexFunc(all, func(s store.Shard) bool { return s.Name == d.Shard })
 		if i < 0 {
 			return "", nil, usageError(fmt.Sprintf("--shard: there is no shard %q; there are %s", d.Shard, names(all)))
 		}
@@ -56,7 +56,7 @@ func (d database) noShards() error {
 }
 
 // names lists shards for people.
-func names(all []config.Shard) string {
+func names(all []store.Shard) string {
 	var list []string
 	for _, s := range all {
 		list = append(list, s.Name)
@@ -65,10 +65,10 @@ func names(all []config.Shard) string {
 }
 
 // sharded reports whether a command may work on several databases.
-func sharded(all []config.Shard) bool { return all[0].Name != "" }
+func sharded(all []store.Shard) bool { return all[0].Name != "" }
 
 // in says which shard an error is of.
-func in(s config.Shard, err error) error {
+func in(s store.Shard, err error) error {
 	if err == nil || s.Name == "" {
 		return err
 	}
@@ -76,33 +76,33 @@ func in(s config.Shard, err error) error {
 }
 
 // each runs f on all databases, also after one fails.
-func (d database) each(ctx context.Context, create bool, o store.Options, f func(config.Shard, *store.Store) error) error {
+func (d database) each(ctx context.Context, o store.Options, f func(store.Shard, *store.Store) error) error {
 	folder, all, err := d.findAll()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, s := range all {
-		errs = append(errs, in(s, openAt(ctx, folder, s.Postgres, create, o, func(st *store.Store) error { return f(s, st) })))
+		errs = append(errs, in(s, openAt(ctx, folder, s.Postgres, false, o, func(st *store.Store) error { return f(s, st) })))
 	}
 	return errors.Join(errs...)
 }
 
 // everywhere makes a change on all databases, also after one fails.
 func (d database) everywhere(ctx context.Context, change func(*admin.Service) error) error {
-	return d.each(ctx, false, store.Options{}, func(_ config.Shard, st *store.Store) error { return change(admin.New(st)) })
+	return d.each(ctx, store.Options{}, func(_ store.Shard, st *store.Store) error { return change(admin.New(st)) })
 }
 
 // wherever runs f on one database after the other, until one has what f is about. What f fails with otherwise says so:
 // an error of [verify.KindNotFound].
-func (d database) wherever(ctx context.Context, f func(config.Shard, *store.Store) error) error {
+func (d database) wherever(ctx context.Context, f func(*admin.Service) error) error {
 	folder, all, err := d.findAll()
 	if err != nil {
 		return err
 	}
 	var away, none error
 	for _, s := range all {
-		err := openAt(ctx, folder, s.Postgres, false, store.Options{}, func(st *store.Store) error { return f(s, st) })
+		err := openAt(ctx, folder, s.Postgres, false, store.Options{}, func(st *store.Store) error { return f(admin.New(st)) })
 		var known *verify.Error
 		switch {
 		case err == nil:
@@ -118,10 +118,19 @@ func (d database) wherever(ctx context.Context, f func(config.Shard, *store.Stor
 	return cmp.Or(away, none)
 }
 
+// of says where the project is that a command line names: where there are several shards, in one of them.
+func (d database) of(ctx context.Context, idOrName string) (database, error) {
+	_, all, err := d.findAll()
+	if err == nil && len(all) > 1 {
+		d.Shard, err = d.shardOf(ctx, idOrName)
+	}
+	return d, err
+}
+
 // shardOf returns the shard that has the project that a command line names.
 func (d database) shardOf(ctx context.Context, idOrName string) (string, error) {
-	var found []config.Shard
-	err := d.each(ctx, false, store.Options{}, func(s config.Shard, st *store.Store) error {
+	var found []store.Shard
+	err := d.each(ctx, store.Options{}, func(s store.Shard, st *store.Store) error {
 		_, err := admin.New(st).FindProject(ctx, idOrName)
 		if err == nil {
 			found = append(found, s)
@@ -145,15 +154,9 @@ func (d database) shardOf(ctx context.Context, idOrName string) (string, error) 
 // emptiest returns the shard for a new project: the one that was named, or the one with the fewest projects. For an id that
 // somebody chose all shards must answer, so that no two have a project with it.
 func (d database) emptiest(ctx context.Context, id verify.ProjectID) (best string, err error) {
-	chosen := d.Shard
-	if chosen != "" {
-		if _, _, err := d.findAll(); err != nil { // there is none of this name
-			return "", err
-		}
-	}
+	chosen, least := d.Shard, -1
 	d.Shard = ""
-	least := -1
-	err = d.each(ctx, false, store.Options{}, func(s config.Shard, st *store.Store) error {
+	err = d.each(ctx, store.Options{}, func(s store.Shard, st *store.Store) error {
 		all, err := st.Projects(ctx)
 		if err != nil {
 			return err
@@ -161,11 +164,10 @@ func (d database) emptiest(ctx context.Context, id verify.ProjectID) (best strin
 		if slices.ContainsFunc(all, func(p verify.Project) bool { return p.ID == id }) {
 			return fmt.Errorf("project %s: %w", id, verify.ErrExists)
 		}
-		switch deleted, err := st.WasDeleted(ctx, id); {
-		case err != nil:
-			return err
-		case deleted:
-			return fmt.Errorf("project %s, which was deleted: its id isn't given again: %w", id, verify.ErrExists)
+		if id != "" {
+			if err := st.NeverDeleted(ctx, id); err != nil {
+				return err
+			}
 		}
 		if chosen == s.Name || chosen == "" && (least < 0 || len(all) < least) {
 			best, least = s.Name, len(all)

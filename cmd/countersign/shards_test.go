@@ -122,7 +122,7 @@ func TestOneServerOfTwoShards(t *testing.T) {
 		}
 	}
 
-	// What is of one shard isn't seen by a project of the other.
+	// A project sees nothing of the other shard.
 	id, code := startOn(s.installation, b, newNumber(), 3)
 	if got := guessOn(a, id, code); got != "gone" {
 		t.Errorf("a guess by the project of another shard: got %s, want gone", got)
@@ -196,7 +196,7 @@ func TestOneOfTwoShardsIsAway(t *testing.T) {
 	a, b = s.served()
 	check()
 
-	s.wire.Tear() // what was cut stays silent
+	s.wire.Tear() // connections that were cut stay silent
 	s.wire.Cut(false)
 	if !within(patience, func() bool { return a.status("/readyz/b") == http.StatusOK }) {
 		t.Fatalf("b isn't ready again:\n%s", a.stderr)

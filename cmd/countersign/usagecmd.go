@@ -43,16 +43,13 @@ func (c *usageCommand) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	_, shards, err := c.findAll()
-	if err != nil {
-		return err
-	}
-	if len(shards) > 1 && c.Project != "" {
-		if c.Shard, err = c.shardOf(w.ctx, c.Project); err != nil {
+	d := c.database
+	if c.Project != "" {
+		if d, err = d.of(w.ctx, c.Project); err != nil {
 			return err
 		}
 	}
-	return c.with(w.ctx, false, func(st *store.Store) error {
+	return d.with(w.ctx, false, func(st *store.Store) error {
 		if c.Project != "" {
 			p, err := admin.New(st).FindProject(w.ctx, c.Project)
 			if err != nil {

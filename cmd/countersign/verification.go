@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/admin"
-	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/money"
-	"github.com/countersign/countersign/internal/store"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -50,8 +48,7 @@ func (c *verificationShow) Run(w world) error {
 	if c.asksServer() {
 		return c.showRemote(w, id.String())
 	}
-	err = c.wherever(w.ctx, func(_ config.Shard, st *store.Store) error {
-		a := admin.New(st)
+	err = c.wherever(w.ctx, func(a *admin.Service) error {
 		s, err := a.Story(w.ctx, id)
 		if err != nil {
 			return err

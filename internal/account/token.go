@@ -77,16 +77,13 @@ func (s *Service) RefreshToken(ctx context.Context, r RefreshRequest) (Token, er
 	return Token{secret, k.remaining(now)}, nil
 }
 
-// HasConsumer reports whether a consumer key is that of a key here.
-func (s *Service) HasConsumer(ctx context.Context, consumer string) (bool, error) {
+// FindConsumer fails with [verify.ErrUnauthenticated] unless a consumer key is that of a key here.
+func (s *Service) FindConsumer(ctx context.Context, consumer string) error {
 	if !verify.Storable(consumer) {
-		return false, nil
+		return verify.ErrUnauthenticated
 	}
 	_, err := s.store.Consumer(ctx, consumer)
-	if errors.Is(err, verify.ErrUnauthenticated) {
-		return false, nil
-	}
-	return err == nil, err
+	return err
 }
 
 // consumer returns the key whose consumer key and secret a request has, or [verify.ErrUnauthenticated].

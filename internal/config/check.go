@@ -182,7 +182,7 @@ func (c *Loaded) checkShards(p *yamlconf.Problems, password verify.Secret) {
 			p.Check(key+".schema", false, "must not be that of shard %s: each has its own", other)
 		}
 		places[place] = s.Name
-		c.Shards = append(c.Shards, Shard{s.Name, pg})
+		c.Shards = append(c.Shards, store.Shard{Name: s.Name, Postgres: pg})
 	}
 }
 

@@ -36,18 +36,12 @@ type Loaded struct {
 	TLS      *tls.Config        // of the public listener; nil: no TLS
 	acme     *certifier         // where TLS has its certificates from; nil: from files
 	Postgres *store.Postgres    // nil: a file in the data folder, or Shards
-	Shards   []Shard            // the databases, if there are several
+	Shards   []store.Shard      // the databases, if there are several
 	Clients  web.Limits         // bound the public listener's
 	Provider *operator.Provider // signs operators in; nil: none does
 
 	// reloads are what may change while we run, as it was before it was loaded.
 	reloads []reloader
-}
-
-// A Shard is one of several databases.
-type Shard struct {
-	Name string
-	*store.Postgres
 }
 
 // An Error is all that is wrong with a file.
@@ -83,7 +77,7 @@ func Read(text []byte, path string) (*Loaded, error) {
 
 // Locate says where the database of a configuration is: in a folder, in a PostgreSQL, or in several shards. The rest of the
 // file may be wrong.
-func Locate(path string) (folder string, pg *store.Postgres, shards []Shard, err error) {
+func Locate(path string) (folder string, pg *store.Postgres, shards []store.Shard, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return "", nil, nil, err

@@ -69,11 +69,7 @@ func (s *Siblings) joined() []*Dispatcher {
 func (s *Siblings) find(ctx context.Context, has func(context.Context, *Dispatcher) error) (*Dispatcher, error) {
 	all := s.joined()
 	i, err := shard.Find(ctx, all, func(ctx context.Context, d *Dispatcher) (bool, error) {
-		err := has(ctx, d)
-		if errors.Is(err, verify.ErrNotFound) {
-			return false, nil
-		}
-		return err == nil, err
+		return shard.Has(has(ctx, d), verify.ErrNotFound)
 	})
 	switch {
 	case i != shard.None:

@@ -24,7 +24,7 @@ func (d *Dispatcher) Looked(at time.Time) { d.looked.Store(&at) }
 // database that is slow delays messages, and stops none. life is how old it may be. It reports false when we shut down meanwhile.
 func (d *Dispatcher) awaitPolicy(life time.Duration) bool {
 	began := time.Now()
-	for at := d.looked.Load(); at != nil && at.Before(began) && time.Since(*at) > life; at = d.looked.Load() {
+	for !d.knowsPolicy(life) && d.looked.Load().Before(began) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-d.calls.Done():

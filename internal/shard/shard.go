@@ -1,10 +1,22 @@
 // Package shard finds which of several databases has something.
 package shard
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // None is where nothing was found.
 const None = -1
+
+// Has is the answer of a database that was asked for something, by the error of its look-up. absent is the error by which it says
+// that there is none.
+func Has(err, absent error) (bool, error) {
+	if errors.Is(err, absent) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 // Find asks all databases concurrently, and returns the index of the first that has what is asked for. It waits for no
 // other one then, so that a database that is away delays nothing that another one has. Where none has it, Find returns

@@ -126,13 +126,20 @@ func (s *Store) CreateProject(_ context.Context, p verify.Project, by ...Audit) 
 
 const selectDeleted = `SELECT EXISTS (SELECT 1 FROM audit WHERE project = $1 AND action = $2)`
 
-// WasDeleted reports whether there was a project with an id, which no other project gets then.
-func (s *Store) WasDeleted(ctx context.Context, id verify.ProjectID) (bool, error) {
-	was, err := pool.One(ctx, s.lists, scanValue[bool], selectDeleted, id, ProjectDeleted)
+// NeverDeleted fails with [verify.ErrExists] if there was a project with an id.
+func (s *Store) NeverDeleted(ctx context.Context, id verify.ProjectID) error {
+	deleted, err := pool.One(ctx, s.lists, scanValue[bool], selectDeleted, id, ProjectDeleted)
 	if err != nil {
-		return false, away("look for a deleted project", err)
+		return away("look for a deleted project", err)
 	}
-	return was, nil
+	return neverDeleted(id, deleted)
+}
+
+func neverDeleted(id verify.ProjectID, deleted bool) error {
+	if deleted {
+		return fmt.Errorf("create project %s, which was deleted: its id isn't given again: %w", id, verify.ErrExists)
+	}
+	return nil
 }
 
 func createProject(ctx context.Context, tx *sql.Tx, p *verify.Project, now time.Time) error {
@@ -140,8 +147,8 @@ func createProject(ctx context.Context, tx *sql.Tx, p *verify.Project, now time.
 	if err := tx.QueryRowContext(ctx, selectDeleted, p.ID, ProjectDeleted).Scan(&deleted); err != nil {
 		return err
 	}
-	if deleted {
-		return fmt.Errorf("create project %s, which was deleted: its id isn't given again: %w", p.ID, verify.ErrExists)
+	if err := neverDeleted(p.ID, deleted); err != nil {
+		return err
 	}
 	application := verify.NewID(now)
 	result, err := tx.ExecContext(ctx, `INSERT INTO project (id, name, profile, send_burst, send_interval_ms, send_daily, senders, public_text, application, created_at,

@@ -46,6 +46,12 @@ type Postgres struct {
 	SynchronousStandby bool
 }
 
+// A Shard is one of several databases of a server.
+type Shard struct {
+	Name string
+	*Postgres
+}
+
 const (
 	defaultWriters = 2
 	defaultConns   = 12

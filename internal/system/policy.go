@@ -122,8 +122,7 @@ func (s *System) readPolicy(w http.ResponseWriter, r *http.Request) {
 		s.refusePolicy(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(p)
+	answerJSON(w, p)
 }
 
 // policy reads what operators have changed.
@@ -301,8 +300,7 @@ func (s *System) readBudget(w http.ResponseWriter, r *http.Request) {
 		s.refusePolicy(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(BudgetPolicy{string(b.Project), capsOf(b.Budget), b.Prepaid})
+	answerJSON(w, BudgetPolicy{string(b.Project), capsOf(b.Budget), b.Prepaid})
 }
 
 // changeBudget puts caps in place of a project's, as countersign project budget does with all its flags of caps.

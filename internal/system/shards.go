@@ -2,7 +2,6 @@ package system
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -47,13 +46,8 @@ type part struct {
 
 type opened struct {
 	*System
-	faces []web.Mount
-}
-
-// A Shard is the database of one.
-type Shard struct {
-	Name string
-	*store.Postgres
+	faces      []web.Mount
+	operations http.Handler
 }
 
 // openAgain is how long a server waits before it looks again whether a shard's database is there.
@@ -64,7 +58,7 @@ const maxFound = 4096
 
 // OpenShards starts a server on some databases, and returns when each was opened or is away. It fails if one can't be opened for
 // another reason. Close it also then.
-func OpenShards(ctx context.Context, c Config, databases []Shard) (*Shards, error) {
+func OpenShards(ctx context.Context, c Config, databases []store.Shard) (*Shards, error) {
 	if c.Metrics == nil {
 		c.Metrics = metric.New()
 	}
@@ -95,7 +89,7 @@ func (p *part) openPatiently(ctx context.Context, tried chan<- error) {
 	for first := true; ; first = false {
 		sys, err := Open(ctx, p.config)
 		if err == nil {
-			p.open.Store(&opened{sys, sys.faces()})
+			p.open.Store(&opened{sys, sys.faces(), sys.Operations()})
 		}
 		if first {
 			fatal := err
@@ -146,7 +140,9 @@ func (s *Shards) pick(r *http.Request) *part {
 		return s.ofKey(r.Context(), key)
 	}
 	if consumer := r.URL.Query().Get("consumerkey"); consumer != "" {
-		return s.or(s.find(r.Context(), func(ctx context.Context, sys *System) (bool, error) { return sys.Accounts.HasConsumer(ctx, consumer) }))
+		return s.or(s.find(r.Context(), func(ctx context.Context, sys *System) (bool, error) {
+			return shard.Has(sys.Accounts.FindConsumer(ctx, consumer), verify.ErrUnauthenticated)
+		}))
 	}
 	return s.or(nil, nil)
 }
@@ -198,16 +194,13 @@ func (s *Shards) ofKey(ctx context.Context, key verify.Secret) *part {
 // knows reports whether a key opens a project here.
 func (s *System) knows(ctx context.Context, key verify.Secret) (bool, error) {
 	_, err := s.Accounts.AuthenticateKey(ctx, key)
-	if errors.Is(err, verify.ErrUnauthenticated) {
-		return false, nil
-	}
-	return err == nil, err
+	return shard.Has(err, verify.ErrUnauthenticated)
 }
 
 // Handler answers the public APIs, and more where given.
 func (s *Shards) Handler(more ...web.Mount) http.Handler {
 	mounts := facesAway()
-	for i, away := range facesAway() {
+	for i, away := range mounts {
 		mounts[i].Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if p := s.pick(r); p != nil {
 				p.open.Load().faces[i].Handler.ServeHTTP(w, r)
@@ -229,10 +222,7 @@ type devices struct{ *Shards }
 func (d devices) of(ctx context.Context, id verify.ID) (*verify.Service, error) {
 	return d.service(ctx, func(ctx context.Context, sys *System) (bool, error) {
 		_, err := sys.Store.Verification(ctx, id)
-		if errors.Is(err, verify.ErrNotFound) {
-			return false, nil
-		}
-		return err == nil, err
+		return shard.Has(err, verify.ErrNotFound)
 	})
 }
 
@@ -265,7 +255,9 @@ func (d devices) Fetch(ctx context.Context, f verify.Fetch) (verify.Message, err
 
 // Enrol implements [device.Service].
 func (d devices) Enrol(ctx context.Context, code verify.Secret, n verify.NewDevice) (verify.Device, *verify.Application, error) {
-	service, err := d.service(ctx, func(ctx context.Context, sys *System) (bool, error) { return sys.Verify.Invited(ctx, code) })
+	service, err := d.service(ctx, func(ctx context.Context, sys *System) (bool, error) {
+		return shard.Has(sys.Verify.FindEnrolment(ctx, code), verify.ErrNoEnrolment)
+	})
 	if err != nil {
 		return verify.Device{}, nil, err
 	}
@@ -315,10 +307,7 @@ func (s *Shards) Operations() http.Handler {
 		return why, strings.Join(away, "\n")
 	})
 	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
-		s.first(w, func(sys *System) {
-			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(map[string]any{"carriers": sys.Carriers()})
-		})
+		s.first(w, func(sys *System) { sys.listCarriers(w) })
 	})
 	if s.config.OperatorToken != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", func(w http.ResponseWriter, r *http.Request) {
@@ -330,7 +319,7 @@ func (s *Shards) Operations() http.Handler {
 		prefix := "/shards/" + p.config.Shard
 		mux.Handle(prefix+"/", http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if sys := p.open.Load(); sys != nil {
-				sys.Operations().ServeHTTP(w, r)
+				sys.operations.ServeHTTP(w, r)
 				return
 			}
 			http.Error(w, p.unready(r.Context()), http.StatusServiceUnavailable)

@@ -46,9 +46,9 @@ func openTestShards(t *testing.T, send testCarrier, calls int, urls ...string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []Shard
+	var all []store.Shard
 	for i, url := range urls {
-		all = append(all, Shard{string(rune('a' + i)), &store.Postgres{URL: url, Timeout: 2 * time.Second}})
+		all = append(all, store.Shard{Name: string(rune('a' + i)), Postgres: &store.Postgres{URL: url, Timeout: 2 * time.Second}})
 	}
 	log := slog.New(slog.DiscardHandler)
 	s, err := OpenShards(context.Background(), Config{
@@ -209,7 +209,7 @@ func TestShardsShareACarriersCalls(t *testing.T) {
 	}
 }
 
-// What a shard that is away can't settle keeps no call from the others.
+// While a shard is away, its messages take none of the carrier's calls from the other shards.
 func TestAShardThatIsAwayKeepsNoCalls(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.New(t)

@@ -498,10 +498,7 @@ func WaitingOperations(m *metric.Metrics) http.Handler {
 // It asks for no credentials, so by loopback it answers to loopback's names only.
 func (s *System) Operations() http.Handler {
 	mux := operations(s.metrics, func(r *http.Request) (string, string) { return s.unready(r.Context()), "" })
-	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"carriers": s.Carriers()})
-	})
+	mux.HandleFunc("GET /carriers", func(w http.ResponseWriter, _ *http.Request) { s.listCarriers(w) })
 	if s.operator != "" {
 		mux.HandleFunc("POST /carriers/{name}/test", s.try)
 		mux.HandleFunc("GET /policy", s.readPolicy)
@@ -515,6 +512,16 @@ func (s *System) Operations() http.Handler {
 	return web.LocalNames(mux)
 }
 
+func (s *System) listCarriers(w http.ResponseWriter) {
+	answerJSON(w, map[string]any{"carriers": s.Carriers()})
+}
+
+// answerJSON is an answer of the operations listener.
+func answerJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
+}
+
 // unready says why the server can't work; "" is that it can.
 func (s *System) unready(ctx context.Context) string {
 	if s.ready(ctx, readyLimit) != nil {
@@ -526,8 +533,7 @@ func (s *System) unready(ctx context.Context) string {
 	return s.ring.wrong()
 }
 
-// operations answers what doesn't depend on the database. unready says why the server isn't ready; "" is ready, with
-// what isn't.
+// operations answers what doesn't depend on the database. unready says why the server isn't ready, or what can't be used although it is; "" is nothing.
 func operations(m *metric.Metrics, unready func(*http.Request) (why, but string)) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })

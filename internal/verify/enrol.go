@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"strings"
 	"time"
 
@@ -60,13 +59,10 @@ func hashEnrolment(typed string) []byte {
 	return sum[:]
 }
 
-// Invited reports whether the code of an enrolment is that of a user here.
-func (s *Service) Invited(ctx context.Context, typed Secret) (bool, error) {
+// FindEnrolment fails with [ErrNoEnrolment] unless the code of an enrolment is that of a user here.
+func (s *Service) FindEnrolment(ctx context.Context, typed Secret) error {
 	_, _, err := s.store.Enrolment(ctx, hashEnrolment(typed.Reveal()))
-	if errors.Is(err, ErrNoEnrolment) {
-		return false, nil
-	}
-	return err == nil, err
+	return err
 }
 
 // Enrol registers a browser by the code of an enrolment, and says for which application.
