@@ -30,6 +30,9 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/countersign/countersign/internal/store/storetest"
+	"github.com/countersign/countersign/internal/system"
 )
 
 // A receiver is the HTTP gateway of a test. It takes messages whose signature is right, as an
@@ -129,6 +132,13 @@ func install(t testing.TB, binary func(args ...string) *exec.Cmd, edit func(stri
 	}
 	if err := os.WriteFile(filepath.Join(in.dir, "countersign.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+	if _, url, _ := strings.Cut(text, "\n  url: "); strings.HasPrefix(url, `""`) { // of the section database
+		data := filepath.Join(in.dir, "data")
+		if err := os.Mkdir(data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		storetest.File(t, filepath.Join(data, system.DatabaseFile))
 	}
 	in.run("keyset", "create", "keyset.json")
 	in.run("secret", "create", "gateway.secret")

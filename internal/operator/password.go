@@ -38,12 +38,12 @@ const (
 // A Hasher hashes passwords, only a few at a time: sign-ins can't take all memory.
 type Hasher struct {
 	slots slots
-	decoy string // that no password has
+	decoy string // a hash at random, which no password has
 }
 
 // NewHasher returns a hasher.
 func NewHasher() *Hasher {
-	return &Hasher{slots: make(slots, hashers), decoy: hash(rand.Text(), today)}
+	return &Hasher{slots: make(slots, hashers), decoy: today.phc(random(saltSize), random(hashSize))}
 }
 
 // Slots bound how many do something at a time.
@@ -103,10 +103,19 @@ func (c cost) sum(password string, salt []byte) []byte {
 var b64 = base64.RawStdEncoding
 
 func hash(password string, c cost) string {
-	salt := make([]byte, saltSize)
-	rand.Read(salt) // never fails, see crypto/rand
+	salt := random(saltSize)
+	return c.phc(salt, c.sum(password, salt))
+}
+
+func random(size int) []byte {
+	b := make([]byte, size)
+	rand.Read(b) // never fails, see crypto/rand
+	return b
+}
+
+func (c cost) phc(salt, sum []byte) string {
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.KiB, c.Passes, c.Lanes,
-		b64.EncodeToString(salt), b64.EncodeToString(c.sum(password, salt)))
+		b64.EncodeToString(salt), b64.EncodeToString(sum))
 }
 
 // errHash doesn't quote the hash.
