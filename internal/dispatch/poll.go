@@ -28,6 +28,8 @@ const (
 	// A look begins hintMargin before the oldest hint that the last one left, for hints may be left late. The
 	// index entries of hints that are gone stay as long as an old transaction, and cost much to pass over.
 	hintMargin = 30 * time.Second
+	// maxAsking is how long a project's message that gets no place asks at each look.
+	maxAsking = 10 * time.Second
 	// Every wholeLook, it begins with the oldest hint of all.
 	wholeLook = time.Minute
 )
@@ -107,6 +109,8 @@ func (d *Dispatcher) Poll(ctx context.Context) error {
 type look struct {
 	mu     sync.Mutex  // one look at a time
 	after  verify.Hint // where it goes on; zero: at the beginning
+	news   verify.Hint // behind which hints have become due since, while it goes on
+	asks   time.Time   // the first hint of a project that has no place and gets none; zero: none
 	whole  time.Time   // when one last began with the oldest hint of all
 	began  time.Time   // the one under way, or the last
 	oldest time.Time   // hint that the one under way has left; zero: none
@@ -168,6 +172,25 @@ func (l *look) again(due []verify.Overdue) {
 	}
 }
 
+// starved notes that a project asks for a place in vain, and has none.
+func (l *look) starved(hint time.Time) {
+	if l.asks.IsZero() || hint.Before(l.asks) {
+		l.asks = hint
+	}
+}
+
+// askAgain has the next look begin with the first of those. They get the places that become free while they ask: see
+// [share.Places].
+func (l *look) askAgain() {
+	if !l.asks.IsZero() && l.asks.Before(l.news.Due) {
+		l.news = behind(l.asks)
+	}
+	l.asks = time.Time{}
+}
+
+// behind is just behind all hints before a time. Its ID isn't zero, which would ask for all that the sweeper has left.
+func behind(t time.Time) verify.Hint { return verify.Hint{Due: t, ID: verify.ID{15: 1}} }
+
 // end notes that a look has reached the last hint.
 func (l *look) end() {
 	l.waits.set(l.oldest)
@@ -178,20 +201,41 @@ func (l *look) end() {
 	l.after, l.from = verify.Hint{}, verify.Hint{Due: first.Add(-hintMargin)}
 }
 
-// claimDue claims the messages that are due and queues them, as many as there are places for. It reads on
-// past those whose carriers are full. It returns how long it took to read those.
+// claimDue claims the messages that are due and queues them, as many as there are places for. On its way through many
+// whose carriers are full, it first claims what has become due since it last looked: one project's flood keeps nobody
+// else's message waiting until all of the flood was read. It returns how long it took to read those that can't go.
 func (d *Dispatcher) claimDue(ctx context.Context) (stuck time.Duration, err error) {
-	d.due.mu.Lock()
-	defer d.due.mu.Unlock()
-	after := d.due.begin(d.config.Now())
-	for left := 0; left < maxStuck; {
-		began := time.Now()
-		due, next, err := d.config.Store.Due(ctx, after, pollStep, d.memory.take)
-		took := time.Since(began)
-		if err != nil {
+	l := &d.due
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, end := d.config.Now(), l.after == (verify.Hint{})
+	if !end {
+		if stuck, end, err = d.claimFrom(ctx, l.news, &l.news); err != nil {
 			return stuck, err
 		}
-		if len(due) > 0 && after.ID.IsZero() {
+	}
+	if end {
+		l.news = behind(now)
+	}
+	more, end, err := d.claimFrom(ctx, l.begin(now), &l.after)
+	if end {
+		l.end()
+	}
+	l.askAgain()
+	return stuck + more, err
+}
+
+// claimFrom claims what is due behind a hint, and notes in at how far it came: to the end, or past so many that can't
+// go that it is time to rest.
+func (d *Dispatcher) claimFrom(ctx context.Context, from verify.Hint, at *verify.Hint) (stuck time.Duration, end bool, err error) {
+	for left := 0; left < maxStuck; {
+		began := time.Now()
+		due, next, err := d.config.Store.Due(ctx, from, pollStep, d.memory.take)
+		took := time.Since(began)
+		if err != nil {
+			return stuck, false, err
+		}
+		if len(due) > 0 && from.ID.IsZero() {
 			d.due.waits.set(due[0].Hint)
 		}
 		moved, err := d.takeAll(ctx, due)
@@ -201,15 +245,14 @@ func (d *Dispatcher) claimDue(ctx context.Context) (stuck time.Duration, err err
 		}
 		if err != nil {
 			d.due.again(due)
-			return stuck, err
+			return stuck, false, err
 		}
 		if next == (verify.Hint{}) {
-			d.due.end()
-			return stuck, nil
+			return stuck, true, nil
 		}
-		after, d.due.after = next, next
+		from, *at = next, next
 	}
-	return stuck, nil
+	return stuck, false, nil
 }
 
 // A candidate is a due message and the ways that it may go.
@@ -218,6 +261,11 @@ type candidate struct {
 	passenger
 	ways []way
 	why  verify.Reason // there are none
+}
+
+// asksInVain reports whether a carrier would take the message, and the project has no place at any of them.
+func (c *candidate) asksInVain() bool {
+	return len(c.ways) > 0 && !slices.ContainsFunc(c.ways, func(w way) bool { return w.line.places.Has(string(c.project)) })
 }
 
 // takeAll takes due messages: it reserves places in turn, and commits concurrently, so that they share
@@ -229,6 +277,9 @@ func (d *Dispatcher) takeAll(ctx context.Context, due []verify.Overdue) (moved i
 		act := d.take(ctx, c)
 		if act == nil {
 			d.due.left(c.Hint)
+			if d.config.Now().Sub(c.Hint) < maxAsking && c.asksInVain() {
+				d.due.starved(c.Hint)
+			}
 			continue
 		}
 		moved++

@@ -1,12 +1,17 @@
 package dispatch
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/countersign/countersign/internal/keyset"
+	"github.com/countersign/countersign/internal/share"
 	"github.com/countersign/countersign/internal/verify"
 )
 
@@ -69,5 +74,137 @@ func TestALookIsBoundedHoweverLongAQueueIs(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("a look doesn't end")
 		t.FailNow()
+	}
+}
+
+// A queuedStore has messages that are due, in their order, until they are claimed.
+type queuedStore struct {
+	Store // nil: it isn't asked for anything else
+	key   uint32
+
+	mu      sync.Mutex // guards the others
+	now     time.Time
+	due     []verify.Overdue
+	claimed []verify.ProjectID
+}
+
+func (s *queuedStore) add(p verify.ProjectID, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range n {
+		s.due = append(s.due, verify.Overdue{Hint: s.now, Verification: &verify.Verification{
+			ID: verify.NewID(s.now), Project: p, Terms: verify.Terms{Channel: verify.ChannelSMS, To: number(1), ExpiresAt: s.now.Add(time.Hour)},
+			Code: verify.Code{KeyID: s.key}, Progress: verify.Progress{Delivery: verify.DeliveryQueued, Attempt: 1, DueAt: s.now},
+		}})
+	}
+	slices.SortFunc(s.due, func(a, b verify.Overdue) int {
+		return cmp.Or(a.Hint.Compare(b.Hint), bytes.Compare(a.Verification.ID[:], b.Verification.ID[:]))
+	})
+}
+
+func (s *queuedStore) Due(_ context.Context, after verify.Hint, n int, _ func(verify.Hint) (verify.Overdue, bool)) (due []verify.Overdue, next verify.Hint, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.due {
+		id := o.Verification.ID
+		if o.Hint.Before(after.Due) || o.Hint.Equal(after.Due) && bytes.Compare(id[:], after.ID[:]) <= 0 {
+			continue
+		}
+		if due = append(due, o); len(due) == n {
+			return due, verify.Hint{Due: o.Hint, ID: id}, nil
+		}
+	}
+	return due, next, nil
+}
+
+func (s *queuedStore) Claim(_ context.Context, o verify.Overdue, _ time.Duration) (*verify.Verification, *verify.Delivery, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claimed = append(s.claimed, o.Verification.Project)
+	s.due = slices.DeleteFunc(s.due, func(other verify.Overdue) bool { return other.Verification.ID == o.Verification.ID })
+	return nil, nil, nil
+}
+
+func (s *queuedStore) JudgesLeases() bool { return true }
+
+func (s *queuedStore) Verification(context.Context, verify.ID) (*verify.Verification, error) {
+	return nil, verify.ErrNotFound
+}
+
+func (s *queuedStore) time() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func (s *queuedStore) later(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
+
+// beside begins to look through a flood of messages, whose project has all places that it may have, with a quiet
+// project's message due behind them.
+func beside(t *testing.T, known bool) (s *queuedStore, d *Dispatcher) {
+	t.Helper()
+	keys, err := keyset.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = &queuedStore{key: keys.Primary(), now: t0}
+	d, err = New(Config{
+		Store: s, Keys: keys, Now: s.time, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
+		Carriers: []Line{{Carrier: named("a"), Queue: 8, Concurrency: 1}}, Routes: map[verify.Channel][]string{verify.ChannelSMS: {"a"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close(t.Context()) }) // it is over: the flood gives no place back
+	if known && d.reserve(d.lines["a"], "quiet", s.time()) == share.Taken {
+		d.release(d.lines["a"], "quiet")
+		s.later(time.Minute)
+	}
+	for d.reserve(d.lines["a"], "flood", s.time()) == share.Taken {
+	}
+	s.add("flood", 3*maxStuck)
+	s.later(time.Second)
+	s.poll(t, d)
+	s.later(time.Second)
+	s.add("quiet", 1)
+	s.later(time.Second)
+	s.poll(t, d)
+	return s, d
+}
+
+func (s *queuedStore) poll(t *testing.T, d *Dispatcher) {
+	t.Helper()
+	if err := d.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What becomes due while a look is on its way through one project's flood isn't kept waiting until all of that was read.
+func TestWhatBecomesDueIsNotBehindAFlood(t *testing.T) {
+	t.Parallel()
+	s, _ := beside(t, true)
+	if got := []verify.ProjectID{"quiet"}; !slices.Equal(s.claimed, got) {
+		t.Errorf("claimed messages of %v, want %v", s.claimed, got)
+	}
+}
+
+// A project that no place was kept free for asks at each look, until the flood has left it one.
+func TestAMessageWithoutAPlaceAsksAgain(t *testing.T) {
+	t.Parallel()
+	s, d := beside(t, false)
+	if len(s.claimed) != 0 {
+		t.Fatalf("claimed messages of %v, without a place", s.claimed)
+	}
+	for range 4 {
+		d.release(d.lines["a"], "flood")
+	}
+	s.later(time.Second)
+	s.poll(t, d)
+	if !slices.Contains(s.claimed, "quiet") {
+		t.Errorf("claimed messages of %v, none of the quiet project's", s.claimed)
 	}
 }

@@ -1700,6 +1700,16 @@ var mutants = []mutant{
 		test{inDispatch, "^TestHintsOfALateSweepAreSeen$"},
 	},
 	{
+		"what-becomes-due-waits-for-a-flood", "A message that becomes due doesn't wait until the poller has read another project's whole flood.",
+		[]edit{{"internal/dispatch/poll.go", "	if !end {\n		if stuck", "	if false {\n		if stuck"}},
+		test{inDispatch, "^TestWhatBecomesDueIsNotBehindAFlood$"},
+	},
+	{
+		"no-place-asks-once", "A project without a place asks again at each look, until shares have freed one for it.",
+		[]edit{{"internal/dispatch/poll.go", "	l.askAgain()\n", ""}},
+		test{inDispatch, "^TestAMessageWithoutAPlaceAsksAgain$"},
+	},
+	{
 		"each-client-looks-up", "Concurrent requests with one key look it up once.",
 		[]edit{{accountFile, "s.lookups.Do(string(hash[:]), func()", "s.lookups.Do(fmt.Sprint(rand.Int()), func()"}, {accountFile, "\"errors\"\n", "\"errors\"\n\"fmt\"\n\"math/rand/v2\"\n"}},
 		test{inAccount, "^TestConcurrentRequestsShareALookUp$"},

@@ -117,6 +117,14 @@ func (p *Places) Give(who string) {
 	p.taken--
 }
 
+// Has reports whether a holder has a place.
+func (p *Places) Has(who string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.holders[who]
+	return h != nil && h.taken > 0
+}
+
 // Taken returns the number of places that are taken.
 func (p *Places) Taken() int {
 	p.mu.Lock()
