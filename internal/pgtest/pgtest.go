@@ -9,9 +9,12 @@ package pgtest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"os/exec"
@@ -307,8 +310,8 @@ func New(t testing.TB, settings ...string) *Cluster {
 	return c
 }
 
-// create makes a cluster without starting it, as a copy of the first one: initdb takes ten times the CPU of a copy. So all
-// clusters of a program have one system identifier, as a server and what was restored from its backup have.
+// create makes a cluster without starting it, as a copy of the first one: initdb takes ten times the CPU. It gets a
+// system identifier of its own, as initdb would give it.
 func create() (*Cluster, error) {
 	first, err := first()
 	if err != nil {
@@ -318,11 +321,37 @@ func create() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.run("cp", "-a", first.data(), c.data()); err != nil {
+	err = c.run("cp", "-a", first.data(), c.data())
+	if err == nil {
+		err = c.identify(rand.Uint64())
+	}
+	if err == nil {
+		err = c.run(c.program("pg_resetwal"), "--force", "--pgdata="+c.data()) // its log must have the identifier, too
+	}
+	if err != nil {
 		c.remove()
 		return nil, err
 	}
 	return c, nil
+}
+
+// identify writes a system identifier to the control file. It is the first field; a CRC-32C of all before it is the last.
+// See src/include/catalog/pg_control.h of PostgreSQL.
+func (c *Cluster) identify(id uint64) error {
+	name := filepath.Join(c.data(), "global", "pg_control")
+	control, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	sum := func(to int) uint32 { return crc32.Checksum(control[:to], crc32.MakeTable(crc32.Castagnoli)) }
+	for end := 8; end+4 <= len(control); end += 4 {
+		if binary.NativeEndian.Uint32(control[end:]) == sum(end) {
+			binary.NativeEndian.PutUint64(control, id)
+			binary.NativeEndian.PutUint32(control[end:], sum(end))
+			return os.WriteFile(name, control, 0o600)
+		}
+	}
+	return fmt.Errorf("%s has no checksum", name)
 }
 
 // first makes a cluster that is never started. It doesn't sync the files to disk: the cluster

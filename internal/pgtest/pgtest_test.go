@@ -128,3 +128,14 @@ func TestNothingOutlivesAProgramThatIsKilled(t *testing.T) {
 		t.Errorf("a process of %s runs still", dir)
 	}
 }
+
+func TestClustersHaveTheirOwnIdentifiers(t *testing.T) {
+	t.Parallel()
+	ids := map[string]bool{}
+	for range 3 {
+		ids[value(t, New(t).URL("postgres"), "SELECT system_identifier::text FROM pg_control_system()")] = true
+	}
+	if len(ids) != 3 {
+		t.Errorf("three clusters have the identifiers %v", ids)
+	}
+}
